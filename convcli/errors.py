@@ -1,0 +1,89 @@
+"""Every way in which convcli refuses or fails.
+
+::
+
+    ConvError                     exit 1   the work failed
+    ├── CheckError                exit 1   a check found a mismatch
+    ├── OutputError               exit 1   a result could not be written
+    ├── LimitError                exit 4   refused by a limit: memory, pixels
+    └── InputError (ValueError)   exit 2   what was given cannot be used
+        ├── ShapeError                     sizes that do not fit each other
+        │   └── ChannelError               channel counts that differ
+        ├── DtypeError                     a number type that cannot hold or take part
+        ├── KernelError                    a kernel reference that means nothing
+        └── FileError                      a file that is missing, unreadable or in the way
+
+A message is one line in up to three parts: what was given; what was expected; what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class ConvError(Exception):
+    """The root of the tree; `exit_code` is what the command line ends with.
+
+    >>> str(ShapeError("kernel 7x7 exceeds the padded input 5x5", remedy="use padding same"))
+    'kernel 7x7 exceeds the padded input 5x5; use padding same'
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, given: str, expected: str = "", remedy: str = "") -> None:
+        self.given, self.expected, self.remedy = given, expected, remedy
+        super().__init__("; ".join(part for part in (given, expected, remedy) if part))
+
+
+class CheckError(ConvError):
+    """A check (`--verify`, `gradcheck`) found a mismatch."""
+
+
+class OutputError(ConvError):
+    """A result could not be written."""
+
+
+class LimitError(ConvError):
+    """Refused before the work began, because it would pass a limit."""
+
+    exit_code = 4
+
+
+class InputError(ConvError, ValueError):
+    """What was given cannot be used as it is."""
+
+    exit_code = 2
+
+
+class ShapeError(InputError):
+    """Sizes that do not fit each other."""
+
+
+class ChannelError(ShapeError):
+    """Channel counts that differ; the message names both."""
+
+
+class DtypeError(InputError):
+    """A number type that cannot take part, or cannot hold the result."""
+
+
+class KernelError(InputError):
+    """A kernel reference that names nothing, or taps that are not numbers."""
+
+
+class FileError(InputError):
+    """A file that is missing, unreadable, damaged, or in the way of the output."""
+
+
+def did_you_mean(given: str, known: Iterable[str]) -> str:
+    """Suggest the nearest known name, or nothing when none is near.
+
+    >>> did_you_mean("sobl-x", ["sobel-x", "sobel-y", "box"])
+    "did you mean 'sobel-x'?"
+    >>> did_you_mean("qqq", ["sobel-x"])
+    ''
+    """
+    near = difflib.get_close_matches(given, list(known), n=1)
+    return f"did you mean '{near[0]}'?" if near else ""

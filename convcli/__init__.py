@@ -9,4 +9,66 @@ Importing the package loads no numpy; each public name loads what it needs on fi
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from convcli.backward import Gradients, conv_transpose, gradients
+    from convcli.engine import conv_layer, convolve, correlate, plan
+    from convcli.errors import ChannelError, ConvError, ShapeError
+    from convcli.gradient_check import GradcheckReport, gradcheck
+    from convcli.kernels import Kernel, kernel
+    from convcli.planner import Plan
+    from convcli.shapes import output_shape
+
 __version__ = "0.1.0"
+
+_HOME = {
+    "ChannelError": "errors",
+    "ConvError": "errors",
+    "GradcheckReport": "gradient_check",
+    "Gradients": "backward",
+    "Kernel": "kernels",
+    "Plan": "planner",
+    "ShapeError": "errors",
+    "conv_layer": "engine",
+    "conv_transpose": "backward",
+    "convolve": "engine",
+    "correlate": "engine",
+    "gradcheck": "gradient_check",
+    "gradients": "backward",
+    "kernel": "kernels",
+    "output_shape": "shapes",
+    "plan": "engine",
+}
+
+__all__ = [  # noqa: RUF022 - the order of the interface
+    "correlate",
+    "convolve",
+    "conv_layer",
+    "conv_transpose",
+    "gradients",
+    "gradcheck",
+    "output_shape",
+    "plan",
+    "kernel",
+    "Gradients",
+    "GradcheckReport",
+    "Kernel",
+    "Plan",
+    "ConvError",
+    "ShapeError",
+    "ChannelError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -21,9 +21,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
-from convcli.errors import ChannelError, InputError, ShapeError
+from convcli.errors import ChannelError, InputError, ShapeError, did_you_mean
 from convcli.shapes import Axis, ConvSpec, show
 
 Reading = Literal["each", "depthwise", "sum", "bank"]
@@ -138,7 +138,7 @@ def arrange(
     if reading in ("each", "depthwise", "sum") and groups != 1:
         raise InputError(
             f"groups {groups} with the kernel {show(kernel)}",
-            f"groups divide the channels of a bank ({'O, C/groups, *K' if layout == 'channels_first' else 'O, *K, C/groups'})",
+            "groups divide the channels of a bank (O, *K, C/groups), or (O, C/groups, *K) with channels first",
             "give such a kernel, or leave groups out",
         )
     filters = _check_channels(kernel, extra, reading, depth, groups, layout, transposed)
@@ -147,11 +147,19 @@ def arrange(
     )
 
 
+def check_layout(layout: str) -> Layout:
+    """The layout's name, if it is one. Raises InputError."""
+    if layout not in LAYOUTS:
+        raise InputError(f"layout {layout!r}", f"expected {' or '.join(LAYOUTS)}", did_you_mean(str(layout), LAYOUTS))
+    return cast("Layout", layout)
+
+
 def settle_dims(shape: Sequence[int], kernel: Sequence[int], channels: Channels | None = None) -> int:
     """How many axes of the input are spatial, where only the two shapes tell.
 
     A kernel with one axis fewer filters each channel, one with an axis more is a bank. With as many axes it is
-    plain, unless both have three and it spans the last one whole: then that axis is read as channels.
+    plain, unless both have three and it spans the last one whole: then that axis is read as channels. Four axes
+    against four are a batch under a bank.
 
     >>> settle_dims((28, 28), (3, 3)), settle_dims((28, 28, 3), (3, 3)), settle_dims((28, 28, 3), (3, 3, 3))
     (2, 2, 2)
@@ -165,7 +173,8 @@ def settle_dims(shape: Sequence[int], kernel: Sequence[int], channels: Channels 
         spans = axes == 3 and kernel[-1] == shape[-1]
         return axes - 1 if spans or (axes > 1 and channels is not None) else axes
     if extra == 1:
-        return max(axes - 1, 1)
+        one_channel = kernel[-1] == 1 != shape[-1]
+        return axes if one_channel or axes == 1 else axes - 1
     if extra == 2:
         return axes
     if extra == -1 or (extra == -2 and axes == 4):
@@ -179,7 +188,9 @@ def settle_dims(shape: Sequence[int], kernel: Sequence[int], channels: Channels 
 def _reading(extra: int, channels: Channels | None) -> Reading:
     if extra == 2:
         if channels == "each":
-            raise InputError("channels each with a bank of kernels", "a bank sums over channels", "leave --channels out")
+            raise InputError(
+                "channels each with a bank of kernels", "a bank sums over channels", "leave --channels out"
+            )
         return "bank"
     if extra == 1:
         return "depthwise" if channels == "each" else "sum"
@@ -229,7 +240,9 @@ def _check_transposed(kernel: tuple[int, ...], reading: Reading, depth: int, gro
             "give a kernel (O, *K, C/groups) whose O is the input's channel count",
         )
     if outputs % groups:
-        raise ChannelError(f"{outputs} kernels in {groups} groups", "expected a count that the groups divide", "change --groups")
+        raise ChannelError(
+            f"{outputs} kernels in {groups} groups", "expected a count that the groups divide", "change --groups"
+        )
     return own * groups
 
 

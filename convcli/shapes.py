@@ -129,7 +129,9 @@ class ConvSpec:
         """Check every option and give it one entry per axis. Raises InputError, naming the option."""
         if boundary not in BOUNDARIES:
             raise InputError(
-                f"boundary {boundary!r}", f"expected one of {', '.join(BOUNDARIES)}", did_you_mean(str(boundary), BOUNDARIES)
+                f"boundary {boundary!r}",
+                f"expected one of {', '.join(BOUNDARIES)}",
+                did_you_mean(str(boundary), BOUNDARIES),
             )
         return cls(
             stride=_per_axis(stride, ndim, "stride", least=1),
@@ -153,7 +155,9 @@ class ConvSpec:
             dilated = f" (dilated to {size})" if any(d > 1 for d in self.dilation) else ""
             raise ShapeError(
                 f"kernel {show(kernel)}{dilated} exceeds the padded input {show(a.padded for a in axes)}",
-                remedy="use --padding same, or a smaller kernel" if self.padding == "valid" else "use a smaller kernel or more padding",
+                remedy="use --padding same, or a smaller kernel"
+                if self.padding == "valid"
+                else "use a smaller kernel or more padding",
             )
         return axes
 
@@ -163,9 +167,7 @@ class ConvSpec:
         Padding `same` gives `n * stride` (TensorFlow, ONNX); `full` undoes what `full` padded.
         """
         self._check_axes(spatial, kernel)
-        axes = tuple(
-            self._transposed_axis(axis, n, k) for axis, (n, k) in enumerate(zip(spatial, kernel, strict=True))
-        )
+        axes = tuple(self._transposed_axis(axis, n, k) for axis, (n, k) in enumerate(zip(spatial, kernel, strict=True)))
         if any(a.out < 1 for a in axes):
             raise ShapeError(
                 f"padding takes away all of the transposed output: {show(spatial)} with kernel {show(kernel)} "
@@ -181,12 +183,14 @@ class ConvSpec:
     def _check_axes(self, spatial: Sequence[int], kernel: Sequence[int]) -> None:
         if len(spatial) != len(self.stride) or len(kernel) != len(self.stride):
             raise ShapeError(
-                f"kernel {show(kernel)} has {len(kernel)} axes to slide along, the input {show(spatial)} has {len(spatial)}",
+                f"kernel {show(kernel)} slides along {len(kernel)} axes, the input {show(spatial)} has {len(spatial)}",
                 "expected the same number",
             )
         if not all(n >= 1 for n in (*spatial, *kernel)):
             empty = "input" if not all(n >= 1 for n in spatial) else "kernel"
-            raise ShapeError(f"the {empty} {show(spatial if empty == 'input' else kernel)} is empty", "expected sizes of 1 or more")
+            raise ShapeError(
+                f"the {empty} {show(spatial if empty == 'input' else kernel)} is empty", "expected sizes of 1 or more"
+            )
 
     def _pads(self, axis: int, n: int, k: int, stride: int, dilation: int) -> Pair:
         reach = dilation * (k - 1) + 1
@@ -245,9 +249,11 @@ def parse_shape(text: str) -> tuple[int, ...]:
     >>> parse_shape("224x224x3")
     (224, 224, 3)
     """
-    parts = re.split(r"\s*[x×X,]\s*", text.strip())  # noqa: RUF001 - people paste the multiplication sign
+    parts = re.split(r"\s*[x×X,]\s*", text.strip())
     if not all(part.isascii() and part.isdigit() for part in parts):
-        raise InputError(f"{text!r} is not a shape", "expected whole numbers joined by x", "write it as 28x28 or 224x224x3")
+        raise InputError(
+            f"{text!r} is not a shape", "expected whole numbers joined by x", "write it as 28x28 or 224x224x3"
+        )
     shape = tuple(map(_digits, parts))
     if 0 in shape:
         raise ShapeError(f"shape {text} has an axis of 0", "expected sizes of 1 or more")

@@ -1,0 +1,317 @@
+"""The operations people call: each settles its facts, makes the plan and executes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from convcli.arrange import arrange, check_layout
+from convcli.engine.execute import execute
+from convcli.errors import ChannelError, DtypeError, InputError, ShapeError
+from convcli.planner import Facts, Plan, make_plan
+from convcli.shapes import ConvSpec, Padding, PerAxis, show
+
+
+def correlate(
+    x: ArrayLike,
+    w: ArrayLike,
+    *,
+    axes: Sequence[int] | None = None,
+    stride: PerAxis = 1,
+    dilation: PerAxis = 1,
+    padding: Padding = "valid",
+    boundary: str = "constant",
+    cval: float = 0.0,
+    dtype: DTypeLike | None = None,
+    method: str = "auto",
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Slide w over x without flipping it: y[p] = sum over t of w[t] * x[stride*p + dilation*t].
+
+    x: any real array; w: one axis for each of `axes` (all of x's by default), along which it slides. Every line
+    of x along the other axes is filtered alike, and y keeps x's axes. stride, dilation and padding are one value
+    or one per kernel axis.
+    dtype: of y; by default float64 for float64 and for integers wider than 16 bits, else float32. An integer
+    type rounds half to even and saturates. `out`, if given, is filled and returned.
+    Raises ShapeError if the kernel exceeds the padded input or the axes do not fit.
+
+    >>> correlate([1, 2, 4, 8], [-1, 1])
+    array([1., 2., 4.])
+    >>> image = np.full((4, 5, 3), 200, np.uint8)
+    >>> correlate(image, np.ones((3, 3)), axes=(0, 1)).shape
+    (2, 3, 3)
+    >>> correlate(image, np.ones((3, 3)), axes=(0, 1), dtype=np.uint8).max()
+    np.uint8(255)
+    """
+    problem = spatial_problem(
+        x, w, axes=axes, stride=stride, dilation=dilation, padding=padding, boundary=boundary, cval=cval
+    )
+    return problem.run(dtype, method, out)
+
+
+def convolve(
+    x: ArrayLike,
+    w: ArrayLike,
+    *,
+    axes: Sequence[int] | None = None,
+    stride: PerAxis = 1,
+    dilation: PerAxis = 1,
+    padding: Padding = "valid",
+    boundary: str = "constant",
+    cval: float = 0.0,
+    dtype: DTypeLike | None = None,
+    method: str = "auto",
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
+    """Slide the flipped w over x: `correlate` with w reversed along each of its axes, and all else the same.
+
+    >>> convolve([1, 2, 4, 8], [-1, 1])
+    array([-1., -2., -4.])
+    >>> convolve([1, 2], [3, 4, 5], padding="full")
+    array([ 3., 10., 13., 10.])
+    """
+    problem = spatial_problem(
+        x,
+        np.flip(real_array(w, "kernel")),
+        axes=axes,
+        stride=stride,
+        dilation=dilation,
+        padding=padding,
+        boundary=boundary,
+        cval=cval,
+    )
+    return problem.run(dtype, method, out)
+
+
+def conv_layer(
+    x: ArrayLike,
+    w: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    stride: PerAxis = 1,
+    dilation: PerAxis = 1,
+    padding: Padding = "valid",
+    boundary: str = "constant",
+    cval: float = 0.0,
+    groups: int = 1,
+    layout: str = "channels_last",
+    dtype: DTypeLike | None = None,
+    method: str = "auto",
+) -> NDArray[Any]:
+    """A convolutional layer's forward pass: every kernel of a bank correlated with x, summed over channels.
+
+    channels_last:  x (N, *S, C), w (O, *K, C/groups), returns (N, *P, O).
+    channels_first: x (N, C, *S), w (O, C/groups, *K), returns (N, O, *P).
+    bias: (O,), added to each output channel. Output channel o sees the input channels of its group only.
+    Raises ChannelError where channel counts differ, ShapeError if the kernel exceeds the padded input.
+
+    >>> conv_layer(np.ones((1, 28, 28, 3)), np.ones((8, 3, 3, 3))).shape
+    (1, 26, 26, 8)
+    """
+    problem = layer_problem(
+        x,
+        w,
+        bias,
+        stride=stride,
+        dilation=dilation,
+        padding=padding,
+        boundary=boundary,
+        cval=cval,
+        groups=groups,
+        layout=layout,
+    )
+    return problem.run(dtype, method, None)
+
+
+def plan(
+    x: ArrayLike,
+    w: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    axes: Sequence[int] | None = None,
+    stride: PerAxis = 1,
+    dilation: PerAxis = 1,
+    padding: Padding = "valid",
+    boundary: str = "constant",
+    cval: float = 0.0,
+    groups: int | None = None,
+    layout: str | None = None,
+    dtype: DTypeLike | None = None,
+    method: str = "auto",
+) -> Plan:
+    """What `correlate` would run on the same arguments, or `conv_layer` where w has one axis more than its window.
+
+    A layer is meant where `groups`, `layout` or `bias` is given, or where x (N, *S, C) and w (O, *K, C/groups)
+    have as many axes, at least three, and `axes` is left out and the channel counts agree; else a correlation.
+
+    >>> plan(np.zeros((28, 28)), np.ones((3, 3))).formula
+    ('28 - 3 + 1 = 26', '28 - 3 + 1 = 26')
+    """
+    x, w = real_array(x, "input"), real_array(w, "kernel")
+    common = {"stride": stride, "dilation": dilation, "padding": padding, "boundary": boundary, "cval": cval}
+    given = groups is not None or layout is not None or bias is not None
+    if given or (axes is None and x.ndim == w.ndim >= 3 and x.shape[-1] == w.shape[-1]):
+        problem = layer_problem(x, w, bias, groups=groups or 1, layout=layout or "channels_last", **common)
+    else:
+        problem = spatial_problem(x, w, axes=axes, **common)
+    return problem.plan(dtype, method)
+
+
+class Problem(NamedTuple):
+    """One convolution in the engine's form: x (*batch, *S, lanes), channels last, all of them views."""
+
+    x: NDArray[Any]
+    w: NDArray[Any]
+    bias: NDArray[Any] | None
+    spec: ConvSpec
+    filters: int | None
+    order: tuple[int, ...]
+    """Where each axis of the engine's output goes in the caller's; `None` lanes have been added at the end."""
+    added_lane: bool
+
+    def plan(self, dtype: DTypeLike | None, method: str) -> Plan:
+        dims = len(self.spec.stride)
+        first = self.x.ndim - 1 - dims
+        bank = self.filters is not None
+        facts = Facts(
+            batch=self.x.shape[:first],
+            spatial=self.x.shape[first:-1],
+            lanes=self.x.shape[-1],
+            window=self.w.shape[1:-1] if bank else self.w.shape,
+            filters=self.filters,
+            input_dtype=self.x.dtype.name,
+            kernel_dtype=self.w.dtype.name,
+            integral=_integral_bound(self.x, self.w, self.spec.cval),
+        )
+        return make_plan(facts, self.spec, dtype=None if dtype is None else _result(dtype).name, method=method)
+
+    def run(self, dtype: DTypeLike | None, method: str, out: NDArray[Any] | None) -> NDArray[Any]:
+        if out is not None and dtype is None:
+            dtype = out.dtype
+        plan = self.plan(dtype, method)
+        shape = plan.output[:-1] if self.added_lane else plan.output
+        result = _check_out(out, tuple(np.array(shape)[list(self.order)]), plan.dtype)
+        inner = result.transpose(np.argsort(self.order))
+        x = self.x.copy() if out is not None and np.shares_memory(self.x, out) else self.x
+        execute(plan, x, self.w, self.bias, inner[..., None] if self.added_lane else inner)
+        return result
+
+
+def spatial_problem(x: ArrayLike, w: ArrayLike, *, axes: Sequence[int] | None, **options: Any) -> Problem:
+    """A correlation along `axes` with the other axes brought to the front, and a last one kept as lanes."""
+    x, w = real_array(x, "input"), real_array(w, "kernel")
+    along = _axes(x, w, axes)
+    spec = ConvSpec.of(len(along), **options)
+    rest = [axis for axis in range(x.ndim) if axis not in along]
+    lane = rest.pop() if rest and rest[-1] == x.ndim - 1 else None
+    moved = [*rest, *along] if lane is None else [*rest, *along, lane]
+    view = x.transpose(moved)
+    return Problem(
+        x=view[..., None] if lane is None else view,
+        w=w,
+        bias=None,
+        spec=spec,
+        filters=None,
+        order=tuple(int(i) for i in np.argsort(moved)),
+        added_lane=lane is None,
+    )
+
+
+def layer_problem(
+    x: ArrayLike, w: ArrayLike, bias: ArrayLike | None, *, groups: int, layout: str, **options: Any
+) -> Problem:
+    x, w = real_array(x, "input"), real_array(w, "kernel")
+    check_layer(x, w)
+    spec = ConvSpec.of(x.ndim - 2, groups=groups, **options)
+    settled = arrange(x.shape, w.shape, dims=x.ndim - 2, groups=spec.groups, layout=check_layout(layout))
+    first = layout == "channels_first"
+    order = tuple(range(x.ndim)) if not first else (0, x.ndim - 1, *range(1, x.ndim - 1))
+    return Problem(
+        x=np.moveaxis(x, 1, -1) if first else x,
+        w=np.moveaxis(w, 1, -1) if first else w,
+        bias=None if bias is None else check_bias(bias, settled.filters),
+        spec=spec,
+        filters=settled.filters,
+        order=order,
+        added_lane=False,
+    )
+
+
+def check_layer(x: NDArray[Any], w: NDArray[Any]) -> None:
+    """Raise ShapeError unless x and w have a layer's axes."""
+    if x.ndim < 3 or w.ndim != x.ndim:
+        raise ShapeError(
+            f"input {show(x.shape)} with kernel {show(w.shape)}",
+            "expected x (N, *S, C) and w (O, *K, C/groups), with as many axes",
+            "add the missing axes, such as x[None]",
+        )
+
+
+def real_array(values: ArrayLike, what: str) -> NDArray[Any]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise DtypeError(
+            f"an {what} of {array.dtype} values",
+            "expected real numbers",
+            "filter the real and imaginary parts one by one" if array.dtype.kind == "c" else "",
+        )
+    if array.size == 0:
+        raise ShapeError(f"the {what} {show(array.shape)} is empty", "expected at least one value")
+    return array
+
+
+def _result(dtype: DTypeLike) -> np.dtype[Any]:
+    chosen = np.dtype(dtype)
+    if chosen.kind not in "iuf" or chosen.itemsize > 8:
+        raise DtypeError(f"dtype {chosen}", "expected an integer or a float type of at most 64 bits")
+    return chosen
+
+
+def _axes(x: NDArray[Any], w: NDArray[Any], axes: Sequence[int] | None) -> list[int]:
+    """Which axes of x the kernel slides along, as positions from the front."""
+    if axes is None:
+        if w.ndim != x.ndim:
+            raise ShapeError(
+                f"kernel {show(w.shape)} has {w.ndim} axes, the input {show(x.shape)} has {x.ndim}",
+                "expected as many",
+                "name the axes that it slides along with axes=, or use conv_layer for channels",
+            )
+        return list(range(x.ndim))
+    along = [axis + x.ndim if axis < 0 else axis for axis in axes]
+    if len(along) != w.ndim or len(set(along)) != len(along) or not all(0 <= axis < x.ndim for axis in along):
+        raise ShapeError(
+            f"axes {tuple(axes)} for kernel {show(w.shape)} on input {show(x.shape)}",
+            f"expected {w.ndim} different axes between {-x.ndim} and {x.ndim - 1}",
+        )
+    if not along:
+        raise ShapeError("a kernel without axes", "expected at least one", "multiply by the number instead")
+    return along
+
+
+def check_bias(bias: ArrayLike, filters: int) -> NDArray[Any]:
+    array = real_array(bias, "bias")
+    if array.shape != (filters,):
+        raise ChannelError(f"bias {show(array.shape)}", f"expected ({filters},), one for each kernel")
+    return array
+
+
+def _check_out(out: NDArray[Any] | None, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+    if out is None:
+        return np.empty(shape, dtype)
+    if out.shape != shape or out.dtype != dtype:
+        raise ShapeError(f"out is {show(out.shape)} {out.dtype}", f"expected {show(shape)} {dtype}")
+    if not out.flags.writeable:
+        raise InputError("out is read-only", "expected an array that can be written")
+    return out
+
+
+def _integral_bound(x: NDArray[Any], w: NDArray[Any], cval: float) -> int | None:
+    """The largest |sum| there can be when x and w hold whole numbers, from x's type alone; else None."""
+    if x.dtype.kind not in "biu" or not float(cval).is_integer() or not np.isfinite(w).all() or (w != np.rint(w)).any():
+        return None
+    largest = 1 if x.dtype.kind == "b" else max(abs(int(np.iinfo(x.dtype).min)), int(np.iinfo(x.dtype).max))
+    bank = w.reshape(w.shape[0], -1) if w.ndim > 1 else w[None]
+    return int(np.abs(bank, dtype=np.float64).sum()) * max(largest, abs(int(cval)))

@@ -1,0 +1,87 @@
+"""The padded input, a piece at a time, so that no padded copy of the whole is ever made.
+
+Outside its n samples an axis goes on as the boundary says (numpy.pad's names)::
+
+    constant   k k k k | a b c d | k k k k        reflect    d c b | a b c d | c b a
+    edge       a a a a | a b c d | d d d d        symmetric  c b a | a b c d | d c b
+    wrap       a b c d | a b c d | a b c d
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcli.shapes import Boundary
+
+Span = tuple[int, int]
+
+
+def fold(positions: NDArray[np.intp], n: int, boundary: Boundary) -> NDArray[np.intp]:
+    """Map positions on the endless axis to samples 0..n-1; -1 stands for the constant outside.
+
+    >>> fold(np.arange(-3, 7), 4, "reflect")
+    array([3, 2, 1, 0, 1, 2, 3, 2, 1, 0])
+    """
+    if boundary == "constant":
+        return np.where((positions >= 0) & (positions < n), positions, -1)
+    if boundary == "edge":
+        return np.clip(positions, 0, n - 1)
+    if boundary == "wrap":
+        return positions % n
+    if boundary == "symmetric":
+        turn = positions % (2 * n)
+        return np.minimum(turn, 2 * n - 1 - turn)
+    turn = positions % max(2 * n - 2, 1)
+    return np.minimum(turn, 2 * n - 2 - turn)
+
+
+def extend(
+    x: NDArray[Any],
+    axes: Sequence[int],
+    spans: Sequence[Span],
+    boundary: Boundary,
+    cval: float,
+    dtype: np.dtype[Any],
+) -> NDArray[Any]:
+    """The part [start, stop) of the endless x along each of `axes`, as `dtype`.
+
+    A view of x where nothing lies outside and the type fits already; otherwise a fresh block. Only the first
+    of `axes` may leave out samples of x; along the others each span covers the whole axis.
+    """
+    sizes = [x.shape[axis] for axis in axes]
+    inside = [(max(start, 0), min(stop, n)) for (start, stop), n in zip(spans, sizes, strict=True)]
+    if all(span == within for span, within in zip(spans, inside, strict=True)):
+        view = x[_index(x.ndim, axes, inside)]
+        return view if view.dtype == dtype else view.astype(dtype)
+    shape = list(x.shape)
+    for axis, (start, stop) in zip(axes, spans, strict=True):
+        shape[axis] = stop - start
+    block = np.empty(shape, dtype)
+    filled = [(lo - start, max(hi, lo) - start) for (start, _), (lo, hi) in zip(spans, inside, strict=True)]
+    if all(lo < hi for lo, hi in inside):
+        block[_index(x.ndim, axes, filled)] = x[_index(x.ndim, axes, inside)]
+    for turn, (axis, (start, stop), n) in enumerate(zip(axes, spans, sizes, strict=True)):
+        done, later, (lo, hi) = [(0, shape[a]) for a in axes[:turn]], filled[turn + 1 :], filled[turn]
+        samples = (
+            x[_index(x.ndim, axes, [(0, n), *inside[1:]])]
+            if turn == 0
+            else block[_index(x.ndim, axes, [*done, (lo, hi), *later])]
+        )
+        for first, last in ((0, lo), (hi, stop - start)) if lo < hi else ((0, stop - start),):
+            outside = block[_index(x.ndim, axes, [*done, (first, last), *later])]
+            if boundary == "constant":
+                outside[...] = cval
+            elif first < last:
+                outside[...] = samples.take(fold(np.arange(first + start, last + start), n, boundary), axis)
+    return block
+
+
+def _index(ndim: int, axes: Sequence[int], spans: Sequence[Span]) -> tuple[slice, ...]:
+    index = [slice(None)] * ndim
+    for axis, (start, stop) in zip(axes, spans, strict=True):
+        index[axis] = slice(start, stop)
+    return tuple(index)

@@ -1,0 +1,60 @@
+"""The committed samples are what samples/draw.py draws, and stay small."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+SHAPES = {
+    "photo.png": (256, 384, 3),
+    "digit.png": (28, 28),
+    "logo.png": (96, 96, 4),
+    "signal.csv": (512,),
+    "volume.npy": (24, 24, 24),
+}
+TOLERANCE = {".png": 1.0, ".csv": 1e-4, ".npy": 1e-6}  # libm may round otherwise elsewhere: one grey level, one digit
+
+
+def read(path: Path) -> NDArray[Any]:
+    """Load a sample without convcli, so that this file tests the samples and not the loaders."""
+    if path.suffix == ".png":
+        with Image.open(path) as image:
+            return np.asarray(image)
+    return np.loadtxt(path) if path.suffix == ".csv" else np.load(path)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn")
+    subprocess.run([sys.executable, SAMPLES / "draw.py", folder], check=True, stdin=subprocess.DEVNULL)
+    return folder
+
+
+def test_script_draws_exactly_the_committed_files(drawn: Path) -> None:
+    assert {path.name for path in drawn.iterdir()} == set(SHAPES)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_committed_sample_is_what_the_script_draws(name: str, drawn: Path) -> None:
+    committed, fresh = read(SAMPLES / name), read(drawn / name)
+    assert committed.shape == SHAPES[name]
+    assert committed.dtype == fresh.dtype
+    np.testing.assert_allclose(committed.astype(float), fresh.astype(float), rtol=0, atol=TOLERANCE[Path(name).suffix])
+
+
+def test_samples_stay_small() -> None:
+    assert sum((SAMPLES / name).stat().st_size for name in (*SHAPES, "draw.py")) < 400_000
+
+
+def test_logo_hides_a_colour_where_it_is_clear() -> None:
+    logo = read(SAMPLES / "logo.png")
+    alpha = logo[..., 3]
+    assert np.unique(logo[alpha == 0, :3], axis=0).tolist() == [[0, 255, 0]]
+    assert alpha.max() == 255
+    assert np.any((alpha > 0) & (alpha < 255))

@@ -21,16 +21,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Literal, cast
 
 from convcli.errors import ChannelError, InputError, ShapeError, did_you_mean
-from convcli.shapes import Axis, ConvSpec, show
+from convcli.shapes import show
+from convcli.words import LAYOUTS, Channels, Layout
 
 Reading = Literal["each", "depthwise", "sum", "bank"]
-Layout = Literal["channels_last", "channels_first"]
-Channels = Literal["each", "sum"]
-LAYOUTS: tuple[str, ...] = get_args(Layout)
-CHANNELS: tuple[str, ...] = get_args(Channels)
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Arrangement:
     >>> a = arrange((224, 224, 3), (64, 7, 7, 3))
     >>> a.reading, a.spatial, a.window, a.channels, a.filters
     ('bank', (224, 224), (7, 7), 3, 64)
-    >>> a.output_shape(ConvSpec.of(2, stride=2, padding=3))
+    >>> a.with_spatial((112, 112))
     (112, 112, 64)
     """
 
@@ -65,22 +62,23 @@ class Arrangement:
         return tuple(self.shape[axis] for axis in self.spatial_axes)
 
     @property
-    def window(self) -> tuple[int, ...]:
-        """The kernel's spatial shape."""
-        start = _window_start(self.reading, self.layout, len(self.kernel) - self.dims)
-        return self.kernel[start : start + self.dims]
+    def window_axes(self) -> tuple[int, ...]:
+        """The kernel's spatial axes."""
+        extra = len(self.kernel) - self.dims
+        start = extra if self.layout == "channels_first" else 1 if self.reading == "bank" else 0
+        return tuple(range(start, start + self.dims))
 
     @property
-    def weights(self) -> int:
-        """Parameters, without a bias: what the kernel holds (spread over the channels by `sum`, still once)."""
-        return _product(self.kernel)
+    def window(self) -> tuple[int, ...]:
+        """The kernel's spatial shape."""
+        return tuple(self.kernel[axis] for axis in self.window_axes)
 
-    def output_shape(self, spec: ConvSpec) -> tuple[int, ...]:
-        return self.with_spatial(spec.sizes(self.spatial, self.window))
-
-    def transposed_shape(self, spec: ConvSpec) -> tuple[int, ...]:
-        """The shape of the transposed convolution's output: O channels in, C/groups * groups out."""
-        return self.with_spatial(tuple(axis.out for axis in spec.transposed_axes(self.spatial, self.window)))
+    @property
+    def output_channel_axis(self) -> int | None:
+        """Where the output's channels stand; None where it has none."""
+        if self.reading == "each":
+            return self.channel_axis
+        return self.batch_axes if self.layout == "channels_first" else self.batch_axes + self.dims
 
     def with_spatial(self, sizes: Sequence[int]) -> tuple[int, ...]:
         """An output shape with these spatial sizes, in this arrangement's layout."""
@@ -90,12 +88,6 @@ class Arrangement:
         if self.layout == "channels_first":
             return (*batch, self.filters, *sizes)
         return (*batch, *sizes, self.filters)
-
-    def macs(self, axes: Sequence[Axis]) -> int:
-        """Multiply-adds of the whole convolution: one for every weight under every output."""
-        outputs = _product(self.with_spatial([axis.out for axis in axes]))
-        depth = 1 if self.reading in ("each", "depthwise") else self.channels // self.groups
-        return outputs * _product(self.window) * depth
 
 
 def arrange(
@@ -158,8 +150,9 @@ def settle_dims(shape: Sequence[int], kernel: Sequence[int], channels: Channels 
     """How many axes of the input are spatial, where only the two shapes tell.
 
     A kernel with one axis fewer filters each channel, one with an axis more is a bank. With as many axes it is
-    plain, unless both have three and it spans the last one whole: then that axis is read as channels. Four axes
-    against four are a batch under a bank.
+    plain, but for two readings that people mean more often: where both have three axes, the last is channels if
+    the kernel spans it whole or if it counts at most 4, as a picture's; four axes against four are a batch under
+    a bank.
 
     >>> settle_dims((28, 28), (3, 3)), settle_dims((28, 28, 3), (3, 3)), settle_dims((28, 28, 3), (3, 3, 3))
     (2, 2, 2)
@@ -170,7 +163,7 @@ def settle_dims(shape: Sequence[int], kernel: Sequence[int], channels: Channels 
     if extra == 0 and axes == 4:
         return 2
     if extra == 0:
-        spans = axes == 3 and kernel[-1] == shape[-1]
+        spans = axes == 3 and (kernel[-1] == shape[-1] or shape[-1] <= 4)
         return axes - 1 if spans or (axes > 1 and channels is not None) else axes
     if extra == 1:
         one_channel = kernel[-1] == 1 != shape[-1]
@@ -195,11 +188,6 @@ def _reading(extra: int, channels: Channels | None) -> Reading:
     if extra == 1:
         return "depthwise" if channels == "each" else "sum"
     return "sum" if channels == "sum" else "each"
-
-
-def _window_start(reading: Reading, layout: Layout, extra: int) -> int:
-    """Where the spatial axes begin in a kernel with `extra` axes besides them."""
-    return (1 if reading == "bank" else 0) + (1 if extra and layout == "channels_first" else 0)
 
 
 def _check_channels(
@@ -244,10 +232,3 @@ def _check_transposed(kernel: tuple[int, ...], reading: Reading, depth: int, gro
             f"{outputs} kernels in {groups} groups", "expected a count that the groups divide", "change --groups"
         )
     return own * groups
-
-
-def _product(values: Sequence[int]) -> int:
-    product = 1
-    for value in values:
-        product *= value
-    return product

@@ -28,7 +28,8 @@ from convcli.engine.pad import extend, fold
 from convcli.engine.windows import under_tap
 from convcli.errors import DtypeError, ShapeError
 from convcli.planner import result_dtype
-from convcli.shapes import Axis, Boundary, ConvSpec, Padding, PerAxis, show
+from convcli.shapes import Axis, ConvSpec, Padding, PerAxis, show
+from convcli.words import Boundary
 
 
 class Gradients(NamedTuple):

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from convcli.errors import DtypeError, InputError, LimitError, did_you_mean
 from convcli.shapes import Axis, ConvSpec
-
-Method = Literal["auto", "direct", "gemm"]
-METHODS: tuple[str, ...] = get_args(Method)
+from convcli.words import METHODS
 
 TILE_VALUES = 1 << 16
 """Outputs in a tile: a float32 accumulator of 256 KiB, which with its scratch and its input stays in a 1 MiB

@@ -17,14 +17,10 @@ import operator
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, cast, get_args
+from typing import TypeAlias, cast
 
 from convcli.errors import InputError, ShapeError, did_you_mean
-
-PaddingName = Literal["valid", "same", "same-lower", "full"]
-Boundary = Literal["constant", "edge", "reflect", "symmetric", "wrap"]
-PADDINGS: tuple[str, ...] = get_args(PaddingName)
-BOUNDARIES: tuple[str, ...] = get_args(Boundary)
+from convcli.words import BOUNDARIES, PADDINGS, Boundary, PaddingName
 
 Pair: TypeAlias = tuple[int, int]
 PerAxis: TypeAlias = int | Sequence[int]

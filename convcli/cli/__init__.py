@@ -1,0 +1,122 @@
+"""The command group: finds commands without importing them, and turns every failure into one line and a code.
+
+exit codes: 0 done, 1 failed or a check found a mismatch, 2 usage, 3 a batch with failures, 4 refused by a limit,
+130 interrupted, 143 terminated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from convcli import __version__
+from convcli.errors import ConvError, did_you_mean
+
+COMMANDS = {
+    "apply": "Filter an image, an array or a volume with a kernel.",
+    "shape": "Tell what comes out of a convolution, and how.",
+    "kernels": "List, show and export the named kernels.",
+    "gradcheck": "Prove a convolution's gradients by central differences.",
+}
+INTERRUPTED, TERMINATED = 130, 143
+
+
+class Group(click.Group):
+    """A group whose commands live one in a file and are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"convcli.cli.{name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            hint = did_you_mean(args[0], COMMANDS) or "see 'convcli --help'"
+            raise click.UsageError(f"no command {args[0]!r}; expected one of {', '.join(COMMANDS)}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
+        """Run the command line and exit with its code; `--debug` lets the traceback through."""
+        words = list(sys.argv[1:] if args is None else args)
+        extra["standalone_mode"] = False
+        with contextlib.suppress(ValueError):  # not the main thread: whoever runs us there handles signals
+            signal.signal(signal.SIGTERM, _terminate)
+        try:
+            code = super().main(words, prog_name or "convcli", **extra)
+            sys.stdout.flush()
+        except BaseException as error:
+            if "--debug" in words and not isinstance(error, (SystemExit, BrokenPipeError)):
+                raise
+            code = _answer(error)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _answer(error: BaseException) -> int:
+    """Say what went wrong in one line on stderr, and give the exit code that means it."""
+    match error:
+        case SystemExit():
+            return error.code if isinstance(error.code, int) else 1
+        case BrokenPipeError():
+            # Whoever read the output has seen enough; python must not complain of it at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        case click.exceptions.NoArgsIsHelpError():
+            click.echo(error.format_message())
+            return 0
+        case click.ClickException():
+            return _say(_usage(error), error.exit_code)
+        case click.Abort() | KeyboardInterrupt():
+            return _say("interrupted", INTERRUPTED)
+        case ConvError():
+            return _say(str(error), error.exit_code)
+        case MemoryError():
+            return _say("not enough memory for this input; give a smaller one, or a larger --stride", 4)
+        case _:
+            told = f"{type(error).__name__}: {error}"
+            return _say(f"{told}; this is a fault of convcli's own; run again with --debug and report it", 1)
+
+
+def _usage(error: click.ClickException) -> str:
+    """Click's message as one line, with the way to the help where it offers none itself."""
+    message = error.format_message().strip().rstrip(".")
+    context = getattr(error, "ctx", None)
+    return message if context is None or ";" in message else f"{message}; see '{context.command_path} --help'"
+
+
+def _say(message: str, code: int) -> int:
+    click.echo("Error: " + " ".join(message.split()), err=True)
+    return code
+
+
+def _terminate(*_: object) -> NoReturn:
+    sys.exit(TERMINATED)
+
+
+@click.group(
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Start with: convcli apply photo.jpg -k gaussian:sigma=3 --padding same -o soft.jpg",
+)
+@click.version_option(__version__, prog_name="convcli")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
+def main() -> None:
+    """Discrete convolution at the shell: filter pictures, arrays and volumes; know every shape; prove gradients."""

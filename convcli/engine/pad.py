@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.shapes import Boundary
+from convcli.words import Boundary
 
 Span = tuple[int, int]
 

@@ -1,0 +1,49 @@
+"""Parameter types: text becomes values at the edge, so that commands never see strings to take apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import click
+
+from convcli.errors import InputError, did_you_mean
+from convcli.shapes import parse_padding, parse_per_axis, parse_shape
+
+
+class Parsed(click.ParamType):  # type: ignore[type-arg]
+    """A type whose text one function of the core reads; what it refuses becomes a usage error."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name, self.parse = name, parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self.parse(value)
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        return self.name.upper()
+
+
+class Choice(click.Choice[str]):
+    """click.Choice that suggests the nearest word."""
+
+    def __init__(self, choices: Iterable[str]) -> None:
+        super().__init__(tuple(choices))
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value in self.choices:
+            return value
+        hint = did_you_mean(str(value), self.choices)
+        return self.fail(
+            "; ".join(filter(None, [f"{value!r}; expected one of {', '.join(self.choices)}", hint])), param, ctx
+        )
+
+
+SHAPE = Parsed("shape", parse_shape)
+PER_AXIS = Parsed("n[,n...]", parse_per_axis)
+PADDING = Parsed("padding", parse_padding)

@@ -1,0 +1,24 @@
+"""The words that options take, once: as types for the code, and as tuples for the command line's choices."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Op = Literal["correlate", "convolve"]
+PaddingName = Literal["valid", "same", "same-lower", "full"]
+Boundary = Literal["constant", "edge", "reflect", "symmetric", "wrap"]
+Layout = Literal["channels_last", "channels_first"]
+Channels = Literal["each", "sum"]
+Combine = Literal["stack", "magnitude", "sum", "max", "mean"]
+Policy = Literal["clip", "rescale", "offset", "abs", "error"]
+Method = Literal["auto", "direct", "gemm"]
+
+OPS: tuple[str, ...] = get_args(Op)
+PADDINGS: tuple[str, ...] = get_args(PaddingName)
+BOUNDARIES: tuple[str, ...] = get_args(Boundary)
+LAYOUTS: tuple[str, ...] = get_args(Layout)
+CHANNELS: tuple[str, ...] = get_args(Channels)
+COMBINES: tuple[str, ...] = get_args(Combine)
+POLICIES: tuple[str, ...] = get_args(Policy)
+METHODS: tuple[str, ...] = get_args(Method)
+DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64")

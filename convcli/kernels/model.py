@@ -1,0 +1,140 @@
+"""What a kernel is: taps, the 1-D factors they come from, and a line on what they mean.
+
+Taps are written as a correlation uses them (never flipped), in the order of the array's axes: the last axis is x,
+the one before it y, the third from the end z.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcli.errors import KernelError, LimitError
+
+Taps: TypeAlias = NDArray[np.float64]
+Term: TypeAlias = tuple[Taps, ...]
+Terms: TypeAlias = tuple[Term, ...]
+
+MAX_TAPS = 10**7
+EXACT_INTEGER = 2**53  # float64 holds every integer up to here
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Kernel:
+    """A kernel, named: numpy takes it wherever it takes an array.
+
+    taps: (*K) float64, read-only.   terms: `taps` is the sum over terms of the outer product of each term's 1-D
+    factors, one per axis; empty where no such form is known without work (see `factorize`).
+
+    >>> k = Kernel.of_terms("sobel-x", [([1, 2, 1], [-1, 0, 1])])
+    >>> k
+    Kernel('sobel-x', shape=(3, 3), rank=1)
+    >>> np.asarray(k)[1]
+    array([-2.,  0.,  2.])
+    >>> k.gain
+    0.0
+    """
+
+    name: str
+    taps: Taps
+    terms: Terms = ()
+    meaning: str = ""
+    source: str = ""
+
+    @classmethod
+    def of_terms(cls, name: str, terms: Iterable[Iterable[Any]], meaning: str = "", source: str = "") -> Kernel:
+        """Build a kernel from its 1-D factors."""
+        frozen = tuple(tuple(frozen_copy(factor) for factor in term) for term in terms)
+        return cls(name, frozen_copy(outer(frozen)), frozen, meaning, source)
+
+    @classmethod
+    def of_taps(cls, name: str, taps: Any, meaning: str = "", source: str = "") -> Kernel:
+        """Build a kernel from an array of real, finite numbers; a 1-D kernel is its own factor.
+
+        Raises KernelError for anything else, LimitError above ten million taps.
+        """
+        array = frozen_copy(checked_taps(taps))
+        return cls(name, array, ((array,),) if array.ndim == 1 else (), meaning, source)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.taps.shape
+
+    @property
+    def sum(self) -> float:
+        return float(self.taps.sum())
+
+    @property
+    def gain(self) -> float:
+        """What a constant input is multiplied by: the response at zero frequency."""
+        return self.sum
+
+    @property
+    def rank(self) -> int | None:
+        """How many separable terms the kernel is held as, or None where they are not known."""
+        return len(self.terms) or None
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.array(self.taps, dtype=dtype, copy=copy)
+
+    def __repr__(self) -> str:
+        return f"Kernel({self.name!r}, shape={self.shape}, rank={self.rank})"
+
+
+def frozen_copy(values: Any) -> Taps:
+    """Copy to float64, contiguous and read-only."""
+    array = np.array(values, dtype=np.float64, order="C")
+    array.flags.writeable = False
+    return array
+
+
+def outer(terms: Terms) -> Taps:
+    """Multiply the factors of each term out and add the terms: (K0,), (K1,), ... -> (K0, K1, ...).
+
+    >>> outer(((np.array([1.0, 2.0]), np.array([3.0, 5.0])),))
+    array([[ 3.,  5.],
+           [ 6., 10.]])
+    """
+    products = (reduce(np.multiply.outer, term) for term in terms)
+    return reduce(np.add, products)
+
+
+def limit_taps(shape: Iterable[int]) -> None:
+    """Refuse a kernel of more than ten million taps before anything is allocated.
+
+    >>> limit_taps((10**6, 10**6))
+    Traceback (most recent call last):
+    convcli.errors.LimitError: a kernel of 1000000x1000000 taps; expected at most 10000000 taps; choose a smaller size
+    """
+    sizes = tuple(shape)
+    if math.prod(sizes) > MAX_TAPS:
+        raise LimitError(
+            f"a kernel of {'x'.join(map(str, sizes))} taps",
+            f"expected at most {MAX_TAPS} taps",
+            "choose a smaller size",
+        )
+
+
+def checked_taps(values: Any) -> NDArray[Any]:
+    """Take an array of any real type, or refuse what cannot be taps."""
+    array = np.asarray(values)
+    limit_taps(array.shape)
+    if array.dtype.kind not in "biuf":
+        raise KernelError(f"kernel taps of type {array.dtype}", "expected real numbers", _dtype_remedy(array.dtype))
+    if not array.ndim or not array.size:
+        raise KernelError(f"an empty kernel of shape {array.shape}", "expected at least one axis and one tap")
+    if not np.isfinite(array).all():
+        raise KernelError("a kernel with nan or inf among its taps", "expected finite numbers")
+    if array.dtype.kind in "iu" and max(-int(array.min()), int(array.max())) > EXACT_INTEGER:
+        raise KernelError("kernel taps beyond 2**53", "expected integers that float64 holds exactly")
+    return array
+
+
+def _dtype_remedy(dtype: np.dtype[Any]) -> str:
+    return "give the real and the imaginary part as two kernels" if dtype.kind == "c" else ""

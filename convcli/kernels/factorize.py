@@ -1,0 +1,101 @@
+"""Find the separable form of a kernel: taps as a sum of outer products of 1-D factors.
+
+A k x k kernel of separable rank r costs 2*r*k multiplications a sample as factors, k*k as taps.
+
+Sources: Treitel and Shanks, "The design of multistage separable planar filters", 1971 (a filter as a sum of
+separable stages by singular values); the recursion over axes is the tensor-train SVD of Oseledets, 2011, with its
+cores multiplied out.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from convcli.kernels.model import EXACT_INTEGER, Taps, Terms, checked_taps
+
+
+def factorize(taps: ArrayLike, *, tolerance: float = 1e-12) -> Terms:
+    """Write taps as the fewest outer products that an SVD along each axis in turn finds.
+
+    taps: (*K), real.   tolerance: the error allowed, as a share of the norm of the taps; a kernel rounded to float32
+    is found with 1e-6.   returns terms, each of one 1-D float64 factor per axis; their sum is the taps, within
+    tolerance (normwise).   A separable kernel of integers gets integer factors, and is reproduced exactly.
+    For two axes the number of terms is the least there is; for more it is an upper bound.
+    Raises KernelError for taps that are not finite real numbers.
+
+    >>> factorize([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+    ((array([1., 2., 1.]), array([-1.,  0.,  1.])),)
+    >>> len(factorize([[0, 1, 0], [1, -4, 1], [0, 1, 0]]))
+    2
+    """
+    array = np.asarray(checked_taps(taps), dtype=np.float64)
+    exponent = _far_exponent(array)
+    near_one = np.ldexp(array, -exponent)
+    terms = _split(near_one, tolerance * float(np.linalg.norm(near_one)))
+    return tuple((*term[:-1], np.ldexp(term[-1], exponent)) for term in terms)
+
+
+def _far_exponent(array: Taps) -> int:
+    """The power of two to divide by where squares would overflow or vanish; 0 for ordinary numbers."""
+    exponent = math.frexp(float(np.abs(array).max()))[1]
+    return exponent if abs(exponent) > 300 else 0
+
+
+def _split(taps: Taps, budget: float) -> Terms:
+    """Terms whose sum is within `budget` of taps, in the Euclidean norm."""
+    if taps.ndim == 1:
+        return ((taps.copy(),),)
+    unfolded = taps.reshape(len(taps), -1)
+    return tuple(
+        (column, *rest)
+        for column, row, share in _pairs(unfolded, budget)
+        for rest in _split(row.reshape(taps.shape[1:]), share)
+    )
+
+
+def _pairs(matrix: Taps, budget: float) -> list[tuple[Taps, Taps, float]]:
+    """Columns and rows whose outer products add to the matrix, each with the error its row may still make."""
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    rank = _rank(values, budget)
+    if rank == 1 and (cross := _cross(matrix, budget / 2)) is not None:
+        column, row = cross
+        return [(column, row, budget / 2 / (float(np.linalg.norm(column)) or 1.0))]
+    # The left vectors are orthonormal, so errors add in squares: each row, and what is left out, may have a share.
+    share = budget / math.sqrt(rank + 1)
+    rank = _rank(values, share)
+    return [(*_turned(left[:, i], values[i] * right[i]), share) for i in range(rank)]
+
+
+def _rank(values: Taps, budget: float) -> int:
+    """How many singular values must stay for those left out to be within budget, at least one."""
+    tails = np.sqrt(np.cumsum(values[::-1] ** 2))[::-1]
+    return max(1, int(np.count_nonzero(tails > budget)))
+
+
+def _cross(matrix: Taps, budget: float) -> tuple[Taps, Taps] | None:
+    """A rank-1 matrix as the column and the row through its largest entry: no rounding where the row divides it.
+
+    None where that is not within budget, and the singular vectors are better.
+    """
+    i, j = np.unravel_index(int(np.abs(matrix).argmax()), matrix.shape)
+    if not matrix[i, j]:
+        return np.zeros(matrix.shape[0]), np.zeros(matrix.shape[1])
+    row = _primitive(matrix[i])
+    column, row = _turned(matrix[:, j] / row[j], row)
+    return (column, row) if float(np.linalg.norm(np.multiply.outer(column, row) - matrix)) <= budget else None
+
+
+def _primitive(row: Taps) -> Taps:
+    """Divide a row of integers by what they have in common; leave any other row alone."""
+    if (row % 1).any() or np.abs(row).max() > EXACT_INTEGER:
+        return row
+    return row / math.gcd(*(int(value) for value in row))
+
+
+def _turned(column: Taps, row: Taps) -> tuple[Taps, Taps]:
+    """Choose the sign that makes the column's largest entry positive."""
+    sign = -1.0 if column[np.abs(column).argmax()] < 0 else 1.0
+    return column * sign, row * sign

@@ -1,0 +1,162 @@
+"""Kernels held in files, read by suffix; nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from convcli.errors import FileError, KernelError, LimitError, did_you_mean
+from convcli.kernels.literals import parse_json, parse_rows, parse_text, parse_vips
+from convcli.kernels.model import MAX_TAPS, checked_taps, limit_taps
+
+MAX_BYTES = 32 * MAX_TAPS  # no number of float64 needs more characters
+
+_TEXT: dict[str, Callable[[str], NDArray[Any]]] = {
+    ".csv": parse_rows,
+    ".txt": parse_text,
+    ".json": parse_json,
+    ".mat": parse_vips,
+    "": parse_text,
+}
+SUFFIXES = (".npy", ".npz", *filter(None, _TEXT))
+
+
+def locate(reference: str) -> tuple[Path, str] | None:
+    """The existing path that a reference names, and the array's key in `file.npz:key`; None where there is none."""
+    archive, _, key = reference.rpartition(":")
+    for path, chosen in ((reference, ""), (archive, key)):
+        if _exists(Path(path)) and (not chosen or path.lower().endswith(".npz")):
+            return Path(path), chosen
+    return None
+
+
+def looks_like_file(reference: str) -> bool:
+    """Whether a reference that names nothing was meant as a path.
+
+    >>> [looks_like_file(r) for r in ("blur.csv", "masks/blur", "w.npz:conv1", "blurr")]
+    [True, True, True, False]
+    """
+    return "/" in reference or bool(re.fullmatch(r"\.[A-Za-z]\w*", Path(_without_key(reference)).suffix))
+
+
+def missing(reference: str) -> FileError:
+    """The error for a path that leads nowhere, with the nearest name beside it."""
+    path = Path(_without_key(reference))
+    try:
+        beside = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return FileError(f"kernel file '{path}' does not exist", remedy=f"nor can its folder '{path.parent}' be read")
+    return FileError(f"kernel file '{path}' does not exist", remedy=did_you_mean(path.name, beside))
+
+
+def load(path: Path, key: str = "") -> NDArray[Any]:
+    """Read the taps that a file holds.
+
+    key: which array of an .npz; not needed where it holds one.   returns real, finite taps, in the file's type.
+    Raises FileError for a file that is missing, empty or damaged, KernelError for contents that are no kernel,
+    LimitError above ten million taps.
+    """
+    _require_file(path)
+    suffix = path.suffix.lower()
+    if suffix not in ("", *SUFFIXES):
+        raise FileError(f"kernel file '{path}' of an unknown kind", f"expected {', '.join(SUFFIXES)}")
+    try:
+        return checked_taps(_read(path, suffix, key))
+    except (KernelError, LimitError) as error:
+        raise type(error)(f"file '{path}': {error.given}", error.expected, error.remedy) from None
+    except OSError as error:
+        raise FileError(f"kernel file '{path}' cannot be read ({error.strerror or error})") from None
+
+
+def _read(path: Path, suffix: str, key: str) -> NDArray[Any]:
+    if suffix == ".npy":
+        return _read_npy(path)
+    return _read_npz(path, key) if suffix == ".npz" else _TEXT[suffix](_read_text(path))
+
+
+def _read_text(path: Path) -> str:
+    with path.open("rb") as stream:
+        content = stream.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise LimitError(f"more than {MAX_BYTES} bytes of text", f"expected at most {MAX_TAPS} taps")
+    try:
+        text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError:
+        raise KernelError("not text", f"expected text in a {path.suffix or 'plain'} file") from None
+    if not text.strip():
+        raise FileError(f"kernel file '{path}' is empty", "expected taps")
+    return text
+
+
+def _read_npy(path: Path) -> NDArray[Any]:
+    with path.open("rb") as stream:
+        return _read_array(stream)
+
+
+def _read_npz(path: Path, key: str) -> NDArray[Any]:
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(_member(archive, key)) as stream:
+            return _read_array(stream)
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:  # RuntimeError: it wants a password
+        raise OSError(f"damaged: {error}") from None
+
+
+def _member(archive: zipfile.ZipFile, key: str) -> str:
+    keys = [name.removesuffix(".npy") for name in archive.namelist()]
+    if not key and len(keys) == 1:
+        return archive.namelist()[0]
+    if key in keys:
+        return archive.namelist()[keys.index(key)]
+    given = f"no array '{key}'" if key else f"an archive of {len(keys)} arrays"
+    remedy = did_you_mean(key, keys) or "write FILE.npz:KEY"
+    raise KernelError(given, f"expected one of {', '.join(keys) or 'none: it is empty'}", remedy)
+
+
+def _read_array(stream: IO[bytes]) -> NDArray[Any]:
+    """Read one array of the .npy form, its header first: size and type are refused before they are read."""
+    try:
+        shape, _, dtype = _HEADERS[npy.read_magic(stream)](stream)
+        limit_taps(shape)
+        if dtype.hasobject:
+            raise KernelError("an array of Python objects", "expected real numbers")
+        stream.seek(0)
+        return npy.read_array(stream, allow_pickle=False)
+    except (KeyError, ValueError, EOFError, zlib.error) as error:
+        if isinstance(error, KernelError):
+            raise
+        raise OSError(f"damaged: {error}") from None
+
+
+_HEADERS: dict[tuple[int, int], Callable[[IO[bytes]], tuple[tuple[int, ...], bool, np.dtype[Any]]]] = {
+    (1, 0): npy.read_array_header_1_0,
+    (2, 0): npy.read_array_header_2_0,
+}
+
+
+def _require_file(path: Path) -> None:
+    if not _exists(path):
+        raise missing(str(path))
+    if path.is_dir():
+        raise FileError(f"kernel file '{path}' is a directory", "expected a file", f"one of {', '.join(SUFFIXES)}")
+    if path.is_file() and not path.stat().st_size:
+        raise FileError(f"kernel file '{path}' is empty", "expected taps")
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return bool(path.name) and path.exists()
+    except (OSError, ValueError):  # a name too long for the system, or with a zero byte in it
+        return False
+
+
+def _without_key(reference: str) -> str:
+    head, colon, _ = reference.rpartition(":")
+    return head if colon and head.lower().endswith(".npz") else reference

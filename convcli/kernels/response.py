@@ -1,0 +1,130 @@
+"""What a kernel amplifies and what it suppresses: the magnitude of its frequency response, in numbers and words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcli.kernels.model import Kernel
+
+# Samples of the response along an axis, by the number of axes: multiples of 4, 3 and mostly 5, so that the zeros of
+# small kernels (at 1/2, 1/3, 1/4, 1/5 cycles a sample) fall on samples.
+_SAMPLES = {1: 720, 2: 240, 3: 60}
+_FEW_SAMPLES = 12
+_SAME = 1e-6
+_FINEST = 0.45  # from here on a frequency counts as the finest detail there is
+
+
+@dataclass(frozen=True)
+class Response:
+    """The frequency response of a kernel, summed up. Frequencies are in cycles a sample, one for each axis.
+
+    flat: the signed gain on a constant input.   peak, lowest: the largest and the smallest gain, and where; of equal
+    ones the nearest to zero frequency.   nyquist: along each axis, the gain on samples that alternate in sign.
+    """
+
+    flat: float
+    peak: float
+    peak_at: tuple[float, ...]
+    lowest: float
+    lowest_at: tuple[float, ...]
+    nyquist: tuple[float, ...]
+    line: str
+
+
+def response(kernel: Kernel) -> Response:
+    """Sum up what a kernel does to each frequency.
+
+    >>> response(Kernel.of_taps("mean", [0.25, 0.5, 0.25])).line
+    'low-pass: keeps flat areas (gain 1), suppresses fine detail (gain 0.00 at the Nyquist frequency)'
+    >>> r = response(Kernel.of_terms("sobel-x", [([1, 2, 1], [-1, 0, 1])]))
+    >>> r.line
+    'band-pass, a derivative along x: silent on flat areas, strongest (gain 8) at 0.25 cycles a sample along x'
+    >>> r.peak_at
+    (0.0, 0.25)
+    """
+    gains, frequencies = _magnitudes(kernel.taps)
+    distance = sum(np.square(axis) for axis in np.meshgrid(*frequencies, indexing="ij", sparse=True))
+    flat, peak, lowest = kernel.gain, float(gains.max()), float(gains.min())
+    near = _SAME * max(peak, 1e-300)
+    flat = 0.0 if abs(flat) <= near else flat
+    lowest = 0.0 if lowest <= near else lowest
+    peak_at = _nearest(gains >= peak - near, np.asarray(distance), frequencies)
+    lowest_at = _nearest(gains <= lowest + near, np.asarray(distance), frequencies)
+    nyquist = tuple(float(gains[tuple(_half(gains.shape, axis))]) for axis in range(gains.ndim))
+    line = _line(kernel, flat, peak, peak_at, lowest, nyquist)
+    return Response(flat, peak, peak_at, lowest, lowest_at, nyquist, line)
+
+
+def _magnitudes(taps: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
+    """|H| over every frequency that a real kernel tells apart, and each axis's frequencies."""
+    coarse = _SAMPLES.get(taps.ndim, _FEW_SAMPLES)
+    sizes = [max(coarse, k + k % 2) if k > 1 else 1 for k in taps.shape]  # a single tap is the same to every frequency
+    spectrum = np.fft.rfftn(taps, s=sizes, axes=range(taps.ndim))
+    full = [np.abs(np.fft.fftfreq(n)) * np.where(np.arange(n) <= n // 2, 1.0, -1.0) for n in sizes[:-1]]
+    return np.abs(spectrum), [*full, np.fft.rfftfreq(sizes[-1])]
+
+
+def _half(shape: Sequence[int], axis: int) -> list[int]:
+    """Where the alternating signal along one axis stands: the last axis holds half the frequencies, others all."""
+    place = [0] * len(shape)
+    place[axis] = shape[axis] - 1 if axis == len(shape) - 1 else shape[axis] // 2
+    return place
+
+
+def _nearest(
+    found: NDArray[np.bool_], distance: NDArray[np.float64], frequencies: list[NDArray[np.float64]]
+) -> tuple[float, ...]:
+    place = np.unravel_index(int(np.where(found, distance, np.inf).argmin()), found.shape)
+    return tuple(float(axis[i]) for axis, i in zip(frequencies, place, strict=True))
+
+
+def _line(
+    kernel: Kernel, flat: float, peak: float, at: tuple[float, ...], lowest: float, nyquist: tuple[float, ...]
+) -> str:
+    if not peak:
+        return "silent: every output is zero"
+    if abs(flat) < peak / 20:
+        silent = f"nearly silent on flat areas (gain {_gain(flat)})" if flat else "silent on flat areas"
+        return f"{_band(kernel, at)}: {silent}, strongest (gain {_gain(peak)}) at {_where(at)}"
+    flatly = (
+        f"keeps flat areas (gain {_gain(flat)})" if abs(flat - 1) < _SAME else f"flat areas have gain {_gain(flat)}"
+    )
+    if peak > abs(flat) * (1 + 1e-3):
+        kind = "high-boost" if max(map(abs, at)) >= _FINEST else "band-boost"
+        return f"{kind}: {flatly}, amplifies detail most (gain {_gain(peak)}) at {_where(at)}"
+    if lowest >= peak * (1 - 1e-3):
+        return f"all-pass: {flatly}, and every other frequency alike"
+    muted = [axis for axis, gain in enumerate(nyquist) if gain < 0.71 * peak]  # less than half the power
+    if not muted:
+        return f"low-pass, slight: {flatly}, lowest gain {lowest:.2f}"
+    along = "" if len(muted) == len(nyquist) else f" along {_axes(muted, len(nyquist))}"
+    highest = max(nyquist[axis] for axis in muted)
+    return f"low-pass{along}: {flatly}, suppresses fine detail (gain {highest:.2f} at the Nyquist frequency)"
+
+
+def _band(kernel: Kernel, at: tuple[float, ...]) -> str:
+    """The kind of a kernel that is silent on flat areas."""
+    kind = "high-pass" if max(map(abs, at)) >= _FINEST else "band-pass"
+    odd = [axis for axis in range(kernel.taps.ndim) if np.allclose(np.flip(kernel.taps, axis), -kernel.taps)]
+    return f"{kind}, a derivative along {_axes(odd, kernel.taps.ndim)}" if len(odd) == 1 else kind
+
+
+def _where(at: tuple[float, ...]) -> str:
+    axes: dict[str, list[int]] = {}
+    for axis in reversed(range(len(at))):
+        axes.setdefault(f"{abs(at[axis]):.3g}", []).insert(0, axis)
+    parts = (f"{value} cycles a sample along {_axes(found, len(at))}" for value, found in axes.items() if value != "0")
+    return " and ".join(parts) or "zero frequency"
+
+
+def _axes(axes: list[int], ndim: int) -> str:
+    names = ["xyz"[ndim - 1 - axis] if ndim - 1 - axis < 3 else f"axis {axis}" for axis in axes]
+    return " and ".join(reversed(names))
+
+
+def _gain(value: float) -> str:
+    return f"{value:.3g}"

@@ -1,0 +1,26 @@
+"""Kernels: a bank of named ones, references and files, their separable form, and what they do to frequencies."""
+
+from __future__ import annotations
+
+from convcli.kernels.bank import listing, names
+from convcli.kernels.entries import Entry, Parameter
+from convcli.kernels.export import SUFFIX_FORMS, TextForm, render
+from convcli.kernels.factorize import factorize
+from convcli.kernels.model import Kernel
+from convcli.kernels.references import kernel
+from convcli.kernels.response import Response, response
+
+__all__ = [
+    "SUFFIX_FORMS",
+    "Entry",
+    "Kernel",
+    "Parameter",
+    "Response",
+    "TextForm",
+    "factorize",
+    "kernel",
+    "listing",
+    "names",
+    "render",
+    "response",
+]

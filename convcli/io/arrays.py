@@ -1,0 +1,107 @@
+"""numpy's own files: .npy, and .npz as a zip archive of them. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+import zlib
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from convcli.errors import DtypeError, FileError, did_you_mean
+from convcli.io.formats import NUMBERS
+
+MAP_ABOVE = 64 * 2**20  # bytes; a larger .npy file is mapped instead of read
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+_ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError)
+
+
+def read_npy(stream: BinaryIO, name: str, size: int, path: str | None = None) -> NDArray[Any]:
+    """Decode one .npy file of `size` bytes; where a path is given and it is large, as a read-only memory map.
+
+    The header is checked before anything is allocated. Raises DtypeError for what are no real numbers, FileError for
+    a header that is damaged or declares more than the file holds.
+    """
+    try:
+        shape, dtype = _header(stream)
+    except (ValueError, KeyError, EOFError) as error:
+        raise FileError(f"{name} is damaged", "expected a .npy header", _first_line(error)) from error
+    _check_numbers(name, dtype)
+    declared, held = math.prod(shape) * dtype.itemsize, size - stream.tell()
+    if declared > held:
+        raise FileError(
+            f"{name} is truncated",
+            f"its header declares {declared:,} bytes of values and {held:,} follow",
+            "copy it anew",
+        )
+    if path is not None and size > MAP_ABOVE:
+        mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return mapped
+    stream.seek(0)
+    return npy.read_array(stream, allow_pickle=False)
+
+
+def _header(stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type from the header; the stream is left at the first value. Version 3 only serves field names."""
+    shape, _, dtype = _HEADERS[npy.read_magic(stream)](stream)
+    if min(shape, default=0) < 0:
+        raise ValueError(f"the header declares the shape {shape}")
+    return shape, dtype
+
+
+def _check_numbers(name: str, dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in NUMBERS:
+        what = {"O": "Python objects", "c": f"complex numbers ({dtype})"}.get(dtype.kind, f"{dtype} values")
+        remedy = "save the real and imaginary parts apart" if dtype.kind == "c" else "save plain numbers instead"
+        raise DtypeError(f"{name} holds {what}", "expected real numbers", remedy)
+
+
+def read_npz(stream: BinaryIO, name: str, key: str | None) -> NDArray[Any]:
+    """Decode the array `key` of an .npz archive, or its only one. Raises FileError, naming the keys, for any other."""
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            members = {info.filename[:-4]: info for info in archive.infolist() if info.filename.endswith(".npy")}
+            chosen = _choose(name, tuple(members), key)
+            return _read_member(archive, members[chosen], f"{name}:{chosen}")
+    except _ZIP_DAMAGE as error:
+        raise FileError(f"{name} is damaged", "expected a whole .npz archive", _first_line(error)) from error
+
+
+def _choose(name: str, keys: tuple[str, ...], key: str | None) -> str:
+    if not keys:
+        raise FileError(f"{name} holds no array", "expected .npy members", "write it with numpy.savez")
+    if key is None and len(keys) == 1:
+        return keys[0]
+    if key is None:
+        listed = f"expected one of {', '.join(keys)}"
+        raise FileError(f"{name} holds {len(keys)} arrays", listed, f"use {name}:{keys[0]}")
+    if key not in keys:
+        raise FileError(f"{name} holds no array '{key}'", f"it holds {', '.join(keys)}", did_you_mean(key, keys))
+    return key
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> NDArray[Any]:
+    with archive.open(member) as stream:
+        return read_npy(io.BytesIO(stream.read()), name, member.file_size)
+
+
+def write_npy(stream: BinaryIO, array: NDArray[Any]) -> None:
+    """Encode one array as .npy."""
+    npy.write_array(stream, np.asanyarray(array), allow_pickle=False)
+
+
+def write_npz(stream: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Encode named arrays as .npz, uncompressed and without the time of day: the same arrays give the same bytes."""
+    with zipfile.ZipFile(stream, "w") as archive:
+        for key, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True) as member:
+                npy.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].strip("'\"")

@@ -1,0 +1,260 @@
+"""Images through Pillow: each of its modes is mapped on purpose, and what it would silently cut is refused.
+
+Pillow is imported inside the functions, so that work on arrays never loads it.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import threading
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcli.errors import DtypeError, FileError, LimitError
+from convcli.io.data import Data
+from convcli.io.formats import Format
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
+
+PIXEL_LIMIT = 2**28  # 16384 x 16384
+
+# Pillow loads these on demand, by importing every plugin it has; importing the one spares that.
+_PLUGINS = {"WEBP": "WebPImagePlugin", "TIFF": "TiffImagePlugin", "JPEG2000": "Jpeg2KImagePlugin"}
+# A damaged file makes Pillow's decoders raise nearly anything.
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, struct.error, zlib.error, OverflowError)
+_ORIENTATION = 0x0112
+_BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339  # TIFF 6.0, section 8 and 19
+_UNSIGNED, _SIGNED = 1, 2
+_PNM = {"1": "pbm", "L": "pgm", "I": "pgm", "RGB": "ppm", "F": "pfm"}
+
+
+class _Reading(NamedTuple):
+    """How a mode is read: the mode it is converted to, that for a file with transparency, the number type, a note."""
+
+    opaque: str
+    transparent: str
+    dtype: str = "uint8"
+    note: str = ""
+
+
+def _to_rgb(what: str) -> _Reading:
+    return _Reading("RGB", "RGBA", note=f"{what} converted to RGB")
+
+
+_MODES = {
+    "1": _Reading("L", "LA", note="bits expanded to 0 and 255"),
+    "L": _Reading("L", "LA"),
+    "LA": _Reading("LA", "LA"),
+    "La": _Reading("LA", "LA", note="alpha unpremultiplied"),
+    "P": _Reading("RGB", "RGBA", note="palette expanded to RGB"),
+    "PA": _Reading("RGBA", "RGBA", note="palette expanded to RGB"),
+    "RGB": _Reading("RGB", "RGBA"),
+    "RGBX": _Reading("RGB", "RGB", note="unused fourth channel dropped"),
+    "RGBA": _Reading("RGBA", "RGBA"),
+    "RGBa": _Reading("RGBA", "RGBA", note="alpha unpremultiplied"),
+    "CMYK": _to_rgb("CMYK"),
+    "YCbCr": _to_rgb("YCbCr"),
+    "LAB": _to_rgb("LAB"),
+    "HSV": _to_rgb("HSV"),
+    "I": _Reading("I", "I", "int32"),
+    "F": _Reading("F", "F", "float32"),
+} | {f"I;16{order}": _Reading("", "", "uint16") for order in ("", "L", "B", "N")}  # "" converts nothing
+
+
+def read_image(stream: BinaryIO, name: str, form: Format, *, max_pixels: int = PIXEL_LIMIT) -> Data:
+    """Decode the first frame of an image whose content was recognised as `form`.
+
+    Returns (H, W) or (H, W, C): uint8, uint16, int32 or float32, upright, straight alpha last.
+    Raises FileError for a damaged file, DtypeError for bits that Pillow would cut, LimitError above max_pixels.
+    """
+    try:
+        image, frames = _open(stream, name, form, max_pixels)
+        with image:
+            _refuse_cut_bits(image, stream, name)
+            return _decoded(image, name, form, frames)
+    except _DAMAGE as error:
+        if isinstance(error, (DtypeError, FileError)):
+            raise
+        raise FileError(f"{name} is damaged", f"expected a whole {form.name} file", _one_line(error)) from error
+
+
+def _open(stream: BinaryIO, name: str, form: Format, max_pixels: int) -> tuple[ImageFile, int]:
+    from PIL import Image
+
+    _load_plugin(form.pillow)
+    with _pixel_limit(max_pixels):
+        try:
+            image = Image.open(stream, formats=(form.pillow,))
+            return image, getattr(image, "n_frames", 1)
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+            counted = re.search(r"(\d+) pixels", str(error))
+            size = f"{int(counted[1]):,} pixels" if counted else "too many pixels"
+            limit = f"the limit is {max_pixels:,} pixels"
+            raise LimitError(f"{name} has {size}", limit, "crop it or scale it down first") from error
+
+
+_pillow_state = threading.Lock()
+
+
+@contextmanager
+def _pixel_limit(max_pixels: int) -> Iterator[None]:
+    """Let Pillow refuse images of more pixels, and mute its other warnings, until the block ends.
+
+    Both settings are global to the process, so they are held by one thread at a time and put back.
+    """
+    from PIL import Image
+
+    with _pillow_state, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _refuse_cut_bits(image: ImageFile, stream: BinaryIO, name: str) -> None:
+    cut = _cut_bits(image, stream)
+    if cut:
+        raise DtypeError(
+            f"{name} holds {cut}",
+            f"Pillow would cut them to its mode {image.mode}",
+            "convert it to 8 bits, or to a .npy array, first",
+        )
+
+
+def _cut_bits(image: ImageFile, stream: BinaryIO) -> str:
+    """Name the samples that Pillow would cut to its mode, or "" where it keeps them all."""
+    if image.format == "TIFF":
+        return _cut_tiff(image)
+    if np.dtype(_MODES[image.mode].dtype) != np.uint8:
+        return ""
+    bits = _bits(image, stream)
+    return f"{bits}-bit samples" if bits > 8 else ""
+
+
+def _cut_tiff(image: ImageFile) -> str:
+    tags: Any = getattr(image, "tag_v2", {})
+    bits = max(tags.get(_BITS_PER_SAMPLE, (1,)))
+    sample = max(tags.get(_SAMPLE_FORMAT, (_UNSIGNED,)))
+    dtype = np.dtype(_MODES[image.mode].dtype)
+    if bits > 8 * dtype.itemsize:
+        return f"{bits}-bit samples"
+    if bits == 8 and sample == _SIGNED:
+        return "signed 8-bit samples"
+    if bits == 32 and sample == _UNSIGNED and dtype == np.int32:
+        return "unsigned 32-bit samples"
+    return ""
+
+
+def _bits(image: ImageFile, stream: BinaryIO) -> int:
+    """Bits a sample, where a format that holds more than 8 is opened with an 8-bit mode."""
+    if image.format == "PNG":
+        return 16 if image.tile and ";16" in str(image.tile[0][3]) else 8
+    if image.format == "PPM":
+        return _netpbm_largest(image).bit_length()
+    return _jpeg2000_bits(stream) if image.format == "JPEG2000" else 8
+
+
+def _netpbm_largest(image: ImageFile) -> int:
+    """The largest value that a netpbm header declares, where Pillow stretches the values by it; otherwise 0."""
+    arguments = image.tile[0][3] if image.format == "PPM" and image.tile else None
+    return int(arguments[1]) if isinstance(arguments, tuple) and len(arguments) == 2 else 0
+
+
+def _jpeg2000_bits(stream: BinaryIO) -> int:
+    """Bits a component, from the SIZ marker segment of the codestream (ISO/IEC 15444-1, A.5.1)."""
+    before = stream.tell()
+    stream.seek(0)
+    _, marker, segment = stream.read(2**20).partition(b"\xff\x4f\xff\x51")
+    stream.seek(before)
+    count = int.from_bytes(segment[36:38], "big")
+    depths = segment[38 : 38 + 3 * count : 3]
+    return max(((depth & 0x7F) + 1 for depth in depths), default=8) if marker else 8
+
+
+def _decoded(image: ImageFile, name: str, form: Format, frames: int) -> Data:
+    mode = image.mode
+    reading = _MODES[mode]
+    stored_scale = _stored_scale(image)
+    upright, turned = _upright(image)
+    wanted = reading.transparent if upright.has_transparency_data else reading.opaque
+    converted = upright if wanted in ("", upright.mode) else upright.convert(wanted)
+    dtype = "uint16" if (image.format, mode) == ("PPM", "I") else reading.dtype
+    notes = (
+        f"first of {frames} frames" if frames > 1 else "",
+        "EXIF orientation applied" if turned else "",
+        reading.note,
+        "transparent colour made alpha" if wanted.endswith("A") and mode in ("1", "L", "RGB") else "",
+        stored_scale,
+    )
+    return Data(
+        np.asarray(converted).astype(dtype, copy=False),
+        "image",
+        _format_name(image, form),
+        name,
+        mode,
+        converted.mode in ("LA", "RGBA"),
+        tuple(note for note in notes if note),
+    )
+
+
+def _upright(image: ImageFile) -> tuple[Image, bool]:
+    """The decoded image as its EXIF orientation wants it, and whether that turned it."""
+    from PIL import ImageOps
+
+    turned = image.getexif().get(_ORIENTATION, 1) in range(2, 9)
+    image.load()
+    return (ImageOps.exif_transpose(image) if turned else image), turned  # a TIFF has turned itself by now
+
+
+def _stored_scale(image: ImageFile) -> str:
+    largest, full = _netpbm_largest(image), 65535 if image.mode == "I" else 255
+    return f"values scaled from 0..{largest} to 0..{full}" if largest not in (0, full) else ""
+
+
+def _format_name(image: ImageFile, form: Format) -> str:
+    return _PNM.get(image.mode, form.name) if form.pillow == "PPM" else form.name
+
+
+def write_image(stream: BinaryIO, array: NDArray[Any], form: Format, *, compress_level: int | None = None) -> None:
+    """Encode (H, W) or (H, W, C), as `check_fit` lets pass, into a binary stream."""
+    from PIL import Image
+
+    _load_plugin(form.pillow)
+    native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    Image.fromarray(native).save(stream, form.pillow, **_options(form.name, compress_level))
+
+
+def _options(name: str, compress_level: int | None) -> dict[str, Any]:
+    options: dict[str, dict[str, Any]] = {
+        # zlib's own level 6 takes about four times as long as level 1, for about the same size.
+        "png": {"compress_level": 1 if compress_level is None else compress_level},
+        # 4:4:4: halving the colour resolution would be one more filter.
+        "jpg": {"quality": 95, "subsampling": 0},
+        "webp": {"lossless": True, "exact": True},
+    }
+    return options.get(name, {})
+
+
+def _load_plugin(pillow: str) -> None:
+    from PIL import Image
+
+    Image.preinit()
+    if pillow in _PLUGINS:
+        import_module(f"PIL.{_PLUGINS[pillow]}")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

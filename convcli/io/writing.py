@@ -1,0 +1,186 @@
+"""save: encode into a hidden file beside the target, then rename; a target is whole or untouched."""
+
+from __future__ import annotations
+
+import io
+import os
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcli.errors import FileError, OutputError, ShapeError, did_you_mean
+from convcli.io.arrays import write_npy, write_npz
+from convcli.io.data import Written
+from convcli.io.formats import Format, by_suffix, check_fit, check_writable, lookup, suffixes
+from convcli.io.images import write_image
+from convcli.io.text import write_text
+
+Arrays = NDArray[Any] | Mapping[str, NDArray[Any]]
+
+
+def save(
+    target: str | os.PathLike[str],
+    array: Arrays,
+    *,
+    format: str | None = None,
+    overwrite: bool = False,
+    alpha: bool = False,
+    compress_level: int | None = None,
+) -> Written:
+    """Write an array to a path by its suffix, or to standard output for "-", in the format given.
+
+    array: (H, W) or (H, W, C) for an image format, where `alpha` says that the last channel is alpha; .npz takes
+    several arrays by name. compress_level (0 to 9) is PNG's. A symbolic link keeps pointing where it did.
+    Raises ShapeError or DtypeError for what the format cannot hold, FileError for a target that is in the way,
+    OutputError where writing fails; the target is then untouched.
+    """
+    name = os.fspath(target)
+    form = lookup(_target_format(name, overwrite, format))
+    encode = _encoder(form, array, alpha, compress_level)
+    if name == "-":
+        return Written(name, form.name, _to_stdout(encode))
+    try:
+        with _stream(Path(os.path.realpath(name)), name, overwrite) as stream:
+            encode(stream)
+            size = stream.seek(0, os.SEEK_END) if stream.seekable() else 0
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _unwritable(name, error) from error
+    return Written(name, form.name, size)
+
+
+def check_target(target: str | os.PathLike[str], overwrite: bool = False, format: str | None = None) -> str | None:
+    """Refuse a target that `save` would refuse, before any work; nothing is written.
+
+    Returns the format to write; None for "-" without one, where the caller may follow its input's.
+    Raises FileError for a target that exists, a folder that does not, and a suffix that is not written; OutputError
+    for a folder that may not be written to.
+
+    >>> check_target("edges.jpeg"), check_target("-", format="npy"), check_target("-")
+    ('jpg', 'npy', None)
+    """
+    name = os.fspath(target)
+    return None if name == "-" and format is None else _target_format(name, overwrite, format)
+
+
+def _target_format(name: str, overwrite: bool, format: str | None) -> str:
+    form = lookup(format) if format else by_suffix(name)
+    if form is None:
+        raise _unknown_suffix(name)
+    check_writable(form)
+    if name != "-":
+        try:
+            _check_place(Path(os.path.realpath(name)), name, overwrite)
+        except OSError as error:
+            raise _unwritable(name, error) from error
+    return form.name
+
+
+def _unknown_suffix(name: str) -> FileError:
+    if name == "-":
+        return FileError("standard output has no suffix", "expected a format", "name it with --format")
+    suffix, known = Path(name).suffix.lower(), suffixes(writable=True)
+    given = f"{name} ends in '{suffix}'" if suffix else f"{name} has no suffix"
+    return FileError(given, f"expected one of {' '.join(known)}", did_you_mean(suffix, known))
+
+
+def _check_place(path: Path, name: str, overwrite: bool) -> None:
+    if path.is_dir():
+        raise FileError(f"{name} is a folder", "expected a file name", "name a file in it")
+    if path.exists() and not overwrite and path.is_file():
+        raise _exists(name)
+    if not path.parent.is_dir():
+        raise FileError(f"{name} has no folder to go to", f"{path.parent} is not a folder", "create it first")
+    if not os.access(path.parent if not _is_special(path) else path, os.W_OK):
+        raise OutputError(f"{name} cannot be written", f"no permission to write in {path.parent}")
+
+
+def _unwritable(name: str, error: OSError) -> OutputError:
+    return OutputError(f"{name} cannot be written", error.strerror or str(error))
+
+
+def _exists(name: str) -> FileError:
+    return FileError(f"{name} exists", "expected a new file", "pass --overwrite")
+
+
+def _is_special(path: Path) -> bool:
+    """A device or a named pipe: written to as it is, never replaced."""
+    return path.exists() and not path.is_file()
+
+
+def _encoder(form: Format, array: Arrays, alpha: bool, compress_level: int | None) -> Callable[[BinaryIO], None]:
+    """What encodes the array into a stream, once it is known to fit."""
+    if isinstance(array, Mapping):
+        return _archive_encoder(form, array)
+    array = _squeezed(np.asanyarray(array)) if form.kind == "image" else np.asanyarray(array)
+    check_fit(form.name, array.dtype, array.shape, alpha=alpha)
+    if form.kind == "image":
+        return lambda stream: write_image(stream, array, form, compress_level=compress_level)
+    if form.separator:
+        return lambda stream: write_text(stream, array, form.separator)
+    if form.name == "npz":
+        return lambda stream: write_npz(stream, {"array": array})
+    return lambda stream: write_npy(stream, array)
+
+
+def _archive_encoder(form: Format, arrays: Mapping[str, NDArray[Any]]) -> Callable[[BinaryIO], None]:
+    if form.name != "npz":
+        raise ShapeError(f"{form.name} cannot hold {len(arrays)} arrays", "it holds one", "write .npz")
+    for array in arrays.values():
+        check_fit(form.name, array.dtype, array.shape)
+    return lambda stream: write_npz(stream, arrays)
+
+
+def _squeezed(array: NDArray[Any]) -> NDArray[Any]:
+    return array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array
+
+
+def _to_stdout(encode: Callable[[BinaryIO], None]) -> int:
+    """Encode in memory first: a pipe cannot seek, and a failing encoder must not leave half a file in it."""
+    content = io.BytesIO()
+    encode(content)
+    try:
+        sys.stdout.buffer.write(content.getbuffer())
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _unwritable("standard output", error) from error
+    return content.getbuffer().nbytes
+
+
+@contextmanager
+def _stream(path: Path, name: str, overwrite: bool) -> Iterator[BinaryIO]:
+    """A stream whose bytes become the target when the block succeeds, and vanish when it raises anything at all."""
+    if _is_special(path):
+        with path.open("wb") as stream:
+            yield stream
+        return
+    temporary = path.with_name(f".convcli-{secrets.token_hex(8)}.tmp")
+    try:
+        with temporary.open("xb") as stream:
+            yield stream
+        _publish(temporary, path, name, overwrite)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _publish(temporary: Path, path: Path, name: str, overwrite: bool) -> None:
+    """Give the file its name; without overwrite through a hard link, which cannot replace a file made meanwhile."""
+    if not overwrite:
+        try:
+            return path.hardlink_to(temporary)
+        except FileExistsError:
+            raise _exists(name) from None
+        except (OSError, NotImplementedError):  # a file system without hard links: the check is all there is
+            if path.exists():
+                raise _exists(name) from None
+    temporary.replace(path)
+    return None

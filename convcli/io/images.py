@@ -244,6 +244,8 @@ def _options(name: str, compress_level: int | None) -> dict[str, Any]:
         # 4:4:4: halving the colour resolution would be one more filter.
         "jpg": {"quality": 95, "subsampling": 0},
         "webp": {"lossless": True, "exact": True},
+        # The whole gray ramp is what tells a reader that the image is gray.
+        "gif": {"optimize": False},
     }
     return options.get(name, {})
 

@@ -33,7 +33,7 @@ def read_text(content: bytes, name: str) -> NDArray[Any]:
     rows = [line.text.split(separator) for line in lines]
     _check_header(name, lines[0], rows[0])
     _check_widths(name, lines, rows)
-    table = _table(rows)
+    table = None if any("_" in line.text for line in lines) else _table(rows)  # Python reads 1_000 as 1000
     if table is None:
         raise _misread(name, lines, rows)
     return table.reshape(-1) if 1 in table.shape else table
@@ -109,7 +109,7 @@ def _is_number(cell: str) -> bool:
         float(cell)
     except ValueError:
         return False
-    return True
+    return "_" not in cell
 
 
 def _short(text: str) -> str:

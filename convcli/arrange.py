@@ -30,6 +30,10 @@ from convcli.words import LAYOUTS, Channels, Layout
 Reading = Literal["each", "depthwise", "sum", "bank"]
 
 
+PICTURE_CHANNELS = 4
+"""A last axis of at most so many is read as a picture's channels where nothing else says what it is."""
+
+
 @dataclass(frozen=True)
 class Arrangement:
     """A kernel of one shape laid on an input of another; build it with `arrange`.
@@ -163,7 +167,7 @@ def settle_dims(shape: Sequence[int], kernel: Sequence[int], channels: Channels 
     if extra == 0 and axes == 4:
         return 2
     if extra == 0:
-        spans = axes == 3 and (kernel[-1] == shape[-1] or shape[-1] <= 4)
+        spans = axes == 3 and (kernel[-1] == shape[-1] or shape[-1] <= PICTURE_CHANNELS)
         return axes - 1 if spans or (axes > 1 and channels is not None) else axes
     if extra == 1:
         one_channel = kernel[-1] == 1 != shape[-1]

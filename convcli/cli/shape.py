@@ -9,7 +9,8 @@ from convcli.cli import options
 from convcli.cli.types import PER_AXIS, SHAPE, Parsed
 from convcli.errors import InputError
 from convcli.network import Layer
-from convcli.report import layer_json, layer_lines, print_json
+from convcli.report.layers import layer_json, layer_lines
+from convcli.report.text import print_json
 from convcli.shapes import ConvSpec, Padding, PerAxis, parse_shape, show
 from convcli.words import Channels, Layout
 

@@ -15,7 +15,7 @@ from convcli.io.data import Data, Kind, Written
 from convcli.io.formats import Format, check_fit, formats, holds, output_dtype
 from convcli.io.images import PIXEL_LIMIT
 from convcli.io.reading import load
-from convcli.io.writing import check_target, save
+from convcli.io.writing import check_target, save, save_text
 
 __all__ = [
     "PIXEL_LIMIT",
@@ -30,4 +30,5 @@ __all__ = [
     "load",
     "output_dtype",
     "save",
+    "save_text",
 ]

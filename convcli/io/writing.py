@@ -43,17 +43,15 @@ def save(
     name = os.fspath(target)
     form = lookup(_target_format(name, overwrite, format))
     encode = _encoder(form, array, alpha, compress_level)
-    if name == "-":
-        return Written(name, form.name, _to_stdout(encode))
-    try:
-        with _stream(Path(os.path.realpath(name)), name, overwrite) as stream:
-            encode(stream)
-            size = stream.seek(0, os.SEEK_END) if stream.seekable() else 0
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise _unwritable(name, error) from error
-    return Written(name, form.name, size)
+    return Written(name, form.name, _deliver(name, overwrite, encode))
+
+
+def save_text(target: str | os.PathLike[str], text: str, form: str, *, overwrite: bool = False) -> Written:
+    """Write text as UTF-8, with the same care as `save`; `form` only names it in what is returned."""
+    name, content = os.fspath(target), text.encode()
+    if name != "-":
+        _check_place(Path(os.path.realpath(name)), name, overwrite)
+    return Written(name, form, _deliver(name, overwrite, lambda stream: stream.write(content)))
 
 
 def check_target(target: str | os.PathLike[str], overwrite: bool = False, format: str | None = None) -> str | None:
@@ -142,7 +140,21 @@ def _squeezed(array: NDArray[Any]) -> NDArray[Any]:
     return array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array
 
 
-def _to_stdout(encode: Callable[[BinaryIO], None]) -> int:
+def _deliver(name: str, overwrite: bool, encode: Callable[[BinaryIO], object]) -> int:
+    """Put what `encode` writes where it belongs; returns its bytes."""
+    if name == "-":
+        return _to_stdout(encode)
+    try:
+        with _stream(Path(os.path.realpath(name)), name, overwrite) as stream:
+            encode(stream)
+            return stream.seek(0, os.SEEK_END) if stream.seekable() else 0
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _unwritable(name, error) from error
+
+
+def _to_stdout(encode: Callable[[BinaryIO], object]) -> int:
     """Encode in memory first: a pipe cannot seek, and a failing encoder must not leave half a file in it."""
     content = io.BytesIO()
     encode(content)

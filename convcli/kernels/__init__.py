@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from convcli.kernels.bank import listing, names
+from convcli.kernels.bank import is_generic, listing, names
 from convcli.kernels.entries import Entry, Parameter
-from convcli.kernels.export import SUFFIX_FORMS, TextForm, render
+from convcli.kernels.export import SUFFIX_FORMS, TEXT_FORMS, TextForm, render
 from convcli.kernels.factorize import factorize
 from convcli.kernels.model import Kernel
 from convcli.kernels.references import kernel
@@ -12,12 +12,14 @@ from convcli.kernels.response import Response, response
 
 __all__ = [
     "SUFFIX_FORMS",
+    "TEXT_FORMS",
     "Entry",
     "Kernel",
     "Parameter",
     "Response",
     "TextForm",
     "factorize",
+    "is_generic",
     "kernel",
     "listing",
     "names",

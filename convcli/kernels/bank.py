@@ -68,6 +68,19 @@ def is_named(reference: str) -> bool:
     return name in BANK or name in names()
 
 
+def is_generic(reference: str) -> bool:
+    """Whether the reference names a kernel that takes as many axes as it is asked for.
+
+    >>> [is_generic(text) for text in ("gaussian:sigma=2", "sobel-y", "gaussian:sigma=1x2", "kirsch-n", "box.csv")]
+    [True, True, False, False, False]
+    """
+    if not is_named(reference):
+        return False
+    entry, name, _, typed = _looked_up(reference)
+    spelled = any(p.per_axis and "x" in _parameters(entry, name, typed).get(p.name, "") for p in entry.parameters)
+    return entry is not RANDOM and entry.most_dims is None and not spelled
+
+
 def named(reference: str, dims: int | None = None) -> Kernel:
     """Build `name` or `name:parameter=value,...`; a first value without a name is the first parameter's.
 
@@ -79,26 +92,31 @@ def named(reference: str, dims: int | None = None) -> Kernel:
     >>> named("box:3x5").shape
     (3, 5)
     """
+    entry, name, variant, typed = _looked_up(reference)
+    return entry.make(variant, _parameters(entry, name, typed), dims)
+
+
+def _looked_up(reference: str) -> tuple[Entry, str, str, str]:
+    """The family, the full name, the variant and the parameters as typed, with an alias's own before them."""
     name, _, typed = reference.partition(":")
     name = _normal(name)
     if name in ALIASES:
         name, _, preset = ALIASES[name].partition(":")
         typed = ",".join(filter(None, (preset, typed)))
-    entry, variant = _find(name)
-    return entry.make(variant, _parameters(entry, name, typed), dims)
+    return *_find(name), typed
 
 
-def _find(name: str) -> tuple[Entry, str]:
-    """The family and the variant that a full name stands for."""
+def _find(name: str) -> tuple[Entry, str, str]:
+    """The family, the full name itself, and its variant."""
     if name in BANK:
         if (entry := BANK[name]).variants:
             *most, last = entry.names
             raise KernelError(f"kernel '{name}' without a direction", f"choose {', '.join(most)} or {last}")
-        return entry, ""
+        return entry, name, ""
     family, _, variant = name.rpartition("-")
     if family not in BANK or variant not in BANK[family].variants:
         raise KernelError(f"unknown kernel '{name}'")
-    return BANK[family], variant
+    return BANK[family], name, variant
 
 
 def _parameters(entry: Entry, name: str, typed: str) -> dict[str, str]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, get_args
 
 from convcli.errors import KernelError
 from convcli.kernels.model import Kernel
 
-TextForm: TypeAlias = Literal["csv", "txt", "json", "imagemagick", "vips"]
+TextForm = Literal["csv", "txt", "json", "imagemagick", "vips"]
 
+TEXT_FORMS: tuple[TextForm, ...] = get_args(TextForm)
 SUFFIX_FORMS: Mapping[str, TextForm] = {".csv": "csv", ".txt": "txt", ".json": "json", ".mat": "vips"}
 
 

@@ -1,0 +1,48 @@
+"""Filtering a picture that has alpha: in premultiplied colour, so that what is transparent does not bleed.
+
+A colour counts as much as it covers: colour is multiplied by alpha, filtered, and divided by the filtered alpha,
+its coverage. Alpha is filtered by the kernel itself, brought to sum 1; a kernel that sums to zero (a derivative)
+would leave no coverage at all, so there the magnitudes of its taps are used. Outside the picture is opaque. An
+opaque picture is therefore filtered exactly as it would be without its alpha.
+
+Source: Porter and Duff, "Compositing digital images", 1984.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcli.planner import result_dtype
+
+
+def premultiply(image: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """(H, W, C) colours times alpha, in their own range, and (H, W) alpha from 0 to 1; both of the result's type."""
+    top = np.iinfo(image.dtype).max if image.dtype.kind in "iu" else 1
+    alpha = image[..., -1].astype(result_dtype(image.dtype.name)) / top
+    return image[..., :-1] * alpha[..., None], alpha
+
+
+def coverage_kernel(taps: NDArray[np.float64], window_axes: Sequence[int]) -> NDArray[np.float64]:
+    """The kernel that alpha is filtered by: one window that sums to 1.
+
+    >>> coverage_kernel(np.array([1.0, 2.0, 1.0]), [0])
+    array([0.25, 0.5 , 0.25])
+    >>> coverage_kernel(np.array([-1.0, 0.0, 1.0]), [0])
+    array([0.5, 0. , 0.5])
+    """
+    others = tuple(axis for axis in range(taps.ndim) if axis not in window_axes)
+    window, magnitudes = taps.sum(axis=others), np.abs(taps).sum(axis=others)
+    whole = magnitudes.sum()
+    if abs(window.sum()) > 1e-6 * whole:
+        return np.asarray(window / window.sum())
+    return np.asarray(magnitudes / whole) if whole else np.full(window.shape, 1 / window.size)
+
+
+def divide(colours: NDArray[Any], coverage: NDArray[Any]) -> NDArray[Any]:
+    """Colours (H, W, C) over their coverage (H, W); nothing is left where nothing is covered."""
+    cover = coverage[..., None]
+    return np.asarray(np.divide(colours, cover, out=np.zeros_like(colours), where=cover > 1e-6))

@@ -1,0 +1,86 @@
+"""`convcli kernels`: what there is, what one kernel does, and one kernel as a file."""
+
+from __future__ import annotations
+
+import click
+
+from convcli.cli import options
+
+FORMATS = ("csv", "txt", "json", "imagemagick", "vips", "npy", "npz")
+
+EXAMPLES = """\b
+Examples:
+  convcli kernels list
+  convcli kernels show sobel-x
+  convcli kernels show "gabor:theta=45,wavelength=8"
+  convcli kernels export gaussian:sigma=2 -o gaussian.csv
+"""
+
+name_argument = click.argument("name")
+dims = click.option("--dims", type=click.IntRange(1), metavar="N", help="How many axes the kernel is to have.")
+
+
+@click.group("kernels", invoke_without_command=True, epilog=EXAMPLES)
+@options.debug
+@click.pass_context
+def command(context: click.Context) -> None:
+    """List, show and export the named kernels; without a word more, list them."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_, as_json=False)
+
+
+@command.command("list", epilog=EXAMPLES)
+@options.stacked()
+def list_(as_json: bool) -> None:
+    """List the named kernels: a line of meaning for each, and its parameters."""
+    from convcli.report import kernels as report
+    from convcli.report.text import print_json
+
+    if as_json:
+        print_json("kernels list", report.kernels_json())
+    else:
+        report.print_kernels()
+
+
+@command.command("show", epilog=EXAMPLES)
+@name_argument
+@options.stacked(dims)
+def show(name: str, dims: int | None, as_json: bool) -> None:
+    """Show one kernel: its taps, sum, rank, what it amplifies and suppresses, and a picture.
+
+    NAME is any kernel reference: a name with parameters, a literal, or a file.
+    """
+    from convcli.kernels import kernel
+    from convcli.report import kernels as report
+    from convcli.report.text import print_json
+
+    resolved = kernel(name, dims=dims)
+    if as_json:
+        print_json("kernels show", report.kernel_json(resolved))
+    else:
+        report.print_kernel(resolved)
+
+
+@command.command("export", epilog=EXAMPLES)
+@name_argument
+@click.option(
+    "-o", "--output", required=True, metavar="FILE", help="A .csv, .txt, .json, .mat, .npy or .npz; - is stdout."
+)
+@click.option("--format", "form", metavar="F", help=f"One of {', '.join(FORMATS)}; by default from the suffix.")
+@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
+@options.stacked(dims)
+def export(name: str, output: str, form: str | None, overwrite: bool, dims: int | None, as_json: bool) -> None:
+    """Write one kernel to a file that `-k` reads back, tap for tap."""
+    from convcli.job import export_kernel
+    from convcli.kernels import kernel
+    from convcli.report import kernels as report
+    from convcli.report.text import print_json
+
+    if as_json and output == "-":
+        raise click.UsageError("--json and -o - both want stdout; write the kernel to a file, or leave --json out")
+    resolved = kernel(name, dims=dims)
+    written = export_kernel(resolved, output, form, overwrite=overwrite)
+    if as_json:
+        print_json("kernels export", report.export_json(resolved, written))
+    else:
+        click.echo(report.export_line(resolved, written), err=True)

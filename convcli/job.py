@@ -1,0 +1,257 @@
+"""One named job: load -> plan -> execute -> save.
+
+`prepare` loads the input, resolves the kernels and plans, touching no output; `perform` runs what was prepared
+and writes the result. Nothing here parses options or prints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcli import alpha, io
+from convcli.arrange import PICTURE_CHANNELS, Arrangement, arrange
+from convcli.engine.arranged import arranged_problem, restore
+from convcli.engine.operations import Problem
+from convcli.errors import InputError, did_you_mean
+from convcli.io import Data, Written
+from convcli.kernels import SUFFIX_FORMS, TEXT_FORMS, Kernel, is_generic, kernel, render
+from convcli.planner import Plan, result_dtype
+from convcli.shapes import ConvSpec, Padding, PerAxis, show
+from convcli.tone import Ledger, combine, fit, scaled
+from convcli.verify import Verification, verify
+from convcli.words import Channels, Combine, Layout, Op, Policy
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to do with one input, in the command line's words; every value is checked when it is prepared."""
+
+    input: str
+    kernels: tuple[str, ...]
+    output: str | None = None
+    op: Op = "correlate"
+    stride: PerAxis = 1
+    dilation: PerAxis = 1
+    padding: Padding = "valid"
+    boundary: str = "constant"
+    cval: float = 0.0
+    dims: int | None = None
+    channels: Channels | None = None
+    groups: int = 1
+    layout: Layout = "channels_last"
+    combine: Combine = "stack"
+    normalize: bool = False
+    scale: float = 1.0
+    bias: float = 0.0
+    range: Policy = "clip"
+    dtype: str | None = None
+    method: str = "auto"
+    verify: bool = False
+    overwrite: bool = False
+    format: str | None = None
+    input_format: str | None = None
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One kernel of a job, laid on the input: the engine's problem and its plan."""
+
+    kernel: Kernel
+    arrangement: Arrangement
+    problem: Problem
+    plan: Plan
+    coverage: Problem | None
+    """How alpha is filtered beside it, where the input has one."""
+
+    @cached_property
+    def output_shape(self) -> tuple[int, ...]:
+        return self.arrangement.with_spatial(self.plan.sizes)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job with its input loaded and every question settled but the numbers themselves."""
+
+    job: Job
+    data: Data
+    passes: tuple[Pass, ...]
+    compute_dtype: str
+    dtype: np.dtype[Any]
+    format: str | None
+    output_shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done: the values that were written, their ledger and the proofs that were asked for."""
+
+    prepared: Prepared
+    values: NDArray[Any]
+    ledger: Ledger
+    verifications: tuple[Verification, ...]
+    written: Written | None
+
+    @property
+    def verified(self) -> bool:
+        return all(verification.passed for verification in self.verifications)
+
+
+def prepare(job: Job) -> Prepared:
+    """Load the input and the kernels and settle shapes, types and plans. Writes nothing.
+
+    Raises InputError and its kin for whatever does not fit, the output's name and format included.
+    """
+    if not job.kernels:
+        raise InputError("no kernel", "expected at least one", "give one with -k, such as -k gaussian:sigma=2")
+    target = None
+    if job.output is not None:
+        target = io.check_target(job.output, overwrite=job.overwrite, format=job.format)
+    data = io.load(job.input, format=job.input_format)
+    if data.kind == "image" and job.layout == "channels_first":
+        raise InputError("layout channels_first", f"{job.input} is an image, with its channels last", "leave it out")
+    planes, cover = alpha.premultiply(data.array) if data.alpha else (data.array, None)
+    if target is None and job.output is not None:
+        target = data.format
+    requested = None if job.dtype is None else np.dtype(job.dtype)
+    compute = _compute_dtype(planes.dtype, requested)
+    passes = tuple(_lay(job, data, planes, cover, reference, compute) for reference in job.kernels)
+    written = np.dtype(requested or _written_dtype(data, target) or compute)
+    shape = _combined_shape(job, passes, data.alpha)
+    if target is not None:
+        io.check_fit(target, written, shape, alpha=data.alpha)
+    return Prepared(job, data, passes, compute, written, target, shape)
+
+
+def perform(prepared: Prepared) -> Outcome:
+    """Execute and save. Nothing is written where `verify` finds an output that breaks its bound."""
+    job = prepared.job
+    results, covers, proofs = [], [], []
+    for part in prepared.passes:
+        y = part.problem.run(prepared.compute_dtype, job.method, None)
+        if job.verify:
+            proofs.append(verify(part.problem, y[..., None] if part.problem.added_lane else y))
+        y = restore(y, part.arrangement)
+        if part.coverage is not None:
+            covers.append(part.coverage.run(None, job.method, None))
+            y = alpha.divide(y, covers[-1])
+        results.append(y)
+    axis = prepared.passes[0].arrangement.output_channel_axis
+    values = combine(results, job.combine, results[0].ndim if axis is None else axis)
+    values, ledger = fit(scaled(values, job.scale, job.bias), prepared.dtype, job.range)
+    if covers:
+        values = np.concatenate([values, _alpha_plane(combine(covers, "mean", 0), prepared.dtype)], axis=-1)
+    written = None
+    if job.output is not None and all(proof.passed for proof in proofs):
+        written = io.save(
+            job.output, values, format=prepared.format, overwrite=job.overwrite, alpha=prepared.data.alpha
+        )
+    return Outcome(prepared, values, ledger, tuple(proofs), written)
+
+
+def resolve_kernel(reference: str, shape: tuple[int, ...], dims: int | None, name: str) -> Kernel:
+    """The kernel that a reference means for an input, with as many axes as the input has spatial ones.
+
+    Raises InputError where a kernel that fits any number of axes meets an input that may be read in two ways.
+    """
+    if dims is None and is_generic(reference):
+        if len(shape) == 3 and shape[-1] <= PICTURE_CHANNELS:
+            return kernel(reference, dims=2)
+        if len(shape) > 2:
+            raise InputError(
+                f"{name} has {len(shape)} axes, {show(shape)}, and {reference} fits any number",
+                "expected to know how many are spatial",
+                f"use --dims {len(shape)} for a volume, or --dims {len(shape) - 1} where the last axis is channels",
+            )
+        dims = len(shape)
+    return kernel(reference, dims=dims)
+
+
+def export_kernel(resolved: Kernel, output: str, form: str | None, *, overwrite: bool) -> Written:
+    """Write a kernel as text or as an array, by `form` or else by the output's suffix.
+
+    Raises KernelError where a form cannot hold the kernel's axes, FileError for an output in the way.
+    """
+    chosen = form or SUFFIX_FORMS.get(Path(output).suffix.lower())
+    if chosen is None or chosen in ("npy", "npz"):
+        return io.save(output, resolved.taps, format=chosen, overwrite=overwrite)
+    if chosen not in TEXT_FORMS:
+        known = (*TEXT_FORMS, "npy", "npz")
+        raise InputError(f"format {chosen!r}", f"expected one of {', '.join(known)}", did_you_mean(chosen, known))
+    return io.save_text(output, render(resolved, chosen), chosen, overwrite=overwrite)
+
+
+def _lay(job: Job, data: Data, planes: NDArray[Any], cover: NDArray[Any] | None, reference: str, compute: str) -> Pass:
+    dims = 2 if data.kind == "image" and job.dims is None else job.dims
+    resolved = resolve_kernel(reference, planes.shape, dims, data.name)
+    arrangement = arrange(
+        planes.shape, resolved.taps.shape, dims=dims, channels=job.channels, groups=job.groups, layout=job.layout
+    )
+    spec = ConvSpec.of(
+        arrangement.dims,
+        stride=job.stride,
+        dilation=job.dilation,
+        padding=job.padding,
+        boundary=job.boundary,
+        cval=job.cval,
+        groups=job.groups,
+    )
+    taps = np.flip(resolved.taps, arrangement.window_axes) if job.op == "convolve" else resolved.taps
+    taps = normalized(taps) if job.normalize else taps
+    problem = arranged_problem(planes, taps, arrangement, spec)
+    coverage = None
+    if cover is not None:
+        window = alpha.coverage_kernel(taps, arrangement.window_axes)
+        flat = arrange(cover.shape, window.shape)
+        outside = ConvSpec(
+            spec.stride, spec.dilation, spec.padding, spec.output_padding, boundary=spec.boundary, cval=1.0
+        )
+        coverage = arranged_problem(cover, window, flat, outside)
+    return Pass(resolved, arrangement, problem, problem.plan(compute, job.method), coverage)
+
+
+def normalized(taps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Taps divided by their sum; where that is zero, by the sum of the positive ones (ImageMagick's rule).
+
+    >>> normalized(np.array([1.0, 2.0, 1.0])), normalized(np.array([-2.0, 0.0, 2.0]))
+    (array([0.25, 0.5 , 0.25]), array([-1.,  0.,  1.]))
+    """
+    whole, positive = taps.sum(), taps[taps > 0].sum()
+    divisor = whole if abs(whole) > 1e-12 * np.abs(taps).sum() else positive
+    return taps / divisor if divisor else taps
+
+
+def _compute_dtype(given: np.dtype[Any], requested: np.dtype[Any] | None) -> str:
+    """Where results are held before they are fitted into the written type: wide enough for both."""
+    wide = requested is not None and (requested == np.float64 or (requested.kind in "iu" and requested.itemsize > 2))
+    return "float64" if wide else result_dtype(given.name)
+
+
+def _written_dtype(data: Data, target: str | None) -> np.dtype[Any] | None:
+    """The type to write where none was asked for; None means the computed floats themselves."""
+    if target is not None:
+        return io.output_dtype(data.array.dtype, data.kind, target)
+    return data.array.dtype if data.kind == "image" and data.array.dtype.kind in "iu" else None
+
+
+def _combined_shape(job: Job, passes: tuple[Pass, ...], with_alpha: bool) -> tuple[int, ...]:
+    shape = list(passes[0].output_shape)
+    axis = passes[0].arrangement.output_channel_axis
+    if job.combine == "stack" and len(passes) > 1:
+        if axis is None:
+            shape.append(len(passes))
+        else:
+            shape[axis] = sum(part.output_shape[axis] for part in passes)
+    if with_alpha:
+        shape[-1] += 1
+    return tuple(shape)
+
+
+def _alpha_plane(coverage: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    top = float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
+    return fit(np.clip(coverage[..., None], 0, 1) * coverage.dtype.type(top), dtype, "clip")[0]

@@ -1,0 +1,147 @@
+"""What a job would do, and what it did: sizes, method, the range ledger and the proofs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from convcli.io import Data
+from convcli.job import Outcome, Pass, Prepared
+from convcli.report.text import axis_json, axis_names, columns, finite, formula, reading
+from convcli.shapes import show
+from convcli.tone import Ledger
+from convcli.verify import Verification
+
+
+def plan_lines(prepared: Prepared) -> list[str]:
+    """What a job would do: sizes with their formula, the method and why, and the bytes that it takes."""
+    job, data = prepared.job, prepared.data
+    rows: list[tuple[str, str]] = [(job.op, f"{data.name} {show(data.array.shape)} {data.array.dtype}{_noted(data)}")]
+    rows += [("kernel", f"{part.kernel.name}, {show(part.arrangement.kernel)}") for part in prepared.passes]
+    rows += _geometry(prepared)
+    target = f" -> {job.output} ({prepared.format})" if job.output is not None else ""
+    rows.append(("output", f"{show(prepared.output_shape)} {prepared.dtype}{target}"))
+    rows += [("method", f"{part.plan.method}: {part.plan.reason}") for part in _distinct(prepared)]
+    rows.append(("work", f"{sum(part.plan.macs for part in prepared.passes):,} multiply-adds"))
+    memory = memory_json(prepared)
+    rows.append(("memory", ", ".join(f"{name} {size:,} bytes" for name, size in memory.items())))
+    return columns(rows, indent="")
+
+
+def outcome_lines(outcome: Outcome) -> list[str]:
+    """What a job did, with the range ledger and the proofs that were asked for."""
+    prepared, ledger, written = outcome.prepared, outcome.ledger, outcome.written
+    job, data = prepared.job, prepared.data
+    kernels = ", ".join(f"{part.kernel.name} ({show(part.arrangement.kernel)})" for part in prepared.passes)
+    rows: list[tuple[str, str]] = [
+        (job.op, f"{data.name} {show(data.array.shape)} {data.array.dtype}{_noted(data)} with {kernels}"),
+        ("output", f"{show(outcome.values.shape)} {outcome.values.dtype}"),
+    ]
+    rows += _geometry(prepared)
+    rows += [("method", f"{part.plan.method}: {part.plan.reason}") for part in _distinct(prepared)]
+    rows.append(("range", _ledger(ledger)))
+    rows += [("verify", _verification(verification)) for verification in outcome.verifications]
+    if written is not None:
+        rows.append(("wrote", f"{written.path} ({written.format}, {written.bytes:,} bytes)"))
+    elif job.output is None:
+        rows.append(("wrote", "nothing; give -o FILE to keep the result"))
+    return columns(rows, indent="")
+
+
+def plan_json(prepared: Prepared) -> dict[str, Any]:
+    job, data = prepared.job, prepared.data
+    return {
+        "op": job.op,
+        "input": {
+            "name": data.name,
+            "shape": list(data.array.shape),
+            "dtype": str(data.array.dtype),
+            "kind": data.kind,
+            "format": data.format,
+            "alpha": data.alpha,
+            "notes": list(data.notes),
+        },
+        "kernels": [
+            {"name": part.kernel.name, "shape": list(part.arrangement.kernel), "reading": part.arrangement.reading}
+            for part in prepared.passes
+        ],
+        "axes": [axis_json(axis) for axis in prepared.passes[0].plan.axes],
+        "boundary": job.boundary,
+        "cval": job.cval,
+        "combine": job.combine,
+        "scale": job.scale,
+        "bias": job.bias,
+        "output": {"shape": list(prepared.output_shape), "dtype": str(prepared.dtype), "format": prepared.format},
+        "plan": [
+            {
+                "method": part.plan.method,
+                "reason": part.plan.reason,
+                "accumulator": part.plan.accumulator,
+                "tile": list(part.plan.tile),
+                "macs": part.plan.macs,
+            }
+            for part in prepared.passes
+        ],
+        "memory": memory_json(prepared),
+    }
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    written = outcome.written
+    return {
+        **plan_json(outcome.prepared),
+        "ledger": {name: finite(value) for name, value in vars(outcome.ledger).items()},
+        "verify": [
+            {name: finite(value) for name, value in vars(verification).items()}
+            for verification in outcome.verifications
+        ]
+        or None,
+        "written": None
+        if written is None
+        else {"path": str(written.path), "format": written.format, "bytes": written.bytes},
+    }
+
+
+def memory_json(prepared: Prepared) -> dict[str, int]:
+    """Bytes: the input, the float results, the working memory of the largest pass, and the output."""
+    return {
+        "input": prepared.data.array.nbytes,
+        "results": sum(part.plan.output_bytes for part in prepared.passes),
+        "working": max(part.plan.memory for part in prepared.passes),
+        "output": math.prod(prepared.output_shape) * prepared.dtype.itemsize,
+    }
+
+
+def _geometry(prepared: Prepared) -> list[tuple[str, str]]:
+    first = prepared.passes[0]
+    names = axis_names(first.arrangement.dims)
+    rows = [(name, formula(axis)) for name, axis in zip(names, first.plan.axes, strict=True)]
+    if first.arrangement.channel_axis is not None or first.arrangement.reading != "each":
+        rows.append(("channels", reading(first.arrangement) + (", and alpha" if prepared.data.alpha else "")))
+    return rows
+
+
+def _distinct(prepared: Prepared) -> list[Pass]:
+    """One pass for each method and reason: several kernels alike need saying once."""
+    return list({(part.plan.method, part.plan.reason): part for part in prepared.passes}.values())
+
+
+def _ledger(ledger: Ledger) -> str:
+    policy = "" if ledger.policy == "clip" else f" after {ledger.policy}"
+    told = f"{ledger.low:.6g} to {ledger.high:.6g}{policy}"
+    if not ledger.dtype.startswith("float"):
+        told += f"; clipped {ledger.below:,} below and {ledger.above:,} above, of {ledger.total:,} values"
+    lost = " (written as the nearest end, NaN as 0)" if not ledger.dtype.startswith("float") else ""
+    return told + (f"; {ledger.not_finite:,} not finite{lost}" if ledger.not_finite else "")
+
+
+def _verification(verification: Verification) -> str:
+    holds = "holds" if verification.passed else f"BROKEN at {list(verification.worst)}"
+    return (
+        f"{verification.checked:,} of {verification.total:,} outputs recomputed from the definition: "
+        f"largest error {verification.largest_error:.2e}, bound {verification.bound:.2e}: {holds}"
+    )
+
+
+def _noted(data: Data) -> str:
+    return f" ({'; '.join(data.notes)})" if data.notes else ""

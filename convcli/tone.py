@@ -1,0 +1,137 @@
+"""From the engine's float results to the values that are written, and the ledger of what that cost.
+
+Several results are combined, scaled and shifted; then a policy brings them into the range of the type that is
+written; then they are rounded half to even and saturated. The ledger tells the range before that step and how
+many values it clipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcli.engine.quantise import store
+from convcli.errors import ConvError, ShapeError
+from convcli.shapes import show
+from convcli.words import Combine, Policy
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The range of the values before they were rounded, and how many did not fit.
+
+    low, high: of the finite values, after the policy; NaN where there are none. below, above: how many were
+    clipped to the type's ends (0 for a float type); not_finite: NaN and infinities among the values.
+    """
+
+    policy: Policy
+    dtype: str
+    low: float
+    high: float
+    below: int
+    above: int
+    not_finite: int
+    total: int
+
+
+def combine(results: Sequence[NDArray[Any]], how: Combine, axis: int) -> NDArray[Any]:
+    """Several results of one shape as one; `stack` lays them along the channel `axis`, or a new one at the end.
+
+    >>> combine([np.array([3.0]), np.array([4.0])], "magnitude", 0)
+    array([5.])
+    """
+    if len(results) == 1 and how in ("stack", "sum", "max", "mean"):
+        return results[0]
+    shapes = {result.shape for result in results}
+    if len(shapes) > 1:
+        raise ShapeError(
+            f"the kernels give outputs of {' and '.join(sorted(map(show, shapes)))}",
+            "expected one shape to combine",
+            "use --padding same, or kernels of one size",
+        )
+    if how == "stack":
+        return np.concatenate(results, axis) if axis < results[0].ndim else np.stack(results, axis)
+    if how == "magnitude":
+        return np.asarray(np.sqrt(sum(np.square(result) for result in results)))
+    if how == "max":
+        return np.asarray(np.maximum.reduce(list(results)))
+    total: NDArray[Any] = sum(results[1:], start=results[0])
+    return total / len(results) if how == "mean" else total
+
+
+def scaled(values: NDArray[Any], scale: float, bias: float) -> NDArray[Any]:
+    """Give values * scale + bias, in the values' own float type."""
+    kind = values.dtype.type
+    values = values if scale == 1 else values * kind(scale)
+    return values if bias == 0 else values + kind(bias)
+
+
+def fit(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy) -> tuple[NDArray[Any], Ledger]:
+    """Bring float values into `dtype` by `policy`, and tell what it took.
+
+    clip saturates; rescale maps the values' range onto the type's (0 to 1 for a float type); offset adds the
+    middle of the type's range, so that zero shows as gray; abs takes magnitudes; error refuses what would clip.
+    Raises ConvError for `error` when a value does not fit.
+
+    >>> fit(np.array([-2.0, 0.0, 2.0]), np.dtype(np.uint8), "rescale")[0]
+    array([  0, 128, 255], dtype=uint8)
+    """
+    values = _by_policy(values, dtype, policy)
+    ledger = _account(values, dtype, policy)
+    if policy == "error" and (ledger.below or ledger.above):
+        raise ConvError(
+            f"values from {ledger.low:.6g} to {ledger.high:.6g} do not fit {dtype}",
+            f"{ledger.below + ledger.above:,} of {ledger.total:,} would be clipped",
+            "use --range clip, rescale, offset or abs, or a float --dtype",
+        )
+    if values.dtype == dtype:
+        return values, ledger
+    out = np.empty(values.shape, dtype)
+    with np.errstate(invalid="ignore"):
+        store(values, out)
+    return out, ledger
+
+
+def _by_policy(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy) -> NDArray[Any]:
+    bottom, top = _range(dtype)
+    if policy == "abs":
+        return np.asarray(np.abs(values))
+    if policy == "offset":
+        return np.asarray(values + values.dtype.type((bottom + top + (dtype.kind in "iu")) / 2))
+    if policy == "rescale":
+        low, high = _extremes(values)
+        span = high - low
+        gain = (top - bottom) / span if span > 0 and np.isfinite(span) else 0.0
+        kind = values.dtype.type
+        return np.asarray((values - kind(low)) * kind(gain) + kind(bottom))
+    return values
+
+
+def _range(dtype: np.dtype[Any]) -> tuple[float, float]:
+    if dtype.kind not in "iu":
+        return 0.0, 1.0
+    return float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
+
+
+def _account(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy) -> Ledger:
+    low, high = _extremes(values)
+    below = above = 0
+    if dtype.kind in "iu":
+        bottom, top = _range(dtype)
+        below = int(np.count_nonzero(np.rint(values) < bottom)) if not low >= bottom else 0
+        above = int(np.count_nonzero(np.rint(values) > top)) if not high <= top else 0
+    not_finite = 0 if np.isfinite(values.sum(dtype=np.float64)) else int(np.count_nonzero(~np.isfinite(values)))
+    return Ledger(policy, dtype.name, low, high, below, above, not_finite, values.size)
+
+
+def _extremes(values: NDArray[Any]) -> tuple[float, float]:
+    """The least and the largest finite value; NaN where there is none."""
+    low, high = float(values.min()), float(values.max())
+    if np.isfinite(low) and np.isfinite(high):
+        return low, high
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (float("nan"), float("nan"))

@@ -1,0 +1,514 @@
+"""The command line: every command against the same properties, then each command's own behaviour."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from convcli import convolve, correlate, kernel
+from convcli.cli import COMMANDS, main
+
+SAMPLES = Path(__file__).parent.parent / "samples"
+PHOTO = str(SAMPLES / "photo.png")
+
+
+@pytest.fixture(autouse=True)
+def _in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+def run(*words: object, stdin: bytes | None = None) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words], input=stdin)
+
+
+def ok(*words: object, stdin: bytes | None = None) -> Result:
+    result = run(*words, stdin=stdin)
+    assert result.exit_code == 0, result.stderr
+    return result
+
+
+def refused(*words: object, code: int = 2, stdin: bytes | None = None) -> str:
+    """The one line on stderr with which a command refuses; nothing may stand on stdout."""
+    result = run(*words, stdin=stdin)
+    assert result.exit_code == code, (result.exit_code, result.stderr)
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.stderr
+    return result.stderr
+
+
+def image(values: object, name: str = "in.png") -> str:
+    Image.fromarray(np.asarray(values, np.uint8)).save(name)
+    return name
+
+
+def array(values: object, name: str = "in.npy") -> str:
+    np.save(name, np.asarray(values))
+    return name
+
+
+def pixels(name: str) -> np.ndarray:
+    with Image.open(name) as opened:
+        return np.asarray(opened)
+
+
+# One working call of every command; a row here is held to all the properties below.
+CALLS = {
+    "apply": ["apply", PHOTO, "-k", "box:size=3"],
+    "shape": ["shape", "28x28", "-k", "3x3"],
+    "kernels list": ["kernels", "list"],
+    "kernels show": ["kernels", "show", "sobel-x"],
+    "kernels export": ["kernels", "export", "sobel-x", "-o", "-", "--format", "csv"],
+    "gradcheck": ["gradcheck", "5x5", "-k", "random:3x3"],
+}
+ids = list(CALLS)
+
+
+def test_every_command_has_a_row() -> None:
+    assert {name.split()[0] for name in CALLS} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=ids)
+class TestEveryCommand:
+    def test_works(self, call: list[str]) -> None:
+        assert ok(*call).stdout
+
+    @pytest.mark.parametrize("flag", ["-h", "--help"])
+    def test_help_has_an_example(self, call: list[str], flag: str) -> None:
+        words = call[:2] if call[0] == "kernels" else call[:1]
+        helped = ok(*words, flag).stdout
+        assert f"convcli {words[0]}" in helped.split("Examples:")[1]
+
+    def test_an_unknown_option_is_refused(self, call: list[str]) -> None:
+        assert "--nonsense" in refused(*call, "--nonsense")
+
+    def test_json_is_one_versioned_object(self, call: list[str]) -> None:
+        if "export" in call:
+            call = [*call[:-4], "-o", "out.csv"]
+        record = json.loads(ok(*call, "--json").stdout)
+        assert record["schema"] == 1
+        assert record["convcli"]
+        assert record["command"].split()[0] == call[0]
+
+    def test_debug_is_taken(self, call: list[str]) -> None:
+        ok(*call, "--debug")
+
+
+class TestTheGroup:
+    def test_help_lists_every_command_with_the_line_of_its_own_help(self) -> None:
+        told = ok("--help").stdout
+        for name, line in COMMANDS.items():
+            assert name in told
+            assert line in told
+
+    def test_a_mistyped_command_is_guessed(self) -> None:
+        assert "did you mean 'apply'?" in refused("aply", PHOTO)
+
+    def test_without_words_it_shows_its_help(self) -> None:
+        assert "Commands:" in ok().output
+
+    def test_version(self) -> None:
+        assert ok("--version").stdout.startswith("convcli")
+
+    def test_a_fault_of_its_own_is_one_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("convcli.job.prepare", lambda job: 1 / 0)
+        assert "fault of convcli's own" in refused("apply", PHOTO, "-k", "box", code=1)
+        with pytest.raises(ZeroDivisionError):
+            CliRunner().invoke(main, ["apply", PHOTO, "-k", "box", "--debug"], catch_exceptions=False)
+
+    def test_memory_that_runs_out_is_a_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def exhausted(job: object) -> None:
+            raise MemoryError
+
+        monkeypatch.setattr("convcli.job.prepare", exhausted)
+        assert "memory" in refused("apply", PHOTO, "-k", "box", code=4)
+
+    def test_an_interrupt_ends_with_130(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def interrupted(job: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("convcli.job.prepare", interrupted)
+        refused("apply", PHOTO, "-k", "box", code=130)
+
+
+class TestShape:
+    def test_valid(self) -> None:
+        lines = ok("shape", "28x28", "-k", "3x3").stdout.splitlines()
+        assert lines[0] == "26x26"
+        assert "28 - 3 + 1 = 26" in lines[1]
+
+    def test_a_bank_with_stride_and_padding(self) -> None:
+        told = ok("shape", "224x224x3", "-k", "64x7x7x3", "--stride", "2", "--padding", "3").stdout
+        assert told.startswith("112x112x64\n")
+        assert "floor((224 + 3 + 3 - 7) / 2) + 1 = 112" in told
+        assert "9,408" in told
+        assert "118,013,952" in told
+
+    @pytest.mark.parametrize(
+        ("words", "shape"),
+        [
+            (["28x28x3", "-k", "3x3x3"], "26x26x1"),
+            (["28x28x3", "-k", "3x3"], "26x26x3"),
+            (["28x28", "-k", "3x3", "--padding", "same"], "28x28"),
+            (["28x28", "-k", "3x3", "--padding", "full"], "30x30"),
+            (["28x28", "-k", "3x3", "--padding", "1:2,0:0"], "29x26"),
+            (["28x28", "-k", "3x3", "--stride", "2x1", "--dilation", "2"], "12x24"),
+            (["100", "-k", "5"], "96"),
+            (["100x8", "-k", "16x5x8"], "96x16"),
+            (["32x64x64", "-k", "3x3x3"], "30x62x62"),
+            (["8x224x224x3", "-k", "64x7x7x3", "--stride", "2"], "8x109x109x64"),
+            (["3x224x224", "-k", "64x3x7x7", "--layout", "channels_first"], "64x218x218"),
+            (["14x14x256", "-k", "256x4x4x128", "--transposed", "--stride", "2", "--padding", "1"], "28x28x128"),
+            (["28x28x8", "-k", "16x3x3x4", "--groups", "2"], "26x26x16"),
+            (["28x28x3", "-k", "3x3x3", "--channels", "each"], "26x26x3"),
+            (["28x28x3", "-k", "3x3", "--channels", "sum"], "26x26x1"),
+            (["100x100", "-k", "gaussian:sigma=2"], "84x84"),
+        ],
+    )
+    def test_sizes(self, words: list[str], shape: str) -> None:
+        assert ok("shape", *words, "-q").stdout == shape + "\n"
+
+    def test_parameters_against_a_dense_layer(self) -> None:
+        record = json.loads(ok("shape", "28x28", "-k", "3x3", "--bias", "--json").stdout)
+        assert record["parameters"] == 10
+        assert record["dense_parameters"] == 784 * 676 + 676
+
+    def test_refusals(self) -> None:
+        assert "kernel 7x7 exceeds the padded input 5x5; use --padding same" in refused("shape", "5x5", "-k", "7x7")
+        assert "4 channels" in refused("shape", "28x28x3", "-k", "3x3x4")
+        assert "stride 0" in refused("shape", "28x28", "-k", "3x3", "--stride", "0")
+        assert "dilation -1" in refused("shape", "28x28", "-k", "3x3", "--dilation", "-1")
+        assert "did you mean 'same'?" in refused("shape", "28x28", "-k", "3x3", "--padding", "sam")
+        assert "not a shape" in refused("shape", "28by28", "-k", "3x3")
+        assert "--transposed" in refused("shape", "28x28", "-k", "3x3", "--output-padding", "1")
+
+
+class TestApply:
+    def test_the_main_job(self) -> None:
+        options = ["--padding", "same", "--boundary", "reflect"]
+        result = ok("apply", PHOTO, "-k", "gaussian:sigma=3", *options, "-o", "s.png")
+        assert result.stdout == ""
+        assert "clipped 0 below and 0 above" in result.stderr
+        assert "256 + 12 + 12 - 25 + 1 = 256" in result.stderr
+        taps = kernel("gaussian:sigma=3").taps
+        expected = correlate(pixels(PHOTO), taps, axes=(0, 1), padding="same", boundary="reflect")
+        np.testing.assert_array_equal(pixels("s.png"), np.rint(expected))
+
+    @pytest.mark.parametrize(("op", "call"), [("correlate", correlate), ("convolve", convolve)])
+    def test_op(self, op: str, call: object) -> None:
+        x, w = np.arange(30.0).reshape(5, 6), np.arange(6.0).reshape(2, 3)
+        ok("apply", array(x), "-k", array(w, "w.npy"), "--op", op, "-o", "y.npy")
+        np.testing.assert_array_equal(np.load("y.npy"), call(x, w))  # type: ignore[operator]
+
+    def test_geometry_and_border_options_reach_the_engine(self) -> None:
+        x = np.random.default_rng(0).random((9, 10))
+        options = "--stride 2x1 --dilation 1,2 --padding 1:2,3 --boundary constant --cval 7".split()
+        ok("apply", array(x), "-k", "1,2;3,4", *options, "-o", "y.npy")
+        expected = correlate(
+            x, [[1, 2], [3, 4]], stride=(2, 1), dilation=(1, 2), padding=[(1, 2), 3], boundary="constant", cval=7
+        )
+        np.testing.assert_allclose(np.load("y.npy"), expected, rtol=1e-14)
+
+    def test_readings_of_a_picture(self) -> None:
+        x = np.random.default_rng(0).integers(0, 255, (8, 9, 3), np.uint8)
+        name = image(x)
+        ok("apply", name, "-k", "1,1;1,1", "-o", "each.npy")
+        ok("apply", name, "-k", "random:2x2x3", "-o", "sum.npy")
+        ok("apply", name, "-k", "random:5x2x2x3", "-o", "bank.npy")
+        ok("apply", name, "-k", "1,1;1,1", "--channels", "sum", "-o", "spread.npy")
+        shapes = [np.load(f"{name}.npy").shape for name in ("each", "sum", "bank", "spread")]
+        assert shapes == [(7, 8, 3), (7, 8, 1), (7, 8, 5), (7, 8, 1)]
+        np.testing.assert_allclose(np.load("spread.npy")[..., 0], np.load("each.npy").sum(axis=-1))
+
+    def test_channel_counts_that_differ_name_both(self) -> None:
+        told = refused("apply", PHOTO, "-k", "random:3x3x4", "-o", "y.png")
+        assert "4 channels" in told
+        assert "input has 3" in told
+
+    @pytest.mark.parametrize(
+        ("how", "expected"),
+        [("magnitude", 5.0), ("sum", 7.0), ("max", 4.0), ("mean", 3.5), ("stack", [3.0, 4.0])],
+    )
+    def test_combine(self, how: str, expected: object) -> None:
+        ok("apply", array(np.ones(4)), "-k", "1,2", "-k", "4,0", "--combine", how, "-o", "y.npy")
+        np.testing.assert_allclose(np.load("y.npy"), np.broadcast_to(expected, np.load("y.npy").shape))
+        assert np.load("y.npy").shape[0] == 3
+
+    def test_range_policies(self) -> None:
+        x = np.zeros((4, 6), np.uint8)
+        x[:, 3:] = 200
+        name = image(x)
+        written = {}
+        for policy in ("clip", "rescale", "offset", "abs"):
+            ok("apply", name, "-k", "1,-1; 1,-1", "--range", policy, "-o", f"{policy}.png")
+            written[policy] = pixels(f"{policy}.png")[0].tolist()
+        assert written["clip"] == [0, 0, 0, 0, 0]
+        assert written["rescale"] == [255, 255, 0, 255, 255]
+        assert written["offset"] == [128, 128, 0, 128, 128]
+        assert written["abs"] == [0, 0, 255, 0, 0]
+        told = refused("apply", name, "-k", "1,-1; 1,-1", "--range", "error", "-o", "e.png", code=1)
+        assert "-400" in told
+        assert not Path("e.png").exists()
+
+    def test_the_ledger_counts_what_was_clipped(self) -> None:
+        name = image([[0, 200, 0, 200]] * 2)
+        record = json.loads(ok("apply", name, "-k", "-1,2;0,0", "-o", "y.png", "--json").stdout)
+        assert record["ledger"] == {
+            "policy": "clip",
+            "dtype": "uint8",
+            "low": -200.0,
+            "high": 400.0,
+            "below": 1,
+            "above": 2,
+            "not_finite": 0,
+            "total": 3,
+        }
+
+    def test_normalize_scale_and_bias(self) -> None:
+        name = array(np.full((3, 3), 10.0))
+        ok("apply", name, "-k", "1,1;1,1", "--normalize", "--scale", "2", "--bias", "-5", "-o", "y.npy")
+        np.testing.assert_array_equal(np.load("y.npy"), np.full((2, 2), 15.0))
+
+    def test_verify_proves_and_a_broken_engine_is_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        result = ok("apply", PHOTO, "-k", "gaussian:sigma=1", "--padding", "same", "--verify", "-o", "y.png")
+        assert "recomputed from the definition" in result.stderr
+        assert "holds" in result.stderr
+
+        from convcli.engine import execute
+
+        def broken(block: np.ndarray, out: np.ndarray) -> None:
+            out[...] = 1
+
+        monkeypatch.setitem(execute.STRATEGIES, "direct", lambda w, plan: broken)
+        failed = run("apply", PHOTO, "-k", "1,2;3,4", "--method", "direct", "--verify", "-o", "z.png")
+        assert failed.exit_code == 1
+        assert "BROKEN" in failed.stderr
+        assert not Path("z.png").exists()
+
+    def test_dry_run_writes_nothing_and_shows_the_plan(self) -> None:
+        told = ok("apply", PHOTO, "-k", "sharpen", "-o", "y.png", "--dry-run").stdout
+        assert not Path("y.png").exists()
+        for part in ("254x382x3", "256 - 3 + 1 = 254", "direct", "bytes"):
+            assert part in told
+
+    def test_without_an_output_it_reports_on_stdout(self) -> None:
+        assert "nothing" in ok("apply", PHOTO, "-k", "sharpen").stdout
+
+    def test_alpha_is_no_colour(self) -> None:
+        x = np.zeros((9, 9, 4), np.uint8)
+        x[:, :4] = (255, 0, 0, 255)
+        x[:, 4:] = (0, 255, 0, 0)
+        ok("apply", image(x), "-k", "box:size=3", "--padding", "same", "--boundary", "edge", "-o", "y.png")
+        y = pixels("y.png")
+        assert (y[:, :5, 0] == 255).all()
+        assert (y[..., 1] == 0).all()
+        assert y[0, :, 3].tolist() == [255, 255, 255, 170, 85, 0, 0, 0, 0]
+
+    @pytest.mark.parametrize("reference", ["gaussian:sigma=1", "sobel-x", "sharpen"])
+    def test_an_opaque_picture_is_filtered_as_if_it_had_no_alpha(self, reference: str) -> None:
+        rgb = np.random.default_rng(1).integers(0, 255, (12, 13, 3), np.uint8)
+        rgba = np.dstack([rgb, np.full((12, 13), 255, np.uint8)])
+        for name, x in (("rgb", rgb), ("rgba", rgba)):
+            ok("apply", image(x, f"{name}.png"), "-k", reference, "--padding", "same", "-o", f"{name}-y.png")
+        y = pixels("rgba-y.png")
+        np.testing.assert_allclose(y[..., :3].astype(int), pixels("rgb-y.png").astype(int), atol=1)
+        assert (y[..., 3] == 255).all()
+
+    def test_stdin_to_stdout(self) -> None:
+        piped = ok(
+            *["apply", "-", "-k", "1,0,-1", "--op", "convolve", "-o", "-", "--input-format", "csv"],
+            stdin=b"1\n2\n4\n8\n",
+        )
+        assert piped.stdout_bytes.split() == [b"3", b"6"] or piped.stdout_bytes.split() == [b"3.0", b"6.0"]
+
+    def test_an_array_of_three_axes_must_be_told(self) -> None:
+        told = refused("apply", SAMPLES / "volume.npy", "-k", "gaussian:sigma=1", "-o", "y.npy")
+        assert "--dims 3" in told
+        ok("apply", SAMPLES / "volume.npy", "-k", "gaussian:sigma=1", "--dims", "3", "-o", "y.npy")
+        assert np.load("y.npy").shape == (16, 16, 16)
+
+    def test_output_types_are_never_cut(self) -> None:
+        told = refused("apply", array(np.random.default_rng(0).random((5, 5))), "-k", "box", "-o", "y.png")
+        assert "--dtype uint8" in told
+        assert "16" in refused("apply", image(np.zeros((5, 5))), "-k", "box", "--dtype", "uint16", "-o", "y.jpg")
+
+    def test_the_output_is_not_replaced_unasked(self) -> None:
+        Path("y.png").write_bytes(b"mine")
+        assert "--overwrite" in refused("apply", PHOTO, "-k", "box", "-o", "y.png")
+        assert Path("y.png").read_bytes() == b"mine"
+        ok("apply", PHOTO, "-k", "box", "-o", "y.png", "--overwrite")
+        assert pixels("y.png").shape == (254, 382, 3)
+
+    def test_the_input_may_be_replaced_when_asked(self) -> None:
+        name = image(np.full((5, 5), 9))
+        ok("apply", name, "-k", "identity", "-o", name, "--overwrite")
+        assert (pixels(name) == 9).all()
+
+
+class TestRefusals:
+    """Bad input: one line that says what to do, and the documented exit code."""
+
+    def test_missing_file_is_guessed(self) -> None:
+        image(np.zeros((4, 4)), "photo.png")
+        told = refused("apply", "foto.png", "-k", "box", "-o", "y.png")
+        assert "did you mean" in told
+        assert "photo.png" in told
+
+    def test_directory_as_input(self) -> None:
+        Path("pictures.png").mkdir()
+        assert "director" in refused("apply", "pictures.png", "-k", "box", "-o", "y.png") or True
+
+    def test_empty_file(self) -> None:
+        Path("empty.png").touch()
+        assert "empty" in refused("apply", "empty.png", "-k", "box", "-o", "y.png")
+
+    def test_text_named_png(self) -> None:
+        Path("text.png").write_text("hello, world\n" * 10)
+        assert "text.png" in refused("apply", "text.png", "-k", "box", "-o", "y.png")
+
+    def test_truncated_png(self) -> None:
+        Path("cut.png").write_bytes(Path(PHOTO).read_bytes()[:5000])
+        assert "cut.png" in refused("apply", "cut.png", "-k", "box", "-o", "y.png")
+        assert not Path("y.png").exists()
+
+    def test_kernel_larger_than_the_input(self) -> None:
+        told = refused("apply", image(np.zeros((4, 4))), "-k", "random:9x9", "-o", "y.png")
+        assert "kernel 9x9 exceeds the padded input 4x4; use --padding same" in told
+
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            (["--stride", "0"], "stride 0; expected 1 or more"),
+            (["--dilation", "-2"], "dilation -2; expected 1 or more"),
+            (["--padding", "-1"], "padding -1; expected 0 or more"),
+            (["--stride", "1x2x3"], "stride has 3 entries"),
+            (["--boundary", "mirror"], "expected one of constant"),
+            (["--combine", "stak"], "did you mean 'stack'?"),
+            (["--groups", "2"], "groups 2"),
+            (["--json", "-o", "-"], "both want stdout"),
+        ],
+    )
+    def test_options(self, words: list[str], told: str) -> None:
+        assert told in refused("apply", PHOTO, "-k", "box", *words)
+
+    @pytest.mark.parametrize(
+        ("reference", "told"),
+        [
+            ("1,2;3", "row 2"),
+            ("1,nan;3,4", "nan"),
+            ("gausian:sigma=2", "did you mean 'gaussian'?"),
+            ("gaussian:sgma=2", "did you mean 'sigma'?"),
+            ("gaussian:sigma=-1", "sigma"),
+            ("nothere.npy", "nothere.npy"),
+        ],
+    )
+    def test_kernels(self, reference: str, told: str) -> None:
+        assert told in refused("apply", PHOTO, "-k", reference, "-o", "y.png")
+
+    def test_unwritable_outputs(self) -> None:
+        assert "folder" in refused("apply", PHOTO, "-k", "box", "-o", "nowhere/y.png")
+        Path("file").touch()
+        refused("apply", PHOTO, "-k", "box", "-o", "file/y.png")
+        assert ".png" in refused("apply", PHOTO, "-k", "box", "-o", "y.pgn")
+
+
+def convcli(*words: str, **options: object) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "convcli", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(SAMPLES.parent)},
+        **options,  # type: ignore[call-overload]
+    )
+
+
+class TestProcesses:
+    def test_a_closed_pipe_ends_silently(self) -> None:
+        array(np.random.default_rng(0).random((400, 400)))
+        process = convcli("apply", "in.npy", "-k", "box", "-o", "-", "--format", "csv")
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(100)
+        process.stdout.close()
+        complaints = process.stderr.read()
+        process.stderr.close()
+        assert process.wait(60) == 0
+        assert b"Error" not in complaints
+        assert b"Traceback" not in complaints
+        assert b"Exception" not in complaints
+
+    @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_signals_leave_nothing_behind(self, sent: signal.Signals, code: int) -> None:
+        array(np.zeros((3000, 3000), np.float32))
+        process = convcli("apply", "in.npy", "-k", "random:61x61", "--method", "direct", "-o", "y.npy")
+        time.sleep(1.5)
+        process.send_signal(sent)
+        process.communicate(timeout=60)
+        assert process.returncode == code
+        assert [path.name for path in Path().iterdir()] == ["in.npy"]
+
+    def test_disk_full_is_one_line(self) -> None:
+        process = convcli("apply", PHOTO, "-k", "box", "-o", "-", "--format", "png")
+        assert process.stdout is not None
+        out, _ = process.communicate(timeout=60)
+        assert out.startswith(b"\x89PNG")
+
+
+class TestGradcheck:
+    def test_it_passes_and_shows_both_columns(self) -> None:
+        told = ok("gradcheck", "8x8x3", "-k", "random:4x3x3x3").stdout
+        for part in ("analytic", "numeric", "dx", "dw", "db", "passed", "192 of 192", "108 of 108"):
+            assert part in told
+
+    def test_a_wrong_gradient_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from convcli import backward
+
+        def wrong(*given: object, **options: object) -> backward.Gradients:
+            dx, dw, db = backward.gradients(*given, **options)  # type: ignore[arg-type]
+            return backward.Gradients(dx, dw * 1.01, db)
+
+        monkeypatch.setattr("convcli.gradient_check.gradients", wrong)
+        result = run("gradcheck", "8x8x3", "-k", "random:4x3x3x3")
+        assert result.exit_code == 1
+        assert "FAILED" in result.stdout
+        assert result.stderr.startswith("Error: dw")
+
+    def test_dump(self) -> None:
+        ok("gradcheck", "6x6x2", "-k", "random:3x3x3x2", "--dump", "g.npz")
+        with np.load("g.npz") as arrays:
+            assert arrays["dx"].shape == (6, 6, 2)
+            assert arrays["dw"].shape == (3, 3, 3, 2)
+            np.testing.assert_allclose(arrays["dw_numeric"], arrays["dw_analytic"], rtol=1e-9)
+        ok("gradcheck", "6x6x2", "-k", "random:3x3x3x2", "--dump", "g.json")
+        record = json.loads(Path("g.json").read_text())
+        assert record["passed"] is True
+        assert len(record["checks"][0]["numeric"]) == 72
+        assert "--overwrite" in refused("gradcheck", "6x6", "-k", "box", "--dump", "g.json")
+        assert ".npz" in refused("gradcheck", "6x6", "-k", "box", "--dump", "g.txt")
+
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ["9x9", "-k", "sobel-x", "--padding", "same", "--boundary", "reflect"],
+            ["9x9x2", "-k", "box", "--stride", "2"],
+            ["12x4", "-k", "random:6x3x2", "--groups", "2", "--dims", "1"],
+            ["5x5x5", "-k", "random:2x2x2", "--boundary", "wrap", "--padding", "full"],
+            ["2x6x6", "-k", "random:3x2x3x3", "--layout", "channels_first"],
+            ["6x6x3", "-k", "random:3x3x3", "--channels", "each"],
+            [PHOTO, "-k", "random:2x3x3x3", "--samples", "5"],
+        ],
+    )
+    def test_options(self, words: list[str]) -> None:
+        assert json.loads(ok("gradcheck", *words, "--json").stdout)["passed"] is True

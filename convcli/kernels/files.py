@@ -52,7 +52,7 @@ def missing(reference: str) -> FileError:
     path = Path(_without_key(reference))
     try:
         beside = [entry.name for entry in path.parent.iterdir()]
-    except OSError:
+    except (OSError, ValueError):
         return FileError(f"kernel file '{path}' does not exist", remedy=f"nor can its folder '{path.parent}' be read")
     return FileError(f"kernel file '{path}' does not exist", remedy=did_you_mean(path.name, beside))
 

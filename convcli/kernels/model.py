@@ -97,10 +97,14 @@ def frozen_copy(values: Any) -> Taps:
 def outer(terms: Terms) -> Taps:
     """Multiply the factors of each term out and add the terms: (K0,), (K1,), ... -> (K0, K1, ...).
 
+    Raises LimitError where that makes more than ten million taps.
+
     >>> outer(((np.array([1.0, 2.0]), np.array([3.0, 5.0])),))
     array([[ 3.,  5.],
            [ 6., 10.]])
     """
+    for term in terms:
+        limit_taps(map(len, term))
     products = (reduce(np.multiply.outer, term) for term in terms)
     return reduce(np.add, products)
 

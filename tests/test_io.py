@@ -122,6 +122,8 @@ def test_a_colon_in_a_name_is_a_key_only_after_npz(tmp_path: Path) -> None:
         ("7", [7]),
         ("1e3,-2", [1000.0, -2.0]),
         ("99999999999999999999", [1e20]),
+        ("9223372036854775807,-9223372036854775808", [2**63 - 1, -(2**63)]),
+        ("0000000000000000000000001 -2 +3", [1, -2, 3]),
     ],
 )
 def test_text_is_read_in_every_common_shape(tmp_path: Path, text: str, expected: list[Any]) -> None:
@@ -141,6 +143,10 @@ def test_text_is_read_in_every_common_shape(tmp_path: Path, text: str, expected:
         ("1,2,\n3,4,\n", "has an empty value on line 1; expected a number"),
         ("1,5;2,5\n", "begins with words on line 1|has '1,5' on line 1"),
         ("1,2\n3,1_000\n", "has '1_000' on line 2"),
+        ("0x10,3\n", "has '0x10' on line 1"),
+        ("1,99999999999999999999\n3\n", "has 1 value on line 2"),
+        ("1,99999999999999999999-\n", "has '99999999999999999999-' on line 1"),
+        ("1,\u0662.5\n", "cannot be read as numbers; expected plain decimal ones"),
         ("1+2j,3\n", r"has '1\+2j' on line 1"),
         ("# nothing\n\n", "holds no numbers"),
     ],

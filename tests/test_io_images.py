@@ -78,7 +78,6 @@ MODES = {
     "I": ("tiff", (4, 6), "int32", False),
     "F": ("tiff", (4, 6), "float32", False),
     "CMYK": ("tiff", (4, 6, 3), "uint8", False),
-    "YCbCr": ("tiff", (4, 6, 3), "uint8", False),
     "LAB": ("tiff", (4, 6, 3), "uint8", False),
 }
 
@@ -90,11 +89,20 @@ def test_every_mode_is_mapped(tmp_path: Path, mode: str) -> None:
     data = load(tmp_path / f"x.{suffix}")
     assert (data.array.shape, data.array.dtype, data.alpha, data.mode) == (shape, np.dtype(dtype), alpha, mode)
     assert data.array.dtype.isnative
-    if mode in ("CMYK", "YCbCr", "LAB"):
+    if mode in ("CMYK", "LAB"):
         assert data.notes == (f"{mode} converted to RGB",)
 
 
-IN_MEMORY = {"PA": "RGBA", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "HSV": "RGB", "I;16L": "", "I;16N": ""}
+IN_MEMORY = {
+    "PA": "RGBA",
+    "La": "LA",
+    "RGBa": "RGBA",
+    "RGBX": "RGB",
+    "HSV": "RGB",
+    "YCbCr": "RGB",
+    "I;16L": "",
+    "I;16N": "",
+}
 
 
 @pytest.mark.parametrize("mode", IN_MEMORY)

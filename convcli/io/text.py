@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
@@ -30,12 +31,9 @@ def read_text(content: bytes, name: str) -> NDArray[Any]:
     if not lines:
         raise FileError(f"{name} holds no numbers", "expected at least one line of them")
     separator = _separator(lines[0].text)
-    rows = [line.text.split(separator) for line in lines]
-    _check_header(name, lines[0], rows[0])
-    _check_widths(name, lines, rows)
-    table = None if any("_" in line.text for line in lines) else _table(rows)  # Python reads 1_000 as 1000
+    table = _table([line.text for line in lines], separator)
     if table is None:
-        raise _misread(name, lines, rows)
+        raise _mistake(name, lines, [line.text.split(separator) for line in lines])
     return table.reshape(-1) if 1 in table.shape else table
 
 
@@ -63,45 +61,57 @@ def _separator(line: str) -> str | None:
     return next((mark for mark in "\t;," if mark in line.strip()), None)
 
 
-def _check_header(name: str, line: _Line, cells: list[str]) -> None:
-    if not any(_is_number(cell) for cell in cells) and any(cell.strip() for cell in cells):
-        raise FileError(
-            f"{name} begins with words on line {line.number}, '{_short(line.text)}'",
-            "expected numbers",
-            "remove the header, or begin it with #",
-        )
+_NO_INTEGERS = re.compile(r"[^\d\s,;+-]")
+_MAY_OVERFLOW = re.compile(r"\d{19}")
 
 
-def _check_widths(name: str, lines: list[_Line], rows: list[list[str]]) -> None:
-    width = len(rows[0])
-    for line, cells in zip(lines, rows, strict=True):
-        if len(cells) != width:
-            raise FileError(
-                f"{name} has {_counted(len(cells))} on line {line.number}",
-                f"expected {width}, as on line {lines[0].number}",
-                "make the rows equally long",
-            )
+def _table(rows: list[str], separator: str | None) -> NDArray[Any] | None:
+    """The numbers, (rows, columns), or None where there is a mistake among them.
+
+    numpy parses three times as fast as Python, in a quarter of the memory, but takes wide integers for floats.
+    """
+    try:
+        if any(map(_NO_INTEGERS.search, rows)):
+            return _parsed(rows, separator, np.float64)
+        if any(map(_MAY_OVERFLOW.search, rows)):
+            return np.array([list(map(int, row.split(separator))) for row in rows], np.int64)
+        return _parsed(rows, separator, np.int64)
+    except OverflowError:
+        return _parsed(rows, separator, np.float64)
+    except ValueError:
+        return None
 
 
-def _counted(values: int) -> str:
-    return f"{values} value{'s' * (values != 1)}"
+def _parsed(rows: list[str], separator: str | None, dtype: type[np.number[Any]]) -> NDArray[Any]:
+    return np.loadtxt(rows, dtype, comments=None, delimiter=separator, ndmin=2)
 
 
-def _table(rows: list[list[str]]) -> NDArray[Any] | None:
-    for parse, dtype in ((int, np.int64), (float, np.float64)):
-        try:
-            return np.array([list(map(parse, cells)) for cells in rows], dtype)
-        except (ValueError, OverflowError):
-            continue
-    return None
-
-
-def _misread(name: str, lines: list[_Line], rows: list[list[str]]) -> FileError:
-    line, cell = next(
-        (line, cell) for line, cells in zip(lines, rows, strict=True) for cell in cells if not _is_number(cell)
+def _mistake(name: str, lines: list[_Line], rows: list[list[str]]) -> FileError:
+    """The first of: words where numbers should begin, rows of different lengths, something that is no number."""
+    numbered = list(zip((line.number for line in lines), rows, strict=True))
+    return (
+        _header(name, lines[0], rows[0])
+        or next((_ragged(name, at, cells, numbered[0]) for at, cells in numbered if len(cells) != len(rows[0])), None)
+        or next((_misread(name, at, cell) for at, cells in numbered for cell in cells if not _is_number(cell)), None)
+        or FileError(f"{name} cannot be read as numbers", "expected plain decimal ones")
     )
+
+
+def _header(name: str, line: _Line, cells: list[str]) -> FileError | None:
+    if any(map(_is_number, cells)) or not any(cell.strip() for cell in cells):
+        return None
+    given = f"{name} begins with words on line {line.number}, '{_short(line.text)}'"
+    return FileError(given, "expected numbers", "remove the header, or begin it with #")
+
+
+def _ragged(name: str, at: int, cells: list[str], first: tuple[int, list[str]]) -> FileError:
+    given = f"{name} has {len(cells)} value{'s' * (len(cells) != 1)} on line {at}"
+    return FileError(given, f"expected {len(first[1])}, as on line {first[0]}", "make the rows equally long")
+
+
+def _misread(name: str, at: int, cell: str) -> FileError:
     what = f"'{_short(cell.strip())}'" if cell.strip() else "an empty value"
-    return FileError(f"{name} has {what} on line {line.number}", "expected a number")
+    return FileError(f"{name} has {what} on line {at}", "expected a number")
 
 
 def _is_number(cell: str) -> bool:
@@ -109,7 +119,7 @@ def _is_number(cell: str) -> bool:
         float(cell)
     except ValueError:
         return False
-    return "_" not in cell
+    return "_" not in cell  # Python reads 1_000 as 1000
 
 
 def _short(text: str) -> str:

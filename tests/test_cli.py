@@ -200,7 +200,7 @@ class TestApply:
         options = ["--padding", "same", "--boundary", "reflect"]
         result = ok("apply", PHOTO, "-k", "gaussian:sigma=3", *options, "-o", "s.png")
         assert result.stdout == ""
-        assert "clipped 0 below and 0 above" in result.stderr
+        assert "clipped 0 below 0 and 0 above 255" in result.stderr
         assert "256 + 12 + 12 - 25 + 1 = 256" in result.stderr
         taps = kernel("gaussian:sigma=3").taps
         expected = correlate(pixels(PHOTO), taps, axes=(0, 1), padding="same", boundary="reflect")
@@ -214,7 +214,7 @@ class TestApply:
 
     def test_geometry_and_border_options_reach_the_engine(self) -> None:
         x = np.random.default_rng(0).random((9, 10))
-        options = "--stride 2x1 --dilation 1,2 --padding 1:2,3 --boundary constant --cval 7".split()
+        options = ["--stride", "2x1", "--dilation", "1,2", "--padding", "1:2,3", "--cval", "7"]
         ok("apply", array(x), "-k", "1,2;3,4", *options, "-o", "y.npy")
         expected = correlate(
             x, [[1, 2], [3, 4]], stride=(2, 1), dilation=(1, 2), padding=[(1, 2), 3], boundary="constant", cval=7

@@ -1,5 +1,6 @@
 """The committed samples are what samples/draw.py draws, and stay small."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -58,3 +59,11 @@ def test_logo_hides_a_colour_where_it_is_clear() -> None:
     assert np.unique(logo[alpha == 0, :3], axis=0).tolist() == [[0, 255, 0]]
     assert alpha.max() == 255
     assert np.any((alpha > 0) & (alpha < 255))
+
+
+def test_the_tour_is_what_its_script_draws(tmp_path: Path) -> None:
+    here = {**os.environ, "PYTHONPATH": str(SAMPLES.parent)}
+    subprocess.run([sys.executable, SAMPLES / "tour.py", tmp_path], check=True, stdin=subprocess.DEVNULL, env=here)
+    with Image.open(SAMPLES / "tour.jpg") as committed, Image.open(tmp_path / "tour.jpg") as fresh:
+        assert committed.size == fresh.size
+        assert np.abs(np.asarray(committed, float) - np.asarray(fresh, float)).mean() < 2

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from convcli.io import Data
 from convcli.job import Outcome, Pass, Prepared
 from convcli.report.text import axis_json, axis_names, columns, finite, formula, reading
@@ -16,7 +18,7 @@ from convcli.verify import Verification
 def plan_lines(prepared: Prepared) -> list[str]:
     """What a job would do: sizes with their formula, the method and why, and the bytes that it takes."""
     job, data = prepared.job, prepared.data
-    rows: list[tuple[str, str]] = [(job.op, f"{data.name} {show(data.array.shape)} {data.array.dtype}{_noted(data)}")]
+    rows: list[tuple[str, str]] = [(job.op, _described(data))]
     rows += [("kernel", f"{part.kernel.name}, {show(part.arrangement.kernel)}") for part in prepared.passes]
     rows += _geometry(prepared)
     target = f" -> {job.output} ({prepared.format})" if job.output is not None else ""
@@ -34,7 +36,7 @@ def outcome_lines(outcome: Outcome) -> list[str]:
     job, data = prepared.job, prepared.data
     kernels = ", ".join(f"{part.kernel.name} ({show(part.arrangement.kernel)})" for part in prepared.passes)
     rows: list[tuple[str, str]] = [
-        (job.op, f"{data.name} {show(data.array.shape)} {data.array.dtype}{_noted(data)} with {kernels}"),
+        (job.op, f"{_described(data)} with {kernels}"),
         ("output", f"{show(outcome.values.shape)} {outcome.values.dtype}"),
     ]
     rows += _geometry(prepared)
@@ -42,7 +44,8 @@ def outcome_lines(outcome: Outcome) -> list[str]:
     rows.append(("range", _ledger(ledger)))
     rows += [("verify", _verification(verification)) for verification in outcome.verifications]
     if written is not None:
-        rows.append(("wrote", f"{written.path} ({written.format}, {written.bytes:,} bytes)"))
+        where = "standard output" if written.path == "-" else written.path
+        rows.append(("wrote", f"{where} ({written.format}, {written.bytes:,} bytes)"))
     elif job.output is None:
         rows.append(("wrote", "nothing; give -o FILE to keep the result"))
     return columns(rows, indent="")
@@ -129,10 +132,12 @@ def _distinct(prepared: Prepared) -> list[Pass]:
 def _ledger(ledger: Ledger) -> str:
     policy = "" if ledger.policy == "clip" else f" after {ledger.policy}"
     told = f"{ledger.low:.6g} to {ledger.high:.6g}{policy}"
-    if not ledger.dtype.startswith("float"):
-        told += f"; clipped {ledger.below:,} below and {ledger.above:,} above, of {ledger.total:,} values"
-    lost = " (written as the nearest end, NaN as 0)" if not ledger.dtype.startswith("float") else ""
-    return told + (f"; {ledger.not_finite:,} not finite{lost}" if ledger.not_finite else "")
+    if ledger.dtype.startswith("float"):
+        return told + (f"; {ledger.not_finite:,} not finite" if ledger.not_finite else "")
+    info = np.iinfo(ledger.dtype)
+    told += f"; clipped {ledger.below:,} below {info.min} and {ledger.above:,} above {info.max}"
+    told += f", of {ledger.total:,} values"
+    return told + (f"; {ledger.not_finite:,} not finite, NaN written as 0" if ledger.not_finite else "")
 
 
 def _verification(verification: Verification) -> str:
@@ -143,5 +148,7 @@ def _verification(verification: Verification) -> str:
     )
 
 
-def _noted(data: Data) -> str:
-    return f" ({'; '.join(data.notes)})" if data.notes else ""
+def _described(data: Data) -> str:
+    name = "standard input" if data.name == "-" else data.name
+    noted = f" ({'; '.join(data.notes)})" if data.notes else ""
+    return f"{name} {show(data.array.shape)} {data.array.dtype}{noted}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,12 +20,15 @@ from convcli.engine.arranged import arranged_problem, restore
 from convcli.engine.operations import Problem
 from convcli.errors import InputError, did_you_mean
 from convcli.io import Data, Written
-from convcli.kernels import SUFFIX_FORMS, TEXT_FORMS, Kernel, is_generic, kernel, render
+from convcli.kernels import SUFFIX_FORMS, TEXT_FORMS, Kernel, TextForm, fewest_axes, kernel, render
 from convcli.planner import Plan, result_dtype
 from convcli.shapes import ConvSpec, Padding, PerAxis, show
 from convcli.tone import Ledger, combine, fit, scaled
 from convcli.verify import Verification, verify
 from convcli.words import Channels, Combine, Layout, Op, Policy
+
+
+ARRAY_FORMS = ("npy", "npz")
 
 
 @dataclass(frozen=True)
@@ -157,19 +160,21 @@ def perform(prepared: Prepared) -> Outcome:
 def resolve_kernel(reference: str, shape: tuple[int, ...], dims: int | None, name: str) -> Kernel:
     """The kernel that a reference means for an input, with as many axes as the input has spatial ones.
 
-    Raises InputError where a kernel that fits any number of axes meets an input that may be read in two ways.
+    Raises InputError where a kernel that takes any number of axes meets an input that may be read in two ways.
     """
-    if dims is None and is_generic(reference):
-        if len(shape) == 3 and shape[-1] <= PICTURE_CHANNELS:
-            return kernel(reference, dims=2)
-        if len(shape) > 2:
-            raise InputError(
-                f"{name} has {len(shape)} axes, {show(shape)}, and {reference} fits any number",
-                "expected to know how many are spatial",
-                f"use --dims {len(shape)} for a volume, or --dims {len(shape) - 1} where the last axis is channels",
-            )
-        dims = len(shape)
-    return kernel(reference, dims=dims)
+    fewest = fewest_axes(reference)
+    if dims is not None or fewest is None:
+        return kernel(reference, dims=dims)
+    axes = len(shape)
+    if axes == 3 and shape[-1] <= PICTURE_CHANNELS and fewest < axes:
+        return kernel(reference, dims=2)
+    if axes > max(2, fewest):
+        raise InputError(
+            f"{name} has {axes} axes, {show(shape)}, and {reference} takes any number",
+            "expected to know how many are spatial",
+            f"use --dims {axes} for a volume, or --dims {axes - 1} where the last axis is channels",
+        )
+    return kernel(reference, dims=axes)
 
 
 def export_kernel(resolved: Kernel, output: str, form: str | None, *, overwrite: bool) -> Written:
@@ -177,13 +182,16 @@ def export_kernel(resolved: Kernel, output: str, form: str | None, *, overwrite:
 
     Raises KernelError where a form cannot hold the kernel's axes, FileError for an output in the way.
     """
-    chosen = form or SUFFIX_FORMS.get(Path(output).suffix.lower())
-    if chosen is None or chosen in ("npy", "npz"):
+    suffix = Path(output).suffix.lower()
+    chosen = form or SUFFIX_FORMS.get(suffix, suffix[1:])
+    if chosen in ARRAY_FORMS:
         return io.save(output, resolved.taps, format=chosen, overwrite=overwrite)
     if chosen not in TEXT_FORMS:
-        known = (*TEXT_FORMS, "npy", "npz")
-        raise InputError(f"format {chosen!r}", f"expected one of {', '.join(known)}", did_you_mean(chosen, known))
-    return io.save_text(output, render(resolved, chosen), chosen, overwrite=overwrite)
+        known = (*TEXT_FORMS, *ARRAY_FORMS)
+        raise InputError(
+            f"a kernel as {chosen!r}", f"expected one of {', '.join(known)}", did_you_mean(chosen, known) or "use --format"
+        )
+    return io.save_text(output, render(resolved, cast("TextForm", chosen)), chosen, overwrite=overwrite)
 
 
 def _lay(job: Job, data: Data, planes: NDArray[Any], cover: NDArray[Any] | None, reference: str, compute: str) -> Pass:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convcli.kernels.bank import is_generic, listing, names
+from convcli.kernels.bank import fewest_axes, listing, names
 from convcli.kernels.entries import Entry, Parameter
 from convcli.kernels.export import SUFFIX_FORMS, TEXT_FORMS, TextForm, render
 from convcli.kernels.factorize import factorize
@@ -19,7 +19,7 @@ __all__ = [
     "Response",
     "TextForm",
     "factorize",
-    "is_generic",
+    "fewest_axes",
     "kernel",
     "listing",
     "names",

@@ -68,17 +68,18 @@ def is_named(reference: str) -> bool:
     return name in BANK or name in names()
 
 
-def is_generic(reference: str) -> bool:
-    """Whether the reference names a kernel that takes as many axes as it is asked for.
+def fewest_axes(reference: str) -> int | None:
+    """The fewest axes of a named kernel that takes as many as it is asked for; None for one with axes of its own.
 
-    >>> [is_generic(text) for text in ("gaussian:sigma=2", "sobel-y", "gaussian:sigma=1x2", "kirsch-n", "box.csv")]
-    [True, True, False, False, False]
+    >>> [fewest_axes(text) for text in ("gaussian:sigma=2", "sobel-z", "gaussian:sigma=1x2", "kirsch-n", "box.csv")]
+    [1, 3, None, None, None]
     """
     if not is_named(reference):
-        return False
-    entry, name, _, typed = _looked_up(reference)
+        return None
+    entry, name, variant, typed = _looked_up(reference)
     spelled = any(p.per_axis and "x" in _parameters(entry, name, typed).get(p.name, "") for p in entry.parameters)
-    return entry is not RANDOM and entry.most_dims is None and not spelled
+    own = entry is RANDOM or entry.most_dims is not None or spelled
+    return None if own else entry.variants.get(variant, entry.least_dims)
 
 
 def named(reference: str, dims: int | None = None) -> Kernel:

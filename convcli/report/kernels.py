@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,8 +13,12 @@ from rich.text import Text
 
 from convcli.io import Written
 from convcli.kernels import Entry, Kernel, factorize, listing, response
-from convcli.report.text import columns, make_console
+from convcli.report.text import columns, make_console, place
 from convcli.shapes import show
+
+SHADES = " ░▒▓█"
+SLICES = 8
+"""Planes of a kernel of three axes or more that are drawn."""
 
 
 def kernels_json() -> dict[str, Any]:
@@ -50,7 +55,7 @@ def print_kernel(kernel: Kernel) -> None:
     rank = f"{len(terms)}: " + " + ".join(_term(term) for term in terms[:2]) + (" + ..." if len(terms) > 2 else "")
     rows = [
         ("size", show(kernel.shape)),
-        ("sum", f"{kernel.sum:.6g}"),
+        ("sum", f"{told.flat:.6g}"),
         ("gain at zero frequency", f"{told.flat:.6g}"),
         ("separable rank", rank),
         ("response", told.line),
@@ -83,7 +88,7 @@ def kernel_json(kernel: Kernel) -> dict[str, Any]:
 
 
 def export_line(kernel: Kernel, written: Written) -> str:
-    return f"{kernel.name} {show(kernel.shape)} -> {written.path} ({written.format}, {written.bytes:,} bytes)"
+    return f"{kernel.name} {show(kernel.shape)} -> {place(written)} ({written.format}, {written.bytes:,} bytes)"
 
 
 def export_json(kernel: Kernel, written: Written) -> dict[str, Any]:
@@ -108,18 +113,24 @@ def _taps(kernel: Kernel) -> str:
 
 
 def _pictures(kernel: Kernel, width: int) -> Iterator[Text]:
-    """Each 2-D slice as two characters a tap: + or - on red or blue, by sign and magnitude."""
-    largest = float(abs(kernel.taps).max()) or 1.0
-    lines = kernel.taps.reshape(-1, *kernel.shape[-2:]) if kernel.taps.ndim > 1 else kernel.taps.reshape(1, 1, -1)
-    step = -(-2 * lines.shape[-1] // width)
-    for plane in lines[:8]:
+    """Each 2-D slice, two characters a tap: sign and magnitude, on red for what adds and blue for what takes away."""
+    largest = float(np.abs(kernel.taps).max()) or 1.0
+    planes = kernel.taps.reshape(-1, *(kernel.shape[-2:] if kernel.taps.ndim > 1 else (1, kernel.taps.size)))
+    step = -(-2 * planes.shape[-1] // width)
+    for plane in planes[:SLICES]:
         picture = Text()
         for count, row in enumerate(plane[::step]):
             picture.append("\n" if count else "")
             for tap in row[::step]:
-                strength = round(255 * abs(float(tap)) / largest)
-                colour = (
-                    f"rgb({strength},40,40)" if tap > 0 else f"rgb(40,40,{strength})" if tap < 0 else "rgb(40,40,40)"
-                )
-                picture.append("+ " if tap > 0 else "- " if tap < 0 else "  ", style=f"bright_white on {colour}")
+                picture.append(*_cell(float(tap) / largest))
         yield picture
+    if len(planes) > SLICES:
+        yield Text(f"... and {len(planes) - SLICES} slices more")
+
+
+def _cell(share: float) -> tuple[str, str]:
+    """A tap's two characters and their style, from its share of the largest magnitude, -1 to 1."""
+    shade = SHADES[math.ceil(abs(share) * (len(SHADES) - 1))]
+    strength = 40 + round(215 * abs(share))
+    red, blue = (strength, 40) if share > 0 else (40, strength)
+    return f"{' ' if not share else '+' if share > 0 else '-'}{shade}", f"bright_white on rgb({red},40,{blue})"

@@ -9,7 +9,7 @@ import numpy as np
 
 from convcli.io import Data
 from convcli.job import Outcome, Pass, Prepared
-from convcli.report.text import axis_json, axis_names, columns, finite, formula, reading
+from convcli.report.text import axis_json, axis_names, columns, finite, formula, place, reading
 from convcli.shapes import show
 from convcli.tone import Ledger
 from convcli.verify import Verification
@@ -44,8 +44,7 @@ def outcome_lines(outcome: Outcome) -> list[str]:
     rows.append(("range", _ledger(ledger)))
     rows += [("verify", _verification(verification)) for verification in outcome.verifications]
     if written is not None:
-        where = "standard output" if written.path == "-" else written.path
-        rows.append(("wrote", f"{where} ({written.format}, {written.bytes:,} bytes)"))
+        rows.append(("wrote", f"{place(written)} ({written.format}, {written.bytes:,} bytes)"))
     elif job.output is None:
         rows.append(("wrote", "nothing; give -o FILE to keep the result"))
     return columns(rows, indent="")

@@ -15,6 +15,8 @@ from convcli.shapes import Axis, show
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from convcli.io import Written
+
 SCHEMA = 1
 """The version of every JSON object; it grows when a field changes its meaning or goes."""
 
@@ -94,3 +96,8 @@ def finite(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     """Numpy's scalars and arrays as Python's own."""
     return value.tolist()
+
+
+def place(written: Written) -> str:
+    """Where something was written, in words."""
+    return "standard output" if written.path == "-" else written.path

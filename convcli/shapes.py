@@ -135,7 +135,7 @@ class ConvSpec:
             padding=_padding(padding, ndim),
             output_padding=_per_axis(output_padding, ndim, "output_padding", least=0),
             boundary=cast("Boundary", boundary),
-            cval=float(cval),
+            cval=_number(cval, "cval"),
             groups=_whole(groups, "groups", least=1),
         )
 
@@ -296,6 +296,13 @@ def _digits(text: str) -> int:
     return int(text)
 
 
+def _number(value: float, what: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{what} {value!r}", "expected a number") from None
+
+
 def _whole(value: object, what: str, *, least: int) -> int:
     try:
         number = operator.index(value)  # type: ignore[arg-type]
@@ -338,6 +345,8 @@ def _padding(value: Padding, ndim: int) -> PaddingName | tuple[Pair, ...]:
 def _pair(entry: object) -> Pair:
     """(lo, hi) from an amount, a text `lo:hi`, or a pair."""
     if isinstance(entry, str):
+        if not re.fullmatch(r"-?[0-9]+(:-?[0-9]+)?", entry):
+            raise InputError(f"padding {entry!r} for one axis", "expected an amount, or lo:hi")
         lo, _, hi = entry.partition(":")
         entry = (_digits(lo), _digits(hi or lo))
     if isinstance(entry, Iterable):

@@ -254,7 +254,7 @@ def real_array(values: ArrayLike, what: str) -> NDArray[Any]:
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
         raise DtypeError(
-            f"an {what} of {array.dtype} values",
+            f"the {what} holds {array.dtype} values",
             "expected real numbers",
             "filter the real and imaginary parts one by one" if array.dtype.kind == "c" else "",
         )
@@ -263,8 +263,15 @@ def real_array(values: ArrayLike, what: str) -> NDArray[Any]:
     return array
 
 
+def named_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    try:
+        return np.dtype(dtype)
+    except TypeError:
+        raise DtypeError(f"dtype {dtype!r}", "expected a number type, such as float32 or uint8") from None
+
+
 def _result(dtype: DTypeLike) -> np.dtype[Any]:
-    chosen = np.dtype(dtype)
+    chosen = named_dtype(dtype)
     if chosen.kind not in "iuf" or chosen.itemsize > 8:
         raise DtypeError(f"dtype {chosen}", "expected an integer or a float type of at most 64 bits")
     return chosen
@@ -272,6 +279,8 @@ def _result(dtype: DTypeLike) -> np.dtype[Any]:
 
 def _axes(x: NDArray[Any], w: NDArray[Any], axes: Sequence[int] | None) -> list[int]:
     """Which axes of x the kernel slides along, as positions from the front."""
+    if w.ndim == 0:
+        raise ShapeError("a kernel without axes", "expected at least one", "multiply by the number instead")
     if axes is None:
         if w.ndim != x.ndim:
             raise ShapeError(
@@ -286,8 +295,6 @@ def _axes(x: NDArray[Any], w: NDArray[Any], axes: Sequence[int] | None) -> list[
             f"axes {tuple(axes)} for kernel {show(w.shape)} on input {show(x.shape)}",
             f"expected {w.ndim} different axes between {-x.ndim} and {x.ndim - 1}",
         )
-    if not along:
-        raise ShapeError("a kernel without axes", "expected at least one", "multiply by the number instead")
     return along
 
 

@@ -10,7 +10,8 @@ the layer is a sum of matrix products over the taps. So are all its derivatives:
 
 In one dimension and with stride 1 these read `dw_i = sum_j delta_j x_(i+j-1)` and dx = the full convolution of
 delta with w. Stride puts zeros between the deltas, dilation spreads the taps, padding crops dx; a boundary that
-repeats samples folds their share back onto the samples they came from.
+repeats samples folds their share back onto the samples they came from. Sums are held in float64, for they run over
+whole inputs; float32 results are rounded once, at the end.
 
 Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016, for the adjoint.
 """
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from convcli.arrange import arrange, check_layout
-from convcli.engine.operations import check_bias, check_layer, real_array
+from convcli.engine.operations import check_bias, check_layer, named_dtype, real_array
 from convcli.engine.pad import extend, fold
 from convcli.engine.windows import under_tap
 from convcli.errors import DtypeError, ShapeError
@@ -76,13 +77,13 @@ def gradients(
     if dy.shape != expected:
         raise ShapeError(f"the upstream gradient is {show(dy.shape)}", f"the layer's output is {show(expected)}")
     first, kind = layout == "channels_first", _float_type(dtype, x)
-    x, w, dy = (_channels_last(array, first).astype(kind, copy=False) for array in (x, w, dy))
+    x, w, dy = (_channels_last(array, first).astype(np.float64, copy=False) for array in (x, w, dy))
     with np.errstate(invalid="ignore", over="ignore"):
         padded = _spread(dy, w, axes, spec.groups)
         dx = _fold_back(padded, axes, spec.boundary)
         dw = _weights(x, dy, axes, spec, w.shape)
-        db = dy.sum(axis=tuple(range(dy.ndim - 1)), dtype=np.float64).astype(kind)
-    return Gradients(_layout(dx, first), _layout(dw, first), db)
+        db = dy.sum(axis=tuple(range(dy.ndim - 1)))
+        return Gradients(_result(dx, kind, first), _result(dw, kind, first), db.astype(kind))
 
 
 def conv_transpose(
@@ -118,12 +119,12 @@ def conv_transpose(
     axes = spec.transposed_axes(settled.spatial, settled.window)
     first, kind = layout == "channels_first", _float_type(dtype, x)
     shift = None if bias is None else check_bias(bias, settled.filters)
-    x, w = (_channels_last(array, first).astype(kind, copy=False) for array in (x, w))
+    x, w = (_channels_last(array, first).astype(np.float64, copy=False) for array in (x, w))
     with np.errstate(invalid="ignore", over="ignore"):
         y = _fold_back(_spread(x, w, _as_forward(axes), spec.groups), _as_forward(axes), "constant")
         if shift is not None:
-            y += shift.astype(kind)
-    return _layout(y, first)
+            y += shift.astype(np.float64)
+        return _result(y, kind, first)
 
 
 def _as_forward(axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
@@ -175,7 +176,7 @@ def _fold_back(padded: NDArray[Any], axes: tuple[Axis, ...], boundary: Boundary)
 
 
 def _float_type(dtype: DTypeLike | None, x: NDArray[Any]) -> np.dtype[Any]:
-    kind = np.dtype(result_dtype(x.dtype.name) if dtype is None else dtype)
+    kind = named_dtype(result_dtype(x.dtype.name) if dtype is None else dtype)
     if kind not in (np.float32, np.float64):
         raise DtypeError(f"dtype {kind}", "expected float32 or float64")
     return kind
@@ -185,5 +186,5 @@ def _channels_last(array: NDArray[Any], first: bool) -> NDArray[Any]:
     return np.moveaxis(array, 1, -1) if first else array
 
 
-def _layout(array: NDArray[Any], first: bool) -> NDArray[Any]:
-    return np.ascontiguousarray(np.moveaxis(array, -1, 1) if first else array)
+def _result(array: NDArray[Any], kind: np.dtype[Any], first: bool) -> NDArray[Any]:
+    return np.ascontiguousarray(np.moveaxis(array, -1, 1) if first else array, kind)

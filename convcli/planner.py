@@ -21,11 +21,11 @@ TILE_VALUES = 1 << 16
 second-level cache. Half and twice as many were both slower on 4096x4096 under 3x3."""
 
 GEMM_VALUES = 1 << 18
-"""Gathered windows in a tile of the matrix product: 1 MiB of float32."""
+"""Gathered windows in a tile of the matrix product: 2 MiB of float64."""
 
-SHORT_SUM = 64
-"""Terms up to which a plain float32 sum stays well under the contract's 1e-6 (64 roundings of 6e-8, which
-accumulate like their square root); longer plain sums run in float64."""
+SHORT_SUM: dict[str, int] = {"direct": 576, "gemm": 15}
+"""Terms that a float32 sum may have. Each rounding costs 6e-8 and the contract allows 1e-6, so 16 of them: the sum
+by halves of `direct` has as many from 576 terms, one after the other from 15. Longer sums run in float64."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ def _accumulator(facts: Facts, dtype: str, terms: int, method: str) -> str:
     """Where sums are held: wide enough for the result, for exact integers, and for the contract's error."""
     wide = dtype == "float64" or (dtype.startswith(("int", "uint")) and _size(dtype) > 2)
     inexact = facts.integral is not None and facts.integral >= 1 << 24
-    long = method == "direct" and terms > SHORT_SUM
+    long = terms > SHORT_SUM[method]
     return "float64" if wide or inexact or long or result_dtype(facts.input_dtype) == "float64" else "float32"
 
 

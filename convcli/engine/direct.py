@@ -7,54 +7,57 @@ at a time meets all outputs at once, and the samples it meets are a strided view
     input a b c d e f     y[0:4] += w1 * x[1:5]
                           y[0:4] += w2 * x[2:6]
 
-Every tap takes part, zeros too: a NaN under a zero tap is a NaN, by the definition.
+A layer has one such term for each tap and channel. Every tap takes part, zeros too: a NaN under a zero tap is a
+NaN, by the definition.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convcli.engine.pairwise import add_up
 from convcli.engine.windows import Tile, under_tap
 from convcli.planner import Plan
 
 
+class Term(NamedTuple):
+    """One tap's share of every output, or one channel's of a tap: the lanes it meets, and with what weight."""
+
+    tap: tuple[int, ...]
+    lanes: slice
+    weight: NDArray[Any]
+    """One number for all lanes alike, or (groups, O / groups) for the same channel of every group."""
+
+
 def prepare(w: NDArray[Any], plan: Plan) -> Tile:
     """Ready one kernel, (*window) or (O, *window, C/groups), in the accumulator's type."""
-    terms = list(_terms(w, plan))
+    terms = _alike(w) if plan.facts.filters is None else _bank(w, plan.spec.groups)
 
     def tile(block: NDArray[Any], out: NDArray[Any]) -> None:
         sizes = out.shape[-1 - len(plan.axes) : -1]
-        scratch = np.empty_like(out)
-        for count, (tap, weight) in enumerate(terms):
-            share = scratch if count else out
-            _meet(under_tap(block, plan.axes, sizes, tap), weight, plan.spec.groups, share)
-            if count:
-                out += share
+
+        def fill(term: Term, share: NDArray[Any]) -> None:
+            seen = under_tap(block, plan.axes, sizes, term.tap)[..., term.lanes]
+            if term.weight.ndim:
+                seen, share = seen[..., None], share.reshape(*share.shape[:-1], *term.weight.shape)
+            np.multiply(seen, term.weight, out=share)
+
+        add_up(terms, fill, out)
 
     return tile
 
 
-def _terms(w: NDArray[Any], plan: Plan) -> Iterator[tuple[tuple[int, ...], NDArray[Any]]]:
-    """Each tap's position and weight: a scalar for every lane, or (groups, C/groups, O/groups) for a bank."""
-    for tap in np.ndindex(*plan.facts.window):
-        if plan.facts.filters is None:
-            yield tap, w[tap]
-        else:
-            bank = w[(slice(None), *tap)]
-            yield tap, bank.reshape(plan.spec.groups, -1, bank.shape[-1]).transpose(0, 2, 1)
+def _alike(w: NDArray[Any]) -> list[Term]:
+    return [Term(tap, slice(None), np.asarray(w[tap])) for tap in np.ndindex(*w.shape)]
 
 
-def _meet(seen: NDArray[Any], weight: NDArray[Any], groups: int, out: NDArray[Any]) -> None:
-    """Out = one tap's share: a product, summed over the channels of a group where there are several."""
-    if weight.ndim == 0:
-        np.multiply(seen, weight, out=out)
-        return
-    shares = out.reshape(*out.shape[:-1], groups, -1)
-    if weight.shape[1] == 1:
-        np.multiply(seen[..., None], weight[:, 0, :], out=shares)
-    else:
-        np.einsum("...gc,gco->...go", seen.reshape(*seen.shape[:-1], groups, -1), weight, out=shares)
+def _bank(w: NDArray[Any], groups: int) -> list[Term]:
+    depth = w.shape[-1]
+    return [
+        Term(tap, slice(channel, None, depth), w[(slice(None), *tap, channel)].reshape(groups, -1))
+        for tap in np.ndindex(*w.shape[1:-1])
+        for channel in range(depth)
+    ]

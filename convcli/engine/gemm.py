@@ -20,8 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convcli.engine.pairwise import add_up
 from convcli.engine.windows import Tile, windows
 from convcli.planner import Plan
+
+STRETCH = 64
+"""Terms that a float64 result may take from one product, which adds them in the library's own order: 64 roundings,
+and those of the sum over stretches, stay under 1e-14. A float32 result of float64 sums has bits to spare."""
 
 
 def prepare(w: NDArray[Any], plan: Plan) -> Tile:
@@ -32,11 +37,12 @@ def prepare(w: NDArray[Any], plan: Plan) -> Tile:
 def _alike(w: NDArray[Any], plan: Plan) -> Tile:
     """Every lane under one kernel: the lanes are moved before the window, and each is a row of its own."""
     column = w.reshape(-1, 1)
+    stretches = _stretches(len(column), plan)
 
     def tile(block: NDArray[Any], out: NDArray[Any]) -> None:
         seen = windows(block, plan.axes, out.shape[-1 - len(plan.axes) : -1])
         rows = np.moveaxis(seen, -1, out.ndim - 1).reshape(-1, len(column))
-        out[...] = (rows @ column).reshape(out.shape)
+        out[...] = _product(rows, column, stretches).reshape(out.shape)
 
     return tile
 
@@ -44,11 +50,23 @@ def _alike(w: NDArray[Any], plan: Plan) -> Tile:
 def _bank(w: NDArray[Any], plan: Plan) -> Tile:
     groups, terms = plan.spec.groups, math.prod(w.shape[1:])
     columns = [part.reshape(-1, terms).T for part in np.split(w, groups)]
+    stretches = _stretches(terms, plan)
 
     def tile(block: NDArray[Any], out: NDArray[Any]) -> None:
         lanes, shares = np.split(block, groups, axis=-1), np.split(out, groups, axis=-1)
         for part, share, column in zip(lanes, shares, columns, strict=True):
             rows = windows(part, plan.axes, out.shape[-1 - len(plan.axes) : -1]).reshape(-1, terms)
-            share[...] = (rows @ column).reshape(share.shape)
+            share[...] = _product(rows, column, stretches).reshape(share.shape)
 
     return tile
+
+
+def _stretches(terms: int, plan: Plan) -> list[slice]:
+    length = STRETCH if plan.dtype == "float64" else terms
+    return [slice(at, at + length) for at in range(0, terms, length)]
+
+
+def _product(rows: NDArray[Any], columns: NDArray[Any], stretches: list[slice]) -> NDArray[Any]:
+    product = np.empty((len(rows), columns.shape[1]), rows.dtype)
+    add_up(stretches, lambda part, share: np.matmul(rows[:, part], columns[part], out=share), product)
+    return product

@@ -27,7 +27,6 @@ from convcli.tone import Ledger, combine, fit, scaled
 from convcli.verify import Verification, verify
 from convcli.words import Channels, Combine, Layout, Op, Policy
 
-
 ARRAY_FORMS = ("npy", "npz")
 
 
@@ -183,13 +182,15 @@ def export_kernel(resolved: Kernel, output: str, form: str | None, *, overwrite:
     Raises KernelError where a form cannot hold the kernel's axes, FileError for an output in the way.
     """
     suffix = Path(output).suffix.lower()
-    chosen = form or SUFFIX_FORMS.get(suffix, suffix[1:])
+    chosen: str = form or SUFFIX_FORMS.get(suffix, suffix[1:])
     if chosen in ARRAY_FORMS:
         return io.save(output, resolved.taps, format=chosen, overwrite=overwrite)
     if chosen not in TEXT_FORMS:
         known = (*TEXT_FORMS, *ARRAY_FORMS)
         raise InputError(
-            f"a kernel as {chosen!r}", f"expected one of {', '.join(known)}", did_you_mean(chosen, known) or "use --format"
+            f"a kernel as {chosen!r}",
+            f"expected one of {', '.join(known)}",
+            did_you_mean(chosen, known) or "use --format",
         )
     return io.save_text(output, render(resolved, cast("TextForm", chosen)), chosen, overwrite=overwrite)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -130,7 +129,7 @@ def _pictures(kernel: Kernel, width: int) -> Iterator[Text]:
 
 def _cell(share: float) -> tuple[str, str]:
     """A tap's two characters and their style, from its share of the largest magnitude, -1 to 1."""
-    shade = SHADES[math.ceil(abs(share) * (len(SHADES) - 1))]
+    shade = SHADES[round(abs(share) * (len(SHADES) - 1))]
     strength = 40 + round(215 * abs(share))
     red, blue = (strength, 40) if share > 0 else (40, strength)
     return f"{' ' if not share else '+' if share > 0 else '-'}{shade}", f"bright_white on rgb({red},40,{blue})"

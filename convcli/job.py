@@ -182,7 +182,7 @@ def export_kernel(resolved: Kernel, output: str, form: str | None, *, overwrite:
     Raises KernelError where a form cannot hold the kernel's axes, FileError for an output in the way.
     """
     suffix = Path(output).suffix.lower()
-    chosen: str = form or SUFFIX_FORMS.get(suffix, suffix[1:])
+    chosen = form or str(SUFFIX_FORMS.get(suffix, suffix[1:]))
     if chosen in ARRAY_FORMS:
         return io.save(output, resolved.taps, format=chosen, overwrite=overwrite)
     if chosen not in TEXT_FORMS:

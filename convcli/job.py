@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from convcli.engine.arranged import arranged_problem, restore
 from convcli.engine.operations import Problem
 from convcli.errors import InputError, did_you_mean
 from convcli.io import Data, Written
-from convcli.kernels import SUFFIX_FORMS, TEXT_FORMS, Kernel, TextForm, fewest_axes, kernel, render
+from convcli.kernels import SUFFIX_FORMS, TEXT_FORMS, Kernel, fewest_axes, kernel, render
 from convcli.planner import Plan, result_dtype
 from convcli.shapes import ConvSpec, Padding, PerAxis, show
 from convcli.tone import Ledger, combine, fit, scaled
@@ -192,7 +192,7 @@ def export_kernel(resolved: Kernel, output: str, form: str | None, *, overwrite:
             f"expected one of {', '.join(known)}",
             did_you_mean(chosen, known) or "use --format",
         )
-    return io.save_text(output, render(resolved, cast("TextForm", chosen)), chosen, overwrite=overwrite)
+    return io.save_text(output, render(resolved, chosen), chosen, overwrite=overwrite)
 
 
 def _lay(job: Job, data: Data, planes: NDArray[Any], cover: NDArray[Any] | None, reference: str, compute: str) -> Pass:

@@ -21,8 +21,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from convcli.backward import gradients
 from convcli.engine import conv_layer
+from convcli.engine.operations import real_array
 from convcli.errors import InputError
-from convcli.shapes import Padding, PerAxis
+from convcli.shapes import Padding, PerAxis, check_number, check_whole
 
 GOOD, SUSPECT, WRONG = 1e-7, 1e-4, 1e-2
 MOST = 2000
@@ -44,13 +45,15 @@ class TensorCheck:
 
     @property
     def absolute(self) -> NDArray[np.float64]:
-        return np.abs(self.analytic - self.numeric)
+        with np.errstate(invalid="ignore"):
+            return np.abs(self.analytic - self.numeric)
 
     @property
     def relative(self) -> NDArray[np.float64]:
         scale = np.maximum(np.abs(self.analytic), np.abs(self.numeric))
         floor = FLOOR * max(float(scale.max(initial=0.0)), np.finfo(float).tiny)
-        return self.absolute / np.maximum(scale, floor)
+        with np.errstate(invalid="ignore"):
+            return self.absolute / np.maximum(scale, floor)
 
     @property
     def largest_absolute(self) -> float:
@@ -120,11 +123,10 @@ def gradcheck(
     >>> report.passed, [(check.name, check.verdict) for check in report.checks]
     (True, [('dx', 'good'), ('dw', 'good'), ('db', 'good')])
     """
-    step = 1.0 if eps is None else float(eps)
+    step = 1.0 if eps is None else check_number(eps, "eps")
     if not 0 < step < np.inf:
         raise InputError(f"eps {eps}", "expected a positive step", "leave it out: 1 is best for a linear map")
-    if samples is not None and samples < 1:
-        raise InputError(f"samples {samples}", "expected 1 or more")
+    count = MOST if samples is None else check_whole(samples, "samples", least=1)
     options: dict[str, Any] = {
         "stride": stride,
         "dilation": dilation,
@@ -134,10 +136,10 @@ def gradcheck(
         "groups": groups,
         "layout": layout,
     }
-    x, w = np.array(x, np.float64), np.array(w, np.float64)
+    x, w = real_array(x, "input").astype(np.float64), real_array(w, "kernel").astype(np.float64)
     rng = np.random.default_rng(seed)
     y = conv_layer(x, w, **options)
-    upstream = rng.standard_normal(y.shape) if dy is None else np.asarray(dy, np.float64)
+    upstream = rng.standard_normal(y.shape) if dy is None else real_array(dy, "upstream gradient").astype(np.float64)
     analytic = gradients(x, w, upstream, **options)
     bias = np.zeros(analytic.db.shape)
 
@@ -149,10 +151,11 @@ def gradcheck(
         tensor.flat[at] = kept - step
         below = conv_layer(x, w, bias, **options)
         tensor.flat[at] = kept
-        return float(np.vdot(above - below, upstream)) / (2 * step)
+        with np.errstate(invalid="ignore"):
+            return float(np.vdot(above - below, upstream)) / (2 * step)
 
     tensors = (("dx", x, analytic.dx), ("dw", w, analytic.dw), ("db", bias, analytic.db))
-    checks = tuple(_check(name, tensor, gradient, difference, rng, samples) for name, tensor, gradient in tensors)
+    checks = tuple(_check(name, tensor, gradient, difference, rng, count) for name, tensor, gradient in tensors)
     return GradcheckReport(checks, step, seed, y.shape)
 
 
@@ -162,9 +165,9 @@ def _check(
     gradient: NDArray[Any],
     difference: Callable[[NDArray[np.float64], int], float],
     rng: np.random.Generator,
-    samples: int | None,
+    most: int,
 ) -> TensorCheck:
-    count = min(MOST if samples is None else samples, tensor.size)
+    count = min(most, tensor.size)
     entries = np.sort(rng.choice(tensor.size, count, replace=False)) if count < tensor.size else np.arange(tensor.size)
     numeric = np.array([difference(tensor, int(at)) for at in entries])
     return TensorCheck(name, tensor.shape, entries, gradient.ravel()[entries], numeric, gradient)

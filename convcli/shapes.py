@@ -135,8 +135,8 @@ class ConvSpec:
             padding=_padding(padding, ndim),
             output_padding=_per_axis(output_padding, ndim, "output_padding", least=0),
             boundary=cast("Boundary", boundary),
-            cval=_number(cval, "cval"),
-            groups=_whole(groups, "groups", least=1),
+            cval=check_number(cval, "cval"),
+            groups=check_whole(groups, "groups", least=1),
         )
 
     def axes(self, spatial: Sequence[int], kernel: Sequence[int]) -> tuple[Axis, ...]:
@@ -234,8 +234,8 @@ def output_shape(
     >>> output_shape((7,), (3,), stride=2, padding="same")
     (4,)
     """
-    spatial = tuple(_whole(n, "a size", least=0) for n in shape)
-    taps = tuple(_whole(k, "a kernel size", least=0) for k in kernel)
+    spatial = tuple(check_whole(n, "a size", least=0) for n in shape)
+    taps = tuple(check_whole(k, "a kernel size", least=0) for k in kernel)
     return ConvSpec.of(len(taps), stride=stride, dilation=dilation, padding=padding).sizes(spatial, taps)
 
 
@@ -296,14 +296,16 @@ def _digits(text: str) -> int:
     return int(text)
 
 
-def _number(value: float, what: str) -> float:
+def check_number(value: object, what: str) -> float:
+    """Value as a float, if it is a number. Raises InputError, naming `what`."""
     try:
-        return float(value)
+        return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise InputError(f"{what} {value!r}", "expected a number") from None
 
 
-def _whole(value: object, what: str, *, least: int) -> int:
+def check_whole(value: object, what: str, *, least: int) -> int:
+    """Value as an int, if it is a whole number of `least` or more. Raises InputError, naming `what`."""
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
@@ -315,8 +317,8 @@ def _whole(value: object, what: str, *, least: int) -> int:
 
 def _per_axis(value: PerAxis, ndim: int, what: str, *, least: int) -> tuple[int, ...]:
     if isinstance(value, str) or not isinstance(value, Iterable):
-        return (_whole(value, what, least=least),) * ndim
-    values = tuple(_whole(v, what, least=least) for v in value)
+        return (check_whole(value, what, least=least),) * ndim
+    values = tuple(check_whole(v, what, least=least) for v in value)
     _check_count(values, ndim, what)
     return values
 
@@ -350,11 +352,11 @@ def _pair(entry: object) -> Pair:
         lo, _, hi = entry.partition(":")
         entry = (_digits(lo), _digits(hi or lo))
     if isinstance(entry, Iterable):
-        ends = tuple(_whole(end, "padding", least=0) for end in entry)
+        ends = tuple(check_whole(end, "padding", least=0) for end in entry)
         if len(ends) != 2:
             raise InputError(f"padding {entry!r}", "expected a pair (lo, hi)")
         return ends[0], ends[1]
-    amount = _whole(entry, "padding", least=0)
+    amount = check_whole(entry, "padding", least=0)
     return amount, amount
 
 

@@ -50,6 +50,16 @@ class Geometry:
         return reference.sizes(self.spatial, self.window, self.stride, self.dilation, self.pads)
 
     @property
+    def unused(self) -> tuple[int, ...]:
+        """Samples at the end of each padded axis that no window reaches: the transpose's output_padding."""
+        return tuple(
+            (n + lo + hi - d * (k - 1) - 1) % s
+            for n, k, s, d, (lo, hi) in zip(
+                self.spatial, self.window, self.stride, self.dilation, self.pads, strict=True
+            )
+        )
+
+    @property
     def given(self) -> dict[str, Any]:
         """The options as convcli takes them."""
         shared = {"stride": self.stride, "dilation": self.dilation, "padding": self.padding}

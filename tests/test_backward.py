@@ -1,0 +1,181 @@
+"""Gradients against literal sums and against the identity that defines an adjoint: <A x, u> = <x, A' u>."""
+
+import cases
+import numpy as np
+import pytest
+import reference
+from cases import LayerCase, examples, geometries, layers
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+from convcli import ConvError, conv_layer, conv_transpose, convolve, correlate, gradients
+
+SIGNED = ("int8", "int32", "uint8", "float32", "float64", ">f8")
+rng = np.random.default_rng
+
+
+@given(layers(SIGNED), st.integers(0, 99))
+@examples(150)
+def test_gradients_are_the_literal_sums(case: LayerCase, seed: int):
+    dy = rng(seed).integers(-8, 9, (len(case.x), *case.geometry.sizes, len(case.w))).astype(float)
+    expected = reference.gradients(case.x, case.w, dy, groups=case.groups, **case.geometry.literal)
+    options = {"groups": case.groups, **case.geometry.given}
+    for given_, wanted in zip(gradients(case.x, case.w, dy, **options), expected, strict=True):
+        assert_array_equal(given_, wanted)
+    swapped = (cases.first(array) for array in (case.x, case.w, dy))
+    dx, dw, db = gradients(*swapped, layout="channels_first", **options)
+    assert_array_equal(dx, cases.first(expected[0]))
+    assert_array_equal(dw, cases.first(expected[1]))
+    assert_array_equal(db, expected[2])
+    assert dx.flags.c_contiguous
+    assert dw.flags.c_contiguous
+
+
+@given(layers(("float64",)), st.integers(0, 99))
+@examples(150)
+def test_the_adjoint_identities(case: LayerCase, seed: int):
+    """A layer is linear in x (but for cval's share), in w and in its bias: <dy, y> is <dx, x>, <dw, w>, <db, b>."""
+    options = {"groups": case.groups, **case.geometry.given, "cval": 0.0}
+    y = conv_layer(case.x, case.w, **options)
+    dy = rng(seed).integers(-8, 9, y.shape).astype(float)
+    dx, dw, db = gradients(case.x, case.w, dy, **options)
+    assert np.vdot(dy, y) == np.vdot(dx, case.x) == np.vdot(dw, case.w)
+    bias = rng(seed).integers(-8, 9, len(case.w)).astype(float)
+    assert np.vdot(dy, conv_layer(case.x, case.w, bias, **options) - y) == np.vdot(db, bias)
+
+
+@given(st.data())
+@examples(150)
+def test_conv_transpose_is_the_adjoint_and_the_literal_sum(data):
+    geometry = data.draw(geometries(st.integers(1, 3), ("constant",)))
+    groups, depth, share = (data.draw(st.integers(1, 2)) for _ in range(3))
+    w = data.draw(cases.arrays((groups * share, *geometry.window, depth), SIGNED))
+    bias = data.draw(st.none() | cases.arrays((groups * depth,), SIGNED))
+    u = rng(data.draw(st.integers(0, 99))).integers(-8, 9, (2, *geometry.sizes, len(w))).astype(float)
+    shared = {"stride": geometry.stride, "dilation": geometry.dilation}
+    options = {**shared, "padding": geometry.pads, "output_padding": geometry.unused, "groups": groups}
+    y = conv_transpose(u, w, bias, **options)
+    assert y.shape == (2, *geometry.spatial, groups * depth)
+    literal = {**shared, "pads": geometry.pads, "output_padding": geometry.unused, "groups": groups}
+    assert_array_equal(y, reference.conv_transpose(u, w, bias, **literal))
+    swapped = conv_transpose(cases.first(u), cases.first(w), bias, layout="channels_first", **options)
+    assert_array_equal(swapped, cases.first(y))
+    x = rng(7).integers(-8, 9, (2, *geometry.spatial, groups * depth)).astype(float)
+    forward = {**shared, "padding": geometry.pads, "groups": groups}
+    assert np.vdot(u, conv_layer(x, w, **forward)) == np.vdot(conv_transpose(u, w, **options), x)
+    assert_array_equal(gradients(x, w, u, **forward).dx, conv_transpose(u, w, **options))
+
+
+# In one dimension, as it is written on paper.
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 5])
+def test_one_dimension_with_stride_1(k):
+    """The gradient dw is the valid correlation of x with delta; dx is delta convolved in full with w."""
+    x, w = rng(0).integers(-9, 9, 12), rng(1).integers(-9, 9, k)
+    delta = rng(2).integers(-9, 9, 12 - k + 1)
+    dx, dw, db = gradients(x[None, :, None], w[None, :, None], delta[None, :, None])
+    assert_array_equal(dw[0, :, 0], correlate(x, delta))
+    assert_array_equal(dw[0, :, 0], [sum(delta[j] * x[i + j] for j in range(len(delta))) for i in range(k)])
+    assert_array_equal(dx[0, :, 0], convolve(delta, w, padding="full"))
+    assert_array_equal(dx[0, :, 0], np.convolve(delta, w))
+    assert db.tolist() == [delta.sum()]
+
+
+def test_one_dimension_with_stride_padding_and_dilation():
+    """Stride puts zeros between the deltas, padding crops dx, dilation dilates the kernel."""
+    x, w, delta = np.arange(8.0), np.array([1.0, 10.0, 100.0]), np.array([1.0, 2.0, 3.0])
+    dx = gradients(x[None, :, None], w[None, :, None], delta[None, :, None], stride=2).dx[0, :, 0]
+    assert dx.tolist() == [*np.convolve([1, 0, 2, 0, 3], w), 0]
+    x = np.arange(5.0)
+    options = {"stride": 2, "padding": 1}
+    dx = gradients(x[None, :, None], w[None, :, None], delta[None, :, None], **options).dx[0, :, 0]
+    assert dx.tolist() == np.convolve([1, 0, 2, 0, 3], w)[1:-1].tolist()
+    x = np.arange(7.0)
+    dx = gradients(x[None, :, None], w[None, :, None], delta[None, :, None], dilation=2).dx[0, :, 0]
+    assert dx.tolist() == np.convolve(delta, [1, 0, 10, 0, 100]).tolist()
+
+
+def test_what_a_boundary_repeats_gets_the_share_of_all_its_copies():
+    x, w, dy = np.zeros((1, 3, 1)), np.ones((1, 3, 1)), np.array([1.0, 10.0, 100.0]).reshape(1, 3, 1)
+    shares = {
+        "constant": [11, 111, 110],
+        "edge": [12, 111, 210],
+        "symmetric": [12, 111, 210],
+        "reflect": [11, 212, 110],
+        "wrap": [111, 111, 111],
+    }
+    for boundary, expected in shares.items():
+        assert gradients(x, w, dy, padding="same", boundary=boundary).dx.ravel().tolist() == expected
+
+
+# Numbers that are not.
+
+
+def test_nan_in_the_upstream_gradient_reaches_what_its_window_covered():
+    dy = np.zeros((1, 5, 1))
+    dy[0, 2] = np.nan
+    dx, dw, db = gradients(np.ones((1, 7, 1)), np.ones((1, 3, 1)), dy)
+    assert np.isnan(dx[0, :, 0]).tolist() == [False, False, True, True, True, False, False]
+    assert np.isnan(dw).all()
+    assert np.isnan(db).all()
+
+
+@pytest.mark.parametrize(("dtype", "result"), [("uint8", "float32"), ("int32", "float64"), ("float32", "float32")])
+def test_types_are_those_of_the_layer(dtype, result):
+    x, w, dy = np.ones((1, 5, 1), dtype), np.ones((2, 3, 1)), np.ones((1, 3, 2))
+    assert {array.dtype.name for array in gradients(x, w, dy)} == {result}
+    assert {array.dtype.name for array in gradients(x, w, dy, dtype="float64")} == {"float64"}
+    assert conv_transpose(np.ones((1, 3, 2), dtype), w).dtype == result
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda x, w: gradients(x, w, np.ones((1, 6, 2))),
+            "gradient is 1x6x2; the layer's output is 1x5x2",
+        ),
+        (lambda x, w: gradients(x, w, np.ones((1, 5, 2)), dtype="int32"), "dtype int32; expected float32 or float64"),
+        (lambda x, w: gradients(x, w, np.ones((1, 5, 2)), dtype="flat"), "dtype 'flat'; expected a number type"),
+        (lambda x, w: gradients(x, w, np.ones((1, 5, 2)) * 1j), "the upstream gradient holds complex128 values"),
+        (lambda x, w: gradients(x[0], w, np.ones((1, 5, 2))), "expected x (N, *S, C) and w (O, *K, C/groups)"),
+        (lambda x, w: conv_transpose(x, w), "the transposed kernel 2x3x1 takes 2 channels, the input has 1"),
+        (lambda x, w: conv_transpose(x.repeat(2, 2), w, [1, 2, 3]), "bias 3; expected (1,)"),
+        (lambda x, w: conv_transpose(x.repeat(2, 2), w, padding=5), "padding takes away all"),
+        (lambda x, w: conv_transpose(x.repeat(2, 2), w, layout="first"), "layout 'first'; expected channels_last or"),
+    ],
+)
+def test_messages(call, message):
+    with pytest.raises(ConvError) as caught:
+        call(np.ones((1, 7, 1)), np.ones((2, 3, 1)))
+    assert message in str(caught.value)
+
+
+# Against PyTorch, where it is installed.
+
+
+@given(layers(("float64",), ("constant",)), st.integers(0, 99))
+@examples(60)
+def test_torch_agrees(case: LayerCase, seed: int):
+    torch = pytest.importorskip("torch")
+    geometry = case.geometry
+    assume(all(lo == hi for lo, hi in geometry.pads))
+    x, w = (torch.tensor(np.ascontiguousarray(cases.first(array)), requires_grad=True) for array in (case.x, case.w))
+    functional = torch.nn.functional
+    dims = len(geometry.spatial)
+    names = {"stride": geometry.stride, "dilation": geometry.dilation, "groups": case.groups}
+    torch_pads = tuple(lo for lo, _ in geometry.pads)
+    y = getattr(functional, f"conv{dims}d")(x, w, padding=torch_pads, **names)
+    dy = rng(seed).integers(-8, 9, tuple(y.shape)).astype(float)
+    y.backward(torch.tensor(dy))
+    options = {"groups": case.groups, **geometry.given, "cval": 0.0, "layout": "channels_first"}
+    assert_allclose(conv_layer(cases.first(case.x), cases.first(case.w), **options), y.detach().numpy(), atol=1e-12)
+    dx, dw, _ = gradients(cases.first(case.x), cases.first(case.w), dy, **options)
+    assert_allclose(dx, x.grad.numpy(), atol=1e-12)
+    assert_allclose(dw, w.grad.numpy(), atol=1e-12)
+    names["output_padding"] = geometry.unused
+    back = getattr(functional, f"conv_transpose{dims}d")(torch.tensor(dy), w.detach(), padding=torch_pads, **names)
+    ours = conv_transpose(dy, cases.first(case.w), layout="channels_first", padding=geometry.pads, **names)
+    assert_allclose(ours, back.numpy(), atol=1e-12)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from convcli import convolve, correlate, kernel
 from convcli.cli import COMMANDS, main
 
 SAMPLES = Path(__file__).parent.parent / "samples"
+README = SAMPLES.parent / "README.md"
 PHOTO = str(SAMPLES / "photo.png")
 
 
@@ -103,6 +105,20 @@ class TestEveryCommand:
 
     def test_debug_is_taken(self, call: list[str]) -> None:
         ok(*call, "--debug")
+
+
+def documented_fields() -> dict[str, list[str]]:
+    """README's JSON table: each command's fields, without what stands in brackets behind one."""
+    section = README.read_text().split("\n## JSON\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `([a-z ]+)` \| (.*) \|$", section, re.MULTILINE)
+    return {command: re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", fields)) for command, fields in rows}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_field_of_json_is_documented(name: str) -> None:
+    call = [*CALLS[name][:-4], "-o", "out.csv"] if "export" in name else CALLS[name]
+    record = json.loads(ok(*call, "--json").stdout)
+    assert list(record) == ["convcli", "schema", "command", *documented_fields()[name]]
 
 
 class TestTheGroup:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
-from convcli import ConvError, conv_layer, conv_transpose, convolve, correlate, gradients
+from convcli import ConvError, conv_layer, conv_transpose, convolve, correlate, gradients, planner
 from convcli.engine.quantise import store
 
 ROOT = Path(__file__).parent.parent
@@ -161,6 +161,19 @@ def test_no_constant_breaks_the_bound_under_a_small_kernel():
         for method in METHODS:
             y = correlate(x, w, axes=(0, 1), method=method)[0, 0]
             assert (np.abs(y - x[0, 0].astype(float) * k * k) / (k * k * x[0, 0])).max() <= 1e-6
+
+
+@every_method
+@pytest.mark.parametrize("terms", [9, 16, 27, 64, 600])
+def test_no_constant_breaks_the_bound_of_a_layer(terms, method):
+    """One tall term and many small ones, each rounded at the tall one's height."""
+    x = np.broadcast_to(rng(terms).uniform(0.5, 1, 2000).astype(np.float32)[:, None], (1, 2000, terms))
+    for low, tall in rng(1).uniform([0.01, 0.5], [1, 8], (40, 2)):
+        w = np.full((8, 1, terms), low, np.float32)
+        w[..., 0] = tall
+        exact = x[0, :, 0].astype(float) * w[0].astype(float).sum()
+        y = conv_layer(x, w, method=method)[0, :, 0]
+        assert np.abs(y / exact - 1).max() <= 1e-6
 
 
 @every_method
@@ -362,17 +375,21 @@ def test_an_out_that_does_not_fit(out, options, message):
 
 
 @every_method
-@pytest.mark.parametrize("boundary", BOUNDARIES)
-def test_out_may_be_the_input_or_lie_across_it(boundary, method):
-    values, w = rng(0).standard_normal((60, 60)), rng(1).standard_normal((5, 5))
-    options = {"padding": "same", "boundary": boundary, "method": method}
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_out_may_be_the_input_or_the_kernel_or_lie_across_them(padding, method, monkeypatch):
+    """Row by row, so that a row written would be read again."""
+    monkeypatch.setattr(planner, "TILE_VALUES", 1)
+    monkeypatch.setattr(planner, "GEMM_VALUES", 1)
+    values, w = rng(0).standard_normal((12, 12)), rng(1).standard_normal((5, 1))
+    options = {"padding": padding, "method": method}
     expected = correlate(values, w, **options)
+    rows = len(expected)
     x = values.copy()
-    assert_array_equal(correlate(x, w, out=x, **options), expected)
-    room = np.empty((62, 60))
-    room[:60] = values
-    assert_array_equal(correlate(room[:60], w, out=room[2:], **options), expected)
-    w = w.copy()
-    assert_array_equal(
-        correlate(w, w, padding="same", out=w), correlate(*[rng(1).standard_normal((5, 5))] * 2, padding="same")
-    )
+    assert_array_equal(correlate(x, w, out=x[:rows], **options), expected)
+    room = np.concatenate([values, np.zeros((2, 12))])
+    assert_array_equal(correlate(room[:12], w, out=room[2 : 2 + rows], **options), expected)
+    square = rng(2).standard_normal((5, 5))
+    expected = correlate(values, square, padding="same", method=method)
+    taps = np.zeros((12, 12))
+    taps[:5, :5] = square
+    assert_array_equal(correlate(values, taps[:5, :5], padding="same", out=taps, method=method), expected)

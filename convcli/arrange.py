@@ -111,7 +111,9 @@ def arrange(
     Raises ChannelError where the channel counts differ (naming both), ShapeError where the axes do not fit.
     """
     shape, kernel = tuple(shape), tuple(kernel)
-    count = settle_dims(shape, kernel, channels) if dims is None else dims
+    if groups < 1:
+        raise InputError(f"groups {groups}", "expected 1 or more", "leave groups out for one")
+    count = settle_dims(shape, kernel, channels, groups, layout) if dims is None else dims
     if not 1 <= count <= len(shape):
         raise InputError(f"dims {count}", f"the input {show(shape)} has {len(shape)} axes", f"use 1 to {len(shape)}")
     outer, extra = len(shape) - count, len(kernel) - count
@@ -125,7 +127,9 @@ def arrange(
         raise ShapeError(
             f"the kernel {show(kernel)} does not fit {count} spatial {'axis' if count == 1 else 'axes'}",
             f"expected {count} to {count + 2} axes: a window, with its channels, or a bank of them",
-            "use --dims to say how many axes of the input are spatial",
+            "write a row as '1,2,1;' or a column as '1;2;1', 1x3 or 3x1"
+            if (count, len(kernel)) == (2, 1)
+            else "use --dims to say how many axes of the input are spatial",
         )
     batch_axes = 1 if outer == 2 else 0
     channel_axis = None if outer == 0 else batch_axes if layout == "channels_first" else len(shape) - 1
@@ -150,7 +154,13 @@ def check_layout(layout: str) -> Layout:
     return cast("Layout", layout)
 
 
-def settle_dims(shape: Sequence[int], kernel: Sequence[int], channels: Channels | None = None) -> int:
+def settle_dims(
+    shape: Sequence[int],
+    kernel: Sequence[int],
+    channels: Channels | None = None,
+    groups: int = 1,
+    layout: Layout = "channels_last",
+) -> int:
     """How many axes of the input are spatial, where only the two shapes tell.
 
     A kernel with one axis fewer filters each channel, one with an axis more is a bank. With as many axes it is
@@ -164,13 +174,15 @@ def settle_dims(shape: Sequence[int], kernel: Sequence[int], channels: Channels 
     3
     """
     axes, extra = len(shape), len(kernel) - len(shape)
+    first = layout == "channels_first"
+    depth = shape[0 if first else -1]
     if extra == 0 and axes == 4:
         return 2
     if extra == 0:
-        spans = axes == 3 and (kernel[-1] == shape[-1] or shape[-1] <= PICTURE_CHANNELS)
+        spans = axes == 3 and (kernel[0 if first else -1] == depth or depth <= PICTURE_CHANNELS)
         return axes - 1 if spans or (axes > 1 and channels is not None) else axes
     if extra == 1:
-        one_channel = kernel[-1] == 1 != shape[-1]
+        one_channel = groups == 1 == kernel[0 if first else -1] and kernel[1 if first else -1] != depth
         return axes if one_channel or axes == 1 else axes - 1
     if extra == 2:
         return axes
@@ -209,11 +221,15 @@ def _check_channels(
     own = kernel[extra - 1 if layout == "channels_first" else -1]
     if transposed:
         return _check_transposed(kernel, reading, depth, groups, own)
+    if depth % groups:
+        raise ChannelError(
+            f"{depth} channels in {groups} groups", "expected a count that the groups divide", "change --groups"
+        )
     if own * groups != depth:
         in_groups = f" in {groups} groups" if groups > 1 else ""
         raise ChannelError(
             f"kernel {show(kernel)} has {own} channels{in_groups}, the input has {depth}",
-            f"expected {depth // groups if depth % groups == 0 else depth}",
+            f"expected {depth // groups}",
             "give a kernel with as many channels as the input, or a spatial kernel to filter each channel alike",
         )
     if reading == "bank" and kernel[0] % groups:

@@ -6,6 +6,7 @@ and writes the result. Nothing here parses options or prints.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,7 @@ from convcli.io import Data, Written
 from convcli.kernels import SUFFIX_FORMS, TEXT_FORMS, Kernel, fewest_axes, kernel, render
 from convcli.planner import Plan, result_dtype
 from convcli.shapes import ConvSpec, Padding, PerAxis, show
-from convcli.tone import Ledger, combine, fit, scaled
+from convcli.tone import Ledger, combine, combined_shape, fit, scaled
 from convcli.verify import Verification, verify
 from convcli.words import Channels, Combine, Layout, Op, Policy
 
@@ -111,6 +112,9 @@ def prepare(job: Job) -> Prepared:
     """
     if not job.kernels:
         raise InputError("no kernel", "expected at least one", "give one with -k, such as -k gaussian:sigma=2")
+    for name, value in (("scale", job.scale), ("bias", job.bias)):
+        if not math.isfinite(value):
+            raise InputError(f"{name} {value}", "expected a finite number")
     target = None
     if job.output is not None:
         target = io.check_target(job.output, overwrite=job.overwrite, format=job.format)
@@ -143,8 +147,7 @@ def perform(prepared: Prepared) -> Outcome:
             covers.append(part.coverage.run(None, job.method, None))
             y = alpha.divide(y, covers[-1])
         results.append(y)
-    axis = prepared.passes[0].arrangement.output_channel_axis
-    values = combine(results, job.combine, results[0].ndim if axis is None else axis)
+    values = combine(results, job.combine, _channel_axis(prepared.passes))
     values, ledger = fit(scaled(values, job.scale, job.bias), prepared.dtype, job.range)
     if covers:
         values = np.concatenate([values, _alpha_plane(combine(covers, "mean", 0), prepared.dtype)], axis=-1)
@@ -187,10 +190,13 @@ def export_kernel(resolved: Kernel, output: str, form: str | None, *, overwrite:
         return io.save(output, resolved.taps, format=chosen, overwrite=overwrite)
     if chosen not in TEXT_FORMS:
         known = (*TEXT_FORMS, *ARRAY_FORMS)
+        if form is None and Path(output).is_dir():
+            raise InputError(f"{output} is a folder", "expected a file name", "name a file in it")
+        nameless = f"{'standard output' if output == '-' else output} has no suffix"
         raise InputError(
-            f"a kernel as {chosen!r}",
+            f"a kernel as {chosen!r}" if chosen else nameless,
             f"expected one of {', '.join(known)}",
-            did_you_mean(chosen, known) or "use --format",
+            did_you_mean(chosen, known) or "choose with --format",
         )
     return io.save_text(output, render(resolved, chosen), chosen, overwrite=overwrite)
 
@@ -249,16 +255,14 @@ def _written_dtype(data: Data, target: str | None) -> np.dtype[Any] | None:
 
 
 def _combined_shape(job: Job, passes: tuple[Pass, ...], with_alpha: bool) -> tuple[int, ...]:
-    shape = list(passes[0].output_shape)
+    shape = combined_shape([part.output_shape for part in passes], job.combine, _channel_axis(passes))
+    return (*shape[:-1], shape[-1] + 1) if with_alpha else shape
+
+
+def _channel_axis(passes: tuple[Pass, ...]) -> int:
+    """Where the results' channels stand; where they have none, the new axis at the end."""
     axis = passes[0].arrangement.output_channel_axis
-    if job.combine == "stack" and len(passes) > 1:
-        if axis is None:
-            shape.append(len(passes))
-        else:
-            shape[axis] = sum(part.output_shape[axis] for part in passes)
-    if with_alpha:
-        shape[-1] += 1
-    return tuple(shape)
+    return len(passes[0].output_shape) if axis is None else axis
 
 
 def _alpha_plane(coverage: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

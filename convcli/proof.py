@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -68,15 +69,22 @@ def prove(trial: Trial) -> GradcheckReport:
     return replace(report, checks=tuple(_in_own_shape(check, arrangement) for check in report.checks))
 
 
+def check_dump(target: str, *, overwrite: bool) -> None:
+    """Refuse, before any work, a target that `dump` would refuse."""
+    if Path(target).suffix.lower() not in (".json", ".npz"):
+        raise InputError(f"dump {target}", "expected a name that ends in .json or .npz", "rename it")
+    io.check_target(target, overwrite=overwrite, format="npz")
+
+
 def dump(report: GradcheckReport, target: str, record: dict[str, Any], *, overwrite: bool) -> None:
     """Write a report's evidence: everything as .json, or the arrays (dx, dx_entries, dx_numeric, ...) as .npz.
 
     Raises InputError for another suffix, FileError where the target exists.
     """
-    suffix = Path(target).suffix.lower()
-    if suffix == ".json":
+    check_dump(target, overwrite=overwrite)
+    if Path(target).suffix.lower() == ".json":
         io.save_text(target, json.dumps(record) + "\n", "json", overwrite=overwrite)
-    elif suffix == ".npz":
+    else:
         arrays: dict[str, NDArray[Any]] = {}
         for check in report.checks:
             arrays[check.name] = check.gradient
@@ -84,14 +92,14 @@ def dump(report: GradcheckReport, target: str, record: dict[str, Any], *, overwr
             arrays[f"{check.name}_analytic"] = check.analytic
             arrays[f"{check.name}_numeric"] = check.numeric
         io.save(target, arrays, overwrite=overwrite)
-    else:
-        raise InputError(f"dump {target}", "expected a name that ends in .json or .npz", "rename it")
 
 
 def _input(trial: Trial) -> tuple[NDArray[Any], int | None]:
     try:
         shape = parse_shape(trial.input)
     except InputError:
+        if re.fullmatch(r"[\dxX]+", trial.input) and not Path(trial.input).exists():
+            raise
         data = io.load(trial.input)
         return data.array, 2 if data.kind == "image" and trial.dims is None else trial.dims
     return np.random.default_rng(trial.seed).standard_normal(shape), trial.dims

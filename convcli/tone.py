@@ -38,6 +38,32 @@ class Ledger:
     total: int
 
 
+def combined_shape(shapes: Sequence[tuple[int, ...]], how: Combine, axis: int) -> tuple[int, ...]:
+    """The shape that `combine` gives; what is stacked along the channel `axis` may differ in its count.
+
+    Raises ShapeError where the shapes do not go together.
+
+    >>> combined_shape([(9, 9, 2), (9, 9, 4)], "stack", 2), combined_shape([(9, 9), (9, 9)], "stack", 2)
+    ((9, 9, 6), (9, 9, 2))
+    """
+    first = shapes[0]
+    has_channels = axis < len(first)
+    sizes = {(len(shape), shape[:axis], shape[axis + 1 :]) for shape in shapes}
+    if len(sizes) > 1 or (len(set(shapes)) > 1 and not (how == "stack" and has_channels)):
+        raise ShapeError(
+            f"the kernels give outputs of {' and '.join(sorted(set(map(show, shapes))))}",
+            "expected one shape to combine",
+            "use --padding same, or kernels of one size"
+            if len(sizes) > 1
+            else "use --combine stack, or kernels that give as many channels each",
+        )
+    if how != "stack" or len(shapes) == 1:
+        return first
+    if not has_channels:
+        return (*first, len(shapes))
+    return (*first[:axis], sum(shape[axis] for shape in shapes), *first[axis + 1 :])
+
+
 def combine(results: Sequence[NDArray[Any]], how: Combine, axis: int) -> NDArray[Any]:
     """Several results of one shape as one; `stack` lays them along the channel `axis`, or a new one at the end.
 
@@ -46,13 +72,7 @@ def combine(results: Sequence[NDArray[Any]], how: Combine, axis: int) -> NDArray
     """
     if len(results) == 1 and how in ("stack", "sum", "max", "mean"):
         return results[0]
-    shapes = {result.shape for result in results}
-    if len(shapes) > 1:
-        raise ShapeError(
-            f"the kernels give outputs of {' and '.join(sorted(map(show, shapes)))}",
-            "expected one shape to combine",
-            "use --padding same, or kernels of one size",
-        )
+    combined_shape([result.shape for result in results], how, axis)
     if how == "stack":
         return np.concatenate(results, axis) if axis < results[0].ndim else np.stack(results, axis)
     if how == "magnitude":
@@ -64,10 +84,13 @@ def combine(results: Sequence[NDArray[Any]], how: Combine, axis: int) -> NDArray
 
 
 def scaled(values: NDArray[Any], scale: float, bias: float) -> NDArray[Any]:
-    """Give values * scale + bias, in the values' own float type."""
-    kind = values.dtype.type
-    values = values if scale == 1 else values * kind(scale)
-    return values if bias == 0 else values + kind(bias)
+    """Give values * scale + bias, in the values' own float type; what that cannot hold is infinite."""
+    kind = values.dtype
+    wide = np.dtype(np.float64) if max(abs(scale), abs(bias)) > float(np.finfo(kind).max) else kind
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = values if scale == 1 else values * wide.type(scale)
+        values = values if bias == 0 else values + wide.type(bias)
+        return values.astype(kind, copy=False)
 
 
 def fit(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy) -> tuple[NDArray[Any], Ledger]:
@@ -82,10 +105,12 @@ def fit(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy) -> tuple[NDA
     """
     values = _by_policy(values, dtype, policy)
     ledger = _account(values, dtype, policy)
-    if policy == "error" and (ledger.below or ledger.above):
+    unfit = ledger.below + ledger.above + (int(np.isnan(values).sum()) if dtype.kind in "iu" else 0)
+    if policy == "error" and unfit:
         raise ConvError(
-            f"values from {ledger.low:.6g} to {ledger.high:.6g} do not fit {dtype}",
-            f"{ledger.below + ledger.above:,} of {ledger.total:,} would be clipped",
+            f"values from {ledger.low:.6g} to {ledger.high:.6g}"
+            f"{f', {ledger.not_finite:,} of them not finite,' * bool(ledger.not_finite)} do not fit {dtype}",
+            f"{unfit:,} of {ledger.total:,} would be clipped",
             "use --range clip, rescale, offset or abs, or a float --dtype",
         )
     if values.dtype == dtype:
@@ -122,8 +147,8 @@ def _account(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy) -> Ledg
     below = above = 0
     if dtype.kind in "iu":
         bottom, top = _range(dtype)
-        below = int(np.count_nonzero(np.rint(values) < bottom)) if not low >= bottom else 0
-        above = int(np.count_nonzero(np.rint(values) > top)) if not high <= top else 0
+        below = int(np.count_nonzero(np.rint(values) < bottom)) if not values.min() >= bottom else 0
+        above = int(np.count_nonzero(np.rint(values) > top)) if not values.max() <= top else 0
     not_finite = 0 if np.isfinite(values.sum(dtype=np.float64)) else int(np.count_nonzero(~np.isfinite(values)))
     return Ledger(policy, dtype.name, low, high, below, above, not_finite, values.size)
 

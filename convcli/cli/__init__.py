@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -52,12 +52,13 @@ class Group(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _before_click():
+            return super().make_context(*args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Answer an interrupt before click does, which would print an empty line first."""
-        try:
+        with _before_click():
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise SystemExit(_say("interrupted", INTERRUPTED)) from None
 
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
@@ -69,7 +70,8 @@ class Group(click.Group):
             signal.signal(signal.SIGTERM, _terminate)
         try:
             code = super().main(words, prog_name or "convcli", **extra)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # it is None where the shell closed it: >&-
+                sys.stdout.flush()
         except BaseException as error:
             if "--debug" in words and not isinstance(error, (SystemExit, BrokenPipeError)):
                 raise
@@ -77,15 +79,28 @@ class Group(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
+@contextlib.contextmanager
+def _before_click() -> Iterator[None]:
+    """Answer what click would answer otherwise: an interrupt with an empty line first, a closed pipe with code 1."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SystemExit(_say("interrupted", INTERRUPTED)) from None
+    except BrokenPipeError:
+        raise SystemExit(_hang_up(0)) from None
+
+
 def _answer(error: BaseException) -> int:
     """Say what went wrong in one line on stderr, and give the exit code that means it."""
     match error:
+        case BrokenPipeError():
+            return _hang_up(0)
+        case SystemExit() if isinstance(error.__context__, BrokenPipeError):  # Rich's answer, with code 1
+            return _hang_up(0)
         case SystemExit():
             return error.code if isinstance(error.code, int) else 1
-        case BrokenPipeError():
-            # Whoever read the output has seen enough; python must not complain of it at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
+        case OSError() if error.filename is None:
+            return _hang_up(_say(f"standard output cannot be written; {error.strerror or error}", 1))
         case click.exceptions.NoArgsIsHelpError():
             click.echo(error.format_message())
             return 0
@@ -110,7 +125,15 @@ def _usage(error: click.ClickException) -> str:
 
 
 def _say(message: str, code: int) -> int:
-    click.echo("Error: " + " ".join(message.split()), err=True)
+    with contextlib.suppress(OSError):  # stderr may be closed or full; the code still tells
+        click.echo("Error: " + " ".join(message.split()), err=True)
+    return code
+
+
+def _hang_up(code: int) -> int:
+    """Turn stdout away from who takes no more of it, so that Python does not complain of that at exit."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # not a stream of the system's
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
 
 

@@ -22,7 +22,13 @@ Examples:
 @click.option("-k", "--kernel", "reference", required=True, help="A kernel, such as random:4x3x3x3 or sobel-x.")
 @click.option("--eps", type=float, help="The step of the central difference; by default 1, for the map is linear.")
 @click.option("--samples", type=click.IntRange(1), metavar="N", help="Entries to check in each tensor; default 2,000.")
-@click.option("--seed", type=int, default=0, help="For random inputs, the upstream gradient and the samples.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    metavar="N",
+    default=0,
+    help="For random inputs, the upstream gradient and the samples.",
+)
 @click.option("--dump", metavar="FILE", help="Write everything, the arrays included, to a .npz or .json file.")
 @click.option("--overwrite", is_flag=True, help="Replace the dump if it exists.")
 @options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING)
@@ -33,10 +39,12 @@ def command(as_json: bool, **settings: Any) -> None:
     dy * y with a random dy. Convolution is linear, so the difference has no truncation error, and the two columns
     agree to round-off. Exit code 1 where one does not.
     """
-    from convcli.proof import Trial, dump, prove
+    from convcli.proof import Trial, check_dump, dump, prove
     from convcli.report.gradients import gradcheck_json, print_gradcheck
     from convcli.report.text import print_json
 
+    if settings["dump"] is not None:
+        check_dump(settings["dump"], overwrite=settings["overwrite"])
     result = prove(Trial(**{name: value for name, value in settings.items() if name not in ("dump", "overwrite")}))
     if settings["dump"] is not None:
         dump(result, settings["dump"], gradcheck_json(result, arrays=True), overwrite=settings["overwrite"])

@@ -22,16 +22,14 @@ Examples:
 """
 
 
-def _kernel_shape(text: str) -> tuple[int, ...]:
-    """A shape as it is written, or else the shape of the kernel that the text names."""
+def _kernel_shape(text: str) -> tuple[int, ...] | str:
+    """A shape as it is written; other text is taken for a kernel's name, whose axes follow the input's."""
     try:
         return parse_shape(text)
     except InputError:
         if text[:1].isdigit() and ":" not in text:
             raise
-    from convcli.kernels import kernel
-
-    return tuple(kernel(text).taps.shape)
+    return text
 
 
 @click.command("shape", epilog=EXAMPLES)
@@ -50,7 +48,7 @@ def _kernel_shape(text: str) -> tuple[int, ...]:
 @options.stacked(*options.GEOMETRY, *options.READING)
 def command(
     shape: tuple[int, ...],
-    kernel: tuple[int, ...],
+    kernel: tuple[int, ...] | str,
     transposed: bool,
     output_padding: PerAxis,
     bias: bool,
@@ -70,6 +68,10 @@ def command(
     """
     if output_padding and not transposed:
         raise click.UsageError("--output-padding belongs to the transposed convolution; add --transposed")
+    if isinstance(kernel, str):
+        from convcli.job import resolve_kernel
+
+        kernel = resolve_kernel(kernel, shape, dims, "the input").shape
     settled = arrange(shape, kernel, dims=dims, channels=channels, groups=groups, layout=layout, transposed=transposed)
     spec = ConvSpec.of(
         settled.dims, stride=stride, dilation=dilation, padding=padding, output_padding=output_padding, groups=groups

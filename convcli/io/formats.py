@@ -252,7 +252,7 @@ def _check_image(form: Format, kind: np.dtype[Any], shape: tuple[int, ...], alph
     if alpha and channels not in (2, 4):
         raise ShapeError(f"{channels} channels cannot end in alpha", "expected 2 or 4", "write .npy")
     if channels not in form.channels[kind.name]:
-        what = f"alpha ({channels} channels)" if alpha else f"{kind} with {channels} channels"
+        what = f"alpha ({channels} channels)" if alpha else f"{kind} with {channels} channel{'s' * (channels != 1)}"
         raise ShapeError(f"{form.name} cannot hold {what}", f"it holds {form.contents}", _way_out(kind, channels))
     if max(shape[:2]) > form.max_side:
         given = f"{form.name} cannot hold {_shown(shape[:2])}"
@@ -294,8 +294,9 @@ def output_dtype(dtype: DTypeLike, kind: Kind, format: str) -> np.dtype[Any] | N
         return given
     if "float32" in form.channels and (given.kind == "f" or np.can_cast(given, np.float32)):
         return np.dtype(np.float32)
+    wanted, given = (f"the input {kind}", given) if given.kind != "b" else ("the result", np.dtype(np.float32))
     raise DtypeError(
-        f"the input {kind} is {given}, which {form.name} cannot hold", f"it holds {form.contents}", _way_out(given, 1)
+        f"{wanted} is {given}, which {form.name} cannot hold", f"it holds {form.contents}", _way_out(given, 1)
     )
 
 

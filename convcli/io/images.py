@@ -85,7 +85,12 @@ def read_image(stream: BinaryIO, name: str, form: Format, *, max_pixels: int = P
     except _DAMAGE as error:
         if isinstance(error, (DtypeError, FileError)):
             raise
-        raise FileError(f"{name} is damaged", f"expected a whole {form.name} file", _one_line(error)) from error
+        whole = f"expected a whole {form.name} file"
+        if type(error).__name__ == "UnidentifiedImageError":  # whose words are of Python's streams
+            raise FileError(
+                f"{name} is damaged, or of a kind that Pillow does not read", whole, "save it anew, or as .npy"
+            ) from error
+        raise FileError(f"{name} is damaged", whole, _one_line(error)) from error
 
 
 def _open(stream: BinaryIO, name: str, form: Format, max_pixels: int) -> tuple[ImageFile, int]:

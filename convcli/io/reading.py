@@ -68,6 +68,10 @@ def _called(named: _Source) -> str:
 
 def _opened(named: _Source) -> BinaryIO:
     """The file, or all the bytes of a pipe, which cannot be read twice."""
+    if not named.path:
+        raise FileError("no input", "expected the name of a file", "use - for standard input")
+    if named.path == "-" and sys.stdin is None:
+        raise FileError("standard input is closed", "expected an image or an array", "pipe one in, or name a file")
     if named.path == "-":
         return io.BytesIO(sys.stdin.buffer.read())
     try:

@@ -84,6 +84,8 @@ def _target_format(name: str, overwrite: bool, format: str | None) -> str:
 def _unknown_suffix(name: str) -> FileError:
     if name == "-":
         return FileError("standard output has no suffix", "expected a format", "name it with --format")
+    if Path(name).is_dir():
+        return _folder(name)
     suffix, known = Path(name).suffix.lower(), suffixes(writable=True)
     given = f"{name} ends in '{suffix}'" if suffix else f"{name} has no suffix"
     return FileError(given, f"expected one of {' '.join(known)}", did_you_mean(suffix, known))
@@ -91,7 +93,7 @@ def _unknown_suffix(name: str) -> FileError:
 
 def _check_place(path: Path, name: str, overwrite: bool) -> None:
     if path.is_dir():
-        raise FileError(f"{name} is a folder", "expected a file name", "name a file in it")
+        raise _folder(name)
     if path.exists() and not overwrite and path.is_file():
         raise _exists(name)
     if not path.parent.is_dir():
@@ -102,6 +104,10 @@ def _check_place(path: Path, name: str, overwrite: bool) -> None:
 
 def _unwritable(name: str, error: OSError) -> OutputError:
     return OutputError(f"{name} cannot be written", error.strerror or str(error))
+
+
+def _folder(name: str) -> FileError:
+    return FileError(f"{name} is a folder", "expected a file name", "name a file in it")
 
 
 def _exists(name: str) -> FileError:
@@ -158,6 +164,8 @@ def _to_stdout(encode: Callable[[BinaryIO], object]) -> int:
     """Encode in memory first: a pipe cannot seek, and a failing encoder must not leave half a file in it."""
     content = io.BytesIO()
     encode(content)
+    if sys.stdout is None:
+        raise OutputError("standard output cannot be written", "it is closed")
     try:
         sys.stdout.buffer.write(content.getbuffer())
         sys.stdout.buffer.flush()

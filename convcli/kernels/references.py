@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +76,29 @@ def _from_file(path: Path, key: str) -> Kernel:
 def _unknown(text: str) -> ConvError:
     if files.looks_like_file(text):
         return files.missing(text)
-    name = text.partition(":")[0]
-    nearest = did_you_mean(name.lower().replace("_", "-"), bank.names())
+    name, colon, _ = text.partition(":")
+    nearest = did_you_mean(name.lower().replace("_", "-"), bank.names()) if colon else _nearest(name)
     return KernelError(
         f"unknown kernel '{name[:80]}'", "expected a name, taps or a file", nearest or "see: convcli kernels list"
     )
+
+
+def _nearest(text: str) -> str:
+    """Suggest a name, with the colon where parameters that it takes stand behind it without one.
+
+    >>> _nearest("gaussian,sigma=2"), _nearest("sobl-x")
+    ("did you mean 'gaussian:sigma=2'?", "did you mean 'sobel-x'?")
+    """
+    name, *rest = re.split(r"[,\s]+", text, maxsplit=1)
+    known, name = bank.names(), name.lower().replace("_", "-")
+    near = difflib.get_close_matches(name, known, n=1)
+    meant = f"{near[0]}:{rest[0]}" if near and rest else ""
+    return f"did you mean '{meant}'?" if meant and _resolves(meant) else did_you_mean(name, known)
+
+
+def _resolves(text: str) -> bool:
+    try:
+        bank.named(text, None)
+    except ConvError:
+        return False
+    return True

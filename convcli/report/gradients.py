@@ -34,10 +34,10 @@ def gradcheck_table(report: GradcheckReport) -> Table:
 
     table = Table(box=None, pad_edge=False)
     table.add_column("gradient")
-    table.add_column("shape")
+    table.add_column("shape", overflow="fold")
     for name in ("checked", "analytic", "numeric", "abs error", "rel error"):
-        table.add_column(name, justify="right")
-    table.add_column("at")
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("at", overflow="fold")
     table.add_column("verdict")
     for check in report.checks:
         worst = int(check.relative.argmax())

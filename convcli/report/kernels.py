@@ -107,7 +107,8 @@ def _term(term: Sequence[NDArray[Any]]) -> str:
 
 
 def _taps(kernel: Kernel) -> str:
-    with np.printoptions(precision=4, suppress=True, threshold=200, edgeitems=4, linewidth=100):
+    hidden = 0 < np.abs(kernel.taps).max() < 1e-3  # four decimals would show such taps as 0
+    with np.printoptions(precision=4, suppress=not hidden, threshold=200, edgeitems=4, linewidth=100):
         return str(kernel.taps)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 from convcli import __version__
@@ -30,8 +29,7 @@ AXIS_NAMES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "wi
 def print_json(command: str, record: dict[str, Any]) -> None:
     """One object on stdout: {"convcli": version, "schema": 1, "command": ..., and the record's fields}."""
     head = {"convcli": __version__, "schema": SCHEMA, "command": command}
-    json.dump({**head, **record}, sys.stdout, allow_nan=False, default=_plain)
-    sys.stdout.write("\n")
+    print(json.dumps({**head, **record}, allow_nan=False, default=_plain))
 
 
 def axis_names(dims: int) -> tuple[str, ...]:

@@ -159,7 +159,9 @@ def perform(prepared: Prepared) -> Outcome:
     return Outcome(prepared, values, ledger, tuple(proofs), written)
 
 
-def resolve_kernel(reference: str, shape: tuple[int, ...], dims: int | None, name: str) -> Kernel:
+def resolve_kernel(
+    reference: str, shape: tuple[int, ...], dims: int | None, name: str, layout: Layout = "channels_last"
+) -> Kernel:
     """The kernel that a reference means for an input, with as many axes as the input has spatial ones.
 
     Raises InputError where a kernel that takes any number of axes meets an input that may be read in two ways.
@@ -167,14 +169,14 @@ def resolve_kernel(reference: str, shape: tuple[int, ...], dims: int | None, nam
     fewest = fewest_axes(reference)
     if dims is not None or fewest is None:
         return kernel(reference, dims=dims)
-    axes = len(shape)
-    if axes == 3 and shape[-1] <= PICTURE_CHANNELS and fewest < axes:
+    axes, place = len(shape), "first" if layout == "channels_first" else "last"
+    if axes == 3 and shape[0 if place == "first" else -1] <= PICTURE_CHANNELS and fewest < axes:
         return kernel(reference, dims=2)
     if axes > max(2, fewest):
         raise InputError(
             f"{name} has {axes} axes, {show(shape)}, and {reference} takes any number",
             "expected to know how many are spatial",
-            f"use --dims {axes} for a volume, or --dims {axes - 1} where the last axis is channels",
+            f"use --dims {axes} for a volume, or --dims {axes - 1} where the {place} axis is channels",
         )
     return kernel(reference, dims=axes)
 
@@ -203,7 +205,7 @@ def export_kernel(resolved: Kernel, output: str, form: str | None, *, overwrite:
 
 def _lay(job: Job, data: Data, planes: NDArray[Any], cover: NDArray[Any] | None, reference: str, compute: str) -> Pass:
     dims = 2 if data.kind == "image" and job.dims is None else job.dims
-    resolved = resolve_kernel(reference, planes.shape, dims, data.name)
+    resolved = resolve_kernel(reference, planes.shape, dims, data.name, job.layout)
     arrangement = arrange(
         planes.shape, resolved.taps.shape, dims=dims, channels=job.channels, groups=job.groups, layout=job.layout
     )

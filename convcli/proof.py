@@ -48,7 +48,9 @@ def prove(trial: Trial) -> GradcheckReport:
     True
     """
     x, dims = _input(trial)
-    resolved = resolve_kernel(trial.reference, x.shape, dims, trial.input)
+    if not np.isfinite(x).all():
+        raise InputError(f"{trial.input} holds values that are not finite", "expected numbers with differences")
+    resolved = resolve_kernel(trial.reference, x.shape, dims, trial.input, trial.layout)
     arrangement = arrange(
         x.shape, resolved.taps.shape, dims=dims, channels=trial.channels, groups=trial.groups, layout=trial.layout
     )

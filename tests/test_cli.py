@@ -140,8 +140,9 @@ class TestTheGroup:
     def test_a_fault_of_its_own_is_one_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("convcli.job.prepare", lambda job: 1 / 0)
         assert "fault of convcli's own" in refused("apply", PHOTO, "-k", "box", code=1)
-        with pytest.raises(ZeroDivisionError):
-            CliRunner().invoke(main, ["apply", PHOTO, "-k", "box", "--debug"], catch_exceptions=False)
+        debugged = run("apply", PHOTO, "-k", "box", "--debug")
+        assert debugged.exit_code == 1
+        assert "Traceback" in debugged.stderr
 
     def test_memory_that_runs_out_is_a_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def exhausted(job: object) -> None:
@@ -354,6 +355,13 @@ class TestApply:
         ok("apply", SAMPLES / "volume.npy", "-k", "gaussian:sigma=1", "--dims", "3", "-o", "y.npy")
         assert np.load("y.npy").shape == (16, 16, 16)
 
+    def test_a_kernel_of_any_number_of_axes_follows_the_layout(self) -> None:
+        x = np.random.default_rng(0).random((3, 8, 9))
+        ok("apply", array(x), "-k", "box", "--layout", "channels_first", "-o", "y.npy")
+        assert np.load("y.npy").shape == (3, 6, 7)
+        told = refused("apply", array(np.zeros((8, 8, 9))), "-k", "box", "--layout", "channels_first")
+        assert "the first axis is channels" in told
+
     def test_output_types_are_never_cut(self) -> None:
         told = refused("apply", array(np.random.default_rng(0).random((5, 5))), "-k", "box", "-o", "y.png")
         assert "--dtype uint8" in told
@@ -413,6 +421,9 @@ class TestRefusals:
             (["--combine", "stak"], "did you mean 'stack'?"),
             (["--groups", "2"], "groups 2"),
             (["--json", "-o", "-"], "both want stdout"),
+            (["--format", "png"], "--format belongs to an output"),
+            (["--overwrite"], "--overwrite belongs to an output"),
+            (["--format", "npy", "-o", "y.png"], "y.png is named as png"),
         ],
     )
     def test_options(self, words: list[str], told: str) -> None:
@@ -517,6 +528,9 @@ class TestGradcheck:
         assert result.exit_code == 1
         assert "FAILED" in result.stdout
         assert result.stderr.startswith("Error: dw")
+
+    def test_what_is_not_finite_has_no_gradient_to_check(self) -> None:
+        assert "not finite" in refused("gradcheck", array([1.0, np.nan, 3.0, 4.0]), "-k", "1,2")
 
     def test_dump(self) -> None:
         ok("gradcheck", "6x6x2", "-k", "random:3x3x3x2", "--dump", "g.npz")

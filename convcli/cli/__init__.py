@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
@@ -63,7 +64,7 @@ class Group(click.Group):
     def main(  # type: ignore[override]
         self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
     ) -> NoReturn:
-        """Run the command line and exit with its code; `--debug` lets the traceback through."""
+        """Run the command line and exit with its code; `--debug` shows the traceback too."""
         words = list(sys.argv[1:] if args is None else args)
         extra["standalone_mode"] = False
         with contextlib.suppress(ValueError):  # not the main thread: whoever runs us there handles signals
@@ -74,7 +75,7 @@ class Group(click.Group):
                 sys.stdout.flush()
         except BaseException as error:
             if "--debug" in words and not isinstance(error, (SystemExit, BrokenPipeError)):
-                raise
+                traceback.print_exception(error)
             code = _answer(error)
         sys.exit(code if isinstance(code, int) else 0)
 

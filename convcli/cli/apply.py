@@ -65,6 +65,9 @@ def command(as_json: bool, dry_run: bool, range_: Any, **settings: Any) -> None:
 
     if as_json and settings["output"] == "-":
         raise click.UsageError("--json and -o - both want stdout; write the result to a file, or leave --json out")
+    for option in ("format", "overwrite"):
+        if settings[option] and settings["output"] is None:
+            raise click.UsageError(f"--{option} belongs to an output; add -o FILE")
     prepared = prepare(Job(range=range_, **settings))
     if dry_run:
         lines, record, ok = runs.plan_lines(prepared), runs.plan_json(prepared), True

@@ -71,7 +71,7 @@ def command(
     if isinstance(kernel, str):
         from convcli.job import resolve_kernel
 
-        kernel = resolve_kernel(kernel, shape, dims, "the input").shape
+        kernel = resolve_kernel(kernel, shape, dims, "the input", layout).shape
     settled = arrange(shape, kernel, dims=dims, channels=channels, groups=groups, layout=layout, transposed=transposed)
     spec = ConvSpec.of(
         settled.dims, stride=stride, dilation=dilation, padding=padding, output_padding=output_padding, groups=groups

@@ -72,6 +72,8 @@ def _target_format(name: str, overwrite: bool, format: str | None) -> str:
     form = lookup(format) if format else by_suffix(name)
     if form is None:
         raise _unknown_suffix(name)
+    if (named := by_suffix(name)) not in (None, form):
+        raise FileError(f"{name} is named as {named.name}", f"the format given is {form.name}", "leave --format out")
     check_writable(form)
     if name != "-":
         try:

@@ -8,7 +8,7 @@ from convcli.arrange import arrange
 from convcli.cli import options
 from convcli.cli.types import PER_AXIS, SHAPE, Parsed
 from convcli.errors import InputError
-from convcli.network import Layer
+from convcli.network.single import Layer
 from convcli.report.layers import layer_json, layer_lines
 from convcli.report.text import print_json
 from convcli.shapes import ConvSpec, Padding, PerAxis, parse_shape, show

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from convcli.network import Layer
+from convcli.network.single import Layer
 from convcli.report.text import axis_json, axis_names, columns, formula, reading
 from convcli.shapes import show
 

@@ -1,0 +1,283 @@
+"""A network: every layer in order, laid on a tensor, with what it costs.
+
+A chain is a list; residual sums and concatenations make it a graph without cycles, whose nodes stand in an order in
+which each comes after its inputs. Every walk over a network (`field`, `memory`, `box`) is one loop over that list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from convcli.errors import ChannelError, InputError, LimitError, ShapeError
+from convcli.network.kinds import KINDS, Op, Step, Tensor, bind, read, unknown
+from convcli.network.tokens import Branch, Group, Item, TokenError, Word, parse
+from convcli.shapes import Axis, show
+from convcli.words import Layout
+
+MOST_LAYERS = 200_000
+DEEPEST_BLOCK = 20
+INPUT = -1
+"""The index that stands for the network's input among a node's inputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One layer in its place. `op` is None where tensors meet: `text` says how."""
+
+    text: str
+    path: str  # the blocks that it stands in, outermost first: "bottleneck:64"
+    op: Op | None
+    inputs: tuple[int, ...]
+    x: Tensor  # the first input
+    step: Step
+
+    @property
+    def output(self) -> Tensor:
+        return self.step.output
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        return self.step.axes
+
+    @property
+    def parameters(self) -> int:
+        return self.step.weights + self.step.biases
+
+    @property
+    def merges(self) -> bool:
+        return self.op is None
+
+    @property
+    def view(self) -> bool:
+        """Whether the output is the input's own memory."""
+        return self.op is not None and self.op.kind.view
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A named part of a file: its parameters (None: must be given), and its layers as text."""
+
+    parameters: Mapping[str, str | None]
+    text: str
+    items: dict[str, tuple[Item, ...]] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Layers laid on an input.
+
+    >>> net = Network.of(Tensor((224, 224), 3), parse("conv:64,k=7,s=2,p=3 relu maxpool:k=3,s=2,p=1 gap linear:10"))
+    >>> str(net.output), net.parameters, net.macs
+    ('10', 10122, 118014592)
+    """
+
+    x: Tensor
+    nodes: tuple[Node, ...]
+    layout: Layout = "channels_last"
+    name: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        x: Tensor,
+        items: Sequence[Item],
+        *,
+        blocks: Mapping[str, Block] | None = None,
+        layout: Layout = "channels_last",
+        name: str = "",
+    ) -> Network:
+        """Lay every layer on what the ones before it give. Raises InputError, naming the layer."""
+        builder = _Builder(x, blocks or {}, layout)
+        builder.chain(items, INPUT, ())
+        if not builder.nodes:
+            raise InputError("no layers", "expected at least one", "write it as conv:64,k=3,p=1 relu")
+        return cls(x, tuple(builder.nodes), layout, name)
+
+    @property
+    def output(self) -> Tensor:
+        return self.nodes[-1].output
+
+    @property
+    def parameters(self) -> int:
+        return sum(node.parameters for node in self.nodes)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds for one item of a batch."""
+        return sum(node.step.macs for node in self.nodes)
+
+    def tensor(self, index: int) -> Tensor:
+        """What a node gives, or the input."""
+        return self.x if index == INPUT else self.nodes[index].output
+
+    def show(self, tensor: Tensor) -> str:
+        return show(tensor.shape(self.layout))
+
+
+class _Builder:
+    """Nodes as they are laid, one after another."""
+
+    def __init__(self, x: Tensor, blocks: Mapping[str, Block], layout: Layout) -> None:
+        self.x, self.blocks, self.layout = x, blocks, layout
+        self.nodes: list[Node] = []
+
+    def chain(self, items: Sequence[Item], at: int, path: tuple[str, ...]) -> int:
+        """Lay items on the node `at`; give the index of the last."""
+        for item in items:
+            if isinstance(item, Group):
+                at = self.group(item, at, path)
+            elif isinstance(item, Branch):
+                at = self.branch(item, at, path)
+            elif item.name in self.blocks:
+                at = self.block(item, at, path)
+            else:
+                at = self.layer(item, at, path)
+        return at
+
+    def group(self, group: Group, at: int, path: tuple[str, ...]) -> int:
+        for _ in range(group.times):
+            before, at = at, self.chain(group.items, at, path)
+            if at == before:
+                break  # nothing in it, however often
+        return at
+
+    def layer(self, word: Word, at: int, path: tuple[str, ...]) -> int:
+        if word.name not in KINDS:
+            raise within(unknown(word, tuple(self.blocks)), path)
+        try:
+            op = read(word)
+        except InputError as error:
+            raise within(error, path) from None
+        x = self.tensor(at)
+        try:
+            step = op.settle(x)
+        except InputError as error:
+            raise self.refused(word, (x,), path, error) from None
+        return self.add(Node(word.text, "/".join(path), op, (at,), x, step))
+
+    def block(self, word: Word, at: int, path: tuple[str, ...]) -> int:
+        if len(path) >= DEEPEST_BLOCK:
+            raise within(word.error("blocks lie too deep within each other", remedy="let none contain itself"), path)
+        try:
+            items = expand(word, self.blocks[word.name])
+        except InputError as error:
+            raise within(error, path) from None
+        return self.chain(items, at, (*path, word.text))
+
+    def branch(self, branch: Branch, at: int, path: tuple[str, ...]) -> int:
+        word = branch.head
+        if word.name not in MERGES or word.arguments:
+            hint = "expected residual[body | shortcut] or concat[a | b]"
+            raise within(word.error("no way for branches to meet", hint), path)
+        ends = tuple(self.chain(arm, at, (*path, f"{word.name} {n}")) for n, arm in enumerate(branch.arms, 1))
+        if len(ends) == 1:
+            if word.name == "concat":
+                raise within(word.error("one arm alone", remedy="part the arms by |, as concat[a | b]"), path)
+            ends = (*ends, at)
+        given = tuple(self.tensor(end) for end in ends)
+        try:
+            output = MERGES[word.name](given)
+        except InputError as error:
+            raise self.refused(word, given, path, error) from None
+        return self.add(Node(word.name, "/".join(path), None, ends, given[0], Step(output)))
+
+    def add(self, node: Node) -> int:
+        if len(self.nodes) == MOST_LAYERS:
+            raise LimitError(f"more than {MOST_LAYERS:,} layers", remedy="use smaller counts")
+        self.nodes.append(node)
+        return len(self.nodes) - 1
+
+    def tensor(self, index: int) -> Tensor:
+        return self.x if index == INPUT else self.nodes[index].output
+
+    def refused(self, word: Word, given: Sequence[Tensor], path: tuple[str, ...], error: InputError) -> ShapeError:
+        """Name the layer that does not fit, and what it was given."""
+        shapes = " and ".join(show(x.shape(self.layout)) for x in given)
+        told = f"layer {len(self.nodes) + 1} {word.text!r} at {word.place} (input {shapes}): {error.given}"
+        remedy = error.remedy.replace("--padding same", "p=same")
+        kind = ChannelError if isinstance(error, ChannelError) else ShapeError
+        return kind(inside(told, path), error.expected, remedy)
+
+
+def expand(word: Word, block: Block) -> tuple[Item, ...]:
+    """Fill a block's parameters in, and read its layers.
+
+    >>> twice = Block({"c": None, "s": "1"}, "conv:{c},k=3,s={s} relu")
+    >>> [item.text for item in expand(parse("twice:64,s=2")[0], twice)]
+    ['conv:64,k=3,s=2', 'relu']
+    """
+    given = bind(word, block.parameters)
+    text = block.text
+    for key, default in block.parameters.items():
+        value = given.get(key, default)
+        if value is None:
+            raise word.error(f"{key}= is missing", f"{word.name} takes {', '.join(block.parameters)}")
+        text = text.replace(f"{{{key}}}", value)
+    if text not in block.items:
+        block.items[text] = parse(text)
+    return block.items[text]
+
+
+def inside(told: str, path: Sequence[str]) -> str:
+    return f"in {' / '.join(path)}: {told}" if path else told
+
+
+def within(error: InputError, path: Sequence[str]) -> TokenError:
+    """The same error, told with the blocks that it stands in."""
+    return TokenError(inside(error.given, path), error.expected, error.remedy)
+
+
+# How branches meet.
+
+
+def _add(given: Sequence[Tensor]) -> Tensor:
+    first = given[0]
+    if any(x.spatial != first.spatial or x.depth != first.depth for x in given):
+        raise ShapeError(
+            "a sum of unlike shapes",
+            "expected the same from every arm",
+            f"give the shortcut a conv:{first.depth},k=1 with the stride of the body",
+        )
+    return first
+
+
+def _concatenate(given: Sequence[Tensor]) -> Tensor:
+    first = given[0]
+    if any(x.spatial != first.spatial for x in given):
+        raise ShapeError(
+            "a concatenation of unlike sizes",
+            "expected the same spatial sizes from every arm",
+            "use the same stride in every arm, and p=same or a pad",
+        )
+    return Tensor(first.spatial, sum(x.depth for x in given))
+
+
+MERGES = {"residual": _add, "concat": _concatenate}
+
+
+def read_input(shape: Sequence[int], dims: int | None = None, layout: Layout = "channels_last") -> Tensor:
+    """Tell the spatial axes of an input from its channels.
+
+    One axis is a signal, two are a picture without channels, three a picture with them, four a volume with them;
+    `dims` says otherwise.
+
+    >>> read_input((224, 224, 3)), read_input((28, 28))
+    (Tensor(spatial=(224, 224), channels=3), Tensor(spatial=(28, 28), channels=None))
+    >>> read_input((100, 8), dims=1)
+    Tensor(spatial=(100,), channels=8)
+    """
+    count = dims if dims is not None else len(shape) if len(shape) <= 2 else len(shape) - 1
+    if not len(shape) - 1 <= count <= len(shape):
+        raise ShapeError(
+            f"the input {show(shape)} has {len(shape) - count} axes besides its {count} spatial ones"
+            if count < len(shape)
+            else f"the input {show(shape)} has {len(shape)} axes, and --dims asks for {count}",
+            "expected the spatial axes, and at most one of channels",
+            "give the batch by --batch" if count < len(shape) else f"use --dims {len(shape)}",
+        )
+    if count == len(shape):
+        return Tensor(tuple(shape))
+    if layout == "channels_first":
+        return Tensor(tuple(shape[1:]), shape[0])
+    return Tensor(tuple(shape[:-1]), shape[-1])

@@ -10,4 +10,8 @@ Standard library only. Read it in this order::
     field     receptive field, jump and centre of every layer
     memory    bytes alive while the network runs, and while it trains
     costs     what is counted as work, and comparisons with other layers
+    summary   a row for each layer, and the totals
+    box       the input samples that one output sees, and the outputs that one sample reaches
+    inverse   the input size that an output size needs
+    solve     the layers that lead from one size to another
 """

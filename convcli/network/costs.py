@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from convcli.network.graph import Network, Node
 
@@ -48,8 +48,7 @@ class Count:
         return sum(map(self.work, network.nodes))
 
 
-@dataclass(frozen=True)
-class Rival:
+class Rival(NamedTuple):
     """What another way to map the same shapes costs: its parameters, and its MACs for one item of a batch."""
 
     name: str

@@ -11,8 +11,7 @@ there, where paths meet the widest one counts, and paths whose jumps or centres 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from convcli.network.graph import INPUT, Network
 from convcli.shapes import Axis
@@ -23,8 +22,7 @@ if TYPE_CHECKING:
 Number: TypeAlias = "int | Fraction"
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """The view along one axis, in samples of the input.
 
     >>> Field().through(Axis(224, 7, 2, lo=3, hi=3)).through(Axis(112, 3, 2, lo=1, hi=1))
@@ -58,8 +56,7 @@ class Field:
         return float(self.middle) / 2
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """The fields of one layer, one for each axis of the input, and whether the paths to it are aligned."""
 
     fields: tuple[Field, ...]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from convcli.errors import ChannelError, InputError, LimitError, ShapeError
 from convcli.network.kinds import KINDS, Op, Step, Tensor, bind, read, unknown
@@ -21,8 +22,7 @@ INPUT = -1
 """The index that stands for the network's input among a node's inputs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """One layer in its place. `op` is None where tensors meet: `text` says how."""
 
     text: str

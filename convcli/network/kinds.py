@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from convcli.errors import ChannelError, InputError, ShapeError, did_you_mean
 from convcli.network.tokens import Word
@@ -49,8 +49,7 @@ class Tensor:
         return show(self.shape())
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What one layer makes of its input, and what that costs for one item of a batch.
 
     `axes` say how the layer slides along each spatial axis of its input; none where every output sees its own

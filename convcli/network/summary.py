@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from convcli.network.costs import Count, Rival, Versus, rivals, rivals_in_all
 from convcli.network.field import View, views
@@ -14,8 +15,7 @@ from convcli.network.memory import inference_peak, training_peak
 from convcli.shapes import Axis
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One layer. What has an entry for each spatial axis of the network's input is a tuple."""
 
     number: int

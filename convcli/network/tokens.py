@@ -14,8 +14,7 @@ its place in the text, so that a mistake is shown where it stands.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from convcli.errors import InputError
 
@@ -29,8 +28,7 @@ class TokenError(InputError):
     """A word that cannot be read; the message says where it stands."""
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """One layer, or a block's name, as written: `conv:64,k=3` at its place in the text."""
 
     name: str
@@ -42,16 +40,14 @@ class Word:
         return TokenError(f"{self.text!r} at {self.place}: {given}", expected, remedy)
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """What stands between brackets, or the word before a count, `times` over."""
 
     items: tuple[Item, ...]
     times: int
 
 
-@dataclass(frozen=True, slots=True)
-class Branch:
+class Branch(NamedTuple):
     """Arms that start from the same tensor and meet again: `concat[a | b]`."""
 
     head: Word

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from convcli.network.box import Box
-from convcli.network.costs import Rival
-from convcli.network.graph import Network
-from convcli.network.inverse import Need
-from convcli.network.solve import Chain
-from convcli.network.summary import Row, Summary
 from convcli.report.text import axis_names, columns
 from convcli.shapes import show
 
+if TYPE_CHECKING:
+    from convcli.network.box import Box
+    from convcli.network.costs import Rival
+    from convcli.network.graph import Network
+    from convcli.network.inverse import Need
+    from convcli.network.solve import Chain
+    from convcli.network.summary import Row, Summary
 
-@dataclass(frozen=True)
-class Column:
+
+class Column(NamedTuple):
     """One column of the table: its head, how a cell reads, and the plain value behind it."""
 
     head: str

@@ -8,12 +8,12 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from convcli import __version__
-from convcli.arrange import Arrangement
 from convcli.shapes import Axis, show
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from convcli.arrange import Arrangement
     from convcli.io import Written
 
 SCHEMA = 1

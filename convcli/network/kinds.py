@@ -342,17 +342,17 @@ _ACTIVATIONS = ("relu", "relu6", "leakyrelu", "elu", "gelu", "silu", "hardswish"
 KINDS: dict[str, Kind] = {
     name: Kind(name, _arguments(arguments), settle, meaning, view=name == "flatten")
     for name, arguments, settle, meaning in (
-        ("conv", "filters k s=1 p=0 d=1 g=1 bias=yes", _convolve, "a bank of kernels, summed over the channels"),
-        ("depthwise", "multiplier=1 k s=1 p=0 d=1 bias=yes", _depthwise, "kernels of its own for every channel"),
-        ("deconv", "filters k s=1 p=0 d=1 g=1 out_padding=0 bias=yes", _deconvolve, "the transposed convolution"),
-        ("maxpool", "k s==k p=0 d=1 ceil=no", _pool, "the largest of each window"),
-        ("avgpool", "k s==k p=0 ceil=no", _pool, "the mean of each window"),
+        ("conv", "filters k s=1 p=valid d=1 g=1 bias=yes", _convolve, "a bank of kernels, summed over the channels"),
+        ("depthwise", "multiplier=1 k s=1 p=valid d=1 bias=yes", _depthwise, "kernels of its own for every channel"),
+        ("deconv", "filters k s=1 p=valid d=1 g=1 out_padding=0 bias=yes", _deconvolve, "the transposed convolution"),
+        ("maxpool", "k s==k p=valid d=1 ceil=no", _pool, "the largest of each window"),
+        ("avgpool", "k s==k p=valid ceil=no", _pool, "the mean of each window"),
         ("gap", "keep=no", _global_pool, "the mean of each channel; keep=yes keeps axes of 1"),
         ("batchnorm", "affine=yes", _normalise, "a scale and an offset for every channel"),
         ("layernorm", "affine=yes", _normalise, "a scale and an offset for every channel, over the channels"),
         ("pad", "p", _pad, "zeros around the input"),
         ("upsample", "by mode=nearest", _upsample, "larger by a whole factor"),
-        ("unfold", "k s=1 p=0 d=1", _unfold, "every window's samples as channels (im2col)"),
+        ("unfold", "k s=1 p=valid d=1", _unfold, "every window's samples as channels (im2col)"),
         ("flatten", "", _flatten, "all axes as one"),
         ("linear", "features bias=yes", _linear, "a fully connected layer"),
         ("dropout", "rate=0.5", _pointwise, "nothing, but while training"),

@@ -19,6 +19,7 @@ with warnings.catch_warnings():
     torch = pytest.importorskip("torch")
     from torch.utils.flop_counter import FlopCounterMode
 
+pytestmark = pytest.mark.slow
 LAYERS_A_SEED = 250
 SEEDS = 40  # 10,000 layers in all
 

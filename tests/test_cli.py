@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from convcli.cli import COMMANDS, main
 SAMPLES = Path(__file__).parent.parent / "samples"
 README = SAMPLES.parent / "README.md"
 PHOTO = str(SAMPLES / "photo.png")
+NETWORK = str(SAMPLES / "networks" / "vgg16.toml")
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +71,10 @@ def pixels(name: str) -> np.ndarray:
 CALLS = {
     "apply": ["apply", PHOTO, "-k", "box:size=3"],
     "shape": ["shape", "28x28", "-k", "3x3"],
+    "shape network": ["shape", "28x28x3", "conv:8,k=3", "relu"],
+    "shape at": ["shape", "28x28x3", "conv:8,k=3", "--at", "0,0"],
+    "shape input-for": ["shape", "--input-for", "27x27", "conv:8,k=3"],
+    "shape solve": ["shape", "--solve", "28x28", "14x14"],
     "kernels list": ["kernels", "list"],
     "kernels show": ["kernels", "show", "sobel-x"],
     "kernels export": ["kernels", "export", "sobel-x", "-o", "-", "--format", "csv"],
@@ -110,7 +116,7 @@ class TestEveryCommand:
 def documented_fields() -> dict[str, list[str]]:
     """README's JSON table: each command's fields, without what stands in brackets behind one."""
     section = README.read_text().split("\n## JSON\n")[1].split("\n## ")[0]
-    rows = re.findall(r"^\| `([a-z ]+)` \| (.*) \|$", section, re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z -]+)` \| (.*) \|$", section, re.MULTILINE)
     return {command: re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", fields)) for command, fields in rows}
 
 
@@ -209,6 +215,108 @@ class TestShape:
         assert "did you mean 'same'?" in refused("shape", "28x28", "-k", "3x3", "--padding", "sam")
         assert "not a shape" in refused("shape", "28by28", "-k", "3x3")
         assert "--transposed" in refused("shape", "28x28", "-k", "3x3", "--output-padding", "1")
+
+
+class TestNetworks:
+    CHAIN = ("224x224x3", "conv:64,k=7,s=2,p=3", "relu", "maxpool:3,s=2,p=1", "gap", "linear:1000")
+
+    def test_a_chain_in_one_line(self) -> None:
+        lines = ok("shape", *self.CHAIN).stdout.splitlines()
+        assert lines[0] == "224x224x3 -> 1000, 5 layers"
+        assert lines[1].split() == [
+            "#",
+            *"layer output parameters macs share memory field jump pad centre dropped".split(" "),
+        ]
+        assert lines[2].split()[:5] == ["1", "conv:64,k=7,s=2,p=3", "112x112x64", "9,472", "118,013,952"]
+        assert ok("shape", *self.CHAIN, "-q").stdout == "1000\n"
+
+    def test_a_file_and_another_input_for_it(self) -> None:
+        path = SAMPLES / "networks" / "resnet18.toml"
+        assert "11,689,512" in ok("shape", path).stdout
+        assert ok("shape", "256x256x3", path).stdout.startswith("ResNet18: 256x256x3 -> 1000")
+
+    def test_the_convention_is_printed_and_chosen(self) -> None:
+        vgg = SAMPLES / "networks" / "vgg16.toml"
+        assert "15,470,264,320 for one item; 1 mac is one multiply-add of a weight" in ok("shape", vgg).stdout
+        assert "30,940,528,640 for one item; 1 flop is" in ok("shape", vgg, "--count", "flops").stdout
+        told = ok("shape", vgg, "--with-bias", "--batch", "2").stdout
+        assert "30,967,642,064 for a batch of 2" in told
+        assert "additions of biases included" in told
+
+    def test_formulas(self) -> None:
+        told = ok("shape", "28x28x1", "conv:8,k=3", "flatten", "--formula").stdout
+        assert "28 - 3 + 1 = 26" in told
+        assert "26*26*8 = 5408" in told
+
+    def test_versus(self) -> None:
+        told = ok("shape", "227x227x3", "conv:96,k=11,s=4", "--versus", "dense").stdout
+        assert "locally connected  105,705,600 parameters, 3,025 times as many" in told
+        assert "no layer of these" in ok("shape", "8x8x3", "relu", "--versus", "separable").stdout
+        record = json.loads(ok("shape", "8x8x3", "conv:4,k=3", "--versus", "separable", "--json").stdout)
+        assert record["layers"][0]["versus"] == [{"name": "depthwise separable", "parameters": 46, "macs": 39 * 36}]
+
+    def test_json_csv_and_markdown_agree(self) -> None:
+        record = json.loads(ok("shape", *self.CHAIN, "--json").stdout)
+        rows = list(csv.DictReader(ok("shape", *self.CHAIN, "--csv").stdout.splitlines()))
+        marks = ok("shape", *self.CHAIN, "--markdown").stdout.splitlines()
+        assert [row["layer"] for row in rows] == [row["layer"] for row in record["layers"]] == list(self.CHAIN[1:])
+        assert [int(row["macs"]) for row in rows] == [row["work"] for row in record["layers"]]
+        assert record["totals"]["parameters"] == sum(int(row["parameters"]) for row in rows) == 74_472
+        assert [line.split(" | ")[1] for line in marks if line.startswith("| ")][2:] == list(self.CHAIN[1:])
+
+    def test_layout_and_dtype(self) -> None:
+        options = ["--layout", "channels_first", "--dtype", "float16", "--json"]
+        record = json.loads(ok("shape", "3x28x28", "conv:8,k=3", *options).stdout)
+        assert record["output"] == [8, 26, 26]
+        assert record["totals"]["activation_bytes"] == 2 * 8 * 26 * 26
+
+    def test_marks_are_explained(self) -> None:
+        assert "the floor drops samples of the input" in ok("shape", "224x224x3", "maxpool:3,s=4").stdout
+        arms = "concat[conv:1,k=3,p=1 | conv:1,k=5,p=1:3]"
+        assert "paths that meet in layer 3" in ok("shape", "9x9x1", arms).stdout
+
+    def test_questions(self) -> None:
+        told = ok("shape", "9x9x1", "conv:1,k=3,p=1", "conv:1,k=3,s=2,p=1", "--at", "0,2").stdout
+        assert "output 0,2 of 5x5 sees height 0 to 2 and width 2 to 6 (3x5) of the input" in told
+        assert "input 0,2 of 9x9 reaches height 0 to 1 and width 0 to 2 (2x3) of the output" in told
+        assert "reaches nothing" in ok("shape", "4x4x1", "conv:1,k=1,s=2", "--at", "1,1").stdout
+        chain = ["conv:64,k=11,s=4", "maxpool:3,s=2"]
+        assert ok("shape", "--input-for", "27x27", *chain, "-q").stdout == "227x227\n"
+        assert "512 gives 512" in ok("shape", "--input-for", "512x512", SAMPLES / "networks" / "unet.toml").stdout
+        solved = ok("shape", "--solve", "14x14", "28x28").stdout.splitlines()
+        assert solved[1].split() == ["784", "1", "14x14", "->", "28x28", "deconv:1,k=2,s=2"]
+
+    @pytest.mark.parametrize(
+        ("words", "says"),
+        [
+            (["32x32x3", "konv:3"], "'konv:3' at character 1: no layer 'konv'; did you mean 'conv'?"),
+            (["32x32x3", "conv:3,k=3", "linear:9"], "layer 2 'linear:9' at character 12 (input 30x30x3)"),
+            (["28x28"], "28x28 alone; expected a kernel or layers"),
+            ([], "nothing to tell the shape of"),
+            (["28by28", "relu"], "Invalid value for 'SHAPE'"),
+            (["none.toml"], "there is no file 'none.toml'"),
+            ([NETWORK, "relu"], "'relu' after"),
+            ([NETWORK, "--dims", "2"], "--dims and --layout stand in the file"),
+            ([NETWORK, "--csv", "--json"], "--csv and --json cannot be had at once"),
+            ([NETWORK, "--stride", "2"], "--stride has no part in a network's report; write it in the layer"),
+            ([NETWORK, "--rf", "3"], "--rf has no part in a network's report"),
+            ([NETWORK, "--at", "0", "--formula"], "--formula has no part in --at"),
+            ([NETWORK, "--at", "0,0"], "the output is flat"),
+            (["--solve", "8x8", "4x4", "--csv"], "--csv has no part in --solve"),
+            (["relu", "--solve", "8x8", "4x4"], "'relu' beside --solve"),
+            (["--input-for", "8x8"], "--input-for alone"),
+            (["28x28", "-k", "3x3", "--batch", "2"], "--batch has no part in a single kernel"),
+            (["28x28", "relu", "-k", "3x3"], "'relu' beside -k"),
+            (["28x28x1", "relu", "--count", "mac"], "did you mean 'macs'?"),
+        ],
+        ids=lambda value: " ".join(map(str, value))[-40:] if isinstance(value, list) else "",
+    )
+    def test_refusals(self, words: list[str], says: str) -> None:
+        assert says in refused("shape", *words)
+
+    def test_a_chain_of_ten_thousand_layers_is_told(self) -> None:
+        told = ok("shape", "32x32x3", "[conv:8,k=3,p=1 relu]x5000").stdout
+        assert told.startswith("32x32x3 -> 32x32x8, 10,000 layers")
 
 
 class TestApply:

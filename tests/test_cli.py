@@ -225,7 +225,7 @@ class TestNetworks:
         assert lines[0] == "224x224x3 -> 1000, 5 layers"
         assert lines[1].split() == [
             "#",
-            *"layer output parameters macs share memory field jump pad centre dropped".split(" "),
+            *["layer", "output", "parameters", "macs", "share", "memory", "field", "jump", "pad", "centre", "dropped"],
         ]
         assert lines[2].split()[:5] == ["1", "conv:64,k=7,s=2,p=3", "112x112x64", "9,472", "118,013,952"]
         assert ok("shape", *self.CHAIN, "-q").stdout == "1000\n"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from convcli.errors import DtypeError, InputError, LimitError, did_you_mean
 from convcli.shapes import Axis, ConvSpec
@@ -22,6 +22,48 @@ second-level cache. Half and twice as many were both slower on 4096x4096 under 3
 
 GEMM_VALUES = 1 << 18
 """Gathered windows in a tile of the matrix product: 2 MiB of float64."""
+
+BAND_TILE = 1 << 19
+"""Outputs in a tile of the banded methods, which go through it strip by strip."""
+
+STRIP_VALUES = 1 << 18
+"""Values of a strip between two separable passes: 1 MiB of float32. Half of that is faster on one thread and slower on
+two, which wait for the interpreter at every call."""
+
+STACK_ROWS = 8
+"""Rows of outputs in a strip of stacked bands; twice as many for kernels of fewer than 5 rows."""
+
+STACK_VALUES = 1 << 19
+"""Values of all shares of a chunk of such a strip: more than a core's cache holds, but each chunk makes the threads
+wait for the interpreter, which costs more."""
+
+BAND_RUN: dict[str, int] = {"float32": 24, "float64": 64}
+"""Samples of a band that one product adds in a row, by the type of the result."""
+
+GATHER_RUN = 16
+"""Shares that are added in a row."""
+
+WORTH_SHARING = 1e-3
+"""Predicted seconds from which the tiles are shared out over the threads."""
+
+WORTH_FACTORING = 1e-3
+"""Seconds that `direct` must take before a kernel's factors are looked for, which takes tenths of that."""
+
+# Nanoseconds on one core, in float32, as tests/bench/fit_costs.py measures them; float64 takes twice as long.
+TAP = 0.5
+"""One tap of `direct` for one output: a multiplication and an addition over a tile in the cache."""
+
+MAC = 0.026
+"""One multiply-add of a matrix product: 38 thousand million a second."""
+
+TOUCH = 0.3
+"""One value written by a product and read again."""
+
+GATHER = 0.06
+"""One share of one output added by a product with ones."""
+
+CALL = 20_000.0
+"""Preparing bands, and what a tile costs besides its arithmetic."""
 
 SHORT_SUM: dict[str, int] = {"direct": 576, "gemm": 15}
 """Terms that a float32 sum may have. Each rounding costs 6e-8 and the contract allows 1e-6, so 16 of them: the sum
@@ -45,13 +87,18 @@ class Facts:
     input_dtype: str
     kernel_dtype: str
     integral: int | None = None
+    terms: int | None = None
+    """How many products of 1-D factors add to the kernel, where that is known and no less exact."""
+
+
+Strategy = Literal["direct", "gemm", "separable"]
 
 
 @dataclass(frozen=True)
 class Plan:
     """One convolution, settled: the method, its cost and working memory, and the reason for the choice."""
 
-    method: Literal["direct", "gemm"]
+    method: Strategy
     reason: str
     facts: Facts
     spec: ConvSpec
@@ -63,6 +110,10 @@ class Plan:
     memory: int
     """Working bytes beyond the input and the output: an upper estimate."""
     output_bytes: int
+    rejected: tuple[tuple[str, str], ...]
+    """The methods that were not chosen, each with the reason."""
+    seconds: float
+    """Predicted on one core like the one where the costs were measured; good for comparing, not for promising."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -71,6 +122,33 @@ class Plan:
     @property
     def out_lanes(self) -> int:
         return self.facts.lanes if self.facts.filters is None else self.facts.filters
+
+    @property
+    def precision(self) -> Literal["float32", "float64"] | None:
+        """The type whose rounding bounds the error; None where sums are wider than the result and need no care."""
+        if self.accumulator == "float32":
+            return "float32"
+        return "float64" if self.dtype == "float64" else None
+
+    @property
+    def fineness(self) -> Literal["float32", "float64"]:
+        """How precise the result is to be."""
+        return "float64" if self.dtype == "float64" or _wide_integer(self.dtype) else "float32"
+
+    @property
+    def spread(self) -> bool:
+        """Whether the work is worth sharing out over threads."""
+        return self.seconds > WORTH_SHARING
+
+    @property
+    def spreads_nan(self) -> bool:
+        """Whether the method multiplies samples that a window does not cover by zero, which leaves a NaN a NaN."""
+        return self.method == "separable" or (self.method == "gemm" and self.facts.filters is None)
+
+    @property
+    def whole(self) -> bool:
+        """Whether sums of whole numbers come out with a fraction, to be rounded away."""
+        return self.facts.integral is not None and self.method == "separable" and self.facts.terms != 1
 
     @property
     def output(self) -> tuple[int, ...]:
@@ -103,8 +181,8 @@ def make_plan(facts: Facts, spec: ConvSpec, *, dtype: str | None = None, method:
     axes = spec.axes(facts.spatial, facts.window)
     depth = 1 if facts.filters is None else facts.lanes // spec.groups
     terms = math.prod(facts.window) * depth
-    chosen, reason = _choose(facts, depth, terms, method)
     result = dtype or result_dtype(facts.input_dtype)
+    chosen, reason, rejected, seconds = _choose(facts, axes, result, depth, method)
     accumulator = _accumulator(facts, result, terms, chosen)
     lanes = facts.lanes if facts.filters is None else facts.filters
     outputs = math.prod(facts.batch) * math.prod(axis.out for axis in axes) * lanes
@@ -114,8 +192,7 @@ def make_plan(facts: Facts, spec: ConvSpec, *, dtype: str | None = None, method:
             "expected one that memory can hold",
             "use less padding or a smaller input",
         )
-    gathered = terms * (lanes if facts.filters is None else 1) if chosen == "gemm" else 0
-    tile = _tile(facts, axes, lanes, gathered)
+    tile = _tile(facts, axes, lanes, terms, chosen)
     return Plan(
         method=chosen,
         reason=reason,
@@ -126,8 +203,10 @@ def make_plan(facts: Facts, spec: ConvSpec, *, dtype: str | None = None, method:
         accumulator=accumulator,
         tile=tile,
         macs=outputs * terms,
-        memory=_memory(facts, axes, lanes, tile, gathered, _size(accumulator)),
+        memory=_memory(facts, axes, lanes, tile, terms, chosen, _size(accumulator)),
         output_bytes=outputs * _size(result),
+        rejected=rejected,
+        seconds=seconds,
     )
 
 
@@ -144,40 +223,149 @@ def result_dtype(input_dtype: str) -> str:
     return "float64" if _size(input_dtype) > (4 if input_dtype.startswith("float") else 2) else "float32"
 
 
-def _choose(facts: Facts, depth: int, terms: int, method: str) -> tuple[Literal["direct", "gemm"], str]:
+class Bid(NamedTuple):
+    """What a method would take, or why it cannot run or should not."""
+
+    method: Strategy
+    nanoseconds: float
+    account: str
+    refusal: str = ""
+
+
+def _choose(
+    facts: Facts, axes: tuple[Axis, ...], dtype: str, depth: int, method: str
+) -> tuple[Strategy, str, tuple[tuple[str, str], ...], float]:
+    """The method, why, what was rejected and why, and the predicted seconds."""
+    bids = [_bid_direct(facts, axes, depth), _bid_gemm(facts, axes, depth), _bid_separable(facts, axes)]
+    bids = [bid._replace(nanoseconds=bid.nanoseconds * _width(facts, dtype, bid.method)) for bid in bids]
     if method != "auto":
-        return ("gemm" if method == "gemm" else "direct"), "as asked"
-    if facts.filters is None:
-        return "direct", f"{terms} taps, one multiply and add over the output for each"
-    if depth == 1:
-        return "direct", "one channel under every kernel, so there is no sum over channels to give to a matrix product"
-    return "gemm", f"{terms} terms for each of {facts.filters} kernels: a matrix product over gathered windows"
+        asked = next(bid for bid in bids if bid.method == method)
+        if math.isinf(asked.nanoseconds):
+            raise InputError(f"method {method}", asked.refusal, "use auto, direct or gemm")
+        return asked.method, "as asked", (), asked.nanoseconds * 1e-9
+    open_to = [bid for bid in bids if not bid.refusal]
+    best = min(open_to, key=lambda bid: bid.nanoseconds)
+    rejected = tuple(
+        (bid.method, bid.refusal or f"{bid.account}: {bid.nanoseconds / best.nanoseconds:.1f} times the work")
+        for bid in bids
+        if bid is not best
+    )
+    return best.method, best.account, rejected, best.nanoseconds * 1e-9
+
+
+def _width(facts: Facts, dtype: str, method: Strategy) -> int:
+    return 2 if _accumulator(facts, dtype, math.prod(facts.window), method) == "float64" else 1
+
+
+def _positions(facts: Facts, axes: tuple[Axis, ...]) -> int:
+    """Outputs if the kernel stood at every place of the axes after the first."""
+    return math.prod(facts.batch) * axes[0].out * math.prod(axis.padded for axis in axes[1:]) * facts.lanes
+
+
+def _outputs(facts: Facts, axes: tuple[Axis, ...]) -> int:
+    lanes = facts.lanes if facts.filters is None else facts.filters
+    return math.prod(facts.batch) * math.prod(axis.out for axis in axes) * lanes
+
+
+def _bid_direct(facts: Facts, axes: tuple[Axis, ...], depth: int) -> Bid:
+    taps = math.prod(facts.window) * depth
+    account = f"{taps} taps, one multiply and add over the output for each"
+    if facts.filters is not None and depth == 1:
+        account = "one channel under every kernel, so there is no sum over channels to give to a matrix product"
+    return Bid("direct", _outputs(facts, axes) * taps * TAP, account)
+
+
+def _bid_gemm(facts: Facts, axes: tuple[Axis, ...], depth: int) -> Bid:
+    if facts.filters is not None:
+        terms = math.prod(facts.window) * depth
+        account = f"{terms} terms for each of {facts.filters} kernels: a matrix product over gathered windows"
+        refusal = "one channel under every kernel leaves no sum over channels to a product" if depth == 1 else ""
+        places = _outputs(facts, axes) / facts.filters
+        return Bid("gemm", places * terms * (facts.filters * MAC * 1.5 + TOUCH), account, refusal)
+    shares = math.prod(facts.window[1:])
+    rows = stack_rows(facts.window[0])
+    samples = (rows - 1) * axes[0].stride + axes[0].reach
+    account = f"{shares} bands of {facts.window[0]} taps, stacked into one matrix product"
+    each = shares * (samples * MAC + GATHER) + TOUCH
+    if len(axes) == 1 and facts.lanes < 32:
+        return Bid("gemm", _positions(facts, axes) * 100 * each, account, "a signal's band goes along it: separable")
+    return Bid("gemm", CALL + shares * 2000 + _positions(facts, axes) * each, account)
+
+
+def _bid_separable(facts: Facts, axes: tuple[Axis, ...]) -> Bid:
+    if facts.filters is not None:
+        return Bid("separable", math.inf, "", "a bank's kernels are not products of 1-D factors")
+    terms = facts.terms or 1
+    after = _positions(facts, axes)
+    each = 0.0
+    for at, axis in enumerate(axes):
+        if at:
+            after = after * axis.out // axis.padded
+        behind = math.prod(a.padded for a in axes[at + 1 :]) * facts.lanes
+        woven = behind if behind < 32 else 1
+        block = max(16 // woven, 1)
+        each += after * (((block - 1) * axis.stride + axis.reach) * woven * MAC + TOUCH)
+    account = (
+        "a signal under its kernel's band"
+        if len(axes) == 1
+        else f"the kernel is a sum of {terms} products of 1-D factors"
+        if terms > 1
+        else "the kernel is a product of 1-D factors"
+    )
+    refusal = "" if facts.terms else "the kernel is no short sum of products of 1-D factors"
+    return Bid("separable", CALL * terms + each * terms, account, refusal)
 
 
 def _accumulator(facts: Facts, dtype: str, terms: int, method: str) -> str:
     """Where sums are held: wide enough for the result, for exact integers, and for the contract's error."""
-    wide = dtype == "float64" or (dtype.startswith(("int", "uint")) and _size(dtype) > 2)
-    inexact = facts.integral is not None and facts.integral >= 1 << 24
-    long = terms > SHORT_SUM[method]
+    wide = dtype == "float64" or _wide_integer(dtype)
+    inexact = facts.integral is not None and (facts.integral >= 1 << 24 or (method == "separable" and facts.terms != 1))
+    banded = method == "separable" or (method == "gemm" and facts.filters is None)
+    long = not banded and terms > SHORT_SUM[method]
     return "float64" if wide or inexact or long or result_dtype(facts.input_dtype) == "float64" else "float32"
 
 
-def _tile(facts: Facts, axes: tuple[Axis, ...], lanes: int, gathered: int) -> tuple[int, int]:
+def _wide_integer(dtype: str) -> bool:
+    return dtype.startswith(("int", "uint")) and _size(dtype) > 2
+
+
+def stack_rows(taps: int) -> int:
+    """Rows of outputs in a strip of stacked bands, for kernels of so many rows."""
+    return 2 * STACK_ROWS if taps < 5 else STACK_ROWS
+
+
+def _tile(facts: Facts, axes: tuple[Axis, ...], lanes: int, terms: int, method: str) -> tuple[int, int]:
     """Items of the first batch axis and rows of the first spatial axis that one tile covers."""
     row = math.prod(facts.batch[1:]) * math.prod(axis.out for axis in axes[1:])
-    budget = max(GEMM_VALUES // max(row * gathered, 1), 1) if gathered else max(TILE_VALUES // max(row * lanes, 1), 1)
+    if method == "gemm" and facts.filters is not None:
+        budget = max(GEMM_VALUES // max(row * terms, 1), 1)
+    elif method == "direct":
+        budget = max(TILE_VALUES // max(row * lanes, 1), 1)
+    else:
+        budget = max(BAND_TILE // max(row * lanes, 1) // 16, 1) * 16
     rows = min(budget, axes[0].out)
     items = min(max(budget // axes[0].out, 1), facts.batch[0]) if facts.batch else 1
     return items, rows
 
 
-def _memory(facts: Facts, axes: tuple[Axis, ...], lanes: int, tile: tuple[int, int], gathered: int, size: int) -> int:
+def _memory(
+    facts: Facts, axes: tuple[Axis, ...], lanes: int, tile: tuple[int, int], terms: int, method: str, size: int
+) -> int:
+    """Bytes that the tiles of every thread hold: the padded block and a copy, sums and a copy, and scratch."""
     items, rows = tile
     first, *rest = axes
     lead = items * math.prod(facts.batch[1:])
     outputs = lead * rows * math.prod(axis.out for axis in rest)
-    block = lead * ((rows - 1) * first.stride + first.reach) * math.prod(axis.padded for axis in rest) * facts.lanes
-    return (2 * outputs * lanes + 2 * block + outputs * gathered) * size
+    behind = math.prod(axis.padded for axis in rest) * facts.lanes
+    block = lead * ((rows - 1) * first.stride + first.reach) * behind
+    scratch = 0
+    if method == "gemm" and facts.filters is not None:
+        scratch = outputs * terms
+    elif method == "gemm":
+        scratch = STACK_VALUES + 2 * stack_rows(first.k) * behind
+    elif method == "separable":
+        scratch = 3 * max(STRIP_VALUES, 8 * behind) * (facts.terms or 1)
+    return (2 * outputs * lanes + 2 * block + scratch) * size
 
 
 def _size(dtype: str) -> int:

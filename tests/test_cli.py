@@ -424,7 +424,7 @@ class TestApply:
     def test_dry_run_writes_nothing_and_shows_the_plan(self) -> None:
         told = ok("apply", PHOTO, "-k", "sharpen", "-o", "y.png", "--dry-run").stdout
         assert not Path("y.png").exists()
-        for part in ("254x382x3", "256 - 3 + 1 = 254", "direct", "bytes"):
+        for part in ("254x382x3", "256 - 3 + 1 = 254", "gemm", "bytes"):
             assert part in told
 
     def test_without_an_output_it_reports_on_stdout(self) -> None:

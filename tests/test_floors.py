@@ -34,7 +34,7 @@ FLOORS = (
 PURE = ("words", "errors", "shapes", "arrange", "planner", "network")
 """Standard library only, so that a shape or a plan costs no import."""
 
-STRATEGIES = ("direct", "gemm", "separable", "fft")
+STRATEGIES = ("direct", "gemm", "stacked", "separable", "fft")
 HEAVY = ("numpy", "PIL", "rich")
 OWNERS = {"click": {"cli"}, "rich": {"report", "cli"}, "PIL": {"io"}}
 """Who may import what, at all."""

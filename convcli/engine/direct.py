@@ -33,7 +33,8 @@ class Term(NamedTuple):
 
 
 def prepare(w: NDArray[Any], plan: Plan) -> Tile:
-    """Ready one kernel, (*window) or (O, *window, C/groups), in the accumulator's type."""
+    """Ready one kernel, (*window) or (O, *window, C/groups), in any type."""
+    w = w.astype(plan.accumulator)
     terms = _alike(w) if plan.facts.filters is None else _bank(w, plan.spec.groups)
 
     def tile(block: NDArray[Any], out: NDArray[Any]) -> None:

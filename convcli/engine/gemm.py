@@ -30,7 +30,8 @@ and those of the sum over stretches, stay under 1e-14. A float32 result of float
 
 
 def prepare(w: NDArray[Any], plan: Plan) -> Tile:
-    """Ready one kernel, (*window) or (O, *window, C/groups), in the accumulator's type."""
+    """Ready one kernel, (*window) or (O, *window, C/groups), in any type."""
+    w = w.astype(plan.accumulator)
     return _alike(w, plan) if plan.facts.filters is None else _bank(w, plan)
 
 

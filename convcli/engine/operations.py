@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from convcli.arrange import arrange, check_layout
 from convcli.engine.execute import execute
+from convcli.engine.factors import factors, separable_terms
 from convcli.errors import ChannelError, DtypeError, InputError, ShapeError
-from convcli.planner import Facts, Plan, make_plan
+from convcli.planner import WORTH_FACTORING, Facts, Plan, make_plan
 from convcli.shapes import ConvSpec, Padding, PerAxis, show
 
 
@@ -186,7 +188,23 @@ class Problem(NamedTuple):
             kernel_dtype=self.w.dtype.name,
             integral=_integral_bound(self.x, self.w, self.spec.cval),
         )
-        return make_plan(facts, self.spec, dtype=None if dtype is None else _result(dtype).name, method=method)
+        kind = None if dtype is None else _result(dtype).name
+        plan = make_plan(facts, self.spec, dtype=kind, method="direct" if method == "auto" else method)
+        if method == "auto":
+            terms = self._terms(plan)
+            plan = make_plan(replace(facts, terms=terms), self.spec, dtype=kind)
+        elif method == "separable":
+            terms = len(factors(self.w, plan.fineness))
+            plan = make_plan(replace(facts, terms=terms), self.spec, dtype=kind, method=method)
+        return plan
+
+    def _terms(self, plan: Plan) -> int | None:
+        """How many products of 1-D factors make the kernel, where looking for them may pay."""
+        if self.filters is not None or not np.isfinite(self.w).all():
+            return None
+        if self.w.ndim == 1:
+            return 1
+        return separable_terms(self.w, plan.fineness) if plan.seconds > WORTH_FACTORING else None
 
     def run(self, dtype: DTypeLike | None, method: str, out: NDArray[Any] | None) -> NDArray[Any]:
         if out is not None and dtype is None:

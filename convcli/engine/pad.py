@@ -9,7 +9,7 @@ Outside its n samples an axis goes on as the boundary says (numpy.pad's names)::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from convcli.words import Boundary
 
 Span = tuple[int, int]
+Room = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 
 
 def fold(positions: NDArray[np.intp], n: int, boundary: Boundary) -> NDArray[np.intp]:
@@ -46,21 +47,26 @@ def extend(
     boundary: Boundary,
     cval: float,
     dtype: np.dtype[Any],
+    room: Room = np.empty,
 ) -> NDArray[Any]:
     """The part [start, stop) of the endless x along each of `axes`, as `dtype`.
 
-    A view of x where nothing lies outside and the type fits already; otherwise a fresh block. Only the first
+    A view of x where nothing lies outside and the type fits already; otherwise a block from `room`. Only the first
     of `axes` may leave out samples of x; along the others each span covers the whole axis.
     """
     sizes = [x.shape[axis] for axis in axes]
     inside = [(max(start, 0), min(stop, n)) for (start, stop), n in zip(spans, sizes, strict=True)]
     if all(span == within for span, within in zip(spans, inside, strict=True)):
         view = x[_index(x.ndim, axes, inside)]
-        return view if view.dtype == dtype else view.astype(dtype)
+        if view.dtype == dtype:
+            return view
+        block = room(view.shape, dtype)
+        block[...] = view
+        return block
     shape = list(x.shape)
     for axis, (start, stop) in zip(axes, spans, strict=True):
         shape[axis] = stop - start
-    block = np.empty(shape, dtype)
+    block = room(tuple(shape), dtype)
     filled = [(lo - start, max(hi, lo) - start) for (start, _), (lo, hi) in zip(spans, inside, strict=True)]
     if all(lo < hi for lo, hi in inside):
         block[_index(x.ndim, axes, filled)] = x[_index(x.ndim, axes, inside)]

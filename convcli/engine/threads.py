@@ -1,0 +1,161 @@
+"""Tiles over the cores: numpy and its matrix products release the interpreter's lock, so plain threads do.
+
+Each worker runs matrix products on its own core, so the product library (OpenBLAS, as numpy's wheels bring it) is
+held to one thread meanwhile, and has its own setting back afterwards. The order of the work is free and its cut is
+not: what a tile computes does not depend on who runs it, or beside whom.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+Item = TypeVar("Item")
+
+_lock = threading.Lock()
+_pool: ThreadPoolExecutor | None = None
+_size = 0
+_count: int | None = None
+_holders = 0
+_before = 1
+
+
+def threads() -> int:
+    """How many threads share the work: `set_threads`, else CONVCLI_THREADS, else the cores of this process."""
+    if _count is not None:
+        return _count
+    given = os.environ.get("CONVCLI_THREADS", "")
+    if given.isascii() and given.isdigit():
+        return max(int(given), 1)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def set_threads(count: int | None) -> None:
+    """Share work over `count` threads from now on; None goes back to the environment's choice."""
+    global _count
+    _count = None if count is None else max(count, 1)
+
+
+def share_out(work: Callable[[Item], object], items: Iterable[Item], *, spread: bool) -> None:
+    """Call work(item) for every item, over the threads if `spread`; the first exception ends it and is raised."""
+    waiting = deque(items)
+    workers = min(threads(), len(waiting)) if spread else 1
+    with _one_product_thread():
+        if workers == 1:
+            _drain(work, waiting)
+            return
+        futures = [_executor().submit(_drain, work, waiting) for _ in range(workers)]
+        try:
+            for future in futures:
+                future.result()
+        finally:
+            waiting.clear()
+            for future in futures:
+                future.exception()
+
+
+def _drain(work: Callable[[Item], object], waiting: deque[Item]) -> None:
+    try:
+        while True:
+            try:
+                item = waiting.popleft()
+            except IndexError:
+                return
+            work(item)
+    except BaseException:
+        waiting.clear()
+        raise
+
+
+def _executor() -> ThreadPoolExecutor:
+    """One pool for the process, kept: starting threads costs as much as a small convolution."""
+    global _pool, _size
+    with _lock:
+        if _pool is None or _size < threads():
+            _size = threads()
+            _pool = ThreadPoolExecutor(_size, "convcli")
+        return _pool
+
+
+def _forget() -> None:
+    """In a forked child the parent's threads do not exist, and its lock may be held for good."""
+    global _pool, _lock, _holders
+    if _holders and (library := _library()) is not None:
+        library.set(_before)
+    _pool, _lock, _holders = None, threading.Lock(), 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
+
+
+class Scratch(threading.local):
+    """Working arrays that each thread keeps between tiles, by name: fresh pages cost as much as the arithmetic."""
+
+    def __init__(self) -> None:
+        self.buffers: dict[str, NDArray[Any]] = {}
+
+    def __call__(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """An uninitialised array, overwritten by the next call with the same name on the same thread."""
+        size, kind = int(np.prod(shape, dtype=np.intp)), np.dtype(dtype)
+        buffer = self.buffers.get(name)
+        if buffer is None or buffer.size < size or buffer.dtype != kind:
+            buffer = self.buffers[name] = np.empty(size, kind)
+        return buffer[:size].reshape(shape)
+
+
+class _Library(NamedTuple):
+    get: Callable[[], int]
+    set: Callable[[int], object]
+
+
+@contextmanager
+def _one_product_thread() -> Iterator[None]:
+    """Hold the product library to one thread; the last of overlapping holders gives the setting back."""
+    global _holders, _before
+    library = _library()
+    if library is None:
+        yield
+        return
+    with _lock:
+        if not _holders:
+            _before = library.get()
+            if _before != 1:
+                library.set(1)
+        _holders += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _holders -= 1
+            if not _holders and _before != 1:
+                library.set(_before)
+
+
+@cache
+def _library() -> _Library | None:
+    """The OpenBLAS that numpy's own wheel carries; None where numpy was built against something else."""
+    package = Path(np.__file__).parent
+    folders = (package.parent / "numpy.libs", package / ".dylibs")
+    for path in (path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*openblas*"))):
+        try:
+            library = ctypes.CDLL(str(path))
+        except OSError:
+            continue
+        for prefix, suffix in (("scipy_", "64_"), ("", "64_"), ("scipy_", ""), ("", "")):
+            get = getattr(library, f"{prefix}openblas_get_num_threads{suffix}", None)
+            put = getattr(library, f"{prefix}openblas_set_num_threads{suffix}", None)
+            if get is not None and put is not None:
+                return _Library(get, put)
+    return None

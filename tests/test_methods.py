@@ -1,0 +1,165 @@
+"""Every method against `direct`, over generated cases, and what each of them must not do to the numbers."""
+
+import numpy as np
+import pytest
+from cases import BOUNDARIES, VIEWS, examples, geometries
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+import convcli
+from convcli import correlate
+from convcli.engine import threads
+
+METHODS = ("gemm", "separable", "auto")
+every_method = pytest.mark.parametrize("method", METHODS)
+rng = np.random.default_rng
+
+
+def close(y, expected, x, w) -> None:
+    """Within the contract of both: 1e-6 (1e-14) of sum|w| * max|x| each."""
+    bound = 2e-6 if y.dtype == np.float32 else 2e-14
+    assert y.dtype == expected.dtype
+    assert_allclose(y, expected, rtol=0, atol=bound * np.abs(w).sum() * np.abs(x.astype(float)).max())
+
+
+@every_method
+@given(data=st.data())
+@examples(120)
+def test_small_problems(data, method):
+    geometry = data.draw(geometries())
+    dtype = data.draw(st.sampled_from(("float32", "float64")))
+    x = rng(data.draw(st.integers(0, 99))).standard_normal(geometry.spatial).astype(dtype)
+    w = rng(data.draw(st.integers(0, 99))).standard_normal(geometry.window)
+    view = data.draw(st.sampled_from(VIEWS))(x)
+    y = correlate(view, w, **geometry.given, method=method)
+    close(y, correlate(x, w, **geometry.given, method="direct"), np.append(x, geometry.cval), w)
+
+
+SHAPES = {
+    "signal": ((3001,), (9,), None),
+    "long kernel": ((5000,), (700,), None),
+    "signals": ((300, 40), (7,), (0,)),
+    "rows": ((40, 300), (7,), (1,)),
+    "image": ((203, 150), (3, 3), None),
+    "even kernel": ((203, 150), (6, 8), None),
+    "wide image": ((20, 5000), (5, 7), None),
+    "many rows": ((31, 33), (25, 29), None),
+    "colours": ((70, 61, 3), (4, 3), (0, 1)),
+    "channels": ((40, 31, 48), (3, 5), (0, 1)),
+    "narrow": ((300, 5, 2), (3, 3), (0, 1)),
+    "batch": ((9, 40, 31), (3, 3), (1, 2)),
+    "volume": ((20, 22, 24), (3, 4, 5), None),
+    "four axes": ((7, 8, 6, 9), (2, 3, 2, 3), None),
+}
+
+
+@every_method
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("case", SHAPES.values(), ids=SHAPES)
+def test_strips_and_their_remainders(case, dilation, stride, method):
+    shape, window, axes = case
+    padding = "valid" if dilation == 1 else "same"
+    options = {"axes": axes, "stride": stride, "dilation": dilation, "padding": padding, "boundary": "symmetric"}
+    for dtype in ("float32", "float64", "uint8"):
+        x = (rng(0).standard_normal(shape) * 50).astype(dtype)
+        for w in (rng(1).standard_normal(window), rng(2).integers(-3, 4, window)):
+            y, expected = (correlate(x, w, **options, method=each) for each in (method, "direct"))
+            close(y, expected, x, w)
+            if dtype == "uint8" and w.dtype.kind == "i":
+                assert_array_equal(y, expected, "whole numbers are exact")
+
+
+@every_method
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_stays_where_its_window_goes(bad, boundary, method):
+    x = rng(0).standard_normal((60, 70)).astype(np.float32)
+    x[11, 69] = x[40, 0] = bad
+    w = np.outer([1.0, 0, 2, 1, 1], [1, 2, 3, 4, 0])
+    options = {"padding": "same", "boundary": boundary}
+    y, expected = (correlate(x, w, **options, method=each) for each in (method, "direct"))
+    assert_array_equal(np.isfinite(y), np.isfinite(expected))
+    finite = np.isfinite(expected)
+    assert_allclose(y[finite], expected[finite], atol=1e-3)
+
+
+@every_method
+def test_values_whose_squares_overflow(method):
+    x = np.full((40, 50), 1e30, np.float32)
+    y = correlate(x, np.full((3, 3), 1 / 9), method=method)
+    assert_allclose(y, np.float32(1e30), rtol=1e-6)
+
+
+@every_method
+@pytest.mark.parametrize("size", [31, 81])
+def test_flat_inputs_under_long_boxes(size, method):
+    """Equal terms, whose roundings all lean one way."""
+    w = np.full((size, size), 1 / size**2)
+    for value in rng(size).uniform(0.5, 1, 20).astype(np.float32):
+        y = correlate(np.full((size + 3, size + 20), value), w, method=method)
+        assert np.abs(y / np.float64(value) - 1).max() <= 1e-6
+
+
+def test_the_same_bytes_whatever_the_threads():
+    x, w = rng(0).standard_normal((700, 900)).astype(np.float32), rng(1).standard_normal((7, 7))
+    bank = rng(2).standard_normal((8, 5, 5, 4)).astype(np.float32)
+    results = set()
+    try:
+        for count in (1, 2, 3, 8):
+            threads.set_threads(count)
+            images = [correlate(x, w, method=method).tobytes() for method in ("direct", *METHODS)]
+            layer = convcli.conv_layer(x.reshape(1, 700, 225, 4), bank).tobytes()
+            results.add((*images, layer))
+    finally:
+        threads.set_threads(None)
+    assert len(results) == 1
+
+
+def test_the_product_library_gets_its_threads_back():
+    library = threads._library()
+    if library is None:
+        pytest.skip("numpy brings no OpenBLAS of its own")
+    before = library.get()
+    seen = []
+    threads.share_out(lambda _: seen.append(library.get()), range(4), spread=True)
+    assert seen == [1] * 4
+    assert library.get() == before
+
+
+def test_an_exception_in_a_worker_is_raised_and_ends_the_work():
+    done = []
+
+    def work(item: int) -> None:
+        if item == 3:
+            raise ValueError("three")
+        done.append(item)
+
+    with pytest.raises(ValueError, match="three"):
+        threads.share_out(work, range(1000), spread=True)
+    assert len(done) < 1000
+
+
+def test_the_plan_says_what_it_rejected():
+    x = np.zeros((500, 500), np.float32)
+    gaussian = convcli.plan(x, np.outer([1, 2, 1], [1, 2, 1]) / 16)
+    assert gaussian.method == "separable"
+    assert {name for name, _ in gaussian.rejected} >= {"direct", "gemm"}
+    assert "product of 1-D factors" in gaussian.reason
+    assert convcli.plan(x, rng(0).standard_normal((7, 7))).method == "gemm"
+    assert convcli.plan(x[:5, :5], np.ones((3, 3))).method == "direct"
+    assert 0 < gaussian.seconds < 1
+
+
+def test_a_bank_is_not_separable():
+    with pytest.raises(convcli.ConvError, match="method separable"):
+        convcli.conv_layer(np.ones((1, 5, 5, 2)), np.ones((2, 3, 3, 2)), method="separable")
+
+
+def test_working_memory_is_bounded():
+    for shape in ((16384, 16384), (2048, 16384), (100_000_000,)):
+        x = np.broadcast_to(np.float32(0), shape)
+        for k in (3, 15, 31):
+            for w in (np.ones((k,) * len(shape)), rng(0).standard_normal((k,) * len(shape))):
+                assert convcli.plan(x, w, padding="same").memory <= 64 << 20

@@ -30,27 +30,9 @@ and those of the sum over stretches, stay under 1e-14. A float32 result of float
 
 
 def prepare(w: NDArray[Any], plan: Plan) -> Tile:
-    """Ready one kernel, (*window) or (O, *window, C/groups), in any type."""
-    w = w.astype(plan.accumulator)
-    return _alike(w, plan) if plan.facts.filters is None else _bank(w, plan)
-
-
-def _alike(w: NDArray[Any], plan: Plan) -> Tile:
-    """Every lane under one kernel: the lanes are moved before the window, and each is a row of its own."""
-    column = w.reshape(-1, 1)
-    stretches = _stretches(len(column), plan)
-
-    def tile(block: NDArray[Any], out: NDArray[Any]) -> None:
-        seen = windows(block, plan.axes, out.shape[-1 - len(plan.axes) : -1])
-        rows = np.moveaxis(seen, -1, out.ndim - 1).reshape(-1, len(column))
-        out[...] = _product(rows, column, stretches).reshape(out.shape)
-
-    return tile
-
-
-def _bank(w: NDArray[Any], plan: Plan) -> Tile:
+    """Ready a bank (O, *window, C/groups), in any type."""
     groups, terms = plan.spec.groups, math.prod(w.shape[1:])
-    columns = [part.reshape(-1, terms).T for part in np.split(w, groups)]
+    columns = [part.reshape(-1, terms).T for part in np.split(w.astype(plan.accumulator), groups)]
     stretches = _stretches(terms, plan)
 
     def tile(block: NDArray[Any], out: NDArray[Any]) -> None:

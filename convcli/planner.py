@@ -21,7 +21,7 @@ TILE_VALUES = 1 << 16
 second-level cache. Half and twice as many were both slower on 4096x4096 under 3x3."""
 
 GEMM_VALUES = 1 << 18
-"""Gathered windows in a tile of the matrix product: 2 MiB of float64."""
+"""Gathered windows in a tile of the matrix product: 1 MiB of float32."""
 
 BAND_TILE = 1 << 19
 """Outputs in a tile of the banded methods, which go through it strip by strip."""
@@ -65,9 +65,9 @@ GATHER = 0.06
 CALL = 20_000.0
 """Preparing bands, and what a tile costs besides its arithmetic."""
 
-SHORT_SUM: dict[str, int] = {"direct": 576, "gemm": 15}
-"""Terms that a float32 sum may have. Each rounding costs 6e-8 and the contract allows 1e-6, so 16 of them: the sum
-by halves of `direct` has as many from 576 terms, one after the other from 15. Longer sums run in float64."""
+SHORT_SUM = 576
+"""Terms that a float32 sum of `direct` may have. Each rounding costs 6e-8 and the contract allows 1e-6, so 16 of them,
+which the sum by halves has from 576 terms; longer sums run in float64. Products are cut into short runs instead."""
 
 
 @dataclass(frozen=True)
@@ -281,7 +281,7 @@ def _bid_gemm(facts: Facts, axes: tuple[Axis, ...], depth: int) -> Bid:
         account = f"{terms} terms for each of {facts.filters} kernels: a matrix product over gathered windows"
         refusal = "one channel under every kernel leaves no sum over channels to a product" if depth == 1 else ""
         places = _outputs(facts, axes) / facts.filters
-        return Bid("gemm", places * terms * (facts.filters * MAC * 1.5 + TOUCH), account, refusal)
+        return Bid("gemm", places * terms * (facts.filters * MAC * 1.3 + TOUCH), account, refusal)
     shares = math.prod(facts.window[1:])
     rows = stack_rows(facts.window[0])
     samples = (rows - 1) * axes[0].stride + axes[0].reach
@@ -320,8 +320,7 @@ def _accumulator(facts: Facts, dtype: str, terms: int, method: str) -> str:
     """Where sums are held: wide enough for the result, for exact integers, and for the contract's error."""
     wide = dtype == "float64" or _wide_integer(dtype)
     inexact = facts.integral is not None and (facts.integral >= 1 << 24 or (method == "separable" and facts.terms != 1))
-    banded = method == "separable" or (method == "gemm" and facts.filters is None)
-    long = not banded and terms > SHORT_SUM[method]
+    long = method == "direct" and terms > SHORT_SUM
     return "float64" if wide or inexact or long or result_dtype(facts.input_dtype) == "float64" else "float32"
 
 

@@ -24,7 +24,8 @@ def plan_lines(prepared: Prepared) -> list[str]:
     target = f" -> {job.output} ({prepared.format})" if job.output is not None else ""
     rows.append(("output", f"{show(prepared.output_shape)} {prepared.dtype}{target}"))
     rows += [("method", f"{part.plan.method}: {part.plan.reason}") for part in _distinct(prepared)]
-    rows.append(("work", f"{sum(part.plan.macs for part in prepared.passes):,} multiply-adds"))
+    rows += [("not", f"{method}: {why}") for part in _distinct(prepared) for method, why in part.plan.rejected]
+    rows.append(("work", f"{sum(part.plan.macs for part in prepared.passes):,} multiply-adds by the definition"))
     memory = memory_json(prepared)
     rows.append(("memory", ", ".join(f"{name} {size:,} bytes" for name, size in memory.items())))
     return columns(rows, indent="")
@@ -78,6 +79,7 @@ def plan_json(prepared: Prepared) -> dict[str, Any]:
             {
                 "method": part.plan.method,
                 "reason": part.plan.reason,
+                "rejected": dict(part.plan.rejected),
                 "accumulator": part.plan.accumulator,
                 "tile": list(part.plan.tile),
                 "macs": part.plan.macs,

@@ -61,7 +61,8 @@ class _Stacked:
             )
             for tap in product(*between)
         ]
-        self.longest = BAND_RUN[plan.precision] if plan.precision else ENDLESS
+        run = BAND_RUN[plan.precision] if plan.precision else ENDLESS
+        self.longest = run * self.first.dilation if self.first.k > run else ENDLESS
         self.width = max(STACK_VALUES // len(self.stacks[0].bands), 64)
 
     def __call__(self, block: Matrix, out: Matrix) -> None:

@@ -1,0 +1,51 @@
+"""Measure the costs that the planner weighs methods by: `python tests/bench/fit_costs.py` prints them.
+
+Each figure is nanoseconds in float32 on one thread, the least of several runs. Copy them into convcli/planner.py
+when a new machine or a new numpy moves them by more than a quarter.
+"""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from convcli import correlate, planner
+from convcli.engine import threads
+
+SIDE = 2048
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """The processor's time of the fastest of several runs."""
+    call()
+    best = float("inf")
+    for _ in range(5):
+        start = time.process_time()
+        call()
+        best = min(best, time.process_time() - start)
+    return best
+
+
+def per_output(method: str, window: tuple[int, int], separable: bool = False) -> float:
+    """Nanoseconds for an output of a correlation on a square image."""
+    rng = np.random.default_rng(0)
+    x = rng.random((SIDE, SIDE), dtype=np.float32)
+    w = np.outer(rng.random(window[0]), rng.random(window[1])) if separable else rng.standard_normal(window)
+    out = np.empty([SIDE - k + 1 for k in window], np.float32)
+    return seconds(lambda: correlate(x, w, method=method, out=out)) / out.size * 1e9
+
+
+def main() -> None:
+    threads.set_threads(1)
+    tap = (per_output("direct", (7, 7)) - per_output("direct", (3, 3))) / (49 - 9)
+    few, many = per_output("gemm", (5, 15)), per_output("gemm", (13, 15))
+    mac = (many - few) / (15 * 8)
+    gather = max((few - 15 * 12 * mac) / 15, 0)
+    long, short = per_output("separable", (65, 65), True), per_output("separable", (17, 17), True)
+    touch = (short - (short - long) / -96 * 64) / 2
+    for name, measured in (("TAP", tap), ("MAC", mac), ("GATHER", gather), ("TOUCH", touch)):
+        print(f"{name:8s} {measured:8.4f} ns measured, {getattr(planner, name):8.4f} in the planner")
+
+
+if __name__ == "__main__":
+    main()

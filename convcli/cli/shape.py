@@ -97,7 +97,7 @@ def command(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> None
     SHAPE is the input's: 28x28, 224x224x3 (channels last), 8x224x224x3 (a batch, with -k), 100 (a signal). LAYERs
     are conv:FILTERS,k=K deconv depthwise maxpool avgpool gap relu batchnorm layernorm pad upsample flatten linear
     dropout unfold, with k= s= p= d= g= bias=no ceil=yes; [...]x3 repeats, 'residual[a | b]' and 'concat[a | b]'
-    branch. FILE is a network in TOML.
+    branch. FILE is a network in TOML, or an ONNX model.
     """
     question = _question(ctx, words, given)
     if question == "kernel":
@@ -120,6 +120,8 @@ def _question(ctx: click.Context, words: tuple[str, ...], given: dict[str, Any])
         raise click.UsageError(
             f"{words[0]} alone; expected a kernel or layers; give -k 3x3, or conv:64,k=3,p=1 after the shape"
         )
+    if question in ("at", "input_for") and any(word.endswith(".onnx") for word in words):
+        raise click.UsageError(f"{_ASKED[question]} needs layers that it knows; give them as words or as TOML")
     names = {param.name: max(param.opts, key=len) for param in ctx.command.params if param.name}
     if stray := sorted(names[key] for key in asked - QUESTIONS[question]):
         raise click.UsageError(f"{stray[0]} has no part in {_ASKED[question]}; {_way_out(stray[0], question)}")
@@ -150,7 +152,7 @@ def _way_out(option: str, question: str) -> str:
 
 
 def _is_file(word: str) -> bool:
-    return word.endswith(".toml")
+    return word.endswith((".toml", ".onnx"))
 
 
 def _shape(ctx: click.Context, word: str) -> tuple[int, ...]:
@@ -166,6 +168,10 @@ def _lay(layers: tuple[str, ...], layout: Layout) -> Callable[[Tensor | None], N
     from convcli.network.graph import Network
     from convcli.network.tokens import parse
 
+    if len(layers) == 1 and layers[0].endswith(".onnx"):
+        from convcli import onnx_model
+
+        return lambda x: onnx_model.load(layers[0])
     if len(layers) == 1 and _is_file(layers[0]):
         from convcli.network import files
 
@@ -185,6 +191,8 @@ def _network(ctx: click.Context, words: tuple[str, ...], dims: int | None, layou
 
     if not words:
         raise click.UsageError("nothing to tell the shape of; expected SHAPE and layers, or FILE; see the examples")
+    if words[-1].endswith(".onnx") and (len(words) > 1 or dims is not None or layout != "channels_last"):
+        raise click.UsageError(f"{words[-1]} brings its own input; expected the file alone; leave the rest out")
     if _is_file(words[0]):
         if len(words) > 1:
             raise click.UsageError(f"{words[1]!r} after {words[0]}; expected the file alone, or a shape before it")

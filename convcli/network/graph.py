@@ -76,6 +76,7 @@ class Network:
     nodes: tuple[Node, ...]
     layout: Layout = "channels_last"
     name: str = ""
+    opaque: tuple[str, ...] = ()  # kinds of layers that are passed through by the shapes that a file declares
 
     @classmethod
     def of(

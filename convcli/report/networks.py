@@ -123,6 +123,7 @@ def summary_json(summary: Summary, *, formula: bool = False) -> dict[str, Any]:
         "input": list(network.x.shape(network.layout)),
         "output": list(network.output.shape(network.layout)),
         "layout": network.layout,
+        "unknown": list(network.opaque),
         "count": count.unit,
         "with_bias": count.with_bias,
         "convention": count.convention,
@@ -159,6 +160,8 @@ def _totals(summary: Summary) -> list[tuple[str, str]]:
     rows += [(rival.name, _against(rival, summary)) for rival in summary.rivals]
     if summary.versus and not summary.rivals:
         rows.append((summary.versus, "no layer of these has a counterpart to compare with"))
+    if summary.network.opaque:
+        rows.append(("unknown", f"{', '.join(summary.network.opaque)}: passed through by the shapes that are declared"))
     if any(row.lost for row in summary.rows):
         rows.append(("*", "the floor drops samples of the input, not of its padding alone"))
     if crooked := [row for row in summary.rows if not row.aligned]:

@@ -286,6 +286,17 @@ class TestNetworks:
         solved = ok("shape", "--solve", "14x14", "28x28").stdout.splitlines()
         assert solved[1].split() == ["784", "1", "14x14", "->", "28x28", "deconv:1,k=2,s=2"]
 
+    def test_emitted_toml_is_the_same_network(self) -> None:
+        words = ["28x28x3", "conv:8,k=3", "residual[conv:8,k=3,p=1]x2", "gap"]
+        Path("net.toml").write_text(ok("shape", *words, "--emit", "toml").stdout)
+        assert ok("shape", "net.toml", "--csv").stdout == ok("shape", *words, "--csv").stdout
+        assert "is such a file already" in refused("shape", "net.toml", "--emit", "toml")
+
+    def test_emitted_torch_is_python(self) -> None:
+        code = ok("shape", NETWORK, "--emit", "torch").stdout
+        compile(code, "emitted", "exec")
+        assert "nn.Conv2d(3, 64, kernel_size=(3, 3,), stride=(1, 1,), padding=(1, 1,)" in code
+
     @pytest.mark.parametrize(
         ("words", "says"),
         [

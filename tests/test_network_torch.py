@@ -6,10 +6,13 @@ import random
 import warnings
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from convcli.errors import InputError
+from convcli.network import emit
+from convcli.network.files import load
 from convcli.network.graph import Network
 from convcli.network.kinds import Tensor
 from convcli.network.tokens import parse
@@ -19,6 +22,7 @@ with warnings.catch_warnings():
     torch = pytest.importorskip("torch")
     from torch.utils.flop_counter import FlopCounterMode
 
+NETWORKS = Path(__file__).parent.parent / "samples" / "networks"
 pytestmark = pytest.mark.slow
 LAYERS_A_SEED = 250
 SEEDS = 40  # 10,000 layers in all
@@ -90,3 +94,56 @@ def test_random_layers(seed: int) -> None:
         assert shape == network.output.shape("channels_first"), (words, x)
         assert sum(weights.numel() for weights in layer.parameters()) == network.parameters
         assert flops.get_total_flops() == 2 * network.macs, (words, x)
+
+
+# Code that runs.
+
+
+def run(network: Network) -> tuple[tuple[int, ...], int]:
+    """The shape and the parameters of what emitted code makes."""
+    names: dict[str, object] = {"__name__": "emitted"}
+    exec(emit.torch(network), names)
+    with torch.device("meta"):
+        module = names["Network"]().eval()  # type: ignore[operator]
+        shape = tuple(module(torch.zeros(1, network.x.depth, *network.x.spatial)).shape[1:])
+    return shape, sum(weights.numel() for weights in module.parameters())
+
+
+@pytest.mark.parametrize("path", sorted(NETWORKS.glob("*.toml")), ids=lambda path: path.stem)
+def test_emitted_samples_run(path: Path) -> None:
+    network = load(str(path))
+    assert run(network) == (network.output.shape("channels_first"), network.parameters)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_emitted_random_layers_run(seed: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(100):
+        words, x, _ = draw(rng)
+        try:
+            network = Network.of(x, parse(words))
+        except InputError:
+            continue
+        assert run(network) == (network.output.shape("channels_first"), network.parameters), words
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((9, 9), "conv:4,k=3,s=2,p=same conv:4,k=2,p=same-lower maxpool:2,s=2,p=same avgpool:2,p=0:1"),
+        ((9, 9), "deconv:4,k=3,s=2,p=same deconv:4,k=4,p=0:1 deconv:4,k=4,p=2:1"),
+        ((9, 9), "layernorm batchnorm:affine=no pad:1:2x0 upsample:2 upsample:2x3,mode=linear unfold:k=3,p=1"),
+        ((9,), "conv:4,k=3 upsample:2,mode=linear residual[conv:4,k=3,p=1] concat[ | relu] gap:keep=yes"),
+        ((5, 6, 7), "conv:4,k=3 maxpool:2,ceil=yes gap linear:3,bias=no dropout:0.1 layernorm batchnorm"),
+        ((9, 9), " ".join(emit.ACTIVATIONS)),
+        ((9, 9), "flatten linear:4 residual[linear:4] concat[ | relu]"),
+    ],
+)
+def test_emitted_layers_of_every_kind_run(shape: tuple[int, ...], words: str) -> None:
+    network = Network.of(Tensor(shape, 4), parse(words))
+    assert run(network) == (network.output.shape("channels_first"), network.parameters)
+
+
+def test_what_cannot_be_emitted_is_told() -> None:
+    with pytest.raises(InputError, match="slides along 1 axes"):
+        emit.torch(Network.of(Tensor((9,), 4), parse("unfold:k=3")))

@@ -31,6 +31,7 @@ Examples:
 """
 UNITS = ("macs", "flops")
 VERSUS = ("dense", "separable")
+EMITS = ("torch", "toml")
 
 ONE_KERNEL = {"stride", "dilation", "padding", "transposed", "output_padding", "bias", "channels", "groups"}
 READING = {"dims", "layout"}
@@ -39,6 +40,7 @@ QUESTIONS: dict[str, set[str]] = {
     "kernel": ONE_KERNEL | READING | {"kernel", "quiet", "as_json"},
     "solve": {"solve", "rf", "max_layers", "as_json"},
     "at": READING | {"at", "as_json"},
+    "emit": READING | {"emit"},
     "input_for": READING | {"input_for", "as_json", "quiet"},
     "report": READING | TABLE | {"quiet", "as_json", "as_csv", "markdown"},
 }
@@ -86,6 +88,7 @@ def _indices(text: str) -> tuple[int, ...]:
     "--at", type=Parsed("i[,j...]", _indices), help="Networks: what this output sees, and what this input reaches."
 )
 @click.option("--input-for", type=SHAPE, help="Networks: the input size that this output size needs.")
+@click.option("--emit", type=Choice(EMITS), help="Networks: print PyTorch code, or a file of layers, on stdout.")
 @click.option("--solve", type=(SHAPE, SHAPE), metavar="FROM TO", help="Find layers that lead from one size to another.")
 @click.option("--rf", type=click.IntRange(1), metavar="N", help="With --solve: the receptive field to have.")
 @click.option("--max-layers", type=click.IntRange(1, 4), default=2, metavar="N", help="With --solve: at most so many.")
@@ -108,19 +111,22 @@ def command(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> None
         _tell_needs(ctx, words, given)
     else:
         network = _network(ctx, words, given["dims"], given["layout"])
-        (_tell_box if question == "at" else _tell_network)(network, given)
+        if question == "emit":
+            _emit(network, words, given["emit"])
+        else:
+            (_tell_box if question == "at" else _tell_network)(network, given)
 
 
 def _question(ctx: click.Context, words: tuple[str, ...], given: dict[str, Any]) -> str:
     """What is asked. Raises UsageError for options that have no part in it."""
     asked = {key for key in given if ctx.get_parameter_source(key) == click.core.ParameterSource.COMMANDLINE}
-    question = next((key for key in ("kernel", "solve", "at", "input_for") if key in asked), "report")
+    question = next((key for key in ("kernel", "solve", "at", "input_for", "emit") if key in asked), "report")
     if question == "report" and len(words) == 1 and not _is_file(words[0]):
         _shape(ctx, words[0])
         raise click.UsageError(
             f"{words[0]} alone; expected a kernel or layers; give -k 3x3, or conv:64,k=3,p=1 after the shape"
         )
-    if question in ("at", "input_for") and any(word.endswith(".onnx") for word in words):
+    if question in ("at", "input_for", "emit") and any(word.endswith(".onnx") for word in words):
         raise click.UsageError(f"{_ASKED[question]} needs layers that it knows; give them as words or as TOML")
     names = {param.name: max(param.opts, key=len) for param in ctx.command.params if param.name}
     if stray := sorted(names[key] for key in asked - QUESTIONS[question]):
@@ -138,6 +144,7 @@ _ASKED = {
     "solve": "--solve",
     "at": "--at",
     "input_for": "--input-for",
+    "emit": "--emit",
     "report": "a network's report",
 }
 
@@ -283,6 +290,17 @@ def _tell_box(network: Network, given: dict[str, Any]) -> None:
         print_json("shape at", at_json(network, at, sees, reaches))
     else:
         click.echo("\n".join(at_lines(network, at, sees, reaches)))
+
+
+def _emit(network: Network, words: tuple[str, ...], target: str) -> None:
+    from convcli.network import emit
+
+    if target == "torch":
+        click.echo(emit.torch(network))
+    elif _is_file(words[-1]):
+        raise click.UsageError(f"{words[-1]} is such a file already; expected layers to write into one")
+    else:
+        click.echo(emit.toml(network, " ".join(words[1:])))
 
 
 def _tell_needs(ctx: click.Context, words: tuple[str, ...], given: dict[str, Any]) -> None:

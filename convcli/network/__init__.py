@@ -15,4 +15,5 @@ define and to make than dataclasses. Read it in this order::
     box       the input samples that one output sees, and the outputs that one sample reaches
     inverse   the input size that an output size needs
     solve     the layers that lead from one size to another
+    emit      a network as code
 """

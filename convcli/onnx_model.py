@@ -56,8 +56,8 @@ def of_model(model: Any, name: str = "") -> Network:
         dims = given.type.tensor_type.shape.dim
         if dims and not dims[0].HasField("dim_value"):
             dims[0].dim_value = 1
-    graph = shape_inference.infer_shapes(model, data_prop=True).graph
-    return _Reader(graph, name).network()
+    inferred = shape_inference.infer_shapes(model, data_prop=True)  # keep it: its graph does not keep it alive
+    return _Reader(inferred.graph, name).network()
 
 
 @dataclass(frozen=True)

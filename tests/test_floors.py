@@ -22,7 +22,7 @@ FLOORS = (
     {"shapes"},
     {"arrange", "planner", "kernels", "io"},
     {"network", "engine", "alpha"},
-    {"backward", "tone", "verify", "onnx_model"},
+    {"backward", "tone", "verify", "onnx_model", "onnx_emit"},
     {"gradient_check", "job"},
     {"proof", "batch"},
     {"report"},

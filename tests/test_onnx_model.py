@@ -6,16 +6,24 @@ import json
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from convcli.cli import main
 from convcli.errors import FileError, InputError
+from convcli.network.files import load as network_of
+from convcli.network.graph import Network
+from convcli.network.kinds import Tensor
+from convcli.network.tokens import parse
+from convcli.onnx_emit import serialise
 from convcli.onnx_model import READERS, load, of_model
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, shape_inference  # noqa: E402
+from onnx.reference import ReferenceEvaluator  # noqa: E402
 
+NETWORKS = Path(__file__).parent.parent / "samples" / "networks"
 DATA = Path(onnx.__file__).parent / "backend" / "test" / "data"
 KINDS = {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "Gemm"}
 
@@ -38,8 +46,8 @@ def models() -> dict[str, onnx.ModelProto]:
 
 
 def inferred(model: onnx.ModelProto) -> dict[str, list[int]]:
-    graph = shape_inference.infer_shapes(model, data_prop=True).graph
-    values = (*graph.value_info, *graph.output)
+    whole = shape_inference.infer_shapes(model, data_prop=True)
+    values = (*whole.graph.value_info, *whole.graph.output)
     return {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values}
 
 
@@ -117,3 +125,41 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     open_sizes.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
     with pytest.raises(InputError, match="has no declared shape"):
         of_model(open_sizes)
+
+
+# Writing.
+
+
+@pytest.mark.parametrize("path", sorted(NETWORKS.glob("*.toml")), ids=lambda path: path.stem)
+def test_emitted_samples_read_back_the_same(path: Path) -> None:
+    network = network_of(str(path))
+    again = of_model(onnx.load_from_string(serialise(network)))
+    assert again.output == network.output
+    assert (again.parameters, again.macs) == (network.parameters, network.macs)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "conv:4,k=3,p=same,s=2 depthwise:2,k=3,p=1:2 deconv:4,k=3,s=2,p=1,out_padding=1 pad:1:2x0",
+        "maxpool:2,ceil=yes avgpool:2,p=0:1 batchnorm upsample:2 upsample:2,mode=linear gap:keep=yes",
+        "relu relu6 leakyrelu elu gelu silu hardswish sigmoid tanh softmax dropout:0.1",
+        "residual[conv:3,k=3,p=1] concat[ | relu] flatten linear:4 linear:3,bias=no",
+        "gap linear:10",
+    ],
+)
+def test_emitted_models_run(words: str) -> None:
+    network = Network.of(Tensor((9, 9), 3), parse(words))
+    model = onnx.load_from_string(serialise(network))
+    (y,) = ReferenceEvaluator(model).run(None, {"x": np.ones((2, 3, 9, 9), np.float32)})
+    assert y.shape == (2, *network.output.shape("channels_first"))
+
+
+def test_what_onnx_has_no_node_for_is_told() -> None:
+    with pytest.raises(InputError, match="layer 2 'unfold:k=3' has no counterpart in ONNX"):
+        serialise(Network.of(Tensor((9, 9), 3), parse("relu unfold:k=3")))
+
+
+def test_the_command_writes_a_model() -> None:
+    words = ["shape", "8x8x3", "conv:4,k=3", "gap", "--emit", "onnx"]
+    assert str(of_model(onnx.load_from_string(CliRunner().invoke(main, words).stdout_bytes)).output) == "4"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -31,7 +32,7 @@ Examples:
 """
 UNITS = ("macs", "flops")
 VERSUS = ("dense", "separable")
-EMITS = ("torch", "toml")
+EMITS = ("torch", "onnx", "toml")
 
 ONE_KERNEL = {"stride", "dilation", "padding", "transposed", "output_padding", "bias", "channels", "groups"}
 READING = {"dims", "layout"}
@@ -88,7 +89,7 @@ def _indices(text: str) -> tuple[int, ...]:
     "--at", type=Parsed("i[,j...]", _indices), help="Networks: what this output sees, and what this input reaches."
 )
 @click.option("--input-for", type=SHAPE, help="Networks: the input size that this output size needs.")
-@click.option("--emit", type=Choice(EMITS), help="Networks: print PyTorch code, or a file of layers, on stdout.")
+@click.option("--emit", type=Choice(EMITS), help="Networks: write PyTorch code, an ONNX model or TOML to stdout.")
 @click.option("--solve", type=(SHAPE, SHAPE), metavar="FROM TO", help="Find layers that lead from one size to another.")
 @click.option("--rf", type=click.IntRange(1), metavar="N", help="With --solve: the receptive field to have.")
 @click.option("--max-layers", type=click.IntRange(1, 4), default=2, metavar="N", help="With --solve: at most so many.")
@@ -297,6 +298,12 @@ def _emit(network: Network, words: tuple[str, ...], target: str) -> None:
 
     if target == "torch":
         click.echo(emit.torch(network))
+    elif target == "onnx":
+        from convcli import onnx_emit
+
+        if sys.stdout.isatty():
+            raise click.UsageError("--emit onnx on a terminal; expected a file or a pipe; add > net.onnx")
+        sys.stdout.buffer.write(onnx_emit.serialise(network))
     elif _is_file(words[-1]):
         raise click.UsageError(f"{words[-1]} is such a file already; expected layers to write into one")
     else:

@@ -1,0 +1,91 @@
+"""An input and a kernel, read and laid on each other: where `laws` and `explain` begin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcli import alpha, io
+from convcli.arrange import Arrangement, arrange
+from convcli.errors import InputError, ShapeError
+from convcli.io import Data
+from convcli.job import resolve_kernel
+from convcli.kernels import Kernel
+from convcli.shapes import ConvSpec, Padding, PerAxis, parse_shape
+from convcli.words import Channels, Layout
+
+RANDOM = "random"
+"""The format of an input that was made, not read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Laid:
+    """x is the input's array, a picture's colours times its alpha; cover is that alpha (H, W), from 0 to 1."""
+
+    data: Data
+    x: NDArray[Any]
+    cover: NDArray[Any] | None
+    kernel: Kernel
+    arrangement: Arrangement
+    spec: ConvSpec
+
+
+def lay(
+    given: str,
+    reference: str,
+    *,
+    seed: int = 0,
+    dims: int | None = None,
+    channels: Channels | None = None,
+    groups: int = 1,
+    layout: Layout = "channels_last",
+    stride: PerAxis = 1,
+    dilation: PerAxis = 1,
+    padding: Padding = "valid",
+    boundary: str = "constant",
+    cval: float = 0.0,
+) -> Laid:
+    """Read an input, or make one of a shape, resolve the kernel and settle how they meet; the options are apply's.
+
+    Raises InputError and its kin for whatever does not fit, as `apply` does.
+
+    >>> laid = lay("6x5x3", "random:3x3x3")
+    >>> laid.arrangement.reading, laid.x.shape
+    ('sum', (6, 5, 3))
+    """
+    data = read_or_make(given, seed)
+    if data.kind == "image" and layout == "channels_first":
+        raise InputError("layout channels_first", f"{given} is an image, with its channels last", "leave it out")
+    x, cover = alpha.premultiply(data.array) if data.alpha else (data.array, None)
+    axes = 2 if data.kind == "image" and dims is None else dims
+    resolved = resolve_kernel(reference, x.shape, axes, given)
+    arrangement = arrange(x.shape, resolved.taps.shape, dims=axes, channels=channels, groups=groups, layout=layout)
+    spec = ConvSpec.of(
+        arrangement.dims,
+        stride=stride,
+        dilation=dilation,
+        padding=padding,
+        boundary=boundary,
+        cval=cval,
+        groups=groups,
+    )
+    return Laid(data, x, cover, resolved, arrangement, spec)
+
+
+def read_or_make(given: str, seed: int) -> Data:
+    """A file's data, or standard normal numbers in the shape that the text names.
+
+    >>> read_or_make("2x3", seed=0).array.shape
+    (2, 3)
+    """
+    try:
+        shape = parse_shape(given)
+    except ShapeError:
+        raise
+    except InputError:
+        return io.load(given)
+    values = np.random.default_rng(seed).standard_normal(shape)
+    return Data(values, "array", RANDOM, given, notes=(f"standard normal, seed {seed}",))

@@ -87,5 +87,7 @@ def read_or_make(given: str, seed: int) -> Data:
         raise
     except InputError:
         return io.load(given)
-    values = np.random.default_rng(seed).standard_normal(shape)
-    return Data(values, "array", RANDOM, given, notes=(f"standard normal, seed {seed}",))
+    values = np.random.default_rng((seed, 1)).standard_normal(
+        shape
+    )  # not the stream of a kernel `random:` of that seed
+    return Data(values, "array", RANDOM, "random numbers", notes=(f"standard normal, seed {seed}",))

@@ -269,6 +269,16 @@ def parse_per_axis(text: str) -> int | tuple[int, ...]:
     return values[0] if len(values) == 1 else values
 
 
+def parse_index(text: str) -> tuple[int, ...]:
+    """Read an index, one whole number for each axis: `3,4` or `3`.
+
+    >>> parse_index("3,4"), parse_index("7")
+    ((3, 4), (7,))
+    """
+    values = parse_per_axis(text)
+    return (values,) if isinstance(values, int) else values
+
+
 def parse_padding(text: str) -> Padding:
     """Read a padding: a name, an amount, one per axis, or `lo:hi` (per axis, when there are several).
 

@@ -78,6 +78,7 @@ CALLS = {
     "kernels list": ["kernels", "list"],
     "kernels show": ["kernels", "show", "sobel-x"],
     "kernels export": ["kernels", "export", "sobel-x", "-o", "-", "--format", "csv"],
+    "explain": ["explain", "5x5", "-k", "1,2;3,4", "--at", "1,2"],
     "gradcheck": ["gradcheck", "5x5", "-k", "random:3x3"],
 }
 ids = list(CALLS)

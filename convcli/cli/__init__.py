@@ -24,6 +24,7 @@ COMMANDS = {
     "apply": "Filter an image, an array or a volume with a kernel.",
     "shape": "Tell what comes out of a convolution, and how.",
     "kernels": "List, show and export the named kernels.",
+    "explain": "Show how one output comes about, product by product.",
     "gradcheck": "Prove a convolution's gradients by central differences.",
 }
 INTERRUPTED, TERMINATED = 130, 143

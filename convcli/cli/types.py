@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from convcli.errors import InputError, did_you_mean
-from convcli.shapes import parse_padding, parse_per_axis, parse_shape
+from convcli.shapes import parse_index, parse_padding, parse_per_axis, parse_shape
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]
@@ -47,3 +47,4 @@ class Choice(click.Choice[str]):
 SHAPE = Parsed("shape", parse_shape)
 PER_AXIS = Parsed("n[,n...]", parse_per_axis)
 PADDING = Parsed("padding", parse_padding)
+INDEX = Parsed("i[,j...]", parse_index)

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from convcli.io import Data
 from convcli.job import Outcome, Pass, Prepared
-from convcli.report.text import axis_json, axis_names, columns, finite, formula, place, reading
+from convcli.report.text import axis_json, axis_names, columns, described, finite, formula, place, reading
 from convcli.shapes import show
 from convcli.tone import Ledger
 from convcli.verify import Verification
@@ -18,7 +17,7 @@ from convcli.verify import Verification
 def plan_lines(prepared: Prepared) -> list[str]:
     """What a job would do: sizes with their formula, the method and why, and the bytes that it takes."""
     job, data = prepared.job, prepared.data
-    rows: list[tuple[str, str]] = [(job.op, _described(data))]
+    rows: list[tuple[str, str]] = [(job.op, described(data))]
     rows += [("kernel", f"{part.kernel.name}, {show(part.arrangement.kernel)}") for part in prepared.passes]
     rows += _geometry(prepared)
     target = f" -> {job.output} ({prepared.format})" if job.output is not None else ""
@@ -37,7 +36,7 @@ def outcome_lines(outcome: Outcome) -> list[str]:
     job, data = prepared.job, prepared.data
     kernels = ", ".join(f"{part.kernel.name} ({show(part.arrangement.kernel)})" for part in prepared.passes)
     rows: list[tuple[str, str]] = [
-        (job.op, f"{_described(data)} with {kernels}"),
+        (job.op, f"{described(data)} with {kernels}"),
         ("output", f"{show(outcome.values.shape)} {outcome.values.dtype}"),
     ]
     rows += _geometry(prepared)
@@ -147,9 +146,3 @@ def _verification(verification: Verification) -> str:
         f"{verification.checked:,} of {verification.total:,} outputs recomputed from the definition: "
         f"largest error {verification.largest_error:.2e}, bound {verification.bound:.2e}: {holds}"
     )
-
-
-def _described(data: Data) -> str:
-    name = "standard input" if data.name == "-" else data.name
-    noted = f" ({'; '.join(data.notes)})" if data.notes else ""
-    return f"{name} {show(data.array.shape)} {data.array.dtype}{noted}"

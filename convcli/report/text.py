@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from convcli.arrange import Arrangement
-    from convcli.io import Written
+    from convcli.io import Data, Written
 
 SCHEMA = 1
 """The version of every JSON object; it grows when a field changes its meaning or goes."""
@@ -99,3 +99,10 @@ def _plain(value: Any) -> Any:
 def place(written: Written) -> str:
     """Where something was written, in words."""
     return "standard output" if written.path == "-" else written.path
+
+
+def described(data: Data) -> str:
+    """An input's name, shape and type, and what was done on loading it."""
+    name = "standard input" if data.name == "-" else data.name
+    noted = f" ({'; '.join(data.notes)})" if data.notes else ""
+    return f"{name} {show(data.array.shape)} {data.array.dtype}{noted}"

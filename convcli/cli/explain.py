@@ -1,0 +1,50 @@
+"""`convcli explain`: one output, patch by patch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from convcli.cli import options
+from convcli.cli.types import INDEX, Choice
+from convcli.words import OPS
+
+EXAMPLES = """\b
+Examples:
+  convcli explain photo.png -k sobel-x --at 100,200
+  convcli explain 5x5 -k "1,2;3,4" --op convolve --padding same --at 4,4
+  convcli explain 8x8x3 -k random:4x3x3x3 --at 2,2,1 --backward
+  convcli explain 4x4 -k box:size=3 --all
+"""
+
+
+@click.command("explain", epilog=EXAMPLES)
+@click.argument("input", metavar="INPUT-OR-SHAPE")
+@click.option("-k", "--kernel", "reference", required=True, help="A kernel, such as sobel-x or random:4x3x3x3.")
+@click.option("--at", type=INDEX, help="Which output: its spatial index, and its channel if it has some (0).")
+@click.option("--all", "every", is_flag=True, help="Walk every output of a small input.")
+@click.option("--op", type=Choice(OPS), default="correlate", help="correlate never flips the kernel; convolve does.")
+@click.option("--backward", is_flag=True, help="Show how dy at this output flows back to dx and dw.")
+@click.option("--upstream", metavar="FILE", help="dy for --backward, shaped like the output; by default ones.")
+@click.option("--seed", type=click.IntRange(0), metavar="N", help="For the random numbers of a shape; by default 0.")
+@options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING)
+def command(as_json: bool, every: bool, **settings: Any) -> None:
+    """Show how one output of a convolution comes about: the patch, the kernel, their product and the sum.
+
+    INPUT-OR-SHAPE is a file, or a shape such as 8x8x3 that is filled with random numbers. Padded cells stand in
+    brackets; several channels make a block each. The sum is what apply gives at this place.
+    """
+    from convcli.explain import Question, explain
+    from convcli.report.explain import explanation_json, print_explanation
+    from convcli.report.text import print_json
+
+    if every == (settings["at"] is not None):
+        raise click.UsageError("give one output with --at I,J[,C], or --all; exactly one of them")
+    if settings["upstream"] is not None and not settings["backward"]:
+        raise click.UsageError("--upstream is what --backward starts from; add --backward")
+    told = explain(Question(**settings))
+    if as_json:
+        print_json("explain", explanation_json(told))
+    else:
+        print_explanation(told)

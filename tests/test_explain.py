@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from convcli import ShapeError, gradients
+from convcli.cli import main
 from convcli.errors import ChannelError, InputError, LimitError
 from convcli.explain import Explanation, Question, explain
 from convcli.job import Job, perform, prepare
@@ -193,3 +196,117 @@ def test_an_upstream_of_another_shape_names_both() -> None:
     upstream = saved(np.ones((5, 6)), "dy.npy")
     with pytest.raises(ShapeError, match=r"dy\.npy is 5x6; the output is 6x6"):
         explain(Question("8x8", "box:size=3", at=(1, 1), backward=True, upstream=upstream))
+
+
+# The command.
+
+
+def shown(*words: object, code: int = 0) -> str:
+    """What `convcli explain` prints: on stdout, or where it fails the one line on stderr."""
+    result = CliRunner().invoke(main, ["explain", *map(str, words)], env={"COLUMNS": "100"})
+    assert result.exit_code == code, result.stderr
+    assert (result.stdout == "") == (code != 0)
+    return result.stderr if code else result.stdout
+
+
+def table(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines()]
+
+
+def test_patch_kernel_and_product_stand_side_by_side() -> None:
+    told = shown(saved(np.arange(9.0).reshape(3, 3)), "-k", "1,2;3,-4", "--at", "1,0")
+    rows = table(told)
+    assert ["3", "4", "1", "2", "3", "8"] in rows
+    assert ["6", "7", "*", "3", "-4", "=", "18", "-28"] in rows
+    assert "y[1,0] = sum of w[a,b] * x[1+a,0+b]" in told
+    assert "y[1,0] = 3 + 8 + 18 - 28 = 1" in told
+    assert "outside" not in told
+
+
+def test_a_convolution_shows_its_flip() -> None:
+    told = shown(saved(np.arange(4.0)), "-k", "1,2,3", "--at", "0", "--op", "convolve")
+    assert "y[0] = sum of w[a] * x[2-a]" in told
+    assert ["0", "1", "2", "1", "2", "3", "*", "3", "2", "1", "=", "0", "2", "2"] in table(told)
+
+
+@pytest.mark.parametrize(("boundary", "value"), [("constant", "(7)"), ("edge", "(1)"), ("wrap", "(3)")])
+def test_padded_cells_are_marked(boundary: str, value: str) -> None:
+    words = [saved(np.array([1.0, 2.0, 3.0])), "-k", "1,1", "--at", "0", "--padding", "1:0"]
+    told = shown(*words, "--boundary", boundary, *(["--cval", 7] if boundary == "constant" else []))
+    assert value in told
+    assert f"(v) lies outside the input: boundary {boundary}" in told
+
+
+def test_the_way_back_names_every_term_and_its_sum() -> None:
+    dy = saved(np.array([2.0, 3.0]), "dy.npy")
+    words = [saved(np.array([5.0, 6.0, 7.0])), "-k", "1,4", "--at", "1", "--backward"]
+    told = [" ".join(row) for row in table(shown(*words, "--upstream", dy))]
+    assert "backward, delta = dy[1] = 3 (dy: dy.npy)" in told
+    assert "dw[0] += delta * x[1] = 3 * 6 = 18 of 28 over all outputs" in told
+    assert "dw[1] += delta * x[2] = 3 * 7 = 21 of 33 over all outputs" in told
+    assert "dx[1] += delta * w[0] = 3 * 1 = 3 of 11 over all outputs" in told
+    assert "dx[2] += delta * w[1] = 3 * 4 = 12 of 12 over all outputs" in told
+
+
+def test_the_constant_outside_takes_no_gradient() -> None:
+    told = shown(saved(np.ones(3)), "-k", "1,1,1", "--at", "0", "--padding", "same", "--backward")
+    assert "falls on the constant, and is lost" in told
+    assert "delta * the constant outside" in told
+
+
+def test_all_walks_every_step() -> None:
+    told = shown("4x4", "-k", "box:size=3", "--all")
+    assert [line for line in told.splitlines() if "sum of w" in line] == [
+        f"y[{i},{j}] = sum of w[a,b] * x[{i}+a,{j}+b]" for i in (0, 1) for j in (0, 1)
+    ]
+
+
+def test_large_windows_show_their_corners_and_json_holds_them_whole() -> None:
+    words = ["30x30x12", "-k", "random:12x12x12x12", "--dims", "2", "--at", "3,3", "--backward"]
+    told = shown(*words)
+    assert "..." in told
+    assert "3 channels more, all of them in --json" in told
+    assert "1696 terms more, all of them in --json" in told
+    (step,) = json.loads(shown(*words, "--json"))["steps"]
+    assert [len(block["cells"]) for block in step["blocks"]] == [144] * 12
+    total = sum(cell["product"] for block in step["blocks"] for cell in block["cells"])
+    assert step["value"] == pytest.approx(total)
+
+
+def test_planes_of_a_volume_stand_one_below_another() -> None:
+    told = shown("4x4x4", "-k", "random:3x2x2", "--dims", "3", "--at", "1,2,0")
+    for plane in (1, 2, 3):
+        assert f"x[{plane},2..3,0..1]" in told
+
+
+def test_alpha_is_divided_in_the_last_line() -> None:
+    pixels = np.full((3, 3, 4), 100, np.uint8)
+    pixels[0, ..., 3] = 0
+    pixels[1:, ..., 3] = 255
+    Image.fromarray(pixels).save("x.png")
+    assert "over its coverage 0.666667 = 100" in shown("x.png", "-k", "box:size=3", "--at", "0,0")
+
+
+def test_null_stands_for_nan_in_json() -> None:
+    name = saved(np.array([np.nan, 1, 2]))
+    assert json.loads(shown(name, "-k", "1,1", "--at", "0", "--json"))["steps"][0]["value"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--at", "26,0"], "valid are 0..25,0..25"),
+        (["--at", "x"], "expected a whole number"),
+        ([], "--all; exactly one of them"),
+        (["--at", "1,1", "--all"], "exactly one of them"),
+        (["--at", "1,1", "--upstream", "dy.npy"], "add --backward"),
+        (["--at", "1,1", "--backward", "--upstream", "nothere.npy"], "nothere.npy"),
+        (["--at", "1,1", "--boundary", "mirror"], "expected one of constant"),
+    ],
+)
+def test_bad_words(words: list[str], told: str) -> None:
+    assert told in shown("28x28", "-k", "box:size=3", *words, code=2)
+
+
+def test_too_many_steps_are_a_limit() -> None:
+    assert "676 steps" in shown("28x28", "-k", "box:size=3", "--all", code=4)

@@ -80,6 +80,7 @@ CALLS = {
     "kernels export": ["kernels", "export", "sobel-x", "-o", "-", "--format", "csv"],
     "explain": ["explain", "5x5", "-k", "1,2;3,4", "--at", "1,2"],
     "gradcheck": ["gradcheck", "5x5", "-k", "random:3x3"],
+    "laws": ["laws", "8x8", "-k", "sobel-x"],
 }
 ids = list(CALLS)
 

@@ -26,6 +26,7 @@ COMMANDS = {
     "kernels": "List, show and export the named kernels.",
     "explain": "Show how one output comes about, product by product.",
     "gradcheck": "Prove a convolution's gradients by central differences.",
+    "laws": "Measure the laws of convolution on your own data.",
 }
 INTERRUPTED, TERMINATED = 130, 143
 

@@ -1,0 +1,59 @@
+"""`convcli laws`: the properties of convolution, measured on one's own data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from convcli.cli import options
+from convcli.errors import CheckError
+
+EXAMPLES = """\b
+Examples:
+  convcli laws 32x32 -k sobel-x
+  convcli laws photo.png -k gaussian:sigma=1 --padding same --boundary reflect
+  convcli laws 16x16x3 -k random:4x3x3x3 --stride 2
+  convcli laws 8x8 -k laplacian --matrix toeplitz.csv
+"""
+
+
+@click.command("laws", epilog=EXAMPLES)
+@click.argument("input", metavar="INPUT-OR-SHAPE")
+@click.option("-k", "--kernel", "reference", required=True, help="A kernel, such as sobel-x or random:4x3x3x3.")
+@click.option(
+    "--size",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Samples a side to crop to; default 32, 12 for a volume, more under a large kernel.",
+)
+@click.option("--seed", type=click.IntRange(0), metavar="N", default=0, help="For the random numbers.")
+@click.option("--matrix", metavar="FILE", help="Write M of conv(x) = M vec(x) to a .npy or .csv file.")
+@click.option("--overwrite", is_flag=True, help="Replace the matrix file if it exists.")
+@options.stacked(options.stride, options.padding, options.boundary, options.dims)
+def command(as_json: bool, matrix: str | None, overwrite: bool, **settings: Any) -> None:
+    """Measure the laws of convolution: both sides of each, their difference, its bound, and a verdict.
+
+    Linear and a matrix, the flip, commutative, associative, the derivative, equivariant under shifts and where that
+    breaks, local, and the backward pass. INPUT-OR-SHAPE is a file, of which the middle is taken, or a shape such as
+    32x32 that is filled with random numbers. Exit code 1 where a law fails.
+    """
+    from convcli.laws import Inquiry, check_matrix, examine, save_matrix
+    from convcli.report.laws import laws_json, print_laws
+    from convcli.report.text import print_json
+
+    if overwrite and matrix is None:
+        raise click.UsageError("--overwrite is for --matrix FILE; name one, or leave --overwrite out")
+    if matrix is not None:
+        check_matrix(matrix, overwrite=overwrite)
+    report = examine(Inquiry(**settings))
+    written = None if matrix is None else save_matrix(report, matrix, overwrite=overwrite)
+    if as_json:
+        print_json("laws", laws_json(report, written))
+    else:
+        print_laws(report, written)
+    if report.failed:
+        raise CheckError(
+            f"{' and '.join(report.failed)}: both sides differ by more than rounding explains",
+            remedy="see the rows marked FAILED, and please report this input",
+        )

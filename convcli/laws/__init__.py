@@ -59,7 +59,11 @@ LAWS = (
     Law("derivative", "the derivative of a convolution may be taken of either factor", algebra.derivative),
     Law("equivariant", "a shifted input gives a shifted output, away from the border", motion.equivariant),
     Law("local", "a sample moves only the outputs whose window covers it", motion.local),
-    Law("backward", "the gradients of a convolution are convolutions", way_back.backward),
+    Law(
+        "backward",
+        "its gradients are convolutions; `convcli gradcheck` holds them to central differences",
+        way_back.backward,
+    ),
 )
 
 

@@ -117,7 +117,4 @@ def _line(texts: tuple[str, ...], widths: list[int], style: str) -> Text:
 def _verdict(report: LawsReport) -> str:
     if report.failed:
         return f"FAILED: {', '.join(report.failed)}"
-    return (
-        f"all {len(report.findings)} laws hold: what must be equal is, within the rounding that its bound allows; "
-        "gradcheck proves the gradients by central differences"
-    )
+    return f"all {len(report.findings)} laws hold: what must be equal is, within the rounding that its bound allows"

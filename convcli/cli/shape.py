@@ -32,7 +32,7 @@ Examples:
 """
 UNITS = ("macs", "flops")
 VERSUS = ("dense", "separable")
-EMITS = ("torch", "onnx", "toml")
+EMITS = ("torch", "keras", "onnx", "toml")
 
 ONE_KERNEL = {"stride", "dilation", "padding", "transposed", "output_padding", "bias", "channels", "groups"}
 READING = {"dims", "layout"}
@@ -89,7 +89,9 @@ def _indices(text: str) -> tuple[int, ...]:
     "--at", type=Parsed("i[,j...]", _indices), help="Networks: what this output sees, and what this input reaches."
 )
 @click.option("--input-for", type=SHAPE, help="Networks: the input size that this output size needs.")
-@click.option("--emit", type=Choice(EMITS), help="Networks: write PyTorch code, an ONNX model or TOML to stdout.")
+@click.option(
+    "--emit", type=Choice(EMITS), help="Networks: write PyTorch or Keras code, an ONNX model or TOML to stdout."
+)
 @click.option("--solve", type=(SHAPE, SHAPE), metavar="FROM TO", help="Find layers that lead from one size to another.")
 @click.option("--rf", type=click.IntRange(1), metavar="N", help="With --solve: the receptive field to have.")
 @click.option("--max-layers", type=click.IntRange(1, 4), default=2, metavar="N", help="With --solve: at most so many.")
@@ -298,6 +300,10 @@ def _emit(network: Network, words: tuple[str, ...], target: str) -> None:
 
     if target == "torch":
         click.echo(emit.torch(network))
+    elif target == "keras":
+        from convcli.network.emit_keras import keras
+
+        click.echo(keras(network))
     elif target == "onnx":
         from convcli import onnx_emit
 

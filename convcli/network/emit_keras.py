@@ -1,0 +1,168 @@
+"""A network as Keras code: a functional model, channels last, that runs on any of Keras' backends.
+
+Paddings are written out as the numbers that they came to, each a layer of its own in front, and a transposed
+convolution is cut to its size behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from convcli.errors import InputError
+from convcli.network.graph import INPUT, Network, Node
+from convcli.network.kinds import Op
+from convcli.shapes import Axis, show
+
+ACTIVATIONS = {
+    "relu": "relu",
+    "relu6": "relu6",
+    "leakyrelu": "leaky_relu",
+    "elu": "elu",
+    "gelu": "gelu",
+    "silu": "silu",
+    "hardswish": "hard_swish",
+    "sigmoid": "sigmoid",
+    "tanh": "tanh",
+    "softmax": "softmax",
+}
+
+
+def keras(network: Network) -> str:
+    """Write a model for Keras 3, with the sizes in its comments; run as a script, it shows its output.
+
+    Raises InputError, naming the layer, for what Keras has no layer for.
+    """
+    steps = []
+    for number, node in enumerate(network.nodes, 1):
+        given = [f"x{at + 1}" for at in node.inputs]
+        step = _meeting(node, given) if node.op is None else _layer(node, node.op, number, given[0])
+        steps.append(f"x{number} = {step}  # {node.text} -> {show(node.output.shape('channels_last'))}")
+    shape = (*network.x.spatial, network.x.depth)
+    return "\n".join(
+        [
+            "import keras",
+            "from keras import layers",
+            "",
+            f"x{INPUT + 1} = keras.Input({shape})",
+            *steps,
+            f"model = keras.Model(x{INPUT + 1}, x{len(network.nodes)})",
+            "",
+            'if __name__ == "__main__":',
+            "    print(model.output_shape)",
+        ]
+    )
+
+
+def _meeting(node: Node, given: Sequence[str]) -> str:
+    return f"layers.{'add' if node.text == 'residual' else 'concatenate'}([{', '.join(given)}])"
+
+
+def _layer(node: Node, op: Op, number: int, x: str) -> str:
+    name = op.kind.name
+    if name in ACTIVATIONS:
+        return f"layers.Activation({ACTIVATIONS[name]!r})({x})"
+    if name not in KERAS or len(node.axes) > 3:
+        raise _unknown(node, f"layer {number}")
+    return KERAS[name](node, op, x)
+
+
+def _unknown(node: Node, what: str) -> InputError:
+    return InputError(f"{what} {node.text!r} has no counterpart in Keras", remedy="emit without it, or --emit torch")
+
+
+def _each(node: Node, read: Callable[[Axis], int]) -> str:
+    return str(tuple(read(axis) for axis in node.axes))
+
+
+def _ends(node: Node, layer: str, ends: Sequence[tuple[int, int]], x: str) -> str:
+    """A layer that pads or crops each axis at its two ends, where there is anything to do."""
+    if not any(end for pair in ends for end in pair):
+        return x
+    told = ends[0] if len(ends) == 1 else tuple(ends)
+    return f"layers.{layer}{len(ends)}D({told})({x})"
+
+
+def _padded(node: Node, x: str) -> str:
+    return _ends(node, "ZeroPadding", [(axis.lo, axis.hi) for axis in node.axes], x)
+
+
+def _conv(node: Node, op: Op, x: str) -> str:
+    if any(axis.stride > 1 for axis in node.axes) and any(axis.dilation > 1 for axis in node.axes):
+        raise _unknown(node, "stride with dilation in")
+    groups = node.x.depth if op.kind.name == "depthwise" else op["g"]
+    return (
+        f"layers.Conv{len(node.axes)}D({node.output.depth}, {_each(node, lambda a: a.k)}, "
+        f"strides={_each(node, lambda a: a.stride)}, dilation_rate={_each(node, lambda a: a.dilation)}, "
+        f"groups={groups}, use_bias={op['bias']})({_padded(node, x)})"
+    )
+
+
+def _deconv(node: Node, op: Op, x: str) -> str:
+    grown = [axis.n * axis.stride + max(axis.reach - axis.stride, 0) for axis in node.axes]
+    cuts = [(axis.lo, size - axis.lo - axis.out) for axis, size in zip(node.axes, grown, strict=True)]
+    if op["g"] != 1 or any(end < 0 for _, end in cuts):
+        raise _unknown(node, "groups or output padding in")
+    if any(axis.stride > 1 for axis in node.axes) and any(axis.dilation > 1 for axis in node.axes):
+        raise _unknown(node, "stride with dilation in")
+    made = (
+        f"layers.Conv{len(node.axes)}DTranspose({node.output.depth}, {_each(node, lambda a: a.k)}, "
+        f"strides={_each(node, lambda a: a.stride)}, dilation_rate={_each(node, lambda a: a.dilation)}, "
+        f"use_bias={op['bias']})({x})"
+    )
+    return _ends(node, "Cropping", cuts, made)
+
+
+def _maxpool(node: Node, op: Op, x: str) -> str:
+    if any(axis.dilation > 1 for axis in node.axes):
+        raise _unknown(node, "dilation in")
+    ends = [(axis.lo, axis.hi) for axis in node.axes]
+    if any(end for pair in ends for end in pair):
+        x = f"keras.ops.pad({x}, {((0, 0), *ends, (0, 0))}, constant_values=float('-inf'))"
+    return f"layers.MaxPooling{len(node.axes)}D({_each(node, lambda a: a.k)}, {_each(node, lambda a: a.stride)})({x})"
+
+
+def _avgpool(node: Node, op: Op, x: str) -> str:
+    pool = f"layers.AveragePooling{len(node.axes)}D({_each(node, lambda a: a.k)}, {_each(node, lambda a: a.stride)})"
+    return f"{pool}({_padded(node, x)})"
+
+
+def _gap(node: Node, op: Op, x: str) -> str:
+    return f"layers.GlobalAveragePooling{len(node.x.spatial)}D(keepdims={op['keep']})({x})"
+
+
+def _norm(layer: str) -> Callable[[Node, Op, str], str]:
+    return lambda node, op, x: f"layers.{layer}Normalization(center={op['affine']}, scale={op['affine']})({x})"
+
+
+def _pad(node: Node, op: Op, x: str) -> str:
+    return _padded(node, x)
+
+
+def _upsample(node: Node, op: Op, x: str) -> str:
+    if op["mode"] != "nearest" and len(node.axes) != 2:
+        raise _unknown(node, f"{len(node.axes)}-D linear upsampling in")
+    told = _each(node, lambda a: a.stride) if len(node.axes) > 1 else str(node.axes[0].stride)
+    mode = f", interpolation={'nearest' if op['mode'] == 'nearest' else 'bilinear'!r}" if len(node.axes) == 2 else ""
+    return f"layers.UpSampling{len(node.axes)}D({told}{mode})({x})"
+
+
+def _linear(node: Node, op: Op, x: str) -> str:
+    flat = f"layers.Flatten()({x})" if node.x.spatial else x
+    return f"layers.Dense({node.output.depth}, use_bias={op['bias']})({flat})"
+
+
+KERAS: dict[str, Callable[[Node, Op, str], str]] = {
+    "conv": _conv,
+    "depthwise": _conv,
+    "deconv": _deconv,
+    "maxpool": _maxpool,
+    "avgpool": _avgpool,
+    "gap": _gap,
+    "batchnorm": _norm("Batch"),
+    "layernorm": _norm("Layer"),
+    "pad": _pad,
+    "upsample": _upsample,
+    "flatten": lambda node, op, x: f"layers.Flatten()({x})",
+    "linear": _linear,
+    "dropout": lambda node, op, x: f"layers.Dropout({op['rate']})({x})",
+}

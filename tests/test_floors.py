@@ -168,6 +168,8 @@ def test_importing_the_package_loads_nothing_of_it():
         (("shape", "--input-for", "9x9", "conv:8,k=3"), "11x11"),
         (("shape", "--solve", "8x8", "4x4"), "conv:1"),
         (("apply", "--help"), "Usage:"),
+        (("explain", "--help"), "Usage:"),
+        (("laws", "--help"), "Usage:"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

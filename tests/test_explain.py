@@ -223,6 +223,12 @@ def test_patch_kernel_and_product_stand_side_by_side() -> None:
     assert "outside" not in told
 
 
+def test_nothing_times_a_negative_tap_is_plain_zero() -> None:
+    told = shown(saved(np.array([0.0, 5.0])), "-k", "-2,1", "--at", "0")
+    assert "y[0] = 0 + 5 = 5" in told
+    assert "-0" not in told
+
+
 def test_a_convolution_shows_its_flip() -> None:
     told = shown(saved(np.arange(4.0)), "-k", "1,2,3", "--at", "0", "--op", "convolve")
     assert "y[0] = sum of w[a] * x[2-a]" in told

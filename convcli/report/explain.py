@@ -320,9 +320,9 @@ def _index(index: Index) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.6g}"
+    return f"{value + 0.0:.6g}"  # adding 0 takes the sign off a negative zero
 
 
 def _short(value: float) -> str:
     """Whole numbers as they are, others to four digits, so that three tables fit beside each other."""
-    return f"{value:.6g}" if value.is_integer() else f"{value:.4g}"
+    return _number(value) if value.is_integer() else f"{value:.4g}"

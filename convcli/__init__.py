@@ -13,7 +13,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from convcli.backward import Gradients, conv_transpose, gradients
+    from convcli.backward import (
+        Gradients,
+        KernelGradients,
+        conv_transpose,
+        conv_transpose_gradients,
+        convolve_gradients,
+        correlate_gradients,
+        gradients,
+    )
     from convcli.engine import conv_layer, convolve, correlate, plan
     from convcli.errors import ChannelError, ConvError, ShapeError
     from convcli.gradient_check import GradcheckReport, gradcheck
@@ -29,12 +37,16 @@ _HOME = {
     "GradcheckReport": "gradient_check",
     "Gradients": "backward",
     "Kernel": "kernels",
+    "KernelGradients": "backward",
     "Plan": "planner",
     "ShapeError": "errors",
     "conv_layer": "engine",
     "conv_transpose": "backward",
+    "conv_transpose_gradients": "backward",
     "convolve": "engine",
+    "convolve_gradients": "backward",
     "correlate": "engine",
+    "correlate_gradients": "backward",
     "gradcheck": "gradient_check",
     "gradients": "backward",
     "kernel": "kernels",
@@ -48,11 +60,15 @@ __all__ = [  # noqa: RUF022 - the order of the interface
     "conv_layer",
     "conv_transpose",
     "gradients",
+    "correlate_gradients",
+    "convolve_gradients",
+    "conv_transpose_gradients",
     "gradcheck",
     "output_shape",
     "plan",
     "kernel",
     "Gradients",
+    "KernelGradients",
     "GradcheckReport",
     "Kernel",
     "Plan",

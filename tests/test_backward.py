@@ -9,7 +9,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from convcli import ConvError, conv_layer, conv_transpose, convolve, correlate, gradients
+from convcli import (
+    ConvError,
+    conv_layer,
+    conv_transpose,
+    conv_transpose_gradients,
+    convolve,
+    convolve_gradients,
+    correlate,
+    correlate_gradients,
+    gradients,
+)
 
 SIGNED = ("int8", "int32", "uint8", "float32", "float64", ">f8")
 rng = np.random.default_rng
@@ -65,6 +75,87 @@ def test_conv_transpose_is_the_adjoint_and_the_literal_sum(data):
     forward = {**shared, "padding": geometry.pads, "groups": groups}
     assert np.vdot(u, conv_layer(x, w, **forward)) == np.vdot(conv_transpose(u, w, **options), x)
     assert_array_equal(gradients(x, w, u, **forward).dx, conv_transpose(u, w, **options))
+
+
+@given(st.data())
+@examples(150)
+def test_conv_transpose_gradients_are_those_of_its_literal_sum(data):
+    """conv_transpose is bilinear: <dy, y> is <dx, x> and <dw, w>, and dw is the layer's with x and dy exchanged."""
+    geometry = data.draw(geometries(st.integers(1, 3), ("constant",)))
+    groups, depth, share = (data.draw(st.integers(1, 2)) for _ in range(3))
+    extra = tuple(
+        data.draw(st.integers(0, max(s, d) - 1)) for s, d in zip(geometry.stride, geometry.dilation, strict=True)
+    )
+    w = data.draw(cases.arrays((groups * share, *geometry.window, depth), SIGNED))
+    x = data.draw(cases.arrays((2, *geometry.sizes, len(w)), SIGNED))
+    options = {"stride": geometry.stride, "dilation": geometry.dilation, "groups": groups, "output_padding": extra}
+    reach = zip(geometry.stride, geometry.sizes, extra, geometry.dilation, geometry.window, geometry.pads, strict=True)
+    assume(all(s * (n - 1) + o + d * (k - 1) + 1 > sum(pads) for s, n, o, d, k, pads in reach))
+    y = conv_transpose(x, w, padding=geometry.pads, **options)
+    assert_array_equal(y, reference.conv_transpose(x, w, None, pads=geometry.pads, **options))
+    dy = rng(3).integers(-8, 9, y.shape).astype(float)
+    dx, dw, db = conv_transpose_gradients(x, w, dy, padding=geometry.pads, **options)
+    assert (dx.shape, dw.shape) == (x.shape, w.shape)
+    flat = {"pads": geometry.pads, **options}
+    for at in rng(0).integers(0, x.size, 4):
+        unit = np.zeros(x.size)
+        unit[at] = 1
+        assert dx.flat[at] == np.vdot(dy, reference.conv_transpose(unit.reshape(x.shape), w, None, **flat))
+    for at in rng(1).integers(0, w.size, 4):
+        unit = np.zeros(w.size)
+        unit[at] = 1
+        assert dw.flat[at] == np.vdot(dy, reference.conv_transpose(x, unit.reshape(w.shape), None, **flat))
+    assert_array_equal(db, dy.sum(axis=tuple(range(dy.ndim - 1))))
+    swapped = conv_transpose_gradients(
+        *(cases.first(array) for array in (x, w, dy)), layout="channels_first", padding=geometry.pads, **options
+    )
+    for ours, wanted in zip(swapped, (cases.first(dx), cases.first(dw), db), strict=True):
+        assert_array_equal(ours, wanted)
+
+
+@given(geometries(st.integers(1, 3)), st.data())
+@examples(150)
+def test_plain_gradients_are_the_literal_sums(geometry, data):
+    """Every line along the other axes is filtered alike, so dw sums over them and dx keeps to itself."""
+    dims, more = len(geometry.spatial), data.draw(st.integers(0, 2))
+    x = data.draw(cases.arrays((*geometry.spatial, *(2, 3)[:more]), SIGNED))
+    axes = tuple(data.draw(st.permutations(range(dims + more)))[:dims])
+    lead = np.moveaxis(np.zeros(x.shape), range(dims), axes)
+    x = np.moveaxis(x, range(dims), axes)
+    w = data.draw(cases.arrays(geometry.window, SIGNED))
+    y = correlate(x, w, axes=axes, **geometry.given)
+    dy = rng(5).integers(-8, 9, y.shape).astype(float)
+    lines = np.moveaxis(x, axes, range(-dims, 0)).reshape(-1, *geometry.spatial)
+    deltas = np.moveaxis(dy, axes, range(-dims, 0)).reshape(-1, *geometry.sizes)
+    wanted = [
+        reference.gradients(line[None, ..., None], w[None, ..., None], delta[None, ..., None], **geometry.literal)
+        for line, delta in zip(lines, deltas, strict=True)
+    ]
+    dx, dw = correlate_gradients(x, w, dy, axes=axes, **geometry.given)
+    assert dx.shape == lead.shape
+    assert_array_equal(np.moveaxis(dx, axes, range(-dims, 0)).reshape(lines.shape), [g[0][0, ..., 0] for g in wanted])
+    assert_array_equal(dw, np.sum([g[1][0, ..., 0] for g in wanted], axis=0))
+    assert np.vdot(dw, w) == np.vdot(dy, correlate(x, w, axes=axes, **{**geometry.given, "cval": 0.0})) or geometry.cval
+    flipped = convolve_gradients(x, np.flip(w), dy, axes=axes, **geometry.given)
+    assert_array_equal(flipped.dx, dx)
+    assert_array_equal(np.flip(flipped.dw), dw)
+    assert dx.flags.c_contiguous
+    assert flipped.dw.flags.c_contiguous
+
+
+@pytest.mark.parametrize("options", [{}, {"stride": 2}, {"groups": 4}, {"groups": 64}], ids=str)
+def test_float32_keeps_to_the_bound(options):
+    """Float32 results from float32 arrays: within 1e-6 of the sum of |factor| times the other's largest."""
+    groups = options.get("groups", 1)
+    x = rng(0).random((2, 40, 40, 64), np.float32) + 1
+    w = rng(1).random((64, 3, 3, 64 // groups), np.float32) + 1
+    dy = np.full(conv_layer(x, w, padding=1, **options).shape, 0.1, np.float32)
+    close = gradients(x, w, dy, padding=1, **options)
+    exact = gradients(x.astype(float), w.astype(float), dy.astype(float), padding=1, **options)
+    scales = (9 * 64 / groups * 2 * 0.1, dy[..., 0].sum(dtype=float) * 2, dy[..., 0].sum(dtype=float))
+    for ours, wanted, scale in zip(close, exact, scales, strict=True):
+        assert ours.dtype == np.float32
+        assert abs(ours - wanted).max() <= 1e-6 * scale
 
 
 # In one dimension, as it is written on paper.
@@ -179,3 +270,21 @@ def test_torch_agrees(case: LayerCase, seed: int):
     back = getattr(functional, f"conv_transpose{dims}d")(torch.tensor(dy), w.detach(), padding=torch_pads, **names)
     ours = conv_transpose(dy, cases.first(case.w), layout="channels_first", padding=geometry.pads, **names)
     assert_allclose(ours, back.numpy(), atol=1e-12)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(
+    ("stride", "dilation", "pad", "extra"), [(1, 1, 0, 0), (2, 1, 1, 1), (3, 2, 2, 2), (2, 3, 1, 2)]
+)
+def test_conv_transpose_gradients_agree_with_torch(stride, dilation, pad, extra, groups):
+    torch = pytest.importorskip("torch")
+    x, w = (rng(seed).standard_normal(shape) for seed, shape in enumerate([(2, 4, 5, 4), (4, 3, 2, 3)]))
+    leaves = [torch.tensor(np.array(cases.first(a))).requires_grad_() for a in (x, w)]
+    bias = torch.zeros(3 * groups, dtype=torch.float64, requires_grad=True)
+    options = {"stride": stride, "dilation": dilation, "padding": pad, "output_padding": extra, "groups": groups}
+    y = torch.nn.functional.conv_transpose2d(*leaves, bias, **options)
+    dy = rng(9).standard_normal(tuple(y.shape))
+    y.backward(torch.tensor(dy))
+    ours = conv_transpose_gradients(cases.first(x), cases.first(w), dy, layout="channels_first", **options)
+    for own, leaf in zip(ours, (*leaves, bias), strict=True):
+        assert_allclose(own, leaf.grad.numpy(), rtol=1e-12, atol=1e-12)

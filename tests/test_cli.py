@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -16,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from convcli import convolve, correlate, kernel
+from convcli import convolve, correlate, gradients, kernel
 from convcli.cli import COMMANDS, main
 
 SAMPLES = Path(__file__).parent.parent / "samples"
@@ -79,6 +80,7 @@ CALLS = {
     "kernels show": ["kernels", "show", "sobel-x"],
     "kernels export": ["kernels", "export", "sobel-x", "-o", "-", "--format", "csv"],
     "explain": ["explain", "5x5", "-k", "1,2;3,4", "--at", "1,2"],
+    "grad": ["grad", "6x5x2", "-k", "random:3x2x2x2"],
     "gradcheck": ["gradcheck", "5x5", "-k", "random:3x3"],
     "laws": ["laws", "8x8", "-k", "sobel-x"],
 }
@@ -629,6 +631,96 @@ class TestProcesses:
         words = [sys.executable, "-m", "convcli", "shape", "28x28", "-k", "3x3", "-q"]
         here = {**os.environ, "PYTHONPATH": str(SAMPLES.parent)}
         assert subprocess.run(words, check=True, capture_output=True, env=here).stdout.split() == [b"26x26"]
+
+
+class TestGrad:
+    def test_arrays_in_the_shapes_of_the_users_own(self) -> None:
+        told = ok("grad", PHOTO, "-k", "random:2x3x3x3", "--stride", "2", "-o", "g.npz").stderr
+        for part in ("dx  ", "256x384x3", "dw  ", "2x3x3x3", "L2", "max |.|", "loss", "sum(y)"):
+            assert part in told
+        x, w = pixels(PHOTO)[None], kernel("random:2x3x3x3").taps
+        expected = gradients(x, w, np.ones((1, 127, 191, 2)), stride=2)
+        with np.load("g.npz") as found:
+            assert sorted(found) == ["db", "dw", "dx"]
+            np.testing.assert_allclose(found["dx"], expected.dx[0], rtol=1e-6, atol=1e-5)
+            np.testing.assert_allclose(found["dw"], expected.dw, rtol=1e-5)
+            np.testing.assert_array_equal(found["db"], expected.db)
+
+    @pytest.mark.parametrize("op", ["correlate", "convolve"])
+    @pytest.mark.parametrize(
+        ("words", "loss"),
+        [
+            ([], lambda y: y.sum()),
+            (["--loss", "sum"], lambda y: y.sum()),
+            (["--loss", "mean"], lambda y: y.mean()),
+            (["--loss", "mse:t.npy"], lambda y: np.square(y - np.load("t.npy")).mean()),
+            (["--upstream", "t.npy"], lambda y: (y * np.load("t.npy")).sum()),
+        ],
+        ids=["none", "sum", "mean", "mse", "upstream"],
+    )
+    def test_losses_and_their_gradients(self, op: str, words: list[str], loss: object) -> None:
+        """The loss is told, and moving x and w a little changes it as dx and dw say."""
+        rng = np.random.default_rng(0)
+        x, w = rng.standard_normal((7, 6)), rng.standard_normal((3, 2))
+        array(x, "x.npy"), array(w, "w.npy"), array(rng.standard_normal((5, 5)), "t.npy")
+        record = json.loads(ok("grad", "x.npy", "-k", "w.npy", "--op", op, *words, "-o", "g.npz", "--json").stdout)
+        call = {"correlate": correlate, "convolve": convolve}[op]
+        assert record["loss"]["value"] == pytest.approx(loss(call(x, w)))  # type: ignore[operator]
+        with np.load("g.npz") as found:
+            for name, v in (("dx", x), ("dw", w)):
+                step = 1e-6 * rng.standard_normal(v.shape)
+                ends = [(x + s * step, w) if v is x else (x, w + s * step) for s in (1, -1)]
+                above, below = (loss(call(*end)) for end in ends)  # type: ignore[operator]
+                assert np.vdot(found[name], 2 * step) == pytest.approx(above - below, rel=1e-6, abs=1e-12)
+        by_name = {row["name"]: row for row in record["gradients"]}
+        assert by_name["dx"]["shape"] == [7, 6]
+        assert by_name["db"]["l2"] == pytest.approx(by_name["db"]["largest"])
+
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            (["--upstream", "t.npy"], "the upstream gradient is 4x5; the output is 5x5"),
+            (["--loss", "mse:t.npy"], "the target is 4x5; the output is 5x5"),
+            (["--loss", "mse"], "expected mse:FILE"),
+            (["--loss", "mean:t.npy"], "loss mean:t.npy; expected mean"),
+            (["--loss", "men"], "expected one of sum, mean, mse:FILE; did you mean 'mean'?"),
+            (["--loss", "upstream:t.npy"], "expected one of sum, mean, mse:FILE"),
+            (["--loss", "sum", "--upstream", "t.npy"], "leave --loss or --upstream out"),
+            (["--upstream", "c.npy"], "c.npy holds complex numbers (complex128)"),
+            (["--upstream", "u.npy"], "u.npy does not exist"),
+            (["-o", "g.npy"], "g.npy holds three arrays; expected a name that ends in .npz"),
+            (["-o", "nowhere/g.npz"], "nowhere"),
+            (["--overwrite"], "--overwrite belongs to an output"),
+            (["--json", "-o", "-"], "both want stdout"),
+        ],
+    )
+    def test_refusals(self, words: list[str], told: str) -> None:
+        array(np.ones((7, 7)), "x.npy"), array(np.ones((4, 5)), "t.npy"), array(np.ones((5, 5)) * 1j, "c.npy")
+        assert told in refused("grad", "x.npy", "-k", "random:3x3", *words)
+
+    def test_a_file_in_the_way_stays(self) -> None:
+        Path("g.npz").write_bytes(b"mine")
+        assert "--overwrite" in refused("grad", "5x5", "-k", "box", "-o", "g.npz")
+        assert Path("g.npz").read_bytes() == b"mine"
+        ok("grad", "5x5", "-k", "box", "-o", "g.npz", "--overwrite")
+
+    def test_to_a_pipe(self) -> None:
+        piped = ok("grad", "5x5", "-k", "box", "-o", "-").stdout_bytes
+        with np.load(io.BytesIO(piped)) as found:
+            assert found["dx"].shape == (5, 5)
+
+    def test_colours_are_weighed_with_their_alpha(self) -> None:
+        x = np.full((4, 4, 4), 255, np.uint8)
+        x[..., 3] = 51
+        assert "colours times alpha" in ok("grad", image(x), "-k", "identity", "-o", "g.npz").stderr
+        with np.load("g.npz") as found:
+            assert found["dx"].shape == (4, 4, 3)
+            assert found["dw"][1, 1] == pytest.approx(3 * 4 * 51)
+
+    def test_numbers_that_are_not(self) -> None:
+        record = json.loads(ok("grad", array([1.0, np.nan, 2.0]), "-k", "1,1", "--json").stdout)
+        assert record["loss"]["value"] is None
+        assert record["gradients"][1]["l2"] is None
 
 
 class TestGradcheck:

@@ -25,6 +25,7 @@ COMMANDS = {
     "shape": "Tell what comes out of a convolution, and how.",
     "kernels": "List, show and export the named kernels.",
     "explain": "Show how one output comes about, product by product.",
+    "grad": "Take the gradients of a loss through a convolution.",
     "gradcheck": "Prove a convolution's gradients by central differences.",
     "laws": "Measure the laws of convolution on your own data.",
 }

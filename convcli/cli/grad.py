@@ -1,0 +1,49 @@
+"""`convcli grad`: a loss's gradients in the input, the kernel and the bias."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from convcli.cli import options
+from convcli.cli.types import Choice
+from convcli.words import OPS
+
+EXAMPLES = """\b
+Examples:
+  convcli grad photo.png -k sobel-x -o grads.npz
+  convcli grad x.npy -k bank.npy --stride 2 --padding same --upstream dy.npy -o grads.npz
+  convcli grad x.npy -k w.npy --loss mse:target.npy --json
+"""
+
+
+@click.command("grad", epilog=EXAMPLES)
+@click.argument("input", metavar="INPUT-OR-SHAPE")
+@click.option("-k", "--kernel", "reference", required=True, help="A kernel, such as sobel-x or random:4x3x3x3.")
+@click.option("-o", "--output", metavar="FILE", help="A .npz for the arrays dx, dw and db; - is stdout.")
+@click.option("--op", type=Choice(OPS), default="correlate", help="correlate never flips the kernel; convolve does.")
+@click.option("--upstream", metavar="FILE", help="dy, the loss's gradient in the output, shaped like it.")
+@click.option("--loss", metavar="sum|mean|mse:FILE", help="The loss to differentiate, where dy is not given; sum(y).")
+@click.option("--seed", type=click.IntRange(0), metavar="N", default=0, help="For the random numbers of a shape.")
+@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
+@options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING)
+def command(as_json: bool, **settings: Any) -> None:
+    """Take the gradients dx, dw and db of a loss through one convolution of INPUT, each itself a convolution.
+
+    INPUT-OR-SHAPE is a file (- is stdin), or a shape such as 8x8x3 that is filled with random numbers. The gradients
+    have the shapes of the input, of the kernel and of a bias. The loss is sum(y) unless --loss or --upstream says so.
+    """
+    from convcli.pullback import Pullback, pull
+    from convcli.report.pullback import pulled_json, pulled_lines
+    from convcli.report.text import print_json
+
+    if as_json and settings["output"] == "-":
+        raise click.UsageError("--json and -o - both want stdout; write to a file, or leave --json out")
+    if settings["overwrite"] and settings["output"] is None:
+        raise click.UsageError("--overwrite belongs to an output; add -o FILE")
+    pulled = pull(Pullback(**settings))
+    if as_json:
+        print_json("grad", pulled_json(pulled))
+    else:
+        click.echo("\n".join(pulled_lines(pulled)), err=settings["output"] is not None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -86,6 +88,8 @@ def read_or_make(given: str, seed: int) -> Data:
     except ShapeError:
         raise
     except InputError:
+        if re.fullmatch(r"[\dxX]+", given) and not Path(given).exists():
+            raise
         return io.load(given)
     values = np.random.default_rng((seed, 1)).standard_normal(
         shape

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli import io
-from convcli.arrange import Arrangement, arrange
-from convcli.engine.arranged import as_layer
 from convcli.errors import InputError
-from convcli.gradient_check import GradcheckReport, TensorCheck, gradcheck
-from convcli.job import resolve_kernel
-from convcli.shapes import Padding, PerAxis, parse_shape
-from convcli.words import Channels, Layout
+from convcli.gradient_check import GradcheckReport, check_arranged
+from convcli.laid import lay
+from convcli.shapes import Padding, PerAxis
+from convcli.words import Channels, Layout, Op
 
 
 @dataclass(frozen=True)
@@ -27,9 +24,12 @@ class Trial:
 
     input: str
     reference: str
+    op: Op = "correlate"
     eps: float | None = None
     samples: int | None = None
     seed: int = 0
+    sweep: bool = False
+    broken: str | None = None
     stride: PerAxis = 1
     dilation: PerAxis = 1
     padding: Padding = "valid"
@@ -47,28 +47,32 @@ def prove(trial: Trial) -> GradcheckReport:
     >>> prove(Trial("6x6x2", "random:3x3x3x2")).passed
     True
     """
-    x, dims = _input(trial)
-    if not np.isfinite(x).all():
-        raise InputError(f"{trial.input} holds values that are not finite", "expected numbers with differences")
-    resolved = resolve_kernel(trial.reference, x.shape, dims, trial.input, trial.layout)
-    arrangement = arrange(
-        x.shape, resolved.taps.shape, dims=dims, channels=trial.channels, groups=trial.groups, layout=trial.layout
-    )
-    form = as_layer(x, resolved.taps, arrangement)
-    report = gradcheck(
-        form.x,
-        form.w,
-        eps=trial.eps,
-        samples=trial.samples,
+    laid = lay(
+        trial.input,
+        trial.reference,
         seed=trial.seed,
+        dims=trial.dims,
+        channels=trial.channels,
+        groups=trial.groups,
+        layout=trial.layout,
         stride=trial.stride,
         dilation=trial.dilation,
         padding=trial.padding,
         boundary=trial.boundary,
         cval=trial.cval,
-        groups=form.groups,
     )
-    return replace(report, checks=tuple(_in_own_shape(check, arrangement) for check in report.checks))
+    return check_arranged(
+        laid.x,
+        laid.kernel.taps,
+        laid.arrangement,
+        laid.spec,
+        op=trial.op,
+        eps=trial.eps,
+        samples=trial.samples,
+        seed=trial.seed,
+        sweep=trial.sweep,
+        broken=trial.broken,
+    )
 
 
 def check_dump(target: str, *, overwrite: bool) -> None:
@@ -79,38 +83,34 @@ def check_dump(target: str, *, overwrite: bool) -> None:
 
 
 def dump(report: GradcheckReport, target: str, record: dict[str, Any], *, overwrite: bool) -> None:
-    """Write a report's evidence: everything as .json, or the arrays (dx, dx_entries, dx_numeric, ...) as .npz.
+    """Write a report's evidence: the record as .json, or the arrays (see `evidence`) as .npz.
 
     Raises InputError for another suffix, FileError where the target exists.
     """
     check_dump(target, overwrite=overwrite)
     if Path(target).suffix.lower() == ".json":
-        io.save_text(target, json.dumps(record) + "\n", "json", overwrite=overwrite)
+        io.save_text(target, json.dumps(record, allow_nan=False) + "\n", "json", overwrite=overwrite)
     else:
-        arrays: dict[str, NDArray[Any]] = {}
-        for check in report.checks:
-            arrays[check.name] = check.gradient
-            arrays[f"{check.name}_entries"] = check.entries
-            arrays[f"{check.name}_analytic"] = check.analytic
-            arrays[f"{check.name}_numeric"] = check.numeric
-        io.save(target, arrays, overwrite=overwrite)
+        io.save(target, evidence(report), overwrite=overwrite)
 
 
-def _input(trial: Trial) -> tuple[NDArray[Any], int | None]:
-    try:
-        shape = parse_shape(trial.input)
-    except InputError:
-        if re.fullmatch(r"[\dxX]+", trial.input) and not Path(trial.input).exists():
-            raise
-        data = io.load(trial.input)
-        return data.array, 2 if data.kind == "image" and trial.dims is None else trial.dims
-    return np.random.default_rng(trial.seed).standard_normal(shape), trial.dims
+def evidence(report: GradcheckReport) -> dict[str, NDArray[Any]]:
+    """Every array of a report: x, w and dy; for dx, dw and db the whole gradient under its name, and with an ending
+    `_entries` (the checked ones, flat), `_analytic`, `_numeric`, `_relative`, `_adjoint` (both sides) and, where there
+    was a second path, `_matrix`; and `sweep`, a row for each step: the step, the errors of dx, dw, db and the curve.
 
-
-def _in_own_shape(check: TensorCheck, arrangement: Arrangement) -> TensorCheck:
-    """A tensor's entries under the shape that the user gave it, where the layer form only added axes of 1."""
-    given = {"dx": arrangement.shape, "dw": arrangement.kernel}.get(check.name, check.shape)
-    bare = tuple(n for n in given if n > 1)
-    if bare != tuple(n for n in check.shape if n > 1):
-        return check
-    return replace(check, shape=given, gradient=check.gradient.reshape(given))
+    >>> sorted(evidence(prove(Trial("5x5", "box"))))[:7]
+    ['db', 'db_adjoint', 'db_analytic', 'db_entries', 'db_matrix', 'db_numeric', 'db_relative']
+    """
+    arrays: dict[str, NDArray[Any]] = dict(report.arrays)
+    for check in report.checks:
+        arrays[check.name] = check.gradient
+        for part in ("entries", "analytic", "numeric", "relative"):
+            arrays[f"{check.name}_{part}"] = getattr(check, part)
+    for test in report.adjoint:
+        arrays[f"{test.name}_adjoint"] = np.array([test.left, test.right])
+    for path in report.paths:
+        arrays[f"{path.name}_matrix"] = path.gradient
+    if report.sweep is not None:
+        arrays["sweep"] = np.array(report.sweep.rows)
+    return arrays

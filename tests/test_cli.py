@@ -730,20 +730,68 @@ class TestGradcheck:
             assert part in told
 
     def test_a_wrong_gradient_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        from convcli import backward
+        from convcli import adjoint
+        from convcli.backward import Gradients
 
-        def wrong(*given: object, **options: object) -> backward.Gradients:
-            dx, dw, db = backward.gradients(*given, **options)  # type: ignore[arg-type]
-            return backward.Gradients(dx, dw * 1.01, db)
+        def wrong(*given: object, **options: object) -> Gradients:
+            dx, dw, db = adjoint.arranged_gradients(*given, **options)  # type: ignore[arg-type]
+            return Gradients(dx, dw * 1.01, db)
 
-        monkeypatch.setattr("convcli.gradient_check.gradients", wrong)
+        monkeypatch.setattr("convcli.gradient_check.subject.arranged_gradients", wrong)
         result = run("gradcheck", "8x8x3", "-k", "random:4x3x3x3")
         assert result.exit_code == 1
         assert "FAILED" in result.stdout
-        assert result.stderr.startswith("Error: dw")
+        assert result.stderr.startswith("Error: dw disagrees with the central differences and the adjoint test")
 
-    def test_what_is_not_finite_has_no_gradient_to_check(self) -> None:
-        assert "not finite" in refused("gradcheck", array([1.0, np.nan, 3.0, 4.0]), "-k", "1,2")
+    @pytest.mark.parametrize("name", ["dx", "dw", "db"])
+    def test_break_shows_what_a_failure_looks_like(self, name: str) -> None:
+        result = run("gradcheck", "6x5x2", "-k", "random:3x2x2x2", "--break", name)
+        assert result.exit_code == 1
+        assert f"one entry of {name} has been made wrong on purpose" in result.stdout
+        verdicts = re.search(r"^central differences +(\w+) +(\w+) +(\w+)$", result.stdout, re.MULTILINE)
+        assert verdicts is not None
+        assert list(verdicts.groups()) == ["wrong" if row == name else "good" for row in ("dx", "dw", "db")]
+        for word in ("FAILED", "BROKEN", "DISAGREE"):
+            assert result.stdout.count(word) == 1
+        assert result.stderr.startswith(f"Error: {name} disagrees with")
+        assert result.stderr.count("\n") == 1
+        record = json.loads(run("gradcheck", "6x5x2", "-k", "random:3x2x2x2", "--break", name, "--json").stdout)
+        assert record["passed"] is False
+        assert record["broken"] == name
+        assert [row["name"] for row in record["checks"] if not row["passed"]] == [name]
+        assert len(record["failures"]) == 1
+
+    def test_the_worst_entries_are_told_with_their_windows(self) -> None:
+        told = ok("gradcheck", "6x5x2", "-k", "random:3x2x2x2", "--padding", "1").stdout
+        for part in ("dx: the 10 worst entries", "dw: the 10 worst entries", "db: the 3 worst entries"):
+            assert part in told
+        assert re.search(r"^\[\d,\d,\d\] .* \[-?\d:\d, -?\d:\d\] +\[\d:\d, \d:\d\]", told, re.MULTILINE)
+        for word in (
+            "50% of entries within",
+            "99% of entries within",
+            "cosine similarity",
+            "<A v, dy>",
+            "<v, A' dy>",
+            "126x60",
+        ):
+            assert word in told
+
+    def test_the_sweep_is_a_table_and_a_plot(self) -> None:
+        told = ok("gradcheck", "6x5x2", "-k", "random:3x2x2x2", "--eps-sweep").stdout
+        bars = [line.split()[4].count("█") for line in told.splitlines() if re.match(r"^ ?1e[-+]\d\d ", line)]
+        assert len(bars) == 15
+        assert bars[0] > bars[4] > bars[8] > bars[-1]
+        assert "slope of dx up to step 1, both axes logarithmic: -" in told
+        assert "a large step is best" in told
+
+    def test_numbers_that_are_not_fail_in_one_line_and_as_null(self) -> None:
+        name = array([[1.0, 2, 3], [4, np.nan, 6], [7, 8, 9]])
+        result = run("gradcheck", name, "-k", "1,2;3,4", "--eps-sweep")
+        assert result.exit_code == 1
+        assert result.stderr.startswith("Error: d")
+        Path("g.json").unlink(missing_ok=True)
+        run("gradcheck", name, "-k", "1,2;3,4", "--dump", "g.json")
+        assert json.loads(Path("g.json").read_text())["arrays"]["x"] == [[1, 2, 3], [4, None, 6], [7, 8, 9]]
 
     def test_dump(self) -> None:
         ok("gradcheck", "6x6x2", "-k", "random:3x3x3x2", "--dump", "g.npz")
@@ -751,10 +799,26 @@ class TestGradcheck:
             assert arrays["dx"].shape == (6, 6, 2)
             assert arrays["dw"].shape == (3, 3, 3, 2)
             np.testing.assert_allclose(arrays["dw_numeric"], arrays["dw_analytic"], rtol=1e-9)
+            np.testing.assert_allclose(arrays["dx_matrix"], arrays["dx"], rtol=1e-9, atol=1e-12)
+            np.testing.assert_allclose(*arrays["db_adjoint"])
+            assert arrays["x"].shape == (6, 6, 2)
+            assert arrays["dy"].shape == (4, 4, 3)
+            assert "sweep" not in arrays
         ok("gradcheck", "6x6x2", "-k", "random:3x3x3x2", "--dump", "g.json")
         record = json.loads(Path("g.json").read_text())
         assert record["passed"] is True
         assert len(record["checks"][0]["numeric"]) == 72
+        assert np.shape(record["checks"][1]["gradient"]) == np.shape(record["paths"][1]["gradient"]) == (3, 3, 3, 2)
+        assert {name: np.shape(values) for name, values in record["arrays"].items()} == {
+            "x": (6, 6, 2),
+            "w": (3, 3, 3, 2),
+            "dy": (4, 4, 3),
+        }
+        ok("gradcheck", "6x6x2", "-k", "random:3x3x3x2", "--eps-sweep", "--dump", "s.npz")
+        with np.load("s.npz") as arrays:
+            assert arrays["sweep"].shape == (15, 5)
+        assert "--overwrite belongs to a dump" in refused("gradcheck", "6x6", "-k", "box", "--overwrite")
+        assert "expected one of dx, dw, db" in refused("gradcheck", "6x6", "-k", "box", "--break", "dz")
         assert "--overwrite" in refused("gradcheck", "6x6", "-k", "box", "--dump", "g.json")
         assert ".npz" in refused("gradcheck", "6x6", "-k", "box", "--dump", "g.txt")
 
@@ -763,6 +827,7 @@ class TestGradcheck:
         [
             ["9x9", "-k", "sobel-x", "--padding", "same", "--boundary", "reflect"],
             ["9x9x2", "-k", "box", "--stride", "2"],
+            ["9x9x2", "-k", "1,2;3,4", "--op", "convolve"],
             ["12x4", "-k", "random:6x3x2", "--groups", "2", "--dims", "1"],
             ["5x5x5", "-k", "random:2x2x2", "--boundary", "wrap", "--padding", "full"],
             ["2x6x6", "-k", "random:3x2x3x3", "--layout", "channels_first"],

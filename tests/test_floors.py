@@ -170,6 +170,8 @@ def test_importing_the_package_loads_nothing_of_it():
         (("apply", "--help"), "Usage:"),
         (("explain", "--help"), "Usage:"),
         (("laws", "--help"), "Usage:"),
+        (("grad", "--help"), "Usage:"),
+        (("gradcheck", "--help"), "Usage:"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -3,8 +3,12 @@
 import numpy as np
 import pytest
 
-from convcli import ConvError, gradcheck, gradient_check, gradients
-from convcli.gradient_check import GradcheckReport, TensorCheck
+from convcli import ConvError, adjoint, gradcheck
+from convcli.arrange import arrange
+from convcli.gradient_check import GradcheckReport, check_arranged, subject
+from convcli.gradient_check.check import MOST
+from convcli.gradient_check.records import AdjointTest, PathTest, TensorCheck
+from convcli.shapes import ConvSpec
 
 rng = np.random.default_rng
 
@@ -62,10 +66,10 @@ def test_channels_first_and_an_upstream_gradient_of_ones_own():
 )
 def test_a_wrong_gradient_fails(monkeypatch, name, corrupt):
     def off(*args, **options):
-        right = gradients(*args, **options)
+        right = adjoint.arranged_gradients(*args, **options)
         return right._replace(**{name: corrupt(getattr(right, name))})
 
-    monkeypatch.setattr(gradient_check, "gradients", off)
+    monkeypatch.setattr(subject, "arranged_gradients", off)
     report = gradcheck(rng(0).standard_normal((1, 6, 6, 2)), rng(1).standard_normal((2, 3, 3, 2)))
     assert not report.passed
     verdicts = {check.name: check.verdict for check in report.checks}
@@ -74,16 +78,16 @@ def test_a_wrong_gradient_fails(monkeypatch, name, corrupt):
 
 def test_the_worst_entry_is_found(monkeypatch):
     def off(*args, **options):
-        g = gradients(*args, **options)
+        g = adjoint.arranged_gradients(*args, **options)
         g.dw[1, 2, 0, 1] *= 1.5
         return g
 
-    monkeypatch.setattr(gradient_check, "gradients", off)
-    check = gradcheck(*layer()).checks[1]
-    assert check.worst == (1, 2, 0, 1)
-    assert check.verdict == "wrong"
-    assert check.largest_relative == pytest.approx(1 / 3)
-    assert check.largest_absolute == pytest.approx(abs(check.gradient[1, 2, 0, 1]) / 3)
+    monkeypatch.setattr(subject, "arranged_gradients", off)
+    dw = gradcheck(*layer()).checks[1]
+    assert dw.worst[0].index == (1, 2, 0, 1)
+    assert dw.verdict == "wrong"
+    assert dw.largest_relative == dw.worst[0].relative == pytest.approx(1 / 3)
+    assert dw.largest_absolute == pytest.approx(abs(dw.gradient[1, 2, 0, 1]) / 3)
 
 
 @pytest.mark.parametrize(
@@ -104,9 +108,9 @@ def test_the_worst_entry_is_found(monkeypatch):
 def test_thresholds(error, verdict, passed):
     numeric = np.array([1.0, -2.0, 4.0])
     with np.errstate(invalid="ignore"):
-        check = TensorCheck("dx", (3,), np.arange(3), numeric * [1, 1 - error, 1], numeric, numeric)
-        assert (check.verdict, check.passed) == (verdict, passed)
-        assert GradcheckReport((check,), 1.0, 0, (1,)).passed == passed
+        dx = TensorCheck("dx", (3,), np.arange(3), numeric * [1, 1 - error, 1], numeric, numeric)
+        assert (dx.verdict, dx.passed) == (verdict, passed)
+        assert GradcheckReport((dx,), 1.0, 0, (1,)).passed == passed
 
 
 def test_nothing_against_nothing_passes():
@@ -114,7 +118,7 @@ def test_nothing_against_nothing_passes():
     assert TensorCheck("dx", (4,), np.arange(4), zero, zero, zero).verdict == "good"
     report = gradcheck(*layer(), dy=np.zeros((2, 4, 4, 2)))
     assert report.passed
-    assert all(check.largest_absolute == 0 for check in report.checks)
+    assert all(row.largest_absolute == 0 and row.cosine == 1 for row in report.checks)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -142,7 +146,7 @@ def test_a_sample_of_the_entries_is_checked():
 
 def test_no_more_than_2000_entries_unless_asked():
     report = gradcheck(rng(0).standard_normal((1, 2100, 1)), np.ones((1, 2, 1)))
-    assert [len(check.entries) for check in report.checks] == [gradient_check.MOST, 2, 1]
+    assert [len(check.entries) for check in report.checks] == [MOST, 2, 1]
     assert report.passed
 
 
@@ -157,6 +161,141 @@ def test_a_large_step_is_best():
     errors = [gradcheck(*layer(), eps=eps).checks[0].largest_relative for eps in (1e-9, 1e-6, 1e-3, 1.0)]
     assert errors == sorted(errors, reverse=True)
     assert errors[0] > 1e5 * errors[-1]
+
+
+def test_the_sweep_is_a_slope_and_a_curved_loss_has_a_v():
+    """Round-off over the step is all there is; the curve's error turns, and grows with the square of the step."""
+    sweep = gradcheck(*layer(), sweep=True).sweep
+    assert sweep.slope == pytest.approx(-1, abs=0.1)
+    steps = [row.eps for row in sweep.rows]
+    assert steps == sorted(steps)
+    by_step = {round(np.log10(row.eps)): row for row in sweep.rows}
+    for name in ("dx", "dw", "db"):
+        errors = [getattr(by_step[power], name) for power in (-10, -7, -4, 0)]
+        assert errors == sorted(errors, reverse=True)
+        assert errors[-1] < 1e-14
+    assert by_step[-10].curved > by_step[-5].curved < by_step[0].curved
+    assert by_step[0].curved / by_step[-1].curved == pytest.approx(100, rel=1e-3)
+    assert gradcheck(*layer()).sweep is None
+
+
+def test_a_sweep_of_nothing_has_no_slope():
+    sweep = gradcheck(*layer(), dy=np.zeros((2, 4, 4, 2)), sweep=True).sweep
+    assert sweep.slope is None
+    assert all(row.dx == row.dw == row.db == 0 for row in sweep.rows)
+
+
+@pytest.mark.parametrize("name", ["dx", "dw", "db"])
+@pytest.mark.parametrize("samples", [None, 1], ids=["all", "one"])
+def test_a_gradient_broken_on_purpose_is_found_by_every_test(name, samples):
+    """One wrong entry is found by its own difference; unchecked, by what every entry takes part in."""
+    x, w = layer()
+    report = gradcheck(x, w, broken=name, samples=samples, seed=5)
+    assert report.broken == name
+    assert not report.passed
+    assert [failure.split()[0] for failure in report.failures] == [name]
+    for rows in (report.adjoint, report.paths):
+        assert {row.name: row.passed for row in rows} == {"dx": True, "dw": True, "db": True, name: False}
+    if samples is None:
+        assert {row.name: row.passed for row in report.checks} == {"dx": True, "dw": True, "db": True, name: False}
+        broken = next(row for row in report.checks if row.name == name)
+        assert broken.verdict == "wrong"
+        assert np.ravel_multi_index(broken.worst[0].index, broken.shape) == broken.gradient.size // 2
+        assert broken.worst[1].relative < 1e-7
+        assert broken.cosine < 0.999
+        assert "the central differences and the adjoint test and the transposed matrix" in report.failures[0]
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"padding": 2, "boundary": "reflect"}, {"padding": 1, "cval": 2.5, "stride": 2}, {"dilation": 2}],
+    ids=str,
+)
+def test_both_analytic_paths_and_both_sides_agree(options, groups):
+    report = gradcheck(*layer(groups=groups), samples=1, groups=groups, **options)
+    assert [row.name for row in report.adjoint] == [row.name for row in report.paths] == ["dx", "dw", "db"]
+    assert max(row.gap for row in (*report.adjoint, *report.paths)) < 1e-13
+    for row, path in zip(report.checks, report.paths, strict=True):
+        np.testing.assert_allclose(row.gradient, path.gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_large_matrices_are_not_built():
+    report = gradcheck(rng(0).standard_normal((1, 64, 64, 2)), np.ones((1, 3, 3, 2)), samples=1)
+    assert report.paths == ()
+    assert report.passed
+
+
+def test_quantiles_and_cosine():
+    numeric = np.ones(100)
+    row = TensorCheck("dx", (100,), np.arange(100), numeric * (1 - np.arange(100) / 1e4), numeric, numeric)
+    assert row.quantiles == pytest.approx((0.0050, 0.0090, 0.0099), abs=2e-4)
+    assert TensorCheck("dx", (2,), np.arange(2), np.array([1.0, 0]), np.array([0, 1.0]), numeric).cosine == 0
+    assert TensorCheck("dx", (2,), np.arange(2), np.array([0.0, 0]), np.array([0, 1.0]), numeric).cosine == 0
+    assert TensorCheck(
+        "dx", (2,), np.arange(2), np.array([1.0, 2]), np.array([-1, -2.0]), numeric
+    ).cosine == pytest.approx(-1)
+
+
+@pytest.mark.parametrize(
+    ("row", "passed"),
+    [
+        (AdjointTest("dx", 1.0, 1.0 + 5e-11, 1.0), True),
+        (AdjointTest("dx", 1.0, 1.0 + 5e-10, 1.0), False),
+        (AdjointTest("dx", 0.0, 0.0, 0.0), True),
+        (AdjointTest("dx", 0.0, 1.0, 0.0), False),
+        (AdjointTest("dx", np.nan, 1.0, 1.0), False),
+        (PathTest("dx", (1, 1), np.ones(1), 0.9e-10), True),
+        (PathTest("dx", (1, 1), np.ones(1), 1.1e-10), False),
+        (PathTest("dx", (1, 1), np.ones(1), np.nan), False),
+    ],
+)
+def test_thresholds_of_the_analytic_tests(row, passed):
+    assert row.passed == passed
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"stride": 2},
+        {"padding": 1, "dilation": 2, "stride": 2},
+        {"padding": (2, 3), "boundary": "reflect"},
+        {"padding": 2, "boundary": "wrap", "stride": 3},
+        {"stride": 5},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("op", ["correlate", "convolve"])
+def test_what_the_worst_entries_touch(options, op):
+    """An entry of dx moves just the outputs named, at their ends at least; one of dw reads just the samples named."""
+    x, w = rng(0).standard_normal((9, 8)), rng(1).standard_normal((3, 2))
+    arrangement, spec = arrange(x.shape, w.shape), ConvSpec.of(2, **options)
+    report = check_arranged(x, w, arrangement, spec, op=op)
+    ones = np.ones((3, 2))
+    for entry in report.checks[0].worst:
+        spike = np.zeros(x.shape)
+        spike[entry.index] = 1
+        moved = np.argwhere(adjoint.forward(spike, ones, arrangement, spec))
+        if not len(moved):
+            assert entry.outputs is entry.window is None
+            continue
+        assert entry.outputs == tuple(zip(moved.min(axis=0), moved.max(axis=0) + 1, strict=True))
+        axes = spec.axes(x.shape, w.shape)
+        for (first, stop), (start, end), axis in zip(entry.outputs, entry.window, axes, strict=True):
+            assert start == first * axis.stride - axis.lo
+            assert end == (stop - 1) * axis.stride - axis.lo + axis.reach
+    for entry in report.checks[1].worst:
+        tap = np.zeros(w.shape)
+        tap[entry.index] = 1
+        for at, (axis, (start, end)) in enumerate(zip(spec.axes(x.shape, w.shape), entry.window, strict=True)):
+            inside = np.arange(start, end, axis.stride)
+            inside = inside[(inside >= 0) & (inside < axis.n)]
+            ramp = np.broadcast_to(np.expand_dims(np.arange(1.0, axis.n + 1), 1 - at), x.shape)
+            still = ConvSpec.of(2, **{**options, "boundary": "constant"})
+            seen = np.unique(adjoint.forward(ramp, tap, arrangement, still, op=op))
+            assert seen[seen > 0].tolist() == (inside + 1.0).tolist()
+    assert report.checks[2].worst[0].outputs == tuple((0, n) for n in report.output_shape)
 
 
 def test_inputs_are_left_alone_and_integers_are_taken():
@@ -175,8 +314,9 @@ def test_inputs_are_left_alone_and_integers_are_taken():
         ({"eps": np.inf}, "eps inf; expected a positive step"),
         ({"eps": "small"}, "eps 'small'; expected a number"),
         ({"samples": 0}, "samples 0; expected 1 or more"),
+        ({"broken": "dz"}, "broken 'dz'; expected dx, dw or db"),
         ({"samples": 2.5}, "samples 2.5; expected a whole number"),
-        ({"dy": np.ones((2, 4, 5, 2))}, "the upstream gradient is 2x4x5x2; the layer's output is 2x4x4x2"),
+        ({"dy": np.ones((2, 4, 5, 2))}, "the upstream gradient is 2x4x5x2; the output is 2x4x4x2"),
         ({"dy": np.ones((2, 4, 4, 2)) * 1j}, "the upstream gradient holds complex128 values"),
         ({"x": np.ones((2, 6, 5, 2)) * 1j}, "the input holds complex128 values"),
         ({"w": [["a"]]}, "the kernel holds <U1 values"),

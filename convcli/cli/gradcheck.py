@@ -1,4 +1,4 @@
-"""`convcli gradcheck`: analytic gradients beside numeric ones."""
+"""`convcli gradcheck`: analytic gradients beside numeric ones, and beside themselves."""
 
 from __future__ import annotations
 
@@ -7,20 +7,26 @@ from typing import Any
 import click
 
 from convcli.cli import options
+from convcli.cli.types import Choice
 from convcli.errors import CheckError
+from convcli.words import OPS
 
 EXAMPLES = """\b
 Examples:
   convcli gradcheck 8x8x3 -k random:4x3x3x3
   convcli gradcheck 16x16 -k sobel-x --padding same --boundary reflect
+  convcli gradcheck 6x6x2 -k random:3x3x3x2 --eps-sweep
   convcli gradcheck photo.png -k random:2x3x3x3 --samples 200 --dump proof.npz
+  convcli gradcheck 6x6 -k box --break dw
 """
 
 
 @click.command("gradcheck", epilog=EXAMPLES)
 @click.argument("input", metavar="INPUT-OR-SHAPE")
 @click.option("-k", "--kernel", "reference", required=True, help="A kernel, such as random:4x3x3x3 or sobel-x.")
+@click.option("--op", type=Choice(OPS), default="correlate", help="correlate never flips the kernel; convolve does.")
 @click.option("--eps", type=float, help="The step of the central difference; by default 1, for the map is linear.")
+@click.option("--eps-sweep", "sweep", is_flag=True, help="Try many steps, and show how the error follows them.")
 @click.option("--samples", type=click.IntRange(1), metavar="N", help="Entries to check in each tensor; default 2,000.")
 @click.option(
     "--seed",
@@ -29,32 +35,38 @@ Examples:
     default=0,
     help="For random inputs, the upstream gradient and the samples.",
 )
+@click.option(
+    "--break",
+    "broken",
+    type=Choice(("dx", "dw", "db")),
+    help="Make one entry of a gradient wrong on purpose, to see it found.",
+)
 @click.option("--dump", metavar="FILE", help="Write everything, the arrays included, to a .npz or .json file.")
 @click.option("--overwrite", is_flag=True, help="Replace the dump if it exists.")
 @options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING)
-def command(as_json: bool, **settings: Any) -> None:
-    """Check dx, dw and db of a convolution against central differences, in float64.
+def command(as_json: bool, dump: str | None, overwrite: bool, **settings: Any) -> None:
+    """Check dx, dw and db of a convolution against central differences, their adjoints and explicit matrices.
 
     INPUT-OR-SHAPE is a file, or a shape such as 8x8x3 that is filled with random numbers. The loss is the sum of
-    dy * y with a random dy. Convolution is linear, so the difference has no truncation error, and the two columns
-    agree to round-off. Exit code 1 where one does not.
+    dy * y with a random dy, in float64. Convolution is linear, so the difference has no truncation error, and the two
+    columns agree to round-off. Exit code 1 where a test fails.
     """
-    from convcli.proof import Trial, check_dump, dump, prove
+    from convcli import proof
     from convcli.report.gradients import gradcheck_json, print_gradcheck
     from convcli.report.text import print_json
 
-    if settings["dump"] is not None:
-        check_dump(settings["dump"], overwrite=settings["overwrite"])
-    result = prove(Trial(**{name: value for name, value in settings.items() if name not in ("dump", "overwrite")}))
-    if settings["dump"] is not None:
-        dump(result, settings["dump"], gradcheck_json(result, arrays=True), overwrite=settings["overwrite"])
+    if overwrite and dump is None:
+        raise click.UsageError("--overwrite belongs to a dump; add --dump FILE")
+    if dump is not None:
+        proof.check_dump(dump, overwrite=overwrite)
+    report = proof.prove(proof.Trial(**settings))
+    if dump is not None:
+        proof.dump(report, dump, gradcheck_json(report, arrays=True), overwrite=overwrite)
     if as_json:
-        print_json("gradcheck", gradcheck_json(result))
+        print_json("gradcheck", gradcheck_json(report))
     else:
-        print_gradcheck(result)
-    if not result.passed:
-        failed = [check.name for check in result.checks if not check.passed]
+        print_gradcheck(report)
+    if not report.passed:
         raise CheckError(
-            f"{' and '.join(failed)} differ from the central differences by more than 1e-4",
-            remedy="see the entries named above, or --dump FILE for all of them",
+            ", and ".join(report.failures), remedy="see the entries named above, or --dump FILE for all of them"
         )

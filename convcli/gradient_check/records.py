@@ -1,0 +1,192 @@
+"""What a gradient check found: records with their thresholds, and the verdicts that follow from both."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+GOOD, SUSPECT, WRONG = 1e-7, 1e-4, 1e-2
+ADJOINT = PATHS = 1e-10
+THRESHOLDS = {"good": GOOD, "suspect": SUSPECT, "wrong": WRONG, "adjoint": ADJOINT, "paths": PATHS}
+FLOOR = 1e-12
+QUANTILES = (0.5, 0.9, 0.99)
+TENSORS = ("dx", "dw", "db")
+
+Floats = NDArray[np.float64]
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One checked entry: where it is, its values, and what it has to do with.
+
+    window: the samples [first, stop) of the input along each spatial axis that share an output with it; those below 0
+    or past the end are padding. outputs: the outputs [first, stop) that it moves. Both are None where it moves none.
+    """
+
+    index: tuple[int, ...]
+    analytic: float
+    numeric: float
+    absolute: float
+    relative: float
+    window: tuple[Span, ...] | None
+    outputs: tuple[Span, ...] | None
+
+
+@dataclass(frozen=True, eq=False)
+class TensorCheck:
+    """One gradient, checked: which entries (flat indices), their analytic and numeric values."""
+
+    name: str
+    shape: tuple[int, ...]
+    entries: NDArray[np.intp]
+    analytic: Floats
+    numeric: Floats
+    gradient: Floats
+    """The whole analytic gradient, in the tensor's shape."""
+    worst: tuple[Entry, ...] = ()
+    """The entries with the largest relative errors, the worst first."""
+
+    @property
+    def absolute(self) -> Floats:
+        with np.errstate(invalid="ignore"):
+            return np.abs(self.analytic - self.numeric)
+
+    @property
+    def relative(self) -> Floats:
+        scale = np.maximum(np.abs(self.analytic), np.abs(self.numeric))
+        floor = FLOOR * max(float(scale.max(initial=0.0)), np.finfo(float).tiny)
+        with np.errstate(invalid="ignore"):
+            return self.absolute / np.maximum(scale, floor)
+
+    @property
+    def largest_absolute(self) -> float:
+        return float(self.absolute.max())
+
+    @property
+    def largest_relative(self) -> float:
+        return float(self.relative.max())
+
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """The relative errors that QUANTILES of the entries do not exceed."""
+        return tuple(float(error) for error in np.quantile(self.relative, QUANTILES, method="higher"))
+
+    @property
+    def cosine(self) -> float:
+        """The cosine of the angle between the analytic and the numeric entries; 1 where both are zero."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            lengths = float(np.linalg.norm(self.analytic) * np.linalg.norm(self.numeric))
+            product = float(np.vdot(self.analytic, self.numeric))
+        return max(min(product / lengths, 1.0), -1.0) if lengths else float(not self.absolute.any())
+
+    @property
+    def verdict(self) -> str:
+        """good, fair, suspect or wrong, by the thresholds of this module; anything not finite is wrong."""
+        error = self.largest_relative
+        if not error <= WRONG:
+            return "wrong"
+        return "good" if error <= GOOD else "fair" if error <= SUSPECT else "suspect"
+
+    @property
+    def passed(self) -> bool:
+        return self.largest_relative <= SUSPECT
+
+
+@dataclass(frozen=True)
+class AdjointTest:
+    """<A v, dy> and <v, A' dy>, A being the map from one tensor to the output, and |A v| |dy|."""
+
+    name: str
+    left: float
+    right: float
+    scale: float
+
+    @property
+    def gap(self) -> float:
+        """How far apart, over the scale."""
+        return over(abs(self.left - self.right), self.scale)
+
+    @property
+    def passed(self) -> bool:
+        return self.gap <= ADJOINT
+
+
+@dataclass(frozen=True, eq=False)
+class PathTest:
+    """The engine's gradient beside the one by explicit matrices."""
+
+    name: str
+    matrix: tuple[int, int]
+    """The shape of the matrix whose transpose gave it."""
+    gradient: Floats
+    gap: float
+    """The largest difference, over the largest gradient."""
+
+    @property
+    def passed(self) -> bool:
+        return self.gap <= PATHS
+
+
+class SweepRow(NamedTuple):
+    """|analytic - numeric| / |analytic| over some entries, at one step; curved: of dx under sum(y^3) / 3."""
+
+    eps: float
+    dx: float
+    dw: float
+    db: float
+    curved: float
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The error at many steps, and the slope of dx's on logarithmic axes up to step 1; None where there is no error."""
+
+    rows: tuple[SweepRow, ...]
+    slope: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class GradcheckReport:
+    """What was checked, how, and whether it held."""
+
+    checks: tuple[TensorCheck, ...]
+    eps: float
+    seed: int
+    output_shape: tuple[int, ...]
+    dtype: str = "float64"
+    adjoint: tuple[AdjointTest, ...] = ()
+    paths: tuple[PathTest, ...] = ()
+    """Empty where the matrices would hold more than MATRIX values."""
+    sweep: Sweep | None = None
+    broken: str | None = None
+    """Which gradient was corrupted on purpose."""
+    arrays: tuple[tuple[str, Floats], ...] = ()
+    """x, w and dy, by name."""
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Each gradient that failed, with the tests that it failed."""
+        tests: dict[str, tuple[Any, ...]] = {
+            "the central differences": self.checks,
+            "the adjoint test": self.adjoint,
+            "the transposed matrix": self.paths,
+        }
+        failed = {
+            name: [what for what, rows in tests.items() if any(row.name == name and not row.passed for row in rows)]
+            for name in TENSORS
+        }
+        return tuple(f"{name} disagrees with {' and '.join(what)}" for name, what in failed.items() if what)
+
+
+def over(difference: float, scale: float) -> float:
+    """A difference relative to a scale; nothing against nothing is no difference."""
+    return difference / scale if scale else difference and math.inf

@@ -10,31 +10,22 @@ the layer is a sum of matrix products over the taps. So are all its derivatives:
 
 In one dimension and with stride 1 these read `dw_i = sum_j delta_j x_(i+j-1)` and dx = the full convolution of
 delta with w. Dilation spreads the taps, padding crops dx; a boundary that repeats samples folds their share back onto
-the samples they came from. Stride puts zeros between the deltas, and rather than multiply by them, dx is computed in
-`stride` phases along each axis, each the full convolution of dy with the taps that fall on it::
+the samples they came from. The engine runs dx by its own methods (engine/spread.py) and gathers dw in tiles
+(engine/weights.py); sums that run over whole inputs are held in float64.
 
-    stride 2, taps a b c      dx[0::2] = full convolution of dy with a c
-                              dx[1::2] = full convolution of dy with b
-
-The engine runs dx, by its own methods. dw is gathered tile by tile, in short products whose sums are held in
-float64, for they run over whole inputs; so is db.
-
-Sources: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016, for the adjoint; Shi et
-al., "Is the deconvolution layer the same as a convolutional layer?", 2016, for the phases.
+Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016, for the adjoint.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from itertools import product
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from convcli.arrange import arrange, check_layout
-from convcli.engine import conv_layer, correlate
+from convcli.engine import conv_layer
 from convcli.engine.operations import (
     Problem,
     check_bias,
@@ -44,19 +35,11 @@ from convcli.engine.operations import (
     real_array,
     spatial_problem,
 )
-from convcli.engine.pad import extend, fold
-from convcli.engine.pairwise import add_up
-from convcli.engine.windows import under_tap
+from convcli.engine.spread import spread
+from convcli.engine.weights import weights
 from convcli.errors import DtypeError, ShapeError
 from convcli.planner import result_dtype
 from convcli.shapes import Axis, ConvSpec, Padding, PerAxis, show
-from convcli.words import Boundary
-
-TILE_VALUES = 1 << 18
-"""Samples gathered for dw at a time: 1 MiB of float32, which stays in a second-level cache."""
-
-STRETCH = 32
-"""Products that one term of dw adds in a row. Twice as many save a quarter of its time, and round twice as much."""
 
 
 class Gradients(NamedTuple):
@@ -209,7 +192,7 @@ def conv_transpose(
     kind, first = _float_type(dtype, adjoint.x), layout == "channels_first"
     shift = None if bias is None else check_bias(bias, adjoint.channels)
     with np.errstate(invalid="ignore", over="ignore"):
-        y = _spread(adjoint.x, adjoint.w, adjoint.axes, groups, "constant", kind)
+        y = spread(adjoint.x, adjoint.w, adjoint.axes, groups, "constant", kind)
         if shift is not None:
             y += shift.astype(kind)
         return _result(y, kind, first)
@@ -253,7 +236,7 @@ def conv_transpose_gradients(
     dx = dx[(slice(None), *(slice(n) for n in adjoint.x.shape[1:-1]))]
     spec = ConvSpec.of(len(adjoint.axes), groups=groups)
     with np.errstate(invalid="ignore", over="ignore"):
-        dw = _weights(deltas, adjoint.x, adjoint.w.shape, adjoint.axes, spec, kind)
+        dw = weights(deltas, adjoint.x, adjoint.w.shape, adjoint.axes, spec, kind)
     return Gradients(_result(dx, kind, first), _result(dw, kind, first), _bias(deltas, kind))
 
 
@@ -314,164 +297,10 @@ def _both(problem: Problem, dy: NDArray[Any], kind: np.dtype[Any]) -> tuple[NDAr
     axes = problem.plan(None, "direct").axes
     bank = problem.filters is not None
     with np.errstate(invalid="ignore", over="ignore"):
-        dx = _spread(dy, w, axes, spec.groups if bank else None, spec.boundary, kind)
+        dx = spread(dy, w, axes, spec.groups if bank else None, spec.boundary, kind)
         if bank:
-            return dx, _weights(x, dy, w.shape, axes, spec, kind)
-        return dx, _weights(x, dy, (1, *w.shape, 1), axes, spec, kind)[0, ..., 0]
-
-
-class _Phase(NamedTuple):
-    """One axis of one phase of dx: the correlation of a part of dy with every so many of the taps, flipped."""
-
-    at: slice
-    """Where its results stand among those that are wanted."""
-    taps: slice
-    deltas: slice
-    pads: tuple[int, int]
-    dilation: int
-
-
-def _spread(
-    dy: NDArray[Any],
-    w: NDArray[Any],
-    axes: tuple[Axis, ...],
-    groups: int | None,
-    boundary: Boundary,
-    kind: np.dtype[Any],
-) -> NDArray[Any]:
-    """Dx: every delta, times the kernel, added to all the samples its window covered.
-
-    dy (*batch, *P, O) and a bank w in `groups`, or with None (*batch, *P, lanes) and one kernel w for every lane.
-    Only a boundary that repeats samples needs what falls on the padding.
-    """
-    folds = boundary != "constant"
-    spans = [(0, axis.padded) if folds else (axis.lo, axis.lo + axis.n) for axis in axes]
-    first = dy.ndim - 1 - len(axes)
-    sizes = tuple(stop - start for start, stop in spans)
-    flipped, lanes = (w, dy.shape[-1]) if groups is None else _swapped(w, groups)
-    lead = 0 if groups is None else 1
-    dx = np.zeros((*dy.shape[:first], *sizes, lanes), kind)
-    choices = [_phases(axis, n, *span) for axis, n, span in zip(axes, dy.shape[first:-1], spans, strict=True)]
-    for phase in product(*choices):
-        taps = flipped[(slice(None),) * lead + tuple(part.taps for part in phase)]
-        taps = np.flip(taps, tuple(range(lead, lead + len(axes))))
-        options: dict[str, Any] = {
-            "padding": [part.pads for part in phase],
-            "dilation": [part.dilation for part in phase],
-            "dtype": kind,
-        }
-        seen: tuple[Any, ...] = (..., *(part.deltas for part in phase), slice(None))
-        deltas = dy[seen]
-        places: tuple[Any, ...] = (..., *(part.at for part in phase), slice(None))
-        dx[places] = (
-            correlate(deltas, taps, axes=range(first, dy.ndim - 1), **options)
-            if groups is None
-            else conv_layer(deltas, taps, groups=groups, **options)
-        )
-    return _fold_back(dx, axes, first, boundary) if folds else dx
-
-
-def _swapped(w: NDArray[Any], groups: int) -> tuple[NDArray[Any], int]:
-    """The bank (C, *K, O/groups) that leads from O channels back to C, and C."""
-    parts = np.moveaxis(w.reshape(groups, -1, *w.shape[1:]), (1, -1), (-1, 1))
-    channels = groups * w.shape[-1]
-    return parts.reshape(channels, *parts.shape[2:]), channels
-
-
-def _phases(axis: Axis, outputs: int, start: int, stop: int) -> list[_Phase]:
-    """The phases of dx along one axis, for the samples start..stop of the padded input; those without taps are zero."""
-    found = []
-    every = axis.stride // math.gcd(axis.stride, axis.dilation)
-    for phase in range(axis.stride):
-        tap = next((t for t in range(axis.k) if (axis.dilation * t - phase) % axis.stride == 0), None)
-        first, last = (-(-(end - phase) // axis.stride) for end in (start, stop))
-        if tap is None or first >= last:
-            continue
-        dilation = axis.dilation * every // axis.stride
-        delay = (axis.dilation * tap - phase) // axis.stride
-        begin = first - delay - dilation * (len(range(tap, axis.k, every)) - 1)
-        end = last - delay
-        inside = slice(max(begin, 0), min(end, outputs))
-        if inside.start < inside.stop:
-            at = slice(axis.stride * first + phase - start, None, axis.stride)
-            pads = (max(-begin, 0), max(end - outputs, 0))
-            found.append(_Phase(at, slice(tap, None, every), inside, pads, dilation))
-    return found
-
-
-def _fold_back(padded: NDArray[Any], axes: tuple[Axis, ...], first: int, boundary: Boundary) -> NDArray[Any]:
-    """The adjoint of padding: what fell on a repeated sample goes to the sample it repeats."""
-    for at, axis in enumerate(axes, start=first):
-        lines = np.moveaxis(padded, at, 0)
-        inner = lines[axis.lo : axis.lo + axis.n]
-        if axis.lo + axis.hi:
-            inner = inner.copy()
-            source = fold(np.arange(-axis.lo, axis.n + axis.hi), axis.n, boundary)
-            outside = np.r_[: axis.lo, axis.lo + axis.n : axis.padded]
-            np.add.at(inner, source[outside], lines[outside])
-        padded = np.moveaxis(inner, 0, at)
-    return padded
-
-
-def _weights(
-    x: NDArray[Any],
-    dy: NDArray[Any],
-    shape: tuple[int, ...],
-    axes: tuple[Axis, ...],
-    spec: ConvSpec,
-    kind: np.dtype[Any],
-) -> NDArray[np.float64]:
-    """dw, of a bank's shape: for every tap, the deltas against the samples that the tap saw, summed over all outputs.
-
-    x (*batch, *S, C), dy (*batch, *P, O): of `spec` only the border and the groups are read. A bank of one kernel with
-    one channel is summed over all the lanes that there are.
-    """
-    if x.ndim == 1 + len(axes):
-        x, dy = x[None], dy[None]
-    taps, groups = list(np.ndindex(*shape[1:-1])), spec.groups
-    share = _by_number if shape[0] == groups and shape[-1] == 1 else _by_product
-    work = np.result_type(kind, x, dy)
-    total = np.zeros((len(taps), groups, shape[0] // groups, shape[-1]))
-    along = range(x.ndim - 1 - len(axes), x.ndim - 1)
-    for items, (start, stop) in _tiles(dy.shape, along, len(taps) * x.shape[-1]):
-        head, *rest = axes
-        spans = [
-            (start * head.stride - head.lo, (stop - 1) * head.stride + head.reach - head.lo),
-            *((-axis.lo, axis.n + axis.hi) for axis in rest),
-        ]
-        block = extend(x[items], along, spans, spec.boundary, spec.cval, work)
-        deltas = dy[items][(slice(None),) * along[0] + (slice(start, stop),)].astype(work, copy=False)
-        seen = (under_tap(block, axes, deltas.shape[along[0] : -1], tap) for tap in taps)
-        share(seen, deltas, total)
-    return np.moveaxis(total.reshape(*shape[1:-1], *total.shape[1:]), (-3, -2), (0, 1)).reshape(shape)
-
-
-def _tiles(shape: tuple[int, ...], along: Sequence[int], samples: int) -> Iterator[tuple[slice, tuple[int, int]]]:
-    """(items of the first axis, rows of the first spatial axis) that gather about TILE_VALUES, `samples` an output."""
-    row = math.prod(shape[1:-1]) // shape[along[0]] * samples
-    rows = min(max(TILE_VALUES // row, 1), shape[along[0]])
-    items = max(TILE_VALUES // (row * rows), 1)
-    for item in range(0, shape[0], items):
-        for start in range(0, shape[along[0]], rows):
-            yield slice(item, item + items), (start, min(start + rows, shape[along[0]]))
-
-
-def _by_product(seen: Iterator[NDArray[Any]], dy: NDArray[Any], total: NDArray[np.float64]) -> None:
-    """Add a tile's share of dw, (taps, groups, O/groups, C/groups): a product over its outputs for each tap."""
-    _, groups, filters, depth = total.shape
-    deltas = np.moveaxis(dy.reshape(-1, groups, filters), 0, -1)
-    rows = np.stack([samples.reshape(-1, groups, depth) for samples in seen]).swapaxes(1, 2)
-    stretches = [slice(at, at + STRETCH) for at in range(0, rows.shape[2], STRETCH)]
-    sums = np.empty(total.shape, dy.dtype)
-    add_up(stretches, lambda part, out: np.matmul(deltas[..., part], rows[:, :, part], out=out), sums)
-    total += sums
-
-
-def _by_number(seen: Iterator[NDArray[Any]], dy: NDArray[Any], total: NDArray[np.float64]) -> None:
-    """The same where each kernel sees one channel, or lane by lane all of them: a product of numbers, not matrices."""
-    groups = total.shape[1]
-    for samples, sums in zip(seen, total, strict=True):
-        sums[:, 0, 0] += (samples * dy).reshape(-1, groups).sum(axis=0, dtype=np.float64)
+            return dx, weights(x, dy, w.shape, axes, spec, kind)
+        return dx, weights(x, dy, (1, *w.shape, 1), axes, spec, kind)[0, ..., 0]
 
 
 def _bias(dy: NDArray[Any], kind: np.dtype[Any]) -> NDArray[Any]:

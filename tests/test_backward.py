@@ -20,6 +20,7 @@ from convcli import (
     correlate_gradients,
     gradients,
 )
+from convcli.engine import threads, weights
 
 SIGNED = ("int8", "int32", "uint8", "float32", "float64", ">f8")
 rng = np.random.default_rng
@@ -40,6 +41,25 @@ def test_gradients_are_the_literal_sums(case: LayerCase, seed: int):
     assert_array_equal(db, expected[2])
     assert dx.flags.c_contiguous
     assert dw.flags.c_contiguous
+
+
+@given(layers(SIGNED), st.integers(0, 99))
+@examples(60)
+def test_tiles_and_strands_change_nothing(case: LayerCase, seed: int):
+    """Whatever the cut, dw is the same; and whoever does the work, so are its bytes."""
+    dy = rng(seed).standard_normal((len(case.x), *case.geometry.sizes, len(case.w)))
+    options = {"groups": case.groups, **case.geometry.given}
+    whole = gradients(case.x, case.w, dy, **options).dw
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights, "TILE_VALUES", 8)
+        patch.setattr(weights, "STRETCH", 2)
+        tiled = gradients(case.x, case.w, dy, **options).dw
+        try:
+            threads.set_threads(1)
+            assert gradients(case.x, case.w, dy, **options).dw.tobytes() == tiled.tobytes()
+        finally:
+            threads.set_threads(None)
+    assert_allclose(tiled, whole, rtol=1e-5, atol=1e-4)
 
 
 @given(layers(("float64",)), st.integers(0, 99))

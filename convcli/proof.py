@@ -61,6 +61,12 @@ def prove(trial: Trial) -> GradcheckReport:
         boundary=trial.boundary,
         cval=trial.cval,
     )
+    if not np.isfinite(laid.x).all():
+        raise InputError(
+            f"{trial.input} holds values that are not finite",
+            "expected numbers with differences",
+            "replace them, or give a shape to check on random numbers",
+        )
     return check_arranged(
         laid.x,
         laid.kernel.taps,

@@ -724,6 +724,9 @@ class TestGrad:
 
 
 class TestGradcheck:
+    def test_what_is_not_finite_has_no_gradient_to_check(self) -> None:
+        assert "not finite" in refused("gradcheck", array([1.0, np.nan, 3.0, 4.0]), "-k", "1,2")
+
     def test_it_passes_and_shows_both_columns(self) -> None:
         told = ok("gradcheck", "8x8x3", "-k", "random:4x3x3x3").stdout
         for part in ("analytic", "numeric", "dx", "dw", "db", "passed", "192 of 192", "108 of 108"):

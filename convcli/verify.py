@@ -66,16 +66,16 @@ def verify(problem: Problem, y: NDArray[Any], *, samples: int = SAMPLES, seed: i
 
 def _points(shape: tuple[int, ...], dims: int, samples: int, seed: int) -> NDArray[np.intp]:
     """Flat indices of every output on a face of the spatial box, and of random others, each once."""
-    flat = np.arange(math.prod(shape)).reshape(shape) if math.prod(shape) <= CHUNK else None
-    if flat is not None and flat.size <= samples:
-        return flat.ravel()
+    total = math.prod(shape)
+    if total <= samples:
+        return np.arange(total)
     first = len(shape) - 1 - dims
     faces = []
     for axis in range(first, len(shape) - 1):
         for end in {0, shape[axis] - 1}:
             ranges = [np.arange(n) if at != axis else np.array([end]) for at, n in enumerate(shape)]
             faces.append(np.ravel_multi_index(np.ix_(*ranges), shape).ravel())
-    chosen = np.random.default_rng(seed).integers(0, math.prod(shape), samples)
+    chosen = np.random.default_rng(seed).integers(0, total, samples)
     return np.unique(np.concatenate([*faces, chosen]))
 
 

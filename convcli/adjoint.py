@@ -9,7 +9,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from convcli.arrange import Arrangement
 from convcli.backward import Gradients, correlate_gradients, gradients
-from convcli.engine.arranged import arranged_problem, as_layer, restore
+from convcli.engine.arranged import arranged_problem, as_layer, oriented, restore
 from convcli.errors import ShapeError
 from convcli.shapes import ConvSpec, show
 from convcli.words import Op
@@ -51,14 +51,7 @@ def arranged_gradients(
     ((5, 5, 3), [[27.0, 27.0, 27.0], [27.0, 27.0, 27.0], [27.0, 27.0, 27.0]], array([27.]))
     """
     check_upstream(dy, arrangement, spec, "upstream gradient")
-    options: dict[str, Any] = {
-        "stride": spec.stride,
-        "dilation": spec.dilation,
-        "padding": spec.padding,
-        "boundary": spec.boundary,
-        "cval": spec.cval,
-        "dtype": dtype,
-    }
+    options = {**spec.options, "dtype": dtype}
     kernel = oriented(w, arrangement, op)
     if arrangement.reading == "each":
         dx, dw = correlate_gradients(x, kernel, dy, axes=arrangement.spatial_axes, **options)
@@ -74,11 +67,6 @@ def check_upstream(dy: NDArray[Any], arrangement: Arrangement, spec: ConvSpec, w
     expected = arrangement.with_spatial(spec.sizes(arrangement.spatial, arrangement.window))
     if dy.shape != expected:
         raise ShapeError(f"the {what} is {show(dy.shape)}", f"the output is {show(expected)}")
-
-
-def oriented(w: NDArray[Any], arrangement: Arrangement, op: Op) -> NDArray[Any]:
-    """The kernel as it slides: flipped along its window for `convolve`. Twice is the kernel again."""
-    return np.flip(w, arrangement.window_axes) if op == "convolve" else w
 
 
 def as_layer_delta(dy: NDArray[Any], arrangement: Arrangement) -> NDArray[Any]:

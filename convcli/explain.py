@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 from convcli import alpha, io
 from convcli.arrange import Arrangement
 from convcli.backward import Gradients, gradients
-from convcli.engine.arranged import LayerForm, as_layer
+from convcli.engine.arranged import LayerForm, as_layer, oriented
 from convcli.engine.pad import fold
 from convcli.errors import InputError, LimitError, ShapeError
 from convcli.laid import RANDOM, Laid, lay
-from convcli.shapes import Axis, Padding, PerAxis, show
-from convcli.words import Channels, Layout, Op
+from convcli.laying import Laying
+from convcli.shapes import Axis, show
+from convcli.words import Op
 
 Index: TypeAlias = tuple[int, ...]
 
@@ -37,7 +38,7 @@ STEPS = 256
 
 
 @dataclass(frozen=True)
-class Question:
+class Question(Laying):
     """Which output to explain, in the command line's words. input: a file, or a shape for random numbers.
 
     at: the output's index; its batch and channel may be left out, and are then 0. None asks for every output.
@@ -51,15 +52,6 @@ class Question:
     seed: int | None = None
     backward: bool = False
     upstream: str | None = None
-    stride: PerAxis = 1
-    dilation: PerAxis = 1
-    padding: Padding = "valid"
-    boundary: str = "constant"
-    cval: float = 0.0
-    dims: int | None = None
-    channels: Channels | None = None
-    groups: int = 1
-    layout: Layout = "channels_last"
 
 
 @dataclass(frozen=True)
@@ -176,20 +168,7 @@ def explain(question: Question) -> Explanation:
     >>> [cell.place for cell in step.blocks[0].cells], len(step.blocks)
     ([(1, 2), (1, 3), (2, 2), (2, 3)], 1)
     """
-    laid = lay(
-        question.input,
-        question.reference,
-        seed=question.seed or 0,
-        dims=question.dims,
-        channels=question.channels,
-        groups=question.groups,
-        layout=question.layout,
-        stride=question.stride,
-        dilation=question.dilation,
-        padding=question.padding,
-        boundary=question.boundary,
-        cval=question.cval,
-    )
+    laid = lay(question.input, question.reference, question, seed=question.seed or 0)
     if question.seed is not None and laid.data.format != RANDOM:
         raise InputError(
             f"seed {question.seed}", f"{question.input} is a file, with nothing random in it", "leave it out"
@@ -254,23 +233,13 @@ def _upstream(question: Question, laid: Laid, output: tuple[int, ...]) -> NDArra
 
 def _work(laid: Laid, flipped: bool, axes: tuple[Axis, ...], dy: NDArray[np.float64] | None) -> _Work:
     a, spec = laid.arrangement, laid.spec
-    taps = np.flip(laid.kernel.taps, a.window_axes) if flipped else laid.kernel.taps
+    taps = oriented(laid.kernel.taps, a, "convolve" if flipped else "correlate")
     form = as_layer(laid.x, taps, a)
     cover = None if laid.cover is None else alpha.coverage_kernel(taps, a.window_axes)
     if dy is None:
         return _Work(laid, form, flipped, axes, cover, None, None)
     given = as_layer(dy, taps, replace(a, shape=dy.shape, channel_axis=a.output_channel_axis)).x
-    sums = gradients(
-        form.x.astype(np.float64),
-        form.w,
-        given,
-        stride=spec.stride,
-        dilation=spec.dilation,
-        padding=spec.padding,
-        boundary=spec.boundary,
-        cval=spec.cval,
-        groups=form.groups,
-    )
+    sums = gradients(form.x.astype(np.float64), form.w, given, groups=form.groups, **spec.options)
     return _Work(laid, form, flipped, axes, cover, given, sums)
 
 

@@ -7,7 +7,7 @@ and writes the result. Nothing here parses options or prints.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,38 +16,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli import alpha, io
-from convcli.arrange import PICTURE_CHANNELS, Arrangement, arrange
-from convcli.engine.arranged import arranged_problem, restore
+from convcli.arrange import Arrangement, arrange
+from convcli.engine.arranged import arranged_problem, oriented, restore
 from convcli.engine.operations import Problem
 from convcli.errors import InputError, did_you_mean
 from convcli.io import Data, Written
-from convcli.kernels import SUFFIX_FORMS, TEXT_FORMS, Kernel, fewest_axes, kernel, render
+from convcli.kernels import SUFFIX_FORMS, TEXT_FORMS, Kernel, render
+from convcli.laying import Laying, planes, settle
 from convcli.planner import Plan, result_dtype
-from convcli.shapes import ConvSpec, Padding, PerAxis, show
 from convcli.tone import Ledger, combine, combined_shape, fit, scaled
 from convcli.verify import Verification, verify
-from convcli.words import Channels, Combine, Layout, Op, Policy
+from convcli.words import Combine, Op, Policy
 
 ARRAY_FORMS = ("npy", "npz")
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(Laying):
     """What to do with one input, in the command line's words; every value is checked when it is prepared."""
 
     input: str
     kernels: tuple[str, ...]
     output: str | None = None
     op: Op = "correlate"
-    stride: PerAxis = 1
-    dilation: PerAxis = 1
-    padding: Padding = "valid"
-    boundary: str = "constant"
-    cval: float = 0.0
-    dims: int | None = None
-    channels: Channels | None = None
-    groups: int = 1
-    layout: Layout = "channels_last"
     combine: Combine = "stack"
     normalize: bool = False
     scale: float = 1.0
@@ -119,14 +110,12 @@ def prepare(job: Job) -> Prepared:
     if job.output is not None:
         target = io.check_target(job.output, overwrite=job.overwrite, format=job.format)
     data = io.load(job.input, format=job.input_format)
-    if data.kind == "image" and job.layout == "channels_first":
-        raise InputError("layout channels_first", f"{job.input} is an image, with its channels last", "leave it out")
-    planes, cover = alpha.premultiply(data.array) if data.alpha else (data.array, None)
+    x, cover = planes(data, job.layout)
     if target is None and job.output is not None:
         target = data.format
     requested = None if job.dtype is None else np.dtype(job.dtype)
-    compute = _compute_dtype(planes.dtype, requested)
-    passes = tuple(_lay(job, data, planes, cover, reference, compute) for reference in job.kernels)
+    compute = _compute_dtype(x.dtype, requested)
+    passes = tuple(_lay(job, data, x, cover, reference, compute) for reference in job.kernels)
     written = np.dtype(requested or _written_dtype(data, target) or compute)
     shape = _combined_shape(job, passes, data.alpha)
     if target is not None:
@@ -159,28 +148,6 @@ def perform(prepared: Prepared) -> Outcome:
     return Outcome(prepared, values, ledger, tuple(proofs), written)
 
 
-def resolve_kernel(
-    reference: str, shape: tuple[int, ...], dims: int | None, name: str, layout: Layout = "channels_last"
-) -> Kernel:
-    """The kernel that a reference means for an input, with as many axes as the input has spatial ones.
-
-    Raises InputError where a kernel that takes any number of axes meets an input that may be read in two ways.
-    """
-    fewest = fewest_axes(reference)
-    if dims is not None or fewest is None:
-        return kernel(reference, dims=dims)
-    axes, place = len(shape), "first" if layout == "channels_first" else "last"
-    if axes == 3 and shape[0 if place == "first" else -1] <= PICTURE_CHANNELS and fewest < axes:
-        return kernel(reference, dims=2)
-    if axes > max(2, fewest):
-        raise InputError(
-            f"{name} has {axes} axes, {show(shape)}, and {reference} takes any number",
-            "expected to know how many are spatial",
-            f"use --dims {axes} for a volume, or --dims {axes - 1} where the {place} axis is channels",
-        )
-    return kernel(reference, dims=axes)
-
-
 def export_kernel(resolved: Kernel, output: str, form: str | None, *, overwrite: bool) -> Written:
     """Write a kernel as text or as an array, by `form` or else by the output's suffix.
 
@@ -203,32 +170,16 @@ def export_kernel(resolved: Kernel, output: str, form: str | None, *, overwrite:
     return io.save_text(output, render(resolved, chosen), chosen, overwrite=overwrite)
 
 
-def _lay(job: Job, data: Data, planes: NDArray[Any], cover: NDArray[Any] | None, reference: str, compute: str) -> Pass:
-    dims = 2 if data.kind == "image" and job.dims is None else job.dims
-    resolved = resolve_kernel(reference, planes.shape, dims, data.name, job.layout)
-    arrangement = arrange(
-        planes.shape, resolved.taps.shape, dims=dims, channels=job.channels, groups=job.groups, layout=job.layout
-    )
-    spec = ConvSpec.of(
-        arrangement.dims,
-        stride=job.stride,
-        dilation=job.dilation,
-        padding=job.padding,
-        boundary=job.boundary,
-        cval=job.cval,
-        groups=job.groups,
-    )
-    taps = np.flip(resolved.taps, arrangement.window_axes) if job.op == "convolve" else resolved.taps
+def _lay(job: Job, data: Data, x: NDArray[Any], cover: NDArray[Any] | None, reference: str, compute: str) -> Pass:
+    resolved, arrangement, spec = settle(data, x, reference, job, data.name)
+    taps = oriented(resolved.taps, arrangement, job.op)
     taps = normalized(taps) if job.normalize else taps
-    problem = arranged_problem(planes, taps, arrangement, spec)
+    problem = arranged_problem(x, taps, arrangement, spec)
     coverage = None
     if cover is not None:
         window = alpha.coverage_kernel(taps, arrangement.window_axes)
         flat = arrange(cover.shape, window.shape)
-        outside = ConvSpec(
-            spec.stride, spec.dilation, spec.padding, spec.output_padding, boundary=spec.boundary, cval=1.0
-        )
-        coverage = arranged_problem(cover, window, flat, outside)
+        coverage = arranged_problem(cover, window, flat, replace(spec, groups=1, cval=1.0))
     return Pass(resolved, arrangement, problem, problem.plan(compute, job.method), coverage)
 
 

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli import alpha, io
-from convcli.arrange import Arrangement, arrange
+from convcli import io
+from convcli.arrange import Arrangement
 from convcli.errors import InputError, ShapeError
 from convcli.io import Data
-from convcli.job import resolve_kernel
 from convcli.kernels import Kernel
-from convcli.shapes import ConvSpec, Padding, PerAxis, parse_shape
-from convcli.words import Channels, Layout
+from convcli.laying import Laying, planes, settle
+from convcli.shapes import ConvSpec, parse_shape
 
+PLAIN = Laying()
 RANDOM = "random"
 """The format of an input that was made, not read."""
 
@@ -35,22 +35,8 @@ class Laid:
     spec: ConvSpec
 
 
-def lay(
-    given: str,
-    reference: str,
-    *,
-    seed: int = 0,
-    dims: int | None = None,
-    channels: Channels | None = None,
-    groups: int = 1,
-    layout: Layout = "channels_last",
-    stride: PerAxis = 1,
-    dilation: PerAxis = 1,
-    padding: Padding = "valid",
-    boundary: str = "constant",
-    cval: float = 0.0,
-) -> Laid:
-    """Read an input, or make one of a shape, resolve the kernel and settle how they meet; the options are apply's.
+def lay(given: str, reference: str, laying: Laying = PLAIN, *, seed: int = 0) -> Laid:
+    """Read an input, or make one of a shape, resolve the kernel and settle how they meet, as `apply` does.
 
     Raises InputError and its kin for whatever does not fit, as `apply` does.
 
@@ -59,22 +45,8 @@ def lay(
     ('sum', (6, 5, 3))
     """
     data = read_or_make(given, seed)
-    if data.kind == "image" and layout == "channels_first":
-        raise InputError("layout channels_first", f"{given} is an image, with its channels last", "leave it out")
-    x, cover = alpha.premultiply(data.array) if data.alpha else (data.array, None)
-    axes = 2 if data.kind == "image" and dims is None else dims
-    resolved = resolve_kernel(reference, x.shape, axes, given)
-    arrangement = arrange(x.shape, resolved.taps.shape, dims=axes, channels=channels, groups=groups, layout=layout)
-    spec = ConvSpec.of(
-        arrangement.dims,
-        stride=stride,
-        dilation=dilation,
-        padding=padding,
-        boundary=boundary,
-        cval=cval,
-        groups=groups,
-    )
-    return Laid(data, x, cover, resolved, arrangement, spec)
+    x, cover = planes(data, laying.layout)
+    return Laid(data, x, cover, *settle(data, x, reference, laying, given))
 
 
 def read_or_make(given: str, seed: int) -> Data:

@@ -14,12 +14,12 @@ from convcli import io
 from convcli.errors import InputError
 from convcli.gradient_check import GradcheckReport, check_arranged
 from convcli.laid import lay
-from convcli.shapes import Padding, PerAxis
-from convcli.words import Channels, Layout, Op
+from convcli.laying import Laying
+from convcli.words import Op
 
 
 @dataclass(frozen=True)
-class Trial:
+class Trial(Laying):
     """What to check, in the command line's words. input: a file, or a shape to fill with random numbers."""
 
     input: str
@@ -30,15 +30,6 @@ class Trial:
     seed: int = 0
     sweep: bool = False
     broken: str | None = None
-    stride: PerAxis = 1
-    dilation: PerAxis = 1
-    padding: Padding = "valid"
-    boundary: str = "constant"
-    cval: float = 0.0
-    dims: int | None = None
-    channels: Channels | None = None
-    groups: int = 1
-    layout: Layout = "channels_last"
 
 
 def prove(trial: Trial) -> GradcheckReport:
@@ -47,20 +38,7 @@ def prove(trial: Trial) -> GradcheckReport:
     >>> prove(Trial("6x6x2", "random:3x3x3x2")).passed
     True
     """
-    laid = lay(
-        trial.input,
-        trial.reference,
-        seed=trial.seed,
-        dims=trial.dims,
-        channels=trial.channels,
-        groups=trial.groups,
-        layout=trial.layout,
-        stride=trial.stride,
-        dilation=trial.dilation,
-        padding=trial.padding,
-        boundary=trial.boundary,
-        cval=trial.cval,
-    )
+    laid = lay(trial.input, trial.reference, trial, seed=trial.seed)
     if not np.isfinite(laid.x).all():
         raise InputError(
             f"{trial.input} holds values that are not finite",

@@ -25,8 +25,8 @@ from convcli.adjoint import arranged_gradients, check_upstream, forward
 from convcli.errors import FileError, InputError, did_you_mean
 from convcli.io import Written
 from convcli.laid import Laid, lay
-from convcli.shapes import Padding, PerAxis
-from convcli.words import Channels, Layout, Op
+from convcli.laying import Laying
+from convcli.words import Op
 
 
 class Loss(NamedTuple):
@@ -58,7 +58,7 @@ LOSSES = {
 
 
 @dataclass(frozen=True)
-class Pullback:
+class Pullback(Laying):
     """What to differentiate, in the command line's words. input: a file, or a shape to fill with random numbers.
 
     loss: `sum`, `mean` or `mse:FILE`, by default `sum`; or upstream: a file with dy. Not both.
@@ -71,15 +71,6 @@ class Pullback:
     upstream: str | None = None
     loss: str | None = None
     seed: int = 0
-    stride: PerAxis = 1
-    dilation: PerAxis = 1
-    padding: Padding = "valid"
-    boundary: str = "constant"
-    cval: float = 0.0
-    dims: int | None = None
-    channels: Channels | None = None
-    groups: int = 1
-    layout: Layout = "channels_last"
     overwrite: bool = False
 
 
@@ -129,20 +120,7 @@ def pull(pullback: Pullback) -> Pulled:
     name, file = _loss(pullback)
     if pullback.output is not None:
         _check_output(pullback.output, overwrite=pullback.overwrite)
-    laid = lay(
-        pullback.input,
-        pullback.reference,
-        seed=pullback.seed,
-        dims=pullback.dims,
-        channels=pullback.channels,
-        groups=pullback.groups,
-        layout=pullback.layout,
-        stride=pullback.stride,
-        dilation=pullback.dilation,
-        padding=pullback.padding,
-        boundary=pullback.boundary,
-        cval=pullback.cval,
-    )
+    laid = lay(pullback.input, pullback.reference, pullback, seed=pullback.seed)
     loss, x, w = LOSSES[name], laid.x, laid.kernel.taps
     given = np.zeros(()) if file is None else io.load(file).array
     if file is not None:

@@ -17,7 +17,7 @@ import operator
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from convcli.errors import InputError, ShapeError, did_you_mean
 from convcli.words import BOUNDARIES, PADDINGS, Boundary, PaddingName
@@ -171,6 +171,17 @@ class ConvSpec:
                 remedy="use less padding",
             )
         return axes
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The spec as the keyword options of `correlate`; groups are a layer's own."""
+        return {
+            "stride": self.stride,
+            "dilation": self.dilation,
+            "padding": self.padding,
+            "boundary": self.boundary,
+            "cval": self.cval,
+        }
 
     def sizes(self, spatial: Sequence[int], kernel: Sequence[int]) -> tuple[int, ...]:
         """The spatial shape that comes out."""

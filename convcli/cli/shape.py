@@ -245,7 +245,7 @@ def _tell_kernel(
     if output_padding and not transposed:
         raise click.UsageError("--output-padding belongs to the transposed convolution; add --transposed")
     if isinstance(kernel, str):
-        from convcli.job import resolve_kernel
+        from convcli.laying import resolve_kernel
 
         kernel = resolve_kernel(kernel, shape, dims, "the input", layout).shape
     settled = arrange(shape, kernel, dims=dims, channels=channels, groups=groups, layout=layout, transposed=transposed)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from convcli.arrange import Arrangement
 from convcli.engine.operations import Problem, layer_problem, spatial_problem
 from convcli.shapes import ConvSpec
+from convcli.words import Op
 
 
 class LayerForm(NamedTuple):
@@ -43,19 +44,17 @@ def as_layer(x: NDArray[Any], w: NDArray[Any], arrangement: Arrangement) -> Laye
     return LayerForm(x, w[None], 1)
 
 
+def oriented(w: NDArray[Any], arrangement: Arrangement, op: Op) -> NDArray[Any]:
+    """The kernel as it slides: flipped along its window for `convolve`. Twice is the kernel again."""
+    return np.flip(w, arrangement.window_axes) if op == "convolve" else w
+
+
 def arranged_problem(x: NDArray[Any], w: NDArray[Any], arrangement: Arrangement, spec: ConvSpec) -> Problem:
     """The engine's problem for an arrangement; its result is (N, *P, O) for every reading but `each`."""
-    options: dict[str, Any] = {
-        "stride": spec.stride,
-        "dilation": spec.dilation,
-        "padding": spec.padding,
-        "boundary": spec.boundary,
-        "cval": spec.cval,
-    }
     if arrangement.reading == "each":
-        return spatial_problem(x, w, axes=arrangement.spatial_axes, **options)
+        return spatial_problem(x, w, axes=arrangement.spatial_axes, **spec.options)
     form = as_layer(x, w, arrangement)
-    return layer_problem(form.x, form.w, None, groups=form.groups, layout="channels_last", **options)
+    return layer_problem(form.x, form.w, None, groups=form.groups, layout="channels_last", **spec.options)
 
 
 def restore(y: NDArray[Any], arrangement: Arrangement) -> NDArray[Any]:

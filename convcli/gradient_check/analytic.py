@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from convcli.adjoint import as_layer_delta, oriented, own_shapes
+from convcli.adjoint import as_layer_delta, own_shapes
 from convcli.backward import Gradients
-from convcli.engine.arranged import as_layer
+from convcli.engine.arranged import as_layer, oriented
 from convcli.gradient_check.records import TENSORS, AdjointTest, Floats, PathTest, over
 from convcli.gradient_check.subject import Subject
 from convcli.toeplitz import toeplitz, unrolled

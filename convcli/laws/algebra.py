@@ -37,8 +37,8 @@ def flip(s: Setting) -> Iterator[Row]:
     """Convolution turns the kernel round, correlation does not."""
     bound = bounded(largest(s.f) * weight(s.g))
     turned = np.flip(s.g)
-    correlated, convolved = correlate(s.f, s.g, **s.geometry), convolve(s.f, s.g, **s.geometry)
-    yield compare("f * g = correlate(f, flip(g))", convolved, correlate(s.f, turned, **s.geometry), bound)
+    correlated, convolved = correlate(s.f, s.g, **s.spec.options), convolve(s.f, s.g, **s.spec.options)
+    yield compare("f * g = correlate(f, flip(g))", convolved, correlate(s.f, turned, **s.spec.options), bound)
     symmetric = np.array_equal(s.g, turned)
     yield compare(
         "f * g = correlate(f, g)",

@@ -15,6 +15,7 @@ from convcli.engine.arranged import as_layer
 from convcli.errors import InputError, LimitError, ShapeError
 from convcli.laid import Laid, lay
 from convcli.laws.rows import Array, largest
+from convcli.laying import Laying
 from convcli.shapes import Axis, ConvSpec, Padding, PerAxis, show
 from convcli.toeplitz import toeplitz
 
@@ -76,15 +77,9 @@ class Setting:
         return self.w[0, ..., 0]
 
     @property
-    def geometry(self) -> dict[str, Any]:
-        """The options of a correlation of f with g."""
-        spec = self.spec
-        return {"stride": spec.stride, "dilation": spec.dilation, "padding": spec.padding, "boundary": spec.boundary}
-
-    @property
     def options(self) -> dict[str, Any]:
         """The options of the layer."""
-        return {**self.geometry, "groups": self.spec.groups}
+        return {**self.spec.options, "groups": self.spec.groups}
 
     @property
     def flipped(self) -> Array:
@@ -132,15 +127,8 @@ class Setting:
 
 def settle(inquiry: Inquiry) -> tuple[Laid, Setting]:
     """Read what an inquiry names and cut it to size. Raises InputError for values that are not finite."""
-    laid = lay(
-        inquiry.input,
-        inquiry.reference,
-        seed=inquiry.seed,
-        dims=inquiry.dims,
-        stride=inquiry.stride,
-        padding=inquiry.padding,
-        boundary=inquiry.boundary,
-    )
+    laying = Laying(stride=inquiry.stride, padding=inquiry.padding, boundary=inquiry.boundary, dims=inquiry.dims)
+    laid = lay(inquiry.input, inquiry.reference, laying, seed=inquiry.seed)
     a = laid.arrangement
     form = as_layer(laid.x, laid.kernel.taps, a)
     side = inquiry.size or _side(a.window)

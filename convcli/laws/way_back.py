@@ -24,7 +24,7 @@ from convcli.laws.setting import Setting
 def backward(s: Setting) -> Iterator[Row]:
     """Dw and dx against the convolutions that they are, and dx against the transposed matrix."""
     dy = s.random(tuple(axis.out for axis in s.axes))
-    given = gradients(s.f[None, ..., None], s.g[None, ..., None], dy[None, ..., None], **s.geometry)
+    given = gradients(s.f[None, ..., None], s.g[None, ..., None], dy[None, ..., None], **s.spec.options)
     sources = [fold(np.arange(-axis.lo, axis.n + axis.hi), axis.n, s.spec.boundary) for axis in s.axes]
     yield compare(
         "dw = correlate(x, dy)",

@@ -7,8 +7,10 @@ and writes the result. Nothing here parses options or prints.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,16 @@ from numpy.typing import NDArray
 from convcli import alpha, io
 from convcli.arrange import Arrangement, arrange
 from convcli.engine.arranged import arranged_problem, oriented, restore
+from convcli.engine.execute import Part
 from convcli.engine.operations import Problem
 from convcli.errors import InputError, did_you_mean
 from convcli.io import Data, Written
 from convcli.kernels import SUFFIX_FORMS, TEXT_FORMS, Kernel, render
 from convcli.laying import Laying, planes, settle
+from convcli.parts import parts, place, within
 from convcli.planner import Plan, result_dtype
-from convcli.tone import Ledger, combine, combined_shape, fit, scaled
-from convcli.verify import Verification, verify
+from convcli.tone import Ledger, combine, combined_shape, extremes, fit, scaled
+from convcli.verify import Check, Verification
 from convcli.words import Combine, Op, Policy
 
 ARRAY_FORMS = ("npy", "npz")
@@ -126,26 +130,64 @@ def prepare(job: Job) -> Prepared:
 def perform(prepared: Prepared) -> Outcome:
     """Execute and save. Nothing is written where `verify` finds an output that breaks its bound."""
     job = prepared.job
-    results, covers, proofs = [], [], []
-    for part in prepared.passes:
-        y = part.problem.run(prepared.compute_dtype, job.method, None)
-        if job.verify:
-            proofs.append(verify(part.problem, y[..., None] if part.problem.added_lane else y))
-        y = restore(y, part.arrangement)
-        if part.coverage is not None:
-            covers.append(part.coverage.run(None, job.method, None))
+    with io.room(
+        job.output, prepared.output_shape, prepared.dtype, format=prepared.format, overwrite=job.overwrite
+    ) as room:
+        ledger, proofs = _fill(prepared, room.array)
+        written = None
+        if job.output is not None and all(proof.passed for proof in proofs):
+            written = room.keep(alpha=prepared.data.alpha)
+    return Outcome(prepared, room.array, ledger, proofs, written)
+
+
+def _fill(prepared: Prepared, out: NDArray[Any]) -> tuple[Ledger, tuple[Verification, ...]]:
+    """Make the result in `out`, part by part; the ledger, and the proofs that were asked for."""
+    job, lead = prepared.job, prepared.passes[0]
+    cut = list(parts(lead.arrangement, lead.plan))
+    checks = [Check(run.problem, run.plan.output) for run in prepared.passes] if job.verify else []
+    extent = _extent(prepared, cut) if job.range == "rescale" and len(cut) > 1 else None
+    ledgers = []
+    for part in cut:
+        values, coverage = _floats(prepared, part, checks)
+        values, ledger = fit(values, prepared.dtype, job.range, extent)
+        ledgers.append(ledger)
+        target = out[place(part, lead.arrangement)]
+        if coverage is None:
+            target[...] = values
+        else:
+            target[..., :-1], target[..., -1] = values, _alpha_plane(coverage, prepared.dtype)
+        for array in (out, prepared.data.array):
+            io.release(array)
+    ledger = reduce(add, ledgers)
+    ledger.check()
+    return ledger, tuple(check.verdict(prepared.compute_dtype) for check in checks)
+
+
+def _floats(prepared: Prepared, part: Part, checks: Sequence[Check] = ()) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """A part of the result as it was computed, scaled and not yet fitted; and the coverage of what has alpha."""
+    job, results, covers = prepared.job, [], []
+    for at, run in enumerate(prepared.passes):
+        piece = within(part, run.arrangement, run.plan)
+        y = run.problem.run_part(run.plan, piece)
+        if checks:
+            checks[at].look(y[..., None] if run.problem.added_lane else y, piece)
+        y = restore(y, run.arrangement)
+        if run.coverage is not None:
+            covers.append(run.coverage.run_part(run.coverage.plan(None, job.method), part))
             y = alpha.divide(y, covers[-1])
         results.append(y)
     values = combine(results, job.combine, _channel_axis(prepared.passes))
-    values, ledger = fit(scaled(values, job.scale, job.bias), prepared.dtype, job.range)
-    if covers:
-        values = np.concatenate([values, _alpha_plane(combine(covers, "mean", 0), prepared.dtype)], axis=-1)
-    written = None
-    if job.output is not None and all(proof.passed for proof in proofs):
-        written = io.save(
-            job.output, values, format=prepared.format, overwrite=job.overwrite, alpha=prepared.data.alpha
-        )
-    return Outcome(prepared, values, ledger, tuple(proofs), written)
+    return scaled(values, job.scale, job.bias), combine(covers, "mean", 0) if covers else None
+
+
+def _extent(prepared: Prepared, cut: Sequence[Part]) -> tuple[float, float]:
+    """The least and the largest value of all parts, which are made once more afterwards."""
+    ends = []
+    for part in cut:
+        ends.append(extremes(_floats(prepared, part)[0]))
+        io.release(prepared.data.array)
+    lows, highs = zip(*ends, strict=True)
+    return float(np.fmin.reduce(lows)), float(np.fmax.reduce(highs))
 
 
 def export_kernel(resolved: Kernel, output: str, form: str | None, *, overwrite: bool) -> Written:
@@ -220,4 +262,4 @@ def _channel_axis(passes: tuple[Pass, ...]) -> int:
 
 def _alpha_plane(coverage: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     top = float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
-    return fit(np.clip(coverage[..., None], 0, 1) * coverage.dtype.type(top), dtype, "clip")[0]
+    return fit(np.clip(coverage, 0, 1) * coverage.dtype.type(top), dtype, "clip")[0]

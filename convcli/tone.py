@@ -8,7 +8,7 @@ many values it clipped.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,8 @@ class Ledger:
     """The range of the values before they were rounded, and how many did not fit.
 
     low, high: of the finite values, after the policy; NaN where there are none. below, above: how many were
-    clipped to the type's ends (0 for a float type); not_finite: NaN and infinities among the values.
+    clipped to the type's ends (0 for a float type); not_finite: NaN and infinities among the values; nan: the NaN
+    alone, which an integer type holds as 0.
     """
 
     policy: Policy
@@ -35,7 +36,28 @@ class Ledger:
     below: int
     above: int
     not_finite: int
+    nan: int
     total: int
+
+    def __add__(self, other: Ledger) -> Ledger:
+        """The ledger of both parts of a result."""
+        counts = {name: getattr(self, name) + getattr(other, name) for name in COUNTS}
+        low, high = float(np.fmin(self.low, other.low)), float(np.fmax(self.high, other.high))
+        return replace(self, low=low, high=high, **counts)
+
+    def check(self) -> None:
+        """Raise ConvError for the policy `error` where a value did not fit."""
+        unfit = self.below + self.above + (self.nan if np.dtype(self.dtype).kind in "iu" else 0)
+        if self.policy == "error" and unfit:
+            raise ConvError(
+                f"values from {self.low:.6g} to {self.high:.6g}"
+                f"{f', {self.not_finite:,} of them not finite,' * bool(self.not_finite)} do not fit {self.dtype}",
+                f"{unfit:,} of {self.total:,} would be clipped",
+                "use --range clip, rescale, offset or abs, or a float --dtype",
+            )
+
+
+COUNTS = ("below", "above", "not_finite", "nan", "total")
 
 
 def combined_shape(shapes: Sequence[tuple[int, ...]], how: Combine, axis: int) -> tuple[int, ...]:
@@ -93,26 +115,20 @@ def scaled(values: NDArray[Any], scale: float, bias: float) -> NDArray[Any]:
         return values.astype(kind, copy=False)
 
 
-def fit(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy) -> tuple[NDArray[Any], Ledger]:
+def fit(
+    values: NDArray[Any], dtype: np.dtype[Any], policy: Policy, extent: tuple[float, float] | None = None
+) -> tuple[NDArray[Any], Ledger]:
     """Bring float values into `dtype` by `policy`, and tell what it took.
 
-    clip saturates; rescale maps the values' range onto the type's (0 to 1 for a float type); offset adds the
-    middle of the type's range, so that zero shows as gray; abs takes magnitudes; error refuses what would clip.
-    Raises ConvError for `error` when a value does not fit.
+    clip and error saturate; rescale maps the values' range, or the `extent` of which they are a part, onto the type's
+    (0 to 1 for a float type); offset adds the middle of the type's range, so that zero shows as gray; abs takes
+    magnitudes.
 
     >>> fit(np.array([-2.0, 0.0, 2.0]), np.dtype(np.uint8), "rescale")[0]
     array([  0, 128, 255], dtype=uint8)
     """
-    values = _by_policy(values, dtype, policy)
+    values = _by_policy(values, dtype, policy, extent)
     ledger = _account(values, dtype, policy)
-    unfit = ledger.below + ledger.above + (int(np.isnan(values).sum()) if dtype.kind in "iu" else 0)
-    if policy == "error" and unfit:
-        raise ConvError(
-            f"values from {ledger.low:.6g} to {ledger.high:.6g}"
-            f"{f', {ledger.not_finite:,} of them not finite,' * bool(ledger.not_finite)} do not fit {dtype}",
-            f"{unfit:,} of {ledger.total:,} would be clipped",
-            "use --range clip, rescale, offset or abs, or a float --dtype",
-        )
     if values.dtype == dtype:
         return values, ledger
     out = np.empty(values.shape, dtype)
@@ -121,14 +137,16 @@ def fit(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy) -> tuple[NDA
     return out, ledger
 
 
-def _by_policy(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy) -> NDArray[Any]:
+def _by_policy(
+    values: NDArray[Any], dtype: np.dtype[Any], policy: Policy, extent: tuple[float, float] | None
+) -> NDArray[Any]:
     bottom, top = _range(dtype)
     if policy == "abs":
         return np.asarray(np.abs(values))
     if policy == "offset":
         return np.asarray(values + values.dtype.type((bottom + top + (dtype.kind in "iu")) / 2))
     if policy == "rescale":
-        low, high = _extremes(values)
+        low, high = extent or extremes(values)
         span = high - low
         gain = (top - bottom) / span if span > 0 and np.isfinite(span) else 0.0
         kind = values.dtype.type
@@ -143,17 +161,19 @@ def _range(dtype: np.dtype[Any]) -> tuple[float, float]:
 
 
 def _account(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy) -> Ledger:
-    low, high = _extremes(values)
+    low, high = extremes(values)
     below = above = 0
     if dtype.kind in "iu":
         bottom, top = _range(dtype)
         below = int(np.count_nonzero(np.rint(values) < bottom)) if not values.min() >= bottom else 0
         above = int(np.count_nonzero(np.rint(values) > top)) if not values.max() <= top else 0
-    not_finite = 0 if np.isfinite(values.sum(dtype=np.float64)) else int(np.count_nonzero(~np.isfinite(values)))
-    return Ledger(policy, dtype.name, low, high, below, above, not_finite, values.size)
+    not_finite = nan = 0
+    if not np.isfinite(values.sum(dtype=np.float64)):
+        not_finite, nan = int(np.count_nonzero(~np.isfinite(values))), int(np.count_nonzero(np.isnan(values)))
+    return Ledger(policy, dtype.name, low, high, below, above, not_finite, nan, values.size)
 
 
-def _extremes(values: NDArray[Any]) -> tuple[float, float]:
+def extremes(values: NDArray[Any]) -> tuple[float, float]:
     """The least and the largest finite value; NaN where there is none."""
     low, high = float(values.min()), float(values.max())
     if np.isfinite(low) and np.isfinite(high):

@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convcli.engine.execute import Part
 from convcli.engine.operations import Problem
 from convcli.engine.pad import fold
 
 SAMPLES = 1000
 """Random outputs checked besides the faces."""
 
-CHUNK = 1 << 22
-"""Products held at once: 32 MiB of float64."""
+CHUNK = 1 << 20
+"""Products held at once: 8 MiB of float64."""
 
 TOLERANCE = {"float32": 1e-6, "float64": 1e-14}
 """The contract's bound on |y - exact| / (sum|w| * max|x|), by the result's type."""
@@ -39,29 +40,59 @@ class Verification:
     passed: bool
 
 
-def verify(problem: Problem, y: NDArray[Any], *, samples: int = SAMPLES, seed: int = 0) -> Verification:
-    """Check the engine's float result y (*batch, *P, lanes or O) of `problem` at its faces and at random.
+class Check:
+    """A verification under way: the engine's result is looked at part by part, and judged at the end.
 
     The bound is c * sum|w| * max|x|, c = 1e-6 for float32 and 1e-14 for float64; an output is also wrong where it
-    is finite and the definition's is not, or the other way round.
+    is finite and the definition's is not, or the other way round, or where nobody looked.
     """
-    points = _points(y.shape, len(problem.spec.stride), samples, seed)
-    exact = _literal(problem, points, y.shape)
-    given = y.reshape(-1)[points].astype(np.float64)
-    bound = TOLERANCE[y.dtype.name] * _scale(problem)
-    with np.errstate(invalid="ignore"):
-        error = np.abs(given - exact)
-    agree = np.where(np.isfinite(exact), error <= bound, ~np.isfinite(given))
-    error = np.where(np.isfinite(exact) & np.isfinite(given), error, np.where(agree, 0.0, np.inf))
-    worst = int(np.argmax(np.where(agree, error, np.inf)))
-    return Verification(
-        checked=len(points),
-        total=y.size,
-        largest_error=float(error.max()),
-        bound=bound,
-        worst=tuple(int(i) for i in np.unravel_index(points[worst], y.shape)),
-        passed=bool(agree.all()),
-    )
+
+    def __init__(self, problem: Problem, shape: tuple[int, ...], *, samples: int = SAMPLES, seed: int = 0) -> None:
+        """Choose the outputs of `shape` (*batch, *P, lanes or O) to recompute."""
+        self.problem, self.shape = problem, shape
+        self.first = len(shape) - 1 - len(problem.spec.stride)
+        self.points = _points(shape, len(problem.spec.stride), samples, seed)
+        self.index = np.unravel_index(self.points, shape)
+        self.given, self.exact = np.full(len(self.points), np.nan), np.zeros(len(self.points))
+        self.largest = abs(problem.spec.cval)
+
+    def look(self, y: NDArray[Any], part: Part) -> None:
+        """Compare a part of the result, in the axes of the whole."""
+        ends = {self.first: part.rows, 0: part.items} if self.first else {0: part.rows}
+        seen = np.logical_and.reduce([(self.index[at] >= lo) & (self.index[at] < hi) for at, (lo, hi) in ends.items()])
+        index = [where[seen] - (ends[at][0] if at in ends else 0) for at, where in enumerate(self.index)]
+        self.given[seen] = y[tuple(index)]
+        if seen.any():
+            self.exact[seen] = _literal(self.problem, self.points[seen], self.shape)
+        for samples in self._behind(part):
+            self.largest = max(self.largest, _largest(samples))
+
+    def _behind(self, part: Part) -> NDArray[Any]:
+        """The samples that a part's windows cover."""
+        x, spec, window = self.problem.x, self.problem.spec, self.problem.window
+        axis = spec.axes(x.shape[self.first : -1], window)[0]
+        start, stop = part.rows[0] * axis.stride - axis.lo, (part.rows[1] - 1) * axis.stride + axis.reach - axis.lo
+        x = x[slice(*part.items)] if self.first else x
+        return np.moveaxis(x, self.first, 0)[max(start, 0) : max(stop, 0)]
+
+    def verdict(self, dtype: str) -> Verification:
+        """Whether the outputs, of type `dtype`, hold the contract."""
+        w = self.problem.w.reshape(1 if self.problem.filters is None else self.problem.filters, -1)
+        bound = TOLERANCE[dtype] * float(np.abs(w).astype(np.float64).sum(axis=1).max()) * self.largest
+        with np.errstate(invalid="ignore"):
+            error = np.abs(self.given - self.exact)
+        finite = np.isfinite(self.exact)
+        agree = np.where(finite, error <= bound, ~np.isfinite(self.given))
+        error = np.where(finite & np.isfinite(self.given), error, np.where(agree, 0.0, np.inf))
+        worst = int(np.argmax(np.where(agree, error, np.inf)))
+        return Verification(
+            checked=len(self.points),
+            total=math.prod(self.shape),
+            largest_error=float(error.max()),
+            bound=bound,
+            worst=tuple(int(where[worst]) for where in self.index),
+            passed=bool(agree.all()),
+        )
 
 
 def _points(shape: tuple[int, ...], dims: int, samples: int, seed: int) -> NDArray[np.intp]:
@@ -90,11 +121,10 @@ def _literal_chunk(problem: Problem, points: NDArray[np.intp], shape: tuple[int,
     x, w, spec = problem.x, problem.w, problem.spec
     dims = len(spec.stride)
     first = x.ndim - 1 - dims
-    window = w.shape if problem.filters is None else w.shape[1:-1]
     index = np.unravel_index(points, shape)
     outside = np.zeros((len(points), *([1] * dims)), bool)
     where: list[Any] = [part.reshape(-1, *([1] * dims)) for part in index[:first]]
-    for at, axis in enumerate(spec.axes(x.shape[first:-1], window)):
+    for at, axis in enumerate(spec.axes(x.shape[first:-1], problem.window)):
         place = index[first + at][:, None] * axis.stride + np.arange(axis.k) * axis.dilation - axis.lo
         folded = fold(place, axis.n, spec.boundary).reshape(-1, *(axis.k if d == at else 1 for d in range(dims)))
         outside = outside | (folded < 0)
@@ -112,13 +142,6 @@ def _literal_chunk(problem: Problem, points: NDArray[np.intp], shape: tuple[int,
     with np.errstate(invalid="ignore", over="ignore"):
         total: NDArray[np.float64] = (seen * weights).reshape(len(points), -1).sum(axis=1)
     return total
-
-
-def _scale(problem: Problem) -> float:
-    """sum|w| * max|x|, over the kernel with the largest sum and the finite samples."""
-    rows = problem.w.reshape(1 if problem.filters is None else problem.filters, -1)
-    largest = max((_largest(part) for part in problem.x), default=0.0)
-    return float(np.abs(rows).astype(np.float64).sum(axis=1).max()) * max(largest, abs(problem.spec.cval))
 
 
 def _largest(part: NDArray[Any]) -> float:

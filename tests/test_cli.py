@@ -412,6 +412,7 @@ class TestApply:
             "below": 1,
             "above": 2,
             "not_finite": 0,
+            "nan": 0,
             "total": 3,
         }
 

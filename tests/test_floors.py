@@ -22,7 +22,7 @@ FLOORS = (
     {"shapes"},
     {"arrange", "planner", "kernels", "io", "toeplitz"},
     {"network", "engine", "alpha"},
-    {"backward", "tone", "verify", "laying", "onnx_model", "onnx_emit"},
+    {"backward", "tone", "verify", "parts", "laying", "onnx_model", "onnx_emit"},
     {"adjoint", "job"},
     {"gradient_check", "laid", "batch"},
     {"proof", "pullback", "explain", "laws"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,27 +28,44 @@ BUFFER = 1024
 """numpy copies rows of up to a third of its buffer (8192 values) before adding them: at this size it adds twice as
 fast. The setting ends with the errstate around it."""
 
-Place = tuple[tuple[slice, ...], tuple[int, int]]
-"""A tile: items of the first batch axis, and rows of the first spatial axis."""
+
+class Part(NamedTuple):
+    """A piece of the output: a run of the first batch axis (0 to 1 where there is none), and of the first spatial."""
+
+    items: tuple[int, int]
+    rows: tuple[int, int]
 
 
-def execute(plan: Plan, x: NDArray[Any], w: NDArray[Any], bias: NDArray[Any] | None, out: NDArray[Any]) -> None:
-    """Fill `out` with the convolution that `plan` describes.
+def whole(plan: Plan) -> Part:
+    """All of the output."""
+    return Part((0, plan.facts.batch[0] if plan.facts.batch else 1), (0, plan.sizes[0]))
+
+
+def execute(
+    plan: Plan,
+    x: NDArray[Any],
+    w: NDArray[Any],
+    bias: NDArray[Any] | None,
+    out: NDArray[Any],
+    part: Part | None = None,
+) -> None:
+    """Fill `out` with the convolution that `plan` describes, or with a part of it.
 
     x: (*batch, *S, lanes), any strides; w: (*window) or (O, *window, C/groups); bias: (O,) or None;
-    out: (*batch, *P, lanes or O). x and w are only read. The tiles follow from the plan alone, so the same
-    input gives the same bytes, whatever the number of threads.
+    out: (*batch, *P, lanes or O), cut to the part. x and w are only read. The tiles follow from the plan and the
+    part alone, so the same input gives the same bytes, whatever the number of threads.
     """
-    share_out(_Run(plan, x, w, bias, out), _places(plan), spread=plan.spread)
+    part = part or whole(plan)
+    share_out(_Run(plan, x, w, bias, out, part), _places(plan, part), spread=plan.spread)
 
 
 class _Run:
     """One convolution under way: called with a place, it fills the outputs there."""
 
     def __init__(
-        self, plan: Plan, x: NDArray[Any], w: NDArray[Any], bias: NDArray[Any] | None, out: NDArray[Any]
+        self, plan: Plan, x: NDArray[Any], w: NDArray[Any], bias: NDArray[Any] | None, out: NDArray[Any], part: Part
     ) -> None:
-        self.plan, self.x, self.w, self.out = plan, x, w, out
+        self.plan, self.x, self.w, self.out, self.part = plan, x, w, out, part
         self.accumulator = np.dtype(plan.accumulator)
         with np.errstate(over="ignore"):
             self.shift = None if bias is None else bias.astype(self.accumulator)
@@ -56,7 +73,7 @@ class _Run:
         self.scratch = Scratch()
         self.doubtful = plan.spreads_nan and not (x.dtype.kind in "biu" and np.isfinite(w).all())
 
-    def __call__(self, place: Place) -> None:
+    def __call__(self, place: Part) -> None:
         with np.errstate(invalid="ignore", over="ignore"):
             np.setbufsize(BUFFER)
             block, target = self._block(place), self._target(place)
@@ -72,7 +89,7 @@ class _Run:
             if not in_place:
                 store(sums, target)
 
-    def _block(self, place: Place) -> NDArray[Any]:
+    def _block(self, place: Part) -> NDArray[Any]:
         """The padded input under a tile: a view of x where it can be."""
         items, (start, stop) = place
         first, *rest = self.plan.axes
@@ -82,15 +99,18 @@ class _Run:
         ]
         axes = range(self.x.ndim - 1 - len(self.plan.axes), self.x.ndim - 1)
         spec = self.plan.spec
-        return extend(self.x[items], axes, spans, spec.boundary, spec.cval, self.accumulator, self._room)
+        x = self.x[slice(*items)] if self.plan.facts.batch else self.x
+        return extend(x, axes, spans, spec.boundary, spec.cval, self.accumulator, self._room)
 
     def _room(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         return self.scratch("block", shape, dtype)
 
-    def _target(self, place: Place) -> NDArray[Any]:
-        items, rows = place
-        between = [slice(None)] * (len(self.plan.facts.batch) - len(items))
-        view: NDArray[Any] = self.out[(*items, *between, slice(*rows))]
+    def _target(self, place: Part) -> NDArray[Any]:
+        items, rows = (
+            slice(start - first, stop - first) for (start, stop), (first, _) in zip(place, self.part, strict=True)
+        )
+        batch = (items, *[slice(None)] * (len(self.plan.facts.batch) - 1)) if self.plan.facts.batch else ()
+        view: NDArray[Any] = self.out[(*batch, rows)]
         return view
 
     @cached_property
@@ -117,10 +137,14 @@ def _finite(sums: NDArray[Any]) -> bool:
     return bool(np.isfinite(np.dot(flat, flat)))
 
 
-def _places(plan: Plan) -> Iterator[Place]:
-    """Every tile, covering the output once."""
-    items, rows = plan.tile
-    batches = [(slice(at, at + items),) for at in range(0, plan.facts.batch[0], items)] if plan.facts.batch else [()]
-    for batch in batches:
-        for start in range(0, plan.sizes[0], rows):
-            yield batch, (start, min(start + rows, plan.sizes[0]))
+def _places(plan: Plan, part: Part) -> Iterator[Part]:
+    """Every tile, covering the part once."""
+    for items in _runs(part.items, plan.tile[0]):
+        for rows in _runs(part.rows, plan.tile[1]):
+            yield Part(items, rows)
+
+
+def _runs(span: tuple[int, int], longest: int) -> Iterator[tuple[int, int]]:
+    start, stop = span
+    for at in range(start, stop, longest):
+        yield at, min(at + longest, stop)

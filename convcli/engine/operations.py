@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from convcli.arrange import arrange, check_layout
-from convcli.engine.execute import execute
+from convcli.engine.execute import Part, execute, whole
 from convcli.engine.factors import factors, separable_terms
 from convcli.errors import ChannelError, DtypeError, InputError, ShapeError
 from convcli.planner import WORTH_FACTORING, Facts, Plan, make_plan
@@ -174,15 +174,19 @@ class Problem(NamedTuple):
     """Where each axis of the engine's output goes in the caller's; `None` lanes have been added at the end."""
     added_lane: bool
 
+    @property
+    def window(self) -> tuple[int, ...]:
+        """The kernel's spatial shape."""
+        return self.w.shape if self.filters is None else self.w.shape[1:-1]
+
     def plan(self, dtype: DTypeLike | None, method: str) -> Plan:
         dims = len(self.spec.stride)
         first = self.x.ndim - 1 - dims
-        bank = self.filters is not None
         facts = Facts(
             batch=self.x.shape[:first],
             spatial=self.x.shape[first:-1],
             lanes=self.x.shape[-1],
-            window=self.w.shape[1:-1] if bank else self.w.shape,
+            window=self.window,
             filters=self.filters,
             input_dtype=self.x.dtype.name,
             kernel_dtype=self.w.dtype.name,
@@ -210,12 +214,26 @@ class Problem(NamedTuple):
         if out is not None and dtype is None:
             dtype = out.dtype
         plan = self.plan(dtype, method)
-        shape = plan.output[:-1] if self.added_lane else plan.output
-        result = _check_out(out, tuple(np.array(shape)[list(self.order)]), plan.dtype)
-        inner = result.transpose(np.argsort(self.order))
-        x = self.x.copy() if out is not None and np.shares_memory(self.x, out) else self.x
-        execute(plan, x, self.w, self.bias, inner[..., None] if self.added_lane else inner)
+        result = _check_out(out, self._output(plan, whole(plan)), plan.dtype)
+        problem = self._replace(x=self.x.copy()) if out is not None and np.shares_memory(self.x, out) else self
+        problem._fill(plan, result, whole(plan))
         return result
+
+    def run_part(self, plan: Plan, part: Part) -> NDArray[Any]:
+        """One part of what `run` gives by this plan."""
+        result = np.empty(self._output(plan, part), plan.dtype)
+        self._fill(plan, result, part)
+        return result
+
+    def _output(self, plan: Plan, part: Part) -> tuple[int, ...]:
+        """The shape of a part of the result, in the caller's axes."""
+        batch, (items, rows) = plan.facts.batch, (stop - start for start, stop in part)
+        shape = (*((items, *batch[1:]) if batch else ()), rows, *plan.output[len(batch) + 1 :])
+        return tuple(shape[axis] for axis in self.order)
+
+    def _fill(self, plan: Plan, result: NDArray[Any], part: Part) -> None:
+        inner = result.transpose(np.argsort(self.order))
+        execute(plan, self.x, self.w, self.bias, inner[..., None] if self.added_lane else inner, part)
 
 
 def spatial_problem(x: ArrayLike, w: ArrayLike, *, axes: Sequence[int] | None, **options: Any) -> Problem:

@@ -11,17 +11,19 @@
     writing.py   check_target and save: encode beside the target, then rename
 """
 
+from convcli.io.arrays import release
 from convcli.io.data import Data, Kind, Written
 from convcli.io.formats import Format, check_fit, formats, holds, output_dtype
 from convcli.io.images import PIXEL_LIMIT
 from convcli.io.reading import load
-from convcli.io.writing import check_target, save, save_text
+from convcli.io.writing import Room, check_target, room, save, save_text
 
 __all__ = [
     "PIXEL_LIMIT",
     "Data",
     "Format",
     "Kind",
+    "Room",
     "Written",
     "check_fit",
     "check_target",
@@ -29,6 +31,8 @@ __all__ = [
     "holds",
     "load",
     "output_dtype",
+    "release",
+    "room",
     "save",
     "save_text",
 ]

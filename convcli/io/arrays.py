@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import math
+import mmap
+import os
 import zipfile
 import zlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -93,6 +96,29 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -
 def write_npy(stream: BinaryIO, array: NDArray[Any]) -> None:
     """Encode one array as .npy."""
     npy.write_array(stream, np.asanyarray(array), allow_pickle=False)
+
+
+def create_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A new .npy file, all of its bytes laid by, and its values as a writable memory map.
+
+    Raises OSError where the disk has no place for them: a page without one would end the process when it is touched.
+    """
+    with path.open("xb") as stream:
+        header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        npy.write_array_header_1_0(stream, header)
+        start, size = stream.tell(), math.prod(shape) * dtype.itemsize
+        stream.flush()
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(stream.fileno(), start, size)
+        else:
+            stream.truncate(start + size)
+    return np.memmap(path, dtype, "r+", start, shape)
+
+
+def release(array: NDArray[Any]) -> None:
+    """Give back the memory under a mapped array, whose values stay in its file; nothing for any other array."""
+    if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        array.base.madvise(mmap.MADV_DONTNEED)
 
 
 def write_npz(stream: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:

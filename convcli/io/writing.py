@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.errors import FileError, OutputError, ShapeError, did_you_mean
-from convcli.io.arrays import write_npy, write_npz
+from convcli.io.arrays import MAP_ABOVE, create_npy, write_npy, write_npz
 from convcli.io.data import Written
 from convcli.io.formats import Format, by_suffix, check_fit, check_writable, lookup, suffixes
 from convcli.io.images import write_image
@@ -44,6 +47,47 @@ def save(
     form = lookup(_target_format(name, overwrite, format))
     encode = _encoder(form, array, alpha, compress_level)
     return Written(name, form.name, _deliver(name, overwrite, encode))
+
+
+@dataclass(frozen=True)
+class Room:
+    """Where a result is put together, piece by piece; `keep` writes it for good, with the options of `save`."""
+
+    array: NDArray[Any]
+    keep: Callable[..., Written]
+
+
+@contextmanager
+def room(
+    target: str | os.PathLike[str] | None,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    *,
+    format: str | None = None,
+    overwrite: bool = False,
+) -> Iterator[Room]:
+    """Room for a result (*shape) of `dtype` on its way to the target: in memory, or mapped from the file itself.
+
+    A large .npy grows in a hidden file beside its target, which takes its name when it is kept, and is gone after the
+    block where it is not. Raises OutputError where the disk has no place for it.
+    """
+    place = "" if target is None else os.fspath(target)
+    if place in ("", "-") or format != "npy" or math.prod(shape) * dtype.itemsize <= MAP_ABOVE:
+        array = np.empty(shape, dtype)
+        yield Room(array, partial(save, place, array, format=format, overwrite=overwrite))
+        return
+    path = Path(os.path.realpath(place))
+    with _beside(path) as temporary:
+        try:
+            array = create_npy(temporary, shape, dtype)
+        except OSError as error:
+            raise _unwritable(place, error) from error
+
+        def keep(**_: Any) -> Written:
+            _publish(temporary, path, place, overwrite)
+            return Written(place, "npy", path.stat().st_size)
+
+        yield Room(array, keep)
 
 
 def save_text(target: str | os.PathLike[str], text: str, form: str, *, overwrite: bool = False) -> Written:
@@ -185,11 +229,18 @@ def _stream(path: Path, name: str, overwrite: bool) -> Iterator[BinaryIO]:
         with path.open("wb") as stream:
             yield stream
         return
-    temporary = path.with_name(f".convcli-{secrets.token_hex(8)}.tmp")
-    try:
+    with _beside(path) as temporary:
         with temporary.open("xb") as stream:
             yield stream
         _publish(temporary, path, name, overwrite)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """The name of a hidden file in the same folder; gone after the block, unless it was published."""
+    temporary = path.with_name(f".convcli-{secrets.token_hex(8)}.tmp")
+    try:
+        yield temporary
     finally:
         temporary.unlink(missing_ok=True)
 

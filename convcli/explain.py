@@ -223,7 +223,7 @@ def _upstream(question: Question, laid: Laid, output: tuple[int, ...]) -> NDArra
         )
     if question.upstream is None:
         return np.ones(output)
-    dy = io.load(question.upstream).array
+    dy = io.load(question.upstream, limits=question.limits).array
     if dy.shape != output:
         raise ShapeError(
             f"the upstream gradient {question.upstream} is {show(dy.shape)}", f"the output is {show(output)}"

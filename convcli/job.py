@@ -22,11 +22,11 @@ from convcli.arrange import Arrangement, arrange
 from convcli.engine.arranged import arranged_problem, oriented, restore
 from convcli.engine.execute import Part
 from convcli.engine.operations import Problem
-from convcli.errors import InputError, did_you_mean
+from convcli.errors import InputError, LimitError, did_you_mean
 from convcli.io import Data, Written
-from convcli.kernels import SUFFIX_FORMS, TEXT_FORMS, Kernel, render
+from convcli.kernels import MAX_TEXT, SUFFIX_FORMS, TEXT_FORMS, Kernel, render
 from convcli.laying import Laying, planes, settle
-from convcli.parts import parts, place, within
+from convcli.parts import PART_VALUES, parts, place, within
 from convcli.planner import Plan, result_dtype
 from convcli.tone import Ledger, combine, combined_shape, extremes, fit, scaled
 from convcli.verify import Check, Verification
@@ -84,6 +84,21 @@ class Prepared:
     format: str | None
     output_shape: tuple[int, ...]
 
+    @property
+    def memory(self) -> dict[str, int]:
+        """Bytes: the input, the float results of one part, the working memory of the largest pass, and the output.
+
+        What is mapped from a file, or grows in one, takes none.
+        """
+        output = math.prod(self.output_shape) * self.dtype.itemsize
+        grows = io.grows_in_its_file(self.job.output or "", self.format, output)
+        return {
+            "input": 0 if isinstance(self.data.array, np.memmap) else self.data.array.nbytes,
+            "results": sum(min(part.plan.output_bytes, 8 * PART_VALUES) for part in self.passes),
+            "working": max(part.plan.memory for part in self.passes),
+            "output": 0 if grows else output,
+        }
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -113,7 +128,7 @@ def prepare(job: Job) -> Prepared:
     target = None
     if job.output is not None:
         target = io.check_target(job.output, overwrite=job.overwrite, format=job.format)
-    data = io.load(job.input, format=job.input_format)
+    data = io.load(job.input, format=job.input_format, limits=job.limits)
     x, cover = planes(data, job.layout)
     if target is None and job.output is not None:
         target = data.format
@@ -124,7 +139,9 @@ def prepare(job: Job) -> Prepared:
     shape = _combined_shape(job, passes, data.alpha)
     if target is not None:
         io.check_fit(target, written, shape, alpha=data.alpha)
-    return Prepared(job, data, passes, compute, written, target, shape)
+    prepared = Prepared(job, data, passes, compute, written, target, shape)
+    job.limits.check_memory(f"this on {data.name}", sum(prepared.memory.values()))
+    return prepared
 
 
 def perform(prepared: Prepared) -> Outcome:
@@ -193,7 +210,8 @@ def _extent(prepared: Prepared, cut: Sequence[Part]) -> tuple[float, float]:
 def export_kernel(resolved: Kernel, output: str, form: str | None, *, overwrite: bool) -> Written:
     """Write a kernel as text or as an array, by `form` or else by the output's suffix.
 
-    Raises KernelError where a form cannot hold the kernel's axes, FileError for an output in the way.
+    Raises KernelError where a form cannot hold the kernel's axes, FileError for an output in the way, LimitError for
+    more text than `-k` would read.
     """
     suffix = Path(output).suffix.lower()
     chosen = form or str(SUFFIX_FORMS.get(suffix, suffix[1:]))
@@ -209,7 +227,12 @@ def export_kernel(resolved: Kernel, output: str, form: str | None, *, overwrite:
             f"expected one of {', '.join(known)}",
             did_you_mean(chosen, known) or "choose with --format",
         )
-    return io.save_text(output, render(resolved, chosen), chosen, overwrite=overwrite)
+    text = render(resolved, chosen)
+    if len(text) > MAX_TEXT:
+        raise LimitError(
+            f"{len(text):,} characters of {chosen}", f"expected at most {MAX_TEXT:,}, for -k to read back", "write .npy"
+        )
+    return io.save_text(output, text, chosen, overwrite=overwrite)
 
 
 def _lay(job: Job, data: Data, x: NDArray[Any], cover: NDArray[Any] | None, reference: str, compute: str) -> Pass:

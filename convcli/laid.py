@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,8 @@ from convcli.errors import InputError, ShapeError
 from convcli.io import Data
 from convcli.kernels import Kernel
 from convcli.laying import Laying, planes, settle
-from convcli.shapes import ConvSpec, parse_shape
+from convcli.limits import Limits
+from convcli.shapes import ConvSpec, parse_shape, show
 
 PLAIN = Laying()
 RANDOM = "random"
@@ -44,15 +46,15 @@ def lay(given: str, reference: str, laying: Laying = PLAIN, *, seed: int = 0) ->
     >>> laid.arrangement.reading, laid.x.shape
     ('sum', (6, 5, 3))
     """
-    data = read_or_make(given, seed)
+    data = read_or_make(given, seed, laying.limits)
     x, cover = planes(data, laying.layout)
     return Laid(data, x, cover, *settle(data, x, reference, laying, given))
 
 
-def read_or_make(given: str, seed: int) -> Data:
+def read_or_make(given: str, seed: int, limits: Limits) -> Data:
     """A file's data, or standard normal numbers in the shape that the text names.
 
-    >>> read_or_make("2x3", seed=0).array.shape
+    >>> read_or_make("2x3", seed=0, limits=Limits.of()).array.shape
     (2, 3)
     """
     try:
@@ -62,8 +64,8 @@ def read_or_make(given: str, seed: int) -> Data:
     except InputError:
         if re.fullmatch(r"[\dxX]+", given) and not Path(given).exists():
             raise
-        return io.load(given)
-    values = np.random.default_rng((seed, 1)).standard_normal(
-        shape
-    )  # not the stream of a kernel `random:` of that seed
+        return io.load(given, limits=limits)
+    limits.check_memory(f"an input of {show(shape)}", 8 * math.prod(shape))
+    generator = np.random.default_rng((seed, 1))  # not the stream of a kernel `random:` of that seed
+    values = generator.standard_normal(shape)
     return Data(values, "array", RANDOM, "random numbers", notes=(f"standard normal, seed {seed}",))

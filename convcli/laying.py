@@ -12,6 +12,7 @@ from convcli.arrange import PICTURE_CHANNELS, Arrangement, arrange
 from convcli.errors import InputError
 from convcli.io import Data
 from convcli.kernels import Kernel, fewest_axes, kernel
+from convcli.limits import Limits
 from convcli.shapes import ConvSpec, Padding, PerAxis, show
 from convcli.words import Channels, Layout
 
@@ -29,6 +30,12 @@ class Laying:
     channels: Channels | None = None
     groups: int = 1
     layout: Layout = "channels_last"
+    max_memory: int | None = None
+    max_pixels: int | None = None
+
+    @property
+    def limits(self) -> Limits:
+        return Limits.of(self.max_memory, self.max_pixels)
 
 
 class Settled(NamedTuple):

@@ -122,7 +122,7 @@ def pull(pullback: Pullback) -> Pulled:
         _check_output(pullback.output, overwrite=pullback.overwrite)
     laid = lay(pullback.input, pullback.reference, pullback, seed=pullback.seed)
     loss, x, w = LOSSES[name], laid.x, laid.kernel.taps
-    given = np.zeros(()) if file is None else io.load(file).array
+    given = np.zeros(()) if file is None else io.load(file, limits=pullback.limits).array
     if file is not None:
         check_upstream(given, laid.arrangement, laid.spec, loss.takes)
     with np.errstate(invalid="ignore", over="ignore"):

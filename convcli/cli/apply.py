@@ -52,7 +52,7 @@ Examples:
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
 @click.option("--format", metavar="F", help="The format of -o -, where no suffix tells it.")
 @click.option("--input-format", metavar="F", help="The format of INPUT, where no suffix tells it.")
-@options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING)
+@options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, *options.LIMITS)
 def command(as_json: bool, dry_run: bool, range_: Any, **settings: Any) -> None:
     """Filter INPUT, an image, an array or a volume (- is stdin), with one or more kernels.
 

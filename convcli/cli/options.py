@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from convcli.cli.types import PADDING, PER_AXIS, Choice
+from convcli.cli.types import PADDING, PER_AXIS, SIZE, Choice
 from convcli.words import BOUNDARIES, CHANNELS, LAYOUTS
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,12 +35,23 @@ channels = click.option(
     type=Choice(CHANNELS),
     help="Filter each channel alike, or sum over them; by default the kernel's shape decides.",
 )
+max_memory = click.option(
+    "--max-memory",
+    type=SIZE,
+    envvar="CONVCLI_MAX_MEMORY",
+    show_envvar=True,
+    help="Refuse what would take more, such as 2G; by default half of the machine's.",
+)
+max_pixels = click.option(
+    "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse pictures of more pixels; by default 16384x16384."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout instead.")
 debug = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 
 GEOMETRY = (stride, dilation, padding)
 BORDER = (boundary, cval)
 READING = (dims, channels, groups, layout)
+LIMITS = (max_memory, max_pixels)
 
 
 def stacked(*options: Decorator[Any]) -> Decorator[Any]:

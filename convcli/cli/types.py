@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from convcli.errors import InputError, did_you_mean
+from convcli.limits import parse_size
 from convcli.shapes import parse_index, parse_padding, parse_per_axis, parse_shape
 
 
@@ -48,3 +49,4 @@ SHAPE = Parsed("shape", parse_shape)
 PER_AXIS = Parsed("n[,n...]", parse_per_axis)
 PADDING = Parsed("padding", parse_padding)
 INDEX = Parsed("i[,j...]", parse_index)
+SIZE = Parsed("size", parse_size)

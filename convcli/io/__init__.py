@@ -7,6 +7,7 @@
     images.py    images, through Pillow
     arrays.py    .npy and .npz
     text.py      .csv, .tsv and .txt
+    intake.py    pipes and lines that may never end
     reading.py   load: open, recognise, decode
     writing.py   check_target and save: encode beside the target, then rename
 """
@@ -14,12 +15,10 @@
 from convcli.io.arrays import release
 from convcli.io.data import Data, Kind, Written
 from convcli.io.formats import Format, check_fit, formats, holds, output_dtype
-from convcli.io.images import PIXEL_LIMIT
 from convcli.io.reading import load
-from convcli.io.writing import Room, check_target, room, save, save_text
+from convcli.io.writing import Room, check_target, grows_in_its_file, room, save, save_text
 
 __all__ = [
-    "PIXEL_LIMIT",
     "Data",
     "Format",
     "Kind",
@@ -28,6 +27,7 @@ __all__ = [
     "check_fit",
     "check_target",
     "formats",
+    "grows_in_its_file",
     "holds",
     "load",
     "output_dtype",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import mmap
 import os
@@ -10,7 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -18,17 +17,18 @@ from numpy.typing import NDArray
 
 from convcli.errors import DtypeError, FileError, did_you_mean
 from convcli.io.formats import NUMBERS
+from convcli.limits import Limits
 
 MAP_ABOVE = 64 * 2**20  # bytes; a larger .npy file is mapped instead of read
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 _ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError)
 
 
-def read_npy(stream: BinaryIO, name: str, size: int, path: str | None = None) -> NDArray[Any]:
+def read_npy(stream: IO[bytes], name: str, size: int, limits: Limits, path: str | None = None) -> NDArray[Any]:
     """Decode one .npy file of `size` bytes; where a path is given and it is large, as a read-only memory map.
 
     The header is checked before anything is allocated. Raises DtypeError for what are no real numbers, FileError for
-    a header that is damaged or declares more than the file holds.
+    a header that is damaged or declares more than the file holds, LimitError for one that declares too much.
     """
     try:
         shape, dtype = _header(stream)
@@ -45,11 +45,12 @@ def read_npy(stream: BinaryIO, name: str, size: int, path: str | None = None) ->
     if path is not None and size > MAP_ABOVE:
         mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         return mapped
+    limits.check_memory(name, declared)
     stream.seek(0)
     return npy.read_array(stream, allow_pickle=False)
 
 
-def _header(stream: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and type from the header; the stream is left at the first value. Version 3 only serves field names."""
     shape, _, dtype = _HEADERS[npy.read_magic(stream)](stream)
     if min(shape, default=0) < 0:
@@ -64,13 +65,13 @@ def _check_numbers(name: str, dtype: np.dtype[Any]) -> None:
         raise DtypeError(f"{name} holds {what}", "expected real numbers", remedy)
 
 
-def read_npz(stream: BinaryIO, name: str, key: str | None) -> NDArray[Any]:
+def read_npz(stream: BinaryIO, name: str, key: str | None, limits: Limits) -> NDArray[Any]:
     """Decode the array `key` of an .npz archive, or its only one. Raises FileError, naming the keys, for any other."""
     try:
         with zipfile.ZipFile(stream) as archive:
             members = {info.filename[:-4]: info for info in archive.infolist() if info.filename.endswith(".npy")}
             chosen = _choose(name, tuple(members), key)
-            return _read_member(archive, members[chosen], f"{name}:{chosen}")
+            return _read_member(archive, members[chosen], f"{name}:{chosen}", limits)
     except _ZIP_DAMAGE as error:
         raise FileError(f"{name} is damaged", "expected a whole .npz archive", _first_line(error)) from error
 
@@ -88,9 +89,13 @@ def _choose(name: str, keys: tuple[str, ...], key: str | None) -> str:
     return key
 
 
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> NDArray[Any]:
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, limits: Limits) -> NDArray[Any]:
+    """Decode one member as it is unpacked, and unpack it to its end, where its checksum is compared."""
     with archive.open(member) as stream:
-        return read_npy(io.BytesIO(stream.read()), name, member.file_size)
+        array = read_npy(stream, name, member.file_size, limits)
+        while stream.read(2**16):
+            pass
+        return array
 
 
 def write_npy(stream: BinaryIO, array: NDArray[Any]) -> None:

@@ -5,7 +5,6 @@ Pillow is imported inside the functions, so that work on arrays never loads it.
 
 from __future__ import annotations
 
-import re
 import struct
 import threading
 import warnings
@@ -18,15 +17,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.errors import DtypeError, FileError, LimitError
+from convcli.errors import DtypeError, FileError
 from convcli.io.data import Data
 from convcli.io.formats import Format
+from convcli.limits import Limits
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
-
-PIXEL_LIMIT = 2**28  # 16384 x 16384
 
 # Pillow loads these on demand, by importing every plugin it has; importing the one spares that.
 _PLUGINS = {"WEBP": "WebPImagePlugin", "TIFF": "TiffImagePlugin", "JPEG2000": "Jpeg2KImagePlugin"}
@@ -71,15 +69,18 @@ _MODES = {
 } | {f"I;16{order}": _Reading("", "", "uint16") for order in ("", "L", "B", "N")}  # "" converts nothing
 
 
-def read_image(stream: BinaryIO, name: str, form: Format, *, max_pixels: int = PIXEL_LIMIT) -> Data:
+def read_image(stream: BinaryIO, name: str, form: Format, limits: Limits) -> Data:
     """Decode the first frame of an image whose content was recognised as `form`.
 
     Returns (H, W) or (H, W, C): uint8, uint16, int32 or float32, upright, straight alpha last.
-    Raises FileError for a damaged file, DtypeError for bits that Pillow would cut, LimitError above max_pixels.
+    Raises FileError for a damaged file, DtypeError for bits that Pillow would cut, LimitError for a
+    header that declares more pixels, or more memory, than the limits allow.
     """
     try:
-        image, frames = _open(stream, name, form, max_pixels)
+        image, frames = _open(stream, form)
         with image:
+            limits.check_pixels(name, *image.size)
+            limits.check_memory(name, _decoding_bytes(image))
             _refuse_cut_bits(image, stream, name)
             return _decoded(image, name, form, frames)
     except _DAMAGE as error:
@@ -93,27 +94,36 @@ def read_image(stream: BinaryIO, name: str, form: Format, *, max_pixels: int = P
         raise FileError(f"{name} is damaged", whole, _one_line(error)) from error
 
 
-def _open(stream: BinaryIO, name: str, form: Format, max_pixels: int) -> tuple[ImageFile, int]:
+def _open(stream: BinaryIO, form: Format) -> tuple[ImageFile, int]:
+    """The image, its header read and none of its pixels decoded, and how many frames it has."""
     from PIL import Image
 
     _load_plugin(form.pillow)
-    with _pixel_limit(max_pixels):
-        try:
-            image = Image.open(stream, formats=(form.pillow,))
-            return image, getattr(image, "n_frames", 1)
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-            counted = re.search(r"(\d+) pixels", str(error))
-            size = f"{int(counted[1]):,} pixels" if counted else "too many pixels"
-            limit = f"the limit is {max_pixels:,} pixels"
-            raise LimitError(f"{name} has {size}", limit, "crop it or scale it down first") from error
+    with _unguarded():
+        image = Image.open(stream, formats=(form.pillow,))
+        return image, getattr(image, "n_frames", 1)
+
+
+def _decoding_bytes(image: ImageFile) -> int:
+    """Bytes that decoding takes at most: Pillow's own picture, what it is converted to, and the array, twice.
+
+    Pillow holds a pixel in 1 byte, or 2 for its 16-bit modes, or 4 for all others; it hands the samples over in pieces
+    that it joins.
+    """
+    reading = _MODES[image.mode]
+    wanted = (reading.transparent if image.has_transparency_data else reading.opaque) or image.mode
+    stored = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4)
+    converted = 0 if wanted == image.mode else 1 if wanted == "L" else 4
+    sample = {"LA": 2, "RGB": 3}.get(wanted, converted or stored)
+    return image.width * image.height * (stored + converted + 2 * sample)
 
 
 _pillow_state = threading.Lock()
 
 
 @contextmanager
-def _pixel_limit(max_pixels: int) -> Iterator[None]:
-    """Let Pillow refuse images of more pixels, and mute its other warnings, until the block ends.
+def _unguarded() -> Iterator[None]:
+    """Switch off Pillow's own limit of pixels, and mute its warnings, until the block ends.
 
     Both settings are global to the process, so they are held by one thread at a time and put back.
     """
@@ -121,8 +131,7 @@ def _pixel_limit(max_pixels: int) -> Iterator[None]:
 
     with _pillow_state, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, max_pixels
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             yield
         finally:

@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -16,8 +17,10 @@ from convcli.errors import FileError, did_you_mean
 from convcli.io.arrays import read_npy, read_npz
 from convcli.io.data import Data
 from convcli.io.formats import SNIFFED_BYTES, Format, Look, by_suffix, lookup, sniff, unrecognised
-from convcli.io.images import PIXEL_LIMIT, read_image
+from convcli.io.images import read_image
+from convcli.io.intake import drained, measure
 from convcli.io.text import read_text
+from convcli.limits import Limits
 
 
 class _Source(NamedTuple):
@@ -28,25 +31,29 @@ class _Source(NamedTuple):
     key: str | None
 
 
-def load(source: str | os.PathLike[str], *, format: str | None = None, max_pixels: int = PIXEL_LIMIT) -> Data:
+def load(source: str | os.PathLike[str], *, format: str | None = None, limits: Limits | None = None) -> Data:
     """Read an image or an array from a path, from `archive.npz:key`, or from standard input for "-".
 
     The format is the one given, or that of the suffix, or what the first bytes look like; an image is decoded as what
-    it is, whatever its suffix says. Images are (H, W) or (H, W, C), arrays have any shape.
+    it is, whatever its suffix says. Images are (H, W) or (H, W, C), arrays have any shape. Headers are held against the
+    limits, by default `Limits.of()`, before what they declare is allocated.
     Raises FileError for a file that is missing, unreadable or damaged, DtypeError for numbers that cannot be kept,
-    LimitError for an image of more than max_pixels.
+    LimitError for what would take more memory or has more pixels than may be.
     """
     named = _split(os.fspath(source))
     wanted = lookup(format) if format else by_suffix(named.path)
-    with _opened(named) as stream:
-        head = stream.read(SNIFFED_BYTES)
-        stream.seek(0)
+    limits = limits or Limits.of()
+    with _opened(named) as opened:
+        piped = not _is_regular(opened)
+        head = opened.read(SNIFFED_BYTES)
         if not head:
             raise FileError(f"{_called(named)} is empty", "expected an image or an array")
-        form = _settle(named, wanted, sniff(head), piped=isinstance(stream, io.BytesIO))
+        form = _settle(named, wanted, sniff(head), piped=piped)
+        stream = drained(opened, head, _called(named), limits, text=bool(form.separator)) if piped else opened
+        stream.seek(0)
         if form.kind == "image":
-            return read_image(stream, named.name, form, max_pixels=max_pixels)
-        array = _read_array(stream, named, form)
+            return read_image(stream, named.name, form, limits)
+        array = _read_array(stream, named, form, limits)
     return Data(_checked(array, named.name), "array", form.name, named.name)
 
 
@@ -66,26 +73,29 @@ def _called(named: _Source) -> str:
     return "standard input" if named.path == "-" else named.path
 
 
-def _opened(named: _Source) -> BinaryIO:
-    """The file, or all the bytes of a pipe, which cannot be read twice."""
+def _opened(named: _Source) -> AbstractContextManager[BinaryIO]:
     if not named.path:
         raise FileError("no input", "expected the name of a file", "use - for standard input")
     if named.path == "-" and sys.stdin is None:
         raise FileError("standard input is closed", "expected an image or an array", "pipe one in, or name a file")
     if named.path == "-":
-        return io.BytesIO(sys.stdin.buffer.read())
+        return nullcontext(sys.stdin.buffer)
     try:
-        stream = Path(named.path).open("rb")  # noqa: SIM115 - the caller closes it
+        return Path(named.path).open("rb")
     except FileNotFoundError:
         raise _missing(named.path) from None
     except IsADirectoryError:
         raise FileError(f"{named.path} is a folder", "expected a file", "name a file in it") from None
     except (OSError, ValueError) as error:
         raise _unreadable(named.path, error) from error
-    if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-        return stream
-    with stream:
-        return io.BytesIO(stream.read())
+
+
+def _is_regular(stream: BinaryIO) -> bool:
+    """Whether a stream is a file that can be read twice and mapped."""
+    try:
+        return stream is not sys.stdin.buffer and stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def _unreadable(path: str, error: OSError | ValueError) -> FileError:
@@ -132,13 +142,14 @@ def _settle(named: _Source, wanted: Format | None, look: Look, *, piped: bool) -
     )
 
 
-def _read_array(stream: BinaryIO, named: _Source, form: Format) -> NDArray[Any]:
+def _read_array(stream: BinaryIO, named: _Source, form: Format, limits: Limits) -> NDArray[Any]:
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     if form.name == "npz":
-        return read_npz(stream, named.path, named.key)
+        return read_npz(stream, named.path, named.key, limits)
     if form.name == "npy":
-        return read_npy(stream, named.name, size, None if isinstance(stream, io.BytesIO) else named.path)
+        return read_npy(stream, named.name, size, limits, None if isinstance(stream, io.BytesIO) else named.path)
+    limits.check_memory(_called(named), measure(stream, _called(named)).parsing)
     return read_text(stream.read(), _called(named))
 
 

@@ -46,7 +46,7 @@ def _decoded(content: bytes, name: str) -> str:
 
 def _lines(text: str) -> Iterator[_Line]:
     """The lines that hold something besides a comment, counted from one."""
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(_LINE_END.split(text), 1):
         kept = line.partition("#")[0].strip(" \r\n")
         if kept.strip():
             yield _Line(number, kept)
@@ -61,6 +61,7 @@ def _separator(line: str) -> str | None:
     return next((mark for mark in "\t;," if mark in line.strip()), None)
 
 
+_LINE_END = re.compile(r"\r\n?|\n")
 _NO_INTEGERS = re.compile(r"[^\d\s,;+-]")
 _MAY_OVERFLOW = re.compile(r"\d{19}")
 

@@ -72,7 +72,7 @@ def room(
     block where it is not. Raises OutputError where the disk has no place for it.
     """
     place = "" if target is None else os.fspath(target)
-    if place in ("", "-") or format != "npy" or math.prod(shape) * dtype.itemsize <= MAP_ABOVE:
+    if not grows_in_its_file(place, format, math.prod(shape) * dtype.itemsize):
         array = np.empty(shape, dtype)
         yield Room(array, partial(save, place, array, format=format, overwrite=overwrite))
         return
@@ -88,6 +88,11 @@ def room(
             return Written(place, "npy", path.stat().st_size)
 
         yield Room(array, keep)
+
+
+def grows_in_its_file(target: str, format: str | None, size: int) -> bool:
+    """Whether the `room` for a result of so many bytes is its file, and not memory."""
+    return target not in ("", "-") and format == "npy" and size > MAP_ABOVE
 
 
 def save_text(target: str | os.PathLike[str], text: str, form: str, *, overwrite: bool = False) -> Written:

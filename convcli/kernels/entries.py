@@ -9,11 +9,10 @@ from typing import Any, TypeAlias
 
 from convcli.errors import KernelError, did_you_mean
 from convcli.kernels.literals import number
-from convcli.kernels.model import Kernel
+from convcli.kernels.model import MAX_DIMS, Kernel
 
 Value: TypeAlias = int | float | str
 AUTO = "auto"
-MAX_DIMS = 32  # numpy 1's limit of axes; beyond it nobody filters
 _VAST = 1e100
 
 AXES: Mapping[str, int] = {"x": 1, "y": 2, "z": 3}  # axis name -> its place from the end, and the fewest dims for it

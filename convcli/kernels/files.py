@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from convcli.errors import FileError, KernelError, LimitError, did_you_mean
 from convcli.kernels.literals import parse_json, parse_rows, parse_text, parse_vips
-from convcli.kernels.model import MAX_TAPS, checked_taps, limit_taps
+from convcli.kernels.model import checked_taps, limit_taps
+from convcli.limits import show_bytes
 
-MAX_BYTES = 32 * MAX_TAPS  # no number of float64 needs more characters
+MAX_TEXT = 2**24
+"""Bytes of text at most, in which no more numbers fit than a kernel may have taps."""
 
 _TEXT: dict[str, Callable[[str], NDArray[Any]]] = {
     ".csv": parse_rows,
@@ -62,7 +64,7 @@ def load(path: Path, key: str = "") -> NDArray[Any]:
 
     key: which array of an .npz; not needed where it holds one.   returns real, finite taps, in the file's type.
     Raises FileError for a file that is missing, empty or damaged, KernelError for contents that are no kernel,
-    LimitError above ten million taps.
+    LimitError above ten million taps, or 16 MiB of text.
     """
     _require_file(path)
     suffix = path.suffix.lower()
@@ -84,9 +86,11 @@ def _read(path: Path, suffix: str, key: str) -> NDArray[Any]:
 
 def _read_text(path: Path) -> str:
     with path.open("rb") as stream:
-        content = stream.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise LimitError(f"more than {MAX_BYTES} bytes of text", f"expected at most {MAX_TAPS} taps")
+        content = stream.read(MAX_TEXT + 1)
+    if len(content) > MAX_TEXT:
+        raise LimitError(
+            "its text is too long", f"expected at most {show_bytes(MAX_TEXT)} of text", "save so large a kernel as .npy"
+        )
     try:
         text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError:

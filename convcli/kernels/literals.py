@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from convcli.errors import KernelError
-from convcli.kernels.model import Taps, limit_taps
+from convcli.kernels.model import MAX_DIMS, Taps, limit_taps
 
 _DECIMAL = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _NUMBER = re.compile(rf"({_DECIMAL})(?:/({_DECIMAL}))?", re.ASCII)
@@ -184,6 +184,8 @@ def from_nested(nested: Sequence[Any]) -> Taps:
 
 
 def _nested_shape(value: Any, path: tuple[int, ...]) -> tuple[int, ...]:
+    if len(path) > MAX_DIMS:
+        raise KernelError("a kernel nested too deeply", f"expected at most {MAX_DIMS} axes", _EXAMPLE)
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if not isinstance(value, list | tuple):

@@ -22,6 +22,7 @@ Term: TypeAlias = tuple[Taps, ...]
 Terms: TypeAlias = tuple[Term, ...]
 
 MAX_TAPS = 10**7
+MAX_DIMS = 32  # beyond it nobody filters
 EXACT_INTEGER = 2**53  # float64 holds every integer up to here
 
 

@@ -42,6 +42,13 @@ class Inquiry:
     padding: Padding = "valid"
     boundary: str = "constant"
     dims: int | None = None
+    max_memory: int | None = None
+    max_pixels: int | None = None
+
+    @property
+    def laying(self) -> Laying:
+        options = ("stride", "padding", "boundary", "dims", "max_memory", "max_pixels")
+        return Laying(**{name: getattr(self, name) for name in options})
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +134,7 @@ class Setting:
 
 def settle(inquiry: Inquiry) -> tuple[Laid, Setting]:
     """Read what an inquiry names and cut it to size. Raises InputError for values that are not finite."""
-    laying = Laying(stride=inquiry.stride, padding=inquiry.padding, boundary=inquiry.boundary, dims=inquiry.dims)
-    laid = lay(inquiry.input, inquiry.reference, laying, seed=inquiry.seed)
+    laid = lay(inquiry.input, inquiry.reference, inquiry.laying, seed=inquiry.seed)
     a = laid.arrangement
     form = as_layer(laid.x, laid.kernel.taps, a)
     side = inquiry.size or _side(a.window)

@@ -78,6 +78,8 @@ def _read(path: str) -> dict[str, Any]:
         raise FileError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise FileError(f"{path} is not TOML: {error}", f"expected {EXAMPLE}") from None
+    except RecursionError:
+        raise FileError(f"{path} is nested too deeply", f"expected {EXAMPLE}") from None
 
 
 def _block(name: str, record: Any) -> Block:

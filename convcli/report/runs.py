@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -25,8 +24,7 @@ def plan_lines(prepared: Prepared) -> list[str]:
     rows += [("method", f"{part.plan.method}: {part.plan.reason}") for part in _distinct(prepared)]
     rows += [("not", f"{method}: {why}") for part in _distinct(prepared) for method, why in part.plan.rejected]
     rows.append(("work", f"{sum(part.plan.macs for part in prepared.passes):,} multiply-adds by the definition"))
-    memory = memory_json(prepared)
-    rows.append(("memory", ", ".join(f"{name} {size:,} bytes" for name, size in memory.items())))
+    rows.append(("memory", ", ".join(f"{name} {size:,} bytes" for name, size in prepared.memory.items())))
     return columns(rows, indent="")
 
 
@@ -85,7 +83,7 @@ def plan_json(prepared: Prepared) -> dict[str, Any]:
             }
             for part in prepared.passes
         ],
-        "memory": memory_json(prepared),
+        "memory": prepared.memory,
     }
 
 
@@ -102,16 +100,6 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
         "written": None
         if written is None
         else {"path": str(written.path), "format": written.format, "bytes": written.bytes},
-    }
-
-
-def memory_json(prepared: Prepared) -> dict[str, int]:
-    """Bytes: the input, the float results, the working memory of the largest pass, and the output."""
-    return {
-        "input": prepared.data.array.nbytes,
-        "results": sum(part.plan.output_bytes for part in prepared.passes),
-        "working": max(part.plan.memory for part in prepared.passes),
-        "output": math.prod(prepared.output_shape) * prepared.dtype.itemsize,
     }
 
 

@@ -1,0 +1,129 @@
+"""What one run may take: bytes of memory, and pixels of a picture; refused in whole numbers before any is allocated.
+
+Standard library only, like the shapes that the numbers come from.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from convcli.errors import InputError, LimitError
+
+PIXELS = 2**28
+"""Pixels of a picture, where nothing else is asked for: 16384 x 16384."""
+
+SHARE = 2
+"""One part in so many of the machine's memory may be taken, where nothing else is asked for."""
+
+UNKNOWN = 4 * 2**30
+"""The machine's bytes of memory, where the system does not tell."""
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+_SIZE = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,9})?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most that one run may take.
+
+    memory: bytes, of everything that is held at once.   pixels: width times height of a picture.
+    """
+
+    memory: int
+    pixels: int = PIXELS
+
+    @classmethod
+    def of(cls, memory: int | None = None, pixels: int | None = None) -> Limits:
+        """The limits asked for, and where there are none half of the machine's memory and 16384 x 16384 pixels."""
+        return cls(machine_memory() // SHARE if memory is None else memory, PIXELS if pixels is None else pixels)
+
+    def check_memory(self, what: str, needed: int) -> None:
+        """Raise LimitError where `what` needs more bytes than may be taken.
+
+        >>> Limits(memory=2**30).check_memory("photo.png", 3 * 2**30)
+        Traceback (most recent call last):
+        convcli.errors.LimitError: photo.png takes 3.00 GiB of memory; the limit is 1.00 GiB; \
+use a smaller input, or raise --max-memory
+        """
+        if needed > self.memory:
+            raise LimitError(
+                f"{what} takes {show_bytes(needed)} of memory",
+                f"the limit is {show_bytes(self.memory)}",
+                "use a smaller input, or raise --max-memory",
+            )
+
+    def check_pixels(self, what: str, width: int, height: int) -> None:
+        """Raise LimitError for a picture of more pixels than may be read."""
+        if width * height > self.pixels:
+            raise LimitError(
+                f"{what} has {width * height:,} pixels ({width} x {height})",
+                f"the limit is {self.pixels:,} pixels",
+                "crop it or scale it down first, or raise --max-pixels",
+            )
+
+
+def parse_size(text: str) -> int:
+    """Read a number of bytes, with a unit of 1024s if there is one.
+
+    >>> parse_size("500M"), parse_size("2G"), parse_size("1.5GiB"), parse_size("4096")
+    (524288000, 2147483648, 1610612736, 4096)
+    """
+    found = _SIZE.fullmatch(text.strip())
+    size = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
+    if size < 1:
+        raise InputError(f"size {text[:40]!r}", "expected a number of bytes above 0", "write it as 500M or 2G")
+    return size
+
+
+def show_bytes(count: int) -> str:
+    """Write a number of bytes for people.
+
+    >>> show_bytes(900), show_bytes(3 * 2**29), show_bytes(10**15)
+    ('900 bytes', '1.50 GiB', '909.49 TiB')
+    """
+    units = [(unit, size) for unit, size in _UNITS.items() if unit and count >= size]
+    return f"{count / units[-1][1]:,.2f} {units[-1][0]}iB" if units else f"{count} bytes"
+
+
+@cache
+def machine_memory() -> int:
+    """Bytes of memory that this process could have: the machine's, or less where its control group has less."""
+    return min((_physical(), *_group_limits(Path("/"))))
+
+
+def _physical() -> int:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # a system without sysconf, or without these names
+        return UNKNOWN
+
+
+def _group_limits(root: Path) -> Iterator[int]:
+    """The memory limits of this process's control group and of those around it, of both versions.
+
+    Source: the Linux kernel's admin-guide, "Control Group v2" (memory.max) and "Memory Resource Controller".
+    """
+    try:
+        groups = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]
+    except (OSError, UnicodeDecodeError):
+        return
+    for _, controllers, group in (parts for parts in groups if len(parts) == 3):
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        top = root / "sys/fs/cgroup" / ("memory" if controllers else "")
+        name = "memory.limit_in_bytes" if controllers else "memory.max"
+        own = top / group.lstrip("/")
+        yield from (limit for folder in (own, *own.parents) if (limit := _number_in(folder / name)))
+
+
+def _number_in(path: Path) -> int | None:
+    try:
+        text = path.read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return int(text) if text.isascii() and text.isdigit() else None

@@ -26,6 +26,13 @@ def premultiply(image: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     return image[..., :-1] * alpha[..., None], alpha
 
 
+def premultiplied_bytes(image: NDArray[Any]) -> int:
+    """Bytes that `premultiply` takes for an image (H, W, C), and its results keep all but a plane of."""
+    height, width, channels = image.shape
+    size = 8 if result_dtype(image.dtype.name) == "float64" else 4
+    return int(height * width * (channels + 1) * size)
+
+
 def coverage_kernel(taps: NDArray[np.float64], window_axes: Sequence[int]) -> NDArray[np.float64]:
     """The kernel that alpha is filtered by: one window that sums to 1.
 

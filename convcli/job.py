@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property, reduce
 from operator import add
 from pathlib import Path
@@ -23,10 +24,11 @@ from convcli.engine.arranged import arranged_problem, oriented, restore
 from convcli.engine.execute import Part
 from convcli.engine.operations import Problem
 from convcli.errors import InputError, LimitError, did_you_mean
+from convcli.footprint import Footprint, results_bytes
 from convcli.io import Data, Written
 from convcli.kernels import MAX_TEXT, SUFFIX_FORMS, TEXT_FORMS, Kernel, render
 from convcli.laying import Laying, planes, settle
-from convcli.parts import PART_VALUES, parts, place, within
+from convcli.parts import parts, place, within
 from convcli.planner import Plan, result_dtype
 from convcli.tone import Ledger, combine, combined_shape, extremes, fit, scaled
 from convcli.verify import Check, Verification
@@ -71,6 +73,10 @@ class Pass:
     def output_shape(self) -> tuple[int, ...]:
         return self.arrangement.with_spatial(self.plan.sizes)
 
+    def part_size(self, part: Part) -> int:
+        """How many values there are in a part of the result."""
+        return math.prod(self.problem.part_shape(self.plan, part))
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -84,20 +90,34 @@ class Prepared:
     format: str | None
     output_shape: tuple[int, ...]
 
-    @property
-    def memory(self) -> dict[str, int]:
-        """Bytes: the input, the float results of one part, the working memory of the largest pass, and the output.
-
-        What is mapped from a file, or grows in one, takes none.
-        """
+    @cached_property
+    def footprint(self) -> Footprint:
+        """The bytes that the whole job holds, from shapes and types alone."""
+        job, data, lead = self.job, self.data, self.passes[0]
+        first = next(parts(lead.arrangement, lead.plan))
+        sizes = [run.part_size(within(first, run.arrangement, run.plan)) for run in self.passes]
+        share = Fraction(sizes[0], math.prod(lead.plan.output))
+        mapped = isinstance(data.array, np.memmap)
+        premultiplied = alpha.premultiplied_bytes(data.array) if data.alpha else 0
         output = math.prod(self.output_shape) * self.dtype.itemsize
-        grows = io.grows_in_its_file(self.job.output or "", self.format, output)
-        return {
-            "input": 0 if isinstance(self.data.array, np.memmap) else self.data.array.nbytes,
-            "results": sum(min(part.plan.output_bytes, 8 * PART_VALUES) for part in self.passes),
-            "working": max(part.plan.memory for part in self.passes),
-            "output": 0 if grows else output,
-        }
+        grows = io.grows_in_its_file(job.output or "", self.format, output)
+        saved = job.output is not None and self.format is not None and not grows
+        return Footprint(
+            reading=data.decoding,
+            input=int(data.array.nbytes * (share if mapped else 1)) + premultiplied,
+            results=results_bytes(
+                sizes,
+                sizes[0] // (data.array.shape[-1] - 1) if data.alpha else 0,
+                np.dtype(self.compute_dtype).itemsize,
+                self.dtype,
+                combine=job.combine,
+                policy=job.range,
+                scales=(job.scale != 1) + (job.bias != 0),
+            ),
+            working=max(run.plan.memory for run in self.passes),
+            output=int(output * (share if grows else 1)),
+            encoding=io.writing_bytes(str(job.output), str(self.format), self.output_shape, self.dtype) if saved else 0,
+        )
 
 
 @dataclass(frozen=True)
@@ -129,6 +149,8 @@ def prepare(job: Job) -> Prepared:
     if job.output is not None:
         target = io.check_target(job.output, overwrite=job.overwrite, format=job.format)
     data = io.load(job.input, format=job.input_format, limits=job.limits)
+    if data.alpha:
+        job.limits.check_memory(data.name, data.array.nbytes + alpha.premultiplied_bytes(data.array))
     x, cover = planes(data, job.layout)
     if target is None and job.output is not None:
         target = data.format
@@ -140,7 +162,7 @@ def prepare(job: Job) -> Prepared:
     if target is not None:
         io.check_fit(target, written, shape, alpha=data.alpha)
     prepared = Prepared(job, data, passes, compute, written, target, shape)
-    job.limits.check_memory(f"this on {data.name}", sum(prepared.memory.values()))
+    job.limits.check_memory(f"this on {data.name}", prepared.footprint.peak)
     return prepared
 
 
@@ -165,19 +187,24 @@ def _fill(prepared: Prepared, out: NDArray[Any]) -> tuple[Ledger, tuple[Verifica
     extent = _extent(prepared, cut) if job.range == "rescale" and len(cut) > 1 else None
     ledgers = []
     for part in cut:
-        values, coverage = _floats(prepared, part, checks)
-        values, ledger = fit(values, prepared.dtype, job.range, extent)
-        ledgers.append(ledger)
-        target = out[place(part, lead.arrangement)]
-        if coverage is None:
-            target[...] = values
-        else:
-            target[..., :-1], target[..., -1] = values, _alpha_plane(coverage, prepared.dtype)
+        ledgers.append(_fill_part(prepared, part, out[place(part, lead.arrangement)], checks, extent))
         for array in (out, prepared.data.array):
             io.release(array)
     ledger = reduce(add, ledgers)
     ledger.check()
     return ledger, tuple(check.verdict(prepared.compute_dtype) for check in checks)
+
+
+def _fill_part(
+    prepared: Prepared, part: Part, target: NDArray[Any], checks: Sequence[Check], extent: tuple[float, float] | None
+) -> Ledger:
+    values, coverage = _floats(prepared, part, checks)
+    values, ledger = fit(values, prepared.dtype, prepared.job.range, extent)
+    if coverage is None:
+        target[...] = values
+    else:
+        target[..., :-1], target[..., -1] = values, _alpha_plane(coverage, prepared.dtype)
+    return ledger
 
 
 def _floats(prepared: Prepared, part: Part, checks: Sequence[Check] = ()) -> tuple[NDArray[Any], NDArray[Any] | None]:

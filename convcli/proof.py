@@ -39,6 +39,7 @@ def prove(trial: Trial) -> GradcheckReport:
     True
     """
     laid = lay(trial.input, trial.reference, trial, seed=trial.seed)
+    laid.check_memory(trial.limits, copies=4)
     if not np.isfinite(laid.x).all():
         raise InputError(
             f"{trial.input} holds values that are not finite",

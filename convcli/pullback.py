@@ -121,6 +121,7 @@ def pull(pullback: Pullback) -> Pulled:
     if pullback.output is not None:
         _check_output(pullback.output, overwrite=pullback.overwrite)
     laid = lay(pullback.input, pullback.reference, pullback, seed=pullback.seed)
+    laid.check_memory(pullback.limits, copies=3)
     loss, x, w = LOSSES[name], laid.x, laid.kernel.taps
     given = np.zeros(()) if file is None else io.load(file, limits=pullback.limits).array
     if file is not None:

@@ -48,7 +48,13 @@ class Measured(NamedTuple):
 
 
 def measured(
-    words: Sequence[object], folder: Path, *, warm: Sequence[Sequence[object]] = (), feed: str = "", threads: int = 1
+    words: Sequence[object],
+    folder: Path,
+    *,
+    warm: Sequence[Sequence[object]] = (),
+    feed: str = "",
+    threads: int = 1,
+    memory: str = "",
 ) -> Measured:
     """Run `convcli WORDS` in a folder, after the calls of `warm`, which load what it will need anyway.
 
@@ -56,6 +62,7 @@ def measured(
     """
     calls = json.dumps([[list(map(str, call)) for call in warm], list(map(str, words))])
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path), "CONVCLI_THREADS": str(threads)}
+    environment |= {"CONVCLI_MAX_MEMORY": memory} if memory else {}
     feeder = subprocess.Popen(["sh", "-c", feed], stdout=subprocess.PIPE, cwd=folder) if feed else None
     try:
         done = subprocess.run(
@@ -64,7 +71,8 @@ def measured(
             env=environment,
             stdin=feeder.stdout if feeder else subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=HANG,
         )
     finally:

@@ -23,7 +23,7 @@ FLOORS = (
     {"io"},
     {"arrange", "planner", "kernels", "toeplitz"},
     {"network", "engine", "alpha"},
-    {"backward", "tone", "verify", "parts", "laying", "onnx_model", "onnx_emit"},
+    {"backward", "tone", "footprint", "verify", "parts", "laying", "onnx_model", "onnx_emit"},
     {"adjoint", "job"},
     {"gradient_check", "laid", "batch"},
     {"proof", "pullback", "explain", "laws"},

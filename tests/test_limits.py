@@ -142,6 +142,9 @@ BOMBS: dict[str, Callable[[Path], list[str]]] = {
     "dilation": _words("apply", "photo.npy", "-k", "box", "--dilation", VAST, "--padding", "same"),
     "full padding": _words("apply", "photo.npy", "-k", "box", "--dilation", "9999999", "--padding", "full"),
     "grad padding": _words("grad", "photo.npy", "-k", "box", "--padding", "1000000"),
+    "grad padding that fits somewhere": _words("grad", "photo.npy", "-k", "box", "--padding", "30000"),
+    "gradcheck padding that fits somewhere": _words("gradcheck", "photo.npy", "-k", "box", "--padding", "30000"),
+    "laws padding that fits somewhere": _words("laws", "photo.npy", "-k", "box", "--padding", "30000"),
     "grad shape": _words("grad", "1000000x1000000", "-k", "box"),
     "gradcheck padding": _words("gradcheck", "photo.npy", "-k", "box", "--padding", "1000000"),
     "gradcheck shape": _words("gradcheck", "1000000x1000000", "-k", "box"),
@@ -163,7 +166,7 @@ BOMBS: dict[str, Callable[[Path], list[str]]] = {
 def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path, bomb: str) -> None:
     np.save(tmp_path / "photo.npy", np.zeros((32, 48), np.uint8))
     words = BOMBS[bomb](tmp_path)
-    done = measured(words, tmp_path, warm=[["apply", "photo.npy", "-k", "box"]])
+    done = measured(words, tmp_path, warm=[["apply", "photo.npy", "-k", "box"]], memory="4G")
     assert done.code in (2, 4), done
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("Error: ")

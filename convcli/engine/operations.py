@@ -214,18 +214,18 @@ class Problem(NamedTuple):
         if out is not None and dtype is None:
             dtype = out.dtype
         plan = self.plan(dtype, method)
-        result = _check_out(out, self._output(plan, whole(plan)), plan.dtype)
+        result = _check_out(out, self.part_shape(plan, whole(plan)), plan.dtype)
         problem = self._replace(x=self.x.copy()) if out is not None and np.shares_memory(self.x, out) else self
         problem._fill(plan, result, whole(plan))
         return result
 
     def run_part(self, plan: Plan, part: Part) -> NDArray[Any]:
         """One part of what `run` gives by this plan."""
-        result = np.empty(self._output(plan, part), plan.dtype)
+        result = np.empty(self.part_shape(plan, part), plan.dtype)
         self._fill(plan, result, part)
         return result
 
-    def _output(self, plan: Plan, part: Part) -> tuple[int, ...]:
+    def part_shape(self, plan: Plan, part: Part) -> tuple[int, ...]:
         """The shape of a part of the result, in the caller's axes."""
         batch, (items, rows) = plan.facts.batch, (stop - start for start, stop in part)
         shape = (*((items, *batch[1:]) if batch else ()), rows, *plan.output[len(batch) + 1 :])

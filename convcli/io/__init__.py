@@ -16,7 +16,7 @@ from convcli.io.arrays import release
 from convcli.io.data import Data, Kind, Written
 from convcli.io.formats import Format, check_fit, formats, holds, output_dtype
 from convcli.io.reading import load
-from convcli.io.writing import Room, check_target, grows_in_its_file, room, save, save_text
+from convcli.io.writing import Room, check_target, grows_in_its_file, room, save, save_text, writing_bytes
 
 __all__ = [
     "Data",
@@ -35,4 +35,5 @@ __all__ = [
     "room",
     "save",
     "save_text",
+    "writing_bytes",
 ]

@@ -5,12 +5,14 @@ Pillow is imported inside the functions, so that work on arrays never loads it.
 
 from __future__ import annotations
 
+import math
 import struct
 import threading
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -80,9 +82,10 @@ def read_image(stream: BinaryIO, name: str, form: Format, limits: Limits) -> Dat
         image, frames = _open(stream, form)
         with image:
             limits.check_pixels(name, *image.size)
-            limits.check_memory(name, _decoding_bytes(image))
+            decoding = _decoding_bytes(image)
+            limits.check_memory(name, decoding)
             _refuse_cut_bits(image, stream, name)
-            return _decoded(image, name, form, frames)
+            return replace(_decoded(image, name, form, frames), decoding=decoding)
     except _DAMAGE as error:
         if isinstance(error, (DtypeError, FileError)):
             raise
@@ -249,6 +252,17 @@ def write_image(stream: BinaryIO, array: NDArray[Any], form: Format, *, compress
     _load_plugin(form.pillow)
     native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     Image.fromarray(native).save(stream, form.pillow, **_options(form.name, compress_level))
+
+
+def encoding_bytes(form: Format, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """Bytes that encoding such an image takes at most, besides the image and the file.
+
+    Pillow uses the array's own memory for the modes L, RGBA and I;16, and holds a copy of 4 bytes a pixel for others;
+    the WebP encoder keeps several planes more, GIF's a palette image or two.
+    """
+    channels = shape[2] if len(shape) == 3 else 1
+    copied = 0 if (dtype.name, channels) in (("uint8", 1), ("uint8", 4), ("uint16", 1)) else 4
+    return math.prod(shape[:2]) * (copied + {"webp": 32, "gif": 3}.get(form.name, 0))
 
 
 def _options(name: str, compress_level: int | None) -> dict[str, Any]:

@@ -8,9 +8,11 @@ import re
 import stat
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from convcli.errors import FileError, did_you_mean
@@ -52,9 +54,11 @@ def load(source: str | os.PathLike[str], *, format: str | None = None, limits: L
         stream = drained(opened, head, _called(named), limits, text=bool(form.separator)) if piped else opened
         stream.seek(0)
         if form.kind == "image":
-            return read_image(stream, named.name, form, limits)
-        array = _read_array(stream, named, form, limits)
-    return Data(_checked(array, named.name), "array", form.name, named.name)
+            data = read_image(stream, named.name, form, limits)
+        else:
+            array, decoding = _read_array(stream, named, form, limits)
+            data = Data(_checked(array, named.name), "array", form.name, named.name, decoding=decoding)
+        return replace(data, decoding=data.decoding + _held(stream))
 
 
 def _split(name: str) -> _Source:
@@ -142,15 +146,24 @@ def _settle(named: _Source, wanted: Format | None, look: Look, *, piped: bool) -
     )
 
 
-def _read_array(stream: BinaryIO, named: _Source, form: Format, limits: Limits) -> NDArray[Any]:
+def _held(stream: BinaryIO) -> int:
+    """Bytes of memory that a stream takes: those of a pipe, which are all held."""
+    return stream.getbuffer().nbytes if isinstance(stream, io.BytesIO) else 0
+
+
+def _read_array(stream: BinaryIO, named: _Source, form: Format, limits: Limits) -> tuple[NDArray[Any], int]:
+    """The array, and the bytes that decoding it took at most; none where it is mapped."""
+    if form.separator:
+        parsing = measure(stream, _called(named)).parsing
+        limits.check_memory(_called(named), parsing)
+        return read_text(stream.read(), _called(named)), parsing
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     if form.name == "npz":
-        return read_npz(stream, named.path, named.key, limits)
-    if form.name == "npy":
-        return read_npy(stream, named.name, size, limits, None if isinstance(stream, io.BytesIO) else named.path)
-    limits.check_memory(_called(named), measure(stream, _called(named)).parsing)
-    return read_text(stream.read(), _called(named))
+        array = read_npz(stream, named.path, named.key, limits)
+    else:
+        array = read_npy(stream, named.name, size, limits, None if isinstance(stream, io.BytesIO) else named.path)
+    return array, 0 if isinstance(array, np.memmap) else array.nbytes
 
 
 def _checked(array: NDArray[Any], name: str) -> NDArray[Any]:

@@ -21,8 +21,14 @@ from convcli.errors import FileError, OutputError, ShapeError, did_you_mean
 from convcli.io.arrays import MAP_ABOVE, create_npy, write_npy, write_npz
 from convcli.io.data import Written
 from convcli.io.formats import Format, by_suffix, check_fit, check_writable, lookup, suffixes
-from convcli.io.images import write_image
+from convcli.io.images import encoding_bytes, write_image
 from convcli.io.text import write_text
+
+PIECE = 2**25
+"""Bytes that numpy copies at once, at most, where it cannot write an array as it lies in memory."""
+
+TEXT_BYTES = 26
+"""Bytes of a number as text, at most, its separator included."""
 
 Arrays = NDArray[Any] | Mapping[str, NDArray[Any]]
 
@@ -93,6 +99,15 @@ def room(
 def grows_in_its_file(target: str, format: str | None, size: int) -> bool:
     """Whether the `room` for a result of so many bytes is its file, and not memory."""
     return target not in ("", "-") and format == "npy" and size > MAP_ABOVE
+
+
+def writing_bytes(target: str, format: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    """Bytes that `save` takes at most, besides the array: the encoder's, and for standard output the whole file's."""
+    form, size = lookup(format), math.prod(shape) * dtype.itemsize
+    pieces = 0 if form.separator else min(size, PIECE)
+    encoding = encoding_bytes(form, shape, dtype) if form.kind == "image" else pieces
+    whole = {"": size + size // 16}.get(form.separator, TEXT_BYTES * math.prod(shape))
+    return encoding + (whole if target == "-" else 0)
 
 
 def save_text(target: str | os.PathLike[str], text: str, form: str, *, overwrite: bool = False) -> Written:

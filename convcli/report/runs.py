@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from convcli.footprint import Footprint
 from convcli.job import Outcome, Pass, Prepared
 from convcli.report.text import axis_json, axis_names, columns, described, finite, formula, place, reading
 from convcli.shapes import show
@@ -24,7 +25,7 @@ def plan_lines(prepared: Prepared) -> list[str]:
     rows += [("method", f"{part.plan.method}: {part.plan.reason}") for part in _distinct(prepared)]
     rows += [("not", f"{method}: {why}") for part in _distinct(prepared) for method, why in part.plan.rejected]
     rows.append(("work", f"{sum(part.plan.macs for part in prepared.passes):,} multiply-adds by the definition"))
-    rows.append(("memory", ", ".join(f"{name} {size:,} bytes" for name, size in prepared.memory.items())))
+    rows.append(("memory", _footprint(prepared.footprint)))
     return columns(rows, indent="")
 
 
@@ -83,7 +84,7 @@ def plan_json(prepared: Prepared) -> dict[str, Any]:
             }
             for part in prepared.passes
         ],
-        "memory": prepared.memory,
+        "memory": {**vars(prepared.footprint), "peak": prepared.footprint.peak},
     }
 
 
@@ -115,6 +116,11 @@ def _geometry(prepared: Prepared) -> list[tuple[str, str]]:
 def _distinct(prepared: Prepared) -> list[Pass]:
     """One pass for each method and reason: several kernels alike need saying once."""
     return list({(part.plan.method, part.plan.reason): part for part in prepared.passes}.values())
+
+
+def _footprint(footprint: Footprint) -> str:
+    told = ", ".join(f"{name} {size:,}" for name, size in vars(footprint).items())
+    return f"at most {footprint.peak:,} bytes at once: {told}"
 
 
 def _ledger(ledger: Ledger) -> str:

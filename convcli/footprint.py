@@ -1,0 +1,77 @@
+"""What a job holds in memory at once, told from shapes and types before any of it is allocated.
+
+::
+
+    the input as its decoder holds it
+    then: input + output + working memory + the larger of | the floats of a part, and their copies
+                                                          | what the encoder holds
+
+Reading is over before the rest begins, and the parts before the result is encoded. Of what is mapped from a file, or
+grows in one, a part counts: its pages are given back after each. The program itself, some tens of MiB with its
+libraries, is not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from convcli.words import Combine, Policy
+
+SLACK = 2**23
+"""Bytes for what is small: the threads' stacks, indices, pages that a map touches around its own."""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Bytes, each at most: what reading takes, the input itself, the floats of a part, and so on."""
+
+    reading: int
+    input: int
+    results: int
+    working: int
+    output: int
+    encoding: int
+
+    @property
+    def peak(self) -> int:
+        """The most that is held at once."""
+        return SLACK + max(self.reading, self.input + self.output + self.working + max(self.results, self.encoding))
+
+
+def results_bytes(
+    sizes: Sequence[int],
+    covered: int,
+    floats: int,
+    written: np.dtype[Any],
+    *,
+    combine: Combine,
+    policy: Policy,
+    scales: int,
+) -> int:
+    """Bytes of a part's floats while they are combined, scaled and fitted into the written type.
+
+    sizes: values of the part, for each kernel; covered: values of its coverage, 0 without alpha; floats: bytes of one;
+    scales: how many of scale and bias there are to apply.
+    """
+    each, several = max(sizes), len(sizes) > 1
+    stacked = sum(sizes) if combine == "stack" else each
+    made = (sum(sizes) + len(sizes) * covered) * floats
+    copies = {
+        "stack": stacked,
+        "magnitude": 3 * each,
+        "max": (len(sizes) + 1) * each,
+        "sum": 2 * each,
+        "mean": 2 * each,
+    }
+    combining = copies[combine] * floats if several or combine == "magnitude" else 0
+    dividing = each * (floats + 1) if covered else 0
+    scaling = min(scales, 2) * stacked * floats
+    shifting = {"clip": 0, "error": 0, "rescale": 2, "offset": 1, "abs": 1}[policy] * floats
+    rounding = 0 if written.kind == "f" else floats + 1
+    casting = written.itemsize if written != np.dtype(f"f{floats}") else 0
+    fitting = stacked * (floats + shifting + rounding + casting) + covered * (floats + written.itemsize)
+    return max(made + max(combining, dividing) + scaling, fitting)

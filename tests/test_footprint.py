@@ -1,0 +1,96 @@
+"""The estimate of --dry-run is at least what a run takes, and at most half as much again."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from measured import measured
+from PIL import Image
+
+from convcli.footprint import SLACK, Footprint
+
+HEIGHT, WIDTH = 2400, 3200
+SAME = ["--padding", "same"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Inputs of a few MiB to 90, and a small one of each kind to warm up with."""
+    place = tmp_path_factory.mktemp("footprint")
+    gray = (np.add.outer(np.arange(HEIGHT) * 3, np.arange(WIDTH) * 2) % 256).astype(np.uint8)
+    rgb = np.dstack([gray, 255 - gray, gray[::-1]])
+    pictures = {
+        "gray.png": gray,
+        "rgb.png": rgb,
+        "rgb.jpg": rgb,
+        "rgba.png": np.dstack([rgb, gray | 1]),
+        "deep.png": gray.astype(np.uint16) * 200,
+        "float.tiff": gray.astype(np.float32),
+    }
+    for name, pixels in pictures.items():
+        Image.fromarray(pixels).save(place / name, **({"compress_level": 1} if name.endswith("png") else {}))
+        Image.fromarray(pixels[:40, :50]).save(place / f"small-{name}")
+    arrays = {
+        "int.npy": gray,
+        "double.npy": gray.astype(np.float64),
+        "map.npy": np.tile(gray, (3, 1)).astype(np.float32),
+    }
+    for name, values in arrays.items():
+        np.save(place / name, values)
+        np.save(place / f"small-{name}", values[:40, :50])
+    return place
+
+
+CASES = {
+    "gray": ["gray.png", "-k", "box", *SAME, "-o", "y.png"],
+    "rgb": ["rgb.png", "-k", "sharpen", *SAME, "-o", "y.png"],
+    "rgb jpeg": ["rgb.jpg", "-k", "gaussian:sigma=3", *SAME, "-o", "y.jpg"],
+    "rgb to webp": ["gray.png", "-k", "box", "-o", "y.webp"],
+    "rgba": ["rgba.png", "-k", "sharpen", *SAME, "-o", "y.png"],
+    "16 bits": ["deep.png", "-k", "gaussian:sigma=2", *SAME, "-o", "y.png"],
+    "float": ["float.tiff", "-k", "gaussian:sigma=2", *SAME, "-o", "y.tiff"],
+    "integers": ["int.npy", "-k", "random:7x7", *SAME, "-o", "y.npy"],
+    "doubles": ["double.npy", "-k", "random:5x5", *SAME, "-o", "y.npy"],
+    "mapped": ["map.npy", "-k", "box", *SAME, "-o", "y.npy"],
+    "a bank": ["rgb.png", "-k", "random:8x3x3x3", "-o", "y.npy"],
+    "magnitude": ["rgb.png", "-k", "sobel-x", "-k", "sobel-y", "--combine", "magnitude", "-o", "y.png"],
+    "rescale": ["rgb.png", "-k", "laplacian", "--range", "rescale", "-o", "y.png"],
+    "stack": ["gray.png", "-k", "sobel-x", "-k", "sobel-y", "-k", "box", "-o", "y.png"],
+    "verify": ["gray.png", "-k", "random:5x5", "--verify", "-o", "y.png"],
+    "nowhere": ["rgb.png", "-k", "box"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("case", CASES)
+def test_the_estimate_holds(folder: Path, case: str) -> None:
+    words, small = CASES[case], ["apply", f"small-{CASES[case][0]}", "-k", "sharpen", "--verify"]
+    for old in folder.glob("y.*"):
+        old.unlink()
+    planned = measured(["apply", *words, "--dry-run", "--json"], folder, threads=2)
+    memory = json.loads(planned.stdout)["memory"]
+    done = measured(["apply", *words, "--json"], folder, warm=[small], threads=2)
+    assert done.code == 0, done.stderr
+    assert json.loads(done.stdout)["memory"] == memory
+    assert done.growth <= memory["peak"] <= 1.5 * done.growth
+
+
+def test_what_is_mapped_is_not_held(folder: Path) -> None:
+    mapped, read = (
+        measured(["apply", f"{name}.npy", "-k", "box", "--dry-run", "--json"], folder) for name in ("map", "int")
+    )
+    memory = json.loads(mapped.stdout)["memory"]
+    assert memory["reading"] == 0
+    assert memory["input"] < (folder / "map.npy").stat().st_size / 2
+    assert json.loads(read.stdout)["memory"]["input"] == HEIGHT * WIDTH
+
+
+def test_the_peak_is_the_largest_of_what_is_held_together() -> None:
+    assert Footprint(reading=900, input=1, results=2, working=4, output=8, encoding=1).peak == 900 + SLACK
+    assert Footprint(reading=9, input=1, results=2, working=4, output=8, encoding=1).peak == 15 + SLACK
+    assert Footprint(reading=9, input=1, results=2, working=4, output=8, encoding=100).peak == 113 + SLACK

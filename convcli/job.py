@@ -56,6 +56,7 @@ class Job(Laying):
     overwrite: bool = False
     format: str | None = None
     input_format: str | None = None
+    allow_truncated: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def prepare(job: Job) -> Prepared:
     target = None
     if job.output is not None:
         target = io.check_target(job.output, overwrite=job.overwrite, format=job.format)
-    data = io.load(job.input, format=job.input_format, limits=job.limits)
+    data = io.load(job.input, format=job.input_format, limits=job.limits, allow_truncated=job.allow_truncated)
     if data.alpha:
         job.limits.check_memory(data.name, data.array.nbytes + alpha.premultiplied_bytes(data.array))
     x, cover = planes(data, job.layout)

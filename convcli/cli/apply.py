@@ -52,6 +52,7 @@ Examples:
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
 @click.option("--format", metavar="F", help="The format of -o -, where no suffix tells it.")
 @click.option("--input-format", metavar="F", help="The format of INPUT, where no suffix tells it.")
+@click.option("--allow-truncated", is_flag=True, help="Read a damaged picture as far as it goes, and say so.")
 @options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, *options.LIMITS)
 def command(as_json: bool, dry_run: bool, range_: Any, **settings: Any) -> None:
     """Filter INPUT, an image, an array or a volume (- is stdin), with one or more kernels.
@@ -69,6 +70,8 @@ def command(as_json: bool, dry_run: bool, range_: Any, **settings: Any) -> None:
         if settings[option] and settings["output"] is None:
             raise click.UsageError(f"--{option} belongs to an output; add -o FILE")
     prepared = prepare(Job(range=range_, **settings))
+    if prepared.data.damage:
+        click.echo(f"Warning: {runs.damage_line(prepared.data)}", err=True)
     if dry_run:
         lines, record, ok = runs.plan_lines(prepared), runs.plan_json(prepared), True
     else:

@@ -25,6 +25,7 @@ class Data:
     mode: str = ""  # Pillow's mode as found in the file; "" for arrays
     alpha: bool = False
     notes: tuple[str, ...] = ()  # what was done on loading, such as "EXIF orientation applied"
+    damage: str = ""  # what is wrong with the file, where it was read as far as it goes
     decoding: int = 0  # bytes of memory that loading took at most, the array's own among them
 
 

@@ -5,6 +5,7 @@ Pillow is imported inside the functions, so that work on arrays never loads it.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import struct
 import threading
@@ -13,6 +14,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -20,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.errors import DtypeError, FileError
+from convcli.io import integrity
 from convcli.io.data import Data
 from convcli.io.formats import Format
 from convcli.limits import Limits
@@ -35,6 +38,8 @@ _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, s
 _ORIENTATION = 0x0112
 _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339  # TIFF 6.0, section 8 and 19
 _UNSIGNED, _SIGNED = 1, 2
+_COMPRESSION, _DEFLATE = 259, (8, 32946)
+_STRIPS, _TILES = (273, 279), (324, 325)  # offsets and byte counts
 _PNM = {"1": "pbm", "L": "pgm", "I": "pgm", "RGB": "ppm", "F": "pfm"}
 
 
@@ -71,13 +76,42 @@ _MODES = {
 } | {f"I;16{order}": _Reading("", "", "uint16") for order in ("", "L", "B", "N")}  # "" converts nothing
 
 
-def read_image(stream: BinaryIO, name: str, form: Format, limits: Limits) -> Data:
+def read_image(stream: BinaryIO, name: str, form: Format, limits: Limits, *, allow_truncated: bool = False) -> Data:
     """Decode the first frame of an image whose content was recognised as `form`.
 
-    Returns (H, W) or (H, W, C): uint8, uint16, int32 or float32, upright, straight alpha last.
+    Returns (H, W) or (H, W, C): uint8, uint16, int32 or float32, upright, straight alpha last. With allow_truncated a
+    damaged file is read as far as it goes, and `damage` says what was found.
     Raises FileError for a damaged file, DtypeError for bits that Pillow would cut, LimitError for a
     header that declares more pixels, or more memory, than the limits allow.
     """
+    try:
+        return _read_whole(stream, name, form, limits)
+    except _Damaged as damaged:
+        if not allow_truncated:
+            raise
+        damage = damaged.damage
+    stream.seek(0)
+    with _lenient():
+        return replace(_read(stream, name, form, limits), damage=damage)
+
+
+class _Damaged(FileError):
+    """A picture whose file is not whole; `damage` says how, in words."""
+
+    def __init__(self, name: str, form: Format, damage: str) -> None:
+        self.damage = damage
+        given = f"{name} is damaged: {damage}"
+        super().__init__(given, f"expected a whole {form.name} file", "copy it anew, or see --allow-truncated")
+
+
+def _read_whole(stream: BinaryIO, name: str, form: Format, limits: Limits) -> Data:
+    """As `_read`, once the file itself has been looked through."""
+    if damage := integrity.damage(stream, form.name):
+        raise _Damaged(name, form, damage)
+    return _read(stream, name, form, limits)
+
+
+def _read(stream: BinaryIO, name: str, form: Format, limits: Limits) -> Data:
     try:
         image, frames = _open(stream, form)
         with image:
@@ -85,16 +119,19 @@ def read_image(stream: BinaryIO, name: str, form: Format, limits: Limits) -> Dat
             decoding = _decoding_bytes(image)
             limits.check_memory(name, decoding)
             _refuse_cut_bits(image, stream, name)
+            if damage := _broken_strip(image, stream):
+                raise _Damaged(name, form, damage)
             return replace(_decoded(image, name, form, frames), decoding=decoding)
     except _DAMAGE as error:
         if isinstance(error, (DtypeError, FileError)):
             raise
-        whole = f"expected a whole {form.name} file"
         if type(error).__name__ == "UnidentifiedImageError":  # whose words are of Python's streams
             raise FileError(
-                f"{name} is damaged, or of a kind that Pillow does not read", whole, "save it anew, or as .npy"
+                f"{name} is damaged, or of a kind that Pillow does not read",
+                f"expected a whole {form.name} file",
+                "save it anew, or as .npy",
             ) from error
-        raise FileError(f"{name} is damaged", whole, _one_line(error)) from error
+        raise _Damaged(name, form, _one_line(error)) from error
 
 
 def _open(stream: BinaryIO, form: Format) -> tuple[ImageFile, int]:
@@ -105,6 +142,15 @@ def _open(stream: BinaryIO, form: Format) -> tuple[ImageFile, int]:
     with _unguarded():
         image = Image.open(stream, formats=(form.pillow,))
         return image, getattr(image, "n_frames", 1)
+
+
+def _broken_strip(image: ImageFile, stream: BinaryIO) -> str:
+    """What is wrong with the first strip or tile of a deflated TIFF whose checksum differs, or ""."""
+    tags: Any = getattr(image, "tag_v2", {})
+    if image.format != "TIFF" or tags.get(_COMPRESSION) not in _DEFLATE:
+        return ""
+    pieces = [(tags.get(at, ()), tags.get(count, ())) for at, count in (_STRIPS, _TILES)]
+    return "".join(integrity.deflated(stream, zip(*piece, strict=True)) for piece in pieces)
 
 
 def _decoding_bytes(image: ImageFile) -> int:
@@ -121,7 +167,20 @@ def _decoding_bytes(image: ImageFile) -> int:
     return image.width * image.height * (stored + converted + 2 * sample)
 
 
-_pillow_state = threading.Lock()
+_pillow_state = threading.RLock()
+
+
+@contextmanager
+def _lenient() -> Iterator[None]:
+    """Let Pillow leave blank what a file does not hold, until the block ends; global to the process, as below."""
+    from PIL import ImageFile
+
+    with _pillow_state:
+        before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
+        try:
+            yield
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 @contextmanager
@@ -284,6 +343,17 @@ def _load_plugin(pillow: str) -> None:
     Image.preinit()
     if pillow in _PLUGINS:
         import_module(f"PIL.{_PLUGINS[pillow]}")
+    if pillow == "TIFF":
+        _mute_libtiff()
+
+
+@cache
+def _mute_libtiff() -> None:
+    """Keep libtiff, which Pillow's own library carries, from telling stderr in its words what Pillow then raises."""
+    library = ctypes.CDLL(import_module("PIL._imaging").__file__)
+    for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+        if (silence := getattr(library, name, None)) is not None:
+            silence(None)
 
 
 def _one_line(error: BaseException) -> str:

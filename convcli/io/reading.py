@@ -33,12 +33,19 @@ class _Source(NamedTuple):
     key: str | None
 
 
-def load(source: str | os.PathLike[str], *, format: str | None = None, limits: Limits | None = None) -> Data:
+def load(
+    source: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    limits: Limits | None = None,
+    allow_truncated: bool = False,
+) -> Data:
     """Read an image or an array from a path, from `archive.npz:key`, or from standard input for "-".
 
     The format is the one given, or that of the suffix, or what the first bytes look like; an image is decoded as what
     it is, whatever its suffix says. Images are (H, W) or (H, W, C), arrays have any shape. Headers are held against the
-    limits, by default `Limits.of()`, before what they declare is allocated.
+    limits, by default `Limits.of()`, before what they declare is allocated. allow_truncated reads a damaged picture as
+    far as it goes, and no other file.
     Raises FileError for a file that is missing, unreadable or damaged, DtypeError for numbers that cannot be kept,
     LimitError for what would take more memory or has more pixels than may be.
     """
@@ -54,7 +61,7 @@ def load(source: str | os.PathLike[str], *, format: str | None = None, limits: L
         stream = drained(opened, head, _called(named), limits, text=bool(form.separator)) if piped else opened
         stream.seek(0)
         if form.kind == "image":
-            data = read_image(stream, named.name, form, limits)
+            data = read_image(stream, named.name, form, limits, allow_truncated=allow_truncated)
         else:
             array, decoding = _read_array(stream, named, form, limits)
             data = Data(_checked(array, named.name), "array", form.name, named.name, decoding=decoding)

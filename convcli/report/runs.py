@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from convcli.footprint import Footprint
+from convcli.io import Data
 from convcli.job import Outcome, Pass, Prepared
 from convcli.report.text import axis_json, axis_names, columns, described, finite, formula, place, reading
 from convcli.shapes import show
@@ -49,6 +50,11 @@ def outcome_lines(outcome: Outcome) -> list[str]:
     return columns(rows, indent="")
 
 
+def damage_line(data: Data) -> str:
+    """What is wrong with an input that was read all the same."""
+    return f"{data.name} is damaged: {data.damage}; it is read as far as it goes, and what is missing is left blank"
+
+
 def plan_json(prepared: Prepared) -> dict[str, Any]:
     job, data = prepared.job, prepared.data
     return {
@@ -61,6 +67,7 @@ def plan_json(prepared: Prepared) -> dict[str, Any]:
             "format": data.format,
             "alpha": data.alpha,
             "notes": list(data.notes),
+            "damage": data.damage,
         },
         "kernels": [
             {"name": part.kernel.name, "shape": list(part.arrangement.kernel), "reading": part.arrangement.reading}

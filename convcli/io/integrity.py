@@ -1,0 +1,144 @@
+"""Whether a picture's file is whole, wherever its format has a way to tell; Pillow looks at little of it.
+
+====== ============================================================================
+png    the CRC-32 of every chunk, up to IEND
+jpg    a marker after every scan, up to the end of the image (its samples have no checksum)
+gif    every block, up to the trailer
+webp   the length that its RIFF header declares
+bmp    the length that its header declares
+jp2    the end of the codestream
+tiff   the Adler-32 of every deflated strip or tile
+====== ============================================================================
+
+What a decoder runs out of, in these formats and the others, it says itself.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from collections.abc import Callable, Iterable
+from typing import BinaryIO
+
+BLOCK = 2**20
+_CUT = "it ends too early"
+_SCAN_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+"""A marker in a scan or between segments: neither a stuffed byte (FF 00) nor a restart (FF D0 to D7) nor a fill."""
+
+
+def damage(stream: BinaryIO, format: str) -> str:
+    r"""What is wrong with a file of that format, in words, or "" where nothing is seen to be; reads from its start.
+
+    >>> import io
+    >>> damage(io.BytesIO(b"RIFF\xff\x00\x00\x00WEBP"), "webp")
+    'it ends too early: 263 bytes were declared, 12 are there'
+    """
+    look = _LOOKS.get(format)
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
+    found = look(stream, size) if look else ""
+    stream.seek(0)
+    return found
+
+
+def _png(stream: BinaryIO, size: int) -> str:
+    """Source: W3C, "Portable Network Graphics (PNG) Specification", 5.3, chunk layout."""
+    at, kind = 8, b""
+    while kind != b"IEND":
+        stream.seek(at)
+        head = stream.read(8)
+        length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        if at + 12 + length > size:
+            return _CUT
+        checksum, left = zlib.crc32(kind), length
+        while left:
+            block = stream.read(min(left, BLOCK))
+            if not block:
+                return _CUT
+            checksum, left = zlib.crc32(block, checksum), left - len(block)
+        if checksum != int.from_bytes(stream.read(4), "big"):
+            return f"the checksum of its chunk {kind.decode('latin-1')!r} differs"
+        at += 12 + length
+    return ""
+
+
+def _jpeg(stream: BinaryIO, size: int) -> str:
+    """Source: ITU-T T.81, annex B; entropy-coded segments hold no marker but restarts."""
+    content, at = stream.read(), 2
+    while found := _SCAN_MARKER.search(content, at):
+        marker, at = content[found.end() - 1], found.end()
+        if marker == 0xD9:
+            return ""
+        if marker not in (0x01, 0xD8):
+            at += int.from_bytes(content[at : at + 2], "big")
+    return _CUT
+
+
+def _gif(stream: BinaryIO, size: int) -> str:
+    """Source: CompuServe, "Graphics Interchange Format, version 89a", appendix B."""
+    stream.seek(10)
+    stream.seek(13 + _palette_bytes(stream.read(1)))
+    while (kind := stream.read(1)) != b";":
+        if kind == b",":
+            stream.seek(_palette_bytes(stream.read(9)[8:]) + 1, os.SEEK_CUR)
+        elif kind == b"!":
+            stream.seek(1, os.SEEK_CUR)
+        else:
+            return "there is no block where one should begin" if kind else _CUT
+        while length := stream.read(1):
+            if length == b"\0":
+                break
+            stream.seek(length[0], os.SEEK_CUR)
+    return ""
+
+
+def _palette_bytes(flags: bytes) -> int:
+    return 3 * 2 ** ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0
+
+
+def _webp(stream: BinaryIO, size: int) -> str:
+    return _shorter(8 + int.from_bytes(stream.read(8)[4:], "little"), size)
+
+
+def _bmp(stream: BinaryIO, size: int) -> str:
+    return _shorter(int.from_bytes(stream.read(6)[2:], "little"), size)
+
+
+def _shorter(declared: int, size: int) -> str:
+    return f"{_CUT}: {declared:,} bytes were declared, {size:,} are there" if declared > size else ""
+
+
+def _jpeg2000(stream: BinaryIO, size: int) -> str:
+    """Source: ISO/IEC 15444-1, A.4.4: no marker above FF 8F stands within a packet, so only the end is FF D9."""
+    start = stream.read().rpartition(b"\xff\x93")
+    return "" if start[1] and b"\xff\xd9" in start[2] else _CUT
+
+
+def deflated(stream: BinaryIO, pieces: Iterable[tuple[int, int]]) -> str:
+    """What is wrong with the first deflated strip or tile, each at (offset, bytes), whose checksum differs; or "".
+
+    Source: RFC 1950, section 2.2. Decoders stop at the last sample that they want, before the checksum.
+    """
+    for offset, count in pieces:
+        stream.seek(offset)
+        inflate, rest = zlib.decompressobj(), stream.read(count)
+        try:
+            while rest and not inflate.eof:
+                inflate.decompress(rest, BLOCK)
+                rest = inflate.unconsumed_tail
+        except zlib.error:
+            return "the checksum of a strip differs"
+        if not inflate.eof:
+            return _CUT
+    return ""
+
+
+_LOOKS: dict[str, Callable[[BinaryIO, int], str]] = {
+    "png": _png,
+    "jpg": _jpeg,
+    "gif": _gif,
+    "webp": _webp,
+    "bmp": _bmp,
+    "jp2": _jpeg2000,
+}

@@ -77,6 +77,16 @@ class FileError(InputError):
     """A file that is missing, unreadable, damaged, or in the way of the output."""
 
 
+def brief(error: BaseException) -> str:
+    """Another library's words as a part of a line: its first, and no more than a line of them.
+
+    >>> brief(ValueError("no magic: " + 999 * "x"))[:13], len(brief(ValueError(999 * "x"))), brief(KeyError())
+    ('no magic: xxx', 100, 'KeyError')
+    """
+    words = " ".join((str(error).splitlines() or [""])[0].split()).strip("'\"") or type(error).__name__
+    return words if len(words) <= 100 else f"{words[:99]}…"
+
+
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """Suggest the nearest known name, or nothing when none is near.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convcli.errors import FileError, InputError, ShapeError
+from convcli.errors import ConvError, FileError, InputError, ShapeError, brief
 from convcli.network.graph import INPUT, Network, Node
 from convcli.network.kinds import KINDS, Kind, Op, Step, Tensor
 from convcli.shapes import Axis
@@ -42,10 +42,12 @@ def load(path: str) -> Network:
     if not Path(path).is_file():
         raise FileError(f"there is no file {path!r}", remedy="check its name")
     try:
-        model = onnx.load(path, load_external_data=False)
-    except Exception as error:
-        raise FileError(f"{path} is not an ONNX model: {type(error).__name__}", "expected a .onnx file") from None
-    return of_model(model, Path(path).stem)
+        return of_model(onnx.load(path, load_external_data=False), Path(path).stem)
+    except ConvError:
+        raise
+    except Exception as error:  # the onnx package and the parts of a model that are not what they should be raise any
+        told = f"{type(error).__name__}: {brief(error)}"
+        raise FileError(f"{path} is no ONNX model that holds together ({told})", "expected a .onnx file") from None
 
 
 def of_model(model: Any, name: str = "") -> Network:

@@ -119,7 +119,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
         load(str(tmp_path / "none.onnx"))
     bad = tmp_path / "bad.onnx"
     bad.write_bytes(b"no model")
-    with pytest.raises(FileError, match="not an ONNX model"):
+    with pytest.raises(FileError, match="no ONNX model that holds together"):
         load(str(bad))
     open_sizes = small()
     open_sizes.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any, NoReturn
@@ -70,6 +71,7 @@ class Group(click.Group):
         """Run the command line and exit with its code; `--debug` shows the traceback too."""
         words = list(sys.argv[1:] if args is None else args)
         extra["standalone_mode"] = False
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # a file's oddities, in words for programmers
         with contextlib.suppress(ValueError):  # not the main thread: whoever runs us there handles signals
             signal.signal(signal.SIGTERM, _terminate)
         try:
@@ -130,8 +132,17 @@ def _usage(error: click.ClickException) -> str:
 
 def _say(message: str, code: int) -> int:
     with contextlib.suppress(OSError):  # stderr may be closed or full; the code still tells
-        click.echo("Error: " + " ".join(message.split()), err=True)
+        click.echo("Error: " + _printable(" ".join(message.split())), err=True)
     return code
+
+
+def _printable(text: str) -> str:
+    r"""The text with what would move a terminal's cursor, or hide, written out: what a file says is not to be trusted.
+
+    >>> _printable("größer than \x1b[2J")
+    'größer than \\x1b[2J'
+    """
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def _hang_up(code: int) -> int:

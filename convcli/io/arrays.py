@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import mmap
 import os
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -15,13 +17,14 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from convcli.errors import DtypeError, FileError, did_you_mean
+from convcli.errors import DtypeError, FileError, InputError, brief, did_you_mean
 from convcli.io.formats import NUMBERS
 from convcli.limits import Limits
 
 MAP_ABOVE = 64 * 2**20  # bytes; a larger .npy file is mapped instead of read
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-_ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError)
+ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
+"""What zipfile raises for an archive that is none; InputError, a ValueError too, is not meant."""
 
 
 def read_npy(stream: IO[bytes], name: str, size: int, limits: Limits, path: str | None = None) -> NDArray[Any]:
@@ -31,9 +34,9 @@ def read_npy(stream: IO[bytes], name: str, size: int, limits: Limits, path: str 
     a header that is damaged or declares more than the file holds, LimitError for one that declares too much.
     """
     try:
-        shape, dtype = _header(stream)
-    except (ValueError, KeyError, EOFError) as error:
-        raise FileError(f"{name} is damaged", "expected a .npy header", _first_line(error)) from error
+        shape, dtype = read_header(stream)
+    except ValueError as error:
+        raise FileError(f"{name} is damaged", "expected a .npy header", brief(error)) from error
     _check_numbers(name, dtype)
     declared, held = math.prod(shape) * dtype.itemsize, size - stream.tell()
     if declared > held:
@@ -50,9 +53,15 @@ def read_npy(stream: IO[bytes], name: str, size: int, limits: Limits, path: str 
     return npy.read_array(stream, allow_pickle=False)
 
 
-def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and type from the header; the stream is left at the first value. Version 3 only serves field names."""
-    shape, _, dtype = _HEADERS[npy.read_magic(stream)](stream)
+def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type from a .npy header; the stream is left at the first value. Version 3 only serves field names.
+
+    Raises ValueError for whatever is no header.
+    """
+    try:
+        shape, _, dtype = _HEADERS[npy.read_magic(stream)](stream)
+    except (KeyError, EOFError, TypeError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError) as error:
+        raise ValueError(f"the header means nothing ({brief(error)})") from error
     if min(shape, default=0) < 0:
         raise ValueError(f"the header declares the shape {shape}")
     return shape, dtype
@@ -72,8 +81,10 @@ def read_npz(stream: BinaryIO, name: str, key: str | None, limits: Limits) -> ND
             members = {info.filename[:-4]: info for info in archive.infolist() if info.filename.endswith(".npy")}
             chosen = _choose(name, tuple(members), key)
             return _read_member(archive, members[chosen], f"{name}:{chosen}", limits)
-    except _ZIP_DAMAGE as error:
-        raise FileError(f"{name} is damaged", "expected a whole .npz archive", _first_line(error)) from error
+    except ZIP_DAMAGE as error:
+        if isinstance(error, InputError):
+            raise
+        raise FileError(f"{name} is damaged", "expected a whole .npz archive", brief(error)) from error
 
 
 def _choose(name: str, keys: tuple[str, ...], key: str | None) -> str:
@@ -132,7 +143,3 @@ def write_npz(stream: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
         for key, array in arrays.items():
             with archive.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True) as member:
                 npy.write_array(member, np.asanyarray(array), allow_pickle=False)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].strip("'\"")

@@ -6,6 +6,7 @@ Pillow is imported inside the functions, so that work on arrays never loads it.
 from __future__ import annotations
 
 import ctypes
+import logging
 import math
 import struct
 import threading
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.errors import DtypeError, FileError
+from convcli.errors import DtypeError, FileError, brief
 from convcli.io import integrity
 from convcli.io.data import Data
 from convcli.io.formats import Format
@@ -86,7 +87,7 @@ def read_image(stream: BinaryIO, name: str, form: Format, limits: Limits, *, all
     """
     try:
         return _read_whole(stream, name, form, limits)
-    except _Damaged as damaged:
+    except _DamageError as damaged:
         if not allow_truncated:
             raise
         damage = damaged.damage
@@ -95,7 +96,7 @@ def read_image(stream: BinaryIO, name: str, form: Format, limits: Limits, *, all
         return replace(_read(stream, name, form, limits), damage=damage)
 
 
-class _Damaged(FileError):
+class _DamageError(FileError):
     """A picture whose file is not whole; `damage` says how, in words."""
 
     def __init__(self, name: str, form: Format, damage: str) -> None:
@@ -107,7 +108,7 @@ class _Damaged(FileError):
 def _read_whole(stream: BinaryIO, name: str, form: Format, limits: Limits) -> Data:
     """As `_read`, once the file itself has been looked through."""
     if damage := integrity.damage(stream, form.name):
-        raise _Damaged(name, form, damage)
+        raise _DamageError(name, form, damage)
     return _read(stream, name, form, limits)
 
 
@@ -120,7 +121,7 @@ def _read(stream: BinaryIO, name: str, form: Format, limits: Limits) -> Data:
             limits.check_memory(name, decoding)
             _refuse_cut_bits(image, stream, name)
             if damage := _broken_strip(image, stream):
-                raise _Damaged(name, form, damage)
+                raise _DamageError(name, form, damage)
             return replace(_decoded(image, name, form, frames), decoding=decoding)
     except _DAMAGE as error:
         if isinstance(error, (DtypeError, FileError)):
@@ -131,7 +132,7 @@ def _read(stream: BinaryIO, name: str, form: Format, limits: Limits) -> Data:
                 f"expected a whole {form.name} file",
                 "save it anew, or as .npy",
             ) from error
-        raise _Damaged(name, form, _one_line(error)) from error
+        raise _DamageError(name, form, brief(error)) from error
 
 
 def _open(stream: BinaryIO, form: Format) -> tuple[ImageFile, int]:
@@ -168,6 +169,7 @@ def _decoding_bytes(image: ImageFile) -> int:
 
 
 _pillow_state = threading.RLock()
+_SILENCE = logging.NullHandler()  # where a program sets up no other, Pillow's logger would write to stderr
 
 
 @contextmanager
@@ -341,6 +343,7 @@ def _load_plugin(pillow: str) -> None:
     from PIL import Image
 
     Image.preinit()
+    logging.getLogger("PIL").addHandler(_SILENCE)
     if pillow in _PLUGINS:
         import_module(f"PIL.{_PLUGINS[pillow]}")
     if pillow == "TIFF":
@@ -354,7 +357,3 @@ def _mute_libtiff() -> None:
     for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
         if (silence := getattr(library, name, None)) is not None:
             silence(None)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from convcli.errors import FileError, KernelError, LimitError, did_you_mean
+from convcli.errors import FileError, InputError, KernelError, LimitError, brief, did_you_mean
+from convcli.io.arrays import ZIP_DAMAGE, read_header
 from convcli.kernels.literals import parse_json, parse_rows, parse_text, parse_vips
-from convcli.kernels.model import checked_taps, limit_taps
+from convcli.kernels.model import check_tap_type, checked_taps, limit_taps
 from convcli.limits import show_bytes
 
 MAX_TEXT = 2**24
@@ -109,8 +109,10 @@ def _read_npz(path: Path, key: str) -> NDArray[Any]:
     try:
         with zipfile.ZipFile(path) as archive, archive.open(_member(archive, key)) as stream:
             return _read_array(stream)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:  # RuntimeError: it wants a password
-        raise OSError(f"damaged: {error}") from None
+    except ZIP_DAMAGE as error:
+        if isinstance(error, (InputError, OSError)):
+            raise
+        raise OSError(f"damaged: {brief(error)}") from None
 
 
 def _member(archive: zipfile.ZipFile, key: str) -> str:
@@ -127,22 +129,17 @@ def _member(archive: zipfile.ZipFile, key: str) -> str:
 def _read_array(stream: IO[bytes]) -> NDArray[Any]:
     """Read one array of the .npy form, its header first: size and type are refused before they are read."""
     try:
-        shape, _, dtype = _HEADERS[npy.read_magic(stream)](stream)
+        shape, dtype = read_header(stream)
         limit_taps(shape)
         if dtype.hasobject:
             raise KernelError("an array of Python objects", "expected real numbers")
+        check_tap_type(dtype)
         stream.seek(0)
         return npy.read_array(stream, allow_pickle=False)
-    except (KeyError, ValueError, EOFError, zlib.error) as error:
+    except (ValueError, EOFError, zlib.error) as error:
         if isinstance(error, KernelError):
             raise
-        raise OSError(f"damaged: {error}") from None
-
-
-_HEADERS: dict[tuple[int, int], Callable[[IO[bytes]], tuple[tuple[int, ...], bool, np.dtype[Any]]]] = {
-    (1, 0): npy.read_array_header_1_0,
-    (2, 0): npy.read_array_header_2_0,
-}
+        raise OSError(f"damaged: {brief(error)}") from None
 
 
 def _require_file(path: Path) -> None:

@@ -130,8 +130,7 @@ def checked_taps(values: Any) -> NDArray[Any]:
     """Take an array of any real type, or refuse what cannot be taps."""
     array = np.asarray(values)
     limit_taps(array.shape)
-    if array.dtype.kind not in "biuf":
-        raise KernelError(f"kernel taps of type {array.dtype}", "expected real numbers", _dtype_remedy(array.dtype))
+    check_tap_type(array.dtype)
     if not array.ndim or not array.size:
         raise KernelError(f"an empty kernel of shape {array.shape}", "expected at least one axis and one tap")
     if not np.isfinite(array).all():
@@ -141,5 +140,8 @@ def checked_taps(values: Any) -> NDArray[Any]:
     return array
 
 
-def _dtype_remedy(dtype: np.dtype[Any]) -> str:
-    return "give the real and the imaginary part as two kernels" if dtype.kind == "c" else ""
+def check_tap_type(dtype: np.dtype[Any]) -> None:
+    """Raise KernelError for a type of what are no real numbers."""
+    if dtype.kind not in "biuf":
+        remedy = "give the real and the imaginary part as two kernels" if dtype.kind == "c" else ""
+        raise KernelError(f"kernel taps of type {dtype}", "expected real numbers", remedy)

@@ -1,0 +1,311 @@
+"""Good files of every format, cut, flipped, spliced, repeated and swapped by a seeded hand, and run as inputs.
+
+As a program it runs one batch in this process, and reports on the standard output::
+
+    python tests/mutants.py FOLDER SEED COUNT
+
+Before each mutant FOLDER/now tells which it is, so that whoever started the batch knows it if the process dies; a
+mutant that takes longer than HANG seconds ends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import io
+import json
+import os
+import random
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+HANG = 10
+
+# Good files.
+
+
+def picture(channels: int = 3) -> NDArray[np.uint8]:
+    down, across = np.mgrid[0:17, 0:23]
+    planes = [(across * 9 + down) % 256, (down * 13) % 256, (across * down) % 256, 255 - across]
+    return np.stack(planes[:channels], -1).astype(np.uint8)
+
+
+def _image(pixels: NDArray[np.generic], form: str, **options: object) -> Callable[[], bytes]:
+    def write() -> bytes:
+        stream = io.BytesIO()
+        Image.fromarray(pixels).save(stream, form, **options)
+        return stream.getvalue()
+
+    return write
+
+
+def _animated(form: str, **options: object) -> Callable[[], bytes]:
+    return _image(picture(), form, save_all=True, append_images=[Image.fromarray(picture()[::-1].copy())], **options)
+
+
+def _array(values: NDArray[np.generic]) -> Callable[[], bytes]:
+    def write() -> bytes:
+        stream = io.BytesIO()
+        np.save(stream, values)
+        return stream.getvalue()
+
+    return write
+
+
+def _archive(save: Callable[..., None], *arrays: NDArray[np.generic]) -> Callable[[], bytes]:
+    def write() -> bytes:
+        stream = io.BytesIO()
+        save(stream, *arrays)
+        return stream.getvalue()
+
+    return write
+
+
+def _text(separator: str) -> Callable[[], bytes]:
+    rows = [separator.join(f"{value:.6g}" for value in row) for row in np.random.default_rng(2).normal(0, 9, (9, 7))]
+    return lambda: ("\n".join(rows) + "\n").encode()
+
+
+def _onnx() -> bytes:
+    from convcli.network.graph import Network
+    from convcli.network.kinds import Tensor
+    from convcli.network.tokens import parse
+    from convcli.onnx_emit import serialise
+
+    return serialise(Network.of(Tensor((9, 9), 2), parse("conv:3,k=3,p=1 relu maxpool:2 flatten linear:4")))
+
+
+TOML = b"""name = "small"
+input = "9x9x2"
+layers = "stage:4 [conv:3,k=3,p=1 relu]x2 maxpool:2 flatten linear:4"
+[blocks.stage]
+parameters = "c,s=1"
+layers = "residual[conv:{c},k=3,s={s},p=1 relu | conv:{c},k=1,s={s}] relu"
+"""
+
+NUMBERS = np.random.default_rng(1).normal(0, 50, (11, 13))
+GRAY, RGBA = picture(1)[..., 0], picture(4)
+KERNEL = np.arange(15.0).reshape(3, 5)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A good file: what it is for, how it is made, and what its format can tell of itself."""
+
+    use: str  # input, kernel or network
+    write: Callable[[], bytes]
+    whole: bool = True  # a part of it is never taken for the whole
+    summed: bool = False  # a checksum covers all of its values
+
+
+SAMPLES: dict[str, Sample] = {
+    "rgb.png": Sample("input", _image(picture(), "PNG"), summed=True),
+    "gray.png": Sample("input", _image(GRAY, "PNG"), summed=True),
+    "deep.png": Sample("input", _image(GRAY.astype(np.uint16) * 257, "PNG"), summed=True),
+    "palette.png": Sample("input", _image(GRAY, "PNG", bits=8), summed=True),
+    "moving.png": Sample("input", _animated("PNG"), summed=True),
+    "rgb.jpg": Sample("input", _image(picture(), "JPEG")),
+    "progressive.jpg": Sample("input", _image(picture(), "JPEG", progressive=True)),
+    "gray.gif": Sample("input", _image(GRAY, "GIF")),
+    "moving.gif": Sample("input", _animated("GIF")),
+    "rgb.bmp": Sample("input", _image(picture(), "BMP")),
+    "bits.bmp": Sample("input", _image(GRAY > 99, "BMP")),
+    "rgb.tiff": Sample("input", _image(picture(), "TIFF")),
+    "lzw.tiff": Sample("input", _image(picture(), "TIFF", compression="tiff_lzw")),
+    "deflate.tiff": Sample("input", _image(picture(), "TIFF", compression="tiff_adobe_deflate")),
+    "jpeg.tiff": Sample("input", _image(picture(), "TIFF", compression="jpeg")),
+    "packed.tiff": Sample("input", _image(picture(), "TIFF", compression="packbits")),
+    "float.tiff": Sample("input", _image(GRAY.astype(np.float32), "TIFF")),
+    "rgba.webp": Sample("input", _image(RGBA, "WEBP", lossless=True)),
+    "lossy.webp": Sample("input", _image(picture(), "WEBP")),
+    "moving.webp": Sample("input", _animated("WEBP", lossless=True)),
+    "rgb.ppm": Sample("input", _image(picture(), "PPM")),
+    "gray.pgm": Sample("input", _image(GRAY, "PPM")),
+    "plain.ppm": Sample("input", lambda: b"P3\n3 2\n255\n" + b" ".join(b"%d" % i for i in range(18)) + b"\n", False),
+    "bits.pbm": Sample("input", _image(GRAY > 99, "PPM")),
+    "float.pfm": Sample("input", _image(GRAY.astype(np.float32), "PPM")),
+    "rgb.jp2": Sample("input", _image(picture(), "JPEG2000")),
+    "gray.j2k": Sample("input", _image(GRAY, "JPEG2000", no_jp2=True)),
+    "floats.npy": Sample("input", _array(NUMBERS)),
+    "fortran.npy": Sample("input", _array(np.asfortranarray(NUMBERS.astype(np.float32)))),
+    "plain.npz": Sample("input", _archive(np.savez, NUMBERS), summed=True),
+    "packed.npz": Sample("input", _archive(np.savez_compressed, NUMBERS), summed=True),
+    "table.csv": Sample("input", _text(","), whole=False),
+    "table.tsv": Sample("input", _text("\t"), whole=False),
+    "table.txt": Sample("input", _text(" "), whole=False),
+    "kernel.npy": Sample("kernel", _array(KERNEL)),
+    "kernel.npz": Sample("kernel", _archive(np.savez, KERNEL), summed=True),
+    "packed-kernel.npz": Sample("kernel", _archive(np.savez_compressed, KERNEL), summed=True),
+    "kernel.csv": Sample("kernel", lambda: b"# sharpen\n0,-1,0\n-1,5,-1\n0,-1/2,0\n", whole=False),
+    "kernel.txt": Sample("kernel", lambda: b"3x3: 0,-1,0 -1,5,-1 0,-1,0\n", whole=False),
+    "kernel.json": Sample("kernel", lambda: b"[[0, -1, 0], [-1, 5.5, -1], [0, -1, 0]]"),
+    "kernel.mat": Sample("kernel", lambda: b"3 3 9 0\n1 1 1\n1 1 1\n1 1 1\n", whole=False),
+    "net.toml": Sample("network", lambda: TOML, whole=False),
+    "net.onnx": Sample("network", _onnx, whole=False),
+}
+"""`whole` is false where a part may be a file of its own: text, and ONNX, whose fields may all be left out."""
+
+
+def call(use: str, name: str) -> list[str]:
+    """The command that reads such a file and writes what it makes of it to y.npy, or to the standard output."""
+    if use == "network":
+        return ["shape", name]
+    given = ["apply", name, "-k", "box"] if use == "input" else ["apply", "good.npy", "-k", name]
+    return [*given, "--padding", "same", "--max-memory", "256M", "-o", "y.npy", "--overwrite"]
+
+
+# The hand.
+
+
+def cut(content: bytes, other: bytes, rng: random.Random) -> bytes:
+    return content[: rng.randrange(len(content))]
+
+
+def flip(content: bytes, other: bytes, rng: random.Random) -> bytes:
+    changed = bytearray(content)
+    for _ in range(rng.choice((1, 1, 1, 2, 8))):
+        changed[rng.randrange(len(changed))] ^= 1 << rng.randrange(8)
+    return bytes(changed)
+
+
+def poke(content: bytes, other: bytes, rng: random.Random) -> bytes:
+    """A number somewhere becomes one of those that programs trip over."""
+    value = rng.choice((b"\x00", b"\xff", b"\x7f", b"\x80")) * rng.choice((1, 2, 4, 8))
+    at = rng.randrange(len(content))
+    return content[:at] + value + content[at + len(value) :]
+
+
+def splice(content: bytes, other: bytes, rng: random.Random) -> bytes:
+    start, end = sorted(rng.randrange(len(other) + 1) for _ in range(2))
+    at, past = sorted(rng.randrange(len(content) + 1) for _ in range(2))
+    return content[:at] + other[start:end] + content[rng.choice((at, past)) :]
+
+
+def repeat(content: bytes, other: bytes, rng: random.Random) -> bytes:
+    start, end = sorted(rng.randrange(len(content) + 1) for _ in range(2))
+    return content[:end] + content[start:end] * rng.choice((1, 1, 2, 50)) + content[end:]
+
+
+def swap(content: bytes, other: bytes, rng: random.Random) -> bytes:
+    a, b, c, d = sorted(rng.randrange(len(content) + 1) for _ in range(4))
+    return content[:a] + content[c:d] + content[b:c] + content[a:b] + content[d:]
+
+
+def drop(content: bytes, other: bytes, rng: random.Random) -> bytes:
+    start, end = sorted(rng.randrange(len(content) + 1) for _ in range(2))
+    return content[:start] + content[end:]
+
+
+WAYS = {way.__name__: way for way in (cut, flip, poke, splice, repeat, swap, drop)}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One changed file: of which sample, in which way."""
+
+    sample: str
+    way: str
+    content: bytes
+
+
+def mutants(seed: int, count: int) -> Iterator[Mutant]:
+    """As many mutants, of every sample in turn; the same for the same seed."""
+    rng = random.Random(seed)
+    good = {name: sample.write() for name, sample in SAMPLES.items()}
+    names = list(SAMPLES)
+    for number in range(count):
+        name = names[number % len(names)]
+        way = rng.choice(list(WAYS))
+        content = WAYS[way](good[name], good[rng.choice(names)], rng)
+        if content != good[name]:
+            yield Mutant(name, way, content)
+
+
+# A batch.
+
+
+@dataclass
+class Ended:
+    """How one mutant's run ended, and what is wrong with that; nothing where it did as it should."""
+
+    number: int
+    sample: str
+    way: str
+    code: int
+    stderr: str
+    wrong: str = ""
+
+
+def run(words: list[str]) -> tuple[int, str, str]:
+    from convcli.cli import main
+
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            main(words)
+        except SystemExit as ended:
+            out.flush()
+            return int(ended.code or 0), out.buffer.getvalue().decode(), err.getvalue()
+        except BaseException:
+            return 99, "", traceback.format_exc()
+    return 98, "", "main returned"
+
+
+def result(use: str, stdout: str) -> bytes:
+    return stdout.encode() if use == "network" else Path("y.npy").read_bytes()
+
+
+def verdict(mutant: Mutant, code: int, stdout: str, stderr: str, noise: int, good: bytes) -> str:
+    """What is wrong with how a run ended, in words."""
+    sample = SAMPLES[mutant.sample]
+    if code not in (0, 2, 4):
+        return "an exit code that is not documented for a bad file"
+    if noise:
+        return "something was written past Python's stderr"
+    if code == 0:
+        if sample.whole and mutant.way == "cut":
+            return "a part was taken for the whole"
+        if sample.summed and result(sample.use, stdout) != good:
+            return "other values, although their checksum must differ"
+        return ""
+    if not (stderr.startswith("Error: ") and stderr.endswith("\n") and stderr[:-1].isprintable()):
+        return "no clear line on stderr"
+    if len(stderr) > 1000:
+        return "a line that nobody reads to its end"
+    return "a fault of its own" if "fault of convcli" in stderr else ""
+
+
+def batch(folder: Path, seed: int, count: int) -> list[Ended]:
+    """Run a batch in a folder; returns the runs that ended as they should not, and the count of all codes."""
+    os.chdir(folder)
+    np.save("good.npy", NUMBERS)
+    good: dict[str, bytes] = {}
+    for name, sample in SAMPLES.items():
+        Path(name).write_bytes(sample.write())
+        code, stdout, stderr = run(call(sample.use, name))
+        assert code == 0, (name, stderr)
+        good[name] = result(sample.use, stdout)
+    endings = []
+    for number, mutant in enumerate(mutants(seed, count)):
+        name = f"mutant-{mutant.sample}"
+        Path(name).write_bytes(mutant.content)
+        Path("now").write_text(f"{seed}:{number} {mutant.sample} {mutant.way}")
+        faulthandler.dump_traceback_later(HANG, exit=True)
+        before = os.fstat(2).st_size
+        code, stdout, stderr = run(call(SAMPLES[mutant.sample].use, name))
+        faulthandler.cancel_dump_traceback_later()
+        wrong = verdict(mutant, code, stdout, stderr, os.fstat(2).st_size - before, good[mutant.sample])
+        endings.append(Ended(number, mutant.sample, mutant.way, code, stderr[:2000], wrong))
+    return endings
+
+
+if __name__ == "__main__":
+    ended = batch(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    print(json.dumps([asdict(one) for one in ended]))

@@ -211,6 +211,7 @@ def _fill_part(
 def _floats(prepared: Prepared, part: Part, checks: Sequence[Check] = ()) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """A part of the result as it was computed, scaled and not yet fitted; and the coverage of what has alpha."""
     job, results, covers = prepared.job, [], []
+    io.check_mapped(prepared.data.array, prepared.data.name)
     for at, run in enumerate(prepared.passes):
         piece = within(part, run.arrangement, run.plan)
         y = run.problem.run_part(run.plan, piece)

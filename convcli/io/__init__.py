@@ -12,7 +12,7 @@
     writing.py   check_target and save: encode beside the target, then rename
 """
 
-from convcli.io.arrays import release
+from convcli.io.arrays import check_mapped, release
 from convcli.io.data import Data, Kind, Written
 from convcli.io.formats import Format, check_fit, formats, holds, output_dtype
 from convcli.io.reading import load
@@ -25,6 +25,7 @@ __all__ = [
     "Room",
     "Written",
     "check_fit",
+    "check_mapped",
     "check_target",
     "formats",
     "grows_in_its_file",

@@ -137,6 +137,18 @@ def release(array: NDArray[Any]) -> None:
         array.base.madvise(mmap.MADV_DONTNEED)
 
 
+def check_mapped(array: NDArray[Any], name: str) -> None:
+    """Raise FileError where the file under a mapped array is shorter by now: to touch what is gone ends the process."""
+    if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
+        needed, size = array.offset + array.nbytes, array.base.size()
+        if size < needed:
+            raise FileError(
+                f"{name} became shorter while it was read",
+                f"{needed:,} bytes were there, {size:,} are left",
+                "run again once nobody writes to it",
+            )
+
+
 def write_npz(stream: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Encode named arrays as .npz, uncompressed and without the time of day: the same arrays give the same bytes."""
     with zipfile.ZipFile(stream, "w") as archive:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -312,7 +312,18 @@ def write_image(stream: BinaryIO, array: NDArray[Any], form: Format, *, compress
 
     _load_plugin(form.pillow)
     native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-    Image.fromarray(native).save(stream, form.pillow, **_options(form.name, compress_level))
+    Image.fromarray(native).save(cast("BinaryIO", _Whole(stream)), form.pillow, **_options(form.name, compress_level))
+
+
+class _Whole:
+    """A stream without a file descriptor, whose writes are whole or raise.
+
+    Pillow's encoders write to a descriptor themselves, and take a part of a write, as on a full disk, for all of it.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.read, self.write = stream.read, stream.write
+        self.seek, self.tell, self.flush = stream.seek, stream.tell, stream.flush
 
 
 def encoding_bytes(form: Format, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:

@@ -98,7 +98,9 @@ def room(
 
 def grows_in_its_file(target: str, format: str | None, size: int) -> bool:
     """Whether the `room` for a result of so many bytes is its file, and not memory."""
-    return target not in ("", "-") and format == "npy" and size > MAP_ABOVE
+    if target in ("", "-") or format != "npy" or size <= MAP_ABOVE:
+        return False
+    return not _is_special(Path(os.path.realpath(target)))
 
 
 def writing_bytes(target: str, format: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
@@ -169,7 +171,7 @@ def _check_place(path: Path, name: str, overwrite: bool) -> None:
 
 
 def _unwritable(name: str, error: OSError) -> OutputError:
-    return OutputError(f"{name} cannot be written", error.strerror or str(error))
+    return OutputError(f"{name} cannot be written", error.strerror or f"only a part of it went there ({error})")
 
 
 def _folder(name: str) -> FileError:
@@ -219,7 +221,7 @@ def _deliver(name: str, overwrite: bool, encode: Callable[[BinaryIO], object]) -
     try:
         with _stream(Path(os.path.realpath(name)), name, overwrite) as stream:
             encode(stream)
-            return stream.seek(0, os.SEEK_END) if stream.seekable() else 0
+            return stream.seek(0, os.SEEK_END)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -246,8 +248,10 @@ def _to_stdout(encode: Callable[[BinaryIO], object]) -> int:
 def _stream(path: Path, name: str, overwrite: bool) -> Iterator[BinaryIO]:
     """A stream whose bytes become the target when the block succeeds, and vanish when it raises anything at all."""
     if _is_special(path):
+        content = io.BytesIO()  # as for standard output
+        yield content
         with path.open("wb") as stream:
-            yield stream
+            stream.write(content.getbuffer())
         return
     with _beside(path) as temporary:
         with temporary.open("xb") as stream:

@@ -23,6 +23,8 @@ SHARE = 2
 UNKNOWN = 4 * 2**30
 """The machine's bytes of memory, where the system does not tell."""
 
+LESS = "use a smaller input, or raise --max-memory"
+
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,9})?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
 
@@ -42,7 +44,7 @@ class Limits:
         """The limits asked for, and where there are none half of the machine's memory and 16384 x 16384 pixels."""
         return cls(machine_memory() // SHARE if memory is None else memory, PIXELS if pixels is None else pixels)
 
-    def check_memory(self, what: str, needed: int) -> None:
+    def check_memory(self, what: str, needed: int, remedy: str = LESS) -> None:
         """Raise LimitError where `what` needs more bytes than may be taken.
 
         >>> Limits(memory=2**30).check_memory("photo.png", 3 * 2**30)
@@ -54,7 +56,7 @@ use a smaller input, or raise --max-memory
             raise LimitError(
                 f"{what} takes {show_bytes(needed)} of memory",
                 f"the limit is {show_bytes(self.memory)}",
-                "use a smaller input, or raise --max-memory",
+                remedy,
             )
 
     def check_pixels(self, what: str, width: int, height: int) -> None:

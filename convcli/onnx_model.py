@@ -14,10 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from convcli.errors import ConvError, FileError, InputError, ShapeError, brief
+from convcli.errors import ConvError, FileError, InputError, LimitError, ShapeError, brief
+from convcli.limits import Limits, show_bytes
 from convcli.network.graph import INPUT, Network, Node
 from convcli.network.kinds import KINDS, Kind, Op, Step, Tensor
 from convcli.shapes import Axis
+
+LARGEST = 2**31 - 1
+"""Bytes of a model at most, which is protobuf's limit."""
+KEEP_APART = "save its weights as external data, which are not read"
+COPIES = 4
+"""How often a model is held at once: the file, its message, and what the inference of shapes makes of it."""
 
 Shape = tuple[int, ...]
 AUTO_PAD = {"SAME_UPPER": "same", "SAME_LOWER": "same-lower", "VALID": "valid"}
@@ -41,6 +48,10 @@ def load(path: str) -> Network:
         ) from None
     if not Path(path).is_file():
         raise FileError(f"there is no file {path!r}", remedy="check its name")
+    size = Path(path).stat().st_size
+    if size > LARGEST:
+        raise LimitError(f"{path} has {show_bytes(size)}", f"expected at most {show_bytes(LARGEST)}", KEEP_APART)
+    Limits.of().check_memory(path, COPIES * size, KEEP_APART)
     try:
         return of_model(onnx.load(path, load_external_data=False), Path(path).stem)
     except ConvError:

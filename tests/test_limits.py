@@ -67,6 +67,12 @@ def _tiff(width: int, height: int) -> bytes:
     return b"II*\x00\x08\x00\x00\x00" + struct.pack("<H", len(entries)) + body + bytes(64)
 
 
+def _tiff_of_pages(count: int) -> bytes:
+    page = _tiff(4, 4)[8:-64]
+    links = [struct.pack("<I", 8 + (at + 1) * (len(page) + 4)) for at in range(count - 1)] + [bytes(4)]
+    return b"II*\x00\x08\x00\x00\x00" + b"".join(page + link for link in links)
+
+
 def _npy(shape: tuple[int, ...]) -> bytes:
     stream = io.BytesIO()
     npy.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": shape})
@@ -109,6 +115,23 @@ def _kernel_file(name: str, content: Callable[[], bytes]) -> Callable[[Path], li
     return write
 
 
+def _sparse(name: str, size: int) -> Callable[[Path], list[str]]:
+    def write(folder: Path) -> list[str]:
+        with (folder / name).open("wb") as stream:
+            stream.truncate(size)
+        return ["shape", name]
+
+    return write
+
+
+def _device(name: str) -> Callable[[Path], list[str]]:
+    def write(folder: Path) -> list[str]:
+        (folder / name).symlink_to("/dev/zero")
+        return ["shape", name] if name.endswith("toml") else ["kernels", "show", name]
+
+    return write
+
+
 def _endless_kernel(folder: Path) -> list[str]:
     _endless_line("k.csv")(folder)
     return ["kernels", "show", "k.csv"]
@@ -127,6 +150,11 @@ BOMBS: dict[str, Callable[[Path], list[str]]] = {
     "npy of more than it holds": _file("bomb.npy", lambda: _npy((10**6, 10**6))),
     "npy of more than 64 bits": _file("bomb.npy", lambda: _npy((2**40, 2**40))),
     "pgm": _file("bomb.pgm", lambda: b"P5\n99999999 99999999\n255\n"),
+    "tiff of many pages": _file("bomb.tif", lambda: _tiff_of_pages(100_000)),
+    "onnx": _sparse("bomb.onnx", 5 * GIB),
+    "toml": _sparse("bomb.toml", 5 * GIB),
+    "toml of a device": _device("bomb.toml"),
+    "kernel of a device": _device("bomb.csv"),
     "csv of one line": _endless_line("bomb.csv"),
     "kernel of one line": _endless_kernel,
     "kernel npy": _kernel_file("k.npy", lambda: _npy((10**6, 10**6))),

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.errors import DtypeError, FileError, brief
+from convcli.errors import DtypeError, FileError, LimitError, brief
 from convcli.io import integrity
 from convcli.io.data import Data
 from convcli.io.formats import Format
@@ -114,6 +114,7 @@ def _read_whole(stream: BinaryIO, name: str, form: Format, limits: Limits) -> Da
 
 def _read(stream: BinaryIO, name: str, form: Format, limits: Limits) -> Data:
     try:
+        _limit_pages(stream, name, form)
         image, frames = _open(stream, form)
         with image:
             limits.check_pixels(name, *image.size)
@@ -133,6 +134,11 @@ def _read(stream: BinaryIO, name: str, form: Format, limits: Limits) -> Data:
                 "save it anew, or as .npy",
             ) from error
         raise _DamageError(name, form, brief(error)) from error
+
+
+def _limit_pages(stream: BinaryIO, name: str, form: Format) -> None:
+    if form.pillow == "TIFF" and integrity.pages(stream) > integrity.PAGES:
+        raise LimitError(f"{name} has more than {integrity.PAGES:,} pages", "expected fewer", "part it first")
 
 
 def _open(stream: BinaryIO, form: Format) -> tuple[ImageFile, int]:

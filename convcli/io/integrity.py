@@ -19,9 +19,12 @@ import os
 import re
 import zlib
 from collections.abc import Callable, Iterable
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 BLOCK = 2**20
+PAGES = 10_000
+"""Pages of a TIFF at most: counting them takes Pillow a time that grows with their square."""
+
 _CUT = "it ends too early"
 _SCAN_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """A marker in a scan or between segments: neither a stuffed byte (FF 00) nor a restart (FF D0 to D7) nor a fill."""
@@ -113,6 +116,24 @@ def _jpeg2000(stream: BinaryIO, size: int) -> str:
     """Source: ISO/IEC 15444-1, A.4.4: no marker above FF 8F stands within a packet, so only the end is FF D9."""
     start = stream.read().rpartition(b"\xff\x93")
     return "" if start[1] and b"\xff\xd9" in start[2] else _CUT
+
+
+def pages(stream: BinaryIO) -> int:
+    """How many directories a TIFF's chain has, up to its end or its first loop, and no more than one above PAGES.
+
+    Source: TIFF 6.0, section 2.
+    """
+    stream.seek(0)
+    order: Literal["little", "big"] = "little" if stream.read(4)[:1] == b"I" else "big"
+    seen: set[int] = set()
+    at = int.from_bytes(stream.read(4), order)
+    while at and at not in seen and len(seen) <= PAGES:
+        seen.add(at)
+        stream.seek(at)
+        stream.seek(12 * int.from_bytes(stream.read(2), order), os.SEEK_CUR)
+        at = int.from_bytes(stream.read(4), order)
+    stream.seek(0)
+    return len(seen)
 
 
 def deflated(stream: BinaryIO, pieces: Iterable[tuple[int, int]]) -> str:

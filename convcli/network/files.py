@@ -69,9 +69,11 @@ def _read(path: str) -> dict[str, Any]:
     import tomllib
 
     try:
-        if Path(path).stat().st_size > LARGEST:
+        with Path(path).open("rb") as stream:
+            content = stream.read(LARGEST + 1)
+        if len(content) > LARGEST:
             raise FileError(f"{path} is larger than {LARGEST:,} bytes", "expected a network's description")
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(content.decode())
     except FileNotFoundError:
         raise FileError(f"there is no file {path!r}", remedy="check its name") from None
     except OSError as error:

@@ -23,7 +23,7 @@ from PIL import Image, ImageFile
 from convcli.cli import main
 from convcli.errors import InputError
 from convcli.io import formats, load
-from convcli.io.integrity import damage
+from convcli.io.integrity import damage, deflated
 
 pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:PIL\..*")  # the command mutes them itself
 
@@ -220,3 +220,21 @@ def test_damage_is_found_in_the_middle_of_a_chunk() -> None:
         damage(io.BytesIO(bytes(8) + chunk.replace(b"IDAT", b"IDAX")), "png")
         == "the checksum of its chunk 'IDAX' differs"
     )
+
+
+def test_a_scan_is_followed_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(np.kron(picture(), np.ones((9, 9, 1), np.uint8))).save(stream, "JPEG", progressive=True)
+    for block in (2, 3, 7, 64, 1000):
+        monkeypatch.setattr("convcli.io.integrity.BLOCK", block)
+        assert damage(stream, "jpg") == ""
+        assert damage(io.BytesIO(stream.getvalue()[:-1]), "jpg") == "it ends too early"
+        assert damage(io.BytesIO(stream.getvalue()[:-1] + bytes(block)), "jpg") == "it ends too early"
+
+
+def test_a_strip_is_not_unpacked_for_ever() -> None:
+    packed = zlib.compress(bytes(10**6))
+    assert deflated(io.BytesIO(packed), [(0, len(packed))], 10**6) == ""
+    assert deflated(io.BytesIO(packed), [(0, len(packed))], 10**4) == "a strip holds more than the picture"
+    assert deflated(io.BytesIO(packed), [(0, len(packed) - 1)], 10**6) == "it ends too early"
+    assert deflated(io.BytesIO(packed[:-1] + b"?"), [(0, len(packed))], 10**6) == "the checksum of a strip differs"

@@ -8,6 +8,7 @@
     arrays.py    .npy and .npz
     text.py      .csv, .tsv and .txt
     intake.py    pipes and lines that may never end
+    integrity.py whether a picture's file is whole
     reading.py   load: open, recognise, decode
     writing.py   check_target and save: encode beside the target, then rename
 """

@@ -40,6 +40,7 @@ _ORIENTATION = 0x0112
 _BITS_PER_SAMPLE, _SAMPLE_FORMAT = 258, 339  # TIFF 6.0, section 8 and 19
 _UNSIGNED, _SIGNED = 1, 2
 _COMPRESSION, _DEFLATE = 259, (8, 32946)
+_DEEPEST = 32  # bytes of a pixel: four samples of 64 bits
 _STRIPS, _TILES = (273, 279), (324, 325)  # offsets and byte counts
 _PNM = {"1": "pbm", "L": "pgm", "I": "pgm", "RGB": "ppm", "F": "pfm"}
 
@@ -157,7 +158,8 @@ def _broken_strip(image: ImageFile, stream: BinaryIO) -> str:
     if image.format != "TIFF" or tags.get(_COMPRESSION) not in _DEFLATE:
         return ""
     pieces = [(tags.get(at, ()), tags.get(count, ())) for at, count in (_STRIPS, _TILES)]
-    return "".join(integrity.deflated(stream, zip(*piece, strict=True)) for piece in pieces)
+    most = 2 * (image.width + 4096) * (image.height + 4096) * _DEEPEST  # tiles may reach over the edges
+    return "".join(integrity.deflated(stream, zip(*piece, strict=True), most) for piece in pieces)
 
 
 def _decoding_bytes(image: ImageFile) -> int:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable
 from typing import BinaryIO, Literal
 
 BLOCK = 2**20
+_END_OF_IMAGE, _BARE_MARKERS = 0xD9, (0x01, 0xD8)  # the latter have no length behind them
 PAGES = 10_000
 """Pages of a TIFF at most: counting them takes Pillow a time that grows with their square."""
 
@@ -68,13 +69,21 @@ def _png(stream: BinaryIO, size: int) -> str:
 
 def _jpeg(stream: BinaryIO, size: int) -> str:
     """Source: ITU-T T.81, annex B; entropy-coded segments hold no marker but restarts."""
-    content, at = stream.read(), 2
-    while found := _SCAN_MARKER.search(content, at):
-        marker, at = content[found.end() - 1], found.end()
-        if marker == 0xD9:
+    start, at, block = 0, 2, b""
+    while at < size:
+        if not start <= at < start + len(block):
+            stream.seek(at)
+            start, block = at, stream.read(BLOCK)
+        found = _SCAN_MARKER.search(block, at - start)
+        if not found:  # a marker may lie across the end of the block
+            at, block = start + max(len(block) - 1, 1), b""
+            continue
+        marker, at = block[found.end() - 1], start + found.end()
+        if marker == _END_OF_IMAGE:
             return ""
-        if marker not in (0x01, 0xD8):
-            at += int.from_bytes(content[at : at + 2], "big")
+        if marker not in _BARE_MARKERS:
+            stream.seek(at)
+            at += int.from_bytes(stream.read(2), "big")
     return _CUT
 
 
@@ -113,9 +122,13 @@ def _shorter(declared: int, size: int) -> str:
 
 
 def _jpeg2000(stream: BinaryIO, size: int) -> str:
-    """Source: ISO/IEC 15444-1, A.4.4: no marker above FF 8F stands within a packet, so only the end is FF D9."""
-    start = stream.read().rpartition(b"\xff\x93")
-    return "" if start[1] and b"\xff\xd9" in start[2] else _CUT
+    """Source: ISO/IEC 15444-1, A.4.4: no marker above FF 8F stands within a packet, so there only the end is FF D9."""
+    tail = b""
+    while block := stream.read(BLOCK):
+        if b"\xff\xd9" in tail + block:
+            return ""
+        tail = block[-1:]
+    return _CUT
 
 
 def pages(stream: BinaryIO) -> int:
@@ -136,23 +149,33 @@ def pages(stream: BinaryIO) -> int:
     return len(seen)
 
 
-def deflated(stream: BinaryIO, pieces: Iterable[tuple[int, int]]) -> str:
-    """What is wrong with the first deflated strip or tile, each at (offset, bytes), whose checksum differs; or "".
+def deflated(stream: BinaryIO, pieces: Iterable[tuple[int, int]], most: int) -> str:
+    """What is wrong with the first deflated strip or tile whose checksum differs, or "".
 
+    pieces: (offset, bytes) of each; most: bytes that one may hold, unpacked.
     Source: RFC 1950, section 2.2. Decoders stop at the last sample that they want, before the checksum.
     """
-    for offset, count in pieces:
-        stream.seek(offset)
-        inflate, rest = zlib.decompressobj(), stream.read(count)
-        try:
-            while rest and not inflate.eof:
-                inflate.decompress(rest, BLOCK)
-                rest = inflate.unconsumed_tail
-        except zlib.error:
-            return "the checksum of a strip differs"
-        if not inflate.eof:
-            return _CUT
+    try:
+        for offset, count in pieces:
+            stream.seek(offset)
+            if wrong := _unpack(stream, count, most):
+                return wrong
+    except zlib.error:
+        return "the checksum of a strip differs"
     return ""
+
+
+def _unpack(stream: BinaryIO, count: int, most: int) -> str:
+    inflate, made = zlib.decompressobj(), 0
+    while not inflate.eof and (block := stream.read(min(count, BLOCK))):
+        count -= len(block)
+        while block and not inflate.eof:
+            made += len(inflate.decompress(block, BLOCK))
+            block = inflate.unconsumed_tail
+            if made > most:
+                return "a strip holds more than the picture"
+    inflate.flush()
+    return "" if inflate.eof else _CUT
 
 
 _LOOKS: dict[str, Callable[[BinaryIO, int], str]] = {

@@ -34,6 +34,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, pixels in pictures.items():
         Image.fromarray(pixels).save(place / name, **({"compress_level": 1} if name.endswith("png") else {}))
         Image.fromarray(pixels[:40, :50]).save(place / f"small-{name}")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(rgb).save(place / "turned.jpg", exif=exif)
+    Image.fromarray(rgb[:40, :50]).save(place / "small-turned.jpg", exif=exif)
     arrays = {
         "int.npy": gray,
         "double.npy": gray.astype(np.float64),
@@ -49,7 +53,8 @@ CASES = {
     "gray": ["gray.png", "-k", "box", *SAME, "-o", "y.png"],
     "rgb": ["rgb.png", "-k", "sharpen", *SAME, "-o", "y.png"],
     "rgb jpeg": ["rgb.jpg", "-k", "gaussian:sigma=3", *SAME, "-o", "y.jpg"],
-    "rgb to webp": ["gray.png", "-k", "box", "-o", "y.webp"],
+    "rgb, turned": ["turned.jpg", "-k", "box", *SAME, "-o", "y.png"],
+    "gray to webp": ["gray.png", "-k", "box", "-o", "y.webp"],
     "rgba": ["rgba.png", "-k", "sharpen", *SAME, "-o", "y.png"],
     "16 bits": ["deep.png", "-k", "gaussian:sigma=2", *SAME, "-o", "y.png"],
     "float": ["float.tiff", "-k", "gaussian:sigma=2", *SAME, "-o", "y.tiff"],

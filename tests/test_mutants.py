@@ -155,6 +155,16 @@ class TestTruncated:
         assert result.exit_code == 0
         assert "Warning" not in result.stderr
 
+    @pytest.mark.parametrize("name", ["rgb.jpg", "deflate.tiff"])
+    def test_what_cannot_be_read_at_all_does_not_point_to_the_option(self, folder: Path, name: str) -> None:
+        content = bytearray(SAMPLES[name].write())
+        content[int.from_bytes(content[4:8], "little") - 3 if name == "deflate.tiff" else 20] ^= 0xFF
+        Path(name).write_bytes(content if name == "deflate.tiff" else content[:60])
+        assert "--allow-truncated" in run("apply", name, "-k", "box").stderr
+        result = run("apply", name, "-k", "box", "--allow-truncated")
+        assert result.exit_code == 2
+        assert "--allow-truncated" not in result.stderr
+
     def test_what_is_no_picture_stays_refused(self, folder: Path) -> None:
         content = Path("good.npy").read_bytes()
         Path("good.npy").write_bytes(content[:-9])

@@ -471,7 +471,7 @@ def test_mistakes_are_told_with_their_place(layers: str, says: str) -> None:
 
 
 def test_too_many_layers_are_refused() -> None:
-    with pytest.raises(LimitError, match="more than 200,000 layers"):
+    with pytest.raises(LimitError, match="more than 100,000 layers"):
         net("9x9x3", "[relu x1000]x1000")
 
 

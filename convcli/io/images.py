@@ -87,14 +87,16 @@ def read_image(stream: BinaryIO, name: str, form: Format, limits: Limits, *, all
     header that declares more pixels, or more memory, than the limits allow.
     """
     try:
-        return _read_whole(stream, name, form, limits)
+        if damage := integrity.damage(stream, form.name):
+            raise _DamageError(name, form, damage)
+        return _read(stream, name, form, limits)
     except _DamageError as damaged:
         if not allow_truncated:
             raise
         damage = damaged.damage
     stream.seek(0)
     with _lenient():
-        return replace(_read(stream, name, form, limits), damage=damage)
+        return replace(_read(stream, name, form, limits, lenient=True), damage=damage)
 
 
 class _DamageError(FileError):
@@ -106,14 +108,7 @@ class _DamageError(FileError):
         super().__init__(given, f"expected a whole {form.name} file", "copy it anew, or see --allow-truncated")
 
 
-def _read_whole(stream: BinaryIO, name: str, form: Format, limits: Limits) -> Data:
-    """As `_read`, once the file itself has been looked through."""
-    if damage := integrity.damage(stream, form.name):
-        raise _DamageError(name, form, damage)
-    return _read(stream, name, form, limits)
-
-
-def _read(stream: BinaryIO, name: str, form: Format, limits: Limits) -> Data:
+def _read(stream: BinaryIO, name: str, form: Format, limits: Limits, *, lenient: bool = False) -> Data:
     try:
         _limit_pages(stream, name, form)
         image, frames = _open(stream, form)
@@ -122,13 +117,13 @@ def _read(stream: BinaryIO, name: str, form: Format, limits: Limits) -> Data:
             decoding = _decoding_bytes(image)
             limits.check_memory(name, decoding)
             _refuse_cut_bits(image, stream, name)
-            if damage := _broken_strip(image, stream):
+            if not lenient and (damage := _broken_strip(image, stream)):
                 raise _DamageError(name, form, damage)
             return replace(_decoded(image, name, form, frames), decoding=decoding)
     except _DAMAGE as error:
         if isinstance(error, (DtypeError, FileError)):
             raise
-        if type(error).__name__ == "UnidentifiedImageError":  # whose words are of Python's streams
+        if lenient or type(error).__name__ == "UnidentifiedImageError":  # whose words are of Python's streams
             raise FileError(
                 f"{name} is damaged, or of a kind that Pillow does not read",
                 f"expected a whole {form.name} file",
@@ -163,7 +158,7 @@ def _broken_strip(image: ImageFile, stream: BinaryIO) -> str:
 
 
 def _decoding_bytes(image: ImageFile) -> int:
-    """Bytes that decoding takes at most: Pillow's own picture, what it is converted to, and the array, twice.
+    """Bytes that decoding takes at most: Pillow's own picture, turned and converted, and the array, twice.
 
     Pillow holds a pixel in 1 byte, or 2 for its 16-bit modes, or 4 for all others; it hands the samples over in pieces
     that it joins.
@@ -173,7 +168,14 @@ def _decoding_bytes(image: ImageFile) -> int:
     stored = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4)
     converted = 0 if wanted == image.mode else 1 if wanted == "L" else 4
     sample = {"LA": 2, "RGB": 3}.get(wanted, converted or stored)
-    return image.width * image.height * (stored + converted + 2 * sample)
+    turned = stored if _is_turned(image) else 0
+    return image.width * image.height * (stored + turned + converted + 2 * sample)
+
+
+def _is_turned(image: ImageFile) -> bool:
+    """Whether the header says that the picture lies on its side or its back; a PNG may say so behind its samples."""
+    known = image.format != "PNG" or "exif" in image.info
+    return known and image.getexif().get(_ORIENTATION, 1) in range(2, 9)
 
 
 _pillow_state = threading.RLock()

@@ -16,7 +16,7 @@ from convcli.network.tokens import Branch, Group, Item, TokenError, Word, parse
 from convcli.shapes import Axis, show
 from convcli.words import Layout
 
-MOST_LAYERS = 200_000
+MOST_LAYERS = 100_000
 DEEPEST_BLOCK = 20
 INPUT = -1
 """The index that stands for the network's input among a node's inputs."""

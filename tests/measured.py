@@ -30,8 +30,8 @@ warm, words = json.loads(sys.argv[1])
 with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
     for call in warm:
         assert run(call) == 0, call
-with open("/proc/self/clear_refs", "w") as peak:
-    peak.write("5")
+with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as peak:
+    peak.write("5")  # else the peak of the warming counts too
 before = resident("VmRSS")
 code = run(words)
 print(json.dumps([code, resident("VmHWM") - before]), file=sys.stderr)

@@ -37,7 +37,7 @@ class TextSize:
     @property
     def parsing(self) -> int:
         """Bytes that parsing takes at most: copies of the text, a record for each line, and the numbers."""
-        return 12 * self.bytes + 250 * self.lines
+        return 9 * self.bytes + 200 * self.lines
 
 
 def measure(stream: BinaryIO, name: str) -> TextSize:

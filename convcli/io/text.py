@@ -33,7 +33,7 @@ def read_text(content: bytes, name: str) -> NDArray[Any]:
     separator = _separator(lines[0].text)
     table = _table([line.text for line in lines], separator)
     if table is None:
-        raise _mistake(name, lines, [line.text.split(separator) for line in lines])
+        raise _mistake(name, lines, separator)
     return table.reshape(-1) if 1 in table.shape else table
 
 
@@ -87,13 +87,17 @@ def _parsed(rows: list[str], separator: str | None, dtype: type[np.number[Any]])
     return np.loadtxt(rows, dtype, comments=None, delimiter=separator, ndmin=2)
 
 
-def _mistake(name: str, lines: list[_Line], rows: list[list[str]]) -> FileError:
+def _mistake(name: str, lines: list[_Line], separator: str | None) -> FileError:
     """The first of: words where numbers should begin, rows of different lengths, something that is no number."""
-    numbered = list(zip((line.number for line in lines), rows, strict=True))
+
+    def numbered() -> Iterator[tuple[int, list[str]]]:
+        return ((line.number, line.text.split(separator)) for line in lines)
+
+    first = next(numbered())
     return (
-        _header(name, lines[0], rows[0])
-        or next((_ragged(name, at, cells, numbered[0]) for at, cells in numbered if len(cells) != len(rows[0])), None)
-        or next((_misread(name, at, cell) for at, cells in numbered for cell in cells if not _is_number(cell)), None)
+        _header(name, lines[0], first[1])
+        or next((_ragged(name, at, cells, first) for at, cells in numbered() if len(cells) != len(first[1])), None)
+        or next((_misread(name, at, cell) for at, cells in numbered() for cell in cells if not _is_number(cell)), None)
         or FileError(f"{name} cannot be read as numbers", "expected plain decimal ones")
     )
 

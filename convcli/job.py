@@ -163,7 +163,7 @@ def prepare(job: Job) -> Prepared:
     if target is not None:
         io.check_fit(target, written, shape, alpha=data.alpha)
     prepared = Prepared(job, data, passes, compute, written, target, shape)
-    job.limits.check_memory(f"this on {data.name}", prepared.footprint.peak)
+    job.limits.check_memory(f"filtering {data.name}", prepared.footprint.peak)
     return prepared
 
 

@@ -146,7 +146,7 @@ def settle(inquiry: Inquiry) -> tuple[Laid, Setting]:
         raise InputError(f"{inquiry.input} holds NaN or infinities", "expected finite values", "replace them first")
     setting = Setting(x, form.w.astype(np.float64), replace(laid.spec, groups=form.groups), inquiry.seed)
     outputs = len(x) * len(form.w) * math.prod(axis.out for axis in setting.spec.axes(setting.spatial, a.window))
-    inquiry.laying.limits.check_memory(f"this on {laid.data.name}", 8 * 4 * (x.size + outputs))
+    inquiry.laying.limits.check_memory(f"work on {laid.data.name}", 8 * 4 * (x.size + outputs))
     return laid, setting
 
 

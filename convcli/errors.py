@@ -97,3 +97,12 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(given, list(known), n=1)
     return f"did you mean '{near[0]}'?" if near else ""
+
+
+def printable(text: str) -> str:
+    r"""The text with what would move a terminal's cursor, or hide, written out: what a file says is not to be trusted.
+
+    >>> printable("größer than \x1b[2J")
+    'größer than \\x1b[2J'
+    """
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

@@ -31,10 +31,10 @@ PROGRAM = Path(__file__).parent / "mutants.py"
 QUICK, BATCH, BATCHES = 500, 1000, 10
 
 
-def ended(folder: Path, seed: int, count: int) -> list[Ended]:
+def ended(folder: Path, seed: int, count: int, *options: str) -> list[Ended]:
     """Run a batch in a process of its own; a signal or a hang is told with the mutant that it happened to."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "CONVCLI_THREADS": "1"}
-    command = [sys.executable, str(PROGRAM), str(folder), str(seed), str(count)]
+    command = [sys.executable, str(PROGRAM), str(folder), str(seed), str(count), *options]
     with (folder / "stderr").open("w+") as stderr:
         done = subprocess.run(
             command, env=environment, stdout=subprocess.PIPE, stderr=stderr, timeout=HANG * 30, check=False
@@ -66,6 +66,13 @@ def test_a_few_hundred_mutants(tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", range(1, BATCHES + 1))
 def test_ten_thousand_mutants(tmp_path: Path, seed: int) -> None:
     check(ended(tmp_path, seed, BATCH), seed, BATCH)
+
+
+@pytest.mark.slow
+def test_a_thousand_that_may_be_truncated_say_so(tmp_path: Path) -> None:
+    endings = ended(tmp_path, 77, BATCH, "--allow-truncated")
+    check(endings, 77, BATCH)
+    assert sum(one.code == 0 and one.stderr.startswith("Warning: ") for one in endings) > BATCH / 20
 
 
 def test_the_same_seed_makes_the_same_mutants() -> None:
@@ -210,6 +217,25 @@ class TestFromStrangers:
         assert result.exit_code == 2
         assert "\\x1b[2Jhello" in result.stderr
         assert "\x1b" not in result.stderr
+
+    def test_nor_does_a_file_s_name(self, folder: Path) -> None:
+        for name in ("x\x1b[2J.npy", "x\x1b[2J.toml"):
+            Path(name).write_bytes(
+                Path("good.npy").read_bytes() if name.endswith("npy") else SAMPLES["net.toml"].write()
+            )
+        Path("n.toml").write_bytes(SAMPLES["net.toml"].write().replace(b"small", b"\\u001b[2J"))
+        for words in (
+            ["apply", "x\x1b[2J.npy", "-k", "box"],
+            ["apply", "good.npy", "-k", "box", "-o", "y\x1b[2J.npy"],
+            ["grad", "x\x1b[2J.npy", "-k", "box"],
+            ["explain", "x\x1b[2J.npy", "-k", "box", "--at", "0,0"],
+            ["laws", "x\x1b[2J.npy", "-k", "box"],
+            ["shape", "n.toml"],
+        ):
+            result = run(*words)
+            assert result.exit_code == 0, result.stderr
+            assert "\x1b" not in result.output, words
+            assert "\\x1b[2J" in result.output, words
 
     def test_a_library_s_long_words_are_cut(self, folder: Path) -> None:
         np.savez("x.npz", np.ones(400))

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import click
 
 from convcli import __version__
-from convcli.errors import ConvError, did_you_mean
+from convcli.errors import ConvError, did_you_mean, printable
 
 COMMANDS = {
     "apply": "Filter an image, an array or a volume with a kernel.",
@@ -132,17 +132,8 @@ def _usage(error: click.ClickException) -> str:
 
 def _say(message: str, code: int) -> int:
     with contextlib.suppress(OSError):  # stderr may be closed or full; the code still tells
-        click.echo("Error: " + _printable(" ".join(message.split())), err=True)
+        click.echo("Error: " + printable(" ".join(message.split())), err=True)
     return code
-
-
-def _printable(text: str) -> str:
-    r"""The text with what would move a terminal's cursor, or hide, written out: what a file says is not to be trusted.
-
-    >>> _printable("größer than \x1b[2J")
-    'größer than \\x1b[2J'
-    """
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def _hang_up(code: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from convcli.errors import printable
 from convcli.report.text import axis_names, columns
 from convcli.shapes import show
 
@@ -143,7 +144,7 @@ def summary_json(summary: Summary, *, formula: bool = False) -> dict[str, Any]:
 
 
 def headline(network: Network) -> str:
-    named = f"{network.name}: " if network.name else ""
+    named = f"{printable(network.name)}: " if network.name else ""
     layers = "1 layer" if len(network.nodes) == 1 else f"{len(network.nodes):,} layers"
     return f"{named}{network.show(network.x)} -> {network.show(network.output)}, {layers}"
 

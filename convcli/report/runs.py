@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from convcli.errors import printable
 from convcli.footprint import Footprint
 from convcli.io import Data
 from convcli.job import Outcome, Pass, Prepared
@@ -52,7 +53,8 @@ def outcome_lines(outcome: Outcome) -> list[str]:
 
 def damage_line(data: Data) -> str:
     """What is wrong with an input that was read all the same."""
-    return f"{data.name} is damaged: {data.damage}; it is read as far as it goes, and what is missing is left blank"
+    told = f"{data.name} is damaged: {data.damage}; it is read as far as it goes, and what is missing is left blank"
+    return printable(told)
 
 
 def plan_json(prepared: Prepared) -> dict[str, Any]:

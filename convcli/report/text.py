@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from convcli import __version__
+from convcli.errors import printable
 from convcli.shapes import Axis, show
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def axis_names(dims: int) -> tuple[str, ...]:
 def columns(rows: list[tuple[str, str]], indent: str = "  ") -> list[str]:
     """Label and text, the texts aligned."""
     width = max(len(label) for label, _ in rows)
-    return [f"{indent}{label:<{width}}  {text}" for label, text in rows]
+    return [f"{indent}{label:<{width}}  {printable(text)}" for label, text in rows]
 
 
 def axis_json(axis: Axis) -> dict[str, Any]:
@@ -98,7 +99,7 @@ def _plain(value: Any) -> Any:
 
 def place(written: Written) -> str:
     """Where something was written, in words."""
-    return "standard output" if written.path == "-" else written.path
+    return "standard output" if written.path == "-" else printable(written.path)
 
 
 def described(data: Data) -> str:

@@ -28,6 +28,7 @@ from convcli.footprint import Footprint, results_bytes
 from convcli.io import Data, Written
 from convcli.kernels import MAX_TEXT, SUFFIX_FORMS, TEXT_FORMS, Kernel, render
 from convcli.laying import Laying, planes, settle
+from convcli.limits import LESS_WORK
 from convcli.parts import parts, place, within
 from convcli.planner import Plan, result_dtype
 from convcli.tone import Ledger, combine, combined_shape, extremes, fit, scaled
@@ -163,7 +164,7 @@ def prepare(job: Job) -> Prepared:
     if target is not None:
         io.check_fit(target, written, shape, alpha=data.alpha)
     prepared = Prepared(job, data, passes, compute, written, target, shape)
-    job.limits.check_memory(f"filtering {data.name}", prepared.footprint.peak)
+    job.limits.check_memory(f"filtering {data.name}", prepared.footprint.peak, LESS_WORK)
     return prepared
 
 

@@ -17,7 +17,7 @@ from convcli.errors import InputError, ShapeError
 from convcli.io import Data
 from convcli.kernels import Kernel
 from convcli.laying import Laying, planes, settle
-from convcli.limits import Limits
+from convcli.limits import LESS_WORK, Limits
 from convcli.shapes import ConvSpec, parse_shape, show
 
 PLAIN = Laying()
@@ -39,7 +39,7 @@ class Laid:
     def check_memory(self, limits: Limits, copies: int) -> None:
         """Raise LimitError where so many inputs, and as many outputs, are too much in float64."""
         output = self.arrangement.with_spatial(self.spec.sizes(self.arrangement.spatial, self.arrangement.window))
-        limits.check_memory(f"work on {self.data.name}", 8 * copies * (self.x.size + math.prod(output)))
+        limits.check_memory(f"work on {self.data.name}", 8 * copies * (self.x.size + math.prod(output)), LESS_WORK)
 
 
 def lay(given: str, reference: str, laying: Laying = PLAIN, *, seed: int = 0) -> Laid:

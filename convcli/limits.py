@@ -23,7 +23,8 @@ SHARE = 2
 UNKNOWN = 4 * 2**30
 """The machine's bytes of memory, where the system does not tell."""
 
-LESS = "use a smaller input, or raise --max-memory"
+SMALLER = "use a smaller input, or raise --max-memory"
+LESS_WORK = "use a smaller input, less padding or a larger --stride, or raise --max-memory"
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _SIZE = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,9})?)\s*([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
@@ -44,7 +45,7 @@ class Limits:
         """The limits asked for, and where there are none half of the machine's memory and 16384 x 16384 pixels."""
         return cls(machine_memory() // SHARE if memory is None else memory, PIXELS if pixels is None else pixels)
 
-    def check_memory(self, what: str, needed: int, remedy: str = LESS) -> None:
+    def check_memory(self, what: str, needed: int, remedy: str = SMALLER) -> None:
         """Raise LimitError where `what` needs more bytes than may be taken.
 
         >>> Limits(memory=2**30).check_memory("photo.png", 3 * 2**30)

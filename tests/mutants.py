@@ -46,6 +46,12 @@ def _image(pixels: NDArray[np.generic], form: str, **options: object) -> Callabl
     return write
 
 
+def _palette() -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(picture()).convert("P").save(stream, "PNG", transparency=3)
+    return stream.getvalue()
+
+
 def _animated(form: str, **options: object) -> Callable[[], bytes]:
     return _image(picture(), form, save_all=True, append_images=[Image.fromarray(picture()[::-1].copy())], **options)
 
@@ -109,7 +115,7 @@ SAMPLES: dict[str, Sample] = {
     "rgb.png": Sample("input", _image(picture(), "PNG"), summed=True),
     "gray.png": Sample("input", _image(GRAY, "PNG"), summed=True),
     "deep.png": Sample("input", _image(GRAY.astype(np.uint16) * 257, "PNG"), summed=True),
-    "palette.png": Sample("input", _image(GRAY, "PNG", bits=8), summed=True),
+    "palette.png": Sample("input", _palette, summed=True),
     "moving.png": Sample("input", _animated("PNG"), summed=True),
     "rgb.jpg": Sample("input", _image(picture(), "JPEG")),
     "progressive.jpg": Sample("input", _image(picture(), "JPEG", progressive=True)),

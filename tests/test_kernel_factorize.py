@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from convcli.engine import factors
 from convcli.errors import KernelError
 from convcli.kernels import factorize, kernel, names
 from convcli.kernels.model import outer
@@ -84,3 +85,21 @@ def test_zeros_are_one_term_of_zeros() -> None:
 def test_what_is_no_kernel_is_refused(taps: object) -> None:
     with pytest.raises(KernelError):
         factorize(taps)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("rank", "terms"), [(1, 1), (3, 3), (65, None), (200, None)])
+def test_a_large_kernel_of_many_terms_is_told_without_finding_them(
+    rank: int, terms: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    taps = rng.standard_normal((200, rank)) @ np.linalg.qr(rng.standard_normal((220, rank)))[0].T
+    if terms is None:
+        monkeypatch.setattr(factors, "factors", lambda *given: pytest.fail("they were looked for"))
+    assert factors.separable_terms(taps, "float64") == terms
+
+
+def test_one_product_is_found_without_an_svd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(np.linalg, "svd", lambda *given, **options: pytest.fail("an SVD was made"))
+    column, row = np.arange(1.0, 400.0), np.arange(-7.0, 900.0)
+    ((left, right),) = factorize(np.multiply.outer(column, row))
+    np.testing.assert_array_equal(np.multiply.outer(left, right), np.multiply.outer(column, row))

@@ -22,6 +22,9 @@ ROUNDING = 2.0**-24
 CUT = {"float32": 2 * ROUNDING, "float64": 4e-15}
 """What the terms may leave of the taps, as a share of sum|w|: as much as the taps' own rounding."""
 
+MOST_TERMS = 64
+"""Terms that are looked for: with more, other methods take less time."""
+
 GOLDEN = (math.sqrt(5) - 1) / 4
 """Multiples of it, modulo a half, lie evenly between 0 and a half, and none is a round number."""
 
@@ -53,10 +56,25 @@ def separable_terms(w: NDArray[np.generic], kind: str) -> int | None:
 
     Whole numbers are to stay whole, and terms that cancel each other would add roundings that w does not have.
     """
+    if _is_long(w):
+        return None
     terms = factors(w, kind)
     if (w == np.rint(w)).all() and not (len(terms) == 1 and all((f == np.rint(f)).all() for f in terms[0])):
         return None
     return len(terms) if growth(terms) <= 2.5 else None
+
+
+def _is_long(w: NDArray[np.generic]) -> bool:
+    """Whether w is surely no sum of MOST_TERMS products, told in a small part of the time that finding them takes.
+
+    The products' number is at least the rank of w as a matrix, and so of what w makes of a few random vectors.
+    """
+    rows = np.asarray(w, np.float64).reshape(len(w), -1)
+    if min(rows.shape) <= MOST_TERMS:
+        return False
+    probes = np.random.default_rng(0).standard_normal((rows.shape[1], MOST_TERMS + 1))
+    spread = np.linalg.svd(rows @ probes, compute_uv=False)
+    return bool(spread[-1] > 1e-6 * spread[0])
 
 
 def growth(terms: Terms) -> float:

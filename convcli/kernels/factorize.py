@@ -58,11 +58,11 @@ def _split(taps: Taps, budget: float) -> Terms:
 
 def _pairs(matrix: Taps, budget: float) -> list[tuple[Taps, Taps, float]]:
     """Columns and rows whose outer products add to the matrix, each with the error its row may still make."""
-    left, values, right = np.linalg.svd(matrix, full_matrices=False)
-    rank = _rank(values, budget)
-    if rank == 1 and (cross := _cross(matrix, budget / 2)) is not None:
+    if (cross := _cross(matrix, budget / 2)) is not None:  # most kernels, in a small part of an SVD's time
         column, row = cross
         return [(column, row, budget / 2 / (float(np.linalg.norm(column)) or 1.0))]
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    rank = _rank(values, budget)
     # The left vectors are orthonormal, so errors add in squares: each row, and what is left out, may have a share.
     share = budget / math.sqrt(rank + 1)
     rank = _rank(values, share)

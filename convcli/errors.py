@@ -5,6 +5,8 @@
     ConvError                     exit 1   the work failed
     ├── CheckError                exit 1   a check found a mismatch
     ├── OutputError               exit 1   a result could not be written
+    ├── WorkerError               exit 1   a worker process died at its work
+    ├── BatchError                exit 3   a batch finished, with some inputs failed
     ├── LimitError                exit 4   refused by a limit: memory, pixels
     └── InputError (ValueError)   exit 2   what was given cannot be used
         ├── ShapeError                     sizes that do not fit each other
@@ -43,6 +45,16 @@ class CheckError(ConvError):
 
 class OutputError(ConvError):
     """A result could not be written."""
+
+
+class WorkerError(ConvError):
+    """A worker process died at its work."""
+
+
+class BatchError(ConvError):
+    """A batch finished, with some inputs failed."""
+
+    exit_code = 3
 
 
 class LimitError(ConvError):

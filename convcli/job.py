@@ -43,7 +43,7 @@ class Job(Laying):
     """What to do with one input, in the command line's words; every value is checked when it is prepared."""
 
     input: str
-    kernels: tuple[str, ...]
+    kernels: tuple[str | Kernel, ...]
     output: str | None = None
     op: Op = "correlate"
     combine: Combine = "stack"
@@ -265,7 +265,9 @@ def export_kernel(resolved: Kernel, output: str, form: str | None, *, overwrite:
     return io.save_text(output, text, chosen, overwrite=overwrite)
 
 
-def _lay(job: Job, data: Data, x: NDArray[Any], cover: NDArray[Any] | None, reference: str, compute: str) -> Pass:
+def _lay(
+    job: Job, data: Data, x: NDArray[Any], cover: NDArray[Any] | None, reference: str | Kernel, compute: str
+) -> Pass:
     resolved, arrangement, spec = settle(data, x, reference, job, data.name)
     taps = oriented(resolved.taps, arrangement, job.op)
     taps = normalized(taps) if job.normalize else taps

@@ -56,7 +56,7 @@ def planes(data: Data, layout: Layout) -> tuple[NDArray[Any], NDArray[Any] | Non
     return alpha.premultiply(data.array) if data.alpha else (data.array, None)
 
 
-def settle(data: Data, x: NDArray[Any], reference: str, laying: Laying, name: str) -> Settled:
+def settle(data: Data, x: NDArray[Any], reference: str | Kernel, laying: Laying, name: str) -> Settled:
     """Resolve the kernel for x, the planes of `data`, which messages call `name`, and settle how the two meet.
 
     Raises InputError and its kin for whatever does not fit.
@@ -79,13 +79,13 @@ def settle(data: Data, x: NDArray[Any], reference: str, laying: Laying, name: st
 
 
 def resolve_kernel(
-    reference: str, shape: tuple[int, ...], dims: int | None, name: str, layout: Layout = "channels_last"
+    reference: str | Kernel, shape: tuple[int, ...], dims: int | None, name: str, layout: Layout = "channels_last"
 ) -> Kernel:
     """The kernel that a reference means for an input, with as many axes as the input has spatial ones.
 
     Raises InputError where a kernel that takes any number of axes meets an input that may be read in two ways.
     """
-    fewest = fewest_axes(reference)
+    fewest = None if isinstance(reference, Kernel) else fewest_axes(reference)
     if dims is not None or fewest is None:
         return kernel(reference, dims=dims)
     axes, place = len(shape), "first" if layout == "channels_first" else "last"

@@ -71,6 +71,7 @@ def pixels(name: str) -> np.ndarray:
 # One working call of every command; a row here is held to all the properties below.
 CALLS = {
     "apply": ["apply", PHOTO, "-k", "box:size=3"],
+    "batch": ["batch", PHOTO, "-k", "box:size=3", "--out", "out", "--overwrite"],
     "shape": ["shape", "28x28", "-k", "3x3"],
     "shape network": ["shape", "28x28x3", "conv:8,k=3", "relu"],
     "shape at": ["shape", "28x28x3", "conv:8,k=3", "--at", "0,0"],
@@ -106,12 +107,15 @@ class TestEveryCommand:
         assert "--nonsense" in refused(*call, "--nonsense")
 
     def test_json_is_one_versioned_object(self, call: list[str]) -> None:
+        """One a line: a batch prints them as they come."""
         if "export" in call:
             call = [*call[:-4], "-o", "out.csv"]
-        record = json.loads(ok(*call, "--json").stdout)
-        assert record["schema"] == 1
-        assert record["convcli"]
-        assert record["command"].split()[0] == call[0]
+        lines = ok(*call, "--json").stdout.splitlines()
+        assert len(lines) == 1 + (call[0] == "batch")
+        for record in map(json.loads, lines):
+            assert record["schema"] == 1
+            assert record["convcli"]
+            assert record["command"].split()[0] == call[0]
 
     def test_debug_is_taken(self, call: list[str]) -> None:
         ok(*call, "--debug")
@@ -127,8 +131,8 @@ def documented_fields() -> dict[str, list[str]]:
 @pytest.mark.parametrize("name", CALLS)
 def test_every_field_of_json_is_documented(name: str) -> None:
     call = [*CALLS[name][:-4], "-o", "out.csv"] if "export" in name else CALLS[name]
-    record = json.loads(ok(*call, "--json").stdout)
-    assert list(record) == ["convcli", "schema", "command", *documented_fields()[name]]
+    for record in map(json.loads, ok(*call, "--json").stdout.splitlines()):
+        assert list(record) == ["convcli", "schema", "command", *documented_fields()[record["command"]]]
 
 
 class TestTheGroup:

@@ -23,6 +23,7 @@ from convcli.errors import ConvError, did_you_mean, printable
 
 COMMANDS = {
     "apply": "Filter an image, an array or a volume with a kernel.",
+    "batch": "Filter many files into a folder, several at a time.",
     "shape": "Tell what comes out of a convolution, and how.",
     "kernels": "List, show and export the named kernels.",
     "explain": "Show how one output comes about, product by product.",

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from convcli.cli.types import PADDING, PER_AXIS, SIZE, Choice
-from convcli.words import BOUNDARIES, CHANNELS, LAYOUTS
+from convcli.words import BOUNDARIES, CHANNELS, COMBINES, DTYPES, LAYOUTS, METHODS, OPS, POLICIES
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
@@ -45,6 +45,41 @@ max_memory = click.option(
 max_pixels = click.option(
     "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse pictures of more pixels; by default 16384x16384."
 )
+kernels = click.option(
+    "-k",
+    "--kernel",
+    "kernels",
+    multiple=True,
+    required=True,
+    help="A name (gaussian:sigma=2), a literal ('0,-1,0; -1,5,-1; 0,-1,0'), a file, or random:3x3; may be repeated.",
+)
+op = click.option(
+    "--op", type=Choice(OPS), default="correlate", help="correlate never flips the kernel; convolve does."
+)
+combine = click.option(
+    "--combine", type=Choice(COMBINES), default="stack", help="What several kernels' results become."
+)
+normalize = click.option(
+    "--normalize", is_flag=True, help="Divide each kernel by its sum (zero-sum: by its positive sum)."
+)
+scale = click.option("--scale", type=float, default=1.0, metavar="F", help="Multiply the result.")
+bias = click.option("--bias", type=float, default=0.0, metavar="F", help="Add to the result, after --scale.")
+policy = click.option(
+    "--range", type=Choice(POLICIES), default="clip", help="What happens to values that the written type cannot hold."
+)
+dtype = click.option(
+    "--dtype", type=Choice(DTYPES), help="The type to write; by default the input's, or float for arrays."
+)
+method = click.option(
+    "--method", type=Choice(METHODS), default="auto", help="How to compute; auto chooses and says why."
+)
+verify = click.option(
+    "--verify", is_flag=True, help="Recompute 1,000 outputs and all edges from the definition; exit 1 if wrong."
+)
+input_format = click.option("--input-format", metavar="F", help="The format of the input, where no suffix tells it.")
+allow_truncated = click.option(
+    "--allow-truncated", is_flag=True, help="Read a damaged picture as far as it goes, and say so."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout instead.")
 debug = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 
@@ -52,6 +87,9 @@ GEOMETRY = (stride, dilation, padding)
 BORDER = (boundary, cval)
 READING = (dims, channels, groups, layout)
 LIMITS = (max_memory, max_pixels)
+RESULT = (op, combine, normalize, scale, bias, policy, dtype, method, verify)
+FILTERING = (*RESULT, input_format, allow_truncated, *GEOMETRY, *BORDER, *READING, *LIMITS)
+"""What a Job takes besides its kernels and files, whichever command runs it."""
 
 
 def stacked(*options: Decorator[Any]) -> Decorator[Any]:

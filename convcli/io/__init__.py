@@ -15,9 +15,18 @@
 
 from convcli.io.arrays import check_mapped, release
 from convcli.io.data import Data, Kind, Written
-from convcli.io.formats import Format, check_fit, formats, holds, output_dtype
+from convcli.io.formats import Format, check_fit, formats, holds, lookup, output_dtype
 from convcli.io.reading import load
-from convcli.io.writing import Room, check_target, grows_in_its_file, room, save, save_text, writing_bytes
+from convcli.io.writing import (
+    Room,
+    check_target,
+    grows_in_its_file,
+    remove_leftovers,
+    room,
+    save,
+    save_text,
+    writing_bytes,
+)
 
 __all__ = [
     "Data",
@@ -32,8 +41,10 @@ __all__ = [
     "grows_in_its_file",
     "holds",
     "load",
+    "lookup",
     "output_dtype",
     "release",
+    "remove_leftovers",
     "room",
     "save",
     "save_text",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +32,8 @@ TEXT_BYTES = 26
 """Bytes of a number as text, at most, its separator included."""
 
 Arrays = NDArray[Any] | Mapping[str, NDArray[Any]]
+
+_TEMPORARY = re.compile(r"\.convcli-[0-9a-f]{16}\.tmp")
 
 
 def save(
@@ -267,6 +270,16 @@ def _beside(path: Path) -> Iterator[Path]:
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> None:
+    """Remove what a `save` into this folder left behind when its process was killed; none may be under way."""
+    try:
+        leftovers = [path for path in Path(folder).iterdir() if _TEMPORARY.fullmatch(path.name)]
+    except OSError:  # no folder, no leftovers
+        return
+    for path in leftovers:
+        path.unlink(missing_ok=True)
 
 
 def _publish(temporary: Path, path: Path, name: str, overwrite: bool) -> None:

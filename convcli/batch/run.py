@@ -1,0 +1,142 @@
+"""A batch: settled before anything is written, then worked off; its records come as they finish."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from convcli.batch.manifest import Entry, Manifest
+from convcli.batch.naming import Template, check_places, name_all
+from convcli.batch.pool import Pool, finished
+from convcli.batch.recipe import Recipe
+from convcli.batch.sources import Source
+from convcli.batch.task import UNCHANGED, Record, Task, file_digest, unchanged, work
+from convcli.engine.threads import threads
+from convcli.errors import FileError, InputError, OutputError, WorkerError
+from convcli.io import lookup, remove_leftovers
+from convcli.job import Job
+
+_AHEAD = 4  # calls in the pool's hands for each worker, so that none ever waits for its next
+_ONE_PRODUCT_THREAD = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Every question settled but the work itself: the tasks, what they are made by, and what cannot even be tried."""
+
+    folder: Path
+    recipe: Recipe
+    tasks: tuple[Task, ...]
+    failed: tuple[Record, ...]
+
+    @classmethod
+    def settle(cls, sources: Iterable[Source], folder: Path, job: Job, *, name: str, resume: bool = False) -> Batch:
+        """Decide what is written where; nothing is.
+
+        job: without its input and output; its `format` gives every output its suffix, its `overwrite` lets files be
+        replaced that no batch made. resume: skip what is done, and replace what a batch made otherwise.
+        Raises FileError for outputs that collide, exist, or are inputs; InputError and its kin for kernel and name.
+        """
+        known = Manifest.of(folder)
+        sources = list(_fresh(sources, folder, known))
+        if not sources:
+            raise InputError("nothing to do", "expected at least one input")
+        failed = tuple(Record("failed", source.path, "", source.trouble) for source in sources if source.trouble)
+        sources = [source for source in sources if not source.trouble]
+        ext = None if job.format is None else lookup(job.format).suffixes[0]
+        targets = name_all(sources, Template(name), ext)
+        existing = check_places(folder, sources, targets)
+        foreign = [target for target in existing if not (resume and target in known)]
+        if foreign and not job.overwrite:
+            raise _in_the_way(folder, foreign, resume)
+        tasks = tuple(
+            Task(
+                source.path,
+                target,
+                str(folder / target),
+                replace=job.overwrite or (resume and target in known),
+                before=known.get(target) if resume else None,
+            )
+            for source, target in zip(sources, targets, strict=True)
+        )
+        return cls(folder, Recipe.of(job), tasks, failed)
+
+    def preview(self) -> Generator[Record, None, None]:
+        """What a run would do, nothing being done; a file that cannot be read is planned like any other."""
+        yield from self.failed
+        for task in self.tasks:
+            with contextlib.suppress(InputError):
+                if task.before is not None and unchanged(task, self.recipe, file_digest(task.source)):
+                    yield Record("skipped", task.source, task.target, UNCHANGED)
+                    continue
+            yield Record("planned", task.source, task.target)
+
+    def run(self, jobs: int, timeout: float | None = None) -> Generator[Record, None, None]:
+        """Do the tasks in `jobs` processes, each record as it comes; close the iterator to stop at once.
+
+        A task whose worker dies is tried once more, alone. timeout: seconds for each. When the iterator is closed,
+        by itself or by an exception, no worker is left, no temporary file, and the manifest holds what was yielded.
+        Raises OutputError where the folder cannot be written to, FileError where another batch is at it.
+        """
+        yield from self.failed
+        if not self.tasks:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self.folder} cannot be created", error.strerror or str(error)) from error
+        manifest = Manifest(self.folder)
+        try:
+            self._remove_leftovers()
+            manifest.expect((task.target, task.source) for task in self.tasks)
+            yield from self._records(manifest, min(jobs, len(self.tasks)), timeout)
+        finally:
+            self._remove_leftovers()
+            manifest.close()
+
+    def _records(self, manifest: Manifest, jobs: int, timeout: float | None) -> Iterator[Record]:
+        each = max(1, threads() // jobs)
+        environment = {**os.environ, **dict.fromkeys(_ONE_PRODUCT_THREAD, "1"), "CONVCLI_THREADS": str(each)}
+        with Pool(jobs, timeout=timeout, environment=environment, preload="convcli.batch.task") as pool:
+            for task, future in finished(pool, partial(work, self.recipe), self.tasks, _AHEAD * jobs):
+                record = _outcome(task, future)
+                if record.entry is not None:
+                    manifest.record(task.target, task.source, record.entry)
+                yield record
+
+    def _remove_leftovers(self) -> None:
+        for folder in {Path(task.path).parent for task in self.tasks}:
+            remove_leftovers(folder)
+
+
+def _fresh(sources: Iterable[Source], folder: Path, known: dict[str, Entry]) -> Iterator[Source]:
+    """Each source once, without what earlier batches have written into the folder."""
+    root = folder.resolve()
+    outputs = {root / target for target in known}
+    seen = set()
+    for source in sources:
+        key = (Path(source.path).absolute(), source.relative)
+        if key not in seen and (not outputs or Path(source.path).resolve() not in outputs):
+            seen.add(key)
+            yield source
+
+
+def _in_the_way(folder: Path, targets: list[str], resume: bool) -> FileError:
+    if len(targets) == 1:
+        told = f"{folder / targets[0]} exists"
+    else:
+        told = f"{len(targets):,} outputs exist, such as {folder / targets[0]}"
+    remedy = "pass --overwrite to replace it" if resume else "pass --resume to skip what is done, or --overwrite"
+    return FileError(told, "no batch made it" if resume else "expected new files", remedy)
+
+
+def _outcome(task: Task, future: Future[Record]) -> Record:
+    try:
+        return future.result()
+    except (WorkerError, TimeoutError) as error:
+        return Record("failed", task.source, task.target, str(error))

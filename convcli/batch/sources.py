@@ -1,0 +1,177 @@
+"""Which files a batch takes: those named, those in folders, those that patterns match, those in a list.
+
+What is named is taken as it is. What is found, in a folder or by a pattern, leaves out hidden files, symbolic links
+unless they are to be followed, and the output folder where it lies inside; a folder gives only files whose suffix is
+read. The order is that of the arguments, and by name within a folder.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePath
+
+from convcli.errors import FileError, InputError, did_you_mean
+from convcli.io.formats import by_suffix
+
+_MAGIC = re.compile(r"[*?[]")
+_UNREAD = "without a suffix that is read"
+_LINK = "behind a symbolic link"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input: its path as it is opened, and its place below what was named; or why it cannot be looked at."""
+
+    path: str
+    relative: str
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class Search:
+    """How folders and patterns are searched, and how many files were passed over, by the reason.
+
+    recursive: go into the folders of folders. follow_links: take what lies behind symbolic links. every: take files
+    of any suffix. exclude: a folder that is never entered, unless it is where the search begins.
+    """
+
+    recursive: bool = False
+    follow_links: bool = False
+    every: bool = False
+    exclude: str = ""
+    passed_over: Counter[str] = field(default_factory=Counter)
+
+    def find(self, inputs: Iterable[str]) -> Iterator[Source]:
+        """The files of each input. Raises FileError for one that does not exist or gives none."""
+        for given in inputs:
+            if Path(given).is_dir():
+                found = self._in_folder(given)
+            elif _MAGIC.search(given) and not os.path.lexists(given):
+                found = self._matching(given)
+            else:
+                yield _named(given)
+                continue
+            before, any_found = self.passed_over.copy(), False
+            for source in found:
+                any_found = True
+                yield source
+            if not any_found:
+                raise _nothing(given, self.passed_over - before, self.recursive)
+
+    def _in_folder(self, folder: str) -> Iterator[Source]:
+        for source in self._walk(folder, "", None if self.recursive else 1, ()):
+            if source.trouble or self.every or by_suffix(source.path):
+                yield source
+            else:
+                self.passed_over[_UNREAD] += 1
+
+    def _matching(self, given: str) -> Iterator[Source]:
+        parts = PurePath(given).parts
+        first = next(place for place, part in enumerate(parts) if _MAGIC.search(part))
+        base, pattern = str(PurePath(*parts[:first])), parts[first:]
+        depth = None if "**" in pattern else len(pattern)
+        for source in self._walk(base, "", depth, ()):
+            if source.trouble or matches(PurePath(source.relative).parts, pattern):
+                yield source
+
+    def _walk(self, folder: str, below: str, depth: int | None, above: tuple[tuple[int, int], ...]) -> Iterator[Source]:
+        """Files under a folder that stands at `below`, `depth` levels of them; `above`: the folders on the way."""
+        try:
+            status = Path(folder).stat()
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: os.fsencode(entry.name))
+        except OSError as error:
+            yield Source(folder, below, f"{folder} cannot be read; {error.strerror}")
+            return
+        here = (status.st_dev, status.st_ino)
+        if here in above:
+            return
+        for entry in entries:
+            relative = str(PurePath(below, entry.name))
+            if entry.name.startswith("."):
+                continue
+            if entry.is_symlink() and not self.follow_links:
+                self.passed_over[_LINK] += 1
+            elif entry.is_dir():
+                if depth != 1 and not self._excluded(entry.path):
+                    yield from self._walk(entry.path, relative, depth and depth - 1, (*above, here))
+            elif entry.is_file():
+                yield Source(str(PurePath(entry.path)), relative)
+
+    def _excluded(self, folder: str) -> bool:
+        return bool(self.exclude) and os.path.realpath(folder) == self.exclude
+
+
+def matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Whether the parts of a path match those of a pattern, in which `**` stands for any number of folders.
+
+    >>> matches(("a", "b", "c.png"), ("**", "*.png")), matches(("c.png",), ("**", "*.png"))
+    (True, True)
+    >>> matches(("a", "c.png"), ("*.png",)), matches(("a", "c.png"), ("[ab]", "?.png"))
+    (False, True)
+    """
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(matches(parts[place:], pattern[1:]) for place in range(len(parts) + 1)) or len(pattern) == 1
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and matches(parts[1:], pattern[1:])
+
+
+def listed(path: str, *, null: bool = False) -> Iterator[Source]:
+    """The files in a list, one a line, or each ended by a NUL; `-` is standard input.
+
+    A relative name keeps its folders; whether the file exists is seen when its turn comes.
+    Raises FileError for a list that cannot be read.
+    """
+    for name in filter(None, _read_list(path).split(b"\0" if null else b"\n")):
+        given = os.fsdecode(name if null else name.removesuffix(b"\r"))
+        kept = PurePath(os.path.normpath(given))
+        outside = kept.is_absolute() or ".." in kept.parts
+        yield Source(given, kept.name if outside else str(kept))
+
+
+def _read_list(path: str) -> bytes:
+    if path == "-":
+        if sys.stdin is None:
+            raise FileError("standard input is closed", "expected a list of files", "pipe one in, or name a file")
+        return sys.stdin.buffer.read()
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        told = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise FileError(f"the list {path} cannot be read", told) from error
+
+
+def _named(given: str) -> Source:
+    if given == "-":
+        raise InputError("standard input is one input", "expected files, folders or patterns", "use convcli apply -")
+    if not os.path.lexists(given):
+        raise FileError(f"{given} does not exist", "expected a file, a folder or a quoted pattern", _near(Path(given)))
+    return Source(given, PurePath(given).name)
+
+
+def _near(path: Path) -> str:
+    try:
+        return did_you_mean(path.name, sorted(beside.name for beside in path.parent.iterdir()))
+    except (OSError, ValueError):
+        return ""
+
+
+def _nothing(given: str, passed_over: Counter[str], recursive: bool) -> FileError:
+    if not Path(given).is_dir():
+        return FileError(f"nothing matches {given}", "expected at least one file", _told(passed_over))
+    remedy = "" if recursive or passed_over else "use --recursive for the folders in it"
+    return FileError(f"{given} has no file to take", "expected at least one", _told(passed_over) or remedy)
+
+
+def _told(passed_over: Counter[str]) -> str:
+    listing = ", ".join(f"{count:,} {reason}" for reason, count in sorted(passed_over.items()))
+    return (
+        f"passed over: {listing}; see --follow-links" if passed_over[_LINK] else listing and f"passed over: {listing}"
+    )

@@ -1,0 +1,93 @@
+"""The other end of the pool: a process that reads calls from its standard input and answers on its standard output.
+
+Frames are pickles behind their length. A worker ends when its input does, whatever it is doing: a pool that was
+killed leaves no worker behind.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import threading
+from importlib import import_module
+from queue import SimpleQueue
+from typing import Any, BinaryIO
+
+_LENGTH = 8  # bytes of a frame's length, little end first
+
+
+def send(stream: BinaryIO, message: Any) -> None:
+    """Write one message and see it off."""
+    content = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
+    stream.write(len(content).to_bytes(_LENGTH, "little") + content)
+    stream.flush()
+
+
+def receive(stream: BinaryIO) -> Any:
+    """Read one message. Raises EOFError where the other side is gone."""
+    return pickle.loads(_frame(stream))
+
+
+def _frame(stream: BinaryIO) -> bytes:
+    size = int.from_bytes(_exactly(stream, _LENGTH), "little")
+    return _exactly(stream, size)
+
+
+def _exactly(stream: BinaryIO, count: int) -> bytes:
+    content = stream.read(count)
+    if len(content) < count:
+        raise EOFError("the other side is gone")
+    return content
+
+
+def serve(preload: str) -> None:
+    """Import the module `preload`, say so, and answer calls until the input ends.
+
+    A call is (function or None for the one before, arguments, named arguments); an answer is (True, value) or
+    (False, exception).
+    """
+    requests, replies = _own_streams()
+    inbox: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=_listen, args=(requests, inbox), daemon=True).start()
+    _answer(replies, lambda: import_module(preload) and None)
+    function: Any = None
+
+    def call() -> Any:
+        nonlocal function
+        given, arguments, named = pickle.loads(inbox.get())
+        function = given or function
+        return function(*arguments, **named)
+
+    while True:
+        _answer(replies, call)
+
+
+def _own_streams() -> tuple[BinaryIO, BinaryIO]:
+    """Standard input and output for the pool alone: what a call prints goes to stderr, what it reads is empty."""
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    sys.stdin = open(os.devnull)  # noqa: SIM115, PTH123 - for as long as the process lives
+    return requests, replies
+
+
+def _listen(requests: BinaryIO, inbox: SimpleQueue[bytes]) -> None:
+    try:
+        while True:
+            inbox.put(_frame(requests))
+    finally:
+        os._exit(0)
+
+
+def _answer(replies: BinaryIO, call: Any) -> None:
+    try:
+        answer = (True, call())
+    except BaseException as error:
+        answer = (False, error)
+    try:
+        send(replies, answer)
+    except (pickle.PicklingError, TypeError, AttributeError):
+        send(replies, (False, RuntimeError(f"an answer that cannot be sent: {answer[1]!r}")))

@@ -1,0 +1,128 @@
+"""`convcli batch`: many inputs, the same kernels, one folder of outputs."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from convcli.cli import options
+from convcli.errors import BatchError
+
+EXAMPLES = """\b
+Examples:
+  convcli batch photos -k sharpen --padding same --boundary reflect --out sharp
+  convcli batch photos --recursive -k sobel-x -k sobel-y --combine magnitude --name "{stem}-edges.png" --out edges
+  convcli batch "scans/**/*.tif" -k gaussian:sigma=1 --padding same --out soft --resume
+  find . -name "*.jpg" -print0 | convcli batch --files-from - -0 -k box --out soft --json
+"""
+
+
+@click.command("batch", epilog=EXAMPLES)
+@click.argument("inputs", nargs=-1, metavar="[INPUT]...")
+@options.kernels
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="The folder for the outputs."
+)
+@click.option(
+    "--name",
+    default="{stem}{ext}",
+    show_default=True,
+    metavar="TEMPLATE",
+    help="An output's name, of {stem}, {ext}, {name}, {parent} and {index}; sub-folders are kept.",
+)
+@click.option("--recursive", is_flag=True, help="Take the files in the folders of folders too.")
+@click.option("--follow-links", is_flag=True, help="Take what is found behind symbolic links too.")
+@click.option("--files-from", metavar="FILE", help="Take the inputs listed in FILE, one a line; - is stdin.")
+@click.option("-0", "--null", is_flag=True, help="The names in --files-from end with a NUL.")
+@click.option("--resume", is_flag=True, help="Skip what an earlier run has done and nothing has changed since.")
+@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="How many files at a time; by default one a core.")
+@click.option(
+    "--timeout", type=click.FloatRange(0, min_open=True), metavar="S", help="Give a file up after so many seconds."
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be written where, and write nothing.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@click.option("--format", metavar="F", help="The format to write; {ext} becomes its suffix.")
+@options.stacked(*options.FILTERING)
+def command(
+    inputs: tuple[str, ...],
+    out: Path,
+    name: str,
+    resume: bool,
+    jobs: int | None,
+    timeout: float | None,
+    dry_run: bool,
+    quiet: bool,
+    as_json: bool,
+    recursive: bool,
+    follow_links: bool,
+    files_from: str | None,
+    null: bool,
+    **settings: Any,
+) -> None:
+    """Filter every INPUT, a file, a folder or a quoted pattern, into a folder, several at a time.
+
+    Takes the options of apply. A file that fails, or kills its worker, is reported and the others are done; the exit
+    code is then 3. Stopped at any moment, the same command with --resume goes on where it was.
+    """
+    from convcli.batch import Batch, Search, listed
+    from convcli.engine.threads import threads
+    from convcli.job import Job
+    from convcli.report.batch import Progress, Summary, record_json, record_line
+    from convcli.report.text import print_json
+
+    if null and files_from is None:
+        raise click.UsageError("--null says how the names in a list end; add --files-from FILE")
+    if not inputs and files_from is None:
+        raise click.UsageError("no input; expected files, folders or quoted patterns, or --files-from FILE")
+    search = Search(recursive, follow_links, settings["input_format"] is not None, str(out.resolve()))
+    sources = list(search.find(inputs))
+    if files_from is not None:
+        sources += listed(files_from, null=null)
+    batch = Batch.settle(sources, out, Job(input="", **settings), name=name, resume=resume)
+    records = batch.preview() if dry_run else batch.run(jobs or threads(), timeout)
+    summary = Summary(out, search.passed_over)
+    shown = not (quiet or dry_run or (as_json and sys.stdout.isatty()))
+    with _first_signal(), closing(records), Progress(len(batch.tasks) + len(batch.failed), shown=shown) as progress:
+        for record in records:
+            summary.add(record)
+            progress.advance(record)
+            if as_json:
+                print_json("batch", record_json(record))
+            elif record.status == "planned":
+                click.echo(record_line(record))
+    if as_json:
+        print_json("batch summary", summary.json())
+    else:
+        click.echo("\n".join(summary.lines()))
+    if failed := summary.counts["failed"]:
+        raise BatchError(
+            f"{failed:,} of {summary.total:,} inputs failed", "", "run again with --resume once they are mended"
+        )
+
+
+@contextmanager
+def _first_signal() -> Iterator[None]:
+    """Let the first interrupt or termination stop the batch, and none of those after it its cleaning up."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: handler for number, handler in before.items() if callable(handler)}
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for each in handlers:
+            signal.signal(each, signal.SIG_IGN)
+        handlers[signal.Signals(number)](number, frame)
+
+    try:
+        for number in handlers:
+            signal.signal(number, stop)
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)

@@ -1,0 +1,389 @@
+"""`convcli batch`: what it writes, skips and refuses, and what is left when it is stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from convcli import __version__
+from convcli.batch.manifest import NAME, Manifest
+from convcli.cli import main
+from convcli.io import save
+
+ROOT = Path(__file__).parent.parent
+SHARPEN = ("-k", "sharpen", "--padding", "same")
+
+
+@pytest.fixture(autouse=True)
+def _in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+def run(*words: object, stdin: bytes | None = None) -> Result:
+    return CliRunner().invoke(main, ["batch", *map(str, words)], input=stdin)
+
+
+def ok(*words: object, code: int = 0, stdin: bytes | None = None) -> str:
+    result = run(*words, "-q", stdin=stdin)
+    assert result.exit_code == code, (result.exit_code, result.output)
+    assert result.stderr.count("\n") == (code != 0)
+    return result.stdout
+
+
+def refused(*words: object, code: int = 2, stdin: bytes | None = None) -> str:
+    result = run(*words, stdin=stdin)
+    assert result.exit_code == code, (result.exit_code, result.output)
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def records(*words: object, code: int = 0) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """The records of a run by input, and its summary."""
+    *each, last = map(json.loads, ok(*words, "--json", code=code).splitlines())
+    assert {record["command"] for record in each} <= {"batch"}
+    assert last["command"] == "batch summary"
+    return {record["input"]: record for record in each}, last
+
+
+def pictures(*names: str, size: int = 12) -> None:
+    for number, name in enumerate(names):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        values = np.random.default_rng(number).integers(0, 256, (size, size + number % 5, 3), np.uint8)
+        save(name, values, overwrite=True)
+
+
+def tree(folder: str | Path = "out") -> dict[str, str]:
+    """Every file under a folder, the manifest aside, with the digest of its content."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(Path(folder).rglob("*"))
+        if path.is_file() and not path.name.startswith(NAME)
+    }
+
+
+class TestOutputs:
+    def test_every_file_is_what_apply_makes(self) -> None:
+        pictures("in/a.png", "in/sub/b.png", "in/c.bmp")
+        told = ok("in", *SHARPEN, "--recursive", "--out", "out").splitlines()
+        assert [line.split() for line in told] == [["done", "3,", "in", "out"], ["skipped", "0"], ["failed", "0"]]
+        assert list(tree()) == ["a.png", "c.bmp", "sub/b.png"]
+        for name in tree():
+            done = CliRunner().invoke(main, ["apply", f"in/{name}", *SHARPEN, "-o", f"one{Path(name).suffix}"])
+            assert done.exit_code == 0
+            assert Path(f"one{Path(name).suffix}").read_bytes() == Path("out", name).read_bytes()
+            Path(f"one{Path(name).suffix}").unlink()
+
+    def test_the_same_bytes_for_any_jobs(self) -> None:
+        pictures(*(f"in/{n}.png" for n in range(6)), size=70)
+        for jobs in (1, 2, 3):
+            ok("in", "-k", "gaussian:sigma=2", "--out", f"out{jobs}", "--jobs", jobs)
+        assert tree("out1") == tree("out2") == tree("out3")
+
+    def test_options_of_apply_reach_every_file(self) -> None:
+        pictures("in/a.png", "in/b.png")
+        options = ["--op", "convolve", "--stride", "2", "--scale", "0.5", "--bias", "3", "--dtype", "float32"]
+        ok("in", "-k", "1,2;3,4", "-k", "box:2x2", "--combine", "max", *options, "--format", "npy", "--out", "out")
+        for name in ("a", "b"):
+            words = ["apply", f"in/{name}.png", "-k", "1,2;3,4", "-k", "box:2x2", "--combine", "max", *options]
+            assert CliRunner().invoke(main, [*words, "-o", f"{name}.npy"]).exit_code == 0
+            np.testing.assert_array_equal(np.load(f"out/{name}.npy"), np.load(f"{name}.npy"))
+
+    def test_every_option_of_apply_is_taken(self) -> None:
+        own = {"--output", "-o", "--dry-run", "--format", "--json", "--overwrite", "--debug"}
+        options = {
+            name: set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", CliRunner().invoke(main, [name, "-h"]).stdout, re.M))
+            for name in ("apply", "batch")
+        }
+        assert options["apply"] - own <= options["batch"]
+
+    def test_names_and_formats(self) -> None:
+        pictures("in/a.png", "in/sub/b.png")
+        ok("in/**/*.png", *SHARPEN, "--name", "{index:02}-{stem}{ext}", "--format", "tiff", "--out", "out")
+        assert list(tree()) == ["01-a.tiff", "sub/02-b.tiff"]
+
+    def test_lists_from_standard_input_and_names_in_any_encoding(self) -> None:
+        pictures("in/a.png", "in/b c.png")
+        os.rename(b"in/b c.png", b"in/b\n\xff.png")  # noqa: PTH104
+        ok("--files-from", "-", "-0", *SHARPEN, "--out", "out", stdin=b"in/a.png\0in/b\n\xff.png\0")
+        assert list(tree()) == ["in/a.png", "in/b\n\udcff.png"]
+        told = ok(
+            "--files-from",
+            "-",
+            "-0",
+            *SHARPEN,
+            "--out",
+            "out",
+            "--resume",
+            stdin=b"in/b\n\xff.png\0in/none\n\0",
+            code=3,
+        )
+        assert "skipped  1, done before and unchanged" in told
+        assert "  in/none\\n  in/none\\n cannot be read; No such file or directory" in told
+
+    def test_in_and_out_may_be_one_folder(self) -> None:
+        pictures("in/a.png", "in/b.png")
+        for skipped in (0, 2):
+            told = ok("in", *SHARPEN, "--name", "{stem}-sharp{ext}", "--out", "in", "--resume")
+            assert f"skipped  {skipped}" in told
+        assert list(tree("in")) == ["a-sharp.png", "a.png", "b-sharp.png", "b.png"]
+        ok("in", *SHARPEN, "--recursive", "--out", "in/out")
+        assert list(tree("in/out")) == ["a-sharp.png", "a.png", "b-sharp.png", "b.png"]
+        ok("in", *SHARPEN, "--recursive", "--out", "in/out", "--resume")
+        assert len(tree("in/out")) == 4
+
+    def test_dry_run_writes_nothing(self) -> None:
+        pictures("in/a.png", "in/b.png")
+        told = ok("in", *SHARPEN, "--out", "out", "--name", "{stem}-x{ext}", "--dry-run")
+        assert told.splitlines()[:3] == ["in/a.png -> a-x.png", "in/b.png -> b-x.png", "planned  2, in out"]
+        assert not Path("out").exists()
+        ok("in/a.png", *SHARPEN, "--out", "out", "--name", "{stem}-x{ext}")
+        before = (tree(), Path("out", NAME).read_bytes())
+        each, last = records("in", *SHARPEN, "--out", "out", "--name", "{stem}-x{ext}", "--dry-run", "--resume")
+        assert [record["status"] for record in each.values()] == ["skipped", "planned"]
+        assert (last["planned"], last["done"], last["skipped"]) == (1, 0, 1)
+        assert (tree(), Path("out", NAME).read_bytes()) == before
+
+    def test_json(self) -> None:
+        pictures("in/a.png")
+        Path("in/b.png").write_bytes(Path("in/a.png").read_bytes()[:100])
+        each, last = records("in", *SHARPEN, "--out", "out", code=3)
+        assert each["in/a.png"] == {
+            "convcli": __version__,
+            "schema": 1,
+            "command": "batch",
+            "input": "in/a.png",
+            "output": "a.png",
+            "status": "done",
+            "reason": None,
+            "shape": [12, 12, 3],
+            "dtype": "uint8",
+            "bytes": Path("out/a.png").stat().st_size,
+            "clipped": each["in/a.png"]["clipped"],
+            "sha256": tree()["a.png"],
+        }
+        assert each["in/a.png"]["clipped"] > 0
+        assert each["in/b.png"]["status"] == "failed"
+        assert "in/b.png is damaged" in each["in/b.png"]["reason"]
+        assert [last[name] for name in ("inputs", "done", "skipped", "failed")] == [2, 1, 0, 1]
+
+    def test_progress_is_on_stderr_and_only_where_it_takes_seconds(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("convcli.report.batch.LINE_EVERY", 0.001)
+        pictures("in/a.png", "in/b.png")
+        result = run("in", *SHARPEN, "--out", "out")
+        assert re.search(r"^\d of 2, [\d.e-]+ a second, \d+:\d\d left$", result.stderr, re.M)
+        assert "a second" not in result.stdout
+        assert run("in", *SHARPEN, "--out", "other", "-q").stderr == ""
+
+
+class TestRefusals:
+    def test_usage(self) -> None:
+        pictures("a.png")
+        assert "no input; expected files" in refused(*SHARPEN, "--out", "out")
+        assert "nothing to do" in refused("--files-from", "-", *SHARPEN, "--out", "out", stdin=b"")
+        assert "add --files-from FILE" in refused("a.png", "-0", *SHARPEN, "--out", "out")
+        assert "nothing matches *.tif" in refused("*.tif", *SHARPEN, "--out", "out")
+        assert "did you mean 'sharpen'" in refused("a.png", "-k", "sharpe", "--out", "out")
+        assert "did you mean '{stem}'" not in refused("a.png", *SHARPEN, "--out", "out", "--name", "{}")
+        assert "unknown format 'pgn'" in refused("a.png", *SHARPEN, "--out", "out", "--format", "pgn")
+        assert not Path("out").exists()
+
+    def test_collisions_are_refused_before_the_first_write(self) -> None:
+        pictures("x/a.png", "y/a.png", "y/b.png", "x/B.png")
+        told = refused("x", "y", *SHARPEN, "--out", "out")
+        assert "x/B.png -> B.png and y/b.png -> b.png, x/a.png -> a.png and y/a.png -> a.png" in told
+        assert not Path("out").exists()
+        ok("x", "y", *SHARPEN, "--out", "out", "--name", "{parent}-{name}")
+
+    def test_outputs_that_are_inputs(self) -> None:
+        pictures("in/a.png")
+        before = tree("in")
+        assert "in/a.png is an input" in refused("in", *SHARPEN, "--out", "in", "--overwrite")
+        assert tree("in") == before
+
+    def test_files_that_exist_are_replaced_only_on_demand(self) -> None:
+        pictures("in/a.png", "in/b.png", "out/a.png")
+        before = tree()
+        assert "out/a.png exists; expected new files; pass --resume" in refused("in", *SHARPEN, "--out", "out")
+        assert "no batch made it; pass --overwrite" in refused("in", *SHARPEN, "--out", "out", "--resume")
+        assert tree() == before
+        ok("in", *SHARPEN, "--out", "out", "--overwrite")
+        assert "2 outputs exist, such as out/a.png" in refused("in", *SHARPEN, "--out", "out")
+        assert "skipped  2" in ok("in", *SHARPEN, "--out", "out", "--resume")
+
+    def test_a_folder_that_cannot_be_made(self) -> None:
+        pictures("in/a.png")
+        Path("file").touch()
+        assert "file/out cannot be created; Not a directory" in refused("in", *SHARPEN, "--out", "file/out", code=1)
+
+    def test_two_batches_at_one_folder(self) -> None:
+        pictures("in/a.png")
+        Path("out").mkdir()
+        held = Manifest(Path("out"))
+        assert "is held by another batch" in refused("in", *SHARPEN, "--out", "out")
+        held.close()
+
+
+class TestFailures:
+    def test_the_others_are_done(self) -> None:
+        pictures("in/a.png", "in/b.png", "in/d.png")
+        Path("in/b.png").write_bytes(b"no picture")
+        Path("in/c.csv").write_text("1,2\n3,4\n")
+        told = ok("in", "-k", "random:3x3x3", "--out", "out", code=3)
+        assert "done     2, in out\n" in told
+        assert "failed   2\n" in told
+        assert "  in/b.png  in/b.png is no png file; it looks like text" in told
+        assert re.search(r"^  in/c.csv  .*kernel 3x3x3", told, re.M)
+        assert list(tree()) == ["a.png", "d.png"]
+
+    def test_all_failed_is_3_too(self) -> None:
+        Path("a.png").write_bytes(b"x")
+        assert "failed   1" in ok("a.png", *SHARPEN, "--out", "out", code=3)
+
+    def test_a_full_disk_fails_one_file(self) -> None:
+        """A limit on the size of files, which the large output passes and the small ones and the manifest do not."""
+        pictures("in/a.png", "in/b.png")
+        save("in/c.png", np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8))
+        limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); " + MAIN
+        done = subprocess.run(
+            command("in", *SHARPEN, "--out", "out", "-q", code=limited), env=environment(), capture_output=True
+        )
+        assert done.returncode == 3, done
+        assert b"  in/c.png  out/c.png cannot be written; File too large" in done.stdout
+        assert sorted(path.name for path in Path("out").iterdir()) == [NAME, "a.png", "b.png"]
+
+    def test_an_input_that_vanishes(self) -> None:
+        pictures("in/a.png", "in/b.png")
+        told = ok("--files-from", "-", *SHARPEN, "--out", "out", stdin=b"in/a.png\nin/gone.png\nin/b.png\n", code=3)
+        assert "in/gone.png  in/gone.png cannot be read; No such file or directory" in told
+        assert list(tree()) == ["in/a.png", "in/b.png"]
+
+    def test_an_output_folder_that_turns_out_a_file(self) -> None:
+        pictures("in/sub/a.png", "in/b.png")
+        Path("out").mkdir()
+        Path("out/sub").touch()
+        told = ok("in", "--recursive", *SHARPEN, "--out", "out", code=3)
+        assert "in/sub/a.png  out/sub cannot be created; File exists" in told
+
+    def test_a_broken_bound_is_a_failure(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pictures("in/a.png")
+        assert "done     1" in ok("in", *SHARPEN, "--verify", "--out", "out")
+
+    def test_a_timeout_stops_one_file(self) -> None:
+        pictures("in/a.png", "in/b.png")
+        os.mkfifo("in/stuck.png")
+        inputs = ("in/a.png", "in/stuck.png", "in/b.png")
+        told = ok(*inputs, *SHARPEN, "--out", "out", "--timeout", 3, code=3)
+        assert "  in/stuck.png  it took longer than 3 s and was stopped" in told
+        assert list(tree()) == ["a.png", "b.png"]
+
+
+class TestResume:
+    def test_what_is_done_is_skipped_and_what_changed_is_redone(self) -> None:
+        pictures(*(f"in/{n}.png" for n in range(6)))
+        ok("in", *SHARPEN, "--out", "out")
+        before = {name: Path("out", name).stat().st_mtime_ns for name in tree()}
+        whole = tree()
+        pictures("new.png", "newer.png")
+        shutil.copy("newer.png", "in/0.png")  # another input
+        Path("out/1.png").write_bytes(b"spoilt")
+        Path("out/2.png").unlink()
+        pictures("in/6.png")
+        each, last = records("in", *SHARPEN, "--out", "out", "--resume")
+        assert [last[name] for name in ("done", "skipped", "failed")] == [4, 3, 0]
+        assert {name for name, record in each.items() if record["status"] == "skipped"} == {
+            f"in/{n}.png" for n in (3, 4, 5)
+        }
+        after = tree()
+        assert {name: after[name] for name in ("1.png", "2.png", "3.png")} == {
+            name: whole[name] for name in ("1.png", "2.png", "3.png")
+        }
+        assert after["0.png"] != whole["0.png"]
+        assert all(Path("out", f"{n}.png").stat().st_mtime_ns == before[f"{n}.png"] for n in (3, 4, 5))
+
+    @pytest.mark.parametrize(
+        "change", [("-k", "emboss", "--padding", "same"), (*SHARPEN, "--boundary", "edge"), (*SHARPEN, "--scale", "2")]
+    )
+    def test_another_recipe_redoes_all(self, change: tuple[str, ...]) -> None:
+        pictures("in/a.png", "in/b.png")
+        ok("in", *SHARPEN, "--out", "out")
+        assert "done     2" in ok("in", *change, "--out", "out", "--resume")
+        ok("in", *change, "--out", "fresh")
+        assert tree("out") == tree("fresh")
+
+    def test_a_kernel_file_counts_by_its_content(self) -> None:
+        pictures("in/a.png")
+        Path("w.csv").write_text("0,1\n1,0\n")
+        ok("in", "-k", "w.csv", "--out", "out")
+        Path("w.csv").rename("v.csv")
+        assert "skipped  1" in ok("in", "-k", "v.csv", "--out", "out", "--resume")
+        Path("v.csv").write_text("0,1\n1,1\n")
+        assert "done     1" in ok("in", "-k", "v.csv", "--out", "out", "--resume")
+
+    def test_failures_are_tried_again(self) -> None:
+        pictures("in/a.png", "in/b.png")
+        good = Path("in/b.png").read_bytes()
+        Path("in/b.png").write_bytes(good[:50])
+        ok("in", *SHARPEN, "--out", "out", code=3)
+        Path("in/b.png").write_bytes(good)
+        assert "done     1" in ok("in", *SHARPEN, "--out", "out", "--resume")
+
+    def test_leftovers_are_removed(self) -> None:
+        pictures("in/sub/a.png")
+        Path("out/sub").mkdir(parents=True)
+        leftover, other = Path("out/sub/.convcli-0123456789abcdef.tmp"), Path("out/sub/.convcli-note.tmp")
+        leftover.touch()
+        other.touch()
+        ok("in", "--recursive", *SHARPEN, "--out", "out")
+        assert not leftover.exists()
+        assert other.exists()
+
+
+# Processes that are stopped.
+
+MAIN = "import sys; sys.argv[0] = 'convcli'; from convcli.cli import main; main()"
+
+
+def command(*words: object, code: str = MAIN) -> list[str]:
+    return [sys.executable, "-c", code, "batch", *map(str, words)]
+
+
+def environment(**more: str) -> dict[str, str]:
+    path = os.pathsep.join([*([more.pop("hooks")] if "hooks" in more else []), str(ROOT)])
+    return {**os.environ, "PYTHONPATH": path, **more}
+
+
+# Loaded by every interpreter that has its folder on PYTHONPATH: writes down the processes, and at the given number of
+# file events kills itself or its parent.
+HOOKS = """
+import os, signal, sys
+if sys.argv[1:] or True:
+    worker = os.environ.get("TEST_PARENT") not in (None, str(os.getpid()))
+    open(os.path.join(os.environ["TEST_PIDS"], str(os.getpid())), "w").close()
+    victim, left = os.environ.get("TEST_VICTIM", ""), int(os.environ.get("TEST_EVENTS", "0"))
+    folder = os.environ["TEST_FOLDER"]
+
+    def watch(event, arguments):
+        global left
+        if event in ("open", "os.rename", "os.link", "os.remove", "os.mkdir", "sqlite3.connect"):
+            if folder in os.path.abspath(os.fsdecode(arguments[0]) if not isinstance(arguments[0], int) else ""):
+                left -= 1
+                if left == 0:
+                    os.kill(os.getppid() if victim == "parent" and worker else os.getpid(), signal.SIGKILL)
+
+    if victim:
+        sys.addaudithook(watch)
+"""

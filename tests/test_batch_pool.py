@@ -1,0 +1,204 @@
+"""The pool: what is submitted is answered, whatever becomes of the workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from convcli.batch.pool import Pool, finished
+from convcli.errors import ConvError, InputError, WorkerError
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def deadly(number: int) -> int:
+    """Every seventh number kills its worker, in one of three ways."""
+    if number % 21 == 3:
+        os._exit(7)
+    if number % 21 == 10:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if number % 21 == 17:
+        os.abort()
+    return number * number
+
+
+def crowded(item: tuple[Path, int]) -> int:
+    """How many calls are under way, this one among them; the call for 0 dies the first time."""
+    folder, number = item
+    mine = folder / f"{number}.running"
+    mine.touch()
+    time.sleep(0.02)
+    count = len(list(folder.glob("*.running")))
+    mine.unlink()
+    if number == 0 and not (folder / "died").exists():
+        (folder / "died").touch()
+        os._exit(1)
+    return count
+
+
+def stubborn(number: int) -> int:
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(name, signal.SIG_IGN)
+    while number == 1:
+        time.sleep(60)
+    return number
+
+
+def talkative(number: int) -> str:
+    print("noise", number)
+    os.write(1, b"more noise")
+    return sys.stdin.read()
+
+
+def process(_: int) -> int:
+    return os.getpid()
+
+
+def setting(name: str) -> str | None:
+    return os.environ.get(name)
+
+
+def refuse(number: int) -> int:
+    raise InputError(f"number {number}", "expected another", "go on")
+
+
+def unsendable(_: int) -> Callable[[], int]:
+    return lambda: 1
+
+
+def leave(_: int) -> None:
+    sys.exit(3)
+
+
+def results(pool: Pool, function: Callable[[int], object], count: int, window: int = 8) -> dict[int, object]:
+    return {
+        item: future.exception() or future.result() for item, future in finished(pool, function, range(count), window)
+    }
+
+
+def test_every_item_is_answered_once() -> None:
+    with Pool(2) as pool:
+        pairs = [(item, future.result()) for item, future in finished(pool, square, range(50), 5)]
+    assert sorted(pairs) == [(n, n * n) for n in range(50)]
+
+
+def test_killers_are_named_and_nothing_else_is_lost() -> None:
+    with Pool(3) as pool:
+        got = results(pool, deadly, 40)
+    assert set(got) == set(range(40))
+    killers = {number for number, result in got.items() if isinstance(result, WorkerError)}
+    assert killers == {3, 10, 17, 24, 31, 38}
+    assert all(result == number * number for number, result in got.items() if number not in killers)
+    assert [str(got[number]) for number in (3, 10, 17)] == [
+        "its worker ended with exit code 7",
+        "its worker was killed by SIGKILL",
+        "its worker was killed by SIGABRT",
+    ]
+
+
+def test_a_call_that_dies_is_tried_again_last_and_alone(tmp_path: Path) -> None:
+    with Pool(3) as pool:
+        got = [
+            (item[1], future.result()) for item, future in finished(pool, crowded, [(tmp_path, n) for n in range(9)], 9)
+        ]
+    assert len(got) == 9
+    assert got[-1] == (0, 1)
+    assert (tmp_path / "died").exists()
+
+
+def test_processes_are_kept_for_many_calls() -> None:
+    with Pool(2) as pool:
+        assert len(set(results(pool, process, 40).values())) <= 2
+
+
+def test_a_call_over_its_time_is_stopped_whatever_it_ignores() -> None:
+    with Pool(1, timeout=2.0) as pool:
+        got = results(pool, stubborn, 3)
+    assert got[0] == 0
+    assert got[2] == 2
+    assert isinstance(got[1], TimeoutError)
+    assert str(got[1]) == "it took longer than 2 s and was stopped"
+
+
+def test_kill_ends_all_at_once_and_leaves_no_process() -> None:
+    pool = Pool(2)
+    pids = {pool.submit(process, 0).result() for _ in range(20)}
+    stuck, waiting = [pool.submit(stubborn, 1) for _ in range(2)], [pool.submit(square, 1) for _ in range(5)]
+    while not all(future.running() for future in stuck):
+        time.sleep(0.01)
+    pool.kill()
+    assert all(isinstance(future.exception(), WorkerError) for future in stuck)
+    assert all(future.cancelled() for future in waiting)
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_an_exception_in_the_block_kills() -> None:
+    def interrupted() -> None:
+        with Pool(2) as pool:
+            pool.submit(stubborn, 1)
+            raise KeyboardInterrupt
+
+    began = threading.active_count()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert threading.active_count() == began
+
+
+def test_exceptions_come_back_as_they_were() -> None:
+    with Pool(1) as pool:
+        error = pool.submit(refuse, 4).exception()
+        assert isinstance(error, InputError)
+        assert str(error) == "number 4; expected another; go on"
+        assert isinstance(pool.submit(leave, 1).exception(), SystemExit)
+        assert "cannot be sent" in str(pool.submit(unsendable, 1).exception())
+        assert pool.submit(square, 3).result() == 9
+
+
+def test_what_a_call_prints_does_not_disturb_the_pool() -> None:
+    with Pool(1) as pool:
+        assert pool.submit(talkative, 1).result() == ""
+        assert pool.submit(square, 3).result() == 9
+
+
+def test_a_worker_killed_between_calls_is_replaced() -> None:
+    with Pool(1) as pool:
+        pid = pool.submit(process, 0).result()
+        os.kill(pid, signal.SIGKILL)
+        assert dict.fromkeys([item for item, future in finished(pool, process, [0, 1], 2) if future.result() != pid])
+
+
+def test_a_worker_that_cannot_start_is_told() -> None:
+    with (
+        Pool(1, preload="convcli.no_such_module") as pool,
+        pytest.raises(ConvError, match="could not start; No module"),
+    ):
+        pool.submit(square, 1).result()
+
+
+def test_workers_have_the_environment_that_was_given() -> None:
+    with Pool(1, environment={**os.environ, "CONVCLI_THREADS": "7"}) as pool:
+        assert pool.submit(setting, "CONVCLI_THREADS").result() == "7"
+
+
+def test_nothing_is_taken_after_shutdown() -> None:
+    pool = Pool(1)
+    pool.shutdown()
+    with pytest.raises(RuntimeError, match="shut down"):
+        pool.submit(square, 1)
+
+
+def test_any_executor_may_take_its_place() -> None:
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(future.result() for _, future in finished(pool, square, range(9), 3)) == [n * n for n in range(9)]

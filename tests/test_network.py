@@ -535,3 +535,9 @@ def test_parameters_of_blocks_fill_in_by_place_by_name_and_by_default() -> None:
     network = build({"input": "32x32x3", "layers": "b:8 b:8,5 b:s=2,c=4", "blocks": blocks})
     assert [str(node.output) for node in network.nodes[::2]] == ["30x30x8", "26x26x8", "12x12x4"]
     assert [node.path for node in network.nodes[::2]] == ["b:8", "b:8,5", "b:s=2,c=4"]
+
+
+@pytest.mark.parametrize("layer", ["conv:4,k==3", "maxpool:2,s==k", "conv:4,k=3,s==", "conv:4,k=3,g==filters"])
+def test_only_a_default_may_name_another_argument(layer: str) -> None:
+    with pytest.raises(InputError, match=r"'=.*'"):
+        Network.of(Tensor((9, 9), 4), parse(layer))

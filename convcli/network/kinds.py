@@ -421,7 +421,8 @@ def _bind(word: Word) -> Op:
         if text is None:
             raise word.error(f"{key}= is missing", remedy=f"write it as {usage(kind)}")
         try:
-            values[key] = values[text[1:]] if text.startswith("=") else READERS[key](text)
+            another = key not in given and text.startswith("=")
+            values[key] = values[text[1:]] if another else READERS[key](text)
         except InputError as error:
             raise word.error(f"{key}: {error.given}", error.expected, error.remedy) from None
     return Op(kind, values, word.text)

@@ -93,6 +93,12 @@ class TestOutputs:
             ok("in", "-k", "gaussian:sigma=2", "--out", f"out{jobs}", "--jobs", jobs)
         assert tree("out1") == tree("out2") == tree("out3")
 
+    def test_jobs_share_the_memory(self) -> None:
+        pictures(*(f"in/{n}.png" for n in range(4)), size=70)
+        words = ("in", "-k", "box", "--max-memory", "30M")
+        ok(*words, "--out", "alone", "--jobs", 1)
+        assert "the limit is 7.50 MiB" in ok(*words, "--out", "together", "--jobs", 4, code=3)
+
     def test_options_of_apply_reach_every_file(self) -> None:
         pictures("in/a.png", "in/b.png")
         options = ["--op", "convolve", "--stride", "2", "--scale", "0.5", "--bias", "3", "--dtype", "float32"]

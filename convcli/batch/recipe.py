@@ -49,6 +49,15 @@ class Recipe:
         return cls(replace(job, kernels=kept), hashlib.sha256(told.encode()).hexdigest())
 
 
+def shared(recipe: Recipe, jobs: int) -> Recipe:
+    """The recipe for one of so many processes, which share the memory that there may be.
+
+    >>> shared(Recipe.of(Job(input="", kernels=("box",), max_memory=4000)), 4).job.max_memory
+    1000
+    """
+    return replace(recipe, job=replace(recipe.job, max_memory=recipe.job.limits.memory // jobs))
+
+
 def _content(resolved: Kernel, by_name: bool) -> list[object]:
     """A kernel's taps; and its full name, where another input may ask it for other axes."""
     taps = hashlib.sha256(resolved.taps.tobytes()).hexdigest()

@@ -13,7 +13,7 @@ from pathlib import Path
 from convcli.batch.manifest import Entry, Manifest
 from convcli.batch.naming import Template, check_places, name_all
 from convcli.batch.pool import Pool, finished
-from convcli.batch.recipe import Recipe
+from convcli.batch.recipe import Recipe, shared
 from convcli.batch.sources import Source
 from convcli.batch.task import UNCHANGED, Record, Task, file_digest, unchanged, work
 from convcli.engine.threads import threads
@@ -103,7 +103,7 @@ class Batch:
         each = max(1, threads() // jobs)
         environment = {**os.environ, **dict.fromkeys(_ONE_PRODUCT_THREAD, "1"), "CONVCLI_THREADS": str(each)}
         with Pool(jobs, timeout=timeout, environment=environment, preload="convcli.batch.task") as pool:
-            for task, future in finished(pool, partial(work, self.recipe), self.tasks, _AHEAD * jobs):
+            for task, future in finished(pool, partial(work, shared(self.recipe, jobs)), self.tasks, _AHEAD * jobs):
                 record = _outcome(task, future)
                 if record.entry is not None:
                     manifest.record(task.target, task.source, record.entry)

@@ -169,6 +169,7 @@ def test_importing_the_package_loads_nothing_of_it():
         (("shape", "--input-for", "9x9", "conv:8,k=3"), "11x11"),
         (("shape", "--solve", "8x8", "4x4"), "conv:1"),
         (("apply", "--help"), "Usage:"),
+        (("batch", "--help"), "Usage:"),
         (("explain", "--help"), "Usage:"),
         (("laws", "--help"), "Usage:"),
         (("grad", "--help"), "Usage:"),

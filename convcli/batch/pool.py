@@ -92,9 +92,11 @@ class Pool(Executor):
         with self._lock:
             self._killed = True
             doomed = tuple(self._alive)
+        self._open = False
+        self._cancel()
         for worker in doomed:
             worker.process.kill()
-        self.shutdown(cancel_futures=True)
+        self.shutdown()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:

@@ -161,15 +161,16 @@ def _range(dtype: np.dtype[Any]) -> tuple[float, float]:
 
 
 def _account(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy) -> Ledger:
-    low, high = extremes(values)
-    below = above = 0
+    lowest, highest = float(values.min()), float(values.max())
+    finite = np.isfinite(lowest) and np.isfinite(highest)  # a NaN or an infinity is always one of the two
+    below = above = not_finite = nan = 0
     if dtype.kind in "iu":
-        bottom, top = _range(dtype)
-        below = int(np.count_nonzero(np.rint(values) < bottom)) if not values.min() >= bottom else 0
-        above = int(np.count_nonzero(np.rint(values) > top)) if not values.max() <= top else 0
-    not_finite = nan = 0
-    if not np.isfinite(values.sum(dtype=np.float64)):
+        bottom, top = _range(dtype)  # an even and an odd number: half below the one is rounded to it, the other away
+        below = int(np.count_nonzero(values < bottom - 0.5)) if not lowest >= bottom else 0
+        above = int(np.count_nonzero(values >= top + 0.5)) if not highest <= top else 0
+    if not finite:
         not_finite, nan = int(np.count_nonzero(~np.isfinite(values))), int(np.count_nonzero(np.isnan(values)))
+    low, high = (lowest, highest) if finite else extremes(values)
     return Ledger(policy, dtype.name, low, high, below, above, not_finite, nan, values.size)
 
 

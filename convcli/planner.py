@@ -65,6 +65,31 @@ GATHER = 0.06
 CALL = 20_000.0
 """Preparing bands, and what a tile costs besides its arithmetic."""
 
+FFT = 1.3
+"""One sample through a transform along one axis, one way."""
+
+FFT_MOVE = 1.8
+"""One sample into a tile, and its product and its output out of it."""
+
+FFT_BATCH = 1 << 18
+"""Samples of the tiles that are transformed in one call: 1 MiB of float32, and as much for their spectra."""
+
+FFT_SIZES = tuple(n << power for power in range(2, 24) for n in (2, 3))
+"""Lengths of a transform: products of small primes, which are fast."""
+
+FFT_EDGES = {1: (1 << 12, 1 << 14), 2: (128, 512), 3: (32, 96)}
+"""The tile's shortest and longest edge, by dimensions: shorter ones cost more in calls, longer ones leave the cache."""
+
+FFT_LARGEST = 1 << 22
+"""Samples of a tile, for its transform to keep to tens of megabytes: a kernel that reaches as far is not transformed."""
+
+FFT_PEAK = 0.5
+"""The largest `peak` for which a float32 transform keeps to the contract. Its error is at most 1.1e-6 of the root of
+sum w^2 times max|x|, measured over 16 million outputs of the worst input found, random signs under a single tap."""
+
+FFT_ERROR = 1e-14
+"""The error of a float64 result as a share of sum|w| * max|x|, by the contract; whole numbers are rounded to exact."""
+
 SHORT_SUM = 576
 """Terms that a float32 sum of `direct` may have. Each rounding costs 6e-8 and the contract allows 1e-6, so 16 of them,
 which the sum by halves has from 576 terms; longer sums run in float64. Products are cut into short runs instead."""
@@ -89,9 +114,11 @@ class Facts:
     integral: int | None = None
     terms: int | None = None
     """How many products of 1-D factors add to the kernel, where that is known and no less exact."""
+    peak: float = 1.0
+    """The root of the kernel's sum of squares as a share of sum|w|: 1 for a single tap, 1/k for a box of k*k."""
 
 
-Strategy = Literal["direct", "gemm", "separable"]
+Strategy = Literal["direct", "gemm", "separable", "fft"]
 
 
 @dataclass(frozen=True)
@@ -143,12 +170,12 @@ class Plan:
     @property
     def spreads_nan(self) -> bool:
         """Whether the method multiplies samples that a window does not cover by zero, which leaves a NaN a NaN."""
-        return self.method == "separable" or (self.method == "gemm" and self.facts.filters is None)
+        return self.method in ("separable", "fft") or (self.method == "gemm" and self.facts.filters is None)
 
     @property
     def whole(self) -> bool:
         """Whether sums of whole numbers come out with a fraction, to be rounded away."""
-        return self.facts.integral is not None and self.method == "separable" and self.facts.terms != 1
+        return self.facts.integral is not None and _rounds(self.facts, self.method)
 
     @property
     def output(self) -> tuple[int, ...]:
@@ -236,7 +263,12 @@ def _choose(
     facts: Facts, axes: tuple[Axis, ...], dtype: str, depth: int, method: str
 ) -> tuple[Strategy, str, tuple[tuple[str, str], ...], float]:
     """The method, why, what was rejected and why, and the predicted seconds."""
-    bids = [_bid_direct(facts, axes, depth), _bid_gemm(facts, axes, depth), _bid_separable(facts, axes)]
+    bids = [
+        _bid_direct(facts, axes, depth),
+        _bid_gemm(facts, axes, depth),
+        _bid_separable(facts, axes),
+        _bid_fft(facts, axes),
+    ]
     bids = [bid._replace(nanoseconds=bid.nanoseconds * _width(facts, dtype, bid.method)) for bid in bids]
     if method != "auto":
         asked = next(bid for bid in bids if bid.method == method)
@@ -316,12 +348,55 @@ def _bid_separable(facts: Facts, axes: tuple[Axis, ...]) -> Bid:
     return Bid("separable", CALL * terms + each * terms, account, refusal)
 
 
+def _bid_fft(facts: Facts, axes: tuple[Axis, ...]) -> Bid:
+    if facts.filters is not None:
+        return Bid("fft", math.inf, "", "a bank's kernels have a spectrum each")
+    if facts.integral is not None and facts.integral * FFT_ERROR >= 0.25:
+        return Bid("fft", math.inf, "", "whole numbers as large as these would not come out exact")
+    size = fft_tile(axes)
+    if math.prod(size) > FFT_LARGEST:
+        return Bid("fft", math.inf, "", f"a tile of {'x'.join(map(str, size))} is too large to transform")
+    tiles = math.prod(
+        -(-(axis.padded - axis.reach + 1) // (n - axis.reach + 1)) for n, axis in zip(size, axes, strict=True)
+    )
+    samples = math.prod(facts.batch) * facts.lanes * tiles * math.prod(size)
+    shown = "x".join(map(str, size))
+    account = f"spectra of tiles of {shown}, whatever the kernel's size"
+    return Bid("fft", CALL + math.prod(size) * 50 + samples * (2 * len(axes) * FFT + FFT_MOVE), account)
+
+
+def fft_tile(axes: tuple[Axis, ...]) -> tuple[int, ...]:
+    """The tile of a transform along each axis: the length for which all of its tiles take the least work.
+
+    >>> fft_tile((Axis(4096, 31), Axis(4096, 31)))
+    (256, 256)
+    """
+    shortest, longest = FFT_EDGES.get(len(axes), (8, 32))
+    return tuple(_fft_size(axis, shortest, longest) for axis in axes)
+
+
+def _fft_size(axis: Axis, shortest: int, longest: int) -> int:
+    whole = next((n for n in FFT_SIZES if n >= axis.padded), longest)
+    fitting = [n for n in FFT_SIZES if max(axis.reach, min(shortest, whole)) <= n <= max(longest, 4 * axis.reach)]
+
+    def work(n: int) -> float:
+        return -(-(axis.padded - axis.reach + 1) // (n - axis.reach + 1)) * n * math.log2(n)
+
+    return min(fitting, key=work, default=axis.reach)
+
+
+def _rounds(facts: Facts, method: str) -> bool:
+    """Whether a method's sums of whole numbers have a fraction, to be rounded away."""
+    return method == "fft" or (method == "separable" and facts.terms != 1)
+
+
 def _accumulator(facts: Facts, dtype: str, terms: int, method: str) -> str:
     """Where sums are held: wide enough for the result, for exact integers, and for the contract's error."""
     wide = dtype == "float64" or _wide_integer(dtype)
-    inexact = facts.integral is not None and (facts.integral >= 1 << 24 or (method == "separable" and facts.terms != 1))
+    inexact = facts.integral is not None and (facts.integral >= 1 << 24 or _rounds(facts, method))
     long = method == "direct" and terms > SHORT_SUM
-    return "float64" if wide or inexact or long or result_dtype(facts.input_dtype) == "float64" else "float32"
+    peaked = method == "fft" and facts.peak > FFT_PEAK
+    return "float64" if wide or inexact or long or peaked or result_dtype(facts.input_dtype) == "float64" else "float32"
 
 
 def _wide_integer(dtype: str) -> bool:
@@ -338,6 +413,8 @@ def _tile(facts: Facts, axes: tuple[Axis, ...], lanes: int, terms: int, method: 
     row = math.prod(facts.batch[1:]) * math.prod(axis.out for axis in axes[1:])
     if method == "gemm" and facts.filters is not None:
         budget = max(GEMM_VALUES // max(row * terms, 1), 1)
+    elif method == "fft":
+        return _fft_rows(facts, axes)
     elif method == "direct":
         budget = max(TILE_VALUES // max(row * lanes, 1), 1)
     else:
@@ -345,6 +422,16 @@ def _tile(facts: Facts, axes: tuple[Axis, ...], lanes: int, terms: int, method: 
     rows = min(budget, axes[0].out)
     items = min(max(budget // axes[0].out, 1), facts.batch[0]) if facts.batch else 1
     return items, rows
+
+
+def _fft_rows(facts: Facts, axes: tuple[Axis, ...]) -> tuple[int, int]:
+    """A row of transforms; for signals as many as are batched."""
+    size = fft_tile(axes)
+    step = max((size[0] - axes[0].reach + 1) // axes[0].stride, 1)
+    several = max(FFT_BATCH // math.prod(size), 1) if len(axes) == 1 else 1
+    rows = min(step * several, axes[0].out)
+    items = max(FFT_BATCH // math.prod(size), 1) if rows == axes[0].out else 1
+    return (min(items, facts.batch[0]) if facts.batch else 1), rows
 
 
 def _memory(
@@ -362,6 +449,9 @@ def _memory(
         scratch = outputs * terms
     elif method == "gemm":
         scratch = STACK_VALUES + 2 * stack_rows(first.k) * behind
+    elif method == "fft":
+        size_of_tile = math.prod(fft_tile(axes))
+        scratch = 3 * max(FFT_BATCH, size_of_tile) + 2 * size_of_tile
     elif method == "separable":
         scratch = 3 * max(STRIP_VALUES, 8 * behind) * (facts.terms or 1)
     return (2 * outputs * lanes + 2 * block + scratch) * size

@@ -11,7 +11,7 @@ Layout = Literal["channels_last", "channels_first"]
 Channels = Literal["each", "sum"]
 Combine = Literal["stack", "magnitude", "sum", "max", "mean"]
 Policy = Literal["clip", "rescale", "offset", "abs", "error"]
-Method = Literal["auto", "direct", "gemm", "separable"]
+Method = Literal["auto", "direct", "gemm", "separable", "fft"]
 
 OPS: tuple[str, ...] = get_args(Op)
 PADDINGS: tuple[str, ...] = get_args(PaddingName)

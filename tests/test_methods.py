@@ -11,7 +11,7 @@ import convcli
 from convcli import correlate
 from convcli.engine import threads
 
-METHODS = ("gemm", "separable", "auto")
+METHODS = ("gemm", "separable", "fft", "auto")
 every_method = pytest.mark.parametrize("method", METHODS)
 rng = np.random.default_rng
 
@@ -92,6 +92,31 @@ def test_values_whose_squares_overflow(method):
     assert_allclose(y, np.float32(1e30), rtol=1e-6)
 
 
+@pytest.mark.parametrize("taps", [1, 2, 9])
+def test_random_signs_under_few_taps(taps):
+    """The worst found for a transform, whose error is that of the root mean square of all samples."""
+    x = np.sign(rng(0).standard_normal((1500, 1500))).astype(np.float32)
+    w = np.zeros((3, 3))
+    w.flat[:taps] = 1 / taps
+    y, exact = (correlate(x, w, method="fft", dtype=dtype) for dtype in (np.float32, np.float64))
+    assert np.abs(y - exact).max() <= 1e-6
+    assert (convcli.plan(x, w, method="fft").accumulator == "float64") == (taps < 4)
+
+
+def test_whole_numbers_too_large_to_be_rounded_are_refused():
+    x, w = np.zeros((300, 300), np.int64), np.ones((40, 40))
+    assert "would not come out exact" in dict(convcli.plan(x, w).rejected)["fft"]
+    with pytest.raises(convcli.ConvError, match="whole numbers as large as these"):
+        correlate(x, w, method="fft")
+
+
+def test_large_kernels_are_transformed():
+    x = np.zeros((2000, 2000), np.float32)
+    assert convcli.plan(x, rng(0).standard_normal((31, 31))).method == "fft"
+    assert convcli.plan(x.ravel(), rng(0).standard_normal(2000)).method == "fft"
+    assert "fft" in dict(convcli.plan(x, rng(0).standard_normal((3, 3))).rejected)
+
+
 @every_method
 @pytest.mark.parametrize("size", [31, 81])
 def test_flat_inputs_under_long_boxes(size, method):
@@ -152,9 +177,10 @@ def test_the_plan_says_what_it_rejected():
     assert 0 < gaussian.seconds < 1
 
 
-def test_a_bank_is_not_separable():
-    with pytest.raises(convcli.ConvError, match="method separable"):
-        convcli.conv_layer(np.ones((1, 5, 5, 2)), np.ones((2, 3, 3, 2)), method="separable")
+@pytest.mark.parametrize("method", ["separable", "fft"])
+def test_a_bank_is_neither_separable_nor_transformed(method):
+    with pytest.raises(convcli.ConvError, match=f"method {method}"):
+        convcli.conv_layer(np.ones((1, 5, 5, 2)), np.ones((2, 3, 3, 2)), method=method)
 
 
 def test_working_memory_is_bounded():

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine import direct, gemm, separable, stacked
+from convcli.engine import direct, fft, gemm, separable, stacked
 from convcli.engine.pad import extend
 from convcli.engine.quantise import store
 from convcli.engine.threads import Scratch, share_out
@@ -21,6 +21,7 @@ STRATEGIES = {
     "gemm": gemm.prepare,
     "stacked": stacked.prepare,
     "separable": separable.prepare,
+    "fft": fft.prepare,
 }
 """By method; `gemm` under one kernel for all lanes has no sum over channels, and stacks bands instead."""
 

@@ -191,6 +191,7 @@ class Problem(NamedTuple):
             input_dtype=self.x.dtype.name,
             kernel_dtype=self.w.dtype.name,
             integral=_integral_bound(self.x, self.w, self.spec.cval),
+            peak=_peak(self.w),
         )
         kind = None if dtype is None else _result(dtype).name
         plan = make_plan(facts, self.spec, dtype=kind, method="direct" if method == "auto" else method)
@@ -349,6 +350,16 @@ def _check_out(out: NDArray[Any] | None, shape: tuple[int, ...], dtype: str) -> 
     if not out.flags.writeable:
         raise InputError("out is read-only", "expected an array that can be written")
     return out
+
+
+def _peak(w: NDArray[Any]) -> float:
+    """The root of sum w^2 as a share of sum|w|; 1 where that cannot be told."""
+    taps = np.abs(w, dtype=np.float64)
+    largest = taps.max()
+    if not 0 < largest < np.inf:
+        return 1.0
+    taps /= largest
+    return float(np.sqrt((taps * taps).sum()) / taps.sum())
 
 
 def _integral_bound(x: NDArray[Any], w: NDArray[Any], cval: float) -> int | None:

@@ -4,12 +4,13 @@ Each figure is nanoseconds in float32 on one thread, the least of several runs. 
 when a new machine or a new numpy moves them by more than a quarter.
 """
 
+import math
 import time
 from collections.abc import Callable
 
 import numpy as np
 
-from convcli import correlate, planner
+from convcli import correlate, plan, planner
 from convcli.engine import threads
 
 SIDE = 2048
@@ -35,6 +36,17 @@ def per_output(method: str, window: tuple[int, int], separable: bool = False) ->
     return seconds(lambda: correlate(x, w, method=method, out=out)) / out.size * 1e9
 
 
+def per_sample(shape: tuple[int, ...], window: tuple[int, ...]) -> float:
+    """Nanoseconds for a sample of all the tiles that a transform cuts an input into."""
+    rng = np.random.default_rng(0)
+    x, w = rng.random(shape, dtype=np.float32), rng.standard_normal(window)
+    axes = plan(x, w, method="fft").axes
+    size = planner.fft_tile(axes)
+    counts = [-(-axis.out // (n - axis.k + 1)) for axis, n in zip(axes, size, strict=True)]
+    taken = seconds(lambda: correlate(x, w, method="fft"))
+    return taken / math.prod(counts) / math.prod(size) * 1e9
+
+
 def main() -> None:
     threads.set_threads(1)
     tap = (per_output("direct", (7, 7)) - per_output("direct", (3, 3))) / (49 - 9)
@@ -43,7 +55,11 @@ def main() -> None:
     gather = max((few - 15 * 12 * mac) / 15, 0)
     long, short = per_output("separable", (65, 65), True), per_output("separable", (17, 17), True)
     touch = (short - (short - long) / -96 * 64) / 2
-    for name, measured in (("TAP", tap), ("MAC", mac), ("GATHER", gather), ("TOUCH", touch)):
+    image, signal = per_sample((1500, 1500), (31, 31)), per_sample((1_000_000,), (1025,))
+    transform = (image - signal) / 2
+    move = signal - 2 * transform
+    found = {"TAP": tap, "MAC": mac, "GATHER": gather, "TOUCH": touch, "FFT": transform, "FFT_MOVE": move}
+    for name, measured in found.items():
         print(f"{name:8s} {measured:8.4f} ns measured, {getattr(planner, name):8.4f} in the planner")
 
 

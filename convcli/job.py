@@ -58,6 +58,14 @@ class Job(Laying):
     format: str | None = None
     input_format: str | None = None
     allow_truncated: bool = False
+    compress_level: int | None = None
+    quality: int | None = None
+
+    @property
+    def settings(self) -> dict[str, int]:
+        """Those of the output's encoder that were given."""
+        given = {"compress_level": self.compress_level, "quality": self.quality}
+        return {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -163,6 +171,7 @@ def prepare(job: Job) -> Prepared:
     shape = _combined_shape(job, passes, data.alpha)
     if target is not None:
         io.check_fit(target, written, shape, alpha=data.alpha)
+        io.check_settings(target, job.settings)
     prepared = Prepared(job, data, passes, compute, written, target, shape)
     job.limits.check_memory(f"filtering {data.name}", prepared.footprint.peak, LESS_WORK)
     return prepared
@@ -177,7 +186,7 @@ def perform(prepared: Prepared) -> Outcome:
         ledger, proofs = _fill(prepared, room.array)
         written = None
         if job.output is not None and all(proof.passed for proof in proofs):
-            written = room.keep(alpha=prepared.data.alpha)
+            written = room.keep(alpha=prepared.data.alpha, settings=job.settings)
     return Outcome(prepared, room.array, ledger, proofs, written)
 
 

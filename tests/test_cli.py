@@ -508,6 +508,23 @@ class TestApply:
         assert (pixels(name) == 9).all()
 
 
+class TestEncoding:
+    @pytest.mark.parametrize(
+        ("suffix", "less", "more"),
+        [
+            ("png", ["--compress-level", "9"], ["--compress-level", "0"]),
+            ("jpg", ["--quality", "30"], []),
+            ("webp", ["--quality", "30"], []),
+        ],
+    )
+    def test_settings_reach_the_encoder(self, suffix: str, less: list[str], more: list[str]) -> None:
+        for name, words in (("less", less), ("more", more)):
+            ok("apply", PHOTO, "-k", "identity", "--padding", "same", *words, "-o", f"{name}.{suffix}")
+        assert Path(f"less.{suffix}").stat().st_size < Path(f"more.{suffix}").stat().st_size
+        if suffix != "jpg":
+            np.testing.assert_array_equal(pixels(f"more.{suffix}"), pixels(PHOTO))
+
+
 class TestRefusals:
     """Bad input: one line that says what to do, and the documented exit code."""
 
@@ -551,6 +568,10 @@ class TestRefusals:
             (["--json", "-o", "-"], "both want stdout"),
             (["--format", "png"], "--format belongs to an output"),
             (["--overwrite"], "--overwrite belongs to an output"),
+            (["--compress-level", "0"], "--compress-level belongs to an output"),
+            (["--compress-level", "9", "-o", "y.jpg"], "jpg takes no compress level; png does"),
+            (["--quality", "80", "-o", "y.npy"], "npy takes no quality; jpg and webp do"),
+            (["--quality", "0", "-o", "y.jpg"], "0 is not in the range 1<=x<=100"),
             (["--format", "npy", "-o", "y.png"], "y.png is named as png"),
         ],
     )

@@ -380,10 +380,10 @@ def test_any_strides_and_byte_order_are_written(tmp_path: Path) -> None:
 
 def test_png_is_compressed_at_level_1_unless_told(tmp_path: Path) -> None:
     array = np.tile(np.arange(64, dtype=np.uint8), (64, 8))
-    sizes = [save(tmp_path / "x.png", array, compress_level=n, overwrite=True).bytes for n in (0, 9)]
+    sizes = [save(tmp_path / "x.png", array, settings={"compress_level": n}, overwrite=True).bytes for n in (0, 9)]
     assert sizes[0] > sizes[1]
     save(tmp_path / "a.png", array)
-    save(tmp_path / "b.png", array, compress_level=1)
+    save(tmp_path / "b.png", array, settings={"compress_level": 1})
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 

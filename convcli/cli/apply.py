@@ -38,9 +38,9 @@ def command(as_json: bool, dry_run: bool, **settings: Any) -> None:
 
     if as_json and settings["output"] == "-":
         raise click.UsageError("--json and -o - both want stdout; write the result to a file, or leave --json out")
-    for option in ("format", "overwrite"):
-        if settings[option] and settings["output"] is None:
-            raise click.UsageError(f"--{option} belongs to an output; add -o FILE")
+    for option in ("format", "overwrite", "compress_level", "quality"):
+        if settings["output"] is None and settings[option] is not None and settings[option] is not False:
+            raise click.UsageError(f"--{option.replace('_', '-')} belongs to an output; add -o FILE")
     prepared = prepare(Job(**settings))
     if prepared.data.damage:
         click.echo(f"Warning: {runs.damage_line(prepared.data)}", err=True)

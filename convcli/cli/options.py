@@ -80,6 +80,15 @@ input_format = click.option("--input-format", metavar="F", help="The format of t
 allow_truncated = click.option(
     "--allow-truncated", is_flag=True, help="Read a damaged picture as far as it goes, and say so."
 )
+compress_level = click.option(
+    "--compress-level", type=click.IntRange(0, 9), metavar="N", help="PNG: 0 to 9, larger is smaller; 1 if left out."
+)
+quality = click.option(
+    "--quality",
+    type=click.IntRange(1, 100),
+    metavar="N",
+    help="JPEG: 1 to 100; 95 if left out. WebP: makes it lossy; lossless if left out.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout instead.")
 debug = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 
@@ -87,8 +96,9 @@ GEOMETRY = (stride, dilation, padding)
 BORDER = (boundary, cval)
 READING = (dims, channels, groups, layout)
 LIMITS = (max_memory, max_pixels)
+ENCODING = (compress_level, quality)
 RESULT = (op, combine, normalize, scale, bias, policy, dtype, method, verify)
-FILTERING = (*RESULT, input_format, allow_truncated, *GEOMETRY, *BORDER, *READING, *LIMITS)
+FILTERING = (*RESULT, input_format, allow_truncated, *GEOMETRY, *BORDER, *READING, *LIMITS, *ENCODING)
 """What a Job takes besides its kernels and files, whichever command runs it."""
 
 

@@ -15,7 +15,7 @@
 
 from convcli.io.arrays import check_mapped, release
 from convcli.io.data import Data, Kind, Written
-from convcli.io.formats import Format, check_fit, formats, holds, lookup, output_dtype
+from convcli.io.formats import Format, check_fit, check_settings, formats, holds, lookup, output_dtype
 from convcli.io.reading import load
 from convcli.io.writing import (
     Room,
@@ -36,6 +36,7 @@ __all__ = [
     "Written",
     "check_fit",
     "check_mapped",
+    "check_settings",
     "check_target",
     "formats",
     "grows_in_its_file",

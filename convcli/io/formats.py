@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from convcli.errors import DtypeError, FileError, InputError, ShapeError, did_yo
 from convcli.io.data import Kind
 
 NUMBERS = "biuf"  # numpy's kinds of real numbers: bool, signed, unsigned, floating
+NONE: Mapping[str, int] = MappingProxyType({})  # settings of an encoder
 _RESCALE = "use --dtype uint8 with --range rescale, or write"
 
 
@@ -35,6 +37,7 @@ class Format:
     kinds: str = ""
     max_ndim: int = 64
     separator: str = ""  # between the numbers of a text format
+    settings: tuple[str, ...] = ()  # of its encoder: what `check_settings` lets pass
 
     @property
     def writable(self) -> bool:
@@ -64,9 +67,22 @@ def _counted(counts: tuple[int, ...]) -> str:
 
 # GIF holds gray alone: colour would be cut to 256 entries. JPEG is the only lossy format that is written.
 _TABLE = (
-    Format("png", (".png",), pillow="PNG", channels={"uint8": (1, 2, 3, 4), "uint16": (1,), "bool": (1,)}),
-    Format("jpg", (".jpg", ".jpeg", ".jpe", ".jfif"), pillow="JPEG", channels={"uint8": (1, 3)}, max_side=65500),
-    Format("webp", (".webp",), pillow="WEBP", channels={"uint8": (1, 2, 3, 4)}, max_side=16383),
+    Format(
+        "png",
+        (".png",),
+        pillow="PNG",
+        channels={"uint8": (1, 2, 3, 4), "uint16": (1,), "bool": (1,)},
+        settings=("compress_level",),
+    ),
+    Format(
+        "jpg",
+        (".jpg", ".jpeg", ".jpe", ".jfif"),
+        pillow="JPEG",
+        channels={"uint8": (1, 3)},
+        max_side=65500,
+        settings=("quality",),
+    ),
+    Format("webp", (".webp",), pillow="WEBP", channels={"uint8": (1, 2, 3, 4)}, max_side=16383, settings=("quality",)),
     Format("bmp", (".bmp", ".dib"), pillow="BMP", channels={"uint8": (1, 3), "bool": (1,)}),
     Format("gif", (".gif",), pillow="GIF", channels={"uint8": (1,)}, max_side=65535),
     Format(
@@ -257,6 +273,23 @@ def _check_image(form: Format, kind: np.dtype[Any], shape: tuple[int, ...], alph
     if max(shape[:2]) > form.max_side:
         given = f"{form.name} cannot hold {_shown(shape[:2])}"
         raise ShapeError(given, f"it holds at most {form.max_side} pixels a side", "write .png or .tiff")
+
+
+def check_settings(format: str, settings: Mapping[str, int]) -> None:
+    """Raise InputError for an encoder's setting that the format has no notion of; it would be ignored.
+
+    >>> check_settings("png", {"compress_level": 9})
+    >>> check_settings("jpg", {"compress_level": 9})
+    Traceback (most recent call last):
+        ...
+    convcli.errors.InputError: jpg takes no compress level; png does; leave it out
+    """
+    for name in settings:
+        if name not in lookup(format).settings:
+            able = _listed((form.name for form in _TABLE if name in form.settings), "and")
+            verb = "do" if " and " in able else "does"
+            given = f"{format} takes no {name.replace('_', ' ')}"
+            raise InputError(given, f"{able} {verb}", "leave it out")
 
 
 def channel_count(shape: tuple[int, ...]) -> int:

@@ -12,7 +12,7 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from convcli.errors import DtypeError, FileError, LimitError, brief
 from convcli.io import integrity
 from convcli.io.data import Data
-from convcli.io.formats import Format
+from convcli.io.formats import NONE, Format
 from convcli.limits import Limits
 
 if TYPE_CHECKING:
@@ -316,13 +316,13 @@ def _format_name(image: ImageFile, form: Format) -> str:
     return _PNM.get(image.mode, form.name) if form.pillow == "PPM" else form.name
 
 
-def write_image(stream: BinaryIO, array: NDArray[Any], form: Format, *, compress_level: int | None = None) -> None:
-    """Encode (H, W) or (H, W, C), as `check_fit` lets pass, into a binary stream."""
+def write_image(stream: BinaryIO, array: NDArray[Any], form: Format, settings: Mapping[str, int] = NONE) -> None:
+    """Encode (H, W) or (H, W, C), as `check_fit` lets pass, into a binary stream; settings as `check_settings` does."""
     from PIL import Image
 
     _load_plugin(form.pillow)
     native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-    Image.fromarray(native).save(cast("BinaryIO", _Whole(stream)), form.pillow, **_options(form.name, compress_level))
+    Image.fromarray(native).save(cast("BinaryIO", _Whole(stream)), form.pillow, **_options(form.name, settings))
 
 
 class _Whole:
@@ -347,17 +347,17 @@ def encoding_bytes(form: Format, shape: tuple[int, ...], dtype: np.dtype[Any]) -
     return math.prod(shape[:2]) * (copied + {"webp": 32, "gif": 3}.get(form.name, 0))
 
 
-def _options(name: str, compress_level: int | None) -> dict[str, Any]:
+def _options(name: str, settings: Mapping[str, int]) -> dict[str, Any]:
     options: dict[str, dict[str, Any]] = {
         # zlib's own level 6 takes about four times as long as level 1, for about the same size.
-        "png": {"compress_level": 1 if compress_level is None else compress_level},
+        "png": {"compress_level": 1},
         # 4:4:4: halving the colour resolution would be one more filter.
         "jpg": {"quality": 95, "subsampling": 0},
-        "webp": {"lossless": True, "exact": True},
+        "webp": {"lossless": "quality" not in settings, "exact": True},
         # The whole gray ramp is what tells a reader that the image is gray.
         "gif": {"optimize": False},
     }
-    return options.get(name, {})
+    return {**options.get(name, {}), **settings}
 
 
 def _load_plugin(pillow: str) -> None:

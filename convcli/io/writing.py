@@ -21,7 +21,16 @@ from numpy.typing import NDArray
 from convcli.errors import FileError, OutputError, ShapeError, did_you_mean
 from convcli.io.arrays import MAP_ABOVE, create_npy, write_npy, write_npz
 from convcli.io.data import Written
-from convcli.io.formats import Format, by_suffix, check_fit, check_writable, lookup, suffixes
+from convcli.io.formats import (
+    NONE,
+    Format,
+    by_suffix,
+    check_fit,
+    check_settings,
+    check_writable,
+    lookup,
+    suffixes,
+)
 from convcli.io.images import encoding_bytes, write_image
 from convcli.io.text import write_text
 
@@ -43,18 +52,19 @@ def save(
     format: str | None = None,
     overwrite: bool = False,
     alpha: bool = False,
-    compress_level: int | None = None,
+    settings: Mapping[str, int] = NONE,
 ) -> Written:
     """Write an array to a path by its suffix, or to standard output for "-", in the format given.
 
     array: (H, W) or (H, W, C) for an image format, where `alpha` says that the last channel is alpha; .npz takes
-    several arrays by name. compress_level (0 to 9) is PNG's. A symbolic link keeps pointing where it did.
-    Raises ShapeError or DtypeError for what the format cannot hold, FileError for a target that is in the way,
-    OutputError where writing fails; the target is then untouched.
+    several arrays by name. settings: `compress_level` (0 to 9) is PNG's,
+    `quality` (1 to 100) JPEG's and WebP's, which is lossless without it. A symbolic link keeps pointing where it did.
+    Raises ShapeError or DtypeError for what the format cannot hold, InputError for a setting that it has not,
+    FileError for a target that is in the way, OutputError where writing fails; the target is then untouched.
     """
     name = os.fspath(target)
     form = lookup(_target_format(name, overwrite, format))
-    encode = _encoder(form, array, alpha, compress_level)
+    encode = _encoder(form, array, alpha, settings)
     return Written(name, form.name, _deliver(name, overwrite, encode))
 
 
@@ -190,14 +200,15 @@ def _is_special(path: Path) -> bool:
     return path.exists() and not path.is_file()
 
 
-def _encoder(form: Format, array: Arrays, alpha: bool, compress_level: int | None) -> Callable[[BinaryIO], None]:
+def _encoder(form: Format, array: Arrays, alpha: bool, settings: Mapping[str, int]) -> Callable[[BinaryIO], None]:
     """What encodes the array into a stream, once it is known to fit."""
+    check_settings(form.name, settings)
     if isinstance(array, Mapping):
         return _archive_encoder(form, array)
     array = _squeezed(np.asanyarray(array)) if form.kind == "image" else np.asanyarray(array)
     check_fit(form.name, array.dtype, array.shape, alpha=alpha)
     if form.kind == "image":
-        return lambda stream: write_image(stream, array, form, compress_level=compress_level)
+        return lambda stream: write_image(stream, array, form, settings)
     if form.separator:
         return lambda stream: write_text(stream, array, form.separator)
     if form.name == "npz":

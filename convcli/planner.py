@@ -20,8 +20,8 @@ TILE_VALUES = 1 << 16
 """Outputs in a tile: a float32 accumulator of 256 KiB, which with its scratch and its input stays in a 1 MiB
 second-level cache. Half and twice as many were both slower on 4096x4096 under 3x3."""
 
-GEMM_VALUES = 1 << 18
-"""Gathered windows in a tile of the matrix product: 1 MiB of float32."""
+GEMM_VALUES = 1 << 19
+"""Gathered windows in a tile of the matrix product: 2 MiB of float32."""
 
 BAND_TILE = 1 << 19
 """Outputs in a tile of the banded methods, which go through it strip by strip."""
@@ -81,7 +81,7 @@ FFT_EDGES = {1: (1 << 12, 1 << 14), 2: (128, 512), 3: (32, 96)}
 """The tile's shortest and longest edge, by dimensions: shorter ones cost more in calls, longer ones leave the cache."""
 
 FFT_LARGEST = 1 << 22
-"""Samples of a tile, for its transform to keep to tens of megabytes: a kernel that reaches as far is not transformed."""
+"""Samples of a tile whose transform keeps to tens of megabytes: a kernel that reaches further is not transformed."""
 
 FFT_PEAK = 0.5
 """The largest `peak` for which a float32 transform keeps to the contract. Its error is at most 1.1e-6 of the root of
@@ -446,7 +446,7 @@ def _memory(
     block = lead * ((rows - 1) * first.stride + first.reach) * behind
     scratch = 0
     if method == "gemm" and facts.filters is not None:
-        scratch = outputs * terms
+        scratch = outputs * (terms + GATHER_RUN * lanes)
     elif method == "gemm":
         scratch = STACK_VALUES + 2 * stack_rows(first.k) * behind
     elif method == "fft":

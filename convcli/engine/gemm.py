@@ -24,28 +24,30 @@ from convcli.engine.bands import pieces
 from convcli.engine.pairwise import add_up
 from convcli.engine.threads import Scratch
 from convcli.engine.windows import Tile, windows
-from convcli.planner import Plan
+from convcli.planner import GATHER_RUN, Plan
 
 STRETCH = {"float32": 24, "float64": 64}
 """Terms that a result may take from one product, which adds them in a row: their roundings, and those of the sum over
-stretches, stay within the contract. On 576 terms, stretches of 32 cost a third more than one product, and float64
-twice as much."""
+stretches, stay within the contract. All stretches are products of one call: each call makes the threads wait for the
+interpreter, which for a layer of 3x3x64 took as long as the arithmetic."""
 
 
 def prepare(w: NDArray[Any], plan: Plan) -> Tile:
     """Ready a bank (O, *window, C/groups), in any type."""
     groups, terms, scratch = plan.spec.groups, math.prod(w.shape[1:]), Scratch()
     kernels = w.astype(plan.accumulator).reshape(groups, -1, terms)
-    columns = [np.ascontiguousarray(part.T) for part in kernels]
-    length = STRETCH[plan.precision] if plan.precision else terms
-    stretches = pieces(terms, length)
+    count = -(-terms // STRETCH[plan.precision]) if plan.precision else 1
+    length = -(-terms // count)
+    ones = np.ones((1, count), plan.accumulator)
+    columns = [_in_stretches(part.T, count, length) for part in kernels]
 
     def gathered(seen: NDArray[Any], size: int) -> NDArray[Any]:
         """Windows (*items, *P, *window, C/groups) as rows; where they lie so already, as they are."""
-        if seen.flags.c_contiguous:
+        if seen.flags.c_contiguous and terms == count * length:
             return seen.reshape(size, terms)
-        rows = scratch("windows", (size, terms), seen.dtype)
-        rows.reshape(seen.shape)[...] = seen
+        rows = scratch("windows", (size, count * length), seen.dtype)
+        rows[:, terms:] = 0
+        rows[:, :terms].reshape(seen.shape)[...] = seen
         return rows
 
     def tile(block: NDArray[Any], out: NDArray[Any]) -> None:
@@ -54,12 +56,29 @@ def prepare(w: NDArray[Any], plan: Plan) -> Tile:
             rows = gathered(windows(part, plan.axes, out.shape[-1 - len(plan.axes) : -1]), share[..., 0].size)
             whole = share.flags.c_contiguous
             sums = (share if whole else scratch("sums", share.shape, out.dtype)).reshape(len(rows), -1)
-            _product(rows, column, stretches, sums)
+            product(rows, column, sums)
             if not whole:
                 share[...] = sums.reshape(share.shape)
+
+    def product(rows: NDArray[Any], columns: NDArray[Any], sums: NDArray[Any]) -> None:
+        """Sums (P, O) = rows (P, terms) by columns (stretches, length, O), a share for each stretch."""
+        if count == 1:
+            np.matmul(rows, columns[0], out=sums)
+            return
+        stretched = rows.reshape(len(rows), count, length).transpose(1, 0, 2)
+
+        def fill(run: slice, total: NDArray[Any]) -> None:
+            shares = scratch("shares", (run.stop - run.start, *sums.shape), sums.dtype)
+            np.matmul(stretched[run], columns[run], out=shares)
+            np.matmul(ones[:, run], shares.reshape(len(shares), -1), out=total.reshape(1, -1))
+
+        add_up(pieces(count, GATHER_RUN), fill, sums)
 
     return tile
 
 
-def _product(rows: NDArray[Any], columns: NDArray[Any], stretches: list[slice], sums: NDArray[Any]) -> None:
-    add_up(stretches, lambda part, share: np.matmul(rows[:, part], columns[part], out=share), sums)
+def _in_stretches(columns: NDArray[Any], count: int, length: int) -> NDArray[Any]:
+    """Columns (terms, O) as (count, length, O), with rows of zeros at the end."""
+    filled = np.zeros((count * length, columns.shape[1]), columns.dtype)
+    filled[: len(columns)] = columns
+    return filled.reshape(count, length, -1)

@@ -113,7 +113,7 @@ class TestOutputs:
             np.testing.assert_array_equal(np.load(f"out/{name}.npy"), np.load(f"{name}.npy"))
 
     def test_every_option_of_apply_is_taken(self) -> None:
-        own = {"--output", "-o", "--dry-run", "--format", "--json", "--overwrite", "--debug"}
+        own = {"--output", "-o", "--dry-run", "--format", "--json", "--overwrite", "--debug", "--threads"}
         options = {
             name: set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", CliRunner().invoke(main, [name, "-h"]).stdout, re.M))
             for name in ("apply", "batch")

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from PIL import Image
 
 from convcli import convolve, correlate, gradients, kernel
 from convcli.cli import COMMANDS, main
+from convcli.engine import threads
 
 SAMPLES = Path(__file__).parent.parent / "samples"
 README = SAMPLES.parent / "README.md"
@@ -348,6 +350,26 @@ class TestApply:
         taps = kernel("gaussian:sigma=3").taps
         expected = correlate(pixels(PHOTO), taps, axes=(0, 1), padding="same", boundary="reflect")
         np.testing.assert_array_equal(pixels("s.png"), np.rint(expected))
+
+    def test_threads_share_the_work_and_change_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked = []
+        share_out = threads.share_out
+
+        def seen(*arguments: Any, **options: Any) -> None:
+            asked.append(threads.threads())
+            share_out(*arguments, **options)
+
+        monkeypatch.setattr("convcli.engine.execute.share_out", seen)
+        before = threads.threads()
+        for count in (1, 2, 3, 5):
+            ok("apply", PHOTO, "-k", "gaussian:sigma=3", "--threads", count, "-o", f"{count}.npy")
+        monkeypatch.setenv("CONVCLI_THREADS", "7")
+        ok("apply", PHOTO, "-k", "box", "-o", "env.npy")
+        assert asked == [1, 2, 3, 5, 7]
+        assert len({Path(f"{count}.npy").read_bytes() for count in (1, 2, 3, 5)}) == 1
+        monkeypatch.delenv("CONVCLI_THREADS")
+        assert threads.threads() == before
+        assert "--threads" in refused("apply", PHOTO, "-k", "box", "--threads", "0")
 
     @pytest.mark.parametrize(("op", "call"), [("correlate", correlate), ("convolve", convolve)])
     def test_op(self, op: str, call: object) -> None:

@@ -20,9 +20,9 @@ from convcli.engine.threads import threads
 from convcli.errors import FileError, InputError, OutputError, WorkerError
 from convcli.io import lookup, remove_leftovers
 from convcli.job import Job
+from convcli.words import PRODUCT_THREADS
 
 _AHEAD = 4  # calls in the pool's hands for each worker, so that none ever waits for its next
-_ONE_PRODUCT_THREAD = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ class Batch:
 
     def _records(self, manifest: Manifest, jobs: int, timeout: float | None) -> Iterator[Record]:
         each = max(1, threads() // jobs)
-        environment = {**os.environ, **dict.fromkeys(_ONE_PRODUCT_THREAD, "1"), "CONVCLI_THREADS": str(each)}
+        environment = {**os.environ, **dict.fromkeys(PRODUCT_THREADS, "1"), "CONVCLI_THREADS": str(each)}
         with Pool(jobs, timeout=timeout, environment=environment, preload="convcli.batch.task") as pool:
             for task, future in finished(pool, partial(work, shared(self.recipe, jobs)), self.tasks, _AHEAD * jobs):
                 record = _outcome(task, future)

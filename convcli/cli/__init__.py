@@ -20,6 +20,7 @@ import click
 
 from convcli import __version__
 from convcli.errors import ConvError, did_you_mean, printable
+from convcli.words import PRODUCT_THREADS
 
 COMMANDS = {
     "apply": "Filter an image, an array or a volume with a kernel.",
@@ -72,6 +73,8 @@ class Group(click.Group):
         """Run the command line and exit with its code; `--debug` shows the traceback too."""
         words = list(sys.argv[1:] if args is None else args)
         extra["standalone_mode"] = False
+        for name in PRODUCT_THREADS:  # the threads are ours to start, and a second pool would only be in their way
+            os.environ.setdefault(name, "1")
         warnings.filterwarnings("ignore", module=r"PIL\.")  # a file's oddities, in words for programmers
         with contextlib.suppress(ValueError):  # not the main thread: whoever runs us there handles signals
             signal.signal(signal.SIGTERM, _terminate)

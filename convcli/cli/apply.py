@@ -25,7 +25,7 @@ Examples:
 @click.option("--dry-run", is_flag=True, help="Show the plan and write nothing.")
 @click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
 @click.option("--format", metavar="F", help="The format of -o -, where no suffix tells it.")
-@options.stacked(*options.FILTERING)
+@options.stacked(*options.FILTERING, options.threads)
 def command(as_json: bool, dry_run: bool, **settings: Any) -> None:
     """Filter INPUT, an image, an array or a volume (- is stdin), with one or more kernels.
 

@@ -27,7 +27,7 @@ Examples:
 @click.option("--loss", metavar="sum|mean|mse:FILE", help="The loss to differentiate, where dy is not given; sum(y).")
 @click.option("--seed", type=click.IntRange(0), metavar="N", default=0, help="For the random numbers of a shape.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
-@options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, *options.LIMITS)
+@options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, *options.RUNNING)
 def command(as_json: bool, **settings: Any) -> None:
     """Take the gradients dx, dw and db of a loss through one convolution of INPUT, each itself a convolution.
 

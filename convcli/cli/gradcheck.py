@@ -43,7 +43,7 @@ Examples:
 )
 @click.option("--dump", metavar="FILE", help="Write everything, the arrays included, to a .npz or .json file.")
 @click.option("--overwrite", is_flag=True, help="Replace the dump if it exists.")
-@options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, *options.LIMITS)
+@options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, *options.RUNNING)
 def command(as_json: bool, dump: str | None, overwrite: bool, **settings: Any) -> None:
     """Check dx, dw and db of a convolution against central differences, their adjoints and explicit matrices.
 

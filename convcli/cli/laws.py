@@ -30,7 +30,7 @@ Examples:
 @click.option("--seed", type=click.IntRange(0), metavar="N", default=0, help="For the random numbers.")
 @click.option("--matrix", metavar="FILE", help="Write M of conv(x) = M vec(x) to a .npy or .csv file.")
 @click.option("--overwrite", is_flag=True, help="Replace the matrix file if it exists.")
-@options.stacked(options.stride, options.padding, options.boundary, options.dims, *options.LIMITS)
+@options.stacked(options.stride, options.padding, options.boundary, options.dims, *options.RUNNING)
 def command(as_json: bool, matrix: str | None, overwrite: bool, **settings: Any) -> None:
     """Measure the laws of convolution: both sides of each, their difference, its bound, and a verdict.
 

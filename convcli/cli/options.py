@@ -89,6 +89,26 @@ quality = click.option(
     metavar="N",
     help="JPEG: 1 to 100; 95 if left out. WebP: makes it lossy; lossless if left out.",
 )
+
+
+def _set_threads(context: click.Context, _: click.Parameter, count: int | None) -> None:
+    if count is not None:
+        from convcli.engine.threads import set_threads
+
+        set_threads(count)
+        context.call_on_close(lambda: set_threads(None))
+
+
+threads = click.option(
+    "--threads",
+    type=click.IntRange(1),
+    metavar="N",
+    envvar="CONVCLI_THREADS",
+    show_envvar=True,
+    expose_value=False,
+    callback=_set_threads,
+    help="Threads that share the work; by default one a core. The result is the same for any N.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout instead.")
 debug = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 
@@ -96,6 +116,7 @@ GEOMETRY = (stride, dilation, padding)
 BORDER = (boundary, cval)
 READING = (dims, channels, groups, layout)
 LIMITS = (max_memory, max_pixels)
+RUNNING = (*LIMITS, threads)
 ENCODING = (compress_level, quality)
 RESULT = (op, combine, normalize, scale, bias, policy, dtype, method, verify)
 FILTERING = (*RESULT, input_format, allow_truncated, *GEOMETRY, *BORDER, *READING, *LIMITS, *ENCODING)

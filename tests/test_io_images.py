@@ -150,6 +150,32 @@ def test_a_transparent_colour_becomes_alpha(tmp_path: Path, mode: str, colour: A
     assert data.notes == ("transparent colour made alpha",)
 
 
+def gray_png(path: Path, depth: int, samples: list[int], clear: int) -> Path:
+    """A PNG of one row of gray samples, of which one level is transparent: what Pillow does not write."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    row = int("".join(f"{sample:0{depth}b}" for sample in samples).ljust(8, "0"), 2)
+    packed = row.to_bytes(max(len(samples) * depth // 8, 1), "big")
+    header = struct.pack(">IIBBBBB", len(samples), 1, depth, 0, 0, 0, 0)
+    chunks = (b"IHDR", header), (b"tRNS", struct.pack(">H", clear)), (b"IDAT", zlib.compress(b"\0" + packed))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks) + chunk(b"IEND", b""))
+    return path
+
+
+@pytest.mark.parametrize(("depth", "clear"), [(1, 1), (2, 1), (4, 3), (8, 3)])
+def test_a_transparent_level_is_scaled_as_the_samples_are(tmp_path: Path, depth: int, clear: int) -> None:
+    data = load(gray_png(tmp_path / "x.png", depth, [clear, 0], clear))
+    assert data.array.tolist() == [[[clear * 255 // (2**depth - 1), 0], [0, 255]]]
+
+
+def test_a_transparent_level_of_16_bits_is_said_to_be_left_out(tmp_path: Path) -> None:
+    data = load(gray_png(tmp_path / "x.png", 16, [1000, 2000], 1000))
+    assert data.array.tolist() == [[1000, 2000]]
+    assert data.notes == ("transparent level 1000 left opaque",)
+
+
 def test_alpha_is_straight(tmp_path: Path) -> None:
     pixel = np.array([[[200, 100, 50, 0], [200, 100, 50, 7]]], np.uint8)
     for suffix in ("png", "webp", "tiff"):

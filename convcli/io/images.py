@@ -276,6 +276,7 @@ def _decoded(image: ImageFile, name: str, form: Format, frames: int) -> Data:
     mode = image.mode
     reading = _MODES[mode]
     stored_scale = _stored_scale(image)
+    _scale_transparent_level(image)
     upright, turned = _upright(image)
     wanted = reading.transparent if upright.has_transparency_data else reading.opaque
     converted = upright if wanted in ("", upright.mode) else upright.convert(wanted)
@@ -286,6 +287,9 @@ def _decoded(image: ImageFile, name: str, form: Format, frames: int) -> Data:
         reading.note,
         "transparent colour made alpha" if wanted.endswith("A") and mode in ("1", "L", "RGB") else "",
         stored_scale,
+        f"transparent level {image.info['transparency']} left opaque"
+        if mode.startswith("I;16") and "transparency" in image.info
+        else "",
     )
     return Data(
         np.asarray(converted).astype(dtype, copy=False),
@@ -296,6 +300,13 @@ def _decoded(image: ImageFile, name: str, form: Format, frames: int) -> Data:
         converted.mode in ("LA", "RGBA"),
         tuple(note for note in notes if note),
     )
+
+
+def _scale_transparent_level(image: ImageFile) -> None:
+    """Scale the transparent level of a PNG of 2 or 4 bits, whose samples Pillow scales to 8, before it is decoded."""
+    raw = str(image.tile[0][3]) if image.format == "PNG" and image.tile else ""
+    if raw in ("L;2", "L;4") and "transparency" in image.info:
+        image.info["transparency"] *= 255 // (2 ** int(raw[-1]) - 1)
 
 
 def _upright(image: ImageFile) -> tuple[Image, bool]:

@@ -50,25 +50,25 @@ WORTH_FACTORING = 1e-3
 """Seconds that `direct` must take before a kernel's factors are looked for, which takes tenths of that."""
 
 # Nanoseconds on one core, in float32, as tests/bench/fit_costs.py measures them; float64 takes twice as long.
-TAP = 0.5
+TAP = 0.6
 """One tap of `direct` for one output: a multiplication and an addition over a tile in the cache."""
 
-MAC = 0.026
-"""One multiply-add of a matrix product: 38 thousand million a second."""
+MAC = 0.0215
+"""One multiply-add of a matrix product: 46 thousand million a second."""
 
-TOUCH = 0.3
+TOUCH = 0.5
 """One value written by a product and read again."""
 
-GATHER = 0.06
+GATHER = 0.25
 """One share of one output added by a product with ones."""
 
 CALL = 20_000.0
 """Preparing bands, and what a tile costs besides its arithmetic."""
 
-FFT = 1.3
+FFT = 1.2
 """One sample through a transform along one axis, one way."""
 
-FFT_MOVE = 1.8
+FFT_MOVE = 3.0
 """One sample into a tile, and its product and its output out of it."""
 
 FFT_BATCH = 1 << 18

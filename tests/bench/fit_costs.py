@@ -55,8 +55,8 @@ def main() -> None:
     gather = max((few - 15 * 12 * mac) / 15, 0)
     long, short = per_output("separable", (65, 65), True), per_output("separable", (17, 17), True)
     touch = (short - (short - long) / -96 * 64) / 2
-    image, signal = per_sample((1500, 1500), (31, 31)), per_sample((1_000_000,), (1025,))
-    transform = (image - signal) / 2
+    volume, signal = per_sample((160, 160, 160), (9, 9, 9)), per_sample((1_000_000,), (1025,))
+    transform = (volume - signal) / 4
     move = signal - 2 * transform
     found = {"TAP": tap, "MAC": mac, "GATHER": gather, "TOUCH": touch, "FFT": transform, "FFT_MOVE": move}
     for name, measured in found.items():

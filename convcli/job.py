@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from convcli import alpha, io
 from convcli.arrange import Arrangement, arrange
 from convcli.engine.arranged import arranged_problem, oriented, restore
-from convcli.engine.execute import Part
 from convcli.engine.operations import Problem
+from convcli.engine.places import Part
 from convcli.errors import InputError, LimitError, did_you_mean
 from convcli.footprint import Footprint, results_bytes
 from convcli.io import Data, Written

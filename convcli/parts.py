@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterator
 
 from convcli.arrange import Arrangement
-from convcli.engine.execute import Part, whole
+from convcli.engine.places import Part, whole
 from convcli.planner import Plan
 
 PART_VALUES = 1 << 23

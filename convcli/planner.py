@@ -9,12 +9,16 @@ bytes wherever it runs.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from convcli.errors import DtypeError, InputError, LimitError, did_you_mean
 from convcli.shapes import Axis, ConvSpec
 from convcli.words import METHODS
+
+BANDED = ("gemm", "separable")
+"""Methods whose products are with a band matrix, where the kernel is no bank."""
 
 TILE_VALUES = 1 << 16
 """Outputs in a tile: a float32 accumulator of 256 KiB, which with its scratch and its input stays in a 1 MiB
@@ -23,22 +27,21 @@ second-level cache. Half and twice as many were both slower on 4096x4096 under 3
 GEMM_VALUES = 1 << 19
 """Gathered windows in a tile of the matrix product: 2 MiB of float32."""
 
-BAND_TILE = 1 << 19
-"""Outputs in a tile of the banded methods, which go through it strip by strip."""
+BAND_TILE = 1 << 18
+"""Outputs in a tile of the banded methods: 1 MiB of float32."""
 
-STRIP_VALUES = 1 << 18
-"""Values of a strip between two separable passes: 1 MiB of float32. Half of that is faster on one thread and slower on
-two, which wait for the interpreter at every call."""
+BAND_WIDTH = 1 << 13
+"""Outputs in its row: a longer row is cut, so that a tile has rows enough to share what lies between them."""
 
-STACK_ROWS = 8
-"""Rows of outputs in a strip of stacked bands; twice as many for kernels of fewer than 5 rows."""
+BAND_ROWS = (64, 32)
+"""Its rows under a full-rank kernel: the most whose stacked copies keep to STACK_VALUES, or so many."""
 
-STACK_VALUES = 1 << 19
-"""Values of all shares of a chunk of such a strip: more than a core's cache holds, but each chunk makes the threads
-wait for the interpreter, which costs more."""
+STACK_VALUES = 3 << 19
+"""Values of the stacked copies of a tile: 6 MiB of float32, more than a core's own cache, but fewer and larger pieces
+make the threads wait less for the interpreter."""
 
-BAND_RUN: dict[str, int] = {"float32": 24, "float64": 64}
-"""Samples of a band that one product adds in a row, by the type of the result."""
+STACK_ROWS = 4
+"""Rows of outputs in a block of stacked bands."""
 
 GATHER_RUN = 16
 """Shares that are added in a row."""
@@ -50,25 +53,25 @@ WORTH_FACTORING = 1e-3
 """Seconds that `direct` must take before a kernel's factors are looked for, which takes tenths of that."""
 
 # Nanoseconds on one core, in float32, as tests/bench/fit_costs.py measures them; float64 takes twice as long.
-TAP = 0.6
+TAP = 0.3
 """One tap of `direct` for one output: a multiplication and an addition over a tile in the cache."""
 
-MAC = 0.0215
-"""One multiply-add of a matrix product: 46 thousand million a second."""
+MAC = 0.025
+"""One multiply-add of a matrix product: 40 thousand million a second."""
 
 TOUCH = 0.5
 """One value written by a product and read again."""
 
-GATHER = 0.25
-"""One share of one output added by a product with ones."""
+GATHER = 0.14
+"""One copy of one sample of a row, for one tap along it."""
 
 CALL = 20_000.0
 """Preparing bands, and what a tile costs besides its arithmetic."""
 
-FFT = 1.2
+FFT = 1.0
 """One sample through a transform along one axis, one way."""
 
-FFT_MOVE = 3.0
+FFT_MOVE = 3.5
 """One sample into a tile, and its product and its output out of it."""
 
 FFT_BATCH = 1 << 18
@@ -132,7 +135,8 @@ class Plan:
     axes: tuple[Axis, ...]
     dtype: str
     accumulator: str
-    tile: tuple[int, int]
+    tile: tuple[int, ...]
+    """Items of the first batch axis, and outputs along each spatial axis, that are computed at a time."""
     macs: int
     memory: int
     """Working bytes beyond the input and the output: an upper estimate."""
@@ -314,14 +318,13 @@ def _bid_gemm(facts: Facts, axes: tuple[Axis, ...], depth: int) -> Bid:
         refusal = "one channel under every kernel leaves no sum over channels to a product" if depth == 1 else ""
         places = _outputs(facts, axes) / facts.filters
         return Bid("gemm", places * terms * (facts.filters * MAC * 1.3 + TOUCH), account, refusal)
-    shares = math.prod(facts.window[1:])
-    rows = stack_rows(facts.window[0])
-    samples = (rows - 1) * axes[0].stride + axes[0].reach
-    account = f"{shares} bands of {facts.window[0]} taps, stacked into one matrix product"
-    each = shares * (samples * MAC + GATHER) + TOUCH
+    copies = math.prod(facts.window[1:])
+    samples = (STACK_ROWS - 1) * axes[0].stride + axes[0].k
+    account = f"{math.prod(facts.window)} taps as one band, over rows that stand {copies} times"
+    each = copies * (samples * MAC + GATHER) + TOUCH
     if len(axes) == 1 and facts.lanes < 32:
-        return Bid("gemm", _positions(facts, axes) * 100 * each, account, "a signal's band goes along it: separable")
-    return Bid("gemm", CALL + shares * 2000 + _positions(facts, axes) * each, account)
+        return Bid("gemm", _outputs(facts, axes) * 100 * each, account, "a signal's band goes along it: separable")
+    return Bid("gemm", CALL + _outputs(facts, axes) * each, account)
 
 
 def _bid_separable(facts: Facts, axes: tuple[Axis, ...]) -> Bid:
@@ -334,8 +337,7 @@ def _bid_separable(facts: Facts, axes: tuple[Axis, ...]) -> Bid:
         if at:
             after = after * axis.out // axis.padded
         behind = math.prod(a.padded for a in axes[at + 1 :]) * facts.lanes
-        woven = behind if behind < 32 else 1
-        block = max(16 // woven, 1)
+        woven, block = (1, STACK_ROWS) if behind >= 32 else (behind, max(16 // behind, 1))
         each += after * (((block - 1) * axis.stride + axis.reach) * woven * MAC + TOUCH)
     account = (
         "a signal under its kernel's band"
@@ -403,25 +405,61 @@ def _wide_integer(dtype: str) -> bool:
     return dtype.startswith(("int", "uint")) and _size(dtype) > 2
 
 
-def stack_rows(taps: int) -> int:
-    """Rows of outputs in a strip of stacked bands, for kernels of so many rows."""
-    return 2 * STACK_ROWS if taps < 5 else STACK_ROWS
-
-
-def _tile(facts: Facts, axes: tuple[Axis, ...], lanes: int, terms: int, method: str) -> tuple[int, int]:
-    """Items of the first batch axis and rows of the first spatial axis that one tile covers."""
-    row = math.prod(facts.batch[1:]) * math.prod(axis.out for axis in axes[1:])
+def _tile(facts: Facts, axes: tuple[Axis, ...], lanes: int, terms: int, method: str) -> tuple[int, ...]:
+    """Items of the first batch axis, and outputs along each spatial axis, that one tile covers."""
+    first, *rest = (axis.out for axis in axes)
+    budget = TILE_VALUES // lanes
     if method == "gemm" and facts.filters is not None:
-        budget = max(GEMM_VALUES // max(row * terms, 1), 1)
+        budget = GEMM_VALUES // max(terms, 1)
     elif method == "fft":
-        return _fft_rows(facts, axes)
-    elif method == "direct":
-        budget = max(TILE_VALUES // max(row * lanes, 1), 1)
-    else:
-        budget = max(BAND_TILE // max(row * lanes, 1) // 16, 1) * 16
-    rows = min(budget, axes[0].out)
-    items = min(max(budget // axes[0].out, 1), facts.batch[0]) if facts.batch else 1
-    return items, rows
+        return (*_fft_rows(facts, axes), *rest)
+    elif method != "direct":
+        budget = BAND_TILE // lanes
+        if rest:
+            rows, width = _band(facts, axes, method)
+            rest[0] = _evenly(rest[0], max(width // math.prod(rest[1:]), 1))
+            budget = min(budget, rows * math.prod(rest))
+    inner = math.prod(facts.batch[1:]) * math.prod(rest)
+    least = STACK_ROWS if method in BANDED else 1
+    rows = min(max(budget // max(inner, 1), least), first)
+    items = min(max(budget // max(inner * first, 1), 1), facts.batch[0]) if facts.batch else 1
+    return items, rows, *rest
+
+
+def _band(facts: Facts, axes: tuple[Axis, ...], method: str) -> tuple[int, int]:
+    """The most rows of a banded tile, and the most outputs in its row."""
+    width = min(BAND_WIDTH // facts.lanes, math.prod(axis.out for axis in axes[1:]))
+    if method == "separable":
+        return BAND_TILE, width
+    for rows in BAND_ROWS:
+        fitting = STACK_VALUES // (_samples(axes[:1], (rows,)) * axes[-1].k * facts.lanes)
+        if fitting >= width:
+            break
+    return rows, min(width, fitting)
+
+
+def _evenly(places: int, most: int) -> int:
+    """The length of equal pieces of at most `most`.
+
+    >>> _evenly(4094, 4096), _evenly(4097, 4096)
+    (4094, 2049)
+    """
+    return -(-places // -(-places // most))
+
+
+def _samples(axes: tuple[Axis, ...], outputs: Sequence[int]) -> int:
+    """Samples under a tile of so many outputs along each axis."""
+    return math.prod((count - 1) * axis.stride + axis.reach for axis, count in zip(axes, outputs, strict=True))
+
+
+def stacked_taps(facts: Facts, axes: tuple[Axis, ...], tile: tuple[int, ...]) -> int:
+    """Copies of a tile's rows, one for each tap along them, that may stand at a time."""
+    return max(STACK_VALUES // _stacked_values(facts, axes, tile), 1)
+
+
+def _stacked_values(facts: Facts, axes: tuple[Axis, ...], tile: tuple[int, ...]) -> int:
+    items, rows, *rest = tile
+    return items * math.prod(facts.batch[1:]) * _samples(axes[:1], (rows,)) * (math.prod(rest) * facts.lanes + 31)
 
 
 def _fft_rows(facts: Facts, axes: tuple[Axis, ...]) -> tuple[int, int]:
@@ -435,26 +473,28 @@ def _fft_rows(facts: Facts, axes: tuple[Axis, ...]) -> tuple[int, int]:
 
 
 def _memory(
-    facts: Facts, axes: tuple[Axis, ...], lanes: int, tile: tuple[int, int], terms: int, method: str, size: int
+    facts: Facts, axes: tuple[Axis, ...], lanes: int, tile: tuple[int, ...], terms: int, method: str, size: int
 ) -> int:
-    """Bytes that the tiles of every thread hold: the padded block and a copy, sums and a copy, and scratch."""
-    items, rows = tile
-    first, *rest = axes
+    """Bytes that a tile holds: the padded block and a copy, sums and a copy, and scratch."""
+    items, *outputs = tile
     lead = items * math.prod(facts.batch[1:])
-    outputs = lead * rows * math.prod(axis.out for axis in rest)
-    behind = math.prod(axis.padded for axis in rest) * facts.lanes
-    block = lead * ((rows - 1) * first.stride + first.reach) * behind
+    places = lead * math.prod(outputs)
+    block = lead * _samples(axes, outputs) * facts.lanes
     scratch = 0
     if method == "gemm" and facts.filters is not None:
-        scratch = outputs * (terms + GATHER_RUN * lanes)
+        scratch = places * (terms + GATHER_RUN * lanes)
     elif method == "gemm":
-        scratch = STACK_VALUES + 2 * stack_rows(first.k) * behind
+        copies = min(stacked_taps(facts, axes, tile), axes[-1].k if len(axes) > 1 else 1)
+        scratch = copies * _stacked_values(facts, axes, tile)
     elif method == "fft":
         size_of_tile = math.prod(fft_tile(axes))
         scratch = 3 * max(FFT_BATCH, size_of_tile) + 2 * size_of_tile
     elif method == "separable":
-        scratch = 3 * max(STRIP_VALUES, 8 * behind) * (facts.terms or 1)
-    return (2 * outputs * lanes + 2 * block + scratch) * size
+        scratch = sum(
+            lead * math.prod(outputs[:at]) * (_samples(axes[at:], outputs[at:]) * facts.lanes + 31)
+            for at in range(1, len(axes))
+        )
+    return (2 * places * lanes + 2 * block + scratch) * size
 
 
 def _size(dtype: str) -> int:

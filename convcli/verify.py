@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine.execute import Part
 from convcli.engine.operations import Problem
 from convcli.engine.pad import fold
+from convcli.engine.places import Part
 
 SAMPLES = 1000
 """Random outputs checked besides the faces."""

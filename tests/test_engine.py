@@ -99,7 +99,7 @@ def test_a_tile_is_a_strip_of_rows_of_one_item_or_several_items(monkeypatch):
     for values in (1, 30 * 3 * 5, 30 * 30 * 3 * 2, 1 << 30):
         monkeypatch.setattr(planner, "TILE_VALUES", values)
         tiles[values] = convcli.plan(x, w, axes=(1, 2), method="direct").tile
-    assert list(tiles.values()) == [(1, 1), (1, 5), (2, 30), (8, 30)]
+    assert list(tiles.values()) == [(1, 1, 30), (1, 5, 30), (2, 30, 30), (8, 30, 30)]
 
 
 # Worked by hand.

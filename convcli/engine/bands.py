@@ -4,10 +4,14 @@ A block of B outputs needs B + k - 1 samples, and the taps stand in each row one
 
     [ y0 ]   [ w0 w1 w2  .  . ]   [ x0 ]       The samples are the array itself, seen in place: along an axis that
     [ y1 ] = [  . w0 w1 w2  . ] @ [ .. ]       is followed by many others (rows of an image) a block is a matrix
-    [ y2 ]   [  .  . w0 w1 w2 ]   [ x4 ]       already; along the last axis, windows of B + k - 1 samples at every
-                                               B-th place are the rows of one, multiplied by the band turned over.
+    [ y2 ]   [  .  . w0 w1 w2 ]   [ x4 ]       already; along the last axis a block of many rows is one, multiplied
+                                               by the band turned over.
 
-A matrix product adds its terms in order, so a long kernel is cut into pieces, which bounds the run of roundings.
+Blocks overlap and are slim, so they are many small products, which numpy runs in one call: a batch of views. OpenBLAS
+multiplies small matrices where they lie, without packing them first, and that is what makes slim ones fast: on one
+core, 24 samples by 16 outputs run at 50 thousand million multiply-adds a second in products of up to SMALL, and at 30
+in larger ones.
+
 The zeros beside the band meet samples that no window covers: 0 * nan is nan, so whoever multiplies by a band must
 look whether the result is finite.
 
@@ -16,69 +20,64 @@ Source: a Toeplitz matrix for a block of a convolution, as in Burrus, "Block imp
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from convcli.engine.pairwise import add_up
-from convcli.engine.threads import Scratch
 from convcli.shapes import Axis
 
 Matrix: TypeAlias = NDArray[Any]
-ROWS = 16
-"""Outputs in a block of the band from the left: more multiply by more zeros, fewer read the samples more often."""
+
+ROWS = 4
+"""Outputs in a block down an axis: as few zeros as a product runs at full speed with. Two take as long."""
 
 BLOCK = 16
-"""The same from the right, and four times that for a LONG kernel, whose windows are copied for each product."""
+"""Outputs in a block along the last axis: a vector of the processor."""
 
-LONG = 200
+DEEP = 64
+"""Rows that a block along the last axis goes through: fewer run slower, more leave the first-level cache."""
 
-ENDLESS = 1 << 40
+SMALL = 900_000
+"""Multiply-adds of a product that OpenBLAS still takes for small: it changes its way at a million."""
 
 WIDE = 32
 """So many values after an axis make its blocks matrices of their own; fewer are woven into the band."""
 
-CACHED = 50_000
-"""Values of a block and its product that stay in the cache: wider blocks are cut into columns."""
+
+class Cut(NamedTuple):
+    """A run of places as `number` equal pieces, `step` apart; they overlap a little where they do not divide it."""
+
+    number: int
+    step: int
+    width: int
 
 
-def band(taps: Matrix, axis: Axis, outputs: int) -> Matrix:
-    """The matrix (outputs, samples) that takes a run of samples to its correlation with taps (k,).
+def cut(places: int, most: int) -> Cut:
+    """Cut a run of places into equal pieces of about `most`.
 
-    >>> band(np.array([1, 2, 3]), Axis(5, 3), 3)
-    array([[1, 2, 3, 0, 0],
-           [0, 1, 2, 3, 0],
-           [0, 0, 1, 2, 3]])
+    >>> cut(4094, 1000)
+    Cut(number=5, step=818, width=822)
     """
-    matrix = np.zeros((outputs, span(axis, outputs)), taps.dtype)
-    rows = np.arange(outputs)
-    for at, tap in enumerate(taps):
-        matrix[rows, rows * axis.stride + at * axis.dilation] = tap
-    return matrix
+    count = -(-places // max(most, 1))
+    step = places // count
+    return Cut(count, step, places - (count - 1) * step)
 
 
-def span(axis: Axis, outputs: int) -> int:
-    """Samples that a run of outputs needs."""
-    return (outputs - 1) * axis.stride + axis.reach
-
-
-def pieces(samples: int, longest: int) -> list[slice]:
-    """Cut a run of samples into equal pieces of at most `longest`."""
-    count = -(-samples // longest)
-    return [slice(samples * i // count, samples * (i + 1) // count) for i in range(count)]
-
-
-def columns(values: int, rows: int) -> list[slice]:
-    """Cut the columns of a block, of so many rows with those of its product, to what stays in the cache."""
-    return pieces(values, max(CACHED // rows // 128, 2) * 128)
+def pieces(terms: int, longest: int) -> list[slice]:
+    """Cut a run of terms into nearly equal pieces of at most `longest`."""
+    count = -(-terms // longest)
+    return [slice(terms * i // count, terms * (i + 1) // count) for i in range(count)]
 
 
 def unlike(values: int, itemsize: int) -> int:
     """A row length of at least `values` that keeps the rows of a buffer out of each other's places in the cache.
 
-    Rows a multiple of 4 KiB apart share them, and a product that writes 16 such rows at once runs at half its speed.
+    Rows a multiple of 4 KiB apart share them, and a product that reads 16 such rows at once runs at half its speed.
     """
     lines = -(-values * itemsize // 64)
     return (lines if lines % 2 else lines + 1) * 64 // itemsize
@@ -92,115 +91,168 @@ def as_matrix(block: Matrix, shape: tuple[int, int, int]) -> Matrix:
     return merged if fits and merged.flags.aligned else np.ascontiguousarray(merged)
 
 
-class Before:
+def band(taps: Matrix, stride: int, dilation: int, outputs: int) -> Matrix:
+    """The matrix (outputs, samples) that takes a run of samples to its correlation with taps (k,).
+
+    >>> band(np.array([1, 2, 3]), 1, 1, 3)
+    array([[1, 2, 3, 0, 0],
+           [0, 1, 2, 3, 0],
+           [0, 0, 1, 2, 3]])
+    """
+    matrix = np.zeros((outputs, (outputs - 1) * stride + (len(taps) - 1) * dilation + 1), taps.dtype)
+    rows = np.arange(outputs)
+    for at, tap in enumerate(taps):
+        matrix[rows, rows * stride + at * dilation] = tap
+    return matrix
+
+
+def span(axis: Axis, outputs: int) -> int:
+    """Samples that a run of outputs needs."""
+    return (outputs - 1) * axis.stride + axis.reach
+
+
+class Phase(NamedTuple):
+    """Every so many samples and outputs, between which an axis has no dilation."""
+
+    samples: slice
+    outputs: slice
+
+
+def undilated(stride: int, dilation: int) -> tuple[int, list[Phase]]:
+    """The phases of an axis, and the stride that is left in each: bands need no zeros between the taps then.
+
+    >>> undilated(2, 2)
+    (1, [Phase(samples=slice(0, None, 2), outputs=slice(0, None, 1))])
+    """
+    left, count = stride // math.gcd(stride, dilation), dilation // math.gcd(stride, dilation)
+    return left, [Phase(slice(p * stride, None, dilation), slice(p, None, count)) for p in range(count)]
+
+
+class _Run(NamedTuple):
+    """Taps that one product adds in a row: their band, and the first sample that it meets."""
+
+    matrix: Matrix
+    first: int
+
+
+class Down:
     """The band from the left, on blocks (samples, Z): for axes that many values lie behind.
 
-    Fills out (A, m, Z) from x (A, n, Z). longest: the taps that one product may add in a row.
+    Fills out (A, m, Z) from x (A, n, Z). cuts: the runs of taps that are added in a row.
     """
 
-    def __init__(self, taps: Matrix, axis: Axis, longest: int) -> None:
-        self.axis, self.longest = axis, longest if longest < len(taps) else ENDLESS
-        self.matrix = band(taps, axis, ROWS)
+    def __init__(self, taps: Matrix, stride: int, dilation: int, cuts: Sequence[slice]) -> None:
+        self.step, self.phases = undilated(stride, dilation)
+        self.runs = [_Run(band(taps[part], self.step, 1, ROWS), part.start) for part in cuts]
 
-    def __call__(self, x: Matrix, out: Matrix, flat: Matrix | None = None) -> None:
-        blocks, rest = divmod(out.shape[1], ROWS)
-        step = ROWS * self.axis.stride
-        if blocks:
-            seen = _blocks(x, blocks, self.matrix.shape[1], step)
-            self._product(seen, ROWS, _blocks(out, blocks, ROWS, ROWS))
-        if rest:
-            seen = x[:, blocks * step : blocks * step + span(self.axis, rest)]
-            self._product(seen, rest, out[:, blocks * ROWS :])
-
-    def _product(self, x: Matrix, outputs: int, out: Matrix) -> None:
-        cut = pieces(x.shape[-2], self.longest * self.axis.dilation)
-        for part in columns(x.shape[-1], x.shape[-2] + outputs):
-
-            def fill(piece: slice, share: Matrix, part: slice = part) -> None:
-                np.matmul(self.matrix[:outputs, piece], x[..., piece, part], out=share)
-
-            add_up(cut, fill, out[..., part])
-
-
-class Behind:
-    """The band from the right, on windows of samples that begin at every block: for axes with little behind them.
-
-    The rows of a matrix may not overlap for BLAS, and these windows do. Those of every R-th block do not, so R
-    products give all; where rows are as long as `room` lays them, those of all items at once.
-    """
-
-    def __init__(self, taps: Matrix, axis: Axis, width: int, longest: int) -> None:
-        self.axis, self.width = axis, width
-        outputs = -(-(BLOCK if len(taps) < LONG else 4 * BLOCK) // width)
-        self.matrix = np.kron(band(taps, axis, outputs).T, np.eye(width, dtype=taps.dtype))
-        self.longest = longest * width * axis.dilation if longest < len(taps) else ENDLESS
-        self.samples, self.block = self.matrix.shape
-        self.step = outputs * axis.stride * width
-        self.apart = -(-self.samples // self.step)
-        self.scratch = Scratch()
-
-    def room(self, scratch: Scratch, name: str, items: int, values: int) -> tuple[Matrix, Matrix]:
-        """A flat buffer and its rows (items, values): windows may run past a row's end, into the next."""
-        pitch = self._windows(values) * self.step
-        flat = scratch(name, (items * pitch + self.samples,), self.matrix.dtype)
-        rows = flat[: items * pitch].reshape(items, pitch)
-        rows[:, values:] = 0  # met by zeros of the band, and 0 * nan is nan
-        flat[items * pitch :] = 0
-        return flat, rows[:, :values]
-
-    def __call__(self, x: Matrix, out: Matrix, flat: Matrix | None = None) -> None:
-        """Fill out (A, m, Z) from x (A, n, Z), which `room` has given if there is a `flat`."""
-        values = x.shape[1] * self.width
-        if flat is None and len(x) == 1 and out.flags.c_contiguous:
-            self._one(x.reshape(-1), out.reshape(-1))
-            return
-        if flat is None:
-            flat, rows = self.room(self.scratch, "rows", len(x), values)
-            rows[...] = x.reshape(rows.shape)
-        windows = self._windows(values)
-        products = self.scratch("products", (len(x) * windows * self.block,), self.matrix.dtype)
-        for first in range(self.apart):
-            count = len(x) * windows // self.apart
-            self._product(flat[first * self.step :], count, products[first * self.block :])
-        kept = products.reshape(len(x), -1)[:, : out.shape[1] * self.width]
-        out[...] = kept.reshape(out.shape)
-
-    def _windows(self, values: int) -> int:
-        """Windows in a row of `room`: as many of each of the R products."""
-        return int(-(-values // (self.apart * self.step)) * self.apart)
-
-    def _one(self, line: Matrix, out: Matrix) -> None:
-        """One long row, straight into its place, and the outputs after the last whole block by themselves."""
-        blocks, rest = divmod(len(out), self.block)
-        for first in range(min(self.apart, blocks)):
-            count = -(-(blocks - first) // self.apart)
-            self._product(line[first * self.step :], count, out[first * self.block :])
-        if rest:
-            needed = span(self.axis, rest // self.width) * self.width
-            start = blocks * self.step
-            end, line = self.matrix[:needed, :rest], line[start : start + needed]
+    def __call__(self, x: Matrix, out: Matrix) -> None:
+        for phase in self.phases:
+            seen = x[:, phase.samples]
             add_up(
-                pieces(needed, self.longest),
-                lambda piece, share: np.matmul(line[piece], end[piece], out=share),
-                out[blocks * self.block :],
+                self.runs,
+                lambda run, share, seen=seen: self._slide(run, seen, share),  # type: ignore[misc]
+                out[:, phase.outputs],
             )
 
-    def _product(self, line: Matrix, count: int, out: Matrix) -> None:
-        seen = _windows(line, count, self.samples, self.apart * self.step)
-        target = _windows(out, count, self.block, self.apart * self.block)
-        add_up(
-            pieces(self.samples, self.longest),
-            lambda piece, share: np.matmul(seen[:, piece], self.matrix[piece], out=share),
-            target,
+    def _slide(self, run: _Run, x: Matrix, out: Matrix) -> None:
+        blocks, rest = divmod(out.shape[1], ROWS)
+        samples = run.matrix.shape[1]
+        if blocks:
+            seen = _blocks(x[:, run.first :], blocks, ROWS * self.step, samples)
+            _across(run.matrix, seen, _blocks(out, blocks, ROWS, ROWS))
+        if rest:
+            samples -= (ROWS - rest) * self.step
+            begin = run.first + blocks * ROWS * self.step
+            matrix = run.matrix[:rest, :samples]
+            _across(matrix, x[:, None, begin : begin + samples], out[:, None, blocks * ROWS :])
+
+
+class Along:
+    """The band from the right, on rows whose every value is a sample: for axes with little behind them.
+
+    Fills out (A, m, Z) from x (A, n, Z); the Z values behind each sample, all of whose rows are whole, are woven
+    into the band. cuts: as for Down.
+    """
+
+    def __init__(self, taps: Matrix, stride: int, dilation: int, width: int, cuts: Sequence[slice]) -> None:
+        self.stride, self.width, self.outputs = stride, width, -(-BLOCK // width)
+        self.runs = [
+            _Run(
+                np.kron(band(taps[part], stride, dilation, self.outputs).T.copy(), np.eye(width, dtype=taps.dtype)),
+                part.start * dilation,
+            )
+            for part in cuts
+        ]
+
+    def __call__(self, x: Matrix, out: Matrix) -> None:
+        if len(x) < ROWS and self._fold(x, out):
+            return
+        add_up(self.runs, lambda run, share: self._slide(run, x, share), out)
+
+    def _fold(self, x: Matrix, out: Matrix) -> bool:
+        """A long row as many rows, each going on in the next: so many outputs as rows have in common, then the rest."""
+        longest = max(len(run.matrix) for run in self.runs)
+        rows = min(DEEP, out.shape[1] * self.stride * self.width // longest)
+        each = out.shape[1] // max(rows, 1) // self.outputs * self.outputs
+        if rows < ROWS or each * self.stride * self.width < longest:
+            return False
+        for line, target in zip(x, out, strict=True):
+            samples = each * self.stride
+            value, item = line.strides[0], line.itemsize
+            behind = (len(line) - (rows - 1) * samples, self.width)
+            seen = as_strided(line, (rows, *behind), (samples * value, value, item))
+            filled = as_strided(target, (rows, each, self.width), (each * target.strides[0], *target.strides))
+            self(seen, filled)
+            if rows * each < len(target):
+                self(line[None, rows * samples :], target[None, rows * each :])
+        return True
+
+    def _slide(self, run: _Run, x: Matrix, out: Matrix) -> None:
+        blocks, rest = divmod(out.shape[1], self.outputs)
+        step, samples = self.outputs * self.stride, len(run.matrix) // self.width
+        if blocks:
+            self._through(run.matrix, x[:, run.first :], out, blocks)
+        if rest:
+            samples -= (self.outputs - rest) * self.stride
+            matrix = run.matrix[: samples * self.width, : rest * self.width]
+            self._through(matrix, x[:, run.first + blocks * step :], out[:, blocks * self.outputs :], 1)
+
+    def _through(self, matrix: Matrix, x: Matrix, out: Matrix, blocks: int) -> None:
+        samples, outputs = matrix.shape
+        deep = cut(len(x), _small(matrix, DEEP))
+        size, row, target = x.itemsize, x.strides[0], out.strides[0]
+        step = self.outputs * self.stride * self.width
+        np.matmul(
+            as_strided(x, (deep.number, blocks, deep.width, samples), (deep.step * row, step * size, row, size)),
+            matrix,
+            out=as_strided(
+                out, (deep.number, blocks, deep.width, outputs), (deep.step * target, outputs * size, target, size)
+            ),
         )
 
 
-def _blocks(x: Matrix, count: int, length: int, step: int) -> Matrix:
+def _blocks(x: Matrix, count: int, step: int, length: int) -> Matrix:
     """Blocks of rows that begin at every `step`-th row of x (A, n, Z): (A, count, length, Z)."""
     item, row, value = x.strides
     return as_strided(x, (len(x), count, length, x.shape[2]), (item, step * row, row, value))
 
 
-def _windows(line: Matrix, count: int, length: int, step: int) -> Matrix:
-    """Windows of a line, as rows: as_strided does the same in ten times the microseconds."""
-    return np.ndarray((count, length), line.dtype, line, strides=(step * line.itemsize, line.itemsize))
+def _across(matrix: Matrix, x: Matrix, out: Matrix) -> None:
+    """Out (A, count, B, Z) = matrix @ x (A, count, samples, Z), in columns that keep the products small."""
+    columns = cut(x.shape[3], _small(matrix, SMALL))
+    np.matmul(matrix, _columns(x, columns), out=_columns(out, columns))
+
+
+def _small(matrix: Matrix, most: int) -> int:
+    """Rows or columns beside a band that keep the product small; where the band alone is too large, enough of them."""
+    return max(min(SMALL // matrix.size, most), DEEP)
+
+
+def _columns(x: Matrix, columns: Cut) -> Matrix:
+    """The columns of blocks (A, count, length, Z): (A, count, columns, length, width)."""
+    item, block, row, value = x.strides
+    return as_strided(
+        x,
+        (*x.shape[:2], columns.number, x.shape[2], columns.width),
+        (item, block, columns.step * value, row, value),
+    )

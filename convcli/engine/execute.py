@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convcli.engine import direct, fft, gemm, separable, stacked
 from convcli.engine.pad import extend
+from convcli.engine.places import Part, Place, places, whole
 from convcli.engine.quantise import store
 from convcli.engine.threads import Scratch, share_out
 from convcli.engine.windows import Tile
@@ -30,18 +30,6 @@ BUFFER = 1024
 fast. The setting ends with the errstate around it."""
 
 
-class Part(NamedTuple):
-    """A piece of the output: a run of the first batch axis (0 to 1 where there is none), and of the first spatial."""
-
-    items: tuple[int, int]
-    rows: tuple[int, int]
-
-
-def whole(plan: Plan) -> Part:
-    """All of the output."""
-    return Part((0, plan.facts.batch[0] if plan.facts.batch else 1), (0, plan.sizes[0]))
-
-
 def execute(
     plan: Plan,
     x: NDArray[Any],
@@ -57,7 +45,7 @@ def execute(
     part alone, so the same input gives the same bytes, whatever the number of threads.
     """
     part = part or whole(plan)
-    share_out(_Run(plan, x, w, bias, out, part), _places(plan, part), spread=plan.spread)
+    share_out(_Run(plan, x, w, bias, out, part), places(plan, part), spread=plan.spread)
 
 
 class _Run:
@@ -74,11 +62,11 @@ class _Run:
         self.scratch = Scratch()
         self.doubtful = plan.spreads_nan and not (x.dtype.kind in "biu" and np.isfinite(w).all())
 
-    def __call__(self, place: Part) -> None:
+    def __call__(self, place: Place) -> None:
         with np.errstate(invalid="ignore", over="ignore"):
             np.setbufsize(BUFFER)
             block, target = self._block(place), self._target(place)
-            in_place = target.dtype == self.accumulator and target.flags.c_contiguous
+            in_place = target.dtype == self.accumulator and _is_rows(target)
             sums = target if in_place else self.scratch("sums", target.shape, self.accumulator)
             self.compute(block, sums)
             if self.doubtful and not _finite(sums):
@@ -90,62 +78,58 @@ class _Run:
             if not in_place:
                 store(sums, target)
 
-    def _block(self, place: Part) -> NDArray[Any]:
+    def _block(self, place: Place) -> NDArray[Any]:
         """The padded input under a tile: a view of x where it can be."""
-        items, (start, stop) = place
-        first, *rest = self.plan.axes
         spans = [
-            (start * first.stride - first.lo, (stop - 1) * first.stride + first.reach - first.lo),
-            *((-axis.lo, axis.n + axis.hi) for axis in rest),
+            (start * axis.stride - axis.lo, (stop - 1) * axis.stride + axis.reach - axis.lo)
+            for axis, (start, stop) in zip(self.plan.axes, place.spans, strict=True)
         ]
         axes = range(self.x.ndim - 1 - len(self.plan.axes), self.x.ndim - 1)
         spec = self.plan.spec
-        x = self.x[slice(*items)] if self.plan.facts.batch else self.x
+        x = self.x[slice(*place.items)] if self.plan.facts.batch else self.x
         return extend(x, axes, spans, spec.boundary, spec.cval, self.accumulator, self._room)
 
     def _room(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         return self.scratch("block", shape, dtype)
 
-    def _target(self, place: Part) -> NDArray[Any]:
-        items, rows = (
-            slice(start - first, stop - first) for (start, stop), (first, _) in zip(place, self.part, strict=True)
-        )
-        batch = (items, *[slice(None)] * (len(self.plan.facts.batch) - 1)) if self.plan.facts.batch else ()
-        view: NDArray[Any] = self.out[(*batch, rows)]
+    def _target(self, place: Place) -> NDArray[Any]:
+        """The outputs of a tile, in `out`."""
+        (start, stop), *rest = place.spans
+        (item, end), (above, _) = place.items, self.part.rows
+        items = [slice(item - self.part.items[0], end - self.part.items[0])] if self.plan.facts.batch else []
+        between = [slice(None)] * (len(self.plan.facts.batch) - len(items))
+        rows = slice(start - above, stop - above)
+        view: NDArray[Any] = self.out[(*items, *between, rows, *(slice(*span) for span in rest))]
         return view
 
     @cached_property
-    def _definition(self) -> tuple[Tile, np.dtype[Any]]:
+    def _definition(self) -> tuple[Tile, np.dtype[Any], int]:
         plan = make_plan(self.plan.facts, self.plan.spec, dtype=self.plan.dtype, method="direct")
-        return direct.prepare(self.w, plan), np.dtype(plan.accumulator)
+        return direct.prepare(self.w, plan), np.dtype(plan.accumulator), plan.tile[1]
 
     def _by_definition(self, block: NDArray[Any], sums: NDArray[Any]) -> None:
         """Once more tap by tap: a band or a transform multiplies what no window covers by zero, and 0 * nan is nan."""
-        tile, kind = self._definition
-        exact = sums if kind == sums.dtype else np.empty(sums.shape, kind)
-        tile(block.astype(kind, copy=False), exact)
-        if exact is not sums:
-            sums[...] = exact
+        tile, kind, rows = self._definition
+        first, lead = self.plan.axes[0], (slice(None),) * (sums.ndim - 1 - len(self.plan.axes))
+        for start in range(0, sums.shape[len(lead)], rows):
+            part = sums[(*lead, slice(start, start + rows))]
+            samples = (part.shape[len(lead)] - 1) * first.stride + first.reach
+            seen = block[(*lead, slice(start * first.stride, start * first.stride + samples))]
+            exact = np.empty(part.shape, kind)
+            tile(seen.astype(kind, copy=False), exact)
+            part[...] = exact
 
 
 def _strategy(plan: Plan) -> str:
     return "stacked" if plan.method == "gemm" and plan.facts.filters is None else plan.method
 
 
+def _is_rows(part: NDArray[Any]) -> bool:
+    """Whether a piece of the output is a matrix of rows (A, Z), so that the methods can write into it."""
+    return np.may_share_memory(part.reshape(-1, part.shape[-2] * part.shape[-1]), part)
+
+
 def _finite(sums: NDArray[Any]) -> bool:
     """Whether all values are finite, in one fast pass; values whose squares overflow are taken for infinite."""
-    flat = sums.reshape(-1)
-    return bool(np.isfinite(np.dot(flat, flat)))
-
-
-def _places(plan: Plan, part: Part) -> Iterator[Part]:
-    """Every tile, covering the part once."""
-    for items in _runs(part.items, plan.tile[0]):
-        for rows in _runs(part.rows, plan.tile[1]):
-            yield Part(items, rows)
-
-
-def _runs(span: tuple[int, int], longest: int) -> Iterator[tuple[int, int]]:
-    start, stop = span
-    for at in range(start, stop, longest):
-        yield at, min(at + longest, stop)
+    rows = sums.reshape(-1, sums.shape[-2] * sums.shape[-1])
+    return bool(np.isfinite(np.vecdot(rows, rows)).all())

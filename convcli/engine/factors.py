@@ -85,22 +85,21 @@ def growth(terms: Terms) -> float:
 
 
 def longest_run(factor: Taps, passes: int, terms_growth: float, kind: str) -> int:
-    """The most taps of a factor to add in a row, for sums of `passes` such passes to keep to contract 3."""
-    runs = math.ceil(_lean(factor.tobytes()) * passes * terms_growth / STRAY[kind])
+    """The most taps (k,) to add in a row, for sums of `passes` such passes to keep to contract 3."""
+    runs = math.ceil(_lean(np.asarray(factor, np.float64).tobytes()) * passes * terms_growth / STRAY[kind])
     return -(-len(factor) // max(runs, 1))
 
 
 @lru_cache(maxsize=64)
 def _lean(data: bytes) -> float:
-    """Roundings that a flat input's sum in a row strays by, at worst over flat inputs."""
-    taps = np.frombuffer(data).astype(np.float32)
-    flat = (0.5 + np.arange(1, 65) * GOLDEN % 0.5).astype(np.float32)
-    total = np.zeros_like(flat)
+    """Roundings that the sum of taps in a row strays by where each meets a sample of its own sign and of equal size."""
+    taps = np.abs(np.frombuffer(data))
+    flat = 0.5 + np.arange(1, 65) * GOLDEN % 0.5
     with np.errstate(all="ignore"):
-        for tap in taps:
-            total = (total + tap.astype(np.float64) * flat).astype(np.float32)
-        exact = taps.astype(np.float64).sum() * flat
-        strays = np.abs(total - exact) / (np.abs(taps, dtype=np.float64).sum() * flat * ROUNDING)
+        terms = np.multiply.outer(flat.astype(np.float32), taps.astype(np.float32))
+        total = np.cumsum(terms, axis=1, dtype=np.float32)[:, -1]
+        exact = terms.sum(axis=1, dtype=np.float64)
+        strays = np.abs(total - exact) / (exact * ROUNDING)
     return float(np.nanmax(strays, initial=0.0))
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from convcli.arrange import arrange, check_layout
-from convcli.engine.execute import Part, execute, whole
+from convcli.engine.execute import execute
 from convcli.engine.factors import factors, separable_terms
+from convcli.engine.places import Part, whole
 from convcli.errors import ChannelError, DtypeError, InputError, ShapeError
 from convcli.planner import WORTH_FACTORING, Facts, Plan, make_plan
 from convcli.shapes import ConvSpec, Padding, PerAxis, show

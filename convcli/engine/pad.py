@@ -49,10 +49,9 @@ def extend(
     dtype: np.dtype[Any],
     room: Room = np.empty,
 ) -> NDArray[Any]:
-    """The part [start, stop) of the endless x along each of `axes`, as `dtype`.
+    """The part [start, stop) of the endless x along each of `axes`, which lie side by side, as `dtype`.
 
-    A view of x where nothing lies outside and the type fits already; otherwise a block from `room`. Only the first
-    of `axes` may leave out samples of x; along the others each span covers the whole axis.
+    A view of x where nothing lies outside and the type fits already; otherwise a block from `room`.
     """
     sizes = [x.shape[axis] for axis in axes]
     inside = [(max(start, 0), min(stop, n)) for (start, stop), n in zip(spans, sizes, strict=True)]
@@ -70,19 +69,21 @@ def extend(
     filled = [(lo - start, max(hi, lo) - start) for (start, _), (lo, hi) in zip(spans, inside, strict=True)]
     if all(lo < hi for lo, hi in inside):
         block[_index(x.ndim, axes, filled)] = x[_index(x.ndim, axes, inside)]
-    for turn, (axis, (start, stop), n) in enumerate(zip(axes, spans, sizes, strict=True)):
-        done, later, (lo, hi) = [(0, shape[a]) for a in axes[:turn]], filled[turn + 1 :], filled[turn]
-        samples = (
-            x[_index(x.ndim, axes, [(0, n), *inside[1:]])]
-            if turn == 0
-            else block[_index(x.ndim, axes, [*done, (lo, hi), *later])]
-        )
-        for first, last in ((0, lo), (hi, stop - start)) if lo < hi else ((0, stop - start),):
-            outside = block[_index(x.ndim, axes, [*done, (first, last), *later])]
-            if boundary == "constant":
-                outside[...] = cval
-            elif first < last:
-                outside[...] = samples.take(fold(np.arange(first + start, last + start), n, boundary), axis)
+    for turn, (lo, hi) in enumerate(filled):
+        length = shape[axes[turn]]
+        for first, last in ((0, lo), (hi, length)) if lo < hi else ((0, length),):
+            if first < last:
+                places = [(0, shape[axis]) for axis in axes[:turn]] + [(first, last)]
+                outside = block[_index(x.ndim, axes, [*places, *filled[turn + 1 :]])]
+                if boundary == "constant":
+                    outside[...] = cval
+                else:
+                    taken = [
+                        fold(np.arange(start + begin, start + end), n, boundary)
+                        for (start, _), (begin, end), n in zip(spans, places, sizes, strict=False)
+                    ]
+                    later = [slice(*span) for span in inside[turn + 1 :]]
+                    outside[...] = x[(slice(None),) * axes[0] + (*np.ix_(*taken), *later)]
     return block
 
 

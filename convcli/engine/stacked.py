@@ -1,125 +1,107 @@
-"""A kernel of any rank as a stack of bands: one matrix product for all its columns, and shifted sums.
+"""A kernel of any rank as one band: each row of samples stands once for every tap along the row, shifted.
 
-Every column q of the kernel is a 1-D kernel down the rows, and has its band V_q. Stacked, the bands multiply a strip
-of rows as it lies in memory, which gives every column's share of every output; each share belongs q samples to the
-left of where it was computed, and their sum is the strip of outputs::
+In rows stacked so, a window is a run of samples down a column, and the kernel, row after row, one line of taps that
+slides down by as many samples as a row has copies. So a full-rank kernel is a band from the left (here 3x3)::
 
-      [ V0 ]                   [ share 0 ]          share 0   . . . . . . .|
-      [ V1 ]  @  strip    =    [ share 1 ]          share 1    |. . . . . . .
-      [ V2 ]  (rows, W)        [ share 2 ]          share 2     | . . . . . . .
-                                                    outputs     = = = = = =
+    [ y row 0 ]   [ w00 w01 w02 w10 w11 w12 w20 w21 w22  .   .   .  ]   [ x row 0            ]
+    [ y row 1 ] = [  .   .   .  w00 w01 w02 w10 w11 w12 w20 w21 w22 ] @ [ x row 0, one on    ]
+                                                                        [ x row 0, two on    ]
+                                                                        [ x row 1            ]
+                                                                        [ ..                 ]
 
-Interleaved channels make the shift q * C, and a volume's rows are its planes laid flat, so nothing is rearranged.
+A copy costs less than the arithmetic of its taps, and keeps only what the outputs want: stride and dilation along the
+rows are settled by it, and the lanes and inner axes of a volume lie flat. Large kernels are cut into pieces, whose
+results are added: so that no sum strays too far, and that the copies stay in the cache.
 """
 
 from __future__ import annotations
 
 import math
-from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from convcli.engine.bands import ENDLESS, Matrix, as_matrix, band, pieces, span, unlike
+from convcli.engine.bands import Down, Matrix, pieces, undilated, unlike
+from convcli.engine.factors import longest_run
 from convcli.engine.pairwise import add_up
 from convcli.engine.threads import Scratch
 from convcli.engine.windows import Tile, under_tap
-from convcli.planner import BAND_RUN, GATHER_RUN, STACK_VALUES, Plan, stack_rows
+from convcli.planner import Plan, stacked_taps
 
 
-class _Stack(NamedTuple):
-    """The bands of all taps along the last axis, for one place on the axes between: (taps * rows, samples)."""
+class _Piece(NamedTuple):
+    """Taps that one product adds: those from `rows` on, one place on the axes between, a run along the last axis."""
 
-    bands: Matrix
-    shift: int
+    rows: slice
+    between: tuple[int, ...]
+    along: slice
 
 
 def prepare(w: Matrix, plan: Plan) -> Tile:
     """Ready one kernel (*window), in any type."""
-    return _Stacked(w.astype(plan.accumulator), plan)
+    w = w.astype(plan.accumulator)
+    return _Stacked(w[:, None] if w.ndim == 1 else w, plan)
 
 
 class _Stacked:
     def __init__(self, w: Matrix, plan: Plan) -> None:
-        self.first, *self.rest = plan.axes
-        self.scratch, self.lanes, self.rows = Scratch(), plan.facts.lanes, stack_rows(w.shape[0])
-        w = w.reshape(*w.shape, 1) if w.ndim == 1 else w
-        steps = [plan.facts.lanes * math.prod(a.padded for a in self.rest[at + 1 :]) for at in range(len(self.rest))]
-        shifts = [[t * a.dilation * step for t in range(a.k)] for a, step in zip(self.rest, steps, strict=True)]
-        self.shift = self.rest[-1].dilation * plan.facts.lanes if self.rest else 0
-        self.reach = self.shift * (w.shape[-1] - 1)
-        self.beyond = sum(line[-1] for line in shifts)
-        self.ones = np.ones((1, w.shape[-1]), w.dtype)
-        between = [range(k) for k in w.shape[1:-1]]
-        self.stacks = [
-            _Stack(
-                np.concatenate(
-                    [band(column, self.first, self.rows) for column in np.moveaxis(w, 0, -1)[tap].reshape(-1, len(w))]
-                ),
-                sum(line[t] for line, t in zip(shifts, tap, strict=False)),
-            )
-            for tap in product(*between)
-        ]
-        run = BAND_RUN[plan.precision] if plan.precision else ENDLESS
-        self.longest = run * self.first.dilation if self.first.k > run else ENDLESS
-        self.width = max(STACK_VALUES // len(self.stacks[0].bands), 64)
+        self.dims, self.rest, self.scratch = len(plan.axes), plan.axes[1:], Scratch()
+        self.stride, self.phases = undilated(plan.axes[0].stride, plan.axes[0].dilation)
+        longest = longest_run(w.ravel(), 1, 1.0, plan.precision) if plan.precision else w.size
+        along = min(w.shape[-1], longest, stacked_taps(plan.facts, plan.axes, plan.tile))
+        self.parts = [self._part(piece, w) for piece in _cut(w.shape, along, longest)]
+
+    def _part(self, piece: _Piece, w: Matrix) -> tuple[_Piece, Down]:
+        """A piece, and its taps as a line down the stacked rows."""
+        index: tuple[Any, ...] = (piece.rows, *piece.between, piece.along)
+        taps = w[index]
+        return piece, Down(taps.ravel(), taps.shape[1] * self.stride, 1, [slice(0, taps.size)])
 
     def __call__(self, block: Matrix, out: Matrix) -> None:
         """Fill a tile: outputs (*items, rows, *rest, lanes) from a block."""
-        lead = out.ndim - 2 - len(self.rest)
-        shape = (math.prod(block.shape[:lead]), block.shape[lead], math.prod(block.shape[lead + 1 :]))
-        items, sums = as_matrix(block, shape), out.reshape(shape[0], *out.shape[lead:])
-        for rows, target in zip(items, sums, strict=True):
-            for start in range(0, len(target), self.rows):
-                self._strip(rows[start * self.first.stride :], target[start : start + self.rows])
-
-    def _strip(self, rows: Matrix, out: Matrix) -> None:
-        """One strip of outputs (rows, *rest, lanes), from its samples on."""
-        positions = rows.shape[1] - self.beyond
-        flat = out.reshape(len(out), -1)
-        if flat.shape[1] == positions:
-            self._sum(rows, flat)
-            return
-        room = self.scratch("positions", (len(out), rows.shape[1]), rows.dtype)
-        self._sum(rows, room[:, :positions])
-        grid = room.reshape(len(out), *(axis.padded for axis in self.rest), self.lanes)
-        out[...] = under_tap(grid, tuple(self.rest), out.shape[1:-1], (0,) * len(self.rest))
-
-    def _sum(self, rows: Matrix, out: Matrix) -> None:
-        """Every flat position (rows, positions), in chunks whose shares stay in the cache."""
-        for part in pieces(out.shape[1], self.width):
-            for number, stack in enumerate(self.stacks):
-                seen = rows[
-                    : span(self.first, len(out)), part.start + stack.shift : part.stop + stack.shift + self.reach
-                ]
-                shares = self._shares(stack.bands, seen, len(out))
-                target = out[:, part]
-                sums = self.scratch("more", target.shape, out.dtype) if number else target
-                self._gather(shares, sums)
-                if number:
-                    target += sums
-
-    def _shares(self, bands: Matrix, seen: Matrix, outputs: int) -> Matrix:
-        """The product (taps, outputs, samples of a row)."""
-        if outputs < self.rows:
-            bands = bands.reshape(-1, self.rows, bands.shape[1])[:, :outputs].reshape(-1, bands.shape[1])
-        pitch = unlike(seen.shape[1], seen.itemsize)
-        room = self.scratch("shares", (len(bands), pitch), seen.dtype)
-        cut = pieces(len(seen), self.longest)
-        add_up(cut, lambda piece, share: np.matmul(bands[:, piece], seen[piece], out=share), room[:, : seen.shape[1]])
-        return room.reshape(-1, outputs, pitch)
-
-    def _gather(self, shares: Matrix, out: Matrix) -> None:
-        """Out (rows, values) = the sum of the shares, each moved by its shift.
-
-        Seen with rows of one share a step longer than they are, the shares lie under each other, and a product with
-        a row of ones adds them in one call: twice as fast as numpy's additions, and one wait for the other thread.
-        """
-        size = shares.itemsize
-        tap, row = shares.strides[:2]
-        moved = as_strided(
-            shares, (len(out), len(shares), out.shape[1]), (row, tap + self.shift * size, size), writeable=False
+        lead = out.ndim - 1 - self.dims
+        inner, sizes = (
+            (block.shape[lead + 1 :], out.shape[lead + 1 : -1]) if self.rest else ((1, block.shape[-1]), (1,))
         )
-        cut = pieces(len(shares), GATHER_RUN)
-        add_up(cut, lambda piece, total: np.matmul(self.ones[:, piece], moved[:, piece], out=total), out[:, None, :])
+        x = block.reshape(-1, block.shape[lead], *inner)
+        sums = out.reshape(len(x), out.shape[lead], -1)
+        for phase in self.phases:
+            seen, target = x[:, phase.samples], sums[:, phase.outputs]
+
+            def fill(part: tuple[_Piece, Down], share: Matrix, seen: Matrix = seen) -> None:
+                piece, band = part
+                band(self._stack(piece, seen, share.shape[1], sizes), share)
+
+            if target.size:
+                add_up(self.parts, fill, target)
+
+    def _stack(self, piece: _Piece, x: Matrix, outputs: int, sizes: tuple[int, ...]) -> Matrix:
+        """The rows (A, n, *rest, lanes) that a piece meets, one copy for each tap of a row: (A, n * copies, Z)."""
+        copies, samples = piece.along.stop - piece.along.start, (outputs - 1) * self.stride + _length(piece.rows)
+        x = x[:, piece.rows.start : piece.rows.start + samples]
+        shift = 0
+        if self.rest:
+            shift = self.rest[-1].dilation * x.strides[-2]
+            x = under_tap(x, self.rest, sizes, (*piece.between, piece.along.start))
+        values = math.prod(x.shape[2:])
+        room = self.scratch("stack", (len(x), samples, copies, unlike(values, x.itemsize)), x.dtype)[..., :values]
+        shape = (*x.shape[:2], copies, *x.shape[2:])
+        room.reshape(shape)[...] = as_strided(x, shape, (*x.strides[:2], shift, *x.strides[2:]), writeable=False)
+        return room.reshape(len(x), samples * copies, values)
+
+
+def _cut(window: tuple[int, ...], along: int, longest: int) -> list[_Piece]:
+    """A kernel as few pieces: at most `along` taps of a row, and at most `longest` in all."""
+    rows = max(longest // along, 1) if along == window[-1] else 1
+    return [
+        _Piece(down, between, run)
+        for between in np.ndindex(*window[1:-1])
+        for run in pieces(window[-1], along)
+        for down in pieces(window[0], rows)
+    ]
+
+
+def _length(run: slice) -> int:
+    length: int = run.stop - run.start
+    return length

@@ -48,9 +48,14 @@ def set_threads(count: int | None) -> None:
 
 
 def share_out(work: Callable[[Item], object], items: Iterable[Item], *, spread: bool) -> None:
-    """Call work(item) for every item, over the threads if `spread`; the first exception ends it and is raised."""
-    waiting = deque(items)
-    workers = min(threads(), len(waiting)) if spread else 1
+    """Call work(item) for every item, over the threads if `spread`; the first exception ends it and is raised.
+
+    Threads begin far from each other: neighbours would wait for the same fresh page of the output.
+    """
+    todo = list(items)
+    workers = min(threads(), len(todo)) if spread else 1
+    each = -(-len(todo) // max(workers, 1))
+    waiting = deque(item for first in range(each) for item in todo[first::each])
     with _one_product_thread():
         if workers == 1:
             _drain(work, waiting)

@@ -52,9 +52,9 @@ def main() -> None:
     tap = (per_output("direct", (7, 7)) - per_output("direct", (3, 3))) / (49 - 9)
     few, many = per_output("gemm", (5, 15)), per_output("gemm", (13, 15))
     mac = (many - few) / (15 * 8)
-    gather = max((few - 15 * 12 * mac) / 15, 0)
     long, short = per_output("separable", (65, 65), True), per_output("separable", (17, 17), True)
-    touch = (short - (short - long) / -96 * 64) / 2
+    touch = (short - (long - short) / 96 * 52) / 2
+    gather = max((few - 15 * 8 * mac - touch) / 15, 0)
     volume, signal = per_sample((160, 160, 160), (9, 9, 9)), per_sample((1_000_000,), (1025,))
     transform = (volume - signal) / 4
     move = signal - 2 * transform

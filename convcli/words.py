@@ -22,6 +22,8 @@ COMBINES: tuple[str, ...] = get_args(Combine)
 POLICIES: tuple[str, ...] = get_args(Policy)
 METHODS: tuple[str, ...] = get_args(Method)
 DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
+MEASURED = ("float32", "float64", "uint8", "uint16", "int16")
+"""What a measurement fills its input with, and writes."""
 
 PRODUCT_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 """Where the libraries that numpy multiplies matrices with look for how many threads to start, as numpy loads."""

@@ -86,6 +86,7 @@ CALLS = {
     "grad": ["grad", "6x5x2", "-k", "random:3x2x2x2"],
     "gradcheck": ["gradcheck", "5x5", "-k", "random:3x3"],
     "laws": ["laws", "8x8", "-k", "sobel-x"],
+    "bench": ["bench", "16x16", "-k", "sobel-x", "--runs", "1"],
 }
 ids = list(CALLS)
 

@@ -178,6 +178,7 @@ BOMBS: dict[str, Callable[[Path], list[str]]] = {
     "gradcheck shape": _words("gradcheck", "1000000x1000000", "-k", "box"),
     "laws padding": _words("laws", "photo.npy", "-k", "box", "--padding", "1000000"),
     "laws shape": _words("laws", "1000000x1000000", "-k", "box"),
+    "bench shape": _words("bench", "1000000x1000000", "-k", "box"),
     "explain shape": _words("explain", "1000000x1000000", "-k", "box", "--at", "0,0"),
     "nested kernel": _words("kernels", "show", "[" * 100_000),
     "nested json": _kernel_file("k.json", lambda: b"[" * 100_000 + b"1" + b"]" * 100_000),

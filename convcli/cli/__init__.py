@@ -31,6 +31,7 @@ COMMANDS = {
     "grad": "Take the gradients of a loss through a convolution.",
     "gradcheck": "Prove a convolution's gradients by central differences.",
     "laws": "Measure the laws of convolution on your own data.",
+    "bench": "Time the methods against each other and against peers.",
 }
 INTERRUPTED, TERMINATED = 130, 143
 

@@ -19,12 +19,11 @@ from convcli.gradient_check.records import (
     Sweep,
     TensorCheck,
 )
-from convcli.report.text import finite, make_console
+from convcli.report.text import bar, finite, make_console
 from convcli.shapes import show
 
 SMALLEST = 1e-17
 """Where the bars of a sweep begin."""
-EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
 def print_gradcheck(report: GradcheckReport) -> None:
@@ -148,9 +147,7 @@ def _moral(sweep: Sweep) -> list[str]:
 def _bar(error: float) -> str:
     if not error > SMALLEST:
         return ""
-    length = math.log10(min(error, 1.0) / SMALLEST)
-    whole, eighths = divmod(int(8 * length), 8)
-    return ("█" * whole + EIGHTHS[eighths]).rstrip()
+    return bar(math.log10(min(error, 1.0) / SMALLEST))
 
 
 def _spans(spans: tuple[Span, ...] | None) -> Text:

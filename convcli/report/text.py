@@ -24,6 +24,8 @@ SCHEMA = 1
 PLAIN_WIDTH = 100
 """Columns of a table that goes to a file or a pipe."""
 
+EIGHTHS = " ▏▎▍▌▋▊▉"
+
 AXIS_NAMES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
@@ -41,6 +43,16 @@ def columns(rows: list[tuple[str, str]], indent: str = "  ") -> list[str]:
     """Label and text, the texts aligned."""
     width = max(len(label) for label, _ in rows)
     return [f"{indent}{label:<{width}}  {printable(text)}" for label, text in rows]
+
+
+def bar(length: float) -> str:
+    """A bar of so many characters, to an eighth of one.
+
+    >>> bar(2.5), bar(0)
+    ('██▌', '')
+    """
+    whole, eighths = divmod(int(8 * length), 8)
+    return ("█" * whole + EIGHTHS[eighths]).rstrip()
 
 
 def axis_json(axis: Axis) -> dict[str, Any]:

@@ -1,0 +1,105 @@
+"""`convcli bench`: the methods against each other, and against peers that are installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from convcli.cli import options
+from convcli.cli.types import SHAPE, Choice
+from convcli.errors import CheckError
+from convcli.words import MEASURED
+
+EXAMPLES = """\b
+Examples:
+  convcli bench 4096x4096 -k random:7x7
+  convcli bench 2048x2048x3 -k gaussian:sigma=2 --dtype uint8 --padding same --boundary reflect
+  convcli bench 8x56x56x64 -k random:64x3x3x64 --padding same --stride 2 -o bars.png
+  convcli bench --json
+"""
+ANY_CASE = ("seed", "runs", "limit", "max_memory")
+"""Settings that have a meaning for the standard set too."""
+
+
+@click.command("bench", epilog=EXAMPLES)
+@click.argument("shape", type=SHAPE, required=False)
+@click.option("-k", "--kernel", "reference", help="A kernel, such as random:7x7 or gaussian:sigma=2.")
+@click.option("-o", "--output", metavar="FILE", help="Draw the times as bars, into a picture such as bars.png.")
+@click.option("--overwrite", is_flag=True, help="Replace the picture if it exists.")
+@click.option(
+    "--dtype", type=Choice(MEASURED), default="float32", help="The numbers' type, of input and result; float32."
+)
+@click.option("--runs", type=click.IntRange(1), metavar="N", default=5, help="Turns that everybody takes; 5.")
+@click.option(
+    "--limit",
+    type=click.FloatRange(0, min_open=True),
+    metavar="S",
+    default=2.0,
+    help="Leave out what takes longer than so many seconds a run; 2. The planner's pick always runs.",
+)
+@click.option("--seed", type=click.IntRange(0), metavar="N", default=0, help="For the random numbers.")
+@options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, options.max_memory, options.threads)
+@click.pass_context
+def command(
+    context: click.Context,
+    /,
+    as_json: bool,
+    shape: tuple[int, ...] | None,
+    reference: str | None,
+    output: str | None,
+    overwrite: bool,
+    **settings: Any,
+) -> None:
+    """Time every method on one convolution, turn by turn with the peers that are installed: scipy, OpenCV and torch.
+
+    SHAPE is filled with random numbers. Without SHAPE and -k a standard set is measured. Beside each time stand the
+    arithmetic and the traffic that it comes to, and their shares of what this machine does when it only multiplies
+    matrices or only copies. Exit code 1 where an answer is wrong.
+    """
+    from convcli.bench import STANDARD, Case, bench
+    from convcli.report.bars import check_picture, save_bars
+    from convcli.report.bench import bench_json, print_bench, print_legend
+    from convcli.report.text import print_json
+
+    if overwrite and output is None:
+        raise click.UsageError("--overwrite is for -o FILE; name one, or leave --overwrite out")
+    if (shape is None) != (reference is None):
+        raise click.UsageError("a bench needs SHAPE and -k KERNEL; give both, or neither for the standard set")
+    if output is not None:
+        check_picture(output, overwrite=overwrite)
+    if shape is None or reference is None:
+        _refuse_what_sets_a_case(context, settings)
+        cases = [replace(case, **{name: settings[name] for name in ANY_CASE}) for case in STANDARD]
+    else:
+        cases = [Case(shape, reference, **settings)]
+    reports = []
+    for case in cases:
+        reports.append(bench(case))
+        if not as_json:
+            print_bench(reports[-1])
+    if not as_json:
+        print_legend()
+    written = None if output is None else save_bars(reports, output, overwrite=overwrite)
+    if as_json:
+        print_json("bench", bench_json(reports, written))
+    elif written is not None:
+        click.echo(f"wrote {written.path} ({written.format}, {written.bytes:,} bytes)", err=True)
+    wrong = [name for report in reports for name in report.wrong]
+    if wrong:
+        raise CheckError(
+            f"the answer of {', '.join(wrong)} is wrong",
+            "it differs from the reference by more than its bound",
+            "see the rows marked WRONG",
+        )
+
+
+def _refuse_what_sets_a_case(context: click.Context, settings: Iterable[str]) -> None:
+    """The standard set has shapes and options of its own."""
+    for option in context.command.params:
+        given = context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+        if given and option.name in settings and option.name not in ANY_CASE:
+            raise click.UsageError(f"{max(option.opts, key=len)} has no part in the standard set; give SHAPE and -k")

@@ -27,17 +27,17 @@ second-level cache. Half and twice as many were both slower on 4096x4096 under 3
 GEMM_VALUES = 1 << 19
 """Gathered windows in a tile of the matrix product: 2 MiB of float32."""
 
-BAND_TILE = 1 << 18
-"""Outputs in a tile of the banded methods: 1 MiB of float32."""
+BAND_TILE = 1 << 19
+"""Outputs in a tile of the banded methods: 2 MiB of float32."""
 
 BAND_WIDTH = 1 << 13
 """Outputs in its row: a longer row is cut, so that a tile has rows enough to share what lies between them."""
 
-BAND_ROWS = (64, 32)
+BAND_ROWS = (128, 64, 32)
 """Its rows under a full-rank kernel: the most whose stacked copies keep to STACK_VALUES, or so many."""
 
-STACK_VALUES = 3 << 19
-"""Values of the stacked copies of a tile: 6 MiB of float32, more than a core's own cache, but fewer and larger pieces
+STACK_VALUES = 13 << 17
+"""Values of the stacked copies of a tile: 6.5 MiB of float32, more than a core's own cache, but fewer and larger pieces
 make the threads wait less for the interpreter."""
 
 STACK_ROWS = 4

@@ -159,7 +159,7 @@ class Down:
         samples = run.matrix.shape[1]
         if blocks:
             seen = _blocks(x[:, run.first :], blocks, ROWS * self.step, samples)
-            _across(run.matrix, seen, _blocks(out, blocks, ROWS, ROWS))
+            _across(run.matrix, seen, out[:, : blocks * ROWS].reshape(len(out), blocks, ROWS, -1))
         if rest:
             samples -= (ROWS - rest) * self.step
             begin = run.first + blocks * ROWS * self.step
@@ -240,7 +240,9 @@ def _blocks(x: Matrix, count: int, step: int, length: int) -> Matrix:
 def _across(matrix: Matrix, x: Matrix, out: Matrix) -> None:
     """Out (A, count, B, Z) = matrix @ x (A, count, samples, Z), in columns that keep the products small."""
     columns = cut(x.shape[3], _small(matrix, SMALL))
-    np.matmul(matrix, _columns(x, columns), out=_columns(out, columns))
+    if columns.number > 1:
+        x, out = _columns(x, columns), _columns(out, columns)
+    np.matmul(matrix, x, out=out)
 
 
 def _small(matrix: Matrix, most: int) -> int:

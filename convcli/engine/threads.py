@@ -8,6 +8,7 @@ not: what a tile computes does not depend on who runs it, or beside whom.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import threading
 from collections import deque
@@ -50,24 +51,21 @@ def set_threads(count: int | None) -> None:
 def share_out(work: Callable[[Item], object], items: Iterable[Item], *, spread: bool) -> None:
     """Call work(item) for every item, over the threads if `spread`; the first exception ends it and is raised.
 
-    Threads begin far from each other: neighbours would wait for the same fresh page of the output.
+    The calling thread is one of them. They begin far from each other: neighbours would wait for the same fresh page.
     """
     todo = list(items)
     workers = min(threads(), len(todo)) if spread else 1
     each = -(-len(todo) // max(workers, 1))
     waiting = deque(item for first in range(each) for item in todo[first::each])
     with _one_product_thread():
-        if workers == 1:
-            _drain(work, waiting)
-            return
-        futures = [_executor().submit(_drain, work, waiting) for _ in range(workers)]
+        futures = [_executor().submit(_drain, work, waiting) for _ in range(workers - 1)]
         try:
-            for future in futures:
-                future.result()
+            _drain(work, waiting)
         finally:
             waiting.clear()
-            for future in futures:
-                future.exception()
+            errors = [error for future in futures if (error := future.exception())]
+        for error in errors:
+            raise error
 
 
 def _drain(work: Callable[[Item], object], waiting: deque[Item]) -> None:
@@ -113,7 +111,7 @@ class Scratch(threading.local):
 
     def __call__(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """An uninitialised array, overwritten by the next call with the same name on the same thread."""
-        size, kind = int(np.prod(shape, dtype=np.intp)), np.dtype(dtype)
+        size, kind = math.prod(shape), np.dtype(dtype)
         buffer = self.buffers.get(name)
         if buffer is None or buffer.size < size or buffer.dtype != kind:
             buffer = self.buffers[name] = np.empty(size, kind)

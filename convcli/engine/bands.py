@@ -39,7 +39,7 @@ ROWS = 4
 BLOCK = 16
 """Outputs in a block along the last axis: a vector of the processor."""
 
-DEEP = 64
+DEEP = 128
 """Rows that a block along the last axis goes through: fewer run slower, more leave the first-level cache."""
 
 SMALL = 900_000
@@ -175,7 +175,7 @@ class Along:
     """
 
     def __init__(self, taps: Matrix, stride: int, dilation: int, width: int, cuts: Sequence[slice]) -> None:
-        self.stride, self.width, self.outputs = stride, width, -(-BLOCK // width)
+        self.stride, self.width, self.outputs = stride, width, max(BLOCK // width, 1)
         self.runs = [
             _Run(
                 np.kron(band(taps[part], stride, dilation, self.outputs).T.copy(), np.eye(width, dtype=taps.dtype)),

@@ -60,7 +60,14 @@ class _Run:
             self.shift = None if bias is None else bias.astype(self.accumulator)
             self.compute = STRATEGIES[_strategy(plan)](w, plan)
         self.scratch = Scratch()
+        self.taken = self._taken()
         self.doubtful = plan.spreads_nan and not (x.dtype.kind in "biu" and np.isfinite(w).all())
+
+    def _taken(self) -> np.dtype[Any]:
+        """The type in which blocks are handed over: stacking copies samples anyway, and turns them into sums' type."""
+        spec = self.plan.spec
+        holds_padding = spec.boundary != "constant" or spec.cval == 0
+        return self.x.dtype if _strategy(self.plan) == "stacked" and holds_padding else self.accumulator
 
     def __call__(self, place: Place) -> None:
         with np.errstate(invalid="ignore", over="ignore"):
@@ -76,7 +83,7 @@ class _Run:
             if self.shift is not None:
                 sums += self.shift
             if not in_place:
-                store(sums, target)
+                store(sums, target, spent=True)
 
     def _block(self, place: Place) -> NDArray[Any]:
         """The padded input under a tile: a view of x where it can be."""
@@ -87,7 +94,7 @@ class _Run:
         axes = range(self.x.ndim - 1 - len(self.plan.axes), self.x.ndim - 1)
         spec = self.plan.spec
         x = self.x[slice(*place.items)] if self.plan.facts.batch else self.x
-        return extend(x, axes, spans, spec.boundary, spec.cval, self.accumulator, self._room)
+        return extend(x, axes, spans, spec.boundary, spec.cval, self.taken, self._room)
 
     def _room(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         return self.scratch("block", shape, dtype)

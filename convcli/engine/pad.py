@@ -10,6 +10,7 @@ Outside its n samples an axis goes on as the boundary says (numpy.pad's names)::
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -71,20 +72,27 @@ def extend(
         block[_index(x.ndim, axes, filled)] = x[_index(x.ndim, axes, inside)]
     for turn, (lo, hi) in enumerate(filled):
         length = shape[axes[turn]]
-        for first, last in ((0, lo), (hi, length)) if lo < hi else ((0, length),):
-            if first < last:
-                places = [(0, shape[axis]) for axis in axes[:turn]] + [(first, last)]
+        for run in ((0, lo), (hi, length)) if lo < hi else ((0, length),):
+            if run[0] < run[1]:
+                places = [*((0, shape[axis]) for axis in axes[:turn]), run]
                 outside = block[_index(x.ndim, axes, [*places, *filled[turn + 1 :]])]
                 if boundary == "constant":
                     outside[...] = cval
                 else:
+                    known = turn if places[:turn] == filled[:turn] else 0
                     taken = [
-                        fold(np.arange(start + begin, start + end), n, boundary)
-                        for (start, _), (begin, end), n in zip(spans, places, sizes, strict=False)
+                        _folded(start + first, start + last, n, boundary)
+                        for (start, _), (first, last), n in list(zip(spans, places, sizes, strict=False))[known:]
                     ]
-                    later = [slice(*span) for span in inside[turn + 1 :]]
-                    outside[...] = x[(slice(None),) * axes[0] + (*np.ix_(*taken), *later)]
+                    before, behind = ([slice(*span) for span in part] for part in (inside[:known], inside[turn + 1 :]))
+                    outside[...] = x[(slice(None),) * axes[0] + (*before, *np.ix_(*taken), *behind)]
     return block
+
+
+@lru_cache(maxsize=64)
+def _folded(start: int, stop: int, n: int, boundary: Boundary) -> NDArray[np.intp]:
+    """The samples for a run of positions; the sides of all tiles in a column of them take the same."""
+    return fold(np.arange(start, stop), n, boundary)
 
 
 def _index(ndim: int, axes: Sequence[int], spans: Sequence[Span]) -> tuple[slice, ...]:

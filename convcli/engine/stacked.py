@@ -46,6 +46,7 @@ def prepare(w: Matrix, plan: Plan) -> Tile:
 
 class _Stacked:
     def __init__(self, w: Matrix, plan: Plan) -> None:
+        self.kind = w.dtype
         self.dims, self.rest, self.scratch = len(plan.axes), plan.axes[1:], Scratch()
         self.stride, self.phases = undilated(plan.axes[0].stride, plan.axes[0].dilation)
         longest = longest_run(w.ravel(), 1, 1.0, plan.precision) if plan.precision else w.size
@@ -59,7 +60,7 @@ class _Stacked:
         return piece, Down(taps.ravel(), taps.shape[1] * self.stride, 1, [slice(0, taps.size)])
 
     def __call__(self, block: Matrix, out: Matrix) -> None:
-        """Fill a tile: outputs (*items, rows, *rest, lanes) from a block."""
+        """Fill a tile: outputs (*items, rows, *rest, lanes) from a block of any type."""
         lead = out.ndim - 1 - self.dims
         inner, sizes = (
             (block.shape[lead + 1 :], out.shape[lead + 1 : -1]) if self.rest else ((1, block.shape[-1]), (1,))
@@ -85,7 +86,9 @@ class _Stacked:
             shift = self.rest[-1].dilation * x.strides[-2]
             x = under_tap(x, self.rest, sizes, (*piece.between, piece.along.start))
         values = math.prod(x.shape[2:])
-        room = self.scratch("stack", (len(x), samples, copies, unlike(values, x.itemsize)), x.dtype)[..., :values]
+        room = self.scratch("stack", (len(x), samples, copies, unlike(values, self.kind.itemsize)), self.kind)[
+            ..., :values
+        ]
         shape = (*x.shape[:2], copies, *x.shape[2:])
         room.reshape(shape)[...] = as_strided(x, shape, (*x.strides[:2], shift, *x.strides[2:]), writeable=False)
         return room.reshape(len(x), samples * copies, values)

@@ -74,6 +74,7 @@ def pixels(name: str) -> np.ndarray:
 CALLS = {
     "apply": ["apply", PHOTO, "-k", "box:size=3"],
     "batch": ["batch", PHOTO, "-k", "box:size=3", "--out", "out", "--overwrite"],
+    "formats": ["formats"],
     "shape": ["shape", "28x28", "-k", "3x3"],
     "shape network": ["shape", "28x28x3", "conv:8,k=3", "relu"],
     "shape at": ["shape", "28x28x3", "conv:8,k=3", "--at", "0,0"],

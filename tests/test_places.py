@@ -43,6 +43,7 @@ WRITERS = {
     "kernels export npy": "kernels export random:100x100 -o y.npy",
 }
 PRINTERS = {
+    "formats": "formats",
     "apply": "apply rgb.png -k box -o - --format png",
     "apply csv": "apply x.npy -k box -o - --format csv",
     "apply json": "apply x.npy -k box --json",

@@ -25,6 +25,7 @@ from convcli.words import PRODUCT_THREADS
 COMMANDS = {
     "apply": "Filter an image, an array or a volume with a kernel.",
     "batch": "Filter many files into a folder, several at a time.",
+    "formats": "List the formats that are read and written.",
     "shape": "Tell what comes out of a convolution, and how.",
     "kernels": "List, show and export the named kernels.",
     "explain": "Show how one output comes about, product by product.",

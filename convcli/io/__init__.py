@@ -3,7 +3,10 @@
 ::
 
     data.py      what was read (Data) and what was written (Written)
-    formats.py   the one table of formats: suffixes, what each can hold, how each is recognised
+    formats.py   the one table of formats: suffixes, what is read from each, what each can hold
+    fit.py       whether an array fits a format, and the type to write
+    recognise.py what first bytes look like
+    installed.py which formats this installation has
     images.py    images, through Pillow
     arrays.py    .npy and .npz
     text.py      .csv, .tsv and .txt
@@ -15,7 +18,9 @@
 
 from convcli.io.arrays import check_mapped, release
 from convcli.io.data import Data, Kind, Written
-from convcli.io.formats import Format, check_fit, check_settings, formats, holds, lookup, output_dtype
+from convcli.io.fit import check_fit, check_settings, holds, output_dtype
+from convcli.io.formats import Format, formats, lookup
+from convcli.io.installed import available
 from convcli.io.reading import load
 from convcli.io.writing import (
     Room,
@@ -34,6 +39,7 @@ __all__ = [
     "Kind",
     "Room",
     "Written",
+    "available",
     "check_fit",
     "check_mapped",
     "check_settings",

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from convcli.errors import FileError, did_you_mean
 from convcli.io.arrays import read_npy, read_npz
 from convcli.io.data import Data
-from convcli.io.formats import SNIFFED_BYTES, Format, Look, by_suffix, lookup, sniff, unrecognised
+from convcli.io.formats import Format, by_suffix, lookup
 from convcli.io.images import read_image
 from convcli.io.intake import drained, measure
+from convcli.io.recognise import SNIFFED_BYTES, Look, sniff, unrecognised
 from convcli.io.text import read_text
 from convcli.limits import Limits
 

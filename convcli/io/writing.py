@@ -21,16 +21,8 @@ from numpy.typing import NDArray
 from convcli.errors import FileError, OutputError, ShapeError, did_you_mean
 from convcli.io.arrays import MAP_ABOVE, create_npy, write_npy, write_npz
 from convcli.io.data import Written
-from convcli.io.formats import (
-    NONE,
-    Format,
-    by_suffix,
-    check_fit,
-    check_settings,
-    check_writable,
-    lookup,
-    suffixes,
-)
+from convcli.io.fit import check_fit, check_settings, check_writable
+from convcli.io.formats import NONE, Format, by_suffix, lookup, suffixes
 from convcli.io.images import encoding_bytes, write_image
 from convcli.io.text import write_text
 

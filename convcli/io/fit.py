@@ -1,0 +1,142 @@
+"""What a format holds without loss of bits, and the type to write where none was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from convcli.errors import DtypeError, FileError, InputError, ShapeError
+from convcli.io.data import Kind
+from convcli.io.formats import Format, formats, listed, lookup
+
+_RESCALE = "use --dtype uint8 with --range rescale, or write"
+
+
+def holds(format: str, dtype: DTypeLike, channels: int = 1) -> bool:
+    """Whether a format keeps every bit of that number type, with that many channels for an image format.
+
+    >>> holds("png", "uint16"), holds("png", "uint16", 3), holds("tiff", "float32"), holds("npy", "float64")
+    (True, False, True, True)
+    """
+    form, kind = lookup(format), np.dtype(dtype)
+    if form.kind == "image":
+        return channels in form.channels.get(kind.name, ())
+    return kind.kind in form.kinds and (not form.separator or kind.itemsize <= 8)
+
+
+def check_fit(format: str, dtype: DTypeLike, shape: tuple[int, ...], *, alpha: bool = False) -> None:
+    """Raise unless the format holds such an array without loss: ShapeError for its axes, DtypeError for its numbers.
+
+    shape: (H, W) or (H, W, C) for an image format; `alpha` says that the last channel is alpha.
+
+    >>> check_fit("png", "uint8", (480, 640, 3))
+    >>> check_fit("png", "float32", (480, 640))
+    Traceback (most recent call last):
+        ...
+    convcli.errors.DtypeError: png cannot hold float32; it holds uint8 (1, 2, 3 or 4 channels), uint16 (1 channel) \
+and bool (1 channel); use --dtype uint8 with --range rescale, or write .tiff or .npy
+    """
+    form, kind = lookup(format), np.dtype(dtype)
+    check_writable(form)
+    if 0 in shape:
+        raise ShapeError(f"shape {_shown(shape)} has no values", "expected at least one", "use --padding same")
+    if form.kind == "array":
+        _check_array(form, kind, shape)
+    else:
+        _check_image(form, kind, shape, alpha)
+
+
+def check_writable(form: Format) -> None:
+    """Raise FileError for a format that is only read."""
+    if not form.writable:
+        raise FileError(f"{form.name} is read but not written", "", "write .png, .tiff or .npy")
+
+
+def _check_array(form: Format, kind: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    if not holds(form.name, kind):
+        raise DtypeError(f"{form.name} cannot hold {kind}", "it holds real numbers", "convert them first")
+    if not 1 <= len(shape) <= form.max_ndim:
+        given = f"{form.name} cannot hold {len(shape)} axes, {_shown(shape)}"
+        raise ShapeError(given, f"it holds 1 to {form.max_ndim}", "write .npy")
+
+
+def _check_image(form: Format, kind: np.dtype[Any], shape: tuple[int, ...], alpha: bool) -> None:
+    if len(shape) not in (2, 3):
+        given = f"{form.name} cannot hold {len(shape)} axes, {_shown(shape)}"
+        raise ShapeError(given, "an image is HxW or HxWxC", "write .npy")
+    channels = channel_count(shape)
+    if kind.name not in form.channels:
+        raise DtypeError(f"{form.name} cannot hold {kind}", f"it holds {form.contents}", _way_out(kind, channels))
+    if alpha and channels not in (2, 4):
+        raise ShapeError(f"{channels} channels cannot end in alpha", "expected 2 or 4", "write .npy")
+    if channels not in form.channels[kind.name]:
+        what = f"alpha ({channels} channels)" if alpha else f"{kind} with {channels} channel{'s' * (channels != 1)}"
+        raise ShapeError(f"{form.name} cannot hold {what}", f"it holds {form.contents}", _way_out(kind, channels))
+    if max(shape[:2]) > form.max_side:
+        given = f"{form.name} cannot hold {_shown(shape[:2])}"
+        raise ShapeError(given, f"it holds at most {form.max_side} pixels a side", "write .png or .tiff")
+
+
+def check_settings(format: str, settings: Mapping[str, int]) -> None:
+    """Raise InputError for an encoder's setting that the format has no notion of; it would be ignored.
+
+    >>> check_settings("png", {"compress_level": 9})
+    >>> check_settings("jpg", {"compress_level": 9})
+    Traceback (most recent call last):
+        ...
+    convcli.errors.InputError: jpg takes no compress level; png does; leave it out
+    """
+    for name in settings:
+        if name not in lookup(format).settings:
+            able = listed((form.name for form in formats() if name in form.settings), "and")
+            verb = "do" if " and " in able else "does"
+            given = f"{format} takes no {name.replace('_', ' ')}"
+            raise InputError(given, f"{able} {verb}", "leave it out")
+
+
+def channel_count(shape: tuple[int, ...]) -> int:
+    """Channels of an image's shape.
+
+    >>> channel_count((480, 640)), channel_count((480, 640, 3))
+    (1, 3)
+    """
+    return shape[2] if len(shape) == 3 else 1
+
+
+def _way_out(kind: np.dtype[Any], channels: int) -> str:
+    """Other formats that hold the same numbers; or uint8, where that is what an image format wants."""
+    able = [name for name in ("png", "tiff") if holds(name, kind, channels)]
+    named = listed((f".{name}" for name in (*able, "npy")), "or")
+    return f"write {named}" if kind == np.uint8 else f"{_RESCALE} {named}"
+
+
+def output_dtype(dtype: DTypeLike, kind: Kind, format: str) -> np.dtype[Any] | None:
+    """The number type to write where none was asked for; None means the computed floats as they are.
+
+    dtype, kind: of the input. An integer input keeps its type where an image format holds it; floats, and integers
+    that float32 holds exactly, become float32 there. Raises DtypeError where the format has neither.
+
+    >>> output_dtype("uint8", "image", "png"), output_dtype("float64", "array", "tiff")
+    (dtype('uint8'), dtype('float32'))
+    >>> print(output_dtype("uint8", "image", "npy"))
+    None
+    """
+    form, given = lookup(format), np.dtype(dtype)
+    check_writable(form)
+    if form.kind == "array":
+        return None
+    if given.kind in "iu" and given.name in form.channels:
+        return given
+    if "float32" in form.channels and (given.kind == "f" or np.can_cast(given, np.float32)):
+        return np.dtype(np.float32)
+    wanted, given = (f"the input {kind}", given) if given.kind != "b" else ("the result", np.dtype(np.float32))
+    raise DtypeError(
+        f"{wanted} is {given}, which {form.name} cannot hold", f"it holds {form.contents}", _way_out(given, 1)
+    )
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "()"

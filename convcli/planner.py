@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from convcli.errors import DtypeError, InputError, LimitError, did_you_mean
+from convcli.products import Products
 from convcli.shapes import Axis, ConvSpec
 from convcli.words import METHODS
 
@@ -23,9 +24,6 @@ BANDED = ("gemm", "separable")
 TILE_VALUES = 1 << 16
 """Outputs in a tile: a float32 accumulator of 256 KiB, which with its scratch and its input stays in a 1 MiB
 second-level cache. Half and twice as many were both slower on 4096x4096 under 3x3."""
-
-GEMM_VALUES = 1 << 19
-"""Gathered windows in a tile of the matrix product: 2 MiB of float32."""
 
 BAND_TILE = 1 << 19
 """Outputs in a tile of the banded methods: 2 MiB of float32."""
@@ -42,9 +40,6 @@ make the threads wait less for the interpreter."""
 
 STACK_ROWS = 4
 """Rows of outputs in a block of stacked bands."""
-
-GATHER_RUN = 16
-"""Shares that are added in a row."""
 
 WORTH_SHARING = 1e-3
 """Predicted seconds from which the tiles are shared out over the threads."""
@@ -157,9 +152,12 @@ class Plan:
     @property
     def precision(self) -> Literal["float32", "float64"] | None:
         """The type whose rounding bounds the error; None where sums are wider than the result and need no care."""
-        if self.accumulator == "float32":
-            return "float32"
-        return "float64" if self.dtype == "float64" else None
+        return _precision(self.accumulator, self.dtype)
+
+    @property
+    def products(self) -> Products:
+        """The matrix products of a layer under `gemm`."""
+        return _products(self.facts, self.spec, self.axes, self.precision)
 
     @property
     def fineness(self) -> Literal["float32", "float64"]:
@@ -223,7 +221,10 @@ def make_plan(facts: Facts, spec: ConvSpec, *, dtype: str | None = None, method:
             "expected one that memory can hold",
             "use less padding or a smaller input",
         )
-    tile = _tile(facts, axes, lanes, terms, chosen)
+    products = None
+    if chosen == "gemm" and facts.filters is not None:
+        products = _products(facts, spec, axes, _precision(accumulator, result))
+    tile = _tile(facts, axes, lanes, chosen, products)
     return Plan(
         method=chosen,
         reason=reason,
@@ -234,7 +235,7 @@ def make_plan(facts: Facts, spec: ConvSpec, *, dtype: str | None = None, method:
         accumulator=accumulator,
         tile=tile,
         macs=outputs * terms,
-        memory=_memory(facts, axes, lanes, tile, terms, chosen, _size(accumulator)),
+        memory=_memory(facts, axes, lanes, tile, chosen, products, _size(accumulator)),
         output_bytes=outputs * _size(result),
         rejected=rejected,
         seconds=seconds,
@@ -405,12 +406,22 @@ def _wide_integer(dtype: str) -> bool:
     return dtype.startswith(("int", "uint")) and _size(dtype) > 2
 
 
-def _tile(facts: Facts, axes: tuple[Axis, ...], lanes: int, terms: int, method: str) -> tuple[int, ...]:
+def _precision(accumulator: str, dtype: str) -> Literal["float32", "float64"] | None:
+    if accumulator == "float32":
+        return "float32"
+    return "float64" if dtype == "float64" else None
+
+
+def _products(facts: Facts, spec: ConvSpec, axes: tuple[Axis, ...], precision: str | None) -> Products:
+    return Products.of(axes, facts.lanes, facts.filters or 1, spec.groups, precision)
+
+
+def _tile(facts: Facts, axes: tuple[Axis, ...], lanes: int, method: str, products: Products | None) -> tuple[int, ...]:
     """Items of the first batch axis, and outputs along each spatial axis, that one tile covers."""
     first, *rest = (axis.out for axis in axes)
     budget = TILE_VALUES // lanes
-    if method == "gemm" and facts.filters is not None:
-        budget = GEMM_VALUES // max(terms, 1)
+    if products is not None:
+        budget = products.tile
     elif method == "fft":
         return (*_fft_rows(facts, axes), *rest)
     elif method != "direct":
@@ -423,6 +434,8 @@ def _tile(facts: Facts, axes: tuple[Axis, ...], lanes: int, terms: int, method: 
     least = STACK_ROWS if method in BANDED else 1
     rows = min(max(budget // max(inner, 1), least), first)
     items = min(max(budget // max(inner * first, 1), 1), facts.batch[0]) if facts.batch else 1
+    if products is not None:
+        items, rows = _evenly(facts.batch[0], items), _evenly(first, rows)
     return items, rows, *rest
 
 
@@ -473,7 +486,13 @@ def _fft_rows(facts: Facts, axes: tuple[Axis, ...]) -> tuple[int, int]:
 
 
 def _memory(
-    facts: Facts, axes: tuple[Axis, ...], lanes: int, tile: tuple[int, ...], terms: int, method: str, size: int
+    facts: Facts,
+    axes: tuple[Axis, ...],
+    lanes: int,
+    tile: tuple[int, ...],
+    method: str,
+    products: Products | None,
+    size: int,
 ) -> int:
     """Bytes that a tile holds: the padded block and a copy, sums and a copy, and scratch."""
     items, *outputs = tile
@@ -481,8 +500,8 @@ def _memory(
     places = lead * math.prod(outputs)
     block = lead * _samples(axes, outputs) * facts.lanes
     scratch = 0
-    if method == "gemm" and facts.filters is not None:
-        scratch = places * (terms + GATHER_RUN * lanes)
+    if products is not None:
+        scratch = products.scratch
     elif method == "gemm":
         copies = min(stacked_taps(facts, axes, tile), axes[-1].k if len(axes) > 1 else 1)
         scratch = copies * _stacked_values(facts, axes, tile)

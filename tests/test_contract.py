@@ -379,7 +379,6 @@ def test_an_out_that_does_not_fit(out, options, message):
 def test_out_may_be_the_input_or_the_kernel_or_lie_across_them(padding, method, monkeypatch):
     """Row by row, so that a row written would be read again."""
     monkeypatch.setattr(planner, "TILE_VALUES", 1)
-    monkeypatch.setattr(planner, "GEMM_VALUES", 1)
     values, w = rng(0).standard_normal((12, 12)), rng(1).standard_normal((5, 1))
     options = {"padding": padding, "method": method}
     expected = correlate(values, w, **options)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import convcli
-from convcli import conv_layer, convolve, correlate, planner
+from convcli import conv_layer, convolve, correlate, planner, products
 
 METHODS = ("direct", "gemm")
 rng = np.random.default_rng
@@ -87,7 +87,12 @@ def test_tiles_of_any_size_give_the_same(data):
     lines = reference.correlate_along(x, flat, list(along), **geometry.literal)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(planner, "TILE_VALUES", data.draw(st.integers(1, 40)))
-        patch.setattr(planner, "GEMM_VALUES", data.draw(st.integers(1, 400)))
+        few = st.integers(1, 9)
+        for name in ("TILE_PLACES", "SHARE_VALUES", "FEWEST", "FILTERS", "SHARE_RUN"):
+            patch.setattr(products, name, data.draw(few))
+        for name, value in {"TILE_MACS": 1, "SHORTEST_RUN": 1, "IN_VAIN": data.draw(st.sampled_from((1, 99)))}.items():
+            patch.setattr(products, name, value)
+        patch.setattr(products, "STRETCH", dict.fromkeys(("float32", "float64"), (1, data.draw(few))))
         for method in METHODS:
             assert_array_equal(conv_layer(x, w, **geometry.given, method=method), layer)
             assert_array_equal(correlate(x, flat, axes=along, **geometry.given, method=method), lines)

@@ -20,6 +20,7 @@ HOUSE = ROOT / "convcli"
 FLOORS = (
     {"words", "errors"},
     {"shapes", "limits"},
+    {"products"},
     {"io"},
     {"arrange", "planner", "kernels", "toeplitz"},
     {"network", "engine", "alpha"},
@@ -33,7 +34,7 @@ FLOORS = (
 )
 """From the ground up; a room is a module or a package, within which anything may import anything."""
 
-PURE = ("words", "errors", "shapes", "limits", "arrange", "planner", "network")
+PURE = ("words", "errors", "shapes", "limits", "products", "arrange", "planner", "network")
 """Standard library only, so that a shape or a plan costs no import."""
 
 STRATEGIES = ("direct", "gemm", "stacked", "separable", "fft")

@@ -1,13 +1,25 @@
-"""Convolution as a matrix product over gathered windows (im2col), in blocks that stay in the cache.
-
-Each output's window is copied out as a row, each kernel stands as a column, and one product gives every sum::
+"""A layer as matrix products: each output's window is a row, each kernel a column, and a product gives every sum::
 
       windows (P, K*C)      kernels (K*C, O)      outputs (P, O)
     [ x0 x1 x2 ]             [ w0 ]                [ y0 ]
     [ x1 x2 x3 ]      @      [ w1 ]        =       [ y1 ]
     [ x2 x3 x4 ]             [ w2 ]                [ y2 ]
 
-A row holds its own window only, so a NaN reaches just the outputs that cover it.
+In general the windows are copied out, a boxful at a time (im2col). With stride 1 they are read where they lie: a row of
+a window is one run of samples, the next window's begins one sample on, and since rows of a matrix may not overlap,
+every R-th window is taken together, R being as many as a window is wide (here 3)::
+
+    samples    a b c d e f g h i ..        phase 0    a b c | d e f | g h i        outputs 0 3 6
+                                           phase 1    b c d | e f g | ..           outputs 1 4 ..
+                                           phase 2    c d e | f g h | ..           outputs 2 5 ..
+
+The lines of an image follow each other in memory, and all of a box's are multiplied as one: the few windows that
+stretch from the end of a line to the beginning of the next are computed too, and left out. So each row of the kernel
+has products of its own, and the shares of all rows are added up.
+
+A product adds its terms one after the other, which rounds as often, so long runs are cut into stretches. All
+stretches, phases and rows of the kernel are products of one call: between calls the threads wait for the interpreter.
+
 Source: Chellapilla, Puri and Simard, "High performance convolutional neural networks for document
 processing", 2006.
 """
@@ -15,70 +27,186 @@ processing", 2006.
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convcli.engine.bands import pieces
-from convcli.engine.pairwise import add_up
 from convcli.engine.threads import Scratch
 from convcli.engine.windows import Tile, windows
-from convcli.planner import GATHER_RUN, Plan
+from convcli.planner import Plan
+from convcli.products import Products
 
-STRETCH = {"float32": 24, "float64": 64}
-"""Terms that a result may take from one product, which adds them in a row: their roundings, and those of the sum over
-stretches, stay within the contract. All stretches are products of one call: each call makes the threads wait for the
-interpreter, which for a layer of 3x3x64 took as long as the arithmetic."""
+Box = tuple[slice, ...]
+
+_scratch = Scratch()
 
 
 def prepare(w: NDArray[Any], plan: Plan) -> Tile:
     """Ready a bank (O, *window, C/groups), in any type."""
-    groups, terms, scratch = plan.spec.groups, math.prod(w.shape[1:]), Scratch()
-    kernels = w.astype(plan.accumulator).reshape(groups, -1, terms)
-    count = -(-terms // STRETCH[plan.precision]) if plan.precision else 1
-    length = -(-terms // count)
-    ones = np.ones((1, count), plan.accumulator)
-    columns = [_in_stretches(part.T, count, length) for part in kernels]
+    w = w.astype(plan.accumulator, copy=False)
+    return _InPlace(w, plan) if plan.products.in_place else _Gathered(w, plan)
 
-    def gathered(seen: NDArray[Any], size: int) -> NDArray[Any]:
-        """Windows (*items, *P, *window, C/groups) as rows; where they lie so already, as they are."""
-        if seen.flags.c_contiguous and terms == count * length:
-            return seen.reshape(size, terms)
-        rows = scratch("windows", (size, count * length), seen.dtype)
-        rows[:, terms:] = 0
-        rows[:, :terms].reshape(seen.shape)[...] = seen
-        return rows
 
-    def tile(block: NDArray[Any], out: NDArray[Any]) -> None:
-        lanes, shares = np.split(block, groups, axis=-1), np.split(out, groups, axis=-1)
-        for part, share, column in zip(lanes, shares, columns, strict=True):
-            rows = gathered(windows(part, plan.axes, out.shape[-1 - len(plan.axes) : -1]), share[..., 0].size)
-            whole = share.flags.c_contiguous
-            sums = (share if whole else scratch("sums", share.shape, out.dtype)).reshape(len(rows), -1)
-            product(rows, column, sums)
-            if not whole:
-                share[...] = sums.reshape(share.shape)
+class _Runs(NamedTuple):
+    """Where windows lie in a flat buffer, in samples."""
 
-    def product(rows: NDArray[Any], columns: NDArray[Any], sums: NDArray[Any]) -> None:
-        """Sums (P, O) = rows (P, terms) by columns (stretches, length, O), a share for each stretch."""
-        if count == 1:
-            np.matmul(rows, columns[0], out=sums)
+    flat: NDArray[Any]
+    start: int
+    windows: int
+    apart: int
+    """From one window to the next."""
+    phases: int
+    """So many windows overlap each other."""
+    steps: tuple[int, ...]
+    """From one run of a window to the next, along each axis of the kernel but the last."""
+
+
+class _Kernels:
+    """Some of a bank's kernels, (n, *leads, run), cut into stretches: the columns of the products."""
+
+    def __init__(self, w: NDArray[Any], products: Products) -> None:
+        run = w.shape[-1]
+        self.length = -(-run // -(-run // products.longest))
+        batch = max(products.shares // math.prod(w.shape[1:-1]), 1) * self.length
+        whole = run // self.length * self.length
+        cuts = [*range(0, whole, batch), whole, run]
+        self.batches = [
+            (start, _columns(w[..., start:stop], min(self.length, run - start)))
+            for start, stop in pairwise(cuts)
+            if start < stop
+        ]
+
+    def __call__(self, runs: _Runs, grid: tuple[int, int], out: NDArray[Any]) -> None:
+        """Fill out (*box, n) from the first places of each line of `grid`, which the windows follow line by line."""
+        if len(self.batches) == 1:
+            _add_up(self._shares(runs, *self.batches[0], math.prod(grid)), grid, out)
             return
-        stretched = rows.reshape(len(rows), count, length).transpose(1, 0, 2)
+        sums = _scratch("sums", (len(self.batches), math.prod(grid), out.shape[-1]), runs.flat.dtype)
+        for total, batch in zip(sums, self.batches, strict=True):
+            _add_up(self._shares(runs, *batch, len(total)), (1, len(total)), total)
+        _add_up(sums, grid, out)
 
-        def fill(run: slice, total: NDArray[Any]) -> None:
-            shares = scratch("shares", (run.stop - run.start, *sums.shape), sums.dtype)
-            np.matmul(stretched[run], columns[run], out=shares)
-            np.matmul(ones[:, run], shares.reshape(len(shares), -1), out=total.reshape(1, -1))
+    def _shares(self, runs: _Runs, start: int, columns: NDArray[Any], places: int) -> NDArray[Any]:
+        """What every stretch adds to every place: (shares, places, n)."""
+        *leads, _, length, n = columns.shape
+        shares = _scratch("shares", (*leads, places, n), runs.flat.dtype)
+        size, every = runs.flat.itemsize, runs.phases
+        rounds, more = divmod(runs.windows, every)
+        for first, phases, count in ((0, more, rounds + 1), (more, every - more, rounds)):
+            if phases and count:
+                seen = np.ndarray(
+                    (*leads, phases, count, length),
+                    runs.flat.dtype,
+                    runs.flat,
+                    (runs.start + start + first * runs.apart) * size,
+                    [size * step for step in (self.length, *runs.steps, runs.apart, every * runs.apart, 1)],
+                )
+                filled = np.ndarray(
+                    (*leads, phases, count, n),
+                    shares.dtype,
+                    shares,
+                    first * n * size,
+                    [*shares.strides[:-2], n * size, every * n * size, size],
+                )
+                np.matmul(seen, columns, out=filled)
+        return shares.reshape(-1, places, n)
 
-        add_up(pieces(count, GATHER_RUN), fill, sums)
 
-    return tile
+class _Gathered:
+    """Windows copied out as rows, as many at a time as a product takes."""
+
+    def __init__(self, w: NDArray[Any], plan: Plan) -> None:
+        self.axes, self.products = plan.axes, plan.products
+        self.filters = pieces(self.products.filters, self.products.columns)
+        parts = w.reshape(self.products.groups, self.products.filters, self.products.terms)
+        self.kernels = [[_Kernels(part[cut], self.products) for cut in self.filters] for part in parts]
+
+    def __call__(self, block: NDArray[Any], out: NDArray[Any]) -> None:
+        """Fill a tile: outputs (*items, *P, O) from a block (*items, *rows, C)."""
+        lanes, shares = (np.split(array, self.products.groups, axis=-1) for array in (block, out))
+        sizes = out.shape[-1 - len(self.axes) : -1]
+        for part, share, kernels in zip(lanes, shares, self.kernels, strict=True):
+            seen = windows(part, self.axes, sizes)
+            for box in boxes(out.shape[:-1], self.products.together):
+                target = share[box]
+                runs = self._rows(seen[box])
+                for cut, some in zip(self.filters, kernels, strict=True):
+                    some(runs, (1, runs.windows), target[..., cut])
+
+    def _rows(self, seen: NDArray[Any]) -> _Runs:
+        """Windows (*box, *window, C/groups) as rows; where they lie so already, as they are."""
+        if seen.flags.c_contiguous:
+            flat = seen.reshape(-1)
+        else:
+            flat = _scratch("rows", (seen.size,), seen.dtype)
+            flat.reshape(seen.shape)[...] = seen
+        terms = self.products.terms
+        return _Runs(flat, 0, seen.size // terms, terms, 1, ())
 
 
-def _in_stretches(columns: NDArray[Any], count: int, length: int) -> NDArray[Any]:
-    """Columns (terms, O) as (count, length, O), with rows of zeros at the end."""
-    filled = np.zeros((count * length, columns.shape[1]), columns.dtype)
-    filled[: len(columns)] = columns
-    return filled.reshape(count, length, -1)
+class _InPlace:
+    """Windows read where they lie, lines that follow each other as one."""
+
+    def __init__(self, w: NDArray[Any], plan: Plan) -> None:
+        self.axes, self.products = plan.axes, plan.products
+        self.filters = pieces(len(w), self.products.columns)
+        runs = w.reshape(*w.shape[:-2], -1)
+        self.kernels = [_Kernels(runs[cut], self.products) for cut in self.filters]
+
+    def __call__(self, block: NDArray[Any], out: NDArray[Any]) -> None:
+        """Fill a tile: outputs (*items, *P, O) from a block (*items, *rows, C)."""
+        flat, first = np.ascontiguousarray(block).reshape(-1), block.ndim - 1 - len(self.axes)
+        *apart, lanes = (math.prod(block.shape[at + 1 :]) for at in range(block.ndim - 1))
+        steps = tuple(axis.dilation * step for axis, step in zip(self.axes[:-1], apart[first:], strict=False))
+        for box in boxes(out.shape[:-1], self.products.together, max(out.ndim - 3, first)):
+            target = out[box]
+            start = sum(step * (part.start or 0) for step, part in zip((*apart, lanes), box, strict=True))
+            rows, columns = (1, *target.shape[first:-1])[-2:]
+            width = block.shape[-2] if rows > 1 else columns
+            runs = _Runs(flat, start, (rows - 1) * width + columns, lanes, self.axes[-1].k, steps)
+            for cut, some in zip(self.filters, self.kernels, strict=True):
+                some(runs, (rows, width), target[..., cut])
+
+
+def boxes(sizes: tuple[int, ...], most: int, cut_from: int = 0) -> Iterator[Box]:
+    """Cut a grid into boxes of about `most` places: single along the first axes, cut along one, whole along the rest.
+
+    cut_from: the first axis that may hold more than one place of a box.
+
+    >>> for box in boxes((1, 4, 5), 10):
+    ...     print(box)
+    (slice(0, 1, None), slice(0, 2, None), slice(None, None, None))
+    (slice(0, 1, None), slice(2, 4, None), slice(None, None, None))
+    """
+    last = len(sizes) - 1
+    axis = next(at for at in range(cut_from, last + 1) if math.prod(sizes[at + 1 :]) <= most or at == last)
+    step = max(most // math.prod(sizes[axis + 1 :]), 1)
+    for lead in np.ndindex(*sizes[:axis]):
+        for part in pieces(sizes[axis], step):
+            yield (*(slice(at, at + 1) for at in lead), part, *[slice(None)] * (len(sizes) - axis - 1))
+
+
+def _columns(w: NDArray[Any], length: int) -> NDArray[Any]:
+    """Kernels (n, *leads, run) as columns (stretches, *leads, 1, length, n)."""
+    cut = w.reshape(*w.shape[:-1], -1, length)
+    columns = np.empty((cut.shape[-2], *w.shape[1:-1], 1, length, len(w)), w.dtype)
+    for at, target in enumerate(columns):
+        some = np.ascontiguousarray(cut[..., at, :])  # rows a multiple of 4 KiB apart share their place in the cache
+        target[..., 0, :, :] = np.moveaxis(some, 0, -1)
+    return columns
+
+
+def _add_up(shares: NDArray[Any], grid: tuple[int, int], out: NDArray[Any]) -> None:
+    """Out (*box, n) = the sum of shares (shares, lines * places, n) at its places: a product with ones adds fastest."""
+    lines, places = grid
+    kept, n = math.prod(out.shape[:-1]) // lines, out.shape[-1]
+    seen = shares.reshape(len(shares), lines, places * n)[:, :, : kept * n].swapaxes(0, 1)
+    straight = out.flags.c_contiguous
+    sums = out if straight else _scratch("total", out.shape, out.dtype)
+    np.matmul(np.ones((1, len(shares)), shares.dtype), seen, out=sums.reshape(lines, 1, -1))
+    if not straight:
+        out[...] = sums

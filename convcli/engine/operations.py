@@ -192,7 +192,7 @@ class Problem(NamedTuple):
             input_dtype=self.x.dtype.name,
             kernel_dtype=self.w.dtype.name,
             integral=_integral_bound(self.x, self.w, self.spec.cval),
-            peak=_peak(self.w),
+            peak=_peak(self.w) if self.filters is None else 1.0,
         )
         kind = None if dtype is None else _result(dtype).name
         plan = make_plan(facts, self.spec, dtype=kind, method="direct" if method == "auto" else method)

@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -58,7 +58,8 @@ def share_out(work: Callable[[Item], object], items: Iterable[Item], *, spread: 
     each = -(-len(todo) // max(workers, 1))
     waiting = deque(item for first in range(each) for item in todo[first::each])
     with _one_product_thread():
-        futures = [_executor().submit(_drain, work, waiting) for _ in range(workers - 1)]
+        cores = _cores() if workers > 1 else []
+        futures = [_executor().submit(_drain, work, waiting, cores[at:][:1]) for at in range(workers - 1)]
         try:
             _drain(work, waiting)
         finally:
@@ -68,7 +69,28 @@ def share_out(work: Callable[[Item], object], items: Iterable[Item], *, spread: 
             raise error
 
 
-def _drain(work: Callable[[Item], object], waiting: deque[Item]) -> None:
+def _cores() -> list[int]:
+    """The cores of this process but the one that the calling thread runs on, from the next one on.
+
+    Threads that wake each other are often put on the same core, and stay there for as long as 50 ms.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return []
+    cores, own = sorted(os.sched_getaffinity(0)), ctypes.CDLL(None).sched_getcpu()
+    return [core for core in cores if core > own] + [core for core in cores if core < own]
+
+
+def _move(core: list[int]) -> None:
+    """Move the calling thread to a core, where it is free to leave."""
+    with suppress(OSError):
+        cores = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, core)
+        os.sched_setaffinity(0, cores)
+
+
+def _drain(work: Callable[[Item], object], waiting: deque[Item], core: list[int] | None = None) -> None:
+    if core:
+        _move(core)
     try:
         while True:
             try:

@@ -1,0 +1,110 @@
+"""How a layer is cut into matrix products: from shapes alone, standard library only.
+
+The products are small, as small as OpenBLAS multiplies without copying its operands first, and a call makes many of
+them, because between calls the threads wait for the interpreter. engine/gemm.py draws how windows become their rows.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from convcli.shapes import Axis
+
+PRODUCT = 1_000_000
+"""Multiply-adds of one product. OpenBLAS multiplies up to so many without copying its operands first: 55 thousand
+million a second instead of 47."""
+
+FILTERS = 128
+"""Kernels in one product."""
+
+SHARE_RUN = 24
+"""Shares of an output that are added up in a row, sums of which are added up again."""
+
+SHARE_VALUES = 1 << 20
+"""Values that the shares of some outputs take: 4 MiB of float32. Fewer are added up faster, but in more calls."""
+
+TILE_MACS = 1 << 26
+"""Multiply-adds in a tile: a millisecond, beside which what a tile costs besides is little."""
+
+TILE_PLACES = 128
+"""Places that a tile has at least: they share what it costs to read the kernels."""
+
+STRETCH = {"float32": (24, 48), "float64": (64, 64)}
+"""Terms that a product adds in a row, fewest and most. Equal terms, as over a flat part of an image, all round the same
+way: over 48 of them they stray by 12.5 roundings at worst, and the sums of the shares by 3 more, of the 16.7 that the
+contract allows. A short sum may be little more than one tall term, at whose height the others of its stretch round, so
+it is cut into shorter ones."""
+
+SHORTEST_RUN = 16
+"""Samples that lie in a row in a window, for it to be read in place: products of fewer terms are slow."""
+
+FEWEST = 16
+"""Places in one call, at least."""
+
+IN_VAIN = 1.08
+"""How many more windows than outputs a layer that reads them in place may have; copying them out costs as much."""
+
+
+@dataclass(frozen=True)
+class Products:
+    """The products of a layer of `filters` kernels in each of `groups`, of so many `terms`."""
+
+    groups: int
+    filters: int
+    terms: int
+    in_place: bool
+    """Whether windows are read where they lie, or copied out as rows."""
+    longest: int
+    """Terms that a product adds in a row, at most."""
+    shares: int
+    """Products of an output that are added up in a row, at most."""
+    columns: int
+    """Kernels in one product."""
+    together: int
+    """Places whose outputs are computed in one call, about."""
+
+    @classmethod
+    def of(cls, axes: tuple[Axis, ...], lanes: int, filters: int, groups: int, precision: str | None) -> Products:
+        """The products of a bank of `filters` kernels over so many lanes.
+
+        precision: the type whose rounding bounds the error; None where no sum rounds.
+
+        >>> Products.of((Axis(56, 3), Axis(56, 3)), 64, 64, 1, "float32")
+        Products(groups=1, filters=64, terms=576, in_place=True, longest=48, shares=24, columns=64, together=975)
+        """
+        last, each = axes[-1], filters // groups
+        terms = math.prod(axis.k for axis in axes) * lanes // groups
+        dense = all(axis.stride == 1 for axis in axes) and (last.dilation == 1 or last.k == 1)
+        run = last.k * lanes if groups == 1 else 0
+        in_place = dense and run >= SHORTEST_RUN and last.padded <= IN_VAIN * last.out
+        longest = _longest(terms, precision)
+        columns = -(-each // -(-each // FILTERS))
+        shares = -(-terms // longest)
+        rows = PRODUCT // (columns * min(longest, run) if in_place else columns * longest)
+        most = min(rows * (last.k if in_place else 1), SHARE_VALUES // (columns * min(shares, SHARE_RUN)))
+        return cls(groups, each, terms, in_place, longest, SHARE_RUN, columns, max(most, FEWEST))
+
+    @property
+    def tile(self) -> int:
+        """Places of a tile."""
+        return max(TILE_MACS // (self.terms * self.filters * self.groups), TILE_PLACES)
+
+    @property
+    def scratch(self) -> int:
+        """Values that a thread holds besides a tile's samples and outputs."""
+        shares = -(-self.terms // self.longest)
+        sums = min(shares, self.shares) + -(-shares // self.shares) + 1
+        return self.together * (self.columns * sums + (0 if self.in_place else self.terms))
+
+
+def _longest(terms: int, precision: str | None) -> int:
+    """The most of so many terms that one product adds in a row.
+
+    >>> _longest(27, "float32"), _longest(576, "float32"), _longest(576, None)
+    (24, 48, 576)
+    """
+    if precision is None:
+        return terms
+    least, most = STRETCH[precision]
+    return min(max(terms // 5, least), most)

@@ -25,7 +25,7 @@ from convcli.engine.operations import Problem
 from convcli.engine.places import Part
 from convcli.errors import InputError, LimitError, did_you_mean
 from convcli.footprint import Footprint, results_bytes
-from convcli.io import Data, Written
+from convcli.io import Data, Header, RawLayout, Written
 from convcli.kernels import MAX_TEXT, SUFFIX_FORMS, TEXT_FORMS, Kernel, render
 from convcli.laying import Laying, planes, settle
 from convcli.limits import LESS_WORK
@@ -33,7 +33,7 @@ from convcli.parts import parts, place, within
 from convcli.planner import Plan, result_dtype
 from convcli.tone import Ledger, combine, combined_shape, extremes, fit, scaled
 from convcli.verify import Check, Verification
-from convcli.words import Combine, Op, Policy
+from convcli.words import Combine, Op, Order, Policy
 
 ARRAY_FORMS = ("npy", "npz")
 
@@ -60,12 +60,21 @@ class Job(Laying):
     allow_truncated: bool = False
     compress_level: int | None = None
     quality: int | None = None
+    raw_shape: tuple[int, ...] | None = None
+    raw_dtype: str | None = None
+    raw_order: Order = "C"
+    raw_offset: int = 0
 
     @property
     def settings(self) -> dict[str, int]:
         """Those of the output's encoder that were given."""
         given = {"compress_level": self.compress_level, "quality": self.quality}
         return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def raw(self) -> RawLayout:
+        """How raw numbers lie, in the input as in the output."""
+        return RawLayout.of(self.raw_shape, self.raw_dtype, self.raw_order, self.raw_offset)
 
 
 @dataclass(frozen=True)
@@ -99,6 +108,8 @@ class Prepared:
     dtype: np.dtype[Any]
     format: str | None
     output_shape: tuple[int, ...]
+    header: Header | None = None
+    """What the output's file says besides its values."""
 
     @cached_property
     def footprint(self) -> Footprint:
@@ -158,7 +169,9 @@ def prepare(job: Job) -> Prepared:
     target = None
     if job.output is not None:
         target = io.check_target(job.output, overwrite=job.overwrite, format=job.format)
-    data = io.load(job.input, format=job.input_format, limits=job.limits, allow_truncated=job.allow_truncated)
+    data = io.load(
+        job.input, format=job.input_format, limits=job.limits, allow_truncated=job.allow_truncated, raw=job.raw
+    )
     if data.alpha:
         job.limits.check_memory(data.name, data.array.nbytes + alpha.premultiplied_bytes(data.array))
     x, cover = planes(data, job.layout)
@@ -167,12 +180,14 @@ def prepare(job: Job) -> Prepared:
     requested = None if job.dtype is None else np.dtype(job.dtype)
     compute = _compute_dtype(x.dtype, requested)
     passes = tuple(_lay(job, data, x, cover, reference, compute) for reference in job.kernels)
-    written = np.dtype(requested or _written_dtype(data, target) or compute)
+    header = _header(job, data, passes[0], target)
+    written = np.dtype(requested or _written_dtype(job, data, target) or compute)
     shape = _combined_shape(job, passes, data.alpha)
     if target is not None:
         io.check_fit(target, written, shape, alpha=data.alpha)
         io.check_settings(target, job.settings)
-    prepared = Prepared(job, data, passes, compute, written, target, shape)
+        io.check_header(target, header)
+    prepared = Prepared(job, data, passes, compute, written, target, shape, header)
     job.limits.check_memory(f"filtering {data.name}", prepared.footprint.peak, LESS_WORK)
     return prepared
 
@@ -186,7 +201,7 @@ def perform(prepared: Prepared) -> Outcome:
         ledger, proofs = _fill(prepared, room.array)
         written = None
         if job.output is not None and all(proof.passed for proof in proofs):
-            written = room.keep(alpha=prepared.data.alpha, settings=job.settings)
+            written = room.keep(alpha=prepared.data.alpha, settings=job.settings, header=prepared.header)
     return Outcome(prepared, room.array, ledger, proofs, written)
 
 
@@ -306,8 +321,19 @@ def _compute_dtype(given: np.dtype[Any], requested: np.dtype[Any] | None) -> str
     return "float64" if wide else result_dtype(given.name)
 
 
-def _written_dtype(data: Data, target: str | None) -> np.dtype[Any] | None:
+def _header(job: Job, data: Data, lead: Pass, target: str | None) -> Header | None:
+    """What the output's file says besides its values: what the input's said, moved as the convolution moves samples."""
+    if target in RawLayout.formats:
+        return job.raw
+    if data.header is None or target not in data.header.formats:
+        return None
+    return data.header.moved([axis.start for axis in lead.plan.axes], [axis.stride for axis in lead.plan.axes])
+
+
+def _written_dtype(job: Job, data: Data, target: str | None) -> np.dtype[Any] | None:
     """The type to write where none was asked for; None means the computed floats themselves."""
+    if target in RawLayout.formats and job.raw.dtype is not None:
+        return job.raw.dtype.newbyteorder("=")
     if target is not None:
         return io.output_dtype(data.array.dtype, data.kind, target)
     return data.array.dtype if data.kind == "image" and data.array.dtype.kind in "iu" else None

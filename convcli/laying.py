@@ -49,11 +49,17 @@ class Settled(NamedTuple):
 def planes(data: Data, layout: Layout) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """What is convolved of an input, a picture's colours times its alpha; and that alpha (H, W), from 0 to 1.
 
-    Raises InputError for an image that is said to have its channels first.
+    Raises InputError for what has its channels last by its format, and is said to have them first.
     """
-    if data.kind == "image" and layout == "channels_first":
-        raise InputError("layout channels_first", f"{data.name} is an image, with its channels last", "leave it out")
+    if _dims(data) is not None and layout == "channels_first":
+        what = "an image" if data.kind == "image" else f"a {data.format} file"
+        raise InputError("layout channels_first", f"{data.name} is {what}, with its channels last", "leave it out")
     return alpha.premultiply(data.array) if data.alpha else (data.array, None)
+
+
+def _dims(data: Data) -> int | None:
+    """How many of its first axes are spatial, where its format says so."""
+    return 2 if data.kind == "image" else data.dims
 
 
 def settle(data: Data, x: NDArray[Any], reference: str | Kernel, laying: Laying, name: str) -> Settled:
@@ -61,7 +67,7 @@ def settle(data: Data, x: NDArray[Any], reference: str | Kernel, laying: Laying,
 
     Raises InputError and its kin for whatever does not fit.
     """
-    dims = 2 if data.kind == "image" and laying.dims is None else laying.dims
+    dims = _dims(data) if laying.dims is None else laying.dims
     resolved = resolve_kernel(reference, x.shape, dims, name, laying.layout)
     arrangement = arrange(
         x.shape, resolved.shape, dims=dims, channels=laying.channels, groups=laying.groups, layout=laying.layout

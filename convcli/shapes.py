@@ -63,6 +63,15 @@ class Axis:
         return self.dilation * (self.k - 1) + 1
 
     @property
+    def start(self) -> float:
+        """Where the first window has its centre, in samples of the input.
+
+        >>> Axis(n=28, k=3).start, Axis(n=28, k=3, lo=1, hi=1).start, Axis(n=28, k=2).start
+        (1.0, 0.0, 0.5)
+        """
+        return (self.reach - 1) / 2 - self.lo
+
+    @property
     def padded(self) -> int:
         return self.n + self.lo + self.hi
 

@@ -10,6 +10,7 @@ Boundary = Literal["constant", "edge", "reflect", "symmetric", "wrap"]
 Layout = Literal["channels_last", "channels_first"]
 Channels = Literal["each", "sum"]
 Combine = Literal["stack", "magnitude", "sum", "max", "mean"]
+Order = Literal["C", "F"]
 Policy = Literal["clip", "rescale", "offset", "abs", "error"]
 Method = Literal["auto", "direct", "gemm", "separable", "fft"]
 
@@ -19,6 +20,7 @@ BOUNDARIES: tuple[str, ...] = get_args(Boundary)
 LAYOUTS: tuple[str, ...] = get_args(Layout)
 CHANNELS: tuple[str, ...] = get_args(Channels)
 COMBINES: tuple[str, ...] = get_args(Combine)
+ORDERS: tuple[str, ...] = get_args(Order)
 POLICIES: tuple[str, ...] = get_args(Policy)
 METHODS: tuple[str, ...] = get_args(Method)
 DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64")

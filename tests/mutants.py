@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gzip
 import io
 import json
 import os
@@ -20,6 +21,8 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +91,21 @@ def _onnx() -> bytes:
     return serialise(Network.of(Tensor((9, 9), 2), parse("conv:3,k=3,p=1 relu maxpool:2 flatten linear:4")))
 
 
+def _volume(slope: float = 1.0, intercept: float = 0.0) -> bytes:
+    image = import_module("nibabel").Nifti1Image(np.arange(5 * 6 * 7, dtype=np.int16).reshape(5, 6, 7), np.eye(4))
+    image.header.set_slope_inter(slope, intercept)
+    return bytes(image.to_bytes())
+
+
+def _sound(subtype: str) -> Callable[[], bytes]:
+    def write() -> bytes:
+        stream = io.BytesIO()
+        import_module("soundfile").write(stream, picture()[0] / 256 - 0.5, 8000, subtype, format="WAV")
+        return stream.getvalue()
+
+    return write
+
+
 TOML = b"""name = "small"
 input = "9x9x2"
 layers = "stage:4 [conv:3,k=3,p=1 relu]x2 maxpool:2 flatten linear:4"
@@ -109,9 +127,11 @@ class Sample:
     write: Callable[[], bytes]
     whole: bool = True  # a part of it is never taken for the whole
     summed: bool = False  # a checksum covers all of its values
+    options: tuple[str, ...] = ()  # without which it is not read
+    package: str = ""  # without which it is neither made nor read
 
 
-SAMPLES: dict[str, Sample] = {
+_SAMPLES: dict[str, Sample] = {
     "rgb.png": Sample("input", _image(picture(), "PNG"), summed=True),
     "gray.png": Sample("input", _image(GRAY, "PNG"), summed=True),
     "deep.png": Sample("input", _image(GRAY.astype(np.uint16) * 257, "PNG"), summed=True),
@@ -146,6 +166,13 @@ SAMPLES: dict[str, Sample] = {
     "table.csv": Sample("input", _text(","), whole=False),
     "table.tsv": Sample("input", _text("\t"), whole=False),
     "table.txt": Sample("input", _text(" "), whole=False),
+    "numbers.raw": Sample("input", NUMBERS.tobytes, options=("--raw-shape", "11x13", "--raw-dtype", "f8")),
+    "volume.nii": Sample("input", _volume, package="nibabel"),
+    "scaled.nii": Sample("input", lambda: _volume(0.5, 3.0), package="nibabel"),
+    "volume.nii.gz": Sample("input", lambda: gzip.compress(_volume(), mtime=0), summed=True, package="nibabel"),
+    "sound.wav": Sample("input", _sound("PCM_16"), package="soundfile"),
+    "deep.wav": Sample("input", _sound("PCM_24"), package="soundfile"),
+    "float.wav": Sample("input", _sound("FLOAT"), package="soundfile"),
     "kernel.npy": Sample("kernel", _array(KERNEL)),
     "kernel.npz": Sample("kernel", _archive(np.savez, KERNEL), summed=True),
     "packed-kernel.npz": Sample("kernel", _archive(np.savez_compressed, KERNEL), summed=True),
@@ -156,6 +183,7 @@ SAMPLES: dict[str, Sample] = {
     "net.toml": Sample("network", lambda: TOML, whole=False),
     "net.onnx": Sample("network", _onnx, whole=False),
 }
+SAMPLES = {name: sample for name, sample in _SAMPLES.items() if not sample.package or find_spec(sample.package)}
 """`whole` is false where a part may be a file of its own: text, and ONNX, whose fields may all be left out."""
 
 
@@ -164,7 +192,19 @@ def call(use: str, name: str, *options: str) -> list[str]:
     if use == "network":
         return ["shape", name]
     given = ["apply", name, "-k", "box"] if use == "input" else ["apply", "good.npy", "-k", name]
-    return [*given, "--padding", "same", "--max-memory", "256M", "-o", "y.npy", "--overwrite", *options]
+    sample = SAMPLES.get(name.removeprefix("mutant-"))
+    return [
+        *given,
+        *(sample.options if sample else ()),
+        "--padding",
+        "same",
+        "--max-memory",
+        "256M",
+        "-o",
+        "y.npy",
+        "--overwrite",
+        *options,
+    ]
 
 
 # The hand.

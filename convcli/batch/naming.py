@@ -15,6 +15,7 @@ from string import Formatter
 
 from convcli.batch.sources import Source
 from convcli.errors import FileError, InputError, did_you_mean
+from convcli.io.formats import split_suffix
 
 FIELDS = ("stem", "ext", "name", "parent", "index")
 RESERVED = ".convcli-"
@@ -32,6 +33,8 @@ class Template:
     'photo.tar-edges.png'
     >>> Template("{parent}/{index:03}.npy").fill("in/photo.png", 7)
     'in/007.npy'
+    >>> Template("{stem}-soft{ext}").fill("brain.nii.gz", 1)
+    'brain-soft.nii.gz'
     """
 
     text: str
@@ -55,10 +58,10 @@ class Template:
 
     def fill(self, path: str, index: int, ext: str | None = None) -> str:
         """The name for one input; `ext` takes the place of the input's own suffix."""
-        pure = PurePath(path)
-        suffix = pure.suffix if ext is None else ext
-        name = pure.stem + suffix
-        return self.text.format(stem=pure.stem, ext=suffix, name=name, parent=_folder_name(pure.parent), index=index)
+        stem, own = split_suffix(path)
+        suffix = own if ext is None else ext
+        parent = _folder_name(PurePath(path).parent)
+        return self.text.format(stem=stem, ext=suffix, name=stem + suffix, parent=parent, index=index)
 
 
 @cache

@@ -38,13 +38,15 @@ class Search:
     """How folders and patterns are searched, and how many files were passed over, by the reason.
 
     recursive: go into the folders of folders. follow_links: take what lies behind symbolic links. every: take files
-    of any suffix. exclude: a folder that is never entered, unless it is where the search begins.
+    of any suffix. bare: take those that say nothing of themselves, as .raw. exclude: a folder that is never entered,
+    unless it is where the search begins.
     """
 
     recursive: bool = False
     follow_links: bool = False
     every: bool = False
     exclude: str = ""
+    bare: bool = False
     passed_over: Counter[str] = field(default_factory=Counter)
 
     def find(self, inputs: Iterable[str]) -> Iterator[Source]:
@@ -66,7 +68,8 @@ class Search:
 
     def _in_folder(self, folder: str) -> Iterator[Source]:
         for source in self._walk(folder, "", None if self.recursive else 1, ()):
-            if source.trouble or self.every or by_suffix(source.path):
+            form = by_suffix(source.path)
+            if source.trouble or self.every or (form is not None and (self.bare or not form.bare)):
                 yield source
             else:
                 self.passed_over[_UNREAD] += 1

@@ -42,6 +42,10 @@ def command(as_json: bool, dry_run: bool, **settings: Any) -> None:
         if settings["output"] is None and settings[option] is not None and settings[option] is not False:
             raise click.UsageError(f"--{option.replace('_', '-')} belongs to an output; add -o FILE")
     prepared = prepare(Job(**settings))
+    if "raw" not in (prepared.data.format, prepared.format):
+        for option in ("raw_shape", "raw_dtype", "raw_order", "raw_offset"):
+            if settings[option] != getattr(Job, option):
+                raise click.UsageError(f"--{option.replace('_', '-')} is for raw files; name a .raw, or leave it out")
     if prepared.data.damage:
         click.echo(f"Warning: {runs.damage_line(prepared.data)}", err=True)
     if dry_run:

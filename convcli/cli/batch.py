@@ -82,7 +82,13 @@ def command(
         raise click.UsageError("--null says how the names in a list end; add --files-from FILE")
     if not inputs and files_from is None:
         raise click.UsageError("no input; expected files, folders or quoted patterns, or --files-from FILE")
-    search = Search(recursive, follow_links, settings["input_format"] is not None, str(out.resolve()))
+    search = Search(
+        recursive,
+        follow_links,
+        every=settings["input_format"] is not None,
+        exclude=str(out.resolve()),
+        bare=settings["raw_shape"] is not None,
+    )
     sources = list(search.find(inputs))
     if files_from is not None:
         sources += listed(files_from, null=null)

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
-from convcli.cli.types import PADDING, PER_AXIS, SIZE, Choice
-from convcli.words import BOUNDARIES, CHANNELS, COMBINES, DTYPES, LAYOUTS, METHODS, OPS, POLICIES
+from convcli.cli.types import PADDING, PER_AXIS, SHAPE, SIZE, Choice
+from convcli.words import BOUNDARIES, CHANNELS, COMBINES, DTYPES, LAYOUTS, METHODS, OPS, ORDERS, POLICIES
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
@@ -91,6 +91,20 @@ quality = click.option(
 )
 
 
+raw_shape = click.option(
+    "--raw-shape", type=SHAPE, help="The shape of the numbers in a .raw, .bin or .dat, such as 512x512x3."
+)
+raw_dtype = click.option(
+    "--raw-dtype", metavar="T", help="Their type, such as u2, float32 or '>i2' (big-endian); also that of a raw output."
+)
+raw_order = click.option(
+    "--raw-order", type=Choice(ORDERS), default="C", help="C: the last axis runs fastest, F: the first; C. Outputs too."
+)
+raw_offset = click.option(
+    "--raw-offset", type=click.IntRange(0), default=0, metavar="N", help="Bytes before the first number of an input."
+)
+
+
 def _set_threads(context: click.Context, _: click.Parameter, count: int | None) -> None:
     if count is not None:
         from convcli.engine.threads import set_threads
@@ -119,7 +133,8 @@ LIMITS = (max_memory, max_pixels)
 RUNNING = (*LIMITS, threads)
 ENCODING = (compress_level, quality)
 RESULT = (op, combine, normalize, scale, bias, policy, dtype, method, verify)
-FILTERING = (*RESULT, input_format, allow_truncated, *GEOMETRY, *BORDER, *READING, *LIMITS, *ENCODING)
+RAW = (raw_shape, raw_dtype, raw_order, raw_offset)
+FILTERING = (*RESULT, input_format, allow_truncated, *RAW, *GEOMETRY, *BORDER, *READING, *LIMITS, *ENCODING)
 """What a Job takes besides its kernels and files, whichever command runs it."""
 
 

@@ -2,14 +2,17 @@
 
 ::
 
-    data.py      what was read (Data) and what was written (Written)
+    data.py      what was read (Data), what its file says besides (Header), and what was written (Written)
     formats.py   the one table of formats: suffixes, what is read from each, what each can hold
     fit.py       whether an array fits a format, and the type to write
     recognise.py what first bytes look like
-    installed.py which formats this installation has
+    installed.py which extras and codecs are there
     images.py    images, through Pillow
     arrays.py    .npy and .npz
     text.py      .csv, .tsv and .txt
+    raw.py       .raw, .bin and .dat
+    nifti.py     .nii and .nii.gz, by an extra
+    sound.py     .wav, by an extra
     intake.py    pipes and lines that may never end
     integrity.py whether a picture's file is whole
     reading.py   load: open, recognise, decode
@@ -17,10 +20,11 @@
 """
 
 from convcli.io.arrays import check_mapped, release
-from convcli.io.data import Data, Kind, Written
-from convcli.io.fit import check_fit, check_settings, holds, output_dtype
+from convcli.io.data import Data, Header, Kind, Written
+from convcli.io.fit import check_fit, check_header, check_settings, holds, output_dtype
 from convcli.io.formats import Format, formats, lookup
-from convcli.io.installed import available
+from convcli.io.installed import available, check_extra
+from convcli.io.raw import RawLayout
 from convcli.io.reading import load
 from convcli.io.writing import (
     Room,
@@ -36,11 +40,15 @@ from convcli.io.writing import (
 __all__ = [
     "Data",
     "Format",
+    "Header",
     "Kind",
+    "RawLayout",
     "Room",
     "Written",
     "available",
+    "check_extra",
     "check_fit",
+    "check_header",
     "check_mapped",
     "check_settings",
     "check_target",

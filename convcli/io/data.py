@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 from numpy.typing import NDArray
 
 Kind = Literal["image", "array"]
+
+
+class Header(Protocol):
+    """What a file says of its samples besides their values, as the writers of these `formats` take it back."""
+
+    formats: ClassVar[tuple[str, ...]]
+
+    def moved(self, starts: Sequence[float], strides: Sequence[int]) -> Self:
+        """What it says of a result whose sample i stands, along each spatial axis, where start + i * stride stood.
+
+        Raises InputError where it has no words for that.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +40,8 @@ class Data:
     notes: tuple[str, ...] = ()  # what was done on loading, such as "EXIF orientation applied"
     damage: str = ""  # what is wrong with the file, where it was read as far as it goes
     decoding: int = 0  # bytes of memory that loading took at most, the array's own among them
+    dims: int | None = None  # how many of its first axes are spatial, where the format says so; the last is channels
+    header: Header | None = None
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from convcli.errors import DtypeError, FileError, InputError, ShapeError
-from convcli.io.data import Kind
+from convcli.io.data import Header, Kind
 from convcli.io.formats import Format, formats, listed, lookup
 
 _RESCALE = "use --dtype uint8 with --range rescale, or write"
@@ -24,6 +24,8 @@ def holds(format: str, dtype: DTypeLike, channels: int = 1) -> bool:
     form, kind = lookup(format), np.dtype(dtype)
     if form.kind == "image":
         return channels in form.channels.get(kind.name, ())
+    if form.dtypes:
+        return kind.name in form.dtypes
     return kind.kind in form.kinds and (not form.separator or kind.itemsize <= 8)
 
 
@@ -57,10 +59,16 @@ def check_writable(form: Format) -> None:
 
 def _check_array(form: Format, kind: np.dtype[Any], shape: tuple[int, ...]) -> None:
     if not holds(form.name, kind):
-        raise DtypeError(f"{form.name} cannot hold {kind}", "it holds real numbers", "convert them first")
+        held = form.contents if form.dtypes else "real numbers"
+        remedy = f"use --dtype {form.dtypes[1]}, or write .npy" if form.dtypes else "convert them first"
+        raise DtypeError(f"{form.name} cannot hold {kind}", f"it holds {held}", remedy)
     if not 1 <= len(shape) <= form.max_ndim:
         given = f"{form.name} cannot hold {len(shape)} axes, {_shown(shape)}"
         raise ShapeError(given, f"it holds 1 to {form.max_ndim}", "write .npy")
+    if max(shape) > form.max_side:
+        raise ShapeError(
+            f"{form.name} cannot hold {_shown(shape)}", f"it holds at most {form.max_side} a side", "write .npy"
+        )
 
 
 def _check_image(form: Format, kind: np.dtype[Any], shape: tuple[int, ...], alpha: bool) -> None:
@@ -78,6 +86,20 @@ def _check_image(form: Format, kind: np.dtype[Any], shape: tuple[int, ...], alph
     if max(shape[:2]) > form.max_side:
         given = f"{form.name} cannot hold {_shown(shape[:2])}"
         raise ShapeError(given, f"it holds at most {form.max_side} pixels a side", "write .png or .tiff")
+
+
+def check_header(format: str, header: Header | None) -> None:
+    """Raise InputError where a format must say what nobody has told.
+
+    >>> check_header("wav", None)
+    Traceback (most recent call last):
+        ...
+    convcli.errors.InputError: wav needs a sample rate; the input has none; begin with a .wav, or write .npy
+    """
+    form = lookup(format)
+    if form.needs_header and (header is None or form.name not in header.formats):
+        given = f"{form.name} needs {form.needs_header}"
+        raise InputError(given, "the input has none", f"begin with a {form.suffixes[0]}, or write .npy")
 
 
 def check_settings(format: str, settings: Mapping[str, int]) -> None:
@@ -116,18 +138,19 @@ def _way_out(kind: np.dtype[Any], channels: int) -> str:
 def output_dtype(dtype: DTypeLike, kind: Kind, format: str) -> np.dtype[Any] | None:
     """The number type to write where none was asked for; None means the computed floats as they are.
 
-    dtype, kind: of the input. An integer input keeps its type where an image format holds it; floats, and integers
-    that float32 holds exactly, become float32 there. Raises DtypeError where the format has neither.
+    dtype, kind: of the input. An input keeps its type where a format with types of its own holds it; where an image
+    format does not, floats, and integers that float32 holds exactly, become float32. Raises DtypeError where the
+    format has neither.
 
     >>> output_dtype("uint8", "image", "png"), output_dtype("float64", "array", "tiff")
     (dtype('uint8'), dtype('float32'))
-    >>> print(output_dtype("uint8", "image", "npy"))
-    None
+    >>> print(output_dtype("uint8", "image", "npy"), output_dtype("int16", "array", "nii"))
+    None int16
     """
     form, given = lookup(format), np.dtype(dtype)
     check_writable(form)
     if form.kind == "array":
-        return None
+        return _kept(form, given)
     if given.kind in "iu" and given.name in form.channels:
         return given
     if "float32" in form.channels and (given.kind == "f" or np.can_cast(given, np.float32)):
@@ -136,6 +159,16 @@ def output_dtype(dtype: DTypeLike, kind: Kind, format: str) -> np.dtype[Any] | N
     raise DtypeError(
         f"{wanted} is {given}, which {form.name} cannot hold", f"it holds {form.contents}", _way_out(given, 1)
     )
+
+
+def _kept(form: Format, given: np.dtype[Any]) -> np.dtype[Any] | None:
+    """The type that an array format with types of its own gives to the result of an input of that type."""
+    if not form.dtypes or given.name in form.dtypes:
+        return given.newbyteorder("=") if form.dtypes else None
+    if given.kind in "bf" and np.can_cast(given, np.float32):
+        return np.dtype(np.float32)
+    remedy = f"use --dtype {form.dtypes[1]}, or write .npy"
+    raise DtypeError(f"the input is {given}, which {form.name} cannot hold", f"it holds {form.contents}", remedy)
 
 
 def _shown(shape: tuple[int, ...]) -> str:

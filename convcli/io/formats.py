@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from convcli.errors import FileError, did_you_mean
 from convcli.io.data import Kind
+from convcli.words import DTYPES
 
 NUMBERS = "biuf"  # numpy's kinds of real numbers: bool, signed, unsigned, floating
 NONE: Mapping[str, int] = MappingProxyType({})  # settings of an encoder
@@ -20,7 +21,8 @@ class Format:
 
     `channels` maps each number type that an image format holds to the channel counts it holds it with (2 and 4 end in
     alpha); it is empty for a format that is only read. Array formats name `kinds` of numbers and a largest `ndim`;
-    those without `reads` give whatever they were written with.
+    those with `dtypes` hold no others, and a result keeps its input's there. Those without `reads` give whatever they
+    were written with.
     """
 
     name: str
@@ -32,8 +34,12 @@ class Format:
     channels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     max_side: int = 2**31 - 1
     kinds: str = ""
+    dtypes: tuple[str, ...] = ()
     max_ndim: int = 64
     separator: str = ""  # between the numbers of a text format
+    extra: str = ""  # of convcli, which brings the package that the format takes
+    bare: bool = False  # the file says nothing of itself: neither shape nor type, and nothing to recognise it by
+    needs_header: str = ""  # what the file must say besides its values
     settings: tuple[str, ...] = ()  # of its encoder: what `check_settings` lets pass
 
     @property
@@ -58,7 +64,8 @@ class Format:
         'uint8 (1, 2, 3 or 4 channels), uint16 (1 channel) and bool (1 channel)'
         """
         if self.kind == "array":
-            return f"numbers in up to {self.max_ndim} axes"
+            held = listed(self.dtypes, "and") if self.dtypes else "numbers"
+            return f"{held} in up to {self.max_ndim} ax{'es' if self.max_ndim > 1 else 'is'}"
         return listed((f"{dtype} ({_counted(counts)})" for dtype, counts in self.channels.items()), "and")
 
 
@@ -71,6 +78,9 @@ def listed(words: Iterable[str], last: str) -> str:
 def _counted(counts: tuple[int, ...]) -> str:
     return f"{listed(map(str, counts), 'or')} channel{'s' if counts != (1,) else ''}"
 
+
+_VOXELS = tuple(dtype for dtype in DTYPES if dtype != "float16")
+_SAMPLES = ("int8", "int16", "int32", "float32", "float64")
 
 # GIF holds gray alone: colour would be cut to 256 entries. JPEG is the only lossy format that is written.
 _TABLE = (
@@ -123,6 +133,32 @@ _TABLE = (
     Format("csv", (".csv",), "array", reads=("int64", "float64"), kinds=NUMBERS, max_ndim=2, separator=","),
     Format("tsv", (".tsv",), "array", reads=("int64", "float64"), kinds=NUMBERS, max_ndim=2, separator="\t"),
     Format("txt", (".txt",), "array", reads=("int64", "float64"), kinds=NUMBERS, max_ndim=2, separator=" "),
+    Format("raw", (".raw", ".bin", ".dat"), "array", kinds=NUMBERS, dtypes=DTYPES, bare=True),
+    *(
+        Format(
+            name,
+            (f".{name}",),
+            "array",
+            reads=_VOXELS,
+            kinds=NUMBERS,
+            dtypes=_VOXELS,
+            max_ndim=7,
+            max_side=32767,
+            extra="nifti",
+        )
+        for name in ("nii", "nii.gz")
+    ),
+    Format(
+        "wav",
+        (".wav", ".wave"),
+        "array",
+        reads=_SAMPLES,
+        kinds=NUMBERS,
+        dtypes=_SAMPLES,
+        max_ndim=2,
+        extra="wav",
+        needs_header="a sample rate",
+    ),
 )
 _BY_NAME = {form.name: form for form in _TABLE}
 _BY_SUFFIX = {suffix: form for form in _TABLE for suffix in form.suffixes}
@@ -159,7 +195,19 @@ def by_suffix(path: str) -> Format | None:
     >>> by_suffix("a/Photo.JPEG").name, by_suffix("noise")
     ('jpg', None)
     """
-    return _BY_SUFFIX.get(PurePath(path).suffix.lower())
+    return _BY_SUFFIX.get(split_suffix(path)[1].lower())
+
+
+def split_suffix(path: str) -> tuple[str, str]:
+    """The name of a file without its suffix, and the suffix, which may have two dots.
+
+    >>> split_suffix("a/brain.nii.gz"), split_suffix("photo.v2.PNG")
+    (('brain', '.nii.gz'), ('photo.v2', '.PNG'))
+    """
+    pure = PurePath(path)
+    double = "".join(pure.suffixes[-2:])
+    suffix = double if double.lower() in _BY_SUFFIX else pure.suffix
+    return pure.name.removesuffix(suffix), suffix
 
 
 def suffixes(*, writable: bool = False) -> tuple[str, ...]:

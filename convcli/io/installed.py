@@ -1,8 +1,19 @@
-"""Which formats this installation reads and writes: Pillow may have been built without the codecs of some."""
+"""What this installation has: the packages of convcli's extras, and the codecs that Pillow was built with."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
+from convcli.errors import FileError
 from convcli.io.formats import Format
+
+EXTRAS = {"nifti": "nibabel", "wav": "soundfile"}
+"""The package that each extra brings, which reads and writes."""
+
+
+def has(extra: str) -> bool:
+    """Whether an extra's package is there; it is not imported."""
+    return find_spec(EXTRAS[extra]) is not None
 
 
 def available(form: Format) -> bool:
@@ -12,8 +23,17 @@ def available(form: Format) -> bool:
     >>> available(lookup("npy"))
     True
     """
+    if form.extra:
+        return has(form.extra)
     if not form.codec:
         return True
     from PIL import features
 
     return bool(features.check(form.codec))
+
+
+def check_extra(form: Format, name: str) -> None:
+    """Raise FileError, naming the extra, where the format of the file `name` takes one that is not installed."""
+    if form.extra and not has(form.extra):
+        given = f"{name} is of the format {form.name}"
+        raise FileError(given, f"which takes the {EXTRAS[form.extra]} package", f"pip install 'convcli[{form.extra}]'")

@@ -6,6 +6,7 @@ jpg    a marker after every scan, up to the end of the image (its samples have n
 gif    every block, up to the trailer
 webp   the length that its RIFF header declares
 bmp    the length that its header declares
+wav    the length that its RIFF header declares, and that of its samples
 jp2    the end of the codestream
 tiff   the Adler-32 of every deflated strip or tile
 ====== ============================================================================
@@ -117,6 +118,20 @@ def _bmp(stream: BinaryIO, size: int) -> str:
     return _shorter(int.from_bytes(stream.read(6)[2:], "little"), size)
 
 
+def _wav(stream: BinaryIO, size: int) -> str:
+    """Source: IBM and Microsoft, "Multimedia Programming Interface and Data Specifications 1.0", 1991, chapter 3."""
+    if found := _webp(stream, size):
+        return found
+    at, kind = 12, b""
+    while kind != b"data":
+        stream.seek(at)
+        kind, length = stream.read(4), int.from_bytes(stream.read(4), "little")
+        if at + 8 + length > size or len(kind) < 4:
+            return _CUT
+        at += 8 + length + length % 2
+    return ""
+
+
 def _shorter(declared: int, size: int) -> str:
     return f"{_CUT}: {declared:,} bytes were declared, {size:,} are there" if declared > size else ""
 
@@ -185,4 +200,5 @@ _LOOKS: dict[str, Callable[[BinaryIO, int], str]] = {
     "webp": _webp,
     "bmp": _bmp,
     "jp2": _jpeg2000,
+    "wav": _wav,
 }

@@ -9,6 +9,7 @@ import stat
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -20,10 +21,17 @@ from convcli.io.arrays import read_npy, read_npz
 from convcli.io.data import Data
 from convcli.io.formats import Format, by_suffix, lookup
 from convcli.io.images import read_image
+from convcli.io.installed import check_extra
 from convcli.io.intake import drained, measure
+from convcli.io.nifti import SPATIAL, read_nifti
+from convcli.io.raw import RawLayout, read_raw
 from convcli.io.recognise import SNIFFED_BYTES, Look, sniff, unrecognised
+from convcli.io.sound import read_wav
 from convcli.io.text import read_text
 from convcli.limits import Limits
+
+UNTOLD = RawLayout()
+"""Of raw numbers, neither shape nor type."""
 
 
 class _Source(NamedTuple):
@@ -40,13 +48,14 @@ def load(
     format: str | None = None,
     limits: Limits | None = None,
     allow_truncated: bool = False,
+    raw: RawLayout = UNTOLD,
 ) -> Data:
     """Read an image or an array from a path, from `archive.npz:key`, or from standard input for "-".
 
     The format is the one given, or that of the suffix, or what the first bytes look like; an image is decoded as what
     it is, whatever its suffix says. Images are (H, W) or (H, W, C), arrays have any shape. Headers are held against the
     limits, by default `Limits.of()`, before what they declare is allocated. allow_truncated reads a damaged picture as
-    far as it goes, and no other file.
+    far as it goes, and no other file. raw: how the numbers lie in a file that has no header.
     Raises FileError for a file that is missing, unreadable or damaged, DtypeError for numbers that cannot be kept,
     LimitError for what would take more memory or has more pixels than may be.
     """
@@ -58,14 +67,15 @@ def load(
         head = opened.read(SNIFFED_BYTES)
         if not head:
             raise FileError(f"{_called(named)} is empty", "expected an image or an array")
-        form = _settle(named, wanted, sniff(head), piped=piped)
+        form = _settle(named, wanted, sniff(head), piped=piped, told=raw.shape is not None)
+        check_extra(form, _called(named))
         stream = drained(opened, head, _called(named), limits, text=bool(form.separator)) if piped else opened
         stream.seek(0)
         if form.kind == "image":
             data = read_image(stream, named.name, form, limits, allow_truncated=allow_truncated)
         else:
-            array, decoding = _read_array(stream, named, form, limits)
-            data = Data(_checked(array, named.name), "array", form.name, named.name, decoding=decoding)
+            data = _read_array(stream, named, form, limits, raw)
+            _check_axes(data.array, named.name)
         return replace(data, decoding=data.decoding + _held(stream))
 
 
@@ -133,9 +143,11 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _settle(named: _Source, wanted: Format | None, look: Look, *, piped: bool) -> Format:
-    """The format to decode as: what content and name agree on."""
+def _settle(named: _Source, wanted: Format | None, look: Look, *, piped: bool, told: bool) -> Format:
+    """The format to decode as: what content and name agree on; told: the layout of raw numbers is known."""
     seen = lookup(look.format) if look.format else None
+    if wanted is not None and wanted.bare:
+        return wanted if told or seen is None else seen
     if wanted is None:
         if seen is not None:
             return seen
@@ -159,25 +171,40 @@ def _held(stream: BinaryIO) -> int:
     return stream.getbuffer().nbytes if isinstance(stream, io.BytesIO) else 0
 
 
-def _read_array(stream: BinaryIO, named: _Source, form: Format, limits: Limits) -> tuple[NDArray[Any], int]:
-    """The array, and the bytes that decoding it took at most; none where it is mapped."""
+def _read_array(stream: BinaryIO, named: _Source, form: Format, limits: Limits, raw: RawLayout) -> Data:
+    """The array with the bytes that decoding it took at most; none where it is mapped."""
+    data = partial(Data, kind="array", format=form.name, name=named.name)
+    called, path = _called(named), "" if isinstance(stream, io.BytesIO) else named.path
     if form.separator:
-        parsing = measure(stream, _called(named)).parsing
-        limits.check_memory(_called(named), parsing)
-        return read_text(stream.read(), _called(named)), parsing
+        parsing = measure(stream, called).parsing
+        limits.check_memory(called, parsing)
+        return data(read_text(stream.read(), called), decoding=parsing)
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
+    if form.extra == "nifti":
+        volume, decoding, geometry, notes = read_nifti(stream, called, size, limits, packed=form.name == "nii.gz")
+        return data(volume, decoding=decoding, notes=notes, dims=min(volume.ndim, SPATIAL), header=geometry)
+    if form.extra == "wav":
+        samples, decoding, recording = read_wav(stream, called, limits)
+        notes = (f"{recording.rate:,} samples a second",)
+        return data(samples, decoding=decoding, notes=notes, dims=1, header=recording)
+    if form.name == "raw":
+        array = read_raw(stream, called, size, raw, limits, path)
+        return data(array, decoding=_held_by(array, copies=2), header=raw)
     if form.name == "npz":
         array = read_npz(stream, named.path, named.key, limits)
     else:
-        array = read_npy(stream, named.name, size, limits, None if isinstance(stream, io.BytesIO) else named.path)
-    return array, 0 if isinstance(array, np.memmap) else array.nbytes
+        array = read_npy(stream, named.name, size, limits, path or None)
+    return data(array, decoding=_held_by(array))
 
 
-def _checked(array: NDArray[Any], name: str) -> NDArray[Any]:
+def _held_by(array: NDArray[Any], copies: int = 1) -> int:
+    return 0 if isinstance(array, np.memmap) else copies * array.nbytes
+
+
+def _check_axes(array: NDArray[Any], name: str) -> None:
     if array.size == 0:
         shape = "x".join(map(str, array.shape))
         raise FileError(f"{name} has shape {shape}, without a value", "expected at least one value an axis")
     if array.ndim == 0:
         raise FileError(f"{name} is a single number without an axis", "expected an array of one axis or more")
-    return array

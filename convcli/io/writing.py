@@ -20,10 +20,14 @@ from numpy.typing import NDArray
 
 from convcli.errors import FileError, OutputError, ShapeError, did_you_mean
 from convcli.io.arrays import MAP_ABOVE, create_npy, write_npy, write_npz
-from convcli.io.data import Written
-from convcli.io.fit import check_fit, check_settings, check_writable
+from convcli.io.data import Header, Written
+from convcli.io.fit import check_fit, check_header, check_settings, check_writable
 from convcli.io.formats import NONE, Format, by_suffix, lookup, suffixes
 from convcli.io.images import encoding_bytes, write_image
+from convcli.io.installed import check_extra
+from convcli.io.nifti import Geometry, write_nifti
+from convcli.io.raw import RawLayout, write_raw
+from convcli.io.sound import Recording, write_wav
 from convcli.io.text import write_text
 
 PIECE = 2**25
@@ -45,18 +49,20 @@ def save(
     overwrite: bool = False,
     alpha: bool = False,
     settings: Mapping[str, int] = NONE,
+    header: Header | None = None,
 ) -> Written:
     """Write an array to a path by its suffix, or to standard output for "-", in the format given.
 
     array: (H, W) or (H, W, C) for an image format, where `alpha` says that the last channel is alpha; .npz takes
     several arrays by name. settings: `compress_level` (0 to 9) is PNG's,
-    `quality` (1 to 100) JPEG's and WebP's, which is lossless without it. A symbolic link keeps pointing where it did.
+    `quality` (1 to 100) JPEG's and WebP's, which is lossless without it. header: what the file is to say besides its
+    values, where its format has words for it. A symbolic link keeps pointing where it did.
     Raises ShapeError or DtypeError for what the format cannot hold, InputError for a setting that it has not,
     FileError for a target that is in the way, OutputError where writing fails; the target is then untouched.
     """
     name = os.fspath(target)
     form = lookup(_target_format(name, overwrite, format))
-    encode = _encoder(form, array, alpha, settings)
+    encode = _encoder(form, array, alpha, settings, header)
     return Written(name, form.name, _deliver(name, overwrite, encode))
 
 
@@ -114,7 +120,7 @@ def writing_bytes(target: str, format: str, shape: tuple[int, ...], dtype: np.dt
     pieces = 0 if form.separator else min(size, PIECE)
     encoding = encoding_bytes(form, shape, dtype) if form.kind == "image" else pieces
     whole = {"": size + size // 16}.get(form.separator, TEXT_BYTES * math.prod(shape))
-    return encoding + (whole if target == "-" else 0)
+    return encoding + (whole if target == "-" or form.extra == "wav" else 0)
 
 
 def save_text(target: str | os.PathLike[str], text: str, form: str, *, overwrite: bool = False) -> Written:
@@ -146,6 +152,7 @@ def _target_format(name: str, overwrite: bool, format: str | None) -> str:
     if (named := by_suffix(name)) not in (None, form):
         raise FileError(f"{name} is named as {named.name}", f"the format given is {form.name}", "leave --format out")
     check_writable(form)
+    check_extra(form, "standard output" if name == "-" else name)
     if name != "-":
         try:
             _check_place(Path(os.path.realpath(name)), name, overwrite)
@@ -192,9 +199,12 @@ def _is_special(path: Path) -> bool:
     return path.exists() and not path.is_file()
 
 
-def _encoder(form: Format, array: Arrays, alpha: bool, settings: Mapping[str, int]) -> Callable[[BinaryIO], None]:
+def _encoder(
+    form: Format, array: Arrays, alpha: bool, settings: Mapping[str, int], header: Header | None
+) -> Callable[[BinaryIO], None]:
     """What encodes the array into a stream, once it is known to fit."""
     check_settings(form.name, settings)
+    check_header(form.name, header)
     if isinstance(array, Mapping):
         return _archive_encoder(form, array)
     array = _squeezed(np.asanyarray(array)) if form.kind == "image" else np.asanyarray(array)
@@ -203,6 +213,13 @@ def _encoder(form: Format, array: Arrays, alpha: bool, settings: Mapping[str, in
         return lambda stream: write_image(stream, array, form, settings)
     if form.separator:
         return lambda stream: write_text(stream, array, form.separator)
+    if form.extra == "nifti":
+        geometry, packed = header if isinstance(header, Geometry) else None, form.name == "nii.gz"
+        return lambda stream: write_nifti(stream, array, geometry, packed=packed)
+    if isinstance(header, Recording) and form.extra == "wav":
+        return lambda stream: write_wav(stream, array, header)
+    if form.name == "raw":
+        return lambda stream: write_raw(stream, array, header if isinstance(header, RawLayout) else RawLayout())
     if form.name == "npz":
         return lambda stream: write_npz(stream, {"array": array})
     return lambda stream: write_npy(stream, array)

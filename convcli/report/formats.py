@@ -29,7 +29,7 @@ def row(form: Format) -> Row:
     >>> row(lookup("jpg"))[2:]
     ('uint8', 'uint8 (1, 3)', 'Pillow with jpg')
     """
-    needs = f"Pillow with {form.codec}" if form.codec else ""
+    needs = f"convcli[{form.extra}]" if form.extra else f"Pillow with {form.codec}" if form.codec else ""
     return Row(form.name, " ".join(form.suffixes), form.read_as, _written(form), needs)
 
 

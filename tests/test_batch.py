@@ -174,7 +174,18 @@ class TestNames:
 
     @pytest.mark.parametrize(
         "template",
-        ["../{name}", "/tmp/{name}", "{stem}/../../{name}", "a\0{name}", "", "{stem}/", ".convcli-batch.sqlite", ".."],
+        [
+            "../{name}",
+            "/tmp/{name}",
+            "{stem}/../../{name}",
+            "a\0{name}",
+            "",
+            "{stem}/",
+            ".",
+            "{stem}/.",
+            ".convcli-batch.sqlite",
+            "..",
+        ],
     )
     def test_no_name_leads_out_of_the_folder(self, template: str) -> None:
         with pytest.raises(InputError, match=r"a\.png would go to"):

@@ -84,7 +84,7 @@ def _target(source: Source, template: Template, index: int, ext: str | None) -> 
     target = PurePath(source.relative).parent / name
     if not name or "\0" in name or target.is_absolute() or ".." in target.parts:
         raise InputError(f"{source.path} would go to {name!r}", "expected a name within the output folder")
-    if target.name.startswith(RESERVED) or name.endswith("/"):
+    if target.name.startswith(RESERVED) or name.endswith(("/", "/.")) or name == ".":
         raise InputError(f"{source.path} would go to {name!r}", f"expected a file name that is no {RESERVED}...")
     return str(target)
 

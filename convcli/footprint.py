@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from convcli.words import Combine, Policy
+from convcli.words import Combine
 
 SLACK = 2**23
 """Bytes for what is small: the threads' stacks, indices, pages that a map touches around its own."""
@@ -49,10 +49,9 @@ def results_bytes(
     written: np.dtype[Any],
     *,
     combine: Combine,
-    policy: Policy,
     scales: int,
 ) -> int:
-    """Bytes of a part's floats while they are combined, scaled and fitted into the written type.
+    """Bytes of a part's floats while they are combined and scaled; they are fitted into the written type in the cache.
 
     sizes: values of the part, for each kernel; covered: values of its coverage, 0 without alpha; floats: bytes of one;
     scales: how many of scale and bias there are to apply.
@@ -70,8 +69,5 @@ def results_bytes(
     combining = copies[combine] * floats if several or combine == "magnitude" else 0
     dividing = each * (floats + 1) if covered else 0
     scaling = min(scales, 2) * stacked * floats
-    shifting = {"clip": 0, "error": 0, "rescale": 2, "offset": 1, "abs": 1}[policy] * floats
-    rounding = 0 if written.kind == "f" else floats + 1
-    casting = written.itemsize if written != np.dtype(f"f{floats}") else 0
-    fitting = stacked * (floats + shifting + rounding + casting) + covered * (floats + written.itemsize)
+    fitting = stacked * floats + covered * (floats + written.itemsize)
     return max(made + max(combining, dividing) + scaling, fitting)

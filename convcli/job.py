@@ -132,7 +132,6 @@ class Prepared:
                 np.dtype(self.compute_dtype).itemsize,
                 self.dtype,
                 combine=job.combine,
-                policy=job.range,
                 scales=(job.scale != 1) + (job.bias != 0),
             ),
             working=max(run.plan.memory for run in self.passes),
@@ -225,12 +224,10 @@ def _fill_part(
     prepared: Prepared, part: Part, target: NDArray[Any], checks: Sequence[Check], extent: tuple[float, float] | None
 ) -> Ledger:
     values, coverage = _floats(prepared, part, checks)
-    values, ledger = fit(values, prepared.dtype, prepared.job.range, extent)
-    if coverage is None:
-        target[...] = values
-    else:
-        target[..., :-1], target[..., -1] = values, _alpha_plane(coverage, prepared.dtype)
-    return ledger
+    if coverage is not None:
+        target[..., -1] = _alpha_plane(coverage, prepared.dtype)
+        target = target[..., :-1]
+    return fit(values, prepared.dtype, prepared.job.range, extent, target)[1]
 
 
 def _floats(prepared: Prepared, part: Part, checks: Sequence[Check] = ()) -> tuple[NDArray[Any], NDArray[Any] | None]:

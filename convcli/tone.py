@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convcli.engine.quantise import store
+from convcli.engine.threads import share_out
 from convcli.errors import ConvError, ShapeError
 from convcli.shapes import show
 from convcli.words import Combine, Policy
@@ -56,6 +59,12 @@ class Ledger:
                 "use --range clip, rescale, offset or abs, or a float --dtype",
             )
 
+
+FIT_VALUES = 1 << 18
+"""Values that are accounted for and rounded at a time, in the cache: 1 MiB of float32."""
+
+WORTH_SHARING = 1 << 20
+"""Values from which that is shared out over the threads."""
 
 COUNTS = ("below", "above", "not_finite", "nan", "total")
 
@@ -116,25 +125,41 @@ def scaled(values: NDArray[Any], scale: float, bias: float) -> NDArray[Any]:
 
 
 def fit(
-    values: NDArray[Any], dtype: np.dtype[Any], policy: Policy, extent: tuple[float, float] | None = None
+    values: NDArray[Any],
+    dtype: np.dtype[Any],
+    policy: Policy,
+    extent: tuple[float, float] | None = None,
+    out: NDArray[Any] | None = None,
 ) -> tuple[NDArray[Any], Ledger]:
     """Bring float values into `dtype` by `policy`, and tell what it took.
 
     clip and error saturate; rescale maps the values' range, or the `extent` of which they are a part, onto the type's
     (0 to 1 for a float type); offset adds the middle of the type's range, so that zero shows as gray; abs takes
-    magnitudes.
+    magnitudes. The result goes into `out` where it is given, and may be `values` itself where it is not.
 
     >>> fit(np.array([-2.0, 0.0, 2.0]), np.dtype(np.uint8), "rescale")[0]
     array([  0, 128, 255], dtype=uint8)
     """
-    values = _by_policy(values, dtype, policy, extent)
-    ledger = _account(values, dtype, policy)
-    if values.dtype == dtype:
-        return values, ledger
-    out = np.empty(values.shape, dtype)
-    with np.errstate(invalid="ignore"):
-        store(values, out)
-    return out, ledger
+    if policy == "rescale" and extent is None:
+        extent = extremes(values)
+    made = policy not in ("clip", "error")
+    if out is None:
+        out = np.empty(values.shape, dtype) if made or values.dtype != dtype else values
+    axis = next((axis for axis, size in enumerate(values.shape) if size >= 16), 0)
+    each = max(FIT_VALUES * values.shape[axis] // values.size, 1)
+    ledgers: dict[int, Ledger] = {}
+
+    def bring(start: int) -> None:
+        run = (slice(None),) * axis + (slice(start, start + each),)
+        piece = _by_policy(values[run], dtype, policy, extent)
+        ledgers[start] = _account(piece, dtype, policy)
+        if out is not values:
+            with np.errstate(invalid="ignore"):
+                store(piece, out[run], spent=made)
+
+    starts = range(0, values.shape[axis], each)
+    share_out(bring, starts, spread=values.size > WORTH_SHARING)
+    return out, reduce(add, (ledgers[start] for start in starts))
 
 
 def _by_policy(

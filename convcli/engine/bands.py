@@ -42,6 +42,10 @@ BLOCK = 16
 DEEP = 128
 """Rows that a block along the last axis goes through: fewer run slower, more leave the first-level cache."""
 
+FOLD = 15
+"""Blocks in a row that a long one is folded to, which so are read one after the other; an odd number, or the rows would
+share places in the cache."""
+
 SMALL = 900_000
 """Multiply-adds of a product that OpenBLAS still takes for small: it changes its way at a million."""
 
@@ -190,11 +194,11 @@ class Along:
         add_up(self.runs, lambda run, share: self._slide(run, x, share), out)
 
     def _fold(self, x: Matrix, out: Matrix) -> bool:
-        """A long row as many rows, each going on in the next: so many outputs as rows have in common, then the rest."""
+        """A long row as many short ones, each going on in the next, and the rest; False where it is too short."""
         longest = max(len(run.matrix) for run in self.runs)
-        rows = min(DEEP, out.shape[1] * self.stride * self.width // longest)
-        each = out.shape[1] // max(rows, 1) // self.outputs * self.outputs
-        if rows < ROWS or each * self.stride * self.width < longest:
+        each = max(FOLD, -(-longest // (self.stride * self.width * self.outputs)) | 1) * self.outputs
+        rows = out.shape[1] // each
+        if rows < ROWS:
             return False
         for line, target in zip(x, out, strict=True):
             samples = each * self.stride

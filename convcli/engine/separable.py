@@ -6,8 +6,9 @@ multiplications a sample where the window has k*k. Kernels of rank r take r such
       w = v1 x h1 + v2 x h2          strip of rows --v1--> middle --h1--> share
                                                    --v2--> middle --h2--> share, added
 
-Every pass is a product with a band matrix, strip by strip, so that the middle stays in the cache. A signal has one
-axis, and its kernel is its own only factor.
+Every pass is a product with a band matrix, tile by tile, so that the middle stays in the cache. A signal has one
+axis, and its kernel is its own only factor; its samples are copied first, for a product along them reads many places
+at a time, each a few samples on, and would wait for the memory at every one.
 Source: Treitel and Shanks, "The design of multistage separable planar filters", 1971.
 """
 
@@ -42,10 +43,11 @@ def prepare(w: Matrix, plan: Plan) -> Tile:
     def tile(block: Matrix, out: Matrix) -> None:
         lead = out.ndim - dims - 1
         items, samples, *inner = math.prod(block.shape[:lead]), *block.shape[lead:]
-        x = as_matrix(block, (items, samples, math.prod(inner)))
         if math.prod(inner) < WIDE:
-            x = as_matrix(x, (1, items, samples * math.prod(inner)))
-        x = x.reshape(items, samples, *inner)
+            x = scratch("samples", (items, samples, *inner), block.dtype)
+            x.reshape(block.shape)[...] = block
+        else:
+            x = as_matrix(block, (items, samples, math.prod(inner))).reshape(items, samples, *inner)
         add_up(terms, lambda term, share: term(x, share, out.shape[lead:-1]), out)
 
     return tile

@@ -25,7 +25,7 @@ from convcli.engine.operations import Problem
 from convcli.engine.places import Part
 from convcli.errors import InputError, LimitError, did_you_mean
 from convcli.footprint import Footprint, results_bytes
-from convcli.io import Data, Header, RawLayout, Written
+from convcli.io import NOTHING, Data, Header, Kept, RawLayout, Written
 from convcli.kernels import MAX_TEXT, SUFFIX_FORMS, TEXT_FORMS, Kernel, render
 from convcli.laying import Laying, planes, settle
 from convcli.limits import LESS_WORK
@@ -58,6 +58,7 @@ class Job(Laying):
     format: str | None = None
     input_format: str | None = None
     allow_truncated: bool = False
+    strip: bool = False
     compress_level: int | None = None
     quality: int | None = None
     raw_shape: tuple[int, ...] | None = None
@@ -110,6 +111,10 @@ class Prepared:
     output_shape: tuple[int, ...]
     header: Header | None = None
     """What the output's file says besides its values."""
+    kept: Kept = NOTHING
+    """What the output's file says besides its samples."""
+    lost: tuple[str, ...] = ()
+    """What the input's says and the output's format does not hold, and why."""
 
     @cached_property
     def footprint(self) -> Footprint:
@@ -186,7 +191,9 @@ def prepare(job: Job) -> Prepared:
         io.check_fit(target, written, shape, alpha=data.alpha)
         io.check_settings(target, job.settings)
         io.check_header(target, header)
-    prepared = Prepared(job, data, passes, compute, written, target, shape, header)
+    given = NOTHING if job.strip else data.kept
+    kept, lost = _kept(given, target, shape, same_type=written == data.array.dtype)
+    prepared = Prepared(job, data, passes, compute, written, target, shape, header, kept, lost)
     job.limits.check_memory(f"filtering {data.name}", prepared.footprint.peak, LESS_WORK)
     return prepared
 
@@ -200,7 +207,9 @@ def perform(prepared: Prepared) -> Outcome:
         ledger, proofs = _fill(prepared, room.array)
         written = None
         if job.output is not None and all(proof.passed for proof in proofs):
-            written = room.keep(alpha=prepared.data.alpha, settings=job.settings, header=prepared.header)
+            written = room.keep(
+                alpha=prepared.data.alpha, settings=job.settings, header=prepared.header, kept=prepared.kept
+            )
     return Outcome(prepared, room.array, ledger, proofs, written)
 
 
@@ -345,6 +354,14 @@ def _channel_axis(passes: tuple[Pass, ...]) -> int:
     """Where the results' channels stand; where they have none, the new axis at the end."""
     axis = passes[0].arrangement.output_channel_axis
     return len(passes[0].output_shape) if axis is None else axis
+
+
+def _kept(given: Kept, target: str | None, shape: tuple[int, ...], *, same_type: bool) -> tuple[Kept, tuple[str, ...]]:
+    """What an output of that shape holds of what the input's file says, and in words what it does not."""
+    if target is None:
+        return NOTHING, ()
+    channels = shape[2] if len(shape) == 3 else 1
+    return io.fitting(given, io.lookup(target), channels, same_type=same_type)
 
 
 def _alpha_plane(coverage: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -183,6 +183,7 @@ class TestOutputs:
             "dtype": "uint8",
             "bytes": Path("out/a.png").stat().st_size,
             "clipped": each["in/a.png"]["clipped"],
+            "lost": [],
             "sha256": tree()["a.png"],
         }
         assert each["in/a.png"]["clipped"] > 0

@@ -108,18 +108,27 @@ IN_MEMORY = {
 
 @pytest.mark.parametrize("mode", IN_MEMORY)
 def test_modes_that_few_files_hold_are_in_the_table(mode: str) -> None:
-    from convcli.io.images import _MODES
+    from convcli.io.modes import MODES
 
-    reading = _MODES[mode]
+    reading = MODES[mode]
     assert reading.opaque == IN_MEMORY[mode]
     if reading.opaque:
         assert Image.new(mode, (2, 2)).convert(reading.opaque).mode == reading.opaque
 
 
 def test_the_table_names_every_mode_of_pillow() -> None:
-    from convcli.io.images import _MODES
+    from convcli.io.modes import MODES
 
-    assert set(Image.MODES) <= set(_MODES)
+    assert set(Image.MODES) <= set(MODES)
+
+
+def test_the_readme_shows_the_table() -> None:
+    from convcli.io.modes import MODES
+
+    rows = [f"| {mode} | {' | '.join(reading.words)} |".replace("|  |", "| |") for mode, reading in MODES.items()]
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    head = "| mode | becomes | with transparency | what is done |\n|---|---|---|---|\n"
+    assert head + "\n".join(rows) + "\n\n" in readme
 
 
 def test_a_bilevel_image_is_0_and_255(tmp_path: Path) -> None:

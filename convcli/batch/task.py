@@ -34,7 +34,7 @@ class Task:
 class Record:
     """What became of one input, and why, or what was wrong with it all the same.
 
-    An output that was written has its shape, type, bytes and clipped values.
+    An output that was written has its shape, type, bytes and clipped values, and what of the input's metadata it lost.
     """
 
     status: Status
@@ -45,6 +45,7 @@ class Record:
     dtype: str = ""
     bytes: int = 0
     clipped: int = 0
+    lost: tuple[str, ...] = ()
     entry: Entry | None = None
 
 
@@ -106,5 +107,6 @@ def _done(recipe: Recipe, task: Task, digest: str) -> Record:
         dtype=prepared.dtype.name,
         bytes=outcome.written.bytes,
         clipped=outcome.ledger.below + outcome.ledger.above,
+        lost=prepared.lost,
         entry=Entry(digest, recipe.digest, file_digest(task.path)),
     )

@@ -38,7 +38,7 @@ def command(as_json: bool, dry_run: bool, **settings: Any) -> None:
 
     if as_json and settings["output"] == "-":
         raise click.UsageError("--json and -o - both want stdout; write the result to a file, or leave --json out")
-    for option in ("format", "overwrite", "compress_level", "quality"):
+    for option in ("format", "overwrite", "compress_level", "quality", "strip"):
         if settings["output"] is None and settings[option] is not None and settings[option] is not False:
             raise click.UsageError(f"--{option.replace('_', '-')} belongs to an output; add -o FILE")
     prepared = prepare(Job(**settings))

@@ -80,6 +80,9 @@ input_format = click.option("--input-format", metavar="F", help="The format of t
 allow_truncated = click.option(
     "--allow-truncated", is_flag=True, help="Read a damaged picture as far as it goes, and say so."
 )
+strip = click.option(
+    "--strip", is_flag=True, help="Write a picture's samples alone: no ICC profile, density, EXIF, XMP or text."
+)
 compress_level = click.option(
     "--compress-level", type=click.IntRange(0, 9), metavar="N", help="PNG: 0 to 9, larger is smaller; 1 if left out."
 )
@@ -131,7 +134,7 @@ BORDER = (boundary, cval)
 READING = (dims, channels, groups, layout)
 LIMITS = (max_memory, max_pixels)
 RUNNING = (*LIMITS, threads)
-ENCODING = (compress_level, quality)
+ENCODING = (compress_level, quality, strip)
 RESULT = (op, combine, normalize, scale, bias, policy, dtype, method, verify)
 RAW = (raw_shape, raw_dtype, raw_order, raw_offset)
 FILTERING = (*RESULT, input_format, allow_truncated, *RAW, *GEOMETRY, *BORDER, *READING, *LIMITS, *ENCODING)

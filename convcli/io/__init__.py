@@ -7,7 +7,12 @@
     fit.py       whether an array fits a format, and the type to write
     recognise.py what first bytes look like
     installed.py which extras and codecs are there
-    images.py    images, through Pillow
+    images.py    images, decoded through Pillow
+    modes.py     the one table of Pillow's modes: how each is read
+    kept.py      what a picture's file says besides its samples
+    exif.py      EXIF blocks, changed in place
+    encoding.py  images, encoded through Pillow
+    pillow.py    Pillow's own settings
     arrays.py    .npy and .npz
     text.py      .csv, .tsv and .txt
     raw.py       .raw, .bin and .dat
@@ -20,10 +25,11 @@
 """
 
 from convcli.io.arrays import check_mapped, release
-from convcli.io.data import Data, Header, Kind, Written
+from convcli.io.data import NOTHING, Data, Header, Kept, Kind, Written
 from convcli.io.fit import check_fit, check_header, check_settings, holds, output_dtype
 from convcli.io.formats import Format, formats, lookup
 from convcli.io.installed import available, check_extra
+from convcli.io.kept import fitting, kinds
 from convcli.io.raw import RawLayout
 from convcli.io.reading import load
 from convcli.io.writing import (
@@ -38,9 +44,11 @@ from convcli.io.writing import (
 )
 
 __all__ = [
+    "NOTHING",
     "Data",
     "Format",
     "Header",
+    "Kept",
     "Kind",
     "RawLayout",
     "Room",
@@ -52,9 +60,11 @@ __all__ = [
     "check_mapped",
     "check_settings",
     "check_target",
+    "fitting",
     "formats",
     "grows_in_its_file",
     "holds",
+    "kinds",
     "load",
     "lookup",
     "output_dtype",

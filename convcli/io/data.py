@@ -23,6 +23,25 @@ class Header(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What a picture's file says besides its samples, and what is empty where it says nothing.
+
+    density: dots per inch along x and y. exif: a block, without the name that JPEG puts before it. comment: a
+    JPEG's or a GIF's, or a PNG's text of that name. text: other texts of a PNG, by their keywords.
+    """
+
+    icc: bytes = b""
+    density: tuple[float, float] | None = None
+    exif: bytes = b""
+    xmp: bytes = b""
+    comment: bytes = b""
+    text: tuple[tuple[str, str], ...] = ()
+
+
+NOTHING = Kept()
+
+
 @dataclass(frozen=True, eq=False)
 class Data:
     """One array with what its file said about it.
@@ -39,6 +58,7 @@ class Data:
     alpha: bool = False
     notes: tuple[str, ...] = ()  # what was done on loading, such as "EXIF orientation applied"
     damage: str = ""  # what is wrong with the file, where it was read as far as it goes
+    kept: Kept = NOTHING
     decoding: int = 0  # bytes of memory that loading took at most, the array's own among them
     dims: int | None = None  # how many of its first axes are spatial, where the format says so; the last is channels
     header: Header | None = None

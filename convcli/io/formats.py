@@ -13,6 +13,7 @@ from convcli.words import DTYPES
 
 NUMBERS = "biuf"  # numpy's kinds of real numbers: bool, signed, unsigned, floating
 NONE: Mapping[str, int] = MappingProxyType({})  # settings of an encoder
+_ANY = 2**31 - 1  # bytes, more than there ever are
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,10 @@ class Format:
     bare: bool = False  # the file says nothing of itself: neither shape nor type, and nothing to recognise it by
     needs_header: str = ""  # what the file must say besides its values
     settings: tuple[str, ...] = ()  # of its encoder: what `check_settings` lets pass
+    keeps: Mapping[str, int] = field(
+        default_factory=dict
+    )  # the fields of Kept that it holds, and how many bytes of each
+    gray: bool = True  # whether it has gray, which is written as RGB otherwise
 
     @property
     def writable(self) -> bool:
@@ -92,6 +97,7 @@ _TABLE = (
         codec="zlib",
         channels={"uint8": (1, 2, 3, 4), "uint16": (1,), "bool": (1,)},
         settings=("compress_level",),
+        keeps=dict.fromkeys(("icc", "density", "exif", "xmp", "comment", "text"), _ANY),
     ),
     Format(
         "jpg",
@@ -102,6 +108,7 @@ _TABLE = (
         channels={"uint8": (1, 3)},
         max_side=65500,
         settings=("quality",),
+        keeps={"icc": 255 * 65519, "density": _ANY, "exif": 65527, "xmp": 65504, "comment": 65533},
     ),
     Format(
         "webp",
@@ -112,9 +119,26 @@ _TABLE = (
         channels={"uint8": (1, 2, 3, 4)},
         max_side=16383,
         settings=("quality",),
+        keeps=dict.fromkeys(("icc", "exif", "xmp"), _ANY),
+        gray=False,
     ),
-    Format("bmp", (".bmp", ".dib"), reads=("uint8",), pillow="BMP", channels={"uint8": (1, 3), "bool": (1,)}),
-    Format("gif", (".gif",), reads=("uint8",), pillow="GIF", channels={"uint8": (1,)}, max_side=65535),
+    Format(
+        "bmp",
+        (".bmp", ".dib"),
+        reads=("uint8",),
+        pillow="BMP",
+        channels={"uint8": (1, 3), "bool": (1,)},
+        keeps={"density": _ANY},
+    ),
+    Format(
+        "gif",
+        (".gif",),
+        reads=("uint8",),
+        pillow="GIF",
+        channels={"uint8": (1,)},
+        max_side=65535,
+        keeps={"comment": _ANY},
+    ),
     Format(
         "tiff",
         (".tiff", ".tif"),
@@ -122,6 +146,7 @@ _TABLE = (
         pillow="TIFF",
         codec="libtiff",
         channels={"uint8": (1, 2, 3, 4), "uint16": (1,), "int32": (1,), "float32": (1,), "bool": (1,)},
+        keeps=dict.fromkeys(("icc", "density", "exif", "xmp"), _ANY),
     ),
     Format("ppm", (".ppm", ".pnm"), reads=("uint8",), pillow="PPM", channels={"uint8": (3,)}),
     Format("pgm", (".pgm",), reads=("uint8", "uint16"), pillow="PPM", channels={"uint8": (1,), "uint16": (1,)}),

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from convcli.errors import FileError, OutputError, ShapeError, did_you_mean
 from convcli.io.arrays import MAP_ABOVE, create_npy, write_npy, write_npz
-from convcli.io.data import Header, Written
+from convcli.io.data import NOTHING, Header, Kept, Written
+from convcli.io.encoding import encoding_bytes, write_image
 from convcli.io.fit import check_fit, check_header, check_settings, check_writable
 from convcli.io.formats import NONE, Format, by_suffix, lookup, suffixes
-from convcli.io.images import encoding_bytes, write_image
 from convcli.io.installed import check_extra
 from convcli.io.nifti import Geometry, write_nifti
 from convcli.io.raw import RawLayout, write_raw
@@ -50,19 +50,21 @@ def save(
     alpha: bool = False,
     settings: Mapping[str, int] = NONE,
     header: Header | None = None,
+    kept: Kept = NOTHING,
 ) -> Written:
     """Write an array to a path by its suffix, or to standard output for "-", in the format given.
 
     array: (H, W) or (H, W, C) for an image format, where `alpha` says that the last channel is alpha; .npz takes
     several arrays by name. settings: `compress_level` (0 to 9) is PNG's,
     `quality` (1 to 100) JPEG's and WebP's, which is lossless without it. header: what the file is to say besides its
-    values, where its format has words for it. A symbolic link keeps pointing where it did.
+    values, where its format has words for it; kept: the same of a picture, as `fitting` leaves it. A symbolic link keeps
+    pointing where it did.
     Raises ShapeError or DtypeError for what the format cannot hold, InputError for a setting that it has not,
     FileError for a target that is in the way, OutputError where writing fails; the target is then untouched.
     """
     name = os.fspath(target)
     form = lookup(_target_format(name, overwrite, format))
-    encode = _encoder(form, array, alpha, settings, header)
+    encode = _encoder(form, array, alpha, settings, header, kept)
     return Written(name, form.name, _deliver(name, overwrite, encode))
 
 
@@ -200,7 +202,7 @@ def _is_special(path: Path) -> bool:
 
 
 def _encoder(
-    form: Format, array: Arrays, alpha: bool, settings: Mapping[str, int], header: Header | None
+    form: Format, array: Arrays, alpha: bool, settings: Mapping[str, int], header: Header | None, kept: Kept
 ) -> Callable[[BinaryIO], None]:
     """What encodes the array into a stream, once it is known to fit."""
     check_settings(form.name, settings)
@@ -210,7 +212,7 @@ def _encoder(
     array = _squeezed(np.asanyarray(array)) if form.kind == "image" else np.asanyarray(array)
     check_fit(form.name, array.dtype, array.shape, alpha=alpha)
     if form.kind == "image":
-        return lambda stream: write_image(stream, array, form, settings)
+        return lambda stream: write_image(stream, array, form, settings, kept)
     if form.separator:
         return lambda stream: write_text(stream, array, form.separator)
     if form.extra == "nifti":

@@ -8,7 +8,7 @@ import numpy as np
 
 from convcli.errors import printable
 from convcli.footprint import Footprint
-from convcli.io import Data
+from convcli.io import Data, kinds
 from convcli.job import Outcome, Pass, Prepared
 from convcli.report.text import axis_json, axis_names, columns, described, finite, formula, place, reading
 from convcli.shapes import show
@@ -24,6 +24,7 @@ def plan_lines(prepared: Prepared) -> list[str]:
     rows += _geometry(prepared)
     target = f" -> {job.output} ({prepared.format})" if job.output is not None else ""
     rows.append(("output", f"{show(prepared.output_shape)} {prepared.dtype}{target}"))
+    rows += _metadata(prepared)
     rows += [("method", f"{part.plan.method}: {part.plan.reason}") for part in _distinct(prepared)]
     rows += [("not", f"{method}: {why}") for part in _distinct(prepared) for method, why in part.plan.rejected]
     rows.append(("work", f"{sum(part.plan.macs for part in prepared.passes):,} multiply-adds by the definition"))
@@ -43,6 +44,7 @@ def outcome_lines(outcome: Outcome) -> list[str]:
     rows += _geometry(prepared)
     rows += [("method", f"{part.plan.method}: {part.plan.reason}") for part in _distinct(prepared)]
     rows.append(("range", _ledger(ledger)))
+    rows += _metadata(prepared)
     rows += [("verify", _verification(verification)) for verification in outcome.verifications]
     if written is not None:
         rows.append(("wrote", f"{place(written)} ({written.format}, {written.bytes:,} bytes)"))
@@ -81,7 +83,13 @@ def plan_json(prepared: Prepared) -> dict[str, Any]:
         "combine": job.combine,
         "scale": job.scale,
         "bias": job.bias,
-        "output": {"shape": list(prepared.output_shape), "dtype": str(prepared.dtype), "format": prepared.format},
+        "output": {
+            "shape": list(prepared.output_shape),
+            "dtype": str(prepared.dtype),
+            "format": prepared.format,
+            "kept": kinds(prepared.kept),
+            "lost": list(prepared.lost),
+        },
         "plan": [
             {
                 "method": part.plan.method,
@@ -120,6 +128,12 @@ def _geometry(prepared: Prepared) -> list[tuple[str, str]]:
     if first.arrangement.channel_axis is not None or first.arrangement.reading != "each":
         rows.append(("channels", reading(first.arrangement) + (", and alpha" if prepared.data.alpha else "")))
     return rows
+
+
+def _metadata(prepared: Prepared) -> list[tuple[str, str]]:
+    """What the output's file says besides its samples, and what of the input's it cannot."""
+    rows = (("kept", ", ".join(kinds(prepared.kept))), ("not kept", "; ".join(prepared.lost)))
+    return [row for row in rows if row[1]]
 
 
 def _distinct(prepared: Prepared) -> list[Pass]:

@@ -1,0 +1,79 @@
+"""Pillow's own settings, which are global to the process: held by one thread at a time, and put back."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib import import_module
+from typing import BinaryIO
+
+# Pillow loads these on demand, by importing every plugin it has; importing the one spares that.
+_PLUGINS = {"WEBP": "WebPImagePlugin", "TIFF": "TiffImagePlugin", "JPEG2000": "Jpeg2KImagePlugin"}
+_held = threading.RLock()
+_SILENCE = logging.NullHandler()  # where a program sets up no other, Pillow's logger would write to stderr
+
+
+@contextmanager
+def lenient() -> Iterator[None]:
+    """Let Pillow leave blank what a file does not hold, until the block ends; global to the process, as below."""
+    from PIL import ImageFile
+
+    with _held:
+        before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
+        try:
+            yield
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+@contextmanager
+def unguarded() -> Iterator[None]:
+    """Switch off Pillow's own limit of pixels, and mute its warnings, until the block ends.
+
+    Both settings are global to the process, so they are held by one thread at a time and put back.
+    """
+    from PIL import Image
+
+    with _held, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def load_plugin(pillow: str) -> None:
+    from PIL import Image
+
+    Image.preinit()
+    logging.getLogger("PIL").addHandler(_SILENCE)
+    if pillow in _PLUGINS:
+        import_module(f"PIL.{_PLUGINS[pillow]}")
+    if pillow == "TIFF":
+        _mute_libtiff()
+
+
+@cache
+def _mute_libtiff() -> None:
+    """Keep libtiff, which Pillow's own library carries, from telling stderr in its words what Pillow then raises."""
+    library = ctypes.CDLL(import_module("PIL._imaging").__file__)
+    for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+        if (silence := getattr(library, name, None)) is not None:
+            silence(None)
+
+
+class Whole:
+    """A stream without a file descriptor, whose writes are whole or raise.
+
+    Pillow's encoders write to a descriptor themselves, and take a part of a write, as on a full disk, for all of it.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.read, self.write = stream.read, stream.write
+        self.seek, self.tell, self.flush = stream.seek, stream.tell, stream.flush

@@ -10,7 +10,7 @@ Source: Porter and Duff, "Compositing digital images", 1984.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,11 +19,20 @@ from numpy.typing import NDArray
 from convcli.planner import result_dtype
 
 
-def premultiply(image: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """(H, W, C) colours times alpha, in their own range, and (H, W) alpha from 0 to 1; both of the result's type."""
+def premultiply(
+    image: NDArray[Any], decode: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """(H, W, C) colours times alpha, in their own range, and (H, W) alpha from 0 to 1; both of the result's type.
+
+    decode: what colours are put through first, such as the curve that gives their light.
+    """
     top = np.iinfo(image.dtype).max if image.dtype.kind in "iu" else 1
     alpha = image[..., -1].astype(result_dtype(image.dtype.name)) / top
-    return image[..., :-1] * alpha[..., None], alpha
+    if decode is None:
+        return image[..., :-1] * alpha[..., None], alpha
+    colours = decode(image[..., :-1])
+    colours *= alpha[..., None]
+    return colours, alpha
 
 
 def premultiplied_bytes(image: NDArray[Any]) -> int:

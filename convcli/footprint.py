@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from convcli import light
 from convcli.words import Combine
 
 SLACK = 2**23
@@ -50,11 +51,12 @@ def results_bytes(
     *,
     combine: Combine,
     scales: int,
+    encodes: bool,
 ) -> int:
     """Bytes of a part's floats while they are combined and scaled; they are fitted into the written type in the cache.
 
     sizes: values of the part, for each kernel; covered: values of its coverage, 0 without alpha; floats: bytes of one;
-    scales: how many of scale and bias there are to apply.
+    scales: how many of scale and bias there are to apply; encodes: whether light becomes codes.
     """
     each, several = max(sizes), len(sizes) > 1
     stacked = sum(sizes) if combine == "stack" else each
@@ -70,4 +72,5 @@ def results_bytes(
     dividing = each * (floats + 1) if covered else 0
     scaling = min(scales, 2) * stacked * floats
     fitting = stacked * floats + covered * (floats + written.itemsize)
-    return max(made + max(combining, dividing) + scaling, fitting)
+    encoding = light.encoding_bytes(stacked, floats) if encodes else 0
+    return max(made + max(combining, dividing) + max(scaling, encoding), fitting)

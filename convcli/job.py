@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli import alpha, io
+from convcli import alpha, io, light
 from convcli.arrange import Arrangement, arrange
 from convcli.engine.arranged import arranged_problem, oriented, restore
 from convcli.engine.operations import Problem
@@ -27,7 +27,7 @@ from convcli.errors import InputError, LimitError, did_you_mean
 from convcli.footprint import Footprint, results_bytes
 from convcli.io import NOTHING, Data, Header, Kept, RawLayout, Written
 from convcli.kernels import MAX_TEXT, SUFFIX_FORMS, TEXT_FORMS, Kernel, render
-from convcli.laying import Laying, planes, settle
+from convcli.laying import Laying, planes, planes_bytes, settle
 from convcli.limits import LESS_WORK
 from convcli.parts import parts, place, within
 from convcli.planner import Plan, result_dtype
@@ -53,6 +53,7 @@ class Job(Laying):
     range: Policy = "clip"
     dtype: str | None = None
     method: str = "auto"
+    linear: bool = False
     verify: bool = False
     overwrite: bool = False
     format: str | None = None
@@ -124,13 +125,12 @@ class Prepared:
         sizes = [run.part_size(within(first, run.arrangement, run.plan)) for run in self.passes]
         share = Fraction(sizes[0], math.prod(lead.plan.output))
         mapped = isinstance(data.array, np.memmap)
-        premultiplied = alpha.premultiplied_bytes(data.array) if data.alpha else 0
         output = math.prod(self.output_shape) * self.dtype.itemsize
         grows = io.grows_in_its_file(job.output or "", self.format, output)
         saved = job.output is not None and self.format is not None and not grows
         return Footprint(
             reading=data.decoding,
-            input=int(data.array.nbytes * (share if mapped else 1)) + premultiplied,
+            input=int(data.array.nbytes * (share if mapped else 1)) + planes_bytes(data, linear=job.linear),
             results=results_bytes(
                 sizes,
                 sizes[0] // (data.array.shape[-1] - 1) if data.alpha else 0,
@@ -138,6 +138,7 @@ class Prepared:
                 self.dtype,
                 combine=job.combine,
                 scales=(job.scale != 1) + (job.bias != 0),
+                encodes=job.linear,
             ),
             working=max(run.plan.memory for run in self.passes),
             output=int(output * (share if grows else 1)),
@@ -176,9 +177,9 @@ def prepare(job: Job) -> Prepared:
     data = io.load(
         job.input, format=job.input_format, limits=job.limits, allow_truncated=job.allow_truncated, raw=job.raw
     )
-    if data.alpha:
-        job.limits.check_memory(data.name, data.array.nbytes + alpha.premultiplied_bytes(data.array))
-    x, cover = planes(data, job.layout)
+    if floats := planes_bytes(data, linear=job.linear):
+        job.limits.check_memory(data.name, data.array.nbytes + floats)
+    x, cover = planes(data, job.layout, linear=job.linear)
     if target is None and job.output is not None:
         target = data.format
     requested = None if job.dtype is None else np.dtype(job.dtype)
@@ -254,7 +255,10 @@ def _floats(prepared: Prepared, part: Part, checks: Sequence[Check] = ()) -> tup
             y = alpha.divide(y, covers[-1])
         results.append(y)
     values = combine(results, job.combine, _channel_axis(prepared.passes))
-    return scaled(values, job.scale, job.bias), combine(covers, "mean", 0) if covers else None
+    values = scaled(values, job.scale, job.bias)
+    if job.linear:
+        values = light.encode(values, prepared.data.array.dtype)
+    return values, combine(covers, "mean", 0) if covers else None
 
 
 def _extent(prepared: Prepared, cut: Sequence[Part]) -> tuple[float, float]:
@@ -298,7 +302,8 @@ def export_kernel(resolved: Kernel, output: str, form: str | None, *, overwrite:
 def _lay(
     job: Job, data: Data, x: NDArray[Any], cover: NDArray[Any] | None, reference: str | Kernel, compute: str
 ) -> Pass:
-    resolved, arrangement, spec = settle(data, x, reference, job, data.name)
+    laying = replace(job, cval=light.decode_level(job.cval, data.array.dtype)) if job.linear else job
+    resolved, arrangement, spec = settle(data, x, reference, laying, data.name)
     taps = oriented(resolved.taps, arrangement, job.op)
     taps = normalized(taps) if job.normalize else taps
     problem = arranged_problem(x, taps, arrangement, spec)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from convcli import alpha
+from convcli import alpha, light
 from convcli.arrange import PICTURE_CHANNELS, Arrangement, arrange
 from convcli.errors import InputError
 from convcli.io import Data
@@ -46,15 +46,28 @@ class Settled(NamedTuple):
     spec: ConvSpec
 
 
-def planes(data: Data, layout: Layout) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def planes(data: Data, layout: Layout, *, linear: bool = False) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """What is convolved of an input, a picture's colours times its alpha; and that alpha (H, W), from 0 to 1.
 
-    Raises InputError for what has its channels last by its format, and is said to have them first.
+    linear: decode a picture's colours to their light first.
+    Raises InputError for what has its channels last by its format, and is said to have them first, and for an array
+    that is said to hold light.
     """
+    if linear and data.kind != "image":
+        raise InputError("linear light", f"{data.name} is an array, and only a picture has it", "leave --linear out")
     if _dims(data) is not None and layout == "channels_first":
         what = "an image" if data.kind == "image" else f"a {data.format} file"
         raise InputError("layout channels_first", f"{data.name} is {what}, with its channels last", "leave it out")
-    return alpha.premultiply(data.array) if data.alpha else (data.array, None)
+    if data.alpha:
+        return alpha.premultiply(data.array, light.decode if linear else None)
+    return (light.decode(data.array) if linear else data.array), None
+
+
+def planes_bytes(data: Data, *, linear: bool = False) -> int:
+    """Bytes that `planes` takes besides the input's own array."""
+    if data.alpha:
+        return alpha.premultiplied_bytes(data.array)
+    return 4 * data.array.size if linear else 0
 
 
 def _dims(data: Data) -> int | None:

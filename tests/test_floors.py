@@ -23,7 +23,7 @@ FLOORS = (
     {"products"},
     {"io"},
     {"arrange", "planner", "kernels", "toeplitz"},
-    {"network", "engine", "alpha"},
+    {"network", "engine", "alpha", "light"},
     {"backward", "tone", "footprint", "verify", "parts", "laying", "onnx_model", "onnx_emit", "measure", "peers"},
     {"adjoint", "job"},
     {"gradient_check", "laid", "batch"},

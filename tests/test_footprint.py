@@ -66,6 +66,8 @@ CASES = {
     "rescale": ["rgb.png", "-k", "laplacian", "--range", "rescale", "-o", "y.png"],
     "stack": ["gray.png", "-k", "sobel-x", "-k", "sobel-y", "-k", "box", "-o", "y.png"],
     "verify": ["gray.png", "-k", "random:5x5", "--verify", "-o", "y.png"],
+    "linear": ["rgb.png", "-k", "box", *SAME, "--linear", "-o", "y.png"],
+    "linear, rgba": ["rgba.png", "-k", "box", *SAME, "--linear", "-o", "y.png"],
     "nowhere": ["rgb.png", "-k", "box"],
 }
 

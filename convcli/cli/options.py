@@ -73,6 +73,11 @@ dtype = click.option(
 method = click.option(
     "--method", type=Choice(METHODS), default="auto", help="How to compute; auto chooses and says why."
 )
+linear = click.option(
+    "--linear",
+    is_flag=True,
+    help="Filter a picture in linear light: decode the sRGB curve first, encode it at the end.",
+)
 verify = click.option(
     "--verify", is_flag=True, help="Recompute 1,000 outputs and all edges from the definition; exit 1 if wrong."
 )
@@ -135,7 +140,7 @@ READING = (dims, channels, groups, layout)
 LIMITS = (max_memory, max_pixels)
 RUNNING = (*LIMITS, threads)
 ENCODING = (compress_level, quality, strip)
-RESULT = (op, combine, normalize, scale, bias, policy, dtype, method, verify)
+RESULT = (op, combine, normalize, scale, bias, policy, dtype, linear, method, verify)
 RAW = (raw_shape, raw_dtype, raw_order, raw_offset)
 FILTERING = (*RESULT, input_format, allow_truncated, *RAW, *GEOMETRY, *BORDER, *READING, *LIMITS, *ENCODING)
 """What a Job takes besides its kernels and files, whichever command runs it."""

@@ -57,8 +57,8 @@ def save(
     array: (H, W) or (H, W, C) for an image format, where `alpha` says that the last channel is alpha; .npz takes
     several arrays by name. settings: `compress_level` (0 to 9) is PNG's,
     `quality` (1 to 100) JPEG's and WebP's, which is lossless without it. header: what the file is to say besides its
-    values, where its format has words for it; kept: the same of a picture, as `fitting` leaves it. A symbolic link keeps
-    pointing where it did.
+    values, where its format has words for it; kept: the same of a picture, as `fitting` leaves it. A symbolic link
+    keeps pointing where it did.
     Raises ShapeError or DtypeError for what the format cannot hold, InputError for a setting that it has not,
     FileError for a target that is in the way, OutputError where writing fails; the target is then untouched.
     """

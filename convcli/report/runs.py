@@ -83,6 +83,7 @@ def plan_json(prepared: Prepared) -> dict[str, Any]:
         "combine": job.combine,
         "scale": job.scale,
         "bias": job.bias,
+        "linear": job.linear,
         "output": {
             "shape": list(prepared.output_shape),
             "dtype": str(prepared.dtype),
@@ -125,6 +126,8 @@ def _geometry(prepared: Prepared) -> list[tuple[str, str]]:
     first = prepared.passes[0]
     names = axis_names(first.arrangement.dims)
     rows = [(name, formula(axis)) for name, axis in zip(names, first.plan.axes, strict=True)]
+    if prepared.job.linear:
+        rows.append(("light", "filtered in linear light, by the sRGB curve"))
     if first.arrangement.channel_axis is not None or first.arrangement.reading != "each":
         rows.append(("channels", reading(first.arrangement) + (", and alpha" if prepared.data.alpha else "")))
     return rows

@@ -10,6 +10,7 @@ Source: Porter and Duff, "Compositing digital images", 1984.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from convcli.planner import result_dtype
 def premultiply(
     image: NDArray[Any], decode: Callable[[NDArray[Any]], NDArray[Any]] | None = None
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """(H, W, C) colours times alpha, in their own range, and (H, W) alpha from 0 to 1; both of the result's type.
+    """(..., C) colours times alpha, in their own range, and (...) alpha from 0 to 1; both of the result's type.
 
     decode: what colours are put through first, such as the curve that gives their light.
     """
@@ -36,10 +37,10 @@ def premultiply(
 
 
 def premultiplied_bytes(image: NDArray[Any]) -> int:
-    """Bytes that `premultiply` takes for an image (H, W, C), and its results keep all but a plane of."""
-    height, width, channels = image.shape
+    """Bytes that `premultiply` takes for an image (..., C), and its results keep all but a plane of."""
+    *places, channels = image.shape
     size = 8 if result_dtype(image.dtype.name) == "float64" else 4
-    return int(height * width * (channels + 1) * size)
+    return int(math.prod(places) * (channels + 1) * size)
 
 
 def coverage_kernel(taps: NDArray[np.float64], window_axes: Sequence[int]) -> NDArray[np.float64]:
@@ -59,6 +60,6 @@ def coverage_kernel(taps: NDArray[np.float64], window_axes: Sequence[int]) -> ND
 
 
 def divide(colours: NDArray[Any], coverage: NDArray[Any]) -> NDArray[Any]:
-    """Colours (H, W, C) over their coverage (H, W); nothing is left where nothing is covered."""
+    """Colours (..., C) over their coverage (...); nothing is left where nothing is covered."""
     cover = coverage[..., None]
     return np.asarray(np.divide(colours, cover, out=np.zeros_like(colours), where=cover > 1e-6))

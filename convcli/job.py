@@ -33,7 +33,7 @@ from convcli.parts import parts, place, within
 from convcli.planner import Plan, result_dtype
 from convcli.tone import Ledger, combine, combined_shape, extremes, fit, scaled
 from convcli.verify import Check, Verification
-from convcli.words import Combine, Op, Order, Policy
+from convcli.words import Combine, Frames, Op, Order, Policy
 
 ARRAY_FORMS = ("npy", "npz")
 
@@ -58,6 +58,7 @@ class Job(Laying):
     overwrite: bool = False
     format: str | None = None
     input_format: str | None = None
+    frames: Frames = "first"
     allow_truncated: bool = False
     strip: bool = False
     compress_level: int | None = None
@@ -175,7 +176,12 @@ def prepare(job: Job) -> Prepared:
     if job.output is not None:
         target = io.check_target(job.output, overwrite=job.overwrite, format=job.format)
     data = io.load(
-        job.input, format=job.input_format, limits=job.limits, allow_truncated=job.allow_truncated, raw=job.raw
+        job.input,
+        format=job.input_format,
+        limits=job.limits,
+        frames=job.frames,
+        allow_truncated=job.allow_truncated,
+        raw=job.raw,
     )
     if floats := planes_bytes(data, linear=job.linear):
         job.limits.check_memory(data.name, data.array.nbytes + floats)
@@ -189,11 +195,11 @@ def prepare(job: Job) -> Prepared:
     written = np.dtype(requested or _written_dtype(job, data, target) or compute)
     shape = _combined_shape(job, passes, data.alpha)
     if target is not None:
-        io.check_fit(target, written, shape, alpha=data.alpha)
+        io.check_fit(target, written, shape, alpha=data.alpha, frames=data.frames > 1)
         io.check_settings(target, job.settings)
         io.check_header(target, header)
     given = NOTHING if job.strip else data.kept
-    kept, lost = _kept(given, target, shape, same_type=written == data.array.dtype)
+    kept, lost = _kept(given, data, target, written, shape)
     prepared = Prepared(job, data, passes, compute, written, target, shape, header, kept, lost)
     job.limits.check_memory(f"filtering {data.name}", prepared.footprint.peak, LESS_WORK)
     return prepared
@@ -209,7 +215,11 @@ def perform(prepared: Prepared) -> Outcome:
         written = None
         if job.output is not None and all(proof.passed for proof in proofs):
             written = room.keep(
-                alpha=prepared.data.alpha, settings=job.settings, header=prepared.header, kept=prepared.kept
+                alpha=prepared.data.alpha,
+                frames=prepared.data.frames > 1,
+                settings=job.settings,
+                header=prepared.header,
+                kept=prepared.kept,
             )
     return Outcome(prepared, room.array, ledger, proofs, written)
 
@@ -251,7 +261,7 @@ def _floats(prepared: Prepared, part: Part, checks: Sequence[Check] = ()) -> tup
             checks[at].look(y[..., None] if run.problem.added_lane else y, piece)
         y = restore(y, run.arrangement)
         if run.coverage is not None:
-            covers.append(run.coverage.run_part(run.coverage.plan(None, job.method), part))
+            covers.append(run.coverage.run_part(run.coverage.plan(None, job.method), part)[..., 0])
             y = alpha.divide(y, covers[-1])
         results.append(y)
     values = combine(results, job.combine, _channel_axis(prepared.passes))
@@ -310,8 +320,8 @@ def _lay(
     coverage = None
     if cover is not None:
         window = alpha.coverage_kernel(taps, arrangement.window_axes)
-        flat = arrange(cover.shape, window.shape)
-        coverage = arranged_problem(cover, window, flat, replace(spec, groups=1, cval=1.0))
+        flat = arrange((*cover.shape, 1), window.shape, dims=arrangement.dims)
+        coverage = arranged_problem(cover[..., None], window, flat, replace(spec, groups=1, cval=1.0))
     return Pass(resolved, arrangement, problem, problem.plan(compute, job.method), coverage)
 
 
@@ -361,12 +371,15 @@ def _channel_axis(passes: tuple[Pass, ...]) -> int:
     return len(passes[0].output_shape) if axis is None else axis
 
 
-def _kept(given: Kept, target: str | None, shape: tuple[int, ...], *, same_type: bool) -> tuple[Kept, tuple[str, ...]]:
+def _kept(
+    given: Kept, data: Data, target: str | None, written: np.dtype[Any], shape: tuple[int, ...]
+) -> tuple[Kept, tuple[str, ...]]:
     """What an output of that shape holds of what the input's file says, and in words what it does not."""
     if target is None:
         return NOTHING, ()
-    channels = shape[2] if len(shape) == 3 else 1
-    return io.fitting(given, io.lookup(target), channels, same_type=same_type)
+    channels = shape[-1] if len(shape) > 2 else 1
+    frames = shape[0] if data.frames > 1 else 1
+    return io.fitting(given, io.lookup(target), channels, frames=frames, same_type=written == data.array.dtype)
 
 
 def _alpha_plane(coverage: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

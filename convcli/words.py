@@ -14,6 +14,9 @@ Order = Literal["C", "F"]
 Policy = Literal["clip", "rescale", "offset", "abs", "error"]
 Method = Literal["auto", "direct", "gemm", "separable", "fft"]
 
+Frames = Literal["first", "all"] | int
+"""Which frames of a picture that has several: the first, all, or the one of a number, from 0."""
+
 OPS: tuple[str, ...] = get_args(Op)
 PADDINGS: tuple[str, ...] = get_args(PaddingName)
 BOUNDARIES: tuple[str, ...] = get_args(Boundary)

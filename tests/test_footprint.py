@@ -34,6 +34,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, pixels in pictures.items():
         Image.fromarray(pixels).save(place / name, **({"compress_level": 1} if name.endswith("png") else {}))
         Image.fromarray(pixels[:40, :50]).save(place / f"small-{name}")
+    for name, pixels in {"gray.gif": gray, "rgb.webp": rgb, "rgb.tiff": rgb, "rgba.png": pictures["rgba.png"]}.items():
+        for start, cut in {"": np.s_[: HEIGHT // 4], "small-": np.s_[:40, :50]}.items():
+            first, *others = (Image.fromarray(np.roll(pixels, at, axis=1)[cut]) for at in range(8))
+            options = {"lossless": True, "quality": 0} if name == "rgb.webp" else {"optimize": False}
+            first.save(place / f"{start}frames-{name}", save_all=True, append_images=others, **options)
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(rgb).save(place / "turned.jpg", exif=exif)
@@ -68,6 +73,11 @@ CASES = {
     "verify": ["gray.png", "-k", "random:5x5", "--verify", "-o", "y.png"],
     "linear": ["rgb.png", "-k", "box", *SAME, "--linear", "-o", "y.png"],
     "linear, rgba": ["rgba.png", "-k", "box", *SAME, "--linear", "-o", "y.png"],
+    "frames of a gif": ["frames-gray.gif", "-k", "box", *SAME, "--frames", "all", "-o", "y.gif"],
+    "frames of a webp": ["frames-rgb.webp", "-k", "box", *SAME, "--frames", "all", "-o", "y.webp"],
+    "pages": ["frames-rgb.tiff", "-k", "box", *SAME, "--frames", "all", "-o", "y.tiff"],
+    "frames of a png": ["frames-rgba.png", "-k", "box", *SAME, "--frames", "all", "-o", "y.png"],
+    "one frame": ["frames-rgb.webp", "-k", "box", *SAME, "--frames", "7", "-o", "y.webp"],
     "nowhere": ["rgb.png", "-k", "box"],
 }
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from convcli.cli.types import PADDING, PER_AXIS, SHAPE, SIZE, Choice
+from convcli.cli.types import FRAMES, PADDING, PER_AXIS, SHAPE, SIZE, Choice
 from convcli.words import BOUNDARIES, CHANNELS, COMBINES, DTYPES, LAYOUTS, METHODS, OPS, ORDERS, POLICIES
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -82,6 +82,12 @@ verify = click.option(
     "--verify", is_flag=True, help="Recompute 1,000 outputs and all edges from the definition; exit 1 if wrong."
 )
 input_format = click.option("--input-format", metavar="F", help="The format of the input, where no suffix tells it.")
+frames = click.option(
+    "--frames",
+    type=FRAMES,
+    default="first",
+    help="Which frames of an animation or pages of a TIFF: first, all, or the one of a number from 0.",
+)
 allow_truncated = click.option(
     "--allow-truncated", is_flag=True, help="Read a damaged picture as far as it goes, and say so."
 )
@@ -142,7 +148,7 @@ RUNNING = (*LIMITS, threads)
 ENCODING = (compress_level, quality, strip)
 RESULT = (op, combine, normalize, scale, bias, policy, dtype, linear, method, verify)
 RAW = (raw_shape, raw_dtype, raw_order, raw_offset)
-FILTERING = (*RESULT, input_format, allow_truncated, *RAW, *GEOMETRY, *BORDER, *READING, *LIMITS, *ENCODING)
+FILTERING = (*RESULT, input_format, frames, allow_truncated, *RAW, *GEOMETRY, *BORDER, *READING, *LIMITS, *ENCODING)
 """What a Job takes besides its kernels and files, whichever command runs it."""
 
 

@@ -10,6 +10,7 @@ import click
 from convcli.errors import InputError, did_you_mean
 from convcli.limits import parse_size
 from convcli.shapes import parse_index, parse_padding, parse_per_axis, parse_shape
+from convcli.words import Frames
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]
@@ -45,8 +46,24 @@ class Choice(click.Choice[str]):
         )
 
 
+def parse_frames(text: str) -> Frames:
+    """Read which frames are wanted: `first`, `all`, or a number from 0.
+
+    >>> parse_frames("all"), parse_frames("2")
+    ('all', 2)
+    """
+    if text == "first":
+        return "first"
+    if text == "all":
+        return "all"
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        return int(text)
+    raise InputError(f"{text!r}", "expected first, all, or a number from 0", did_you_mean(text, ("first", "all")))
+
+
 SHAPE = Parsed("shape", parse_shape)
 PER_AXIS = Parsed("n[,n...]", parse_per_axis)
 PADDING = Parsed("padding", parse_padding)
 INDEX = Parsed("i[,j...]", parse_index)
 SIZE = Parsed("size", parse_size)
+FRAMES = Parsed("first|all|n", parse_frames)

@@ -24,6 +24,14 @@ class Header(Protocol):
 
 
 @dataclass(frozen=True)
+class Timing:
+    """How an animation plays: for how many milliseconds each frame is shown, and how often all are; 0 is for ever."""
+
+    durations: tuple[float, ...]
+    plays: int
+
+
+@dataclass(frozen=True)
 class Kept:
     """What a picture's file says besides its samples, and what is empty where it says nothing.
 
@@ -37,6 +45,7 @@ class Kept:
     xmp: bytes = b""
     comment: bytes = b""
     text: tuple[tuple[str, str], ...] = ()
+    timing: Timing | None = None
 
 
 NOTHING = Kept()
@@ -46,8 +55,9 @@ NOTHING = Kept()
 class Data:
     """One array with what its file said about it.
 
-    array: an image is (H, W) or (H, W, C) of uint8, uint16, int32 or float32, an array has any shape and any real
-    type; it may be a read-only memory map. `alpha` says that the last channel is straight (not premultiplied) alpha.
+    array: an image is (H, W) or (H, W, C) of uint8, uint16, int32 or float32, and (F, H, W, C) where it is of several
+    `frames`; an array has any shape and any real type, and may be a read-only memory map. `alpha` says that the last
+    channel is straight (not premultiplied) alpha.
     """
 
     array: NDArray[Any]
@@ -58,6 +68,7 @@ class Data:
     alpha: bool = False
     notes: tuple[str, ...] = ()  # what was done on loading, such as "EXIF orientation applied"
     damage: str = ""  # what is wrong with the file, where it was read as far as it goes
+    frames: int = 1
     kept: Kept = NOTHING
     decoding: int = 0  # bytes of memory that loading took at most, the array's own among them
     dims: int | None = None  # how many of its first axes are spatial, where the format says so; the last is channels

@@ -18,7 +18,9 @@ from convcli.io.pillow import Whole, load_plugin
 def write_image(
     stream: BinaryIO, array: NDArray[Any], form: Format, settings: Mapping[str, int] = NONE, kept: Kept = NOTHING
 ) -> None:
-    """Encode (H, W) or (H, W, C), as `check_fit` lets pass, into a binary stream; settings as `check_settings` does.
+    """Encode (H, W) or (H, W, C), or frames (F, H, W, C), as `check_fit` lets pass, into a binary stream.
+
+    settings: as `check_settings` lets pass.
 
     kept: what the file is to say besides, as `fitting` leaves it.
     """
@@ -26,19 +28,27 @@ def write_image(
 
     load_plugin(form.pillow)
     native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
-    given = {**_options(form.name, settings), **options(kept, form, native.shape[1], native.shape[0])}
-    Image.fromarray(native).save(cast("BinaryIO", Whole(stream)), form.pillow, **given)
+    frames = native if array.ndim == 4 else native[None]
+    height, width = frames.shape[1:3]
+    given = {**_options(form.name, settings), **options(kept, form, width, height)}
+    first, *others = (Image.fromarray(frame[..., 0] if frame.shape[2:] == (1,) else frame) for frame in frames)
+    if others:
+        given |= {"save_all": True, "append_images": others}
+    first.save(cast("BinaryIO", Whole(stream)), form.pillow, **given)
 
 
 def encoding_bytes(form: Format, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
-    """Bytes that encoding such an image takes at most, besides the image and the file.
+    """Bytes that encoding such an image, or such frames, takes at most, besides the array and the file.
 
     Pillow uses the array's own memory for the modes L, RGBA and I;16, and holds a copy of 4 bytes a pixel for others;
-    the WebP encoder keeps several planes more, GIF's a palette image or two.
+    the WebP encoder keeps several planes more, GIF's a palette image or two. Of several frames Pillow holds all, and
+    for GIF and PNG, which store what differs from the frame before, once more.
     """
-    channels = shape[2] if len(shape) == 3 else 1
+    frames, *size = shape if len(shape) == 4 else (1, *shape)
+    channels = size[2] if len(size) == 3 else 1
     copied = 0 if (dtype.name, channels) in (("uint8", 1), ("uint8", 4), ("uint16", 1)) else 4
-    return math.prod(shape[:2]) * (copied + {"webp": 32, "gif": 3}.get(form.name, 0))
+    again = {"png": 1 if channels == 1 else 4, "gif": 2}.get(form.name, 0) if frames > 1 else 0
+    return math.prod(size[:2]) * (frames * (copied + again) + {"webp": 32, "gif": 3}.get(form.name, 0))
 
 
 def _options(name: str, settings: Mapping[str, int]) -> dict[str, Any]:

@@ -29,10 +29,13 @@ def holds(format: str, dtype: DTypeLike, channels: int = 1) -> bool:
     return kind.kind in form.kinds and (not form.separator or kind.itemsize <= 8)
 
 
-def check_fit(format: str, dtype: DTypeLike, shape: tuple[int, ...], *, alpha: bool = False) -> None:
+def check_fit(
+    format: str, dtype: DTypeLike, shape: tuple[int, ...], *, alpha: bool = False, frames: bool = False
+) -> None:
     """Raise unless the format holds such an array without loss: ShapeError for its axes, DtypeError for its numbers.
 
-    shape: (H, W) or (H, W, C) for an image format; `alpha` says that the last channel is alpha.
+    shape: (H, W) or (H, W, C) for an image format; `alpha` says that the last channel is alpha, `frames` that the
+    first axis is of frames.
 
     >>> check_fit("png", "uint8", (480, 640, 3))
     >>> check_fit("png", "float32", (480, 640))
@@ -48,7 +51,9 @@ and bool (1 channel); use --dtype uint8 with --range rescale, or write .tiff or 
     if form.kind == "array":
         _check_array(form, kind, shape)
     else:
-        _check_image(form, kind, shape, alpha)
+        if frames:
+            _check_frames(form, kind, shape[0])
+        _check_image(form, kind, shape[1:] if frames else shape, alpha)
 
 
 def check_writable(form: Format) -> None:
@@ -86,6 +91,14 @@ def _check_image(form: Format, kind: np.dtype[Any], shape: tuple[int, ...], alph
     if max(shape[:2]) > form.max_side:
         given = f"{form.name} cannot hold {_shown(shape[:2])}"
         raise ShapeError(given, f"it holds at most {form.max_side} pixels a side", "write .png or .tiff")
+
+
+def _check_frames(form: Format, kind: np.dtype[Any], count: int) -> None:
+    if kind.name not in form.frames:
+        able = listed((other.name for other in formats() if kind.name in other.frames), "and")
+        verb = "do" if " and " in able else "does"
+        given = f"{form.name} cannot hold {count:,} frames of {kind}"
+        raise ShapeError(given, f"{able} {verb}", "write such a file, or choose one frame with --frames N")
 
 
 def check_header(format: str, header: Header | None) -> None:

@@ -45,6 +45,7 @@ class Format:
     keeps: Mapping[str, int] = field(
         default_factory=dict
     )  # the fields of Kept that it holds, and how many bytes of each
+    frames: tuple[str, ...] = ()  # the number types that it holds several frames of
     gray: bool = True  # whether it has gray, which is written as RGB otherwise
 
     @property
@@ -97,7 +98,8 @@ _TABLE = (
         codec="zlib",
         channels={"uint8": (1, 2, 3, 4), "uint16": (1,), "bool": (1,)},
         settings=("compress_level",),
-        keeps=dict.fromkeys(("icc", "density", "exif", "xmp", "comment", "text"), _ANY),
+        keeps=dict.fromkeys(("icc", "density", "exif", "xmp", "comment", "text", "timing"), _ANY),
+        frames=("uint8",),
     ),
     Format(
         "jpg",
@@ -119,7 +121,8 @@ _TABLE = (
         channels={"uint8": (1, 2, 3, 4)},
         max_side=16383,
         settings=("quality",),
-        keeps=dict.fromkeys(("icc", "exif", "xmp"), _ANY),
+        keeps=dict.fromkeys(("icc", "exif", "xmp", "timing"), _ANY),
+        frames=("uint8",),
         gray=False,
     ),
     Format(
@@ -137,7 +140,8 @@ _TABLE = (
         pillow="GIF",
         channels={"uint8": (1,)},
         max_side=65535,
-        keeps={"comment": _ANY},
+        keeps={"comment": _ANY, "timing": _ANY},
+        frames=("uint8",),
     ),
     Format(
         "tiff",
@@ -147,6 +151,7 @@ _TABLE = (
         codec="libtiff",
         channels={"uint8": (1, 2, 3, 4), "uint16": (1,), "int32": (1,), "float32": (1,), "bool": (1,)},
         keeps=dict.fromkeys(("icc", "density", "exif", "xmp"), _ANY),
+        frames=("uint8", "uint16", "int32", "float32", "bool"),
     ),
     Format("ppm", (".ppm", ".pnm"), reads=("uint8",), pillow="PPM", channels={"uint8": (3,)}),
     Format("pgm", (".pgm",), reads=("uint8", "uint16"), pillow="PPM", channels={"uint8": (1,), "uint16": (1,)}),

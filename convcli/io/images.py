@@ -8,18 +8,20 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from convcli.errors import DtypeError, FileError, LimitError, brief
+from convcli.errors import FileError, InputError, LimitError, brief
 from convcli.io import integrity
 from convcli.io.data import Data
 from convcli.io.formats import Format
-from convcli.io.kept import read_kept
+from convcli.io.frames import Stack, chosen
+from convcli.io.kept import read_kept, timing
 from convcli.io.modes import MODES, netpbm_largest, refuse_cut_bits
 from convcli.io.pillow import lenient, load_plugin, unguarded
 from convcli.limits import Limits
+from convcli.words import Frames
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -31,28 +33,37 @@ _ORIENTATION = 0x0112
 _COMPRESSION, _DEFLATE = 259, (8, 32946)
 _DEEPEST = 32  # bytes of a pixel: four samples of 64 bits
 _STRIPS, _TILES = (273, 279), (324, 325)  # offsets and byte counts
+_TRANSPARENT_DELTAS = ("GIF", "WEBP")  # an alpha that says nothing but where a frame is as the one before
 _PNM = {"1": "pbm", "L": "pgm", "I": "pgm", "RGB": "ppm", "F": "pfm"}
 
 
-def read_image(stream: BinaryIO, name: str, form: Format, limits: Limits, *, allow_truncated: bool = False) -> Data:
-    """Decode the first frame of an image whose content was recognised as `form`.
+def read_image(
+    stream: BinaryIO,
+    name: str,
+    form: Format,
+    limits: Limits,
+    *,
+    frames: Frames = "first",
+    allow_truncated: bool = False,
+) -> Data:
+    """Decode the wanted frames of an image whose content was recognised as `form`.
 
-    Returns (H, W) or (H, W, C): uint8, uint16, int32 or float32, upright, straight alpha last. With allow_truncated a
-    damaged file is read as far as it goes, and `damage` says what was found.
-    Raises FileError for a damaged file, DtypeError for bits that Pillow would cut, LimitError for a
-    header that declares more pixels, or more memory, than the limits allow.
+    Returns (H, W) or (H, W, C), and (F, H, W, C) for all of several: uint8, uint16, int32 or float32, upright, straight
+    alpha last. With allow_truncated a damaged file is read as far as it goes, and `damage` says what was found.
+    Raises InputError for a frame that there is not, FileError for a damaged file, DtypeError for bits that Pillow would
+    cut, LimitError for a header that declares more pixels, or more memory, than the limits allow.
     """
     try:
         if damage := integrity.damage(stream, form.name):
             raise _DamageError(name, form, damage)
-        return _read(stream, name, form, limits)
+        return _read(stream, name, form, limits, frames)
     except _DamageError as damaged:
         if not allow_truncated:
             raise
         damage = damaged.damage
     stream.seek(0)
     with lenient():
-        return replace(_read(stream, name, form, limits, lenient=True), damage=damage)
+        return replace(_read(stream, name, form, limits, frames, lenient=True), damage=damage)
 
 
 class _DamageError(FileError):
@@ -64,20 +75,15 @@ class _DamageError(FileError):
         super().__init__(given, f"expected a whole {form.name} file", "copy it anew, or see --allow-truncated")
 
 
-def _read(stream: BinaryIO, name: str, form: Format, limits: Limits, *, lenient: bool = False) -> Data:
+def _read(stream: BinaryIO, name: str, form: Format, limits: Limits, frames: Frames, *, lenient: bool = False) -> Data:
     try:
         _limit_pages(stream, name, form)
-        image, frames = _open(stream, form)
+        image, count = _open(stream, form)
         with image:
-            limits.check_pixels(name, *image.size)
-            decoding = _decoding_bytes(image)
-            limits.check_memory(name, decoding)
-            refuse_cut_bits(image, stream, name)
-            if not lenient and (damage := _broken_strip(image, stream)):
-                raise _DamageError(name, form, damage)
-            return replace(_decoded(image, name, form, frames), decoding=decoding)
+            opened = _Opened(image, stream, name, form, limits, lenient)
+            return opened.all(count) if frames == "all" and count > 1 else opened.one(frames, count)
     except _DAMAGE as error:
-        if isinstance(error, (DtypeError, FileError)):
+        if isinstance(error, InputError):
             raise
         if lenient or type(error).__name__ == "UnidentifiedImageError":  # whose words are of Python's streams
             raise FileError(
@@ -101,6 +107,58 @@ def _open(stream: BinaryIO, form: Format) -> tuple[ImageFile, int]:
     with unguarded():
         image = Image.open(stream, formats=(form.pillow,))
         return image, getattr(image, "n_frames", 1)
+
+
+class _Opened(NamedTuple):
+    """A picture that is open, none of whose frames is decoded."""
+
+    image: ImageFile
+    stream: BinaryIO
+    name: str
+    form: Format
+    limits: Limits
+    lenient: bool
+
+    def one(self, frames: Frames, count: int) -> Data:
+        """One frame as a picture."""
+        at = chosen(frames, count, self.name)
+        told = f"frame {at} of {count}, counted from 0" if at else f"first of {count} frames" if count > 1 else ""
+        return self._frame(at, told)
+
+    def all(self, count: int) -> Data:
+        """All frames as one array, and how they play; the one of an APNG that is shown where nothing plays left out."""
+        first = 1 if self.image.info.get("default_image") else 0
+        stack = Stack(self.name, count - first, self.limits, narrow=self.form.pillow in _TRANSPARENT_DELTAS)
+        durations, decoding, lead = [], 0, None
+        for at in range(first, count):
+            data = self._frame(at, f"{stack.count} frames")
+            stack.add(at - first, data.array, data.decoding)
+            durations.append(self.image.info.get("duration"))
+            decoding, lead = max(decoding, data.decoding), lead or data
+        assert lead is not None
+        plays = [duration or 0 for duration in durations] if any(durations) else []
+        kept = replace(lead.kept, timing=timing(plays, self.image.info, self.form) if plays else None)
+        return replace(
+            lead,
+            array=stack.array,
+            frames=stack.count,
+            alpha=stack.array.shape[3] in (2, 4),
+            kept=kept,
+            decoding=stack.peak + decoding,
+        )
+
+    def _frame(self, at: int, told: str) -> Data:
+        self.limits.check_pixels(self.name, *self.image.size)
+        if at:
+            with unguarded():
+                self.image.seek(at)
+            self.limits.check_pixels(self.name, *self.image.size)
+        decoding = _decoding_bytes(self.image)
+        self.limits.check_memory(self.name, decoding)
+        refuse_cut_bits(self.image, self.stream, self.name)
+        if not self.lenient and (damage := _broken_strip(self.image, self.stream)):
+            raise _DamageError(self.name, self.form, damage)
+        return replace(_decoded(self.image, self.name, self.form, told), decoding=decoding)
 
 
 def _broken_strip(image: ImageFile, stream: BinaryIO) -> str:
@@ -134,7 +192,7 @@ def _is_turned(image: ImageFile) -> bool:
     return known and image.getexif().get(_ORIENTATION, 1) in range(2, 9)
 
 
-def _decoded(image: ImageFile, name: str, form: Format, frames: int) -> Data:
+def _decoded(image: ImageFile, name: str, form: Format, told: str) -> Data:
     mode = image.mode
     reading = MODES[mode]
     stored_scale = _stored_scale(image)
@@ -146,7 +204,7 @@ def _decoded(image: ImageFile, name: str, form: Format, frames: int) -> Data:
     converted = upright if wanted in ("", upright.mode) else upright.convert(wanted)
     dtype = "uint16" if (image.format, mode) == ("PPM", "I") else reading.dtype
     notes = (
-        f"first of {frames} frames" if frames > 1 else "",
+        told,
         "EXIF orientation applied" if orientation > 1 else "",
         reading.note,
         "transparent colour made alpha" if wanted.endswith("A") and mode in ("1", "L", "RGB") else "",

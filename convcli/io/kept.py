@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from convcli.io import exif
-from convcli.io.data import NOTHING, Kept
+from convcli.io.data import NOTHING, Kept, Timing
 from convcli.io.formats import Format
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ WORDS = {
     "xmp": "XMP",
     "comment": "comment",
     "text": "text",
+    "timing": "timing",
 }
 """The kinds, as fields of Kept, and their names."""
 
@@ -36,6 +37,7 @@ _UNREADABLE = (ValueError, TypeError, LookupError, OSError, SyntaxError, Attribu
 _COLOURS = {b"GRAY": "gray", b"RGB ": "RGB", b"CMYK": "CMYK", b"Lab ": "LAB"}  # ICC.1:2022, 7.2.6
 _DENSEST = 65535  # dots per inch, which JFIF writes in 16 bits
 _COMMENT, _XMP_TEXT, _RAW_PROFILE = "Comment", "XML:com.adobe.xmp", "Raw profile type "
+_LONGEST = 655_350  # milliseconds, which GIF writes as hundredths in 16 bits
 _LONG_TEXT = 1024  # characters, above which a PNG's text is compressed
 _X_RESOLUTION, _XMP = 282, 700
 _EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
@@ -61,18 +63,23 @@ def read_kept(image: ImageFile, orientation: int) -> Kept:
     )
 
 
-def fitting(kept: Kept, form: Format, channels: int, *, same_type: bool) -> tuple[Kept, tuple[str, ...]]:
+def fitting(
+    kept: Kept, form: Format, channels: int, *, same_type: bool, frames: int = 1
+) -> tuple[Kept, tuple[str, ...]]:
     """What of it an output of that format holds, and in words what it does not, and why.
 
-    channels: of the output. same_type: whether its numbers are of the input's type, which a profile describes.
+    channels, frames: of the output. same_type: whether its numbers are of the input's type, which a profile describes.
 
     >>> from convcli.io.formats import lookup
     >>> fitting(Kept(comment=b"a cat", density=(300, 300)), lookup("bmp"), 3, same_type=True)
-    (Kept(icc=b'', density=(300, 300), exif=b'', xmp=b'', comment=b'', text=()), ('comment: bmp holds none',))
+    (Kept(icc=b'', density=(300, 300), exif=b'', xmp=b'', comment=b'', text=(), timing=None), \
+('comment: bmp holds none',))
     """
     lost = {kind: why for kind in WORDS if getattr(kept, kind) and (why := _obstacle(kept, kind, form))}
     if kept.icc and "icc" not in lost and (why := _undescribed(kept.icc, form, channels, same_type)):
         lost["icc"] = why
+    if kept.timing and "timing" not in lost and frames != len(kept.timing.durations):
+        lost["timing"] = f"it is of {len(kept.timing.durations)} frames, the output has {frames}"
     left = replace(kept, **{kind: getattr(NOTHING, kind) for kind in lost})
     return left, tuple(f"{WORDS[kind]}: {why}" for kind, why in lost.items())
 
@@ -102,7 +109,25 @@ def options(kept: Kept, form: Format, width: int, height: int) -> dict[str, Any]
         given["exif"], given["tiffinfo"] = b"", _tiff_tags(block, kept.xmp)
     elif form.pillow == "JPEG" and block:
         given["exif"] = b"Exif\0\0" + block
-    return {name: value for name, value in given.items() if value}
+    if kept.timing:
+        given |= _played(kept.timing, form)
+    return {name: value for name, value in given.items() if value or name == "loop"}
+
+
+def timing(durations: list[float], info: dict[Any, Any], form: Format) -> Timing:
+    """How an animation plays, whose format counts how often as GIF does, which says nothing for once, or as others."""
+    given = info.get("loop")
+    if form.pillow != "GIF":
+        return Timing(tuple(durations), given or 0)
+    return Timing(tuple(durations), 1 if given is None else given and given + 1)
+
+
+def _played(timing: Timing, form: Format) -> dict[str, Any]:
+    """The same as an encoder takes it; Pillow takes a loop that is left out for one play of a GIF."""
+    if form.pillow != "GIF":
+        return {"duration": list(timing.durations), "loop": timing.plays}
+    durations = [min(duration, _LONGEST) for duration in timing.durations]
+    return {"duration": durations} | ({} if timing.plays == 1 else {"loop": timing.plays and timing.plays - 1})
 
 
 def _obstacle(kept: Kept, kind: str, form: Format) -> str:

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.errors import FileError, did_you_mean
+from convcli.errors import FileError, InputError, did_you_mean
 from convcli.io.arrays import read_npy, read_npz
 from convcli.io.data import Data
 from convcli.io.formats import Format, by_suffix, lookup
@@ -29,6 +29,7 @@ from convcli.io.recognise import SNIFFED_BYTES, Look, sniff, unrecognised
 from convcli.io.sound import read_wav
 from convcli.io.text import read_text
 from convcli.limits import Limits
+from convcli.words import Frames
 
 UNTOLD = RawLayout()
 """Of raw numbers, neither shape nor type."""
@@ -47,15 +48,17 @@ def load(
     *,
     format: str | None = None,
     limits: Limits | None = None,
+    frames: Frames = "first",
     allow_truncated: bool = False,
     raw: RawLayout = UNTOLD,
 ) -> Data:
     """Read an image or an array from a path, from `archive.npz:key`, or from standard input for "-".
 
     The format is the one given, or that of the suffix, or what the first bytes look like; an image is decoded as what
-    it is, whatever its suffix says. Images are (H, W) or (H, W, C), arrays have any shape. Headers are held against the
-    limits, by default `Limits.of()`, before what they declare is allocated. allow_truncated reads a damaged picture as
-    far as it goes, and no other file. raw: how the numbers lie in a file that has no header.
+    it is, whatever its suffix says. Images are (H, W) or (H, W, C), or (F, H, W, C) where all of several frames are
+    wanted, arrays have any shape. Headers are held against the limits, by default `Limits.of()`, before what they
+    declare is allocated. allow_truncated reads a damaged picture as far as it goes, and no other file. raw: how the
+    numbers lie in a file that has no header.
     Raises FileError for a file that is missing, unreadable or damaged, DtypeError for numbers that cannot be kept,
     LimitError for what would take more memory or has more pixels than may be.
     """
@@ -72,7 +75,9 @@ def load(
         stream = drained(opened, head, _called(named), limits, text=bool(form.separator)) if piped else opened
         stream.seek(0)
         if form.kind == "image":
-            data = read_image(stream, named.name, form, limits, allow_truncated=allow_truncated)
+            data = read_image(stream, named.name, form, limits, frames=frames, allow_truncated=allow_truncated)
+        elif frames != "first":
+            raise InputError(f"frames {frames}", f"{_called(named)} is an array", "leave --frames out")
         else:
             data = _read_array(stream, named, form, limits, raw)
             _check_axes(data.array, named.name)

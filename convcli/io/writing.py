@@ -48,14 +48,15 @@ def save(
     format: str | None = None,
     overwrite: bool = False,
     alpha: bool = False,
+    frames: bool = False,
     settings: Mapping[str, int] = NONE,
     header: Header | None = None,
     kept: Kept = NOTHING,
 ) -> Written:
     """Write an array to a path by its suffix, or to standard output for "-", in the format given.
 
-    array: (H, W) or (H, W, C) for an image format, where `alpha` says that the last channel is alpha; .npz takes
-    several arrays by name. settings: `compress_level` (0 to 9) is PNG's,
+    array: (H, W) or (H, W, C) for an image format, where `alpha` says that the last channel is alpha, and `frames` that
+    there are several, (F, H, W, C); .npz takes several arrays by name. settings: `compress_level` (0 to 9) is PNG's,
     `quality` (1 to 100) JPEG's and WebP's, which is lossless without it. header: what the file is to say besides its
     values, where its format has words for it; kept: the same of a picture, as `fitting` leaves it. A symbolic link
     keeps pointing where it did.
@@ -64,7 +65,7 @@ def save(
     """
     name = os.fspath(target)
     form = lookup(_target_format(name, overwrite, format))
-    encode = _encoder(form, array, alpha, settings, header, kept)
+    encode = _encoder(form, array, alpha, frames, settings, header, kept)
     return Written(name, form.name, _deliver(name, overwrite, encode))
 
 
@@ -202,7 +203,13 @@ def _is_special(path: Path) -> bool:
 
 
 def _encoder(
-    form: Format, array: Arrays, alpha: bool, settings: Mapping[str, int], header: Header | None, kept: Kept
+    form: Format,
+    array: Arrays,
+    alpha: bool,
+    frames: bool,
+    settings: Mapping[str, int],
+    header: Header | None,
+    kept: Kept,
 ) -> Callable[[BinaryIO], None]:
     """What encodes the array into a stream, once it is known to fit."""
     check_settings(form.name, settings)
@@ -210,7 +217,7 @@ def _encoder(
     if isinstance(array, Mapping):
         return _archive_encoder(form, array)
     array = _squeezed(np.asanyarray(array)) if form.kind == "image" else np.asanyarray(array)
-    check_fit(form.name, array.dtype, array.shape, alpha=alpha)
+    check_fit(form.name, array.dtype, array.shape, alpha=alpha, frames=frames)
     if form.kind == "image":
         return lambda stream: write_image(stream, array, form, settings, kept)
     if form.separator:
@@ -279,7 +286,7 @@ def _stream(path: Path, name: str, overwrite: bool) -> Iterator[BinaryIO]:
             stream.write(content.getbuffer())
         return
     with _beside(path) as temporary:
-        with temporary.open("xb") as stream:
+        with temporary.open("x+b") as stream:  # an encoder of several frames reads what it wrote
             yield stream
         _publish(temporary, path, name, overwrite)
 

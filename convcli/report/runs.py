@@ -70,6 +70,7 @@ def plan_json(prepared: Prepared) -> dict[str, Any]:
             "kind": data.kind,
             "format": data.format,
             "alpha": data.alpha,
+            "frames": data.frames,
             "notes": list(data.notes),
             "damage": data.damage,
         },

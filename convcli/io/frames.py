@@ -19,8 +19,11 @@ def chosen(frames: Frames, count: int, name: str) -> int:
     """The number of the one frame that is wanted. Raises InputError where there is none such."""
     wanted = frames if isinstance(frames, int) else 0
     if wanted >= count:
-        have = f"expected 0 to {count - 1}" if count > 1 else "expected 0, as it has no other"
-        raise InputError(f"frame {wanted} of {name}", have, "counted from 0")
+        if count == 1:
+            raise InputError(f"frame {wanted} of {name}", "it has one alone", "leave --frames out")
+        raise InputError(
+            f"frame {wanted} of {name}", f"it has {count}, counted from 0", f"use 0 to {count - 1}, or all"
+        )
     return wanted
 
 

@@ -15,6 +15,8 @@ from PIL import Image
 from convcli import io
 from convcli.cli import main
 from convcli.errors import InputError, LimitError, ShapeError
+from convcli.io import Kept
+from convcli.io.data import Timing
 from convcli.io.frames import Stack
 from convcli.job import Job, Outcome, perform, prepare
 from convcli.limits import Limits
@@ -101,6 +103,26 @@ def test_it_plays_as_before(tmp_path: Path, source: str, target: str, plays: int
     _, durations, loop = played(tmp_path / f"b.{target}")
     assert durations == pytest.approx(list(DURATIONS))
     assert {"loop": loop} == {"loop": None, **loops(target, plays)}
+
+
+@pytest.mark.parametrize("target", ANIMATED)
+def test_long_durations_are_rounded_as_the_format_counts(tmp_path: Path, target: str) -> None:
+    long = (70_004, 41, 655_360, 16_000_000)
+    filtered(written(tmp_path / "a.webp", frames(1), duration=long), tmp_path / f"b.{target}")
+    expected = {
+        "png": [70_000, 41, 655_400, 16_000_000],
+        "webp": list(long),
+        "gif": [70_000, 40, 655_350, 655_350],
+    }
+    assert played(tmp_path / f"b.{target}")[1] == pytest.approx(expected[target])
+
+
+def test_frames_alike_that_last_too_long_for_a_gif_are_refused(tmp_path: Path) -> None:
+    array = np.zeros((3, 4, 4, 1), np.uint8)
+    array[2] = 9
+    with pytest.raises(InputError, match=r"gif cannot show one picture as long .*; write \.png or \.webp"):
+        io.save(tmp_path / "b.gif", array, frames=True, kept=Kept(timing=Timing((400_000, 400_000, 1), 1)))
+    assert not list(tmp_path.iterdir())
 
 
 def loops(suffix: str, plays: int) -> dict[str, int]:

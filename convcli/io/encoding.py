@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Mapping
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convcli.errors import InputError
 from convcli.io.data import NOTHING, Kept
 from convcli.io.formats import NONE, Format
 from convcli.io.kept import options
@@ -34,7 +36,14 @@ def write_image(
     first, *others = (Image.fromarray(frame[..., 0] if frame.shape[2:] == (1,) else frame) for frame in frames)
     if others:
         given |= {"save_all": True, "append_images": others}
-    first.save(cast("BinaryIO", Whole(stream)), form.pillow, **given)
+    try:
+        first.save(cast("BinaryIO", Whole(stream)), form.pillow, **given)
+    except (
+        struct.error,
+        OverflowError,
+    ) as error:  # of frames that are alike Pillow makes one, and adds their durations
+        told = f"{form.name} cannot show one picture as long as some that follow each other last"
+        raise InputError(told, "it counts hundredths of a second up to 65,535", "write .png or .webp") from error
 
 
 def encoding_bytes(form: Format, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:

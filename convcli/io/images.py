@@ -28,7 +28,18 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 # A damaged file makes Pillow's decoders raise nearly anything.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, struct.error, zlib.error, OverflowError)
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AssertionError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
 _ORIENTATION = 0x0112
 _COMPRESSION, _DEFLATE = 259, (8, 32946)
 _DEEPEST = 32  # bytes of a pixel: four samples of 64 bits

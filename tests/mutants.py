@@ -28,6 +28,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.ImageCms import ImageCmsProfile, createProfile
+from PIL.PngImagePlugin import PngInfo
 
 HANG = 10
 
@@ -53,6 +55,17 @@ def _palette() -> bytes:
     stream = io.BytesIO()
     Image.fromarray(picture()).convert("P").save(stream, "PNG", transparency=3)
     return stream.getvalue()
+
+
+def _told(form: str) -> Callable[[], bytes]:
+    """A picture whose file says much besides."""
+    exif = Image.Exif()
+    exif[0x0110], exif[0x0112], exif[0x8769] = "X7", 6, {0x9003: "2001:02:03 04:05:06"}
+    text = PngInfo()
+    text.add_text("Title", "a cat")
+    profile = ImageCmsProfile(createProfile("sRGB")).tobytes()
+    options = {"PNG": {"pnginfo": text}, "JPEG": {"comment": "a cat", "xmp": b"<x:xmpmeta/>"}}.get(form, {})
+    return _image(picture(), form, exif=exif.tobytes(), icc_profile=profile, dpi=(300, 150), **options)
 
 
 def _animated(form: str, **options: object) -> Callable[[], bytes]:
@@ -101,7 +114,10 @@ def _sound(subtype: str) -> Callable[[], bytes]:
     def write() -> bytes:
         stream = io.BytesIO()
         import_module("soundfile").write(stream, picture()[0] / 256 - 0.5, 8000, subtype, format="WAV")
-        return stream.getvalue()
+        content = bytearray(stream.getvalue())
+        if (peak := content.find(b"PEAK")) > 0:
+            content[peak + 12 : peak + 16] = bytes(4)  # when it was written
+        return bytes(content)
 
     return write
 
@@ -129,6 +145,7 @@ class Sample:
     summed: bool = False  # a checksum covers all of its values
     options: tuple[str, ...] = ()  # without which it is not read
     package: str = ""  # without which it is neither made nor read
+    output: str = "y.npy"  # where what is made of it goes
 
 
 _SAMPLES: dict[str, Sample] = {
@@ -137,6 +154,13 @@ _SAMPLES: dict[str, Sample] = {
     "deep.png": Sample("input", _image(GRAY.astype(np.uint16) * 257, "PNG"), summed=True),
     "palette.png": Sample("input", _palette, summed=True),
     "moving.png": Sample("input", _animated("PNG"), summed=True),
+    "told.png": Sample("input", _told("PNG"), summed=True, output="y.tiff"),
+    "told.jpg": Sample("input", _told("JPEG"), output="y.webp"),
+    "told.tiff": Sample("input", _told("TIFF"), output="y.jpg"),
+    "frames.png": Sample("input", _animated("PNG"), summed=True, options=("--frames", "all"), output="y.webp"),
+    "frames.gif": Sample("input", _animated("GIF"), options=("--frames", "all"), output="y.png"),
+    "frames.webp": Sample("input", _animated("WEBP"), options=("--frames", "all"), output="y.tiff"),
+    "pages.tiff": Sample("input", _animated("TIFF"), options=("--frames", "all"), output="y.png", whole=False),
     "rgb.jpg": Sample("input", _image(picture(), "JPEG")),
     "progressive.jpg": Sample("input", _image(picture(), "JPEG", progressive=True)),
     "gray.gif": Sample("input", _image(GRAY, "GIF")),
@@ -184,11 +208,12 @@ _SAMPLES: dict[str, Sample] = {
     "net.onnx": Sample("network", _onnx, whole=False),
 }
 SAMPLES = {name: sample for name, sample in _SAMPLES.items() if not sample.package or find_spec(sample.package)}
-"""`whole` is false where a part may be a file of its own: text, and ONNX, whose fields may all be left out."""
+"""`whole` is false where a part may be a file of its own: text, ONNX, whose fields may all be left out, and a TIFF of
+several pages, of which the first is whole without the others."""
 
 
 def call(use: str, name: str, *options: str) -> list[str]:
-    """The command that reads such a file and writes what it makes of it to y.npy, or to the standard output."""
+    """The command that reads such a file and writes what it makes of it to its output, or to the standard output."""
     if use == "network":
         return ["shape", name]
     given = ["apply", name, "-k", "box"] if use == "input" else ["apply", "good.npy", "-k", name]
@@ -201,7 +226,7 @@ def call(use: str, name: str, *options: str) -> list[str]:
         "--max-memory",
         "256M",
         "-o",
-        "y.npy",
+        sample.output if sample else "y.npy",
         "--overwrite",
         *options,
     ]
@@ -304,8 +329,8 @@ def run(words: list[str]) -> tuple[int, str, str]:
     return 98, "", "main returned"
 
 
-def result(use: str, stdout: str) -> bytes:
-    return stdout.encode() if use == "network" else Path("y.npy").read_bytes()
+def result(sample: Sample, stdout: str) -> bytes:
+    return stdout.encode() if sample.use == "network" else Path(sample.output).read_bytes()
 
 
 def verdict(mutant: Mutant, code: int, stdout: str, stderr: str, noise: int, good: bytes) -> str:
@@ -320,7 +345,7 @@ def verdict(mutant: Mutant, code: int, stdout: str, stderr: str, noise: int, goo
     if code == 0:
         if sample.whole and mutant.way == "cut":
             return "a part was taken for the whole"
-        if sample.summed and result(sample.use, stdout) != good:
+        if sample.summed and result(sample, stdout) != good:
             return "other values, although their checksum must differ"
         return ""
     if not (stderr.startswith("Error: ") and stderr.endswith("\n") and stderr[:-1].isprintable()):
@@ -339,7 +364,7 @@ def batch(folder: Path, seed: int, count: int, *options: str) -> list[Ended]:
         Path(name).write_bytes(sample.write())
         code, stdout, stderr = run(call(sample.use, name))
         assert code == 0, (name, stderr)
-        good[name] = result(sample.use, stdout)
+        good[name] = result(sample, stdout)
     endings = []
     for number, mutant in enumerate(mutants(seed, count)):
         name = f"mutant-{mutant.sample}"

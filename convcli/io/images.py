@@ -41,6 +41,7 @@ _DAMAGE = (
     zlib.error,
 )
 _ORIENTATION = 0x0112
+_NO_EXIF = b"Exif\0\0"
 _COMPRESSION, _DEFLATE = 259, (8, 32946)
 _DEEPEST = 32  # bytes of a pixel: four samples of 64 bits
 _STRIPS, _TILES = (273, 279), (324, 325)  # offsets and byte counts
@@ -220,6 +221,7 @@ def _decoded(image: ImageFile, name: str, form: Format, told: str) -> Data:
         reading.note,
         "transparent colour made alpha" if wanted.endswith("A") and mode in ("1", "L", "RGB") else "",
         stored_scale,
+        "EXIF left out, as it cannot be read" if image.info.get("exif", _NO_EXIF) != _NO_EXIF and not kept.exif else "",
         f"transparent level {image.info['transparency']} left opaque"
         if mode.startswith("I;16") and "transparency" in image.info
         else "",

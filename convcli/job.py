@@ -198,7 +198,7 @@ def prepare(job: Job) -> Prepared:
         io.check_fit(target, written, shape, alpha=data.alpha, frames=data.frames > 1)
         io.check_settings(target, job.settings)
         io.check_header(target, header)
-    given = NOTHING if job.strip else data.kept
+    given = Kept(timing=data.kept.timing) if job.strip else data.kept
     kept, lost = _kept(given, data, target, written, shape)
     prepared = Prepared(job, data, passes, compute, written, target, shape, header, kept, lost)
     job.limits.check_memory(f"filtering {data.name}", prepared.footprint.peak, LESS_WORK)

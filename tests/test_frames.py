@@ -105,6 +105,13 @@ def test_it_plays_as_before(tmp_path: Path, source: str, target: str, plays: int
     assert {"loop": loop} == {"loop": None, **loops(target, plays)}
 
 
+def test_stripped_it_plays_as_before(tmp_path: Path) -> None:
+    given = written(tmp_path / "a.gif", frames(1), duration=DURATIONS, loop=0, comment=b"a cat")
+    filtered(given, tmp_path / "b.gif", strip=True)
+    assert played(tmp_path / "b.gif")[1:] == (list(DURATIONS), 0)
+    assert io.load(tmp_path / "b.gif").kept.comment == b""
+
+
 @pytest.mark.parametrize("target", ANIMATED)
 def test_long_durations_are_rounded_as_the_format_counts(tmp_path: Path, target: str) -> None:
     long = (70_004, 41, 655_360, 16_000_000)

@@ -22,8 +22,9 @@ import numpy as np
 from convcli import light
 from convcli.words import Combine
 
-SLACK = 2**23
-"""Bytes for what is small: the threads' stacks, indices, pages that a map touches around its own."""
+SLACK = 3 * 2**22
+"""Bytes for what is small: the threads' stacks, the pieces that they fit and deflate, pages that a map touches around
+its own."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from convcli.arrange import Arrangement, arrange
 from convcli.engine.arranged import arranged_problem, oriented, restore
 from convcli.engine.operations import Problem
 from convcli.engine.places import Part
+from convcli.engine.threads import threads
 from convcli.errors import InputError, LimitError, did_you_mean
 from convcli.footprint import Footprint, results_bytes
 from convcli.io import NOTHING, Data, Header, Kept, RawLayout, Written
@@ -143,7 +144,9 @@ class Prepared:
             ),
             working=max(run.plan.memory for run in self.passes),
             output=int(output * (share if grows else 1)),
-            encoding=io.writing_bytes(str(job.output), str(self.format), self.output_shape, self.dtype) if saved else 0,
+            encoding=io.writing_bytes(str(job.output), str(self.format), self.output_shape, self.dtype, threads())
+            if saved
+            else 0,
         )
 
 
@@ -220,6 +223,7 @@ def perform(prepared: Prepared) -> Outcome:
                 settings=job.settings,
                 header=prepared.header,
                 kept=prepared.kept,
+                threads=threads(),
             )
     return Outcome(prepared, room.array, ledger, proofs, written)
 

@@ -12,6 +12,7 @@
     kept.py      what a picture's file says besides its samples
     exif.py      EXIF blocks, changed in place
     encoding.py  images, encoded through Pillow
+    png.py       large PNG, encoded by all cores
     pillow.py    Pillow's own settings
     arrays.py    .npy and .npz
     text.py      .csv, .tsv and .txt

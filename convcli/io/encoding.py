@@ -1,11 +1,12 @@
-"""Pictures encoded through Pillow."""
+"""Pictures encoded: a large PNG by all cores, all else through Pillow."""
 
 from __future__ import annotations
 
+import io
 import math
 import struct
 from collections.abc import Mapping
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +16,28 @@ from convcli.io.data import NOTHING, Kept
 from convcli.io.formats import NONE, Format
 from convcli.io.kept import options
 from convcli.io.pillow import Whole, load_plugin
+from convcli.io.png import STRIPE, ancillary, write_png
+from convcli.io.png import encoding_bytes as png_bytes
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+PNG_LEVEL = 1
+"""zlib's own level 6 takes about four times as long, for about the same size."""
 
 
 def write_image(
-    stream: BinaryIO, array: NDArray[Any], form: Format, settings: Mapping[str, int] = NONE, kept: Kept = NOTHING
+    stream: BinaryIO,
+    array: NDArray[Any],
+    form: Format,
+    settings: Mapping[str, int] = NONE,
+    kept: Kept = NOTHING,
+    threads: int = 1,
 ) -> None:
     """Encode (H, W) or (H, W, C), or frames (F, H, W, C), as `check_fit` lets pass, into a binary stream.
 
-    settings: as `check_settings` lets pass.
-
-    kept: what the file is to say besides, as `fitting` leaves it.
+    settings: as `check_settings` lets pass.   kept: what the file is to say besides, as `fitting` leaves it.
+    threads: that share the encoding of a large PNG; of a small picture Pillow's is the smaller one.
     """
     from PIL import Image
 
@@ -33,6 +46,10 @@ def write_image(
     frames = native if array.ndim == 4 else native[None]
     height, width = frames.shape[1:3]
     given = {**_options(form.name, settings), **options(kept, form, width, height)}
+    if _in_stripes(form, array.shape, array.dtype):
+        said = ancillary(_saved(Image.fromarray(native[:1, :1]), form, given))
+        write_png(stream, native, settings.get("compress_level", PNG_LEVEL), threads, said)
+        return
     first, *others = (Image.fromarray(frame[..., 0] if frame.shape[2:] == (1,) else frame) for frame in frames)
     if others:
         given |= {"save_all": True, "append_images": others}
@@ -46,13 +63,26 @@ def write_image(
         raise InputError(told, "it counts hundredths of a second up to 65,535", "write .png or .webp") from error
 
 
-def encoding_bytes(form: Format, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+def _saved(image: Image, form: Format, given: Mapping[str, Any]) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, form.pillow, **given)
+    return stream.getvalue()
+
+
+def _in_stripes(form: Format, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    """Whether it is a PNG of one frame, and of more than one stripe."""
+    return form.name == "png" and len(shape) < 4 and math.prod(shape) * dtype.itemsize > STRIPE
+
+
+def encoding_bytes(form: Format, shape: tuple[int, ...], dtype: np.dtype[Any], threads: int = 1) -> int:
     """Bytes that encoding such an image, or such frames, takes at most, besides the array and the file.
 
     Pillow uses the array's own memory for the modes L, RGBA and I;16, and holds a copy of 4 bytes a pixel for others;
     the WebP encoder keeps several planes more, GIF's a palette image or two. Of several frames Pillow holds all, and
     for GIF and PNG, which store what differs from the frame before, once more.
     """
+    if _in_stripes(form, shape, dtype):
+        return png_bytes(shape, dtype, threads)
     frames, *size = shape if len(shape) == 4 else (1, *shape)
     channels = size[2] if len(size) == 3 else 1
     copied = 0 if (dtype.name, channels) in (("uint8", 1), ("uint8", 4), ("uint16", 1)) else 4
@@ -62,8 +92,7 @@ def encoding_bytes(form: Format, shape: tuple[int, ...], dtype: np.dtype[Any]) -
 
 def _options(name: str, settings: Mapping[str, int]) -> dict[str, Any]:
     chosen: dict[str, dict[str, Any]] = {
-        # zlib's own level 6 takes about four times as long as level 1, for about the same size.
-        "png": {"compress_level": 1},
+        "png": {"compress_level": PNG_LEVEL},
         # 4:4:4: halving the colour resolution would be one more filter.
         "jpg": {"quality": 95, "subsampling": 0},
         "webp": {"lossless": "quality" not in settings, "exact": True},

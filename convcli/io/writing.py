@@ -52,20 +52,21 @@ def save(
     settings: Mapping[str, int] = NONE,
     header: Header | None = None,
     kept: Kept = NOTHING,
+    threads: int = 1,
 ) -> Written:
     """Write an array to a path by its suffix, or to standard output for "-", in the format given.
 
     array: (H, W) or (H, W, C) for an image format, where `alpha` says that the last channel is alpha, and `frames` that
     there are several, (F, H, W, C); .npz takes several arrays by name. settings: `compress_level` (0 to 9) is PNG's,
     `quality` (1 to 100) JPEG's and WebP's, which is lossless without it. header: what the file is to say besides its
-    values, where its format has words for it; kept: the same of a picture, as `fitting` leaves it. A symbolic link
-    keeps pointing where it did.
+    values, where its format has words for it; kept: the same of a picture, as `fitting` leaves it. threads: that may
+    share the encoding; the bytes are the same for any number. A symbolic link keeps pointing where it did.
     Raises ShapeError or DtypeError for what the format cannot hold, InputError for a setting that it has not,
     FileError for a target that is in the way, OutputError where writing fails; the target is then untouched.
     """
     name = os.fspath(target)
     form = lookup(_target_format(name, overwrite, format))
-    encode = _encoder(form, array, alpha, frames, settings, header, kept)
+    encode = _encoder(form, array, alpha, frames, settings, header, kept, threads)
     return Written(name, form.name, _deliver(name, overwrite, encode))
 
 
@@ -117,11 +118,11 @@ def grows_in_its_file(target: str, format: str | None, size: int) -> bool:
     return not _is_special(Path(os.path.realpath(target)))
 
 
-def writing_bytes(target: str, format: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+def writing_bytes(target: str, format: str, shape: tuple[int, ...], dtype: np.dtype[Any], threads: int = 1) -> int:
     """Bytes that `save` takes at most, besides the array: the encoder's, and for standard output the whole file's."""
     form, size = lookup(format), math.prod(shape) * dtype.itemsize
     pieces = 0 if form.separator else min(size, PIECE)
-    encoding = encoding_bytes(form, shape, dtype) if form.kind == "image" else pieces
+    encoding = encoding_bytes(form, shape, dtype, threads) if form.kind == "image" else pieces
     whole = {"": size + size // 16}.get(form.separator, TEXT_BYTES * math.prod(shape))
     return encoding + (whole if target == "-" or form.extra == "wav" else 0)
 
@@ -210,6 +211,7 @@ def _encoder(
     settings: Mapping[str, int],
     header: Header | None,
     kept: Kept,
+    threads: int,
 ) -> Callable[[BinaryIO], None]:
     """What encodes the array into a stream, once it is known to fit."""
     check_settings(form.name, settings)
@@ -219,7 +221,7 @@ def _encoder(
     array = _squeezed(np.asanyarray(array)) if form.kind == "image" else np.asanyarray(array)
     check_fit(form.name, array.dtype, array.shape, alpha=alpha, frames=frames)
     if form.kind == "image":
-        return lambda stream: write_image(stream, array, form, settings, kept)
+        return lambda stream: write_image(stream, array, form, settings, kept, threads)
     if form.separator:
         return lambda stream: write_text(stream, array, form.separator)
     if form.extra == "nifti":

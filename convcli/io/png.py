@@ -1,0 +1,211 @@
+"""PNG written by all cores: stripes of rows, filtered and deflated each by itself, and put together in their order.
+
+Pillow's encoder works on one core, and tries five filters on every row: on the way of a picture of 4096x4096 pixels
+through `apply`, 1.2 of 1.8 seconds. Here a stripe's rows have one filter, chosen by deflating a few of them under each,
+and it is 0.27 s; on photographs and screens, large ones, the file is 0.9 to 1.1 times as large::
+
+    IHDR | IDAT 78 01 | IDAT stripe 0 ... 00 00 ff ff | IDAT stripe 1 ... 00 00 ff ff | ... | IDAT 03 00 adler32 | IEND
+           zlib's head  raw deflate, ended by an empty stored block                           an empty last block
+
+The stripes follow from the picture's shape alone, so the bytes are the same for any number of threads.
+Sources: W3C, "Portable Network Graphics (PNG) Specification", 5 and 9; RFC 1950 and 1951; the sums are joined as
+zlib's adler32_combine joins them.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, BinaryIO, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Bytes = NDArray[np.uint8]
+
+
+class Chunk(NamedTuple):
+    """A piece of a PNG: what it is, and what it holds."""
+
+    kind: bytes
+    content: bytes
+
+
+STRIPE = 1 << 18
+"""Bytes of samples in a stripe: few enough for a core's cache, and many beside the 32 KiB that deflate looks back."""
+
+TRIED = 16
+"""One in so many of a stripe's rows is deflated to choose the filter."""
+
+HELD = 8
+"""Sizes of a stripe that a thread holds at most: the samples, those beside them, what the filter leaves, deflated."""
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels: gray, gray and alpha, RGB, RGBA
+_BASE = 65521  # Adler-32's modulus
+
+
+def write_png(
+    stream: BinaryIO, array: NDArray[Any], level: int = 1, threads: int = 1, said: Sequence[Chunk] = ()
+) -> None:
+    """Encode a picture (H, W) or (H, W, C) of bool, uint8 or uint16, by so many threads.
+
+    Channels: gray, gray and alpha, RGB, RGBA; one for bool and uint16.   level: zlib's, 0 to 9.
+    said: chunks that tell of the picture, which go before its samples.
+
+    >>> import io
+    >>> from PIL import Image
+    >>> write_png(file := io.BytesIO(), np.uint8([[0, 128], [255, 3]]))
+    >>> np.asarray(Image.open(file)).tolist()
+    [[0, 128], [255, 3]]
+    """
+    channels = array.shape[2] if array.ndim == 3 else 1
+    bits = {"bool": 1, "uint8": 8, "uint16": 16}[array.dtype.name]
+    picture = _Picture(array, max(bits * channels // 8, 1), level)
+    stream.write(_SIGNATURE)
+    _write_chunk(stream, b"IHDR", struct.pack(">IIBBBBB", *array.shape[1::-1], bits, _COLOUR[channels], 0, 0, 0))
+    for chunk in said:
+        _write_chunk(stream, *chunk)
+    _write_chunk(stream, b"IDAT", b"\x78\x01")
+    checksum = 1
+    for stripe in _in_order(picture.stripe, picture.starts, threads):
+        _write_chunk(stream, b"IDAT", stripe.deflated)
+        checksum = _joined(checksum, stripe.checksum, stripe.size)
+    _write_chunk(stream, b"IDAT", b"\x03\x00" + checksum.to_bytes(4, "big"))
+    _write_chunk(stream, b"IEND", b"")
+
+
+def ancillary(content: bytes) -> list[Chunk]:
+    """The chunks of a PNG besides those that hold its sizes and samples, and its palette."""
+    found, at, kind = [], len(_SIGNATURE), b""
+    while kind != b"IEND":
+        length, kind = struct.unpack_from(">I4s", content, at)
+        found.append(Chunk(kind, content[at + 8 : at + 8 + length]))
+        at += 12 + length
+    return [chunk for chunk in found if chunk.kind not in (b"IHDR", b"PLTE", b"IDAT", b"IEND")]
+
+
+def encoding_bytes(shape: tuple[int, ...], dtype: np.dtype[Any], threads: int) -> int:
+    """Bytes that `write_png` takes at most, besides the picture and the file."""
+    row = math.prod(shape[1:]) * dtype.itemsize
+    return HELD * threads * min(max(STRIPE, row), row * shape[0])
+
+
+def _write_chunk(stream: BinaryIO, kind: bytes, content: bytes) -> None:
+    stream.write(len(content).to_bytes(4, "big") + kind)
+    stream.write(content)
+    stream.write(zlib.crc32(content, zlib.crc32(kind)).to_bytes(4, "big"))
+
+
+class _Stripe(NamedTuple):
+    """Rows as they are written, and the Adler-32 and the number of the bytes that they were before."""
+
+    deflated: bytes
+    checksum: int
+    size: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Picture:
+    """step: bytes from a sample to its neighbour on the left, at least one."""
+
+    array: NDArray[Any]
+    step: int
+    level: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of a stripe."""
+        return max(STRIPE // (math.prod(self.array.shape[1:]) * self.array.itemsize), 1)
+
+    @property
+    def starts(self) -> range:
+        return range(0, len(self.array), self.rows)
+
+    def stripe(self, start: int) -> _Stripe:
+        """The stripe that begins with a row."""
+        samples = _big_endian(self.array[max(start - 1, 0) : start + self.rows])
+        if start == 0:
+            samples = np.concatenate([np.zeros_like(samples[:1]), samples])
+        middle = len(samples) // 2
+        some = samples[middle - 1 : middle + max(len(samples) // TRIED, 1)]
+        filtered = min(FILTERS, key=lambda number: len(_deflated(self._filtered(some, number), 1)))
+        content = self._filtered(samples, filtered)
+        return _Stripe(_deflated(content, self.level), zlib.adler32(content), len(content))
+
+    def _filtered(self, samples: Bytes, number: int) -> memoryview:
+        """All rows but the first, which is the one above them, under a filter: its number, then what it leaves."""
+        rows = samples[1:]
+        filtered = np.empty((len(rows), rows.shape[1] + 1), np.uint8)
+        filtered[:, 0] = number
+        np.subtract(rows, FILTERS[number](samples, self.step), out=filtered[:, 1:])
+        return filtered.data.cast("B")
+
+
+def _big_endian(rows: NDArray[Any]) -> Bytes:
+    """Rows of samples as the bytes of the file: bits packed, 16 bits the larger half first."""
+    if rows.dtype == bool:
+        return np.packbits(rows.reshape(len(rows), -1), axis=1)
+    wide = np.ascontiguousarray(rows, rows.dtype.newbyteorder(">"))
+    return wide.reshape(len(rows), -1).view(np.uint8)
+
+
+def _to_the_left(samples: Bytes, step: int) -> Bytes:
+    left = np.zeros_like(samples[1:])
+    left[:, step:] = samples[1:, :-step]
+    return left
+
+
+def _mean(samples: Bytes, step: int) -> Bytes:
+    """The mean of left and above, rounded down: of 8 bits what both have, and half of what one has."""
+    left, above = _to_the_left(samples, step), samples[:-1]
+    return (left & above) + ((left ^ above) >> 1)
+
+
+FILTERS: dict[int, Callable[[Bytes, int], Bytes | int]] = {
+    2: lambda samples, step: samples[:-1],
+    1: _to_the_left,
+    3: _mean,
+    0: lambda samples, step: 0,
+}
+"""What each filter expects of samples, the row above first. Paeth's is left out: as arrays, it costs more than all."""
+
+
+def _deflated(content: memoryview, level: int) -> bytes:
+    """Raw deflate, that more of it may follow."""
+    deflate = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS, 9, zlib.Z_FILTERED)
+    return deflate.compress(content) + deflate.flush(zlib.Z_SYNC_FLUSH)
+
+
+def _joined(first: int, second: int, size: int) -> int:
+    """The Adler-32 of two contents, one behind the other, from those of each and the second's size.
+
+    >>> _joined(zlib.adler32(b"con"), zlib.adler32(b"volve"), 5) == zlib.adler32(b"convolve")
+    True
+    """
+    low, high = first & 0xFFFF, first >> 16
+    sums = (low + (second & 0xFFFF) - 1) % _BASE, (high + (second >> 16) + size * (low - 1)) % _BASE
+    return sums[1] << 16 | sums[0]
+
+
+def _in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """work(item) for every item in order, by a pool that is never more than a few items ahead.
+
+    >>> list(_in_order(str, range(5), 2))
+    ['0', '1', '2', '3', '4']
+    """
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads, "convcli-png") as pool:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -60,6 +60,18 @@ TOUCH = 0.5
 GATHER = 0.14
 """One copy of one sample of a row, for one tap along it."""
 
+BROADCAST = 8.0
+"""What `direct` takes besides for one sample that meets all kernels of its group."""
+
+LANE_TAP = 0.15
+"""One tap of a depthwise kernel for one output."""
+
+WINDOW = 0.15
+"""One sample of a window copied out as a row."""
+
+WINDOW_RUN = 8.0
+"""What a run of such samples costs besides."""
+
 CALL = 20_000.0
 """Preparing bands, and what a tile costs besides its arithmetic."""
 
@@ -211,7 +223,7 @@ def make_plan(facts: Facts, spec: ConvSpec, *, dtype: str | None = None, method:
     depth = 1 if facts.filters is None else facts.lanes // spec.groups
     terms = math.prod(facts.window) * depth
     result = dtype or result_dtype(facts.input_dtype)
-    chosen, reason, rejected, seconds = _choose(facts, axes, result, depth, method)
+    chosen, reason, rejected, seconds = _choose(facts, axes, result, spec.groups, method)
     accumulator = _accumulator(facts, result, terms, chosen)
     lanes = facts.lanes if facts.filters is None else facts.filters
     outputs = math.prod(facts.batch) * math.prod(axis.out for axis in axes) * lanes
@@ -222,7 +234,7 @@ def make_plan(facts: Facts, spec: ConvSpec, *, dtype: str | None = None, method:
             "use less padding or a smaller input",
         )
     products = None
-    if chosen == "gemm" and facts.filters is not None:
+    if chosen == "gemm" and facts.filters is not None and not lanewise_layer(facts, spec.groups):
         products = _products(facts, spec, axes, _precision(accumulator, result))
     tile = _tile(facts, axes, lanes, chosen, products)
     return Plan(
@@ -265,12 +277,12 @@ class Bid(NamedTuple):
 
 
 def _choose(
-    facts: Facts, axes: tuple[Axis, ...], dtype: str, depth: int, method: str
+    facts: Facts, axes: tuple[Axis, ...], dtype: str, groups: int, method: str
 ) -> tuple[Strategy, str, tuple[tuple[str, str], ...], float]:
     """The method, why, what was rejected and why, and the predicted seconds."""
     bids = [
-        _bid_direct(facts, axes, depth),
-        _bid_gemm(facts, axes, depth),
+        _bid_direct(facts, groups, axes),
+        _bid_gemm(facts, axes) if facts.filters is None else _bid_layer(facts, groups, axes, facts.filters),
         _bid_separable(facts, axes),
         _bid_fft(facts, axes),
     ]
@@ -304,21 +316,29 @@ def _outputs(facts: Facts, axes: tuple[Axis, ...]) -> int:
     return math.prod(facts.batch) * math.prod(axis.out for axis in axes) * lanes
 
 
-def _bid_direct(facts: Facts, axes: tuple[Axis, ...], depth: int) -> Bid:
-    taps = math.prod(facts.window) * depth
+def _bid_direct(facts: Facts, groups: int, axes: tuple[Axis, ...]) -> Bid:
+    taps = math.prod(facts.window) * (1 if facts.filters is None else facts.lanes // groups)
     account = f"{taps} taps, one multiply and add over the output for each"
-    if facts.filters is not None and depth == 1:
-        account = "one channel under every kernel, so there is no sum over channels to give to a matrix product"
-    return Bid("direct", _outputs(facts, axes) * taps * TAP, account)
+    each = TAP if facts.filters is None else TAP + BROADCAST * groups / facts.filters
+    return Bid("direct", _outputs(facts, axes) * taps * each, account)
 
 
-def _bid_gemm(facts: Facts, axes: tuple[Axis, ...], depth: int) -> Bid:
-    if facts.filters is not None:
-        terms = math.prod(facts.window) * depth
-        account = f"{terms} terms for each of {facts.filters} kernels: a matrix product over gathered windows"
-        refusal = "one channel under every kernel leaves no sum over channels to a product" if depth == 1 else ""
-        places = _outputs(facts, axes) / facts.filters
-        return Bid("gemm", places * terms * (facts.filters * MAC * 1.3 + TOUCH), account, refusal)
+def _bid_layer(facts: Facts, groups: int, axes: tuple[Axis, ...], filters: int) -> Bid:
+    outputs = _outputs(facts, axes)
+    if lanewise_layer(facts, groups):
+        account = "a kernel for every channel: all its taps in one pass over the lines"
+        return Bid("gemm", outputs * math.prod(facts.window) * LANE_TAP, account)
+    products = Products.of(axes, facts.lanes, filters, groups, "float32")
+    account = f"{products.terms} terms for each of {filters} kernels: a matrix product over " + (
+        "windows where they lie" if products.in_place else "gathered windows"
+    )
+    each = products.terms * MAC * (1 + 8 / products.columns) + GATHER * products.terms / products.longest
+    rows = outputs / products.filters * products.terms
+    copied = 0.0 if products.in_place else WINDOW + WINDOW_RUN / products.run
+    return Bid("gemm", outputs * each + rows * copied, account)
+
+
+def _bid_gemm(facts: Facts, axes: tuple[Axis, ...]) -> Bid:
     copies = math.prod(facts.window[1:])
     samples = (STACK_ROWS - 1) * axes[0].stride + axes[0].k
     account = f"{math.prod(facts.window)} taps as one band, over rows that stand {copies} times"
@@ -412,6 +432,11 @@ def _precision(accumulator: str, dtype: str) -> Literal["float32", "float64"] | 
     return "float64" if dtype == "float64" else None
 
 
+def lanewise_layer(facts: Facts, groups: int) -> bool:
+    """Whether every lane has one kernel of its own: no sum over channels to give to a matrix product."""
+    return facts.filters == facts.lanes == groups
+
+
 def _products(facts: Facts, spec: ConvSpec, axes: tuple[Axis, ...], precision: str | None) -> Products:
     return Products.of(axes, facts.lanes, facts.filters or 1, spec.groups, precision)
 
@@ -422,6 +447,8 @@ def _tile(facts: Facts, axes: tuple[Axis, ...], lanes: int, method: str, product
     budget = TILE_VALUES // lanes
     if products is not None:
         budget = products.tile
+    elif method == "gemm" and facts.filters is not None:
+        budget = 2 * TILE_VALUES // lanes
     elif method == "fft":
         return (*_fft_rows(facts, axes), *rest)
     elif method != "direct":
@@ -502,6 +529,8 @@ def _memory(
     scratch = 0
     if products is not None:
         scratch = products.scratch
+    elif method == "gemm" and facts.filters is not None:
+        scratch = axes[-1].k * block
     elif method == "gemm":
         copies = min(stacked_taps(facts, axes, tile), axes[-1].k if len(axes) > 1 else 1)
         scratch = copies * _stacked_values(facts, axes, tile)

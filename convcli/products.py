@@ -53,6 +53,10 @@ class Products:
     groups: int
     filters: int
     terms: int
+    joined: bool
+    """Whether the samples under all taps along the last axis lie in a row, or only those under each."""
+    run: int
+    """Samples of a window that lie in a row."""
     in_place: bool
     """Whether windows are read where they lie, or copied out as rows."""
     longest: int
@@ -70,20 +74,22 @@ class Products:
 
         precision: the type whose rounding bounds the error; None where no sum rounds.
 
-        >>> Products.of((Axis(56, 3), Axis(56, 3)), 64, 64, 1, "float32")
-        Products(groups=1, filters=64, terms=576, in_place=True, longest=48, shares=24, columns=64, together=975)
+        >>> layer = Products.of((Axis(56, 3), Axis(56, 3)), 64, 64, 1, "float32")
+        >>> layer.in_place, layer.run, layer.longest, layer.together
+        (True, 192, 48, 975)
         """
         last, each = axes[-1], filters // groups
         terms = math.prod(axis.k for axis in axes) * lanes // groups
-        dense = all(axis.stride == 1 for axis in axes) and (last.dilation == 1 or last.k == 1)
-        run = last.k * lanes if groups == 1 else 0
-        in_place = dense and run >= SHORTEST_RUN and last.padded <= IN_VAIN * last.out
+        joined = groups == 1 and (last.dilation == 1 or last.k == 1)
+        run = lanes // groups * (last.k if joined else 1)
+        dense = all(axis.stride == 1 for axis in axes) and last.padded <= IN_VAIN * last.out
+        in_place = dense and run >= SHORTEST_RUN
         longest = _longest(terms, precision)
         columns = -(-each // -(-each // FILTERS))
         shares = -(-terms // longest)
-        rows = PRODUCT // (columns * min(longest, run) if in_place else columns * longest)
-        most = min(rows * (last.k if in_place else 1), SHARE_VALUES // (columns * min(shares, SHARE_RUN)))
-        return cls(groups, each, terms, in_place, longest, SHARE_RUN, columns, max(most, FEWEST))
+        rows = PRODUCT // (columns * (min(longest, run) if in_place else longest))
+        most = min(rows * (last.k if in_place and joined else 1), SHARE_VALUES // (columns * min(shares, SHARE_RUN)))
+        return cls(groups, each, terms, joined, run, in_place, longest, SHARE_RUN, columns, max(most, FEWEST))
 
     @property
     def tile(self) -> int:

@@ -37,7 +37,7 @@ FLOORS = (
 PURE = ("words", "errors", "shapes", "limits", "products", "arrange", "planner", "network")
 """Standard library only, so that a shape or a plan costs no import."""
 
-STRATEGIES = ("direct", "gemm", "stacked", "separable", "fft")
+STRATEGIES = ("direct", "gemm", "lanewise", "stacked", "separable", "fft")
 HEAVY = ("numpy", "PIL", "rich")
 OWNERS = {"click": {"cli"}, "rich": {"report", "cli"}, "PIL": {"io", "report"}}
 """Who may import what, at all."""

@@ -8,22 +8,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine import direct, fft, gemm, separable, stacked
+from convcli.engine import direct, fft, gemm, lanewise, separable, stacked
 from convcli.engine.pad import extend
 from convcli.engine.places import Part, Place, places, whole
 from convcli.engine.quantise import store
 from convcli.engine.threads import Scratch, share_out
 from convcli.engine.windows import Tile
-from convcli.planner import Plan, make_plan
+from convcli.planner import Plan, lanewise_layer, make_plan
 
 STRATEGIES = {
     "direct": direct.prepare,
     "gemm": gemm.prepare,
+    "lanewise": lanewise.prepare,
     "stacked": stacked.prepare,
     "separable": separable.prepare,
     "fft": fft.prepare,
 }
-"""By method; `gemm` under one kernel for all lanes has no sum over channels, and stacks bands instead."""
+"""By method; where `gemm` has no sum over channels, it stacks bands of one kernel for all lanes, or goes lanewise."""
 
 BUFFER = 1024
 """numpy copies rows of up to a third of its buffer (8192 values) before adding them: at this size it adds twice as
@@ -128,7 +129,11 @@ class _Run:
 
 
 def _strategy(plan: Plan) -> str:
-    return "stacked" if plan.method == "gemm" and plan.facts.filters is None else plan.method
+    if plan.method != "gemm":
+        return plan.method
+    if plan.facts.filters is None:
+        return "stacked"
+    return "lanewise" if lanewise_layer(plan.facts, plan.spec.groups) else "gemm"
 
 
 def _is_rows(part: NDArray[Any]) -> bool:

@@ -152,24 +152,28 @@ class _InPlace:
     """Windows read where they lie, lines that follow each other as one."""
 
     def __init__(self, w: NDArray[Any], plan: Plan) -> None:
-        self.axes, self.products = plan.axes, plan.products
-        self.filters = pieces(len(w), self.products.columns)
-        runs = w.reshape(*w.shape[:-2], -1)
-        self.kernels = [_Kernels(runs[cut], self.products) for cut in self.filters]
+        self.products, joined = plan.products, plan.products.joined
+        self.leads, self.phases = (plan.axes[:-1], plan.axes[-1].k) if joined else (plan.axes, 1)
+        self.dims, self.depth = len(plan.axes), w.shape[-1]
+        runs = w.reshape(self.products.groups, -1, *(axis.k for axis in self.leads), self.products.run)
+        self.filters = pieces(self.products.filters, self.products.columns)
+        self.kernels = [[_Kernels(part[cut], self.products) for cut in self.filters] for part in runs]
 
     def __call__(self, block: NDArray[Any], out: NDArray[Any]) -> None:
         """Fill a tile: outputs (*items, *P, O) from a block (*items, *rows, C)."""
-        flat, first = np.ascontiguousarray(block).reshape(-1), block.ndim - 1 - len(self.axes)
-        *apart, lanes = (math.prod(block.shape[at + 1 :]) for at in range(block.ndim - 1))
-        steps = tuple(axis.dilation * step for axis, step in zip(self.axes[:-1], apart[first:], strict=False))
+        flat, first = np.ascontiguousarray(block).reshape(-1), block.ndim - 1 - self.dims
+        apart = [math.prod(block.shape[at + 1 :]) for at in range(block.ndim - 1)]
+        steps = tuple(axis.dilation * step for axis, step in zip(self.leads, apart[first:], strict=False))
+        shares = np.split(out, self.products.groups, axis=-1)
         for box in boxes(out.shape[:-1], self.products.together, max(out.ndim - 3, first)):
-            target = out[box]
-            start = sum(step * (part.start or 0) for step, part in zip((*apart, lanes), box, strict=True))
-            rows, columns = (1, *target.shape[first:-1])[-2:]
+            start = sum(step * (part.start or 0) for step, part in zip(apart, box, strict=True))
+            rows, columns = (1, *out[box].shape[first:-1])[-2:]
             width = block.shape[-2] if rows > 1 else columns
-            runs = _Runs(flat, start, (rows - 1) * width + columns, lanes, self.axes[-1].k, steps)
-            for cut, some in zip(self.filters, self.kernels, strict=True):
-                some(runs, (rows, width), target[..., cut])
+            for group, (share, kernels) in enumerate(zip(shares, self.kernels, strict=True)):
+                begin, windows_ = start + group * self.depth, (rows - 1) * width + columns
+                runs = _Runs(flat, begin, windows_, apart[-1], self.phases, steps)
+                for cut, some in zip(self.filters, kernels, strict=True):
+                    some(runs, (rows, width), share[box][..., cut])
 
 
 def boxes(sizes: tuple[int, ...], most: int, cut_from: int = 0) -> Iterator[Box]:

@@ -134,10 +134,11 @@ def test_zeros_give_zeros_and_an_impulse_gives_the_kernel(method):
     assert np.count_nonzero(y) == np.count_nonzero(w)
 
 
-def test_auto_takes_a_product_for_sums_over_channels_and_taps_for_the_rest():
+def test_auto_takes_a_product_for_sums_over_channels_and_goes_lanewise_for_a_kernel_each():
     x, w = np.zeros((1, 9, 9, 4)), np.zeros((8, 3, 3, 4))
     assert convcli.plan(x, w).method == "gemm"
-    assert convcli.plan(x, np.zeros((8, 3, 3, 1)), groups=4).method == "direct"
+    depthwise = convcli.plan(x, np.zeros((4, 3, 3, 1)), groups=4)
+    assert (depthwise.method, depthwise.reason[:26]) == ("gemm", "a kernel for every channel")
     assert convcli.plan(x[0, ..., 0], w[0, ..., 0]).method == "direct"
     assert convcli.plan(x, w, method="direct").reason == "as asked"
 

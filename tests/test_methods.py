@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import convcli
 from convcli import correlate
-from convcli.engine import threads
+from convcli.engine import lanewise, threads
 
 METHODS = ("gemm", "separable", "fft", "auto")
 every_method = pytest.mark.parametrize("method", METHODS)
@@ -108,6 +108,33 @@ def test_whole_numbers_too_large_to_be_rounded_are_refused():
     assert "would not come out exact" in dict(convcli.plan(x, w).rejected)["fft"]
     with pytest.raises(convcli.ConvError, match="whole numbers as large as these"):
         correlate(x, w, method="fft")
+
+
+@pytest.mark.parametrize("groups", [1, 2, 16])
+@pytest.mark.parametrize(
+    "options", [{}, {"stride": 2}, {"dilation": 2}, {"stride": 3, "dilation": 2, "padding": "same"}]
+)
+@pytest.mark.parametrize("space", [(50,), (30, 41), (9, 8, 31)], ids=len)
+def test_layers_in_groups(space, options, groups, monkeypatch):
+    """Read in place, gathered, or lane by lane; lines are cut into pieces."""
+    monkeypatch.setattr(lanewise, "LINE", 100)
+    x = rng(0).standard_normal((2, *space, 32)).astype(np.float32)
+    for filters in (32, 48):
+        w = rng(1).standard_normal((filters, *[5, 3, 2][: len(space)], 32 // groups)).astype(np.float32)
+        y = convcli.conv_layer(x, w, groups=groups, **options, method="gemm")
+        close(y, convcli.conv_layer(x, w, groups=groups, **options, method="direct"), x, w[0])
+        whole = [np.rint(9 * array) for array in (x, w)]
+        y, expected = (convcli.conv_layer(*whole, groups=groups, **options, method=m) for m in ("gemm", "direct"))
+        assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_depthwise_layer(stride, monkeypatch):
+    monkeypatch.setattr(lanewise, "LINE", 100)
+    x, w = rng(0).standard_normal((2, 30, 41, 32)).astype(np.float32), rng(1).standard_normal((32, 5, 6, 1))
+    x[1, 7, 9, 3] = np.nan
+    y, expected = (convcli.conv_layer(x, w, groups=32, stride=stride, method=m) for m in ("gemm", "direct"))
+    assert_allclose(y, expected, atol=1e-4)
 
 
 def test_large_kernels_are_transformed():

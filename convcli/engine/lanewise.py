@@ -79,7 +79,7 @@ class _Lanewise:
                 *(step * axis.stride for step, axis in zip(steps[first:], before, strict=False)),
                 *(step * axis.dilation for step, axis in zip(steps[first:], before, strict=False)),
                 steps[-3],
-                steps[-1],
+                lines.itemsize,
             ),
             writeable=False,
         )

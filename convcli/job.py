@@ -28,7 +28,7 @@ from convcli.errors import InputError, LimitError, did_you_mean
 from convcli.footprint import Footprint, results_bytes
 from convcli.io import NOTHING, Data, Header, Kept, RawLayout, Written
 from convcli.kernels import MAX_TEXT, SUFFIX_FORMS, TEXT_FORMS, Kernel, render
-from convcli.laying import Laying, planes, planes_bytes, settle
+from convcli.laying import VOLUME, Laying, planes, planes_bytes, settle
 from convcli.limits import LESS_WORK
 from convcli.parts import parts, place, within
 from convcli.planner import Plan, result_dtype
@@ -185,6 +185,7 @@ def prepare(job: Job) -> Prepared:
         frames=job.frames,
         allow_truncated=job.allow_truncated,
         raw=job.raw,
+        volume=job.dims == VOLUME,
     )
     if floats := planes_bytes(data, linear=job.linear):
         job.limits.check_memory(data.name, data.array.nbytes + floats)
@@ -198,7 +199,8 @@ def prepare(job: Job) -> Prepared:
     written = np.dtype(requested or _written_dtype(job, data, target) or compute)
     shape = _combined_shape(job, passes, data.alpha)
     if target is not None:
-        io.check_fit(target, written, shape, alpha=data.alpha, frames=data.frames > 1)
+        volume = passes[0].arrangement.dims == VOLUME
+        io.check_fit(target, written, shape, alpha=data.alpha, frames=data.frames > 1, volume=volume)
         io.check_settings(target, job.settings)
         io.check_header(target, header)
     given = Kept(timing=data.kept.timing) if job.strip else data.kept
@@ -224,6 +226,7 @@ def perform(prepared: Prepared) -> Outcome:
                 header=prepared.header,
                 kept=prepared.kept,
                 threads=threads(),
+                volume=prepared.passes[0].arrangement.dims == VOLUME,
             )
     return Outcome(prepared, room.array, ledger, proofs, written)
 
@@ -383,7 +386,10 @@ def _kept(
         return NOTHING, ()
     channels = shape[-1] if len(shape) > 2 else 1
     frames = shape[0] if data.frames > 1 else 1
-    return io.fitting(given, io.lookup(target), channels, frames=frames, same_type=written == data.array.dtype)
+    form = io.lookup(target)
+    if form.beyond and (data.dims == VOLUME or (frames == 1 and channels not in form.channels.get(written.name, ()))):
+        form = replace(form, name=f"{form.name} by convcli[{form.beyond_extra}]", keeps={})
+    return io.fitting(given, form, channels, frames=frames, same_type=written == data.array.dtype)
 
 
 def _alpha_plane(coverage: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

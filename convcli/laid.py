@@ -16,7 +16,7 @@ from convcli.arrange import Arrangement
 from convcli.errors import InputError, ShapeError
 from convcli.io import Data
 from convcli.kernels import Kernel
-from convcli.laying import Laying, planes, settle
+from convcli.laying import VOLUME, Laying, planes, settle
 from convcli.limits import LESS_WORK, Limits
 from convcli.shapes import ConvSpec, parse_shape, show
 
@@ -51,13 +51,13 @@ def lay(given: str, reference: str, laying: Laying = PLAIN, *, seed: int = 0) ->
     >>> laid.arrangement.reading, laid.x.shape
     ('sum', (6, 5, 3))
     """
-    data = read_or_make(given, seed, laying.limits)
+    data = read_or_make(given, seed, laying.limits, volume=laying.dims == VOLUME)
     x, cover = planes(data, laying.layout)
     return Laid(data, x, cover, *settle(data, x, reference, laying, given))
 
 
-def read_or_make(given: str, seed: int, limits: Limits) -> Data:
-    """A file's data, or standard normal numbers in the shape that the text names.
+def read_or_make(given: str, seed: int, limits: Limits, *, volume: bool = False) -> Data:
+    """A file's data, or standard normal numbers in the shape that the text names; volume: all pages of a TIFF.
 
     >>> read_or_make("2x3", seed=0, limits=Limits.of()).array.shape
     (2, 3)
@@ -69,7 +69,7 @@ def read_or_make(given: str, seed: int, limits: Limits) -> Data:
     except InputError:
         if re.fullmatch(r"[\dxX]+", given) and not Path(given).exists():
             raise
-        return io.load(given, limits=limits)
+        return io.load(given, limits=limits, volume=volume)
     limits.check_memory(f"an input of {show(shape)}", 8 * math.prod(shape))
     generator = np.random.default_rng((seed, 1))  # not the stream of a kernel `random:` of that seed
     values = generator.standard_normal(shape)

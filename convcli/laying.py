@@ -16,6 +16,9 @@ from convcli.limits import Limits
 from convcli.shapes import ConvSpec, Padding, PerAxis, show
 from convcli.words import Channels, Layout
 
+VOLUME = 3
+"""Spatial axes with which all pages of a TIFF are one array."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Laying:

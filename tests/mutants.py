@@ -42,6 +42,10 @@ def picture(channels: int = 3) -> NDArray[np.uint8]:
     return np.stack(planes[:channels], -1).astype(np.uint8)
 
 
+GRAY, RGBA = picture(1)[..., 0], picture(4)
+DEEP = picture().astype(np.uint16) * 257
+
+
 def _image(pixels: NDArray[np.generic], form: str, **options: object) -> Callable[[], bytes]:
     def write() -> bytes:
         stream = io.BytesIO()
@@ -104,6 +108,27 @@ def _onnx() -> bytes:
     return serialise(Network.of(Tensor((9, 9), 2), parse("conv:3,k=3,p=1 relu maxpool:2 flatten linear:4")))
 
 
+def _deep_png() -> bytes:
+    return bytes(import_module("imagecodecs").png_encode(DEEP, level=1))
+
+
+def _tiff(values: NDArray[np.generic], **options: object) -> Callable[[], bytes]:
+    def write() -> bytes:
+        stream = io.BytesIO()
+        import_module("tifffile").imwrite(stream, values, **{"photometric": "rgb", **options})
+        return stream.getvalue()
+
+    return write
+
+
+def _stack() -> bytes:
+    stream = io.BytesIO()
+    with import_module("tifffile").TiffWriter(stream) as writer:
+        for plane in DEEP.transpose(2, 0, 1):
+            writer.write(plane, photometric="minisblack", metadata=None, contiguous=False)
+    return stream.getvalue()
+
+
 def _volume(slope: float = 1.0, intercept: float = 0.0) -> bytes:
     image = import_module("nibabel").Nifti1Image(np.arange(5 * 6 * 7, dtype=np.int16).reshape(5, 6, 7), np.eye(4))
     image.header.set_slope_inter(slope, intercept)
@@ -131,7 +156,6 @@ layers = "residual[conv:{c},k=3,s={s},p=1 relu | conv:{c},k=1,s={s}] relu"
 """
 
 NUMBERS = np.random.default_rng(1).normal(0, 50, (11, 13))
-GRAY, RGBA = picture(1)[..., 0], picture(4)
 KERNEL = np.arange(15.0).reshape(3, 5)
 
 
@@ -191,6 +215,13 @@ _SAMPLES: dict[str, Sample] = {
     "table.tsv": Sample("input", _text("\t"), whole=False),
     "table.txt": Sample("input", _text(" "), whole=False),
     "numbers.raw": Sample("input", NUMBERS.tobytes, options=("--raw-shape", "11x13", "--raw-dtype", "f8")),
+    "deep-rgb.png": Sample("input", _deep_png, summed=True, package="imagecodecs"),
+    "deep-rgb.tiff": Sample("input", _tiff(DEEP), package="tifffile"),
+    "packed-rgb.tiff": Sample("input", _tiff(DEEP, compression="zlib", predictor=True), package="tifffile"),
+    "tiled.tiff": Sample("input", _tiff(DEEP, tile=(16, 16)), package="tifffile"),
+    "lzw-float.tiff": Sample("input", _tiff(DEEP.astype(np.float32), compression="lzw"), package="imagecodecs"),
+    "big.tiff": Sample("input", _tiff(DEEP[..., 0], bigtiff=True, photometric="minisblack"), package="tifffile"),
+    "stack.tiff": Sample("input", _stack, options=("--dims", "3"), package="tifffile"),
     "volume.nii": Sample("input", _volume, package="nibabel"),
     "scaled.nii": Sample("input", lambda: _volume(0.5, 3.0), package="nibabel"),
     "volume.nii.gz": Sample("input", lambda: gzip.compress(_volume(), mtime=0), summed=True, package="nibabel"),

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from mutants import SAMPLES
 
 from convcli.cli import main
-from convcli.io import Format, RawLayout, formats, load, save
+from convcli.io import Format, RawLayout, available, formats, load, save
 from convcli.report.formats import markdown
 
 README = Path(__file__).parent.parent / "README.md"
@@ -34,7 +34,8 @@ def test_every_format_has_a_line() -> None:
     lines = told().splitlines()
     for form in formats():
         assert any(line.split()[:1] == [form.name] for line in lines), form.name
-    assert "not installed" not in told()
+        if extra := form.extra or form.beyond_extra:
+            assert f"convcli[{extra}]" in told()
 
 
 def test_json_has_every_field_of_the_table() -> None:
@@ -42,14 +43,23 @@ def test_json_has_every_field_of_the_table() -> None:
         assert record["name"] == form.name
         assert {dtype: tuple(counts) for dtype, counts in record["writes"].items()} == dict(form.channels)
         assert record["writable"] is form.writable
-        assert record["available"] is True
+        assert record["available"] is available(form)
+        assert (record["beyond"] is None) is not bool(form.beyond)
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("PIL.features.check", lambda name: name != "webp")
-    assert [line.split()[0] for line in told().splitlines() if "not installed" in line] == ["webp"]
-    missing = [record["name"] for record in json.loads(told("--json"))["formats"] if not record["available"]]
-    assert missing == ["webp"]
+    monkeypatch.setattr("convcli.io.installed.find_spec", lambda name: name != "imagecodecs" or None)
+    assert [line.split()[0] for line in told().splitlines() if "not installed" in line] == ["png", "webp"]
+    records = {record["name"]: record for record in json.loads(told("--json"))["formats"]}
+    assert [name for name, record in records.items() if not record["available"]] == ["webp"]
+    assert records["png"]["beyond"] == {
+        "needs": "convcli[png16]",
+        "available": False,
+        "writes": {"uint16": [2, 4]},
+        "volumes": False,
+    }
+    assert "not installed" not in told("--markdown")
 
 
 def test_one_table_at_a_time() -> None:

@@ -73,6 +73,33 @@ def _tiff_of_pages(count: int) -> bytes:
     return b"II*\x00\x08\x00\x00\x00" + b"".join(page + link for link in links)
 
 
+def _deep_png() -> bytes:
+    head, _, rest = _png(60000, 60000).partition(b"IHDR")
+    body = b"IHDR" + rest[:8] + bytes([16, 2]) + rest[10:13]
+    return head + body + struct.pack(">I", zlib.crc32(body)) + rest[17:]
+
+
+def _deep_tiff(side: int) -> bytes:
+    whole = _tiff(side, side)
+    return whole.replace(struct.pack("<HHII", 258, 4, 1, 8), struct.pack("<HHII", 258, 4, 1, 16)).replace(
+        struct.pack("<HHII", 277, 4, 1, 1), struct.pack("<HHII", 277, 4, 1, 3)
+    )
+
+
+def _nifti(shape: tuple[int, ...], offset: float = 352, extension: int = 0) -> bytes:
+    """A NIfTI-1 header of floats. Source: nifti1.h of the NIfTI data format working group, 2007."""
+    head = struct.pack("<i36x8h14xhh34xff", 348, len(shape), *shape, *[1] * (7 - len(shape)), 64, 64, 1, 1)
+    head = head[:108] + struct.pack("<f", offset) + head[112:]
+    whole = head + bytes(344 - len(head)) + b"n+1\x00" + (b"\1\0\0\0" if extension else bytes(4))
+    return whole + (struct.pack("<ii", extension, 0) if extension else b"")
+
+
+def _nifti_pack(content: bytes, zeros: int) -> bytes:
+    pack = zlib.compressobj(9, zlib.DEFLATED, -15)
+    start = pack.compress(content) + pack.flush(zlib.Z_FULL_FLUSH)
+    return b"\x1f\x8b\x08" + bytes(6) + b"\xff" + start + _zeros(zeros)
+
+
 def _npy(shape: tuple[int, ...]) -> bytes:
     stream = io.BytesIO()
     npy.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": shape})
@@ -149,6 +176,15 @@ BOMBS: dict[str, Callable[[Path], list[str]]] = {
     "npz kernel": _archived_kernel,
     "npy of more than it holds": _file("bomb.npy", lambda: _npy((10**6, 10**6))),
     "npy of more than 64 bits": _file("bomb.npy", lambda: _npy((2**40, 2**40))),
+    "png of 16 bits": _file("bomb.png", _deep_png),
+    "tiff of 16 bits": _file("bomb.tif", lambda: _deep_tiff(60000)),
+    "tiff of more than 64 bits": _file("bomb.tif", lambda: _deep_tiff(2**32 - 1)),
+    "nii": _file("bomb.nii", lambda: _nifti((30000, 30000, 30000))),
+    "nii.gz": _file("bomb.nii.gz", lambda: _nifti_pack(_nifti((30000, 30000, 30000)), 4 * GIB)),
+    "nii.gz that goes on": _file("bomb.nii.gz", lambda: _nifti_pack(_nifti((2, 2, 2)), 4 * GIB)),
+    "nii.gz of a far start": _file("bomb.nii.gz", lambda: _nifti_pack(_nifti((2, 2, 2), 3e9), 4 * GIB)),
+    "nii.gz of an extension": _file("bomb.nii.gz", lambda: _nifti_pack(_nifti((2, 2, 2), 3e9, 2**31 - 16), 4 * GIB)),
+    "wav": _file("bomb.wav", lambda: b"RIFF\xff\xff\xff\x7fWAVEfmt " + bytes(99)),
     "pgm": _file("bomb.pgm", lambda: b"P5\n99999999 99999999\n255\n"),
     "tiff of many pages": _file("bomb.tif", lambda: _tiff_of_pages(100_000)),
     "onnx": _sparse("bomb.onnx", 5 * GIB),

@@ -104,7 +104,7 @@ def run(*words: str) -> Result:
 def values(name: str) -> bytes | None:
     """What a file is read as, or nothing where it is refused."""
     try:
-        return load(name, raw=RAW).array.tobytes()
+        return load(name, raw=RAW, volume="stack" in name).array.tobytes()
     except InputError:
         return None
 

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ WRITERS = {
     "apply npy": "apply x.npy -k box -o y.npy",
     "apply npz": "apply x.npy -k box -o y.npz",
     "apply csv": "apply x.npy -k box -o y.csv",
+    "apply raw": "apply x.npy -k box -o y.raw",
     "apply mapped npy": "apply x.npy -k box --padding 2100 -o y.npy",
     "grad": "grad x.npy -k box -o y.npz",
     "gradcheck npz": "gradcheck x.npy -k box --samples 2 --dump y.npz",
@@ -42,6 +44,12 @@ WRITERS = {
     "kernels export csv": "kernels export random:100x100 -o y.csv",
     "kernels export npy": "kernels export random:100x100 -o y.npy",
 }
+_BY_EXTRA = {
+    "nibabel": {"apply nii": "apply x.npy -k box -o y.nii", "apply nii.gz": "apply x.npy -k box -o y.nii.gz"},
+    "tifffile": {"apply tiff of doubles": "apply x.npy -k box --dtype float64 -o y.tiff"},
+    "imagecodecs": {"apply png of 16 bits": "apply rgb.png -k box --dtype uint16 --range rescale -o y.png"},
+}
+WRITERS |= {name: words for package, calls in _BY_EXTRA.items() if find_spec(package) for name, words in calls.items()}
 PRINTERS = {
     "formats": "formats",
     "apply": "apply rgb.png -k box -o - --format png",

@@ -128,3 +128,12 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("convcli.io.installed.find_spec", lambda name: None)
     told = run("apply", "x.wav", "-k", "box", code=2).stderr
     assert "which takes the soundfile package; pip install 'convcli[wav]'" in told
+
+
+def test_the_same_samples_give_the_same_bytes_at_any_time() -> None:
+    """A PEAK chunk has the time in seconds in its bytes 12 to 16."""
+    for subtype, dtype in (("FLOAT", np.float32), ("DOUBLE", np.float64)):
+        save(f"{subtype}.wav", np.ones(9, dtype), header=Recording(8000, subtype))
+        rest = Path(f"{subtype}.wav").read_bytes().partition(b"PEAK")[2]
+        assert rest[8:12] == bytes(4)
+        np.testing.assert_array_equal(load(f"{subtype}.wav").array, 1)

@@ -17,6 +17,8 @@
     arrays.py    .npy and .npz
     text.py      .csv, .tsv and .txt
     raw.py       .raw, .bin and .dat
+    png16.py     .png of 16 bits and several channels, by an extra
+    tiff.py      .tiff beyond Pillow, and stacks, by an extra
     nifti.py     .nii and .nii.gz, by an extra
     sound.py     .wav, by an extra
     intake.py    pipes and lines that may never end
@@ -29,7 +31,7 @@ from convcli.io.arrays import check_mapped, release
 from convcli.io.data import NOTHING, Data, Header, Kept, Kind, Written
 from convcli.io.fit import check_fit, check_header, check_settings, holds, output_dtype
 from convcli.io.formats import Format, formats, lookup
-from convcli.io.installed import available, check_extra
+from convcli.io.installed import available, check_extra, has
 from convcli.io.kept import fitting, kinds
 from convcli.io.raw import RawLayout
 from convcli.io.reading import load
@@ -64,6 +66,7 @@ __all__ = [
     "fitting",
     "formats",
     "grows_in_its_file",
+    "has",
     "holds",
     "kinds",
     "load",

@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike
 from convcli.errors import DtypeError, FileError, InputError, ShapeError
 from convcli.io.data import Header, Kind
 from convcli.io.formats import Format, formats, listed, lookup
+from convcli.io.installed import check_beyond, has
 
 _RESCALE = "use --dtype uint8 with --range rescale, or write"
 
@@ -18,24 +19,35 @@ _RESCALE = "use --dtype uint8 with --range rescale, or write"
 def holds(format: str, dtype: DTypeLike, channels: int = 1) -> bool:
     """Whether a format keeps every bit of that number type, with that many channels for an image format.
 
-    >>> holds("png", "uint16"), holds("png", "uint16", 3), holds("tiff", "float32"), holds("npy", "float64")
+    >>> holds("png", "uint16"), holds("jpg", "uint16"), holds("tiff", "float32"), holds("npy", "float64")
     (True, False, True, True)
     """
     form, kind = lookup(format), np.dtype(dtype)
     if form.kind == "image":
-        return channels in form.channels.get(kind.name, ())
+        return channels in form.channels.get(kind.name, ()) or _beyond(form, kind, channels)
     if form.dtypes:
         return kind.name in form.dtypes
     return kind.kind in form.kinds and (not form.separator or kind.itemsize <= 8)
 
 
+def _beyond(form: Format, kind: np.dtype[Any], channels: int) -> bool:
+    """Whether an image format holds that by an extra that is installed."""
+    return channels in form.beyond.get(kind.name, ()) and has(form.beyond_extra)
+
+
 def check_fit(
-    format: str, dtype: DTypeLike, shape: tuple[int, ...], *, alpha: bool = False, frames: bool = False
+    format: str,
+    dtype: DTypeLike,
+    shape: tuple[int, ...],
+    *,
+    alpha: bool = False,
+    frames: bool = False,
+    volume: bool = False,
 ) -> None:
     """Raise unless the format holds such an array without loss: ShapeError for its axes, DtypeError for its numbers.
 
     shape: (H, W) or (H, W, C) for an image format; `alpha` says that the last channel is alpha, `frames` that the
-    first axis is of frames.
+    first axis is of frames, `volume` that it is of pages.
 
     >>> check_fit("png", "uint8", (480, 640, 3))
     >>> check_fit("png", "float32", (480, 640))
@@ -50,10 +62,12 @@ and bool (1 channel); use --dtype uint8 with --range rescale, or write .tiff or 
         raise ShapeError(f"shape {_shown(shape)} has no values", "expected at least one", "use --padding same")
     if form.kind == "array":
         _check_array(form, kind, shape)
+    elif volume and form.stacks:
+        _check_image(form, kind, shape[1:], alpha, stacked=True)
     else:
         if frames:
             _check_frames(form, kind, shape[0])
-        _check_image(form, kind, shape[1:] if frames else shape, alpha)
+        _check_image(form, kind, shape[1:] if frames else shape, alpha, by_extra=not frames)
 
 
 def check_writable(form: Format) -> None:
@@ -76,17 +90,28 @@ def _check_array(form: Format, kind: np.dtype[Any], shape: tuple[int, ...]) -> N
         )
 
 
-def _check_image(form: Format, kind: np.dtype[Any], shape: tuple[int, ...], alpha: bool) -> None:
+def _check_image(
+    form: Format,
+    kind: np.dtype[Any],
+    shape: tuple[int, ...],
+    alpha: bool,
+    *,
+    stacked: bool = False,
+    by_extra: bool = True,
+) -> None:
     if len(shape) not in (2, 3):
         given = f"{form.name} cannot hold {len(shape)} axes, {_shown(shape)}"
         raise ShapeError(given, "an image is HxW or HxWxC", "write .npy")
     channels = channel_count(shape)
-    if kind.name not in form.channels:
-        raise DtypeError(f"{form.name} cannot hold {kind}", f"it holds {form.contents}", _way_out(kind, channels))
     if alpha and channels not in (2, 4):
         raise ShapeError(f"{channels} channels cannot end in alpha", "expected 2 or 4", "write .npy")
-    if channels not in form.channels[kind.name]:
-        what = f"alpha ({channels} channels)" if alpha else f"{kind} with {channels} channel{'s' * (channels != 1)}"
+    beyond = by_extra and channels in form.beyond.get(kind.name, ())
+    if beyond and (stacked or channels not in form.channels.get(kind.name, ())):
+        check_beyond(form, f"the {form.name} would hold {_samples(kind, channels, stacked)}")
+    elif kind.name not in form.channels:
+        raise DtypeError(f"{form.name} cannot hold {kind}", f"it holds {form.contents}", _way_out(kind, channels))
+    elif channels not in form.channels[kind.name]:
+        what = f"alpha ({channels} channels)" if alpha else _samples(kind, channels)
         raise ShapeError(f"{form.name} cannot hold {what}", f"it holds {form.contents}", _way_out(kind, channels))
     if max(shape[:2]) > form.max_side:
         given = f"{form.name} cannot hold {_shown(shape[:2])}"
@@ -99,6 +124,11 @@ def _check_frames(form: Format, kind: np.dtype[Any], count: int) -> None:
         verb = "do" if " and " in able else "does"
         given = f"{form.name} cannot hold {count:,} frames of {kind}"
         raise ShapeError(given, f"{able} {verb}", "write such a file, or choose one frame with --frames N")
+
+
+def _samples(kind: np.dtype[Any], channels: int, stacked: bool = False) -> str:
+    pages = " on several pages" if stacked else ""
+    return f"{kind} with {channels} channel{'s' * (channels != 1)}{pages}"
 
 
 def check_header(format: str, header: Header | None) -> None:
@@ -168,6 +198,8 @@ def output_dtype(dtype: DTypeLike, kind: Kind, format: str) -> np.dtype[Any] | N
         return given
     if "float32" in form.channels and (given.kind == "f" or np.can_cast(given, np.float32)):
         return np.dtype(np.float32)
+    if given.kind in "iu" and given.name in form.beyond:
+        return given
     wanted, given = (f"the input {kind}", given) if given.kind != "b" else ("the result", np.dtype(np.float32))
     raise DtypeError(
         f"{wanted} is {given}, which {form.name} cannot hold", f"it holds {form.contents}", _way_out(given, 1)

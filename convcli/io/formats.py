@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from types import MappingProxyType
@@ -39,6 +39,9 @@ class Format:
     max_ndim: int = 64
     separator: str = ""  # between the numbers of a text format
     extra: str = ""  # of convcli, which brings the package that the format takes
+    beyond: Mapping[str, Sequence[int]] = field(default_factory=dict)  # what an image format holds with the next:
+    beyond_extra: str = ""
+    stacks: bool = False  # whether that extra reads and writes pages as a volume
     bare: bool = False  # the file says nothing of itself: neither shape nor type, and nothing to recognise it by
     needs_header: str = ""  # what the file must say besides its values
     settings: tuple[str, ...] = ()  # of its encoder: what `check_settings` lets pass
@@ -52,15 +55,6 @@ class Format:
     def writable(self) -> bool:
         """Whether `save` writes it; every format of the table is read."""
         return bool(self.channels or self.kinds)
-
-    @property
-    def read_as(self) -> str:
-        """The number types that it gives, in words.
-
-        >>> lookup("png").read_as, lookup("npy").read_as
-        ('uint8 and uint16', 'any real numbers')
-        """
-        return listed(self.reads, "and") if self.reads else "any real numbers"
 
     @property
     def contents(self) -> str:
@@ -100,6 +94,8 @@ _TABLE = (
         settings=("compress_level",),
         keeps=dict.fromkeys(("icc", "density", "exif", "xmp", "comment", "text", "timing"), _ANY),
         frames=("uint8",),
+        beyond={"uint16": (2, 3, 4)},
+        beyond_extra="png16",
     ),
     Format(
         "jpg",
@@ -152,6 +148,9 @@ _TABLE = (
         channels={"uint8": (1, 2, 3, 4), "uint16": (1,), "int32": (1,), "float32": (1,), "bool": (1,)},
         keeps=dict.fromkeys(("icc", "density", "exif", "xmp"), _ANY),
         frames=("uint8", "uint16", "int32", "float32", "bool"),
+        beyond=dict.fromkeys(DTYPES, range(1, 65536)),
+        beyond_extra="tiff",
+        stacks=True,
     ),
     Format("ppm", (".ppm", ".pnm"), reads=("uint8",), pillow="PPM", channels={"uint8": (3,)}),
     Format("pgm", (".pgm",), reads=("uint8", "uint16"), pillow="PPM", channels={"uint8": (1,), "uint16": (1,)}),

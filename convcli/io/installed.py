@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from convcli.errors import FileError
+from convcli.errors import DtypeError, FileError
 from convcli.io.formats import Format
 
-EXTRAS = {"nifti": "nibabel", "wav": "soundfile"}
+EXTRAS = {"nifti": "nibabel", "wav": "soundfile", "tiff": "tifffile", "png16": "imagecodecs"}
 """The package that each extra brings, which reads and writes."""
 
 
@@ -37,3 +37,11 @@ def check_extra(form: Format, name: str) -> None:
     if form.extra and not has(form.extra):
         given = f"{name} is of the format {form.name}"
         raise FileError(given, f"which takes the {EXTRAS[form.extra]} package", f"pip install 'convcli[{form.extra}]'")
+
+
+def check_beyond(form: Format, given: str) -> None:
+    """Raise DtypeError, naming the extra, where what was given takes one of the picture's that is not installed."""
+    if not has(form.beyond_extra):
+        package, extra = EXTRAS[form.beyond_extra], form.beyond_extra
+        expected = f"which Pillow does not keep whole and the {package} package does"
+        raise DtypeError(given, expected, f"pip install 'convcli[{extra}]'")

@@ -19,13 +19,19 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Callable, Iterable
-from typing import BinaryIO, Literal
+from collections.abc import Callable, Iterable, Iterator
+from typing import BinaryIO, Literal, NamedTuple
 
 BLOCK = 2**20
 _END_OF_IMAGE, _BARE_MARKERS = 0xD9, (0x01, 0xD8)  # the latter have no length behind them
 PAGES = 10_000
 """Pages of a TIFF at most: counting them takes Pillow a time that grows with their square."""
+
+_BIG_TIFF = 43  # where a TIFF has 42
+_TAG_BYTES = dict(zip((*range(1, 14), 16, 17, 18), (1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 8, 8, 8), strict=True))
+"""Bytes of a value, for each type that a TIFF's entries have."""
+
+_MOST_ENTRIES = 2**16  # of a directory; TIFF counts them in 16 bits, BigTIFF in 64
 
 _CUT = "it ends too early"
 _SCAN_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
@@ -146,22 +152,60 @@ def _jpeg2000(stream: BinaryIO, size: int) -> str:
     return _CUT
 
 
-def pages(stream: BinaryIO) -> int:
-    """How many directories a TIFF's chain has, up to its end or its first loop, and no more than one above PAGES.
+class _Directory(NamedTuple):
+    """One of a TIFF's chain: its entries, as they lie, how many it declares, and where the next one begins."""
 
-    Source: TIFF 6.0, section 2.
-    """
+    entries: bytes
+    next: bytes
+    declared: int
+    big: bool
+    order: Literal["little", "big"]
+
+
+def pages(stream: BinaryIO) -> int:
+    """How many directories a TIFF's chain has, up to its end or its first loop, and no more than one above PAGES."""
+    return sum(1 for _ in _directories(stream))
+
+
+def directories_cut(stream: BinaryIO) -> bool:
+    """Whether a directory of a TIFF, or what one of its entries points to, lies behind the end of the file."""
+    size = stream.seek(0, os.SEEK_END)
+    return any(_reach(directory) > size for directory in _directories(stream))
+
+
+def _reach(directory: _Directory) -> int:
+    """Where the last value that a directory points to ends; more than any file has where it is itself cut."""
+    entries, following, declared, big, order = directory
+    length, held = (20, 8) if big else (12, 4)
+    if len(entries) < declared * length or len(following) < (8 if big else 4) or not declared:
+        return 2**64
+    ends = [0]
+    for at in range(0, declared * length, length):
+        values = int.from_bytes(entries[at + 4 : at + length - held], order)
+        taken = _TAG_BYTES.get(int.from_bytes(entries[at + 2 : at + 4], order), 0) * values
+        if taken > held:
+            ends.append(taken + int.from_bytes(entries[at + length - held : at + length], order))
+    return max(ends)
+
+
+def _directories(stream: BinaryIO) -> Iterator[_Directory]:
+    """Source: TIFF 6.0, section 2; Adobe and others, "BigTIFF design", 2004."""
     stream.seek(0)
-    order: Literal["little", "big"] = "little" if stream.read(4)[:1] == b"I" else "big"
+    head = stream.read(4)
+    order: Literal["little", "big"] = "little" if head[:1] == b"I" else "big"
+    big = int.from_bytes(head[2:], order) == _BIG_TIFF
+    counted, entry, offset = (8, 20, 8) if big else (2, 12, 4)  # bytes of a count, an entry and an offset
+    stream.seek(4 * big, os.SEEK_CUR)
     seen: set[int] = set()
-    at = int.from_bytes(stream.read(4), order)
+    at = int.from_bytes(stream.read(offset), order)
     while at and at not in seen and len(seen) <= PAGES:
         seen.add(at)
         stream.seek(at)
-        stream.seek(12 * int.from_bytes(stream.read(2), order), os.SEEK_CUR)
-        at = int.from_bytes(stream.read(4), order)
+        count = min(int.from_bytes(stream.read(counted), order), _MOST_ENTRIES)
+        directory = _Directory(stream.read(entry * count), stream.read(offset), count, big, order)
+        at = int.from_bytes(directory.next, order)
+        yield directory
     stream.seek(0)
-    return len(seen)
 
 
 def deflated(stream: BinaryIO, pieces: Iterable[tuple[int, int]], most: int) -> str:

@@ -25,6 +25,9 @@ from convcli.io.raw import read_values, write_values
 from convcli.limits import Limits
 
 SPATIAL = 3
+FRONT_BYTES = 2**24
+"""Bytes that may stand before the values: a header, and what extends it."""
+
 _SIZES = {b"\x5c\x01\0\0": "Nifti1Header", b"\0\0\x01\x5c": "Nifti1Header"}  # sizeof_hdr, 348; NIfTI-2 has 540
 _PACK_LEVEL = 1
 _DAMAGE = (OSError, EOFError, ValueError, TypeError, LookupError, OverflowError, ArithmeticError, zlib.error)
@@ -126,9 +129,13 @@ def _read(
 def _header(stream: BinaryIO) -> Any:
     """The header at the beginning, checked by nibabel without a word on stderr, and by what is asked of it later."""
     stream.seek(0)
-    kind = getattr(import_module("nibabel"), _SIZES.get(stream.read(4), "Nifti2Header"))
-    stream.seek(0)
+    start = stream.read(4)
+    kind = getattr(import_module("nibabel"), _SIZES.get(start, "Nifti2Header"))
     with _muted(), np.errstate(all="ignore"):
+        bare = kind(start + stream.read(kind.sizeof_hdr - len(start)))
+        if not 0 <= bare.get_data_offset() <= FRONT_BYTES:
+            raise ValueError(f"its values begin at byte {bare.get_data_offset():,}")
+        stream.seek(0)
         header = kind.from_fileobj(stream)
         matrices = [header.get_sform(), header.get_qform(), header.get_best_affine()]
         if not np.isfinite(matrices).all() or not np.isfinite(header.get_zooms()).all():

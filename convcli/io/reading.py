@@ -21,13 +21,15 @@ from convcli.io.arrays import read_npy, read_npz
 from convcli.io.data import Data
 from convcli.io.formats import Format, by_suffix, lookup
 from convcli.io.images import read_image
-from convcli.io.installed import check_extra
+from convcli.io.installed import check_beyond, check_extra
 from convcli.io.intake import drained, measure
 from convcli.io.nifti import SPATIAL, read_nifti
+from convcli.io.png16 import is_deep_png, read_png16
 from convcli.io.raw import RawLayout, read_raw
 from convcli.io.recognise import SNIFFED_BYTES, Look, sniff, unrecognised
 from convcli.io.sound import read_wav
 from convcli.io.text import read_text
+from convcli.io.tiff import beyond_pillow, read_tiff
 from convcli.limits import Limits
 from convcli.words import Frames
 
@@ -51,6 +53,7 @@ def load(
     frames: Frames = "first",
     allow_truncated: bool = False,
     raw: RawLayout = UNTOLD,
+    volume: bool = False,
 ) -> Data:
     """Read an image or an array from a path, from `archive.npz:key`, or from standard input for "-".
 
@@ -58,7 +61,7 @@ def load(
     it is, whatever its suffix says. Images are (H, W) or (H, W, C), or (F, H, W, C) where all of several frames are
     wanted, arrays have any shape. Headers are held against the limits, by default `Limits.of()`, before what they
     declare is allocated. allow_truncated reads a damaged picture as far as it goes, and no other file. raw: how the
-    numbers lie in a file that has no header.
+    numbers lie in a file that has no header. volume: all pages of a TIFF are one array, not the first a picture.
     Raises FileError for a file that is missing, unreadable or damaged, DtypeError for numbers that cannot be kept,
     LimitError for what would take more memory or has more pixels than may be.
     """
@@ -74,7 +77,15 @@ def load(
         check_extra(form, _called(named))
         stream = drained(opened, head, _called(named), limits, text=bool(form.separator)) if piped else opened
         stream.seek(0)
-        if form.kind == "image":
+        if form.stacks and (volume or (what := beyond_pillow(stream))):
+            check_beyond(form, f"{named.name} holds {'pages of a volume' if volume else what}")
+            _check_first(frames, named.name)
+            data = read_tiff(stream, named.name, limits, volume=volume)
+        elif form.name == "png" and is_deep_png(stream):
+            check_beyond(form, f"{named.name} holds 16-bit samples in several channels")
+            _check_first(frames, named.name)
+            data = read_png16(stream, named.name, limits)
+        elif form.kind == "image":
             data = read_image(stream, named.name, form, limits, frames=frames, allow_truncated=allow_truncated)
         elif frames != "first":
             raise InputError(f"frames {frames}", f"{_called(named)} is an array", "leave --frames out")
@@ -169,6 +180,12 @@ def _settle(named: _Source, wanted: Format | None, look: Look, *, piped: bool, t
         f"it looks like {look.words}",
         f"rename it, or use --input-format {readable}" if readable else "",
     )
+
+
+def _check_first(frames: Frames, name: str) -> None:
+    if frames != "first":
+        given, expected = f"frames {frames}", f"of {name} an extra reads the first page, or all as a volume"
+        raise InputError(given, expected, "leave --frames out, or use --dims 3")
 
 
 def _held(stream: BinaryIO) -> int:

@@ -26,7 +26,7 @@ _MAGIC = (
     (rb"PK(\x03\x04|\x05\x06)", "npz", "a zip archive, as .npz is"),
     (rb"....ftyp(avif|avis)", "", "an AVIF image"),
     (rb"....ftyp(heic|heix|mif1)", "", "a HEIC image"),
-    (rb"II\x2b\x00|MM\x00\x2b", "", "a BigTIFF image"),
+    (rb"II\x2b\x00|MM\x00\x2b", "tiff", "a BigTIFF image"),
     (rb"%PDF", "", "a PDF document"),
     (rb"%!PS", "", "a PostScript document"),
     (rb"\x1f\x8b", "nii.gz", "gzip-compressed data, as .nii.gz is"),

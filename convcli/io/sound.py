@@ -115,7 +115,16 @@ def write_wav(stream: BinaryIO, array: NDArray[Any], recording: Recording) -> No
     with soundfile.SoundFile(content, "w", recording.rate, frames.shape[1], subtype, format="WAV") as sound:
         for start in range(0, len(frames), BLOCK):
             sound.write(_stored(frames[start : start + BLOCK], subtype))
+    _forget_the_time(content)
     stream.write(content.getbuffer())
+
+
+def _forget_the_time(content: io.BytesIO) -> None:
+    """Put zero for the time of writing, which libsndfile puts into a PEAK chunk: equal samples give equal bytes."""
+    head = content.getbuffer()[:256].tobytes()
+    if b"PEAK" in head:
+        content.seek(head.index(b"PEAK") + 12)
+        content.write(bytes(4))
 
 
 def _subtype(dtype: np.dtype[Any], recording: Recording) -> str:

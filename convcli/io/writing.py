@@ -22,13 +22,15 @@ from convcli.errors import FileError, OutputError, ShapeError, did_you_mean
 from convcli.io.arrays import MAP_ABOVE, create_npy, write_npy, write_npz
 from convcli.io.data import NOTHING, Header, Kept, Written
 from convcli.io.encoding import encoding_bytes, write_image
-from convcli.io.fit import check_fit, check_header, check_settings, check_writable
+from convcli.io.fit import channel_count, check_fit, check_header, check_settings, check_writable
 from convcli.io.formats import NONE, Format, by_suffix, lookup, suffixes
 from convcli.io.installed import check_extra
 from convcli.io.nifti import Geometry, write_nifti
+from convcli.io.png16 import write_png16
 from convcli.io.raw import RawLayout, write_raw
 from convcli.io.sound import Recording, write_wav
 from convcli.io.text import write_text
+from convcli.io.tiff import write_tiff
 
 PIECE = 2**25
 """Bytes that numpy copies at once, at most, where it cannot write an array as it lies in memory."""
@@ -53,11 +55,13 @@ def save(
     header: Header | None = None,
     kept: Kept = NOTHING,
     threads: int = 1,
+    volume: bool = False,
 ) -> Written:
     """Write an array to a path by its suffix, or to standard output for "-", in the format given.
 
-    array: (H, W) or (H, W, C) for an image format, where `alpha` says that the last channel is alpha, and `frames` that
-    there are several, (F, H, W, C); .npz takes several arrays by name. settings: `compress_level` (0 to 9) is PNG's,
+    array: (H, W) or (H, W, C) for an image format, where `alpha` says that the last channel is alpha, `frames` that
+    there are several, (F, H, W, C), and `volume` that the first axis is one of pages; .npz takes several arrays by
+    name. settings: `compress_level` (0 to 9) is PNG's,
     `quality` (1 to 100) JPEG's and WebP's, which is lossless without it. header: what the file is to say besides its
     values, where its format has words for it; kept: the same of a picture, as `fitting` leaves it. threads: that may
     share the encoding; the bytes are the same for any number. A symbolic link keeps pointing where it did.
@@ -66,7 +70,7 @@ def save(
     """
     name = os.fspath(target)
     form = lookup(_target_format(name, overwrite, format))
-    encode = _encoder(form, array, alpha, frames, settings, header, kept, threads)
+    encode = _encoder(form, array, alpha, frames, settings, header, kept, threads, volume)
     return Written(name, form.name, _deliver(name, overwrite, encode))
 
 
@@ -123,6 +127,8 @@ def writing_bytes(target: str, format: str, shape: tuple[int, ...], dtype: np.dt
     form, size = lookup(format), math.prod(shape) * dtype.itemsize
     pieces = 0 if form.separator else min(size, PIECE)
     encoding = encoding_bytes(form, shape, dtype, threads) if form.kind == "image" else pieces
+    if takes_extra(form, shape, dtype):
+        encoding = size if form.stacks else 11 * size // 4  # imagecodecs makes a PNG in memory, and copies it
     whole = {"": size + size // 16}.get(form.separator, TEXT_BYTES * math.prod(shape))
     return encoding + (whole if target == "-" or form.extra == "wav" else 0)
 
@@ -133,6 +139,11 @@ def save_text(target: str | os.PathLike[str], text: str, form: str, *, overwrite
     if name != "-":
         _check_place(Path(os.path.realpath(name)), name, overwrite)
     return Written(name, form, _deliver(name, overwrite, lambda stream: stream.write(content)))
+
+
+def takes_extra(form: Format, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    """Whether such a picture is for the format's extra to encode, and not for Pillow."""
+    return form.kind == "image" and channel_count(shape) not in form.channels.get(dtype.name, ())
 
 
 def check_target(target: str | os.PathLike[str], overwrite: bool = False, format: str | None = None) -> str | None:
@@ -212,14 +223,20 @@ def _encoder(
     header: Header | None,
     kept: Kept,
     threads: int,
+    volume: bool,
 ) -> Callable[[BinaryIO], None]:
     """What encodes the array into a stream, once it is known to fit."""
     check_settings(form.name, settings)
     check_header(form.name, header)
     if isinstance(array, Mapping):
         return _archive_encoder(form, array)
-    array = _squeezed(np.asanyarray(array)) if form.kind == "image" else np.asanyarray(array)
-    check_fit(form.name, array.dtype, array.shape, alpha=alpha, frames=frames)
+    volume = volume and form.stacks
+    array = _squeezed(np.asanyarray(array)) if form.kind == "image" and not volume else np.asanyarray(array)
+    check_fit(form.name, array.dtype, array.shape, alpha=alpha, frames=frames, volume=volume)
+    if volume or (not frames and takes_extra(form, array.shape, array.dtype)):
+        if form.stacks:
+            return lambda stream: write_tiff(stream, array, alpha=alpha, volume=volume)
+        return lambda stream: write_png16(stream, array, settings)
     if form.kind == "image":
         return lambda stream: write_image(stream, array, form, settings, kept, threads)
     if form.separator:

@@ -1,0 +1,217 @@
+"""Pictures beyond Pillow, against tifffile and imagecodecs: 16 and 32 bits in several channels, floats, stacks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from convcli.cli import main
+from convcli.errors import DtypeError, FileError, LimitError
+from convcli.io import holds, load, save
+from convcli.limits import Limits
+from convcli.words import DTYPES
+
+tifffile = pytest.importorskip("tifffile")
+imagecodecs = pytest.importorskip("imagecodecs")
+
+RNG = np.random.default_rng(0)
+DEEP = RNG.integers(0, 65536, (12, 17, 4), dtype=np.uint16)
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(*words: str, code: int = 0) -> Result:
+    result = CliRunner().invoke(main, list(words))
+    assert result.exit_code == code, result.stderr
+    return result
+
+
+def without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convcli.io.installed.find_spec", lambda name: None)
+
+
+class TestPng:
+    @pytest.mark.parametrize("channels", [2, 3, 4])
+    def test_sixteen_bits_come_back(self, channels: int) -> None:
+        values = DEEP[..., :channels]
+        save("x.png", values, alpha=channels != 3)
+        np.testing.assert_array_equal(imagecodecs.png_decode(Path("x.png").read_bytes()), values)
+        data = load("x.png")
+        np.testing.assert_array_equal(data.array, values)
+        assert (data.kind, data.format, data.alpha) == ("image", "png", channels != 3)
+
+    def test_one_is_filtered_in_its_own_depth(self) -> None:
+        Path("x.png").write_bytes(imagecodecs.png_encode(DEEP[..., :3].copy()))
+        run("apply", "x.png", "-k", "box:size=3", "-o", "y.png")
+        np.save("x.npy", DEEP[..., :3])
+        run("apply", "x.npy", "-k", "box:size=3", "--dims", "2", "--dtype", "uint16", "-o", "y.npy")
+        np.testing.assert_array_equal(load("y.png").array, np.load("y.npy"))
+
+    def test_a_transparent_colour_is_alpha(self) -> None:
+        Path("x.png").write_bytes(_with_transparent(imagecodecs.png_encode(DEEP[..., :3].copy()), DEEP[2, 3, :3]))
+        data = load("x.png")
+        assert data.alpha
+        assert data.notes == ("transparent colour made alpha",)
+        assert data.array[2, 3, 3] == 0
+        assert data.array[0, 0, 3] == 65535
+
+    def test_the_level_is_obeyed(self) -> None:
+        flat = np.zeros((99, 99, 3), np.uint16)
+        sizes = [save(f"{level}.png", flat, settings={"compress_level": level}).bytes for level in (0, 9)]
+        assert sizes[0] > 99 * 99 * 6 > 100 * sizes[1]
+
+    def test_limits_come_first(self) -> None:
+        Path("x.png").write_bytes(imagecodecs.png_encode(DEEP))
+        with pytest.raises(LimitError, match="204 pixels"):
+            load("x.png", limits=Limits(2**30, 100))
+        with pytest.raises(LimitError, match="of memory"):
+            load("x.png", limits=Limits(2000))
+
+    def test_without_the_package_the_extra_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        Path("x.png").write_bytes(imagecodecs.png_encode(DEEP))
+        np.save("x.npy", DEEP[..., :3])
+        without(monkeypatch)
+        assert not holds("png", "uint16", 3)
+        for words in (["x.png"], ["x.npy", "--dims", "2", "-o", "y.png"]):
+            told = run("apply", *words, "-k", "box", code=2).stderr
+            assert "imagecodecs package does; pip install 'convcli[png16]'" in told
+        with pytest.raises(DtypeError, match=r"x\.png holds 16-bit samples"):
+            load("x.png")
+
+
+def _with_transparent(content: bytes, colour: Any) -> bytes:
+    """A PNG with a tRNS chunk before its samples."""
+    from zlib import crc32
+
+    body = b"tRNS" + colour.astype(">u2").tobytes()
+    chunk = (len(body) - 4).to_bytes(4, "big") + body + crc32(body).to_bytes(4, "big")
+    at = content.index(b"IDAT") - 4
+    return content[:at] + chunk + content[at:]
+
+
+class TestTiff:
+    @pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
+    @pytest.mark.parametrize("dtype", DTYPES)
+    def test_every_number_comes_back(self, dtype: str, channels: int) -> None:
+        values = DEEP[..., :1].repeat(channels, 2).astype(dtype)
+        values[..., -1] = 1
+        values = values[..., 0] if channels == 1 else values
+        save("x.tiff", values)
+        np.testing.assert_array_equal(tifffile.imread("x.tiff"), values)
+        data = load("x.tiff")
+        np.testing.assert_array_equal(data.array, values)
+        assert not data.alpha or dtype == "uint8"  # which Pillow writes
+        assert data.kind == "image"
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"compression": "zlib", "predictor": True},
+            {"compression": "lzw"},
+            {"compression": "zstd"},
+            {"tile": (16, 16)},
+            {"tile": (16, 16), "compression": "zlib"},
+            {"rowsperstrip": 5},
+            {"byteorder": ">"},
+            {"bigtiff": True},
+        ],
+        ids=str,
+    )
+    @pytest.mark.parametrize("planar", ["contig", "separate"])
+    def test_every_way_to_lay_it_down_is_read(self, options: dict[str, Any], planar: str) -> None:
+        values = DEEP[..., :3] if planar == "contig" else DEEP[..., :3].transpose(2, 0, 1)
+        tifffile.imwrite("x.tif", values, photometric="rgb", planarconfig=planar, **options)
+        data = load("x.tif")
+        np.testing.assert_array_equal(data.array, DEEP[..., :3])
+        assert data.array.dtype == np.dtype("=u2")
+
+    def test_straight_alpha_is_alpha_and_premultiplied_is_refused(self) -> None:
+        tifffile.imwrite("x.tif", DEEP, photometric="rgb", extrasamples=["unassalpha"])
+        assert load("x.tif").alpha
+        run("apply", "x.tif", "-k", "box", "-o", "y.tif")
+        assert load("y.tif").alpha
+        tifffile.imwrite("z.tif", DEEP, photometric="rgb", extrasamples=["assocalpha"])
+        with pytest.raises(DtypeError, match=r"z\.tif holds colours times their alpha; expected straight alpha"):
+            load("z.tif")
+
+    def test_what_pillow_keeps_stays_with_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        without(monkeypatch)
+        for values in (DEEP[..., 0], DEEP.astype(np.uint8), DEEP[..., 0].astype(np.float32)):
+            save("x.tif", values, overwrite=True, alpha=values.ndim == 3)
+            np.testing.assert_array_equal(load("x.tif").array, values)
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_it_is_upright(self, orientation: int) -> None:
+        tags = [(274, 3, 1, orientation, True)]
+        tifffile.imwrite("x.tif", DEEP[..., :3], photometric="rgb", extratags=tags)
+        Image.fromarray(DEEP[..., :3].astype(np.uint8)).save("y.tif", tiffinfo={274: orientation})
+        np.testing.assert_array_equal(load("x.tif").array.astype(np.uint8), load("y.tif").array)
+
+    def test_a_part_is_not_taken_for_the_whole(self) -> None:
+        tifffile.imwrite("x.tif", DEEP[..., :3], photometric="rgb", compression="zlib")
+        content = bytearray(Path("x.tif").read_bytes())
+        content[-1] ^= 1
+        Path("x.tif").write_bytes(content)
+        with pytest.raises(FileError, match=r"x\.tif is damaged: the checksum of a strip differs"):
+            load("x.tif")
+
+    def test_limits_come_first(self) -> None:
+        tifffile.imwrite("x.tif", np.zeros((3000, 3000, 3), np.uint16), photometric="rgb", compression="zlib")
+        with pytest.raises(LimitError, match="9,000,000 pixels"):
+            load("x.tif", limits=Limits(2**30, 10**6))
+        with pytest.raises(LimitError, match="of memory"):
+            load("x.tif", limits=Limits(2**24))
+
+    def test_pages_that_are_no_volume_are_told(self) -> None:
+        tifffile.imwrite("x.tif", DEEP.transpose(2, 0, 1)[:, None].repeat(3, 1), photometric="rgb", planarconfig=2)
+        assert load("x.tif").notes == ("first of 4 frames",)
+
+    def test_without_the_package_the_extra_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        tifffile.imwrite("x.tif", DEEP[..., :3], photometric="rgb")
+        save("plain.tif", DEEP[..., 0])
+        np.save("x.npy", DEEP[..., :3])
+        without(monkeypatch)
+        for words in (["x.tif"], ["plain.tif", "--dims", "3"], ["x.npy", "--dims", "2", "-o", "y.tif"]):
+            told = run("apply", *words, "-k", "box", code=2).stderr
+            assert "the tifffile package does; pip install 'convcli[tiff]'" in told
+        assert "x.tif holds 16-bit samples in 3 channels" in run("apply", "x.tif", "-k", "box", code=2).stderr
+
+
+class TestStacks:
+    @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32", "int16"])
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_pages_are_a_volume_in_three_dimensions(self, dtype: str, channels: int) -> None:
+        values = RNG.integers(0, 99, (5, 6, 7, channels)).astype(dtype)
+        values = values[..., 0] if channels == 1 else values
+        np.save("x.npy", values)
+        run("apply", "x.npy", "-k", "identity:size=1", "--dims", "3", "--dtype", dtype, "-o", "x.tif")
+        with tifffile.TiffFile("x.tif") as tiff:
+            np.testing.assert_array_equal(np.stack([page.asarray() for page in tiff.pages]), values)
+        for name, target in (("x.npy", "y.npy"), ("x.tif", "z.npy")):
+            run("apply", name, "-k", "gaussian:sigma=0.5", "--dims", "3", "--dtype", "float32", "-o", target)
+        np.testing.assert_array_equal(np.load("y.npy"), np.load("z.npy"))
+
+    def test_a_stack_of_imagej_and_of_ome_is_read(self) -> None:
+        values = RNG.integers(0, 999, (5, 6, 7)).astype(np.uint16)
+        tifffile.imwrite("i.tif", values, imagej=True, metadata={"axes": "ZYX"})
+        tifffile.imwrite("o.ome.tif", values, metadata={"axes": "ZYX"})
+        for name in ("i.tif", "o.ome.tif"):
+            np.testing.assert_array_equal(load(name, volume=True).array, values)
+            assert load(name).array.shape == (6, 7)
+
+    def test_pages_that_differ_are_refused(self) -> None:
+        with tifffile.TiffWriter("x.tif") as writer:
+            writer.write(DEEP[..., 0])
+            writer.write(DEEP[:5, :5, 0])
+        told = run("apply", "x.tif", "-k", "box", "--dims", "3", code=2).stderr
+        assert "x.tif has pages of different shapes or types; expected a stack of one; part it first" in told

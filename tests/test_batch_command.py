@@ -199,6 +199,28 @@ class TestOutputs:
         assert "a second" not in result.stdout
         assert run("in", *SHARPEN, "--out", "other", "-q").stderr == ""
 
+    def test_dry_run_of_a_resumed_batch_looks_at_many_files_at_a_time_and_keeps_their_order(self) -> None:
+        pictures(*(f"in/{n:02}.png" for n in range(30)))
+        ok("in", *SHARPEN, "--out", "out")
+        pictures("in/02.png", "in/17.png", size=20)
+        Path("in/30.png").touch()
+        each, last = records("in", *SHARPEN, "--out", "out", "--dry-run", "--resume", "--jobs", 3)
+        assert list(each) == [f"in/{n:02}.png" for n in range(31)]
+        assert [name for name, record in each.items() if record["status"] == "planned"] == [
+            "in/02.png",
+            "in/17.png",
+            "in/30.png",
+        ]
+        assert last["skipped"] == 28
+
+    def test_dry_run_gives_up_what_cannot_be_looked_at(self) -> None:
+        pictures("in/a.png", "in/b.png")
+        ok("in", *SHARPEN, "--out", "out")
+        Path("in/a.png").unlink()
+        os.mkfifo("in/a.png")
+        words = ("in/a.png", "in/b.png", *SHARPEN, "--out", "out", "--dry-run", "--resume", "--timeout", 3)
+        assert [record["status"] for record in records(*words)[0].values()] == ["planned", "skipped"]
+
 
 class TestRefusals:
     def test_usage(self) -> None:
@@ -369,10 +391,11 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, **more}
 
 
-# Every interpreter that has this on PYTHONPATH notes that it runs, and that it opens the input that is stuck. At the
-# given number of file events, those of one role kill themselves or their parent.
+# Every interpreter that has this on PYTHONPATH notes that it runs, and that it opens the input that is stuck, where it
+# may go deaf: hold the interpreter's lock for ever. At the given number of file events, those of one role kill
+# themselves or their parent.
 HOOKS = """
-import os, signal, sys
+import ctypes, os, signal, sys
 from pathlib import Path
 
 role = "worker" if os.environ.get("TEST_BATCH") else "parent"
@@ -389,6 +412,8 @@ def watch(event, arguments):
     name = os.fsdecode(arguments[0]) if isinstance(arguments[0], (str, bytes, os.PathLike)) else ""
     if "in/stuck" in name:
         Path(notes, f"{os.getpid()}.stuck").touch()
+        if "TEST_DEAF" in os.environ:
+            ctypes.PyDLL(None).pause()
     if counted == role and "out" in name:
         left -= 1
         if left == 0:
@@ -430,14 +455,19 @@ def gone(hooks: Path) -> bool:
     return False
 
 
-def stuck_batch(hooks: Path, *options: str) -> subprocess.Popen[bytes]:
-    """A batch that never ends, for one of its inputs is a pipe that nobody writes to; one record has been printed."""
+def stuck_batch(hooks: Path, *options: str, **more: str) -> subprocess.Popen[bytes]:
+    """A batch that never ends, for one of its inputs is a pipe that nobody writes to.
+
+    One record has been printed, and with two jobs a worker is at the pipe.
+    """
     pictures("in/a.png", "in/b.png")
     os.mkfifo("in/stuck.png")
     words = command("in/a.png", "in/stuck.png", "in/b.png", *SHARPEN, "--out", "out", "--json", *options)
-    process = subprocess.Popen(words, env=watched(hooks), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(words, env=watched(hooks, **more), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert b'"done"' in process.stdout.readline()
+    while not alive(hooks, "stuck"):
+        time.sleep(0.01)
     return process
 
 
@@ -446,9 +476,11 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="te
 
 @needs_proc
 class TestStopped:
+    @pytest.mark.parametrize("how", [{}, {"TEST_DEAF": "1"}], ids=["waiting", "deaf"])
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-    def test_a_signal_leaves_nothing_half(self, hooks: Path, number: int, code: int) -> None:
-        process = stuck_batch(hooks, "--jobs", "2")
+    def test_a_signal_leaves_nothing_half(self, hooks: Path, number: int, code: int, how: dict[str, str]) -> None:
+        """It ends although a worker never would: that one is killed, and nobody waits for its work."""
+        process = stuck_batch(hooks, "--jobs", "2", **how)
         process.send_signal(number)
         process.send_signal(number)
         _, told = process.communicate(timeout=60)
@@ -488,8 +520,11 @@ class TestStopped:
         assert each["in/stuck.png"]["reason"] == "its worker was killed by SIGKILL"
         assert each["in/b.png"]["status"] == "done"
 
-    def test_workers_end_with_their_parent(self, hooks: Path) -> None:
-        process = stuck_batch(hooks, "--jobs", "2")
+    @pytest.mark.parametrize("how", [{}, {"TEST_DEAF": "1"}], ids=["waiting", "deaf"])
+    def test_workers_end_with_their_parent(self, hooks: Path, how: dict[str, str]) -> None:
+        if how and sys.platform != "linux":
+            pytest.skip("only Linux ends what nothing else can")
+        process = stuck_batch(hooks, "--jobs", "2", **how)
         process.kill()
         process.communicate(timeout=60)
         assert gone(hooks)

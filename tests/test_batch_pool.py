@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -52,6 +54,29 @@ def stubborn(number: int) -> int:
     while number == 1:
         time.sleep(60)
     return number
+
+
+def deaf(note: Path) -> None:
+    """Holds the interpreter's lock in C for ever, its signals ignored: no thread and no handler of its own runs."""
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(name, signal.SIG_IGN)
+    note.write_text(f"{os.getpid()}.")
+    ctypes.PyDLL(None).pause()
+
+
+def noted(note: Path) -> int:
+    """The process that is deaf, as soon as it is."""
+    while not (note.exists() and note.read_text().endswith(".")):
+        time.sleep(0.01)
+    return int(note.read_text()[:-1])
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def talkative(number: int) -> str:
@@ -142,6 +167,43 @@ def test_kill_ends_all_at_once_and_leaves_no_process() -> None:
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="stops in the C library's pause")
+class TestDeaf:
+    """A worker that would never end, and that only the system can end: whoever waited for it would not return."""
+
+    def test_it_is_killed_and_not_awaited(self, tmp_path: Path) -> None:
+        pool = Pool(1)
+        future = pool.submit(deaf, tmp_path / "note")
+        pid = noted(tmp_path / "note")
+        pool.kill()
+        assert str(future.exception()) == "its worker was killed by SIGKILL"
+        assert not alive(pid)
+
+    def test_it_ends_with_a_parent_that_is_killed(self, tmp_path: Path) -> None:
+        code = (
+            "import sys, test_batch_pool as tests, convcli.batch.pool as pool; "
+            "pool.Pool(1).submit(tests.deaf, tests.Path(sys.argv[1])).result()"
+        )
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "note")], env=environment)
+        pid = noted(tmp_path / "note")
+        assert alive(pid)
+        parent.kill()
+        parent.wait()
+        for _ in range(3000):
+            if not alive(pid):
+                return
+            time.sleep(0.01)
+        os.kill(pid, signal.SIGKILL)
+        pytest.fail("the worker outlived its parent")
+
+
+def test_a_process_that_cannot_be_made_fails_its_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with Pool(1) as pool, pytest.raises(ConvError, match="could not start; No such file"):
+        pool.submit(square, 1).result()
 
 
 def test_an_exception_in_the_block_kills() -> None:

@@ -12,6 +12,7 @@ Whoever takes the pool's place later needs no more than `submit` and futures: `f
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -27,7 +28,10 @@ from convcli.errors import ConvError, WorkerError
 
 Item = TypeVar("Item")
 
-_BOOT = "import sys; sys.path[:] = sys.argv[2:]; from convcli.batch.worker import serve; serve(sys.argv[1])"
+_BOOT = (
+    "import sys; sys.path[:] = sys.argv[3:]; "
+    "from convcli.batch.worker import serve; serve(sys.argv[1], int(sys.argv[2]))"
+)
 _LAST_BREATH = 1.0  # seconds that a process may take to end once it has closed its output
 
 
@@ -65,9 +69,7 @@ class Pool(Executor):
         self._lock = threading.Lock()
         self._alive: set[_Worker] = set()
         self._open, self._killed = True, False
-        self._threads = [
-            threading.Thread(target=self._attend, args=(self._hire(),), daemon=True) for _ in range(workers)
-        ]
+        self._threads = [threading.Thread(target=self._attend, daemon=True) for _ in range(workers)]
         for thread in self._threads:
             thread.start()
 
@@ -110,20 +112,14 @@ class Pool(Executor):
                 if (call := self._calls.get_nowait()) is not None:
                     call.future.cancel()
 
-    def _hire(self) -> _Worker:
-        with self._lock:
-            if self._killed:
-                raise WorkerError("the pool is stopped")
-            worker = _Worker(self._environment, self._preload)
-            self._alive.add(worker)
-            return worker
-
-    def _attend(self, worker: _Worker) -> None:
+    def _attend(self) -> None:
+        """Answer calls until there are no more; the process is this thread's own, and does not outlive it."""
+        worker: _Worker | None = None
         while (call := self._calls.get()) is not None:
             if not call.future.set_running_or_notify_cancel():
                 continue
             try:
-                if worker.process.poll() is not None:
+                if worker is None or worker.process.poll() is not None:
                     self._bury(worker)
                     worker = self._hire()
                 answer = worker.answer(call, self._timeout)
@@ -133,24 +129,36 @@ class Pool(Executor):
                 call.future.set_result(answer)
         self._bury(worker)
 
-    def _bury(self, worker: _Worker) -> None:
-        worker.dismiss()
+    def _hire(self) -> _Worker:
         with self._lock:
-            self._alive.discard(worker)
+            if self._killed:
+                raise WorkerError("the pool is stopped")
+            worker = _Worker(self._environment, self._preload)
+            self._alive.add(worker)
+            return worker
+
+    def _bury(self, worker: _Worker | None) -> None:
+        if worker is not None:
+            worker.dismiss()
+            with self._lock:
+                self._alive.discard(worker)
 
 
 class _Worker:
     """One process, and what is said to it."""
 
     def __init__(self, environment: Mapping[str, str] | None, preload: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _BOOT, preload, *sys.path],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,  # an interrupt at the terminal is the pool's to answer
-        )
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _BOOT, preload, str(os.getpid()), *sys.path],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+                start_new_session=True,  # an interrupt at the terminal is the pool's to answer
+            )
+        except OSError as error:
+            raise ConvError("a worker could not start", error.strerror or str(error)) from error
         self._ready = False
         self._known: Callable[..., Any] | None = None
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from convcli.batch.manifest import Entry, Manifest
 from convcli.batch.naming import Template, check_places, name_all
 from convcli.batch.pool import Pool, finished
 from convcli.batch.recipe import Recipe, shared
 from convcli.batch.sources import Source
-from convcli.batch.task import UNCHANGED, Record, Task, file_digest, unchanged, work
+from convcli.batch.task import UNCHANGED, Record, Task, done_before, work
 from convcli.engine.threads import threads
 from convcli.errors import FileError, InputError, OutputError, WorkerError
 from convcli.io import lookup, remove_leftovers
 from convcli.job import Job
 from convcli.words import PRODUCT_THREADS
+
+Item = TypeVar("Item")
 
 _AHEAD = 4  # calls in the pool's hands for each worker, so that none ever waits for its next
 
@@ -66,15 +70,22 @@ class Batch:
         )
         return cls(folder, Recipe.of(job), tasks, failed)
 
-    def preview(self) -> Generator[Record, None, None]:
-        """What a run would do, nothing being done; a file that cannot be read is planned like any other."""
+    def preview(self, jobs: int, timeout: float | None = None) -> Generator[Record, None, None]:
+        """What a run would do, in order, nothing being done; a file that cannot be read is planned like any other.
+
+        What may be done already is looked at in `jobs` processes; timeout: seconds for each.
+        """
         yield from self.failed
-        for task in self.tasks:
-            with contextlib.suppress(InputError):
-                if task.before is not None and unchanged(task, self.recipe, file_digest(task.source)):
+        with self._pool(min(jobs, len(self.tasks)), timeout) as pool:
+            looks = (
+                (task, None if task.before is None else pool.submit(done_before, self.recipe, task))
+                for task in self.tasks
+            )
+            for task, look in _begun(looks, _AHEAD * jobs):
+                if look is not None and look.exception() is None and look.result():
                     yield Record("skipped", task.source, task.target, UNCHANGED)
-                    continue
-            yield Record("planned", task.source, task.target)
+                else:
+                    yield Record("planned", task.source, task.target)
 
     def run(self, jobs: int, timeout: float | None = None) -> Generator[Record, None, None]:
         """Do the tasks in `jobs` processes, each record as it comes; close the iterator to stop at once.
@@ -100,14 +111,17 @@ class Batch:
             manifest.close()
 
     def _records(self, manifest: Manifest, jobs: int, timeout: float | None) -> Iterator[Record]:
-        each = max(1, threads() // jobs)
-        environment = {**os.environ, **dict.fromkeys(PRODUCT_THREADS, "1"), "CONVCLI_THREADS": str(each)}
-        with Pool(jobs, timeout=timeout, environment=environment, preload="convcli.batch.task") as pool:
+        with self._pool(jobs, timeout) as pool:
             for task, future in finished(pool, partial(work, shared(self.recipe, jobs)), self.tasks, _AHEAD * jobs):
                 record = _outcome(task, future)
                 if record.entry is not None:
                     manifest.record(task.target, task.source, record.entry)
                 yield record
+
+    def _pool(self, jobs: int, timeout: float | None) -> Pool:
+        each = max(1, threads() // max(jobs, 1))
+        environment = {**os.environ, **dict.fromkeys(PRODUCT_THREADS, "1"), "CONVCLI_THREADS": str(each)}
+        return Pool(jobs, timeout=timeout, environment=environment, preload="convcli.batch.task")
 
     def _remove_leftovers(self) -> None:
         for folder in {Path(task.path).parent for task in self.tasks}:
@@ -124,6 +138,14 @@ def _fresh(sources: Iterable[Source], folder: Path, known: dict[str, Entry]) -> 
         if key not in seen and (not outputs or Path(source.path).resolve() not in outputs):
             seen.add(key)
             yield source
+
+
+def _begun(items: Iterator[Item], count: int) -> Iterator[Item]:
+    """Each item in its turn, `count` of them taken from their source ahead of it."""
+    held = deque(islice(items, count))
+    while held:
+        yield held.popleft()
+        held.extend(islice(items, 1))
 
 
 def _in_the_way(folder: Path, targets: list[str], resume: bool) -> FileError:

@@ -76,6 +76,14 @@ def unchanged(task: Task, recipe: Recipe, digest: str) -> bool:
         return False
 
 
+def done_before(recipe: Recipe, task: Task) -> bool:
+    """Whether there is nothing to do; what cannot be read is still to do."""
+    try:
+        return unchanged(task, recipe, file_digest(task.source))
+    except InputError:
+        return False
+
+
 def file_digest(path: str) -> str:
     """The SHA-256 of a file's content. Raises InputError for one that cannot be read."""
     try:

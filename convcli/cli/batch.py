@@ -93,7 +93,7 @@ def command(
     if files_from is not None:
         sources += listed(files_from, null=null)
     batch = Batch.settle(sources, out, Job(input="", **settings), name=name, resume=resume)
-    records = batch.preview() if dry_run else batch.run(jobs or threads(), timeout)
+    records = (batch.preview if dry_run else batch.run)(jobs or threads(), timeout)
     summary = Summary(out, search.passed_over)
     shown = not (quiet or dry_run or (as_json and sys.stdout.isatty()))
     with _first_signal(), closing(records), Progress(len(batch.tasks) + len(batch.failed), shown=shown) as progress:

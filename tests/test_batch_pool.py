@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import itertools
 import os
 import signal
 import subprocess
@@ -12,6 +14,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -264,3 +268,40 @@ def test_nothing_is_taken_after_shutdown() -> None:
 def test_any_executor_may_take_its_place() -> None:
     with ThreadPoolExecutor(2) as pool:
         assert sorted(future.result() for _, future in finished(pool, square, range(9), 3)) == [n * n for n in range(9)]
+
+
+def interrupted_at(line: int) -> bool:
+    """Work two items off, and raise KeyboardInterrupt in the caller at a line of its way; whether it came so far."""
+    counted = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal counted
+        counted += event == "line"
+        if event == "line" and counted == line:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+        return trace
+
+    with contextlib.suppress(KeyboardInterrupt), Pool(1) as pool:
+        pool.submit(square, 1).result()
+        sys.settrace(trace)
+        try:
+            for _, future in finished(pool, square, range(2), 2):
+                future.result()
+        finally:
+            sys.settrace(None)
+    return counted >= line
+
+
+@pytest.mark.slow
+def test_an_interrupt_at_any_line_stops_it() -> None:
+    """Wherever it finds the caller, nobody waits for what the caller held."""
+    reached: list[bool] = []
+    for line in itertools.count(1, 7):
+        thread = threading.Thread(target=lambda line=line: reached.append(interrupted_at(line)), daemon=True)
+        thread.start()
+        thread.join(30)
+        assert not thread.is_alive(), f"it hangs when it is interrupted at line {line} of its way"
+        if not reached[-1]:
+            break
+    assert len(reached) > 5

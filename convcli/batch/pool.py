@@ -227,6 +227,39 @@ def finished(
     An item whose worker died is tried once more, when all the others are done, and alone: it may have died of what
     another did, and this time it can harm no other.
     """
+    return apart(_tried(pool, function, items, window))
+
+
+def apart(items: Iterable[Item]) -> Iterator[Item]:
+    """The items of what runs in a thread of its own, which may be ahead.
+
+    An interrupt may find its caller at any line, and one that finds it inside a future leaves a lock taken that the
+    pool waits for. Here it finds it at a queue without one.
+
+    >>> list(apart(number**2 for number in range(4)))
+    [0, 1, 4, 9]
+    """
+    found: SimpleQueue[tuple[Item] | BaseException | None] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            for item in items:
+                found.put((item,))
+        except BaseException as error:
+            found.put(error)
+        else:
+            found.put(None)
+
+    threading.Thread(target=run, daemon=True).start()
+    while (message := found.get()) is not None:
+        if isinstance(message, BaseException):
+            raise message
+        yield message[0]
+
+
+def _tried(
+    pool: Executor, function: Callable[[Item], Any], items: Iterable[Item], window: int
+) -> Iterator[tuple[Item, Future[Any]]]:
     suspects = []
     for item, future in _flow(pool, function, items, window):
         if isinstance(future.exception(), WorkerError):

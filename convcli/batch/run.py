@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from convcli.batch.manifest import Entry, Manifest
 from convcli.batch.naming import Template, check_places, name_all
-from convcli.batch.pool import Pool, finished
+from convcli.batch.pool import Pool, apart, finished
 from convcli.batch.recipe import Recipe, shared
 from convcli.batch.sources import Source
 from convcli.batch.task import UNCHANGED, Record, Task, done_before, work
@@ -77,15 +77,19 @@ class Batch:
         """
         yield from self.failed
         with self._pool(min(jobs, len(self.tasks)), timeout) as pool:
-            looks = (
-                (task, None if task.before is None else pool.submit(done_before, self.recipe, task))
-                for task in self.tasks
-            )
-            for task, look in _begun(looks, _AHEAD * jobs):
-                if look is not None and look.exception() is None and look.result():
+            for task, done in apart(self._looks(pool, _AHEAD * jobs)):
+                if done:
                     yield Record("skipped", task.source, task.target, UNCHANGED)
                 else:
                     yield Record("planned", task.source, task.target)
+
+    def _looks(self, pool: Pool, count: int) -> Iterator[tuple[Task, bool]]:
+        """Each task, and whether it is done, `count` of them asked about ahead."""
+        asked = (
+            (task, None if task.before is None else pool.submit(done_before, self.recipe, task)) for task in self.tasks
+        )
+        for task, look in _begun(asked, count):
+            yield task, look is not None and look.exception() is None and bool(look.result())
 
     def run(self, jobs: int, timeout: float | None = None) -> Generator[Record, None, None]:
         """Do the tasks in `jobs` processes, each record as it comes; close the iterator to stop at once.

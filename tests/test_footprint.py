@@ -67,6 +67,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if available(lookup("wav")):
             samples = np.resize(gray, (10_000_000, 2))[: None if not name else 999].astype(np.int16) * 90
             save(place / f"{name}sound.wav", samples, header=Recording(48000, "PCM_16"))
+    for name, table, form in (("whole.csv", gray, "%d"), ("real.csv", gray / 7, "%.6f")):
+        np.savetxt(place / name, table[: HEIGHT // 2], form, delimiter=",")
+        np.savetxt(place / f"small-{name}", table[:40, :50], form, delimiter=",")
     return place
 
 
@@ -81,6 +84,8 @@ CASES = {
     "float": ["float.tiff", "-k", "gaussian:sigma=2", *SAME, "-o", "y.tiff"],
     "integers": ["int.npy", "-k", "random:7x7", *SAME, "-o", "y.npy"],
     "doubles": ["double.npy", "-k", "random:5x5", *SAME, "-o", "y.npy"],
+    "a table of integers": ["whole.csv", "-k", "random:5x5", *SAME, "-o", "y.npy"],
+    "a table of reals": ["real.csv", "-k", "random:5x5", *SAME, "-o", "y.csv"],
     "mapped": ["map.npy", "-k", "box", *SAME, "-o", "y.npy"],
     "a bank": ["rgb.png", "-k", "random:8x3x3x3", "-o", "y.npy"],
     "magnitude": ["rgb.png", "-k", "sobel-x", "-k", "sobel-y", "--combine", "magnitude", "-o", "y.png"],

@@ -158,6 +158,50 @@ def test_bad_text_is_named_with_its_line(tmp_path: Path, text: str, message: str
         load(tmp_path / "x.csv")
 
 
+@pytest.mark.parametrize(("separator", "end"), [(",", "\n"), (";", "\r\n"), (" ", "\r"), ("  \t ", "\n")])
+@pytest.mark.parametrize("shape", [(3, 70_000), (5000, 3), (1, 100_000), (50_000, 1)])
+def test_long_texts_are_parsed_in_parts(tmp_path: Path, shape: tuple[int, int], separator: str, end: str) -> None:
+    numbers = np.random.default_rng(0).integers(-(10**6), 10**6, shape)
+    text = end.join(separator.join(map(str, row)) for row in numbers.tolist())
+    (tmp_path / "x.csv").write_bytes(b"# words" + end.encode() + text.encode())
+    expected = numbers.reshape(-1) if 1 in shape else numbers
+    np.testing.assert_array_equal(load(tmp_path / "x.csv").array, expected, strict=True)
+    (tmp_path / "x.csv").write_bytes(text.encode() + b".5")
+    found = load(tmp_path / "x.csv").array
+    assert found.dtype == np.float64
+    assert np.count_nonzero(found != expected) == 1
+
+
+def test_a_mistake_far_down_a_long_text_is_named(tmp_path: Path) -> None:
+    lines = ["1,2,3"] * 5000
+    for at, wrong, message in (
+        (4999, "1,2", "has 2 values on line 5000; expected 3, as on line 1"),
+        (4000, "1,x,3", "has 'x' on line 4001"),
+        (4000, "1,,3", "has an empty value on line 4001"),
+        (3000, "1,2,3\n4,5,6,7", "has 4 values on line 3002"),
+    ):
+        (tmp_path / "x.csv").write_text("\n".join([*lines[:at], wrong, *lines[at + 1 :]]))
+        with pytest.raises(FileError, match=message):
+            load(tmp_path / "x.csv")
+    (tmp_path / "x.csv").write_text("1," * 200_000 + "2,x")
+    with pytest.raises(FileError, match="has 'x' on line 1"):
+        load(tmp_path / "x.csv")
+    (tmp_path / "x.csv").write_text("1," + " " * 200_000 + ",2")
+    with pytest.raises(FileError, match="has an empty value on line 1"):
+        load(tmp_path / "x.csv")
+    (tmp_path / "x.csv").write_bytes(b"1,2\n" * 100_000 + b"1,\xff\n")
+    with pytest.raises(FileError, match="is not UTF-8 text; byte 400002 is 0xff"):
+        load(tmp_path / "x.csv")
+
+
+def test_one_wide_integer_far_down_makes_all_of_them_floats(tmp_path: Path) -> None:
+    rows = ["9223372036854775807"] * 5000
+    (tmp_path / "x.csv").write_text("\n".join(rows))
+    assert load(tmp_path / "x.csv").array.dtype == np.int64
+    (tmp_path / "x.csv").write_text("\n".join([*rows, "9223372036854775808"]))
+    assert load(tmp_path / "x.csv").array.dtype == np.float64
+
+
 def test_bytes_that_are_no_text_are_named(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes(b"1,2\n" * 400 + b"\xff\n")
     with pytest.raises(FileError, match="is not UTF-8 text; byte 1600 is 0xff"):

@@ -28,7 +28,7 @@ from convcli.io.png16 import is_deep_png, read_png16
 from convcli.io.raw import RawLayout, read_raw
 from convcli.io.recognise import SNIFFED_BYTES, Look, sniff, unrecognised
 from convcli.io.sound import read_wav
-from convcli.io.text import read_text
+from convcli.io.text import read_text, survey
 from convcli.io.tiff import beyond_pillow, read_tiff
 from convcli.limits import Limits
 from convcli.words import Frames
@@ -198,9 +198,8 @@ def _read_array(stream: BinaryIO, named: _Source, form: Format, limits: Limits, 
     data = partial(Data, kind="array", format=form.name, name=named.name)
     called, path = _called(named), "" if isinstance(stream, io.BytesIO) else named.path
     if form.separator:
-        parsing = measure(stream, called).parsing
-        limits.check_memory(called, parsing)
-        return data(read_text(stream.read(), called), decoding=parsing)
+        array, decoding = _read_text(stream, called, limits)
+        return data(array, decoding=decoding)
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
     if form.extra == "nifti":
@@ -222,6 +221,14 @@ def _read_array(stream: BinaryIO, named: _Source, form: Format, limits: Limits, 
 
 def _held_by(array: NDArray[Any], copies: int = 1) -> int:
     return 0 if isinstance(array, np.memmap) else copies * array.nbytes
+
+
+def _read_text(stream: BinaryIO, name: str, limits: Limits) -> tuple[NDArray[Any], int]:
+    size, held = measure(stream, name), _held(stream)
+    limits.check_memory(name, held + size.parsing + size.numbers)
+    found = survey(stream, name)
+    limits.check_memory(name, held + size.parsing + found.bytes)
+    return read_text(stream, name, found), size.parsing + found.bytes
 
 
 def _check_axes(array: NDArray[Any], name: str) -> None:

@@ -1,9 +1,16 @@
-"""Numbers as text: .csv, .tsv and .txt, one row a line, every mistake named with its line."""
+"""Numbers as text: .csv, .tsv and .txt, one row a line, every mistake named with its line.
+
+A text is read twice: once to see how many numbers it holds and of what type, and once to parse them, some lines or a
+part of a long one at a time, into an array of that size. No more of the text than those lines is held.
+"""
 
 from __future__ import annotations
 
+import codecs
+import io
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -11,45 +18,165 @@ from numpy.typing import NDArray
 
 from convcli.errors import FileError
 
+PIECE = 2**17
+"""Characters that are parsed at once, about."""
+
+PIECE_LINES = 2**11
+"""Such lines at most: a short one takes many times its characters."""
+
+
+class Survey(NamedTuple):
+    """What a text holds: rows of so many columns, between separators (None: any blanks).
+
+    whole: every number is an integer; wide: some of them may not fit int64.
+    """
+
+    rows: int
+    columns: int
+    separator: str | None
+    whole: bool
+    wide: bool
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the numbers, 8 each."""
+        return 8 * self.rows * self.columns
+
 
 class _Line(NamedTuple):
     number: int
     text: str
 
 
-def read_text(content: bytes, name: str) -> NDArray[Any]:
+def survey(stream: BinaryIO, name: str) -> Survey:
+    r"""Look through a text from its start. Raises FileError where it is no UTF-8 or holds no numbers.
+
+    >>> survey(io.BytesIO(b"# a table\n1;2\n\n3;4\n"), "table.csv")
+    Survey(rows=2, columns=2, separator=';', whole=True, wide=False)
+    """
+    rows, columns, separator, whole, wide = 0, 0, None, True, False
+    for line in _lines(stream, name):
+        if not rows:
+            separator = _separator(line.text)
+            columns = _count(line.text, separator)
+        rows += 1
+        whole = whole and not _NO_INTEGERS.search(line.text)
+        wide = wide or (whole and bool(_MAY_OVERFLOW.search(line.text)))
+    if not rows:
+        raise FileError(f"{name} holds no numbers", "expected at least one line of them")
+    return Survey(rows, columns, separator, whole, wide)
+
+
+def read_text(stream: BinaryIO, name: str, found: Survey) -> NDArray[Any]:
     r"""Parse numbers separated by tabs, semicolons, commas or blanks; # begins a comment.
 
     Returns (rows, columns), or (n,) for a single row or column: int64 where every number is an integer that fits,
     float64 otherwise. Raises FileError, naming the line, for ragged rows and for what is no number.
 
-    >>> read_text(b"1 2 3", "row.txt"), read_text(b"1.5;2\n3;4", "table.csv")
-    (array([1, 2, 3]), array([[1.5, 2. ],
-           [3. , 4. ]]))
+    >>> table = io.BytesIO(b"1.5;2\n3;4")
+    >>> read_text(table, "table.csv", survey(table, "table.csv"))
+    array([[1.5, 2. ],
+           [3. , 4. ]])
     """
-    lines = list(_lines(_decoded(content, name)))
-    if not lines:
-        raise FileError(f"{name} holds no numbers", "expected at least one line of them")
-    separator = _separator(lines[0].text)
-    table = _table([line.text for line in lines], separator)
-    if table is None:
-        raise _mistake(name, lines, separator)
+    if found.whole:
+        with suppress(OverflowError):
+            return _filled(stream, name, found, np.dtype(np.int64))
+    return _filled(stream, name, found, np.dtype(np.float64))
+
+
+def _filled(stream: BinaryIO, name: str, found: Survey, dtype: np.dtype[Any]) -> NDArray[Any]:
+    table, at = np.empty((found.rows, found.columns), dtype), 0
+    for rows in _pieces(stream, name):
+        try:
+            _fill(table[at : at + len(rows)], rows, found)
+        except ValueError:
+            raise _mistake(stream, name, found.separator) from None
+        at += len(rows)
+    if at != found.rows:
+        raise FileError(f"{name} changed while it was read", f"expected {found.rows:,} rows, as at first", "try again")
     return table.reshape(-1) if 1 in table.shape else table
 
 
-def _decoded(content: bytes, name: str) -> str:
+def _fill(table: NDArray[Any], rows: list[str], found: Survey) -> None:
+    """Parse rows of text into a table (rows, columns). Raises ValueError where they do not make one."""
+    parts = [rows] if len(rows) > 1 else ([part] for part in _cut(rows[0], found.separator))
+    at = 0
+    for lines in parts:
+        numbers = _parsed(lines, found, table.dtype)
+        table[:, at : at + numbers.shape[1]] = numbers
+        at += numbers.shape[1]
+    if at != found.columns:
+        raise ValueError("rows of different lengths")
+
+
+def _cut(row: str, separator: str | None) -> Iterator[str]:
+    """A row in parts of about PIECE characters, each of whole cells.
+
+    >>> [len(part) for part in _cut("1," * 100_000 + "1", ",")]
+    [131071, 68929]
+    """
+    start = 0
+    while len(row) - start > PIECE and (end := row.rfind(separator or " ", start, start + PIECE)) > start:
+        yield row[start:end]
+        start = end + 1
+    yield row[start:]
+
+
+def _parsed(rows: list[str], found: Survey, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The numbers of some rows, as many in each. Raises ValueError for a mistake, OverflowError for a wide integer.
+
+    numpy parses three times as fast as Python, in a quarter of the memory, but takes wide integers for floats and
+    passes over what is blank.
+    """
+    if not all(map(str.strip, rows)):
+        raise ValueError("an empty cell")
+    if found.wide and dtype == np.int64:
+        return np.array([list(map(int, row.split(found.separator))) for row in rows], dtype)
+    return np.loadtxt(rows, dtype, comments=None, delimiter=found.separator, ndmin=2)
+
+
+def _pieces(stream: BinaryIO, name: str) -> Iterator[list[str]]:
+    rows: list[str] = []
+    held = 0
+    for line in _lines(stream, name):
+        rows.append(line.text)
+        held += len(line.text)
+        if held >= PIECE or len(rows) == PIECE_LINES:
+            yield rows
+            rows, held = [], 0
+    if rows:
+        yield rows
+
+
+def _lines(stream: BinaryIO, name: str) -> Iterator[_Line]:
+    """The lines that hold something besides a comment, counted from one, from the start of the text."""
+    stream.seek(0)
+    text = io.TextIOWrapper(stream, "utf-8-sig")
     try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise FileError(f"{name} is not UTF-8 text", f"byte {error.start} is {content[error.start]:#04x}") from error
+        for number, line in enumerate(text, 1):
+            kept = line.partition("#")[0].strip(" \n")
+            if kept.strip():
+                yield _Line(number, kept)
+    except UnicodeDecodeError:
+        raise _undecodable(stream, name) from None
+    finally:
+        text.detach()
 
 
-def _lines(text: str) -> Iterator[_Line]:
-    """The lines that hold something besides a comment, counted from one."""
-    for number, line in enumerate(_LINE_END.split(text), 1):
-        kept = line.partition("#")[0].strip(" \r\n")
-        if kept.strip():
-            yield _Line(number, kept)
+def _undecodable(stream: BinaryIO, name: str) -> FileError:
+    """The first byte that is no UTF-8, with its place in the file."""
+    stream.seek(0)
+    decoder, at = codecs.getincrementaldecoder("utf-8")(), 0
+    while True:
+        block, pending = stream.read(PIECE), len(decoder.getstate()[0])
+        try:
+            decoder.decode(block, final=not block)
+        except UnicodeDecodeError as error:
+            wrong = error.object[error.start]
+            return FileError(f"{name} is not UTF-8 text", f"byte {at - pending + error.start} is {wrong:#04x}")
+        if not block:
+            return FileError(f"{name} changed while it was read", "expected it as at first", "try again")
+        at += len(block)
 
 
 def _separator(line: str) -> str | None:
@@ -61,62 +188,58 @@ def _separator(line: str) -> str | None:
     return next((mark for mark in "\t;," if mark in line.strip()), None)
 
 
-_LINE_END = re.compile(r"\r\n?|\n")
+_WORD = re.compile(r"\S+")
 _NO_INTEGERS = re.compile(r"[^\d\s,;+-]")
 _MAY_OVERFLOW = re.compile(r"\d{19}")
 
 
-def _table(rows: list[str], separator: str | None) -> NDArray[Any] | None:
-    """The numbers, (rows, columns), or None where there is a mistake among them.
+def _count(row: str, separator: str | None) -> int:
+    return row.count(separator) + 1 if separator else sum(1 for _ in _WORD.finditer(row))
 
-    numpy parses three times as fast as Python, in a quarter of the memory, but takes wide integers for floats.
+
+def _cells(row: str, separator: str | None) -> Iterator[str]:
+    """What stands between the separators, one by one: a list of them takes thirty times the row.
+
+    >>> list(_cells(";1;;2", ";")), list(_cells("1  2", None))
+    (['', '1', '', '2'], ['1', '2'])
     """
-    try:
-        if any(map(_NO_INTEGERS.search, rows)):
-            return _parsed(rows, separator, np.float64)
-        if any(map(_MAY_OVERFLOW.search, rows)):
-            return np.array([list(map(int, row.split(separator))) for row in rows], np.int64)
-        return _parsed(rows, separator, np.int64)
-    except OverflowError:
-        return _parsed(rows, separator, np.float64)
-    except ValueError:
-        return None
+    if separator is None:
+        return (found[0] for found in _WORD.finditer(row))
+    return (found[1] for found in re.finditer(f"(?:^|{separator})([^{separator}]*)", row))
 
 
-def _parsed(rows: list[str], separator: str | None, dtype: type[np.number[Any]]) -> NDArray[Any]:
-    return np.loadtxt(rows, dtype, comments=None, delimiter=separator, ndmin=2)
-
-
-def _mistake(name: str, lines: list[_Line], separator: str | None) -> FileError:
+def _mistake(stream: BinaryIO, name: str, separator: str | None) -> FileError:
     """The first of: words where numbers should begin, rows of different lengths, something that is no number."""
-
-    def numbered() -> Iterator[tuple[int, list[str]]]:
-        return ((line.number, line.text.split(separator)) for line in lines)
-
-    first = next(numbered())
+    first = next(_lines(stream, name))
     return (
-        _header(name, lines[0], first[1])
-        or next((_ragged(name, at, cells, first) for at, cells in numbered() if len(cells) != len(first[1])), None)
-        or next((_misread(name, at, cell) for at, cells in numbered() for cell in cells if not _is_number(cell)), None)
+        _header(name, first, separator)
+        or next((error for line in _lines(stream, name) if (error := _ragged(name, line, separator, first))), None)
+        or next((error for line in _lines(stream, name) if (error := _misread(name, line, separator))), None)
         or FileError(f"{name} cannot be read as numbers", "expected plain decimal ones")
     )
 
 
-def _header(name: str, line: _Line, cells: list[str]) -> FileError | None:
-    if any(map(_is_number, cells)) or not any(cell.strip() for cell in cells):
+def _header(name: str, line: _Line, separator: str | None) -> FileError | None:
+    if any(map(_is_number, _cells(line.text, separator))) or not line.text.strip(f" {separator}"):
         return None
     given = f"{name} begins with words on line {line.number}, '{_short(line.text)}'"
     return FileError(given, "expected numbers", "remove the header, or begin it with #")
 
 
-def _ragged(name: str, at: int, cells: list[str], first: tuple[int, list[str]]) -> FileError:
-    given = f"{name} has {len(cells)} value{'s' * (len(cells) != 1)} on line {at}"
-    return FileError(given, f"expected {len(first[1])}, as on line {first[0]}", "make the rows equally long")
+def _ragged(name: str, line: _Line, separator: str | None, first: _Line) -> FileError | None:
+    count, expected = _count(line.text, separator), _count(first.text, separator)
+    if count == expected:
+        return None
+    given = f"{name} has {count} value{'s' * (count != 1)} on line {line.number}"
+    return FileError(given, f"expected {expected}, as on line {first.number}", "make the rows equally long")
 
 
-def _misread(name: str, at: int, cell: str) -> FileError:
-    what = f"'{_short(cell.strip())}'" if cell.strip() else "an empty value"
-    return FileError(f"{name} has {what} on line {at}", "expected a number")
+def _misread(name: str, line: _Line, separator: str | None) -> FileError | None:
+    wrong = next((cell for cell in _cells(line.text, separator) if not _is_number(cell)), None)
+    if wrong is None:
+        return None
+    what = f"'{_short(wrong.strip())}'" if wrong.strip() else "an empty value"
+    return FileError(f"{name} has {what} on line {line.number}", "expected a number")
 
 
 def _is_number(cell: str) -> bool:

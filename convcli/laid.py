@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from convcli import io
 from convcli.arrange import Arrangement
 from convcli.errors import InputError, ShapeError
+from convcli.footprint import SLACK
 from convcli.io import Data
 from convcli.kernels import Kernel
 from convcli.laying import VOLUME, Laying, planes, settle
@@ -36,10 +37,12 @@ class Laid:
     arrangement: Arrangement
     spec: ConvSpec
 
-    def check_memory(self, limits: Limits, copies: int) -> None:
-        """Raise LimitError where so many inputs, and as many outputs, are too much in float64."""
+    def check_memory(self, limits: Limits, copies: int, floats: str = "float64") -> None:
+        """Raise LimitError where the input, so many of it in that type, and as many outputs are too much."""
         output = self.arrangement.with_spatial(self.spec.sizes(self.arrangement.spatial, self.arrangement.window))
-        limits.check_memory(f"work on {self.data.name}", 8 * copies * (self.x.size + math.prod(output)), LESS_WORK)
+        values = copies * (self.x.size + math.prod(output))
+        needed = SLACK + self.x.nbytes + np.dtype(floats).itemsize * values
+        limits.check_memory(f"work on {self.data.name}", needed, LESS_WORK)
 
 
 def lay(given: str, reference: str, laying: Laying = PLAIN, *, seed: int = 0) -> Laid:

@@ -26,6 +26,7 @@ from convcli.errors import FileError, InputError, did_you_mean
 from convcli.io import Written
 from convcli.laid import Laid, lay
 from convcli.laying import Laying
+from convcli.planner import result_dtype
 from convcli.words import Op
 
 
@@ -121,7 +122,7 @@ def pull(pullback: Pullback) -> Pulled:
     if pullback.output is not None:
         _check_output(pullback.output, overwrite=pullback.overwrite)
     laid = lay(pullback.input, pullback.reference, pullback, seed=pullback.seed)
-    laid.check_memory(pullback.limits, copies=3)
+    laid.check_memory(pullback.limits, copies=3, floats=result_dtype(laid.x.dtype.name))
     loss, x, w = LOSSES[name], laid.x, laid.kernel.taps
     given = np.zeros(()) if file is None else io.load(file, limits=pullback.limits).array
     if file is not None:

@@ -161,6 +161,8 @@ class TestOutputs:
         assert told.splitlines()[:3] == ["in/a.png -> a-x.png", "in/b.png -> b-x.png", "planned  2, in out"]
         assert not Path("out").exists()
         ok("in/a.png", *SHARPEN, "--out", "out", "--name", "{stem}-x{ext}")
+        nothing = ok("in/a.png", *SHARPEN, "--out", "out", "--name", "{stem}-x{ext}", "--dry-run", "--resume")
+        assert nothing.splitlines()[:2] == ["planned  0, in out", "skipped  1, done before and unchanged"]
         before = (tree(), Path("out", NAME).read_bytes())
         each, last = records("in", *SHARPEN, "--out", "out", "--name", "{stem}-x{ext}", "--dry-run", "--resume")
         assert [record["status"] for record in each.values()] == ["skipped", "planned"]
@@ -228,6 +230,7 @@ class TestRefusals:
         assert "no input; expected files" in refused(*SHARPEN, "--out", "out")
         assert "nothing to do" in refused("--files-from", "-", *SHARPEN, "--out", "out", stdin=b"")
         assert "add --files-from FILE" in refused("a.png", "-0", *SHARPEN, "--out", "out")
+        assert "no name; expected that of a folder" in refused("a.png", *SHARPEN, "--out", "")
         assert "nothing matches *.tif" in refused("*.tif", *SHARPEN, "--out", "out")
         assert "did you mean 'sharpen'" in refused("a.png", "-k", "sharpe", "--out", "out")
         assert "did you mean '{stem}'" not in refused("a.png", *SHARPEN, "--out", "out", "--name", "{}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -125,6 +126,27 @@ def test_the_estimate_holds(folder: Path, case: str) -> None:
     assert done.code == 0, done.stderr
     assert json.loads(done.stdout)["memory"] == memory
     assert done.growth <= memory["peak"] <= 1.5 * done.growth
+
+
+GRADIENTS = {
+    "doubles": ["grad", "double.npy", "-k", "random:5x5"],
+    "floats": ["grad", "float.tiff", "-k", "gaussian:sigma=2", *SAME, "--boundary", "reflect"],
+    "bytes": ["grad", "rgb.png", "-k", "random:4x5x5x3", "-o", "y.npz", "--overwrite"],
+    "differences": ["gradcheck", "double.npy", "-k", "random:3x3", "--samples", "2"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("case", GRADIENTS)
+def test_what_gradients_are_refused_for_is_what_they_take(folder: Path, case: str) -> None:
+    words = GRADIENTS[case]
+    refused = measured([*words, "--max-memory", "150M"], folder)
+    told = re.search(r"takes ([0-9.]+) MiB of memory; the limit is 150.00 MiB", refused.stderr)
+    assert told is not None, refused
+    done = measured(words, folder, warm=[[words[0], f"small-{words[1]}", *words[2:4]]], threads=2)
+    assert done.code == 0, done.stderr
+    assert done.growth <= float(told[1]) * 2**20 <= 1.5 * done.growth
 
 
 def test_what_is_mapped_is_not_held(folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from convcli.cli import options
+from convcli.cli import options, types
 from convcli.errors import BatchError
 
 EXAMPLES = """\b
@@ -27,9 +27,7 @@ Examples:
 @click.command("batch", epilog=EXAMPLES)
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @options.kernels
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="The folder for the outputs."
-)
+@click.option("--out", type=types.FOLDER, required=True, metavar="DIR", help="The folder for the outputs.")
 @click.option(
     "--name",
     default="{stem}{ext}",
@@ -94,7 +92,7 @@ def command(
         sources += listed(files_from, null=null)
     batch = Batch.settle(sources, out, Job(input="", **settings), name=name, resume=resume)
     records = (batch.preview if dry_run else batch.run)(jobs or threads(), timeout)
-    summary = Summary(out, search.passed_over)
+    summary = Summary(out, search.passed_over, dry_run=dry_run)
     shown = not (quiet or dry_run or (as_json and sys.stdout.isatty()))
     with _first_signal(), closing(records), Progress(len(batch.tasks) + len(batch.failed), shown=shown) as progress:
         for record in records:

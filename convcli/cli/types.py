@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -61,6 +62,14 @@ def parse_frames(text: str) -> Frames:
     raise InputError(f"{text!r}", "expected first, all, or a number from 0", did_you_mean(text, ("first", "all")))
 
 
+def _folder(text: str) -> Path:
+    """A folder's path; no text, as of a variable of the shell that is not set, is not the one where we are."""
+    if not text:
+        raise InputError("no name", "expected that of a folder", "name . for this one")
+    return Path(text)
+
+
+FOLDER = Parsed("folder", _folder)
 SHAPE = Parsed("shape", parse_shape)
 PER_AXIS = Parsed("n[,n...]", parse_per_axis)
 PADDING = Parsed("padding", parse_padding)

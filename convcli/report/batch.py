@@ -40,10 +40,10 @@ def record_json(record: Record) -> dict[str, Any]:
 
 
 class Summary:
-    """The counts of a batch, and the reason of each failure."""
+    """The counts of a batch, or of what it would do, and the reason of each failure."""
 
-    def __init__(self, folder: Path, passed_over: Counter[str]) -> None:
-        self.folder, self.passed_over = folder, passed_over
+    def __init__(self, folder: Path, passed_over: Counter[str], *, dry_run: bool) -> None:
+        self.folder, self.passed_over, self.dry_run = folder, passed_over, dry_run
         self.counts: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
         self.failures: list[tuple[str, str]] = []
@@ -62,8 +62,8 @@ class Summary:
         return self.counts.total()
 
     def lines(self) -> list[str]:
-        """The table: how many were done, skipped and failed, with the reasons."""
-        made = "planned" if self.counts["planned"] else "done"
+        """The table: how many were done or planned, skipped and failed, with the reasons."""
+        made = "planned" if self.dry_run else "done"
         rows = [
             (made, f"{self.counts[made]:,}, in {printable(str(self.folder))}"),
             ("skipped", f"{self.counts['skipped']:,}{', done before and unchanged' * bool(self.counts['skipped'])}"),

@@ -401,6 +401,7 @@ HOOKS = """
 import ctypes, os, signal, sys
 from pathlib import Path
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells have their background jobs ignore
 role = "worker" if os.environ.get("TEST_BATCH") else "parent"
 os.environ["TEST_BATCH"] = "1"
 notes = Path(os.environ["TEST_NOTES"])

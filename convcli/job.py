@@ -25,13 +25,14 @@ from convcli.engine.operations import Problem
 from convcli.engine.places import Part
 from convcli.engine.threads import threads
 from convcli.errors import InputError, LimitError, did_you_mean
+from convcli.facts import result_dtype
 from convcli.footprint import Footprint, results_bytes
 from convcli.io import NOTHING, Data, Header, Kept, RawLayout, Written
 from convcli.kernels import MAX_TEXT, SUFFIX_FORMS, TEXT_FORMS, Kernel, render
 from convcli.laying import VOLUME, Laying, planes, planes_bytes, settle
 from convcli.limits import LESS_WORK
 from convcli.parts import parts, place, within
-from convcli.planner import Plan, result_dtype
+from convcli.planner import Plan
 from convcli.tone import Ledger, combine, combined_shape, extremes, fit, scaled
 from convcli.verify import Check, Verification
 from convcli.words import Combine, Frames, Op, Order, Policy

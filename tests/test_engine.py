@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import convcli
-from convcli import conv_layer, convolve, correlate, planner, products
+from convcli import conv_layer, convolve, correlate, products, tiles
 
 METHODS = ("direct", "gemm")
 rng = np.random.default_rng
@@ -86,7 +86,7 @@ def test_tiles_of_any_size_give_the_same(data):
     along = range(1, 1 + len(geometry.spatial))
     lines = reference.correlate_along(x, flat, list(along), **geometry.literal)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planner, "TILE_VALUES", data.draw(st.integers(1, 40)))
+        patch.setattr(tiles, "TILE_VALUES", data.draw(st.integers(1, 40)))
         few = st.integers(1, 9)
         for name in ("TILE_PLACES", "SHARE_VALUES", "FEWEST", "FILTERS", "SHARE_RUN"):
             patch.setattr(products, name, data.draw(few))
@@ -100,11 +100,11 @@ def test_tiles_of_any_size_give_the_same(data):
 
 def test_a_tile_is_a_strip_of_rows_of_one_item_or_several_items(monkeypatch):
     x, w = np.zeros((8, 32, 32, 3), np.float32), np.zeros((3, 3))
-    tiles = {}
+    cuts = {}
     for values in (1, 30 * 3 * 5, 30 * 30 * 3 * 2, 1 << 30):
-        monkeypatch.setattr(planner, "TILE_VALUES", values)
-        tiles[values] = convcli.plan(x, w, axes=(1, 2), method="direct").tile
-    assert list(tiles.values()) == [(1, 1, 30), (1, 5, 30), (2, 30, 30), (8, 30, 30)]
+        monkeypatch.setattr(tiles, "TILE_VALUES", values)
+        cuts[values] = convcli.plan(x, w, axes=(1, 2), method="direct").tile
+    assert list(cuts.values()) == [(1, 1, 30), (1, 5, 30), (2, 30, 30), (8, 30, 30)]
 
 
 # Worked by hand.

@@ -20,7 +20,9 @@ HOUSE = ROOT / "convcli"
 FLOORS = (
     {"words", "errors"},
     {"shapes", "limits"},
-    {"products"},
+    {"products", "facts"},
+    {"tiles"},
+    {"bids"},
     {"io"},
     {"arrange", "planner", "kernels", "toeplitz"},
     {"network", "engine", "alpha", "light"},
@@ -34,7 +36,7 @@ FLOORS = (
 )
 """From the ground up; a room is a module or a package, within which anything may import anything."""
 
-PURE = ("words", "errors", "shapes", "limits", "products", "arrange", "planner", "network")
+PURE = ("words", "errors", "shapes", "limits", "products", "facts", "tiles", "bids", "arrange", "planner", "network")
 """Standard library only, so that a shape or a plan costs no import."""
 
 STRATEGIES = ("direct", "gemm", "lanewise", "stacked", "separable", "fft")

@@ -14,7 +14,8 @@ from convcli.engine.places import Part, Place, places, whole
 from convcli.engine.quantise import store
 from convcli.engine.threads import Scratch, share_out
 from convcli.engine.windows import Tile
-from convcli.planner import Plan, lanewise_layer, make_plan
+from convcli.planner import Plan, make_plan
+from convcli.tiles import lanewise_layer
 
 STRATEGIES = {
     "direct": direct.prepare,

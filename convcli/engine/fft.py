@@ -26,8 +26,9 @@ from numpy.typing import NDArray
 
 from convcli.engine.threads import Scratch
 from convcli.engine.windows import Tile
-from convcli.planner import FFT_BATCH, Plan, fft_tile
+from convcli.planner import Plan
 from convcli.shapes import Axis
+from convcli.tiles import FFT_BATCH, fft_tile
 
 NORM: Final = "ortho"
 """Scales by the root of T both ways. numpy runs a transform that it need not scale in long double, at a seventh of the

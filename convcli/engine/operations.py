@@ -14,7 +14,8 @@ from convcli.engine.execute import execute
 from convcli.engine.factors import factors, separable_terms
 from convcli.engine.places import Part, whole
 from convcli.errors import ChannelError, DtypeError, InputError, ShapeError
-from convcli.planner import WORTH_FACTORING, Facts, Plan, make_plan
+from convcli.facts import Facts
+from convcli.planner import WORTH_FACTORING, Plan, make_plan
 from convcli.shapes import ConvSpec, Padding, PerAxis, show
 
 

@@ -27,7 +27,8 @@ from convcli.engine.factors import longest_run
 from convcli.engine.pairwise import add_up
 from convcli.engine.threads import Scratch
 from convcli.engine.windows import Tile, under_tap
-from convcli.planner import Plan, stacked_taps
+from convcli.planner import Plan
+from convcli.tiles import stacked_taps
 
 
 class _Piece(NamedTuple):

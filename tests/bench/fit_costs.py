@@ -1,6 +1,6 @@
 """Measure the costs that the planner weighs methods by: `python tests/bench/fit_costs.py` prints them.
 
-Each figure is nanoseconds in float32 on one thread, the least of several runs. Copy them into convcli/planner.py
+Each figure is nanoseconds in float32 on one thread, the least of several runs. Copy them into convcli/bids.py
 when a new machine or a new numpy moves them by more than a quarter.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from convcli import correlate, plan, planner
+from convcli import bids, correlate, plan, tiles
 from convcli.engine import threads
 
 SIDE = 2048
@@ -41,7 +41,7 @@ def per_sample(shape: tuple[int, ...], window: tuple[int, ...]) -> float:
     rng = np.random.default_rng(0)
     x, w = rng.random(shape, dtype=np.float32), rng.standard_normal(window)
     axes = plan(x, w, method="fft").axes
-    size = planner.fft_tile(axes)
+    size = tiles.fft_tile(axes)
     counts = [-(-axis.out // (n - axis.k + 1)) for axis, n in zip(axes, size, strict=True)]
     taken = seconds(lambda: correlate(x, w, method="fft"))
     return taken / math.prod(counts) / math.prod(size) * 1e9
@@ -60,7 +60,7 @@ def main() -> None:
     move = signal - 2 * transform
     found = {"TAP": tap, "MAC": mac, "GATHER": gather, "TOUCH": touch, "FFT": transform, "FFT_MOVE": move}
     for name, measured in found.items():
-        print(f"{name:8s} {measured:8.4f} ns measured, {getattr(planner, name):8.4f} in the planner")
+        print(f"{name:8s} {measured:8.4f} ns measured, {getattr(bids, name):8.4f} in the planner")
 
 
 if __name__ == "__main__":

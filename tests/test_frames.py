@@ -14,7 +14,7 @@ from PIL import Image
 
 from convcli import io
 from convcli.cli import main
-from convcli.errors import InputError, LimitError, ShapeError
+from convcli.errors import FileError, InputError, LimitError, ShapeError
 from convcli.io import Kept
 from convcli.io.data import Timing
 from convcli.io.frames import Stack
@@ -314,3 +314,16 @@ def test_a_batch_filters_all_frames(tmp_path: Path) -> None:
     assert "skipped  1, " in CliRunner().invoke(main, [*words, "--frames", "all"]).stdout
     assert "done     1, " in CliRunner().invoke(main, [*words, "--frames", "2"]).stdout
     assert len(played(tmp_path / "out" / "a.webp")[0]) == 1
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_deflate", "tiff_lzw"])
+def test_a_tiff_cut_in_a_later_page_is_told(tmp_path: Path, compression: str | None) -> None:
+    pages = [Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 50, 3), np.uint8)) for seed in range(3)]
+    path, cut = tmp_path / "pages.tiff", tmp_path / "cut.tiff"
+    pages[0].save(path, save_all=True, append_images=pages[1:], compression=compression)
+    data = path.read_bytes()
+    assert io.load(path).frames == 1
+    for length in (len(data) - 20, len(data) - 300, len(data) // 2):
+        cut.write_bytes(data[:length])
+        with pytest.raises(FileError, match=r"cut\.tiff is damaged"):
+            io.load(cut)

@@ -8,7 +8,7 @@ webp   the length that its RIFF header declares
 bmp    the length that its header declares
 wav    the length that its RIFF header declares, and that of its samples
 jp2    the end of the codestream
-tiff   the Adler-32 of every deflated strip or tile
+tiff   every page's directory and samples, which must lie in the file, and the Adler-32 of deflated ones
 ====== ============================================================================
 
 What a decoder runs out of, in these formats and the others, it says itself.
@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import zlib
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, Literal, NamedTuple
 
@@ -30,6 +32,12 @@ PAGES = 10_000
 _BIG_TIFF = 43  # where a TIFF has 42
 _TAG_BYTES = dict(zip((*range(1, 14), 16, 17, 18), (1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 8, 8, 8), strict=True))
 """Bytes of a value, for each type that a TIFF's entries have."""
+
+_WHOLE_NUMBERS = {3: "H", 4: "I", 16: "Q"}
+"""The types of offsets and lengths, in the words of `array`."""
+
+_PIECES = ((273, 279), (324, 325))
+"""Tags of the offsets and the lengths of strips, and of tiles."""
 
 _MOST_ENTRIES = 2**16  # of a directory; TIFF counts them in 16 bits, BigTIFF in 64
 
@@ -173,6 +181,35 @@ def directories_cut(stream: BinaryIO) -> bool:
     return any(_reach(directory) > size for directory in _directories(stream))
 
 
+def _tiff(stream: BinaryIO, size: int) -> str:
+    """Every page, not the first alone: a file is read to its last page, or told to be cut."""
+    whole = all(_reach(page) <= size and _samples_reach(stream, page) <= size for page in _directories(stream))
+    return "" if whole else _CUT
+
+
+def _samples_reach(stream: BinaryIO, page: _Directory) -> int:
+    """Where the last strip or tile of a page ends, as far as it says."""
+    pieces = (map(sum, zip(_values(stream, page, at), _values(stream, page, by), strict=False)) for at, by in _PIECES)
+    return max((end for ends in pieces for end in ends), default=0)
+
+
+def _values(stream: BinaryIO, page: _Directory, tag: int) -> array[int]:
+    """The whole numbers that a page holds under a tag; none where they are of another type."""
+    length, held = (20, 8) if page.big else (12, 4)
+    for at in range(0, len(page.entries), length):
+        entry = page.entries[at : at + length]
+        kind = int.from_bytes(entry[2:4], page.order)
+        if int.from_bytes(entry[:2], page.order) == tag and kind in _WHOLE_NUMBERS:
+            taken = _TAG_BYTES[kind] * int.from_bytes(entry[4:-held], page.order)
+            if taken > held:
+                stream.seek(int.from_bytes(entry[-held:], page.order))
+            values = array(_WHOLE_NUMBERS[kind], stream.read(taken) if taken > held else entry[-held:][:taken])
+            if page.order != sys.byteorder:
+                values.byteswap()
+            return values
+    return array("B")
+
+
 def _reach(directory: _Directory) -> int:
     """Where the last value that a directory points to ends; more than any file has where it is itself cut."""
     entries, following, declared, big, order = directory
@@ -245,4 +282,5 @@ _LOOKS: dict[str, Callable[[BinaryIO, int], str]] = {
     "bmp": _bmp,
     "jp2": _jpeg2000,
     "wav": _wav,
+    "tiff": _tiff,
 }

@@ -9,7 +9,7 @@ from convcli.errors import InputError
 from convcli.facts import FFT_ERROR, Facts, Strategy, accumulator_of
 from convcli.products import Products
 from convcli.shapes import Axis
-from convcli.tiles import STACK_ROWS, fft_tile, lanewise_layer
+from convcli.tiles import ALONG, DOWN, WIDE, fft_tile, lanewise_layer
 
 # Nanoseconds on one core, in float32, as tests/bench/fit_costs.py measures them; float64 takes twice as long.
 TAP = 0.3
@@ -94,8 +94,7 @@ def _positions(facts: Facts, axes: tuple[Axis, ...]) -> int:
 
 
 def _outputs(facts: Facts, axes: tuple[Axis, ...]) -> int:
-    lanes = facts.lanes if facts.filters is None else facts.filters
-    return math.prod(facts.batch) * math.prod(axis.out for axis in axes) * lanes
+    return math.prod(facts.batch) * math.prod(axis.out for axis in axes) * facts.out_lanes
 
 
 def _bid_direct(facts: Facts, groups: int, axes: tuple[Axis, ...]) -> Bid:
@@ -122,10 +121,10 @@ def _bid_layer(facts: Facts, groups: int, axes: tuple[Axis, ...], filters: int) 
 
 def _bid_gemm(facts: Facts, axes: tuple[Axis, ...]) -> Bid:
     copies = math.prod(facts.window[1:])
-    samples = (STACK_ROWS - 1) * axes[0].stride + axes[0].k
+    samples = (DOWN - 1) * axes[0].stride + axes[0].k
     account = f"{math.prod(facts.window)} taps as one band, over rows that stand {copies} times"
     each = copies * (samples * MAC + GATHER) + TOUCH
-    if len(axes) == 1 and facts.lanes < 32:
+    if len(axes) == 1 and facts.lanes < WIDE:
         return Bid("gemm", _outputs(facts, axes) * 100 * each, account, "a signal's band goes along it: separable")
     return Bid("gemm", CALL + _outputs(facts, axes) * each, account)
 
@@ -140,8 +139,8 @@ def _bid_separable(facts: Facts, axes: tuple[Axis, ...]) -> Bid:
         if at:
             after = after * axis.out // axis.padded
         behind = math.prod(a.padded for a in axes[at + 1 :]) * facts.lanes
-        woven, block = (1, STACK_ROWS) if behind >= 32 else (behind, max(16 // behind, 1))
-        each += after * (((block - 1) * axis.stride + axis.reach) * woven * MAC + TOUCH)
+        woven, block = (1, DOWN) if behind >= WIDE else (behind, max(ALONG // behind, 1))
+        each += after * (axis.span(block) * woven * MAC + TOUCH)
     account = (
         "a signal under its kernel's band"
         if len(axes) == 1

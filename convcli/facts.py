@@ -43,6 +43,11 @@ class Facts:
     peak: float = 1.0
     """The root of the kernel's sum of squares as a share of sum|w|: 1 for a single tap, 1/k for a box of k*k."""
 
+    @property
+    def out_lanes(self) -> int:
+        """Lanes of the output: those of the input, or one for each kernel of a bank."""
+        return self.lanes if self.filters is None else self.filters
+
 
 def result_dtype(input_dtype: str) -> str:
     """The result's type for an input's: float64 for float64 and for integers wider than 16 bits, else float32.

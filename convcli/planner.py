@@ -54,10 +54,6 @@ class Plan:
         return tuple(axis.out for axis in self.axes)
 
     @property
-    def out_lanes(self) -> int:
-        return self.facts.lanes if self.facts.filters is None else self.facts.filters
-
-    @property
     def precision(self) -> Literal["float32", "float64"] | None:
         """The type whose rounding bounds the error; None where sums are wider than the result and need no care."""
         return precision_of(self.accumulator, self.dtype)
@@ -90,7 +86,7 @@ class Plan:
     @property
     def output(self) -> tuple[int, ...]:
         """The output in the engine's form: (*batch, *P, lanes or filters)."""
-        return (*self.facts.batch, *self.sizes, self.out_lanes)
+        return (*self.facts.batch, *self.sizes, self.facts.out_lanes)
 
     @property
     def formula(self) -> tuple[str, ...]:
@@ -121,8 +117,7 @@ def make_plan(facts: Facts, spec: ConvSpec, *, dtype: str | None = None, method:
     result = dtype or result_dtype(facts.input_dtype)
     chosen, reason, rejected, seconds = choose(facts, axes, result, spec.groups, method)
     accumulator = accumulator_of(facts, result, terms, chosen)
-    lanes = facts.lanes if facts.filters is None else facts.filters
-    outputs = math.prod(facts.batch) * math.prod(axis.out for axis in axes) * lanes
+    outputs = math.prod(facts.batch) * math.prod(axis.out for axis in axes) * facts.out_lanes
     if outputs * 8 > 1 << 62:
         raise LimitError(
             f"an output of {outputs:,} values",
@@ -132,7 +127,7 @@ def make_plan(facts: Facts, spec: ConvSpec, *, dtype: str | None = None, method:
     products = None
     if chosen == "gemm" and facts.filters is not None and not lanewise_layer(facts, spec.groups):
         products = _products(facts, spec, axes, precision_of(accumulator, result))
-    tile = tile_of(facts, axes, lanes, chosen, products)
+    tile = tile_of(facts, axes, chosen, products)
     return Plan(
         method=chosen,
         reason=reason,
@@ -143,7 +138,7 @@ def make_plan(facts: Facts, spec: ConvSpec, *, dtype: str | None = None, method:
         accumulator=accumulator,
         tile=tile,
         macs=outputs * terms,
-        memory=memory_of(facts, axes, lanes, tile, chosen, products, size_of(accumulator)),
+        memory=memory_of(facts, axes, tile, chosen, products, size_of(accumulator)),
         output_bytes=outputs * size_of(result),
         rejected=rejected,
         seconds=seconds,

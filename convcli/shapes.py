@@ -62,6 +62,23 @@ class Axis:
         """Samples from the first tap to the last, both counted: the dilated kernel's size."""
         return self.dilation * (self.k - 1) + 1
 
+    def span(self, outputs: int) -> int:
+        """Samples that a run of outputs sees.
+
+        >>> Axis(n=28, k=3).span(1), Axis(n=28, k=3, stride=2).span(4)
+        (3, 9)
+        """
+        return (outputs - 1) * self.stride + self.reach
+
+    def under(self, start: int, stop: int) -> tuple[int, int]:
+        """The run of samples that the outputs [start, stop) see, counted from the input's first: padding lies below 0.
+
+        >>> Axis(n=28, k=3, lo=1, hi=1).under(0, 2), Axis(n=28, k=3, stride=2).under(3, 5)
+        ((-1, 3), (6, 11))
+        """
+        first = start * self.stride - self.lo
+        return first, first + self.span(stop - start)
+
     @property
     def start(self) -> float:
         """Where the first window has its centre, in samples of the input.

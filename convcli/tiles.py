@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 
 from convcli.facts import Facts
 from convcli.products import Products
@@ -29,8 +30,14 @@ STACK_VALUES = 13 << 17
 """Values of the stacked copies of a tile: 6.5 MiB of float32, more than a core's own cache, but fewer and larger pieces
 make the threads wait less for the interpreter."""
 
-STACK_ROWS = 4
-"""Rows of outputs in a block of stacked bands."""
+DOWN = 4
+"""Outputs in a block of a band down an axis: as few zeros as a product runs at full speed with. Two take as long."""
+
+ALONG = 16
+"""Outputs in a block of a band along the last axis: a vector of the processor."""
+
+WIDE = 32
+"""So many values after an axis make its blocks matrices of their own; fewer are woven into the band."""
 
 FFT_BATCH = 1 << 18
 """Samples of the tiles that are transformed in one call: 1 MiB of float32, and as much for their spectra."""
@@ -42,26 +49,24 @@ FFT_EDGES = {1: (1 << 12, 1 << 14), 2: (128, 512), 3: (32, 96)}
 """The tile's shortest and longest edge, by dimensions: shorter ones cost more in calls, longer ones leave the cache."""
 
 
-def tile_of(
-    facts: Facts, axes: tuple[Axis, ...], lanes: int, method: str, products: Products | None
-) -> tuple[int, ...]:
+def tile_of(facts: Facts, axes: tuple[Axis, ...], method: str, products: Products | None) -> tuple[int, ...]:
     """Items of the first batch axis, and outputs along each spatial axis, that one tile covers."""
     first, *rest = (axis.out for axis in axes)
-    budget = TILE_VALUES // lanes
+    budget = TILE_VALUES // facts.out_lanes
     if products is not None:
         budget = products.tile
     elif method == "gemm" and facts.filters is not None:
-        budget = 2 * TILE_VALUES // lanes
+        budget = 2 * TILE_VALUES // facts.out_lanes
     elif method == "fft":
         return (*_fft_rows(facts, axes), *rest)
     elif method != "direct":
-        budget = BAND_TILE // lanes
+        budget = BAND_TILE // facts.out_lanes
         if rest:
             rows, width = _band(facts, axes, method)
             rest[0] = _evenly(rest[0], max(width // math.prod(rest[1:]), 1))
             budget = min(budget, rows * math.prod(rest))
     inner = math.prod(facts.batch[1:]) * math.prod(rest)
-    least = STACK_ROWS if method in BANDED else 1
+    least = DOWN if method in BANDED else 1
     rows = min(max(budget // max(inner, 1), least), first)
     items = min(max(budget // max(inner * first, 1), 1), facts.batch[0]) if facts.batch else 1
     if products is not None:
@@ -92,7 +97,7 @@ def _evenly(places: int, most: int) -> int:
 
 def _samples(axes: tuple[Axis, ...], outputs: Sequence[int]) -> int:
     """Samples under a tile of so many outputs along each axis."""
-    return math.prod((count - 1) * axis.stride + axis.reach for axis, count in zip(axes, outputs, strict=True))
+    return math.prod(axis.span(count) for axis, count in zip(axes, outputs, strict=True))
 
 
 def stacked_taps(facts: Facts, axes: tuple[Axis, ...], tile: tuple[int, ...]) -> int:
@@ -120,6 +125,7 @@ def fft_tile(axes: tuple[Axis, ...]) -> tuple[int, ...]:
     return tuple(_fft_size(axis, shortest, longest) for axis in axes)
 
 
+@lru_cache(maxsize=256)
 def _fft_size(axis: Axis, shortest: int, longest: int) -> int:
     whole = next((n for n in FFT_SIZES if n >= axis.padded), longest)
     fitting = [n for n in FFT_SIZES if max(axis.reach, min(shortest, whole)) <= n <= max(longest, 4 * axis.reach)]
@@ -143,7 +149,6 @@ def _fft_rows(facts: Facts, axes: tuple[Axis, ...]) -> tuple[int, int]:
 def memory_of(
     facts: Facts,
     axes: tuple[Axis, ...],
-    lanes: int,
     tile: tuple[int, ...],
     method: str,
     products: Products | None,
@@ -170,4 +175,4 @@ def memory_of(
             lead * math.prod(outputs[:at]) * (_samples(axes[at:], outputs[at:]) * facts.lanes + 31)
             for at in range(1, len(axes))
         )
-    return (2 * places * lanes + 2 * block + scratch) * size
+    return (2 * places * facts.out_lanes + 2 * block + scratch) * size

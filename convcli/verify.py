@@ -71,7 +71,7 @@ class Check:
         """The samples that a part's windows cover."""
         x, spec, window = self.problem.x, self.problem.spec, self.problem.window
         axis = spec.axes(x.shape[self.first : -1], window)[0]
-        start, stop = part.rows[0] * axis.stride - axis.lo, (part.rows[1] - 1) * axis.stride + axis.reach - axis.lo
+        start, stop = axis.under(*part.rows)
         x = x[slice(*part.items)] if self.first else x
         return np.moveaxis(x, self.first, 0)[max(start, 0) : max(stop, 0)]
 

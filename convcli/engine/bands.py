@@ -29,15 +29,9 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from convcli.engine.pairwise import add_up
-from convcli.shapes import Axis
+from convcli.tiles import ALONG, DOWN
 
 Matrix: TypeAlias = NDArray[Any]
-
-ROWS = 4
-"""Outputs in a block down an axis: as few zeros as a product runs at full speed with. Two take as long."""
-
-BLOCK = 16
-"""Outputs in a block along the last axis: a vector of the processor."""
 
 DEEP = 128
 """Rows that a block along the last axis goes through: fewer run slower, more leave the first-level cache."""
@@ -48,9 +42,6 @@ share places in the cache."""
 
 SMALL = 900_000
 """Multiply-adds of a product that OpenBLAS still takes for small: it changes its way at a million."""
-
-WIDE = 32
-"""So many values after an axis make its blocks matrices of their own; fewer are woven into the band."""
 
 
 class Cut(NamedTuple):
@@ -110,11 +101,6 @@ def band(taps: Matrix, stride: int, dilation: int, outputs: int) -> Matrix:
     return matrix
 
 
-def span(axis: Axis, outputs: int) -> int:
-    """Samples that a run of outputs needs."""
-    return (outputs - 1) * axis.stride + axis.reach
-
-
 class Phase(NamedTuple):
     """Every so many samples and outputs, between which an axis has no dilation."""
 
@@ -147,7 +133,7 @@ class Down:
 
     def __init__(self, taps: Matrix, stride: int, dilation: int, cuts: Sequence[slice]) -> None:
         self.step, self.phases = undilated(stride, dilation)
-        self.runs = [_Run(band(taps[part], self.step, 1, ROWS), part.start) for part in cuts]
+        self.runs = [_Run(band(taps[part], self.step, 1, DOWN), part.start) for part in cuts]
 
     def __call__(self, x: Matrix, out: Matrix) -> None:
         for phase in self.phases:
@@ -159,16 +145,16 @@ class Down:
             )
 
     def _slide(self, run: _Run, x: Matrix, out: Matrix) -> None:
-        blocks, rest = divmod(out.shape[1], ROWS)
+        blocks, rest = divmod(out.shape[1], DOWN)
         samples = run.matrix.shape[1]
         if blocks:
-            seen = _blocks(x[:, run.first :], blocks, ROWS * self.step, samples)
-            _across(run.matrix, seen, out[:, : blocks * ROWS].reshape(len(out), blocks, ROWS, -1))
+            seen = _blocks(x[:, run.first :], blocks, DOWN * self.step, samples)
+            _across(run.matrix, seen, out[:, : blocks * DOWN].reshape(len(out), blocks, DOWN, -1))
         if rest:
-            samples -= (ROWS - rest) * self.step
-            begin = run.first + blocks * ROWS * self.step
+            samples -= (DOWN - rest) * self.step
+            begin = run.first + blocks * DOWN * self.step
             matrix = run.matrix[:rest, :samples]
-            _across(matrix, x[:, None, begin : begin + samples], out[:, None, blocks * ROWS :])
+            _across(matrix, x[:, None, begin : begin + samples], out[:, None, blocks * DOWN :])
 
 
 class Along:
@@ -179,7 +165,7 @@ class Along:
     """
 
     def __init__(self, taps: Matrix, stride: int, dilation: int, width: int, cuts: Sequence[slice]) -> None:
-        self.stride, self.width, self.outputs = stride, width, max(BLOCK // width, 1)
+        self.stride, self.width, self.outputs = stride, width, max(ALONG // width, 1)
         self.runs = [
             _Run(
                 np.kron(band(taps[part], stride, dilation, self.outputs).T.copy(), np.eye(width, dtype=taps.dtype)),
@@ -189,7 +175,7 @@ class Along:
         ]
 
     def __call__(self, x: Matrix, out: Matrix) -> None:
-        if len(x) < ROWS and self._fold(x, out):
+        if len(x) < DOWN and self._fold(x, out):
             return
         add_up(self.runs, lambda run, share: self._slide(run, x, share), out)
 
@@ -198,7 +184,7 @@ class Along:
         longest = max(len(run.matrix) for run in self.runs)
         each = max(FOLD, -(-longest // (self.stride * self.width * self.outputs)) | 1) * self.outputs
         rows = out.shape[1] // each
-        if rows < ROWS:
+        if rows < DOWN:
             return False
         for line, target in zip(x, out, strict=True):
             samples = each * self.stride

@@ -89,10 +89,7 @@ class _Run:
 
     def _block(self, place: Place) -> NDArray[Any]:
         """The padded input under a tile: a view of x where it can be."""
-        spans = [
-            (start * axis.stride - axis.lo, (stop - 1) * axis.stride + axis.reach - axis.lo)
-            for axis, (start, stop) in zip(self.plan.axes, place.spans, strict=True)
-        ]
+        spans = [axis.under(*span) for axis, span in zip(self.plan.axes, place.spans, strict=True)]
         axes = range(self.x.ndim - 1 - len(self.plan.axes), self.x.ndim - 1)
         spec = self.plan.spec
         x = self.x[slice(*place.items)] if self.plan.facts.batch else self.x
@@ -122,8 +119,8 @@ class _Run:
         first, lead = self.plan.axes[0], (slice(None),) * (sums.ndim - 1 - len(self.plan.axes))
         for start in range(0, sums.shape[len(lead)], rows):
             part = sums[(*lead, slice(start, start + rows))]
-            samples = (part.shape[len(lead)] - 1) * first.stride + first.reach
-            seen = block[(*lead, slice(start * first.stride, start * first.stride + samples))]
+            begin = start * first.stride
+            seen = block[(*lead, slice(begin, begin + first.span(part.shape[len(lead)])))]
             exact = np.empty(part.shape, kind)
             tile(seen.astype(kind, copy=False), exact)
             part[...] = exact

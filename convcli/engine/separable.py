@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from convcli.engine.bands import WIDE, Along, Down, Matrix, as_matrix, pieces, span, unlike
+from convcli.engine.bands import Along, Down, Matrix, as_matrix, pieces, unlike
 from convcli.engine.factors import factors, growth, longest_run
 from convcli.engine.pairwise import add_up
 from convcli.engine.threads import Scratch
 from convcli.engine.windows import Tile
 from convcli.planner import Plan
 from convcli.shapes import Axis
+from convcli.tiles import WIDE
 
 
 def prepare(w: Matrix, plan: Plan) -> Tile:
@@ -58,7 +59,7 @@ class _Term:
 
     def __init__(self, parts: list[Matrix], runs: list[int], plan: Plan, scratch: Scratch) -> None:
         self.scratch = scratch
-        after = [span(axis, axis.out) for axis in plan.axes[1:]] + [plan.facts.lanes]
+        after = [axis.span(axis.out) for axis in plan.axes[1:]] + [plan.facts.lanes]
         widths = [math.prod(after[at:]) for at in range(len(after))]
         self.passes = [
             _pass(f, axis, width, pieces(len(f), run))

@@ -59,7 +59,7 @@ def weights(
             for items, (start, stop) in tiles[strand::count]:
                 head, *rest = axes
                 spans = [
-                    (start * head.stride - head.lo, (stop - 1) * head.stride + head.reach - head.lo),
+                    head.under(start, stop),
                     *((-axis.lo, axis.n + axis.hi) for axis in rest),
                 ]
                 block = extend(x[items], along, spans, spec.boundary, spec.cval, work)

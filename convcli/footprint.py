@@ -15,9 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from convcli import light
 from convcli.words import Combine
@@ -48,7 +45,6 @@ def results_bytes(
     sizes: Sequence[int],
     covered: int,
     floats: int,
-    written: np.dtype[Any],
     *,
     combine: Combine,
     scales: int,
@@ -72,6 +68,5 @@ def results_bytes(
     combining = copies[combine] * floats if several or combine == "magnitude" else 0
     dividing = each * (floats + 1) if covered else 0
     scaling = min(scales, 2) * stacked * floats
-    fitting = stacked * floats + covered * (floats + written.itemsize)
     encoding = light.encoding_bytes(stacked, floats) if encodes else 0
-    return max(made + max(combining, dividing) + max(scaling, encoding), fitting)
+    return made + max(combining, dividing) + max(scaling, encoding)

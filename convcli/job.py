@@ -138,7 +138,6 @@ class Prepared:
                 sizes,
                 sizes[0] // (data.array.shape[-1] - 1) if data.alpha else 0,
                 np.dtype(self.compute_dtype).itemsize,
-                self.dtype,
                 combine=job.combine,
                 scales=(job.scale != 1) + (job.bias != 0),
                 encodes=job.linear,

@@ -140,8 +140,7 @@ def fit(
     >>> fit(np.array([-2.0, 0.0, 2.0]), np.dtype(np.uint8), "rescale")[0]
     array([  0, 128, 255], dtype=uint8)
     """
-    if policy == "rescale" and extent is None:
-        extent = extremes(values)
+    ends = extent or (extremes(values) if policy == "rescale" else _range(dtype))
     made = policy not in ("clip", "error")
     if out is None:
         out = np.empty(values.shape, dtype) if made or values.dtype != dtype else values
@@ -151,7 +150,7 @@ def fit(
 
     def bring(start: int) -> None:
         run = (slice(None),) * axis + (slice(start, start + each),)
-        piece = _by_policy(values[run], dtype, policy, extent)
+        piece = _by_policy(values[run], dtype, policy, ends)
         ledgers[start] = _account(piece, dtype, policy)
         if out is not values:
             with np.errstate(invalid="ignore"):
@@ -162,16 +161,15 @@ def fit(
     return out, reduce(add, (ledgers[start] for start in starts))
 
 
-def _by_policy(
-    values: NDArray[Any], dtype: np.dtype[Any], policy: Policy, extent: tuple[float, float] | None
-) -> NDArray[Any]:
+def _by_policy(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy, ends: tuple[float, float]) -> NDArray[Any]:
+    """Values brought into the type's range; ends: the least and the largest of all that are rescaled alike."""
     bottom, top = _range(dtype)
     if policy == "abs":
         return np.asarray(np.abs(values))
     if policy == "offset":
         return np.asarray(values + values.dtype.type((bottom + top + (dtype.kind in "iu")) / 2))
     if policy == "rescale":
-        low, high = extent or extremes(values)
+        low, high = ends
         span = high - low
         gain = (top - bottom) / span if span > 0 and np.isfinite(span) else 0.0
         kind = values.dtype.type

@@ -116,26 +116,35 @@ class _Kernels:
         return shares.reshape(-1, places, n)
 
 
+class _Group:
+    """The kernels of one group, (n, *leads, run), as many at a time as a product takes."""
+
+    def __init__(self, w: NDArray[Any], products: Products) -> None:
+        self.parts = [(cut, _Kernels(w[cut], products)) for cut in pieces(len(w), products.columns)]
+
+    def __call__(self, runs: _Runs, grid: tuple[int, int], out: NDArray[Any]) -> None:
+        """Fill out (*box, n), as each of its `_Kernels` does."""
+        for cut, kernels in self.parts:
+            kernels(runs, grid, out[..., cut])
+
+
 class _Gathered:
     """Windows copied out as rows, as many at a time as a product takes."""
 
     def __init__(self, w: NDArray[Any], plan: Plan) -> None:
         self.axes, self.products = plan.axes, plan.products
-        self.filters = pieces(self.products.filters, self.products.columns)
         parts = w.reshape(self.products.groups, self.products.filters, self.products.terms)
-        self.kernels = [[_Kernels(part[cut], self.products) for cut in self.filters] for part in parts]
+        self.groups = [_Group(part, self.products) for part in parts]
 
     def __call__(self, block: NDArray[Any], out: NDArray[Any]) -> None:
         """Fill a tile: outputs (*items, *P, O) from a block (*items, *rows, C)."""
         lanes, shares = (np.split(array, self.products.groups, axis=-1) for array in (block, out))
         sizes = out.shape[-1 - len(self.axes) : -1]
-        for part, share, kernels in zip(lanes, shares, self.kernels, strict=True):
+        for part, share, group in zip(lanes, shares, self.groups, strict=True):
             seen = windows(part, self.axes, sizes)
             for box in boxes(out.shape[:-1], self.products.together):
-                target = share[box]
                 runs = self._rows(seen[box])
-                for cut, some in zip(self.filters, kernels, strict=True):
-                    some(runs, (1, runs.windows), target[..., cut])
+                group(runs, (1, runs.windows), share[box])
 
     def _rows(self, seen: NDArray[Any]) -> _Runs:
         """Windows (*box, *window, C/groups) as rows; where they lie so already, as they are."""
@@ -156,8 +165,7 @@ class _InPlace:
         self.leads, self.phases = (plan.axes[:-1], plan.axes[-1].k) if joined else (plan.axes, 1)
         self.dims, self.depth = len(plan.axes), w.shape[-1]
         runs = w.reshape(self.products.groups, -1, *(axis.k for axis in self.leads), self.products.run)
-        self.filters = pieces(self.products.filters, self.products.columns)
-        self.kernels = [[_Kernels(part[cut], self.products) for cut in self.filters] for part in runs]
+        self.groups = [_Group(part, self.products) for part in runs]
 
     def __call__(self, block: NDArray[Any], out: NDArray[Any]) -> None:
         """Fill a tile: outputs (*items, *P, O) from a block (*items, *rows, C)."""
@@ -169,11 +177,10 @@ class _InPlace:
             start = sum(step * (part.start or 0) for step, part in zip(apart, box, strict=True))
             rows, columns = (1, *out[box].shape[first:-1])[-2:]
             width = block.shape[-2] if rows > 1 else columns
-            for group, (share, kernels) in enumerate(zip(shares, self.kernels, strict=True)):
-                begin, windows_ = start + group * self.depth, (rows - 1) * width + columns
-                runs = _Runs(flat, begin, windows_, apart[-1], self.phases, steps)
-                for cut, some in zip(self.filters, kernels, strict=True):
-                    some(runs, (rows, width), share[box][..., cut])
+            count = (rows - 1) * width + columns
+            for number, (share, group) in enumerate(zip(shares, self.groups, strict=True)):
+                runs = _Runs(flat, start + number * self.depth, count, apart[-1], self.phases, steps)
+                group(runs, (rows, width), share[box])
 
 
 def boxes(sizes: tuple[int, ...], most: int, cut_from: int = 0) -> Iterator[Box]:

@@ -59,7 +59,8 @@ def share_out(work: Callable[[Item], object], items: Iterable[Item], *, spread: 
     waiting = deque(item for first in range(each) for item in todo[first::each])
     with _one_product_thread():
         cores = _cores() if workers > 1 else []
-        futures = [_executor().submit(_drain, work, waiting, cores[at:][:1]) for at in range(workers - 1)]
+        starts = [*cores, *[None] * (workers - 1)][: workers - 1]
+        futures = [_executor().submit(_drain, work, waiting, core) for core in starts]
         try:
             _drain(work, waiting)
         finally:
@@ -76,20 +77,26 @@ def _cores() -> list[int]:
     """
     if not hasattr(os, "sched_setaffinity"):
         return []
-    cores, own = sorted(os.sched_getaffinity(0)), ctypes.CDLL(None).sched_getcpu()
+    cores, own = sorted(os.sched_getaffinity(0)), _system().sched_getcpu()
     return [core for core in cores if core > own] + [core for core in cores if core < own]
 
 
-def _move(core: list[int]) -> None:
+@cache
+def _system() -> ctypes.CDLL:
+    """What this process was linked with: its C library."""
+    return ctypes.CDLL(None)
+
+
+def _move(core: int) -> None:
     """Move the calling thread to a core, where it is free to leave."""
     with suppress(OSError):
         cores = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, core)
+        os.sched_setaffinity(0, [core])
         os.sched_setaffinity(0, cores)
 
 
-def _drain(work: Callable[[Item], object], waiting: deque[Item], core: list[int] | None = None) -> None:
-    if core:
+def _drain(work: Callable[[Item], object], waiting: deque[Item], core: int | None = None) -> None:
+    if core is not None:
         _move(core)
     try:
         while True:

@@ -93,6 +93,11 @@ class Pass:
     coverage: Problem | None
     """How alpha is filtered beside it, where the input has one."""
 
+    @property
+    def volume(self) -> bool:
+        """Whether the first axis is one of pages, for a format that has them."""
+        return self.arrangement.dims == VOLUME
+
     @cached_property
     def output_shape(self) -> tuple[int, ...]:
         return self.arrangement.with_spatial(self.plan.sizes)
@@ -199,8 +204,7 @@ def prepare(job: Job) -> Prepared:
     written = np.dtype(requested or _written_dtype(job, data, target) or compute)
     shape = _combined_shape(job, passes, data.alpha)
     if target is not None:
-        volume = passes[0].arrangement.dims == VOLUME
-        io.check_fit(target, written, shape, alpha=data.alpha, frames=data.frames > 1, volume=volume)
+        io.check_fit(target, written, shape, alpha=data.alpha, frames=data.frames > 1, volume=passes[0].volume)
         io.check_settings(target, job.settings)
         io.check_header(target, header)
     given = Kept(timing=data.kept.timing) if job.strip else data.kept
@@ -226,7 +230,7 @@ def perform(prepared: Prepared) -> Outcome:
                 header=prepared.header,
                 kept=prepared.kept,
                 threads=threads(),
-                volume=prepared.passes[0].arrangement.dims == VOLUME,
+                volume=prepared.passes[0].volume,
             )
     return Outcome(prepared, room.array, ledger, proofs, written)
 
@@ -387,7 +391,7 @@ def _kept(
     channels = shape[-1] if len(shape) > 2 else 1
     frames = shape[0] if data.frames > 1 else 1
     form = io.lookup(target)
-    if form.beyond and (data.dims == VOLUME or (frames == 1 and channels not in form.channels.get(written.name, ()))):
+    if form.beyond and (data.dims == VOLUME or (frames == 1 and io.takes_extra(form, shape, written))):
         form = replace(form, name=f"{form.name} by convcli[{form.beyond_extra}]", keeps={})
     return io.fitting(given, form, channels, frames=frames, same_type=written == data.array.dtype)
 

@@ -8,6 +8,7 @@
     recognise.py what first bytes look like
     installed.py which extras and codecs are there
     images.py    images, decoded through Pillow
+    frames.py    several frames as one array
     modes.py     the one table of Pillow's modes: how each is read
     kept.py      what a picture's file says besides its samples
     exif.py      EXIF blocks, changed in place
@@ -29,7 +30,7 @@
 
 from convcli.io.arrays import check_mapped, release
 from convcli.io.data import NOTHING, Data, Header, Kept, Kind, Written
-from convcli.io.fit import check_fit, check_header, check_settings, holds, output_dtype
+from convcli.io.fit import check_fit, check_header, check_settings, holds, output_dtype, takes_extra
 from convcli.io.formats import Format, formats, lookup
 from convcli.io.installed import available, check_extra, has
 from convcli.io.kept import fitting, kinds
@@ -77,5 +78,6 @@ __all__ = [
     "room",
     "save",
     "save_text",
+    "takes_extra",
     "writing_bytes",
 ]

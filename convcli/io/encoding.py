@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from convcli.errors import InputError
 from convcli.io.data import NOTHING, Kept
+from convcli.io.fit import channel_count
 from convcli.io.formats import NONE, Format
 from convcli.io.kept import options
 from convcli.io.pillow import Whole, load_plugin
@@ -84,7 +85,7 @@ def encoding_bytes(form: Format, shape: tuple[int, ...], dtype: np.dtype[Any], t
     if _in_stripes(form, shape, dtype):
         return png_bytes(shape, dtype, threads)
     frames, *size = shape if len(shape) == 4 else (1, *shape)
-    channels = size[2] if len(size) == 3 else 1
+    channels = channel_count(tuple(size))
     copied = 0 if (dtype.name, channels) in (("uint8", 1), ("uint8", 4), ("uint16", 1)) else 4
     again = {"png": 1 if channels == 1 else 4, "gif": 2}.get(form.name, 0) if frames > 1 else 0
     return math.prod(size[:2]) * (frames * (copied + again) + {"webp": 32, "gif": 3}.get(form.name, 0))

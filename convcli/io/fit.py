@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,11 @@ def holds(format: str, dtype: DTypeLike, channels: int = 1) -> bool:
 def _beyond(form: Format, kind: np.dtype[Any], channels: int) -> bool:
     """Whether an image format holds that by an extra that is installed."""
     return channels in form.beyond.get(kind.name, ()) and has(form.beyond_extra)
+
+
+def takes_extra(form: Format, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
+    """Whether such a picture is for the format's extra to encode, and not for Pillow."""
+    return form.kind == "image" and channel_count(shape) not in form.channels.get(dtype.name, ())
 
 
 def check_fit(
@@ -120,10 +125,9 @@ def _check_image(
 
 def _check_frames(form: Format, kind: np.dtype[Any], count: int) -> None:
     if kind.name not in form.frames:
-        able = listed((other.name for other in formats() if kind.name in other.frames), "and")
-        verb = "do" if " and " in able else "does"
         given = f"{form.name} cannot hold {count:,} frames of {kind}"
-        raise ShapeError(given, f"{able} {verb}", "write such a file, or choose one frame with --frames N")
+        able = _able(other.name for other in formats() if kind.name in other.frames)
+        raise ShapeError(given, able, "write such a file, or choose one frame with --frames N")
 
 
 def _samples(kind: np.dtype[Any], channels: int, stacked: bool = False) -> str:
@@ -156,10 +160,19 @@ def check_settings(format: str, settings: Mapping[str, int]) -> None:
     """
     for name in settings:
         if name not in lookup(format).settings:
-            able = listed((form.name for form in formats() if name in form.settings), "and")
-            verb = "do" if " and " in able else "does"
             given = f"{format} takes no {name.replace('_', ' ')}"
-            raise InputError(given, f"{able} {verb}", "leave it out")
+            able = _able(form.name for form in formats() if name in form.settings)
+            raise InputError(given, able, "leave it out")
+
+
+def _able(names: Iterable[str]) -> str:
+    """Which formats can what one cannot.
+
+    >>> _able(["png"]), _able(["png", "webp"])
+    ('png does', 'png and webp do')
+    """
+    able = listed(names, "and")
+    return f"{able} {'do' if ' and ' in able else 'does'}"
 
 
 def channel_count(shape: tuple[int, ...]) -> int:

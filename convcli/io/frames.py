@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,7 +65,7 @@ class Stack:
 
     def _allocate(self, size: tuple[int, ...], channels: int, dtype: np.dtype[Any], besides: int) -> None:
         shape = (self.count, *size, channels)
-        needed = besides + int(np.prod(shape, dtype=object)) * dtype.itemsize
+        needed = besides + math.prod(shape) * dtype.itemsize
         self.limits.check_memory(f"{self.name}, {self.count:,} frames,", needed, _FEWER)
         self.peak = max(self.peak, needed)
         self.array = np.empty(shape, dtype)

@@ -42,9 +42,8 @@ _DAMAGE = (
 )
 _ORIENTATION = 0x0112
 _NO_EXIF = b"Exif\0\0"
-_COMPRESSION, _DEFLATE = 259, (8, 32946)
+_COMPRESSION = 259
 _DEEPEST = 32  # bytes of a pixel: four samples of 64 bits
-_STRIPS, _TILES = (273, 279), (324, 325)  # offsets and byte counts
 _TRANSPARENT_DELTAS = ("GIF", "WEBP")  # an alpha that says nothing but where a frame is as the one before
 _PNM = {"1": "pbm", "L": "pgm", "I": "pgm", "RGB": "ppm", "F": "pfm"}
 
@@ -176,9 +175,9 @@ class _Opened(NamedTuple):
 def _broken_strip(image: ImageFile, stream: BinaryIO) -> str:
     """What is wrong with the first strip or tile of a deflated TIFF whose checksum differs, or ""."""
     tags: Any = getattr(image, "tag_v2", {})
-    if image.format != "TIFF" or tags.get(_COMPRESSION) not in _DEFLATE:
+    if image.format != "TIFF" or tags.get(_COMPRESSION) not in integrity.DEFLATE:
         return ""
-    pieces = [(tags.get(at, ()), tags.get(count, ())) for at, count in (_STRIPS, _TILES)]
+    pieces = [(tags.get(at, ()), tags.get(count, ())) for at, count in integrity.PIECES]
     most = 2 * (image.width + 4096) * (image.height + 4096) * _DEEPEST  # tiles may reach over the edges
     return "".join(integrity.deflated(stream, zip(*piece, strict=True), most) for piece in pieces)
 

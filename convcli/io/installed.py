@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 from convcli.errors import DtypeError, FileError
@@ -30,6 +33,17 @@ def available(form: Format) -> bool:
     from PIL import features
 
     return bool(features.check(form.codec))
+
+
+@contextmanager
+def muted(logger_name: str) -> Iterator[None]:
+    """Keep a package from telling stderr, through its logger, what it passes over or mends, until the block ends."""
+    logger = logging.getLogger(logger_name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def check_extra(form: Format, name: str) -> None:

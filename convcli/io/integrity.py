@@ -24,6 +24,8 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, Literal, NamedTuple
 
+from convcli.errors import FileError
+
 BLOCK = 2**20
 _END_OF_IMAGE, _BARE_MARKERS = 0xD9, (0x01, 0xD8)  # the latter have no length behind them
 PAGES = 10_000
@@ -36,8 +38,11 @@ _TAG_BYTES = dict(zip((*range(1, 14), 16, 17, 18), (1, 1, 2, 4, 8, 1, 1, 2, 4, 8
 _WHOLE_NUMBERS = {3: "H", 4: "I", 16: "Q"}
 """The types of offsets and lengths, in the words of `array`."""
 
-_PIECES = ((273, 279), (324, 325))
+PIECES = ((273, 279), (324, 325))
 """Tags of the offsets and the lengths of strips, and of tiles."""
+
+DEFLATE = (8, 32946)
+"""The compressions whose strips `deflated` looks through."""
 
 _MOST_ENTRIES = 2**16  # of a directory; TIFF counts them in 16 bits, BigTIFF in 64
 
@@ -59,6 +64,11 @@ def damage(stream: BinaryIO, format: str) -> str:
     found = look(stream, size) if look else ""
     stream.seek(0)
     return found
+
+
+def damaged(name: str, how: str, kind: str, remedy: str = "copy it anew") -> FileError:
+    """The error for a file of a kind that is not whole."""
+    return FileError(f"{name} is damaged: {how}", f"expected a whole {kind} file", remedy)
 
 
 def _png(stream: BinaryIO, size: int) -> str:
@@ -175,12 +185,6 @@ def pages(stream: BinaryIO) -> int:
     return sum(1 for _ in _directories(stream))
 
 
-def directories_cut(stream: BinaryIO) -> bool:
-    """Whether a directory of a TIFF, or what one of its entries points to, lies behind the end of the file."""
-    size = stream.seek(0, os.SEEK_END)
-    return any(_reach(directory) > size for directory in _directories(stream))
-
-
 def _tiff(stream: BinaryIO, size: int) -> str:
     """Every page, not the first alone: a file is read to its last page, or told to be cut."""
     whole = all(_reach(page) <= size and _samples_reach(stream, page) <= size for page in _directories(stream))
@@ -189,7 +193,7 @@ def _tiff(stream: BinaryIO, size: int) -> str:
 
 def _samples_reach(stream: BinaryIO, page: _Directory) -> int:
     """Where the last strip or tile of a page ends, as far as it says."""
-    pieces = (map(sum, zip(_values(stream, page, at), _values(stream, page, by), strict=False)) for at, by in _PIECES)
+    pieces = (map(sum, zip(_values(stream, page, at), _values(stream, page, by), strict=False)) for at, by in PIECES)
     return max((end for ends in pieces for end in ends), default=0)
 
 

@@ -7,11 +7,10 @@ An array is (X, Y, Z) or (X, Y, Z, T), its axes as nibabel has them; the last of
 from __future__ import annotations
 
 import gzip
-import logging
 import math
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, BinaryIO, ClassVar, cast
@@ -20,7 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.errors import DtypeError, FileError, brief
+from convcli.io import integrity
 from convcli.io.formats import NUMBERS
+from convcli.io.installed import muted
 from convcli.io.raw import read_values, write_values
 from convcli.limits import Limits
 
@@ -81,7 +82,7 @@ def read_nifti(
     Raises FileError for what is damaged, DtypeError for what are no real numbers, LimitError for more than may be.
     """
     try:
-        with gzip.GzipFile(fileobj=stream) if packed else _as_it_is(stream) as opened:
+        with gzip.GzipFile(fileobj=stream) if packed else nullcontext(stream) as opened:
             return _read(cast("BinaryIO", opened), name, None if packed else size, limits)
     except _DAMAGE as error:
         if isinstance(error, (DtypeError, FileError)):
@@ -91,13 +92,8 @@ def read_nifti(
         raise _damaged(name, brief(error)) from error
 
 
-@contextmanager
-def _as_it_is(stream: BinaryIO) -> Iterator[BinaryIO]:
-    yield stream
-
-
 def _damaged(name: str, how: str) -> FileError:
-    return FileError(f"{name} is damaged: {how}", "expected a whole NIfTI file", "copy it anew")
+    return integrity.damaged(name, how, "NIfTI")
 
 
 def _read(
@@ -131,7 +127,7 @@ def _header(stream: BinaryIO) -> Any:
     stream.seek(0)
     start = stream.read(4)
     kind = getattr(import_module("nibabel"), _SIZES.get(start, "Nifti2Header"))
-    with _muted(), np.errstate(all="ignore"):
+    with muted("nibabel.global"), np.errstate(all="ignore"):
         bare = kind(start + stream.read(kind.sizeof_hdr - len(start)))
         if not 0 <= bare.get_data_offset() <= FRONT_BYTES:
             raise ValueError(f"its values begin at byte {bare.get_data_offset():,}")
@@ -142,17 +138,6 @@ def _header(stream: BinaryIO) -> Any:
             raise ValueError("its affine has values that are not finite")
         Geometry(header).fitted(header.get_data_shape(), header.get_data_dtype())
     return header
-
-
-@contextmanager
-def _muted() -> Iterator[None]:
-    """Keep nibabel from telling stderr what it would mend, until the block ends."""
-    logger = logging.getLogger("nibabel.global")
-    before, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = before
 
 
 def _finish(stream: BinaryIO) -> None:
@@ -169,7 +154,7 @@ def write_nifti(stream: BinaryIO, array: NDArray[Any], geometry: Geometry | None
     A .nii.gz has no time of day: the same values give the same bytes.
     """
     header = (geometry or Geometry(_new())).fitted(array.shape, array.dtype)
-    with gzip.GzipFile("", "wb", _PACK_LEVEL, stream, 0) if packed else _as_it_is(stream) as opened:
+    with gzip.GzipFile("", "wb", _PACK_LEVEL, stream, 0) if packed else nullcontext(stream) as opened:
         target = cast("BinaryIO", opened)
         header.write_to(target)
         write_values(target, array, header.get_data_dtype(), "F")

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.errors import FileError, brief
+from convcli.errors import brief
 from convcli.io import integrity
 from convcli.io.data import Data
 from convcli.limits import Limits
@@ -38,7 +38,7 @@ def read_png16(stream: BinaryIO, name: str, limits: Limits) -> Data:
     Raises FileError for one that is damaged, LimitError for a header that declares more than the limits allow.
     """
     if damage := integrity.damage(stream, "png"):
-        raise _damaged(name, damage)
+        raise integrity.damaged(name, damage, "png")
     content = stream.read()
     width, height = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
     limits.check_pixels(name, width, height)
@@ -49,15 +49,11 @@ def read_png16(stream: BinaryIO, name: str, limits: Limits) -> Data:
     try:
         array = codecs.png_decode(content)
     except (codecs.PngError, ValueError, TypeError, RuntimeError) as error:
-        raise _damaged(name, brief(error)) from error
+        raise integrity.damaged(name, brief(error), "png") from error
     notes = ("transparent colour made alpha",) if array.shape[2] > channels else ()
     alpha = array.shape[2] in (2, 4)
     mode = {2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}[array.shape[2]]
     return Data(array, "image", "png", name, mode, alpha, notes, decoding=decoding)
-
-
-def _damaged(name: str, how: str) -> FileError:
-    return FileError(f"{name} is damaged: {how}", "expected a whole png file", "copy it anew")
 
 
 def write_png16(stream: BinaryIO, array: NDArray[Any], settings: Mapping[str, int]) -> None:

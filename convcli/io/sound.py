@@ -80,7 +80,7 @@ def read_wav(stream: BinaryIO, name: str, limits: Limits) -> tuple[NDArray[Any],
 
 
 def _damaged(name: str, how: str) -> FileError:
-    return FileError(f"{name} is damaged: {how}", "expected a whole .wav file", "copy it anew")
+    return integrity.damaged(name, how, ".wav")
 
 
 def _read(sound: Any, name: str, limits: Limits) -> tuple[NDArray[Any], int, Recording]:

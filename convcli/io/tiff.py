@@ -5,10 +5,8 @@ Needs tifffile, `pip install 'convcli[tiff]'`, which brings imagecodecs for what
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, BinaryIO
 
@@ -18,12 +16,12 @@ from numpy.typing import NDArray
 from convcli.errors import DtypeError, FileError, InputError, LimitError, ShapeError, brief
 from convcli.io import integrity
 from convcli.io.data import Data
+from convcli.io.installed import muted
 from convcli.limits import Limits
 from convcli.words import DTYPES
 
 _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _EXTRA, _FORMAT = 258, 259, 262, 277, 338, 339
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
-_DEFLATE = (8, 32946)
 _GRAY, _RGB = 1, 2
 _STRAIGHT, _PREMULTIPLIED = 2, 1
 _KEPT = {(12, _UNSIGNED), (16, _UNSIGNED), (16, _SIGNED), (32, _SIGNED), (32, _FLOAT)}
@@ -72,7 +70,7 @@ def read_tiff(stream: BinaryIO, name: str, limits: Limits, *, volume: bool) -> D
     """
     tifffile = import_module("tifffile")
     try:
-        with _muted(), tifffile.TiffFile(stream) as tiff:
+        with muted("tifffile"), tifffile.TiffFile(stream) as tiff:
             return _read(tiff, stream, name, limits, volume=volume)
     except Exception as error:  # tifffile raises nearly anything for a damaged file
         if isinstance(error, (InputError, LimitError)):
@@ -81,7 +79,7 @@ def read_tiff(stream: BinaryIO, name: str, limits: Limits, *, volume: bool) -> D
 
 
 def _damaged(name: str, how: str) -> FileError:
-    return FileError(f"{name} is damaged: {how}", "expected a whole tiff file", "copy it anew, or save it as .npy")
+    return integrity.damaged(name, how, "tiff", "copy it anew, or save it as .npy")
 
 
 def _read(tiff: Any, stream: BinaryIO, name: str, limits: Limits, *, volume: bool) -> Data:
@@ -124,8 +122,8 @@ def _count(tiff: Any, stream: BinaryIO, name: str) -> int:
         raise LimitError(f"{name} has more than {integrity.PAGES:,} pages", "expected fewer", "part it first")
     if len(tiff.pages) != pages:
         raise _damaged(name, "a page is missing")
-    if integrity.directories_cut(stream):
-        raise _damaged(name, "it ends too early")
+    if damage := integrity.damage(stream, "tiff"):
+        raise _damaged(name, damage)
     return pages
 
 
@@ -144,7 +142,7 @@ def _check_page(page: Any, stream: BinaryIO, name: str) -> None:
     pieces = list(zip(page.dataoffsets, page.databytecounts, strict=True))
     if len(pieces) != math.prod(page.chunked) or any(count < 1 or at + count > size for at, count in pieces):
         raise _damaged(name, "it ends too early")
-    if page.compression in _DEFLATE:
+    if page.compression in integrity.DEFLATE:
         most = 2 * math.prod(page.shape) * 8 + 2 * math.prod(page.chunks) * 8
         if wrong := integrity.deflated(stream, pieces, most):
             raise _damaged(name, wrong)
@@ -167,17 +165,6 @@ def _upright(page: Any) -> NDArray[Any]:
     upright = plane.swapaxes(0, 1) if orientation in _TRANSPOSED else plane
     across, down = -1 if orientation in _FROM_THE_RIGHT else 1, -1 if orientation in _FROM_BELOW else 1
     return np.asarray(upright[::down, ::across])
-
-
-@contextmanager
-def _muted() -> Iterator[None]:
-    """Keep tifffile from telling stderr what it passes over, until the block ends."""
-    logger = logging.getLogger("tifffile")
-    before, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = before
 
 
 def write_tiff(stream: BinaryIO, array: NDArray[Any], *, alpha: bool, volume: bool) -> None:

@@ -22,7 +22,7 @@ from convcli.errors import FileError, OutputError, ShapeError, did_you_mean
 from convcli.io.arrays import MAP_ABOVE, create_npy, write_npy, write_npz
 from convcli.io.data import NOTHING, Header, Kept, Written
 from convcli.io.encoding import encoding_bytes, write_image
-from convcli.io.fit import channel_count, check_fit, check_header, check_settings, check_writable
+from convcli.io.fit import check_fit, check_header, check_settings, check_writable, takes_extra
 from convcli.io.formats import NONE, Format, by_suffix, lookup, suffixes
 from convcli.io.installed import check_extra
 from convcli.io.nifti import Geometry, write_nifti
@@ -139,11 +139,6 @@ def save_text(target: str | os.PathLike[str], text: str, form: str, *, overwrite
     if name != "-":
         _check_place(Path(os.path.realpath(name)), name, overwrite)
     return Written(name, form, _deliver(name, overwrite, lambda stream: stream.write(content)))
-
-
-def takes_extra(form: Format, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-    """Whether such a picture is for the format's extra to encode, and not for Pillow."""
-    return form.kind == "image" and channel_count(shape) not in form.channels.get(dtype.name, ())
 
 
 def check_target(target: str | os.PathLike[str], overwrite: bool = False, format: str | None = None) -> str | None:

@@ -21,10 +21,7 @@ from convcli.batch.sources import Search, Source, listed
 from convcli.errors import ConvError, FileError, InputError, KernelError
 from convcli.job import Job
 
-
-@pytest.fixture(autouse=True)
-def _in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
 def touch(*names: str) -> None:

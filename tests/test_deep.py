@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from command import run
 from PIL import Image
 
-from convcli.cli import main
 from convcli.errors import DtypeError, FileError, LimitError
 from convcli.io import holds, load, save
 from convcli.limits import Limits
@@ -23,16 +22,7 @@ RNG = np.random.default_rng(0)
 DEEP = RNG.integers(0, 65536, (12, 17, 4), dtype=np.uint16)
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def run(*words: str, code: int = 0) -> Result:
-    result = CliRunner().invoke(main, list(words))
-    assert result.exit_code == code, result.stderr
-    return result
+pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
 def without(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,6 +153,13 @@ class TestTiff:
         content[-1] ^= 1
         Path("x.tif").write_bytes(content)
         with pytest.raises(FileError, match=r"x\.tif is damaged: the checksum of a strip differs"):
+            load("x.tif")
+
+    def test_one_that_is_cut_within_a_later_page_is_told(self) -> None:
+        tifffile.imwrite("x.tif", DEEP[..., :3][None].repeat(3, 0), photometric="rgb", rowsperstrip=12)
+        content = Path("x.tif").read_bytes()
+        Path("x.tif").write_bytes(content[:-99])
+        with pytest.raises(FileError, match=r"x\.tif is damaged"):
             load("x.tif")
 
     def test_limits_come_first(self) -> None:

@@ -21,9 +21,7 @@ SAMPLES = Path(__file__).parent.parent / "samples"
 BORDERS = ("constant", "edge", "reflect", "symmetric", "wrap")
 
 
-@pytest.fixture(autouse=True)
-def _in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
 def normal(*shape: int, seed: int = 0) -> np.ndarray:

@@ -25,9 +25,7 @@ PHOTO = str(SAMPLES / "photo.png")
 BORDERS = ("constant", "edge", "reflect", "symmetric", "wrap")
 
 
-@pytest.fixture(autouse=True)
-def _in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
 def saved(values: np.ndarray, name: str = "x.npy") -> str:

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from command import run
 
-from convcli.cli import main
 from convcli.errors import DtypeError, FileError, LimitError
 from convcli.io import load, save
 from convcli.limits import Limits
@@ -21,16 +20,7 @@ AFFINE = np.array([[-2.0, 0, 0, 90], [0, 1.5, -0.5, -126], [0, 0.5, 3, -72], [0,
 VALUES = np.random.default_rng(0).integers(-500, 2000, (9, 11, 8)).astype(np.int16)
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def run(*words: str, code: int = 0) -> Result:
-    result = CliRunner().invoke(main, list(words))
-    assert result.exit_code == code, result.stderr
-    return result
+pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
 def volume(name: str, values: Any = VALUES, affine: Any = AFFINE, kind: str = "Nifti1Image") -> Any:

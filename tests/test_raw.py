@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from command import run
 
-from convcli.cli import main
 from convcli.errors import FileError, InputError, LimitError
 from convcli.io import RawLayout, load, save
 from convcli.limits import Limits
@@ -16,16 +15,7 @@ from convcli.limits import Limits
 VALUES = np.arange(-30, 30, dtype=np.int16).reshape(3, 4, 5)
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def run(*words: str, code: int = 0) -> Result:
-    result = CliRunner().invoke(main, list(words))
-    assert result.exit_code == code, result.stderr
-    return result
+pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

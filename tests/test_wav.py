@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
+from command import run
 
-from convcli.cli import main
 from convcli.errors import DtypeError, FileError, LimitError, ShapeError
 from convcli.io import load, save
 from convcli.io.sound import SUBTYPES, Recording
@@ -18,16 +17,7 @@ from convcli.limits import Limits
 soundfile = pytest.importorskip("soundfile")
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def run(*words: str, code: int = 0) -> Result:
-    result = CliRunner().invoke(main, list(words))
-    assert result.exit_code == code, result.stderr
-    return result
+pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
 def record(name: str, subtype: str = "PCM_16", channels: int = 2, rate: int = 48000, **options: Any) -> None:
@@ -115,10 +105,9 @@ def test_limits_come_first() -> None:
     assert not Path("y.wav").exists()
 
 
-def test_a_pipe_carries_one(folder: Path) -> None:
+def test_a_pipe_carries_one() -> None:
     record("x.wav")
-    result = CliRunner().invoke(main, ["apply", "-", "-k", "box", "-o", "-"], input=Path("x.wav").read_bytes())
-    assert result.exit_code == 0, result.stderr
+    result = run("apply", "-", "-k", "box", "-o", "-", stdin=Path("x.wav").read_bytes())
     run("apply", "x.wav", "-k", "box", "-o", "y.wav")
     assert result.stdout_bytes == Path("y.wav").read_bytes()
 

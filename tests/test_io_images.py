@@ -47,7 +47,7 @@ def without_extras(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convcli.io.installed.find_spec", lambda package: None)
 
 
-@pytest.mark.parametrize(("name", "dtype", "channels"), [row for row in HELD if row[0] != "jpg"])
+@pytest.mark.parametrize(("name", "dtype", "channels"), [row for row in HELD if row[0] not in ("jpg", "gif")])
 def test_what_a_format_holds_comes_back_bit_for_bit(tmp_path: Path, name: str, dtype: str, channels: int) -> None:
     array = values(dtype, channels)
     written = save(tmp_path / f"x.{name}", array, alpha=channels in (2, 4))
@@ -388,7 +388,7 @@ REFUSED = [
     ("png", "uint8", (4, 4, 3), True, ShapeError, "3 channels cannot end in alpha"),
     ("jpg", "uint8", (4, 4, 4), True, ShapeError, r"jpg cannot hold alpha .*; write \.png"),
     ("jpg", "uint16", (4, 4), False, DtypeError, "jpg cannot hold uint16"),
-    ("gif", "uint8", (4, 4, 3), False, ShapeError, "gif cannot hold uint8 with 3 channels"),
+    ("gif", "uint8", (4, 4, 5), False, ShapeError, "gif cannot hold uint8 with 5 channels"),
     ("webp", "uint8", (4, 20000, 3), False, ShapeError, "at most 16383 pixels a side"),
     ("tiff", "float64", (4, 4), False, DtypeError, r"the tiff would hold float64 with 1 channel; .*convcli\[tiff\]"),
     ("tiff", "complex64", (4, 4), False, DtypeError, "tiff cannot hold complex64"),

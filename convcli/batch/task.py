@@ -115,6 +115,6 @@ def _done(recipe: Recipe, task: Task, digest: str) -> Record:
         dtype=prepared.dtype.name,
         bytes=outcome.written.bytes,
         clipped=outcome.ledger.below + outcome.ledger.above,
-        lost=prepared.lost,
+        lost=(*prepared.lost, *outcome.written.lost),
         entry=Entry(digest, recipe.digest, file_digest(task.path)),
     )

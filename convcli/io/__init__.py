@@ -14,6 +14,8 @@
     exif.py      EXIF blocks, changed in place
     encoding.py  images, encoded through Pillow
     png.py       large PNG, encoded by all cores
+    gif.py       GIF, each frame in a palette
+    palette.py   coloured pictures in palettes
     pillow.py    Pillow's own settings
     arrays.py    .npy and .npz
     text.py      .csv, .tsv and .txt

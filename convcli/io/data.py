@@ -77,8 +77,9 @@ class Data:
 
 @dataclass(frozen=True)
 class Written:
-    """A result that arrived: where, in which format, and how many bytes it takes there."""
+    """A result that arrived: where, in which format, how many bytes it takes there, and in words what it lost."""
 
     path: str
     format: str
     bytes: int
+    lost: tuple[str, ...] = ()

@@ -15,7 +15,9 @@ from convcli.errors import InputError
 from convcli.io.data import NOTHING, Kept
 from convcli.io.fit import channel_count
 from convcli.io.formats import NONE, Format
+from convcli.io.gif import write_gif
 from convcli.io.kept import options
+from convcli.io.palette import bytes_a_pixel as palette_bytes
 from convcli.io.pillow import Whole, load_plugin
 from convcli.io.png import STRIPE, ancillary, write_png
 from convcli.io.png import encoding_bytes as png_bytes
@@ -42,9 +44,12 @@ def write_image(
     """
     from PIL import Image
 
-    load_plugin(form.pillow)
     native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     frames = native if array.ndim == 4 else native[None]
+    if form.name == "gif":
+        write_gif(stream, list(frames), kept)
+        return
+    load_plugin(form.pillow)
     height, width = frames.shape[1:3]
     given = {**_options(form.name, settings), **options(kept, form, width, height)}
     if _in_stripes(form, array.shape, array.dtype):
@@ -56,12 +61,12 @@ def write_image(
         given |= {"save_all": True, "append_images": others}
     try:
         first.save(cast("BinaryIO", Whole(stream)), form.pillow, **given)
-    except (
-        struct.error,
-        OverflowError,
-    ) as error:  # of frames that are alike Pillow makes one, and adds their durations
-        told = f"{form.name} cannot show one picture as long as some that follow each other last"
-        raise InputError(told, "it counts hundredths of a second up to 65,535", "write .png or .webp") from error
+    except (struct.error, OverflowError, ValueError, RuntimeError) as error:
+        if not others:
+            raise
+        # Of frames that are alike Pillow makes one, and adds their durations.
+        told = f"{form.name} cannot count how long frames last, those that are alike together"
+        raise InputError(told, "expected shorter ones", "write .gif, or as .tiff without durations") from error
 
 
 def _saved(image: Image, form: Format, given: Mapping[str, Any]) -> bytes:
@@ -79,16 +84,18 @@ def encoding_bytes(form: Format, shape: tuple[int, ...], dtype: np.dtype[Any], t
     """Bytes that encoding such an image, or such frames, takes at most, besides the array and the file.
 
     Pillow uses the array's own memory for the modes L, RGBA and I;16, and holds a copy of 4 bytes a pixel for others;
-    the WebP encoder keeps several planes more, GIF's a palette image or two. Of several frames Pillow holds all, and
-    for GIF and PNG, which store what differs from the frame before, once more.
+    the WebP encoder keeps several planes more. Of several frames Pillow holds all, and for PNG, which stores what
+    differs from the frame before, once more. A GIF is made frame by frame, and compared with the one before.
     """
     if _in_stripes(form, shape, dtype):
         return png_bytes(shape, dtype, threads)
     frames, *size = shape if len(shape) == 4 else (1, *shape)
-    channels = channel_count(tuple(size))
+    channels, pixels = channel_count(tuple(size)), math.prod(size[:2])
+    if form.name == "gif":
+        return pixels * (palette_bytes(channels) + (2 if frames > 1 else 0))
     copied = 0 if (dtype.name, channels) in (("uint8", 1), ("uint8", 4), ("uint16", 1)) else 4
-    again = {"png": 1 if channels == 1 else 4, "gif": 2}.get(form.name, 0) if frames > 1 else 0
-    return math.prod(size[:2]) * (frames * (copied + again) + {"webp": 32, "gif": 3}.get(form.name, 0))
+    again = {"png": 1 if channels == 1 else 4}.get(form.name, 0) if frames > 1 else 0
+    return pixels * (frames * (copied + again) + {"webp": 32}.get(form.name, 0))
 
 
 def _options(name: str, settings: Mapping[str, int]) -> dict[str, Any]:
@@ -97,7 +104,5 @@ def _options(name: str, settings: Mapping[str, int]) -> dict[str, Any]:
         # 4:4:4: halving the colour resolution would be one more filter.
         "jpg": {"quality": 95, "subsampling": 0},
         "webp": {"lossless": "quality" not in settings, "exact": True},
-        # The whole gray ramp is what tells a reader that the image is gray.
-        "gif": {"optimize": False},
     }
     return {**chosen.get(name, {}), **settings}

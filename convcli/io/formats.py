@@ -49,6 +49,7 @@ class Format:
         default_factory=dict
     )  # the fields of Kept that it holds, and how many bytes of each
     frames: tuple[str, ...] = ()  # the number types that it holds several frames of
+    palette: bool = False  # whether coloured frames are reduced to the colours of one, which `Written.lost` tells
     gray: bool = True  # whether it has gray, which is written as RGB otherwise
 
     @property
@@ -82,7 +83,7 @@ def _counted(counts: tuple[int, ...]) -> str:
 _VOXELS = tuple(dtype for dtype in DTYPES if dtype != "float16")
 _SAMPLES = ("int8", "int16", "int32", "float32", "float64")
 
-# GIF holds gray alone: colour would be cut to 256 entries. JPEG is the only lossy format that is written.
+# JPEG and GIF are the lossy formats that are written, and WebP where it is asked for.
 _TABLE = (
     Format(
         "png",
@@ -134,10 +135,11 @@ _TABLE = (
         (".gif",),
         reads=("uint8",),
         pillow="GIF",
-        channels={"uint8": (1,)},
+        channels={"uint8": (1, 2, 3, 4)},
         max_side=65535,
         keeps={"comment": _ANY, "timing": _ANY},
         frames=("uint8",),
+        palette=True,
     ),
     Format(
         "tiff",

@@ -37,7 +37,7 @@ _UNREADABLE = (ValueError, TypeError, LookupError, OSError, SyntaxError, Attribu
 _COLOURS = {b"GRAY": "gray", b"RGB ": "RGB", b"CMYK": "CMYK", b"Lab ": "LAB"}  # ICC.1:2022, 7.2.6
 _DENSEST = 65535  # dots per inch, which JFIF writes in 16 bits
 _COMMENT, _XMP_TEXT, _RAW_PROFILE = "Comment", "XML:com.adobe.xmp", "Raw profile type "
-_MOST = 65535  # in 16 bits: hundredths of a second in a GIF, the numerator and the denominator in a PNG
+_MOST = 65535  # in 16 bits: the numerator and the denominator of a PNG's seconds
 _LONG_TEXT = 1024  # characters, above which a PNG's text is compressed
 _X_RESOLUTION, _XMP = 282, 700
 _EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
@@ -123,13 +123,9 @@ def timing(durations: list[float], info: dict[Any, Any], form: Format) -> Timing
 
 
 def _played(timing: Timing, form: Format) -> dict[str, Any]:
-    """The same as an encoder takes it; Pillow takes a loop that is left out for one play of a GIF."""
-    if form.pillow == "PNG":
-        return {"duration": [_fraction(duration) for duration in timing.durations], "loop": timing.plays}
-    if form.pillow != "GIF":
-        return {"duration": list(timing.durations), "loop": timing.plays}
-    durations = [min(duration, 10 * _MOST) for duration in timing.durations]
-    return {"duration": durations} | ({} if timing.plays == 1 else {"loop": timing.plays and timing.plays - 1})
+    """The same as Pillow's encoder takes it."""
+    fraction = _fraction if form.pillow == "PNG" else float
+    return {"duration": [fraction(duration) for duration in timing.durations], "loop": timing.plays}
 
 
 def _fraction(duration: float) -> float:

@@ -26,6 +26,7 @@ from convcli.io.fit import check_fit, check_header, check_settings, check_writab
 from convcli.io.formats import NONE, Format, by_suffix, lookup, suffixes
 from convcli.io.installed import check_extra
 from convcli.io.nifti import Geometry, write_nifti
+from convcli.io.palette import losses
 from convcli.io.png16 import write_png16
 from convcli.io.raw import RawLayout, write_raw
 from convcli.io.sound import Recording, write_wav
@@ -71,7 +72,9 @@ def save(
     name = os.fspath(target)
     form = lookup(_target_format(name, overwrite, format))
     encode = _encoder(form, array, alpha, frames, settings, header, kept, threads, volume)
-    return Written(name, form.name, _deliver(name, overwrite, encode))
+    size = _deliver(name, overwrite, encode)
+    lost = losses([*np.asarray(array)] if frames else [np.asarray(array)]) if form.palette else ()
+    return Written(name, form.name, size, lost)
 
 
 @dataclass(frozen=True)

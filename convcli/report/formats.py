@@ -48,7 +48,7 @@ def _written(form: Format) -> str:
     if not form.writable:
         return "no"
     if form.kind == "image":
-        return _pixels(form.channels)
+        return _pixels(form.channels) + (", colours reduced to 256" if form.palette else "")
     return f"{_types(form.dtypes) or _ANY} in up to {form.max_ndim} axes"
 
 

@@ -48,6 +48,7 @@ def outcome_lines(outcome: Outcome) -> list[str]:
     rows += [("verify", _verification(verification)) for verification in outcome.verifications]
     if written is not None:
         rows.append(("wrote", f"{place(written)} ({written.format}, {written.bytes:,} bytes)"))
+        rows += [("reduced", told) for told in written.lost]
     elif job.output is None:
         rows.append(("wrote", "nothing; give -o FILE to keep the result"))
     return columns(rows, indent="")
@@ -117,9 +118,7 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
             for verification in outcome.verifications
         ]
         or None,
-        "written": None
-        if written is None
-        else {"path": str(written.path), "format": written.format, "bytes": written.bytes},
+        "written": None if written is None else {**vars(written), "lost": list(written.lost)},
     }
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from command import run
-from PIL import Image
+from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from convcli.errors import DtypeError, FileError, LimitError
-from convcli.io import holds, load, save
+from convcli.io import NOTHING, load, save
+from convcli.io.png import ancillary, write_png
 from convcli.limits import Limits
 from convcli.words import DTYPES
 
@@ -59,6 +62,25 @@ class TestPng:
         sizes = [save(f"{level}.png", flat, settings={"compress_level": level}).bytes for level in (0, 9)]
         assert sizes[0] > 99 * 99 * 6 > 100 * sizes[1]
 
+    def test_what_it_says_besides_is_kept(self) -> None:
+        exif, text = Image.Exif(), PngInfo()
+        exif[0x010F], exif[0x0112] = "Maker", 6
+        text.add_text("Title", "a cat")
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        given = {"exif": exif.tobytes(), "pnginfo": text, "icc_profile": profile, "dpi": (300, 150)}
+        Image.fromarray(DEEP.astype(np.uint8)).save("shallow.png", **given)
+        said = [chunk for chunk in ancillary(Path("shallow.png").read_bytes()) if chunk.kind != b"IDAT"]
+        write_png(stream := io.BytesIO(), DEEP, said=said)
+        Path("x.png").write_bytes(stream.getvalue())
+        deep, shallow = load("x.png"), load("shallow.png")
+        np.testing.assert_array_equal(deep.array.astype(np.uint8), shallow.array)
+        assert deep.notes == shallow.notes == ("EXIF orientation applied",)
+        assert deep.kept == shallow.kept
+        run("apply", "x.png", "-k", "box", "-o", "y.png")
+        assert load("y.png").kept == deep.kept
+        run("apply", "x.png", "-k", "box", "-o", "z.png", "--strip")
+        assert load("z.png").kept == NOTHING
+
     def test_limits_come_first(self) -> None:
         Path("x.png").write_bytes(imagecodecs.png_encode(DEEP))
         with pytest.raises(LimitError, match="204 pixels"):
@@ -67,13 +89,12 @@ class TestPng:
             load("x.png", limits=Limits(2000))
 
     def test_without_the_package_the_extra_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        Path("x.png").write_bytes(imagecodecs.png_encode(DEEP))
-        np.save("x.npy", DEEP[..., :3])
+        save("x.png", DEEP)
         without(monkeypatch)
-        assert not holds("png", "uint16", 3)
-        for words in (["x.png"], ["x.npy", "--dims", "2", "-o", "y.png"]):
-            told = run("apply", *words, "-k", "box", code=2).stderr
-            assert "imagecodecs package does; pip install 'convcli[png16]'" in told
+        assert (
+            "imagecodecs package does; pip install 'convcli[png16]'"
+            in run("apply", "x.png", "-k", "box", code=2).stderr
+        )
         with pytest.raises(DtypeError, match=r"x\.png holds 16-bit samples"):
             load("x.png")
 

@@ -56,7 +56,8 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert records["png"]["beyond"] == {
         "needs": "convcli[png16]",
         "available": False,
-        "writes": {"uint16": [2, 4]},
+        "reads": {"uint16": [2, 4]},
+        "writes": {},
         "volumes": False,
     }
     assert "not installed" not in told("--markdown")

@@ -47,7 +47,11 @@ def without_extras(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convcli.io.installed.find_spec", lambda package: None)
 
 
-@pytest.mark.parametrize(("name", "dtype", "channels"), [row for row in HELD if row[0] not in ("jpg", "gif")])
+READ_BACK = [row for row in HELD if row[0] not in ("jpg", "gif") and (row[1] != "uint16" or row[2] == 1)]
+"""Without loss, and without an extra."""
+
+
+@pytest.mark.parametrize(("name", "dtype", "channels"), READ_BACK)
 def test_what_a_format_holds_comes_back_bit_for_bit(tmp_path: Path, name: str, dtype: str, channels: int) -> None:
     array = values(dtype, channels)
     written = save(tmp_path / f"x.{name}", array, alpha=channels in (2, 4))
@@ -380,7 +384,7 @@ def test_what_would_start_other_programs_is_not_opened(tmp_path: Path, content: 
 REFUSED = [
     ("png", "float32", (4, 4), False, DtypeError, "png cannot hold float32; it holds uint8 .*; use --dtype uint8 with"),
     ("png", "int64", (4, 4), False, DtypeError, r"or write \.npy"),
-    ("png", "uint16", (4, 4, 3), False, DtypeError, r"uint16 with 3 channels; .*; pip install 'convcli\[png16\]'"),
+    ("png", "uint16", (4, 4, 5), False, ShapeError, "uint16 with 5 channels"),
     ("png", "uint8", (4, 4, 5), False, ShapeError, r"uint8 with 5 channels; .*; write \.npy"),
     ("png", "uint8", (4,), False, ShapeError, "1 axes"),
     ("png", "uint8", (4, 4, 4, 4), False, ShapeError, r"4 axes, 4x4x4x4; an image is HxW or HxWxC; write \.npy"),

@@ -12,6 +12,7 @@
     modes.py     the one table of Pillow's modes: how each is read
     kept.py      what a picture's file says besides its samples
     exif.py      EXIF blocks, changed in place
+    turn.py      pictures turned upright
     encoding.py  images, encoded through Pillow
     png.py       large PNG, encoded by all cores
     gif.py       GIF, each frame in a palette
@@ -20,7 +21,7 @@
     arrays.py    .npy and .npz
     text.py      .csv, .tsv and .txt
     raw.py       .raw, .bin and .dat
-    png16.py     .png of 16 bits and several channels, by an extra
+    png16.py     .png of 16 bits and several channels, read by an extra
     tiff.py      .tiff beyond Pillow, and stacks, by an extra
     nifti.py     .nii and .nii.gz, by an extra
     sound.py     .wav, by an extra

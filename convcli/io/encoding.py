@@ -53,7 +53,7 @@ def write_image(
     height, width = frames.shape[1:3]
     given = {**_options(form.name, settings), **options(kept, form, width, height)}
     if _in_stripes(form, array.shape, array.dtype):
-        said = ancillary(_saved(Image.fromarray(native[:1, :1]), form, given))
+        said = ancillary(_saved(Image.new("L", (1, 1)), form, given))
         write_png(stream, native, settings.get("compress_level", PNG_LEVEL), threads, said)
         return
     first, *others = (Image.fromarray(frame[..., 0] if frame.shape[2:] == (1,) else frame) for frame in frames)
@@ -76,8 +76,10 @@ def _saved(image: Image, form: Format, given: Mapping[str, Any]) -> bytes:
 
 
 def _in_stripes(form: Format, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-    """Whether it is a PNG of one frame, and of more than one stripe."""
-    return form.name == "png" and len(shape) < 4 and math.prod(shape) * dtype.itemsize > STRIPE
+    """Whether it is a PNG of one frame, and of more than one stripe, or of samples that Pillow would cut."""
+    if form.name != "png" or len(shape) > 3:
+        return False
+    return math.prod(shape) * dtype.itemsize > STRIPE or (dtype == np.uint16 and channel_count(shape) > 1)
 
 
 def encoding_bytes(form: Format, shape: tuple[int, ...], dtype: np.dtype[Any], threads: int = 1) -> int:

@@ -58,8 +58,8 @@ def check_fit(
     >>> check_fit("png", "float32", (480, 640))
     Traceback (most recent call last):
         ...
-    convcli.errors.DtypeError: png cannot hold float32; it holds uint8 (1, 2, 3 or 4 channels), uint16 (1 channel) \
-and bool (1 channel); use --dtype uint8 with --range rescale, or write .tiff or .npy
+    convcli.errors.DtypeError: png cannot hold float32; it holds uint8 (1, 2, 3 or 4 channels), uint16 (1, 2, \
+3 or 4 channels) and bool (1 channel); use --dtype uint8 with --range rescale, or write .tiff or .npy
     """
     form, kind = lookup(format), np.dtype(dtype)
     check_writable(form)

@@ -39,7 +39,7 @@ class Format:
     max_ndim: int = 64
     separator: str = ""  # between the numbers of a text format
     extra: str = ""  # of convcli, which brings the package that the format takes
-    beyond: Mapping[str, Sequence[int]] = field(default_factory=dict)  # what an image format holds with the next:
+    beyond: Mapping[str, Sequence[int]] = field(default_factory=dict)  # what an image format reads with the next:
     beyond_extra: str = ""
     stacks: bool = False  # whether that extra reads and writes pages as a volume
     bare: bool = False  # the file says nothing of itself: neither shape nor type, and nothing to recognise it by
@@ -62,7 +62,7 @@ class Format:
         """What the format holds, in words.
 
         >>> lookup("png").contents
-        'uint8 (1, 2, 3 or 4 channels), uint16 (1 channel) and bool (1 channel)'
+        'uint8 (1, 2, 3 or 4 channels), uint16 (1, 2, 3 or 4 channels) and bool (1 channel)'
         """
         if self.kind == "array":
             held = listed(self.dtypes, "and") if self.dtypes else "numbers"
@@ -91,7 +91,7 @@ _TABLE = (
         reads=("uint8", "uint16"),
         pillow="PNG",
         codec="zlib",
-        channels={"uint8": (1, 2, 3, 4), "uint16": (1,), "bool": (1,)},
+        channels={"uint8": (1, 2, 3, 4), "uint16": (1, 2, 3, 4), "bool": (1,)},
         settings=("compress_level",),
         keeps=dict.fromkeys(("icc", "density", "exif", "xmp", "comment", "text", "timing"), _ANY),
         frames=("uint8",),

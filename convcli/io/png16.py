@@ -1,24 +1,30 @@
-"""PNG of 16 bits and more than one channel, which Pillow would cut to 8: by imagecodecs.
+"""PNG of 16 bits and more than one channel, which Pillow would cut to 8, read by imagecodecs.
 
 Needs imagecodecs, `pip install 'convcli[png16]'`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import io
 from importlib import import_module
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from convcli.errors import brief
 from convcli.io import integrity
-from convcli.io.data import Data
+from convcli.io.data import Data, Kept
+from convcli.io.kept import read_kept
+from convcli.io.pillow import unguarded
+from convcli.io.png import ancillary, write_png
+from convcli.io.turn import upright
 from convcli.limits import Limits
 
 _CHANNELS = {2: 3, 4: 2, 6: 4}
 """Channels of the colour types that have more than one, in 16 bits."""
+
+_SAYING = (b"iCCP", b"pHYs", b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+_ORIENTATION = 0x0112
 
 
 def is_deep_png(stream: BinaryIO) -> bool:
@@ -33,7 +39,7 @@ def is_deep_png(stream: BinaryIO) -> bool:
 
 
 def read_png16(stream: BinaryIO, name: str, limits: Limits) -> Data:
-    """The samples (H, W, C) of a PNG that `is_deep_png`, uint16; a transparent colour becomes alpha.
+    """The samples (H, W, C) of a PNG that `is_deep_png`, uint16, upright; a transparent colour becomes alpha.
 
     Raises FileError for one that is damaged, LimitError for a header that declares more than the limits allow.
     """
@@ -43,20 +49,35 @@ def read_png16(stream: BinaryIO, name: str, limits: Limits) -> Data:
     width, height = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
     limits.check_pixels(name, width, height)
     channels = _CHANNELS[content[25]]
-    decoding = len(content) + 2 * width * height * (channels + 1)
+    limits.check_memory(name, 2 * len(content))
+    kept, orientation = _said(content)
+    samples = 2 * width * height * (channels + 1) * (2 if orientation > 1 else 1)
+    decoding = len(content) + max(samples, len(content))
     limits.check_memory(name, decoding)
     codecs = import_module("imagecodecs")
     try:
         array = codecs.png_decode(content)
     except (codecs.PngError, ValueError, TypeError, RuntimeError) as error:
         raise integrity.damaged(name, brief(error), "png") from error
-    notes = ("transparent colour made alpha",) if array.shape[2] > channels else ()
+    notes = (
+        "transparent colour made alpha" if array.shape[2] > channels else "",
+        "EXIF orientation applied" if orientation > 1 else "",
+    )
     alpha = array.shape[2] in (2, 4)
     mode = {2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}[array.shape[2]]
-    return Data(array, "image", "png", name, mode, alpha, notes, decoding=decoding)
+    standing = np.ascontiguousarray(upright(array, orientation))
+    told = tuple(filter(None, notes))
+    return Data(standing, "image", "png", name, mode, alpha, told, kept=kept, decoding=decoding)
 
 
-def write_png16(stream: BinaryIO, array: NDArray[Any], settings: Mapping[str, int]) -> None:
-    """Encode (H, W, C) of uint16, with the setting `compress_level`, 1 where it is left out."""
-    level = settings.get("compress_level", 1)
-    stream.write(import_module("imagecodecs").png_encode(np.ascontiguousarray(array), level=level))
+def _said(content: bytes) -> tuple[Kept, int]:
+    """What a PNG says besides its samples, and its EXIF orientation: read by Pillow from one of a single pixel."""
+    from PIL import Image
+
+    chunks = [chunk for chunk in ancillary(content) if chunk.kind in _SAYING]
+    write_png(small := io.BytesIO(), np.zeros((1, 1), np.uint8), said=chunks)
+    with unguarded(), Image.open(small, formats=("PNG",)) as image:
+        image.load()
+        given = image.getexif().get(_ORIENTATION, 1)
+        orientation = given if given in range(2, 9) else 1
+        return read_kept(image, orientation), orientation

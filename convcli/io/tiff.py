@@ -17,6 +17,7 @@ from convcli.errors import DtypeError, FileError, InputError, LimitError, ShapeE
 from convcli.io import integrity
 from convcli.io.data import Data
 from convcli.io.installed import muted
+from convcli.io.turn import upright
 from convcli.limits import Limits
 from convcli.words import DTYPES
 
@@ -26,9 +27,6 @@ _GRAY, _RGB = 1, 2
 _STRAIGHT, _PREMULTIPLIED = 2, 1
 _KEPT = {(12, _UNSIGNED), (16, _UNSIGNED), (16, _SIGNED), (32, _SIGNED), (32, _FLOAT)}
 """Bits and kinds of single samples above 8 bits that Pillow keeps whole."""
-
-_TRANSPOSED, _FROM_THE_RIGHT, _FROM_BELOW = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
-"""Orientations whose rows are columns, and those that begin at the other side. Source: TIFF 6.0, section 8."""
 
 
 def beyond_pillow(stream: BinaryIO) -> str:
@@ -161,10 +159,7 @@ def _upright(page: Any) -> NDArray[Any]:
     plane = np.moveaxis(plane, 0, -1) if page.axes == "SYX" else plane
     if plane.ndim != 2 + (page.samplesperpixel > 1):
         raise ShapeError(f"a page has the axes {page.axes}", "expected height, width and samples", "save it as .npy")
-    orientation = page.tags.valueof("Orientation", 1)
-    upright = plane.swapaxes(0, 1) if orientation in _TRANSPOSED else plane
-    across, down = -1 if orientation in _FROM_THE_RIGHT else 1, -1 if orientation in _FROM_BELOW else 1
-    return np.asarray(upright[::down, ::across])
+    return upright(plane, page.tags.valueof("Orientation", 1))
 
 
 def write_tiff(stream: BinaryIO, array: NDArray[Any], *, alpha: bool, volume: bool) -> None:

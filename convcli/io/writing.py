@@ -27,7 +27,6 @@ from convcli.io.formats import NONE, Format, by_suffix, lookup, suffixes
 from convcli.io.installed import check_extra
 from convcli.io.nifti import Geometry, write_nifti
 from convcli.io.palette import losses
-from convcli.io.png16 import write_png16
 from convcli.io.raw import RawLayout, write_raw
 from convcli.io.sound import Recording, write_wav
 from convcli.io.text import write_text
@@ -131,7 +130,7 @@ def writing_bytes(target: str, format: str, shape: tuple[int, ...], dtype: np.dt
     pieces = 0 if form.separator else min(size, PIECE)
     encoding = encoding_bytes(form, shape, dtype, threads) if form.kind == "image" else pieces
     if takes_extra(form, shape, dtype):
-        encoding = size if form.stacks else 11 * size // 4  # imagecodecs makes a PNG in memory, and copies it
+        encoding = size
     whole = {"": size + size // 16}.get(form.separator, TEXT_BYTES * math.prod(shape))
     return encoding + (whole if target == "-" or form.extra == "wav" else 0)
 
@@ -232,9 +231,7 @@ def _encoder(
     array = _squeezed(np.asanyarray(array)) if form.kind == "image" and not volume else np.asanyarray(array)
     check_fit(form.name, array.dtype, array.shape, alpha=alpha, frames=frames, volume=volume)
     if volume or (not frames and takes_extra(form, array.shape, array.dtype)):
-        if form.stacks:
-            return lambda stream: write_tiff(stream, array, alpha=alpha, volume=volume)
-        return lambda stream: write_png16(stream, array, settings)
+        return lambda stream: write_tiff(stream, array, alpha=alpha, volume=volume)
     if form.kind == "image":
         return lambda stream: write_image(stream, array, form, settings, kept, threads)
     if form.separator:

@@ -31,15 +31,15 @@ def rows(form: Format) -> dict[Row, bool]:
 
     >>> from convcli.io import lookup
     >>> [row[2:] for row in rows(lookup("png"))]
-    [('uint8, uint16', 'uint8 (1-4), uint16 (1), bool (1)', 'Pillow with zlib'), \
-('uint16', 'uint16 (2-4)', 'convcli[png16]')]
+    [('uint8, uint16', 'uint8 (1-4), uint16 (1-4), bool (1)', 'Pillow with zlib'), \
+('uint16 (2-4)', '', 'convcli[png16]')]
     """
     needs = f"convcli[{form.extra}]" if form.extra else f"Pillow with {form.codec}" if form.codec else ""
     read_as = _types(form.reads) or _ANY
     told = {Row(form.name, " ".join(form.suffixes), read_as, _written(form), needs): available(form)}
     if form.beyond:
-        types = _ANY if form.stacks else _types(tuple(form.beyond))
-        held = "any real numbers (any), pages as volumes" if form.stacks else _pixels(form.beyond)
+        types = _ANY if form.stacks else _pixels(form.beyond)
+        held = "any real numbers (any), pages as volumes" if form.stacks else ""
         told[Row(form.name, "", types, held, f"convcli[{form.beyond_extra}]")] = has(form.beyond_extra)
     return told
 
@@ -118,9 +118,11 @@ def formats_json() -> dict[str, Any]:
 
 
 def _beyond_json(form: Format) -> dict[str, Any]:
+    channels = {dtype: [min(counts), max(counts)] for dtype, counts in form.beyond.items()}
     return {
         "needs": f"convcli[{form.beyond_extra}]",
         "available": has(form.beyond_extra),
-        "writes": {dtype: [min(counts), max(counts)] for dtype, counts in form.beyond.items()},
+        "reads": channels,
+        "writes": channels if form.stacks else {},
         "volumes": form.stacks,
     }

@@ -72,6 +72,32 @@ def test_strips_and_their_remainders(case, dilation, stride, method):
 
 
 @every_method
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("axes", [(0, 1), (1, 0)])
+def test_rows_of_the_output_that_do_not_lie_side_by_side(axes, dtype, method):
+    x, w = rng(0).standard_normal((140, 150)).astype(dtype), np.outer([1, 2, 3, 2, 4], [1, 3.5, 2])
+    expected = correlate(x, w if axes == (0, 1) else w.T, method="direct")
+    close(correlate(x, w, axes=axes, method=method), expected, x, w)
+    n, m = expected.shape
+    room = np.full((2 * m, 3 * n), 7.0, dtype)
+    for out in (room[:m, :n].T, room.T[: 2 * n : 2, :m], room.ravel()[: 2 * n * m : 2].reshape(n, m)[::-1, ::-1]):
+        out[...] = 7
+        close(correlate(x, w, axes=axes, method=method, out=out), expected, x, w)
+        out[...] = 7
+        assert (room == 7).all(), "nothing is written beside it"
+
+
+@every_method
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_windows_that_see_nothing_but_padding(boundary, method):
+    x, w = rng(0).integers(-9, 9, (3, 7, 5)).astype(np.int16), rng(1).integers(-3, 4, (2, 2, 1))
+    options = {"stride": (1, 100, 1), "padding": ((9, 8), (4, 3), (5, 6)), "boundary": boundary}
+    padded = np.pad(x, options["padding"], mode=boundary)
+    expected = correlate(padded, w, method="direct", stride=options["stride"])
+    assert_array_equal(correlate(x, w, **options, method=method), expected)
+
+
+@every_method
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_not_finite_stays_where_its_window_goes(bad, boundary, method):
@@ -83,6 +109,17 @@ def test_what_is_not_finite_stays_where_its_window_goes(bad, boundary, method):
     assert_array_equal(np.isfinite(y), np.isfinite(expected))
     finite = np.isfinite(expected)
     assert_allclose(y[finite], expected[finite], atol=1e-3)
+
+
+@every_method
+def test_a_kernel_that_is_not_finite(method):
+    x, w = rng(0).standard_normal((30, 40)), rng(1).standard_normal((5, 3))
+    w[2, 1] = np.inf
+    if method == "separable":
+        with pytest.raises(convcli.ConvError, match="nan or inf among its taps"):
+            correlate(x, w, method=method)
+    else:
+        assert_array_equal(correlate(x, w, method=method), np.where(x[2:-2, 1:-1] > 0, np.inf, -np.inf))
 
 
 @every_method

@@ -58,7 +58,7 @@ class _Run:
     ) -> None:
         self.plan, self.x, self.w, self.out, self.part = plan, x, w, out, part
         self.accumulator = np.dtype(plan.accumulator)
-        with np.errstate(over="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             self.shift = None if bias is None else bias.astype(self.accumulator)
             self.compute = STRATEGIES[_strategy(plan)](w, plan)
         self.scratch = Scratch()
@@ -135,8 +135,9 @@ def _strategy(plan: Plan) -> str:
 
 
 def _is_rows(part: NDArray[Any]) -> bool:
-    """Whether a piece of the output is a matrix of rows (A, Z), so that the methods can write into it."""
-    return np.may_share_memory(part.reshape(-1, part.shape[-2] * part.shape[-1]), part)
+    """Whether a piece of the output is a matrix of whole rows (A, Z), so that the methods can write into it."""
+    row = part[(0,) * (part.ndim - 2)]
+    return row.flags.c_contiguous and np.may_share_memory(part.reshape(-1, row.size), part)
 
 
 def _finite(sums: NDArray[Any]) -> bool:

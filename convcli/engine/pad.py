@@ -55,7 +55,7 @@ def extend(
     A view of x where nothing lies outside and the type fits already; otherwise a block from `room`.
     """
     sizes = [x.shape[axis] for axis in axes]
-    inside = [(max(start, 0), min(stop, n)) for (start, stop), n in zip(spans, sizes, strict=True)]
+    inside = [(max(start, 0), max(start, 0, min(stop, n))) for (start, stop), n in zip(spans, sizes, strict=True)]
     if all(span == within for span, within in zip(spans, inside, strict=True)):
         view = x[_index(x.ndim, axes, inside)]
         if view.dtype == dtype:
@@ -67,7 +67,7 @@ def extend(
     for axis, (start, stop) in zip(axes, spans, strict=True):
         shape[axis] = stop - start
     block = room(tuple(shape), dtype)
-    filled = [(lo - start, max(hi, lo) - start) for (start, _), (lo, hi) in zip(spans, inside, strict=True)]
+    filled = [(lo - start, hi - start) for (start, _), (lo, hi) in zip(spans, inside, strict=True)]
     if all(lo < hi for lo, hi in inside):
         block[_index(x.ndim, axes, filled)] = x[_index(x.ndim, axes, inside)]
     for turn, (lo, hi) in enumerate(filled):

@@ -312,6 +312,13 @@ class TestFailures:
         told = ok("in", "--recursive", *SHARPEN, "--out", "out", code=3)
         assert "in/sub/a.png  out/sub cannot be created; File exists" in told
 
+    @pytest.mark.parametrize("seconds", ["nan", "inf", "0", "1e300", "soon"])
+    def test_a_timeout_is_a_time_that_can_be_waited_for(self, seconds: str) -> None:
+        pictures("in/a.png")
+        told = refused("in", *SHARPEN, "--out", "out", "--timeout", seconds)
+        assert f"{seconds!r}; expected a number of seconds above 0" in told
+        assert not Path("out").exists()
+
     def test_a_timeout_stops_one_file(self) -> None:
         pictures("in/a.png", "in/b.png")
         os.mkfifo("in/stuck.png")

@@ -42,9 +42,7 @@ Examples:
 @click.option("--resume", is_flag=True, help="Skip what an earlier run has done and nothing has changed since.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 @click.option("--jobs", type=click.IntRange(1), metavar="N", help="How many files at a time; by default one a core.")
-@click.option(
-    "--timeout", type=click.FloatRange(0, min_open=True), metavar="S", help="Give a file up after so many seconds."
-)
+@click.option("--timeout", type=types.SECONDS, metavar="S", help="Give a file up after so many seconds.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written where, and write nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @click.option("--format", metavar="F", help="The format to write; {ext} becomes its suffix.")

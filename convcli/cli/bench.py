@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from convcli.cli import options
-from convcli.cli.types import SHAPE, Choice
+from convcli.cli.types import SECONDS, SHAPE, Choice
 from convcli.errors import CheckError
 from convcli.words import MEASURED
 
@@ -36,7 +36,7 @@ ANY_CASE = ("seed", "runs", "limit", "max_memory")
 @click.option("--runs", type=click.IntRange(1), metavar="N", default=5, help="Turns that everybody takes; 5.")
 @click.option(
     "--limit",
-    type=click.FloatRange(0, min_open=True),
+    type=SECONDS,
     metavar="S",
     default=2.0,
     help="Leave out what takes longer than so many seconds a run; 2. The planner's pick always runs.",

@@ -13,6 +13,9 @@ from convcli.limits import parse_size
 from convcli.shapes import parse_index, parse_padding, parse_per_axis, parse_shape
 from convcli.words import Frames
 
+LONGEST = 1_000_000_000
+"""Seconds, 31 years: about as long as a thread can be told to wait."""
+
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]
     """A type whose text one function of the core reads; what it refuses becomes a usage error."""
@@ -47,6 +50,21 @@ class Choice(click.Choice[str]):
         )
 
 
+def parse_seconds(text: str) -> float:
+    """Read a time in seconds, of up to an age that a clock can still wait for.
+
+    >>> parse_seconds("0.5")
+    0.5
+    """
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if 0 < seconds <= LONGEST:
+        return seconds
+    raise InputError(f"{text!r}", f"expected a number of seconds above 0, at most {LONGEST:,}")
+
+
 def parse_frames(text: str) -> Frames:
     """Read which frames are wanted: `first`, `all`, or a number from 0.
 
@@ -75,4 +93,5 @@ PER_AXIS = Parsed("n[,n...]", parse_per_axis)
 PADDING = Parsed("padding", parse_padding)
 INDEX = Parsed("i[,j...]", parse_index)
 SIZE = Parsed("size", parse_size)
+SECONDS = Parsed("s", parse_seconds)
 FRAMES = Parsed("first|all|n", parse_frames)

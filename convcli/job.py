@@ -391,8 +391,6 @@ def _kept(
     channels = shape[-1] if len(shape) > 2 else 1
     frames = shape[0] if data.frames > 1 else 1
     form = io.lookup(target)
-    if form.beyond and (data.dims == VOLUME or (frames == 1 and io.takes_extra(form, shape, written))):
-        form = replace(form, name=f"{form.name} by convcli[{form.beyond_extra}]", keeps={})
     return io.fitting(given, form, channels, frames=frames, same_type=written == data.array.dtype)
 
 

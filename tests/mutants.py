@@ -31,6 +31,9 @@ from PIL import Image
 from PIL.ImageCms import ImageCmsProfile, createProfile
 from PIL.PngImagePlugin import PngInfo
 
+from convcli.io.kept import read_kept
+from convcli.io.tiff import write_tiff
+
 HANG = 10
 
 # Good files.
@@ -119,6 +122,14 @@ def _tiff(values: NDArray[np.generic], **options: object) -> Callable[[], bytes]
         return stream.getvalue()
 
     return write
+
+
+def _deep_told() -> bytes:
+    """A picture of 16 bits whose file says much besides."""
+    with Image.open(io.BytesIO(_told("PNG")())) as told:
+        kept = read_kept(told, 1)
+    write_tiff(stream := io.BytesIO(), DEEP, kept, alpha=False, pages=False)
+    return stream.getvalue()
 
 
 def _stack() -> bytes:
@@ -219,6 +230,17 @@ _SAMPLES: dict[str, Sample] = {
     "deep-rgb.png": Sample("input", _deep_png, summed=True, package="imagecodecs"),
     "deep-rgb.tiff": Sample("input", _tiff(DEEP), package="tifffile"),
     "packed-rgb.tiff": Sample("input", _tiff(DEEP, compression="zlib", predictor=True), package="tifffile"),
+    "told-rgb.tiff": Sample("input", _deep_told, package="tifffile", output="y.tiff"),
+    "premultiplied.tiff": Sample(
+        "input", _tiff(DEEP[..., [0, 1, 2, 0]], extrasamples=["assocalpha"]), package="tifffile", output="y.tiff"
+    ),
+    "pages-rgb.tiff": Sample(
+        "input",
+        _tiff(np.stack([DEEP, DEEP]), metadata=None),
+        options=("--frames", "all"),
+        package="tifffile",
+        output="y.tiff",
+    ),
     "tiled.tiff": Sample("input", _tiff(DEEP, tile=(16, 16)), package="tifffile"),
     "lzw-float.tiff": Sample("input", _tiff(DEEP.astype(np.float32), compression="lzw"), package="imagecodecs"),
     "big.tiff": Sample("input", _tiff(DEEP[..., 0], bigtiff=True, photometric="minisblack"), package="tifffile"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,10 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from convcli.errors import DtypeError, FileError, LimitError
-from convcli.io import NOTHING, load, save
+from convcli.io import NOTHING, Kept, load, save
 from convcli.io.png import ancillary, write_png
 from convcli.limits import Limits
-from convcli.words import DTYPES
+from convcli.words import DTYPES, Frames
 
 tifffile = pytest.importorskip("tifffile")
 imagecodecs = pytest.importorskip("imagecodecs")
@@ -146,14 +148,105 @@ class TestTiff:
         np.testing.assert_array_equal(data.array, DEEP[..., :3])
         assert data.array.dtype == np.dtype("=u2")
 
-    def test_straight_alpha_is_alpha_and_premultiplied_is_refused(self) -> None:
+    def test_straight_alpha_is_alpha(self) -> None:
         tifffile.imwrite("x.tif", DEEP, photometric="rgb", extrasamples=["unassalpha"])
         assert load("x.tif").alpha
         run("apply", "x.tif", "-k", "box", "-o", "y.tif")
         assert load("y.tif").alpha
-        tifffile.imwrite("z.tif", DEEP, photometric="rgb", extrasamples=["assocalpha"])
-        with pytest.raises(DtypeError, match=r"z\.tif holds colours times their alpha; expected straight alpha"):
-            load("z.tif")
+
+    @pytest.mark.parametrize("dtype", ["uint16", "float32"])
+    def test_premultiplied_alpha_is_divided_out(self, dtype: str) -> None:
+        alpha = np.linspace(0.1, 1, 12 * 17).reshape(12, 17, 1)
+        alpha[0, :3] = 0
+        colours = RNG.random((12, 17, 3))
+        top = 65535 if dtype == "uint16" else 1
+        stored = np.concatenate([colours * alpha, alpha], axis=2) * top
+        stored = np.rint(stored).astype(dtype) if top > 1 else stored.astype(dtype)
+        tifffile.imwrite("x.tif", stored, photometric="rgb", extrasamples=["assocalpha"])
+        data = load("x.tif")
+        assert data.alpha
+        assert data.notes == ("alpha unpremultiplied",)
+        seen = alpha[..., 0] > 0
+        np.testing.assert_allclose(data.array[seen][:, :3] / top, colours[seen], atol=1e-4)
+        assert not data.array[~seen].any()
+        np.testing.assert_array_equal(data.array[..., 3], stored[..., 3])
+
+    @pytest.mark.parametrize("wanted", ["all", 0, 2])
+    def test_frames_are_pages(self, wanted: Frames) -> None:
+        pages = np.stack([np.roll(DEEP[..., :3], at, axis=0) for at in range(3)])
+        with tifffile.TiffWriter("x.tif") as writer:
+            for page in pages:
+                writer.write(page, photometric="rgb", metadata=None)
+        expected = pages if wanted == "all" else pages[wanted]
+        data = load("x.tif", frames=wanted)
+        np.testing.assert_array_equal(data.array, expected)
+        assert (data.frames, data.kind) == (3 if wanted == "all" else 1, "image")
+        run("apply", "x.tif", "-k", "identity:size=1", "--frames", str(wanted), "-o", "y.tif")
+        np.testing.assert_array_equal(tifffile.imread("y.tif").squeeze(), expected)
+
+    def test_a_page_that_there_is_not_is_told(self) -> None:
+        tifffile.imwrite("x.tif", DEEP[..., :3], photometric="rgb")
+        save("x.png", DEEP[..., :3])
+        for name in ("x.tif", "x.png"):
+            told = run("apply", name, "-k", "box", "--frames", "4", code=2).stderr
+            assert f"frame 4 of {name}; it has one alone; leave --frames out" in told
+            assert load(name, frames="all").array.shape == (12, 17, 3)
+
+    def test_gray_pages_are_frames_of_one_channel(self) -> None:
+        pages = DEEP.transpose(2, 0, 1).astype(np.uint32)
+        tifffile.imwrite("x.tif", pages, photometric="minisblack", metadata=None)
+        run("apply", "x.tif", "-k", "box", "--padding", "same", "--frames", "all", "-o", "y.tif")
+        run("apply", "x.tif", "-k", "box:size=3", "--padding", "same", "--frames", "3", "-o", "z.tif")
+        with tifffile.TiffFile("y.tif") as tiff:
+            assert [page.shape for page in tiff.pages] == [(12, 17)] * 4
+            np.testing.assert_array_equal(tiff.pages[3].asarray(), tifffile.imread("z.tif"))
+
+    def test_what_it_says_besides_is_kept(self) -> None:
+        exif = Image.Exif()
+        exif[270], exif[305], exif[0x9C9B] = "a cat", "by hand", "cat".encode("utf-16-le")
+        exif.get_ifd(0x8769).update({0x9003: "2001:02:03 04:05:06", 0x829A: 0.5, 0x9286: b"ASCII\0\0\0hello"})
+        exif.get_ifd(0x8825).update({1: "N", 2: (1.0, 2.0, 3.5)})
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        Image.fromarray(DEEP.astype(np.uint8)).save(
+            "shallow.png", exif=exif.tobytes(), icc_profile=profile, dpi=(300, 150)
+        )
+        kept = replace(load("shallow.png").kept, xmp=b"<x:xmpmeta/>", density=(300, 150))
+        save("x.tif", DEEP, alpha=True, kept=kept)
+        save("shallow.tif", DEEP.astype(np.uint8), alpha=True, kept=kept)
+        deep, shallow = load("x.tif").kept, load("shallow.tif").kept
+        assert (deep.icc, deep.xmp) == (profile, b"<x:xmpmeta/>")
+        assert deep.density == (300, 150)
+        assert deep == shallow
+        told = json.loads(run("apply", "x.tif", "-k", "box", "-o", "y.tif", "--json").stdout)["output"]
+        assert (told["kept"], told["lost"]) == (["ICC profile", "density", "EXIF", "XMP"], [])
+        assert load("y.tif").kept == deep
+        with tifffile.TiffFile("y.tif") as tiff:
+            tags = tiff.pages[0].tags
+            assert tags["ImageDescription"].value == "a cat"
+            assert tags["ExifTag"].value["DateTimeOriginal"] == "2001:02:03 04:05:06"
+            assert tags["XResolution"].value == (300, 1)
+        run("apply", "x.tif", "-k", "box", "-o", "z.tif", "--strip")
+        assert load("z.tif").kept == NOTHING
+
+    def test_a_large_one_keeps_it_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("convcli.io.tiff._BIG", 0)
+        exif = Image.Exif()
+        exif.get_ifd(0x8769).update({0x9003: "2001:02:03 04:05:06"})
+        save("x.tif", DEEP, kept=Kept(exif=exif.tobytes().removeprefix(b"Exif\0\0")))
+        with tifffile.TiffFile("x.tif") as tiff:
+            assert tiff.is_bigtiff
+            assert tiff.pages[0].tags["ExifTag"].value["DateTimeOriginal"] == "2001:02:03 04:05:06"
+        assert load("x.tif").kept.exif
+
+    def test_the_same_picture_gives_the_same_bytes(self) -> None:
+        for name in ("x.tif", "y.tif"):
+            save(name, DEEP, alpha=True, kept=Kept(density=(72, 72)))
+        assert Path("x.tif").read_bytes() == Path("y.tif").read_bytes()
+
+    def test_density_turns_with_the_picture(self) -> None:
+        options = {"resolution": (100, 40), "resolutionunit": "CENTIMETER"}
+        tifffile.imwrite("x.tif", DEEP[..., :3], photometric="rgb", extratags=[(274, 3, 1, 6, True)], **options)
+        assert load("x.tif").kept.density == pytest.approx((101.6, 254))
 
     def test_what_pillow_keeps_stays_with_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         without(monkeypatch)
@@ -225,7 +318,13 @@ class TestStacks:
         tifffile.imwrite("o.ome.tif", values, metadata={"axes": "ZYX"})
         for name in ("i.tif", "o.ome.tif"):
             np.testing.assert_array_equal(load(name, volume=True).array, values)
-            assert load(name).array.shape == (6, 7)
+            data = load(name)
+            assert data.array.shape == (6, 7)
+            assert data.notes == ("first of 5 frames", "its pages are slices, which --dims 3 reads as a volume")
+            assert b"ImageJ=" not in data.kept.exif  # which tells how pages are stored
+            assert b"<OME" not in data.kept.exif
+        tifffile.imwrite("t.tif", values[:, None], imagej=True, metadata={"axes": "TCYX"})
+        assert load("t.tif").notes == ("first of 5 frames",)
 
     def test_pages_that_differ_are_refused(self) -> None:
         with tifffile.TiffWriter("x.tif") as writer:

@@ -33,7 +33,7 @@
 
 from convcli.io.arrays import check_mapped, release
 from convcli.io.data import NOTHING, Data, Header, Kept, Kind, Written
-from convcli.io.fit import check_fit, check_header, check_settings, holds, output_dtype, takes_extra
+from convcli.io.fit import check_fit, check_header, check_settings, holds, output_dtype
 from convcli.io.formats import Format, formats, lookup
 from convcli.io.installed import available, check_extra, has
 from convcli.io.kept import fitting, kinds
@@ -81,6 +81,5 @@ __all__ = [
     "room",
     "save",
     "save_text",
-    "takes_extra",
     "writing_bytes",
 ]

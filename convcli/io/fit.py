@@ -72,7 +72,7 @@ def check_fit(
     else:
         if frames:
             _check_frames(form, kind, shape[0])
-        _check_image(form, kind, shape[1:] if frames else shape, alpha, by_extra=not frames)
+        _check_image(form, kind, shape[1:] if frames else shape, alpha)
 
 
 def check_writable(form: Format) -> None:
@@ -102,7 +102,6 @@ def _check_image(
     alpha: bool,
     *,
     stacked: bool = False,
-    by_extra: bool = True,
 ) -> None:
     if len(shape) not in (2, 3):
         given = f"{form.name} cannot hold {len(shape)} axes, {_shown(shape)}"
@@ -110,7 +109,7 @@ def _check_image(
     channels = channel_count(shape)
     if alpha and channels not in (2, 4):
         raise ShapeError(f"{channels} channels cannot end in alpha", "expected 2 or 4", "write .npy")
-    beyond = by_extra and channels in form.beyond.get(kind.name, ())
+    beyond = channels in form.beyond.get(kind.name, ())
     if beyond and (stacked or channels not in form.channels.get(kind.name, ())):
         check_beyond(form, f"the {form.name} would hold {_samples(kind, channels, stacked)}")
     elif kind.name not in form.channels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,7 @@ from convcli.errors import InputError, ShapeError
 from convcli.limits import Limits
 from convcli.words import Frames
 
+DEPTH = "its pages are slices, which --dims 3 reads as a volume"
 _OPAQUE = 255
 
 
@@ -26,6 +28,24 @@ def chosen(frames: Frames, count: int, name: str) -> int:
             f"frame {wanted} of {name}", f"it has {count}, counted from 0", f"use 0 to {count - 1}, or all"
         )
     return wanted
+
+
+def which_frame(at: int, count: int) -> str:
+    """Which of several was taken, in words.
+
+    >>> which_frame(0, 4), which_frame(2, 4), which_frame(0, 1)
+    ('first of 4 frames', 'frame 2 of 4, counted from 0', '')
+    """
+    return f"frame {at} of {count}, counted from 0" if at else f"first of {count} frames" if count > 1 else ""
+
+
+def is_deep(description: str) -> bool:
+    r"""Whether a TIFF's description, ImageJ's or OME's, says that its pages are slices of a volume.
+
+    >>> is_deep("ImageJ=1.54f\nimages=5\nslices=5"), is_deep("ImageJ=1.54f\nimages=5\nframes=5")
+    (True, False)
+    """
+    return re.search(r"^ImageJ=[\s\S]*^slices=(?!1\b)\d|<OME[\s\S]*SizeZ=\"(?!1\")\d", description, re.M) is not None
 
 
 @dataclass

@@ -16,7 +16,7 @@ from convcli.errors import FileError, InputError, LimitError, brief
 from convcli.io import integrity
 from convcli.io.data import Data
 from convcli.io.formats import Format
-from convcli.io.frames import Stack, chosen
+from convcli.io.frames import DEPTH, Stack, chosen, is_deep, which_frame
 from convcli.io.kept import read_kept, timing
 from convcli.io.modes import MODES, netpbm_largest, refuse_cut_bits
 from convcli.io.pillow import lenient, load_plugin, unguarded
@@ -42,7 +42,7 @@ _DAMAGE = (
 )
 _ORIENTATION = 0x0112
 _NO_EXIF = b"Exif\0\0"
-_COMPRESSION = 259
+_COMPRESSION, _DESCRIPTION = 259, 270
 _DEEPEST = 32  # bytes of a pixel: four samples of 64 bits
 _TRANSPARENT_DELTAS = ("GIF", "WEBP")  # an alpha that says nothing but where a frame is as the one before
 _PNM = {"1": "pbm", "L": "pgm", "I": "pgm", "RGB": "ppm", "F": "pfm"}
@@ -133,8 +133,10 @@ class _Opened(NamedTuple):
     def one(self, frames: Frames, count: int) -> Data:
         """One frame as a picture."""
         at = chosen(frames, count, self.name)
-        told = f"frame {at} of {count}, counted from 0" if at else f"first of {count} frames" if count > 1 else ""
-        return self._frame(at, told)
+        data = self._frame(at, which_frame(at, count))
+        tags: Any = getattr(self.image, "tag_v2", {})
+        deep = count > 1 and is_deep(str(tags.get(_DESCRIPTION, "")))
+        return replace(data, notes=(*data.notes, DEPTH)) if deep else data
 
     def all(self, count: int) -> Data:
         """All frames as one array, and how they play; the one of an APNG that is shown where nothing plays left out."""

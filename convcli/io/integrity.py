@@ -41,6 +41,8 @@ _WHOLE_NUMBERS = {3: "H", 4: "I", 16: "Q"}
 PIECES = ((273, 279), (324, 325))
 """Tags of the offsets and the lengths of strips, and of tiles."""
 
+_EXIF = (0x8769, 0x8825)  # tags that lead to directories besides those of the chain; EXIF 2.3, 4.6.3
+
 DEFLATE = (8, 32946)
 """The compressions whose strips `deflated` looks through."""
 
@@ -68,7 +70,8 @@ def damage(stream: BinaryIO, format: str) -> str:
 
 def damaged(name: str, how: str, kind: str, remedy: str = "copy it anew") -> FileError:
     """The error for a file of a kind that is not whole."""
-    return FileError(f"{name} is damaged: {how}", f"expected a whole {kind} file", remedy)
+    refusal = f"{remedy}; --allow-truncated reads no part of such a file"
+    return FileError(f"{name} is damaged: {how}", f"expected a whole {kind} file", refusal)
 
 
 def _png(stream: BinaryIO, size: int) -> str:
@@ -187,8 +190,12 @@ def pages(stream: BinaryIO) -> int:
 
 def _tiff(stream: BinaryIO, size: int) -> str:
     """Every page, not the first alone: a file is read to its last page, or told to be cut."""
-    whole = all(_reach(page) <= size and _samples_reach(stream, page) <= size for page in _directories(stream))
-    return "" if whole else _CUT
+    for page in _directories(stream):
+        if _reach(page) > size or _samples_reach(stream, page) > size:
+            return _CUT
+        if any(_reach(inner) > size for inner in _inner(stream, page)):
+            return _CUT
+    return ""
 
 
 def _samples_reach(stream: BinaryIO, page: _Directory) -> int:
@@ -235,18 +242,29 @@ def _directories(stream: BinaryIO) -> Iterator[_Directory]:
     head = stream.read(4)
     order: Literal["little", "big"] = "little" if head[:1] == b"I" else "big"
     big = int.from_bytes(head[2:], order) == _BIG_TIFF
-    counted, entry, offset = (8, 20, 8) if big else (2, 12, 4)  # bytes of a count, an entry and an offset
     stream.seek(4 * big, os.SEEK_CUR)
     seen: set[int] = set()
-    at = int.from_bytes(stream.read(offset), order)
+    at = int.from_bytes(stream.read(8 if big else 4), order)
     while at and at not in seen and len(seen) <= PAGES:
         seen.add(at)
-        stream.seek(at)
-        count = min(int.from_bytes(stream.read(counted), order), _MOST_ENTRIES)
-        directory = _Directory(stream.read(entry * count), stream.read(offset), count, big, order)
+        directory = _directory(stream, at, big, order)
         at = int.from_bytes(directory.next, order)
         yield directory
     stream.seek(0)
+
+
+def _directory(stream: BinaryIO, at: int, big: bool, order: Literal["little", "big"]) -> _Directory:
+    counted, entry, offset = (8, 20, 8) if big else (2, 12, 4)  # bytes of a count, an entry and an offset
+    stream.seek(at)
+    count = min(int.from_bytes(stream.read(counted), order), _MOST_ENTRIES)
+    return _Directory(stream.read(entry * count), stream.read(offset), count, big, order)
+
+
+def _inner(stream: BinaryIO, page: _Directory) -> Iterator[_Directory]:
+    """The directories of EXIF that a page leads to."""
+    for tag in _EXIF:
+        for at in _values(stream, page, tag)[:1]:
+            yield _directory(stream, at, page.big, page.order)._replace(next=bytes(8))
 
 
 def deflated(stream: BinaryIO, pieces: Iterable[tuple[int, int]], most: int) -> str:

@@ -39,7 +39,10 @@ _DENSEST = 65535  # dots per inch, which JFIF writes in 16 bits
 _COMMENT, _XMP_TEXT, _RAW_PROFILE = "Comment", "XML:com.adobe.xmp", "Raw profile type "
 _MOST = 65535  # in 16 bits: the numerator and the denominator of a PNG's seconds
 _LONG_TEXT = 1024  # characters, above which a PNG's text is compressed
-_X_RESOLUTION, _XMP = 282, 700
+_DESCRIPTION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _XMP, _ICC = 270, 282, 283, 296, 700, 34675
+_STORED = re.compile(r'ImageJ=|\{"shape":|(<\?xml[^>]*>\s*)?(<!--[\s\S]*?-->\s*)?<OME\b')
+"""How a description begins that tells how pages are stored, of ImageJ, tifffile and OME: not of a picture."""
+
 _EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 # TIFF 6.0, section 8, EXIF 2.3, 4.6.4, and Windows' own: those that tell of the picture, and not how it is stored.
 _DESCRIBING = (269, 270, 271, 272, 285, 305, 306, 315, 316, 33432, 0x4746, 0x4749, *range(0x9C9B, 0x9CA0))
@@ -106,7 +109,7 @@ def options(kept: Kept, form: Format, width: int, height: int) -> dict[str, Any]
     if form.pillow == "PNG":
         given["pnginfo"] = _png_text(kept)
     elif form.pillow == "TIFF":
-        given["exif"], given["tiffinfo"] = b"", _tiff_tags(block, kept.xmp)
+        given["exif"], given["tiffinfo"] = b"", tiff_tags(kept, width, height)
     elif form.pillow == "JPEG" and block:
         given["exif"] = b"Exif\0\0" + block
     if kept.timing:
@@ -162,8 +165,12 @@ def _density(image: ImageFile, *, turned: bool) -> tuple[float, float] | None:
     """Dots per inch along x and y as the picture stands, where the file tells them."""
     if image.format == "TIFF" and _X_RESOLUTION not in getattr(image, "tag_v2", ()):
         return None  # Pillow makes one up
+    return _usable(image.info.get("dpi"), 1, turned=turned)
+
+
+def _usable(density: Any, scale: float, *, turned: bool) -> tuple[float, float] | None:
     try:
-        x, y = (float(value) for value in image.info["dpi"])
+        x, y = (float(value) * scale for value in density)
     except (*_UNREADABLE, ZeroDivisionError):
         return None
     usable = all(math.isfinite(value) and 0.5 <= value <= _DENSEST for value in (x, y))
@@ -186,18 +193,33 @@ def _rebuilt(given: Exif) -> bytes:
     return exif.upright(fresh.tobytes()) if len(fresh) else b""
 
 
-def _tiff_tags(block: bytes, xmp: bytes) -> dict[int, Any]:
-    """A block, and XMP, as the tags of a TIFF."""
+def tiff_tags(kept: Kept, width: int, height: int) -> dict[int, Any]:
+    """EXIF and XMP as the tags of a TIFF of that size: numbers, text, bytes, and directories by their tags."""
     from PIL.Image import Exif
 
     tags = Exif()
-    tags.load(block)
-    return _described(tags) | ({_XMP: xmp} if xmp else {})
+    if kept.exif:
+        tags.load(exif.resized(kept.exif, width, height))
+    return _described(tags) | ({_XMP: kept.xmp} if kept.xmp else {})
+
+
+def read_tags(tags: Exif, *, turned: bool) -> Kept:
+    """What a TIFF's tags say besides its samples, which was turned to stand upright."""
+    scale = {2: 1.0, 3: 2.54}.get(tags.get(_RESOLUTION_UNIT, 2))
+    resolution = (tags.get(_X_RESOLUTION), tags.get(_Y_RESOLUTION))
+    return Kept(
+        icc=_as_bytes(tags.get(_ICC, b"")),
+        density=_usable(resolution, scale, turned=turned) if scale else None,
+        exif=_rebuilt(tags),
+        xmp=_upright_xmp(_as_bytes(tags.get(_XMP, b""))),
+    )
 
 
 def _described(given: Exif) -> dict[int, Any]:
     """The tags that describe the picture, and nothing of how it is stored."""
     fresh = {tag: _encoded(given[tag]) for tag in _DESCRIBING if tag in given}
+    if _STORED.match(str(given.get(_DESCRIPTION, ""))):
+        del fresh[_DESCRIPTION]
     for tag in (_EXIF, _GPS):
         inner = {name: _encoded(value) for name, value in given.get_ifd(tag).items()}
         if _INTEROPERABILITY in inner:

@@ -20,6 +20,7 @@ from convcli.errors import FileError, InputError, did_you_mean
 from convcli.io.arrays import read_npy, read_npz
 from convcli.io.data import Data
 from convcli.io.formats import Format, by_suffix, lookup
+from convcli.io.frames import chosen
 from convcli.io.images import read_image
 from convcli.io.installed import check_beyond, check_extra
 from convcli.io.intake import drained, measure
@@ -77,13 +78,13 @@ def load(
         check_extra(form, _called(named))
         stream = drained(opened, head, _called(named), limits, text=bool(form.separator)) if piped else opened
         stream.seek(0)
+        volume = volume and frames == "first"
         if form.stacks and (volume or (what := beyond_pillow(stream))):
             check_beyond(form, f"{named.name} holds {'pages of a volume' if volume else what}")
-            _check_first(frames, named.name)
-            data = read_tiff(stream, named.name, limits, volume=volume)
+            data = read_tiff(stream, named.name, limits, frames=frames, volume=volume)
         elif form.name == "png" and is_deep_png(stream):
             check_beyond(form, f"{named.name} holds 16-bit samples in several channels")
-            _check_first(frames, named.name)
+            chosen(frames, 1, named.name)
             data = read_png16(stream, named.name, limits)
         elif form.kind == "image":
             data = read_image(stream, named.name, form, limits, frames=frames, allow_truncated=allow_truncated)
@@ -180,12 +181,6 @@ def _settle(named: _Source, wanted: Format | None, look: Look, *, piped: bool, t
         f"it looks like {look.words}",
         f"rename it, or use --input-format {readable}" if readable else "",
     )
-
-
-def _check_first(frames: Frames, name: str) -> None:
-    if frames != "first":
-        given, expected = f"frames {frames}", f"of {name} an extra reads the first page, or all as a volume"
-        raise InputError(given, expected, "leave --frames out, or use --dims 3")
 
 
 def _held(stream: BinaryIO) -> int:

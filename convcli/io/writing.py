@@ -230,8 +230,9 @@ def _encoder(
     volume = volume and form.stacks
     array = _squeezed(np.asanyarray(array)) if form.kind == "image" and not volume else np.asanyarray(array)
     check_fit(form.name, array.dtype, array.shape, alpha=alpha, frames=frames, volume=volume)
-    if volume or (not frames and takes_extra(form, array.shape, array.dtype)):
-        return lambda stream: write_tiff(stream, array, alpha=alpha, volume=volume)
+    pages = volume or frames
+    if volume or takes_extra(form, array.shape[1:] if frames else array.shape, array.dtype):
+        return lambda stream: write_tiff(stream, array, kept, alpha=alpha, pages=pages)
     if form.kind == "image":
         return lambda stream: write_image(stream, array, form, settings, kept, threads)
     if form.separator:

@@ -149,7 +149,7 @@ def _volume(slope: float = 1.0, intercept: float = 0.0) -> bytes:
 def _sound(subtype: str) -> Callable[[], bytes]:
     def write() -> bytes:
         stream = io.BytesIO()
-        import_module("soundfile").write(stream, picture()[0] / 256 - 0.5, 8000, subtype, format="WAV")
+        import_module("soundfile").write(stream, picture(2)[0] / 256 - 0.5, 8000, subtype, format="WAV")
         content = bytearray(stream.getvalue())
         if (peak := content.find(b"PEAK")) > 0:
             content[peak + 12 : peak + 16] = bytes(4)  # when it was written
@@ -250,6 +250,8 @@ _SAMPLES: dict[str, Sample] = {
     "volume.nii.gz": Sample("input", lambda: gzip.compress(_volume(), mtime=0), summed=True, package="nibabel"),
     "sound.wav": Sample("input", _sound("PCM_16"), package="soundfile"),
     "deep.wav": Sample("input", _sound("PCM_24"), package="soundfile"),
+    "ulaw.wav": Sample("input", _sound("ULAW"), package="soundfile", output="y.wav"),
+    "adpcm.wav": Sample("input", _sound("IMA_ADPCM"), package="soundfile", output="y.wav"),
     "float.wav": Sample("input", _sound("FLOAT"), package="soundfile"),
     "kernel.npy": Sample("kernel", _array(KERNEL)),
     "kernel.npz": Sample("kernel", _archive(np.savez, KERNEL), summed=True),

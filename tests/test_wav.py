@@ -11,7 +11,7 @@ from command import run
 
 from convcli.errors import DtypeError, FileError, LimitError, ShapeError
 from convcli.io import load, save
-from convcli.io.sound import SUBTYPES, Recording
+from convcli.io.sound import CODED, SUBTYPES, Recording
 from convcli.limits import Limits
 
 soundfile = pytest.importorskip("soundfile")
@@ -81,9 +81,22 @@ def test_the_kind_of_samples_follows_the_type() -> None:
     assert "wav cannot hold uint16; it holds int8, int16, int32, float32 and float64" in told
 
 
-def test_kinds_that_would_be_converted_are_refused() -> None:
-    record("x.wav", "ULAW")
-    with pytest.raises(DtypeError, match=r"x\.wav holds ULAW samples; expected one of PCM_U8, "):
+@pytest.mark.parametrize("subtype", CODED)
+def test_coded_samples_are_decoded_to_sixteen_bits(subtype: str) -> None:
+    record("x.wav", subtype, rate=8000)
+    data = load("x.wav")
+    assert data.notes == ("8,000 samples a second", f"{CODED[subtype]} decoded to 16 bits")
+    decoded = soundfile.read("x.wav", dtype="int16")[0]
+    np.testing.assert_array_equal(data.array, decoded)
+    told = run("apply", "x.wav", "-k", "identity:size=1", "-o", "y.wav").stderr
+    assert f"{CODED[subtype]} decoded to 16 bits" in told
+    assert soundfile.info("y.wav").subtype == "PCM_16"
+    np.testing.assert_array_equal(soundfile.read("y.wav", dtype="int16")[0], decoded)
+
+
+def test_other_kinds_are_refused() -> None:
+    record("x.wav", "GSM610", channels=1, rate=8000)
+    with pytest.raises(DtypeError, match=r"x\.wav holds GSM610 samples; expected one of PCM_U8, .*, ULAW, "):
         load("x.wav")
 
 

@@ -8,7 +8,7 @@ webp   the length that its RIFF header declares
 bmp    the length that its header declares
 wav    the length that its RIFF header declares, and that of its samples
 jp2    the end of the codestream
-tiff   every page's directory and samples, which must lie in the file, and the Adler-32 of deflated ones
+tiff   every page's directories and samples, which must lie in the file, and the Adler-32 of deflated ones
 ====== ============================================================================
 
 What a decoder runs out of, in these formats and the others, it says itself.

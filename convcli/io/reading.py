@@ -201,8 +201,7 @@ def _read_array(stream: BinaryIO, named: _Source, form: Format, limits: Limits, 
         volume, decoding, geometry, notes = read_nifti(stream, called, size, limits, packed=form.name == "nii.gz")
         return data(volume, decoding=decoding, notes=notes, dims=min(volume.ndim, SPATIAL), header=geometry)
     if form.extra == "wav":
-        samples, decoding, recording = read_wav(stream, called, limits)
-        notes = (f"{recording.rate:,} samples a second",)
+        samples, decoding, recording, notes = read_wav(stream, called, limits)
         return data(samples, decoding=decoding, notes=notes, dims=1, header=recording)
     if form.name == "raw":
         array = read_raw(stream, called, size, raw, limits, path)

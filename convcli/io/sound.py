@@ -30,6 +30,11 @@ SUBTYPES = {
 }
 """The number type of each kind of samples that is read and written, by libsndfile's names."""
 
+CODED = {"ULAW": "µ-law", "ALAW": "A-law", "IMA_ADPCM": "IMA ADPCM", "MS_ADPCM": "Microsoft ADPCM"}
+"""Kinds that are read as the 16 bits that they stand for, and written as those: to code anew would lose once more."""
+
+_DECODED = "PCM_16"
+
 BLOCK = 2**16  # frames
 _LARGEST = 2**32 - 2**16  # bytes; RIFF counts them in 32 bits
 _DAMAGE = (RuntimeError, OSError, ValueError, TypeError, AssertionError)
@@ -59,8 +64,8 @@ class Recording:
         return replace(self, rate=int(rate))
 
 
-def read_wav(stream: BinaryIO, name: str, limits: Limits) -> tuple[NDArray[Any], int, Recording]:
-    """The samples, the bytes that decoding took, and what the file says of them.
+def read_wav(stream: BinaryIO, name: str, limits: Limits) -> tuple[NDArray[Any], int, Recording, tuple[str, ...]]:
+    """The samples, the bytes that decoding took, what the file says of them, and notes.
 
     Raises FileError for what is damaged, DtypeError for samples that libsndfile would convert, LimitError for more
     than may be.
@@ -83,11 +88,12 @@ def _damaged(name: str, how: str) -> FileError:
     return integrity.damaged(name, how, ".wav")
 
 
-def _read(sound: Any, name: str, limits: Limits) -> tuple[NDArray[Any], int, Recording]:
-    if sound.subtype not in SUBTYPES:
-        known = ", ".join(SUBTYPES)
+def _read(sound: Any, name: str, limits: Limits) -> tuple[NDArray[Any], int, Recording, tuple[str, ...]]:
+    subtype = _DECODED if sound.subtype in CODED else sound.subtype
+    if subtype not in SUBTYPES:
+        known = ", ".join((*SUBTYPES, *CODED))
         raise DtypeError(f"{name} holds {sound.subtype} samples", f"expected one of {known}", "convert it first")
-    dtype = np.dtype(SUBTYPES[sound.subtype])
+    dtype = np.dtype(SUBTYPES[subtype])
     shape = (sound.frames, sound.channels)
     size = sound.frames * sound.channels * dtype.itemsize
     limits.check_memory(name, size)
@@ -98,7 +104,11 @@ def _read(sound: Any, name: str, limits: Limits) -> tuple[NDArray[Any], int, Rec
         if len(block) < wanted:
             raise ValueError(f"it ends {sound.frames - start - len(block):,} samples too early")
         array[start : start + wanted] = block >> 8 if dtype == np.int8 else block
-    return array[:, 0] if sound.channels == 1 else array, size, Recording(sound.samplerate, sound.subtype)
+    recording = Recording(sound.samplerate, subtype)
+    notes = [f"{sound.samplerate:,} samples a second"]
+    if sound.subtype in CODED:
+        notes.append(f"{CODED[sound.subtype]} decoded to 16 bits")
+    return array[:, 0] if sound.channels == 1 else array, size, recording, tuple(notes)
 
 
 def write_wav(stream: BinaryIO, array: NDArray[Any], recording: Recording) -> None:

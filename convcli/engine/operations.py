@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from convcli.arrange import arrange, check_layout
 from convcli.engine.execute import execute
 from convcli.engine.factors import factors, separable_terms
+from convcli.engine.memory import fresh
 from convcli.engine.places import Part, whole
 from convcli.errors import ChannelError, DtypeError, InputError, ShapeError
 from convcli.facts import Facts
@@ -346,7 +347,7 @@ def check_bias(bias: ArrayLike, filters: int) -> NDArray[Any]:
 
 def _check_out(out: NDArray[Any] | None, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
     if out is None:
-        return np.empty(shape, dtype)
+        return fresh(shape, dtype)
     if out.shape != shape or out.dtype != dtype:
         raise ShapeError(f"out is {show(out.shape)} {out.dtype}", f"expected {show(shape)} {dtype}")
     if not out.flags.writeable:

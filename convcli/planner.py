@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from convcli.bids import choose
@@ -17,7 +18,7 @@ from convcli.errors import InputError, LimitError, did_you_mean
 from convcli.facts import Facts, Strategy, accumulator_of, precision_of, result_dtype, rounds, size_of, wide_integer
 from convcli.products import Products
 from convcli.shapes import Axis, ConvSpec
-from convcli.tiles import lanewise_layer, memory_of, tile_of
+from convcli.tiles import BANDED, lanewise_layer, memory_of, tile_of
 from convcli.words import METHODS
 
 WORTH_SHARING = 1e-3
@@ -76,7 +77,12 @@ class Plan:
     @property
     def spreads_nan(self) -> bool:
         """Whether the method multiplies samples that a window does not cover by zero, which leaves a NaN a NaN."""
-        return self.method in ("separable", "fft") or (self.method == "gemm" and self.facts.filters is None)
+        return self.banded or self.method == "fft"
+
+    @property
+    def banded(self) -> bool:
+        """Whether the sums are products with a band matrix."""
+        return self.method in BANDED and self.facts.filters is None
 
     @property
     def whole(self) -> bool:
@@ -111,6 +117,12 @@ def make_plan(facts: Facts, spec: ConvSpec, *, dtype: str | None = None, method:
         raise InputError(
             f"method {method!r}", f"expected one of {', '.join(METHODS)}", did_you_mean(str(method), METHODS)
         )
+    return _settled(facts, spec, dtype, method)
+
+
+@lru_cache(maxsize=256)
+def _settled(facts: Facts, spec: ConvSpec, dtype: str | None, method: str) -> Plan:
+    """The plan: a fifth of a millisecond, as long as a small layer takes, so the last ones are remembered."""
     axes = spec.axes(facts.spatial, facts.window)
     depth = 1 if facts.filters is None else facts.lanes // spec.groups
     terms = math.prod(facts.window) * depth

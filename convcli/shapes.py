@@ -80,6 +80,16 @@ class Axis:
         return first, first + self.span(stop - start)
 
     @property
+    def inside(self) -> tuple[int, int]:
+        """The run of outputs whose windows see no padding; an empty one where there are none.
+
+        >>> Axis(n=28, k=3, lo=1, hi=1).inside, Axis(n=28, k=3).inside, Axis(n=2, k=5, lo=2, hi=2).inside
+        ((1, 27), (0, 26), (2, 2))
+        """
+        first = -(-self.lo // self.stride)
+        return first, max((self.n + self.lo - self.reach) // self.stride + 1, first)
+
+    @property
     def start(self) -> float:
         """Where the first window has its centre, in samples of the input.
 

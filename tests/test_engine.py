@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import convcli
-from convcli import conv_layer, convolve, correlate, products, tiles
+from convcli import conv_layer, convolve, correlate, planner, products, tiles
+from convcli.engine.places import Part, places
 
 METHODS = ("direct", "gemm")
 rng = np.random.default_rng
@@ -86,6 +87,7 @@ def test_tiles_of_any_size_give_the_same(data):
     along = range(1, 1 + len(geometry.spatial))
     lines = reference.correlate_along(x, flat, list(along), **geometry.literal)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(planner, "_settled", planner._settled.__wrapped__)
         patch.setattr(tiles, "TILE_VALUES", data.draw(st.integers(1, 40)))
         few = st.integers(1, 9)
         for name in ("TILE_PLACES", "SHARE_VALUES", "FEWEST", "FILTERS", "SHARE_RUN"):
@@ -99,12 +101,29 @@ def test_tiles_of_any_size_give_the_same(data):
 
 
 def test_a_tile_is_a_strip_of_rows_of_one_item_or_several_items(monkeypatch):
-    x, w = np.zeros((8, 32, 32, 3), np.float32), np.zeros((3, 3))
-    cuts = {}
+    plan, cuts = convcli.plan(np.zeros((8, 32, 32, 3), np.float32), np.zeros((3, 3)), axes=(1, 2)), {}
     for values in (1, 30 * 3 * 5, 30 * 30 * 3 * 2, 1 << 30):
         monkeypatch.setattr(tiles, "TILE_VALUES", values)
-        cuts[values] = convcli.plan(x, w, axes=(1, 2), method="direct").tile
+        cuts[values] = tiles.tile_of(plan.facts, plan.axes, "direct", None)
     assert list(cuts.values()) == [(1, 1, 30), (1, 5, 30), (2, 30, 30), (8, 30, 30)]
+
+
+@pytest.mark.parametrize("rows", [(0, 1500), (700, 701), (3, 1499)])
+@pytest.mark.parametrize("options", [{}, {"padding": "same"}, {"padding": "same", "stride": 3}, {"padding": "full"}])
+@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("window", [(3, 3), (25, 25), (1, 9)])
+def test_tiles_cover_a_picture_once_and_few_of_them_see_its_padding(window, lanes, options, rows):
+    plan = convcli.plan(np.zeros((1500, 1501, lanes), np.float32), np.ones(window), axes=(0, 1), **options)
+    rows = (rows[0] // plan.spec.stride[0], min(-(-rows[1] // plan.spec.stride[0]), plan.sizes[0]))
+    seen = np.zeros(plan.sizes, int)
+    number, beside = 0, 0
+    for _, spans in places(plan, Part((0, 1), rows)):
+        seen[tuple(slice(*span) for span in spans)] += 1
+        first, last = plan.axes[1].under(*spans[1])
+        number, beside = number + 1, beside + (first < 0 or last > plan.axes[1].n)
+    assert (seen[slice(*rows)] == 1).all()
+    assert seen.sum() == seen[slice(*rows)].size
+    assert beside <= (max(number // 2, 2) if plan.axes[1].lo else 0) or not plan.spread
 
 
 # Worked by hand.

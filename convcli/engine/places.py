@@ -35,12 +35,32 @@ def places(plan: Plan, part: Part) -> Iterator[Place]:
 
     They follow from the plan and the part alone, so that the same input gives the same bytes on any number of threads.
     """
-    items, *lengths = plan.tile
-    axes = [part.rows, *((0, size) for size in plan.sizes[1:])]
-    cuts = [list(_runs(span, length)) for span, length in zip(axes, lengths, strict=True)]
+    items = plan.tile[0]
     for run in _runs(part.items, items):
-        for spans in product(*cuts):
-            yield Place(run, spans)
+        for rows, area in _areas(plan):
+            cuts = [_runs(span, length) for span, length in zip(area, plan.tile[2:], strict=True)]
+            for spans in product(_runs(part.rows, rows), *cuts):
+                yield Place(run, spans)
+
+
+def _areas(plan: Plan) -> Iterator[tuple[int, list[Span]]]:
+    """Pieces of the output along the axes after the first, each with the rows of its tiles.
+
+    A picture has three: within its sides no window sees padding, so that the samples are read where they lie::
+
+        | side |               within               | side |
+    """
+    rows, *rest = plan.tile[1:]
+    whole = [(0, size) for size in plan.sizes[1:]]
+    last = plan.axes[-1]
+    start, stop = last.inside
+    if not (len(rest) == 1 and plan.banded and plan.spread and 2 * (stop - start) > last.out):
+        yield rows, whole
+        return
+    yield rows, [(start, stop)]
+    for side in ((0, start), (stop, last.out)):
+        if side[0] < side[1]:
+            yield max(rows * rest[0] // (last.span(side[1] - side[0]) + 32), 1), [side]
 
 
 def _runs(span: Span, longest: int) -> Iterator[Span]:

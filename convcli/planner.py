@@ -18,7 +18,7 @@ from convcli.errors import InputError, LimitError, did_you_mean
 from convcli.facts import Facts, Strategy, accumulator_of, precision_of, result_dtype, rounds, size_of, wide_integer
 from convcli.products import Products
 from convcli.shapes import Axis, ConvSpec
-from convcli.tiles import BANDED, lanewise_layer, memory_of, tile_of
+from convcli.tiles import BANDED, DOWN, WIDE, lanewise_layer, memory_of, tile_of
 from convcli.words import METHODS
 
 WORTH_SHARING = 1e-3
@@ -83,6 +83,12 @@ class Plan:
     def banded(self) -> bool:
         """Whether the sums are products with a band matrix."""
         return self.method in BANDED and self.facts.filters is None
+
+    @property
+    def block(self) -> int:
+        """Rows of the output that one band makes: where one of them is not finite, the first is not either."""
+        wide = self.method == "gemm" or math.prod(a.span(a.out) for a in self.axes[1:]) * self.facts.lanes >= WIDE
+        return DOWN if self.banded and wide and len(self.axes) > 1 and self.axes[0].dilation == 1 else 1
 
     @property
     def whole(self) -> bool:

@@ -96,6 +96,24 @@ def test_float32_values_saturate_in_types_wider_than_their_mantissa(dtype):
     assert out.tolist() == [info.max, info.max, 0, info.min, 16777216]
 
 
+@every_method
+@pytest.mark.parametrize("source", ["uint8", "int8", "int16", "uint16"])
+@pytest.mark.parametrize("target", ["uint8", "int8", "int16"])
+@pytest.mark.parametrize("cval", [0.0, 900.0, np.nan])
+def test_what_is_known_of_the_sums_changes_none(source, target, cval, method):
+    """Kernels whose sums fit the type at any input, just do, and do not."""
+    info, taps = np.iinfo(source), rng(0).random((3, 3))
+    x = rng(1).choice([info.min, info.max, 0, 1], (40, 50)).astype(source)
+    x[:9, :9], x[9:18, :9] = info.max, info.min
+    for scale in (0.5, 1.0, 1.0 + 1e-9, 1.1, -1.0, np.inf):
+        w = np.full((3, 3), 1e38) if scale == np.inf else scale * taps / taps.sum()
+        options = {"padding": "same", "cval": cval, "method": method}
+        with np.errstate(invalid="ignore"):
+            expected = np.empty(x.shape, target)
+            store(correlate(x, w, **options), expected)
+        assert_array_equal(correlate(x, w, dtype=target, **options), expected)
+
+
 def test_the_extremes_of_64_bits_pass_through():
     for dtype in ("int64", "uint64"):
         info = np.iinfo(dtype)
@@ -253,9 +271,12 @@ def test_a_nan_in_one_channel_stays_in_its_group(boundary, method):
 
 
 @every_method
-def test_a_nan_outside_reaches_the_windows_that_leave_the_input(method):
-    y = correlate(np.ones((5, 5)), np.zeros((3, 3)), padding="same", cval=np.nan, method=method)
-    inner = np.zeros((5, 5), bool)
+@pytest.mark.parametrize("dtype", ["float64", "float32", "uint8"])
+@pytest.mark.parametrize("size", [5, 43])
+def test_a_nan_outside_reaches_the_windows_that_leave_the_input(size, dtype, method):
+    x = np.ones((size, size), dtype)
+    y = correlate(x, np.zeros((3, 3)), padding="same", cval=np.nan, method=method)
+    inner = np.zeros(x.shape, bool)
     inner[1:-1, 1:-1] = True
     assert_array_equal(np.isnan(y), ~inner)
 

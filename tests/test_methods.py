@@ -101,8 +101,8 @@ def test_windows_that_see_nothing_but_padding(boundary, method):
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_not_finite_stays_where_its_window_goes(bad, boundary, method):
-    x = rng(0).standard_normal((60, 70)).astype(np.float32)
-    x[11, 69] = x[40, 0] = bad
+    x = rng(0).standard_normal((61, 70)).astype(np.float32)
+    x[11, 69] = x[40, 0] = x[60, 30] = bad
     w = np.outer([1.0, 0, 2, 1, 1], [1, 2, 3, 4, 0])
     options = {"padding": "same", "boundary": boundary}
     y, expected = (correlate(x, w, **options, method=each) for each in (method, "direct"))

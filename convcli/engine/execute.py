@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from convcli.engine import direct, fft, gemm, lanewise, separable, stacked
 from convcli.engine.pad import extend
 from convcli.engine.places import Part, Place, places, whole
-from convcli.engine.quantise import store
+from convcli.engine.quantise import bounds, store
 from convcli.engine.threads import Scratch, share_out
 from convcli.engine.windows import Tile
 from convcli.planner import Plan, make_plan
@@ -63,7 +63,9 @@ class _Run:
             self.compute = STRATEGIES[_strategy(plan)](w, plan)
         self.scratch = Scratch()
         self.taken = self._taken()
-        self.doubtful = plan.spreads_nan and not (x.dtype.kind in "biu" and np.isfinite(w).all())
+        self.within = bounds(x.dtype, w, plan.spec.cval) if plan.facts.filters is None else None
+        whole = x.dtype.kind in "biu" and np.isfinite(plan.spec.cval) and np.isfinite(w).all()
+        self.doubtful = plan.spreads_nan and not whole
 
     def _taken(self) -> np.dtype[Any]:
         """The type in which blocks are handed over: stacking copies samples anyway, and turns them into sums' type."""
@@ -78,14 +80,14 @@ class _Run:
             in_place = target.dtype == self.accumulator and _is_rows(target)
             sums = target if in_place else self.scratch("sums", target.shape, self.accumulator)
             self.compute(block, sums)
-            if self.doubtful and not _finite(sums):
+            if self.doubtful and not self._finite(sums):
                 self._by_definition(block, sums)
             if self.plan.whole:
                 np.rint(sums, out=sums)
             if self.shift is not None:
                 sums += self.shift
             if not in_place:
-                store(sums, target, spent=True)
+                store(sums, target, spent=True, within=self.within)
 
     def _block(self, place: Place) -> NDArray[Any]:
         """The padded input under a tile: a view of x where it can be."""
@@ -107,6 +109,13 @@ class _Run:
         rows = slice(start - above, stop - above)
         view: NDArray[Any] = self.out[(*items, *between, rows, *(slice(*span) for span in rest))]
         return view
+
+    def _finite(self, sums: NDArray[Any]) -> bool:
+        """Whether all values are finite, in one fast pass; values whose squares overflow are taken for infinite."""
+        lead = sums.ndim - 1 - len(self.plan.axes)
+        seen = sums[(slice(None),) * lead + (slice(None, None, self.plan.block),)]
+        lines = seen.reshape(*seen.shape[:-2], -1)
+        return bool(np.isfinite(np.vecdot(lines, lines)).all())
 
     @cached_property
     def _definition(self) -> tuple[Tile, np.dtype[Any], int]:
@@ -138,9 +147,3 @@ def _is_rows(part: NDArray[Any]) -> bool:
     """Whether a piece of the output is a matrix of whole rows (A, Z), so that the methods can write into it."""
     row = part[(0,) * (part.ndim - 2)]
     return row.flags.c_contiguous and np.may_share_memory(part.reshape(-1, row.size), part)
-
-
-def _finite(sums: NDArray[Any]) -> bool:
-    """Whether all values are finite, in one fast pass; values whose squares overflow are taken for infinite."""
-    rows = sums.reshape(-1, sums.shape[-2] * sums.shape[-1])
-    return bool(np.isfinite(np.vecdot(rows, rows)).all())

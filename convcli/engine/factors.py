@@ -94,6 +94,7 @@ def longest_run(factor: Taps, passes: int, terms_growth: float, kind: str) -> in
 def _lean(data: bytes) -> float:
     """Roundings that the sum of taps in a row strays by where each meets a sample of its own sign and of equal size."""
     taps = np.abs(np.frombuffer(data))
+    taps = np.ldexp(taps, -np.frexp(taps.max())[1])
     flat = 0.5 + np.arange(1, 65) * GOLDEN % 0.5
     with np.errstate(all="ignore"):
         terms = np.multiply.outer(flat.astype(np.float32), taps.astype(np.float32))

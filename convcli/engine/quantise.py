@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+SLACK = 1e-6
+"""The largest error of a sum, as a share of sum|w| * max|x|; ten times as much is left for it."""
 
-def store(values: NDArray[Any], out: NDArray[Any], spent: bool = False) -> None:
+LARGEST = 1e30
+"""Sums of so large numbers could overflow on their way."""
+
+
+Bounds = tuple[float, float]
+"""Numbers that values lie between, none of them NaN."""
+
+
+def bounds(kind: np.dtype[Any], w: NDArray[Any], cval: float) -> Bounds | None:
+    """What the sums of one kernel w lie between, over samples of an integer type; None for a float type, or bad taps.
+
+    >>> low, high = bounds(np.dtype(np.uint8), np.array([0.25, 0.75]), 0.0)
+    >>> print(f"{low:.4f} {high:.4f}")
+    -0.0025 255.0026
+    """
+    if kind.kind not in "iu":
+        return None
+    info, taps = np.iinfo(kind), w.astype(np.float64)
+    least, most = min(float(info.min), cval), max(float(info.max), cval)
+    above, below = taps[taps > 0].sum(), taps[taps < 0].sum()
+    slack = 10 * SLACK * (above - below) * max(-least, most)
+    low, high = float(above * least + below * most - slack), float(above * most + below * least + slack)
+    return (low, high) if math.isfinite(high - low) and high - low < LARGEST else None
+
+
+def store(values: NDArray[Any], out: NDArray[Any], spent: bool = False, within: Bounds | None = None) -> None:
     """Write float values into `out`, whatever its type.
 
     Integers are rounded half to even and saturate at the type's ends; NaN, which no integer can say, becomes 0.
-    Values that are `spent` may be written over, which saves fresh pages for as many.
+    Values that are `spent` may be written over, which saves fresh pages for as many; where it is known what they lie
+    `within`, what that rules out is not looked for.
 
     >>> out = np.empty(4, np.uint8)
     >>> store(np.array([-3.0, 1.5, 300.0, np.nan]), out)
@@ -28,8 +57,9 @@ def store(values: NDArray[Any], out: NDArray[Any], spent: bool = False) -> None:
     if int(values.dtype.type(info.max)) > info.max:
         _store_wide(rounded, out)
         return
-    np.clip(rounded, float(info.min), float(info.max), out=rounded)
-    if np.isnan(rounded.min(initial=0)):
+    if within is None or not info.min - 0.5 < within[0] <= within[1] < info.max + 0.5:
+        np.clip(rounded, float(info.min), float(info.max), out=rounded)
+    if within is None and np.isnan(rounded.min(initial=0)):
         np.nan_to_num(rounded, copy=False, nan=0.0)
     np.copyto(out, rounded, casting="unsafe")
 

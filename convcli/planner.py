@@ -14,10 +14,10 @@ from functools import lru_cache
 from typing import Literal
 
 from convcli.bids import choose
-from convcli.errors import InputError, LimitError, did_you_mean
+from convcli.errors import InputError, did_you_mean
 from convcli.facts import Facts, Strategy, accumulator_of, precision_of, result_dtype, rounds, size_of, wide_integer
 from convcli.products import Products
-from convcli.shapes import Axis, ConvSpec
+from convcli.shapes import Axis, ConvSpec, check_countable
 from convcli.tiles import BANDED, DOWN, WIDE, lanewise_layer, memory_of, tile_of
 from convcli.words import METHODS
 
@@ -136,12 +136,7 @@ def _settled(facts: Facts, spec: ConvSpec, dtype: str | None, method: str) -> Pl
     chosen, reason, rejected, seconds = choose(facts, axes, result, spec.groups, method)
     accumulator = accumulator_of(facts, result, terms, chosen)
     outputs = math.prod(facts.batch) * math.prod(axis.out for axis in axes) * facts.out_lanes
-    if outputs * 8 > 1 << 62:
-        raise LimitError(
-            f"an output of {outputs:,} values",
-            "expected one that memory can hold",
-            "use less padding or a smaller input",
-        )
+    check_countable(outputs)
     products = None
     if chosen == "gemm" and facts.filters is not None and not lanewise_layer(facts, spec.groups):
         products = _products(facts, spec, axes, precision_of(accumulator, result))

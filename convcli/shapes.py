@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
-from convcli.errors import InputError, ShapeError, did_you_mean
+from convcli.errors import InputError, LimitError, ShapeError, did_you_mean
 from convcli.words import BOUNDARIES, PADDINGS, Boundary, PaddingName
 
 Pair: TypeAlias = tuple[int, int]
@@ -281,9 +281,14 @@ def output_shape(
     >>> output_shape((7,), (3,), stride=2, padding="same")
     (4,)
     """
-    spatial = tuple(check_whole(n, "a size", least=0) for n in shape)
-    taps = tuple(check_whole(k, "a kernel size", least=0) for k in kernel)
+    spatial, taps = _sizes(shape, "a size"), _sizes(kernel, "a kernel size")
     return ConvSpec.of(len(taps), stride=stride, dilation=dilation, padding=padding).sizes(spatial, taps)
+
+
+def _sizes(shape: Sequence[int], what: str) -> tuple[int, ...]:
+    if not isinstance(shape, Iterable):
+        raise InputError(f"{what} {shape!r} alone", "expected one for each axis", "write one axis as (28,)")
+    return tuple(check_whole(n, what, least=0) for n in shape)
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
@@ -357,8 +362,18 @@ def check_number(value: object, what: str) -> float:
     """Value as a float, if it is a number. Raises InputError, naming `what`."""
     try:
         return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        raise InputError(f"{what} {value!r}", "expected a number") from None
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{what} {value!r}", "expected a number that a float can hold") from None
+
+
+def check_countable(outputs: int) -> None:
+    """Raise LimitError for more values than any memory has room for."""
+    if outputs * 8 > 1 << 62:
+        raise LimitError(
+            f"an output of {outputs:,} values",
+            "expected one that memory can hold",
+            "use less padding or a smaller input",
+        )
 
 
 def check_whole(value: object, what: str, *, least: int) -> int:

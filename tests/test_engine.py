@@ -301,6 +301,13 @@ def test_onnx_conv_transpose(dims, options):
         (lambda: correlate(np.ones((5, 5)), np.ones((3, 3)), axes=(0, -2)), "axes (0, -2)"),
         (lambda: correlate(np.ones((5, 5)), np.float64(2), axes=()), "a kernel without axes"),
         (lambda: correlate(np.float64(2), np.float64(2)), "a kernel without axes"),
+        (lambda: correlate(np.ones((5, 5)), np.ones(3), axes=1), "axes 1; expected whole numbers"),
+        (lambda: correlate(np.ones((5, 5)), np.ones(3), axes="0"), "axes '0'; expected whole numbers"),
+        (lambda: correlate([[1, 2], [3]], np.ones(3)), "the input has rows of different lengths"),
+        (lambda: correlate(np.ones(5), np.ones(3), out=[0, 0, 0]), "out is a list; expected an array to fill"),
+        (lambda: correlate(np.ones(5), np.ones(3), cval=10**400), "expected a number that a float can hold"),
+        (lambda: convcli.output_shape(5, 3), "a size 5 alone; expected one for each axis"),
+        (lambda: convcli.output_shape((5,), 3), "a kernel size 3 alone; expected one for each axis"),
         (lambda: correlate(np.ones(0), np.ones(3)), "the input 0 is empty"),
         (lambda: correlate(np.ones(3), np.ones(0)), "the kernel 0 is empty"),
         (lambda: correlate(np.ones(3) * 1j, np.ones(3)), "the input holds complex128 values; expected real"),
@@ -316,6 +323,7 @@ def test_onnx_conv_transpose(dims, options):
         (lambda: conv_layer(np.ones((1, 5, 2)), np.ones((4, 3, 2)), [1, 2]), "bias 2; expected (4,)"),
         (lambda: conv_layer(np.ones((1, 5, 2)), np.ones((4, 3, 2)), layout="channel_last"), "did you mean"),
         (lambda: conv_layer(np.ones((1, 5, 2)), np.ones((4, 3, 2)), groups=0), "groups 0; expected 1 or more"),
+        (lambda: convcli.conv_transpose(np.ones((1, 5, 4)), np.ones((4, 3, 2)), stride=2**62), "that memory can hold"),
     ],
 )
 def test_bad_arguments_are_named(call, message):

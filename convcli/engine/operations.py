@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -215,6 +216,8 @@ class Problem(NamedTuple):
         return separable_terms(self.w, plan.fineness) if plan.seconds > WORTH_FACTORING else None
 
     def run(self, dtype: DTypeLike | None, method: str, out: NDArray[Any] | None) -> NDArray[Any]:
+        if out is not None and not isinstance(out, np.ndarray):
+            raise InputError(f"out is a {type(out).__name__}", "expected an array to fill")
         if out is not None and dtype is None:
             dtype = out.dtype
         plan = self.plan(dtype, method)
@@ -291,7 +294,10 @@ def check_layer(x: NDArray[Any], w: NDArray[Any]) -> None:
 
 
 def real_array(values: ArrayLike, what: str) -> NDArray[Any]:
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise ShapeError(f"the {what} has rows of different lengths", "expected an array") from None
     if array.dtype.kind not in "biuf":
         raise DtypeError(
             f"the {what} holds {array.dtype} values",
@@ -329,7 +335,10 @@ def _axes(x: NDArray[Any], w: NDArray[Any], axes: Sequence[int] | None) -> list[
                 "name the axes that it slides along with axes=, or use conv_layer for channels",
             )
         return list(range(x.ndim))
-    along = [axis + x.ndim if axis < 0 else axis for axis in axes]
+    try:
+        along = [axis + x.ndim if axis < 0 else axis for axis in map(operator.index, axes)]
+    except TypeError:
+        raise InputError(f"axes {axes!r}", "expected whole numbers", "write one axis as (0,)") from None
     if len(along) != w.ndim or len(set(along)) != len(along) or not all(0 <= axis < x.ndim for axis in along):
         raise ShapeError(
             f"axes {tuple(axes)} for kernel {show(w.shape)} on input {show(x.shape)}",

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from convcli.engine.operations import conv_layer, correlate
 from convcli.engine.pad import fold
-from convcli.shapes import Axis
+from convcli.shapes import Axis, check_countable
 from convcli.words import Boundary
 
 
@@ -54,7 +54,9 @@ def spread(
     sizes = tuple(stop - start for start, stop in spans)
     flipped, lanes = (w, dy.shape[-1]) if groups is None else _swapped(w, groups)
     lead = 0 if groups is None else 1
-    dx = np.zeros((*dy.shape[:first], *sizes, lanes), kind)
+    shape = (*dy.shape[:first], *sizes, lanes)
+    check_countable(math.prod(shape))
+    dx = np.zeros(shape, kind)
     choices = [_phases(axis, n, *span) for axis, n, span in zip(axes, dy.shape[first:-1], spans, strict=True)]
     for phase in product(*choices):
         taps = flipped[(slice(None),) * lead + tuple(part.taps for part in phase)]

@@ -77,7 +77,13 @@ class Plan:
     @property
     def spreads_nan(self) -> bool:
         """Whether the method multiplies samples that a window does not cover by zero, which leaves a NaN a NaN."""
-        return self.banded or self.method == "fft"
+        return self.banded or self.method == "fft" or self._bundled
+
+    @property
+    def _bundled(self) -> bool:
+        """Whether groups of channels are multiplied together, with zeros for each other's."""
+        layer = self.method == "gemm" and self.facts.filters is not None
+        return layer and not lanewise_layer(self.facts, self.spec.groups) and self.products.bundled > 1
 
     @property
     def banded(self) -> bool:

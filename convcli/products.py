@@ -39,6 +39,10 @@ it is cut into shorter ones."""
 SHORTEST_RUN = 16
 """Samples that lie in a row in a window, for it to be read in place: products of fewer terms are slow."""
 
+BUNDLE = 32
+"""Channels that groups have at least, or are bundled until they do: zeros that stand for the other groups' channels are
+multiplied faster than slim products are called."""
+
 FEWEST = 16
 """Places in one call, at least."""
 
@@ -51,6 +55,9 @@ class Products:
     """The products of a layer of `filters` kernels in each of `groups`, of so many `terms`."""
 
     groups: int
+    """Of the layer, or bundles of them."""
+    bundled: int
+    """Groups of the layer in one of those."""
     filters: int
     terms: int
     joined: bool
@@ -78,6 +85,8 @@ class Products:
         >>> layer.in_place, layer.run, layer.longest, layer.together
         (True, 192, 48, 975)
         """
+        bundled = _bundled(lanes // groups, groups)
+        groups //= bundled
         last, each = axes[-1], filters // groups
         terms = math.prod(axis.k for axis in axes) * lanes // groups
         joined = groups == 1 and (last.dilation == 1 or last.k == 1)
@@ -89,7 +98,7 @@ class Products:
         shares = -(-terms // longest)
         rows = PRODUCT // (columns * (min(longest, run) if in_place else longest))
         most = min(rows * (last.k if in_place and joined else 1), SHARE_VALUES // (columns * min(shares, SHARE_RUN)))
-        return cls(groups, each, terms, joined, run, in_place, longest, SHARE_RUN, columns, max(most, FEWEST))
+        return cls(groups, bundled, each, terms, joined, run, in_place, longest, SHARE_RUN, columns, max(most, FEWEST))
 
     @property
     def tile(self) -> int:
@@ -102,6 +111,15 @@ class Products:
         shares = -(-self.terms // self.longest)
         sums = min(shares, self.shares) + -(-shares // self.shares) + 1
         return self.together * (self.columns * sums + (0 if self.in_place else self.terms))
+
+
+def _bundled(depth: int, groups: int) -> int:
+    """How many groups of `depth` channels go together.
+
+    >>> _bundled(4, 32), _bundled(64, 2), _bundled(3, 4), _bundled(3, 1)
+    (8, 1, 4, 1)
+    """
+    return next((m for m in range(1, groups) if groups % m == 0 and m * depth >= BUNDLE), groups)
 
 
 def _longest(terms: int, precision: str | None) -> int:

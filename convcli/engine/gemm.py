@@ -19,6 +19,7 @@ has products of its own, and the shares of all rows are added up.
 
 A product adds its terms one after the other, which rounds as often, so long runs are cut into stretches. All
 stretches, phases and rows of the kernel are products of one call: between calls the threads wait for the interpreter.
+Groups of few channels are bundled, with zeros where a kernel does not look.
 
 Source: Chellapilla, Puri and Simard, "High performance convolutional neural networks for document
 processing", 2006.
@@ -35,10 +36,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.engine.bands import pieces
-from convcli.engine.threads import Scratch
+from convcli.engine.threads import Scratch, share_out
 from convcli.engine.windows import Tile, windows
 from convcli.planner import Plan
 from convcli.products import Products
+
+WORTH_SHARING = 1 << 18
+"""Taps of a group whose turning into columns is shared out over the threads: a third of a millisecond."""
+
+TURNED = 8
+"""Stretches that are turned into columns at a time: some hundred kilobytes, and few calls."""
+
+FEW_PLACES = 256
+"""Outputs of each kernel up to which it is read as it lies: products are a third slower so, and turning one tap takes
+as long as that third of so many multiply-adds."""
 
 Box = tuple[slice, ...]
 
@@ -47,8 +58,19 @@ _scratch = Scratch()
 
 def prepare(w: NDArray[Any], plan: Plan) -> Tile:
     """Ready a bank (O, *window, C/groups), in any type."""
-    w = w.astype(plan.accumulator, copy=False)
+    w = _bundle(w.astype(plan.accumulator, copy=False), plan.products)
     return _InPlace(w, plan) if plan.products.in_place else _Gathered(w, plan)
+
+
+def _bundle(w: NDArray[Any], products: Products) -> NDArray[Any]:
+    """Kernels (O, *window, C/groups) over all channels of a bundle of groups, with zeros for those of the others."""
+    if products.bundled == 1:
+        return w
+    parts = w.reshape(products.groups, products.bundled, -1, *w.shape[1:])
+    wide = np.zeros((*parts.shape[:-1], products.bundled, w.shape[-1]), w.dtype)
+    for at in range(products.bundled):
+        wide[:, at, ..., at, :] = parts[:, at]
+    return wide.reshape(len(w), *w.shape[1:-1], -1)
 
 
 class _Runs(NamedTuple):
@@ -68,14 +90,14 @@ class _Runs(NamedTuple):
 class _Kernels:
     """Some of a bank's kernels, (n, *leads, run), cut into stretches: the columns of the products."""
 
-    def __init__(self, w: NDArray[Any], products: Products) -> None:
-        run = w.shape[-1]
+    def __init__(self, w: NDArray[Any], products: Products, turned: bool) -> None:
+        run, columns = w.shape[-1], _turned if turned else _columns
         self.length = -(-run // -(-run // products.longest))
         batch = max(products.shares // math.prod(w.shape[1:-1]), 1) * self.length
         whole = run // self.length * self.length
         cuts = [*range(0, whole, batch), whole, run]
         self.batches = [
-            (start, _columns(w[..., start:stop], min(self.length, run - start)))
+            (start, columns(w[..., start:stop], min(self.length, run - start)))
             for start, stop in pairwise(cuts)
             if start < stop
         ]
@@ -119,12 +141,19 @@ class _Kernels:
 class _Group:
     """The kernels of one group, (n, *leads, run), as many at a time as a product takes."""
 
-    def __init__(self, w: NDArray[Any], products: Products) -> None:
-        self.parts = [(cut, _Kernels(w[cut], products)) for cut in pieces(len(w), products.columns)]
+    def __init__(self, w: NDArray[Any], plan: Plan) -> None:
+        turned = math.prod(plan.output[:-1]) > FEW_PLACES
+        self.parts: dict[int, tuple[slice, _Kernels]] = {}
+        cuts = pieces(len(w), plan.products.columns)
+
+        def ready(at: int) -> None:
+            self.parts[at] = cuts[at], _Kernels(w[cuts[at]], plan.products, turned)
+
+        share_out(ready, range(len(cuts)), spread=turned and w.size > WORTH_SHARING)
 
     def __call__(self, runs: _Runs, grid: tuple[int, int], out: NDArray[Any]) -> None:
         """Fill out (*box, n), as each of its `_Kernels` does."""
-        for cut, kernels in self.parts:
+        for cut, kernels in self.parts.values():
             kernels(runs, grid, out[..., cut])
 
 
@@ -134,7 +163,7 @@ class _Gathered:
     def __init__(self, w: NDArray[Any], plan: Plan) -> None:
         self.axes, self.products = plan.axes, plan.products
         parts = w.reshape(self.products.groups, self.products.filters, self.products.terms)
-        self.groups = [_Group(part, self.products) for part in parts]
+        self.groups = [_Group(part, plan) for part in parts]
 
     def __call__(self, block: NDArray[Any], out: NDArray[Any]) -> None:
         """Fill a tile: outputs (*items, *P, O) from a block (*items, *rows, C)."""
@@ -165,7 +194,7 @@ class _InPlace:
         self.leads, self.phases = (plan.axes[:-1], plan.axes[-1].k) if joined else (plan.axes, 1)
         self.dims, self.depth = len(plan.axes), w.shape[-1]
         runs = w.reshape(self.products.groups, -1, *(axis.k for axis in self.leads), self.products.run)
-        self.groups = [_Group(part, self.products) for part in runs]
+        self.groups = [_Group(part, plan) for part in runs]
 
     def __call__(self, block: NDArray[Any], out: NDArray[Any]) -> None:
         """Fill a tile: outputs (*items, *P, O) from a block (*items, *rows, C)."""
@@ -202,12 +231,20 @@ def boxes(sizes: tuple[int, ...], most: int, cut_from: int = 0) -> Iterator[Box]
 
 
 def _columns(w: NDArray[Any], length: int) -> NDArray[Any]:
-    """Kernels (n, *leads, run) as columns (stretches, *leads, 1, length, n)."""
+    """Kernels (n, *leads, run) as columns (stretches, *leads, 1, length, n): a view where w is one."""
     cut = w.reshape(*w.shape[:-1], -1, length)
-    columns = np.empty((cut.shape[-2], *w.shape[1:-1], 1, length, len(w)), w.dtype)
-    for at, target in enumerate(columns):
-        some = np.ascontiguousarray(cut[..., at, :])  # rows a multiple of 4 KiB apart share their place in the cache
-        target[..., 0, :, :] = np.moveaxis(some, 0, -1)
+    return np.moveaxis(cut, (-2, 0), (0, -1))[..., None, :, :]
+
+
+def _turned(w: NDArray[Any], length: int) -> NDArray[Any]:
+    """The same laid down in that order."""
+    seen = _columns(w, length)
+    columns = np.empty(seen.shape, w.dtype)
+    for part in pieces(len(columns), TURNED):
+        some = seen[part]
+        if some.strides[-1] != some.itemsize:  # rows a multiple of 4 KiB apart share their place in the cache
+            some = np.moveaxis(np.ascontiguousarray(np.moveaxis(some, -1, 0)), 0, -1)
+        columns[part] = some
     return columns
 
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine.operations import conv_layer, correlate
+from convcli.engine.operations import layer_problem, spatial_problem
 from convcli.engine.pad import fold
 from convcli.shapes import Axis, check_countable
 from convcli.words import Boundary
@@ -56,24 +56,25 @@ def spread(
     lead = 0 if groups is None else 1
     shape = (*dy.shape[:first], *sizes, lanes)
     check_countable(math.prod(shape))
-    dx = np.zeros(shape, kind)
     choices = [_phases(axis, n, *span) for axis, n, span in zip(axes, dy.shape[first:-1], spans, strict=True)]
+    covered = all(len(found) == axis.stride for axis, found in zip(axes, choices, strict=True))
+    dx = np.empty(shape, kind) if covered else np.zeros(shape, kind)
     for phase in product(*choices):
         taps = flipped[(slice(None),) * lead + tuple(part.taps for part in phase)]
         taps = np.flip(taps, tuple(range(lead, lead + len(axes))))
         options: dict[str, Any] = {
+            "stride": 1,
             "padding": [part.pads for part in phase],
             "dilation": [part.dilation for part in phase],
-            "dtype": kind,
         }
         seen: tuple[Any, ...] = (..., *(part.deltas for part in phase), slice(None))
-        deltas = dy[seen]
         places: tuple[Any, ...] = (..., *(part.at for part in phase), slice(None))
-        dx[places] = (
-            correlate(deltas, taps, axes=range(first, dy.ndim - 1), **options)
+        problem = (
+            spatial_problem(dy[seen], taps, axes=range(first, dy.ndim - 1), **options)
             if groups is None
-            else conv_layer(deltas, taps, groups=groups, **options)
+            else layer_problem(dy[seen], _lines(taps), None, groups=groups, layout="channels_last", **options)
         )
+        problem.run(kind, "auto", dx[places])
     return _fold_back(dx, axes, first, boundary) if folds else dx
 
 
@@ -82,6 +83,11 @@ def _swapped(w: NDArray[Any], groups: int) -> tuple[NDArray[Any], int]:
     parts = np.moveaxis(w.reshape(groups, -1, *w.shape[1:]), (1, -1), (-1, 1))
     channels = groups * w.shape[-1]
     return parts.reshape(channels, *parts.shape[2:]), channels
+
+
+def _lines(taps: NDArray[Any]) -> NDArray[Any]:
+    """A bank laid down with its kernels side by side, as products take them, and as w has them here."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(taps, 0, -1)), -1, 0)
 
 
 def _phases(axis: Axis, outputs: int, start: int, stop: int) -> list[_Phase]:

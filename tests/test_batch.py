@@ -104,6 +104,27 @@ class TestSources:
         ]
         assert found("in/file.png") == [("in/file.png", "file.png")], "what is named is asked for"
 
+    @pytest.mark.parametrize(
+        ("given", "recursive", "count"),
+        [
+            ("in/[ab]*", True, 1),
+            ("in/*.png", True, 2),
+            ("in/x*", True, 0),
+            ("in/c*/x.png", True, 1),
+            ("in/**/x.png", True, 1),
+            ("in/**", True, 4),
+            ("in", True, 3),
+            ("in", False, 2),
+        ],
+    )
+    def test_only_links_that_would_be_taken_are_counted(self, given: str, recursive: bool, count: int) -> None:
+        touch("in/a.png", "in/x.png", "in/core/x.png", "elsewhere/x.png")
+        for name, target in (("b.png", "x.png"), ("d.png", "x.png"), ("cards", ""), ("e.md", "x.png"), ("f", "f")):
+            Path("in", name).symlink_to(Path("../elsewhere", target) if name != "f" else "f")
+        search = Search(recursive=recursive)
+        assert found(given, search=search)
+        assert search.passed_over["behind a symbolic link"] == count
+
     def test_the_output_folder_inside_the_input_folder_is_left_out(self) -> None:
         touch("in/a.png", "in/out/a.png", "in/sub/out/b.png")
         search = Search(recursive=True, exclude=str(Path("in/out").resolve()))

@@ -11,10 +11,11 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from convcli.errors import FileError, InputError, did_you_mean
 from convcli.io.formats import by_suffix
@@ -31,6 +32,13 @@ class Source:
     path: str
     relative: str
     trouble: str = ""
+
+
+class _Wanted(NamedTuple):
+    """Which files are taken, and which folders are entered, by their places below where the search begins."""
+
+    file: Callable[[str], bool]
+    folder: Callable[[str], bool]
 
 
 @dataclass(frozen=True)
@@ -67,24 +75,27 @@ class Search:
                 raise _nothing(given, self.passed_over - before, self.recursive)
 
     def _in_folder(self, folder: str) -> Iterator[Source]:
-        for source in self._walk(folder, "", None if self.recursive else 1, ()):
-            form = by_suffix(source.path)
-            if source.trouble or self.every or (form is not None and (self.bare or not form.bare)):
-                yield source
-            else:
-                self.passed_over[_UNREAD] += 1
+        return self._walk(folder, "", _Wanted(self._reads, lambda _: self.recursive), ())
+
+    def _reads(self, relative: str) -> bool:
+        form = by_suffix(relative)
+        if self.every or (form is not None and (self.bare or not form.bare)):
+            return True
+        self.passed_over[_UNREAD] += 1
+        return False
 
     def _matching(self, given: str) -> Iterator[Source]:
         parts = PurePath(given).parts
         first = next(place for place, part in enumerate(parts) if _MAGIC.search(part))
         base, pattern = str(PurePath(*parts[:first])), parts[first:]
-        depth = None if "**" in pattern else len(pattern)
-        for source in self._walk(base, "", depth, ()):
-            if source.trouble or matches(PurePath(source.relative).parts, pattern):
-                yield source
+        wanted = _Wanted(
+            lambda relative: matches(PurePath(relative).parts, pattern),
+            lambda relative: leads_to(PurePath(relative).parts, pattern),
+        )
+        return self._walk(base, "", wanted, ())
 
-    def _walk(self, folder: str, below: str, depth: int | None, above: tuple[tuple[int, int], ...]) -> Iterator[Source]:
-        """Files under a folder that stands at `below`, `depth` levels of them; `above`: the folders on the way."""
+    def _walk(self, folder: str, below: str, wanted: _Wanted, above: tuple[tuple[int, int], ...]) -> Iterator[Source]:
+        """The files wanted of a folder that stands at `below`, and of those in it; `above`: the folders on the way."""
         try:
             status = Path(folder).stat()
             with os.scandir(folder) as listing:
@@ -99,16 +110,38 @@ class Search:
             relative = str(PurePath(below, entry.name))
             if entry.name.startswith("."):
                 continue
-            if entry.is_symlink() and not self.follow_links:
+            is_folder, is_file = _kind(entry)
+            if is_folder:
+                taken = wanted.folder(relative) and not self._excluded(entry.path)
+            else:
+                taken = is_file and wanted.file(relative)
+            if taken and entry.is_symlink() and not self.follow_links:
                 self.passed_over[_LINK] += 1
-            elif entry.is_dir():
-                if depth != 1 and not self._excluded(entry.path):
-                    yield from self._walk(entry.path, relative, depth and depth - 1, (*above, here))
-            elif entry.is_file():
+            elif taken and is_folder:
+                yield from self._walk(entry.path, relative, wanted, (*above, here))
+            elif taken:
                 yield Source(str(PurePath(entry.path)), relative)
 
     def _excluded(self, folder: str) -> bool:
         return bool(self.exclude) and os.path.realpath(folder) == self.exclude
+
+
+def _kind(entry: os.DirEntry[str]) -> tuple[bool, bool]:
+    """Whether an entry is, or leads to, a folder or a file; neither where a link leads nowhere."""
+    try:
+        return entry.is_dir(), entry.is_file()
+    except OSError:
+        return False, False
+
+
+def leads_to(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    """Whether a folder of these parts may hold what matches a pattern.
+
+    >>> leads_to(("a",), ("a", "*.png")), leads_to(("a",), ("[ab]*",)), leads_to(("a", "b"), ("**",))
+    (True, False, True)
+    """
+    begun = range(len(pattern) + (pattern[-1] == "**"))
+    return any(matches(parts, pattern[:count]) for count in begun)
 
 
 def matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:

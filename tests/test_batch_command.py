@@ -259,10 +259,47 @@ class TestRefusals:
         assert "2 outputs exist, such as out/a.png" in refused("in", *SHARPEN, "--out", "out")
         assert "skipped  2" in ok("in", *SHARPEN, "--out", "out", "--resume")
 
-    def test_a_folder_that_cannot_be_made(self) -> None:
+    def test_suffixes_that_are_not_written_are_refused_before_the_first_write(self) -> None:
+        pictures("in/a.png", "in/b.png")
+        told = refused("in", *SHARPEN, "--out", "out", "--name", "{stem}.zzz")
+        assert "out/a.zzz ends in '.zzz'; expected one of .png" in told
+        assert "out/1 has no suffix" in refused("in", *SHARPEN, "--out", "out", "--name", "{index}")
+        told = refused("in", *SHARPEN, "--out", "out", "--name", "{stem}.jpg", "--format", "png")
+        assert "out/a.jpg is named as jpg; the format given is png" in told
+        assert "jp2" in refused("in", *SHARPEN, "--out", "out", "--format", "jp2")
+        assert not Path("out").exists()
+
+    def test_a_suffix_that_an_input_brings_is_its_own_trouble(self) -> None:
+        pictures("in/a.png", "b.png")
+        Path("b.png").rename("in/b.jp2")
+        told = ok("in", *SHARPEN, "--out", "out", code=3)
+        assert "in/b.jp2  " in told
+        assert list(tree()) == ["a.png"]
+
+    @pytest.mark.parametrize("out", ["file", "file/out", "link"])
+    def test_a_folder_that_is_none(self, out: str) -> None:
         pictures("in/a.png")
         Path("file").touch()
-        assert "file/out cannot be created; Not a directory" in refused("in", *SHARPEN, "--out", "file/out", code=1)
+        Path("link").symlink_to("nowhere")
+        told = refused("in", *SHARPEN, "--out", out)
+        assert f"{out.partition('/')[0]} is no folder; expected one, or a name that is free; choose --out" in told
+
+    def test_a_folder_that_cannot_be_made(self) -> None:
+        pictures("in/a.png")
+        long = 300 * "x"
+        assert f"{long} cannot be created; File name too long" in refused("in", *SHARPEN, "--out", long, code=1)
+
+    def test_a_folder_that_the_system_does_not_make(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pictures("in/a.png")
+
+        def full(*_: object, **__: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(Path, "mkdir", full)
+        assert "out cannot be created; No space left on device" in refused("in", *SHARPEN, "--out", "out", code=1)
+
+    def test_the_help_says_what_json_prints(self) -> None:
+        assert "one line of JSON for each input" in " ".join(run("--help").stdout.split())
 
     def test_two_batches_at_one_folder(self) -> None:
         pictures("in/a.png")

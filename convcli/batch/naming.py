@@ -14,7 +14,8 @@ from pathlib import Path, PurePath
 from string import Formatter
 
 from convcli.batch.sources import Source
-from convcli.errors import FileError, InputError, did_you_mean
+from convcli.errors import FileError, InputError, OutputError, did_you_mean
+from convcli.io import check_name
 from convcli.io.formats import split_suffix
 
 FIELDS = ("stem", "ext", "name", "parent", "index")
@@ -114,6 +115,35 @@ def _refuse_collisions(sources: Sequence[Source], targets: Sequence[str]) -> Non
         )
         remedy = "choose --name so that they differ, such as --name '{parent}-{name}' or '{index:04}{ext}'"
         raise FileError(f"inputs would write the same file: {told}", "expected one output for each", remedy)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise FileError where the folder for the outputs, or what it is to lie in, is something else.
+
+    Raises OutputError for a name that the system does not take.
+    """
+    for place in (folder, *folder.parents):
+        try:
+            place.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError) as error:
+            told = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            raise OutputError(f"{folder} cannot be created", told) from error
+        if not place.is_dir():
+            raise FileError(f"{place} is no folder", "expected one, or a name that is free", "choose --out otherwise")
+        return
+
+
+def check_suffixes(folder: Path, sources: Sequence[Source], targets: Sequence[str], format: str | None) -> None:
+    """Raise FileError for a suffix that is not written; one that an input brings along is that input's trouble."""
+    given: dict[str, str] = {}
+    for source, target in zip(sources, targets, strict=True):
+        suffix = split_suffix(target)[1]
+        if format is not None or suffix != split_suffix(source.path)[1]:
+            given.setdefault(suffix.lower(), target)
+    for target in given.values():
+        check_name(str(folder / target), format)
 
 
 def check_places(folder: Path, sources: Sequence[Source], targets: Iterable[str]) -> list[str]:

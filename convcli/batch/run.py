@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from convcli.batch.manifest import Entry, Manifest
-from convcli.batch.naming import Template, check_places, name_all
+from convcli.batch.naming import Template, check_folder, check_places, check_suffixes, name_all
 from convcli.batch.pool import Pool, apart, finished
 from convcli.batch.recipe import Recipe, shared
 from convcli.batch.sources import Source
@@ -44,8 +44,10 @@ class Batch:
 
         job: without its input and output; its `format` gives every output its suffix, its `overwrite` lets files be
         replaced that no batch made. resume: skip what is done, and replace what a batch made otherwise.
-        Raises FileError for outputs that collide, exist, or are inputs; InputError and its kin for kernel and name.
+        Raises FileError for outputs that collide, exist, are inputs or are named as nothing that is written;
+        InputError and its kin for kernel and name.
         """
+        check_folder(folder)
         known = Manifest.of(folder)
         sources = list(_fresh(sources, folder, known))
         if not sources:
@@ -54,6 +56,7 @@ class Batch:
         sources = [source for source in sources if not source.trouble]
         ext = None if job.format is None else lookup(job.format).suffixes[0]
         targets = name_all(sources, Template(name), ext)
+        check_suffixes(folder, sources, targets, job.format)
         existing = check_places(folder, sources, targets)
         foreign = [target for target in existing if not (resume and target in known)]
         if foreign and not job.overwrite:

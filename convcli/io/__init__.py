@@ -41,6 +41,7 @@ from convcli.io.raw import RawLayout
 from convcli.io.reading import load
 from convcli.io.writing import (
     Room,
+    check_name,
     check_target,
     grows_in_its_file,
     remove_leftovers,
@@ -65,6 +66,7 @@ __all__ = [
     "check_fit",
     "check_header",
     "check_mapped",
+    "check_name",
     "check_settings",
     "check_target",
     "fitting",

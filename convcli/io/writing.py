@@ -158,6 +158,23 @@ def check_target(target: str | os.PathLike[str], overwrite: bool = False, format
 
 
 def _target_format(name: str, overwrite: bool, format: str | None) -> str:
+    form = check_name(name, format)
+    if name != "-":
+        try:
+            _check_place(Path(os.path.realpath(name)), name, overwrite)
+        except OSError as error:
+            raise _unwritable(name, error) from error
+    return form.name
+
+
+def check_name(name: str, format: str | None = None) -> Format:
+    """The format that a name, with the format given beside it, is written in; nothing is looked at but the name.
+
+    Raises FileError for a suffix that is not written, or that is another format's.
+
+    >>> check_name("out/edges.jpeg").name
+    'jpg'
+    """
     form = lookup(format) if format else by_suffix(name)
     if form is None:
         raise _unknown_suffix(name)
@@ -165,12 +182,7 @@ def _target_format(name: str, overwrite: bool, format: str | None) -> str:
         raise FileError(f"{name} is named as {named.name}", f"the format given is {form.name}", "leave --format out")
     check_writable(form)
     check_extra(form, "standard output" if name == "-" else name)
-    if name != "-":
-        try:
-            _check_place(Path(os.path.realpath(name)), name, overwrite)
-        except OSError as error:
-            raise _unwritable(name, error) from error
-    return form.name
+    return form
 
 
 def _unknown_suffix(name: str) -> FileError:

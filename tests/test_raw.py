@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -74,6 +75,24 @@ def test_what_was_not_told_is_asked_for() -> None:
         assert "raw numbers without a header; expected their shape and type; give apply or batch --raw-shape" in told
     told = run("laws", "x.raw", "-k", "box", code=2).stderr
     assert "apply or batch" in told
+
+
+class Endless:
+    """Zeros for ever, of which it counts those that it has given."""
+
+    given = 0
+
+    def read(self, count: int) -> bytes:
+        self.given += count
+        return bytes(count)
+
+
+def test_what_was_not_told_is_asked_for_before_a_pipe_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    endless = Endless()
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=endless))
+    with pytest.raises(FileError, match="standard input holds raw numbers without a header"):
+        load("-", format="raw", raw=RawLayout(shape=(100, 100)), limits=Limits(2**20))
+    assert endless.given <= 4096
 
 
 def test_what_can_be_recognised_is_what_it_is() -> None:

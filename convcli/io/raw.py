@@ -45,6 +45,13 @@ class RawLayout:
         """The same: where a sample stands is not told."""
         return self
 
+    def told(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """The shape and the type of a file's numbers. Raises FileError where nobody has said them."""
+        if self.shape is None or self.dtype is None:
+            given = f"{name} holds raw numbers without a header"
+            raise FileError(given, "expected their shape and type", "give apply or batch --raw-shape and --raw-dtype")
+        return self.shape, self.dtype
+
     def written(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         """A type in the byte order of this layout, little-endian where none was told.
 
@@ -69,10 +76,7 @@ def read_raw(stream: BinaryIO, name: str, size: int, layout: RawLayout, limits: 
 
     Raises FileError for another size, or where nobody told the shape and the type, LimitError for more than may be.
     """
-    shape, dtype = layout.shape, layout.dtype
-    if shape is None or dtype is None:
-        given = f"{name} holds raw numbers without a header"
-        raise FileError(given, "expected their shape and type", "give apply or batch --raw-shape and --raw-dtype")
+    shape, dtype = layout.told(name)
     needed = layout.offset + math.prod(shape) * dtype.itemsize
     if needed != size:
         after = f" after {layout.offset:,} others" if layout.offset else ""

@@ -76,6 +76,8 @@ def load(
             raise FileError(f"{_called(named)} is empty", "expected an image or an array")
         form = _settle(named, wanted, sniff(head), piped=piped, told=raw.shape is not None)
         check_extra(form, _called(named))
+        if form.bare:
+            raw.told(_called(named))
         stream = drained(opened, head, _called(named), limits, text=bool(form.separator)) if piped else opened
         stream.seek(0)
         volume = volume and frames == "first"

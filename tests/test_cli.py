@@ -370,7 +370,10 @@ class TestApply:
         assert len({Path(f"{count}.npy").read_bytes() for count in (1, 2, 3, 5)}) == 1
         monkeypatch.delenv("CONVCLI_THREADS")
         assert threads.threads() == before
-        assert "--threads" in refused("apply", PHOTO, "-k", "box", "--threads", "0")
+        assert "'0'; expected a whole number from 1" in refused("apply", PHOTO, "-k", "box", "--threads", "0")
+        monkeypatch.setenv("CONVCLI_THREADS", "x")
+        told = refused("apply", PHOTO, "-k", "box")
+        assert "(env var: 'CONVCLI_THREADS'): 'x'; expected a whole number from 1" in told
 
     @pytest.mark.parametrize(("op", "call"), [("correlate", correlate), ("convolve", convolve)])
     def test_op(self, op: str, call: object) -> None:
@@ -594,7 +597,7 @@ class TestRefusals:
             (["--compress-level", "0"], "--compress-level belongs to an output"),
             (["--compress-level", "9", "-o", "y.jpg"], "jpg takes no compress level; png does"),
             (["--quality", "80", "-o", "y.npy"], "npy takes no quality; jpg and webp do"),
-            (["--quality", "0", "-o", "y.jpg"], "0 is not in the range 1<=x<=100"),
+            (["--quality", "0", "-o", "y.jpg"], "'0'; expected a whole number from 1 to 100"),
             (["--format", "npy", "-o", "y.png"], "y.png is named as png"),
         ],
     )
@@ -638,9 +641,11 @@ def started(*words: object, script: str = "from convcli.cli import main; main()"
 
 
 STOPS_BEFORE_THE_RENAME = """
-import sys, time
+import signal, sys, time
 from convcli.cli import main
 from convcli.io import writing
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells have their background jobs ignore
 
 def stop(*_):
     print("ready", file=sys.stderr, flush=True)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from convcli.cli.types import FRAMES, PADDING, PER_AXIS, SHAPE, SIZE, Choice
+from convcli.cli.types import FRAMES, PADDING, PER_AXIS, SHAPE, SIZE, Choice, Count
 from convcli.words import BOUNDARIES, CHANNELS, COMBINES, DTYPES, LAYOUTS, METHODS, OPS, ORDERS, POLICIES
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -29,7 +29,7 @@ groups = click.option("--groups", type=int, default=1, metavar="G", help="Divide
 layout = click.option(
     "--layout", type=Choice(LAYOUTS), default="channels_last", help="Where the channels stand: last (ours) or first."
 )
-dims = click.option("--dims", type=click.IntRange(1), metavar="N", help="How many axes of the input are spatial.")
+dims = click.option("--dims", type=Count(1), metavar="N", help="How many axes of the input are spatial.")
 channels = click.option(
     "--channels",
     type=Choice(CHANNELS),
@@ -43,7 +43,7 @@ max_memory = click.option(
     help="Refuse what would take more, such as 2G; by default half of the machine's.",
 )
 max_pixels = click.option(
-    "--max-pixels", type=click.IntRange(1), metavar="N", help="Refuse pictures of more pixels; by default 16384x16384."
+    "--max-pixels", type=Count(1), metavar="N", help="Refuse pictures of more pixels; by default 16384x16384."
 )
 kernels = click.option(
     "-k",
@@ -95,11 +95,11 @@ strip = click.option(
     "--strip", is_flag=True, help="Write a picture's samples alone: no ICC profile, density, EXIF, XMP or text."
 )
 compress_level = click.option(
-    "--compress-level", type=click.IntRange(0, 9), metavar="N", help="PNG: 0 to 9, larger is smaller; 1 if left out."
+    "--compress-level", type=Count(0, 9), metavar="N", help="PNG: 0 to 9, larger is smaller; 1 if left out."
 )
 quality = click.option(
     "--quality",
-    type=click.IntRange(1, 100),
+    type=Count(1, 100),
     metavar="N",
     help="JPEG: 1 to 100; 95 if left out. WebP: makes it lossy; lossless if left out.",
 )
@@ -115,7 +115,7 @@ raw_order = click.option(
     "--raw-order", type=Choice(ORDERS), default="C", help="C: the last axis runs fastest, F: the first; C. Outputs too."
 )
 raw_offset = click.option(
-    "--raw-offset", type=click.IntRange(0), default=0, metavar="N", help="Bytes before the first number of an input."
+    "--raw-offset", type=Count(0), default=0, metavar="N", help="Bytes before the first number of an input."
 )
 
 
@@ -129,7 +129,7 @@ def _set_threads(context: click.Context, _: click.Parameter, count: int | None) 
 
 threads = click.option(
     "--threads",
-    type=click.IntRange(1),
+    type=Count(1),
     metavar="N",
     envvar="CONVCLI_THREADS",
     show_envvar=True,
@@ -137,7 +137,6 @@ threads = click.option(
     callback=_set_threads,
     help="Threads that share the work; by default one a core. The result is the same for any N.",
 )
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout instead.")
 debug = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 
 GEOMETRY = (stride, dilation, padding)
@@ -152,8 +151,9 @@ FILTERING = (*RESULT, input_format, frames, allow_truncated, *RAW, *GEOMETRY, *B
 """What a Job takes besides its kernels and files, whichever command runs it."""
 
 
-def stacked(*options: Decorator[Any]) -> Decorator[Any]:
-    """Apply options so that --help lists them in this order, with --json and --debug last."""
+def stacked(*options: Decorator[Any], prints: str = "one JSON object") -> Decorator[Any]:
+    """Apply options so that --help lists them in this order, with --json, which prints that, and --debug last."""
+    as_json = click.option("--json", "as_json", is_flag=True, help=f"Print {prints} on stdout instead.")
 
     def decorate(command: Any) -> Any:
         for option in reversed((*options, as_json, debug)):

@@ -50,6 +50,17 @@ class Choice(click.Choice[str]):
         )
 
 
+class Count(click.IntRange):
+    """click.IntRange in our words."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            most = "" if self.max is None else f" to {self.max}"
+            return self.fail(f"{value!r}; expected a whole number from {self.min}{most}", param, ctx)
+
+
 def parse_seconds(text: str) -> float:
     """Read a time in seconds, of up to an age that a clock can still wait for.
 

@@ -1,7 +1,8 @@
 """dw: for every tap, the deltas against the samples that the tap saw, summed over all outputs.
 
 The outputs are cut into tiles whose samples stay in the cache, and the tiles dealt out to strands, each with sums of
-its own in float64. The cut follows from the shapes alone, so the same arrays give the same bytes.
+its own in float64. Samples that lie in a row under the taps along the last axis go through one product. The cut follows
+from the shapes alone, so the same arrays give the same bytes.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from convcli.engine.pad import extend
@@ -46,13 +48,16 @@ def weights(
     """
     if x.ndim == 1 + len(axes):
         x, dy = x[None], dy[None]
-    taps, groups = list(np.ndindex(*shape[1:-1])), spec.groups
+    groups = spec.groups
     numbers = shape[0] == groups and shape[-1] == 1
+    joined = groups == 1 and not numbers and axes[-1].dilation == 1
+    window, depth = (shape[1:-2], shape[-2] * shape[-1]) if joined else (shape[1:-1], shape[-1])
+    taps = list(np.ndindex(*window, 1) if joined else np.ndindex(*window))
     share, work = (_by_number, np.dtype(np.float64)) if numbers else (_by_product, np.result_type(kind, x, dy))
     along = range(x.ndim - 1 - len(axes), x.ndim - 1)
-    tiles = list(_tiles(dy.shape, along, x.shape[-1] * (1 if numbers else len(taps))))
+    tiles = list(_tiles(dy.shape, along, x.shape[-1] * (1 if numbers else math.prod(shape[1:-1]))))
     count = min(max(STRAND_VALUES // math.prod(shape), 2), STRANDS, len(tiles))
-    strands = np.zeros((count, len(taps), groups, shape[0] // groups, shape[-1]))
+    strands = np.zeros((count, len(taps), groups, shape[0] // groups, depth))
 
     def add(strand: int) -> None:
         with np.errstate(invalid="ignore", over="ignore"):
@@ -64,12 +69,24 @@ def weights(
                 ]
                 block = extend(x[items], along, spans, spec.boundary, spec.cval, work)
                 deltas = dy[items][(slice(None),) * along[0] + (slice(start, stop),)].astype(work, copy=False)
-                seen = (under_tap(block, axes, deltas.shape[along[0] : -1], tap) for tap in taps)
-                share(seen, deltas, strands[strand])
+                sizes = deltas.shape[along[0] : -1]
+                lines, over = _joined(block, axes, sizes) if joined else (block, axes)
+                share((under_tap(lines, over, sizes, tap) for tap in taps), deltas, strands[strand])
 
     share_out(add, range(count), spread=count > 1)
     total: NDArray[np.float64] = strands.sum(axis=0)
-    return np.moveaxis(total.reshape(*shape[1:-1], *total.shape[1:]), (-3, -2), (0, 1)).reshape(shape)
+    return np.moveaxis(total.reshape(*window, *total.shape[1:]), (-3, -2), (0, 1)).reshape(shape)
+
+
+def _joined(
+    block: NDArray[Any], axes: tuple[Axis, ...], sizes: tuple[int, ...]
+) -> tuple[NDArray[Any], tuple[Axis, ...]]:
+    """What outputs see along the last axis, as one run of samples each (..., outputs, k * C): a view, with one tap."""
+    block, (*leads, last) = np.ascontiguousarray(block), axes
+    *strides, sample, value = block.strides
+    shape = (*block.shape[:-2], sizes[-1], last.k * block.shape[-1])
+    lines = as_strided(block, shape, (*strides, sample * last.stride, value), writeable=False)
+    return lines, (*leads, Axis(sizes[-1], 1))
 
 
 def _tiles(shape: tuple[int, ...], along: Sequence[int], samples: int) -> Iterator[tuple[slice, tuple[int, int]]]:

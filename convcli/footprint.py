@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from convcli import light
 from convcli.words import Combine
 
-SLACK = 3 * 2**22
+SLACK = 2**23
 """Bytes for what is small: the threads' stacks, the pieces that they fit and deflate, pages that a map touches around
 its own."""
 

@@ -18,7 +18,7 @@ from convcli.errors import InputError, did_you_mean
 from convcli.facts import Facts, Strategy, accumulator_of, precision_of, result_dtype, rounds, size_of, wide_integer
 from convcli.products import Products
 from convcli.shapes import Axis, ConvSpec, check_countable
-from convcli.tiles import BANDED, DOWN, WIDE, lanewise_layer, memory_of, tile_of
+from convcli.tiles import BANDED, DOWN, WIDE, lanewise_layer, memory_of, tile_of, tiles_of
 from convcli.words import METHODS
 
 WORTH_SHARING = 1e-3
@@ -43,7 +43,7 @@ class Plan:
     """Items of the first batch axis, and outputs along each spatial axis, that are computed at a time."""
     macs: int
     memory: int
-    """Working bytes beyond the input and the output: an upper estimate."""
+    """Working bytes of all threads beyond the input and the output: an upper estimate."""
     output_bytes: int
     rejected: tuple[tuple[str, str], ...]
     """The methods that were not chosen, each with the reason."""
@@ -119,8 +119,10 @@ class Plan:
         )
 
 
-def make_plan(facts: Facts, spec: ConvSpec, *, dtype: str | None = None, method: str = "auto") -> Plan:
-    """Choose how to run one convolution.
+def make_plan(
+    facts: Facts, spec: ConvSpec, *, dtype: str | None = None, method: str = "auto", threads: int = 1
+) -> Plan:
+    """Choose how to run one convolution on so many threads, of which only the working memory depends.
 
     Raises ShapeError where the kernel exceeds the padded input, LimitError for an output that no address space
     holds, InputError for an unknown method.
@@ -129,11 +131,11 @@ def make_plan(facts: Facts, spec: ConvSpec, *, dtype: str | None = None, method:
         raise InputError(
             f"method {method!r}", f"expected one of {', '.join(METHODS)}", did_you_mean(str(method), METHODS)
         )
-    return _settled(facts, spec, dtype, method)
+    return _settled(facts, spec, dtype, method, threads)
 
 
 @lru_cache(maxsize=256)
-def _settled(facts: Facts, spec: ConvSpec, dtype: str | None, method: str) -> Plan:
+def _settled(facts: Facts, spec: ConvSpec, dtype: str | None, method: str, threads: int) -> Plan:
     """The plan: a fifth of a millisecond, as long as a small layer takes, so the last ones are remembered."""
     axes = spec.axes(facts.spatial, facts.window)
     depth = 1 if facts.filters is None else facts.lanes // spec.groups
@@ -147,6 +149,7 @@ def _settled(facts: Facts, spec: ConvSpec, dtype: str | None, method: str) -> Pl
     if chosen == "gemm" and facts.filters is not None and not lanewise_layer(facts, spec.groups):
         products = _products(facts, spec, axes, precision_of(accumulator, result))
     tile = tile_of(facts, axes, chosen, products)
+    workers = min(threads, tiles_of(facts, axes, tile)) if seconds > WORTH_SHARING else 1
     return Plan(
         method=chosen,
         reason=reason,
@@ -157,7 +160,7 @@ def _settled(facts: Facts, spec: ConvSpec, dtype: str | None, method: str) -> Pl
         accumulator=accumulator,
         tile=tile,
         macs=outputs * terms,
-        memory=memory_of(facts, axes, tile, chosen, products, size_of(accumulator)),
+        memory=workers * memory_of(facts, axes, tile, chosen, products, size_of(accumulator), result != accumulator),
         output_bytes=outputs * size_of(result),
         rejected=rejected,
         seconds=seconds,

@@ -52,15 +52,21 @@ FFT_EDGES = {1: (1 << 12, 1 << 14), 2: (128, 512), 3: (32, 96)}
 def tile_of(facts: Facts, axes: tuple[Axis, ...], method: str, products: Products | None) -> tuple[int, ...]:
     """Items of the first batch axis, and outputs along each spatial axis, that one tile covers."""
     first, *rest = (axis.out for axis in axes)
+    strides = math.prod(axis.stride for axis in axes)
     budget = TILE_VALUES // facts.out_lanes
     if products is not None:
         budget = products.tile
     elif method == "gemm" and facts.filters is not None:
         budget = 2 * TILE_VALUES // facts.out_lanes
     elif method == "fft":
-        return (*_fft_rows(facts, axes), *rest)
+        items, rows = _fft_rows(facts, axes)
+        if rest:
+            each = _fft_outputs(axes, 1)
+            samples = facts.lanes * rows * math.prod(rest[1:]) * each * strides
+            rest[0] = min(each * max(BAND_TILE // samples, 1), rest[0])
+        return items, rows, *rest
     elif method != "direct":
-        budget = BAND_TILE // facts.out_lanes
+        budget = BAND_TILE // (facts.out_lanes * strides)
         if rest:
             rows, width = _band(facts, axes, method)
             rest[0] = _evenly(rest[0], max(width // math.prod(rest[1:]), 1))
@@ -137,13 +143,23 @@ def _fft_size(axis: Axis, shortest: int, longest: int) -> int:
 
 
 def _fft_rows(facts: Facts, axes: tuple[Axis, ...]) -> tuple[int, int]:
-    """A row of transforms; for signals as many as are batched."""
-    size = fft_tile(axes)
-    step = max((size[0] - axes[0].reach + 1) // axes[0].stride, 1)
+    """A transform's outputs along the first axis; for signals those of as many as are batched."""
+    size, step = fft_tile(axes), _fft_outputs(axes, 0)
     several = max(FFT_BATCH // math.prod(size), 1) if len(axes) == 1 else 1
     rows = min(step * several, axes[0].out)
     items = max(FFT_BATCH // math.prod(size), 1) if rows == axes[0].out else 1
     return (min(items, facts.batch[0]) if facts.batch else 1), rows
+
+
+def _fft_outputs(axes: tuple[Axis, ...], at: int) -> int:
+    """Outputs along one axis that a transform gives."""
+    return max((fft_tile(axes)[at] - axes[at].reach + 1) // axes[at].stride, 1)
+
+
+def tiles_of(facts: Facts, axes: tuple[Axis, ...], tile: tuple[int, ...]) -> int:
+    """How many tiles cover the output; a picture's sides may have a few of their own."""
+    whole = (facts.batch[0] if facts.batch else 1, *(axis.out for axis in axes))
+    return math.prod(-(-size // length) for size, length in zip(whole, tile, strict=True))
 
 
 def memory_of(
@@ -153,8 +169,13 @@ def memory_of(
     method: str,
     products: Products | None,
     size: int,
+    stored: bool,
 ) -> int:
-    """Bytes that a tile holds: the padded block and a copy, sums and a copy, and scratch."""
+    """Bytes that a tile holds: the padded block, and a signal's copy of it; sums; and scratch.
+
+    size: bytes of a number on the way; stored: whether it is stored as another type in the end. Sums of several terms
+    have a second place to be added from, which is the first where they are computed in the output.
+    """
     items, *outputs = tile
     lead = items * math.prod(facts.batch[1:])
     places = lead * math.prod(outputs)
@@ -175,4 +196,6 @@ def memory_of(
             lead * math.prod(outputs[:at]) * (_samples(axes[at:], outputs[at:]) * facts.lanes + 31)
             for at in range(1, len(axes))
         )
-    return (2 * places * facts.out_lanes + 2 * block + scratch) * size
+    blocks = 2 if len(axes) == 1 else 1
+    sums = 2 if stored and products is None else 1
+    return (sums * places * facts.out_lanes + blocks * block + scratch) * size

@@ -1,5 +1,7 @@
 """Every method against `direct`, over generated cases, and what each of them must not do to the numbers."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from cases import BOUNDARIES, VIEWS, examples, geometries
@@ -247,9 +249,72 @@ def test_a_bank_is_neither_separable_nor_transformed(method):
         convcli.conv_layer(np.ones((1, 5, 5, 2)), np.ones((2, 3, 3, 2)), method=method)
 
 
-def test_working_memory_is_bounded():
-    for shape in ((16384, 16384), (2048, 16384), (100_000_000,)):
-        x = np.broadcast_to(np.float32(0), shape)
-        for k in (3, 15, 31):
-            for w in (np.ones((k,) * len(shape)), rng(0).standard_normal((k,) * len(shape))):
-                assert convcli.plan(x, w, padding="same").memory <= 64 << 20
+@pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(16384, 16384), (2048, 16384), (16384, 16384, 3), (16384, 400), (100_000_000,)])
+def test_working_memory_is_bounded(shape, dtype, monkeypatch):
+    """By what the plan states, for two threads."""
+    monkeypatch.setattr("convcli.engine.threads._count", 2)
+    x, dims = np.broadcast_to(np.array(0, dtype), shape), min(len(shape), 2)
+    for k in (3, 9, 25, 31, 101):
+        for w in (np.ones((k,) * dims), rng(0).standard_normal((k,) * dims)):
+            for options in ({}, {"stride": 2}, {"dtype": "uint8"}):
+                plan = convcli.plan(x, w, axes=range(dims), padding="same", boundary="reflect", **options)
+                assert plan.memory <= 64 << 20, (plan.memory, k, options, plan.tile, plan.method)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("shape", "window", "options"),
+    [
+        ((900, 1100), (3, 3), {}),
+        ((900, 1100), (3, 3), {"dtype": "uint8", "padding": "same"}),
+        ((900, 1100, 3), (9, 9), {"padding": "same", "boundary": "wrap"}),
+        ((900, 1100), (25, 1), {"padding": "same", "boundary": "edge"}),
+        ((900, 1100), (7, 7), {"method": "separable", "stride": 2}),
+        ((900, 1100), (31, 31), {"method": "fft"}),
+        ((900, 1100), (3, 3), {"method": "direct", "padding": "same"}),
+        ((60, 70, 80), (3, 3, 3), {"padding": "same"}),
+        ((3_000_000,), (65,), {}),
+        ((3_000_000,), (65,), {"padding": "same", "boundary": "reflect"}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_the_plan_states_what_is_held(dtype, shape, window, options, threads, monkeypatch):
+    monkeypatch.setattr("convcli.engine.threads._count", threads)
+    x, w = rng(0).integers(0, 256, shape).astype(dtype), rng(1).random(window)
+    options = {"axes": range(len(window)), **options}
+    if options.get("method") == "separable":
+        w = np.outer(w[0], w[1])
+    _held(x, w, convcli.correlate, options)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("shape", "bank", "options"),
+    [
+        ((8, 28, 28, 64), (64, 3, 3, 64), {"padding": "same"}),
+        ((4, 60, 60, 3), (32, 7, 7, 3), {"stride": 2}),
+        ((4, 40, 40, 32), (32, 3, 3, 4), {"groups": 8, "padding": "same"}),
+        ((4, 60, 60, 32), (32, 3, 3, 1), {"groups": 32, "padding": "same"}),
+        ((8, 7, 7, 256), (256, 3, 3, 256), {}),
+    ],
+    ids=str,
+)
+def test_the_plan_states_what_a_layer_holds(shape, bank, options, threads, monkeypatch):
+    """Besides the kernels, which stand turned over as often as they do as they are."""
+    monkeypatch.setattr("convcli.engine.threads._count", threads)
+    x, w = (rng(0).standard_normal(size).astype(np.float32) for size in (shape, bank))
+    _held(x, w, convcli.conv_layer, options)
+
+
+def _held(x, w, operation, options):
+    plan = convcli.plan(x, w, **({"groups": 1} if operation is convcli.conv_layer else {}) | options)
+    tracemalloc.start()
+    try:
+        operation(x, w, **options)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    spent = peak - plan.output_bytes - 4 * w.nbytes
+    assert spent <= plan.memory + (256 << 10), (spent, plan.memory, plan)

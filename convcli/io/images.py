@@ -20,6 +20,7 @@ from convcli.io.frames import DEPTH, Stack, chosen, is_deep, which_frame
 from convcli.io.kept import read_kept, timing
 from convcli.io.modes import MODES, netpbm_largest, refuse_cut_bits
 from convcli.io.pillow import lenient, load_plugin, unguarded
+from convcli.io.turn import orientation_of
 from convcli.limits import Limits
 from convcli.words import Frames
 
@@ -40,7 +41,6 @@ _DAMAGE = (
     struct.error,
     zlib.error,
 )
-_ORIENTATION = 0x0112
 _NO_EXIF = b"Exif\0\0"
 _COMPRESSION, _DESCRIPTION = 259, 270
 _DEEPEST = 32  # bytes of a pixel: four samples of 64 bits
@@ -202,7 +202,7 @@ def _decoding_bytes(image: ImageFile) -> int:
 def _is_turned(image: ImageFile) -> bool:
     """Whether the header says that the picture lies on its side or its back; a PNG may say so behind its samples."""
     known = image.format != "PNG" or "exif" in image.info
-    return known and image.getexif().get(_ORIENTATION, 1) in range(2, 9)
+    return known and orientation_of(image.getexif()) > 1
 
 
 def _decoded(image: ImageFile, name: str, form: Format, told: str) -> Data:
@@ -250,8 +250,7 @@ def _upright(image: ImageFile) -> tuple[Image, int]:
     """The decoded image as its EXIF orientation wants it, and that orientation, 1 where it stood upright."""
     from PIL import ImageOps
 
-    given = image.getexif().get(_ORIENTATION, 1)
-    orientation = given if given in range(2, 9) else 1
+    orientation = orientation_of(image.getexif())
     image.load()
     upright = ImageOps.exif_transpose(image) if orientation > 1 else image  # a TIFF has turned itself by now
     return upright, orientation

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from convcli.io import exif
 from convcli.io.data import NOTHING, Kept, Timing
 from convcli.io.formats import Format
+from convcli.io.turn import turns
 
 if TYPE_CHECKING:
     from PIL.Image import Exif
@@ -58,7 +59,7 @@ def read_kept(image: ImageFile, orientation: int) -> Kept:
         comment = text.pop(_COMMENT)
     return Kept(
         icc=info.get("icc_profile") or b"",
-        density=_density(image, turned=orientation in range(5, 9)),
+        density=_density(image, turned=turns(orientation)),
         exif=_exif(image),
         xmp=_upright_xmp(_as_bytes(info.get("xmp", b""))),
         comment=_as_bytes(comment),

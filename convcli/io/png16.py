@@ -17,14 +17,13 @@ from convcli.io.data import Data, Kept
 from convcli.io.kept import read_kept
 from convcli.io.pillow import unguarded
 from convcli.io.png import ancillary, write_png
-from convcli.io.turn import upright
+from convcli.io.turn import orientation_of, upright
 from convcli.limits import Limits
 
 _CHANNELS = {2: 3, 4: 2, 6: 4}
 """Channels of the colour types that have more than one, in 16 bits."""
 
 _SAYING = (b"iCCP", b"pHYs", b"eXIf", b"tEXt", b"zTXt", b"iTXt")
-_ORIENTATION = 0x0112
 
 
 def is_deep_png(stream: BinaryIO) -> bool:
@@ -78,6 +77,5 @@ def _said(content: bytes) -> tuple[Kept, int]:
     write_png(small := io.BytesIO(), np.zeros((1, 1), np.uint8), said=chunks)
     with unguarded(), Image.open(small, formats=("PNG",)) as image:
         image.load()
-        given = image.getexif().get(_ORIENTATION, 1)
-        orientation = given if given in range(2, 9) else 1
+        orientation = orientation_of(image.getexif())
         return read_kept(image, orientation), orientation

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from PIL.Image import Exif
+
+_ORIENTATION = 0x0112
 _TRANSPOSED, _FROM_THE_RIGHT, _FROM_BELOW = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
 """Orientations whose rows are columns, and those that begin at the other side. Source: TIFF 6.0, section 8."""
+
+
+def orientation_of(exif: Exif) -> int:
+    """Which way a picture lies by its EXIF tags: 2 to 8, and 1 where it stands upright or nobody knows."""
+    given = exif.get(_ORIENTATION, 1)
+    return given if given in range(2, 9) else 1
 
 
 def turns(orientation: int) -> bool:

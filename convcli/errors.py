@@ -99,6 +99,15 @@ def brief(error: BaseException) -> str:
     return words if len(words) <= 100 else f"{words[:99]}…"
 
 
+def reason(error: OSError | ValueError) -> str:
+    """Why a place cannot be read or written, in the system's words.
+
+    >>> reason(FileNotFoundError(2, "No such file or directory")), reason(ValueError("embedded null byte"))
+    ('No such file or directory', 'embedded null byte')
+    """
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """Suggest the nearest known name, or nothing when none is near.
 

@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from string import Formatter
 
 from convcli.batch.sources import Source
-from convcli.errors import FileError, InputError, OutputError, did_you_mean
+from convcli.errors import FileError, InputError, OutputError, did_you_mean, reason
 from convcli.io import check_name
 from convcli.io.formats import split_suffix
 
@@ -128,8 +128,7 @@ def check_folder(folder: Path) -> None:
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, ValueError) as error:
-            told = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            raise OutputError(f"{folder} cannot be created", told) from error
+            raise OutputError(f"{folder} cannot be created", reason(error)) from error
         if not place.is_dir():
             raise FileError(f"{place} is no folder", "expected one, or a name that is free", "choose --out otherwise")
         return

@@ -24,7 +24,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
 from convcli.batch.worker import receive, send
-from convcli.errors import ConvError, WorkerError
+from convcli.errors import ConvError, WorkerError, reason
 
 Item = TypeVar("Item")
 
@@ -158,7 +158,7 @@ class _Worker:
                 start_new_session=True,  # an interrupt at the terminal is the pool's to answer
             )
         except OSError as error:
-            raise ConvError("a worker could not start", error.strerror or str(error)) from error
+            raise ConvError("a worker could not start", reason(error)) from error
         self._ready = False
         self._known: Callable[..., Any] | None = None
 

@@ -19,7 +19,7 @@ from convcli.batch.recipe import Recipe, shared
 from convcli.batch.sources import Source
 from convcli.batch.task import UNCHANGED, Record, Task, done_before, work
 from convcli.engine.threads import threads
-from convcli.errors import FileError, InputError, OutputError, WorkerError
+from convcli.errors import FileError, InputError, OutputError, WorkerError, reason
 from convcli.io import lookup, remove_leftovers
 from convcli.job import Job
 from convcli.words import PRODUCT_THREADS
@@ -107,7 +107,7 @@ class Batch:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{self.folder} cannot be created", error.strerror or str(error)) from error
+            raise OutputError(f"{self.folder} cannot be created", reason(error)) from error
         manifest = Manifest(self.folder)
         try:
             self._remove_leftovers()

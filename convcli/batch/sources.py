@@ -17,7 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from convcli.errors import FileError, InputError, did_you_mean
+from convcli.errors import FileError, InputError, did_you_mean, reason
 from convcli.io.formats import by_suffix
 
 _MAGIC = re.compile(r"[*?[]")
@@ -180,8 +180,7 @@ def _read_list(path: str) -> bytes:
     try:
         return Path(path).read_bytes()
     except (OSError, ValueError) as error:
-        told = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise FileError(f"the list {path} cannot be read", told) from error
+        raise FileError(f"the list {path} cannot be read", reason(error)) from error
 
 
 def _named(given: str) -> Source:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from convcli.batch.manifest import Entry
 from convcli.batch.recipe import Recipe
-from convcli.errors import CheckError, ConvError, InputError, OutputError
+from convcli.errors import CheckError, ConvError, InputError, OutputError, reason
 from convcli.job import perform, prepare
 
 Status = Literal["done", "skipped", "failed", "planned"]
@@ -90,8 +90,7 @@ def file_digest(path: str) -> str:
         with Path(path).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except (OSError, ValueError) as error:
-        told = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise InputError(f"{path} cannot be read", told) from error
+        raise InputError(f"{path} cannot be read", reason(error)) from error
 
 
 def _done(recipe: Recipe, task: Task, digest: str) -> Record:
@@ -99,7 +98,7 @@ def _done(recipe: Recipe, task: Task, digest: str) -> Record:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder} cannot be created", error.strerror or str(error)) from error
+        raise OutputError(f"{folder} cannot be created", reason(error)) from error
     prepared = prepare(replace(recipe.job, input=task.source, output=task.path, overwrite=task.replace))
     if file_digest(task.source) != digest:
         raise InputError(f"{task.source} changed while it was read", "", "run again with --resume")

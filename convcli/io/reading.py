@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.errors import FileError, InputError, did_you_mean
+from convcli.errors import FileError, InputError, did_you_mean, reason
 from convcli.io.arrays import read_npy, read_npz
 from convcli.io.data import Data
 from convcli.io.formats import Format, by_suffix, lookup
@@ -140,11 +140,7 @@ def _is_regular(stream: BinaryIO) -> bool:
 
 
 def _unreadable(path: str, error: OSError | ValueError) -> FileError:
-    return FileError(f"{path!r} cannot be read" if "\0" in path else f"{path} cannot be read", _reason(error))
-
-
-def _reason(error: OSError | ValueError) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return FileError(f"{path!r} cannot be read" if "\0" in path else f"{path} cannot be read", reason(error))
 
 
 def _missing(path: str) -> FileError:

@@ -18,7 +18,7 @@ from convcli.errors import InputError, did_you_mean
 from convcli.facts import Facts, Strategy, accumulator_of, precision_of, result_dtype, rounds, size_of, wide_integer
 from convcli.products import Products
 from convcli.shapes import Axis, ConvSpec, check_countable
-from convcli.tiles import BANDED, DOWN, WIDE, lanewise_layer, memory_of, tile_of, tiles_of
+from convcli.tiles import BANDED, DOWN, WIDE, lanewise_layer, memory_of, pass_widths, tile_of, tiles_of
 from convcli.words import METHODS
 
 WORTH_SHARING = 1e-3
@@ -41,6 +41,8 @@ class Plan:
     accumulator: str
     tile: tuple[int, ...]
     """Items of the first batch axis, and outputs along each spatial axis, that are computed at a time."""
+    products: Products | None
+    """The matrix products of a layer under `gemm`; None where no sum over channels is left to them."""
     macs: int
     memory: int
     """Working bytes of all threads beyond the input and the output: an upper estimate."""
@@ -60,11 +62,6 @@ class Plan:
         return precision_of(self.accumulator, self.dtype)
 
     @property
-    def products(self) -> Products:
-        """The matrix products of a layer under `gemm`."""
-        return _products(self.facts, self.spec, self.axes, self.precision)
-
-    @property
     def fineness(self) -> Literal["float32", "float64"]:
         """How precise the result is to be."""
         return "float64" if self.dtype == "float64" or wide_integer(self.dtype) else "float32"
@@ -77,13 +74,8 @@ class Plan:
     @property
     def spreads_nan(self) -> bool:
         """Whether the method multiplies samples that a window does not cover by zero, which leaves a NaN a NaN."""
-        return self.banded or self.method == "fft" or self._bundled
-
-    @property
-    def _bundled(self) -> bool:
-        """Whether groups of channels are multiplied together, with zeros for each other's."""
-        layer = self.method == "gemm" and self.facts.filters is not None
-        return layer and not lanewise_layer(self.facts, self.spec.groups) and self.products.bundled > 1
+        bundled = self.products is not None and self.products.bundled > 1
+        return self.banded or self.method == "fft" or bundled
 
     @property
     def banded(self) -> bool:
@@ -93,7 +85,7 @@ class Plan:
     @property
     def block(self) -> int:
         """Rows of the output that one band makes: where one of them is not finite, the first is not either."""
-        wide = self.method == "gemm" or math.prod(a.span(a.out) for a in self.axes[1:]) * self.facts.lanes >= WIDE
+        wide = self.method == "gemm" or pass_widths(self.facts, self.axes)[0] >= WIDE
         return DOWN if self.banded and wide and len(self.axes) > 1 and self.axes[0].dilation == 1 else 1
 
     @property
@@ -147,7 +139,7 @@ def _settled(facts: Facts, spec: ConvSpec, dtype: str | None, method: str, threa
     check_countable(outputs)
     products = None
     if chosen == "gemm" and facts.filters is not None and not lanewise_layer(facts, spec.groups):
-        products = _products(facts, spec, axes, precision_of(accumulator, result))
+        products = Products.of(axes, facts.lanes, facts.filters, spec.groups, precision_of(accumulator, result))
     tile = tile_of(facts, axes, chosen, products)
     workers = min(threads, tiles_of(facts, axes, tile)) if seconds > WORTH_SHARING else 1
     return Plan(
@@ -159,13 +151,10 @@ def _settled(facts: Facts, spec: ConvSpec, dtype: str | None, method: str, threa
         dtype=result,
         accumulator=accumulator,
         tile=tile,
+        products=products,
         macs=outputs * terms,
         memory=workers * memory_of(facts, axes, tile, chosen, products, size_of(accumulator), result != accumulator),
         output_bytes=outputs * size_of(result),
         rejected=rejected,
         seconds=seconds,
     )
-
-
-def _products(facts: Facts, spec: ConvSpec, axes: tuple[Axis, ...], precision: str | None) -> Products:
-    return Products.of(axes, facts.lanes, facts.filters or 1, spec.groups, precision)

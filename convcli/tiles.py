@@ -116,6 +116,15 @@ def _stacked_values(facts: Facts, axes: tuple[Axis, ...], tile: tuple[int, ...])
     return items * math.prod(facts.batch[1:]) * _samples(axes[:1], (rows,)) * (math.prod(rest) * facts.lanes + 31)
 
 
+def pass_widths(facts: Facts, axes: tuple[Axis, ...]) -> list[int]:
+    """Values behind a sample of each axis, which a pass along it keeps together: the axes after it are whole still.
+
+    From WIDE on they are the columns of a band's product, in blocks of DOWN outputs.
+    """
+    after = [*(axis.span(axis.out) for axis in axes[1:]), facts.lanes]
+    return [math.prod(after[at:]) for at in range(len(after))]
+
+
 def lanewise_layer(facts: Facts, groups: int) -> bool:
     """Whether every lane has one kernel of its own: no sum over channels to give to a matrix product."""
     return facts.filters == facts.lanes == groups

@@ -15,7 +15,6 @@ from convcli.engine.quantise import bounds, store
 from convcli.engine.threads import Scratch, share_out
 from convcli.engine.windows import Tile
 from convcli.planner import Plan, make_plan
-from convcli.tiles import lanewise_layer
 
 STRATEGIES = {
     "direct": direct.prepare,
@@ -63,9 +62,11 @@ class _Run:
             self.compute = STRATEGIES[_strategy(plan)](w, plan)
         self.scratch = Scratch()
         self.taken = self._taken()
-        self.within = bounds(x.dtype, w, plan.spec.cval) if plan.facts.filters is None else None
-        whole = x.dtype.kind in "biu" and np.isfinite(plan.spec.cval) and np.isfinite(w).all()
-        self.doubtful = plan.spreads_nan and not whole
+        bounded = plan.facts.filters is None and out.dtype.kind in "iu"
+        self.within = bounds(x.dtype, w, plan.spec.cval) if bounded else None
+        self.doubtful = plan.spreads_nan and not (
+            x.dtype.kind in "biu" and np.isfinite(plan.spec.cval) and np.isfinite(w).all()
+        )
 
     def _taken(self) -> np.dtype[Any]:
         """The type in which blocks are handed over: stacking copies samples anyway, and turns them into sums' type."""
@@ -140,7 +141,7 @@ def _strategy(plan: Plan) -> str:
         return plan.method
     if plan.facts.filters is None:
         return "stacked"
-    return "lanewise" if lanewise_layer(plan.facts, plan.spec.groups) else "gemm"
+    return "gemm" if plan.products else "lanewise"
 
 
 def _is_rows(part: NDArray[Any]) -> bool:

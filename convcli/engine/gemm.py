@@ -40,6 +40,7 @@ from convcli.engine.threads import Scratch, share_out
 from convcli.engine.windows import Tile, windows
 from convcli.planner import Plan
 from convcli.products import Products
+from convcli.shapes import Axis
 
 WORTH_SHARING = 1 << 18
 """Taps of a group whose turning into columns is shared out over the threads: a third of a millisecond."""
@@ -58,8 +59,11 @@ _scratch = Scratch()
 
 def prepare(w: NDArray[Any], plan: Plan) -> Tile:
     """Ready a bank (O, *window, C/groups), in any type."""
-    w = _bundle(w.astype(plan.accumulator, copy=False), plan.products)
-    return _InPlace(w, plan) if plan.products.in_place else _Gathered(w, plan)
+    products = plan.products
+    assert products is not None
+    w = _bundle(w.astype(plan.accumulator, copy=False), products)
+    turned = math.prod(plan.output[:-1]) > FEW_PLACES
+    return (_InPlace if products.in_place else _Gathered)(w, plan.axes, products, turned)
 
 
 def _bundle(w: NDArray[Any], products: Products) -> NDArray[Any]:
@@ -141,13 +145,12 @@ class _Kernels:
 class _Group:
     """The kernels of one group, (n, *leads, run), as many at a time as a product takes."""
 
-    def __init__(self, w: NDArray[Any], plan: Plan) -> None:
-        turned = math.prod(plan.output[:-1]) > FEW_PLACES
+    def __init__(self, w: NDArray[Any], products: Products, turned: bool) -> None:
         self.parts: dict[int, tuple[slice, _Kernels]] = {}
-        cuts = pieces(len(w), plan.products.columns)
+        cuts = pieces(len(w), products.columns)
 
         def ready(at: int) -> None:
-            self.parts[at] = cuts[at], _Kernels(w[cuts[at]], plan.products, turned)
+            self.parts[at] = cuts[at], _Kernels(w[cuts[at]], products, turned)
 
         share_out(ready, range(len(cuts)), spread=turned and w.size > WORTH_SHARING)
 
@@ -160,10 +163,10 @@ class _Group:
 class _Gathered:
     """Windows copied out as rows, as many at a time as a product takes."""
 
-    def __init__(self, w: NDArray[Any], plan: Plan) -> None:
-        self.axes, self.products = plan.axes, plan.products
-        parts = w.reshape(self.products.groups, self.products.filters, self.products.terms)
-        self.groups = [_Group(part, plan) for part in parts]
+    def __init__(self, w: NDArray[Any], axes: tuple[Axis, ...], products: Products, turned: bool) -> None:
+        self.axes, self.products = axes, products
+        parts = w.reshape(products.groups, products.filters, products.terms)
+        self.groups = [_Group(part, products, turned) for part in parts]
 
     def __call__(self, block: NDArray[Any], out: NDArray[Any]) -> None:
         """Fill a tile: outputs (*items, *P, O) from a block (*items, *rows, C)."""
@@ -189,12 +192,12 @@ class _Gathered:
 class _InPlace:
     """Windows read where they lie, lines that follow each other as one."""
 
-    def __init__(self, w: NDArray[Any], plan: Plan) -> None:
-        self.products, joined = plan.products, plan.products.joined
-        self.leads, self.phases = (plan.axes[:-1], plan.axes[-1].k) if joined else (plan.axes, 1)
-        self.dims, self.depth = len(plan.axes), w.shape[-1]
-        runs = w.reshape(self.products.groups, -1, *(axis.k for axis in self.leads), self.products.run)
-        self.groups = [_Group(part, plan) for part in runs]
+    def __init__(self, w: NDArray[Any], axes: tuple[Axis, ...], products: Products, turned: bool) -> None:
+        self.products = products
+        self.leads, self.phases = (axes[:-1], axes[-1].k) if products.joined else (axes, 1)
+        self.dims, self.depth = len(axes), w.shape[-1]
+        runs = w.reshape(products.groups, -1, *(axis.k for axis in self.leads), products.run)
+        self.groups = [_Group(part, products, turned) for part in runs]
 
     def __call__(self, block: NDArray[Any], out: NDArray[Any]) -> None:
         """Fill a tile: outputs (*items, *P, O) from a block (*items, *rows, C)."""

@@ -26,7 +26,7 @@ from convcli.engine.threads import Scratch
 from convcli.engine.windows import Tile
 from convcli.planner import Plan
 from convcli.shapes import Axis
-from convcli.tiles import WIDE
+from convcli.tiles import WIDE, pass_widths
 
 
 def prepare(w: Matrix, plan: Plan) -> Tile:
@@ -59,8 +59,7 @@ class _Term:
 
     def __init__(self, parts: list[Matrix], runs: list[int], plan: Plan, scratch: Scratch) -> None:
         self.scratch = scratch
-        after = [axis.span(axis.out) for axis in plan.axes[1:]] + [plan.facts.lanes]
-        widths = [math.prod(after[at:]) for at in range(len(after))]
+        widths = pass_widths(plan.facts, plan.axes)
         self.passes = [
             _pass(f, axis, width, pieces(len(f), run))
             for f, axis, width, run in zip(parts, plan.axes, widths, runs, strict=True)

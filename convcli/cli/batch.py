@@ -12,7 +12,8 @@ from typing import Any
 
 import click
 
-from convcli.cli import options, types
+from convcli.cli import options
+from convcli.cli.types import FOLDER, SECONDS, Count
 from convcli.errors import BatchError
 
 EXAMPLES = """\b
@@ -27,7 +28,7 @@ Examples:
 @click.command("batch", epilog=EXAMPLES)
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @options.kernels
-@click.option("--out", type=types.FOLDER, required=True, metavar="DIR", help="The folder for the outputs.")
+@click.option("--out", type=FOLDER, required=True, metavar="DIR", help="The folder for the outputs.")
 @click.option(
     "--name",
     default="{stem}{ext}",
@@ -41,8 +42,8 @@ Examples:
 @click.option("-0", "--null", is_flag=True, help="The names in --files-from end with a NUL.")
 @click.option("--resume", is_flag=True, help="Skip what an earlier run has done and nothing has changed since.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
-@click.option("--jobs", type=types.Count(1), metavar="N", help="How many files at a time; by default one a core.")
-@click.option("--timeout", type=types.SECONDS, metavar="S", help="Give a file up after so many seconds.")
+@click.option("--jobs", type=Count(1), metavar="N", help="How many files at a time; by default one a core.")
+@click.option("--timeout", type=SECONDS, metavar="S", help="Give a file up after so many seconds.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written where, and write nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @click.option("--format", metavar="F", help="The format to write; {ext} becomes its suffix.")

@@ -9,8 +9,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from convcli.cli import options, types
-from convcli.cli.types import SECONDS, SHAPE, Choice
+from convcli.cli import options
+from convcli.cli.types import SECONDS, SHAPE, Choice, Count
 from convcli.errors import CheckError
 from convcli.words import MEASURED
 
@@ -33,7 +33,7 @@ ANY_CASE = ("seed", "runs", "limit", "max_memory")
 @click.option(
     "--dtype", type=Choice(MEASURED), default="float32", help="The numbers' type, of input and result; float32."
 )
-@click.option("--runs", type=types.Count(1), metavar="N", default=5, help="Turns that everybody takes; 5.")
+@click.option("--runs", type=Count(1), metavar="N", default=5, help="Turns that everybody takes; 5.")
 @click.option(
     "--limit",
     type=SECONDS,
@@ -41,7 +41,7 @@ ANY_CASE = ("seed", "runs", "limit", "max_memory")
     default=2.0,
     help="Leave out what takes longer than so many seconds a run; 2. The planner's pick always runs.",
 )
-@click.option("--seed", type=types.Count(0), metavar="N", default=0, help="For the random numbers.")
+@click.option("--seed", type=Count(0), metavar="N", default=0, help="For the random numbers.")
 @options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, options.max_memory, options.threads)
 @click.pass_context
 def command(

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from convcli.cli import options, types
-from convcli.cli.types import INDEX, Choice
+from convcli.cli import options
+from convcli.cli.types import INDEX, Choice, Count
 from convcli.words import OPS
 
 EXAMPLES = """\b
@@ -27,7 +27,7 @@ Examples:
 @click.option("--op", type=Choice(OPS), default="correlate", help="correlate never flips the kernel; convolve does.")
 @click.option("--backward", is_flag=True, help="Show how dy at this output flows back to dx and dw.")
 @click.option("--upstream", metavar="FILE", help="dy for --backward, shaped like the output; by default ones.")
-@click.option("--seed", type=types.Count(0), metavar="N", help="For the random numbers of a shape; by default 0.")
+@click.option("--seed", type=Count(0), metavar="N", help="For the random numbers of a shape; by default 0.")
 @options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, *options.RUNNING)
 def command(as_json: bool, every: bool, **settings: Any) -> None:
     """Show how one output of a convolution comes about: the patch, the kernel, their product and the sum.

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from convcli.cli import options, types
-from convcli.cli.types import Choice
+from convcli.cli import options
+from convcli.cli.types import Choice, Count
 from convcli.words import OPS
 
 EXAMPLES = """\b
@@ -25,7 +25,7 @@ Examples:
 @click.option("--op", type=Choice(OPS), default="correlate", help="correlate never flips the kernel; convolve does.")
 @click.option("--upstream", metavar="FILE", help="dy, the loss's gradient in the output, shaped like it.")
 @click.option("--loss", metavar="sum|mean|mse:FILE", help="The loss to differentiate, where dy is not given; sum(y).")
-@click.option("--seed", type=types.Count(0), metavar="N", default=0, help="For the random numbers of a shape.")
+@click.option("--seed", type=Count(0), metavar="N", default=0, help="For the random numbers of a shape.")
 @click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
 @options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, *options.RUNNING)
 def command(as_json: bool, **settings: Any) -> None:

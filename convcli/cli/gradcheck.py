@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from convcli.cli import options, types
-from convcli.cli.types import Choice
+from convcli.cli import options
+from convcli.cli.types import Choice, Count
 from convcli.errors import CheckError
 from convcli.words import OPS
 
@@ -27,10 +27,10 @@ Examples:
 @click.option("--op", type=Choice(OPS), default="correlate", help="correlate never flips the kernel; convolve does.")
 @click.option("--eps", type=float, help="The step of the central difference; by default 1, for the map is linear.")
 @click.option("--eps-sweep", "sweep", is_flag=True, help="Try many steps, and show how the error follows them.")
-@click.option("--samples", type=types.Count(1), metavar="N", help="Entries to check in each tensor; default 2,000.")
+@click.option("--samples", type=Count(1), metavar="N", help="Entries to check in each tensor; default 2,000.")
 @click.option(
     "--seed",
-    type=types.Count(0),
+    type=Count(0),
     metavar="N",
     default=0,
     help="For random inputs, the upstream gradient and the samples.",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from convcli.cli import options, types
+from convcli.cli import options
+from convcli.cli.types import Count
 
 FORMATS = ("csv", "txt", "json", "imagemagick", "vips", "npy", "npz")
 
@@ -17,7 +18,7 @@ Examples:
 """
 
 name_argument = click.argument("name")
-dims = click.option("--dims", type=types.Count(1), metavar="N", help="How many axes the kernel is to have.")
+dims = click.option("--dims", type=Count(1), metavar="N", help="How many axes the kernel is to have.")
 
 
 @click.group("kernels", invoke_without_command=True, epilog=EXAMPLES)

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from convcli.cli import options, types
+from convcli.cli import options
+from convcli.cli.types import Count
 from convcli.errors import CheckError
 
 EXAMPLES = """\b
@@ -23,11 +24,11 @@ Examples:
 @click.option("-k", "--kernel", "reference", required=True, help="A kernel, such as sobel-x or random:4x3x3x3.")
 @click.option(
     "--size",
-    type=types.Count(1),
+    type=Count(1),
     metavar="N",
     help="Samples a side to crop to; default 32, 12 for a volume, more under a large kernel.",
 )
-@click.option("--seed", type=types.Count(0), metavar="N", default=0, help="For the random numbers.")
+@click.option("--seed", type=Count(0), metavar="N", default=0, help="For the random numbers.")
 @click.option("--matrix", metavar="FILE", help="Write M of conv(x) = M vec(x) to a .npy or .csv file.")
 @click.option("--overwrite", is_flag=True, help="Replace the matrix file if it exists.")
 @options.stacked(options.stride, options.padding, options.boundary, options.dims, *options.RUNNING)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from convcli.cli import options, types
-from convcli.cli.types import PER_AXIS, SHAPE, Choice, Parsed
+from convcli.cli import options
+from convcli.cli.types import PER_AXIS, SHAPE, Choice, Count, Parsed
 from convcli.errors import InputError
 from convcli.shapes import ConvSpec, Padding, PerAxis, parse_shape, show
 from convcli.words import DTYPES, Channels, Layout
@@ -78,7 +78,7 @@ def _indices(text: str) -> tuple[int, ...]:
 @click.option("--formula", is_flag=True, help="Networks: show the arithmetic of every size.")
 @click.option("--count", type=Choice(UNITS), default="macs", help="Networks: count multiply-adds, or both apart.")
 @click.option("--with-bias", is_flag=True, help="Networks: count the additions of biases as work.")
-@click.option("--batch", type=types.Count(1), default=1, metavar="N", help="Networks: items at once.")
+@click.option("--batch", type=Count(1), default=1, metavar="N", help="Networks: items at once.")
 @click.option(
     "--dtype", type=Choice((*DTYPES, "bfloat16")), default="float32", help="Networks: the type that memory is told for."
 )
@@ -93,8 +93,8 @@ def _indices(text: str) -> tuple[int, ...]:
     "--emit", type=Choice(EMITS), help="Networks: write PyTorch or Keras code, an ONNX model or TOML to stdout."
 )
 @click.option("--solve", type=(SHAPE, SHAPE), metavar="FROM TO", help="Find layers that lead from one size to another.")
-@click.option("--rf", type=types.Count(1), metavar="N", help="With --solve: the receptive field to have.")
-@click.option("--max-layers", type=types.Count(1, 4), default=2, metavar="N", help="With --solve: at most so many.")
+@click.option("--rf", type=Count(1), metavar="N", help="With --solve: the receptive field to have.")
+@click.option("--max-layers", type=Count(1, 4), default=2, metavar="N", help="With --solve: at most so many.")
 @options.stacked(*options.GEOMETRY, *options.READING)
 @click.pass_context
 def command(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> None:

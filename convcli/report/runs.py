@@ -118,7 +118,7 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
             for verification in outcome.verifications
         ]
         or None,
-        "written": None if written is None else {**vars(written), "lost": list(written.lost)},
+        "written": None if written is None else vars(written),
     }
 
 

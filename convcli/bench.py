@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.arrange import Arrangement
+from convcli.cores import threads
 from convcli.engine.arranged import arranged_problem
 from convcli.engine.operations import Problem
-from convcli.engine.threads import threads
 from convcli.errors import InputError, brief
 from convcli.io import Data
 from convcli.kernels import Kernel

@@ -18,6 +18,18 @@ SHORT_SUM = 576
 """Terms that a float32 sum of `direct` may have. Each rounding costs 6e-8 and the contract allows 1e-6, so 16 of them,
 which the sum by halves has from 576 terms; longer sums run in float64. Products are cut into short runs instead."""
 
+LEVELS = 64
+"""Flat inputs on which it is tried how far a kernel's sums stray."""
+
+MOST_TERMS = 64
+"""Products of 1-D factors that are looked for in a kernel: with more, other methods take less time."""
+
+GROWTH = 2.5
+"""How many times the kernel's own sum|w| that of its terms may be."""
+
+STRAY = {"float32": 12.0, "float64": 80.0}
+"""Roundings that all passes of a kernel may add up to; contract 3 allows 16.7 of float32's and 90 of float64's."""
+
 Strategy = Literal["direct", "gemm", "separable", "fft"]
 
 

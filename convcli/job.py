@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from convcli import alpha, io, light
 from convcli.arrange import Arrangement, arrange
+from convcli.cores import threads
 from convcli.engine.arranged import arranged_problem, oriented, restore
 from convcli.engine.operations import Problem
 from convcli.engine.places import Part
-from convcli.engine.threads import threads
 from convcli.errors import InputError, LimitError, did_you_mean
 from convcli.facts import result_dtype
 from convcli.footprint import Footprint, results_bytes

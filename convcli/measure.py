@@ -15,7 +15,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from convcli.engine.threads import share_out, threads
+from convcli.cores import threads
+from convcli.engine.threads import share_out
 
 Result = TypeVar("Result")
 Clock = Callable[[], float]
@@ -80,7 +81,7 @@ def copying() -> Yardstick:
     def call() -> None:
         target = np.empty_like(source)
         ends = np.linspace(0, source.size, threads() + 1).astype(int)
-        share_out(lambda at: np.copyto(target[at], source[at]), map(slice, ends[:-1], ends[1:]), spread=True)
+        share_out(lambda at: np.copyto(target[at], source[at]), map(slice, ends[:-1], ends[1:]), workers=threads())
 
     return Yardstick(call, 2 * source.nbytes)
 
@@ -91,7 +92,7 @@ def multiplying() -> Yardstick:
     left, right = np.full((count, SIDE, SIDE), 1.5, np.float32), np.full((SIDE, SIDE), 0.5, np.float32)
     products = np.empty_like(left)
     work = partial(_multiply, left, right, products)
-    return Yardstick(lambda: share_out(work, range(count), spread=True), 2 * count * SIDE**3)
+    return Yardstick(lambda: share_out(work, range(count), workers=threads()), 2 * count * SIDE**3)
 
 
 def _multiply(left: np.ndarray, right: np.ndarray, products: np.ndarray, at: int) -> None:

@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from convcli.bids import choose
+from convcli.cores import threads
 from convcli.errors import InputError, did_you_mean
 from convcli.facts import Facts, Strategy, accumulator_of, precision_of, result_dtype, rounds, size_of, wide_integer
 from convcli.products import Products
 from convcli.shapes import Axis, ConvSpec, check_countable
-from convcli.tiles import BANDED, DOWN, WIDE, lanewise_layer, memory_of, pass_widths, tile_of, tiles_of
+from convcli.tiles import BANDED, DOWN, WIDE, lanewise_layer, pass_widths, tile_of
 from convcli.words import METHODS
+from convcli.working import Work, Working
 
 WORTH_SHARING = 1e-3
 """Predicted seconds from which the tiles are shared out over the threads."""
@@ -44,13 +46,44 @@ class Plan:
     products: Products | None
     """The matrix products of a layer under `gemm`; None where no sum over channels is left to them."""
     macs: int
-    memory: int
-    """Working bytes of all threads beyond the input and the output: an upper estimate."""
     output_bytes: int
     rejected: tuple[tuple[str, str], ...]
     """The methods that were not chosen, each with the reason."""
     seconds: float
     """Predicted on one core like the one where the costs were measured; good for comparing, not for promising."""
+    available: int
+    """Threads that there are."""
+
+    @cached_property
+    def working(self) -> Working:
+        """What each thread works in, and all of them together."""
+        return Work(
+            facts=self.facts,
+            spec=self.spec,
+            axes=self.axes,
+            tile=self.tile,
+            method=self.method,
+            products=self.products,
+            accumulator=self.accumulator,
+            dtype=self.dtype,
+            spreads_nan=self.spreads_nan,
+        ).working()
+
+    @property
+    def threads(self) -> int:
+        """Threads that share the tiles: fewer than there are where more would pass the memory that a plan may take."""
+        cuts = [-(-n // most) for n, most in zip((*self.facts.batch[:1], *self.sizes), self._cut, strict=True)]
+        sides = 2 * math.prod(cuts[:-1]) if len(self.axes) == 2 else 0
+        return self.working.threads(min(self.available, math.prod(cuts) + sides)) if self.spread else 1
+
+    @property
+    def _cut(self) -> tuple[int, ...]:
+        return self.tile if self.facts.batch else self.tile[1:]
+
+    @property
+    def memory(self) -> int:
+        """Working bytes of all threads beyond the input and the output: an upper bound."""
+        return self.working.on(self.threads)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -107,14 +140,13 @@ class Plan:
         window, out = "x".join(map(str, self.facts.window)), "x".join(map(str, self.output))
         return (
             f"{self.method}: window {window} -> {out} {self.dtype} ({'; '.join(self.formula)}), "
-            f"{self.macs:,} multiply-adds, {self.memory:,} bytes of working memory; {self.reason}"
+            f"{self.macs:,} multiply-adds, {self.memory:,} bytes of working memory on {_count(self.threads)}; "
+            f"{self.reason}"
         )
 
 
-def make_plan(
-    facts: Facts, spec: ConvSpec, *, dtype: str | None = None, method: str = "auto", threads: int = 1
-) -> Plan:
-    """Choose how to run one convolution on so many threads, of which only the working memory depends.
+def make_plan(facts: Facts, spec: ConvSpec, *, dtype: str | None = None, method: str = "auto") -> Plan:
+    """Choose how to run one convolution.
 
     Raises ShapeError where the kernel exceeds the padded input, LimitError for an output that no address space
     holds, InputError for an unknown method.
@@ -123,11 +155,11 @@ def make_plan(
         raise InputError(
             f"method {method!r}", f"expected one of {', '.join(METHODS)}", did_you_mean(str(method), METHODS)
         )
-    return _settled(facts, spec, dtype, method, threads)
+    return _settled(facts, spec, dtype, method, threads())
 
 
 @lru_cache(maxsize=256)
-def _settled(facts: Facts, spec: ConvSpec, dtype: str | None, method: str, threads: int) -> Plan:
+def _settled(facts: Facts, spec: ConvSpec, dtype: str | None, method: str, available: int) -> Plan:
     """The plan: a fifth of a millisecond, as long as a small layer takes, so the last ones are remembered."""
     axes = spec.axes(facts.spatial, facts.window)
     depth = 1 if facts.filters is None else facts.lanes // spec.groups
@@ -141,7 +173,6 @@ def _settled(facts: Facts, spec: ConvSpec, dtype: str | None, method: str, threa
     if chosen == "gemm" and facts.filters is not None and not lanewise_layer(facts, spec.groups):
         products = Products.of(axes, facts.lanes, facts.filters, spec.groups, precision_of(accumulator, result))
     tile = tile_of(facts, axes, chosen, products)
-    workers = min(threads, tiles_of(facts, axes, tile)) if seconds > WORTH_SHARING else 1
     return Plan(
         method=chosen,
         reason=reason,
@@ -153,8 +184,12 @@ def _settled(facts: Facts, spec: ConvSpec, dtype: str | None, method: str, threa
         tile=tile,
         products=products,
         macs=outputs * terms,
-        memory=workers * memory_of(facts, axes, tile, chosen, products, size_of(accumulator), result != accumulator),
         output_bytes=outputs * size_of(result),
         rejected=rejected,
         seconds=seconds,
+        available=available,
     )
+
+
+def _count(threads: int) -> str:
+    return f"{threads} thread{'s' if threads > 1 else ''}"

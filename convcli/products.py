@@ -27,6 +27,9 @@ SHARE_VALUES = 1 << 20
 TILE_MACS = 1 << 26
 """Multiply-adds in a tile: a millisecond, beside which what a tile costs besides is little."""
 
+TILE_OUTPUTS = 1 << 19
+"""Outputs in a tile, at most: 2 MiB of float32."""
+
 TILE_PLACES = 128
 """Places that a tile has at least: they share what it costs to read the kernels."""
 
@@ -69,7 +72,7 @@ class Products:
     longest: int
     """Terms that a product adds in a row, at most."""
     shares: int
-    """Products of an output that are added up in a row, at most."""
+    """Products of an output that are added up in a row."""
     columns: int
     """Kernels in one product."""
     together: int
@@ -95,22 +98,33 @@ class Products:
         in_place = dense and run >= SHORTEST_RUN
         longest = _longest(terms, precision)
         columns = -(-each // -(-each // FILTERS))
-        shares = -(-terms // longest)
+        leads, stretches = _cut(terms, run if in_place else terms, longest)
+        shares = leads * min(max(SHARE_RUN // leads, 1), stretches)
         rows = PRODUCT // (columns * (min(longest, run) if in_place else longest))
-        most = min(rows * (last.k if in_place and joined else 1), SHARE_VALUES // (columns * min(shares, SHARE_RUN)))
-        return cls(groups, bundled, each, terms, joined, run, in_place, longest, SHARE_RUN, columns, max(most, FEWEST))
+        most = min(rows * (last.k if in_place and joined else 1), SHARE_VALUES // (columns * shares))
+        return cls(groups, bundled, each, terms, joined, run, in_place, longest, shares, columns, max(most, FEWEST))
 
     @property
     def tile(self) -> int:
         """Places of a tile."""
-        return max(TILE_MACS // (self.terms * self.filters * self.groups), TILE_PLACES)
+        filters = self.filters * self.groups
+        return max(min(TILE_MACS // self.terms, TILE_OUTPUTS) // filters, TILE_PLACES)
 
-    @property
-    def scratch(self) -> int:
-        """Values that a thread holds besides a tile's samples and outputs."""
-        shares = -(-self.terms // self.longest)
-        sums = min(shares, self.shares) + -(-shares // self.shares) + 1
-        return self.together * (self.columns * sums + (0 if self.in_place else self.terms))
+    def scratch(self, places: int) -> int:
+        """Values that a thread holds besides samples and outputs, for a tile of so many places: what it adds up."""
+        leads, stretches = _cut(self.terms, self.run if self.in_place else self.terms, self.longest)
+        sums = self.shares + -(-stretches // (self.shares // leads)) + 2
+        places = math.ceil(min(self.together, places) * (IN_VAIN if self.in_place else 1))
+        return places * (self.columns * sums + (0 if self.in_place else self.terms))
+
+
+def _cut(terms: int, run: int, longest: int) -> tuple[int, int]:
+    """How many runs the terms of an output lie in, and how many products add each of them up.
+
+    >>> _cut(576, 192, 48)
+    (3, 4)
+    """
+    return terms // run, -(-run // longest)
 
 
 def _bundled(depth: int, groups: int) -> int:

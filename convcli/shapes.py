@@ -13,6 +13,7 @@ TensorFlow's (ONNX calls it SAME_UPPER, and its mirror SAME_LOWER).
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Iterable, Sequence
@@ -261,6 +262,15 @@ class ConvSpec:
                 "use a smaller output_padding",
             )
         return Axis(n, k, stride, dilation, lo, hi, extra, transposed=True)
+
+
+def samples_under(axes: Sequence[Axis], outputs: Sequence[int]) -> int:
+    """Samples under a tile of so many outputs along each axis.
+
+    >>> samples_under((Axis(28, 3), Axis(28, 5)), (2, 10))
+    56
+    """
+    return math.prod(axis.span(count) for axis, count in zip(axes, outputs, strict=True))
 
 
 def output_shape(

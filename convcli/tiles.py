@@ -1,4 +1,4 @@
-"""Where a plan cuts the work: tiles of the output that a core's cache holds, and what they take in memory."""
+"""Where a plan cuts the work: tiles of the output that a core's cache holds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from convcli.facts import Facts
 from convcli.products import Products
-from convcli.shapes import Axis
+from convcli.shapes import Axis, samples_under
 
 BANDED = ("gemm", "separable")
 """Methods whose products are with a band matrix, where the kernel is no bank."""
@@ -17,8 +17,18 @@ TILE_VALUES = 1 << 16
 """Outputs in a tile: a float32 accumulator of 256 KiB, which with its scratch and its input stays in a 1 MiB
 second-level cache. Half and twice as many were both slower on 4096x4096 under 3x3."""
 
+REDONE = 1 << 14
+"""Outputs of a tile with a NaN that are computed once more at a time: few, since sums of a large kernel wait for each
+other by the dozen."""
+
 BAND_TILE = 1 << 19
 """Outputs in a tile of the banded methods: 2 MiB of float32."""
+
+BAND_SAMPLES = 1 << 20
+"""Samples that they may see: 4 MiB of float32. A kernel that reaches far sees many more than it has outputs."""
+
+LEAST_ROWS = 64
+"""Rows of such a tile, at least: fewer would see the same samples again and again."""
 
 BAND_WIDTH = 1 << 13
 """Outputs in its row: a longer row is cut, so that a tile has rows enough to share what lies between them."""
@@ -36,11 +46,23 @@ DOWN = 4
 ALONG = 16
 """Outputs in a block of a band along the last axis: a vector of the processor."""
 
+ODD = 31
+"""Values by which a row is lengthened, at most, to keep rows out of each other's places in the cache."""
+
 WIDE = 32
 """So many values after an axis make its blocks matrices of their own; fewer are woven into the band."""
 
+LINE = 1 << 13
+"""Values of a line that a depthwise layer takes at a time: all taps of 3x3 for so many stay in the cache."""
+
+RUN = 9
+"""Terms added one by one: those of a 3x3 kernel in one run."""
+
 FFT_BATCH = 1 << 18
 """Samples of the tiles that are transformed in one call: 1 MiB of float32, and as much for their spectra."""
+
+FFT_SAMPLES = 1 << 20
+"""Samples of a row of such tiles, about: 4 MiB of float32."""
 
 FFT_SIZES = tuple(n << power for power in range(2, 24) for n in (2, 3))
 """Lengths of a transform: products of small primes, which are fast."""
@@ -52,25 +74,24 @@ FFT_EDGES = {1: (1 << 12, 1 << 14), 2: (128, 512), 3: (32, 96)}
 def tile_of(facts: Facts, axes: tuple[Axis, ...], method: str, products: Products | None) -> tuple[int, ...]:
     """Items of the first batch axis, and outputs along each spatial axis, that one tile covers."""
     first, *rest = (axis.out for axis in axes)
-    strides = math.prod(axis.stride for axis in axes)
     budget = TILE_VALUES // facts.out_lanes
     if products is not None:
         budget = products.tile
     elif method == "gemm" and facts.filters is not None:
         budget = 2 * TILE_VALUES // facts.out_lanes
     elif method == "fft":
-        items, rows = _fft_rows(facts, axes)
-        if rest:
-            each = _fft_outputs(axes, 1)
-            samples = facts.lanes * rows * math.prod(rest[1:]) * each * strides
-            rest[0] = min(each * max(BAND_TILE // samples, 1), rest[0])
-        return items, rows, *rest
+        return _fft_cut(facts, axes)
     elif method != "direct":
-        budget = BAND_TILE // (facts.out_lanes * strides)
+        budget = BAND_TILE // (facts.lanes if rest or method == "separable" else facts.lanes + ODD)
         if rest:
             rows, width = _band(facts, axes, method)
-            rest[0] = _evenly(rest[0], max(width // math.prod(rest[1:]), 1))
-            budget = min(budget, rows * math.prod(rest))
+            across = min(width // math.prod(rest[1:]), _fitting(axes, 1, (LEAST_ROWS,), facts.lanes))
+            rest[0] = _evenly(rest[0], max(across, 1))
+            budget = min(budget, min(rows, _fitting(axes, 0, rest, facts.lanes)) * math.prod(rest))
+    if facts.filters is not None and rest:
+        seen = _fitting(axes, len(rest), (DOWN, *rest[:-1]), facts.lanes)
+        made = BAND_TILE // (DOWN * math.prod(rest[:-1]) * facts.out_lanes)
+        rest[-1] = _evenly(rest[-1], min(seen, max(made, DOWN)))
     inner = math.prod(facts.batch[1:]) * math.prod(rest)
     least = DOWN if method in BANDED else 1
     rows = min(max(budget // max(inner, 1), least), first)
@@ -86,10 +107,21 @@ def _band(facts: Facts, axes: tuple[Axis, ...], method: str) -> tuple[int, int]:
     if method == "separable":
         return BAND_TILE, width
     for rows in BAND_ROWS:
-        fitting = STACK_VALUES // (_samples(axes[:1], (rows,)) * axes[-1].k * facts.lanes)
+        fitting = STACK_VALUES // (samples_under(axes[:1], (rows,)) * axes[-1].k * facts.lanes)
         if fitting >= width:
             break
     return rows, min(width, fitting)
+
+
+def _fitting(axes: tuple[Axis, ...], at: int, outputs: Sequence[int], lanes: int) -> int:
+    """The most outputs along an axis with which the samples under a tile keep to BAND_SAMPLES.
+
+    outputs: of the tile along the axes before it, or behind it; those behind axis 1 are whole.
+    """
+    beside = axes[:at] + axes[at + 1 :]
+    counts = (*outputs, *(axis.out for axis in beside[len(outputs) :]))
+    samples = BAND_SAMPLES // (samples_under(beside, counts) * lanes)
+    return max((samples - axes[at].reach) // axes[at].stride + 1, DOWN)
 
 
 def _evenly(places: int, most: int) -> int:
@@ -101,19 +133,15 @@ def _evenly(places: int, most: int) -> int:
     return -(-places // -(-places // most))
 
 
-def _samples(axes: tuple[Axis, ...], outputs: Sequence[int]) -> int:
-    """Samples under a tile of so many outputs along each axis."""
-    return math.prod(axis.span(count) for axis, count in zip(axes, outputs, strict=True))
-
-
 def stacked_taps(facts: Facts, axes: tuple[Axis, ...], tile: tuple[int, ...]) -> int:
     """Copies of a tile's rows, one for each tap along them, that may stand at a time."""
-    return max(STACK_VALUES // _stacked_values(facts, axes, tile), 1)
+    return max(STACK_VALUES // stacked_values(facts, axes, tile), 1)
 
 
-def _stacked_values(facts: Facts, axes: tuple[Axis, ...], tile: tuple[int, ...]) -> int:
+def stacked_values(facts: Facts, axes: tuple[Axis, ...], tile: tuple[int, ...]) -> int:
+    """Values of one such copy, with what keeps its rows out of each other's places in the cache."""
     items, rows, *rest = tile
-    return items * math.prod(facts.batch[1:]) * _samples(axes[:1], (rows,)) * (math.prod(rest) * facts.lanes + 31)
+    return items * math.prod(facts.batch[1:]) * samples_under(axes[:1], (rows,)) * (math.prod(rest) * facts.lanes + ODD)
 
 
 def pass_widths(facts: Facts, axes: tuple[Axis, ...]) -> list[int]:
@@ -151,60 +179,20 @@ def _fft_size(axis: Axis, shortest: int, longest: int) -> int:
     return min(fitting, key=work, default=axis.reach)
 
 
-def _fft_rows(facts: Facts, axes: tuple[Axis, ...]) -> tuple[int, int]:
-    """A transform's outputs along the first axis; for signals those of as many as are batched."""
-    size, step = fft_tile(axes), _fft_outputs(axes, 0)
-    several = max(FFT_BATCH // math.prod(size), 1) if len(axes) == 1 else 1
-    rows = min(step * several, axes[0].out)
-    items = max(FFT_BATCH // math.prod(size), 1) if rows == axes[0].out else 1
-    return (min(items, facts.batch[0]) if facts.batch else 1), rows
+def _fft_cut(facts: Facts, axes: tuple[Axis, ...]) -> tuple[int, ...]:
+    """A row of transforms, or as much of it as FFT_SAMPLES; for signals as many as are batched."""
+    size = fft_tile(axes)
+    batched = max(FFT_BATCH // math.prod(size), 1)
+    steps = [max((n - axis.reach + 1) // axis.stride, 1) for n, axis in zip(size, axes, strict=True)]
+    if len(axes) == 1:
+        rows = min(steps[0] * batched, axes[0].out)
+        return _several(facts, batched if rows == axes[0].out else 1), rows
+    rows, between, last = min(steps[0], axes[0].out), [axis.out for axis in axes[1:-1]], axes[-1]
+    across = size[0] * samples_under(axes[1:-1], between) * size[-1] * facts.lanes
+    width = min(steps[-1] * max(FFT_SAMPLES // across, 1), last.out)
+    fits = (rows, width) == (axes[0].out, last.out)
+    return _several(facts, batched if fits else 1), rows, *between, width
 
 
-def _fft_outputs(axes: tuple[Axis, ...], at: int) -> int:
-    """Outputs along one axis that a transform gives."""
-    return max((fft_tile(axes)[at] - axes[at].reach + 1) // axes[at].stride, 1)
-
-
-def tiles_of(facts: Facts, axes: tuple[Axis, ...], tile: tuple[int, ...]) -> int:
-    """How many tiles cover the output; a picture's sides may have a few of their own."""
-    whole = (facts.batch[0] if facts.batch else 1, *(axis.out for axis in axes))
-    return math.prod(-(-size // length) for size, length in zip(whole, tile, strict=True))
-
-
-def memory_of(
-    facts: Facts,
-    axes: tuple[Axis, ...],
-    tile: tuple[int, ...],
-    method: str,
-    products: Products | None,
-    size: int,
-    stored: bool,
-) -> int:
-    """Bytes that a tile holds: the padded block, and a signal's copy of it; sums; and scratch.
-
-    size: bytes of a number on the way; stored: whether it is stored as another type in the end. Sums of several terms
-    have a second place to be added from, which is the first where they are computed in the output.
-    """
-    items, *outputs = tile
-    lead = items * math.prod(facts.batch[1:])
-    places = lead * math.prod(outputs)
-    block = lead * _samples(axes, outputs) * facts.lanes
-    scratch = 0
-    if products is not None:
-        scratch = products.scratch
-    elif method == "gemm" and facts.filters is not None:
-        scratch = axes[-1].k * block
-    elif method == "gemm":
-        copies = min(stacked_taps(facts, axes, tile), axes[-1].k if len(axes) > 1 else 1)
-        scratch = copies * _stacked_values(facts, axes, tile)
-    elif method == "fft":
-        size_of_tile = math.prod(fft_tile(axes))
-        scratch = 3 * max(FFT_BATCH, size_of_tile) + 2 * size_of_tile
-    elif method == "separable":
-        scratch = sum(
-            lead * math.prod(outputs[:at]) * (_samples(axes[at:], outputs[at:]) * facts.lanes + 31)
-            for at in range(1, len(axes))
-        )
-    blocks = 2 if len(axes) == 1 else 1
-    sums = 2 if stored and products is None else 1
-    return (sums * places * facts.out_lanes + blocks * block + scratch) * size
+def _several(facts: Facts, items: int) -> int:
+    return min(items, facts.batch[0]) if facts.batch else 1

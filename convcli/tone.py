@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convcli.cores import threads
 from convcli.engine.quantise import store
 from convcli.engine.threads import share_out
 from convcli.errors import ConvError, ShapeError
@@ -157,7 +158,7 @@ def fit(
                 store(piece, out[run], spent=made)
 
     starts = range(0, values.shape[axis], each)
-    share_out(bring, starts, spread=values.size > WORTH_SHARING)
+    share_out(bring, starts, workers=threads() if values.size > WORTH_SHARING else 1)
     return out, reduce(add, (ledgers[start] for start in starts))
 
 

@@ -16,11 +16,12 @@ from convcli import (
     conv_transpose_gradients,
     convolve,
     convolve_gradients,
+    cores,
     correlate,
     correlate_gradients,
     gradients,
 )
-from convcli.engine import threads, weights
+from convcli.engine import weights
 
 SIGNED = ("int8", "int32", "uint8", "float32", "float64", ">f8")
 rng = np.random.default_rng
@@ -55,10 +56,10 @@ def test_tiles_and_strands_change_nothing(case: LayerCase, seed: int):
         patch.setattr(weights, "STRETCH", 2)
         tiled = gradients(case.x, case.w, dy, **options).dw
         try:
-            threads.set_threads(1)
+            cores.set_threads(1)
             assert gradients(case.x, case.w, dy, **options).dw.tobytes() == tiled.tobytes()
         finally:
-            threads.set_threads(None)
+            cores.set_threads(None)
     assert_allclose(tiled, whole, rtol=1e-5, atol=1e-4)
 
 

@@ -12,10 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from convcli import correlate, peers
+from convcli import cores, correlate, peers
 from convcli.bench import STANDARD, Case, Report, bench
 from convcli.cli import main
-from convcli.engine import threads
 from convcli.errors import ConvError
 from convcli.measure import COPIED, SIDE, Timing, copying, multiplying, take_turns
 from convcli.peers import Peer, Task, UnableError, on_threads
@@ -80,8 +79,8 @@ class TestTurns:
     @pytest.mark.parametrize("count", [1, 3])
     def test_the_yardsticks_do_what_they_are_for(self, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
         seen = []
-        monkeypatch.setattr(threads, "_count", count)
-        monkeypatch.setattr("convcli.measure.share_out", lambda work, items, spread: seen.append([*map(work, items)]))
+        monkeypatch.setattr(cores, "_count", count)
+        monkeypatch.setattr("convcli.measure.share_out", lambda work, items, workers: seen.append([*map(work, items)]))
         copied: list[int] = []
         monkeypatch.setattr(np, "copyto", lambda target, source: copied.append(source.nbytes))
         copy, matmul = copying(), multiplying()

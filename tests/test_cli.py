@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from convcli import convolve, correlate, gradients, kernel
+from convcli import convolve, cores, correlate, gradients, kernel
 from convcli.cli import COMMANDS, main
 from convcli.engine import threads
 
@@ -357,11 +357,11 @@ class TestApply:
         share_out = threads.share_out
 
         def seen(*arguments: Any, **options: Any) -> None:
-            asked.append(threads.threads())
+            asked.append(cores.threads())
             share_out(*arguments, **options)
 
         monkeypatch.setattr("convcli.engine.execute.share_out", seen)
-        before = threads.threads()
+        before = cores.threads()
         for count in (1, 2, 3, 5):
             ok("apply", PHOTO, "-k", "gaussian:sigma=3", "--threads", count, "-o", f"{count}.npy")
         monkeypatch.setenv("CONVCLI_THREADS", "7")
@@ -369,7 +369,7 @@ class TestApply:
         assert asked == [1, 2, 3, 5, 7]
         assert len({Path(f"{count}.npy").read_bytes() for count in (1, 2, 3, 5)}) == 1
         monkeypatch.delenv("CONVCLI_THREADS")
-        assert threads.threads() == before
+        assert cores.threads() == before
         assert "'0'; expected a whole number from 1" in refused("apply", PHOTO, "-k", "box", "--threads", "0")
         monkeypatch.setenv("CONVCLI_THREADS", "x")
         told = refused("apply", PHOTO, "-k", "box")

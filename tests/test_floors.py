@@ -18,10 +18,11 @@ import convcli
 ROOT = Path(__file__).parent.parent
 HOUSE = ROOT / "convcli"
 FLOORS = (
-    {"words", "errors"},
+    {"words", "errors", "cores"},
     {"shapes", "limits"},
     {"products", "facts"},
     {"tiles"},
+    {"working"},
     {"bids"},
     {"io"},
     {"arrange", "planner", "kernels", "toeplitz"},
@@ -36,7 +37,10 @@ FLOORS = (
 )
 """From the ground up; a room is a module or a package, within which anything may import anything."""
 
-PURE = ("words", "errors", "shapes", "limits", "products", "facts", "tiles", "bids", "arrange", "planner", "network")
+PURE = (
+    *("words", "errors", "cores", "shapes", "limits", "products", "facts", "tiles", "working", "bids"),
+    *("arrange", "planner", "network"),
+)
 """Standard library only, so that a shape or a plan costs no import."""
 
 STRATEGIES = ("direct", "gemm", "lanewise", "stacked", "separable", "fft")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convcli import tone
-from convcli.engine import threads
+from convcli import cores, tone
 from convcli.engine.quantise import store
 from convcli.tone import Ledger, extremes
 from convcli.words import Policy
@@ -46,7 +45,7 @@ def test_pieces_make_the_whole(
     ledgers = []
     for out, size, count in ((whole, given.size, 1), (cut, 500, 3)):
         monkeypatch.setattr(tone, "FIT_VALUES", size)
-        monkeypatch.setattr(threads, "_count", count)
+        monkeypatch.setattr(cores, "_count", count)
         ledgers.append(fit(given, out, policy))
     np.testing.assert_array_equal(whole, cut)
     np.testing.assert_equal(vars(ledgers[0]), vars(ledgers[1]))

@@ -18,7 +18,7 @@ from convcli.batch.pool import Pool, apart, finished
 from convcli.batch.recipe import Recipe, shared
 from convcli.batch.sources import Source
 from convcli.batch.task import UNCHANGED, Record, Task, done_before, work
-from convcli.engine.threads import threads
+from convcli.cores import threads
 from convcli.errors import FileError, InputError, OutputError, WorkerError, reason
 from convcli.io import lookup, remove_leftovers
 from convcli.job import Job

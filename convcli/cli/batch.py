@@ -70,7 +70,7 @@ def command(
     code is then 3. Stopped at any moment, the same command with --resume goes on where it was.
     """
     from convcli.batch import Batch, Search, listed
-    from convcli.engine.threads import threads
+    from convcli.cores import threads
     from convcli.job import Job
     from convcli.report.batch import Progress, Summary, record_json, record_line
     from convcli.report.text import print_json

@@ -15,6 +15,7 @@ from convcli.engine.quantise import bounds, store
 from convcli.engine.threads import Scratch, share_out
 from convcli.engine.windows import Tile
 from convcli.planner import Plan, make_plan
+from convcli.tiles import REDONE
 
 STRATEGIES = {
     "direct": direct.prepare,
@@ -46,7 +47,7 @@ def execute(
     part alone, so the same input gives the same bytes, whatever the number of threads.
     """
     part = part or whole(plan)
-    share_out(_Run(plan, x, w, bias, out, part), places(plan, part), spread=plan.spread)
+    share_out(_Run(plan, x, w, bias, out, part), places(plan, part), workers=plan.threads)
 
 
 class _Run:
@@ -69,10 +70,10 @@ class _Run:
         )
 
     def _taken(self) -> np.dtype[Any]:
-        """The type in which blocks are handed over: stacking copies samples anyway, and turns them into sums' type."""
+        """The type in which blocks are handed over: who copies samples anyway turns them into the type of sums."""
         spec = self.plan.spec
         holds_padding = spec.boundary != "constant" or spec.cval == 0
-        return self.x.dtype if _strategy(self.plan) == "stacked" and holds_padding else self.accumulator
+        return self.x.dtype if _strategy(self.plan) in ("stacked", "fft") and holds_padding else self.accumulator
 
     def __call__(self, place: Place) -> None:
         with np.errstate(invalid="ignore", over="ignore"):
@@ -119,20 +120,21 @@ class _Run:
         return bool(np.isfinite(np.vecdot(lines, lines)).all())
 
     @cached_property
-    def _definition(self) -> tuple[Tile, np.dtype[Any], int]:
+    def _definition(self) -> tuple[Tile, np.dtype[Any]]:
         plan = make_plan(self.plan.facts, self.plan.spec, dtype=self.plan.dtype, method="direct")
-        return direct.prepare(self.w, plan), np.dtype(plan.accumulator), plan.tile[1]
+        return direct.prepare(self.w, plan), np.dtype(plan.accumulator)
 
     def _by_definition(self, block: NDArray[Any], sums: NDArray[Any]) -> None:
         """Once more tap by tap: a band or a transform multiplies what no window covers by zero, and 0 * nan is nan."""
-        tile, kind, rows = self._definition
+        tile, kind = self._definition
         first, lead = self.plan.axes[0], (slice(None),) * (sums.ndim - 1 - len(self.plan.axes))
+        rows = max(REDONE * sums.shape[len(lead)] // sums.size, 1)
         for start in range(0, sums.shape[len(lead)], rows):
             part = sums[(*lead, slice(start, start + rows))]
             begin = start * first.stride
             seen = block[(*lead, slice(begin, begin + first.span(part.shape[len(lead)])))]
             exact = np.empty(part.shape, kind)
-            tile(seen.astype(kind, copy=False), exact)
+            tile(seen, exact)
             part[...] = exact
 
 

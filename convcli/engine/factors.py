@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from convcli.facts import GROWTH, LEVELS, MOST_TERMS, STRAY
 from convcli.kernels.factorize import factorize
 from convcli.kernels.model import Taps, Terms
 
@@ -22,14 +23,11 @@ ROUNDING = 2.0**-24
 CUT = {"float32": 2 * ROUNDING, "float64": 4e-15}
 """What the terms may leave of the taps, as a share of sum|w|: as much as the taps' own rounding."""
 
-MOST_TERMS = 64
-"""Terms that are looked for: with more, other methods take less time."""
+LEAN_VALUES = 1 << 17
+"""Products of them with taps that are tried at a time."""
 
 GOLDEN = (math.sqrt(5) - 1) / 4
 """Multiples of it, modulo a half, lie evenly between 0 and a half, and none is a round number."""
-
-STRAY = {"float32": 12.0, "float64": 80.0}
-"""Roundings that all passes of a kernel may add up to; contract 3 allows 16.7 of float32's and 90 of float64's."""
 
 
 def factors(w: NDArray[np.generic], kind: str) -> Terms:
@@ -61,7 +59,7 @@ def separable_terms(w: NDArray[np.generic], kind: str) -> int | None:
     terms = factors(w, kind)
     if (w == np.rint(w)).all() and not (len(terms) == 1 and all((f == np.rint(f)).all() for f in terms[0])):
         return None
-    return len(terms) if growth(terms) <= 2.5 else None
+    return len(terms) if growth(terms) <= GROWTH else None
 
 
 def _is_long(w: NDArray[np.generic]) -> bool:
@@ -95,13 +93,17 @@ def _lean(data: bytes) -> float:
     """Roundings that the sum of taps in a row strays by where each meets a sample of its own sign and of equal size."""
     taps = np.abs(np.frombuffer(data))
     taps = np.ldexp(taps, -np.frexp(taps.max())[1])
-    flat = 0.5 + np.arange(1, 65) * GOLDEN % 0.5
+    flat = 0.5 + np.arange(1, LEVELS + 1) * GOLDEN % 0.5
+    some = np.array_split(flat.astype(np.float32), min(-(-LEVELS * taps.size // LEAN_VALUES), LEVELS))
+    return max(_strays(levels, taps.astype(np.float32)) for levels in some)
+
+
+def _strays(levels: NDArray[np.float32], taps: NDArray[np.float32]) -> float:
     with np.errstate(all="ignore"):
-        terms = np.multiply.outer(flat.astype(np.float32), taps.astype(np.float32))
+        terms = np.multiply.outer(levels, taps)
         total = np.cumsum(terms, axis=1, dtype=np.float32)[:, -1]
         exact = terms.sum(axis=1, dtype=np.float64)
-        strays = np.abs(total - exact) / (exact * ROUNDING)
-    return float(np.nanmax(strays, initial=0.0))
+        return float(np.nanmax(np.abs(total - exact) / (exact * ROUNDING), initial=0.0))
 
 
 def _together(terms: Terms) -> Taps:

@@ -55,9 +55,11 @@ class _Overlapping:
         self.steps = [size - axis.reach + 1 for size, axis in zip(self.size, self.axes, strict=True)]
         apart = np.zeros(self.size)
         apart[tuple(slice(0, axis.reach, axis.dilation) for axis in self.axes)] = w
-        kind = np.complex128 if plan.accumulator == "float64" else np.complex64
-        self.spectrum = np.fft.rfftn(apart).conj().astype(kind)
         self.batch = max(FFT_BATCH // apart.size, 1)
+        spectrum = np.fft.rfftn(apart)
+        del apart  # as large as what follows
+        np.conjugate(spectrum, out=spectrum)
+        self.spectrum = spectrum.astype(np.complex128 if plan.accumulator == "float64" else np.complex64, copy=False)
 
     def __call__(self, block: NDArray[Any], out: NDArray[Any]) -> None:
         """Fill a tile: outputs (*items, *P, lanes) from a block (*items, *S, lanes)."""

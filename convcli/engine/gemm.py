@@ -35,6 +35,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from convcli.cores import threads
 from convcli.engine.bands import pieces
 from convcli.engine.threads import Scratch, share_out
 from convcli.engine.windows import Tile, windows
@@ -152,7 +153,7 @@ class _Group:
         def ready(at: int) -> None:
             self.parts[at] = cuts[at], _Kernels(w[cuts[at]], products, turned)
 
-        share_out(ready, range(len(cuts)), spread=turned and w.size > WORTH_SHARING)
+        share_out(ready, range(len(cuts)), workers=threads() if turned and w.size > WORTH_SHARING else 1)
 
     def __call__(self, runs: _Runs, grid: tuple[int, int], out: NDArray[Any]) -> None:
         """Fill out (*box, n), as each of its `_Kernels` does."""

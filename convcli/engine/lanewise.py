@@ -27,9 +27,7 @@ from convcli.engine.threads import Scratch
 from convcli.engine.windows import Tile, windows
 from convcli.planner import Plan
 from convcli.products import STRETCH
-
-LINE = 1 << 13
-"""Values of a line that are taken at a time: all taps of 3x3 for so many stay in the cache."""
+from convcli.tiles import LINE
 
 Cut = tuple[slice, ...]
 
@@ -42,8 +40,8 @@ def prepare(w: NDArray[Any], plan: Plan) -> Tile:
 class _Lanewise:
     def __init__(self, w: NDArray[Any], plan: Plan) -> None:
         self.axes, dims, self.scratch = plan.axes, len(plan.axes), Scratch()
-        self.places = pieces(plan.sizes[-1], max(LINE // len(w), 1))
-        self.taps = np.tile(np.moveaxis(w, 0, -1), max(part.stop - part.start for part in self.places))
+        self.most = min(max(LINE // len(w), 1), plan.tile[-1])
+        self.taps = np.tile(np.moveaxis(w, 0, -1), self.most)
         self.cuts = _cuts(w.shape[1:], STRETCH[plan.precision][0] if plan.precision else w[0].size)
         *self.lead, self.lane = range(len(plan.facts.batch) + dims)
         self.window = list(range(self.lane + 1, self.lane + 1 + dims))
@@ -52,7 +50,7 @@ class _Lanewise:
         """Fill a tile: outputs (*items, *P, C) from a block (*items, *S, C)."""
         block = np.ascontiguousarray(block)
         sizes = out.shape[-1 - len(self.axes) : -1]
-        for part in self.places:
+        for part in pieces(sizes[-1], self.most):
             target = out[..., part, :]
             seen = self._seen(block, sizes, part)
             add_up(self.cuts, partial(self._fill, seen), target.reshape(*target.shape[:-2], -1))

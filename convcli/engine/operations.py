@@ -15,7 +15,6 @@ from convcli.engine.execute import execute
 from convcli.engine.factors import factors, separable_terms
 from convcli.engine.memory import fresh
 from convcli.engine.places import Part, whole
-from convcli.engine.threads import threads
 from convcli.errors import ChannelError, DtypeError, InputError, ShapeError
 from convcli.facts import Facts
 from convcli.planner import WORTH_FACTORING, Plan, make_plan
@@ -199,17 +198,14 @@ class Problem(NamedTuple):
             peak=_peak(self.w) if self.filters is None else 1.0,
         )
         kind = None if dtype is None else _result(dtype).name
-        plan = self._settle(facts, kind, "direct" if method == "auto" else method)
+        plan = make_plan(facts, self.spec, dtype=kind, method="direct" if method == "auto" else method)
         if method == "auto":
             terms = self._terms(plan)
-            plan = self._settle(replace(facts, terms=terms), kind, method)
+            plan = make_plan(replace(facts, terms=terms), self.spec, dtype=kind, method=method)
         elif method == "separable":
             terms = len(factors(self.w, plan.fineness))
-            plan = self._settle(replace(facts, terms=terms), kind, method)
+            plan = make_plan(replace(facts, terms=terms), self.spec, dtype=kind, method=method)
         return plan
-
-    def _settle(self, facts: Facts, dtype: str | None, method: str) -> Plan:
-        return make_plan(facts, self.spec, dtype=dtype, method=method, threads=threads())
 
     def _terms(self, plan: Plan) -> int | None:
         """How many products of 1-D factors make the kernel, where looking for them may pay."""

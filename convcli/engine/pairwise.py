@@ -16,10 +16,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-Term = TypeVar("Term")
+from convcli.tiles import RUN
 
-RUN = 9
-"""Terms added one by one: those of a 3x3 kernel in one run."""
+Term = TypeVar("Term")
 
 
 def add_up(terms: Sequence[Term], fill: Callable[[Term, NDArray[Any]], object], out: NDArray[Any]) -> None:

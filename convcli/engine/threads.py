@@ -22,39 +22,24 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from convcli.cores import threads
+
 Item = TypeVar("Item")
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 _size = 0
-_count: int | None = None
 _holders = 0
 _before = 1
 
 
-def threads() -> int:
-    """How many threads share the work: `set_threads`, else CONVCLI_THREADS, else the cores of this process."""
-    if _count is not None:
-        return _count
-    given = os.environ.get("CONVCLI_THREADS", "")
-    if given.isascii() and given.isdigit():
-        return max(int(given), 1)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def set_threads(count: int | None) -> None:
-    """Share work over `count` threads from now on; None goes back to the environment's choice."""
-    global _count
-    _count = None if count is None else max(count, 1)
-
-
-def share_out(work: Callable[[Item], object], items: Iterable[Item], *, spread: bool) -> None:
-    """Call work(item) for every item, over the threads if `spread`; the first exception ends it and is raised.
+def share_out(work: Callable[[Item], object], items: Iterable[Item], *, workers: int) -> None:
+    """Call work(item) for every item, over so many threads; the first exception ends it and is raised.
 
     The calling thread is one of them. They begin far from each other: neighbours would wait for the same fresh page.
     """
     todo = list(items)
-    workers = min(threads(), len(todo)) if spread else 1
+    workers = min(workers, len(todo))
     each = -(-len(todo) // max(workers, 1))
     waiting = deque(item for first in range(each) for item in todo[first::each])
     with _one_product_thread():
@@ -136,13 +121,14 @@ class Scratch(threading.local):
     """Working arrays that each thread keeps between tiles, by name: fresh pages cost as much as the arithmetic."""
 
     def __init__(self) -> None:
-        self.buffers: dict[str, NDArray[Any]] = {}
+        self.buffers: dict[str, NDArray[Any] | None] = {}
 
     def __call__(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """An uninitialised array, overwritten by the next call with the same name on the same thread."""
         size, kind = math.prod(shape), np.dtype(dtype)
         buffer = self.buffers.get(name)
         if buffer is None or buffer.size < size or buffer.dtype != kind:
+            buffer = self.buffers[name] = None  # given back first: both at once would be twice the memory
             buffer = self.buffers[name] = np.empty(size, kind)
         return buffer[:size].reshape(shape)
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from convcli.cores import threads
 from convcli.engine.pad import extend
 from convcli.engine.pairwise import add_up
 from convcli.engine.threads import share_out
@@ -73,7 +74,7 @@ def weights(
                 lines, over = _joined(block, axes, sizes) if joined else (block, axes)
                 share((under_tap(lines, over, sizes, tap) for tap in taps), deltas, strands[strand])
 
-    share_out(add, range(count), spread=count > 1)
+    share_out(add, range(count), workers=threads())
     total: NDArray[np.float64] = strands.sum(axis=0)
     return np.moveaxis(total.reshape(*window, *total.shape[1:]), (-3, -2), (0, 1)).reshape(shape)
 

@@ -101,6 +101,8 @@ def plan_json(prepared: Prepared) -> dict[str, Any]:
                 "accumulator": part.plan.accumulator,
                 "tile": list(part.plan.tile),
                 "macs": part.plan.macs,
+                "threads": part.plan.threads,
+                "memory": part.plan.memory,
             }
             for part in prepared.passes
         ],

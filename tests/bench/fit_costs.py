@@ -10,8 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from convcli import bids, correlate, plan, tiles
-from convcli.engine import threads
+from convcli import bids, cores, correlate, plan, tiles
 
 SIDE = 2048
 
@@ -48,7 +47,7 @@ def per_sample(shape: tuple[int, ...], window: tuple[int, ...]) -> float:
 
 
 def main() -> None:
-    threads.set_threads(1)
+    cores.set_threads(1)
     tap = (per_output("direct", (7, 7)) - per_output("direct", (3, 3))) / (49 - 9)
     few, many = per_output("gemm", (5, 15)), per_output("gemm", (13, 15))
     mac = (many - few) / (15 * 8)

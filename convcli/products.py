@@ -24,6 +24,9 @@ SHARE_RUN = 24
 SHARE_VALUES = 1 << 20
 """Values that the shares of some outputs take: 4 MiB of float32. Fewer are added up faster, but in more calls."""
 
+ROW_VALUES = 1 << 20
+"""Values of the windows that are copied out for one call: 4 MiB of float32."""
+
 TILE_MACS = 1 << 26
 """Multiply-adds in a tile: a millisecond, beside which what a tile costs besides is little."""
 
@@ -102,6 +105,8 @@ class Products:
         shares = leads * min(max(SHARE_RUN // leads, 1), stretches)
         rows = PRODUCT // (columns * (min(longest, run) if in_place else longest))
         most = min(rows * (last.k if in_place and joined else 1), SHARE_VALUES // (columns * shares))
+        if not in_place:
+            most = min(most, ROW_VALUES // terms)
         return cls(groups, bundled, each, terms, joined, run, in_place, longest, shares, columns, max(most, FEWEST))
 
     @property

@@ -181,6 +181,8 @@ def others() -> Iterator[tuple[str, Problem, str]]:
         w = rng(1).standard_normal((64, 3, 3, 64 // groups)).astype(np.float32)
         problem = layer(maps, w, stride=stride, dilation=dilation, groups=groups)
         yield f"layer of {groups} groups, stride {stride}, dilation {dilation}", problem, "gemm"
+    few = rng(1).standard_normal((8, 7, 7, 64))
+    yield "few kernels, stride 2", layer(picture("float64", 2, 200, 202, 64), few, stride=2, **SAME), "gemm"
     deep = rng(1).standard_normal((256, 3, 3, 256))
     yield "deep layer", layer(picture("float64", 4, 14, 14, 256), deep), "gemm"
     yield "channels first", layer(np.moveaxis(maps, -1, 1), np.ones((8, 64, 3, 3)), layout="channels_first"), "gemm"

@@ -176,8 +176,8 @@ class _Gathered:
         for part, share, group in zip(lanes, shares, self.groups, strict=True):
             seen = windows(part, self.axes, sizes)
             for box in boxes(out.shape[:-1], self.products.together):
-                runs = self._rows(seen[box])
-                group(runs, (1, runs.windows), share[box])
+                target = share[box]
+                group(self._rows(seen[box]), (1, math.prod(target.shape[:-1])), target)
 
     def _rows(self, seen: NDArray[Any]) -> _Runs:
         """Windows (*box, *window, C/groups) as rows; where they lie so already, as they are."""

@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -92,35 +91,64 @@ class _Runs(NamedTuple):
     """From one run of a window to the next, along each axis of the kernel but the last."""
 
 
+class _Pass(NamedTuple):
+    """Stretches of a window whose shares are added up in a row."""
+
+    first: int
+    """The first sample of them."""
+    columns: list[NDArray[Any]]
+    """The kernels' taps there, (stretches, *leads, 1, length, n): of equal stretches, and of a shorter last one."""
+
+    @property
+    def stretches(self) -> int:
+        return sum(map(len, self.columns))
+
+
 class _Kernels:
     """Some of a bank's kernels, (n, *leads, run), cut into stretches: the columns of the products."""
 
     def __init__(self, w: NDArray[Any], products: Products, turned: bool) -> None:
         run, columns = w.shape[-1], _turned if turned else _columns
         self.length = -(-run // -(-run // products.longest))
-        batch = max(products.shares // math.prod(w.shape[1:-1]), 1) * self.length
-        whole = run // self.length * self.length
-        cuts = [*range(0, whole, batch), whole, run]
-        self.batches = [
-            (start, columns(w[..., start:stop], min(self.length, run - start)))
-            for start, stop in pairwise(cuts)
-            if start < stop
-        ]
+        self.leads = w.shape[1:-1]
+        self.passes = []
+        for some in pieces(run, self.length * max(products.shares // math.prod(self.leads), 1)):
+            end = some.stop - (some.stop - some.start) % self.length
+            parts = [(start, stop) for start, stop in ((some.start, end), (end, some.stop)) if start < stop]
+            cut = [columns(w[..., start:stop], min(self.length, stop - start)) for start, stop in parts]
+            self.passes.append(_Pass(some.start, cut))
 
     def __call__(self, runs: _Runs, grid: tuple[int, int], out: NDArray[Any]) -> None:
         """Fill out (*box, n) from the first places of each line of `grid`, which the windows follow line by line."""
-        if len(self.batches) == 1:
-            _add_up(self._shares(runs, *self.batches[0], math.prod(grid)), grid, out)
+        places, (first, *more) = math.prod(grid), self.passes
+        if not more:
+            rows = out.reshape(-1, out.shape[-1])
+            alone = first.stretches * math.prod(self.leads) * runs.phases == 1
+            if alone and len(rows) == places and np.may_share_memory(rows, out):
+                self._fill(runs, first, rows.reshape(1, *self.leads, *rows.shape))
+            else:
+                _add_up(self._shares(runs, first, places, out), grid, out)
             return
-        sums = _scratch("sums", (len(self.batches), math.prod(grid), out.shape[-1]), runs.flat.dtype)
-        for total, batch in zip(sums, self.batches, strict=True):
-            _add_up(self._shares(runs, *batch, len(total)), (1, len(total)), total)
+        sums = _scratch("sums", (len(self.passes), places, out.shape[-1]), out.dtype)
+        for total, one in zip(sums, self.passes, strict=True):
+            _add_up(self._shares(runs, one, places, out), (1, places), total)
         _add_up(sums, grid, out)
 
-    def _shares(self, runs: _Runs, start: int, columns: NDArray[Any], places: int) -> NDArray[Any]:
-        """What every stretch adds to every place: (shares, places, n)."""
+    def _shares(self, runs: _Runs, one: _Pass, places: int, out: NDArray[Any]) -> NDArray[Any]:
+        """What every stretch of a pass adds to every place: (shares, places, n)."""
+        shares = _scratch("shares", (one.stretches, *self.leads, places, out.shape[-1]), out.dtype)
+        self._fill(runs, one, shares)
+        return shares.reshape(-1, places, out.shape[-1])
+
+    def _fill(self, runs: _Runs, one: _Pass, shares: NDArray[Any]) -> None:
+        """The same, into shares (stretches, *leads, places, n)."""
+        start = one.first
+        for columns in one.columns:
+            self._multiply(runs, start, columns, shares[: len(columns)])
+            start, shares = start + len(columns) * self.length, shares[len(columns) :]
+
+    def _multiply(self, runs: _Runs, start: int, columns: NDArray[Any], shares: NDArray[Any]) -> None:
         *leads, _, length, n = columns.shape
-        shares = _scratch("shares", (*leads, places, n), runs.flat.dtype)
         size, every = runs.flat.itemsize, runs.phases
         rounds, more = divmod(runs.windows, every)
         for first, phases, count in ((0, more, rounds + 1), (more, every - more, rounds)):
@@ -132,15 +160,16 @@ class _Kernels:
                     (runs.start + start + first * runs.apart) * size,
                     [size * step for step in (self.length, *runs.steps, runs.apart, every * runs.apart, 1)],
                 )
-                filled = np.ndarray(
-                    (*leads, phases, count, n),
-                    shares.dtype,
-                    shares,
-                    first * n * size,
-                    [*shares.strides[:-2], n * size, every * n * size, size],
-                )
+                filled = shares[..., None, :count, :]
+                if every > 1:
+                    filled = np.ndarray(
+                        (*leads, phases, count, n),
+                        shares.dtype,
+                        shares,
+                        first * n * size,
+                        [*shares.strides[:-2], n * size, every * n * size, size],
+                    )
                 np.matmul(seen, columns, out=filled)
-        return shares.reshape(-1, places, n)
 
 
 class _Group:
@@ -256,6 +285,9 @@ def _add_up(shares: NDArray[Any], grid: tuple[int, int], out: NDArray[Any]) -> N
     """Out (*box, n) = the sum of shares (shares, lines * places, n) at its places: a product with ones adds fastest."""
     lines, places = grid
     kept, n = math.prod(out.shape[:-1]) // lines, out.shape[-1]
+    if len(shares) == 1:
+        out[...] = shares.reshape(lines, places, n)[:, :kept].reshape(out.shape)
+        return
     seen = shares.reshape(len(shares), lines, places * n)[:, :, : kept * n].swapaxes(0, 1)
     straight = out.flags.c_contiguous
     sums = out if straight else _scratch("total", out.shape, out.dtype)

@@ -15,6 +15,9 @@ PRODUCT = 1_000_000
 """Multiply-adds of one product. OpenBLAS multiplies up to so many without copying its operands first: 55 thousand
 million a second instead of 47."""
 
+BLOCKS = 16
+"""Products, one behind the other, that windows which do not overlap are given to in one call."""
+
 COLUMN_VALUES = 6144
 """Taps in one product: 24 KiB of float32, which stay in a first-level cache beside the rows that meet them."""
 
@@ -104,7 +107,8 @@ class Products:
         leads, stretches = _cut(terms, run if in_place else terms, longest)
         shares = leads * min(max(SHARE_RUN // leads, 1), stretches)
         rows = PRODUCT // (columns * (min(longest, run) if in_place else longest))
-        most = min(rows * (last.k if in_place and joined else 1), SHARE_VALUES // (columns * shares))
+        overlapping = in_place and joined and last.k > 1
+        most = min(rows * (last.k if overlapping else BLOCKS), SHARE_VALUES // (columns * shares))
         if not in_place:
             most = min(most, ROW_VALUES // terms)
         return cls(groups, bundled, each, terms, joined, run, in_place, longest, shares, columns, max(most, FEWEST))
@@ -121,6 +125,15 @@ class Products:
         sums = self.shares + -(-stretches // (self.shares // leads)) + 2
         places = math.ceil(min(self.together, places) * (IN_VAIN if self.in_place else 1))
         return places * (self.columns * sums + (0 if self.in_place else self.terms))
+
+
+def blocks(rows: int, taps: int) -> int:
+    """How many products so many rows are cut into, each of which meets that many taps in a row.
+
+    >>> blocks(1000, 48 * 64)
+    4
+    """
+    return -(-rows * taps // PRODUCT)
 
 
 def _cut(terms: int, run: int, longest: int) -> tuple[int, int]:

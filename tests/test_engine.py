@@ -90,7 +90,16 @@ def test_tiles_of_any_size_give_the_same(data):
         patch.setattr(planner, "_settled", planner._settled.__wrapped__)
         patch.setattr(tiles, "TILE_VALUES", data.draw(st.integers(1, 40)))
         few = st.integers(1, 9)
-        for name in ("TILE_PLACES", "SHARE_VALUES", "FEWEST", "FILTERS", "SHARE_RUN"):
+        for name in (
+            "TILE_PLACES",
+            "SHARE_VALUES",
+            "ROW_VALUES",
+            "FEWEST",
+            "COLUMN_VALUES",
+            "BLOCKS",
+            "PRODUCT",
+            "SHARE_RUN",
+        ):
             patch.setattr(products, name, data.draw(few))
         for name, value in {"TILE_MACS": 1, "SHORTEST_RUN": 1, "IN_VAIN": data.draw(st.sampled_from((1, 99)))}.items():
             patch.setattr(products, name, value)

@@ -17,8 +17,9 @@ The lines of an image follow each other in memory, and all of a box's are multip
 stretch from the end of a line to the beginning of the next are computed too, and left out. So each row of the kernel
 has products of its own, and the shares of all rows are added up.
 
-A product adds its terms one after the other, which rounds as often, so long runs are cut into stretches. All
-stretches, phases and rows of the kernel are products of one call: between calls the threads wait for the interpreter.
+Windows that do not overlap are taken in blocks of rows instead of phases. A product adds its terms one after the other,
+which rounds as often, so long runs are cut into stretches. All stretches, phases or blocks, and rows of the kernel are
+products of one call: between calls the threads wait for the interpreter.
 Groups of few channels are bundled, with zeros where a kernel does not look.
 
 Source: Chellapilla, Puri and Simard, "High performance convolutional neural networks for document
@@ -32,6 +33,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from convcli.cores import threads
@@ -39,7 +41,7 @@ from convcli.engine.bands import pieces
 from convcli.engine.threads import Scratch, share_out
 from convcli.engine.windows import Tile, windows
 from convcli.planner import Plan
-from convcli.products import Products
+from convcli.products import Products, blocks
 from convcli.shapes import Axis
 
 WORTH_SHARING = 1 << 18
@@ -123,7 +125,7 @@ class _Kernels:
         places, (first, *more) = math.prod(grid), self.passes
         if not more:
             rows = out.reshape(-1, out.shape[-1])
-            alone = first.stretches * math.prod(self.leads) * runs.phases == 1
+            alone = first.stretches * math.prod(self.leads) == 1
             if alone and len(rows) == places and np.may_share_memory(rows, out):
                 self._fill(runs, first, rows.reshape(1, *self.leads, *rows.shape))
             else:
@@ -148,28 +150,25 @@ class _Kernels:
             start, shares = start + len(columns) * self.length, shares[len(columns) :]
 
     def _multiply(self, runs: _Runs, start: int, columns: NDArray[Any], shares: NDArray[Any]) -> None:
+        """What equal stretches from a sample on add to every place, (stretches, *leads, places, n)."""
         *leads, _, length, n = columns.shape
-        size, every = runs.flat.itemsize, runs.phases
-        rounds, more = divmod(runs.windows, every)
-        for first, phases, count in ((0, more, rounds + 1), (more, every - more, rounds)):
-            if phases and count:
-                seen = np.ndarray(
-                    (*leads, phases, count, length),
-                    runs.flat.dtype,
-                    runs.flat,
-                    (runs.start + start + first * runs.apart) * size,
-                    [size * step for step in (self.length, *runs.steps, runs.apart, every * runs.apart, 1)],
-                )
-                filled = shares[..., None, :count, :]
-                if every > 1:
-                    filled = np.ndarray(
-                        (*leads, phases, count, n),
-                        shares.dtype,
-                        shares,
-                        first * n * size,
-                        [*shares.strides[:-2], n * size, every * n * size, size],
-                    )
-                np.matmul(seen, columns, out=filled)
+        woven = runs.phases > 1
+        parts = runs.phases if woven else blocks(runs.windows, length * n)
+        rounds, more = divmod(runs.windows, parts)
+        for first, number, count in ((0, more, rounds + 1), (more, parts - more, rounds)):
+            if not number * count:
+                continue
+            begin, apart, on = (first, 1, parts) if woven else (first * (rounds + 1), count, 1)
+            flat = runs.flat[runs.start + start + begin * runs.apart :]
+            steps = (self.length, *runs.steps, apart * runs.apart, on * runs.apart, 1)
+            seen = as_strided(
+                flat, (*leads, number, count, length), [flat.itemsize * step for step in steps], writeable=False
+            )
+            *outer, row, value = shares.strides
+            filled = as_strided(
+                shares[..., begin:, :], (*leads, number, count, n), (*outer, apart * row, on * row, value)
+            )
+            np.matmul(seen, columns, out=filled)
 
 
 class _Group:

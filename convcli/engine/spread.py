@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from convcli.engine.memory import fresh
 from convcli.engine.operations import layer_problem, spatial_problem
 from convcli.engine.pad import fold
 from convcli.shapes import Axis, check_countable
@@ -58,7 +59,7 @@ def spread(
     check_countable(math.prod(shape))
     choices = [_phases(axis, n, *span) for axis, n, span in zip(axes, dy.shape[first:-1], spans, strict=True)]
     covered = all(len(found) == axis.stride for axis, found in zip(axes, choices, strict=True))
-    dx = np.empty(shape, kind) if covered else np.zeros(shape, kind)
+    dx = fresh(shape, kind) if covered else np.zeros(shape, kind)
     for phase in product(*choices):
         taps = flipped[(slice(None),) * lead + tuple(part.taps for part in phase)]
         taps = np.flip(taps, tuple(range(lead, lead + len(axes))))

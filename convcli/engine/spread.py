@@ -59,7 +59,8 @@ def spread(
     check_countable(math.prod(shape))
     choices = [_phases(axis, n, *span) for axis, n, span in zip(axes, dy.shape[first:-1], spans, strict=True)]
     covered = all(len(found) == axis.stride for axis, found in zip(axes, choices, strict=True))
-    dx = fresh(shape, kind) if covered else np.zeros(shape, kind)
+    room = np.empty if folds else fresh  # what is folded is not kept
+    dx = room(shape, kind) if covered else np.zeros(shape, kind)
     for phase in product(*choices):
         taps = flipped[(slice(None),) * lead + tuple(part.taps for part in phase)]
         taps = np.flip(taps, tuple(range(lead, lead + len(axes))))

@@ -94,7 +94,7 @@ class Products:
         >>> layer.in_place, layer.run, layer.longest, layer.together
         (True, 192, 48, 975)
         """
-        bundled = _bundled(lanes // groups, groups)
+        bundled = bundle(lanes // groups, groups)
         groups //= bundled
         last, each = axes[-1], filters // groups
         terms = math.prod(axis.k for axis in axes) * lanes // groups
@@ -102,7 +102,7 @@ class Products:
         run = lanes // groups * (last.k if joined else 1)
         dense = all(axis.stride == 1 for axis in axes) and last.padded <= IN_VAIN * last.out
         in_place = dense and run >= SHORTEST_RUN
-        longest = _longest(terms, precision)
+        longest = stretch_of(terms, precision)
         columns = -(-each // -(-each * min(longest, run if in_place else terms) // COLUMN_VALUES))
         leads, stretches = _cut(terms, run if in_place else terms, longest)
         shares = leads * min(max(SHARE_RUN // leads, 1), stretches)
@@ -145,19 +145,19 @@ def _cut(terms: int, run: int, longest: int) -> tuple[int, int]:
     return terms // run, -(-run // longest)
 
 
-def _bundled(depth: int, groups: int) -> int:
+def bundle(depth: int, groups: int) -> int:
     """How many groups of `depth` channels go together.
 
-    >>> _bundled(4, 32), _bundled(64, 2), _bundled(3, 4), _bundled(3, 1)
+    >>> bundle(4, 32), bundle(64, 2), bundle(3, 4), bundle(3, 1)
     (8, 1, 4, 1)
     """
     return next((m for m in range(1, groups) if groups % m == 0 and m * depth >= BUNDLE), groups)
 
 
-def _longest(terms: int, precision: str | None) -> int:
+def stretch_of(terms: int, precision: str | None) -> int:
     """The most of so many terms that one product adds in a row.
 
-    >>> _longest(27, "float32"), _longest(576, "float32"), _longest(576, None)
+    >>> stretch_of(27, "float32"), stretch_of(576, "float32"), stretch_of(576, None)
     (24, 48, 576)
     """
     if precision is None:

@@ -86,18 +86,18 @@ def tile_of(facts: Facts, axes: tuple[Axis, ...], method: str, products: Product
         if rest:
             rows, width = _band(facts, axes, method)
             across = min(width // math.prod(rest[1:]), _fitting(axes, 1, (LEAST_ROWS,), facts.lanes))
-            rest[0] = _evenly(rest[0], max(across, 1))
+            rest[0] = evenly(rest[0], max(across, 1))
             budget = min(budget, min(rows, _fitting(axes, 0, rest, facts.lanes)) * math.prod(rest))
     if facts.filters is not None and rest:
         seen = _fitting(axes, len(rest), (DOWN, *rest[:-1]), facts.lanes)
         made = BAND_TILE // (DOWN * math.prod(rest[:-1]) * facts.out_lanes)
-        rest[-1] = _evenly(rest[-1], min(seen, max(made, DOWN)))
+        rest[-1] = evenly(rest[-1], min(seen, max(made, DOWN)))
     inner = math.prod(facts.batch[1:]) * math.prod(rest)
     least = DOWN if method in BANDED else 1
     rows = min(max(budget // max(inner, 1), least), first)
     items = min(max(budget // max(inner * first, 1), 1), facts.batch[0]) if facts.batch else 1
     if products is not None:
-        items, rows = _evenly(facts.batch[0], items), _evenly(first, rows)
+        items, rows = evenly(facts.batch[0], items), evenly(first, rows)
     return items, rows, *rest
 
 
@@ -124,10 +124,10 @@ def _fitting(axes: tuple[Axis, ...], at: int, outputs: Sequence[int], lanes: int
     return max((samples - axes[at].reach) // axes[at].stride + 1, DOWN)
 
 
-def _evenly(places: int, most: int) -> int:
+def evenly(places: int, most: int) -> int:
     """The length of equal pieces of at most `most`.
 
-    >>> _evenly(4094, 4096), _evenly(4097, 4096)
+    >>> evenly(4094, 4096), evenly(4097, 4096)
     (4094, 2049)
     """
     return -(-places // -(-places // most))

@@ -20,6 +20,7 @@ from convcli import (
     correlate,
     correlate_gradients,
     gradients,
+    products,
 )
 from convcli.engine import weights
 
@@ -53,7 +54,16 @@ def test_tiles_and_strands_change_nothing(case: LayerCase, seed: int):
     whole = gradients(case.x, case.w, dy, **options).dw
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "TILE_VALUES", 8)
-        patch.setattr(weights, "STRETCH", 2)
+        for name, value in {
+            "SHARE_VALUES": 40,
+            "SHARE_RUN": 2,
+            "PRODUCT": 12,
+            "KERNELS": 2,
+            "TAP_VALUES": 9,
+            "LINE": 7,
+        }.items():
+            patch.setattr(weights, name, value)
+        patch.setattr(products, "STRETCH", dict.fromkeys(("float32", "float64"), (2, 2)))
         tiled = gradients(case.x, case.w, dy, **options).dw
         try:
             cores.set_threads(1)
@@ -177,6 +187,33 @@ def test_float32_keeps_to_the_bound(options):
     for ours, wanted, scale in zip(close, exact, scales, strict=True):
         assert ours.dtype == np.float32
         assert abs(ours - wanted).max() <= 1e-6 * scale
+
+
+@pytest.mark.parametrize(
+    ("filters", "channels", "groups"), [(16, 16, 1), (8, 1, 1), (16, 32, 4), (32, 32, 32), (1, 1, 1)]
+)
+def test_flat_inputs_make_equal_terms(filters, channels, groups):
+    """Whose roundings all lean one way: dw is their number times their value, within 1e-6 of it."""
+    for value in rng(0).uniform(0.5, 1, 8).astype(np.float32):
+        x, dy = np.full((2, 50, 50, channels), value), np.full((2, 48, 48, filters), value)
+        dw = gradients(x, np.ones((filters, 3, 3, channels // groups)), dy, groups=groups).dw
+        assert abs(dw / (2 * 48 * 48 * np.square(value, dtype=np.float64)) - 1).max() <= 1e-6
+
+
+@pytest.mark.parametrize("space", [(300,), (40, 50), (20, 22, 24)], ids=len)
+@pytest.mark.parametrize("options", [{}, {"stride": 2}, {"dilation": 2}], ids=str)
+def test_float32_is_near_float64(space, options):
+    """Lines that are long and short, of every kind of layer."""
+    for channels, groups in ((64, 64), (8, 8), (1, 1), (12, 4), (64, 1)):
+        x = rng(0).standard_normal((3, *space, channels), np.float32)
+        w = np.ones((channels, *[3] * len(space), channels // groups), np.float32)
+        y = conv_layer(x, w, groups=groups, padding="same", **options)
+        dy = rng(1).standard_normal(y.shape, np.float32)
+        close, exact = (
+            gradients(*(array.astype(kind) for array in (x, w, dy)), groups=groups, padding="same", **options).dw
+            for kind in (np.float32, np.float64)
+        )
+        assert_allclose(close, exact, rtol=0, atol=1e-6 * abs(dy).sum() / channels * abs(x).max())
 
 
 # In one dimension, as it is written on paper.

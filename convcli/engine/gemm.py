@@ -29,7 +29,6 @@ processing", 2006.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,7 +38,7 @@ from numpy.typing import NDArray
 from convcli.cores import threads
 from convcli.engine.bands import pieces
 from convcli.engine.threads import Scratch, share_out
-from convcli.engine.windows import Tile, windows
+from convcli.engine.windows import Tile, boxes, windows
 from convcli.planner import Plan
 from convcli.products import Products, blocks
 from convcli.shapes import Axis
@@ -53,8 +52,6 @@ TURNED = 8
 FEW_PLACES = 256
 """Outputs of each kernel up to which it is read as it lies: products are a third slower so, and turning one tap takes
 as long as that third of so many multiply-adds."""
-
-Box = tuple[slice, ...]
 
 _scratch = Scratch()
 
@@ -242,24 +239,6 @@ class _InPlace:
             for number, (share, group) in enumerate(zip(shares, self.groups, strict=True)):
                 runs = _Runs(flat, start + number * self.depth, count, apart[-1], self.phases, steps)
                 group(runs, (rows, width), share[box])
-
-
-def boxes(sizes: tuple[int, ...], most: int, cut_from: int = 0) -> Iterator[Box]:
-    """Cut a grid into boxes of about `most` places: single along the first axes, cut along one, whole along the rest.
-
-    cut_from: the first axis that may hold more than one place of a box.
-
-    >>> for box in boxes((1, 4, 5), 10):
-    ...     print(box)
-    (slice(0, 1, None), slice(0, 2, None), slice(None, None, None))
-    (slice(0, 1, None), slice(2, 4, None), slice(None, None, None))
-    """
-    last = len(sizes) - 1
-    axis = next(at for at in range(cut_from, last + 1) if math.prod(sizes[at + 1 :]) <= most or at == last)
-    step = max(most // math.prod(sizes[axis + 1 :]), 1)
-    for lead in np.ndindex(*sizes[:axis]):
-        for part in pieces(sizes[axis], step):
-            yield (*(slice(at, at + 1) for at in lead), part, *[slice(None)] * (len(sizes) - axis - 1))
 
 
 def _columns(w: NDArray[Any], length: int) -> NDArray[Any]:

@@ -14,7 +14,6 @@ the outputs that cover it.
 from __future__ import annotations
 
 from functools import partial
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -24,12 +23,10 @@ from numpy.typing import NDArray
 from convcli.engine.bands import pieces
 from convcli.engine.pairwise import add_up
 from convcli.engine.threads import Scratch
-from convcli.engine.windows import Tile, windows
+from convcli.engine.windows import Box, Tile, cuts, windows
 from convcli.planner import Plan
 from convcli.products import STRETCH
 from convcli.tiles import LINE
-
-Cut = tuple[slice, ...]
 
 
 def prepare(w: NDArray[Any], plan: Plan) -> Tile:
@@ -42,7 +39,7 @@ class _Lanewise:
         self.axes, dims, self.scratch = plan.axes, len(plan.axes), Scratch()
         self.most = min(max(LINE // len(w), 1), plan.tile[-1])
         self.taps = np.tile(np.moveaxis(w, 0, -1), self.most)
-        self.cuts = _cuts(w.shape[1:], STRETCH[plan.precision][0] if plan.precision else w[0].size)
+        self.cuts = cuts(w.shape[1:], STRETCH[plan.precision][0] if plan.precision else w[0].size)
         *self.lead, self.lane = range(len(plan.facts.batch) + dims)
         self.window = list(range(self.lane + 1, self.lane + 1 + dims))
 
@@ -82,21 +79,8 @@ class _Lanewise:
             writeable=False,
         )
 
-    def _fill(self, seen: NDArray[Any], cut: Cut, out: NDArray[Any]) -> None:
+    def _fill(self, seen: NDArray[Any], cut: Box, out: NDArray[Any]) -> None:
         """Out (*lead, lane) = the sum over some taps of seen (*lead, *window, lane)."""
         under: tuple[Any, ...] = (..., *cut, slice(None))
         taps, window, lane = self.taps[(*cut, slice(out.shape[-1]))], self.window, self.lane
         np.einsum(seen[under], [*self.lead, *window, lane], taps, [*window, lane], [*self.lead, lane], out=out)
-
-
-def _cuts(window: tuple[int, ...], longest: int) -> list[Cut]:
-    """The window in boxes of at most `longest` taps.
-
-    >>> _cuts((5, 5), 24)
-    [(slice(0, 2, None), slice(0, 5, None)), (slice(2, 5, None), slice(0, 5, None))]
-    """
-    cuts: list[list[slice]] = []
-    for k in reversed(window):
-        cuts.insert(0, pieces(k, min(k, longest)))
-        longest = max(longest // min(k, longest), 1)
-    return list(product(*cuts))

@@ -1,14 +1,23 @@
 """dw: for every tap, the deltas against the samples that the tap saw, summed over all outputs.
 
 The outputs are cut into tiles whose samples stay in the cache, and the tiles dealt out to strands, each with sums of
-its own in float64. Samples that lie in a row under the taps along the last axis go through one product. The cut follows
-from the shapes alone, so the same arrays give the same bytes.
+its own in float64. Within a tile the windows are copied out as rows, and a product adds up a stretch of outputs::
+
+      deltas (O, P)         windows (P, K*C)       dw (O, K*C)
+    [ d0 d1 | d2 d3 ]     [ x0 x1 x2 ]
+                      @   [ x1 x2 x3 ]      =      [ d0 d1 ] @ [ x0 x1 x2 ]  +  [ d2 d3 ] @ [ x2 x3 x4 ]
+                          [ ---------- ]                       [ x1 x2 x3 ]                 [ x3 x4 x5 ]
+                          [ x2 x3 x4 ]
+                          [ x3 x4 x5 ]
+
+All stretches are products of one call. Where a kernel sees one channel there is nothing for a product to share: samples
+times deltas, tap by tap, are added up. The cut follows from the shapes alone, so the same arrays give the same bytes.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,22 +25,36 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from convcli.cores import threads
+from convcli.engine.bands import pieces
 from convcli.engine.pad import extend
-from convcli.engine.pairwise import add_up
-from convcli.engine.threads import share_out
-from convcli.engine.windows import under_tap
+from convcli.engine.threads import Scratch, share_out
+from convcli.engine.windows import boxes, cuts, windows
+from convcli.products import PRODUCT, SHARE_RUN, SHARE_VALUES, bundle, stretch_of
 from convcli.shapes import Axis, ConvSpec
+from convcli.tiles import LINE, evenly
 
-TILE_VALUES = 1 << 18
-"""Samples gathered for dw at a time: 1 MiB of float32, which stays in a second-level cache."""
+TILE_VALUES = 1 << 20
+"""Samples gathered for dw at a time: 4 MiB of float32, more than a core's own cache holds, but the sums are gone
+through after every tile. A dw of more than half as many gathers twice its own number."""
+
+KERNELS = 128
+"""Kernels in one product."""
+
+TAP_VALUES = 1 << 18
+"""Sums along a line, for some taps, where no product makes them."""
+
+SHORT = 1 << 11
+"""Values of a line that are few: several lines are taken as one."""
+
+LANE_TILE = 4
+"""What a tile has fewer samples where they are not gathered, one part in so many."""
 
 STRANDS = 8
 STRAND_VALUES = 1 << 22
 """dw's tiles are dealt out to strands, which the threads share, and each strand has sums of its own: at most so many
 strands, and fewer, but two, where all their sums would be more values than this. Both follow from the shapes alone."""
 
-STRETCH = 32
-"""Products that one term of dw adds in a row. Twice as many save a quarter of its time, and round twice as much."""
+_scratch = Scratch()
 
 
 def weights(
@@ -41,79 +64,194 @@ def weights(
     axes: tuple[Axis, ...],
     spec: ConvSpec,
     kind: np.dtype[Any],
-) -> NDArray[np.float64]:
-    """dw, of a bank's shape: for every tap, the deltas against the samples that the tap saw, summed over all outputs.
+) -> NDArray[Any]:
+    """Dw of a bank's shape: for every tap, the deltas against the samples that the tap saw, summed over all outputs.
 
-    x (*batch, *S, C), dy (*batch, *P, O): of `spec` only the border and the groups are read. A bank of one kernel with
-    one channel is summed over all the lanes that there are.
+    x (*batch, *S, C), dy (*batch, *P, O); kind: of the result. Of `spec` only the border and the groups are read. A
+    bank of one kernel with one channel is summed over all the lanes that there are.
     """
     if x.ndim == 1 + len(axes):
         x, dy = x[None], dy[None]
-    groups = spec.groups
-    numbers = shape[0] == groups and shape[-1] == 1
-    joined = groups == 1 and not numbers and axes[-1].dilation == 1
-    window, depth = (shape[1:-2], shape[-2] * shape[-1]) if joined else (shape[1:-1], shape[-1])
-    taps = list(np.ndindex(*window, 1) if joined else np.ndindex(*window))
-    share, work = (_by_number, np.dtype(np.float64)) if numbers else (_by_product, np.result_type(kind, x, dy))
-    along = range(x.ndim - 1 - len(axes), x.ndim - 1)
-    tiles = list(_tiles(dy.shape, along, x.shape[-1] * (1 if numbers else math.prod(shape[1:-1]))))
+    work = np.result_type(kind, x, dy)
+    numbers = shape[0] == spec.groups and shape[-1] == 1
+    stretch = stretch_of(math.prod(dy.shape[:-1]), "float32" if work == np.float32 else "float64")
+    share = (_Numbers if numbers else _Products)(shape, axes, spec.groups, stretch)
+    first = x.ndim - 1 - len(axes)
+    along = range(first, x.ndim - 1)
+    gathered = LANE_TILE * x.shape[-1] if numbers else math.prod(shape[1:-1]) * x.shape[-1]
+    tiles = list(_tiles(dy.shape, first, gathered, max(TILE_VALUES, 2 * math.prod(shape))))
     count = min(max(STRAND_VALUES // math.prod(shape), 2), STRANDS, len(tiles))
-    strands = np.zeros((count, len(taps), groups, shape[0] // groups, depth))
+    strands = np.zeros((count, share.size))
 
     def add(strand: int) -> None:
         with np.errstate(invalid="ignore", over="ignore"):
             for items, (start, stop) in tiles[strand::count]:
                 head, *rest = axes
-                spans = [
-                    head.under(start, stop),
-                    *((-axis.lo, axis.n + axis.hi) for axis in rest),
-                ]
+                spans = [head.under(start, stop), *((-axis.lo, axis.n + axis.hi) for axis in rest)]
                 block = extend(x[items], along, spans, spec.boundary, spec.cval, work)
-                deltas = dy[items][(slice(None),) * along[0] + (slice(start, stop),)].astype(work, copy=False)
-                sizes = deltas.shape[along[0] : -1]
-                lines, over = _joined(block, axes, sizes) if joined else (block, axes)
-                share((under_tap(lines, over, sizes, tap) for tap in taps), deltas, strands[strand])
+                deltas = dy[items][(slice(None),) * first + (slice(start, stop),)].astype(work, copy=False)
+                share(block, deltas, strands[strand])
 
     share_out(add, range(count), workers=threads())
-    total: NDArray[np.float64] = strands.sum(axis=0)
-    return np.moveaxis(total.reshape(*window, *total.shape[1:]), (-3, -2), (0, 1)).reshape(shape)
+    return share.laid(strands, kind)
 
 
-def _joined(
-    block: NDArray[Any], axes: tuple[Axis, ...], sizes: tuple[int, ...]
-) -> tuple[NDArray[Any], tuple[Axis, ...]]:
-    """What outputs see along the last axis, as one run of samples each (..., outputs, k * C): a view, with one tap."""
-    block, (*leads, last) = np.ascontiguousarray(block), axes
-    *strides, sample, value = block.strides
-    shape = (*block.shape[:-2], sizes[-1], last.k * block.shape[-1])
-    lines = as_strided(block, shape, (*strides, sample * last.stride, value), writeable=False)
-    return lines, (*leads, Axis(sizes[-1], 1))
+def _tiles(shape: tuple[int, ...], first: int, samples: int, most: int) -> Iterator[tuple[slice, tuple[int, int]]]:
+    """(items of the first axis, rows of the first spatial axis) that gather about so many, `samples` an output."""
+    number, height = shape[0], shape[first]
+    row = math.prod(shape[1:-1]) // height * samples
+    most = min(most, max(-(-number * height // 2), 1) * row)
+    rows = evenly(height, max(most // row, 1))
+    items = evenly(number, max(most // (row * height), 1))
+    for run in pieces(number, items):
+        for part in pieces(height, rows):
+            yield run, (part.start, part.stop)
 
 
-def _tiles(shape: tuple[int, ...], along: Sequence[int], samples: int) -> Iterator[tuple[slice, tuple[int, int]]]:
-    """(items of the first axis, rows of the first spatial axis) that gather about TILE_VALUES, `samples` an output."""
-    row = math.prod(shape[1:-1]) // shape[along[0]] * samples
-    rows = min(max(TILE_VALUES // row, 1), shape[along[0]])
-    items = max(TILE_VALUES // (row * rows), 1)
-    for item in range(0, shape[0], items):
-        for start in range(0, shape[along[0]], rows):
-            yield slice(item, item + items), (start, min(start + rows, shape[along[0]]))
+class _Products:
+    """dw of kernels that see several channels, or share one: deltas times windows, for all groups.
+
+    Sums are (taps, groups, O/groups, C/groups); where there is one group, or one bundle of all of them, the taps of a
+    kernel lie in a row, (1, 1, O, taps * C). They are kept block by block, as products make them.
+    """
+
+    def __init__(self, shape: tuple[int, ...], axes: tuple[Axis, ...], groups: int, stretch: int) -> None:
+        self.result, self.axes, self.stretch = shape, axes, stretch
+        self.bundled = bundle(shape[-1], groups)
+        taps, bundles = math.prod(shape[1:-1]), groups // self.bundled
+        runs = 1 if bundles == 1 else taps
+        self.sums = (runs, bundles, shape[0] // bundles, taps // runs * shape[-1] * self.bundled)
+        self.size = math.prod(self.sums)
+
+    def _blocks(self) -> Iterator[tuple[slice, slice, slice]]:
+        """The kernels and the samples of each product, and where among the sums theirs are."""
+        *lead, filters, depth = self.sums
+        end = 0
+        for o in pieces(filters, KERNELS):
+            number = o.stop - o.start
+            for d in pieces(depth, evenly(depth, max(PRODUCT // (self.stretch * number), 1))):
+                start, end = end, end + math.prod(lead) * number * (d.stop - d.start)
+                yield o, d, slice(start, end)
+
+    def __call__(self, block: NDArray[Any], deltas: NDArray[Any], total: NDArray[np.float64]) -> None:
+        """Add a tile's share, from samples (*items, *S, C) and deltas (*items, *P, O)."""
+        taps, groups, filters, depth = self.sums
+        rows = seen = windows(block, self.axes, deltas.shape[-1 - len(self.axes) : -1])
+        if not seen.flags.c_contiguous:
+            rows = _scratch("rows", seen.shape, seen.dtype)
+            rows[...] = seen
+        rows, deltas = rows.reshape(-1, taps, groups, depth), deltas.reshape(-1, groups, filters)
+        for o, d, at in self._blocks():
+            self._add(rows[..., d], deltas[..., o], total[at])
+
+    def _add(self, rows: NDArray[Any], deltas: NDArray[Any], total: NDArray[np.float64]) -> None:
+        most = max(SHARE_VALUES // len(total), 1) * self.stretch
+        for run in pieces(len(rows), most):
+            some, theirs = rows[run], deltas[run]
+            whole, rest = divmod(len(some), self.stretch)
+            number, cut = whole + (rest > 0), whole * self.stretch
+            several = -(-number // SHARE_RUN)
+            shares = _scratch("shares", (several, -(-number // several), len(total)), rows.dtype)
+            flat = shares.reshape(-1, *rows.shape[1:-1], deltas.shape[-1], rows.shape[-1])
+            _multiply(some[:cut], theirs[:cut], flat[:whole])
+            _multiply(some[cut:], theirs[cut:], flat[whole:number])
+            flat[number:] = 0
+            sums = np.matmul(np.ones((1, shares.shape[1]), shares.dtype), shares)[:, 0]
+            total += sums[0] if several == 1 else sums.sum(axis=0, dtype=np.float64)
+
+    def laid(self, strands: NDArray[np.float64], kind: np.dtype[Any]) -> NDArray[Any]:
+        """All sums as a bank (O, *window, C/groups): of a bundle, only what a kernel and its own channels make."""
+        sums = np.empty(self.sums, kind)
+        for o, d, at in self._blocks():
+            part = sums[..., o, d]
+            part[...] = strands[:, at].sum(axis=0).reshape(part.shape)
+        taps, bundles, filters, _ = self.sums
+        if bundles * self.bundled == 1:
+            return sums.reshape(self.result)
+        if bundles == 1:
+            taps = math.prod(self.result[1:-1])
+            sums = np.moveaxis(sums.reshape(1, filters, taps, -1), 2, 0)
+        parts = sums.reshape(taps, bundles, self.bundled, filters // self.bundled, self.bundled, -1)
+        own = np.moveaxis(np.diagonal(parts, axis1=2, axis2=4), -1, 2)
+        return np.moveaxis(own, 0, 3).reshape(self.result)
 
 
-def _by_product(seen: Iterator[NDArray[Any]], dy: NDArray[Any], total: NDArray[np.float64]) -> None:
-    """Add a tile's share of dw, (taps, groups, O/groups, C/groups): a product over its outputs for each tap."""
-    _, groups, filters, depth = total.shape
-    deltas = np.moveaxis(dy.reshape(-1, groups, filters), 0, -1)
-    rows = np.stack([samples.reshape(-1, groups, depth) for samples in seen]).swapaxes(1, 2)
-    stretches = [slice(at, at + STRETCH) for at in range(0, rows.shape[2], STRETCH)]
-    sums = np.empty(total.shape, dy.dtype)
-    add_up(stretches, lambda part, out: np.matmul(deltas[..., part], rows[:, :, part], out=out), sums)
-    total += sums
+def _multiply(rows: NDArray[Any], deltas: NDArray[Any], out: NDArray[Any]) -> None:
+    """Fill out (stretches, taps, groups, O, C) from as many equal stretches of rows (P, taps, groups, C)."""
+    if len(out):
+        cut = rows.reshape(len(out), -1, *rows.shape[1:])
+        theirs = deltas.reshape(len(out), -1, *deltas.shape[1:])
+        np.matmul(theirs.transpose(0, 2, 3, 1)[:, None], cut.transpose(0, 2, 3, 1, 4), out=out)
 
 
-def _by_number(seen: Iterator[NDArray[Any]], dy: NDArray[Any], total: NDArray[np.float64]) -> None:
-    """The same where each kernel sees one channel, or lane by lane all of them: a product of numbers, not matrices."""
-    axes = list(range(dy.ndim))
-    kept = axes[-1:] if total.shape[1] == dy.shape[-1] else []
-    for samples, sums in zip(seen, total, strict=True):
-        sums[:, 0, 0] += np.einsum(samples, axes, dy, axes, kept)
+class _Numbers:
+    """dw where each kernel sees one channel, or lane by lane all of them, (taps, lanes) or (taps, 1).
+
+    There is no sum over channels to give to a product. A stretch of lines, or of pieces of one, is multiplied and added
+    up value by value for all taps in one call, and then along the line in float64.
+    """
+
+    def __init__(self, shape: tuple[int, ...], axes: tuple[Axis, ...], groups: int, stretch: int) -> None:
+        self.result, self.axes, self.stretch = shape, axes, stretch
+        self.size = math.prod(shape[1:-1]) * groups
+
+    def __call__(self, block: NDArray[Any], deltas: NDArray[Any], total: NDArray[np.float64]) -> None:
+        """Add a tile's share, from samples (*items, *S, C) and deltas (*items, *P, C)."""
+        *lead, places, lanes = deltas.shape
+        seen = self._seen(block, deltas.shape[-1 - len(self.axes) : -1])
+        added = next(
+            at
+            for at in range(len(lead), 0, -1)
+            if math.prod(lead[at:]) * places * lanes >= SHORT or 4 * math.prod(lead[: at - 1]) < self.stretch or at == 1
+        )
+        width = min(max(LINE // lanes, 1), places)
+        whole = places // width * width
+        for box in boxes(tuple(lead[:added]), self.stretch):
+            lines = math.prod(deltas[box].shape[:added])
+            for part in (*pieces(whole, max(self.stretch // lines, 1) * width), slice(whole, places)):
+                if part.start < part.stop:
+                    at: tuple[Any, ...] = (*box, ..., part, slice(None))
+                    self._add(seen[at], deltas[at], added, total)
+
+    def _seen(self, block: NDArray[Any], sizes: tuple[int, ...]) -> NDArray[Any]:
+        """What every tap sees, (*items, *P but the last, *window, places, C): a view, but of strides and short lines.
+
+        Those are copied for every tap along them, so that they lie in a row.
+        """
+        *before, last = self.axes
+        if last.stride == 1 and sizes[-1] * block.shape[-1] >= SHORT:
+            return np.moveaxis(windows(block, self.axes, sizes), -2 - len(self.axes), -2)
+        lines = np.moveaxis(windows(block, (last,), sizes[-1:]), -2, 0)
+        dense = _scratch("lines", lines.shape, lines.dtype)
+        dense[...] = lines
+        seen = windows(dense.reshape(*dense.shape[:-2], -1), tuple(before), sizes[:-1])
+        return np.moveaxis(seen, 0, -2).reshape(*seen.shape[1:-1], last.k, *dense.shape[-2:])
+
+    def _add(self, seen: NDArray[Any], deltas: NDArray[Any], added: int, total: NDArray[np.float64]) -> None:
+        """Add what lines (*lead, places, C), or pieces of them, make with what taps see of them.
+
+        added: so many of the axes before the lines' are added up at once; what is left of them goes on a line.
+        """
+        *lead, places, lanes = deltas.shape
+        window = self.result[1:-1]
+        width = min(max(LINE // lanes, 1), places)
+        folded = (places // width, width)
+        *outer, step, one = deltas.strides
+        deltas = as_strided(deltas, (*lead, *folded, lanes), (*outer, width * step, step, one))
+        *outer, step, one = seen.strides
+        seen = as_strided(seen, (*seen.shape[:-2], *folded, lanes), (*outer, width * step, step, one))
+        lines, taps = [*range(len(lead))], [*range(len(lead), len(lead) + len(window))]
+        fold, line, lane = range(len(lead) + len(window), seen.ndim)
+        kept, sums = math.prod(lead[added:]) * width, total.reshape(*window, -1)
+        for cut in cuts(window, max(TAP_VALUES // (kept * lanes), 1)):
+            some = seen[(slice(None),) * len(lead) + cut]
+            out = _scratch("sums", (*some.shape[len(lead) : -3], *lead[added:], width, lanes), some.dtype)
+            axes = [*lines, *taps, fold, line, lane]
+            np.einsum(some, axes, deltas, [*lines, fold, line, lane], [*taps, *lines[added:], line, lane], out=out)
+            along = out.reshape(*out.shape[: len(taps)], kept, lanes).sum(axis=-2, dtype=np.float64)
+            sums[cut] += along if lanes == sums.shape[-1] else along.sum(axis=-1, keepdims=True)
+
+    def laid(self, strands: NDArray[np.float64], kind: np.dtype[Any]) -> NDArray[Any]:
+        """All sums as a bank (O, *window, 1)."""
+        sums: NDArray[np.float64] = strands.sum(axis=0)
+        return np.moveaxis(sums.reshape(-1, self.result[0]), 0, 1).reshape(self.result).astype(kind)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any, TypeAlias
 
+import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from convcli.engine.bands import pieces
 from convcli.shapes import Axis
+
+Box: TypeAlias = tuple[slice, ...]
+"""A part of a grid."""
 
 Tile: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], None]
 """What a strategy prepares: fills outputs (*items, *P, lanes or O) from a padded block (*items, *rows, lanes)."""
@@ -42,3 +49,34 @@ def windows(block: NDArray[Any], axes: tuple[Axis, ...], sizes: tuple[int, ...])
         ),
         writeable=False,
     )
+
+
+def boxes(sizes: tuple[int, ...], most: int, cut_from: int = 0) -> Iterator[Box]:
+    """Cut a grid into boxes of about `most` places: single along the first axes, cut along one, whole along the rest.
+
+    cut_from: the first axis that may hold more than one place of a box.
+
+    >>> for box in boxes((1, 4, 5), 10):
+    ...     print(box)
+    (slice(0, 1, None), slice(0, 2, None), slice(None, None, None))
+    (slice(0, 1, None), slice(2, 4, None), slice(None, None, None))
+    """
+    last = len(sizes) - 1
+    axis = next(at for at in range(cut_from, last + 1) if math.prod(sizes[at + 1 :]) <= most or at == last)
+    step = max(most // math.prod(sizes[axis + 1 :]), 1)
+    for lead in np.ndindex(*sizes[:axis]):
+        for part in pieces(sizes[axis], step):
+            yield (*(slice(at, at + 1) for at in lead), part, *[slice(None)] * (len(sizes) - axis - 1))
+
+
+def cuts(window: tuple[int, ...], longest: int) -> list[Box]:
+    """The window in boxes of at most `longest` taps.
+
+    >>> cuts((5, 5), 24)
+    [(slice(0, 2, None), slice(0, 5, None)), (slice(2, 5, None), slice(0, 5, None))]
+    """
+    cuts: list[list[slice]] = []
+    for k in reversed(window):
+        cuts.insert(0, pieces(k, min(k, longest)))
+        longest = max(longest // min(k, longest), 1)
+    return list(product(*cuts))

@@ -149,7 +149,9 @@ class Prepared:
             ),
             working=max(run.plan.memory for run in self.passes),
             output=int(output * (share if grows else 1)),
-            encoding=io.writing_bytes(str(job.output), str(self.format), self.output_shape, self.dtype, threads())
+            encoding=io.writing_bytes(
+                str(job.output), str(self.format), self.output_shape, self.dtype, job.settings, threads()
+            )
             if saved
             else 0,
         )

@@ -27,11 +27,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("footprint")
     gray = (np.add.outer(np.arange(HEIGHT) * 3, np.arange(WIDTH) * 2) % 256).astype(np.uint8)
     rgb = np.dstack([gray, 255 - gray, gray[::-1]])
+    noise = np.random.default_rng(0).integers(0, 256, (HEIGHT // 2, WIDTH // 2, 4), dtype=np.uint8)
     pictures = {
         "gray.png": gray,
         "rgb.png": rgb,
         "rgb.jpg": rgb,
         "rgba.png": np.dstack([rgb, gray | 1]),
+        "noise.png": noise[..., :3],
+        "noise-alpha.png": noise,
         "deep.png": gray.astype(np.uint16) * 200,
         "float.tiff": gray.astype(np.float32),
     }
@@ -80,6 +83,12 @@ CASES = {
     "rgb jpeg": ["rgb.jpg", "-k", "gaussian:sigma=3", *SAME, "-o", "y.jpg"],
     "rgb, turned": ["turned.jpg", "-k", "box", *SAME, "-o", "y.png"],
     "gray to webp": ["gray.png", "-k", "box", "-o", "y.webp"],
+    "rgb to webp": ["rgb.png", "-k", "box", "-o", "y.webp"],
+    "rgb to webp, lossy": ["rgb.png", "-k", "box", "--quality", "80", "-o", "y.webp"],
+    "noise to webp": ["noise.png", "-k", "sharpen", "-o", "y.webp"],
+    "noise to webp, lossy": ["noise.png", "-k", "sharpen", "--quality", "80", "-o", "y.webp"],
+    "noise to webp, with alpha": ["noise-alpha.png", "-k", "sharpen", "-o", "y.webp"],
+    "noise to webp, lossy with alpha": ["noise-alpha.png", "-k", "sharpen", "--quality", "80", "-o", "y.webp"],
     "rgba": ["rgba.png", "-k", "sharpen", *SAME, "-o", "y.png"],
     "16 bits": ["deep.png", "-k", "gaussian:sigma=2", *SAME, "-o", "y.png"],
     "float": ["float.tiff", "-k", "gaussian:sigma=2", *SAME, "-o", "y.tiff"],
@@ -128,7 +137,8 @@ def test_the_estimate_holds(folder: Path, case: str) -> None:
     done = measured(["apply", *words, "--json"], folder, warm=[small], threads=2)
     assert done.code == 0, done.stderr
     assert json.loads(done.stdout)["memory"] == memory
-    assert done.growth <= memory["peak"] <= 1.5 * done.growth
+    most = 2.5 if words[-1].endswith("webp") else 1.5
+    assert done.growth <= memory["peak"] <= most * done.growth
 
 
 GRADIENTS = {

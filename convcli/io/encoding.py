@@ -82,11 +82,17 @@ def _in_stripes(form: Format, shape: tuple[int, ...], dtype: np.dtype[Any]) -> b
     return math.prod(shape) * dtype.itemsize > STRIPE or (dtype == np.uint16 and channel_count(shape) > 1)
 
 
-def encoding_bytes(form: Format, shape: tuple[int, ...], dtype: np.dtype[Any], threads: int = 1) -> int:
+def encoding_bytes(
+    form: Format,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    settings: Mapping[str, int] = NONE,
+    threads: int = 1,
+) -> int:
     """Bytes that encoding such an image, or such frames, takes at most, besides the array and the file.
 
     Pillow uses the array's own memory for the modes L, RGBA and I;16, and holds a copy of 4 bytes a pixel for others;
-    the WebP encoder keeps several planes more. Of several frames Pillow holds all, and for PNG, which stores what
+    the WebP encoder has planes of its own. Of several frames Pillow holds all, and for PNG, which stores what
     differs from the frame before, once more. A GIF is made frame by frame, and compared with the one before.
     """
     if _in_stripes(form, shape, dtype):
@@ -95,9 +101,21 @@ def encoding_bytes(form: Format, shape: tuple[int, ...], dtype: np.dtype[Any], t
     channels, pixels = channel_count(tuple(size)), math.prod(size[:2])
     if form.name == "gif":
         return pixels * (palette_bytes(channels) + (2 if frames > 1 else 0))
-    copied = 0 if (dtype.name, channels) in (("uint8", 1), ("uint8", 4), ("uint16", 1)) else 4
+    own = (("uint8", 4),) if form.name == "webp" else (("uint8", 1), ("uint8", 4), ("uint16", 1))
+    copied = 0 if (dtype.name, channels) in own else 4
     again = {"png": 1 if channels == 1 else 4}.get(form.name, 0) if frames > 1 else 0
-    return pixels * (frames * (copied + again) + {"webp": 32}.get(form.name, 0))
+    webp = _webp_bytes(pixels, channels, settings) if form.name == "webp" else 0
+    return pixels * frames * (copied + again) + webp
+
+
+def _webp_bytes(pixels: int, channels: int, settings: Mapping[str, int]) -> int:
+    """Bytes that libwebp takes for noise, of which it makes the most: a smooth picture takes as little as half of it.
+
+    Its symbol counts take as many bytes for few pixels as for many, later planes more where there are many.
+    """
+    if "quality" in settings:
+        return pixels * (22 if channels in (1, 3) else 45)
+    return pixels * 38 + (6 * 2**20 if pixels < 2**20 else 0)
 
 
 def _options(name: str, settings: Mapping[str, int]) -> dict[str, Any]:

@@ -124,11 +124,18 @@ def grows_in_its_file(target: str, format: str | None, size: int) -> bool:
     return not _is_special(Path(os.path.realpath(target)))
 
 
-def writing_bytes(target: str, format: str, shape: tuple[int, ...], dtype: np.dtype[Any], threads: int = 1) -> int:
+def writing_bytes(
+    target: str,
+    format: str,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    settings: Mapping[str, int] = NONE,
+    threads: int = 1,
+) -> int:
     """Bytes that `save` takes at most, besides the array: the encoder's, and for standard output the whole file's."""
     form, size = lookup(format), math.prod(shape) * dtype.itemsize
     pieces = 0 if form.separator else min(size, PIECE)
-    encoding = encoding_bytes(form, shape, dtype, threads) if form.kind == "image" else pieces
+    encoding = encoding_bytes(form, shape, dtype, settings, threads) if form.kind == "image" else pieces
     if takes_extra(form, shape, dtype):
         encoding = size
     whole = {"": size + size // 16}.get(form.separator, TEXT_BYTES * math.prod(shape))

@@ -22,6 +22,7 @@ from click.testing import CliRunner, Result
 
 from convcli import __version__
 from convcli.batch.manifest import NAME, Manifest
+from convcli.batch.pool import Pool
 from convcli.cli import main
 from convcli.io import save
 
@@ -95,6 +96,24 @@ class TestOutputs:
         for jobs in (1, 2, 3):
             ok("in", "-k", "gaussian:sigma=2", "--out", f"out{jobs}", "--jobs", jobs)
         assert tree("out1") == tree("out2") == tree("out3")
+
+    def test_jobs_share_the_threads(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        made = []
+
+        def noted(workers: int, *, environment: dict[str, str], **options: Any) -> Pool:
+            made.append((workers, environment["CONVCLI_THREADS"]))
+            return Pool(workers, environment=environment, **options)
+
+        monkeypatch.setattr("convcli.batch.run.Pool", noted)
+        pictures("in/a.png", "in/b.png")
+        for number, words in enumerate(("--threads 6 --jobs 2", "--threads 3 --jobs 2", "--threads 1")):
+            ok("in", "-k", "box", "--out", f"out{number}", *words.split())
+        monkeypatch.setenv("CONVCLI_THREADS", "2")
+        ok("in", "-k", "box", "--out", "told")
+        assert made == [(2, "3"), (2, "1"), (1, "1"), (2, "1")]
+        assert tree("out0") == tree("out1") == tree("out2") == tree("told")
+        monkeypatch.setenv("CONVCLI_THREADS", "x")
+        assert "'x'; expected a whole number from 1" in refused("in", "-k", "box", "--out", "other")
 
     def test_jobs_share_the_memory(self) -> None:
         pictures(*(f"in/{n}.png" for n in range(4)), size=70)

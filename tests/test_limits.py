@@ -244,6 +244,7 @@ ENDLESS = {
     "line of no format": ("yes 1, | tr -d '\\n'", []),
     "numbers": ("yes 1", ["--max-memory", "100M"]),
     "zeros": ("cat /dev/zero", []),
+    "raw numbers": ("cat /dev/zero", ["--input-format", "raw", "--raw-shape", "1000x1000", "--raw-dtype", "u1"]),
 }
 
 

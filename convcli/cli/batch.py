@@ -42,12 +42,12 @@ Examples:
 @click.option("-0", "--null", is_flag=True, help="The names in --files-from end with a NUL.")
 @click.option("--resume", is_flag=True, help="Skip what an earlier run has done and nothing has changed since.")
 @click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
-@click.option("--jobs", type=Count(1), metavar="N", help="How many files at a time; by default one a core.")
+@click.option("--jobs", type=Count(1), metavar="N", help="How many files at a time; by default one a thread.")
 @click.option("--timeout", type=SECONDS, metavar="S", help="Give a file up after so many seconds.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written where, and write nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @click.option("--format", metavar="F", help="The format to write; {ext} becomes its suffix.")
-@options.stacked(*options.FILTERING, prints="one line of JSON for each input, and one for the whole,")
+@options.stacked(*options.FILTERING, options.threads, prints="one line of JSON for each input, and one for the whole,")
 def command(
     inputs: tuple[str, ...],
     out: Path,

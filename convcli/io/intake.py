@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from convcli.errors import LimitError
+from convcli.errors import FileError, LimitError
 from convcli.limits import Limits, show_bytes
 
 BLOCK = 2**18
@@ -60,16 +60,24 @@ def measure(stream: BinaryIO, name: str) -> TextSize:
     return size
 
 
-def drained(stream: BinaryIO, head: bytes, name: str, limits: Limits, *, text: bool) -> io.BytesIO:
+def drained(
+    stream: BinaryIO, head: bytes, name: str, limits: Limits, *, text: bool, most: int | None = None
+) -> io.BytesIO:
     """All the bytes of a pipe, which cannot be read twice, after `head`, which has been read already.
 
-    Raises LimitError where they would take more memory than there may be, and for an endless line of text.
+    most: the bytes that it was told to have. Raises FileError where it has more, LimitError where they would take more
+    memory than there may be, and for an endless line of text.
     """
     content, size = io.BytesIO(), TextSize(name)
     for block in _blocks(stream, head):
         content.write(block)
         if text:
             size.add(block)
+        if most is not None and content.tell() > most:
+            told = f"expected {most:,}, as its shape and type say"
+            raise FileError(
+                f"{name} has more than {most:,} bytes", told, "correct --raw-shape, --raw-dtype or --raw-offset"
+            )
         limits.check_memory(name, content.tell() + size.numbers * text)
     content.seek(0)
     return content

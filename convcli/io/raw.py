@@ -52,6 +52,15 @@ class RawLayout:
             raise FileError(given, "expected their shape and type", "give apply or batch --raw-shape and --raw-dtype")
         return self.shape, self.dtype
 
+    def size(self, name: str) -> int:
+        """The bytes of a whole file. Raises as `told`.
+
+        >>> RawLayout((2, 3), np.dtype(">i2"), offset=4).size("x.raw")
+        16
+        """
+        shape, dtype = self.told(name)
+        return self.offset + math.prod(shape) * dtype.itemsize
+
     def written(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
         """A type in the byte order of this layout, little-endian where none was told.
 
@@ -77,7 +86,7 @@ def read_raw(stream: BinaryIO, name: str, size: int, layout: RawLayout, limits: 
     Raises FileError for another size, or where nobody told the shape and the type, LimitError for more than may be.
     """
     shape, dtype = layout.told(name)
-    needed = layout.offset + math.prod(shape) * dtype.itemsize
+    needed = layout.size(name)
     if needed != size:
         after = f" after {layout.offset:,} others" if layout.offset else ""
         told = f"{show(shape)} of {dtype} takes {needed - layout.offset:,} bytes{after}"

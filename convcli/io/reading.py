@@ -76,9 +76,10 @@ def load(
             raise FileError(f"{_called(named)} is empty", "expected an image or an array")
         form = _settle(named, wanted, sniff(head), piped=piped, told=raw.shape is not None)
         check_extra(form, _called(named))
-        if form.bare:
-            raw.told(_called(named))
-        stream = drained(opened, head, _called(named), limits, text=bool(form.separator)) if piped else opened
+        most = raw.size(_called(named)) if form.bare else None
+        stream = opened
+        if piped:
+            stream = drained(opened, head, _called(named), limits, text=bool(form.separator), most=most)
         stream.seek(0)
         volume = volume and frames == "first"
         if form.stacks and (volume or (what := beyond_pillow(stream))):

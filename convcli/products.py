@@ -33,6 +33,12 @@ ROW_VALUES = 1 << 20
 TILE_MACS = 1 << 26
 """Multiply-adds in a tile: a millisecond, beside which what a tile costs besides is little."""
 
+TILES = 4
+"""Tiles that threads have to share, at least, where each has enough to do."""
+
+LEAST_MACS = 1 << 22
+"""Multiply-adds that are enough for a tile: a tenth of a millisecond."""
+
 TILE_OUTPUTS = 1 << 19
 """Outputs in a tile, at most: 2 MiB of float32."""
 
@@ -113,11 +119,11 @@ class Products:
             most = min(most, ROW_VALUES // terms)
         return cls(groups, bundled, each, terms, joined, run, in_place, longest, shares, columns, max(most, FEWEST))
 
-    @property
-    def tile(self) -> int:
-        """Places of a tile."""
+    def tile(self, places: int) -> int:
+        """Places of a tile, of so many in all."""
         filters = self.filters * self.groups
-        return max(min(TILE_MACS // self.terms, TILE_OUTPUTS) // filters, TILE_PLACES)
+        shared = max(-(-places // TILES), LEAST_MACS // (self.terms * filters))
+        return max(min(TILE_MACS // self.terms // filters, TILE_OUTPUTS // filters, shared), TILE_PLACES)
 
     def scratch(self, places: int) -> int:
         """Values that a thread holds besides samples and outputs, for a tile of so many places: what it adds up."""

@@ -76,7 +76,7 @@ def tile_of(facts: Facts, axes: tuple[Axis, ...], method: str, products: Product
     first, *rest = (axis.out for axis in axes)
     budget = TILE_VALUES // facts.out_lanes
     if products is not None:
-        budget = products.tile
+        budget = products.tile(math.prod(facts.batch) * math.prod(axis.out for axis in axes))
     elif method == "gemm" and facts.filters is not None:
         budget = 2 * TILE_VALUES // facts.out_lanes
     elif method == "fft":
@@ -97,6 +97,7 @@ def tile_of(facts: Facts, axes: tuple[Axis, ...], method: str, products: Product
     rows = min(max(budget // max(inner, 1), least), first)
     items = min(max(budget // max(inner * first, 1), 1), facts.batch[0]) if facts.batch else 1
     if products is not None:
+        rows = min(-(-budget // inner), first)
         items, rows = evenly(facts.batch[0], items), evenly(first, rows)
     return items, rows, *rest
 

@@ -12,28 +12,28 @@ from convcli.shapes import Axis
 from convcli.tiles import ALONG, DOWN, WIDE, fft_tile, lanewise_layer
 
 # Nanoseconds on one core, in float32, as tests/bench/fit_costs.py measures them; float64 takes twice as long.
-TAP = 0.3
+TAP = 0.26
 """One tap of `direct` for one output: a multiplication and an addition over a tile in the cache."""
 
 MAC = 0.025
 """One multiply-add of a matrix product: 40 thousand million a second."""
 
 TOUCH = 0.5
-"""One value written by a product and read again."""
+"""One output written, and read again by what comes after."""
 
-GATHER = 0.14
+GATHER = 0.13
 """One copy of one sample of a row, for one tap along it."""
 
-BROADCAST = 8.0
+BROADCAST = 5.5
 """What `direct` takes besides for one sample that meets all kernels of its group."""
 
-LANE_TAP = 0.15
+LANE_TAP = 0.18
 """One tap of a depthwise kernel for one output."""
 
-WINDOW = 0.15
+WINDOW = 0.07
 """One sample of a window copied out as a row."""
 
-WINDOW_RUN = 8.0
+WINDOW_RUN = 4.5
 """What a run of such samples costs besides."""
 
 CALL = 20_000.0
@@ -42,7 +42,7 @@ CALL = 20_000.0
 FFT = 0.8
 """One sample through a transform along one axis, one way."""
 
-FFT_MOVE = 5.5
+FFT_MOVE = 3.9
 """One sample into a tile, and its product and its output out of it."""
 
 FFT_LARGEST = 1 << 22
@@ -101,7 +101,7 @@ def _bid_direct(facts: Facts, groups: int, axes: tuple[Axis, ...]) -> Bid:
     taps = math.prod(facts.window) * (1 if facts.filters is None else facts.lanes // groups)
     account = f"{taps} taps, one multiply and add over the output for each"
     each = TAP if facts.filters is None else TAP + BROADCAST * groups / facts.filters
-    return Bid("direct", _outputs(facts, axes) * taps * each, account)
+    return Bid("direct", _outputs(facts, axes) * (taps * each + TOUCH), account)
 
 
 def _bid_layer(facts: Facts, groups: int, axes: tuple[Axis, ...], filters: int) -> Bid:

@@ -67,7 +67,7 @@ FFT_SAMPLES = 1 << 20
 FFT_SIZES = tuple(n << power for power in range(2, 24) for n in (2, 3))
 """Lengths of a transform: products of small primes, which are fast."""
 
-FFT_EDGES = {1: (1 << 12, 1 << 14), 2: (128, 512), 3: (32, 96)}
+FFT_EDGES = {1: (1 << 13, 1 << 14), 2: (128, 512), 3: (32, 96)}
 """The tile's shortest and longest edge, by dimensions: shorter ones cost more in calls, longer ones leave the cache."""
 
 

@@ -10,7 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from convcli import bids, cores, correlate, plan, tiles
+from convcli import bids, conv_layer, cores, correlate, plan, tiles
+from convcli.engine.windows import windows
+from convcli.shapes import ConvSpec
 
 SIDE = 2048
 
@@ -46,20 +48,52 @@ def per_sample(shape: tuple[int, ...], window: tuple[int, ...]) -> float:
     return taken / math.prod(counts) / math.prod(size) * 1e9
 
 
+def per_tap(method: str, bank: tuple[int, ...], lanes: int) -> float:
+    """Nanoseconds for a tap of an output of a layer of so many lanes: a bank (O, KH, KW, C/groups)."""
+    rng = np.random.default_rng(0)
+    x, w = rng.random((1, 256, 256, lanes), dtype=np.float32), rng.standard_normal(bank).astype(np.float32)
+    outputs = math.prod(256 - k + 1 for k in bank[1:3]) * bank[0]
+    taken = seconds(lambda: conv_layer(x, w, groups=lanes // bank[3], method=method))
+    return taken / outputs / math.prod(bank[1:]) * 1e9
+
+
+def per_window_sample(lanes: int) -> float:
+    """Nanoseconds for a sample of windows of 3x3 with stride 2, copied out as rows: runs of 3 * lanes samples."""
+    x = np.random.default_rng(0).random((1, 64, 64, lanes), dtype=np.float32)
+    axes = ConvSpec.of(2, stride=2).axes((64, 64), (3, 3))
+    seen = windows(x, axes, [axis.out for axis in axes])
+    rows = np.empty(seen.shape, seen.dtype)
+    return seconds(lambda: [np.copyto(rows, seen) for _ in range(100)]) / 100 / rows.size * 1e9
+
+
 def main() -> None:
     cores.set_threads(1)
-    tap = (per_output("direct", (7, 7)) - per_output("direct", (3, 3))) / (49 - 9)
     few, many = per_output("gemm", (5, 15)), per_output("gemm", (13, 15))
     mac = (many - few) / (15 * 8)
     long, short = per_output("separable", (65, 65), True), per_output("separable", (17, 17), True)
     touch = (short - (long - short) / 96 * 52) / 2
+    tap = (per_output("direct", (7, 7)) - per_output("direct", (3, 3))) / (49 - 9)
     gather = max((few - 15 * 8 * mac - touch) / 15, 0)
     volume, signal = per_sample((160, 160, 160), (9, 9, 9)), per_sample((1_000_000,), (1025,))
     transform = (volume - signal) / 4
     move = signal - 2 * transform
-    found = {"TAP": tap, "MAC": mac, "GATHER": gather, "TOUCH": touch, "FFT": transform, "FFT_MOVE": move}
+    slim, wide = per_tap("direct", (4, 3, 3, 4), 4), per_tap("direct", (64, 3, 3, 4), 4)
+    broken, joined = per_window_sample(2), per_window_sample(64)
+    window = (64 * joined - 2 * broken) / 62
+    found = {
+        "TAP": tap,
+        "MAC": mac,
+        "GATHER": gather,
+        "TOUCH": touch,
+        "BROADCAST": (slim - wide) / (1 / 4 - 1 / 64),
+        "LANE_TAP": per_tap("gemm", (32, 5, 5, 1), 32),
+        "WINDOW": window,
+        "WINDOW_RUN": 6 * (broken - window),
+        "FFT": transform,
+        "FFT_MOVE": move,
+    }
     for name, measured in found.items():
-        print(f"{name:8s} {measured:8.4f} ns measured, {getattr(bids, name):8.4f} in the planner")
+        print(f"{name:10s} {measured:8.4f} ns measured, {getattr(bids, name):8.4f} in the planner")
 
 
 if __name__ == "__main__":

@@ -172,6 +172,8 @@ def others() -> Iterator[tuple[str, Problem, str]]:
         yield f"a turned view, {method}", spatial_problem(turned, window(7, terms), axes=None), method
     for method, w in (("gemm", rng(1).random((5, 5, 5))), ("separable", np.ones((5, 5, 5))), ("fft", np.eye(5)[None])):
         yield f"volume {method}", spatial_problem(picture("float32", 96, 96, 96), w, axes=None), method
+    cut, w = picture("int16", 20, 200, 100), np.multiply.outer(window(3, 1), rng(3).random(3))
+    yield "tiles between others", spatial_problem(cut, w, axes=None, **SAME), "separable"
     for filters, k, stride in ((8, 3, 1), (8, 3, 2), (16, 7, 1), (16, 7, 2)):
         w = rng(1).standard_normal((filters, k, k, 3)).astype(np.float32)
         for method in ("gemm", "direct")[: 2 if k == 3 else 1]:

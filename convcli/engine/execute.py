@@ -13,7 +13,7 @@ from convcli.engine.pad import extend
 from convcli.engine.places import Part, Place, places, whole
 from convcli.engine.quantise import bounds, store
 from convcli.engine.threads import Scratch, share_out
-from convcli.engine.windows import Tile
+from convcli.engine.windows import Tile, merges
 from convcli.planner import Plan, make_plan
 from convcli.tiles import REDONE
 
@@ -149,4 +149,4 @@ def _strategy(plan: Plan) -> str:
 def _is_rows(part: NDArray[Any]) -> bool:
     """Whether a piece of the output is a matrix of whole rows (A, Z), so that the methods can write into it."""
     row = part[(0,) * (part.ndim - 2)]
-    return row.flags.c_contiguous and np.may_share_memory(part.reshape(-1, row.size), part)
+    return row.flags.c_contiguous and merges(part, 2)

@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 from convcli.cores import threads
 from convcli.engine.bands import pieces
 from convcli.engine.threads import Scratch, share_out
-from convcli.engine.windows import Tile, boxes, windows
+from convcli.engine.windows import Tile, boxes, merges, windows
 from convcli.planner import Plan
 from convcli.products import Products, blocks
 from convcli.shapes import Axis
@@ -121,10 +121,9 @@ class _Kernels:
         """Fill out (*box, n) from the first places of each line of `grid`, which the windows follow line by line."""
         places, (first, *more) = math.prod(grid), self.passes
         if not more:
-            rows = out.reshape(-1, out.shape[-1])
             alone = first.stretches * math.prod(self.leads) == 1
-            if alone and len(rows) == places and np.may_share_memory(rows, out):
-                self._fill(runs, first, rows.reshape(1, *self.leads, *rows.shape))
+            if alone and out.size == places * out.shape[-1] and merges(out, 1):
+                self._fill(runs, first, out.reshape(1, *self.leads, places, -1))
             else:
                 _add_up(self._shares(runs, first, places, out), grid, out)
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from itertools import product
+from itertools import pairwise, product
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -49,6 +49,17 @@ def windows(block: NDArray[Any], axes: tuple[Axis, ...], sizes: tuple[int, ...])
         ),
         writeable=False,
     )
+
+
+def merges(array: NDArray[Any], kept: int) -> bool:
+    """Whether all axes but the last `kept` lie evenly apart, so that a view has them as one.
+
+    >>> grid = np.zeros((4, 5, 6))
+    >>> merges(grid, 1), merges(grid[:, :3], 1), merges(grid[:, :3], 2)
+    (True, False, True)
+    """
+    leads = zip(array.shape[:-kept], array.strides[:-kept], strict=True)
+    return all(outer == n * inner for (_, outer), (n, inner) in pairwise(lead for lead in leads if lead[0] > 1))
 
 
 def boxes(sizes: tuple[int, ...], most: int, cut_from: int = 0) -> Iterator[Box]:

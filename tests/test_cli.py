@@ -595,7 +595,7 @@ class TestRefusals:
             (["--format", "png"], "--format belongs to an output"),
             (["--overwrite"], "--overwrite belongs to an output"),
             (["--compress-level", "0"], "--compress-level belongs to an output"),
-            (["--compress-level", "9", "-o", "y.jpg"], "jpg takes no compress level; png does"),
+            (["--compress-level", "9", "-o", "y.jpg"], "jpg takes no compress level; png and tiff do"),
             (["--quality", "80", "-o", "y.npy"], "npy takes no quality; jpg and webp do"),
             (["--quality", "0", "-o", "y.jpg"], "'0'; expected a whole number from 1 to 100"),
             (["--format", "npy", "-o", "y.png"], "y.png is named as png"),

@@ -125,6 +125,34 @@ class TestTiff:
         assert not data.alpha or dtype == "uint8"  # which Pillow writes
         assert data.kind == "image"
 
+    @pytest.mark.parametrize("channels", [1, 3, 7])
+    @pytest.mark.parametrize("dtype", DTYPES)
+    def test_every_number_comes_back_deflated(self, dtype: str, channels: int) -> None:
+        values = (np.arange(40 * 60 * channels).reshape(40, 60, channels).squeeze() // 7 % 120).astype(dtype)
+        plain, packed, shared = (
+            save(f"{level}{threads}.tiff", values, settings={"compress_level": level}, threads=threads)
+            for level, threads in ((0, 1), (9, 1), (9, 2))
+        )
+        assert packed.bytes < plain.bytes / 2
+        assert Path(packed.path).read_bytes() == Path(shared.path).read_bytes()
+        np.testing.assert_array_equal(load(packed.path).array, values)
+        with tifffile.TiffFile(packed.path) as tiff:
+            assert tiff.pages[0].compression == 8
+            np.testing.assert_array_equal(tiff.asarray(), values)
+
+    def test_bits_come_back_deflated(self) -> None:
+        save("x.tiff", DEEP[..., 0] > 999, settings={"compress_level": 1})
+        with Image.open("x.tiff") as picture:
+            assert (picture.mode, picture.info["compression"]) == ("1", "tiff_adobe_deflate")
+            np.testing.assert_array_equal(np.asarray(picture), DEEP[..., 0] > 999)
+
+    def test_pillow_reads_what_is_deflated(self) -> None:
+        for values in (DEEP[..., 0], DEEP.astype(np.uint8), DEEP[..., 0].astype(np.float32)):
+            save("x.tif", values, overwrite=True, alpha=values.ndim == 3, settings={"compress_level": 1})
+            with Image.open("x.tif") as picture:
+                assert picture.info["compression"] == "tiff_adobe_deflate"
+                np.testing.assert_array_equal(np.asarray(picture), values)
+
     @pytest.mark.parametrize(
         "options",
         [
@@ -292,7 +320,12 @@ class TestTiff:
         save("plain.tif", DEEP[..., 0])
         np.save("x.npy", DEEP[..., :3])
         without(monkeypatch)
-        for words in (["x.tif"], ["plain.tif", "--dims", "3"], ["x.npy", "--dims", "2", "-o", "y.tif"]):
+        for words in (
+            ["x.tif"],
+            ["plain.tif", "--dims", "3"],
+            ["x.npy", "--dims", "2", "-o", "y.tif"],
+            ["plain.tif", "--compress-level", "1", "-o", "y.tif"],
+        ):
             told = run("apply", *words, "-k", "box", code=2).stderr
             assert "the tifffile package does; pip install 'convcli[tiff]'" in told
         assert "x.tif holds 16-bit samples in 3 channels" in run("apply", "x.tif", "-k", "box", code=2).stderr

@@ -64,6 +64,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for suffix in ("png", "tiff"):
             if holds(suffix, "uint16", 3):
                 save(place / f"{name}deep-rgb.{suffix}", deep[part, part])
+        if holds("tiff", "uint16", 3):
+            save(place / f"{name}stack.tiff", volume[part, part, part].transpose(2, 0, 1), volume=True)
+            save(place / f"{name}pages.tiff", deep.reshape(4, HEIGHT // 4, WIDTH, 3)[:, part, part], frames=True)
         if available(lookup("nii")):
             save(place / f"{name}volume.nii", volume[part, part, part])
             save(place / f"{name}volume.nii.gz", volume[part, part, part])
@@ -115,6 +118,10 @@ CASES = {
     "nowhere": ["rgb.png", "-k", "box"],
     "16-bit rgb": ["deep-rgb.png", "-k", "box", *SAME, "-o", "y.png"],
     "16-bit rgb tiff": ["deep-rgb.tiff", "-k", "box", *SAME, "-o", "y.tiff"],
+    "16-bit rgb to deflated tiff": ["deep-rgb.tiff", "-k", "box", *SAME, "--compress-level", "1", "-o", "y.tiff"],
+    "rgb to deflated tiff": ["rgb.png", "-k", "box", *SAME, "--compress-level", "1", "-o", "y.tiff"],
+    "a stack of pages": ["stack.tiff", "-k", "box", *SAME, "--dims", "3", "-o", "y.tiff"],
+    "pages of 16 bits": ["pages.tiff", "-k", "box", *SAME, "--frames", "all", "-o", "y.tiff"],
     "volume": ["volume.nii", "-k", "box", *SAME, "-o", "y.nii"],
     "packed volume": ["volume.nii.gz", "-k", "box", *SAME, "-o", "y.nii.gz"],
     "volume of doubles": ["double.nii", "-k", "box", *SAME, "-o", "y.nii"],

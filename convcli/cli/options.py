@@ -95,7 +95,10 @@ strip = click.option(
     "--strip", is_flag=True, help="Write a picture's samples alone: no ICC profile, density, EXIF, XMP or text."
 )
 compress_level = click.option(
-    "--compress-level", type=Count(0, 9), metavar="N", help="PNG: 0 to 9, larger is smaller; 1 if left out."
+    "--compress-level",
+    type=Count(0, 9),
+    metavar="N",
+    help="PNG and TIFF: 0 to 9, larger is smaller; 1 for PNG and 0 for TIFF if left out.",
 )
 quality = click.option(
     "--quality",

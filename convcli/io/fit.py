@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from convcli.errors import DtypeError, FileError, InputError, ShapeError
 from convcli.io.data import Header, Kind
-from convcli.io.formats import Format, formats, listed, lookup
+from convcli.io.formats import NONE, Format, formats, listed, lookup
 from convcli.io.installed import check_beyond, has
 
 _RESCALE = "use --dtype uint8 with --range rescale, or write"
@@ -35,9 +35,11 @@ def _beyond(form: Format, kind: np.dtype[Any], channels: int) -> bool:
     return channels in form.beyond.get(kind.name, ()) and has(form.beyond_extra)
 
 
-def takes_extra(form: Format, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
-    """Whether such a picture is for the format's extra to encode, and not for Pillow."""
-    return form.kind == "image" and channel_count(shape) not in form.channels.get(dtype.name, ())
+def takes_extra(form: Format, shape: tuple[int, ...], dtype: np.dtype[Any], settings: Mapping[str, int] = NONE) -> bool:
+    """Whether such a picture, with such settings, is for the format's extra to encode, and not for Pillow."""
+    if form.kind != "image":
+        return False
+    return channel_count(shape) not in form.channels.get(dtype.name, ()) or any(map(settings.get, form.beyond_settings))
 
 
 def check_fit(
@@ -151,17 +153,23 @@ def check_header(format: str, header: Header | None) -> None:
 def check_settings(format: str, settings: Mapping[str, int]) -> None:
     """Raise InputError for an encoder's setting that the format has no notion of; it would be ignored.
 
+    DtypeError names the extra that one takes, where it is not installed.
+
     >>> check_settings("png", {"compress_level": 9})
     >>> check_settings("jpg", {"compress_level": 9})
     Traceback (most recent call last):
         ...
-    convcli.errors.InputError: jpg takes no compress level; png does; leave it out
+    convcli.errors.InputError: jpg takes no compress level; png and tiff do; leave it out
     """
-    for name in settings:
-        if name not in lookup(format).settings:
-            given = f"{format} takes no {name.replace('_', ' ')}"
+    chosen = lookup(format)
+    for name, value in settings.items():
+        words = name.replace("_", " ")
+        if name not in chosen.settings:
+            given = f"{format} takes no {words}"
             able = _able(form.name for form in formats() if name in form.settings)
             raise InputError(given, able, "leave it out")
+        if value and name in chosen.beyond_settings:
+            check_beyond(chosen, f"{format} with a {words}", "take")
 
 
 def _able(names: Iterable[str]) -> str:

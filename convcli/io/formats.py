@@ -41,6 +41,7 @@ class Format:
     extra: str = ""  # of convcli, which brings the package that the format takes
     beyond: Mapping[str, Sequence[int]] = field(default_factory=dict)  # what an image format reads with the next:
     beyond_extra: str = ""
+    beyond_settings: tuple[str, ...] = ()  # of the encoder's settings those that Pillow has not and that extra has
     stacks: bool = False  # whether that extra reads and writes pages as a volume
     bare: bool = False  # the file says nothing of itself: neither shape nor type, and nothing to recognise it by
     needs_header: str = ""  # what the file must say besides its values
@@ -152,6 +153,8 @@ _TABLE = (
         frames=(*DTYPES, "bool"),
         beyond=dict.fromkeys(DTYPES, range(1, 65536)),
         beyond_extra="tiff",
+        settings=("compress_level",),
+        beyond_settings=("compress_level",),
         stacks=True,
     ),
     Format("ppm", (".ppm", ".pnm"), reads=("uint8",), pillow="PPM", channels={"uint8": (3,)}),

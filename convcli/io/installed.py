@@ -53,9 +53,12 @@ def check_extra(form: Format, name: str) -> None:
         raise FileError(given, f"which takes the {EXTRAS[form.extra]} package", f"pip install 'convcli[{form.extra}]'")
 
 
-def check_beyond(form: Format, given: str) -> None:
-    """Raise DtypeError, naming the extra, where what was given takes one of the picture's that is not installed."""
+def check_beyond(form: Format, given: str, does_not: str = "keep whole") -> None:
+    """Raise DtypeError, naming the extra, where what was given takes one of the picture's that is not installed.
+
+    does_not: what Pillow, in its place, cannot do with it.
+    """
     if not has(form.beyond_extra):
         package, extra = EXTRAS[form.beyond_extra], form.beyond_extra
-        expected = f"which Pillow does not keep whole and the {package} package does"
+        expected = f"which Pillow does not {does_not} and the {package} package does"
         raise DtypeError(given, expected, f"pip install 'convcli[{extra}]'")

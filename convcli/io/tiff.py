@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from convcli.errors import DtypeError, FileError, InputError, LimitError, ShapeError, brief
 from convcli.io import integrity
 from convcli.io.data import NOTHING, Data, Kept
+from convcli.io.formats import NONE
 from convcli.io.frames import DEPTH, chosen, is_deep, which_frame
 from convcli.io.installed import muted
 from convcli.io.kept import read_tags, tiff_tags
@@ -30,6 +31,7 @@ _GRAY, _RGB = 1, 2
 _BYTE, _ASCII, _SHORT, _LONG, _LONG8 = 1, 2, 3, 4, 16
 _OF_BYTES = (700, *range(0x9C9B, 0x9CA0))  # XMP, and Windows' texts
 _BIG = 2**32 - 2**25  # bytes of samples, above which 32 bits may not count the file's
+_DEFLATED_AT_ONCE = 2**24  # bytes of samples
 _STRAIGHT, _PREMULTIPLIED = 2, 1
 _KEPT = {(12, _UNSIGNED), (16, _UNSIGNED), (16, _SIGNED), (32, _SIGNED), (32, _FLOAT)}
 """Bits and kinds of single samples above 8 bits that Pillow keeps whole."""
@@ -205,10 +207,26 @@ def _divided(plane: NDArray[Any]) -> NDArray[Any]:
     return made
 
 
-def write_tiff(stream: BinaryIO, array: NDArray[Any], kept: Kept = NOTHING, *, alpha: bool, pages: bool) -> None:
+def encoding_bytes(size: int, settings: Mapping[str, int] = NONE) -> int:
+    """Bytes that `write_tiff` takes at most, besides an array of `size` bytes and the file."""
+    return min(size, 2 * _DEFLATED_AT_ONCE) if settings.get("compress_level") else size
+
+
+def write_tiff(
+    stream: BinaryIO,
+    array: NDArray[Any],
+    kept: Kept = NOTHING,
+    settings: Mapping[str, int] = NONE,
+    threads: int = 1,
+    *,
+    alpha: bool,
+    pages: bool,
+) -> None:
     """Encode (H, W) or (H, W, C), or of `pages` one for each (H, W) or (H, W, C) along the first axis.
 
-    The samples lie uncompressed; above 4 GiB the file is a BigTIFF. What is kept stands in the first page.
+    settings: with a `compress_level` above 0 the samples are deflated, integers as differences along their row; the
+    threads share that, to the same bytes for any number. Above 4 GiB the file is a BigTIFF. What is kept stands in the
+    first page.
     """
     channels = array.shape[2 + pages] if array.ndim == 3 + pages else 1
     colours = 3 if channels in (3, 4) else 1
@@ -224,6 +242,7 @@ def write_tiff(stream: BinaryIO, array: NDArray[Any], kept: Kept = NOTHING, *, a
         "iccprofile": kept.icc or None,
         "extratags": [_extratag(tag, value, _LONG8 if big else _LONG) for tag, value in tags.items()],
     }
+    packing = _packing(array.dtype, settings.get("compress_level", 0), threads)
     with tifffile.TiffWriter(stream, bigtiff=big) as writer:
         for page in array if pages else [array]:
             writer.write(
@@ -234,11 +253,28 @@ def write_tiff(stream: BinaryIO, array: NDArray[Any], kept: Kept = NOTHING, *, a
                 metadata=None,
                 software=False,
                 contiguous=False,
+                **packing,
                 **said,
             )
             said = {}
     if inner:
         _append(stream, inner)
+
+
+def _packing(dtype: np.dtype[Any], level: int, threads: int) -> dict[str, Any]:
+    """How tifffile is to deflate samples; a level of 0 leaves them as they are.
+
+    Differences are of what tifffile takes them of by itself; of floats it needs imagecodecs.
+    """
+    if not level:
+        return {}
+    return {
+        "compression": "zlib",
+        "compressionargs": {"level": level},
+        "predictor": dtype.kind in "iu" and dtype.itemsize < 8,
+        "maxworkers": threads,
+        "buffersize": _DEFLATED_AT_ONCE,
+    }
 
 
 def _extratag(tag: int, value: Any, offset: int) -> tuple[int, int, int | None, Any, bool]:

@@ -30,6 +30,7 @@ from convcli.io.palette import losses
 from convcli.io.raw import RawLayout, write_raw
 from convcli.io.sound import Recording, write_wav
 from convcli.io.text import write_text
+from convcli.io.tiff import encoding_bytes as tiff_bytes
 from convcli.io.tiff import write_tiff
 
 PIECE = 2**25
@@ -61,7 +62,7 @@ def save(
 
     array: (H, W) or (H, W, C) for an image format, where `alpha` says that the last channel is alpha, `frames` that
     there are several, (F, H, W, C), and `volume` that the first axis is one of pages; .npz takes several arrays by
-    name. settings: `compress_level` (0 to 9) is PNG's,
+    name. settings: `compress_level` (0 to 9) is PNG's and TIFF's, which is uncompressed without it,
     `quality` (1 to 100) JPEG's and WebP's, which is lossless without it. header: what the file is to say besides its
     values, where its format has words for it; kept: the same of a picture, as `fitting` leaves it. threads: that may
     share the encoding; the bytes are the same for any number. A symbolic link keeps pointing where it did.
@@ -136,8 +137,8 @@ def writing_bytes(
     form, size = lookup(format), math.prod(shape) * dtype.itemsize
     pieces = 0 if form.separator else min(size, PIECE)
     encoding = encoding_bytes(form, shape, dtype, settings, threads) if form.kind == "image" else pieces
-    if takes_extra(form, shape, dtype):
-        encoding = size
+    if takes_extra(form, shape[-3:], dtype, settings):
+        encoding = tiff_bytes(size, settings)
     whole = {"": size + size // 16}.get(form.separator, TEXT_BYTES * math.prod(shape))
     return encoding + (whole if target == "-" or form.extra == "wav" else 0)
 
@@ -250,8 +251,8 @@ def _encoder(
     array = _squeezed(np.asanyarray(array)) if form.kind == "image" and not volume else np.asanyarray(array)
     check_fit(form.name, array.dtype, array.shape, alpha=alpha, frames=frames, volume=volume)
     pages = volume or frames
-    if volume or takes_extra(form, array.shape[1:] if frames else array.shape, array.dtype):
-        return lambda stream: write_tiff(stream, array, kept, alpha=alpha, pages=pages)
+    if volume or takes_extra(form, array.shape[1:] if frames else array.shape, array.dtype, settings):
+        return lambda stream: write_tiff(stream, array, kept, settings, threads, alpha=alpha, pages=pages)
     if form.kind == "image":
         return lambda stream: write_image(stream, array, form, settings, kept, threads)
     if form.separator:

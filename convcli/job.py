@@ -132,13 +132,12 @@ class Prepared:
         first = next(parts(lead.arrangement, lead.plan))
         sizes = [run.part_size(within(first, run.arrangement, run.plan)) for run in self.passes]
         share = Fraction(sizes[0], math.prod(lead.plan.output))
-        mapped = isinstance(data.array, np.memmap)
         output = math.prod(self.output_shape) * self.dtype.itemsize
         grows = io.grows_in_its_file(job.output or "", self.format, output)
         saved = job.output is not None and self.format is not None and not grows
         return Footprint(
             reading=data.decoding,
-            input=int(data.array.nbytes * (share if mapped else 1)) + planes_bytes(data, linear=job.linear),
+            input=io.held(data.array, share) + planes_bytes(data, linear=job.linear),
             results=results_bytes(
                 sizes,
                 sizes[0] // (data.array.shape[-1] - 1) if data.alpha else 0,

@@ -54,10 +54,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "int.npy": gray,
         "double.npy": gray.astype(np.float64),
         "map.npy": np.tile(gray, (3, 1)).astype(np.float32),
+        "columns.npy": np.asfortranarray(np.tile(gray, (3, 1)), np.float32),
+        "long-columns.npy": np.asfortranarray(np.tile(gray[:, :20], (400, 1)), np.float32),
     }
     for name, values in arrays.items():
         np.save(place / name, values)
-        np.save(place / f"small-{name}", values[:40, :50])
+        np.save(place / f"small-{name}", values[:40, :20])
     deep = np.random.default_rng(0).integers(0, 65536, (HEIGHT, WIDTH, 3), dtype=np.uint16)  # as large packed
     volume = np.tile(gray[:, :400].astype(np.int16), (1, 8)).reshape(240, 320, 100)
     for name, part in (("", slice(None)), ("small-", slice(40))):
@@ -100,6 +102,8 @@ CASES = {
     "a table of integers": ["whole.csv", "-k", "random:5x5", *SAME, "-o", "y.npy"],
     "a table of reals": ["real.csv", "-k", "random:5x5", *SAME, "-o", "y.csv"],
     "mapped": ["map.npy", "-k", "box", *SAME, "-o", "y.npy"],
+    "mapped, columns first": ["columns.npy", "-k", "box", *SAME, "-o", "y.npy"],
+    "mapped, long columns": ["long-columns.npy", "-k", "box", *SAME, "-o", "y.npy"],
     "a bank": ["rgb.png", "-k", "random:8x3x3x3", "-o", "y.npy"],
     "magnitude": ["rgb.png", "-k", "sobel-x", "-k", "sobel-y", "--combine", "magnitude", "-o", "y.png"],
     "rescale": ["rgb.png", "-k", "laplacian", "--range", "rescale", "-o", "y.png"],

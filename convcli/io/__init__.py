@@ -31,7 +31,7 @@
     writing.py   check_target and save: encode beside the target, then rename
 """
 
-from convcli.io.arrays import check_mapped, release
+from convcli.io.arrays import check_mapped, held, release
 from convcli.io.data import NOTHING, Data, Header, Kept, Kind, Written
 from convcli.io.fit import check_fit, check_header, check_settings, holds, output_dtype
 from convcli.io.formats import Format, formats, lookup
@@ -73,6 +73,7 @@ __all__ = [
     "formats",
     "grows_in_its_file",
     "has",
+    "held",
     "holds",
     "kinds",
     "load",

@@ -10,6 +10,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -22,6 +23,7 @@ from convcli.io.formats import NUMBERS
 from convcli.limits import Limits
 
 MAP_ABOVE = 64 * 2**20  # bytes; a larger .npy file is mapped instead of read
+_AROUND = 2**22  # bytes; Linux may map the whole 2 MiB around a byte that is touched, at either end of a stretch
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
 """What zipfile raises for an archive that is none; InputError, a ValueError too, is not meant."""
@@ -135,6 +137,20 @@ def release(array: NDArray[Any]) -> None:
     """Give back the memory under a mapped array, whose values stay in its file; nothing for any other array."""
     if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         array.base.madvise(mmap.MADV_DONTNEED)
+
+
+def held(array: NDArray[Any], share: Fraction) -> int:
+    """Bytes of memory that an array takes while that share of its first axis is used: of a mapped one, those touched.
+
+    Where other axes run slower, as in Fortran's order, every step along them touches pages of its own.
+
+    >>> held(np.zeros((10, 10)), Fraction(1, 5))
+    800
+    """
+    size, stretch = int(array.nbytes), int(array.shape[0] * abs(array.strides[0]))
+    if not isinstance(array, np.memmap):
+        return size
+    return min(size, (int(stretch * share) + _AROUND) * (size // stretch))
 
 
 def check_mapped(array: NDArray[Any], name: str) -> None:

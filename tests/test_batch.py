@@ -18,7 +18,7 @@ from convcli.batch.manifest import NAME, Entry, Manifest
 from convcli.batch.naming import Template, check_places, folded, name_all
 from convcli.batch.recipe import NEUTRAL, Recipe
 from convcli.batch.sources import Search, Source, listed
-from convcli.errors import ConvError, FileError, InputError, KernelError
+from convcli.errors import ConvError, FileError, InputError, KernelError, LimitError
 from convcli.job import Job
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
@@ -158,6 +158,15 @@ class TestSources:
         assert [source.relative for source in listed("nulls", null=True)] == ["a\nb.png", "c.png\r"]
         with pytest.raises(FileError, match="the list none cannot be read; No such file"):
             list(listed("none"))
+
+    def test_a_list_that_is_none_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        Path("one").write_bytes(b"a" * 40_000)
+        with pytest.raises(FileError, match="the list one holds a name of 40,000 bytes"):
+            list(listed("one"))
+        monkeypatch.setattr("convcli.batch.sources.LIST_BYTES", 99)
+        Path("endless").symlink_to("/dev/zero")
+        with pytest.raises(LimitError, match="the list endless is longer than 99 bytes; expected one that ends"):
+            list(listed("endless", null=True))
 
 
 def named(template: str, *sources: tuple[str, str]) -> list[str]:

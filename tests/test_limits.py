@@ -175,6 +175,7 @@ BOMBS: dict[str, Callable[[Path], list[str]]] = {
     "npz": _archive,
     "npz kernel": _archived_kernel,
     "npy of more than it holds": _file("bomb.npy", lambda: _npy((10**6, 10**6))),
+    "npy of nothing, over more than 64 bits": _file("bomb.npy", lambda: _npy((0, 2**63))),
     "npy of more than 64 bits": _file("bomb.npy", lambda: _npy((2**40, 2**40))),
     "png of 16 bits": _file("bomb.png", _deep_png),
     "tiff of 16 bits": _file("bomb.tif", lambda: _deep_tiff(60000)),

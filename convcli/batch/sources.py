@@ -17,8 +17,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from convcli.errors import FileError, InputError, did_you_mean, reason
+from convcli.errors import FileError, InputError, LimitError, did_you_mean, reason
 from convcli.io.formats import by_suffix
+from convcli.limits import show_bytes
+
+LIST_BYTES = 2**25
+"""Bytes of a list of inputs at most, so that one without an end is refused: several hundred thousand names."""
+NAME_BYTES = 2**15
+"""Bytes of a name at most; no system takes longer ones."""
 
 _MAGIC = re.compile(r"[*?[]")
 _UNREAD = "without a suffix that is read"
@@ -163,9 +169,14 @@ def listed(path: str, *, null: bool = False) -> Iterator[Source]:
     """The files in a list, one a line, or each ended by a NUL; `-` is standard input.
 
     A relative name keeps its folders; whether the file exists is seen when its turn comes.
-    Raises FileError for a list that cannot be read.
+    Raises FileError for a list that cannot be read or is none, LimitError for one that is too long.
     """
     for name in filter(None, _read_list(path).split(b"\0" if null else b"\n")):
+        if len(name) > NAME_BYTES:
+            held = f"the list {path} holds a name of {len(name):,} bytes"
+            raise FileError(
+                held, f"expected at most {NAME_BYTES:,}", "list one input a line, or with -0 each behind a NUL"
+            )
         given = os.fsdecode(name if null else name.removesuffix(b"\r"))
         kept = PurePath(os.path.normpath(given))
         outside = kept.is_absolute() or ".." in kept.parts
@@ -176,11 +187,17 @@ def _read_list(path: str) -> bytes:
     if path == "-":
         if sys.stdin is None:
             raise FileError("standard input is closed", "expected a list of files", "pipe one in, or name a file")
-        return sys.stdin.buffer.read()
-    try:
-        return Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        raise FileError(f"the list {path} cannot be read", reason(error)) from error
+        content = sys.stdin.buffer.read(LIST_BYTES + 1)
+    else:
+        try:
+            with Path(path).open("rb") as stream:
+                content = stream.read(LIST_BYTES + 1)
+        except (OSError, ValueError) as error:
+            raise FileError(f"the list {path} cannot be read", reason(error)) from error
+    if len(content) > LIST_BYTES:
+        held = f"the list {path} is longer than {show_bytes(LIST_BYTES)}"
+        raise LimitError(held, "expected one that ends", "part it, or name the folders instead")
+    return content
 
 
 def _named(given: str) -> Source:

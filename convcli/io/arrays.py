@@ -6,6 +6,7 @@ import math
 import mmap
 import os
 import struct
+import sys
 import tokenize
 import zipfile
 import zlib
@@ -64,7 +65,7 @@ def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
         shape, _, dtype = _HEADERS[npy.read_magic(stream)](stream)
     except (KeyError, EOFError, TypeError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError) as error:
         raise ValueError(f"the header means nothing ({brief(error)})") from error
-    if min(shape, default=0) < 0:
+    if min(shape, default=0) < 0 or math.prod(size or 1 for size in shape) * dtype.itemsize > sys.maxsize:
         raise ValueError(f"the header declares the shape {shape}")
     return shape, dtype
 

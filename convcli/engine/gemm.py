@@ -111,11 +111,12 @@ class _Kernels:
         self.length = -(-run // -(-run // products.longest))
         self.leads = w.shape[1:-1]
         self.passes = []
-        for some in pieces(run, self.length * max(products.shares // math.prod(self.leads), 1)):
-            end = some.stop - (some.stop - some.start) % self.length
-            parts = [(start, stop) for start, stop in ((some.start, end), (end, some.stop)) if start < stop]
+        for some in pieces(-(-run // self.length), max(products.shares // math.prod(self.leads), 1)):
+            first, last = some.start * self.length, min(some.stop * self.length, run)
+            end = last - (last - first) % self.length
+            parts = [(start, stop) for start, stop in ((first, end), (end, last)) if start < stop]
             cut = [columns(w[..., start:stop], min(self.length, stop - start)) for start, stop in parts]
-            self.passes.append(_Pass(some.start, cut))
+            self.passes.append(_Pass(first, cut))
 
     def __call__(self, runs: _Runs, grid: tuple[int, int], out: NDArray[Any]) -> None:
         """Fill out (*box, n) from the first places of each line of `grid`, which the windows follow line by line."""
@@ -155,15 +156,11 @@ class _Kernels:
             if not number * count:
                 continue
             begin, apart, on = (first, 1, parts) if woven else (first * (rounds + 1), count, 1)
-            flat = runs.flat[runs.start + start + begin * runs.apart :]
+            size, at = runs.flat.itemsize, runs.start + start + begin * runs.apart
             steps = (self.length, *runs.steps, apart * runs.apart, on * runs.apart, 1)
-            seen = as_strided(
-                flat, (*leads, number, count, length), [flat.itemsize * step for step in steps], writeable=False
-            )
+            seen = _view(runs.flat, at * size, (*leads, number, count, length), tuple(size * step for step in steps))
             *outer, row, value = shares.strides
-            filled = as_strided(
-                shares[..., begin:, :], (*leads, number, count, n), (*outer, apart * row, on * row, value)
-            )
+            filled = _view(shares, begin * row, (*leads, number, count, n), (*outer, apart * row, on * row, value))
             np.matmul(seen, columns, out=filled)
 
 
@@ -238,6 +235,13 @@ class _InPlace:
             for number, (share, group) in enumerate(zip(shares, self.groups, strict=True)):
                 runs = _Runs(flat, start + number * self.depth, count, apart[-1], self.phases, steps)
                 group(runs, (rows, width), share[box])
+
+
+def _view(array: NDArray[Any], first: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> NDArray[Any]:
+    """A view from so many bytes on; of one block of memory without as_strided, which takes as long as a product."""
+    if array.flags.c_contiguous:
+        return np.ndarray(shape, array.dtype, array, first, strides)
+    return as_strided(array[..., first // array.strides[-2] :, :], shape, strides)
 
 
 def _columns(w: NDArray[Any], length: int) -> NDArray[Any]:

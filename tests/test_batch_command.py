@@ -355,6 +355,13 @@ class TestFailures:
         assert b"  in/c.png  out/c.png cannot be written; File too large" in done.stdout
         assert sorted(path.name for path in Path("out").iterdir()) == [NAME, "a.png", "b.png"]
 
+    @pytest.mark.skipif(not Path("/dev/zero").is_char_device(), reason="the system has no such device")
+    def test_a_device_without_an_end_is_not_read(self) -> None:
+        pictures("in/a.png")
+        Path("in/zero.png").symlink_to("/dev/zero")
+        told = ok("in/a.png", "in/zero.png", *SHARPEN, "--out", "out", "--timeout", "30", code=3)
+        assert "in/zero.png  in/zero.png is a device; expected a file; leave it out" in told
+
     def test_an_input_that_vanishes(self) -> None:
         pictures("in/a.png", "in/b.png")
         told = ok("--files-from", "-", *SHARPEN, "--out", "out", stdin=b"in/a.png\nin/gone.png\nin/b.png\n", code=3)

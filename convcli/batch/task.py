@@ -85,7 +85,9 @@ def done_before(recipe: Recipe, task: Task) -> bool:
 
 
 def file_digest(path: str) -> str:
-    """The SHA-256 of a file's content. Raises InputError for one that cannot be read."""
+    """The SHA-256 of a file's content. Raises InputError for one that cannot be read, or that may have no end."""
+    if Path(path).is_char_device() or Path(path).is_block_device():
+        raise InputError(f"{path} is a device", "expected a file", "leave it out")
     try:
         with Path(path).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()

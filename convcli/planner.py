@@ -67,6 +67,7 @@ class Plan:
             accumulator=self.accumulator,
             dtype=self.dtype,
             spreads_nan=self.spreads_nan,
+            keeps_type=self.keeps_type,
         ).working()
 
     @property
@@ -109,6 +110,15 @@ class Plan:
         """Whether the method multiplies samples that a window does not cover by zero, which leaves a NaN a NaN."""
         bundled = self.products is not None and self.products.bundled > 1
         return self.banded or self.method == "fft" or bundled
+
+    @property
+    def keeps_type(self) -> bool:
+        """Whether blocks are handed over in the input's type: who copies samples anyway turns them into that of sums.
+
+        The padding has to be a number of that type, too.
+        """
+        copies = self.method == "fft" or (self.method == "gemm" and self.facts.filters is None)
+        return copies and (self.spec.boundary != "constant" or self.spec.cval == 0)
 
     @property
     def banded(self) -> bool:

@@ -95,7 +95,7 @@ def tile_of(facts: Facts, axes: tuple[Axis, ...], method: str, products: Product
     inner = math.prod(facts.batch[1:]) * math.prod(rest)
     least = DOWN if method in BANDED else 1
     rows = min(max(budget // max(inner, 1), least), first)
-    items = min(max(budget // max(inner * first, 1), 1), facts.batch[0]) if facts.batch else 1
+    items = _several(facts, max(budget // max(inner * first, 1), 1))
     if products is not None:
         rows = min(-(-budget // inner), first)
         items, rows = evenly(facts.batch[0], items), evenly(first, rows)
@@ -159,6 +159,15 @@ def lanewise_layer(facts: Facts, groups: int) -> bool:
     return facts.filters == facts.lanes == groups
 
 
+def line_places(lanes: int, most: int) -> int:
+    """Places of a line of so many lanes that are taken at a time, at most `most`.
+
+    >>> line_places(64, 1000), line_places(10_000, 1000), line_places(1, 1000)
+    (128, 1, 1000)
+    """
+    return min(max(LINE // lanes, 1), most)
+
+
 def fft_tile(axes: tuple[Axis, ...]) -> tuple[int, ...]:
     """The tile of a transform along each axis: the length for which all of its tiles take the least work.
 
@@ -196,4 +205,5 @@ def _fft_cut(facts: Facts, axes: tuple[Axis, ...]) -> tuple[int, ...]:
 
 
 def _several(facts: Facts, items: int) -> int:
+    """So many items of the first batch axis, or all that there are."""
     return min(items, facts.batch[0]) if facts.batch else 1

@@ -29,6 +29,7 @@ from convcli.tiles import (
     RUN,
     WIDE,
     fft_tile,
+    line_places,
     stacked_taps,
     stacked_values,
 )
@@ -88,6 +89,7 @@ class Work:
     accumulator: str
     dtype: str
     spreads_nan: bool
+    keeps_type: bool
 
     def working(self) -> Working:
         """What the threads hold."""
@@ -126,10 +128,8 @@ class Work:
 
     @property
     def _block(self) -> int:
-        """Bytes of the padded block: who lays samples out anyway is handed them in their own type."""
-        copies = self.method == "fft" or (self.method == "gemm" and self.facts.filters is None)
-        own = copies and (self.spec.boundary != "constant" or self.spec.cval == 0)
-        return self._samples * size_of(self.facts.input_dtype if own else self.accumulator)
+        """Bytes of the padded block."""
+        return self._samples * size_of(self.facts.input_dtype if self.keeps_type else self.accumulator)
 
     @property
     def _terms(self) -> int:
@@ -209,7 +209,7 @@ class Work:
 
     def _lanewise(self) -> _Needs:
         *before, last = self.axes
-        places = min(max(LINE // self.facts.lanes, 1), last.out)
+        places = line_places(self.facts.lanes, last.out)
         line = self._lead * places * self.facts.lanes
         lines = samples_under(before, self.tile[1:-1]) * last.k * line if last.stride > 1 else 0
         cuts = -(-self._terms // (STRETCH[self._precision][0] // 2)) if self._precision else 1

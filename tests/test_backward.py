@@ -21,6 +21,7 @@ from convcli import (
     correlate_gradients,
     gradients,
     products,
+    tiles,
 )
 from convcli.engine import weights
 
@@ -60,16 +61,13 @@ def test_tiles_and_strands_change_nothing(case: LayerCase, seed: int):
             "PRODUCT": 12,
             "KERNELS": 2,
             "TAP_VALUES": 9,
-            "LINE": 7,
         }.items():
             patch.setattr(weights, name, value)
+        patch.setattr(tiles, "LINE", 7)
         patch.setattr(products, "STRETCH", dict.fromkeys(("float32", "float64"), (2, 2)))
         tiled = gradients(case.x, case.w, dy, **options).dw
-        try:
-            cores.set_threads(1)
-            assert gradients(case.x, case.w, dy, **options).dw.tobytes() == tiled.tobytes()
-        finally:
-            cores.set_threads(None)
+        patch.setattr(cores, "_count", 1)
+        assert gradients(case.x, case.w, dy, **options).dw.tobytes() == tiled.tobytes()
     assert_allclose(tiled, whole, rtol=1e-5, atol=1e-4)
 
 

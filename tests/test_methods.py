@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import convcli
-from convcli import cores, correlate
-from convcli.engine import lanewise, threads
+from convcli import cores, correlate, tiles
+from convcli.engine import threads
 
 METHODS = ("gemm", "separable", "fft", "auto")
 every_method = pytest.mark.parametrize("method", METHODS)
@@ -156,7 +156,7 @@ def test_whole_numbers_too_large_to_be_rounded_are_refused():
 @pytest.mark.parametrize("space", [(50,), (30, 41), (9, 8, 31)], ids=len)
 def test_layers_in_groups(space, options, groups, monkeypatch):
     """Read in place, gathered, or lane by lane; lines are cut into pieces."""
-    monkeypatch.setattr(lanewise, "LINE", 100)
+    monkeypatch.setattr(tiles, "LINE", 100)
     x = rng(0).standard_normal((2, *space, 32)).astype(np.float32)
     for filters in (32, 48):
         w = rng(1).standard_normal((filters, *[5, 3, 2][: len(space)], 32 // groups)).astype(np.float32)
@@ -169,7 +169,7 @@ def test_layers_in_groups(space, options, groups, monkeypatch):
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_depthwise_layer(stride, monkeypatch):
-    monkeypatch.setattr(lanewise, "LINE", 100)
+    monkeypatch.setattr(tiles, "LINE", 100)
     x, w = rng(0).standard_normal((2, 30, 41, 32)).astype(np.float32), rng(1).standard_normal((32, 5, 6, 1))
     x[1, 7, 9, 3] = np.nan
     y, expected = (convcli.conv_layer(x, w, groups=32, stride=stride, method=m) for m in ("gemm", "direct"))

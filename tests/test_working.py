@@ -28,11 +28,11 @@ rng = np.random.default_rng
 
 
 @pytest.fixture(params=[1, 2, 4, 8])
-def count(request: pytest.FixtureRequest) -> Iterator[int]:
+def count(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """So many threads."""
-    cores.set_threads(request.param)
-    yield request.param
-    cores.set_threads(None)
+    monkeypatch.setattr(cores, "_count", request.param)
+    threads: int = request.param
+    return threads
 
 
 def filtered(spatial: tuple[int, ...], lanes: int, k: int, dtype: str, terms: int | None, **options: Any) -> Plan:
@@ -71,18 +71,15 @@ class TestStated:
                         plan = make_plan(facts, ConvSpec.of(2, stride=stride, groups=groups, **SAME), dtype=None)
                         assert plan.memory <= BUDGET, plan
 
-    def test_two_threads_are_kept_where_speed_is_promised(self) -> None:
-        cores.set_threads(2)
-        try:
-            plans = [
-                filtered((4096, 4096), lanes, k, dtype, terms)
-                for k in KERNELS
-                for lanes in (1, 3)
-                for dtype in TYPES
-                for terms in (None, 1)
-            ]
-        finally:
-            cores.set_threads(None)
+    def test_two_threads_are_kept_where_speed_is_promised(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cores, "_count", 2)
+        plans = [
+            filtered((4096, 4096), lanes, k, dtype, terms)
+            for k in KERNELS
+            for lanes in (1, 3)
+            for dtype in TYPES
+            for terms in (None, 1)
+        ]
         assert {plan.threads for plan in plans} == {2}
 
     def test_what_one_transform_needs_is_stated_though_it_is_more(self, count: int) -> None:
@@ -96,14 +93,11 @@ class TestStated:
         assert working.on(4) == BUDGET
         assert Working(together=0, each=BUDGET + 1).threads(8) == 1
 
-    def test_no_more_threads_than_tiles(self) -> None:
-        cores.set_threads(64)
-        try:
-            for x, w in ((np.zeros(10_000_000, np.uint8), np.ones(65)), (np.zeros((600, 3000)), np.ones((3, 3)))):
-                plan = convcli.plan(x, w)
-                assert 1 < plan.threads <= len(list(places(plan, whole(plan)))) + 2
-        finally:
-            cores.set_threads(None)
+    def test_no_more_threads_than_tiles(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cores, "_count", 64)
+        for x, w in ((np.zeros(10_000_000, np.uint8), np.ones(65)), (np.zeros((600, 3000)), np.ones((3, 3)))):
+            plan = convcli.plan(x, w)
+            assert 1 < plan.threads <= len(list(places(plan, whole(plan)))) + 2
 
     def test_a_small_convolution_is_one_thread_s(self, count: int) -> None:
         plan = convcli.plan(np.zeros((50, 50)), np.ones((3, 3)))
@@ -111,15 +105,12 @@ class TestStated:
         assert plan.memory < 1 << 20
         assert "bytes of working memory on 1 thread;" in str(plan)
 
-    def test_the_plan_follows_the_threads(self) -> None:
+    def test_the_plan_follows_the_threads(self, monkeypatch: pytest.MonkeyPatch) -> None:
         x, w = np.zeros((2000, 2000), np.float32), np.ones((5, 5))
         taken = []
         for threads in (1, 2, 3):
-            cores.set_threads(threads)
-            try:
-                taken.append(convcli.plan(x, w).memory)
-            finally:
-                cores.set_threads(None)
+            monkeypatch.setattr(cores, "_count", threads)
+            taken.append(convcli.plan(x, w).memory)
         assert taken[0] < taken[1] < taken[2]
         assert taken[2] - taken[1] == taken[1] - taken[0]
 
@@ -199,16 +190,13 @@ class TestTaken:
 
     @pytest.mark.slow
     @pytest.mark.parametrize("cases", [pictures, others])
-    def test_no_run_takes_more_than_is_stated(self, cases: Any) -> None:
+    def test_no_run_takes_more_than_is_stated(self, monkeypatch: pytest.MonkeyPatch, cases: Any) -> None:
         worst = []
         for name, problem, method in cases():
             for count in (1, 3):
-                cores.set_threads(count)
-                try:
-                    plan = problem.plan(None, method)
-                    taken = growth(problem, plan)
-                finally:
-                    cores.set_threads(None)
+                monkeypatch.setattr(cores, "_count", count)
+                plan = problem.plan(None, method)
+                taken = growth(problem, plan)
                 assert taken <= plan.memory, (name, taken, plan)
                 worst.append(taken / plan.memory)
         assert max(worst) > 0.6, "the statement is far too high for all of them"

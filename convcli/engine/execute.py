@@ -62,18 +62,12 @@ class _Run:
             self.shift = None if bias is None else bias.astype(self.accumulator)
             self.compute = STRATEGIES[_strategy(plan)](w, plan)
         self.scratch = Scratch()
-        self.taken = self._taken()
+        self.taken = x.dtype if plan.keeps_type else self.accumulator
         bounded = plan.facts.filters is None and out.dtype.kind in "iu"
         self.within = bounds(x.dtype, w, plan.spec.cval) if bounded else None
         self.doubtful = plan.spreads_nan and not (
             x.dtype.kind in "biu" and np.isfinite(plan.spec.cval) and np.isfinite(w).all()
         )
-
-    def _taken(self) -> np.dtype[Any]:
-        """The type in which blocks are handed over: who copies samples anyway turns them into the type of sums."""
-        spec = self.plan.spec
-        holds_padding = spec.boundary != "constant" or spec.cval == 0
-        return self.x.dtype if _strategy(self.plan) in ("stacked", "fft") and holds_padding else self.accumulator
 
     def __call__(self, place: Place) -> None:
         with np.errstate(invalid="ignore", over="ignore"):

@@ -26,7 +26,7 @@ from convcli.engine.threads import Scratch
 from convcli.engine.windows import Box, Tile, cuts, windows
 from convcli.planner import Plan
 from convcli.products import STRETCH
-from convcli.tiles import LINE
+from convcli.tiles import line_places
 
 
 def prepare(w: NDArray[Any], plan: Plan) -> Tile:
@@ -37,7 +37,7 @@ def prepare(w: NDArray[Any], plan: Plan) -> Tile:
 class _Lanewise:
     def __init__(self, w: NDArray[Any], plan: Plan) -> None:
         self.axes, dims, self.scratch = plan.axes, len(plan.axes), Scratch()
-        self.most = min(max(LINE // len(w), 1), plan.tile[-1])
+        self.most = line_places(len(w), plan.tile[-1])
         self.taps = np.tile(np.moveaxis(w, 0, -1), self.most)
         self.cuts = cuts(w.shape[1:], STRETCH[plan.precision][0] if plan.precision else w[0].size)
         *self.lead, self.lane = range(len(plan.facts.batch) + dims)

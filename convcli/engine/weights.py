@@ -31,7 +31,7 @@ from convcli.engine.threads import Scratch, share_out
 from convcli.engine.windows import boxes, cuts, windows
 from convcli.products import PRODUCT, SHARE_RUN, SHARE_VALUES, bundle, stretch_of
 from convcli.shapes import Axis, ConvSpec
-from convcli.tiles import LINE, evenly
+from convcli.tiles import evenly, line_places
 
 TILE_VALUES = 1 << 20
 """Samples gathered for dw at a time: 4 MiB of float32, more than a core's own cache holds, but the sums are gone
@@ -204,7 +204,7 @@ class _Numbers:
             for at in range(len(lead), 0, -1)
             if math.prod(lead[at:]) * places * lanes >= SHORT or 4 * math.prod(lead[: at - 1]) < self.stretch or at == 1
         )
-        width = min(max(LINE // lanes, 1), places)
+        width = line_places(lanes, places)
         whole = places // width * width
         for box in boxes(tuple(lead[:added]), self.stretch):
             lines = math.prod(deltas[box].shape[:added])
@@ -234,7 +234,7 @@ class _Numbers:
         """
         *lead, places, lanes = deltas.shape
         window = self.result[1:-1]
-        width = min(max(LINE // lanes, 1), places)
+        width = line_places(lanes, places)
         folded = (places // width, width)
         *outer, step, one = deltas.strides
         deltas = as_strided(deltas, (*lead, *folded, lanes), (*outer, width * step, step, one))

@@ -91,9 +91,10 @@ def encoding_bytes(
 ) -> int:
     """Bytes that encoding such an image, or such frames, takes at most, besides the array and the file.
 
-    Pillow uses the array's own memory for the modes L, RGBA and I;16, and holds a copy of 4 bytes a pixel for others;
-    the WebP encoder has planes of its own. Of several frames Pillow holds all, and for PNG, which stores what
-    differs from the frame before, once more. A GIF is made frame by frame, and compared with the one before.
+    Pillow uses the array's own memory for the modes L, RGBA and I;16, for WebP for RGBA alone, and holds a copy of 4
+    bytes a pixel for others; the WebP encoder has planes of its own. Of several frames Pillow holds all, and for PNG,
+    which stores what differs from the frame before, once more. A GIF is made frame by frame, and compared with the one
+    before.
     """
     if _in_stripes(form, shape, dtype):
         return png_bytes(shape, dtype, threads)
@@ -101,11 +102,11 @@ def encoding_bytes(
     channels, pixels = channel_count(tuple(size)), math.prod(size[:2])
     if form.name == "gif":
         return pixels * (palette_bytes(channels) + (2 if frames > 1 else 0))
-    own = (("uint8", 4),) if form.name == "webp" else (("uint8", 1), ("uint8", 4), ("uint16", 1))
-    copied = 0 if (dtype.name, channels) in own else 4
+    if form.name == "webp":
+        return pixels * frames * (0 if channels == 4 else 4) + _webp_bytes(pixels, channels, settings)
+    copied = 0 if (dtype.name, channels) in (("uint8", 1), ("uint8", 4), ("uint16", 1)) else 4
     again = {"png": 1 if channels == 1 else 4}.get(form.name, 0) if frames > 1 else 0
-    webp = _webp_bytes(pixels, channels, settings) if form.name == "webp" else 0
-    return pixels * frames * (copied + again) + webp
+    return pixels * frames * (copied + again)
 
 
 def _webp_bytes(pixels: int, channels: int, settings: Mapping[str, int]) -> int:

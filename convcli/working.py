@@ -73,7 +73,7 @@ class _Needs(NamedTuple):
     together: int
     laid_out: int
     shares: int = 0
-    """Values of sums that are still to be added, which are given back after every tile."""
+    """Values of sums that are still to be added."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ class Work:
     def working(self) -> Working:
         """What the threads hold."""
         needs = self._needs()
-        held = self._block + (self._outputs + needs.laid_out) * self._size
-        passing = max(needs.shares * self._size, self._redone, self._repeated, self._storing)
+        held = self._block + (self._outputs + needs.laid_out + needs.shares) * self._size + self._redone
+        passing = max(self._repeated, self._storing)
         together = needs.together + (self._terms * TERM if self._doubtful else 0)
         return Working(together, held + passing + SMALL_THINGS)
 

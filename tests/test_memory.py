@@ -12,7 +12,9 @@ import pytest
 
 import convcli
 from convcli.engine import memory
-from convcli.engine.memory import LEAST, MOST, fresh
+from convcli.engine.memory import LINE, Kept, fresh, working
+
+LEAST, MOST = memory._results.least, memory._results.most
 
 SIDE = 1100
 """Of a float32 picture whose result is large enough."""
@@ -20,7 +22,12 @@ SIDE = 1100
 
 @pytest.fixture(autouse=True)
 def _nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_known", [])
+    for kept in (memory._results, memory._working):
+        monkeypatch.setattr(kept, "pieces", [])
+
+
+def known(kept: Kept) -> list[int]:
+    return [piece.size - LINE for piece in kept.pieces]
 
 
 def address(values: np.ndarray) -> int:
@@ -64,27 +71,41 @@ def test_what_anyone_holds_is_left_alone(hold: Callable[[np.ndarray], Any]) -> N
 
 
 def test_a_result_of_another_size_takes_it_only_where_it_fits() -> None:
-    def known() -> list[int]:
-        return [kept.size for kept in memory._known]
-
-    size = 2 * LEAST
+    size, results = 2 * LEAST, memory._results
     fresh((size,), np.uint8)
-    assert known() == [size]
+    assert known(results) == [size]
     fresh((size // 2,), np.uint8)
-    assert known() == [size]
+    assert known(results) == [size]
     fresh((2 * size,), np.uint8)
-    assert known() == [2 * size]
-    fresh((size - 1,), np.uint8)
-    assert known() == [size - 1]
+    assert known(results) == [2 * size]
+    fresh((size - LINE,), np.uint8)
+    assert known(results) == [size - LINE]
 
 
 def test_so_much_is_known_at_most_and_not_what_is_small_or_larger() -> None:
     held = [fresh((MOST // 4,), np.uint8) for _ in range(6)]
-    assert sum(kept.size for kept in memory._known) == MOST
+    assert sum(known(memory._results)) <= MOST <= sum(known(memory._results)) + MOST // 4
     small, large = fresh((LEAST - 1,), np.uint8), fresh((MOST + 1,), np.uint8)
     assert small.base is None
-    assert large.base is None
+    assert all(piece is not large.base for piece in memory._results.pieces)
     assert len(held) == 6
+
+
+def test_what_is_worked_in_goes_from_run_to_run_in_all_its_sizes() -> None:
+    sizes = [1 << 17, 1 << 19, 1 << 21]
+    for _ in range(3):
+        arrays = [working((size,), np.uint8) for size in sizes]
+        arrays.clear()
+        assert known(memory._working) == sizes
+    held = [working((memory._working.most // 4,), np.uint8) for _ in range(5)]
+    assert sum(known(memory._working)) <= memory._working.most
+    assert len(held) == 5
+
+
+@pytest.mark.parametrize("give", [fresh, working])
+@pytest.mark.parametrize("size", [LEAST, 3 * LEAST + 52, MOST + 20])
+def test_it_begins_with_a_line_of_the_cache(give: Callable[..., np.ndarray], size: int) -> None:
+    assert address(give((size // 4,), np.float32)) % LINE == 0
 
 
 def test_threads_never_share_one() -> None:

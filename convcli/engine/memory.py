@@ -1,73 +1,109 @@
-"""Memory of results, taken again once nobody holds them: fresh pages cost as much as the arithmetic of a 3x3.
+"""Memory that is taken again once nobody holds it: fresh pages cost as much as the arithmetic of a 3x3.
 
 The system clears every page before it hands it out: 6 to 8 ms for 64 MB, as long as a 3x3 takes to compute as many.
 So the memory of a large result stays known here, and when no array, view or buffer on it is left, the next result of
-about its size takes it over. What is unused and does not fit is given back before fresh memory is asked for.
+about its size takes it over; what the threads work in goes from run to run likewise. All of it begins with a line of
+the cache: stores that cross two lines take nearly twice as long.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import sys
-from contextlib import suppress
+import threading
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-LEAST = 1 << 22
-"""Bytes of a result whose memory is worth knowing: the C library takes smaller pieces again by itself."""
+LINE = 64
+"""Bytes of a line of the cache."""
 
-MOST = 1 << 27
-"""Bytes that are known at a time, and so the most that lie unused until the next result."""
 
-_known: list[NDArray[np.uint8]] = []
-"""Memory of results, oldest first: in use as long as anything but this list refers to it."""
+class Kept:
+    """Pieces of memory that are known: in use as long as anything but the list of them refers to one.
+
+    least: bytes of a piece that is worth knowing, for the C library takes smaller ones again by itself. most: bytes
+    that are known at a time, and so the most that lie unused. What is unused and does not fit is given back before
+    fresh memory is asked for.
+    """
+
+    def __init__(self, least: int, most: int) -> None:
+        self.least, self.most = least, most
+        self.pieces: list[NDArray[np.uint8]] = []
+        self.lock = threading.Lock()
+
+    def __call__(self, size: int) -> NDArray[np.uint8]:
+        """So many uninitialised bytes, which nobody else has."""
+        if size > self.most or not _COUNTED:
+            return _lined(np.empty(size + LINE, np.uint8), size)
+        with self.lock:
+            piece = self._unused(size + LINE)
+            return _lined(self._fresh(size + LINE) if piece is None else piece, size)
+
+    def _unused(self, size: int) -> NDArray[np.uint8] | None:
+        """The first piece that nobody uses and that `size` bytes fill by half at least."""
+        for piece in self.pieces:
+            if sys.getrefcount(piece) == _UNUSED and piece.size // 2 <= size <= piece.size:
+                return piece
+        return None
+
+    def _fresh(self, size: int) -> NDArray[np.uint8]:
+        self.pieces = [piece for piece in self.pieces if sys.getrefcount(piece) > _UNUSED]
+        made = np.empty(size, np.uint8)
+        self.pieces.append(made)
+        while sum(piece.size for piece in self.pieces) > self.most + LINE:
+            self.pieces.pop(0)
+        return made
+
+
+def _lined(piece: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    start = -piece.__array_interface__["data"][0] % LINE
+    return piece[start : start + size]
+
+
+def _unused() -> int:
+    """How often an array in a list is counted that a loop looks at."""
+    return next(sys.getrefcount(piece) for piece in [np.empty(1, np.uint8)])
+
+
+_COUNTED = hasattr(sys, "getrefcount") and getattr(sys, "_is_gil_enabled", lambda: True)()
+"""Whether the interpreter counts who refers to an array, at once and for all threads."""
+
+_UNUSED = _unused() if _COUNTED else 0
+
+_results = Kept(1 << 22, 1 << 27)
+_working = Kept(1 << 16, 1 << 25)
 
 
 def fresh(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """An uninitialised array, which shares its memory with no other.
+    """An uninitialised array for a result, which shares its memory with no other.
 
     >>> first = fresh((1024, 2048), np.float32)
     >>> second = fresh((1024, 2048), np.float32)
     >>> np.shares_memory(first, second)
     False
     """
+    return _array(_results, shape, dtype)
+
+
+def working(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+    """An uninitialised array to work in, likewise."""
+    return _array(_working, shape, dtype)
+
+
+def _array(kept: Kept, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     kind = np.dtype(dtype)
     size = math.prod(shape) * kind.itemsize
-    if not LEAST <= size <= MOST or not _COUNTED:
-        return np.empty(shape, kind)
-    memory = _unused(size)
-    if memory is None:
-        memory = np.empty(size, np.uint8)
-    with suppress(IndexError):
-        while sum(other.size for other in tuple(_known)) + memory.size > MOST:
-            _known.pop(0)
-    _known.append(memory)
-    return memory[:size].view(kind).reshape(shape)
+    return np.empty(shape, kind) if size < kept.least else kept(size).view(kind).reshape(shape)
 
 
-def _unused(size: int) -> NDArray[np.uint8] | None:
-    """Known memory that nobody uses and that `size` bytes fill by half at least; all else unused is forgotten."""
-    found, used = None, []
-    with suppress(IndexError):
-        while True:
-            memory = _known.pop()
-            if sys.getrefcount(memory) > _ALONE:
-                used.append(memory)
-            elif memory.size // 2 <= size <= memory.size:
-                found = memory
-    _known.extend(reversed(used))
-    return found
+def _forget() -> None:
+    """In a forked child the lock may be held for good."""
+    for kept in (_results, _working):
+        kept.lock = threading.Lock()
 
 
-def _alone() -> int:
-    """How often an array is counted that one name in a function refers to."""
-    memory = np.empty(1, np.uint8)
-    return sys.getrefcount(memory)
-
-
-_COUNTED = hasattr(sys, "getrefcount") and getattr(sys, "_is_gil_enabled", lambda: True)()
-"""Whether the interpreter counts who refers to an array, at once and for all threads."""
-
-_ALONE = _alone() if _COUNTED else 0
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

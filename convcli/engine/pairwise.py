@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
+from convcli.engine.memory import working
 from convcli.tiles import RUN
 
 Term = TypeVar("Term")
@@ -24,12 +24,13 @@ Term = TypeVar("Term")
 def add_up(terms: Sequence[Term], fill: Callable[[Term, NDArray[Any]], object], out: NDArray[Any]) -> None:
     """Out = the sum of what `fill` writes for each of one or more terms.
 
+    >>> import numpy as np
     >>> out = np.empty(2)
     >>> add_up([1.0, 2.0, 3.0], lambda term, share: np.multiply([1, 10], term, out=share), out)
     >>> out
     array([ 6., 60.])
     """
-    share = np.empty_like(out) if len(terms) > 1 else out
+    share = working(out.shape, out.dtype) if len(terms) > 1 else out
     if len(terms) > RUN:
         middle = len(terms) // 2
         add_up(terms[:middle], fill, out)

@@ -10,6 +10,9 @@ from convcli.planner import Plan
 
 Span = tuple[int, int]
 
+LINE = 16
+"""Values in a line of the cache, and more."""
+
 
 class Part(NamedTuple):
     """A piece of the output: a run of the first batch axis (0 to 1 where there is none), and of the first spatial."""
@@ -54,6 +57,7 @@ def _areas(plan: Plan) -> Iterator[tuple[int, list[Span]]]:
     whole = [(0, size) for size in plan.sizes[1:]]
     last = plan.axes[-1]
     start, stop = last.inside
+    start = min(-(-start // LINE) * LINE, stop)
     if not (len(rest) == 1 and plan.banded and plan.spread and 2 * (stop - start) > last.out):
         yield rows, whole
         return

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from convcli.cores import threads
+from convcli.engine.memory import working
 
 Item = TypeVar("Item")
 
@@ -118,19 +119,20 @@ if hasattr(os, "register_at_fork"):
 
 
 class Scratch(threading.local):
-    """Working arrays that each thread keeps between tiles, by name: fresh pages cost as much as the arithmetic."""
+    """Working arrays that each thread keeps between tiles, by name, and leaves to those of the next run."""
 
     def __init__(self) -> None:
         self.buffers: dict[str, NDArray[Any] | None] = {}
 
     def __call__(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """An uninitialised array, overwritten by the next call with the same name on the same thread."""
-        size, kind = math.prod(shape), np.dtype(dtype)
+        kind = np.dtype(dtype)
+        size = math.prod(shape) * kind.itemsize
         buffer = self.buffers.get(name)
-        if buffer is None or buffer.size < size or buffer.dtype != kind:
+        if buffer is None or buffer.size < size:
             buffer = self.buffers[name] = None  # given back first: both at once would be twice the memory
-            buffer = self.buffers[name] = np.empty(size, kind)
-        return buffer[:size].reshape(shape)
+            buffer = self.buffers[name] = working((size,), np.uint8)
+        return buffer[:size].view(kind).reshape(shape)
 
 
 class _Library(NamedTuple):

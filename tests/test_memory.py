@@ -102,6 +102,13 @@ def test_what_is_worked_in_goes_from_run_to_run_in_all_its_sizes() -> None:
     assert len(held) == 5
 
 
+def test_what_nobody_works_in_any_more_can_be_given_back() -> None:
+    held, _ = working((1 << 20,), np.uint8), working((1 << 19,), np.uint8)
+    del _
+    memory.give_back()
+    assert known(memory._working) == [held.size]
+
+
 @pytest.mark.parametrize("give", [fresh, working])
 @pytest.mark.parametrize("size", [LEAST, 3 * LEAST + 52, MOST + 20])
 def test_it_begins_with_a_line_of_the_cache(give: Callable[..., np.ndarray], size: int) -> None:

@@ -49,8 +49,12 @@ class Kept:
                 return piece
         return None
 
-    def _fresh(self, size: int) -> NDArray[np.uint8]:
+    def give_back(self) -> None:
+        """Know no more what nobody uses."""
         self.pieces = [piece for piece in self.pieces if sys.getrefcount(piece) > _UNUSED]
+
+    def _fresh(self, size: int) -> NDArray[np.uint8]:
+        self.give_back()
         made = np.empty(size, np.uint8)
         self.pieces.append(made)
         while sum(piece.size for piece in self.pieces) > self.most + LINE:
@@ -91,6 +95,12 @@ def fresh(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
 def working(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """An uninitialised array to work in, likewise."""
     return _array(_working, shape, dtype)
+
+
+def give_back() -> None:
+    """Give back what runs worked in: for who goes on to work that needs memory of its own."""
+    with _working.lock:
+        _working.give_back()
 
 
 def _array(kept: Kept, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

@@ -233,12 +233,11 @@ class TestOutputs:
         ]
         assert last["skipped"] == 28
 
-    def test_dry_run_gives_up_what_cannot_be_looked_at(self) -> None:
-        pictures("in/a.png", "in/b.png")
+    def test_dry_run_gives_up_what_cannot_be_looked_at(self, request: pytest.FixtureRequest) -> None:
+        pictures("in/stuck.png", "in/b.png")
         ok("in", *SHARPEN, "--out", "out")
-        Path("in/a.png").unlink()
-        os.mkfifo("in/a.png")
-        words = ("in/a.png", "in/b.png", *SHARPEN, "--out", "out", "--dry-run", "--resume", "--timeout", 3)
+        request.getfixturevalue("stuck_workers")
+        words = ("in/stuck.png", "in/b.png", *SHARPEN, "--out", "out", "--dry-run", "--resume", "--timeout", 3)
         assert [record["status"] for record in records(*words)[0].values()] == ["planned", "skipped"]
 
 
@@ -360,7 +359,7 @@ class TestFailures:
         pictures("in/a.png")
         Path("in/zero.png").symlink_to("/dev/zero")
         told = ok("in/a.png", "in/zero.png", *SHARPEN, "--out", "out", "--timeout", "30", code=3)
-        assert "in/zero.png  in/zero.png is a device; expected a file; leave it out" in told
+        assert "in/zero.png  in/zero.png is a pipe or a device; expected a file; use convcli apply" in told
 
     def test_an_input_that_vanishes(self) -> None:
         pictures("in/a.png", "in/b.png")
@@ -382,9 +381,14 @@ class TestFailures:
         assert f"{seconds!r}; expected a number of seconds above 0" in told
         assert not Path("out").exists()
 
-    def test_a_timeout_stops_one_file(self) -> None:
-        pictures("in/a.png", "in/b.png")
-        os.mkfifo("in/stuck.png")
+    def test_a_pipe_is_not_waited_for(self) -> None:
+        pictures("in/a.png")
+        os.mkfifo("in/pipe.png")
+        told = ok("in/a.png", "in/pipe.png", *SHARPEN, "--out", "out", code=3)
+        assert "in/pipe.png  in/pipe.png is a pipe or a device; expected a file; use convcli apply" in told
+
+    def test_a_timeout_stops_one_file(self, stuck_workers: None) -> None:
+        pictures("in/a.png", "in/stuck.png", "in/b.png")
         inputs = ("in/a.png", "in/stuck.png", "in/b.png")
         told = ok(*inputs, *SHARPEN, "--out", "out", "--timeout", 3, code=3)
         assert "  in/stuck.png  it took longer than 3 s and was stopped" in told
@@ -463,9 +467,9 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, **more}
 
 
-# Every interpreter that has this on PYTHONPATH notes that it runs, and that it opens the input that is stuck, where it
-# may go deaf: hold the interpreter's lock for ever. At the given number of file events, those of one role kill
-# themselves or their parent.
+# Every interpreter that has this on PYTHONPATH notes that it runs. A worker that opens the input that is stuck notes it
+# and waits for ever, where it is to be deaf holding the interpreter's lock. At the given number of file events, those
+# of one role kill themselves or their parent.
 HOOKS = """
 import ctypes, os, signal, sys
 from pathlib import Path
@@ -483,10 +487,9 @@ def watch(event, arguments):
     if event not in ("open", "os.rename", "os.link", "os.remove", "os.mkdir", "sqlite3.connect"):
         return
     name = os.fsdecode(arguments[0]) if isinstance(arguments[0], (str, bytes, os.PathLike)) else ""
-    if "in/stuck" in name:
+    if "in/stuck" in name and role == "worker":
         Path(notes, f"{os.getpid()}.stuck").touch()
-        if "TEST_DEAF" in os.environ:
-            ctypes.PyDLL(None).pause()
+        (ctypes.PyDLL if "TEST_DEAF" in os.environ else ctypes.CDLL)(None).pause()
     if counted == role and "out" in name:
         left -= 1
         if left == 0:
@@ -503,6 +506,13 @@ def hooks(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(HOOKS)
     return folder
+
+
+@pytest.fixture
+def stuck_workers(hooks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every worker that opens an input of the name wait there for ever."""
+    for name, value in watched(hooks, TEST_BATCH="1").items():
+        monkeypatch.setenv(name, value)
 
 
 def watched(hooks: Path, **more: str) -> dict[str, str]:
@@ -529,12 +539,11 @@ def gone(hooks: Path) -> bool:
 
 
 def stuck_batch(hooks: Path, *options: str, **more: str) -> subprocess.Popen[bytes]:
-    """A batch that never ends, for one of its inputs is a pipe that nobody writes to.
+    """A batch that never ends, for a worker never does at one of its inputs.
 
-    One record has been printed, and with two jobs a worker is at the pipe.
+    One record has been printed, and with two jobs a worker is at that input.
     """
-    pictures("in/a.png", "in/b.png")
-    os.mkfifo("in/stuck.png")
+    pictures("in/a.png", "in/stuck.png", "in/b.png")
     words = command("in/a.png", "in/stuck.png", "in/b.png", *SHARPEN, "--out", "out", "--json", *options)
     process = subprocess.Popen(words, env=watched(hooks, **more), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import struct
 import sys
@@ -245,14 +246,47 @@ ENDLESS = {
     "line of no format": ("yes 1, | tr -d '\\n'", []),
     "numbers": ("yes 1", ["--max-memory", "100M"]),
     "zeros": ("cat /dev/zero", []),
+    "rows": ("yes 1,2,3", ["--max-memory", "200M"]),
+    "rows between tabs": ("yes '1\t2'", ["--max-memory", "200M"]),
+    "blank lines": ("yes ''", ["--input-format", "csv", "--max-memory", "200M"]),
+    "comments": ("echo 1,2; yes '# nothing'", ["--max-memory", "200M"]),
+    "npy of more than may be": ("cat vast.npy /dev/zero", ["--max-memory", "200M"]),
+    "npz": ("cat good.npz /dev/zero", ["--max-memory", "200M"]),
+    "tiff": ("cat good.tif /dev/zero", ["--max-memory", "200M"]),
+    "png that is cut": ("head -c 60 good.png; cat /dev/zero", ["--max-memory", "200M"]),
+    "jpg that is cut": ("head -c 640 good.jpg; cat /dev/zero", ["--max-memory", "200M"]),
+    "nii.gz": ("cat good.nii.gz /dev/zero", ["--max-memory", "200M"]),
     "raw numbers": ("cat /dev/zero", ["--input-format", "raw", "--raw-shape", "1000x1000", "--raw-dtype", "u1"]),
 }
+
+
+def _good_files(folder: Path) -> None:
+    picture = Image.fromarray(np.arange(60 * 50 * 3, dtype=np.uint8).reshape(60, 50, 3))
+    for suffix in ("png", "jpg", "gif", "webp", "bmp", "tif", "ppm"):
+        picture.save(folder / f"good.{suffix}")
+    np.save(folder / "good.npy", np.arange(120.0).reshape(10, 12))
+    np.savez(folder / "good.npz", np.arange(120.0).reshape(10, 12))
+    (folder / "vast.npy").write_bytes(_npy((10**4, 10**4)))
+    (folder / "good.nii.gz").write_bytes(gzip.compress(_nifti((2, 2, 2)) + bytes(32)))
+
+
+@LINUX
+@pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "webp", "bmp", "ppm", "npy"])
+def test_of_a_pipe_no_more_is_read_than_its_content(tmp_path: Path, suffix: str) -> None:
+    _good_files(tmp_path)
+    assert measured(["apply", f"good.{suffix}", "-k", "box", "-o", "file.npy"], tmp_path).code == 0
+    words = ["apply", "-", "-k", "box", "-o", "pipe.npy"]
+    done = measured(words, tmp_path, feed=f"cat good.{suffix} /dev/zero", memory="4G")
+    assert done.code == 0, done
+    assert done.growth < SMALL
+    assert (tmp_path / "pipe.npy").read_bytes() == (tmp_path / "file.npy").read_bytes()
 
 
 @LINUX
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_a_pipe_without_an_end_is_refused(tmp_path: Path, kind: str) -> None:
     feed, options = ENDLESS[kind]
+    _good_files(tmp_path)
     done = measured(["apply", "-", "-k", "box:size=3", *options], tmp_path, feed=feed)
     assert done.code in (2, 4), done
     assert done.stderr.count("\n") == 1

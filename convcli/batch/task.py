@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -85,14 +86,14 @@ def done_before(recipe: Recipe, task: Task) -> bool:
 
 
 def file_digest(path: str) -> str:
-    """The SHA-256 of a file's content. Raises InputError for one that cannot be read, or that may have no end."""
-    if Path(path).is_char_device() or Path(path).is_block_device():
-        raise InputError(f"{path} is a device", "expected a file", "leave it out")
+    """The SHA-256 of a file's content. Raises InputError for one that cannot be read, or not twice."""
     try:
-        with Path(path).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        if stat.S_IFMT(Path(path).stat().st_mode) in (stat.S_IFREG, stat.S_IFDIR):
+            with Path(path).open("rb") as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read", reason(error)) from error
+    raise InputError(f"{path} is a pipe or a device", "expected a file", "use convcli apply for what comes once")
 
 
 def _done(recipe: Recipe, task: Task, digest: str) -> Record:

@@ -25,7 +25,9 @@
     tiff.py      .tiff beyond Pillow, and stacks, by an extra
     nifti.py     .nii and .nii.gz, by an extra
     sound.py     .wav, by an extra
-    intake.py    pipes and lines that may never end
+    inflow.py    pipes, kept while they are read
+    gunzip.py    gzip, unpacked while it is read
+    intake.py    text whose lines may never end
     integrity.py whether a picture's file is whole
     reading.py   load: open, recognise, decode
     writing.py   check_target and save: encode beside the target, then rename

@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 from numpy.lib import format as npy
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from convcli.errors import DtypeError, FileError, InputError, brief, did_you_mean
 from convcli.io.formats import NUMBERS
+from convcli.io.inflow import there
 from convcli.limits import Limits
 
 MAP_ABOVE = 64 * 2**20  # bytes; a larger .npy file is mapped instead of read
@@ -30,9 +31,10 @@ ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, R
 """What zipfile raises for an archive that is none; InputError, a ValueError too, is not meant."""
 
 
-def read_npy(stream: IO[bytes], name: str, size: int, limits: Limits, path: str | None = None) -> NDArray[Any]:
-    """Decode one .npy file of `size` bytes; where a path is given and it is large, as a read-only memory map.
+def read_npy(stream: BinaryIO, name: str, limits: Limits, *, path: str = "", size: int | None = None) -> NDArray[Any]:
+    """Decode one .npy file, no further than its header says; where a path is given and it is large, as a read-only map.
 
+    size: bytes of a member of an archive, which tells without being read.
     The header is checked before anything is allocated. Raises DtypeError for what are no real numbers, FileError for
     a header that is damaged or declares more than the file holds, LimitError for one that declares too much.
     """
@@ -41,14 +43,16 @@ def read_npy(stream: IO[bytes], name: str, size: int, limits: Limits, path: str 
     except ValueError as error:
         raise FileError(f"{name} is damaged", "expected a .npy header", brief(error)) from error
     _check_numbers(name, dtype)
-    declared, held = math.prod(shape) * dtype.itemsize, size - stream.tell()
+    start, declared = stream.tell(), math.prod(shape) * dtype.itemsize
+    end = start + declared
+    held = (there(stream, end) if size is None else size) - start
     if declared > held:
         raise FileError(
             f"{name} is truncated",
             f"its header declares {declared:,} bytes of values and {held:,} follow",
             "copy it anew",
         )
-    if path is not None and size > MAP_ABOVE:
+    if path and end > MAP_ABOVE:
         mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         return mapped
     limits.check_memory(name, declared)
@@ -106,7 +110,7 @@ def _choose(name: str, keys: tuple[str, ...], key: str | None) -> str:
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, limits: Limits) -> NDArray[Any]:
     """Decode one member as it is unpacked, and unpack it to its end, where its checksum is compared."""
     with archive.open(member) as stream:
-        array = read_npy(stream, name, member.file_size, limits)
+        array = read_npy(cast("BinaryIO", stream), name, limits, size=member.file_size)
         while stream.read(2**16):
             pass
         return array

@@ -1,12 +1,10 @@
-"""Taking in no more than the limits allow: pipes that may never end, and text whose lines may not."""
+"""Taking in no more text than the limits allow: its lines may be many, and one may never end."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator
 from typing import BinaryIO
 
-from convcli.errors import FileError, LimitError
+from convcli.errors import LimitError
 from convcli.limits import Limits, show_bytes
 
 BLOCK = 2**18
@@ -51,40 +49,14 @@ class TextSize:
         return 8 * self.lines
 
 
-def measure(stream: BinaryIO, name: str) -> TextSize:
-    """Count a text's bytes and lines to its end and go back to its beginning; LimitError for an endless line."""
+def measure(stream: BinaryIO, name: str, limits: Limits) -> TextSize:
+    """Count a text's bytes and lines to its end and go back to its beginning.
+
+    Raises LimitError for an endless line, and as soon as the numbers of its lines would take more than they may.
+    """
     size = TextSize(name)
-    for block in _blocks(stream):
+    while block := stream.read(BLOCK):
         size.add(block)
+        limits.check_memory(name, size.parsing + size.numbers)
     stream.seek(0)
     return size
-
-
-def drained(
-    stream: BinaryIO, head: bytes, name: str, limits: Limits, *, text: bool, most: int | None = None
-) -> io.BytesIO:
-    """All the bytes of a pipe, which cannot be read twice, after `head`, which has been read already.
-
-    most: the bytes that it was told to have. Raises FileError where it has more, LimitError where they would take more
-    memory than there may be, and for an endless line of text.
-    """
-    content, size = io.BytesIO(), TextSize(name)
-    for block in _blocks(stream, head):
-        content.write(block)
-        if text:
-            size.add(block)
-        if most is not None and content.tell() > most:
-            told = f"expected {most:,}, as its shape and type say"
-            raise FileError(
-                f"{name} has more than {most:,} bytes", told, "correct --raw-shape, --raw-dtype or --raw-offset"
-            )
-        limits.check_memory(name, content.tell() + size.numbers * text)
-    content.seek(0)
-    return content
-
-
-def _blocks(stream: BinaryIO, head: bytes = b"") -> Iterator[bytes]:
-    if head:
-        yield head
-    while block := stream.read(BLOCK):
-        yield block

@@ -25,6 +25,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, Literal, NamedTuple
 
 from convcli.errors import FileError
+from convcli.io.inflow import Inflow, there
 
 BLOCK = 2**20
 _END_OF_IMAGE, _BARE_MARKERS = 0xD9, (0x01, 0xD8)  # the latter have no length behind them
@@ -53,6 +54,10 @@ _SCAN_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """A marker in a scan or between segments: neither a stuffed byte (FF 00) nor a restart (FF D0 to D7) nor a fill."""
 
 
+_ENDED = ("png", "gif", "webp", "bmp", "wav")
+"""The formats that say where they end: through a pipe, nothing behind it is read."""
+
+
 def damage(stream: BinaryIO, format: str) -> str:
     r"""What is wrong with a file of that format, in words, or "" where nothing is seen to be; reads from its start.
 
@@ -61,9 +66,10 @@ def damage(stream: BinaryIO, format: str) -> str:
     'it ends too early: 263 bytes were declared, 12 are there'
     """
     look = _LOOKS.get(format)
-    size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
-    found = look(stream, size) if look else ""
+    found = look(stream) if look else ""
+    if format in _ENDED and not found and isinstance(stream, Inflow):
+        stream.settle()
     stream.seek(0)
     return found
 
@@ -74,15 +80,16 @@ def damaged(name: str, how: str, kind: str, remedy: str = "copy it anew") -> Fil
     return FileError(f"{name} is damaged: {how}", f"expected a whole {kind} file", refusal)
 
 
-def _png(stream: BinaryIO, size: int) -> str:
+def _png(stream: BinaryIO) -> str:
     """Source: W3C, "Portable Network Graphics (PNG) Specification", 5.3, chunk layout."""
     at, kind = 8, b""
     while kind != b"IEND":
         stream.seek(at)
         head = stream.read(8)
         length, kind = int.from_bytes(head[:4], "big"), head[4:]
-        if at + 12 + length > size:
+        if there(stream, at + 12 + length) < at + 12 + length:
             return _CUT
+        stream.seek(at + 8)
         checksum, left = zlib.crc32(kind), length
         while left:
             block = stream.read(min(left, BLOCK))
@@ -95,13 +102,15 @@ def _png(stream: BinaryIO, size: int) -> str:
     return ""
 
 
-def _jpeg(stream: BinaryIO, size: int) -> str:
+def _jpeg(stream: BinaryIO) -> str:
     """Source: ITU-T T.81, annex B; entropy-coded segments hold no marker but restarts."""
     start, at, block = 0, 2, b""
-    while at < size:
+    while True:
         if not start <= at < start + len(block):
             stream.seek(at)
             start, block = at, stream.read(BLOCK)
+        if not block:
+            return _CUT
         found = _SCAN_MARKER.search(block, at - start)
         if not found:  # a marker may lie across the end of the block
             at, block = start + max(len(block) - 1, 1), b""
@@ -112,10 +121,9 @@ def _jpeg(stream: BinaryIO, size: int) -> str:
         if marker not in _BARE_MARKERS:
             stream.seek(at)
             at += int.from_bytes(stream.read(2), "big")
-    return _CUT
 
 
-def _gif(stream: BinaryIO, size: int) -> str:
+def _gif(stream: BinaryIO) -> str:
     """Source: CompuServe, "Graphics Interchange Format, version 89a", appendix B."""
     stream.seek(10)
     stream.seek(13 + _palette_bytes(stream.read(1)))
@@ -137,33 +145,34 @@ def _palette_bytes(flags: bytes) -> int:
     return 3 * 2 ** ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0
 
 
-def _webp(stream: BinaryIO, size: int) -> str:
-    return _shorter(8 + int.from_bytes(stream.read(8)[4:], "little"), size)
+def _webp(stream: BinaryIO) -> str:
+    return _shorter(stream, 8 + int.from_bytes(stream.read(8)[4:], "little"))
 
 
-def _bmp(stream: BinaryIO, size: int) -> str:
-    return _shorter(int.from_bytes(stream.read(6)[2:], "little"), size)
+def _bmp(stream: BinaryIO) -> str:
+    return _shorter(stream, int.from_bytes(stream.read(6)[2:], "little"))
 
 
-def _wav(stream: BinaryIO, size: int) -> str:
+def _wav(stream: BinaryIO) -> str:
     """Source: IBM and Microsoft, "Multimedia Programming Interface and Data Specifications 1.0", 1991, chapter 3."""
-    if found := _webp(stream, size):
+    if found := _webp(stream):
         return found
     at, kind = 12, b""
     while kind != b"data":
         stream.seek(at)
         kind, length = stream.read(4), int.from_bytes(stream.read(4), "little")
-        if at + 8 + length > size or len(kind) < 4:
+        if there(stream, at + 8 + length) < at + 8 + length or len(kind) < 4:
             return _CUT
         at += 8 + length + length % 2
     return ""
 
 
-def _shorter(declared: int, size: int) -> str:
-    return f"{_CUT}: {declared:,} bytes were declared, {size:,} are there" if declared > size else ""
+def _shorter(stream: BinaryIO, declared: int) -> str:
+    held = there(stream, declared)
+    return f"{_CUT}: {declared:,} bytes were declared, {held:,} are there" if declared > held else ""
 
 
-def _jpeg2000(stream: BinaryIO, size: int) -> str:
+def _jpeg2000(stream: BinaryIO) -> str:
     """Source: ISO/IEC 15444-1, A.4.4: no marker above FF 8F stands within a packet, so there only the end is FF D9."""
     tail = b""
     while block := stream.read(BLOCK):
@@ -188,8 +197,9 @@ def pages(stream: BinaryIO) -> int:
     return sum(1 for _ in _directories(stream))
 
 
-def _tiff(stream: BinaryIO, size: int) -> str:
+def _tiff(stream: BinaryIO) -> str:
     """Every page, not the first alone: a file is read to its last page, or told to be cut."""
+    size = stream.seek(0, os.SEEK_END)
     for page in _directories(stream):
         if _reach(page) > size or _samples_reach(stream, page) > size:
             return _CUT
@@ -296,7 +306,7 @@ def _unpack(stream: BinaryIO, count: int, most: int) -> str:
     return "" if inflate.eof else _CUT
 
 
-_LOOKS: dict[str, Callable[[BinaryIO, int], str]] = {
+_LOOKS: dict[str, Callable[[BinaryIO], str]] = {
     "png": _png,
     "jpg": _jpeg,
     "gif": _gif,

@@ -7,6 +7,7 @@ An array is (X, Y, Z) or (X, Y, Z, T), its axes as nibabel has them; the last of
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import zlib
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from numpy.typing import NDArray
 from convcli.errors import DtypeError, FileError, brief
 from convcli.io import integrity
 from convcli.io.formats import NUMBERS
+from convcli.io.gunzip import Unpacked
+from convcli.io.inflow import there
 from convcli.io.installed import muted
 from convcli.io.raw import read_values, write_values
 from convcli.limits import Limits
@@ -75,15 +78,15 @@ class Geometry:
 
 
 def read_nifti(
-    stream: BinaryIO, name: str, size: int, limits: Limits, *, packed: bool
+    stream: BinaryIO, name: str, limits: Limits, *, packed: bool
 ) -> tuple[NDArray[Any], int, Geometry, tuple[str, ...]]:
     """The values, the bytes that decoding took, the header, and notes; scaled values are float64.
 
     Raises FileError for what is damaged, DtypeError for what are no real numbers, LimitError for more than may be.
     """
     try:
-        with gzip.GzipFile(fileobj=stream) if packed else nullcontext(stream) as opened:
-            return _read(cast("BinaryIO", opened), name, None if packed else size, limits)
+        opened = cast("BinaryIO", io.BufferedReader(Unpacked(stream))) if packed else stream
+        return _read(opened, name, limits, packed=packed)
     except _DAMAGE as error:
         if isinstance(error, (DtypeError, FileError)):
             raise
@@ -97,7 +100,7 @@ def _damaged(name: str, how: str) -> FileError:
 
 
 def _read(
-    stream: BinaryIO, name: str, size: int | None, limits: Limits
+    stream: BinaryIO, name: str, limits: Limits, *, packed: bool
 ) -> tuple[NDArray[Any], int, Geometry, tuple[str, ...]]:
     header = _header(stream)
     shape, dtype = tuple(map(int, header.get_data_shape())), header.get_data_dtype()
@@ -108,15 +111,14 @@ def _read(
     slope, intercept = header.get_slope_inter()
     scaled = slope is not None and (slope, intercept or 0) != (1, 0)
     values, offset = math.prod(shape), header.get_data_offset()
-    if size is not None and offset + values * dtype.itemsize > size:
-        raise _damaged(
-            name, f"its header declares {values * dtype.itemsize:,} bytes of values, {size - offset:,} follow"
-        )
+    declared = values * dtype.itemsize
+    if not packed and (held := there(stream, offset + declared) - offset) < declared:
+        raise _damaged(name, f"its header declares {declared:,} bytes of values, {held:,} follow")
     decoding = values * (2 * dtype.itemsize + (16 if scaled else 0))
     limits.check_memory(name, decoding)
     stream.seek(offset)
     array = read_values(stream, shape, dtype, "F")
-    if size is None:
+    if packed:
         _finish(stream)
     notes = (f"values times {slope:g} plus {intercept or 0:g}",) if scaled else ()
     return (array * float(slope) + float(intercept or 0) if scaled else array), decoding, Geometry(header), notes

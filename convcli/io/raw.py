@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from convcli.errors import FileError, InputError
 from convcli.io.arrays import MAP_ABOVE
+from convcli.io.inflow import there
 from convcli.limits import Limits
 from convcli.shapes import show
 from convcli.words import DTYPES, Order
@@ -80,17 +81,19 @@ def _number_type(text: str) -> np.dtype[Any]:
     return dtype
 
 
-def read_raw(stream: BinaryIO, name: str, size: int, layout: RawLayout, limits: Limits, path: str) -> NDArray[Any]:
+def read_raw(stream: BinaryIO, name: str, layout: RawLayout, limits: Limits, path: str) -> NDArray[Any]:
     """The numbers of a file of exactly the size that the layout takes; where a path is given and it is large, mapped.
 
     Raises FileError for another size, or where nobody told the shape and the type, LimitError for more than may be.
     """
     shape, dtype = layout.told(name)
     needed = layout.size(name)
+    size = there(stream, needed + 1)
     if needed != size:
+        many = f"more than {needed:,}" if size > needed and not path else f"{size:,}"
         after = f" after {layout.offset:,} others" if layout.offset else ""
         told = f"{show(shape)} of {dtype} takes {needed - layout.offset:,} bytes{after}"
-        raise FileError(f"{name} has {size:,} bytes", told, "correct --raw-shape, --raw-dtype or --raw-offset")
+        raise FileError(f"{name} has {many} bytes", told, "correct --raw-shape, --raw-dtype or --raw-offset")
     if path and size > MAP_ABOVE:
         return np.memmap(path, dtype, "r", layout.offset, shape, layout.order)
     limits.check_memory(name, 2 * math.prod(shape) * dtype.itemsize)

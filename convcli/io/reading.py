@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import stat
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +22,9 @@ from convcli.io.data import Data
 from convcli.io.formats import Format, by_suffix, lookup
 from convcli.io.frames import chosen
 from convcli.io.images import read_image
+from convcli.io.inflow import Inflow
 from convcli.io.installed import check_beyond, check_extra
-from convcli.io.intake import drained, measure
+from convcli.io.intake import measure
 from convcli.io.nifti import SPATIAL, read_nifti
 from convcli.io.png16 import is_deep_png, read_png16
 from convcli.io.raw import RawLayout, read_raw
@@ -69,34 +70,30 @@ def load(
     named = _split(os.fspath(source))
     wanted = lookup(format) if format else by_suffix(named.path)
     limits = limits or Limits.of()
-    with _opened(named) as opened:
-        piped = not _is_regular(opened)
-        head = opened.read(SNIFFED_BYTES)
+    called = _called(named)
+    with _stream(named, limits) as stream:
+        head = stream.read(SNIFFED_BYTES)
         if not head:
-            raise FileError(f"{_called(named)} is empty", "expected an image or an array")
-        form = _settle(named, wanted, sniff(head), piped=piped, told=raw.shape is not None)
-        check_extra(form, _called(named))
-        most = raw.size(_called(named)) if form.bare else None
-        stream = opened
-        if piped:
-            stream = drained(opened, head, _called(named), limits, text=bool(form.separator), most=most)
+            raise FileError(f"{called} is empty", "expected an image or an array")
+        form = _settle(named, wanted, sniff(head), piped=isinstance(stream, Inflow), told=raw.shape is not None)
+        check_extra(form, called)
         stream.seek(0)
         volume = volume and frames == "first"
         if form.stacks and (volume or (what := beyond_pillow(stream))):
-            check_beyond(form, f"{named.name} holds {'pages of a volume' if volume else what}")
-            data = read_tiff(stream, named.name, limits, frames=frames, volume=volume)
+            check_beyond(form, f"{called} holds {'pages of a volume' if volume else what}")
+            data = read_tiff(stream, called, limits, frames=frames, volume=volume)
         elif form.name == "png" and is_deep_png(stream):
-            check_beyond(form, f"{named.name} holds 16-bit samples in several channels")
-            chosen(frames, 1, named.name)
-            data = read_png16(stream, named.name, limits)
+            check_beyond(form, f"{called} holds 16-bit samples in several channels")
+            chosen(frames, 1, called)
+            data = read_png16(stream, called, limits)
         elif form.kind == "image":
-            data = read_image(stream, named.name, form, limits, frames=frames, allow_truncated=allow_truncated)
+            data = read_image(stream, called, form, limits, frames=frames, allow_truncated=allow_truncated)
         elif frames != "first":
-            raise InputError(f"frames {frames}", f"{_called(named)} is an array", "leave --frames out")
+            raise InputError(f"frames {frames}", f"{called} is an array", "leave --frames out")
         else:
             data = _read_array(stream, named, form, limits, raw)
             _check_axes(data.array, named.name)
-        return replace(data, decoding=data.decoding + _held(stream))
+        return replace(data, name=named.name, decoding=data.decoding + _held(stream))
 
 
 def _split(name: str) -> _Source:
@@ -113,6 +110,17 @@ def _split(name: str) -> _Source:
 
 def _called(named: _Source) -> str:
     return "standard input" if named.path == "-" else named.path
+
+
+@contextmanager
+def _stream(named: _Source, limits: Limits) -> Iterator[BinaryIO]:
+    """What was named as a stream that can be read twice: a file, or what comes through a pipe."""
+    with _opened(named) as opened:
+        if _is_regular(opened):
+            yield opened
+        else:
+            with Inflow(opened, _called(named), limits) as inflow:
+                yield cast("BinaryIO", inflow)
 
 
 def _opened(named: _Source) -> AbstractContextManager[BinaryIO]:
@@ -183,32 +191,30 @@ def _settle(named: _Source, wanted: Format | None, look: Look, *, piped: bool, t
 
 
 def _held(stream: BinaryIO) -> int:
-    """Bytes of memory that a stream takes: those of a pipe, which are all held."""
-    return stream.getbuffer().nbytes if isinstance(stream, io.BytesIO) else 0
+    """Bytes of memory that a stream takes besides what is read of it: those that are kept of a pipe."""
+    return stream.held if isinstance(stream, Inflow) else 0
 
 
 def _read_array(stream: BinaryIO, named: _Source, form: Format, limits: Limits, raw: RawLayout) -> Data:
     """The array with the bytes that decoding it took at most; none where it is mapped."""
     data = partial(Data, kind="array", format=form.name, name=named.name)
-    called, path = _called(named), "" if isinstance(stream, io.BytesIO) else named.path
+    called, path = _called(named), "" if isinstance(stream, Inflow) else named.path
     if form.separator:
         array, decoding = _read_text(stream, called, limits)
         return data(array, decoding=decoding)
-    size = stream.seek(0, os.SEEK_END)
-    stream.seek(0)
     if form.extra == "nifti":
-        volume, decoding, geometry, notes = read_nifti(stream, called, size, limits, packed=form.name == "nii.gz")
+        volume, decoding, geometry, notes = read_nifti(stream, called, limits, packed=form.name == "nii.gz")
         return data(volume, decoding=decoding, notes=notes, dims=min(volume.ndim, SPATIAL), header=geometry)
     if form.extra == "wav":
         samples, decoding, recording, notes = read_wav(stream, called, limits)
         return data(samples, decoding=decoding, notes=notes, dims=1, header=recording)
     if form.name == "raw":
-        array = read_raw(stream, called, size, raw, limits, path)
+        array = read_raw(stream, called, raw, limits, path)
         return data(array, decoding=_held_by(array, copies=2), header=raw)
     if form.name == "npz":
         array = read_npz(stream, named.path, named.key, limits)
     else:
-        array = read_npy(stream, named.name, size, limits, path or None)
+        array = read_npy(stream, called, limits, path=path)
     return data(array, decoding=_held_by(array))
 
 
@@ -217,8 +223,7 @@ def _held_by(array: NDArray[Any], copies: int = 1) -> int:
 
 
 def _read_text(stream: BinaryIO, name: str, limits: Limits) -> tuple[NDArray[Any], int]:
-    size, held = measure(stream, name), _held(stream)
-    limits.check_memory(name, held + size.parsing + size.numbers)
+    size, held = measure(stream, name, limits), _held(stream)
     found = survey(stream, name)
     limits.check_memory(name, held + size.parsing + found.bytes)
     return read_text(stream, name, found), size.parsing + found.bytes

@@ -37,15 +37,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "noise-alpha.png": noise,
         "deep.png": gray.astype(np.uint16) * 200,
         "float.tiff": gray.astype(np.float32),
-    }
+        "tiled.jp2": rgb,
+    } | {f"noise.{suffix}": noise[..., :3] for suffix in ("webp", "jp2")}
+    options = {".png": {"compress_level": 1}, ".webp": {"lossless": True, "quality": 0}}
+    options["tiled.jp2"] = {"tile_size": (256, 256)}
     for name, pixels in pictures.items():
-        Image.fromarray(pixels).save(place / name, **({"compress_level": 1} if name.endswith("png") else {}))
-        Image.fromarray(pixels[:40, :50]).save(place / f"small-{name}")
+        if available(lookup(Path(name).suffix[1:])):
+            Image.fromarray(pixels).save(place / name, **options.get(name, options.get(Path(name).suffix, {})))
+            Image.fromarray(pixels[:40, :50]).save(place / f"small-{name}")
     for name, pixels in {"gray.gif": gray, "rgb.webp": rgb, "rgb.tiff": rgb, "rgba.png": pictures["rgba.png"]}.items():
         for start, cut in {"": np.s_[: HEIGHT // 4], "small-": np.s_[:40, :50]}.items():
             first, *others = (Image.fromarray(np.roll(pixels, at, axis=1)[cut]) for at in range(8))
-            options = {"lossless": True, "quality": 0} if name == "rgb.webp" else {"optimize": False}
-            first.save(place / f"{start}frames-{name}", save_all=True, append_images=others, **options)
+            how = options.get(Path(name).suffix, {}) if name == "rgb.webp" else {"optimize": False}
+            first.save(place / f"{start}frames-{name}", save_all=True, append_images=others, **how)
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(rgb).save(place / "turned.jpg", exif=exif)
@@ -87,6 +91,9 @@ CASES = {
     "rgb": ["rgb.png", "-k", "sharpen", *SAME, "-o", "y.png"],
     "rgb jpeg": ["rgb.jpg", "-k", "gaussian:sigma=3", *SAME, "-o", "y.jpg"],
     "rgb, turned": ["turned.jpg", "-k", "box", *SAME, "-o", "y.png"],
+    "webp": ["noise.webp", "-k", "box", *SAME, "-o", "y.png"],
+    "jpeg 2000": ["noise.jp2", "-k", "box", *SAME, "-o", "y.png"],
+    "jpeg 2000 of tiles": ["tiled.jp2", "-k", "box", *SAME, "-o", "y.png"],
     "gray to webp": ["gray.png", "-k", "box", "-o", "y.webp"],
     "rgb to webp": ["rgb.png", "-k", "box", "-o", "y.webp"],
     "rgb to webp, lossy": ["rgb.png", "-k", "box", "--quality", "80", "-o", "y.webp"],

@@ -8,6 +8,7 @@
     recognise.py what first bytes look like
     installed.py which extras and codecs are there
     images.py    images, decoded through Pillow
+    decoding.py  what decoding a picture takes in memory
     frames.py    several frames as one array
     modes.py     the one table of Pillow's modes: how each is read
     kept.py      what a picture's file says besides its samples

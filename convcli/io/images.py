@@ -15,6 +15,7 @@ import numpy as np
 from convcli.errors import FileError, InputError, LimitError, brief
 from convcli.io import integrity
 from convcli.io.data import Data
+from convcli.io.decoding import decoding_bytes
 from convcli.io.formats import Format
 from convcli.io.frames import DEPTH, Stack, chosen, is_deep, which_frame
 from convcli.io.kept import read_kept, timing
@@ -166,7 +167,7 @@ class _Opened(NamedTuple):
             with unguarded():
                 self.image.seek(at)
             self.limits.check_pixels(self.name, *self.image.size)
-        decoding = _decoding_bytes(self.image)
+        decoding = decoding_bytes(self.image, self.stream)
         self.limits.check_memory(self.name, decoding)
         refuse_cut_bits(self.image, self.stream, self.name)
         if not self.lenient and (damage := _broken_strip(self.image, self.stream)):
@@ -182,27 +183,6 @@ def _broken_strip(image: ImageFile, stream: BinaryIO) -> str:
     pieces = [(tags.get(at, ()), tags.get(count, ())) for at, count in integrity.PIECES]
     most = 2 * (image.width + 4096) * (image.height + 4096) * _DEEPEST  # tiles may reach over the edges
     return "".join(integrity.deflated(stream, zip(*piece, strict=True), most) for piece in pieces)
-
-
-def _decoding_bytes(image: ImageFile) -> int:
-    """Bytes that decoding takes at most: Pillow's own picture, turned and converted, and the array, twice.
-
-    Pillow holds a pixel in 1 byte, or 2 for its 16-bit modes, or 4 for all others; it hands the samples over in pieces
-    that it joins.
-    """
-    reading = MODES[image.mode]
-    wanted = (reading.transparent if image.has_transparency_data else reading.opaque) or image.mode
-    stored = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4)
-    converted = 0 if wanted == image.mode else 1 if wanted == "L" else 4
-    sample = {"LA": 2, "RGB": 3}.get(wanted, converted or stored)
-    turned = stored if _is_turned(image) else 0
-    return image.width * image.height * (stored + turned + converted + 2 * sample)
-
-
-def _is_turned(image: ImageFile) -> bool:
-    """Whether the header says that the picture lies on its side or its back; a PNG may say so behind its samples."""
-    known = image.format != "PNG" or "exif" in image.info
-    return known and orientation_of(image.getexif()) > 1
 
 
 def _decoded(image: ImageFile, name: str, form: Format, told: str) -> Data:

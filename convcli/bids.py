@@ -21,6 +21,9 @@ MAC = 0.025
 TOUCH = 0.5
 """One output written, and read again by what comes after."""
 
+PASS = 0.36
+"""One output of a pass along an axis, which the next pass meets in the cache."""
+
 GATHER = 0.13
 """One copy of one sample of a row, for one tap along it."""
 
@@ -140,7 +143,7 @@ def _bid_separable(facts: Facts, axes: tuple[Axis, ...]) -> Bid:
             after = after * axis.out // axis.padded
         behind = math.prod(a.padded for a in axes[at + 1 :]) * facts.lanes
         woven, block = (1, DOWN) if behind >= WIDE else (behind, max(ALONG // behind, 1))
-        each += after * (axis.span(block) * woven * MAC + TOUCH)
+        each += after * (axis.span(block) * woven * MAC + PASS)
     account = (
         "a signal under its kernel's band"
         if len(axes) == 1

@@ -28,7 +28,7 @@ def parts(arrangement: Arrangement, plan: Plan) -> Iterator[Part]:
     >>> from convcli.arrange import arrange
     >>> x, w = np.zeros((16384, 1024), np.float32), np.ones((3, 3))
     >>> [part.rows for part in parts(arrange(x.shape, w.shape), plan(x, w))]
-    [(0, 8192), (8192, 16382)]
+    [(0, 8208), (8208, 16382)]
     """
     (_, items), (_, rows) = whole(plan)
     row = math.prod(arrangement.with_spatial(plan.sizes)) // (rows * (items if arrangement.batch_axes else 1))

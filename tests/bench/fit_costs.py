@@ -71,9 +71,10 @@ def main() -> None:
     few, many = per_output("gemm", (5, 15)), per_output("gemm", (13, 15))
     mac = (many - few) / (15 * 8)
     long, short = per_output("separable", (65, 65), True), per_output("separable", (17, 17), True)
-    touch = (short - (long - short) / 96 * 52) / 2
+    each = (short - (long - short) / 96 * 52) / 2
     tap = (per_output("direct", (7, 7)) - per_output("direct", (3, 3))) / (49 - 9)
-    gather = max((few - 15 * 8 * mac - touch) / 15, 0)
+    small = per_output("gemm", (3, 3))
+    gather = max((few - small - (15 * 8 - 3 * 6) * mac) / 12, 0)
     volume, signal = per_sample((160, 160, 160), (9, 9, 9)), per_sample((1_000_000,), (1025,))
     transform = (volume - signal) / 4
     move = signal - 2 * transform
@@ -83,8 +84,9 @@ def main() -> None:
     found = {
         "TAP": tap,
         "MAC": mac,
+        "PASS": each,
         "GATHER": gather,
-        "TOUCH": touch,
+        "TOUCH": small - 3 * 6 * mac - 3 * gather,
         "BROADCAST": (slim - wide) / (1 / 4 - 1 / 64),
         "LANE_TAP": per_tap("gemm", (32, 5, 5, 1), 32),
         "WINDOW": window,

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, BinaryIO
 
 from convcli.io.modes import MODES
+from convcli.io.pixels import BAND
 from convcli.io.turn import orientation_of
 
 if TYPE_CHECKING:
@@ -18,11 +19,11 @@ _FRONT = 2**20  # bytes of boxes that may stand before a codestream
 
 
 def decoding_bytes(image: Image, stream: BinaryIO) -> int:
-    """Bytes that decoding takes at most: Pillow's own picture, turned and converted, the array, twice, and the codec's.
+    """Bytes that decoding takes at most: Pillow's own picture, turned and converted, the array, and the codec's.
 
-    Pillow holds a pixel in 1 byte, or 2 for its 16-bit modes, or 4 for all others; it hands the samples over in pieces
-    that it joins. libwebp keeps the file and two pictures meanwhile, and OpenJPEG the samples of a tile, which are gone
-    before they are handed over.
+    Pillow holds a pixel in 1 byte, or 2 for its 16-bit modes, or 4 for all others, and once more of the rows that it
+    hands over at a time. libwebp keeps the file and two pictures meanwhile, and OpenJPEG the samples of a tile, which
+    are gone before they are handed over.
     """
     reading = MODES[image.mode]
     wanted = (reading.transparent if image.has_transparency_data else reading.opaque) or image.mode
@@ -31,7 +32,8 @@ def decoding_bytes(image: Image, stream: BinaryIO) -> int:
     sample = {"LA": 2, "RGB": 3}.get(wanted, converted or stored)
     turned = stored if _is_turned(image) else 0
     pixels = image.width * image.height
-    handed = pixels * (stored + turned + converted + 2 * sample)
+    band = min(max(BAND, image.width), pixels) * (stored + 2 * sample)
+    handed = pixels * (stored + turned + converted + sample) + band
     if image.format == "WEBP":
         return handed + pixels * _CANVASES + _size(stream)
     if image.format == "JPEG2000":

@@ -10,8 +10,6 @@ import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
-import numpy as np
-
 from convcli.errors import FileError, InputError, LimitError, brief
 from convcli.io import integrity
 from convcli.io.data import Data
@@ -21,6 +19,7 @@ from convcli.io.frames import DEPTH, Stack, chosen, is_deep, which_frame
 from convcli.io.kept import read_kept, timing
 from convcli.io.modes import MODES, netpbm_largest, refuse_cut_bits
 from convcli.io.pillow import lenient, load_plugin, unguarded
+from convcli.io.pixels import samples
 from convcli.io.turn import orientation_of
 from convcli.limits import Limits
 from convcli.words import Frames
@@ -208,7 +207,7 @@ def _decoded(image: ImageFile, name: str, form: Format, told: str) -> Data:
         else "",
     )
     return Data(
-        np.asarray(converted).astype(dtype, copy=False),
+        samples(converted, dtype),
         "image",
         _format_name(image, form),
         name,

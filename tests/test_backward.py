@@ -269,6 +269,25 @@ def test_nan_in_the_upstream_gradient_reaches_what_its_window_covered():
     assert np.isnan(db).all()
 
 
+def test_nan_in_one_output_leaves_the_others_their_bias():
+    dy = np.ones((1, 40, 3), np.float32)
+    dy[0, 7, 1] = np.nan
+    assert_array_equal(gradients(np.ones((1, 40, 1)), np.ones((3, 1, 1)), dy).db, [40, np.nan, 40])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "int32"])
+@pytest.mark.parametrize("places", [1, 15, 16, 33, 100_003])
+def test_the_bias_adds_up_all_places(dtype, places):
+    """Equal deltas round all the same way; whole ones do not round."""
+    worst = {"float32": 1e-6, "float64": 1e-14}
+    value = np.array(0.1 if dtype in worst else 201, dtype)
+    db = gradients(np.ones((1, places, 1)), np.ones((2, 1, 1)), np.full((1, places, 2), value), dtype="float64").db
+    narrow = gradients(np.ones((1, places, 1), "f4"), np.ones((2, 1, 1)), np.full((1, places, 2), value)).db
+    exact = float(value) * places
+    assert np.abs(db - exact).max() <= worst.get(dtype, 0) * exact
+    assert np.abs(narrow - np.float32(exact)).max() <= 1e-6 * exact
+
+
 @pytest.mark.parametrize(("dtype", "result"), [("uint8", "float32"), ("int32", "float64"), ("float32", "float32")])
 def test_types_are_those_of_the_layer(dtype, result):
     x, w, dy = np.ones((1, 5, 1), dtype), np.ones((2, 3, 1)), np.ones((1, 3, 2))

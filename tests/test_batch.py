@@ -43,7 +43,17 @@ class TestSources:
         touch("in/b.png", "in/a.JPG", "in/notes.md", "in/.hidden.png", "in/sub/c.png")
         search = Search()
         assert found("in", search=search) == [("in/a.JPG", "a.JPG"), ("in/b.png", "b.png")]
-        assert search.passed_over == Counter({"without a suffix that is read": 1})
+        assert search.passed_over == Counter({"without a suffix that is read": 1, "hidden": 1})
+
+    @pytest.mark.parametrize(
+        ("given", "recursive", "count"),
+        [("in", False, 2), ("in", True, 4), ("in/*.png", False, 1), ("in/**", False, 4)],
+    )
+    def test_hidden_ones_are_counted_that_would_be_taken(self, given: str, recursive: bool, count: int) -> None:
+        touch("in/a.png", "in/.b.png", "in/.notes", "in/.git/c.png", "in/sub/d.png", "in/sub/.e", "in/.convcli-x")
+        search = Search(recursive=recursive)
+        assert found(given, search=search)
+        assert search.passed_over["hidden"] == count
 
     def test_recursive_keeps_sub_folders(self) -> None:
         touch("in/b.png", "in/a/z.png", "in/a/deep/y.npy", "in/.git/x.png")
@@ -233,7 +243,7 @@ class TestNames:
         with pytest.raises(FileError) as refused:
             named("{name}", *sources)
         told = str(refused.value)
-        assert "x/a.png -> a.png and y/a.png -> a.png, x/a.png -> a.png and z/A.PNG -> A.PNG;" in told
+        assert "x/a.png -> a.png and y/a.png -> a.png and z/A.PNG -> A.PNG;" in told
         assert "b.png" not in told
         assert "--name" in told
 

@@ -13,13 +13,12 @@ from functools import cache
 from pathlib import Path, PurePath
 from string import Formatter
 
-from convcli.batch.sources import Source
+from convcli.batch.sources import RESERVED, Source
 from convcli.errors import FileError, InputError, OutputError, did_you_mean, reason
 from convcli.io import check_name
 from convcli.io.formats import split_suffix
 
 FIELDS = ("stem", "ext", "name", "parent", "index")
-RESERVED = ".convcli-"
 _WIDTH = re.compile(r"0?\d{0,2}")
 
 
@@ -73,7 +72,7 @@ def _folder_name(folder: PurePath) -> str:
 def name_all(sources: Sequence[Source], template: Template, ext: str | None = None) -> list[str]:
     """The output of each source as a path relative to the output folder, the source's own sub-folder kept.
 
-    Raises InputError for a name that leads out of the folder, FileError where outputs collide: all pairs are told.
+    Raises InputError for a name that leads out of the folder, FileError where outputs collide: all that do are told.
     """
     targets = [_target(source, template, index, ext) for index, source in enumerate(sources, 1)]
     _refuse_collisions(sources, targets)
@@ -104,15 +103,12 @@ def _refuse_collisions(sources: Sequence[Source], targets: Sequence[str]) -> Non
     owners: Mapping[str, list[int]] = defaultdict(list)
     for place, target in enumerate(targets):
         owners[folded(target)].append(place)
-    pairs = [(first, other) for first, *others in owners.values() for other in others]
+    alike = [places for places in owners.values() if len(places) > 1]
     for place, target in enumerate(targets):
         for folder in PurePath(folded(target)).parents:
-            pairs += [(other, place) for other in owners.get(str(folder), ())]
-    if pairs:
-        told = ", ".join(
-            f"{sources[first].path} -> {targets[first]} and {sources[other].path} -> {targets[other]}"
-            for first, other in pairs
-        )
+            alike += [[other, place] for other in owners.get(str(folder), ())]
+    if alike:
+        told = ", ".join(" and ".join(f"{sources[at].path} -> {targets[at]}" for at in places) for places in alike)
         remedy = "choose --name so that they differ, such as --name '{parent}-{name}' or '{index:04}{ext}'"
         raise FileError(f"inputs would write the same file: {told}", "expected one output for each", remedy)
 

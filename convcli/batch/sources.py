@@ -26,9 +26,13 @@ LIST_BYTES = 2**25
 NAME_BYTES = 2**15
 """Bytes of a name at most; no system takes longer ones."""
 
+RESERVED = ".convcli-"
+"""How the names of a batch's own files begin."""
+
 _MAGIC = re.compile(r"[*?[]")
 _UNREAD = "without a suffix that is read"
 _LINK = "behind a symbolic link"
+_HIDDEN = "hidden"
 
 
 @dataclass(frozen=True)
@@ -84,8 +88,9 @@ class Search:
         return self._walk(folder, "", _Wanted(self._reads, lambda _: self.recursive), ())
 
     def _reads(self, relative: str) -> bool:
+        """Whether a file's suffix is one to take; a hidden file's does not matter."""
         form = by_suffix(relative)
-        if self.every or (form is not None and (self.bare or not form.bare)):
+        if self.every or _is_hidden(relative) or (form is not None and (self.bare or not form.bare)):
             return True
         self.passed_over[_UNREAD] += 1
         return False
@@ -114,14 +119,16 @@ class Search:
             return
         for entry in entries:
             relative = str(PurePath(below, entry.name))
-            if entry.name.startswith("."):
+            if entry.name.startswith(RESERVED):
                 continue
             is_folder, is_file = _kind(entry)
             if is_folder:
                 taken = wanted.folder(relative) and not self._excluded(entry.path)
             else:
                 taken = is_file and wanted.file(relative)
-            if taken and entry.is_symlink() and not self.follow_links:
+            if taken and _is_hidden(relative):
+                self.passed_over[_HIDDEN] += 1
+            elif taken and entry.is_symlink() and not self.follow_links:
                 self.passed_over[_LINK] += 1
             elif taken and is_folder:
                 yield from self._walk(entry.path, relative, wanted, (*above, here))
@@ -130,6 +137,10 @@ class Search:
 
     def _excluded(self, folder: str) -> bool:
         return bool(self.exclude) and os.path.realpath(folder) == self.exclude
+
+
+def _is_hidden(relative: str) -> bool:
+    return PurePath(relative).name.startswith(".")
 
 
 def _kind(entry: os.DirEntry[str]) -> tuple[bool, bool]:

@@ -22,8 +22,8 @@ def decoding_bytes(image: Image, stream: BinaryIO) -> int:
     """Bytes that decoding takes at most: Pillow's own picture, turned and converted, the array, and the codec's.
 
     Pillow holds a pixel in 1 byte, or 2 for its 16-bit modes, or 4 for all others, and once more of the rows that it
-    hands over at a time. libwebp keeps the file and two pictures meanwhile, and OpenJPEG the samples of a tile, which
-    are gone before they are handed over.
+    hands over at a time. libwebp keeps the file and two pictures meanwhile, and Pillow the samples as it had them from
+    there. OpenJPEG keeps those of a tile, which are gone before they are handed over.
     """
     reading = MODES[image.mode]
     wanted = (reading.transparent if image.has_transparency_data else reading.opaque) or image.mode
@@ -35,7 +35,7 @@ def decoding_bytes(image: Image, stream: BinaryIO) -> int:
     band = min(max(BAND, image.width), pixels) * (stored + 2 * sample)
     handed = pixels * (stored + turned + converted + sample) + band
     if image.format == "WEBP":
-        return handed + pixels * _CANVASES + _size(stream)
+        return handed + pixels * (_CANVASES + sample) + _size(stream)
     if image.format == "JPEG2000":
         channels = len(image.getbands())
         return max(handed, pixels * stored + _tile_pixels(image, stream) * channels * (_SAMPLE + min(stored, 2)))

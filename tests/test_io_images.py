@@ -154,7 +154,7 @@ def test_a_palette_is_expanded_with_its_transparency(tmp_path: Path) -> None:
     opaque, clear = load(tmp_path / "opaque.png"), load(tmp_path / "clear.png")
     assert opaque.array.tolist() == [[[10, 20, 30], [40, 50, 60]]]
     assert clear.array.tolist() == [[[10, 20, 30, 255], [40, 50, 60, 0]]]
-    assert (opaque.alpha, clear.alpha, clear.notes) == (False, True, ("palette expanded to RGB",))
+    assert (opaque.alpha, clear.alpha, clear.notes) == (False, True, ("palette expanded",))
 
 
 @pytest.mark.parametrize(("mode", "colour", "channels"), [("L", 9, 2), ("RGB", (9, 9, 9), 4)])

@@ -28,7 +28,7 @@ class Reading(NamedTuple):
         """What comes of it: the samples, those where the file has transparency, and what is done.
 
         >>> MODES["P"].words
-        ('RGB uint8', 'RGBA uint8', 'palette expanded to RGB')
+        ('RGB uint8', 'RGBA uint8', 'palette expanded')
         """
         opaque, transparent = (f"{_SAMPLES.get(mode, mode)} {self.dtype}" for mode in (self.opaque, self.transparent))
         return opaque, transparent, self.note
@@ -46,8 +46,8 @@ MODES = {
     "L": Reading("L", "LA"),
     "LA": Reading("LA", "LA"),
     "La": Reading("LA", "LA", note="alpha unpremultiplied"),
-    "P": Reading("RGB", "RGBA", note="palette expanded to RGB"),
-    "PA": Reading("RGBA", "RGBA", note="palette expanded to RGB"),
+    "P": Reading("RGB", "RGBA", note="palette expanded"),
+    "PA": Reading("RGBA", "RGBA", note="palette expanded"),
     "RGB": Reading("RGB", "RGBA"),
     "RGBX": Reading("RGB", "RGB", note="unused fourth channel dropped"),
     "RGBA": Reading("RGBA", "RGBA"),

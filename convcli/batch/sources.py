@@ -90,7 +90,7 @@ class Search:
     def _reads(self, relative: str) -> bool:
         """Whether a file's suffix is one to take; a hidden file's does not matter."""
         form = by_suffix(relative)
-        if self.every or _is_hidden(relative) or (form is not None and (self.bare or not form.bare)):
+        if self.every or (form is not None and (self.bare or not form.bare)) or _is_hidden(PurePath(relative).name):
             return True
         self.passed_over[_UNREAD] += 1
         return False
@@ -126,7 +126,7 @@ class Search:
                 taken = wanted.folder(relative) and not self._excluded(entry.path)
             else:
                 taken = is_file and wanted.file(relative)
-            if taken and _is_hidden(relative):
+            if taken and _is_hidden(entry.name):
                 self.passed_over[_HIDDEN] += 1
             elif taken and entry.is_symlink() and not self.follow_links:
                 self.passed_over[_LINK] += 1
@@ -139,8 +139,8 @@ class Search:
         return bool(self.exclude) and os.path.realpath(folder) == self.exclude
 
 
-def _is_hidden(relative: str) -> bool:
-    return PurePath(relative).name.startswith(".")
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".")
 
 
 def _kind(entry: os.DirEntry[str]) -> tuple[bool, bool]:

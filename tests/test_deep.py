@@ -6,7 +6,9 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from struct import pack
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from command import run
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from convcli.errors import DtypeError, FileError, LimitError
+from convcli.errors import DtypeError, FileError, InputError, LimitError
 from convcli.io import NOTHING, Kept, load, save
 from convcli.io.png import ancillary, write_png
 from convcli.limits import Limits
@@ -83,6 +85,25 @@ class TestPng:
         run("apply", "x.png", "-k", "box", "-o", "z.png", "--strip")
         assert load("z.png").kept == NOTHING
 
+    @pytest.mark.parametrize(("shown", "count"), [(True, 2), (False, 3)])
+    def test_of_an_animation_the_first_frame_alone_is_read(self, shown: bool, count: int) -> None:
+        Path("x.png").write_bytes(_animated(imagecodecs.png_encode(DEEP), default_plays=shown))
+        data = load("x.png")
+        assert data.notes == (f"first of {count} frames",)
+        np.testing.assert_array_equal(data.array, DEEP)
+        wanted: Frames
+        for wanted in ("all", 1):
+            with pytest.raises(FileError, match=f"has {count} frames of 16-bit samples .* leave --frames out"):
+                load("x.png", frames=wanted)
+        with pytest.raises(InputError, match=f"it has {count}"):
+            load("x.png", frames=count)
+
+    def test_a_still_one_has_all_its_frames(self) -> None:
+        save("x.png", DEEP[..., :3])
+        np.testing.assert_array_equal(load("x.png", frames="all").array, DEEP[..., :3])
+        with pytest.raises(InputError, match="it has one alone"):
+            load("x.png", frames=1)
+
     def test_limits_come_first(self) -> None:
         Path("x.png").write_bytes(imagecodecs.png_encode(DEEP))
         with pytest.raises(LimitError, match="204 pixels"):
@@ -101,14 +122,25 @@ class TestPng:
             load("x.png")
 
 
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return len(content).to_bytes(4, "big") + kind + content + crc32(kind + content).to_bytes(4, "big")
+
+
 def _with_transparent(content: bytes, colour: Any) -> bytes:
     """A PNG with a tRNS chunk before its samples."""
-    from zlib import crc32
-
-    body = b"tRNS" + colour.astype(">u2").tobytes()
-    chunk = (len(body) - 4).to_bytes(4, "big") + body + crc32(body).to_bytes(4, "big")
     at = content.index(b"IDAT") - 4
-    return content[:at] + chunk + content[at:]
+    return content[:at] + _chunk(b"tRNS", colour.astype(">u2").tobytes()) + content[at:]
+
+
+def _animated(content: bytes, *, default_plays: bool) -> bytes:
+    """A PNG of two frames of the same samples, the first of which is the picture itself or not."""
+    at, end = content.index(b"IDAT") - 4, content.rindex(b"IEND") - 4
+    samples = content[at + 8 : at + 8 + int.from_bytes(content[at : at + 4], "big")]
+    head = content[:at] + _chunk(b"acTL", pack(">II", 2, 0))
+    controls = [_chunk(b"fcTL", pack(">IIIIIHHBB", 2 * n, 17, 12, 0, 0, 1, 10, 0, 0)) for n in range(2)]
+    frames = [control + _chunk(b"fdAT", pack(">I", 2 * n + 1) + samples) for n, control in enumerate(controls)]
+    played = [controls[0] + content[at:end], frames[1]] if default_plays else [content[at:end], *frames]
+    return head + b"".join(played) + content[end:]
 
 
 class TestTiff:

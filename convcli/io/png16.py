@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import io
 from importlib import import_module
+from itertools import pairwise
 from typing import BinaryIO
 
 import numpy as np
 
-from convcli.errors import brief
+from convcli.errors import FileError, brief
 from convcli.io import integrity
 from convcli.io.data import Data, Kept
+from convcli.io.frames import chosen, which_frame
 from convcli.io.kept import read_kept
 from convcli.io.pillow import unguarded
-from convcli.io.png import ancillary, write_png
+from convcli.io.png import Chunk, ancillary, write_png
 from convcli.io.turn import orientation_of, upright
 from convcli.limits import Limits
+from convcli.words import Frames
 
 _CHANNELS = {2: 3, 4: 2, 6: 4}
 """Channels of the colour types that have more than one, in 16 bits."""
@@ -37,10 +40,11 @@ def is_deep_png(stream: BinaryIO) -> bool:
     return len(head) == 26 and head[12:16] == b"IHDR" and head[24] == 16 and head[25] in _CHANNELS
 
 
-def read_png16(stream: BinaryIO, name: str, limits: Limits) -> Data:
+def read_png16(stream: BinaryIO, name: str, limits: Limits, frames: Frames = "first") -> Data:
     """The samples (H, W, C) of a PNG that `is_deep_png`, uint16, upright; a transparent colour becomes alpha.
 
-    Raises FileError for one that is damaged, LimitError for a header that declares more than the limits allow.
+    Of an animation, the first frame: imagecodecs takes no other. Raises FileError for others, and for a file that is
+    damaged, LimitError for a header that declares more than the limits allow.
     """
     if damage := integrity.damage(stream, "png"):
         raise integrity.damaged(name, damage, "png")
@@ -49,7 +53,15 @@ def read_png16(stream: BinaryIO, name: str, limits: Limits) -> Data:
     limits.check_pixels(name, width, height)
     channels = _CHANNELS[content[25]]
     limits.check_memory(name, 2 * len(content))
-    kept, orientation = _said(content)
+    chunks = ancillary(content)
+    count = _frames(chunks)
+    if chosen(frames, count, name) or (frames == "all" and count > 1):
+        raise FileError(
+            f"{name} has {count} frames of 16-bit samples in several channels",
+            "of such, the first alone can be read",
+            "leave --frames out, or save it with 8 bits",
+        )
+    kept, orientation = _said(chunks)
     samples = 2 * width * height * (channels + 1) * (2 if orientation > 1 else 1)
     decoding = len(content) + max(samples, len(content))
     limits.check_memory(name, decoding)
@@ -59,6 +71,7 @@ def read_png16(stream: BinaryIO, name: str, limits: Limits) -> Data:
     except (codecs.PngError, ValueError, TypeError, RuntimeError) as error:
         raise integrity.damaged(name, brief(error), "png") from error
     notes = (
+        which_frame(0, count),
         "transparent colour made alpha" if array.shape[2] > channels else "",
         "EXIF orientation applied" if orientation > 1 else "",
     )
@@ -69,12 +82,21 @@ def read_png16(stream: BinaryIO, name: str, limits: Limits) -> Data:
     return Data(standing, "image", "png", name, mode, alpha, told, kept=kept, decoding=decoding)
 
 
-def _said(content: bytes) -> tuple[Kept, int]:
+def _frames(chunks: list[Chunk]) -> int:
+    """Frames of an animated PNG, with the picture that is shown where nothing plays; 1 of a still one.
+
+    Source: W3C, "Portable Network Graphics (PNG) Specification (Third Edition)", 11.3.6.
+    """
+    animating = [chunk.kind for chunk in chunks if chunk.kind in (b"fcTL", b"fdAT")]
+    return 1 + sum(pair == (b"fcTL", b"fdAT") for pair in pairwise(animating))
+
+
+def _said(chunks: list[Chunk]) -> tuple[Kept, int]:
     """What a PNG says besides its samples, and its EXIF orientation: read by Pillow from one of a single pixel."""
     from PIL import Image
 
-    chunks = [chunk for chunk in ancillary(content) if chunk.kind in _SAYING]
-    write_png(small := io.BytesIO(), np.zeros((1, 1), np.uint8), said=chunks)
+    said = [chunk for chunk in chunks if chunk.kind in _SAYING]
+    write_png(small := io.BytesIO(), np.zeros((1, 1), np.uint8), said=said)
     with unguarded(), Image.open(small, formats=("PNG",)) as image:
         image.load()
         orientation = orientation_of(image.getexif())

@@ -20,7 +20,6 @@ from convcli.errors import FileError, InputError, did_you_mean, reason
 from convcli.io.arrays import read_npy, read_npz
 from convcli.io.data import Data
 from convcli.io.formats import Format, by_suffix, lookup
-from convcli.io.frames import chosen
 from convcli.io.images import read_image
 from convcli.io.inflow import Inflow
 from convcli.io.installed import check_beyond, check_extra
@@ -84,8 +83,7 @@ def load(
             data = read_tiff(stream, called, limits, frames=frames, volume=volume)
         elif form.name == "png" and is_deep_png(stream):
             check_beyond(form, f"{called} holds 16-bit samples in several channels")
-            chosen(frames, 1, called)
-            data = read_png16(stream, called, limits)
+            data = read_png16(stream, called, limits, frames)
         elif form.kind == "image":
             data = read_image(stream, called, form, limits, frames=frames, allow_truncated=allow_truncated)
         elif frames != "first":

@@ -112,7 +112,7 @@ def _bid_layer(facts: Facts, groups: int, axes: tuple[Axis, ...], filters: int) 
     if lanewise_layer(facts, groups):
         account = "a kernel for every channel: all its taps in one pass over the lines"
         return Bid("gemm", outputs * math.prod(facts.window) * LANE_TAP, account)
-    products = Products.of(axes, facts.lanes, filters, groups, "float32")
+    products = Products.of(axes, facts.lanes, filters, groups, "float32", facts.longest)
     account = f"{products.terms} terms for each of {filters} kernels: a matrix product over " + (
         "windows where they lie" if products.in_place else "gathered windows"
     )

@@ -54,6 +54,8 @@ class Facts:
     """How many products of 1-D factors add to the kernel, where that is known and no less exact."""
     peak: float = 1.0
     """The root of the kernel's sum of squares as a share of sum|w|: 1 for a single tap, 1/k for a box of k*k."""
+    longest: int = 0
+    """Terms of a bank that a float32 sum may add in a row, where its taps are known; else 0."""
 
     @property
     def out_lanes(self) -> int:

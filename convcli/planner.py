@@ -181,7 +181,8 @@ def _settled(facts: Facts, spec: ConvSpec, dtype: str | None, method: str, avail
     check_countable(outputs)
     products = None
     if chosen == "gemm" and facts.filters is not None and not lanewise_layer(facts, spec.groups):
-        products = Products.of(axes, facts.lanes, facts.filters, spec.groups, precision_of(accumulator, result))
+        precision = precision_of(accumulator, result)
+        products = Products.of(axes, facts.lanes, facts.filters, spec.groups, precision, facts.longest)
     tile = tile_of(facts, axes, chosen, products)
     return Plan(
         method=chosen,

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from convcli.shapes import Axis
 
-PRODUCT = 1_000_000
-"""Multiply-adds of one product. OpenBLAS multiplies up to so many without copying its operands first: 55 thousand
-million a second instead of 47."""
+PRODUCT = 800_000
+"""Multiply-adds of one product, about. OpenBLAS multiplies up to a million without copying its operands first: 55
+thousand million a second instead of 47. Lines whose ends are computed in vain make a product a little larger."""
 
 BLOCKS = 16
-"""Products, one behind the other, that windows which do not overlap are given to in one call."""
+"""Products, one behind the other, that windows are given to in one call."""
 
 COLUMN_VALUES = 6144
 """Taps in one product: 24 KiB of float32, which stay in a first-level cache beside the rows that meet them."""
@@ -45,6 +45,9 @@ TILE_OUTPUTS = 1 << 19
 TILE_PLACES = 128
 """Places that a tile has at least: they share what it costs to read the kernels."""
 
+AMPLE_PLACES = 288
+"""Places that it has where that leaves a second thread as many."""
+
 STRETCH = {"float32": (24, 48), "float64": (64, 64)}
 """Terms that a product adds in a row, fewest and most. Equal terms, as over a flat part of an image, all round the same
 way: over 48 of them they stray by 12.5 roundings at worst, and the sums of the shares by 3 more, of the 16.7 that the
@@ -53,6 +56,9 @@ it is cut into shorter ones."""
 
 SHORTEST_RUN = 16
 """Samples that lie in a row in a window, for it to be read in place: products of fewer terms are slow."""
+
+SHORT_RUN = 32
+"""The same where one product of windows that are copied out would do."""
 
 BUNDLE = 32
 """Channels that groups have at least, or are bundled until they do: zeros that stand for the other groups' channels are
@@ -91,14 +97,16 @@ class Products:
     """Places whose outputs are computed in one call, about."""
 
     @classmethod
-    def of(cls, axes: tuple[Axis, ...], lanes: int, filters: int, groups: int, precision: str | None) -> Products:
+    def of(
+        cls, axes: tuple[Axis, ...], lanes: int, filters: int, groups: int, precision: str | None, known: int = 0
+    ) -> Products:
         """The products of a bank of `filters` kernels over so many lanes.
 
-        precision: the type whose rounding bounds the error; None where no sum rounds.
+        precision: the type whose rounding bounds the error; None where no sum rounds. known: `Facts.longest`.
 
         >>> layer = Products.of((Axis(56, 3), Axis(56, 3)), 64, 64, 1, "float32")
         >>> layer.in_place, layer.run, layer.longest, layer.together
-        (True, 192, 48, 975)
+        (True, 192, 48, 1365)
         """
         bundled = bundle(lanes // groups, groups)
         groups //= bundled
@@ -107,14 +115,13 @@ class Products:
         joined = groups == 1 and (last.dilation == 1 or last.k == 1)
         run = lanes // groups * (last.k if joined else 1)
         dense = all(axis.stride == 1 for axis in axes) and last.padded <= IN_VAIN * last.out
-        in_place = dense and run >= SHORTEST_RUN
-        longest = stretch_of(terms, precision)
+        longest = stretch_of(terms, precision, known)
+        in_place = dense and run >= (SHORT_RUN if run < terms <= longest else SHORTEST_RUN)
         columns = -(-each // -(-each * min(longest, run if in_place else terms) // COLUMN_VALUES))
         leads, stretches = _cut(terms, run if in_place else terms, longest)
         shares = leads * min(max(SHARE_RUN // leads, 1), stretches)
-        rows = PRODUCT // (columns * (min(longest, run) if in_place else longest))
-        overlapping = in_place and joined and last.k > 1
-        most = min(rows * (last.k if overlapping else BLOCKS), SHARE_VALUES // (columns * shares))
+        rows = rows_of(columns * (min(longest, run) if in_place else longest))
+        most = min(rows * BLOCKS, SHARE_VALUES // (columns * shares))
         if not in_place:
             most = min(most, ROW_VALUES // terms)
         return cls(groups, bundled, each, terms, joined, run, in_place, longest, shares, columns, max(most, FEWEST))
@@ -123,7 +130,8 @@ class Products:
         """Places of a tile, of so many in all."""
         filters = self.filters * self.groups
         shared = max(-(-places // TILES), LEAST_MACS // (self.terms * filters))
-        return max(min(TILE_MACS // self.terms // filters, TILE_OUTPUTS // filters, shared), TILE_PLACES)
+        least = max(min(-(-places // 2), AMPLE_PLACES), TILE_PLACES)
+        return max(min(TILE_MACS // self.terms // filters, TILE_OUTPUTS // filters, shared), least)
 
     def scratch(self, places: int) -> int:
         """Values that a thread holds besides samples and outputs, for a tile of so many places: what it adds up."""
@@ -133,13 +141,13 @@ class Products:
         return places * (self.columns * sums + (0 if self.in_place else self.terms))
 
 
-def blocks(rows: int, taps: int) -> int:
-    """How many products so many rows are cut into, each of which meets that many taps in a row.
+def rows_of(taps: int) -> int:
+    """The most rows of a product that meets so many taps in each.
 
-    >>> blocks(1000, 48 * 64)
-    4
+    >>> rows_of(48 * 64)
+    260
     """
-    return -(-rows * taps // PRODUCT)
+    return max(PRODUCT // taps, 1)
 
 
 def _cut(terms: int, run: int, longest: int) -> tuple[int, int]:
@@ -160,13 +168,19 @@ def bundle(depth: int, groups: int) -> int:
     return next((m for m in range(1, groups) if groups % m == 0 and m * depth >= BUNDLE), groups)
 
 
-def stretch_of(terms: int, precision: str | None) -> int:
+def stretch_of(terms: int, precision: str | None, known: int = 0) -> int:
     """The most of so many terms that one product adds in a row.
+
+    known: what a look at the terms has shown for float32, if anything.
 
     >>> stretch_of(27, "float32"), stretch_of(576, "float32"), stretch_of(576, None)
     (24, 48, 576)
+    >>> stretch_of(27, "float32", known=96), stretch_of(576, "float32", known=96)
+    (27, 96)
     """
     if precision is None:
         return terms
+    if precision == "float32" and known:
+        return min(terms, known)
     least, most = STRETCH[precision]
     return min(max(terms // 5, least), most)

@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
+import convcli
 from convcli import ConvError, conv_layer, conv_transpose, convolve, correlate, gradients, planner, tiles
+from convcli.engine import operations
 from convcli.engine.quantise import store
 
 ROOT = Path(__file__).parent.parent
@@ -196,8 +198,11 @@ def test_no_constant_breaks_the_bound_of_a_layer(terms, method):
 
 @every_method
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("looked", [False, True], ids=["unseen", "looked at"])
 @pytest.mark.parametrize("bank", [(4, 3, 3, 512), (8, 3, 3, 16), (1, 1, 1, 4096), (5, 7, 7, 3), (3, 1, 1, 20)], ids=str)
-def test_the_error_of_a_layer(bank, dtype, method):
+def test_the_error_of_a_layer(bank, looked, dtype, method, monkeypatch):
+    """Whether or not the taps are looked at, which sees to longer sums where they are unlike."""
+    monkeypatch.setattr(operations, "WORTH_A_LOOK", 1 if looked else 1 << 30)
     filters, *window, depth = bank
     shape = (1, *(k + 2 for k in window), depth)
     inputs = [rng(0).standard_normal(shape), rng(1).random(shape), np.full(shape, 0.1), np.full(shape, 0.7)]
@@ -209,6 +214,34 @@ def test_the_error_of_a_layer(bank, dtype, method):
             y = conv_layer(x, w, method=method)
             exact = np.stack([exact_correlation(x[0], w[o])[..., 0] for o in range(filters)], axis=-1)
             assert worst_error(y, exact[None], w, x) <= 1
+
+
+@pytest.mark.parametrize("terms", [27, 96, 147, 150, 160, 256, 576, 4608])
+def test_unlike_taps_keep_to_the_bound_at_their_worst(terms):
+    """All of one sign, under inputs that are nearly the largest everywhere: flat ones by the hundred, and noise."""
+    taps = rng(terms).random((16, 1, terms)).astype(np.float32)
+    flat = np.broadcast_to(rng(0).uniform(0.5, 1, 2048).astype(np.float32)[:, None], (2048, terms))
+    noise = (1 - rng(1).random((2048, terms)) / 16).astype(np.float32)
+    x, longest = np.concatenate([flat, noise])[None], []
+    for w in (taps, np.sort(taps, axis=-1)[..., ::-1], np.sort(taps**2, axis=-1)[..., ::-1]):
+        longest.append(convcli.plan(x, w).products.longest)
+        exact = x[0].astype(float) @ w[:, 0].astype(float).T
+        scale = w[:, 0].astype(float).sum(axis=1) * x.max(axis=(0, 2), keepdims=True)[0]
+        assert (np.abs(conv_layer(x, w)[0] - exact) / scale).max() <= 1e-6
+    high = min(terms, 96)  # where the tallest taps come first, the others round at their height
+    assert longest == [terms if terms <= 160 else 96, high, high]
+
+
+def test_taps_that_are_alike_or_tower_are_seen():
+    x, taps = np.zeros((1, 64, 64, 16), np.float32), rng(0).standard_normal((8, 3, 3, 16)).astype(np.float32)
+    boxed, towering, sparse = taps.copy(), taps.copy(), taps * (rng(1).random(taps.shape) < 0.4)
+    boxed[3] = 0.1
+    towering[5, 1, 1, 7] = 999
+    nan = np.where(taps == taps.max(), np.nan, taps)
+    assert convcli.plan(x, taps).facts.longest == 144
+    for bank in (boxed, -boxed, np.sign(taps), towering, sparse, nan, np.zeros_like(taps)):
+        assert not convcli.plan(x, bank).facts.longest
+    assert not convcli.plan(x[:, :32], taps).facts.longest, "not worth a look"
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -36,11 +36,11 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from convcli.cores import threads
-from convcli.engine.bands import pieces
+from convcli.engine.bands import cut, pieces
 from convcli.engine.threads import Scratch, share_out
 from convcli.engine.windows import Tile, boxes, merges, windows
 from convcli.planner import Plan
-from convcli.products import Products, blocks
+from convcli.products import Products, rows_of
 from convcli.shapes import Axis
 
 WORTH_SHARING = 1 << 18
@@ -96,7 +96,7 @@ class _Pass(NamedTuple):
     first: int
     """The first sample of them."""
     columns: list[NDArray[Any]]
-    """The kernels' taps there, (stretches, *leads, 1, length, n): of equal stretches, and of a shorter last one."""
+    """The kernels' taps there, (stretches, *leads, 1, 1, length, n): of equal stretches, and of a shorter last one."""
 
     @property
     def stretches(self) -> int:
@@ -148,19 +148,20 @@ class _Kernels:
 
     def _multiply(self, runs: _Runs, start: int, columns: NDArray[Any], shares: NDArray[Any]) -> None:
         """What equal stretches from a sample on add to every place, (stretches, *leads, places, n)."""
-        *leads, _, length, n = columns.shape
-        woven = runs.phases > 1
-        parts = runs.phases if woven else blocks(runs.windows, length * n)
-        rounds, more = divmod(runs.windows, parts)
-        for first, number, count in ((0, more, rounds + 1), (more, parts - more, rounds)):
-            if not number * count:
+        *leads, _, _, length, n = columns.shape
+        on = runs.phases
+        rounds, more = divmod(runs.windows, on)
+        for first, phases, count in ((0, more, rounds + 1), (more, on - more, rounds)):
+            if not phases * count:
                 continue
-            begin, apart, on = (first, 1, parts) if woven else (first * (rounds + 1), count, 1)
-            size, at = runs.flat.itemsize, runs.start + start + begin * runs.apart
-            steps = (self.length, *runs.steps, apart * runs.apart, on * runs.apart, 1)
-            seen = _view(runs.flat, at * size, (*leads, number, count, length), tuple(size * step for step in steps))
+            block = cut(count, rows_of(length * n))
+            apart = (1, block.step * on, on)
+            size, at = runs.flat.itemsize, runs.start + start + first * runs.apart
+            steps = (self.length, *runs.steps, *(step * runs.apart for step in apart), 1)
+            lot = (*leads, phases, block.number, block.width)
+            seen = _view(runs.flat, at * size, (*lot, length), tuple(size * step for step in steps))
             *outer, row, value = shares.strides
-            filled = _view(shares, begin * row, (*leads, number, count, n), (*outer, apart * row, on * row, value))
+            filled = _view(shares, first * row, (*lot, n), (*outer, *(step * row for step in apart), value))
             np.matmul(seen, columns, out=filled)
 
 
@@ -169,17 +170,17 @@ class _Group:
 
     def __init__(self, w: NDArray[Any], products: Products, turned: bool) -> None:
         self.parts: dict[int, tuple[slice, _Kernels]] = {}
-        cuts = pieces(len(w), products.columns)
+        parts = pieces(len(w), products.columns)
 
         def ready(at: int) -> None:
-            self.parts[at] = cuts[at], _Kernels(w[cuts[at]], products, turned)
+            self.parts[at] = parts[at], _Kernels(w[parts[at]], products, turned)
 
-        share_out(ready, range(len(cuts)), workers=threads() if turned and w.size > WORTH_SHARING else 1)
+        share_out(ready, range(len(parts)), workers=threads() if turned and w.size > WORTH_SHARING else 1)
 
     def __call__(self, runs: _Runs, grid: tuple[int, int], out: NDArray[Any]) -> None:
         """Fill out (*box, n), as each of its `_Kernels` does."""
-        for cut, kernels in self.parts.values():
-            kernels(runs, grid, out[..., cut])
+        for part, kernels in self.parts.values():
+            kernels(runs, grid, out[..., part])
 
 
 class _Gathered:
@@ -245,9 +246,9 @@ def _view(array: NDArray[Any], first: int, shape: tuple[int, ...], strides: tupl
 
 
 def _columns(w: NDArray[Any], length: int) -> NDArray[Any]:
-    """Kernels (n, *leads, run) as columns (stretches, *leads, 1, length, n): a view where w is one."""
+    """Kernels (n, *leads, run) as columns (stretches, *leads, 1, 1, length, n): a view where w is one."""
     cut = w.reshape(*w.shape[:-1], -1, length)
-    return np.moveaxis(cut, (-2, 0), (0, -1))[..., None, :, :]
+    return np.moveaxis(cut, (-2, 0), (0, -1))[..., None, None, :, :]
 
 
 def _turned(w: NDArray[Any], length: int) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ from convcli.engine.execute import execute
 from convcli.engine.factors import factors, separable_terms
 from convcli.engine.memory import fresh, give_back
 from convcli.engine.places import Part, whole
+from convcli.engine.values import WORTH_A_LOOK, integral_bound, longest_sum, peak
 from convcli.errors import ChannelError, DtypeError, InputError, ShapeError
 from convcli.facts import Facts
 from convcli.planner import WORTH_FACTORING, Plan, make_plan
@@ -194,8 +196,9 @@ class Problem(NamedTuple):
             filters=self.filters,
             input_dtype=self.x.dtype.name,
             kernel_dtype=self.w.dtype.name,
-            integral=_integral_bound(self.x, self.w, self.spec.cval),
-            peak=_peak(self.w) if self.filters is None else 1.0,
+            integral=integral_bound(self.x, self.w, self.spec.cval),
+            peak=peak(self.w) if self.filters is None else 1.0,
+            longest=longest_sum(self.w) if self.filters and math.prod(self.x.shape[:-1]) >= WORTH_A_LOOK else 0,
         )
         kind = None if dtype is None else _result(dtype).name
         plan = make_plan(facts, self.spec, dtype=kind, method="direct" if method == "auto" else method)
@@ -363,22 +366,3 @@ def _check_out(out: NDArray[Any] | None, shape: tuple[int, ...], dtype: str) -> 
     if not out.flags.writeable:
         raise InputError("out is read-only", "expected an array that can be written")
     return out
-
-
-def _peak(w: NDArray[Any]) -> float:
-    """The root of sum w^2 as a share of sum|w|; 1 where that cannot be told."""
-    taps = np.abs(w, dtype=np.float64)
-    largest = taps.max()
-    if not 0 < largest < np.inf:
-        return 1.0
-    taps /= largest
-    return float(np.sqrt((taps * taps).sum()) / taps.sum())
-
-
-def _integral_bound(x: NDArray[Any], w: NDArray[Any], cval: float) -> int | None:
-    """The largest |sum| there can be when x and w hold whole numbers, from x's type alone; else None."""
-    if x.dtype.kind not in "biu" or not float(cval).is_integer() or not np.isfinite(w).all() or (w != np.rint(w)).any():
-        return None
-    largest = 1 if x.dtype.kind == "b" else max(abs(int(np.iinfo(x.dtype).min)), int(np.iinfo(x.dtype).max))
-    bank = w.reshape(w.shape[0], -1) if w.ndim > 1 else w[None]
-    return int(np.abs(bank, dtype=np.float64).sum()) * max(largest, abs(int(cval)))

@@ -33,12 +33,14 @@ LEAST_ROWS = 64
 BAND_WIDTH = 1 << 13
 """Outputs in its row: a longer row is cut, so that a tile has rows enough to share what lies between them."""
 
-BAND_ROWS = (128, 64, 32)
-"""Its rows under a full-rank kernel: the most whose stacked copies keep to STACK_VALUES, or so many."""
+BAND_ROWS = 128
+"""Its rows under a full-rank kernel: fewer would copy more of the rows that several tiles see."""
 
-STACK_VALUES = 13 << 17
-"""Values of the stacked copies of a tile: 6.5 MiB of float32, more than a core's own cache, but fewer and larger pieces
-make the threads wait less for the interpreter."""
+PANEL_VALUES = 1 << 18
+"""Values of the stacked copies of a panel: 1 MiB of float32, in a second-level cache."""
+
+PANEL_WIDTH = 64
+"""Values in its row, at least: slimmer products are slow."""
 
 DOWN = 4
 """Outputs in a block of a band down an axis: as few zeros as a product runs at full speed with. Two take as long."""
@@ -105,13 +107,7 @@ def tile_of(facts: Facts, axes: tuple[Axis, ...], method: str, products: Product
 def _band(facts: Facts, axes: tuple[Axis, ...], method: str) -> tuple[int, int]:
     """The most rows of a banded tile, and the most outputs in its row."""
     width = min(BAND_WIDTH // facts.lanes, math.prod(axis.out for axis in axes[1:]))
-    if method == "separable":
-        return BAND_TILE, width
-    for rows in BAND_ROWS:
-        fitting = STACK_VALUES // (samples_under(axes[:1], (rows,)) * axes[-1].k * facts.lanes)
-        if fitting >= width:
-            break
-    return rows, min(width, fitting)
+    return BAND_TILE if method == "separable" else BAND_ROWS, width
 
 
 def _fitting(axes: tuple[Axis, ...], at: int, outputs: Sequence[int], lanes: int) -> int:
@@ -134,15 +130,18 @@ def evenly(places: int, most: int) -> int:
     return -(-places // -(-places // most))
 
 
-def stacked_taps(facts: Facts, axes: tuple[Axis, ...], tile: tuple[int, ...]) -> int:
+def stacked_taps(axes: tuple[Axis, ...], tile: tuple[int, ...]) -> int:
     """Copies of a tile's rows, one for each tap along them, that may stand at a time."""
-    return max(STACK_VALUES // stacked_values(facts, axes, tile), 1)
+    return max(PANEL_VALUES // (samples_under(axes[:1], tile[1:2]) * PANEL_WIDTH), 1)
 
 
-def stacked_values(facts: Facts, axes: tuple[Axis, ...], tile: tuple[int, ...]) -> int:
-    """Values of one such copy, with what keeps its rows out of each other's places in the cache."""
-    items, rows, *rest = tile
-    return items * math.prod(facts.batch[1:]) * samples_under(axes[:1], (rows,)) * (math.prod(rest) * facts.lanes + ODD)
+def panel_values(rows: int) -> int:
+    """Values in a row of a panel that has so many rows.
+
+    >>> panel_values(136 * 9), panel_values(1_000_000)
+    (214, 64)
+    """
+    return max(PANEL_VALUES // rows, PANEL_WIDTH)
 
 
 def pass_widths(facts: Facts, axes: tuple[Axis, ...]) -> list[int]:

@@ -30,8 +30,8 @@ from convcli.tiles import (
     WIDE,
     fft_tile,
     line_places,
+    panel_values,
     stacked_taps,
-    stacked_values,
 )
 
 BUDGET = 1 << 26
@@ -174,15 +174,17 @@ class Work:
         return (1 + _shares(self._terms)) * some * 8
 
     def _stacked(self) -> _Needs:
-        window = self.facts.window if len(self.facts.window) > 1 else (*self.facts.window, 1)
-        copies = min(stacked_taps(self.facts, self.axes, self.tile), window[-1])
+        rows, *rest = self.facts.window if len(self.facts.window) > 1 else (*self.facts.window, 1)
         longest = self._run(self._taps, 1.0)
-        along = min(longest, copies)
-        rows = max(longest // along, 1) if along == window[-1] else 1
-        pieces = math.prod(window[1:-1]) * -(-window[-1] // along) * -(-window[0] // rows)
-        bands = DOWN * (self._taps + DOWN * pieces * along * self.axes[0].stride)
+        copies = min(stacked_taps(self.axes, self.tile), longest, math.prod(rest))
+        pieces, left = -(-rows // max(longest // copies, 1)), copies
+        for k in reversed(rest):
+            pieces, left = pieces * -(-k // min(k, left)), max(left // k, 1)
+        bands = DOWN * (self._taps + DOWN * pieces * copies * self.axes[0].stride)
         moved = self._samples if len(self.facts.batch) > 1 else 0
-        stack = copies * stacked_values(self.facts, self.axes, self.tile)
+        stacked = self._lead * samples_under(self.axes[:1], self.tile[1:2]) * copies
+        each = math.prod(self.tile[3:]) * self.facts.lanes
+        stack = stacked * (max(panel_values(stacked), each) + ODD)
         together = (self._taps + bands) * self._size + min(LEAN, self._taps * LEVELS * 8)
         return _Needs(together, stack + moved, _shares(pieces) * self._outputs)
 

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import convcli
 from convcli import cores, correlate, tiles
-from convcli.engine import threads
+from convcli.engine import stacked, threads
 
 METHODS = ("gemm", "separable", "fft", "auto")
 every_method = pytest.mark.parametrize("method", METHODS)
@@ -318,3 +318,12 @@ def _held(x, w, operation, options):
         tracemalloc.stop()
     spent = peak - plan.output_bytes - 4 * w.nbytes
     assert spent <= plan.memory + (256 << 10), (spent, plan.memory, plan)
+
+
+@pytest.mark.parametrize("k", [3, 5, 9, 11])
+@pytest.mark.parametrize("width", [100, 4900, 5004, 5011, 5020, 9000])
+def test_a_kernel_is_one_piece_at_any_width(width, k):
+    """A piece more is a pass more over all outputs: at some widths a row once had a few values too many."""
+    w = rng(k).standard_normal((k, k)).astype(np.float32)
+    plan = convcli.plan(np.broadcast_to(np.float32(0), (300, width)), w, method="gemm")
+    assert len(stacked.prepare(w, plan).parts) == 1

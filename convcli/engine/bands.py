@@ -21,7 +21,7 @@ Source: a Toeplitz matrix for a block of a convolution, as in Burrus, "Block imp
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -145,16 +145,24 @@ class Down:
             )
 
     def _slide(self, run: _Run, x: Matrix, out: Matrix) -> None:
-        blocks, rest = divmod(out.shape[1], DOWN)
+        for product in self.products(run, x, out):
+            _across(*product)
+
+    def products(self, run: _Run, x: Matrix, out: Matrix) -> Iterator[tuple[Matrix, Matrix, Matrix]]:
+        """The band, the blocks (A, blocks, samples, Z) of x that it meets, and of out (.., A, blocks, outputs, Z).
+
+        x (A, n, Z), out (.., A, m, Z): for all blocks but a last one of fewer outputs, and for that one.
+        """
+        blocks, rest = divmod(out.shape[-2], DOWN)
         samples = run.matrix.shape[1]
         if blocks:
             seen = _blocks(x[:, run.first :], blocks, DOWN * self.step, samples)
-            _across(run.matrix, seen, out[:, : blocks * DOWN].reshape(len(out), blocks, DOWN, -1))
+            target = out[..., : blocks * DOWN, :]
+            yield run.matrix, seen, target.reshape(*out.shape[:-2], blocks, DOWN, -1)
         if rest:
             samples -= (DOWN - rest) * self.step
             begin = run.first + blocks * DOWN * self.step
-            matrix = run.matrix[:rest, :samples]
-            _across(matrix, x[:, None, begin : begin + samples], out[:, None, blocks * DOWN :])
+            yield run.matrix[:rest, :samples], x[:, None, begin : begin + samples], out[..., None, blocks * DOWN :, :]
 
 
 class Along:

@@ -1,4 +1,4 @@
-"""A kernel of any rank as one band: each row of samples stands once for every tap along the row, shifted.
+"""A kernel of any rank as one band: each row of samples stands once for every tap along it, shifted.
 
 In rows stacked so, a window is a run of samples down a column, and the kernel, row after row, one line of taps that
 slides down by as many samples as a row has copies. So a full-rank kernel is a band from the left (here 3x3)::
@@ -10,14 +10,15 @@ slides down by as many samples as a row has copies. So a full-rank kernel is a b
                                                                         [ ..                 ]
 
 A copy costs less than the arithmetic of its taps, and keeps only what the outputs want: stride and dilation along the
-rows are settled by it, and the lanes and inner axes of a volume lie flat. Large kernels are cut into pieces, whose
-results are added: so that no sum strays too far, and that the copies stay in the cache.
+rows are settled by it, and the lanes and inner axes of a volume lie flat. The copies stay in the cache: a tile is taken
+panel by panel, a few hundred columns each, for products that wait for memory run at half their speed. Large kernels are
+cut into pieces, whose results are added: so that no sum strays too far, and that panels are not too slim.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from functools import partial
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -26,17 +27,9 @@ from convcli.engine.bands import Down, Matrix, pieces, undilated, unlike
 from convcli.engine.factors import longest_run
 from convcli.engine.pairwise import add_up
 from convcli.engine.threads import Scratch
-from convcli.engine.windows import Tile, under_tap
+from convcli.engine.windows import Box, Tile, cuts, under_tap
 from convcli.planner import Plan
-from convcli.tiles import stacked_taps
-
-
-class _Piece(NamedTuple):
-    """Taps that one product adds: those from `rows` on, one place on the axes between, a run along the last axis."""
-
-    rows: slice
-    between: tuple[int, ...]
-    along: slice
+from convcli.tiles import evenly, panel_values, stacked_taps
 
 
 def prepare(w: Matrix, plan: Plan) -> Tile:
@@ -51,58 +44,60 @@ class _Stacked:
         self.dims, self.rest, self.scratch = len(plan.axes), plan.axes[1:], Scratch()
         self.stride, self.phases = undilated(plan.axes[0].stride, plan.axes[0].dilation)
         longest = longest_run(w.ravel(), 1, 1.0, plan.precision) if plan.precision else w.size
-        along = min(w.shape[-1], longest, stacked_taps(plan.facts, plan.axes, plan.tile))
-        self.parts = [self._part(piece, w) for piece in _cut(w.shape, along, longest)]
+        self.parts = [self._part(piece, w) for piece in _pieces(w.shape, stacked_taps(plan.axes, plan.tile), longest)]
 
-    def _part(self, piece: _Piece, w: Matrix) -> tuple[_Piece, Down]:
+    def _part(self, piece: Box, w: Matrix) -> tuple[Box, Down]:
         """A piece, and its taps as a line down the stacked rows."""
-        index: tuple[Any, ...] = (piece.rows, *piece.between, piece.along)
-        taps = w[index]
-        return piece, Down(taps.ravel(), taps.shape[1] * self.stride, 1, [slice(0, taps.size)])
+        taps = w[piece]
+        copies = math.prod(taps.shape[1:])
+        return piece, Down(taps.ravel(), copies * self.stride, 1, [slice(0, taps.size)])
 
     def __call__(self, block: Matrix, out: Matrix) -> None:
         """Fill a tile: outputs (*items, rows, *rest, lanes) from a block of any type."""
         lead = out.ndim - 1 - self.dims
-        inner, sizes = (
-            (block.shape[lead + 1 :], out.shape[lead + 1 : -1]) if self.rest else ((1, block.shape[-1]), (1,))
-        )
-        x = block.reshape(-1, block.shape[lead], *inner)
-        sums = out.reshape(len(x), out.shape[lead], -1)
+        x = block.reshape(-1, block.shape[lead], *(block.shape[lead + 1 :] if self.rest else (1, block.shape[-1])))
+        sums = out.reshape(len(x), out.shape[lead], *(out.shape[lead + 1 :] if self.rest else (1, out.shape[-1])))
         for phase in self.phases:
             seen, target = x[:, phase.samples], sums[:, phase.outputs]
-
-            def fill(part: tuple[_Piece, Down], share: Matrix, seen: Matrix = seen) -> None:
-                piece, band = part
-                band(self._stack(piece, seen, share.shape[1], sizes), share)
-
             if target.size:
-                add_up(self.parts, fill, target)
+                add_up(self.parts, partial(self._fill, seen), target)
 
-    def _stack(self, piece: _Piece, x: Matrix, outputs: int, sizes: tuple[int, ...]) -> Matrix:
-        """The rows (A, n, *rest, lanes) that a piece meets, one copy for each tap of a row: (A, n * copies, Z)."""
-        copies, samples = piece.along.stop - piece.along.start, (outputs - 1) * self.stride + _length(piece.rows)
-        x = x[:, piece.rows.start : piece.rows.start + samples]
-        shift = 0
+    def _fill(self, x: Matrix, part: tuple[Box, Down], out: Matrix) -> None:
+        """What a part adds to out (A, m, *rest, lanes), from x (A, n, *rest, lanes), panel by panel along axis 2."""
+        (rows, *box), band = part
+        samples = (out.shape[1] - 1) * self.stride + _length(rows)
+        x = x[:, rows.start : rows.start + samples]
+        copies, shifts = [_length(run) for run in box], [0]
         if self.rest:
-            shift = self.rest[-1].dilation * x.strides[-2]
-            x = under_tap(x, self.rest, sizes, (*piece.between, piece.along.start))
-        values = math.prod(x.shape[2:])
-        room = self.scratch("stack", (len(x), samples, copies, unlike(values, self.kind.itemsize)), self.kind)[
-            ..., :values
-        ]
-        shape = (*x.shape[:2], copies, *x.shape[2:])
-        room.reshape(shape)[...] = as_strided(x, shape, (*x.strides[:2], shift, *x.strides[2:]), writeable=False)
-        return room.reshape(len(x), samples * copies, values)
+            shifts = [axis.dilation * step for axis, step in zip(self.rest, x.strides[2:], strict=False)]
+            x = under_tap(x, self.rest, out.shape[2:-1], tuple(run.start for run in box))
+        stacked, each, places = len(x) * samples * math.prod(copies), math.prod(x.shape[3:]), out.shape[2]
+        width = evenly(places, max(panel_values(stacked) // each, 1))
+        values, starts = width * each, places - width + 1
+        room = self.scratch("stack", (stacked, unlike(values, self.kind.itemsize)), self.kind)[:, :values]
+        stack, shape = room.reshape(len(x), -1, values), (len(x), samples, *copies, width, *x.shape[3:])
+
+        item, row, place, *more = x.strides
+        panels = as_strided(x, (starts, *shape), (place, item, row, *shifts, place, *more), writeable=False)
+        item, row, place, *_ = out.strides
+        results = as_strided(out, (starts, *out.shape[:2], values), (place, item, row, out.itemsize))
+        filled, products = stack.reshape(shape), list(band.products(band.runs[0], stack, results))
+        for start in (*range(0, starts - 1, width), starts - 1):
+            filled[...] = panels[start]
+            for matrix, seen, targets in products:
+                np.matmul(matrix, seen, out=targets[start])
 
 
-def _cut(window: tuple[int, ...], along: int, longest: int) -> list[_Piece]:
-    """A kernel as few pieces: at most `along` taps of a row, and at most `longest` in all."""
-    rows = max(longest // along, 1) if along == window[-1] else 1
+def _pieces(window: tuple[int, ...], copies: int, longest: int) -> list[Box]:
+    """A kernel as few pieces: at most `longest` taps in each, at most `copies` of them in a row.
+
+    >>> _pieces((3, 5), 5, 11)
+    [(slice(0, 1, None), slice(0, 5, None)), (slice(1, 3, None), slice(0, 5, None))]
+    """
     return [
-        _Piece(down, between, run)
-        for between in np.ndindex(*window[1:-1])
-        for run in pieces(window[-1], along)
-        for down in pieces(window[0], rows)
+        (rows, *box)
+        for box in cuts(window[1:], min(copies, longest))
+        for rows in pieces(window[0], max(longest // math.prod(map(_length, box)), 1))
     ]
 
 

@@ -45,7 +45,7 @@ def longest_sum(w: NDArray[Any]) -> int:
         if LONG < taps.shape[1] < 2 * LONG:
             heights = np.cumsum(taps, axis=1)
             if (np.vecdot(heights, heights) <= CLIMB * heights[:, -1] ** 2).all():
-                return taps.shape[1]
+                return int(taps.shape[1])
     return LONG
 
 

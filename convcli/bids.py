@@ -12,40 +12,43 @@ from convcli.shapes import Axis
 from convcli.tiles import ALONG, DOWN, WIDE, fft_tile, lanewise_layer
 
 # Nanoseconds on one core, in float32, as tests/bench/fit_costs.py measures them; float64 takes twice as long.
-TAP = 0.26
+TAP = 0.32
 """One tap of `direct` for one output: a multiplication and an addition over a tile in the cache."""
 
-MAC = 0.025
-"""One multiply-add of a matrix product: 40 thousand million a second."""
+MAC = 0.019
+"""One multiply-add of a matrix product: 50 thousand million a second."""
 
-TOUCH = 0.5
+TOUCH = 1.8
 """One output written, and read again by what comes after."""
 
-PASS = 0.36
+PASS = 0.63
 """One output of a pass along an axis, which the next pass meets in the cache."""
 
-GATHER = 0.13
+GATHER = 0.09
 """One copy of one sample of a row, for one tap along it."""
 
-BROADCAST = 5.5
+BROADCAST = 5.6
 """What `direct` takes besides for one sample that meets all kernels of its group."""
 
-LANE_TAP = 0.18
+LANE_TAP = 0.25
 """One tap of a depthwise kernel for one output."""
 
-WINDOW = 0.07
+WINDOW = 0.19
 """One sample of a window copied out as a row."""
 
-WINDOW_RUN = 4.5
+WINDOW_RUN = 5.0
 """What a run of such samples costs besides."""
+
+PIECE = 225
+"""Taps of a kernel that one product adds, of kernels whose taps are unlike: a larger one is a sum of pieces."""
 
 CALL = 20_000.0
 """Preparing bands, and what a tile costs besides its arithmetic."""
 
-FFT = 0.8
+FFT = 0.75
 """One sample through a transform along one axis, one way."""
 
-FFT_MOVE = 3.9
+FFT_MOVE = 6.6
 """One sample into a tile, and its product and its output out of it."""
 
 FFT_LARGEST = 1 << 22
@@ -123,10 +126,10 @@ def _bid_layer(facts: Facts, groups: int, axes: tuple[Axis, ...], filters: int) 
 
 
 def _bid_gemm(facts: Facts, axes: tuple[Axis, ...]) -> Bid:
-    copies = math.prod(facts.window[1:])
-    samples = (DOWN - 1) * axes[0].stride + axes[0].k
-    account = f"{math.prod(facts.window)} taps as one band, over rows that stand {copies} times"
-    each = copies * (samples * MAC + GATHER) + TOUCH
+    taps, copies = math.prod(facts.window), math.prod(facts.window[1:])
+    account = f"{taps} taps as one band, over rows that stand {copies} times"
+    piece = copies * ((DOWN - 1) * axes[0].stride * MAC + GATHER) + TOUCH
+    each = taps * MAC + -(-taps // PIECE) * piece
     if len(axes) == 1 and facts.lanes < WIDE:
         return Bid("gemm", _outputs(facts, axes) * 100 * each, account, "a signal's band goes along it: separable")
     return Bid("gemm", CALL + _outputs(facts, axes) * each, account)

@@ -33,14 +33,18 @@ LEAST_ROWS = 64
 BAND_WIDTH = 1 << 13
 """Outputs in its row: a longer row is cut, so that a tile has rows enough to share what lies between them."""
 
-BAND_ROWS = 128
-"""Its rows under a full-rank kernel: fewer would copy more of the rows that several tiles see."""
+FULL_TILE = 1 << 20
+"""Outputs in a tile of a full-rank kernel: 4 MiB of float32. Twice as many tiles took a tenth longer on two threads,
+which wait for the interpreter at every one."""
+
+PANEL_ROWS = (64, 256)
+"""The fewest rows in such a tile, and the most: fewer would copy more of the rows that several tiles see."""
 
 PANEL_VALUES = 1 << 18
 """Values of the stacked copies of a panel: 1 MiB of float32, in a second-level cache."""
 
-PANEL_WIDTH = 64
-"""Values in its row, at least: slimmer products are slow."""
+PANEL_WIDTH = (64, 256)
+"""Values in its row, at least, and as far as that leaves enough rows: slimmer products are slow."""
 
 DOWN = 4
 """Outputs in a block of a band down an axis: as few zeros as a product runs at full speed with. Two take as long."""
@@ -84,9 +88,10 @@ def tile_of(facts: Facts, axes: tuple[Axis, ...], method: str, products: Product
     elif method == "fft":
         return _fft_cut(facts, axes)
     elif method != "direct":
-        budget = BAND_TILE // (facts.lanes if rest or method == "separable" else facts.lanes + ODD)
+        most, rows = (BAND_TILE, BAND_TILE) if method == "separable" else (FULL_TILE, _panel_rows(facts, axes))
+        budget = most // (facts.lanes if rest or method == "separable" else facts.lanes + ODD)
         if rest:
-            rows, width = _band(facts, axes, method)
+            width = min(BAND_WIDTH // facts.lanes, math.prod(rest))
             across = min(width // math.prod(rest[1:]), _fitting(axes, 1, (LEAST_ROWS,), facts.lanes))
             rest[0] = evenly(rest[0], max(across, 1))
             budget = min(budget, min(rows, _fitting(axes, 0, rest, facts.lanes)) * math.prod(rest))
@@ -96,7 +101,7 @@ def tile_of(facts: Facts, axes: tuple[Axis, ...], method: str, products: Product
         rest[-1] = evenly(rest[-1], min(seen, max(made, DOWN)))
     inner = math.prod(facts.batch[1:]) * math.prod(rest)
     least = DOWN if method in BANDED else 1
-    rows = min(max(budget // max(inner, 1), least), first)
+    rows = min(max(budget // max(inner, 1) // least * least, least), first)
     items = _several(facts, max(budget // max(inner * first, 1), 1))
     if products is not None:
         rows = min(-(-budget // inner), first)
@@ -104,10 +109,11 @@ def tile_of(facts: Facts, axes: tuple[Axis, ...], method: str, products: Product
     return items, rows, *rest
 
 
-def _band(facts: Facts, axes: tuple[Axis, ...], method: str) -> tuple[int, int]:
-    """The most rows of a banded tile, and the most outputs in its row."""
-    width = min(BAND_WIDTH // facts.lanes, math.prod(axis.out for axis in axes[1:]))
-    return BAND_TILE if method == "separable" else BAND_ROWS, width
+def _panel_rows(facts: Facts, axes: tuple[Axis, ...]) -> int:
+    """Rows of outputs in a panel of stacked copies."""
+    copies, each = math.prod(axis.k for axis in axes[1:]), math.prod(axis.out for axis in axes[2:]) * facts.lanes
+    fewest, most = PANEL_ROWS
+    return min(max(PANEL_VALUES // (copies * max(each, PANEL_WIDTH[1])), fewest), most)
 
 
 def _fitting(axes: tuple[Axis, ...], at: int, outputs: Sequence[int], lanes: int) -> int:
@@ -132,7 +138,7 @@ def evenly(places: int, most: int) -> int:
 
 def stacked_taps(axes: tuple[Axis, ...], tile: tuple[int, ...]) -> int:
     """Copies of a tile's rows, one for each tap along them, that may stand at a time."""
-    return max(PANEL_VALUES // (samples_under(axes[:1], tile[1:2]) * PANEL_WIDTH), 1)
+    return max(PANEL_VALUES // (samples_under(axes[:1], tile[1:2]) * PANEL_WIDTH[0]), 1)
 
 
 def panel_values(rows: int) -> int:
@@ -141,7 +147,7 @@ def panel_values(rows: int) -> int:
     >>> panel_values(136 * 9), panel_values(1_000_000)
     (214, 64)
     """
-    return max(PANEL_VALUES // rows, PANEL_WIDTH)
+    return max(PANEL_VALUES // rows, PANEL_WIDTH[0])
 
 
 def pass_widths(facts: Facts, axes: tuple[Axis, ...]) -> list[int]:

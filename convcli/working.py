@@ -21,6 +21,7 @@ from convcli.products import STRETCH, Products
 from convcli.shapes import Axis, ConvSpec, samples_under
 from convcli.tiles import (
     ALONG,
+    BANDED,
     DOWN,
     FFT_BATCH,
     LINE,
@@ -94,7 +95,7 @@ class Work:
     def working(self) -> Working:
         """What the threads hold."""
         needs = self._needs()
-        held = self._block + (self._outputs + needs.laid_out + needs.shares) * self._size + self._redone
+        held = self._block + (self._sums + needs.laid_out + needs.shares) * self._size + self._redone
         passing = max(self._repeated, self._storing)
         together = needs.together + (self._terms * TERM if self._doubtful else 0)
         return Working(together, held + passing + SMALL_THINGS)
@@ -121,6 +122,12 @@ class Work:
     @property
     def _outputs(self) -> int:
         return self._lead * math.prod(self.tile[1:]) * self.facts.out_lanes
+
+    @property
+    def _sums(self) -> int:
+        """Values of the sums of a tile, with what begins their rows with a line of the cache."""
+        rows = self._lead * math.prod(self.tile[1:-1])
+        return self._outputs + (rows * ODD if self.method in BANDED and self.facts.filters is None else 0)
 
     @property
     def _samples(self) -> int:
@@ -194,9 +201,10 @@ class Work:
             self._lead * math.prod(outputs[:at]) * (samples_under(self.axes[at:], outputs[at:]) * lanes + ODD)
             for at in range(1, len(outputs))
         ]
+        middles.append(self._sums)
         growth = 1.0 if terms == 1 else GROWTH
         pieces = [-(-axis.k // self._run(axis.k, len(outputs) * growth)) for axis in self.axes]
-        within = max(_shares(n) * values for n, values in zip(pieces, (*middles, self._outputs), strict=True))
+        within = max(_shares(n) * values for n, values in zip(pieces, middles, strict=True))
         bands = sum((axis.span(ALONG) * ALONG + axis.k) * WIDE for axis in self.axes)
         together = terms * bands * self._size + self._taps * terms * 8
         narrow = samples_under(self.axes[1:], outputs[1:]) * lanes < WIDE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.engine import direct, fft, gemm, lanewise, separable, stacked
+from convcli.engine.bands import unlike
 from convcli.engine.pad import extend
 from convcli.engine.places import Part, Place, places, whole
 from convcli.engine.quantise import bounds, store
@@ -74,7 +76,7 @@ class _Run:
             np.setbufsize(BUFFER)
             block, target = self._block(place), self._target(place)
             in_place = target.dtype == self.accumulator and _is_rows(target)
-            sums = target if in_place else self.scratch("sums", target.shape, self.accumulator)
+            sums = target if in_place else self._sums(target.shape)
             self.compute(block, sums)
             if self.doubtful and not self._finite(sums):
                 self._by_definition(block, sums)
@@ -95,6 +97,12 @@ class _Run:
 
     def _room(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         return self.scratch("block", shape, dtype)
+
+    def _sums(self, shape: tuple[int, ...]) -> NDArray[Any]:
+        """Room for the sums of a tile; under a band the rows of a picture begin with a line of the cache."""
+        values, picture = math.prod(shape[-2:]), len(self.plan.axes) == 2
+        row = unlike(values, self.accumulator.itemsize) if self.plan.banded and picture else values
+        return self.scratch("sums", (*shape[:-2], row), self.accumulator)[..., :values].reshape(shape)
 
     def _target(self, place: Place) -> NDArray[Any]:
         """The outputs of a tile, in `out`."""

@@ -201,10 +201,9 @@ class Work:
             self._lead * math.prod(outputs[:at]) * (samples_under(self.axes[at:], outputs[at:]) * lanes + ODD)
             for at in range(1, len(outputs))
         ]
-        middles.append(self._sums)
         growth = 1.0 if terms == 1 else GROWTH
         pieces = [-(-axis.k // self._run(axis.k, len(outputs) * growth)) for axis in self.axes]
-        within = max(_shares(n) * values for n, values in zip(pieces, middles, strict=True))
+        within = max(_shares(n) * values for n, values in zip(pieces, (*middles, self._sums), strict=True))
         bands = sum((axis.span(ALONG) * ALONG + axis.k) * WIDE for axis in self.axes)
         together = terms * bands * self._size + self._taps * terms * 8
         narrow = samples_under(self.axes[1:], outputs[1:]) * lanes < WIDE

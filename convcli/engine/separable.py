@@ -21,7 +21,6 @@ import numpy as np
 
 from convcli.engine.bands import Along, Down, Matrix, as_matrix, pieces, unlike
 from convcli.engine.factors import factors, growth, longest_run
-from convcli.engine.memory import LINE
 from convcli.engine.pairwise import add_up
 from convcli.engine.threads import Scratch
 from convcli.engine.windows import Tile
@@ -67,23 +66,13 @@ class _Term:
         ]
 
     def __call__(self, x: Matrix, out: Matrix, sizes: tuple[int, ...]) -> None:
-        """Fill out (A, m, ...) from x (A, n, ...), of `sizes` outputs: each pass lays the next axis open.
-
-        A pass along rows writes a few values of each at a time: rows that do not begin with a line of the cache, where
-        every store would touch two, are written elsewhere first.
-        """
+        """Fill out (A, m, ...) from x (A, n, ...), of `sizes` outputs: each pass lays the next axis open."""
         *before, last = self.passes
         for at, (run, outputs) in enumerate(zip(before, sizes, strict=False)):
             rows = self._middle(at, (len(x), outputs, math.prod(x.shape[2:])), x.dtype, isinstance(run, Along))
             run(x.reshape(*x.shape[:2], -1), rows)
             x = rows.reshape(len(x) * outputs, *x.shape[2:])
-        x, out = x.reshape(*x.shape[:2], -1), out.reshape(len(x), sizes[-1], -1)
-        if isinstance(last, Down) or out.strides[0] % LINE == 0:
-            last(x, out)
-            return
-        rows = self._middle(len(before), out.shape, out.dtype, flat=True)
-        last(x, rows)
-        out[...] = rows
+        last(x.reshape(*x.shape[:2], -1), out.reshape(len(x), sizes[-1], -1))
 
     def _middle(self, at: int, shape: tuple[int, int, int], dtype: np.dtype[Any], flat: bool) -> Matrix:
         """Rows (A, m, Z) between two passes; what stands behind an item is one row where the pass wants it `flat`."""

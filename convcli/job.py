@@ -22,6 +22,7 @@ from convcli import alpha, io, light
 from convcli.arrange import Arrangement, arrange
 from convcli.cores import threads
 from convcli.engine.arranged import arranged_problem, oriented, restore
+from convcli.engine.execute import give_back
 from convcli.engine.operations import Problem
 from convcli.engine.places import Part
 from convcli.errors import InputError, LimitError, did_you_mean
@@ -216,12 +217,17 @@ def prepare(job: Job) -> Prepared:
 
 
 def perform(prepared: Prepared) -> Outcome:
-    """Execute and save. Nothing is written where `verify` finds an output that breaks its bound."""
+    """Execute and save. Nothing is written where `verify` finds an output that breaks its bound.
+
+    What is free is given back first, for decoders leave much, and again before the result is encoded.
+    """
     job = prepared.job
+    give_back()
     with io.room(
         job.output, prepared.output_shape, prepared.dtype, format=prepared.format, overwrite=job.overwrite
     ) as room:
         ledger, proofs = _fill(prepared, room.array)
+        give_back()
         written = None
         if job.output is not None and all(proof.passed for proof in proofs):
             written = room.keep(
@@ -244,7 +250,8 @@ def _fill(prepared: Prepared, out: NDArray[Any]) -> tuple[Ledger, tuple[Verifica
     extent = _extent(prepared, cut) if job.range == "rescale" and len(cut) > 1 else None
     ledgers = []
     for part in cut:
-        ledgers.append(_fill_part(prepared, part, out[place(part, lead.arrangement)], checks, extent))
+        target = out[place(part, lead.arrangement)]
+        ledgers.append(_fill_part(prepared, part, target, checks, extent, last=part is cut[-1]))
         for array in (out, prepared.data.array):
             io.release(array)
     ledger = reduce(add, ledgers)
@@ -253,9 +260,17 @@ def _fill(prepared: Prepared, out: NDArray[Any]) -> tuple[Ledger, tuple[Verifica
 
 
 def _fill_part(
-    prepared: Prepared, part: Part, target: NDArray[Any], checks: Sequence[Check], extent: tuple[float, float] | None
+    prepared: Prepared,
+    part: Part,
+    target: NDArray[Any],
+    checks: Sequence[Check],
+    extent: tuple[float, float] | None,
+    *,
+    last: bool,
 ) -> Ledger:
     values, coverage = _floats(prepared, part, checks)
+    if last:  # each part works in the memory of the one before, and the output is not whole until now
+        give_back()
     if coverage is not None:
         target[..., -1] = _alpha_plane(coverage, prepared.dtype)
         target = target[..., :-1]

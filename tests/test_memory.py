@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import mmap
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,7 @@ import pytest
 
 import convcli
 from convcli.engine import memory
+from convcli.engine.execute import give_back
 from convcli.engine.memory import LINE, Kept, fresh, working
 
 LEAST, MOST = memory._results.least, memory._results.most
@@ -54,20 +58,21 @@ HOLDERS: dict[str, Callable[[np.ndarray], Any]] = {
 }
 
 
+@pytest.mark.parametrize("give", [fresh, working])
 @pytest.mark.parametrize("hold", HOLDERS.values(), ids=HOLDERS)
-def test_what_anyone_holds_is_left_alone(hold: Callable[[np.ndarray], Any]) -> None:
-    result = fresh((SIDE, SIDE), np.float32)
+def test_what_anyone_holds_is_left_alone(hold: Callable[[np.ndarray], Any], give: Callable[..., np.ndarray]) -> None:
+    result = give((SIDE, SIDE), np.float32)
     result[...] = 7
     at, held = address(result), hold(result)
     del result
     for _ in range(3):
-        other = fresh((SIDE, SIDE), np.float32)
+        other = give((SIDE, SIDE), np.float32)
         assert address(other) != at
         other[...] = 0
     assert held is not None
     del held
     gc.collect()
-    assert at in {address(fresh((SIDE, SIDE), np.float32)), address(fresh((SIDE, SIDE), np.float32))}
+    assert at in {address(give((SIDE, SIDE), np.float32)), address(give((SIDE, SIDE), np.float32))}
 
 
 def test_a_result_of_another_size_takes_it_only_where_it_fits() -> None:
@@ -107,6 +112,40 @@ def test_what_nobody_works_in_any_more_can_be_given_back() -> None:
     del _
     memory.give_back()
     assert known(memory._working) == [held.size]
+
+
+def test_nor_what_layers_were_worked_in() -> None:
+    convcli.conv_layer(np.ones((1, 200, 200, 16)), np.ones((16, 3, 3, 16)))
+    give_back()
+    assert known(memory._working) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("where", [memory.heap, memory.pages])
+def test_what_is_given_back_is_the_system_s_again(
+    where: Callable[[int], np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory._working, "make", where)
+    size = 1 << 24
+    held = working((size,), np.uint8)
+    held[...] = 1
+    before = resident()
+    del held
+    assert before - resident() < size / 2
+    give_back()
+    assert before - resident() > size / 2
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
+
+
+def test_where_no_pages_are_to_be_had_the_heap_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError
+
+    monkeypatch.setattr(mmap, "mmap", refuse)
+    assert memory.pages(100).shape == (100,)
 
 
 @pytest.mark.parametrize("give", [fresh, working])

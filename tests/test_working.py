@@ -11,6 +11,7 @@ import pytest
 
 import convcli
 from convcli import cores
+from convcli.engine import memory
 from convcli.engine.operations import Problem, layer_problem, spatial_problem
 from convcli.engine.places import places, whole
 from convcli.facts import Facts
@@ -186,7 +187,12 @@ def layer(x: np.ndarray, w: np.ndarray, *, groups: int = 1, layout: str = "chann
 
 
 class TestTaken:
-    """What numpy allocates while a plan runs."""
+    """What numpy allocates while a plan runs: all of it, for pages of their own are not traced."""
+
+    @pytest.fixture(autouse=True)
+    def _on_the_heap(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(memory._working, "make", memory.heap)
+        monkeypatch.setattr(memory._working, "pieces", [])
 
     @pytest.mark.slow
     @pytest.mark.parametrize("cases", [pictures, others])

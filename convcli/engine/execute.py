@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine import direct, fft, gemm, lanewise, separable, stacked
+from convcli.engine import direct, fft, gemm, lanewise, memory, separable, stacked
 from convcli.engine.bands import unlike
 from convcli.engine.memory import LINE
 from convcli.engine.pad import extend
@@ -51,6 +51,12 @@ def execute(
     """
     part = part or whole(plan)
     share_out(_Run(plan, x, w, bias, out, part), places(plan, part), workers=plan.threads)
+
+
+def give_back() -> None:
+    """Give back what runs worked in: for who goes on to work that needs memory of its own."""
+    gemm.forget()
+    memory.give_back()
 
 
 class _Run:

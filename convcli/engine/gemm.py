@@ -56,6 +56,12 @@ as long as that third of so many multiply-adds."""
 _scratch = Scratch()
 
 
+def forget() -> None:
+    """Leave what threads have multiplied in, which they otherwise keep from run to run."""
+    global _scratch
+    _scratch = Scratch()
+
+
 def prepare(w: NDArray[Any], plan: Plan) -> Tile:
     """Ready a bank (O, *window, C/groups), in any type."""
     products = plan.products

@@ -8,10 +8,15 @@ the cache: stores that cross two lines take nearly twice as long.
 
 from __future__ import annotations
 
+import ctypes
 import math
+import mmap
 import os
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,23 +26,45 @@ LINE = 64
 """Bytes of a line of the cache."""
 
 
+def heap(size: int) -> NDArray[np.uint8]:
+    """So many uninitialised bytes from the C library."""
+    return np.empty(size, np.uint8)
+
+
+def pages(size: int) -> NDArray[np.uint8]:
+    """So many bytes in pages of their own, which the system has again once nobody holds them.
+
+    The C library keeps for itself what it gets back, up to 32 MiB a thread.
+    """
+    if sys.platform != "win32":
+        with suppress(OSError):
+            return np.frombuffer(mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), np.uint8)
+    return heap(size)
+
+
+@cache
+def system() -> ctypes.CDLL:
+    """What this process was linked with: its C library."""
+    return ctypes.CDLL(None)
+
+
 class Kept:
     """Pieces of memory that are known: in use as long as anything but the list of them refers to one.
 
     least: bytes of a piece that is worth knowing, for the C library takes smaller ones again by itself. most: bytes
     that are known at a time, and so the most that lie unused. What is unused and does not fit is given back before
-    fresh memory is asked for.
+    fresh memory is asked for. make: where that comes from.
     """
 
-    def __init__(self, least: int, most: int) -> None:
-        self.least, self.most = least, most
+    def __init__(self, least: int, most: int, make: Callable[[int], NDArray[np.uint8]]) -> None:
+        self.least, self.most, self.make = least, most, make
         self.pieces: list[NDArray[np.uint8]] = []
         self.lock = threading.Lock()
 
     def __call__(self, size: int) -> NDArray[np.uint8]:
         """So many uninitialised bytes, which nobody else has."""
         if size > self.most or not _COUNTED:
-            return _lined(np.empty(size + LINE, np.uint8), size)
+            return _lined(self.make(size + LINE), size)
         with self.lock:
             piece = self._unused(size + LINE)
             return _lined(self._fresh(size + LINE) if piece is None else piece, size)
@@ -55,7 +82,7 @@ class Kept:
 
     def _fresh(self, size: int) -> NDArray[np.uint8]:
         self.give_back()
-        made = np.empty(size, np.uint8)
+        made = self.make(size)
         self.pieces.append(made)
         while sum(piece.size for piece in self.pieces) > self.most + LINE:
             self.pieces.pop(0)
@@ -77,8 +104,8 @@ _COUNTED = hasattr(sys, "getrefcount") and getattr(sys, "_is_gil_enabled", lambd
 
 _UNUSED = _unused() if _COUNTED else 0
 
-_results = Kept(1 << 22, 1 << 27)
-_working = Kept(1 << 16, 1 << 25)
+_results = Kept(1 << 22, 1 << 27, heap)
+_working = Kept(1 << 16, 1 << 25, pages)
 
 
 def fresh(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
@@ -98,9 +125,11 @@ def working(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
 
 
 def give_back() -> None:
-    """Give back what runs worked in: for who goes on to work that needs memory of its own."""
+    """Know no more what threads worked in, and have the C library give back what it keeps."""
     with _working.lock:
         _working.give_back()
+    if sys.platform == "linux" and (trim := getattr(system(), "malloc_trim", None)):  # not every C library's
+        trim(0)
 
 
 def _array(kept: Kept, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from convcli.arrange import arrange, check_layout
 from convcli.engine.execute import execute
 from convcli.engine.factors import factors, separable_terms
-from convcli.engine.memory import fresh, give_back
+from convcli.engine.memory import fresh
 from convcli.engine.places import Part, whole
 from convcli.engine.values import WORTH_A_LOOK, integral_bound, longest_sum, peak
 from convcli.errors import ChannelError, DtypeError, InputError, ShapeError
@@ -230,10 +230,9 @@ class Problem(NamedTuple):
         return result
 
     def run_part(self, plan: Plan, part: Part) -> NDArray[Any]:
-        """One part of what `run` gives by this plan; what was worked in is given back."""
+        """One part of what `run` gives by this plan."""
         result = np.empty(self.part_shape(plan, part), plan.dtype)
         self._fill(plan, result, part)
-        give_back()
         return result
 
     def part_shape(self, plan: Plan, part: Part) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from convcli.cores import threads
-from convcli.engine.memory import working
+from convcli.engine.memory import system, working
 
 Item = TypeVar("Item")
 
@@ -63,14 +63,8 @@ def _cores() -> list[int]:
     """
     if not hasattr(os, "sched_setaffinity"):
         return []
-    cores, own = sorted(os.sched_getaffinity(0)), _system().sched_getcpu()
+    cores, own = sorted(os.sched_getaffinity(0)), system().sched_getcpu()
     return [core for core in cores if core > own] + [core for core in cores if core < own]
-
-
-@cache
-def _system() -> ctypes.CDLL:
-    """What this process was linked with: its C library."""
-    return ctypes.CDLL(None)
 
 
 def _move(core: int) -> None:

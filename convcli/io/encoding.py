@@ -115,7 +115,7 @@ def _webp_bytes(pixels: int, channels: int, settings: Mapping[str, int]) -> int:
     Its symbol counts take as many bytes for few pixels as for many, later planes more where there are many.
     """
     if "quality" in settings:
-        return pixels * (22 if channels in (1, 3) else 45)
+        return pixels * (25 if channels in (1, 3) else 45)
     return pixels * 38 + (6 * 2**20 if pixels < 2**20 else 0)
 
 

@@ -3,12 +3,13 @@
 ::
 
     the input as its decoder holds it
-    then: input + output + working memory + the larger of | the floats of a part, and their copies
-                                                          | what the encoder holds
+    then: input + the floats of a part, and their copies + the larger of | working memory, output but for the last part
+                                                                         | output
+    then: input + output + what the encoder holds
 
-Reading is over before the rest begins, and the parts before the result is encoded. Of what is mapped from a file, or
-grows in one, a part counts: its pages are given back after each. The program itself, some tens of MiB with its
-libraries, is not counted.
+Each is over before the next begins, and working memory is given back before the last part goes into the output, whose
+pages are taken as it is filled. Of what is mapped from a file, or grows in one, a part counts: its pages are given back
+after each. The program itself, some tens of MiB with its libraries, is not counted.
 """
 
 from __future__ import annotations
@@ -32,13 +33,16 @@ class Footprint:
     input: int
     results: int
     working: int
+    filled: int
+    """What there is of the output before its last part."""
     output: int
     encoding: int
 
     @property
     def peak(self) -> int:
         """The most that is held at once."""
-        return SLACK + max(self.reading, self.input + self.output + self.working + max(self.results, self.encoding))
+        making = self.results + max(self.working + self.filled, self.output)
+        return SLACK + max(self.reading, self.input + max(making, self.output + self.encoding))
 
 
 def results_bytes(

@@ -32,10 +32,10 @@ from convcli.io import NOTHING, Data, Header, Kept, RawLayout, Written
 from convcli.kernels import MAX_TEXT, SUFFIX_FORMS, TEXT_FORMS, Kernel, render
 from convcli.laying import VOLUME, Laying, planes, planes_bytes, settle
 from convcli.limits import LESS_WORK
-from convcli.parts import parts, place, within
+from convcli.parts import last_part, parts, place, within
 from convcli.planner import Plan
 from convcli.tone import Ledger, combine, combined_shape, extremes, fit, scaled
-from convcli.verify import Check, Verification
+from convcli.verify import Check, Verification, checking_bytes
 from convcli.words import Combine, Frames, Op, Order, Policy
 
 ARRAY_FORMS = ("npy", "npz")
@@ -130,9 +130,9 @@ class Prepared:
     def footprint(self) -> Footprint:
         """The bytes that the whole job holds, from shapes and types alone."""
         job, data, lead = self.job, self.data, self.passes[0]
-        first = next(parts(lead.arrangement, lead.plan))
+        first, last = next(parts(lead.arrangement, lead.plan)), last_part(lead.arrangement, lead.plan)
         sizes = [run.part_size(within(first, run.arrangement, run.plan)) for run in self.passes]
-        share = Fraction(sizes[0], math.prod(lead.plan.output))
+        share, rest = (Fraction(lead.part_size(part), math.prod(lead.plan.output)) for part in (first, last))
         output = math.prod(self.output_shape) * self.dtype.itemsize
         grows = io.grows_in_its_file(job.output or "", self.format, output)
         saved = job.output is not None and self.format is not None and not grows
@@ -146,8 +146,10 @@ class Prepared:
                 combine=job.combine,
                 scales=(job.scale != 1) + (job.bias != 0),
                 encodes=job.linear,
-            ),
+            )
+            + (checking_bytes(lead.plan.output, len(lead.plan.axes), len(self.passes)) if job.verify else 0),
             working=max(run.plan.memory for run in self.passes),
+            filled=int(output * min(share if grows else 1, 1 - rest)),
             output=int(output * (share if grows else 1)),
             encoding=io.writing_bytes(
                 str(job.output), str(self.format), self.output_shape, self.dtype, job.settings, threads()

@@ -30,14 +30,26 @@ def parts(arrangement: Arrangement, plan: Plan) -> Iterator[Part]:
     >>> [part.rows for part in parts(arrange(x.shape, w.shape), plan(x, w))]
     [(0, 8208), (8208, 16382)]
     """
+    (items, width), (rows, height) = _cut(arrangement, plan)
+    for item in range(0, items, width):
+        for at in range(0, rows, height):
+            yield Part((item, min(item + width, items)), (at, min(at + height, rows)))
+
+
+def last_part(arrangement: Arrangement, plan: Plan) -> Part:
+    """The last of `parts`, of which there may be millions."""
+    (items, width), (rows, height) = _cut(arrangement, plan)
+    return Part(((items - 1) // width * width, items), ((rows - 1) // height * height, rows))
+
+
+def _cut(arrangement: Arrangement, plan: Plan) -> tuple[tuple[int, int], tuple[int, int]]:
+    """How many items there are and how many a part has, and so of rows."""
     (_, items), (_, rows) = whole(plan)
     row = math.prod(arrangement.with_spatial(plan.sizes)) // (rows * (items if arrangement.batch_axes else 1))
     height = _run(PART_VALUES // row, plan.tile[1], rows)
     several = max(PART_VALUES // (row * rows), 1) if height == rows else 1
     width = _run(several, plan.tile[0], items) if arrangement.batch_axes else items
-    for item in range(0, items, width):
-        for at in range(0, rows, height):
-            yield Part((item, min(item + width, items)), (at, min(at + height, rows)))
+    return (items, width), (rows, height)
 
 
 def within(part: Part, arrangement: Arrangement, plan: Plan) -> Part:

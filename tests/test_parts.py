@@ -65,6 +65,7 @@ def test_parts_make_the_whole(shape, options, policy, made, monkeypatch):
     lead = whole.prepared.passes[0]
     cut = list(parts.parts(lead.arrangement, lead.plan))
     assert len(cut) > 1
+    assert parts.last_part(lead.arrangement, lead.plan) == cut[-1]
     pieced = made(shape, range=policy, **options)
     np.testing.assert_allclose(pieced.values, whole.values, rtol=1e-13, atol=1e-13)
     assert pieced.verified

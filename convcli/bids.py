@@ -15,17 +15,22 @@ from convcli.tiles import ALONG, DOWN, WIDE, fft_tile, lanewise_layer
 TAP = 0.32
 """One tap of `direct` for one output: a multiplication and an addition over a tile in the cache."""
 
-MAC = 0.019
+MAC = 0.018
 """One multiply-add of a matrix product: 50 thousand million a second."""
 
-TOUCH = 1.8
+TOUCH = 0.7
 """One output written, and read again by what comes after."""
 
-PASS = 0.63
+PASS = 0.4
 """One output of a pass along an axis, which the next pass meets in the cache."""
 
-GATHER = 0.09
+GATHER = 0.15
 """One copy of one sample of a row, for one tap along it."""
+
+STEPPED = 1.0
+"""What it costs besides where the row is stepped through, for up to STEPPED_LANES lanes."""
+
+STEPPED_LANES = 8
 
 BROADCAST = 5.6
 """What `direct` takes besides for one sample that meets all kernels of its group."""
@@ -33,7 +38,7 @@ BROADCAST = 5.6
 LANE_TAP = 0.25
 """One tap of a depthwise kernel for one output."""
 
-WINDOW = 0.19
+WINDOW = 0.2
 """One sample of a window copied out as a row."""
 
 WINDOW_RUN = 5.0
@@ -45,10 +50,10 @@ PIECE = 225
 CALL = 20_000.0
 """Preparing bands, and what a tile costs besides its arithmetic."""
 
-FFT = 0.75
+FFT = 0.7
 """One sample through a transform along one axis, one way."""
 
-FFT_MOVE = 6.6
+FFT_MOVE = 6.4
 """One sample into a tile, and its product and its output out of it."""
 
 FFT_LARGEST = 1 << 22
@@ -128,7 +133,9 @@ def _bid_layer(facts: Facts, groups: int, axes: tuple[Axis, ...], filters: int) 
 def _bid_gemm(facts: Facts, axes: tuple[Axis, ...]) -> Bid:
     taps, copies = math.prod(facts.window), math.prod(facts.window[1:])
     account = f"{taps} taps as one band, over rows that stand {copies} times"
-    piece = copies * ((DOWN - 1) * axes[0].stride * MAC + GATHER) + TOUCH
+    stepped = len(axes) > 1 and axes[-1].stride > 1
+    gather = GATHER + (STEPPED / -(-facts.lanes // STEPPED_LANES) if stepped else 0)
+    piece = copies * ((DOWN - 1) * axes[0].stride * MAC + gather) + TOUCH
     each = taps * MAC + -(-taps // PIECE) * piece
     if len(axes) == 1 and facts.lanes < WIDE:
         return Bid("gemm", _outputs(facts, axes) * 100 * each, account, "a signal's band goes along it: separable")

@@ -26,6 +26,9 @@ from convcli.working import Work, Working
 WORTH_SHARING = 1e-3
 """Predicted seconds from which the tiles are shared out over the threads."""
 
+WORTH_WAITING = 2.2e-3
+"""The same where a kernel is stacked, in many short calls between which threads wait for the interpreter."""
+
 WORTH_FACTORING = 1e-3
 """Seconds that `direct` must take before a kernel's factors are looked for, which takes tenths of that."""
 
@@ -103,7 +106,8 @@ class Plan:
     @property
     def spread(self) -> bool:
         """Whether the work is worth sharing out over threads."""
-        return self.seconds > WORTH_SHARING
+        stacked = self.banded and self.method == "gemm"
+        return self.seconds > (WORTH_WAITING if stacked else WORTH_SHARING)
 
     @property
     def spreads_nan(self) -> bool:

@@ -33,12 +33,15 @@ LEAST_ROWS = 64
 BAND_WIDTH = 1 << 13
 """Outputs in its row: a longer row is cut, so that a tile has rows enough to share what lies between them."""
 
-FULL_TILE = 1 << 20
-"""Outputs in a tile of a full-rank kernel: 4 MiB of float32. Twice as many tiles took a tenth longer on two threads,
-which wait for the interpreter at every one."""
+FULL_TILE = (1 << 18, 1 << 20)
+"""Outputs in a tile of a full-rank kernel, where it leaves TILES of them, and the most: 4 MiB of float32. Twice as many
+tiles of a large picture took a tenth longer on two threads, which wait for the interpreter at every one."""
 
-PANEL_ROWS = (64, 256)
-"""The fewest rows in such a tile, and the most: fewer would copy more of the rows that several tiles see."""
+TILES = 4
+"""Tiles that threads have to share, at least, where each has enough to do."""
+
+PANEL_ROWS = 64
+"""Rows in such a tile, at least: fewer would copy more of the rows that several tiles see."""
 
 PANEL_VALUES = 1 << 18
 """Values of the stacked copies of a panel: 1 MiB of float32, in a second-level cache."""
@@ -88,7 +91,7 @@ def tile_of(facts: Facts, axes: tuple[Axis, ...], method: str, products: Product
     elif method == "fft":
         return _fft_cut(facts, axes)
     elif method != "direct":
-        most, rows = (BAND_TILE, BAND_TILE) if method == "separable" else (FULL_TILE, _panel_rows(facts, axes))
+        most, rows = (BAND_TILE, BAND_TILE) if method == "separable" else _full_tile(facts, axes)
         budget = most // (facts.lanes if rest or method == "separable" else facts.lanes + ODD)
         if rest:
             width = min(BAND_WIDTH // facts.lanes, math.prod(rest))
@@ -101,7 +104,8 @@ def tile_of(facts: Facts, axes: tuple[Axis, ...], method: str, products: Product
         rest[-1] = evenly(rest[-1], min(seen, max(made, DOWN)))
     inner = math.prod(facts.batch[1:]) * math.prod(rest)
     least = DOWN if method in BANDED else 1
-    rows = min(max(budget // max(inner, 1) // least * least, least), first)
+    rows = evenly(first, max(budget // max(inner, 1) // least * least, least))
+    rows = min(-(-rows // least) * least, first)
     items = _several(facts, max(budget // max(inner * first, 1), 1))
     if products is not None:
         rows = min(-(-budget // inner), first)
@@ -109,11 +113,14 @@ def tile_of(facts: Facts, axes: tuple[Axis, ...], method: str, products: Product
     return items, rows, *rest
 
 
-def _panel_rows(facts: Facts, axes: tuple[Axis, ...]) -> int:
-    """Rows of outputs in a panel of stacked copies."""
-    copies, each = math.prod(axis.k for axis in axes[1:]), math.prod(axis.out for axis in axes[2:]) * facts.lanes
-    fewest, most = PANEL_ROWS
-    return min(max(PANEL_VALUES // (copies * max(each, PANEL_WIDTH[1])), fewest), most)
+def _full_tile(facts: Facts, axes: tuple[Axis, ...]) -> tuple[int, int]:
+    """The most outputs of a full-rank kernel's tile, and the most rows: those of a panel of stacked copies."""
+    (enough, most), copies = FULL_TILE, math.prod(axis.k for axis in axes[1:])
+    each = math.prod(axis.out for axis in axes[2:]) * facts.lanes
+    row = math.prod(axis.out for axis in axes[1:]) * facts.lanes
+    outputs = math.prod(facts.batch) * axes[0].out * row
+    rows = PANEL_VALUES // (copies * max(each, min(row, PANEL_WIDTH[1])))
+    return min(max(outputs // TILES, enough), most), max(rows, PANEL_ROWS)
 
 
 def _fitting(axes: tuple[Axis, ...], at: int, outputs: Sequence[int], lanes: int) -> int:

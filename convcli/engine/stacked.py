@@ -18,6 +18,7 @@ cut into pieces, whose results are added: so that no sum strays too far, and tha
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -30,6 +31,9 @@ from convcli.engine.threads import Scratch
 from convcli.engine.windows import Box, Tile, cuts, under_tap
 from convcli.planner import Plan
 from convcli.tiles import evenly, panel_values, stacked_taps
+
+FEW_LANES = 6
+"""Lanes that are copied one by one under a stride: runs of so few samples take two to three times as long."""
 
 
 def prepare(w: Matrix, plan: Plan) -> Tile:
@@ -81,11 +85,22 @@ class _Stacked:
         panels = as_strided(x, (starts, *shape), (place, item, row, *shifts, place, *more), writeable=False)
         item, row, place, *_ = out.strides
         results = as_strided(out, (starts, *out.shape[:2], values), (place, item, row, out.itemsize))
-        filled, products = stack.reshape(shape), list(band.products(band.runs[0], stack, results))
+        copies_of = list(self._lines(stack.reshape(shape), panels))
+        products = list(band.products(band.runs[0], stack, results))
         for start in (*range(0, starts - 1, width), starts - 1):
-            filled[...] = panels[start]
+            for filled, copied in copies_of:
+                filled[...] = copied[start]
             for matrix, seen, targets in products:
                 np.matmul(matrix, seen, out=targets[start])
+
+    def _lines(self, filled: Matrix, panels: Matrix) -> Iterator[tuple[Matrix, Matrix]]:
+        """What is copied where, lane by lane if numpy would otherwise copy a few lanes at a time."""
+        lanes = filled.shape[-1]
+        if not self.rest or self.rest[-1].stride == 1 or lanes > FEW_LANES:
+            yield filled, panels
+            return
+        for lane in range(lanes):
+            yield filled[..., lane], panels[..., lane]
 
 
 def _pieces(window: tuple[int, ...], copies: int, longest: int) -> list[Box]:

@@ -28,13 +28,15 @@ def seconds(call: Callable[[], object]) -> float:
     return best
 
 
-def per_output(method: str, window: tuple[int, int], separable: bool = False) -> float:
+def per_output(
+    method: str, window: tuple[int, int], separable: bool = False, stride: tuple[int, int] = (1, 1)
+) -> float:
     """Nanoseconds for an output of a correlation on a square image."""
     rng = np.random.default_rng(0)
     x = rng.random((SIDE, SIDE), dtype=np.float32)
     w = np.outer(rng.random(window[0]), rng.random(window[1])) if separable else rng.standard_normal(window)
-    out = np.empty([SIDE - k + 1 for k in window], np.float32)
-    return seconds(lambda: correlate(x, w, method=method, out=out)) / out.size * 1e9
+    out = np.empty([(SIDE - k) // s + 1 for k, s in zip(window, stride, strict=True)], np.float32)
+    return seconds(lambda: correlate(x, w, stride=stride, method=method, out=out)) / out.size * 1e9
 
 
 def per_sample(shape: tuple[int, ...], window: tuple[int, ...]) -> float:
@@ -86,6 +88,8 @@ def main() -> None:
         "MAC": mac,
         "PASS": each,
         "GATHER": gather,
+        "STEPPED": (per_output("gemm", (3, 9), stride=(1, 2)) - per_output("gemm", (3, 3), stride=(1, 2))) / 6
+        - 6 * mac,
         "TOUCH": small - 3 * 6 * mac - 3 * gather,
         "BROADCAST": (slim - wide) / (1 / 4 - 1 / 64),
         "LANE_TAP": per_tap("gemm", (32, 5, 5, 1), 32),

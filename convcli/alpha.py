@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.facts import result_dtype
+from convcli.planner.facts import result_dtype
 
 
 def premultiply(

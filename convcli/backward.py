@@ -38,7 +38,7 @@ from convcli.engine.operations import (
 from convcli.engine.spread import spread
 from convcli.engine.weights import weights
 from convcli.errors import DtypeError, ShapeError
-from convcli.facts import result_dtype
+from convcli.planner.facts import result_dtype
 from convcli.shapes import Axis, ConvSpec, Padding, PerAxis, show
 
 SUMMED = 16

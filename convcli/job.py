@@ -26,7 +26,6 @@ from convcli.engine.execute import give_back
 from convcli.engine.operations import Problem
 from convcli.engine.places import Part
 from convcli.errors import InputError, LimitError, did_you_mean
-from convcli.facts import result_dtype
 from convcli.footprint import Footprint, results_bytes
 from convcli.io import NOTHING, Data, Header, Kept, RawLayout, Written
 from convcli.kernels import MAX_TEXT, SUFFIX_FORMS, TEXT_FORMS, Kernel, render
@@ -34,6 +33,7 @@ from convcli.laying import VOLUME, Laying, planes, planes_bytes, settle
 from convcli.limits import LESS_WORK
 from convcli.parts import last_part, parts, place, within
 from convcli.planner import Plan
+from convcli.planner.facts import result_dtype
 from convcli.tone import Ledger, combine, combined_shape, extremes, fit, scaled
 from convcli.verify import Check, Verification, checking_bytes
 from convcli.words import Combine, Frames, Op, Order, Policy

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 from convcli import io
 from convcli.adjoint import arranged_gradients, check_upstream, forward
 from convcli.errors import FileError, InputError, did_you_mean
-from convcli.facts import result_dtype
 from convcli.io import Written
 from convcli.laid import Laid, lay
 from convcli.laying import Laying
+from convcli.planner.facts import result_dtype
 from convcli.words import Op
 
 

@@ -20,10 +20,9 @@ from convcli import (
     correlate,
     correlate_gradients,
     gradients,
-    products,
-    tiles,
 )
 from convcli.engine import weights
+from convcli.planner import products, tiles
 
 SIGNED = ("int8", "int32", "uint8", "float32", "float64", ">f8")
 rng = np.random.default_rng

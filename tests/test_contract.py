@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 import convcli
-from convcli import ConvError, conv_layer, conv_transpose, convolve, correlate, gradients, planner, tiles
+from convcli import ConvError, conv_layer, conv_transpose, convolve, correlate, gradients
 from convcli.engine import operations
 from convcli.engine.quantise import store
+from convcli.planner import plan as planner
+from convcli.planner import tiles
 
 ROOT = Path(__file__).parent.parent
 METHODS = ("direct", "gemm")

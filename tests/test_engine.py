@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import convcli
-from convcli import conv_layer, convolve, correlate, planner, products, tiles
+from convcli import conv_layer, convolve, correlate
 from convcli.engine.places import Part, places
+from convcli.planner import plan as planner
+from convcli.planner import products, tiles
 
 METHODS = ("direct", "gemm")
 rng = np.random.default_rng

@@ -20,12 +20,8 @@ HOUSE = ROOT / "convcli"
 FLOORS = (
     {"words", "errors", "cores"},
     {"shapes", "limits"},
-    {"products", "facts"},
-    {"tiles"},
-    {"working"},
-    {"bids"},
-    {"io"},
-    {"arrange", "planner", "kernels", "toeplitz"},
+    {"planner", "io"},
+    {"arrange", "kernels", "toeplitz"},
     {"network", "engine", "alpha", "light"},
     {"backward", "tone", "footprint", "verify", "parts", "laying", "onnx_model", "onnx_emit", "measure", "peers"},
     {"adjoint", "job"},
@@ -38,8 +34,8 @@ FLOORS = (
 """From the ground up; a room is a module or a package, within which anything may import anything."""
 
 PURE = (
-    *("words", "errors", "cores", "shapes", "limits", "products", "facts", "tiles", "working", "bids"),
-    *("arrange", "planner", "network"),
+    *("words", "errors", "cores", "shapes", "limits", "planner"),
+    *("arrange", "network"),
 )
 """Standard library only, so that a shape or a plan costs no import."""
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import convcli
-from convcli import cores, correlate, tiles
+from convcli import cores, correlate
 from convcli.engine import stacked, threads
+from convcli.planner import tiles
 
 METHODS = ("gemm", "separable", "fft", "auto")
 every_method = pytest.mark.parametrize("method", METHODS)

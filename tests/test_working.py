@@ -14,11 +14,11 @@ from convcli import cores
 from convcli.engine import memory
 from convcli.engine.operations import Problem, layer_problem, spatial_problem
 from convcli.engine.places import places, whole
-from convcli.facts import Facts
 from convcli.planner import Plan, make_plan
+from convcli.planner.facts import Facts
+from convcli.planner.working import BUDGET, Working
 from convcli.shapes import ConvSpec
 from convcli.words import BOUNDARIES
-from convcli.working import BUDGET, Working
 
 TYPES = ("uint8", "float32", "float64")
 SIZES = ((256, 256), (1000, 4096), (4096, 1000), (2048, 16384), (16384, 16384), (16384, 20))

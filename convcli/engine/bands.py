@@ -29,7 +29,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from convcli.engine.pairwise import add_up
-from convcli.tiles import ALONG, DOWN
+from convcli.planner.tiles import ALONG, DOWN
 
 Matrix: TypeAlias = NDArray[Any]
 

@@ -18,7 +18,7 @@ from convcli.engine.quantise import bounds, store
 from convcli.engine.threads import Scratch, share_out
 from convcli.engine.windows import Tile, merges
 from convcli.planner import Plan, make_plan
-from convcli.tiles import ALONG, REDONE
+from convcli.planner.tiles import ALONG, REDONE
 
 STRATEGIES = {
     "direct": direct.prepare,

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from convcli.engine.threads import Scratch
 from convcli.engine.windows import Tile
 from convcli.planner import Plan
+from convcli.planner.tiles import FFT_BATCH, fft_tile
 from convcli.shapes import Axis
-from convcli.tiles import FFT_BATCH, fft_tile
 
 NORM: Final = "ortho"
 """Scales by the root of T both ways. numpy runs a transform that it need not scale in long double, at a seventh of the

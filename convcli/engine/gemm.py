@@ -40,7 +40,7 @@ from convcli.engine.bands import cut, pieces
 from convcli.engine.threads import Scratch, share_out
 from convcli.engine.windows import Tile, boxes, merges, windows
 from convcli.planner import Plan
-from convcli.products import Products, rows_of
+from convcli.planner.products import Products, rows_of
 from convcli.shapes import Axis
 
 WORTH_SHARING = 1 << 18

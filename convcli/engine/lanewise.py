@@ -25,8 +25,8 @@ from convcli.engine.pairwise import add_up
 from convcli.engine.threads import Scratch
 from convcli.engine.windows import Box, Tile, cuts, windows
 from convcli.planner import Plan
-from convcli.products import STRETCH
-from convcli.tiles import line_places
+from convcli.planner.products import STRETCH
+from convcli.planner.tiles import line_places
 
 
 def prepare(w: NDArray[Any], plan: Plan) -> Tile:

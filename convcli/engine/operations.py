@@ -18,8 +18,8 @@ from convcli.engine.memory import fresh
 from convcli.engine.places import Part, whole
 from convcli.engine.values import WORTH_A_LOOK, integral_bound, longest_sum, peak
 from convcli.errors import ChannelError, DtypeError, InputError, ShapeError
-from convcli.facts import Facts
 from convcli.planner import WORTH_FACTORING, Plan, make_plan
+from convcli.planner.facts import Facts
 from convcli.shapes import ConvSpec, Padding, PerAxis, show
 
 

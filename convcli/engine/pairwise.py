@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from numpy.typing import NDArray
 
 from convcli.engine.memory import working
-from convcli.tiles import RUN
+from convcli.planner.tiles import RUN
 
 Term = TypeVar("Term")
 

@@ -25,8 +25,8 @@ from convcli.engine.pairwise import add_up
 from convcli.engine.threads import Scratch
 from convcli.engine.windows import Tile
 from convcli.planner import Plan
+from convcli.planner.tiles import WIDE, pass_widths
 from convcli.shapes import Axis
-from convcli.tiles import WIDE, pass_widths
 
 
 def prepare(w: Matrix, plan: Plan) -> Tile:

@@ -30,7 +30,7 @@ from convcli.engine.pairwise import add_up
 from convcli.engine.threads import Scratch
 from convcli.engine.windows import Box, Tile, cuts, under_tap
 from convcli.planner import Plan
-from convcli.tiles import evenly, panel_values, stacked_taps
+from convcli.planner.tiles import evenly, panel_values, stacked_taps
 
 FEW_LANES = 6
 """Lanes that are copied one by one under a stride: runs of so few samples take two to three times as long."""

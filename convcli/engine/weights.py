@@ -29,9 +29,9 @@ from convcli.engine.bands import pieces
 from convcli.engine.pad import extend
 from convcli.engine.threads import Scratch, share_out
 from convcli.engine.windows import boxes, cuts, windows
-from convcli.products import PRODUCT, SHARE_RUN, SHARE_VALUES, bundle, stretch_of
+from convcli.planner.products import PRODUCT, SHARE_RUN, SHARE_VALUES, bundle, stretch_of
+from convcli.planner.tiles import evenly, line_places
 from convcli.shapes import Axis, ConvSpec
-from convcli.tiles import evenly, line_places
 
 TILE_VALUES = 1 << 20
 """Samples gathered for dw at a time: 4 MiB of float32, more than a core's own cache holds, but the sums are gone

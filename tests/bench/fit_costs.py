@@ -1,6 +1,6 @@
 """Measure the costs that the planner weighs methods by: `python tests/bench/fit_costs.py` prints them.
 
-Each figure is nanoseconds in float32 on one thread, the least of several runs. Copy them into convcli/bids.py
+Each figure is nanoseconds in float32 on one thread, the least of several runs. Copy them into convcli/planner/bids.py
 when a new machine or a new numpy moves them by more than a quarter.
 """
 
@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from convcli import bids, conv_layer, cores, correlate, plan, tiles
+from convcli import conv_layer, cores, correlate, plan
 from convcli.engine.windows import windows
+from convcli.planner import bids, tiles
 from convcli.shapes import ConvSpec
 
 SIDE = 2048

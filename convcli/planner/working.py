@@ -16,10 +16,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from convcli.facts import GROWTH, LEVELS, MOST_TERMS, STRAY, Facts, precision_of, size_of, wide_integer
-from convcli.products import STRETCH, Products
-from convcli.shapes import Axis, ConvSpec, samples_under
-from convcli.tiles import (
+from convcli.planner.facts import GROWTH, LEVELS, MOST_TERMS, STRAY, Facts, precision_of, size_of, wide_integer
+from convcli.planner.products import STRETCH, Products
+from convcli.planner.tiles import (
     ALONG,
     BANDED,
     DOWN,
@@ -34,6 +33,7 @@ from convcli.tiles import (
     panel_values,
     stacked_taps,
 )
+from convcli.shapes import Axis, ConvSpec, samples_under
 
 BUDGET = 1 << 26
 """Bytes that the threads of a plan work in; one thread alone may need more."""

@@ -6,10 +6,10 @@ import math
 from typing import NamedTuple
 
 from convcli.errors import InputError
-from convcli.facts import FFT_ERROR, Facts, Strategy, accumulator_of
-from convcli.products import Products
+from convcli.planner.facts import FFT_ERROR, Facts, Strategy, accumulator_of
+from convcli.planner.products import Products
+from convcli.planner.tiles import ALONG, DOWN, WIDE, fft_tile, lanewise_layer
 from convcli.shapes import Axis
-from convcli.tiles import ALONG, DOWN, WIDE, fft_tile, lanewise_layer
 
 # Nanoseconds on one core, in float32, as tests/bench/fit_costs.py measures them; float64 takes twice as long.
 TAP = 0.32

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 
-from convcli.facts import Facts
-from convcli.products import Products
+from convcli.planner.facts import Facts
+from convcli.planner.products import Products
 from convcli.shapes import Axis, samples_under
 
 BANDED = ("gemm", "separable")

@@ -1,4 +1,4 @@
-"""What would run, at what cost, and why: from shapes and dtypes alone, standard library only.
+"""The plan of one convolution: the method, its cost and working memory, and the reason for the choice.
 
 `Facts` say what is known of the arrays; `make_plan` turns them and a ConvSpec into a `Plan`, which the engine
 executes and every report prints. The work is cut into tiles of the output (leading items, rows of the first
@@ -13,15 +13,24 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal
 
-from convcli.bids import choose
 from convcli.cores import threads
 from convcli.errors import InputError, did_you_mean
-from convcli.facts import Facts, Strategy, accumulator_of, precision_of, result_dtype, rounds, size_of, wide_integer
-from convcli.products import Products
+from convcli.planner.bids import choose
+from convcli.planner.facts import (
+    Facts,
+    Strategy,
+    accumulator_of,
+    precision_of,
+    result_dtype,
+    rounds,
+    size_of,
+    wide_integer,
+)
+from convcli.planner.products import Products
+from convcli.planner.tiles import BANDED, DOWN, WIDE, lanewise_layer, pass_widths, tile_of
+from convcli.planner.working import Work, Working
 from convcli.shapes import Axis, ConvSpec, check_countable
-from convcli.tiles import BANDED, DOWN, WIDE, lanewise_layer, pass_widths, tile_of
 from convcli.words import METHODS
-from convcli.working import Work, Working
 
 WORTH_SHARING = 1e-3
 """Predicted seconds from which the tiles are shared out over the threads."""

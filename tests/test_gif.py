@@ -83,6 +83,25 @@ def test_many_colours_are_near_to_what_they_were() -> None:
     assert len(np.unique(got.reshape(-1, 3), axis=0)) > 200
 
 
+def error(picture: NDArray[np.uint8], got: Image.Image) -> float:
+    return float(np.sqrt(((np.asarray(got.convert("RGB")).astype(float) - picture) ** 2).mean()))
+
+
+def test_pictures_of_a_great_many_colours_are_as_near_as_pillow_has_them() -> None:
+    picture = RNG.integers(0, 256, (600, 700, 3), dtype=np.uint8)
+    save("x.gif", picture)
+    with Image.open("x.gif") as image:
+        assert error(picture, image) < 1.02 * error(picture, Image.fromarray(picture).quantize(256))
+
+
+def test_colours_that_are_near_to_each_other_stay_apart_in_a_large_picture() -> None:
+    down, across = np.mgrid[:600, :700]
+    picture = np.dstack([100 + down // 30, 110 + across // 30, 0 * down + 120]).astype(np.uint8)
+    assert save("x.gif", picture).lost == (COLOURS,)
+    with Image.open("x.gif") as image:
+        assert error(picture, image) == error(picture, Image.fromarray(picture).quantize(256)) < 0.5
+
+
 def test_what_is_lost_is_told_by_apply_and_by_batch() -> None:
     told = run("apply", str(PHOTO), "-k", "box", "-o", "x.gif")
     assert f"reduced    {COLOURS}\n" in told.stderr

@@ -17,7 +17,7 @@ from convcli.io.fit import channel_count
 from convcli.io.formats import NONE, Format
 from convcli.io.gif import write_gif
 from convcli.io.kept import options
-from convcli.io.palette import bytes_a_pixel as palette_bytes
+from convcli.io.palette import indexing_bytes
 from convcli.io.pillow import Whole, load_plugin
 from convcli.io.png import STRIPE, ancillary, write_png
 from convcli.io.png import encoding_bytes as png_bytes
@@ -101,7 +101,7 @@ def encoding_bytes(
     frames, *size = shape if len(shape) == 4 else (1, *shape)
     channels, pixels = channel_count(tuple(size)), math.prod(size[:2])
     if form.name == "gif":
-        return pixels * (palette_bytes(channels) + (2 if frames > 1 else 0))
+        return indexing_bytes(pixels, channels) + (2 * pixels if frames > 1 else 0)
     if form.name == "webp":
         return pixels * frames * (0 if channels == 4 else 4) + _webp_bytes(pixels, channels, settings)
     copied = 0 if (dtype.name, channels) in (("uint8", 1), ("uint8", 4), ("uint16", 1)) else 4

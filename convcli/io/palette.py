@@ -7,10 +7,13 @@ Source: Heckbert, "Color image quantization for frame buffer display", SIGGRAPH 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 Bytes = NDArray[np.uint8]
 
@@ -19,6 +22,12 @@ COLOURS = 256
 
 _OPAQUE = 128
 """The least alpha, of 255, that is taken for opaque."""
+
+_WEIGHED, _DISTINCT = 1 << 16, 1 << 18
+"""Colours that Pillow's cut weighs before it takes coarser steps itself, and those that steps of four levels leave."""
+
+_COLOUR = 44
+"""Bytes that the cut takes for a colour; of noise it took 42."""
 
 _RAMP = np.arange(COLOURS, dtype=np.uint8)[:, None].repeat(3, 1)
 _KEY = np.array([1 << 16, 1 << 8, 1], np.uint32)
@@ -47,7 +56,7 @@ def indexed(picture: Bytes, *, transparent: bool = False) -> Indexed:
     image, room = Image.fromarray(colours), COLOURS - transparent
     found = image.getcolors(room)
     if found is None:
-        reduced = image.quantize(room)
+        reduced = _coarse(image).quantize(room)
         indices, entries = np.array(reduced), np.reshape(reduced.getpalette() or [], (-1, 3))
     else:
         entries = np.array(sorted(colour for _, colour in found))
@@ -55,6 +64,17 @@ def indexed(picture: Bytes, *, transparent: bool = False) -> Indexed:
         indices = np.stack([np.searchsorted(keys, row @ _KEY).astype(np.uint8) for row in colours])
     indices[clear] = COLOURS - 1
     return Indexed(indices, np.pad(entries.astype(np.uint8), ((0, COLOURS - len(entries)), (0, 0))))
+
+
+def _coarse(image: Image) -> Image:
+    """The image in steps of four levels, where it has more colours than the cut weighs anyway.
+
+    Noise of 1600x1200 took 47 bytes a pixel and 1.5 s, and takes 22 in 0.4 s; the error of a photograph of as many
+    pixels and 124,000 colours grew from 3.01 to 3.06.
+    """
+    if image.width * image.height <= _DISTINCT or image.getcolors(_WEIGHED) is not None:
+        return image
+    return image.point([level & 0xFC | 2 for level in range(256)] * 3)
 
 
 def has_clear(pictures: Iterable[Bytes]) -> bool:
@@ -92,13 +112,11 @@ def _has_levels(picture: Bytes) -> bool:
     return _channels(picture) % 2 == 0 and bool(((alpha > 0) & (alpha < 255)).any())
 
 
-def bytes_a_pixel(channels: int) -> int:
-    """What `indexed`, and then the codes of its indices, take.
-
-    The median cut holds three copies of the picture and 40 bytes for each of its colours, for which a fifth as many
-    pixels stand here: a large photograph has fewer, noise alone more.
-    """
-    return 4 if channels == 1 else 20 + (4 if channels % 2 == 0 else 0)
+def indexing_bytes(pixels: int, channels: int) -> int:
+    """What `indexed`, and then the codes of its indices, take: the median cut holds three copies, and its colours."""
+    if channels == 1:
+        return pixels * 4
+    return pixels * (16 if channels % 2 else 20) + min(pixels, _DISTINCT) * _COLOUR
 
 
 def _channels(picture: Bytes) -> int:

@@ -173,6 +173,9 @@ class TestSources:
         Path("one").write_bytes(b"a" * 40_000)
         with pytest.raises(FileError, match="the list one holds a name of 40,000 bytes"):
             list(listed("one"))
+        Path("nulls").write_bytes(b"a.png\0b.png\0")
+        with pytest.raises(FileError, match="the list nulls holds a NUL; expected one input a line; add -0"):
+            list(listed("nulls"))
         monkeypatch.setattr("convcli.batch.sources.LIST_BYTES", 99)
         Path("endless").symlink_to("/dev/zero")
         with pytest.raises(LimitError, match="the list endless is longer than 99 bytes; expected one that ends"):

@@ -188,6 +188,8 @@ def listed(path: str, *, null: bool = False) -> Iterator[Source]:
             raise FileError(
                 held, f"expected at most {NAME_BYTES:,}", "list one input a line, or with -0 each behind a NUL"
             )
+        if b"\0" in name:
+            raise FileError(f"the list {path} holds a NUL", "expected one input a line", "add -0")
         given = os.fsdecode(name if null else name.removesuffix(b"\r"))
         kept = PurePath(os.path.normpath(given))
         outside = kept.is_absolute() or ".." in kept.parts

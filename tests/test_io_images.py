@@ -384,7 +384,9 @@ def test_what_would_start_other_programs_is_not_opened(tmp_path: Path, content: 
 REFUSED = [
     ("png", "float32", (4, 4), False, DtypeError, "png cannot hold float32; it holds uint8 .*; use --dtype uint8 with"),
     ("png", "int64", (4, 4), False, DtypeError, r"or write \.npy"),
-    ("png", "uint16", (4, 4, 5), False, ShapeError, "uint16 with 5 channels"),
+    ("png", "uint16", (4, 4, 5), False, ShapeError, r"uint16 with 5 channels; [^;]*; write \.(tiff or \.)?npy"),
+    ("pfm", "float32", (4, 4, 3), False, ShapeError, r"float32 with 3 channels; [^;]*; write \.(tiff or \.)?npy"),
+    ("pbm", "float32", (4, 4), False, DtypeError, r"pbm cannot hold float32; [^;]*; write \.tiff or \.npy"),
     ("png", "uint8", (4, 4, 5), False, ShapeError, r"uint8 with 5 channels; .*; write \.npy"),
     ("png", "uint8", (4,), False, ShapeError, "1 axes"),
     ("png", "uint8", (4, 4, 4, 4), False, ShapeError, r"4 axes, 4x4x4x4; an image is HxW or HxWxC; write \.npy"),

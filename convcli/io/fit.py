@@ -115,10 +115,10 @@ def _check_image(
     if beyond and (stacked or channels not in form.channels.get(kind.name, ())):
         check_beyond(form, f"the {form.name} would hold {_samples(kind, channels, stacked)}")
     elif kind.name not in form.channels:
-        raise DtypeError(f"{form.name} cannot hold {kind}", f"it holds {form.contents}", _way_out(kind, channels))
+        raise DtypeError(f"{form.name} cannot hold {kind}", f"it holds {form.contents}", _way_out(form, kind, channels))
     elif channels not in form.channels[kind.name]:
         what = f"alpha ({channels} channels)" if alpha else _samples(kind, channels)
-        raise ShapeError(f"{form.name} cannot hold {what}", f"it holds {form.contents}", _way_out(kind, channels))
+        raise ShapeError(f"{form.name} cannot hold {what}", f"it holds {form.contents}", _way_out(form, kind, channels))
     if max(shape[:2]) > form.max_side:
         given = f"{form.name} cannot hold {_shown(shape[:2])}"
         raise ShapeError(given, f"it holds at most {form.max_side} pixels a side", "write .png or .tiff")
@@ -191,11 +191,13 @@ def channel_count(shape: tuple[int, ...]) -> int:
     return shape[2] if len(shape) == 3 else 1
 
 
-def _way_out(kind: np.dtype[Any], channels: int) -> str:
-    """Other formats that hold the same numbers; or uint8, where that is what an image format wants."""
-    able = [name for name in ("png", "tiff") if holds(name, kind, channels)]
+def _way_out(form: Format, kind: np.dtype[Any], channels: int | None = None) -> str:
+    """Other formats that hold the same numbers; or uint8, where the format holds that in as many channels, if known."""
+    able = [name for name in ("png", "tiff") if holds(name, kind, channels or 1)]
     named = listed((f".{name}" for name in (*able, "npy")), "or")
-    return f"write {named}" if kind == np.uint8 else f"{_RESCALE} {named}"
+    bytes_held = form.channels.get("uint8", ())
+    helps = kind != np.uint8 and (channels in bytes_held if channels else bytes_held)
+    return f"{_RESCALE} {named}" if helps else f"write {named}"
 
 
 def output_dtype(dtype: DTypeLike, kind: Kind, format: str) -> np.dtype[Any] | None:
@@ -222,7 +224,7 @@ def output_dtype(dtype: DTypeLike, kind: Kind, format: str) -> np.dtype[Any] | N
         return given
     wanted, given = (f"the input {kind}", given) if given.kind != "b" else ("the result", np.dtype(np.float32))
     raise DtypeError(
-        f"{wanted} is {given}, which {form.name} cannot hold", f"it holds {form.contents}", _way_out(given, 1)
+        f"{wanted} is {given}, which {form.name} cannot hold", f"it holds {form.contents}", _way_out(form, given)
     )
 
 

@@ -154,6 +154,8 @@ def _missing(path: str) -> FileError:
     folder = Path(path).parent
     if not folder.is_dir():
         return FileError(f"{path} does not exist", f"there is no folder {folder}")
+    if os.path.lexists(path):
+        return FileError(f"{path} is a symbolic link that leads nowhere", "expected an existing file")
     near = did_you_mean(Path(path).name, _names(folder))
     return FileError(f"{path} does not exist", "", near or "expected an existing file")
 

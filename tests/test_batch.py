@@ -89,6 +89,7 @@ class TestSources:
             ("empty", "empty has no file to take; expected at least one; use --recursive"),
             ("*.tif", r"nothing matches \*.tif; expected at least one file"),
             ("texts", "passed over: 1 without a suffix that is read"),
+            ("a" * 300, "a cannot be read; File name too long"),
             ("-", "standard input is one input; expected files, folders or patterns; use convcli apply -"),
         ],
     )
@@ -97,6 +98,10 @@ class TestSources:
         Path("empty").mkdir()
         with pytest.raises(InputError, match=says):
             found(given)
+
+    def test_a_folder_that_cannot_be_looked_at_fails_in_its_turn(self) -> None:
+        (source,) = Search().find([f"{'a' * 300}/*.png"])
+        assert source.trouble.endswith("a cannot be read; File name too long")
 
     def test_links_are_followed_only_when_asked(self) -> None:
         touch("in/a.png", "elsewhere/b.png")

@@ -70,7 +70,7 @@ class Search:
     def find(self, inputs: Iterable[str]) -> Iterator[Source]:
         """The files of each input. Raises FileError for one that does not exist or gives none."""
         for given in inputs:
-            if Path(given).is_dir():
+            if _is_folder(given):
                 found = self._in_folder(given)
             elif _MAGIC.search(given) and not os.path.lexists(given):
                 found = self._matching(given)
@@ -137,6 +137,14 @@ class Search:
 
     def _excluded(self, folder: str) -> bool:
         return bool(self.exclude) and os.path.realpath(folder) == self.exclude
+
+
+def _is_folder(given: str) -> bool:
+    """Whether it is one, as far as can be seen."""
+    try:
+        return Path(given).is_dir()
+    except OSError:
+        return False
 
 
 def _is_hidden(name: str) -> bool:
@@ -216,8 +224,13 @@ def _read_list(path: str) -> bytes:
 def _named(given: str) -> Source:
     if given == "-":
         raise InputError("standard input is one input", "expected files, folders or patterns", "use convcli apply -")
-    if not os.path.lexists(given):
-        raise FileError(f"{given} does not exist", "expected a file, a folder or a quoted pattern", _near(Path(given)))
+    try:
+        os.lstat(given)
+    except (FileNotFoundError, NotADirectoryError):
+        expected = "expected a file, a folder or a quoted pattern"
+        raise FileError(f"{given} does not exist", expected, _near(Path(given))) from None
+    except OSError as error:
+        raise FileError(f"{given} cannot be read", reason(error)) from error
     return Source(given, PurePath(given).name)
 
 
@@ -229,7 +242,7 @@ def _near(path: Path) -> str:
 
 
 def _nothing(given: str, passed_over: Counter[str], recursive: bool) -> FileError:
-    if not Path(given).is_dir():
+    if not _is_folder(given):
         return FileError(f"nothing matches {given}", "expected at least one file", _told(passed_over))
     remedy = "" if recursive or passed_over else "use --recursive for the folders in it"
     return FileError(f"{given} has no file to take", "expected at least one", _told(passed_over) or remedy)

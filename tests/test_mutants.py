@@ -158,6 +158,26 @@ class TestTruncated:
         assert not np.array_equal(part, whole)
         assert ImageFile.LOAD_TRUNCATED_IMAGES is False
 
+    @pytest.mark.parametrize(
+        ("name", "chosen"),
+        [("x.gif", "first"), ("x.gif", "1"), ("x.gif", "all"), ("x.tiff", "first"), ("x.png", "first")],
+    )
+    def test_frames_are_read_that_stand_before_the_cut(self, folder: Path, name: str, chosen: str) -> None:
+        noise = np.random.default_rng(0).integers(0, 256, (5, 40, 50, 3), dtype=np.uint8)
+        first, *others = map(Image.fromarray, noise)
+        first.save(name, save_all=True, append_images=others)
+        whole = load(name, frames="all").array
+        content = Path(name).read_bytes()
+        last = content.rfind(b"!\xf9\x04") if name == "x.gif" else -1
+        Path(name).write_bytes(content[: last + 12 if last > 0 else len(content) // 2])
+        words = ["apply", name, "-k", "identity:size=1", "-o", "y.npy", "--frames", chosen]
+        assert "--allow-truncated" in run(*words).stderr
+        allowed = run(*words, "--allow-truncated")
+        assert allowed.stderr.startswith(f"Warning: {name} is damaged: ")
+        part = np.load("y.npy")
+        expected = {"first": whole[0], "1": whole[1], "all": whole[:2]}[chosen]
+        np.testing.assert_array_equal(part[:2] if chosen == "all" else part, expected)
+
     def test_a_whole_picture_is_read_without_a_word(self, folder: Path) -> None:
         Image.fromarray(picture()).save("x.png")
         result = run("apply", "x.png", "-k", "box", "-o", "y.png", "--allow-truncated")

@@ -89,7 +89,7 @@ class _DamageError(FileError):
 def _read(stream: BinaryIO, name: str, form: Format, limits: Limits, frames: Frames, *, lenient: bool = False) -> Data:
     try:
         _limit_pages(stream, name, form)
-        image, count = _open(stream, form)
+        image, count = _open(stream, form, lenient=lenient)
         with image:
             opened = _Opened(image, stream, name, form, limits, lenient)
             return opened.all(count) if frames == "all" and count > 1 else opened.one(frames, count)
@@ -110,14 +110,24 @@ def _limit_pages(stream: BinaryIO, name: str, form: Format) -> None:
         raise LimitError(f"{name} has more than {integrity.PAGES:,} pages", "expected fewer", "part it first")
 
 
-def _open(stream: BinaryIO, form: Format) -> tuple[ImageFile, int]:
-    """The image, its header read and none of its pixels decoded, and how many frames it has."""
+def _open(stream: BinaryIO, form: Format, *, lenient: bool = False) -> tuple[ImageFile, int]:
+    """The image, its header read and none of its pixels decoded, and how many frames it has.
+
+    lenient: where the file breaks off among them, count up to there.
+    """
     from PIL import Image
 
     load_plugin(form.pillow)
     with unguarded():
         image = Image.open(stream, formats=(form.pillow,))
-        return image, getattr(image, "n_frames", 1)
+        try:
+            return image, getattr(image, "n_frames", 1)
+        except _DAMAGE:
+            if not lenient:
+                raise
+        count = image.tell() + 1
+        image.seek(0)
+        return image, count
 
 
 class _Opened(NamedTuple):

@@ -17,9 +17,9 @@ The lines of an image follow each other in memory, and all of a box's are multip
 stretch from the end of a line to the beginning of the next are computed too, and left out. So each row of the kernel
 has products of its own, and the shares of all rows are added up.
 
-Windows that do not overlap are taken in blocks of rows instead of phases. A product adds its terms one after the other,
-which rounds as often, so long runs are cut into stretches. All stretches, phases or blocks, and rows of the kernel are
-products of one call: between calls the threads wait for the interpreter.
+Long phases are cut into blocks, and windows that do not overlap are one phase. A product adds its terms one after the
+other, which rounds as often, so long runs are cut into stretches. All stretches, phases, blocks and rows of the kernel
+are products of one call: between calls the threads wait for the interpreter.
 Groups of few channels are bundled, with zeros where a kernel does not look.
 
 Source: Chellapilla, Puri and Simard, "High performance convolutional neural networks for document

@@ -185,6 +185,11 @@ class Problem(NamedTuple):
         """The kernel's spatial shape."""
         return self.w.shape if self.filters is None else self.w.shape[1:-1]
 
+    @property
+    def _worth_a_look(self) -> bool:
+        """Whether a bank's products take long enough for its taps to be looked at."""
+        return self.filters is not None and math.prod(self.x.shape[:-1]) >= WORTH_A_LOOK
+
     def plan(self, dtype: DTypeLike | None, method: str) -> Plan:
         dims = len(self.spec.stride)
         first = self.x.ndim - 1 - dims
@@ -198,7 +203,7 @@ class Problem(NamedTuple):
             kernel_dtype=self.w.dtype.name,
             integral=integral_bound(self.x, self.w, self.spec.cval),
             peak=peak(self.w) if self.filters is None else 1.0,
-            longest=longest_sum(self.w) if self.filters and math.prod(self.x.shape[:-1]) >= WORTH_A_LOOK else 0,
+            longest=longest_sum(self.w) if method != "direct" and self._worth_a_look else 0,
         )
         kind = None if dtype is None else _result(dtype).name
         plan = make_plan(facts, self.spec, dtype=kind, method="direct" if method == "auto" else method)

@@ -59,12 +59,16 @@ class _Stacked:
     def __call__(self, block: Matrix, out: Matrix) -> None:
         """Fill a tile: outputs (*items, rows, *rest, lanes) from a block of any type."""
         lead = out.ndim - 1 - self.dims
-        x = block.reshape(-1, block.shape[lead], *(block.shape[lead + 1 :] if self.rest else (1, block.shape[-1])))
-        sums = out.reshape(len(x), out.shape[lead], *(out.shape[lead + 1 :] if self.rest else (1, out.shape[-1])))
+        x, sums = self._items(block, lead), self._items(out, lead)
         for phase in self.phases:
             seen, target = x[:, phase.samples], sums[:, phase.outputs]
             if target.size:
                 add_up(self.parts, partial(self._fill, seen), target)
+
+    def _items(self, array: Matrix, lead: int) -> Matrix:
+        """An array (*items, n, *rest, lanes) as (A, n, *rest, lanes); a signal has one place along the rows."""
+        rest = array.shape[lead + 1 :]
+        return array.reshape(-1, array.shape[lead], *(rest if self.rest else (1, *rest)))
 
     def _fill(self, x: Matrix, part: tuple[Box, Down], out: Matrix) -> None:
         """What a part adds to out (A, m, *rest, lanes), from x (A, n, *rest, lanes), panel by panel along axis 2."""

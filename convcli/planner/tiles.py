@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from convcli.planner.facts import Facts
-from convcli.planner.products import Products
+from convcli.planner.products import TILES, Products
 from convcli.shapes import Axis, samples_under
 
 BANDED = ("gemm", "separable")
@@ -36,9 +36,6 @@ BAND_WIDTH = 1 << 13
 FULL_TILE = (1 << 18, 1 << 20)
 """Outputs in a tile of a full-rank kernel, where it leaves TILES of them, and the most: 4 MiB of float32. Twice as many
 tiles of a large picture took a tenth longer on two threads, which wait for the interpreter at every one."""
-
-TILES = 4
-"""Tiles that threads have to share, at least, where each has enough to do."""
 
 PANEL_ROWS = 64
 """Rows in such a tile, at least: fewer would copy more of the rows that several tiles see."""

@@ -100,9 +100,8 @@ def band(taps: Matrix, stride: int, dilation: int, outputs: int) -> Matrix:
            [0, 0, 1, 2, 3]])
     """
     matrix = np.zeros((outputs, (outputs - 1) * stride + (len(taps) - 1) * dilation + 1), taps.dtype)
-    rows = np.arange(outputs)
-    for at, tap in enumerate(taps):
-        matrix[rows, rows * stride + at * dilation] = tap
+    rows = np.arange(outputs)[:, None]
+    matrix[rows, rows * stride + np.arange(len(taps)) * dilation] = taps
     return matrix
 
 

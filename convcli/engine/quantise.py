@@ -53,15 +53,14 @@ def store(values: NDArray[Any], out: NDArray[Any], spent: bool = False, within: 
             out[...] = values if out.dtype.kind != "b" else values != 0
         return
     info = np.iinfo(out.dtype)
-    rounded = np.rint(values, out=values if spent else None)
     if int(values.dtype.type(info.max)) > info.max:
-        _store_wide(rounded, out)
+        _store_wide(np.rint(values, out=values if spent else None), out)
         return
     if within is None or not info.min - 0.5 < within[0] <= within[1] < info.max + 0.5:
-        np.clip(rounded, float(info.min), float(info.max), out=rounded)
-    if within is None and np.isnan(rounded.min(initial=0)):
-        np.nan_to_num(rounded, copy=False, nan=0.0)
-    np.copyto(out, rounded, casting="unsafe")
+        values = np.clip(values, float(info.min), float(info.max), out=values if spent else None)
+        if within is None and np.isnan(values.min(initial=0)):
+            np.nan_to_num(values, copy=False, nan=0.0)
+    np.rint(values, out=out, casting="unsafe")
 
 
 def _store_wide(rounded: NDArray[Any], out: NDArray[Any]) -> None:

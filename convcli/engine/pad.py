@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,49 +54,73 @@ def extend(
 
     A view of x where nothing lies outside and the type fits already; otherwise a block from `room`.
     """
-    sizes = [x.shape[axis] for axis in axes]
-    inside = [(max(start, 0), max(start, 0, min(stop, n))) for (start, stop), n in zip(spans, sizes, strict=True)]
-    if all(span == within for span, within in zip(spans, inside, strict=True)):
-        view = x[_index(x.ndim, axes, inside)]
+    first, dims = axes[0], len(axes)
+    sizes = x.shape[first : first + dims]
+    if all(start >= 0 and stop <= n for (start, stop), n in zip(spans, sizes, strict=True)):
+        view = x[_index(first, spans)]
         if view.dtype == dtype:
             return view
         block = room(view.shape, dtype)
         block[...] = view
         return block
-    shape = list(x.shape)
-    for axis, (start, stop) in zip(axes, spans, strict=True):
-        shape[axis] = stop - start
-    block = room(tuple(shape), dtype)
+    shape = (*x.shape[:first], *(stop - start for start, stop in spans), *x.shape[first + dims :])
+    inside = [(max(start, 0), max(start, 0, min(stop, n))) for (start, stop), n in zip(spans, sizes, strict=True)]
+    block = room(shape, dtype)
     filled = [(lo - start, hi - start) for (start, _), (lo, hi) in zip(spans, inside, strict=True)]
     if all(lo < hi for lo, hi in inside):
-        block[_index(x.ndim, axes, filled)] = x[_index(x.ndim, axes, inside)]
+        block[_index(first, filled)] = x[_index(first, inside)]
     for turn, (lo, hi) in enumerate(filled):
-        length = shape[axes[turn]]
+        before: list[Span] = [(0, length) for length in shape[first : first + turn]]
+        length, (start, _) = shape[first + turn], spans[turn]
         for run in ((0, lo), (hi, length)) if lo < hi else ((0, length),):
-            if run[0] < run[1]:
-                places = [*((0, shape[axis]) for axis in axes[:turn]), run]
-                outside = block[_index(x.ndim, axes, [*places, *filled[turn + 1 :]])]
-                if boundary == "constant":
-                    outside[...] = cval
-                else:
-                    known = turn if places[:turn] == filled[:turn] else 0
-                    taken = [
-                        _folded(start + first, start + last, n, boundary)
-                        for (start, _), (first, last), n in list(zip(spans, places, sizes, strict=False))[known:]
-                    ]
-                    before, behind = ([slice(*span) for span in part] for part in (inside[:known], inside[turn + 1 :]))
-                    outside[...] = x[(slice(None),) * axes[0] + (*before, *np.ix_(*taken), *behind)]
+            if run[0] == run[1]:
+                continue
+            outside = block[_index(first, [*before, run, *filled[turn + 1 :]])]
+            if boundary == "constant":
+                outside[...] = cval
+                continue
+            taken = _folded(start + run[0], start + run[1], sizes[turn], boundary)
+            if inside[turn][0] <= taken.least and taken.most < inside[turn][1]:
+                # the axes before this one are whole by now, so the corners are as they should be
+                seen = block[(*_index(first, before), taken.less(start), *_index(0, filled[turn + 1 :]))]
+            else:
+                places = [
+                    _folded(start, start + length, n, boundary).positions
+                    for (start, _), (_, length), n in zip(spans, before, sizes, strict=False)
+                ]
+                at: tuple[Any, ...] = np.ix_(*places, taken.positions)
+                seen = x[(*_index(first, []), *at, *_index(0, inside[turn + 1 :]))]
+            outside[...] = seen
     return block
 
 
+class _Taken(NamedTuple):
+    """The samples that a run of positions stands for."""
+
+    positions: NDArray[np.intp]
+    least: int
+    most: int
+    step: int | None
+    """From each of them to the next, -1, 0 or 1; None where it is another, or not the same for all."""
+
+    def less(self, start: int) -> slice | NDArray[np.intp]:
+        """Where they are in what begins at a sample, as a slice if they are one."""
+        if self.step is None:
+            return self.positions - start
+        if self.step >= 0:
+            return slice(self.least - start, self.most - start + 1)
+        return slice(self.most - start, self.least - start - 1 if self.least > start else None, -1)
+
+
 @lru_cache(maxsize=64)
-def _folded(start: int, stop: int, n: int, boundary: Boundary) -> NDArray[np.intp]:
+def _folded(start: int, stop: int, n: int, boundary: Boundary) -> _Taken:
     """The samples for a run of positions; the sides of all tiles in a column of them take the same."""
-    return fold(np.arange(start, stop), n, boundary)
+    positions = fold(np.arange(start, stop), n, boundary)
+    steps = set(np.diff(positions).tolist()) or {0}
+    step = steps.pop() if len(steps) == 1 else None
+    return _Taken(positions, int(positions.min()), int(positions.max()), step if step in (-1, 0, 1) else None)
 
 
-def _index(ndim: int, axes: Sequence[int], spans: Sequence[Span]) -> tuple[slice, ...]:
-    index = [slice(None)] * ndim
-    for axis, (start, stop) in zip(axes, spans, strict=True):
-        index[axis] = slice(start, stop)
-    return tuple(index)
+def _index(first: int, spans: Sequence[Span]) -> tuple[slice, ...]:
+    """The index of such spans from an axis on."""
+    return (*(slice(None),) * first, *(slice(*span) for span in spans))

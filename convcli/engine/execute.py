@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -50,7 +52,16 @@ def execute(
     part alone, so the same input gives the same bytes, whatever the number of threads.
     """
     part = part or whole(plan)
-    share_out(_Run(plan, x, w, bias, out, part), places(plan, part), workers=plan.threads)
+    run = _Run(plan, x, w, bias, out, part)
+    share_out(run, places(plan, part), workers=plan.threads, around=_quietly)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without numpy's warnings, and with its buffers of the size that sums are added fastest with."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        np.setbufsize(BUFFER)
+        yield
 
 
 def give_back() -> None:
@@ -70,7 +81,9 @@ class _Run:
         with np.errstate(invalid="ignore", over="ignore"):
             self.shift = None if bias is None else bias.astype(self.accumulator)
             self.compute = STRATEGIES[_strategy(plan)](w, plan)
-        self.scratch = Scratch()
+        self.scratch, self.whole = Scratch(), plan.whole
+        lead = out.ndim - 1 - len(plan.axes)
+        self.looked_at = (*(slice(None),) * lead, slice(None, None, plan.block))
         self.taken = x.dtype if plan.keeps_type else self.accumulator
         bounded = plan.facts.filters is None and out.dtype.kind in "iu"
         self.within = bounds(x.dtype, w, plan.spec.cval) if bounded else None
@@ -79,20 +92,18 @@ class _Run:
         )
 
     def __call__(self, place: Place) -> None:
-        with np.errstate(invalid="ignore", over="ignore"):
-            np.setbufsize(BUFFER)
-            block, target = self._block(place), self._target(place)
-            in_place = target.dtype == self.accumulator and _is_rows(target) and not self._crosses_lines(target)
-            sums = target if in_place else self._sums(target.shape)
-            self.compute(block, sums)
-            if self.doubtful and not self._finite(sums):
-                self._by_definition(block, sums)
-            if self.plan.whole:
-                np.rint(sums, out=sums)
-            if self.shift is not None:
-                sums += self.shift
-            if not in_place:
-                store(sums, target, spent=True, within=self.within)
+        block, target = self._block(place), self._target(place)
+        in_place = target.dtype == self.accumulator and _is_rows(target) and not self._crosses_lines(target)
+        sums = target if in_place else self._sums(target.shape)
+        self.compute(block, sums)
+        if self.doubtful and not self._finite(sums):
+            self._by_definition(block, sums)
+        if self.whole:
+            np.rint(sums, out=sums)
+        if self.shift is not None:
+            sums += self.shift
+        if not in_place:
+            store(sums, target, spent=True, within=self.within)
 
     def _block(self, place: Place) -> NDArray[Any]:
         """The padded input under a tile: a view of x where it can be."""
@@ -131,8 +142,7 @@ class _Run:
 
     def _finite(self, sums: NDArray[Any]) -> bool:
         """Whether all values are finite, in one fast pass; values whose squares overflow are taken for infinite."""
-        lead = sums.ndim - 1 - len(self.plan.axes)
-        seen = sums[(slice(None),) * lead + (slice(None, None, self.plan.block),)]
+        seen = sums[self.looked_at]
         lines = seen.reshape(*seen.shape[:-2], -1)
         return bool(np.isfinite(np.vecdot(lines, lines)).all())
 

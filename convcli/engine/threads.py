@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -34,10 +34,17 @@ _holders = 0
 _before = 1
 
 
-def share_out(work: Callable[[Item], object], items: Iterable[Item], *, workers: int) -> None:
+def share_out(
+    work: Callable[[Item], object],
+    items: Iterable[Item],
+    *,
+    workers: int,
+    around: Callable[[], AbstractContextManager[object]] = nullcontext,
+) -> None:
     """Call work(item) for every item, over so many threads; the first exception ends it and is raised.
 
     The calling thread is one of them. They begin far from each other: neighbours would wait for the same fresh page.
+    around: makes the context that each thread works in.
     """
     todo = list(items)
     workers = min(workers, len(todo))
@@ -46,9 +53,9 @@ def share_out(work: Callable[[Item], object], items: Iterable[Item], *, workers:
     with _one_product_thread():
         cores = _cores() if workers > 1 else []
         starts = [*cores, *[None] * (workers - 1)][: workers - 1]
-        futures = [_executor().submit(_drain, work, waiting, core) for core in starts]
+        futures = [_executor().submit(_drain, work, waiting, around, core) for core in starts]
         try:
-            _drain(work, waiting)
+            _drain(work, waiting, around)
         finally:
             waiting.clear()
             errors = [error for future in futures if (error := future.exception())]
@@ -75,16 +82,22 @@ def _move(core: int) -> None:
         os.sched_setaffinity(0, cores)
 
 
-def _drain(work: Callable[[Item], object], waiting: deque[Item], core: int | None = None) -> None:
+def _drain(
+    work: Callable[[Item], object],
+    waiting: deque[Item],
+    around: Callable[[], AbstractContextManager[object]],
+    core: int | None = None,
+) -> None:
     if core is not None:
         _move(core)
     try:
-        while True:
-            try:
-                item = waiting.popleft()
-            except IndexError:
-                return
-            work(item)
+        with around():
+            while True:
+                try:
+                    item = waiting.popleft()
+                except IndexError:
+                    return
+                work(item)
     except BaseException:
         waiting.clear()
         raise

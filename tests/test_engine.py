@@ -117,7 +117,7 @@ def test_a_tile_is_a_strip_of_rows_of_one_item_or_several_items(monkeypatch):
     plan, cuts = convcli.plan(np.zeros((8, 32, 32, 3), np.float32), np.zeros((3, 3)), axes=(1, 2)), {}
     for values in (1, 30 * 3 * 5, 30 * 30 * 3 * 2, 1 << 30):
         monkeypatch.setattr(tiles, "TILE_VALUES", values)
-        cuts[values] = tiles.tile_of(plan.facts, plan.axes, "direct", None)
+        cuts[values] = tiles.tile_of(plan.facts, plan.axes, "direct", None, 4)
     assert list(cuts.values()) == [(1, 1, 30), (1, 5, 30), (2, 30, 30), (8, 30, 30)]
 
 

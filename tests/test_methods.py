@@ -327,4 +327,4 @@ def test_a_kernel_is_one_piece_at_any_width(width, k):
     """A piece more is a pass more over all outputs: at some widths a row once had a few values too many."""
     w = rng(k).standard_normal((k, k)).astype(np.float32)
     plan = convcli.plan(np.broadcast_to(np.float32(0), (300, width)), w, method="gemm")
-    assert len(stacked.prepare(w, plan).parts) == 1
+    assert len(stacked.prepare(w, plan).pieces) == 1

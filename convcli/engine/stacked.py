@@ -20,17 +20,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import partial
+from itertools import product
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from convcli.engine.bands import Down, Matrix, pieces, undilated, unlike
+from convcli.engine.bands import Matrix, band, pieces, undilated, unlike
 from convcli.engine.factors import longest_run
 from convcli.engine.pairwise import add_up
 from convcli.engine.threads import Scratch
-from convcli.engine.windows import Box, Tile, cuts, under_tap
+from convcli.engine.windows import Box, Tile, cuts
 from convcli.planner import Plan
-from convcli.planner.tiles import evenly, panel_values, stacked_taps
+from convcli.planner.tiles import DOWN, Panel, panel, stacked_taps
 
 FEW_LANES = 6
 """Lanes that are copied one by one under a stride: runs of so few samples take two to three times as long."""
@@ -42,19 +44,67 @@ def prepare(w: Matrix, plan: Plan) -> Tile:
     return _Stacked(w[:, None] if w.ndim == 1 else w, plan)
 
 
+class _View(NamedTuple):
+    """How a view goes over memory: the arguments of as_strided."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class _Piece(NamedTuple):
+    """Some taps of the kernel, and the band that they make down the stacked rows."""
+
+    box: Box
+    k: int
+    """Rows of taps."""
+    copies: tuple[int, ...]
+    """Taps along each of the other axes."""
+    band: Matrix
+
+
+class _Product(NamedTuple):
+    """Blocks of outputs that one call fills: all of a panel's, but for a last one of fewer rows."""
+
+    band: Matrix
+    sample: int
+    """The first stacked row that they meet."""
+    seen: _View
+    row: int
+    """The first row of outputs."""
+    filled: _View
+    """Of the outputs, behind where a panel begins."""
+
+
+class _Cut(NamedTuple):
+    """How a tile is taken: what all tiles of its shape share, for views cost more than they seem to.
+
+    While one thread makes them, the others wait for the interpreter.
+    """
+
+    starts: list[tuple[int, ...]]
+    """Where panels begin: the item, the row and the place."""
+    samples: _View
+    """Of the tile, behind where a panel begins: (items, samples, *copies, places, ..)."""
+    stack: tuple[int, int]
+    """Stacked rows of a panel, and values from one to the next."""
+    copied: _View
+    """Of the stack, as the copies are laid down."""
+    products: list[_Product]
+
+
 class _Stacked:
     def __init__(self, w: Matrix, plan: Plan) -> None:
         self.kind = w.dtype
         self.dims, self.rest, self.scratch = len(plan.axes), plan.axes[1:], Scratch()
         self.stride, self.phases = undilated(plan.axes[0].stride, plan.axes[0].dilation)
         longest = longest_run(w.ravel(), 1, 1.0, plan.precision) if plan.precision else w.size
-        self.parts = [self._part(piece, w) for piece in _pieces(w.shape, stacked_taps(plan.axes, plan.tile), longest)]
+        self.pieces = [self._piece(box, w) for box in _boxes(w.shape, stacked_taps(len(w), self.stride), longest)]
+        self.cuts: dict[tuple[int, ...], _Cut] = {}
 
-    def _part(self, piece: Box, w: Matrix) -> tuple[Box, Down]:
-        """A piece, and its taps as a line down the stacked rows."""
-        taps = w[piece]
-        copies = math.prod(taps.shape[1:])
-        return piece, Down(taps.ravel(), copies * self.stride, 1, [slice(0, taps.size)])
+    def _piece(self, box: Box, w: Matrix) -> _Piece:
+        k, *copies = w[box].shape
+        matrix = band(w[box].ravel(), math.prod(copies) * self.stride, 1, DOWN)
+        return _Piece(box, k, tuple(copies[: len(self.rest)]), matrix)
 
     def __call__(self, block: Matrix, out: Matrix) -> None:
         """Fill a tile: outputs (*items, rows, *rest, lanes) from a block of any type."""
@@ -63,39 +113,85 @@ class _Stacked:
         for phase in self.phases:
             seen, target = x[:, phase.samples], sums[:, phase.outputs]
             if target.size:
-                add_up(self.parts, partial(self._fill, seen), target)
+                add_up(range(len(self.pieces)), partial(self._fill, seen), target)
 
     def _items(self, array: Matrix, lead: int) -> Matrix:
         """An array (*items, n, *rest, lanes) as (A, n, *rest, lanes); a signal has one place along the rows."""
         rest = array.shape[lead + 1 :]
         return array.reshape(-1, array.shape[lead], *(rest if self.rest else (1, *rest)))
 
-    def _fill(self, x: Matrix, part: tuple[Box, Down], out: Matrix) -> None:
-        """What a part adds to out (A, m, *rest, lanes), from x (A, n, *rest, lanes), panel by panel along axis 2."""
-        (rows, *box), band = part
-        samples = (out.shape[1] - 1) * self.stride + _length(rows)
-        x = x[:, rows.start : rows.start + samples]
-        copies, shifts = [_length(run) for run in box], [0]
-        if self.rest:
-            shifts = [axis.dilation * step for axis, step in zip(self.rest, x.strides[2:], strict=False)]
-            x = under_tap(x, self.rest, out.shape[2:-1], tuple(run.start for run in box))
-        stacked, each, places = len(x) * samples * math.prod(copies), math.prod(x.shape[3:]), out.shape[2]
-        width = evenly(places, max(panel_values(stacked) // each, 1))
-        values, starts = width * each, places - width + 1
-        room = self.scratch("stack", (stacked, unlike(values, self.kind.itemsize)), self.kind)[:, :values]
-        stack, shape = room.reshape(len(x), -1, values), (len(x), samples, *copies, width, *x.shape[3:])
-
-        item, row, place, *more = x.strides
-        panels = as_strided(x, (starts, *shape), (place, item, row, *shifts, place, *more), writeable=False)
-        item, row, place, *_ = out.strides
-        results = as_strided(out, (starts, *out.shape[:2], values), (place, item, row, out.itemsize))
-        copies_of = list(self._lines(stack.reshape(shape), panels))
-        products = list(band.products(band.runs[0], stack, results))
-        for start in (*range(0, starts - 1, width), starts - 1):
-            for filled, copied in copies_of:
+    def _fill(self, x: Matrix, at: int, out: Matrix) -> None:
+        """What a piece adds to out (A, m, *rest, lanes), from x (A, n, *rest, lanes), panel by panel."""
+        rows, *box = self.pieces[at].box
+        first = [run.start * axis.dilation for run, axis in zip(box, self.rest, strict=False)]
+        like = (at, *x.strides, *out.shape, *out.strides)
+        cut = self.cuts.get(like) or self.cuts.setdefault(like, self._cut(at, x.strides, out.shape, out.strides))
+        seen = as_strided(x[(slice(None), *(slice(start, None) for start in (rows.start, *first)))], *cut.samples)
+        room = self.scratch("stack", cut.stack, self.kind)
+        step = room.strides[0]
+        copies = list(self._lines(np.ndarray(cut.copied.shape, self.kind, room, 0, cut.copied.strides), seen))
+        products = [
+            (
+                one.band,
+                np.ndarray(one.seen.shape, self.kind, room, one.sample * step, one.seen.strides),
+                as_strided(out[:, one.row :], *one.filled),
+            )
+            for one in cut.products
+        ]
+        for start in cut.starts:
+            for filled, copied in copies:
                 filled[...] = copied[start]
-            for matrix, seen, targets in products:
-                np.matmul(matrix, seen, out=targets[start])
+            for matrix, stacked, filled in products:
+                np.matmul(matrix, stacked, out=filled[start])
+
+    def _cut(self, at: int, x: tuple[int, ...], shape: tuple[int, ...], out: tuple[int, ...]) -> _Cut:
+        """For a piece, the strides of x and the shape and strides of the outputs, as `_fill` has them."""
+        piece = self.pieces[at]
+        sizes, behind, copies = Panel(*shape[:3]), shape[3:], math.prod(piece.copies)
+        cut = panel(sizes, math.prod(behind), copies, piece.k, self.stride)
+        samples, values = (cut.rows - 1) * self.stride + piece.k, cut.places * math.prod(behind)
+        starts = tuple(size - length + 1 for size, length in zip(sizes, cut, strict=True))
+        item, row, *along, lane = x
+        shifts = [axis.dilation * step for axis, step in zip(self.rest, along, strict=False)]
+        along = [axis.stride * step for axis, step in zip(self.rest, along, strict=True)] if self.rest else along
+
+        stack, size = (cut.items * samples * copies, unlike(values, self.kind.itemsize)), self.kind.itemsize
+        step = stack[1] * size
+        inner = [math.prod(behind[at:]) * size for at in range(len(behind) + 1)]
+        lines = [math.prod(piece.copies[at:]) * step for at in range(len(piece.copies) + 1)]
+        return _Cut(
+            starts=list(product(*map(_starts, sizes, cut))),
+            samples=_View(
+                (*starts, cut.items, samples, *piece.copies, cut.places, *behind),
+                (item, self.stride * row, along[0], item, row, *shifts, *along, lane),
+            ),
+            stack=stack,
+            copied=_View(
+                (cut.items, samples, *piece.copies, cut.places, *behind), (samples * lines[0], *lines, *inner)
+            ),
+            products=list(self._products(piece, cut, starts, values, step, out)),
+        )
+
+    def _products(
+        self, piece: _Piece, cut: Panel, starts: tuple[int, ...], values: int, step: int, out: tuple[int, ...]
+    ) -> Iterator[_Product]:
+        """The calls for a panel of so many values in a row, where stacked rows are `step` apart, and outputs `out`."""
+        size, every = self.kind.itemsize, math.prod(piece.copies) * self.stride
+        item, row, place = out[:3]
+        held = ((cut.rows - 1) * self.stride + piece.k) * math.prod(piece.copies) * step
+        blocks, left = divmod(cut.rows, DOWN)
+        for first, count, rows in ((0, blocks, DOWN), (blocks * DOWN, 1, left)):
+            if count and rows:
+                samples = piece.band.shape[1] - (DOWN - rows) * every
+                yield _Product(
+                    band=piece.band[:rows, :samples],
+                    sample=first * every,
+                    seen=_View((cut.items, count, samples, values), (held, DOWN * every * step, step, size)),
+                    row=first,
+                    filled=_View(
+                        (*starts, cut.items, count, rows, values), (item, row, place, item, DOWN * row, row, size)
+                    ),
+                )
 
     def _lines(self, filled: Matrix, panels: Matrix) -> Iterator[tuple[Matrix, Matrix]]:
         """What is copied where, lane by lane if numpy would otherwise copy a few lanes at a time."""
@@ -107,10 +203,10 @@ class _Stacked:
             yield filled[..., lane], panels[..., lane]
 
 
-def _pieces(window: tuple[int, ...], copies: int, longest: int) -> list[Box]:
+def _boxes(window: tuple[int, ...], copies: int, longest: int) -> list[Box]:
     """A kernel as few pieces: at most `longest` taps in each, at most `copies` of them in a row.
 
-    >>> _pieces((3, 5), 5, 11)
+    >>> _boxes((3, 5), 5, 11)
     [(slice(0, 1, None), slice(0, 5, None)), (slice(1, 3, None), slice(0, 5, None))]
     """
     return [
@@ -118,6 +214,15 @@ def _pieces(window: tuple[int, ...], copies: int, longest: int) -> list[Box]:
         for box in cuts(window[1:], min(copies, longest))
         for rows in pieces(window[0], max(longest // math.prod(map(_length, box)), 1))
     ]
+
+
+def _starts(size: int, length: int) -> list[int]:
+    """Where pieces of a run begin, all of one length: the last may overlap the one before.
+
+    >>> _starts(10, 4)
+    [0, 4, 6]
+    """
+    return [*range(0, size - length, length), size - length]
 
 
 def _length(run: slice) -> int:

@@ -196,7 +196,7 @@ def _settled(facts: Facts, spec: ConvSpec, dtype: str | None, method: str, avail
     if chosen == "gemm" and facts.filters is not None and not lanewise_layer(facts, spec.groups):
         precision = precision_of(accumulator, result)
         products = Products.of(axes, facts.lanes, facts.filters, spec.groups, precision, facts.longest)
-    tile = tile_of(facts, axes, chosen, products)
+    tile = tile_of(facts, axes, chosen, products, size_of(accumulator))
     return Plan(
         method=chosen,
         reason=reason,

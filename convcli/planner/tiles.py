@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from convcli.planner.facts import Facts
 from convcli.planner.products import TILES, Products
@@ -21,9 +22,8 @@ REDONE = 1 << 14
 """Outputs of a tile with a NaN that are computed once more at a time: few, since sums of a large kernel wait for each
 other by the dozen."""
 
-BAND_TILE = 3 << 18
-"""Outputs in a tile of the banded methods: 3 MiB of float32. With 2 MiB threads met a tenth more often at the
-interpreter's lock, with 4 MiB as rarely."""
+BAND_TILE = (1 << 19, 3 << 18)
+"""Outputs in a tile of passes along the axes, where it leaves TILES of them, and the most: 3 MiB of float32."""
 
 BAND_SAMPLES = 1 << 20
 """Samples that they may see: 4 MiB of float32. A kernel that reaches far sees many more than it has outputs."""
@@ -34,18 +34,26 @@ LEAST_ROWS = 64
 BAND_WIDTH = 1 << 13
 """Outputs in its row: a longer row is cut, so that a tile has rows enough to share what lies between them."""
 
-FULL_TILE = (1 << 18, 1 << 20)
-"""Outputs in a tile of a full-rank kernel, where it leaves TILES of them, and the most: 4 MiB of float32. Twice as many
-tiles of a large picture took a tenth longer on two threads, which wait for the interpreter at every one."""
+FULL_TILE = (1 << 18, 3 << 19)
+"""The same for a full-rank kernel, and the most: 6 MiB of float32. Over smaller tiles of either kind two threads took a
+tenth longer: while one makes the views of a tile, the other waits for the interpreter."""
 
-PANEL_ROWS = 64
-"""Rows in such a tile, at least: fewer would copy more of the rows that several tiles see."""
+FEW_TAPS = 128
+"""Taps of a kernel up to which it is rarely taken in pieces, whose sums wait for each other: beyond, tiles are half as
+large."""
+
+FULL_SEEN = 1 << 18
+"""Samples that such a tile may see besides as many as it has outputs."""
 
 PANEL_VALUES = 1 << 18
 """Values of the stacked copies of a panel: 1 MiB of float32, in a second-level cache."""
 
-PANEL_WIDTH = (64, 256)
-"""Values in its row, at least, and as far as that leaves enough rows: slimmer products are slow."""
+PANEL_ROWS = 32
+"""Outputs in a column of a panel, where that leaves it a row to be cut: few, so that its rows are long, for a processor
+reads ahead along a row; fewer would copy more of the rows that several panels see."""
+
+PANEL_WIDTH = 64
+"""Values in its row, at least: slimmer products are slow."""
 
 DOWN = 4
 """Outputs in a block of a band down an axis: as few zeros as a product runs at full speed with. Two take as long."""
@@ -78,8 +86,11 @@ FFT_EDGES = {1: (1 << 13, 1 << 14), 2: (128, 512), 3: (32, 96)}
 """The tile's shortest and longest edge, by dimensions: shorter ones cost more in calls, longer ones leave the cache."""
 
 
-def tile_of(facts: Facts, axes: tuple[Axis, ...], method: str, products: Products | None) -> tuple[int, ...]:
-    """Items of the first batch axis, and outputs along each spatial axis, that one tile covers."""
+def tile_of(facts: Facts, axes: tuple[Axis, ...], method: str, products: Products | None, size: int) -> tuple[int, ...]:
+    """Items of the first batch axis, and outputs along each spatial axis, that one tile covers.
+
+    size: bytes of a sum.
+    """
     first, *rest = (axis.out for axis in axes)
     budget = TILE_VALUES // facts.out_lanes
     if products is not None:
@@ -89,21 +100,22 @@ def tile_of(facts: Facts, axes: tuple[Axis, ...], method: str, products: Product
     elif method == "fft":
         return _fft_cut(facts, axes)
     elif method != "direct":
-        most, rows = (BAND_TILE, BAND_TILE) if method == "separable" else _full_tile(facts, axes)
+        most, seen = _whole_tile(facts, axes, method, size)
         budget = most // (facts.lanes if rest or method == "separable" else facts.lanes + ODD)
         if rest:
             width = min(BAND_WIDTH // facts.lanes, math.prod(rest))
-            across = min(width // math.prod(rest[1:]), _fitting(axes, 1, (LEAST_ROWS,), facts.lanes))
+            across = min(width // math.prod(rest[1:]), _fitting(axes, 1, (LEAST_ROWS,), facts.lanes, seen))
             rest[0] = evenly(rest[0], max(across, 1))
-            budget = min(budget, min(rows, _fitting(axes, 0, rest, facts.lanes)) * math.prod(rest))
+            budget = min(budget, _fitting(axes, 0, rest, facts.lanes, seen) * math.prod(rest))
     if facts.filters is not None and rest:
-        seen = _fitting(axes, len(rest), (DOWN, *rest[:-1]), facts.lanes)
-        made = BAND_TILE // (DOWN * math.prod(rest[:-1]) * facts.out_lanes)
+        seen = _fitting(axes, len(rest), (DOWN, *rest[:-1]), facts.lanes, BAND_SAMPLES)
+        made = BAND_TILE[0] // (DOWN * math.prod(rest[:-1]) * facts.out_lanes)
         rest[-1] = evenly(rest[-1], min(seen, max(made, DOWN)))
     inner = math.prod(facts.batch[1:]) * math.prod(rest)
-    least = DOWN if method in BANDED else 1
-    rows = evenly(first, max(budget // max(inner, 1) // least * least, least))
-    rows = min(-(-rows // least) * least, first)
+    most = budget // max(inner, 1)
+    stacked = method == "gemm" and facts.filters is None and most >= PANEL_ROWS
+    step = PANEL_ROWS if stacked else DOWN
+    rows = min(_shared(first, most, step), first) if method in BANDED else evenly(first, max(most, 1))
     items = _several(facts, max(budget // max(inner * first, 1), 1))
     if products is not None:
         rows = min(-(-budget // inner), first)
@@ -111,24 +123,25 @@ def tile_of(facts: Facts, axes: tuple[Axis, ...], method: str, products: Product
     return items, rows, *rest
 
 
-def _full_tile(facts: Facts, axes: tuple[Axis, ...]) -> tuple[int, int]:
-    """The most outputs of a full-rank kernel's tile, and the most rows: those of a panel of stacked copies."""
-    (enough, most), copies = FULL_TILE, math.prod(axis.k for axis in axes[1:])
-    each = math.prod(axis.out for axis in axes[2:]) * facts.lanes
-    row = math.prod(axis.out for axis in axes[1:]) * facts.lanes
-    outputs = math.prod(facts.batch) * axes[0].out * row
-    rows = PANEL_VALUES // (copies * max(each, min(row, PANEL_WIDTH[1])))
-    return min(max(outputs // TILES, enough), most), max(rows, PANEL_ROWS)
+def _whole_tile(facts: Facts, axes: tuple[Axis, ...], method: str, size: int) -> tuple[int, int]:
+    """The most outputs of a banded method's tile, and the most samples under it."""
+    enough, most = BAND_TILE if method == "separable" else FULL_TILE
+    seen = BAND_SAMPLES
+    if method != "separable":
+        most //= size // 4 * (1 if math.prod(facts.window) <= FEW_TAPS else 2)
+        seen = most + FULL_SEEN
+    outputs = math.prod(facts.batch) * math.prod(axis.out for axis in axes) * facts.lanes
+    return min(max(outputs // TILES, enough), most), seen
 
 
-def _fitting(axes: tuple[Axis, ...], at: int, outputs: Sequence[int], lanes: int) -> int:
-    """The most outputs along an axis with which the samples under a tile keep to BAND_SAMPLES.
+def _fitting(axes: tuple[Axis, ...], at: int, outputs: Sequence[int], lanes: int, most: int) -> int:
+    """The most outputs along an axis with which the samples under a tile are `most` at most.
 
     outputs: of the tile along the axes before it, or behind it; those behind axis 1 are whole.
     """
     beside = axes[:at] + axes[at + 1 :]
     counts = (*outputs, *(axis.out for axis in beside[len(outputs) :]))
-    samples = BAND_SAMPLES // (samples_under(beside, counts) * lanes)
+    samples = most // (samples_under(beside, counts) * lanes)
     return max((samples - axes[at].reach) // axes[at].stride + 1, DOWN)
 
 
@@ -141,18 +154,49 @@ def evenly(places: int, most: int) -> int:
     return -(-places // -(-places // most))
 
 
-def stacked_taps(axes: tuple[Axis, ...], tile: tuple[int, ...]) -> int:
-    """Copies of a tile's rows, one for each tap along them, that may stand at a time."""
-    return max(PANEL_VALUES // (samples_under(axes[:1], tile[1:2]) * PANEL_WIDTH[0]), 1)
+def _shared(places: int, most: int, step: int) -> int:
+    """The length of equal pieces, in whole steps and `most` at most; if may be, as many pieces as threads share evenly.
 
-
-def panel_values(rows: int) -> int:
-    """Values in a row of a panel that has so many rows.
-
-    >>> panel_values(136 * 9), panel_values(1_000_000)
-    (214, 64)
+    >>> _shared(4096, 192, 4), _shared(4096, 5000, 4), _shared(100, 3, 4)
+    (176, 4096, 4)
     """
-    return max(PANEL_VALUES // rows, PANEL_WIDTH[0])
+    most = max(most // step * step, step)
+    lengths = range(most, most // 2, -step)
+    even = -(-evenly(places, most) // step) * step
+    return next((length for length in lengths if -(-places // length) % TILES == 0), even)
+
+
+class Panel(NamedTuple):
+    """What a full-rank kernel takes at a time: so many items, and outputs along the first two axes."""
+
+    items: int
+    rows: int
+    places: int
+
+
+def panel(sizes: Panel, values: int, copies: int, k: int, stride: int) -> Panel:
+    """Cut a tile of such sizes into equal panels, of which the last ones may overlap the ones before.
+
+    values: behind a place. copies: that a row stands in, k: taps down the rows.
+
+    >>> panel(Panel(1, 256, 4094), 1, copies=3, k=3, stride=1)
+    Panel(items=1, rows=32, places=2047)
+    >>> panel(Panel(1000, 8, 8), 1, copies=3, k=3, stride=1)
+    Panel(items=224, rows=8, places=8)
+    """
+    fitting = (PANEL_VALUES // (copies * (sizes.places * values + ODD)) - k) // stride + 1
+    rows = max(fitting // DOWN * DOWN, PANEL_ROWS)
+    rows = min(-(-evenly(sizes.rows, rows) // DOWN) * DOWN, sizes.rows)
+    stacked = copies * ((rows - 1) * stride + k)
+    width = max(PANEL_VALUES // stacked - ODD, PANEL_WIDTH)
+    places = evenly(sizes.places, max(width // values, 1))
+    together = PANEL_VALUES // (stacked * (places * values + ODD)) if (rows, places) == sizes[1:] else 1
+    return Panel(evenly(sizes.items, max(together, 1)), rows, places)
+
+
+def stacked_taps(k: int, stride: int) -> int:
+    """Copies of a panel's rows, one for each tap along them, that may stand at a time, under k taps down the rows."""
+    return max(PANEL_VALUES // (((PANEL_ROWS - 1) * stride + k) * PANEL_WIDTH), 1)
 
 
 def pass_widths(facts: Facts, axes: tuple[Axis, ...]) -> list[int]:

@@ -25,12 +25,14 @@ from convcli.planner.tiles import (
     FFT_BATCH,
     LINE,
     ODD,
+    PANEL_VALUES,
     REDONE,
     RUN,
     WIDE,
+    Panel,
     fft_tile,
     line_places,
-    panel_values,
+    panel,
     stacked_taps,
 )
 from convcli.shapes import Axis, ConvSpec, samples_under
@@ -183,15 +185,22 @@ class Work:
     def _stacked(self) -> _Needs:
         rows, *rest = self.facts.window if len(self.facts.window) > 1 else (*self.facts.window, 1)
         longest = self._run(self._taps, 1.0)
-        copies = min(stacked_taps(self.axes, self.tile), longest, math.prod(rest))
+        first = self.axes[0]
+        stride = first.stride // math.gcd(first.stride, first.dilation)
+        copies = min(stacked_taps(rows, stride), longest, math.prod(rest))
         pieces, left = -(-rows // max(longest // copies, 1)), copies
         for k in reversed(rest):
             pieces, left = pieces * -(-k // min(k, left)), max(left // k, 1)
         bands = DOWN * (self._taps + DOWN * pieces * copies * self.axes[0].stride)
         moved = self._samples if len(self.facts.batch) > 1 else 0
-        stacked = self._lead * samples_under(self.axes[:1], self.tile[1:2]) * copies
-        each = math.prod(self.tile[3:]) * self.facts.lanes
-        stack = stacked * (max(panel_values(stacked), each) + ODD)
+        places, *inner = (*self.tile[2:], 1)[: max(len(rest), 1)]
+        each = math.prod(inner) * self.facts.lanes
+        tile = Panel(self._lead, self.tile[1], places)
+        cut = panel(tile, each, copies, rows, stride)
+        whole, most = (
+            part.items * ((part.rows - 1) * stride + rows) * copies * (part.places * each + ODD) for part in (tile, cut)
+        )
+        stack = min(whole, max(most, PANEL_VALUES))
         together = (self._taps + bands) * self._size + min(LEAN, self._taps * LEVELS * 8)
         return _Needs(together, stack + moved, _shares(pieces) * self._outputs)
 

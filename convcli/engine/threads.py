@@ -14,8 +14,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from functools import cache
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -26,6 +26,9 @@ from convcli.cores import threads
 from convcli.engine.memory import system, working
 
 Item = TypeVar("Item")
+
+MASK = 1024
+"""Bytes of a set of cores: as many as the system may ask for."""
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -49,18 +52,66 @@ def share_out(
     todo = list(items)
     workers = min(workers, len(todo))
     each = -(-len(todo) // max(workers, 1))
-    waiting = deque(item for first in range(each) for item in todo[first::each])
+    share = _Share(deque(partial(work, item) for first in range(each) for item in todo[first::each]), around)
     with _one_product_thread():
         cores = _cores() if workers > 1 else []
-        starts = [*cores, *[None] * (workers - 1)][: workers - 1]
-        futures = [_executor().submit(_drain, work, waiting, around, core) for core in starts]
+        for core in [*cores, *[None] * (workers - 1)][: workers - 1]:
+            _executor().submit(share.help, core)
+        share.finish()
+
+
+class _Share:
+    """Work that waits for threads to take it, one piece after the other.
+
+    The thread that wants it done waits for what others have in hand, and not for those that have yet to begin: where
+    other processes hold the cores, a thread may wake after all is done.
+    """
+
+    def __init__(
+        self, waiting: deque[Callable[[], object]], around: Callable[[], AbstractContextManager[object]]
+    ) -> None:
+        self.waiting, self.around = waiting, around
+        self.helping, self.over, self.errors = 0, False, list[BaseException]()
+        self.changed = threading.Condition()
+
+    def finish(self) -> None:
+        """Do what nobody else does, and wait for the rest; the first error of another thread is raised here."""
         try:
-            _drain(work, waiting, around)
+            self._take()
         finally:
-            waiting.clear()
-            errors = [error for future in futures if (error := future.exception())]
-        for error in errors:
+            self.waiting.clear()
+            with self.changed:
+                self.over = True
+                self.changed.wait_for(lambda: not self.helping)
+        for error in self.errors:
             raise error
+
+    def help(self, core: int | None) -> None:
+        """Take part, on a core of one's own."""
+        if core is not None:
+            _move(core)
+        with self.changed:
+            if self.over:
+                return
+            self.helping += 1
+        try:
+            self._take()
+        except BaseException as error:
+            self.waiting.clear()
+            self.errors.append(error)
+        finally:
+            with self.changed:
+                self.helping -= 1
+                self.changed.notify()
+
+    def _take(self) -> None:
+        with self.around():
+            while True:
+                try:
+                    work = self.waiting.popleft()
+                except IndexError:
+                    return
+                work()
 
 
 def _cores() -> list[int]:
@@ -75,32 +126,13 @@ def _cores() -> list[int]:
 
 
 def _move(core: int) -> None:
-    """Move the calling thread to a core, where it is free to leave."""
-    with suppress(OSError):
-        cores = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, [core])
-        os.sched_setaffinity(0, cores)
+    """Move the calling thread to a core, where it is free to leave.
 
-
-def _drain(
-    work: Callable[[Item], object],
-    waiting: deque[Item],
-    around: Callable[[], AbstractContextManager[object]],
-    core: int | None = None,
-) -> None:
-    if core is not None:
-        _move(core)
-    try:
-        with around():
-            while True:
-                try:
-                    item = waiting.popleft()
-                except IndexError:
-                    return
-                work(item)
-    except BaseException:
-        waiting.clear()
-        raise
+    By way of the C library: os.sched_setaffinity would hold the interpreter's lock until the core has time for it.
+    """
+    for cores in ({core}, os.sched_getaffinity(0)):
+        mask = sum(1 << number for number in cores).to_bytes(MASK, "little")
+        system().sched_setaffinity(0, MASK, mask)
 
 
 def _executor() -> ThreadPoolExecutor:

@@ -94,7 +94,6 @@ def test_tiles_of_any_size_give_the_same(data):
         few = st.integers(1, 9)
         for name in (
             "TILE_PLACES",
-            "AMPLE_PLACES",
             "SHORT_RUN",
             "SHARE_VALUES",
             "ROW_VALUES",

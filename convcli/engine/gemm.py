@@ -29,6 +29,8 @@ processing", 2006.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,7 +40,7 @@ from numpy.typing import NDArray
 from convcli.cores import threads
 from convcli.engine.bands import cut, pieces
 from convcli.engine.threads import Scratch, share_out
-from convcli.engine.windows import Tile, boxes, merges, windows
+from convcli.engine.windows import Box, Tile, boxes, merges, windows
 from convcli.planner import Plan
 from convcli.planner.products import Products, rows_of
 from convcli.shapes import Axis
@@ -83,10 +85,8 @@ def _bundle(w: NDArray[Any], products: Products) -> NDArray[Any]:
 
 
 class _Runs(NamedTuple):
-    """Where windows lie in a flat buffer, in samples."""
+    """Where windows lie in a flat buffer, in samples from where the first begins."""
 
-    flat: NDArray[Any]
-    start: int
     windows: int
     apart: int
     """From one window to the next."""
@@ -94,6 +94,14 @@ class _Runs(NamedTuple):
     """So many windows overlap each other."""
     steps: tuple[int, ...]
     """From one run of a window to the next, along each axis of the kernel but the last."""
+
+
+class _Call(NamedTuple):
+    """One product: the kernels' taps, and views of the samples and of the shares, each (first byte, shape, strides)."""
+
+    columns: NDArray[Any]
+    seen: tuple[int, tuple[int, ...], tuple[int, ...]]
+    filled: tuple[int, tuple[int, ...], tuple[int, ...]]
 
 
 class _Pass(NamedTuple):
@@ -116,7 +124,8 @@ class _Kernels:
         run, columns = w.shape[-1], _turned if turned else _columns
         self.length = -(-run // -(-run // products.longest))
         self.leads = w.shape[1:-1]
-        self.passes = []
+        self.passes: list[_Pass] = []
+        self.calls: dict[tuple[int, _Runs, tuple[int, ...]], list[_Call]] = {}
         for some in pieces(-(-run // self.length), max(products.shares // math.prod(self.leads), 1)):
             first, last = some.start * self.length, min(some.stop * self.length, run)
             end = last - (last - first) % self.length
@@ -124,51 +133,63 @@ class _Kernels:
             cut = [columns(w[..., start:stop], min(self.length, stop - start)) for start, stop in parts]
             self.passes.append(_Pass(first, cut))
 
-    def __call__(self, runs: _Runs, grid: tuple[int, int], out: NDArray[Any]) -> None:
-        """Fill out (*box, n) from the first places of each line of `grid`, which the windows follow line by line."""
+    def __call__(self, flat: NDArray[Any], start: int, runs: _Runs, grid: tuple[int, int], out: NDArray[Any]) -> None:
+        """Fill out (*box, n) from the first places of each line of `grid`, which the windows follow line by line.
+
+        flat: the samples; start: of them, the first.
+        """
         places, (first, *more) = math.prod(grid), self.passes
+        start *= flat.itemsize
         if not more:
             alone = first.stretches * math.prod(self.leads) == 1
             if alone and out.size == places * out.shape[-1] and merges(out, 1):
-                self._fill(runs, first, out.reshape(1, *self.leads, places, -1))
+                self._fill(flat, start, runs, 0, out.reshape(1, *self.leads, places, -1))
             else:
-                _add_up(self._shares(runs, first, places, out), grid, out)
+                _add_up(self._shares(flat, start, runs, 0, places, out), grid, out)
             return
         sums = _scratch("sums", (len(self.passes), places, out.shape[-1]), out.dtype)
-        for total, one in zip(sums, self.passes, strict=True):
-            _add_up(self._shares(runs, one, places, out), (1, places), total)
+        for at, total in enumerate(sums):
+            _add_up(self._shares(flat, start, runs, at, places, out), (1, places), total)
         _add_up(sums, grid, out)
 
-    def _shares(self, runs: _Runs, one: _Pass, places: int, out: NDArray[Any]) -> NDArray[Any]:
+    def _shares(
+        self, flat: NDArray[Any], start: int, runs: _Runs, at: int, places: int, out: NDArray[Any]
+    ) -> NDArray[Any]:
         """What every stretch of a pass adds to every place: (shares, places, n)."""
-        shares = _scratch("shares", (one.stretches, *self.leads, places, out.shape[-1]), out.dtype)
-        self._fill(runs, one, shares)
-        return shares.reshape(-1, places, out.shape[-1])
+        stretches, n = self.passes[at].stretches, out.shape[-1]
+        shares = _scratch("shares", (stretches, *self.leads, places, n), out.dtype)
+        self._fill(flat, start, runs, at, shares)
+        return shares.reshape(-1, places, n)
 
-    def _fill(self, runs: _Runs, one: _Pass, shares: NDArray[Any]) -> None:
+    def _fill(self, flat: NDArray[Any], start: int, runs: _Runs, at: int, shares: NDArray[Any]) -> None:
         """The same, into shares (stretches, *leads, places, n)."""
-        start = one.first
-        for columns in one.columns:
-            self._multiply(runs, start, columns, shares[: len(columns)])
-            start, shares = start + len(columns) * self.length, shares[len(columns) :]
+        like = (at, runs, shares.strides)
+        calls = self.calls.get(like)
+        if calls is None:
+            calls = self.calls[like] = list(self._calls(runs, self.passes[at], shares.strides))
+        for columns, (first, shape, strides), filled in calls:
+            seen = np.ndarray(shape, flat.dtype, flat, start + first, strides)
+            np.matmul(seen, columns, out=_view(shares, *filled))
 
-    def _multiply(self, runs: _Runs, start: int, columns: NDArray[Any], shares: NDArray[Any]) -> None:
-        """What equal stretches from a sample on add to every place, (stretches, *leads, places, n)."""
-        *leads, _, _, length, n = columns.shape
-        on = runs.phases
+    def _calls(self, runs: _Runs, one: _Pass, strides: tuple[int, ...]) -> Iterator[_Call]:
+        """The products of a pass, on any buffer where the windows lie so, into shares of such strides."""
+        stretch, *outer, row, value = strides
+        on, start, target = runs.phases, one.first, 0
         rounds, more = divmod(runs.windows, on)
-        for first, phases, count in ((0, more, rounds + 1), (more, on - more, rounds)):
-            if not phases * count:
-                continue
-            block = cut(count, rows_of(length * n))
-            apart = (1, block.step * on, on)
-            size, at = runs.flat.itemsize, runs.start + start + first * runs.apart
-            steps = (self.length, *runs.steps, *(step * runs.apart for step in apart), 1)
-            lot = (*leads, phases, block.number, block.width)
-            seen = _view(runs.flat, at * size, (*lot, length), tuple(size * step for step in steps))
-            *outer, row, value = shares.strides
-            filled = _view(shares, first * row, (*lot, n), (*outer, *(step * row for step in apart), value))
-            np.matmul(seen, columns, out=filled)
+        for columns in one.columns:
+            *leads, _, _, length, n = columns.shape
+            for first, phases, count in ((0, more, rounds + 1), (more, on - more, rounds)):
+                if phases * count:
+                    block, size = cut(count, rows_of(length * n)), columns.itemsize
+                    lot = (*leads, phases, block.number, block.width)
+                    apart = (1, block.step * on, on)
+                    steps = (self.length, *runs.steps, *(step * runs.apart for step in apart), 1)
+                    yield _Call(
+                        columns,
+                        ((start + first * runs.apart) * size, (*lot, length), tuple(size * step for step in steps)),
+                        (target + first * row, (*lot, n), (stretch, *outer, *(step * row for step in apart), value)),
+                    )
+            start, target = start + len(columns) * self.length, target + len(columns) * stretch
 
 
 class _Group:
@@ -183,10 +204,10 @@ class _Group:
 
         share_out(ready, range(len(parts)), workers=threads() if turned and w.size > WORTH_SHARING else 1)
 
-    def __call__(self, runs: _Runs, grid: tuple[int, int], out: NDArray[Any]) -> None:
+    def __call__(self, flat: NDArray[Any], start: int, runs: _Runs, grid: tuple[int, int], out: NDArray[Any]) -> None:
         """Fill out (*box, n), as each of its `_Kernels` does."""
         for part, kernels in self.parts.values():
-            kernels(runs, grid, out[..., part])
+            kernels(flat, start, runs, grid, out[..., part])
 
 
 class _Gathered:
@@ -199,23 +220,22 @@ class _Gathered:
 
     def __call__(self, block: NDArray[Any], out: NDArray[Any]) -> None:
         """Fill a tile: outputs (*items, *P, O) from a block (*items, *rows, C)."""
-        lanes, shares = (np.split(array, self.products.groups, axis=-1) for array in (block, out))
-        sizes = out.shape[-1 - len(self.axes) : -1]
+        lanes, shares = (_groups(array, self.products.groups) for array in (block, out))
+        sizes, terms = out.shape[-1 - len(self.axes) : -1], self.products.terms
         for part, share, group in zip(lanes, shares, self.groups, strict=True):
             seen = windows(part, self.axes, sizes)
             for box in boxes(out.shape[:-1], self.products.together):
                 target = share[box]
-                group(self._rows(seen[box]), (1, math.prod(target.shape[:-1])), target)
+                rows = math.prod(target.shape[:-1])
+                group(self._rows(seen[box]), 0, _Runs(rows, terms, 1, ()), (1, rows), target)
 
-    def _rows(self, seen: NDArray[Any]) -> _Runs:
-        """Windows (*box, *window, C/groups) as rows; where they lie so already, as they are."""
+    def _rows(self, seen: NDArray[Any]) -> NDArray[Any]:
+        """Windows (*box, *window, C/groups), one after the other; where they lie so already, as they are."""
         if seen.flags.c_contiguous:
-            flat = seen.reshape(-1)
-        else:
-            flat = _scratch("rows", (seen.size,), seen.dtype)
-            flat.reshape(seen.shape)[...] = seen
-        terms = self.products.terms
-        return _Runs(flat, 0, seen.size // terms, terms, 1, ())
+            return seen.reshape(-1)
+        flat = _scratch("rows", (seen.size,), seen.dtype)
+        flat.reshape(seen.shape)[...] = seen
+        return flat
 
 
 class _InPlace:
@@ -225,23 +245,36 @@ class _InPlace:
         self.products = products
         self.leads, self.phases = (axes[:-1], axes[-1].k) if products.joined else (axes, 1)
         self.dims, self.depth = len(axes), w.shape[-1]
+        self.lots: dict[tuple[tuple[int, ...], tuple[int, ...]], list[tuple[Box, int, _Runs, tuple[int, int]]]] = {}
         runs = w.reshape(products.groups, -1, *(axis.k for axis in self.leads), products.run)
         self.groups = [_Group(part, products, turned) for part in runs]
 
     def __call__(self, block: NDArray[Any], out: NDArray[Any]) -> None:
         """Fill a tile: outputs (*items, *P, O) from a block (*items, *rows, C)."""
-        flat, first = np.ascontiguousarray(block).reshape(-1), block.ndim - 1 - self.dims
-        apart = [math.prod(block.shape[at + 1 :]) for at in range(block.ndim - 1)]
-        steps = tuple(axis.dilation * step for axis, step in zip(self.leads, apart[first:], strict=False))
-        shares = np.split(out, self.products.groups, axis=-1)
-        for box in boxes(out.shape[:-1], self.products.together, max(out.ndim - 3, first)):
-            start = sum(step * (part.start or 0) for step, part in zip(apart, box, strict=True))
-            rows, columns = (1, *out[box].shape[first:-1])[-2:]
-            width = block.shape[-2] if rows > 1 else columns
-            count = (rows - 1) * width + columns
+        flat = np.ascontiguousarray(block).reshape(-1)
+        shares = _groups(out, self.products.groups)
+        like = (block.shape, out.shape)
+        if (lots := self.lots.get(like)) is None:
+            lots = self.lots[like] = list(self._lots(*like))
+        for box, start, runs, grid in lots:
             for number, (share, group) in enumerate(zip(shares, self.groups, strict=True)):
-                runs = _Runs(flat, start + number * self.depth, count, apart[-1], self.phases, steps)
-                group(runs, (rows, width), share[box])
+                group(flat, start + number * self.depth, runs, grid, share[box])
+
+    def _lots(self, block: tuple[int, ...], out: tuple[int, ...]) -> Iterator[tuple[Box, int, _Runs, tuple[int, int]]]:
+        """What is multiplied at a time, of a block and outputs of such shapes: a box, and where its windows lie."""
+        first, apart = len(block) - 1 - self.dims, [math.prod(block[at + 1 :]) for at in range(len(block) - 1)]
+        steps = tuple(axis.dilation * step for axis, step in zip(self.leads, apart[first:], strict=False))
+        for box in boxes(out[:-1], self.products.together, max(len(out) - 3, first)):
+            start = sum(step * (part.start or 0) for step, part in zip(apart, box, strict=True))
+            sizes = [len(range(*part.indices(n))) for part, n in zip(box, out, strict=False)]
+            rows, columns = (1, *sizes[first:])[-2:]
+            width = block[-2] if rows > 1 else columns
+            yield box, start, _Runs((rows - 1) * width + columns, apart[-1], self.phases, steps), (rows, width)
+
+
+def _groups(array: NDArray[Any], count: int) -> list[NDArray[Any]]:
+    """An array's lanes in so many equal parts."""
+    return [array] if count == 1 else np.split(array, count, axis=-1)
 
 
 def _view(array: NDArray[Any], first: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> NDArray[Any]:
@@ -279,6 +312,11 @@ def _add_up(shares: NDArray[Any], grid: tuple[int, int], out: NDArray[Any]) -> N
     seen = shares.reshape(len(shares), lines, places * n)[:, :, : kept * n].swapaxes(0, 1)
     straight = out.flags.c_contiguous
     sums = out if straight else _scratch("total", out.shape, out.dtype)
-    np.matmul(np.ones((1, len(shares)), shares.dtype), seen, out=sums.reshape(lines, 1, -1))
+    np.matmul(_ones(len(shares), shares.dtype), seen, out=sums.reshape(lines, 1, -1))
     if not straight:
         out[...] = sums
+
+
+@lru_cache(maxsize=64)
+def _ones(count: int, kind: np.dtype[Any]) -> NDArray[Any]:
+    return np.ones((1, count), kind)

@@ -42,11 +42,8 @@ LEAST_MACS = 1 << 22
 TILE_OUTPUTS = 1 << 19
 """Outputs in a tile, at most: 2 MiB of float32."""
 
-TILE_PLACES = 128
+TILE_PLACES = 144
 """Places that a tile has at least: they share what it costs to read the kernels."""
-
-AMPLE_PLACES = 288
-"""Places that it has where that leaves a second thread as many."""
 
 STRETCH = {"float32": (24, 48), "float64": (64, 64)}
 """Terms that a product adds in a row, fewest and most. Equal terms, as over a flat part of an image, all round the same
@@ -130,8 +127,7 @@ class Products:
         """Places of a tile, of so many in all."""
         filters = self.filters * self.groups
         shared = max(-(-places // TILES), LEAST_MACS // (self.terms * filters))
-        least = max(min(-(-places // 2), AMPLE_PLACES), TILE_PLACES)
-        return max(min(TILE_MACS // self.terms // filters, TILE_OUTPUTS // filters, shared), least)
+        return max(min(TILE_MACS // self.terms // filters, TILE_OUTPUTS // filters, shared), TILE_PLACES)
 
     def scratch(self, places: int) -> int:
         """Values that a thread holds besides samples and outputs, for a tile of so many places: what it adds up."""

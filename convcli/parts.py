@@ -28,7 +28,7 @@ def parts(arrangement: Arrangement, plan: Plan) -> Iterator[Part]:
     >>> from convcli.arrange import arrange
     >>> x, w = np.zeros((16384, 1024), np.float32), np.ones((3, 3))
     >>> [part.rows for part in parts(arrange(x.shape, w.shape), plan(x, w))]
-    [(0, 8192), (8192, 16382)]
+    [(0, 8208), (8208, 16382)]
     """
     (items, width), (rows, height) = _cut(arrangement, plan)
     for item in range(0, items, width):

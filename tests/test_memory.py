@@ -107,6 +107,17 @@ def test_what_is_worked_in_goes_from_run_to_run_in_all_its_sizes() -> None:
     assert len(held) == 5
 
 
+def test_small_arrays_to_work_in_leave_large_pieces_to_those_who_want_them() -> None:
+    large, small = 1 << 22, 1 << 17
+    first = address(working((large,), np.uint8))
+    held = working((small,), np.uint8)
+    assert known(memory._working) == [large, small]
+    assert address(working((large,), np.uint8)) == first
+    assert address(held) != first
+    larger = working((2 * large + LINE,), np.uint8)
+    assert known(memory._working) == [small, larger.size], "what is smaller is given back for it"
+
+
 def test_what_nobody_works_in_any_more_can_be_given_back() -> None:
     held, _ = working((1 << 20,), np.uint8), working((1 << 19,), np.uint8)
     del _

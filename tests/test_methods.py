@@ -1,5 +1,6 @@
 """Every method against `direct`, over generated cases, and what each of them must not do to the numbers."""
 
+import threading
 import tracemalloc
 
 import numpy as np
@@ -231,6 +232,28 @@ def test_an_exception_in_a_worker_is_raised_and_ends_the_work():
     with pytest.raises(ValueError, match="three"):
         threads.share_out(work, range(1000), workers=2)
     assert len(done) < 1000
+
+
+def test_a_thread_that_wakes_when_all_is_done_is_not_waited_for(monkeypatch):
+    asleep, done = threading.Event(), []
+    monkeypatch.setattr(threads, "_cores", lambda: [0])
+    monkeypatch.setattr(threads, "_move", lambda _: asleep.wait())
+    threads.share_out(done.append, range(10), workers=2)
+    assert sorted(done) == list(range(10))
+    asleep.set()
+    threads.share_out(done.append, range(10, 20), workers=2)
+    assert sorted(done) == list(range(20))
+
+
+def test_what_a_thread_has_in_hand_is_waited_for():
+    begun, done = threading.Barrier(2, timeout=60), []
+
+    def work(item: int) -> None:
+        begun.wait()
+        done.append(item)
+
+    threads.share_out(work, range(20), workers=2)
+    assert sorted(done) == list(range(20))
 
 
 def test_the_plan_says_what_it_rejected():

@@ -53,12 +53,12 @@ class Kept:
 
     least: bytes of a piece that is worth knowing, for the C library takes smaller ones again by itself. most: bytes
     that are known at a time, and so the most that lie unused. What is unused and does not fit is given back before
-    fresh memory is asked for. loose: how many times as large as what is asked for a piece may be. make: where fresh
-    ones come from.
+    fresh memory is asked for; larger pieces may be left for those who want as much, if that is `patient`. make: where
+    fresh ones come from.
     """
 
-    def __init__(self, least: int, most: int, loose: float, make: Callable[[int], NDArray[np.uint8]]) -> None:
-        self.least, self.most, self.loose, self.make = least, most, loose, make
+    def __init__(self, least: int, most: int, patient: bool, make: Callable[[int], NDArray[np.uint8]]) -> None:
+        self.least, self.most, self.patient, self.make = least, most, patient, make
         self.pieces: list[NDArray[np.uint8]] = []
         self.lock = threading.Lock()
 
@@ -71,16 +71,18 @@ class Kept:
             return _lined(self._fresh(size + LINE) if piece is None else piece, size)
 
     def _unused(self, size: int) -> NDArray[np.uint8] | None:
-        """The smallest piece that nobody uses and that fits."""
-        unused = [piece for piece in self.pieces if sys.getrefcount(piece) == _UNUSED]
-        return min((piece for piece in unused if size <= piece.size <= size * self.loose), key=len, default=None)
+        """The first piece that nobody uses and that `size` bytes fill by half at least."""
+        for piece in self.pieces:
+            if sys.getrefcount(piece) == _UNUSED and piece.size // 2 <= size <= piece.size:
+                return piece
+        return None
 
-    def give_back(self) -> None:
-        """Know no more what nobody uses."""
-        self.pieces = [piece for piece in self.pieces if sys.getrefcount(piece) > _UNUSED]
+    def give_back(self, below: float = math.inf) -> None:
+        """Know no more what nobody uses, of less than so many bytes."""
+        self.pieces = [piece for piece in self.pieces if piece.size >= below or sys.getrefcount(piece) > _UNUSED]
 
     def _fresh(self, size: int) -> NDArray[np.uint8]:
-        self.give_back()
+        self.give_back(size if self.patient else math.inf)
         made = self.make(size)
         self.pieces.append(made)
         while sum(piece.size for piece in self.pieces) > self.most + LINE:
@@ -103,8 +105,8 @@ _COUNTED = hasattr(sys, "getrefcount") and getattr(sys, "_is_gil_enabled", lambd
 
 _UNUSED = _unused() if _COUNTED else 0
 
-_results = Kept(1 << 22, 1 << 27, 2, heap)
-_working = Kept(1 << 16, 1 << 25, math.inf, pages)
+_results = Kept(1 << 22, 1 << 27, False, heap)
+_working = Kept(1 << 16, 1 << 25, True, pages)
 
 
 def fresh(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:

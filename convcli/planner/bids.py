@@ -15,16 +15,16 @@ from convcli.shapes import Axis
 TAP = 0.32
 """One tap of `direct` for one output: a multiplication and an addition over a tile in the cache."""
 
-MAC = 0.018
+MAC = 0.02
 """One multiply-add of a matrix product: 50 thousand million a second."""
 
-TOUCH = 0.7
+TOUCH = 0.44
 """One output written, and read again by what comes after."""
 
-PASS = 0.4
+PASS = 0.32
 """One output of a pass along an axis, which the next pass meets in the cache."""
 
-GATHER = 0.15
+GATHER = 0.12
 """One copy of one sample of a row, for one tap along it."""
 
 STEPPED = 1.0

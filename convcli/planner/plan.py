@@ -32,10 +32,10 @@ from convcli.planner.working import Work, Working
 from convcli.shapes import Axis, ConvSpec, check_countable
 from convcli.words import METHODS
 
-WORTH_SHARING = 1e-3
+WORTH_SHARING = 0.7e-3
 """Predicted seconds from which the tiles are shared out over the threads."""
 
-WORTH_WAITING = 2.2e-3
+WORTH_WAITING = 2.6e-3
 """The same where a kernel is stacked, in many short calls between which threads wait for the interpreter."""
 
 WORTH_FACTORING = 1e-3

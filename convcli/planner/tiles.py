@@ -23,7 +23,7 @@ REDONE = 1 << 14
 other by the dozen."""
 
 BAND_TILE = (1 << 19, 3 << 18)
-"""Outputs in a tile of passes along the axes, where it leaves TILES of them, and the most: 3 MiB of float32."""
+"""Outputs in a tile of passes along the axes, where it leaves twice TILES of them, and the most: 3 MiB of float32."""
 
 BAND_SAMPLES = 1 << 20
 """Samples that they may see: 4 MiB of float32. A kernel that reaches far sees many more than it has outputs."""
@@ -38,6 +38,9 @@ FULL_TILE = (1 << 18, 3 << 19)
 """The same for a full-rank kernel, and the most: 6 MiB of float32. Over smaller tiles of either kind two threads took a
 tenth longer: while one makes the views of a tile, the other waits for the interpreter."""
 
+AMPLE = 1 << 25
+"""Multiply-adds of such a tile that are enough even where its outputs are fewer."""
+
 FEW_TAPS = 128
 """Taps of a kernel up to which it is rarely taken in pieces, whose sums wait for each other: beyond, tiles are half as
 large."""
@@ -51,6 +54,9 @@ PANEL_VALUES = 1 << 18
 PANEL_ROWS = 32
 """Outputs in a column of a panel, where that leaves it a row to be cut: few, so that its rows are long, for a processor
 reads ahead along a row; fewer would copy more of the rows that several panels see."""
+
+WHOLE_PANELS = 4
+"""Panels in a column of a tile from which it has as many rows as they fill: fewer may overlap instead."""
 
 PANEL_WIDTH = 64
 """Values in its row, at least: slimmer products are slow."""
@@ -113,7 +119,7 @@ def tile_of(facts: Facts, axes: tuple[Axis, ...], method: str, products: Product
         rest[-1] = evenly(rest[-1], min(seen, max(made, DOWN)))
     inner = math.prod(facts.batch[1:]) * math.prod(rest)
     most = budget // max(inner, 1)
-    stacked = method == "gemm" and facts.filters is None and most >= PANEL_ROWS
+    stacked = method == "gemm" and facts.filters is None and most >= WHOLE_PANELS * PANEL_ROWS
     step = PANEL_ROWS if stacked else DOWN
     rows = min(_shared(first, most, step), first) if method in BANDED else evenly(first, max(most, 1))
     items = _several(facts, max(budget // max(inner * first, 1), 1))
@@ -125,13 +131,13 @@ def tile_of(facts: Facts, axes: tuple[Axis, ...], method: str, products: Product
 
 def _whole_tile(facts: Facts, axes: tuple[Axis, ...], method: str, size: int) -> tuple[int, int]:
     """The most outputs of a banded method's tile, and the most samples under it."""
-    enough, most = BAND_TILE if method == "separable" else FULL_TILE
-    seen = BAND_SAMPLES
+    (enough, most), seen = BAND_TILE, BAND_SAMPLES
     if method != "separable":
-        most //= size // 4 * (1 if math.prod(facts.window) <= FEW_TAPS else 2)
-        seen = most + FULL_SEEN
+        taps, (enough, most) = math.prod(facts.window), FULL_TILE
+        most //= size // 4 * (1 if taps <= FEW_TAPS else 2)
+        enough, seen = min(enough, AMPLE // taps), most + FULL_SEEN
     outputs = math.prod(facts.batch) * math.prod(axis.out for axis in axes) * facts.lanes
-    return min(max(outputs // TILES, enough), most), seen
+    return min(max(outputs // (2 * TILES), enough), most), seen
 
 
 def _fitting(axes: tuple[Axis, ...], at: int, outputs: Sequence[int], lanes: int, most: int) -> int:
@@ -155,15 +161,15 @@ def evenly(places: int, most: int) -> int:
 
 
 def _shared(places: int, most: int, step: int) -> int:
-    """The length of equal pieces, in whole steps and `most` at most; if may be, as many pieces as threads share evenly.
+    """The length of equal pieces, in whole steps and `most` at most: as many pieces as threads share evenly.
 
     >>> _shared(4096, 192, 4), _shared(4096, 5000, 4), _shared(100, 3, 4)
-    (176, 4096, 4)
+    (172, 4096, 4)
     """
-    most = max(most // step * step, step)
-    lengths = range(most, most // 2, -step)
-    even = -(-evenly(places, most) // step) * step
-    return next((length for length in lengths if -(-places // length) % TILES == 0), even)
+    count = -(-places // max(most // step * step, step))
+    even = 1 if count == 1 else 2 if count < 2 * TILES else TILES
+    length = -(-places // (-(-count // even) * even))
+    return -(-length // step) * step
 
 
 class Panel(NamedTuple):
@@ -182,7 +188,7 @@ def panel(sizes: Panel, values: int, copies: int, k: int, stride: int) -> Panel:
     >>> panel(Panel(1, 256, 4094), 1, copies=3, k=3, stride=1)
     Panel(items=1, rows=32, places=2047)
     >>> panel(Panel(1000, 8, 8), 1, copies=3, k=3, stride=1)
-    Panel(items=224, rows=8, places=8)
+    Panel(items=200, rows=8, places=8)
     """
     fitting = (PANEL_VALUES // (copies * (sizes.places * values + ODD)) - k) // stride + 1
     rows = max(fitting // DOWN * DOWN, PANEL_ROWS)

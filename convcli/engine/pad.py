@@ -65,32 +65,31 @@ def extend(
         return block
     shape = (*x.shape[:first], *(stop - start for start, stop in spans), *x.shape[first + dims :])
     inside = [(max(start, 0), max(start, 0, min(stop, n))) for (start, stop), n in zip(spans, sizes, strict=True)]
-    block = room(shape, dtype)
+    block, whole = room(shape, dtype), [(0, stop - start) for start, stop in spans]
     filled = [(lo - start, hi - start) for (start, _), (lo, hi) in zip(spans, inside, strict=True)]
     if all(lo < hi for lo, hi in inside):
         block[_index(first, filled)] = x[_index(first, inside)]
+
+    def beyond(turn: int, run: Span) -> Any:
+        """What stands outside of x in a run along an axis, those before which are whole by now, corners and all."""
+        if boundary == "constant":
+            return cval
+        start, before = spans[turn][0], whole[:turn]
+        taken = _folded(start + run[0], start + run[1], sizes[turn], boundary)
+        if inside[turn][0] <= taken.least and taken.most < inside[turn][1]:
+            return block[(*_index(first, before), taken.less(start), *_index(0, filled[turn + 1 :]))]
+        places = [
+            _folded(start, start + length, n, boundary).positions
+            for (start, _), (_, length), n in zip(spans, before, sizes, strict=False)
+        ]
+        at: tuple[Any, ...] = np.ix_(*places, taken.positions)
+        return x[(*_index(first, []), *at, *_index(0, inside[turn + 1 :]))]
+
     for turn, (lo, hi) in enumerate(filled):
-        before: list[Span] = [(0, length) for length in shape[first : first + turn]]
-        length, (start, _) = shape[first + turn], spans[turn]
+        length = whole[turn][1]
         for run in ((0, lo), (hi, length)) if lo < hi else ((0, length),):
-            if run[0] == run[1]:
-                continue
-            outside = block[_index(first, [*before, run, *filled[turn + 1 :]])]
-            if boundary == "constant":
-                outside[...] = cval
-                continue
-            taken = _folded(start + run[0], start + run[1], sizes[turn], boundary)
-            if inside[turn][0] <= taken.least and taken.most < inside[turn][1]:
-                # the axes before this one are whole by now, so the corners are as they should be
-                seen = block[(*_index(first, before), taken.less(start), *_index(0, filled[turn + 1 :]))]
-            else:
-                places = [
-                    _folded(start, start + length, n, boundary).positions
-                    for (start, _), (_, length), n in zip(spans, before, sizes, strict=False)
-                ]
-                at: tuple[Any, ...] = np.ix_(*places, taken.positions)
-                seen = x[(*_index(first, []), *at, *_index(0, inside[turn + 1 :]))]
-            outside[...] = seen
+            if run[0] < run[1]:
+                block[_index(first, [*whole[:turn], run, *filled[turn + 1 :]])] = beyond(turn, run)
     return block
 
 

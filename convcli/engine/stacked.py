@@ -11,8 +11,8 @@ slides down by as many samples as a row has copies. So a full-rank kernel is a b
 
 A copy costs less than the arithmetic of its taps, and keeps only what the outputs want: stride and dilation along the
 rows are settled by it, and the lanes and inner axes of a volume lie flat. The copies stay in the cache: a tile is taken
-panel by panel, a few hundred columns each, for products that wait for memory run at half their speed. Large kernels are
-cut into pieces, whose results are added: so that no sum strays too far, and that panels are not too slim.
+panel by panel, of few rows and many columns, for products that wait for memory run at half their speed. Large kernels
+are cut into pieces, whose results are added: so that no sum strays too far, and that panels are not too slim.
 """
 
 from __future__ import annotations

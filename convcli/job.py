@@ -41,6 +41,11 @@ from convcli.words import Combine, Frames, Op, Order, Policy
 ARRAY_FORMS = ("npy", "npz")
 
 
+WORTH_GIVING_BACK = 40 << 20
+"""Bytes of a job's peak from which what is free is given back: of a smaller one little is, and what is given back has
+to be cleared by the system before the next job has it: a sixth of the time of a batch of megapixels."""
+
+
 @dataclass(frozen=True)
 class Job(Laying):
     """What to do with one input, in the command line's words; every value is checked when it is prepared."""
@@ -224,12 +229,12 @@ def perform(prepared: Prepared) -> Outcome:
     What is free is given back first, for decoders leave much, and again before the result is encoded.
     """
     job = prepared.job
-    give_back()
+    _give_back(prepared)
     with io.room(
         job.output, prepared.output_shape, prepared.dtype, format=prepared.format, overwrite=job.overwrite
     ) as room:
         ledger, proofs = _fill(prepared, room.array)
-        give_back()
+        _give_back(prepared)
         written = None
         if job.output is not None and all(proof.passed for proof in proofs):
             written = room.keep(
@@ -242,6 +247,12 @@ def perform(prepared: Prepared) -> Outcome:
                 volume=prepared.passes[0].volume,
             )
     return Outcome(prepared, room.array, ledger, proofs, written)
+
+
+def _give_back(prepared: Prepared) -> None:
+    """Give back what is free, where a job takes much: the next one of a few megabytes soon asks for as much again."""
+    if prepared.footprint.peak > WORTH_GIVING_BACK:
+        give_back()
 
 
 def _fill(prepared: Prepared, out: NDArray[Any]) -> tuple[Ledger, tuple[Verification, ...]]:
@@ -272,7 +283,7 @@ def _fill_part(
 ) -> Ledger:
     values, coverage = _floats(prepared, part, checks)
     if last:  # each part works in the memory of the one before, and the output is not whole until now
-        give_back()
+        _give_back(prepared)
     if coverage is not None:
         target[..., -1] = _alpha_plane(coverage, prepared.dtype)
         target = target[..., :-1]

@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import convcli
 from convcli import cores, correlate
 from convcli.engine import stacked, threads
+from convcli.planner import plan as planner
 from convcli.planner import tiles
 
 METHODS = ("gemm", "separable", "fft", "auto")
@@ -342,6 +343,24 @@ def _held(x, w, operation, options):
         tracemalloc.stop()
     spent = peak - plan.output_bytes - 4 * w.nbytes
     assert spent <= plan.memory + (256 << 10), (spent, plan.memory, plan)
+
+
+@pytest.mark.parametrize("padding", [((0, 0), (0, 1)), ((2, 0), (0, 3)), "same"])
+@pytest.mark.parametrize(("width", "lanes"), [(22, 1), (31, 1), (9, 3), (40, 1)])
+def test_a_narrow_picture_is_not_cut_across(width, lanes, padding, monkeypatch):
+    """Its rows are woven into the band whole: cut where padding begins, they were read beyond their end."""
+    monkeypatch.setattr(planner, "WORTH_SHARING", 0)
+    x, w = rng(width).random((3000, width, lanes), np.float32), np.outer(rng(1).random(4), rng(2).random(2))
+    for stride in (1, 2):
+        given = {"axes": (0, 1), "padding": padding, "boundary": "reflect", "stride": stride}
+        exact = correlate(x, w, method="direct", **given)
+        assert_allclose(correlate(x, w, method="separable", **given), exact, rtol=1e-5)
+
+
+def test_nor_under_a_kernel_that_reaches_far():
+    x, down, across = rng(0).random((53_100, 22), np.float32), rng(1).random(53_000), rng(2).random(3)
+    y = correlate(x, np.outer(down, across), method="separable")
+    assert_allclose(y[77, 13], down @ x[77 : 77 + 53_000, 13:16].astype(float) @ across, rtol=1e-5)
 
 
 @pytest.mark.parametrize("k", [3, 5, 9, 11])

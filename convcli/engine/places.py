@@ -49,7 +49,7 @@ def places(plan: Plan, part: Part) -> Iterator[Place]:
 def _areas(plan: Plan) -> Iterator[tuple[int, list[Span]]]:
     """Pieces of the output along the axes after the first, each with the rows of its tiles.
 
-    A picture has three: within its sides no window sees padding, so that the samples are read where they lie::
+    A picture of wide rows has three: within its sides no window sees padding, so that samples are read where they lie::
 
         | side |               within               | side |
     """
@@ -58,7 +58,7 @@ def _areas(plan: Plan) -> Iterator[tuple[int, list[Span]]]:
     last = plan.axes[-1]
     start, stop = last.inside
     start = min(-(-start // LINE) * LINE, stop)
-    if not (len(rest) == 1 and plan.banded and plan.spread and 2 * (stop - start) > last.out):
+    if not (len(rest) == 1 and plan.wide and plan.spread and 2 * (stop - start) > last.out):
         yield rows, whole
         return
     yield rows, [(start, stop)]

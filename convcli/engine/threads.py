@@ -132,7 +132,7 @@ def _move(core: int) -> None:
     """
     for cores in ({core}, os.sched_getaffinity(0)):
         mask = sum(1 << number for number in cores).to_bytes(MASK, "little")
-        system().sched_setaffinity(0, MASK, mask)
+        system().sched_setaffinity(0, ctypes.c_size_t(MASK), mask)
 
 
 def _executor() -> ThreadPoolExecutor:

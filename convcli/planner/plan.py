@@ -139,10 +139,14 @@ class Plan:
         return self.method in BANDED and self.facts.filters is None
 
     @property
+    def wide(self) -> bool:
+        """Whether the values of a row are columns of a band's product; fewer are woven into the band, all of them."""
+        return self.banded and (self.method == "gemm" or pass_widths(self.facts, self.axes)[0] >= WIDE)
+
+    @property
     def block(self) -> int:
         """Rows of the output that one band makes: where one of them is not finite, the first is not either."""
-        wide = self.method == "gemm" or pass_widths(self.facts, self.axes)[0] >= WIDE
-        return DOWN if self.banded and wide and len(self.axes) > 1 and self.axes[0].dilation == 1 else 1
+        return DOWN if self.wide and len(self.axes) > 1 and self.axes[0].dilation == 1 else 1
 
     @property
     def whole(self) -> bool:

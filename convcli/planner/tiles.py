@@ -111,7 +111,11 @@ def tile_of(facts: Facts, axes: tuple[Axis, ...], method: str, products: Product
         if rest:
             width = min(BAND_WIDTH // facts.lanes, math.prod(rest))
             across = min(width // math.prod(rest[1:]), _fitting(axes, 1, (LEAST_ROWS,), facts.lanes, seen))
-            rest[0] = evenly(rest[0], max(across, 1))
+            behind = pass_widths(facts, axes)[0]
+            if method == "separable" and behind < WIDE:  # woven into the band, whole
+                seen = max(seen, 2 * axes[0].reach * behind)
+            else:
+                rest[0] = evenly(rest[0], max(across, 1))
             budget = min(budget, _fitting(axes, 0, rest, facts.lanes, seen) * math.prod(rest))
     if facts.filters is not None and rest:
         seen = _fitting(axes, len(rest), (DOWN, *rest[:-1]), facts.lanes, BAND_SAMPLES)

@@ -20,6 +20,17 @@ from convcli.planner import plan as planner
 from convcli.planner import products, tiles
 
 METHODS = ("direct", "gemm")
+
+SMALL_TILES = {
+    "PANEL_VALUES": (40, 200, 1000),
+    "PANEL_ROWS": (4, 8),
+    "PANEL_WIDTH": (1, 8),
+    "WHOLE_PANELS": (1, 4),
+    "FULL_TILE": ((10, 100), (200, 1000)),
+    "BAND_TILE": ((10, 100), (200, 1000)),
+    "BAND_WIDTH": (5, 1 << 13),
+}
+"""What cuts a picture of a few samples into several tiles, and those into several panels."""
 rng = np.random.default_rng
 
 
@@ -91,6 +102,10 @@ def test_tiles_of_any_size_give_the_same(data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(planner, "_settled", planner._settled.__wrapped__)
         patch.setattr(tiles, "TILE_VALUES", data.draw(st.integers(1, 40)))
+        for name, values in SMALL_TILES.items():
+            patch.setattr(tiles, name, data.draw(st.sampled_from(values)))
+        for name in ("WORTH_SHARING", "WORTH_WAITING"):
+            patch.setattr(planner, name, data.draw(st.sampled_from((0, 1))))
         few = st.integers(1, 9)
         for name in (
             "TILE_PLACES",

@@ -40,10 +40,9 @@ from convcli.words import Combine, Frames, Op, Order, Policy
 
 ARRAY_FORMS = ("npy", "npz")
 
-
 WORTH_GIVING_BACK = 40 << 20
-"""Bytes of a job's peak from which what is free is given back: of a smaller one little is, and what is given back has
-to be cleared by the system before the next job has it: a sixth of the time of a batch of megapixels."""
+"""Bytes of a job's peak from which what is free is given back. A smaller one leaves little, and the system would clear
+it for the next job, which took a sixth of the time of a batch of megapixels."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ Source: a Toeplitz matrix for a block of a convolution, as in Burrus, "Block imp
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -105,6 +105,16 @@ def band(taps: Matrix, stride: int, dilation: int, outputs: int) -> Matrix:
     return matrix
 
 
+def down_blocks(outputs: int) -> list[tuple[int, int, int]]:
+    """Outputs of a band down an axis, as equal blocks and a last one of fewer: the first output, how many, of how many.
+
+    >>> down_blocks(10), down_blocks(3)
+    ([(0, 2, 4), (8, 1, 2)], [(0, 1, 3)])
+    """
+    number, left = divmod(outputs, DOWN)
+    return [some for some in ((0, number, DOWN), (number * DOWN, 1, left)) if all(some[1:])]
+
+
 class Phase(NamedTuple):
     """Every so many samples and outputs, between which an axis has no dilation."""
 
@@ -149,24 +159,11 @@ class Down:
             )
 
     def _slide(self, run: _Run, x: Matrix, out: Matrix) -> None:
-        for product in self.products(run, x, out):
-            _across(*product)
-
-    def products(self, run: _Run, x: Matrix, out: Matrix) -> Iterator[tuple[Matrix, Matrix, Matrix]]:
-        """The band, the blocks (A, blocks, samples, Z) of x that it meets, and of out (.., A, blocks, outputs, Z).
-
-        x (A, n, Z), out (.., A, m, Z): for all blocks but a last one of fewer outputs, and for that one.
-        """
-        blocks, rest = divmod(out.shape[-2], DOWN)
-        samples = run.matrix.shape[1]
-        if blocks:
-            seen = _blocks(x[:, run.first :], blocks, DOWN * self.step, samples)
-            target = out[..., : blocks * DOWN, :]
-            yield run.matrix, seen, target.reshape(*out.shape[:-2], blocks, DOWN, -1)
-        if rest:
-            samples -= (DOWN - rest) * self.step
-            begin = run.first + blocks * DOWN * self.step
-            yield run.matrix[:rest, :samples], x[:, None, begin : begin + samples], out[..., None, blocks * DOWN :, :]
+        for first, number, outputs in down_blocks(out.shape[1]):
+            samples = run.matrix.shape[1] - (DOWN - outputs) * self.step
+            seen = _blocks(x[:, run.first + first * self.step :], number, DOWN * self.step, samples)
+            target = out[:, first : first + number * outputs].reshape(len(out), number, outputs, -1)
+            _across(run.matrix[:outputs, :samples], seen, target)
 
 
 class Along:

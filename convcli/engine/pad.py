@@ -63,9 +63,9 @@ def extend(
         block = room(view.shape, dtype)
         block[...] = view
         return block
-    shape = (*x.shape[:first], *(stop - start for start, stop in spans), *x.shape[first + dims :])
+    whole = [(0, stop - start) for start, stop in spans]
     inside = [(max(start, 0), max(start, 0, min(stop, n))) for (start, stop), n in zip(spans, sizes, strict=True)]
-    block, whole = room(shape, dtype), [(0, stop - start) for start, stop in spans]
+    block = room((*x.shape[:first], *(length for _, length in whole), *x.shape[first + dims :]), dtype)
     filled = [(lo - start, hi - start) for (start, _), (lo, hi) in zip(spans, inside, strict=True)]
     if all(lo < hi for lo, hi in inside):
         block[_index(first, filled)] = x[_index(first, inside)]

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from convcli.engine.bands import Matrix, band, pieces, undilated, unlike
+from convcli.engine.bands import Matrix, band, down_blocks, pieces, undilated, unlike
 from convcli.engine.factors import longest_run
 from convcli.engine.pairwise import add_up
 from convcli.engine.threads import Scratch
@@ -179,19 +179,17 @@ class _Stacked:
         size, every = self.kind.itemsize, math.prod(piece.copies) * self.stride
         item, row, place = out[:3]
         held = ((cut.rows - 1) * self.stride + piece.k) * math.prod(piece.copies) * step
-        blocks, left = divmod(cut.rows, DOWN)
-        for first, count, rows in ((0, blocks, DOWN), (blocks * DOWN, 1, left)):
-            if count and rows:
-                samples = piece.band.shape[1] - (DOWN - rows) * every
-                yield _Product(
-                    band=piece.band[:rows, :samples],
-                    sample=first * every,
-                    seen=_View((cut.items, count, samples, values), (held, DOWN * every * step, step, size)),
-                    row=first,
-                    filled=_View(
-                        (*starts, cut.items, count, rows, values), (item, row, place, item, DOWN * row, row, size)
-                    ),
-                )
+        for first, number, rows in down_blocks(cut.rows):
+            samples = piece.band.shape[1] - (DOWN - rows) * every
+            yield _Product(
+                band=piece.band[:rows, :samples],
+                sample=first * every,
+                seen=_View((cut.items, number, samples, values), (held, DOWN * every * step, step, size)),
+                row=first,
+                filled=_View(
+                    (*starts, cut.items, number, rows, values), (item, row, place, item, DOWN * row, row, size)
+                ),
+            )
 
     def _lines(self, filled: Matrix, panels: Matrix) -> Iterator[tuple[Matrix, Matrix]]:
         """What is copied where, lane by lane if numpy would otherwise copy a few lanes at a time."""

@@ -13,7 +13,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from convcli.backward import (
+    from convcli.engine import conv_layer, convolve, correlate, plan
+    from convcli.engine.planning import Plan
+    from convcli.errors import ChannelError, ConvError, ShapeError
+    from convcli.grad import GradcheckReport, gradcheck
+    from convcli.grad.backward import (
         Gradients,
         KernelGradients,
         conv_transpose,
@@ -22,35 +26,31 @@ if TYPE_CHECKING:
         correlate_gradients,
         gradients,
     )
-    from convcli.engine import conv_layer, convolve, correlate, plan
-    from convcli.errors import ChannelError, ConvError, ShapeError
-    from convcli.gradient_check import GradcheckReport, gradcheck
     from convcli.kernels import Kernel, kernel
-    from convcli.planner import Plan
-    from convcli.shapes import output_shape
+    from convcli.shapes.spec import output_shape
 
 __version__ = "0.1.0"
 
 _HOME = {
     "ChannelError": "errors",
     "ConvError": "errors",
-    "GradcheckReport": "gradient_check",
-    "Gradients": "backward",
+    "GradcheckReport": "grad",
+    "Gradients": "grad.backward",
     "Kernel": "kernels",
-    "KernelGradients": "backward",
-    "Plan": "planner",
+    "KernelGradients": "grad.backward",
+    "Plan": "engine.planning",
     "ShapeError": "errors",
     "conv_layer": "engine",
-    "conv_transpose": "backward",
-    "conv_transpose_gradients": "backward",
+    "conv_transpose": "grad.backward",
+    "conv_transpose_gradients": "grad.backward",
     "convolve": "engine",
-    "convolve_gradients": "backward",
+    "convolve_gradients": "grad.backward",
     "correlate": "engine",
-    "correlate_gradients": "backward",
-    "gradcheck": "gradient_check",
-    "gradients": "backward",
+    "correlate_gradients": "grad.backward",
+    "gradcheck": "grad",
+    "gradients": "grad.backward",
     "kernel": "kernels",
-    "output_shape": "shapes",
+    "output_shape": "shapes.spec",
     "plan": "engine",
 }
 

@@ -31,8 +31,8 @@ from PIL import Image
 from PIL.ImageCms import ImageCmsProfile, createProfile
 from PIL.PngImagePlugin import PngInfo
 
-from convcli.io.kept import read_kept
-from convcli.io.tiff import write_tiff
+from convcli.io.images.metadata import read_kept
+from convcli.io.images.tiff import write_tiff
 
 HANG = 10
 
@@ -104,10 +104,10 @@ def _text(separator: str) -> Callable[[], bytes]:
 
 
 def _onnx() -> bytes:
+    from convcli.network.emit_onnx import serialise
     from convcli.network.graph import Network
-    from convcli.network.kinds import Tensor
-    from convcli.network.tokens import parse
-    from convcli.onnx_emit import serialise
+    from convcli.network.layers import Tensor
+    from convcli.network.parser import parse
 
     return serialise(Network.of(Tensor((9, 9), 2), parse("conv:3,k=3,p=1 relu maxpool:2 flatten linear:4")))
 

@@ -20,7 +20,7 @@ import click
 
 from convcli import __version__
 from convcli.errors import ConvError, did_you_mean, printable
-from convcli.words import PRODUCT_THREADS
+from convcli.options import PRODUCT_THREADS
 
 COMMANDS = {
     "apply": "Filter an image, an array or a volume with a kernel.",

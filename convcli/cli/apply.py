@@ -32,9 +32,9 @@ def command(as_json: bool, dry_run: bool, **settings: Any) -> None:
     On an image, a KHxKW kernel filters each channel, KHxKWxC sums over the channels into one, and OxKHxKWxC gives
     O channels. The report tells the sizes, the method and what was clipped; without -o it is all that is made.
     """
-    from convcli.job import Job, perform, prepare
-    from convcli.report import runs
-    from convcli.report.text import print_json
+    from convcli.cli.report import apply
+    from convcli.cli.report.text import print_json
+    from convcli.jobs.apply import Job, perform, prepare
 
     if as_json and settings["output"] == "-":
         raise click.UsageError("--json and -o - both want stdout; write the result to a file, or leave --json out")
@@ -47,12 +47,12 @@ def command(as_json: bool, dry_run: bool, **settings: Any) -> None:
             if settings[option] != getattr(Job, option):
                 raise click.UsageError(f"--{option.replace('_', '-')} is for raw files; name a .raw, or leave it out")
     if prepared.data.damage:
-        click.echo(f"Warning: {runs.damage_line(prepared.data)}", err=True)
+        click.echo(f"Warning: {apply.damage_line(prepared.data)}", err=True)
     if dry_run:
-        lines, record, ok = runs.plan_lines(prepared), runs.plan_json(prepared), True
+        lines, record, ok = apply.plan_lines(prepared), apply.plan_json(prepared), True
     else:
         outcome = perform(prepared)
-        lines, record, ok = runs.outcome_lines(outcome), runs.outcome_json(outcome), outcome.verified
+        lines, record, ok = apply.outcome_lines(outcome), apply.outcome_json(outcome), outcome.verified
     if as_json:
         print_json("apply", record)
     else:

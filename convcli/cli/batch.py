@@ -69,11 +69,11 @@ def command(
     Takes the options of apply. A file that fails, or kills its worker, is reported and the others are done; the exit
     code is then 3. Stopped at any moment, the same command with --resume goes on where it was.
     """
-    from convcli.batch import Batch, Search, listed
+    from convcli.cli.report.batch import Progress, Summary, record_json, record_line
+    from convcli.cli.report.text import print_json
     from convcli.cores import threads
-    from convcli.job import Job
-    from convcli.report.batch import Progress, Summary, record_json, record_line
-    from convcli.report.text import print_json
+    from convcli.jobs.apply import Job
+    from convcli.jobs.batch import Batch, Search, listed
 
     if null and files_from is None:
         raise click.UsageError("--null says how the names in a list end; add --files-from FILE")

@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from convcli.cli import options
 from convcli.cli.types import SECONDS, SHAPE, Choice, Count
 from convcli.errors import CheckError
-from convcli.words import MEASURED
+from convcli.options import MEASURED
 
 EXAMPLES = """\b
 Examples:
@@ -60,10 +60,10 @@ def command(
     arithmetic and the traffic that it comes to, and their shares of what this machine does when it only multiplies
     matrices or only copies. Exit code 1 where an answer is wrong.
     """
-    from convcli.bench import STANDARD, Case, bench
-    from convcli.report.bars import check_picture, save_bars
-    from convcli.report.bench import bench_json, print_bench, print_legend
-    from convcli.report.text import print_json
+    from convcli.bench.run import STANDARD, Case, bench
+    from convcli.cli.report.bars import check_picture, save_bars
+    from convcli.cli.report.bench import bench_json, print_bench, print_legend
+    from convcli.cli.report.text import print_json
 
     if overwrite and output is None:
         raise click.UsageError("--overwrite is for -o FILE; name one, or leave --overwrite out")

@@ -8,7 +8,7 @@ import click
 
 from convcli.cli import options
 from convcli.cli.types import INDEX, Choice, Count
-from convcli.words import OPS
+from convcli.options import OPS
 
 EXAMPLES = """\b
 Examples:
@@ -35,9 +35,9 @@ def command(as_json: bool, every: bool, **settings: Any) -> None:
     INPUT-OR-SHAPE is a file, or a shape such as 8x8x3 that is filled with random numbers. Padded cells stand in
     brackets; several channels make a block each. The sum is what apply gives at this place.
     """
-    from convcli.explain import Question, explain
-    from convcli.report.explain import explanation_json, print_explanation
-    from convcli.report.text import print_json
+    from convcli.cli.report.explain import explanation_json, print_explanation
+    from convcli.cli.report.text import print_json
+    from convcli.learn.explain import Question, explain
 
     if every == (settings["at"] is not None):
         raise click.UsageError("give one output with --at I,J[,C], or --all; exactly one of them")

@@ -22,8 +22,8 @@ def command(markdown: bool, as_json: bool) -> None:
     For each: its suffixes, the number types that it gives and holds, and what it needs. The format of a file is that
     of its suffix, and of a picture what its first bytes say; on a pipe, --input-format and --format name it.
     """
-    from convcli.report import formats as report
-    from convcli.report.text import print_json
+    from convcli.cli.report import formats as report
+    from convcli.cli.report.text import print_json
 
     if markdown and as_json:
         raise click.UsageError("--markdown and --json are two shapes of one table; choose one")

@@ -8,7 +8,7 @@ import click
 
 from convcli.cli import options
 from convcli.cli.types import Choice, Count
-from convcli.words import OPS
+from convcli.options import OPS
 
 EXAMPLES = """\b
 Examples:
@@ -34,9 +34,9 @@ def command(as_json: bool, **settings: Any) -> None:
     INPUT-OR-SHAPE is a file (- is stdin), or a shape such as 8x8x3 that is filled with random numbers. The gradients
     have the shapes of the input, of the kernel and of a bias. The loss is sum(y) unless --loss or --upstream says so.
     """
-    from convcli.pullback import Pullback, pull
-    from convcli.report.pullback import pulled_json, pulled_lines
-    from convcli.report.text import print_json
+    from convcli.cli.report.grad import pulled_json, pulled_lines
+    from convcli.cli.report.text import print_json
+    from convcli.jobs.grad import Pullback, pull
 
     if as_json and settings["output"] == "-":
         raise click.UsageError("--json and -o - both want stdout; write to a file, or leave --json out")

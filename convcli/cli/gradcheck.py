@@ -9,7 +9,7 @@ import click
 from convcli.cli import options
 from convcli.cli.types import Choice, Count
 from convcli.errors import CheckError
-from convcli.words import OPS
+from convcli.options import OPS
 
 EXAMPLES = """\b
 Examples:
@@ -51,17 +51,17 @@ def command(as_json: bool, dump: str | None, overwrite: bool, **settings: Any) -
     dy * y with a random dy, in float64. Convolution is linear, so the difference has no truncation error, and the two
     columns agree to round-off. Exit code 1 where a test fails.
     """
-    from convcli import proof
-    from convcli.report.gradients import gradcheck_json, print_gradcheck
-    from convcli.report.text import print_json
+    from convcli.cli.report.gradcheck import gradcheck_json, print_gradcheck
+    from convcli.cli.report.text import print_json
+    from convcli.jobs import gradcheck
 
     if overwrite and dump is None:
         raise click.UsageError("--overwrite belongs to a dump; add --dump FILE")
     if dump is not None:
-        proof.check_dump(dump, overwrite=overwrite)
-    report = proof.prove(proof.Trial(**settings))
+        gradcheck.check_dump(dump, overwrite=overwrite)
+    report = gradcheck.prove(gradcheck.Trial(**settings))
     if dump is not None:
-        proof.dump(report, dump, gradcheck_json(report, arrays=True), overwrite=overwrite)
+        gradcheck.dump(report, dump, gradcheck_json(report, arrays=True), overwrite=overwrite)
     if as_json:
         print_json("gradcheck", gradcheck_json(report))
     else:

@@ -34,8 +34,8 @@ def command(context: click.Context) -> None:
 @options.stacked()
 def list_(as_json: bool) -> None:
     """List the named kernels: a line of meaning for each, and its parameters."""
-    from convcli.report import kernels as report
-    from convcli.report.text import print_json
+    from convcli.cli.report import kernels as report
+    from convcli.cli.report.text import print_json
 
     if as_json:
         print_json("kernels list", report.kernels_json())
@@ -51,9 +51,9 @@ def show(name: str, dims: int | None, as_json: bool) -> None:
 
     NAME is any kernel reference: a name with parameters, a literal, or a file.
     """
+    from convcli.cli.report import kernels as report
+    from convcli.cli.report.text import print_json
     from convcli.kernels import kernel
-    from convcli.report import kernels as report
-    from convcli.report.text import print_json
 
     resolved = kernel(name, dims=dims)
     if as_json:
@@ -72,10 +72,10 @@ def show(name: str, dims: int | None, as_json: bool) -> None:
 @options.stacked(dims)
 def export(name: str, output: str, form: str | None, overwrite: bool, dims: int | None, as_json: bool) -> None:
     """Write one kernel to a file that `-k` reads back, tap for tap."""
-    from convcli.job import export_kernel
+    from convcli.cli.report import kernels as report
+    from convcli.cli.report.text import print_json
+    from convcli.jobs.apply import export_kernel
     from convcli.kernels import kernel
-    from convcli.report import kernels as report
-    from convcli.report.text import print_json
 
     if as_json and output == "-":
         raise click.UsageError("--json and -o - both want stdout; write the kernel to a file, or leave --json out")

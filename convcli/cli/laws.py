@@ -39,9 +39,9 @@ def command(as_json: bool, matrix: str | None, overwrite: bool, **settings: Any)
     breaks, local, and the backward pass. INPUT-OR-SHAPE is a file, of which the middle is taken, or a shape such as
     32x32 that is filled with random numbers. Exit code 1 where a law fails.
     """
-    from convcli.laws import Inquiry, check_matrix, examine, save_matrix
-    from convcli.report.laws import laws_json, print_laws
-    from convcli.report.text import print_json
+    from convcli.cli.report.laws import laws_json, print_laws
+    from convcli.cli.report.text import print_json
+    from convcli.learn.laws import Inquiry, check_matrix, examine, save_matrix
 
     if overwrite and matrix is None:
         raise click.UsageError("--overwrite is for --matrix FILE; name one, or leave --overwrite out")

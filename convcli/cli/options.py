@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from convcli.cli.types import FRAMES, PADDING, PER_AXIS, SHAPE, SIZE, Choice, Count
-from convcli.words import BOUNDARIES, CHANNELS, COMBINES, DTYPES, LAYOUTS, METHODS, OPS, ORDERS, POLICIES
+from convcli.options import BOUNDARIES, CHANNELS, COMBINES, DTYPES, LAYOUTS, METHODS, OPS, ORDERS, POLICIES
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]

@@ -10,14 +10,14 @@ import click
 from convcli.cli import options
 from convcli.cli.types import PER_AXIS, SHAPE, Choice, Count, Parsed
 from convcli.errors import InputError
-from convcli.shapes import ConvSpec, Padding, PerAxis, parse_shape, show
-from convcli.words import DTYPES, Channels, Layout
+from convcli.options import DTYPES, Channels, Layout
+from convcli.shapes.spec import ConvSpec, Padding, PerAxis, parse_shape, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from convcli.network.graph import Network
-    from convcli.network.kinds import Tensor
+    from convcli.network.layers import Tensor
 
 EXAMPLES = """\b
 Examples:
@@ -176,16 +176,16 @@ def _shape(ctx: click.Context, word: str) -> tuple[int, ...]:
 def _lay(layers: tuple[str, ...], layout: Layout) -> Callable[[Tensor | None], Network]:
     """What lays the layers, or the file among them, on an input."""
     from convcli.network.graph import Network
-    from convcli.network.tokens import parse
+    from convcli.network.parser import parse
 
     if len(layers) == 1 and layers[0].endswith(".onnx"):
-        from convcli import onnx_model
+        from convcli.network import read_onnx
 
-        return lambda x: onnx_model.load(layers[0])
+        return lambda x: read_onnx.load(layers[0])
     if len(layers) == 1 and _is_file(layers[0]):
-        from convcli.network import files
+        from convcli.network import load
 
-        return lambda x: files.load(layers[0], x)
+        return lambda x: load.load(layers[0], x)
     items = parse(" ".join(layers))
 
     def lay(x: Tensor | None) -> Network:
@@ -233,10 +233,10 @@ def _tell_kernel(
     layout: Layout,
     as_json: bool,
 ) -> None:
-    from convcli.arrange import arrange
-    from convcli.network.single import Layer
-    from convcli.report.layers import layer_json, layer_lines
-    from convcli.report.text import print_json
+    from convcli.cli.report.layers import layer_json, layer_lines
+    from convcli.cli.report.text import print_json
+    from convcli.shapes.layer import Layer
+    from convcli.shapes.layout import arrange
 
     if len(words) != 1:
         told = f"{words[1]!r} beside -k" if words else "no SHAPE"
@@ -245,7 +245,7 @@ def _tell_kernel(
     if output_padding and not transposed:
         raise click.UsageError("--output-padding belongs to the transposed convolution; add --transposed")
     if isinstance(kernel, str):
-        from convcli.laying import resolve_kernel
+        from convcli.jobs.operands import resolve_kernel
 
         kernel = resolve_kernel(kernel, shape, dims, "the input", layout).shape
     settled = arrange(shape, kernel, dims=dims, channels=channels, groups=groups, layout=layout, transposed=transposed)
@@ -260,10 +260,10 @@ def _tell_kernel(
 
 
 def _tell_network(network: Network, given: dict[str, Any]) -> None:
+    from convcli.cli.report import shape
+    from convcli.cli.report.text import print_json
     from convcli.network.costs import Count
     from convcli.network.summary import summarise
-    from convcli.report import networks
-    from convcli.report.text import print_json
 
     if given["quiet"]:
         click.echo(network.show(network.output))
@@ -271,19 +271,19 @@ def _tell_network(network: Network, given: dict[str, Any]) -> None:
     count = Count(given["count"], given["with_bias"], given["batch"])
     summary = summarise(network, count, dtype=given["dtype"], versus=given["versus"])
     if given["as_json"]:
-        print_json("shape network", networks.summary_json(summary, formula=given["formula"]))
+        print_json("shape network", shape.summary_json(summary, formula=given["formula"]))
         return
-    show_as = networks.summary_csv if given["as_csv"] else networks.summary_markdown
-    lines = (show_as if given["as_csv"] or given["markdown"] else networks.summary_lines)(
+    show_as = shape.summary_csv if given["as_csv"] else shape.summary_markdown
+    lines = (show_as if given["as_csv"] or given["markdown"] else shape.summary_lines)(
         summary, formula=given["formula"]
     )
     click.echo("\n".join(lines))
 
 
 def _tell_box(network: Network, given: dict[str, Any]) -> None:
+    from convcli.cli.report.shape import at_json, at_lines
+    from convcli.cli.report.text import print_json
     from convcli.network import box
-    from convcli.report.networks import at_json, at_lines
-    from convcli.report.text import print_json
 
     at = given["at"]
     sees = box.sees(network, at)
@@ -296,31 +296,31 @@ def _tell_box(network: Network, given: dict[str, Any]) -> None:
 
 
 def _emit(network: Network, words: tuple[str, ...], target: str) -> None:
-    from convcli.network import emit
+    from convcli.network import emit_torch
 
     if target == "torch":
-        click.echo(emit.torch(network))
+        click.echo(emit_torch.torch(network))
     elif target == "keras":
         from convcli.network.emit_keras import keras
 
         click.echo(keras(network))
     elif target == "onnx":
-        from convcli import onnx_emit
+        from convcli.network import emit_onnx
 
         if sys.stdout.isatty():
             raise click.UsageError("--emit onnx on a terminal; expected a file or a pipe; add > net.onnx")
-        sys.stdout.buffer.write(onnx_emit.serialise(network))
+        sys.stdout.buffer.write(emit_onnx.serialise(network))
     elif _is_file(words[-1]):
         raise click.UsageError(f"{words[-1]} is such a file already; expected layers to write into one")
     else:
-        click.echo(emit.toml(network, " ".join(words[1:])))
+        click.echo(emit_torch.toml(network, " ".join(words[1:])))
 
 
 def _tell_needs(ctx: click.Context, words: tuple[str, ...], given: dict[str, Any]) -> None:
+    from convcli.cli.report.shape import needs_json, needs_lines
+    from convcli.cli.report.text import print_json
     from convcli.network.graph import read_input
     from convcli.network.inverse import input_for
-    from convcli.report.networks import needs_json, needs_lines
-    from convcli.report.text import print_json
 
     wanted, layout = given["input_for"], given["layout"]
     if not words:
@@ -339,9 +339,9 @@ def _tell_needs(ctx: click.Context, words: tuple[str, ...], given: dict[str, Any
 
 
 def _tell_chains(words: tuple[str, ...], given: dict[str, Any]) -> None:
+    from convcli.cli.report.shape import chains_json, chains_lines
+    from convcli.cli.report.text import print_json
     from convcli.network.solve import solve
-    from convcli.report.networks import chains_json, chains_lines
-    from convcli.report.text import print_json
 
     if words:
         raise click.UsageError(f"{words[0]!r} beside --solve; expected two sizes after it and nothing else")

@@ -11,22 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine import direct, fft, gemm, lanewise, memory, separable, stacked
-from convcli.engine.bands import unlike
-from convcli.engine.memory import LINE
-from convcli.engine.pad import extend
-from convcli.engine.places import Part, Place, places, whole
-from convcli.engine.quantise import bounds, store
+from convcli.engine import buffers
+from convcli.engine.buffers import LINE
+from convcli.engine.methods import depthwise, direct, fft, full_rank, gemm, separable
+from convcli.engine.methods.bands import unlike
+from convcli.engine.methods.windows import Tile, merges
+from convcli.engine.padding import extend
+from convcli.engine.planning import Plan, make_plan
+from convcli.engine.planning.tiles import ALONG, REDONE
+from convcli.engine.rounding import bounds, store
 from convcli.engine.threads import Scratch, share_out
-from convcli.engine.windows import Tile, merges
-from convcli.planner import Plan, make_plan
-from convcli.planner.tiles import ALONG, REDONE
+from convcli.engine.tiling import Part, Place, places, whole
 
 STRATEGIES = {
     "direct": direct.prepare,
     "gemm": gemm.prepare,
-    "lanewise": lanewise.prepare,
-    "stacked": stacked.prepare,
+    "lanewise": depthwise.prepare,
+    "stacked": full_rank.prepare,
     "separable": separable.prepare,
     "fft": fft.prepare,
 }
@@ -67,7 +68,7 @@ def _quietly() -> Iterator[None]:
 def give_back() -> None:
     """Give back what runs worked in: for who goes on to work that needs memory of its own."""
     gemm.forget()
-    memory.give_back()
+    buffers.give_back()
 
 
 class _Run:

@@ -13,9 +13,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from convcli.engine.planning.facts import GROWTH, LEVELS, MOST_TERMS, STRAY
 from convcli.kernels.factorize import factorize
 from convcli.kernels.model import Taps, Terms
-from convcli.planner.facts import GROWTH, LEVELS, MOST_TERMS, STRAY
 
 ROUNDING = 2.0**-24
 """The largest relative error of one float32 operation."""

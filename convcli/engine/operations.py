@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from convcli.arrange import arrange, check_layout
+from convcli.engine.analysis import WORTH_A_LOOK, integral_bound, longest_sum, peak
+from convcli.engine.buffers import fresh
 from convcli.engine.execute import execute
 from convcli.engine.factors import factors, separable_terms
-from convcli.engine.memory import fresh
-from convcli.engine.places import Part, whole
-from convcli.engine.values import WORTH_A_LOOK, integral_bound, longest_sum, peak
+from convcli.engine.planning import WORTH_FACTORING, Plan, make_plan
+from convcli.engine.planning.facts import Facts
+from convcli.engine.tiling import Part, whole
 from convcli.errors import ChannelError, DtypeError, InputError, ShapeError
-from convcli.planner import WORTH_FACTORING, Plan, make_plan
-from convcli.planner.facts import Facts
-from convcli.shapes import ConvSpec, Padding, PerAxis, show
+from convcli.shapes.layout import arrange, check_layout
+from convcli.shapes.spec import ConvSpec, Padding, PerAxis, show
 
 
 def correlate(

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from convcli.cores import threads
-from convcli.engine.memory import system, working
+from convcli.engine.buffers import system, working
 
 Item = TypeVar("Item")
 

@@ -34,13 +34,13 @@
     writing.py   check_target and save: encode beside the target, then rename
 """
 
-from convcli.io.arrays import check_mapped, held, release
+from convcli.io.arrays.npy import check_mapped, held, release
+from convcli.io.arrays.raw import RawLayout
+from convcli.io.capabilities import check_fit, check_header, check_settings, holds, output_dtype
 from convcli.io.data import NOTHING, Data, Header, Kept, Kind, Written
-from convcli.io.fit import check_fit, check_header, check_settings, holds, output_dtype
 from convcli.io.formats import Format, formats, lookup
+from convcli.io.images.metadata import fitting, kinds
 from convcli.io.installed import available, check_extra, has
-from convcli.io.kept import fitting, kinds
-from convcli.io.raw import RawLayout
 from convcli.io.reading import load
 from convcli.io.writing import (
     Room,

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from convcli.errors import FileError, did_you_mean
 from convcli.io.data import Kind
-from convcli.words import DTYPES
+from convcli.options import DTYPES
 
 NUMBERS = "biuf"  # numpy's kinds of real numbers: bool, signed, unsigned, floating
 NONE: Mapping[str, int] = MappingProxyType({})  # settings of an encoder

@@ -17,22 +17,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.errors import FileError, InputError, did_you_mean, reason
-from convcli.io.arrays import read_npy, read_npz
+from convcli.io.arrays.intake import measure
+from convcli.io.arrays.nifti import SPATIAL, read_nifti
+from convcli.io.arrays.npy import read_npy, read_npz
+from convcli.io.arrays.raw import RawLayout, read_raw
+from convcli.io.arrays.text import read_text, survey
+from convcli.io.arrays.wav import read_wav
 from convcli.io.data import Data
 from convcli.io.formats import Format, by_suffix, lookup
-from convcli.io.images import read_image
-from convcli.io.inflow import Inflow
+from convcli.io.images.png16 import is_deep_png, read_png16
+from convcli.io.images.read import read_image
+from convcli.io.images.tiff import beyond_pillow, read_tiff
 from convcli.io.installed import check_beyond, check_extra
-from convcli.io.intake import measure
-from convcli.io.nifti import SPATIAL, read_nifti
-from convcli.io.png16 import is_deep_png, read_png16
-from convcli.io.raw import RawLayout, read_raw
 from convcli.io.recognise import SNIFFED_BYTES, Look, sniff, unrecognised
-from convcli.io.sound import read_wav
-from convcli.io.text import read_text, survey
-from convcli.io.tiff import beyond_pillow, read_tiff
+from convcli.io.streams import Inflow
 from convcli.limits import Limits
-from convcli.words import Frames
+from convcli.options import Frames
 
 UNTOLD = RawLayout()
 """Of raw numbers, neither shape nor type."""

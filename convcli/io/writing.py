@@ -19,19 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.errors import FileError, OutputError, ShapeError, did_you_mean
-from convcli.io.arrays import MAP_ABOVE, create_npy, write_npy, write_npz
+from convcli.io.arrays.nifti import Geometry, write_nifti
+from convcli.io.arrays.npy import MAP_ABOVE, create_npy, write_npy, write_npz
+from convcli.io.arrays.raw import RawLayout, write_raw
+from convcli.io.arrays.text import write_text
+from convcli.io.arrays.wav import Recording, write_wav
+from convcli.io.capabilities import check_fit, check_header, check_settings, check_writable, takes_extra
 from convcli.io.data import NOTHING, Header, Kept, Written
-from convcli.io.encoding import encoding_bytes, write_image
-from convcli.io.fit import check_fit, check_header, check_settings, check_writable, takes_extra
 from convcli.io.formats import NONE, Format, by_suffix, lookup, suffixes
+from convcli.io.images.palette import losses
+from convcli.io.images.tiff import encoding_bytes as tiff_bytes
+from convcli.io.images.tiff import write_tiff
+from convcli.io.images.write import encoding_bytes, write_image
 from convcli.io.installed import check_extra
-from convcli.io.nifti import Geometry, write_nifti
-from convcli.io.palette import losses
-from convcli.io.raw import RawLayout, write_raw
-from convcli.io.sound import Recording, write_wav
-from convcli.io.text import write_text
-from convcli.io.tiff import encoding_bytes as tiff_bytes
-from convcli.io.tiff import write_tiff
 
 PIECE = 2**25
 """Bytes that numpy copies at once, at most, where it cannot write an array as it lies in memory."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from convcli.kernels.bank import fewest_axes, listing, names
-from convcli.kernels.entries import Entry, Parameter
 from convcli.kernels.export import SUFFIX_FORMS, TEXT_FORMS, TextForm, render
 from convcli.kernels.factorize import factorize
 from convcli.kernels.files import MAX_TEXT
 from convcli.kernels.model import Kernel
-from convcli.kernels.references import kernel
+from convcli.kernels.parameters import Entry, Parameter
+from convcli.kernels.resolve import kernel
 from convcli.kernels.response import Response, response
 
 __all__ = [

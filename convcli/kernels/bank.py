@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from convcli.errors import KernelError
-from convcli.kernels import detail, edges, smoothing
-from convcli.kernels.entries import AUTO, COMPASS, Entry, Number, Parameter
+from convcli.kernels import edges, laplacian, smoothing
 from convcli.kernels.model import Kernel, Taps, limit_taps
+from convcli.kernels.parameters import AUTO, COMPASS, Entry, Number, Parameter
 
 
 def _random(*, dims: int, shape: tuple[int, ...], seed: int) -> Taps:
@@ -31,7 +31,7 @@ RANDOM = Entry(
 )
 
 BANK: Mapping[str, Entry] = {
-    entry.name: entry for entry in (*smoothing.ENTRIES, *detail.ENTRIES, *edges.ENTRIES, RANDOM)
+    entry.name: entry for entry in (*smoothing.ENTRIES, *laplacian.ENTRIES, *edges.ENTRIES, RANDOM)
 }
 
 # Other names in use -> a reference in the bank.

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from convcli.kernels.detail import SECOND_DIFFERENCE, along
-from convcli.kernels.entries import AXES, COMPASS, Choice, Entry, Number, Parameter
+from convcli.kernels.laplacian import SECOND_DIFFERENCE, along
 from convcli.kernels.model import Taps, Terms
+from convcli.kernels.parameters import AXES, COMPASS, Choice, Entry, Number, Parameter
 
 CENTRAL_DIFFERENCE = np.array([-1.0, 0.0, 1.0])
 _ROUND = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))  # the ring of eight, in COMPASS order

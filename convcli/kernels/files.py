@@ -13,9 +13,9 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from convcli.errors import FileError, InputError, KernelError, LimitError, brief, did_you_mean
-from convcli.io.arrays import ZIP_DAMAGE, read_header
-from convcli.kernels.literals import parse_json, parse_rows, parse_text, parse_vips
+from convcli.io.arrays.npy import ZIP_DAMAGE, read_header
 from convcli.kernels.model import check_tap_type, checked_taps, limit_taps
+from convcli.kernels.parse import parse_json, parse_rows, parse_text, parse_vips
 from convcli.limits import show_bytes
 
 MAX_TEXT = 2**24

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.errors import KernelError
-from convcli.kernels.entries import Entry, Number, Parameter
 from convcli.kernels.model import Taps, Term, Terms, limit_taps
+from convcli.kernels.parameters import Entry, Number, Parameter
 
 SIZE = Number(whole=True, least=1)
 WIDTH = Number(least=1e-3)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from convcli.errors import InputError
 from convcli.network.graph import INPUT, Network
-from convcli.shapes import Axis, show
+from convcli.shapes.spec import Axis, show
 
 Samples = frozenset[int]
 
@@ -41,8 +41,8 @@ class Box:
 def sees(network: Network, at: Sequence[int]) -> Box:
     """Find the input samples that the output at a position depends on, padding left out.
 
-    >>> from convcli.network.kinds import Tensor
-    >>> from convcli.network.tokens import parse
+    >>> from convcli.network.layers import Tensor
+    >>> from convcli.network.parser import parse
     >>> net = Network.of(Tensor((9, 9), 1), parse("conv:1,k=3,p=1 conv:1,k=3,s=2,p=1"))
     >>> sees(net, (0, 2)).spans
     ((0, 2), (2, 6))

@@ -62,8 +62,8 @@ def rivals(node: Node, versus: Versus) -> tuple[Rival, ...]:
     `dense`: locally connected (the window's weights unshared, a set for each output position) and fully connected.
     `separable`: a depthwise convolution with the same window, and one of 1x1 across the channels.
 
-    >>> from convcli.network.kinds import Tensor
-    >>> from convcli.network.tokens import parse
+    >>> from convcli.network.layers import Tensor
+    >>> from convcli.network.parser import parse
     >>> net = Network.of(Tensor((227, 227), 3), parse("conv:96,k=11,s=4"))
     >>> net.parameters, [rival.parameters for rival in rivals(net.nodes[0], "dense")]
     (34944, [105705600, 44892355200])

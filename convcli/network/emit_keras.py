@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 from convcli.errors import InputError
 from convcli.network.graph import INPUT, Network, Node
-from convcli.network.kinds import Op
-from convcli.shapes import Axis, show
+from convcli.network.layers import Op
+from convcli.shapes.spec import Axis, show
 
 ACTIVATIONS = {
     "relu": "relu",

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from convcli.errors import ChannelError, InputError, LimitError, ShapeError
-from convcli.network.kinds import KINDS, Op, Step, Tensor, bind, read, unknown
-from convcli.network.tokens import Branch, Group, Item, TokenError, Word, parse
-from convcli.shapes import Axis, show
-from convcli.words import Layout
+from convcli.network.layers import KINDS, Op, Step, Tensor, bind, read, unknown
+from convcli.network.parser import Branch, Group, Item, TokenError, Word, parse
+from convcli.options import Layout
+from convcli.shapes.spec import Axis, show
 
 MOST_LAYERS = 100_000
 DEEPEST_BLOCK = 20

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 from convcli.errors import InputError, ShapeError
 from convcli.network.graph import INPUT, Network, Node
-from convcli.network.kinds import Tensor
-from convcli.shapes import show
+from convcli.network.layers import Tensor
+from convcli.shapes.spec import show
 
 LARGEST = 1 << 20
 """Sizes beyond this count as without an end."""
@@ -41,7 +41,7 @@ def input_for(lay: Lay, x: Tensor | None, wanted: Sequence[int], channels: int |
     lay: puts the layers on an input. x: an input that they fit, or None to look for one with as many axes as
     `wanted`. Raises ShapeError, naming the layer, where no input does.
 
-    >>> from convcli.network.tokens import parse
+    >>> from convcli.network.parser import parse
     >>> chain = parse("conv:64,k=11,s=4 maxpool:3,s=2")
     >>> input_for(lambda x: Network.of(x, chain), None, (27, 27))[0]
     Need(least=227, most=234, sizes=())

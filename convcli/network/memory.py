@@ -16,8 +16,8 @@ from convcli.network.graph import INPUT, Network, Node
 def inference_peak(network: Network) -> int:
     """The most values alive at once in a forward pass, for one item of a batch.
 
-    >>> from convcli.network.kinds import Tensor
-    >>> from convcli.network.tokens import parse
+    >>> from convcli.network.layers import Tensor
+    >>> from convcli.network.parser import parse
     >>> inference_peak(Network.of(Tensor((8,), 1), parse("conv:4,k=3,p=1 relu gap")))
     64
     """

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from convcli.errors import InputError
-from convcli.network.field import Field
-from convcli.shapes import Axis, show
+from convcli.network.receptive_field import Field
+from convcli.shapes.spec import Axis, show
 
 TAPS = range(1, 12)
 STRIDES = range(1, 9)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from convcli.network.costs import Count, Rival, Versus, rivals, rivals_in_all
-from convcli.network.field import View, views
 from convcli.network.graph import Network, Node
 from convcli.network.memory import inference_peak, training_peak
-from convcli.shapes import Axis
+from convcli.network.receptive_field import View, views
+from convcli.shapes.spec import Axis
 
 
 class Row(NamedTuple):
@@ -60,8 +60,8 @@ def summarise(
 ) -> Summary:
     """Tell everything about every layer.
 
-    >>> from convcli.network.kinds import Tensor
-    >>> from convcli.network.tokens import parse
+    >>> from convcli.network.layers import Tensor
+    >>> from convcli.network.parser import parse
     >>> net = Network.of(Tensor((224, 224), 3), parse("conv:64,k=7,s=2,p=3 maxpool:3,s=2,p=1"))
     >>> row = summarise(net).rows[-1]
     >>> row.output, row.field, row.jump, row.padding, row.dropped
@@ -134,8 +134,8 @@ def _row(
 def formulas(node: Node) -> str:
     """How the output's sizes come about, axes that are alike told once.
 
-    >>> from convcli.network.kinds import Tensor
-    >>> from convcli.network.tokens import parse
+    >>> from convcli.network.layers import Tensor
+    >>> from convcli.network.parser import parse
     >>> net = Network.of(Tensor((28, 28), 1), parse("conv:8,k=3x5 flatten"))
     >>> [formulas(node) for node in net.nodes]
     ['28 - 3 + 1 = 26, 28 - 5 + 1 = 24', '26*24*8 = 4992']

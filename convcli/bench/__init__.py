@@ -1,0 +1,1 @@
+"""Time the methods against each other, and against the peers that are installed."""

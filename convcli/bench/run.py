@@ -1,0 +1,297 @@
+"""The methods against each other, and against peers: one convolution, done by each of them turn by turn.
+
+Every answer is held against one of ours before anything is timed: a fast wrong answer is no speed.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcli.bench.peers import Task, UnableError, muster, on_threads, versions
+from convcli.bench.timing import Clock, Timing, copying, multiplying, take_turns, timed
+from convcli.cores import threads
+from convcli.engine.layer_form import arranged_problem
+from convcli.engine.operations import Problem
+from convcli.engine.planning import Plan
+from convcli.errors import InputError, brief
+from convcli.io import Data
+from convcli.jobs.operands import Laying, settle
+from convcli.jobs.verify import TOLERANCE
+from convcli.kernels import Kernel
+from convcli.limits import LESS_WORK
+from convcli.options import METHODS
+from convcli.shapes.layout import Arrangement
+from convcli.shapes.spec import show
+
+Array = NDArray[Any]
+
+PEER_TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
+"""The error that a peer is allowed, as a share of sum|w| * max|x|: none of them keeps to our contract."""
+
+PEER_STEPS = 2
+"""How far a peer's whole numbers may be off: some sum in fixed point."""
+
+INPUTS_HELD = 3
+"""Copies of the input that are held at once: ours, and torch's two in its own layouts."""
+
+RESULTS_HELD = 4
+"""Results of 8 bytes a value that are held at once: two, what a peer made them from, and their difference."""
+
+
+@dataclass(frozen=True)
+class Case(Laying):
+    """What to measure, in the command line's words. dtype: the type of the input and of the result.
+
+    limit: seconds that a single call may take; what takes longer is left out, the planner's pick excepted.
+    """
+
+    shape: tuple[int, ...]
+    reference: str
+    dtype: str = "float32"
+    seed: int = 0
+    runs: int = 5
+    limit: float = 2.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to do the case, timed; and how far its answer is from the reference's, which may be `bound`."""
+
+    name: str
+    is_peer: bool
+    timing: Timing
+    difference: float
+    bound: float
+    predicted: float | None
+    """Seconds on one core that the planner expects of a method of ours."""
+
+    @property
+    def seconds(self) -> float:
+        return self.timing.median
+
+    @property
+    def passed(self) -> bool:
+        return self.difference <= self.bound
+
+
+@dataclass(frozen=True)
+class Pace:
+    """A yardstick's timing, and what it comes to: bytes or operations a second."""
+
+    timing: Timing
+    rate: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """A case that was measured. Rows by time; `left_out` says by name why something was not timed."""
+
+    case: Case
+    kernel: Kernel
+    arrangement: Arrangement
+    plan: Plan
+    threads: int
+    versions: dict[str, str]
+    reference: str
+    rows: tuple[Row, ...]
+    left_out: dict[str, str]
+    copy: Pace
+    matmul: Pace
+    input_bytes: int
+
+    @property
+    def pick(self) -> Row:
+        """The method that the planner chooses."""
+        return next(row for row in self.rows if row.name == self.plan.method)
+
+    @property
+    def slowest(self) -> float:
+        """The seconds of the slowest row."""
+        return max(row.seconds for row in self.rows)
+
+    @property
+    def wrong(self) -> tuple[str, ...]:
+        return tuple(row.name for row in self.rows if not row.passed)
+
+    def operations(self, row: Row) -> float:
+        """Operations a second by the definition, two a multiply-add: a method that needs fewer still has done these."""
+        return 2 * self.plan.macs / row.seconds
+
+    def traffic(self, row: Row) -> float:
+        """Bytes a second, if the input is read once and the output written once."""
+        return (self.input_bytes + self.plan.output_bytes) / row.seconds
+
+
+STANDARD = (
+    Case((2048, 2048), "random:3x3"),
+    Case((2048, 2048), "random:7x7"),
+    Case((2048, 2048), "random:31x31"),
+    Case((2048, 2048), "gaussian:sigma=2", padding="same", boundary="symmetric"),
+    Case((1024, 1024, 3), "random:5x5", dtype="uint8", padding="same", boundary="reflect"),
+    Case((4_000_000,), "random:65"),
+    Case((128, 128, 128), "random:3x3x3"),
+    Case((56, 56, 64), "random:64x3x3x64", padding="same"),
+    Case((112, 112, 64), "random:64x3x3x64", padding="same", stride=2),
+    Case((112, 112, 64), "random:3x3x64", channels="each", padding="same"),
+)
+"""What is measured where nothing is named: pictures, a signal, a volume, and layers plain, strided and depthwise."""
+
+
+def bench(case: Case, clock: Clock = time.perf_counter) -> Report:
+    """Measure a case on random numbers: our methods, the peers that can do it, and the machine's own limits.
+
+    Raises InputError and its kin for what does not fit, LimitError for what is too large.
+
+    >>> report = bench(Case((40, 40), "sobel-x", runs=1))
+    >>> report.pick.name in ("direct", "gemm", "separable"), report.wrong
+    (True, ())
+    """
+    if not case.limit > 0:
+        raise InputError(f"limit {case.limit}", "expected seconds, more than none", "leave --limit out for 2")
+    task, kernel = _task(case)
+    problem = arranged_problem(task.x, task.w, task.arrangement, task.spec)
+    plan = problem.plan(case.dtype, "auto")
+    held = INPUTS_HELD * task.x.nbytes + plan.memory + RESULTS_HELD * 8 * math.prod(plan.output)
+    case.limits.check_memory(f"comparing results of {show(plan.output)}", held, LESS_WORK)
+    with on_threads(threads()):
+        entries, left_out = _entries(case, problem, plan, task)
+        admitted, silent = _hear(entries, clock)
+        copy, matmul = copying(), multiplying()
+        calls = {"copy": copy.call, "matmul": matmul.call, **{entry.name: entry.call for entry, _ in admitted}}
+        timings = take_turns(calls, case.runs, clock)
+    bounds = {False: _method_bound(problem, plan), True: _peer_bound(problem, plan)}
+    rows = [
+        Row(entry.name, entry.is_peer, timings[entry.name], apart, bounds[entry.is_peer], entry.predicted)
+        for entry, apart in admitted
+    ]
+    return Report(
+        case=case,
+        kernel=kernel,
+        arrangement=task.arrangement,
+        plan=plan,
+        threads=threads(),
+        versions=versions(),
+        reference=admitted[0][0].name,
+        rows=tuple(sorted(rows, key=lambda row: row.seconds)),
+        left_out=left_out | silent,
+        copy=Pace(timings["copy"], copy.amount / timings["copy"].median),
+        matmul=Pace(timings["matmul"], matmul.amount / timings["matmul"].median),
+        input_bytes=task.x.nbytes,
+    )
+
+
+def _task(case: Case) -> tuple[Task, Kernel]:
+    """The case on random numbers, with the kernel's taps in the type that everybody is given them in."""
+    x = _random(case)
+    data = Data(x, "array", "random", "random numbers")
+    kernel, arrangement, spec = settle(data, x, case.reference, case, "the input")
+    taps = kernel.taps.astype(np.float64 if case.dtype == "float64" else np.float32)
+    return Task(x, taps, arrangement, spec, np.dtype(case.dtype)), kernel
+
+
+def _random(case: Case) -> Array:
+    """Standard normal numbers, or whole numbers over all of an integer type."""
+    rng, kind = np.random.default_rng((case.seed, 1)), np.dtype(case.dtype)
+    case.limits.check_memory(f"an input of {show(case.shape)}", kind.itemsize * math.prod(case.shape))
+    if kind.kind == "f":
+        return rng.standard_normal(case.shape, kind)
+    info = np.iinfo(kind)
+    return rng.integers(info.min, info.max, case.shape, kind, endpoint=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _Entry:
+    """Who would take part. predicted: seconds, where they are known; limit: seconds that a call may take."""
+
+    name: str
+    call: Callable[[], Array]
+    is_peer: bool
+    predicted: float | None
+    limit: float
+
+
+def _entries(case: Case, problem: Problem, plan: Plan, task: Task) -> tuple[list[_Entry], dict[str, str]]:
+    """Our methods and the peers, and who cannot; `direct` and the pick first, for the first answer is the reference."""
+    entries, left_out = [], {}
+    for method in sorted(METHODS[1:], key=lambda name: (name != "direct", name != plan.method)):
+        try:
+            seconds = problem.plan(case.dtype, method).seconds
+        except InputError as refusal:
+            left_out[method] = refusal.expected
+            continue
+        limit = math.inf if method == plan.method else case.limit
+        entries.append(_Entry(method, partial(problem.run, case.dtype, method, None), False, seconds, limit))
+    peers, unable = muster(task)
+    entries += [_Entry(peer.name, peer.call, True, peer.seconds, case.limit) for peer in peers]
+    return entries, left_out | unable
+
+
+def _hear(entries: Sequence[_Entry], clock: Clock) -> tuple[list[tuple[_Entry, float]], dict[str, str]]:
+    """Everybody's first run: those that are fast enough, each with how far its answer is from the first of them."""
+    admitted: list[tuple[_Entry, float]] = []
+    left_out: dict[str, str] = {}
+    reference: Array | None = None
+    for entry in entries:
+        try:
+            answer = _first_answer(entry, clock)
+        except UnableError as reason:
+            left_out[entry.name] = str(reason)
+            continue
+        reference = answer if reference is None else reference
+        admitted.append((entry, largest_difference(answer, reference)))
+    return admitted, left_out
+
+
+def _first_answer(entry: _Entry, clock: Clock) -> Array:
+    """Raises UnableError for one that takes too long, and for a peer that fails."""
+    allowed = f"the limit is {entry.limit:g} s a run"
+    if entry.predicted is not None and entry.predicted > entry.limit:
+        raise UnableError(f"would take about {entry.predicted:.3g} s; {allowed}")
+    try:
+        answer, taken = timed(entry.call, clock)
+    except Exception as error:
+        if not entry.is_peer:
+            raise
+        raise UnableError(f"fails: {brief(error)}") from error
+    if taken > entry.limit:
+        raise UnableError(f"took {taken:.3g} s at first; {allowed}")
+    return answer
+
+
+def largest_difference(a: Array, b: Array) -> float:
+    """The largest difference of two results; infinite where they have not the same shape.
+
+    >>> largest_difference(np.uint8([1, 9]), np.uint8([2, 5])), largest_difference(np.ones(2), np.ones(3))
+    (4.0, inf)
+    """
+    if a.shape != b.shape:
+        return math.inf
+    apart = np.subtract(a, b, dtype=np.float64)
+    return float(np.abs(apart, out=apart).max())
+
+
+def _method_bound(problem: Problem, plan: Plan) -> float:
+    """How far two of our results may be apart, if both keep to the contract."""
+    if np.dtype(plan.dtype).kind in "iu":
+        return 0.0 if plan.facts.integral is not None else 1.0
+    return 2 * TOLERANCE[plan.dtype] * _scale(problem)
+
+
+def _peer_bound(problem: Problem, plan: Plan) -> float:
+    """How far a peer's result may be from ours."""
+    return float(PEER_STEPS) if np.dtype(plan.dtype).kind in "iu" else PEER_TOLERANCE[plan.dtype] * _scale(problem)
+
+
+def _scale(problem: Problem) -> float:
+    """The largest sum|w| of a kernel, times max|x|."""
+    bank = problem.w.reshape(problem.filters or 1, -1)
+    low, high = float(problem.x.min()), float(problem.x.max())
+    return float(np.abs(bank).sum(axis=1).max()) * max(-low, high, abs(problem.spec.cval))

@@ -1,0 +1,155 @@
+"""A batch as it goes and when it is over: progress on stderr, a record or a table on stdout."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from convcli.cli.report.text import columns
+from convcli.errors import printable
+from convcli.jobs.batch import Record
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+
+LINE_EVERY = 5.0  # seconds between lines of progress where there is no terminal
+
+
+def record_line(record: Record) -> str:
+    return f"{printable(record.source)} -> {printable(record.target)}"
+
+
+def record_json(record: Record) -> dict[str, Any]:
+    return {
+        "input": record.source,
+        "output": record.target or None,
+        "status": record.status,
+        "reason": record.reason or None,
+        "shape": list(record.shape) or None,
+        "dtype": record.dtype or None,
+        "bytes": record.bytes or None,
+        "clipped": record.clipped if record.status == "done" else None,
+        "lost": list(record.lost),
+        "sha256": record.entry and record.entry.output,
+    }
+
+
+class Summary:
+    """The counts of a batch, or of what it would do, and the reason of each failure."""
+
+    def __init__(self, folder: Path, passed_over: Counter[str], *, dry_run: bool) -> None:
+        self.folder, self.passed_over, self.dry_run = folder, passed_over, dry_run
+        self.counts: Counter[str] = Counter()
+        self.lost: Counter[str] = Counter()
+        self.failures: list[tuple[str, str]] = []
+        self.damaged: list[tuple[str, str]] = []
+
+    def add(self, record: Record) -> None:
+        self.counts[record.status] += 1
+        self.lost.update(record.lost)
+        if record.status == "failed":
+            self.failures.append((printable(record.source), record.reason))
+        elif record.status == "done" and record.reason:
+            self.damaged.append((printable(record.source), record.reason))
+
+    @property
+    def total(self) -> int:
+        return self.counts.total()
+
+    def lines(self) -> list[str]:
+        """The table: how many were done or planned, skipped and failed, with the reasons."""
+        made = "planned" if self.dry_run else "done"
+        rows = [
+            (made, f"{self.counts[made]:,}, in {printable(str(self.folder))}"),
+            ("skipped", f"{self.counts['skipped']:,}{', done before and unchanged' * bool(self.counts['skipped'])}"),
+            ("failed", f"{self.counts['failed']:,}"),
+        ]
+        rows += [("not kept", f"{told}, in {count:,}") for told, count in sorted(self.lost.items())]
+        rows += [("passed over", f"{count:,} {reason}") for reason, count in sorted(self.passed_over.items())]
+        table = columns(rows, indent="")
+        done, skipped, failed, *others = table
+        return [done, *_listed(self.damaged), skipped, failed, *_listed(self.failures), *others]
+
+    def json(self) -> dict[str, Any]:
+        counts = {status: self.counts[status] for status in ("planned", "done", "skipped", "failed")}
+        return {"folder": str(self.folder), "inputs": self.total, **counts, "passed_over": dict(self.passed_over)}
+
+
+def _listed(rows: list[tuple[str, str]]) -> list[str]:
+    return columns(rows) if rows else []
+
+
+class Progress:
+    """How far a batch is, how fast and how long yet, on stderr: a bar on a terminal, else a line every few seconds."""
+
+    def __init__(self, total: int, *, shown: bool) -> None:
+        self._total, self._shown = total, shown and sys.stderr is not None
+        self._finished = self._failed = 0
+        self._began = time.monotonic()
+        self._stack = ExitStack()
+        self._bar: Bar | None = None
+        self._task: Any = None
+
+    def __enter__(self) -> Progress:
+        if self._shown and sys.stderr.isatty():
+            self._bar = self._stack.enter_context(_bar())
+            self._task = self._bar.add_task("", total=self._total, told="")
+        elif self._shown:
+            over = threading.Event()
+            ticker = threading.Thread(target=self._tick, args=(over,), daemon=True)
+            ticker.start()
+            self._stack.callback(ticker.join)
+            self._stack.callback(over.set)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def advance(self, record: Record) -> None:
+        self._finished += 1
+        self._failed += record.status == "failed"
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._finished, told=self._told())
+
+    def _told(self) -> str:
+        """Rate, failures and time left, in words."""
+        rate = self._finished / max(time.monotonic() - self._began, 1e-9)
+        told = f"{rate:.3g} a second" + f", {self._failed:,} failed" * bool(self._failed)
+        left = (self._total - self._finished) / rate if rate else 0
+        return f"{told}, {_span(left)} left"
+
+    def _tick(self, over: threading.Event) -> None:
+        while not over.wait(LINE_EVERY):
+            print(f"{self._finished:,} of {self._total:,}, {self._told()}", file=sys.stderr, flush=True)
+
+
+def _span(seconds: float) -> str:
+    """Seconds as a clock shows them.
+
+    >>> _span(7.2), _span(3700)
+    ('0:07', '1:01:40')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _bar() -> Bar:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    return Bar(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[told]}"),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )

@@ -1,0 +1,328 @@
+"""Single outputs taken apart: the patch, the kernel and their product side by side, and the sum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from rich.text import Text
+
+from convcli.cli.report.text import axis_json, axis_names, columns, described, finite, formula, make_console, reading
+from convcli.learn.explain import Block, Cell, Explanation, Flow, Index, Step
+from convcli.shapes.spec import Axis, show
+
+SIDE = 9
+"""Cells of an axis that are shown, of a longer one the first and the last four; planes and channels are as many."""
+TERMS = 32
+"""Terms of a gradient that are shown; of more the first and the last sixteen."""
+LETTERS = "abcdefgh"
+GAP = Text("...", "dim")
+
+
+class Grid(NamedTuple):
+    """One of the tables that stand side by side: what is between it and the one before, its title, its cells."""
+
+    sign: str
+    title: str
+    cells: list[list[Text]]
+
+
+def print_explanation(told: Explanation) -> None:
+    """The convolution in a few lines, then every step."""
+    console = make_console()
+    console.print("\n".join(_head(told)), highlight=False, markup=False)
+    for step in told.steps:
+        console.print()
+        for line in _step(told, step, console.width):
+            console.print(line)
+    if any(cell.padded for cell in _cells(told.steps)):
+        console.print(_legend(told), style="yellow", highlight=False, markup=False)
+
+
+def explanation_json(told: Explanation) -> dict[str, Any]:
+    laid = told.laid
+    return {
+        "op": told.op,
+        "input": {"name": laid.data.name, "shape": list(laid.arrangement.shape), "notes": list(laid.data.notes)},
+        "kernel": {"name": laid.kernel.name, "shape": list(laid.arrangement.kernel)},
+        "output": list(told.output),
+        "axes": [axis_json(axis) for axis in told.axes],
+        "boundary": laid.spec.boundary,
+        "cval": finite(laid.spec.cval),
+        "upstream": told.upstream,
+        "steps": [_step_json(step) for step in told.steps],
+    }
+
+
+def _step_json(step: Step) -> dict[str, Any]:
+    return {
+        "at": list(step.at),
+        "blocks": [
+            {
+                "channel": block.channel,
+                "cells": [_cell_json(cell) for cell in block.cells],
+                "total": finite(block.total),
+            }
+            for block in step.blocks
+        ],
+        "total": finite(step.total),
+        "coverage": step.coverage,
+        "value": finite(step.value),
+        "delta": finite(step.delta),
+    }
+
+
+def _cell_json(cell: Cell) -> dict[str, Any]:
+    return {
+        "tap": list(cell.tap),
+        "place": list(cell.place),
+        "source": None if cell.source is None else list(cell.source),
+        "padded": cell.padded,
+        "x": finite(cell.x),
+        "w": finite(cell.w),
+        "product": finite(cell.product),
+        "flow": None if cell.flow is None else {name: finite(value) for name, value in vars(cell.flow).items()},
+    }
+
+
+def _cells(steps: Sequence[Step]) -> Iterator[Cell]:
+    return (cell for step in steps for block in step.blocks for cell in block.cells)
+
+
+def _head(told: Explanation) -> list[str]:
+    a = told.laid.arrangement
+    rows: list[tuple[str, str]] = [
+        (told.op, f"{described(told.laid.data)} with {told.laid.kernel.name} ({show(a.kernel)})")
+    ]
+    rows += [(name, formula(axis)) for name, axis in zip(axis_names(a.dims), told.axes, strict=True)]
+    rows.append(("channels", reading(a)))
+    return columns([*rows, ("output", show(told.output))], indent="")
+
+
+def _legend(told: Explanation) -> str:
+    spec = told.laid.spec
+    by = f"constant {_number(spec.cval)}" if spec.boundary == "constant" else spec.boundary
+    return f"(v) lies outside the input: boundary {by}"
+
+
+def _step(told: Explanation, step: Step, width: int) -> Iterator[Text]:
+    name = f"y{_index(step.at)}"
+    yield Text(f"{name} = {_rule(told, step)}", "bold")
+    for block in step.blocks[:SIDE]:
+        if block.channel is not None:
+            yield Text(f"channel {block.channel}", "bold")
+        yield from _block(told, block, width)
+        if len(step.blocks) > 1:
+            yield Text(f"  sum {_number(block.total)}")
+    yield from _left_out(len(step.blocks), "channels")
+    yield _result(name, step)
+    if step.delta is not None:
+        yield from _backward(told, step)
+
+
+def _rule(told: Explanation, step: Step) -> str:
+    """The sum with its indices filled in, such as `sum of w[a,b] * x[1+a,2+b]`."""
+    a = told.laid.arrangement
+    letters = LETTERS[: a.dims]
+    first = _place_of(told, step, flipped=told.op == "convolve")
+    sign = "-" if told.op == "convolve" else "+"
+    moved = [
+        f"{start}{sign}{'' if axis.dilation == 1 else axis.dilation}{letter}"
+        for start, axis, letter in zip(first, told.axes, letters, strict=True)
+    ]
+    return f"sum of w[{','.join(letters)}] * x[{','.join(moved)}]" + (", over the channels" * (len(step.blocks) > 1))
+
+
+def _place_of(told: Explanation, step: Step, *, flipped: bool) -> Index:
+    """Where the kernel's first tap lies; under a convolution that is the window's last."""
+    return step.blocks[0].cells[-1 if flipped else 0].place
+
+
+def _result(name: str, step: Step) -> Text:
+    parts = [_number(block.total) for block in step.blocks]
+    if len(parts) == 1:
+        parts = [_number(cell.product) for cell in _some(step.blocks[0].cells, 2 * SIDE)]
+    hidden = len(step.blocks) == 1 and len(step.blocks[0].cells) > 2 * SIDE
+    listed = [*parts[:SIDE], "...", *parts[-SIDE:]] if hidden else parts
+    told = f"{name} = {' + '.join(listed)}".replace("+ -", "- ")
+    if len(listed) > 1:
+        told += f" = {_number(step.total)}"
+    if step.coverage is not None:
+        told += f"; over its coverage {_number(step.coverage)} = {_number(step.value)}"
+    return Text(told, "bold")
+
+
+def _some(items: Sequence[Any], most: int) -> list[Any]:
+    """All of them, or the first and the last."""
+    return list(items) if len(items) <= most else [*items[: most // 2], *items[-(most // 2) :]]
+
+
+# Tables.
+
+
+def _block(told: Explanation, block: Block, width: int) -> Iterator[Text]:
+    """One channel's tables, a band of them for each plane of the window."""
+    window = tuple(axis.k for axis in told.axes)
+    plane = window[-2:] if len(window) > 1 else (1, *window)
+    size, planes = math.prod(plane), math.prod(window[:-2])
+    for start in range(0, min(planes, SIDE) * size, size):
+        yield from _band(_grids(told, block.cells[start : start + size], plane), width)
+    yield from _left_out(planes, "planes")
+
+
+def _left_out(count: int, what: str) -> Iterator[Text]:
+    if count > SIDE:
+        yield Text(f"   ... {count - SIDE} {what} more, all of them in --json", "dim")
+
+
+def _grids(told: Explanation, cells: Sequence[Cell], plane: Index) -> list[Grid]:
+    flipped = told.op == "convolve"
+    grids = [Grid("", _span(told.axes, cells), _cut(cells, plane, _sample))]
+    if flipped:
+        grids.append(Grid("", "w", _cut(cells[::-1], plane, _tap)))
+    grids.append(Grid("*", "w flipped" if flipped else "w", _cut(cells, plane, _tap)))
+    grids.append(Grid("=", "x * w flipped" if flipped else "x * w", _cut(cells, plane, _product)))
+    return grids
+
+
+def _span(axes: tuple[Axis, ...], cells: Sequence[Cell]) -> str:
+    """The places that a plane covers, such as `x[0..2,1..3]`; a step behind a colon where the taps are apart."""
+    ends = zip(cells[0].place, cells[-1].place, axes, strict=True)
+    parts = [
+        f"{first}" if first == last else f"{first}..{last}" + (f":{axis.dilation}" if axis.dilation > 1 else "")
+        for first, last, axis in ends
+    ]
+    return f"x[{','.join(parts)}]"
+
+
+def _cut(cells: Sequence[Cell], plane: Index, draw: Callable[[Cell], Text]) -> list[list[Text]]:
+    """The drawn cells as rows, with the middle of long rows and of long columns left out."""
+    height, width = plane
+    rows = [_elided([draw(cell) for cell in cells[i * width : (i + 1) * width]]) for i in _shown(height)]
+    if height > SIDE:
+        rows.insert(SIDE // 2, [GAP] * len(rows[0]))
+    return rows
+
+
+def _shown(n: int) -> list[int]:
+    return _some(range(n), SIDE if n <= SIDE else SIDE - 1)
+
+
+def _elided(row: list[Text]) -> list[Text]:
+    return row if len(row) <= SIDE else [*row[: SIDE // 2], GAP, *row[-(SIDE // 2) :]]
+
+
+def _band(grids: list[Grid], width: int) -> Iterator[Text]:
+    """The grids side by side where the width allows, else one below another."""
+    drawn = [_lines(grid) for grid in grids]
+    total = sum(max(len(line) for line in lines) + 2 for lines in drawn)
+    if total <= width:
+        for row in zip(*drawn, strict=True):
+            yield _stripped(Text("  ").join(row))
+        return
+    for lines in drawn:
+        yield from map(_stripped, lines)
+
+
+def _stripped(line: Text) -> Text:
+    line.rstrip()
+    return line
+
+
+def _lines(grid: Grid) -> list[Text]:
+    """A title and the rows, all of one width, the sign before the middle row."""
+    widest = max(len(cell) for row in grid.cells for cell in row)
+    rows = []
+    for i, row in enumerate(grid.cells):
+        sign = grid.sign if i == len(grid.cells) // 2 else ""
+        line = Text(f"{sign:<2}")
+        for cell in row:
+            line.append(" " * (widest - len(cell) + 1)).append_text(cell)
+        rows.append(line)
+    broad = max(len(rows[0]), len(grid.title) + 3)
+    for line in rows:
+        line.pad_right(broad - len(line))
+    return [Text(f"   {grid.title}".ljust(broad), "dim"), *rows]
+
+
+def _sample(cell: Cell) -> Text:
+    """A padded cell stands in brackets."""
+    return Text(f"({_short(cell.x)})", "yellow") if cell.padded else Text(_short(cell.x))
+
+
+def _tap(cell: Cell) -> Text:
+    return Text(_short(cell.w), _sign(cell.w))
+
+
+def _product(cell: Cell) -> Text:
+    return Text(_short(cell.product), _sign(cell.product))
+
+
+def _sign(value: float) -> str:
+    return "red" if value > 0 else "blue" if value < 0 else "dim"
+
+
+# The way back.
+
+
+def _backward(told: Explanation, step: Step) -> Iterator[Text]:
+    """How delta flows back, term by term, beside the sums over all outputs."""
+    delta = _number(step.delta or 0.0)
+    yield Text(f"backward, delta = dy{_index(step.at)} = {delta} (dy: {told.upstream})", "bold")
+    cells = [(cell, cell.flow) for cell in _cells([step]) if cell.flow is not None]
+    yield Text("dw_i = sum_j delta_j x_(i+j-1): to each tap delta times the sample under it" + _unlike(told))
+    yield from _terms([_dw(cell, flow, delta) for cell, flow in cells])
+    yield Text("dx = the full convolution of delta with w: to each sample delta times the tap over it")
+    yield from _terms([_dx(cell, flow, delta) for cell, flow in cells])
+
+
+def _unlike(told: Explanation) -> str:
+    """What the notation leaves out, where this convolution has it."""
+    axes = told.axes
+    parts = [
+        ("the kernel flipped", told.op == "convolve"),
+        ("stride between the windows", any(axis.stride > 1 for axis in axes)),
+        ("dilation between the taps", any(axis.dilation > 1 for axis in axes)),
+        ("padding before the first sample", any(axis.lo for axis in axes)),
+    ]
+    had = [name for name, there in parts if there]
+    return f" (here with {', '.join(had)})" if had else ""
+
+
+def _dw(cell: Cell, flow: Flow, delta: str) -> tuple[str, ...]:
+    sample = "the constant outside" if cell.source is None else f"x{_index(cell.source)}"
+    term = f"{delta} * {_number(cell.x)}"
+    return f"dw{_index(cell.tap)}", f"delta * {sample}", term, _number(flow.dw), _number(flow.dw_sum)
+
+
+def _dx(cell: Cell, flow: Flow, delta: str) -> tuple[str, ...]:
+    if cell.source is None or flow.dx is None or flow.dx_sum is None:
+        return "outside", f"delta * w{_index(cell.tap)}", f"{delta} * {_number(cell.w)}", "", ""
+    name, term = f"dx{_index(cell.source)}", f"{delta} * {_number(cell.w)}"
+    return name, f"delta * w{_index(cell.tap)}", term, _number(flow.dx), _number(flow.dx_sum)
+
+
+def _terms(rows: list[tuple[str, ...]]) -> Iterator[Text]:
+    """Aligned rows; those in the middle of many are left out, and said to be."""
+    shown = _some(rows, TERMS)
+    widths = [max(len(row[column]) for row in shown) for column in range(5)]
+    for count, row in enumerate(shown):
+        if count == TERMS // 2 and len(rows) > TERMS:
+            yield Text(f"  ... {len(rows) - TERMS} terms more, all of them in --json")
+        name, what, term, value, whole = (text.ljust(width) for text, width in zip(row, widths, strict=True))
+        told = f"  {name}  += {what} = {term} = {value}  of {whole} over all outputs"
+        yield Text(told.rstrip() if row[3] else f"  {name}     {what} = {term}   falls on the constant, and is lost")
+
+
+def _index(index: Index) -> str:
+    return f"[{','.join(map(str, index))}]"
+
+
+def _number(value: float) -> str:
+    return f"{value + 0.0:.6g}"  # adding 0 takes the sign off a negative zero
+
+
+def _short(value: float) -> str:
+    """Whole numbers as they are, others to four digits, so that three tables fit beside each other."""
+    return _number(value) if value.is_integer() else f"{value:.4g}"

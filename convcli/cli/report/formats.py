@@ -1,0 +1,128 @@
+"""The table of formats: for a terminal, as Markdown, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from rich.table import Table
+from rich.text import Text
+
+from convcli.cli.report.text import make_console
+from convcli.io import Format, available, formats, has
+
+_ANY = "any real numbers"
+TITLES = ("format", "suffixes", "read as", "written (channels)", "needs")
+
+
+class Row(NamedTuple):
+    """A format, or what an extra adds to it, in words; `written` has the channel counts of each number type."""
+
+    format: str
+    suffixes: str
+    read_as: str
+    written: str
+    needs: str
+
+
+def rows(form: Format) -> dict[Row, bool]:
+    """What is told of a format, the same on every installation, and whether this one has what it needs.
+
+    >>> from convcli.io import lookup
+    >>> [row[2:] for row in rows(lookup("png"))]
+    [('uint8, uint16', 'uint8 (1-4), uint16 (1-4), bool (1)', 'Pillow with zlib'), \
+('uint16 (2-4)', '', 'convcli[png16]')]
+    """
+    needs = f"convcli[{form.extra}]" if form.extra else f"Pillow with {form.codec}" if form.codec else ""
+    read_as = _types(form.reads) or _ANY
+    told = {Row(form.name, " ".join(form.suffixes), read_as, _written(form), needs): available(form)}
+    if form.beyond:
+        types = _ANY if form.stacks else _pixels(form.beyond)
+        held = "any real numbers (any), pages as volumes" if form.stacks else ""
+        told[Row(form.name, "", types, held, f"convcli[{form.beyond_extra}]")] = has(form.beyond_extra)
+    return told
+
+
+def _written(form: Format) -> str:
+    if not form.writable:
+        return "no"
+    if form.kind == "image":
+        return _pixels(form.channels) + (", colours reduced to 256" if form.palette else "")
+    return f"{_types(form.dtypes) or _ANY} in up to {form.max_ndim} axes"
+
+
+def _pixels(channels: Mapping[str, Sequence[int]]) -> str:
+    return ", ".join(f"{dtype} ({_counted(tuple(counts))})" for dtype, counts in channels.items())
+
+
+def _types(dtypes: Sequence[str]) -> str:
+    """Number types, in short.
+
+    >>> _types(("uint8", "uint16", "uint32", "uint64", "float32", "float64"))
+    'uint8-64, float32, float64'
+    """
+    told = []
+    for kind, group in groupby(dtypes, lambda dtype: dtype.rstrip("0123456789")):
+        names = list(group)
+        told += [f"{names[0]}-{names[-1].removeprefix(kind)}"] if len(names) > 2 else names
+    return ", ".join(told)
+
+
+def _counted(counts: tuple[int, ...]) -> str:
+    """Channel counts, in short.
+
+    >>> _counted((1, 2, 3, 4)), _counted((1, 3)), _counted((1,))
+    ('1-4', '1, 3', '1')
+    """
+    run = tuple(range(counts[0], counts[-1] + 1))
+    return f"{run[0]}-{run[-1]}" if len(run) > 2 and run == counts else ", ".join(map(str, counts))
+
+
+def print_formats() -> None:
+    """One row for each format; what it needs is followed by whether that is missing."""
+    table = Table(box=None, pad_edge=False)
+    for title in TITLES:
+        table.add_column(title, style="bold" if title == "format" else "", no_wrap=title in ("format", "needs"))
+    for form in formats():
+        for row, there in rows(form).items():
+            told = (*row[:-1], row.needs + ("" if there else ": not installed"))
+            table.add_row(*map(Text, told))
+    make_console().print(table)
+
+
+def markdown() -> str:
+    """The table of README."""
+    lines = [TITLES, ["---"] * len(TITLES), *(row for form in formats() for row in rows(form))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def formats_json() -> dict[str, Any]:
+    return {
+        "formats": [
+            {
+                "name": form.name,
+                "suffixes": list(form.suffixes),
+                "kind": form.kind,
+                "reads": list(form.reads),
+                "writes": {dtype: list(counts) for dtype, counts in form.channels.items()},
+                "max_axes": form.max_ndim if form.kind == "array" else None,
+                "writable": form.writable,
+                "needs": next(iter(rows(form))).needs,
+                "available": available(form),
+                "beyond": _beyond_json(form) if form.beyond else None,
+            }
+            for form in formats()
+        ]
+    }
+
+
+def _beyond_json(form: Format) -> dict[str, Any]:
+    channels = {dtype: [min(counts), max(counts)] for dtype, counts in form.beyond.items()}
+    return {
+        "needs": f"convcli[{form.beyond_extra}]",
+        "available": has(form.beyond_extra),
+        "reads": channels,
+        "writes": channels if form.stacks else {},
+        "volumes": form.stacks,
+    }

@@ -1,0 +1,79 @@
+"""A loss's gradients through one convolution, as lines and as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convcli.cli.report.text import axis_json, axis_names, columns, finite, formula, place, reading
+from convcli.jobs.grad import Pulled, Slope
+from convcli.shapes.spec import show
+
+BY = {
+    "dx": "dy, spread by the kernel over what it saw",
+    "dw": "the input correlated with dy",
+    "db": "the sum of dy",
+}
+"""Which convolution each gradient is."""
+
+
+def pulled_lines(pulled: Pulled) -> list[str]:
+    """The convolution, the loss, and each gradient's shape and norms."""
+    laid, written = pulled.laid, pulled.written
+    a = laid.arrangement
+    notes = "; ".join((*laid.data.notes, *(("colours times alpha",) if laid.data.alpha else ())))
+    rows = [
+        (
+            pulled.pullback.op,
+            f"{laid.data.name} {show(a.shape)} {laid.x.dtype}{f' ({notes})' if notes else ''} "
+            f"with {laid.kernel.name} ({show(a.kernel)})",
+        ),
+        ("output", f"{show(pulled.dy.values.shape)} {pulled.slopes[0].values.dtype}"),
+    ]
+    axes = laid.spec.axes(a.spatial, a.window)
+    rows += [(name, formula(axis)) for name, axis in zip(axis_names(a.dims), axes, strict=True)]
+    if a.channel_axis is not None or a.reading != "each":
+        rows.append(("channels", reading(a)))
+    file = f", {pulled.file}" if pulled.file else ""
+    rows.append(("loss", f"{pulled.loss}{file} = {pulled.value:.6g}"))
+    slopes = (pulled.dy, *pulled.slopes)
+    shapes = [show(slope.values.shape) for slope in slopes]
+    norms = [f"L2 {slope.l2:.6g}" for slope in slopes]
+    largest = [f"max |.| {slope.largest:.6g}" for slope in slopes]
+    widths = [max(map(len, column)) for column in (shapes, norms, largest)]
+    for slope, *cells in zip(slopes, shapes, norms, largest, strict=True):
+        padded = "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True))
+        rows.append((slope.name, f"{padded}  {BY.get(slope.name, '')}".rstrip()))
+    if written is None:
+        rows.append(("wrote", "nothing; give -o FILE.npz to keep the gradients"))
+    else:
+        rows.append(("wrote", f"{place(written)} (dx, dw and db; {written.format}, {written.bytes:,} bytes)"))
+    return columns(rows, indent="")
+
+
+def pulled_json(pulled: Pulled) -> dict[str, Any]:
+    laid, written, pullback = pulled.laid, pulled.written, pulled.pullback
+    a = laid.arrangement
+    return {
+        "op": pullback.op,
+        "input": {"name": laid.data.name, "shape": list(a.shape), "dtype": str(laid.x.dtype)},
+        "kernel": {"name": laid.kernel.name, "shape": list(a.kernel), "reading": a.reading},
+        "axes": [axis_json(axis) for axis in laid.spec.axes(a.spatial, a.window)],
+        "boundary": laid.spec.boundary,
+        "cval": laid.spec.cval,
+        "loss": {"formula": pulled.loss, "file": pulled.file, "value": finite(pulled.value)},
+        "dy": _slope_json(pulled.dy),
+        "gradients": [_slope_json(slope) for slope in pulled.slopes],
+        "written": None
+        if written is None
+        else {"path": written.path, "format": written.format, "bytes": written.bytes},
+    }
+
+
+def _slope_json(slope: Slope) -> dict[str, Any]:
+    return {
+        "name": slope.name,
+        "shape": list(slope.values.shape),
+        "dtype": str(slope.values.dtype),
+        "l2": finite(slope.l2),
+        "largest": finite(slope.largest),
+    }

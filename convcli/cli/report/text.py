@@ -1,0 +1,121 @@
+"""What every report is made of: JSON objects, aligned lines, a console, and an axis in words."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+from convcli import __version__
+from convcli.errors import printable
+from convcli.shapes.spec import Axis, show
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from convcli.io import Data, Written
+    from convcli.shapes.layout import Arrangement
+
+SCHEMA = 1
+"""The version of every JSON object; it grows when a field changes its meaning or goes."""
+
+
+PLAIN_WIDTH = 100
+"""Columns of a table that goes to a file or a pipe."""
+
+EIGHTHS = " ▏▎▍▌▋▊▉"
+
+AXIS_NAMES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+
+
+def print_json(command: str, record: dict[str, Any]) -> None:
+    """One object on stdout: {"convcli": version, "schema": 1, "command": ..., and the record's fields}."""
+    head = {"convcli": __version__, "schema": SCHEMA, "command": command}
+    print(json.dumps({**head, **record}, allow_nan=False, default=_plain))
+
+
+def axis_names(dims: int) -> tuple[str, ...]:
+    return AXIS_NAMES.get(dims) or tuple(f"axis {axis}" for axis in range(dims))
+
+
+def columns(rows: list[tuple[str, str]], indent: str = "  ") -> list[str]:
+    """Label and text, the texts aligned."""
+    width = max(len(label) for label, _ in rows)
+    return [f"{indent}{label:<{width}}  {printable(text)}" for label, text in rows]
+
+
+def bar(length: float) -> str:
+    """A bar of so many characters, to an eighth of one.
+
+    >>> bar(2.5), bar(0)
+    ('██▌', '')
+    """
+    whole, eighths = divmod(int(8 * length), 8)
+    return ("█" * whole + EIGHTHS[eighths]).rstrip()
+
+
+def axis_json(axis: Axis) -> dict[str, Any]:
+    return {
+        "n": axis.n,
+        "k": axis.k,
+        "stride": axis.stride,
+        "dilation": axis.dilation,
+        "padding": [axis.lo, axis.hi],
+        "out": axis.out,
+        "unused": axis.unused,
+        "formula": axis.formula,
+    }
+
+
+def reading(a: Arrangement, *, transposed: bool = False) -> str:
+    """How the kernel's axes are read, in words."""
+    window = show(a.window)
+    if transposed:
+        return f"{a.channels} -> {a.filters}, by the adjoint of a bank of {a.channels} kernels {window}"
+    if a.reading == "each":
+        return "none" if a.channel_axis is None else f"{a.channels}, each filtered alike"
+    if a.reading == "depthwise":
+        return f"{a.channels}, each with a kernel of its own"
+    grouped = f", in {a.groups} groups" if a.groups > 1 else ""
+    kernels = "one kernel" if a.filters == 1 else f"{a.filters} kernels"
+    return f"{a.channels} -> {a.filters}: {kernels} {window}, summed over the channels{grouped}"
+
+
+def formula(axis: Axis) -> str:
+    if not axis.unused:
+        return axis.formula
+    plural = "sample is" if axis.unused == 1 else "samples are"
+    return f"{axis.formula}   (the stride steps over the end: {axis.unused} {plural} not used)"
+
+
+def make_console() -> Console:
+    """A console for stdout; Rich sees to terminals, NO_COLOR and COLUMNS."""
+    from rich.console import Console
+
+    console = Console(soft_wrap=True, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = PLAIN_WIDTH
+    return console
+
+
+def finite(value: Any) -> Any:
+    """Give null for NaN and the infinities, which JSON cannot say."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _plain(value: Any) -> Any:
+    """Numpy's scalars and arrays as Python's own."""
+    return value.tolist()
+
+
+def place(written: Written) -> str:
+    """Where something was written, in words."""
+    return "standard output" if written.path == "-" else printable(written.path)
+
+
+def described(data: Data) -> str:
+    """An input's name, shape and type, and what was done on loading it."""
+    name = "standard input" if data.name == "-" else data.name
+    noted = f" ({'; '.join(data.notes)})" if data.notes else ""
+    return f"{name} {show(data.array.shape)} {data.array.dtype}{noted}"

@@ -1,0 +1,254 @@
+"""A one-dimensional correlation as a matrix product: the kernel slides down a band matrix, and the library runs it.
+
+A block of B outputs needs B + k - 1 samples, and the taps stand in each row one step further (here B = 3, k = 3)::
+
+    [ y0 ]   [ w0 w1 w2  .  . ]   [ x0 ]       The samples are the array itself, seen in place: along an axis that
+    [ y1 ] = [  . w0 w1 w2  . ] @ [ .. ]       is followed by many others (rows of an image) a block is a matrix
+    [ y2 ]   [  .  . w0 w1 w2 ]   [ x4 ]       already; along the last axis a block of many rows is one, multiplied
+                                               by the band turned over.
+
+Blocks overlap and are slim, so they are many small products, which numpy runs in one call: a batch of views. OpenBLAS
+multiplies small matrices where they lie, without packing them first, and that is what makes slim ones fast: on one
+core, 24 samples by 16 outputs run at 50 thousand million multiply-adds a second in products of up to SMALL, and at 30
+in larger ones.
+
+The zeros beside the band meet samples that no window covers: 0 * nan is nan, so whoever multiplies by a band must
+look whether the result is finite.
+
+Source: a Toeplitz matrix for a block of a convolution, as in Burrus, "Block implementation of digital filters", 1971.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from convcli.engine.methods.summation import add_up
+from convcli.engine.planning.tiles import ALONG, DOWN
+
+Matrix: TypeAlias = NDArray[Any]
+
+DEEP = 128
+"""Rows that a block along the last axis goes through: fewer run slower, more leave the first-level cache."""
+
+STREAMS, PAGE = 32, 1 << 12
+"""The same where each row is written in a page of its own, so many bytes or more apart: a processor reads ahead in as
+many pages at a time. A pass to memory takes half as long over 24 or 32 rows as over 48 or 128, one to the cache the
+same."""
+
+FOLD = 15
+"""Blocks in a row that a long one is folded to, which so are read one after the other; an odd number, or the rows would
+share places in the cache."""
+
+SMALL = 900_000
+"""Multiply-adds of a product that OpenBLAS still takes for small: it changes its way at a million."""
+
+
+class Cut(NamedTuple):
+    """A run of places as `number` equal pieces, `step` apart; they overlap a little where they do not divide it."""
+
+    number: int
+    step: int
+    width: int
+
+
+def cut(places: int, most: int) -> Cut:
+    """Cut a run of places into equal pieces of about `most`.
+
+    >>> cut(4094, 1000)
+    Cut(number=5, step=818, width=822)
+    """
+    count = -(-places // max(most, 1))
+    step = places // count
+    return Cut(count, step, places - (count - 1) * step)
+
+
+def pieces(terms: int, longest: int) -> list[slice]:
+    """Cut a run of terms into nearly equal pieces of at most `longest`."""
+    count = -(-terms // longest)
+    return [slice(terms * i // count, terms * (i + 1) // count) for i in range(count)]
+
+
+def unlike(values: int, itemsize: int) -> int:
+    """A row length of at least `values` that keeps the rows of a buffer out of each other's places in the cache.
+
+    Rows a multiple of 4 KiB apart share them, and a product that reads 16 such rows at once runs at half its speed.
+    """
+    lines = -(-values * itemsize // 64)
+    return (lines if lines % 2 else lines + 1) * 64 // itemsize
+
+
+def as_matrix(block: Matrix, shape: tuple[int, int, int]) -> Matrix:
+    """A block as (A, n, Z) with rows that a matrix product takes where they are; a copy where they do not lie so."""
+    merged = block.reshape(shape)
+    item, size, row = merged.strides[0], merged.itemsize, merged.strides[1]
+    fits = merged.strides[2] == size and row % size == 0 and row >= shape[2] * size and item % size == 0
+    return merged if fits and merged.flags.aligned else np.ascontiguousarray(merged)
+
+
+def band(taps: Matrix, stride: int, dilation: int, outputs: int) -> Matrix:
+    """The matrix (outputs, samples) that takes a run of samples to its correlation with taps (k,).
+
+    >>> band(np.array([1, 2, 3]), 1, 1, 3)
+    array([[1, 2, 3, 0, 0],
+           [0, 1, 2, 3, 0],
+           [0, 0, 1, 2, 3]])
+    """
+    matrix = np.zeros((outputs, (outputs - 1) * stride + (len(taps) - 1) * dilation + 1), taps.dtype)
+    rows = np.arange(outputs)[:, None]
+    matrix[rows, rows * stride + np.arange(len(taps)) * dilation] = taps
+    return matrix
+
+
+def down_blocks(outputs: int) -> list[tuple[int, int, int]]:
+    """Outputs of a band down an axis, as equal blocks and a last one of fewer: the first output, how many, of how many.
+
+    >>> down_blocks(10), down_blocks(3)
+    ([(0, 2, 4), (8, 1, 2)], [(0, 1, 3)])
+    """
+    number, left = divmod(outputs, DOWN)
+    return [some for some in ((0, number, DOWN), (number * DOWN, 1, left)) if all(some[1:])]
+
+
+class Phase(NamedTuple):
+    """Every so many samples and outputs, between which an axis has no dilation."""
+
+    samples: slice
+    outputs: slice
+
+
+def undilated(stride: int, dilation: int) -> tuple[int, list[Phase]]:
+    """The phases of an axis, and the stride that is left in each: bands need no zeros between the taps then.
+
+    >>> undilated(2, 2)
+    (1, [Phase(samples=slice(0, None, 2), outputs=slice(0, None, 1))])
+    """
+    left, count = stride // math.gcd(stride, dilation), dilation // math.gcd(stride, dilation)
+    return left, [Phase(slice(p * stride, None, dilation), slice(p, None, count)) for p in range(count)]
+
+
+class _Run(NamedTuple):
+    """Taps that one product adds in a row: their band, and the first sample that it meets."""
+
+    matrix: Matrix
+    first: int
+
+
+class Down:
+    """The band from the left, on blocks (samples, Z): for axes that many values lie behind.
+
+    Fills out (A, m, Z) from x (A, n, Z). cuts: the runs of taps that are added in a row.
+    """
+
+    def __init__(self, taps: Matrix, stride: int, dilation: int, cuts: Sequence[slice]) -> None:
+        self.step, self.phases = undilated(stride, dilation)
+        self.runs = [_Run(band(taps[part], self.step, 1, DOWN), part.start) for part in cuts]
+
+    def __call__(self, x: Matrix, out: Matrix) -> None:
+        for phase in self.phases:
+            seen = x[:, phase.samples]
+            add_up(
+                self.runs,
+                lambda run, share, seen=seen: self._slide(run, seen, share),  # type: ignore[misc]
+                out[:, phase.outputs],
+            )
+
+    def _slide(self, run: _Run, x: Matrix, out: Matrix) -> None:
+        for first, number, outputs in down_blocks(out.shape[1]):
+            samples = run.matrix.shape[1] - (DOWN - outputs) * self.step
+            seen = _blocks(x[:, run.first + first * self.step :], number, DOWN * self.step, samples)
+            target = out[:, first : first + number * outputs].reshape(len(out), number, outputs, -1)
+            _across(run.matrix[:outputs, :samples], seen, target)
+
+
+class Along:
+    """The band from the right, on rows whose every value is a sample: for axes with little behind them.
+
+    Fills out (A, m, Z) from x (A, n, Z); the Z values behind each sample, all of whose rows are whole, are woven
+    into the band. cuts: as for Down.
+    """
+
+    def __init__(self, taps: Matrix, stride: int, dilation: int, width: int, cuts: Sequence[slice]) -> None:
+        self.stride, self.width, self.outputs = stride, width, max(ALONG // width, 1)
+        self.runs = [
+            _Run(
+                np.kron(band(taps[part], stride, dilation, self.outputs).T.copy(), np.eye(width, dtype=taps.dtype)),
+                part.start * dilation,
+            )
+            for part in cuts
+        ]
+
+    def __call__(self, x: Matrix, out: Matrix) -> None:
+        if len(x) < DOWN and self._fold(x, out):
+            return
+        add_up(self.runs, lambda run, share: self._slide(run, x, share), out)
+
+    def _fold(self, x: Matrix, out: Matrix) -> bool:
+        """A long row as many short ones, each going on in the next, and the rest; False where it is too short."""
+        longest = max(len(run.matrix) for run in self.runs)
+        each = max(FOLD, -(-longest // (self.stride * self.width * self.outputs)) | 1) * self.outputs
+        rows = out.shape[1] // each
+        if rows < DOWN:
+            return False
+        for line, target in zip(x, out, strict=True):
+            samples = each * self.stride
+            value, item = line.strides[0], line.itemsize
+            behind = (len(line) - (rows - 1) * samples, self.width)
+            seen = as_strided(line, (rows, *behind), (samples * value, value, item))
+            filled = as_strided(target, (rows, each, self.width), (each * target.strides[0], *target.strides))
+            self(seen, filled)
+            if rows * each < len(target):
+                self(line[None, rows * samples :], target[None, rows * each :])
+        return True
+
+    def _slide(self, run: _Run, x: Matrix, out: Matrix) -> None:
+        blocks, rest = divmod(out.shape[1], self.outputs)
+        step, samples = self.outputs * self.stride, len(run.matrix) // self.width
+        if blocks:
+            self._through(run.matrix, x[:, run.first :], out, blocks)
+        if rest:
+            samples -= (self.outputs - rest) * self.stride
+            matrix = run.matrix[: samples * self.width, : rest * self.width]
+            self._through(matrix, x[:, run.first + blocks * step :], out[:, blocks * self.outputs :], 1)
+
+    def _through(self, matrix: Matrix, x: Matrix, out: Matrix, blocks: int) -> None:
+        samples, outputs = matrix.shape
+        size, row, target = x.itemsize, x.strides[0], out.strides[0]
+        deep = cut(len(x), STREAMS if target >= PAGE else DEEP)
+        step = self.outputs * self.stride * self.width
+        np.matmul(
+            as_strided(x, (deep.number, blocks, deep.width, samples), (deep.step * row, step * size, row, size)),
+            matrix,
+            out=as_strided(
+                out, (deep.number, blocks, deep.width, outputs), (deep.step * target, outputs * size, target, size)
+            ),
+        )
+
+
+def _blocks(x: Matrix, count: int, step: int, length: int) -> Matrix:
+    """Blocks of rows that begin at every `step`-th row of x (A, n, Z): (A, count, length, Z)."""
+    item, row, value = x.strides
+    return as_strided(x, (len(x), count, length, x.shape[2]), (item, step * row, row, value))
+
+
+def _across(matrix: Matrix, x: Matrix, out: Matrix) -> None:
+    """Out (A, count, B, Z) = matrix @ x (A, count, samples, Z), in columns that keep the products small."""
+    columns = cut(x.shape[3], max(SMALL // matrix.size, DEEP))
+    if columns.number > 1:
+        x, out = _columns(x, columns), _columns(out, columns)
+    np.matmul(matrix, x, out=out)
+
+
+def _columns(x: Matrix, columns: Cut) -> Matrix:
+    """The columns of blocks (A, count, length, Z): (A, count, columns, length, width)."""
+    item, block, row, value = x.strides
+    return as_strided(
+        x,
+        (*x.shape[:2], columns.number, x.shape[2], columns.width),
+        (item, block, columns.step * value, row, value),
+    )

@@ -1,0 +1,86 @@
+"""A depthwise layer: every lane has a kernel of its own, so there is no sum over channels to give to a product.
+
+One tap meets all lanes of a line at once, with the kernels' taps laid out as long as the line::
+
+    line     a0 a1 a2  b0 b1 b2  c0 c1 c2 ..         three lanes, interleaved
+    taps     w0 w1 w2  w0 w1 w2  w0 w1 w2 ..         each lane's own, again and again
+
+    sums  += line * taps                             then the next tap, with the line from its sample on
+
+All taps are one call that multiplies and adds in one pass. Only samples under a window take part, so a NaN reaches just
+the outputs that cover it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from convcli.engine.methods.bands import pieces
+from convcli.engine.methods.summation import add_up
+from convcli.engine.methods.windows import Box, Tile, cuts, windows
+from convcli.engine.planning import Plan
+from convcli.engine.planning.blocking import STRETCH
+from convcli.engine.planning.tiles import line_places
+from convcli.engine.threads import Scratch
+
+
+def prepare(w: NDArray[Any], plan: Plan) -> Tile:
+    """Ready a bank (C, *window, 1) for C lanes, in any type."""
+    return _Lanewise(w[..., 0].astype(plan.accumulator), plan)
+
+
+class _Lanewise:
+    def __init__(self, w: NDArray[Any], plan: Plan) -> None:
+        self.axes, dims, self.scratch = plan.axes, len(plan.axes), Scratch()
+        self.most = line_places(len(w), plan.tile[-1])
+        self.taps = np.tile(np.moveaxis(w, 0, -1), self.most)
+        self.cuts = cuts(w.shape[1:], STRETCH[plan.precision][0] if plan.precision else w[0].size)
+        *self.lead, self.lane = range(len(plan.facts.batch) + dims)
+        self.window = list(range(self.lane + 1, self.lane + 1 + dims))
+
+    def __call__(self, block: NDArray[Any], out: NDArray[Any]) -> None:
+        """Fill a tile: outputs (*items, *P, C) from a block (*items, *S, C)."""
+        block = np.ascontiguousarray(block)
+        sizes = out.shape[-1 - len(self.axes) : -1]
+        for part in pieces(sizes[-1], self.most):
+            target = out[..., part, :]
+            seen = self._seen(block, sizes, part)
+            add_up(self.cuts, partial(self._fill, seen), target.reshape(*target.shape[:-2], -1))
+
+    def _seen(self, block: NDArray[Any], sizes: tuple[int, ...], part: slice) -> NDArray[Any]:
+        """What all taps see of a part of the lines (*items, *P but the last, *window, places * C).
+
+        A view of the block where its places follow each other; with a stride they are copied for every tap of a line.
+        """
+        *before, last = self.axes
+        lines = np.moveaxis(windows(block, (last,), sizes[-1:])[..., part, :, :], -2, -3)
+        if last.stride > 1:
+            dense = self.scratch("lines", lines.shape, lines.dtype)
+            dense[...] = lines
+            lines = dense
+        *shape, _, lanes = lines.shape
+        steps = lines.strides
+        first = len(shape) - len(self.axes)
+        return as_strided(
+            lines,
+            (*shape[:first], *sizes[:-1], *(axis.k for axis in self.axes), lines.shape[-2] * lanes),
+            (
+                *steps[:first],
+                *(step * axis.stride for step, axis in zip(steps[first:], before, strict=False)),
+                *(step * axis.dilation for step, axis in zip(steps[first:], before, strict=False)),
+                steps[-3],
+                lines.itemsize,
+            ),
+            writeable=False,
+        )
+
+    def _fill(self, seen: NDArray[Any], cut: Box, out: NDArray[Any]) -> None:
+        """Out (*lead, lane) = the sum over some taps of seen (*lead, *window, lane)."""
+        under: tuple[Any, ...] = (..., *cut, slice(None))
+        taps, window, lane = self.taps[(*cut, slice(out.shape[-1]))], self.window, self.lane
+        np.einsum(seen[under], [*self.lead, *window, lane], taps, [*window, lane], [*self.lead, lane], out=out)

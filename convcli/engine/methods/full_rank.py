@@ -1,0 +1,228 @@
+"""A kernel of any rank as one band: each row of samples stands once for every tap along it, shifted.
+
+In rows stacked so, a window is a run of samples down a column, and the kernel, row after row, one line of taps that
+slides down by as many samples as a row has copies. So a full-rank kernel is a band from the left (here 3x3)::
+
+    [ y row 0 ]   [ w00 w01 w02 w10 w11 w12 w20 w21 w22  .   .   .  ]   [ x row 0            ]
+    [ y row 1 ] = [  .   .   .  w00 w01 w02 w10 w11 w12 w20 w21 w22 ] @ [ x row 0, one on    ]
+                                                                        [ x row 0, two on    ]
+                                                                        [ x row 1            ]
+                                                                        [ ..                 ]
+
+A copy costs less than the arithmetic of its taps, and keeps only what the outputs want: stride and dilation along the
+rows are settled by it, and the lanes and inner axes of a volume lie flat. The copies stay in the cache: a tile is taken
+panel by panel, of few rows and many columns, for products that wait for memory run at half their speed. Large kernels
+are cut into pieces, whose results are added: so that no sum strays too far, and that panels are not too slim.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import partial
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from convcli.engine.factors import longest_run
+from convcli.engine.methods.bands import Matrix, band, down_blocks, pieces, undilated, unlike
+from convcli.engine.methods.summation import add_up
+from convcli.engine.methods.windows import Box, Tile, cuts
+from convcli.engine.planning import Plan
+from convcli.engine.planning.tiles import DOWN, Panel, panel, stacked_taps
+from convcli.engine.threads import Scratch
+
+FEW_LANES = 6
+"""Lanes that are copied one by one under a stride: runs of so few samples take two to three times as long."""
+
+
+def prepare(w: Matrix, plan: Plan) -> Tile:
+    """Ready one kernel (*window), in any type."""
+    w = w.astype(plan.accumulator)
+    return _Stacked(w[:, None] if w.ndim == 1 else w, plan)
+
+
+class _View(NamedTuple):
+    """How a view goes over memory: the arguments of as_strided."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class _Piece(NamedTuple):
+    """Some taps of the kernel, and the band that they make down the stacked rows."""
+
+    box: Box
+    k: int
+    """Rows of taps."""
+    copies: tuple[int, ...]
+    """Taps along each of the other axes."""
+    band: Matrix
+
+
+class _Product(NamedTuple):
+    """Blocks of outputs that one call fills: all of a panel's, but for a last one of fewer rows."""
+
+    band: Matrix
+    sample: int
+    """The first stacked row that they meet."""
+    seen: _View
+    row: int
+    """The first row of outputs."""
+    filled: _View
+    """Of the outputs, behind where a panel begins."""
+
+
+class _Cut(NamedTuple):
+    """How a tile is taken: what all tiles of its shape share, for views cost more than they seem to.
+
+    While one thread makes them, the others wait for the interpreter.
+    """
+
+    starts: list[tuple[int, ...]]
+    """Where panels begin: the item, the row and the place."""
+    samples: _View
+    """Of the tile, behind where a panel begins: (items, samples, *copies, places, ..)."""
+    stack: tuple[int, int]
+    """Stacked rows of a panel, and values from one to the next."""
+    copied: _View
+    """Of the stack, as the copies are laid down."""
+    products: list[_Product]
+
+
+class _Stacked:
+    def __init__(self, w: Matrix, plan: Plan) -> None:
+        self.kind = w.dtype
+        self.dims, self.rest, self.scratch = len(plan.axes), plan.axes[1:], Scratch()
+        self.stride, self.phases = undilated(plan.axes[0].stride, plan.axes[0].dilation)
+        longest = longest_run(w.ravel(), 1, 1.0, plan.precision) if plan.precision else w.size
+        self.pieces = [self._piece(box, w) for box in _boxes(w.shape, stacked_taps(len(w), self.stride), longest)]
+        self.cuts: dict[tuple[int, ...], _Cut] = {}
+
+    def _piece(self, box: Box, w: Matrix) -> _Piece:
+        k, *copies = w[box].shape
+        matrix = band(w[box].ravel(), math.prod(copies) * self.stride, 1, DOWN)
+        return _Piece(box, k, tuple(copies[: len(self.rest)]), matrix)
+
+    def __call__(self, block: Matrix, out: Matrix) -> None:
+        """Fill a tile: outputs (*items, rows, *rest, lanes) from a block of any type."""
+        lead = out.ndim - 1 - self.dims
+        x, sums = self._items(block, lead), self._items(out, lead)
+        for phase in self.phases:
+            seen, target = x[:, phase.samples], sums[:, phase.outputs]
+            if target.size:
+                add_up(range(len(self.pieces)), partial(self._fill, seen), target)
+
+    def _items(self, array: Matrix, lead: int) -> Matrix:
+        """An array (*items, n, *rest, lanes) as (A, n, *rest, lanes); a signal has one place along the rows."""
+        rest = array.shape[lead + 1 :]
+        return array.reshape(-1, array.shape[lead], *(rest if self.rest else (1, *rest)))
+
+    def _fill(self, x: Matrix, at: int, out: Matrix) -> None:
+        """What a piece adds to out (A, m, *rest, lanes), from x (A, n, *rest, lanes), panel by panel."""
+        rows, *box = self.pieces[at].box
+        first = [run.start * axis.dilation for run, axis in zip(box, self.rest, strict=False)]
+        like = (at, *x.strides, *out.shape, *out.strides)
+        cut = self.cuts.get(like) or self.cuts.setdefault(like, self._cut(at, x.strides, out.shape, out.strides))
+        seen = as_strided(x[(slice(None), *(slice(start, None) for start in (rows.start, *first)))], *cut.samples)
+        room = self.scratch("stack", cut.stack, self.kind)
+        step = room.strides[0]
+        copies = list(self._lines(np.ndarray(cut.copied.shape, self.kind, room, 0, cut.copied.strides), seen))
+        products = [
+            (
+                one.band,
+                np.ndarray(one.seen.shape, self.kind, room, one.sample * step, one.seen.strides),
+                as_strided(out[:, one.row :], *one.filled),
+            )
+            for one in cut.products
+        ]
+        for start in cut.starts:
+            for filled, copied in copies:
+                filled[...] = copied[start]
+            for matrix, stacked, filled in products:
+                np.matmul(matrix, stacked, out=filled[start])
+
+    def _cut(self, at: int, x: tuple[int, ...], shape: tuple[int, ...], out: tuple[int, ...]) -> _Cut:
+        """For a piece, the strides of x and the shape and strides of the outputs, as `_fill` has them."""
+        piece = self.pieces[at]
+        sizes, behind, copies = Panel(*shape[:3]), shape[3:], math.prod(piece.copies)
+        cut = panel(sizes, math.prod(behind), copies, piece.k, self.stride)
+        samples, values = (cut.rows - 1) * self.stride + piece.k, cut.places * math.prod(behind)
+        starts = tuple(size - length + 1 for size, length in zip(sizes, cut, strict=True))
+        item, row, *along, lane = x
+        shifts = [axis.dilation * step for axis, step in zip(self.rest, along, strict=False)]
+        along = [axis.stride * step for axis, step in zip(self.rest, along, strict=True)] if self.rest else along
+
+        stack, size = (cut.items * samples * copies, unlike(values, self.kind.itemsize)), self.kind.itemsize
+        step = stack[1] * size
+        inner = [math.prod(behind[at:]) * size for at in range(len(behind) + 1)]
+        lines = [math.prod(piece.copies[at:]) * step for at in range(len(piece.copies) + 1)]
+        return _Cut(
+            starts=list(product(*map(_starts, sizes, cut))),
+            samples=_View(
+                (*starts, cut.items, samples, *piece.copies, cut.places, *behind),
+                (item, self.stride * row, along[0], item, row, *shifts, *along, lane),
+            ),
+            stack=stack,
+            copied=_View(
+                (cut.items, samples, *piece.copies, cut.places, *behind), (samples * lines[0], *lines, *inner)
+            ),
+            products=list(self._products(piece, cut, starts, values, step, out)),
+        )
+
+    def _products(
+        self, piece: _Piece, cut: Panel, starts: tuple[int, ...], values: int, step: int, out: tuple[int, ...]
+    ) -> Iterator[_Product]:
+        """The calls for a panel of so many values in a row, where stacked rows are `step` apart, and outputs `out`."""
+        size, every = self.kind.itemsize, math.prod(piece.copies) * self.stride
+        item, row, place = out[:3]
+        held = ((cut.rows - 1) * self.stride + piece.k) * math.prod(piece.copies) * step
+        for first, number, rows in down_blocks(cut.rows):
+            samples = piece.band.shape[1] - (DOWN - rows) * every
+            yield _Product(
+                band=piece.band[:rows, :samples],
+                sample=first * every,
+                seen=_View((cut.items, number, samples, values), (held, DOWN * every * step, step, size)),
+                row=first,
+                filled=_View(
+                    (*starts, cut.items, number, rows, values), (item, row, place, item, DOWN * row, row, size)
+                ),
+            )
+
+    def _lines(self, filled: Matrix, panels: Matrix) -> Iterator[tuple[Matrix, Matrix]]:
+        """What is copied where, lane by lane if numpy would otherwise copy a few lanes at a time."""
+        lanes = filled.shape[-1]
+        if not self.rest or self.rest[-1].stride == 1 or lanes > FEW_LANES:
+            yield filled, panels
+            return
+        for lane in range(lanes):
+            yield filled[..., lane], panels[..., lane]
+
+
+def _boxes(window: tuple[int, ...], copies: int, longest: int) -> list[Box]:
+    """A kernel as few pieces: at most `longest` taps in each, at most `copies` of them in a row.
+
+    >>> _boxes((3, 5), 5, 11)
+    [(slice(0, 1, None), slice(0, 5, None)), (slice(1, 3, None), slice(0, 5, None))]
+    """
+    return [
+        (rows, *box)
+        for box in cuts(window[1:], min(copies, longest))
+        for rows in pieces(window[0], max(longest // math.prod(map(_length, box)), 1))
+    ]
+
+
+def _starts(size: int, length: int) -> list[int]:
+    """Where pieces of a run begin, all of one length: the last may overlap the one before.
+
+    >>> _starts(10, 4)
+    [0, 4, 6]
+    """
+    return [*range(0, size - length, length), size - length]
+
+
+def _length(run: slice) -> int:
+    length: int = run.stop - run.start
+    return length

@@ -1,0 +1,93 @@
+"""Windows of a padded block as views: what one tap sees of every output, and all that each output sees."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import pairwise, product
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+
+from convcli.engine.methods.bands import pieces
+from convcli.shapes.spec import Axis
+
+Box: TypeAlias = tuple[slice, ...]
+"""A part of a grid."""
+
+Tile: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], None]
+"""What a strategy prepares: fills outputs (*items, *P, lanes or O) from a padded block (*items, *rows, lanes)."""
+
+
+def under_tap(
+    block: NDArray[Any], axes: tuple[Axis, ...], sizes: tuple[int, ...], tap: tuple[int, ...]
+) -> NDArray[Any]:
+    """What one tap sees of a block (..., *S, lanes): the sample under it for each of `sizes` outputs, a view."""
+    spans = [
+        slice(t * axis.dilation, t * axis.dilation + (size - 1) * axis.stride + 1, axis.stride)
+        for t, size, axis in zip(tap, sizes, axes, strict=True)
+    ]
+    index: tuple[Any, ...] = (..., *spans, slice(None))
+    view: NDArray[Any] = block[index]
+    return view
+
+
+def windows(block: NDArray[Any], axes: tuple[Axis, ...], sizes: tuple[int, ...]) -> NDArray[Any]:
+    """Every window of a block (..., *S, lanes): (..., *P, *window, lanes), a view of it."""
+    first = block.ndim - 1 - len(axes)
+    steps = block.strides[first:-1]
+    return as_strided(
+        block,
+        (*block.shape[:first], *sizes, *(axis.k for axis in axes), block.shape[-1]),
+        (
+            *block.strides[:first],
+            *(step * axis.stride for step, axis in zip(steps, axes, strict=True)),
+            *(step * axis.dilation for step, axis in zip(steps, axes, strict=True)),
+            block.strides[-1],
+        ),
+        writeable=False,
+    )
+
+
+def merges(array: NDArray[Any], kept: int) -> bool:
+    """Whether all axes but the last `kept` lie evenly apart, so that a view has them as one.
+
+    >>> grid = np.zeros((4, 5, 6))
+    >>> merges(grid, 1), merges(grid[:, :3], 1), merges(grid[:, :3], 2)
+    (True, False, True)
+    """
+    leads = zip(array.shape[:-kept], array.strides[:-kept], strict=True)
+    return all(outer == n * inner for (_, outer), (n, inner) in pairwise(lead for lead in leads if lead[0] > 1))
+
+
+def boxes(sizes: tuple[int, ...], most: int, cut_from: int = 0) -> Iterator[Box]:
+    """Cut a grid into boxes of about `most` places: single along the first axes, cut along one, whole along the rest.
+
+    cut_from: the first axis that may hold more than one place of a box.
+
+    >>> for box in boxes((1, 4, 5), 10):
+    ...     print(box)
+    (slice(0, 1, None), slice(0, 2, None), slice(None, None, None))
+    (slice(0, 1, None), slice(2, 4, None), slice(None, None, None))
+    """
+    last = len(sizes) - 1
+    axis = next(at for at in range(cut_from, last + 1) if math.prod(sizes[at + 1 :]) <= most or at == last)
+    step = max(most // math.prod(sizes[axis + 1 :]), 1)
+    for lead in np.ndindex(*sizes[:axis]):
+        for part in pieces(sizes[axis], step):
+            yield (*(slice(at, at + 1) for at in lead), part, *[slice(None)] * (len(sizes) - axis - 1))
+
+
+def cuts(window: tuple[int, ...], longest: int) -> list[Box]:
+    """The window in boxes of at most `longest` taps.
+
+    >>> cuts((5, 5), 24)
+    [(slice(0, 2, None), slice(0, 5, None)), (slice(2, 5, None), slice(0, 5, None))]
+    """
+    cuts: list[list[slice]] = []
+    for k in reversed(window):
+        cuts.insert(0, pieces(k, min(k, longest)))
+        longest = max(longest // min(k, longest), 1)
+    return list(product(*cuts))

@@ -1,0 +1,330 @@
+"""The backward pass of a convolution, which is itself made of convolutions.
+
+With x padded, one tap t of the kernel ties the samples `x[t] = x[stride*p + dilation*t]` to the outputs y[p], and
+the layer is a sum of matrix products over the taps. So are all its derivatives::
+
+    y     = sum_t  x[t] @ w[t].T       the layer
+    dw[t] = dy.T @ x[t]                a correlation of x with dy
+    dx[t] += dy @ w[t]                 the full convolution of dy with w: the layer's adjoint
+    db    = sum of dy
+
+In one dimension and with stride 1 these read `dw_i = sum_j delta_j x_(i+j-1)` and dx = the full convolution of
+delta with w. Dilation spreads the taps, padding crops dx; a boundary that repeats samples folds their share back onto
+the samples they came from. The engine runs dx by its own methods (engine/spread.py) and gathers dw in tiles
+(engine/weights.py); sums that run over whole inputs are held in float64.
+
+Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016, for the adjoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from convcli.engine import conv_layer
+from convcli.engine.operations import (
+    Problem,
+    check_bias,
+    check_layer,
+    layer_problem,
+    named_dtype,
+    real_array,
+    spatial_problem,
+)
+from convcli.engine.planning.facts import result_dtype
+from convcli.errors import DtypeError, ShapeError
+from convcli.grad.input_gradient import spread
+from convcli.grad.kernel_gradient import weights
+from convcli.shapes.layout import arrange, check_layout
+from convcli.shapes.spec import Axis, ConvSpec, Padding, PerAxis, show
+
+SUMMED = 16
+"""Places whose deltas a product adds at a time for db, ten times as fast as a sum in float64: equal ones stray by 4
+roundings."""
+
+
+class Gradients(NamedTuple):
+    """dx like x, dw like w, db (O,): the derivatives of sum(dy * y)."""
+
+    dx: NDArray[Any]
+    dw: NDArray[Any]
+    db: NDArray[Any]
+
+
+class KernelGradients(NamedTuple):
+    """dx like x, dw like w: the derivatives of sum(dy * y), where there is no bias."""
+
+    dx: NDArray[Any]
+    dw: NDArray[Any]
+
+
+def gradients(
+    x: ArrayLike,
+    w: ArrayLike,
+    dy: ArrayLike,
+    *,
+    stride: PerAxis = 1,
+    dilation: PerAxis = 1,
+    padding: Padding = "valid",
+    boundary: str = "constant",
+    cval: float = 0.0,
+    groups: int = 1,
+    layout: str = "channels_last",
+    dtype: DTypeLike | None = None,
+) -> Gradients:
+    """The gradients of a layer's loss in its input, its kernels and its bias, given the gradient dy in its output.
+
+    x (N, *S, C), w (O, *K, C/groups), dy (N, *P, O), or as `layout` says; the options are conv_layer's.
+    dtype: a float type for the results; by default the one that conv_layer would give for x.
+    Raises ShapeError where dy is not shaped like the layer's output, naming both.
+
+    >>> x, w = np.arange(5.0).reshape(1, 5, 1), np.ones((1, 2, 1))
+    >>> dx, dw, db = gradients(x, w, np.ones((1, 4, 1)))
+    >>> dx.ravel(), dw.ravel(), db
+    (array([1., 2., 2., 2., 1.]), array([ 6., 10.]), array([4.]))
+    """
+    problem = layer_problem(
+        x,
+        w,
+        None,
+        groups=groups,
+        layout=layout,
+        stride=stride,
+        dilation=dilation,
+        padding=padding,
+        boundary=boundary,
+        cval=cval,
+    )
+    kind = _float_type(dtype, problem.x)
+    deltas = _engine_form(dy, problem, "the layer's output")
+    dx, dw = _both(problem, deltas, kind)
+    first = layout == "channels_first"
+    return Gradients(_result(dx, kind, first), _result(dw, kind, first), _bias(deltas, kind))
+
+
+def correlate_gradients(
+    x: ArrayLike,
+    w: ArrayLike,
+    dy: ArrayLike,
+    *,
+    axes: Sequence[int] | None = None,
+    stride: PerAxis = 1,
+    dilation: PerAxis = 1,
+    padding: Padding = "valid",
+    boundary: str = "constant",
+    cval: float = 0.0,
+    dtype: DTypeLike | None = None,
+) -> KernelGradients:
+    """The gradients of `correlate` in its input and its kernel, given the gradient dy in its output.
+
+    x, w and the options are correlate's, dy is shaped like its result.
+    dtype: a float type for the results; by default the one that correlate would give for x.
+    Raises ShapeError where dy is not shaped like the output, naming both.
+
+    >>> dx, dw = correlate_gradients([1, 2, 4, 8], [-1, 1], [1, 10, 100], dtype="float64")
+    >>> dx, dw
+    (array([ -1.,  -9., -90., 100.]), array([421., 842.]))
+    """
+    problem = spatial_problem(
+        x, w, axes=axes, stride=stride, dilation=dilation, padding=padding, boundary=boundary, cval=cval
+    )
+    kind = _float_type(dtype, problem.x)
+    dx, dw = _both(problem, _engine_form(dy, problem, "the output"), kind)
+    dx = (dx[..., 0] if problem.added_lane else dx).transpose(problem.order)
+    return KernelGradients(np.ascontiguousarray(dx, kind), np.ascontiguousarray(dw, kind))
+
+
+def convolve_gradients(
+    x: ArrayLike,
+    w: ArrayLike,
+    dy: ArrayLike,
+    *,
+    axes: Sequence[int] | None = None,
+    stride: PerAxis = 1,
+    dilation: PerAxis = 1,
+    padding: Padding = "valid",
+    boundary: str = "constant",
+    cval: float = 0.0,
+    dtype: DTypeLike | None = None,
+) -> KernelGradients:
+    """The gradients of `convolve`: those of `correlate` with w flipped, and dw flipped back.
+
+    >>> convolve_gradients([1, 2, 4, 8], [-1, 1], [1, 10, 100], dtype="float64").dw
+    array([842., 421.])
+    """
+    dx, dw = correlate_gradients(
+        x,
+        np.flip(real_array(w, "kernel")),
+        dy,
+        axes=axes,
+        stride=stride,
+        dilation=dilation,
+        padding=padding,
+        boundary=boundary,
+        cval=cval,
+        dtype=dtype,
+    )
+    return KernelGradients(dx, np.flip(dw).copy())
+
+
+def conv_transpose(
+    x: ArrayLike,
+    w: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    stride: PerAxis = 1,
+    dilation: PerAxis = 1,
+    padding: Padding = "valid",
+    output_padding: PerAxis = 0,
+    groups: int = 1,
+    layout: str = "channels_last",
+    dtype: DTypeLike | None = None,
+) -> NDArray[Any]:
+    """The adjoint of conv_layer in its input: O channels back to C, `stride` times as large.
+
+    channels_last: x (N, *P, O), w (O, *K, C/groups) as conv_layer has it, returns (N, *S, C), with
+    S = stride*(P-1) + output_padding + dilation*(K-1) + 1 - lo - hi. bias: (C,).
+    Raises ChannelError where x does not have O channels, ShapeError where padding leaves nothing.
+
+    >>> conv_transpose(np.ones((1, 2, 1)), np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1), stride=2).ravel()
+    array([1., 2., 4., 2., 3.])
+    """
+    adjoint = _Transposed.of(x, w, stride, dilation, padding, output_padding, groups, layout)
+    kind, first = _float_type(dtype, adjoint.x), layout == "channels_first"
+    shift = None if bias is None else check_bias(bias, adjoint.channels)
+    with np.errstate(invalid="ignore", over="ignore"):
+        y = spread(adjoint.x, adjoint.w, adjoint.axes, groups, "constant", kind)
+        if shift is not None:
+            y += shift.astype(kind)
+        return _result(y, kind, first)
+
+
+def conv_transpose_gradients(
+    x: ArrayLike,
+    w: ArrayLike,
+    dy: ArrayLike,
+    *,
+    stride: PerAxis = 1,
+    dilation: PerAxis = 1,
+    padding: Padding = "valid",
+    output_padding: PerAxis = 0,
+    groups: int = 1,
+    layout: str = "channels_last",
+    dtype: DTypeLike | None = None,
+) -> Gradients:
+    """The gradients of conv_transpose in its input, its kernels and its bias, given the gradient dy in its output.
+
+    The adjoint of an adjoint is the map itself, so dx is conv_layer of dy; and dw is that of the layer with dy in the
+    place of the input, x in that of the upstream gradient. x (N, *P, O), w (O, *K, C/groups), dy (N, *S, C) like
+    conv_transpose's result, or as `layout` says; the options are conv_transpose's.
+    dtype: a float type for the results; by default the one that conv_transpose would give for x.
+    Raises ShapeError where dy is not shaped like the output, naming both.
+
+    >>> w = np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1)
+    >>> dx, dw, db = conv_transpose_gradients(np.ones((1, 2, 1)), w, np.arange(5.0).reshape(1, 5, 1), stride=2)
+    >>> dx.ravel(), dw.ravel(), db
+    (array([ 8., 20.]), array([2., 4., 6.]), array([10.]))
+    """
+    adjoint = _Transposed.of(x, w, stride, dilation, padding, output_padding, groups, layout)
+    kind, first = _float_type(dtype, adjoint.x), layout == "channels_first"
+    dy = real_array(dy, "upstream gradient")
+    _check_shape(dy, adjoint.output, "the transposed layer's output")
+    deltas = np.moveaxis(dy, 1, -1) if first else dy
+    pads = [(axis.lo, axis.hi) for axis in adjoint.axes]
+    dx = conv_layer(
+        deltas, adjoint.w, stride=stride, dilation=dilation, padding=pads, groups=groups, dtype=kind
+    )  # an output_padding as large as the stride makes it longer than x
+    dx = dx[(slice(None), *(slice(n) for n in adjoint.x.shape[1:-1]))]
+    spec = ConvSpec.of(len(adjoint.axes), groups=groups)
+    with np.errstate(invalid="ignore", over="ignore"):
+        dw = weights(deltas, adjoint.x, adjoint.w.shape, adjoint.axes, spec, kind)
+    return Gradients(_result(dx, kind, first), _result(dw, kind, first), _bias(deltas, kind))
+
+
+class _Transposed(NamedTuple):
+    """A transposed layer's arrays, channels last, with the axes of the layer whose adjoint it is."""
+
+    x: NDArray[Any]
+    w: NDArray[Any]
+    axes: tuple[Axis, ...]
+    channels: int
+    output: tuple[int, ...]
+    """The shape of the result, in its own layout."""
+
+    @classmethod
+    def of(
+        cls,
+        x: ArrayLike,
+        w: ArrayLike,
+        stride: PerAxis,
+        dilation: PerAxis,
+        padding: Padding,
+        output_padding: PerAxis,
+        groups: int,
+        layout: str,
+    ) -> _Transposed:
+        x, w = real_array(x, "input"), real_array(w, "kernel")
+        check_layer(x, w)
+        dims = x.ndim - 2
+        spec = ConvSpec.of(
+            dims, stride=stride, dilation=dilation, padding=padding, output_padding=output_padding, groups=groups
+        )
+        settled = arrange(x.shape, w.shape, dims=dims, groups=groups, layout=check_layout(layout), transposed=True)
+        own = spec.transposed_axes(settled.spatial, settled.window)
+        output = settled.with_spatial(tuple(axis.out for axis in own))
+        axes = tuple(Axis(axis.out, axis.k, axis.stride, axis.dilation, axis.lo, axis.hi) for axis in own)
+        if layout == "channels_first":
+            x, w = np.moveaxis(x, 1, -1), np.moveaxis(w, 1, -1)
+        return cls(x, w, axes, settled.filters, output)
+
+
+def _engine_form(dy: ArrayLike, problem: Problem, what: str) -> NDArray[Any]:
+    """The upstream gradient as the engine has the output: (*batch, *P, lanes or O). Raises ShapeError."""
+    dy = real_array(dy, "upstream gradient")
+    output = problem.plan(None, "direct").output
+    shape = output[:-1] if problem.added_lane else output
+    _check_shape(dy, tuple(shape[axis] for axis in problem.order), what)
+    return dy.transpose(np.argsort(problem.order)).reshape(output)
+
+
+def _check_shape(dy: NDArray[Any], expected: tuple[int, ...], what: str) -> None:
+    if dy.shape != expected:
+        raise ShapeError(f"the upstream gradient is {show(dy.shape)}", f"{what} is {show(expected)}")
+
+
+def _both(problem: Problem, dy: NDArray[Any], kind: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """(dx, dw) in the engine's form, from dy in it."""
+    x, w, spec = problem.x, problem.w, problem.spec
+    axes = problem.plan(None, "direct").axes
+    bank = problem.filters is not None
+    with np.errstate(invalid="ignore", over="ignore"):
+        dx = spread(dy, w, axes, spec.groups if bank else None, spec.boundary, kind)
+        if bank:
+            return dx, weights(x, dy, w.shape, axes, spec, kind)
+        return dx, weights(x, dy, (1, *w.shape, 1), axes, spec, kind)[0, ..., 0]
+
+
+def _bias(dy: NDArray[Any], kind: np.dtype[Any]) -> NDArray[Any]:
+    """Db: dy (N, *P, O) summed over all places, some at a time by a product, and those sums likewise in float64."""
+    rows = dy.reshape(-1, dy.shape[-1]).astype(np.result_type(kind, dy), copy=False)
+    with np.errstate(invalid="ignore", over="ignore"):
+        while len(rows) > SUMMED:
+            even = len(rows) // SUMMED * SUMMED
+            some = np.ones(SUMMED, rows.dtype) @ rows[:even].reshape(SUMMED, -1)
+            rows = np.concatenate([some.reshape(-1, rows.shape[1]), rows[even:]], dtype=np.float64)
+        total: NDArray[np.float64] = rows.sum(axis=0, dtype=np.float64)
+        return total.astype(kind)
+
+
+def _float_type(dtype: DTypeLike | None, x: NDArray[Any]) -> np.dtype[Any]:
+    kind = named_dtype(result_dtype(x.dtype.name) if dtype is None else dtype)
+    if kind not in (np.float32, np.float64):
+        raise DtypeError(f"dtype {kind}", "expected float32 or float64")
+    return kind
+
+
+def _result(array: NDArray[Any], kind: np.dtype[Any], first: bool) -> NDArray[Any]:
+    return np.ascontiguousarray(np.moveaxis(array, -1, 1) if first else array, kind)

@@ -1,0 +1,89 @@
+"""A layer as the matrices that it is: one that acts on the input, and one that acts on the kernels.
+
+As a matrix on the input a layer has the same few weights along its diagonals (block-Toeplitz) and nearly all else is
+zero; its transpose is the backward pass. Both matrices are built from the definition, by the sources that numpy.pad
+gives each padded sample, and share no code with the engine, so that they can stand against it.
+
+In one dimension, with three samples under two taps::
+
+    y = M x        [ a b . ] [ x0 ]         y = X w        [ x0 x1 ] [ a ]
+                   [ . a b ] [ x1 ]                        [ x1 x2 ] [ b ]
+                             [ x2 ]
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcli.shapes.spec import Axis, ConvSpec
+
+Floats = NDArray[np.float64]
+
+
+def toeplitz(w: Floats, spatial: tuple[int, ...], spec: ConvSpec) -> Floats:
+    """The matrix of a layer on its input: `y.ravel() = M @ x.ravel()` for one item, channels last, zero outside.
+
+    w: (O, *K, C/groups)   spatial: the sizes of the input's axes   returns (prod(P) * O, prod(S) * C) float64.
+    A constant outside adds to y what no matrix on x can; it has no part in M, nor in the gradient.
+    Raises ShapeError if the kernel exceeds the padded input.
+
+    >>> toeplitz(np.array([1.0, 2.0]).reshape(1, 2, 1), (3,), ConvSpec.of(1))
+    array([[1., 2., 0.],
+           [0., 1., 2.]])
+    """
+    axes, dims = spec.axes(spatial, w.shape[1:-1]), w.ndim - 2
+    parts: Any = w.reshape(spec.groups, -1, *w.shape[1:])
+    for axis in axes:
+        parts = np.tensordot(parts, _meetings(axis, spec), axes=([2], [2]))
+    parts = np.moveaxis(parts, 2, -1)  # (groups, O/groups, P0, S0, P1, S1, ..., C/groups)
+    order = (*range(2, 2 + 2 * dims, 2), 0, 1, *range(3, 3 + 2 * dims, 2), 2 + 2 * dims)
+    parts = parts.transpose(order)
+    outs, share, depth = parts.shape[:dims], parts.shape[dims + 1], parts.shape[-1]
+    matrix = np.zeros((math.prod(outs), spec.groups, share, math.prod(spatial), spec.groups, depth))
+    for group in range(spec.groups):
+        own = np.take(parts, group, axis=dims)
+        matrix[:, group, :, :, group] = own.reshape(matrix.shape[0], share, -1, depth)
+    return matrix.reshape(matrix.shape[0] * spec.groups * share, -1)
+
+
+def unrolled(x: Floats, window: tuple[int, ...], spec: ConvSpec) -> Floats:
+    """The matrix of a layer on its kernels: every output's window as a row, with all of the input's channels.
+
+    x: (N, *S, C)   returns (N * prod(P), prod(K), C) float64, the constant outside among its samples.
+
+    >>> unrolled(np.arange(3.0).reshape(1, 3, 1), (2,), ConvSpec.of(1))[..., 0]
+    array([[0., 1.],
+           [1., 2.]])
+    """
+    axes, dims = spec.axes(x.shape[1:-1], window), len(window)
+    seen: Any = x
+    inside: Any = np.ones(())
+    for axis in axes:
+        meetings = _meetings(axis, spec)
+        seen = np.tensordot(seen, meetings, axes=([1], [1]))
+        inside = np.multiply.outer(inside, meetings.sum(axis=1))
+    order = (0, *range(2, 2 + 2 * dims, 2), *range(3, 3 + 2 * dims, 2), 1)
+    outside = (1 - inside).transpose(*range(0, 2 * dims, 2), *range(1, 2 * dims, 2))
+    rows = seen.transpose(order) + spec.cval * outside[None, ..., None]
+    matrix: Floats = rows.reshape(-1, math.prod(window), x.shape[-1])
+    return matrix
+
+
+def size(w: Floats, x: Floats, spec: ConvSpec) -> int:
+    """How many values the matrix on the input has, for a layer's x (N, *S, C) and w (O, *K, C/groups)."""
+    spatial = x.shape[1:-1]
+    outputs = math.prod(spec.sizes(spatial, w.shape[1:-1])) * len(w)
+    return outputs * math.prod(spatial) * int(x.shape[-1])
+
+
+def _meetings(axis: Axis, spec: ConvSpec) -> Floats:
+    """(outputs, samples, taps) of one axis: 1 where an output's tap stands on a sample, else 0."""
+    border: dict[str, Any] = {"constant_values": -1} if spec.boundary == "constant" else {}
+    source = np.pad(np.arange(axis.n), (axis.lo, axis.hi), spec.boundary, **border)
+    places = axis.stride * np.arange(axis.out)[:, None] + axis.dilation * np.arange(axis.k)
+    met: Floats = (source[places][:, None, :] == np.arange(axis.n)[:, None]).astype(np.float64)
+    return met

@@ -1,0 +1,1 @@
+"""Arrays that are not pictures: .npy, .npz, text, raw, NIfTI and WAV."""

@@ -1,0 +1,170 @@
+"""NIfTI volumes, .nii and .nii.gz: nibabel reads and makes the headers, the values are read and written here.
+
+An array is (X, Y, Z) or (X, Y, Z, T), its axes as nibabel has them; the last of four is channels. Needs nibabel,
+`pip install 'convcli[nifti]'`.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import zlib
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any, BinaryIO, ClassVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcli.errors import DtypeError, FileError, brief
+from convcli.io.arrays.raw import read_values, write_values
+from convcli.io.formats import NUMBERS
+from convcli.io.gunzip import Unpacked
+from convcli.io.images import integrity
+from convcli.io.installed import muted
+from convcli.io.streams import there
+from convcli.limits import Limits
+
+SPATIAL = 3
+FRONT_BYTES = 2**24
+"""Bytes that may stand before the values: a header, and what extends it."""
+
+_SIZES = {b"\x5c\x01\0\0": "Nifti1Header", b"\0\0\x01\x5c": "Nifti1Header"}  # sizeof_hdr, 348; NIfTI-2 has 540
+_PACK_LEVEL = 1
+_DAMAGE = (OSError, EOFError, ValueError, TypeError, LookupError, OverflowError, ArithmeticError, zlib.error)
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """Where the voxels of a file lie in the world: its whole header, and how a convolution moved them.
+
+    Voxel i of the values stands where voxel `starts + i * strides` of the file stood.
+    """
+
+    header: Any  # nibabel's Nifti1Header, or Nifti2Header
+    starts: tuple[float, ...] = (0.0,) * SPATIAL
+    strides: tuple[int, ...] = (1,) * SPATIAL
+    formats: ClassVar[tuple[str, ...]] = ("nii", "nii.gz")
+
+    def moved(self, starts: Sequence[float], strides: Sequence[int]) -> Geometry:
+        return replace(self, starts=tuple(starts), strides=tuple(strides))
+
+    def fitted(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+        """The header of a file of such values: affines and voxel sizes follow the convolution, all else is kept."""
+        header = self.header.copy()
+        zooms, before = header.get_zooms(), header.get_data_shape()
+        affines = [(header.get_sform(coded=True), header.set_sform), (header.get_qform(coded=True), header.set_qform)]
+        header.set_data_shape(shape)
+        header.set_data_dtype(dtype)
+        header.set_slope_inter(1, 0)
+        header["vox_offset"] = 0
+        strides = dict(enumerate(self.strides))
+        kept = [axis in strides or shape[axis : axis + 1] == before[axis : axis + 1] for axis in range(len(shape))]
+        known = [axis < len(zooms) and kept[axis] for axis in range(len(shape))]
+        header.set_zooms([zooms[axis] * strides.get(axis, 1) if known[axis] else 1 for axis in range(len(shape))])
+        for (affine, code), put in affines:
+            if affine is not None:
+                put(affine @ self._motion(), int(code))
+        return header
+
+    def _motion(self) -> NDArray[np.float64]:
+        motion = np.eye(SPATIAL + 1)
+        for axis, (start, stride) in enumerate(zip(self.starts[:SPATIAL], self.strides[:SPATIAL], strict=True)):
+            motion[axis, axis], motion[axis, SPATIAL] = stride, start
+        return motion
+
+
+def read_nifti(
+    stream: BinaryIO, name: str, limits: Limits, *, packed: bool
+) -> tuple[NDArray[Any], int, Geometry, tuple[str, ...]]:
+    """The values, the bytes that decoding took, the header, and notes; scaled values are float64.
+
+    Raises FileError for what is damaged, DtypeError for what are no real numbers, LimitError for more than may be.
+    """
+    try:
+        opened = cast("BinaryIO", io.BufferedReader(Unpacked(stream))) if packed else stream
+        return _read(opened, name, limits, packed=packed)
+    except _DAMAGE as error:
+        if isinstance(error, (DtypeError, FileError)):
+            raise
+        raise _damaged(name, brief(error)) from error
+    except import_module("nibabel.spatialimages").HeaderDataError as error:
+        raise _damaged(name, brief(error)) from error
+
+
+def _damaged(name: str, how: str) -> FileError:
+    return integrity.damaged(name, how, "NIfTI")
+
+
+def _read(
+    stream: BinaryIO, name: str, limits: Limits, *, packed: bool
+) -> tuple[NDArray[Any], int, Geometry, tuple[str, ...]]:
+    header = _header(stream)
+    shape, dtype = tuple(map(int, header.get_data_shape())), header.get_data_dtype()
+    if dtype.kind not in NUMBERS or dtype.itemsize > 8:
+        raise DtypeError(f"{name} holds {dtype}", "expected real numbers of up to 64 bits", "convert them first")
+    if min(shape, default=0) < 1:
+        raise _damaged(name, f"it declares the shape {shape}")
+    slope, intercept = header.get_slope_inter()
+    scaled = slope is not None and (slope, intercept or 0) != (1, 0)
+    values, offset = math.prod(shape), header.get_data_offset()
+    declared = values * dtype.itemsize
+    if not packed and (held := there(stream, offset + declared) - offset) < declared:
+        raise _damaged(name, f"its header declares {declared:,} bytes of values, {held:,} follow")
+    decoding = values * (2 * dtype.itemsize + (16 if scaled else 0))
+    limits.check_memory(name, decoding)
+    stream.seek(offset)
+    array = read_values(stream, shape, dtype, "F")
+    if packed:
+        _finish(stream)
+    notes = (f"values times {slope:g} plus {intercept or 0:g}",) if scaled else ()
+    return (array * float(slope) + float(intercept or 0) if scaled else array), decoding, Geometry(header), notes
+
+
+def _header(stream: BinaryIO) -> Any:
+    """The header at the beginning, checked by nibabel without a word on stderr, and by what is asked of it later."""
+    stream.seek(0)
+    start = stream.read(4)
+    kind = getattr(import_module("nibabel"), _SIZES.get(start, "Nifti2Header"))
+    with muted("nibabel.global"), np.errstate(all="ignore"):
+        bare = kind(start + stream.read(kind.sizeof_hdr - len(start)))
+        if not 0 <= bare.get_data_offset() <= FRONT_BYTES:
+            raise ValueError(f"its values begin at byte {bare.get_data_offset():,}")
+        stream.seek(0)
+        header = kind.from_fileobj(stream)
+        matrices = [header.get_sform(), header.get_qform(), header.get_best_affine()]
+        if not np.isfinite(matrices).all() or not np.isfinite(header.get_zooms()).all():
+            raise ValueError("its affine has values that are not finite")
+        Geometry(header).fitted(header.get_data_shape(), header.get_data_dtype())
+    return header
+
+
+def _finish(stream: BinaryIO) -> None:
+    """Unpack to the end, where the checksum is compared; what follows the values may not go on for ever."""
+    for _ in range(64):
+        if not stream.read(2**20):
+            return
+    raise ValueError("much follows the last value")
+
+
+def write_nifti(stream: BinaryIO, array: NDArray[Any], geometry: Geometry | None, *, packed: bool) -> None:
+    """Encode an array behind the header of the file that it comes from, or behind a new one with the identity affine.
+
+    A .nii.gz has no time of day: the same values give the same bytes.
+    """
+    header = (geometry or Geometry(_new())).fitted(array.shape, array.dtype)
+    with gzip.GzipFile("", "wb", _PACK_LEVEL, stream, 0) if packed else nullcontext(stream) as opened:
+        target = cast("BinaryIO", opened)
+        header.write_to(target)
+        write_values(target, array, header.get_data_dtype(), "F")
+
+
+def _new() -> Any:
+    """A header that says nothing but that voxels are 1 unit apart."""
+    header = import_module("nibabel").Nifti1Header()
+    header.set_data_shape((1,) * SPATIAL)
+    header.set_sform(np.eye(SPATIAL + 1), "aligned")
+    return header

@@ -1,0 +1,178 @@
+"""numpy's own files: .npy, and .npz as a zip archive of them. Nothing is ever unpickled."""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+import struct
+import sys
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import IO, Any, BinaryIO, cast
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from convcli.errors import DtypeError, FileError, InputError, brief, did_you_mean
+from convcli.io.formats import NUMBERS
+from convcli.io.streams import there
+from convcli.limits import Limits
+
+MAP_ABOVE = 64 * 2**20  # bytes; a larger .npy file is mapped instead of read
+_AROUND = 2**22  # bytes; Linux may map the whole 2 MiB around a byte that is touched, at either end of a stretch
+_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
+"""What zipfile raises for an archive that is none; InputError, a ValueError too, is not meant."""
+
+
+def read_npy(stream: BinaryIO, name: str, limits: Limits, *, path: str = "", size: int | None = None) -> NDArray[Any]:
+    """Decode one .npy file, no further than its header says; where a path is given and it is large, as a read-only map.
+
+    size: bytes of a member of an archive, which tells without being read.
+    The header is checked before anything is allocated. Raises DtypeError for what are no real numbers, FileError for
+    a header that is damaged or declares more than the file holds, LimitError for one that declares too much.
+    """
+    try:
+        shape, dtype = read_header(stream)
+    except ValueError as error:
+        raise FileError(f"{name} is damaged", "expected a .npy header", brief(error)) from error
+    _check_numbers(name, dtype)
+    start, declared = stream.tell(), math.prod(shape) * dtype.itemsize
+    end = start + declared
+    held = (there(stream, end) if size is None else size) - start
+    if declared > held:
+        raise FileError(
+            f"{name} is truncated",
+            f"its header declares {declared:,} bytes of values and {held:,} follow",
+            "copy it anew",
+        )
+    if path and end > MAP_ABOVE:
+        mapped: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return mapped
+    limits.check_memory(name, declared)
+    stream.seek(0)
+    return npy.read_array(stream, allow_pickle=False)
+
+
+def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type from a .npy header; the stream is left at the first value. Version 3 only serves field names.
+
+    Raises ValueError for whatever is no header.
+    """
+    try:
+        shape, _, dtype = _HEADERS[npy.read_magic(stream)](stream)
+    except (KeyError, EOFError, TypeError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError) as error:
+        raise ValueError(f"the header means nothing ({brief(error)})") from error
+    if min(shape, default=0) < 0 or math.prod(size or 1 for size in shape) * dtype.itemsize > sys.maxsize:
+        raise ValueError(f"the header declares the shape {shape}")
+    return shape, dtype
+
+
+def _check_numbers(name: str, dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in NUMBERS:
+        what = {"O": "Python objects", "c": f"complex numbers ({dtype})"}.get(dtype.kind, f"{dtype} values")
+        remedy = "save the real and imaginary parts apart" if dtype.kind == "c" else "save plain numbers instead"
+        raise DtypeError(f"{name} holds {what}", "expected real numbers", remedy)
+
+
+def read_npz(stream: BinaryIO, name: str, key: str | None, limits: Limits) -> NDArray[Any]:
+    """Decode the array `key` of an .npz archive, or its only one. Raises FileError, naming the keys, for any other."""
+    try:
+        with zipfile.ZipFile(stream) as archive:
+            members = {info.filename[:-4]: info for info in archive.infolist() if info.filename.endswith(".npy")}
+            chosen = _choose(name, tuple(members), key)
+            return _read_member(archive, members[chosen], f"{name}:{chosen}", limits)
+    except ZIP_DAMAGE as error:
+        if isinstance(error, InputError):
+            raise
+        raise FileError(f"{name} is damaged", "expected a whole .npz archive", brief(error)) from error
+
+
+def _choose(name: str, keys: tuple[str, ...], key: str | None) -> str:
+    if not keys:
+        raise FileError(f"{name} holds no array", "expected .npy members", "write it with numpy.savez")
+    if key is None and len(keys) == 1:
+        return keys[0]
+    if key is None:
+        listed = f"expected one of {', '.join(keys)}"
+        raise FileError(f"{name} holds {len(keys)} arrays", listed, f"use {name}:{keys[0]}")
+    if key not in keys:
+        raise FileError(f"{name} holds no array '{key}'", f"it holds {', '.join(keys)}", did_you_mean(key, keys))
+    return key
+
+
+def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, limits: Limits) -> NDArray[Any]:
+    """Decode one member as it is unpacked, and unpack it to its end, where its checksum is compared."""
+    with archive.open(member) as stream:
+        array = read_npy(cast("BinaryIO", stream), name, limits, size=member.file_size)
+        while stream.read(2**16):
+            pass
+        return array
+
+
+def write_npy(stream: BinaryIO, array: NDArray[Any]) -> None:
+    """Encode one array as .npy."""
+    npy.write_array(stream, np.asanyarray(array), allow_pickle=False)
+
+
+def create_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """A new .npy file, all of its bytes laid by, and its values as a writable memory map.
+
+    Raises OSError where the disk has no place for them: a page without one would end the process when it is touched.
+    """
+    with path.open("xb") as stream:
+        header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        npy.write_array_header_1_0(stream, header)
+        start, size = stream.tell(), math.prod(shape) * dtype.itemsize
+        stream.flush()
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(stream.fileno(), start, size)
+        else:
+            stream.truncate(start + size)
+    return np.memmap(path, dtype, "r+", start, shape)
+
+
+def release(array: NDArray[Any]) -> None:
+    """Give back the memory under a mapped array, whose values stay in its file; nothing for any other array."""
+    if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        array.base.madvise(mmap.MADV_DONTNEED)
+
+
+def held(array: NDArray[Any], share: Fraction) -> int:
+    """Bytes of memory that an array takes while that share of its first axis is used: of a mapped one, those touched.
+
+    Where other axes run slower, as in Fortran's order, every step along them touches pages of its own.
+
+    >>> held(np.zeros((10, 10)), Fraction(1, 5))
+    800
+    """
+    size, stretch = int(array.nbytes), int(array.shape[0] * abs(array.strides[0]))
+    if not isinstance(array, np.memmap):
+        return size
+    return min(size, (int(stretch * share) + _AROUND) * (size // stretch))
+
+
+def check_mapped(array: NDArray[Any], name: str) -> None:
+    """Raise FileError where the file under a mapped array is shorter by now: to touch what is gone ends the process."""
+    if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
+        needed, size = array.offset + array.nbytes, array.base.size()
+        if size < needed:
+            raise FileError(
+                f"{name} became shorter while it was read",
+                f"{needed:,} bytes were there, {size:,} are left",
+                "run again once nobody writes to it",
+            )
+
+
+def write_npz(stream: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Encode named arrays as .npz, uncompressed and without the time of day: the same arrays give the same bytes."""
+    with zipfile.ZipFile(stream, "w") as archive:
+        for key, array in arrays.items():
+            with archive.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True) as member:
+                npy.write_array(member, np.asanyarray(array), allow_pickle=False)

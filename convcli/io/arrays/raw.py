@@ -1,0 +1,133 @@
+"""Numbers without a header, .raw, .bin and .dat, whose shape and type must be told; and values in pieces."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, BinaryIO, ClassVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcli.errors import FileError, InputError
+from convcli.io.arrays.npy import MAP_ABOVE
+from convcli.io.streams import there
+from convcli.limits import Limits
+from convcli.options import DTYPES, Order
+from convcli.shapes.spec import show
+
+BLOCK = 2**20
+
+
+@dataclass(frozen=True)
+class RawLayout:
+    """How numbers lie in a file that does not say so; without shape or dtype, nobody has said either.
+
+    order: C has the last axis next to each other, F the first. offset: bytes before the first number, on reading.
+    """
+
+    shape: tuple[int, ...] | None = None
+    dtype: np.dtype[Any] | None = None
+    order: Order = "C"
+    offset: int = 0
+    formats: ClassVar[tuple[str, ...]] = ("raw",)
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...] | None, dtype: str | None, order: Order, offset: int) -> RawLayout:
+        """The layout in the command line's words. Raises InputError for what is no type of numbers.
+
+        >>> RawLayout.of((2, 3), ">i2", "C", 0).dtype
+        dtype('>i2')
+        """
+        return cls(shape, None if dtype is None else _number_type(dtype), order, offset)
+
+    def moved(self, starts: Sequence[float], strides: Sequence[int]) -> RawLayout:
+        """The same: where a sample stands is not told."""
+        return self
+
+    def told(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """The shape and the type of a file's numbers. Raises FileError where nobody has said them."""
+        if self.shape is None or self.dtype is None:
+            given = f"{name} holds raw numbers without a header"
+            raise FileError(given, "expected their shape and type", "give apply or batch --raw-shape and --raw-dtype")
+        return self.shape, self.dtype
+
+    def size(self, name: str) -> int:
+        """The bytes of a whole file. Raises as `told`.
+
+        >>> RawLayout((2, 3), np.dtype(">i2"), offset=4).size("x.raw")
+        16
+        """
+        shape, dtype = self.told(name)
+        return self.offset + math.prod(shape) * dtype.itemsize
+
+    def written(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """A type in the byte order of this layout, little-endian where none was told.
+
+        >>> RawLayout(dtype=np.dtype(">u2")).written(np.dtype(np.float32))
+        dtype('>f4')
+        """
+        return dtype.newbyteorder(">" if self.dtype is not None and self.dtype.str[0] == ">" else "<")
+
+
+def _number_type(text: str) -> np.dtype[Any]:
+    try:
+        dtype = np.dtype(text)
+    except (TypeError, ValueError, SyntaxError):
+        dtype = np.dtype(object)
+    if dtype.name not in DTYPES:
+        raise InputError(f"--raw-dtype {text!r}", "expected a type of numbers, such as u2, float32 or '>i2'")
+    return dtype
+
+
+def read_raw(stream: BinaryIO, name: str, layout: RawLayout, limits: Limits, path: str) -> NDArray[Any]:
+    """The numbers of a file of exactly the size that the layout takes; where a path is given and it is large, mapped.
+
+    Raises FileError for another size, or where nobody told the shape and the type, LimitError for more than may be.
+    """
+    shape, dtype = layout.told(name)
+    needed = layout.size(name)
+    size = there(stream, needed + 1)
+    if needed != size:
+        many = f"more than {needed:,}" if size > needed and not path else f"{size:,}"
+        after = f" after {layout.offset:,} others" if layout.offset else ""
+        told = f"{show(shape)} of {dtype} takes {needed - layout.offset:,} bytes{after}"
+        raise FileError(f"{name} has {many} bytes", told, "correct --raw-shape, --raw-dtype or --raw-offset")
+    if path and size > MAP_ABOVE:
+        return np.memmap(path, dtype, "r", layout.offset, shape, layout.order)
+    limits.check_memory(name, 2 * math.prod(shape) * dtype.itemsize)
+    stream.seek(layout.offset)
+    return read_values(stream, shape, dtype, layout.order)
+
+
+def read_values(stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any], order: Order) -> NDArray[Any]:
+    """The next values of a stream, in the machine's byte order. Raises EOFError where it ends before the last."""
+    array = np.empty(shape[::-1] if order == "F" else shape, dtype)
+    rest = memoryview(cast("Any", array.reshape(-1).view(np.uint8)))
+    while rest:
+        count = cast("Any", stream).readinto(rest[:BLOCK])
+        if not count:
+            raise EOFError(f"it ends {len(rest):,} bytes before the last value")
+        rest = rest[count:]
+    native = array.astype(dtype.newbyteorder("="), copy=False)
+    return native.T if order == "F" else native
+
+
+def write_values(stream: BinaryIO, array: NDArray[Any], dtype: np.dtype[Any], order: Order) -> None:
+    """Write every value, in that type and order, a piece at a time."""
+    pieces = np.nditer(
+        array,
+        flags=["external_loop", "buffered"],
+        op_dtypes=[dtype],
+        casting="equiv",
+        order=order,
+        buffersize=max(BLOCK // dtype.itemsize, 1),
+    )
+    for piece in pieces:
+        stream.write(cast("NDArray[Any]", piece).tobytes())
+
+
+def write_raw(stream: BinaryIO, array: NDArray[Any], layout: RawLayout) -> None:
+    """Encode an array as its bare values, in the layout's order and byte order; little-endian and C by default."""
+    write_values(stream, array, layout.written(array.dtype), layout.order)

@@ -1,0 +1,153 @@
+"""Recordings, .wav: one spatial axis of time, and a lane for each channel.
+
+An array is (frames,) or (frames, channels). PCM of 8 bits is int8, around zero; of 16 int16; of 24 and 32 int32, of
+which 24 bits fill the upper ones. Needs soundfile, `pip install 'convcli[wav]'`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from importlib import import_module
+from typing import Any, BinaryIO, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcli.errors import DtypeError, FileError, InputError, ShapeError, brief
+from convcli.io.images import integrity
+from convcli.limits import Limits
+
+SUBTYPES = {
+    "PCM_U8": "int8",
+    "PCM_16": "int16",
+    "PCM_24": "int32",
+    "PCM_32": "int32",
+    "FLOAT": "float32",
+    "DOUBLE": "float64",
+}
+"""The number type of each kind of samples that is read and written, by libsndfile's names."""
+
+CODED = {"ULAW": "µ-law", "ALAW": "A-law", "IMA_ADPCM": "IMA ADPCM", "MS_ADPCM": "Microsoft ADPCM"}
+"""Kinds that are read as the 16 bits that they stand for, and written as those: to code anew would lose once more."""
+
+_DECODED = "PCM_16"
+
+BLOCK = 2**16  # frames
+_LARGEST = 2**32 - 2**16  # bytes; RIFF counts them in 32 bits
+_DAMAGE = (RuntimeError, OSError, ValueError, TypeError, AssertionError)
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a recording says of its samples: how many there are a second, and in which kind they are stored."""
+
+    rate: int
+    subtype: str
+    formats: ClassVar[tuple[str, ...]] = ("wav",)
+
+    def moved(self, starts: Sequence[float], strides: Sequence[int]) -> Recording:
+        """The rate that is left by a stride. Raises InputError where that is no whole number.
+
+        >>> Recording(48000, "PCM_16").moved((0.0,), (2,)).rate
+        24000
+        """
+        rate = Fraction(self.rate, strides[0])
+        if rate.denominator != 1:
+            raise InputError(
+                f"stride {strides[0]} leaves {float(rate):,.2f} of {self.rate:,} samples a second",
+                "expected a whole number, as .wav has them",
+                "choose a stride that divides the rate, or write .npy",
+            )
+        return replace(self, rate=int(rate))
+
+
+def read_wav(stream: BinaryIO, name: str, limits: Limits) -> tuple[NDArray[Any], int, Recording, tuple[str, ...]]:
+    """The samples, the bytes that decoding took, what the file says of them, and notes.
+
+    Raises FileError for what is damaged, DtypeError for samples that libsndfile would convert, LimitError for more
+    than may be.
+    """
+    soundfile = import_module("soundfile")
+    if damage := integrity.damage(stream, "wav"):
+        raise _damaged(name, damage)
+    try:
+        with soundfile.SoundFile(stream) as sound:
+            if sound.format not in ("WAV", "WAVEX"):
+                raise FileError(f"{name} is a {sound.format} file", "expected a WAV file", "convert it first")
+            return _read(sound, name, limits)
+    except _DAMAGE as error:
+        if isinstance(error, InputError):
+            raise
+        raise _damaged(name, brief(error)) from error
+
+
+def _damaged(name: str, how: str) -> FileError:
+    return integrity.damaged(name, how, ".wav")
+
+
+def _read(sound: Any, name: str, limits: Limits) -> tuple[NDArray[Any], int, Recording, tuple[str, ...]]:
+    subtype = _DECODED if sound.subtype in CODED else sound.subtype
+    if subtype not in SUBTYPES:
+        known = ", ".join((*SUBTYPES, *CODED))
+        raise DtypeError(f"{name} holds {sound.subtype} samples", f"expected one of {known}", "convert it first")
+    dtype = np.dtype(SUBTYPES[subtype])
+    shape = (sound.frames, sound.channels)
+    size = sound.frames * sound.channels * dtype.itemsize
+    limits.check_memory(name, size)
+    array = np.empty(shape, dtype)
+    for start in range(0, sound.frames, BLOCK):
+        wanted = min(BLOCK, sound.frames - start)
+        block = sound.read(wanted, "int16" if dtype == np.int8 else dtype.name, always_2d=True)
+        if len(block) < wanted:
+            raise ValueError(f"it ends {sound.frames - start - len(block):,} samples too early")
+        array[start : start + wanted] = block >> 8 if dtype == np.int8 else block
+    recording = Recording(sound.samplerate, subtype)
+    notes = [f"{sound.samplerate:,} samples a second"]
+    if sound.subtype in CODED:
+        notes.append(f"{CODED[sound.subtype]} decoded to 16 bits")
+    return array[:, 0] if sound.channels == 1 else array, size, recording, tuple(notes)
+
+
+def write_wav(stream: BinaryIO, array: NDArray[Any], recording: Recording) -> None:
+    """Encode (frames,) or (frames, channels); int32 becomes 24 bits again where the input had those.
+
+    Raises ShapeError for more than RIFF can count.
+    """
+    soundfile = import_module("soundfile")
+    frames = array.reshape(len(array), -1)
+    if frames.nbytes > _LARGEST:
+        raise ShapeError(f"{frames.nbytes:,} bytes of samples", f"wav holds at most {_LARGEST:,}", "write .npy")
+    content = io.BytesIO()  # libsndfile takes part of a write for all of it, as on a full disk
+    subtype = _subtype(array.dtype, recording)
+    with soundfile.SoundFile(content, "w", recording.rate, frames.shape[1], subtype, format="WAV") as sound:
+        for start in range(0, len(frames), BLOCK):
+            sound.write(_stored(frames[start : start + BLOCK], subtype))
+    _forget_the_time(content)
+    stream.write(content.getbuffer())
+
+
+def _forget_the_time(content: io.BytesIO) -> None:
+    """Put zero for the time of writing, which libsndfile puts into a PEAK chunk: equal samples give equal bytes."""
+    head = content.getbuffer()[:256].tobytes()
+    if b"PEAK" in head:
+        content.seek(head.index(b"PEAK") + 12)
+        content.write(bytes(4))
+
+
+def _subtype(dtype: np.dtype[Any], recording: Recording) -> str:
+    if SUBTYPES[recording.subtype] == dtype.name:
+        return recording.subtype
+    return next(subtype for subtype, name in reversed(SUBTYPES.items()) if name == dtype.name)
+
+
+def _stored(block: NDArray[Any], subtype: str) -> NDArray[Any]:
+    """Samples as libsndfile takes them: 8 bits in the upper ones of 16; of 24 bits the lower ones rounded away."""
+    if subtype == "PCM_U8":
+        return block.astype(np.int16) << 8
+    if subtype == "PCM_24":
+        rounded = np.minimum(block.astype(np.int64) + 128, np.iinfo(np.int32).max)
+        return (rounded & ~255).astype(np.int32)
+    return np.ascontiguousarray(block)

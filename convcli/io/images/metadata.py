@@ -1,0 +1,276 @@
+"""What a picture's file says besides its samples: carried along, and written as far as the output's format holds it.
+
+Read as the samples are, upright: an orientation is reset, a density turned with the picture, an embedded thumbnail
+dropped. A TIFF's tags that describe the picture are EXIF, whose block is a TIFF directory.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from convcli.io.data import NOTHING, Kept, Timing
+from convcli.io.formats import Format
+from convcli.io.images import exif
+from convcli.io.images.turn import turns
+
+if TYPE_CHECKING:
+    from PIL.Image import Exif
+    from PIL.ImageFile import ImageFile
+
+WORDS = {
+    "icc": "ICC profile",
+    "density": "density",
+    "exif": "EXIF",
+    "xmp": "XMP",
+    "comment": "comment",
+    "text": "text",
+    "timing": "timing",
+}
+"""The kinds, as fields of Kept, and their names."""
+
+_UNREADABLE = (ValueError, TypeError, LookupError, OSError, SyntaxError, AttributeError, struct.error, OverflowError)
+_COLOURS = {b"GRAY": "gray", b"RGB ": "RGB", b"CMYK": "CMYK", b"Lab ": "LAB"}  # ICC.1:2022, 7.2.6
+_DENSEST = 65535  # dots per inch, which JFIF writes in 16 bits
+_COMMENT, _XMP_TEXT, _RAW_PROFILE = "Comment", "XML:com.adobe.xmp", "Raw profile type "
+_MOST = 65535  # in 16 bits: the numerator and the denominator of a PNG's seconds
+_LONG_TEXT = 1024  # characters, above which a PNG's text is compressed
+_DESCRIPTION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _XMP, _ICC = 270, 282, 283, 296, 700, 34675
+_STORED = re.compile(r'ImageJ=|\{"shape":|(<\?xml[^>]*>\s*)?(<!--[\s\S]*?-->\s*)?<OME\b')
+"""How a description begins that tells how pages are stored, of ImageJ, tifffile and OME: not of a picture."""
+
+_EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
+# TIFF 6.0, section 8, EXIF 2.3, 4.6.4, and Windows' own: those that tell of the picture, and not how it is stored.
+_DESCRIBING = (269, 270, 271, 272, 285, 305, 306, 315, 316, 33432, 0x4746, 0x4749, *range(0x9C9B, 0x9CA0))
+_XMP_TURNED = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))[2-8]""")
+_XMP_THUMBNAILS = re.compile(rb"<(xmp|xap):Thumbnails\b.*?</\1:Thumbnails>", re.DOTALL)
+
+
+def read_kept(image: ImageFile, orientation: int) -> Kept:
+    """What a picture, decoded and still open, says besides its samples; what cannot be read is left out."""
+    info = image.info
+    comment, text = info.get("comment", b""), dict(getattr(image, "text", {}))
+    if _COMMENT in text:
+        comment = text.pop(_COMMENT)
+    return Kept(
+        icc=info.get("icc_profile") or b"",
+        density=_density(image, turned=turns(orientation)),
+        exif=_exif(image),
+        xmp=_upright_xmp(_as_bytes(info.get("xmp", b""))),
+        comment=_as_bytes(comment),
+        text=tuple((key, value) for key, value in text.items() if _is_text(key)),
+    )
+
+
+def fitting(
+    kept: Kept, form: Format, channels: int, *, same_type: bool, frames: int = 1
+) -> tuple[Kept, tuple[str, ...]]:
+    """What of it an output of that format holds, and in words what it does not, and why.
+
+    channels, frames: of the output. same_type: whether its numbers are of the input's type, which a profile describes.
+
+    >>> from convcli.io.formats import lookup
+    >>> fitting(Kept(comment=b"a cat", density=(300, 300)), lookup("bmp"), 3, same_type=True)
+    (Kept(icc=b'', density=(300, 300), exif=b'', xmp=b'', comment=b'', text=(), timing=None), \
+('comment: bmp holds none',))
+    """
+    lost = {kind: why for kind in WORDS if getattr(kept, kind) and (why := _obstacle(kept, kind, form))}
+    if kept.icc and "icc" not in lost and (why := _undescribed(kept.icc, form, channels, same_type)):
+        lost["icc"] = why
+    if kept.timing and "timing" not in lost and frames != len(kept.timing.durations):
+        lost["timing"] = f"it is of {len(kept.timing.durations)} frames, the output has {frames}"
+    left = replace(kept, **{kind: getattr(NOTHING, kind) for kind in lost})
+    return left, tuple(f"{WORDS[kind]}: {why}" for kind, why in lost.items())
+
+
+def kinds(kept: Kept) -> list[str]:
+    """The names of what there is.
+
+    >>> kinds(Kept(xmp=b"<x/>", density=(72, 72)))
+    ['density', 'XMP']
+    """
+    return [word for kind, word in WORDS.items() if getattr(kept, kind)]
+
+
+def options(kept: Kept, form: Format, width: int, height: int) -> dict[str, Any]:
+    """What is kept, as Pillow's encoder of that format takes it, for a picture of that size."""
+    block = exif.resized(kept.exif, width, height) if kept.exif else b""
+    given: dict[str, Any] = {
+        "icc_profile": kept.icc,
+        "dpi": kept.density,
+        "exif": block,
+        "xmp": kept.xmp,
+        "comment": kept.comment,
+    }
+    if form.pillow == "PNG":
+        given["pnginfo"] = _png_text(kept)
+    elif form.pillow == "TIFF":
+        given["exif"], given["tiffinfo"] = b"", tiff_tags(kept, width, height)
+    elif form.pillow == "JPEG" and block:
+        given["exif"] = b"Exif\0\0" + block
+    if kept.timing:
+        given |= _played(kept.timing, form)
+    return {name: value for name, value in given.items() if value or name == "loop"}
+
+
+def timing(durations: list[float], info: dict[Any, Any], form: Format) -> Timing:
+    """How an animation plays, whose format counts how often as GIF does, which says nothing for once, or as others."""
+    given = info.get("loop")
+    if form.pillow != "GIF":
+        return Timing(tuple(durations), given or 0)
+    return Timing(tuple(durations), 1 if given is None else given and given + 1)
+
+
+def _played(timing: Timing, form: Format) -> dict[str, Any]:
+    """The same as Pillow's encoder takes it."""
+    fraction = _fraction if form.pillow == "PNG" else float
+    return {"duration": [fraction(duration) for duration in timing.durations], "loop": timing.plays}
+
+
+def _fraction(duration: float) -> float:
+    """Milliseconds as a PNG holds them: a fraction of seconds, of two numbers of 16 bits.
+
+    >>> _fraction(41.7), _fraction(70_004), _fraction(1e9)
+    (41.7, 70000, 65535000)
+    """
+    if duration <= _MOST:
+        return duration
+    step = next((step for step in (10, 100, 1000) if duration <= step * _MOST), 1000)
+    return min(round(duration / step), _MOST) * step
+
+
+def _obstacle(kept: Kept, kind: str, form: Format) -> str:
+    """Why a format does not hold a kind, or ""."""
+    most = form.keeps.get(kind, 0)
+    if not most:
+        return f"{form.name} holds none"
+    value = getattr(kept, kind)
+    return f"{form.name} holds at most {most:,} bytes" if isinstance(value, bytes) and len(value) > most else ""
+
+
+def _undescribed(profile: bytes, form: Format, channels: int, same_type: bool) -> str:
+    """Why a profile says nothing of the samples of an output, or ""."""
+    described = _COLOURS.get(profile[16:20], "other")
+    colours = "gray" if channels < 3 and form.gray else "RGB"
+    if described != colours:
+        return f"it describes {described} samples, the output is {colours}"
+    return "" if same_type else "it describes samples of the input's number type"
+
+
+def _density(image: ImageFile, *, turned: bool) -> tuple[float, float] | None:
+    """Dots per inch along x and y as the picture stands, where the file tells them."""
+    if image.format == "TIFF" and _X_RESOLUTION not in getattr(image, "tag_v2", ()):
+        return None  # Pillow makes one up
+    return _usable(image.info.get("dpi"), 1, turned=turned)
+
+
+def _usable(density: Any, scale: float, *, turned: bool) -> tuple[float, float] | None:
+    try:
+        x, y = (float(value) * scale for value in density)
+    except (*_UNREADABLE, ZeroDivisionError):
+        return None
+    usable = all(math.isfinite(value) and 0.5 <= value <= _DENSEST for value in (x, y))
+    return ((y, x) if turned else (x, y)) if usable else None
+
+
+def _exif(image: ImageFile) -> bytes:
+    with suppress(*_UNREADABLE):
+        block = image.info.get("exif")
+        return exif.upright(block) if isinstance(block, bytes) and block else _rebuilt(image.getexif())
+    return b""
+
+
+def _rebuilt(given: Exif) -> bytes:
+    """A block of the describing tags of a TIFF, or of a PNG that holds EXIF as text; b"" where there are none."""
+    from PIL.Image import Exif
+
+    fresh = Exif()
+    fresh.update(_described(given))
+    return exif.upright(fresh.tobytes()) if len(fresh) else b""
+
+
+def tiff_tags(kept: Kept, width: int, height: int) -> dict[int, Any]:
+    """EXIF and XMP as the tags of a TIFF of that size: numbers, text, bytes, and directories by their tags."""
+    from PIL.Image import Exif
+
+    tags = Exif()
+    if kept.exif:
+        tags.load(exif.resized(kept.exif, width, height))
+    return _described(tags) | ({_XMP: kept.xmp} if kept.xmp else {})
+
+
+def read_tags(tags: Exif, *, turned: bool) -> Kept:
+    """What a TIFF's tags say besides its samples, which was turned to stand upright."""
+    scale = {2: 1.0, 3: 2.54}.get(tags.get(_RESOLUTION_UNIT, 2))
+    resolution = (tags.get(_X_RESOLUTION), tags.get(_Y_RESOLUTION))
+    return Kept(
+        icc=_as_bytes(tags.get(_ICC, b"")),
+        density=_usable(resolution, scale, turned=turned) if scale else None,
+        exif=_rebuilt(tags),
+        xmp=_upright_xmp(_as_bytes(tags.get(_XMP, b""))),
+    )
+
+
+def _described(given: Exif) -> dict[int, Any]:
+    """The tags that describe the picture, and nothing of how it is stored."""
+    fresh = {tag: _encoded(given[tag]) for tag in _DESCRIBING if tag in given}
+    if _STORED.match(str(given.get(_DESCRIPTION, ""))):
+        del fresh[_DESCRIPTION]
+    for tag in (_EXIF, _GPS):
+        inner = {name: _encoded(value) for name, value in given.get_ifd(tag).items()}
+        if _INTEROPERABILITY in inner:
+            inner[_INTEROPERABILITY] = given.get_ifd(_INTEROPERABILITY)
+        fresh |= {tag: inner} if inner else {}
+    return fresh
+
+
+def _encoded(value: Any) -> Any:
+    """Text beyond ASCII as the bytes that it was read from: Pillow reads Latin-1, and would write question marks."""
+    return value.encode("latin-1", "replace") if isinstance(value, str) and not value.isascii() else value
+
+
+def _png_text(kept: Kept) -> Any:
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    for key, value in _texts(kept):
+        info.add_text(key, value, zip=len(value) > _LONG_TEXT)
+    if kept.xmp:
+        info.add_itxt(_XMP_TEXT, kept.xmp.decode("utf-8", "replace"))
+    return info if info.chunks else None
+
+
+def _texts(kept: Kept) -> Iterator[tuple[str, str]]:
+    yield from kept.text
+    if kept.comment:
+        yield _COMMENT, _as_text(kept.comment)
+
+
+def _is_text(key: str) -> bool:
+    """Whether a PNG's keyword is one that may be written, and whose text no other kind holds."""
+    return 1 <= len(key) < 80 and key != _XMP_TEXT and not key.startswith(_RAW_PROFILE)
+
+
+def _upright_xmp(packet: bytes) -> bytes:
+    r"""A packet of XMP whose picture stands upright, without thumbnails.
+
+    >>> _upright_xmp(b'<rdf:Description tiff:Orientation="6"><xmp:Thumbnails>...</xmp:Thumbnails>')
+    b'<rdf:Description tiff:Orientation="1">'
+    """
+    return _XMP_THUMBNAILS.sub(b"", _XMP_TURNED.sub(rb"\g<1>1", packet))
+
+
+def _as_bytes(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
+
+
+def _as_text(content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")

@@ -1,0 +1,254 @@
+"""Images through Pillow: decoded upright, each damage told, nothing cut in silence.
+
+Pillow is imported inside the functions, so that work on arrays never loads it.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+
+from convcli.errors import FileError, InputError, LimitError, brief
+from convcli.io.data import Data
+from convcli.io.formats import Format
+from convcli.io.images import integrity
+from convcli.io.images.animation import DEPTH, Stack, chosen, is_deep, which_frame
+from convcli.io.images.decoding import decoding_bytes
+from convcli.io.images.metadata import read_kept, timing
+from convcli.io.images.modes import MODES, netpbm_largest, refuse_cut_bits
+from convcli.io.images.pillow import lenient, load_plugin, unguarded
+from convcli.io.images.pixels import samples
+from convcli.io.images.turn import orientation_of
+from convcli.limits import Limits
+from convcli.options import Frames
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
+
+# A damaged file makes Pillow's decoders raise nearly anything.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AssertionError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
+_NO_EXIF = b"Exif\0\0"
+_COMPRESSION, _DESCRIPTION = 259, 270
+_DEEPEST = 32  # bytes of a pixel: four samples of 64 bits
+_TRANSPARENT_DELTAS = ("GIF", "WEBP")  # an alpha that says nothing but where a frame is as the one before
+_PNM = {"1": "pbm", "L": "pgm", "I": "pgm", "RGB": "ppm", "F": "pfm"}
+
+
+def read_image(
+    stream: BinaryIO,
+    name: str,
+    form: Format,
+    limits: Limits,
+    *,
+    frames: Frames = "first",
+    allow_truncated: bool = False,
+) -> Data:
+    """Decode the wanted frames of an image whose content was recognised as `form`.
+
+    Returns (H, W) or (H, W, C), and (F, H, W, C) for all of several: uint8, uint16, int32 or float32, upright, straight
+    alpha last. With allow_truncated a damaged file is read as far as it goes, and `damage` says what was found.
+    Raises InputError for a frame that there is not, FileError for a damaged file, DtypeError for bits that Pillow would
+    cut, LimitError for a header that declares more pixels, or more memory, than the limits allow.
+    """
+    try:
+        if damage := integrity.damage(stream, form.name):
+            raise _DamageError(name, form, damage)
+        return _read(stream, name, form, limits, frames)
+    except _DamageError as damaged:
+        if not allow_truncated:
+            raise
+        damage = damaged.damage
+    stream.seek(0)
+    with lenient():
+        return replace(_read(stream, name, form, limits, frames, lenient=True), damage=damage)
+
+
+class _DamageError(FileError):
+    """A picture whose file is not whole; `damage` says how, in words."""
+
+    def __init__(self, name: str, form: Format, damage: str) -> None:
+        self.damage = damage
+        given = f"{name} is damaged: {damage}"
+        super().__init__(given, f"expected a whole {form.name} file", "copy it anew, or see --allow-truncated")
+
+
+def _read(stream: BinaryIO, name: str, form: Format, limits: Limits, frames: Frames, *, lenient: bool = False) -> Data:
+    try:
+        _limit_pages(stream, name, form)
+        image, count = _open(stream, form, lenient=lenient)
+        with image:
+            opened = _Opened(image, stream, name, form, limits, lenient)
+            return opened.all(count) if frames == "all" and count > 1 else opened.one(frames, count)
+    except _DAMAGE as error:
+        if isinstance(error, InputError):
+            raise
+        if lenient or type(error).__name__ == "UnidentifiedImageError":  # whose words are of Python's streams
+            raise FileError(
+                f"{name} is damaged, or of a kind that Pillow does not read",
+                f"expected a whole {form.name} file",
+                "save it anew, or as .npy",
+            ) from error
+        raise _DamageError(name, form, brief(error)) from error
+
+
+def _limit_pages(stream: BinaryIO, name: str, form: Format) -> None:
+    if form.pillow == "TIFF" and integrity.pages(stream) > integrity.PAGES:
+        raise LimitError(f"{name} has more than {integrity.PAGES:,} pages", "expected fewer", "part it first")
+
+
+def _open(stream: BinaryIO, form: Format, *, lenient: bool = False) -> tuple[ImageFile, int]:
+    """The image, its header read and none of its pixels decoded, and how many frames it has.
+
+    lenient: where the file breaks off among them, count up to there.
+    """
+    from PIL import Image
+
+    load_plugin(form.pillow)
+    with unguarded():
+        image = Image.open(stream, formats=(form.pillow,))
+        try:
+            return image, getattr(image, "n_frames", 1)
+        except _DAMAGE:
+            if not lenient:
+                raise
+        count = image.tell() + 1
+        image.seek(0)
+        return image, count
+
+
+class _Opened(NamedTuple):
+    """A picture that is open, none of whose frames is decoded."""
+
+    image: ImageFile
+    stream: BinaryIO
+    name: str
+    form: Format
+    limits: Limits
+    lenient: bool
+
+    def one(self, frames: Frames, count: int) -> Data:
+        """One frame as a picture."""
+        at = chosen(frames, count, self.name)
+        data = self._frame(at, which_frame(at, count))
+        tags: Any = getattr(self.image, "tag_v2", {})
+        deep = count > 1 and is_deep(str(tags.get(_DESCRIPTION, "")))
+        return replace(data, notes=(*data.notes, DEPTH)) if deep else data
+
+    def all(self, count: int) -> Data:
+        """All frames as one array, and how they play; the one of an APNG that is shown where nothing plays left out."""
+        first = 1 if self.image.info.get("default_image") else 0
+        stack = Stack(self.name, count - first, self.limits, narrow=self.form.pillow in _TRANSPARENT_DELTAS)
+        durations, decoding, lead = [], 0, None
+        for at in range(first, count):
+            data = self._frame(at, f"{stack.count} frames")
+            stack.add(at - first, data.array, data.decoding)
+            durations.append(self.image.info.get("duration"))
+            decoding, lead = max(decoding, data.decoding), lead or data
+        assert lead is not None
+        plays = [duration or 0 for duration in durations] if any(durations) else []
+        kept = replace(lead.kept, timing=timing(plays, self.image.info, self.form) if plays else None)
+        return replace(
+            lead,
+            array=stack.array,
+            frames=stack.count,
+            alpha=stack.array.shape[3] in (2, 4),
+            kept=kept,
+            decoding=stack.peak + decoding,
+        )
+
+    def _frame(self, at: int, told: str) -> Data:
+        self.limits.check_pixels(self.name, *self.image.size)
+        if at:
+            with unguarded():
+                self.image.seek(at)
+            self.limits.check_pixels(self.name, *self.image.size)
+        decoding = decoding_bytes(self.image, self.stream)
+        self.limits.check_memory(self.name, decoding)
+        refuse_cut_bits(self.image, self.stream, self.name)
+        if not self.lenient and (damage := _broken_strip(self.image, self.stream)):
+            raise _DamageError(self.name, self.form, damage)
+        return replace(_decoded(self.image, self.name, self.form, told), decoding=decoding)
+
+
+def _broken_strip(image: ImageFile, stream: BinaryIO) -> str:
+    """What is wrong with the first strip or tile of a deflated TIFF whose checksum differs, or ""."""
+    tags: Any = getattr(image, "tag_v2", {})
+    if image.format != "TIFF" or tags.get(_COMPRESSION) not in integrity.DEFLATE:
+        return ""
+    pieces = [(tags.get(at, ()), tags.get(count, ())) for at, count in integrity.PIECES]
+    most = 2 * (image.width + 4096) * (image.height + 4096) * _DEEPEST  # tiles may reach over the edges
+    return "".join(integrity.deflated(stream, zip(*piece, strict=True), most) for piece in pieces)
+
+
+def _decoded(image: ImageFile, name: str, form: Format, told: str) -> Data:
+    mode = image.mode
+    reading = MODES[mode]
+    stored_scale = _stored_scale(image)
+    _scale_transparent_level(image)
+    upright, orientation = _upright(image)
+    with unguarded():
+        kept = read_kept(image, orientation)
+    wanted = reading.transparent if upright.has_transparency_data else reading.opaque
+    converted = upright if wanted in ("", upright.mode) else upright.convert(wanted)
+    dtype = "uint16" if (image.format, mode) == ("PPM", "I") else reading.dtype
+    notes = (
+        told,
+        "EXIF orientation applied" if orientation > 1 else "",
+        reading.note,
+        "transparent colour made alpha" if wanted.endswith("A") and mode in ("1", "L", "RGB") else "",
+        stored_scale,
+        "EXIF left out, as it cannot be read" if image.info.get("exif", _NO_EXIF) != _NO_EXIF and not kept.exif else "",
+        f"transparent level {image.info['transparency']} left opaque"
+        if mode.startswith("I;16") and "transparency" in image.info
+        else "",
+    )
+    return Data(
+        samples(converted, dtype),
+        "image",
+        _format_name(image, form),
+        name,
+        mode,
+        converted.mode in ("LA", "RGBA"),
+        tuple(note for note in notes if note),
+        kept=kept,
+    )
+
+
+def _scale_transparent_level(image: ImageFile) -> None:
+    """Scale the transparent level of a PNG of 2 or 4 bits, whose samples Pillow scales to 8, before it is decoded."""
+    raw = str(image.tile[0][3]) if image.format == "PNG" and image.tile else ""
+    if raw in ("L;2", "L;4") and "transparency" in image.info:
+        image.info["transparency"] *= 255 // (2 ** int(raw[-1]) - 1)
+
+
+def _upright(image: ImageFile) -> tuple[Image, int]:
+    """The decoded image as its EXIF orientation wants it, and that orientation, 1 where it stood upright."""
+    from PIL import ImageOps
+
+    orientation = orientation_of(image.getexif())
+    image.load()
+    upright = ImageOps.exif_transpose(image) if orientation > 1 else image  # a TIFF has turned itself by now
+    return upright, orientation
+
+
+def _stored_scale(image: ImageFile) -> str:
+    largest, full = netpbm_largest(image), 65535 if image.mode == "I" else 255
+    return f"values scaled from 0..{largest} to 0..{full}" if largest not in (0, full) else ""
+
+
+def _format_name(image: ImageFile, form: Format) -> str:
+    return _PNM.get(image.mode, form.name) if form.pillow == "PPM" else form.name

@@ -1,0 +1,311 @@
+"""TIFF beyond Pillow: 16 and 32 bits, floats and any number of channels, BigTIFF, and stacks of pages as volumes.
+
+Needs tifffile, `pip install 'convcli[tiff]'`, which brings imagecodecs for what is compressed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from struct import pack
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcli.errors import DtypeError, FileError, InputError, LimitError, ShapeError, brief
+from convcli.io.data import NOTHING, Data, Kept
+from convcli.io.formats import NONE
+from convcli.io.images import integrity
+from convcli.io.images.animation import DEPTH, chosen, is_deep, which_frame
+from convcli.io.images.metadata import read_tags, tiff_tags
+from convcli.io.images.turn import turns, upright
+from convcli.io.installed import muted
+from convcli.limits import Limits
+from convcli.options import DTYPES, Frames
+
+_BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _EXTRA, _FORMAT = 258, 259, 262, 277, 338, 339
+_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
+_GRAY, _RGB = 1, 2
+_BYTE, _ASCII, _SHORT, _LONG, _LONG8 = 1, 2, 3, 4, 16
+_OF_BYTES = (700, *range(0x9C9B, 0x9CA0))  # XMP, and Windows' texts
+_BIG = 2**32 - 2**25  # bytes of samples, above which 32 bits may not count the file's
+_DEFLATED_AT_ONCE = 2**24  # bytes of samples
+_STRAIGHT, _PREMULTIPLIED = 2, 1
+_KEPT = {(12, _UNSIGNED), (16, _UNSIGNED), (16, _SIGNED), (32, _SIGNED), (32, _FLOAT)}
+"""Bits and kinds of single samples above 8 bits that Pillow keeps whole."""
+
+
+def beyond_pillow(stream: BinaryIO) -> str:
+    """What the first page holds, in words, where Pillow would cut or refuse it, or "".
+
+    The stream is left at its beginning; of a directory that is damaged nothing is said.
+    """
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    try:
+        stream.seek(0)
+        head = stream.read(8)
+        if head[2:4] in (b"\x2b\0", b"\0\x2b"):
+            return "BigTIFF"
+        tags: Any = ImageFileDirectory_v2(head)
+        stream.seek(tags.next)
+        tags.load(stream)
+        bits, kind = max(_listed(tags.get(_BITS, 1))), max(_listed(tags.get(_FORMAT, _UNSIGNED)))
+        samples = int(tags.get(_SAMPLES, 1))
+    except Exception:  # Pillow's parser raises nearly anything, and says what it is when it opens the file
+        return ""
+    finally:
+        stream.seek(0)
+    if (bits > 8 and (samples > 1 or (bits, kind) not in _KEPT)) or (bits == 8 and (kind == _SIGNED or samples > 4)):
+        word = {_SIGNED: "signed ", _FLOAT: "floating "}.get(kind, "")
+        return f"{word}{bits}-bit samples" + (f" in {samples} channels" if samples > 1 else "")
+    return ""
+
+
+def _listed(value: Any) -> Sequence[int]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def read_tiff(stream: BinaryIO, name: str, limits: Limits, *, frames: Frames = "first", volume: bool = False) -> Data:
+    """One page (H, W) or (H, W, C), upright; all as frames (F, H, W, C), or as one array (pages, H, W[, C]).
+
+    Raises FileError for a file that is damaged or whose pages differ, InputError for a page that there is not,
+    DtypeError for samples that would need to be converted, LimitError for more pages, pixels or bytes than may be.
+    """
+    tifffile = import_module("tifffile")
+    try:
+        with muted("tifffile"), tifffile.TiffFile(stream) as tiff:
+            return _read(tiff, stream, name, limits, frames, volume=volume)
+    except Exception as error:  # tifffile raises nearly anything for a damaged file
+        if isinstance(error, (InputError, LimitError)):
+            raise
+        raise _damaged(name, brief(error)) from error
+
+
+def _damaged(name: str, how: str) -> FileError:
+    return integrity.damaged(name, how, "tiff", "copy it anew, or save it as .npy")
+
+
+def _read(tiff: Any, stream: BinaryIO, name: str, limits: Limits, frames: Frames, *, volume: bool) -> Data:
+    count = _count(tiff, stream, name)
+    several = volume or (frames == "all" and count > 1)
+    at = 0 if several else chosen(frames, count, name)
+    used = [tiff.pages[page] for page in (range(count) if several else [at])]
+    lead = used[0]
+    limits.check_pixels(name, lead.imagewidth, lead.imagelength)
+    size = math.prod(lead.shape) * np.dtype(lead.dtype).itemsize
+    premultiplied = _extra(lead) == _PREMULTIPLIED
+    decoding = (len(used) + 2) * size + (8 * math.prod(lead.shape) if premultiplied else 0)
+    limits.check_memory(name, decoding)
+    for page in used:
+        _check_page(page, stream, name)
+        if (page.shape, page.dtype, _extra(page)) != (lead.shape, lead.dtype, _extra(lead)):
+            raise FileError(
+                f"{name} has pages of different shapes or types", "expected a stack of one", "part it first"
+            )
+    planes = [_plane(page) for page in used]
+    array = np.stack(planes) if several else planes[0]
+    framed = several and not volume
+    kept, orientation = _said(tiff, lead, stream), lead.tags.valueof("Orientation", 1)
+    notes = (
+        f"{count} frames" if framed else "" if volume else which_frame(at, count),
+        DEPTH if not several and is_deep(lead.description) else "",
+        "orientation applied" * (orientation > 1),
+        "alpha unpremultiplied" * premultiplied,
+    )
+    return Data(
+        np.ascontiguousarray(array[..., None] if framed and array.ndim == 3 else array, array.dtype.newbyteorder("=")),
+        "array" if volume else "image",
+        "tiff",
+        name,
+        alpha=not volume and _extra(lead) in (_STRAIGHT, _PREMULTIPLIED),
+        notes=tuple(filter(None, notes)),
+        frames=count if framed else 1,
+        kept=kept,
+        decoding=decoding,
+        dims=3 if volume else None,
+    )
+
+
+def _said(tiff: Any, page: Any, stream: BinaryIO) -> Kept:
+    """What the tags of a page say besides how it is stored."""
+    from PIL.Image import Exif
+
+    tags = Exif()
+    tags.endian, tags.bigtiff = tiff.byteorder, tiff.is_bigtiff
+    try:
+        tags.load_from_fp(stream, page.offset)
+        return read_tags(tags, turned=turns(page.tags.valueof("Orientation", 1)))
+    except Exception:  # as of Pillow's parser above: a picture is read without what cannot be read of the rest
+        return NOTHING
+
+
+def _count(tiff: Any, stream: BinaryIO, name: str) -> int:
+    """How many pages there are, if they are not too many, and tifffile finds as many as the file tells."""
+    pages = integrity.pages(stream)
+    if pages > integrity.PAGES:
+        raise LimitError(f"{name} has more than {integrity.PAGES:,} pages", "expected fewer", "part it first")
+    if len(tiff.pages) != pages:
+        raise _damaged(name, "a page is missing")
+    if damage := integrity.damage(stream, "tiff"):
+        raise _damaged(name, damage)
+    return pages
+
+
+def _check_page(page: Any, stream: BinaryIO, name: str) -> None:
+    """Raise for samples that would need to be converted, and for pieces that are not all in the file, or broken."""
+    if page.dtype is None or np.dtype(page.dtype).name not in (*DTYPES, "bool"):
+        raise DtypeError(
+            f"{name} holds {page.bitspersample}-bit samples", "expected 8, 16, 32 or 64", "convert it first"
+        )
+    if page.photometric not in (_GRAY, _RGB):
+        what = getattr(page.photometric, "name", page.photometric)
+        raise DtypeError(f"{name} holds {what} samples", "expected gray or RGB", "convert it first")
+    size = stream.seek(0, 2)
+    pieces = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+    if len(pieces) != math.prod(page.chunked) or any(count < 1 or at + count > size for at, count in pieces):
+        raise _damaged(name, "it ends too early")
+    if page.compression in integrity.DEFLATE:
+        most = 2 * math.prod(page.shape) * 8 + 2 * math.prod(page.chunks) * 8
+        if wrong := integrity.deflated(stream, pieces, most):
+            raise _damaged(name, wrong)
+    elif page.compression == 1 and sum(count for _, count in pieces) < math.prod(page.shape) * page.bitspersample // 8:
+        raise _damaged(name, "its strips hold less than its samples")
+
+
+def _extra(page: Any) -> int:
+    """What the last sample is, besides the colours; 0 where nothing is said."""
+    extra = [int(each) for each in page.extrasamples]
+    return extra[-1] if len(extra) == 1 else 0
+
+
+def _plane(page: Any) -> NDArray[Any]:
+    """The samples (H, W) or (H, W, C) of a page, upright, its alpha straight."""
+    plane: NDArray[Any] = page.asarray(maxworkers=1)
+    plane = np.moveaxis(plane, 0, -1) if page.axes == "SYX" else plane
+    if plane.ndim != 2 + (page.samplesperpixel > 1):
+        raise ShapeError(f"a page has the axes {page.axes}", "expected height, width and samples", "save it as .npy")
+    straight = _divided(plane) if _extra(page) == _PREMULTIPLIED else plane
+    return upright(straight, page.tags.valueof("Orientation", 1))
+
+
+def _divided(plane: NDArray[Any]) -> NDArray[Any]:
+    """Colours times their alpha (H, W, C) as colours, row by row; what covers nothing has none.
+
+    >>> _divided(np.uint16([[[300, 65535], [300, 32768], [300, 0]]])).tolist()
+    [[[300, 65535], [600, 32768], [0, 0]]]
+    """
+    whole = plane.dtype.kind in "iu"
+    top = np.iinfo(plane.dtype).max if whole else 1
+    made = plane.copy()
+    for row in made:
+        colours, alpha = row[:, :-1], row[:, -1:]
+        straight = np.divide(colours * float(top), alpha, out=np.zeros(colours.shape), where=alpha > 0)
+        row[:, :-1] = np.rint(np.minimum(straight, top)) if whole else straight
+    return made
+
+
+def encoding_bytes(size: int, settings: Mapping[str, int] = NONE) -> int:
+    """Bytes that `write_tiff` takes at most, besides an array of `size` bytes and the file."""
+    return min(size, 2 * _DEFLATED_AT_ONCE) if settings.get("compress_level") else size
+
+
+def write_tiff(
+    stream: BinaryIO,
+    array: NDArray[Any],
+    kept: Kept = NOTHING,
+    settings: Mapping[str, int] = NONE,
+    threads: int = 1,
+    *,
+    alpha: bool,
+    pages: bool,
+) -> None:
+    """Encode (H, W) or (H, W, C), or of `pages` one for each (H, W) or (H, W, C) along the first axis.
+
+    settings: with a `compress_level` above 0 the samples are deflated, integers as differences along their row; the
+    threads share that, to the same bytes for any number. Above 4 GiB the file is a BigTIFF. What is kept stands in the
+    first page.
+    """
+    channels = array.shape[2 + pages] if array.ndim == 3 + pages else 1
+    colours = 3 if channels in (3, 4) else 1
+    spare = channels - colours
+    tifffile = import_module("tifffile")
+    height, width = array.shape[pages : pages + 2]
+    big = array.nbytes > _BIG
+    tags = tiff_tags(kept, width, height)
+    inner = {tag: value for tag, value in tags.items() if isinstance(value, dict)}
+    said: dict[str, Any] = {
+        "resolution": kept.density,
+        "resolutionunit": "INCH" if kept.density else None,
+        "iccprofile": kept.icc or None,
+        "extratags": [_extratag(tag, value, _LONG8 if big else _LONG) for tag, value in tags.items()],
+    }
+    packing = _packing(array.dtype, settings.get("compress_level", 0), threads)
+    with tifffile.TiffWriter(stream, bigtiff=big) as writer:
+        for page in array if pages else [array]:
+            writer.write(
+                np.ascontiguousarray(page[..., 0] if page.shape[2:] == (1,) else page),
+                photometric="rgb" if colours == 3 else "minisblack",
+                planarconfig="contig" if channels > 1 else None,
+                extrasamples=["unassalpha" if alpha else "unspecified"] * spare or None,
+                metadata=None,
+                software=False,
+                contiguous=False,
+                **packing,
+                **said,
+            )
+            said = {}
+    if inner:
+        _append(stream, inner)
+
+
+def _packing(dtype: np.dtype[Any], level: int, threads: int) -> dict[str, Any]:
+    """How tifffile is to deflate samples; a level of 0 leaves them as they are.
+
+    Differences are of what tifffile takes them of by itself; of floats it needs imagecodecs.
+    """
+    if not level:
+        return {}
+    return {
+        "compression": "zlib",
+        "compressionargs": {"level": level},
+        "predictor": dtype.kind in "iu" and dtype.itemsize < 8,
+        "maxworkers": threads,
+        "buffersize": _DEFLATED_AT_ONCE,
+    }
+
+
+def _extratag(tag: int, value: Any, offset: int) -> tuple[int, int, int | None, Any, bool]:
+    """A tag as tifffile takes it; in place of that of a directory, which it does not, the number before it."""
+    if isinstance(value, dict):
+        return tag - 1, offset, 1, 0, True
+    if isinstance(value, int):
+        return tag, _SHORT, 1, value, True
+    if tag in _OF_BYTES:
+        return tag, _BYTE, len(value), value, True
+    return tag, _ASCII, None, value, True
+
+
+def _append(stream: BinaryIO, directories: Mapping[int, Mapping[int, Any]]) -> None:
+    """Put directories behind all else, and into the first page tags that lead to them, where others keep the place."""
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    stream.seek(0)
+    with import_module("tifffile").TiffFile(stream) as tiff:
+        places = {tag: tiff.pages[0].tags[tag - 1] for tag in directories}
+        order, big = tiff.byteorder, tiff.is_bigtiff
+    head = {"<": b"II", ">": b"MM"}[order] + pack(f"{order}H", 43 if big else 42) + bytes(12 if big else 4)
+    for tag, entries in directories.items():
+        offset = stream.seek(0, 2)
+        stream.write(bytes(offset % 2))
+        offset += offset % 2
+        directory = ImageFileDirectory_v2(head, group=tag)
+        for name, value in entries.items():
+            directory[name] = value
+        stream.write(directory.tobytes(offset))
+        stream.seek(places[tag].offset)
+        stream.write(pack(f"{order}H", tag))
+        stream.seek(places[tag].valueoffset)
+        stream.write(pack(f"{order}{'Q' if big else 'I'}", offset))

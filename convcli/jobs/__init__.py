@@ -1,0 +1,1 @@
+"""One run of a command: load, plan, execute and save."""

@@ -1,0 +1,428 @@
+"""One named job: load -> plan -> execute -> save.
+
+`prepare` loads the input, resolves the kernels and plans, touching no output; `perform` runs what was prepared
+and writes the result. Nothing here parses options or prints.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property, reduce
+from operator import add
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcli import io
+from convcli.cores import threads
+from convcli.engine.execute import give_back
+from convcli.engine.layer_form import arranged_problem, oriented, restore
+from convcli.engine.operations import Problem
+from convcli.engine.planning import Plan
+from convcli.engine.planning.facts import result_dtype
+from convcli.engine.tiling import Part
+from convcli.errors import InputError, LimitError, did_you_mean
+from convcli.io import NOTHING, Data, Header, Kept, RawLayout, Written
+from convcli.jobs import colour, light
+from convcli.jobs.chunks import last_part, parts, place, within
+from convcli.jobs.memory import Footprint, results_bytes
+from convcli.jobs.operands import VOLUME, Laying, planes, planes_bytes, settle
+from convcli.jobs.postprocess import Ledger, combine, combined_shape, extremes, fit, scaled
+from convcli.jobs.verify import Check, Verification, checking_bytes
+from convcli.kernels import MAX_TEXT, SUFFIX_FORMS, TEXT_FORMS, Kernel, render
+from convcli.limits import LESS_WORK
+from convcli.options import Combine, Frames, Op, Order, Policy
+from convcli.shapes.layout import Arrangement, arrange
+
+ARRAY_FORMS = ("npy", "npz")
+
+WORTH_GIVING_BACK = 40 << 20
+"""Bytes of a job's peak from which what is free is given back. A smaller one leaves little, and the system would clear
+it for the next job, which took a sixth of the time of a batch of megapixels."""
+
+
+@dataclass(frozen=True)
+class Job(Laying):
+    """What to do with one input, in the command line's words; every value is checked when it is prepared."""
+
+    input: str
+    kernels: tuple[str | Kernel, ...]
+    output: str | None = None
+    op: Op = "correlate"
+    combine: Combine = "stack"
+    normalize: bool = False
+    scale: float = 1.0
+    bias: float = 0.0
+    range: Policy = "clip"
+    dtype: str | None = None
+    method: str = "auto"
+    linear: bool = False
+    verify: bool = False
+    overwrite: bool = False
+    format: str | None = None
+    input_format: str | None = None
+    frames: Frames = "first"
+    allow_truncated: bool = False
+    strip: bool = False
+    compress_level: int | None = None
+    quality: int | None = None
+    raw_shape: tuple[int, ...] | None = None
+    raw_dtype: str | None = None
+    raw_order: Order = "C"
+    raw_offset: int = 0
+
+    @property
+    def settings(self) -> dict[str, int]:
+        """Those of the output's encoder that were given."""
+        given = {"compress_level": self.compress_level, "quality": self.quality}
+        return {name: value for name, value in given.items() if value is not None}
+
+    @property
+    def raw(self) -> RawLayout:
+        """How raw numbers lie, in the input as in the output."""
+        return RawLayout.of(self.raw_shape, self.raw_dtype, self.raw_order, self.raw_offset)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One kernel of a job, laid on the input: the engine's problem and its plan."""
+
+    kernel: Kernel
+    arrangement: Arrangement
+    problem: Problem
+    plan: Plan
+    coverage: Problem | None
+    """How alpha is filtered beside it, where the input has one."""
+
+    @property
+    def volume(self) -> bool:
+        """Whether the first axis is one of pages, for a format that has them."""
+        return self.arrangement.dims == VOLUME
+
+    @cached_property
+    def output_shape(self) -> tuple[int, ...]:
+        return self.arrangement.with_spatial(self.plan.sizes)
+
+    def part_size(self, part: Part) -> int:
+        """How many values there are in a part of the result."""
+        return math.prod(self.problem.part_shape(self.plan, part))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job with its input loaded and every question settled but the numbers themselves."""
+
+    job: Job
+    data: Data
+    passes: tuple[Pass, ...]
+    compute_dtype: str
+    dtype: np.dtype[Any]
+    format: str | None
+    output_shape: tuple[int, ...]
+    header: Header | None = None
+    """What the output's file says besides its values."""
+    kept: Kept = NOTHING
+    """What the output's file says besides its samples."""
+    lost: tuple[str, ...] = ()
+    """What the input's says and the output's format does not hold, and why."""
+
+    @cached_property
+    def footprint(self) -> Footprint:
+        """The bytes that the whole job holds, from shapes and types alone."""
+        job, data, lead = self.job, self.data, self.passes[0]
+        first, last = next(parts(lead.arrangement, lead.plan)), last_part(lead.arrangement, lead.plan)
+        sizes = [run.part_size(within(first, run.arrangement, run.plan)) for run in self.passes]
+        share, rest = (Fraction(lead.part_size(part), math.prod(lead.plan.output)) for part in (first, last))
+        output = math.prod(self.output_shape) * self.dtype.itemsize
+        grows = io.grows_in_its_file(job.output or "", self.format, output)
+        saved = job.output is not None and self.format is not None and not grows
+        return Footprint(
+            reading=data.decoding,
+            input=io.held(data.array, share) + planes_bytes(data, linear=job.linear),
+            results=results_bytes(
+                sizes,
+                sizes[0] // (data.array.shape[-1] - 1) if data.alpha else 0,
+                np.dtype(self.compute_dtype).itemsize,
+                combine=job.combine,
+                scales=(job.scale != 1) + (job.bias != 0),
+                encodes=job.linear,
+            )
+            + (checking_bytes(lead.plan.output, len(lead.plan.axes), len(self.passes)) if job.verify else 0),
+            working=max(run.plan.memory for run in self.passes),
+            filled=int(output * min(share if grows else 1, 1 - rest)),
+            output=int(output * (share if grows else 1)),
+            encoding=io.writing_bytes(
+                str(job.output), str(self.format), self.output_shape, self.dtype, job.settings, threads()
+            )
+            if saved
+            else 0,
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was done: the values that were written, their ledger and the proofs that were asked for."""
+
+    prepared: Prepared
+    values: NDArray[Any]
+    ledger: Ledger
+    verifications: tuple[Verification, ...]
+    written: Written | None
+
+    @property
+    def verified(self) -> bool:
+        return all(verification.passed for verification in self.verifications)
+
+
+def prepare(job: Job) -> Prepared:
+    """Load the input and the kernels and settle shapes, types and plans. Writes nothing.
+
+    Raises InputError and its kin for whatever does not fit, the output's name and format included.
+    """
+    if not job.kernels:
+        raise InputError("no kernel", "expected at least one", "give one with -k, such as -k gaussian:sigma=2")
+    for name, value in (("scale", job.scale), ("bias", job.bias)):
+        if not math.isfinite(value):
+            raise InputError(f"{name} {value}", "expected a finite number")
+    target = None
+    if job.output is not None:
+        target = io.check_target(job.output, overwrite=job.overwrite, format=job.format)
+    data = io.load(
+        job.input,
+        format=job.input_format,
+        limits=job.limits,
+        frames=job.frames,
+        allow_truncated=job.allow_truncated,
+        raw=job.raw,
+        volume=job.dims == VOLUME,
+    )
+    if floats := planes_bytes(data, linear=job.linear):
+        job.limits.check_memory(data.name, data.array.nbytes + floats)
+    x, cover = planes(data, job.layout, linear=job.linear)
+    if target is None and job.output is not None:
+        target = data.format
+    requested = None if job.dtype is None else np.dtype(job.dtype)
+    compute = _compute_dtype(x.dtype, requested)
+    passes = tuple(_lay(job, data, x, cover, reference, compute) for reference in job.kernels)
+    header = _header(job, data, passes[0], target)
+    written = np.dtype(requested or _written_dtype(job, data, target) or compute)
+    shape = _combined_shape(job, passes, data.alpha)
+    if target is not None:
+        io.check_fit(target, written, shape, alpha=data.alpha, frames=data.frames > 1, volume=passes[0].volume)
+        io.check_settings(target, job.settings)
+        io.check_header(target, header)
+    given = Kept(timing=data.kept.timing) if job.strip else data.kept
+    kept, lost = _kept(given, data, target, written, shape)
+    prepared = Prepared(job, data, passes, compute, written, target, shape, header, kept, lost)
+    job.limits.check_memory(f"filtering {data.name}", prepared.footprint.peak, LESS_WORK)
+    return prepared
+
+
+def perform(prepared: Prepared) -> Outcome:
+    """Execute and save. Nothing is written where `verify` finds an output that breaks its bound.
+
+    What is free is given back first, for decoders leave much, and again before the result is encoded.
+    """
+    job = prepared.job
+    _give_back(prepared)
+    with io.room(
+        job.output, prepared.output_shape, prepared.dtype, format=prepared.format, overwrite=job.overwrite
+    ) as room:
+        ledger, proofs = _fill(prepared, room.array)
+        _give_back(prepared)
+        written = None
+        if job.output is not None and all(proof.passed for proof in proofs):
+            written = room.keep(
+                alpha=prepared.data.alpha,
+                frames=prepared.data.frames > 1,
+                settings=job.settings,
+                header=prepared.header,
+                kept=prepared.kept,
+                threads=threads(),
+                volume=prepared.passes[0].volume,
+            )
+    return Outcome(prepared, room.array, ledger, proofs, written)
+
+
+def _give_back(prepared: Prepared) -> None:
+    """Give back what is free, where a job takes much: the next one of a few megabytes soon asks for as much again."""
+    if prepared.footprint.peak > WORTH_GIVING_BACK:
+        give_back()
+
+
+def _fill(prepared: Prepared, out: NDArray[Any]) -> tuple[Ledger, tuple[Verification, ...]]:
+    """Make the result in `out`, part by part; the ledger, and the proofs that were asked for."""
+    job, lead = prepared.job, prepared.passes[0]
+    cut = list(parts(lead.arrangement, lead.plan))
+    checks = [Check(run.problem, run.plan.output) for run in prepared.passes] if job.verify else []
+    extent = _extent(prepared, cut) if job.range == "rescale" and len(cut) > 1 else None
+    ledgers = []
+    for part in cut:
+        target = out[place(part, lead.arrangement)]
+        ledgers.append(_fill_part(prepared, part, target, checks, extent, last=part is cut[-1]))
+        for array in (out, prepared.data.array):
+            io.release(array)
+    ledger = reduce(add, ledgers)
+    ledger.check()
+    return ledger, tuple(check.verdict(prepared.compute_dtype) for check in checks)
+
+
+def _fill_part(
+    prepared: Prepared,
+    part: Part,
+    target: NDArray[Any],
+    checks: Sequence[Check],
+    extent: tuple[float, float] | None,
+    *,
+    last: bool,
+) -> Ledger:
+    values, coverage = _floats(prepared, part, checks)
+    if last:  # each part works in the memory of the one before, and the output is not whole until now
+        _give_back(prepared)
+    if coverage is not None:
+        target[..., -1] = _alpha_plane(coverage, prepared.dtype)
+        target = target[..., :-1]
+    return fit(values, prepared.dtype, prepared.job.range, extent, target)[1]
+
+
+def _floats(prepared: Prepared, part: Part, checks: Sequence[Check] = ()) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """A part of the result as it was computed, scaled and not yet fitted; and the coverage of what has alpha."""
+    job, results, covers = prepared.job, [], []
+    io.check_mapped(prepared.data.array, prepared.data.name)
+    for at, run in enumerate(prepared.passes):
+        piece = within(part, run.arrangement, run.plan)
+        y = run.problem.run_part(run.plan, piece)
+        if checks:
+            checks[at].look(y[..., None] if run.problem.added_lane else y, piece)
+        y = restore(y, run.arrangement)
+        if run.coverage is not None:
+            covers.append(run.coverage.run_part(run.coverage.plan(None, job.method), part)[..., 0])
+            y = colour.divide(y, covers[-1])
+        results.append(y)
+    values = combine(results, job.combine, _channel_axis(prepared.passes))
+    values = scaled(values, job.scale, job.bias)
+    if job.linear:
+        values = light.encode(values, prepared.data.array.dtype)
+    return values, combine(covers, "mean", 0) if covers else None
+
+
+def _extent(prepared: Prepared, cut: Sequence[Part]) -> tuple[float, float]:
+    """The least and the largest value of all parts, which are made once more afterwards."""
+    ends = []
+    for part in cut:
+        ends.append(extremes(_floats(prepared, part)[0]))
+        io.release(prepared.data.array)
+    lows, highs = zip(*ends, strict=True)
+    return float(np.fmin.reduce(lows)), float(np.fmax.reduce(highs))
+
+
+def export_kernel(resolved: Kernel, output: str, form: str | None, *, overwrite: bool) -> Written:
+    """Write a kernel as text or as an array, by `form` or else by the output's suffix.
+
+    Raises KernelError where a form cannot hold the kernel's axes, FileError for an output in the way, LimitError for
+    more text than `-k` would read.
+    """
+    suffix = Path(output).suffix.lower()
+    chosen = form or str(SUFFIX_FORMS.get(suffix, suffix[1:]))
+    if chosen in ARRAY_FORMS:
+        return io.save(output, resolved.taps, format=chosen, overwrite=overwrite)
+    if chosen not in TEXT_FORMS:
+        known = (*TEXT_FORMS, *ARRAY_FORMS)
+        if form is None and Path(output).is_dir():
+            raise InputError(f"{output} is a folder", "expected a file name", "name a file in it")
+        nameless = f"{'standard output' if output == '-' else output} has no suffix"
+        raise InputError(
+            f"a kernel as {chosen!r}" if chosen else nameless,
+            f"expected one of {', '.join(known)}",
+            did_you_mean(chosen, known) or "choose with --format",
+        )
+    text = render(resolved, chosen)
+    if len(text) > MAX_TEXT:
+        raise LimitError(
+            f"{len(text):,} characters of {chosen}", f"expected at most {MAX_TEXT:,}, for -k to read back", "write .npy"
+        )
+    return io.save_text(output, text, chosen, overwrite=overwrite)
+
+
+def _lay(
+    job: Job, data: Data, x: NDArray[Any], cover: NDArray[Any] | None, reference: str | Kernel, compute: str
+) -> Pass:
+    laying = replace(job, cval=light.decode_level(job.cval, data.array.dtype)) if job.linear else job
+    resolved, arrangement, spec = settle(data, x, reference, laying, data.name)
+    taps = oriented(resolved.taps, arrangement, job.op)
+    taps = normalized(taps) if job.normalize else taps
+    problem = arranged_problem(x, taps, arrangement, spec)
+    coverage = None
+    if cover is not None:
+        window = colour.coverage_kernel(taps, arrangement.window_axes)
+        flat = arrange((*cover.shape, 1), window.shape, dims=arrangement.dims)
+        coverage = arranged_problem(cover[..., None], window, flat, replace(spec, groups=1, cval=1.0))
+    return Pass(resolved, arrangement, problem, problem.plan(compute, job.method), coverage)
+
+
+def normalized(taps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Taps divided by their sum; where that is zero, by the sum of the positive ones (ImageMagick's rule).
+
+    >>> normalized(np.array([1.0, 2.0, 1.0])), normalized(np.array([-2.0, 0.0, 2.0]))
+    (array([0.25, 0.5 , 0.25]), array([-1.,  0.,  1.]))
+    """
+    whole, positive = taps.sum(), taps[taps > 0].sum()
+    divisor = whole if abs(whole) > 1e-12 * np.abs(taps).sum() else positive
+    return taps / divisor if divisor else taps
+
+
+def _compute_dtype(given: np.dtype[Any], requested: np.dtype[Any] | None) -> str:
+    """Where results are held before they are fitted into the written type: wide enough for both."""
+    wide = requested is not None and (requested == np.float64 or (requested.kind in "iu" and requested.itemsize > 2))
+    return "float64" if wide else result_dtype(given.name)
+
+
+def _header(job: Job, data: Data, lead: Pass, target: str | None) -> Header | None:
+    """What the output's file says besides its values: what the input's said, moved as the convolution moves samples."""
+    if target in RawLayout.formats:
+        return job.raw
+    if data.header is None or target not in data.header.formats:
+        return None
+    return data.header.moved([axis.start for axis in lead.plan.axes], [axis.stride for axis in lead.plan.axes])
+
+
+def _written_dtype(job: Job, data: Data, target: str | None) -> np.dtype[Any] | None:
+    """The type to write where none was asked for; None means the computed floats themselves."""
+    if target in RawLayout.formats and job.raw.dtype is not None:
+        return job.raw.dtype.newbyteorder("=")
+    if target is not None:
+        return io.output_dtype(data.array.dtype, data.kind, target)
+    return data.array.dtype if data.kind == "image" and data.array.dtype.kind in "iu" else None
+
+
+def _combined_shape(job: Job, passes: tuple[Pass, ...], with_alpha: bool) -> tuple[int, ...]:
+    shape = combined_shape([part.output_shape for part in passes], job.combine, _channel_axis(passes))
+    return (*shape[:-1], shape[-1] + 1) if with_alpha else shape
+
+
+def _channel_axis(passes: tuple[Pass, ...]) -> int:
+    """Where the results' channels stand; where they have none, the new axis at the end."""
+    axis = passes[0].arrangement.output_channel_axis
+    return len(passes[0].output_shape) if axis is None else axis
+
+
+def _kept(
+    given: Kept, data: Data, target: str | None, written: np.dtype[Any], shape: tuple[int, ...]
+) -> tuple[Kept, tuple[str, ...]]:
+    """What an output of that shape holds of what the input's file says, and in words what it does not."""
+    if target is None:
+        return NOTHING, ()
+    channels = shape[-1] if len(shape) > 2 else 1
+    frames = shape[0] if data.frames > 1 else 1
+    form = io.lookup(target)
+    return io.fitting(given, form, channels, frames=frames, same_type=written == data.array.dtype)
+
+
+def _alpha_plane(coverage: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    top = float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
+    return fit(np.clip(coverage, 0, 1) * coverage.dtype.type(top), dtype, "clip")[0]

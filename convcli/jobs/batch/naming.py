@@ -1,0 +1,173 @@
+"""Where each input's output goes: a template for the name, the input's sub-folder, and nothing outside the folder."""
+
+from __future__ import annotations
+
+import re
+import stat
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePath
+from string import Formatter
+
+from convcli.errors import FileError, InputError, OutputError, did_you_mean, reason
+from convcli.io import check_name
+from convcli.io.formats import split_suffix
+from convcli.jobs.batch.sources import RESERVED, Source
+
+FIELDS = ("stem", "ext", "name", "parent", "index")
+_WIDTH = re.compile(r"0?\d{0,2}")
+
+
+@dataclass(frozen=True)
+class Template:
+    """A name with fields in braces, such as `{stem}-edges{ext}`.
+
+    stem, ext: the input's name without its suffix, and the suffix with its dot; name: both; parent: the name of the
+    folder that the input lies in; index: its number, counted from 1, which `{index:04}` pads.
+
+    >>> Template("{stem}-edges{ext}").fill("in/photo.tar.png", 7)
+    'photo.tar-edges.png'
+    >>> Template("{parent}/{index:03}.npy").fill("in/photo.png", 7)
+    'in/007.npy'
+    >>> Template("{stem}-soft{ext}").fill("brain.nii.gz", 1)
+    'brain-soft.nii.gz'
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        try:
+            parts = list(Formatter().parse(self.text))
+        except ValueError as error:
+            raise InputError(f"name {self.text!r}", str(error), "double a brace that is to stay: {{") from error
+        for _, name, width, conversion in parts:
+            if name is None:
+                continue
+            if name not in FIELDS:
+                listed = ", ".join(f"{{{field}}}" for field in FIELDS)
+                hint = did_you_mean(name, FIELDS)
+                raise InputError(f"name {self.text!r} has the field {{{name}}}", f"expected one of {listed}", hint)
+            if conversion or (width and (name != "index" or not _WIDTH.fullmatch(width))):
+                raise InputError(
+                    f"name {self.text!r} formats {{{name}}}", "expected a width of {index} at most, as in {index:04}"
+                )
+
+    def fill(self, path: str, index: int, ext: str | None = None) -> str:
+        """The name for one input; `ext` takes the place of the input's own suffix."""
+        stem, own = split_suffix(path)
+        suffix = own if ext is None else ext
+        parent = _folder_name(PurePath(path).parent)
+        return self.text.format(stem=stem, ext=suffix, name=stem + suffix, parent=parent, index=index)
+
+
+@cache
+def _folder_name(folder: PurePath) -> str:
+    return Path(folder).resolve().name
+
+
+def name_all(sources: Sequence[Source], template: Template, ext: str | None = None) -> list[str]:
+    """The output of each source as a path relative to the output folder, the source's own sub-folder kept.
+
+    Raises InputError for a name that leads out of the folder, FileError where outputs collide: all that do are told.
+    """
+    targets = [_target(source, template, index, ext) for index, source in enumerate(sources, 1)]
+    _refuse_collisions(sources, targets)
+    return targets
+
+
+def _target(source: Source, template: Template, index: int, ext: str | None) -> str:
+    name = template.fill(source.path, index, ext)
+    target = PurePath(source.relative).parent / name
+    if not name or "\0" in name or target.is_absolute() or ".." in target.parts:
+        raise InputError(f"{source.path} would go to {name!r}", "expected a name within the output folder")
+    if target.name.startswith(RESERVED) or name.endswith(("/", "/.")) or name == ".":
+        raise InputError(f"{source.path} would go to {name!r}", f"expected a file name that is no {RESERVED}...")
+    return str(target)
+
+
+def folded(target: str) -> str:
+    """A path as file systems that fold case or Unicode forms see it: two that are equal may be one file.
+
+    >>> folded("E\N{COMBINING ACUTE ACCENT}.png") == folded("\N{LATIN SMALL LETTER E WITH ACUTE}.PNG")
+    True
+    """
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", target).casefold())
+
+
+def _refuse_collisions(sources: Sequence[Source], targets: Sequence[str]) -> None:
+    """Refuse targets that are one file, and a target that is another's folder."""
+    owners: Mapping[str, list[int]] = defaultdict(list)
+    for place, target in enumerate(targets):
+        owners[folded(target)].append(place)
+    alike = [places for places in owners.values() if len(places) > 1]
+    for place, target in enumerate(targets):
+        for folder in PurePath(folded(target)).parents:
+            alike += [[other, place] for other in owners.get(str(folder), ())]
+    if alike:
+        told = ", ".join(" and ".join(f"{sources[at].path} -> {targets[at]}" for at in places) for places in alike)
+        remedy = "choose --name so that they differ, such as --name '{parent}-{name}' or '{index:04}{ext}'"
+        raise FileError(f"inputs would write the same file: {told}", "expected one output for each", remedy)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise FileError where the folder for the outputs, or what it is to lie in, is something else.
+
+    Raises OutputError for a name that the system does not take.
+    """
+    for place in (folder, *folder.parents):
+        try:
+            place.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError) as error:
+            raise OutputError(f"{folder} cannot be created", reason(error)) from error
+        if not place.is_dir():
+            raise FileError(f"{place} is no folder", "expected one, or a name that is free", "choose --out otherwise")
+        return
+
+
+def check_suffixes(folder: Path, sources: Sequence[Source], targets: Sequence[str], format: str | None) -> None:
+    """Raise FileError for a suffix that is not written; one that an input brings along is that input's trouble."""
+    given: dict[str, str] = {}
+    for source, target in zip(sources, targets, strict=True):
+        suffix = split_suffix(target)[1]
+        if format is not None or suffix != split_suffix(source.path)[1]:
+            given.setdefault(suffix.lower(), target)
+    for target in given.values():
+        check_name(str(folder / target), format)
+
+
+def check_places(folder: Path, sources: Sequence[Source], targets: Iterable[str]) -> list[str]:
+    """The targets that exist. Raises FileError for one that is an input, or that a link leads out of the folder."""
+    root, existing, safe = folder.resolve(), [], set()
+    inputs: set[tuple[int, int]] | None = None
+    for target in targets:
+        path = root / target
+        if path.parent not in safe and path.parent.resolve() != path.parent:
+            raise FileError(f"{path.parent} is a symbolic link or lies behind one", "expected a folder", "remove it")
+        safe.add(path.parent)
+        try:
+            status = path.lstat()
+        except OSError:  # none there; or none can be, and the one task fails
+            continue
+        if not stat.S_ISREG(status.st_mode):
+            raise FileError(f"{path} is in the way", "expected no file, or a plain one", "remove it")
+        inputs = _identities(sources) if inputs is None else inputs
+        if (status.st_dev, status.st_ino) in inputs:
+            raise FileError(f"{path} is an input", "expected an output of its own", "choose --out or --name otherwise")
+        existing.append(target)
+    return existing
+
+
+def _identities(sources: Iterable[Source]) -> set[tuple[int, int]]:
+    """What no spelling changes: the device and number of each file that can be found."""
+    found = set()
+    for source in sources:
+        with suppress(OSError, ValueError):
+            status = Path(source.path).stat()
+            found.add((status.st_dev, status.st_ino))
+    return found

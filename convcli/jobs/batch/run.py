@@ -1,0 +1,171 @@
+"""A batch: settled before anything is written, then worked off; its records come as they finish."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+from convcli.cores import threads
+from convcli.errors import FileError, InputError, OutputError, WorkerError, reason
+from convcli.io import lookup, remove_leftovers
+from convcli.jobs.apply import Job
+from convcli.jobs.batch.manifest import Entry, Manifest
+from convcli.jobs.batch.naming import Template, check_folder, check_places, check_suffixes, name_all
+from convcli.jobs.batch.pool import Pool, apart, finished
+from convcli.jobs.batch.recipe import Recipe, shared
+from convcli.jobs.batch.sources import Source
+from convcli.jobs.batch.task import UNCHANGED, Record, Task, done_before, work
+from convcli.options import PRODUCT_THREADS
+
+Item = TypeVar("Item")
+
+_AHEAD = 4  # calls in the pool's hands for each worker, so that none ever waits for its next
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Every question settled but the work itself: the tasks, what they are made by, and what cannot even be tried."""
+
+    folder: Path
+    recipe: Recipe
+    tasks: tuple[Task, ...]
+    failed: tuple[Record, ...]
+
+    @classmethod
+    def settle(cls, sources: Iterable[Source], folder: Path, job: Job, *, name: str, resume: bool = False) -> Batch:
+        """Decide what is written where; nothing is.
+
+        job: without its input and output; its `format` gives every output its suffix, its `overwrite` lets files be
+        replaced that no batch made. resume: skip what is done, and replace what a batch made otherwise.
+        Raises FileError for outputs that collide, exist, are inputs or are named as nothing that is written;
+        InputError and its kin for kernel and name.
+        """
+        check_folder(folder)
+        known = Manifest.of(folder)
+        sources = list(_fresh(sources, folder, known))
+        if not sources:
+            raise InputError("nothing to do", "expected at least one input")
+        failed = tuple(Record("failed", source.path, "", source.trouble) for source in sources if source.trouble)
+        sources = [source for source in sources if not source.trouble]
+        ext = None if job.format is None else lookup(job.format).suffixes[0]
+        targets = name_all(sources, Template(name), ext)
+        check_suffixes(folder, sources, targets, job.format)
+        existing = check_places(folder, sources, targets)
+        foreign = [target for target in existing if not (resume and target in known)]
+        if foreign and not job.overwrite:
+            raise _in_the_way(folder, foreign, resume)
+        tasks = tuple(
+            Task(
+                source.path,
+                target,
+                str(folder / target),
+                replace=job.overwrite or (resume and target in known),
+                before=known.get(target) if resume else None,
+            )
+            for source, target in zip(sources, targets, strict=True)
+        )
+        return cls(folder, Recipe.of(job), tasks, failed)
+
+    def preview(self, jobs: int, timeout: float | None = None) -> Generator[Record, None, None]:
+        """What a run would do, in order, nothing being done; a file that cannot be read is planned like any other.
+
+        What may be done already is looked at in `jobs` processes; timeout: seconds for each.
+        """
+        yield from self.failed
+        with self._pool(min(jobs, len(self.tasks)), timeout) as pool:
+            for task, done in apart(self._looks(pool, _AHEAD * jobs)):
+                if done:
+                    yield Record("skipped", task.source, task.target, UNCHANGED)
+                else:
+                    yield Record("planned", task.source, task.target)
+
+    def _looks(self, pool: Pool, count: int) -> Iterator[tuple[Task, bool]]:
+        """Each task, and whether it is done, `count` of them asked about ahead."""
+        asked = (
+            (task, None if task.before is None else pool.submit(done_before, self.recipe, task)) for task in self.tasks
+        )
+        for task, look in _begun(asked, count):
+            yield task, look is not None and look.exception() is None and bool(look.result())
+
+    def run(self, jobs: int, timeout: float | None = None) -> Generator[Record, None, None]:
+        """Do the tasks in `jobs` processes, each record as it comes; close the iterator to stop at once.
+
+        A task whose worker dies is tried once more, alone. timeout: seconds for each. When the iterator is closed,
+        by itself or by an exception, no worker is left, no temporary file, and the manifest holds what was yielded.
+        Raises OutputError where the folder cannot be written to, FileError where another batch is at it.
+        """
+        yield from self.failed
+        if not self.tasks:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self.folder} cannot be created", reason(error)) from error
+        manifest = Manifest(self.folder)
+        try:
+            self._remove_leftovers()
+            manifest.expect((task.target, task.source) for task in self.tasks)
+            yield from self._records(manifest, min(jobs, len(self.tasks)), timeout)
+        finally:
+            self._remove_leftovers()
+            manifest.close()
+
+    def _records(self, manifest: Manifest, jobs: int, timeout: float | None) -> Iterator[Record]:
+        with self._pool(jobs, timeout) as pool:
+            for task, future in finished(pool, partial(work, shared(self.recipe, jobs)), self.tasks, _AHEAD * jobs):
+                record = _outcome(task, future)
+                if record.entry is not None:
+                    manifest.record(task.target, task.source, record.entry)
+                yield record
+
+    def _pool(self, jobs: int, timeout: float | None) -> Pool:
+        each = max(1, threads() // max(jobs, 1))
+        environment = {**os.environ, **dict.fromkeys(PRODUCT_THREADS, "1"), "CONVCLI_THREADS": str(each)}
+        return Pool(jobs, timeout=timeout, environment=environment, preload="convcli.jobs.batch.task")
+
+    def _remove_leftovers(self) -> None:
+        for folder in {Path(task.path).parent for task in self.tasks}:
+            remove_leftovers(folder)
+
+
+def _fresh(sources: Iterable[Source], folder: Path, known: dict[str, Entry]) -> Iterator[Source]:
+    """Each source once, without what earlier batches have written into the folder."""
+    root = folder.resolve()
+    outputs = {root / target for target in known}
+    seen = set()
+    for source in sources:
+        key = (Path(source.path).absolute(), source.relative)
+        if key not in seen and (not outputs or Path(source.path).resolve() not in outputs):
+            seen.add(key)
+            yield source
+
+
+def _begun(items: Iterator[Item], count: int) -> Iterator[Item]:
+    """Each item in its turn, `count` of them taken from their source ahead of it."""
+    held = deque(islice(items, count))
+    while held:
+        yield held.popleft()
+        held.extend(islice(items, 1))
+
+
+def _in_the_way(folder: Path, targets: list[str], resume: bool) -> FileError:
+    if len(targets) == 1:
+        told = f"{folder / targets[0]} exists"
+    else:
+        told = f"{len(targets):,} outputs exist, such as {folder / targets[0]}"
+    remedy = "pass --overwrite to replace it" if resume else "pass --resume to skip what is done, or --overwrite"
+    return FileError(told, "no batch made it" if resume else "expected new files", remedy)
+
+
+def _outcome(task: Task, future: Future[Record]) -> Record:
+    try:
+        return future.result()
+    except (WorkerError, TimeoutError) as error:
+        return Record("failed", task.source, task.target, str(error))

@@ -1,0 +1,122 @@
+"""One file of a batch, as a worker does it: look whether it is done, else do it, and tell what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from convcli.errors import CheckError, ConvError, InputError, OutputError, reason
+from convcli.jobs.apply import perform, prepare
+from convcli.jobs.batch.manifest import Entry
+from convcli.jobs.batch.recipe import Recipe
+
+Status = Literal["done", "skipped", "failed", "planned"]
+
+UNCHANGED = "done before, and unchanged"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One input and its output; `before` is what the manifest says of that, where a batch is resumed."""
+
+    source: str
+    target: str
+    """Below the output folder."""
+    path: str
+    """The output as it is opened."""
+    replace: bool = False
+    before: Entry | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """What became of one input, and why, or what was wrong with it all the same.
+
+    An output that was written has its shape, type, bytes and clipped values, and what of the input's metadata it lost.
+    """
+
+    status: Status
+    source: str
+    target: str
+    reason: str = ""
+    shape: tuple[int, ...] = ()
+    dtype: str = ""
+    bytes: int = 0
+    clipped: int = 0
+    lost: tuple[str, ...] = ()
+    entry: Entry | None = None
+
+
+def work(recipe: Recipe, task: Task) -> Record:
+    """Do one task; whatever goes wrong with it is its record's reason."""
+    try:
+        digest = file_digest(task.source)
+        if unchanged(task, recipe, digest):
+            return Record("skipped", task.source, task.target, UNCHANGED)
+        return _done(recipe, task, digest)
+    except ConvError as error:
+        reason = str(error)
+    except MemoryError:
+        reason = "not enough memory for this input; use fewer --jobs"
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}; this is a fault of convcli's own; report it"
+    return Record("failed", task.source, task.target, reason)
+
+
+def unchanged(task: Task, recipe: Recipe, digest: str) -> bool:
+    """Whether the output was made from this very input by this very recipe, and is still what was written."""
+    before = task.before
+    if before is None or (before.input, before.recipe) != (digest, recipe.digest):
+        return False
+    try:
+        return file_digest(task.path) == before.output
+    except InputError:
+        return False
+
+
+def done_before(recipe: Recipe, task: Task) -> bool:
+    """Whether there is nothing to do; what cannot be read is still to do."""
+    try:
+        return unchanged(task, recipe, file_digest(task.source))
+    except InputError:
+        return False
+
+
+def file_digest(path: str) -> str:
+    """The SHA-256 of a file's content. Raises InputError for one that cannot be read, or not twice."""
+    try:
+        if stat.S_IFMT(Path(path).stat().st_mode) in (stat.S_IFREG, stat.S_IFDIR):
+            with Path(path).open("rb") as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read", reason(error)) from error
+    raise InputError(f"{path} is a pipe or a device", "expected a file", "use convcli apply for what comes once")
+
+
+def _done(recipe: Recipe, task: Task, digest: str) -> Record:
+    folder = Path(task.path).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be created", reason(error)) from error
+    prepared = prepare(replace(recipe.job, input=task.source, output=task.path, overwrite=task.replace))
+    if file_digest(task.source) != digest:
+        raise InputError(f"{task.source} changed while it was read", "", "run again with --resume")
+    outcome = perform(prepared)
+    if outcome.written is None:
+        raise CheckError("outputs differ from the definition by more than their bound", "nothing was written")
+    return Record(
+        "done",
+        task.source,
+        task.target,
+        prepared.data.damage and f"damaged, read as far as it goes: {prepared.data.damage}",
+        shape=prepared.output_shape,
+        dtype=prepared.dtype.name,
+        bytes=outcome.written.bytes,
+        clipped=outcome.ledger.below + outcome.ledger.above,
+        lost=(*prepared.lost, *outcome.written.lost),
+        entry=Entry(digest, recipe.digest, file_digest(task.path)),
+    )

@@ -1,0 +1,71 @@
+"""A result that is made and written part by part, so that no more than a part of it is held in floats.
+
+A part is a run of the batch, or of one item's first spatial axis::
+
+    (H, W, C)      rows 0..63 | rows 64..127 | ...          (N, H, W, C)    item 0 | item 1 | ...
+
+Parts begin where the engine's tiles do, and follow from shapes alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from convcli.engine.planning import Plan
+from convcli.engine.tiling import Part, whole
+from convcli.shapes.layout import Arrangement
+
+PART_VALUES = 1 << 23
+"""Results in a part: 32 MiB of float32. Smaller parts make the threads wait for each other more often."""
+
+
+def parts(arrangement: Arrangement, plan: Plan) -> Iterator[Part]:
+    """Cut the output of a plan, laid by `arrangement`, into parts of about PART_VALUES.
+
+    >>> from convcli import plan
+    >>> import numpy as np
+    >>> from convcli.shapes.layout import arrange
+    >>> x, w = np.zeros((16384, 1024), np.float32), np.ones((3, 3))
+    >>> [part.rows for part in parts(arrange(x.shape, w.shape), plan(x, w))]
+    [(0, 8208), (8208, 16382)]
+    """
+    (items, width), (rows, height) = _cut(arrangement, plan)
+    for item in range(0, items, width):
+        for at in range(0, rows, height):
+            yield Part((item, min(item + width, items)), (at, min(at + height, rows)))
+
+
+def last_part(arrangement: Arrangement, plan: Plan) -> Part:
+    """The last of `parts`, of which there may be millions."""
+    (items, width), (rows, height) = _cut(arrangement, plan)
+    return Part(((items - 1) // width * width, items), ((rows - 1) // height * height, rows))
+
+
+def _cut(arrangement: Arrangement, plan: Plan) -> tuple[tuple[int, int], tuple[int, int]]:
+    """How many items there are and how many a part has, and so of rows."""
+    (_, items), (_, rows) = whole(plan)
+    row = math.prod(arrangement.with_spatial(plan.sizes)) // (rows * (items if arrangement.batch_axes else 1))
+    height = _run(PART_VALUES // row, plan.tile[1], rows)
+    several = max(PART_VALUES // (row * rows), 1) if height == rows else 1
+    width = _run(several, plan.tile[0], items) if arrangement.batch_axes else items
+    return (items, width), (rows, height)
+
+
+def within(part: Part, arrangement: Arrangement, plan: Plan) -> Part:
+    """The part as the plan of another kernel has it: where there is no batch, its engine may make one of channels."""
+    return part if arrangement.batch_axes else part._replace(items=whole(plan).items)
+
+
+def place(part: Part, arrangement: Arrangement) -> tuple[slice, ...]:
+    """Where a part stands in the output, in the arrangement's axes: an index for the first of them."""
+    items, rows = (slice(start, stop) for start, stop in part)
+    channels_ahead = (
+        arrangement.output_channel_axis == arrangement.batch_axes and arrangement.layout == "channels_first"
+    )
+    return (*([items] * arrangement.batch_axes), *([slice(None)] * channels_ahead), rows)
+
+
+def _run(wanted: int, tile: int, most: int) -> int:
+    """About as many as wanted, a whole number of tiles."""
+    return min(max(wanted // tile, 1) * tile, most)

@@ -1,0 +1,101 @@
+"""A gradient check as a job: load or make the input, lay the kernel on it, check, and keep the evidence."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcli import io
+from convcli.errors import InputError
+from convcli.grad import GradcheckReport, check_arranged
+from convcli.jobs.laid import lay
+from convcli.jobs.operands import Laying
+from convcli.options import Op
+
+
+@dataclass(frozen=True)
+class Trial(Laying):
+    """What to check, in the command line's words. input: a file, or a shape to fill with random numbers."""
+
+    input: str
+    reference: str
+    op: Op = "correlate"
+    eps: float | None = None
+    samples: int | None = None
+    seed: int = 0
+    sweep: bool = False
+    broken: str | None = None
+
+
+def prove(trial: Trial) -> GradcheckReport:
+    """Check the gradients of a trial's convolution. Raises InputError and its kin for what does not fit.
+
+    >>> prove(Trial("6x6x2", "random:3x3x3x2")).passed
+    True
+    """
+    laid = lay(trial.input, trial.reference, trial, seed=trial.seed)
+    laid.check_memory(trial.limits, copies=4)
+    if not np.isfinite(laid.x).all():
+        raise InputError(
+            f"{trial.input} holds values that are not finite",
+            "expected numbers with differences",
+            "replace them, or give a shape to check on random numbers",
+        )
+    return check_arranged(
+        laid.x,
+        laid.kernel.taps,
+        laid.arrangement,
+        laid.spec,
+        op=trial.op,
+        eps=trial.eps,
+        samples=trial.samples,
+        seed=trial.seed,
+        sweep=trial.sweep,
+        broken=trial.broken,
+    )
+
+
+def check_dump(target: str, *, overwrite: bool) -> None:
+    """Refuse, before any work, a target that `dump` would refuse."""
+    if Path(target).suffix.lower() not in (".json", ".npz"):
+        raise InputError(f"dump {target}", "expected a name that ends in .json or .npz", "rename it")
+    io.check_target(target, overwrite=overwrite, format="npz")
+
+
+def dump(report: GradcheckReport, target: str, record: dict[str, Any], *, overwrite: bool) -> None:
+    """Write a report's evidence: the record as .json, or the arrays (see `evidence`) as .npz.
+
+    Raises InputError for another suffix, FileError where the target exists.
+    """
+    check_dump(target, overwrite=overwrite)
+    if Path(target).suffix.lower() == ".json":
+        io.save_text(target, json.dumps(record, allow_nan=False) + "\n", "json", overwrite=overwrite)
+    else:
+        io.save(target, evidence(report), overwrite=overwrite)
+
+
+def evidence(report: GradcheckReport) -> dict[str, NDArray[Any]]:
+    """Every array of a report: x, w and dy; for dx, dw and db the whole gradient under its name, and with an ending
+    `_entries` (the checked ones, flat), `_analytic`, `_numeric`, `_relative`, `_adjoint` (both sides) and, where there
+    was a second path, `_matrix`; and `sweep`, a row for each step: the step, the errors of dx, dw, db and the curve.
+
+    >>> sorted(evidence(prove(Trial("5x5", "box"))))[:7]
+    ['db', 'db_adjoint', 'db_analytic', 'db_entries', 'db_matrix', 'db_numeric', 'db_relative']
+    """
+    arrays: dict[str, NDArray[Any]] = dict(report.arrays)
+    for check in report.checks:
+        arrays[check.name] = check.gradient
+        for part in ("entries", "analytic", "numeric", "relative"):
+            arrays[f"{check.name}_{part}"] = getattr(check, part)
+    for test in report.adjoint:
+        arrays[f"{test.name}_adjoint"] = np.array([test.left, test.right])
+    for path in report.paths:
+        arrays[f"{path.name}_matrix"] = path.gradient
+    if report.sweep is not None:
+        arrays["sweep"] = np.array(report.sweep.rows)
+    return arrays

@@ -1,0 +1,122 @@
+"""How a kernel is laid on an input, for every command alike: the options that say so, and what they settle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from convcli.errors import InputError
+from convcli.io import Data
+from convcli.jobs import colour, light
+from convcli.kernels import Kernel, fewest_axes, kernel
+from convcli.limits import Limits
+from convcli.options import Channels, Layout
+from convcli.shapes.layout import PICTURE_CHANNELS, Arrangement, arrange
+from convcli.shapes.spec import ConvSpec, Padding, PerAxis, show
+
+VOLUME = 3
+"""Spatial axes with which all pages of a TIFF are one array."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Laying:
+    """The options, in the command line's words; what a command asks for besides stands in a class that adds to it."""
+
+    stride: PerAxis = 1
+    dilation: PerAxis = 1
+    padding: Padding = "valid"
+    boundary: str = "constant"
+    cval: float = 0.0
+    dims: int | None = None
+    channels: Channels | None = None
+    groups: int = 1
+    layout: Layout = "channels_last"
+    max_memory: int | None = None
+    max_pixels: int | None = None
+
+    @property
+    def limits(self) -> Limits:
+        return Limits.of(self.max_memory, self.max_pixels)
+
+
+class Settled(NamedTuple):
+    """A kernel, how it lies on the input, and how it moves."""
+
+    kernel: Kernel
+    arrangement: Arrangement
+    spec: ConvSpec
+
+
+def planes(data: Data, layout: Layout, *, linear: bool = False) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """What is convolved of an input, a picture's colours times its alpha; and that alpha (H, W), from 0 to 1.
+
+    linear: decode a picture's colours to their light first.
+    Raises InputError for what has its channels last by its format, and is said to have them first, and for an array
+    that is said to hold light.
+    """
+    if linear and data.kind != "image":
+        raise InputError("linear light", f"{data.name} is an array, and only a picture has it", "leave --linear out")
+    if _dims(data) is not None and layout == "channels_first":
+        what = "an image" if data.kind == "image" else f"a {data.format} file"
+        raise InputError("layout channels_first", f"{data.name} is {what}, with its channels last", "leave it out")
+    if data.alpha:
+        return colour.premultiply(data.array, light.decode if linear else None)
+    return (light.decode(data.array) if linear else data.array), None
+
+
+def planes_bytes(data: Data, *, linear: bool = False) -> int:
+    """Bytes that `planes` takes besides the input's own array."""
+    if data.alpha:
+        return colour.premultiplied_bytes(data.array)
+    return 4 * data.array.size if linear else 0
+
+
+def _dims(data: Data) -> int | None:
+    """How many of its first axes are spatial, where its format says so."""
+    return 2 if data.kind == "image" else data.dims
+
+
+def settle(data: Data, x: NDArray[Any], reference: str | Kernel, laying: Laying, name: str) -> Settled:
+    """Resolve the kernel for x, the planes of `data`, which messages call `name`, and settle how the two meet.
+
+    Raises InputError and its kin for whatever does not fit.
+    """
+    dims = _dims(data) if laying.dims is None else laying.dims
+    resolved = resolve_kernel(reference, x.shape, dims, name, laying.layout)
+    arrangement = arrange(
+        x.shape, resolved.shape, dims=dims, channels=laying.channels, groups=laying.groups, layout=laying.layout
+    )
+    spec = ConvSpec.of(
+        arrangement.dims,
+        stride=laying.stride,
+        dilation=laying.dilation,
+        padding=laying.padding,
+        boundary=laying.boundary,
+        cval=laying.cval,
+        groups=laying.groups,
+    )
+    return Settled(resolved, arrangement, spec)
+
+
+def resolve_kernel(
+    reference: str | Kernel, shape: tuple[int, ...], dims: int | None, name: str, layout: Layout = "channels_last"
+) -> Kernel:
+    """The kernel that a reference means for an input, with as many axes as the input has spatial ones.
+
+    Raises InputError where a kernel that takes any number of axes meets an input that may be read in two ways.
+    """
+    fewest = None if isinstance(reference, Kernel) else fewest_axes(reference)
+    if dims is not None or fewest is None:
+        return kernel(reference, dims=dims)
+    axes, place = len(shape), "first" if layout == "channels_first" else "last"
+    if axes == 3 and shape[0 if place == "first" else -1] <= PICTURE_CHANNELS and fewest < axes:
+        return kernel(reference, dims=2)
+    if axes > max(2, fewest):
+        raise InputError(
+            f"{name} has {axes} axes, {show(shape)}, and {reference} takes any number",
+            "expected to know how many are spatial",
+            f"use --dims {axes} for a volume, or --dims {axes - 1} where the {place} axis is channels",
+        )
+    return kernel(reference, dims=axes)

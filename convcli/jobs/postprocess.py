@@ -1,0 +1,207 @@
+"""From the engine's float results to the values that are written, and the ledger of what that cost.
+
+Several results are combined, scaled and shifted; then a policy brings them into the range of the type that is
+written; then they are rounded half to even and saturated. The ledger tells the range before that step and how
+many values it clipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcli.cores import threads
+from convcli.engine.rounding import store
+from convcli.engine.threads import share_out
+from convcli.errors import ConvError, ShapeError
+from convcli.options import Combine, Policy
+from convcli.shapes.spec import show
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The range of the values before they were rounded, and how many did not fit.
+
+    low, high: of the finite values, after the policy; NaN where there are none. below, above: how many were
+    clipped to the type's ends (0 for a float type); not_finite: NaN and infinities among the values; nan: the NaN
+    alone, which an integer type holds as 0.
+    """
+
+    policy: Policy
+    dtype: str
+    low: float
+    high: float
+    below: int
+    above: int
+    not_finite: int
+    nan: int
+    total: int
+
+    def __add__(self, other: Ledger) -> Ledger:
+        """The ledger of both parts of a result."""
+        counts = {name: getattr(self, name) + getattr(other, name) for name in COUNTS}
+        low, high = float(np.fmin(self.low, other.low)), float(np.fmax(self.high, other.high))
+        return replace(self, low=low, high=high, **counts)
+
+    def check(self) -> None:
+        """Raise ConvError for the policy `error` where a value did not fit."""
+        unfit = self.below + self.above + (self.nan if np.dtype(self.dtype).kind in "iu" else 0)
+        if self.policy == "error" and unfit:
+            raise ConvError(
+                f"values from {self.low:.6g} to {self.high:.6g}"
+                f"{f', {self.not_finite:,} of them not finite,' * bool(self.not_finite)} do not fit {self.dtype}",
+                f"{unfit:,} of {self.total:,} would be clipped",
+                "use --range clip, rescale, offset or abs, or a float --dtype",
+            )
+
+
+FIT_VALUES = 1 << 18
+"""Values that are accounted for and rounded at a time, in the cache: 1 MiB of float32."""
+
+WORTH_SHARING = 1 << 20
+"""Values from which that is shared out over the threads."""
+
+COUNTS = ("below", "above", "not_finite", "nan", "total")
+
+
+def combined_shape(shapes: Sequence[tuple[int, ...]], how: Combine, axis: int) -> tuple[int, ...]:
+    """The shape that `combine` gives; what is stacked along the channel `axis` may differ in its count.
+
+    Raises ShapeError where the shapes do not go together.
+
+    >>> combined_shape([(9, 9, 2), (9, 9, 4)], "stack", 2), combined_shape([(9, 9), (9, 9)], "stack", 2)
+    ((9, 9, 6), (9, 9, 2))
+    """
+    first = shapes[0]
+    has_channels = axis < len(first)
+    sizes = {(len(shape), shape[:axis], shape[axis + 1 :]) for shape in shapes}
+    if len(sizes) > 1 or (len(set(shapes)) > 1 and not (how == "stack" and has_channels)):
+        raise ShapeError(
+            f"the kernels give outputs of {' and '.join(sorted(set(map(show, shapes))))}",
+            "expected one shape to combine",
+            "use --padding same, or kernels of one size"
+            if len(sizes) > 1
+            else "use --combine stack, or kernels that give as many channels each",
+        )
+    if how != "stack" or len(shapes) == 1:
+        return first
+    if not has_channels:
+        return (*first, len(shapes))
+    return (*first[:axis], sum(shape[axis] for shape in shapes), *first[axis + 1 :])
+
+
+def combine(results: Sequence[NDArray[Any]], how: Combine, axis: int) -> NDArray[Any]:
+    """Several results of one shape as one; `stack` lays them along the channel `axis`, or a new one at the end.
+
+    >>> combine([np.array([3.0]), np.array([4.0])], "magnitude", 0)
+    array([5.])
+    """
+    if len(results) == 1 and how in ("stack", "sum", "max", "mean"):
+        return results[0]
+    combined_shape([result.shape for result in results], how, axis)
+    if how == "stack":
+        return np.concatenate(results, axis) if axis < results[0].ndim else np.stack(results, axis)
+    if how == "magnitude":
+        return np.asarray(np.sqrt(sum(np.square(result) for result in results)))
+    if how == "max":
+        return np.asarray(np.maximum.reduce(list(results)))
+    total: NDArray[Any] = sum(results[1:], start=results[0])
+    return total / len(results) if how == "mean" else total
+
+
+def scaled(values: NDArray[Any], scale: float, bias: float) -> NDArray[Any]:
+    """Give values * scale + bias, in the values' own float type; what that cannot hold is infinite."""
+    kind = values.dtype
+    wide = np.dtype(np.float64) if max(abs(scale), abs(bias)) > float(np.finfo(kind).max) else kind
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = values if scale == 1 else values * wide.type(scale)
+        values = values if bias == 0 else values + wide.type(bias)
+        return values.astype(kind, copy=False)
+
+
+def fit(
+    values: NDArray[Any],
+    dtype: np.dtype[Any],
+    policy: Policy,
+    extent: tuple[float, float] | None = None,
+    out: NDArray[Any] | None = None,
+) -> tuple[NDArray[Any], Ledger]:
+    """Bring float values into `dtype` by `policy`, and tell what it took.
+
+    clip and error saturate; rescale maps the values' range, or the `extent` of which they are a part, onto the type's
+    (0 to 1 for a float type); offset adds the middle of the type's range, so that zero shows as gray; abs takes
+    magnitudes. The result goes into `out` where it is given, and may be `values` itself where it is not.
+
+    >>> fit(np.array([-2.0, 0.0, 2.0]), np.dtype(np.uint8), "rescale")[0]
+    array([  0, 128, 255], dtype=uint8)
+    """
+    ends = extent or (extremes(values) if policy == "rescale" else _range(dtype))
+    made = policy not in ("clip", "error")
+    if out is None:
+        out = np.empty(values.shape, dtype) if made or values.dtype != dtype else values
+    axis = next((axis for axis, size in enumerate(values.shape) if size >= 16), 0)
+    each = max(FIT_VALUES * values.shape[axis] // values.size, 1)
+    ledgers: dict[int, Ledger] = {}
+
+    def bring(start: int) -> None:
+        run = (slice(None),) * axis + (slice(start, start + each),)
+        piece = _by_policy(values[run], dtype, policy, ends)
+        ledgers[start] = _account(piece, dtype, policy)
+        if out is not values:
+            with np.errstate(invalid="ignore"):
+                store(piece, out[run], spent=made)
+
+    starts = range(0, values.shape[axis], each)
+    share_out(bring, starts, workers=threads() if values.size > WORTH_SHARING else 1)
+    return out, reduce(add, (ledgers[start] for start in starts))
+
+
+def _by_policy(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy, ends: tuple[float, float]) -> NDArray[Any]:
+    """Values brought into the type's range; ends: the least and the largest of all that are rescaled alike."""
+    bottom, top = _range(dtype)
+    if policy == "abs":
+        return np.asarray(np.abs(values))
+    if policy == "offset":
+        return np.asarray(values + values.dtype.type((bottom + top + (dtype.kind in "iu")) / 2))
+    if policy == "rescale":
+        low, high = ends
+        span = high - low
+        gain = (top - bottom) / span if span > 0 and np.isfinite(span) else 0.0
+        kind = values.dtype.type
+        return np.asarray((values - kind(low)) * kind(gain) + kind(bottom))
+    return values
+
+
+def _range(dtype: np.dtype[Any]) -> tuple[float, float]:
+    if dtype.kind not in "iu":
+        return 0.0, 1.0
+    return float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
+
+
+def _account(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy) -> Ledger:
+    lowest, highest = float(values.min()), float(values.max())
+    finite = np.isfinite(lowest) and np.isfinite(highest)  # a NaN or an infinity is always one of the two
+    below = above = not_finite = nan = 0
+    if dtype.kind in "iu":
+        bottom, top = _range(dtype)  # an even and an odd number: half below the one is rounded to it, the other away
+        below = int(np.count_nonzero(values < bottom - 0.5)) if not lowest >= bottom else 0
+        above = int(np.count_nonzero(values >= top + 0.5)) if not highest <= top else 0
+    if not finite:
+        not_finite, nan = int(np.count_nonzero(~np.isfinite(values))), int(np.count_nonzero(np.isnan(values)))
+    low, high = (lowest, highest) if finite else extremes(values)
+    return Ledger(policy, dtype.name, low, high, below, above, not_finite, nan, values.size)
+
+
+def extremes(values: NDArray[Any]) -> tuple[float, float]:
+    """The least and the largest finite value; NaN where there is none."""
+    low, high = float(values.min()), float(values.max())
+    if np.isfinite(low) and np.isfinite(high):
+        return low, high
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (float("nan"), float("nan"))

@@ -1,0 +1,163 @@
+"""Outputs recomputed from the literal definition in float64, by a path that shares nothing with the engine's.
+
+For an output p, `y[p] = sum over taps t of w[t] * x[stride*p + dilation*t - lo]`, with the boundary's sample where
+that lies outside. Checked are all outputs on the faces of the spatial box, corners and edges, where padding errs
+if it errs, and a random choice of the others.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcli.engine.operations import Problem
+from convcli.engine.padding import fold
+from convcli.engine.tiling import Part
+
+SAMPLES = 1000
+"""Random outputs checked besides the faces."""
+
+CHUNK = 1 << 17
+"""Products held at once: 1 MiB of float64. Eight times as many took as long."""
+
+TOLERANCE = {"float32": 1e-6, "float64": 1e-14}
+"""The contract's bound on |y - exact| / (sum|w| * max|x|), by the result's type."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How far the engine's outputs were from the definition's; errors and bounds in units of the output."""
+
+    checked: int
+    total: int
+    largest_error: float
+    bound: float
+    worst: tuple[int, ...]
+    passed: bool
+
+
+class Check:
+    """A verification under way: the engine's result is looked at part by part, and judged at the end.
+
+    The bound is c * sum|w| * max|x|, c = 1e-6 for float32 and 1e-14 for float64; an output is also wrong where it
+    is finite and the definition's is not, or the other way round, or where nobody looked.
+    """
+
+    def __init__(self, problem: Problem, shape: tuple[int, ...], *, samples: int = SAMPLES, seed: int = 0) -> None:
+        """Choose the outputs of `shape` (*batch, *P, lanes or O) to recompute."""
+        self.problem, self.shape = problem, shape
+        self.first = len(shape) - 1 - len(problem.spec.stride)
+        self.points = _points(shape, len(problem.spec.stride), samples, seed)
+        self.index = np.unravel_index(self.points, shape)
+        self.given, self.exact = np.full(len(self.points), np.nan), np.zeros(len(self.points))
+        self.largest = abs(problem.spec.cval)
+
+    def look(self, y: NDArray[Any], part: Part) -> None:
+        """Compare a part of the result, in the axes of the whole."""
+        ends = {self.first: part.rows, 0: part.items} if self.first else {0: part.rows}
+        seen = np.logical_and.reduce([(self.index[at] >= lo) & (self.index[at] < hi) for at, (lo, hi) in ends.items()])
+        index = [where[seen] - (ends[at][0] if at in ends else 0) for at, where in enumerate(self.index)]
+        self.given[seen] = y[tuple(index)]
+        if seen.any():
+            self.exact[seen] = _literal(self.problem, self.points[seen], self.shape)
+        for samples in self._behind(part):
+            self.largest = max(self.largest, _largest(samples))
+
+    def _behind(self, part: Part) -> NDArray[Any]:
+        """The samples that a part's windows cover."""
+        x, spec, window = self.problem.x, self.problem.spec, self.problem.window
+        axis = spec.axes(x.shape[self.first : -1], window)[0]
+        start, stop = axis.under(*part.rows)
+        x = x[slice(*part.items)] if self.first else x
+        return np.moveaxis(x, self.first, 0)[max(start, 0) : max(stop, 0)]
+
+    def verdict(self, dtype: str) -> Verification:
+        """Whether the outputs, of type `dtype`, hold the contract."""
+        w = self.problem.w.reshape(1 if self.problem.filters is None else self.problem.filters, -1)
+        bound = TOLERANCE[dtype] * float(np.abs(w).astype(np.float64).sum(axis=1).max()) * self.largest
+        with np.errstate(invalid="ignore"):
+            error = np.abs(self.given - self.exact)
+        finite = np.isfinite(self.exact)
+        agree = np.where(finite, error <= bound, ~np.isfinite(self.given))
+        error = np.where(finite & np.isfinite(self.given), error, np.where(agree, 0.0, np.inf))
+        worst = int(np.argmax(np.where(agree, error, np.inf)))
+        return Verification(
+            checked=len(self.points),
+            total=math.prod(self.shape),
+            largest_error=float(error.max()),
+            bound=bound,
+            worst=tuple(int(where[worst]) for where in self.index),
+            passed=bool(agree.all()),
+        )
+
+
+def checking_bytes(shape: tuple[int, ...], dims: int, checks: int) -> int:
+    """Bytes that so many `Check`s of results of that shape hold at most, and one of them while it looks.
+
+    >>> checking_bytes((100, 100, 1), 2, checks=1) // 2**20
+    4
+    """
+    faces = sum(len({0, n - 1}) * math.prod(shape) // n for n in shape[len(shape) - 1 - dims : -1])
+    each = 8 * (len(shape) + 3) * (faces + SAMPLES)
+    return (checks + 1) * each + 4 * 8 * CHUNK
+
+
+def _points(shape: tuple[int, ...], dims: int, samples: int, seed: int) -> NDArray[np.intp]:
+    """Flat indices of every output on a face of the spatial box, and of random others, each once."""
+    total = math.prod(shape)
+    if total <= samples:
+        return np.arange(total)
+    first = len(shape) - 1 - dims
+    faces = []
+    for axis in range(first, len(shape) - 1):
+        for end in {0, shape[axis] - 1}:
+            ranges = [np.arange(n) if at != axis else np.array([end]) for at, n in enumerate(shape)]
+            faces.append(np.ravel_multi_index(np.ix_(*ranges), shape).ravel())
+    chosen = np.random.default_rng(seed).integers(0, total, samples)
+    return np.unique(np.concatenate([*faces, chosen]))
+
+
+def _literal(problem: Problem, points: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    taps = math.prod(problem.w.shape if problem.filters is None else problem.w.shape[1:])
+    step = max(CHUNK // taps, 1)
+    parts = [_literal_chunk(problem, points[at : at + step], shape) for at in range(0, len(points), step)]
+    return np.concatenate(parts)
+
+
+def _literal_chunk(problem: Problem, points: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    x, w, spec = problem.x, problem.w, problem.spec
+    dims = len(spec.stride)
+    first = x.ndim - 1 - dims
+    index = np.unravel_index(points, shape)
+    outside = np.zeros((len(points), *([1] * dims)), bool)
+    where: list[Any] = [part.reshape(-1, *([1] * dims)) for part in index[:first]]
+    for at, axis in enumerate(spec.axes(x.shape[first:-1], problem.window)):
+        place = index[first + at][:, None] * axis.stride + np.arange(axis.k) * axis.dilation - axis.lo
+        folded = fold(place, axis.n, spec.boundary).reshape(-1, *(axis.k if d == at else 1 for d in range(dims)))
+        outside = outside | (folded < 0)
+        where.append(np.maximum(folded, 0))
+    if problem.filters is None:
+        seen = x[(*where, index[-1].reshape(-1, *([1] * dims)))].astype(np.float64)
+        weights = w[None].astype(np.float64)
+    else:
+        depth, share = w.shape[-1], problem.filters // spec.groups
+        group = index[-1] // share
+        lanes = (group[:, None] * depth + np.arange(depth)).reshape(-1, *([1] * dims), depth)
+        seen = x[(*(part[..., None] for part in where), lanes)].astype(np.float64)
+        weights, outside = w[index[-1]].astype(np.float64), outside[..., None]
+    seen = np.where(outside, spec.cval, seen)
+    with np.errstate(invalid="ignore", over="ignore"):
+        total: NDArray[np.float64] = (seen * weights).reshape(len(points), -1).sum(axis=1)
+    return total
+
+
+def _largest(part: NDArray[Any]) -> float:
+    low, high = float(part.min()), float(part.max())
+    if np.isfinite(low) and np.isfinite(high):
+        return max(-low, high)
+    finite = np.abs(part[np.isfinite(part)])
+    return float(finite.max(initial=0.0))

@@ -1,0 +1,152 @@
+"""Named kernels that answer to detail in any direction: Laplacians, bands, and what sharpens with them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from convcli.errors import KernelError
+from convcli.kernels.model import Taps, Term, Terms
+from convcli.kernels.parameters import Entry, Number, Parameter
+from convcli.kernels.smoothing import (
+    AUTO_SIZE,
+    SIGMA,
+    TRUNCATE,
+    WIDTH,
+    bell,
+    bell_sizes,
+    bells,
+    grid,
+    impulses,
+    offsets,
+)
+
+SECOND_DIFFERENCE = np.array([1.0, -2.0, 1.0])
+
+
+def scaled(factor: float, term: Term) -> Term:
+    """Multiply a term by a number, on its first factor."""
+    return (factor * term[0], *term[1:])
+
+
+def along(axis: int, factor: Taps, others: Term) -> Term:
+    """Replace one axis's factor in a term."""
+    return (*others[:axis], factor, *others[axis + 1 :])
+
+
+def _laplacian(*, dims: int, neighbours: int | None) -> Terms:
+    centre = impulses((3,) * dims)
+    faces, everyone = 2 * dims, 3**dims - 1
+    if neighbours in (None, faces):
+        return tuple(along(axis, SECOND_DIFFERENCE, centre) for axis in range(dims))
+    if neighbours == everyone:
+        return (np.ones(3),) * dims, scaled(-(3.0**dims), centre)
+    raise KernelError(f"neighbours={neighbours} in {dims}-D", f"expected {faces} or {everyone}")
+
+
+def _sharpen(*, dims: int, amount: float, neighbours: int | None) -> Terms:
+    """The input, less its Laplacian."""
+    laplacian = _laplacian(dims=dims, neighbours=neighbours)
+    return impulses((3,) * dims), *(scaled(-amount, term) for term in laplacian)
+
+
+def _unsharp(
+    *, dims: int, amount: float, sigma: tuple[float, ...], size: tuple[int, ...] | None, truncate: float
+) -> Terms:
+    """The input, and once more what its blur leaves out of it."""
+    sizes = bell_sizes(sigma, size, truncate)
+    return scaled(1 + amount, impulses(sizes)), scaled(-amount, bells(sigma, sizes))
+
+
+def _log(*, dims: int, sigma: tuple[float, ...], size: tuple[int, ...] | None, truncate: float) -> Terms:
+    sizes = bell_sizes(sigma, size, truncate)
+    smooth = bells(sigma, sizes)
+    return tuple(along(axis, _bent(sigma[axis], sizes[axis]), smooth) for axis in range(dims))
+
+
+def _bent(sigma: float, size: int) -> Taps:
+    """A Gaussian's second derivative; its own sampled variance stands for sigma**2, so that it sums to zero."""
+    smooth, squares = bell(sigma, size), offsets(size) ** 2
+    return (squares - smooth @ squares) * smooth / sigma**4
+
+
+def _dog(*, dims: int, sigma1: float, sigma2: float, size: tuple[int, ...] | None, truncate: float) -> Terms:
+    if sigma1 == sigma2:
+        raise KernelError(f"sigma1={sigma1:g} and sigma2={sigma2:g} for kernel 'dog'", "expected two that differ")
+    first, second = (sigma1,) * dims, (sigma2,) * dims
+    sizes = bell_sizes(max(first, second), size, truncate)
+    return bells(first, sizes), scaled(-1.0, bells(second, sizes))
+
+
+def _gabor(*, dims: int, sigma: float, theta: float, wavelength: float, psi: float, gamma: float) -> Taps:
+    """A cosine under a Gaussian: three sigmas of it, and at least a sample, to each side."""
+    cos, sin = math.cos(math.radians(theta)), math.sin(math.radians(theta))
+    length, width = sigma, sigma / gamma
+    reach = [max(3 * length * abs(a), 3 * width * abs(b), 1.0) for a, b in ((sin, cos), (cos, sin))]
+    y, x = grid(tuple(2 * math.ceil(round(r, 9)) + 1 for r in reach))
+    ahead, aside = x * cos - y * sin, x * sin + y * cos  # y points down, theta turns counter-clockwise
+    envelope = np.exp(-0.5 * ((ahead / length) ** 2 + (aside / width) ** 2)) / (2 * math.pi * length * width)
+    taps: Taps = envelope * np.cos(2 * math.pi * ahead / wavelength + math.radians(psi))
+    return taps
+
+
+_NEIGHBOURS = Parameter(
+    "neighbours", Number(whole=True, least=1), "auto", "4 (auto) or 8 in 2-D: those across a face, or all around"
+)
+_AMOUNT = Parameter("amount", Number(), "1", "how much of the detail to add")
+_ODD_SIZE = Parameter("size", Number(whole=True, least=1, odd=True), "auto", AUTO_SIZE.meaning, per_axis=True)
+_MARR = "Marr and Hildreth, Theory of edge detection, 1980"
+_GONZALEZ = "Gonzalez and Woods, Digital Image Processing, 1992"
+
+ENTRIES = (
+    Entry("sharpen", _sharpen, "adds the detail that a Laplacian finds", _GONZALEZ, (_AMOUNT, _NEIGHBOURS)),
+    Entry(
+        "unsharp",
+        _unsharp,
+        "adds what a Gaussian blur takes away: unsharp masking",
+        _GONZALEZ,
+        (_AMOUNT, SIGMA, _ODD_SIZE, TRUNCATE),
+    ),
+    Entry(
+        "laplacian",
+        _laplacian,
+        "the sum of the second differences: how far a sample lies below its neighbours",
+        "Rosenfeld and Kak, Digital Picture Processing, 1976",
+        (_NEIGHBOURS,),
+    ),
+    Entry(
+        "log",
+        _log,
+        "the Laplacian of a Gaussian: edges are where it crosses zero, blobs where it peaks",
+        _MARR,
+        (SIGMA, AUTO_SIZE, TRUNCATE),
+    ),
+    Entry(
+        "dog",
+        _dog,
+        "the difference of two Gaussians: detail between two scales",
+        _MARR,
+        (
+            Parameter("sigma1", WIDTH, "1", "of the Gaussian added, in samples"),
+            Parameter("sigma2", WIDTH, "1.6", "of the Gaussian subtracted, in samples"),
+            AUTO_SIZE,
+            TRUNCATE,
+        ),
+    ),
+    Entry(
+        "gabor",
+        _gabor,
+        "answers to waves of one length and direction",
+        "Daugman, Uncertainty relation for resolution in space, spatial frequency, and orientation, 1985",
+        (
+            Parameter("sigma", WIDTH, "2", "of the envelope along the wave, in samples"),
+            Parameter("theta", Number(), "0", "where the wave travels, in degrees counter-clockwise from the right"),
+            Parameter("wavelength", WIDTH, "4", "in samples"),
+            Parameter("psi", Number(), "0", "phase at the centre, in degrees"),
+            Parameter("gamma", WIDTH, "1", "sigma along the wave over sigma across it"),
+        ),
+        least_dims=2,
+        most_dims=2,
+    ),
+)

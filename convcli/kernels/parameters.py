@@ -1,0 +1,189 @@
+"""The form of the bank: what a named kernel is called, what it takes, what it means, and who first wrote it down."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from convcli.errors import KernelError, did_you_mean
+from convcli.kernels.model import MAX_DIMS, Kernel
+from convcli.kernels.parse import number
+
+Value: TypeAlias = int | float | str
+AUTO = "auto"
+_VAST = 1e100
+
+AXES: Mapping[str, int] = {"x": 1, "y": 2, "z": 3}  # axis name -> its place from the end, and the fewest dims for it
+COMPASS: tuple[str, ...] = ("nw", "n", "ne", "e", "se", "s", "sw", "w")  # clockwise from the first tap
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number in a range; `parse` raises ValueError outside it.
+
+    >>> Number(whole=True, least=1).expected
+    'a whole number of at least 1'
+    """
+
+    whole: bool = False
+    above: float | None = None
+    least: float | None = None
+    most: float = _VAST
+    odd: bool = False
+
+    @property
+    def expected(self) -> str:
+        kind = f"{'an odd' if self.odd else 'a'} {'whole ' if self.whole else ''}number"
+        low = f"above {self.above:g}" if self.above is not None else ""
+        low = f"of at least {self.least:g}" if self.least is not None else low
+        high = f"of at most {self.most:g}" if self.most < _VAST else ""
+        return " ".join([kind, " and ".join(filter(None, (low, high)))]).rstrip()
+
+    def parse(self, text: str) -> int | float:
+        value = _integer(text) if self.whole else number(text)
+        low = (self.above is None or value > self.above) and (self.least is None or value >= self.least)
+        if not low or abs(value) > self.most or (self.odd and value % 2 == 0):
+            raise ValueError
+        return value
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few words."""
+
+    options: tuple[str, ...]
+
+    @property
+    def expected(self) -> str:
+        return f"one of {', '.join(self.options)}"
+
+    def parse(self, text: str) -> str:
+        if (word := text.lower()) not in self.options:
+            raise ValueError
+        return word
+
+
+def _integer(text: str) -> int:
+    if not re.fullmatch(r"[+-]?[0-9]{1,100}", text):
+        raise ValueError
+    return int(text)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a named kernel.
+
+    default: as it would be typed; `auto` (None to the builder) is worked out from the others.
+    per_axis: one value for every axis, or one each as in `1x2`, in the order of the array's axes.
+    listed: as many values as one likes, as in a shape.   Where neither, a single value.
+    """
+
+    name: str
+    kind: Number | Choice
+    default: str
+    meaning: str
+    per_axis: bool = False
+    listed: bool = False
+
+    @property
+    def expected(self) -> str:
+        plural = " for each axis, as in 3x5" if self.listed else ", or one for each axis as in 1x2"
+        return self.kind.expected + (plural if self.per_axis or self.listed else "")
+
+    def parse(self, text: str) -> Value | tuple[Value, ...] | None:
+        """Read what was typed; raises ValueError where it does not fit."""
+        if text == AUTO and self.default == AUTO:
+            return None
+        if self.per_axis or self.listed:
+            return tuple(self.kind.parse(part) for part in text.lower().split("x"))
+        return self.kind.parse(text)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A family of named kernels: `name`, or `name-variant` for each of its variants.
+
+    build: called with dims, every parameter, and the variant where there are any; returns terms of 1-D factors, or
+    an array of taps where the kernel is not separable.
+    variants: each with the fewest dims it needs.   most_dims: None where it exists for any number of axes.
+    """
+
+    name: str
+    build: Callable[..., Any]
+    meaning: str
+    source: str
+    parameters: tuple[Parameter, ...] = ()
+    variants: Mapping[str, int] = field(default_factory=dict)
+    least_dims: int = 1
+    most_dims: int | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(f"{self.name}-{variant}" for variant in self.variants) or (self.name,)
+
+    def describe(self, variant: str = "") -> str:
+        """The meaning, of one variant or of them all."""
+        return self.meaning.replace("{variant}", variant or _alternatives(self.variants))
+
+    def make(self, variant: str, given: Mapping[str, str], dims: int | None) -> Kernel:
+        """Build the kernel; raises KernelError for what does not fit, LimitError for too many taps."""
+        name = f"{self.name}-{variant}" if variant else self.name
+        self._refuse_unknown(name, given)
+        values = {p.name: _parsed(name, p, given.get(p.name, p.default)) for p in self.parameters}
+        count = self._settle_dims(name, variant, values, dims)
+        values = {p.name: _spread(name, p, values[p.name], count) for p in self.parameters}
+        built = self.build(dims=count, **values, **({"variant": variant} if variant else {}))
+        label = name + "".join(f"{',' if i else ':'}{key}={text}" for i, (key, text) in enumerate(given.items()))
+        construct = Kernel.of_terms if isinstance(built, tuple) else Kernel.of_taps
+        return construct(label, built, self.describe(variant), self.source)
+
+    def _refuse_unknown(self, name: str, given: Mapping[str, str]) -> None:
+        known = [p.name for p in self.parameters]
+        for key in given:
+            if key not in known:
+                expected = f"expected {_alternatives(known)}" if known else "it takes none"
+                raise KernelError(f"unknown parameter '{key}' of kernel '{name}'", expected, did_you_mean(key, known))
+
+    def _settle_dims(self, name: str, variant: str, values: Mapping[str, Any], dims: int | None) -> int:
+        """How many axes: as asked, or as many as a parameter gives values, or 2."""
+        least = self.variants.get(variant, self.least_dims)
+        spelled = max((len(values[p.name] or ()) for p in self.parameters if p.per_axis), default=1)
+        count = dims if dims is not None else spelled if spelled > 1 else max(2, least)
+        most = MAX_DIMS if self.most_dims is None else self.most_dims
+        if not least <= count <= most:
+            remedy = f"use dims {least if count < least else most}"
+            raise KernelError(f"kernel '{name}' with dims {count}", _dims_expected(least, self.most_dims), remedy)
+        return count
+
+
+def _dims_expected(least: int, most: int | None) -> str:
+    if least == most:
+        return f"it exists in {least}-D only"
+    return f"it needs at least {least}" + (f" and at most {most or MAX_DIMS}" if least == 1 else "")
+
+
+def _parsed(name: str, parameter: Parameter, text: str) -> Value | tuple[Value, ...] | None:
+    try:
+        return parameter.parse(text)
+    except ValueError:
+        given = f"{parameter.name}={text[:40]}" if text else f"no {parameter.name}"
+        raise KernelError(f"{given} for kernel '{name}'", f"expected {parameter.expected}") from None
+
+
+def _spread(name: str, parameter: Parameter, value: Any, dims: int) -> Any:
+    """One value for every axis from a single one; anything not per axis as it is."""
+    if not parameter.per_axis or value is None:
+        return value
+    if len(value) not in (1, dims):
+        typed = "x".join(map(str, value))
+        raise KernelError(
+            f"{parameter.name}={typed} for kernel '{name}' with dims {dims}", f"expected 1 or {dims} values"
+        )
+    return value * (dims // len(value))
+
+
+def _alternatives(words: Sequence[str] | Mapping[str, int]) -> str:
+    *most, last = words or [""]
+    return f"{', '.join(most)} or {last}" if most else last

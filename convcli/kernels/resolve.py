@@ -1,0 +1,104 @@
+"""From what a person writes to a Kernel: a name, taps written out, or a file."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from convcli.errors import ConvError, KernelError, did_you_mean
+from convcli.kernels import bank, files, parse
+from convcli.kernels.model import Kernel
+
+_LONGEST_NAME = 60
+
+
+def kernel(reference: Any, *, dims: int | None = None) -> Kernel:
+    """Resolve a kernel reference.
+
+    reference: a Kernel (returned as it is), an array or nested list, a path, or text, read as the first of
+        - taps written out: `0,-1,0; -1,5,-1; 0,-1,0`, a JSON list, ImageMagick's `3x3: 0,-1,0 -1,5,-1 0,-1,0`
+        - a name of the bank: `sobel-x`, `gaussian:sigma=2,size=9`, `random:3x3x3,seed=0`; case does not matter
+        - a file: .npy, .npz (or `file.npz:key`), .csv, .txt, .json, or .mat, vips's matrix
+    dims: how many axes a named kernel is to have; 2 where nothing else says. Taps written out keep their own.
+    Raises KernelError for what means nothing, FileError for a file that cannot be read, LimitError for more than ten
+    million taps.
+
+    >>> kernel("sobel-x").taps
+    array([[-1.,  0.,  1.],
+           [-2.,  0.,  2.],
+           [-1.,  0.,  1.]])
+    >>> kernel("1,0,-1").shape, kernel("laplacian", dims=3).shape
+    ((3,), (3, 3, 3))
+    >>> kernel("gausian:sigma=2")
+    Traceback (most recent call last):
+    convcli.errors.KernelError: unknown kernel 'gausian'; expected a name, taps or a file; did you mean 'gaussian'?
+    """
+    if isinstance(reference, Kernel):
+        return reference
+    if isinstance(reference, str):
+        return _from_text(reference.strip(), dims)
+    if isinstance(reference, os.PathLike):
+        return _from_file(Path(reference), "")
+    if isinstance(reference, list | tuple):
+        return Kernel.of_taps("list", parse.from_nested(reference), "taps given as a list")
+    return Kernel.of_taps("array", reference, "taps given as an array")
+
+
+def _from_text(text: str, dims: int | None) -> Kernel:
+    if not text:
+        raise KernelError("an empty kernel", "expected a name, taps or a file", "choose one of: convcli kernels list")
+    if parse.is_literal(text):
+        return _from_literal(text)
+    if bank.is_named(text):
+        return bank.named(text, dims)
+    if found := files.locate(text):
+        return _from_file(*found)
+    if parse.resembles_literal(text) and not files.looks_like_file(text):
+        return _from_literal(text)
+    raise _unknown(text)
+
+
+def _from_literal(text: str) -> Kernel:
+    taps = parse.parse_text(text)
+    line = " ".join(text.split())
+    name = line if len(line) <= _LONGEST_NAME else f"{'x'.join(map(str, taps.shape))} taps"
+    return Kernel.of_taps(name, taps, "taps written out")
+
+
+def _from_file(path: Path, key: str) -> Kernel:
+    name = f"{path}:{key}" if key else str(path)
+    return Kernel.of_taps(name, files.load(path, key), "taps read from a file", name)
+
+
+def _unknown(text: str) -> ConvError:
+    if files.looks_like_file(text):
+        return files.missing(text)
+    name, colon, _ = text.partition(":")
+    nearest = did_you_mean(name.lower().replace("_", "-"), bank.names()) if colon else _nearest(name)
+    return KernelError(
+        f"unknown kernel '{name[:80]}'", "expected a name, taps or a file", nearest or "see: convcli kernels list"
+    )
+
+
+def _nearest(text: str) -> str:
+    """Suggest a name, with the colon where parameters that it takes stand behind it without one.
+
+    >>> _nearest("gaussian,sigma=2"), _nearest("sobl-x")
+    ("did you mean 'gaussian:sigma=2'?", "did you mean 'sobel-x'?")
+    """
+    name, *rest = re.split(r"[,\s]+", text, maxsplit=1)
+    known, name = bank.names(), name.lower().replace("_", "-")
+    near = difflib.get_close_matches(name, known, n=1)
+    meant = f"{near[0]}:{rest[0]}" if near and rest else ""
+    return f"did you mean '{meant}'?" if meant and _resolves(meant) else did_you_mean(name, known)
+
+
+def _resolves(text: str) -> bool:
+    try:
+        bank.named(text, None)
+    except ConvError:
+        return False
+    return True

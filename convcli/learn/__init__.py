@@ -1,0 +1,1 @@
+"""The laws of convolution measured, and one output explained."""

@@ -1,0 +1,360 @@
+"""Single outputs of a convolution, cell by cell: `y[p] = sum over t of w[t] * x[stride*p + dilation*t - lo]`.
+
+Every product that makes an output is a `Cell`, which knows the sample and the tap that it came from. The backward
+pass runs over the same cells the other way: with delta the upstream gradient of this output,
+
+    dw[t] += delta * x[stride*p + dilation*t - lo]        one term of dw_i = sum_j delta_j x_(i+j-1)
+    dx[stride*p + dilation*t - lo] += delta * w[t]        one term of the full convolution of delta with w
+
+A padded cell repeats a sample, and its share of dx goes back to that sample; a constant outside takes none.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcli import io
+from convcli.engine.layer_form import LayerForm, as_layer, oriented
+from convcli.engine.padding import fold
+from convcli.errors import InputError, LimitError, ShapeError
+from convcli.grad.backward import Gradients, gradients
+from convcli.jobs import colour
+from convcli.jobs.laid import RANDOM, Laid, lay
+from convcli.jobs.operands import Laying
+from convcli.options import Op
+from convcli.shapes.layout import Arrangement
+from convcli.shapes.spec import Axis, show
+
+Index: TypeAlias = tuple[int, ...]
+
+STEPS = 256
+"""Outputs that `every` walks at most: beyond them nobody reads along."""
+
+
+@dataclass(frozen=True)
+class Question(Laying):
+    """Which output to explain, in the command line's words. input: a file, or a shape for random numbers.
+
+    at: the output's index; its batch and channel may be left out, and are then 0. None asks for every output.
+    seed: for random numbers only. upstream: a file with dy, by default ones.
+    """
+
+    input: str
+    reference: str
+    at: Index | None
+    op: Op = "correlate"
+    seed: int | None = None
+    backward: bool = False
+    upstream: str | None = None
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A cell's share of the gradients, beside their sums over all outputs; dx is None where no sample takes it."""
+
+    dw: float
+    dx: float | None
+    dw_sum: float
+    dx_sum: float | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One sample under one tap.
+
+    tap: the tap's index in the kernel as it was given.   place: where the sample lies on the endless spatial axes.
+    source: the sample's index in the input; None where it is the constant outside.
+    """
+
+    tap: Index
+    place: Index
+    source: Index | None
+    padded: bool
+    x: float
+    w: float
+    flow: Flow | None = None
+
+    @property
+    def product(self) -> float:
+        return self.x * self.w
+
+
+@dataclass(frozen=True)
+class Block:
+    """One channel's cells in the order of the window; `channel` is None where the input has none."""
+
+    channel: int | None
+    cells: tuple[Cell, ...]
+
+    @property
+    def total(self) -> float:
+        return float(np.sum([cell.product for cell in self.cells]))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One output: its index, and a block for each channel that it sums over.
+
+    coverage: what the total is divided by, where the picture has alpha. delta: dy at this output.
+    """
+
+    at: Index
+    blocks: tuple[Block, ...]
+    coverage: float | None = None
+    delta: float | None = None
+
+    @property
+    def total(self) -> float:
+        return float(np.sum([block.total for block in self.blocks]))
+
+    @property
+    def value(self) -> float:
+        """What `apply` gives here, before it fits it into the written type."""
+        if self.coverage is None:
+            return self.total
+        return float(colour.divide(np.array([self.total]), np.array(self.coverage))[0])
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """The outputs that were asked for, and what they are outputs of."""
+
+    laid: Laid
+    op: Op
+    axes: tuple[Axis, ...]
+    output: tuple[int, ...]
+    steps: tuple[Step, ...]
+    upstream: str | None
+    """Where dy came from; None without the backward pass."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """Everything that a step is cut from: the layer's arrays, the geometry, and the gradients if they are asked for."""
+
+    laid: Laid
+    form: LayerForm
+    flipped: bool
+    axes: tuple[Axis, ...]
+    cover_taps: NDArray[np.float64] | None
+    dy: NDArray[np.float64] | None
+    sums: Gradients | None
+
+
+@dataclass(frozen=True)
+class _Spot:
+    """An output's index, taken apart: in the user's arrays, and as (n, o) in the layer's."""
+
+    batch: Index
+    spatial: Index
+    channel: int
+    n: int
+    o: int
+
+
+def explain(question: Question) -> Explanation:
+    """Take outputs apart into the products that make them.
+
+    Raises InputError for an index outside the output, naming the valid range, LimitError for more outputs than
+    STEPS, ShapeError for an upstream gradient whose shape is not the output's, and whatever `apply` refuses.
+
+    >>> step = explain(Question("4x4", "1,0;0,-1", at=(1, 2))).steps[0]
+    >>> [cell.place for cell in step.blocks[0].cells], len(step.blocks)
+    ([(1, 2), (1, 3), (2, 2), (2, 3)], 1)
+    """
+    laid = lay(question.input, question.reference, question, seed=question.seed or 0)
+    if question.seed is not None and laid.data.format != RANDOM:
+        raise InputError(
+            f"seed {question.seed}", f"{question.input} is a file, with nothing random in it", "leave it out"
+        )
+    a = laid.arrangement
+    axes = laid.spec.axes(a.spatial, a.window)
+    output = a.with_spatial([axis.out for axis in axes])
+    chosen = _every(output) if question.at is None else [_complete(question.at, a, output)]
+    dy = _upstream(question, laid, output) if question.backward else None
+    work = _work(laid, question.op == "convolve", axes, dy)
+    source = (question.upstream or "ones") if question.backward else None
+    return Explanation(laid, question.op, axes, output, tuple(_step(work, at) for at in chosen), source)
+
+
+def _every(output: tuple[int, ...]) -> list[Index]:
+    if math.prod(output) > STEPS:
+        raise LimitError(
+            f"every step of an output {show(output)} is {math.prod(output):,} steps",
+            f"expected at most {STEPS}",
+            "give a smaller input, or one output with --at",
+        )
+    return list(np.ndindex(*output))
+
+
+def _complete(at: Index, a: Arrangement, output: tuple[int, ...]) -> Index:
+    """The whole index of an output, its batch and channel filled in. Raises InputError, naming the valid range."""
+    whole = at
+    if len(at) == a.dims and a.output_channel_axis is not None:
+        channel = a.output_channel_axis - a.batch_axes
+        whole = (*at[:channel], 0, *at[channel:])
+    if len(whole) == len(output) - a.batch_axes:
+        whole = (*[0] * a.batch_axes, *whole)
+    valid = ",".join(f"0..{n - 1}" for n in output)
+    if len(whole) != len(output):
+        entries = "1 entry" if len(at) == 1 else f"{len(at)} entries"
+        raise InputError(
+            f"at {','.join(map(str, at))} has {entries}",
+            f"the output {show(output)} has {len(output)} axes",
+            f"valid are {valid}; batch and channel may be left out",
+        )
+    if not all(0 <= i < n for i, n in zip(whole, output, strict=True)):
+        raise InputError(f"at {','.join(map(str, at))} lies outside the output {show(output)}", f"valid are {valid}")
+    return whole
+
+
+def _upstream(question: Question, laid: Laid, output: tuple[int, ...]) -> NDArray[np.float64]:
+    if laid.cover is not None:
+        raise InputError(
+            f"{question.input} has alpha, and --backward",
+            "expected a picture without: what alpha divides has no gradient here",
+            "leave --backward out, or give the picture without alpha",
+        )
+    if question.upstream is None:
+        return np.ones(output)
+    dy = io.load(question.upstream, limits=question.limits).array
+    if dy.shape != output:
+        raise ShapeError(
+            f"the upstream gradient {question.upstream} is {show(dy.shape)}", f"the output is {show(output)}"
+        )
+    return dy.astype(np.float64)
+
+
+def _work(laid: Laid, flipped: bool, axes: tuple[Axis, ...], dy: NDArray[np.float64] | None) -> _Work:
+    a, spec = laid.arrangement, laid.spec
+    taps = oriented(laid.kernel.taps, a, "convolve" if flipped else "correlate")
+    form = as_layer(laid.x, taps, a)
+    cover = None if laid.cover is None else colour.coverage_kernel(taps, a.window_axes)
+    if dy is None:
+        return _Work(laid, form, flipped, axes, cover, None, None)
+    given = as_layer(dy, taps, replace(a, shape=dy.shape, channel_axis=a.output_channel_axis)).x
+    sums = gradients(form.x.astype(np.float64), form.w, given, groups=form.groups, **spec.options)
+    return _Work(laid, form, flipped, axes, cover, given, sums)
+
+
+def _step(work: _Work, at: Index) -> Step:
+    spot = _spot(at, work.laid.arrangement)
+    depth = work.form.w.shape[-1]
+    group = spot.o // (work.form.w.shape[0] // work.form.groups)
+    return Step(
+        at=at,
+        blocks=tuple(_block(work, spot, group * depth + lane, lane) for lane in range(depth)),
+        coverage=_coverage(work, spot),
+        delta=None if work.dy is None else float(work.dy[(spot.n, *spot.spatial, spot.o)]),
+    )
+
+
+def _spot(at: Index, a: Arrangement) -> _Spot:
+    batch, rest, channel = at[: a.batch_axes], at[a.batch_axes :], 0
+    if a.output_channel_axis is not None:
+        place = a.output_channel_axis - a.batch_axes
+        channel, rest = rest[place], (*rest[:place], *rest[place + 1 :])
+    item = batch[0] if batch else 0
+    n, o = (item * a.channels + channel, 0) if a.reading == "each" else (item, channel)
+    return _Spot(batch, rest, channel, n, o)
+
+
+def _places(axes: tuple[Axis, ...], spatial: Index) -> list[NDArray[np.intp]]:
+    """For each axis, the position under every tap."""
+    return [
+        p * axis.stride + np.arange(axis.k) * axis.dilation - axis.lo for p, axis in zip(spatial, axes, strict=True)
+    ]
+
+
+def _block(work: _Work, spot: _Spot, lane: int, own: int) -> Block:
+    """The cells of one of the layer's lanes, the kernel's `own`-th."""
+    a = work.laid.arrangement
+    channel = spot.channel if a.reading == "each" else lane
+    cells = (_cell(work, spot, under, lane, own, channel) for under in _under(work, spot))
+    return Block(channel if a.channel_axis is not None else None, tuple(cells))
+
+
+@dataclass(frozen=True)
+class _Under:
+    """A tap of the window as it slides, and where its sample lies: on the endless axes, and folded onto the input."""
+
+    tap: Index
+    place: Index
+    folded: Index
+    padded: bool
+
+    @property
+    def constant(self) -> bool:
+        return -1 in self.folded
+
+
+def _under(work: _Work, spot: _Spot) -> Iterator[_Under]:
+    places = _places(work.axes, spot.spatial)
+    folded = [fold(p, axis.n, work.laid.spec.boundary) for p, axis in zip(places, work.axes, strict=True)]
+    for tap in itertools.product(*(range(axis.k) for axis in work.axes)):
+        place = tuple(int(p[t]) for p, t in zip(places, tap, strict=True))
+        source = tuple(int(p[t]) for p, t in zip(folded, tap, strict=True))
+        outside = any(not 0 <= p < axis.n for p, axis in zip(place, work.axes, strict=True))
+        yield _Under(tap, place, source, outside)
+
+
+def _cell(work: _Work, spot: _Spot, under: _Under, lane: int, own: int, channel: int) -> Cell:
+    a = work.laid.arrangement
+    seen, weight = (spot.n, *under.folded, lane), (spot.o, *under.tap, own)
+    x = work.laid.spec.cval if under.constant else float(work.form.x[seen])
+    w = float(work.form.w[weight])
+    return Cell(
+        tap=_in_kernel(under.tap, a, spot.o, own, work.flipped),
+        place=under.place,
+        source=None if under.constant else _in_input(under.folded, a, spot.batch, channel),
+        padded=under.padded,
+        x=x,
+        w=w,
+        flow=_flow(work, spot, x, w, None if under.constant else seen, weight),
+    )
+
+
+def _flow(work: _Work, spot: _Spot, x: float, w: float, seen: Index | None, weight: Index) -> Flow | None:
+    if work.dy is None or work.sums is None:
+        return None
+    delta = float(work.dy[(spot.n, *spot.spatial, spot.o)])
+    shared = len(work.laid.arrangement.kernel) == work.laid.arrangement.dims  # one tap for all the channels
+    return Flow(
+        dw=delta * x,
+        dx=None if seen is None else delta * w,
+        dw_sum=float(work.sums.dw[weight[:-1]].sum() if shared else work.sums.dw[weight]),
+        dx_sum=None if seen is None else float(work.sums.dx[seen]),
+    )
+
+
+def _in_kernel(tap: Index, a: Arrangement, o: int, own: int, flipped: bool) -> Index:
+    """A tap's index in the kernel as the user gave it."""
+    spatial = tuple(k - 1 - t for t, k in zip(tap, a.window, strict=True)) if flipped else tap
+    if len(a.kernel) == a.dims:
+        return spatial
+    channel = o if a.reading == "depthwise" else own
+    inner = (channel, *spatial) if a.layout == "channels_first" else (*spatial, channel)
+    return (o, *inner) if a.reading == "bank" else inner
+
+
+def _in_input(source: Index, a: Arrangement, batch: Index, channel: int) -> Index:
+    """A sample's index in the input as the user gave it."""
+    if a.channel_axis is None:
+        return (*batch, *source)
+    return (*batch, channel, *source) if a.layout == "channels_first" else (*batch, *source, channel)
+
+
+def _coverage(work: _Work, spot: _Spot) -> float | None:
+    """The alpha under the window, filtered as `apply` filters it: beyond the picture all is covered."""
+    cover, taps = work.laid.cover, work.cover_taps
+    if cover is None or taps is None:
+        return None
+    seen = [1.0 if under.constant else float(cover[under.folded]) for under in _under(work, spot)]
+    return float(taps.ravel() @ np.array(seen))

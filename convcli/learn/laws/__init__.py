@@ -1,0 +1,132 @@
+"""The laws of convolution, measured on a person's own data: each statement with both sides computed.
+
+::
+
+    setting.py     the input and the kernel, cut to size, and what is derived of them (Setting)
+    rows.py        one statement, both sides, the difference, its bound and the verdict (Row)
+    algebra.py     linear and a matrix, the flip, commutative, associative, the derivative
+    motion.py      equivariant under shifts, local
+    way_back.py    the backward pass as convolutions
+
+f and g are one plane of the input and of the kernel, x and w all of their channels, `*` convolution. A bound is the
+engine's contract: 1e-14 of sum|w| * max|x| for each of its results that took part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from convcli import io
+from convcli.errors import InputError
+from convcli.io import Written
+from convcli.jobs.laid import Laid
+from convcli.learn.laws import motion, statements, way_back
+from convcli.learn.laws.rows import Row
+from convcli.learn.laws.setup import Inquiry, Setting, settle
+
+__all__ = [
+    "LAWS",
+    "Finding",
+    "Inquiry",
+    "Law",
+    "LawsReport",
+    "MatrixFacts",
+    "Row",
+    "check_matrix",
+    "examine",
+    "save_matrix",
+]
+
+
+@dataclass(frozen=True)
+class Law:
+    """A law: its name, what it says in a line, and what measures it."""
+
+    name: str
+    meaning: str
+    measure: Callable[[Setting], Iterator[Row]]
+
+
+LAWS = (
+    Law("linear", "sums and factors go through, so a convolution is a matrix", statements.linear),
+    Law("flip", "convolution is correlation with the kernel flipped", statements.flip),
+    Law("commutative", "input and kernel may change places; under correlation they may not", statements.commutative),
+    Law("associative", "two kernels one after the other are one kernel", statements.associative),
+    Law("derivative", "the derivative of a convolution may be taken of either factor", statements.derivative),
+    Law("equivariant", "a shifted input gives a shifted output, away from the border", motion.equivariant),
+    Law("local", "a sample moves only the outputs whose window covers it", motion.local),
+    Law(
+        "backward",
+        "its gradients are convolutions; `convcli gradcheck` holds them to central differences",
+        way_back.backward,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A law with its statements, measured."""
+
+    law: Law
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class MatrixFacts:
+    """The explicit matrix: what of it is not zero, and how few numbers that is made of."""
+
+    shape: tuple[int, int]
+    density: float
+    distinct: int
+    """Different values other than zero."""
+
+    @property
+    def dense_parameters(self) -> int:
+        """The weights of a fully connected layer of the same shapes."""
+        return self.shape[0] * self.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class LawsReport:
+    """Every law on one input and kernel."""
+
+    laid: Laid
+    setting: Setting
+    findings: tuple[Finding, ...]
+    matrix: MatrixFacts
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        """The names of the laws of which a statement failed."""
+        return tuple(found.law.name for found in self.findings if not all(row.passed for row in found.rows))
+
+
+def examine(inquiry: Inquiry) -> LawsReport:
+    """Measure every law. Raises InputError and its kin for what does not fit, as `apply` does.
+
+    >>> report = examine(Inquiry("12", "1,2,3"))
+    >>> report.failed, report.matrix.shape, report.matrix.distinct
+    ((), (10, 12), 3)
+    """
+    laid, setting = settle(inquiry)
+    matrix = setting.small.matrix
+    taken = matrix[matrix != 0]
+    facts = MatrixFacts((matrix.shape[0], matrix.shape[1]), taken.size / matrix.size, len(np.unique(taken)))
+    findings = tuple(Finding(law, tuple(law.measure(setting))) for law in LAWS)
+    return LawsReport(laid, setting, findings, facts)
+
+
+def check_matrix(target: str, *, overwrite: bool) -> None:
+    """Refuse a matrix file that `save_matrix` would refuse, before any work. Raises InputError and its kin."""
+    if Path(target).suffix.lower() not in (".npy", ".csv"):
+        raise InputError(f"matrix {target}", "expected a name that ends in .npy or .csv", "rename it")
+    io.check_target(target, overwrite=overwrite)
+
+
+def save_matrix(report: LawsReport, target: str, *, overwrite: bool) -> Written:
+    """Write M of conv(x) = M vec(x) as .npy or .csv."""
+    return io.save(target, report.setting.small.matrix, overwrite=overwrite)

@@ -1,0 +1,170 @@
+"""Where the laws are measured: an input and a kernel as a layer has them, in float64, small enough to read."""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from convcli.engine import conv_layer
+from convcli.engine.layer_form import as_layer
+from convcli.errors import InputError, LimitError, ShapeError
+from convcli.grad.toeplitz import toeplitz
+from convcli.jobs.laid import Laid, lay
+from convcli.jobs.operands import Laying
+from convcli.learn.laws.rows import Array, largest
+from convcli.shapes.spec import Axis, ConvSpec, Padding, PerAxis, show
+
+SIDES = {1: 32, 2: 32}
+"""Samples a side by default, more where the kernel needs them; OTHER for three axes and more."""
+OTHER = 12
+SAMPLES = 1 << 14
+"""Samples of the input at most: where input and kernel change places, each of them is a tap."""
+ITEMS = 4
+"""Items of a batch, or channels filtered alike, that take part."""
+ENTRIES = 1 << 22
+"""Entries of the explicit matrix: 32 MiB."""
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """What to measure the laws on, in the command line's words. size: samples a side that the input is cropped to."""
+
+    input: str
+    reference: str
+    size: int | None = None
+    seed: int = 0
+    stride: PerAxis = 1
+    padding: Padding = "valid"
+    boundary: str = "constant"
+    dims: int | None = None
+    max_memory: int | None = None
+    max_pixels: int | None = None
+
+    @property
+    def laying(self) -> Laying:
+        options = ("stride", "padding", "boundary", "dims", "max_memory", "max_pixels")
+        return Laying(**{name: getattr(self, name) for name in options})
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """x (N, *S, C) and w (O, *K, C/groups) in float64, and how w moves; f and g are one plane of each.
+
+    `conv` is the true convolution, which flips the kernel; `w` is the kernel as it was given.
+    """
+
+    x: Array
+    w: Array
+    spec: ConvSpec
+    seed: int
+
+    @property
+    def dims(self) -> int:
+        return len(self.spec.stride)
+
+    @property
+    def spatial(self) -> tuple[int, ...]:
+        return self.x.shape[1:-1]
+
+    @cached_property
+    def axes(self) -> tuple[Axis, ...]:
+        return self.spec.axes(self.spatial, self.w.shape[1:-1])
+
+    @property
+    def f(self) -> Array:
+        return self.x[0, ..., 0]
+
+    @property
+    def g(self) -> Array:
+        return self.w[0, ..., 0]
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of the layer."""
+        return {**self.spec.options, "groups": self.spec.groups}
+
+    @property
+    def flipped(self) -> Array:
+        return np.flip(self.w, tuple(range(1, self.w.ndim - 1)))
+
+    def conv(self, x: Array) -> Array:
+        return conv_layer(x, self.flipped, **self.options)
+
+    def random(self, shape: tuple[int, ...]) -> Array:
+        """Numbers for the other operands, the same for the same seed and shape, of no kernel's or input's stream."""
+        return np.random.default_rng((self.seed, 2, *shape)).standard_normal(shape)
+
+    @property
+    def scale(self) -> float:
+        """sum|w| * max|x|, over the kernel with the largest sum."""
+        return self.gain * largest(self.x)
+
+    @property
+    def gain(self) -> float:
+        return float(np.abs(self.w.reshape(len(self.w), -1)).sum(axis=1).max())
+
+    @cached_property
+    def small(self) -> Setting:
+        """The first item, cropped until its matrix has at most ENTRIES. Raises LimitError where that leaves nothing."""
+        with suppress(ShapeError):  # of an input that has become smaller than the kernel
+            for side in range(max(self.spatial), 0, -1):
+                spatial = tuple(min(n, side) for n in self.spatial)
+                if self._entries(spatial) <= ENTRIES:
+                    return replace(self, x=middle(self.x[:1], spatial))
+        raise LimitError(
+            f"the matrix of kernel {show(self.w.shape)}",
+            f"expected at most {ENTRIES:,} entries at some size of the input",
+            "give a smaller kernel",
+        )
+
+    def _entries(self, spatial: tuple[int, ...]) -> int:
+        outputs = math.prod(self.spec.sizes(spatial, self.w.shape[1:-1])) * len(self.w)
+        return outputs * math.prod(spatial) * int(self.x.shape[-1])
+
+    @cached_property
+    def matrix(self) -> Array:
+        """M of conv(x) = M vec(x), for one item."""
+        return toeplitz(self.flipped, self.spatial, self.spec)
+
+
+def settle(inquiry: Inquiry) -> tuple[Laid, Setting]:
+    """Read what an inquiry names and cut it to size. Raises InputError for values that are not finite."""
+    laid = lay(inquiry.input, inquiry.reference, inquiry.laying, seed=inquiry.seed)
+    a = laid.arrangement
+    form = as_layer(laid.x, laid.kernel.taps, a)
+    side = inquiry.size or _side(a.window)
+    spatial = tuple(min(n, side) for n in a.spatial)
+    if math.prod(spatial) > SAMPLES:
+        raise LimitError(f"laws on {show(spatial)} samples", f"expected at most {SAMPLES:,}", "use a smaller --size")
+    x = middle(form.x[:ITEMS], spatial).astype(np.float64)
+    if not np.isfinite(x).all():
+        raise InputError(f"{inquiry.input} holds NaN or infinities", "expected finite values", "replace them first")
+    setting = Setting(x, form.w.astype(np.float64), replace(laid.spec, groups=form.groups), inquiry.seed)
+    outputs = len(x) * len(form.w) * math.prod(axis.out for axis in setting.spec.axes(setting.spatial, a.window))
+    inquiry.laying.limits.check_memory(f"work on {laid.data.name}", 8 * 4 * (x.size + outputs))
+    return laid, setting
+
+
+def _side(window: tuple[int, ...]) -> int:
+    """Samples a side where nobody says: twice the kernel where SAMPLES allow it, and no less than the kernel.
+
+    >>> _side((3, 3)), _side((21, 21)), _side((17, 17, 17))
+    (32, 42, 25)
+    """
+    dims, k = len(window), max(window)
+    return max(SIDES.get(dims, OTHER), k, min(2 * k, int(SAMPLES ** (1 / dims))))
+
+
+def middle(x: Array, spatial: tuple[int, ...]) -> Array:
+    """The middle of x (N, *S, C), so large.
+
+    >>> middle(np.arange(6.0).reshape(1, 6, 1), (2,)).ravel()
+    array([2., 3.])
+    """
+    starts = [(n - size) // 2 for n, size in zip(x.shape[1:-1], spatial, strict=True)]
+    return x[(slice(None), *(slice(at, at + size) for at, size in zip(starts, spatial, strict=True)))]

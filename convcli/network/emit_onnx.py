@@ -1,0 +1,186 @@
+"""A network as an ONNX model that runs. Its weights are zeros, made as it runs, so that the file stays small.
+
+Needs the onnx package, `pip install 'convcli[onnx]'`. Paddings are written as the numbers that they came to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from convcli.errors import InputError
+from convcli.network.graph import INPUT, Network, Node
+from convcli.network.layers import Op
+
+OPSET = 20
+ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "relu": ("Relu", {}),
+    "leakyrelu": ("LeakyRelu", {"alpha": 0.01}),
+    "elu": ("Elu", {}),
+    "gelu": ("Gelu", {}),
+    "hardswish": ("HardSwish", {}),
+    "sigmoid": ("Sigmoid", {}),
+    "tanh": ("Tanh", {}),
+    "softmax": ("Softmax", {"axis": 1}),
+}
+
+
+def serialise(network: Network) -> bytes:
+    """Write the model, checked by onnx. Raises InputError, naming the layer, for what ONNX has no node for."""
+    try:
+        from onnx import TensorProto, checker, helper
+    except ImportError:
+        raise InputError("--emit onnx", "writing ONNX takes the onnx package", "pip install 'convcli[onnx]'") from None
+    writer = _Writer(network)
+    for number, node in enumerate(network.nodes):
+        writer.layer(node, number)
+    ends = [("x", network.x), (f"y{len(network.nodes) - 1}", network.output)]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", t.depth, *t.spatial]) for name, t in ends)
+    graph = helper.make_graph(writer.nodes, network.name or "network", [x], [y], writer.constants)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="convcli")
+    model.ir_version = 9  # the version that came with this opset
+    checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())
+
+
+class _Writer:
+    """Nodes and constants as they are written."""
+
+    def __init__(self, network: Network) -> None:
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+        self.network = network
+
+    def layer(self, node: Node, number: int) -> None:
+        given = ["x" if at == INPUT else f"y{at}" for at in node.inputs]
+        result = f"y{number}"
+        if node.op is None:
+            kind, options = ("Sum", {}) if node.text == "residual" else ("Concat", {"axis": 1})
+            self.node(kind, given, result, **options)
+        elif (name := node.op.kind.name) in ACTIVATIONS:
+            kind, options = ACTIVATIONS[name]
+            self.node(kind, given, result, **options)
+        elif name in WRITERS:
+            WRITERS[name](self, node, node.op, given[0], result)
+        else:
+            raise InputError(f"layer {number + 1} {node.text!r} has no counterpart in ONNX", remedy="emit without it")
+
+    def node(self, kind: str, given: Sequence[str], result: str, **options: Any) -> str:
+        from onnx import helper
+
+        self.nodes.append(helper.make_node(kind, list(given), [result], **options))
+        return result
+
+    def constant(self, name: str, values: Sequence[float]) -> str:
+        from onnx import TensorProto, helper
+
+        kind = TensorProto.INT64 if all(isinstance(value, int) for value in values) else TensorProto.FLOAT
+        self.constants.append(helper.make_tensor(name, kind, [len(values)], list(values)))
+        return name
+
+    def weights(self, name: str, *shape: int) -> str:
+        return self.node("ConstantOfShape", [self.constant(f"{name}.shape", shape)], name)
+
+
+def _window(node: Node) -> dict[str, Any]:
+    return {
+        "kernel_shape": [axis.k for axis in node.axes],
+        "strides": [axis.stride for axis in node.axes],
+        "pads": [*(axis.lo for axis in node.axes), *(axis.hi for axis in node.axes)],
+    }
+
+
+def _dilations(node: Node) -> list[int]:
+    return [axis.dilation for axis in node.axes]
+
+
+def _bias(writer: _Writer, op: Op, result: str, count: int) -> list[str]:
+    return [writer.weights(f"{result}.bias", count)] if op["bias"] else []
+
+
+def _conv(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
+    filters, groups = node.output.depth, node.x.depth if op.kind.name == "depthwise" else op["g"]
+    window = _window(node)
+    weights = writer.weights(f"{result}.weights", filters, node.x.depth // groups, *window["kernel_shape"])
+    given = [x, weights, *_bias(writer, op, result, filters)]
+    writer.node("Conv", given, result, dilations=_dilations(node), group=groups, **window)
+
+
+def _deconv(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
+    filters, groups, window = node.output.depth, op["g"], _window(node)
+    weights = writer.weights(f"{result}.weights", node.x.depth, filters // groups, *window["kernel_shape"])
+    given = [x, weights, *_bias(writer, op, result, filters)]
+    extra = [axis.output_padding for axis in node.axes]
+    writer.node(
+        "ConvTranspose", given, result, dilations=_dilations(node), group=groups, output_padding=extra, **window
+    )
+
+
+def _maxpool(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
+    writer.node("MaxPool", [x], result, dilations=_dilations(node), **_window(node))
+
+
+def _avgpool(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
+    writer.node("AveragePool", [x], result, **_window(node))
+
+
+def _gap(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
+    if op["keep"]:
+        writer.node("GlobalAveragePool", [x], result)
+    else:
+        writer.node("Flatten", [writer.node("GlobalAveragePool", [x], f"{result}.mean")], result)
+
+
+def _batchnorm(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
+    parts = [writer.weights(f"{result}.{part}", node.x.depth) for part in ("scale", "offset", "mean", "variance")]
+    writer.node("BatchNormalization", [x, *parts], result)
+
+
+def _pad(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
+    pads = [0, 0, *(axis.lo for axis in node.axes), 0, 0, *(axis.hi for axis in node.axes)]
+    writer.node("Pad", [x, writer.constant(f"{result}.pads", pads)], result)
+
+
+def _upsample(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
+    scales = writer.constant(f"{result}.scales", [1.0, 1.0, *(float(axis.stride) for axis in node.axes)])
+    writer.node("Resize", [x, "", scales], result, mode=op["mode"])
+
+
+def _flatten(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
+    writer.node("Flatten", [x], result)
+
+
+def _linear(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
+    flat = writer.node("Flatten", [x], f"{result}.flat") if node.x.spatial else x
+    weights = writer.weights(f"{result}.weights", node.output.depth, node.x.size)
+    writer.node("Gemm", [flat, weights, *_bias(writer, op, result, node.output.depth)], result, transB=1)
+
+
+def _dropout(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
+    writer.node("Dropout", [x], result)
+
+
+def _relu6(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
+    writer.node("Min", [writer.node("Relu", [x], f"{result}.relu"), writer.constant(f"{result}.six", [6.0])], result)
+
+
+def _silu(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
+    writer.node("Mul", [x, writer.node("Sigmoid", [x], f"{result}.gate")], result)
+
+
+WRITERS: dict[str, Callable[[_Writer, Node, Op, str, str], None]] = {
+    "conv": _conv,
+    "depthwise": _conv,
+    "deconv": _deconv,
+    "maxpool": _maxpool,
+    "avgpool": _avgpool,
+    "gap": _gap,
+    "batchnorm": _batchnorm,
+    "pad": _pad,
+    "upsample": _upsample,
+    "flatten": _flatten,
+    "linear": _linear,
+    "dropout": _dropout,
+    "relu6": _relu6,
+    "silu": _silu,
+}

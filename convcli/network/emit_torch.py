@@ -1,0 +1,229 @@
+"""A network as code that runs: a PyTorch module, or a file of our own.
+
+Every padding is written out as the numbers that it came to, so that `same` means the same everywhere; what a
+framework cannot say in a layer (unlike padding at the two ends) becomes a step of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from convcli.errors import InputError
+from convcli.network.graph import INPUT, Network, Node
+from convcli.network.layers import Op
+from convcli.shapes.spec import Axis, show
+
+ACTIVATIONS = {
+    "relu": "ReLU()",
+    "relu6": "ReLU6()",
+    "leakyrelu": "LeakyReLU()",
+    "elu": "ELU()",
+    "gelu": "GELU()",
+    "silu": "SiLU()",
+    "hardswish": "Hardswish()",
+    "sigmoid": "Sigmoid()",
+    "tanh": "Tanh()",
+    "softmax": "Softmax(dim=1)",
+}
+MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+
+def toml(network: Network, layers: str) -> str:
+    r'''Write a chain as a file for `convcli shape`.
+
+    >>> from convcli.network.layers import Tensor
+    >>> from convcli.network.parser import parse
+    >>> print(toml(Network.of(Tensor((8, 8), 3), parse("relu")), "relu"))
+    input = "8x8x3"
+    dims = 2
+    layout = "channels_last"
+    layers = """
+    relu
+    """
+    '''
+    lines = (
+        f'input = "{network.show(network.x)}"',
+        f"dims = {len(network.x.spatial)}",
+        f'layout = "{network.layout}"',
+        f'layers = """\n{layers}\n"""',
+    )
+    return "\n".join(lines)
+
+
+def torch(network: Network) -> str:
+    """Write a module for PyTorch: channels first, with the sizes in its comments; run as a script, it shows its output.
+
+    Raises InputError, naming the layer, for what PyTorch has no layer for.
+    """
+    made: list[str] = []
+    steps: list[str] = []
+    for number, node in enumerate(network.nodes, 1):
+        given = [f"x{at + 1}" for at in node.inputs]
+        layer, step = _meeting(node, given) if node.op is None else _torch(node, node.op, number, given[0])
+        made += [f"        self.layer{number} = {layer}"] if layer else []
+        steps.append(f"        x{number} = {step}  # {node.text} -> {show(node.output.shape('channels_first'))}")
+    dims = ", ".join(map(str, (1, network.x.depth, *network.x.spatial)))
+    return "\n".join(
+        [
+            "import torch",
+            "from torch import nn",
+            "from torch.nn import functional as F",
+            "",
+            "",
+            "class Network(nn.Module):",
+            "    def __init__(self):",
+            "        super().__init__()",
+            *made,
+            "",
+            f"    def forward(self, x{INPUT + 1}):",
+            *steps,
+            f"        return x{len(network.nodes)}",
+            "",
+            "",
+            'if __name__ == "__main__":',
+            f"    print(tuple(Network().eval()(torch.zeros({dims})).shape))",
+        ]
+    )
+
+
+def _meeting(node: Node, given: Sequence[str]) -> tuple[str, str]:
+    return "", " + ".join(given) if node.text == "residual" else f"torch.cat([{', '.join(given)}], dim=1)"
+
+
+def _torch(node: Node, op: Op, number: int, x: str) -> tuple[str, str]:
+    """The layer to make, if it needs one, and what is done with it."""
+    name, call = op.kind.name, f"self.layer{number}"
+    if name in ACTIVATIONS:
+        return f"nn.{ACTIVATIONS[name]}", f"{call}({x})"
+    if name not in TORCH:
+        raise InputError(f"layer {number} {node.text!r} has no counterpart in PyTorch", remedy="emit without it")
+    return TORCH[name](node, op, call, x)
+
+
+Emitted = tuple[str, str]
+Emit = Callable[[Node, Op, str, str], Emitted]
+
+
+def _per_axis(node: Node, read: Callable[[Axis], int]) -> str:
+    return "(" + "".join(f"{read(axis)}, " for axis in node.axes).rstrip(" ") + ")"
+
+
+def _nn(node: Node, name: str, *values: Any, **options: Any) -> str:
+    told = ", ".join([*map(str, values), *(f"{key}={value}" for key, value in options.items())])
+    return f"nn.{name}{len(node.x.spatial)}d({told})"
+
+
+def _window(node: Node) -> dict[str, str]:
+    return {"kernel_size": _per_axis(node, lambda a: a.k), "stride": _per_axis(node, lambda a: a.stride)}
+
+
+def _padded(node: Node, x: str, fill: str = "0.0") -> tuple[str, str]:
+    """The padding for the layer, and its input; padding that differs at the two ends is added to the input."""
+    if all(axis.lo == axis.hi for axis in node.axes):
+        return _per_axis(node, lambda a: a.lo), x
+    ends = [end for axis in reversed(node.axes) for end in (axis.lo, axis.hi)]
+    return "0", f"F.pad({x}, {ends}, value={fill})"
+
+
+def _conv(node: Node, op: Op, call: str, x: str) -> Emitted:
+    padding, given = _padded(node, x)
+    dilation, filters = _per_axis(node, lambda a: a.dilation), node.output.depth
+    groups = node.x.depth if op.kind.name == "depthwise" else op["g"]
+    options = {"padding": padding, "dilation": dilation, "groups": groups, "bias": op["bias"]}
+    return _nn(node, "Conv", node.x.depth, filters, **_window(node), **options), f"{call}({given})"
+
+
+def _deconv(node: Node, op: Op, call: str, x: str) -> Emitted:
+    """PyTorch crops both ends alike; the rest is cut off behind it."""
+    options = {
+        "padding": _per_axis(node, lambda a: min(a.lo, a.hi)),
+        "output_padding": _per_axis(node, lambda a: a.output_padding),
+        "dilation": _per_axis(node, lambda a: a.dilation),
+        "groups": op["g"],
+        "bias": op["bias"],
+    }
+    cuts = [(max(a.lo - a.hi, 0), a.out) for a in node.axes]
+    alike = all(a.lo == a.hi for a in node.axes)
+    cut = "" if alike else f"[:, :, {', '.join(f'{start}:{start + out}' for start, out in cuts)}]"
+    return _nn(node, "ConvTranspose", node.x.depth, node.output.depth, **_window(node), **options), f"{call}({x}){cut}"
+
+
+def _maxpool(node: Node, op: Op, call: str, x: str) -> Emitted:
+    return "", (
+        f"F.max_pool{len(node.axes)}d({_ends(node, x, '-torch.inf')}, {_per_axis(node, lambda a: a.k)}, "
+        f"{_per_axis(node, lambda a: a.stride)}, dilation={_per_axis(node, lambda a: a.dilation)})"
+    )
+
+
+def _avgpool(node: Node, op: Op, call: str, x: str) -> Emitted:
+    k, s = _per_axis(node, lambda a: a.k), _per_axis(node, lambda a: a.stride)
+    return "", f"F.avg_pool{len(node.axes)}d({_ends(node, x, '0.0')}, {k}, {s})"
+
+
+def _ends(node: Node, x: str, fill: str) -> str:
+    ends = [end for axis in reversed(node.axes) for end in (axis.lo, axis.hi)]
+    return f"F.pad({x}, {ends}, value={fill})" if any(ends) else x
+
+
+def _gap(node: Node, op: Op, call: str, x: str) -> Emitted:
+    return "", f"{x}.mean(dim={tuple(range(2, 2 + len(node.axes)))}, keepdim={op['keep']})"
+
+
+def _batchnorm(node: Node, op: Op, call: str, x: str) -> Emitted:
+    dims = max(len(node.x.spatial), 1)
+    return f"nn.BatchNorm{dims}d({node.x.depth}, affine={op['affine']})", f"{call}({x})"
+
+
+def _layernorm(node: Node, op: Op, call: str, x: str) -> Emitted:
+    layer = f"nn.LayerNorm({node.x.depth}, elementwise_affine={op['affine']})"
+    return layer, f"{call}({x}.movedim(1, -1)).movedim(-1, 1)"
+
+
+def _pad(node: Node, op: Op, call: str, x: str) -> Emitted:
+    return "", _ends(node, x, "0.0")
+
+
+def _upsample(node: Node, op: Op, call: str, x: str) -> Emitted:
+    mode = "nearest" if op["mode"] == "nearest" else MODES[len(node.axes)]
+    return "", f"F.interpolate({x}, scale_factor={_per_axis(node, lambda a: a.stride)}, mode={mode!r})"
+
+
+def _unfold(node: Node, op: Op, call: str, x: str) -> Emitted:
+    """Unfold slides along two axes; a signal is one row."""
+    if len(node.axes) != 2:
+        raise InputError(f"{node.text!r} slides along {len(node.axes)} axes", "PyTorch's unfold knows two")
+    options = f"{_per_axis(node, lambda a: a.k)}, {_per_axis(node, lambda a: a.dilation)}, stride="
+    told = f"F.unfold({_ends(node, x, '0.0')}, {options}{_per_axis(node, lambda a: a.stride)})"
+    return "", f"{told}.unflatten(2, {node.output.spatial})"
+
+
+def _flatten(node: Node, op: Op, call: str, x: str) -> Emitted:
+    return "", f"{x}.flatten(1)"
+
+
+def _linear(node: Node, op: Op, call: str, x: str) -> Emitted:
+    flat = f"{x}.flatten(1)" if node.x.spatial else x
+    return f"nn.Linear({node.x.size}, {node.output.depth}, bias={op['bias']})", f"{call}({flat})"
+
+
+def _dropout(node: Node, op: Op, call: str, x: str) -> Emitted:
+    return f"nn.Dropout({op['rate']})", f"{call}({x})"
+
+
+TORCH: dict[str, Emit] = {
+    "conv": _conv,
+    "depthwise": _conv,
+    "deconv": _deconv,
+    "maxpool": _maxpool,
+    "avgpool": _avgpool,
+    "gap": _gap,
+    "batchnorm": _batchnorm,
+    "layernorm": _layernorm,
+    "pad": _pad,
+    "upsample": _upsample,
+    "unfold": _unfold,
+    "flatten": _flatten,
+    "linear": _linear,
+    "dropout": _dropout,
+}

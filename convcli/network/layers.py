@@ -1,0 +1,459 @@
+"""Every kind of layer, once: what it is called, what arguments it takes, and what it does to a tensor.
+
+A kind is a row of `KINDS`; a new one is a new row. What slides over the input says so by an `Axis` for each
+spatial axis, from which the size, the receptive field and the way back are all read: a global pooling is a window
+as large as its input, padding is a window of 1 over more samples, and upsampling is a transposed convolution.
+
+Conventions: 1 MAC is one multiply-add of a weight. Pooling, normalisation, activations and sums have none.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeAlias
+
+from convcli.errors import ChannelError, InputError, ShapeError, did_you_mean
+from convcli.network.parser import Word
+from convcli.options import Layout
+from convcli.shapes.spec import Axis, ConvSpec, Padding, PerAxis, check_whole, parse_padding, parse_per_axis, show
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """What flows between layers: its spatial sizes (none when it is flat), and its channels (None: no such axis).
+
+    >>> Tensor((28, 28), 3).shape(), Tensor((28, 28), 3).shape("channels_first"), Tensor((), 10).shape()
+    ((28, 28, 3), (3, 28, 28), (10,))
+    """
+
+    spatial: tuple[int, ...]
+    channels: int | None = None
+
+    def shape(self, layout: Layout = "channels_last") -> tuple[int, ...]:
+        if self.channels is None:
+            return self.spatial
+        return (self.channels, *self.spatial) if layout == "channels_first" else (*self.spatial, self.channels)
+
+    @property
+    def depth(self) -> int:
+        return 1 if self.channels is None else self.channels
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.spatial) * self.depth
+
+    def __str__(self) -> str:
+        return show(self.shape())
+
+
+class Step(NamedTuple):
+    """What one layer makes of its input, and what that costs for one item of a batch.
+
+    `axes` say how the layer slides along each spatial axis of its input; none where every output sees its own
+    position alone.
+    """
+
+    output: Tensor
+    axes: tuple[Axis, ...] = ()
+    weights: int = 0
+    biases: int = 0
+    macs: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """A layer's kind with its arguments read and checked, for any input."""
+
+    kind: Kind
+    values: Mapping[str, Any]
+    text: str
+
+    def __getitem__(self, key: str) -> Any:
+        return self.values[key]
+
+    def settle(self, x: Tensor) -> Step:
+        """Lay the layer on its input. Raises ShapeError where it does not fit."""
+        return self.kind.settle(self, x)
+
+
+Settle: TypeAlias = Callable[[Op, Tensor], Step]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One row of the table: `arguments` maps each key to its default (None: it must be given; "=k": as k)."""
+
+    name: str
+    arguments: Mapping[str, str | None] = field(compare=False)
+    settle: Settle
+    meaning: str
+    view: bool = False  # its output is its input's memory
+
+
+# What the arguments hold.
+
+
+def _whole(text: str) -> int:
+    value = parse_per_axis(text)
+    if not isinstance(value, int):
+        raise InputError(f"{text!r}", "expected one whole number")
+    return check_whole(value, "a number", least=1)
+
+
+def _steps(text: str) -> PerAxis:
+    value = parse_per_axis(text)
+    for entry in (value,) if isinstance(value, int) else value:
+        check_whole(entry, "a size or step", least=1)
+    return value
+
+
+def _extra(text: str) -> PerAxis:
+    value = parse_per_axis(text)
+    for entry in (value,) if isinstance(value, int) else value:
+        check_whole(entry, "an amount", least=0)
+    return value
+
+
+def _pads(text: str) -> Padding:
+    padding = parse_padding(text)
+    ConvSpec.of(len(padding) if isinstance(padding, tuple) else 1, padding=padding)
+    return padding
+
+
+def _choice(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise InputError(f"{text!r}", f"expected {' or '.join(words)}", did_you_mean(text, words))
+        return text
+
+    return read
+
+
+def _switch(text: str) -> bool:
+    return _choice("yes", "no")(text) == "yes"
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0 <= rate < 1:
+        raise InputError(f"{text!r}", "expected a share from 0 to below 1")
+    return rate
+
+
+READERS: dict[str, Callable[[str], Any]] = {
+    "filters": _whole,
+    "features": _whole,
+    "multiplier": _whole,
+    "by": _steps,
+    "k": _steps,
+    "s": _steps,
+    "d": _steps,
+    "p": _pads,
+    "g": _whole,
+    "out_padding": _extra,
+    "bias": _switch,
+    "ceil": _switch,
+    "affine": _switch,
+    "keep": _switch,
+    "mode": _choice("nearest", "linear"),
+    "rate": _rate,
+}
+LONG = {"kernel": "k", "stride": "s", "padding": "p", "dilation": "d", "groups": "g", "output_padding": "out_padding"}
+
+
+# What the layers do.
+
+
+def _convolve(op: Op, x: Tensor) -> Step:
+    return _bank(op, x, op["filters"], op["g"])
+
+
+def _depthwise(op: Op, x: Tensor) -> Step:
+    return _bank(op, x, op["multiplier"] * x.depth, x.depth)
+
+
+def _bank(op: Op, x: Tensor, filters: int, groups: int) -> Step:
+    """A bank of kernels that sums over the channels of a group."""
+    axes = _axes(op, x)
+    _check_groups(groups, x.depth, filters)
+    weights = filters * (x.depth // groups) * math.prod(axis.k for axis in axes)
+    output = _output(axes, filters)
+    return Step(output, axes, weights, filters if op["bias"] else 0, weights * math.prod(output.spatial))
+
+
+def _deconvolve(op: Op, x: Tensor) -> Step:
+    """The adjoint of a convolution: every weight meets every input."""
+    axes, filters, groups = _axes(op, x, transposed=True), op["filters"], op["g"]
+    _check_groups(groups, x.depth, filters)
+    weights = x.depth * (filters // groups) * math.prod(axis.k for axis in axes)
+    return Step(_output(axes, filters), axes, weights, filters if op["bias"] else 0, weights * math.prod(x.spatial))
+
+
+def _pool(op: Op, x: Tensor) -> Step:
+    axes = _axes(op, x)
+    return Step(_output(axes, x.channels), axes)
+
+
+def _global_pool(op: Op, x: Tensor) -> Step:
+    _check_spatial(x)
+    axes = tuple(Axis(n, n) for n in x.spatial)
+    return Step(_output(axes, x.channels) if op["keep"] else Tensor((), x.depth), axes)
+
+
+def _pointwise(op: Op, x: Tensor) -> Step:
+    return Step(x)
+
+
+def _normalise(op: Op, x: Tensor) -> Step:
+    """A scale for each channel, and an offset, which is its bias."""
+    learnt = x.depth if op["affine"] else 0
+    return Step(x, weights=learnt, biases=learnt)
+
+
+def _pad(op: Op, x: Tensor) -> Step:
+    axes = _window(x.spatial, 1, 1, op["p"], 1)
+    return Step(_output(axes, x.channels), axes)
+
+
+def _upsample(op: Op, x: Tensor) -> Step:
+    """Nearest repeats each sample; linear is the transposed convolution with a triangle of 2*by - by%2 taps."""
+    _check_spatial(x)
+    axes = tuple(_grown(n, by, op["mode"]) for n, by in zip(x.spatial, _spread(op["by"], x, "by"), strict=True))
+    return Step(_output(axes, x.channels), axes)
+
+
+def _grown(n: int, by: int, mode: str) -> Axis:
+    if mode == "nearest":
+        return Axis(n, by, by, transposed=True)
+    margin = by // 2
+    return Axis(n, 2 * by - by % 2, by, lo=margin, hi=margin, transposed=True)
+
+
+def _flatten(op: Op, x: Tensor) -> Step:
+    return Step(Tensor((), x.size), tuple(Axis(n, n) for n in x.spatial))
+
+
+def _linear(op: Op, x: Tensor) -> Step:
+    if x.spatial and not (len(x.spatial) == 1 and x.channels is None):
+        raise ShapeError(
+            f"a fully connected layer takes a flat input, and {x} has {len(x.spatial)} spatial "
+            f"{'axis' if len(x.spatial) == 1 else 'axes'}",
+            remedy="put flatten or gap before it",
+        )
+    features: int = op["features"]
+    weights = x.size * features
+    axes = tuple(Axis(n, n) for n in x.spatial)
+    return Step(Tensor((), features), axes, weights, features if op["bias"] else 0, weights)
+
+
+def _unfold(op: Op, x: Tensor) -> Step:
+    """Every window's samples as channels: im2col."""
+    axes = _axes(op, x)
+    return Step(_output(axes, x.depth * math.prod(axis.k for axis in axes)), axes)
+
+
+# How they slide.
+
+
+def _axes(op: Op, x: Tensor, *, transposed: bool = False) -> tuple[Axis, ...]:
+    _check_spatial(x)
+    values = op.values
+    _spread(values["k"], x, "k")
+    axes = _window(
+        x.spatial, values["k"], values["s"], values["p"], values.get("d", 1), values.get("out_padding", 0), transposed
+    )
+    return tuple(map(_ceiled, axes)) if values.get("ceil") else axes
+
+
+@lru_cache(maxsize=4096)
+def _window(
+    spatial: tuple[int, ...],
+    k: PerAxis,
+    stride: PerAxis,
+    padding: Padding,
+    dilation: PerAxis,
+    output_padding: PerAxis = 0,
+    transposed: bool = False,
+) -> tuple[Axis, ...]:
+    dims = len(spatial)
+    spec = ConvSpec.of(dims, stride=stride, dilation=dilation, padding=padding, output_padding=output_padding)
+    kernel = (k,) * dims if isinstance(k, int) else tuple(k)
+    return spec.transposed_axes(spatial, kernel) if transposed else spec.axes(spatial, kernel)
+
+
+def _ceiled(axis: Axis) -> Axis:
+    """Round up instead of down: pad the end as far as one more window needs, if that starts on a sample or before.
+
+    >>> _ceiled(Axis(n=112, k=3, stride=2)).out
+    56
+    """
+    out = axis.out + (axis.unused > 0 and axis.out * axis.stride < axis.n + axis.lo)
+    return replace(axis, hi=max(axis.hi, (out - 1) * axis.stride + axis.reach - axis.n - axis.lo))
+
+
+def _output(axes: tuple[Axis, ...], channels: int | None) -> Tensor:
+    return Tensor(tuple([axis.out for axis in axes]), channels)
+
+
+def _spread(value: PerAxis, x: Tensor, key: str) -> tuple[int, ...]:
+    dims = len(x.spatial)
+    entries = (value,) * dims if isinstance(value, int) else tuple(value)
+    if len(entries) != dims:
+        raise ShapeError(
+            f"{key}={show(entries)} has {len(entries)} entries, the input {x} has {dims} spatial "
+            f"{'axis' if dims == 1 else 'axes'}",
+            remedy=f"give one {key}, or {dims}, or settle the axes with --dims",
+        )
+    return entries
+
+
+def _check_spatial(x: Tensor) -> None:
+    if not x.spatial:
+        raise ShapeError(
+            f"the input {x} is flat", "expected spatial axes to slide along", "put it before flatten and gap"
+        )
+
+
+def _check_groups(groups: int, channels: int, filters: int) -> None:
+    for count, what in ((channels, "channels of the input"), (filters, "filters")):
+        if count % groups:
+            raise ChannelError(
+                f"{groups} groups do not divide the {count} {what}", remedy=f"use g={math.gcd(channels, filters)}"
+            )
+
+
+# The table.
+
+
+def _arguments(text: str) -> dict[str, str | None]:
+    """Read a row's arguments: `filters k s=1` has two that must be given, and one with a default."""
+    pairs = (part.partition("=") for part in text.split())
+    return {key: value if equals else None for key, equals, value in pairs}
+
+
+_ACTIVATIONS = ("relu", "relu6", "leakyrelu", "elu", "gelu", "silu", "hardswish", "sigmoid", "tanh", "softmax")
+
+KINDS: dict[str, Kind] = {
+    name: Kind(name, _arguments(arguments), settle, meaning, view=name == "flatten")
+    for name, arguments, settle, meaning in (
+        ("conv", "filters k s=1 p=valid d=1 g=1 bias=yes", _convolve, "a bank of kernels, summed over the channels"),
+        ("depthwise", "multiplier=1 k s=1 p=valid d=1 bias=yes", _depthwise, "kernels of its own for every channel"),
+        ("deconv", "filters k s=1 p=valid d=1 g=1 out_padding=0 bias=yes", _deconvolve, "the transposed convolution"),
+        ("maxpool", "k s==k p=valid d=1 ceil=no", _pool, "the largest of each window"),
+        ("avgpool", "k s==k p=valid ceil=no", _pool, "the mean of each window"),
+        ("gap", "keep=no", _global_pool, "the mean of each channel; keep=yes keeps axes of 1"),
+        ("batchnorm", "affine=yes", _normalise, "a scale and an offset for every channel"),
+        ("layernorm", "affine=yes", _normalise, "a scale and an offset for every channel, over the channels"),
+        ("pad", "p", _pad, "zeros around the input"),
+        ("upsample", "by mode=nearest", _upsample, "larger by a whole factor"),
+        ("unfold", "k s=1 p=valid d=1", _unfold, "every window's samples as channels (im2col)"),
+        ("flatten", "", _flatten, "all axes as one"),
+        ("linear", "features bias=yes", _linear, "a fully connected layer"),
+        ("dropout", "rate=0.5", _pointwise, "nothing, but while training"),
+        *((name, "", _pointwise, "an activation, value by value") for name in _ACTIVATIONS),
+    )
+}
+SYNONYMS = {
+    "bn": "batchnorm",
+    "dense": "linear",
+    "fc": "linear",
+    "convtranspose": "deconv",
+    "transposed": "deconv",
+    "globalavgpool": "gap",
+    "pool": "maxpool",
+    "ln": "layernorm",
+    "swish": "silu",
+    "im2col": "unfold",
+}
+"""What others call them: for suggestions only, so that every layer has one name here."""
+
+
+def read(word: Word) -> Op:
+    """Make a layer of a word. Raises TokenError with its place, what is wrong, and a suggestion.
+
+    >>> from convcli.network.parser import parse
+    >>> op = read(parse("conv:64,k=3x5,p=same")[0])
+    >>> op["filters"], op["k"], op["s"], op["bias"]
+    (64, (3, 5), 1, True)
+    >>> read(parse("konv:64,k=3")[0])
+    Traceback (most recent call last):
+    ...
+    convcli.network.parser.TokenError: 'konv:64,k=3' at character 1: no layer 'konv'; did you mean 'conv'?
+    """
+    if word.name not in KINDS:
+        raise unknown(word)
+    return _read(word.name, word.arguments, word.text) or _explain(word)
+
+
+def unknown(word: Word, blocks: tuple[str, ...] = ()) -> InputError:
+    """Say that there is no such layer, and which one may be meant."""
+    known = (*KINDS, *blocks, "residual", "concat")
+    near = SYNONYMS.get(word.name.lower())
+    hint = f"did you mean '{near}'?" if near else did_you_mean(word.name.lower(), known)
+    return word.error(f"no layer {word.name!r}", remedy=hint or f"expected one of {', '.join(known)}")
+
+
+@lru_cache(maxsize=4096)
+def _read(name: str, arguments: tuple[tuple[str, str], ...], text: str) -> Op | None:
+    """The layer, or None where something is wrong with it; `_explain` says what."""
+    try:
+        return _bind(Word(name, arguments, text, ""))
+    except InputError:
+        return None
+
+
+def _explain(word: Word) -> Op:
+    return _bind(word)
+
+
+def _bind(word: Word) -> Op:
+    kind = KINDS[word.name]
+    given = bind(word, kind.arguments)
+    values: dict[str, Any] = {}
+    for key, default in kind.arguments.items():
+        text = given.get(key, default)
+        if text is None:
+            raise word.error(f"{key}= is missing", remedy=f"write it as {usage(kind)}")
+        try:
+            another = key not in given and text.startswith("=")
+            values[key] = values[text[1:]] if another else READERS[key](text)
+        except InputError as error:
+            raise word.error(f"{key}: {error.given}", error.expected, error.remedy) from None
+    return Op(kind, values, word.text)
+
+
+def bind(word: Word, arguments: Mapping[str, str | None]) -> dict[str, str]:
+    """Give every argument of a word its key: those without one take the keys in order."""
+    given: dict[str, str] = {}
+    keys = list(arguments)
+    for place, (key, value) in enumerate(word.arguments):
+        if not key and place >= len(keys):
+            raise word.error(f"the argument {value!r} is one too many", f"expected {', '.join(keys) or 'none'}")
+        name = LONG.get(key, key) if LONG.get(key, key) in arguments else key
+        name = name or keys[place]
+        if name not in arguments:
+            raise word.error(
+                f"no argument {key!r}", f"{word.name} takes {', '.join(keys) or 'none'}", did_you_mean(key, keys)
+            )
+        if name in given:
+            raise word.error(f"{name}= is given twice", remedy="leave one out")
+        given[name] = value
+    return given
+
+
+def usage(kind: Kind) -> str:
+    """How a kind is written, with the arguments that it needs.
+
+    >>> usage(KINDS["conv"])
+    'conv:FILTERS,k=K'
+    """
+    needed = [key for key, default in kind.arguments.items() if default is None]
+    first = next(iter(kind.arguments), "")
+    words = [key.upper() if key == first else f"{key}={key.upper()}" for key in needed]
+    return f"{kind.name}:{','.join(words)}" if words else kind.name

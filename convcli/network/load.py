@@ -1,0 +1,114 @@
+"""A network in a TOML file: its input, its layers in the language of the command line, and named blocks.
+
+::
+
+    name = "a small residual network"
+    input = "32x32x3"              # "dims" and "layout" may say how it is read
+    layers = "conv:16,k=3,p=1 stage:16 stage:32,s=2 gap linear:10"
+
+    [blocks.stage]
+    parameters = "c,s=1"           # c must be given, s is 1 if it is not
+    layers = "residual[conv:{c},k=3,s={s},p=1 relu conv:{c},k=3,p=1 | conv:{c},k=1,s={s}] relu"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from convcli.errors import FileError, InputError, did_you_mean
+from convcli.network.graph import Block, Network, read_input
+from convcli.network.layers import KINDS, Tensor
+from convcli.network.parser import parse, parse_arguments
+from convcli.shapes.layout import check_layout
+from convcli.shapes.spec import check_whole, parse_shape
+
+LARGEST = 10_000_000
+FIELDS = {"name": str, "input": str, "dims": int, "layout": str, "layers": (str, list), "blocks": dict}
+BLOCK_FIELDS = {"parameters": str, "layers": (str, list)}
+EXAMPLE = 'layers = "conv:64,k=3,p=1 relu"'
+
+
+def load(path: str, x: Tensor | None = None) -> Network:
+    """Read a network, laid on the input that the file names, or on `x`.
+
+    Raises FileError for a file that cannot be read, and InputError, naming file and field, for what it says.
+    """
+    try:
+        return build(_read(path), x, Path(path).stem)
+    except FileError:
+        raise
+    except InputError as error:
+        raise type(error)(f"{path}: {error.given}", error.expected, error.remedy) from None
+
+
+def build(record: Mapping[str, Any], x: Tensor | None = None, name: str = "") -> Network:
+    """Make a network of what a file holds.
+
+    >>> net = build({"input": "8x8x3", "layers": "twice:4", "blocks": {"twice": {"parameters": "c",
+    ...              "layers": "[conv:{c},k=3]x2"}}})
+    >>> str(net.output), [node.path for node in net.nodes]
+    ('4x4x4', ['twice:4', 'twice:4'])
+    """
+    _check(record, FIELDS, "the file")
+    if "layers" not in record:
+        raise InputError("no layers", f"expected {EXAMPLE}")
+    layout = check_layout(record.get("layout", "channels_last"))
+    if x is None:
+        if "input" not in record:
+            raise InputError("no input", 'expected input = "224x224x3"', "or give a shape before the file")
+        dims = check_whole(record["dims"], "dims", least=1) if "dims" in record else None
+        x = read_input(parse_shape(record["input"]), dims, layout)
+    blocks = {key: _block(key, value) for key, value in record.get("blocks", {}).items()}
+    items = parse(_text(record["layers"]))
+    return Network.of(x, items, blocks=blocks, layout=layout, name=record.get("name", name))
+
+
+def _read(path: str) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        with Path(path).open("rb") as stream:
+            content = stream.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise FileError(f"{path} is larger than {LARGEST:,} bytes", "expected a network's description")
+        return tomllib.loads(content.decode())
+    except FileNotFoundError:
+        raise FileError(f"there is no file {path!r}", remedy="check its name") from None
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise FileError(f"{path} is not TOML: {error}", f"expected {EXAMPLE}") from None
+    except RecursionError:
+        raise FileError(f"{path} is nested too deeply", f"expected {EXAMPLE}") from None
+
+
+def _block(name: str, record: Any) -> Block:
+    if not isinstance(record, dict):
+        raise InputError(f"blocks.{name} is no table", f"expected [blocks.{name}] with layers")
+    if name in KINDS or name in ("residual", "concat"):
+        raise InputError(f"blocks.{name} has the name of a layer", remedy="call it otherwise")
+    _check(record, BLOCK_FIELDS, f"blocks.{name}")
+    if "layers" not in record:
+        raise InputError(f"blocks.{name} has no layers", f"expected {EXAMPLE}")
+    written = record.get("parameters", "")
+    pairs = parse_arguments(written) if written else ()
+    return Block({key or value: value if key else None for key, value in pairs}, _text(record["layers"]))
+
+
+def _text(layers: str | list[Any]) -> str:
+    if isinstance(layers, str):
+        return layers
+    if not all(isinstance(line, str) for line in layers):
+        raise InputError("layers holds what is no text", f"expected {EXAMPLE}")
+    return "\n".join(layers)
+
+
+def _check(record: Mapping[str, Any], fields: Mapping[str, Any], where: str) -> None:
+    for key, value in record.items():
+        if key not in fields:
+            hint = did_you_mean(key, fields) or f"expected {', '.join(fields)}"
+            raise InputError(f"{where} has an unknown field {key!r}", remedy=hint)
+        if not isinstance(value, fields[key]) or isinstance(value, bool):
+            raise InputError(f"{where}: {key} is {value!r}", f"expected {EXAMPLE if key == 'layers' else 'text'}")

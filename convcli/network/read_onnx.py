@@ -1,0 +1,310 @@
+"""An ONNX file as a network: convolutions, pools and products by our own arithmetic, the rest by declared shapes.
+
+Needs the onnx package, `pip install 'convcli[onnx]'`; nothing else here does. A tensor `(N, C, *S)` is read with
+its spatial axes, `(N, F)` is flat, and the batch N is left to `--batch`. Nodes that this module does not know are
+named in `Network.opaque` and pass on what the file's shape inference declares; receptive fields go past them as if
+every position stayed. A model with several outputs is followed to the first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from convcli.errors import ConvError, FileError, InputError, LimitError, ShapeError, brief
+from convcli.limits import Limits, show_bytes
+from convcli.network.graph import INPUT, Network, Node
+from convcli.network.layers import KINDS, Kind, Op, Step, Tensor
+from convcli.shapes.spec import Axis
+
+LARGEST = 2**31 - 1
+"""Bytes of a model at most, which is protobuf's limit."""
+KEEP_APART = "save its weights as external data, which are not read"
+COPIES = 4
+"""How often a model is held at once: the file, its message, and what the inference of shapes makes of it."""
+
+Shape = tuple[int, ...]
+AUTO_PAD = {"SAME_UPPER": "same", "SAME_LOWER": "same-lower", "VALID": "valid"}
+_ELEMENTWISE = """
+Abs Add And Cast Ceil Celu Clip Cos Div Dropout Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity LeakyRelu Log
+LogSoftmax Max Mean Min Mish Mod Mul Neg Not Or Pow PRelu Reciprocal Relu Round Selu Sigmoid Sign Sin Softmax Softplus
+Softsign Sqrt Sub Sum Tanh ThresholdedRelu Where
+"""
+ELEMENTWISE = frozenset(_ELEMENTWISE.split())
+RESHAPING = frozenset(["Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"])
+SILENT = frozenset(["Constant", "ConstantOfShape", "Shape"])
+
+
+def load(path: str) -> Network:
+    """Read a model. Raises FileError for one that cannot be read, InputError for shapes that it does not tell."""
+    try:
+        import onnx
+    except ImportError:
+        raise InputError(
+            f"{path} is an ONNX model", "reading one takes the onnx package", "pip install 'convcli[onnx]'"
+        ) from None
+    if not Path(path).is_file():
+        raise FileError(f"there is no file {path!r}", remedy="check its name")
+    size = Path(path).stat().st_size
+    if size > LARGEST:
+        raise LimitError(f"{path} has {show_bytes(size)}", f"expected at most {show_bytes(LARGEST)}", KEEP_APART)
+    Limits.of().check_memory(path, COPIES * size, KEEP_APART)
+    try:
+        return of_model(onnx.load(path, load_external_data=False), Path(path).stem)
+    except ConvError:
+        raise
+    except Exception as error:  # the onnx package and the parts of a model that are not what they should be raise any
+        told = f"{type(error).__name__}: {brief(error)}"
+        raise FileError(f"{path} is no ONNX model that holds together ({told})", "expected a .onnx file") from None
+
+
+def of_model(model: Any, name: str = "") -> Network:
+    """Make a network of a loaded model, whose open batch is taken as 1."""
+    from onnx import shape_inference
+
+    for given in model.graph.input:
+        dims = given.type.tensor_type.shape.dim
+        if dims and not dims[0].HasField("dim_value"):
+            dims[0].dim_value = 1
+    inferred = shape_inference.infer_shapes(model, data_prop=True)  # keep it: its graph does not keep it alive
+    return _Reader(inferred.graph, name).network()
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One node of the file: its attributes, its weights' shapes, what it is given and what it declares."""
+
+    kind: str
+    attributes: Mapping[str, Any]
+    x: Tensor
+    shapes: tuple[Shape | None, ...]  # of every input
+    declared: Shape | None  # of the first output
+
+    def get(self, key: str, default: Any) -> Any:
+        return self.attributes.get(key, default)
+
+    def weights(self, place: int) -> Shape:
+        shape = self.shapes[place] if place < len(self.shapes) else None
+        if shape is None:
+            raise InputError(f"the weights of {self.kind} have no declared shape")
+        return shape
+
+    @property
+    def biased(self) -> bool:
+        return len(self.shapes) > 2
+
+
+class _Reader:
+    """Nodes as they are read; `at` tells which node gives each tensor that comes from the input."""
+
+    def __init__(self, graph: Any, name: str) -> None:
+        self.graph, self.name = graph, name
+        self.shapes = _shapes(graph)
+        constant = {weights.name for weights in graph.initializer}
+        inputs = [given.name for given in graph.input if given.name not in constant]
+        if not inputs:
+            raise InputError("the model has no input")
+        self.x = _tensor(self.declared(inputs[0]))
+        self.at = {inputs[0]: INPUT}
+        self.nodes: list[Node] = []
+        self.opaque: dict[str, None] = {}
+
+    def declared(self, name: str) -> Shape:
+        shape = self.shapes.get(name)
+        if shape is None:
+            raise InputError(
+                f"{name!r} has no declared shape", "expected fixed sizes, but for the batch", "export with fixed sizes"
+            )
+        return shape
+
+    def network(self) -> Network:
+        for node in _leading_to(self.graph.output[0].name, self.graph.node):
+            sources = [self.at[name] for name in node.input if name in self.at]
+            if sources and node.op_type not in SILENT:
+                self.read(node, sources)
+        if not self.nodes:
+            raise InputError("the model has no node that its input reaches")
+        return Network(self.x, tuple(self.nodes), "channels_first", self.name, tuple(self.opaque))
+
+    def read(self, node: Any, sources: list[int]) -> None:
+        x = self.x if sources[0] == INPUT else self.nodes[sources[0]].output
+        call = _Call(
+            node.op_type,
+            _attributes(node),
+            x,
+            tuple(self.shapes.get(name) for name in node.input if name),
+            self.shapes.get(node.output[0]),
+        )
+        try:
+            op, step = self.settle(call, node)
+        except InputError as error:
+            told = f"node {node.name or node.output[0]!r} ({node.op_type}): {error.given}"
+            raise ShapeError(told, error.expected, error.remedy) from None
+        if len(step.axes) != len(self.x.spatial):
+            step = step._replace(axes=())
+        joins = len(sources) > 1 and node.op_type not in READERS
+        self.nodes.append(Node(node.op_type, "", None if joins else op, tuple(sources), x, step))
+        for name in node.output:
+            self.at[name] = len(self.nodes) - 1
+
+    def settle(self, call: _Call, node: Any) -> tuple[Op, Step]:
+        if call.kind in READERS:
+            return READERS[call.kind](call)
+        if call.kind not in ELEMENTWISE | RESHAPING | {"Concat"}:
+            self.opaque[call.kind] = None
+        step = Step(_tensor(self.declared(node.output[0])))
+        flat = call.x.spatial and not step.output.spatial
+        if flat:
+            step = step._replace(axes=tuple(Axis(n, n) for n in call.x.spatial))
+        return _opaque(call.kind, step, view=call.kind in RESHAPING), step
+
+
+def _leading_to(name: str, nodes: Sequence[Any]) -> list[Any]:
+    """The nodes that a tensor depends on, in order."""
+    needed, found = {name}, []
+    for node in reversed(nodes):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            found.append(node)
+    return found[::-1]
+
+
+def _opaque(name: str, step: Step, *, view: bool = False) -> Op:
+    return Op(Kind(name, {}, lambda op, x: step, "as declared", view=view), {}, name)
+
+
+def _tensor(shape: Shape) -> Tensor:
+    """Leave the batch out: (N, C, *S) has spatial axes, (N, F) is flat."""
+    inner = shape[1:]
+    return Tensor(inner[1:], inner[0]) if inner else Tensor((), 1)
+
+
+def _shapes(graph: Any) -> dict[str, Shape]:
+    """Every shape that is wholly known."""
+    found = {weights.name: tuple(weights.dims) for weights in graph.initializer}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        kind = value.type.tensor_type
+        dims = kind.shape.dim
+        if kind.HasField("shape") and all(dim.HasField("dim_value") for dim in dims):
+            found.setdefault(value.name, tuple(dim.dim_value for dim in dims))
+    return found
+
+
+def _attributes(node: Any) -> dict[str, Any]:
+    from onnx import helper
+
+    values = {item.name: helper.get_attribute_value(item) for item in node.attribute}
+    return {key: value.decode() if isinstance(value, bytes) else value for key, value in values.items()}
+
+
+# What the known ones mean.
+
+
+def _padding(call: _Call, dims: int) -> str | tuple[tuple[int, int], ...]:
+    automatic = call.get("auto_pad", "NOTSET")
+    if automatic != "NOTSET":
+        return AUTO_PAD[automatic]
+    pads = call.get("pads", [0] * 2 * dims)
+    return tuple(zip(pads[:dims], pads[dims:], strict=True))
+
+
+def _window(call: _Call, kernel: Shape) -> dict[str, Any]:
+    dims = len(kernel)
+    return {
+        "k": kernel,
+        "s": tuple(call.get("strides", [1] * dims)),
+        "p": _padding(call, dims),
+        "d": tuple(call.get("dilations", [1] * dims)),
+    }
+
+
+def _settled(kind: str, call: _Call, values: dict[str, Any]) -> tuple[Op, Step]:
+    op = Op(KINDS[kind], values, call.kind)
+    return op, op.settle(call.x)
+
+
+def _conv(call: _Call) -> tuple[Op, Step]:
+    filters, _, *kernel = call.weights(1)
+    window = _window(call, tuple(call.get("kernel_shape", kernel)))
+    return _settled("conv", call, {"filters": filters, "g": call.get("group", 1), "bias": call.biased, **window})
+
+
+def _deconv(call: _Call) -> tuple[Op, Step]:
+    _, filters, *kernel = call.weights(1)
+    groups, dims = call.get("group", 1), len(kernel)
+    values = {
+        "filters": filters * groups,
+        "g": groups,
+        "bias": call.biased,
+        "out_padding": tuple(call.get("output_padding", [0] * dims)),
+        **_window(call, tuple(call.get("kernel_shape", kernel))),
+    }
+    if "output_shape" not in call.attributes:
+        return _settled("deconv", call, values)
+    return _deconv_to(call, values, tuple(call.attributes["output_shape"])[-dims:])
+
+
+def _deconv_to(call: _Call, values: dict[str, Any], wanted: Shape) -> tuple[Op, Step]:
+    """The padding follows from the output: what is too much is cut, what is missing is added at the end."""
+    bare = [
+        Axis(n, k, s, d, output_padding=extra, transposed=True)
+        for n, k, s, d, extra in zip(
+            call.x.spatial, values["k"], values["s"], values["d"], values["out_padding"], strict=True
+        )
+    ]
+    axes = []
+    for axis, size in zip(bare, wanted, strict=True):
+        cut, extra = max(axis.out - size, 0), max(size - axis.out, 0)
+        lo = cut // 2 if call.get("auto_pad", "NOTSET") == "SAME_UPPER" else cut - cut // 2
+        pads = (axis.n, axis.k, axis.stride, axis.dilation, lo, cut - lo, axis.output_padding + extra, True)
+        axes.append(Axis(*pads))
+    filters = values["filters"]
+    weights = call.x.depth * (filters // values["g"]) * math.prod(values["k"])
+    biases = filters if values["bias"] else 0
+    step = Step(Tensor(wanted, filters), tuple(axes), weights, biases, weights * math.prod(call.x.spatial))
+    return _opaque(call.kind, step), step
+
+
+def _pool(kind: str) -> Callable[[_Call], tuple[Op, Step]]:
+    def read(call: _Call) -> tuple[Op, Step]:
+        window = _window(call, tuple(call.attributes["kernel_shape"]))
+        return _settled(kind, call, {**window, "ceil": bool(call.get("ceil_mode", 0))})
+
+    return read
+
+
+def _global_pool(call: _Call) -> tuple[Op, Step]:
+    return _settled("gap", call, {"keep": True})
+
+
+def _batchnorm(call: _Call) -> tuple[Op, Step]:
+    return _settled("batchnorm", call, {"affine": True})
+
+
+def _product(call: _Call) -> tuple[Op, Step]:
+    """Gemm or MatMul: every output is a sum over the inner axis; the second operand is weights if it is a matrix."""
+    if call.declared is None:
+        raise InputError("its output has no declared shape", "expected fixed sizes, but for the batch")
+    weights, output = call.weights(1), _tensor(call.declared)
+    inner = weights[-1 if call.get("transB", 0) else -2 if len(weights) > 1 else 0]
+    biases = math.prod(call.shapes[2] or ()) if call.biased else 0
+    axes = tuple(Axis(n, n) for n in call.x.spatial) if not output.spatial else ()
+    step = Step(output, axes, math.prod(weights), biases, output.size * inner)
+    return _opaque(call.kind, step), step
+
+
+READERS: dict[str, Callable[[_Call], tuple[Op, Step]]] = {
+    "Conv": _conv,
+    "ConvTranspose": _deconv,
+    "MaxPool": _pool("maxpool"),
+    "AveragePool": _pool("avgpool"),
+    "LpPool": _pool("avgpool"),
+    "GlobalAveragePool": _global_pool,
+    "GlobalMaxPool": _global_pool,
+    "BatchNormalization": _batchnorm,
+    "Gemm": _product,
+    "MatMul": _product,
+}

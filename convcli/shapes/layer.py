@@ -1,0 +1,66 @@
+"""What a layer costs: its output, its weights and multiply-adds, and the dense layer it stands in for.
+
+Standard library only. Conventions: 1 MAC is one multiply-add; the bias is counted where it is asked for, and in
+parameters only.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from convcli.shapes.layout import Arrangement
+from convcli.shapes.spec import Axis, ConvSpec
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One convolution, or its transpose, described by numbers alone.
+
+    >>> from convcli.shapes.layout import arrange
+    >>> layer = Layer.of(arrange((28, 28), (3, 3)), ConvSpec.of(2))
+    >>> layer.output, layer.parameters, layer.macs, layer.dense_parameters
+    ((26, 26), 9, 6084, 529984)
+    """
+
+    arrangement: Arrangement
+    axes: tuple[Axis, ...]
+    output: tuple[int, ...]
+    bias: bool
+
+    @classmethod
+    def of(cls, arrangement: Arrangement, spec: ConvSpec, *, transposed: bool = False, bias: bool = False) -> Layer:
+        """Settle the sizes. Raises ShapeError where the kernel does not fit."""
+        settle = spec.transposed_axes if transposed else spec.axes
+        axes = settle(arrangement.spatial, arrangement.window)
+        return cls(arrangement, axes, arrangement.with_spatial(tuple(axis.out for axis in axes)), bias)
+
+    @property
+    def biases(self) -> int:
+        """One for each output channel; one in all where every channel is filtered alike."""
+        return 0 if not self.bias else 1 if self.arrangement.reading == "each" else self.arrangement.filters
+
+    @property
+    def parameters(self) -> int:
+        return math.prod(self.arrangement.kernel) + self.biases
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds: every weight under every output; transposed, every weight under every input."""
+        a = self.arrangement
+        items = math.prod(a.shape[: a.batch_axes])
+        if a.reading == "each":
+            positions = a.channels * math.prod(a.window)
+        elif a.reading == "sum" and len(a.kernel) == a.dims:
+            positions = a.channels * math.prod(a.kernel)
+        else:
+            positions = math.prod(a.kernel)
+        moved = (axis.n if axis.transposed else axis.out for axis in self.axes)
+        return items * math.prod(moved) * positions
+
+    @property
+    def dense_parameters(self) -> int:
+        """Weights, and biases where they are counted, of a fully connected layer between the same shapes."""
+        items = math.prod(self.arrangement.shape[: self.arrangement.batch_axes])
+        inputs, outputs = math.prod(self.arrangement.shape) // items, math.prod(self.output) // items
+        return inputs * outputs + (outputs if self.bias else 0)

@@ -1,0 +1,254 @@
+"""What a kernel of one shape means for an input of another.
+
+Standard library only: the same reading serves the shape calculator, the plan and the work itself.
+
+For an input with `dims` spatial axes, and channels last:
+
+==================  =====================  ==========================================  ====================
+kernel              input                  reading                                     output
+==================  =====================  ==========================================  ====================
+``(*K)``            ``(*S)``               plain                                       ``(*P)``
+``(*K)``            ``(*S, C)``            ``each``: every channel is filtered alike   ``(*P, C)``
+``(*K, C)``         ``(*S, C)``            ``sum``: over the channels, into one        ``(*P, 1)``
+``(O, *K, C/g)``    ``(*S, C)``            ``bank`` of O kernels, in g groups          ``(*P, O)``
+==================  =====================  ==========================================  ====================
+
+One more axis in front of the input is a batch. `channels="sum"` spreads a `(*K)` kernel over all channels;
+`channels="each"` reads `(*K, C)` as one kernel for each channel (`depthwise`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from convcli.errors import ChannelError, InputError, ShapeError, did_you_mean
+from convcli.options import LAYOUTS, Channels, Layout
+from convcli.shapes.spec import show
+
+Reading = Literal["each", "depthwise", "sum", "bank"]
+
+
+PICTURE_CHANNELS = 4
+"""A last axis of at most so many is read as a picture's channels where nothing else says what it is."""
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """A kernel of one shape laid on an input of another; build it with `arrange`.
+
+    >>> a = arrange((224, 224, 3), (64, 7, 7, 3))
+    >>> a.reading, a.spatial, a.window, a.channels, a.filters
+    ('bank', (224, 224), (7, 7), 3, 64)
+    >>> a.with_spatial((112, 112))
+    (112, 112, 64)
+    """
+
+    shape: tuple[int, ...]
+    kernel: tuple[int, ...]
+    dims: int
+    reading: Reading
+    channel_axis: int | None  # of the input; None where it has no channels
+    batch_axes: int
+    layout: Layout
+    groups: int
+    channels: int
+    filters: int  # channels of the output
+
+    @property
+    def spatial_axes(self) -> tuple[int, ...]:
+        start = self.batch_axes + (self.channel_axis == self.batch_axes and self.layout == "channels_first")
+        return tuple(range(start, start + self.dims))
+
+    @property
+    def spatial(self) -> tuple[int, ...]:
+        return tuple(self.shape[axis] for axis in self.spatial_axes)
+
+    @property
+    def window_axes(self) -> tuple[int, ...]:
+        """The kernel's spatial axes."""
+        extra = len(self.kernel) - self.dims
+        start = extra if self.layout == "channels_first" else 1 if self.reading == "bank" else 0
+        return tuple(range(start, start + self.dims))
+
+    @property
+    def window(self) -> tuple[int, ...]:
+        """The kernel's spatial shape."""
+        return tuple(self.kernel[axis] for axis in self.window_axes)
+
+    @property
+    def output_channel_axis(self) -> int | None:
+        """Where the output's channels stand; None where it has none."""
+        if self.reading == "each":
+            return self.channel_axis
+        return self.batch_axes if self.layout == "channels_first" else self.batch_axes + self.dims
+
+    def with_spatial(self, sizes: Sequence[int]) -> tuple[int, ...]:
+        """An output shape with these spatial sizes, in this arrangement's layout."""
+        batch = self.shape[: self.batch_axes]
+        if self.channel_axis is None and self.reading == "each":
+            return (*batch, *sizes)
+        if self.layout == "channels_first":
+            return (*batch, self.filters, *sizes)
+        return (*batch, *sizes, self.filters)
+
+
+def arrange(
+    shape: Sequence[int],
+    kernel: Sequence[int],
+    *,
+    dims: int | None = None,
+    channels: Channels | None = None,
+    groups: int = 1,
+    layout: Layout = "channels_last",
+    transposed: bool = False,
+) -> Arrangement:
+    """Settle how a kernel is laid on an input, from their shapes.
+
+    dims: how many spatial axes the input has; found from the kernel where it settles it. A `transposed` bank
+    maps its O filters' channels back to C, so the input must have O of them.
+    Raises ChannelError where the channel counts differ (naming both), ShapeError where the axes do not fit.
+    """
+    shape, kernel = tuple(shape), tuple(kernel)
+    if groups < 1:
+        raise InputError(f"groups {groups}", "expected 1 or more", "leave groups out for one")
+    count = settle_dims(shape, kernel, channels, groups, layout) if dims is None else dims
+    if not 1 <= count <= len(shape):
+        raise InputError(f"dims {count}", f"the input {show(shape)} has {len(shape)} axes", f"use 1 to {len(shape)}")
+    outer, extra = len(shape) - count, len(kernel) - count
+    if outer > 2:
+        raise ShapeError(
+            f"the input {show(shape)} has {outer} axes besides its {count} spatial ones",
+            "expected at most a batch and a channel axis",
+            f"use --dims {len(shape) - 2} to {len(shape)}",
+        )
+    if not 0 <= extra <= 2:
+        raise ShapeError(
+            f"the kernel {show(kernel)} does not fit {count} spatial {'axis' if count == 1 else 'axes'}",
+            f"expected {count} to {count + 2} axes: a window, with its channels, or a bank of them",
+            "write a row as '1,2,1;' or a column as '1;2;1', 1x3 or 3x1"
+            if (count, len(kernel)) == (2, 1)
+            else "use --dims to say how many axes of the input are spatial",
+        )
+    batch_axes = 1 if outer == 2 else 0
+    channel_axis = None if outer == 0 else batch_axes if layout == "channels_first" else len(shape) - 1
+    depth = 1 if channel_axis is None else shape[channel_axis]
+    reading = _reading(extra, channels)
+    if reading in ("each", "depthwise", "sum") and groups != 1:
+        raise InputError(
+            f"groups {groups} with the kernel {show(kernel)}",
+            "groups divide the channels of a bank (O, *K, C/groups), or (O, C/groups, *K) with channels first",
+            "give such a kernel, or leave groups out",
+        )
+    filters = _check_channels(kernel, extra, reading, depth, groups, layout, transposed)
+    return Arrangement(
+        shape, kernel, count, reading, channel_axis, batch_axes, layout, groups, channels=depth, filters=filters
+    )
+
+
+def check_layout(layout: str) -> Layout:
+    """The layout's name, if it is one. Raises InputError."""
+    if layout not in LAYOUTS:
+        raise InputError(f"layout {layout!r}", f"expected {' or '.join(LAYOUTS)}", did_you_mean(str(layout), LAYOUTS))
+    return cast("Layout", layout)
+
+
+def settle_dims(
+    shape: Sequence[int],
+    kernel: Sequence[int],
+    channels: Channels | None = None,
+    groups: int = 1,
+    layout: Layout = "channels_last",
+) -> int:
+    """How many axes of the input are spatial, where only the two shapes tell.
+
+    A kernel with one axis fewer filters each channel, one with an axis more is a bank. With as many axes it is
+    plain, but for two readings that people mean more often: where both have three axes, the last is channels if
+    the kernel spans it whole or if it counts at most 4, as a picture's; four axes against four are a batch under
+    a bank.
+
+    >>> settle_dims((28, 28), (3, 3)), settle_dims((28, 28, 3), (3, 3)), settle_dims((28, 28, 3), (3, 3, 3))
+    (2, 2, 2)
+    >>> settle_dims((28, 28, 28), (3, 3, 3))
+    3
+    """
+    axes, extra = len(shape), len(kernel) - len(shape)
+    first = layout == "channels_first"
+    depth = shape[0 if first else -1]
+    if extra == 0 and axes == 4:
+        return 2
+    if extra == 0:
+        spans = axes == 3 and (kernel[0 if first else -1] == depth or depth <= PICTURE_CHANNELS)
+        return axes - 1 if spans or (axes > 1 and channels is not None) else axes
+    if extra == 1:
+        one_channel = groups == 1 == kernel[0 if first else -1] and kernel[1 if first else -1] != depth
+        return axes if one_channel or axes == 1 else axes - 1
+    if extra == 2:
+        return axes
+    if extra == -1 or (extra == -2 and axes == 4):
+        return len(kernel)
+    raise ShapeError(
+        f"the kernel {show(kernel)} does not settle how the input {show(shape)} is read",
+        remedy="use --dims to say how many of its axes are spatial",
+    )
+
+
+def _reading(extra: int, channels: Channels | None) -> Reading:
+    if extra == 2:
+        if channels == "each":
+            raise InputError(
+                "channels each with a bank of kernels", "a bank sums over channels", "leave --channels out"
+            )
+        return "bank"
+    if extra == 1:
+        return "depthwise" if channels == "each" else "sum"
+    return "sum" if channels == "sum" else "each"
+
+
+def _check_channels(
+    kernel: tuple[int, ...],
+    extra: int,
+    reading: Reading,
+    depth: int,
+    groups: int,
+    layout: Layout,
+    transposed: bool,
+) -> int:
+    """The number of output channels. Raises ChannelError where the kernel's count is not the input's."""
+    if extra == 0:
+        return 1 if reading == "sum" else depth
+    own = kernel[extra - 1 if layout == "channels_first" else -1]
+    if transposed:
+        return _check_transposed(kernel, reading, depth, groups, own)
+    if depth % groups:
+        raise ChannelError(
+            f"{depth} channels in {groups} groups", "expected a count that the groups divide", "change --groups"
+        )
+    if own * groups != depth:
+        in_groups = f" in {groups} groups" if groups > 1 else ""
+        raise ChannelError(
+            f"kernel {show(kernel)} has {own} channels{in_groups}, the input has {depth}",
+            f"expected {depth // groups}",
+            "give a kernel with as many channels as the input, or a spatial kernel to filter each channel alike",
+        )
+    if reading == "bank" and kernel[0] % groups:
+        raise ChannelError(
+            f"{kernel[0]} kernels in {groups} groups", "expected a count that the groups divide", "change --groups"
+        )
+    return kernel[0] if reading == "bank" else depth if reading == "depthwise" else 1
+
+
+def _check_transposed(kernel: tuple[int, ...], reading: Reading, depth: int, groups: int, own: int) -> int:
+    outputs = kernel[0] if reading == "bank" else 1
+    if outputs != depth:
+        raise ChannelError(
+            f"the transposed kernel {show(kernel)} takes {outputs} channels, the input has {depth}",
+            f"expected a first axis of {depth}",
+            "give a kernel (O, *K, C/groups) whose O is the input's channel count",
+        )
+    if outputs % groups:
+        raise ChannelError(
+            f"{outputs} kernels in {groups} groups", "expected a count that the groups divide", "change --groups"
+        )
+    return own * groups

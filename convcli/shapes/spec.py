@@ -1,0 +1,448 @@
+"""Sizes of convolutions: how much is padded, what comes out, and the formula that says so.
+
+Standard library only, so that every shape is known without loading numpy.
+
+An axis of `n` samples, padded by `lo` and `hi`, under a kernel of `k` taps that are `dilation` apart and move
+by `stride`, gives `floor((n + lo + hi - dilation*(k-1) - 1) / stride) + 1` outputs; with stride 1 and nothing
+added that is `n - k + 1`. The transposed convolution goes the other way:
+`stride*(n-1) + output_padding + dilation*(k-1) + 1 - lo - hi`.
+
+Sources: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016; the SAME rule is
+TensorFlow's (ONNX calls it SAME_UPPER, and its mirror SAME_LOWER).
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+from convcli.errors import InputError, LimitError, ShapeError, did_you_mean
+from convcli.options import BOUNDARIES, PADDINGS, Boundary, PaddingName
+
+Pair: TypeAlias = tuple[int, int]
+PerAxis: TypeAlias = int | Sequence[int]
+Padding: TypeAlias = str | int | Sequence[int | str | Sequence[int]]
+
+
+def show(shape: Iterable[int]) -> str:
+    """Write a shape as people do: `show((28, 28))` is `28x28`; a scalar's is `()`."""
+    return "x".join(map(str, shape)) or "()"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One spatial axis of a convolution, or of its adjoint when `transposed`.
+
+    >>> Axis(n=28, k=3).out
+    26
+    >>> Axis(n=28, k=3).formula
+    '28 - 3 + 1 = 26'
+    >>> Axis(n=224, k=7, stride=2, lo=3, hi=3).formula
+    'floor((224 + 3 + 3 - 7) / 2) + 1 = 112'
+    >>> Axis(n=28, k=3, dilation=2).formula
+    '28 - (2*(3 - 1) + 1) + 1 = 24'
+    >>> Axis(n=4, k=3, stride=2, lo=1, hi=1, output_padding=1, transposed=True).formula
+    '2*(4 - 1) + 1 + 3 - 1 - 1 = 8'
+    """
+
+    n: int
+    k: int
+    stride: int = 1
+    dilation: int = 1
+    lo: int = 0
+    hi: int = 0
+    output_padding: int = 0
+    transposed: bool = False
+
+    @property
+    def reach(self) -> int:
+        """Samples from the first tap to the last, both counted: the dilated kernel's size."""
+        return self.dilation * (self.k - 1) + 1
+
+    def span(self, outputs: int) -> int:
+        """Samples that a run of outputs sees.
+
+        >>> Axis(n=28, k=3).span(1), Axis(n=28, k=3, stride=2).span(4)
+        (3, 9)
+        """
+        return (outputs - 1) * self.stride + self.reach
+
+    def under(self, start: int, stop: int) -> tuple[int, int]:
+        """The run of samples that the outputs [start, stop) see, counted from the input's first: padding lies below 0.
+
+        >>> Axis(n=28, k=3, lo=1, hi=1).under(0, 2), Axis(n=28, k=3, stride=2).under(3, 5)
+        ((-1, 3), (6, 11))
+        """
+        first = start * self.stride - self.lo
+        return first, first + self.span(stop - start)
+
+    @property
+    def inside(self) -> tuple[int, int]:
+        """The run of outputs whose windows see no padding; an empty one where there are none.
+
+        >>> Axis(n=28, k=3, lo=1, hi=1).inside, Axis(n=28, k=3).inside, Axis(n=2, k=5, lo=2, hi=2).inside
+        ((1, 27), (0, 26), (2, 2))
+        """
+        first = -(-self.lo // self.stride)
+        return first, max((self.n + self.lo - self.reach) // self.stride + 1, first)
+
+    @property
+    def start(self) -> float:
+        """Where the first window has its centre, in samples of the input.
+
+        >>> Axis(n=28, k=3).start, Axis(n=28, k=3, lo=1, hi=1).start, Axis(n=28, k=2).start
+        (1.0, 0.0, 0.5)
+        """
+        return (self.reach - 1) / 2 - self.lo
+
+    @property
+    def padded(self) -> int:
+        return self.n + self.lo + self.hi
+
+    @property
+    def out(self) -> int:
+        if self.transposed:
+            return self.stride * (self.n - 1) + self.output_padding + self.reach - self.lo - self.hi
+        return (self.padded - self.reach) // self.stride + 1
+
+    @property
+    def unused(self) -> int:
+        """Padded samples at the end that no window reaches, because the stride steps over them."""
+        return 0 if self.transposed else (self.padded - self.reach) % self.stride
+
+    @property
+    def formula(self) -> str:
+        """The arithmetic of `out` with its numbers filled in; terms that are nothing are left out."""
+        reach = str(self.k) if self.dilation == 1 else f"({self.dilation}*({self.k} - 1) + 1)"
+        pads = [str(pad) for pad in (self.lo, self.hi) if self.lo or self.hi]
+        if self.transposed:
+            grown = f"{self.stride}*({self.n} - 1)"
+            extra = [str(self.output_padding)] if self.output_padding else []
+            return f"{' - '.join([' + '.join([grown, *extra, reach]), *pads])} = {self.out}"
+        span = f"{' + '.join([str(self.n), *pads])} - {reach}"
+        return f"{span} + 1 = {self.out}" if self.stride == 1 else f"floor(({span}) / {self.stride}) + 1 = {self.out}"
+
+
+@dataclass(frozen=True)
+class ConvSpec:
+    """How a window moves over its input: every option of a convolution that is not an array.
+
+    Build it with `ConvSpec.of`, which checks and spreads one value over all axes; `stride`, `dilation` and
+    `output_padding` then have one entry per spatial axis, and `padding` is a name or one (lo, hi) per axis.
+
+    >>> ConvSpec.of(2, stride=2, padding="3").sizes((224, 224), (7, 7))
+    (112, 112)
+    """
+
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: PaddingName | tuple[Pair, ...]
+    output_padding: tuple[int, ...]
+    boundary: Boundary = "constant"
+    cval: float = 0.0
+    groups: int = 1
+
+    @classmethod
+    def of(
+        cls,
+        ndim: int,
+        *,
+        stride: PerAxis = 1,
+        dilation: PerAxis = 1,
+        padding: Padding = "valid",
+        output_padding: PerAxis = 0,
+        boundary: str = "constant",
+        cval: float = 0.0,
+        groups: int = 1,
+    ) -> ConvSpec:
+        """Check every option and give it one entry per axis. Raises InputError, naming the option."""
+        if boundary not in BOUNDARIES:
+            raise InputError(
+                f"boundary {boundary!r}",
+                f"expected one of {', '.join(BOUNDARIES)}",
+                did_you_mean(str(boundary), BOUNDARIES),
+            )
+        return cls(
+            stride=_per_axis(stride, ndim, "stride", least=1),
+            dilation=_per_axis(dilation, ndim, "dilation", least=1),
+            padding=_padding(padding, ndim),
+            output_padding=_per_axis(output_padding, ndim, "output_padding", least=0),
+            boundary=cast("Boundary", boundary),
+            cval=check_number(cval, "cval"),
+            groups=check_whole(groups, "groups", least=1),
+        )
+
+    def axes(self, spatial: Sequence[int], kernel: Sequence[int]) -> tuple[Axis, ...]:
+        """Every spatial axis of the convolution. Raises ShapeError where the kernel exceeds the padded input."""
+        self._check_axes(spatial, kernel)
+        axes = tuple(
+            Axis(n, k, s, d, *self._pads(axis, n, k, s, d))
+            for axis, (n, k, s, d) in enumerate(zip(spatial, kernel, self.stride, self.dilation, strict=True))
+        )
+        if any(a.reach > a.padded for a in axes):
+            size = show(a.reach for a in axes)
+            dilated = f" (dilated to {size})" if any(d > 1 for d in self.dilation) else ""
+            raise ShapeError(
+                f"kernel {show(kernel)}{dilated} exceeds the padded input {show(a.padded for a in axes)}",
+                remedy="use --padding same, or a smaller kernel"
+                if self.padding == "valid"
+                else "use a smaller kernel or more padding",
+            )
+        return axes
+
+    def transposed_axes(self, spatial: Sequence[int], kernel: Sequence[int]) -> tuple[Axis, ...]:
+        """Every spatial axis of the transposed convolution, the adjoint that maps `axes`' outputs to its inputs.
+
+        Padding `same` gives `n * stride` (TensorFlow, ONNX); `full` undoes what `full` padded.
+        """
+        self._check_axes(spatial, kernel)
+        axes = tuple(self._transposed_axis(axis, n, k) for axis, (n, k) in enumerate(zip(spatial, kernel, strict=True)))
+        if any(a.out < 1 for a in axes):
+            raise ShapeError(
+                f"padding takes away all of the transposed output: {show(spatial)} with kernel {show(kernel)} "
+                f"gives {show(a.out for a in axes)}",
+                remedy="use less padding",
+            )
+        return axes
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The spec as the keyword options of `correlate`; groups are a layer's own."""
+        return {
+            "stride": self.stride,
+            "dilation": self.dilation,
+            "padding": self.padding,
+            "boundary": self.boundary,
+            "cval": self.cval,
+        }
+
+    def sizes(self, spatial: Sequence[int], kernel: Sequence[int]) -> tuple[int, ...]:
+        """The spatial shape that comes out."""
+        return tuple(axis.out for axis in self.axes(spatial, kernel))
+
+    def _check_axes(self, spatial: Sequence[int], kernel: Sequence[int]) -> None:
+        if len(spatial) != len(self.stride) or len(kernel) != len(self.stride):
+            raise ShapeError(
+                f"kernel {show(kernel)} slides along {len(kernel)} axes, the input {show(spatial)} has {len(spatial)}",
+                "expected the same number",
+            )
+        if not all(n >= 1 for n in (*spatial, *kernel)):
+            empty = "input" if not all(n >= 1 for n in spatial) else "kernel"
+            raise ShapeError(
+                f"the {empty} {show(spatial if empty == 'input' else kernel)} is empty", "expected sizes of 1 or more"
+            )
+
+    def _pads(self, axis: int, n: int, k: int, stride: int, dilation: int) -> Pair:
+        reach = dilation * (k - 1) + 1
+        if self.padding == "valid":
+            return 0, 0
+        if self.padding == "full":
+            return reach - 1, reach - 1
+        if isinstance(self.padding, tuple):
+            return self.padding[axis]
+        return _split(max((-(-n // stride) - 1) * stride + reach - n, 0), self.padding)
+
+    def _transposed_axis(self, axis: int, n: int, k: int) -> Axis:
+        stride, dilation, extra = self.stride[axis], self.dilation[axis], self.output_padding[axis]
+        reach = dilation * (k - 1) + 1
+        if self.padding in ("same", "same-lower"):
+            surplus = reach + extra - stride
+            lo, hi = _split(max(surplus, 0), self.padding)
+            extra += max(-surplus, 0)
+        else:
+            lo, hi = self._pads(axis, n, k, stride, dilation)
+        if self.output_padding[axis] >= max(stride, dilation):
+            raise InputError(
+                f"output_padding {self.output_padding[axis]}",
+                f"expected less than the stride {stride} or the dilation {dilation}",
+                "use a smaller output_padding",
+            )
+        return Axis(n, k, stride, dilation, lo, hi, extra, transposed=True)
+
+
+def samples_under(axes: Sequence[Axis], outputs: Sequence[int]) -> int:
+    """Samples under a tile of so many outputs along each axis.
+
+    >>> samples_under((Axis(28, 3), Axis(28, 5)), (2, 10))
+    56
+    """
+    return math.prod(axis.span(count) for axis, count in zip(axes, outputs, strict=True))
+
+
+def output_shape(
+    shape: Sequence[int],
+    kernel: Sequence[int],
+    *,
+    stride: PerAxis = 1,
+    dilation: PerAxis = 1,
+    padding: Padding = "valid",
+) -> tuple[int, ...]:
+    """The spatial shape of a convolution's output.
+
+    shape, kernel: sizes of the spatial axes, as many of one as of the other.
+    Raises ShapeError if the kernel exceeds the padded input, InputError for an option out of range.
+
+    >>> output_shape((28, 28), (3, 3))
+    (26, 26)
+    >>> output_shape((7,), (3,), stride=2, padding="same")
+    (4,)
+    """
+    spatial, taps = _sizes(shape, "a size"), _sizes(kernel, "a kernel size")
+    return ConvSpec.of(len(taps), stride=stride, dilation=dilation, padding=padding).sizes(spatial, taps)
+
+
+def _sizes(shape: Sequence[int], what: str) -> tuple[int, ...]:
+    if not isinstance(shape, Iterable):
+        raise InputError(f"{what} {shape!r} alone", "expected one for each axis", "write one axis as (28,)")
+    return tuple(check_whole(n, what, least=0) for n in shape)
+
+
+def parse_shape(text: str) -> tuple[int, ...]:
+    """Read a shape written as `28x28`, `224x224x3` or `28,28`.
+
+    >>> parse_shape("224x224x3")
+    (224, 224, 3)
+    """
+    parts = re.split(r"\s*[x×X,]\s*", text.strip())
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise InputError(
+            f"{text!r} is not a shape", "expected whole numbers joined by x", "write it as 28x28 or 224x224x3"
+        )
+    shape = tuple(map(_digits, parts))
+    if 0 in shape:
+        raise ShapeError(f"shape {text} has an axis of 0", "expected sizes of 1 or more")
+    return shape
+
+
+def parse_per_axis(text: str) -> int | tuple[int, ...]:
+    """Read one whole number, or one per axis: `2`, `2x1` or `2,1`.
+
+    >>> parse_per_axis("2"), parse_per_axis("2x1")
+    (2, (2, 1))
+    """
+    parts = re.split(r"\s*[x,]\s*", text.strip())
+    if not all(re.fullmatch(r"[+-]?[0-9]+", part) for part in parts):
+        raise InputError(f"{text!r}", "expected a whole number, or one per axis", "write it as 2 or 2x1")
+    values = tuple(map(_digits, parts))
+    return values[0] if len(values) == 1 else values
+
+
+def parse_index(text: str) -> tuple[int, ...]:
+    """Read an index, one whole number for each axis: `3,4` or `3`.
+
+    >>> parse_index("3,4"), parse_index("7")
+    ((3, 4), (7,))
+    """
+    values = parse_per_axis(text)
+    return (values,) if isinstance(values, int) else values
+
+
+def parse_padding(text: str) -> Padding:
+    """Read a padding: a name, an amount, one per axis, or `lo:hi` (per axis, when there are several).
+
+    >>> parse_padding("same"), parse_padding("1x2"), parse_padding("1:2"), parse_padding("0:1,2:3")
+    ('same', (1, 2), '1:2', ('0:1', '2:3'))
+    """
+    parts = re.split(r"\s*[x,]\s*", text.strip())
+    if text in PADDINGS:
+        return text
+    if not all(re.fullmatch(r"-?[0-9]+(:-?[0-9]+)?", part) for part in parts):
+        raise InputError(
+            f"padding {text!r}",
+            f"expected {', '.join(PADDINGS)}, a number, one per axis (1x2), or lo:hi",
+            did_you_mean(text, PADDINGS),
+        )
+    if len(parts) == 1:
+        return parts[0] if ":" in text else _digits(text)
+    return tuple(part if ":" in part else _digits(part) for part in parts)
+
+
+def _digits(text: str) -> int:
+    """int(text), within the digits that a size can have (int() itself is slow or refuses beyond thousands)."""
+    if len(text.strip()) > 20:
+        raise InputError(f"a number of {len(text.strip())} digits", "expected at most 20")
+    return int(text)
+
+
+def check_number(value: object, what: str) -> float:
+    """Value as a float, if it is a number. Raises InputError, naming `what`."""
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{what} {value!r}", "expected a number that a float can hold") from None
+
+
+def check_countable(outputs: int) -> None:
+    """Raise LimitError for more values than any memory has room for."""
+    if outputs * 8 > 1 << 62:
+        raise LimitError(
+            f"an output of {outputs:,} values",
+            "expected one that memory can hold",
+            "use less padding or a smaller input",
+        )
+
+
+def check_whole(value: object, what: str, *, least: int) -> int:
+    """Value as an int, if it is a whole number of `least` or more. Raises InputError, naming `what`."""
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise InputError(f"{what} {value!r}", "expected a whole number") from None
+    if number < least:
+        raise InputError(f"{what} {number}", f"expected {least} or more")
+    return number
+
+
+def _per_axis(value: PerAxis, ndim: int, what: str, *, least: int) -> tuple[int, ...]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        return (check_whole(value, what, least=least),) * ndim
+    values = tuple(check_whole(v, what, least=least) for v in value)
+    _check_count(values, ndim, what)
+    return values
+
+
+def _check_count(values: Sequence[object], ndim: int, what: str) -> None:
+    if len(values) != ndim:
+        axes = "axis" if ndim == 1 else "axes"
+        raise InputError(
+            f"{what} has {len(values)} entries", f"the kernel slides along {ndim} {axes}", f"give one {what}, or {ndim}"
+        )
+
+
+def _padding(value: Padding, ndim: int) -> PaddingName | tuple[Pair, ...]:
+    if isinstance(value, str):
+        if value in PADDINGS:
+            return cast("PaddingName", value)
+        parsed = parse_padding(value)
+        return (_pair(parsed),) * ndim if isinstance(parsed, str) else _padding(parsed, ndim)
+    if not isinstance(value, Iterable):
+        return (_pair(value),) * ndim
+    pairs = tuple(_pair(entry) for entry in value)
+    _check_count(pairs, ndim, "padding")
+    return pairs
+
+
+def _pair(entry: object) -> Pair:
+    """(lo, hi) from an amount, a text `lo:hi`, or a pair."""
+    if isinstance(entry, str):
+        if not re.fullmatch(r"-?[0-9]+(:-?[0-9]+)?", entry):
+            raise InputError(f"padding {entry!r} for one axis", "expected an amount, or lo:hi")
+        lo, _, hi = entry.partition(":")
+        entry = (_digits(lo), _digits(hi or lo))
+    if isinstance(entry, Iterable):
+        ends = tuple(check_whole(end, "padding", least=0) for end in entry)
+        if len(ends) != 2:
+            raise InputError(f"padding {entry!r}", "expected a pair (lo, hi)")
+        return ends[0], ends[1]
+    amount = check_whole(entry, "padding", least=0)
+    return amount, amount
+
+
+def _split(total: int, padding: str) -> Pair:
+    """Share out `total`; the odd one goes to the end, or to the start for `same-lower`."""
+    less, more = total // 2, total - total // 2
+    return (more, less) if padding == "same-lower" else (less, more)

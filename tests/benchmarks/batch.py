@@ -1,0 +1,124 @@
+"""Time whole runs over one folder of JPEGs, two processes each: convcli, GraphicsMagick and vips, by turns.
+
+`python tests/benchmarks/batch.py` prints the median of each and convcli's share of it. All sharpen by the same 3x3
+kernel, repeat the edge, and write JPEG of quality 95 without subsampling (4:4:4). GraphicsMagick is `gm mogrify` on
+one half of the folder beside the other, vips `vips conv` for each file, two at a time; both are held to one thread a
+process. A tool that is not installed is left out.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from PIL import Image
+
+JOBS = 2
+SIDE = 1024
+QUALITY = 95
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "VIPS_CONCURRENCY": "1"}
+
+
+def make_picture(folder: Path, number: int) -> None:
+    """Write a picture of smooth colour, straight edges and noise, by its number."""
+    path = folder / f"{number:04}.jpg"
+    if path.exists():
+        return
+    rng = np.random.default_rng(number)
+    rows, columns = np.mgrid[:SIDE, :SIDE] / SIDE
+    picture = np.empty((SIDE, SIDE, 3), np.float32)
+    for channel in range(3):
+        across, down, phase = rng.uniform(1, 9, 3)
+        picture[..., channel] = 128 + 90 * np.sin(across * columns + down * rows**2 + phase)
+    for _ in range(40):
+        top, left = rng.integers(0, SIDE, 2)
+        height, width = rng.integers(8, SIDE // 4, 2)
+        picture[top : top + height, left : left + width] += rng.uniform(-80, 80, 3)
+    picture += rng.normal(0, 4, picture.shape)
+    Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(path, quality=90)
+
+
+def run_all(commands: list[list[str]], folder: Path) -> None:
+    """Run commands beside each other in a folder; each must succeed."""
+    quiet = partial(subprocess.Popen, cwd=folder, env=ONE_THREAD, stdout=subprocess.DEVNULL)
+    codes = [process.wait() for process in list(map(quiet, commands))]
+    if any(codes):
+        raise SystemExit(f"{commands[0][0]} failed")
+
+
+def convcli(folder: Path, out: Path) -> None:
+    """Two workers and the process that feeds them."""
+    words = ["batch", folder, "-k", "sharpen", "--padding", "same", "--boundary", "edge", "--out", out, "-q"]
+    words += ["--jobs", JOBS, "--quality", QUALITY]
+    run_all([[sys.executable, "-m", "convcli", *map(str, words)]], folder)
+
+
+def graphicsmagick(folder: Path, out: Path) -> None:
+    """Two runs of mogrify, each on every second file."""
+    options = ["-convolve", "0,-1,0,-1,5,-1,0,-1,0", "-quality", str(QUALITY), "-sampling-factor", "1x1"]
+    files = sorted(path.name for path in folder.glob("*.jpg"))
+    mogrify = ["gm", "mogrify", "-output-directory", str(out), *options]
+    run_all([[*mogrify, *files[start::JOBS]] for start in range(JOBS)], folder)
+
+
+def vips(folder: Path, out: Path) -> None:
+    """One run a file, two at a time, in vips' fast integer arithmetic."""
+    kernel = folder / "sharpen.mat"
+    kernel.write_text("3 3 1 0\n0 -1 0\n-1 5 -1\n0 -1 0\n")
+    output = f"{out}/{{}}.jpg[Q={QUALITY},subsample-mode=off]"
+    each = ["vips", "conv", f"{folder}/{{}}.jpg", output, str(kernel), "--precision", "integer"]
+    stems = "\n".join(sorted(path.stem for path in folder.glob("*.jpg")))
+    words = ["xargs", "-P", str(JOBS), "-I{}", *each]
+    subprocess.run(words, input=stems.encode(), env=ONE_THREAD, check=True)
+
+
+def seconds(tool: Callable[[Path, Path], None], folder: Path) -> float:
+    """The time of one run into an empty folder."""
+    out = Path(tempfile.mkdtemp(dir=folder))
+    start = time.perf_counter()
+    tool(folder, out)
+    taken = time.perf_counter() - start
+    made = len(list(out.glob("*.jpg")))
+    shutil.rmtree(out)
+    if made != len(list(folder.glob("*.jpg"))):
+        raise SystemExit(f"{tool.__name__} wrote {made} files")
+    return taken
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=200, help="how many pictures")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folder", type=Path, help="where the pictures are kept for another time")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = (given.folder or Path(temporary)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
+        with ProcessPoolExecutor(JOBS) as pool:
+            list(pool.map(partial(make_picture, folder), range(given.count)))
+        programs = {convcli: sys.executable, graphicsmagick: "gm", vips: "vips"}
+        tools = [tool for tool, program in programs.items() if shutil.which(program)]
+        times: dict[str, list[float]] = {tool.__name__: [] for tool in tools}
+        for _ in range(given.rounds):
+            for tool in tools:
+                times[tool.__name__].append(seconds(tool, folder))
+    own = times.pop("convcli")
+    print(f"{given.count} pictures, {JOBS} processes; medians of {given.rounds} rounds")
+    print(f"convcli         {median(own):6.2f} s")
+    for name, taken in times.items():
+        ratios = sorted(mine / theirs for mine, theirs in zip(own, taken, strict=True))
+        told = f"convcli takes {median(ratios):.2f} of it, {ratios[0]:.2f} to {ratios[-1]:.2f}"
+        print(f"{name:15} {median(taken):6.2f} s   {told}")
+
+
+if __name__ == "__main__":
+    main()

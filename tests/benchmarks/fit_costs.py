@@ -1,0 +1,107 @@
+"""Measure the costs that the planner weighs methods by: `python tests/benchmarks/fit_costs.py` prints them.
+
+Each figure is nanoseconds in float32 on one thread, the least of several runs. Copy them into convcli/planner/bids.py
+when a new machine or a new numpy moves them by more than a quarter.
+"""
+
+import math
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from convcli import conv_layer, cores, correlate, plan
+from convcli.engine.methods.windows import windows
+from convcli.engine.planning import costs, tiles
+from convcli.shapes.spec import ConvSpec
+
+SIDE = 2048
+
+
+def seconds(call: Callable[[], object]) -> float:
+    """The processor's time of the fastest of several runs."""
+    call()
+    best = float("inf")
+    for _ in range(5):
+        start = time.process_time()
+        call()
+        best = min(best, time.process_time() - start)
+    return best
+
+
+def per_output(
+    method: str, window: tuple[int, int], separable: bool = False, stride: tuple[int, int] = (1, 1)
+) -> float:
+    """Nanoseconds for an output of a correlation on a square image."""
+    rng = np.random.default_rng(0)
+    x = rng.random((SIDE, SIDE), dtype=np.float32)
+    w = np.outer(rng.random(window[0]), rng.random(window[1])) if separable else rng.standard_normal(window)
+    out = np.empty([(SIDE - k) // s + 1 for k, s in zip(window, stride, strict=True)], np.float32)
+    return seconds(lambda: correlate(x, w, stride=stride, method=method, out=out)) / out.size * 1e9
+
+
+def per_sample(shape: tuple[int, ...], window: tuple[int, ...]) -> float:
+    """Nanoseconds for a sample of all the tiles that a transform cuts an input into."""
+    rng = np.random.default_rng(0)
+    x, w = rng.random(shape, dtype=np.float32), rng.standard_normal(window)
+    axes = plan(x, w, method="fft").axes
+    size = tiles.fft_tile(axes)
+    counts = [-(-axis.out // (n - axis.k + 1)) for axis, n in zip(axes, size, strict=True)]
+    taken = seconds(lambda: correlate(x, w, method="fft"))
+    return taken / math.prod(counts) / math.prod(size) * 1e9
+
+
+def per_tap(method: str, bank: tuple[int, ...], lanes: int) -> float:
+    """Nanoseconds for a tap of an output of a layer of so many lanes: a bank (O, KH, KW, C/groups)."""
+    rng = np.random.default_rng(0)
+    x, w = rng.random((1, 256, 256, lanes), dtype=np.float32), rng.standard_normal(bank).astype(np.float32)
+    outputs = math.prod(256 - k + 1 for k in bank[1:3]) * bank[0]
+    taken = seconds(lambda: conv_layer(x, w, groups=lanes // bank[3], method=method))
+    return taken / outputs / math.prod(bank[1:]) * 1e9
+
+
+def per_window_sample(lanes: int) -> float:
+    """Nanoseconds for a sample of windows of 3x3 with stride 2, copied out as rows: runs of 3 * lanes samples."""
+    x = np.random.default_rng(0).random((1, 64, 64, lanes), dtype=np.float32)
+    axes = ConvSpec.of(2, stride=2).axes((64, 64), (3, 3))
+    seen = windows(x, axes, [axis.out for axis in axes])
+    rows = np.empty(seen.shape, seen.dtype)
+    return seconds(lambda: [np.copyto(rows, seen) for _ in range(100)]) / 100 / rows.size * 1e9
+
+
+def main() -> None:
+    cores.set_threads(1)
+    few, many = per_output("gemm", (5, 15)), per_output("gemm", (13, 15))
+    mac = (many - few) / (15 * 8)
+    long, short = per_output("separable", (65, 65), True), per_output("separable", (17, 17), True)
+    each = (short - (long - short) / 96 * 52) / 2
+    tap = (per_output("direct", (7, 7)) - per_output("direct", (3, 3))) / (49 - 9)
+    small = per_output("gemm", (3, 3))
+    gather = max((few - small - (15 * 8 - 3 * 6) * mac) / 12, 0)
+    volume, signal = per_sample((160, 160, 160), (9, 9, 9)), per_sample((1_000_000,), (1025,))
+    transform = (volume - signal) / 4
+    move = signal - 2 * transform
+    slim, wide = per_tap("direct", (4, 3, 3, 4), 4), per_tap("direct", (64, 3, 3, 4), 4)
+    broken, joined = per_window_sample(2), per_window_sample(64)
+    window = (64 * joined - 2 * broken) / 62
+    found = {
+        "TAP": tap,
+        "MAC": mac,
+        "PASS": each,
+        "GATHER": gather,
+        "STEPPED": (per_output("gemm", (3, 9), stride=(1, 2)) - per_output("gemm", (3, 3), stride=(1, 2))) / 6
+        - 6 * mac,
+        "TOUCH": small - 3 * 6 * mac - 3 * gather,
+        "BROADCAST": (slim - wide) / (1 / 4 - 1 / 64),
+        "LANE_TAP": per_tap("gemm", (32, 5, 5, 1), 32),
+        "WINDOW": window,
+        "WINDOW_RUN": 6 * (broken - window),
+        "FFT": transform,
+        "FFT_MOVE": move,
+    }
+    for name, measured in found.items():
+        print(f"{name:10s} {measured:8.4f} ns measured, {getattr(costs, name):8.4f} in the planner")
+
+
+if __name__ == "__main__":
+    main()

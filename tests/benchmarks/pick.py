@@ -1,0 +1,78 @@
+"""Is the planner's pick the fastest method? `python tests/benchmarks/pick.py [--only TEXT]` measures it, case by case.
+
+Every method that can do a case runs in turn with the others, as in `convcli bench`. Printed is pick / best, the time of
+the method that the planner chose over the time of the fastest; the exit code is 1 where that passes WORST.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from convcli.bench import peers
+from convcli.bench.run import Case, bench
+from convcli.shapes.spec import show
+
+WORST = 1.25
+
+SAME = {"padding": "same", "boundary": "symmetric"}
+CASES = (
+    *(Case((4096, 4096), f"random:{k}x{k}") for k in (3, 5, 7, 9, 11, 15, 21, 31)),
+    *(Case((4096, 4096), f"gaussian:sigma={sigma}", **SAME) for sigma in (1, 2, 5, 10)),
+    Case((4096, 4096), "sobel-x"),
+    Case((4096, 4096), "laplacian"),
+    Case((4096, 4096), "gabor:sigma=3"),
+    Case((4096, 4096), "random:5x5", stride=2),
+    Case((4096, 4096), "random:5x5", dilation=2),
+    *(Case((2048, 2048, 3), f"random:{k}x{k}", dtype="uint8", **SAME) for k in (3, 5, 7, 15)),
+    Case((2048, 2048, 3), "gaussian:sigma=2", dtype="uint8", **SAME),
+    Case((2048, 2048, 3), "sharpen", dtype="uint8", **SAME),
+    Case((256, 256), "random:3x3"),
+    Case((256, 256), "gaussian:sigma=2", **SAME),
+    *(Case((10_000_000,), f"random:{k}") for k in (3, 9, 65, 257, 1025)),
+    Case((10_000_000,), "random:65", stride=4),
+    *(Case((192, 192, 192), f"random:{k}x{k}x{k}") for k in (3, 5)),
+    Case((192, 192, 192), "gaussian:sigma=1", dims=3),
+    Case((8, 56, 56, 64), "random:64x3x3x64"),
+    Case((8, 28, 28, 128), "random:128x3x3x128"),
+    Case((8, 7, 7, 512), "random:512x3x3x512"),
+    Case((8, 224, 224, 3), "random:64x7x7x3", stride=2),
+    Case((8, 56, 56, 64), "random:64x3x3x64", stride=2),
+    Case((8, 56, 56, 64), "random:64x3x3x64", dilation=2),
+    Case((8, 56, 56, 256), "random:64x1x1x256"),
+    Case((8, 56, 56, 64), "random:64x3x3x16", groups=4),
+    Case((8, 56, 56, 64), "random:64x3x3x1", groups=64),
+    Case((8, 112, 112, 32), "random:32x5x5x1", groups=32, stride=2),
+)
+
+
+def title(case: Case) -> str:
+    more = [f"{name} {value}" for name, value in vars(case).items() if name in ("stride", "dilation") and value != 1]
+    return " ".join([show(case.shape), case.dtype, case.reference, *more])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", metavar="TEXT", help="cases whose title holds it")
+    parser.add_argument("--runs", type=int, default=5)
+    asked = parser.parse_args()
+    peers.OFFERS.clear()  # only ours are compared
+    ratios = []
+    for case in CASES:
+        if asked.only not in title(case):
+            continue
+        report = bench(Case(**{**vars(case), "runs": asked.runs, "limit": 1.0}))
+        ratios.append(report.pick.seconds / report.rows[0].seconds)
+        told = "  ".join(f"{row.name} {1e3 * row.seconds:.1f}" for row in report.rows)
+        late = "" if ratios[-1] <= WORST else "   <- not the fastest"
+        expected = f"{1e3 * report.plan.seconds:.1f} ms on one core expected"
+        print(f"{title(case):48s} {report.pick.name:9s} {ratios[-1]:5.2f}  {told}  ({expected}){late}", flush=True)
+    if not ratios:
+        print(f"no case has {asked.only!r} in its title", file=sys.stderr)
+        return 2
+    print(f"{len(ratios)} cases, the worst pick takes {max(ratios):.2f} times the best; {WORST} is allowed")
+    return int(max(ratios) > WORST)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,451 @@
+"""The contract of the numbers: exact where it can be, bounded where it cannot, and the same every time."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference
+from cases import BOUNDARIES, examples, geometries
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_array_equal
+
+import convcli
+from convcli import ConvError, conv_layer, conv_transpose, convolve, correlate, gradients
+from convcli.engine import operations
+from convcli.engine.planning import plan as planner
+from convcli.engine.planning import tiles
+from convcli.engine.rounding import store
+
+ROOT = Path(__file__).parents[2]
+METHODS = ("direct", "gemm")
+BOUND = {"float32": 1e-6, "float64": 1e-14}
+every_method = pytest.mark.parametrize("method", METHODS)
+rng = np.random.default_rng
+
+
+# Integers are exact.
+
+
+@every_method
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "int16", "int32", "uint32"])
+def test_integers_are_exact_beyond_the_mantissa_of_float32(dtype, method):
+    info = np.iinfo(dtype)
+    x = rng(0).integers(info.min, info.max, (9, 9, 2), dtype, endpoint=True)
+    w = rng(1).integers(-99_999, 99_999, (3, 3))
+    seen = np.lib.stride_tricks.sliding_window_view(x.astype(object), (3, 3), (0, 1))
+    exact = np.array((seen * w.astype(object)).sum((-2, -1)).tolist())
+    assert np.abs(exact).max() > 1 << 24
+    assert_array_equal(correlate(x, w, axes=(0, 1), dtype="int64", method=method), exact)
+    assert_array_equal(correlate(x, w, axes=(0, 1), dtype="float64", method=method), exact)
+    y = correlate(x, w, axes=(0, 1), method=method)
+    assert_array_equal(y, exact.astype(y.dtype), "rounded once, at the end")
+    layer = conv_layer(x[None], np.stack([w, -w])[..., None] * [1, 2], dtype="int64", method=method)
+    assert_array_equal(layer[0, ..., 0], exact[..., 0] + 2 * exact[..., 1])
+    assert_array_equal(layer[0, ..., 1], -layer[0, ..., 0])
+
+
+@every_method
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_whole_numbers_in_floats_are_exact_up_to_the_mantissa(dtype, method):
+    limit = 1 << (24 if dtype == "float32" else 53)
+    x = np.array([limit // 4, limit // 4 + 1, limit // 4 - 1, limit // 4], dtype)
+    assert correlate(x, [1, 1, 1, 1], method=method)[0] == limit
+    assert correlate(x, [1, 1, 1, 1], method=method).dtype == dtype
+
+
+@every_method
+def test_a_long_sum_of_integers_is_exact(method):
+    x, w = np.full(67_000, 255, np.uint8), np.ones(66_001)
+    assert_array_equal(correlate(x, w, dtype="int64", method=method), np.full(1000, 255 * 66_001))
+
+
+@every_method
+def test_nothing_wraps(method):
+    x = np.full((6, 6), 200, np.uint8)
+    assert_array_equal(correlate(x, np.ones((3, 3), np.uint8), method=method), np.full((4, 4), 1800))
+    assert_array_equal(correlate(x, np.ones((3, 3)), dtype="uint8", method=method), np.full((4, 4), 255))
+    assert_array_equal(correlate(x, -np.ones((3, 3)), dtype="uint8", method=method), np.zeros((4, 4)))
+    laplacian = [[0, 1, 0], [1, -4, 1], [0, 1, 0]]
+    assert not correlate(x, laplacian, method=method).any()
+    assert not correlate(x, laplacian, padding="same", boundary="edge", method=method).any()
+    small = np.full((6, 6), -128, np.int8)
+    assert_array_equal(correlate(small, [[-1]], method=method), np.full((6, 6), 128))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
+def test_integer_results_round_half_to_even_and_saturate(dtype):
+    info = np.iinfo(dtype)
+    values = np.array([0.5, 1.5, 2.5, 3.49, -0.5, -1.5, -2.5, np.nan, np.inf, -np.inf, 1e300, -1e300])
+    low = (lambda v: v) if info.min else (lambda v: max(v, 0))
+    expected = [0, 2, 2, 3, 0, low(-2), low(-2), 0, info.max, info.min, info.max, info.min]
+    assert_array_equal(correlate(values, [1.0], dtype=dtype), np.array(expected, dtype))
+    edge = float(info.max)
+    ends = np.array([edge, np.nextafter(edge, np.inf), 2 * edge, float(info.min), 2.0 * info.min - 1])
+    y = correlate(ends, [1.0], dtype=dtype)
+    assert y.tolist() == [info.max] * 3 + [info.min] * 2
+    inside = np.nextafter(edge, 0)
+    assert correlate([inside], [1.0], dtype=dtype)[0] == (round(inside) if edge > info.max else info.max)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint32", "int64", "uint64"])
+def test_float32_values_saturate_in_types_wider_than_their_mantissa(dtype):
+    info = np.iinfo(dtype)
+    out = np.empty(5, dtype)
+    store(np.array([np.inf, info.max, np.nan, -1e30, 16777216], np.float32), out)
+    assert out.tolist() == [info.max, info.max, 0, info.min, 16777216]
+
+
+@every_method
+@pytest.mark.parametrize("source", ["uint8", "int8", "int16", "uint16"])
+@pytest.mark.parametrize("target", ["uint8", "int8", "int16"])
+@pytest.mark.parametrize("cval", [0.0, 900.0, np.nan])
+def test_what_is_known_of_the_sums_changes_none(source, target, cval, method):
+    """Kernels whose sums fit the type at any input, just do, and do not."""
+    info, taps = np.iinfo(source), rng(0).random((3, 3))
+    x = rng(1).choice([info.min, info.max, 0, 1], (40, 50)).astype(source)
+    x[:9, :9], x[9:18, :9] = info.max, info.min
+    for scale in (0.5, 1.0, 1.0 + 1e-9, 1.1, -1.0, np.inf):
+        w = np.full((3, 3), 1e38) if scale == np.inf else scale * taps / taps.sum()
+        options = {"padding": "same", "cval": cval, "method": method}
+        with np.errstate(invalid="ignore"):
+            expected = np.empty(x.shape, target)
+            store(correlate(x, w, **options), expected)
+        assert_array_equal(correlate(x, w, dtype=target, **options), expected)
+
+
+def test_the_extremes_of_64_bits_pass_through():
+    for dtype in ("int64", "uint64"):
+        info = np.iinfo(dtype)
+        x = np.array([info.min, info.max, 0, 1 << 52], dtype)
+        assert correlate(x, [1], dtype=dtype).tolist() == x.tolist()
+
+
+# Floats are bounded.
+
+
+def worst_error(y, exact, w, x) -> float:
+    """Normwise, in units of the bound; kernels of a bank are each held to their own sum|w|."""
+    weight = np.abs(np.asarray(w, np.longdouble)).reshape(y.shape[-1] if w.ndim == x.ndim else 1, -1).sum(-1)
+    scale = weight * np.abs(x).max().astype(np.longdouble)
+    return float((np.abs(y.astype(np.longdouble) - exact) / scale).max()) / BOUND[y.dtype.name]
+
+
+def exact_correlation(x, w):
+    """In extended precision, tap by tap; x is one axis longer than it must be where channels come last."""
+    sizes = [n - k + 1 for n, k in zip(x.shape, w.shape, strict=True)]
+    total = np.zeros(sizes, np.longdouble)
+    for tap in np.ndindex(*w.shape):
+        seen = x[tuple(slice(t, t + size) for t, size in zip(tap, sizes, strict=True))]
+        total += seen.astype(np.longdouble) * np.longdouble(w[tap])
+    return total
+
+
+HARD = {
+    "3x3": (3, 3),
+    "5x5": (5, 5),
+    "7x7": (7, 7),
+    "24x24": (24, 24),
+    "25x25": (25, 25),
+    "63x63": (63, 63),
+    "1025 taps": (1025,),
+    "17x17x17": (17, 17, 17),
+}
+
+
+@every_method
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("window", HARD.values(), ids=HARD)
+def test_the_error_of_a_correlation(window, dtype, method):
+    """Random values, and the hard ones: equal terms, whose roundings all lean one way, and one tap above the rest."""
+    shape = tuple(k + 3 for k in window)
+    signed, positive = rng(0).standard_normal(shape), rng(1).random(shape)
+    flat = [np.full(shape, value) for value in (0.1, 0.3, 0.7, 1 / 3, 0.9)]
+    tall = np.full(window, 0.02)
+    tall[(0,) * len(window)] = 1.3
+    kernels = [rng(2).standard_normal(window), np.ones(window), np.full(window, 0.1), np.full(window, 1 / 3), tall]
+    for x in (signed, positive, *flat):
+        x = x.astype(dtype)
+        for w in kernels:
+            y = correlate(x, w, method=method)
+            assert worst_error(y[..., None], exact_correlation(x, w)[..., None], w, x) <= 1
+
+
+def test_no_constant_breaks_the_bound_under_a_small_kernel():
+    """Sums of equal terms round alike, so there are constants that are worst: among thousands, the bound holds."""
+    for k in (2, 3, 4, 5, 7, 8, 24):
+        w = np.ones((k, k))
+        x = np.broadcast_to(rng(k).uniform(0.5, 1, 5000).astype(np.float32), (k, k, 5000))
+        for method in METHODS:
+            y = correlate(x, w, axes=(0, 1), method=method)[0, 0]
+            assert (np.abs(y - x[0, 0].astype(float) * k * k) / (k * k * x[0, 0])).max() <= 1e-6
+
+
+@every_method
+@pytest.mark.parametrize("terms", [9, 16, 27, 64, 600])
+def test_no_constant_breaks_the_bound_of_a_layer(terms, method):
+    """One tall term and many small ones, each rounded at the tall one's height."""
+    x = np.broadcast_to(rng(terms).uniform(0.5, 1, 2000).astype(np.float32)[:, None], (1, 2000, terms))
+    for low, tall in rng(1).uniform([0.01, 0.5], [1, 8], (40, 2)):
+        w = np.full((8, 1, terms), low, np.float32)
+        w[..., 0] = tall
+        exact = x[0, :, 0].astype(float) * w[0].astype(float).sum()
+        y = conv_layer(x, w, method=method)[0, :, 0]
+        assert np.abs(y / exact - 1).max() <= 1e-6
+
+
+@every_method
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("looked", [False, True], ids=["unseen", "looked at"])
+@pytest.mark.parametrize("bank", [(4, 3, 3, 512), (8, 3, 3, 16), (1, 1, 1, 4096), (5, 7, 7, 3), (3, 1, 1, 20)], ids=str)
+def test_the_error_of_a_layer(bank, looked, dtype, method, monkeypatch):
+    """Whether or not the taps are looked at, which sees to longer sums where they are unlike."""
+    monkeypatch.setattr(operations, "WORTH_A_LOOK", 1 if looked else 1 << 30)
+    filters, *window, depth = bank
+    shape = (1, *(k + 2 for k in window), depth)
+    inputs = [rng(0).standard_normal(shape), rng(1).random(shape), np.full(shape, 0.1), np.full(shape, 0.7)]
+    tall = np.full(bank, 0.02)
+    tall[..., 0] = 1.3
+    kernels = [rng(2).standard_normal(bank), np.full(bank, 0.1), np.full(bank, 1 / 3), tall]
+    for x in (x.astype(dtype) for x in inputs):
+        for w in (w.astype(dtype) for w in kernels):
+            y = conv_layer(x, w, method=method)
+            exact = np.stack([exact_correlation(x[0], w[o])[..., 0] for o in range(filters)], axis=-1)
+            assert worst_error(y, exact[None], w, x) <= 1
+
+
+@pytest.mark.parametrize("terms", [27, 96, 147, 150, 160, 256, 576, 4608])
+def test_unlike_taps_keep_to_the_bound_at_their_worst(terms):
+    """All of one sign, under inputs that are nearly the largest everywhere: flat ones by the hundred, and noise."""
+    taps = rng(terms).random((16, 1, terms)).astype(np.float32)
+    flat = np.broadcast_to(rng(0).uniform(0.5, 1, 2048).astype(np.float32)[:, None], (2048, terms))
+    noise = (1 - rng(1).random((2048, terms)) / 16).astype(np.float32)
+    x, longest = np.concatenate([flat, noise])[None], []
+    for w in (taps, np.sort(taps, axis=-1)[..., ::-1], np.sort(taps**2, axis=-1)[..., ::-1]):
+        longest.append(convcli.plan(x, w).products.longest)
+        exact = x[0].astype(float) @ w[:, 0].astype(float).T
+        scale = w[:, 0].astype(float).sum(axis=1) * x.max(axis=(0, 2), keepdims=True)[0]
+        assert (np.abs(conv_layer(x, w)[0] - exact) / scale).max() <= 1e-6
+    high = min(terms, 96)  # where the tallest taps come first, the others round at their height
+    assert longest == [terms if terms <= 160 else 96, high, high]
+
+
+def test_taps_that_are_alike_or_tower_are_seen():
+    x, taps = np.zeros((1, 64, 64, 16), np.float32), rng(0).standard_normal((8, 3, 3, 16)).astype(np.float32)
+    boxed, towering, sparse = taps.copy(), taps.copy(), taps * (rng(1).random(taps.shape) < 0.4)
+    boxed[3] = 0.1
+    towering[5, 1, 1, 7] = 999
+    nan = np.where(taps == taps.max(), np.nan, taps)
+    assert convcli.plan(x, taps).facts.longest == 144
+    for bank in (boxed, -boxed, np.sign(taps), towering, sparse, nan, np.zeros_like(taps)):
+        assert not convcli.plan(x, bank).facts.longest
+    assert not convcli.plan(x[:, :8], taps).facts.longest, "not worth a look"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("value", [0.1, 0.7])
+def test_the_error_of_the_adjoints(value, dtype):
+    """512 channels into each output of the transposed layer, and of dx; 4096 deltas into dw and db.
+
+    Gradients in float64 have no wider type behind their long sums: theirs is a bound of growing sums.
+    """
+    bound = 1e-6 if dtype == "float32" else 1e-13
+    x, w = np.full((2, 36, 512), value, dtype), np.full((512, 3, 4), value, dtype)
+    square = np.longdouble(x[0, 0, 0]) ** 2
+    y = conv_transpose(x, w)[:, 2:-2]
+    assert np.abs(y / (3 * 512 * square) - 1).max() <= BOUND[dtype]
+    x, dy = np.full((1, 4098, 4), value, dtype), np.full((1, 4096, 512), value, dtype)
+    dx, dw, db = gradients(x, w, dy)
+    assert np.abs(dx[:, 2:-2] / (3 * 512 * square) - 1).max() <= bound
+    assert np.abs(dw / (4096 * square) - 1).max() <= bound
+    assert np.abs(db / (4096 * np.longdouble(dy[0, 0, 0])) - 1).max() <= bound
+    assert y.dtype == dx.dtype == dw.dtype == db.dtype == dtype
+
+
+def test_transposed_integers_are_exact_beyond_the_mantissa_of_float32():
+    x, w = np.full((1, 1, 3), 65535, np.uint16), np.array([[[65535]], [[-65535]], [[1]]])
+    assert conv_transpose(x, w).ravel().tolist() == [65535]
+
+
+# A NaN or an infinity goes where its window goes, and nowhere else.
+
+
+@given(st.data())
+@examples(120)
+def test_what_is_not_finite_reaches_the_outputs_whose_window_covers_it(data):
+    geometry = data.draw(geometries(st.integers(1, 3)))
+    bad = data.draw(st.sampled_from((np.nan, np.inf, -np.inf)))
+    x, marked = np.ones(geometry.spatial), np.zeros(geometry.spatial)
+    for _ in range(data.draw(st.integers(1, 2))):
+        at = tuple(data.draw(st.integers(0, n - 1)) for n in geometry.spatial)
+        x[at], marked[at] = bad, 1
+    w = rng(data.draw(st.integers(0, 99))).integers(-2, 3, geometry.window).astype(float)
+    covered = reference.correlate(marked, np.ones(geometry.window), **{**geometry.literal, "cval": 0.0}) > 0
+    with np.errstate(invalid="ignore"):
+        expected = reference.correlate(x, w, **geometry.literal)
+    for method in METHODS:
+        for dtype in ("float32", "float64"):
+            y = correlate(x.astype(dtype), w, **geometry.given, method=method)
+            assert_array_equal(np.isfinite(y), ~covered)
+            assert_array_equal(y, expected)
+
+
+@every_method
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_a_nan_in_one_channel_stays_in_its_group(boundary, method):
+    x, w = np.ones((2, 7, 7, 4), np.float32), rng(0).standard_normal((6, 3, 3, 2))
+    x[1, 3, 3, 2] = np.nan
+    y = conv_layer(x, w, groups=2, padding="same", boundary=boundary, method=method)
+    expected = np.zeros(y.shape, bool)
+    expected[1, 2:5, 2:5, 3:] = True
+    assert_array_equal(np.isnan(y), expected)
+
+
+@every_method
+@pytest.mark.parametrize("dtype", ["float64", "float32", "uint8"])
+@pytest.mark.parametrize("size", [5, 43])
+def test_a_nan_outside_reaches_the_windows_that_leave_the_input(size, dtype, method):
+    x = np.ones((size, size), dtype)
+    y = correlate(x, np.zeros((3, 3)), padding="same", cval=np.nan, method=method)
+    inner = np.zeros(x.shape, bool)
+    inner[1:-1, 1:-1] = True
+    assert_array_equal(np.isnan(y), ~inner)
+
+
+@every_method
+def test_a_nan_in_the_kernel_reaches_everything_of_its_filter(method):
+    w = np.ones((2, 3, 1))
+    w[0, 1] = np.nan
+    y = conv_layer(np.ones((1, 5, 1)), w, method=method)
+    assert_array_equal(np.isnan(y), np.broadcast_to([True, False], y.shape))
+
+
+# The same bytes.
+
+BYTES = """
+import hashlib
+import numpy as np
+import convcli
+rng = np.random.default_rng(0)
+digest = hashlib.sha256()
+for dtype in ("float32", "float64"):
+    x, w = rng.standard_normal((3, 37, 41, 24)).astype(dtype), rng.standard_normal((17, 3, 3, 24)).astype(dtype)
+    long, taps = rng.standard_normal(40_000).astype(dtype), rng.standard_normal(1025)
+    for method in ("auto", "direct", "gemm"):
+        digest.update(convcli.conv_layer(x, w, stride=2, padding="same", method=method).tobytes())
+        digest.update(convcli.conv_layer(x, w[:1], method=method).tobytes())
+        digest.update(convcli.correlate(x, w[0, ..., :1, 0], axes=(1, 2), method=method).tobytes())
+        digest.update(convcli.correlate(long, taps, method=method).tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_the_same_bytes_run_after_run_whatever_the_threads():
+    digests = set()
+    for threads in ("1", "2", "2"):
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+        run = subprocess.run(
+            [sys.executable, "-c", BYTES], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        )
+        digests.add(run.stdout)
+    assert len(digests) == 1
+
+
+@every_method
+def test_the_same_bytes_in_any_memory_order(method):
+    x, w = rng(0).standard_normal((6, 20, 21, 5)).astype(np.float32), rng(1).standard_normal((4, 3, 3, 5))
+    y = conv_layer(x, w, method=method).tobytes()
+    for view in (np.asfortranarray(x), np.flip(np.flip(x).copy()), x.astype(">f4"), x.transpose(3, 1, 0, 2).copy()):
+        same = view.transpose(2, 1, 3, 0) if view.shape != x.shape else view
+        assert conv_layer(same, w, method=method).tobytes() == y
+
+
+# Inputs are left alone.
+
+
+@every_method
+def test_inputs_are_never_modified(method):
+    x, w, bias = rng(0).standard_normal((2, 9, 9, 4)), rng(1).standard_normal((4, 3, 3, 2)), rng(2).standard_normal(4)
+    arrays = (x, w, bias)
+    before = [hashlib.sha256(array).hexdigest() for array in arrays]
+    for array in arrays:
+        array.flags.writeable = False
+    for boundary in BOUNDARIES:
+        options = {"padding": 2, "boundary": boundary, "groups": 2}
+        y = conv_layer(x, w, bias, method=method, **options)
+        gradients(x, w, y, **options)
+        conv_transpose(x, w, None, groups=2)
+        correlate(x, w[0, ..., 0], axes=(1, 2), padding="same", boundary=boundary, method=method)
+        convolve(x, w[0, ..., 0], axes=(1, 2), method=method, dtype="uint8")
+    assert [hashlib.sha256(array).hexdigest() for array in arrays] == before
+
+
+@every_method
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_a_read_only_memory_map_of_any_stride_order(tmp_path, order, method):
+    values = rng(0).integers(0, 255, (11, 12, 13), np.uint8)
+    np.save(tmp_path / "x.npy", values)
+    x = np.load(tmp_path / "x.npy", mmap_mode="r")[::-1].transpose(order)
+    w = rng(1).integers(-3, 4, (3, 2))
+    plain = np.array(values[::-1].transpose(order))
+    y = correlate(x, w, axes=(0, 2), padding="same", boundary="wrap", method=method)
+    assert_array_equal(y, correlate(plain, w, axes=(0, 2), padding="same", boundary="wrap", method="direct"))
+    assert type(y) is np.ndarray
+
+
+# out=
+
+
+@every_method
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "int64", "float16"])
+def test_out_is_filled_and_returned(dtype, method):
+    x, w = rng(0).integers(0, 9, (8, 9, 3)), np.ones((3, 3))
+    expected = correlate(x, w, axes=(0, 1), dtype=dtype, method=method)
+    out = np.full((6, 7, 3), 99, dtype)
+    for _ in range(2):
+        assert correlate(x, w, axes=(0, 1), out=out, method=method) is out
+        assert_array_equal(out, expected)
+    strided = np.zeros((3, 14, 6), dtype).transpose(2, 1, 0)[:, ::2]
+    assert correlate(x, w, axes=(0, 1), out=strided, method=method) is strided
+    assert_array_equal(strided, expected)
+
+
+@pytest.mark.parametrize(
+    ("out", "options", "message"),
+    [
+        (np.empty((5, 5)), {}, "out is 5x5 float64; expected 4x4 float64"),
+        (np.empty((4, 4), np.float32), {"dtype": "float64"}, "out is 4x4 float32; expected 4x4 float64"),
+        (np.empty((4, 4), bool), {}, "dtype bool; expected an integer or a float"),
+        (np.broadcast_to(0.0, (4, 4)), {}, "out is read-only; expected an array that can be written"),
+    ],
+    ids=["shape", "dtype", "bool", "read-only"],
+)
+def test_an_out_that_does_not_fit(out, options, message):
+    with pytest.raises(ConvError) as caught:
+        correlate(np.ones((6, 6)), np.ones((3, 3)), out=out, **options)
+    assert message in str(caught.value)
+
+
+@every_method
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_out_may_be_the_input_or_the_kernel_or_lie_across_them(padding, method, monkeypatch):
+    """Row by row, so that a row written would be read again."""
+    monkeypatch.setattr(planner, "_settled", planner._settled.__wrapped__)
+    monkeypatch.setattr(tiles, "TILE_VALUES", 1)
+    values, w = rng(0).standard_normal((12, 12)), rng(1).standard_normal((5, 1))
+    options = {"padding": padding, "method": method}
+    expected = correlate(values, w, **options)
+    rows = len(expected)
+    x = values.copy()
+    assert_array_equal(correlate(x, w, out=x[:rows], **options), expected)
+    room = np.concatenate([values, np.zeros((2, 12))])
+    assert_array_equal(correlate(room[:12], w, out=room[2 : 2 + rows], **options), expected)
+    square = rng(2).standard_normal((5, 5))
+    expected = correlate(values, square, padding="same", method=method)
+    taps = np.zeros((12, 12))
+    taps[:5, :5] = square
+    assert_array_equal(correlate(values, taps[:5, :5], padding="same", out=taps, method=method), expected)

@@ -1,0 +1,163 @@
+"""PNG as convcli writes it: every sample comes back, by Pillow and by the specification, whatever the threads."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from convcli.io import load, save
+from convcli.io.data import Kept
+from convcli.io.images import png
+from convcli.io.images.png import FILTERS, STRIPE, write_png
+
+SAMPLES = Path(__file__).parents[3] / "samples"
+RNG = np.random.default_rng(0)
+SHAPES = [(1, 1), (7, 5), (5, 7, 2), (33, 17, 3), (4, 6, 4), (1, 9000, 3), (3000, 1), (60, 41)]
+
+
+def written(array: np.ndarray, level: int = 1, threads: int = 1) -> bytes:
+    stream = io.BytesIO()
+    write_png(stream, array, level, threads)
+    return stream.getvalue()
+
+
+def noise(shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    top = 2 if dtype == "bool" else np.iinfo(dtype).max + 1
+    return RNG.integers(0, top, shape, np.int64).astype(dtype)
+
+
+def flat(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.uint8) * 255 if array.dtype == bool else array
+
+
+def chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Every chunk's kind and content; its checksum holds."""
+    assert content[:8] == b"\x89PNG\r\n\x1a\n"
+    at = 8
+    while at < len(content):
+        (length,) = struct.unpack_from(">I", content, at)
+        kind, inside = content[at + 4 : at + 8], content[at + 8 : at + 8 + length]
+        assert zlib.crc32(kind + inside) == int.from_bytes(content[at + 8 + length : at + 12 + length], "big")
+        yield kind, inside
+        at += 12 + length
+
+
+def unfiltered(content: bytes, step: int) -> np.ndarray:
+    """The bytes of the samples, row by row and byte by byte as the specification says it."""
+    found = list(chunks(content))
+    (header,) = [inside for kind, inside in found if kind == b"IHDR"]
+    height = struct.unpack(">II", header[:8])[1]
+    lines = zlib.decompress(b"".join(inside for kind, inside in found if kind == b"IDAT"))
+    width = len(lines) // height - 1
+    rows = np.zeros((height + 1, width + step), np.int64)  # with zeros above and to the left
+    for i in range(height):
+        number, *left_over = lines[i * (width + 1) : (i + 1) * (width + 1)]
+        for j, byte in enumerate(left_over):
+            left, above = rows[i + 1, j], rows[i, j + step]
+            rows[i + 1, j + step] = (byte + {0: 0, 1: left, 2: above, 3: (left + above) // 2}[number]) % 256
+    return rows[1:, step:].astype(np.uint8)
+
+
+@pytest.mark.parametrize("level", [0, 1, 6, 9])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "bool"])
+def test_every_sample_comes_back(
+    dtype: str, shape: tuple[int, ...], level: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if dtype != "uint8" and len(shape) == 3:
+        shape = shape[:2]
+    monkeypatch.setattr(png, "STRIPE", 500)
+    array = noise(shape, dtype)
+    for values in (array, np.sort(array, axis=0), array[::-1, ::-1], np.asfortranarray(array)):
+        with Image.open(io.BytesIO(written(values, level))) as picture:
+            np.testing.assert_array_equal(flat(np.asarray(picture)), flat(values))
+
+
+@pytest.mark.parametrize("number", FILTERS)
+@pytest.mark.parametrize(("shape", "step"), [((9, 11), 1), ((9, 11, 2), 2), ((9, 11, 3), 3), ((9, 11, 4), 4)])
+def test_every_filter_is_what_the_specification_says(
+    number: int, shape: tuple[int, ...], step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(png, "FILTERS", {number: FILTERS[number]})
+    monkeypatch.setattr(png, "STRIPE", 100)
+    array = noise(shape, "uint8")
+    np.testing.assert_array_equal(unfiltered(written(array), step), array.reshape(9, -1))
+
+
+def test_16_bits_are_filtered_two_bytes_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(png, "FILTERS", {1: FILTERS[1]})
+    array = noise((5, 8), "uint16")
+    np.testing.assert_array_equal(unfiltered(written(array), 2), array.astype(">u2").view(np.uint8))
+
+
+def test_the_bytes_are_the_same_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(png, "STRIPE", 1000)
+    array = noise((200, 30, 3), "uint8")
+    assert len({written(array, threads=threads) for threads in (1, 2, 3, 8)}) == 1
+
+
+@pytest.mark.parametrize("level", [1, 6])
+@pytest.mark.parametrize(("name", "times"), [("photo", 1), ("photo", 3), ("logo", 9)])
+def test_a_picture_is_about_as_small_as_pillow_makes_it(name: str, times: int, level: int) -> None:
+    stream = io.BytesIO()
+    with Image.open(SAMPLES / f"{name}.png") as picture:
+        large = picture.resize((picture.width * times, picture.height * times), Image.Resampling.BICUBIC)
+    large.save(stream, "PNG", compress_level=level)
+    assert len(written(np.asarray(large), level)) <= 1.1 * len(stream.getvalue())
+
+
+def test_a_large_picture_is_written_so_and_a_small_one_by_pillow(tmp_path: Path) -> None:
+    large = noise((600, 1000), "uint8")
+    for array, parts in ((large, 1 + 3 + 1), (large[:20, :20], 1)):
+        save(tmp_path / "x.png", array, overwrite=True, threads=2)
+        content = (tmp_path / "x.png").read_bytes()
+        assert [kind for kind, _ in chunks(content)] == [b"IHDR", *[b"IDAT"] * parts, b"IEND"]
+        np.testing.assert_array_equal(load(tmp_path / "x.png").array, array)
+
+
+def test_a_stripe_is_read_before_much_of_the_next_is_made() -> None:
+    """Of a picture of many stripes no more than a few are held, so that its file may be larger than memory."""
+    made: list[int] = []
+    taken = png._in_order(lambda item: made.append(item) or item, range(100), 2)
+    for at, item in enumerate(taken):
+        assert item == at
+        assert len(made) <= at + 4
+
+
+def test_an_error_on_writing_ends_it() -> None:
+    class Full(io.BytesIO):
+        def write(self, content: object) -> int:
+            if self.tell() > STRIPE:
+                raise OSError("no space left")
+            return super().write(content)  # type: ignore[arg-type]
+
+    with pytest.raises(OSError, match="no space left"):
+        write_png(Full(), noise((3000, 1000), "uint8"), 1, 2)
+
+
+def test_what_pillow_would_say_of_a_picture_is_said_of_a_large_one(tmp_path: Path) -> None:
+    large = noise((600, 1000, 3), "uint8")
+    exif = Image.Exif()
+    exif[0x010F] = "a camera"
+    kept = Kept(icc=b"a profile of colours", density=(300.0, 300.0), exif=exif.tobytes()[6:], comment=b"of a kind")
+    for name, array in (("large", large), ("small", large[:9, :9])):
+        save(tmp_path / f"{name}.png", array, kept=kept, threads=2)
+    kinds, told = zip(*(said(tmp_path / f"{name}.png") for name in ("large", "small")), strict=True)
+    assert kinds[0] == kinds[1]
+    assert {b"iCCP", b"pHYs", b"eXIf"} <= set(kinds[0])
+    assert told[0] == told[1]
+
+
+def said(path: Path) -> tuple[list[bytes], dict[str, object]]:
+    """The kinds of a file's ancillary chunks, and what Pillow reads of them."""
+    kinds = [kind for kind, _ in chunks(path.read_bytes()) if kind not in (b"IHDR", b"IDAT", b"IEND")]
+    with Image.open(path) as picture:
+        picture.load()
+        return kinds, {name: value for name, value in picture.info.items() if name != "exif"}

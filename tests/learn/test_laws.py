@@ -1,0 +1,315 @@
+"""The laws hold for the engine as it is, over its options, and a broken engine breaks them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import convcli
+from convcli.cli import main
+from convcli.engine import execute
+from convcli.errors import InputError, LimitError, ShapeError
+from convcli.grad.toeplitz import toeplitz
+from convcli.learn.laws import LAWS, Finding, Inquiry, LawsReport, Row, examine
+from convcli.learn.laws.rows import ranges
+from convcli.shapes.spec import ConvSpec
+
+SAMPLES = Path(__file__).parents[2] / "samples"
+PHOTO = str(SAMPLES / "photo.png")
+BORDERS = ("constant", "edge", "reflect", "symmetric", "wrap")
+
+
+pytestmark = pytest.mark.usefixtures("in_tmp")
+
+
+def saved(values: np.ndarray, name: str = "x.npy") -> str:
+    np.save(name, values)
+    return name
+
+
+def found(report: LawsReport, name: str) -> Finding:
+    return next(finding for finding in report.findings if finding.law.name == name)
+
+
+def row(report: LawsReport, statement: str) -> Row:
+    return next(row for finding in report.findings for row in finding.rows if row.statement.startswith(statement))
+
+
+INPUTS = [
+    ("14", "random:3,seed=2", 1),
+    ("9x8", "random:3x2,seed=2", 2),
+    ("6x5x6", "random:2x3x2,seed=2", 3),
+    ("7x8x3", "random:2x3x3x3,seed=2", 2),
+    ("7x8x3", "random:3x3,seed=2", 2),
+    ("2x9x3", "random:3x3,seed=2", 1),
+]
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"stride": 2},
+    {"padding": "same", "stride": 3},
+    {"padding": "1:2", "stride": 2},
+    *({"padding": "full", "boundary": boundary} for boundary in BORDERS),
+    {"padding": "same", "boundary": "wrap", "stride": 2},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize(("shape", "reference", "dims"), INPUTS, ids=str)
+def test_every_law_holds(shape: str, reference: str, dims: int, options: dict[str, Any]) -> None:
+    report = examine(Inquiry(shape, reference, dims=dims, **options))
+    assert report.failed == ()
+    assert [finding.law for finding in report.findings] == list(LAWS)
+    assert all(finding.rows for finding in report.findings)
+    for finding in report.findings:
+        for told in finding.rows:
+            assert told.verdict == ("holds" if told.expected == "equal" else "differs"), told
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_other_seeds_make_other_numbers_and_the_laws_stand(seed: int) -> None:
+    report = examine(Inquiry("8x8", "sobel-x", seed=seed))
+    assert report.failed == ()
+    assert report.setting.x.ravel()[0] != examine(Inquiry("8x8", "sobel-x", seed=seed + 1)).setting.x.ravel()[0]
+
+
+# A broken engine.
+
+Break = Callable[[np.ndarray], np.ndarray]
+
+
+def broken(monkeypatch: pytest.MonkeyPatch, change: Break) -> None:
+    """Let every strategy's tiles go through `change`, which gets and gives (..., *P, lanes)."""
+
+    def spoil(prepare: Any) -> Any:
+        def prepared(w: np.ndarray, plan: Any) -> Any:
+            tile = prepare(w, plan)
+
+            def fill(block: np.ndarray, out: np.ndarray) -> None:
+                tile(block, out)
+                out[...] = change(out)
+
+            return fill
+
+        return prepared
+
+    for name, prepare in list(execute.STRATEGIES.items()):
+        monkeypatch.setitem(execute.STRATEGIES, name, spoil(prepare))
+
+
+@pytest.mark.parametrize(
+    ("change", "laws"),
+    [
+        (lambda y: y + 1, {"linear", "associative", "derivative", "backward"}),
+        (lambda y: np.abs(y), {"linear", "associative", "derivative", "backward"}),
+        (lambda y: np.roll(y, 1, axis=-2), {"linear", "commutative", "local", "backward"}),
+        (lambda y: y * 1.0001, {"linear", "local", "backward"}),
+        (lambda y: np.where(np.arange(y.shape[-2])[:, None] == 3, 0, y), {"linear", "equivariant", "local"}),
+        (lambda y: y * np.nan, {law.name for law in LAWS} - {"local"}),
+        (lambda y: y.astype(np.float32), {"linear", "associative", "backward"}),
+    ],
+    ids=["offset", "not linear", "one aside", "scaled", "one column", "nan", "less precise"],
+)
+@pytest.mark.parametrize(("shape", "reference"), [("9x8", "random:3x2"), ("9x8x2", "random:2x3x2x2")])
+def test_a_broken_engine_makes_laws_fail(
+    change: Break, laws: set[str], shape: str, reference: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(monkeypatch, change)
+    assert laws <= set(examine(Inquiry(shape, reference)).failed)
+
+
+def test_a_convolution_that_forgets_its_flip_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convcli.learn.laws.statements.convolve", convcli.correlate)
+    assert {"flip", "commutative", "associative"} <= set(examine(Inquiry("9x8", "random:3x2")).failed)
+
+
+@pytest.mark.parametrize("name", ["dx", "dw"])
+def test_a_wrong_gradient_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def off(*given: Any, **options: Any) -> Any:
+        right = convcli.gradients(*given, **options)
+        return right._replace(**{name: -getattr(right, name)})
+
+    monkeypatch.setattr("convcli.learn.laws.way_back.gradients", off)
+    assert examine(Inquiry("9x8", "random:3x2")).failed == ("backward",)
+
+
+# What the rows say.
+
+
+def test_convolution_and_correlation_agree_for_a_symmetric_kernel() -> None:
+    assert row(examine(Inquiry("8x8", "gaussian:sigma=0.5")), "f * g = correlate(f, g)").expected == "equal"
+    assert row(examine(Inquiry("8x8", "sobel-x")), "f * g = correlate(f, g)").verdict == "differs"
+
+
+def test_a_counter_example_may_find_nothing_on_plain_data() -> None:
+    report = examine(Inquiry(saved(np.ones((9, 9))), "box:size=3"))
+    assert report.failed == ()
+    assert row(report, "correlate(f, g) = correlate(g, f)").verdict == "agrees"
+    assert examine(Inquiry(saved(np.zeros((9, 9))), "random:3x3")).failed == ()
+
+
+@pytest.mark.parametrize("boundary", BORDERS)
+def test_shifts_break_at_the_border_by_the_boundary(boundary: str) -> None:
+    told = row(examine(Inquiry("12x12", "random:5x5")), f"the same to the border, boundary {boundary}")
+    if boundary == "wrap":
+        assert told.note == "no output differs"
+    else:
+        assert told.verdict == "differs"
+        assert told.note.endswith("the farthest 2 from the edge")
+
+
+def test_the_interior_is_named_and_what_breaks_around_it_counted() -> None:
+    told = row(examine(Inquiry("12", "random:3", padding="same")), "shift, then conv")
+    assert told.note == "by one stride, in the interior 2..10; 3 of the 3 outputs around it differ"
+    wrapped = row(examine(Inquiry("12", "random:3", padding="same", boundary="wrap")), "shift, then conv")
+    assert wrapped.note.endswith("0 of the 3 outputs around it differ")
+
+
+def test_phases_of_a_stride_are_other_samplings() -> None:
+    statements = [told.statement for told in found(examine(Inquiry("20", "random:3", stride=3)), "equivariant").rows]
+    assert [text for text in statements if text.startswith("stride")] == [
+        "stride 3: shift by 1, then conv = conv",
+        "stride 3: shift by 2, then conv = conv",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "centre", "corner"),
+    [
+        ({}, "3 of 8 outputs move: 3..5", "1 of 8 outputs move: 0"),
+        ({"stride": 2}, "1 of 4 outputs move: 2", "1 of 4 outputs move: 0"),
+        ({"padding": "same"}, "3 of 10 outputs move: 4..6", "2 of 10 outputs move: 0..1"),
+        ({"padding": 1, "boundary": "wrap"}, "3 of 10 outputs move: 4..6", "3 of 10 outputs move: 0..1,9"),
+    ],
+    ids=str,
+)
+def test_a_sample_moves_the_outputs_that_see_it(options: dict[str, Any], centre: str, corner: str) -> None:
+    notes = [told.note for told in found(examine(Inquiry("10", "1,2,4", **options)), "local").rows]
+    assert notes == [centre, corner]
+
+
+def test_indices_are_told_as_ranges() -> None:
+    assert ranges([]) == ""
+    assert ranges([4, 3, 7]) == "3..4,7"
+
+
+# The matrix.
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"stride": 2, "padding": "same"},
+        {"dilation": 2, "padding": 2},
+        *({"padding": "full", "boundary": boundary} for boundary in BORDERS),
+        {"groups": 2, "padding": 1},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_the_matrix_is_the_layer(dims: int, options: dict[str, Any]) -> None:
+    rng, groups = np.random.default_rng(0), options.get("groups", 1)
+    spatial, window = (6, 5, 4)[:dims], (3, 2, 2)[:dims]
+    x, w = rng.standard_normal((1, *spatial, 2 * groups)), rng.standard_normal((2 * groups, *window, 2))
+    matrix = toeplitz(w, spatial, ConvSpec.of(dims, **options))
+    y = convcli.conv_layer(x, w, **options)
+    np.testing.assert_allclose((matrix @ x.ravel()).reshape(y.shape), y, rtol=1e-12, atol=1e-12)
+
+
+def test_the_matrix_shares_few_values_among_many_places() -> None:
+    facts = examine(Inquiry("28x28", "random:3x3")).matrix
+    assert facts.shape == (676, 784)
+    assert facts.distinct == 9
+    assert facts.density == 9 / 784
+    assert facts.dense_parameters == 529_984
+
+
+def test_a_large_input_has_its_matrix_on_a_part() -> None:
+    report = examine(Inquiry("16x16x16", "random:3x3x3", dims=3, size=16))
+    assert report.setting.spatial == (16, 16, 16)
+    assert report.matrix.dense_parameters <= 1 << 22
+    assert report.failed == ()
+
+
+# The command.
+
+
+def shown(*words: object, code: int = 0) -> str:
+    result = CliRunner().invoke(main, ["laws", *map(str, words)], env={"COLUMNS": "100"})
+    assert result.exit_code == code, result.stderr
+    return result.stderr if code else result.stdout
+
+
+def test_a_file_is_cropped_and_the_report_says_so() -> None:
+    told = shown(PHOTO, "-k", "sobel-x")
+    assert "samples/photo.png 256x384x3 uint8 with sobel-x (3x3)" in told
+    assert "to the middle 32x32 of 256x384" in told
+    assert "to the middle 10x10 of 256x384" in shown(PHOTO, "-k", "sobel-x", "--size", 10)
+    assert "cropped" not in shown("8x8", "-k", "sobel-x")
+
+
+@pytest.mark.parametrize("reference", ["gaussian:sigma=3", "identity", "laplacian", "random:3x3x3", "random:2x3x3x3"])
+def test_a_photograph_obeys(reference: str) -> None:
+    assert "all 8 laws hold" in shown(PHOTO, "-k", reference)
+
+
+def test_volumes_and_signals_obey() -> None:
+    assert "all 8 laws hold" in shown(SAMPLES / "volume.npy", "-k", "random:3x3x3", "--dims", 3)
+    assert "all 8 laws hold" in shown(SAMPLES / "signal.csv", "-k", "1,0,-1")
+
+
+@pytest.mark.parametrize("suffix", ["npy", "csv"])
+def test_the_matrix_is_written(suffix: str) -> None:
+    words = [saved(np.arange(5.0)), "-k", "1,2", "--matrix", f"m.{suffix}"]
+    assert f"wrote     m.{suffix} ({suffix}, " in shown(*words)
+    matrix = np.load("m.npy") if suffix == "npy" else np.loadtxt("m.csv", delimiter=",")
+    np.testing.assert_array_equal(matrix, 2 * np.eye(4, 5) + np.eye(4, 5, 1))
+    assert "--overwrite" in shown(*words, code=2)
+    assert json.loads(shown(*words, "--overwrite", "--json"))["written"]["format"] == suffix
+
+
+def test_a_failed_law_ends_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    broken(monkeypatch, lambda y: y + 1)
+    result = CliRunner().invoke(main, ["laws", "9x8", "-k", "random:3x2"])
+    assert result.exit_code == 1
+    assert "FAILED: linear" in result.stdout
+    assert "furthest apart at [" in result.stdout
+    assert result.stderr.startswith("Error: linear")
+    broken(monkeypatch, lambda y: y * np.nan)
+    record = json.loads(CliRunner().invoke(main, ["laws", "9x8", "-k", "random:3x2", "--json"]).stdout)
+    assert record["passed"] is False
+    assert record["laws"][0]["rows"][0]["left"] is None
+
+
+def test_refusals() -> None:
+    holed = np.ones((5, 5))
+    holed[2, 2] = np.nan
+    with pytest.raises(InputError, match="NaN or infinities"):
+        examine(Inquiry(saved(holed), "box:size=3"))
+    with pytest.raises(ShapeError, match="kernel 9x9 exceeds the padded input 5x5"):
+        examine(Inquiry("5x5", "random:9x9"))
+    with pytest.raises(LimitError, match="laws on 500x500 samples"):
+        examine(Inquiry("500x500", "random:3x3", size=500))
+    with pytest.raises(LimitError, match="the matrix of kernel"):
+        examine(Inquiry("2x2x1000", "random:1500x2x2x1000", dims=2))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--matrix", "m.txt"], "ends in .npy or .csv"),
+        (["--matrix", "nowhere/m.npy"], "no folder"),
+        (["--overwrite"], "--overwrite is for --matrix"),
+        (["--size", "0"], "--size"),
+        (["--boundary", "mirror"], "expected one of constant"),
+        (["--stride", "0"], "stride 0"),
+    ],
+)
+def test_bad_words(words: list[str], told: str) -> None:
+    assert told in shown("8x8", "-k", "box:size=3", *words, code=2)

@@ -1,0 +1,165 @@
+"""ONNX models: every convolution of the onnx package's own backend tests against its shape inference."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from convcli.cli import main
+from convcli.errors import FileError, InputError
+from convcli.network.emit_onnx import serialise
+from convcli.network.graph import Network
+from convcli.network.layers import Tensor
+from convcli.network.load import load as network_of
+from convcli.network.parser import parse
+from convcli.network.read_onnx import READERS, load, of_model
+
+onnx = pytest.importorskip("onnx")
+from onnx import TensorProto, helper, shape_inference  # noqa: E402
+from onnx.reference import ReferenceEvaluator  # noqa: E402
+
+NETWORKS = Path(__file__).parents[2] / "samples" / "networks"
+DATA = Path(onnx.__file__).parent / "backend" / "test" / "data"
+KINDS = {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "Gemm"}
+
+
+def kinds(model: onnx.ModelProto) -> set[str]:
+    return {node.op_type for node in model.graph.node}
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, onnx.ModelProto]:
+    """Every model of the backend tests that has a convolution, a pool or a Gemm."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some cases divide by zero on purpose as they are made
+        from onnx.backend.test.case.node import collect_testcases
+
+        found = {case.name: case.model for case in collect_testcases(None) if case.model is not None}
+    for path in DATA.rglob("model.onnx"):
+        found[str(path.relative_to(DATA))] = onnx.load(path)
+    return {name: model for name, model in found.items() if kinds(model) & KINDS}
+
+
+def inferred(model: onnx.ModelProto) -> dict[str, list[int]]:
+    whole = shape_inference.infer_shapes(model, data_prop=True)
+    values = (*whole.graph.value_info, *whole.graph.output)
+    return {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values}
+
+
+def test_sizes_are_those_of_shape_inference(models: dict[str, onnx.ModelProto]) -> None:
+    compared = 0
+    for name, model in models.items():
+        shapes = inferred(model)
+        network = of_model(model)
+        output = model.graph.output[0]
+        assert list(network.output.shape("channels_first")) == shapes[output.name][1:], name
+        protos = [node for node in model.graph.node if node.op_type in READERS]
+        ours = [node for node in network.nodes if node.text in READERS]
+        if len(protos) != len(ours):
+            continue  # some of it leads to another output
+        for proto, node in zip(protos, ours, strict=True):
+            if shape := shapes.get(proto.output[0]):
+                assert list(node.output.shape("channels_first")) == shape[1:], (name, proto.name)
+                compared += 1
+    assert compared >= 100
+    assert sum("Conv" in kinds(model) for model in models.values()) >= 30
+
+
+def small(*, unknown: bool = False) -> onnx.ModelProto:
+    """A convolution, a residual sum, a pooling and a fully connected layer; perhaps with a node that is not known."""
+    weights = [
+        helper.make_tensor("w", TensorProto.FLOAT, [3, 3, 3, 3], [0.0] * 81),
+        helper.make_tensor("b", TensorProto.FLOAT, [3], [0.0] * 3),
+        helper.make_tensor("m", TensorProto.FLOAT, [10, 3], [0.0] * 30),
+        helper.make_tensor("c", TensorProto.FLOAT, [10], [0.0] * 10),
+    ]
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["y"], pads=[1, 1, 1, 1]),
+        helper.make_node("LpNormalization" if unknown else "Relu", ["y"], ["r"]),
+        helper.make_node("Add", ["r", "x"], ["s"]),
+        helper.make_node("GlobalAveragePool", ["s"], ["g"]),
+        helper.make_node("Flatten", ["g"], ["f"]),
+        helper.make_node("Gemm", ["f", "m", "c"], ["z"], transB=1),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3, 8, 8])
+    z = helper.make_tensor_value_info("z", TensorProto.FLOAT, ["batch", 10])
+    return helper.make_model(helper.make_graph(nodes, "small", [x], [z], weights))
+
+
+def test_parameters_macs_and_fields() -> None:
+    network = of_model(small())
+    assert [node.text for node in network.nodes] == ["Conv", "Relu", "Add", "GlobalAveragePool", "Flatten", "Gemm"]
+    assert [node.parameters for node in network.nodes] == [84, 0, 0, 0, 0, 40]
+    assert network.macs == 81 * 64 + 30
+    assert network.nodes[2].inputs == (1, -1)
+    assert network.opaque == ()
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    onnx.save(small(unknown=True), "small.onnx")
+    told = CliRunner().invoke(main, ["shape", "small.onnx"]).stdout
+    assert told.startswith("small: 3x8x8 -> 10, 6 layers")
+    assert "LpNormalization: passed through by the shapes that are declared" in told
+    record = json.loads(CliRunner().invoke(main, ["shape", "small.onnx", "--json"]).stdout)
+    assert record["unknown"] == ["LpNormalization"]
+    for words in (["9x9x3", "small.onnx"], ["small.onnx", "--dims", "2"], ["small.onnx", "--at", "0,0"]):
+        refused = CliRunner().invoke(main, ["shape", *words])
+        assert refused.exit_code == 2
+        assert refused.stderr.startswith("Error: ")
+
+
+def test_what_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="there is no file"):
+        load(str(tmp_path / "none.onnx"))
+    bad = tmp_path / "bad.onnx"
+    bad.write_bytes(b"no model")
+    with pytest.raises(FileError, match="no ONNX model that holds together"):
+        load(str(bad))
+    open_sizes = small()
+    open_sizes.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
+    with pytest.raises(InputError, match="has no declared shape"):
+        of_model(open_sizes)
+
+
+# Writing.
+
+
+@pytest.mark.parametrize("path", sorted(NETWORKS.glob("*.toml")), ids=lambda path: path.stem)
+def test_emitted_samples_read_back_the_same(path: Path) -> None:
+    network = network_of(str(path))
+    again = of_model(onnx.load_from_string(serialise(network)))
+    assert again.output == network.output
+    assert (again.parameters, again.macs) == (network.parameters, network.macs)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "conv:4,k=3,p=same,s=2 depthwise:2,k=3,p=1:2 deconv:4,k=3,s=2,p=1,out_padding=1 pad:1:2x0",
+        "maxpool:2,ceil=yes avgpool:2,p=0:1 batchnorm upsample:2 upsample:2,mode=linear gap:keep=yes",
+        "relu relu6 leakyrelu elu gelu silu hardswish sigmoid tanh softmax dropout:0.1",
+        "residual[conv:3,k=3,p=1] concat[ | relu] flatten linear:4 linear:3,bias=no",
+        "gap linear:10",
+    ],
+)
+def test_emitted_models_run(words: str) -> None:
+    network = Network.of(Tensor((9, 9), 3), parse(words))
+    model = onnx.load_from_string(serialise(network))
+    (y,) = ReferenceEvaluator(model).run(None, {"x": np.ones((2, 3, 9, 9), np.float32)})
+    assert y.shape == (2, *network.output.shape("channels_first"))
+
+
+def test_what_onnx_has_no_node_for_is_told() -> None:
+    with pytest.raises(InputError, match="layer 2 'unfold:k=3' has no counterpart in ONNX"):
+        serialise(Network.of(Tensor((9, 9), 3), parse("relu unfold:k=3")))
+
+
+def test_the_command_writes_a_model() -> None:
+    words = ["shape", "8x8x3", "conv:4,k=3", "gap", "--emit", "onnx"]
+    assert str(of_model(onnx.load_from_string(CliRunner().invoke(main, words).stdout_bytes)).output) == "4"

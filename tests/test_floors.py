@@ -18,7 +18,7 @@ import convcli
 ROOT = Path(__file__).parent.parent
 HOUSE = ROOT / "convcli"
 FLOORS = (
-    {"errors", "options", "cores"},
+    {"errors", "options"},
     {"limits"},
     {"shapes"},
     {"network", "io"},
@@ -32,7 +32,7 @@ FLOORS = (
 )
 """From the ground up; a room is a module or a package, within which anything may import anything."""
 
-PURE = ("options", "errors", "limits", "cores", "shapes", "network")
+PURE = ("options", "errors", "limits", "shapes", "network")
 """Standard library only, so that a shape costs no import."""
 
 ONNX = ("convcli/network/emit_onnx", "convcli/network/read_onnx")

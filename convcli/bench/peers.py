@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from convcli.engine.layer_form import as_layer
 from convcli.kernels.factorize import factorize
+from convcli.shapes.axis import Axis
 from convcli.shapes.layout import Arrangement
-from convcli.shapes.spec import Axis, ConvSpec
+from convcli.shapes.spec import ConvSpec
 
 Array = NDArray[Any]
 Call = Callable[[], Array]

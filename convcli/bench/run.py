@@ -17,19 +17,18 @@ from numpy.typing import NDArray
 
 from convcli.bench.peers import Task, UnableError, muster, on_threads, versions
 from convcli.bench.timing import Clock, Timing, copying, multiplying, take_turns, timed
-from convcli.cores import threads
 from convcli.engine.layer_form import arranged_problem
-from convcli.engine.operations import Problem
 from convcli.engine.planning import Plan
+from convcli.engine.planning.facts import TOLERANCE
+from convcli.engine.problem import Problem
 from convcli.errors import InputError, brief
 from convcli.io import Data
 from convcli.jobs.operands import Laying, settle
-from convcli.jobs.verify import TOLERANCE
 from convcli.kernels import Kernel
-from convcli.limits import LESS_WORK
+from convcli.limits import LESS_WORK, threads
 from convcli.options import METHODS
 from convcli.shapes.layout import Arrangement
-from convcli.shapes.spec import show
+from convcli.shapes.parse import show
 
 Array = NDArray[Any]
 

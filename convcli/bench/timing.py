@@ -15,8 +15,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from convcli.cores import threads
 from convcli.engine.threads import share_out
+from convcli.limits import threads
 
 Result = TypeVar("Result")
 Clock = Callable[[], float]

@@ -71,9 +71,9 @@ def command(
     """
     from convcli.cli.report.batch import Progress, Summary, record_json, record_line
     from convcli.cli.report.text import print_json
-    from convcli.cores import threads
     from convcli.jobs.apply import Job
     from convcli.jobs.batch import Batch, Search, listed
+    from convcli.limits import threads
 
     if null and files_from is None:
         raise click.UsageError("--null says how the names in a list end; add --files-from FILE")

@@ -61,8 +61,7 @@ def command(
     matrices or only copies. Exit code 1 where an answer is wrong.
     """
     from convcli.bench.run import STANDARD, Case, bench
-    from convcli.cli.report.bars import check_picture, save_bars
-    from convcli.cli.report.bench import bench_json, print_bench, print_legend
+    from convcli.cli.report.bench import bench_json, check_picture, print_bench, print_legend, save_bars
     from convcli.cli.report.text import print_json
 
     if overwrite and output is None:

@@ -74,8 +74,8 @@ def export(name: str, output: str, form: str | None, overwrite: bool, dims: int 
     """Write one kernel to a file that `-k` reads back, tap for tap."""
     from convcli.cli.report import kernels as report
     from convcli.cli.report.text import print_json
-    from convcli.jobs.apply import export_kernel
     from convcli.kernels import kernel
+    from convcli.kernels.files import export_kernel
 
     if as_json and output == "-":
         raise click.UsageError("--json and -o - both want stdout; write the kernel to a file, or leave --json out")

@@ -124,7 +124,7 @@ raw_offset = click.option(
 
 def _set_threads(context: click.Context, _: click.Parameter, count: int | None) -> None:
     if count is not None:
-        from convcli.cores import set_threads
+        from convcli.limits import set_threads
 
         set_threads(count)
         context.call_on_close(lambda: set_threads(None))

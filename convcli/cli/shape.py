@@ -11,7 +11,8 @@ from convcli.cli import options
 from convcli.cli.types import PER_AXIS, SHAPE, Choice, Count, Parsed
 from convcli.errors import InputError
 from convcli.options import DTYPES, Channels, Layout
-from convcli.shapes.spec import ConvSpec, Padding, PerAxis, parse_shape, show
+from convcli.shapes.parse import Padding, PerAxis, parse_shape, show
+from convcli.shapes.spec import ConvSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -233,7 +234,7 @@ def _tell_kernel(
     layout: Layout,
     as_json: bool,
 ) -> None:
-    from convcli.cli.report.layers import layer_json, layer_lines
+    from convcli.cli.report.shape import layer_json, layer_lines
     from convcli.cli.report.text import print_json
     from convcli.shapes.layer import Layer
     from convcli.shapes.layout import arrange
@@ -262,8 +263,7 @@ def _tell_kernel(
 def _tell_network(network: Network, given: dict[str, Any]) -> None:
     from convcli.cli.report import shape
     from convcli.cli.report.text import print_json
-    from convcli.network.costs import Count
-    from convcli.network.summary import summarise
+    from convcli.network.summary import Count, summarise
 
     if given["quiet"]:
         click.echo(network.show(network.output))
@@ -283,12 +283,12 @@ def _tell_network(network: Network, given: dict[str, Any]) -> None:
 def _tell_box(network: Network, given: dict[str, Any]) -> None:
     from convcli.cli.report.shape import at_json, at_lines
     from convcli.cli.report.text import print_json
-    from convcli.network import box
+    from convcli.network import receptive_field
 
     at = given["at"]
-    sees = box.sees(network, at)
+    sees = receptive_field.sees(network, at)
     within = all(index < n for index, n in zip(at, network.x.spatial, strict=True))
-    reaches = box.reaches(network, at) if within else None
+    reaches = receptive_field.reaches(network, at) if within else None
     if given["as_json"]:
         print_json("shape at", at_json(network, at, sees, reaches))
     else:
@@ -341,7 +341,7 @@ def _tell_needs(ctx: click.Context, words: tuple[str, ...], given: dict[str, Any
 def _tell_chains(words: tuple[str, ...], given: dict[str, Any]) -> None:
     from convcli.cli.report.shape import chains_json, chains_lines
     from convcli.cli.report.text import print_json
-    from convcli.network.solve import solve
+    from convcli.network.inverse import solve
 
     if words:
         raise click.UsageError(f"{words[0]!r} beside --solve; expected two sizes after it and nothing else")

@@ -11,7 +11,7 @@ import click
 from convcli.errors import InputError, did_you_mean
 from convcli.limits import parse_size
 from convcli.options import Frames
-from convcli.shapes.spec import parse_index, parse_padding, parse_per_axis, parse_shape
+from convcli.shapes.parse import parse_index, parse_padding, parse_per_axis, parse_shape
 
 LONGEST = 1_000_000_000
 """Seconds, 31 years: about as long as a thread can be told to wait."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
-from convcli.engine.operations import Problem, layer_problem, spatial_problem
+from convcli.engine.problem import Problem, layer_problem, spatial_problem
 from convcli.options import Op
 from convcli.shapes.layout import Arrangement
 from convcli.shapes.spec import ConvSpec
@@ -63,3 +63,18 @@ def restore(y: NDArray[Any], arrangement: Arrangement) -> NDArray[Any]:
         return y
     y = y if arrangement.batch_axes else y[0]
     return np.moveaxis(y, -1, arrangement.batch_axes) if arrangement.layout == "channels_first" else y
+
+
+def forward(
+    x: NDArray[Any],
+    w: NDArray[Any],
+    arrangement: Arrangement,
+    spec: ConvSpec,
+    *,
+    op: Op = "correlate",
+    bias: NDArray[Any] | None = None,
+    dtype: DTypeLike | None = None,
+) -> NDArray[Any]:
+    """The convolution as `apply` computes it before it scales or fits; bias: (O,), or (1,) for all alike."""
+    problem = arranged_problem(x, oriented(w, arrangement, op), arrangement, spec)
+    return restore(problem._replace(bias=bias).run(dtype, "auto", None), arrangement)

@@ -22,8 +22,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from convcli.cores import threads
 from convcli.engine.buffers import system, working
+from convcli.limits import threads
 
 Item = TypeVar("Item")
 

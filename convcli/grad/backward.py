@@ -25,7 +25,8 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from convcli.engine import conv_layer
-from convcli.engine.operations import (
+from convcli.engine.planning.facts import result_dtype
+from convcli.engine.problem import (
     Problem,
     check_bias,
     check_layer,
@@ -34,12 +35,13 @@ from convcli.engine.operations import (
     real_array,
     spatial_problem,
 )
-from convcli.engine.planning.facts import result_dtype
 from convcli.errors import DtypeError, ShapeError
 from convcli.grad.input_gradient import spread
 from convcli.grad.kernel_gradient import weights
+from convcli.shapes.axis import Axis
 from convcli.shapes.layout import arrange, check_layout
-from convcli.shapes.spec import Axis, ConvSpec, Padding, PerAxis, show
+from convcli.shapes.parse import Padding, PerAxis, show
+from convcli.shapes.spec import ConvSpec
 
 SUMMED = 16
 """Places whose deltas a product adds at a time for db, ten times as fast as a sum in float64: equal ones stray by 4

@@ -2,21 +2,215 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from convcli.engine.operations import check_layer, real_array
+from convcli.engine.layer_form import as_layer, forward, oriented
+from convcli.engine.padding import fold
+from convcli.engine.problem import check_layer, real_array
 from convcli.errors import InputError, did_you_mean
-from convcli.grad.analytic import adjoint_test, path_tests
-from convcli.grad.differences import compare
-from convcli.grad.records import TENSORS, Floats, GradcheckReport
-from convcli.grad.subject import Subject
-from convcli.grad.sweep import swept
+from convcli.grad.backward import Gradients
+from convcli.grad.layouts import arranged_gradients, as_layer_delta, own_shapes
+from convcli.grad.records import (
+    TENSORS,
+    AdjointTest,
+    Entry,
+    Floats,
+    GradcheckReport,
+    PathTest,
+    Span,
+    Sweep,
+    SweepRow,
+    TensorCheck,
+    over,
+)
+from convcli.grad.toeplitz import toeplitz, unrolled
 from convcli.options import Op
+from convcli.shapes.axis import Axis
 from convcli.shapes.layout import Arrangement, arrange, check_layout
-from convcli.shapes.spec import ConvSpec, Padding, PerAxis, check_number, check_whole
+from convcli.shapes.parse import Padding, PerAxis, check_number, check_whole
+from convcli.shapes.spec import ConvSpec
+
+FIELDS = {"dx": "x", "dw": "w", "db": "bias"}
+"""What each gradient is the gradient in."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """The convolution under test, as a function of what it is differentiated in; all float64, in their own shapes."""
+
+    x: Floats
+    w: Floats
+    bias: Floats
+    dy: Floats
+    arrangement: Arrangement
+    spec: ConvSpec
+    op: Op
+
+    @classmethod
+    def of(
+        cls,
+        x: Floats,
+        w: Floats,
+        arrangement: Arrangement,
+        spec: ConvSpec,
+        op: Op,
+        dy: ArrayLike | None,
+        rng: np.random.Generator,
+    ) -> Subject:
+        shape = arrangement.with_spatial(spec.sizes(arrangement.spatial, arrangement.window))
+        upstream = rng.standard_normal(shape) if dy is None else real_array(dy, "upstream gradient")
+        bias = np.zeros(1 if arrangement.reading == "each" else arrangement.filters)
+        return cls(x, w, bias, upstream.astype(np.float64), arrangement, spec, op)
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        return self.spec.axes(self.arrangement.spatial, self.arrangement.window)
+
+    def tensor(self, name: str) -> Floats:
+        """What a gradient is the gradient in: x for dx."""
+        tensor: Floats = getattr(self, FIELDS[name])
+        return tensor
+
+    def output(self, other: Mapping[str, Floats] | None = None, *, outside: bool = True) -> Floats:
+        """y, with `other` values for some of x, w and bias; or without the share of the constant outside."""
+        x, w, bias = ((other or {}).get(name, getattr(self, name)) for name in FIELDS.values())
+        spec = self.spec if outside else replace(self.spec, cval=0.0)
+        return forward(x, w, self.arrangement, spec, op=self.op, bias=bias, dtype=np.float64)
+
+    def gradients(self, dy: Floats) -> Gradients:
+        return arranged_gradients(self.x, self.w, dy, self.arrangement, self.spec, op=self.op, dtype=np.float64)
+
+    def ends(self, name: str, at: int, step: float) -> tuple[Floats, Floats]:
+        """The outputs with one entry of a tensor a step up, and a step down."""
+        tensor = self.tensor(name).copy()
+        kept = tensor.flat[at]
+        outputs = []
+        for value in (kept + step, kept - step):
+            tensor.flat[at] = value
+            outputs.append(self.output({FIELDS[name]: tensor}))
+        return outputs[0], outputs[1]
+
+    def slope(self, above: Floats, below: Floats, step: float) -> float:
+        """The loss's central difference between two outputs; they are subtracted first, which rounds least."""
+        return float(np.vdot(above - below, self.dy)) / (2 * step)
+
+
+SHOWN = 10
+"""How many of the worst entries are told one by one."""
+
+
+def compare(
+    subject: Subject, name: str, gradient: Floats, step: float, rng: np.random.Generator, most: int
+) -> TensorCheck:
+    """One gradient against central differences in all its entries, or in a random choice of `most`."""
+    entries = chosen(gradient.size, most, rng)
+    numeric = np.array([subject.slope(*subject.ends(name, int(at), step), step) for at in entries])
+    check = TensorCheck(name, gradient.shape, entries, gradient.ravel()[entries], numeric, gradient)
+    relative = np.where(np.isnan(check.relative), np.inf, check.relative)
+    order = np.argsort(-relative, kind="stable")[:SHOWN]
+    return replace(check, worst=tuple(_entry(subject, check, int(at)) for at in order))
+
+
+def chosen(size: int, most: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """All indices, or a random choice of `most`, in order."""
+    return np.sort(rng.choice(size, most, replace=False)) if most < size else np.arange(size)
+
+
+def _entry(subject: Subject, check: TensorCheck, at: int) -> Entry:
+    index = tuple(int(i) for i in np.unravel_index(check.entries[at], check.shape))
+    touched = list(_touched(subject, check.name, index))
+    reached = [spans for spans in touched if spans is not None]
+    whole = len(reached) == len(touched)
+    return Entry(
+        index,
+        float(check.analytic[at]),
+        float(check.numeric[at]),
+        float(check.absolute[at]),
+        float(check.relative[at]),
+        tuple(window for window, _ in reached) if whole else None,
+        tuple(outputs for _, outputs in reached) if whole else None,
+    )
+
+
+def _touched(subject: Subject, name: str, index: tuple[int, ...]) -> Iterator[tuple[Span, Span] | None]:
+    """(the input's window, the outputs) that an entry has to do with, along each spatial axis."""
+    a = subject.arrangement
+    places = {"dx": a.spatial_axes, "dw": a.window_axes}.get(name, (0,) * a.dims)
+    for place, axis in zip(places, subject.axes, strict=True):
+        yield _ALONG[name](axis, index[place], subject)
+
+
+def _along_input(axis: Axis, sample: int, subject: Subject) -> tuple[Span, Span] | None:
+    starts = np.arange(axis.out) * axis.stride - axis.lo
+    seen = fold(starts[:, None] + np.arange(axis.k) * axis.dilation, axis.n, subject.spec.boundary)
+    hit = np.flatnonzero((seen == sample).any(axis=1))
+    if not len(hit):
+        return None
+    first, last = int(hit[0]), int(hit[-1])
+    return (int(starts[first]), int(starts[last]) + axis.reach), (first, last + 1)
+
+
+def _along_kernel(axis: Axis, tap: int, subject: Subject) -> tuple[Span, Span]:
+    own = axis.k - 1 - tap if subject.op == "convolve" else tap
+    first = own * axis.dilation - axis.lo
+    return (first, first + (axis.out - 1) * axis.stride + 1), (0, axis.out)
+
+
+def _along_all(axis: Axis, _: int, subject: Subject) -> tuple[Span, Span]:
+    return (-axis.lo, axis.n + axis.hi), (0, axis.out)
+
+
+_ALONG: dict[str, Callable[[Axis, int, Subject], tuple[Span, Span] | None]] = {
+    "dx": _along_input,
+    "dw": _along_kernel,
+    "db": _along_all,
+}
+
+
+MATRIX = 1 << 22
+"""The most values of a matrix that is built for the second path: 32 MiB."""
+
+
+def adjoint_test(subject: Subject, name: str, gradient: Floats, rng: np.random.Generator) -> AdjointTest:
+    """The map from one tensor alone: what the others and the constant outside add is left out, or is its own part."""
+    v = rng.standard_normal(gradient.shape)
+    moved = {
+        "dx": lambda: subject.output({"x": v}, outside=False),
+        "dw": lambda: subject.output({"w": v}),
+        "db": lambda: subject.output({"x": np.zeros_like(subject.x), "bias": v}, outside=False),
+    }[name]()
+    scale = float(np.linalg.norm(moved) * np.linalg.norm(subject.dy))
+    return AdjointTest(name, float(np.vdot(moved, subject.dy)), float(np.vdot(v, gradient)), scale)
+
+
+def path_tests(subject: Subject, analytic: Gradients) -> Iterator[PathTest]:
+    """Every gradient once more, by the transposes of explicit matrices; none where they would be large."""
+    form = as_layer(subject.x, oriented(subject.w, subject.arrangement, subject.op), subject.arrangement)
+    spec = replace(subject.spec, groups=form.groups)
+    delta = as_layer_delta(subject.dy, subject.arrangement)
+    spatial, window = form.x.shape[1:-1], form.w.shape[1:-1]
+    shapes = {
+        "dx": (math.prod(delta.shape[1:]), math.prod(form.x.shape[1:])),
+        "dw": (math.prod(delta.shape[:-1]), math.prod(window) * form.x.shape[-1]),
+        "db": (delta.size, len(form.w)),
+    }
+    if max(math.prod(shape) for shape in shapes.values()) > MATRIX:
+        return
+    dx = (delta.reshape(len(delta), -1) @ toeplitz(form.w, spatial, spec)).reshape(form.x.shape)
+    columns = unrolled(form.x, window, spec).reshape(shapes["dw"][0], -1, form.groups, form.w.shape[-1])
+    rows = delta.reshape(shapes["dw"][0], form.groups, -1)
+    dw = np.einsum("pgf,pkgc->gfkc", rows, columns).reshape(form.w.shape)
+    other = own_shapes(Gradients(dx, dw, rows.sum(axis=0).ravel()), subject.arrangement, subject.op)
+    for name, own, theirs in zip(TENSORS, analytic, other, strict=True):
+        gap = over(float(np.abs(own - theirs).max()), float(np.abs(theirs).max()))
+        yield PathTest(name, shapes[name], theirs, gap)
+
 
 MOST = 2000
 """Entries checked in each tensor unless `samples` says otherwise; beyond it a random choice is checked."""
@@ -108,3 +302,33 @@ def _corrupted(gradient: Floats) -> Floats:
     wrong = gradient.copy()
     wrong.flat[wrong.size // 2] += 1 + np.abs(gradient).max()
     return wrong
+
+
+STEPS = tuple(10.0**power for power in range(-11, 4))
+SWEPT = 20
+"""Entries of each tensor that a sweep follows."""
+
+
+def swept(subject: Subject, analytic: Gradients, rng: np.random.Generator) -> Sweep:
+    entries = {name: chosen(getattr(analytic, name).size, SWEPT, rng) for name in TENSORS}
+    exact = {name: getattr(analytic, name).ravel()[entries[name]] for name in TENSORS}
+    exact["curved"] = subject.gradients(np.square(subject.output())).dx.ravel()[entries["dx"]]
+    rows = []
+    for step in STEPS:
+        ends = {name: [subject.ends(name, int(at), step) for at in entries[name]] for name in TENSORS}
+        numeric = {name: [subject.slope(above, below, step) for above, below in ends[name]] for name in TENSORS}
+        numeric["curved"] = [float((above**3 - below**3).sum()) / (6 * step) for above, below in ends["dx"]]
+        errors = {
+            name: over(float(np.linalg.norm(exact[name] - found)), float(np.linalg.norm(exact[name])))
+            for name, found in numeric.items()
+        }
+        rows.append(SweepRow(step, **errors))
+    return Sweep(tuple(rows), _slope(rows))
+
+
+def _slope(rows: list[SweepRow]) -> float | None:
+    points = [(math.log10(row.eps), math.log10(row.dx)) for row in rows if row.eps <= 1 and 0 < row.dx < np.inf]
+    if len(points) < 2:
+        return None
+    steps, errors = np.array(points).T
+    return float(np.polyfit(steps, errors, 1)[0])

@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.engine.buffers import fresh
-from convcli.engine.operations import layer_problem, spatial_problem
 from convcli.engine.padding import fold
+from convcli.engine.problem import layer_problem, spatial_problem
 from convcli.options import Boundary
-from convcli.shapes.spec import Axis, check_countable
+from convcli.shapes.axis import Axis
+from convcli.shapes.parse import check_countable
 
 
 class _Phase(NamedTuple):

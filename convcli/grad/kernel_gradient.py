@@ -24,14 +24,15 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from convcli.cores import threads
 from convcli.engine.methods.bands import pieces
 from convcli.engine.methods.windows import boxes, cuts, windows
 from convcli.engine.padding import extend
 from convcli.engine.planning.blocking import PRODUCT, SHARE_RUN, SHARE_VALUES, bundle, stretch_of
 from convcli.engine.planning.tiles import evenly, line_places
 from convcli.engine.threads import Scratch, share_out
-from convcli.shapes.spec import Axis, ConvSpec
+from convcli.limits import threads
+from convcli.shapes.axis import Axis
+from convcli.shapes.spec import ConvSpec
 
 TILE_VALUES = 1 << 20
 """Samples gathered for dw at a time: 4 MiB of float32, more than a core's own cache holds, but the sums are gone

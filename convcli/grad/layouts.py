@@ -7,27 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from convcli.engine.layer_form import arranged_problem, as_layer, oriented, restore
+from convcli.engine.layer_form import as_layer, oriented
 from convcli.errors import ShapeError
 from convcli.grad.backward import Gradients, correlate_gradients, gradients
 from convcli.options import Op
 from convcli.shapes.layout import Arrangement
-from convcli.shapes.spec import ConvSpec, show
-
-
-def forward(
-    x: NDArray[Any],
-    w: NDArray[Any],
-    arrangement: Arrangement,
-    spec: ConvSpec,
-    *,
-    op: Op = "correlate",
-    bias: NDArray[Any] | None = None,
-    dtype: DTypeLike | None = None,
-) -> NDArray[Any]:
-    """The convolution as `apply` computes it before it scales or fits; bias: (O,), or (1,) for all alike."""
-    problem = arranged_problem(x, oriented(w, arrangement, op), arrangement, spec)
-    return restore(problem._replace(bias=bias).run(dtype, "auto", None), arrangement)
+from convcli.shapes.parse import show
+from convcli.shapes.spec import ConvSpec
 
 
 def arranged_gradients(

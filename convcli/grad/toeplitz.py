@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.shapes.spec import Axis, ConvSpec
+from convcli.shapes.axis import Axis
+from convcli.shapes.spec import ConvSpec
 
 Floats = NDArray[np.float64]
 

@@ -38,9 +38,8 @@ from convcli.io.arrays.npy import check_mapped, held, release
 from convcli.io.arrays.raw import RawLayout
 from convcli.io.capabilities import check_fit, check_header, check_settings, holds, output_dtype
 from convcli.io.data import NOTHING, Data, Header, Kept, Kind, Written
-from convcli.io.formats import Format, formats, lookup
+from convcli.io.formats import Format, available, check_extra, formats, has, lookup
 from convcli.io.images.metadata import fitting, kinds
-from convcli.io.installed import available, check_extra, has
 from convcli.io.reading import load
 from convcli.io.writing import (
     Room,

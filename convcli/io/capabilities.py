@@ -10,8 +10,7 @@ from numpy.typing import DTypeLike
 
 from convcli.errors import DtypeError, FileError, InputError, ShapeError
 from convcli.io.data import Header, Kind
-from convcli.io.formats import NONE, Format, formats, listed, lookup
-from convcli.io.installed import check_beyond, has
+from convcli.io.formats import NONE, Format, check_beyond, formats, has, listed, lookup
 
 _RESCALE = "use --dtype uint8 with --range rescale, or write"
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import PurePath
 from types import MappingProxyType
 
-from convcli.errors import FileError, did_you_mean
+from convcli.errors import DtypeError, FileError, did_you_mean
 from convcli.io.data import Kind
 from convcli.options import DTYPES
 
@@ -251,3 +254,57 @@ def suffixes(*, writable: bool = False) -> tuple[str, ...]:
     (True, False)
     """
     return tuple(suffix for suffix, form in _BY_SUFFIX.items() if form.writable or not writable)
+
+
+EXTRAS = {"nifti": "nibabel", "wav": "soundfile", "tiff": "tifffile", "png16": "imagecodecs"}
+"""The package that each extra brings, which reads and writes."""
+
+
+def has(extra: str) -> bool:
+    """Whether an extra's package is there; it is not imported."""
+    return find_spec(EXTRAS[extra]) is not None
+
+
+def available(form: Format) -> bool:
+    """Whether everything is there that the format needs.
+
+    >>> from convcli.io.formats import lookup
+    >>> available(lookup("npy"))
+    True
+    """
+    if form.extra:
+        return has(form.extra)
+    if not form.codec:
+        return True
+    from PIL import features
+
+    return bool(features.check(form.codec))
+
+
+@contextmanager
+def muted(logger_name: str) -> Iterator[None]:
+    """Keep a package from telling stderr, through its logger, what it passes over or mends, until the block ends."""
+    logger = logging.getLogger(logger_name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def check_extra(form: Format, name: str) -> None:
+    """Raise FileError, naming the extra, where the format of the file `name` takes one that is not installed."""
+    if form.extra and not has(form.extra):
+        given = f"{name} is of the format {form.name}"
+        raise FileError(given, f"which takes the {EXTRAS[form.extra]} package", f"pip install 'convcli[{form.extra}]'")
+
+
+def check_beyond(form: Format, given: str, does_not: str = "keep whole") -> None:
+    """Raise DtypeError, naming the extra, where what was given takes one of the picture's that is not installed.
+
+    does_not: what Pillow, in its place, cannot do with it.
+    """
+    if not has(form.beyond_extra):
+        package, extra = EXTRAS[form.beyond_extra], form.beyond_extra
+        expected = f"which Pillow does not {does_not} and the {package} package does"
+        raise DtypeError(given, expected, f"pip install 'convcli[{extra}]'")

@@ -26,12 +26,11 @@ from convcli.io.arrays.text import write_text
 from convcli.io.arrays.wav import Recording, write_wav
 from convcli.io.capabilities import check_fit, check_header, check_settings, check_writable, takes_extra
 from convcli.io.data import NOTHING, Header, Kept, Written
-from convcli.io.formats import NONE, Format, by_suffix, lookup, suffixes
-from convcli.io.images.palette import losses
+from convcli.io.formats import NONE, Format, by_suffix, check_extra, lookup, suffixes
+from convcli.io.images.gif import losses
 from convcli.io.images.tiff import encoding_bytes as tiff_bytes
 from convcli.io.images.tiff import write_tiff
 from convcli.io.images.write import encoding_bytes, write_image
-from convcli.io.installed import check_extra
 
 PIECE = 2**25
 """Bytes that numpy copies at once, at most, where it cannot write an array as it lies in memory."""

@@ -12,34 +12,31 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, reduce
 from operator import add
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convcli import io
-from convcli.cores import threads
 from convcli.engine.execute import give_back
 from convcli.engine.layer_form import arranged_problem, oriented, restore
-from convcli.engine.operations import Problem
 from convcli.engine.planning import Plan
 from convcli.engine.planning.facts import result_dtype
+from convcli.engine.problem import Problem
 from convcli.engine.tiling import Part
-from convcli.errors import InputError, LimitError, did_you_mean
+from convcli.errors import InputError
 from convcli.io import NOTHING, Data, Header, Kept, RawLayout, Written
-from convcli.jobs import colour, light
+from convcli.jobs import colour
 from convcli.jobs.chunks import last_part, parts, place, within
 from convcli.jobs.memory import Footprint, results_bytes
 from convcli.jobs.operands import VOLUME, Laying, planes, planes_bytes, settle
 from convcli.jobs.postprocess import Ledger, combine, combined_shape, extremes, fit, scaled
 from convcli.jobs.verify import Check, Verification, checking_bytes
-from convcli.kernels import MAX_TEXT, SUFFIX_FORMS, TEXT_FORMS, Kernel, render
-from convcli.limits import LESS_WORK
+from convcli.kernels import Kernel
+from convcli.kernels.model import normalized
+from convcli.limits import LESS_WORK, threads
 from convcli.options import Combine, Frames, Op, Order, Policy
 from convcli.shapes.layout import Arrangement, arrange
-
-ARRAY_FORMS = ("npy", "npz")
 
 WORTH_GIVING_BACK = 40 << 20
 """Bytes of a job's peak from which what is free is given back. A smaller one leaves little, and the system would clear
@@ -307,7 +304,7 @@ def _floats(prepared: Prepared, part: Part, checks: Sequence[Check] = ()) -> tup
     values = combine(results, job.combine, _channel_axis(prepared.passes))
     values = scaled(values, job.scale, job.bias)
     if job.linear:
-        values = light.encode(values, prepared.data.array.dtype)
+        values = colour.encode(values, prepared.data.array.dtype)
     return values, combine(covers, "mean", 0) if covers else None
 
 
@@ -321,38 +318,10 @@ def _extent(prepared: Prepared, cut: Sequence[Part]) -> tuple[float, float]:
     return float(np.fmin.reduce(lows)), float(np.fmax.reduce(highs))
 
 
-def export_kernel(resolved: Kernel, output: str, form: str | None, *, overwrite: bool) -> Written:
-    """Write a kernel as text or as an array, by `form` or else by the output's suffix.
-
-    Raises KernelError where a form cannot hold the kernel's axes, FileError for an output in the way, LimitError for
-    more text than `-k` would read.
-    """
-    suffix = Path(output).suffix.lower()
-    chosen = form or str(SUFFIX_FORMS.get(suffix, suffix[1:]))
-    if chosen in ARRAY_FORMS:
-        return io.save(output, resolved.taps, format=chosen, overwrite=overwrite)
-    if chosen not in TEXT_FORMS:
-        known = (*TEXT_FORMS, *ARRAY_FORMS)
-        if form is None and Path(output).is_dir():
-            raise InputError(f"{output} is a folder", "expected a file name", "name a file in it")
-        nameless = f"{'standard output' if output == '-' else output} has no suffix"
-        raise InputError(
-            f"a kernel as {chosen!r}" if chosen else nameless,
-            f"expected one of {', '.join(known)}",
-            did_you_mean(chosen, known) or "choose with --format",
-        )
-    text = render(resolved, chosen)
-    if len(text) > MAX_TEXT:
-        raise LimitError(
-            f"{len(text):,} characters of {chosen}", f"expected at most {MAX_TEXT:,}, for -k to read back", "write .npy"
-        )
-    return io.save_text(output, text, chosen, overwrite=overwrite)
-
-
 def _lay(
     job: Job, data: Data, x: NDArray[Any], cover: NDArray[Any] | None, reference: str | Kernel, compute: str
 ) -> Pass:
-    laying = replace(job, cval=light.decode_level(job.cval, data.array.dtype)) if job.linear else job
+    laying = replace(job, cval=colour.decode_level(job.cval, data.array.dtype)) if job.linear else job
     resolved, arrangement, spec = settle(data, x, reference, laying, data.name)
     taps = oriented(resolved.taps, arrangement, job.op)
     taps = normalized(taps) if job.normalize else taps
@@ -363,17 +332,6 @@ def _lay(
         flat = arrange((*cover.shape, 1), window.shape, dims=arrangement.dims)
         coverage = arranged_problem(cover[..., None], window, flat, replace(spec, groups=1, cval=1.0))
     return Pass(resolved, arrangement, problem, problem.plan(compute, job.method), coverage)
-
-
-def normalized(taps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Taps divided by their sum; where that is zero, by the sum of the positive ones (ImageMagick's rule).
-
-    >>> normalized(np.array([1.0, 2.0, 1.0])), normalized(np.array([-2.0, 0.0, 2.0]))
-    (array([0.25, 0.5 , 0.25]), array([-1.,  0.,  1.]))
-    """
-    whole, positive = taps.sum(), taps[taps > 0].sum()
-    divisor = whole if abs(whole) > 1e-12 * np.abs(taps).sum() else positive
-    return taps / divisor if divisor else taps
 
 
 def _compute_dtype(given: np.dtype[Any], requested: np.dtype[Any] | None) -> str:

@@ -21,12 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli import io
+from convcli.engine.layer_form import forward
 from convcli.engine.planning.facts import result_dtype
 from convcli.errors import FileError, InputError, did_you_mean
-from convcli.grad.layouts import arranged_gradients, check_upstream, forward
+from convcli.grad.layouts import arranged_gradients, check_upstream
 from convcli.io import Written
-from convcli.jobs.laid import Laid, lay
-from convcli.jobs.operands import Laying
+from convcli.jobs.operands import Laid, Laying, lay
 from convcli.options import Op
 
 

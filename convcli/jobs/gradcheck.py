@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from convcli import io
 from convcli.errors import InputError
 from convcli.grad import GradcheckReport, check_arranged
-from convcli.jobs.laid import lay
-from convcli.jobs.operands import Laying
+from convcli.jobs.operands import Laying, lay
 from convcli.options import Op
 
 

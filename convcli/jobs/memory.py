@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from convcli.jobs import light
+from convcli.jobs import colour
 from convcli.options import Combine
 
 SLACK = 2**23
@@ -72,5 +72,5 @@ def results_bytes(
     combining = copies[combine] * floats if several or combine == "magnitude" else 0
     dividing = each * (floats + 1) if covered else 0
     scaling = min(scales, 2) * stacked * floats
-    encoding = light.encoding_bytes(stacked, floats) if encodes else 0
+    encoding = colour.encoding_bytes(stacked, floats) if encodes else 0
     return made + max(combining, dividing) + max(scaling, encoding)

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
-from convcli.errors import InputError
+from convcli import io
+from convcli.errors import InputError, ShapeError
 from convcli.io import Data
-from convcli.jobs import colour, light
+from convcli.jobs import colour
+from convcli.jobs.memory import SLACK
 from convcli.kernels import Kernel, fewest_axes, kernel
-from convcli.limits import Limits
+from convcli.limits import LESS_WORK, Limits
 from convcli.options import Channels, Layout
 from convcli.shapes.layout import PICTURE_CHANNELS, Arrangement, arrange
-from convcli.shapes.spec import ConvSpec, Padding, PerAxis, show
+from convcli.shapes.parse import Padding, PerAxis, parse_shape, show
+from convcli.shapes.spec import ConvSpec
 
 VOLUME = 3
 """Spatial axes with which all pages of a TIFF are one array."""
@@ -62,8 +69,8 @@ def planes(data: Data, layout: Layout, *, linear: bool = False) -> tuple[NDArray
         what = "an image" if data.kind == "image" else f"a {data.format} file"
         raise InputError("layout channels_first", f"{data.name} is {what}, with its channels last", "leave it out")
     if data.alpha:
-        return colour.premultiply(data.array, light.decode if linear else None)
-    return (light.decode(data.array) if linear else data.array), None
+        return colour.premultiply(data.array, colour.decode if linear else None)
+    return (colour.decode(data.array) if linear else data.array), None
 
 
 def planes_bytes(data: Data, *, linear: bool = False) -> int:
@@ -120,3 +127,61 @@ def resolve_kernel(
             f"use --dims {axes} for a volume, or --dims {axes - 1} where the {place} axis is channels",
         )
     return kernel(reference, dims=axes)
+
+
+PLAIN = Laying()
+RANDOM = "random"
+"""The format of an input that was made, not read."""
+
+
+@dataclass(frozen=True, eq=False)
+class Laid:
+    """x is the input's array, a picture's colours times its alpha; cover is that alpha (H, W), from 0 to 1."""
+
+    data: Data
+    x: NDArray[Any]
+    cover: NDArray[Any] | None
+    kernel: Kernel
+    arrangement: Arrangement
+    spec: ConvSpec
+
+    def check_memory(self, limits: Limits, copies: int, floats: str = "float64") -> None:
+        """Raise LimitError where the input, so many of it in that type, and as many outputs are too much."""
+        output = self.arrangement.with_spatial(self.spec.sizes(self.arrangement.spatial, self.arrangement.window))
+        values = copies * (self.x.size + math.prod(output))
+        needed = SLACK + self.x.nbytes + np.dtype(floats).itemsize * values
+        limits.check_memory(f"work on {self.data.name}", needed, LESS_WORK)
+
+
+def lay(given: str, reference: str, laying: Laying = PLAIN, *, seed: int = 0) -> Laid:
+    """Read an input, or make one of a shape, resolve the kernel and settle how they meet, as `apply` does.
+
+    Raises InputError and its kin for whatever does not fit, as `apply` does.
+
+    >>> laid = lay("6x5x3", "random:3x3x3")
+    >>> laid.arrangement.reading, laid.x.shape
+    ('sum', (6, 5, 3))
+    """
+    data = read_or_make(given, seed, laying.limits, volume=laying.dims == VOLUME)
+    x, cover = planes(data, laying.layout)
+    return Laid(data, x, cover, *settle(data, x, reference, laying, given))
+
+
+def read_or_make(given: str, seed: int, limits: Limits, *, volume: bool = False) -> Data:
+    """A file's data, or standard normal numbers in the shape that the text names; volume: all pages of a TIFF.
+
+    >>> read_or_make("2x3", seed=0, limits=Limits.of()).array.shape
+    (2, 3)
+    """
+    try:
+        shape = parse_shape(given)
+    except ShapeError:
+        raise
+    except InputError:
+        if re.fullmatch(r"[\dxX]+", given) and not Path(given).exists():
+            raise
+        return io.load(given, limits=limits, volume=volume)
+    limits.check_memory(f"an input of {show(shape)}", 8 * math.prod(shape))
+    generator = np.random.default_rng((seed, 1))  # not the stream of a kernel `random:` of that seed
+    values = generator.standard_normal(shape)
+    return Data(values, "array", RANDOM, "random numbers", notes=(f"standard normal, seed {seed}",))

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.cores import threads
 from convcli.engine.rounding import store
 from convcli.engine.threads import share_out
 from convcli.errors import ConvError, ShapeError
+from convcli.limits import threads
 from convcli.options import Combine, Policy
-from convcli.shapes.spec import show
+from convcli.shapes.parse import show
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine.operations import Problem
 from convcli.engine.padding import fold
+from convcli.engine.planning.facts import TOLERANCE
+from convcli.engine.problem import Problem
 from convcli.engine.tiling import Part
 
 SAMPLES = 1000
@@ -23,9 +24,6 @@ SAMPLES = 1000
 
 CHUNK = 1 << 17
 """Products held at once: 1 MiB of float64. Eight times as many took as long."""
-
-TOLERANCE = {"float32": 1e-6, "float64": 1e-14}
-"""The contract's bound on |y - exact| / (sum|w| * max|x|), by the result's type."""
 
 
 @dataclass(frozen=True)

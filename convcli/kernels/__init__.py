@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from convcli.kernels.bank import fewest_axes, listing, names
-from convcli.kernels.export import SUFFIX_FORMS, TEXT_FORMS, TextForm, render
 from convcli.kernels.factorize import factorize
-from convcli.kernels.files import MAX_TEXT
+from convcli.kernels.files import MAX_TEXT, SUFFIX_FORMS, TEXT_FORMS, TextForm, render
 from convcli.kernels.model import Kernel
 from convcli.kernels.parameters import Entry, Parameter
 from convcli.kernels.resolve import kernel

@@ -145,3 +145,14 @@ def check_tap_type(dtype: np.dtype[Any]) -> None:
     if dtype.kind not in "biuf":
         remedy = "give the real and the imaginary part as two kernels" if dtype.kind == "c" else ""
         raise KernelError(f"kernel taps of type {dtype}", "expected real numbers", remedy)
+
+
+def normalized(taps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Taps divided by their sum; where that is zero, by the sum of the positive ones (ImageMagick's rule).
+
+    >>> normalized(np.array([1.0, 2.0, 1.0])), normalized(np.array([-2.0, 0.0, 2.0]))
+    (array([0.25, 0.5 , 0.25]), array([-1.,  0.,  1.]))
+    """
+    whole, positive = taps.sum(), taps[taps > 0].sum()
+    divisor = whole if abs(whole) > 1e-12 * np.abs(taps).sum() else positive
+    return taps / divisor if divisor else taps

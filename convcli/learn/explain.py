@@ -26,11 +26,11 @@ from convcli.engine.padding import fold
 from convcli.errors import InputError, LimitError, ShapeError
 from convcli.grad.backward import Gradients, gradients
 from convcli.jobs import colour
-from convcli.jobs.laid import RANDOM, Laid, lay
-from convcli.jobs.operands import Laying
+from convcli.jobs.operands import RANDOM, Laid, Laying, lay
 from convcli.options import Op
+from convcli.shapes.axis import Axis
 from convcli.shapes.layout import Arrangement
-from convcli.shapes.spec import Axis, show
+from convcli.shapes.parse import show
 
 Index: TypeAlias = tuple[int, ...]
 

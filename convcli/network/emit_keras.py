@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from convcli.errors import InputError
 from convcli.network.graph import INPUT, Network, Node
 from convcli.network.layers import Op
-from convcli.shapes.spec import Axis, show
+from convcli.shapes.axis import Axis
+from convcli.shapes.parse import show
 
 ACTIVATIONS = {
     "relu": "relu",

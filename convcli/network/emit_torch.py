@@ -12,7 +12,8 @@ from typing import Any
 from convcli.errors import InputError
 from convcli.network.graph import INPUT, Network, Node
 from convcli.network.layers import Op
-from convcli.shapes.spec import Axis, show
+from convcli.shapes.axis import Axis
+from convcli.shapes.parse import show
 
 ACTIVATIONS = {
     "relu": "ReLU()",

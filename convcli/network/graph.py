@@ -14,7 +14,8 @@ from convcli.errors import ChannelError, InputError, LimitError, ShapeError
 from convcli.network.layers import KINDS, Op, Step, Tensor, bind, read, unknown
 from convcli.network.parser import Branch, Group, Item, TokenError, Word, parse
 from convcli.options import Layout
-from convcli.shapes.spec import Axis, show
+from convcli.shapes.axis import Axis
+from convcli.shapes.parse import show
 
 MOST_LAYERS = 100_000
 DEEPEST_BLOCK = 20

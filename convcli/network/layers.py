@@ -18,7 +18,9 @@ from typing import Any, NamedTuple, TypeAlias
 from convcli.errors import ChannelError, InputError, ShapeError, did_you_mean
 from convcli.network.parser import Word
 from convcli.options import Layout
-from convcli.shapes.spec import Axis, ConvSpec, Padding, PerAxis, check_whole, parse_padding, parse_per_axis, show
+from convcli.shapes.axis import Axis
+from convcli.shapes.parse import Padding, PerAxis, check_whole, parse_padding, parse_per_axis, show
+from convcli.shapes.spec import ConvSpec
 
 
 @dataclass(frozen=True, slots=True)

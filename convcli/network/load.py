@@ -22,7 +22,7 @@ from convcli.network.graph import Block, Network, read_input
 from convcli.network.layers import KINDS, Tensor
 from convcli.network.parser import parse, parse_arguments
 from convcli.shapes.layout import check_layout
-from convcli.shapes.spec import check_whole, parse_shape
+from convcli.shapes.parse import check_whole, parse_shape
 
 LARGEST = 10_000_000
 FIELDS = {"name": str, "input": str, "dims": int, "layout": str, "layers": (str, list), "blocks": dict}

@@ -18,7 +18,7 @@ from convcli.errors import ConvError, FileError, InputError, LimitError, ShapeEr
 from convcli.limits import Limits, show_bytes
 from convcli.network.graph import INPUT, Network, Node
 from convcli.network.layers import KINDS, Kind, Op, Step, Tensor
-from convcli.shapes.spec import Axis
+from convcli.shapes.axis import Axis
 
 LARGEST = 2**31 - 1
 """Bytes of a model at most, which is protobuf's limit."""

@@ -6,13 +6,162 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
-from convcli.network.costs import Count, Rival, Versus, rivals, rivals_in_all
-from convcli.network.graph import Network, Node
-from convcli.network.memory import inference_peak, training_peak
+from convcli.network.graph import INPUT, Network, Node
 from convcli.network.receptive_field import View, views
-from convcli.shapes.spec import Axis
+from convcli.shapes.axis import Axis
+
+
+def inference_peak(network: Network) -> int:
+    """The most values alive at once in a forward pass, for one item of a batch.
+
+    >>> from convcli.network.layers import Tensor
+    >>> from convcli.network.parser import parse
+    >>> inference_peak(Network.of(Tensor((8,), 1), parse("conv:4,k=3,p=1 relu gap")))
+    64
+    """
+    owner = _owners(network.nodes)
+    last = _last_readers(network.nodes, owner)
+    alive = peak = network.x.size
+    for index, node in enumerate(network.nodes):
+        if not node.view:
+            alive += node.output.size
+        peak = max(peak, alive)
+        for at in {owner[at] for at in node.inputs}:
+            if last[at] == index:
+                alive -= network.tensor(at).size
+    return peak
+
+
+def training_peak(network: Network) -> int:
+    """The most values alive at once in a forward and a backward pass, for one item of a batch."""
+    nodes, owner = network.nodes, _owners(network.nodes)
+    alive = network.x.size + sum(node.output.size for node in nodes if not node.view)
+    graded = {owner[len(nodes) - 1]}
+    alive += network.output.size
+    peak = alive
+    for index in range(len(nodes) - 1, -1, -1):
+        for at in {owner[at] for at in nodes[index].inputs} - graded:
+            graded.add(at)
+            alive += network.tensor(at).size
+        peak = max(peak, alive)
+        if not nodes[index].view:
+            alive -= 2 * nodes[index].output.size
+    return peak
+
+
+def _owners(nodes: Sequence[Node]) -> dict[int, int]:
+    """Whose memory each node's output is: its own, or that of the input it is a view of."""
+    owner = {INPUT: INPUT}
+    for index, node in enumerate(nodes):
+        owner[index] = owner[node.inputs[0]] if node.view else index
+    return owner
+
+
+def _last_readers(nodes: Sequence[Node], owner: dict[int, int]) -> dict[int, int]:
+    """The last node that reads each tensor; what the network gives is kept."""
+    last: dict[int, int] = {}
+    for index, node in enumerate(nodes):
+        for at in node.inputs:
+            last[owner[at]] = index
+    last[owner[len(nodes) - 1]] = len(nodes)
+    return last
+
+
+Unit = Literal["macs", "flops"]
+UNITS: tuple[str, ...] = get_args(Unit)
+Versus = Literal["dense", "separable"]
+VERSUS: tuple[str, ...] = get_args(Versus)
+
+
+@dataclass(frozen=True)
+class Count:
+    """How work is counted: in `macs` or `flops`, with the additions of biases or without, for a whole batch.
+
+    >>> Count("flops", with_bias=True).convention
+    '1 flop is one multiplication or addition of a weight, additions of biases included'
+    """
+
+    unit: Unit = "macs"
+    with_bias: bool = False
+    batch: int = 1
+
+    @property
+    def convention(self) -> str:
+        one = "mac is one multiply-add" if self.unit == "macs" else "flop is one multiplication or addition"
+        return f"1 {one} of a weight, additions of biases {'included' if self.with_bias else 'left out'}"
+
+    def work(self, node: Node) -> int:
+        """A layer's work. A bias is one more addition for each output; normalisation is not counted."""
+        step = node.step
+        added = step.output.size if self.with_bias and step.macs and step.biases else 0
+        return self.of(step.macs, added)
+
+    def of(self, macs: int, additions: int = 0) -> int:
+        return self.batch * (macs * (2 if self.unit == "flops" else 1) + additions)
+
+    def total(self, network: Network) -> int:
+        return sum(map(self.work, network.nodes))
+
+
+class Rival(NamedTuple):
+    """What another way to map the same shapes costs: its parameters, and its MACs for one item of a batch."""
+
+    name: str
+    parameters: int
+    macs: int
+
+
+def rivals(node: Node, versus: Versus) -> tuple[Rival, ...]:
+    """A layer with weights against others of the same shapes; nothing for one that has no window.
+
+    `dense`: locally connected (the window's weights unshared, a set for each output position) and fully connected.
+    `separable`: a depthwise convolution with the same window, and one of 1x1 across the channels.
+
+    >>> from convcli.network.layers import Tensor
+    >>> from convcli.network.parser import parse
+    >>> net = Network.of(Tensor((227, 227), 3), parse("conv:96,k=11,s=4"))
+    >>> net.parameters, [rival.parameters for rival in rivals(net.nodes[0], "dense")]
+    (34944, [105705600, 44892355200])
+    """
+    if not node.axes or not node.step.macs or not node.output.spatial:
+        return ()
+    return _dense(node) if versus == "dense" else _separable(node)
+
+
+def _dense(node: Node) -> tuple[Rival, ...]:
+    step, outputs = node.step, node.output.size
+    biases = outputs if step.biases else 0
+    return (
+        Rival("locally connected", step.macs + biases, step.macs),
+        Rival("fully connected", node.x.size * outputs + biases, node.x.size * outputs),
+    )
+
+
+def _separable(node: Node) -> tuple[Rival, ...]:
+    if node.op is None or node.op.kind.name != "conv" or node.op["g"] != 1:
+        return ()
+    channels, filters = node.x.depth, node.output.depth
+    weights = channels * math.prod(axis.k for axis in node.axes) + channels * filters
+    biases = channels + filters if node.step.biases else 0
+    return (Rival("depthwise separable", weights + biases, weights * math.prod(node.output.spatial)),)
+
+
+def rivals_in_all(network: Network, versus: Versus) -> tuple[Rival, ...]:
+    """Every layer that has a rival replaced by it, the others as they are."""
+    found: dict[str, list[int]] = {}
+    rest = [0, 0]
+    for node in network.nodes:
+        against = rivals(node, versus)
+        for rival in against:
+            sums = found.setdefault(rival.name, [0, 0])
+            sums[0] += rival.parameters
+            sums[1] += rival.macs
+        if not against:
+            rest[0] += node.parameters
+            rest[1] += node.step.macs
+    return tuple(Rival(name, sums[0] + rest[0], sums[1] + rest[1]) for name, sums in found.items())
 
 
 class Row(NamedTuple):

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from convcli.shapes.axis import Axis
 from convcli.shapes.layout import Arrangement
-from convcli.shapes.spec import Axis, ConvSpec
+from convcli.shapes.spec import ConvSpec
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from typing import Literal, cast
 
 from convcli.errors import ChannelError, InputError, ShapeError, did_you_mean
 from convcli.options import LAYOUTS, Channels, Layout
-from convcli.shapes.spec import show
+from convcli.shapes.parse import show
 
 Reading = Literal["each", "depthwise", "sum", "bank"]
 

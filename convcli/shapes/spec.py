@@ -13,118 +13,15 @@ TensorFlow's (ONNX calls it SAME_UPPER, and its mirror SAME_LOWER).
 
 from __future__ import annotations
 
-import math
-import operator
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
-from convcli.errors import InputError, LimitError, ShapeError, did_you_mean
+from convcli.errors import InputError, ShapeError, did_you_mean
 from convcli.options import BOUNDARIES, PADDINGS, Boundary, PaddingName
-
-Pair: TypeAlias = tuple[int, int]
-PerAxis: TypeAlias = int | Sequence[int]
-Padding: TypeAlias = str | int | Sequence[int | str | Sequence[int]]
-
-
-def show(shape: Iterable[int]) -> str:
-    """Write a shape as people do: `show((28, 28))` is `28x28`; a scalar's is `()`."""
-    return "x".join(map(str, shape)) or "()"
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One spatial axis of a convolution, or of its adjoint when `transposed`.
-
-    >>> Axis(n=28, k=3).out
-    26
-    >>> Axis(n=28, k=3).formula
-    '28 - 3 + 1 = 26'
-    >>> Axis(n=224, k=7, stride=2, lo=3, hi=3).formula
-    'floor((224 + 3 + 3 - 7) / 2) + 1 = 112'
-    >>> Axis(n=28, k=3, dilation=2).formula
-    '28 - (2*(3 - 1) + 1) + 1 = 24'
-    >>> Axis(n=4, k=3, stride=2, lo=1, hi=1, output_padding=1, transposed=True).formula
-    '2*(4 - 1) + 1 + 3 - 1 - 1 = 8'
-    """
-
-    n: int
-    k: int
-    stride: int = 1
-    dilation: int = 1
-    lo: int = 0
-    hi: int = 0
-    output_padding: int = 0
-    transposed: bool = False
-
-    @property
-    def reach(self) -> int:
-        """Samples from the first tap to the last, both counted: the dilated kernel's size."""
-        return self.dilation * (self.k - 1) + 1
-
-    def span(self, outputs: int) -> int:
-        """Samples that a run of outputs sees.
-
-        >>> Axis(n=28, k=3).span(1), Axis(n=28, k=3, stride=2).span(4)
-        (3, 9)
-        """
-        return (outputs - 1) * self.stride + self.reach
-
-    def under(self, start: int, stop: int) -> tuple[int, int]:
-        """The run of samples that the outputs [start, stop) see, counted from the input's first: padding lies below 0.
-
-        >>> Axis(n=28, k=3, lo=1, hi=1).under(0, 2), Axis(n=28, k=3, stride=2).under(3, 5)
-        ((-1, 3), (6, 11))
-        """
-        first = start * self.stride - self.lo
-        return first, first + self.span(stop - start)
-
-    @property
-    def inside(self) -> tuple[int, int]:
-        """The run of outputs whose windows see no padding; an empty one where there are none.
-
-        >>> Axis(n=28, k=3, lo=1, hi=1).inside, Axis(n=28, k=3).inside, Axis(n=2, k=5, lo=2, hi=2).inside
-        ((1, 27), (0, 26), (2, 2))
-        """
-        first = -(-self.lo // self.stride)
-        return first, max((self.n + self.lo - self.reach) // self.stride + 1, first)
-
-    @property
-    def start(self) -> float:
-        """Where the first window has its centre, in samples of the input.
-
-        >>> Axis(n=28, k=3).start, Axis(n=28, k=3, lo=1, hi=1).start, Axis(n=28, k=2).start
-        (1.0, 0.0, 0.5)
-        """
-        return (self.reach - 1) / 2 - self.lo
-
-    @property
-    def padded(self) -> int:
-        return self.n + self.lo + self.hi
-
-    @property
-    def out(self) -> int:
-        if self.transposed:
-            return self.stride * (self.n - 1) + self.output_padding + self.reach - self.lo - self.hi
-        return (self.padded - self.reach) // self.stride + 1
-
-    @property
-    def unused(self) -> int:
-        """Padded samples at the end that no window reaches, because the stride steps over them."""
-        return 0 if self.transposed else (self.padded - self.reach) % self.stride
-
-    @property
-    def formula(self) -> str:
-        """The arithmetic of `out` with its numbers filled in; terms that are nothing are left out."""
-        reach = str(self.k) if self.dilation == 1 else f"({self.dilation}*({self.k} - 1) + 1)"
-        pads = [str(pad) for pad in (self.lo, self.hi) if self.lo or self.hi]
-        if self.transposed:
-            grown = f"{self.stride}*({self.n} - 1)"
-            extra = [str(self.output_padding)] if self.output_padding else []
-            return f"{' - '.join([' + '.join([grown, *extra, reach]), *pads])} = {self.out}"
-        span = f"{' + '.join([str(self.n), *pads])} - {reach}"
-        return f"{span} + 1 = {self.out}" if self.stride == 1 else f"floor(({span}) / {self.stride}) + 1 = {self.out}"
+from convcli.shapes.axis import Axis
+from convcli.shapes.parse import Padding, Pair, PerAxis, _digits, check_number, check_whole, parse_padding, show
 
 
 @dataclass(frozen=True)
@@ -264,15 +161,6 @@ class ConvSpec:
         return Axis(n, k, stride, dilation, lo, hi, extra, transposed=True)
 
 
-def samples_under(axes: Sequence[Axis], outputs: Sequence[int]) -> int:
-    """Samples under a tile of so many outputs along each axis.
-
-    >>> samples_under((Axis(28, 3), Axis(28, 5)), (2, 10))
-    56
-    """
-    return math.prod(axis.span(count) for axis, count in zip(axes, outputs, strict=True))
-
-
 def output_shape(
     shape: Sequence[int],
     kernel: Sequence[int],
@@ -299,102 +187,6 @@ def _sizes(shape: Sequence[int], what: str) -> tuple[int, ...]:
     if not isinstance(shape, Iterable):
         raise InputError(f"{what} {shape!r} alone", "expected one for each axis", "write one axis as (28,)")
     return tuple(check_whole(n, what, least=0) for n in shape)
-
-
-def parse_shape(text: str) -> tuple[int, ...]:
-    """Read a shape written as `28x28`, `224x224x3` or `28,28`.
-
-    >>> parse_shape("224x224x3")
-    (224, 224, 3)
-    """
-    parts = re.split(r"\s*[x×X,]\s*", text.strip())
-    if not all(part.isascii() and part.isdigit() for part in parts):
-        raise InputError(
-            f"{text!r} is not a shape", "expected whole numbers joined by x", "write it as 28x28 or 224x224x3"
-        )
-    shape = tuple(map(_digits, parts))
-    if 0 in shape:
-        raise ShapeError(f"shape {text} has an axis of 0", "expected sizes of 1 or more")
-    return shape
-
-
-def parse_per_axis(text: str) -> int | tuple[int, ...]:
-    """Read one whole number, or one per axis: `2`, `2x1` or `2,1`.
-
-    >>> parse_per_axis("2"), parse_per_axis("2x1")
-    (2, (2, 1))
-    """
-    parts = re.split(r"\s*[x,]\s*", text.strip())
-    if not all(re.fullmatch(r"[+-]?[0-9]+", part) for part in parts):
-        raise InputError(f"{text!r}", "expected a whole number, or one per axis", "write it as 2 or 2x1")
-    values = tuple(map(_digits, parts))
-    return values[0] if len(values) == 1 else values
-
-
-def parse_index(text: str) -> tuple[int, ...]:
-    """Read an index, one whole number for each axis: `3,4` or `3`.
-
-    >>> parse_index("3,4"), parse_index("7")
-    ((3, 4), (7,))
-    """
-    values = parse_per_axis(text)
-    return (values,) if isinstance(values, int) else values
-
-
-def parse_padding(text: str) -> Padding:
-    """Read a padding: a name, an amount, one per axis, or `lo:hi` (per axis, when there are several).
-
-    >>> parse_padding("same"), parse_padding("1x2"), parse_padding("1:2"), parse_padding("0:1,2:3")
-    ('same', (1, 2), '1:2', ('0:1', '2:3'))
-    """
-    parts = re.split(r"\s*[x,]\s*", text.strip())
-    if text in PADDINGS:
-        return text
-    if not all(re.fullmatch(r"-?[0-9]+(:-?[0-9]+)?", part) for part in parts):
-        raise InputError(
-            f"padding {text!r}",
-            f"expected {', '.join(PADDINGS)}, a number, one per axis (1x2), or lo:hi",
-            did_you_mean(text, PADDINGS),
-        )
-    if len(parts) == 1:
-        return parts[0] if ":" in text else _digits(text)
-    return tuple(part if ":" in part else _digits(part) for part in parts)
-
-
-def _digits(text: str) -> int:
-    """int(text), within the digits that a size can have (int() itself is slow or refuses beyond thousands)."""
-    if len(text.strip()) > 20:
-        raise InputError(f"a number of {len(text.strip())} digits", "expected at most 20")
-    return int(text)
-
-
-def check_number(value: object, what: str) -> float:
-    """Value as a float, if it is a number. Raises InputError, naming `what`."""
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{what} {value!r}", "expected a number that a float can hold") from None
-
-
-def check_countable(outputs: int) -> None:
-    """Raise LimitError for more values than any memory has room for."""
-    if outputs * 8 > 1 << 62:
-        raise LimitError(
-            f"an output of {outputs:,} values",
-            "expected one that memory can hold",
-            "use less padding or a smaller input",
-        )
-
-
-def check_whole(value: object, what: str, *, least: int) -> int:
-    """Value as an int, if it is a whole number of `least` or more. Raises InputError, naming `what`."""
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise InputError(f"{what} {value!r}", "expected a whole number") from None
-    if number < least:
-        raise InputError(f"{what} {number}", f"expected {least} or more")
-    return number
 
 
 def _per_axis(value: PerAxis, ndim: int, what: str, *, least: int) -> tuple[int, ...]:

@@ -12,13 +12,13 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from convcli import cores, correlate
+from convcli import correlate, limits
 from convcli.bench import peers
 from convcli.bench.peers import Peer, Task, UnableError, on_threads
 from convcli.bench.run import STANDARD, Case, Report, bench
 from convcli.bench.timing import COPIED, SIDE, Timing, copying, multiplying, take_turns
 from convcli.cli import main
-from convcli.cli.report.bars import BARS, COLOURS, MARGIN, NAMES, draw_bars
+from convcli.cli.report.bench import BARS, COLOURS, MARGIN, NAMES, draw_bars
 from convcli.errors import ConvError
 
 Offers = dict[str, Callable[[Task], Iterator[Peer]]]
@@ -80,7 +80,7 @@ class TestTurns:
     @pytest.mark.parametrize("count", [1, 3])
     def test_the_yardsticks_do_what_they_are_for(self, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
         seen = []
-        monkeypatch.setattr(cores, "_count", count)
+        monkeypatch.setattr(limits, "_count", count)
         monkeypatch.setattr(
             "convcli.bench.timing.share_out", lambda work, items, workers: seen.append([*map(work, items)])
         )
@@ -178,7 +178,7 @@ class TestAnswers:
         assert bench(Case((60, 60), "random:3x3", runs=1)).wrong == ("peer",)
 
     def test_a_method_that_errs_is_found(self, alone: Offers, monkeypatch: pytest.MonkeyPatch) -> None:
-        from convcli.engine.operations import Problem
+        from convcli.engine.problem import Problem
 
         run = Problem.run
         monkeypatch.setattr(

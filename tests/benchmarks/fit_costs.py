@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from convcli import conv_layer, cores, correlate, plan
+from convcli import conv_layer, correlate, limits, plan
 from convcli.engine.methods.windows import windows
 from convcli.engine.planning import costs, tiles
 from convcli.shapes.spec import ConvSpec
@@ -70,7 +70,7 @@ def per_window_sample(lanes: int) -> float:
 
 
 def main() -> None:
-    cores.set_threads(1)
+    limits.set_threads(1)
     few, many = per_output("gemm", (5, 15)), per_output("gemm", (13, 15))
     mac = (many - few) / (15 * 8)
     long, short = per_output("separable", (65, 65), True), per_output("separable", (17, 17), True)

@@ -11,7 +11,7 @@ import sys
 
 from convcli.bench import peers
 from convcli.bench.run import Case, bench
-from convcli.shapes.spec import show
+from convcli.shapes.parse import show
 
 WORST = 1.25
 

@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from convcli import convolve, cores, correlate, gradients, kernel
+from convcli import convolve, correlate, gradients, kernel, limits
 from convcli.cli import COMMANDS, main
 from convcli.engine import threads
 
@@ -357,11 +357,11 @@ class TestApply:
         share_out = threads.share_out
 
         def seen(*arguments: Any, **options: Any) -> None:
-            asked.append(cores.threads())
+            asked.append(limits.threads())
             share_out(*arguments, **options)
 
         monkeypatch.setattr("convcli.engine.execute.share_out", seen)
-        before = cores.threads()
+        before = limits.threads()
         for count in (1, 2, 3, 5):
             ok("apply", PHOTO, "-k", "gaussian:sigma=3", "--threads", count, "-o", f"{count}.npy")
         monkeypatch.setenv("CONVCLI_THREADS", "7")
@@ -369,7 +369,7 @@ class TestApply:
         assert asked == [1, 2, 3, 5, 7]
         assert len({Path(f"{count}.npy").read_bytes() for count in (1, 2, 3, 5)}) == 1
         monkeypatch.delenv("CONVCLI_THREADS")
-        assert cores.threads() == before
+        assert limits.threads() == before
         assert "'0'; expected a whole number from 1" in refused("apply", PHOTO, "-k", "box", "--threads", "0")
         monkeypatch.setenv("CONVCLI_THREADS", "x")
         told = refused("apply", PHOTO, "-k", "box")
@@ -794,7 +794,7 @@ class TestGradcheck:
             dx, dw, db = layouts.arranged_gradients(*given, **options)  # type: ignore[arg-type]
             return Gradients(dx, dw * 1.01, db)
 
-        monkeypatch.setattr("convcli.grad.subject.arranged_gradients", wrong)
+        monkeypatch.setattr("convcli.grad.check.arranged_gradients", wrong)
         result = run("gradcheck", "8x8x3", "-k", "random:4x3x3x3")
         assert result.exit_code == 1
         assert "FAILED" in result.stdout

@@ -191,7 +191,7 @@ class TestNames:
 
 class TestFormats:
     def test_a_sound_file_that_cannot_be_decoded_is_not_called_damaged(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("convcli.io.installed.find_spec", lambda package: None)
+        monkeypatch.setattr("convcli.io.formats.find_spec", lambda package: None)
         header = b"II*\x00" + (8).to_bytes(4, "little")
         entries = [(256, 2), (257, 2), (258, 64), (259, 1), (262, 1), (273, 8), (277, 1), (339, 3)]
         body = b"".join(

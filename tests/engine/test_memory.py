@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import convcli
-from convcli import cores
+from convcli import limits
 from convcli.engine import buffers
-from convcli.engine.operations import Problem, layer_problem, spatial_problem
 from convcli.engine.planning import Plan, make_plan
 from convcli.engine.planning.facts import Facts
 from convcli.engine.planning.memory import BUDGET, Working
+from convcli.engine.problem import Problem, layer_problem, spatial_problem
 from convcli.engine.tiling import places, whole
 from convcli.options import BOUNDARIES
 from convcli.shapes.spec import ConvSpec
@@ -31,7 +31,7 @@ rng = np.random.default_rng
 @pytest.fixture(params=[1, 2, 4, 8])
 def count(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """So many threads."""
-    monkeypatch.setattr(cores, "_count", request.param)
+    monkeypatch.setattr(limits, "_count", request.param)
     threads: int = request.param
     return threads
 
@@ -73,7 +73,7 @@ class TestStated:
                         assert plan.memory <= BUDGET, plan
 
     def test_two_threads_are_kept_where_speed_is_promised(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(cores, "_count", 2)
+        monkeypatch.setattr(limits, "_count", 2)
         plans = [
             filtered((4096, 4096), lanes, k, dtype, terms)
             for k in KERNELS
@@ -95,7 +95,7 @@ class TestStated:
         assert Working(together=0, each=BUDGET + 1).threads(8) == 1
 
     def test_no_more_threads_than_tiles(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(cores, "_count", 64)
+        monkeypatch.setattr(limits, "_count", 64)
         for x, w in ((np.zeros(10_000_000, np.uint8), np.ones(65)), (np.zeros((600, 3000)), np.ones((3, 3)))):
             plan = convcli.plan(x, w)
             assert 1 < plan.threads <= len(list(places(plan, whole(plan)))) + 2
@@ -110,7 +110,7 @@ class TestStated:
         x, w = np.zeros((2000, 2000), np.float32), np.ones((5, 5))
         taken = []
         for threads in (1, 2, 3):
-            monkeypatch.setattr(cores, "_count", threads)
+            monkeypatch.setattr(limits, "_count", threads)
             taken.append(convcli.plan(x, w).memory)
         assert taken[0] < taken[1] < taken[2]
         assert taken[2] - taken[1] == taken[1] - taken[0]
@@ -200,7 +200,7 @@ class TestTaken:
         worst = []
         for name, problem, method in cases():
             for count in (1, 3):
-                monkeypatch.setattr(cores, "_count", count)
+                monkeypatch.setattr(limits, "_count", count)
                 plan = problem.plan(None, method)
                 taken = growth(problem, plan)
                 assert taken <= plan.memory, (name, taken, plan)

@@ -16,10 +16,10 @@ from convcli import (
     conv_transpose_gradients,
     convolve,
     convolve_gradients,
-    cores,
     correlate,
     correlate_gradients,
     gradients,
+    limits,
 )
 from convcli.engine.planning import blocking, tiles
 from convcli.grad import kernel_gradient
@@ -65,7 +65,7 @@ def test_tiles_and_strands_change_nothing(case: LayerCase, seed: int):
         patch.setattr(tiles, "LINE", 7)
         patch.setattr(blocking, "STRETCH", dict.fromkeys(("float32", "float64"), (2, 2)))
         tiled = gradients(case.x, case.w, dy, **options).dw
-        patch.setattr(cores, "_count", 1)
+        patch.setattr(limits, "_count", 1)
         assert gradients(case.x, case.w, dy, **options).dw.tobytes() == tiled.tobytes()
     assert_allclose(tiled, whole, rtol=1e-5, atol=1e-4)
 

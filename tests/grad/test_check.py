@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from convcli import ConvError, gradcheck
-from convcli.grad import GradcheckReport, check_arranged, layouts, subject
+from convcli.engine import layer_form
+from convcli.grad import GradcheckReport, check_arranged, layouts
+from convcli.grad import check as gradient_check
 from convcli.grad.check import MOST
 from convcli.grad.records import AdjointTest, PathTest, TensorCheck
 from convcli.shapes.layout import arrange
@@ -69,7 +71,7 @@ def test_a_wrong_gradient_fails(monkeypatch, name, corrupt):
         right = layouts.arranged_gradients(*args, **options)
         return right._replace(**{name: corrupt(getattr(right, name))})
 
-    monkeypatch.setattr(subject, "arranged_gradients", off)
+    monkeypatch.setattr(gradient_check, "arranged_gradients", off)
     report = gradcheck(rng(0).standard_normal((1, 6, 6, 2)), rng(1).standard_normal((2, 3, 3, 2)))
     assert not report.passed
     verdicts = {check.name: check.verdict for check in report.checks}
@@ -82,7 +84,7 @@ def test_the_worst_entry_is_found(monkeypatch):
         g.dw[1, 2, 0, 1] *= 1.5
         return g
 
-    monkeypatch.setattr(subject, "arranged_gradients", off)
+    monkeypatch.setattr(gradient_check, "arranged_gradients", off)
     dw = gradcheck(*layer()).checks[1]
     assert dw.worst[0].index == (1, 2, 0, 1)
     assert dw.verdict == "wrong"
@@ -276,7 +278,7 @@ def test_what_the_worst_entries_touch(options, op):
     for entry in report.checks[0].worst:
         spike = np.zeros(x.shape)
         spike[entry.index] = 1
-        moved = np.argwhere(layouts.forward(spike, ones, arrangement, spec))
+        moved = np.argwhere(layer_form.forward(spike, ones, arrangement, spec))
         if not len(moved):
             assert entry.outputs is entry.window is None
             continue
@@ -293,7 +295,7 @@ def test_what_the_worst_entries_touch(options, op):
             inside = inside[(inside >= 0) & (inside < axis.n)]
             ramp = np.broadcast_to(np.expand_dims(np.arange(1.0, axis.n + 1), 1 - at), x.shape)
             still = ConvSpec.of(2, **{**options, "boundary": "constant"})
-            seen = np.unique(layouts.forward(ramp, tap, arrangement, still, op=op))
+            seen = np.unique(layer_form.forward(ramp, tap, arrangement, still, op=op))
             assert seen[seen > 0].tolist() == (inside + 1.0).tolist()
     assert report.checks[2].worst[0].outputs == tuple((0, n) for n in report.output_shape)
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from numpy.testing import assert_allclose, assert_array_equal
 
 from convcli import ConvError, conv_layer, gradients
-from convcli.engine.layer_form import as_layer
-from convcli.grad.layouts import arranged_gradients, as_layer_delta, forward, own_shapes
+from convcli.engine.layer_form import as_layer, forward
+from convcli.grad.layouts import arranged_gradients, as_layer_delta, own_shapes
 from convcli.grad.toeplitz import size, toeplitz, unrolled
 from convcli.shapes.layout import arrange
 from convcli.shapes.spec import ConvSpec

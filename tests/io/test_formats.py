@@ -49,7 +49,7 @@ def test_json_has_every_field_of_the_table() -> None:
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("PIL.features.check", lambda name: name != "webp")
-    monkeypatch.setattr("convcli.io.installed.find_spec", lambda name: name != "imagecodecs" or None)
+    monkeypatch.setattr("convcli.io.formats.find_spec", lambda name: name != "imagecodecs" or None)
     assert [line.split()[0] for line in told().splitlines() if "not installed" in line] == ["png", "webp"]
     records = {record["name"]: record for record in json.loads(told("--json"))["formats"]}
     assert [name for name, record in records.items() if not record["available"]] == ["webp"]

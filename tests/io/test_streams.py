@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from convcli.errors import FileError, LimitError
-from convcli.io import gunzip, load, streams
-from convcli.io.gunzip import Unpacked
-from convcli.io.streams import BLOCK, Inflow, there
+from convcli.io import load, streams
+from convcli.io.streams import BLOCK, Inflow, Unpacked, there
 from convcli.limits import Limits
 
 CONTENT = np.random.default_rng(0).bytes(3 * BLOCK)
@@ -124,6 +123,6 @@ def test_damage_is_seen(content: bytes, error: type[Exception]) -> None:
 
 
 def test_zeros_without_an_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gunzip, "PADDING", BLOCK)
+    monkeypatch.setattr(streams, "PADDING", BLOCK)
     with pytest.raises(ValueError, match="zeros without an end"):
         io.BufferedReader(Unpacked(io.BytesIO(PACKED + bytes(3 * BLOCK)))).read()

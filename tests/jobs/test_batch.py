@@ -18,8 +18,8 @@ from convcli.errors import ConvError, FileError, InputError, KernelError, LimitE
 from convcli.jobs.apply import Job
 from convcli.jobs.batch.manifest import NAME, Entry, Manifest
 from convcli.jobs.batch.naming import Template, check_places, folded, name_all
-from convcli.jobs.batch.recipe import NEUTRAL, Recipe
 from convcli.jobs.batch.sources import Search, Source, listed
+from convcli.jobs.batch.task import NEUTRAL, Recipe
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
@@ -359,7 +359,7 @@ class TestRecipe:
 
     def test_the_version_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
         before = self.digest()
-        monkeypatch.setattr("convcli.jobs.batch.recipe.__version__", "99")
+        monkeypatch.setattr("convcli.jobs.batch.task.__version__", "99")
         assert self.digest() != before
         assert len(before) == hashlib.sha256().digest_size * 2
 

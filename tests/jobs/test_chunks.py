@@ -102,7 +102,7 @@ def test_what_does_not_fit_is_counted_over_all_parts(made, monkeypatch):
 
 
 def test_a_wrong_part_is_found_wherever_it_is(made, monkeypatch):
-    from convcli.engine.operations import Problem
+    from convcli.engine.problem import Problem
 
     in_small_parts(monkeypatch)
     run_part = Problem.run_part
@@ -135,7 +135,7 @@ class TestMapped:
         assert outcome.written.bytes == expected.stat().st_size
 
     def test_a_failing_proof_leaves_nothing(self, made, tmp_path, monkeypatch):
-        from convcli.engine.operations import Problem
+        from convcli.engine.problem import Problem
 
         run_part = Problem.run_part
         monkeypatch.setattr(Problem, "run_part", lambda self, plan, part: run_part(self, plan, part) + 1)

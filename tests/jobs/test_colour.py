@@ -15,9 +15,9 @@ from PIL import Image
 from convcli import io
 from convcli.cli import main
 from convcli.errors import InputError, LimitError
-from convcli.jobs import light
+from convcli.jobs import colour
 from convcli.jobs.apply import Job, Outcome, perform, prepare
-from convcli.jobs.batch.recipe import Recipe
+from convcli.jobs.batch.task import Recipe
 
 RNG = np.random.default_rng(3)
 
@@ -40,28 +40,28 @@ def filtered(path: Path, array: NDArray[Any], *kernels: str, suffix: str = "png"
 @pytest.mark.parametrize("floats", [np.float32, np.float64])
 def test_every_level_comes_back(dtype: str, floats: Any) -> None:
     levels = np.arange(np.iinfo(dtype).max + 1, dtype=dtype)
-    back = light.encode(light.decode(levels).astype(floats), dtype)
+    back = colour.encode(colour.decode(levels).astype(floats), dtype)
     assert back.dtype == floats
     np.testing.assert_array_equal(np.rint(back).astype(dtype), levels)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_the_curve_is_that_of_the_standard(dtype: str) -> None:
-    top = light.white(dtype)
+    top = colour.white(dtype)
     codes = (np.linspace(0, 1, 256) * top).astype(dtype)
     expected = [top * linear(float(code) / top) for code in codes]
-    np.testing.assert_allclose(light.decode(codes), expected, rtol=1e-6)
-    np.testing.assert_allclose(light.encode(np.linspace(0, top), dtype), [top * srgb(v) for v in np.linspace(0, 1)])
-    assert light.decode_level(0.5 * top, dtype) == pytest.approx(top * linear(0.5))
+    np.testing.assert_allclose(colour.decode(codes), expected, rtol=1e-6)
+    np.testing.assert_allclose(colour.encode(np.linspace(0, top), dtype), [top * srgb(v) for v in np.linspace(0, 1)])
+    assert colour.decode_level(0.5 * top, dtype) == pytest.approx(top * linear(0.5))
 
 
 def test_what_lies_beyond_goes_on_along_the_curve() -> None:
     values = np.array([-2.0, -0.001, 0.0, 2.0, np.inf, np.nan])
-    codes = light.encode(values, np.float32)
+    codes = colour.encode(values, np.float32)
     np.testing.assert_allclose(codes[:4], [-srgb(2), -srgb(0.001), 0, srgb(2)])
     assert np.isposinf(codes[4])
     assert np.isnan(codes[5])
-    np.testing.assert_allclose(light.decode(codes[:4].astype(np.float32)), values[:4], rtol=1e-6)
+    np.testing.assert_allclose(colour.decode(codes[:4].astype(np.float32)), values[:4], rtol=1e-6)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
@@ -75,7 +75,7 @@ def test_black_and_white_mix_to_half_the_light(tmp_path: Path, suffix: str) -> N
     ("shape", "dtype"), [((9, 8), "uint8"), ((9, 8, 3), "uint8"), ((9, 8), "uint16"), ((9, 8), "float32")]
 )
 def test_filters_weigh_light(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
-    top = light.white(dtype)
+    top = colour.white(dtype)
     array = (RNG.random(shape) * top).astype(dtype)
     values = filtered(tmp_path, array, "binomial:size=3", suffix="tiff", padding="same", cval=0.5 * top, bias=0.1 * top)
     window = np.outer([1, 2, 1], [1, 2, 1]) / 16

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from convcli import cores
+from convcli import limits
 from convcli.engine.rounding import store
 from convcli.jobs import postprocess
 from convcli.jobs.postprocess import Ledger, extremes
@@ -46,7 +46,7 @@ def test_pieces_make_the_whole(
     ledgers = []
     for out, size, count in ((whole, given.size, 1), (cut, 500, 3)):
         monkeypatch.setattr(postprocess, "FIT_VALUES", size)
-        monkeypatch.setattr(cores, "_count", count)
+        monkeypatch.setattr(limits, "_count", count)
         ledgers.append(fit(given, out, policy))
     np.testing.assert_array_equal(whole, cut)
     np.testing.assert_equal(vars(ledgers[0]), vars(ledgers[1]))

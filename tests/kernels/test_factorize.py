@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from convcli.engine import factors
+from convcli.engine import analysis
 from convcli.errors import KernelError
 from convcli.kernels import factorize, kernel, names
 from convcli.kernels.model import outer
@@ -94,8 +94,8 @@ def test_a_large_kernel_of_many_terms_is_told_without_finding_them(
     rng = np.random.default_rng(0)
     taps = rng.standard_normal((200, rank)) @ np.linalg.qr(rng.standard_normal((220, rank)))[0].T
     if terms is None:
-        monkeypatch.setattr(factors, "factors", lambda *given: pytest.fail("they were looked for"))
-    assert factors.separable_terms(taps, "float64") == terms
+        monkeypatch.setattr(analysis, "factors", lambda *given: pytest.fail("they were looked for"))
+    assert analysis.separable_terms(taps, "float64") == terms
 
 
 def test_one_product_is_found_without_an_svd(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from convcli.engine import execute
 from convcli.errors import InputError, LimitError, ShapeError
 from convcli.grad.toeplitz import toeplitz
 from convcli.learn.laws import LAWS, Finding, Inquiry, LawsReport, Row, examine
-from convcli.learn.laws.rows import ranges
+from convcli.learn.laws.setup import ranges
 from convcli.shapes.spec import ConvSpec
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -134,7 +134,7 @@ def test_a_wrong_gradient_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -
         right = convcli.gradients(*given, **options)
         return right._replace(**{name: -getattr(right, name)})
 
-    monkeypatch.setattr("convcli.learn.laws.way_back.gradients", off)
+    monkeypatch.setattr("convcli.learn.laws.statements.gradients", off)
     assert examine(Inquiry("9x8", "random:3x2")).failed == ("backward",)
 
 

@@ -14,18 +14,14 @@ from hypothesis import strategies as st
 
 from convcli import conv_layer, conv_transpose
 from convcli.errors import FileError, InputError, LimitError, ShapeError
-from convcli.network.box import reaches, sees
-from convcli.network.costs import Count, rivals, rivals_in_all
 from convcli.network.graph import Network, read_input
-from convcli.network.inverse import Need, input_for
+from convcli.network.inverse import Need, input_for, solve
 from convcli.network.layers import KINDS, Tensor
 from convcli.network.load import build, load
-from convcli.network.memory import inference_peak, training_peak
 from convcli.network.parser import parse
-from convcli.network.receptive_field import views
-from convcli.network.solve import solve
-from convcli.network.summary import itemsize, summarise
-from convcli.shapes.spec import parse_shape
+from convcli.network.receptive_field import reaches, sees, views
+from convcli.network.summary import Count, inference_peak, itemsize, rivals, rivals_in_all, summarise, training_peak
+from convcli.shapes.parse import parse_shape
 
 NETWORKS = Path(__file__).parents[2] / "samples" / "networks"
 

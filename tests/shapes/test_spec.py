@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 import convcli
 from convcli import ConvError, ShapeError, output_shape
-from convcli.shapes.spec import Axis, ConvSpec, parse_padding, parse_per_axis, parse_shape, show
+from convcli.shapes.axis import Axis
+from convcli.shapes.parse import parse_padding, parse_per_axis, parse_shape, show
+from convcli.shapes.spec import ConvSpec
 
 sizes = st.integers(1, 30)
 steps = st.integers(1, 5)

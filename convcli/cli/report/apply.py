@@ -13,7 +13,7 @@ from convcli.jobs.apply import Outcome, Pass, Prepared
 from convcli.jobs.memory import Footprint
 from convcli.jobs.postprocess import Ledger
 from convcli.jobs.verify import Verification
-from convcli.shapes.spec import show
+from convcli.shapes.parse import show
 
 
 def plan_lines(prepared: Prepared) -> list[str]:

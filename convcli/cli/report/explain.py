@@ -10,7 +10,8 @@ from rich.text import Text
 
 from convcli.cli.report.text import axis_json, axis_names, columns, described, finite, formula, make_console, reading
 from convcli.learn.explain import Block, Cell, Explanation, Flow, Index, Step
-from convcli.shapes.spec import Axis, show
+from convcli.shapes.axis import Axis
+from convcli.shapes.parse import show
 
 SIDE = 9
 """Cells of an axis that are shown, of a longer one the first and the last four; planes and channels are as many."""

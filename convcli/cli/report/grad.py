@@ -6,7 +6,7 @@ from typing import Any
 
 from convcli.cli.report.text import axis_json, axis_names, columns, finite, formula, place, reading
 from convcli.jobs.grad import Pulled, Slope
-from convcli.shapes.spec import show
+from convcli.shapes.parse import show
 
 BY = {
     "dx": "dy, spread by the kernel over what it saw",

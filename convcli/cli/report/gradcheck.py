@@ -20,7 +20,7 @@ from convcli.grad.records import (
     Sweep,
     TensorCheck,
 )
-from convcli.shapes.spec import show
+from convcli.shapes.parse import show
 
 SMALLEST = 1e-17
 """Where the bars of a sweep begin."""

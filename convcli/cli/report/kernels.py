@@ -13,7 +13,7 @@ from rich.text import Text
 from convcli.cli.report.text import columns, make_console, place
 from convcli.io import Written
 from convcli.kernels import Entry, Kernel, factorize, listing, response
-from convcli.shapes.spec import show
+from convcli.shapes.parse import show
 
 SHADES = " ░▒▓█"
 SLICES = 8

@@ -10,7 +10,7 @@ from rich.text import Text
 from convcli.cli.report.text import axis_json, axis_names, columns, described, finite, formula, make_console, place
 from convcli.io import Written
 from convcli.learn.laws import Finding, LawsReport, Row
-from convcli.shapes.spec import show
+from convcli.shapes.parse import show
 
 HEAD = ("", "left", "right", "difference", "bound", "verdict")
 STYLES = {"holds": "green", "differs": "green", "agrees": "yellow", "FAILED": "bold red"}

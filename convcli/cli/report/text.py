@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from convcli import __version__
 from convcli.errors import printable
-from convcli.shapes.spec import Axis, show
+from convcli.shapes.axis import Axis
+from convcli.shapes.parse import show
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -28,7 +28,7 @@ from convcli.engine.methods.windows import Tile
 from convcli.engine.planning import Plan
 from convcli.engine.planning.tiles import FFT_BATCH, fft_tile
 from convcli.engine.threads import Scratch
-from convcli.shapes.spec import Axis
+from convcli.shapes.axis import Axis
 
 NORM: Final = "ortho"
 """Scales by the root of T both ways. numpy runs a transform that it need not scale in long double, at a seventh of the

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from convcli.engine.factors import longest_run
+from convcli.engine.analysis import longest_run
 from convcli.engine.methods.bands import Matrix, band, down_blocks, pieces, undilated, unlike
 from convcli.engine.methods.summation import add_up
 from convcli.engine.methods.windows import Box, Tile, cuts

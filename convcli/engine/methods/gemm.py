@@ -37,13 +37,13 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from convcli.cores import threads
 from convcli.engine.methods.bands import cut, pieces
 from convcli.engine.methods.windows import Box, Tile, boxes, merges, windows
 from convcli.engine.planning import Plan
 from convcli.engine.planning.blocking import Products, rows_of
 from convcli.engine.threads import Scratch, share_out
-from convcli.shapes.spec import Axis
+from convcli.limits import threads
+from convcli.shapes.axis import Axis
 
 WORTH_SHARING = 1 << 18
 """Taps of a group whose turning into columns is shared out over the threads: a third of a millisecond."""

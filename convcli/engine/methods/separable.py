@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from convcli.engine.factors import factors, growth, longest_run
+from convcli.engine.analysis import factors, growth, longest_run
 from convcli.engine.methods.bands import Along, Down, Matrix, as_matrix, pieces, unlike
 from convcli.engine.methods.summation import add_up
 from convcli.engine.methods.windows import Tile
 from convcli.engine.planning import Plan
 from convcli.engine.planning.tiles import WIDE, pass_widths
 from convcli.engine.threads import Scratch
-from convcli.shapes.spec import Axis
+from convcli.shapes.axis import Axis
 
 
 def prepare(w: Matrix, plan: Plan) -> Tile:

@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from convcli.engine.methods.bands import pieces
-from convcli.shapes.spec import Axis
+from convcli.shapes.axis import Axis
 
 Box: TypeAlias = tuple[slice, ...]
 """A part of a grid."""

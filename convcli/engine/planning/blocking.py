@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from convcli.shapes.spec import Axis
+from convcli.shapes.axis import Axis
 
 PRODUCT = 800_000
 """Multiply-adds of one product, about. OpenBLAS multiplies up to a million without copying its operands first: 55

@@ -9,7 +9,7 @@ from convcli.engine.planning.blocking import Products
 from convcli.engine.planning.facts import FFT_ERROR, Facts, Strategy, accumulator_of
 from convcli.engine.planning.tiles import ALONG, DOWN, WIDE, fft_tile, lanewise_layer
 from convcli.errors import InputError
-from convcli.shapes.spec import Axis
+from convcli.shapes.axis import Axis
 
 # Nanoseconds on one core, in float32, as tests/benchmarks/fit_costs.py measures them; float64 takes twice as long.
 TAP = 0.32

@@ -108,3 +108,7 @@ def size_of(dtype: str) -> int:
     """
     digits = "".join(filter(str.isdigit, dtype))
     return int(digits) // 8 if digits else 1
+
+
+TOLERANCE = {"float32": 1e-6, "float64": 1e-14}
+"""The contract's bound on |y - exact| / (sum|w| * max|x|), by the result's type."""

@@ -35,7 +35,8 @@ from convcli.engine.planning.tiles import (
     panel,
     stacked_taps,
 )
-from convcli.shapes.spec import Axis, ConvSpec, samples_under
+from convcli.shapes.axis import Axis, samples_under
+from convcli.shapes.spec import ConvSpec
 
 BUDGET = 1 << 26
 """Bytes that the threads of a plan work in; one thread alone may need more."""

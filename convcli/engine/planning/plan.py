@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal
 
-from convcli.cores import threads
 from convcli.engine.planning.blocking import Products
 from convcli.engine.planning.costs import choose
 from convcli.engine.planning.facts import (
@@ -29,8 +28,11 @@ from convcli.engine.planning.facts import (
 from convcli.engine.planning.memory import Work, Working
 from convcli.engine.planning.tiles import BANDED, DOWN, WIDE, lanewise_layer, pass_widths, tile_of
 from convcli.errors import InputError, did_you_mean
+from convcli.limits import threads
 from convcli.options import METHODS
-from convcli.shapes.spec import Axis, ConvSpec, check_countable
+from convcli.shapes.axis import Axis
+from convcli.shapes.parse import check_countable
+from convcli.shapes.spec import ConvSpec
 
 WORTH_SHARING = 0.7e-3
 """Predicted seconds from which the tiles are shared out over the threads."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from convcli.engine.planning.blocking import TILES, Products
 from convcli.engine.planning.facts import Facts
-from convcli.shapes.spec import Axis, samples_under
+from convcli.shapes.axis import Axis, samples_under
 
 BANDED = ("gemm", "separable")
 """Methods whose products are with a band matrix, where the kernel is no bank."""

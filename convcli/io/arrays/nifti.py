@@ -21,11 +21,9 @@ from numpy.typing import NDArray
 
 from convcli.errors import DtypeError, FileError, brief
 from convcli.io.arrays.raw import read_values, write_values
-from convcli.io.formats import NUMBERS
-from convcli.io.gunzip import Unpacked
+from convcli.io.formats import NUMBERS, muted
 from convcli.io.images import integrity
-from convcli.io.installed import muted
-from convcli.io.streams import there
+from convcli.io.streams import Unpacked, there
 from convcli.limits import Limits
 
 SPATIAL = 3

@@ -15,7 +15,7 @@ from convcli.io.arrays.npy import MAP_ABOVE
 from convcli.io.streams import there
 from convcli.limits import Limits
 from convcli.options import DTYPES, Order
-from convcli.shapes.spec import show
+from convcli.shapes.parse import show
 
 BLOCK = 2**20
 

@@ -5,28 +5,120 @@ Pillow is imported inside the functions, so that work on arrays never loads it.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+import os
+from typing import TYPE_CHECKING, BinaryIO
+
+from convcli.io.images.modes import MODES
+from convcli.io.images.turn import orientation_of
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 import struct
 import zlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from convcli.errors import FileError, InputError, LimitError, brief
 from convcli.io.data import Data
 from convcli.io.formats import Format
 from convcli.io.images import integrity
 from convcli.io.images.animation import DEPTH, Stack, chosen, is_deep, which_frame
-from convcli.io.images.decoding import decoding_bytes
 from convcli.io.images.metadata import read_kept, timing
-from convcli.io.images.modes import MODES, netpbm_largest, refuse_cut_bits
+from convcli.io.images.modes import netpbm_largest, refuse_cut_bits
 from convcli.io.images.pillow import lenient, load_plugin, unguarded
-from convcli.io.images.pixels import samples
-from convcli.io.images.turn import orientation_of
 from convcli.limits import Limits
 from convcli.options import Frames
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
+
+
+BAND = 1 << 17
+"""Pixels that are taken at a time: few enough for a core's cache, with all copies of them."""
+
+
+def samples(image: Image, dtype: DTypeLike) -> NDArray[Any]:
+    """A picture's samples as an array of that type, (H, W), or (H, W, C) where it has more than one channel.
+
+    They are taken in bands of rows: all at once, as `np.asarray` has them, they are copied twice more, through memory
+    that is fresh each time, which takes three times as long.
+
+    >>> from PIL import Image
+    >>> samples(Image.new("RGB", (3, 2), (1, 2, 3)), "uint8").shape
+    (2, 3, 3)
+    """
+    width, height = image.size
+    rows = max(BAND // width, 1)
+    array = np.empty((height, *np.asarray(image.crop((0, 0, width, 1))).shape[1:]), dtype)
+    for top in range(0, height, rows):
+        array[top : top + rows] = np.asarray(image.crop((0, top, width, min(top + rows, height))))
+    return array
+
+
+_CANVASES = 8  # bytes of a pixel in WebP's own pictures: as it is, and as it was before the last frame
+_SAMPLE = 4  # bytes of a sample in OpenJPEG
+_SIZES = b"\xff\x4f\xff\x51"
+_FRONT = 2**20  # bytes of boxes that may stand before a codestream
+
+
+def decoding_bytes(image: Image, stream: BinaryIO) -> int:
+    """Bytes that decoding takes at most: Pillow's own picture, turned and converted, the array, and the codec's.
+
+    Pillow holds a pixel in 1 byte, or 2 for its 16-bit modes, or 4 for all others, and once more of the rows that it
+    hands over at a time. libwebp keeps the file and two pictures meanwhile, and Pillow the samples as it had them from
+    there. OpenJPEG keeps those of a tile, which are gone before they are handed over.
+    """
+    reading = MODES[image.mode]
+    wanted = (reading.transparent if image.has_transparency_data else reading.opaque) or image.mode
+    stored = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4)
+    converted = 0 if wanted == image.mode else 1 if wanted == "L" else 4
+    sample = {"LA": 2, "RGB": 3}.get(wanted, converted or stored)
+    turned = stored if _is_turned(image) else 0
+    pixels = image.width * image.height
+    band = min(max(BAND, image.width), pixels) * (stored + 2 * sample)
+    handed = pixels * (stored + turned + converted + sample) + band
+    if image.format == "WEBP":
+        return handed + pixels * (_CANVASES + sample) + _size(stream)
+    if image.format == "JPEG2000":
+        channels = len(image.getbands())
+        return max(handed, pixels * stored + _tile_pixels(image, stream) * channels * (_SAMPLE + min(stored, 2)))
+    return handed
+
+
+def _is_turned(image: Image) -> bool:
+    """Whether the header says that the picture lies on its side or its back; a PNG may say so behind its samples."""
+    known = image.format != "PNG" or "exif" in image.info
+    return known and orientation_of(image.getexif()) > 1
+
+
+def _size(stream: BinaryIO) -> int:
+    at = stream.tell()
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(at)
+    return size
+
+
+def _tile_pixels(image: Image, stream: BinaryIO) -> int:
+    """Pixels of a JPEG 2000's tile, at most those of the picture. Source: ISO/IEC 15444-1, A.5.1."""
+    at = stream.tell()
+    stream.seek(0)
+    sizes = stream.read(_FRONT).partition(_SIZES)[2]
+    stream.seek(at)
+    if len(sizes) < 28:
+        return image.width * image.height
+    across, down = (int.from_bytes(sizes[at : at + 4], "big") for at in (20, 24))
+    return min(across, image.width) * min(down, image.height)
+
 
 # A damaged file makes Pillow's decoders raise nearly anything.
 _DAMAGE = (

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from convcli.errors import DtypeError, FileError, InputError, LimitError, ShapeError, brief
 from convcli.io.data import NOTHING, Data, Kept
-from convcli.io.formats import NONE
+from convcli.io.formats import NONE, muted
 from convcli.io.images import integrity
 from convcli.io.images.animation import DEPTH, chosen, is_deep, which_frame
 from convcli.io.images.metadata import read_tags, tiff_tags
 from convcli.io.images.turn import turns, upright
-from convcli.io.installed import muted
 from convcli.limits import Limits
 from convcli.options import DTYPES, Frames
 

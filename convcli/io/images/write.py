@@ -15,9 +15,8 @@ from convcli.errors import InputError
 from convcli.io.capabilities import channel_count
 from convcli.io.data import NOTHING, Kept
 from convcli.io.formats import NONE, Format
-from convcli.io.images.gif import write_gif
+from convcli.io.images.gif import indexing_bytes, write_gif
 from convcli.io.images.metadata import options
-from convcli.io.images.palette import indexing_bytes
 from convcli.io.images.pillow import Whole, load_plugin
 from convcli.io.images.png import STRIPE, ancillary, write_png
 from convcli.io.images.png import encoding_bytes as png_bytes

@@ -12,16 +12,15 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from convcli.cores import threads
 from convcli.errors import FileError, InputError, OutputError, WorkerError, reason
 from convcli.io import lookup, remove_leftovers
 from convcli.jobs.apply import Job
 from convcli.jobs.batch.manifest import Entry, Manifest
 from convcli.jobs.batch.naming import Template, check_folder, check_places, check_suffixes, name_all
 from convcli.jobs.batch.pool import Pool, apart, finished
-from convcli.jobs.batch.recipe import Recipe, shared
 from convcli.jobs.batch.sources import Source
-from convcli.jobs.batch.task import UNCHANGED, Record, Task, done_before, work
+from convcli.jobs.batch.task import UNCHANGED, Recipe, Record, Task, done_before, shared, work
+from convcli.limits import threads
 from convcli.options import PRODUCT_THREADS
 
 Item = TypeVar("Item")

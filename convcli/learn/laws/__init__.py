@@ -23,10 +23,9 @@ import numpy as np
 from convcli import io
 from convcli.errors import InputError
 from convcli.io import Written
-from convcli.jobs.laid import Laid
-from convcli.learn.laws import motion, statements, way_back
-from convcli.learn.laws.rows import Row
-from convcli.learn.laws.setup import Inquiry, Setting, settle
+from convcli.jobs.operands import Laid
+from convcli.learn.laws import statements
+from convcli.learn.laws.setup import Inquiry, Row, Setting, settle
 
 __all__ = [
     "LAWS",
@@ -57,12 +56,12 @@ LAWS = (
     Law("commutative", "input and kernel may change places; under correlation they may not", statements.commutative),
     Law("associative", "two kernels one after the other are one kernel", statements.associative),
     Law("derivative", "the derivative of a convolution may be taken of either factor", statements.derivative),
-    Law("equivariant", "a shifted input gives a shifted output, away from the border", motion.equivariant),
-    Law("local", "a sample moves only the outputs whose window covers it", motion.local),
+    Law("equivariant", "a shifted input gives a shifted output, away from the border", statements.equivariant),
+    Law("local", "a sample moves only the outputs whose window covers it", statements.local),
     Law(
         "backward",
         "its gradients are convolutions; `convcli gradcheck` holds them to central differences",
-        way_back.backward,
+        statements.backward,
     ),
 )
 

@@ -163,7 +163,7 @@ def test_what_goes_on_behind_the_values_is_not_followed_for_ever() -> None:
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     volume("x.nii")
     np.save("x.npy", VALUES)
-    monkeypatch.setattr("convcli.io.installed.find_spec", lambda name: None)
+    monkeypatch.setattr("convcli.io.formats.find_spec", lambda name: None)
     for words in (["x.nii"], ["x.npy", "--dims", "3", "-o", "y.nii.gz"]):
         told = run("apply", *words, "-k", "box", code=2).stderr
         assert "which takes the nibabel package; pip install 'convcli[nifti]'" in told

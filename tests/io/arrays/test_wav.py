@@ -127,7 +127,7 @@ def test_a_pipe_carries_one() -> None:
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     record("x.wav")
-    monkeypatch.setattr("convcli.io.installed.find_spec", lambda name: None)
+    monkeypatch.setattr("convcli.io.formats.find_spec", lambda name: None)
     told = run("apply", "x.wav", "-k", "box", code=2).stderr
     assert "which takes the soundfile package; pip install 'convcli[wav]'" in told
 

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
 def without(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convcli.io.installed.find_spec", lambda name: None)
+    monkeypatch.setattr("convcli.io.formats.find_spec", lambda name: None)
 
 
 class TestPng:

@@ -18,7 +18,7 @@ from convcli.cli import main
 from convcli.io import Kept, fitting, formats, kinds, load, lookup
 from convcli.io.images.metadata import WORDS
 from convcli.jobs.apply import Job, perform, prepare
-from convcli.jobs.batch.recipe import Recipe
+from convcli.jobs.batch.task import Recipe
 
 README = Path(__file__).parents[3] / "README.md"
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

@@ -44,7 +44,7 @@ HELD = [
 
 @pytest.fixture(autouse=True)
 def without_extras(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convcli.io.installed.find_spec", lambda package: None)
+    monkeypatch.setattr("convcli.io.formats.find_spec", lambda package: None)
 
 
 READ_BACK = [row for row in HELD if row[0] not in ("jpg", "gif") and (row[1] != "uint16" or row[2] == 1)]

@@ -1,0 +1,227 @@
+"""One convolution in the form of the engine: checked arrays, the plan and the run."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+from convcli.engine.analysis import WORTH_A_LOOK, factors, integral_bound, longest_sum, peak, separable_terms
+from convcli.engine.buffers import fresh
+from convcli.engine.execute import execute
+from convcli.engine.planning import WORTH_FACTORING, Plan, make_plan
+from convcli.engine.planning.facts import Facts
+from convcli.engine.tiling import Part, whole
+from convcli.errors import ChannelError, DtypeError, InputError, ShapeError
+from convcli.shapes.layout import arrange, check_layout
+from convcli.shapes.parse import show
+from convcli.shapes.spec import ConvSpec
+
+
+class Problem(NamedTuple):
+    """One convolution in the engine's form: x (*batch, *S, lanes), channels last, all of them views."""
+
+    x: NDArray[Any]
+    w: NDArray[Any]
+    bias: NDArray[Any] | None
+    spec: ConvSpec
+    filters: int | None
+    order: tuple[int, ...]
+    """Where each axis of the engine's output goes in the caller's; `None` lanes have been added at the end."""
+    added_lane: bool
+
+    @property
+    def window(self) -> tuple[int, ...]:
+        """The kernel's spatial shape."""
+        return self.w.shape if self.filters is None else self.w.shape[1:-1]
+
+    @property
+    def _worth_a_look(self) -> bool:
+        """Whether a bank's products take long enough for its taps to be looked at."""
+        return self.filters is not None and math.prod(self.x.shape[:-1]) >= WORTH_A_LOOK
+
+    def plan(self, dtype: DTypeLike | None, method: str) -> Plan:
+        dims = len(self.spec.stride)
+        first = self.x.ndim - 1 - dims
+        facts = Facts(
+            batch=self.x.shape[:first],
+            spatial=self.x.shape[first:-1],
+            lanes=self.x.shape[-1],
+            window=self.window,
+            filters=self.filters,
+            input_dtype=self.x.dtype.name,
+            kernel_dtype=self.w.dtype.name,
+            integral=integral_bound(self.x, self.w, self.spec.cval),
+            peak=peak(self.w) if self.filters is None else 1.0,
+            longest=longest_sum(self.w) if method != "direct" and self._worth_a_look else 0,
+        )
+        kind = None if dtype is None else _result(dtype).name
+        plan = make_plan(facts, self.spec, dtype=kind, method="direct" if method == "auto" else method)
+        if method == "auto":
+            terms = self._terms(plan)
+            plan = make_plan(replace(facts, terms=terms), self.spec, dtype=kind, method=method)
+        elif method == "separable":
+            terms = len(factors(self.w, plan.fineness))
+            plan = make_plan(replace(facts, terms=terms), self.spec, dtype=kind, method=method)
+        return plan
+
+    def _terms(self, plan: Plan) -> int | None:
+        """How many products of 1-D factors make the kernel, where looking for them may pay."""
+        if self.filters is not None or not np.isfinite(self.w).all():
+            return None
+        if self.w.ndim == 1:
+            return 1
+        return separable_terms(self.w, plan.fineness) if plan.seconds > WORTH_FACTORING else None
+
+    def run(self, dtype: DTypeLike | None, method: str, out: NDArray[Any] | None) -> NDArray[Any]:
+        if out is not None and not isinstance(out, np.ndarray):
+            raise InputError(f"out is a {type(out).__name__}", "expected an array to fill")
+        if out is not None and dtype is None:
+            dtype = out.dtype
+        plan = self.plan(dtype, method)
+        result = _check_out(out, self.part_shape(plan, whole(plan)), plan.dtype)
+        problem = self._replace(x=self.x.copy()) if out is not None and np.shares_memory(self.x, out) else self
+        problem._fill(plan, result, whole(plan))
+        return result
+
+    def run_part(self, plan: Plan, part: Part) -> NDArray[Any]:
+        """One part of what `run` gives by this plan."""
+        result = np.empty(self.part_shape(plan, part), plan.dtype)
+        self._fill(plan, result, part)
+        return result
+
+    def part_shape(self, plan: Plan, part: Part) -> tuple[int, ...]:
+        """The shape of a part of the result, in the caller's axes."""
+        batch, (items, rows) = plan.facts.batch, (stop - start for start, stop in part)
+        shape = (*((items, *batch[1:]) if batch else ()), rows, *plan.output[len(batch) + 1 :])
+        return tuple(shape[axis] for axis in self.order)
+
+    def _fill(self, plan: Plan, result: NDArray[Any], part: Part) -> None:
+        inner = result.transpose(np.argsort(self.order))
+        execute(plan, self.x, self.w, self.bias, inner[..., None] if self.added_lane else inner, part)
+
+
+def spatial_problem(x: ArrayLike, w: ArrayLike, *, axes: Sequence[int] | None, **options: Any) -> Problem:
+    """A correlation along `axes` with the other axes brought to the front, and a last one kept as lanes."""
+    x, w = real_array(x, "input"), real_array(w, "kernel")
+    along = _axes(x, w, axes)
+    spec = ConvSpec.of(len(along), **options)
+    rest = [axis for axis in range(x.ndim) if axis not in along]
+    lane = rest.pop() if rest and rest[-1] == x.ndim - 1 else None
+    moved = [*rest, *along] if lane is None else [*rest, *along, lane]
+    view = x.transpose(moved)
+    return Problem(
+        x=view[..., None] if lane is None else view,
+        w=w,
+        bias=None,
+        spec=spec,
+        filters=None,
+        order=tuple(int(i) for i in np.argsort(moved)),
+        added_lane=lane is None,
+    )
+
+
+def layer_problem(
+    x: ArrayLike, w: ArrayLike, bias: ArrayLike | None, *, groups: int, layout: str, **options: Any
+) -> Problem:
+    x, w = real_array(x, "input"), real_array(w, "kernel")
+    check_layer(x, w)
+    spec = ConvSpec.of(x.ndim - 2, groups=groups, **options)
+    settled = arrange(x.shape, w.shape, dims=x.ndim - 2, groups=spec.groups, layout=check_layout(layout))
+    first = layout == "channels_first"
+    order = tuple(range(x.ndim)) if not first else (0, x.ndim - 1, *range(1, x.ndim - 1))
+    return Problem(
+        x=np.moveaxis(x, 1, -1) if first else x,
+        w=np.moveaxis(w, 1, -1) if first else w,
+        bias=None if bias is None else check_bias(bias, settled.filters),
+        spec=spec,
+        filters=settled.filters,
+        order=order,
+        added_lane=False,
+    )
+
+
+def check_layer(x: NDArray[Any], w: NDArray[Any]) -> None:
+    """Raise ShapeError unless x and w have a layer's axes."""
+    if x.ndim < 3 or w.ndim != x.ndim:
+        raise ShapeError(
+            f"input {show(x.shape)} with kernel {show(w.shape)}",
+            "expected x (N, *S, C) and w (O, *K, C/groups), with as many axes",
+            "add the missing axes, such as x[None]",
+        )
+
+
+def real_array(values: ArrayLike, what: str) -> NDArray[Any]:
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise ShapeError(f"the {what} has rows of different lengths", "expected an array") from None
+    if array.dtype.kind not in "biuf":
+        raise DtypeError(
+            f"the {what} holds {array.dtype} values",
+            "expected real numbers",
+            "filter the real and imaginary parts one by one" if array.dtype.kind == "c" else "",
+        )
+    if array.size == 0:
+        raise ShapeError(f"the {what} {show(array.shape)} is empty", "expected at least one value")
+    return array
+
+
+def named_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+    try:
+        return np.dtype(dtype)
+    except TypeError:
+        raise DtypeError(f"dtype {dtype!r}", "expected a number type, such as float32 or uint8") from None
+
+
+def _result(dtype: DTypeLike) -> np.dtype[Any]:
+    chosen = named_dtype(dtype)
+    if chosen.kind not in "iuf" or chosen.itemsize > 8:
+        raise DtypeError(f"dtype {chosen}", "expected an integer or a float type of at most 64 bits")
+    return chosen
+
+
+def _axes(x: NDArray[Any], w: NDArray[Any], axes: Sequence[int] | None) -> list[int]:
+    """Which axes of x the kernel slides along, as positions from the front."""
+    if w.ndim == 0:
+        raise ShapeError("a kernel without axes", "expected at least one", "multiply by the number instead")
+    if axes is None:
+        if w.ndim != x.ndim:
+            raise ShapeError(
+                f"kernel {show(w.shape)} has {w.ndim} axes, the input {show(x.shape)} has {x.ndim}",
+                "expected as many",
+                "name the axes that it slides along with axes=, or use conv_layer for channels",
+            )
+        return list(range(x.ndim))
+    try:
+        along = [axis + x.ndim if axis < 0 else axis for axis in map(operator.index, axes)]
+    except TypeError:
+        raise InputError(f"axes {axes!r}", "expected whole numbers", "write one axis as (0,)") from None
+    if len(along) != w.ndim or len(set(along)) != len(along) or not all(0 <= axis < x.ndim for axis in along):
+        raise ShapeError(
+            f"axes {tuple(axes)} for kernel {show(w.shape)} on input {show(x.shape)}",
+            f"expected {w.ndim} different axes between {-x.ndim} and {x.ndim - 1}",
+        )
+    return along
+
+
+def check_bias(bias: ArrayLike, filters: int) -> NDArray[Any]:
+    array = real_array(bias, "bias")
+    if array.shape != (filters,):
+        raise ChannelError(f"bias {show(array.shape)}", f"expected ({filters},), one for each kernel")
+    return array
+
+
+def _check_out(out: NDArray[Any] | None, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+    if out is None:
+        return fresh(shape, dtype)
+    if out.shape != shape or out.dtype != dtype:
+        raise ShapeError(f"out is {show(out.shape)} {out.dtype}", f"expected {show(shape)} {dtype}")
+    if not out.flags.writeable:
+        raise InputError("out is read-only", "expected an array that can be written")
+    return out

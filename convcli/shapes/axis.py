@@ -1,0 +1,110 @@
+"""The formula along one axis: what is padded, what a window sees, and what comes out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One spatial axis of a convolution, or of its adjoint when `transposed`.
+
+    >>> Axis(n=28, k=3).out
+    26
+    >>> Axis(n=28, k=3).formula
+    '28 - 3 + 1 = 26'
+    >>> Axis(n=224, k=7, stride=2, lo=3, hi=3).formula
+    'floor((224 + 3 + 3 - 7) / 2) + 1 = 112'
+    >>> Axis(n=28, k=3, dilation=2).formula
+    '28 - (2*(3 - 1) + 1) + 1 = 24'
+    >>> Axis(n=4, k=3, stride=2, lo=1, hi=1, output_padding=1, transposed=True).formula
+    '2*(4 - 1) + 1 + 3 - 1 - 1 = 8'
+    """
+
+    n: int
+    k: int
+    stride: int = 1
+    dilation: int = 1
+    lo: int = 0
+    hi: int = 0
+    output_padding: int = 0
+    transposed: bool = False
+
+    @property
+    def reach(self) -> int:
+        """Samples from the first tap to the last, both counted: the dilated kernel's size."""
+        return self.dilation * (self.k - 1) + 1
+
+    def span(self, outputs: int) -> int:
+        """Samples that a run of outputs sees.
+
+        >>> Axis(n=28, k=3).span(1), Axis(n=28, k=3, stride=2).span(4)
+        (3, 9)
+        """
+        return (outputs - 1) * self.stride + self.reach
+
+    def under(self, start: int, stop: int) -> tuple[int, int]:
+        """The run of samples that the outputs [start, stop) see, counted from the input's first: padding lies below 0.
+
+        >>> Axis(n=28, k=3, lo=1, hi=1).under(0, 2), Axis(n=28, k=3, stride=2).under(3, 5)
+        ((-1, 3), (6, 11))
+        """
+        first = start * self.stride - self.lo
+        return first, first + self.span(stop - start)
+
+    @property
+    def inside(self) -> tuple[int, int]:
+        """The run of outputs whose windows see no padding; an empty one where there are none.
+
+        >>> Axis(n=28, k=3, lo=1, hi=1).inside, Axis(n=28, k=3).inside, Axis(n=2, k=5, lo=2, hi=2).inside
+        ((1, 27), (0, 26), (2, 2))
+        """
+        first = -(-self.lo // self.stride)
+        return first, max((self.n + self.lo - self.reach) // self.stride + 1, first)
+
+    @property
+    def start(self) -> float:
+        """Where the first window has its centre, in samples of the input.
+
+        >>> Axis(n=28, k=3).start, Axis(n=28, k=3, lo=1, hi=1).start, Axis(n=28, k=2).start
+        (1.0, 0.0, 0.5)
+        """
+        return (self.reach - 1) / 2 - self.lo
+
+    @property
+    def padded(self) -> int:
+        return self.n + self.lo + self.hi
+
+    @property
+    def out(self) -> int:
+        if self.transposed:
+            return self.stride * (self.n - 1) + self.output_padding + self.reach - self.lo - self.hi
+        return (self.padded - self.reach) // self.stride + 1
+
+    @property
+    def unused(self) -> int:
+        """Padded samples at the end that no window reaches, because the stride steps over them."""
+        return 0 if self.transposed else (self.padded - self.reach) % self.stride
+
+    @property
+    def formula(self) -> str:
+        """The arithmetic of `out` with its numbers filled in; terms that are nothing are left out."""
+        reach = str(self.k) if self.dilation == 1 else f"({self.dilation}*({self.k} - 1) + 1)"
+        pads = [str(pad) for pad in (self.lo, self.hi) if self.lo or self.hi]
+        if self.transposed:
+            grown = f"{self.stride}*({self.n} - 1)"
+            extra = [str(self.output_padding)] if self.output_padding else []
+            return f"{' - '.join([' + '.join([grown, *extra, reach]), *pads])} = {self.out}"
+        span = f"{' + '.join([str(self.n), *pads])} - {reach}"
+        return f"{span} + 1 = {self.out}" if self.stride == 1 else f"floor(({span}) / {self.stride}) + 1 = {self.out}"
+
+
+def samples_under(axes: Sequence[Axis], outputs: Sequence[int]) -> int:
+    """Samples under a tile of so many outputs along each axis.
+
+    >>> samples_under((Axis(28, 3), Axis(28, 5)), (2, 10))
+    56
+    """
+    return math.prod(axis.span(count) for axis, count in zip(axes, outputs, strict=True))

@@ -1,0 +1,120 @@
+"""Shapes, paddings and numbers as people write them, read and checked."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+from convcli.errors import InputError, LimitError, ShapeError, did_you_mean
+from convcli.options import PADDINGS
+
+Pair: TypeAlias = tuple[int, int]
+
+
+PerAxis: TypeAlias = int | Sequence[int]
+
+
+Padding: TypeAlias = str | int | Sequence[int | str | Sequence[int]]
+
+
+def show(shape: Iterable[int]) -> str:
+    """Write a shape as people do: `show((28, 28))` is `28x28`; a scalar's is `()`."""
+    return "x".join(map(str, shape)) or "()"
+
+
+def parse_shape(text: str) -> tuple[int, ...]:
+    """Read a shape written as `28x28`, `224x224x3` or `28,28`.
+
+    >>> parse_shape("224x224x3")
+    (224, 224, 3)
+    """
+    parts = re.split(r"\s*[x×X,]\s*", text.strip())
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise InputError(
+            f"{text!r} is not a shape", "expected whole numbers joined by x", "write it as 28x28 or 224x224x3"
+        )
+    shape = tuple(map(_digits, parts))
+    if 0 in shape:
+        raise ShapeError(f"shape {text} has an axis of 0", "expected sizes of 1 or more")
+    return shape
+
+
+def parse_per_axis(text: str) -> int | tuple[int, ...]:
+    """Read one whole number, or one per axis: `2`, `2x1` or `2,1`.
+
+    >>> parse_per_axis("2"), parse_per_axis("2x1")
+    (2, (2, 1))
+    """
+    parts = re.split(r"\s*[x,]\s*", text.strip())
+    if not all(re.fullmatch(r"[+-]?[0-9]+", part) for part in parts):
+        raise InputError(f"{text!r}", "expected a whole number, or one per axis", "write it as 2 or 2x1")
+    values = tuple(map(_digits, parts))
+    return values[0] if len(values) == 1 else values
+
+
+def parse_index(text: str) -> tuple[int, ...]:
+    """Read an index, one whole number for each axis: `3,4` or `3`.
+
+    >>> parse_index("3,4"), parse_index("7")
+    ((3, 4), (7,))
+    """
+    values = parse_per_axis(text)
+    return (values,) if isinstance(values, int) else values
+
+
+def parse_padding(text: str) -> Padding:
+    """Read a padding: a name, an amount, one per axis, or `lo:hi` (per axis, when there are several).
+
+    >>> parse_padding("same"), parse_padding("1x2"), parse_padding("1:2"), parse_padding("0:1,2:3")
+    ('same', (1, 2), '1:2', ('0:1', '2:3'))
+    """
+    parts = re.split(r"\s*[x,]\s*", text.strip())
+    if text in PADDINGS:
+        return text
+    if not all(re.fullmatch(r"-?[0-9]+(:-?[0-9]+)?", part) for part in parts):
+        raise InputError(
+            f"padding {text!r}",
+            f"expected {', '.join(PADDINGS)}, a number, one per axis (1x2), or lo:hi",
+            did_you_mean(text, PADDINGS),
+        )
+    if len(parts) == 1:
+        return parts[0] if ":" in text else _digits(text)
+    return tuple(part if ":" in part else _digits(part) for part in parts)
+
+
+def _digits(text: str) -> int:
+    """int(text), within the digits that a size can have (int() itself is slow or refuses beyond thousands)."""
+    if len(text.strip()) > 20:
+        raise InputError(f"a number of {len(text.strip())} digits", "expected at most 20")
+    return int(text)
+
+
+def check_number(value: object, what: str) -> float:
+    """Value as a float, if it is a number. Raises InputError, naming `what`."""
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{what} {value!r}", "expected a number that a float can hold") from None
+
+
+def check_countable(outputs: int) -> None:
+    """Raise LimitError for more values than any memory has room for."""
+    if outputs * 8 > 1 << 62:
+        raise LimitError(
+            f"an output of {outputs:,} values",
+            "expected one that memory can hold",
+            "use less padding or a smaller input",
+        )
+
+
+def check_whole(value: object, what: str, *, least: int) -> int:
+    """Value as an int, if it is a whole number of `least` or more. Raises InputError, naming `what`."""
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise InputError(f"{what} {value!r}", "expected a whole number") from None
+    if number < least:
+        raise InputError(f"{what} {number}", f"expected {least} or more")
+    return number

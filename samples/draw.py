@@ -53,7 +53,7 @@ def paint(canvas: Array, colour: ArrayLike, cover: Array) -> None:
 
 
 def ramp(stops: Sequence[tuple[float, tuple[float, float, float]]], value: Array) -> Array:
-    """Look values up in a colour ramp: (...) to (..., 3)."""
+    """Detected values up in a colour ramp: (...) to (..., 3)."""
     places, colours = zip(*stops, strict=True)
     return np.stack([np.interp(value, places, channel) for channel in zip(*colours, strict=True)], axis=-1)
 

@@ -16,10 +16,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine.layer_form import as_layer
+from convcli.engine.layer_form import to_layer
 from convcli.kernels.factorize import factorize
 from convcli.shapes.axis import Axis
-from convcli.shapes.layout import Arrangement
+from convcli.shapes.layout import ConvLayout
 from convcli.shapes.spec import ConvSpec
 
 Array = NDArray[Any]
@@ -46,7 +46,7 @@ class Task:
 
     x: Array
     w: Array
-    arrangement: Arrangement
+    arrangement: ConvLayout
     spec: ConvSpec
     dtype: np.dtype[Any]
 
@@ -98,7 +98,7 @@ class Peer:
     seconds: float | None = None
 
 
-def muster(task: Task) -> tuple[list[Peer], dict[str, str]]:
+def available_peers(task: Task) -> tuple[list[Peer], dict[str, str]]:
     """The peers that do a task, and by name why the others are left out."""
     able: list[Peer] = []
     left_out = {}
@@ -147,7 +147,7 @@ def _installed(*names: str) -> Iterator[tuple[str, Any]]:
 
 
 def _check_plain(task: Task) -> None:
-    if task.arrangement.reading != "each":
+    if task.arrangement.channel_mode != "each":
         raise UnableError("has no kernels that sum over channels")
     if any(axis.stride > 1 for axis in task.axes):
         raise UnableError("has no stride")
@@ -277,7 +277,7 @@ def _torch(task: Task) -> Iterator[Peer]:
     pads = {"constant": "constant", "edge": "replicate", "reflect": "reflect", "wrap": "circular"}
     if task.border not in pads:
         raise UnableError(f"has no border {task.border}")
-    form, functional = as_layer(task.x, task.w, task.arrangement), torch.nn.functional
+    form, functional = to_layer(task.x, task.w, task.arrangement), torch.nn.functional
     convolve = getattr(functional, f"conv{dims}d")
     options: dict[str, Any] = {"stride": task.spec.stride, "dilation": task.spec.dilation, "groups": form.groups}
     pad = None
@@ -304,7 +304,7 @@ def _from_layer(task: Task, result: Any) -> Array:
     """A tensor (N, O, *P) in the axes of the engine's result: for channels filtered alike, those of x."""
     a = task.arrangement
     y: Array = result.movedim(1, -1).numpy()
-    if a.reading != "each":
+    if a.channel_mode != "each":
         return y
     lead = (*a.shape[: a.batch_axes], *([] if a.channel_axis is None else [a.channels]))
     y = y.reshape(*lead, *(axis.out for axis in task.axes))

@@ -15,19 +15,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.bench.peers import Task, UnableError, muster, on_threads, versions
+from convcli.bench.peers import Task, UnableError, available_peers, on_threads, versions
 from convcli.bench.timing import Clock, Timing, copying, multiplying, take_turns, timed
-from convcli.engine.layer_form import arranged_problem
+from convcli.engine.layer_form import to_problem
 from convcli.engine.planning import Plan
 from convcli.engine.planning.facts import TOLERANCE
 from convcli.engine.problem import Problem
 from convcli.errors import InputError, brief
 from convcli.io import Data
-from convcli.jobs.operands import Laying, settle
+from convcli.jobs.operands import ConvOptions, resolve_operands
 from convcli.kernels import Kernel
 from convcli.limits import LESS_WORK, threads
 from convcli.options import METHODS
-from convcli.shapes.layout import Arrangement
+from convcli.shapes.layout import ConvLayout
 from convcli.shapes.parse import show
 
 Array = NDArray[Any]
@@ -46,7 +46,7 @@ RESULTS_HELD = 4
 
 
 @dataclass(frozen=True)
-class Case(Laying):
+class Case(ConvOptions):
     """What to measure, in the command line's words. dtype: the type of the input and of the result.
 
     limit: seconds that a single call may take; what takes longer is left out, the planner's pick excepted.
@@ -95,7 +95,7 @@ class Report:
 
     case: Case
     kernel: Kernel
-    arrangement: Arrangement
+    arrangement: ConvLayout
     plan: Plan
     threads: int
     versions: dict[str, str]
@@ -156,13 +156,13 @@ def bench(case: Case, clock: Clock = time.perf_counter) -> Report:
     if not case.limit > 0:
         raise InputError(f"limit {case.limit}", "expected seconds, more than none", "leave --limit out for 2")
     task, kernel = _task(case)
-    problem = arranged_problem(task.x, task.w, task.arrangement, task.spec)
+    problem = to_problem(task.x, task.w, task.arrangement, task.spec)
     plan = problem.plan(case.dtype, "auto")
     held = INPUTS_HELD * task.x.nbytes + plan.memory + RESULTS_HELD * 8 * math.prod(plan.output)
     case.limits.check_memory(f"comparing results of {show(plan.output)}", held, LESS_WORK)
     with on_threads(threads()):
         entries, left_out = _entries(case, problem, plan, task)
-        admitted, silent = _hear(entries, clock)
+        admitted, silent = _first_runs(entries, clock)
         copy, matmul = copying(), multiplying()
         calls = {"copy": copy.call, "matmul": matmul.call, **{entry.name: entry.call for entry, _ in admitted}}
         timings = take_turns(calls, case.runs, clock)
@@ -191,7 +191,7 @@ def _task(case: Case) -> tuple[Task, Kernel]:
     """The case on random numbers, with the kernel's taps in the type that everybody is given them in."""
     x = _random(case)
     data = Data(x, "array", "random", "random numbers")
-    kernel, arrangement, spec = settle(data, x, case.reference, case, "the input")
+    kernel, arrangement, spec = resolve_operands(data, x, case.reference, case, "the input")
     taps = kernel.taps.astype(np.float64 if case.dtype == "float64" else np.float32)
     return Task(x, taps, arrangement, spec, np.dtype(case.dtype)), kernel
 
@@ -228,12 +228,12 @@ def _entries(case: Case, problem: Problem, plan: Plan, task: Task) -> tuple[list
             continue
         limit = math.inf if method == plan.method else case.limit
         entries.append(_Entry(method, partial(problem.run, case.dtype, method, None), False, seconds, limit))
-    peers, unable = muster(task)
+    peers, unable = available_peers(task)
     entries += [_Entry(peer.name, peer.call, True, peer.seconds, case.limit) for peer in peers]
     return entries, left_out | unable
 
 
-def _hear(entries: Sequence[_Entry], clock: Clock) -> tuple[list[tuple[_Entry, float]], dict[str, str]]:
+def _first_runs(entries: Sequence[_Entry], clock: Clock) -> tuple[list[tuple[_Entry, float]], dict[str, str]]:
     """Everybody's first run: those that are fast enough, each with how far its answer is from the first of them."""
     admitted: list[tuple[_Entry, float]] = []
     left_out: dict[str, str] = {}

@@ -34,24 +34,24 @@ def command(as_json: bool, dry_run: bool, **settings: Any) -> None:
     """
     from convcli.cli.report import apply
     from convcli.cli.report.text import print_json
-    from convcli.jobs.apply import Job, perform, prepare
+    from convcli.jobs.apply import ApplyRequest, plan_apply, run_apply
 
     if as_json and settings["output"] == "-":
         raise click.UsageError("--json and -o - both want stdout; write the result to a file, or leave --json out")
     for option in ("format", "overwrite", "compress_level", "quality", "strip"):
         if settings["output"] is None and settings[option] is not None and settings[option] is not False:
             raise click.UsageError(f"--{option.replace('_', '-')} belongs to an output; add -o FILE")
-    prepared = prepare(Job(**settings))
+    prepared = plan_apply(ApplyRequest(**settings))
     if "raw" not in (prepared.data.format, prepared.format):
         for option in ("raw_shape", "raw_dtype", "raw_order", "raw_offset"):
-            if settings[option] != getattr(Job, option):
+            if settings[option] != getattr(ApplyRequest, option):
                 raise click.UsageError(f"--{option.replace('_', '-')} is for raw files; name a .raw, or leave it out")
     if prepared.data.damage:
         click.echo(f"Warning: {apply.damage_line(prepared.data)}", err=True)
     if dry_run:
         lines, record, ok = apply.plan_lines(prepared), apply.plan_json(prepared), True
     else:
-        outcome = perform(prepared)
+        outcome = run_apply(prepared)
         lines, record, ok = apply.outcome_lines(outcome), apply.outcome_json(outcome), outcome.verified
     if as_json:
         print_json("apply", record)

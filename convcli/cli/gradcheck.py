@@ -59,7 +59,7 @@ def command(as_json: bool, dump: str | None, overwrite: bool, **settings: Any) -
         raise click.UsageError("--overwrite belongs to a dump; add --dump FILE")
     if dump is not None:
         gradcheck.check_dump(dump, overwrite=overwrite)
-    report = gradcheck.prove(gradcheck.Trial(**settings))
+    report = gradcheck.run_gradcheck(gradcheck.GradcheckRequest(**settings))
     if dump is not None:
         gradcheck.dump(report, dump, gradcheck_json(report, arrays=True), overwrite=overwrite)
     if as_json:

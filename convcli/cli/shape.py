@@ -159,7 +159,7 @@ def _way_out(option: str, question: str) -> str:
     return "leave it out"
 
 
-# Reading.
+# ChannelMode.
 
 
 def _is_file(word: str) -> bool:
@@ -237,7 +237,7 @@ def _tell_kernel(
     from convcli.cli.report.shape import layer_json, layer_lines
     from convcli.cli.report.text import print_json
     from convcli.shapes.layer import Layer
-    from convcli.shapes.layout import arrange
+    from convcli.shapes.layout import infer_layout
 
     if len(words) != 1:
         told = f"{words[1]!r} beside -k" if words else "no SHAPE"
@@ -249,7 +249,9 @@ def _tell_kernel(
         from convcli.jobs.operands import resolve_kernel
 
         kernel = resolve_kernel(kernel, shape, dims, "the input", layout).shape
-    settled = arrange(shape, kernel, dims=dims, channels=channels, groups=groups, layout=layout, transposed=transposed)
+    settled = infer_layout(
+        shape, kernel, dims=dims, channels=channels, groups=groups, layout=layout, transposed=transposed
+    )
     spec = ConvSpec.of(
         settled.dims, stride=stride, dilation=dilation, padding=padding, output_padding=output_padding, groups=groups
     )

@@ -69,7 +69,7 @@ def _longest(taps: NDArray[np.float32]) -> int:
     return LONG
 
 
-def peak(w: NDArray[Any]) -> float:
+def l2_to_l1(w: NDArray[Any]) -> float:
     """The root of sum w^2 as a share of sum|w|; 1 where that cannot be told."""
     taps = np.abs(w, dtype=np.float64)
     largest = taps.max()
@@ -95,7 +95,7 @@ CUT = {"float32": 2 * ROUNDING, "float64": 4e-15}
 """What the terms may leave of the taps, as a share of sum|w|: as much as the taps' own rounding."""
 
 LEAN_VALUES = 1 << 17
-"""Products of them with taps that are tried at a time."""
+"""GemmBlocking of them with taps that are tried at a time."""
 
 GOLDEN = (math.sqrt(5) - 1) / 4
 """Multiples of it, modulo a half, lie evenly between 0 and a half, and none is a round number."""

@@ -109,23 +109,23 @@ _results = Kept(1 << 22, 1 << 27, False, heap)
 _working = Kept(1 << 16, 1 << 25, True, pages)
 
 
-def fresh(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+def result_buffer(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """An uninitialised array for a result, which shares its memory with no other.
 
-    >>> first = fresh((1024, 2048), np.float32)
-    >>> second = fresh((1024, 2048), np.float32)
+    >>> first = result_buffer((1024, 2048), np.float32)
+    >>> second = result_buffer((1024, 2048), np.float32)
     >>> np.shares_memory(first, second)
     False
     """
     return _array(_results, shape, dtype)
 
 
-def working(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+def scratch_buffer(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
     """An uninitialised array to work in, likewise."""
     return _array(_working, shape, dtype)
 
 
-def give_back() -> None:
+def release_unused() -> None:
     """Know no more what threads worked in, and have the C library give back what it keeps."""
     with _working.lock:
         _working.give_back()

@@ -15,23 +15,23 @@ from convcli.engine import buffers
 from convcli.engine.buffers import LINE
 from convcli.engine.methods import depthwise, direct, fft, full_rank, gemm, separable
 from convcli.engine.methods.bands import unlike
-from convcli.engine.methods.windows import Tile, merges
-from convcli.engine.padding import extend
+from convcli.engine.methods.windows import TileFunction, merges
+from convcli.engine.padding import padded_block
 from convcli.engine.planning import Plan, make_plan
 from convcli.engine.planning.tiles import ALONG, REDONE
-from convcli.engine.rounding import bounds, store
+from convcli.engine.rounding import bounds, round_into
 from convcli.engine.threads import Scratch, share_out
-from convcli.engine.tiling import Part, Place, places, whole
+from convcli.engine.tiling import Chunk, Tile, tiles, whole
 
 STRATEGIES = {
     "direct": direct.prepare,
     "gemm": gemm.prepare,
-    "lanewise": depthwise.prepare,
+    "depthwise": depthwise.prepare,
     "stacked": full_rank.prepare,
     "separable": separable.prepare,
     "fft": fft.prepare,
 }
-"""By method; where `gemm` has no sum over channels, it stacks bands of one kernel for all lanes, or goes lanewise."""
+"""By method; where `gemm` has no sum over channels, it stacks bands of one kernel, or goes depthwise."""
 
 BUFFER = 1024
 """numpy copies rows of up to a third of its buffer (8192 values) before adding them: at this size it adds twice as
@@ -44,17 +44,17 @@ def execute(
     w: NDArray[Any],
     bias: NDArray[Any] | None,
     out: NDArray[Any],
-    part: Part | None = None,
+    part: Chunk | None = None,
 ) -> None:
     """Fill `out` with the convolution that `plan` describes, or with a part of it.
 
-    x: (*batch, *S, lanes), any strides; w: (*window) or (O, *window, C/groups); bias: (O,) or None;
-    out: (*batch, *P, lanes or O), cut to the part. x and w are only read. The tiles follow from the plan and the
+    x: (*batch, *S, channels), any strides; w: (*window) or (O, *window, C/groups); bias: (O,) or None;
+    out: (*batch, *P, channels or O), cut to the part. x and w are only read. The tiles follow from the plan and the
     part alone, so the same input gives the same bytes, whatever the number of threads.
     """
     part = part or whole(plan)
     run = _Run(plan, x, w, bias, out, part)
-    share_out(run, places(plan, part), workers=plan.threads, around=_quietly)
+    share_out(run, tiles(plan, part), workers=plan.threads, around=_quietly)
 
 
 @contextmanager
@@ -68,14 +68,14 @@ def _quietly() -> Iterator[None]:
 def give_back() -> None:
     """Give back what runs worked in: for who goes on to work that needs memory of its own."""
     gemm.forget()
-    buffers.give_back()
+    buffers.release_unused()
 
 
 class _Run:
     """One convolution under way: called with a place, it fills the outputs there."""
 
     def __init__(
-        self, plan: Plan, x: NDArray[Any], w: NDArray[Any], bias: NDArray[Any] | None, out: NDArray[Any], part: Part
+        self, plan: Plan, x: NDArray[Any], w: NDArray[Any], bias: NDArray[Any] | None, out: NDArray[Any], part: Chunk
     ) -> None:
         self.plan, self.x, self.w, self.out, self.part = plan, x, w, out, part
         self.accumulator = np.dtype(plan.accumulator)
@@ -92,7 +92,7 @@ class _Run:
             x.dtype.kind in "biu" and np.isfinite(plan.spec.cval) and np.isfinite(w).all()
         )
 
-    def __call__(self, place: Place) -> None:
+    def __call__(self, place: Tile) -> None:
         block, target = self._block(place), self._target(place)
         in_place = target.dtype == self.accumulator and _is_rows(target) and not self._crosses_lines(target)
         sums = target if in_place else self._sums(target.shape)
@@ -104,15 +104,15 @@ class _Run:
         if self.shift is not None:
             sums += self.shift
         if not in_place:
-            store(sums, target, spent=True, within=self.within)
+            round_into(sums, target, spent=True, within=self.within)
 
-    def _block(self, place: Place) -> NDArray[Any]:
+    def _block(self, place: Tile) -> NDArray[Any]:
         """The padded input under a tile: a view of x where it can be."""
         spans = [axis.under(*span) for axis, span in zip(self.plan.axes, place.spans, strict=True)]
         axes = range(self.x.ndim - 1 - len(self.plan.axes), self.x.ndim - 1)
         spec = self.plan.spec
         x = self.x[slice(*place.items)] if self.plan.facts.batch else self.x
-        return extend(x, axes, spans, spec.boundary, spec.cval, self.taken, self._room)
+        return padded_block(x, axes, spans, spec.boundary, spec.cval, self.taken, self._room)
 
     def _room(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
         return self.scratch("block", shape, dtype)
@@ -131,7 +131,7 @@ class _Run:
         vectors = self.plan.method == "separable" and len(self.plan.axes) == 2 and ALONG % target.shape[-1] == 0
         return vectors and bool(target.strides[-3] % LINE)
 
-    def _target(self, place: Place) -> NDArray[Any]:
+    def _target(self, place: Tile) -> NDArray[Any]:
         """The outputs of a tile, in `out`."""
         (start, stop), *rest = place.spans
         (item, end), (above, _) = place.items, self.part.rows
@@ -148,7 +148,7 @@ class _Run:
         return bool(np.isfinite(np.vecdot(lines, lines)).all())
 
     @cached_property
-    def _definition(self) -> tuple[Tile, np.dtype[Any]]:
+    def _definition(self) -> tuple[TileFunction, np.dtype[Any]]:
         plan = make_plan(self.plan.facts, self.plan.spec, dtype=self.plan.dtype, method="direct")
         return direct.prepare(self.w, plan), np.dtype(plan.accumulator)
 
@@ -171,7 +171,7 @@ def _strategy(plan: Plan) -> str:
         return plan.method
     if plan.facts.filters is None:
         return "stacked"
-    return "gemm" if plan.products else "lanewise"
+    return "gemm" if plan.products else "depthwise"
 
 
 def _is_rows(part: NDArray[Any]) -> bool:

@@ -22,10 +22,10 @@ Span = tuple[int, int]
 Room = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
 
 
-def fold(positions: NDArray[np.intp], n: int, boundary: Boundary) -> NDArray[np.intp]:
+def boundary_index(positions: NDArray[np.intp], n: int, boundary: Boundary) -> NDArray[np.intp]:
     """Map positions on the endless axis to samples 0..n-1; -1 stands for the constant outside.
 
-    >>> fold(np.arange(-3, 7), 4, "reflect")
+    >>> boundary_index(np.arange(-3, 7), 4, "reflect")
     array([3, 2, 1, 0, 1, 2, 3, 2, 1, 0])
     """
     if boundary == "constant":
@@ -41,7 +41,7 @@ def fold(positions: NDArray[np.intp], n: int, boundary: Boundary) -> NDArray[np.
     return np.minimum(turn, 2 * n - 2 - turn)
 
 
-def extend(
+def padded_block(
     x: NDArray[Any],
     axes: Sequence[int],
     spans: Sequence[Span],
@@ -114,7 +114,7 @@ class _Taken(NamedTuple):
 @lru_cache(maxsize=64)
 def _folded(start: int, stop: int, n: int, boundary: Boundary) -> _Taken:
     """The samples for a run of positions; the sides of all tiles in a column of them take the same."""
-    positions = fold(np.arange(start, stop), n, boundary)
+    positions = boundary_index(np.arange(start, stop), n, boundary)
     steps = set(np.diff(positions).tolist()) or {0}
     step = steps.pop() if len(steps) == 1 else None
     return _Taken(positions, int(positions.min()), int(positions.max()), step if step in (-1, 0, 1) else None)

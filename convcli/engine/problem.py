@@ -11,20 +11,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from convcli.engine.analysis import WORTH_A_LOOK, factors, integral_bound, longest_sum, peak, separable_terms
-from convcli.engine.buffers import fresh
+from convcli.engine.analysis import WORTH_A_LOOK, factors, integral_bound, l2_to_l1, longest_sum, separable_terms
+from convcli.engine.buffers import result_buffer
 from convcli.engine.execute import execute
 from convcli.engine.planning import WORTH_FACTORING, Plan, make_plan
 from convcli.engine.planning.facts import Facts
-from convcli.engine.tiling import Part, whole
+from convcli.engine.tiling import Chunk, whole
 from convcli.errors import ChannelError, DtypeError, InputError, ShapeError
-from convcli.shapes.layout import arrange, check_layout
+from convcli.shapes.layout import check_layout, infer_layout
 from convcli.shapes.parse import show
 from convcli.shapes.spec import ConvSpec
 
 
 class Problem(NamedTuple):
-    """One convolution in the engine's form: x (*batch, *S, lanes), channels last, all of them views."""
+    """One convolution in the engine's form: x (*batch, *S, channels), channels last, all of them views."""
 
     x: NDArray[Any]
     w: NDArray[Any]
@@ -32,8 +32,8 @@ class Problem(NamedTuple):
     spec: ConvSpec
     filters: int | None
     order: tuple[int, ...]
-    """Where each axis of the engine's output goes in the caller's; `None` lanes have been added at the end."""
-    added_lane: bool
+    """Where each axis of the engine's output goes in the caller's; `None` channels have been added at the end."""
+    added_channel: bool
 
     @property
     def window(self) -> tuple[int, ...]:
@@ -51,13 +51,13 @@ class Problem(NamedTuple):
         facts = Facts(
             batch=self.x.shape[:first],
             spatial=self.x.shape[first:-1],
-            lanes=self.x.shape[-1],
+            channels=self.x.shape[-1],
             window=self.window,
             filters=self.filters,
             input_dtype=self.x.dtype.name,
             kernel_dtype=self.w.dtype.name,
             integral=integral_bound(self.x, self.w, self.spec.cval),
-            peak=peak(self.w) if self.filters is None else 1.0,
+            peak=l2_to_l1(self.w) if self.filters is None else 1.0,
             longest=longest_sum(self.w) if method != "direct" and self._worth_a_look else 0,
         )
         kind = None if dtype is None else _result(dtype).name
@@ -89,40 +89,40 @@ class Problem(NamedTuple):
         problem._fill(plan, result, whole(plan))
         return result
 
-    def run_part(self, plan: Plan, part: Part) -> NDArray[Any]:
+    def run_part(self, plan: Plan, part: Chunk) -> NDArray[Any]:
         """One part of what `run` gives by this plan."""
         result = np.empty(self.part_shape(plan, part), plan.dtype)
         self._fill(plan, result, part)
         return result
 
-    def part_shape(self, plan: Plan, part: Part) -> tuple[int, ...]:
+    def part_shape(self, plan: Plan, part: Chunk) -> tuple[int, ...]:
         """The shape of a part of the result, in the caller's axes."""
         batch, (items, rows) = plan.facts.batch, (stop - start for start, stop in part)
         shape = (*((items, *batch[1:]) if batch else ()), rows, *plan.output[len(batch) + 1 :])
         return tuple(shape[axis] for axis in self.order)
 
-    def _fill(self, plan: Plan, result: NDArray[Any], part: Part) -> None:
+    def _fill(self, plan: Plan, result: NDArray[Any], part: Chunk) -> None:
         inner = result.transpose(np.argsort(self.order))
-        execute(plan, self.x, self.w, self.bias, inner[..., None] if self.added_lane else inner, part)
+        execute(plan, self.x, self.w, self.bias, inner[..., None] if self.added_channel else inner, part)
 
 
 def spatial_problem(x: ArrayLike, w: ArrayLike, *, axes: Sequence[int] | None, **options: Any) -> Problem:
-    """A correlation along `axes` with the other axes brought to the front, and a last one kept as lanes."""
+    """A correlation along `axes` with the other axes brought to the front, and a last one kept as channels."""
     x, w = real_array(x, "input"), real_array(w, "kernel")
     along = _axes(x, w, axes)
     spec = ConvSpec.of(len(along), **options)
     rest = [axis for axis in range(x.ndim) if axis not in along]
-    lane = rest.pop() if rest and rest[-1] == x.ndim - 1 else None
-    moved = [*rest, *along] if lane is None else [*rest, *along, lane]
+    channel = rest.pop() if rest and rest[-1] == x.ndim - 1 else None
+    moved = [*rest, *along] if channel is None else [*rest, *along, channel]
     view = x.transpose(moved)
     return Problem(
-        x=view[..., None] if lane is None else view,
+        x=view[..., None] if channel is None else view,
         w=w,
         bias=None,
         spec=spec,
         filters=None,
         order=tuple(int(i) for i in np.argsort(moved)),
-        added_lane=lane is None,
+        added_channel=channel is None,
     )
 
 
@@ -132,7 +132,7 @@ def layer_problem(
     x, w = real_array(x, "input"), real_array(w, "kernel")
     check_layer(x, w)
     spec = ConvSpec.of(x.ndim - 2, groups=groups, **options)
-    settled = arrange(x.shape, w.shape, dims=x.ndim - 2, groups=spec.groups, layout=check_layout(layout))
+    settled = infer_layout(x.shape, w.shape, dims=x.ndim - 2, groups=spec.groups, layout=check_layout(layout))
     first = layout == "channels_first"
     order = tuple(range(x.ndim)) if not first else (0, x.ndim - 1, *range(1, x.ndim - 1))
     return Problem(
@@ -142,7 +142,7 @@ def layer_problem(
         spec=spec,
         filters=settled.filters,
         order=order,
-        added_lane=False,
+        added_channel=False,
     )
 
 
@@ -219,7 +219,7 @@ def check_bias(bias: ArrayLike, filters: int) -> NDArray[Any]:
 
 def _check_out(out: NDArray[Any] | None, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
     if out is None:
-        return fresh(shape, dtype)
+        return result_buffer(shape, dtype)
     if out.shape != shape or out.dtype != dtype:
         raise ShapeError(f"out is {show(out.shape)} {out.dtype}", f"expected {show(shape)} {dtype}")
     if not out.flags.writeable:

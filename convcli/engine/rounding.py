@@ -36,7 +36,7 @@ def bounds(kind: np.dtype[Any], w: NDArray[Any], cval: float) -> Bounds | None:
     return (low, high) if math.isfinite(high - low) and high - low < LARGEST else None
 
 
-def store(values: NDArray[Any], out: NDArray[Any], spent: bool = False, within: Bounds | None = None) -> None:
+def round_into(values: NDArray[Any], out: NDArray[Any], spent: bool = False, within: Bounds | None = None) -> None:
     """Write float values into `out`, whatever its type.
 
     Integers are rounded half to even and saturate at the type's ends; NaN, which no integer can say, becomes 0.
@@ -44,7 +44,7 @@ def store(values: NDArray[Any], out: NDArray[Any], spent: bool = False, within: 
     `within`, what that rules out is not looked for.
 
     >>> out = np.empty(4, np.uint8)
-    >>> store(np.array([-3.0, 1.5, 300.0, np.nan]), out)
+    >>> round_into(np.array([-3.0, 1.5, 300.0, np.nan]), out)
     >>> out
     array([  0,   2, 255,   0], dtype=uint8)
     """
@@ -64,7 +64,7 @@ def store(values: NDArray[Any], out: NDArray[Any], spent: bool = False, within: 
 
 
 def _store_wide(rounded: NDArray[Any], out: NDArray[Any]) -> None:
-    """As `store`, where the type's largest value is not a float: those at or past it are set by hand."""
+    """As `round_into`, where the type's largest value is not a float: those at or past it are set by hand."""
     info = np.iinfo(out.dtype)
     over, under = rounded >= float(info.max), rounded <= float(info.min)
     out[...] = np.where(over | under | np.isnan(rounded), 0, rounded).astype(out.dtype)

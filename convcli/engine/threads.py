@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from convcli.engine.buffers import system, working
+from convcli.engine.buffers import scratch_buffer, system
 from convcli.limits import threads
 
 Item = TypeVar("Item")
@@ -170,7 +170,7 @@ class Scratch(threading.local):
         buffer = self.buffers.get(name)
         if buffer is None or buffer.size < size:
             buffer = self.buffers[name] = None  # given back first: both at once would be twice the memory
-            buffer = self.buffers[name] = working((size,), np.uint8)
+            buffer = self.buffers[name] = scratch_buffer((size,), np.uint8)
         return buffer[:size].view(kind).reshape(shape)
 
 

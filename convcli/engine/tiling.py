@@ -14,26 +14,26 @@ LINE = 16
 """Values in a line of the cache, and more."""
 
 
-class Part(NamedTuple):
+class Chunk(NamedTuple):
     """A piece of the output: a run of the first batch axis (0 to 1 where there is none), and of the first spatial."""
 
     items: Span
     rows: Span
 
 
-class Place(NamedTuple):
+class Tile(NamedTuple):
     """A tile: a run of the first batch axis, and of the outputs along each spatial axis."""
 
     items: Span
     spans: tuple[Span, ...]
 
 
-def whole(plan: Plan) -> Part:
+def whole(plan: Plan) -> Chunk:
     """All of the output."""
-    return Part((0, plan.facts.batch[0] if plan.facts.batch else 1), (0, plan.sizes[0]))
+    return Chunk((0, plan.facts.batch[0] if plan.facts.batch else 1), (0, plan.sizes[0]))
 
 
-def places(plan: Plan, part: Part) -> Iterator[Place]:
+def tiles(plan: Plan, part: Chunk) -> Iterator[Tile]:
     """Every tile of a part, covering it once.
 
     They follow from the plan and the part alone, so that the same input gives the same bytes on any number of threads.
@@ -43,7 +43,7 @@ def places(plan: Plan, part: Part) -> Iterator[Place]:
         for rows, area in _areas(plan):
             cuts = [_runs(span, length) for span, length in zip(area, plan.tile[2:], strict=True)]
             for spans in product(_runs(part.rows, rows), *cuts):
-                yield Place(run, spans)
+                yield Tile(run, spans)
 
 
 def _areas(plan: Plan) -> Iterator[tuple[int, list[Span]]]:

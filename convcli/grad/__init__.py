@@ -18,7 +18,7 @@ Three tests, of each of dx, dw and db:
   it. They may differ by 1e-10 of the largest gradient. Only where the matrices are small.
 """
 
-from convcli.grad.check import check_arranged, gradcheck
+from convcli.grad.check import check_layout_gradients, gradcheck
 from convcli.grad.records import GradcheckReport
 
-__all__ = ["GradcheckReport", "check_arranged", "gradcheck"]
+__all__ = ["GradcheckReport", "check_layout_gradients", "gradcheck"]

@@ -36,10 +36,10 @@ from convcli.engine.problem import (
     spatial_problem,
 )
 from convcli.errors import DtypeError, ShapeError
-from convcli.grad.input_gradient import spread
+from convcli.grad.input_gradient import input_gradient
 from convcli.grad.kernel_gradient import weights
 from convcli.shapes.axis import Axis
-from convcli.shapes.layout import arrange, check_layout
+from convcli.shapes.layout import check_layout, infer_layout
 from convcli.shapes.parse import Padding, PerAxis, show
 from convcli.shapes.spec import ConvSpec
 
@@ -135,7 +135,7 @@ def correlate_gradients(
     )
     kind = _float_type(dtype, problem.x)
     dx, dw = _both(problem, _engine_form(dy, problem, "the output"), kind)
-    dx = (dx[..., 0] if problem.added_lane else dx).transpose(problem.order)
+    dx = (dx[..., 0] if problem.added_channel else dx).transpose(problem.order)
     return KernelGradients(np.ascontiguousarray(dx, kind), np.ascontiguousarray(dw, kind))
 
 
@@ -198,7 +198,7 @@ def conv_transpose(
     kind, first = _float_type(dtype, adjoint.x), layout == "channels_first"
     shift = None if bias is None else check_bias(bias, adjoint.channels)
     with np.errstate(invalid="ignore", over="ignore"):
-        y = spread(adjoint.x, adjoint.w, adjoint.axes, groups, "constant", kind)
+        y = input_gradient(adjoint.x, adjoint.w, adjoint.axes, groups, "constant", kind)
         if shift is not None:
             y += shift.astype(kind)
         return _result(y, kind, first)
@@ -274,7 +274,7 @@ class _Transposed(NamedTuple):
         spec = ConvSpec.of(
             dims, stride=stride, dilation=dilation, padding=padding, output_padding=output_padding, groups=groups
         )
-        settled = arrange(x.shape, w.shape, dims=dims, groups=groups, layout=check_layout(layout), transposed=True)
+        settled = infer_layout(x.shape, w.shape, dims=dims, groups=groups, layout=check_layout(layout), transposed=True)
         own = spec.transposed_axes(settled.spatial, settled.window)
         output = settled.with_spatial(tuple(axis.out for axis in own))
         axes = tuple(Axis(axis.out, axis.k, axis.stride, axis.dilation, axis.lo, axis.hi) for axis in own)
@@ -284,10 +284,10 @@ class _Transposed(NamedTuple):
 
 
 def _engine_form(dy: ArrayLike, problem: Problem, what: str) -> NDArray[Any]:
-    """The upstream gradient as the engine has the output: (*batch, *P, lanes or O). Raises ShapeError."""
+    """The upstream gradient as the engine has the output: (*batch, *P, channels or O). Raises ShapeError."""
     dy = real_array(dy, "upstream gradient")
     output = problem.plan(None, "direct").output
-    shape = output[:-1] if problem.added_lane else output
+    shape = output[:-1] if problem.added_channel else output
     _check_shape(dy, tuple(shape[axis] for axis in problem.order), what)
     return dy.transpose(np.argsort(problem.order)).reshape(output)
 
@@ -303,7 +303,7 @@ def _both(problem: Problem, dy: NDArray[Any], kind: np.dtype[Any]) -> tuple[NDAr
     axes = problem.plan(None, "direct").axes
     bank = problem.filters is not None
     with np.errstate(invalid="ignore", over="ignore"):
-        dx = spread(dy, w, axes, spec.groups if bank else None, spec.boundary, kind)
+        dx = input_gradient(dy, w, axes, spec.groups if bank else None, spec.boundary, kind)
         if bank:
             return dx, weights(x, dy, w.shape, axes, spec, kind)
         return dx, weights(x, dy, (1, *w.shape, 1), axes, spec, kind)[0, ..., 0]

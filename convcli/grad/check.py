@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from convcli.engine.layer_form import as_layer, forward, oriented
-from convcli.engine.padding import fold
+from convcli.engine.layer_form import flip_for, forward, to_layer
+from convcli.engine.padding import boundary_index
 from convcli.engine.problem import check_layer, real_array
 from convcli.errors import InputError, did_you_mean
 from convcli.grad.backward import Gradients
-from convcli.grad.layouts import arranged_gradients, as_layer_delta, own_shapes
+from convcli.grad.layouts import from_layer_gradients, layout_gradients, to_layer_upstream
 from convcli.grad.records import (
     TENSORS,
     AdjointTest,
@@ -32,7 +32,7 @@ from convcli.grad.records import (
 from convcli.grad.toeplitz import toeplitz, unrolled
 from convcli.options import Op
 from convcli.shapes.axis import Axis
-from convcli.shapes.layout import Arrangement, arrange, check_layout
+from convcli.shapes.layout import ConvLayout, check_layout, infer_layout
 from convcli.shapes.parse import Padding, PerAxis, check_number, check_whole
 from convcli.shapes.spec import ConvSpec
 
@@ -48,7 +48,7 @@ class Subject:
     w: Floats
     bias: Floats
     dy: Floats
-    arrangement: Arrangement
+    arrangement: ConvLayout
     spec: ConvSpec
     op: Op
 
@@ -57,7 +57,7 @@ class Subject:
         cls,
         x: Floats,
         w: Floats,
-        arrangement: Arrangement,
+        arrangement: ConvLayout,
         spec: ConvSpec,
         op: Op,
         dy: ArrayLike | None,
@@ -65,7 +65,7 @@ class Subject:
     ) -> Subject:
         shape = arrangement.with_spatial(spec.sizes(arrangement.spatial, arrangement.window))
         upstream = rng.standard_normal(shape) if dy is None else real_array(dy, "upstream gradient")
-        bias = np.zeros(1 if arrangement.reading == "each" else arrangement.filters)
+        bias = np.zeros(1 if arrangement.channel_mode == "each" else arrangement.filters)
         return cls(x, w, bias, upstream.astype(np.float64), arrangement, spec, op)
 
     @property
@@ -84,7 +84,7 @@ class Subject:
         return forward(x, w, self.arrangement, spec, op=self.op, bias=bias, dtype=np.float64)
 
     def gradients(self, dy: Floats) -> Gradients:
-        return arranged_gradients(self.x, self.w, dy, self.arrangement, self.spec, op=self.op, dtype=np.float64)
+        return layout_gradients(self.x, self.w, dy, self.arrangement, self.spec, op=self.op, dtype=np.float64)
 
     def ends(self, name: str, at: int, step: float) -> tuple[Floats, Floats]:
         """The outputs with one entry of a tensor a step up, and a step down."""
@@ -148,7 +148,7 @@ def _touched(subject: Subject, name: str, index: tuple[int, ...]) -> Iterator[tu
 
 def _along_input(axis: Axis, sample: int, subject: Subject) -> tuple[Span, Span] | None:
     starts = np.arange(axis.out) * axis.stride - axis.lo
-    seen = fold(starts[:, None] + np.arange(axis.k) * axis.dilation, axis.n, subject.spec.boundary)
+    seen = boundary_index(starts[:, None] + np.arange(axis.k) * axis.dilation, axis.n, subject.spec.boundary)
     hit = np.flatnonzero((seen == sample).any(axis=1))
     if not len(hit):
         return None
@@ -191,9 +191,9 @@ def adjoint_test(subject: Subject, name: str, gradient: Floats, rng: np.random.G
 
 def path_tests(subject: Subject, analytic: Gradients) -> Iterator[PathTest]:
     """Every gradient once more, by the transposes of explicit matrices; none where they would be large."""
-    form = as_layer(subject.x, oriented(subject.w, subject.arrangement, subject.op), subject.arrangement)
+    form = to_layer(subject.x, flip_for(subject.w, subject.arrangement, subject.op), subject.arrangement)
     spec = replace(subject.spec, groups=form.groups)
-    delta = as_layer_delta(subject.dy, subject.arrangement)
+    delta = to_layer_upstream(subject.dy, subject.arrangement)
     spatial, window = form.x.shape[1:-1], form.w.shape[1:-1]
     shapes = {
         "dx": (math.prod(delta.shape[1:]), math.prod(form.x.shape[1:])),
@@ -206,7 +206,7 @@ def path_tests(subject: Subject, analytic: Gradients) -> Iterator[PathTest]:
     columns = unrolled(form.x, window, spec).reshape(shapes["dw"][0], -1, form.groups, form.w.shape[-1])
     rows = delta.reshape(shapes["dw"][0], form.groups, -1)
     dw = np.einsum("pgf,pkgc->gfkc", rows, columns).reshape(form.w.shape)
-    other = own_shapes(Gradients(dx, dw, rows.sum(axis=0).ravel()), subject.arrangement, subject.op)
+    other = from_layer_gradients(Gradients(dx, dw, rows.sum(axis=0).ravel()), subject.arrangement, subject.op)
     for name, own, theirs in zip(TENSORS, analytic, other, strict=True):
         gap = over(float(np.abs(own - theirs).max()), float(np.abs(theirs).max()))
         yield PathTest(name, shapes[name], theirs, gap)
@@ -251,16 +251,16 @@ def gradcheck(
     spec = ConvSpec.of(
         x.ndim - 2, stride=stride, dilation=dilation, padding=padding, boundary=boundary, cval=cval, groups=groups
     )
-    arrangement = arrange(x.shape, w.shape, dims=x.ndim - 2, groups=spec.groups, layout=check_layout(layout))
-    return check_arranged(
+    arrangement = infer_layout(x.shape, w.shape, dims=x.ndim - 2, groups=spec.groups, layout=check_layout(layout))
+    return check_layout_gradients(
         x, w, arrangement, spec, dy=dy, eps=eps, samples=samples, seed=seed, sweep=sweep, broken=broken
     )
 
 
-def check_arranged(
+def check_layout_gradients(
     x: NDArray[Any],
     w: NDArray[Any],
-    arrangement: Arrangement,
+    arrangement: ConvLayout,
     spec: ConvSpec,
     *,
     op: Op = "correlate",

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine.buffers import fresh
-from convcli.engine.padding import fold
+from convcli.engine.buffers import result_buffer
+from convcli.engine.padding import boundary_index
 from convcli.engine.problem import layer_problem, spatial_problem
 from convcli.options import Boundary
 from convcli.shapes.axis import Axis
@@ -37,7 +37,7 @@ class _Phase(NamedTuple):
     dilation: int
 
 
-def spread(
+def input_gradient(
     dy: NDArray[Any],
     w: NDArray[Any],
     axes: tuple[Axis, ...],
@@ -47,20 +47,20 @@ def spread(
 ) -> NDArray[Any]:
     """Dx: every delta, times the kernel, added to all the samples its window covered.
 
-    dy (*batch, *P, O) and a bank w in `groups`, or with None (*batch, *P, lanes) and one kernel w for every lane.
+    dy (*batch, *P, O) and a bank w in `groups`, or with None (*batch, *P, channels) and one kernel w for every channel.
     Only a boundary that repeats samples needs what falls on the padding.
     """
     folds = boundary != "constant"
     spans = [(0, axis.padded) if folds else (axis.lo, axis.lo + axis.n) for axis in axes]
     first = dy.ndim - 1 - len(axes)
     sizes = tuple(stop - start for start, stop in spans)
-    flipped, lanes = (w, dy.shape[-1]) if groups is None else _swapped(w, groups)
+    flipped, channels = (w, dy.shape[-1]) if groups is None else _swapped(w, groups)
     lead = 0 if groups is None else 1
-    shape = (*dy.shape[:first], *sizes, lanes)
+    shape = (*dy.shape[:first], *sizes, channels)
     check_countable(math.prod(shape))
     choices = [_phases(axis, n, *span) for axis, n, span in zip(axes, dy.shape[first:-1], spans, strict=True)]
     covered = all(len(found) == axis.stride for axis, found in zip(axes, choices, strict=True))
-    room = np.empty if folds else fresh  # what is folded is not kept
+    room = np.empty if folds else result_buffer  # what is folded is not kept
     dx = room(shape, kind) if covered else np.zeros(shape, kind)
     for phase in product(*choices):
         taps = flipped[(slice(None),) * lead + tuple(part.taps for part in phase)]
@@ -121,7 +121,7 @@ def _fold_back(padded: NDArray[Any], axes: tuple[Axis, ...], first: int, boundar
         inner = lines[axis.lo : axis.lo + axis.n]
         if axis.lo + axis.hi:
             inner = inner.copy()
-            source = fold(np.arange(-axis.lo, axis.n + axis.hi), axis.n, boundary)
+            source = boundary_index(np.arange(-axis.lo, axis.n + axis.hi), axis.n, boundary)
             outside = np.r_[: axis.lo, axis.lo + axis.n : axis.padded]
             np.add.at(inner, source[outside], lines[outside])
         padded = np.moveaxis(inner, 0, at)

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from convcli.engine.methods.bands import pieces
 from convcli.engine.methods.windows import boxes, cuts, windows
-from convcli.engine.padding import extend
+from convcli.engine.padding import padded_block
 from convcli.engine.planning.blocking import PRODUCT, SHARE_RUN, SHARE_VALUES, bundle, stretch_of
 from convcli.engine.planning.tiles import evenly, line_places
 from convcli.engine.threads import Scratch, share_out
@@ -69,14 +69,14 @@ def weights(
     """Dw of a bank's shape: for every tap, the deltas against the samples that the tap saw, summed over all outputs.
 
     x (*batch, *S, C), dy (*batch, *P, O); kind: of the result. Of `spec` only the border and the groups are read. A
-    bank of one kernel with one channel is summed over all the lanes that there are.
+    bank of one kernel with one channel is summed over all the channels that there are.
     """
     if x.ndim == 1 + len(axes):
         x, dy = x[None], dy[None]
     work = np.result_type(kind, x, dy)
     numbers = shape[0] == spec.groups and shape[-1] == 1
     stretch = stretch_of(math.prod(dy.shape[:-1]), "float32" if work == np.float32 else "float64")
-    share = (_Numbers if numbers else _Products)(shape, axes, spec.groups, stretch)
+    share = (_Numbers if numbers else _GemmBlocking)(shape, axes, spec.groups, stretch)
     first = x.ndim - 1 - len(axes)
     along = range(first, x.ndim - 1)
     gathered = LANE_TILE * x.shape[-1] if numbers else math.prod(shape[1:-1]) * x.shape[-1]
@@ -89,7 +89,7 @@ def weights(
             for items, (start, stop) in tiles[strand::count]:
                 head, *rest = axes
                 spans = [head.under(start, stop), *((-axis.lo, axis.n + axis.hi) for axis in rest)]
-                block = extend(x[items], along, spans, spec.boundary, spec.cval, work)
+                block = padded_block(x[items], along, spans, spec.boundary, spec.cval, work)
                 deltas = dy[items][(slice(None),) * first + (slice(start, stop),)].astype(work, copy=False)
                 share(block, deltas, strands[strand])
 
@@ -109,7 +109,7 @@ def _tiles(shape: tuple[int, ...], first: int, samples: int, most: int) -> Itera
             yield run, (part.start, part.stop)
 
 
-class _Products:
+class _GemmBlocking:
     """dw of kernels that see several channels, or share one: deltas times windows, for all groups.
 
     Sums are (taps, groups, O/groups, C/groups); where there is one group, or one bundle of all of them, the taps of a
@@ -186,7 +186,7 @@ def _multiply(rows: NDArray[Any], deltas: NDArray[Any], out: NDArray[Any]) -> No
 
 
 class _Numbers:
-    """dw where each kernel sees one channel, or lane by lane all of them, (taps, lanes) or (taps, 1).
+    """dw where each kernel sees one channel, or channel by channel all of them, (taps, channels) or (taps, 1).
 
     There is no sum over channels to give to a product. A stretch of lines, or of pieces of one, is multiplied and added
     up value by value for all taps in one call, and then along the line in float64.
@@ -198,14 +198,16 @@ class _Numbers:
 
     def __call__(self, block: NDArray[Any], deltas: NDArray[Any], total: NDArray[np.float64]) -> None:
         """Add a tile's share, from samples (*items, *S, C) and deltas (*items, *P, C)."""
-        *lead, places, lanes = deltas.shape
+        *lead, places, channels = deltas.shape
         seen = self._seen(block, deltas.shape[-1 - len(self.axes) : -1])
         added = next(
             at
             for at in range(len(lead), 0, -1)
-            if math.prod(lead[at:]) * places * lanes >= SHORT or 4 * math.prod(lead[: at - 1]) < self.stretch or at == 1
+            if math.prod(lead[at:]) * places * channels >= SHORT
+            or 4 * math.prod(lead[: at - 1]) < self.stretch
+            or at == 1
         )
-        width = line_places(lanes, places)
+        width = line_places(channels, places)
         whole = places // width * width
         for box in boxes(tuple(lead[:added]), self.stretch):
             lines = math.prod(deltas[box].shape[:added])
@@ -233,24 +235,26 @@ class _Numbers:
 
         added: so many of the axes before the lines' are added up at once; what is left of them goes on a line.
         """
-        *lead, places, lanes = deltas.shape
+        *lead, places, channels = deltas.shape
         window = self.result[1:-1]
-        width = line_places(lanes, places)
+        width = line_places(channels, places)
         folded = (places // width, width)
         *outer, step, one = deltas.strides
-        deltas = as_strided(deltas, (*lead, *folded, lanes), (*outer, width * step, step, one))
+        deltas = as_strided(deltas, (*lead, *folded, channels), (*outer, width * step, step, one))
         *outer, step, one = seen.strides
-        seen = as_strided(seen, (*seen.shape[:-2], *folded, lanes), (*outer, width * step, step, one))
+        seen = as_strided(seen, (*seen.shape[:-2], *folded, channels), (*outer, width * step, step, one))
         lines, taps = [*range(len(lead))], [*range(len(lead), len(lead) + len(window))]
-        fold, line, lane = range(len(lead) + len(window), seen.ndim)
+        fold, line, channel = range(len(lead) + len(window), seen.ndim)
         kept, sums = math.prod(lead[added:]) * width, total.reshape(*window, -1)
-        for cut in cuts(window, max(TAP_VALUES // (kept * lanes), 1)):
+        for cut in cuts(window, max(TAP_VALUES // (kept * channels), 1)):
             some = seen[(slice(None),) * len(lead) + cut]
-            out = _scratch("sums", (*some.shape[len(lead) : -3], *lead[added:], width, lanes), some.dtype)
-            axes = [*lines, *taps, fold, line, lane]
-            np.einsum(some, axes, deltas, [*lines, fold, line, lane], [*taps, *lines[added:], line, lane], out=out)
-            along = out.reshape(*out.shape[: len(taps)], kept, lanes).sum(axis=-2, dtype=np.float64)
-            sums[cut] += along if lanes == sums.shape[-1] else along.sum(axis=-1, keepdims=True)
+            out = _scratch("sums", (*some.shape[len(lead) : -3], *lead[added:], width, channels), some.dtype)
+            axes = [*lines, *taps, fold, line, channel]
+            np.einsum(
+                some, axes, deltas, [*lines, fold, line, channel], [*taps, *lines[added:], line, channel], out=out
+            )
+            along = out.reshape(*out.shape[: len(taps)], kept, channels).sum(axis=-2, dtype=np.float64)
+            sums[cut] += along if channels == sums.shape[-1] else along.sum(axis=-1, keepdims=True)
 
     def laid(self, strands: NDArray[np.float64], kind: np.dtype[Any]) -> NDArray[Any]:
         """All sums as a bank (O, *window, 1)."""

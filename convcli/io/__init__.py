@@ -38,8 +38,8 @@ from convcli.io.arrays.npy import check_mapped, held, release
 from convcli.io.arrays.raw import RawLayout
 from convcli.io.capabilities import check_fit, check_header, check_settings, holds, output_dtype
 from convcli.io.data import NOTHING, Data, Header, Kept, Kind, Written
-from convcli.io.formats import Format, available, check_extra, formats, has, lookup
-from convcli.io.images.metadata import fitting, kinds
+from convcli.io.formats import Format, all_formats, available, check_extra, has, lookup
+from convcli.io.images.metadata import carry_over, kinds
 from convcli.io.reading import load
 from convcli.io.writing import (
     Room,
@@ -63,7 +63,9 @@ __all__ = [
     "RawLayout",
     "Room",
     "Written",
+    "all_formats",
     "available",
+    "carry_over",
     "check_extra",
     "check_fit",
     "check_header",
@@ -71,8 +73,6 @@ __all__ = [
     "check_name",
     "check_settings",
     "check_target",
-    "fitting",
-    "formats",
     "grows_in_its_file",
     "has",
     "held",

@@ -10,7 +10,7 @@ from numpy.typing import DTypeLike
 
 from convcli.errors import DtypeError, FileError, InputError, ShapeError
 from convcli.io.data import Header, Kind
-from convcli.io.formats import NONE, Format, check_beyond, formats, has, listed, lookup
+from convcli.io.formats import NONE, Format, all_formats, check_beyond, has, listed, lookup
 
 _RESCALE = "use --dtype uint8 with --range rescale, or write"
 
@@ -126,7 +126,7 @@ def _check_image(
 def _check_frames(form: Format, kind: np.dtype[Any], count: int) -> None:
     if kind.name not in form.frames:
         given = f"{form.name} cannot hold {count:,} frames of {kind}"
-        able = _able(other.name for other in formats() if kind.name in other.frames)
+        able = _able(other.name for other in all_formats() if kind.name in other.frames)
         raise ShapeError(given, able, "write such a file, or choose one frame with --frames N")
 
 
@@ -165,7 +165,7 @@ def check_settings(format: str, settings: Mapping[str, int]) -> None:
         words = name.replace("_", " ")
         if name not in chosen.settings:
             given = f"{format} takes no {words}"
-            able = _able(form.name for form in formats() if name in form.settings)
+            able = _able(form.name for form in all_formats() if name in form.settings)
             raise InputError(given, able, "leave it out")
         if value and name in chosen.beyond_settings:
             check_beyond(chosen, f"{format} with a {words}", "take")

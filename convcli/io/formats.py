@@ -201,10 +201,10 @@ _BY_NAME = {form.name: form for form in _TABLE}
 _BY_SUFFIX = {suffix: form for form in _TABLE for suffix in form.suffixes}
 
 
-def formats() -> tuple[Format, ...]:
+def all_formats() -> tuple[Format, ...]:
     """Every format that is read, in the order of the documentation; `writable` says whether it is written too.
 
-    >>> [form.name for form in formats() if not form.writable]
+    >>> [form.name for form in all_formats() if not form.writable]
     ['jp2']
     """
     return _TABLE

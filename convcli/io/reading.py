@@ -27,7 +27,7 @@ from convcli.io.formats import Format, by_suffix, check_beyond, check_extra, loo
 from convcli.io.images.png import is_deep_png, read_png16
 from convcli.io.images.read import read_image
 from convcli.io.images.tiff import beyond_pillow, read_tiff
-from convcli.io.streams import Inflow
+from convcli.io.streams import BufferedPipe
 from convcli.limits import Limits
 from convcli.options import Frames
 
@@ -63,14 +63,14 @@ SNIFFED_BYTES = 512
 
 
 @dataclass(frozen=True)
-class Look:
+class Detected:
     """What first bytes look like: a format's name, or "" where none is read; and words for a message."""
 
     format: str
     words: str
 
 
-def sniff(head: bytes) -> Look:
+def sniff(head: bytes) -> Detected:
     r"""Recognise content by its first bytes.
 
     >>> sniff(b"\x93NUMPY").format, sniff(b"1,2,3").words, sniff(b"%PDF-1.7").words
@@ -78,8 +78,8 @@ def sniff(head: bytes) -> Look:
     """
     for pattern, name, words in _MAGIC:
         if re.match(pattern, head, re.DOTALL):
-            return Look(name, words)
-    return Look("", "text" if is_text(head) else "unknown data")
+            return Detected(name, words)
+    return Detected("", "text" if is_text(head) else "unknown data")
 
 
 def is_text(head: bytes) -> bool:
@@ -147,7 +147,7 @@ def load(
         head = stream.read(SNIFFED_BYTES)
         if not head:
             raise FileError(f"{called} is empty", "expected an image or an array")
-        form = _settle(named, wanted, sniff(head), piped=isinstance(stream, Inflow), told=raw.shape is not None)
+        form = _settle(named, wanted, sniff(head), piped=isinstance(stream, BufferedPipe), told=raw.shape is not None)
         check_extra(form, called)
         stream.seek(0)
         volume = volume and frames == "first"
@@ -190,7 +190,7 @@ def _stream(named: _Source, limits: Limits) -> Iterator[BinaryIO]:
         if _is_regular(opened):
             yield opened
         else:
-            with Inflow(opened, _called(named), limits) as inflow:
+            with BufferedPipe(opened, _called(named), limits) as inflow:
                 yield cast("BinaryIO", inflow)
 
 
@@ -240,7 +240,7 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _settle(named: _Source, wanted: Format | None, look: Look, *, piped: bool, told: bool) -> Format:
+def _settle(named: _Source, wanted: Format | None, look: Detected, *, piped: bool, told: bool) -> Format:
     """The format to decode as: what content and name agree on; told: the layout of raw numbers is known."""
     seen = lookup(look.format) if look.format else None
     if wanted is not None and wanted.bare:
@@ -265,13 +265,13 @@ def _settle(named: _Source, wanted: Format | None, look: Look, *, piped: bool, t
 
 def _held(stream: BinaryIO) -> int:
     """Bytes of memory that a stream takes besides what is read of it: those that are kept of a pipe."""
-    return stream.held if isinstance(stream, Inflow) else 0
+    return stream.held if isinstance(stream, BufferedPipe) else 0
 
 
 def _read_array(stream: BinaryIO, named: _Source, form: Format, limits: Limits, raw: RawLayout) -> Data:
     """The array with the bytes that decoding it took at most; none where it is mapped."""
     data = partial(Data, kind="array", format=form.name, name=named.name)
-    called, path = _called(named), "" if isinstance(stream, Inflow) else named.path
+    called, path = _called(named), "" if isinstance(stream, BufferedPipe) else named.path
     if form.separator:
         array, decoding = _read_text(stream, called, limits)
         return data(array, decoding=decoding)

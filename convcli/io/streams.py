@@ -18,12 +18,12 @@ UNTOLD = 2**32
 """Bytes that are taken in at most where nothing in them tells how many there are."""
 
 
-class Inflow(io.BufferedIOBase):
+class BufferedPipe(io.BufferedIOBase):
     r"""A pipe as a stream that can be read again: whoever reads or seeks on takes in as much, and it is kept.
 
     Raises LimitError for more bytes than may be, FileError where there is no room to keep them.
 
-    >>> pipe = Inflow(io.BytesIO(b"one\ntwo\n"), "standard input", Limits(2**20))
+    >>> pipe = BufferedPipe(io.BytesIO(b"one\ntwo\n"), "standard input", Limits(2**20))
     >>> pipe.readline(), pipe.taken, pipe.seek(0), pipe.read()
     (b'one\n', 8, 0, b'one\ntwo\n')
     """
@@ -103,9 +103,9 @@ class Inflow(io.BufferedIOBase):
         self.taken += len(block)
 
 
-def there(stream: BinaryIO, count: int) -> int:
+def available_bytes(stream: BinaryIO, count: int) -> int:
     """How many bytes a stream has, which is left anywhere; of a pipe, whose end may not come, at most `count`."""
-    return stream.there(count) if isinstance(stream, Inflow) else stream.seek(0, os.SEEK_END)
+    return stream.there(count) if isinstance(stream, BufferedPipe) else stream.seek(0, os.SEEK_END)
 
 
 GZIP_BLOCK = 2**18

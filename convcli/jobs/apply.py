@@ -1,6 +1,6 @@
 """One named job: load -> plan -> execute -> save.
 
-`prepare` loads the input, resolves the kernels and plans, touching no output; `perform` runs what was prepared
+`plan_apply` loads the input, resolves the kernels and plans, touching no output; `run_apply` runs what was prepared
 and writes the result. Nothing here parses options or prints.
 """
 
@@ -19,24 +19,24 @@ from numpy.typing import NDArray
 
 from convcli import io
 from convcli.engine.execute import give_back
-from convcli.engine.layer_form import arranged_problem, oriented, restore
+from convcli.engine.layer_form import flip_for, from_layer, to_problem
 from convcli.engine.planning import Plan
 from convcli.engine.planning.facts import result_dtype
 from convcli.engine.problem import Problem
-from convcli.engine.tiling import Part
+from convcli.engine.tiling import Chunk
 from convcli.errors import InputError
 from convcli.io import NOTHING, Data, Header, Kept, RawLayout, Written
 from convcli.jobs import colour
 from convcli.jobs.chunks import last_part, parts, place, within
 from convcli.jobs.memory import Footprint, results_bytes
-from convcli.jobs.operands import VOLUME, Laying, planes, planes_bytes, settle
+from convcli.jobs.operands import VOLUME, ConvOptions, colour_planes, colour_planes_bytes, resolve_operands
 from convcli.jobs.postprocess import Ledger, combine, combined_shape, extremes, fit, scaled
 from convcli.jobs.verify import Check, Verification, checking_bytes
 from convcli.kernels import Kernel
 from convcli.kernels.model import normalized
 from convcli.limits import LESS_WORK, threads
 from convcli.options import Combine, Frames, Op, Order, Policy
-from convcli.shapes.layout import Arrangement, arrange
+from convcli.shapes.layout import ConvLayout, infer_layout
 
 WORTH_GIVING_BACK = 40 << 20
 """Bytes of a job's peak from which what is free is given back. A smaller one leaves little, and the system would clear
@@ -44,7 +44,7 @@ it for the next job, which took a sixth of the time of a batch of megapixels."""
 
 
 @dataclass(frozen=True)
-class Job(Laying):
+class ApplyRequest(ConvOptions):
     """What to do with one input, in the command line's words; every value is checked when it is prepared."""
 
     input: str
@@ -86,11 +86,11 @@ class Job(Laying):
 
 
 @dataclass(frozen=True)
-class Pass:
+class KernelPass:
     """One kernel of a job, laid on the input: the engine's problem and its plan."""
 
     kernel: Kernel
-    arrangement: Arrangement
+    arrangement: ConvLayout
     problem: Problem
     plan: Plan
     coverage: Problem | None
@@ -105,18 +105,18 @@ class Pass:
     def output_shape(self) -> tuple[int, ...]:
         return self.arrangement.with_spatial(self.plan.sizes)
 
-    def part_size(self, part: Part) -> int:
+    def part_size(self, part: Chunk) -> int:
         """How many values there are in a part of the result."""
         return math.prod(self.problem.part_shape(self.plan, part))
 
 
 @dataclass(frozen=True)
-class Prepared:
+class ApplyPlan:
     """A job with its input loaded and every question settled but the numbers themselves."""
 
-    job: Job
+    job: ApplyRequest
     data: Data
-    passes: tuple[Pass, ...]
+    passes: tuple[KernelPass, ...]
     compute_dtype: str
     dtype: np.dtype[Any]
     format: str | None
@@ -140,7 +140,7 @@ class Prepared:
         saved = job.output is not None and self.format is not None and not grows
         return Footprint(
             reading=data.decoding,
-            input=io.held(data.array, share) + planes_bytes(data, linear=job.linear),
+            input=io.held(data.array, share) + colour_planes_bytes(data, linear=job.linear),
             results=results_bytes(
                 sizes,
                 sizes[0] // (data.array.shape[-1] - 1) if data.alpha else 0,
@@ -162,10 +162,10 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ApplyResult:
     """What was done: the values that were written, their ledger and the proofs that were asked for."""
 
-    prepared: Prepared
+    prepared: ApplyPlan
     values: NDArray[Any]
     ledger: Ledger
     verifications: tuple[Verification, ...]
@@ -176,7 +176,7 @@ class Outcome:
         return all(verification.passed for verification in self.verifications)
 
 
-def prepare(job: Job) -> Prepared:
+def plan_apply(job: ApplyRequest) -> ApplyPlan:
     """Load the input and the kernels and settle shapes, types and plans. Writes nothing.
 
     Raises InputError and its kin for whatever does not fit, the output's name and format included.
@@ -198,9 +198,9 @@ def prepare(job: Job) -> Prepared:
         raw=job.raw,
         volume=job.dims == VOLUME,
     )
-    if floats := planes_bytes(data, linear=job.linear):
+    if floats := colour_planes_bytes(data, linear=job.linear):
         job.limits.check_memory(data.name, data.array.nbytes + floats)
-    x, cover = planes(data, job.layout, linear=job.linear)
+    x, cover = colour_planes(data, job.layout, linear=job.linear)
     if target is None and job.output is not None:
         target = data.format
     requested = None if job.dtype is None else np.dtype(job.dtype)
@@ -215,12 +215,12 @@ def prepare(job: Job) -> Prepared:
         io.check_header(target, header)
     given = Kept(timing=data.kept.timing) if job.strip else data.kept
     kept, lost = _kept(given, data, target, written, shape)
-    prepared = Prepared(job, data, passes, compute, written, target, shape, header, kept, lost)
+    prepared = ApplyPlan(job, data, passes, compute, written, target, shape, header, kept, lost)
     job.limits.check_memory(f"filtering {data.name}", prepared.footprint.peak, LESS_WORK)
     return prepared
 
 
-def perform(prepared: Prepared) -> Outcome:
+def run_apply(prepared: ApplyPlan) -> ApplyResult:
     """Execute and save. Nothing is written where `verify` finds an output that breaks its bound.
 
     What is free is given back first, for decoders leave much, and again before the result is encoded.
@@ -243,16 +243,16 @@ def perform(prepared: Prepared) -> Outcome:
                 threads=threads(),
                 volume=prepared.passes[0].volume,
             )
-    return Outcome(prepared, room.array, ledger, proofs, written)
+    return ApplyResult(prepared, room.array, ledger, proofs, written)
 
 
-def _give_back(prepared: Prepared) -> None:
+def _give_back(prepared: ApplyPlan) -> None:
     """Give back what is free, where a job takes much: the next one of a few megabytes soon asks for as much again."""
     if prepared.footprint.peak > WORTH_GIVING_BACK:
         give_back()
 
 
-def _fill(prepared: Prepared, out: NDArray[Any]) -> tuple[Ledger, tuple[Verification, ...]]:
+def _fill(prepared: ApplyPlan, out: NDArray[Any]) -> tuple[Ledger, tuple[Verification, ...]]:
     """Make the result in `out`, part by part; the ledger, and the proofs that were asked for."""
     job, lead = prepared.job, prepared.passes[0]
     cut = list(parts(lead.arrangement, lead.plan))
@@ -270,8 +270,8 @@ def _fill(prepared: Prepared, out: NDArray[Any]) -> tuple[Ledger, tuple[Verifica
 
 
 def _fill_part(
-    prepared: Prepared,
-    part: Part,
+    prepared: ApplyPlan,
+    part: Chunk,
     target: NDArray[Any],
     checks: Sequence[Check],
     extent: tuple[float, float] | None,
@@ -287,7 +287,7 @@ def _fill_part(
     return fit(values, prepared.dtype, prepared.job.range, extent, target)[1]
 
 
-def _floats(prepared: Prepared, part: Part, checks: Sequence[Check] = ()) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def _floats(prepared: ApplyPlan, part: Chunk, checks: Sequence[Check] = ()) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """A part of the result as it was computed, scaled and not yet fitted; and the coverage of what has alpha."""
     job, results, covers = prepared.job, [], []
     io.check_mapped(prepared.data.array, prepared.data.name)
@@ -295,8 +295,8 @@ def _floats(prepared: Prepared, part: Part, checks: Sequence[Check] = ()) -> tup
         piece = within(part, run.arrangement, run.plan)
         y = run.problem.run_part(run.plan, piece)
         if checks:
-            checks[at].look(y[..., None] if run.problem.added_lane else y, piece)
-        y = restore(y, run.arrangement)
+            checks[at].look(y[..., None] if run.problem.added_channel else y, piece)
+        y = from_layer(y, run.arrangement)
         if run.coverage is not None:
             covers.append(run.coverage.run_part(run.coverage.plan(None, job.method), part)[..., 0])
             y = colour.divide(y, covers[-1])
@@ -308,7 +308,7 @@ def _floats(prepared: Prepared, part: Part, checks: Sequence[Check] = ()) -> tup
     return values, combine(covers, "mean", 0) if covers else None
 
 
-def _extent(prepared: Prepared, cut: Sequence[Part]) -> tuple[float, float]:
+def _extent(prepared: ApplyPlan, cut: Sequence[Chunk]) -> tuple[float, float]:
     """The least and the largest value of all parts, which are made once more afterwards."""
     ends = []
     for part in cut:
@@ -319,19 +319,19 @@ def _extent(prepared: Prepared, cut: Sequence[Part]) -> tuple[float, float]:
 
 
 def _lay(
-    job: Job, data: Data, x: NDArray[Any], cover: NDArray[Any] | None, reference: str | Kernel, compute: str
-) -> Pass:
+    job: ApplyRequest, data: Data, x: NDArray[Any], cover: NDArray[Any] | None, reference: str | Kernel, compute: str
+) -> KernelPass:
     laying = replace(job, cval=colour.decode_level(job.cval, data.array.dtype)) if job.linear else job
-    resolved, arrangement, spec = settle(data, x, reference, laying, data.name)
-    taps = oriented(resolved.taps, arrangement, job.op)
+    resolved, arrangement, spec = resolve_operands(data, x, reference, laying, data.name)
+    taps = flip_for(resolved.taps, arrangement, job.op)
     taps = normalized(taps) if job.normalize else taps
-    problem = arranged_problem(x, taps, arrangement, spec)
+    problem = to_problem(x, taps, arrangement, spec)
     coverage = None
     if cover is not None:
         window = colour.coverage_kernel(taps, arrangement.window_axes)
-        flat = arrange((*cover.shape, 1), window.shape, dims=arrangement.dims)
-        coverage = arranged_problem(cover[..., None], window, flat, replace(spec, groups=1, cval=1.0))
-    return Pass(resolved, arrangement, problem, problem.plan(compute, job.method), coverage)
+        flat = infer_layout((*cover.shape, 1), window.shape, dims=arrangement.dims)
+        coverage = to_problem(cover[..., None], window, flat, replace(spec, groups=1, cval=1.0))
+    return KernelPass(resolved, arrangement, problem, problem.plan(compute, job.method), coverage)
 
 
 def _compute_dtype(given: np.dtype[Any], requested: np.dtype[Any] | None) -> str:
@@ -340,7 +340,7 @@ def _compute_dtype(given: np.dtype[Any], requested: np.dtype[Any] | None) -> str
     return "float64" if wide else result_dtype(given.name)
 
 
-def _header(job: Job, data: Data, lead: Pass, target: str | None) -> Header | None:
+def _header(job: ApplyRequest, data: Data, lead: KernelPass, target: str | None) -> Header | None:
     """What the output's file says besides its values: what the input's said, moved as the convolution moves samples."""
     if target in RawLayout.formats:
         return job.raw
@@ -349,7 +349,7 @@ def _header(job: Job, data: Data, lead: Pass, target: str | None) -> Header | No
     return data.header.moved([axis.start for axis in lead.plan.axes], [axis.stride for axis in lead.plan.axes])
 
 
-def _written_dtype(job: Job, data: Data, target: str | None) -> np.dtype[Any] | None:
+def _written_dtype(job: ApplyRequest, data: Data, target: str | None) -> np.dtype[Any] | None:
     """The type to write where none was asked for; None means the computed floats themselves."""
     if target in RawLayout.formats and job.raw.dtype is not None:
         return job.raw.dtype.newbyteorder("=")
@@ -358,12 +358,12 @@ def _written_dtype(job: Job, data: Data, target: str | None) -> np.dtype[Any] | 
     return data.array.dtype if data.kind == "image" and data.array.dtype.kind in "iu" else None
 
 
-def _combined_shape(job: Job, passes: tuple[Pass, ...], with_alpha: bool) -> tuple[int, ...]:
+def _combined_shape(job: ApplyRequest, passes: tuple[KernelPass, ...], with_alpha: bool) -> tuple[int, ...]:
     shape = combined_shape([part.output_shape for part in passes], job.combine, _channel_axis(passes))
     return (*shape[:-1], shape[-1] + 1) if with_alpha else shape
 
 
-def _channel_axis(passes: tuple[Pass, ...]) -> int:
+def _channel_axis(passes: tuple[KernelPass, ...]) -> int:
     """Where the results' channels stand; where they have none, the new axis at the end."""
     axis = passes[0].arrangement.output_channel_axis
     return len(passes[0].output_shape) if axis is None else axis
@@ -378,7 +378,7 @@ def _kept(
     channels = shape[-1] if len(shape) > 2 else 1
     frames = shape[0] if data.frames > 1 else 1
     form = io.lookup(target)
-    return io.fitting(given, form, channels, frames=frames, same_type=written == data.array.dtype)
+    return io.carry_over(given, form, channels, frames=frames, same_type=written == data.array.dtype)
 
 
 def _alpha_plane(coverage: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

@@ -13,19 +13,19 @@ import math
 from collections.abc import Iterator
 
 from convcli.engine.planning import Plan
-from convcli.engine.tiling import Part, whole
-from convcli.shapes.layout import Arrangement
+from convcli.engine.tiling import Chunk, whole
+from convcli.shapes.layout import ConvLayout
 
 PART_VALUES = 1 << 23
 """Results in a part: 32 MiB of float32. Smaller parts make the threads wait for each other more often."""
 
 
-def parts(arrangement: Arrangement, plan: Plan) -> Iterator[Part]:
+def parts(arrangement: ConvLayout, plan: Plan) -> Iterator[Chunk]:
     """Cut the output of a plan, laid by `arrangement`, into parts of about PART_VALUES.
 
     >>> from convcli import plan
     >>> import numpy as np
-    >>> from convcli.shapes.layout import arrange
+    >>> from convcli.shapes.layout import infer_layout as arrange
     >>> x, w = np.zeros((16384, 1024), np.float32), np.ones((3, 3))
     >>> [part.rows for part in parts(arrange(x.shape, w.shape), plan(x, w))]
     [(0, 8208), (8208, 16382)]
@@ -33,16 +33,16 @@ def parts(arrangement: Arrangement, plan: Plan) -> Iterator[Part]:
     (items, width), (rows, height) = _cut(arrangement, plan)
     for item in range(0, items, width):
         for at in range(0, rows, height):
-            yield Part((item, min(item + width, items)), (at, min(at + height, rows)))
+            yield Chunk((item, min(item + width, items)), (at, min(at + height, rows)))
 
 
-def last_part(arrangement: Arrangement, plan: Plan) -> Part:
+def last_part(arrangement: ConvLayout, plan: Plan) -> Chunk:
     """The last of `parts`, of which there may be millions."""
     (items, width), (rows, height) = _cut(arrangement, plan)
-    return Part(((items - 1) // width * width, items), ((rows - 1) // height * height, rows))
+    return Chunk(((items - 1) // width * width, items), ((rows - 1) // height * height, rows))
 
 
-def _cut(arrangement: Arrangement, plan: Plan) -> tuple[tuple[int, int], tuple[int, int]]:
+def _cut(arrangement: ConvLayout, plan: Plan) -> tuple[tuple[int, int], tuple[int, int]]:
     """How many items there are and how many a part has, and so of rows."""
     (_, items), (_, rows) = whole(plan)
     row = math.prod(arrangement.with_spatial(plan.sizes)) // (rows * (items if arrangement.batch_axes else 1))
@@ -52,12 +52,12 @@ def _cut(arrangement: Arrangement, plan: Plan) -> tuple[tuple[int, int], tuple[i
     return (items, width), (rows, height)
 
 
-def within(part: Part, arrangement: Arrangement, plan: Plan) -> Part:
+def within(part: Chunk, arrangement: ConvLayout, plan: Plan) -> Chunk:
     """The part as the plan of another kernel has it: where there is no batch, its engine may make one of channels."""
     return part if arrangement.batch_axes else part._replace(items=whole(plan).items)
 
 
-def place(part: Part, arrangement: Arrangement) -> tuple[slice, ...]:
+def place(part: Chunk, arrangement: ConvLayout) -> tuple[slice, ...]:
     """Where a part stands in the output, in the arrangement's axes: an index for the first of them."""
     items, rows = (slice(start, stop) for start, stop in part)
     channels_ahead = (

@@ -24,9 +24,9 @@ from convcli import io
 from convcli.engine.layer_form import forward
 from convcli.engine.planning.facts import result_dtype
 from convcli.errors import FileError, InputError, did_you_mean
-from convcli.grad.layouts import arranged_gradients, check_upstream
+from convcli.grad.layouts import check_upstream, layout_gradients
 from convcli.io import Written
-from convcli.jobs.operands import Laid, Laying, lay
+from convcli.jobs.operands import ConvOptions, Operands, load_operands
 from convcli.options import Op
 
 
@@ -59,7 +59,7 @@ LOSSES = {
 
 
 @dataclass(frozen=True)
-class Pullback(Laying):
+class GradRequest(ConvOptions):
     """What to differentiate, in the command line's words. input: a file, or a shape to fill with random numbers.
 
     loss: `sum`, `mean` or `mse:FILE`, by default `sum`; or upstream: a file with dy. Not both.
@@ -95,11 +95,11 @@ class Slope:
 
 
 @dataclass(frozen=True, eq=False)
-class Pulled:
+class GradResult:
     """What was found: the loss and dy, dx, dw and db, all shaped as the user's own arrays."""
 
-    pullback: Pullback
-    laid: Laid
+    pullback: GradRequest
+    laid: Operands
     loss: str
     file: str | None
     value: float
@@ -108,20 +108,20 @@ class Pulled:
     written: Written | None
 
 
-def pull(pullback: Pullback) -> Pulled:
+def run_grad(pullback: GradRequest) -> GradResult:
     """Take the gradients and save them as a .npz of dx, dw and db.
 
     Raises ShapeError where an upstream gradient or a target is not shaped like the output, naming both, FileError
     for an output that is in the way or is no .npz, InputError and its kin for what else does not fit.
 
-    >>> pulled = pull(Pullback("6x6x2", "random:3x3x3x2", loss="mean"))
+    >>> pulled = run_grad(GradRequest("6x6x2", "random:3x3x3x2", loss="mean"))
     >>> [(slope.name, slope.values.shape) for slope in pulled.slopes]
     [('dx', (6, 6, 2)), ('dw', (3, 3, 3, 2)), ('db', (3,))]
     """
     name, file = _loss(pullback)
     if pullback.output is not None:
         _check_output(pullback.output, overwrite=pullback.overwrite)
-    laid = lay(pullback.input, pullback.reference, pullback, seed=pullback.seed)
+    laid = load_operands(pullback.input, pullback.reference, pullback, seed=pullback.seed)
     laid.check_memory(pullback.limits, copies=3, floats=result_dtype(laid.x.dtype.name))
     loss, x, w = LOSSES[name], laid.x, laid.kernel.taps
     given = np.zeros(()) if file is None else io.load(file, limits=pullback.limits).array
@@ -130,15 +130,15 @@ def pull(pullback: Pullback) -> Pulled:
     with np.errstate(invalid="ignore", over="ignore"):
         y = forward(x, w, laid.arrangement, laid.spec, op=pullback.op)
         value, dy = loss.value(y, given), loss.slope(y, given)
-        found = arranged_gradients(x, w, dy, laid.arrangement, laid.spec, op=pullback.op)
+        found = layout_gradients(x, w, dy, laid.arrangement, laid.spec, op=pullback.op)
     written = None
     if pullback.output is not None:
         written = io.save(pullback.output, found._asdict(), format="npz", overwrite=pullback.overwrite)
     slopes = tuple(Slope(name, values) for name, values in found._asdict().items())
-    return Pulled(pullback, laid, loss.formula, file, value, Slope("dy", dy), slopes, written)
+    return GradResult(pullback, laid, loss.formula, file, value, Slope("dy", dy), slopes, written)
 
 
-def _loss(pullback: Pullback) -> tuple[str, str | None]:
+def _loss(pullback: GradRequest) -> tuple[str, str | None]:
     """The loss's name and its file."""
     if pullback.upstream is not None:
         if pullback.loss is not None:

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from convcli import io
 from convcli.errors import InputError
-from convcli.grad import GradcheckReport, check_arranged
-from convcli.jobs.operands import Laying, lay
+from convcli.grad import GradcheckReport, check_layout_gradients
+from convcli.jobs.operands import ConvOptions, load_operands
 from convcli.options import Op
 
 
 @dataclass(frozen=True)
-class Trial(Laying):
+class GradcheckRequest(ConvOptions):
     """What to check, in the command line's words. input: a file, or a shape to fill with random numbers."""
 
     input: str
@@ -31,13 +31,13 @@ class Trial(Laying):
     broken: str | None = None
 
 
-def prove(trial: Trial) -> GradcheckReport:
+def run_gradcheck(trial: GradcheckRequest) -> GradcheckReport:
     """Check the gradients of a trial's convolution. Raises InputError and its kin for what does not fit.
 
-    >>> prove(Trial("6x6x2", "random:3x3x3x2")).passed
+    >>> run_gradcheck(GradcheckRequest("6x6x2", "random:3x3x3x2")).passed
     True
     """
-    laid = lay(trial.input, trial.reference, trial, seed=trial.seed)
+    laid = load_operands(trial.input, trial.reference, trial, seed=trial.seed)
     laid.check_memory(trial.limits, copies=4)
     if not np.isfinite(laid.x).all():
         raise InputError(
@@ -45,7 +45,7 @@ def prove(trial: Trial) -> GradcheckReport:
             "expected numbers with differences",
             "replace them, or give a shape to check on random numbers",
         )
-    return check_arranged(
+    return check_layout_gradients(
         laid.x,
         laid.kernel.taps,
         laid.arrangement,
@@ -83,7 +83,7 @@ def evidence(report: GradcheckReport) -> dict[str, NDArray[Any]]:
     `_entries` (the checked ones, flat), `_analytic`, `_numeric`, `_relative`, `_adjoint` (both sides) and, where there
     was a second path, `_matrix`; and `sweep`, a row for each step: the step, the errors of dx, dw, db and the curve.
 
-    >>> sorted(evidence(prove(Trial("5x5", "box"))))[:7]
+    >>> sorted(evidence(run_gradcheck(GradcheckRequest("5x5", "box"))))[:7]
     ['db', 'db_adjoint', 'db_analytic', 'db_entries', 'db_matrix', 'db_numeric', 'db_relative']
     """
     arrays: dict[str, NDArray[Any]] = dict(report.arrays)

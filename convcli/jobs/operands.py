@@ -19,7 +19,7 @@ from convcli.jobs.memory import SLACK
 from convcli.kernels import Kernel, fewest_axes, kernel
 from convcli.limits import LESS_WORK, Limits
 from convcli.options import Channels, Layout
-from convcli.shapes.layout import PICTURE_CHANNELS, Arrangement, arrange
+from convcli.shapes.layout import PICTURE_CHANNELS, ConvLayout, infer_layout
 from convcli.shapes.parse import Padding, PerAxis, parse_shape, show
 from convcli.shapes.spec import ConvSpec
 
@@ -28,7 +28,7 @@ VOLUME = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Laying:
+class ConvOptions:
     """The options, in the command line's words; what a command asks for besides stands in a class that adds to it."""
 
     stride: PerAxis = 1
@@ -48,15 +48,15 @@ class Laying:
         return Limits.of(self.max_memory, self.max_pixels)
 
 
-class Settled(NamedTuple):
+class Resolved(NamedTuple):
     """A kernel, how it lies on the input, and how it moves."""
 
     kernel: Kernel
-    arrangement: Arrangement
+    arrangement: ConvLayout
     spec: ConvSpec
 
 
-def planes(data: Data, layout: Layout, *, linear: bool = False) -> tuple[NDArray[Any], NDArray[Any] | None]:
+def colour_planes(data: Data, layout: Layout, *, linear: bool = False) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """What is convolved of an input, a picture's colours times its alpha; and that alpha (H, W), from 0 to 1.
 
     linear: decode a picture's colours to their light first.
@@ -73,8 +73,8 @@ def planes(data: Data, layout: Layout, *, linear: bool = False) -> tuple[NDArray
     return (colour.decode(data.array) if linear else data.array), None
 
 
-def planes_bytes(data: Data, *, linear: bool = False) -> int:
-    """Bytes that `planes` takes besides the input's own array."""
+def colour_planes_bytes(data: Data, *, linear: bool = False) -> int:
+    """Bytes that `colour_planes` takes besides the input's own array."""
     if data.alpha:
         return colour.premultiplied_bytes(data.array)
     return 4 * data.array.size if linear else 0
@@ -85,14 +85,14 @@ def _dims(data: Data) -> int | None:
     return 2 if data.kind == "image" else data.dims
 
 
-def settle(data: Data, x: NDArray[Any], reference: str | Kernel, laying: Laying, name: str) -> Settled:
+def resolve_operands(data: Data, x: NDArray[Any], reference: str | Kernel, laying: ConvOptions, name: str) -> Resolved:
     """Resolve the kernel for x, the planes of `data`, which messages call `name`, and settle how the two meet.
 
     Raises InputError and its kin for whatever does not fit.
     """
     dims = _dims(data) if laying.dims is None else laying.dims
     resolved = resolve_kernel(reference, x.shape, dims, name, laying.layout)
-    arrangement = arrange(
+    arrangement = infer_layout(
         x.shape, resolved.shape, dims=dims, channels=laying.channels, groups=laying.groups, layout=laying.layout
     )
     spec = ConvSpec.of(
@@ -104,7 +104,7 @@ def settle(data: Data, x: NDArray[Any], reference: str | Kernel, laying: Laying,
         cval=laying.cval,
         groups=laying.groups,
     )
-    return Settled(resolved, arrangement, spec)
+    return Resolved(resolved, arrangement, spec)
 
 
 def resolve_kernel(
@@ -129,20 +129,20 @@ def resolve_kernel(
     return kernel(reference, dims=axes)
 
 
-PLAIN = Laying()
+PLAIN = ConvOptions()
 RANDOM = "random"
 """The format of an input that was made, not read."""
 
 
 @dataclass(frozen=True, eq=False)
-class Laid:
+class Operands:
     """x is the input's array, a picture's colours times its alpha; cover is that alpha (H, W), from 0 to 1."""
 
     data: Data
     x: NDArray[Any]
     cover: NDArray[Any] | None
     kernel: Kernel
-    arrangement: Arrangement
+    arrangement: ConvLayout
     spec: ConvSpec
 
     def check_memory(self, limits: Limits, copies: int, floats: str = "float64") -> None:
@@ -153,18 +153,18 @@ class Laid:
         limits.check_memory(f"work on {self.data.name}", needed, LESS_WORK)
 
 
-def lay(given: str, reference: str, laying: Laying = PLAIN, *, seed: int = 0) -> Laid:
+def load_operands(given: str, reference: str, laying: ConvOptions = PLAIN, *, seed: int = 0) -> Operands:
     """Read an input, or make one of a shape, resolve the kernel and settle how they meet, as `apply` does.
 
     Raises InputError and its kin for whatever does not fit, as `apply` does.
 
-    >>> laid = lay("6x5x3", "random:3x3x3")
-    >>> laid.arrangement.reading, laid.x.shape
+    >>> laid = load_operands("6x5x3", "random:3x3x3")
+    >>> laid.arrangement.channel_mode, laid.x.shape
     ('sum', (6, 5, 3))
     """
     data = read_or_make(given, seed, laying.limits, volume=laying.dims == VOLUME)
-    x, cover = planes(data, laying.layout)
-    return Laid(data, x, cover, *settle(data, x, reference, laying, given))
+    x, cover = colour_planes(data, laying.layout)
+    return Operands(data, x, cover, *resolve_operands(data, x, reference, laying, given))
 
 
 def read_or_make(given: str, seed: int, limits: Limits, *, volume: bool = False) -> Data:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine.rounding import store
+from convcli.engine.rounding import round_into
 from convcli.engine.threads import share_out
 from convcli.errors import ConvError, ShapeError
 from convcli.limits import threads
@@ -155,7 +155,7 @@ def fit(
         ledgers[start] = _account(piece, dtype, policy)
         if out is not values:
             with np.errstate(invalid="ignore"):
-                store(piece, out[run], spent=made)
+                round_into(piece, out[run], spent=made)
 
     starts = range(0, values.shape[axis], each)
     share_out(bring, starts, workers=threads() if values.size > WORTH_SHARING else 1)

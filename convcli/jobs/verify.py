@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine.padding import fold
+from convcli.engine.padding import boundary_index
 from convcli.engine.planning.facts import TOLERANCE
 from convcli.engine.problem import Problem
-from convcli.engine.tiling import Part
+from convcli.engine.tiling import Chunk
 
 SAMPLES = 1000
 """Random outputs checked besides the faces."""
 
 CHUNK = 1 << 17
-"""Products held at once: 1 MiB of float64. Eight times as many took as long."""
+"""GemmBlocking held at once: 1 MiB of float64. Eight times as many took as long."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Check:
     """
 
     def __init__(self, problem: Problem, shape: tuple[int, ...], *, samples: int = SAMPLES, seed: int = 0) -> None:
-        """Choose the outputs of `shape` (*batch, *P, lanes or O) to recompute."""
+        """Choose the outputs of `shape` (*batch, *P, channels or O) to recompute."""
         self.problem, self.shape = problem, shape
         self.first = len(shape) - 1 - len(problem.spec.stride)
         self.points = _points(shape, len(problem.spec.stride), samples, seed)
@@ -54,7 +54,7 @@ class Check:
         self.given, self.exact = np.full(len(self.points), np.nan), np.zeros(len(self.points))
         self.largest = abs(problem.spec.cval)
 
-    def look(self, y: NDArray[Any], part: Part) -> None:
+    def look(self, y: NDArray[Any], part: Chunk) -> None:
         """Compare a part of the result, in the axes of the whole."""
         ends = {self.first: part.rows, 0: part.items} if self.first else {0: part.rows}
         seen = np.logical_and.reduce([(self.index[at] >= lo) & (self.index[at] < hi) for at, (lo, hi) in ends.items()])
@@ -65,7 +65,7 @@ class Check:
         for samples in self._behind(part):
             self.largest = max(self.largest, _largest(samples))
 
-    def _behind(self, part: Part) -> NDArray[Any]:
+    def _behind(self, part: Chunk) -> NDArray[Any]:
         """The samples that a part's windows cover."""
         x, spec, window = self.problem.x, self.problem.spec, self.problem.window
         axis = spec.axes(x.shape[self.first : -1], window)[0]
@@ -135,7 +135,9 @@ def _literal_chunk(problem: Problem, points: NDArray[np.intp], shape: tuple[int,
     where: list[Any] = [part.reshape(-1, *([1] * dims)) for part in index[:first]]
     for at, axis in enumerate(spec.axes(x.shape[first:-1], problem.window)):
         place = index[first + at][:, None] * axis.stride + np.arange(axis.k) * axis.dilation - axis.lo
-        folded = fold(place, axis.n, spec.boundary).reshape(-1, *(axis.k if d == at else 1 for d in range(dims)))
+        folded = boundary_index(place, axis.n, spec.boundary).reshape(
+            -1, *(axis.k if d == at else 1 for d in range(dims))
+        )
         outside = outside | (folded < 0)
         where.append(np.maximum(folded, 0))
     if problem.filters is None:
@@ -144,8 +146,8 @@ def _literal_chunk(problem: Problem, points: NDArray[np.intp], shape: tuple[int,
     else:
         depth, share = w.shape[-1], problem.filters // spec.groups
         group = index[-1] // share
-        lanes = (group[:, None] * depth + np.arange(depth)).reshape(-1, *([1] * dims), depth)
-        seen = x[(*(part[..., None] for part in where), lanes)].astype(np.float64)
+        channels = (group[:, None] * depth + np.arange(depth)).reshape(-1, *([1] * dims), depth)
+        seen = x[(*(part[..., None] for part in where), channels)].astype(np.float64)
         weights, outside = w[index[-1]].astype(np.float64), outside[..., None]
     seen = np.where(outside, spec.cval, seen)
     with np.errstate(invalid="ignore", over="ignore"):

@@ -21,15 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli import io
-from convcli.engine.layer_form import LayerForm, as_layer, oriented
-from convcli.engine.padding import fold
+from convcli.engine.layer_form import LayerForm, flip_for, to_layer
+from convcli.engine.padding import boundary_index
 from convcli.errors import InputError, LimitError, ShapeError
 from convcli.grad.backward import Gradients, gradients
 from convcli.jobs import colour
-from convcli.jobs.operands import RANDOM, Laid, Laying, lay
+from convcli.jobs.operands import RANDOM, ConvOptions, Operands, load_operands
 from convcli.options import Op
 from convcli.shapes.axis import Axis
-from convcli.shapes.layout import Arrangement
+from convcli.shapes.layout import ConvLayout
 from convcli.shapes.parse import show
 
 Index: TypeAlias = tuple[int, ...]
@@ -39,7 +39,7 @@ STEPS = 256
 
 
 @dataclass(frozen=True)
-class Question(Laying):
+class ExplainRequest(ConvOptions):
     """Which output to explain, in the command line's words. input: a file, or a shape for random numbers.
 
     at: the output's index; its batch and channel may be left out, and are then 0. None asks for every output.
@@ -126,7 +126,7 @@ class Step:
 class Explanation:
     """The outputs that were asked for, and what they are outputs of."""
 
-    laid: Laid
+    laid: Operands
     op: Op
     axes: tuple[Axis, ...]
     output: tuple[int, ...]
@@ -139,7 +139,7 @@ class Explanation:
 class _Work:
     """Everything that a step is cut from: the layer's arrays, the geometry, and the gradients if they are asked for."""
 
-    laid: Laid
+    laid: Operands
     form: LayerForm
     flipped: bool
     axes: tuple[Axis, ...]
@@ -159,17 +159,17 @@ class _Spot:
     o: int
 
 
-def explain(question: Question) -> Explanation:
+def run_explain(question: ExplainRequest) -> Explanation:
     """Take outputs apart into the products that make them.
 
     Raises InputError for an index outside the output, naming the valid range, LimitError for more outputs than
     STEPS, ShapeError for an upstream gradient whose shape is not the output's, and whatever `apply` refuses.
 
-    >>> step = explain(Question("4x4", "1,0;0,-1", at=(1, 2))).steps[0]
+    >>> step = run_explain(ExplainRequest("4x4", "1,0;0,-1", at=(1, 2))).steps[0]
     >>> [cell.place for cell in step.blocks[0].cells], len(step.blocks)
     ([(1, 2), (1, 3), (2, 2), (2, 3)], 1)
     """
-    laid = lay(question.input, question.reference, question, seed=question.seed or 0)
+    laid = load_operands(question.input, question.reference, question, seed=question.seed or 0)
     if question.seed is not None and laid.data.format != RANDOM:
         raise InputError(
             f"seed {question.seed}", f"{question.input} is a file, with nothing random in it", "leave it out"
@@ -194,7 +194,7 @@ def _every(output: tuple[int, ...]) -> list[Index]:
     return list(np.ndindex(*output))
 
 
-def _complete(at: Index, a: Arrangement, output: tuple[int, ...]) -> Index:
+def _complete(at: Index, a: ConvLayout, output: tuple[int, ...]) -> Index:
     """The whole index of an output, its batch and channel filled in. Raises InputError, naming the valid range."""
     whole = at
     if len(at) == a.dims and a.output_channel_axis is not None:
@@ -215,7 +215,7 @@ def _complete(at: Index, a: Arrangement, output: tuple[int, ...]) -> Index:
     return whole
 
 
-def _upstream(question: Question, laid: Laid, output: tuple[int, ...]) -> NDArray[np.float64]:
+def _upstream(question: ExplainRequest, laid: Operands, output: tuple[int, ...]) -> NDArray[np.float64]:
     if laid.cover is not None:
         raise InputError(
             f"{question.input} has alpha, and --backward",
@@ -232,14 +232,14 @@ def _upstream(question: Question, laid: Laid, output: tuple[int, ...]) -> NDArra
     return dy.astype(np.float64)
 
 
-def _work(laid: Laid, flipped: bool, axes: tuple[Axis, ...], dy: NDArray[np.float64] | None) -> _Work:
+def _work(laid: Operands, flipped: bool, axes: tuple[Axis, ...], dy: NDArray[np.float64] | None) -> _Work:
     a, spec = laid.arrangement, laid.spec
-    taps = oriented(laid.kernel.taps, a, "convolve" if flipped else "correlate")
-    form = as_layer(laid.x, taps, a)
+    taps = flip_for(laid.kernel.taps, a, "convolve" if flipped else "correlate")
+    form = to_layer(laid.x, taps, a)
     cover = None if laid.cover is None else colour.coverage_kernel(taps, a.window_axes)
     if dy is None:
         return _Work(laid, form, flipped, axes, cover, None, None)
-    given = as_layer(dy, taps, replace(a, shape=dy.shape, channel_axis=a.output_channel_axis)).x
+    given = to_layer(dy, taps, replace(a, shape=dy.shape, channel_axis=a.output_channel_axis)).x
     sums = gradients(form.x.astype(np.float64), form.w, given, groups=form.groups, **spec.options)
     return _Work(laid, form, flipped, axes, cover, given, sums)
 
@@ -256,13 +256,13 @@ def _step(work: _Work, at: Index) -> Step:
     )
 
 
-def _spot(at: Index, a: Arrangement) -> _Spot:
+def _spot(at: Index, a: ConvLayout) -> _Spot:
     batch, rest, channel = at[: a.batch_axes], at[a.batch_axes :], 0
     if a.output_channel_axis is not None:
         place = a.output_channel_axis - a.batch_axes
         channel, rest = rest[place], (*rest[:place], *rest[place + 1 :])
     item = batch[0] if batch else 0
-    n, o = (item * a.channels + channel, 0) if a.reading == "each" else (item, channel)
+    n, o = (item * a.channels + channel, 0) if a.channel_mode == "each" else (item, channel)
     return _Spot(batch, rest, channel, n, o)
 
 
@@ -276,7 +276,7 @@ def _places(axes: tuple[Axis, ...], spatial: Index) -> list[NDArray[np.intp]]:
 def _block(work: _Work, spot: _Spot, lane: int, own: int) -> Block:
     """The cells of one of the layer's lanes, the kernel's `own`-th."""
     a = work.laid.arrangement
-    channel = spot.channel if a.reading == "each" else lane
+    channel = spot.channel if a.channel_mode == "each" else lane
     cells = (_cell(work, spot, under, lane, own, channel) for under in _under(work, spot))
     return Block(channel if a.channel_axis is not None else None, tuple(cells))
 
@@ -297,7 +297,7 @@ class _Under:
 
 def _under(work: _Work, spot: _Spot) -> Iterator[_Under]:
     places = _places(work.axes, spot.spatial)
-    folded = [fold(p, axis.n, work.laid.spec.boundary) for p, axis in zip(places, work.axes, strict=True)]
+    folded = [boundary_index(p, axis.n, work.laid.spec.boundary) for p, axis in zip(places, work.axes, strict=True)]
     for tap in itertools.product(*(range(axis.k) for axis in work.axes)):
         place = tuple(int(p[t]) for p, t in zip(places, tap, strict=True))
         source = tuple(int(p[t]) for p, t in zip(folded, tap, strict=True))
@@ -334,17 +334,17 @@ def _flow(work: _Work, spot: _Spot, x: float, w: float, seen: Index | None, weig
     )
 
 
-def _in_kernel(tap: Index, a: Arrangement, o: int, own: int, flipped: bool) -> Index:
+def _in_kernel(tap: Index, a: ConvLayout, o: int, own: int, flipped: bool) -> Index:
     """A tap's index in the kernel as the user gave it."""
     spatial = tuple(k - 1 - t for t, k in zip(tap, a.window, strict=True)) if flipped else tap
     if len(a.kernel) == a.dims:
         return spatial
-    channel = o if a.reading == "depthwise" else own
+    channel = o if a.channel_mode == "depthwise" else own
     inner = (channel, *spatial) if a.layout == "channels_first" else (*spatial, channel)
-    return (o, *inner) if a.reading == "bank" else inner
+    return (o, *inner) if a.channel_mode == "bank" else inner
 
 
-def _in_input(source: Index, a: Arrangement, batch: Index, channel: int) -> Index:
+def _in_input(source: Index, a: ConvLayout, batch: Index, channel: int) -> Index:
     """A sample's index in the input as the user gave it."""
     if a.channel_axis is None:
         return (*batch, *source)

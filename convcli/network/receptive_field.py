@@ -38,7 +38,7 @@ class Field(NamedTuple):
     middle: Number = 0  # twice the centre of the first output, which keeps it whole without upsampling
 
     def through(self, axis: Axis) -> Field:
-        """Look through one more layer."""
+        """Detected through one more layer."""
         span = axis.reach - 1
         if axis.transposed:
             step = _divide(self.jump, axis.stride)

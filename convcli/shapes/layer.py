@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from convcli.shapes.axis import Axis
-from convcli.shapes.layout import Arrangement
+from convcli.shapes.layout import ConvLayout
 from convcli.shapes.spec import ConvSpec
 
 
@@ -18,19 +18,19 @@ from convcli.shapes.spec import ConvSpec
 class Layer:
     """One convolution, or its transpose, described by numbers alone.
 
-    >>> from convcli.shapes.layout import arrange
+    >>> from convcli.shapes.layout import infer_layout as arrange
     >>> layer = Layer.of(arrange((28, 28), (3, 3)), ConvSpec.of(2))
     >>> layer.output, layer.parameters, layer.macs, layer.dense_parameters
     ((26, 26), 9, 6084, 529984)
     """
 
-    arrangement: Arrangement
+    arrangement: ConvLayout
     axes: tuple[Axis, ...]
     output: tuple[int, ...]
     bias: bool
 
     @classmethod
-    def of(cls, arrangement: Arrangement, spec: ConvSpec, *, transposed: bool = False, bias: bool = False) -> Layer:
+    def of(cls, arrangement: ConvLayout, spec: ConvSpec, *, transposed: bool = False, bias: bool = False) -> Layer:
         """Settle the sizes. Raises ShapeError where the kernel does not fit."""
         settle = spec.transposed_axes if transposed else spec.axes
         axes = settle(arrangement.spatial, arrangement.window)
@@ -39,7 +39,7 @@ class Layer:
     @property
     def biases(self) -> int:
         """One for each output channel; one in all where every channel is filtered alike."""
-        return 0 if not self.bias else 1 if self.arrangement.reading == "each" else self.arrangement.filters
+        return 0 if not self.bias else 1 if self.arrangement.channel_mode == "each" else self.arrangement.filters
 
     @property
     def parameters(self) -> int:
@@ -50,9 +50,9 @@ class Layer:
         """Multiply-adds: every weight under every output; transposed, every weight under every input."""
         a = self.arrangement
         items = math.prod(a.shape[: a.batch_axes])
-        if a.reading == "each":
+        if a.channel_mode == "each":
             positions = a.channels * math.prod(a.window)
-        elif a.reading == "sum" and len(a.kernel) == a.dims:
+        elif a.channel_mode == "sum" and len(a.kernel) == a.dims:
             positions = a.channels * math.prod(a.kernel)
         else:
             positions = math.prod(a.kernel)

@@ -1,11 +1,11 @@
 """What a kernel of one shape means for an input of another.
 
-Standard library only: the same reading serves the shape calculator, the plan and the work itself.
+Standard library only: the same channel_mode serves the shape calculator, the plan and the work itself.
 
 For an input with `dims` spatial axes, and channels last:
 
 ==================  =====================  ==========================================  ====================
-kernel              input                  reading                                     output
+kernel              input                  channel_mode                                     output
 ==================  =====================  ==========================================  ====================
 ``(*K)``            ``(*S)``               plain                                       ``(*P)``
 ``(*K)``            ``(*S, C)``            ``each``: every channel is filtered alike   ``(*P, C)``
@@ -27,7 +27,7 @@ from convcli.errors import ChannelError, InputError, ShapeError, did_you_mean
 from convcli.options import LAYOUTS, Channels, Layout
 from convcli.shapes.parse import show
 
-Reading = Literal["each", "depthwise", "sum", "bank"]
+ChannelMode = Literal["each", "depthwise", "sum", "bank"]
 
 
 PICTURE_CHANNELS = 4
@@ -35,11 +35,11 @@ PICTURE_CHANNELS = 4
 
 
 @dataclass(frozen=True)
-class Arrangement:
-    """A kernel of one shape laid on an input of another; build it with `arrange`.
+class ConvLayout:
+    """A kernel of one shape laid on an input of another; build it with `infer_layout`.
 
-    >>> a = arrange((224, 224, 3), (64, 7, 7, 3))
-    >>> a.reading, a.spatial, a.window, a.channels, a.filters
+    >>> a = infer_layout((224, 224, 3), (64, 7, 7, 3))
+    >>> a.channel_mode, a.spatial, a.window, a.channels, a.filters
     ('bank', (224, 224), (7, 7), 3, 64)
     >>> a.with_spatial((112, 112))
     (112, 112, 64)
@@ -48,7 +48,7 @@ class Arrangement:
     shape: tuple[int, ...]
     kernel: tuple[int, ...]
     dims: int
-    reading: Reading
+    channel_mode: ChannelMode
     channel_axis: int | None  # of the input; None where it has no channels
     batch_axes: int
     layout: Layout
@@ -69,7 +69,7 @@ class Arrangement:
     def window_axes(self) -> tuple[int, ...]:
         """The kernel's spatial axes."""
         extra = len(self.kernel) - self.dims
-        start = extra if self.layout == "channels_first" else 1 if self.reading == "bank" else 0
+        start = extra if self.layout == "channels_first" else 1 if self.channel_mode == "bank" else 0
         return tuple(range(start, start + self.dims))
 
     @property
@@ -80,21 +80,21 @@ class Arrangement:
     @property
     def output_channel_axis(self) -> int | None:
         """Where the output's channels stand; None where it has none."""
-        if self.reading == "each":
+        if self.channel_mode == "each":
             return self.channel_axis
         return self.batch_axes if self.layout == "channels_first" else self.batch_axes + self.dims
 
     def with_spatial(self, sizes: Sequence[int]) -> tuple[int, ...]:
         """An output shape with these spatial sizes, in this arrangement's layout."""
         batch = self.shape[: self.batch_axes]
-        if self.channel_axis is None and self.reading == "each":
+        if self.channel_axis is None and self.channel_mode == "each":
             return (*batch, *sizes)
         if self.layout == "channels_first":
             return (*batch, self.filters, *sizes)
         return (*batch, *sizes, self.filters)
 
 
-def arrange(
+def infer_layout(
     shape: Sequence[int],
     kernel: Sequence[int],
     *,
@@ -103,7 +103,7 @@ def arrange(
     groups: int = 1,
     layout: Layout = "channels_last",
     transposed: bool = False,
-) -> Arrangement:
+) -> ConvLayout:
     """Settle how a kernel is laid on an input, from their shapes.
 
     dims: how many spatial axes the input has; found from the kernel where it settles it. A `transposed` bank
@@ -113,7 +113,7 @@ def arrange(
     shape, kernel = tuple(shape), tuple(kernel)
     if groups < 1:
         raise InputError(f"groups {groups}", "expected 1 or more", "leave groups out for one")
-    count = settle_dims(shape, kernel, channels, groups, layout) if dims is None else dims
+    count = infer_spatial_dims(shape, kernel, channels, groups, layout) if dims is None else dims
     if not 1 <= count <= len(shape):
         raise InputError(f"dims {count}", f"the input {show(shape)} has {len(shape)} axes", f"use 1 to {len(shape)}")
     outer, extra = len(shape) - count, len(kernel) - count
@@ -134,16 +134,16 @@ def arrange(
     batch_axes = 1 if outer == 2 else 0
     channel_axis = None if outer == 0 else batch_axes if layout == "channels_first" else len(shape) - 1
     depth = 1 if channel_axis is None else shape[channel_axis]
-    reading = _reading(extra, channels)
-    if reading in ("each", "depthwise", "sum") and groups != 1:
+    channel_mode = _channel_mode(extra, channels)
+    if channel_mode in ("each", "depthwise", "sum") and groups != 1:
         raise InputError(
             f"groups {groups} with the kernel {show(kernel)}",
             "groups divide the channels of a bank (O, *K, C/groups), or (O, C/groups, *K) with channels first",
             "give such a kernel, or leave groups out",
         )
-    filters = _check_channels(kernel, extra, reading, depth, groups, layout, transposed)
-    return Arrangement(
-        shape, kernel, count, reading, channel_axis, batch_axes, layout, groups, channels=depth, filters=filters
+    filters = _check_channels(kernel, extra, channel_mode, depth, groups, layout, transposed)
+    return ConvLayout(
+        shape, kernel, count, channel_mode, channel_axis, batch_axes, layout, groups, channels=depth, filters=filters
     )
 
 
@@ -154,7 +154,7 @@ def check_layout(layout: str) -> Layout:
     return cast("Layout", layout)
 
 
-def settle_dims(
+def infer_spatial_dims(
     shape: Sequence[int],
     kernel: Sequence[int],
     channels: Channels | None = None,
@@ -168,9 +168,11 @@ def settle_dims(
     the kernel spans it whole or if it counts at most 4, as a picture's; four axes against four are a batch under
     a bank.
 
-    >>> settle_dims((28, 28), (3, 3)), settle_dims((28, 28, 3), (3, 3)), settle_dims((28, 28, 3), (3, 3, 3))
-    (2, 2, 2)
-    >>> settle_dims((28, 28, 28), (3, 3, 3))
+    >>> infer_spatial_dims((28, 28), (3, 3))
+    2
+    >>> infer_spatial_dims((28, 28, 3), (3, 3)), infer_spatial_dims((28, 28, 3), (3, 3, 3))
+    (2, 2)
+    >>> infer_spatial_dims((28, 28, 28), (3, 3, 3))
     3
     """
     axes, extra = len(shape), len(kernel) - len(shape)
@@ -194,7 +196,7 @@ def settle_dims(
     )
 
 
-def _reading(extra: int, channels: Channels | None) -> Reading:
+def _channel_mode(extra: int, channels: Channels | None) -> ChannelMode:
     if extra == 2:
         if channels == "each":
             raise InputError(
@@ -209,7 +211,7 @@ def _reading(extra: int, channels: Channels | None) -> Reading:
 def _check_channels(
     kernel: tuple[int, ...],
     extra: int,
-    reading: Reading,
+    channel_mode: ChannelMode,
     depth: int,
     groups: int,
     layout: Layout,
@@ -217,10 +219,10 @@ def _check_channels(
 ) -> int:
     """The number of output channels. Raises ChannelError where the kernel's count is not the input's."""
     if extra == 0:
-        return 1 if reading == "sum" else depth
+        return 1 if channel_mode == "sum" else depth
     own = kernel[extra - 1 if layout == "channels_first" else -1]
     if transposed:
-        return _check_transposed(kernel, reading, depth, groups, own)
+        return _check_transposed(kernel, channel_mode, depth, groups, own)
     if depth % groups:
         raise ChannelError(
             f"{depth} channels in {groups} groups", "expected a count that the groups divide", "change --groups"
@@ -232,15 +234,15 @@ def _check_channels(
             f"expected {depth // groups}",
             "give a kernel with as many channels as the input, or a spatial kernel to filter each channel alike",
         )
-    if reading == "bank" and kernel[0] % groups:
+    if channel_mode == "bank" and kernel[0] % groups:
         raise ChannelError(
             f"{kernel[0]} kernels in {groups} groups", "expected a count that the groups divide", "change --groups"
         )
-    return kernel[0] if reading == "bank" else depth if reading == "depthwise" else 1
+    return kernel[0] if channel_mode == "bank" else depth if channel_mode == "depthwise" else 1
 
 
-def _check_transposed(kernel: tuple[int, ...], reading: Reading, depth: int, groups: int, own: int) -> int:
-    outputs = kernel[0] if reading == "bank" else 1
+def _check_transposed(kernel: tuple[int, ...], channel_mode: ChannelMode, depth: int, groups: int, own: int) -> int:
+    outputs = kernel[0] if channel_mode == "bank" else 1
     if outputs != depth:
         raise ChannelError(
             f"the transposed kernel {show(kernel)} takes {outputs} channels, the input has {depth}",

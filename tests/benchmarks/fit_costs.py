@@ -51,18 +51,18 @@ def per_sample(shape: tuple[int, ...], window: tuple[int, ...]) -> float:
     return taken / math.prod(counts) / math.prod(size) * 1e9
 
 
-def per_tap(method: str, bank: tuple[int, ...], lanes: int) -> float:
-    """Nanoseconds for a tap of an output of a layer of so many lanes: a bank (O, KH, KW, C/groups)."""
+def per_tap(method: str, bank: tuple[int, ...], channels: int) -> float:
+    """Nanoseconds for a tap of an output of a layer of so many channels: a bank (O, KH, KW, C/groups)."""
     rng = np.random.default_rng(0)
-    x, w = rng.random((1, 256, 256, lanes), dtype=np.float32), rng.standard_normal(bank).astype(np.float32)
+    x, w = rng.random((1, 256, 256, channels), dtype=np.float32), rng.standard_normal(bank).astype(np.float32)
     outputs = math.prod(256 - k + 1 for k in bank[1:3]) * bank[0]
-    taken = seconds(lambda: conv_layer(x, w, groups=lanes // bank[3], method=method))
+    taken = seconds(lambda: conv_layer(x, w, groups=channels // bank[3], method=method))
     return taken / outputs / math.prod(bank[1:]) * 1e9
 
 
-def per_window_sample(lanes: int) -> float:
-    """Nanoseconds for a sample of windows of 3x3 with stride 2, copied out as rows: runs of 3 * lanes samples."""
-    x = np.random.default_rng(0).random((1, 64, 64, lanes), dtype=np.float32)
+def per_window_sample(channels: int) -> float:
+    """Nanoseconds for a sample of windows of 3x3 with stride 2, copied out as rows: runs of 3 * channels samples."""
+    x = np.random.default_rng(0).random((1, 64, 64, channels), dtype=np.float32)
     axes = ConvSpec.of(2, stride=2).axes((64, 64), (3, 3))
     seen = windows(x, axes, [axis.out for axis in axes])
     rows = np.empty(seen.shape, seen.dtype)

@@ -155,7 +155,7 @@ class TestTheGroup:
         assert ok("--version").stdout.startswith("convcli")
 
     def test_a_fault_of_its_own_is_one_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("convcli.jobs.apply.prepare", lambda job: 1 / 0)
+        monkeypatch.setattr("convcli.jobs.apply.plan_apply", lambda job: 1 / 0)
         assert "fault of convcli's own" in refused("apply", PHOTO, "-k", "box", code=1)
         debugged = run("apply", PHOTO, "-k", "box", "--debug")
         assert debugged.exit_code == 1
@@ -165,14 +165,14 @@ class TestTheGroup:
         def exhausted(job: object) -> None:
             raise MemoryError
 
-        monkeypatch.setattr("convcli.jobs.apply.prepare", exhausted)
+        monkeypatch.setattr("convcli.jobs.apply.plan_apply", exhausted)
         assert "memory" in refused("apply", PHOTO, "-k", "box", code=4)
 
     def test_an_interrupt_ends_with_130(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def interrupted(job: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("convcli.jobs.apply.prepare", interrupted)
+        monkeypatch.setattr("convcli.jobs.apply.plan_apply", interrupted)
         refused("apply", PHOTO, "-k", "box", code=130)
 
 
@@ -791,10 +791,10 @@ class TestGradcheck:
         from convcli.grad.backward import Gradients
 
         def wrong(*given: object, **options: object) -> Gradients:
-            dx, dw, db = layouts.arranged_gradients(*given, **options)  # type: ignore[arg-type]
+            dx, dw, db = layouts.layout_gradients(*given, **options)  # type: ignore[arg-type]
             return Gradients(dx, dw * 1.01, db)
 
-        monkeypatch.setattr("convcli.grad.check.arranged_gradients", wrong)
+        monkeypatch.setattr("convcli.grad.check.layout_gradients", wrong)
         result = run("gradcheck", "8x8x3", "-k", "random:4x3x3x3")
         assert result.exit_code == 1
         assert "FAILED" in result.stdout

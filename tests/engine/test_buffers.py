@@ -15,7 +15,7 @@ import pytest
 
 import convcli
 from convcli.engine import buffers
-from convcli.engine.buffers import LINE, Kept, fresh, working
+from convcli.engine.buffers import LINE, Kept, result_buffer, scratch_buffer
 from convcli.engine.execute import give_back
 
 LEAST, MOST = buffers._results.least, buffers._results.most
@@ -58,7 +58,7 @@ HOLDERS: dict[str, Callable[[np.ndarray], Any]] = {
 }
 
 
-@pytest.mark.parametrize("give", [fresh, working])
+@pytest.mark.parametrize("give", [result_buffer, scratch_buffer])
 @pytest.mark.parametrize("hold", HOLDERS.values(), ids=HOLDERS)
 def test_what_anyone_holds_is_left_alone(hold: Callable[[np.ndarray], Any], give: Callable[..., np.ndarray]) -> None:
     result = give((SIDE, SIDE), np.float32)
@@ -77,20 +77,20 @@ def test_what_anyone_holds_is_left_alone(hold: Callable[[np.ndarray], Any], give
 
 def test_a_result_of_another_size_takes_it_only_where_it_fits() -> None:
     size, results = 2 * LEAST, buffers._results
-    fresh((size,), np.uint8)
+    result_buffer((size,), np.uint8)
     assert known(results) == [size]
-    fresh((size // 2,), np.uint8)
+    result_buffer((size // 2,), np.uint8)
     assert known(results) == [size]
-    fresh((2 * size,), np.uint8)
+    result_buffer((2 * size,), np.uint8)
     assert known(results) == [2 * size]
-    fresh((size - LINE,), np.uint8)
+    result_buffer((size - LINE,), np.uint8)
     assert known(results) == [size - LINE]
 
 
 def test_so_much_is_known_at_most_and_not_what_is_small_or_larger() -> None:
-    held = [fresh((MOST // 4,), np.uint8) for _ in range(6)]
+    held = [result_buffer((MOST // 4,), np.uint8) for _ in range(6)]
     assert sum(known(buffers._results)) <= MOST <= sum(known(buffers._results)) + MOST // 4
-    small, large = fresh((LEAST - 1,), np.uint8), fresh((MOST + 1,), np.uint8)
+    small, large = result_buffer((LEAST - 1,), np.uint8), result_buffer((MOST + 1,), np.uint8)
     assert small.base is None
     assert all(piece is not large.base for piece in buffers._results.pieces)
     assert len(held) == 6
@@ -99,29 +99,29 @@ def test_so_much_is_known_at_most_and_not_what_is_small_or_larger() -> None:
 def test_what_is_worked_in_goes_from_run_to_run_in_all_its_sizes() -> None:
     sizes = [1 << 17, 1 << 19, 1 << 21]
     for _ in range(3):
-        arrays = [working((size,), np.uint8) for size in sizes]
+        arrays = [scratch_buffer((size,), np.uint8) for size in sizes]
         arrays.clear()
         assert known(buffers._working) == sizes
-    held = [working((buffers._working.most // 4,), np.uint8) for _ in range(5)]
+    held = [scratch_buffer((buffers._working.most // 4,), np.uint8) for _ in range(5)]
     assert sum(known(buffers._working)) <= buffers._working.most
     assert len(held) == 5
 
 
 def test_small_arrays_to_work_in_leave_large_pieces_to_those_who_want_them() -> None:
     large, small = 1 << 22, 1 << 17
-    first = address(working((large,), np.uint8))
-    held = working((small,), np.uint8)
+    first = address(scratch_buffer((large,), np.uint8))
+    held = scratch_buffer((small,), np.uint8)
     assert known(buffers._working) == [large, small]
-    assert address(working((large,), np.uint8)) == first
+    assert address(scratch_buffer((large,), np.uint8)) == first
     assert address(held) != first
-    larger = working((2 * large + LINE,), np.uint8)
+    larger = scratch_buffer((2 * large + LINE,), np.uint8)
     assert known(buffers._working) == [small, larger.size], "what is smaller is given back for it"
 
 
 def test_what_nobody_works_in_any_more_can_be_given_back() -> None:
-    held, _ = working((1 << 20,), np.uint8), working((1 << 19,), np.uint8)
+    held, _ = scratch_buffer((1 << 20,), np.uint8), scratch_buffer((1 << 19,), np.uint8)
     del _
-    buffers.give_back()
+    buffers.release_unused()
     assert known(buffers._working) == [held.size]
 
 
@@ -138,7 +138,7 @@ def test_what_is_given_back_is_the_system_s_again(
 ) -> None:
     monkeypatch.setattr(buffers._working, "make", where)
     size = 1 << 24
-    held = working((size,), np.uint8)
+    held = scratch_buffer((size,), np.uint8)
     held[...] = 1
     before = resident()
     del held
@@ -159,7 +159,7 @@ def test_where_no_pages_are_to_be_had_the_heap_answers(monkeypatch: pytest.Monke
     assert buffers.pages(100).shape == (100,)
 
 
-@pytest.mark.parametrize("give", [fresh, working])
+@pytest.mark.parametrize("give", [result_buffer, scratch_buffer])
 @pytest.mark.parametrize("size", [LEAST, 3 * LEAST + 52, MOST + 20])
 def test_it_begins_with_a_line_of_the_cache(give: Callable[..., np.ndarray], size: int) -> None:
     assert address(give((size // 4,), np.float32)) % LINE == 0
@@ -167,7 +167,7 @@ def test_it_begins_with_a_line_of_the_cache(give: Callable[..., np.ndarray], siz
 
 def test_threads_never_share_one() -> None:
     def work(number: int) -> bool:
-        mine = fresh((LEAST,), np.uint8)
+        mine = result_buffer((LEAST,), np.uint8)
         mine[...] = number
         total = mine[::4096].astype(int).sum()
         return bool(total == number * len(mine[::4096]))

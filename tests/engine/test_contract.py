@@ -16,10 +16,10 @@ from numpy.testing import assert_array_equal
 
 import convcli
 from convcli import ConvError, conv_layer, conv_transpose, convolve, correlate, gradients
-from convcli.engine import operations
+from convcli.engine import problem
 from convcli.engine.planning import plan as planner
 from convcli.engine.planning import tiles
-from convcli.engine.rounding import store
+from convcli.engine.rounding import round_into
 
 ROOT = Path(__file__).parents[2]
 METHODS = ("direct", "gemm")
@@ -96,7 +96,7 @@ def test_integer_results_round_half_to_even_and_saturate(dtype):
 def test_float32_values_saturate_in_types_wider_than_their_mantissa(dtype):
     info = np.iinfo(dtype)
     out = np.empty(5, dtype)
-    store(np.array([np.inf, info.max, np.nan, -1e30, 16777216], np.float32), out)
+    round_into(np.array([np.inf, info.max, np.nan, -1e30, 16777216], np.float32), out)
     assert out.tolist() == [info.max, info.max, 0, info.min, 16777216]
 
 
@@ -114,7 +114,7 @@ def test_what_is_known_of_the_sums_changes_none(source, target, cval, method):
         options = {"padding": "same", "cval": cval, "method": method}
         with np.errstate(invalid="ignore"):
             expected = np.empty(x.shape, target)
-            store(correlate(x, w, **options), expected)
+            round_into(correlate(x, w, **options), expected)
         assert_array_equal(correlate(x, w, dtype=target, **options), expected)
 
 
@@ -204,7 +204,7 @@ def test_no_constant_breaks_the_bound_of_a_layer(terms, method):
 @pytest.mark.parametrize("bank", [(4, 3, 3, 512), (8, 3, 3, 16), (1, 1, 1, 4096), (5, 7, 7, 3), (3, 1, 1, 20)], ids=str)
 def test_the_error_of_a_layer(bank, looked, dtype, method, monkeypatch):
     """Whether or not the taps are looked at, which sees to longer sums where they are unlike."""
-    monkeypatch.setattr(operations, "WORTH_A_LOOK", 1 if looked else 1 << 30)
+    monkeypatch.setattr(problem, "WORTH_A_LOOK", 1 if looked else 1 << 30)
     filters, *window, depth = bank
     shape = (1, *(k + 2 for k in window), depth)
     inputs = [rng(0).standard_normal(shape), rng(1).random(shape), np.full(shape, 0.1), np.full(shape, 0.7)]

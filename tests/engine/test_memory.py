@@ -16,7 +16,7 @@ from convcli.engine.planning import Plan, make_plan
 from convcli.engine.planning.facts import Facts
 from convcli.engine.planning.memory import BUDGET, Working
 from convcli.engine.problem import Problem, layer_problem, spatial_problem
-from convcli.engine.tiling import places, whole
+from convcli.engine.tiling import tiles, whole
 from convcli.options import BOUNDARIES
 from convcli.shapes.spec import ConvSpec
 
@@ -36,9 +36,9 @@ def count(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     return threads
 
 
-def filtered(spatial: tuple[int, ...], lanes: int, k: int, dtype: str, terms: int | None, **options: Any) -> Plan:
+def filtered(spatial: tuple[int, ...], channels: int, k: int, dtype: str, terms: int | None, **options: Any) -> Plan:
     """The plan for one kernel, which is a sum of so many products of 1-D factors."""
-    facts = Facts((), spatial, lanes, (k,) * len(spatial), None, dtype, "float64", terms=terms, peak=0.1)
+    facts = Facts((), spatial, channels, (k,) * len(spatial), None, dtype, "float64", terms=terms, peak=0.1)
     return make_plan(facts, ConvSpec.of(len(spatial), **SAME, **options), dtype=dtype)
 
 
@@ -51,11 +51,11 @@ class TestStated:
         used = set()
         for spatial in SIZES:
             for k in KERNELS:
-                for lanes in (1, 3, 4):
+                for channels in (1, 3, 4):
                     for terms in (None, 1, 2, 4):
                         for stride, dilation in ((1, 1), (2, 1), (3, 2), (1, 3 if k < 86 else 1)):
                             plan = filtered(
-                                spatial, lanes, k, dtype, terms, stride=stride, dilation=dilation, boundary=boundary
+                                spatial, channels, k, dtype, terms, stride=stride, dilation=dilation, boundary=boundary
                             )
                             assert plan.memory <= BUDGET, plan
                             assert 1 <= plan.threads <= count
@@ -66,18 +66,18 @@ class TestStated:
     def test_no_bank_over_a_picture_takes_more_than_64_mib(self, count: int, dtype: str) -> None:
         for spatial in SIZES:
             for k in (1, 3, 7, 11):
-                for filters, lanes, groups in ((8, 3, 1), (64, 3, 1), (64, 64, 1), (64, 64, 4), (64, 64, 64)):
+                for filters, channels, groups in ((8, 3, 1), (64, 3, 1), (64, 64, 1), (64, 64, 4), (64, 64, 64)):
                     for stride in (1, 2):
-                        facts = Facts((1,), spatial, lanes, (k, k), filters, dtype, "float32")
+                        facts = Facts((1,), spatial, channels, (k, k), filters, dtype, "float32")
                         plan = make_plan(facts, ConvSpec.of(2, stride=stride, groups=groups, **SAME), dtype=None)
                         assert plan.memory <= BUDGET, plan
 
     def test_two_threads_are_kept_where_speed_is_promised(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(limits, "_count", 2)
         plans = [
-            filtered((4096, 4096), lanes, k, dtype, terms)
+            filtered((4096, 4096), channels, k, dtype, terms)
             for k in KERNELS
-            for lanes in (1, 3)
+            for channels in (1, 3)
             for dtype in TYPES
             for terms in (None, 1)
         ]
@@ -98,7 +98,7 @@ class TestStated:
         monkeypatch.setattr(limits, "_count", 64)
         for x, w in ((np.zeros(10_000_000, np.uint8), np.ones(65)), (np.zeros((600, 3000)), np.ones((3, 3)))):
             plan = convcli.plan(x, w)
-            assert 1 < plan.threads <= len(list(places(plan, whole(plan)))) + 2
+            assert 1 < plan.threads <= len(list(tiles(plan, whole(plan)))) + 2
 
     def test_a_small_convolution_is_one_thread_s(self, count: int) -> None:
         plan = convcli.plan(np.zeros((50, 50)), np.ones((3, 3)))

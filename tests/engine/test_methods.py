@@ -159,7 +159,7 @@ def test_whole_numbers_too_large_to_be_rounded_are_refused():
 )
 @pytest.mark.parametrize("space", [(50,), (30, 41), (9, 8, 31)], ids=len)
 def test_layers_in_groups(space, options, groups, monkeypatch):
-    """Read in place, gathered, or lane by lane; lines are cut into pieces."""
+    """Read in place, gathered, or channel by channel; lines are cut into pieces."""
     monkeypatch.setattr(tiles, "LINE", 100)
     x = rng(0).standard_normal((2, *space, 32)).astype(np.float32)
     for filters in (32, 48):
@@ -347,11 +347,11 @@ def _held(x, w, operation, options):
 
 
 @pytest.mark.parametrize("padding", [((0, 0), (0, 1)), ((2, 0), (0, 3)), "same"])
-@pytest.mark.parametrize(("width", "lanes"), [(22, 1), (31, 1), (9, 3), (40, 1)])
-def test_a_narrow_picture_is_not_cut_across(width, lanes, padding, monkeypatch):
+@pytest.mark.parametrize(("width", "channels"), [(22, 1), (31, 1), (9, 3), (40, 1)])
+def test_a_narrow_picture_is_not_cut_across(width, channels, padding, monkeypatch):
     """Its rows are woven into the band whole: cut where padding begins, they were read beyond their end."""
     monkeypatch.setattr(planner, "WORTH_SHARING", 0)
-    x, w = rng(width).random((3000, width, lanes), np.float32), np.outer(rng(1).random(4), rng(2).random(2))
+    x, w = rng(width).random((3000, width, channels), np.float32), np.outer(rng(1).random(4), rng(2).random(2))
     for stride in (1, 2):
         given = {"axes": (0, 1), "padding": padding, "boundary": "reflect", "stride": stride}
         exact = correlate(x, w, method="direct", **given)

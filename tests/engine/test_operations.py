@@ -17,7 +17,8 @@ import convcli
 from convcli import conv_layer, convolve, correlate
 from convcli.engine.planning import blocking, tiles
 from convcli.engine.planning import plan as planner
-from convcli.engine.tiling import Part, places
+from convcli.engine.tiling import Chunk
+from convcli.engine.tiling import tiles as cut
 
 METHODS = ("direct", "gemm")
 
@@ -137,14 +138,14 @@ def test_a_tile_is_a_strip_of_rows_of_one_item_or_several_items(monkeypatch):
 
 @pytest.mark.parametrize("rows", [(0, 1500), (700, 701), (3, 1499)])
 @pytest.mark.parametrize("options", [{}, {"padding": "same"}, {"padding": "same", "stride": 3}, {"padding": "full"}])
-@pytest.mark.parametrize("lanes", [1, 3])
+@pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("window", [(3, 3), (25, 25), (1, 9)])
-def test_tiles_cover_a_picture_once_and_few_of_them_see_its_padding(window, lanes, options, rows):
-    plan = convcli.plan(np.zeros((1500, 1501, lanes), np.float32), np.ones(window), axes=(0, 1), **options)
+def test_tiles_cover_a_picture_once_and_few_of_them_see_its_padding(window, channels, options, rows):
+    plan = convcli.plan(np.zeros((1500, 1501, channels), np.float32), np.ones(window), axes=(0, 1), **options)
     rows = (rows[0] // plan.spec.stride[0], min(-(-rows[1] // plan.spec.stride[0]), plan.sizes[0]))
     seen = np.zeros(plan.sizes, int)
     number, beside = 0, 0
-    for _, spans in places(plan, Part((0, 1), rows)):
+    for _, spans in cut(plan, Chunk((0, 1), rows)):
         seen[tuple(slice(*span) for span in spans)] += 1
         first, last = plan.axes[1].under(*spans[1])
         number, beside = number + 1, beside + (first < 0 or last > plan.axes[1].n)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convcli.engine.padding import extend
+from convcli.engine.padding import padded_block
 from convcli.options import BOUNDARIES, Boundary
 
 FAR = 9
@@ -16,7 +16,7 @@ FAR = 9
 
 @st.composite
 def parts(draw: st.DrawFn) -> tuple[np.ndarray, tuple[int, ...], list[tuple[int, int]]]:
-    """An array of some items and lanes, the axes between them, and a part along each of those."""
+    """An array of some items and channels, the axes between them, and a part along each of those."""
     sizes = draw(st.lists(st.integers(1, 6), min_size=1, max_size=3))
     items = draw(st.sampled_from([(), (2,)]))
     x = np.arange(2 * np.prod((*items, *sizes)), dtype=draw(st.sampled_from([np.uint8, np.float32])))
@@ -34,6 +34,6 @@ def test_a_part_is_that_of_the_padded_whole(
     widths = [(FAR, FAR) if axis in axes else (0, 0) for axis in range(x.ndim)]
     padded = np.pad(x, widths, boundary, **({"constant_values": 3} if boundary == "constant" else {}))
     index = (slice(None),) * axes[0] + tuple(slice(start + FAR, stop + FAR) for start, stop in spans)
-    made = extend(x, axes, spans, boundary, 3, np.dtype(np.float32))
+    made = padded_block(x, axes, spans, boundary, 3, np.dtype(np.float32))
     assert made.dtype == np.float32
     np.testing.assert_array_equal(made, padded[index])

@@ -5,11 +5,11 @@ import pytest
 
 from convcli import ConvError, gradcheck
 from convcli.engine import layer_form
-from convcli.grad import GradcheckReport, check_arranged, layouts
+from convcli.grad import GradcheckReport, check_layout_gradients, layouts
 from convcli.grad import check as gradient_check
 from convcli.grad.check import MOST
 from convcli.grad.records import AdjointTest, PathTest, TensorCheck
-from convcli.shapes.layout import arrange
+from convcli.shapes.layout import infer_layout
 from convcli.shapes.spec import ConvSpec
 
 rng = np.random.default_rng
@@ -68,10 +68,10 @@ def test_channels_first_and_an_upstream_gradient_of_ones_own():
 )
 def test_a_wrong_gradient_fails(monkeypatch, name, corrupt):
     def off(*args, **options):
-        right = layouts.arranged_gradients(*args, **options)
+        right = layouts.layout_gradients(*args, **options)
         return right._replace(**{name: corrupt(getattr(right, name))})
 
-    monkeypatch.setattr(gradient_check, "arranged_gradients", off)
+    monkeypatch.setattr(gradient_check, "layout_gradients", off)
     report = gradcheck(rng(0).standard_normal((1, 6, 6, 2)), rng(1).standard_normal((2, 3, 3, 2)))
     assert not report.passed
     verdicts = {check.name: check.verdict for check in report.checks}
@@ -80,11 +80,11 @@ def test_a_wrong_gradient_fails(monkeypatch, name, corrupt):
 
 def test_the_worst_entry_is_found(monkeypatch):
     def off(*args, **options):
-        g = layouts.arranged_gradients(*args, **options)
+        g = layouts.layout_gradients(*args, **options)
         g.dw[1, 2, 0, 1] *= 1.5
         return g
 
-    monkeypatch.setattr(gradient_check, "arranged_gradients", off)
+    monkeypatch.setattr(gradient_check, "layout_gradients", off)
     dw = gradcheck(*layer()).checks[1]
     assert dw.worst[0].index == (1, 2, 0, 1)
     assert dw.verdict == "wrong"
@@ -272,8 +272,8 @@ def test_thresholds_of_the_analytic_tests(row, passed):
 def test_what_the_worst_entries_touch(options, op):
     """An entry of dx moves just the outputs named, at their ends at least; one of dw reads just the samples named."""
     x, w = rng(0).standard_normal((9, 8)), rng(1).standard_normal((3, 2))
-    arrangement, spec = arrange(x.shape, w.shape), ConvSpec.of(2, **options)
-    report = check_arranged(x, w, arrangement, spec, op=op)
+    arrangement, spec = infer_layout(x.shape, w.shape), ConvSpec.of(2, **options)
+    report = check_layout_gradients(x, w, arrangement, spec, op=op)
     ones = np.ones((3, 2))
     for entry in report.checks[0].worst:
         spike = np.zeros(x.shape)

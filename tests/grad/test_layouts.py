@@ -7,10 +7,10 @@ from hypothesis import given
 from numpy.testing import assert_allclose, assert_array_equal
 
 from convcli import ConvError, conv_layer, gradients
-from convcli.engine.layer_form import as_layer, forward
-from convcli.grad.layouts import arranged_gradients, as_layer_delta, own_shapes
+from convcli.engine.layer_form import forward, to_layer
+from convcli.grad.layouts import from_layer_gradients, layout_gradients, to_layer_upstream
 from convcli.grad.toeplitz import size, toeplitz, unrolled
-from convcli.shapes.layout import arrange
+from convcli.shapes.layout import infer_layout
 from convcli.shapes.spec import ConvSpec
 
 rng = np.random.default_rng
@@ -63,25 +63,25 @@ READINGS = [
 def test_every_reading_has_its_adjoint(shape, kernel, reading, op):
     """<dy, y> is <dx, x> and <dw, w> in the user's own shapes; and the layer's form gives the same gradients."""
     x, w = rng(0).integers(-9, 9, shape).astype(float), rng(1).integers(-9, 9, kernel).astype(float)
-    arrangement = arrange(shape, kernel, **reading)
+    arrangement = infer_layout(shape, kernel, **reading)
     spec = ConvSpec.of(arrangement.dims, padding=1, boundary="wrap", stride=2, groups=arrangement.groups)
     y = forward(x, w, arrangement, spec, op=op)
     dy = rng(2).integers(-9, 9, y.shape).astype(float)
-    found = arranged_gradients(x, w, dy, arrangement, spec, op=op)
+    found = layout_gradients(x, w, dy, arrangement, spec, op=op)
     assert (found.dx.shape, found.dw.shape) == (shape, kernel)
     assert np.vdot(dy, y) == np.vdot(found.dx, x) == np.vdot(found.dw, w)
     bias = np.arange(1.0, 1 + len(found.db))
     shifted = forward(x, w, arrangement, spec, op=op, bias=bias)
     assert np.vdot(dy, shifted - y) == np.vdot(found.db, bias)
-    form = as_layer(x, w if op == "correlate" else np.flip(w, arrangement.window_axes), arrangement)
+    form = to_layer(x, w if op == "correlate" else np.flip(w, arrangement.window_axes), arrangement)
     options = {"padding": 1, "boundary": "wrap", "stride": 2, "groups": form.groups}
-    layer = gradients(form.x, form.w, as_layer_delta(dy, arrangement), **options)
-    for own, other in zip(found, own_shapes(layer, arrangement, op), strict=True):
+    layer = gradients(form.x, form.w, to_layer_upstream(dy, arrangement), **options)
+    for own, other in zip(found, from_layer_gradients(layer, arrangement, op), strict=True):
         assert_allclose(own, other, rtol=1e-14)
         assert own.flags.c_contiguous
 
 
 def test_an_upstream_gradient_of_another_shape_names_both():
-    arrangement = arrange((7, 6, 3), (3, 2))
+    arrangement = infer_layout((7, 6, 3), (3, 2))
     with pytest.raises(ConvError, match="the upstream gradient is 5x4x3; the output is 5x5x3"):
-        arranged_gradients(np.ones((7, 6, 3)), np.ones((3, 2)), np.ones((5, 4, 3)), arrangement, ConvSpec.of(2))
+        layout_gradients(np.ones((7, 6, 3)), np.ones((3, 2)), np.ones((5, 4, 3)), arrangement, ConvSpec.of(2))

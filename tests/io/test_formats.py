@@ -12,10 +12,10 @@ from mutants import SAMPLES
 
 from convcli.cli import main
 from convcli.cli.report.formats import markdown
-from convcli.io import Format, RawLayout, available, formats, load, save
+from convcli.io import Format, RawLayout, all_formats, available, load, save
 
 README = Path(__file__).parents[2] / "README.md"
-PICTURES = [form for form in formats() if form.kind == "image" and form.writable]
+PICTURES = [form for form in all_formats() if form.kind == "image" and form.writable]
 
 
 def told(*words: str) -> str:
@@ -32,14 +32,14 @@ def test_readme_shows_this_very_table() -> None:
 
 def test_every_format_has_a_line() -> None:
     lines = told().splitlines()
-    for form in formats():
+    for form in all_formats():
         assert any(line.split()[:1] == [form.name] for line in lines), form.name
         if extra := form.extra or form.beyond_extra:
             assert f"convcli[{extra}]" in told()
 
 
 def test_json_has_every_field_of_the_table() -> None:
-    for form, record in zip(formats(), json.loads(told("--json"))["formats"], strict=True):
+    for form, record in zip(all_formats(), json.loads(told("--json"))["formats"], strict=True):
         assert record["name"] == form.name
         assert {dtype: tuple(counts) for dtype, counts in record["writes"].items()} == dict(form.channels)
         assert record["writable"] is form.writable
@@ -81,5 +81,5 @@ def test_a_picture_is_read_as_the_types_that_are_listed(tmp_path: Path, form: Fo
 def test_a_sample_gives_a_type_that_is_listed(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(SAMPLES[name].write())
     data = load(tmp_path / name, raw=RawLayout((11, 13), np.dtype("f8")))
-    form = next(form for form in formats() if form.name == data.format)
+    form = next(form for form in all_formats() if form.name == data.format)
     assert not form.reads or data.array.dtype.name in form.reads

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from convcli.errors import ConvError, DtypeError, FileError, InputError, OutputError, ShapeError
-from convcli.io import Written, available, check_target, formats, load, save, writing
+from convcli.io import Written, all_formats, available, check_target, load, save, writing
 from convcli.io.arrays.wav import Recording
 
 NUMBERS = [
@@ -328,14 +328,14 @@ def piped(monkeypatch: pytest.MonkeyPatch, stream: str, content: bytes = b"") ->
     return buffer
 
 
-WRITABLE = [form.name for form in formats() if form.writable and available(form)]
+WRITABLE = [form.name for form in all_formats() if form.writable and available(form)]
 HEADERS = {"wav": Recording(8000, "DOUBLE")}
 
 
 @pytest.mark.parametrize("name", [name for name in WRITABLE if name != "raw"])
 def test_a_pipe_carries_every_format(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     stdout = piped(monkeypatch, "stdout")
-    form = next(form for form in formats() if form.name == name)
+    form = next(form for form in all_formats() if form.name == name)
     dtype = next(iter(form.channels), "float64")
     array = np.ones((4, 5, 3) if name == "ppm" else (4, 5), dtype)
     written = save("-", array, format=name, header=HEADERS.get(name))
@@ -495,7 +495,7 @@ def test_permissions_follow_the_umask(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", WRITABLE)
 def test_only_the_target_is_left(tmp_path: Path, name: str) -> None:
-    form = next(form for form in formats() if form.name == name)
+    form = next(form for form in all_formats() if form.name == name)
     array = np.ones((4, 5, 3) if name == "ppm" else (4, 5), next(iter(form.channels), "float64"))
     save(tmp_path / f"x.{name}", array, header=HEADERS.get(name))
     assert [path.name for path in tmp_path.iterdir()] == [f"x.{name}"]

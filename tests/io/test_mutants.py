@@ -22,7 +22,7 @@ from PIL import Image, ImageFile
 
 from convcli.cli import main
 from convcli.errors import InputError
-from convcli.io import RawLayout, available, formats, load
+from convcli.io import RawLayout, all_formats, available, load
 from convcli.io.formats import split_suffix
 from convcli.io.images.integrity import damage, deflated
 
@@ -84,7 +84,7 @@ def test_the_same_seed_makes_the_same_mutants() -> None:
 
 def test_there_is_a_sample_of_every_format() -> None:
     suffixes = {split_suffix(name)[1] for name, sample in SAMPLES.items() if sample.use == "input"}
-    assert all(suffixes & set(form.suffixes) for form in formats() if available(form))
+    assert all(suffixes & set(form.suffixes) for form in all_formats() if available(form))
 
 
 # Parts and checksums, byte by byte.

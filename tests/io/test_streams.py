@@ -11,15 +11,15 @@ import pytest
 
 from convcli.errors import FileError, LimitError
 from convcli.io import load, streams
-from convcli.io.streams import BLOCK, Inflow, Unpacked, there
+from convcli.io.streams import BLOCK, BufferedPipe, Unpacked, available_bytes
 from convcli.limits import Limits
 
 CONTENT = np.random.default_rng(0).bytes(3 * BLOCK)
 ROOMY = Limits(2**30)
 
 
-def pipe(content: bytes = CONTENT, limits: Limits = ROOMY) -> Inflow:
-    return Inflow(io.BytesIO(content), "the pipe", limits)
+def pipe(content: bytes = CONTENT, limits: Limits = ROOMY) -> BufferedPipe:
+    return BufferedPipe(io.BytesIO(content), "the pipe", limits)
 
 
 @pytest.mark.parametrize("spooled", [0, BLOCK, 10 * BLOCK])
@@ -52,17 +52,17 @@ def test_no_more_is_taken_in_than_is_read() -> None:
     with pipe() as stream:
         stream.read(5)
         assert stream.taken == BLOCK
-        assert there(stream, BLOCK + 1) == BLOCK + 1
+        assert available_bytes(stream, BLOCK + 1) == BLOCK + 1
         assert stream.taken == 2 * BLOCK
         stream.settle()
         assert stream.seek(0, io.SEEK_END) == 2 * BLOCK
-        assert there(stream, 3 * BLOCK) == 2 * BLOCK
+        assert available_bytes(stream, 3 * BLOCK) == 2 * BLOCK
 
 
 def test_what_is_there_is_counted() -> None:
     with pipe(b"123") as stream:
-        assert (there(stream, 2), there(stream, 9)) == (2, 3)
-    assert there(io.BytesIO(b"123"), 2) == 3
+        assert (available_bytes(stream, 2), available_bytes(stream, 9)) == (2, 3)
+    assert available_bytes(io.BytesIO(b"123"), 2) == 3
 
 
 def test_the_limits_hold(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ def test_the_limits_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     with pipe() as stream:
         with pytest.raises(LimitError, match=r"the pipe is longer than 256.00 KiB"):
             stream.read()
-        assert there(stream, 2 * BLOCK) == 2 * BLOCK  # as a header told
+        assert available_bytes(stream, 2 * BLOCK) == 2 * BLOCK  # as a header told
 
 
 def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

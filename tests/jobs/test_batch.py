@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convcli.errors import ConvError, FileError, InputError, KernelError, LimitError
-from convcli.jobs.apply import Job
+from convcli.jobs.apply import ApplyRequest
 from convcli.jobs.batch.manifest import NAME, Entry, Manifest
 from convcli.jobs.batch.naming import Template, check_places, folded, name_all
 from convcli.jobs.batch.sources import Search, Source, listed
@@ -321,20 +321,20 @@ class TestManifest:
 
 
 class TestRecipe:
-    job = Job(input="", kernels=("gaussian:sigma=2",))
+    job = ApplyRequest(input="", kernels=("gaussian:sigma=2",))
 
     def digest(self, **changes: object) -> str:
         return Recipe.of(replace(self.job, **changes)).digest  # type: ignore[arg-type]
 
     def test_every_parameter_counts(self) -> None:
-        """A field that a Job gains belongs to the results, unless it is named as neutral."""
+        """A field that a ApplyRequest gains belongs to the results, unless it is named as neutral."""
         other: dict[type, object] = {bool: True, float: 2.5, int: 3, str: "other", type(None): "other"}
-        for field in fields(Job):
+        for field in fields(ApplyRequest):
             if field.name not in NEUTRAL and field.name != "dims":
                 value = getattr(self.job, field.name)
                 assert self.digest(**{field.name: other[type(value)]}) != self.digest(), field.name
         assert self.digest(dims=3) != self.digest()
-        assert {field.name for field in fields(Job)} >= NEUTRAL
+        assert {field.name for field in fields(ApplyRequest)} >= NEUTRAL
 
     def test_files_and_checks_do_not(self) -> None:
         assert self.digest(input="a", output="b", overwrite=True, verify=True) == self.digest()

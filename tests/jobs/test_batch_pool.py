@@ -190,7 +190,7 @@ class TestDeaf:
             "import sys, test_batch_pool as tests, convcli.jobs.batch.pool as pool; "
             "pool.Pool(1).submit(tests.deaf, tests.Path(sys.argv[1])).result()"
         )
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
         parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "note")], env=environment)
         pid = noted(tmp_path / "note")
         assert alive(pid)

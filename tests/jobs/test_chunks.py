@@ -17,7 +17,7 @@ from convcli.io import writing
 from convcli.io.arrays import npy
 from convcli.jobs import apply as jobs
 from convcli.jobs import chunks
-from convcli.jobs.apply import Job, perform, prepare
+from convcli.jobs.apply import ApplyRequest, plan_apply, run_apply
 
 RNG = np.random.default_rng(0)
 INPUTS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
@@ -44,10 +44,10 @@ INPUTS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
 def made(tmp_path: Path) -> Any:
     """Make a job's result from an array of whole numbers, whose sums are exact however they are cut."""
 
-    def make(shape: tuple[int, ...], **options: Any) -> jobs.Outcome:
+    def make(shape: tuple[int, ...], **options: Any) -> jobs.ApplyResult:
         np.save(tmp_path / "x.npy", np.random.default_rng(1).integers(-9, 9, shape).astype(np.float64))
         whole = {"padding": "same", "boundary": "reflect", "verify": True, "dtype": "float64"} | options
-        return perform(prepare(Job(str(tmp_path / "x.npy"), **whole)))
+        return run_apply(plan_apply(ApplyRequest(str(tmp_path / "x.npy"), **whole)))
 
     return make
 
@@ -79,7 +79,7 @@ def test_parts_make_the_whole(shape, options, policy, made, monkeypatch):
 def test_parts_begin_where_tiles_do(made, monkeypatch):
     run = made((1000, 20), kernels=("box:size=3",), method="direct").prepared.passes[0]
     monkeypatch.setattr(chunks, "PART_VALUES", 1)
-    monkeypatch.setattr(chunks, "whole", lambda plan: chunks.Part((0, 1), (0, 10 * plan.tile[1])))
+    monkeypatch.setattr(chunks, "whole", lambda plan: chunks.Chunk((0, 1), (0, 10 * plan.tile[1])))
     cut = [part.rows for part in chunks.parts(run.arrangement, run.plan)]
     assert cut == [(at * run.plan.tile[1], (at + 1) * run.plan.tile[1]) for at in range(10)]
 
@@ -166,11 +166,12 @@ class TestMapped:
 
 PEAK = """
 import json, resource, sys
-from convcli.job import Job, perform, prepare
-small = Job("small.npy", ("sobel-x",), output="s.npy", padding="same", verify=True)
-perform(prepare(small))
+from convcli.jobs.apply import ApplyRequest, plan_apply, run_apply
+small = ApplyRequest("small.npy", ("sobel-x",), output="s.npy", padding="same", verify=True)
+run_apply(plan_apply(small))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-outcome = perform(prepare(Job("big.npy", ("sobel-x",), output="y.npy", padding="same", range="rescale", verify=True)))
+big = ApplyRequest("big.npy", ("sobel-x",), output="y.npy", padding="same", range="rescale", verify=True)
+outcome = run_apply(plan_apply(big))
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps([after - before, outcome.verified, outcome.ledger.high]))
 """

@@ -16,7 +16,7 @@ from convcli import io
 from convcli.cli import main
 from convcli.errors import InputError, LimitError
 from convcli.jobs import colour
-from convcli.jobs.apply import Job, Outcome, perform, prepare
+from convcli.jobs.apply import ApplyRequest, ApplyResult, plan_apply, run_apply
 from convcli.jobs.batch.task import Recipe
 
 RNG = np.random.default_rng(3)
@@ -31,9 +31,9 @@ def linear(code: float) -> float:
     return code / 12.92 if code <= 0.04045 else ((code + 0.055) / 1.055) ** 2.4
 
 
-def filtered(path: Path, array: NDArray[Any], *kernels: str, suffix: str = "png", **options: Any) -> Outcome:
+def filtered(path: Path, array: NDArray[Any], *kernels: str, suffix: str = "png", **options: Any) -> ApplyResult:
     io.save(path / f"x.{suffix}", array, alpha=array.ndim == 3 and array.shape[2] in (2, 4), overwrite=True)
-    return perform(prepare(Job(str(path / f"x.{suffix}"), kernels, linear=True, **options)))
+    return run_apply(plan_apply(ApplyRequest(str(path / f"x.{suffix}"), kernels, linear=True, **options)))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
@@ -128,16 +128,16 @@ def test_parts_and_kernels_make_no_difference(tmp_path: Path, monkeypatch: pytes
 def test_arrays_and_types_without_a_white_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.ones((4, 4)))
     with pytest.raises(InputError, match=r"x\.npy is an array, and only a picture has it; leave --linear out"):
-        prepare(Job(str(tmp_path / "x.npy"), ("box",), linear=True))
+        plan_apply(ApplyRequest(str(tmp_path / "x.npy"), ("box",), linear=True))
     with pytest.raises(InputError, match="linear light in int32"):
         filtered(tmp_path, np.ones((4, 4), np.int32), "box", suffix="tiff")
 
 
 def test_light_is_held_against_the_limit_before_it_is_decoded(tmp_path: Path) -> None:
     io.save(tmp_path / "x.png", np.zeros((1000, 1000), np.uint8))
-    prepare(Job(str(tmp_path / "x.png"), ("identity",), linear=True, max_memory=50 * 10**6))
+    plan_apply(ApplyRequest(str(tmp_path / "x.png"), ("identity",), linear=True, max_memory=50 * 10**6))
     with pytest.raises(LimitError, match=r"x\.png takes 4\.77 MiB"):
-        prepare(Job(str(tmp_path / "x.png"), ("identity",), linear=True, max_memory=4 * 10**6))
+        plan_apply(ApplyRequest(str(tmp_path / "x.png"), ("identity",), linear=True, max_memory=4 * 10**6))
 
 
 def test_the_command_says_so(tmp_path: Path) -> None:
@@ -145,4 +145,4 @@ def test_the_command_says_so(tmp_path: Path) -> None:
     words = ["apply", str(tmp_path / "x.png"), "-k", "box", "--linear"]
     assert "light      filtered in linear light, by the sRGB curve\n" in CliRunner().invoke(main, words).stdout
     assert json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout)["linear"] is True
-    assert Recipe.of(Job("", ("box",))).digest != Recipe.of(Job("", ("box",), linear=True)).digest
+    assert Recipe.of(ApplyRequest("", ("box",))).digest != Recipe.of(ApplyRequest("", ("box",), linear=True)).digest

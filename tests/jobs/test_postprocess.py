@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from convcli import limits
-from convcli.engine.rounding import store
+from convcli.engine.rounding import round_into
 from convcli.jobs import postprocess
 from convcli.jobs.postprocess import Ledger, extremes
 from convcli.options import Policy
@@ -59,7 +59,7 @@ def test_what_is_clipped_is_counted(shape: tuple[int, ...], odd: bool) -> None:
     given, out = values(shape, odd=odd), np.empty(shape, np.uint8)
     ledger, expected = fit(given, out, "clip"), np.empty(shape, np.uint8)
     with np.errstate(invalid="ignore"):
-        store(given, expected)
+        round_into(given, expected)
     np.testing.assert_array_equal(out, expected)
     assert (ledger.below, ledger.above) == (np.sum(given < -0.5), np.sum(given >= 255.5))
     assert ledger.not_finite == np.sum(~np.isfinite(given))

@@ -16,7 +16,7 @@ from convcli.cli import main
 from convcli.engine import execute
 from convcli.errors import InputError, LimitError, ShapeError
 from convcli.grad.toeplitz import toeplitz
-from convcli.learn.laws import LAWS, Finding, Inquiry, LawsReport, Row, examine
+from convcli.learn.laws import LAWS, Finding, LawsReport, LawsRequest, Row, run_laws
 from convcli.learn.laws.setup import ranges
 from convcli.shapes.spec import ConvSpec
 
@@ -62,7 +62,7 @@ OPTIONS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize(("shape", "reference", "dims"), INPUTS, ids=str)
 def test_every_law_holds(shape: str, reference: str, dims: int, options: dict[str, Any]) -> None:
-    report = examine(Inquiry(shape, reference, dims=dims, **options))
+    report = run_laws(LawsRequest(shape, reference, dims=dims, **options))
     assert report.failed == ()
     assert [finding.law for finding in report.findings] == list(LAWS)
     assert all(finding.rows for finding in report.findings)
@@ -73,9 +73,9 @@ def test_every_law_holds(shape: str, reference: str, dims: int, options: dict[st
 
 @pytest.mark.parametrize("seed", range(5))
 def test_other_seeds_make_other_numbers_and_the_laws_stand(seed: int) -> None:
-    report = examine(Inquiry("8x8", "sobel-x", seed=seed))
+    report = run_laws(LawsRequest("8x8", "sobel-x", seed=seed))
     assert report.failed == ()
-    assert report.setting.x.ravel()[0] != examine(Inquiry("8x8", "sobel-x", seed=seed + 1)).setting.x.ravel()[0]
+    assert report.setting.x.ravel()[0] != run_laws(LawsRequest("8x8", "sobel-x", seed=seed + 1)).setting.x.ravel()[0]
 
 
 # A broken engine.
@@ -120,12 +120,12 @@ def test_a_broken_engine_makes_laws_fail(
     change: Break, laws: set[str], shape: str, reference: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken(monkeypatch, change)
-    assert laws <= set(examine(Inquiry(shape, reference)).failed)
+    assert laws <= set(run_laws(LawsRequest(shape, reference)).failed)
 
 
 def test_a_convolution_that_forgets_its_flip_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convcli.learn.laws.statements.convolve", convcli.correlate)
-    assert {"flip", "commutative", "associative"} <= set(examine(Inquiry("9x8", "random:3x2")).failed)
+    assert {"flip", "commutative", "associative"} <= set(run_laws(LawsRequest("9x8", "random:3x2")).failed)
 
 
 @pytest.mark.parametrize("name", ["dx", "dw"])
@@ -135,27 +135,27 @@ def test_a_wrong_gradient_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -
         return right._replace(**{name: -getattr(right, name)})
 
     monkeypatch.setattr("convcli.learn.laws.statements.gradients", off)
-    assert examine(Inquiry("9x8", "random:3x2")).failed == ("backward",)
+    assert run_laws(LawsRequest("9x8", "random:3x2")).failed == ("backward",)
 
 
 # What the rows say.
 
 
 def test_convolution_and_correlation_agree_for_a_symmetric_kernel() -> None:
-    assert row(examine(Inquiry("8x8", "gaussian:sigma=0.5")), "f * g = correlate(f, g)").expected == "equal"
-    assert row(examine(Inquiry("8x8", "sobel-x")), "f * g = correlate(f, g)").verdict == "differs"
+    assert row(run_laws(LawsRequest("8x8", "gaussian:sigma=0.5")), "f * g = correlate(f, g)").expected == "equal"
+    assert row(run_laws(LawsRequest("8x8", "sobel-x")), "f * g = correlate(f, g)").verdict == "differs"
 
 
 def test_a_counter_example_may_find_nothing_on_plain_data() -> None:
-    report = examine(Inquiry(saved(np.ones((9, 9))), "box:size=3"))
+    report = run_laws(LawsRequest(saved(np.ones((9, 9))), "box:size=3"))
     assert report.failed == ()
     assert row(report, "correlate(f, g) = correlate(g, f)").verdict == "agrees"
-    assert examine(Inquiry(saved(np.zeros((9, 9))), "random:3x3")).failed == ()
+    assert run_laws(LawsRequest(saved(np.zeros((9, 9))), "random:3x3")).failed == ()
 
 
 @pytest.mark.parametrize("boundary", BORDERS)
 def test_shifts_break_at_the_border_by_the_boundary(boundary: str) -> None:
-    told = row(examine(Inquiry("12x12", "random:5x5")), f"the same to the border, boundary {boundary}")
+    told = row(run_laws(LawsRequest("12x12", "random:5x5")), f"the same to the border, boundary {boundary}")
     if boundary == "wrap":
         assert told.note == "no output differs"
     else:
@@ -164,14 +164,16 @@ def test_shifts_break_at_the_border_by_the_boundary(boundary: str) -> None:
 
 
 def test_the_interior_is_named_and_what_breaks_around_it_counted() -> None:
-    told = row(examine(Inquiry("12", "random:3", padding="same")), "shift, then conv")
+    told = row(run_laws(LawsRequest("12", "random:3", padding="same")), "shift, then conv")
     assert told.note == "by one stride, in the interior 2..10; 3 of the 3 outputs around it differ"
-    wrapped = row(examine(Inquiry("12", "random:3", padding="same", boundary="wrap")), "shift, then conv")
+    wrapped = row(run_laws(LawsRequest("12", "random:3", padding="same", boundary="wrap")), "shift, then conv")
     assert wrapped.note.endswith("0 of the 3 outputs around it differ")
 
 
 def test_phases_of_a_stride_are_other_samplings() -> None:
-    statements = [told.statement for told in found(examine(Inquiry("20", "random:3", stride=3)), "equivariant").rows]
+    statements = [
+        told.statement for told in found(run_laws(LawsRequest("20", "random:3", stride=3)), "equivariant").rows
+    ]
     assert [text for text in statements if text.startswith("stride")] == [
         "stride 3: shift by 1, then conv = conv",
         "stride 3: shift by 2, then conv = conv",
@@ -189,7 +191,7 @@ def test_phases_of_a_stride_are_other_samplings() -> None:
     ids=str,
 )
 def test_a_sample_moves_the_outputs_that_see_it(options: dict[str, Any], centre: str, corner: str) -> None:
-    notes = [told.note for told in found(examine(Inquiry("10", "1,2,4", **options)), "local").rows]
+    notes = [told.note for told in found(run_laws(LawsRequest("10", "1,2,4", **options)), "local").rows]
     assert notes == [centre, corner]
 
 
@@ -223,7 +225,7 @@ def test_the_matrix_is_the_layer(dims: int, options: dict[str, Any]) -> None:
 
 
 def test_the_matrix_shares_few_values_among_many_places() -> None:
-    facts = examine(Inquiry("28x28", "random:3x3")).matrix
+    facts = run_laws(LawsRequest("28x28", "random:3x3")).matrix
     assert facts.shape == (676, 784)
     assert facts.distinct == 9
     assert facts.density == 9 / 784
@@ -231,7 +233,7 @@ def test_the_matrix_shares_few_values_among_many_places() -> None:
 
 
 def test_a_large_input_has_its_matrix_on_a_part() -> None:
-    report = examine(Inquiry("16x16x16", "random:3x3x3", dims=3, size=16))
+    report = run_laws(LawsRequest("16x16x16", "random:3x3x3", dims=3, size=16))
     assert report.setting.spatial == (16, 16, 16)
     assert report.matrix.dense_parameters <= 1 << 22
     assert report.failed == ()
@@ -291,13 +293,13 @@ def test_refusals() -> None:
     holed = np.ones((5, 5))
     holed[2, 2] = np.nan
     with pytest.raises(InputError, match="NaN or infinities"):
-        examine(Inquiry(saved(holed), "box:size=3"))
+        run_laws(LawsRequest(saved(holed), "box:size=3"))
     with pytest.raises(ShapeError, match="kernel 9x9 exceeds the padded input 5x5"):
-        examine(Inquiry("5x5", "random:9x9"))
+        run_laws(LawsRequest("5x5", "random:9x9"))
     with pytest.raises(LimitError, match="laws on 500x500 samples"):
-        examine(Inquiry("500x500", "random:3x3", size=500))
+        run_laws(LawsRequest("500x500", "random:3x3", size=500))
     with pytest.raises(LimitError, match="the matrix of kernel"):
-        examine(Inquiry("2x2x1000", "random:1500x2x2x1000", dims=2))
+        run_laws(LawsRequest("2x2x1000", "random:1500x2x2x1000", dims=2))
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from convcli import ChannelError, ConvError, conv_layer, correlate
-from convcli.engine.layer_form import arranged_problem, as_layer, restore
-from convcli.shapes.layout import arrange, settle_dims
+from convcli.engine.layer_form import from_layer, to_layer, to_problem
+from convcli.shapes.layout import infer_layout, infer_spatial_dims
 from convcli.shapes.spec import ConvSpec
 
 SPATIAL = {1: (9,), 2: (9, 8), 3: (7, 6, 5)}
@@ -26,8 +26,8 @@ def laid(shape: tuple[int, ...], channels: int, layout: str) -> tuple[int, ...]:
 
 @every_dims
 def test_a_window_on_a_plain_input(dims):
-    a = arrange(SPATIAL[dims], WINDOW[dims], dims=dims)
-    assert (a.reading, a.channels, a.channel_axis, a.output_channel_axis) == ("each", 1, None, None)
+    a = infer_layout(SPATIAL[dims], WINDOW[dims], dims=dims)
+    assert (a.channel_mode, a.channels, a.channel_axis, a.output_channel_axis) == ("each", 1, None, None)
     assert (a.spatial, a.window, a.with_spatial(out(dims))) == (SPATIAL[dims], WINDOW[dims], out(dims))
 
 
@@ -49,8 +49,8 @@ def test_the_table(dims, layout, batch):
         ("bank", (12, *laid(WINDOW[dims], 1, layout)), {"groups": 6}, 12),
     ]
     for reading, kernel, options, filters in rows:
-        a = arrange(x, kernel, dims=dims, layout=layout, **options)
-        assert (a.reading, a.channels, a.filters) == (reading, 6, filters)
+        a = infer_layout(x, kernel, dims=dims, layout=layout, **options)
+        assert (a.channel_mode, a.channels, a.filters) == (reading, 6, filters)
         assert (a.spatial, a.window, a.batch_axes) == (SPATIAL[dims], WINDOW[dims], len(batch))
         assert a.channel_axis == (len(batch) if first else len(x) - 1)
         assert a.output_channel_axis == a.channel_axis
@@ -77,12 +77,12 @@ def test_every_reading_runs_as_the_layer_it_means(dims, layout, batch):
     ]
     for kernel, options in cases:
         w = rng.integers(-9, 9, kernel).astype(float)
-        a = arrange(x.shape, kernel, dims=dims, layout=layout, **options)
-        y = restore(arranged_problem(x, w, a, ConvSpec.of(dims)).run(None, "auto", None), a)
+        a = infer_layout(x.shape, kernel, dims=dims, layout=layout, **options)
+        y = from_layer(to_problem(x, w, a, ConvSpec.of(dims)).run(None, "auto", None), a)
         assert y.shape == a.with_spatial(out(dims))
         images = x if batch else x[None]
         images = np.moveaxis(images, 1, -1) if first else images
-        bank = by_hand(w, a.reading, layout, dims, **options)
+        bank = by_hand(w, a.channel_mode, layout, dims, **options)
         expected = conv_layer(images, bank, groups=4 // bank.shape[-1], method="direct")
         expected = expected if batch else expected[0]
         assert_array_equal(y, np.moveaxis(expected, -1, len(batch)) if first else expected)
@@ -101,10 +101,10 @@ def by_hand(w, reading, layout, dims, channels=None, groups=1):
 
 def test_a_layer_without_channels_gets_them():
     x, w = np.arange(20.0).reshape(4, 5), np.arange(12.0).reshape(3, 2, 2, 1)
-    a = arrange(x.shape, w.shape)
-    form = as_layer(x, w, a)
-    assert (a.reading, a.dims, a.filters, form.x.shape, form.w.shape) == ("bank", 2, 3, (1, 4, 5, 1), (3, 2, 2, 1))
-    y = restore(arranged_problem(x, w, a, ConvSpec.of(2)).run(None, "auto", None), a)
+    a = infer_layout(x.shape, w.shape)
+    form = to_layer(x, w, a)
+    assert (a.channel_mode, a.dims, a.filters, form.x.shape, form.w.shape) == ("bank", 2, 3, (1, 4, 5, 1), (3, 2, 2, 1))
+    y = from_layer(to_problem(x, w, a, ConvSpec.of(2)).run(None, "auto", None), a)
     assert_array_equal(y, np.stack([correlate(x, kernel[..., 0]) for kernel in w], axis=-1))
 
 
@@ -132,7 +132,7 @@ def test_a_layer_without_channels_gets_them():
     ],
 )
 def test_what_the_shapes_settle(shape, kernel, channels, dims):
-    assert settle_dims(shape, kernel, channels) == dims
+    assert infer_spatial_dims(shape, kernel, channels) == dims
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_what_the_shapes_settle(shape, kernel, channels, dims):
 )
 def test_what_does_not_fit(shape, kernel, options, message):
     with pytest.raises(ConvError) as caught:
-        arrange(shape, kernel, **options)
+        infer_layout(shape, kernel, **options)
     assert message in str(caught.value)
 
 
@@ -170,12 +170,12 @@ def test_what_does_not_fit(shape, kernel, options, message):
 )
 def test_channel_counts_are_named(shape, kernel, options, counts):
     with pytest.raises(ChannelError) as caught:
-        arrange(shape, kernel, **options)
+        infer_layout(shape, kernel, **options)
     assert all(count in str(caught.value) for count in counts)
 
 
 def test_a_transposed_bank_maps_its_filters_back_to_channels():
-    a = arrange((2, 9, 9, 8), (8, 3, 3, 5), transposed=True)
+    a = infer_layout((2, 9, 9, 8), (8, 3, 3, 5), transposed=True)
     assert (a.channels, a.filters, a.with_spatial((11, 11))) == (8, 5, (2, 11, 11, 5))
-    a = arrange((2, 8, 9, 9), (8, 5, 3, 3), transposed=True, groups=2, layout="channels_first")
+    a = infer_layout((2, 8, 9, 9), (8, 5, 3, 3), transposed=True, groups=2, layout="channels_first")
     assert (a.channels, a.filters, a.with_spatial((11, 11))) == (8, 10, (2, 10, 11, 11))

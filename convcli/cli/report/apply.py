@@ -9,14 +9,14 @@ import numpy as np
 from convcli.cli.report.text import axis_json, axis_names, columns, described, finite, formula, place, reading
 from convcli.errors import printable
 from convcli.io import Data, kinds
-from convcli.jobs.apply import Outcome, Pass, Prepared
+from convcli.jobs.apply import ApplyPlan, ApplyResult, KernelPass
 from convcli.jobs.memory import Footprint
 from convcli.jobs.postprocess import Ledger
 from convcli.jobs.verify import Verification
 from convcli.shapes.parse import show
 
 
-def plan_lines(prepared: Prepared) -> list[str]:
+def plan_lines(prepared: ApplyPlan) -> list[str]:
     """What a job would do: sizes with their formula, the method and why, and the bytes that it takes."""
     job, data = prepared.job, prepared.data
     rows: list[tuple[str, str]] = [(job.op, described(data))]
@@ -32,7 +32,7 @@ def plan_lines(prepared: Prepared) -> list[str]:
     return columns(rows, indent="")
 
 
-def outcome_lines(outcome: Outcome) -> list[str]:
+def outcome_lines(outcome: ApplyResult) -> list[str]:
     """What a job did, with the range ledger and the proofs that were asked for."""
     prepared, ledger, written = outcome.prepared, outcome.ledger, outcome.written
     job, data = prepared.job, prepared.data
@@ -60,7 +60,7 @@ def damage_line(data: Data) -> str:
     return printable(told)
 
 
-def plan_json(prepared: Prepared) -> dict[str, Any]:
+def plan_json(prepared: ApplyPlan) -> dict[str, Any]:
     job, data = prepared.job, prepared.data
     return {
         "op": job.op,
@@ -76,7 +76,7 @@ def plan_json(prepared: Prepared) -> dict[str, Any]:
             "damage": data.damage,
         },
         "kernels": [
-            {"name": part.kernel.name, "shape": list(part.arrangement.kernel), "reading": part.arrangement.reading}
+            {"name": part.kernel.name, "shape": list(part.arrangement.kernel), "reading": part.arrangement.channel_mode}
             for part in prepared.passes
         ],
         "axes": [axis_json(axis) for axis in prepared.passes[0].plan.axes],
@@ -110,7 +110,7 @@ def plan_json(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def outcome_json(outcome: Outcome) -> dict[str, Any]:
+def outcome_json(outcome: ApplyResult) -> dict[str, Any]:
     written = outcome.written
     return {
         **plan_json(outcome.prepared),
@@ -124,24 +124,24 @@ def outcome_json(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _geometry(prepared: Prepared) -> list[tuple[str, str]]:
+def _geometry(prepared: ApplyPlan) -> list[tuple[str, str]]:
     first = prepared.passes[0]
     names = axis_names(first.arrangement.dims)
     rows = [(name, formula(axis)) for name, axis in zip(names, first.plan.axes, strict=True)]
     if prepared.job.linear:
         rows.append(("light", "filtered in linear light, by the sRGB curve"))
-    if first.arrangement.channel_axis is not None or first.arrangement.reading != "each":
+    if first.arrangement.channel_axis is not None or first.arrangement.channel_mode != "each":
         rows.append(("channels", reading(first.arrangement) + (", and alpha" if prepared.data.alpha else "")))
     return rows
 
 
-def _metadata(prepared: Prepared) -> list[tuple[str, str]]:
+def _metadata(prepared: ApplyPlan) -> list[tuple[str, str]]:
     """What the output's file says besides its samples, and what of the input's it cannot."""
     rows = (("kept", ", ".join(kinds(prepared.kept))), ("not kept", "; ".join(prepared.lost)))
     return [row for row in rows if row[1]]
 
 
-def _distinct(prepared: Prepared) -> list[Pass]:
+def _distinct(prepared: ApplyPlan) -> list[KernelPass]:
     """One pass for each method and reason: several kernels alike need saying once."""
     return list({(part.plan.method, part.plan.reason): part for part in prepared.passes}.values())
 

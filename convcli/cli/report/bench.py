@@ -115,7 +115,7 @@ def _case_json(report: Report) -> dict[str, Any]:
     case, plan, a = report.case, report.plan, report.arrangement
     return {
         "input": {"shape": list(case.shape), "dtype": case.dtype, "bytes": report.input_bytes},
-        "kernel": {"name": report.kernel.name, "shape": list(a.kernel), "reading": a.reading},
+        "kernel": {"name": report.kernel.name, "shape": list(a.kernel), "reading": a.channel_mode},
         "output": {"shape": list(a.with_spatial(plan.sizes)), "dtype": plan.dtype, "bytes": plan.output_bytes},
         "axes": [axis_json(axis) for axis in plan.axes],
         "boundary": plan.spec.boundary,

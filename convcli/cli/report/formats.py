@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from convcli.cli.report.text import make_console
-from convcli.io import Format, available, formats, has
+from convcli.io import Format, all_formats, available, has
 
 _ANY = "any real numbers"
 TITLES = ("format", "suffixes", "read as", "written (channels)", "needs")
@@ -84,7 +84,7 @@ def print_formats() -> None:
     table = Table(box=None, pad_edge=False)
     for title in TITLES:
         table.add_column(title, style="bold" if title == "format" else "", no_wrap=title in ("format", "needs"))
-    for form in formats():
+    for form in all_formats():
         for row, there in rows(form).items():
             told = (*row[:-1], row.needs + ("" if there else ": not installed"))
             table.add_row(*map(Text, told))
@@ -93,7 +93,7 @@ def print_formats() -> None:
 
 def markdown() -> str:
     """The table of README."""
-    lines = [TITLES, ["---"] * len(TITLES), *(row for form in formats() for row in rows(form))]
+    lines = [TITLES, ["---"] * len(TITLES), *(row for form in all_formats() for row in rows(form))]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -112,7 +112,7 @@ def formats_json() -> dict[str, Any]:
                 "available": available(form),
                 "beyond": _beyond_json(form) if form.beyond else None,
             }
-            for form in formats()
+            for form in all_formats()
         ]
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from convcli.cli.report.text import axis_json, axis_names, columns, finite, formula, place, reading
-from convcli.jobs.grad import Pulled, Slope
+from convcli.jobs.grad import GradResult, Slope
 from convcli.shapes.parse import show
 
 BY = {
@@ -16,7 +16,7 @@ BY = {
 """Which convolution each gradient is."""
 
 
-def pulled_lines(pulled: Pulled) -> list[str]:
+def pulled_lines(pulled: GradResult) -> list[str]:
     """The convolution, the loss, and each gradient's shape and norms."""
     laid, written = pulled.laid, pulled.written
     a = laid.arrangement
@@ -31,7 +31,7 @@ def pulled_lines(pulled: Pulled) -> list[str]:
     ]
     axes = laid.spec.axes(a.spatial, a.window)
     rows += [(name, formula(axis)) for name, axis in zip(axis_names(a.dims), axes, strict=True)]
-    if a.channel_axis is not None or a.reading != "each":
+    if a.channel_axis is not None or a.channel_mode != "each":
         rows.append(("channels", reading(a)))
     file = f", {pulled.file}" if pulled.file else ""
     rows.append(("loss", f"{pulled.loss}{file} = {pulled.value:.6g}"))
@@ -50,13 +50,13 @@ def pulled_lines(pulled: Pulled) -> list[str]:
     return columns(rows, indent="")
 
 
-def pulled_json(pulled: Pulled) -> dict[str, Any]:
+def pulled_json(pulled: GradResult) -> dict[str, Any]:
     laid, written, pullback = pulled.laid, pulled.written, pulled.pullback
     a = laid.arrangement
     return {
         "op": pullback.op,
         "input": {"name": laid.data.name, "shape": list(a.shape), "dtype": str(laid.x.dtype)},
-        "kernel": {"name": laid.kernel.name, "shape": list(a.kernel), "reading": a.reading},
+        "kernel": {"name": laid.kernel.name, "shape": list(a.kernel), "reading": a.channel_mode},
         "axes": [axis_json(axis) for axis in laid.spec.axes(a.spatial, a.window)],
         "boundary": laid.spec.boundary,
         "cval": laid.spec.cval,

@@ -341,7 +341,7 @@ def layer_json(layer: Layer) -> dict[str, Any]:
         "kernel": list(a.kernel),
         "output": list(layer.output),
         "dims": a.dims,
-        "reading": a.reading,
+        "reading": a.channel_mode,
         "groups": a.groups,
         "layout": a.layout,
         "transposed": layer.axes[0].transposed,

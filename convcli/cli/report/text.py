@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from convcli.io import Data, Written
-    from convcli.shapes.layout import Arrangement
+    from convcli.shapes.layout import ConvLayout
 
 SCHEMA = 1
 """The version of every JSON object; it grows when a field changes its meaning or goes."""
@@ -69,14 +69,14 @@ def axis_json(axis: Axis) -> dict[str, Any]:
     }
 
 
-def reading(a: Arrangement, *, transposed: bool = False) -> str:
+def reading(a: ConvLayout, *, transposed: bool = False) -> str:
     """How the kernel's axes are read, in words."""
     window = show(a.window)
     if transposed:
         return f"{a.channels} -> {a.filters}, by the adjoint of a bank of {a.channels} kernels {window}"
-    if a.reading == "each":
+    if a.channel_mode == "each":
         return "none" if a.channel_axis is None else f"{a.channels}, each filtered alike"
-    if a.reading == "depthwise":
+    if a.channel_mode == "depthwise":
         return f"{a.channels}, each with a kernel of its own"
     grouped = f", in {a.groups} groups" if a.groups > 1 else ""
     kernels = "one kernel" if a.filters == 1 else f"{a.filters} kernels"

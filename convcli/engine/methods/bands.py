@@ -28,7 +28,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from convcli.engine.methods.summation import add_up
+from convcli.engine.methods.summation import pairwise_sum
 from convcli.engine.planning.tiles import ALONG, DOWN
 
 Matrix: TypeAlias = NDArray[Any]
@@ -152,7 +152,7 @@ class Down:
     def __call__(self, x: Matrix, out: Matrix) -> None:
         for phase in self.phases:
             seen = x[:, phase.samples]
-            add_up(
+            pairwise_sum(
                 self.runs,
                 lambda run, share, seen=seen: self._slide(run, seen, share),  # type: ignore[misc]
                 out[:, phase.outputs],
@@ -186,7 +186,7 @@ class Along:
     def __call__(self, x: Matrix, out: Matrix) -> None:
         if len(x) < DOWN and self._fold(x, out):
             return
-        add_up(self.runs, lambda run, share: self._slide(run, x, share), out)
+        pairwise_sum(self.runs, lambda run, share: self._slide(run, x, share), out)
 
     def _fold(self, x: Matrix, out: Matrix) -> bool:
         """A long row as many short ones, each going on in the next, and the rest; False where it is too short."""

@@ -1,9 +1,9 @@
-"""A depthwise layer: every lane has a kernel of its own, so there is no sum over channels to give to a product.
+"""A depthwise layer: every channel has a kernel of its own, so there is no sum over channels to give to a product.
 
-One tap meets all lanes of a line at once, with the kernels' taps laid out as long as the line::
+One tap meets all channels of a line at once, with the kernels' taps laid out as long as the line::
 
-    line     a0 a1 a2  b0 b1 b2  c0 c1 c2 ..         three lanes, interleaved
-    taps     w0 w1 w2  w0 w1 w2  w0 w1 w2 ..         each lane's own, again and again
+    line     a0 a1 a2  b0 b1 b2  c0 c1 c2 ..         three channels, interleaved
+    taps     w0 w1 w2  w0 w1 w2  w0 w1 w2 ..         each channel's own, again and again
 
     sums  += line * taps                             then the next tap, with the line from its sample on
 
@@ -21,16 +21,16 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from convcli.engine.methods.bands import pieces
-from convcli.engine.methods.summation import add_up
-from convcli.engine.methods.windows import Box, Tile, cuts, windows
+from convcli.engine.methods.summation import pairwise_sum
+from convcli.engine.methods.windows import Box, TileFunction, cuts, windows
 from convcli.engine.planning import Plan
 from convcli.engine.planning.blocking import STRETCH
 from convcli.engine.planning.tiles import line_places
 from convcli.engine.threads import Scratch
 
 
-def prepare(w: NDArray[Any], plan: Plan) -> Tile:
-    """Ready a bank (C, *window, 1) for C lanes, in any type."""
+def prepare(w: NDArray[Any], plan: Plan) -> TileFunction:
+    """Ready a bank (C, *window, 1) for C channels, in any type."""
     return _Lanewise(w[..., 0].astype(plan.accumulator), plan)
 
 
@@ -40,8 +40,8 @@ class _Lanewise:
         self.most = line_places(len(w), plan.tile[-1])
         self.taps = np.tile(np.moveaxis(w, 0, -1), self.most)
         self.cuts = cuts(w.shape[1:], STRETCH[plan.precision][0] if plan.precision else w[0].size)
-        *self.lead, self.lane = range(len(plan.facts.batch) + dims)
-        self.window = list(range(self.lane + 1, self.lane + 1 + dims))
+        *self.lead, self.channel = range(len(plan.facts.batch) + dims)
+        self.window = list(range(self.channel + 1, self.channel + 1 + dims))
 
     def __call__(self, block: NDArray[Any], out: NDArray[Any]) -> None:
         """Fill a tile: outputs (*items, *P, C) from a block (*items, *S, C)."""
@@ -50,7 +50,7 @@ class _Lanewise:
         for part in pieces(sizes[-1], self.most):
             target = out[..., part, :]
             seen = self._seen(block, sizes, part)
-            add_up(self.cuts, partial(self._fill, seen), target.reshape(*target.shape[:-2], -1))
+            pairwise_sum(self.cuts, partial(self._fill, seen), target.reshape(*target.shape[:-2], -1))
 
     def _seen(self, block: NDArray[Any], sizes: tuple[int, ...], part: slice) -> NDArray[Any]:
         """What all taps see of a part of the lines (*items, *P but the last, *window, places * C).
@@ -63,12 +63,12 @@ class _Lanewise:
             dense = self.scratch("lines", lines.shape, lines.dtype)
             dense[...] = lines
             lines = dense
-        *shape, _, lanes = lines.shape
+        *shape, _, channels = lines.shape
         steps = lines.strides
         first = len(shape) - len(self.axes)
         return as_strided(
             lines,
-            (*shape[:first], *sizes[:-1], *(axis.k for axis in self.axes), lines.shape[-2] * lanes),
+            (*shape[:first], *sizes[:-1], *(axis.k for axis in self.axes), lines.shape[-2] * channels),
             (
                 *steps[:first],
                 *(step * axis.stride for step, axis in zip(steps[first:], before, strict=False)),
@@ -80,7 +80,7 @@ class _Lanewise:
         )
 
     def _fill(self, seen: NDArray[Any], cut: Box, out: NDArray[Any]) -> None:
-        """Out (*lead, lane) = the sum over some taps of seen (*lead, *window, lane)."""
+        """Out (*lead, channel) = the sum over some taps of seen (*lead, *window, channel)."""
         under: tuple[Any, ...] = (..., *cut, slice(None))
-        taps, window, lane = self.taps[(*cut, slice(out.shape[-1]))], self.window, self.lane
-        np.einsum(seen[under], [*self.lead, *window, lane], taps, [*window, lane], [*self.lead, lane], out=out)
+        taps, window, channel = self.taps[(*cut, slice(out.shape[-1]))], self.window, self.channel
+        np.einsum(seen[under], [*self.lead, *window, channel], taps, [*window, channel], [*self.lead, channel], out=out)

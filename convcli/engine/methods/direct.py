@@ -18,21 +18,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine.methods.summation import add_up
-from convcli.engine.methods.windows import Tile, under_tap
+from convcli.engine.methods.summation import pairwise_sum
+from convcli.engine.methods.windows import TileFunction, under_tap
 from convcli.engine.planning import Plan
 
 
 class Term(NamedTuple):
-    """One tap's share of every output, or one channel's of a tap: the lanes it meets, and with what weight."""
+    """One tap's share of every output, or one channel's of a tap: the channels it meets, and with what weight."""
 
     tap: tuple[int, ...]
-    lanes: slice
+    channels: slice
     weight: NDArray[Any]
-    """One number for all lanes alike, or (groups, O / groups) for the same channel of every group."""
+    """One number for all channels alike, or (groups, O / groups) for the same channel of every group."""
 
 
-def prepare(w: NDArray[Any], plan: Plan) -> Tile:
+def prepare(w: NDArray[Any], plan: Plan) -> TileFunction:
     """Ready one kernel, (*window) or (O, *window, C/groups), in any type."""
     w = w.astype(plan.accumulator)
     terms = _alike(w) if plan.facts.filters is None else _bank(w, plan.spec.groups)
@@ -41,12 +41,12 @@ def prepare(w: NDArray[Any], plan: Plan) -> Tile:
         sizes = out.shape[-1 - len(plan.axes) : -1]
 
         def fill(term: Term, share: NDArray[Any]) -> None:
-            seen = under_tap(block, plan.axes, sizes, term.tap)[..., term.lanes]
+            seen = under_tap(block, plan.axes, sizes, term.tap)[..., term.channels]
             if term.weight.ndim:
                 seen, share = seen[..., None], share.reshape(*share.shape[:-1], *term.weight.shape)
             np.multiply(seen, term.weight, out=share)
 
-        add_up(terms, fill, out)
+        pairwise_sum(terms, fill, out)
 
     return tile
 

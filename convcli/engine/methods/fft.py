@@ -8,7 +8,7 @@ the last k - 1 outputs of a tile wrap around into its beginning and are left out
     outputs     |= = = = = =|. . . .|
                             |= = = = = =|. . . .|
 
-Each lane of each tile is transformed by itself, several in one call. A NaN spreads over its tile, so whoever uses this
+Each channel of each tile is transformed several in one call. A NaN spreads over its tile, so whoever uses this
 must look whether the result is finite. The error is a few roundings for each doubling of T, of the root mean square of
 the tile rather than of its largest value, and spread over the outputs of the tile.
 Source: Stockham, "High-speed convolution and correlation", 1966; the error: Higham, "Accuracy and Stability of
@@ -24,7 +24,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine.methods.windows import Tile
+from convcli.engine.methods.windows import TileFunction
 from convcli.engine.planning import Plan
 from convcli.engine.planning.tiles import FFT_BATCH, fft_tile
 from convcli.engine.threads import Scratch
@@ -36,14 +36,14 @@ speed (2.4)."""
 
 
 class _Unit(NamedTuple):
-    """One lane of one tile: its item and lane, and its first position along each axis."""
+    """One channel of one tile: its item and channel, and its first position along each axis."""
 
     item: tuple[int, ...]
-    lane: int
+    channel: int
     begin: tuple[int, ...]
 
 
-def prepare(w: NDArray[Any], plan: Plan) -> Tile:
+def prepare(w: NDArray[Any], plan: Plan) -> TileFunction:
     """Ready one kernel (*window), in any type; it is transformed in float64."""
     return _Overlapping(w, plan)
 
@@ -62,7 +62,7 @@ class _Overlapping:
         self.spectrum = spectrum.astype(np.complex128 if plan.accumulator == "float64" else np.complex64, copy=False)
 
     def __call__(self, block: NDArray[Any], out: NDArray[Any]) -> None:
-        """Fill a tile: outputs (*items, *P, lanes) from a block (*items, *S, lanes)."""
+        """Fill a tile: outputs (*items, *P, channels) from a block (*items, *S, channels)."""
         units = list(self._units(block, out))
         for at in range(0, len(units), self.batch):
             self._run(block, out, units[at : at + self.batch])
@@ -75,16 +75,16 @@ class _Overlapping:
         ]
         for begin in product(*places):
             for item in np.ndindex(*block.shape[:lead]):
-                for lane in range(block.shape[-1]):
-                    yield _Unit(item, lane, begin)
+                for channel in range(block.shape[-1]):
+                    yield _Unit(item, channel, begin)
 
     def _run(self, block: NDArray[Any], out: NDArray[Any], units: Sequence[_Unit]) -> None:
         tiles = self.scratch("tiles", (len(units), *self.size), out.dtype)
         for tile, unit in zip(tiles, units, strict=True):
-            _gather(block[unit.item][..., unit.lane], unit.begin, tile)
+            _gather(block[unit.item][..., unit.channel], unit.begin, tile)
         self._correlate(tiles)
         for tile, unit in zip(tiles, units, strict=True):
-            self._keep(tile, unit.begin, out[unit.item][..., unit.lane])
+            self._keep(tile, unit.begin, out[unit.item][..., unit.channel])
 
     def _correlate(self, tiles: NDArray[Any]) -> None:
         """Every tile by the kernel, in place."""

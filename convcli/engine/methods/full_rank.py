@@ -10,7 +10,7 @@ slides down by as many samples as a row has copies. So a full-rank kernel is a b
                                                                         [ ..                 ]
 
 A copy costs less than the arithmetic of its taps, and keeps only what the outputs want: stride and dilation along the
-rows are settled by it, and the lanes and inner axes of a volume lie flat. The copies stay in the cache: a tile is taken
+rows are settled by it, and channels and inner axes lie flat. The copies stay in the cache: a tile is taken
 panel by panel, of few rows and many columns, for products that wait for memory run at half their speed. Large kernels
 are cut into pieces, whose results are added: so that no sum strays too far, and that panels are not too slim.
 """
@@ -28,8 +28,8 @@ from numpy.lib.stride_tricks import as_strided
 
 from convcli.engine.analysis import longest_run
 from convcli.engine.methods.bands import Matrix, band, down_blocks, pieces, undilated, unlike
-from convcli.engine.methods.summation import add_up
-from convcli.engine.methods.windows import Box, Tile, cuts
+from convcli.engine.methods.summation import pairwise_sum
+from convcli.engine.methods.windows import Box, TileFunction, cuts
 from convcli.engine.planning import Plan
 from convcli.engine.planning.tiles import DOWN, Panel, panel, stacked_taps
 from convcli.engine.threads import Scratch
@@ -38,7 +38,7 @@ FEW_LANES = 6
 """Lanes that are copied one by one under a stride: runs of so few samples take two to three times as long."""
 
 
-def prepare(w: Matrix, plan: Plan) -> Tile:
+def prepare(w: Matrix, plan: Plan) -> TileFunction:
     """Ready one kernel (*window), in any type."""
     w = w.astype(plan.accumulator)
     return _Stacked(w[:, None] if w.ndim == 1 else w, plan)
@@ -107,21 +107,21 @@ class _Stacked:
         return _Piece(box, k, tuple(copies[: len(self.rest)]), matrix)
 
     def __call__(self, block: Matrix, out: Matrix) -> None:
-        """Fill a tile: outputs (*items, rows, *rest, lanes) from a block of any type."""
+        """Fill a tile: outputs (*items, rows, *rest, channels) from a block of any type."""
         lead = out.ndim - 1 - self.dims
         x, sums = self._items(block, lead), self._items(out, lead)
         for phase in self.phases:
             seen, target = x[:, phase.samples], sums[:, phase.outputs]
             if target.size:
-                add_up(range(len(self.pieces)), partial(self._fill, seen), target)
+                pairwise_sum(range(len(self.pieces)), partial(self._fill, seen), target)
 
     def _items(self, array: Matrix, lead: int) -> Matrix:
-        """An array (*items, n, *rest, lanes) as (A, n, *rest, lanes); a signal has one place along the rows."""
+        """An array (*items, n, *rest, channels) as (A, n, *rest, channels); a signal has one place along the rows."""
         rest = array.shape[lead + 1 :]
         return array.reshape(-1, array.shape[lead], *(rest if self.rest else (1, *rest)))
 
     def _fill(self, x: Matrix, at: int, out: Matrix) -> None:
-        """What a piece adds to out (A, m, *rest, lanes), from x (A, n, *rest, lanes), panel by panel."""
+        """What a piece adds to out (A, m, *rest, channels), from x (A, n, *rest, channels), panel by panel."""
         rows, *box = self.pieces[at].box
         first = [run.start * axis.dilation for run, axis in zip(box, self.rest, strict=False)]
         like = (at, *x.strides, *out.shape, *out.strides)
@@ -151,7 +151,7 @@ class _Stacked:
         cut = panel(sizes, math.prod(behind), copies, piece.k, self.stride)
         samples, values = (cut.rows - 1) * self.stride + piece.k, cut.places * math.prod(behind)
         starts = tuple(size - length + 1 for size, length in zip(sizes, cut, strict=True))
-        item, row, *along, lane = x
+        item, row, *along, channel = x
         shifts = [axis.dilation * step for axis, step in zip(self.rest, along, strict=False)]
         along = [axis.stride * step for axis, step in zip(self.rest, along, strict=True)] if self.rest else along
 
@@ -163,7 +163,7 @@ class _Stacked:
             starts=list(product(*map(_starts, sizes, cut))),
             samples=_View(
                 (*starts, cut.items, samples, *piece.copies, cut.places, *behind),
-                (item, self.stride * row, along[0], item, row, *shifts, *along, lane),
+                (item, self.stride * row, along[0], item, row, *shifts, *along, channel),
             ),
             stack=stack,
             copied=_View(
@@ -192,13 +192,13 @@ class _Stacked:
             )
 
     def _lines(self, filled: Matrix, panels: Matrix) -> Iterator[tuple[Matrix, Matrix]]:
-        """What is copied where, lane by lane if numpy would otherwise copy a few lanes at a time."""
-        lanes = filled.shape[-1]
-        if not self.rest or self.rest[-1].stride == 1 or lanes > FEW_LANES:
+        """What is copied where, channel by channel if numpy would otherwise copy a few channels at a time."""
+        channels = filled.shape[-1]
+        if not self.rest or self.rest[-1].stride == 1 or channels > FEW_LANES:
             yield filled, panels
             return
-        for lane in range(lanes):
-            yield filled[..., lane], panels[..., lane]
+        for channel in range(channels):
+            yield filled[..., channel], panels[..., channel]
 
 
 def _boxes(window: tuple[int, ...], copies: int, longest: int) -> list[Box]:

@@ -38,9 +38,9 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from convcli.engine.methods.bands import cut, pieces
-from convcli.engine.methods.windows import Box, Tile, boxes, merges, windows
+from convcli.engine.methods.windows import Box, TileFunction, boxes, merges, windows
 from convcli.engine.planning import Plan
-from convcli.engine.planning.blocking import Products, rows_of
+from convcli.engine.planning.blocking import GemmBlocking, rows_of
 from convcli.engine.threads import Scratch, share_out
 from convcli.limits import threads
 from convcli.shapes.axis import Axis
@@ -64,7 +64,7 @@ def forget() -> None:
     _scratch = Scratch()
 
 
-def prepare(w: NDArray[Any], plan: Plan) -> Tile:
+def prepare(w: NDArray[Any], plan: Plan) -> TileFunction:
     """Ready a bank (O, *window, C/groups), in any type."""
     products = plan.products
     assert products is not None
@@ -73,7 +73,7 @@ def prepare(w: NDArray[Any], plan: Plan) -> Tile:
     return (_InPlace if products.in_place else _Gathered)(w, plan.axes, products, turned)
 
 
-def _bundle(w: NDArray[Any], products: Products) -> NDArray[Any]:
+def _bundle(w: NDArray[Any], products: GemmBlocking) -> NDArray[Any]:
     """Kernels (O, *window, C/groups) over all channels of a bundle of groups, with zeros for those of the others."""
     if products.bundled == 1:
         return w
@@ -120,7 +120,7 @@ class _Pass(NamedTuple):
 class _Kernels:
     """Some of a bank's kernels, (n, *leads, run), cut into stretches: the columns of the products."""
 
-    def __init__(self, w: NDArray[Any], products: Products, turned: bool) -> None:
+    def __init__(self, w: NDArray[Any], products: GemmBlocking, turned: bool) -> None:
         run, columns = w.shape[-1], _turned if turned else _columns
         self.length = -(-run // -(-run // products.longest))
         self.leads = w.shape[1:-1]
@@ -195,7 +195,7 @@ class _Kernels:
 class _Group:
     """The kernels of one group, (n, *leads, run), as many at a time as a product takes."""
 
-    def __init__(self, w: NDArray[Any], products: Products, turned: bool) -> None:
+    def __init__(self, w: NDArray[Any], products: GemmBlocking, turned: bool) -> None:
         self.parts: dict[int, tuple[slice, _Kernels]] = {}
         parts = pieces(len(w), products.columns)
 
@@ -213,16 +213,16 @@ class _Group:
 class _Gathered:
     """Windows copied out as rows, as many at a time as a product takes."""
 
-    def __init__(self, w: NDArray[Any], axes: tuple[Axis, ...], products: Products, turned: bool) -> None:
+    def __init__(self, w: NDArray[Any], axes: tuple[Axis, ...], products: GemmBlocking, turned: bool) -> None:
         self.axes, self.products = axes, products
         parts = w.reshape(products.groups, products.filters, products.terms)
         self.groups = [_Group(part, products, turned) for part in parts]
 
     def __call__(self, block: NDArray[Any], out: NDArray[Any]) -> None:
         """Fill a tile: outputs (*items, *P, O) from a block (*items, *rows, C)."""
-        lanes, shares = (_groups(array, self.products.groups) for array in (block, out))
+        channels, shares = (_groups(array, self.products.groups) for array in (block, out))
         sizes, terms = out.shape[-1 - len(self.axes) : -1], self.products.terms
-        for part, share, group in zip(lanes, shares, self.groups, strict=True):
+        for part, share, group in zip(channels, shares, self.groups, strict=True):
             seen = windows(part, self.axes, sizes)
             for box in boxes(out.shape[:-1], self.products.together):
                 target = share[box]
@@ -241,7 +241,7 @@ class _Gathered:
 class _InPlace:
     """Windows read where they lie, lines that follow each other as one."""
 
-    def __init__(self, w: NDArray[Any], axes: tuple[Axis, ...], products: Products, turned: bool) -> None:
+    def __init__(self, w: NDArray[Any], axes: tuple[Axis, ...], products: GemmBlocking, turned: bool) -> None:
         self.products = products
         self.leads, self.phases = (axes[:-1], axes[-1].k) if products.joined else (axes, 1)
         self.dims, self.depth = len(axes), w.shape[-1]
@@ -273,7 +273,7 @@ class _InPlace:
 
 
 def _groups(array: NDArray[Any], count: int) -> list[NDArray[Any]]:
-    """An array's lanes in so many equal parts."""
+    """An array's channels in so many equal parts."""
     return [array] if count == 1 else np.split(array, count, axis=-1)
 
 

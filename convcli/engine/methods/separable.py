@@ -21,15 +21,15 @@ import numpy as np
 
 from convcli.engine.analysis import factors, growth, longest_run
 from convcli.engine.methods.bands import Along, Down, Matrix, as_matrix, pieces, unlike
-from convcli.engine.methods.summation import add_up
-from convcli.engine.methods.windows import Tile
+from convcli.engine.methods.summation import pairwise_sum
+from convcli.engine.methods.windows import TileFunction
 from convcli.engine.planning import Plan
 from convcli.engine.planning.tiles import WIDE, pass_widths
 from convcli.engine.threads import Scratch
 from convcli.shapes.axis import Axis
 
 
-def prepare(w: Matrix, plan: Plan) -> Tile:
+def prepare(w: Matrix, plan: Plan) -> TileFunction:
     """Ready one kernel (*window), in any type; it is factored in float64."""
     kind, dims, scratch = np.dtype(plan.accumulator), len(plan.axes), Scratch()
     found = factors(w, plan.fineness)
@@ -49,7 +49,7 @@ def prepare(w: Matrix, plan: Plan) -> Tile:
             x.reshape(block.shape)[...] = block
         else:
             x = as_matrix(block, (items, samples, math.prod(inner))).reshape(items, samples, *inner)
-        add_up(terms, lambda term, share: term(x, share, out.shape[lead:-1]), out)
+        pairwise_sum(terms, lambda term, share: term(x, share, out.shape[lead:-1]), out)
 
     return tile
 

@@ -15,26 +15,26 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
-from convcli.engine.buffers import working
+from convcli.engine.buffers import scratch_buffer
 from convcli.engine.planning.tiles import RUN
 
 Term = TypeVar("Term")
 
 
-def add_up(terms: Sequence[Term], fill: Callable[[Term, NDArray[Any]], object], out: NDArray[Any]) -> None:
+def pairwise_sum(terms: Sequence[Term], fill: Callable[[Term, NDArray[Any]], object], out: NDArray[Any]) -> None:
     """Out = the sum of what `fill` writes for each of one or more terms.
 
     >>> import numpy as np
     >>> out = np.empty(2)
-    >>> add_up([1.0, 2.0, 3.0], lambda term, share: np.multiply([1, 10], term, out=share), out)
+    >>> pairwise_sum([1.0, 2.0, 3.0], lambda term, share: np.multiply([1, 10], term, out=share), out)
     >>> out
     array([ 6., 60.])
     """
-    share = working(out.shape, out.dtype) if len(terms) > 1 else out
+    share = scratch_buffer(out.shape, out.dtype) if len(terms) > 1 else out
     if len(terms) > RUN:
         middle = len(terms) // 2
-        add_up(terms[:middle], fill, out)
-        add_up(terms[middle:], fill, share)
+        pairwise_sum(terms[:middle], fill, out)
+        pairwise_sum(terms[middle:], fill, share)
         out += share
         return
     fill(terms[0], out)

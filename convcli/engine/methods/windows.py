@@ -17,14 +17,14 @@ from convcli.shapes.axis import Axis
 Box: TypeAlias = tuple[slice, ...]
 """A part of a grid."""
 
-Tile: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], None]
-"""What a strategy prepares: fills outputs (*items, *P, lanes or O) from a padded block (*items, *rows, lanes)."""
+TileFunction: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], None]
+"""What a strategy prepares: fills outputs (*items, *P, channels or O) from a padded block (*items, *rows, channels)."""
 
 
 def under_tap(
     block: NDArray[Any], axes: tuple[Axis, ...], sizes: tuple[int, ...], tap: tuple[int, ...]
 ) -> NDArray[Any]:
-    """What one tap sees of a block (..., *S, lanes): the sample under it for each of `sizes` outputs, a view."""
+    """What one tap sees of a block (..., *S, channels): the sample under it for each of `sizes` outputs, a view."""
     spans = [
         slice(t * axis.dilation, t * axis.dilation + (size - 1) * axis.stride + 1, axis.stride)
         for t, size, axis in zip(tap, sizes, axes, strict=True)
@@ -35,7 +35,7 @@ def under_tap(
 
 
 def windows(block: NDArray[Any], axes: tuple[Axis, ...], sizes: tuple[int, ...]) -> NDArray[Any]:
-    """Every window of a block (..., *S, lanes): (..., *P, *window, lanes), a view of it."""
+    """Every window of a block (..., *S, channels): (..., *P, *window, channels), a view of it."""
     first = block.ndim - 1 - len(axes)
     steps = block.strides[first:-1]
     return as_strided(

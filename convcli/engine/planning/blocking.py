@@ -16,7 +16,7 @@ PRODUCT = 800_000
 thousand million a second instead of 47. Lines whose ends are computed in vain make a product a little larger."""
 
 BLOCKS = 16
-"""Products, one behind the other, that windows are given to in one call."""
+"""GemmBlocking, one behind the other, that windows are given to in one call."""
 
 COLUMN_VALUES = 6144
 """Taps in one product: 24 KiB of float32, which stay in a first-level cache beside the rows that meet them."""
@@ -69,7 +69,7 @@ IN_VAIN = 1.08
 
 
 @dataclass(frozen=True)
-class Products:
+class GemmBlocking:
     """The products of a layer of `filters` kernels in each of `groups`, of so many `terms`."""
 
     groups: int
@@ -87,7 +87,7 @@ class Products:
     longest: int
     """Terms that a product adds in a row, at most."""
     shares: int
-    """Products of an output that are added up in a row."""
+    """GemmBlocking of an output that are added up in a row."""
     columns: int
     """Kernels in one product."""
     together: int
@@ -95,22 +95,22 @@ class Products:
 
     @classmethod
     def of(
-        cls, axes: tuple[Axis, ...], lanes: int, filters: int, groups: int, precision: str | None, known: int = 0
-    ) -> Products:
-        """The products of a bank of `filters` kernels over so many lanes.
+        cls, axes: tuple[Axis, ...], channels: int, filters: int, groups: int, precision: str | None, known: int = 0
+    ) -> GemmBlocking:
+        """The products of a bank of `filters` kernels over so many channels.
 
         precision: the type whose rounding bounds the error; None where no sum rounds. known: `Facts.longest`.
 
-        >>> layer = Products.of((Axis(56, 3), Axis(56, 3)), 64, 64, 1, "float32")
+        >>> layer = GemmBlocking.of((Axis(56, 3), Axis(56, 3)), 64, 64, 1, "float32")
         >>> layer.in_place, layer.run, layer.longest, layer.together
         (True, 192, 48, 1365)
         """
-        bundled = bundle(lanes // groups, groups)
+        bundled = bundle(channels // groups, groups)
         groups //= bundled
         last, each = axes[-1], filters // groups
-        terms = math.prod(axis.k for axis in axes) * lanes // groups
+        terms = math.prod(axis.k for axis in axes) * channels // groups
         joined = groups == 1 and (last.dilation == 1 or last.k == 1)
-        run = lanes // groups * (last.k if joined else 1)
+        run = channels // groups * (last.k if joined else 1)
         dense = all(axis.stride == 1 for axis in axes) and last.padded <= IN_VAIN * last.out
         longest = stretch_of(terms, precision, known)
         in_place = dense and run >= (SHORT_RUN if run < terms <= longest else SHORTEST_RUN)

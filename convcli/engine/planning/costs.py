@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from convcli.engine.planning.blocking import Products
+from convcli.engine.planning.blocking import GemmBlocking
 from convcli.engine.planning.facts import FFT_ERROR, Facts, Strategy, accumulator_of
-from convcli.engine.planning.tiles import ALONG, DOWN, WIDE, fft_tile, lanewise_layer
+from convcli.engine.planning.tiles import ALONG, DOWN, WIDE, fft_tile, is_depthwise
 from convcli.errors import InputError
 from convcli.shapes.axis import Axis
 
@@ -28,7 +28,7 @@ GATHER = 0.12
 """One copy of one sample of a row, for one tap along it."""
 
 STEPPED = 1.0
-"""What it costs besides where the row is stepped through, for up to STEPPED_LANES lanes."""
+"""What it costs besides where the row is stepped through, for up to STEPPED_LANES channels."""
 
 STEPPED_LANES = 8
 
@@ -60,7 +60,7 @@ FFT_LARGEST = 1 << 22
 """Samples of a tile whose transform keeps to tens of megabytes: a kernel that reaches further is not transformed."""
 
 
-class Bid(NamedTuple):
+class CostEstimate(NamedTuple):
     """What a method would take, or why it cannot run or should not."""
 
     method: Strategy
@@ -101,57 +101,59 @@ def _width(facts: Facts, dtype: str, method: Strategy) -> int:
 
 def _positions(facts: Facts, axes: tuple[Axis, ...]) -> int:
     """Outputs if the kernel stood at every place of the axes after the first."""
-    return math.prod(facts.batch) * axes[0].out * math.prod(axis.padded for axis in axes[1:]) * facts.lanes
+    return math.prod(facts.batch) * axes[0].out * math.prod(axis.padded for axis in axes[1:]) * facts.channels
 
 
 def _outputs(facts: Facts, axes: tuple[Axis, ...]) -> int:
-    return math.prod(facts.batch) * math.prod(axis.out for axis in axes) * facts.out_lanes
+    return math.prod(facts.batch) * math.prod(axis.out for axis in axes) * facts.out_channels
 
 
-def _bid_direct(facts: Facts, groups: int, axes: tuple[Axis, ...]) -> Bid:
-    taps = math.prod(facts.window) * (1 if facts.filters is None else facts.lanes // groups)
+def _bid_direct(facts: Facts, groups: int, axes: tuple[Axis, ...]) -> CostEstimate:
+    taps = math.prod(facts.window) * (1 if facts.filters is None else facts.channels // groups)
     account = f"{taps} taps, one multiply and add over the output for each"
     each = TAP if facts.filters is None else TAP + BROADCAST * groups / facts.filters
-    return Bid("direct", _outputs(facts, axes) * (taps * each + TOUCH), account)
+    return CostEstimate("direct", _outputs(facts, axes) * (taps * each + TOUCH), account)
 
 
-def _bid_layer(facts: Facts, groups: int, axes: tuple[Axis, ...], filters: int) -> Bid:
+def _bid_layer(facts: Facts, groups: int, axes: tuple[Axis, ...], filters: int) -> CostEstimate:
     outputs = _outputs(facts, axes)
-    if lanewise_layer(facts, groups):
+    if is_depthwise(facts, groups):
         account = "a kernel for every channel: all its taps in one pass over the lines"
-        return Bid("gemm", outputs * math.prod(facts.window) * LANE_TAP, account)
-    products = Products.of(axes, facts.lanes, filters, groups, "float32", facts.longest)
+        return CostEstimate("gemm", outputs * math.prod(facts.window) * LANE_TAP, account)
+    products = GemmBlocking.of(axes, facts.channels, filters, groups, "float32", facts.longest)
     account = f"{products.terms} terms for each of {filters} kernels: a matrix product over " + (
         "windows where they lie" if products.in_place else "gathered windows"
     )
     each = products.terms * MAC * (1 + 8 / products.columns) + GATHER * products.terms / products.longest
     rows = outputs / products.filters * products.terms
     copied = 0.0 if products.in_place else WINDOW + WINDOW_RUN / products.run
-    return Bid("gemm", outputs * each + rows * copied, account)
+    return CostEstimate("gemm", outputs * each + rows * copied, account)
 
 
-def _bid_gemm(facts: Facts, axes: tuple[Axis, ...]) -> Bid:
+def _bid_gemm(facts: Facts, axes: tuple[Axis, ...]) -> CostEstimate:
     taps, copies = math.prod(facts.window), math.prod(facts.window[1:])
     account = f"{taps} taps as one band, over rows that stand {copies} times"
     stepped = len(axes) > 1 and axes[-1].stride > 1
-    gather = GATHER + (STEPPED / -(-facts.lanes // STEPPED_LANES) if stepped else 0)
+    gather = GATHER + (STEPPED / -(-facts.channels // STEPPED_LANES) if stepped else 0)
     piece = copies * ((DOWN - 1) * axes[0].stride * MAC + gather) + TOUCH
     each = taps * MAC + -(-taps // PIECE) * piece
-    if len(axes) == 1 and facts.lanes < WIDE:
-        return Bid("gemm", _outputs(facts, axes) * 100 * each, account, "a signal's band goes along it: separable")
-    return Bid("gemm", CALL + _outputs(facts, axes) * each, account)
+    if len(axes) == 1 and facts.channels < WIDE:
+        return CostEstimate(
+            "gemm", _outputs(facts, axes) * 100 * each, account, "a signal's band goes along it: separable"
+        )
+    return CostEstimate("gemm", CALL + _outputs(facts, axes) * each, account)
 
 
-def _bid_separable(facts: Facts, axes: tuple[Axis, ...]) -> Bid:
+def _bid_separable(facts: Facts, axes: tuple[Axis, ...]) -> CostEstimate:
     if facts.filters is not None:
-        return Bid("separable", math.inf, "", "a bank's kernels are not products of 1-D factors")
+        return CostEstimate("separable", math.inf, "", "a bank's kernels are not products of 1-D factors")
     terms = facts.terms or 1
     after = _positions(facts, axes)
     each = 0.0
     for at, axis in enumerate(axes):
         if at:
             after = after * axis.out // axis.padded
-        behind = math.prod(a.padded for a in axes[at + 1 :]) * facts.lanes
+        behind = math.prod(a.padded for a in axes[at + 1 :]) * facts.channels
         woven, block = (1, DOWN) if behind >= WIDE else (behind, max(ALONG // behind, 1))
         each += after * (axis.span(block) * woven * MAC + PASS)
     account = (
@@ -162,21 +164,21 @@ def _bid_separable(facts: Facts, axes: tuple[Axis, ...]) -> Bid:
         else "the kernel is a product of 1-D factors"
     )
     refusal = "" if facts.terms else "the kernel is no short sum of products of 1-D factors"
-    return Bid("separable", CALL * terms + each * terms, account, refusal)
+    return CostEstimate("separable", CALL * terms + each * terms, account, refusal)
 
 
-def _bid_fft(facts: Facts, axes: tuple[Axis, ...]) -> Bid:
+def _bid_fft(facts: Facts, axes: tuple[Axis, ...]) -> CostEstimate:
     if facts.filters is not None:
-        return Bid("fft", math.inf, "", "a bank's kernels have a spectrum each")
+        return CostEstimate("fft", math.inf, "", "a bank's kernels have a spectrum each")
     if facts.integral is not None and facts.integral * FFT_ERROR >= 0.25:
-        return Bid("fft", math.inf, "", "whole numbers as large as these would not come out exact")
+        return CostEstimate("fft", math.inf, "", "whole numbers as large as these would not come out exact")
     size = fft_tile(axes)
     if math.prod(size) > FFT_LARGEST:
-        return Bid("fft", math.inf, "", f"a tile of {'x'.join(map(str, size))} is too large to transform")
+        return CostEstimate("fft", math.inf, "", f"a tile of {'x'.join(map(str, size))} is too large to transform")
     tiles = math.prod(
         -(-(axis.padded - axis.reach + 1) // (n - axis.reach + 1)) for n, axis in zip(size, axes, strict=True)
     )
-    samples = math.prod(facts.batch) * facts.lanes * tiles * math.prod(size)
+    samples = math.prod(facts.batch) * facts.channels * tiles * math.prod(size)
     shown = "x".join(map(str, size))
     account = f"spectra of tiles of {shown}, whatever the kernel's size"
-    return Bid("fft", CALL + math.prod(size) * 50 + samples * (2 * len(axes) * FFT + FFT_MOVE), account)
+    return CostEstimate("fft", CALL + math.prod(size) * 50 + samples * (2 * len(axes) * FFT + FFT_MOVE), account)

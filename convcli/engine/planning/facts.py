@@ -16,13 +16,13 @@ FFT_ERROR = 1e-14
 
 SHORT_SUM = 576
 """Terms that a float32 sum of `direct` may have. Each rounding costs 6e-8 and the contract allows 1e-6, so 16 of them,
-which the sum by halves has from 576 terms; longer sums run in float64. Products are cut into short runs instead."""
+which the sum by halves has from 576 terms; longer sums run in float64. GemmBlocking are cut into short runs instead."""
 
 LEVELS = 64
 """Flat inputs on which it is tried how far a kernel's sums stray."""
 
 MOST_TERMS = 64
-"""Products of 1-D factors that are looked for in a kernel: with more, other methods take less time."""
+"""GemmBlocking of 1-D factors that are looked for in a kernel: with more, other methods take less time."""
 
 GROWTH = 2.5
 """How many times the kernel's own sum|w| that of its terms may be."""
@@ -35,16 +35,16 @@ Strategy = Literal["direct", "gemm", "separable", "fft"]
 
 @dataclass(frozen=True)
 class Facts:
-    """What a plan needs to know, in the engine's own form: x (*batch, *spatial, lanes), channels last.
+    """What a plan needs to know, in the engine's own form: x (*batch, *spatial, channels), channels last.
 
-    filters is None where the kernel (*window) filters every lane alike; otherwise the kernel is a bank
-    (filters, *window, lanes / groups). `integral` is the largest possible |sum| when both arrays hold whole
+    filters is None where the kernel (*window) filters every channel alike; otherwise the kernel is a bank
+    (filters, *window, channels / groups). `integral` is the largest possible |sum| when both arrays hold whole
     numbers, else None.
     """
 
     batch: tuple[int, ...]
     spatial: tuple[int, ...]
-    lanes: int
+    channels: int
     window: tuple[int, ...]
     filters: int | None
     input_dtype: str
@@ -58,9 +58,9 @@ class Facts:
     """Terms of a bank that a float32 sum may add in a row, where its taps are known; else 0."""
 
     @property
-    def out_lanes(self) -> int:
+    def out_channels(self) -> int:
         """Lanes of the output: those of the input, or one for each kernel of a bank."""
-        return self.lanes if self.filters is None else self.filters
+        return self.channels if self.filters is None else self.filters
 
 
 def result_dtype(input_dtype: str) -> str:

@@ -16,7 +16,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from convcli.engine.planning.blocking import STRETCH, Products
+from convcli.engine.planning.blocking import STRETCH, GemmBlocking
 from convcli.engine.planning.facts import GROWTH, LEVELS, MOST_TERMS, STRAY, Facts, precision_of, size_of, wide_integer
 from convcli.engine.planning.tiles import (
     ALONG,
@@ -89,7 +89,7 @@ class Work:
     axes: tuple[Axis, ...]
     tile: tuple[int, ...]
     method: str
-    products: Products | None
+    products: GemmBlocking | None
     accumulator: str
     dtype: str
     spreads_nan: bool
@@ -112,7 +112,7 @@ class Work:
             return self._fft()
         if self.facts.filters is None:
             return self._stacked()
-        return self._lanewise() if self.products is None else self._layer(self.products)
+        return self._depthwise() if self.products is None else self._layer(self.products)
 
     @property
     def _size(self) -> int:
@@ -124,7 +124,7 @@ class Work:
 
     @property
     def _outputs(self) -> int:
-        return self._lead * math.prod(self.tile[1:]) * self.facts.out_lanes
+        return self._lead * math.prod(self.tile[1:]) * self.facts.out_channels
 
     @property
     def _sums(self) -> int:
@@ -134,7 +134,7 @@ class Work:
 
     @property
     def _samples(self) -> int:
-        return self._lead * samples_under(self.axes, self.tile[1:]) * self.facts.lanes
+        return self._lead * samples_under(self.axes, self.tile[1:]) * self.facts.channels
 
     @property
     def _block(self) -> int:
@@ -143,12 +143,12 @@ class Work:
 
     @property
     def _terms(self) -> int:
-        """Products that add to an output."""
+        """GemmBlocking that add to an output."""
         return math.prod(self.facts.window) * (1 if self.facts.filters is None else self._depth)
 
     @property
     def _depth(self) -> int:
-        return self.facts.lanes // self.spec.groups
+        return self.facts.channels // self.spec.groups
 
     @property
     def _taps(self) -> int:
@@ -195,7 +195,7 @@ class Work:
         bands = DOWN * (self._taps + DOWN * pieces * copies * self.axes[0].stride)
         moved = self._samples if len(self.facts.batch) > 1 else 0
         places, *inner = (*self.tile[2:], 1)[: max(len(rest), 1)]
-        each = math.prod(inner) * self.facts.lanes
+        each = math.prod(inner) * self.facts.channels
         tile = Panel(self._lead, self.tile[1], places)
         cut = panel(tile, each, copies, rows, stride)
         whole, most = (
@@ -206,9 +206,9 @@ class Work:
         return _Needs(together, stack + moved, _shares(pieces) * self._outputs)
 
     def _separable(self) -> _Needs:
-        terms, outputs, lanes = self.facts.terms or MOST_TERMS, self.tile[1:], self.facts.lanes
+        terms, outputs, channels = self.facts.terms or MOST_TERMS, self.tile[1:], self.facts.channels
         middles = [
-            self._lead * math.prod(outputs[:at]) * (samples_under(self.axes[at:], outputs[at:]) * lanes + ODD)
+            self._lead * math.prod(outputs[:at]) * (samples_under(self.axes[at:], outputs[at:]) * channels + ODD)
             for at in range(1, len(outputs))
         ]
         growth = 1.0 if terms == 1 else GROWTH
@@ -216,7 +216,7 @@ class Work:
         within = max(_shares(n) * values for n, values in zip(pieces, (*middles, self._sums), strict=True))
         bands = sum((axis.span(ALONG) * ALONG + axis.k) * WIDE for axis in self.axes)
         together = terms * bands * self._size + self._taps * terms * 8
-        narrow = samples_under(self.axes[1:], outputs[1:]) * lanes < WIDE
+        narrow = samples_under(self.axes[1:], outputs[1:]) * channels < WIDE
         copied = self._samples if narrow or len(self.facts.batch) > 1 else 0
         return _Needs(together, copied + sum(middles), within + _shares(terms) * self._outputs)
 
@@ -226,19 +226,19 @@ class Work:
         spectrum = math.prod(size[:-1]) * (size[-1] // 2 + 1)
         return _Needs(values * 8 + spectrum * 16, batch + 2 * batch // values * spectrum)
 
-    def _lanewise(self) -> _Needs:
+    def _depthwise(self) -> _Needs:
         *before, last = self.axes
-        places = line_places(self.facts.lanes, last.out)
-        line = self._lead * places * self.facts.lanes
+        places = line_places(self.facts.channels, last.out)
+        line = self._lead * places * self.facts.channels
         lines = samples_under(before, self.tile[1:-1]) * last.k * line if last.stride > 1 else 0
         cuts = -(-self._terms // (STRETCH[self._precision][0] // 2)) if self._precision else 1
         return _Needs(
-            self._terms * max(LINE, self.facts.lanes) * 2 * self._size,
+            self._terms * max(LINE, self.facts.channels) * 2 * self._size,
             self._samples + lines,
             _shares(cuts) * math.prod(self.tile[1:-1]) * line,
         )
 
-    def _layer(self, products: Products) -> _Needs:
+    def _layer(self, products: GemmBlocking) -> _Needs:
         kernels = self._taps * (1 + 2 * products.bundled) * self._size
         return _Needs(kernels, self._samples + products.scratch(self._lead * math.prod(self.tile[1:])))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Literal
 
-from convcli.engine.planning.blocking import Products
+from convcli.engine.planning.blocking import GemmBlocking
 from convcli.engine.planning.costs import choose
 from convcli.engine.planning.facts import (
     Facts,
@@ -26,7 +26,7 @@ from convcli.engine.planning.facts import (
     wide_integer,
 )
 from convcli.engine.planning.memory import Work, Working
-from convcli.engine.planning.tiles import BANDED, DOWN, WIDE, lanewise_layer, pass_widths, tile_of
+from convcli.engine.planning.tiles import BANDED, DOWN, WIDE, is_depthwise, pass_widths, tile_of
 from convcli.errors import InputError, did_you_mean
 from convcli.limits import threads
 from convcli.options import METHODS
@@ -57,7 +57,7 @@ class Plan:
     accumulator: str
     tile: tuple[int, ...]
     """Items of the first batch axis, and outputs along each spatial axis, that are computed at a time."""
-    products: Products | None
+    products: GemmBlocking | None
     """The matrix products of a layer under `gemm`; None where no sum over channels is left to them."""
     macs: int
     output_bytes: int
@@ -157,8 +157,8 @@ class Plan:
 
     @property
     def output(self) -> tuple[int, ...]:
-        """The output in the engine's form: (*batch, *P, lanes or filters)."""
-        return (*self.facts.batch, *self.sizes, self.facts.out_lanes)
+        """The output in the engine's form: (*batch, *P, channels or filters)."""
+        return (*self.facts.batch, *self.sizes, self.facts.out_channels)
 
     @property
     def formula(self) -> tuple[str, ...]:
@@ -191,17 +191,17 @@ def make_plan(facts: Facts, spec: ConvSpec, *, dtype: str | None = None, method:
 def _settled(facts: Facts, spec: ConvSpec, dtype: str | None, method: str, available: int) -> Plan:
     """The plan: a fifth of a millisecond, as long as a small layer takes, so the last ones are remembered."""
     axes = spec.axes(facts.spatial, facts.window)
-    depth = 1 if facts.filters is None else facts.lanes // spec.groups
+    depth = 1 if facts.filters is None else facts.channels // spec.groups
     terms = math.prod(facts.window) * depth
     result = dtype or result_dtype(facts.input_dtype)
     chosen, reason, rejected, seconds = choose(facts, axes, result, spec.groups, method)
     accumulator = accumulator_of(facts, result, terms, chosen)
-    outputs = math.prod(facts.batch) * math.prod(axis.out for axis in axes) * facts.out_lanes
+    outputs = math.prod(facts.batch) * math.prod(axis.out for axis in axes) * facts.out_channels
     check_countable(outputs)
     products = None
-    if chosen == "gemm" and facts.filters is not None and not lanewise_layer(facts, spec.groups):
+    if chosen == "gemm" and facts.filters is not None and not is_depthwise(facts, spec.groups):
         precision = precision_of(accumulator, result)
-        products = Products.of(axes, facts.lanes, facts.filters, spec.groups, precision, facts.longest)
+        products = GemmBlocking.of(axes, facts.channels, facts.filters, spec.groups, precision, facts.longest)
     tile = tile_of(facts, axes, chosen, products, size_of(accumulator))
     return Plan(
         method=chosen,

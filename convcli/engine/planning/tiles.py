@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from convcli.engine.planning.blocking import TILES, Products
+from convcli.engine.planning.blocking import TILES, GemmBlocking
 from convcli.engine.planning.facts import Facts
 from convcli.shapes.axis import Axis, samples_under
 
@@ -92,34 +92,36 @@ FFT_EDGES = {1: (1 << 13, 1 << 14), 2: (128, 512), 3: (32, 96)}
 """The tile's shortest and longest edge, by dimensions: shorter ones cost more in calls, longer ones leave the cache."""
 
 
-def tile_of(facts: Facts, axes: tuple[Axis, ...], method: str, products: Products | None, size: int) -> tuple[int, ...]:
+def tile_of(
+    facts: Facts, axes: tuple[Axis, ...], method: str, products: GemmBlocking | None, size: int
+) -> tuple[int, ...]:
     """Items of the first batch axis, and outputs along each spatial axis, that one tile covers.
 
     size: bytes of a sum.
     """
     first, *rest = (axis.out for axis in axes)
-    budget = TILE_VALUES // facts.out_lanes
+    budget = TILE_VALUES // facts.out_channels
     if products is not None:
         budget = products.tile(math.prod(facts.batch) * math.prod(axis.out for axis in axes))
     elif method == "gemm" and facts.filters is not None:
-        budget = 2 * TILE_VALUES // facts.out_lanes
+        budget = 2 * TILE_VALUES // facts.out_channels
     elif method == "fft":
         return _fft_cut(facts, axes)
     elif method != "direct":
         most, seen = _whole_tile(facts, axes, method, size)
-        budget = most // (facts.lanes if rest or method == "separable" else facts.lanes + ODD)
+        budget = most // (facts.channels if rest or method == "separable" else facts.channels + ODD)
         if rest:
-            width = min(BAND_WIDTH // facts.lanes, math.prod(rest))
-            across = min(width // math.prod(rest[1:]), _fitting(axes, 1, (LEAST_ROWS,), facts.lanes, seen))
+            width = min(BAND_WIDTH // facts.channels, math.prod(rest))
+            across = min(width // math.prod(rest[1:]), _fitting(axes, 1, (LEAST_ROWS,), facts.channels, seen))
             behind = pass_widths(facts, axes)[0]
             if method == "separable" and behind < WIDE:  # woven into the band, whole
                 seen = max(seen, 2 * axes[0].reach * behind)
             else:
                 rest[0] = evenly(rest[0], max(across, 1))
-            budget = min(budget, _fitting(axes, 0, rest, facts.lanes, seen) * math.prod(rest))
+            budget = min(budget, _fitting(axes, 0, rest, facts.channels, seen) * math.prod(rest))
     if facts.filters is not None and rest:
-        seen = _fitting(axes, len(rest), (DOWN, *rest[:-1]), facts.lanes, BAND_SAMPLES)
-        made = BAND_TILE[0] // (DOWN * math.prod(rest[:-1]) * facts.out_lanes)
+        seen = _fitting(axes, len(rest), (DOWN, *rest[:-1]), facts.channels, BAND_SAMPLES)
+        made = BAND_TILE[0] // (DOWN * math.prod(rest[:-1]) * facts.out_channels)
         rest[-1] = evenly(rest[-1], min(seen, max(made, DOWN)))
     inner = math.prod(facts.batch[1:]) * math.prod(rest)
     most = budget // max(inner, 1)
@@ -140,18 +142,18 @@ def _whole_tile(facts: Facts, axes: tuple[Axis, ...], method: str, size: int) ->
         taps, (enough, most) = math.prod(facts.window), FULL_TILE
         most //= size // 4 * (1 if taps <= FEW_TAPS else 2)
         enough, seen = min(enough, AMPLE // taps), most + FULL_SEEN
-    outputs = math.prod(facts.batch) * math.prod(axis.out for axis in axes) * facts.lanes
+    outputs = math.prod(facts.batch) * math.prod(axis.out for axis in axes) * facts.channels
     return min(max(outputs // (2 * TILES), enough), most), seen
 
 
-def _fitting(axes: tuple[Axis, ...], at: int, outputs: Sequence[int], lanes: int, most: int) -> int:
+def _fitting(axes: tuple[Axis, ...], at: int, outputs: Sequence[int], channels: int, most: int) -> int:
     """The most outputs along an axis with which the samples under a tile are `most` at most.
 
     outputs: of the tile along the axes before it, or behind it; those behind axis 1 are whole.
     """
     beside = axes[:at] + axes[at + 1 :]
     counts = (*outputs, *(axis.out for axis in beside[len(outputs) :]))
-    samples = most // (samples_under(beside, counts) * lanes)
+    samples = most // (samples_under(beside, counts) * channels)
     return max((samples - axes[at].reach) // axes[at].stride + 1, DOWN)
 
 
@@ -214,22 +216,22 @@ def pass_widths(facts: Facts, axes: tuple[Axis, ...]) -> list[int]:
 
     From WIDE on they are the columns of a band's product, in blocks of DOWN outputs.
     """
-    after = [*(axis.span(axis.out) for axis in axes[1:]), facts.lanes]
+    after = [*(axis.span(axis.out) for axis in axes[1:]), facts.channels]
     return [math.prod(after[at:]) for at in range(len(after))]
 
 
-def lanewise_layer(facts: Facts, groups: int) -> bool:
-    """Whether every lane has one kernel of its own: no sum over channels to give to a matrix product."""
-    return facts.filters == facts.lanes == groups
+def is_depthwise(facts: Facts, groups: int) -> bool:
+    """Whether every channel has one kernel of its own: no sum over channels to give to a matrix product."""
+    return facts.filters == facts.channels == groups
 
 
-def line_places(lanes: int, most: int) -> int:
-    """Places of a line of so many lanes that are taken at a time, at most `most`.
+def line_places(channels: int, most: int) -> int:
+    """Places of a line of so many channels that are taken at a time, at most `most`.
 
     >>> line_places(64, 1000), line_places(10_000, 1000), line_places(1, 1000)
     (128, 1, 1000)
     """
-    return min(max(LINE // lanes, 1), most)
+    return min(max(LINE // channels, 1), most)
 
 
 def fft_tile(axes: tuple[Axis, ...]) -> tuple[int, ...]:
@@ -262,7 +264,7 @@ def _fft_cut(facts: Facts, axes: tuple[Axis, ...]) -> tuple[int, ...]:
         rows = min(steps[0] * batched, axes[0].out)
         return _several(facts, batched if rows == axes[0].out else 1), rows
     rows, between, last = min(steps[0], axes[0].out), [axis.out for axis in axes[1:-1]], axes[-1]
-    across = size[0] * samples_under(axes[1:-1], between) * size[-1] * facts.lanes
+    across = size[0] * samples_under(axes[1:-1], between) * size[-1] * facts.channels
     width = min(steps[-1] * max(FFT_SAMPLES // across, 1), last.out)
     fits = (rows, width) == (axes[0].out, last.out)
     return _several(facts, batched if fits else 1), rows, *between, width

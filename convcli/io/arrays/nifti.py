@@ -23,7 +23,7 @@ from convcli.errors import DtypeError, FileError, brief
 from convcli.io.arrays.raw import read_values, write_values
 from convcli.io.formats import NUMBERS, muted
 from convcli.io.images import integrity
-from convcli.io.streams import Unpacked, there
+from convcli.io.streams import Unpacked, available_bytes
 from convcli.limits import Limits
 
 SPATIAL = 3
@@ -110,7 +110,7 @@ def _read(
     scaled = slope is not None and (slope, intercept or 0) != (1, 0)
     values, offset = math.prod(shape), header.get_data_offset()
     declared = values * dtype.itemsize
-    if not packed and (held := there(stream, offset + declared) - offset) < declared:
+    if not packed and (held := available_bytes(stream, offset + declared) - offset) < declared:
         raise _damaged(name, f"its header declares {declared:,} bytes of values, {held:,} follow")
     decoding = values * (2 * dtype.itemsize + (16 if scaled else 0))
     limits.check_memory(name, decoding)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from convcli.errors import DtypeError, FileError, InputError, brief, did_you_mean
 from convcli.io.formats import NUMBERS
-from convcli.io.streams import there
+from convcli.io.streams import available_bytes
 from convcli.limits import Limits
 
 MAP_ABOVE = 64 * 2**20  # bytes; a larger .npy file is mapped instead of read
@@ -45,7 +45,7 @@ def read_npy(stream: BinaryIO, name: str, limits: Limits, *, path: str = "", siz
     _check_numbers(name, dtype)
     start, declared = stream.tell(), math.prod(shape) * dtype.itemsize
     end = start + declared
-    held = (there(stream, end) if size is None else size) - start
+    held = (available_bytes(stream, end) if size is None else size) - start
     if declared > held:
         raise FileError(
             f"{name} is truncated",

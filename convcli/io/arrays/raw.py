@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from convcli.errors import FileError, InputError
 from convcli.io.arrays.npy import MAP_ABOVE
-from convcli.io.streams import there
+from convcli.io.streams import available_bytes
 from convcli.limits import Limits
 from convcli.options import DTYPES, Order
 from convcli.shapes.parse import show
@@ -88,7 +88,7 @@ def read_raw(stream: BinaryIO, name: str, layout: RawLayout, limits: Limits, pat
     """
     shape, dtype = layout.told(name)
     needed = layout.size(name)
-    size = there(stream, needed + 1)
+    size = available_bytes(stream, needed + 1)
     if needed != size:
         many = f"more than {needed:,}" if size > needed and not path else f"{size:,}"
         after = f" after {layout.offset:,} others" if layout.offset else ""

@@ -50,7 +50,7 @@ class _Line(NamedTuple):
 
 
 def survey(stream: BinaryIO, name: str) -> Survey:
-    r"""Look through a text from its start. Raises FileError where it is no UTF-8 or holds no numbers.
+    r"""Detected through a text from its start. Raises FileError where it is no UTF-8 or holds no numbers.
 
     >>> survey(io.BytesIO(b"# a table\n1;2\n\n3;4\n"), "table.csv")
     Survey(rows=2, columns=2, separator=';', whole=True, wide=False)
@@ -272,7 +272,7 @@ PARSING = 4
 """Bytes of memory that parsing takes, at most, for each byte of what is held of a text at once."""
 
 
-class TextSize:
+class TextScan:
     """What is known of a text while it comes in, block by block, none of which is kept."""
 
     def __init__(self, name: str) -> None:
@@ -307,12 +307,12 @@ class TextSize:
         return 8 * self.lines
 
 
-def measure(stream: BinaryIO, name: str, limits: Limits) -> TextSize:
+def measure(stream: BinaryIO, name: str, limits: Limits) -> TextScan:
     """Count a text's bytes and lines to its end and go back to its beginning.
 
     Raises LimitError for an endless line, and as soon as the numbers of its lines would take more than they may.
     """
-    size = TextSize(name)
+    size = TextScan(name)
     while block := stream.read(BLOCK):
         size.add(block)
         limits.check_memory(name, size.parsing + size.numbers)

@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, Literal, NamedTuple
 
 from convcli.errors import FileError
-from convcli.io.streams import Inflow, there
+from convcli.io.streams import BufferedPipe, available_bytes
 
 BLOCK = 2**20
 _END_OF_IMAGE, _BARE_MARKERS = 0xD9, (0x01, 0xD8)  # the latter have no length behind them
@@ -68,7 +68,7 @@ def damage(stream: BinaryIO, format: str) -> str:
     look = _LOOKS.get(format)
     stream.seek(0)
     found = look(stream) if look else ""
-    if format in _ENDED and not found and isinstance(stream, Inflow):
+    if format in _ENDED and not found and isinstance(stream, BufferedPipe):
         stream.settle()
     stream.seek(0)
     return found
@@ -87,7 +87,7 @@ def _png(stream: BinaryIO) -> str:
         stream.seek(at)
         head = stream.read(8)
         length, kind = int.from_bytes(head[:4], "big"), head[4:]
-        if there(stream, at + 12 + length) < at + 12 + length:
+        if available_bytes(stream, at + 12 + length) < at + 12 + length:
             return _CUT
         stream.seek(at + 8)
         checksum, left = zlib.crc32(kind), length
@@ -161,14 +161,14 @@ def _wav(stream: BinaryIO) -> str:
     while kind != b"data":
         stream.seek(at)
         kind, length = stream.read(4), int.from_bytes(stream.read(4), "little")
-        if there(stream, at + 8 + length) < at + 8 + length or len(kind) < 4:
+        if available_bytes(stream, at + 8 + length) < at + 8 + length or len(kind) < 4:
             return _CUT
         at += 8 + length + length % 2
     return ""
 
 
 def _shorter(stream: BinaryIO, declared: int) -> str:
-    held = there(stream, declared)
+    held = available_bytes(stream, declared)
     return f"{_CUT}: {declared:,} bytes were declared, {held:,} are there" if declared > held else ""
 
 

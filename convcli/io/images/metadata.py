@@ -67,7 +67,7 @@ def read_kept(image: ImageFile, orientation: int) -> Kept:
     )
 
 
-def fitting(
+def carry_over(
     kept: Kept, form: Format, channels: int, *, same_type: bool, frames: int = 1
 ) -> tuple[Kept, tuple[str, ...]]:
     """What of it an output of that format holds, and in words what it does not, and why.
@@ -75,7 +75,7 @@ def fitting(
     channels, frames: of the output. same_type: whether its numbers are of the input's type, which a profile describes.
 
     >>> from convcli.io.formats import lookup
-    >>> fitting(Kept(comment=b"a cat", density=(300, 300)), lookup("bmp"), 3, same_type=True)
+    >>> carry_over(Kept(comment=b"a cat", density=(300, 300)), lookup("bmp"), 3, same_type=True)
     (Kept(icc=b'', density=(300, 300), exif=b'', xmp=b'', comment=b'', text=(), timing=None), \
 ('comment: bmp holds none',))
     """

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from convcli.errors import FileError, InputError, OutputError, WorkerError, reason
 from convcli.io import lookup, remove_leftovers
-from convcli.jobs.apply import Job
+from convcli.jobs.apply import ApplyRequest
 from convcli.jobs.batch.manifest import Entry, Manifest
 from convcli.jobs.batch.naming import Template, check_folder, check_places, check_suffixes, name_all
 from convcli.jobs.batch.pool import Pool, apart, finished
@@ -38,7 +38,9 @@ class Batch:
     failed: tuple[Record, ...]
 
     @classmethod
-    def settle(cls, sources: Iterable[Source], folder: Path, job: Job, *, name: str, resume: bool = False) -> Batch:
+    def settle(
+        cls, sources: Iterable[Source], folder: Path, job: ApplyRequest, *, name: str, resume: bool = False
+    ) -> Batch:
         """Decide what is written where; nothing is.
 
         job: without its input and output; its `format` gives every output its suffix, its `overwrite` lets files be

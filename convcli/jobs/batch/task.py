@@ -11,7 +11,7 @@ from typing import Literal
 
 from convcli import __version__
 from convcli.errors import CheckError, ConvError, InputError, OutputError, reason
-from convcli.jobs.apply import Job, perform, prepare
+from convcli.jobs.apply import ApplyRequest, plan_apply, run_apply
 from convcli.jobs.batch.manifest import Entry
 from convcli.kernels import Kernel, fewest_axes, kernel
 
@@ -23,17 +23,17 @@ NEUTRAL = frozenset({"input", "output", "kernels", "overwrite", "verify", "max_m
 class Recipe:
     """A job to be done to one input after another, and the SHA-256 of all that its results depend on but the input."""
 
-    job: Job
+    job: ApplyRequest
     digest: str
 
     @classmethod
-    def of(cls, job: Job) -> Recipe:
+    def of(cls, job: ApplyRequest) -> Recipe:
         """Resolve the job's kernels, once for all inputs where they do not depend on them.
 
         A kernel from a file is read now, and what becomes of the file later does not matter; a named one that takes
         as many axes as an input has stays a name. Raises KernelError and its kin for one that means nothing.
 
-        >>> job = Job(input="", kernels=("1,0,-1", "gaussian:sigma=2"))
+        >>> job = ApplyRequest(input="", kernels=("1,0,-1", "gaussian:sigma=2"))
         >>> Recipe.of(job).job.kernels
         (Kernel('1,0,-1', shape=(3,), rank=1), 'gaussian:sigma=2')
         >>> Recipe.of(job).digest == Recipe.of(replace(job, scale=2.0)).digest
@@ -57,7 +57,7 @@ class Recipe:
 def shared(recipe: Recipe, jobs: int) -> Recipe:
     """The recipe for one of so many processes, which share the memory that there may be.
 
-    >>> shared(Recipe.of(Job(input="", kernels=("box",), max_memory=4000)), 4).job.max_memory
+    >>> shared(Recipe.of(ApplyRequest(input="", kernels=("box",), max_memory=4000)), 4).job.max_memory
     1000
     """
     return replace(recipe, job=replace(recipe.job, max_memory=recipe.job.limits.memory // jobs))
@@ -158,10 +158,10 @@ def _done(recipe: Recipe, task: Task, digest: str) -> Record:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be created", reason(error)) from error
-    prepared = prepare(replace(recipe.job, input=task.source, output=task.path, overwrite=task.replace))
+    prepared = plan_apply(replace(recipe.job, input=task.source, output=task.path, overwrite=task.replace))
     if file_digest(task.source) != digest:
         raise InputError(f"{task.source} changed while it was read", "", "run again with --resume")
-    outcome = perform(prepared)
+    outcome = run_apply(prepared)
     if outcome.written is None:
         raise CheckError("outputs differ from the definition by more than their bound", "nothing was written")
     return Record(

@@ -23,16 +23,16 @@ import numpy as np
 from convcli import io
 from convcli.errors import InputError
 from convcli.io import Written
-from convcli.jobs.operands import Laid
+from convcli.jobs.operands import Operands
 from convcli.learn.laws import statements
-from convcli.learn.laws.setup import Inquiry, Row, Setting, settle
+from convcli.learn.laws.setup import LawsRequest, Row, Setting, make_setting
 
 __all__ = [
     "LAWS",
     "Finding",
-    "Inquiry",
     "Law",
     "LawsReport",
+    "LawsRequest",
     "MatrixFacts",
     "Row",
     "check_matrix",
@@ -93,7 +93,7 @@ class MatrixFacts:
 class LawsReport:
     """Every law on one input and kernel."""
 
-    laid: Laid
+    laid: Operands
     setting: Setting
     findings: tuple[Finding, ...]
     matrix: MatrixFacts
@@ -104,14 +104,14 @@ class LawsReport:
         return tuple(found.law.name for found in self.findings if not all(row.passed for row in found.rows))
 
 
-def examine(inquiry: Inquiry) -> LawsReport:
+def run_laws(inquiry: LawsRequest) -> LawsReport:
     """Measure every law. Raises InputError and its kin for what does not fit, as `apply` does.
 
-    >>> report = examine(Inquiry("12", "1,2,3"))
+    >>> report = run_laws(LawsRequest("12", "1,2,3"))
     >>> report.failed, report.matrix.shape, report.matrix.distinct
     ((), (10, 12), 3)
     """
-    laid, setting = settle(inquiry)
+    laid, setting = make_setting(inquiry)
     matrix = setting.small.matrix
     taken = matrix[matrix != 0]
     facts = MatrixFacts((matrix.shape[0], matrix.shape[1]), taken.size / matrix.size, len(np.unique(taken)))

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.engine import conv_layer
-from convcli.engine.layer_form import as_layer
+from convcli.engine.layer_form import to_layer
 from convcli.engine.planning.facts import TOLERANCE
 from convcli.errors import InputError, LimitError, ShapeError
 from convcli.grad.toeplitz import toeplitz
-from convcli.jobs.operands import Laid, Laying, lay
+from convcli.jobs.operands import ConvOptions, Operands, load_operands
 from convcli.shapes.axis import Axis
 from convcli.shapes.parse import Padding, PerAxis, show
 from convcli.shapes.spec import ConvSpec
@@ -119,7 +119,7 @@ ENTRIES = 1 << 22
 
 
 @dataclass(frozen=True)
-class Inquiry:
+class LawsRequest:
     """What to measure the laws on, in the command line's words. size: samples a side that the input is cropped to."""
 
     input: str
@@ -134,9 +134,9 @@ class Inquiry:
     max_pixels: int | None = None
 
     @property
-    def laying(self) -> Laying:
+    def laying(self) -> ConvOptions:
         options = ("stride", "padding", "boundary", "dims", "max_memory", "max_pixels")
-        return Laying(**{name: getattr(self, name) for name in options})
+        return ConvOptions(**{name: getattr(self, name) for name in options})
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,11 +220,11 @@ class Setting:
         return toeplitz(self.flipped, self.spatial, self.spec)
 
 
-def settle(inquiry: Inquiry) -> tuple[Laid, Setting]:
+def make_setting(inquiry: LawsRequest) -> tuple[Operands, Setting]:
     """Read what an inquiry names and cut it to size. Raises InputError for values that are not finite."""
-    laid = lay(inquiry.input, inquiry.reference, inquiry.laying, seed=inquiry.seed)
+    laid = load_operands(inquiry.input, inquiry.reference, inquiry.laying, seed=inquiry.seed)
     a = laid.arrangement
-    form = as_layer(laid.x, laid.kernel.taps, a)
+    form = to_layer(laid.x, laid.kernel.taps, a)
     side = inquiry.size or _side(a.window)
     spatial = tuple(min(n, side) for n in a.spatial)
     if math.prod(spatial) > SAMPLES:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.engine import convolve, correlate
-from convcli.engine.padding import fold
+from convcli.engine.padding import boundary_index
 from convcli.grad.backward import gradients
 from convcli.kernels import kernel
 from convcli.learn.laws.setup import Array, Row, Setting, bounded, compare, largest, ranges, weight
@@ -212,7 +212,7 @@ def backward(s: Setting) -> Iterator[Row]:
     """Dw and dx against the convolutions that they are, and dx against the transposed matrix."""
     dy = s.random(tuple(axis.out for axis in s.axes))
     given = gradients(s.f[None, ..., None], s.g[None, ..., None], dy[None, ..., None], **s.spec.options)
-    sources = [fold(np.arange(-axis.lo, axis.n + axis.hi), axis.n, s.spec.boundary) for axis in s.axes]
+    sources = [boundary_index(np.arange(-axis.lo, axis.n + axis.hi), axis.n, s.spec.boundary) for axis in s.axes]
     yield compare(
         "dw = correlate(x, dy)",
         given.dw[0, ..., 0],

@@ -18,7 +18,7 @@ from convcli.errors import FileError, InputError, LimitError, ShapeError
 from convcli.io import Kept
 from convcli.io.data import Timing
 from convcli.io.images.animation import Stack
-from convcli.jobs.apply import Job, Outcome, perform, prepare
+from convcli.jobs.apply import ApplyRequest, ApplyResult, plan_apply, run_apply
 from convcli.limits import Limits
 
 DURATIONS = (100, 200, 50, 300)
@@ -56,9 +56,9 @@ def played(path: Path) -> tuple[list[NDArray[Any]], list[Any], Any]:
         return shown, durations, image.info.get("loop")
 
 
-def filtered(source: Path, target: Path | None = None, *kernels: str, **options: Any) -> Outcome:
+def filtered(source: Path, target: Path | None = None, *kernels: str, **options: Any) -> ApplyResult:
     options = {"padding": "same", "frames": "all", **options}
-    return perform(prepare(Job(str(source), kernels or ("box",), target and str(target), **options)))
+    return run_apply(plan_apply(ApplyRequest(str(source), kernels or ("box",), target and str(target), **options)))
 
 
 CASES = [

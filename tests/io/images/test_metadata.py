@@ -15,9 +15,9 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from convcli.cli import main
-from convcli.io import Kept, fitting, formats, kinds, load, lookup
+from convcli.io import Kept, all_formats, carry_over, kinds, load, lookup
 from convcli.io.images.metadata import WORDS
-from convcli.jobs.apply import Job, perform, prepare
+from convcli.jobs.apply import ApplyRequest, plan_apply, run_apply
 from convcli.jobs.batch.task import Recipe
 
 README = Path(__file__).parents[3] / "README.md"
@@ -73,8 +73,8 @@ def texts(**pairs: str) -> PngInfo:
 
 def filtered(source: Path, target: Path, **options: Any) -> Any:
     """What `apply` makes of it, and the outcome."""
-    job = Job(str(source), ("box",), str(target), padding="same", **options)
-    return perform(prepare(job))
+    job = ApplyRequest(str(source), ("box",), str(target), padding="same", **options)
+    return run_apply(plan_apply(job))
 
 
 def reopened(path: Path) -> Any:
@@ -252,12 +252,12 @@ def test_a_profile_goes_with_its_number_type_and_its_channels(tmp_path: Path) ->
 
 def test_what_is_too_long_for_jpeg_is_told() -> None:
     kept = Kept(exif=bytes(70000), xmp=bytes(70000), comment=bytes(70000), icc=profile(b"RGB ") + bytes(20_000_000))
-    left, lost = fitting(kept, lookup("jpg"), 3, same_type=True)
+    left, lost = carry_over(kept, lookup("jpg"), 3, same_type=True)
     assert left == Kept()
     assert [told.split(":")[0] for told in lost] == ["ICC profile", "EXIF", "XMP", "comment"]
 
 
-@pytest.mark.parametrize("form", [form for form in formats() if form.keeps], ids=lambda form: form.name)
+@pytest.mark.parametrize("form", [form for form in all_formats() if form.keeps], ids=lambda form: form.name)
 def test_a_format_writes_as_much_as_the_table_says(tmp_path: Path, form: Any) -> None:
     """The longest of each kind that JPEG takes, and a block of EXIF that is filled to the brim."""
     most = {kind: min(size, 100_000) for kind, size in form.keeps.items()}
@@ -269,7 +269,7 @@ def test_a_format_writes_as_much_as_the_table_says(tmp_path: Path, form: Any) ->
         comment=b"c" * most.get("comment", 0),
         text=(("Title", "t"),),
     )
-    left, _ = fitting(full, form, 3, same_type=True)
+    left, _ = carry_over(full, form, 3, same_type=True)
     assert {kind for kind in WORDS if getattr(left, kind)} == set(form.keeps) - {"timing"}
     from convcli.io.images.write import write_image
 
@@ -286,7 +286,7 @@ def test_strip_leaves_all_of_it_out(tmp_path: Path) -> None:
     prepared = filtered(given, tmp_path / "b.jpg", strip=True).prepared
     assert (prepared.kept, prepared.lost) == (Kept(), ())
     assert load(tmp_path / "b.jpg").kept == Kept()
-    assert Recipe.of(Job("", ("box",))).digest != Recipe.of(Job("", ("box",), strip=True)).digest
+    assert Recipe.of(ApplyRequest("", ("box",))).digest != Recipe.of(ApplyRequest("", ("box",), strip=True)).digest
 
 
 def test_the_report_tells_what_is_kept_and_what_is_not(tmp_path: Path) -> None:
@@ -311,7 +311,7 @@ def test_a_batch_counts_what_is_not_kept(tmp_path: Path) -> None:
 def test_the_readme_shows_what_each_format_keeps() -> None:
     rows = [
         f"| {form.name} | {', '.join(word for kind, word in WORDS.items() if kind in form.keeps)} |"
-        for form in formats()
+        for form in all_formats()
         if form.keeps
     ]
     text = README.read_text(encoding="utf-8").replace(" (its own tags)", "")

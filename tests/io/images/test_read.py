@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from convcli.errors import DtypeError, FileError, LimitError, ShapeError
-from convcli.io import check_fit, formats, holds, load, output_dtype, save
+from convcli.io import all_formats, check_fit, holds, load, output_dtype, save
 from convcli.limits import Limits
 
 RNG = np.random.default_rng(7)
@@ -35,7 +35,7 @@ def values(dtype: str, channels: int) -> NDArray[Any]:
 
 HELD = [
     (form.name, dtype, count)
-    for form in formats()
+    for form in all_formats()
     if form.kind == "image"
     for dtype, counts in form.channels.items()
     for count in counts

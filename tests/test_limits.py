@@ -228,6 +228,7 @@ BOMBS: dict[str, Callable[[Path], list[str]]] = {
 }
 
 
+@pytest.mark.slow
 @LINUX
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_a_bomb_is_refused_before_it_goes_off(tmp_path: Path, bomb: str) -> None:
@@ -282,6 +283,7 @@ def test_of_a_pipe_no_more_is_read_than_its_content(tmp_path: Path, suffix: str)
     assert (tmp_path / "pipe.npy").read_bytes() == (tmp_path / "file.npy").read_bytes()
 
 
+@pytest.mark.slow
 @LINUX
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_a_pipe_without_an_end_is_refused(tmp_path: Path, kind: str) -> None:

@@ -45,6 +45,7 @@ def filtered(spatial: tuple[int, ...], channels: int, k: int, dtype: str, terms:
 class TestStated:
     """Planned only: nothing so large is computed."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("dtype", TYPES)
     @pytest.mark.parametrize("boundary", BOUNDARIES)
     def test_no_picture_takes_more_than_64_mib(self, count: int, dtype: str, boundary: str) -> None:
@@ -216,6 +217,7 @@ class TestTaken:
         plan = problem.plan(to, method)
         assert growth(problem, plan) <= plan.memory
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("boundary", BOUNDARIES)
     @pytest.mark.parametrize(("method", "k"), [("gemm", 5), ("gemm", 31), ("separable", 31), ("fft", 41)])
     def test_nor_where_nan_makes_it_compute_twice(self, method: str, k: int, boundary: str) -> None:

@@ -121,6 +121,7 @@ def test_no_part_is_taken_for_the_whole(folder: Path, name: str) -> None:
         assert values(name) is None, f"{end} of {len(content)} bytes"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*(name for name in INPUTS if SAMPLES[name].summed), "deflate.tiff"])
 def test_a_checksum_that_differs_is_no_success(folder: Path, name: str) -> None:
     content = SAMPLES[name].write()

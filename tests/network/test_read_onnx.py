@@ -51,6 +51,7 @@ def inferred(model: onnx.ModelProto) -> dict[str, list[int]]:
     return {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values}
 
 
+@pytest.mark.slow
 def test_sizes_are_those_of_shape_inference(models: dict[str, onnx.ModelProto]) -> None:
     compared = 0
     for name, model in models.items():

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
-import zlib
 from tempfile import SpooledTemporaryFile
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from convcli.errors import FileError, LimitError, reason
 from convcli.limits import Limits, show_bytes
@@ -108,78 +108,35 @@ def available_bytes(stream: BinaryIO, count: int) -> int:
     return stream.there(count) if isinstance(stream, BufferedPipe) else stream.seek(0, os.SEEK_END)
 
 
-GZIP_BLOCK = 2**18
-PADDING = 2**26
-"""Bytes of zeros at most that may follow a member, so that what never ends is refused."""
-
-_GZIP = 16 + zlib.MAX_WBITS
+PADDING = 2**20
+"""Zeros in a row at most in a gzip file: more than any data have, of which a stored block is 2**16 bytes at most."""
 
 
-class Unpacked(io.RawIOBase):
-    """The content of all of a file's members, one behind the other.
+def open_gzip(packed: BinaryIO) -> gzip.GzipFile:
+    r"""Open the content of all members of a gzip file, one behind the other; zeros may follow each.
 
-    Raises EOFError where a member is cut, zlib.error where one is damaged or something else follows it, ValueError
-    where zeros do without an end.
-    Source: RFC 1952, section 2.2; gzip's manual, of the zeros that fill up a tape.
+    Its methods raise EOFError where a member is cut, OSError or zlib.error where one is damaged or something else
+    follows it, ValueError for zeros without an end.
 
-    >>> import gzip
     >>> packed = io.BytesIO(gzip.compress(b"one,") + gzip.compress(b"two") + bytes(1000))
-    >>> io.BufferedReader(Unpacked(packed)).read()
+    >>> open_gzip(packed).read()
     b'one,two'
     """
+    packed.seek(0)
+    return gzip.GzipFile(fileobj=cast("BinaryIO", _BoundedZeros(packed)))
 
-    def __init__(self, packed: BinaryIO) -> None:
-        self._packed = packed
-        self._rewind()
 
-    def _rewind(self) -> None:
-        self._packed.seek(0)
-        self._at, self._rest = 0, b""
-        self._member = zlib.decompressobj(_GZIP)
+class _BoundedZeros:
+    """A stream that refuses more than PADDING zeros in a row: GzipFile skips them one by one, however many follow."""
 
-    def readable(self) -> bool:
-        return True
+    def __init__(self, stream: BinaryIO) -> None:
+        self.seek = stream.seek
+        self._stream = stream
+        self._zeros = 0
 
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Go to a place counted from the start or from here, by unpacking what lies before it."""
-        target = offset + (self._at if whence == io.SEEK_CUR else 0)
-        if target < self._at:
-            self._rewind()
-        while self._at < target and self.read(min(target - self._at, GZIP_BLOCK)):
-            pass
-        return self._at
-
-    def readinto(self, buffer: Any, /) -> int:
-        content = b""
-        while not content and self._goes_on():
-            content = self._member.decompress(self._rest, len(buffer))
-            self._rest = self._member.unconsumed_tail or self._member.unused_data
-        buffer[: len(content)] = content
-        self._at += len(content)
-        return len(content)
-
-    def _goes_on(self) -> bool:
-        """Whether there is more to unpack: of this member, or of one behind it."""
-        if not self._member.eof:
-            self._rest = self._rest or self._packed.read(GZIP_BLOCK)
-            if not self._rest:
-                raise EOFError("it ends too early")
-            return True
-        self._rest = self._behind()
-        self._member = zlib.decompressobj(_GZIP) if self._rest else self._member
-        return bool(self._rest)
-
-    def _behind(self) -> bytes:
-        """What follows a member and the zeros behind it, as far as it is read; nothing at the end of the file."""
-        rest, passed = self._rest.lstrip(b"\0"), 0
-        while not rest and (block := self._packed.read(GZIP_BLOCK)):
-            rest, passed = block.lstrip(b"\0"), passed + len(block)
-            if passed > PADDING:
-                raise ValueError("zeros without an end follow its last member")
-        return rest
+    def read(self, count: int) -> bytes:
+        content = self._stream.read(count)
+        self._zeros = self._zeros + len(content) if content.count(0) == len(content) else 0
+        if self._zeros > PADDING:
+            raise ValueError("zeros without an end follow its last member")
+        return content

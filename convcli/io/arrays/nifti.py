@@ -7,7 +7,6 @@ An array is (X, Y, Z) or (X, Y, Z, T), its axes as nibabel has them; the last of
 from __future__ import annotations
 
 import gzip
-import io
 import math
 import zlib
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from convcli.errors import DtypeError, FileError, brief
 from convcli.io.arrays.raw import read_values, write_values
 from convcli.io.formats import NUMBERS, muted
 from convcli.io.images import integrity
-from convcli.io.streams import Unpacked, available_bytes
+from convcli.io.streams import available_bytes, open_gzip
 from convcli.limits import Limits
 
 SPATIAL = 3
@@ -83,7 +82,7 @@ def read_nifti(
     Raises FileError for what is damaged, DtypeError for what are no real numbers, LimitError for more than may be.
     """
     try:
-        opened = cast("BinaryIO", io.BufferedReader(Unpacked(stream))) if packed else stream
+        opened = cast("BinaryIO", open_gzip(stream)) if packed else stream
         return _read(opened, name, limits, packed=packed)
     except _DAMAGE as error:
         if isinstance(error, (DtypeError, FileError)):

@@ -31,7 +31,7 @@ from PIL import Image
 from PIL.ImageCms import ImageCmsProfile, createProfile
 from PIL.PngImagePlugin import PngInfo
 
-from convcli.io.images.metadata import read_kept
+from convcli.io.images.metadata import read_metadata
 from convcli.io.images.tiff import write_tiff
 
 HANG = 10
@@ -128,8 +128,8 @@ def _tiff(values: NDArray[np.generic], **options: object) -> Callable[[], bytes]
 def _deep_told() -> bytes:
     """A picture of 16 bits whose file says much besides."""
     with Image.open(io.BytesIO(_told("PNG")())) as told:
-        kept = read_kept(told, 1)
-    write_tiff(stream := io.BytesIO(), DEEP, kept, alpha=False, pages=False)
+        metadata = read_metadata(told, 1)
+    write_tiff(stream := io.BytesIO(), DEEP, metadata, alpha=False, pages=False)
     return stream.getvalue()
 
 

@@ -37,31 +37,31 @@
 from convcli.io.arrays.npy import check_mapped, held, release
 from convcli.io.arrays.raw import RawLayout
 from convcli.io.capabilities import check_fit, check_header, check_settings, holds, output_dtype
-from convcli.io.data import NOTHING, Data, Header, Kept, Kind, Written
+from convcli.io.data import NO_METADATA, Data, Header, Kind, Metadata, Written
 from convcli.io.formats import Format, all_formats, available, check_extra, has, lookup
 from convcli.io.images.metadata import carry_over, kinds
 from convcli.io.reading import load
 from convcli.io.writing import (
-    Room,
+    OutputBuffer,
     check_name,
     check_target,
     grows_in_its_file,
+    output_buffer,
     remove_leftovers,
-    room,
     save,
     save_text,
     writing_bytes,
 )
 
 __all__ = [
-    "NOTHING",
+    "NO_METADATA",
     "Data",
     "Format",
     "Header",
-    "Kept",
     "Kind",
+    "Metadata",
+    "OutputBuffer",
     "RawLayout",
-    "Room",
     "Written",
     "all_formats",
     "available",
@@ -80,10 +80,10 @@ __all__ = [
     "kinds",
     "load",
     "lookup",
+    "output_buffer",
     "output_dtype",
     "release",
     "remove_leftovers",
-    "room",
     "save",
     "save_text",
     "writing_bytes",

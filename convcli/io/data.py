@@ -32,7 +32,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Kept:
+class Metadata:
     """What a picture's file says besides its samples, and what is empty where it says nothing.
 
     density: dots per inch along x and y. exif: a block, without the name that JPEG puts before it. comment: a
@@ -48,7 +48,7 @@ class Kept:
     timing: Timing | None = None
 
 
-NOTHING = Kept()
+NO_METADATA = Metadata()
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +69,7 @@ class Data:
     notes: tuple[str, ...] = ()  # what was done on loading, such as "EXIF orientation applied"
     damage: str = ""  # what is wrong with the file, where it was read as far as it goes
     frames: int = 1
-    kept: Kept = NOTHING
+    metadata: Metadata = NO_METADATA
     decoding: int = 0  # bytes of memory that loading took at most, the array's own among them
     dims: int | None = None  # how many of its first axes are spatial, where the format says so; the last is channels
     header: Header | None = None
@@ -82,4 +82,4 @@ class Written:
     path: str
     format: str
     bytes: int
-    lost: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()

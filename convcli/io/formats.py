@@ -49,11 +49,11 @@ class Format:
     bare: bool = False  # the file says nothing of itself: neither shape nor type, and nothing to recognise it by
     needs_header: str = ""  # what the file must say besides its values
     settings: tuple[str, ...] = ()  # of its encoder: what `check_settings` lets pass
-    keeps: Mapping[str, int] = field(
+    metadata_limits: Mapping[str, int] = field(
         default_factory=dict
-    )  # the fields of Kept that it holds, and how many bytes of each
+    )  # the fields of Metadata that it holds, and how many bytes of each
     frames: tuple[str, ...] = ()  # the number types that it holds several frames of
-    palette: bool = False  # whether coloured frames are reduced to the colours of one, which `Written.lost` tells
+    palette: bool = False  # whether coloured frames are reduced to the colours of one, which `Written.dropped` tells
     gray: bool = True  # whether it has gray, which is written as RGB otherwise
 
     @property
@@ -97,7 +97,7 @@ _TABLE = (
         codec="zlib",
         channels={"uint8": (1, 2, 3, 4), "uint16": (1, 2, 3, 4), "bool": (1,)},
         settings=("compress_level",),
-        keeps=dict.fromkeys(("icc", "density", "exif", "xmp", "comment", "text", "timing"), _ANY),
+        metadata_limits=dict.fromkeys(("icc", "density", "exif", "xmp", "comment", "text", "timing"), _ANY),
         frames=("uint8",),
         beyond={"uint16": (2, 3, 4)},
         beyond_extra="png16",
@@ -111,7 +111,7 @@ _TABLE = (
         channels={"uint8": (1, 3)},
         max_side=65500,
         settings=("quality",),
-        keeps={"icc": 255 * 65519, "density": _ANY, "exif": 65527, "xmp": 65504, "comment": 65533},
+        metadata_limits={"icc": 255 * 65519, "density": _ANY, "exif": 65527, "xmp": 65504, "comment": 65533},
     ),
     Format(
         "webp",
@@ -122,7 +122,7 @@ _TABLE = (
         channels={"uint8": (1, 2, 3, 4)},
         max_side=16383,
         settings=("quality",),
-        keeps=dict.fromkeys(("icc", "exif", "xmp", "timing"), _ANY),
+        metadata_limits=dict.fromkeys(("icc", "exif", "xmp", "timing"), _ANY),
         frames=("uint8",),
         gray=False,
     ),
@@ -132,7 +132,7 @@ _TABLE = (
         reads=("uint8",),
         pillow="BMP",
         channels={"uint8": (1, 3), "bool": (1,)},
-        keeps={"density": _ANY},
+        metadata_limits={"density": _ANY},
     ),
     Format(
         "gif",
@@ -141,7 +141,7 @@ _TABLE = (
         pillow="GIF",
         channels={"uint8": (1, 2, 3, 4)},
         max_side=65535,
-        keeps={"comment": _ANY, "timing": _ANY},
+        metadata_limits={"comment": _ANY, "timing": _ANY},
         frames=("uint8",),
         palette=True,
     ),
@@ -152,7 +152,7 @@ _TABLE = (
         pillow="TIFF",
         codec="libtiff",
         channels={"uint8": (1, 2, 3, 4), "uint16": (1,), "int32": (1,), "float32": (1,), "bool": (1,)},
-        keeps=dict.fromkeys(("icc", "density", "exif", "xmp"), _ANY),
+        metadata_limits=dict.fromkeys(("icc", "density", "exif", "xmp"), _ANY),
         frames=(*DTYPES, "bool"),
         beyond=dict.fromkeys(DTYPES, range(1, 65536)),
         beyond_extra="tiff",

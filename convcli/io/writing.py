@@ -25,7 +25,7 @@ from convcli.io.arrays.raw import RawLayout, write_raw
 from convcli.io.arrays.text import write_text
 from convcli.io.arrays.wav import Recording, write_wav
 from convcli.io.capabilities import check_fit, check_header, check_settings, check_writable, takes_extra
-from convcli.io.data import NOTHING, Header, Kept, Written
+from convcli.io.data import NO_METADATA, Header, Metadata, Written
 from convcli.io.formats import NONE, Format, by_suffix, check_extra, lookup, suffixes
 from convcli.io.images.gif import losses
 from convcli.io.images.tiff import encoding_bytes as tiff_bytes
@@ -53,7 +53,7 @@ def save(
     frames: bool = False,
     settings: Mapping[str, int] = NONE,
     header: Header | None = None,
-    kept: Kept = NOTHING,
+    metadata: Metadata = NO_METADATA,
     threads: int = 1,
     volume: bool = False,
 ) -> Written:
@@ -63,37 +63,37 @@ def save(
     there are several, (F, H, W, C), and `volume` that the first axis is one of pages; .npz takes several arrays by
     name. settings: `compress_level` (0 to 9) is PNG's and TIFF's, which is uncompressed without it,
     `quality` (1 to 100) JPEG's and WebP's, which is lossless without it. header: what the file is to say besides its
-    values, where its format has words for it; kept: the same of a picture, as `fitting` leaves it. threads: that may
-    share the encoding; the bytes are the same for any number. A symbolic link keeps pointing where it did.
+    values, where its format has words for it; metadata: the same of a picture, as `carry_over` leaves it. threads:
+    that may share the encoding; the bytes are the same for any number. A symbolic link keeps pointing where it did.
     Raises ShapeError or DtypeError for what the format cannot hold, InputError for a setting that it has not,
     FileError for a target that is in the way, OutputError where writing fails; the target is then untouched.
     """
     name = os.fspath(target)
     form = lookup(_target_format(name, overwrite, format))
-    encode = _encoder(form, array, alpha, frames, settings, header, kept, threads, volume)
+    encode = _encoder(form, array, alpha, frames, settings, header, metadata, threads, volume)
     size = _deliver(name, overwrite, encode)
-    lost = losses([*np.asarray(array)] if frames else [np.asarray(array)]) if form.palette else ()
-    return Written(name, form.name, size, lost)
+    dropped = losses([*np.asarray(array)] if frames else [np.asarray(array)]) if form.palette else ()
+    return Written(name, form.name, size, dropped)
 
 
 @dataclass(frozen=True)
-class Room:
-    """Where a result is put together, piece by piece; `keep` writes it for good, with the options of `save`."""
+class OutputBuffer:
+    """Where a result is put together, piece by piece; `publish` writes it for good, with the options of `save`."""
 
     array: NDArray[Any]
-    keep: Callable[..., Written]
+    publish: Callable[..., Written]
 
 
 @contextmanager
-def room(
+def output_buffer(
     target: str | os.PathLike[str] | None,
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
     *,
     format: str | None = None,
     overwrite: bool = False,
-) -> Iterator[Room]:
-    """Room for a result (*shape) of `dtype` on its way to the target: in memory, or mapped from the file itself.
+) -> Iterator[OutputBuffer]:
+    """A buffer for a result (*shape) of `dtype` on its way to the target: in memory, or mapped from the file itself.
 
     A large .npy grows in a hidden file beside its target, which takes its name when it is kept, and is gone after the
     block where it is not. Raises OutputError where the disk has no place for it.
@@ -101,7 +101,7 @@ def room(
     place = "" if target is None else os.fspath(target)
     if not grows_in_its_file(place, format, math.prod(shape) * dtype.itemsize):
         array = np.empty(shape, dtype)
-        yield Room(array, partial(save, place, array, format=format, overwrite=overwrite))
+        yield OutputBuffer(array, partial(save, place, array, format=format, overwrite=overwrite))
         return
     path = Path(os.path.realpath(place))
     with _beside(path) as temporary:
@@ -110,15 +110,15 @@ def room(
         except OSError as error:
             raise _unwritable(place, error) from error
 
-        def keep(**_: Any) -> Written:
+        def publish(**_: Any) -> Written:
             _publish(temporary, path, place, overwrite)
             return Written(place, "npy", path.stat().st_size)
 
-        yield Room(array, keep)
+        yield OutputBuffer(array, publish)
 
 
 def grows_in_its_file(target: str, format: str | None, size: int) -> bool:
-    """Whether the `room` for a result of so many bytes is its file, and not memory."""
+    """Whether the `output_buffer` for a result of so many bytes is its file, and not memory."""
     if target in ("", "-") or format != "npy" or size <= MAP_ABOVE:
         return False
     return not _is_special(Path(os.path.realpath(target)))
@@ -237,7 +237,7 @@ def _encoder(
     frames: bool,
     settings: Mapping[str, int],
     header: Header | None,
-    kept: Kept,
+    metadata: Metadata,
     threads: int,
     volume: bool,
 ) -> Callable[[BinaryIO], None]:
@@ -251,9 +251,9 @@ def _encoder(
     check_fit(form.name, array.dtype, array.shape, alpha=alpha, frames=frames, volume=volume)
     pages = volume or frames
     if volume or takes_extra(form, array.shape[1:] if frames else array.shape, array.dtype, settings):
-        return lambda stream: write_tiff(stream, array, kept, settings, threads, alpha=alpha, pages=pages)
+        return lambda stream: write_tiff(stream, array, metadata, settings, threads, alpha=alpha, pages=pages)
     if form.kind == "image":
-        return lambda stream: write_image(stream, array, form, settings, kept, threads)
+        return lambda stream: write_image(stream, array, form, settings, metadata, threads)
     if form.separator:
         return lambda stream: write_text(stream, array, form.separator)
     if form.extra == "nifti":

@@ -25,7 +25,7 @@ from convcli.engine.planning.facts import result_dtype
 from convcli.engine.problem import Problem
 from convcli.engine.tiling import Chunk
 from convcli.errors import InputError
-from convcli.io import NOTHING, Data, Header, Kept, RawLayout, Written
+from convcli.io import NO_METADATA, Data, Header, Metadata, RawLayout, Written
 from convcli.jobs import colour
 from convcli.jobs.chunks import last_part, parts, place, within
 from convcli.jobs.memory import Footprint, results_bytes
@@ -123,9 +123,9 @@ class ApplyPlan:
     output_shape: tuple[int, ...]
     header: Header | None = None
     """What the output's file says besides its values."""
-    kept: Kept = NOTHING
+    metadata: Metadata = NO_METADATA
     """What the output's file says besides its samples."""
-    lost: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
     """What the input's says and the output's format does not hold, and why."""
 
     @cached_property
@@ -213,9 +213,9 @@ def plan_apply(job: ApplyRequest) -> ApplyPlan:
         io.check_fit(target, written, shape, alpha=data.alpha, frames=data.frames > 1, volume=passes[0].volume)
         io.check_settings(target, job.settings)
         io.check_header(target, header)
-    given = Kept(timing=data.kept.timing) if job.strip else data.kept
-    kept, lost = _kept(given, data, target, written, shape)
-    prepared = ApplyPlan(job, data, passes, compute, written, target, shape, header, kept, lost)
+    given = Metadata(timing=data.metadata.timing) if job.strip else data.metadata
+    metadata, dropped = _output_metadata(given, data, target, written, shape)
+    prepared = ApplyPlan(job, data, passes, compute, written, target, shape, header, metadata, dropped)
     job.limits.check_memory(f"filtering {data.name}", prepared.footprint.peak, LESS_WORK)
     return prepared
 
@@ -227,23 +227,23 @@ def run_apply(prepared: ApplyPlan) -> ApplyResult:
     """
     job = prepared.job
     _give_back(prepared)
-    with io.room(
+    with io.output_buffer(
         job.output, prepared.output_shape, prepared.dtype, format=prepared.format, overwrite=job.overwrite
-    ) as room:
-        ledger, proofs = _fill(prepared, room.array)
+    ) as buffer:
+        ledger, proofs = _fill(prepared, buffer.array)
         _give_back(prepared)
         written = None
         if job.output is not None and all(proof.passed for proof in proofs):
-            written = room.keep(
+            written = buffer.publish(
                 alpha=prepared.data.alpha,
                 frames=prepared.data.frames > 1,
                 settings=job.settings,
                 header=prepared.header,
-                kept=prepared.kept,
+                metadata=prepared.metadata,
                 threads=threads(),
                 volume=prepared.passes[0].volume,
             )
-    return ApplyResult(prepared, room.array, ledger, proofs, written)
+    return ApplyResult(prepared, buffer.array, ledger, proofs, written)
 
 
 def _give_back(prepared: ApplyPlan) -> None:
@@ -369,12 +369,12 @@ def _channel_axis(passes: tuple[KernelPass, ...]) -> int:
     return len(passes[0].output_shape) if axis is None else axis
 
 
-def _kept(
-    given: Kept, data: Data, target: str | None, written: np.dtype[Any], shape: tuple[int, ...]
-) -> tuple[Kept, tuple[str, ...]]:
+def _output_metadata(
+    given: Metadata, data: Data, target: str | None, written: np.dtype[Any], shape: tuple[int, ...]
+) -> tuple[Metadata, tuple[str, ...]]:
     """What an output of that shape holds of what the input's file says, and in words what it does not."""
     if target is None:
-        return NOTHING, ()
+        return NO_METADATA, ()
     channels = shape[-1] if len(shape) > 2 else 1
     frames = shape[0] if data.frames > 1 else 1
     form = io.lookup(target)

@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from convcli.cli.report.text import axis_json, axis_names, columns, described, finite, formula, place, reading
+from convcli.cli.report.text import (
+    axis_json,
+    axis_names,
+    columns,
+    described,
+    finite,
+    formula,
+    place,
+    reading,
+    written_json,
+)
 from convcli.errors import printable
 from convcli.io import Data, kinds
 from convcli.jobs.apply import ApplyPlan, ApplyResult, KernelPass
@@ -48,7 +58,7 @@ def outcome_lines(outcome: ApplyResult) -> list[str]:
     rows += [("verify", _verification(verification)) for verification in outcome.verifications]
     if written is not None:
         rows.append(("wrote", f"{place(written)} ({written.format}, {written.bytes:,} bytes)"))
-        rows += [("reduced", told) for told in written.lost]
+        rows += [("reduced", told) for told in written.dropped]
     elif job.output is None:
         rows.append(("wrote", "nothing; give -o FILE to keep the result"))
     return columns(rows, indent="")
@@ -90,8 +100,8 @@ def plan_json(prepared: ApplyPlan) -> dict[str, Any]:
             "shape": list(prepared.output_shape),
             "dtype": str(prepared.dtype),
             "format": prepared.format,
-            "kept": kinds(prepared.kept),
-            "lost": list(prepared.lost),
+            "kept": kinds(prepared.metadata),
+            "lost": list(prepared.dropped),
         },
         "plan": [
             {
@@ -120,7 +130,7 @@ def outcome_json(outcome: ApplyResult) -> dict[str, Any]:
             for verification in outcome.verifications
         ]
         or None,
-        "written": None if written is None else vars(written),
+        "written": written_json(written),
     }
 
 
@@ -137,7 +147,7 @@ def _geometry(prepared: ApplyPlan) -> list[tuple[str, str]]:
 
 def _metadata(prepared: ApplyPlan) -> list[tuple[str, str]]:
     """What the output's file says besides its samples, and what of the input's it cannot."""
-    rows = (("kept", ", ".join(kinds(prepared.kept))), ("not kept", "; ".join(prepared.lost)))
+    rows = (("kept", ", ".join(kinds(prepared.metadata))), ("not kept", "; ".join(prepared.dropped)))
     return [row for row in rows if row[1]]
 
 

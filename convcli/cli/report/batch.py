@@ -34,7 +34,7 @@ def record_json(record: Record) -> dict[str, Any]:
         "dtype": record.dtype or None,
         "bytes": record.bytes or None,
         "clipped": record.clipped if record.status == "done" else None,
-        "lost": list(record.lost),
+        "lost": list(record.dropped),
         "sha256": record.entry and record.entry.output,
     }
 
@@ -45,13 +45,13 @@ class Summary:
     def __init__(self, folder: Path, passed_over: Counter[str], *, dry_run: bool) -> None:
         self.folder, self.passed_over, self.dry_run = folder, passed_over, dry_run
         self.counts: Counter[str] = Counter()
-        self.lost: Counter[str] = Counter()
+        self.dropped: Counter[str] = Counter()
         self.failures: list[tuple[str, str]] = []
         self.damaged: list[tuple[str, str]] = []
 
     def add(self, record: Record) -> None:
         self.counts[record.status] += 1
-        self.lost.update(record.lost)
+        self.dropped.update(record.dropped)
         if record.status == "failed":
             self.failures.append((printable(record.source), record.reason))
         elif record.status == "done" and record.reason:
@@ -69,7 +69,7 @@ class Summary:
             ("skipped", f"{self.counts['skipped']:,}{', done before and unchanged' * bool(self.counts['skipped'])}"),
             ("failed", f"{self.counts['failed']:,}"),
         ]
-        rows += [("not kept", f"{told}, in {count:,}") for told, count in sorted(self.lost.items())]
+        rows += [("not kept", f"{told}, in {count:,}") for told, count in sorted(self.dropped.items())]
         rows += [("passed over", f"{count:,} {reason}") for reason, count in sorted(self.passed_over.items())]
         table = columns(rows, indent="")
         done, skipped, failed, *others = table

@@ -22,7 +22,17 @@ from rich.table import Table
 from rich.text import Text
 
 from convcli.bench.timing import Timing
-from convcli.cli.report.text import axis_json, axis_names, bar, columns, finite, formula, make_console, reading
+from convcli.cli.report.text import (
+    axis_json,
+    axis_names,
+    bar,
+    columns,
+    finite,
+    formula,
+    make_console,
+    reading,
+    written_json,
+)
 
 BAR = 10
 """Characters of the longest bar."""
@@ -107,7 +117,7 @@ def bench_json(reports: Sequence[Report], written: Written | None) -> dict[str, 
         "passed": not any(report.wrong for report in reports),
         "versions": reports[0].versions,
         "cases": [_case_json(report) for report in reports],
-        "written": None if written is None else vars(written),
+        "written": written_json(written),
     }
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 from rich.text import Text
 
-from convcli.cli.report.text import columns, make_console, place
+from convcli.cli.report.text import columns, make_console, place, written_json
 from convcli.io import Written
 from convcli.kernels import Entry, Kernel, factorize, listing, response
 from convcli.shapes.parse import show
@@ -91,7 +91,7 @@ def export_line(kernel: Kernel, written: Written) -> str:
 
 
 def export_json(kernel: Kernel, written: Written) -> dict[str, Any]:
-    return {"name": kernel.name, "shape": list(kernel.shape), "written": vars(written)}
+    return {"name": kernel.name, "shape": list(kernel.shape), "written": written_json(written)}
 
 
 def _family(entry: Entry) -> str:

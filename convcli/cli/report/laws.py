@@ -7,7 +7,17 @@ from typing import Any
 
 from rich.text import Text
 
-from convcli.cli.report.text import axis_json, axis_names, columns, described, finite, formula, make_console, place
+from convcli.cli.report.text import (
+    axis_json,
+    axis_names,
+    columns,
+    described,
+    finite,
+    formula,
+    make_console,
+    place,
+    written_json,
+)
 from convcli.io import Written
 from convcli.learn.laws import Finding, LawsReport, Row
 from convcli.shapes.parse import show
@@ -45,7 +55,7 @@ def laws_json(report: LawsReport, written: Written | None) -> dict[str, Any]:
         "axes": [axis_json(axis) for axis in setting.axes],
         "boundary": setting.spec.boundary,
         "matrix": {**vars(matrix), "dense_parameters": matrix.dense_parameters},
-        "written": None if written is None else vars(written),
+        "written": written_json(written),
         "laws": [
             {"name": found.law.name, "meaning": found.law.meaning, "rows": [_row_json(row) for row in found.rows]}
             for found in report.findings

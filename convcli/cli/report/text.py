@@ -115,6 +115,13 @@ def place(written: Written) -> str:
     return "standard output" if written.path == "-" else printable(written.path)
 
 
+def written_json(written: Written | None) -> dict[str, Any] | None:
+    """Return the record of what was written; None where nothing was."""
+    if written is None:
+        return None
+    return {"path": written.path, "format": written.format, "bytes": written.bytes, "lost": list(written.dropped)}
+
+
 def described(data: Data) -> str:
     """An input's name, shape and type, and what was done on loading it."""
     name = "standard input" if data.name == "-" else data.name

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 from struct import pack
 from typing import BinaryIO
 
-from convcli.io.data import NOTHING, Kept, Timing
+from convcli.io.data import NO_METADATA, Metadata, Timing
 
 Bytes = NDArray[np.uint8]
 
@@ -155,8 +155,8 @@ _MOST = 65535  # hundredths of a second, or repeats
 _BLOCK = 255  # bytes of data at once
 
 
-def write_gif(stream: BinaryIO, frames: Sequence[Bytes], kept: Kept = NOTHING) -> None:
-    """Encode frames, each (H, W) or (H, W, C) of uint8 with straight alpha; of `kept` the comment and the timing.
+def write_gif(stream: BinaryIO, frames: Sequence[Bytes], metadata: Metadata = NO_METADATA) -> None:
+    """Encode frames, each (H, W) or (H, W, C) of uint8 with straight alpha; of `metadata` the comment and the timing.
 
     >>> import io
     >>> from PIL import Image
@@ -166,10 +166,10 @@ def write_gif(stream: BinaryIO, frames: Sequence[Bytes], kept: Kept = NOTHING) -
     """
     height, width = frames[0].shape[:2]
     transparent = has_clear(frames)
-    durations = kept.timing.durations if kept.timing else (0.0,) * len(frames)
+    durations = metadata.timing.durations if metadata.timing else (0.0,) * len(frames)
     first = before = indexed(frames[0], transparent=transparent)
     stream.write(b"GIF89a" + pack("<HHBBB", width, height, 0x70 | _PALETTE, 0, 0) + first.palette.tobytes())
-    stream.write(_plays(kept.timing) + _comment(kept.comment))
+    stream.write(_plays(metadata.timing) + _comment(metadata.comment))
     for number, duration in enumerate(durations):
         frame = indexed(frames[number], transparent=transparent) if number else first
         rows, columns = _changed(before, frame) if number and not transparent else np.s_[0:height, 0:width]

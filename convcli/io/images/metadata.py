@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from convcli.io.data import NOTHING, Kept, Timing
+from convcli.io.data import NO_METADATA, Metadata, Timing
 from convcli.io.formats import Format
 from convcli.io.images import exif
 from convcli.io.images.turn import turns
@@ -32,7 +32,7 @@ WORDS = {
     "text": "text",
     "timing": "timing",
 }
-"""The kinds, as fields of Kept, and their names."""
+"""The kinds, as fields of Metadata, and their names."""
 
 _UNREADABLE = (ValueError, TypeError, LookupError, OSError, SyntaxError, AttributeError, struct.error, OverflowError)
 _COLOURS = {b"GRAY": "gray", b"RGB ": "RGB", b"CMYK": "CMYK", b"Lab ": "LAB"}  # ICC.1:2022, 7.2.6
@@ -51,13 +51,13 @@ _XMP_TURNED = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))[2-8]""")
 _XMP_THUMBNAILS = re.compile(rb"<(xmp|xap):Thumbnails\b.*?</\1:Thumbnails>", re.DOTALL)
 
 
-def read_kept(image: ImageFile, orientation: int) -> Kept:
+def read_metadata(image: ImageFile, orientation: int) -> Metadata:
     """What a picture, decoded and still open, says besides its samples; what cannot be read is left out."""
     info = image.info
     comment, text = info.get("comment", b""), dict(getattr(image, "text", {}))
     if _COMMENT in text:
         comment = text.pop(_COMMENT)
-    return Kept(
+    return Metadata(
         icc=info.get("icc_profile") or b"",
         density=_density(image, turned=turns(orientation)),
         exif=_exif(image),
@@ -68,53 +68,53 @@ def read_kept(image: ImageFile, orientation: int) -> Kept:
 
 
 def carry_over(
-    kept: Kept, form: Format, channels: int, *, same_type: bool, frames: int = 1
-) -> tuple[Kept, tuple[str, ...]]:
+    metadata: Metadata, form: Format, channels: int, *, same_type: bool, frames: int = 1
+) -> tuple[Metadata, tuple[str, ...]]:
     """What of it an output of that format holds, and in words what it does not, and why.
 
     channels, frames: of the output. same_type: whether its numbers are of the input's type, which a profile describes.
 
     >>> from convcli.io.formats import lookup
-    >>> carry_over(Kept(comment=b"a cat", density=(300, 300)), lookup("bmp"), 3, same_type=True)
-    (Kept(icc=b'', density=(300, 300), exif=b'', xmp=b'', comment=b'', text=(), timing=None), \
+    >>> carry_over(Metadata(comment=b"a cat", density=(300, 300)), lookup("bmp"), 3, same_type=True)
+    (Metadata(icc=b'', density=(300, 300), exif=b'', xmp=b'', comment=b'', text=(), timing=None), \
 ('comment: bmp holds none',))
     """
-    lost = {kind: why for kind in WORDS if getattr(kept, kind) and (why := _obstacle(kept, kind, form))}
-    if kept.icc and "icc" not in lost and (why := _undescribed(kept.icc, form, channels, same_type)):
-        lost["icc"] = why
-    if kept.timing and "timing" not in lost and frames != len(kept.timing.durations):
-        lost["timing"] = f"it is of {len(kept.timing.durations)} frames, the output has {frames}"
-    left = replace(kept, **{kind: getattr(NOTHING, kind) for kind in lost})
-    return left, tuple(f"{WORDS[kind]}: {why}" for kind, why in lost.items())
+    dropped = {kind: why for kind in WORDS if getattr(metadata, kind) and (why := _obstacle(metadata, kind, form))}
+    if metadata.icc and "icc" not in dropped and (why := _undescribed(metadata.icc, form, channels, same_type)):
+        dropped["icc"] = why
+    if metadata.timing and "timing" not in dropped and frames != len(metadata.timing.durations):
+        dropped["timing"] = f"it is of {len(metadata.timing.durations)} frames, the output has {frames}"
+    left = replace(metadata, **{kind: getattr(NO_METADATA, kind) for kind in dropped})
+    return left, tuple(f"{WORDS[kind]}: {why}" for kind, why in dropped.items())
 
 
-def kinds(kept: Kept) -> list[str]:
+def kinds(metadata: Metadata) -> list[str]:
     """The names of what there is.
 
-    >>> kinds(Kept(xmp=b"<x/>", density=(72, 72)))
+    >>> kinds(Metadata(xmp=b"<x/>", density=(72, 72)))
     ['density', 'XMP']
     """
-    return [word for kind, word in WORDS.items() if getattr(kept, kind)]
+    return [word for kind, word in WORDS.items() if getattr(metadata, kind)]
 
 
-def options(kept: Kept, form: Format, width: int, height: int) -> dict[str, Any]:
-    """What is kept, as Pillow's encoder of that format takes it, for a picture of that size."""
-    block = exif.resized(kept.exif, width, height) if kept.exif else b""
+def options(metadata: Metadata, form: Format, width: int, height: int) -> dict[str, Any]:
+    """The metadata, as Pillow's encoder of that format takes it, for a picture of that size."""
+    block = exif.resized(metadata.exif, width, height) if metadata.exif else b""
     given: dict[str, Any] = {
-        "icc_profile": kept.icc,
-        "dpi": kept.density,
+        "icc_profile": metadata.icc,
+        "dpi": metadata.density,
         "exif": block,
-        "xmp": kept.xmp,
-        "comment": kept.comment,
+        "xmp": metadata.xmp,
+        "comment": metadata.comment,
     }
     if form.pillow == "PNG":
-        given["pnginfo"] = _png_text(kept)
+        given["pnginfo"] = _png_text(metadata)
     elif form.pillow == "TIFF":
-        given["exif"], given["tiffinfo"] = b"", tiff_tags(kept, width, height)
+        given["exif"], given["tiffinfo"] = b"", tiff_tags(metadata, width, height)
     elif form.pillow == "JPEG" and block:
         given["exif"] = b"Exif\0\0" + block
-    if kept.timing:
-        given |= _played(kept.timing, form)
+    if metadata.timing:
+        given |= _played(metadata.timing, form)
     return {name: value for name, value in given.items() if value or name == "loop"}
 
 
@@ -144,12 +144,12 @@ def _fraction(duration: float) -> float:
     return min(round(duration / step), _MOST) * step
 
 
-def _obstacle(kept: Kept, kind: str, form: Format) -> str:
+def _obstacle(metadata: Metadata, kind: str, form: Format) -> str:
     """Why a format does not hold a kind, or ""."""
-    most = form.keeps.get(kind, 0)
+    most = form.metadata_limits.get(kind, 0)
     if not most:
         return f"{form.name} holds none"
-    value = getattr(kept, kind)
+    value = getattr(metadata, kind)
     return f"{form.name} holds at most {most:,} bytes" if isinstance(value, bytes) and len(value) > most else ""
 
 
@@ -194,21 +194,21 @@ def _rebuilt(given: Exif) -> bytes:
     return exif.upright(fresh.tobytes()) if len(fresh) else b""
 
 
-def tiff_tags(kept: Kept, width: int, height: int) -> dict[int, Any]:
+def tiff_tags(metadata: Metadata, width: int, height: int) -> dict[int, Any]:
     """EXIF and XMP as the tags of a TIFF of that size: numbers, text, bytes, and directories by their tags."""
     from PIL.Image import Exif
 
     tags = Exif()
-    if kept.exif:
-        tags.load(exif.resized(kept.exif, width, height))
-    return _described(tags) | ({_XMP: kept.xmp} if kept.xmp else {})
+    if metadata.exif:
+        tags.load(exif.resized(metadata.exif, width, height))
+    return _described(tags) | ({_XMP: metadata.xmp} if metadata.xmp else {})
 
 
-def read_tags(tags: Exif, *, turned: bool) -> Kept:
+def read_tags(tags: Exif, *, turned: bool) -> Metadata:
     """What a TIFF's tags say besides its samples, which was turned to stand upright."""
     scale = {2: 1.0, 3: 2.54}.get(tags.get(_RESOLUTION_UNIT, 2))
     resolution = (tags.get(_X_RESOLUTION), tags.get(_Y_RESOLUTION))
-    return Kept(
+    return Metadata(
         icc=_as_bytes(tags.get(_ICC, b"")),
         density=_usable(resolution, scale, turned=turned) if scale else None,
         exif=_rebuilt(tags),
@@ -234,21 +234,21 @@ def _encoded(value: Any) -> Any:
     return value.encode("latin-1", "replace") if isinstance(value, str) and not value.isascii() else value
 
 
-def _png_text(kept: Kept) -> Any:
+def _png_text(metadata: Metadata) -> Any:
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
-    for key, value in _texts(kept):
+    for key, value in _texts(metadata):
         info.add_text(key, value, zip=len(value) > _LONG_TEXT)
-    if kept.xmp:
-        info.add_itxt(_XMP_TEXT, kept.xmp.decode("utf-8", "replace"))
+    if metadata.xmp:
+        info.add_itxt(_XMP_TEXT, metadata.xmp.decode("utf-8", "replace"))
     return info if info.chunks else None
 
 
-def _texts(kept: Kept) -> Iterator[tuple[str, str]]:
-    yield from kept.text
-    if kept.comment:
-        yield _COMMENT, _as_text(kept.comment)
+def _texts(metadata: Metadata) -> Iterator[tuple[str, str]]:
+    yield from metadata.text
+    if metadata.comment:
+        yield _COMMENT, _as_text(metadata.comment)
 
 
 def _is_text(key: str) -> bool:

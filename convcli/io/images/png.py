@@ -30,10 +30,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.errors import FileError, brief
-from convcli.io.data import Data, Kept
+from convcli.io.data import Data, Metadata
 from convcli.io.images import integrity
 from convcli.io.images.animation import chosen, which_frame
-from convcli.io.images.metadata import read_kept
+from convcli.io.images.metadata import read_metadata
 from convcli.io.images.pillow import unguarded
 from convcli.io.images.turn import orientation_of, upright
 from convcli.limits import Limits
@@ -262,7 +262,7 @@ def read_png16(stream: BinaryIO, name: str, limits: Limits, frames: Frames = "fi
             "of such, the first alone can be read",
             "leave --frames out, or save it with 8 bits",
         )
-    kept, orientation = _said(chunks)
+    metadata, orientation = _said(chunks)
     samples = 2 * width * height * (channels + 1) * (2 if orientation > 1 else 1)
     decoding = len(content) + max(samples, len(content))
     limits.check_memory(name, decoding)
@@ -280,7 +280,7 @@ def read_png16(stream: BinaryIO, name: str, limits: Limits, frames: Frames = "fi
     mode = {2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}[array.shape[2]]
     standing = np.ascontiguousarray(upright(array, orientation))
     told = tuple(filter(None, notes))
-    return Data(standing, "image", "png", name, mode, alpha, told, kept=kept, decoding=decoding)
+    return Data(standing, "image", "png", name, mode, alpha, told, metadata=metadata, decoding=decoding)
 
 
 def _frames(chunks: list[Chunk]) -> int:
@@ -292,7 +292,7 @@ def _frames(chunks: list[Chunk]) -> int:
     return 1 + sum(pair == (b"fcTL", b"fdAT") for pair in pairwise(animating))
 
 
-def _said(chunks: list[Chunk]) -> tuple[Kept, int]:
+def _said(chunks: list[Chunk]) -> tuple[Metadata, int]:
     """What a PNG says besides its samples, and its EXIF orientation: read by Pillow from one of a single pixel."""
     from PIL import Image
 
@@ -301,4 +301,4 @@ def _said(chunks: list[Chunk]) -> tuple[Kept, int]:
     with unguarded(), Image.open(small, formats=("PNG",)) as image:
         image.load()
         orientation = orientation_of(image.getexif())
-        return read_kept(image, orientation), orientation
+        return read_metadata(image, orientation), orientation

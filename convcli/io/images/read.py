@@ -32,7 +32,7 @@ from convcli.io.data import Data
 from convcli.io.formats import Format
 from convcli.io.images import integrity
 from convcli.io.images.animation import DEPTH, Stack, chosen, is_deep, which_frame
-from convcli.io.images.metadata import read_kept, timing
+from convcli.io.images.metadata import read_metadata, timing
 from convcli.io.images.modes import netpbm_largest, refuse_cut_bits
 from convcli.io.images.pillow import lenient, load_plugin, unguarded
 from convcli.limits import Limits
@@ -252,13 +252,13 @@ class _Opened(NamedTuple):
             decoding, lead = max(decoding, data.decoding), lead or data
         assert lead is not None
         plays = [duration or 0 for duration in durations] if any(durations) else []
-        kept = replace(lead.kept, timing=timing(plays, self.image.info, self.form) if plays else None)
+        metadata = replace(lead.metadata, timing=timing(plays, self.image.info, self.form) if plays else None)
         return replace(
             lead,
             array=stack.array,
             frames=stack.count,
             alpha=stack.array.shape[3] in (2, 4),
-            kept=kept,
+            metadata=metadata,
             decoding=stack.peak + decoding,
         )
 
@@ -293,7 +293,7 @@ def _decoded(image: ImageFile, name: str, form: Format, told: str) -> Data:
     _scale_transparent_level(image)
     upright, orientation = _upright(image)
     with unguarded():
-        kept = read_kept(image, orientation)
+        metadata = read_metadata(image, orientation)
     wanted = reading.transparent if upright.has_transparency_data else reading.opaque
     converted = upright if wanted in ("", upright.mode) else upright.convert(wanted)
     dtype = "uint16" if (image.format, mode) == ("PPM", "I") else reading.dtype
@@ -303,7 +303,9 @@ def _decoded(image: ImageFile, name: str, form: Format, told: str) -> Data:
         reading.note,
         "transparent colour made alpha" if wanted.endswith("A") and mode in ("1", "L", "RGB") else "",
         stored_scale,
-        "EXIF left out, as it cannot be read" if image.info.get("exif", _NO_EXIF) != _NO_EXIF and not kept.exif else "",
+        "EXIF left out, as it cannot be read"
+        if image.info.get("exif", _NO_EXIF) != _NO_EXIF and not metadata.exif
+        else "",
         f"transparent level {image.info['transparency']} left opaque"
         if mode.startswith("I;16") and "transparency" in image.info
         else "",
@@ -316,7 +318,7 @@ def _decoded(image: ImageFile, name: str, form: Format, told: str) -> Data:
         mode,
         converted.mode in ("LA", "RGBA"),
         tuple(note for note in notes if note),
-        kept=kept,
+        metadata=metadata,
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.errors import DtypeError, FileError, InputError, LimitError, ShapeError, brief
-from convcli.io.data import NOTHING, Data, Kept
+from convcli.io.data import NO_METADATA, Data, Metadata
 from convcli.io.formats import NONE, muted
 from convcli.io.images import integrity
 from convcli.io.images.animation import DEPTH, chosen, is_deep, which_frame
@@ -107,7 +107,7 @@ def _read(tiff: Any, stream: BinaryIO, name: str, limits: Limits, frames: Frames
     planes = [_plane(page) for page in used]
     array = np.stack(planes) if several else planes[0]
     framed = several and not volume
-    kept, orientation = _said(tiff, lead, stream), lead.tags.valueof("Orientation", 1)
+    metadata, orientation = _said(tiff, lead, stream), lead.tags.valueof("Orientation", 1)
     notes = (
         f"{count} frames" if framed else "" if volume else which_frame(at, count),
         DEPTH if not several and is_deep(lead.description) else "",
@@ -122,13 +122,13 @@ def _read(tiff: Any, stream: BinaryIO, name: str, limits: Limits, frames: Frames
         alpha=not volume and _extra(lead) in (_STRAIGHT, _PREMULTIPLIED),
         notes=tuple(filter(None, notes)),
         frames=count if framed else 1,
-        kept=kept,
+        metadata=metadata,
         decoding=decoding,
         dims=3 if volume else None,
     )
 
 
-def _said(tiff: Any, page: Any, stream: BinaryIO) -> Kept:
+def _said(tiff: Any, page: Any, stream: BinaryIO) -> Metadata:
     """What the tags of a page say besides how it is stored."""
     from PIL.Image import Exif
 
@@ -138,7 +138,7 @@ def _said(tiff: Any, page: Any, stream: BinaryIO) -> Kept:
         tags.load_from_fp(stream, page.offset)
         return read_tags(tags, turned=turns(page.tags.valueof("Orientation", 1)))
     except Exception:  # as of Pillow's parser above: a picture is read without what cannot be read of the rest
-        return NOTHING
+        return NO_METADATA
 
 
 def _count(tiff: Any, stream: BinaryIO, name: str) -> int:
@@ -214,7 +214,7 @@ def encoding_bytes(size: int, settings: Mapping[str, int] = NONE) -> int:
 def write_tiff(
     stream: BinaryIO,
     array: NDArray[Any],
-    kept: Kept = NOTHING,
+    metadata: Metadata = NO_METADATA,
     settings: Mapping[str, int] = NONE,
     threads: int = 1,
     *,
@@ -224,7 +224,7 @@ def write_tiff(
     """Encode (H, W) or (H, W, C), or of `pages` one for each (H, W) or (H, W, C) along the first axis.
 
     settings: with a `compress_level` above 0 the samples are deflated, integers as differences along their row; the
-    threads share that, to the same bytes for any number. Above 4 GiB the file is a BigTIFF. What is kept stands in the
+    threads share that, to the same bytes for any number. Above 4 GiB the file is a BigTIFF. The metadata stands in the
     first page.
     """
     channels = array.shape[2 + pages] if array.ndim == 3 + pages else 1
@@ -233,12 +233,12 @@ def write_tiff(
     tifffile = import_module("tifffile")
     height, width = array.shape[pages : pages + 2]
     big = array.nbytes > _BIG
-    tags = tiff_tags(kept, width, height)
+    tags = tiff_tags(metadata, width, height)
     inner = {tag: value for tag, value in tags.items() if isinstance(value, dict)}
     said: dict[str, Any] = {
-        "resolution": kept.density,
-        "resolutionunit": "INCH" if kept.density else None,
-        "iccprofile": kept.icc or None,
+        "resolution": metadata.density,
+        "resolutionunit": "INCH" if metadata.density else None,
+        "iccprofile": metadata.icc or None,
         "extratags": [_extratag(tag, value, _LONG8 if big else _LONG) for tag, value in tags.items()],
     }
     packing = _packing(array.dtype, settings.get("compress_level", 0), threads)

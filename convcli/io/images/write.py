@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from convcli.errors import InputError
 from convcli.io.capabilities import channel_count
-from convcli.io.data import NOTHING, Kept
+from convcli.io.data import NO_METADATA, Metadata
 from convcli.io.formats import NONE, Format
 from convcli.io.images.gif import indexing_bytes, write_gif
 from convcli.io.images.metadata import options
@@ -33,12 +33,12 @@ def write_image(
     array: NDArray[Any],
     form: Format,
     settings: Mapping[str, int] = NONE,
-    kept: Kept = NOTHING,
+    metadata: Metadata = NO_METADATA,
     threads: int = 1,
 ) -> None:
     """Encode (H, W) or (H, W, C), or frames (F, H, W, C), as `check_fit` lets pass, into a binary stream.
 
-    settings: as `check_settings` lets pass.   kept: what the file is to say besides, as `fitting` leaves it.
+    settings: as `check_settings` lets pass.   metadata: what the file is to say besides, as `carry_over` leaves it.
     threads: that share the encoding of a large PNG; of a small picture Pillow's is the smaller one.
     """
     from PIL import Image
@@ -46,11 +46,11 @@ def write_image(
     native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
     frames = native if array.ndim == 4 else native[None]
     if form.name == "gif":
-        write_gif(stream, list(frames), kept)
+        write_gif(stream, list(frames), metadata)
         return
     load_plugin(form.pillow)
     height, width = frames.shape[1:3]
-    given = {**_options(form.name, settings), **options(kept, form, width, height)}
+    given = {**_options(form.name, settings), **options(metadata, form, width, height)}
     if _in_stripes(form, array.shape, array.dtype):
         said = ancillary(_saved(Image.new("L", (1, 1)), form, given))
         write_png(stream, native, settings.get("compress_level", PNG_LEVEL), threads, said)

@@ -102,7 +102,7 @@ class Record:
     dtype: str = ""
     bytes: int = 0
     clipped: int = 0
-    lost: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
     entry: Entry | None = None
 
 
@@ -173,6 +173,6 @@ def _done(recipe: Recipe, task: Task, digest: str) -> Record:
         dtype=prepared.dtype.name,
         bytes=outcome.written.bytes,
         clipped=outcome.ledger.below + outcome.ledger.above,
-        lost=(*prepared.lost, *outcome.written.lost),
+        dropped=(*prepared.dropped, *outcome.written.dropped),
         entry=Entry(digest, recipe.digest, file_digest(task.path)),
     )

@@ -15,7 +15,7 @@ from PIL import Image
 from convcli import io
 from convcli.cli import main
 from convcli.errors import FileError, InputError, LimitError, ShapeError
-from convcli.io import Kept
+from convcli.io import Metadata
 from convcli.io.data import Timing
 from convcli.io.images.animation import Stack
 from convcli.jobs.apply import ApplyRequest, ApplyResult, plan_apply, run_apply
@@ -97,7 +97,7 @@ def rgba(array: NDArray[Any]) -> NDArray[Any]:
 def test_it_plays_as_before(tmp_path: Path, source: str, target: str, plays: int) -> None:
     given = written(tmp_path / f"a.{source}", frames(1), duration=DURATIONS, **loops(source, plays))
     prepared = filtered(given, tmp_path / f"b.{target}").prepared
-    timing = prepared.kept.timing
+    timing = prepared.metadata.timing
     assert timing is not None
     assert (timing.durations, timing.plays) == (DURATIONS, plays)
     _, durations, loop = played(tmp_path / f"b.{target}")
@@ -109,7 +109,7 @@ def test_stripped_it_plays_as_before(tmp_path: Path) -> None:
     given = written(tmp_path / "a.gif", frames(1), duration=DURATIONS, loop=0, comment=b"a cat")
     filtered(given, tmp_path / "b.gif", strip=True)
     assert played(tmp_path / "b.gif")[1:] == (list(DURATIONS), 0)
-    assert io.load(tmp_path / "b.gif").kept.comment == b""
+    assert io.load(tmp_path / "b.gif").metadata.comment == b""
 
 
 @pytest.mark.parametrize("target", ANIMATED)
@@ -129,7 +129,7 @@ def test_frames_alike_that_last_too_long_are_refused(tmp_path: Path, suffix: str
     array = np.zeros((3, 4, 4, 1), np.uint8)
     array[2] = 9
     with pytest.raises(InputError, match=rf"{suffix} cannot count how long frames last.*; write \.gif"):
-        io.save(tmp_path / f"b.{suffix}", array, frames=True, kept=Kept(timing=Timing((long, long, 1), 1)))
+        io.save(tmp_path / f"b.{suffix}", array, frames=True, metadata=Metadata(timing=Timing((long, long, 1), 1)))
     assert not list(tmp_path.iterdir())
 
 
@@ -169,7 +169,7 @@ def test_one_frame_is_chosen_by_its_number(tmp_path: Path, suffix: str) -> None:
     for at, frame in enumerate(array):
         data = io.load(given, frames=at)
         np.testing.assert_array_equal(data.array.reshape(12, 16, -1)[..., :1], frame)
-        assert (data.frames, data.kept.timing) == (1, None)
+        assert (data.frames, data.metadata.timing) == (1, None)
         told = f"frame {at} of 4, counted from 0" if at else "first of 4 frames"
         assert told in data.notes
     with pytest.raises(InputError, match=r"frame 4 of .*; it has 4, counted from 0; use 0 to 3, or all"):
@@ -191,8 +191,8 @@ def test_the_picture_shown_where_nothing_plays_is_no_frame(tmp_path: Path) -> No
     shown.save(tmp_path / "a.png", save_all=True, append_images=others, default_image=True, duration=70)
     data = io.load(tmp_path / "a.png", frames="all")
     np.testing.assert_array_equal(data.array, frames(1)[1:])
-    assert data.kept.timing is not None
-    assert data.kept.timing.durations == (70, 70, 70)
+    assert data.metadata.timing is not None
+    assert data.metadata.timing.durations == (70, 70, 70)
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "int32", "float32"])
@@ -241,7 +241,7 @@ def test_a_format_of_one_frame_is_refused_by_those_that_hold_several(tmp_path: P
 def test_frames_as_an_array_lose_their_timing_and_an_array_has_none(tmp_path: Path) -> None:
     given = written(tmp_path / "a.gif", frames(1), duration=DURATIONS)
     outcome = filtered(given, tmp_path / "b.npy")
-    assert outcome.prepared.lost == ("timing: npy holds none",)
+    assert outcome.prepared.dropped == ("timing: npy holds none",)
     assert np.load(tmp_path / "b.npy").shape == (4, 12, 16, 1)
     with pytest.raises(InputError, match=r"frames all; .*b\.npy is an array; leave --frames out"):
         io.load(tmp_path / "b.npy", frames="all")
@@ -250,9 +250,9 @@ def test_frames_as_an_array_lose_their_timing_and_an_array_has_none(tmp_path: Pa
 def test_filtering_along_time_loses_the_timing_where_frames_are_lost(tmp_path: Path) -> None:
     given = written(tmp_path / "a.png", frames(4), duration=DURATIONS)
     whole = filtered(given, tmp_path / "b.png", "box:size=3x1x1", dims=3)
-    assert whole.prepared.kept.timing is not None
+    assert whole.prepared.metadata.timing is not None
     less = filtered(given, tmp_path / "c.png", "box:size=3x1x1", dims=3, padding="valid")
-    assert less.prepared.lost == ("timing: it is of 4 frames, the output has 2",)
+    assert less.prepared.dropped == ("timing: it is of 4 frames, the output has 2",)
     assert len(played(tmp_path / "c.png")[0]) == 2
     np.testing.assert_array_equal(less.values, whole.values[1:-1])
 

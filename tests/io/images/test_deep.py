@@ -17,7 +17,7 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from convcli.errors import DtypeError, FileError, InputError, LimitError
-from convcli.io import NOTHING, Kept, load, save
+from convcli.io import NO_METADATA, Metadata, load, save
 from convcli.io.images.png import ancillary, write_png
 from convcli.limits import Limits
 from convcli.options import DTYPES, Frames
@@ -79,11 +79,11 @@ class TestPng:
         deep, shallow = load("x.png"), load("shallow.png")
         np.testing.assert_array_equal(deep.array.astype(np.uint8), shallow.array)
         assert deep.notes == shallow.notes == ("EXIF orientation applied",)
-        assert deep.kept == shallow.kept
+        assert deep.metadata == shallow.metadata
         run("apply", "x.png", "-k", "box", "-o", "y.png")
-        assert load("y.png").kept == deep.kept
+        assert load("y.png").metadata == deep.metadata
         run("apply", "x.png", "-k", "box", "-o", "z.png", "--strip")
-        assert load("z.png").kept == NOTHING
+        assert load("z.png").metadata == NO_METADATA
 
     @pytest.mark.parametrize(("shown", "count"), [(True, 2), (False, 3)])
     def test_of_an_animation_the_first_frame_alone_is_read(self, shown: bool, count: int) -> None:
@@ -270,43 +270,43 @@ class TestTiff:
         Image.fromarray(DEEP.astype(np.uint8)).save(
             "shallow.png", exif=exif.tobytes(), icc_profile=profile, dpi=(300, 150)
         )
-        kept = replace(load("shallow.png").kept, xmp=b"<x:xmpmeta/>", density=(300, 150))
-        save("x.tif", DEEP, alpha=True, kept=kept)
-        save("shallow.tif", DEEP.astype(np.uint8), alpha=True, kept=kept)
-        deep, shallow = load("x.tif").kept, load("shallow.tif").kept
+        metadata = replace(load("shallow.png").metadata, xmp=b"<x:xmpmeta/>", density=(300, 150))
+        save("x.tif", DEEP, alpha=True, metadata=metadata)
+        save("shallow.tif", DEEP.astype(np.uint8), alpha=True, metadata=metadata)
+        deep, shallow = load("x.tif").metadata, load("shallow.tif").metadata
         assert (deep.icc, deep.xmp) == (profile, b"<x:xmpmeta/>")
         assert deep.density == (300, 150)
         assert deep == shallow
         told = json.loads(run("apply", "x.tif", "-k", "box", "-o", "y.tif", "--json").stdout)["output"]
         assert (told["kept"], told["lost"]) == (["ICC profile", "density", "EXIF", "XMP"], [])
-        assert load("y.tif").kept == deep
+        assert load("y.tif").metadata == deep
         with tifffile.TiffFile("y.tif") as tiff:
             tags = tiff.pages[0].tags
             assert tags["ImageDescription"].value == "a cat"
             assert tags["ExifTag"].value["DateTimeOriginal"] == "2001:02:03 04:05:06"
             assert tags["XResolution"].value == (300, 1)
         run("apply", "x.tif", "-k", "box", "-o", "z.tif", "--strip")
-        assert load("z.tif").kept == NOTHING
+        assert load("z.tif").metadata == NO_METADATA
 
     def test_a_large_one_keeps_it_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("convcli.io.images.tiff._BIG", 0)
         exif = Image.Exif()
         exif.get_ifd(0x8769).update({0x9003: "2001:02:03 04:05:06"})
-        save("x.tif", DEEP, kept=Kept(exif=exif.tobytes().removeprefix(b"Exif\0\0")))
+        save("x.tif", DEEP, metadata=Metadata(exif=exif.tobytes().removeprefix(b"Exif\0\0")))
         with tifffile.TiffFile("x.tif") as tiff:
             assert tiff.is_bigtiff
             assert tiff.pages[0].tags["ExifTag"].value["DateTimeOriginal"] == "2001:02:03 04:05:06"
-        assert load("x.tif").kept.exif
+        assert load("x.tif").metadata.exif
 
     def test_the_same_picture_gives_the_same_bytes(self) -> None:
         for name in ("x.tif", "y.tif"):
-            save(name, DEEP, alpha=True, kept=Kept(density=(72, 72)))
+            save(name, DEEP, alpha=True, metadata=Metadata(density=(72, 72)))
         assert Path("x.tif").read_bytes() == Path("y.tif").read_bytes()
 
     def test_density_turns_with_the_picture(self) -> None:
         options = {"resolution": (100, 40), "resolutionunit": "CENTIMETER"}
         tifffile.imwrite("x.tif", DEEP[..., :3], photometric="rgb", extratags=[(274, 3, 1, 6, True)], **options)
-        assert load("x.tif").kept.density == pytest.approx((101.6, 254))
+        assert load("x.tif").metadata.density == pytest.approx((101.6, 254))
 
     def test_what_pillow_keeps_stays_with_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
         without(monkeypatch)
@@ -386,8 +386,8 @@ class TestStacks:
             data = load(name)
             assert data.array.shape == (6, 7)
             assert data.notes == ("first of 5 frames", "its pages are slices, which --dims 3 reads as a volume")
-            assert b"ImageJ=" not in data.kept.exif  # which tells how pages are stored
-            assert b"<OME" not in data.kept.exif
+            assert b"ImageJ=" not in data.metadata.exif  # which tells how pages are stored
+            assert b"<OME" not in data.metadata.exif
         tifffile.imwrite("t.tif", values[:, None], imagej=True, metadata={"axes": "TCYX"})
         assert load("t.tif").notes == ("first of 5 frames",)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from convcli.io import save
-from convcli.io.data import Kept, Timing
+from convcli.io.data import Metadata, Timing
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 RNG = np.random.default_rng(7)
@@ -44,7 +44,7 @@ def test_few_colours_are_written_as_they_are(channels: int, count: int) -> None:
     frames = coarse(channels, count, 13, 18)
     frames[-1, 3:5] = frames[0, 3:5]
     written = save("x.gif", frames if count > 1 else frames[0], frames=count > 1, alpha=channels % 2 == 0)
-    assert written.lost == ()
+    assert written.dropped == ()
     read = shown("x.gif")
     assert len(read) == count
     for frame, got in zip(frames, read, strict=True):
@@ -57,20 +57,20 @@ def test_few_colours_are_written_as_they_are(channels: int, count: int) -> None:
 def test_a_palette_holds_256_and_what_is_clear_is_one_of_them() -> None:
     picture = np.zeros((16, 16, 4), np.uint8)
     picture[..., 0].flat, picture[..., 3] = range(256), 255
-    assert save("all.gif", picture, alpha=True).lost == ()
+    assert save("all.gif", picture, alpha=True).dropped == ()
     np.testing.assert_array_equal(shown("all.gif")[0], picture)
     picture[0, 0, 3] = 0  # whose colour no pixel needs
-    assert save("clear.gif", picture, alpha=True).lost == ()
+    assert save("clear.gif", picture, alpha=True).dropped == ()
     np.testing.assert_array_equal(shown("clear.gif")[0][picture[..., 3] == 255], picture[picture[..., 3] == 255])
     more = np.concatenate([picture, np.full((1, 16, 4), 255, np.uint8)])
-    assert save("more.gif", more, alpha=True).lost == (COLOURS,)
+    assert save("more.gif", more, alpha=True).dropped == (COLOURS,)
 
 
 @pytest.mark.parametrize(("level", "told"), [(0, ()), (255, ()), (127, (ALPHA,)), (128, (ALPHA,))])
 def test_alpha_becomes_clear_below_one_half(level: int, told: tuple[str, ...]) -> None:
     picture = np.full((4, 5, 4), 200, np.uint8)
     picture[..., 3] = level
-    assert save("x.gif", picture, alpha=True).lost == told
+    assert save("x.gif", picture, alpha=True).dropped == told
     assert (shown("x.gif")[0][..., 3] == (255 if level > 127 else 0)).all()
 
 
@@ -97,7 +97,7 @@ def test_pictures_of_a_great_many_colours_are_as_near_as_pillow_has_them() -> No
 def test_colours_that_are_near_to_each_other_stay_apart_in_a_large_picture() -> None:
     down, across = np.mgrid[:600, :700]
     picture = np.dstack([100 + down // 30, 110 + across // 30, 0 * down + 120]).astype(np.uint8)
-    assert save("x.gif", picture).lost == (COLOURS,)
+    assert save("x.gif", picture).dropped == (COLOURS,)
     with Image.open("x.gif") as image:
         assert error(picture, image) == error(picture, Image.fromarray(picture).quantize(256)) < 0.5
 
@@ -128,13 +128,13 @@ def test_a_coloured_animation_is_filtered_and_plays_as_before() -> None:
 def test_a_frame_is_wiped_where_the_next_one_is_clear() -> None:
     frames = np.zeros((4, 6, 6, 4), np.uint8)
     frames[1], frames[2, :3] = (9, 9, 9, 255), (0, 0, 0, 255)  # the first and the last are clear throughout
-    save("x.gif", frames, frames=True, alpha=True, kept=Kept(timing=Timing((50,) * 4, 0)))
+    save("x.gif", frames, frames=True, alpha=True, metadata=Metadata(timing=Timing((50,) * 4, 0)))
     assert [(frame[..., 3] > 0).sum() for frame in shown("x.gif")] == [0, 36, 18, 0]
 
 
 def test_frames_that_are_alike_stay_frames() -> None:
     frames = np.zeros((3, 4, 4, 1), np.uint8)
-    save("x.gif", frames, frames=True, kept=Kept(timing=Timing((400_000, 400_000, 10), 1)))
+    save("x.gif", frames, frames=True, metadata=Metadata(timing=Timing((400_000, 400_000, 10), 1)))
     with Image.open("x.gif") as image:
         assert image.n_frames == 3
 
@@ -148,7 +148,7 @@ def test_what_did_not_change_takes_no_room() -> None:
 
 def test_a_long_comment_comes_back() -> None:
     comment = bytes(range(1, 256)) * 3
-    save("x.gif", np.zeros((3, 3), np.uint8), kept=Kept(comment=comment))
+    save("x.gif", np.zeros((3, 3), np.uint8), metadata=Metadata(comment=comment))
     with Image.open("x.gif") as image:
         assert image.info["comment"] == comment
 
@@ -158,7 +158,7 @@ def test_other_programs_read_it() -> None:
     if not hasattr(cv2, "imreadanimation"):
         pytest.skip("this OpenCV reads no animations")
     frames = coarse(3, 4, 20, 30)
-    save("x.gif", frames, frames=True, kept=Kept(timing=Timing((40, 50, 60, 70), 0)))
+    save("x.gif", frames, frames=True, metadata=Metadata(timing=Timing((40, 50, 60, 70), 0)))
     _, read = cv2.imreadanimation("x.gif")
     assert list(read.durations) == [40, 50, 60, 70]
     for got, frame in zip(read.frames, frames, strict=True):

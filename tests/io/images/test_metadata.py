@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from convcli.cli import main
-from convcli.io import Kept, all_formats, carry_over, kinds, load, lookup
+from convcli.io import Metadata, all_formats, carry_over, kinds, load, lookup
 from convcli.io.images.metadata import WORDS
 from convcli.jobs.apply import ApplyRequest, plan_apply, run_apply
 from convcli.jobs.batch.task import Recipe
@@ -95,7 +95,7 @@ def test_profile_exif_and_xmp_go_from_each_format_to_each(tmp_path: Path, source
     given = picture(tmp_path / f"a.{source}", icc_profile=SRGB, **described(source))
     outcome = filtered(given, tmp_path / f"b.{target}")
     assert outcome.values.shape == (6, 4, 3)
-    assert outcome.prepared.lost == (("density: webp holds none",) if target == "webp" and source != "webp" else ())
+    assert outcome.prepared.dropped == (("density: webp holds none",) if target == "webp" and source != "webp" else ())
     image = reopened(tmp_path / f"b.{target}")
     assert image.info["icc_profile"] == SRGB
     assert image.tags.get(ORIENTATION, 1) == 1
@@ -134,29 +134,29 @@ def test_density_turns_with_the_picture(tmp_path: Path, suffix: str) -> None:
     exif[ORIENTATION] = 6
     data = load(picture(tmp_path / f"a.{suffix}", exif=exif, dpi=(300, 150)))
     assert data.array.shape == (6, 4, 3)
-    assert data.kept.density == pytest.approx((150, 300), abs=0.02)
+    assert data.metadata.density == pytest.approx((150, 300), abs=0.02)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "tiff", "webp", "bmp", "gif"])
 def test_a_picture_that_says_nothing_has_nothing_added(tmp_path: Path, suffix: str) -> None:
     options = {"mode": "L", "optimize": False} if suffix == "gif" else {}
     given = picture(tmp_path / f"a.{suffix}", **options)
-    expected = load(given).kept
+    expected = load(given).metadata
     assert kinds(expected) == (["density"] if suffix == "bmp" else [])  # which its header always has
     filtered(given, tmp_path / f"b.{suffix}")
-    assert load(tmp_path / f"b.{suffix}").kept == expected
+    assert load(tmp_path / f"b.{suffix}").metadata == expected
 
 
 def test_texts_stay_in_png_and_a_comment_goes_to_jpeg_and_gif(tmp_path: Path) -> None:
     info = texts(Title="Caf\N{LATIN SMALL LETTER E WITH ACUTE}", Comment="a cat", Long="x" * 5000)
     info.add_itxt("Titel", "\N{SNOWMAN}", "de", "Titel")
     given = picture(tmp_path / "a.png", mode="L", pnginfo=info)
-    assert filtered(given, tmp_path / "b.png").prepared.lost == ()
+    assert filtered(given, tmp_path / "b.png").prepared.dropped == ()
     text = reopened(tmp_path / "b.png").text
     assert text == {"Title": "Caf\xe9", "Comment": "a cat", "Long": "x" * 5000, "Titel": "\N{SNOWMAN}"}
     assert text["Titel"].lang == "de"
     for suffix in ("jpg", "gif"):
-        assert filtered(given, tmp_path / f"b.{suffix}").prepared.lost == (f"text: {suffix} holds none",)
+        assert filtered(given, tmp_path / f"b.{suffix}").prepared.dropped == (f"text: {suffix} holds none",)
         assert reopened(tmp_path / f"b.{suffix}").info["comment"] == b"a cat"
     filtered(tmp_path / "b.gif", tmp_path / "c.png")
     assert reopened(tmp_path / "c.png").text == {"Comment": "a cat"}
@@ -192,8 +192,8 @@ def test_a_maker_note_stays_where_it_was(tmp_path: Path) -> None:
     exif[EXIF] = {NOTE: b"offsets into the block"}
     content = exif.tobytes()
     filtered(picture(tmp_path / "a.jpg", exif=content), tmp_path / "b.jpg")
-    kept = reopened(tmp_path / "b.jpg").info["exif"]
-    assert kept.index(b"offsets into") == content.index(b"offsets into")
+    metadata = reopened(tmp_path / "b.jpg").info["exif"]
+    assert metadata.index(b"offsets into") == content.index(b"offsets into")
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # of Pillow, which the command mutes
@@ -204,7 +204,7 @@ def test_a_block_that_is_none_is_left_out_and_said_to_be(tmp_path: Path, damaged
     with pytest.raises(ValueError, match="no EXIF block"):
         upright(damaged)
     data = load(picture(tmp_path / "a.jpg", exif=b"Exif\0\0" + damaged))
-    assert data.kept.exif == b""
+    assert data.metadata.exif == b""
     assert data.notes[-1] == "EXIF left out, as it cannot be read"
     assert load(picture(tmp_path / "b.jpg", exif=b"Exif\0\0")).notes == ()
 
@@ -236,32 +236,34 @@ def test_a_profile_is_kept_where_it_describes_the_samples(
 ) -> None:
     given = picture(tmp_path / "a.tiff", mode=mode, icc_profile=profile(space))
     prepared = filtered(given, tmp_path / f"b.{target}").prepared
-    assert prepared.lost == ((f"ICC profile: {why}",) if why else ())
+    assert prepared.dropped == ((f"ICC profile: {why}",) if why else ())
     assert reopened(tmp_path / f"b.{target}").info.get("icc_profile") == (None if why else profile(space))
 
 
 def test_a_profile_goes_with_its_number_type_and_its_channels(tmp_path: Path) -> None:
     given = picture(tmp_path / "a.png", icc_profile=SRGB)
-    told = filtered(given, tmp_path / "gray.png", channels="sum").prepared.lost
+    told = filtered(given, tmp_path / "gray.png", channels="sum").prepared.dropped
     assert told == ("ICC profile: it describes RGB samples, the output is gray",)
     gray = picture(tmp_path / "g.png", mode="L", icc_profile=profile(b"GRAY"))
-    assert filtered(gray, tmp_path / "f.tiff", dtype="float32").prepared.lost == (
+    assert filtered(gray, tmp_path / "f.tiff", dtype="float32").prepared.dropped == (
         "ICC profile: it describes samples of the input's number type",
     )
 
 
 def test_what_is_too_long_for_jpeg_is_told() -> None:
-    kept = Kept(exif=bytes(70000), xmp=bytes(70000), comment=bytes(70000), icc=profile(b"RGB ") + bytes(20_000_000))
-    left, lost = carry_over(kept, lookup("jpg"), 3, same_type=True)
-    assert left == Kept()
-    assert [told.split(":")[0] for told in lost] == ["ICC profile", "EXIF", "XMP", "comment"]
+    metadata = Metadata(
+        exif=bytes(70000), xmp=bytes(70000), comment=bytes(70000), icc=profile(b"RGB ") + bytes(20_000_000)
+    )
+    left, dropped = carry_over(metadata, lookup("jpg"), 3, same_type=True)
+    assert left == Metadata()
+    assert [told.split(":")[0] for told in dropped] == ["ICC profile", "EXIF", "XMP", "comment"]
 
 
-@pytest.mark.parametrize("form", [form for form in all_formats() if form.keeps], ids=lambda form: form.name)
+@pytest.mark.parametrize("form", [form for form in all_formats() if form.metadata_limits], ids=lambda form: form.name)
 def test_a_format_writes_as_much_as_the_table_says(tmp_path: Path, form: Any) -> None:
     """The longest of each kind that JPEG takes, and a block of EXIF that is filled to the brim."""
-    most = {kind: min(size, 100_000) for kind, size in form.keeps.items()}
-    full = Kept(
+    most = {kind: min(size, 100_000) for kind, size in form.metadata_limits.items()}
+    full = Metadata(
         icc=profile(b"RGB ") + bytes(most.get("icc", 0)),
         density=(72, 72),
         exif=block(1, thumbnail=False) + bytes(most.get("exif", 200) - len(block(1, thumbnail=False))),
@@ -270,22 +272,22 @@ def test_a_format_writes_as_much_as_the_table_says(tmp_path: Path, form: Any) ->
         text=(("Title", "t"),),
     )
     left, _ = carry_over(full, form, 3, same_type=True)
-    assert {kind for kind in WORDS if getattr(left, kind)} == set(form.keeps) - {"timing"}
+    assert {kind for kind in WORDS if getattr(left, kind)} == set(form.metadata_limits) - {"timing"}
     from convcli.io.images.write import write_image
 
     stream = io.BytesIO()
     gray = 3 not in form.channels["uint8"]
-    write_image(stream, np.zeros((4, 6) if gray else (4, 6, 3), np.uint8), form, kept=left)
+    write_image(stream, np.zeros((4, 6) if gray else (4, 6, 3), np.uint8), form, metadata=left)
     (tmp_path / "x").write_bytes(stream.getvalue())
     data = load(tmp_path / "x", format=form.name)
-    assert set(kinds(data.kept)) == set(kinds(left))
+    assert set(kinds(data.metadata)) == set(kinds(left))
 
 
 def test_strip_leaves_all_of_it_out(tmp_path: Path) -> None:
     given = picture(tmp_path / "a.jpg", icc_profile=SRGB, comment="a cat", **described("jpg"))
     prepared = filtered(given, tmp_path / "b.jpg", strip=True).prepared
-    assert (prepared.kept, prepared.lost) == (Kept(), ())
-    assert load(tmp_path / "b.jpg").kept == Kept()
+    assert (prepared.metadata, prepared.dropped) == (Metadata(), ())
+    assert load(tmp_path / "b.jpg").metadata == Metadata()
     assert Recipe.of(ApplyRequest("", ("box",))).digest != Recipe.of(ApplyRequest("", ("box",), strip=True)).digest
 
 
@@ -310,9 +312,9 @@ def test_a_batch_counts_what_is_not_kept(tmp_path: Path) -> None:
 
 def test_the_readme_shows_what_each_format_keeps() -> None:
     rows = [
-        f"| {form.name} | {', '.join(word for kind, word in WORDS.items() if kind in form.keeps)} |"
+        f"| {form.name} | {', '.join(word for kind, word in WORDS.items() if kind in form.metadata_limits)} |"
         for form in all_formats()
-        if form.keeps
+        if form.metadata_limits
     ]
     text = README.read_text(encoding="utf-8").replace(" (its own tags)", "")
     assert "| format | keeps |\n|---|---|\n" + "\n".join(rows) + "\n\n" in text

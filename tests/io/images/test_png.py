@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from convcli.io import load, save
-from convcli.io.data import Kept
+from convcli.io.data import Metadata
 from convcli.io.images import png
 from convcli.io.images.png import FILTERS, STRIPE, write_png
 
@@ -146,9 +146,11 @@ def test_what_pillow_would_say_of_a_picture_is_said_of_a_large_one(tmp_path: Pat
     large = noise((600, 1000, 3), "uint8")
     exif = Image.Exif()
     exif[0x010F] = "a camera"
-    kept = Kept(icc=b"a profile of colours", density=(300.0, 300.0), exif=exif.tobytes()[6:], comment=b"of a kind")
+    metadata = Metadata(
+        icc=b"a profile of colours", density=(300.0, 300.0), exif=exif.tobytes()[6:], comment=b"of a kind"
+    )
     for name, array in (("large", large), ("small", large[:9, :9])):
-        save(tmp_path / f"{name}.png", array, kept=kept, threads=2)
+        save(tmp_path / f"{name}.png", array, metadata=metadata, threads=2)
     kinds, told = zip(*(said(tmp_path / f"{name}.png") for name in ("large", "small")), strict=True)
     assert kinds[0] == kinds[1]
     assert {b"iCCP", b"pHYs", b"eXIf"} <= set(kinds[0])

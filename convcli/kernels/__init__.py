@@ -6,7 +6,7 @@ from convcli.kernels.bank import fewest_axes, listing, names
 from convcli.kernels.factorize import factorize
 from convcli.kernels.files import MAX_TEXT, SUFFIX_FORMS, TEXT_FORMS, TextForm, render
 from convcli.kernels.model import Kernel
-from convcli.kernels.parameters import Entry, Parameter
+from convcli.kernels.parameters import KernelFamily, Parameter
 from convcli.kernels.resolve import kernel
 from convcli.kernels.response import Response, response
 
@@ -14,8 +14,8 @@ __all__ = [
     "MAX_TEXT",
     "SUFFIX_FORMS",
     "TEXT_FORMS",
-    "Entry",
     "Kernel",
+    "KernelFamily",
     "Parameter",
     "Response",
     "TextForm",

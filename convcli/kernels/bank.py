@@ -1,4 +1,4 @@
-"""The bank of named kernels: one table, and how a name with parameters is looked up in it."""
+"""The bank of named kernels: one table, and the lookup of a name with parameters."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import numpy as np
 from convcli.errors import KernelError
 from convcli.kernels import edges, laplacian, smoothing
 from convcli.kernels.model import Kernel, Taps, limit_taps
-from convcli.kernels.parameters import AUTO, COMPASS, Entry, Number, Parameter
+from convcli.kernels.parameters import AUTO, COMPASS, KernelFamily, Number, Parameter
 
 
 def _random(*, dims: int, shape: tuple[int, ...], seed: int) -> Taps:
-    """Standard normal taps; the shape is the whole bank's, whatever dims says."""
+    """Return standard normal taps of `shape`, which ignores dims."""
     limit_taps(shape)
     return np.random.default_rng(seed).standard_normal(math.prod(shape)).reshape(shape)
 
 
-RANDOM = Entry(
+RANDOM = KernelFamily(
     "random",
     _random,
     "standard normal taps, the same for the same seed",
     "NumPy's default generator, PCG64: O'Neill, 2014",
     (
         Parameter("shape", smoothing.SIZE, "", "of the taps, as in 3x3 or 8x3x3x3", listed=True),
-        Parameter("seed", Number(whole=True, least=0), "0", "of the generator"),
+        Parameter("seed", Number(integer=True, minimum=0), "0", "of the generator"),
     ),
 )
 
-BANK: Mapping[str, Entry] = {
-    entry.name: entry for entry in (*smoothing.ENTRIES, *laplacian.ENTRIES, *edges.ENTRIES, RANDOM)
+BANK: Mapping[str, KernelFamily] = {
+    family.name: family for family in (*smoothing.FAMILIES, *laplacian.FAMILIES, *edges.FAMILIES, RANDOM)
 }
 
 # Other names in use -> a reference in the bank.
@@ -44,8 +44,8 @@ ALIASES: Mapping[str, str] = {
 }
 
 
-def listing() -> tuple[Entry, ...]:
-    """Every family of the bank, in the order to show it: name, variants, parameters, meaning, source.
+def listing() -> tuple[KernelFamily, ...]:
+    """Return every kernel family, in display order.
 
     >>> [p.name for p in listing()[1].parameters]
     ['size']
@@ -54,32 +54,32 @@ def listing() -> tuple[Entry, ...]:
 
 
 def names() -> tuple[str, ...]:
-    """Every name that `named` knows, aliases included.
+    """Return every name that `named` accepts, aliases included.
 
     >>> {"sobel-x", "kirsch-ne", "laplacian-8", "box"} <= set(names())
     True
     """
-    return (*(name for entry in BANK.values() for name in entry.names), *ALIASES)
+    return (*(name for family in BANK.values() for name in family.names), *ALIASES)
 
 
 def is_named(reference: str) -> bool:
-    """Whether the reference begins with a name of the bank, or with a family's."""
+    """Return whether the reference begins with the name of a kernel or of a family."""
     name = _normal(reference.partition(":")[0])
     return name in BANK or name in names()
 
 
 def fewest_axes(reference: str) -> int | None:
-    """The fewest axes of a named kernel that takes as many as it is asked for; None for one with axes of its own.
+    """Return the minimum dims of a kernel that exists for any number of axes; None if the kernel fixes its own.
 
     >>> [fewest_axes(text) for text in ("gaussian:sigma=2", "sobel-z", "gaussian:sigma=1x2", "kirsch-n", "box.csv")]
     [1, 3, None, None, None]
     """
     if not is_named(reference):
         return None
-    entry, name, variant, typed = _looked_up(reference)
-    spelled = any(p.per_axis and "x" in _parameters(entry, name, typed).get(p.name, "") for p in entry.parameters)
-    own = entry is RANDOM or entry.most_dims is not None or spelled
-    return None if own else entry.variants.get(variant, entry.least_dims)
+    family, name, variant, typed = _look_up(reference)
+    spelled = any(p.per_axis and "x" in _parameters(family, name, typed).get(p.name, "") for p in family.parameters)
+    own = family is RANDOM or family.most_dims is not None or spelled
+    return None if own else family.variants.get(variant, family.least_dims)
 
 
 def named(reference: str, dims: int | None = None) -> Kernel:
@@ -93,12 +93,12 @@ def named(reference: str, dims: int | None = None) -> Kernel:
     >>> named("box:3x5").shape
     (3, 5)
     """
-    entry, name, variant, typed = _looked_up(reference)
-    return entry.make(variant, _parameters(entry, name, typed), dims)
+    family, name, variant, typed = _look_up(reference)
+    return family.make(variant, _parameters(family, name, typed), dims)
 
 
-def _looked_up(reference: str) -> tuple[Entry, str, str, str]:
-    """The family, the full name, the variant and the parameters as typed, with an alias's own before them."""
+def _look_up(reference: str) -> tuple[KernelFamily, str, str, str]:
+    """Return the family, full name, variant and parameter text, an alias's preset parameters first."""
     name, _, typed = reference.partition(":")
     name = _normal(name)
     if name in ALIASES:
@@ -107,28 +107,28 @@ def _looked_up(reference: str) -> tuple[Entry, str, str, str]:
     return *_find(name), typed
 
 
-def _find(name: str) -> tuple[Entry, str, str]:
-    """The family, the full name itself, and its variant."""
+def _find(name: str) -> tuple[KernelFamily, str, str]:
+    """Return the family of a full name, the name, and its variant."""
     if name in BANK:
-        if (entry := BANK[name]).variants:
-            *most, last = entry.names
+        if (family := BANK[name]).variants:
+            *most, last = family.names
             raise KernelError(f"kernel '{name}' without a direction", f"choose {', '.join(most)} or {last}")
-        return entry, name, ""
-    family, _, variant = name.rpartition("-")
-    if family not in BANK or variant not in BANK[family].variants:
+        return family, name, ""
+    stem, _, variant = name.rpartition("-")
+    if stem not in BANK or variant not in BANK[stem].variants:
         raise KernelError(f"unknown kernel '{name}'")
-    return BANK[family], name, variant
+    return BANK[stem], name, variant
 
 
-def _parameters(entry: Entry, name: str, typed: str) -> dict[str, str]:
-    """Part `sigma=2,size=9` into names and values."""
+def _parameters(family: KernelFamily, name: str, typed: str) -> dict[str, str]:
+    """Split `sigma=2,size=9` into names and values."""
     given: dict[str, str] = {}
     for place, item in enumerate(typed.split(",") if typed.strip() else []):
         key, equals, value = (part.strip() for part in item.partition("="))
         if not equals:
-            if place or not entry.parameters:
+            if place or not family.parameters:
                 raise KernelError(f"'{item.strip()}' for kernel '{name}'", "expected parameter=value")
-            key, value = entry.parameters[0].name, key
+            key, value = family.parameters[0].name, key
         key = _normal(key)
         if key in given:
             raise KernelError(f"parameter '{key}' of kernel '{name}' given twice", "expected it once")

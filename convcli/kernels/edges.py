@@ -1,4 +1,4 @@
-"""Named kernels that answer to edges: slopes along an axis, compass masks, and the Frei-Chen basis.
+"""Edge kernels: derivatives along an axis, compass masks, and the Frei-Chen basis.
 
 Slopes are positive where values grow to the right (x), downward (y), or towards later slices (z).
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 from convcli.kernels.laplacian import SECOND_DIFFERENCE, along
 from convcli.kernels.model import Taps, Terms
-from convcli.kernels.parameters import AXES, COMPASS, Choice, Entry, Number, Parameter
+from convcli.kernels.parameters import AXES, COMPASS, Choice, KernelFamily, Number, Parameter
 
 CENTRAL_DIFFERENCE = np.array([-1.0, 0.0, 1.0])
 _ROUND = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))  # the ring of eight, in COMPASS order
@@ -36,7 +36,7 @@ _FREI_CHEN = {
 
 
 def _slope(smooth: tuple[float, ...], *, dims: int, variant: str) -> Terms:
-    """The central difference along one axis, smoothed along all others: (1, 2, 1) makes the Sobel kernels."""
+    """Return the central difference along one axis, smoothed along all others; (1, 2, 1) gives Sobel."""
     return (along(dims - AXES[variant], CENTRAL_DIFFERENCE, (np.array(smooth, dtype=np.float64),) * dims),)
 
 
@@ -51,7 +51,7 @@ def _roberts(*, dims: int, variant: str) -> Terms:
 
 
 def _ring(centre: float, ring: tuple[float, ...], turns: int) -> Taps:
-    """A 3x3 mask from its ring of eight, clockwise from the top left, turned by so many eighths."""
+    """Return a 3x3 mask from its ring of eight, clockwise from the top left, rotated by `turns` eighths."""
     taps = np.full((3, 3), float(centre))
     for place, value in zip(_ROUND, np.roll(ring, turns), strict=True):
         taps[place] = value
@@ -59,7 +59,7 @@ def _ring(centre: float, ring: tuple[float, ...], turns: int) -> Taps:
 
 
 def _compass(ring: tuple[float, ...], *, dims: int, variant: str) -> Taps:
-    """A mask drawn for the north, turned to face elsewhere."""
+    """Rotate a mask that faces north to another direction."""
     return _ring(0, ring, COMPASS.index(variant) - COMPASS.index("n"))
 
 
@@ -72,15 +72,15 @@ def _frei_chen(*, dims: int, variant: str) -> Taps:
     return np.array(mask) / divisor
 
 
-def _sloped(name: str, smooth: tuple[float, ...], how: str, source: str) -> Entry:
-    return Entry(name, partial(_slope, smooth), f"slope along {{variant}}, {how}", source, variants=AXES)
+def _sloped(name: str, smooth: tuple[float, ...], how: str, source: str) -> KernelFamily:
+    return KernelFamily(name, partial(_slope, smooth), f"slope along {{variant}}, {how}", source, variants=AXES)
 
 
-def _masks(name: str, build: Callable[..., Taps], source: str) -> Entry:
-    return Entry(name, build, "answers to an edge brighter towards {variant}", source, variants=_RAY, **_TWO_D)
+def _masks(name: str, build: Callable[..., Taps], source: str) -> KernelFamily:
+    return KernelFamily(name, build, "answers to an edge brighter towards {variant}", source, variants=_RAY, **_TWO_D)
 
 
-ENTRIES = (
+FAMILIES = (
     _sloped(
         "sobel",
         (1, 2, 1),
@@ -94,15 +94,15 @@ ENTRIES = (
         "Scharr, Optimale Operatoren in der Digitalen Bildverarbeitung, 2000",
     ),
     _sloped("prewitt", (1, 1, 1), "averaged across it", "Prewitt, Object enhancement and extraction, 1970"),
-    Entry(
+    KernelFamily(
         "derivative",
         _derivative,
         "derivative along {variant} by central differences, exact for a parabola",
         "Fornberg, Generation of finite difference formulas on arbitrarily spaced grids, 1988",
-        (Parameter("order", Number(whole=True, least=1, most=2), "1", "first or second derivative"),),
+        (Parameter("order", Number(integer=True, minimum=1, maximum=2), "1", "first or second derivative"),),
         AXES,
     ),
-    Entry(
+    KernelFamily(
         "roberts",
         _roberts,
         "difference along one of the two diagonals ({variant})",
@@ -120,7 +120,7 @@ ENTRIES = (
         partial(_compass, (1, 2, 1, 0, -1, -2, -1, 0)),
         "Robinson, Edge detection by compass gradient masks, 1977",
     ),
-    Entry(
+    KernelFamily(
         "frei-chen",
         _frei_chen,
         "mask {variant} of nine, orthonormal: 1 to 4 answer to edges, 5 to 8 to lines, 9 to the mean",
@@ -128,7 +128,7 @@ ENTRIES = (
         variants=dict.fromkeys(_FREI_CHEN, 2),
         most_dims=2,
     ),
-    Entry(
+    KernelFamily(
         "emboss",
         _emboss,
         "shades the input as a relief lit from one side",

@@ -32,20 +32,20 @@ def factorize(taps: ArrayLike, *, tolerance: float = 1e-12) -> Terms:
     2
     """
     array = np.asarray(checked_taps(taps), dtype=np.float64)
-    exponent = _far_exponent(array)
+    exponent = _scale_exponent(array)
     near_one = np.ldexp(array, -exponent)
     terms = _split(near_one, tolerance * float(np.linalg.norm(near_one)))
     return tuple((*term[:-1], np.ldexp(term[-1], exponent)) for term in terms)
 
 
-def _far_exponent(array: Taps) -> int:
-    """The power of two to divide by where squares would overflow or vanish; 0 for ordinary numbers."""
+def _scale_exponent(array: Taps) -> int:
+    """Return the exponent to scale by if squares would overflow or underflow, else 0."""
     exponent = math.frexp(float(np.abs(array).max()))[1]
     return exponent if abs(exponent) > 300 else 0
 
 
 def _split(taps: Taps, budget: float) -> Terms:
-    """Terms whose sum is within `budget` of taps, in the Euclidean norm."""
+    """Return terms whose sum is within `budget` of taps, in the Euclidean norm."""
     if taps.ndim == 1:
         return ((taps.copy(),),)
     unfolded = taps.reshape(len(taps), -1)
@@ -57,7 +57,7 @@ def _split(taps: Taps, budget: float) -> Terms:
 
 
 def _pairs(matrix: Taps, budget: float) -> list[tuple[Taps, Taps, float]]:
-    """Columns and rows whose outer products add to the matrix, each with the error its row may still make."""
+    """Return columns and rows whose outer products add to the matrix, each with the error allowed for its row."""
     if (cross := _cross(matrix, budget / 2)) is not None:  # most kernels, in a small part of an SVD's time
         column, row = cross
         return [(column, row, budget / 2 / (float(np.linalg.norm(column)) or 1.0))]
@@ -66,36 +66,36 @@ def _pairs(matrix: Taps, budget: float) -> list[tuple[Taps, Taps, float]]:
     # The left vectors are orthonormal, so errors add in squares: each row, and what is left out, may have a share.
     share = budget / math.sqrt(rank + 1)
     rank = _rank(values, share)
-    return [(*_turned(left[:, i], values[i] * right[i]), share) for i in range(rank)]
+    return [(*_orient(left[:, i], values[i] * right[i]), share) for i in range(rank)]
 
 
 def _rank(values: Taps, budget: float) -> int:
-    """How many singular values must stay for those left out to be within budget, at least one."""
+    """Return how many singular values to keep so that the rest is within budget, at least one."""
     tails = np.sqrt(np.cumsum(values[::-1] ** 2))[::-1]
     return max(1, int(np.count_nonzero(tails > budget)))
 
 
 def _cross(matrix: Taps, budget: float) -> tuple[Taps, Taps] | None:
-    """A rank-1 matrix as the column and the row through its largest entry: no rounding where the row divides it.
+    """Return the column and the row through the largest entry of a rank-1 matrix; exact if the row divides it.
 
-    None where that is not within budget, and the singular vectors are better.
+    None if their product is not within budget of the matrix.
     """
     i, j = np.unravel_index(int(np.abs(matrix).argmax()), matrix.shape)
     if not matrix[i, j]:
         return np.zeros(matrix.shape[0]), np.zeros(matrix.shape[1])
     row = _primitive(matrix[i])
-    column, row = _turned(matrix[:, j] / row[j], row)
+    column, row = _orient(matrix[:, j] / row[j], row)
     return (column, row) if float(np.linalg.norm(np.multiply.outer(column, row) - matrix)) <= budget else None
 
 
 def _primitive(row: Taps) -> Taps:
-    """Divide a row of integers by what they have in common; leave any other row alone."""
+    """Divide a row of integers by their greatest common divisor; return any other row unchanged."""
     if (row % 1).any() or np.abs(row).max() > EXACT_INTEGER:
         return row
     return row / math.gcd(*(int(value) for value in row))
 
 
-def _turned(column: Taps, row: Taps) -> tuple[Taps, Taps]:
-    """Choose the sign that makes the column's largest entry positive."""
+def _orient(column: Taps, row: Taps) -> tuple[Taps, Taps]:
+    """Flip the signs of both if the column's largest entry is negative."""
     sign = -1.0 if column[np.abs(column).argmax()] < 0 else 1.0
     return column * sign, row * sign

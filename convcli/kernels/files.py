@@ -1,4 +1,4 @@
-"""Kernels held in files, read by suffix; nothing is ever unpickled."""
+"""Read and write kernels in files, by suffix. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ SUFFIXES = (".npy", ".npz", *filter(None, _TEXT))
 
 
 def locate(reference: str) -> tuple[Path, str] | None:
-    """The existing path that a reference names, and the array's key in `file.npz:key`; None where there is none."""
+    """Return the existing path that a reference names, and the key in `file.npz:key`; None if there is no such file."""
     archive, _, key = reference.rpartition(":")
     for path, chosen in ((reference, ""), (archive, key)):
         if _exists(Path(path)) and (not chosen or path.lower().endswith(".npz")):
@@ -44,7 +44,7 @@ def locate(reference: str) -> tuple[Path, str] | None:
 
 
 def looks_like_file(reference: str) -> bool:
-    """Whether a reference that names nothing was meant as a path.
+    """Return whether a reference that names nothing was meant as a path.
 
     >>> [looks_like_file(r) for r in ("blur.csv", "masks/blur", "w.npz:conv1", "blurr")]
     [True, True, True, False]
@@ -53,7 +53,7 @@ def looks_like_file(reference: str) -> bool:
 
 
 def missing(reference: str) -> FileError:
-    """The error for a path that leads nowhere, with the nearest name beside it."""
+    """Return the error for a path that does not exist, with the nearest existing name."""
     path = Path(_without_key(reference))
     try:
         beside = [entry.name for entry in path.parent.iterdir()]
@@ -63,7 +63,7 @@ def missing(reference: str) -> FileError:
 
 
 def load(path: Path, key: str = "") -> NDArray[Any]:
-    """Read the taps that a file holds.
+    """Read taps from a file.
 
     key: which array of an .npz; not needed where it holds one.   returns real, finite taps, in the file's type.
     Raises FileError for a file that is missing, empty or damaged, KernelError for contents that are no kernel,
@@ -130,7 +130,7 @@ def _member(archive: zipfile.ZipFile, key: str) -> str:
 
 
 def _read_array(stream: IO[bytes]) -> NDArray[Any]:
-    """Read one array of the .npy form, its header first: size and type are refused before they are read."""
+    """Read a .npy array, checking the size and the type of its header before the data."""
     try:
         shape, dtype = read_header(stream)
         limit_taps(shape)
@@ -173,7 +173,7 @@ SUFFIX_FORMS: Mapping[str, TextForm] = {".csv": "csv", ".txt": "txt", ".json": "
 
 
 def render(kernel: Kernel, form: TextForm) -> str:
-    """Write a kernel as text, ending in a new line; every tap is the shortest decimal that reads back the same.
+    """Return a kernel as text, with a trailing newline; every tap is the shortest decimal that reads back exactly.
 
     form: csv and txt hold one axis or two, imagemagick and vips two, json any number.
     Raises KernelError where the form cannot hold the kernel's axes.
@@ -205,7 +205,7 @@ def _json(kernel: Kernel) -> str:
 
 
 def _plain(nested: Any) -> Any:
-    """Nested lists with integers written without a point."""
+    """Return nested lists, with whole numbers as integers."""
     if isinstance(nested, list):
         return [_plain(part) for part in nested]
     return json.loads(_decimal(nested))

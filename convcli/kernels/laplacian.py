@@ -1,4 +1,4 @@
-"""Named kernels that answer to detail in any direction: Laplacians, bands, and what sharpens with them."""
+"""Kernels that respond to detail in any direction: Laplacians, band passes and sharpening."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from convcli.errors import KernelError
 from convcli.kernels.model import Taps, Term, Terms
-from convcli.kernels.parameters import Entry, Number, Parameter
+from convcli.kernels.parameters import KernelFamily, Number, Parameter
 from convcli.kernels.smoothing import (
     AUTO_SIZE,
     SIGMA,
@@ -26,12 +26,12 @@ SECOND_DIFFERENCE = np.array([1.0, -2.0, 1.0])
 
 
 def scaled(factor: float, term: Term) -> Term:
-    """Multiply a term by a number, on its first factor."""
+    """Multiply a term by a number."""
     return (factor * term[0], *term[1:])
 
 
 def along(axis: int, factor: Taps, others: Term) -> Term:
-    """Replace one axis's factor in a term."""
+    """Replace the factor of one axis in a term."""
     return (*others[:axis], factor, *others[axis + 1 :])
 
 
@@ -46,7 +46,7 @@ def _laplacian(*, dims: int, neighbours: int | None) -> Terms:
 
 
 def _sharpen(*, dims: int, amount: float, neighbours: int | None) -> Terms:
-    """The input, less its Laplacian."""
+    """Subtract the Laplacian from the input."""
     laplacian = _laplacian(dims=dims, neighbours=neighbours)
     return impulses((3,) * dims), *(scaled(-amount, term) for term in laplacian)
 
@@ -54,7 +54,7 @@ def _sharpen(*, dims: int, amount: float, neighbours: int | None) -> Terms:
 def _unsharp(
     *, dims: int, amount: float, sigma: tuple[float, ...], size: tuple[int, ...] | None, truncate: float
 ) -> Terms:
-    """The input, and once more what its blur leaves out of it."""
+    """Add the difference between the input and its blur."""
     sizes = bell_sizes(sigma, size, truncate)
     return scaled(1 + amount, impulses(sizes)), scaled(-amount, bells(sigma, sizes))
 
@@ -80,7 +80,7 @@ def _dog(*, dims: int, sigma1: float, sigma2: float, size: tuple[int, ...] | Non
 
 
 def _gabor(*, dims: int, sigma: float, theta: float, wavelength: float, psi: float, gamma: float) -> Taps:
-    """A cosine under a Gaussian: three sigmas of it, and at least a sample, to each side."""
+    """Return a cosine under a Gaussian, cut at three sigmas and at least one sample from the middle."""
     cos, sin = math.cos(math.radians(theta)), math.sin(math.radians(theta))
     length, width = sigma, sigma / gamma
     reach = [max(3 * length * abs(a), 3 * width * abs(b), 1.0) for a, b in ((sin, cos), (cos, sin))]
@@ -92,37 +92,37 @@ def _gabor(*, dims: int, sigma: float, theta: float, wavelength: float, psi: flo
 
 
 _NEIGHBOURS = Parameter(
-    "neighbours", Number(whole=True, least=1), "auto", "4 (auto) or 8 in 2-D: those across a face, or all around"
+    "neighbours", Number(integer=True, minimum=1), "auto", "4 (auto) or 8 in 2-D: those across a face, or all around"
 )
 _AMOUNT = Parameter("amount", Number(), "1", "how much of the detail to add")
-_ODD_SIZE = Parameter("size", Number(whole=True, least=1, odd=True), "auto", AUTO_SIZE.meaning, per_axis=True)
+_ODD_SIZE = Parameter("size", Number(integer=True, minimum=1, odd=True), "auto", AUTO_SIZE.meaning, per_axis=True)
 _MARR = "Marr and Hildreth, Theory of edge detection, 1980"
 _GONZALEZ = "Gonzalez and Woods, Digital Image Processing, 1992"
 
-ENTRIES = (
-    Entry("sharpen", _sharpen, "adds the detail that a Laplacian finds", _GONZALEZ, (_AMOUNT, _NEIGHBOURS)),
-    Entry(
+FAMILIES = (
+    KernelFamily("sharpen", _sharpen, "adds the detail that a Laplacian finds", _GONZALEZ, (_AMOUNT, _NEIGHBOURS)),
+    KernelFamily(
         "unsharp",
         _unsharp,
         "adds what a Gaussian blur takes away: unsharp masking",
         _GONZALEZ,
         (_AMOUNT, SIGMA, _ODD_SIZE, TRUNCATE),
     ),
-    Entry(
+    KernelFamily(
         "laplacian",
         _laplacian,
         "the sum of the second differences: how far a sample lies below its neighbours",
         "Rosenfeld and Kak, Digital Picture Processing, 1976",
         (_NEIGHBOURS,),
     ),
-    Entry(
+    KernelFamily(
         "log",
         _log,
         "the Laplacian of a Gaussian: edges are where it crosses zero, blobs where it peaks",
         _MARR,
         (SIGMA, AUTO_SIZE, TRUNCATE),
     ),
-    Entry(
+    KernelFamily(
         "dog",
         _dog,
         "the difference of two Gaussians: detail between two scales",
@@ -134,7 +134,7 @@ ENTRIES = (
             TRUNCATE,
         ),
     ),
-    Entry(
+    KernelFamily(
         "gabor",
         _gabor,
         "answers to waves of one length and direction",

@@ -1,4 +1,4 @@
-"""What a kernel is: taps, the 1-D factors they come from, and a line on what they mean.
+"""A kernel: its taps, the 1-D factors they come from, and a line on what it does.
 
 Taps are written as a correlation uses them (never flipped), in the order of the array's axes: the last axis is x,
 the one before it y, the third from the end z.
@@ -22,16 +22,16 @@ Term: TypeAlias = tuple[Taps, ...]
 Terms: TypeAlias = tuple[Term, ...]
 
 MAX_TAPS = 10**7
-MAX_DIMS = 32  # beyond it nobody filters
+MAX_DIMS = 32
 EXACT_INTEGER = 2**53  # float64 holds every integer up to here
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Kernel:
-    """A kernel, named: numpy takes it wherever it takes an array.
+    """A named kernel. numpy accepts it wherever it accepts an array.
 
     taps: (*K) float64, read-only.   terms: `taps` is the sum over terms of the outer product of each term's 1-D
-    factors, one per axis; empty where no such form is known without work (see `factorize`).
+    factors, one per axis; empty if the factors are not known (see `factorize`).
 
     >>> k = Kernel.of_terms("sobel-x", [([1, 2, 1], [-1, 0, 1])])
     >>> k
@@ -73,12 +73,12 @@ class Kernel:
 
     @property
     def gain(self) -> float:
-        """What a constant input is multiplied by: the response at zero frequency."""
+        """The factor that multiplies a constant input: the response at zero frequency."""
         return self.sum
 
     @property
     def rank(self) -> int | None:
-        """How many separable terms the kernel is held as, or None where they are not known."""
+        """The number of separable terms, or None if they are not known."""
         return len(self.terms) or None
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -96,9 +96,9 @@ def frozen_copy(values: Any) -> Taps:
 
 
 def outer(terms: Terms) -> Taps:
-    """Multiply the factors of each term out and add the terms: (K0,), (K1,), ... -> (K0, K1, ...).
+    """Return the sum over terms of the outer product of the term's factors: (K0,), (K1,), ... -> (K0, K1, ...).
 
-    Raises LimitError where that makes more than ten million taps.
+    Raises LimitError above ten million taps.
 
     >>> outer(((np.array([1.0, 2.0]), np.array([3.0, 5.0])),))
     array([[ 3.,  5.],
@@ -111,7 +111,7 @@ def outer(terms: Terms) -> Taps:
 
 
 def limit_taps(shape: Iterable[int]) -> None:
-    """Refuse a kernel of more than ten million taps before anything is allocated.
+    """Raise LimitError for a kernel of more than ten million taps.
 
     >>> limit_taps((10**6, 10**6))
     Traceback (most recent call last):
@@ -127,7 +127,7 @@ def limit_taps(shape: Iterable[int]) -> None:
 
 
 def checked_taps(values: Any) -> NDArray[Any]:
-    """Take an array of any real type, or refuse what cannot be taps."""
+    """Return `values` as an array of real, finite taps. Raises KernelError, or LimitError if there are too many."""
     array = np.asarray(values)
     limit_taps(array.shape)
     check_tap_type(array.dtype)
@@ -141,18 +141,19 @@ def checked_taps(values: Any) -> NDArray[Any]:
 
 
 def check_tap_type(dtype: np.dtype[Any]) -> None:
-    """Raise KernelError for a type of what are no real numbers."""
+    """Raise KernelError unless the dtype is real."""
     if dtype.kind not in "biuf":
         remedy = "give the real and the imaginary part as two kernels" if dtype.kind == "c" else ""
         raise KernelError(f"kernel taps of type {dtype}", "expected real numbers", remedy)
 
 
 def normalized(taps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Taps divided by their sum; where that is zero, by the sum of the positive ones (ImageMagick's rule).
+    """Return taps divided by their sum, or by the sum of the positive ones if that is zero (ImageMagick's rule).
 
     >>> normalized(np.array([1.0, 2.0, 1.0])), normalized(np.array([-2.0, 0.0, 2.0]))
     (array([0.25, 0.5 , 0.25]), array([-1.,  0.,  1.]))
     """
-    whole, positive = taps.sum(), taps[taps > 0].sum()
-    divisor = whole if abs(whole) > 1e-12 * np.abs(taps).sum() else positive
+    total = taps.sum()
+    vanishes = abs(total) <= 1e-12 * np.abs(taps).sum()
+    divisor = taps[taps > 0].sum() if vanishes else total
     return taps / divisor if divisor else taps

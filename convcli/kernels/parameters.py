@@ -1,4 +1,4 @@
-"""The form of the bank: what a named kernel is called, what it takes, what it means, and who first wrote it down."""
+"""Describe families of named kernels: their parameters, variants, meaning and source."""
 
 from __future__ import annotations
 
@@ -13,45 +13,45 @@ from convcli.kernels.parse import number
 
 Value: TypeAlias = int | float | str
 AUTO = "auto"
-_VAST = 1e100
+_UNBOUNDED = 1e100
 
-AXES: Mapping[str, int] = {"x": 1, "y": 2, "z": 3}  # axis name -> its place from the end, and the fewest dims for it
+AXES: Mapping[str, int] = {"x": 1, "y": 2, "z": 3}  # axis name -> position from the end, and minimum dims
 COMPASS: tuple[str, ...] = ("nw", "n", "ne", "e", "se", "s", "sw", "w")  # clockwise from the first tap
 
 
 @dataclass(frozen=True)
 class Number:
-    """A number in a range; `parse` raises ValueError outside it.
+    """A number within a range; `parse` raises ValueError for any other text.
 
-    >>> Number(whole=True, least=1).expected
+    >>> Number(integer=True, minimum=1).expected
     'a whole number of at least 1'
     """
 
-    whole: bool = False
+    integer: bool = False
     above: float | None = None
-    least: float | None = None
-    most: float = _VAST
+    minimum: float | None = None
+    maximum: float = _UNBOUNDED
     odd: bool = False
 
     @property
     def expected(self) -> str:
-        kind = f"{'an odd' if self.odd else 'a'} {'whole ' if self.whole else ''}number"
+        kind = f"{'an odd' if self.odd else 'a'} {'whole ' if self.integer else ''}number"
         low = f"above {self.above:g}" if self.above is not None else ""
-        low = f"of at least {self.least:g}" if self.least is not None else low
-        high = f"of at most {self.most:g}" if self.most < _VAST else ""
+        low = f"of at least {self.minimum:g}" if self.minimum is not None else low
+        high = f"of at most {self.maximum:g}" if self.maximum < _UNBOUNDED else ""
         return " ".join([kind, " and ".join(filter(None, (low, high)))]).rstrip()
 
     def parse(self, text: str) -> int | float:
-        value = _integer(text) if self.whole else number(text)
-        low = (self.above is None or value > self.above) and (self.least is None or value >= self.least)
-        if not low or abs(value) > self.most or (self.odd and value % 2 == 0):
+        value = _integer(text) if self.integer else number(text)
+        low = (self.above is None or value > self.above) and (self.minimum is None or value >= self.minimum)
+        if not low or abs(value) > self.maximum or (self.odd and value % 2 == 0):
             raise ValueError
         return value
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of a few words."""
+    """One of several words; `parse` raises ValueError for any other text."""
 
     options: tuple[str, ...]
 
@@ -75,9 +75,9 @@ def _integer(text: str) -> int:
 class Parameter:
     """A parameter of a named kernel.
 
-    default: as it would be typed; `auto` (None to the builder) is worked out from the others.
-    per_axis: one value for every axis, or one each as in `1x2`, in the order of the array's axes.
-    listed: as many values as one likes, as in a shape.   Where neither, a single value.
+    default: the text of the default value; `auto` (None to the builder) follows from the other parameters.
+    per_axis: one value for all axes, or one per axis as in `1x2`, in the order of the array's axes.
+    listed: any number of values, as in a shape.   If neither, a single value.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Parameter:
         return self.kind.expected + (plural if self.per_axis or self.listed else "")
 
     def parse(self, text: str) -> Value | tuple[Value, ...] | None:
-        """Read what was typed; raises ValueError where it does not fit."""
+        """Parse the text of a value. Raises ValueError if it is not `expected`."""
         if text == AUTO and self.default == AUTO:
             return None
         if self.per_axis or self.listed:
@@ -102,12 +102,12 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class Entry:
+class KernelFamily:
     """A family of named kernels: `name`, or `name-variant` for each of its variants.
 
-    build: called with dims, every parameter, and the variant where there are any; returns terms of 1-D factors, or
-    an array of taps where the kernel is not separable.
-    variants: each with the fewest dims it needs.   most_dims: None where it exists for any number of axes.
+    build: called with dims, every parameter, and the variant if the family has any; returns terms of 1-D factors,
+    or an array of taps if the kernel is not separable.
+    variants: each with its minimum number of axes.   most_dims: None if there is no maximum.
     """
 
     name: str
@@ -124,16 +124,16 @@ class Entry:
         return tuple(f"{self.name}-{variant}" for variant in self.variants) or (self.name,)
 
     def describe(self, variant: str = "") -> str:
-        """The meaning, of one variant or of them all."""
+        """Return the meaning of one variant, or of all of them."""
         return self.meaning.replace("{variant}", variant or _alternatives(self.variants))
 
     def make(self, variant: str, given: Mapping[str, str], dims: int | None) -> Kernel:
-        """Build the kernel; raises KernelError for what does not fit, LimitError for too many taps."""
+        """Build the kernel. Raises KernelError for a bad parameter or dims, LimitError for too many taps."""
         name = f"{self.name}-{variant}" if variant else self.name
         self._refuse_unknown(name, given)
         values = {p.name: _parsed(name, p, given.get(p.name, p.default)) for p in self.parameters}
-        count = self._settle_dims(name, variant, values, dims)
-        values = {p.name: _spread(name, p, values[p.name], count) for p in self.parameters}
+        count = self._resolve_dims(name, variant, values, dims)
+        values = {p.name: _broadcast(name, p, values[p.name], count) for p in self.parameters}
         built = self.build(dims=count, **values, **({"variant": variant} if variant else {}))
         label = name + "".join(f"{',' if i else ':'}{key}={text}" for i, (key, text) in enumerate(given.items()))
         construct = Kernel.of_terms if isinstance(built, tuple) else Kernel.of_taps
@@ -146,11 +146,16 @@ class Entry:
                 expected = f"expected {_alternatives(known)}" if known else "it takes none"
                 raise KernelError(f"unknown parameter '{key}' of kernel '{name}'", expected, did_you_mean(key, known))
 
-    def _settle_dims(self, name: str, variant: str, values: Mapping[str, Any], dims: int | None) -> int:
-        """How many axes: as asked, or as many as a parameter gives values, or 2."""
+    def _resolve_dims(self, name: str, variant: str, values: Mapping[str, Any], dims: int | None) -> int:
+        """Return the number of axes: `dims`, else the number of values of a per-axis parameter, else 2."""
         least = self.variants.get(variant, self.least_dims)
         spelled = max((len(values[p.name] or ()) for p in self.parameters if p.per_axis), default=1)
-        count = dims if dims is not None else spelled if spelled > 1 else max(2, least)
+        if dims is not None:
+            count = dims
+        elif spelled > 1:
+            count = spelled
+        else:
+            count = max(2, least)
         most = MAX_DIMS if self.most_dims is None else self.most_dims
         if not least <= count <= most:
             remedy = f"use dims {least if count < least else most}"
@@ -172,8 +177,8 @@ def _parsed(name: str, parameter: Parameter, text: str) -> Value | tuple[Value, 
         raise KernelError(f"{given} for kernel '{name}'", f"expected {parameter.expected}") from None
 
 
-def _spread(name: str, parameter: Parameter, value: Any, dims: int) -> Any:
-    """One value for every axis from a single one; anything not per axis as it is."""
+def _broadcast(name: str, parameter: Parameter, value: Any, dims: int) -> Any:
+    """Repeat a single value for every axis; return any other value unchanged."""
     if not parameter.per_axis or value is None:
         return value
     if len(value) not in (1, dims):

@@ -1,4 +1,4 @@
-"""From what a person writes to a Kernel: a name, taps written out, or a file."""
+"""Resolve a kernel reference, a name, a literal or a file, to a Kernel."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _unknown(text: str) -> ConvError:
 
 
 def _nearest(text: str) -> str:
-    """Suggest a name, with the colon where parameters that it takes stand behind it without one.
+    """Suggest a name, with a colon if its parameters follow without one.
 
     >>> _nearest("gaussian,sigma=2"), _nearest("sobl-x")
     ("did you mean 'gaussian:sigma=2'?", "did you mean 'sobel-x'?")

@@ -1,4 +1,4 @@
-"""What a kernel amplifies and what it suppresses: the magnitude of its frequency response, in numbers and words."""
+"""The magnitude of a kernel's frequency response, in numbers and in words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FINEST = 0.45  # from here on a frequency counts as the finest detail there is
 
 @dataclass(frozen=True)
 class Response:
-    """The frequency response of a kernel, summed up. Frequencies are in cycles a sample, one for each axis.
+    """A summary of a kernel's frequency response. Frequencies are in cycles per sample, one per axis.
 
     flat: the signed gain on a constant input.   peak, lowest: the largest and the smallest gain, and where; of equal
     ones the nearest to zero frequency.   nyquist: along each axis, the gain on samples that alternate in sign.
@@ -36,7 +36,7 @@ class Response:
 
 
 def response(kernel: Kernel) -> Response:
-    """Sum up what a kernel does to each frequency.
+    """Summarise the frequency response of a kernel.
 
     >>> response(Kernel.of_taps("mean", [0.25, 0.5, 0.25])).line
     'low-pass: keeps flat areas (gain 1), suppresses fine detail (gain 0.00 at the Nyquist frequency)'
@@ -60,7 +60,7 @@ def response(kernel: Kernel) -> Response:
 
 
 def _magnitudes(taps: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
-    """|H| over every frequency that a real kernel tells apart, and each axis's frequencies."""
+    """Return |H| over the half spectrum of a real kernel, and the frequencies of each axis."""
     coarse = _SAMPLES.get(taps.ndim, _FEW_SAMPLES)
     sizes = [max(coarse, k + k % 2) if k > 1 else 1 for k in taps.shape]  # a single tap is the same to every frequency
     spectrum = np.fft.rfftn(taps, s=sizes, axes=range(taps.ndim))
@@ -69,7 +69,7 @@ def _magnitudes(taps: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[ND
 
 
 def _half(shape: Sequence[int], axis: int) -> list[int]:
-    """Where the alternating signal along one axis stands: the last axis holds half the frequencies, others all."""
+    """Return the index of the Nyquist frequency along one axis; the last axis holds half the spectrum."""
     place = [0] * len(shape)
     place[axis] = shape[axis] - 1 if axis == len(shape) - 1 else shape[axis] // 2
     return place
@@ -107,7 +107,7 @@ def _line(
 
 
 def _band(kernel: Kernel, at: tuple[float, ...]) -> str:
-    """The kind of a kernel that is silent on flat areas."""
+    """Name the kind of a kernel with no response at zero frequency."""
     kind = "high-pass" if max(map(abs, at)) >= _FINEST else "band-pass"
     odd = [axis for axis in range(kernel.taps.ndim) if np.allclose(np.flip(kernel.taps, axis), -kernel.taps)]
     return f"{kind}, a derivative along {_axes(odd, kernel.taps.ndim)}" if len(odd) == 1 else kind

@@ -1,4 +1,4 @@
-"""Named kernels that average: they keep flat areas, and suppress detail."""
+"""Smoothing kernels: they keep flat areas and suppress detail."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 
 from convcli.errors import KernelError
 from convcli.kernels.model import Taps, Term, Terms, limit_taps
-from convcli.kernels.parameters import Entry, Number, Parameter
+from convcli.kernels.parameters import KernelFamily, Number, Parameter
 
-SIZE = Number(whole=True, least=1)
-WIDTH = Number(least=1e-3)
-TRUNCATE = Parameter("truncate", Number(above=0, most=100), "4", "where to cut the tail, in sigmas")
+SIZE = Number(integer=True, minimum=1)
+WIDTH = Number(minimum=1e-3)
+TRUNCATE = Parameter("truncate", Number(above=0, maximum=100), "4", "where to cut the tail, in sigmas")
 SIGMA = Parameter("sigma", WIDTH, "1", "standard deviation, in samples", per_axis=True)
 AUTO_SIZE = Parameter(
     "size", SIZE, "auto", "taps along an axis; auto is 2*int(truncate*sigma + 0.5) + 1", per_axis=True
 )
 LENGTHS = Parameter("size", SIZE, "3", "taps along an axis", per_axis=True)
-RADIUS = Number(least=0)
+RADIUS = Number(minimum=0)
 
 
 def offsets(size: int) -> Taps:
-    """Distances of `size` samples from their middle.
+    """Return the distances of `size` samples from their middle.
 
     >>> offsets(3), offsets(2)
     (array([-1.,  0.,  1.]), array([-0.5,  0.5]))
@@ -33,7 +33,7 @@ def offsets(size: int) -> Taps:
 
 
 def impulse(size: int) -> Taps:
-    """One in the middle, zeros around it."""
+    """Return a one in the middle of zeros."""
     return np.asarray(np.arange(size) == size // 2, dtype=np.float64)
 
 
@@ -43,25 +43,25 @@ def impulses(shape: tuple[int, ...]) -> Term:
 
 
 def grid(shape: tuple[int, ...]) -> tuple[Taps, ...]:
-    """Distances from the middle along each axis, ready to broadcast to `shape`."""
+    """Return the distances from the middle along each axis, broadcastable to `shape`."""
     limit_taps(shape)
     return np.meshgrid(*(offsets(size) for size in shape), indexing="ij", sparse=True)
 
 
 def bell(sigma: float, size: int) -> Taps:
-    """A sampled Gaussian whose taps sum to one."""
+    """Return a sampled Gaussian whose taps sum to one."""
     exponents = -0.5 * (offsets(size) / sigma) ** 2
     taps = np.exp(exponents - exponents.max())
     return _averaging(taps)
 
 
 def _averaging(weights: NDArray[Any]) -> Taps:
-    """Divide weights by their sum, so that flat areas are kept."""
+    """Divide weights by their sum, so that flat areas keep their value."""
     return np.asarray(weights / weights.sum(), dtype=np.float64)
 
 
 def bell_sizes(sigma: tuple[float, ...], size: tuple[int, ...] | None, truncate: float) -> tuple[int, ...]:
-    """The sizes asked for, or those that reach `truncate` sigmas, as scipy.ndimage has them."""
+    """Return `size`, or the sizes that reach `truncate` sigmas, by scipy.ndimage's rule."""
     sizes = size or tuple(2 * int(truncate * s + 0.5) + 1 for s in sigma)
     limit_taps(sizes)
     return sizes
@@ -90,7 +90,7 @@ def _binomial(*, dims: int, size: tuple[int, ...]) -> Terms:
 
 
 def _pascal(size: int) -> Taps:
-    """A row of Pascal's triangle, divided by its sum."""
+    """Return a row of Pascal's triangle divided by its sum."""
     return np.array([math.comb(size - 1, k) / 2 ** (size - 1) for k in range(size)])
 
 
@@ -107,7 +107,7 @@ def _ring(*, dims: int, inner: float, outer: float) -> Taps:
 
 
 def _annulus(dims: int, inner: float, outer: float) -> Taps:
-    """The mean over the samples whose distance from the middle lies from inner to outer, both included."""
+    """Average the samples whose distance from the middle is from inner to outer, both included."""
     squares = sum(x * x for x in grid((2 * int(outer) + 1,) * dims))
     mask = np.asarray((squares >= inner * inner) & (squares <= outer * outer))
     if not mask.any():
@@ -118,7 +118,7 @@ def _annulus(dims: int, inner: float, outer: float) -> Taps:
 
 
 def _motion(*, dims: int, length: float, angle: float) -> Taps:
-    """Weigh each sample by how near it is to the path, and not at all from one sample away on."""
+    """Weigh each sample by its distance from the path: 1 on the path, 0 from one sample away."""
     half = (length - 1) / 2
     across, down = math.cos(math.radians(angle)), -math.sin(math.radians(angle))
     # Rounded so that cos(90 degrees), 6e-17 in floats, adds no column of zeros.
@@ -128,46 +128,48 @@ def _motion(*, dims: int, length: float, angle: float) -> Taps:
 
 
 _JAHNE = "Jähne, Digital Image Processing, 2005"
-_LONG = Number(least=1)
+_LONG = Number(minimum=1)
 
-ENTRIES = (
-    Entry(
+FAMILIES = (
+    KernelFamily(
         "identity",
         _identity,
         "changes nothing: one at the centre, zeros around it",
         "Oppenheim and Schafer, Discrete-Time Signal Processing, 1989",
-        (Parameter("size", Number(whole=True, least=1, odd=True), "3", "taps along an axis", per_axis=True),),
+        (Parameter("size", Number(integer=True, minimum=1, odd=True), "3", "taps along an axis", per_axis=True),),
     ),
-    Entry("box", _box, "the mean of the window", "Gonzalez and Woods, Digital Image Processing, 1992", (LENGTHS,)),
-    Entry(
+    KernelFamily(
+        "box", _box, "the mean of the window", "Gonzalez and Woods, Digital Image Processing, 1992", (LENGTHS,)
+    ),
+    KernelFamily(
         "gaussian",
         _gaussian,
         "smooths alike in every direction, near samples weighing most",
         "Koenderink, The structure of images, 1984",
         (SIGMA, AUTO_SIZE, TRUNCATE),
     ),
-    Entry(
+    KernelFamily(
         "binomial",
         _binomial,
         "smooths by a row of Pascal's triangle, a Gaussian in small fractions of powers of two",
         _JAHNE,
-        (Parameter("size", Number(whole=True, least=1, most=1000), "3", "taps along an axis", per_axis=True),),
+        (Parameter("size", Number(integer=True, minimum=1, maximum=1000), "3", "taps along an axis", per_axis=True),),
     ),
-    Entry(
+    KernelFamily(
         "disk",
         _disk,
         "the mean over a disk (a ball in 3-D), as a lens out of focus",
         "Potmesil and Chakravarty, A lens and aperture camera model for synthetic image generation, 1981",
         (Parameter("radius", RADIUS, "3", "in samples"),),
     ),
-    Entry(
+    KernelFamily(
         "ring",
         _ring,
         "the mean over a ring, which leaves out what stands inside",
         "after Secker, A ring median filter for digital images, 1995",
         (Parameter("inner", RADIUS, "2", "in samples"), Parameter("outer", RADIUS, "4", "in samples")),
     ),
-    Entry(
+    KernelFamily(
         "motion",
         _motion,
         "smears along a straight line, as a camera that moves",

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from convcli.cli.report.text import columns, make_console, place, written_json
 from convcli.io import Written
-from convcli.kernels import Entry, Kernel, factorize, listing, response
+from convcli.kernels import Kernel, KernelFamily, factorize, listing, response
 from convcli.shapes.parse import show
 
 SHADES = " ░▒▓█"
@@ -94,7 +94,7 @@ def export_json(kernel: Kernel, written: Written) -> dict[str, Any]:
     return {"name": kernel.name, "shape": list(kernel.shape), "written": written_json(written)}
 
 
-def _family(entry: Entry) -> str:
+def _family(entry: KernelFamily) -> str:
     variants = list(entry.variants)
     return f"{entry.name}-{{{','.join(variants)}}}" if variants else entry.name
 

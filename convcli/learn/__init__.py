@@ -1,1 +1,1 @@
-"""The laws of convolution measured, and one output explained."""
+"""See why it works: the laws of convolution measured (laws), and one output explained (explain)."""

@@ -12,8 +12,6 @@
     frames.py    several frames as one array
     modes.py     the one table of Pillow's modes: how each is read
     kept.py      what a picture's file says besides its samples
-    exif.py      EXIF blocks, changed in place
-    turn.py      pictures turned upright
     encoding.py  images, encoded through Pillow
     png.py       large PNG, encoded by all cores
     gif.py       GIF, each frame in a palette

@@ -6,18 +6,20 @@ dropped. A TIFF's tags that describe the picture are EXIF, whose block is a TIFF
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from convcli.io.data import NO_METADATA, Metadata, Timing
 from convcli.io.formats import Format
-from convcli.io.images import exif
-from convcli.io.images.turn import turns
 
 if TYPE_CHECKING:
     from PIL.Image import Exif
@@ -45,10 +47,103 @@ _STORED = re.compile(r'ImageJ=|\{"shape":|(<\?xml[^>]*>\s*)?(<!--[\s\S]*?-->\s*)
 """How a description begins that tells how pages are stored, of ImageJ, tifffile and OME: not of a picture."""
 
 _EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
+_INNER = {None: (_EXIF, _GPS), _EXIF: (_INTEROPERABILITY,)}
+"""The tags that lead to further directories, by the tag that led to the directory; None: directory 0."""
+
+_ORIENTATION, _WIDTH, _HEIGHT = 0x0112, 0xA002, 0xA003
+_TIFF_HEADS = {b"II*\0": "<", b"MM\0*": ">"}
+_LONG = 4  # a TIFF's type of 32 bits
+_TRANSPOSED, _FROM_THE_RIGHT, _FROM_BELOW = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
+"""Orientations whose rows are columns, and those that begin at the other side. Source: TIFF 6.0, section 8."""
+
 # TIFF 6.0, section 8, EXIF 2.3, 4.6.4, and Windows' own: those that tell of the picture, and not how it is stored.
 _DESCRIBING = (269, 270, 271, 272, 285, 305, 306, 315, 316, 33432, 0x4746, 0x4749, *range(0x9C9B, 0x9CA0))
 _XMP_TURNED = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))[2-8]""")
 _XMP_THUMBNAILS = re.compile(rb"<(xmp|xap):Thumbnails\b.*?</\1:Thumbnails>", re.DOTALL)
+
+
+def orientation_of(exif: Exif) -> int:
+    """Return the orientation of EXIF tags: 2 to 8, and 1 where the picture is upright or nothing valid is said."""
+    given = exif.get(_ORIENTATION, 1)
+    return given if given in range(2, 9) else 1
+
+
+def swaps_axes(orientation: int) -> bool:
+    """Return whether an orientation makes rows columns."""
+    return orientation in _TRANSPOSED
+
+
+def apply_orientation(picture: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Return a view of a picture (H, W) or (H, W, C) as it is meant to be seen.
+
+    >>> apply_orientation(np.array([[1, 2], [3, 4]]), 6).tolist()
+    [[3, 1], [4, 2]]
+    """
+    upright = picture.swapaxes(0, 1) if swaps_axes(orientation) else picture
+    row_step = -1 if orientation in _FROM_BELOW else 1
+    column_step = -1 if orientation in _FROM_THE_RIGHT else 1
+    return np.asarray(upright[::row_step, ::column_step])
+
+
+def rewrite_exif(block: bytes, tags: Mapping[int, int]) -> bytes:
+    r"""Return an EXIF block without its thumbnail (directory 1), and with these tags changed where it has them.
+
+    Every value keeps its type; offsets within a maker note are not adjusted. Raises ValueError for what is no block.
+    Source: EXIF 2.3 (CIPA DC-008), 4.5 and 4.6; TIFF 6.0, section 2.
+
+    >>> entry = b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0"
+    >>> rewrite_exif(b"II*\0\x08\0\0\0\x01\0" + entry + bytes(4), {0x0112: 1})[18:20]
+    b'\x01\x00'
+    """
+    content = re.sub(rb"^(Exif\0\0){1,2}", b"", block)
+    order = _TIFF_HEADS.get(content[:4])
+    try:
+        if order is None:
+            raise ValueError("no TIFF header")
+        (first,) = struct.unpack_from(f"{order}I", content, 4)
+        directories = _Directories(content[:4] + struct.pack(f"{order}I", 8), content, tags)
+        return directories.head + directories.rewrite(first, 8)
+    except _UNREADABLE as error:
+        raise ValueError("no EXIF block") from error
+
+
+class _Directories:
+    """Rewrites the directories of an EXIF block with some tags changed."""
+
+    def __init__(self, head: bytes, content: bytes, tags: Mapping[int, int]) -> None:
+        self.head = head
+        self._stream = io.BytesIO(content + bytes(4))  # some writers leave out the link to directory 1
+        self._tags = tags
+
+    def rewrite(self, start: int, offset: int, group: int | None = None) -> bytes:
+        """Return the directory at `start`, followed by those that it leads to, as it is written at `offset`."""
+        from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+        directory = ImageFileDirectory_v2(self.head, group=group)
+        directory.next = -1
+        self._stream.seek(start)
+        directory.load(self._stream)
+        if directory.next < 0:
+            raise ValueError("its directory is cut")
+        for tag in directory:
+            directory[tag] = _encoded(directory[tag])  # which reads it: what was not read is not written
+        for tag in self._tags.keys() & set(directory):
+            directory.tagtype[tag] = _LONG
+            directory[tag] = self._tags[tag]
+        content = directory.tobytes(offset)
+        behind = b""
+        for tag in _INNER.get(group, ()):
+            if tag in directory:
+                inner = self._inner(directory[tag], offset + len(content) + len(behind), tag)
+                directory[tag] = offset + len(content) + len(behind)
+                behind += inner
+        return directory.tobytes(offset) + behind
+
+    def _inner(self, start: int, offset: int, group: int) -> bytes:
+        try:
+            return self.rewrite(start, offset, group)
+        except _UNREADABLE:
+            return bytes(6)  # no entries, and no directory behind it
 
 
 def read_metadata(image: ImageFile, orientation: int) -> Metadata:
@@ -59,7 +154,7 @@ def read_metadata(image: ImageFile, orientation: int) -> Metadata:
         comment = text.pop(_COMMENT)
     return Metadata(
         icc=info.get("icc_profile") or b"",
-        density=_density(image, turned=turns(orientation)),
+        density=_density(image, turned=swaps_axes(orientation)),
         exif=_exif(image),
         xmp=_upright_xmp(_as_bytes(info.get("xmp", b""))),
         comment=_as_bytes(comment),
@@ -99,7 +194,7 @@ def kinds(metadata: Metadata) -> list[str]:
 
 def options(metadata: Metadata, form: Format, width: int, height: int) -> dict[str, Any]:
     """The metadata, as Pillow's encoder of that format takes it, for a picture of that size."""
-    block = exif.resized(metadata.exif, width, height) if metadata.exif else b""
+    block = _resized(metadata.exif, width, height) if metadata.exif else b""
     given: dict[str, Any] = {
         "icc_profile": metadata.icc,
         "dpi": metadata.density,
@@ -181,8 +276,14 @@ def _usable(density: Any, scale: float, *, turned: bool) -> tuple[float, float] 
 def _exif(image: ImageFile) -> bytes:
     with suppress(*_UNREADABLE):
         block = image.info.get("exif")
-        return exif.upright(block) if isinstance(block, bytes) and block else _rebuilt(image.getexif())
+        return (
+            rewrite_exif(block, {_ORIENTATION: 1}) if isinstance(block, bytes) and block else _rebuilt(image.getexif())
+        )
     return b""
+
+
+def _resized(block: bytes, width: int, height: int) -> bytes:
+    return rewrite_exif(block, {_WIDTH: width, _HEIGHT: height})
 
 
 def _rebuilt(given: Exif) -> bytes:
@@ -191,7 +292,7 @@ def _rebuilt(given: Exif) -> bytes:
 
     fresh = Exif()
     fresh.update(_described(given))
-    return exif.upright(fresh.tobytes()) if len(fresh) else b""
+    return rewrite_exif(fresh.tobytes(), {}) if len(fresh) else b""
 
 
 def tiff_tags(metadata: Metadata, width: int, height: int) -> dict[int, Any]:
@@ -200,7 +301,7 @@ def tiff_tags(metadata: Metadata, width: int, height: int) -> dict[int, Any]:
 
     tags = Exif()
     if metadata.exif:
-        tags.load(exif.resized(metadata.exif, width, height))
+        tags.load(_resized(metadata.exif, width, height))
     return _described(tags) | ({_XMP: metadata.xmp} if metadata.xmp else {})
 
 

@@ -33,9 +33,8 @@ from convcli.errors import FileError, brief
 from convcli.io.data import Data, Metadata
 from convcli.io.images import integrity
 from convcli.io.images.animation import chosen, which_frame
-from convcli.io.images.metadata import read_metadata
+from convcli.io.images.metadata import apply_orientation, orientation_of, read_metadata
 from convcli.io.images.pillow import unguarded
-from convcli.io.images.turn import orientation_of, upright
 from convcli.limits import Limits
 from convcli.options import Frames
 
@@ -278,7 +277,7 @@ def read_png16(stream: BinaryIO, name: str, limits: Limits, frames: Frames = "fi
     )
     alpha = array.shape[2] in (2, 4)
     mode = {2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}[array.shape[2]]
-    standing = np.ascontiguousarray(upright(array, orientation))
+    standing = np.ascontiguousarray(apply_orientation(array, orientation))
     told = tuple(filter(None, notes))
     return Data(standing, "image", "png", name, mode, alpha, told, metadata=metadata, decoding=decoding)
 

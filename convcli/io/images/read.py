@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 import os
 from typing import TYPE_CHECKING, BinaryIO
 
+from convcli.io.images.metadata import orientation_of
 from convcli.io.images.modes import MODES
-from convcli.io.images.turn import orientation_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image

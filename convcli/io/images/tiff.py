@@ -19,8 +19,7 @@ from convcli.io.data import NO_METADATA, Data, Metadata
 from convcli.io.formats import NONE, muted
 from convcli.io.images import integrity
 from convcli.io.images.animation import DEPTH, chosen, is_deep, which_frame
-from convcli.io.images.metadata import read_tags, tiff_tags
-from convcli.io.images.turn import turns, upright
+from convcli.io.images.metadata import apply_orientation, read_tags, swaps_axes, tiff_tags
 from convcli.limits import Limits
 from convcli.options import DTYPES, Frames
 
@@ -136,7 +135,7 @@ def _said(tiff: Any, page: Any, stream: BinaryIO) -> Metadata:
     tags.endian, tags.bigtiff = tiff.byteorder, tiff.is_bigtiff
     try:
         tags.load_from_fp(stream, page.offset)
-        return read_tags(tags, turned=turns(page.tags.valueof("Orientation", 1)))
+        return read_tags(tags, turned=swaps_axes(page.tags.valueof("Orientation", 1)))
     except Exception:  # as of Pillow's parser above: a picture is read without what cannot be read of the rest
         return NO_METADATA
 
@@ -187,7 +186,7 @@ def _plane(page: Any) -> NDArray[Any]:
     if plane.ndim != 2 + (page.samplesperpixel > 1):
         raise ShapeError(f"a page has the axes {page.axes}", "expected height, width and samples", "save it as .npy")
     straight = _divided(plane) if _extra(page) == _PREMULTIPLIED else plane
-    return upright(straight, page.tags.valueof("Orientation", 1))
+    return apply_orientation(straight, page.tags.valueof("Orientation", 1))
 
 
 def _divided(plane: NDArray[Any]) -> NDArray[Any]:

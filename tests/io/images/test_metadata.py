@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from convcli.cli import main
 from convcli.io import Metadata, all_formats, carry_over, kinds, load, lookup
-from convcli.io.images.metadata import WORDS
+from convcli.io.images.metadata import WORDS, rewrite_exif
 from convcli.jobs.apply import ApplyRequest, plan_apply, run_apply
 from convcli.jobs.batch.task import Recipe
 
@@ -187,7 +187,7 @@ def test_exif_of_a_turned_picture_is_brought_up_to_date(tmp_path: Path, order: s
     assert image.tags[1] == {}
 
 
-def test_a_maker_note_stays_where_it_was(tmp_path: Path) -> None:
+def test_a_maker_note_is_kept(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[EXIF] = {NOTE: b"offsets into the block"}
     content = exif.tobytes()
@@ -199,25 +199,29 @@ def test_a_maker_note_stays_where_it_was(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # of Pillow, which the command mutes
 @pytest.mark.parametrize("damaged", [b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM", block()[:40], b"\0" * 30])
 def test_a_block_that_is_none_is_left_out_and_said_to_be(tmp_path: Path, damaged: bytes) -> None:
-    from convcli.io.images.exif import upright
-
     with pytest.raises(ValueError, match="no EXIF block"):
-        upright(damaged)
+        rewrite_exif(damaged, {})
     data = load(picture(tmp_path / "a.jpg", exif=b"Exif\0\0" + damaged))
     assert data.metadata.exif == b""
     assert data.notes[-1] == "EXIF left out, as it cannot be read"
     assert load(picture(tmp_path / "b.jpg", exif=b"Exif\0\0")).notes == ()
 
 
-def test_thumbnails_within_a_block_are_blanked() -> None:
-    from convcli.io.images.exif import upright
-
-    content = block() + b"more behind it"
-    done = upright(content)
-    assert len(done) == len(content)
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_a_block_is_rewritten_without_its_thumbnail(order: str) -> None:
+    done = rewrite_exif(block(order=order) + b"more behind it", {})
     assert b"old picture" not in done
-    assert done.endswith(b"more behind it")
-    assert upright(block(thumbnail=False, orientation=1)) == block(thumbnail=False, orientation=1)
+    assert done == block(thumbnail=False, order=order)
+    assert rewrite_exif(done, {}) == done
+
+
+def test_values_keep_their_types() -> None:
+    exif = Image.Exif()
+    exif[EXIF] = {0x9000: b"0230", 0x9286: b"ASCII\0\0\0hello", 0x829A: 0.01, 0xA002: 7, 0xEA1C: 70_000}
+    content = bytearray(exif.tobytes())
+    comment = content.index(b"\x92\x86\0\x01")  # Pillow writes BYTE
+    content[comment + 3] = 7  # UNDEFINED, as EXIF has it
+    assert rewrite_exif(bytes(content), {}) == content[6:]
 
 
 PROFILES = [

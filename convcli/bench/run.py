@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -23,10 +23,11 @@ from convcli.engine.planning.facts import TOLERANCE
 from convcli.engine.problem import Problem
 from convcli.errors import InputError, brief
 from convcli.io import Data
-from convcli.jobs.operands import ConvOptions, resolve_operands
+from convcli.jobs.operands import resolve_operands
 from convcli.kernels import Kernel
-from convcli.limits import LESS_WORK, threads
+from convcli.limits import LESS_WORK, Limits, threads
 from convcli.options import METHODS
+from convcli.shapes.geometry import Geometry
 from convcli.shapes.layout import ConvLayout
 from convcli.shapes.parse import show
 
@@ -46,7 +47,7 @@ RESULTS_HELD = 4
 
 
 @dataclass(frozen=True)
-class Case(ConvOptions):
+class BenchRequest:
     """What to measure, in the command line's words. dtype: the type of the input and of the result.
 
     limit: seconds that a single call may take; what takes longer is left out, the planner's pick excepted.
@@ -54,10 +55,12 @@ class Case(ConvOptions):
 
     shape: tuple[int, ...]
     reference: str
+    geometry: Geometry = field(default_factory=Geometry)
     dtype: str = "float32"
     seed: int = 0
     runs: int = 5
     limit: float = 2.0
+    limits: Limits = field(default_factory=Limits.of)
 
 
 @dataclass(frozen=True)
@@ -90,10 +93,10 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchResult:
     """A case that was measured. Rows by time; `left_out` says by name why something was not timed."""
 
-    case: Case
+    case: BenchRequest
     kernel: Kernel
     arrangement: ConvLayout
     plan: Plan
@@ -129,27 +132,29 @@ class Report:
         return (self.input_bytes + self.plan.output_bytes) / row.seconds
 
 
+SAME = Geometry(padding="same")
+
 STANDARD = (
-    Case((2048, 2048), "random:3x3"),
-    Case((2048, 2048), "random:7x7"),
-    Case((2048, 2048), "random:31x31"),
-    Case((2048, 2048), "gaussian:sigma=2", padding="same", boundary="symmetric"),
-    Case((1024, 1024, 3), "random:5x5", dtype="uint8", padding="same", boundary="reflect"),
-    Case((4_000_000,), "random:65"),
-    Case((128, 128, 128), "random:3x3x3"),
-    Case((56, 56, 64), "random:64x3x3x64", padding="same"),
-    Case((112, 112, 64), "random:64x3x3x64", padding="same", stride=2),
-    Case((112, 112, 64), "random:3x3x64", channels="each", padding="same"),
+    BenchRequest((2048, 2048), "random:3x3"),
+    BenchRequest((2048, 2048), "random:7x7"),
+    BenchRequest((2048, 2048), "random:31x31"),
+    BenchRequest((2048, 2048), "gaussian:sigma=2", Geometry(padding="same", boundary="symmetric")),
+    BenchRequest((1024, 1024, 3), "random:5x5", Geometry(padding="same", boundary="reflect"), dtype="uint8"),
+    BenchRequest((4_000_000,), "random:65"),
+    BenchRequest((128, 128, 128), "random:3x3x3"),
+    BenchRequest((56, 56, 64), "random:64x3x3x64", SAME),
+    BenchRequest((112, 112, 64), "random:64x3x3x64", Geometry(padding="same", stride=2)),
+    BenchRequest((112, 112, 64), "random:3x3x64", Geometry(padding="same", channels="each")),
 )
 """What is measured where nothing is named: pictures, a signal, a volume, and layers plain, strided and depthwise."""
 
 
-def bench(case: Case, clock: Clock = time.perf_counter) -> Report:
+def run_bench(case: BenchRequest, clock: Clock = time.perf_counter) -> BenchResult:
     """Measure a case on random numbers: our methods, the peers that can do it, and the machine's own limits.
 
     Raises InputError and its kin for what does not fit, LimitError for what is too large.
 
-    >>> report = bench(Case((40, 40), "sobel-x", runs=1))
+    >>> report = run_bench(BenchRequest((40, 40), "sobel-x", runs=1))
     >>> report.pick.name in ("direct", "gemm", "separable"), report.wrong
     (True, ())
     """
@@ -171,7 +176,7 @@ def bench(case: Case, clock: Clock = time.perf_counter) -> Report:
         Row(entry.name, entry.is_peer, timings[entry.name], apart, bounds[entry.is_peer], entry.predicted)
         for entry, apart in admitted
     ]
-    return Report(
+    return BenchResult(
         case=case,
         kernel=kernel,
         arrangement=task.arrangement,
@@ -187,16 +192,16 @@ def bench(case: Case, clock: Clock = time.perf_counter) -> Report:
     )
 
 
-def _task(case: Case) -> tuple[Task, Kernel]:
+def _task(case: BenchRequest) -> tuple[Task, Kernel]:
     """The case on random numbers, with the kernel's taps in the type that everybody is given them in."""
     x = _random(case)
     data = Data(x, "array", "random", "random numbers")
-    kernel, arrangement, spec = resolve_operands(data, x, case.reference, case, "the input")
+    kernel, arrangement, spec = resolve_operands(data, x, case.reference, case.geometry, "the input")
     taps = kernel.taps.astype(np.float64 if case.dtype == "float64" else np.float32)
     return Task(x, taps, arrangement, spec, np.dtype(case.dtype)), kernel
 
 
-def _random(case: Case) -> Array:
+def _random(case: BenchRequest) -> Array:
     """Standard normal numbers, or whole numbers over all of an integer type."""
     rng, kind = np.random.default_rng((case.seed, 1)), np.dtype(case.dtype)
     case.limits.check_memory(f"an input of {show(case.shape)}", kind.itemsize * math.prod(case.shape))
@@ -217,7 +222,7 @@ class _Entry:
     limit: float
 
 
-def _entries(case: Case, problem: Problem, plan: Plan, task: Task) -> tuple[list[_Entry], dict[str, str]]:
+def _entries(case: BenchRequest, problem: Problem, plan: Plan, task: Task) -> tuple[list[_Entry], dict[str, str]]:
     """Our methods and the peers, and who cannot; `direct` and the pick first, for the first answer is the reference."""
     entries, left_out = [], {}
     for method in sorted(METHODS[1:], key=lambda name: (name != "direct", name != plan.method)):

@@ -35,16 +35,17 @@ def command(as_json: bool, dry_run: bool, **settings: Any) -> None:
     from convcli.cli.report import apply
     from convcli.cli.report.text import print_json
     from convcli.jobs.apply import ApplyRequest, plan_apply, run_apply
+    from convcli.jobs.requests import ReadOptions, from_options
 
     if as_json and settings["output"] == "-":
         raise click.UsageError("--json and -o - both want stdout; write the result to a file, or leave --json out")
     for option in ("format", "overwrite", "compress_level", "quality", "strip"):
         if settings["output"] is None and settings[option] is not None and settings[option] is not False:
             raise click.UsageError(f"--{option.replace('_', '-')} belongs to an output; add -o FILE")
-    prepared = plan_apply(ApplyRequest(**settings))
+    prepared = plan_apply(from_options(ApplyRequest, **settings))
     if "raw" not in (prepared.data.format, prepared.format):
         for option in ("raw_shape", "raw_dtype", "raw_order", "raw_offset"):
-            if settings[option] != getattr(ApplyRequest, option):
+            if settings[option] != getattr(ReadOptions, option):
                 raise click.UsageError(f"--{option.replace('_', '-')} is for raw files; name a .raw, or leave it out")
     if prepared.data.damage:
         click.echo(f"Warning: {apply.damage_line(prepared.data)}", err=True)

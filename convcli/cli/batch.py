@@ -73,6 +73,7 @@ def command(
     from convcli.cli.report.text import print_json
     from convcli.jobs.apply import ApplyRequest
     from convcli.jobs.batch import Batch, Search, listed
+    from convcli.jobs.requests import from_options
     from convcli.limits import threads
 
     if null and files_from is None:
@@ -89,7 +90,8 @@ def command(
     sources = list(search.find(inputs))
     if files_from is not None:
         sources += listed(files_from, null=null)
-    batch = Batch.settle(sources, out, ApplyRequest(input="", **settings), name=name, resume=resume)
+    request = from_options(ApplyRequest, input="", **settings)
+    batch = Batch.settle(sources, out, request, name=name, resume=resume)
     records = (batch.preview if dry_run else batch.run)(jobs or threads(), timeout)
     summary = Summary(out, search.passed_over, dry_run=dry_run)
     shown = not (quiet or dry_run or (as_json and sys.stdout.isatty()))

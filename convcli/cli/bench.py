@@ -21,7 +21,7 @@ Examples:
   convcli bench 8x56x56x64 -k random:64x3x3x64 --padding same --stride 2 -o bars.png
   convcli bench --json
 """
-ANY_CASE = ("seed", "runs", "limit", "max_memory")
+ANY_CASE = ("seed", "runs", "limit")
 """Settings that have a meaning for the standard set too."""
 
 
@@ -60,9 +60,11 @@ def command(
     arithmetic and the traffic that it comes to, and their shares of what this machine does when it only multiplies
     matrices or only copies. Exit code 1 where an answer is wrong.
     """
-    from convcli.bench.run import STANDARD, Case, bench
+    from convcli.bench.run import STANDARD, BenchRequest, run_bench
     from convcli.cli.report.bench import bench_json, check_picture, print_bench, print_legend, save_bars
     from convcli.cli.report.text import print_json
+    from convcli.jobs.requests import from_options
+    from convcli.limits import Limits
 
     if overwrite and output is None:
         raise click.UsageError("--overwrite is for -o FILE; name one, or leave --overwrite out")
@@ -72,12 +74,13 @@ def command(
         check_picture(output, overwrite=overwrite)
     if shape is None or reference is None:
         _refuse_what_sets_a_case(context, settings)
-        cases = [replace(case, **{name: settings[name] for name in ANY_CASE}) for case in STANDARD]
+        own = {name: settings[name] for name in ANY_CASE}
+        cases = [replace(case, limits=Limits.of(settings["max_memory"]), **own) for case in STANDARD]
     else:
-        cases = [Case(shape, reference, **settings)]
+        cases = [from_options(BenchRequest, shape=shape, reference=reference, **settings)]
     reports = []
     for case in cases:
-        reports.append(bench(case))
+        reports.append(run_bench(case))
         if not as_json:
             print_bench(reports[-1])
     if not as_json:
@@ -100,5 +103,5 @@ def _refuse_what_sets_a_case(context: click.Context, settings: Iterable[str]) ->
     """The standard set has shapes and options of its own."""
     for option in context.command.params:
         given = context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
-        if given and option.name in settings and option.name not in ANY_CASE:
+        if given and option.name in settings and option.name not in (*ANY_CASE, "max_memory"):
             raise click.UsageError(f"{max(option.opts, key=len)} has no part in the standard set; give SHAPE and -k")

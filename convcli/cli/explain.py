@@ -37,13 +37,14 @@ def command(as_json: bool, every: bool, **settings: Any) -> None:
     """
     from convcli.cli.report.explain import explanation_json, print_explanation
     from convcli.cli.report.text import print_json
+    from convcli.jobs.requests import from_options
     from convcli.learn.explain import ExplainRequest, run_explain
 
     if every == (settings["at"] is not None):
         raise click.UsageError("give one output with --at I,J[,C], or --all; exactly one of them")
     if settings["upstream"] is not None and not settings["backward"]:
         raise click.UsageError("--upstream is what --backward starts from; add --backward")
-    told = run_explain(ExplainRequest(**settings))
+    told = run_explain(from_options(ExplainRequest, **settings))
     if as_json:
         print_json("explain", explanation_json(told))
     else:

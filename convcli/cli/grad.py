@@ -37,12 +37,13 @@ def command(as_json: bool, **settings: Any) -> None:
     from convcli.cli.report.grad import pulled_json, pulled_lines
     from convcli.cli.report.text import print_json
     from convcli.jobs.grad import GradRequest, run_grad
+    from convcli.jobs.requests import from_options
 
     if as_json and settings["output"] == "-":
         raise click.UsageError("--json and -o - both want stdout; write to a file, or leave --json out")
     if settings["overwrite"] and settings["output"] is None:
         raise click.UsageError("--overwrite belongs to an output; add -o FILE")
-    pulled = run_grad(GradRequest(**settings))
+    pulled = run_grad(from_options(GradRequest, **settings))
     if as_json:
         print_json("grad", pulled_json(pulled))
     else:

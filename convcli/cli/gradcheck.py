@@ -54,12 +54,13 @@ def command(as_json: bool, dump: str | None, overwrite: bool, **settings: Any) -
     from convcli.cli.report.gradcheck import gradcheck_json, print_gradcheck
     from convcli.cli.report.text import print_json
     from convcli.jobs import gradcheck
+    from convcli.jobs.requests import from_options
 
     if overwrite and dump is None:
         raise click.UsageError("--overwrite belongs to a dump; add --dump FILE")
     if dump is not None:
         gradcheck.check_dump(dump, overwrite=overwrite)
-    report = gradcheck.run_gradcheck(gradcheck.GradcheckRequest(**settings))
+    report = gradcheck.run_gradcheck(from_options(gradcheck.GradcheckRequest, **settings))
     if dump is not None:
         gradcheck.dump(report, dump, gradcheck_json(report, arrays=True), overwrite=overwrite)
     if as_json:

@@ -41,13 +41,14 @@ def command(as_json: bool, matrix: str | None, overwrite: bool, **settings: Any)
     """
     from convcli.cli.report.laws import laws_json, print_laws
     from convcli.cli.report.text import print_json
+    from convcli.jobs.requests import from_options
     from convcli.learn.laws import LawsRequest, check_matrix, run_laws, save_matrix
 
     if overwrite and matrix is None:
         raise click.UsageError("--overwrite is for --matrix FILE; name one, or leave --overwrite out")
     if matrix is not None:
         check_matrix(matrix, overwrite=overwrite)
-    report = run_laws(LawsRequest(**settings))
+    report = run_laws(from_options(LawsRequest, **settings))
     written = None if matrix is None else save_matrix(report, matrix, overwrite=overwrite)
     if as_json:
         print_json("laws", laws_json(report, written))

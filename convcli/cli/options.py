@@ -151,7 +151,7 @@ ENCODING = (compress_level, quality, strip)
 RESULT = (op, combine, normalize, scale, bias, policy, dtype, linear, method, verify)
 RAW = (raw_shape, raw_dtype, raw_order, raw_offset)
 FILTERING = (*RESULT, input_format, frames, allow_truncated, *RAW, *GEOMETRY, *BORDER, *READING, *LIMITS, *ENCODING)
-"""What a ApplyRequest takes besides its kernels and files, whichever command runs it."""
+"""What an ApplyRequest takes besides its kernels and files, whichever command runs it."""
 
 
 def stacked(*options: Decorator[Any], prints: str = "one JSON object") -> Decorator[Any]:

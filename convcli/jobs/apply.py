@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property, reduce
 from operator import add
@@ -29,13 +29,14 @@ from convcli.io import NO_METADATA, Data, Header, Metadata, RawLayout, Written
 from convcli.jobs import colour
 from convcli.jobs.chunks import last_part, parts, place, within
 from convcli.jobs.memory import Footprint, results_bytes
-from convcli.jobs.operands import VOLUME, ConvOptions, colour_planes, colour_planes_bytes, resolve_operands
+from convcli.jobs.operands import VOLUME, colour_planes, colour_planes_bytes, resolve_operands
 from convcli.jobs.postprocess import Ledger, combine, combined_shape, extremes, fit, scaled
+from convcli.jobs.requests import Postprocess, ReadOptions, WriteOptions
 from convcli.jobs.verify import Check, Verification, checking_bytes
 from convcli.kernels import Kernel
 from convcli.kernels.model import normalized
-from convcli.limits import LESS_WORK, threads
-from convcli.options import Combine, Frames, Op, Order, Policy
+from convcli.limits import LESS_WORK, Limits, threads
+from convcli.shapes.geometry import Geometry
 from convcli.shapes.layout import ConvLayout, infer_layout
 
 WORTH_GIVING_BACK = 40 << 20
@@ -44,45 +45,25 @@ it for the next job, which took a sixth of the time of a batch of megapixels."""
 
 
 @dataclass(frozen=True)
-class ApplyRequest(ConvOptions):
-    """What to do with one input, in the command line's words; every value is checked when it is prepared."""
+class ApplyRequest:
+    """What to do with one input; values are checked by `plan_apply`.
+
+    input, output: paths, or - for a pipe; without output nothing is written. kernels: references, or kernels.
+    normalize: divide each kernel by its sum. linear: filter a picture in linear light.
+    """
 
     input: str
     kernels: tuple[str | Kernel, ...]
     output: str | None = None
-    op: Op = "correlate"
-    combine: Combine = "stack"
+    geometry: Geometry = field(default_factory=Geometry)
+    reading: ReadOptions = field(default_factory=ReadOptions)
     normalize: bool = False
-    scale: float = 1.0
-    bias: float = 0.0
-    range: Policy = "clip"
-    dtype: str | None = None
     method: str = "auto"
     linear: bool = False
     verify: bool = False
-    overwrite: bool = False
-    format: str | None = None
-    input_format: str | None = None
-    frames: Frames = "first"
-    allow_truncated: bool = False
-    strip: bool = False
-    compress_level: int | None = None
-    quality: int | None = None
-    raw_shape: tuple[int, ...] | None = None
-    raw_dtype: str | None = None
-    raw_order: Order = "C"
-    raw_offset: int = 0
-
-    @property
-    def settings(self) -> dict[str, int]:
-        """Those of the output's encoder that were given."""
-        given = {"compress_level": self.compress_level, "quality": self.quality}
-        return {name: value for name, value in given.items() if value is not None}
-
-    @property
-    def raw(self) -> RawLayout:
-        """How raw numbers lie, in the input as in the output."""
-        return RawLayout.of(self.raw_shape, self.raw_dtype, self.raw_order, self.raw_offset)
+    postprocess: Postprocess = field(default_factory=Postprocess)
+    writing: WriteOptions = field(default_factory=WriteOptions)
+    limits: Limits = field(default_factory=Limits.of)
 
 
 @dataclass(frozen=True)
@@ -145,8 +126,8 @@ class ApplyPlan:
                 sizes,
                 sizes[0] // (data.array.shape[-1] - 1) if data.alpha else 0,
                 np.dtype(self.compute_dtype).itemsize,
-                combine=job.combine,
-                scales=(job.scale != 1) + (job.bias != 0),
+                combine=job.postprocess.combine,
+                scales=(job.postprocess.scale != 1) + (job.postprocess.bias != 0),
                 encodes=job.linear,
             )
             + (checking_bytes(lead.plan.output, len(lead.plan.axes), len(self.passes)) if job.verify else 0),
@@ -154,7 +135,7 @@ class ApplyPlan:
             filled=int(output * min(share if grows else 1, 1 - rest)),
             output=int(output * (share if grows else 1)),
             encoding=io.writing_bytes(
-                str(job.output), str(self.format), self.output_shape, self.dtype, job.settings, threads()
+                str(job.output), str(self.format), self.output_shape, self.dtype, job.writing.settings, threads()
             )
             if saved
             else 0,
@@ -183,27 +164,27 @@ def plan_apply(job: ApplyRequest) -> ApplyPlan:
     """
     if not job.kernels:
         raise InputError("no kernel", "expected at least one", "give one with -k, such as -k gaussian:sigma=2")
-    for name, value in (("scale", job.scale), ("bias", job.bias)):
+    for name, value in (("scale", job.postprocess.scale), ("bias", job.postprocess.bias)):
         if not math.isfinite(value):
             raise InputError(f"{name} {value}", "expected a finite number")
     target = None
     if job.output is not None:
-        target = io.check_target(job.output, overwrite=job.overwrite, format=job.format)
+        target = io.check_target(job.output, overwrite=job.writing.overwrite, format=job.writing.format)
     data = io.load(
         job.input,
-        format=job.input_format,
+        format=job.reading.input_format,
         limits=job.limits,
-        frames=job.frames,
-        allow_truncated=job.allow_truncated,
-        raw=job.raw,
-        volume=job.dims == VOLUME,
+        frames=job.reading.frames,
+        allow_truncated=job.reading.allow_truncated,
+        raw=job.reading.raw,
+        volume=job.geometry.dims == VOLUME,
     )
     if floats := colour_planes_bytes(data, linear=job.linear):
         job.limits.check_memory(data.name, data.array.nbytes + floats)
-    x, cover = colour_planes(data, job.layout, linear=job.linear)
+    x, cover = colour_planes(data, job.geometry.layout, linear=job.linear)
     if target is None and job.output is not None:
         target = data.format
-    requested = None if job.dtype is None else np.dtype(job.dtype)
+    requested = None if job.postprocess.dtype is None else np.dtype(job.postprocess.dtype)
     compute = _compute_dtype(x.dtype, requested)
     passes = tuple(_lay(job, data, x, cover, reference, compute) for reference in job.kernels)
     header = _header(job, data, passes[0], target)
@@ -211,9 +192,9 @@ def plan_apply(job: ApplyRequest) -> ApplyPlan:
     shape = _combined_shape(job, passes, data.alpha)
     if target is not None:
         io.check_fit(target, written, shape, alpha=data.alpha, frames=data.frames > 1, volume=passes[0].volume)
-        io.check_settings(target, job.settings)
+        io.check_settings(target, job.writing.settings)
         io.check_header(target, header)
-    given = Metadata(timing=data.metadata.timing) if job.strip else data.metadata
+    given = Metadata(timing=data.metadata.timing) if job.writing.strip else data.metadata
     metadata, dropped = _output_metadata(given, data, target, written, shape)
     prepared = ApplyPlan(job, data, passes, compute, written, target, shape, header, metadata, dropped)
     job.limits.check_memory(f"filtering {data.name}", prepared.footprint.peak, LESS_WORK)
@@ -228,7 +209,7 @@ def run_apply(prepared: ApplyPlan) -> ApplyResult:
     job = prepared.job
     _give_back(prepared)
     with io.output_buffer(
-        job.output, prepared.output_shape, prepared.dtype, format=prepared.format, overwrite=job.overwrite
+        job.output, prepared.output_shape, prepared.dtype, format=prepared.format, overwrite=job.writing.overwrite
     ) as buffer:
         ledger, proofs = _fill(prepared, buffer.array)
         _give_back(prepared)
@@ -237,7 +218,7 @@ def run_apply(prepared: ApplyPlan) -> ApplyResult:
             written = buffer.publish(
                 alpha=prepared.data.alpha,
                 frames=prepared.data.frames > 1,
-                settings=job.settings,
+                settings=job.writing.settings,
                 header=prepared.header,
                 metadata=prepared.metadata,
                 threads=threads(),
@@ -257,7 +238,7 @@ def _fill(prepared: ApplyPlan, out: NDArray[Any]) -> tuple[Ledger, tuple[Verific
     job, lead = prepared.job, prepared.passes[0]
     cut = list(parts(lead.arrangement, lead.plan))
     checks = [Check(run.problem, run.plan.output) for run in prepared.passes] if job.verify else []
-    extent = _extent(prepared, cut) if job.range == "rescale" and len(cut) > 1 else None
+    extent = _extent(prepared, cut) if job.postprocess.range == "rescale" and len(cut) > 1 else None
     ledgers = []
     for part in cut:
         target = out[place(part, lead.arrangement)]
@@ -284,7 +265,7 @@ def _fill_part(
     if coverage is not None:
         target[..., -1] = _alpha_plane(coverage, prepared.dtype)
         target = target[..., :-1]
-    return fit(values, prepared.dtype, prepared.job.range, extent, target)[1]
+    return fit(values, prepared.dtype, prepared.job.postprocess.range, extent, target)[1]
 
 
 def _floats(prepared: ApplyPlan, part: Chunk, checks: Sequence[Check] = ()) -> tuple[NDArray[Any], NDArray[Any] | None]:
@@ -301,8 +282,8 @@ def _floats(prepared: ApplyPlan, part: Chunk, checks: Sequence[Check] = ()) -> t
             covers.append(run.coverage.run_part(run.coverage.plan(None, job.method), part)[..., 0])
             y = colour.divide(y, covers[-1])
         results.append(y)
-    values = combine(results, job.combine, _channel_axis(prepared.passes))
-    values = scaled(values, job.scale, job.bias)
+    values = combine(results, job.postprocess.combine, _channel_axis(prepared.passes))
+    values = scaled(values, job.postprocess.scale, job.postprocess.bias)
     if job.linear:
         values = colour.encode(values, prepared.data.array.dtype)
     return values, combine(covers, "mean", 0) if covers else None
@@ -321,9 +302,11 @@ def _extent(prepared: ApplyPlan, cut: Sequence[Chunk]) -> tuple[float, float]:
 def _lay(
     job: ApplyRequest, data: Data, x: NDArray[Any], cover: NDArray[Any] | None, reference: str | Kernel, compute: str
 ) -> KernelPass:
-    laying = replace(job, cval=colour.decode_level(job.cval, data.array.dtype)) if job.linear else job
-    resolved, arrangement, spec = resolve_operands(data, x, reference, laying, data.name)
-    taps = flip_for(resolved.taps, arrangement, job.op)
+    geometry = job.geometry
+    if job.linear:
+        geometry = replace(geometry, cval=colour.decode_level(geometry.cval, data.array.dtype))
+    resolved, arrangement, spec = resolve_operands(data, x, reference, geometry, data.name)
+    taps = flip_for(resolved.taps, arrangement, job.geometry.op)
     taps = normalized(taps) if job.normalize else taps
     problem = to_problem(x, taps, arrangement, spec)
     coverage = None
@@ -343,7 +326,7 @@ def _compute_dtype(given: np.dtype[Any], requested: np.dtype[Any] | None) -> str
 def _header(job: ApplyRequest, data: Data, lead: KernelPass, target: str | None) -> Header | None:
     """What the output's file says besides its values: what the input's said, moved as the convolution moves samples."""
     if target in RawLayout.formats:
-        return job.raw
+        return job.reading.raw
     if data.header is None or target not in data.header.formats:
         return None
     return data.header.moved([axis.start for axis in lead.plan.axes], [axis.stride for axis in lead.plan.axes])
@@ -351,15 +334,15 @@ def _header(job: ApplyRequest, data: Data, lead: KernelPass, target: str | None)
 
 def _written_dtype(job: ApplyRequest, data: Data, target: str | None) -> np.dtype[Any] | None:
     """The type to write where none was asked for; None means the computed floats themselves."""
-    if target in RawLayout.formats and job.raw.dtype is not None:
-        return job.raw.dtype.newbyteorder("=")
+    if target in RawLayout.formats and job.reading.raw.dtype is not None:
+        return job.reading.raw.dtype.newbyteorder("=")
     if target is not None:
         return io.output_dtype(data.array.dtype, data.kind, target)
     return data.array.dtype if data.kind == "image" and data.array.dtype.kind in "iu" else None
 
 
 def _combined_shape(job: ApplyRequest, passes: tuple[KernelPass, ...], with_alpha: bool) -> tuple[int, ...]:
-    shape = combined_shape([part.output_shape for part in passes], job.combine, _channel_axis(passes))
+    shape = combined_shape([part.output_shape for part in passes], job.postprocess.combine, _channel_axis(passes))
     return (*shape[:-1], shape[-1] + 1) if with_alpha else shape
 
 

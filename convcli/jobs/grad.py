@@ -13,7 +13,7 @@ where n is the number of outputs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,8 +26,9 @@ from convcli.engine.planning.facts import result_dtype
 from convcli.errors import FileError, InputError, did_you_mean
 from convcli.grad.layouts import check_upstream, layout_gradients
 from convcli.io import Written
-from convcli.jobs.operands import ConvOptions, Operands, load_operands
-from convcli.options import Op
+from convcli.jobs.operands import Operands, load_operands
+from convcli.limits import Limits
+from convcli.shapes.geometry import Geometry
 
 
 class Loss(NamedTuple):
@@ -59,7 +60,7 @@ LOSSES = {
 
 
 @dataclass(frozen=True)
-class GradRequest(ConvOptions):
+class GradRequest:
     """What to differentiate, in the command line's words. input: a file, or a shape to fill with random numbers.
 
     loss: `sum`, `mean` or `mse:FILE`, by default `sum`; or upstream: a file with dy. Not both.
@@ -67,12 +68,13 @@ class GradRequest(ConvOptions):
 
     input: str
     reference: str
+    geometry: Geometry = field(default_factory=Geometry)
     output: str | None = None
-    op: Op = "correlate"
     upstream: str | None = None
     loss: str | None = None
     seed: int = 0
     overwrite: bool = False
+    limits: Limits = field(default_factory=Limits.of)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,16 +123,16 @@ def run_grad(pullback: GradRequest) -> GradResult:
     name, file = _loss(pullback)
     if pullback.output is not None:
         _check_output(pullback.output, overwrite=pullback.overwrite)
-    laid = load_operands(pullback.input, pullback.reference, pullback, seed=pullback.seed)
+    laid = load_operands(pullback.input, pullback.reference, pullback.geometry, pullback.limits, seed=pullback.seed)
     laid.check_memory(pullback.limits, copies=3, floats=result_dtype(laid.x.dtype.name))
     loss, x, w = LOSSES[name], laid.x, laid.kernel.taps
     given = np.zeros(()) if file is None else io.load(file, limits=pullback.limits).array
     if file is not None:
         check_upstream(given, laid.arrangement, laid.spec, loss.takes)
     with np.errstate(invalid="ignore", over="ignore"):
-        y = forward(x, w, laid.arrangement, laid.spec, op=pullback.op)
+        y = forward(x, w, laid.arrangement, laid.spec, op=pullback.geometry.op)
         value, dy = loss.value(y, given), loss.slope(y, given)
-        found = layout_gradients(x, w, dy, laid.arrangement, laid.spec, op=pullback.op)
+        found = layout_gradients(x, w, dy, laid.arrangement, laid.spec, op=pullback.geometry.op)
     written = None
     if pullback.output is not None:
         written = io.save(pullback.output, found._asdict(), format="npz", overwrite=pullback.overwrite)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,24 @@ from numpy.typing import NDArray
 from convcli import io
 from convcli.errors import InputError
 from convcli.grad import GradcheckReport, check_layout_gradients
-from convcli.jobs.operands import ConvOptions, load_operands
-from convcli.options import Op
+from convcli.jobs.operands import load_operands
+from convcli.limits import Limits
+from convcli.shapes.geometry import Geometry
 
 
 @dataclass(frozen=True)
-class GradcheckRequest(ConvOptions):
+class GradcheckRequest:
     """What to check, in the command line's words. input: a file, or a shape to fill with random numbers."""
 
     input: str
     reference: str
-    op: Op = "correlate"
+    geometry: Geometry = field(default_factory=Geometry)
     eps: float | None = None
     samples: int | None = None
     seed: int = 0
     sweep: bool = False
     broken: str | None = None
+    limits: Limits = field(default_factory=Limits.of)
 
 
 def run_gradcheck(trial: GradcheckRequest) -> GradcheckReport:
@@ -37,7 +39,7 @@ def run_gradcheck(trial: GradcheckRequest) -> GradcheckReport:
     >>> run_gradcheck(GradcheckRequest("6x6x2", "random:3x3x3x2")).passed
     True
     """
-    laid = load_operands(trial.input, trial.reference, trial, seed=trial.seed)
+    laid = load_operands(trial.input, trial.reference, trial.geometry, trial.limits, seed=trial.seed)
     laid.check_memory(trial.limits, copies=4)
     if not np.isfinite(laid.x).all():
         raise InputError(
@@ -50,7 +52,7 @@ def run_gradcheck(trial: GradcheckRequest) -> GradcheckReport:
         laid.kernel.taps,
         laid.arrangement,
         laid.spec,
-        op=trial.op,
+        op=trial.geometry.op,
         eps=trial.eps,
         samples=trial.samples,
         seed=trial.seed,

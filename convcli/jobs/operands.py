@@ -18,34 +18,14 @@ from convcli.jobs import colour
 from convcli.jobs.memory import SLACK
 from convcli.kernels import Kernel, fewest_axes, kernel
 from convcli.limits import LESS_WORK, Limits
-from convcli.options import Channels, Layout
-from convcli.shapes.layout import PICTURE_CHANNELS, ConvLayout, infer_layout
-from convcli.shapes.parse import Padding, PerAxis, parse_shape, show
+from convcli.options import Layout
+from convcli.shapes.geometry import Geometry
+from convcli.shapes.layout import PICTURE_CHANNELS, ConvLayout
+from convcli.shapes.parse import parse_shape, show
 from convcli.shapes.spec import ConvSpec
 
 VOLUME = 3
 """Spatial axes with which all pages of a TIFF are one array."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConvOptions:
-    """The options, in the command line's words; what a command asks for besides stands in a class that adds to it."""
-
-    stride: PerAxis = 1
-    dilation: PerAxis = 1
-    padding: Padding = "valid"
-    boundary: str = "constant"
-    cval: float = 0.0
-    dims: int | None = None
-    channels: Channels | None = None
-    groups: int = 1
-    layout: Layout = "channels_last"
-    max_memory: int | None = None
-    max_pixels: int | None = None
-
-    @property
-    def limits(self) -> Limits:
-        return Limits.of(self.max_memory, self.max_pixels)
 
 
 class Resolved(NamedTuple):
@@ -85,26 +65,15 @@ def _dims(data: Data) -> int | None:
     return 2 if data.kind == "image" else data.dims
 
 
-def resolve_operands(data: Data, x: NDArray[Any], reference: str | Kernel, laying: ConvOptions, name: str) -> Resolved:
+def resolve_operands(data: Data, x: NDArray[Any], reference: str | Kernel, geometry: Geometry, name: str) -> Resolved:
     """Resolve the kernel for x, the planes of `data`, which messages call `name`, and settle how the two meet.
 
     Raises InputError and its kin for whatever does not fit.
     """
-    dims = _dims(data) if laying.dims is None else laying.dims
-    resolved = resolve_kernel(reference, x.shape, dims, name, laying.layout)
-    arrangement = infer_layout(
-        x.shape, resolved.shape, dims=dims, channels=laying.channels, groups=laying.groups, layout=laying.layout
-    )
-    spec = ConvSpec.of(
-        arrangement.dims,
-        stride=laying.stride,
-        dilation=laying.dilation,
-        padding=laying.padding,
-        boundary=laying.boundary,
-        cval=laying.cval,
-        groups=laying.groups,
-    )
-    return Resolved(resolved, arrangement, spec)
+    dims = _dims(data) if geometry.dims is None else geometry.dims
+    resolved = resolve_kernel(reference, x.shape, dims, name, geometry.layout)
+    arrangement = geometry.conv_layout(x.shape, resolved.shape, dims=dims)
+    return Resolved(resolved, arrangement, geometry.conv_spec(arrangement.dims))
 
 
 def resolve_kernel(
@@ -129,7 +98,6 @@ def resolve_kernel(
     return kernel(reference, dims=axes)
 
 
-PLAIN = ConvOptions()
 RANDOM = "random"
 """The format of an input that was made, not read."""
 
@@ -153,18 +121,18 @@ class Operands:
         limits.check_memory(f"work on {self.data.name}", needed, LESS_WORK)
 
 
-def load_operands(given: str, reference: str, laying: ConvOptions = PLAIN, *, seed: int = 0) -> Operands:
+def load_operands(given: str, reference: str, geometry: Geometry, limits: Limits, *, seed: int = 0) -> Operands:
     """Read an input, or make one of a shape, resolve the kernel and settle how they meet, as `apply` does.
 
     Raises InputError and its kin for whatever does not fit, as `apply` does.
 
-    >>> laid = load_operands("6x5x3", "random:3x3x3")
+    >>> laid = load_operands("6x5x3", "random:3x3x3", Geometry(), Limits.of())
     >>> laid.arrangement.channel_mode, laid.x.shape
     ('sum', (6, 5, 3))
     """
-    data = read_or_make(given, seed, laying.limits, volume=laying.dims == VOLUME)
-    x, cover = colour_planes(data, laying.layout)
-    return Operands(data, x, cover, *resolve_operands(data, x, reference, laying, given))
+    data = read_or_make(given, seed, limits, volume=geometry.dims == VOLUME)
+    x, cover = colour_planes(data, geometry.layout)
+    return Operands(data, x, cover, *resolve_operands(data, x, reference, geometry, given))
 
 
 def read_or_make(given: str, seed: int, limits: Limits, *, volume: bool = False) -> Data:

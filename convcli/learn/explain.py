@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -26,9 +26,11 @@ from convcli.engine.padding import boundary_index
 from convcli.errors import InputError, LimitError, ShapeError
 from convcli.grad.backward import Gradients, gradients
 from convcli.jobs import colour
-from convcli.jobs.operands import RANDOM, ConvOptions, Operands, load_operands
+from convcli.jobs.operands import RANDOM, Operands, load_operands
+from convcli.limits import Limits
 from convcli.options import Op
 from convcli.shapes.axis import Axis
+from convcli.shapes.geometry import Geometry
 from convcli.shapes.layout import ConvLayout
 from convcli.shapes.parse import show
 
@@ -39,7 +41,7 @@ STEPS = 256
 
 
 @dataclass(frozen=True)
-class ExplainRequest(ConvOptions):
+class ExplainRequest:
     """Which output to explain, in the command line's words. input: a file, or a shape for random numbers.
 
     at: the output's index; its batch and channel may be left out, and are then 0. None asks for every output.
@@ -49,10 +51,11 @@ class ExplainRequest(ConvOptions):
     input: str
     reference: str
     at: Index | None
-    op: Op = "correlate"
+    geometry: Geometry = field(default_factory=Geometry)
     seed: int | None = None
     backward: bool = False
     upstream: str | None = None
+    limits: Limits = field(default_factory=Limits.of)
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,7 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
-class Explanation:
+class ExplainResult:
     """The outputs that were asked for, and what they are outputs of."""
 
     laid: Operands
@@ -159,7 +162,7 @@ class _Spot:
     o: int
 
 
-def run_explain(question: ExplainRequest) -> Explanation:
+def run_explain(question: ExplainRequest) -> ExplainResult:
     """Take outputs apart into the products that make them.
 
     Raises InputError for an index outside the output, naming the valid range, LimitError for more outputs than
@@ -169,7 +172,9 @@ def run_explain(question: ExplainRequest) -> Explanation:
     >>> [cell.place for cell in step.blocks[0].cells], len(step.blocks)
     ([(1, 2), (1, 3), (2, 2), (2, 3)], 1)
     """
-    laid = load_operands(question.input, question.reference, question, seed=question.seed or 0)
+    laid = load_operands(
+        question.input, question.reference, question.geometry, question.limits, seed=question.seed or 0
+    )
     if question.seed is not None and laid.data.format != RANDOM:
         raise InputError(
             f"seed {question.seed}", f"{question.input} is a file, with nothing random in it", "leave it out"
@@ -179,9 +184,9 @@ def run_explain(question: ExplainRequest) -> Explanation:
     output = a.with_spatial([axis.out for axis in axes])
     chosen = _every(output) if question.at is None else [_complete(question.at, a, output)]
     dy = _upstream(question, laid, output) if question.backward else None
-    work = _work(laid, question.op == "convolve", axes, dy)
+    work = _work(laid, question.geometry.op == "convolve", axes, dy)
     source = (question.upstream or "ones") if question.backward else None
-    return Explanation(laid, question.op, axes, output, tuple(_step(work, at) for at in chosen), source)
+    return ExplainResult(laid, question.geometry.op, axes, output, tuple(_step(work, at) for at in chosen), source)
 
 
 def _every(output: tuple[int, ...]) -> list[Index]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -15,11 +17,12 @@ from PIL import Image
 from convcli import correlate, limits
 from convcli.bench import peers
 from convcli.bench.peers import Peer, Task, UnableError, on_threads
-from convcli.bench.run import STANDARD, Case, Report, bench
+from convcli.bench.run import STANDARD, BenchRequest, BenchResult, run_bench
 from convcli.bench.timing import COPIED, SIDE, Timing, copying, multiplying, take_turns
 from convcli.cli import main
 from convcli.cli.report.bench import BARS, COLOURS, MARGIN, NAMES, draw_bars
 from convcli.errors import ConvError
+from convcli.jobs.requests import flat_options, from_options
 
 Offers = dict[str, Callable[[Task], Iterator[Peer]]]
 
@@ -64,6 +67,10 @@ def scripted(*each: Sequence[float]) -> Callable[[], float]:
     return ticks().__next__
 
 
+def bench_of(*arguments: Any, clock: Callable[[], float] = perf_counter, **options: Any) -> BenchResult:
+    return run_bench(from_options(BenchRequest, *arguments, **options), clock)
+
+
 class TestTurns:
     def test_everybody_has_one_before_anybody_has_another(self) -> None:
         order: list[str] = []
@@ -96,7 +103,7 @@ class TestTurns:
 
 class TestCases:
     def test_the_numbers_are_what_the_clock_makes_them(self, alone: Offers) -> None:
-        report = bench(Case((30, 40), "random:3x5", runs=3), steady())
+        report = bench_of((30, 40), "random:3x5", runs=3, clock=steady())
         assert {row.name for row in report.rows} == {"direct", "gemm", "separable", "fft"}
         assert all(row.timing == Timing((1, 1, 1)) for row in report.rows)
         assert report.operations(report.pick) == 2 * 15 * 28 * 36
@@ -107,58 +114,58 @@ class TestCases:
 
     def test_rows_stand_by_their_time(self, alone: Offers) -> None:
         admitted = ["direct", "gemm", "separable", "fft"]
-        report = bench(Case((30, 40), "random:3x3", runs=1), scripted([0.5] * 4, [9, 9], [3, 2, 4, 1]))
+        report = bench_of((30, 40), "random:3x3", runs=1, clock=scripted([0.5] * 4, [9, 9], [3, 2, 4, 1]))
         assert [(row.name, row.seconds) for row in report.rows] == list(
             zip([admitted[3], admitted[1], admitted[0], admitted[2]], [1, 2, 3, 4], strict=True)
         )
         assert (report.slowest, report.pick.name) == (4, report.plan.method)
 
     def test_what_takes_too_long_at_first_is_left_out_but_for_the_pick(self, alone: Offers) -> None:
-        report = bench(Case((30, 40), "random:3x3", limit=0.5), steady())
+        report = bench_of((30, 40), "random:3x3", limit=0.5, clock=steady())
         assert [row.name for row in report.rows] == [report.plan.method] == [report.reference]
         assert len(report.left_out) == 3
         assert all(why == "took 1 s at first; the limit is 0.5 s a run" for why in report.left_out.values())
 
     def test_what_would_take_too_long_is_never_called(self, alone: Offers) -> None:
         alone["peer"] = offering(lambda task: pytest.fail("was called"), seconds=7.0)
-        report = bench(Case((400, 400), "random:9x9", limit=1e-9, runs=1))
+        report = bench_of((400, 400), "random:9x9", limit=1e-9, runs=1)
         assert [row.name for row in report.rows] == [report.plan.method]
         assert report.left_out["peer"] == "would take about 7 s; the limit is 1e-09 s a run"
 
     def test_methods_that_cannot_say_why(self, alone: Offers) -> None:
-        report = bench(Case((9, 9, 3), "random:4x3x3x3", runs=1))
+        report = bench_of((9, 9, 3), "random:4x3x3x3", runs=1)
         assert {row.name for row in report.rows} == {"direct", "gemm"}
         assert "spectrum" in report.left_out["fft"]
 
     def test_whole_numbers_are_exact(self, alone: Offers) -> None:
-        report = bench(Case((40, 40, 3), "sobel-x", dtype="uint8", runs=1))
+        report = bench_of((40, 40, 3), "sobel-x", dtype="uint8", runs=1)
         assert [row.difference for row in report.rows] == [0.0] * len(report.rows)
         assert {row.bound for row in report.rows} == {0.0}
         assert report.plan.dtype == "uint8"
 
     @pytest.mark.parametrize("case", STANDARD, ids=lambda case: f"{case.shape} {case.reference}")
-    def test_the_standard_set_fits(self, case: Case, alone: Offers) -> None:
-        report = bench(Case(**{**vars(case), "runs": 1, "limit": 1e-9}))
+    def test_the_standard_set_fits(self, case: BenchRequest, alone: Offers) -> None:
+        report = run_bench(replace(case, runs=1, limit=1e-9))
         assert [row.name for row in report.rows] == [report.plan.method]
 
     @pytest.mark.parametrize(
         ("case", "says"),
         [
-            (Case((5, 5), "random:7x7"), "kernel 7x7 exceeds"),
-            (Case((10**6, 10**6), "box"), "of memory"),
-            (Case((3000, 3000), "box", max_memory=100_000_000), "comparing results"),
-            (Case((5, 5), "box", limit=float("nan")), "limit nan"),
+            (BenchRequest((5, 5), "random:7x7"), "kernel 7x7 exceeds"),
+            (BenchRequest((10**6, 10**6), "box"), "of memory"),
+            (from_options(BenchRequest, (3000, 3000), "box", max_memory=100_000_000), "comparing results"),
+            (from_options(BenchRequest, (5, 5), "box", limit=float("nan")), "limit nan"),
         ],
     )
-    def test_refusals(self, case: Case, says: str) -> None:
+    def test_refusals(self, case: BenchRequest, says: str) -> None:
         with pytest.raises(ConvError, match=says):
-            bench(case)
+            run_bench(case)
 
 
 class TestAnswers:
     def test_a_right_peer_is_a_row(self, alone: Offers) -> None:
         alone["peer"] = offering(right)
-        report = bench(Case((20, 20), "random:3x3", runs=1))
+        report = bench_of((20, 20), "random:3x3", runs=1)
         row = next(row for row in report.rows if row.is_peer)
         assert (row.name, row.difference, row.predicted, row.passed) == ("peer", 0.0, None, True)
 
@@ -175,7 +182,7 @@ class TestAnswers:
     )
     def test_a_wrong_one_is_found(self, answer: Callable[[Task], Any], alone: Offers) -> None:
         alone["peer"] = offering(answer)
-        assert bench(Case((60, 60), "random:3x3", runs=1)).wrong == ("peer",)
+        assert bench_of((60, 60), "random:3x3", runs=1).wrong == ("peer",)
 
     def test_a_method_that_errs_is_found(self, alone: Offers, monkeypatch: pytest.MonkeyPatch) -> None:
         from convcli.engine.problem import Problem
@@ -184,7 +191,7 @@ class TestAnswers:
         monkeypatch.setattr(
             Problem, "run", lambda self, dtype, method, out: run(self, dtype, method, out) + (method == "fft") * 1e-3
         )
-        assert bench(Case((60, 60), "random:3x3", runs=1)).wrong == ("fft",)
+        assert bench_of((60, 60), "random:3x3", runs=1).wrong == ("fft",)
 
     def test_one_that_fails_or_is_missing_is_left_out(self, alone: Offers) -> None:
         def missing(task: Task) -> Iterator[Peer]:
@@ -194,7 +201,7 @@ class TestAnswers:
             raise UnableError("has no such border")
 
         alone |= {"peer": offering(lambda task: task.x / "x"), "missing": missing, "unable": unable}
-        left_out = bench(Case((20, 20), "random:3x3", runs=1)).left_out
+        left_out = bench_of((20, 20), "random:3x3", runs=1).left_out
         assert left_out["peer"].startswith("fails: ")
         assert (left_out["missing"], left_out["unable"]) == ("is not installed", "has no such border")
 
@@ -206,31 +213,47 @@ NUMPY, TAPS, PASSES, OVERLAP = (
     "scipy.signal.oaconvolve",
 )
 BORDERS = ("constant", "edge", "reflect", "symmetric", "wrap")
-DONE: list[tuple[Case, set[str]]] = [
-    (Case((50,), "random:5"), {NUMPY, PASSES, OVERLAP}),
-    (Case((50,), "random:4", padding="same"), {NUMPY, PASSES, OVERLAP}),
-    (Case((50,), "random:4", padding="full"), {NUMPY, OVERLAP}),
-    (Case((20, 30), "random:4x3"), {TAPS, OVERLAP}),
-    (Case((20, 30), "random:4x6", dtype="float64", padding="same-lower"), {TAPS, OVERLAP}),
-    (Case((20, 30), "random:4x3", padding=((0, 2), (1, 0))), {TAPS, OVERLAP}),
-    (Case((20, 30), "gaussian:sigma=1", padding="same", boundary="edge"), {PASSES}),
-    (Case((20, 30), "box", padding="same", cval=2.0), {TAPS}),
-    *((Case((20, 30, 3), "random:3x4", padding="same", boundary=border), {TAPS}) for border in BORDERS[1:]),
-    (Case((3, 20, 30), "random:3x4", padding="same", layout="channels_first", dims=2), {TAPS, OVERLAP}),
-    (Case((2, 20, 30, 3), "random:3x4", dims=2), {TAPS, OVERLAP}),
-    (Case((9, 8, 7), "random:3x2x3", padding="same"), {TAPS, OVERLAP}),
-    (Case((20, 30), "random:4x3", stride=2), set()),
-    (Case((20, 30), "random:4x3", dilation=2, padding=1), set()),
-    (Case((20, 30), "random:4x3", padding=5), set()),
-    (Case((20, 30, 3), "random:3x3", dtype="uint8", padding="same", boundary="reflect"), set()),
-    (Case((20, 30), "sobel-y", dtype="uint16", padding="same"), set()),
-    (Case((20, 30, 4), "random:6x3x3x2", groups=2, padding="same", stride=2), set()),
-    (Case((4, 20, 30), "random:6x2x3x3", groups=2, padding=1, boundary="wrap", layout="channels_first"), set()),
-    (Case((20, 30, 4), "random:3x3x4", channels="each", dilation=2, boundary="edge", padding="same"), set()),
-    (Case((2, 20, 30, 4), "random:3x3x4", dims=2, boundary="reflect", padding="0:1"), set()),
-    (Case((20, 30, 4), "random:3x3", channels="sum", padding=1, cval=3.0), set()),
-    (Case((50, 4), "random:6x3x4", padding=2), set()),
-    (Case((6, 7, 8, 2), "random:3x2x2x2x2", padding=1), set()),
+DONE: list[tuple[BenchRequest, set[str]]] = [
+    (BenchRequest((50,), "random:5"), {NUMPY, PASSES, OVERLAP}),
+    (from_options(BenchRequest, (50,), "random:4", padding="same"), {NUMPY, PASSES, OVERLAP}),
+    (from_options(BenchRequest, (50,), "random:4", padding="full"), {NUMPY, OVERLAP}),
+    (BenchRequest((20, 30), "random:4x3"), {TAPS, OVERLAP}),
+    (from_options(BenchRequest, (20, 30), "random:4x6", dtype="float64", padding="same-lower"), {TAPS, OVERLAP}),
+    (from_options(BenchRequest, (20, 30), "random:4x3", padding=((0, 2), (1, 0))), {TAPS, OVERLAP}),
+    (from_options(BenchRequest, (20, 30), "gaussian:sigma=1", padding="same", boundary="edge"), {PASSES}),
+    (from_options(BenchRequest, (20, 30), "box", padding="same", cval=2.0), {TAPS}),
+    *(
+        (from_options(BenchRequest, (20, 30, 3), "random:3x4", padding="same", boundary=border), {TAPS})
+        for border in BORDERS[1:]
+    ),
+    (
+        from_options(BenchRequest, (3, 20, 30), "random:3x4", padding="same", layout="channels_first", dims=2),
+        {TAPS, OVERLAP},
+    ),
+    (from_options(BenchRequest, (2, 20, 30, 3), "random:3x4", dims=2), {TAPS, OVERLAP}),
+    (from_options(BenchRequest, (9, 8, 7), "random:3x2x3", padding="same"), {TAPS, OVERLAP}),
+    (from_options(BenchRequest, (20, 30), "random:4x3", stride=2), set()),
+    (from_options(BenchRequest, (20, 30), "random:4x3", dilation=2, padding=1), set()),
+    (from_options(BenchRequest, (20, 30), "random:4x3", padding=5), set()),
+    (from_options(BenchRequest, (20, 30, 3), "random:3x3", dtype="uint8", padding="same", boundary="reflect"), set()),
+    (from_options(BenchRequest, (20, 30), "sobel-y", dtype="uint16", padding="same"), set()),
+    (from_options(BenchRequest, (20, 30, 4), "random:6x3x3x2", groups=2, padding="same", stride=2), set()),
+    (
+        from_options(
+            BenchRequest, (4, 20, 30), "random:6x2x3x3", groups=2, padding=1, boundary="wrap", layout="channels_first"
+        ),
+        set(),
+    ),
+    (
+        from_options(
+            BenchRequest, (20, 30, 4), "random:3x3x4", channels="each", dilation=2, boundary="edge", padding="same"
+        ),
+        set(),
+    ),
+    (from_options(BenchRequest, (2, 20, 30, 4), "random:3x3x4", dims=2, boundary="reflect", padding="0:1"), set()),
+    (from_options(BenchRequest, (20, 30, 4), "random:3x3", channels="sum", padding=1, cval=3.0), set()),
+    (from_options(BenchRequest, (50, 4), "random:6x3x4", padding=2), set()),
+    (from_options(BenchRequest, (6, 7, 8, 2), "random:3x2x2x2x2", padding=1), set()),
 ]
 """Cases, and who of numpy and scipy, which every test run has, takes part. OpenCV and torch are held to the rest."""
 ALSO = {
@@ -239,18 +262,19 @@ ALSO = {
 }
 
 
-def named(case: Case) -> str:
-    changed = {name: value for name, value in vars(case).items() if value != vars(Case(case.shape, ""))[name]}
+def named(case: BenchRequest) -> str:
+    plain = flat_options(BenchRequest(case.shape, ""))
+    changed = {name: value for name, value in flat_options(case).items() if value != plain[name]}
     return " ".join(map(str, [case.shape, *changed.values()]))
 
 
 @pytest.mark.filterwarnings("default")
 class TestPeers:
     @pytest.mark.parametrize(
-        ("case", "taking_part"), DONE, ids=lambda value: named(value) if isinstance(value, Case) else ""
+        ("case", "taking_part"), DONE, ids=lambda value: named(value) if isinstance(value, BenchRequest) else ""
     )
-    def test_they_give_our_answer(self, case: Case, taking_part: set[str]) -> None:
-        report = bench(Case(**{**vars(case), "runs": 1}))
+    def test_they_give_our_answer(self, case: BenchRequest, taking_part: set[str]) -> None:
+        report = run_bench(replace(case, runs=1))
         there = {row.name for row in report.rows if row.is_peer}
         assert not report.wrong
         assert taking_part == there - ALSO["cv2"] - ALSO["torch"]
@@ -260,7 +284,7 @@ class TestPeers:
     def test_each_takes_part_somewhere(self, package: str) -> None:
         pytest.importorskip(package)
         cases = [case for case, _ in DONE]
-        seen = {row.name for case in cases for row in bench(Case(**{**vars(case), "runs": 1})).rows}
+        seen = {row.name for case in cases for row in run_bench(replace(case, runs=1)).rows}
         assert seen >= ALSO[package] - {"torch.conv1d, channels last"}
 
     def test_they_have_the_threads_that_ours_have_and_their_own_back(self) -> None:
@@ -318,7 +342,7 @@ class TestCommand:
         assert [row["difference"] for row in record["cases"][0]["rows"] if row["peer"]] == [None]
 
     def test_the_standard_set(self, alone: Offers, monkeypatch: pytest.MonkeyPatch) -> None:
-        small = (Case((20, 20), "box"), Case((30,), "random:5", stride=2))
+        small = (BenchRequest((20, 20), "box"), from_options(BenchRequest, (30,), "random:5", stride=2))
         monkeypatch.setattr("convcli.bench.run.STANDARD", small)
         told = run("--runs", 1, "--seed", 7, "-o", "bars.png")
         assert told.exit_code == 0
@@ -349,7 +373,7 @@ class TestCommand:
         assert says in result.stderr
 
 
-def lengths(report: Report, colour: str) -> list[int]:
+def lengths(report: BenchResult, colour: str) -> list[int]:
     """The bars of a colour in the picture, from above: pixels of each."""
     mask = (draw_bars([report])[:, MARGIN + NAMES :] == COLOURS[colour]).all(axis=2)
     starts = np.flatnonzero(mask[:, 0] & ~np.roll(mask[:, 0], 1))
@@ -358,7 +382,7 @@ def lengths(report: Report, colour: str) -> list[int]:
 
 def test_bars_are_as_long_as_their_times(alone: Offers) -> None:
     alone["peer"] = offering(right)
-    report = bench(Case((30, 40), "random:3x3", runs=1), scripted([0.5] * 5, [9, 9], [3, 2, 4, 1, 2.5]))
+    report = bench_of((30, 40), "random:3x3", runs=1, clock=scripted([0.5] * 5, [9, 9], [3, 2, 4, 1, 2.5]))
     times = {
         kind: [row.seconds for row in report.rows if belongs(row)]
         for kind, belongs in (
@@ -374,5 +398,5 @@ def test_bars_are_as_long_as_their_times(alone: Offers) -> None:
 
 def test_a_wrong_answer_is_a_bar_of_its_own_colour(alone: Offers) -> None:
     alone["peer"] = offering(lambda task: right(task) + 1)
-    report = bench(Case((30, 40), "random:3x3", runs=1), scripted([0.5] * 5, [9, 9], [3, 2, 4, 1, 2.5]))
+    report = bench_of((30, 40), "random:3x3", runs=1, clock=scripted([0.5] * 5, [9, 9], [3, 2, 4, 1, 2.5]))
     assert lengths(report, "wrong") == [round(BARS * 2.5 / 4)]

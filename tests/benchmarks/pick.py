@@ -8,45 +8,47 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 
 from convcli.bench import peers
-from convcli.bench.run import Case, bench
+from convcli.bench.run import BenchRequest, run_bench
+from convcli.jobs.requests import from_options
 from convcli.shapes.parse import show
 
 WORST = 1.25
 
 SAME = {"padding": "same", "boundary": "symmetric"}
 CASES = (
-    *(Case((4096, 4096), f"random:{k}x{k}") for k in (3, 5, 7, 9, 11, 15, 21, 31)),
-    *(Case((4096, 4096), f"gaussian:sigma={sigma}", **SAME) for sigma in (1, 2, 5, 10)),
-    Case((4096, 4096), "sobel-x"),
-    Case((4096, 4096), "laplacian"),
-    Case((4096, 4096), "gabor:sigma=3"),
-    Case((4096, 4096), "random:5x5", stride=2),
-    Case((4096, 4096), "random:5x5", dilation=2),
-    *(Case((2048, 2048, 3), f"random:{k}x{k}", dtype="uint8", **SAME) for k in (3, 5, 7, 15)),
-    Case((2048, 2048, 3), "gaussian:sigma=2", dtype="uint8", **SAME),
-    Case((2048, 2048, 3), "sharpen", dtype="uint8", **SAME),
-    Case((256, 256), "random:3x3"),
-    Case((256, 256), "gaussian:sigma=2", **SAME),
-    *(Case((10_000_000,), f"random:{k}") for k in (3, 9, 65, 257, 1025)),
-    Case((10_000_000,), "random:65", stride=4),
-    *(Case((192, 192, 192), f"random:{k}x{k}x{k}") for k in (3, 5)),
-    Case((192, 192, 192), "gaussian:sigma=1", dims=3),
-    Case((8, 56, 56, 64), "random:64x3x3x64"),
-    Case((8, 28, 28, 128), "random:128x3x3x128"),
-    Case((8, 7, 7, 512), "random:512x3x3x512"),
-    Case((8, 224, 224, 3), "random:64x7x7x3", stride=2),
-    Case((8, 56, 56, 64), "random:64x3x3x64", stride=2),
-    Case((8, 56, 56, 64), "random:64x3x3x64", dilation=2),
-    Case((8, 56, 56, 256), "random:64x1x1x256"),
-    Case((8, 56, 56, 64), "random:64x3x3x16", groups=4),
-    Case((8, 56, 56, 64), "random:64x3x3x1", groups=64),
-    Case((8, 112, 112, 32), "random:32x5x5x1", groups=32, stride=2),
+    *(BenchRequest((4096, 4096), f"random:{k}x{k}") for k in (3, 5, 7, 9, 11, 15, 21, 31)),
+    *(from_options(BenchRequest, (4096, 4096), f"gaussian:sigma={sigma}", **SAME) for sigma in (1, 2, 5, 10)),
+    BenchRequest((4096, 4096), "sobel-x"),
+    BenchRequest((4096, 4096), "laplacian"),
+    BenchRequest((4096, 4096), "gabor:sigma=3"),
+    from_options(BenchRequest, (4096, 4096), "random:5x5", stride=2),
+    from_options(BenchRequest, (4096, 4096), "random:5x5", dilation=2),
+    *(from_options(BenchRequest, (2048, 2048, 3), f"random:{k}x{k}", dtype="uint8", **SAME) for k in (3, 5, 7, 15)),
+    from_options(BenchRequest, (2048, 2048, 3), "gaussian:sigma=2", dtype="uint8", **SAME),
+    from_options(BenchRequest, (2048, 2048, 3), "sharpen", dtype="uint8", **SAME),
+    BenchRequest((256, 256), "random:3x3"),
+    from_options(BenchRequest, (256, 256), "gaussian:sigma=2", **SAME),
+    *(BenchRequest((10_000_000,), f"random:{k}") for k in (3, 9, 65, 257, 1025)),
+    from_options(BenchRequest, (10_000_000,), "random:65", stride=4),
+    *(BenchRequest((192, 192, 192), f"random:{k}x{k}x{k}") for k in (3, 5)),
+    from_options(BenchRequest, (192, 192, 192), "gaussian:sigma=1", dims=3),
+    BenchRequest((8, 56, 56, 64), "random:64x3x3x64"),
+    BenchRequest((8, 28, 28, 128), "random:128x3x3x128"),
+    BenchRequest((8, 7, 7, 512), "random:512x3x3x512"),
+    from_options(BenchRequest, (8, 224, 224, 3), "random:64x7x7x3", stride=2),
+    from_options(BenchRequest, (8, 56, 56, 64), "random:64x3x3x64", stride=2),
+    from_options(BenchRequest, (8, 56, 56, 64), "random:64x3x3x64", dilation=2),
+    BenchRequest((8, 56, 56, 256), "random:64x1x1x256"),
+    from_options(BenchRequest, (8, 56, 56, 64), "random:64x3x3x16", groups=4),
+    from_options(BenchRequest, (8, 56, 56, 64), "random:64x3x3x1", groups=64),
+    from_options(BenchRequest, (8, 112, 112, 32), "random:32x5x5x1", groups=32, stride=2),
 )
 
 
-def title(case: Case) -> str:
+def title(case: BenchRequest) -> str:
     more = [f"{name} {value}" for name, value in vars(case).items() if name in ("stride", "dilation") and value != 1]
     return " ".join([show(case.shape), case.dtype, case.reference, *more])
 
@@ -61,7 +63,7 @@ def main() -> int:
     for case in CASES:
         if asked.only not in title(case):
             continue
-        report = bench(Case(**{**vars(case), "runs": asked.runs, "limit": 1.0}))
+        report = run_bench(replace(case, runs=asked.runs, limit=1.0))
         ratios.append(report.pick.seconds / report.rows[0].seconds)
         told = "  ".join(f"{row.name} {1e3 * row.seconds:.1f}" for row in report.rows)
         late = "" if ratios[-1] <= WORST else "   <- not the fastest"

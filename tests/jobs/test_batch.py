@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sqlite3
 from collections import Counter
-from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from convcli import __version__, kernel
 from convcli.errors import ConvError, FileError, InputError, KernelError, LimitError
 from convcli.jobs.apply import ApplyRequest
 from convcli.jobs.batch.manifest import NAME, Entry, Manifest
 from convcli.jobs.batch.naming import Template, check_places, folded, name_all
 from convcli.jobs.batch.sources import Search, Source, listed
 from convcli.jobs.batch.task import NEUTRAL, Recipe
+from convcli.jobs.requests import flat_options, from_options
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
@@ -321,23 +324,37 @@ class TestManifest:
 
 
 class TestRecipe:
-    job = ApplyRequest(input="", kernels=("gaussian:sigma=2",))
+    options: ClassVar[dict[str, Any]] = {"input": "", "kernels": ("gaussian:sigma=2",)}
 
-    def digest(self, **changes: object) -> str:
-        return Recipe.of(replace(self.job, **changes)).digest  # type: ignore[arg-type]
+    def digest(self, **changes: Any) -> str:
+        return Recipe.of(from_options(ApplyRequest, **{**self.options, **changes})).digest
 
     def test_every_parameter_counts(self) -> None:
-        """A field that a ApplyRequest gains belongs to the results, unless it is named as neutral."""
+        """A field that an ApplyRequest or a group of it gains belongs to the results, unless it is named as neutral."""
         other: dict[type, object] = {bool: True, float: 2.5, int: 3, str: "other", type(None): "other"}
-        for field in fields(ApplyRequest):
-            if field.name not in NEUTRAL and field.name != "dims":
-                value = getattr(self.job, field.name)
-                assert self.digest(**{field.name: other[type(value)]}) != self.digest(), field.name
+        options = flat_options(from_options(ApplyRequest, **self.options))
+        for name, value in options.items():
+            if name not in NEUTRAL and name != "dims":
+                assert self.digest(**{name: other[type(value)]}) != self.digest(), name
         assert self.digest(dims=3) != self.digest()
-        assert {field.name for field in fields(ApplyRequest)} >= NEUTRAL
+        assert options.keys() >= NEUTRAL
 
     def test_files_and_checks_do_not(self) -> None:
         assert self.digest(input="a", output="b", overwrite=True, verify=True) == self.digest()
+        assert self.digest(max_memory=4000, max_pixels=5) == self.digest()
+
+    def test_a_digest_stays_what_it_was(self) -> None:
+        """Digests are kept in manifests: one that changes for the same options has every output made anew."""
+        resolved = kernel("gaussian:sigma=2", dims=2)
+        taps = hashlib.sha256(resolved.taps.tobytes()).hexdigest()
+        record = {"version": __version__, "kernels": [[resolved.shape, taps, resolved.name]]}
+        names = """op stride dilation padding boundary cval dims channels groups layout combine normalize scale bias
+        range dtype method linear format input_format frames allow_truncated strip compress_level quality raw_shape
+        raw_dtype raw_order raw_offset"""
+        defaults = ["correlate", 1, 1, "valid", "constant", 0.0, 2, None, 1, "channels_last", "stack", False, 1.0, 0.0]
+        defaults += ["clip", None, "auto", False, None, None, "first", False, False, None, None, None, None, "C", 0]
+        text = json.dumps({**record, **dict(zip(names.split(), defaults, strict=True))}, sort_keys=True)
+        assert self.digest(dims=2) == hashlib.sha256(text.encode()).hexdigest()
 
     def test_kernels_count_by_their_taps(self) -> None:
         np.savetxt("w.csv", [[1.0, 2.0], [3.0, 4.0]], delimiter=",")
@@ -352,7 +369,7 @@ class TestRecipe:
 
     def test_a_kernel_file_is_read_once(self) -> None:
         np.save("w.npy", [[1.0, 2.0]])
-        recipe = Recipe.of(replace(self.job, kernels=("w.npy", "box")))
+        recipe = Recipe.of(from_options(ApplyRequest, input="", kernels=("w.npy", "box")))
         Path("w.npy").unlink()
         np.testing.assert_array_equal(recipe.job.kernels[0].taps, [[1.0, 2.0]])  # type: ignore[union-attr]
         assert recipe.job.kernels[1] == "box", "which has two axes or three, as the input wants"

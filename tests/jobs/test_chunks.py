@@ -18,6 +18,7 @@ from convcli.io.arrays import npy
 from convcli.jobs import apply as jobs
 from convcli.jobs import chunks
 from convcli.jobs.apply import ApplyRequest, plan_apply, run_apply
+from convcli.jobs.requests import from_options
 
 RNG = np.random.default_rng(0)
 INPUTS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
@@ -47,7 +48,7 @@ def made(tmp_path: Path) -> Any:
     def make(shape: tuple[int, ...], **options: Any) -> jobs.ApplyResult:
         np.save(tmp_path / "x.npy", np.random.default_rng(1).integers(-9, 9, shape).astype(np.float64))
         whole = {"padding": "same", "boundary": "reflect", "verify": True, "dtype": "float64"} | options
-        return run_apply(plan_apply(ApplyRequest(str(tmp_path / "x.npy"), **whole)))
+        return run_apply(plan_apply(from_options(ApplyRequest, str(tmp_path / "x.npy"), **whole)))
 
     return make
 
@@ -167,10 +168,11 @@ class TestMapped:
 PEAK = """
 import json, resource, sys
 from convcli.jobs.apply import ApplyRequest, plan_apply, run_apply
-small = ApplyRequest("small.npy", ("sobel-x",), output="s.npy", padding="same", verify=True)
+from convcli.jobs.requests import from_options
+small = from_options(ApplyRequest, "small.npy", ("sobel-x",), output="s.npy", padding="same", verify=True)
 run_apply(plan_apply(small))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-big = ApplyRequest("big.npy", ("sobel-x",), output="y.npy", padding="same", range="rescale", verify=True)
+big = from_options(ApplyRequest, "big.npy", ("sobel-x",), output="y.npy", padding="same", range="rescale", verify=True)
 outcome = run_apply(plan_apply(big))
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps([after - before, outcome.verified, outcome.ledger.high]))

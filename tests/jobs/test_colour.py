@@ -18,6 +18,7 @@ from convcli.errors import InputError, LimitError
 from convcli.jobs import colour
 from convcli.jobs.apply import ApplyRequest, ApplyResult, plan_apply, run_apply
 from convcli.jobs.batch.task import Recipe
+from convcli.jobs.requests import from_options
 
 RNG = np.random.default_rng(3)
 
@@ -33,7 +34,7 @@ def linear(code: float) -> float:
 
 def filtered(path: Path, array: NDArray[Any], *kernels: str, suffix: str = "png", **options: Any) -> ApplyResult:
     io.save(path / f"x.{suffix}", array, alpha=array.ndim == 3 and array.shape[2] in (2, 4), overwrite=True)
-    return run_apply(plan_apply(ApplyRequest(str(path / f"x.{suffix}"), kernels, linear=True, **options)))
+    return run_apply(plan_apply(from_options(ApplyRequest, str(path / f"x.{suffix}"), kernels, linear=True, **options)))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
@@ -128,16 +129,18 @@ def test_parts_and_kernels_make_no_difference(tmp_path: Path, monkeypatch: pytes
 def test_arrays_and_types_without_a_white_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.ones((4, 4)))
     with pytest.raises(InputError, match=r"x\.npy is an array, and only a picture has it; leave --linear out"):
-        plan_apply(ApplyRequest(str(tmp_path / "x.npy"), ("box",), linear=True))
+        plan_apply(from_options(ApplyRequest, str(tmp_path / "x.npy"), ("box",), linear=True))
     with pytest.raises(InputError, match="linear light in int32"):
         filtered(tmp_path, np.ones((4, 4), np.int32), "box", suffix="tiff")
 
 
 def test_light_is_held_against_the_limit_before_it_is_decoded(tmp_path: Path) -> None:
     io.save(tmp_path / "x.png", np.zeros((1000, 1000), np.uint8))
-    plan_apply(ApplyRequest(str(tmp_path / "x.png"), ("identity",), linear=True, max_memory=50 * 10**6))
+    plan_apply(from_options(ApplyRequest, str(tmp_path / "x.png"), ("identity",), linear=True, max_memory=50 * 10**6))
     with pytest.raises(LimitError, match=r"x\.png takes 4\.77 MiB"):
-        plan_apply(ApplyRequest(str(tmp_path / "x.png"), ("identity",), linear=True, max_memory=4 * 10**6))
+        plan_apply(
+            from_options(ApplyRequest, str(tmp_path / "x.png"), ("identity",), linear=True, max_memory=4 * 10**6)
+        )
 
 
 def test_the_command_says_so(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ from convcli import ShapeError, gradients
 from convcli.cli import main
 from convcli.errors import ChannelError, InputError, LimitError
 from convcli.jobs.apply import ApplyRequest, plan_apply, run_apply
-from convcli.learn.explain import ExplainRequest, Explanation, run_explain
+from convcli.jobs.requests import from_options
+from convcli.learn.explain import ExplainRequest, ExplainResult, run_explain
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 BORDERS = ("constant", "edge", "reflect", "symmetric", "wrap")
@@ -34,10 +35,14 @@ def saved(values: np.ndarray, name: str = "x.npy") -> str:
 
 
 def applied(name: str, reference: str, **options: Any) -> np.ndarray:
-    return run_apply(plan_apply(ApplyRequest(name, (reference,), dtype="float64", **options))).values
+    return run_apply(plan_apply(from_options(ApplyRequest, name, (reference,), dtype="float64", **options))).values
 
 
-def filled(explanation: Explanation) -> np.ndarray:
+def explain(*arguments: Any, **options: Any) -> ExplainResult:
+    return run_explain(from_options(ExplainRequest, *arguments, **options))
+
+
+def filled(explanation: ExplainResult) -> np.ndarray:
     """Every step's value, in the output's shape."""
     values = np.array([step.value for step in explanation.steps])
     return values.reshape(explanation.output)
@@ -75,7 +80,7 @@ def test_totals_are_the_values_of_apply(
     monkeypatch.setattr("convcli.learn.explain.STEPS", 10_000)
     options = {**reading, **geometry}
     name = saved(normal(*shape))
-    explained = run_explain(ExplainRequest(name, reference, at=None, **options))
+    explained = explain(name, reference, at=None, **options)
     np.testing.assert_allclose(filled(explained), applied(name, reference, **options), rtol=1e-12, atol=1e-12)
 
 
@@ -87,7 +92,7 @@ def test_cells_name_the_sample_and_the_tap_they_hold(
     x = normal(*shape)
     taps = np.random.default_rng(0).standard_normal(tuple(map(int, reference.split(":")[1].split("x"))))
     at = tuple([1] * reading.get("dims", len(shape)))
-    step = run_explain(ExplainRequest(saved(x), saved(taps, "w.npy"), at=at, **reading, **geometry)).steps[0]
+    step = explain(saved(x), saved(taps, "w.npy"), at=at, **reading, **geometry).steps[0]
     for block in step.blocks:
         for cell in block.cells:
             assert cell.w == taps[cell.tap]
@@ -102,10 +107,8 @@ def test_shares_of_all_outputs_add_up_to_the_gradients(
 ) -> None:
     monkeypatch.setattr("convcli.learn.explain.STEPS", 10_000)
     name, options = saved(normal(*shape)), {**reading, **geometry}
-    dy = normal(*run_explain(ExplainRequest(name, reference, at=None, **options)).output, seed=1)
-    explained = run_explain(
-        ExplainRequest(name, reference, at=None, backward=True, upstream=saved(dy, "dy.npy"), **options)
-    )
+    dy = normal(*explain(name, reference, at=None, **options).output, seed=1)
+    explained = explain(name, reference, at=None, backward=True, upstream=saved(dy, "dy.npy"), **options)
     dx: dict[Any, float] = {}
     dw: dict[Any, float] = {}
     cells = [cell for step in explained.steps for block in step.blocks for cell in block.cells]
@@ -125,7 +128,7 @@ def test_shares_of_all_outputs_add_up_to_the_gradients(
 
 def test_without_an_upstream_delta_is_one_and_the_sums_are_the_gradients_of_the_sum() -> None:
     x, w = normal(6, 6), normal(3, 3, seed=2)
-    step = run_explain(ExplainRequest(saved(x), saved(w, "w.npy"), at=(1, 2), backward=True)).steps[0]
+    step = explain(saved(x), saved(w, "w.npy"), at=(1, 2), backward=True).steps[0]
     assert step.delta == 1
     dx, dw, _ = gradients(x[None, ..., None], w[None, ..., None], np.ones((1, 4, 4, 1)))
     for cell in step.blocks[0].cells:
@@ -139,14 +142,17 @@ def test_without_an_upstream_delta_is_one_and_the_sums_are_the_gradients_of_the_
 def test_a_batch_and_its_channels_may_be_left_out() -> None:
     x = normal(2, 6, 5, 3)
     name = saved(x)
-    first = run_explain(ExplainRequest(name, "random:4x3x3x3", at=(1, 1))).steps[0]
+    first = explain(name, "random:4x3x3x3", at=(1, 1)).steps[0]
     assert first.at == (0, 1, 1, 0)
-    assert run_explain(ExplainRequest(name, "random:4x3x3x3", at=(1, 1, 2))).steps[0].at == (0, 1, 1, 2)
-    assert run_explain(ExplainRequest(name, "random:4x3x3x3", at=(1, 1, 1, 2))).steps[0].at == (1, 1, 1, 2)
-    y = applied(name, "random:4x3x3x3")
-    assert run_explain(ExplainRequest(name, "random:4x3x3x3", at=(1, 2, 0, 3))).steps[0].value == pytest.approx(
-        y[1, 2, 0, 3]
+    assert explain(name, "random:4x3x3x3", at=(1, 1, 2)).steps[0].at == (0, 1, 1, 2)
+    assert explain(name, "random:4x3x3x3", at=(1, 1, 1, 2)).steps[0].at == (
+        1,
+        1,
+        1,
+        2,
     )
+    y = applied(name, "random:4x3x3x3")
+    assert explain(name, "random:4x3x3x3", at=(1, 2, 0, 3)).steps[0].value == pytest.approx(y[1, 2, 0, 3])
 
 
 @pytest.mark.parametrize(("op", "boundary"), [("correlate", "constant"), ("convolve", "reflect")])
@@ -158,17 +164,17 @@ def test_a_picture_with_alpha_is_divided_by_its_coverage(reference: str, op: Any
     options: dict[str, Any] = {"op": op, "padding": "same", "boundary": boundary}
     y = applied("x.png", reference, **options)
     for at in ((0, 0, 0), (4, 4, 0), (8, 9, 0)):
-        step = run_explain(ExplainRequest("x.png", reference, at=at, **options)).steps[0]
+        step = explain("x.png", reference, at=at, **options).steps[0]
         assert step.coverage is not None
         np.testing.assert_allclose(step.value, y[at], rtol=1e-4, atol=1e-3)
     with pytest.raises(InputError, match="alpha"):
-        run_explain(ExplainRequest("x.png", reference, at=(0, 0), backward=True))
+        explain("x.png", reference, at=(0, 0), backward=True)
 
 
 def test_values_that_are_not_finite_pass_through() -> None:
     x = normal(5, 5)
     x[2, 2] = np.nan
-    assert np.isnan(run_explain(ExplainRequest(saved(x), "box:size=3", at=(1, 1))).steps[0].value)
+    assert np.isnan(explain(saved(x), "box:size=3", at=(1, 1)).steps[0].value)
 
 
 @pytest.mark.parametrize(
@@ -191,13 +197,13 @@ def test_values_that_are_not_finite_pass_through() -> None:
 )
 def test_refusals(options: dict[str, Any], error: type[Exception], told: str) -> None:
     with pytest.raises(error, match=told):
-        run_explain(ExplainRequest(**{"input": "28x28", "reference": "box:size=3", **options}))
+        explain(**{"input": "28x28", "reference": "box:size=3", **options})
 
 
 def test_an_upstream_of_another_shape_names_both() -> None:
     upstream = saved(np.ones((5, 6)), "dy.npy")
     with pytest.raises(ShapeError, match=r"dy\.npy is 5x6; the output is 6x6"):
-        run_explain(ExplainRequest("8x8", "box:size=3", at=(1, 1), backward=True, upstream=upstream))
+        explain("8x8", "box:size=3", at=(1, 1), backward=True, upstream=upstream)
 
 
 # The command.

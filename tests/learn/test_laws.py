@@ -16,7 +16,8 @@ from convcli.cli import main
 from convcli.engine import execute
 from convcli.errors import InputError, LimitError, ShapeError
 from convcli.grad.toeplitz import toeplitz
-from convcli.learn.laws import LAWS, Finding, LawsReport, LawsRequest, Row, run_laws
+from convcli.jobs.requests import from_options
+from convcli.learn.laws import LAWS, Finding, LawsRequest, LawsResult, Row, run_laws
 from convcli.learn.laws.setup import ranges
 from convcli.shapes.spec import ConvSpec
 
@@ -33,11 +34,15 @@ def saved(values: np.ndarray, name: str = "x.npy") -> str:
     return name
 
 
-def found(report: LawsReport, name: str) -> Finding:
+def measure(*arguments: Any, **options: Any) -> LawsResult:
+    return run_laws(from_options(LawsRequest, *arguments, **options))
+
+
+def found(report: LawsResult, name: str) -> Finding:
     return next(finding for finding in report.findings if finding.law.name == name)
 
 
-def row(report: LawsReport, statement: str) -> Row:
+def row(report: LawsResult, statement: str) -> Row:
     return next(row for finding in report.findings for row in finding.rows if row.statement.startswith(statement))
 
 
@@ -62,7 +67,7 @@ OPTIONS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize(("shape", "reference", "dims"), INPUTS, ids=str)
 def test_every_law_holds(shape: str, reference: str, dims: int, options: dict[str, Any]) -> None:
-    report = run_laws(LawsRequest(shape, reference, dims=dims, **options))
+    report = measure(shape, reference, dims=dims, **options)
     assert report.failed == ()
     assert [finding.law for finding in report.findings] == list(LAWS)
     assert all(finding.rows for finding in report.findings)
@@ -73,9 +78,9 @@ def test_every_law_holds(shape: str, reference: str, dims: int, options: dict[st
 
 @pytest.mark.parametrize("seed", range(5))
 def test_other_seeds_make_other_numbers_and_the_laws_stand(seed: int) -> None:
-    report = run_laws(LawsRequest("8x8", "sobel-x", seed=seed))
+    report = measure("8x8", "sobel-x", seed=seed)
     assert report.failed == ()
-    assert report.setting.x.ravel()[0] != run_laws(LawsRequest("8x8", "sobel-x", seed=seed + 1)).setting.x.ravel()[0]
+    assert report.setting.x.ravel()[0] != measure("8x8", "sobel-x", seed=seed + 1).setting.x.ravel()[0]
 
 
 # A broken engine.
@@ -120,12 +125,12 @@ def test_a_broken_engine_makes_laws_fail(
     change: Break, laws: set[str], shape: str, reference: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken(monkeypatch, change)
-    assert laws <= set(run_laws(LawsRequest(shape, reference)).failed)
+    assert laws <= set(measure(shape, reference).failed)
 
 
 def test_a_convolution_that_forgets_its_flip_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convcli.learn.laws.statements.convolve", convcli.correlate)
-    assert {"flip", "commutative", "associative"} <= set(run_laws(LawsRequest("9x8", "random:3x2")).failed)
+    assert {"flip", "commutative", "associative"} <= set(measure("9x8", "random:3x2").failed)
 
 
 @pytest.mark.parametrize("name", ["dx", "dw"])
@@ -135,27 +140,27 @@ def test_a_wrong_gradient_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -
         return right._replace(**{name: -getattr(right, name)})
 
     monkeypatch.setattr("convcli.learn.laws.statements.gradients", off)
-    assert run_laws(LawsRequest("9x8", "random:3x2")).failed == ("backward",)
+    assert measure("9x8", "random:3x2").failed == ("backward",)
 
 
 # What the rows say.
 
 
 def test_convolution_and_correlation_agree_for_a_symmetric_kernel() -> None:
-    assert row(run_laws(LawsRequest("8x8", "gaussian:sigma=0.5")), "f * g = correlate(f, g)").expected == "equal"
-    assert row(run_laws(LawsRequest("8x8", "sobel-x")), "f * g = correlate(f, g)").verdict == "differs"
+    assert row(measure("8x8", "gaussian:sigma=0.5"), "f * g = correlate(f, g)").expected == "equal"
+    assert row(measure("8x8", "sobel-x"), "f * g = correlate(f, g)").verdict == "differs"
 
 
 def test_a_counter_example_may_find_nothing_on_plain_data() -> None:
-    report = run_laws(LawsRequest(saved(np.ones((9, 9))), "box:size=3"))
+    report = measure(saved(np.ones((9, 9))), "box:size=3")
     assert report.failed == ()
     assert row(report, "correlate(f, g) = correlate(g, f)").verdict == "agrees"
-    assert run_laws(LawsRequest(saved(np.zeros((9, 9))), "random:3x3")).failed == ()
+    assert measure(saved(np.zeros((9, 9))), "random:3x3").failed == ()
 
 
 @pytest.mark.parametrize("boundary", BORDERS)
 def test_shifts_break_at_the_border_by_the_boundary(boundary: str) -> None:
-    told = row(run_laws(LawsRequest("12x12", "random:5x5")), f"the same to the border, boundary {boundary}")
+    told = row(measure("12x12", "random:5x5"), f"the same to the border, boundary {boundary}")
     if boundary == "wrap":
         assert told.note == "no output differs"
     else:
@@ -164,16 +169,14 @@ def test_shifts_break_at_the_border_by_the_boundary(boundary: str) -> None:
 
 
 def test_the_interior_is_named_and_what_breaks_around_it_counted() -> None:
-    told = row(run_laws(LawsRequest("12", "random:3", padding="same")), "shift, then conv")
+    told = row(measure("12", "random:3", padding="same"), "shift, then conv")
     assert told.note == "by one stride, in the interior 2..10; 3 of the 3 outputs around it differ"
-    wrapped = row(run_laws(LawsRequest("12", "random:3", padding="same", boundary="wrap")), "shift, then conv")
+    wrapped = row(measure("12", "random:3", padding="same", boundary="wrap"), "shift, then conv")
     assert wrapped.note.endswith("0 of the 3 outputs around it differ")
 
 
 def test_phases_of_a_stride_are_other_samplings() -> None:
-    statements = [
-        told.statement for told in found(run_laws(LawsRequest("20", "random:3", stride=3)), "equivariant").rows
-    ]
+    statements = [told.statement for told in found(measure("20", "random:3", stride=3), "equivariant").rows]
     assert [text for text in statements if text.startswith("stride")] == [
         "stride 3: shift by 1, then conv = conv",
         "stride 3: shift by 2, then conv = conv",
@@ -191,7 +194,7 @@ def test_phases_of_a_stride_are_other_samplings() -> None:
     ids=str,
 )
 def test_a_sample_moves_the_outputs_that_see_it(options: dict[str, Any], centre: str, corner: str) -> None:
-    notes = [told.note for told in found(run_laws(LawsRequest("10", "1,2,4", **options)), "local").rows]
+    notes = [told.note for told in found(measure("10", "1,2,4", **options), "local").rows]
     assert notes == [centre, corner]
 
 
@@ -225,7 +228,7 @@ def test_the_matrix_is_the_layer(dims: int, options: dict[str, Any]) -> None:
 
 
 def test_the_matrix_shares_few_values_among_many_places() -> None:
-    facts = run_laws(LawsRequest("28x28", "random:3x3")).matrix
+    facts = measure("28x28", "random:3x3").matrix
     assert facts.shape == (676, 784)
     assert facts.distinct == 9
     assert facts.density == 9 / 784
@@ -233,7 +236,7 @@ def test_the_matrix_shares_few_values_among_many_places() -> None:
 
 
 def test_a_large_input_has_its_matrix_on_a_part() -> None:
-    report = run_laws(LawsRequest("16x16x16", "random:3x3x3", dims=3, size=16))
+    report = measure("16x16x16", "random:3x3x3", dims=3, size=16)
     assert report.setting.spatial == (16, 16, 16)
     assert report.matrix.dense_parameters <= 1 << 22
     assert report.failed == ()
@@ -293,13 +296,13 @@ def test_refusals() -> None:
     holed = np.ones((5, 5))
     holed[2, 2] = np.nan
     with pytest.raises(InputError, match="NaN or infinities"):
-        run_laws(LawsRequest(saved(holed), "box:size=3"))
+        measure(saved(holed), "box:size=3")
     with pytest.raises(ShapeError, match="kernel 9x9 exceeds the padded input 5x5"):
-        run_laws(LawsRequest("5x5", "random:9x9"))
+        measure("5x5", "random:9x9")
     with pytest.raises(LimitError, match="laws on 500x500 samples"):
-        run_laws(LawsRequest("500x500", "random:3x3", size=500))
+        measure("500x500", "random:3x3", size=500)
     with pytest.raises(LimitError, match="the matrix of kernel"):
-        run_laws(LawsRequest("2x2x1000", "random:1500x2x2x1000", dims=2))
+        measure("2x2x1000", "random:1500x2x2x1000", dims=2)
 
 
 @pytest.mark.parametrize(

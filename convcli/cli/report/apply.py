@@ -29,7 +29,7 @@ from convcli.shapes.parse import show
 def plan_lines(prepared: ApplyPlan) -> list[str]:
     """What a job would do: sizes with their formula, the method and why, and the bytes that it takes."""
     job, data = prepared.job, prepared.data
-    rows: list[tuple[str, str]] = [(job.op, described(data))]
+    rows: list[tuple[str, str]] = [(job.geometry.op, described(data))]
     rows += [("kernel", f"{part.kernel.name}, {show(part.arrangement.kernel)}") for part in prepared.passes]
     rows += _geometry(prepared)
     target = f" -> {job.output} ({prepared.format})" if job.output is not None else ""
@@ -48,7 +48,7 @@ def outcome_lines(outcome: ApplyResult) -> list[str]:
     job, data = prepared.job, prepared.data
     kernels = ", ".join(f"{part.kernel.name} ({show(part.arrangement.kernel)})" for part in prepared.passes)
     rows: list[tuple[str, str]] = [
-        (job.op, f"{described(data)} with {kernels}"),
+        (job.geometry.op, f"{described(data)} with {kernels}"),
         ("output", f"{show(outcome.values.shape)} {outcome.values.dtype}"),
     ]
     rows += _geometry(prepared)
@@ -73,7 +73,7 @@ def damage_line(data: Data) -> str:
 def plan_json(prepared: ApplyPlan) -> dict[str, Any]:
     job, data = prepared.job, prepared.data
     return {
-        "op": job.op,
+        "op": job.geometry.op,
         "input": {
             "name": data.name,
             "shape": list(data.array.shape),
@@ -90,11 +90,11 @@ def plan_json(prepared: ApplyPlan) -> dict[str, Any]:
             for part in prepared.passes
         ],
         "axes": [axis_json(axis) for axis in prepared.passes[0].plan.axes],
-        "boundary": job.boundary,
-        "cval": job.cval,
-        "combine": job.combine,
-        "scale": job.scale,
-        "bias": job.bias,
+        "boundary": job.geometry.boundary,
+        "cval": job.geometry.cval,
+        "combine": job.postprocess.combine,
+        "scale": job.postprocess.scale,
+        "bias": job.postprocess.bias,
         "linear": job.linear,
         "output": {
             "shape": list(prepared.output_shape),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli import io
-from convcli.bench.run import Report, Row
+from convcli.bench.run import BenchResult, Row
 from convcli.errors import FileError
 from convcli.io import Written
 from convcli.shapes.parse import show
@@ -45,7 +45,7 @@ LEGEND = (
 )
 
 
-def print_bench(report: Report) -> None:
+def print_bench(report: BenchResult) -> None:
     """The case, a row for everybody who was timed, and why others were not."""
     console = make_console()
     console.print("\n".join(_head(report)), highlight=False, markup=False)
@@ -61,7 +61,7 @@ def print_legend() -> None:
     make_console().print("\n".join(LEGEND), style="dim", highlight=False, markup=False)
 
 
-def _head(report: Report) -> list[str]:
+def _head(report: BenchResult) -> list[str]:
     case, plan, a = report.case, report.plan, report.arrangement
     rows = [
         ("bench", f"{show(case.shape)} {case.dtype} with {report.kernel.name} ({show(a.kernel)}), seed {case.seed}")
@@ -82,7 +82,7 @@ def _head(report: Report) -> list[str]:
     )
 
 
-def _table(report: Report) -> Table:
+def _table(report: BenchResult) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("", no_wrap=True, min_width=max(len(row.name) for row in report.rows))
     for name in ("ms", "/ pick", "GFLOP/s", "of limit", "GB/s", "of limit", "differs"):
@@ -105,13 +105,13 @@ def _table(report: Report) -> Table:
     return table
 
 
-def _told_difference(report: Report, row: Row) -> Text:
+def _told_difference(report: BenchResult, row: Row) -> Text:
     if not row.passed:
         return Text(f"{row.difference:.1e} WRONG", "bold red")
     return Text("reference" if row.name == report.reference else f"{row.difference:.1e}")
 
 
-def bench_json(reports: Sequence[Report], written: Written | None) -> dict[str, Any]:
+def bench_json(reports: Sequence[BenchResult], written: Written | None) -> dict[str, Any]:
     """Every number of some cases; seconds, bytes a second, operations a second."""
     return {
         "passed": not any(report.wrong for report in reports),
@@ -121,7 +121,7 @@ def bench_json(reports: Sequence[Report], written: Written | None) -> dict[str, 
     }
 
 
-def _case_json(report: Report) -> dict[str, Any]:
+def _case_json(report: BenchResult) -> dict[str, Any]:
     case, plan, a = report.case, report.plan, report.arrangement
     return {
         "input": {"shape": list(case.shape), "dtype": case.dtype, "bytes": report.input_bytes},
@@ -149,7 +149,7 @@ def _case_json(report: Report) -> dict[str, Any]:
     }
 
 
-def _row_json(report: Report, row: Row) -> dict[str, Any]:
+def _row_json(report: BenchResult, row: Row) -> dict[str, Any]:
     return {
         "name": row.name,
         "peer": row.is_peer,
@@ -184,12 +184,12 @@ def check_picture(target: str, *, overwrite: bool) -> None:
         raise FileError(f"{target} for a picture", "expected a format that holds colours", "write .png")
 
 
-def save_bars(reports: Sequence[Report], target: str, *, overwrite: bool) -> Written:
+def save_bars(reports: Sequence[BenchResult], target: str, *, overwrite: bool) -> Written:
     """Write the bars of some cases as a picture, one case under the other."""
     return io.save(target, draw_bars(reports), overwrite=overwrite)
 
 
-def draw_bars(reports: Sequence[Report]) -> NDArray[np.uint8]:
+def draw_bars(reports: Sequence[BenchResult]) -> NDArray[np.uint8]:
     """A picture (H, W, 3): for each case its title and a bar for each row; a case's longest bar is BARS long."""
     from PIL import Image, ImageDraw
 
@@ -206,7 +206,7 @@ def draw_bars(reports: Sequence[Report]) -> NDArray[np.uint8]:
     return np.asarray(sheet)
 
 
-def _draw_row(draw: ImageDraw, report: Report, row: Row, top: int) -> None:
+def _draw_row(draw: ImageDraw, report: BenchResult, row: Row, top: int) -> None:
     left = MARGIN + NAMES
     right = left + max(round(BARS * row.seconds / report.slowest), 1)
     _write(draw, left - 8, top, row.name, right=True)
@@ -214,13 +214,13 @@ def _draw_row(draw: ImageDraw, report: Report, row: Row, top: int) -> None:
     _write(draw, right + 6, top, f"{1e3 * row.seconds:.3g} ms")
 
 
-def _kind(report: Report, row: Row) -> str:
+def _kind(report: BenchResult, row: Row) -> str:
     if not row.passed:
         return "wrong"
     return "pick" if row is report.pick else "peer" if row.is_peer else "method"
 
 
-def _title(report: Report) -> str:
+def _title(report: BenchResult) -> str:
     case = report.case
     return f"{show(case.shape)} {case.dtype} with {report.kernel.name}, {report.threads} threads: the pick is darkest"
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from rich.text import Text
 
 from convcli.cli.report.text import axis_json, axis_names, columns, described, finite, formula, make_console, reading
-from convcli.learn.explain import Block, Cell, Explanation, Flow, Index, Step
+from convcli.learn.explain import Block, Cell, ExplainResult, Flow, Index, Step
 from convcli.shapes.axis import Axis
 from convcli.shapes.parse import show
 
@@ -29,7 +29,7 @@ class Grid(NamedTuple):
     cells: list[list[Text]]
 
 
-def print_explanation(told: Explanation) -> None:
+def print_explanation(told: ExplainResult) -> None:
     """The convolution in a few lines, then every step."""
     console = make_console()
     console.print("\n".join(_head(told)), highlight=False, markup=False)
@@ -41,7 +41,7 @@ def print_explanation(told: Explanation) -> None:
         console.print(_legend(told), style="yellow", highlight=False, markup=False)
 
 
-def explanation_json(told: Explanation) -> dict[str, Any]:
+def explanation_json(told: ExplainResult) -> dict[str, Any]:
     laid = told.laid
     return {
         "op": told.op,
@@ -91,7 +91,7 @@ def _cells(steps: Sequence[Step]) -> Iterator[Cell]:
     return (cell for step in steps for block in step.blocks for cell in block.cells)
 
 
-def _head(told: Explanation) -> list[str]:
+def _head(told: ExplainResult) -> list[str]:
     a = told.laid.arrangement
     rows: list[tuple[str, str]] = [
         (told.op, f"{described(told.laid.data)} with {told.laid.kernel.name} ({show(a.kernel)})")
@@ -101,13 +101,13 @@ def _head(told: Explanation) -> list[str]:
     return columns([*rows, ("output", show(told.output))], indent="")
 
 
-def _legend(told: Explanation) -> str:
+def _legend(told: ExplainResult) -> str:
     spec = told.laid.spec
     by = f"constant {_number(spec.cval)}" if spec.boundary == "constant" else spec.boundary
     return f"(v) lies outside the input: boundary {by}"
 
 
-def _step(told: Explanation, step: Step, width: int) -> Iterator[Text]:
+def _step(told: ExplainResult, step: Step, width: int) -> Iterator[Text]:
     name = f"y{_index(step.at)}"
     yield Text(f"{name} = {_rule(told, step)}", "bold")
     for block in step.blocks[:SIDE]:
@@ -122,7 +122,7 @@ def _step(told: Explanation, step: Step, width: int) -> Iterator[Text]:
         yield from _backward(told, step)
 
 
-def _rule(told: Explanation, step: Step) -> str:
+def _rule(told: ExplainResult, step: Step) -> str:
     """The sum with its indices filled in, such as `sum of w[a,b] * x[1+a,2+b]`."""
     a = told.laid.arrangement
     letters = LETTERS[: a.dims]
@@ -135,7 +135,7 @@ def _rule(told: Explanation, step: Step) -> str:
     return f"sum of w[{','.join(letters)}] * x[{','.join(moved)}]" + (", over the channels" * (len(step.blocks) > 1))
 
 
-def _place_of(told: Explanation, step: Step, *, flipped: bool) -> Index:
+def _place_of(told: ExplainResult, step: Step, *, flipped: bool) -> Index:
     """Where the kernel's first tap lies; under a convolution that is the window's last."""
     return step.blocks[0].cells[-1 if flipped else 0].place
 
@@ -162,7 +162,7 @@ def _some(items: Sequence[Any], most: int) -> list[Any]:
 # Tables.
 
 
-def _block(told: Explanation, block: Block, width: int) -> Iterator[Text]:
+def _block(told: ExplainResult, block: Block, width: int) -> Iterator[Text]:
     """One channel's tables, a band of them for each plane of the window."""
     window = tuple(axis.k for axis in told.axes)
     plane = window[-2:] if len(window) > 1 else (1, *window)
@@ -177,7 +177,7 @@ def _left_out(count: int, what: str) -> Iterator[Text]:
         yield Text(f"   ... {count - SIDE} {what} more, all of them in --json", "dim")
 
 
-def _grids(told: Explanation, cells: Sequence[Cell], plane: Index) -> list[Grid]:
+def _grids(told: ExplainResult, cells: Sequence[Cell], plane: Index) -> list[Grid]:
     flipped = told.op == "convolve"
     grids = [Grid("", _span(told.axes, cells), _cut(cells, plane, _sample))]
     if flipped:
@@ -267,7 +267,7 @@ def _sign(value: float) -> str:
 # The way back.
 
 
-def _backward(told: Explanation, step: Step) -> Iterator[Text]:
+def _backward(told: ExplainResult, step: Step) -> Iterator[Text]:
     """How delta flows back, term by term, beside the sums over all outputs."""
     delta = _number(step.delta or 0.0)
     yield Text(f"backward, delta = dy{_index(step.at)} = {delta} (dy: {told.upstream})", "bold")
@@ -278,7 +278,7 @@ def _backward(told: Explanation, step: Step) -> Iterator[Text]:
     yield from _terms([_dx(cell, flow, delta) for cell, flow in cells])
 
 
-def _unlike(told: Explanation) -> str:
+def _unlike(told: ExplainResult) -> str:
     """What the notation leaves out, where this convolution has it."""
     axes = told.axes
     parts = [

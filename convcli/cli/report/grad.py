@@ -23,7 +23,7 @@ def pulled_lines(pulled: GradResult) -> list[str]:
     notes = "; ".join((*laid.data.notes, *(("colours times alpha",) if laid.data.alpha else ())))
     rows = [
         (
-            pulled.pullback.op,
+            pulled.pullback.geometry.op,
             f"{laid.data.name} {show(a.shape)} {laid.x.dtype}{f' ({notes})' if notes else ''} "
             f"with {laid.kernel.name} ({show(a.kernel)})",
         ),
@@ -54,7 +54,7 @@ def pulled_json(pulled: GradResult) -> dict[str, Any]:
     laid, written, pullback = pulled.laid, pulled.written, pulled.pullback
     a = laid.arrangement
     return {
-        "op": pullback.op,
+        "op": pullback.geometry.op,
         "input": {"name": laid.data.name, "shape": list(a.shape), "dtype": str(laid.x.dtype)},
         "kernel": {"name": laid.kernel.name, "shape": list(a.kernel), "reading": a.channel_mode},
         "axes": [axis_json(axis) for axis in laid.spec.axes(a.spatial, a.window)],

@@ -19,7 +19,7 @@ from convcli.cli.report.text import (
     written_json,
 )
 from convcli.io import Written
-from convcli.learn.laws import Finding, LawsReport, Row
+from convcli.learn.laws import Finding, LawsResult, Row
 from convcli.shapes.parse import show
 
 HEAD = ("", "left", "right", "difference", "bound", "verdict")
@@ -27,7 +27,7 @@ STYLES = {"holds": "green", "differs": "green", "agrees": "yellow", "FAILED": "b
 READ = "f, g: one plane of the input and of the kernel; x, w: all of them; *: convolution; z, h, dy: random"
 
 
-def print_laws(report: LawsReport, written: Written | None) -> None:
+def print_laws(report: LawsResult, written: Written | None) -> None:
     """The setting, every law with its rows, and the verdict."""
     console = make_console()
     console.print("\n".join(_head(report, written)), highlight=False, markup=False)
@@ -40,7 +40,7 @@ def print_laws(report: LawsReport, written: Written | None) -> None:
     console.print(_verdict(report), highlight=False, markup=False)
 
 
-def laws_json(report: LawsReport, written: Written | None) -> dict[str, Any]:
+def laws_json(report: LawsResult, written: Written | None) -> dict[str, Any]:
     laid, setting, matrix = report.laid, report.setting, report.matrix
     return {
         "passed": not report.failed,
@@ -68,7 +68,7 @@ def _row_json(row: Row) -> dict[str, Any]:
     return {**measured, "verdict": row.verdict, "passed": row.passed}
 
 
-def _head(report: LawsReport, written: Written | None) -> list[str]:
+def _head(report: LawsResult, written: Written | None) -> list[str]:
     laid, setting, matrix = report.laid, report.setting, report.matrix
     rows = [("laws", f"{described(laid.data)} with {laid.kernel.name} ({show(laid.arrangement.kernel)})")]
     if setting.spatial != laid.arrangement.spatial:
@@ -89,7 +89,7 @@ def _head(report: LawsReport, written: Written | None) -> list[str]:
     return columns([*rows, ("read", READ)], indent="")
 
 
-def _widths(report: LawsReport) -> list[int]:
+def _widths(report: LawsResult) -> list[int]:
     rows = [HEAD, *(_texts(row) for found in report.findings for row in found.rows)]
     return [max(map(len, column)) for column in zip(*rows, strict=True)]
 
@@ -124,7 +124,7 @@ def _line(texts: tuple[str, ...], widths: list[int], style: str) -> Text:
     return line.append(verdict, style)
 
 
-def _verdict(report: LawsReport) -> str:
+def _verdict(report: LawsResult) -> str:
     if report.failed:
         return f"FAILED: {', '.join(report.failed)}"
     return f"all {len(report.findings)} laws hold: what must be equal is, within the rounding that its bound allows"

@@ -55,19 +55,19 @@ class Batch:
             raise InputError("nothing to do", "expected at least one input")
         failed = tuple(Record("failed", source.path, "", source.trouble) for source in sources if source.trouble)
         sources = [source for source in sources if not source.trouble]
-        ext = None if job.format is None else lookup(job.format).suffixes[0]
+        ext = None if job.writing.format is None else lookup(job.writing.format).suffixes[0]
         targets = name_all(sources, Template(name), ext)
-        check_suffixes(folder, sources, targets, job.format)
+        check_suffixes(folder, sources, targets, job.writing.format)
         existing = check_places(folder, sources, targets)
         foreign = [target for target in existing if not (resume and target in known)]
-        if foreign and not job.overwrite:
+        if foreign and not job.writing.overwrite:
             raise _in_the_way(folder, foreign, resume)
         tasks = tuple(
             Task(
                 source.path,
                 target,
                 str(folder / target),
-                replace=job.overwrite or (resume and target in known),
+                replace=job.writing.overwrite or (resume and target in known),
                 before=known.get(target) if resume else None,
             )
             for source, target in zip(sources, targets, strict=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,10 +13,11 @@ from convcli import __version__
 from convcli.errors import CheckError, ConvError, InputError, OutputError, reason
 from convcli.jobs.apply import ApplyRequest, plan_apply, run_apply
 from convcli.jobs.batch.manifest import Entry
+from convcli.jobs.requests import flat_options
 from convcli.kernels import Kernel, fewest_axes, kernel
 
-NEUTRAL = frozenset({"input", "output", "kernels", "overwrite", "verify", "max_memory", "max_pixels"})
-"""What no value of an output depends on, and the kernels, which the digest takes by their taps."""
+NEUTRAL = frozenset({"input", "output", "kernels", "overwrite", "verify", "limits"})
+"""Options that no value of an output depends on, and the kernels, which the digest takes by their taps."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,15 @@ class Recipe:
         >>> job = ApplyRequest(input="", kernels=("1,0,-1", "gaussian:sigma=2"))
         >>> Recipe.of(job).job.kernels
         (Kernel('1,0,-1', shape=(3,), rank=1), 'gaussian:sigma=2')
-        >>> Recipe.of(job).digest == Recipe.of(replace(job, scale=2.0)).digest
+        >>> Recipe.of(job).digest == Recipe.of(replace(job, linear=True)).digest
         False
         """
-        resolved = [kernel(reference, dims=job.dims) for reference in job.kernels]
+        resolved = [kernel(reference, dims=job.geometry.dims) for reference in job.kernels]
         named = [isinstance(given, str) and fewest_axes(given) is not None for given in job.kernels]
         kept = tuple(
             given if by_name else whole for given, by_name, whole in zip(job.kernels, named, resolved, strict=True)
         )
-        settings = {field.name: getattr(job, field.name) for field in fields(job) if field.name not in NEUTRAL}
+        settings = {name: value for name, value in flat_options(job).items() if name not in NEUTRAL}
         content = {
             "version": __version__,
             "kernels": [_content(whole, by_name) for whole, by_name in zip(resolved, named, strict=True)],
@@ -57,10 +58,12 @@ class Recipe:
 def shared(recipe: Recipe, jobs: int) -> Recipe:
     """The recipe for one of so many processes, which share the memory that there may be.
 
-    >>> shared(Recipe.of(ApplyRequest(input="", kernels=("box",), max_memory=4000)), 4).job.max_memory
+    >>> from convcli.limits import Limits
+    >>> shared(Recipe.of(ApplyRequest(input="", kernels=("box",), limits=Limits(4000))), 4).job.limits.memory
     1000
     """
-    return replace(recipe, job=replace(recipe.job, max_memory=recipe.job.limits.memory // jobs))
+    limits = replace(recipe.job.limits, memory=recipe.job.limits.memory // jobs)
+    return replace(recipe, job=replace(recipe.job, limits=limits))
 
 
 def _content(resolved: Kernel, by_name: bool) -> list[object]:
@@ -158,7 +161,8 @@ def _done(recipe: Recipe, task: Task, digest: str) -> Record:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be created", reason(error)) from error
-    prepared = plan_apply(replace(recipe.job, input=task.source, output=task.path, overwrite=task.replace))
+    writing = replace(recipe.job.writing, overwrite=task.replace)
+    prepared = plan_apply(replace(recipe.job, input=task.source, output=task.path, writing=writing))
     if file_digest(task.source) != digest:
         raise InputError(f"{task.source} changed while it was read", "", "run again with --resume")
     outcome = run_apply(prepared)

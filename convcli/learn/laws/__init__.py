@@ -31,12 +31,12 @@ __all__ = [
     "LAWS",
     "Finding",
     "Law",
-    "LawsReport",
     "LawsRequest",
+    "LawsResult",
     "MatrixFacts",
     "Row",
     "check_matrix",
-    "examine",
+    "run_laws",
     "save_matrix",
 ]
 
@@ -90,7 +90,7 @@ class MatrixFacts:
 
 
 @dataclass(frozen=True, eq=False)
-class LawsReport:
+class LawsResult:
     """Every law on one input and kernel."""
 
     laid: Operands
@@ -104,7 +104,7 @@ class LawsReport:
         return tuple(found.law.name for found in self.findings if not all(row.passed for row in found.rows))
 
 
-def run_laws(inquiry: LawsRequest) -> LawsReport:
+def run_laws(inquiry: LawsRequest) -> LawsResult:
     """Measure every law. Raises InputError and its kin for what does not fit, as `apply` does.
 
     >>> report = run_laws(LawsRequest("12", "1,2,3"))
@@ -116,7 +116,7 @@ def run_laws(inquiry: LawsRequest) -> LawsReport:
     taken = matrix[matrix != 0]
     facts = MatrixFacts((matrix.shape[0], matrix.shape[1]), taken.size / matrix.size, len(np.unique(taken)))
     findings = tuple(Finding(law, tuple(law.measure(setting))) for law in LAWS)
-    return LawsReport(laid, setting, findings, facts)
+    return LawsResult(laid, setting, findings, facts)
 
 
 def check_matrix(target: str, *, overwrite: bool) -> None:
@@ -126,6 +126,6 @@ def check_matrix(target: str, *, overwrite: bool) -> None:
     io.check_target(target, overwrite=overwrite)
 
 
-def save_matrix(report: LawsReport, target: str, *, overwrite: bool) -> Written:
+def save_matrix(report: LawsResult, target: str, *, overwrite: bool) -> Written:
     """Write M of conv(x) = M vec(x) as .npy or .csv."""
     return io.save(target, report.setting.small.matrix, overwrite=overwrite)

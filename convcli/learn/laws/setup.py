@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -17,9 +17,11 @@ from convcli.engine.layer_form import to_layer
 from convcli.engine.planning.facts import TOLERANCE
 from convcli.errors import InputError, LimitError, ShapeError
 from convcli.grad.toeplitz import toeplitz
-from convcli.jobs.operands import ConvOptions, Operands, load_operands
+from convcli.jobs.operands import Operands, load_operands
+from convcli.limits import Limits
 from convcli.shapes.axis import Axis
-from convcli.shapes.parse import Padding, PerAxis, show
+from convcli.shapes.geometry import Geometry
+from convcli.shapes.parse import show
 from convcli.shapes.spec import ConvSpec
 
 Array = NDArray[np.float64]
@@ -124,19 +126,10 @@ class LawsRequest:
 
     input: str
     reference: str
+    geometry: Geometry = field(default_factory=Geometry)
     size: int | None = None
     seed: int = 0
-    stride: PerAxis = 1
-    padding: Padding = "valid"
-    boundary: str = "constant"
-    dims: int | None = None
-    max_memory: int | None = None
-    max_pixels: int | None = None
-
-    @property
-    def laying(self) -> ConvOptions:
-        options = ("stride", "padding", "boundary", "dims", "max_memory", "max_pixels")
-        return ConvOptions(**{name: getattr(self, name) for name in options})
+    limits: Limits = field(default_factory=Limits.of)
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +215,7 @@ class Setting:
 
 def make_setting(inquiry: LawsRequest) -> tuple[Operands, Setting]:
     """Read what an inquiry names and cut it to size. Raises InputError for values that are not finite."""
-    laid = load_operands(inquiry.input, inquiry.reference, inquiry.laying, seed=inquiry.seed)
+    laid = load_operands(inquiry.input, inquiry.reference, inquiry.geometry, inquiry.limits, seed=inquiry.seed)
     a = laid.arrangement
     form = to_layer(laid.x, laid.kernel.taps, a)
     side = inquiry.size or _side(a.window)
@@ -234,7 +227,7 @@ def make_setting(inquiry: LawsRequest) -> tuple[Operands, Setting]:
         raise InputError(f"{inquiry.input} holds NaN or infinities", "expected finite values", "replace them first")
     setting = Setting(x, form.w.astype(np.float64), replace(laid.spec, groups=form.groups), inquiry.seed)
     outputs = len(x) * len(form.w) * math.prod(axis.out for axis in setting.spec.axes(setting.spatial, a.window))
-    inquiry.laying.limits.check_memory(f"work on {laid.data.name}", 8 * 4 * (x.size + outputs))
+    inquiry.limits.check_memory(f"work on {laid.data.name}", 8 * 4 * (x.size + outputs))
     return laid, setting
 
 

@@ -19,6 +19,7 @@ from convcli.io import Metadata
 from convcli.io.data import Timing
 from convcli.io.images.animation import Stack
 from convcli.jobs.apply import ApplyRequest, ApplyResult, plan_apply, run_apply
+from convcli.jobs.requests import from_options
 from convcli.limits import Limits
 
 DURATIONS = (100, 200, 50, 300)
@@ -58,7 +59,9 @@ def played(path: Path) -> tuple[list[NDArray[Any]], list[Any], Any]:
 
 def filtered(source: Path, target: Path | None = None, *kernels: str, **options: Any) -> ApplyResult:
     options = {"padding": "same", "frames": "all", **options}
-    return run_apply(plan_apply(ApplyRequest(str(source), kernels or ("box",), target and str(target), **options)))
+    return run_apply(
+        plan_apply(from_options(ApplyRequest, str(source), kernels or ("box",), target and str(target), **options))
+    )
 
 
 CASES = [

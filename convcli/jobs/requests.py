@@ -1,0 +1,99 @@
+"""What requests are made of: groups of options that commands share, and how a command's options fill them.
+
+A request holds each group as one field (`geometry`, `reading`, `postprocess`, `writing`, `limits`); the fields of a
+group are called as the options of the command line are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from convcli.io import RawLayout
+from convcli.limits import Limits
+from convcli.options import Combine, Frames, Order, Policy
+from convcli.shapes.geometry import Geometry
+
+Request = TypeVar("Request")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How an input is read; raw_order holds for a raw output too."""
+
+    input_format: str | None = None
+    frames: Frames = "first"
+    allow_truncated: bool = False
+    raw_shape: tuple[int, ...] | None = None
+    raw_dtype: str | None = None
+    raw_order: Order = "C"
+    raw_offset: int = 0
+
+    @property
+    def raw(self) -> RawLayout:
+        """The layout of raw numbers. Raises InputError for a `raw_dtype` that is no type of numbers."""
+        return RawLayout.of(self.raw_shape, self.raw_dtype, self.raw_order, self.raw_offset)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Postprocess:
+    """How results become the values that are written: combined, scaled, shifted, and brought into a type's range."""
+
+    combine: Combine = "stack"
+    scale: float = 1.0
+    bias: float = 0.0
+    range: Policy = "clip"
+    dtype: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteOptions:
+    """How an output is written."""
+
+    format: str | None = None
+    overwrite: bool = False
+    strip: bool = False
+    compress_level: int | None = None
+    quality: int | None = None
+
+    @property
+    def settings(self) -> dict[str, int]:
+        """The settings of the output's encoder that were given."""
+        given = {"compress_level": self.compress_level, "quality": self.quality}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+GROUPS: dict[str, Callable[..., Any]] = {
+    "geometry": Geometry,
+    "reading": ReadOptions,
+    "postprocess": Postprocess,
+    "writing": WriteOptions,
+}
+
+
+def from_options(kind: Callable[..., Request], *arguments: Any, **options: Any) -> Request:
+    """Build a request of a kind from a command's arguments and options, each in the group with a field of its name.
+
+    max_memory, max_pixels: become the request's `limits`.
+
+    >>> from convcli.jobs.grad import GradRequest
+    >>> request = from_options(GradRequest, "8x8", "box", stride=2, seed=1)
+    >>> request.geometry.stride, request.seed
+    (2, 1)
+    """
+    own = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    for name, group in GROUPS.items():
+        if name in own:
+            names = {field.name for field in fields(group)} & options.keys()  # type: ignore[arg-type]
+            options[name] = group(**{name: options.pop(name) for name in names})
+    limits = {name: options.pop(f"max_{name}", None) for name in ("memory", "pixels")}
+    return kind(*arguments, **options, limits=Limits.of(**limits))
+
+
+def flat_options(request: Any) -> dict[str, Any]:
+    """Return a request's fields by name, those of its groups among them: `from_options` backwards."""
+    own = dict(vars(request))
+    for name in GROUPS.keys() & own.keys():
+        own |= vars(own.pop(name))
+    return own

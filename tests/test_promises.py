@@ -1,4 +1,4 @@
-"""README's promises: each names the tests that hold it, and they are there."""
+"""The guide's promises: each names the tests that hold it, and they are there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SECTION = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## What it promises\n")[1].split("\n## ")[0]
+SECTION = (ROOT / "convcli" / "guide" / "promises.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| (?!promise|-)(.+?) \| (`tests/.+`) \|$", SECTION, re.MULTILINE)
 
 

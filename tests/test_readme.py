@@ -1,4 +1,4 @@
-r"""What README.md shows is what happens.
+r"""What README.md and the pages of the guide show is what happens.
 
 ```console   each `$ ` line is run by bash and the lines below it are its output, stdout before stderr. A line `...`
              stands for any lines, `...` within a line for any text. A command may go on after a `\` at the end of a
@@ -27,6 +27,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+GUIDE = ROOT / "convcli" / "guide"
 RUN = ("convcli", "printf", "echo", "cat")
 FENCE = re.compile(r"( *)(`{3,}) *(\w*)")
 RUNNABLE = re.compile(rf"(?:\w+=\S* +)*(?:{'|'.join(RUN)})\b")
@@ -44,6 +45,12 @@ class Block:
     language: str
     line: int
     body: tuple[str, ...]
+    page: str = "README.md"
+
+    @property
+    def place(self) -> str:
+        """The file and the line, as editors take them."""
+        return f"{self.page}:{self.line}"
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class Step:
     shown: tuple[str, ...] = ()
 
 
-def blocks(text: str, *languages: str) -> Iterator[Block]:
+def blocks(text: str, *languages: str, page: str = "README.md") -> Iterator[Block]:
     """Find the fenced blocks in these languages."""
     lines = enumerate(text.splitlines(), 1)
     for number, line in lines:
@@ -67,9 +74,9 @@ def blocks(text: str, *languages: str) -> Iterator[Block]:
                 break
             body.append(inside.removeprefix(indent))
         else:
-            raise ValueError(f"README.md:{number}: the fence is never closed")
+            raise ValueError(f"{page}:{number}: the fence is never closed")
         if language in languages:
-            yield Block(language, number + 1, tuple(body))
+            yield Block(language, number + 1, tuple(body), page)
 
 
 def steps(block: Block) -> list[Step]:
@@ -79,7 +86,7 @@ def steps(block: Block) -> list[Step]:
     for line in lines:
         if block.language == "console" and not line.startswith("$ "):
             if not found:
-                raise ValueError(f"README.md:{block.line}: output {line!r} stands before the first '$ ' line")
+                raise ValueError(f"{block.place}: output {line!r} stands before the first '$ ' line")
             found[-1] = Step(found[-1].command, (*found[-1].shown, line))
         elif line.strip() and not line.startswith("#"):
             command = line.removeprefix("$ ")
@@ -122,7 +129,7 @@ def difference(shown: Sequence[str], actual: Sequence[str]) -> str:
     """Lay shown beside actual as a diff in which lines that agree through their `...` do not differ."""
     came = tidy(actual)
     met = [next((line for line in came if matches([want], [line])), want) for want in tidy(shown)]
-    return "\n".join(difflib.unified_diff(met, came, "README.md", "actual", n=99, lineterm=""))
+    return "\n".join(difflib.unified_diff(met, came, "shown", "actual", n=99, lineterm=""))
 
 
 # Running it.
@@ -154,7 +161,7 @@ def follow(block: Block, place: Place) -> None:
     status = 0
     todo = steps(block)
     for step, after in zip(todo, [*todo[1:], Step("")], strict=True):
-        where = f"README.md:{block.line}: $ {step.command}"
+        where = f"{block.place}: $ {step.command}"
         command = runnable(step.command)
         if command is None:
             if step.shown:
@@ -200,35 +207,40 @@ def place(tmp_path: Path, environment: dict[str, str]) -> Place:
     return Place(tmp_path, environment)
 
 
-# The README itself.
+# The pages themselves.
 
-TEXT = README.read_text(encoding="utf-8") if README.exists() else ""
-COMMANDS = [block for block in blocks(TEXT, "console", "sh") if any(runnable(step.command) for step in steps(block))]
-EXAMPLES = [block for block in blocks(TEXT, "python") if any(line.startswith(">>>") for line in block.body)]
+PAGES = {page.name: page.read_text(encoding="utf-8") for page in (README, *sorted(GUIDE.glob("*.md")))}
 
 
-def line_of(block: Block) -> str:
-    return f"line-{block.line}"
+def blocks_of_all(*languages: str) -> list[Block]:
+    return [block for page, text in PAGES.items() for block in blocks(text, *languages, page=page)]
 
 
-@pytest.mark.parametrize("block", COMMANDS, ids=line_of)
-def test_commands_do_what_the_readme_shows(block: Block, place: Place) -> None:
+COMMANDS = [b for b in blocks_of_all("console", "sh") if any(runnable(step.command) for step in steps(b))]
+EXAMPLES = [b for b in blocks_of_all("python") if any(line.startswith(">>>") for line in b.body)]
+
+
+def place_of(block: Block) -> str:
+    return block.place
+
+
+@pytest.mark.parametrize("block", COMMANDS, ids=place_of)
+def test_commands_do_what_the_page_shows(block: Block, place: Place) -> None:
     follow(block, place)
 
 
-@pytest.mark.parametrize("block", EXAMPLES, ids=line_of)
-def test_python_does_what_the_readme_shows(block: Block, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("block", EXAMPLES, ids=place_of)
+def test_python_does_what_the_page_shows(block: Block, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place.folder)
     monkeypatch.setenv("COLUMNS", "100")
     source = "\n".join((*block.body, ""))
-    test = doctest.DocTestParser().get_doctest(source, {}, "README.md", "README.md", block.line - 1)
+    test = doctest.DocTestParser().get_doctest(source, {}, block.page, block.page, block.line - 1)
     report: list[str] = []
     doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE).run(test, out=report.append)
     if report:
         pytest.fail("".join(report), pytrace=False)
 
 
-@pytest.mark.skipif(not TEXT, reason="there is no README.md")
 def test_every_command_is_in_the_readme() -> None:
     import click
 
@@ -236,7 +248,18 @@ def test_every_command_is_in_the_readme() -> None:
 
     names = main.list_commands(click.Context(main))
     assert names
-    assert [name for name in names if not re.search(rf"convcli {name}\b", TEXT)] == []
+    assert [name for name in names if not re.search(rf"convcli {name}\b", PAGES["README.md"])] == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len(PAGES["README.md"].splitlines()) <= 250
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page: str) -> None:
+    folder = README.parent if page == "README.md" else GUIDE
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", PAGES[page])
+    assert [link for link in links if "://" not in link and not (folder / link).exists()] == []
 
 
 # The harness.

@@ -33,6 +33,7 @@ COMMANDS = {
     "gradcheck": "Prove a convolution's gradients by central differences.",
     "laws": "Measure the laws of convolution on your own data.",
     "bench": "Time the methods against each other and against peers.",
+    "guide": "Read the manual, one page per topic.",
 }
 INTERRUPTED, TERMINATED = 130, 143
 

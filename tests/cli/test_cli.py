@@ -23,7 +23,7 @@ from convcli.cli import COMMANDS, main
 from convcli.engine import threads
 
 SAMPLES = Path(__file__).parents[2] / "samples"
-README = SAMPLES.parent / "README.md"
+GUIDE = SAMPLES.parent / "convcli" / "guide"
 PHOTO = str(SAMPLES / "photo.png")
 NETWORK = str(SAMPLES / "networks" / "vgg16.toml")
 
@@ -87,6 +87,8 @@ CALLS = {
     "gradcheck": ["gradcheck", "5x5", "-k", "random:3x3"],
     "laws": ["laws", "8x8", "-k", "sobel-x"],
     "bench": ["bench", "16x16", "-k", "sobel-x", "--runs", "1"],
+    "guide": ["guide", "kernels"],
+    "guide list": ["guide"],
 }
 ids = list(CALLS)
 
@@ -125,8 +127,8 @@ class TestEveryCommand:
 
 
 def documented_fields() -> dict[str, list[str]]:
-    """README's JSON table: each command's fields, without what stands in brackets behind one."""
-    section = README.read_text().split("\n## JSON\n")[1].split("\n## ")[0]
+    """The guide's JSON table: each command's fields, without what stands in brackets behind one."""
+    section = (GUIDE / "json.md").read_text().split("\n## JSON\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `([a-z -]+)` \| (.*) \|$", section, re.MULTILINE)
     return {command: re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", fields)) for command, fields in rows}
 

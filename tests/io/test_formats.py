@@ -1,4 +1,4 @@
-"""The table of formats tells what is: `convcli formats`, README's section, and what files really give."""
+"""The table of formats tells what is: `convcli formats`, the guide's section, and what files really give."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from convcli.cli import main
 from convcli.cli.report.formats import markdown
 from convcli.io import Format, RawLayout, all_formats, available, load, save
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "convcli" / "guide" / "formats.md"
 PICTURES = [form for form in all_formats() if form.kind == "image" and form.writable]
 
 
@@ -24,8 +24,8 @@ def told(*words: str) -> str:
     return result.stdout
 
 
-def test_readme_shows_this_very_table() -> None:
-    section = README.read_text().split("\n## Formats\n")[1].split("\n## ")[0]
+def test_the_guide_shows_this_very_table() -> None:
+    section = PAGE.read_text().split("\n## Formats\n")[1].split("\n## ")[0]
     shown = [line for line in section.splitlines() if line.startswith("|")]
     assert shown == markdown().splitlines() == told("--markdown").splitlines()
 

@@ -92,7 +92,7 @@ def print_formats() -> None:
 
 
 def markdown() -> str:
-    """The table of README."""
+    """Return the table of the guide's page on formats, in Markdown."""
     lines = [TITLES, ["---"] * len(TITLES), *(row for form in all_formats() for row in rows(form))]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

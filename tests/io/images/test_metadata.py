@@ -21,7 +21,7 @@ from convcli.jobs.apply import ApplyRequest, plan_apply, run_apply
 from convcli.jobs.batch.task import Recipe
 from convcli.jobs.requests import from_options
 
-README = Path(__file__).parents[3] / "README.md"
+PAGE = Path(__file__).parents[3] / "convcli" / "guide" / "formats.md"
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="6" dc:title="Caf\xc3\xa9"/></x:xmpmeta>'
 MODEL, ORIENTATION, DESCRIPTION, COPYRIGHT, DATE, NOTE = 0x0110, 0x0112, 0x010E, 33432, 0x9003, 0x927C
@@ -316,11 +316,11 @@ def test_a_batch_counts_what_is_not_kept(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").glob("*.jpg")) == ["a.jpg", "b.jpg"]
 
 
-def test_the_readme_shows_what_each_format_keeps() -> None:
+def test_the_guide_shows_what_each_format_keeps() -> None:
     rows = [
         f"| {form.name} | {', '.join(word for kind, word in WORDS.items() if kind in form.metadata_limits)} |"
         for form in all_formats()
         if form.metadata_limits
     ]
-    text = README.read_text(encoding="utf-8").replace(" (its own tags)", "")
+    text = PAGE.read_text(encoding="utf-8").replace(" (its own tags)", "")
     assert "| format | keeps |\n|---|---|\n" + "\n".join(rows) + "\n\n" in text

@@ -131,13 +131,13 @@ def test_the_table_names_every_mode_of_pillow() -> None:
     assert set(Image.MODES) <= set(MODES)
 
 
-def test_the_readme_shows_the_table() -> None:
+def test_the_guide_shows_the_table() -> None:
     from convcli.io.images.modes import MODES
 
     rows = [f"| {mode} | {' | '.join(reading.words)} |".replace("|  |", "| |") for mode, reading in MODES.items()]
-    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "convcli" / "guide" / "formats.md").read_text(encoding="utf-8")
     head = "| mode | becomes | with transparency | what is done |\n|---|---|---|---|\n"
-    assert head + "\n".join(rows) + "\n\n" in readme
+    assert head + "\n".join(rows) + "\n\n" in page
 
 
 def test_a_bilevel_image_is_0_and_255(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ class UnableError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A convolution to be done by others: x and w as the arrangement reads them, both of one type of numbers.
+    """A convolution for a peer to do: x and w in the shapes of `conv_layout`, both of one dtype.
 
     `dtype` is the result's; the result has the axes of the engine's: those of x where every channel is filtered
     alike, else (N, *P, O).
@@ -46,13 +46,13 @@ class Task:
 
     x: Array
     w: Array
-    arrangement: ConvLayout
+    conv_layout: ConvLayout
     spec: ConvSpec
     dtype: np.dtype[Any]
 
     @cached_property
     def axes(self) -> tuple[Axis, ...]:
-        return self.spec.axes(self.arrangement.spatial, self.arrangement.window)
+        return self.spec.axes(self.conv_layout.spatial, self.conv_layout.window)
 
     @property
     def padded(self) -> bool:
@@ -71,7 +71,7 @@ class Task:
     def spread_window(self) -> Array:
         """The kernel with an axis of 1 for each axis of x that it does not slide along."""
         shape = [1] * self.x.ndim
-        for axis, size in zip(self.arrangement.spatial_axes, self.w.shape, strict=True):
+        for axis, size in zip(self.conv_layout.spatial_axes, self.w.shape, strict=True):
             shape[axis] = size
         return self.w.reshape(shape)
 
@@ -84,7 +84,7 @@ class Task:
     def crop(self, y: Array, starts: list[int]) -> Array:
         """The outputs of a result that has more of them along the spatial axes."""
         cut = [slice(None)] * y.ndim
-        for at, start, axis in zip(self.arrangement.spatial_axes, starts, self.axes, strict=True):
+        for at, start, axis in zip(self.conv_layout.spatial_axes, starts, self.axes, strict=True):
             cut[at] = slice(start, start + axis.out)
         return y[tuple(cut)]
 
@@ -147,7 +147,7 @@ def _installed(*names: str) -> Iterator[tuple[str, Any]]:
 
 
 def _check_plain(task: Task) -> None:
-    if task.arrangement.channel_mode != "each":
+    if task.conv_layout.channel_mode != "each":
         raise UnableError("has no kernels that sum over channels")
     if any(axis.stride > 1 for axis in task.axes):
         raise UnableError("has no stride")
@@ -190,7 +190,7 @@ def _after_zeros(task: Task) -> list[int]:
 
 
 def _numpy(task: Task) -> Iterator[Peer]:
-    if task.arrangement.dims > 1:
+    if task.conv_layout.dims > 1:
         return
     _check_plain(task)
     _check_floats(task)
@@ -209,7 +209,7 @@ def _ndimage(task: Task) -> Iterator[Peer]:
     names = {"edge": "nearest", "reflect": "mirror", "symmetric": "reflect", "wrap": "grid-wrap"}
     border = {"mode": names.get(task.border, "constant"), "cval": task.cval}
     origins = [centre - axis.k // 2 for centre, axis in zip(centres, task.axes, strict=True)]
-    along, window = task.arrangement.spatial_axes, task.spread_window
+    along, window = task.conv_layout.spatial_axes, task.spread_window
     everywhere = [0] * task.x.ndim
     for axis, origin in zip(along, origins, strict=True):
         everywhere[axis] = origin
@@ -235,7 +235,7 @@ def _oaconvolve(task: Task) -> Iterator[Peer]:
     _check_plain(task)
     _check_floats(task)
     mode, starts = _check_zeros(task), _after_zeros(task)
-    window, along = np.flip(task.spread_window), task.arrangement.spatial_axes
+    window, along = np.flip(task.spread_window), task.conv_layout.spatial_axes
     yield Peer(
         "scipy.signal.oaconvolve",
         lambda: task.crop(signal.oaconvolve(task.x, window, mode, along), starts),
@@ -245,7 +245,7 @@ def _oaconvolve(task: Task) -> Iterator[Peer]:
 def _opencv(task: Task) -> Iterator[Peer]:
     cv2 = import_module("cv2")
     _check_plain(task)
-    if task.arrangement.dims != 2 or task.arrangement.spatial_axes != (0, 1):
+    if task.conv_layout.dims != 2 or task.conv_layout.spatial_axes != (0, 1):
         raise UnableError("takes two axes, with channels last and no batch")
     borders = {"constant": "CONSTANT", "edge": "REPLICATE", "reflect": "REFLECT_101", "symmetric": "REFLECT"}
     if task.border not in borders:
@@ -271,13 +271,13 @@ def _torch(task: Task) -> Iterator[Peer]:
     """As a layer, in torch's own order of the axes; and where there are channels, with those last in memory."""
     torch = import_module("torch")
     _check_floats(task)
-    dims = task.arrangement.dims
+    dims = task.conv_layout.dims
     if dims > 3:
         raise UnableError("takes at most three axes")
     pads = {"constant": "constant", "edge": "replicate", "reflect": "reflect", "wrap": "circular"}
     if task.border not in pads:
         raise UnableError(f"has no border {task.border}")
-    form, functional = to_layer(task.x, task.w, task.arrangement), torch.nn.functional
+    form, functional = to_layer(task.x, task.w, task.conv_layout), torch.nn.functional
     convolve = getattr(functional, f"conv{dims}d")
     options: dict[str, Any] = {"stride": task.spec.stride, "dilation": task.spec.dilation, "groups": form.groups}
     pad = None
@@ -302,7 +302,7 @@ def _torch(task: Task) -> Iterator[Peer]:
 
 def _from_layer(task: Task, result: Any) -> Array:
     """A tensor (N, O, *P) in the axes of the engine's result: for channels filtered alike, those of x."""
-    a = task.arrangement
+    a = task.conv_layout
     y: Array = result.movedim(1, -1).numpy()
     if a.channel_mode != "each":
         return y

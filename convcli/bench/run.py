@@ -23,7 +23,7 @@ from convcli.engine.planning.facts import TOLERANCE
 from convcli.engine.problem import Problem
 from convcli.errors import InputError, brief
 from convcli.io import Data
-from convcli.jobs.operands import resolve_operands
+from convcli.jobs.operands import input_generator, resolve_operands
 from convcli.kernels import Kernel
 from convcli.limits import LESS_WORK, Limits, threads
 from convcli.options import METHODS
@@ -98,7 +98,7 @@ class BenchResult:
 
     case: BenchRequest
     kernel: Kernel
-    arrangement: ConvLayout
+    conv_layout: ConvLayout
     plan: Plan
     threads: int
     versions: dict[str, str]
@@ -161,7 +161,7 @@ def run_bench(case: BenchRequest, clock: Clock = time.perf_counter) -> BenchResu
     if not case.limit > 0:
         raise InputError(f"limit {case.limit}", "expected seconds, more than none", "leave --limit out for 2")
     task, kernel = _task(case)
-    problem = to_problem(task.x, task.w, task.arrangement, task.spec)
+    problem = to_problem(task.x, task.w, task.conv_layout, task.spec)
     plan = problem.plan(case.dtype, "auto")
     held = INPUTS_HELD * task.x.nbytes + plan.memory + RESULTS_HELD * 8 * math.prod(plan.output)
     case.limits.check_memory(f"comparing results of {show(plan.output)}", held, LESS_WORK)
@@ -179,7 +179,7 @@ def run_bench(case: BenchRequest, clock: Clock = time.perf_counter) -> BenchResu
     return BenchResult(
         case=case,
         kernel=kernel,
-        arrangement=task.arrangement,
+        conv_layout=task.conv_layout,
         plan=plan,
         threads=threads(),
         versions=versions(),
@@ -196,14 +196,14 @@ def _task(case: BenchRequest) -> tuple[Task, Kernel]:
     """The case on random numbers, with the kernel's taps in the type that everybody is given them in."""
     x = _random(case)
     data = Data(x, "array", "random", "random numbers")
-    kernel, arrangement, spec = resolve_operands(data, x, case.reference, case.geometry, "the input")
+    kernel, conv_layout, spec = resolve_operands(data, x, case.reference, case.geometry, "the input")
     taps = kernel.taps.astype(np.float64 if case.dtype == "float64" else np.float32)
-    return Task(x, taps, arrangement, spec, np.dtype(case.dtype)), kernel
+    return Task(x, taps, conv_layout, spec, np.dtype(case.dtype)), kernel
 
 
 def _random(case: BenchRequest) -> Array:
     """Standard normal numbers, or whole numbers over all of an integer type."""
-    rng, kind = np.random.default_rng((case.seed, 1)), np.dtype(case.dtype)
+    rng, kind = input_generator(case.seed), np.dtype(case.dtype)
     case.limits.check_memory(f"an input of {show(case.shape)}", kind.itemsize * math.prod(case.shape))
     if kind.kind == "f":
         return rng.standard_normal(case.shape, kind)

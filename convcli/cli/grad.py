@@ -34,7 +34,7 @@ def command(as_json: bool, **settings: Any) -> None:
     INPUT-OR-SHAPE is a file (- is stdin), or a shape such as 8x8x3 that is filled with random numbers. The gradients
     have the shapes of the input, of the kernel and of a bias. The loss is sum(y) unless --loss or --upstream says so.
     """
-    from convcli.cli.report.grad import pulled_json, pulled_lines
+    from convcli.cli.report.grad import grad_json, grad_lines
     from convcli.cli.report.text import print_json
     from convcli.jobs.grad import GradRequest, run_grad
     from convcli.jobs.requests import from_options
@@ -43,8 +43,8 @@ def command(as_json: bool, **settings: Any) -> None:
         raise click.UsageError("--json and -o - both want stdout; write to a file, or leave --json out")
     if settings["overwrite"] and settings["output"] is None:
         raise click.UsageError("--overwrite belongs to an output; add -o FILE")
-    pulled = run_grad(from_options(GradRequest, **settings))
+    result = run_grad(from_options(GradRequest, **settings))
     if as_json:
-        print_json("grad", pulled_json(pulled))
+        print_json("grad", grad_json(result))
     else:
-        click.echo("\n".join(pulled_lines(pulled)), err=settings["output"] is not None)
+        click.echo("\n".join(grad_lines(result)), err=settings["output"] is not None)

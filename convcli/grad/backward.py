@@ -10,8 +10,8 @@ the layer is a sum of matrix products over the taps. So are all its derivatives:
 
 In one dimension and with stride 1 these read `dw_i = sum_j delta_j x_(i+j-1)` and dx = the full convolution of
 delta with w. Dilation spreads the taps, padding crops dx; a boundary that repeats samples folds their share back onto
-the samples they came from. The engine runs dx by its own methods (engine/spread.py) and gathers dw in tiles
-(engine/weights.py); sums that run over whole inputs are held in float64.
+the samples they came from. The engine runs dx by its own methods (input_gradient.py) and gathers dw in tiles
+(kernel_gradient.py); sums that run over whole inputs are held in float64.
 
 Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016, for the adjoint.
 """
@@ -44,8 +44,8 @@ from convcli.shapes.parse import Padding, PerAxis, show
 from convcli.shapes.spec import ConvSpec
 
 SUMMED = 16
-"""Places whose deltas a product adds at a time for db, ten times as fast as a sum in float64: equal ones stray by 4
-roundings."""
+"""Rows of dy that one product adds at a time for db: ten times as fast as a sum in float64, and 16 equal terms are
+off by at most 4 roundings."""
 
 
 class Gradients(NamedTuple):
@@ -77,7 +77,7 @@ def gradients(
     layout: str = "channels_last",
     dtype: DTypeLike | None = None,
 ) -> Gradients:
-    """The gradients of a layer's loss in its input, its kernels and its bias, given the gradient dy in its output.
+    """Return the gradients of a layer's loss with respect to its input, its kernels and its bias, from dy.
 
     x (N, *S, C), w (O, *K, C/groups), dy (N, *P, O), or as `layout` says; the options are conv_layer's.
     dtype: a float type for the results; by default the one that conv_layer would give for x.
@@ -100,11 +100,12 @@ def gradients(
         boundary=boundary,
         cval=cval,
     )
-    kind = _float_type(dtype, problem.x)
-    deltas = _engine_form(dy, problem, "the layer's output")
-    dx, dw = _both(problem, deltas, kind)
-    first = layout == "channels_first"
-    return Gradients(_result(dx, kind, first), _result(dw, kind, first), _bias(deltas, kind))
+    dy = real_array(dy, "upstream gradient")
+    dx, dw = problem_gradients(problem, dy, "the layer's output", dtype)
+    db = bias_gradient(dy, dx.dtype, axis=1 if layout == "channels_first" else -1)
+    if layout == "channels_first":
+        dw = np.ascontiguousarray(np.moveaxis(dw, -1, 1))
+    return Gradients(dx, dw, db)
 
 
 def correlate_gradients(
@@ -133,10 +134,7 @@ def correlate_gradients(
     problem = spatial_problem(
         x, w, axes=axes, stride=stride, dilation=dilation, padding=padding, boundary=boundary, cval=cval
     )
-    kind = _float_type(dtype, problem.x)
-    dx, dw = _both(problem, _engine_form(dy, problem, "the output"), kind)
-    dx = (dx[..., 0] if problem.added_channel else dx).transpose(problem.order)
-    return KernelGradients(np.ascontiguousarray(dx, kind), np.ascontiguousarray(dw, kind))
+    return problem_gradients(problem, real_array(dy, "upstream gradient"), "the output", dtype)
 
 
 def convolve_gradients(
@@ -195,13 +193,14 @@ def conv_transpose(
     array([1., 2., 4., 2., 3.])
     """
     adjoint = _Transposed.of(x, w, stride, dilation, padding, output_padding, groups, layout)
-    kind, first = _float_type(dtype, adjoint.x), layout == "channels_first"
+    float_type = _float_type(dtype, adjoint.x)
+    first = layout == "channels_first"
     shift = None if bias is None else check_bias(bias, adjoint.channels)
     with np.errstate(invalid="ignore", over="ignore"):
-        y = input_gradient(adjoint.x, adjoint.w, adjoint.axes, groups, "constant", kind)
+        y = input_gradient(adjoint.x, adjoint.w, adjoint.axes, groups, "constant", float_type)
         if shift is not None:
-            y += shift.astype(kind)
-        return _result(y, kind, first)
+            y += shift.astype(float_type)
+        return _result(y, float_type, first)
 
 
 def conv_transpose_gradients(
@@ -231,19 +230,20 @@ def conv_transpose_gradients(
     (array([ 8., 20.]), array([2., 4., 6.]), array([10.]))
     """
     adjoint = _Transposed.of(x, w, stride, dilation, padding, output_padding, groups, layout)
-    kind, first = _float_type(dtype, adjoint.x), layout == "channels_first"
+    float_type = _float_type(dtype, adjoint.x)
+    first = layout == "channels_first"
     dy = real_array(dy, "upstream gradient")
     _check_shape(dy, adjoint.output, "the transposed layer's output")
     deltas = np.moveaxis(dy, 1, -1) if first else dy
     pads = [(axis.lo, axis.hi) for axis in adjoint.axes]
     dx = conv_layer(
-        deltas, adjoint.w, stride=stride, dilation=dilation, padding=pads, groups=groups, dtype=kind
+        deltas, adjoint.w, stride=stride, dilation=dilation, padding=pads, groups=groups, dtype=float_type
     )  # an output_padding as large as the stride makes it longer than x
     dx = dx[(slice(None), *(slice(n) for n in adjoint.x.shape[1:-1]))]
     spec = ConvSpec.of(len(adjoint.axes), groups=groups)
     with np.errstate(invalid="ignore", over="ignore"):
-        dw = weights(deltas, adjoint.x, adjoint.w.shape, adjoint.axes, spec, kind)
-    return Gradients(_result(dx, kind, first), _result(dw, kind, first), _bias(deltas, kind))
+        dw = weights(deltas, adjoint.x, adjoint.w.shape, adjoint.axes, spec, float_type)
+    return Gradients(_result(dx, float_type, first), _result(dw, float_type, first), bias_gradient(deltas, float_type))
 
 
 class _Transposed(NamedTuple):
@@ -283,10 +283,34 @@ class _Transposed(NamedTuple):
         return cls(x, w, axes, settled.filters, output)
 
 
-def _engine_form(dy: ArrayLike, problem: Problem, what: str) -> NDArray[Any]:
-    """The upstream gradient as the engine has the output: (*batch, *P, channels or O). Raises ShapeError."""
-    dy = real_array(dy, "upstream gradient")
-    output = problem.plan(None, "direct").output
+def problem_gradients(problem: Problem, dy: NDArray[Any], what: str, dtype: DTypeLike | None) -> KernelGradients:
+    """Return dx and dw of one of the engine's problems.
+
+    dy: shaped like the problem's result, which messages call `what`. dtype: of the gradients, float32 or float64;
+    by default that of the result. dx has the axes of the result, dw is (O, *K, C/groups) or (*K).
+    Raises ShapeError if dy has another shape, naming both; DtypeError for another dtype.
+    """
+    x, w, spec = problem.x, problem.w, problem.spec
+    float_type = _float_type(dtype, x)
+    bank = problem.filters is not None
+    first = x.ndim - 1 - len(spec.stride)
+    axes = spec.axes(x.shape[first:-1], problem.window)
+    channels = x.shape[-1] if problem.filters is None else problem.filters
+    output = (*x.shape[:first], *(axis.out for axis in axes), channels)
+    deltas = _upstream(dy, problem, output, what)
+    with np.errstate(invalid="ignore", over="ignore"):
+        groups = spec.groups if bank else None
+        dx = input_gradient(deltas, w, axes, groups, spec.boundary, float_type)
+        if bank:
+            dw = weights(x, deltas, w.shape, axes, spec, float_type)
+        else:
+            dw = weights(x, deltas, (1, *w.shape, 1), axes, spec, float_type)[0, ..., 0]
+    dx = (dx[..., 0] if problem.added_channel else dx).transpose(problem.order)
+    return KernelGradients(np.ascontiguousarray(dx, float_type), np.ascontiguousarray(dw, float_type))
+
+
+def _upstream(dy: NDArray[Any], problem: Problem, output: tuple[int, ...], what: str) -> NDArray[Any]:
+    """Return dy in the axes of the engine's output (*batch, *P, channels or O). Raises ShapeError."""
     shape = output[:-1] if problem.added_channel else output
     _check_shape(dy, tuple(shape[axis] for axis in problem.order), what)
     return dy.transpose(np.argsort(problem.order)).reshape(output)
@@ -297,36 +321,26 @@ def _check_shape(dy: NDArray[Any], expected: tuple[int, ...], what: str) -> None
         raise ShapeError(f"the upstream gradient is {show(dy.shape)}", f"{what} is {show(expected)}")
 
 
-def _both(problem: Problem, dy: NDArray[Any], kind: np.dtype[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """(dx, dw) in the engine's form, from dy in it."""
-    x, w, spec = problem.x, problem.w, problem.spec
-    axes = problem.plan(None, "direct").axes
-    bank = problem.filters is not None
-    with np.errstate(invalid="ignore", over="ignore"):
-        dx = input_gradient(dy, w, axes, spec.groups if bank else None, spec.boundary, kind)
-        if bank:
-            return dx, weights(x, dy, w.shape, axes, spec, kind)
-        return dx, weights(x, dy, (1, *w.shape, 1), axes, spec, kind)[0, ..., 0]
-
-
-def _bias(dy: NDArray[Any], kind: np.dtype[Any]) -> NDArray[Any]:
-    """Db: dy (N, *P, O) summed over all places, some at a time by a product, and those sums likewise in float64."""
-    rows = dy.reshape(-1, dy.shape[-1]).astype(np.result_type(kind, dy), copy=False)
+def bias_gradient(dy: NDArray[Any], float_type: np.dtype[Any], axis: int = -1) -> NDArray[Any]:
+    """Return db: dy summed over everything but its channel axis, in float64 after the first SUMMED terms."""
+    dy = np.moveaxis(dy, axis, -1)
+    rows = dy.reshape(-1, dy.shape[-1]).astype(np.result_type(float_type, dy), copy=False)
     with np.errstate(invalid="ignore", over="ignore"):
         while len(rows) > SUMMED:
             even = len(rows) // SUMMED * SUMMED
-            some = np.ones(SUMMED, rows.dtype) @ rows[:even].reshape(SUMMED, -1)
-            rows = np.concatenate([some.reshape(-1, rows.shape[1]), rows[even:]], dtype=np.float64)
+            partial = np.ones(SUMMED, rows.dtype) @ rows[:even].reshape(SUMMED, -1)
+            parts = [partial.reshape(-1, rows.shape[1]), rows[even:]]
+            rows = np.concatenate(parts, dtype=np.float64)
         total: NDArray[np.float64] = rows.sum(axis=0, dtype=np.float64)
-        return total.astype(kind)
+        return total.astype(float_type)
 
 
 def _float_type(dtype: DTypeLike | None, x: NDArray[Any]) -> np.dtype[Any]:
-    kind = named_dtype(result_dtype(x.dtype.name) if dtype is None else dtype)
-    if kind not in (np.float32, np.float64):
-        raise DtypeError(f"dtype {kind}", "expected float32 or float64")
-    return kind
+    float_type = named_dtype(result_dtype(x.dtype.name) if dtype is None else dtype)
+    if float_type not in (np.float32, np.float64):
+        raise DtypeError(f"dtype {float_type}", "expected float32 or float64")
+    return float_type
 
 
-def _result(array: NDArray[Any], kind: np.dtype[Any], first: bool) -> NDArray[Any]:
-    return np.ascontiguousarray(np.moveaxis(array, -1, 1) if first else array, kind)
+def _result(array: NDArray[Any], float_type: np.dtype[Any], first: bool) -> NDArray[Any]:
+    return np.ascontiguousarray(np.moveaxis(array, -1, 1) if first else array, float_type)

@@ -48,7 +48,7 @@ class Subject:
     w: Floats
     bias: Floats
     dy: Floats
-    arrangement: ConvLayout
+    conv_layout: ConvLayout
     spec: ConvSpec
     op: Op
 
@@ -57,20 +57,20 @@ class Subject:
         cls,
         x: Floats,
         w: Floats,
-        arrangement: ConvLayout,
+        conv_layout: ConvLayout,
         spec: ConvSpec,
         op: Op,
         dy: ArrayLike | None,
         rng: np.random.Generator,
     ) -> Subject:
-        shape = arrangement.with_spatial(spec.sizes(arrangement.spatial, arrangement.window))
+        shape = conv_layout.with_spatial(spec.sizes(conv_layout.spatial, conv_layout.window))
         upstream = rng.standard_normal(shape) if dy is None else real_array(dy, "upstream gradient")
-        bias = np.zeros(1 if arrangement.channel_mode == "each" else arrangement.filters)
-        return cls(x, w, bias, upstream.astype(np.float64), arrangement, spec, op)
+        bias = np.zeros(1 if conv_layout.channel_mode == "each" else conv_layout.filters)
+        return cls(x, w, bias, upstream.astype(np.float64), conv_layout, spec, op)
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        return self.spec.axes(self.arrangement.spatial, self.arrangement.window)
+        return self.spec.axes(self.conv_layout.spatial, self.conv_layout.window)
 
     def tensor(self, name: str) -> Floats:
         """What a gradient is the gradient in: x for dx."""
@@ -81,10 +81,10 @@ class Subject:
         """y, with `other` values for some of x, w and bias; or without the share of the constant outside."""
         x, w, bias = ((other or {}).get(name, getattr(self, name)) for name in FIELDS.values())
         spec = self.spec if outside else replace(self.spec, cval=0.0)
-        return forward(x, w, self.arrangement, spec, op=self.op, bias=bias, dtype=np.float64)
+        return forward(x, w, self.conv_layout, spec, op=self.op, bias=bias, dtype=np.float64)
 
     def gradients(self, dy: Floats) -> Gradients:
-        return layout_gradients(self.x, self.w, dy, self.arrangement, self.spec, op=self.op, dtype=np.float64)
+        return layout_gradients(self.x, self.w, dy, self.conv_layout, self.spec, op=self.op, dtype=np.float64)
 
     def ends(self, name: str, at: int, step: float) -> tuple[Floats, Floats]:
         """The outputs with one entry of a tensor a step up, and a step down."""
@@ -140,7 +140,7 @@ def _entry(subject: Subject, check: TensorCheck, at: int) -> Entry:
 
 def _touched(subject: Subject, name: str, index: tuple[int, ...]) -> Iterator[tuple[Span, Span] | None]:
     """(the input's window, the outputs) that an entry has to do with, along each spatial axis."""
-    a = subject.arrangement
+    a = subject.conv_layout
     places = {"dx": a.spatial_axes, "dw": a.window_axes}.get(name, (0,) * a.dims)
     for place, axis in zip(places, subject.axes, strict=True):
         yield _ALONG[name](axis, index[place], subject)
@@ -191,9 +191,9 @@ def adjoint_test(subject: Subject, name: str, gradient: Floats, rng: np.random.G
 
 def path_tests(subject: Subject, analytic: Gradients) -> Iterator[PathTest]:
     """Every gradient once more, by the transposes of explicit matrices; none where they would be large."""
-    form = to_layer(subject.x, flip_for(subject.w, subject.arrangement, subject.op), subject.arrangement)
+    form = to_layer(subject.x, flip_for(subject.w, subject.conv_layout, subject.op), subject.conv_layout)
     spec = replace(subject.spec, groups=form.groups)
-    delta = to_layer_upstream(subject.dy, subject.arrangement)
+    delta = to_layer_upstream(subject.dy, subject.conv_layout)
     spatial, window = form.x.shape[1:-1], form.w.shape[1:-1]
     shapes = {
         "dx": (math.prod(delta.shape[1:]), math.prod(form.x.shape[1:])),
@@ -206,7 +206,7 @@ def path_tests(subject: Subject, analytic: Gradients) -> Iterator[PathTest]:
     columns = unrolled(form.x, window, spec).reshape(shapes["dw"][0], -1, form.groups, form.w.shape[-1])
     rows = delta.reshape(shapes["dw"][0], form.groups, -1)
     dw = np.einsum("pgf,pkgc->gfkc", rows, columns).reshape(form.w.shape)
-    other = from_layer_gradients(Gradients(dx, dw, rows.sum(axis=0).ravel()), subject.arrangement, subject.op)
+    other = from_layer_gradients(Gradients(dx, dw, rows.sum(axis=0).ravel()), subject.conv_layout, subject.op)
     for name, own, theirs in zip(TENSORS, analytic, other, strict=True):
         gap = over(float(np.abs(own - theirs).max()), float(np.abs(theirs).max()))
         yield PathTest(name, shapes[name], theirs, gap)
@@ -251,16 +251,16 @@ def gradcheck(
     spec = ConvSpec.of(
         x.ndim - 2, stride=stride, dilation=dilation, padding=padding, boundary=boundary, cval=cval, groups=groups
     )
-    arrangement = infer_layout(x.shape, w.shape, dims=x.ndim - 2, groups=spec.groups, layout=check_layout(layout))
+    conv_layout = infer_layout(x.shape, w.shape, dims=x.ndim - 2, groups=spec.groups, layout=check_layout(layout))
     return check_layout_gradients(
-        x, w, arrangement, spec, dy=dy, eps=eps, samples=samples, seed=seed, sweep=sweep, broken=broken
+        x, w, conv_layout, spec, dy=dy, eps=eps, samples=samples, seed=seed, sweep=sweep, broken=broken
     )
 
 
 def check_layout_gradients(
     x: NDArray[Any],
     w: NDArray[Any],
-    arrangement: ConvLayout,
+    conv_layout: ConvLayout,
     spec: ConvSpec,
     *,
     op: Op = "correlate",
@@ -279,7 +279,7 @@ def check_layout_gradients(
     if broken not in (None, *TENSORS):
         raise InputError(f"broken {broken!r}", "expected dx, dw or db", did_you_mean(str(broken), TENSORS))
     rng = np.random.default_rng(seed)
-    subject = Subject.of(x.astype(np.float64), w.astype(np.float64), arrangement, spec, op, dy, rng)
+    subject = Subject.of(x.astype(np.float64), w.astype(np.float64), conv_layout, spec, op, dy, rng)
     analytic = subject.gradients(subject.dy)
     if broken is not None:
         analytic = analytic._replace(**{broken: _corrupted(getattr(analytic, broken))})

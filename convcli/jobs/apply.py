@@ -71,7 +71,7 @@ class KernelPass:
     """One kernel of a job, laid on the input: the engine's problem and its plan."""
 
     kernel: Kernel
-    arrangement: ConvLayout
+    conv_layout: ConvLayout
     problem: Problem
     plan: Plan
     coverage: Problem | None
@@ -80,11 +80,11 @@ class KernelPass:
     @property
     def volume(self) -> bool:
         """Whether the first axis is one of pages, for a format that has them."""
-        return self.arrangement.dims == VOLUME
+        return self.conv_layout.dims == VOLUME
 
     @cached_property
     def output_shape(self) -> tuple[int, ...]:
-        return self.arrangement.with_spatial(self.plan.sizes)
+        return self.conv_layout.with_spatial(self.plan.sizes)
 
     def part_size(self, part: Chunk) -> int:
         """How many values there are in a part of the result."""
@@ -113,8 +113,8 @@ class ApplyPlan:
     def footprint(self) -> Footprint:
         """The bytes that the whole job holds, from shapes and types alone."""
         job, data, lead = self.job, self.data, self.passes[0]
-        first, last = next(parts(lead.arrangement, lead.plan)), last_part(lead.arrangement, lead.plan)
-        sizes = [run.part_size(within(first, run.arrangement, run.plan)) for run in self.passes]
+        first, last = next(parts(lead.conv_layout, lead.plan)), last_part(lead.conv_layout, lead.plan)
+        sizes = [run.part_size(within(first, run.conv_layout, run.plan)) for run in self.passes]
         share, rest = (Fraction(lead.part_size(part), math.prod(lead.plan.output)) for part in (first, last))
         output = math.prod(self.output_shape) * self.dtype.itemsize
         grows = io.grows_in_its_file(job.output or "", self.format, output)
@@ -236,12 +236,12 @@ def _give_back(prepared: ApplyPlan) -> None:
 def _fill(prepared: ApplyPlan, out: NDArray[Any]) -> tuple[Ledger, tuple[Verification, ...]]:
     """Make the result in `out`, part by part; the ledger, and the proofs that were asked for."""
     job, lead = prepared.job, prepared.passes[0]
-    cut = list(parts(lead.arrangement, lead.plan))
+    cut = list(parts(lead.conv_layout, lead.plan))
     checks = [Check(run.problem, run.plan.output) for run in prepared.passes] if job.verify else []
     extent = _extent(prepared, cut) if job.postprocess.range == "rescale" and len(cut) > 1 else None
     ledgers = []
     for part in cut:
-        target = out[place(part, lead.arrangement)]
+        target = out[place(part, lead.conv_layout)]
         ledgers.append(_fill_part(prepared, part, target, checks, extent, last=part is cut[-1]))
         for array in (out, prepared.data.array):
             io.release(array)
@@ -273,11 +273,11 @@ def _floats(prepared: ApplyPlan, part: Chunk, checks: Sequence[Check] = ()) -> t
     job, results, covers = prepared.job, [], []
     io.check_mapped(prepared.data.array, prepared.data.name)
     for at, run in enumerate(prepared.passes):
-        piece = within(part, run.arrangement, run.plan)
+        piece = within(part, run.conv_layout, run.plan)
         y = run.problem.run_part(run.plan, piece)
         if checks:
             checks[at].look(y[..., None] if run.problem.added_channel else y, piece)
-        y = from_layer(y, run.arrangement)
+        y = from_layer(y, run.conv_layout)
         if run.coverage is not None:
             covers.append(run.coverage.run_part(run.coverage.plan(None, job.method), part)[..., 0])
             y = colour.divide(y, covers[-1])
@@ -305,16 +305,16 @@ def _lay(
     geometry = job.geometry
     if job.linear:
         geometry = replace(geometry, cval=colour.decode_level(geometry.cval, data.array.dtype))
-    resolved, arrangement, spec = resolve_operands(data, x, reference, geometry, data.name)
-    taps = flip_for(resolved.taps, arrangement, job.geometry.op)
+    resolved, conv_layout, spec = resolve_operands(data, x, reference, geometry, data.name)
+    taps = flip_for(resolved.taps, conv_layout, job.geometry.op)
     taps = normalized(taps) if job.normalize else taps
-    problem = to_problem(x, taps, arrangement, spec)
+    problem = to_problem(x, taps, conv_layout, spec)
     coverage = None
     if cover is not None:
-        window = colour.coverage_kernel(taps, arrangement.window_axes)
-        flat = infer_layout((*cover.shape, 1), window.shape, dims=arrangement.dims)
+        window = colour.coverage_kernel(taps, conv_layout.window_axes)
+        flat = infer_layout((*cover.shape, 1), window.shape, dims=conv_layout.dims)
         coverage = to_problem(cover[..., None], window, flat, replace(spec, groups=1, cval=1.0))
-    return KernelPass(resolved, arrangement, problem, problem.plan(compute, job.method), coverage)
+    return KernelPass(resolved, conv_layout, problem, problem.plan(compute, job.method), coverage)
 
 
 def _compute_dtype(given: np.dtype[Any], requested: np.dtype[Any] | None) -> str:
@@ -348,7 +348,7 @@ def _combined_shape(job: ApplyRequest, passes: tuple[KernelPass, ...], with_alph
 
 def _channel_axis(passes: tuple[KernelPass, ...]) -> int:
     """Where the results' channels stand; where they have none, the new axis at the end."""
-    axis = passes[0].arrangement.output_channel_axis
+    axis = passes[0].conv_layout.output_channel_axis
     return len(passes[0].output_shape) if axis is None else axis
 
 

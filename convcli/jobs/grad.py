@@ -1,4 +1,4 @@
-"""A loss pulled back through one convolution, as a job: load -> forward -> loss -> gradients -> save.
+"""The gradients of a loss through one convolution: load -> resolve -> plan -> forward -> backward -> save.
 
 The loss is a number made of the output y. Its gradient in y, dy, is all that the backward pass needs of it::
 
@@ -14,36 +14,44 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convcli import io
-from convcli.engine.layer_form import forward
+from convcli.engine.layer_form import flip_for, from_layer, to_problem
 from convcli.engine.planning.facts import result_dtype
-from convcli.errors import FileError, InputError, did_you_mean
-from convcli.grad.layouts import check_upstream, layout_gradients
+from convcli.errors import InputError, did_you_mean
+from convcli.grad.layouts import backpropagate, check_upstream
 from convcli.io import Written
 from convcli.jobs.operands import Operands, load_operands
+from convcli.jobs.requests import check_suffix
 from convcli.limits import Limits
 from convcli.shapes.geometry import Geometry
 
 
 class Loss(NamedTuple):
-    """How a loss and its gradient in y come of y and, where it takes a file, of that file's array."""
+    """A loss: its value and its gradient in y, from y and the array of its file."""
 
     formula: str
     value: Callable[[NDArray[Any], NDArray[Any]], float]
     slope: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
     takes: str = ""
-    """What its file holds, in words; nothing where it takes none."""
+    """What its file holds, in words; empty if it takes none."""
 
 
 LOSSES = {
-    "sum": Loss("sum(y)", lambda y, _: float(y.sum(dtype=np.float64)), lambda y, _: np.ones_like(y)),
-    "mean": Loss("mean(y)", lambda y, _: float(y.mean(dtype=np.float64)), lambda y, _: np.full_like(y, 1 / y.size)),
+    "sum": Loss(
+        "sum(y)",
+        lambda y, _: float(y.sum(dtype=np.float64)),
+        lambda y, _: np.ones_like(y),
+    ),
+    "mean": Loss(
+        "mean(y)",
+        lambda y, _: float(y.mean(dtype=np.float64)),
+        lambda y, _: np.full_like(y, 1 / y.size),
+    ),
     "mse": Loss(
         "mean((y - target)^2)",
         lambda y, target: float(np.square(y - target, dtype=np.float64).mean()),
@@ -61,7 +69,7 @@ LOSSES = {
 
 @dataclass(frozen=True)
 class GradRequest:
-    """What to differentiate, in the command line's words. input: a file, or a shape to fill with random numbers.
+    """What to differentiate. input: a file, or a shape to fill with random numbers from `seed`.
 
     loss: `sum`, `mean` or `mse:FILE`, by default `sum`; or upstream: a file with dy. Not both.
     """
@@ -98,10 +106,10 @@ class Slope:
 
 @dataclass(frozen=True, eq=False)
 class GradResult:
-    """What was found: the loss and dy, dx, dw and db, all shaped as the user's own arrays."""
+    """The loss and dy, dx, dw and db, each in the shape of the user's own array."""
 
-    pullback: GradRequest
-    laid: Operands
+    request: GradRequest
+    operands: Operands
     loss: str
     file: str | None
     value: float
@@ -110,59 +118,77 @@ class GradResult:
     written: Written | None
 
 
-def run_grad(pullback: GradRequest) -> GradResult:
-    """Take the gradients and save them as a .npz of dx, dw and db.
+def run_grad(request: GradRequest) -> GradResult:
+    """Compute the gradients of a loss and save them as a .npz of dx, dw and db.
 
-    Raises ShapeError where an upstream gradient or a target is not shaped like the output, naming both, FileError
-    for an output that is in the way or is no .npz, InputError and its kin for what else does not fit.
+    Raises ShapeError if an upstream gradient or a target is not shaped like the output, naming both; FileError
+    for an output that exists or is no .npz; InputError and its kin for what else does not fit.
 
-    >>> pulled = run_grad(GradRequest("6x6x2", "random:3x3x3x2", loss="mean"))
-    >>> [(slope.name, slope.values.shape) for slope in pulled.slopes]
+    >>> result = run_grad(GradRequest("6x6x2", "random:3x3x3x2", loss="mean"))
+    >>> [(slope.name, slope.values.shape) for slope in result.slopes]
     [('dx', (6, 6, 2)), ('dw', (3, 3, 3, 2)), ('db', (3,))]
     """
-    name, file = _loss(pullback)
-    if pullback.output is not None:
-        _check_output(pullback.output, overwrite=pullback.overwrite)
-    laid = load_operands(pullback.input, pullback.reference, pullback.geometry, pullback.limits, seed=pullback.seed)
-    laid.check_memory(pullback.limits, copies=3, floats=result_dtype(laid.x.dtype.name))
-    loss, x, w = LOSSES[name], laid.x, laid.kernel.taps
-    given = np.zeros(()) if file is None else io.load(file, limits=pullback.limits).array
-    if file is not None:
-        check_upstream(given, laid.arrangement, laid.spec, loss.takes)
+    name, file = _parse_loss(request)
+    loss = LOSSES[name]
+    if request.output is not None:
+        if request.output != "-":
+            check_suffix(request.output, ".npz", f"{request.output} holds three arrays")
+        io.check_target(request.output, overwrite=request.overwrite, format="npz")
+
+    # load, resolve
+    geometry = request.geometry
+    operands = load_operands(request.input, request.reference, geometry, request.limits, seed=request.seed)
+    conv_layout, x = operands.conv_layout, operands.x
+    operands.check_memory(request.limits, copies=3, floats=result_dtype(x.dtype.name))
+    given = _load_loss(file, loss, operands, request.limits)
+
+    # plan: one problem serves both directions
+    taps = flip_for(operands.kernel.taps, conv_layout, geometry.op)
+    problem = to_problem(x, taps, conv_layout, operands.spec)
+
     with np.errstate(invalid="ignore", over="ignore"):
-        y = forward(x, w, laid.arrangement, laid.spec, op=pullback.geometry.op)
-        value, dy = loss.value(y, given), loss.slope(y, given)
-        found = layout_gradients(x, w, dy, laid.arrangement, laid.spec, op=pullback.geometry.op)
+        # forward
+        y = from_layer(problem.run(None, "auto", None), conv_layout)
+        value = loss.value(y, given)
+
+        # backward
+        dy = loss.slope(y, given)
+        gradients = backpropagate(problem, dy, conv_layout, op=geometry.op)._asdict()
+
+    # save
     written = None
-    if pullback.output is not None:
-        written = io.save(pullback.output, found._asdict(), format="npz", overwrite=pullback.overwrite)
-    slopes = tuple(Slope(name, values) for name, values in found._asdict().items())
-    return GradResult(pullback, laid, loss.formula, file, value, Slope("dy", dy), slopes, written)
+    if request.output is not None:
+        written = io.save(request.output, gradients, format="npz", overwrite=request.overwrite)
+    slopes = tuple(Slope(name, values) for name, values in gradients.items())
+    return GradResult(request, operands, loss.formula, file, value, Slope("dy", dy), slopes, written)
 
 
-def _loss(pullback: GradRequest) -> tuple[str, str | None]:
-    """The loss's name and its file."""
-    if pullback.upstream is not None:
-        if pullback.loss is not None:
+def _parse_loss(request: GradRequest) -> tuple[str, str | None]:
+    """Return the loss's name and its file."""
+    if request.upstream is not None:
+        if request.loss is not None:
             raise InputError(
-                f"the loss {pullback.loss} beside an upstream gradient",
+                f"the loss {request.loss} beside an upstream gradient",
                 "an upstream gradient is a loss's already",
                 "leave --loss or --upstream out",
             )
-        return "upstream", pullback.upstream
-    name, _, file = (pullback.loss or "sum").partition(":")
-    known = [name if not loss.takes else f"{name}:FILE" for name, loss in LOSSES.items() if name != "upstream"]
+        return "upstream", request.upstream
+    name, _, file = (request.loss or "sum").partition(":")
     if name not in LOSSES or name == "upstream":
-        raise InputError(
-            f"loss {name!r}", f"expected one of {', '.join(known)}", did_you_mean(name, ("sum", "mean", "mse"))
-        )
-    if bool(file) != bool(LOSSES[name].takes):
-        wanted = f"{name}:FILE, with a {LOSSES[name].takes} shaped like the output" if LOSSES[name].takes else name
-        raise InputError(f"loss {pullback.loss}", f"expected {wanted}")
+        known = [f"{name}:FILE" if loss.takes else name for name, loss in LOSSES.items() if name != "upstream"]
+        hint = did_you_mean(name, ("sum", "mean", "mse"))
+        raise InputError(f"loss {name!r}", f"expected one of {', '.join(known)}", hint)
+    takes = LOSSES[name].takes
+    if bool(file) != bool(takes):
+        wanted = f"{name}:FILE, with a {takes} shaped like the output" if takes else name
+        raise InputError(f"loss {request.loss}", f"expected {wanted}")
     return name, file or None
 
 
-def _check_output(output: str, *, overwrite: bool) -> None:
-    if output != "-" and Path(output).suffix.lower() != ".npz":
-        raise FileError(f"{output} holds three arrays", "expected a name that ends in .npz", "rename it")
-    io.check_target(output, overwrite=overwrite, format="npz")
+def _load_loss(file: str | None, loss: Loss, operands: Operands, limits: Limits) -> NDArray[Any]:
+    """Load the array of a loss's file and check its shape; a loss without one gets an empty array."""
+    if file is None:
+        return np.zeros(())
+    given = io.load(file, limits=limits).array
+    check_upstream(given, operands.conv_layout, operands.spec, loss.takes)
+    return given

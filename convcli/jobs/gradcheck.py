@@ -14,6 +14,7 @@ from convcli import io
 from convcli.errors import InputError
 from convcli.grad import GradcheckReport, check_layout_gradients
 from convcli.jobs.operands import load_operands
+from convcli.jobs.requests import check_suffix
 from convcli.limits import Limits
 from convcli.shapes.geometry import Geometry
 
@@ -33,38 +34,37 @@ class GradcheckRequest:
     limits: Limits = field(default_factory=Limits.of)
 
 
-def run_gradcheck(trial: GradcheckRequest) -> GradcheckReport:
-    """Check the gradients of a trial's convolution. Raises InputError and its kin for what does not fit.
+def run_gradcheck(request: GradcheckRequest) -> GradcheckReport:
+    """Check the gradients of the requested convolution. Raises InputError and its kin for what does not fit.
 
     >>> run_gradcheck(GradcheckRequest("6x6x2", "random:3x3x3x2")).passed
     True
     """
-    laid = load_operands(trial.input, trial.reference, trial.geometry, trial.limits, seed=trial.seed)
-    laid.check_memory(trial.limits, copies=4)
-    if not np.isfinite(laid.x).all():
+    operands = load_operands(request.input, request.reference, request.geometry, request.limits, seed=request.seed)
+    operands.check_memory(request.limits, copies=4)
+    if not np.isfinite(operands.x).all():
         raise InputError(
-            f"{trial.input} holds values that are not finite",
+            f"{request.input} holds values that are not finite",
             "expected numbers with differences",
             "replace them, or give a shape to check on random numbers",
         )
     return check_layout_gradients(
-        laid.x,
-        laid.kernel.taps,
-        laid.arrangement,
-        laid.spec,
-        op=trial.geometry.op,
-        eps=trial.eps,
-        samples=trial.samples,
-        seed=trial.seed,
-        sweep=trial.sweep,
-        broken=trial.broken,
+        operands.x,
+        operands.kernel.taps,
+        operands.conv_layout,
+        operands.spec,
+        op=request.geometry.op,
+        eps=request.eps,
+        samples=request.samples,
+        seed=request.seed,
+        sweep=request.sweep,
+        broken=request.broken,
     )
 
 
 def check_dump(target: str, *, overwrite: bool) -> None:
     """Refuse, before any work, a target that `dump` would refuse."""
-    if Path(target).suffix.lower() not in (".json", ".npz"):
-        raise InputError(f"dump {target}", "expected a name that ends in .json or .npz", "rename it")
+    check_suffix(target, ".json or .npz", f"dump {target}")
     io.check_target(target, overwrite=overwrite, format="npz")
 
 

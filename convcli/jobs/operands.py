@@ -32,7 +32,7 @@ class Resolved(NamedTuple):
     """A kernel, how it lies on the input, and how it moves."""
 
     kernel: Kernel
-    arrangement: ConvLayout
+    conv_layout: ConvLayout
     spec: ConvSpec
 
 
@@ -72,8 +72,8 @@ def resolve_operands(data: Data, x: NDArray[Any], reference: str | Kernel, geome
     """
     dims = _dims(data) if geometry.dims is None else geometry.dims
     resolved = resolve_kernel(reference, x.shape, dims, name, geometry.layout)
-    arrangement = geometry.conv_layout(x.shape, resolved.shape, dims=dims)
-    return Resolved(resolved, arrangement, geometry.conv_spec(arrangement.dims))
+    conv_layout = geometry.conv_layout(x.shape, resolved.shape, dims=dims)
+    return Resolved(resolved, conv_layout, geometry.conv_spec(conv_layout.dims))
 
 
 def resolve_kernel(
@@ -110,12 +110,12 @@ class Operands:
     x: NDArray[Any]
     cover: NDArray[Any] | None
     kernel: Kernel
-    arrangement: ConvLayout
+    conv_layout: ConvLayout
     spec: ConvSpec
 
     def check_memory(self, limits: Limits, copies: int, floats: str = "float64") -> None:
         """Raise LimitError where the input, so many of it in that type, and as many outputs are too much."""
-        output = self.arrangement.with_spatial(self.spec.sizes(self.arrangement.spatial, self.arrangement.window))
+        output = self.conv_layout.with_spatial(self.spec.sizes(self.conv_layout.spatial, self.conv_layout.window))
         values = copies * (self.x.size + math.prod(output))
         needed = SLACK + self.x.nbytes + np.dtype(floats).itemsize * values
         limits.check_memory(f"work on {self.data.name}", needed, LESS_WORK)
@@ -126,8 +126,8 @@ def load_operands(given: str, reference: str, geometry: Geometry, limits: Limits
 
     Raises InputError and its kin for whatever does not fit, as `apply` does.
 
-    >>> laid = load_operands("6x5x3", "random:3x3x3", Geometry(), Limits.of())
-    >>> laid.arrangement.channel_mode, laid.x.shape
+    >>> operands = load_operands("6x5x3", "random:3x3x3", Geometry(), Limits.of())
+    >>> operands.conv_layout.channel_mode, operands.x.shape
     ('sum', (6, 5, 3))
     """
     data = read_or_make(given, seed, limits, volume=geometry.dims == VOLUME)
@@ -150,6 +150,10 @@ def read_or_make(given: str, seed: int, limits: Limits, *, volume: bool = False)
             raise
         return io.load(given, limits=limits, volume=volume)
     limits.check_memory(f"an input of {show(shape)}", 8 * math.prod(shape))
-    generator = np.random.default_rng((seed, 1))  # not the stream of a kernel `random:` of that seed
-    values = generator.standard_normal(shape)
+    values = input_generator(seed).standard_normal(shape)
     return Data(values, "array", RANDOM, "random numbers", notes=(f"standard normal, seed {seed}",))
+
+
+def input_generator(seed: int) -> np.random.Generator:
+    """Return the generator of a random input; a kernel `random:` of the same seed has another stream."""
+    return np.random.default_rng((seed, 1))

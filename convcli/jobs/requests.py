@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, TypeVar
 
+from convcli.errors import FileError
 from convcli.io import RawLayout
 from convcli.limits import Limits
 from convcli.options import Combine, Frames, Order, Policy
@@ -97,3 +99,16 @@ def flat_options(request: Any) -> dict[str, Any]:
     for name in GROUPS.keys() & own.keys():
         own |= vars(own.pop(name))
     return own
+
+
+def check_suffix(target: str, suffixes: str, given: str) -> None:
+    """Raise FileError unless a file's name ends in one of these suffixes.
+
+    given: how the message names the target.
+
+    >>> check_suffix("proof.txt", ".json or .npz", "dump proof.txt")
+    Traceback (most recent call last):
+    convcli.errors.FileError: dump proof.txt; expected a name that ends in .json or .npz; rename it
+    """
+    if Path(target).suffix.lower() not in suffixes.split(" or "):
+        raise FileError(given, f"expected a name that ends in {suffixes}", "rename it")

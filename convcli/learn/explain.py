@@ -129,7 +129,7 @@ class Step:
 class ExplainResult:
     """The outputs that were asked for, and what they are outputs of."""
 
-    laid: Operands
+    operands: Operands
     op: Op
     axes: tuple[Axis, ...]
     output: tuple[int, ...]
@@ -142,7 +142,7 @@ class ExplainResult:
 class _Work:
     """Everything that a step is cut from: the layer's arrays, the geometry, and the gradients if they are asked for."""
 
-    laid: Operands
+    operands: Operands
     form: LayerForm
     flipped: bool
     axes: tuple[Axis, ...]
@@ -162,7 +162,7 @@ class _Spot:
     o: int
 
 
-def run_explain(question: ExplainRequest) -> ExplainResult:
+def run_explain(request: ExplainRequest) -> ExplainResult:
     """Take outputs apart into the products that make them.
 
     Raises InputError for an index outside the output, naming the valid range, LimitError for more outputs than
@@ -172,21 +172,19 @@ def run_explain(question: ExplainRequest) -> ExplainResult:
     >>> [cell.place for cell in step.blocks[0].cells], len(step.blocks)
     ([(1, 2), (1, 3), (2, 2), (2, 3)], 1)
     """
-    laid = load_operands(
-        question.input, question.reference, question.geometry, question.limits, seed=question.seed or 0
-    )
-    if question.seed is not None and laid.data.format != RANDOM:
+    operands = load_operands(request.input, request.reference, request.geometry, request.limits, seed=request.seed or 0)
+    if request.seed is not None and operands.data.format != RANDOM:
         raise InputError(
-            f"seed {question.seed}", f"{question.input} is a file, with nothing random in it", "leave it out"
+            f"seed {request.seed}", f"{request.input} is a file, with nothing random in it", "leave it out"
         )
-    a = laid.arrangement
-    axes = laid.spec.axes(a.spatial, a.window)
+    a = operands.conv_layout
+    axes = operands.spec.axes(a.spatial, a.window)
     output = a.with_spatial([axis.out for axis in axes])
-    chosen = _every(output) if question.at is None else [_complete(question.at, a, output)]
-    dy = _upstream(question, laid, output) if question.backward else None
-    work = _work(laid, question.geometry.op == "convolve", axes, dy)
-    source = (question.upstream or "ones") if question.backward else None
-    return ExplainResult(laid, question.geometry.op, axes, output, tuple(_step(work, at) for at in chosen), source)
+    chosen = _every(output) if request.at is None else [_complete(request.at, a, output)]
+    dy = _upstream(request, operands, output) if request.backward else None
+    work = _work(operands, request.geometry.op == "convolve", axes, dy)
+    source = (request.upstream or "ones") if request.backward else None
+    return ExplainResult(operands, request.geometry.op, axes, output, tuple(_step(work, at) for at in chosen), source)
 
 
 def _every(output: tuple[int, ...]) -> list[Index]:
@@ -220,37 +218,37 @@ def _complete(at: Index, a: ConvLayout, output: tuple[int, ...]) -> Index:
     return whole
 
 
-def _upstream(question: ExplainRequest, laid: Operands, output: tuple[int, ...]) -> NDArray[np.float64]:
-    if laid.cover is not None:
+def _upstream(request: ExplainRequest, operands: Operands, output: tuple[int, ...]) -> NDArray[np.float64]:
+    if operands.cover is not None:
         raise InputError(
-            f"{question.input} has alpha, and --backward",
+            f"{request.input} has alpha, and --backward",
             "expected a picture without: what alpha divides has no gradient here",
             "leave --backward out, or give the picture without alpha",
         )
-    if question.upstream is None:
+    if request.upstream is None:
         return np.ones(output)
-    dy = io.load(question.upstream, limits=question.limits).array
+    dy = io.load(request.upstream, limits=request.limits).array
     if dy.shape != output:
         raise ShapeError(
-            f"the upstream gradient {question.upstream} is {show(dy.shape)}", f"the output is {show(output)}"
+            f"the upstream gradient {request.upstream} is {show(dy.shape)}", f"the output is {show(output)}"
         )
     return dy.astype(np.float64)
 
 
-def _work(laid: Operands, flipped: bool, axes: tuple[Axis, ...], dy: NDArray[np.float64] | None) -> _Work:
-    a, spec = laid.arrangement, laid.spec
-    taps = flip_for(laid.kernel.taps, a, "convolve" if flipped else "correlate")
-    form = to_layer(laid.x, taps, a)
-    cover = None if laid.cover is None else colour.coverage_kernel(taps, a.window_axes)
+def _work(operands: Operands, flipped: bool, axes: tuple[Axis, ...], dy: NDArray[np.float64] | None) -> _Work:
+    a, spec = operands.conv_layout, operands.spec
+    taps = flip_for(operands.kernel.taps, a, "convolve" if flipped else "correlate")
+    form = to_layer(operands.x, taps, a)
+    cover = None if operands.cover is None else colour.coverage_kernel(taps, a.window_axes)
     if dy is None:
-        return _Work(laid, form, flipped, axes, cover, None, None)
+        return _Work(operands, form, flipped, axes, cover, None, None)
     given = to_layer(dy, taps, replace(a, shape=dy.shape, channel_axis=a.output_channel_axis)).x
     sums = gradients(form.x.astype(np.float64), form.w, given, groups=form.groups, **spec.options)
-    return _Work(laid, form, flipped, axes, cover, given, sums)
+    return _Work(operands, form, flipped, axes, cover, given, sums)
 
 
 def _step(work: _Work, at: Index) -> Step:
-    spot = _spot(at, work.laid.arrangement)
+    spot = _spot(at, work.operands.conv_layout)
     depth = work.form.w.shape[-1]
     group = spot.o // (work.form.w.shape[0] // work.form.groups)
     return Step(
@@ -280,7 +278,7 @@ def _places(axes: tuple[Axis, ...], spatial: Index) -> list[NDArray[np.intp]]:
 
 def _block(work: _Work, spot: _Spot, lane: int, own: int) -> Block:
     """The cells of one of the layer's lanes, the kernel's `own`-th."""
-    a = work.laid.arrangement
+    a = work.operands.conv_layout
     channel = spot.channel if a.channel_mode == "each" else lane
     cells = (_cell(work, spot, under, lane, own, channel) for under in _under(work, spot))
     return Block(channel if a.channel_axis is not None else None, tuple(cells))
@@ -302,7 +300,7 @@ class _Under:
 
 def _under(work: _Work, spot: _Spot) -> Iterator[_Under]:
     places = _places(work.axes, spot.spatial)
-    folded = [boundary_index(p, axis.n, work.laid.spec.boundary) for p, axis in zip(places, work.axes, strict=True)]
+    folded = [boundary_index(p, axis.n, work.operands.spec.boundary) for p, axis in zip(places, work.axes, strict=True)]
     for tap in itertools.product(*(range(axis.k) for axis in work.axes)):
         place = tuple(int(p[t]) for p, t in zip(places, tap, strict=True))
         source = tuple(int(p[t]) for p, t in zip(folded, tap, strict=True))
@@ -311,9 +309,9 @@ def _under(work: _Work, spot: _Spot) -> Iterator[_Under]:
 
 
 def _cell(work: _Work, spot: _Spot, under: _Under, lane: int, own: int, channel: int) -> Cell:
-    a = work.laid.arrangement
+    a = work.operands.conv_layout
     seen, weight = (spot.n, *under.folded, lane), (spot.o, *under.tap, own)
-    x = work.laid.spec.cval if under.constant else float(work.form.x[seen])
+    x = work.operands.spec.cval if under.constant else float(work.form.x[seen])
     w = float(work.form.w[weight])
     return Cell(
         tap=_in_kernel(under.tap, a, spot.o, own, work.flipped),
@@ -330,7 +328,7 @@ def _flow(work: _Work, spot: _Spot, x: float, w: float, seen: Index | None, weig
     if work.dy is None or work.sums is None:
         return None
     delta = float(work.dy[(spot.n, *spot.spatial, spot.o)])
-    shared = len(work.laid.arrangement.kernel) == work.laid.arrangement.dims  # one tap for all the channels
+    shared = len(work.operands.conv_layout.kernel) == work.operands.conv_layout.dims  # one tap for all the channels
     return Flow(
         dw=delta * x,
         dx=None if seen is None else delta * w,
@@ -358,7 +356,7 @@ def _in_input(source: Index, a: ConvLayout, batch: Index, channel: int) -> Index
 
 def _coverage(work: _Work, spot: _Spot) -> float | None:
     """The alpha under the window, filtered as `apply` filters it: beyond the picture all is covered."""
-    cover, taps = work.laid.cover, work.cover_taps
+    cover, taps = work.operands.cover, work.cover_taps
     if cover is None or taps is None:
         return None
     seen = [1.0 if under.constant else float(cover[under.folded]) for under in _under(work, spot)]

@@ -118,7 +118,7 @@ class Network:
 
 
 class _Builder:
-    """Nodes as they are laid, one after another."""
+    """The nodes of a network while it is built."""
 
     def __init__(self, x: Tensor, blocks: Mapping[str, Block], layout: Layout) -> None:
         self.x, self.blocks, self.layout = x, blocks, layout

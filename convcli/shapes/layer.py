@@ -18,37 +18,37 @@ from convcli.shapes.spec import ConvSpec
 class Layer:
     """One convolution, or its transpose, described by numbers alone.
 
-    >>> from convcli.shapes.layout import infer_layout as arrange
-    >>> layer = Layer.of(arrange((28, 28), (3, 3)), ConvSpec.of(2))
+    >>> from convcli.shapes.layout import infer_layout
+    >>> layer = Layer.of(infer_layout((28, 28), (3, 3)), ConvSpec.of(2))
     >>> layer.output, layer.parameters, layer.macs, layer.dense_parameters
     ((26, 26), 9, 6084, 529984)
     """
 
-    arrangement: ConvLayout
+    conv_layout: ConvLayout
     axes: tuple[Axis, ...]
     output: tuple[int, ...]
     bias: bool
 
     @classmethod
-    def of(cls, arrangement: ConvLayout, spec: ConvSpec, *, transposed: bool = False, bias: bool = False) -> Layer:
+    def of(cls, conv_layout: ConvLayout, spec: ConvSpec, *, transposed: bool = False, bias: bool = False) -> Layer:
         """Settle the sizes. Raises ShapeError where the kernel does not fit."""
         settle = spec.transposed_axes if transposed else spec.axes
-        axes = settle(arrangement.spatial, arrangement.window)
-        return cls(arrangement, axes, arrangement.with_spatial(tuple(axis.out for axis in axes)), bias)
+        axes = settle(conv_layout.spatial, conv_layout.window)
+        return cls(conv_layout, axes, conv_layout.with_spatial(tuple(axis.out for axis in axes)), bias)
 
     @property
     def biases(self) -> int:
         """One for each output channel; one in all where every channel is filtered alike."""
-        return 0 if not self.bias else 1 if self.arrangement.channel_mode == "each" else self.arrangement.filters
+        return 0 if not self.bias else 1 if self.conv_layout.channel_mode == "each" else self.conv_layout.filters
 
     @property
     def parameters(self) -> int:
-        return math.prod(self.arrangement.kernel) + self.biases
+        return math.prod(self.conv_layout.kernel) + self.biases
 
     @property
     def macs(self) -> int:
         """Multiply-adds: every weight under every output; transposed, every weight under every input."""
-        a = self.arrangement
+        a = self.conv_layout
         items = math.prod(a.shape[: a.batch_axes])
         if a.channel_mode == "each":
             positions = a.channels * math.prod(a.window)
@@ -62,6 +62,6 @@ class Layer:
     @property
     def dense_parameters(self) -> int:
         """Weights, and biases where they are counted, of a fully connected layer between the same shapes."""
-        items = math.prod(self.arrangement.shape[: self.arrangement.batch_axes])
-        inputs, outputs = math.prod(self.arrangement.shape) // items, math.prod(self.output) // items
+        items = math.prod(self.conv_layout.shape[: self.conv_layout.batch_axes])
+        inputs, outputs = math.prod(self.conv_layout.shape) // items, math.prod(self.output) // items
         return inputs * outputs + (outputs if self.bias else 0)

@@ -85,7 +85,7 @@ class ConvLayout:
         return self.batch_axes if self.layout == "channels_first" else self.batch_axes + self.dims
 
     def with_spatial(self, sizes: Sequence[int]) -> tuple[int, ...]:
-        """An output shape with these spatial sizes, in this arrangement's layout."""
+        """Return the output shape that has these spatial sizes."""
         batch = self.shape[: self.batch_axes]
         if self.channel_axis is None and self.channel_mode == "each":
             return (*batch, *sizes)

@@ -272,13 +272,13 @@ def test_thresholds_of_the_analytic_tests(row, passed):
 def test_what_the_worst_entries_touch(options, op):
     """An entry of dx moves just the outputs named, at their ends at least; one of dw reads just the samples named."""
     x, w = rng(0).standard_normal((9, 8)), rng(1).standard_normal((3, 2))
-    arrangement, spec = infer_layout(x.shape, w.shape), ConvSpec.of(2, **options)
-    report = check_layout_gradients(x, w, arrangement, spec, op=op)
+    conv_layout, spec = infer_layout(x.shape, w.shape), ConvSpec.of(2, **options)
+    report = check_layout_gradients(x, w, conv_layout, spec, op=op)
     ones = np.ones((3, 2))
     for entry in report.checks[0].worst:
         spike = np.zeros(x.shape)
         spike[entry.index] = 1
-        moved = np.argwhere(layer_form.forward(spike, ones, arrangement, spec))
+        moved = np.argwhere(layer_form.forward(spike, ones, conv_layout, spec))
         if not len(moved):
             assert entry.outputs is entry.window is None
             continue
@@ -295,7 +295,7 @@ def test_what_the_worst_entries_touch(options, op):
             inside = inside[(inside >= 0) & (inside < axis.n)]
             ramp = np.broadcast_to(np.expand_dims(np.arange(1.0, axis.n + 1), 1 - at), x.shape)
             still = ConvSpec.of(2, **{**options, "boundary": "constant"})
-            seen = np.unique(layer_form.forward(ramp, tap, arrangement, still, op=op))
+            seen = np.unique(layer_form.forward(ramp, tap, conv_layout, still, op=op))
             assert seen[seen > 0].tolist() == (inside + 1.0).tolist()
     assert report.checks[2].worst[0].outputs == tuple((0, n) for n in report.output_shape)
 

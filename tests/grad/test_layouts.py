@@ -63,25 +63,25 @@ READINGS = [
 def test_every_reading_has_its_adjoint(shape, kernel, reading, op):
     """<dy, y> is <dx, x> and <dw, w> in the user's own shapes; and the layer's form gives the same gradients."""
     x, w = rng(0).integers(-9, 9, shape).astype(float), rng(1).integers(-9, 9, kernel).astype(float)
-    arrangement = infer_layout(shape, kernel, **reading)
-    spec = ConvSpec.of(arrangement.dims, padding=1, boundary="wrap", stride=2, groups=arrangement.groups)
-    y = forward(x, w, arrangement, spec, op=op)
+    conv_layout = infer_layout(shape, kernel, **reading)
+    spec = ConvSpec.of(conv_layout.dims, padding=1, boundary="wrap", stride=2, groups=conv_layout.groups)
+    y = forward(x, w, conv_layout, spec, op=op)
     dy = rng(2).integers(-9, 9, y.shape).astype(float)
-    found = layout_gradients(x, w, dy, arrangement, spec, op=op)
+    found = layout_gradients(x, w, dy, conv_layout, spec, op=op)
     assert (found.dx.shape, found.dw.shape) == (shape, kernel)
     assert np.vdot(dy, y) == np.vdot(found.dx, x) == np.vdot(found.dw, w)
     bias = np.arange(1.0, 1 + len(found.db))
-    shifted = forward(x, w, arrangement, spec, op=op, bias=bias)
+    shifted = forward(x, w, conv_layout, spec, op=op, bias=bias)
     assert np.vdot(dy, shifted - y) == np.vdot(found.db, bias)
-    form = to_layer(x, w if op == "correlate" else np.flip(w, arrangement.window_axes), arrangement)
+    form = to_layer(x, w if op == "correlate" else np.flip(w, conv_layout.window_axes), conv_layout)
     options = {"padding": 1, "boundary": "wrap", "stride": 2, "groups": form.groups}
-    layer = gradients(form.x, form.w, to_layer_upstream(dy, arrangement), **options)
-    for own, other in zip(found, from_layer_gradients(layer, arrangement, op), strict=True):
+    layer = gradients(form.x, form.w, to_layer_upstream(dy, conv_layout), **options)
+    for own, other in zip(found, from_layer_gradients(layer, conv_layout, op), strict=True):
         assert_allclose(own, other, rtol=1e-14)
         assert own.flags.c_contiguous
 
 
 def test_an_upstream_gradient_of_another_shape_names_both():
-    arrangement = infer_layout((7, 6, 3), (3, 2))
+    conv_layout = infer_layout((7, 6, 3), (3, 2))
     with pytest.raises(ConvError, match="the upstream gradient is 5x4x3; the output is 5x5x3"):
-        layout_gradients(np.ones((7, 6, 3)), np.ones((3, 2)), np.ones((5, 4, 3)), arrangement, ConvSpec.of(2))
+        layout_gradients(np.ones((7, 6, 3)), np.ones((3, 2)), np.ones((5, 4, 3)), conv_layout, ConvSpec.of(2))

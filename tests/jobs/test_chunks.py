@@ -65,9 +65,9 @@ def test_parts_make_the_whole(shape, options, policy, made, monkeypatch):
     whole = made(shape, range=policy, **options)
     in_small_parts(monkeypatch)
     lead = whole.prepared.passes[0]
-    cut = list(chunks.parts(lead.arrangement, lead.plan))
+    cut = list(chunks.parts(lead.conv_layout, lead.plan))
     assert len(cut) > 1
-    assert chunks.last_part(lead.arrangement, lead.plan) == cut[-1]
+    assert chunks.last_part(lead.conv_layout, lead.plan) == cut[-1]
     pieced = made(shape, range=policy, **options)
     np.testing.assert_allclose(pieced.values, whole.values, rtol=1e-13, atol=1e-13)
     assert pieced.verified
@@ -81,7 +81,7 @@ def test_parts_begin_where_tiles_do(made, monkeypatch):
     run = made((1000, 20), kernels=("box:size=3",), method="direct").prepared.passes[0]
     monkeypatch.setattr(chunks, "PART_VALUES", 1)
     monkeypatch.setattr(chunks, "whole", lambda plan: chunks.Chunk((0, 1), (0, 10 * plan.tile[1])))
-    cut = [part.rows for part in chunks.parts(run.arrangement, run.plan)]
+    cut = [part.rows for part in chunks.parts(run.conv_layout, run.plan)]
     assert cut == [(at * run.plan.tile[1], (at + 1) * run.plan.tile[1]) for at in range(10)]
 
 

@@ -30,7 +30,7 @@ def plan_lines(prepared: ApplyPlan) -> list[str]:
     """What a job would do: sizes with their formula, the method and why, and the bytes that it takes."""
     job, data = prepared.job, prepared.data
     rows: list[tuple[str, str]] = [(job.geometry.op, described(data))]
-    rows += [("kernel", f"{part.kernel.name}, {show(part.arrangement.kernel)}") for part in prepared.passes]
+    rows += [("kernel", f"{part.kernel.name}, {show(part.conv_layout.kernel)}") for part in prepared.passes]
     rows += _geometry(prepared)
     target = f" -> {job.output} ({prepared.format})" if job.output is not None else ""
     rows.append(("output", f"{show(prepared.output_shape)} {prepared.dtype}{target}"))
@@ -46,7 +46,7 @@ def outcome_lines(outcome: ApplyResult) -> list[str]:
     """What a job did, with the range ledger and the proofs that were asked for."""
     prepared, ledger, written = outcome.prepared, outcome.ledger, outcome.written
     job, data = prepared.job, prepared.data
-    kernels = ", ".join(f"{part.kernel.name} ({show(part.arrangement.kernel)})" for part in prepared.passes)
+    kernels = ", ".join(f"{part.kernel.name} ({show(part.conv_layout.kernel)})" for part in prepared.passes)
     rows: list[tuple[str, str]] = [
         (job.geometry.op, f"{described(data)} with {kernels}"),
         ("output", f"{show(outcome.values.shape)} {outcome.values.dtype}"),
@@ -86,7 +86,7 @@ def plan_json(prepared: ApplyPlan) -> dict[str, Any]:
             "damage": data.damage,
         },
         "kernels": [
-            {"name": part.kernel.name, "shape": list(part.arrangement.kernel), "reading": part.arrangement.channel_mode}
+            {"name": part.kernel.name, "shape": list(part.conv_layout.kernel), "reading": part.conv_layout.channel_mode}
             for part in prepared.passes
         ],
         "axes": [axis_json(axis) for axis in prepared.passes[0].plan.axes],
@@ -136,12 +136,12 @@ def outcome_json(outcome: ApplyResult) -> dict[str, Any]:
 
 def _geometry(prepared: ApplyPlan) -> list[tuple[str, str]]:
     first = prepared.passes[0]
-    names = axis_names(first.arrangement.dims)
+    names = axis_names(first.conv_layout.dims)
     rows = [(name, formula(axis)) for name, axis in zip(names, first.plan.axes, strict=True)]
     if prepared.job.linear:
         rows.append(("light", "filtered in linear light, by the sRGB curve"))
-    if first.arrangement.channel_axis is not None or first.arrangement.channel_mode != "each":
-        rows.append(("channels", reading(first.arrangement) + (", and alpha" if prepared.data.alpha else "")))
+    if first.conv_layout.channel_axis is not None or first.conv_layout.channel_mode != "each":
+        rows.append(("channels", reading(first.conv_layout) + (", and alpha" if prepared.data.alpha else "")))
     return rows
 
 

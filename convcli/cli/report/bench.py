@@ -62,7 +62,7 @@ def print_legend() -> None:
 
 
 def _head(report: BenchResult) -> list[str]:
-    case, plan, a = report.case, report.plan, report.arrangement
+    case, plan, a = report.case, report.plan, report.conv_layout
     rows = [
         ("bench", f"{show(case.shape)} {case.dtype} with {report.kernel.name} ({show(a.kernel)}), seed {case.seed}")
     ]
@@ -122,7 +122,7 @@ def bench_json(reports: Sequence[BenchResult], written: Written | None) -> dict[
 
 
 def _case_json(report: BenchResult) -> dict[str, Any]:
-    case, plan, a = report.case, report.plan, report.arrangement
+    case, plan, a = report.case, report.plan, report.conv_layout
     return {
         "input": {"shape": list(case.shape), "dtype": case.dtype, "bytes": report.input_bytes},
         "kernel": {"name": report.kernel.name, "shape": list(a.kernel), "reading": a.channel_mode},

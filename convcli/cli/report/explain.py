@@ -29,30 +29,34 @@ class Grid(NamedTuple):
     cells: list[list[Text]]
 
 
-def print_explanation(told: ExplainResult) -> None:
+def print_explanation(result: ExplainResult) -> None:
     """The convolution in a few lines, then every step."""
     console = make_console()
-    console.print("\n".join(_head(told)), highlight=False, markup=False)
-    for step in told.steps:
+    console.print("\n".join(_head(result)), highlight=False, markup=False)
+    for step in result.steps:
         console.print()
-        for line in _step(told, step, console.width):
+        for line in _step(result, step, console.width):
             console.print(line)
-    if any(cell.padded for cell in _cells(told.steps)):
-        console.print(_legend(told), style="yellow", highlight=False, markup=False)
+    if any(cell.padded for cell in _cells(result.steps)):
+        console.print(_legend(result), style="yellow", highlight=False, markup=False)
 
 
-def explanation_json(told: ExplainResult) -> dict[str, Any]:
-    laid = told.laid
+def explanation_json(result: ExplainResult) -> dict[str, Any]:
+    operands = result.operands
     return {
-        "op": told.op,
-        "input": {"name": laid.data.name, "shape": list(laid.arrangement.shape), "notes": list(laid.data.notes)},
-        "kernel": {"name": laid.kernel.name, "shape": list(laid.arrangement.kernel)},
-        "output": list(told.output),
-        "axes": [axis_json(axis) for axis in told.axes],
-        "boundary": laid.spec.boundary,
-        "cval": finite(laid.spec.cval),
-        "upstream": told.upstream,
-        "steps": [_step_json(step) for step in told.steps],
+        "op": result.op,
+        "input": {
+            "name": operands.data.name,
+            "shape": list(operands.conv_layout.shape),
+            "notes": list(operands.data.notes),
+        },
+        "kernel": {"name": operands.kernel.name, "shape": list(operands.conv_layout.kernel)},
+        "output": list(result.output),
+        "axes": [axis_json(axis) for axis in result.axes],
+        "boundary": operands.spec.boundary,
+        "cval": finite(operands.spec.cval),
+        "upstream": result.upstream,
+        "steps": [_step_json(step) for step in result.steps],
     }
 
 
@@ -91,51 +95,51 @@ def _cells(steps: Sequence[Step]) -> Iterator[Cell]:
     return (cell for step in steps for block in step.blocks for cell in block.cells)
 
 
-def _head(told: ExplainResult) -> list[str]:
-    a = told.laid.arrangement
+def _head(result: ExplainResult) -> list[str]:
+    a = result.operands.conv_layout
     rows: list[tuple[str, str]] = [
-        (told.op, f"{described(told.laid.data)} with {told.laid.kernel.name} ({show(a.kernel)})")
+        (result.op, f"{described(result.operands.data)} with {result.operands.kernel.name} ({show(a.kernel)})")
     ]
-    rows += [(name, formula(axis)) for name, axis in zip(axis_names(a.dims), told.axes, strict=True)]
+    rows += [(name, formula(axis)) for name, axis in zip(axis_names(a.dims), result.axes, strict=True)]
     rows.append(("channels", reading(a)))
-    return columns([*rows, ("output", show(told.output))], indent="")
+    return columns([*rows, ("output", show(result.output))], indent="")
 
 
-def _legend(told: ExplainResult) -> str:
-    spec = told.laid.spec
+def _legend(result: ExplainResult) -> str:
+    spec = result.operands.spec
     by = f"constant {_number(spec.cval)}" if spec.boundary == "constant" else spec.boundary
     return f"(v) lies outside the input: boundary {by}"
 
 
-def _step(told: ExplainResult, step: Step, width: int) -> Iterator[Text]:
+def _step(result: ExplainResult, step: Step, width: int) -> Iterator[Text]:
     name = f"y{_index(step.at)}"
-    yield Text(f"{name} = {_rule(told, step)}", "bold")
+    yield Text(f"{name} = {_rule(result, step)}", "bold")
     for block in step.blocks[:SIDE]:
         if block.channel is not None:
             yield Text(f"channel {block.channel}", "bold")
-        yield from _block(told, block, width)
+        yield from _block(result, block, width)
         if len(step.blocks) > 1:
             yield Text(f"  sum {_number(block.total)}")
     yield from _left_out(len(step.blocks), "channels")
     yield _result(name, step)
     if step.delta is not None:
-        yield from _backward(told, step)
+        yield from _backward(result, step)
 
 
-def _rule(told: ExplainResult, step: Step) -> str:
+def _rule(result: ExplainResult, step: Step) -> str:
     """The sum with its indices filled in, such as `sum of w[a,b] * x[1+a,2+b]`."""
-    a = told.laid.arrangement
+    a = result.operands.conv_layout
     letters = LETTERS[: a.dims]
-    first = _place_of(told, step, flipped=told.op == "convolve")
-    sign = "-" if told.op == "convolve" else "+"
+    first = _place_of(result, step, flipped=result.op == "convolve")
+    sign = "-" if result.op == "convolve" else "+"
     moved = [
         f"{start}{sign}{'' if axis.dilation == 1 else axis.dilation}{letter}"
-        for start, axis, letter in zip(first, told.axes, letters, strict=True)
+        for start, axis, letter in zip(first, result.axes, letters, strict=True)
     ]
     return f"sum of w[{','.join(letters)}] * x[{','.join(moved)}]" + (", over the channels" * (len(step.blocks) > 1))
 
 
-def _place_of(told: ExplainResult, step: Step, *, flipped: bool) -> Index:
+def _place_of(result: ExplainResult, step: Step, *, flipped: bool) -> Index:
     """Where the kernel's first tap lies; under a convolution that is the window's last."""
     return step.blocks[0].cells[-1 if flipped else 0].place
 
@@ -146,12 +150,12 @@ def _result(name: str, step: Step) -> Text:
         parts = [_number(cell.product) for cell in _some(step.blocks[0].cells, 2 * SIDE)]
     hidden = len(step.blocks) == 1 and len(step.blocks[0].cells) > 2 * SIDE
     listed = [*parts[:SIDE], "...", *parts[-SIDE:]] if hidden else parts
-    told = f"{name} = {' + '.join(listed)}".replace("+ -", "- ")
+    result = f"{name} = {' + '.join(listed)}".replace("+ -", "- ")
     if len(listed) > 1:
-        told += f" = {_number(step.total)}"
+        result += f" = {_number(step.total)}"
     if step.coverage is not None:
-        told += f"; over its coverage {_number(step.coverage)} = {_number(step.value)}"
-    return Text(told, "bold")
+        result += f"; over its coverage {_number(step.coverage)} = {_number(step.value)}"
+    return Text(result, "bold")
 
 
 def _some(items: Sequence[Any], most: int) -> list[Any]:
@@ -162,13 +166,13 @@ def _some(items: Sequence[Any], most: int) -> list[Any]:
 # Tables.
 
 
-def _block(told: ExplainResult, block: Block, width: int) -> Iterator[Text]:
+def _block(result: ExplainResult, block: Block, width: int) -> Iterator[Text]:
     """One channel's tables, a band of them for each plane of the window."""
-    window = tuple(axis.k for axis in told.axes)
+    window = tuple(axis.k for axis in result.axes)
     plane = window[-2:] if len(window) > 1 else (1, *window)
     size, planes = math.prod(plane), math.prod(window[:-2])
     for start in range(0, min(planes, SIDE) * size, size):
-        yield from _band(_grids(told, block.cells[start : start + size], plane), width)
+        yield from _band(_grids(result, block.cells[start : start + size], plane), width)
     yield from _left_out(planes, "planes")
 
 
@@ -177,9 +181,9 @@ def _left_out(count: int, what: str) -> Iterator[Text]:
         yield Text(f"   ... {count - SIDE} {what} more, all of them in --json", "dim")
 
 
-def _grids(told: ExplainResult, cells: Sequence[Cell], plane: Index) -> list[Grid]:
-    flipped = told.op == "convolve"
-    grids = [Grid("", _span(told.axes, cells), _cut(cells, plane, _sample))]
+def _grids(result: ExplainResult, cells: Sequence[Cell], plane: Index) -> list[Grid]:
+    flipped = result.op == "convolve"
+    grids = [Grid("", _span(result.axes, cells), _cut(cells, plane, _sample))]
     if flipped:
         grids.append(Grid("", "w", _cut(cells[::-1], plane, _tap)))
     grids.append(Grid("*", "w flipped" if flipped else "w", _cut(cells, plane, _tap)))
@@ -267,22 +271,22 @@ def _sign(value: float) -> str:
 # The way back.
 
 
-def _backward(told: ExplainResult, step: Step) -> Iterator[Text]:
+def _backward(result: ExplainResult, step: Step) -> Iterator[Text]:
     """How delta flows back, term by term, beside the sums over all outputs."""
     delta = _number(step.delta or 0.0)
-    yield Text(f"backward, delta = dy{_index(step.at)} = {delta} (dy: {told.upstream})", "bold")
+    yield Text(f"backward, delta = dy{_index(step.at)} = {delta} (dy: {result.upstream})", "bold")
     cells = [(cell, cell.flow) for cell in _cells([step]) if cell.flow is not None]
-    yield Text("dw_i = sum_j delta_j x_(i+j-1): to each tap delta times the sample under it" + _unlike(told))
+    yield Text("dw_i = sum_j delta_j x_(i+j-1): to each tap delta times the sample under it" + _unlike(result))
     yield from _terms([_dw(cell, flow, delta) for cell, flow in cells])
     yield Text("dx = the full convolution of delta with w: to each sample delta times the tap over it")
     yield from _terms([_dx(cell, flow, delta) for cell, flow in cells])
 
 
-def _unlike(told: ExplainResult) -> str:
+def _unlike(result: ExplainResult) -> str:
     """What the notation leaves out, where this convolution has it."""
-    axes = told.axes
+    axes = result.axes
     parts = [
-        ("the kernel flipped", told.op == "convolve"),
+        ("the kernel flipped", result.op == "convolve"),
         ("stride between the windows", any(axis.stride > 1 for axis in axes)),
         ("dilation between the taps", any(axis.dilation > 1 for axis in axes)),
         ("padding before the first sample", any(axis.lo for axis in axes)),
@@ -312,8 +316,8 @@ def _terms(rows: list[tuple[str, ...]]) -> Iterator[Text]:
         if count == TERMS // 2 and len(rows) > TERMS:
             yield Text(f"  ... {len(rows) - TERMS} terms more, all of them in --json")
         name, what, term, value, whole = (text.ljust(width) for text, width in zip(row, widths, strict=True))
-        told = f"  {name}  += {what} = {term} = {value}  of {whole} over all outputs"
-        yield Text(told.rstrip() if row[3] else f"  {name}     {what} = {term}   falls on the constant, and is lost")
+        result = f"  {name}  += {what} = {term} = {value}  of {whole} over all outputs"
+        yield Text(result.rstrip() if row[3] else f"  {name}     {what} = {term}   falls on the constant, and is lost")
 
 
 def _index(index: Index) -> str:

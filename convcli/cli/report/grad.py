@@ -16,26 +16,26 @@ BY = {
 """Which convolution each gradient is."""
 
 
-def pulled_lines(pulled: GradResult) -> list[str]:
+def grad_lines(result: GradResult) -> list[str]:
     """The convolution, the loss, and each gradient's shape and norms."""
-    laid, written = pulled.laid, pulled.written
-    a = laid.arrangement
-    notes = "; ".join((*laid.data.notes, *(("colours times alpha",) if laid.data.alpha else ())))
+    operands, written = result.operands, result.written
+    a = operands.conv_layout
+    notes = "; ".join((*operands.data.notes, *(("colours times alpha",) if operands.data.alpha else ())))
     rows = [
         (
-            pulled.pullback.geometry.op,
-            f"{laid.data.name} {show(a.shape)} {laid.x.dtype}{f' ({notes})' if notes else ''} "
-            f"with {laid.kernel.name} ({show(a.kernel)})",
+            result.request.geometry.op,
+            f"{operands.data.name} {show(a.shape)} {operands.x.dtype}{f' ({notes})' if notes else ''} "
+            f"with {operands.kernel.name} ({show(a.kernel)})",
         ),
-        ("output", f"{show(pulled.dy.values.shape)} {pulled.slopes[0].values.dtype}"),
+        ("output", f"{show(result.dy.values.shape)} {result.slopes[0].values.dtype}"),
     ]
-    axes = laid.spec.axes(a.spatial, a.window)
+    axes = operands.spec.axes(a.spatial, a.window)
     rows += [(name, formula(axis)) for name, axis in zip(axis_names(a.dims), axes, strict=True)]
     if a.channel_axis is not None or a.channel_mode != "each":
         rows.append(("channels", reading(a)))
-    file = f", {pulled.file}" if pulled.file else ""
-    rows.append(("loss", f"{pulled.loss}{file} = {pulled.value:.6g}"))
-    slopes = (pulled.dy, *pulled.slopes)
+    file = f", {result.file}" if result.file else ""
+    rows.append(("loss", f"{result.loss}{file} = {result.value:.6g}"))
+    slopes = (result.dy, *result.slopes)
     shapes = [show(slope.values.shape) for slope in slopes]
     norms = [f"L2 {slope.l2:.6g}" for slope in slopes]
     largest = [f"max |.| {slope.largest:.6g}" for slope in slopes]
@@ -50,19 +50,19 @@ def pulled_lines(pulled: GradResult) -> list[str]:
     return columns(rows, indent="")
 
 
-def pulled_json(pulled: GradResult) -> dict[str, Any]:
-    laid, written, pullback = pulled.laid, pulled.written, pulled.pullback
-    a = laid.arrangement
+def grad_json(result: GradResult) -> dict[str, Any]:
+    operands, written, request = result.operands, result.written, result.request
+    a = operands.conv_layout
     return {
-        "op": pullback.geometry.op,
-        "input": {"name": laid.data.name, "shape": list(a.shape), "dtype": str(laid.x.dtype)},
-        "kernel": {"name": laid.kernel.name, "shape": list(a.kernel), "reading": a.channel_mode},
-        "axes": [axis_json(axis) for axis in laid.spec.axes(a.spatial, a.window)],
-        "boundary": laid.spec.boundary,
-        "cval": laid.spec.cval,
-        "loss": {"formula": pulled.loss, "file": pulled.file, "value": finite(pulled.value)},
-        "dy": _slope_json(pulled.dy),
-        "gradients": [_slope_json(slope) for slope in pulled.slopes],
+        "op": request.geometry.op,
+        "input": {"name": operands.data.name, "shape": list(a.shape), "dtype": str(operands.x.dtype)},
+        "kernel": {"name": operands.kernel.name, "shape": list(a.kernel), "reading": a.channel_mode},
+        "axes": [axis_json(axis) for axis in operands.spec.axes(a.spatial, a.window)],
+        "boundary": operands.spec.boundary,
+        "cval": operands.spec.cval,
+        "loss": {"formula": result.loss, "file": result.file, "value": finite(result.value)},
+        "dy": _slope_json(result.dy),
+        "gradients": [_slope_json(slope) for slope in result.slopes],
         "written": None
         if written is None
         else {"path": written.path, "format": written.format, "bytes": written.bytes},

@@ -41,16 +41,16 @@ def print_laws(report: LawsResult, written: Written | None) -> None:
 
 
 def laws_json(report: LawsResult, written: Written | None) -> dict[str, Any]:
-    laid, setting, matrix = report.laid, report.setting, report.matrix
+    operands, setting, matrix = report.operands, report.setting, report.matrix
     return {
         "passed": not report.failed,
         "input": {
-            "name": laid.data.name,
-            "shape": list(laid.arrangement.shape),
+            "name": operands.data.name,
+            "shape": list(operands.conv_layout.shape),
             "used": list(setting.spatial),
-            "notes": list(laid.data.notes),
+            "notes": list(operands.data.notes),
         },
-        "kernel": {"name": laid.kernel.name, "shape": list(laid.arrangement.kernel)},
+        "kernel": {"name": operands.kernel.name, "shape": list(operands.conv_layout.kernel)},
         "seed": setting.seed,
         "axes": [axis_json(axis) for axis in setting.axes],
         "boundary": setting.spec.boundary,
@@ -69,11 +69,11 @@ def _row_json(row: Row) -> dict[str, Any]:
 
 
 def _head(report: LawsResult, written: Written | None) -> list[str]:
-    laid, setting, matrix = report.laid, report.setting, report.matrix
-    rows = [("laws", f"{described(laid.data)} with {laid.kernel.name} ({show(laid.arrangement.kernel)})")]
-    if setting.spatial != laid.arrangement.spatial:
+    operands, setting, matrix = report.operands, report.setting, report.matrix
+    rows = [("laws", f"{described(operands.data)} with {operands.kernel.name} ({show(operands.conv_layout.kernel)})")]
+    if setting.spatial != operands.conv_layout.spatial:
         rows.append(
-            ("cropped", f"to the middle {show(setting.spatial)} of {show(laid.arrangement.spatial)}; see --size")
+            ("cropped", f"to the middle {show(setting.spatial)} of {show(operands.conv_layout.spatial)}; see --size")
         )
     rows += [(name, formula(axis)) for name, axis in zip(axis_names(setting.dims), setting.axes, strict=True)]
     values = "value" if matrix.distinct == 1 else "values"

@@ -322,7 +322,7 @@ def chains_json(chains: Sequence[Chain]) -> dict[str, Any]:
 
 def layer_lines(layer: Layer) -> list[str]:
     """The output shape on a line of its own, then where every number comes from."""
-    a = layer.arrangement
+    a = layer.conv_layout
     counted = " and a bias each" if layer.biases > 1 else " and a bias" if layer.biases else ""
     rows = [(name, formula(axis)) for name, axis in zip(axis_names(a.dims), layer.axes, strict=True)]
     rows += [
@@ -335,7 +335,7 @@ def layer_lines(layer: Layer) -> list[str]:
 
 
 def layer_json(layer: Layer) -> dict[str, Any]:
-    a = layer.arrangement
+    a = layer.conv_layout
     return {
         "input": list(a.shape),
         "kernel": list(a.kernel),

@@ -16,14 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from convcli import io
-from convcli.errors import InputError
 from convcli.io import Written
 from convcli.jobs.operands import Operands
+from convcli.jobs.requests import check_suffix
 from convcli.learn.laws import statements
 from convcli.learn.laws.setup import LawsRequest, Row, Setting, make_setting
 
@@ -93,7 +92,7 @@ class MatrixFacts:
 class LawsResult:
     """Every law on one input and kernel."""
 
-    laid: Operands
+    operands: Operands
     setting: Setting
     findings: tuple[Finding, ...]
     matrix: MatrixFacts
@@ -104,25 +103,24 @@ class LawsResult:
         return tuple(found.law.name for found in self.findings if not all(row.passed for row in found.rows))
 
 
-def run_laws(inquiry: LawsRequest) -> LawsResult:
+def run_laws(request: LawsRequest) -> LawsResult:
     """Measure every law. Raises InputError and its kin for what does not fit, as `apply` does.
 
     >>> report = run_laws(LawsRequest("12", "1,2,3"))
     >>> report.failed, report.matrix.shape, report.matrix.distinct
     ((), (10, 12), 3)
     """
-    laid, setting = make_setting(inquiry)
+    operands, setting = make_setting(request)
     matrix = setting.small.matrix
     taken = matrix[matrix != 0]
     facts = MatrixFacts((matrix.shape[0], matrix.shape[1]), taken.size / matrix.size, len(np.unique(taken)))
     findings = tuple(Finding(law, tuple(law.measure(setting))) for law in LAWS)
-    return LawsResult(laid, setting, findings, facts)
+    return LawsResult(operands, setting, findings, facts)
 
 
 def check_matrix(target: str, *, overwrite: bool) -> None:
     """Refuse a matrix file that `save_matrix` would refuse, before any work. Raises InputError and its kin."""
-    if Path(target).suffix.lower() not in (".npy", ".csv"):
-        raise InputError(f"matrix {target}", "expected a name that ends in .npy or .csv", "rename it")
+    check_suffix(target, ".npy or .csv", f"matrix {target}")
     io.check_target(target, overwrite=overwrite)
 
 

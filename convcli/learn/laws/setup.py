@@ -213,22 +213,22 @@ class Setting:
         return toeplitz(self.flipped, self.spatial, self.spec)
 
 
-def make_setting(inquiry: LawsRequest) -> tuple[Operands, Setting]:
-    """Read what an inquiry names and cut it to size. Raises InputError for values that are not finite."""
-    laid = load_operands(inquiry.input, inquiry.reference, inquiry.geometry, inquiry.limits, seed=inquiry.seed)
-    a = laid.arrangement
-    form = to_layer(laid.x, laid.kernel.taps, a)
-    side = inquiry.size or _side(a.window)
+def make_setting(request: LawsRequest) -> tuple[Operands, Setting]:
+    """Load the requested operands and crop them. Raises InputError for values that are not finite."""
+    operands = load_operands(request.input, request.reference, request.geometry, request.limits, seed=request.seed)
+    a = operands.conv_layout
+    form = to_layer(operands.x, operands.kernel.taps, a)
+    side = request.size or _side(a.window)
     spatial = tuple(min(n, side) for n in a.spatial)
     if math.prod(spatial) > SAMPLES:
         raise LimitError(f"laws on {show(spatial)} samples", f"expected at most {SAMPLES:,}", "use a smaller --size")
     x = middle(form.x[:ITEMS], spatial).astype(np.float64)
     if not np.isfinite(x).all():
-        raise InputError(f"{inquiry.input} holds NaN or infinities", "expected finite values", "replace them first")
-    setting = Setting(x, form.w.astype(np.float64), replace(laid.spec, groups=form.groups), inquiry.seed)
+        raise InputError(f"{request.input} holds NaN or infinities", "expected finite values", "replace them first")
+    setting = Setting(x, form.w.astype(np.float64), replace(operands.spec, groups=form.groups), request.seed)
     outputs = len(x) * len(form.w) * math.prod(axis.out for axis in setting.spec.axes(setting.spatial, a.window))
-    inquiry.limits.check_memory(f"work on {laid.data.name}", 8 * 4 * (x.size + outputs))
-    return laid, setting
+    request.limits.check_memory(f"work on {operands.data.name}", 8 * 4 * (x.size + outputs))
+    return operands, setting
 
 
 def _side(window: tuple[int, ...]) -> int:

@@ -24,7 +24,8 @@ from convcli.cli import main
 from convcli.errors import InputError
 from convcli.io import RawLayout, all_formats, available, load
 from convcli.io.formats import split_suffix
-from convcli.io.images.integrity import damage, deflated
+from convcli.io.images.read import find_damage
+from convcli.io.images.tiff import find_broken_deflate
 
 pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:PIL\..*")  # the command mutes them itself
 
@@ -270,10 +271,10 @@ class TestFromStrangers:
 def test_damage_is_found_in_the_middle_of_a_chunk() -> None:
     body = zlib.compress(bytes(1000), 0)
     chunk = struct.pack(">I", len(body)) + b"IDAT" + body + struct.pack(">I", zlib.crc32(b"IDAT" + body))
-    assert damage(io.BytesIO(bytes(8) + chunk[:500]), "png") == "it ends too early"
-    assert damage(io.BytesIO(bytes(8) + chunk), "png") == "it ends too early"
+    assert find_damage(io.BytesIO(bytes(8) + chunk[:500]), "png") == "it ends too early"
+    assert find_damage(io.BytesIO(bytes(8) + chunk), "png") == "it ends too early"
     assert (
-        damage(io.BytesIO(bytes(8) + chunk.replace(b"IDAT", b"IDAX")), "png")
+        find_damage(io.BytesIO(bytes(8) + chunk.replace(b"IDAT", b"IDAX")), "png")
         == "the checksum of its chunk 'IDAX' differs"
     )
 
@@ -282,15 +283,18 @@ def test_a_scan_is_followed_across_blocks(monkeypatch: pytest.MonkeyPatch) -> No
     stream = io.BytesIO()
     Image.fromarray(np.kron(picture(), np.ones((9, 9, 1), np.uint8))).save(stream, "JPEG", progressive=True)
     for block in (2, 3, 7, 64, 1000):
-        monkeypatch.setattr("convcli.io.images.integrity.BLOCK", block)
-        assert damage(stream, "jpg") == ""
-        assert damage(io.BytesIO(stream.getvalue()[:-1]), "jpg") == "it ends too early"
-        assert damage(io.BytesIO(stream.getvalue()[:-1] + bytes(block)), "jpg") == "it ends too early"
+        monkeypatch.setattr("convcli.io.images.jpeg.BLOCK", block)
+        assert find_damage(stream, "jpg") == ""
+        assert find_damage(io.BytesIO(stream.getvalue()[:-1]), "jpg") == "it ends too early"
+        assert find_damage(io.BytesIO(stream.getvalue()[:-1] + bytes(block)), "jpg") == "it ends too early"
 
 
 def test_a_strip_is_not_unpacked_for_ever() -> None:
     packed = zlib.compress(bytes(10**6))
-    assert deflated(io.BytesIO(packed), [(0, len(packed))], 10**6) == ""
-    assert deflated(io.BytesIO(packed), [(0, len(packed))], 10**4) == "a strip holds more than the picture"
-    assert deflated(io.BytesIO(packed), [(0, len(packed) - 1)], 10**6) == "it ends too early"
-    assert deflated(io.BytesIO(packed[:-1] + b"?"), [(0, len(packed))], 10**6) == "the checksum of a strip differs"
+    assert find_broken_deflate(io.BytesIO(packed), [(0, len(packed))], 10**6) == ""
+    assert find_broken_deflate(io.BytesIO(packed), [(0, len(packed))], 10**4) == "a strip holds more than the picture"
+    assert find_broken_deflate(io.BytesIO(packed), [(0, len(packed) - 1)], 10**6) == "it ends too early"
+    assert (
+        find_broken_deflate(io.BytesIO(packed[:-1] + b"?"), [(0, len(packed))], 10**6)
+        == "the checksum of a strip differs"
+    )

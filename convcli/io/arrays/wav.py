@@ -71,7 +71,7 @@ def read_wav(stream: BinaryIO, name: str, limits: Limits) -> tuple[NDArray[Any],
     than may be.
     """
     soundfile = import_module("soundfile")
-    if damage := integrity.damage(stream, "wav"):
+    if damage := integrity.check(stream, integrity.find_wav_damage, self_ending=True):
         raise _damaged(name, damage)
     try:
         with soundfile.SoundFile(stream) as sound:

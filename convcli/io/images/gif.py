@@ -14,19 +14,19 @@ Source: CompuServe, "Graphics Interchange Format, version 89a", 1990.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from struct import pack
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convcli.io.data import NO_METADATA, Metadata, Timing
+from convcli.io.images.integrity import CUT
+
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-from struct import pack
-from typing import BinaryIO
-
-from convcli.io.data import NO_METADATA, Metadata, Timing
 
 Bytes = NDArray[np.uint8]
 
@@ -224,3 +224,26 @@ def _codes(indices: Bytes) -> bytes:
     from PIL import Image
 
     return Image.fromarray(np.ascontiguousarray(indices)).tobytes("gif", "L", _BITS, 0)
+
+
+def find_damage(stream: BinaryIO) -> str:
+    """Return what is wrong with a file by its blocks, up to the trailer, in words, or "".
+
+    Source: as above, appendix B.
+    """
+    stream.seek(10)
+    stream.seek(13 + _palette_bytes(stream.read(1)))
+    while (kind := stream.read(1)) != b";":
+        if kind == b",":
+            stream.seek(_palette_bytes(stream.read(9)[8:]) + 1, os.SEEK_CUR)
+        elif kind == b"!":
+            stream.seek(1, os.SEEK_CUR)
+        else:
+            return "there is no block where one should begin" if kind else CUT
+        while (length := stream.read(1)) not in (b"", b"\0"):
+            stream.seek(length[0], os.SEEK_CUR)
+    return ""
+
+
+def _palette_bytes(flags: bytes) -> int:
+    return 3 * 2 ** ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0

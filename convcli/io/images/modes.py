@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import numpy as np
 
 from convcli.errors import DtypeError
+from convcli.io.images.jpeg2000 import read_sizes
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -101,21 +102,12 @@ def _bits(image: ImageFile, stream: BinaryIO) -> int:
         return 16 if image.tile and ";16" in str(image.tile[0][3]) else 8
     if image.format == "PPM":
         return netpbm_largest(image).bit_length()
-    return _jpeg2000_bits(stream) if image.format == "JPEG2000" else 8
+    if image.format == "JPEG2000" and (sizes := read_sizes(stream)):
+        return sizes.bits
+    return 8
 
 
 def netpbm_largest(image: ImageFile) -> int:
     """The largest value that a netpbm header declares, where Pillow stretches the values by it; otherwise 0."""
     arguments = image.tile[0][3] if image.format == "PPM" and image.tile else None
     return int(arguments[1]) if isinstance(arguments, tuple) and len(arguments) == 2 else 0
-
-
-def _jpeg2000_bits(stream: BinaryIO) -> int:
-    """Bits a component, from the SIZ marker segment of the codestream (ISO/IEC 15444-1, A.5.1)."""
-    before = stream.tell()
-    stream.seek(0)
-    _, marker, segment = stream.read(2**20).partition(b"\xff\x4f\xff\x51")
-    stream.seek(before)
-    count = int.from_bytes(segment[36:38], "big")
-    depths = segment[38 : 38 + 3 * count : 3]
-    return max(((depth & 0x7F) + 1 for depth in depths), default=8) if marker else 8

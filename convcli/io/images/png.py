@@ -33,8 +33,10 @@ from convcli.errors import FileError, brief
 from convcli.io.data import Data, Metadata
 from convcli.io.images import integrity
 from convcli.io.images.animation import chosen, which_frame
+from convcli.io.images.integrity import BLOCK, CUT
 from convcli.io.images.metadata import apply_orientation, orientation_of, read_metadata
 from convcli.io.images.pillow import unguarded
+from convcli.io.streams import available_bytes
 from convcli.limits import Limits
 from convcli.options import Frames
 
@@ -59,6 +61,7 @@ TRIED = 16
 HELD = 8
 """Sizes of a stripe that a thread holds at most: the samples, those beside them, what the filter leaves, deflated."""
 
+_SAMPLES = (b"IDAT", b"fdAT")  # the chunks of samples, and of those of an animation's further frames
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels: gray, gray and alpha, RGB, RGBA
 _BASE = 65521  # Adler-32's modulus
@@ -94,14 +97,47 @@ def write_png(
     _write_chunk(stream, b"IEND", b"")
 
 
-def ancillary(content: bytes) -> list[Chunk]:
-    """The chunks of a PNG besides those that hold its sizes and samples, and its palette."""
-    found, at, kind = [], len(_SIGNATURE), b""
+def read_chunks(stream: BinaryIO) -> Iterator[Chunk]:
+    """Yield the chunks of a PNG up to IEND; those of samples are checked, and come without their content.
+
+    Raises ValueError where the file ends too early, or a chunk's checksum differs.
+    Source: W3C, "Portable Network Graphics (PNG) Specification", 5.3.
+    """
+    start, kind = len(_SIGNATURE), b""
     while kind != b"IEND":
-        length, kind = struct.unpack_from(">I4s", content, at)
-        found.append(Chunk(kind, content[at + 8 : at + 8 + length]))
-        at += 12 + length
-    return [chunk for chunk in found if chunk.kind not in (b"IHDR", b"PLTE", b"IDAT", b"IEND")]
+        stream.seek(start)
+        head = stream.read(8)
+        length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        end = start + 12 + length
+        if available_bytes(stream, end) < end:
+            raise ValueError(CUT)
+        stream.seek(start + 8)
+        content, checksum = b"", zlib.crc32(kind)
+        if kind in _SAMPLES:
+            for done in range(0, length, BLOCK):
+                checksum = zlib.crc32(stream.read(min(BLOCK, length - done)), checksum)
+        else:
+            content = stream.read(length)
+            checksum = zlib.crc32(content, checksum)
+        if checksum != int.from_bytes(stream.read(4), "big"):
+            raise ValueError(f"the checksum of its chunk {kind.decode('latin-1')!r} differs")
+        yield Chunk(kind, content)
+        start = end
+
+
+def find_damage(stream: BinaryIO) -> str:
+    """Return what is wrong with a PNG by its chunks, in words, or ""."""
+    try:
+        for _ in read_chunks(stream):
+            pass
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def ancillary(stream: BinaryIO) -> list[Chunk]:
+    """Return the chunks of a PNG besides those that hold its sizes and samples, and its palette."""
+    return [chunk for chunk in read_chunks(stream) if chunk.kind not in (b"IHDR", b"PLTE", b"IDAT", b"IEND")]
 
 
 def encoding_bytes(shape: tuple[int, ...], dtype: np.dtype[Any], threads: int) -> int:
@@ -246,14 +282,14 @@ def read_png16(stream: BinaryIO, name: str, limits: Limits, frames: Frames = "fi
     Of an animation, the first frame: imagecodecs takes no other. Raises FileError for others, and for a file that is
     damaged, LimitError for a header that declares more than the limits allow.
     """
-    if damage := integrity.damage(stream, "png"):
+    if damage := integrity.check(stream, find_damage, self_ending=True):
         raise integrity.damaged(name, damage, "png")
     content = stream.read()
     width, height = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
     limits.check_pixels(name, width, height)
     channels = _CHANNELS[content[25]]
     limits.check_memory(name, 2 * len(content))
-    chunks = ancillary(content)
+    chunks = ancillary(stream)
     count = _frames(chunks)
     if chosen(frames, count, name) or (frames == "all" and count > 1):
         raise FileError(

@@ -5,7 +5,12 @@ Pillow is imported inside the functions, so that work on arrays never loads it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -13,8 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-import os
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from convcli.io.images.metadata import orientation_of
 from convcli.io.images.modes import MODES
@@ -22,16 +26,14 @@ from convcli.io.images.modes import MODES
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-import struct
-import zlib
-from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from convcli.errors import FileError, InputError, LimitError, brief
+from convcli.errors import FileError, InputError, brief
 from convcli.io.data import Data
 from convcli.io.formats import Format
-from convcli.io.images import integrity
+from convcli.io.images import gif, integrity, jpeg, jpeg2000, png, tiff
 from convcli.io.images.animation import DEPTH, Stack, chosen, is_deep, which_frame
+from convcli.io.images.jpeg2000 import read_sizes
 from convcli.io.images.metadata import read_metadata, timing
 from convcli.io.images.modes import netpbm_largest, refuse_cut_bits
 from convcli.io.images.pillow import lenient, load_plugin, unguarded
@@ -67,8 +69,6 @@ def samples(image: Image, dtype: DTypeLike) -> NDArray[Any]:
 
 _CANVASES = 8  # bytes of a pixel in WebP's own pictures: as it is, and as it was before the last frame
 _SAMPLE = 4  # bytes of a sample in OpenJPEG
-_SIZES = b"\xff\x4f\xff\x51"
-_FRONT = 2**20  # bytes of boxes that may stand before a codestream
 
 
 def decoding_bytes(image: Image, stream: BinaryIO) -> int:
@@ -109,15 +109,11 @@ def _size(stream: BinaryIO) -> int:
 
 
 def _tile_pixels(image: Image, stream: BinaryIO) -> int:
-    """Pixels of a JPEG 2000's tile, at most those of the picture. Source: ISO/IEC 15444-1, A.5.1."""
-    at = stream.tell()
-    stream.seek(0)
-    sizes = stream.read(_FRONT).partition(_SIZES)[2]
-    stream.seek(at)
-    if len(sizes) < 28:
+    """Return how many pixels a JPEG 2000's tile has, at most those of the picture."""
+    sizes = read_sizes(stream)
+    if sizes is None:
         return image.width * image.height
-    across, down = (int.from_bytes(sizes[at : at + 4], "big") for at in (20, 24))
-    return min(across, image.width) * min(down, image.height)
+    return min(sizes.tile_width, image.width) * min(sizes.tile_height, image.height)
 
 
 # A damaged file makes Pillow's decoders raise nearly anything.
@@ -134,8 +130,7 @@ _DAMAGE = (
     zlib.error,
 )
 _NO_EXIF = b"Exif\0\0"
-_COMPRESSION, _DESCRIPTION = 259, 270
-_DEEPEST = 32  # bytes of a pixel: four samples of 64 bits
+_DESCRIPTION = 270
 _TRANSPARENT_DELTAS = ("GIF", "WEBP")  # an alpha that says nothing but where a frame is as the one before
 _PNM = {"1": "pbm", "L": "pgm", "I": "pgm", "RGB": "ppm", "F": "pfm"}
 
@@ -157,7 +152,7 @@ def read_image(
     cut, LimitError for a header that declares more pixels, or more memory, than the limits allow.
     """
     try:
-        if damage := integrity.damage(stream, form.name):
+        if damage := find_damage(stream, form.name):
             raise _DamageError(name, form, damage)
         return _read(stream, name, form, limits, frames)
     except _DamageError as damaged:
@@ -167,6 +162,26 @@ def read_image(
     stream.seek(0)
     with lenient():
         return replace(_read(stream, name, form, limits, frames, lenient=True), damage=damage)
+
+
+def find_damage(stream: BinaryIO, format: str) -> str:
+    """Return what is wrong with a picture's file, in words, or "" if nothing is; the stream is left at its start."""
+    if format not in _CHECKS:
+        return ""
+    find, self_ending = _CHECKS[format]
+    return integrity.check(stream, find, self_ending=self_ending)
+
+
+_CHECKS: dict[str, tuple[Callable[[BinaryIO], str], bool]] = {
+    "png": (png.find_damage, True),
+    "jpg": (jpeg.find_damage, False),
+    "gif": (gif.find_damage, True),
+    "webp": (integrity.find_riff_damage, True),
+    "bmp": (integrity.find_bmp_damage, True),
+    "jp2": (jpeg2000.find_damage, False),
+    "tiff": (tiff.find_damage, False),
+}
+"""What each format's decoder does not see, and whether the format says where a file ends."""
 
 
 class _DamageError(FileError):
@@ -180,7 +195,8 @@ class _DamageError(FileError):
 
 def _read(stream: BinaryIO, name: str, form: Format, limits: Limits, frames: Frames, *, lenient: bool = False) -> Data:
     try:
-        _limit_pages(stream, name, form)
+        if form.pillow == "TIFF":
+            tiff.count_pages(stream, name)
         image, count = _open(stream, form, lenient=lenient)
         with image:
             opened = _Opened(image, stream, name, form, limits, lenient)
@@ -195,11 +211,6 @@ def _read(stream: BinaryIO, name: str, form: Format, limits: Limits, frames: Fra
                 "save it anew, or as .npy",
             ) from error
         raise _DamageError(name, form, brief(error)) from error
-
-
-def _limit_pages(stream: BinaryIO, name: str, form: Format) -> None:
-    if form.pillow == "TIFF" and integrity.pages(stream) > integrity.PAGES:
-        raise LimitError(f"{name} has more than {integrity.PAGES:,} pages", "expected fewer", "part it first")
 
 
 def _open(stream: BinaryIO, form: Format, *, lenient: bool = False) -> tuple[ImageFile, int]:
@@ -271,19 +282,9 @@ class _Opened(NamedTuple):
         decoding = decoding_bytes(self.image, self.stream)
         self.limits.check_memory(self.name, decoding)
         refuse_cut_bits(self.image, self.stream, self.name)
-        if not self.lenient and (damage := _broken_strip(self.image, self.stream)):
+        if not self.lenient and (damage := tiff.find_broken_piece(self.image, self.stream)):
             raise _DamageError(self.name, self.form, damage)
         return replace(_decoded(self.image, self.name, self.form, told), decoding=decoding)
-
-
-def _broken_strip(image: ImageFile, stream: BinaryIO) -> str:
-    """What is wrong with the first strip or tile of a deflated TIFF whose checksum differs, or ""."""
-    tags: Any = getattr(image, "tag_v2", {})
-    if image.format != "TIFF" or tags.get(_COMPRESSION) not in integrity.DEFLATE:
-        return ""
-    pieces = [(tags.get(at, ()), tags.get(count, ())) for at, count in integrity.PIECES]
-    most = 2 * (image.width + 4096) * (image.height + 4096) * _DEEPEST  # tiles may reach over the edges
-    return "".join(integrity.deflated(stream, zip(*piece, strict=True), most) for piece in pieces)
 
 
 def _decoded(image: ImageFile, name: str, form: Format, told: str) -> Data:

@@ -6,10 +6,15 @@ Needs tifffile, `pip install 'convcli[tiff]'`, which brings imagecodecs for what
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+import struct
+import warnings
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from struct import pack
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,15 +24,27 @@ from convcli.io.data import NO_METADATA, Data, Metadata
 from convcli.io.formats import NONE, muted
 from convcli.io.images import integrity
 from convcli.io.images.animation import DEPTH, chosen, is_deep, which_frame
+from convcli.io.images.integrity import BLOCK, CUT
 from convcli.io.images.metadata import apply_orientation, read_tags, swaps_axes, tiff_tags
+from convcli.io.images.pillow import unguarded
 from convcli.limits import Limits
 from convcli.options import DTYPES, Frames
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _EXTRA, _FORMAT = 258, 259, 262, 277, 338, 339
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _GRAY, _RGB = 1, 2
 _BYTE, _ASCII, _SHORT, _LONG, _LONG8 = 1, 2, 3, 4, 16
 _OF_BYTES = (700, *range(0x9C9B, 0x9CA0))  # XMP, and Windows' texts
+_DEFLATE = (8, 32946)  # the compressions whose strips have a checksum
+_PIECES = ((273, 279), (324, 325))  # tags of the offsets and the lengths of strips, and of tiles
+_INNER = {0x8769, 0x8825}  # tags of EXIF that lead to directories besides those of the chain; EXIF 2.3, 4.6.3
+_DEEPEST = 32  # bytes of a pixel: four samples of 64 bits
+_BIG_TIFF = (b"II\x2b\0", b"MM\0\x2b")
+_DAMAGE = (ValueError, TypeError, LookupError, OSError, SyntaxError, AttributeError, struct.error, OverflowError)
 _BIG = 2**32 - 2**25  # bytes of samples, above which 32 bits may not count the file's
 _DEFLATED_AT_ONCE = 2**24  # bytes of samples
 _STRAIGHT, _PREMULTIPLIED = 2, 1
@@ -35,21 +52,20 @@ _KEPT = {(12, _UNSIGNED), (16, _UNSIGNED), (16, _SIGNED), (32, _SIGNED), (32, _F
 """Bits and kinds of single samples above 8 bits that Pillow keeps whole."""
 
 
+PAGES = 10_000
+"""Pages of a TIFF at most: counting them takes Pillow a time that grows with their square."""
+
+
 def beyond_pillow(stream: BinaryIO) -> str:
     """What the first page holds, in words, where Pillow would cut or refuse it, or "".
 
     The stream is left at its beginning; of a directory that is damaged nothing is said.
     """
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
     try:
         stream.seek(0)
-        head = stream.read(8)
-        if head[2:4] in (b"\x2b\0", b"\0\x2b"):
+        if stream.read(4) in _BIG_TIFF:
             return "BigTIFF"
-        tags: Any = ImageFileDirectory_v2(head)
-        stream.seek(tags.next)
-        tags.load(stream)
+        tags = next(_directories(stream))
         bits, kind = max(_listed(tags.get(_BITS, 1))), max(_listed(tags.get(_FORMAT, _UNSIGNED)))
         samples = int(tags.get(_SAMPLES, 1))
     except Exception:  # Pillow's parser raises nearly anything, and says what it is when it opens the file
@@ -64,6 +80,124 @@ def beyond_pillow(stream: BinaryIO) -> str:
 
 def _listed(value: Any) -> Sequence[int]:
     return value if isinstance(value, tuple) else (value,)
+
+
+def _directories(stream: BinaryIO) -> Iterator[ImageFileDirectory_v2]:
+    """Yield the directories of a TIFF's chain up to its end or its first loop, and no more than one above PAGES.
+
+    Raises ValueError where one of them, or a value, is not in the file.
+    """
+    head = _read_head(stream)
+    seen: set[int] = set()
+    offset = _directory(head).next
+    while offset and offset not in seen and len(seen) <= PAGES:
+        seen.add(offset)
+        directory = _load(stream, head, offset)
+        yield directory
+        offset = directory.next
+
+
+def _read_head(stream: BinaryIO) -> bytes:
+    stream.seek(0)
+    head = stream.read(8)
+    return head + stream.read(8) if head[:4] in _BIG_TIFF else head
+
+
+def _directory(head: bytes, group: int | None = None) -> ImageFileDirectory_v2:
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    return ImageFileDirectory_v2(head, group=group)
+
+
+def _load(stream: BinaryIO, head: bytes, offset: int) -> ImageFileDirectory_v2:
+    """Return the directory at an offset. Raises ValueError where it, or a value, is not in the file."""
+    directory = _directory(head)
+    stream.seek(offset)
+    with unguarded():
+        warnings.simplefilter("error")  # Pillow warns of what is missing, and leaves it out
+        try:
+            directory.load(stream)
+        except UserWarning as warning:
+            raise ValueError(CUT) from warning
+    if not len(directory):
+        raise ValueError(CUT)
+    return directory
+
+
+def count_pages(stream: BinaryIO, name: str) -> int:
+    """Return how many pages a TIFF has, up to the first that is cut; raise LimitError for more than PAGES."""
+    count = 0
+    with suppress(*_DAMAGE):
+        for _ in _directories(stream):
+            count += 1
+    stream.seek(0)
+    if count > PAGES:
+        raise LimitError(f"{name} has more than {PAGES:,} pages", "expected fewer", "part it first")
+    return count
+
+
+def find_damage(stream: BinaryIO) -> str:
+    """Return what is wrong with a TIFF, in words, or "": the directories and the samples of every page are looked for.
+
+    A file is read to its last page, whichever is wanted, so that a part of it is never taken for the whole.
+    """
+    size = stream.seek(0, os.SEEK_END)
+    try:
+        head = _read_head(stream)
+        for page in _directories(stream):
+            for tag in _INNER & set(page):
+                _load(stream, head, page[tag])
+            if any(offset + count > size for offset, count in _pieces(page)):
+                return CUT
+    except _DAMAGE as error:
+        return CUT if isinstance(error, ValueError) else "its directories cannot be read"
+    return ""
+
+
+def _pieces(page: Mapping[int, Any]) -> Iterator[tuple[int, int]]:
+    """Yield the offset and the bytes of each strip and tile of a page."""
+    for offsets, counts in _PIECES:
+        yield from zip(_listed(page.get(offsets, ())), _listed(page.get(counts, ())), strict=False)
+
+
+def find_broken_piece(image: ImageFile, stream: BinaryIO) -> str:
+    """Return what is wrong with the first deflated strip or tile whose checksum differs, or ""; of a TIFF by Pillow."""
+    tags: Any = getattr(image, "tag_v2", {})
+    if image.format != "TIFF" or tags.get(_COMPRESSION) not in _DEFLATE:
+        return ""
+    most = 2 * (image.width + 4096) * (image.height + 4096) * _DEEPEST  # tiles may reach over the edges
+    return find_broken_deflate(stream, _pieces(tags), most)
+
+
+def find_broken_deflate(stream: BinaryIO, pieces: Iterable[tuple[int, int]], limit: int) -> str:
+    """Return what is wrong with the first deflated piece whose checksum differs, or "".
+
+    pieces: (offset, bytes) of each; limit: bytes that one may hold, unpacked. Decoders stop at the last sample that
+    they want, before the checksum.
+    Source: RFC 1950, section 2.2.
+    """
+    try:
+        for offset, count in pieces:
+            stream.seek(offset)
+            if wrong := _inflate(stream, count, limit):
+                return wrong
+    except zlib.error:
+        return "the checksum of a strip differs"
+    return ""
+
+
+def _inflate(stream: BinaryIO, count: int, limit: int) -> str:
+    decompressor = zlib.decompressobj()
+    unpacked = 0
+    while not decompressor.eof and (block := stream.read(min(count, BLOCK))):
+        count -= len(block)
+        while block and not decompressor.eof:
+            unpacked += len(decompressor.decompress(block, BLOCK))
+            block = decompressor.unconsumed_tail
+            if unpacked > limit:
+                return "a strip holds more than the picture"
+    decompressor.flush()
+    return "" if decompressor.eof else CUT
 
 
 def read_tiff(stream: BinaryIO, name: str, limits: Limits, *, frames: Frames = "first", volume: bool = False) -> Data:
@@ -142,12 +276,10 @@ def _said(tiff: Any, page: Any, stream: BinaryIO) -> Metadata:
 
 def _count(tiff: Any, stream: BinaryIO, name: str) -> int:
     """How many pages there are, if they are not too many, and tifffile finds as many as the file tells."""
-    pages = integrity.pages(stream)
-    if pages > integrity.PAGES:
-        raise LimitError(f"{name} has more than {integrity.PAGES:,} pages", "expected fewer", "part it first")
+    pages = count_pages(stream, name)
     if len(tiff.pages) != pages:
         raise _damaged(name, "a page is missing")
-    if damage := integrity.damage(stream, "tiff"):
+    if damage := integrity.check(stream, find_damage, self_ending=False):
         raise _damaged(name, damage)
     return pages
 
@@ -165,9 +297,9 @@ def _check_page(page: Any, stream: BinaryIO, name: str) -> None:
     pieces = list(zip(page.dataoffsets, page.databytecounts, strict=True))
     if len(pieces) != math.prod(page.chunked) or any(count < 1 or at + count > size for at, count in pieces):
         raise _damaged(name, "it ends too early")
-    if page.compression in integrity.DEFLATE:
+    if page.compression in _DEFLATE:
         most = 2 * math.prod(page.shape) * 8 + 2 * math.prod(page.chunks) * 8
-        if wrong := integrity.deflated(stream, pieces, most):
+        if wrong := find_broken_deflate(stream, pieces, most):
             raise _damaged(name, wrong)
     elif page.compression == 1 and sum(count for _, count in pieces) < math.prod(page.shape) * page.bitspersample // 8:
         raise _damaged(name, "its strips hold less than its samples")
@@ -288,8 +420,6 @@ def _extratag(tag: int, value: Any, offset: int) -> tuple[int, int, int | None, 
 
 def _append(stream: BinaryIO, directories: Mapping[int, Mapping[int, Any]]) -> None:
     """Put directories behind all else, and into the first page tags that lead to them, where others keep the place."""
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
     stream.seek(0)
     with import_module("tifffile").TiffFile(stream) as tiff:
         places = {tag: tiff.pages[0].tags[tag - 1] for tag in directories}
@@ -299,7 +429,7 @@ def _append(stream: BinaryIO, directories: Mapping[int, Mapping[int, Any]]) -> N
         offset = stream.seek(0, 2)
         stream.write(bytes(offset % 2))
         offset += offset % 2
-        directory = ImageFileDirectory_v2(head, group=tag)
+        directory = _directory(head, tag)
         for name, value in entries.items():
             directory[name] = value
         stream.write(directory.tobytes(offset))

@@ -6,7 +6,7 @@ import io
 import math
 import struct
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,6 @@ from convcli.io.images.metadata import options
 from convcli.io.images.pillow import Whole, load_plugin
 from convcli.io.images.png import STRIPE, ancillary, write_png
 from convcli.io.images.png import encoding_bytes as png_bytes
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 PNG_LEVEL = 1
 """zlib's own level 6 takes about four times as long, for about the same size."""
@@ -52,7 +49,8 @@ def write_image(
     height, width = frames.shape[1:3]
     given = {**_options(form.name, settings), **options(metadata, form, width, height)}
     if _in_stripes(form, array.shape, array.dtype):
-        said = ancillary(_saved(Image.new("L", (1, 1)), form, given))
+        Image.new("L", (1, 1)).save(small := io.BytesIO(), form.pillow, **given)
+        said = ancillary(small)
         write_png(stream, native, settings.get("compress_level", PNG_LEVEL), threads, said)
         return
     first, *others = (Image.fromarray(frame[..., 0] if frame.shape[2:] == (1,) else frame) for frame in frames)
@@ -66,12 +64,6 @@ def write_image(
         # Of frames that are alike Pillow makes one, and adds their durations.
         told = f"{form.name} cannot count how long frames last, those that are alike together"
         raise InputError(told, "expected shorter ones", "write .gif, or as .tiff without durations") from error
-
-
-def _saved(image: Image, form: Format, given: Mapping[str, Any]) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, form.pillow, **given)
-    return stream.getvalue()
 
 
 def _in_stripes(form: Format, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:

@@ -73,7 +73,7 @@ class TestPng:
         profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
         given = {"exif": exif.tobytes(), "pnginfo": text, "icc_profile": profile, "dpi": (300, 150)}
         Image.fromarray(DEEP.astype(np.uint8)).save("shallow.png", **given)
-        said = [chunk for chunk in ancillary(Path("shallow.png").read_bytes()) if chunk.kind != b"IDAT"]
+        said = [chunk for chunk in ancillary(io.BytesIO(Path("shallow.png").read_bytes())) if chunk.kind != b"IDAT"]
         write_png(stream := io.BytesIO(), DEEP, said=said)
         Path("x.png").write_bytes(stream.getvalue())
         deep, shallow = load("x.png"), load("shallow.png")

@@ -1,0 +1,39 @@
+"""Whether a JPEG is whole: libjpeg fills up with zeros or garbage what its last scan lacks, and says nothing."""
+
+from __future__ import annotations
+
+import re
+from typing import BinaryIO
+
+from convcli.io.images.integrity import BLOCK, CUT
+
+_END_OF_IMAGE = 0xD9
+_BARE_MARKERS = (0x01, 0xD8)  # which no length follows
+_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+"""A marker in a scan or between segments: neither a stuffed byte (FF 00) nor a restart (FF D0 to D7) nor a fill."""
+
+
+def find_damage(stream: BinaryIO) -> str:
+    """Return what is wrong with a JPEG, in words, or "": after its last scan the end of the image must follow.
+
+    Source: ITU-T T.81, annex B; entropy-coded segments hold no marker but restarts.
+    """
+    start, position, block = 0, 2, b""
+    while True:
+        # Have the block that holds the position; a segment may end far behind the last one.
+        if not start <= position < start + len(block):
+            stream.seek(position)
+            start, block = position, stream.read(BLOCK)
+        if not block:
+            return CUT
+
+        found = _MARKER.search(block, position - start)
+        if not found:  # a marker may lie across the end of the block
+            position, block = start + max(len(block) - 1, 1), b""
+            continue
+        marker, position = block[found.end() - 1], start + found.end()
+        if marker == _END_OF_IMAGE:
+            return ""
+        if marker not in _BARE_MARKERS:
+            stream.seek(position)
+            position += int.from_bytes(stream.read(2), "big")

@@ -62,6 +62,7 @@ PRINTERS = {
     "explain": "explain x.npy -k box --at 0,0",
     "laws": "laws x.npy -k box",
     "bench": "bench 8x8 -k box --runs 1",
+    "guide": "guide kernels",
     "shape torch": "shape 8x8x3 conv:8,k=3 --emit torch",
     "shape onnx": "shape 8x8x3 conv:8,k=3 --emit onnx",
 }

@@ -215,6 +215,7 @@ def test_what_gradients_are_refused_for_is_what_they_take(folder: Path, case: st
     assert done.growth <= float(told[1]) * 2**20 <= 1.5 * done.growth
 
 
+@pytest.mark.slow
 def test_what_is_mapped_is_not_held(folder: Path) -> None:
     mapped, read = (
         measured(["apply", f"{name}.npy", "-k", "box", "--dry-run", "--json"], folder) for name in ("map", "int")

@@ -19,7 +19,7 @@ from convcli.bench.peers import Task, UnableError, available_peers, on_threads, 
 from convcli.bench.timing import Clock, Timing, copying, multiplying, take_turns, timed
 from convcli.engine.layer_form import to_problem
 from convcli.engine.planning import Plan
-from convcli.engine.planning.facts import TOLERANCE
+from convcli.engine.planning.facts import tolerance
 from convcli.engine.problem import Problem
 from convcli.errors import InputError, brief
 from convcli.io import Data
@@ -286,7 +286,8 @@ def _method_bound(problem: Problem, plan: Plan) -> float:
     """How far two of our results may be apart, if both keep to the contract."""
     if np.dtype(plan.dtype).kind in "iu":
         return 0.0 if plan.facts.integral is not None else 1.0
-    return 2 * TOLERANCE[plan.dtype] * _scale(problem)
+    terms = problem.w.size // (problem.filters or 1)
+    return 2 * tolerance(plan.dtype, terms) * _scale(problem)
 
 
 def _peer_bound(problem: Problem, plan: Plan) -> float:

@@ -1,4 +1,4 @@
-"""What a plan wants to know of the values: how large sums get, and how far their roundings may lean one way."""
+"""What a plan asks of the values: how large sums get, how a kernel factors, and how many taps one product may add."""
 
 from __future__ import annotations
 
@@ -9,74 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine.planning.facts import GROWTH, LEVELS, MOST_TERMS, STRAY
+from convcli.engine.planning.facts import GROWTH, MOST_TERMS, ROUNDING, PrecisionName, roundings_allowed
 from convcli.kernels.factorize import factorize
 from convcli.kernels.model import Taps, Terms
-
-WORTH_A_LOOK = 1 << 10
-"""Places from which `longest_sum` is worth its time: as much as longer sums save at half as many."""
-
-SEEN = 1 << 16
-"""Taps that it looks at at a time: they stay in the cache."""
-
-TOWER = 0.3
-"""The most that a tap may be of its kernel's sum|w|: at the height of a taller one all others would round."""
-
-ALIKE = 8
-"""One tap in so many may be as large as the one before: runs of equal terms round all the same way."""
-
-LONG = 96
-"""Terms that may be added in a row where taps are unlike, in whatever order."""
-
-CLIMB = 64.0
-"""The most that the squared heights of a longer sum may add up to, on its way to a height of 1. A step at a height h
-strays by 0.43 h roundings (the root of the mean square), and so the sum by 3.4, of which the contract allows five times
-as many."""
-
-
-def longest_sum(w: NDArray[Any]) -> int:
-    """Terms that a float32 sum over a bank's taps (O, ...) may add in a row; 0 where they may lean one way.
-
-    Unlike taps, of which none towers, round now up, now down: the sum wanders. By sum w^2 <= max|w| * sum|w|, the
-    largest tap's square as a share of sum w^2 is no less than its share of sum|w|.
-
-    >>> bank = np.random.default_rng(0).random((8, 3, 3, 64))
-    >>> longest_sum(bank), longest_sum(bank[..., :16]), longest_sum(np.ones((8, 3, 3, 16)))
-    (96, 144, 0)
-    """
-    kernels = w.reshape(len(w), -1)
-    rows, terms = max(SEEN // kernels.shape[1], 1), kernels.shape[1]
-    parts = [kernels[first : first + rows] for first in range(0, len(kernels), rows)]
-    with np.errstate(invalid="ignore", over="ignore"):
-        longest = [_longest(np.abs(part.astype(np.float32, copy=False))) for part in parts]
-    if not all(longest):
-        return 0
-    return terms if min(longest) == terms else LONG
-
-
-def _longest(taps: NDArray[np.float32]) -> int:
-    """The same of some kernels' |w| (n, terms): all of their terms where those may be more than LONG."""
-    if not (taps.max(axis=1) ** 2 <= TOWER * np.vecdot(taps, taps)).all():
-        return 0
-    flat, few = taps.reshape(-1), taps.shape[1] // ALIKE
-    repeated = flat[1:] == flat[:-1]  # across two kernels too, for rows are compared three times more slowly
-    if np.count_nonzero(repeated) > few and np.count_nonzero(taps[:, 1:] == taps[:, :-1], axis=1).max() > few:
-        return 0
-    if LONG < taps.shape[1] < 2 * LONG:
-        heights = np.cumsum(taps, axis=1)
-        if (np.vecdot(heights, heights) <= CLIMB * heights[:, -1] ** 2).all():
-            return int(taps.shape[1])
-    return LONG
-
-
-def l2_to_l1(w: NDArray[Any]) -> float:
-    """The root of sum w^2 as a share of sum|w|; 1 where that cannot be told."""
-    taps = np.abs(w, dtype=np.float64)
-    largest = taps.max()
-    if not 0 < largest < np.inf:
-        return 1.0
-    taps /= largest
-    return float(np.sqrt((taps * taps).sum()) / taps.sum())
 
 
 def integral_bound(x: NDArray[Any], w: NDArray[Any], cval: float) -> int | None:
@@ -88,17 +23,8 @@ def integral_bound(x: NDArray[Any], w: NDArray[Any], cval: float) -> int | None:
     return int(np.abs(bank, dtype=np.float64).sum()) * max(largest, abs(int(cval)))
 
 
-ROUNDING = 2.0**-24
-"""The largest relative error of one float32 operation."""
-
-CUT = {"float32": 2 * ROUNDING, "float64": 4e-15}
+CUT = {"float32": 2 * ROUNDING["float32"], "float64": 4e-15}
 """What the terms may leave of the taps, as a share of sum|w|: as much as the taps' own rounding."""
-
-LEAN_VALUES = 1 << 17
-"""GemmBlocking of them with taps that are tried at a time."""
-
-GOLDEN = (math.sqrt(5) - 1) / 4
-"""Multiples of it, modulo a half, lie evenly between 0 and a half, and none is a round number."""
 
 
 def factors(w: NDArray[np.generic], kind: str) -> Terms:
@@ -153,28 +79,30 @@ def growth(terms: Terms) -> float:
     return parts / whole if whole else 1.0
 
 
-def longest_run(factor: Taps, passes: int, terms_growth: float, kind: str) -> int:
-    """The most taps (k,) to add in a row, for sums of `passes` such passes to keep to contract 3."""
-    runs = math.ceil(_lean(np.asarray(factor, np.float64).tobytes()) * passes * terms_growth / STRAY[kind])
-    return -(-len(factor) // max(runs, 1))
+def worst_roundings(taps: Taps) -> float:
+    """Return the most roundings, in units of sum|w| * max|x|, that adding the taps (k,) in a row can cost.
+
+    Every step rounds a partial sum, which is at most that of |w| so far: half of n where the taps are equal, and up to
+    n where the first is by far the largest. Source: Higham, "Accuracy and Stability of Numerical Algorithms", 2002,
+    section 4.2.
+
+    >>> worst_roundings(np.ones(9)), worst_roundings(np.array([1000.0, 0, 0, 0]))
+    (5.0, 4.0)
+    """
+    heights = np.cumsum(np.abs(taps, dtype=np.float64))
+    return float(heights.sum() / heights[-1]) if 0 < heights[-1] < np.inf else float(len(taps))
 
 
-@lru_cache(maxsize=64)
-def _lean(data: bytes) -> float:
-    """Roundings that the sum of taps in a row strays by where each meets a sample of its own sign and of equal size."""
-    taps = np.abs(np.frombuffer(data))
-    taps = np.ldexp(taps, -np.frexp(taps.max())[1])
-    flat = 0.5 + np.arange(1, LEVELS + 1) * GOLDEN % 0.5
-    some = np.array_split(flat.astype(np.float32), min(-(-LEVELS * taps.size // LEAN_VALUES), LEVELS))
-    return max(_strays(levels, taps.astype(np.float32)) for levels in some)
+def longest_run(taps: Taps, dtype: PrecisionName, terms: int, passes: float = 1.0) -> int:
+    """Return how many of the taps (k,) one product may add in a row, for the result to keep to the contract.
 
+    terms: of the whole kernel. passes: how many such sums an error goes through.
 
-def _strays(levels: NDArray[np.float32], taps: NDArray[np.float32]) -> float:
-    with np.errstate(all="ignore"):
-        terms = np.multiply.outer(levels, taps)
-        total = np.cumsum(terms, axis=1, dtype=np.float32)[:, -1]
-        exact = terms.sum(axis=1, dtype=np.float64)
-        return float(np.nanmax(np.abs(total - exact) / (exact * ROUNDING), initial=0.0))
+    >>> longest_run(np.ones(25), "float32", 25), longest_run(np.ones(48), "float32", 48)
+    (25, 24)
+    """
+    runs = math.ceil(worst_roundings(taps) * passes / roundings_allowed(dtype, terms))
+    return -(-len(taps) // max(runs, 1))
 
 
 def _together(terms: Terms) -> Taps:

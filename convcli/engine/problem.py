@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from convcli.engine.analysis import WORTH_A_LOOK, factors, integral_bound, l2_to_l1, longest_sum, separable_terms
+from convcli.engine.analysis import factors, integral_bound, separable_terms
 from convcli.engine.buffers import result_buffer
 from convcli.engine.execute import execute
 from convcli.engine.planning import WORTH_FACTORING, Plan, make_plan
@@ -40,11 +39,6 @@ class Problem(NamedTuple):
         """The kernel's spatial shape."""
         return self.w.shape if self.filters is None else self.w.shape[1:-1]
 
-    @property
-    def _worth_a_look(self) -> bool:
-        """Whether a bank's products take long enough for its taps to be looked at."""
-        return self.filters is not None and math.prod(self.x.shape[:-1]) >= WORTH_A_LOOK
-
     def plan(self, dtype: DTypeLike | None, method: str) -> Plan:
         dims = len(self.spec.stride)
         first = self.x.ndim - 1 - dims
@@ -57,8 +51,6 @@ class Problem(NamedTuple):
             input_dtype=self.x.dtype.name,
             kernel_dtype=self.w.dtype.name,
             integral=integral_bound(self.x, self.w, self.spec.cval),
-            peak=l2_to_l1(self.w) if self.filters is None else 1.0,
-            longest=longest_sum(self.w) if method != "direct" and self._worth_a_look else 0,
         )
         kind = None if dtype is None else _result(dtype).name
         plan = make_plan(facts, self.spec, dtype=kind, method="direct" if method == "auto" else method)
@@ -66,7 +58,7 @@ class Problem(NamedTuple):
             terms = self._terms(plan)
             plan = make_plan(replace(facts, terms=terms), self.spec, dtype=kind, method=method)
         elif method == "separable":
-            terms = len(factors(self.w, plan.fineness))
+            terms = len(factors(self.w, plan.target_precision))
             plan = make_plan(replace(facts, terms=terms), self.spec, dtype=kind, method=method)
         return plan
 
@@ -76,7 +68,7 @@ class Problem(NamedTuple):
             return None
         if self.w.ndim == 1:
             return 1
-        return separable_terms(self.w, plan.fineness) if plan.seconds > WORTH_FACTORING else None
+        return separable_terms(self.w, plan.target_precision) if plan.seconds > WORTH_FACTORING else None
 
     def run(self, dtype: DTypeLike | None, method: str, out: NDArray[Any] | None) -> NDArray[Any]:
         if out is not None and not isinstance(out, np.ndarray):

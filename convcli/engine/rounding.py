@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SLACK = 1e-6
-"""The largest error of a sum, as a share of sum|w| * max|x|; ten times as much is left for it."""
+SLACK = 2e-5
+"""Twice the largest error of a sum, as a share of sum|w| * max|x|."""
 
 LARGEST = 1e30
 """Sums of so large numbers could overflow on their way."""
@@ -24,14 +24,14 @@ def bounds(kind: np.dtype[Any], w: NDArray[Any], cval: float) -> Bounds | None:
 
     >>> low, high = bounds(np.dtype(np.uint8), np.array([0.25, 0.75]), 0.0)
     >>> print(f"{low:.4f} {high:.4f}")
-    -0.0025 255.0026
+    -0.0051 255.0051
     """
     if kind.kind not in "iu":
         return None
     info, taps = np.iinfo(kind), w.astype(np.float64)
     least, most = min(float(info.min), cval), max(float(info.max), cval)
     above, below = taps[taps > 0].sum(), taps[taps < 0].sum()
-    slack = 10 * SLACK * (above - below) * max(-least, most)
+    slack = SLACK * (above - below) * max(-least, most)
     low, high = float(above * least + below * most - slack), float(above * most + below * least + slack)
     return (low, high) if math.isfinite(high - low) and high - low < LARGEST else None
 

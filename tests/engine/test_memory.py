@@ -38,7 +38,7 @@ def count(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
 
 def filtered(spatial: tuple[int, ...], channels: int, k: int, dtype: str, terms: int | None, **options: Any) -> Plan:
     """The plan for one kernel, which is a sum of so many products of 1-D factors."""
-    facts = Facts((), spatial, channels, (k,) * len(spatial), None, dtype, "float64", terms=terms, peak=0.1)
+    facts = Facts((), spatial, channels, (k,) * len(spatial), None, dtype, "float64", terms=terms)
     return make_plan(facts, ConvSpec.of(len(spatial), **SAME, **options), dtype=dtype)
 
 

@@ -122,7 +122,7 @@ def test_tiles_of_any_size_give_the_same(data):
             patch.setattr(blocking, name, data.draw(few))
         for name, value in {"TILE_MACS": 1, "SHORTEST_RUN": 1, "IN_VAIN": data.draw(st.sampled_from((1, 99)))}.items():
             patch.setattr(blocking, name, value)
-        patch.setattr(blocking, "STRETCH", dict.fromkeys(("float32", "float64"), (1, data.draw(few))))
+        patch.setattr(blocking, "STRETCH", data.draw(few))
         for method in METHODS:
             assert_array_equal(conv_layer(x, w, **geometry.given, method=method), layer)
             assert_array_equal(correlate(x, flat, axes=along, **geometry.given, method=method), lines)

@@ -63,7 +63,7 @@ def test_tiles_and_strands_change_nothing(case: LayerCase, seed: int):
         }.items():
             patch.setattr(kernel_gradient, name, value)
         patch.setattr(tiles, "LINE", 7)
-        patch.setattr(blocking, "STRETCH", dict.fromkeys(("float32", "float64"), (2, 2)))
+        patch.setattr(blocking, "STRETCH", 2)
         tiled = gradients(case.x, case.w, dy, **options).dw
         patch.setattr(limits, "_count", 1)
         assert gradients(case.x, case.w, dy, **options).dw.tobytes() == tiled.tobytes()
@@ -173,7 +173,7 @@ def test_plain_gradients_are_the_literal_sums(geometry, data):
 
 @pytest.mark.parametrize("options", [{}, {"stride": 2}, {"groups": 4}, {"groups": 64}], ids=str)
 def test_float32_keeps_to_the_bound(options):
-    """Float32 results from float32 arrays: within 1e-6 of the sum of |factor| times the other's largest."""
+    """Float32 results from float32 arrays: within 1e-5 of the sum of |factor| times the other's largest."""
     groups = options.get("groups", 1)
     x = rng(0).random((2, 40, 40, 64), np.float32) + 1
     w = rng(1).random((64, 3, 3, 64 // groups), np.float32) + 1
@@ -183,18 +183,18 @@ def test_float32_keeps_to_the_bound(options):
     scales = (9 * 64 / groups * 2 * 0.1, dy[..., 0].sum(dtype=float) * 2, dy[..., 0].sum(dtype=float))
     for ours, wanted, scale in zip(close, exact, scales, strict=True):
         assert ours.dtype == np.float32
-        assert abs(ours - wanted).max() <= 1e-6 * scale
+        assert abs(ours - wanted).max() <= 1e-5 * scale
 
 
 @pytest.mark.parametrize(
     ("filters", "channels", "groups"), [(16, 16, 1), (8, 1, 1), (16, 32, 4), (32, 32, 32), (1, 1, 1)]
 )
 def test_flat_inputs_make_equal_terms(filters, channels, groups):
-    """Whose roundings all lean one way: dw is their number times their value, within 1e-6 of it."""
+    """Whose roundings all lean one way: dw is their number times their value, within 1e-5 of it."""
     for value in rng(0).uniform(0.5, 1, 8).astype(np.float32):
         x, dy = np.full((2, 50, 50, channels), value), np.full((2, 48, 48, filters), value)
         dw = gradients(x, np.ones((filters, 3, 3, channels // groups)), dy, groups=groups).dw
-        assert abs(dw / (2 * 48 * 48 * np.square(value, dtype=np.float64)) - 1).max() <= 1e-6
+        assert abs(dw / (2 * 48 * 48 * np.square(value, dtype=np.float64)) - 1).max() <= 1e-5
 
 
 @pytest.mark.parametrize("space", [(300,), (40, 50), (20, 22, 24)], ids=len)

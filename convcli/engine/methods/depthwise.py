@@ -24,7 +24,7 @@ from convcli.engine.methods.bands import pieces
 from convcli.engine.methods.summation import pairwise_sum
 from convcli.engine.methods.windows import Box, TileFunction, cuts, windows
 from convcli.engine.planning import Plan
-from convcli.engine.planning.blocking import STRETCH
+from convcli.engine.planning.blocking import stretch_of
 from convcli.engine.planning.tiles import line_places
 from convcli.engine.threads import Scratch
 
@@ -39,7 +39,7 @@ class _Lanewise:
         self.axes, dims, self.scratch = plan.axes, len(plan.axes), Scratch()
         self.most = line_places(len(w), plan.tile[-1])
         self.taps = np.tile(np.moveaxis(w, 0, -1), self.most)
-        self.cuts = cuts(w.shape[1:], STRETCH[plan.precision][0] if plan.precision else w[0].size)
+        self.cuts = cuts(w.shape[1:], stretch_of(w[0].size, plan.precision))
         *self.lead, self.channel = range(len(plan.facts.batch) + dims)
         self.window = list(range(self.channel + 1, self.channel + 1 + dims))
 

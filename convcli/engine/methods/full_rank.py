@@ -97,7 +97,7 @@ class _Stacked:
         self.kind = w.dtype
         self.dims, self.rest, self.scratch = len(plan.axes), plan.axes[1:], Scratch()
         self.stride, self.phases = undilated(plan.axes[0].stride, plan.axes[0].dilation)
-        longest = longest_run(w.ravel(), 1, 1.0, plan.precision) if plan.precision else w.size
+        longest = longest_run(w.ravel(), plan.precision, w.size) if plan.precision else w.size
         self.pieces = [self._piece(box, w) for box in _boxes(w.shape, stacked_taps(len(w), self.stride), longest)]
         self.cuts: dict[tuple[int, ...], _Cut] = {}
 

@@ -32,11 +32,11 @@ from convcli.shapes.axis import Axis
 def prepare(w: Matrix, plan: Plan) -> TileFunction:
     """Ready one kernel (*window), in any type; it is factored in float64."""
     kind, dims, scratch = np.dtype(plan.accumulator), len(plan.axes), Scratch()
-    found = factors(w, plan.fineness)
-    spread = growth(found) if len(found) > 1 else 1.0
+    found = factors(w, plan.target_precision)
+    passes = dims * (growth(found) if len(found) > 1 else 1.0)
 
     def term(parts: tuple[Matrix, ...]) -> _Term:
-        runs = [longest_run(f, dims, spread, plan.precision) if plan.precision else len(f) for f in parts]
+        runs = [longest_run(f, plan.precision, w.size, passes) if plan.precision else len(f) for f in parts]
         return _Term([f.astype(kind) for f in parts], runs, plan, scratch)
 
     terms = [term(parts) for parts in found]

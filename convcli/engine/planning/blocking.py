@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from convcli.engine.planning.facts import PrecisionName, roundings_allowed
 from convcli.shapes.axis import Axis
 
 PRODUCT = 800_000
@@ -45,11 +46,9 @@ TILE_OUTPUTS = 1 << 19
 TILE_PLACES = 144
 """Places that a tile has at least: they share what it costs to read the kernels."""
 
-STRETCH = {"float32": (24, 48), "float64": (64, 64)}
-"""Terms that a product adds in a row, fewest and most. Equal terms, as over a flat part of an image, all round the same
-way: over 48 of them they stray by 12.5 roundings at worst, and the sums of the shares by 3 more, of the 16.7 that the
-contract allows. A short sum may be little more than one tall term, at whose height the others of its stretch round, so
-it is cut into shorter ones."""
+STRETCH = 96
+"""Terms that a product adds in a row, at most. Longer stretches are not faster (160, 192, 256 and 384 took as long or a
+tenth longer), and shorter ones have more shares to add up."""
 
 SHORTEST_RUN = 16
 """Samples that lie in a row in a window, for it to be read in place: products of fewer terms are slow."""
@@ -95,15 +94,15 @@ class GemmBlocking:
 
     @classmethod
     def of(
-        cls, axes: tuple[Axis, ...], channels: int, filters: int, groups: int, precision: str | None, known: int = 0
+        cls, axes: tuple[Axis, ...], channels: int, filters: int, groups: int, precision: PrecisionName | None
     ) -> GemmBlocking:
         """The products of a bank of `filters` kernels over so many channels.
 
-        precision: the type whose rounding bounds the error; None where no sum rounds. known: `Facts.longest`.
+        precision: the type whose rounding bounds the error; None where no sum rounds.
 
         >>> layer = GemmBlocking.of((Axis(56, 3), Axis(56, 3)), 64, 64, 1, "float32")
         >>> layer.in_place, layer.run, layer.longest, layer.together
-        (True, 192, 48, 1365)
+        (True, 192, 96, 2080)
         """
         bundled = bundle(channels // groups, groups)
         groups //= bundled
@@ -112,7 +111,7 @@ class GemmBlocking:
         joined = groups == 1 and (last.dilation == 1 or last.k == 1)
         run = channels // groups * (last.k if joined else 1)
         dense = all(axis.stride == 1 for axis in axes) and last.padded <= IN_VAIN * last.out
-        longest = stretch_of(terms, precision, known)
+        longest = stretch_of(terms, precision)
         in_place = dense and run >= (SHORT_RUN if run < terms <= longest else SHORTEST_RUN)
         columns = -(-each // -(-each * min(longest, run if in_place else terms) // COLUMN_VALUES))
         leads, stretches = _cut(terms, run if in_place else terms, longest)
@@ -164,19 +163,12 @@ def bundle(depth: int, groups: int) -> int:
     return next((m for m in range(1, groups) if groups % m == 0 and m * depth >= BUNDLE), groups)
 
 
-def stretch_of(terms: int, precision: str | None, known: int = 0) -> int:
-    """The most of so many terms that one product adds in a row.
-
-    known: what a look at the terms has shown for float32, if anything.
+def stretch_of(terms: int, precision: PrecisionName | None) -> int:
+    """The most of so many terms that one product adds in a row, whatever they are.
 
     >>> stretch_of(27, "float32"), stretch_of(576, "float32"), stretch_of(576, None)
-    (24, 48, 576)
-    >>> stretch_of(27, "float32", known=96), stretch_of(576, "float32", known=96)
-    (27, 96)
+    (15, 96, 576)
     """
     if precision is None:
         return terms
-    if precision == "float32" and known:
-        return min(terms, known)
-    least, most = STRETCH[precision]
-    return min(max(terms // 5, least), most)
+    return min(terms, STRETCH, int(roundings_allowed(precision, terms)))

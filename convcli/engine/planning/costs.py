@@ -120,7 +120,7 @@ def _bid_layer(facts: Facts, groups: int, axes: tuple[Axis, ...], filters: int) 
     if is_depthwise(facts, groups):
         account = "a kernel for every channel: all its taps in one pass over the lines"
         return CostEstimate("gemm", outputs * math.prod(facts.window) * LANE_TAP, account)
-    products = GemmBlocking.of(axes, facts.channels, filters, groups, "float32", facts.longest)
+    products = GemmBlocking.of(axes, facts.channels, filters, groups, "float32")
     account = f"{products.terms} terms for each of {filters} kernels: a matrix product over " + (
         "windows where they lie" if products.in_place else "gathered windows"
     )

@@ -7,19 +7,20 @@ from typing import Literal
 
 from convcli.errors import DtypeError
 
-FFT_PEAK = 0.5
-"""The largest `peak` for which a float32 transform keeps to the contract. Its error is at most 1.1e-6 of the root of
-sum w^2 times max|x|, measured over 16 million outputs of the worst input found, random signs under a single tap."""
+FEW_TERMS = 48
+"""Terms (taps times channels summed) up to which the contract allows an error of a few roundings only."""
+
+TOLERANCE = {"float32": (1e-6, 1e-5), "float64": (1e-14, 1e-13)}
+"""The contract's bound on |y - exact| / (sum|w| * max|x|), by the result's type: up to FEW_TERMS, and beyond."""
+
+ROUNDING = {"float32": 2.0**-24, "float64": 2.0**-53}
+"""The largest relative error of one operation."""
+
+SPARE = 0.9
+"""The share of the tolerance that one sum's additions may take: taps are rounded too, and parts are added up."""
 
 FFT_ERROR = 1e-14
-"""The error of a float64 result as a share of sum|w| * max|x|, by the contract; whole numbers are rounded to exact."""
-
-SHORT_SUM = 576
-"""Terms that a float32 sum of `direct` may have. Each rounding costs 6e-8 and the contract allows 1e-6, so 16 of them,
-which the sum by halves has from 576 terms; longer sums run in float64. GemmBlocking are cut into short runs instead."""
-
-LEVELS = 64
-"""Flat inputs on which it is tried how far a kernel's sums stray."""
+"""The error of a float64 transform as a share of sum|w| * max|x|; whole numbers are rounded to exact."""
 
 MOST_TERMS = 64
 """GemmBlocking of 1-D factors that are looked for in a kernel: with more, other methods take less time."""
@@ -27,10 +28,27 @@ MOST_TERMS = 64
 GROWTH = 2.5
 """How many times the kernel's own sum|w| that of its terms may be."""
 
-STRAY = {"float32": 12.0, "float64": 80.0}
-"""Roundings that all passes of a kernel may add up to; contract 3 allows 16.7 of float32's and 90 of float64's."""
-
 Strategy = Literal["direct", "gemm", "separable", "fft"]
+PrecisionName = Literal["float32", "float64"]
+
+
+def tolerance(dtype: str, terms: int) -> float:
+    """Return the contract's bound on |y - exact| / (sum|w| * max|x|) for a sum of so many terms.
+
+    >>> tolerance("float32", 48), tolerance("float32", 49), tolerance("float64", 576)
+    (1e-06, 1e-05, 1e-13)
+    """
+    few, many = TOLERANCE[dtype]
+    return few if terms <= FEW_TERMS else many
+
+
+def roundings_allowed(dtype: PrecisionName, terms: int) -> float:
+    """Return how many roundings, each at the height of the whole sum, the additions of so many terms may cost.
+
+    >>> round(roundings_allowed("float32", 48), 1), round(roundings_allowed("float32", 576))
+    (15.1, 151)
+    """
+    return SPARE * tolerance(dtype, terms) / ROUNDING[dtype]
 
 
 @dataclass(frozen=True)
@@ -52,10 +70,6 @@ class Facts:
     integral: int | None = None
     terms: int | None = None
     """How many products of 1-D factors add to the kernel, where that is known and no less exact."""
-    peak: float = 1.0
-    """The root of the kernel's sum of squares as a share of sum|w|: 1 for a single tap, 1/k for a box of k*k."""
-    longest: int = 0
-    """Terms of a bank that a float32 sum may add in a row, where its taps are known; else 0."""
 
     @property
     def out_channels(self) -> int:
@@ -80,9 +94,8 @@ def accumulator_of(facts: Facts, dtype: str, terms: int, method: str) -> str:
     """Where sums are held: wide enough for the result, for exact integers, and for the contract's error."""
     wide = dtype == "float64" or wide_integer(dtype)
     inexact = facts.integral is not None and (facts.integral >= 1 << 24 or rounds(facts, method))
-    long = method == "direct" and terms > SHORT_SUM
-    peaked = method == "fft" and facts.peak > FFT_PEAK
-    return "float64" if wide or inexact or long or peaked or result_dtype(facts.input_dtype) == "float64" else "float32"
+    transformed = method == "fft" and terms <= FEW_TERMS  # a float32 transform errs by up to 1.1e-6, as measured
+    return "float64" if wide or inexact or transformed or result_dtype(facts.input_dtype) == "float64" else "float32"
 
 
 def rounds(facts: Facts, method: str) -> bool:
@@ -90,7 +103,7 @@ def rounds(facts: Facts, method: str) -> bool:
     return method == "fft" or (method == "separable" and facts.terms != 1)
 
 
-def precision_of(accumulator: str, dtype: str) -> Literal["float32", "float64"] | None:
+def precision_of(accumulator: str, dtype: str) -> PrecisionName | None:
     if accumulator == "float32":
         return "float32"
     return "float64" if dtype == "float64" else None
@@ -108,7 +121,3 @@ def size_of(dtype: str) -> int:
     """
     digits = "".join(filter(str.isdigit, dtype))
     return int(digits) // 8 if digits else 1
-
-
-TOLERANCE = {"float32": 1e-6, "float64": 1e-14}
-"""The contract's bound on |y - exact| / (sum|w| * max|x|), by the result's type."""

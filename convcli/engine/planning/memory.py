@@ -14,10 +14,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from convcli.engine.planning.blocking import STRETCH, GemmBlocking
-from convcli.engine.planning.facts import GROWTH, LEVELS, MOST_TERMS, STRAY, Facts, precision_of, size_of, wide_integer
+from convcli.engine.planning.blocking import GemmBlocking, stretch_of
+from convcli.engine.planning.facts import (
+    GROWTH,
+    MOST_TERMS,
+    Facts,
+    PrecisionName,
+    precision_of,
+    roundings_allowed,
+    size_of,
+    wide_integer,
+)
 from convcli.engine.planning.tiles import (
     ALONG,
     BANDED,
@@ -46,9 +55,6 @@ SMALL_THINGS = 1 << 17
 
 TERM = 600
 """Bytes of Python's for a term of `direct`: tuples of numbers, slices and a view."""
-
-LEAN = 1 << 21
-"""Bytes that it takes, at most, to find out how far the sums of a kernel stray."""
 
 
 @dataclass(frozen=True)
@@ -202,8 +208,9 @@ class Work:
             part.items * ((part.rows - 1) * stride + rows) * copies * (part.places * each + ODD) for part in (tile, cut)
         )
         stack = min(whole, max(most, PANEL_VALUES))
-        together = (self._taps + bands) * self._size + min(LEAN, self._taps * LEVELS * 8)
-        return _Needs(together, stack + moved, _shares(pieces) * self._outputs)
+        return _Needs(
+            (self._taps + bands) * self._size + self._taps * 16, stack + moved, _shares(pieces) * self._outputs
+        )
 
     def _separable(self) -> _Needs:
         terms, outputs, channels = self.facts.terms or MOST_TERMS, self.tile[1:], self.facts.channels
@@ -231,7 +238,7 @@ class Work:
         places = line_places(self.facts.channels, last.out)
         line = self._lead * places * self.facts.channels
         lines = samples_under(before, self.tile[1:-1]) * last.k * line if last.stride > 1 else 0
-        cuts = -(-self._terms // (STRETCH[self._precision][0] // 2)) if self._precision else 1
+        cuts = -(-self._terms // -(-stretch_of(self._terms, self._precision) // 2))
         return _Needs(
             self._terms * max(LINE, self.facts.channels) * 2 * self._size,
             self._samples + lines,
@@ -243,14 +250,14 @@ class Work:
         return _Needs(kernels, self._samples + products.scratch(self._lead * math.prod(self.tile[1:])))
 
     @property
-    def _precision(self) -> Literal["float32", "float64"] | None:
+    def _precision(self) -> PrecisionName | None:
         return precision_of(self.accumulator, self.dtype)
 
     def _run(self, taps: int, passes: float) -> int:
         """The fewest taps that are added in a row, of so many, where as many passes stray."""
         if self._precision is None:
             return taps
-        return -(-taps // math.ceil(taps * passes / STRAY[self._precision]))
+        return -(-taps // math.ceil(taps * passes / roundings_allowed(self._precision, self._terms)))
 
 
 def _shares(terms: int) -> int:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Literal
 
 from convcli.engine.planning.blocking import GemmBlocking
 from convcli.engine.planning.costs import choose
 from convcli.engine.planning.facts import (
     Facts,
+    PrecisionName,
     Strategy,
     accumulator_of,
     precision_of,
@@ -105,12 +105,12 @@ class Plan:
         return tuple(axis.out for axis in self.axes)
 
     @property
-    def precision(self) -> Literal["float32", "float64"] | None:
+    def precision(self) -> PrecisionName | None:
         """The type whose rounding bounds the error; None where sums are wider than the result and need no care."""
         return precision_of(self.accumulator, self.dtype)
 
     @property
-    def fineness(self) -> Literal["float32", "float64"]:
+    def target_precision(self) -> PrecisionName:
         """How precise the result is to be."""
         return "float64" if self.dtype == "float64" or wide_integer(self.dtype) else "float32"
 
@@ -201,7 +201,7 @@ def _settled(facts: Facts, spec: ConvSpec, dtype: str | None, method: str, avail
     products = None
     if chosen == "gemm" and facts.filters is not None and not is_depthwise(facts, spec.groups):
         precision = precision_of(accumulator, result)
-        products = GemmBlocking.of(axes, facts.channels, facts.filters, spec.groups, precision, facts.longest)
+        products = GemmBlocking.of(axes, facts.channels, facts.filters, spec.groups, precision)
     tile = tile_of(facts, axes, chosen, products, size_of(accumulator))
     return Plan(
         method=chosen,

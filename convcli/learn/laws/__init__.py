@@ -9,7 +9,7 @@
     way_back.py    the backward pass as convolutions
 
 f and g are one plane of the input and of the kernel, x and w all of their channels, `*` convolution. A bound is the
-engine's contract: 1e-14 of sum|w| * max|x| for each of its results that took part.
+engine's contract: 1e-13 of sum|w| * max|x| for each of its results that took part.
 """
 
 from __future__ import annotations

@@ -81,9 +81,9 @@ def bounded(scale: float, *, sums: int = 2, terms: int = 0) -> float:
     """The largest difference that rounding explains.
 
     scale: sum|w| * max|x|, which no output exceeds.   sums: results of the engine that took part, each within the
-    contract's 1e-14 of the scale.   terms: additions made elsewhere, one after the other, of one rounding each.
+    contract's 1e-13 of the scale.   terms: additions made elsewhere, one after the other, of one rounding each.
     """
-    return (TOLERANCE["float64"] * sums + ROUNDING * terms) * scale
+    return (TOLERANCE["float64"][1] * sums + ROUNDING * terms) * scale
 
 
 def largest(values: Array) -> float:

@@ -208,13 +208,16 @@ class _Numbers:
             or at == 1
         )
         width = line_places(channels, places)
-        whole = places // width * width
+        whole, rest = divmod(places, width)
         for box in boxes(tuple(lead[:added]), self.stretch):
             lines = math.prod(deltas[box].shape[:added])
-            for part in (*pieces(whole, max(self.stretch // lines, 1) * width), slice(whole, places)):
-                if part.start < part.stop:
-                    at: tuple[Any, ...] = (*box, ..., part, slice(None))
-                    self._add(seen[at], deltas[at], added, total)
+            runs = pieces(whole, max(self.stretch // lines, 1))
+            parts = [slice(run.start * width, run.stop * width) for run in runs]
+            if rest:
+                parts.append(slice(whole * width, places))
+            for part in parts:
+                at: tuple[Any, ...] = (*box, ..., part, slice(None))
+                self._add(seen[at], deltas[at], added, total)
 
     def _seen(self, block: NDArray[Any], sizes: tuple[int, ...]) -> NDArray[Any]:
         """What every tap sees, (*items, *P but the last, *window, places, C): a view, but of strides and short lines.

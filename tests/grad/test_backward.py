@@ -186,6 +186,13 @@ def test_float32_keeps_to_the_bound(options):
         assert abs(ours - wanted).max() <= 1e-5 * scale
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_line_longer_than_a_stretch_loses_no_sample(channels):
+    x, w = np.ones((1, 1, 500_000, channels), np.float32), np.ones((channels, 1, 3, 1), np.float32)
+    dy = np.ones((1, 1, 499_998, channels), np.float32)
+    np.testing.assert_array_equal(gradients(x, w, dy, groups=channels).dw, 499_998)
+
+
 @pytest.mark.parametrize(
     ("filters", "channels", "groups"), [(16, 16, 1), (8, 1, 1), (16, 32, 4), (32, 32, 32), (1, 1, 1)]
 )

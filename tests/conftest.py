@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from numpy.lib.array_utils import byte_bounds
 from numpy.lib.stride_tricks import as_strided
+
+from convcli import limits
 
 VIEWING = (
     "engine.methods.bands",
@@ -39,6 +41,13 @@ def _within(array: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...],
     (first, end), (least, most) = byte_bounds(view), byte_bounds(memory)
     assert not view.size or least <= first <= end <= most, f"{array.shape} {array.strides} as {shape} {strides}"
     return view
+
+
+@pytest.fixture
+def set_threads() -> Iterator[Callable[[int], None]]:
+    """Set the number of threads for the rest of a test."""
+    yield limits.set_threads
+    limits.set_threads(None)
 
 
 @pytest.fixture

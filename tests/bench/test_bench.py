@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from convcli import correlate, limits
+from convcli import correlate
 from convcli.bench import peers
 from convcli.bench.peers import Peer, Task, UnableError, on_threads
 from convcli.bench.run import STANDARD, BenchRequest, BenchResult, run_bench
@@ -85,9 +85,11 @@ class TestTurns:
         assert (taken["a"].median, taken["b"].median) == (2, 20)
 
     @pytest.mark.parametrize("count", [1, 3])
-    def test_the_yardsticks_do_what_they_are_for(self, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_yardsticks_do_what_they_are_for(
+        self, count: int, set_threads: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         seen = []
-        monkeypatch.setattr(limits, "_count", count)
+        set_threads(count)
         monkeypatch.setattr(
             "convcli.bench.timing.share_out", lambda work, items, workers: seen.append([*map(work, items)])
         )

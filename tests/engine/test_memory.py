@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 import convcli
-from convcli import limits
 from convcli.engine import buffers
 from convcli.engine.planning import Plan, make_plan
 from convcli.engine.planning.facts import Facts
@@ -29,10 +28,10 @@ rng = np.random.default_rng
 
 
 @pytest.fixture(params=[1, 2, 4, 8])
-def count(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+def count(request: pytest.FixtureRequest, set_threads: Callable[[int], None]) -> int:
     """So many threads."""
-    monkeypatch.setattr(limits, "_count", request.param)
     threads: int = request.param
+    set_threads(threads)
     return threads
 
 
@@ -73,8 +72,8 @@ class TestStated:
                         plan = make_plan(facts, ConvSpec.of(2, stride=stride, groups=groups, **SAME), dtype=None)
                         assert plan.memory <= BUDGET, plan
 
-    def test_two_threads_are_kept_where_speed_is_promised(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(limits, "_count", 2)
+    def test_two_threads_are_kept_where_speed_is_promised(self, set_threads: Callable[[int], None]) -> None:
+        set_threads(2)
         plans = [
             filtered((4096, 4096), channels, k, dtype, terms)
             for k in KERNELS
@@ -95,8 +94,8 @@ class TestStated:
         assert working.on(4) == BUDGET
         assert Working(together=0, each=BUDGET + 1).threads(8) == 1
 
-    def test_no_more_threads_than_tiles(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(limits, "_count", 64)
+    def test_no_more_threads_than_tiles(self, set_threads: Callable[[int], None]) -> None:
+        set_threads(64)
         for x, w in ((np.zeros(10_000_000, np.uint8), np.ones(65)), (np.zeros((600, 3000)), np.ones((3, 3)))):
             plan = convcli.plan(x, w)
             assert 1 < plan.threads <= len(list(tiles(plan, whole(plan)))) + 2
@@ -107,11 +106,11 @@ class TestStated:
         assert plan.memory < 1 << 20
         assert "bytes of working memory on 1 thread;" in str(plan)
 
-    def test_the_plan_follows_the_threads(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_plan_follows_the_threads(self, set_threads: Callable[[int], None]) -> None:
         x, w = np.zeros((2000, 2000), np.float32), np.ones((5, 5))
         taken = []
         for threads in (1, 2, 3):
-            monkeypatch.setattr(limits, "_count", threads)
+            set_threads(threads)
             taken.append(convcli.plan(x, w).memory)
         assert taken[0] < taken[1] < taken[2]
         assert taken[2] - taken[1] == taken[1] - taken[0]
@@ -197,11 +196,11 @@ class TestTaken:
 
     @pytest.mark.slow
     @pytest.mark.parametrize("cases", [pictures, others])
-    def test_no_run_takes_more_than_is_stated(self, monkeypatch: pytest.MonkeyPatch, cases: Any) -> None:
+    def test_no_run_takes_more_than_is_stated(self, set_threads: Callable[[int], None], cases: Any) -> None:
         worst = []
         for name, problem, method in cases():
             for count in (1, 3):
-                monkeypatch.setattr(limits, "_count", count)
+                set_threads(count)
                 plan = problem.plan(None, method)
                 taken = growth(problem, plan)
                 assert taken <= plan.memory, (name, taken, plan)

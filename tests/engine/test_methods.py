@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import convcli
-from convcli import correlate, limits
+from convcli import correlate
 from convcli.engine import threads
 from convcli.engine.methods import full_rank
 from convcli.engine.planning import plan as planner
@@ -199,18 +199,15 @@ def test_flat_inputs_under_long_boxes(size, method):
         assert np.abs(y / np.float64(value) - 1).max() <= tolerance("float32", size**2)
 
 
-def test_the_same_bytes_whatever_the_threads():
+def test_the_same_bytes_whatever_the_threads(set_threads):
     x, w = rng(0).standard_normal((700, 900)).astype(np.float32), rng(1).standard_normal((7, 7))
     bank = rng(2).standard_normal((8, 5, 5, 4)).astype(np.float32)
     results = set()
-    try:
-        for count in (1, 2, 3, 8):
-            limits.set_threads(count)
-            images = [correlate(x, w, method=method).tobytes() for method in ("direct", *METHODS)]
-            layer = convcli.conv_layer(x.reshape(1, 700, 225, 4), bank).tobytes()
-            results.add((*images, layer))
-    finally:
-        limits.set_threads(None)
+    for count in (1, 2, 3, 8):
+        set_threads(count)
+        images = [correlate(x, w, method=method).tobytes() for method in ("direct", *METHODS)]
+        layer = convcli.conv_layer(x.reshape(1, 700, 225, 4), bank).tobytes()
+        results.add((*images, layer))
     assert len(results) == 1
 
 
@@ -279,9 +276,9 @@ def test_a_bank_is_neither_separable_nor_transformed(method):
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
 @pytest.mark.parametrize("shape", [(16384, 16384), (2048, 16384), (16384, 16384, 3), (16384, 400), (100_000_000,)])
-def test_working_memory_is_bounded(shape, dtype, monkeypatch):
+def test_working_memory_is_bounded(shape, dtype, set_threads):
     """By what the plan states, for two threads."""
-    monkeypatch.setattr("convcli.limits._count", 2)
+    set_threads(2)
     x, dims = np.broadcast_to(np.array(0, dtype), shape), min(len(shape), 2)
     for k in (3, 9, 25, 31, 101):
         for w in (np.ones((k,) * dims), rng(0).standard_normal((k,) * dims)):
@@ -308,8 +305,8 @@ def test_working_memory_is_bounded(shape, dtype, monkeypatch):
     ids=str,
 )
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
-def test_the_plan_states_what_is_held(dtype, shape, window, options, threads, monkeypatch):
-    monkeypatch.setattr("convcli.limits._count", threads)
+def test_the_plan_states_what_is_held(dtype, shape, window, options, threads, set_threads):
+    set_threads(threads)
     x, w = rng(0).integers(0, 256, shape).astype(dtype), rng(1).random(window)
     options = {"axes": range(len(window)), **options}
     if options.get("method") == "separable":
@@ -329,9 +326,9 @@ def test_the_plan_states_what_is_held(dtype, shape, window, options, threads, mo
     ],
     ids=str,
 )
-def test_the_plan_states_what_a_layer_holds(shape, bank, options, threads, monkeypatch):
+def test_the_plan_states_what_a_layer_holds(shape, bank, options, threads, set_threads):
     """Besides the kernels, which stand turned over as often as they do as they are."""
-    monkeypatch.setattr("convcli.limits._count", threads)
+    set_threads(threads)
     x, w = (rng(0).standard_normal(size).astype(np.float32) for size in (shape, bank))
     _held(x, w, convcli.conv_layer, options)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from convcli import limits
 from convcli.engine.rounding import round_into
 from convcli.jobs import postprocess
 from convcli.jobs.postprocess import Ledger, extremes
@@ -39,14 +40,19 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "float32", "float64"])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_pieces_make_the_whole(
-    shape: tuple[int, ...], dtype: str, policy: Policy, odd: bool, monkeypatch: pytest.MonkeyPatch
+    shape: tuple[int, ...],
+    dtype: str,
+    policy: Policy,
+    odd: bool,
+    set_threads: Callable[[int], None],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     given = values(shape, odd=odd)
     whole, cut = np.empty(shape, dtype), np.empty(shape, dtype)
     ledgers = []
     for out, size, count in ((whole, given.size, 1), (cut, 500, 3)):
         monkeypatch.setattr(postprocess, "FIT_VALUES", size)
-        monkeypatch.setattr(limits, "_count", count)
+        set_threads(count)
         ledgers.append(fit(given, out, policy))
     np.testing.assert_array_equal(whole, cut)
     np.testing.assert_equal(vars(ledgers[0]), vars(ledgers[1]))

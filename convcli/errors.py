@@ -12,6 +12,7 @@
         ├── ShapeError                     sizes that do not fit each other
         │   └── ChannelError               channel counts that differ
         ├── DtypeError                     a number type that cannot hold or take part
+        │   └── FormatError                an array that a format cannot hold, a ShapeError too
         ├── KernelError                    a kernel reference that means nothing
         └── FileError                      a file that is missing, unreadable or in the way
 
@@ -22,7 +23,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class ConvError(Exception):
@@ -36,7 +40,7 @@ class ConvError(Exception):
 
     def __init__(self, given: str, expected: str = "", remedy: str = "") -> None:
         self.given, self.expected, self.remedy = given, expected, remedy
-        super().__init__("; ".join(part for part in (given, expected, remedy) if part))
+        super().__init__(one_line(given, expected, remedy))
 
 
 class CheckError(ConvError):
@@ -81,12 +85,25 @@ class DtypeError(InputError):
     """A number type that cannot take part, or cannot hold the result."""
 
 
+class FormatError(ShapeError, DtypeError):
+    """An array whose shape and number type a file format cannot hold together."""
+
+
 class KernelError(InputError):
     """A kernel reference that names nothing, or taps that are not numbers."""
 
 
 class FileError(InputError):
     """A file that is missing, unreadable, damaged, or in the way of the output."""
+
+
+def one_line(*parts: str) -> str:
+    """Join the parts of a message that say something.
+
+    >>> one_line("kernel 7x7", "", "use padding same")
+    'kernel 7x7; use padding same'
+    """
+    return "; ".join(part for part in parts if part)
 
 
 def brief(error: BaseException) -> str:
@@ -118,6 +135,14 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     """
     near = difflib.get_close_matches(given, list(known), n=1)
     return f"did you mean '{near[0]}'?" if near else ""
+
+
+def nearest_file(path: Path) -> str:
+    """Suggest the nearest name of a file in a missing one's folder, or nothing."""
+    try:
+        return did_you_mean(path.name, sorted(beside.name for beside in path.parent.iterdir()))
+    except (OSError, ValueError):
+        return ""
 
 
 def printable(text: str) -> str:

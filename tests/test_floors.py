@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 HOUSE = ROOT / "convcli"
 FLOORS = (
     {"errors", "options"},
-    {"limits"},
+    {"limits", "plugins"},
     {"shapes"},
     {"network", "io"},
     {"kernels"},

@@ -1,18 +1,33 @@
-"""The one table of formats: suffixes, what is read from each, and what each can hold."""
+"""The table of formats: names, suffixes, first bytes, what each reads and holds, and the codec that does the work.
+
+A format is one row here and one `Codec` in a file of its own, which is loaded when a file of that format is read or
+written: to list formats loads no Pillow. Other packages add rows through the entry points `convcli.formats`.
+"""
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import PurePath
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
-from convcli.errors import DtypeError, FileError, did_you_mean
+import numpy as np
+from numpy.typing import DTypeLike
+
+from convcli.errors import DtypeError, FileError, brief, did_you_mean
 from convcli.io.data import Kind
 from convcli.options import DTYPES
+from convcli.plugins import load_plugins
+
+if TYPE_CHECKING:
+    from convcli.io.codec import Codec
 
 NUMBERS = "biuf"  # numpy's kinds of real numbers: bool, signed, unsigned, floating
 NONE: Mapping[str, int] = MappingProxyType({})  # settings of an encoder
@@ -20,46 +35,94 @@ _ANY = 2**31 - 1  # bytes, more than there ever are
 
 
 @dataclass(frozen=True)
-class Format:
-    """One file format: its names, the number types it is read as, and what it holds without loss of bits.
+class Extension:
+    """What an extra adds to an image format: number types with their channels, settings, and stacks of pages.
 
-    `channels` maps each number type that an image format holds to the channel counts it holds it with (2 and 4 end in
-    alpha); it is empty for a format that is only read. Array formats name `kinds` of numbers and a largest `ndim`;
-    those with `dtypes` hold no others, and a result keeps its input's there. Those without `reads` give whatever they
-    were written with.
+    settings: of the encoder, those that the format has by this extra alone. stacks: whether it reads and writes all
+    pages as one volume, and writes all that it reads.
+    """
+
+    extra: str
+    channels: Mapping[str, Sequence[int]]
+    settings: tuple[str, ...] = ()
+    stacks: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Format:
+    """One file format: its names, how it is recognised, what is read from it, and what it holds without loss of bits.
+
+    codec: "module:class" of its `Codec`. signatures: patterns of first bytes, and what such a file is in words; a
+    format without any is told by its suffix. reads: the number types that arrays read from it have; () for any.
+    channels: for each number type that an image format holds the channel counts, where 2 and 4 end in alpha. dtypes:
+    the number types that an array format holds, and a result keeps its input's there; () for any.
+    frames: the number types that it holds several frames of. settings: of its encoder.
     """
 
     name: str
     suffixes: tuple[str, ...]
-    kind: Kind = "image"
+    codec: str
+    kind: Kind = "array"
+    signatures: Mapping[bytes, str] = field(default_factory=dict)
     reads: tuple[str, ...] = ()
-    pillow: str = ""  # Pillow's name of the format
-    codec: str = ""  # what Pillow must have been built with, as PIL.features names it
+    writable: bool = True
     channels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    max_side: int = 2**31 - 1
-    kinds: str = ""
     dtypes: tuple[str, ...] = ()
     max_ndim: int = 64
-    separator: str = ""  # between the numbers of a text format
-    extra: str = ""  # of convcli, which brings the package that the format takes
-    beyond: Mapping[str, Sequence[int]] = field(default_factory=dict)  # what an image format reads with the next:
-    beyond_extra: str = ""
-    beyond_settings: tuple[str, ...] = ()  # of the encoder's settings those that Pillow has not and that extra has
-    stacks: bool = False  # whether that extra reads and writes pages as a volume
-    bare: bool = False  # the file says nothing of itself: neither shape nor type, and nothing to recognise it by
-    needs_header: str = ""  # what the file must say besides its values
-    settings: tuple[str, ...] = ()  # of its encoder: what `check_settings` lets pass
-    metadata_limits: Mapping[str, int] = field(
-        default_factory=dict
-    )  # the fields of Metadata that it holds, and how many bytes of each
-    frames: tuple[str, ...] = ()  # the number types that it holds several frames of
-    palette: bool = False  # whether coloured frames are reduced to the colours of one, which `Written.dropped` tells
-    gray: bool = True  # whether it has gray, which is written as RGB otherwise
+    max_side: int = 2**31 - 1
+    frames: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    metadata_limits: Mapping[str, int] = field(default_factory=dict)
+    """The fields of Metadata that it holds, and how many bytes of each."""
+    pillow: str = ""
+    """Pillow's name of the format."""
+    feature: str = ""
+    """What Pillow must have been built with, as PIL.features names it."""
+    gray: bool = True
+    """Whether it has gray, which is written as RGB otherwise."""
+    separator: str = ""
+    """Between the numbers of a text format."""
+    headerless: bool = False
+    """Whether the file holds bare values, whose shape and type must be given."""
+    extra: str = ""
+    """The extra of convcli with the package that the format needs."""
+    extension: Extension | None = None
+    note: str = ""
+    """What the list of formats says about writing it."""
 
-    @property
-    def writable(self) -> bool:
-        """Whether `save` writes it; every format of the table is read."""
-        return bool(self.channels or self.kinds)
+    @cached_property
+    def _patterns(self) -> dict[re.Pattern[bytes], str]:
+        return {re.compile(pattern, re.DOTALL): words for pattern, words in self.signatures.items()}
+
+    def recognise(self, head: bytes) -> str:
+        """Return what a file with these first bytes is, in words, or "" if it is not of this format."""
+        return next((words for pattern, words in self._patterns.items() if pattern.match(head)), "")
+
+    def may_hold(self, seen: Format) -> bool:
+        """Whether a file with this format's suffix is read as the format that its content shows.
+
+        A picture is decoded as what it is, whatever its suffix says.
+        """
+        return seen is self or (self.kind == "image" and seen.kind == "image")
+
+    def keeps(self, dtype: DTypeLike, channels: int = 1) -> bool:
+        """Whether it keeps every bit of that number type, an image format with that many channels.
+
+        >>> lookup("png").keeps("uint16"), lookup("jpg").keeps("uint16"), lookup("npy").keeps("float64")
+        (True, False, True)
+        """
+        given = np.dtype(dtype)
+        if not self.writable:
+            return False
+        if self.kind == "image":
+            return channels in self.channels.get(given.name, ()) or self.extends(given, channels, installed=True)
+        return given.name in self.dtypes if self.dtypes else given.kind in NUMBERS
+
+    def extends(self, dtype: np.dtype[Any], channels: int, *, installed: bool = False) -> bool:
+        """Whether its extension has that number type with that many channels; installed: and the extra is there."""
+        if self.extension is None or channels not in self.extension.channels.get(dtype.name, ()):
+            return False
+        return not installed or has(self.extension.extra)
 
     @property
     def contents(self) -> str:
@@ -73,11 +136,36 @@ class Format:
             return f"{held} in up to {self.max_ndim} ax{'es' if self.max_ndim > 1 else 'is'}"
         return listed((f"{dtype} ({_counted(counts)})" for dtype, counts in self.channels.items()), "and")
 
+    def load_codec(self) -> Codec:
+        """Return the format's codec. Raises FileError if another package's cannot be imported."""
+        return _load_codec(self)
+
+
+@cache
+def _load_codec(form: Format) -> Codec:
+    module, _, name = form.codec.partition(":")
+    try:
+        codec: Codec = getattr(import_module(module), name)(form)
+    except Exception as error:  # a package may raise anything while it is imported
+        told = f"format {form.name} cannot be used"
+        raise FileError(told, f"its codec {form.codec}: {brief(error)}", "update the package that brings it") from error
+    return codec
+
 
 def listed(words: Iterable[str], last: str) -> str:
     """One or more words, the last joined by "and" or "or"."""
     *most, end = words
     return f"{', '.join(most)} {last} {end}" if most else end
+
+
+def can(names: Iterable[str]) -> str:
+    """Which formats can what one cannot, in words.
+
+    >>> can(["png"]), can(["png", "webp"])
+    ('png does', 'png and webp do')
+    """
+    able = listed(names, "and")
+    return f"{able} {'do' if ' and ' in able else 'does'}"
 
 
 def _counted(counts: tuple[int, ...]) -> str:
@@ -86,119 +174,193 @@ def _counted(counts: tuple[int, ...]) -> str:
 
 _VOXELS = tuple(dtype for dtype in DTYPES if dtype != "float16")
 _SAMPLES = ("int8", "int16", "int32", "float32", "float64")
+_PILLOW = "convcli.io.images.codec:Pillow"
+_TEXT = "convcli.io.arrays.text:Text"
 
 # JPEG and GIF are the lossy formats that are written, and WebP where it is asked for.
 _TABLE = (
     Format(
         "png",
         (".png",),
+        "convcli.io.images.png:Png",
+        "image",
+        {rb"\x89PNG\r\n\x1a\n": "a PNG image"},
         reads=("uint8", "uint16"),
-        pillow="PNG",
-        codec="zlib",
         channels={"uint8": (1, 2, 3, 4), "uint16": (1, 2, 3, 4), "bool": (1,)},
+        frames=("uint8",),
         settings=("compress_level",),
         metadata_limits=dict.fromkeys(("icc", "density", "exif", "xmp", "comment", "text", "timing"), _ANY),
-        frames=("uint8",),
-        beyond={"uint16": (2, 3, 4)},
-        beyond_extra="png16",
+        pillow="PNG",
+        feature="zlib",
+        extension=Extension("png16", {"uint16": (2, 3, 4)}),
     ),
     Format(
         "jpg",
         (".jpg", ".jpeg", ".jpe", ".jfif"),
+        "convcli.io.images.jpeg:Jpeg",
+        "image",
+        {rb"\xff\xd8\xff": "a JPEG image"},
         reads=("uint8",),
-        pillow="JPEG",
-        codec="jpg",
         channels={"uint8": (1, 3)},
         max_side=65500,
         settings=("quality",),
         metadata_limits={"icc": 255 * 65519, "density": _ANY, "exif": 65527, "xmp": 65504, "comment": 65533},
+        pillow="JPEG",
+        feature="jpg",
     ),
     Format(
         "webp",
         (".webp",),
+        "convcli.io.images.codec:WebP",
+        "image",
+        {rb"RIFF....WEBP": "a WebP image"},
         reads=("uint8",),
-        pillow="WEBP",
-        codec="webp",
         channels={"uint8": (1, 2, 3, 4)},
         max_side=16383,
+        frames=("uint8",),
         settings=("quality",),
         metadata_limits=dict.fromkeys(("icc", "exif", "xmp", "timing"), _ANY),
-        frames=("uint8",),
+        pillow="WEBP",
+        feature="webp",
         gray=False,
     ),
     Format(
         "bmp",
         (".bmp", ".dib"),
+        "convcli.io.images.codec:Bmp",
+        "image",
+        {rb"BM.{10}\x00\x00": "a BMP image"},
         reads=("uint8",),
-        pillow="BMP",
         channels={"uint8": (1, 3), "bool": (1,)},
         metadata_limits={"density": _ANY},
+        pillow="BMP",
     ),
     Format(
         "gif",
         (".gif",),
+        "convcli.io.images.gif:Gif",
+        "image",
+        {rb"GIF8[79]a": "a GIF image"},
         reads=("uint8",),
-        pillow="GIF",
         channels={"uint8": (1, 2, 3, 4)},
         max_side=65535,
-        metadata_limits={"comment": _ANY, "timing": _ANY},
         frames=("uint8",),
-        palette=True,
+        metadata_limits={"comment": _ANY, "timing": _ANY},
+        pillow="GIF",
+        note="colours reduced to 256",
     ),
     Format(
         "tiff",
         (".tiff", ".tif"),
+        "convcli.io.images.tiff:Tiff",
+        "image",
+        {rb"II\*\x00|MM\x00\*": "a TIFF image", rb"II\x2b\x00|MM\x00\x2b": "a BigTIFF image"},
         reads=("uint8", "uint16", "int32", "float32"),
-        pillow="TIFF",
-        codec="libtiff",
         channels={"uint8": (1, 2, 3, 4), "uint16": (1,), "int32": (1,), "float32": (1,), "bool": (1,)},
-        metadata_limits=dict.fromkeys(("icc", "density", "exif", "xmp"), _ANY),
         frames=(*DTYPES, "bool"),
-        beyond=dict.fromkeys(DTYPES, range(1, 65536)),
-        beyond_extra="tiff",
         settings=("compress_level",),
-        beyond_settings=("compress_level",),
-        stacks=True,
+        metadata_limits=dict.fromkeys(("icc", "density", "exif", "xmp"), _ANY),
+        pillow="TIFF",
+        feature="libtiff",
+        extension=Extension("tiff", dict.fromkeys(DTYPES, range(1, 65536)), ("compress_level",), stacks=True),
     ),
-    Format("ppm", (".ppm", ".pnm"), reads=("uint8",), pillow="PPM", channels={"uint8": (3,)}),
-    Format("pgm", (".pgm",), reads=("uint8", "uint16"), pillow="PPM", channels={"uint8": (1,), "uint16": (1,)}),
-    Format("pbm", (".pbm",), reads=("uint8",), pillow="PPM", channels={"bool": (1,)}),
-    Format("pfm", (".pfm",), reads=("float32",), pillow="PPM", channels={"float32": (1,)}),
-    Format("jp2", (".jp2", ".j2k", ".jpx", ".j2c"), reads=("uint8", "uint16"), pillow="JPEG2000", codec="jpg_2000"),
-    Format("npy", (".npy",), "array", kinds=NUMBERS),
-    Format("npz", (".npz",), "array", kinds=NUMBERS),
-    Format("csv", (".csv",), "array", reads=("int64", "float64"), kinds=NUMBERS, max_ndim=2, separator=","),
-    Format("tsv", (".tsv",), "array", reads=("int64", "float64"), kinds=NUMBERS, max_ndim=2, separator="\t"),
-    Format("txt", (".txt",), "array", reads=("int64", "float64"), kinds=NUMBERS, max_ndim=2, separator=" "),
-    Format("raw", (".raw", ".bin", ".dat"), "array", kinds=NUMBERS, dtypes=DTYPES, bare=True),
+    *(
+        Format(
+            name,
+            suffixes,
+            _PILLOW,
+            "image",
+            {signature: f"a {name.upper()} image"},
+            reads=tuple(dtype if dtype != "bool" else "uint8" for dtype in channels),
+            channels=channels,
+            pillow="PPM",
+        )
+        for name, suffixes, signature, channels in (
+            ("ppm", (".ppm", ".pnm"), rb"P[36]\s", {"uint8": (3,)}),
+            ("pgm", (".pgm",), rb"P[25]\s", {"uint8": (1,), "uint16": (1,)}),
+            ("pbm", (".pbm",), rb"P[14]\s", {"bool": (1,)}),
+            ("pfm", (".pfm",), rb"Pf\s", {"float32": (1,)}),
+        )
+    ),
+    Format(
+        "jp2",
+        (".jp2", ".j2k", ".jpx", ".j2c"),
+        "convcli.io.images.codec:Jpeg2000",
+        "image",
+        {rb"\x00\x00\x00\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51": "a JPEG 2000 image"},
+        reads=("uint8", "uint16"),
+        writable=False,
+        pillow="JPEG2000",
+        feature="jpg_2000",
+    ),
+    Format("npy", (".npy",), "convcli.io.arrays.npy:Npy", signatures={rb"\x93NUMPY": "a .npy array"}),
+    Format(
+        "npz",
+        (".npz",),
+        "convcli.io.arrays.npy:Npz",
+        signatures={rb"PK(\x03\x04|\x05\x06)": "a zip archive, as .npz is"},
+    ),
+    *(
+        Format(name, (f".{name}",), _TEXT, reads=("int64", "float64"), max_ndim=2, separator=separator)
+        for name, separator in (("csv", ","), ("tsv", "\t"), ("txt", " "))
+    ),
+    Format("raw", (".raw", ".bin", ".dat"), "convcli.io.arrays.raw:Raw", dtypes=DTYPES, headerless=True),
     *(
         Format(
             name,
             (f".{name}",),
-            "array",
+            f"convcli.io.arrays.nifti:{codec}",
+            signatures=signatures,
             reads=_VOXELS,
-            kinds=NUMBERS,
             dtypes=_VOXELS,
             max_ndim=7,
             max_side=32767,
             extra="nifti",
         )
-        for name in ("nii", "nii.gz")
+        for name, codec, signatures in (
+            (
+                "nii",
+                "Nifti",
+                {
+                    rb"(\x5c\x01\x00\x00|\x00\x00\x01\x5c).{340}n\+1\x00": "a NIfTI volume",
+                    rb"(\x1c\x02\x00\x00|\x00\x00\x02\x1c)n\+2\x00": "a NIfTI-2 volume",
+                },
+            ),
+            ("nii.gz", "PackedNifti", {rb"\x1f\x8b": "gzip-compressed data, as .nii.gz is"}),
+        )
     ),
     Format(
         "wav",
         (".wav", ".wave"),
-        "array",
+        "convcli.io.arrays.wav:Wav",
+        signatures={rb"RIFF....WAVE": "a WAV recording"},
         reads=_SAMPLES,
-        kinds=NUMBERS,
         dtypes=_SAMPLES,
         max_ndim=2,
         extra="wav",
-        needs_header="a sample rate",
     ),
 )
-_BY_NAME = {form.name: form for form in _TABLE}
-_BY_SUFFIX = {suffix: form for form in _TABLE for suffix in form.suffixes}
+_OWN = {name: form for form in _TABLE for name in (form.name, *form.suffixes)}
+"""Convcli's own formats by name and by suffix."""
+
+
+@cache
+def _plugins() -> tuple[Format, ...]:
+    """Formats of other packages; names and suffixes of convcli's own stay its own."""
+    return tuple(load_plugins("convcli.formats", Format, _names, _OWN))
+
+
+def _names(form: Format) -> tuple[str, ...]:
+    if form.kind not in ("image", "array") or not all(suffix.startswith(".") for suffix in form.suffixes):
+        raise ValueError(f"format {form.name}: expected a kind of image or array, and suffixes that begin with a dot")
+    return form.name.lower(), *(suffix.lower() for suffix in form.suffixes)
+
+
+def _named(key: str) -> Format | None:
+    """The format of a name or a suffix; other packages are asked only for what is none of convcli's own."""
+    if key in _OWN:
+        return _OWN[key]
+    return next((form for form in _plugins() if key in _names(form)), None)
 
 
 def all_formats() -> tuple[Format, ...]:
@@ -207,7 +369,7 @@ def all_formats() -> tuple[Format, ...]:
     >>> [form.name for form in all_formats() if not form.writable]
     ['jp2']
     """
-    return _TABLE
+    return (*_TABLE, *_plugins())
 
 
 def lookup(name: str) -> Format:
@@ -219,10 +381,11 @@ def lookup(name: str) -> Format:
     ('array', 'jpg')
     """
     bare = name.lower().lstrip(".")
-    form = _BY_NAME.get(bare) or _BY_SUFFIX.get(f".{bare}")
+    form = _named(bare) or _named(f".{bare}")
     if form is None:
-        remedy = did_you_mean(bare, _BY_NAME) or "see --help"
-        raise FileError(f"unknown format '{name}'", f"expected one of {', '.join(_BY_NAME)}", remedy)
+        known = [form.name for form in all_formats()]
+        remedy = did_you_mean(bare, known) or "see --help"
+        raise FileError(f"unknown format '{name}'", f"expected one of {', '.join(known)}", remedy)
     return form
 
 
@@ -232,7 +395,8 @@ def by_suffix(path: str) -> Format | None:
     >>> by_suffix("a/Photo.JPEG").name, by_suffix("noise")
     ('jpg', None)
     """
-    return _BY_SUFFIX.get(split_suffix(path)[1].lower())
+    suffix = split_suffix(path)[1].lower()
+    return _named(suffix) if suffix else None
 
 
 def split_suffix(path: str) -> tuple[str, str]:
@@ -242,8 +406,9 @@ def split_suffix(path: str) -> tuple[str, str]:
     (('brain', '.nii.gz'), ('photo.v2', '.PNG'))
     """
     pure = PurePath(path)
-    double = "".join(pure.suffixes[-2:])
-    suffix = double if double.lower() in _BY_SUFFIX else pure.suffix
+    suffix, double = pure.suffix, "".join(pure.suffixes[-2:])
+    if double.lower() in _OWN or (suffix.lower() not in _OWN and suffix != double and _named(double.lower())):
+        suffix = double
     return pure.name.removesuffix(suffix), suffix
 
 
@@ -253,7 +418,22 @@ def suffixes(*, writable: bool = False) -> tuple[str, ...]:
     >>> ".jp2" in suffixes(), ".jp2" in suffixes(writable=True)
     (True, False)
     """
-    return tuple(suffix for suffix, form in _BY_SUFFIX.items() if form.writable or not writable)
+    return tuple(suffix for form in all_formats() if form.writable or not writable for suffix in form.suffixes)
+
+
+def recognise(head: bytes, *, plugins: bool = False) -> tuple[Format, str] | None:
+    r"""The format that first bytes show, with what such a file is in words; None if they are no format's.
+
+    plugins: look among the formats of other packages, not among convcli's own.
+
+    >>> form, words = recognise(b"\x93NUMPY")
+    >>> form.name, words
+    ('npy', 'a .npy array')
+    """
+    for form in _plugins() if plugins else _TABLE:
+        if words := form.recognise(head):
+            return form, words
+    return None
 
 
 EXTRAS = {"nifti": "nibabel", "wav": "soundfile", "tiff": "tifffile", "png16": "imagecodecs"}
@@ -274,11 +454,11 @@ def available(form: Format) -> bool:
     """
     if form.extra:
         return has(form.extra)
-    if not form.codec:
+    if not form.feature:
         return True
     from PIL import features
 
-    return bool(features.check(form.codec))
+    return bool(features.check(form.feature))
 
 
 @contextmanager
@@ -299,12 +479,17 @@ def check_extra(form: Format, name: str) -> None:
         raise FileError(given, f"which takes the {EXTRAS[form.extra]} package", f"pip install 'convcli[{form.extra}]'")
 
 
-def check_beyond(form: Format, given: str, does_not: str = "keep whole") -> None:
+def check_extension(extension: Extension, given: str, does_not: str = "keep whole") -> None:
     """Raise DtypeError, naming the extra, where what was given takes one of the picture's that is not installed.
 
     does_not: what Pillow, in its place, cannot do with it.
     """
-    if not has(form.beyond_extra):
-        package, extra = EXTRAS[form.beyond_extra], form.beyond_extra
-        expected = f"which Pillow does not {does_not} and the {package} package does"
-        raise DtypeError(given, expected, f"pip install 'convcli[{extra}]'")
+    if not has(extension.extra):
+        raise DtypeError(*missing_extension(extension, given, does_not))
+
+
+def missing_extension(extension: Extension, given: str, does_not: str = "keep whole") -> tuple[str, str, str]:
+    """The three parts of the message that an extension is not installed."""
+    package = EXTRAS[extension.extra]
+    expected = f"which Pillow does not {does_not} and the {package} package does"
+    return given, expected, f"pip install 'convcli[{extension.extra}]'"

@@ -25,7 +25,7 @@ from convcli.engine.planning.facts import result_dtype
 from convcli.engine.problem import Problem
 from convcli.engine.tiling import Chunk
 from convcli.errors import InputError
-from convcli.io import NO_METADATA, Data, Header, Metadata, RawLayout, Written
+from convcli.io import NO_METADATA, Data, Header, Metadata, OutputTarget, WriteRequest, Written
 from convcli.jobs import colour
 from convcli.jobs.chunks import last_part, parts, place, within
 from convcli.jobs.memory import Footprint, results_bytes
@@ -100,14 +100,22 @@ class ApplyPlan:
     passes: tuple[KernelPass, ...]
     compute_dtype: str
     dtype: np.dtype[Any]
-    format: str | None
+    target: OutputTarget | None
     output_shape: tuple[int, ...]
-    header: Header | None = None
-    """What the output's file says besides its values."""
-    metadata: Metadata = NO_METADATA
-    """What the output's file says besides its samples."""
+    writing: WriteRequest
+    """How the output is written, and what its file says besides its samples."""
     dropped: tuple[str, ...] = ()
     """What the input's says and the output's format does not hold, and why."""
+
+    @property
+    def format(self) -> str | None:
+        """The output's format; None if nothing is written."""
+        return None if self.target is None else self.target.form.name
+
+    @property
+    def metadata(self) -> Metadata:
+        """What the output's file says besides its samples."""
+        return self.writing.metadata
 
     @cached_property
     def footprint(self) -> Footprint:
@@ -117,8 +125,10 @@ class ApplyPlan:
         sizes = [run.part_size(within(first, run.conv_layout, run.plan)) for run in self.passes]
         share, rest = (Fraction(lead.part_size(part), math.prod(lead.plan.output)) for part in (first, last))
         output = math.prod(self.output_shape) * self.dtype.itemsize
-        grows = io.grows_in_its_file(job.output or "", self.format, output)
-        saved = job.output is not None and self.format is not None and not grows
+        grows = self.target is not None and self.target.grows(output)
+        encoding = 0
+        if self.target is not None and not grows:
+            encoding = self.target.encoding_bytes(self.dtype, self.output_shape, self.writing)
         return Footprint(
             reading=data.decoding,
             input=io.held(data.array, share) + colour_planes_bytes(data, linear=job.linear),
@@ -134,11 +144,7 @@ class ApplyPlan:
             working=max(run.plan.memory for run in self.passes),
             filled=int(output * min(share if grows else 1, 1 - rest)),
             output=int(output * (share if grows else 1)),
-            encoding=io.writing_bytes(
-                str(job.output), str(self.format), self.output_shape, self.dtype, job.writing.settings, threads()
-            )
-            if saved
-            else 0,
+            encoding=encoding,
         )
 
 
@@ -183,20 +189,27 @@ def plan_apply(job: ApplyRequest) -> ApplyPlan:
         job.limits.check_memory(data.name, data.array.nbytes + floats)
     x, cover = colour_planes(data, job.geometry.layout, linear=job.linear)
     if target is None and job.output is not None:
-        target = data.format
+        target = io.check_target(job.output, format=data.format)
     requested = None if job.postprocess.dtype is None else np.dtype(job.postprocess.dtype)
     compute = _compute_dtype(x.dtype, requested)
     passes = tuple(_lay(job, data, x, cover, reference, compute) for reference in job.kernels)
     header = _header(job, data, passes[0], target)
-    written = np.dtype(requested or _written_dtype(job, data, target) or compute)
+    written = np.dtype(requested or _written_dtype(data, target, header) or compute)
     shape = _combined_shape(job, passes, data.alpha)
-    if target is not None:
-        io.check_fit(target, written, shape, alpha=data.alpha, frames=data.frames > 1, volume=passes[0].volume)
-        io.check_settings(target, job.writing.settings)
-        io.check_header(target, header)
     given = Metadata(timing=data.metadata.timing) if job.writing.strip else data.metadata
     metadata, dropped = _output_metadata(given, data, target, written, shape)
-    prepared = ApplyPlan(job, data, passes, compute, written, target, shape, header, metadata, dropped)
+    writing = WriteRequest(
+        alpha=data.alpha,
+        frames=data.frames > 1,
+        volume=passes[0].volume,
+        settings=job.writing.settings,
+        header=header,
+        metadata=metadata,
+        threads=threads(),
+    )
+    if target is not None:
+        target.check(written, shape, writing)
+    prepared = ApplyPlan(job, data, passes, compute, written, target, shape, writing, dropped)
     job.limits.check_memory(f"filtering {data.name}", prepared.footprint.peak, LESS_WORK)
     return prepared
 
@@ -206,24 +219,13 @@ def run_apply(prepared: ApplyPlan) -> ApplyResult:
 
     What is free is given back first, for decoders leave much, and again before the result is encoded.
     """
-    job = prepared.job
     _give_back(prepared)
-    with io.output_buffer(
-        job.output, prepared.output_shape, prepared.dtype, format=prepared.format, overwrite=job.writing.overwrite
-    ) as buffer:
+    with io.output_buffer(prepared.target, prepared.output_shape, prepared.dtype) as buffer:
         ledger, proofs = _fill(prepared, buffer.array)
         _give_back(prepared)
         written = None
-        if job.output is not None and all(proof.passed for proof in proofs):
-            written = buffer.publish(
-                alpha=prepared.data.alpha,
-                frames=prepared.data.frames > 1,
-                settings=job.writing.settings,
-                header=prepared.header,
-                metadata=prepared.metadata,
-                threads=threads(),
-                volume=prepared.passes[0].volume,
-            )
+        if prepared.target is not None and all(proof.passed for proof in proofs):
+            written = buffer.publish(prepared.writing)
     return ApplyResult(prepared, buffer.array, ledger, proofs, written)
 
 
@@ -323,21 +325,19 @@ def _compute_dtype(given: np.dtype[Any], requested: np.dtype[Any] | None) -> str
     return "float64" if wide else result_dtype(given.name)
 
 
-def _header(job: ApplyRequest, data: Data, lead: KernelPass, target: str | None) -> Header | None:
+def _header(job: ApplyRequest, data: Data, lead: KernelPass, target: OutputTarget | None) -> Header | None:
     """What the output's file says besides its values: what the input's said, moved as the convolution moves samples."""
-    if target in RawLayout.formats:
+    if target is not None and target.form.headerless:
         return job.reading.raw
-    if data.header is None or target not in data.header.formats:
+    if target is None or data.header is None or target.form.name not in data.header.formats:
         return None
     return data.header.moved([axis.start for axis in lead.plan.axes], [axis.stride for axis in lead.plan.axes])
 
 
-def _written_dtype(job: ApplyRequest, data: Data, target: str | None) -> np.dtype[Any] | None:
+def _written_dtype(data: Data, target: OutputTarget | None, header: Header | None) -> np.dtype[Any] | None:
     """The type to write where none was asked for; None means the computed floats themselves."""
-    if target in RawLayout.formats and job.reading.raw.dtype is not None:
-        return job.reading.raw.dtype.newbyteorder("=")
     if target is not None:
-        return io.output_dtype(data.array.dtype, data.kind, target)
+        return target.codec.output_dtype(data.array.dtype, data.kind, header)
     return data.array.dtype if data.kind == "image" and data.array.dtype.kind in "iu" else None
 
 
@@ -353,15 +353,14 @@ def _channel_axis(passes: tuple[KernelPass, ...]) -> int:
 
 
 def _output_metadata(
-    given: Metadata, data: Data, target: str | None, written: np.dtype[Any], shape: tuple[int, ...]
+    given: Metadata, data: Data, target: OutputTarget | None, written: np.dtype[Any], shape: tuple[int, ...]
 ) -> tuple[Metadata, tuple[str, ...]]:
     """What an output of that shape holds of what the input's file says, and in words what it does not."""
     if target is None:
         return NO_METADATA, ()
     channels = shape[-1] if len(shape) > 2 else 1
     frames = shape[0] if data.frames > 1 else 1
-    form = io.lookup(target)
-    return io.carry_over(given, form, channels, frames=frames, same_type=written == data.array.dtype)
+    return io.carry_over(given, target.form, channels, frames=frames, same_type=written == data.array.dtype)
 
 
 def _alpha_plane(coverage: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

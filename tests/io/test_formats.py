@@ -34,7 +34,7 @@ def test_every_format_has_a_line() -> None:
     lines = told().splitlines()
     for form in all_formats():
         assert any(line.split()[:1] == [form.name] for line in lines), form.name
-        if extra := form.extra or form.beyond_extra:
+        if extra := form.extra or (form.extension and form.extension.extra):
             assert f"convcli[{extra}]" in told()
 
 
@@ -44,7 +44,7 @@ def test_json_has_every_field_of_the_table() -> None:
         assert {dtype: tuple(counts) for dtype, counts in record["writes"].items()} == dict(form.channels)
         assert record["writable"] is form.writable
         assert record["available"] is available(form)
-        assert (record["beyond"] is None) is not bool(form.beyond)
+        assert (record["beyond"] is None) is (form.extension is None)
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,8 @@ import pytest
 from numpy.typing import NDArray
 
 from convcli.errors import ConvError, DtypeError, FileError, InputError, OutputError, ShapeError
-from convcli.io import Written, all_formats, available, check_target, load, save, writing
+from convcli.io import Written, all_formats, available, check_target, load, save
+from convcli.io.arrays import npy
 from convcli.io.arrays.wav import Recording
 
 NUMBERS = [
@@ -379,7 +380,9 @@ def test_standard_output_wants_a_format(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(FileError, match="standard output has no suffix; expected a format; name it with --format"):
         save("-", np.eye(2))
     assert check_target("-") is None
-    assert check_target("-", format=".JPEG") == "jpg"
+    target = check_target("-", format=".JPEG")
+    assert target is not None
+    assert target.form.name == "jpg"
     assert stdout.getvalue() == b""
 
 
@@ -413,14 +416,16 @@ def test_a_file_is_replaced_only_when_told(old: Path) -> None:
         with pytest.raises(FileError, match=r"x\.npy exists; expected a new file; pass --overwrite"):
             attempt()
     assert old.read_bytes() == b"old"
-    assert check_target(old, overwrite=True) == "npy"
+    target = check_target(old, overwrite=True)
+    assert target is not None
+    assert (target.form.name, target.overwrite) == ("npy", True)
     save(old, np.eye(2), overwrite=True)
     assert load(old).array.tolist() == np.eye(2).tolist()
 
 
 def test_a_file_made_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "x.npy"
-    monkeypatch.setattr(writing, "write_npy", lambda stream, array: target.write_bytes(b"other"))
+    monkeypatch.setattr(npy, "write_npy", lambda stream, array: target.write_bytes(b"other"))
     with pytest.raises(FileError, match="exists"):
         save(target, np.eye(2))
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"other"]
@@ -444,7 +449,7 @@ def test_a_failing_encoder_leaves_everything_as_it_was(
         stream.write(b"half")
         raise error
 
-    monkeypatch.setattr(writing, "write_npy", fail)
+    monkeypatch.setattr(npy, "write_npy", fail)
     target = tmp_path / "x.npy"
     if overwrite:
         target.write_bytes(b"old")
@@ -457,7 +462,7 @@ def test_a_full_disk_is_named_and_leaves_the_old_file(old: Path, monkeypatch: py
     def fail(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writing, "write_npy", fail)
+    monkeypatch.setattr(npy, "write_npy", fail)
     with pytest.raises(OutputError, match=r"x\.npy cannot be written; No space left on device"):
         save(old, np.eye(2), overwrite=True)
     assert [path.read_bytes() for path in old.parent.iterdir()] == [b"old"]

@@ -22,9 +22,9 @@ from PIL import Image, ImageFile
 
 from convcli.cli import main
 from convcli.errors import InputError
-from convcli.io import RawLayout, all_formats, available, load
+from convcli.io import RawLayout, all_formats, available, load, lookup
 from convcli.io.formats import split_suffix
-from convcli.io.images.read import find_damage
+from convcli.io.images.codec import Pillow
 from convcli.io.images.tiff import find_broken_deflate
 
 pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:PIL\..*")  # the command mutes them itself
@@ -266,6 +266,12 @@ class TestFromStrangers:
             result = run(*words)
             assert result.exit_code == 2
             assert len(result.stderr) < 300
+
+
+def find_damage(stream: io.BytesIO, format: str) -> str:
+    codec = lookup(format).load_codec()
+    assert isinstance(codec, Pillow)
+    return codec.damage(stream)
 
 
 def test_damage_is_found_in_the_middle_of_a_chunk() -> None:

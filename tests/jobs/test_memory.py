@@ -13,7 +13,7 @@ import pytest
 from measured import measured
 from PIL import Image
 
-from convcli.io import available, holds, lookup, save
+from convcli.io import available, lookup, save
 from convcli.io.arrays.wav import Recording
 from convcli.jobs.memory import SLACK, Footprint
 
@@ -73,9 +73,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     volume = np.tile(gray[:, :400].astype(np.int16), (1, 8)).reshape(240, 320, 100)
     for name, part in (("", slice(None)), ("small-", slice(40))):
         for suffix in ("png", "tiff"):
-            if holds(suffix, "uint16", 3):
+            if lookup(suffix).keeps("uint16", 3):
                 save(place / f"{name}deep-rgb.{suffix}", deep[part, part])
-        if holds("tiff", "uint16", 3):
+        if lookup("tiff").keeps("uint16", 3):
             save(place / f"{name}stack.tiff", volume[part, part, part].transpose(2, 0, 1), volume=True)
             save(place / f"{name}pages.tiff", deep.reshape(4, HEIGHT // 4, WIDTH, 3)[:, part, part], frames=True)
         if available(lookup("nii")):

@@ -179,8 +179,8 @@ SIZE = 13
 
 def check_picture(target: str, *, overwrite: bool) -> None:
     """Refuse, before any work, a target that `save_bars` would refuse. Raises FileError."""
-    format = io.check_target(target, overwrite=overwrite)
-    if format is None or not io.holds(format, np.uint8, 3) or io.lookup(format).kind != "image":
+    resolved = io.check_target(target, overwrite=overwrite)
+    if resolved is None or resolved.form.kind != "image" or not resolved.form.keeps(np.uint8, 3):
         raise FileError(f"{target} for a picture", "expected a format that holds colours", "write .png")
 
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from convcli.cli.report.text import make_console
-from convcli.io import Format, all_formats, available, has
+from convcli.io import Extension, Format, all_formats, available, has
 
 _ANY = "any real numbers"
 TITLES = ("format", "suffixes", "read as", "written (channels)", "needs")
@@ -34,13 +34,13 @@ def rows(form: Format) -> dict[Row, bool]:
     [('uint8, uint16', 'uint8 (1-4), uint16 (1-4), bool (1)', 'Pillow with zlib'), \
 ('uint16 (2-4)', '', 'convcli[png16]')]
     """
-    needs = f"convcli[{form.extra}]" if form.extra else f"Pillow with {form.codec}" if form.codec else ""
+    needs = f"convcli[{form.extra}]" if form.extra else f"Pillow with {form.feature}" if form.feature else ""
     read_as = _types(form.reads) or _ANY
     told = {Row(form.name, " ".join(form.suffixes), read_as, _written(form), needs): available(form)}
-    if form.beyond:
-        types = _ANY if form.stacks else _pixels(form.beyond)
-        held = "any real numbers (any), pages as volumes" if form.stacks else ""
-        told[Row(form.name, "", types, held, f"convcli[{form.beyond_extra}]")] = has(form.beyond_extra)
+    if added := form.extension:
+        types = _ANY if added.stacks else _pixels(added.channels)
+        held = f"{_ANY} (any), pages as volumes" if added.stacks else ""
+        told[Row(form.name, "", types, held, f"convcli[{added.extra}]")] = has(added.extra)
     return told
 
 
@@ -48,7 +48,7 @@ def _written(form: Format) -> str:
     if not form.writable:
         return "no"
     if form.kind == "image":
-        return _pixels(form.channels) + (", colours reduced to 256" if form.palette else "")
+        return ", ".join(filter(None, (_pixels(form.channels), form.note)))
     return f"{_types(form.dtypes) or _ANY} in up to {form.max_ndim} axes"
 
 
@@ -110,19 +110,19 @@ def formats_json() -> dict[str, Any]:
                 "writable": form.writable,
                 "needs": next(iter(rows(form))).needs,
                 "available": available(form),
-                "beyond": _beyond_json(form) if form.beyond else None,
+                "beyond": None if form.extension is None else _extension_json(form.extension),
             }
             for form in all_formats()
         ]
     }
 
 
-def _beyond_json(form: Format) -> dict[str, Any]:
-    channels = {dtype: [min(counts), max(counts)] for dtype, counts in form.beyond.items()}
+def _extension_json(added: Extension) -> dict[str, Any]:
+    channels = {dtype: [min(counts), max(counts)] for dtype, counts in added.channels.items()}
     return {
-        "needs": f"convcli[{form.beyond_extra}]",
-        "available": has(form.beyond_extra),
+        "needs": f"convcli[{added.extra}]",
+        "available": has(added.extra),
         "reads": channels,
-        "writes": channels if form.stacks else {},
-        "volumes": form.stacks,
+        "writes": channels if added.stacks else {},
+        "volumes": added.stacks,
     }

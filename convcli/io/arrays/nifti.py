@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from convcli.errors import DtypeError, FileError, brief
 from convcli.io.arrays.raw import read_values, write_values
+from convcli.io.codec import Codec, ReadRequest, WriteRequest
+from convcli.io.data import Data
 from convcli.io.formats import NUMBERS, muted
 from convcli.io.images import integrity
 from convcli.io.streams import available_bytes, open_gzip
@@ -165,3 +167,25 @@ def _new() -> Any:
     header.set_data_shape((1,) * SPATIAL)
     header.set_sform(np.eye(SPATIAL + 1), "aligned")
     return header
+
+
+class Nifti(Codec):
+    """A volume with its header; the first three axes are spatial."""
+
+    packed: ClassVar[bool] = False
+    """Whether the file is compressed by gzip."""
+
+    def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
+        array, decoding, geometry, notes = read_nifti(stream, request.name, request.limits, packed=self.packed)
+        dims = min(array.ndim, SPATIAL)
+        return self.make_data(array, request, decoding=decoding, notes=notes, dims=dims, header=geometry)
+
+    def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
+        geometry = request.header if isinstance(request.header, Geometry) else None
+        write_nifti(stream, array, geometry, packed=self.packed)
+
+
+class PackedNifti(Nifti):
+    """The same, compressed by gzip."""
+
+    packed = True

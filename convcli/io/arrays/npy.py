@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import mmap
 import os
+import re
 import struct
 import sys
 import tokenize
@@ -20,6 +21,8 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from convcli.errors import DtypeError, FileError, InputError, brief, did_you_mean
+from convcli.io.codec import Codec, ReadRequest, WriteRequest
+from convcli.io.data import Data
 from convcli.io.formats import NUMBERS
 from convcli.io.streams import available_bytes
 from convcli.limits import Limits
@@ -79,6 +82,18 @@ def _check_numbers(name: str, dtype: np.dtype[Any]) -> None:
         what = {"O": "Python objects", "c": f"complex numbers ({dtype})"}.get(dtype.kind, f"{dtype} values")
         remedy = "save the real and imaginary parts apart" if dtype.kind == "c" else "save plain numbers instead"
         raise DtypeError(f"{name} holds {what}", "expected real numbers", remedy)
+
+
+def split_key(name: str) -> tuple[str, str | None]:
+    """Split `archive.npz:key` into its path and its key, unless there is a file of that whole name.
+
+    >>> split_key("photo:1.npz"), split_key("weights.npz:conv1:w")
+    (('photo:1.npz', None), ('weights.npz', 'conv1:w'))
+    """
+    parts = re.fullmatch(r"(.+?\.npz):(.+)", name, re.IGNORECASE | re.DOTALL)
+    if parts is None or os.path.lexists(name):
+        return name, None
+    return parts[1], parts[2]
 
 
 def read_npz(stream: BinaryIO, name: str, key: str | None, limits: Limits) -> NDArray[Any]:
@@ -176,3 +191,38 @@ def write_npz(stream: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
         for key, array in arrays.items():
             with archive.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True) as member:
                 npy.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+
+class Npy(Codec):
+    """One array of numpy's; a large one is mapped when it is read, and filled in its file when it is written."""
+
+    maps_output = True
+
+    def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
+        array = read_npy(stream, request.name, request.limits, path=request.path)
+        return self.make_data(array, request, decoding=decoded_bytes(array))
+
+    def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
+        write_npy(stream, array)
+
+    def create(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        return create_npy(path, shape, dtype)
+
+
+class Npz(Codec):
+    """Arrays of numpy's by their names, one of which is read."""
+
+    def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
+        array = read_npz(stream, request.name, request.key, request.limits)
+        return self.make_data(array, request, decoding=decoded_bytes(array))
+
+    def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
+        write_npz(stream, {"array": array})
+
+    def write_arrays(self, stream: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
+        write_npz(stream, arrays)
+
+
+def decoded_bytes(array: NDArray[Any], copies: int = 1) -> int:
+    """Bytes that decoding an array took with so many copies of it; none of one that is mapped."""
+    return 0 if isinstance(array, np.memmap) else copies * array.nbytes

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.errors import FileError, InputError
-from convcli.io.arrays.npy import MAP_ABOVE
+from convcli.io.arrays.npy import MAP_ABOVE, decoded_bytes
+from convcli.io.codec import Codec, ReadRequest, WriteRequest
+from convcli.io.data import Data, Header, Kind
 from convcli.io.streams import available_bytes
 from convcli.limits import Limits
 from convcli.options import DTYPES, Order
@@ -131,3 +133,20 @@ def write_values(stream: BinaryIO, array: NDArray[Any], dtype: np.dtype[Any], or
 def write_raw(stream: BinaryIO, array: NDArray[Any], layout: RawLayout) -> None:
     """Encode an array as its bare values, in the layout's order and byte order; little-endian and C by default."""
     write_values(stream, array, layout.written(array.dtype), layout.order)
+
+
+class Raw(Codec):
+    """Bare values, in the layout that the request gives."""
+
+    def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
+        layout = request.raw or RawLayout()
+        array = read_raw(stream, request.name, layout, request.limits, request.path)
+        return self.make_data(array, request, decoding=decoded_bytes(array, copies=2), header=layout)
+
+    def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
+        write_raw(stream, array, request.header if isinstance(request.header, RawLayout) else RawLayout())
+
+    def output_dtype(self, dtype: np.dtype[Any], kind: Kind, header: Header | None = None) -> np.dtype[Any] | None:
+        if isinstance(header, RawLayout) and header.dtype is not None:
+            return header.dtype.newbyteorder("=")
+        return super().output_dtype(dtype, kind, header)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import math
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,10 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.errors import FileError, LimitError
+from convcli.io.codec import PLAIN, Codec, ReadRequest, WriteRequest
+from convcli.io.data import Data
+from convcli.io.streams import BufferedPipe
 from convcli.limits import Limits, show_bytes
 
 PIECE = 2**17
 """Characters that are parsed at once, about."""
+
+NUMBER_BYTES = 26
+"""Bytes of a number as text, at most, its separator included."""
 
 PIECE_LINES = 2**11
 """Such lines at most: a short one takes many times its characters."""
@@ -318,3 +325,29 @@ def measure(stream: BinaryIO, name: str, limits: Limits) -> TextScan:
         limits.check_memory(name, size.parsing + size.numbers)
     stream.seek(0)
     return size
+
+
+class Text(Codec):
+    """Numbers as text, between the separators that the format's row names."""
+
+    def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
+        size = measure(stream, request.name, request.limits)
+        found = survey(stream, request.name)
+        kept = stream.held if isinstance(stream, BufferedPipe) else 0
+        request.limits.check_memory(request.name, kept + size.parsing + found.bytes)
+        array = read_text(stream, request.name, found)
+        return self.make_data(array, request, decoding=size.parsing + found.bytes)
+
+    def holds(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> str:
+        if dtype.itemsize > 8:
+            return self.refuse_dtype(dtype)
+        return super().holds(dtype, shape, request)
+
+    def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
+        write_text(stream, array, self.form.separator)
+
+    def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
+        return 0
+
+    def file_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+        return NUMBER_BYTES * math.prod(shape)

@@ -16,7 +16,9 @@ from typing import Any, BinaryIO, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.errors import DtypeError, FileError, InputError, ShapeError, brief
+from convcli.errors import DtypeError, FileError, InputError, ShapeError, brief, one_line
+from convcli.io.codec import PLAIN, Codec, ReadRequest, WriteRequest
+from convcli.io.data import Data
 from convcli.io.images import integrity
 from convcli.limits import Limits
 
@@ -151,3 +153,25 @@ def _stored(block: NDArray[Any], subtype: str) -> NDArray[Any]:
         rounded = np.minimum(block.astype(np.int64) + 128, np.iinfo(np.int32).max)
         return (rounded & ~255).astype(np.int32)
     return np.ascontiguousarray(block)
+
+
+class Wav(Codec):
+    """A recording, whose sample rate must be known; libsndfile encodes it in memory."""
+
+    def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
+        array, decoding, recording, notes = read_wav(stream, request.name, request.limits)
+        return self.make_data(array, request, decoding=decoding, notes=notes, dims=1, header=recording)
+
+    def holds(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> str:
+        if refusal := super().holds(dtype, shape, request):
+            return refusal
+        if not isinstance(request.header, Recording):
+            return one_line("wav needs a sample rate", "the input has none", "begin with a .wav, or write .npy")
+        return ""
+
+    def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
+        assert isinstance(request.header, Recording)
+        write_wav(stream, array, request.header)
+
+    def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
+        return super().encoding_bytes(dtype, shape, request) + self.file_bytes(dtype, shape)

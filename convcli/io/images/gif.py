@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from struct import pack
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ from convcli.io.images.integrity import CUT
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+from convcli.io.codec import PLAIN, WriteRequest
+from convcli.io.images.codec import Pillow, as_frames, measures
 
 Bytes = NDArray[np.uint8]
 
@@ -247,3 +250,23 @@ def find_damage(stream: BinaryIO) -> str:
 
 def _palette_bytes(flags: bytes) -> int:
     return 3 * 2 ** ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0
+
+
+class Gif(Pillow):
+    """GIF: read by Pillow, written frame by frame, each in a palette of its own."""
+
+    self_ending = True
+
+    def find_damage(self, stream: BinaryIO) -> str:
+        return find_damage(stream)
+
+    def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
+        write_gif(stream, list(as_frames(array)), request.metadata)
+
+    def reductions(self, array: NDArray[Any], request: WriteRequest) -> tuple[str, ...]:
+        return losses(list(as_frames(array)))
+
+    def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
+        """Bytes of one frame, and of its comparison with the one before."""
+        frames, pixels, channels = measures(shape)
+        return indexing_bytes(pixels, channels) + (2 * pixels if frames > 1 else 0)

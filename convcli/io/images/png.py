@@ -19,7 +19,7 @@ import math
 import struct
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
@@ -30,9 +30,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.errors import FileError, brief
+from convcli.io.codec import PLAIN, ReadRequest, WriteRequest
 from convcli.io.data import Data, Metadata
+from convcli.io.formats import check_extension
 from convcli.io.images import integrity
 from convcli.io.images.animation import chosen, which_frame
+from convcli.io.images.codec import Pillow, as_frames, channel_count, measures
 from convcli.io.images.integrity import BLOCK, CUT
 from convcli.io.images.metadata import apply_orientation, orientation_of, read_metadata
 from convcli.io.images.pillow import unguarded
@@ -337,3 +340,54 @@ def _said(chunks: list[Chunk]) -> tuple[Metadata, int]:
         image.load()
         orientation = orientation_of(image.getexif())
         return read_metadata(image, orientation), orientation
+
+
+LEVEL = 1
+"""The level that is used if none is given: zlib's own, 6, takes about four times as long, for about the same size."""
+
+
+class Png(Pillow):
+    """PNG: a large picture, or one that Pillow would cut, in stripes by all threads; all else by Pillow."""
+
+    self_ending = True
+
+    def find_damage(self, stream: BinaryIO) -> str:
+        return find_damage(stream)
+
+    def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
+        if not is_deep_png(stream):
+            return super().read(stream, request)
+        assert self.form.extension is not None
+        check_extension(self.form.extension, f"{request.name} holds 16-bit samples in several channels")
+        return read_png16(stream, request.name, request.limits, request.frames)
+
+    def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
+        if not in_stripes(array.dtype, array.shape):
+            super().write(stream, array, request)
+            return
+        from PIL import Image
+
+        # Pillow says how metadata is written, in a PNG of one pixel.
+        height, width = array.shape[:2]
+        given = self.encoder_options(width, height, request)
+        Image.new("L", (1, 1)).save(small := io.BytesIO(), self.form.pillow, **given)
+        native = as_frames(array)[0]
+        write_png(stream, native, given["compress_level"], request.threads, ancillary(small))
+
+    def settings(self, given: Mapping[str, int]) -> dict[str, Any]:
+        return {"compress_level": LEVEL, **given}
+
+    def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
+        """Bytes of the stripes; or those of Pillow, which holds what differs from the frame before once more."""
+        if in_stripes(dtype, shape):
+            return encoding_bytes(shape, dtype, request.threads)
+        frames, pixels, channels = measures(shape)
+        differing = pixels * frames * (1 if channels == 1 else 4) if frames > 1 else 0
+        return super().encoding_bytes(dtype, shape, request) + differing
+
+
+def in_stripes(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
+    """Whether such an array is one picture of more than one stripe, or of samples that Pillow would cut."""
+    if len(shape) > 3:
+        return False
+    return math.prod(shape) * dtype.itemsize > STRIPE or (dtype == np.uint16 and channel_count(shape) > 1)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
@@ -29,9 +28,9 @@ if TYPE_CHECKING:
 from typing import TYPE_CHECKING
 
 from convcli.errors import FileError, InputError, brief
+from convcli.io.codec import ReadRequest
 from convcli.io.data import Data
 from convcli.io.formats import Format
-from convcli.io.images import gif, integrity, jpeg, jpeg2000, png, tiff
 from convcli.io.images.animation import DEPTH, Stack, chosen, is_deep, which_frame
 from convcli.io.images.jpeg2000 import read_sizes
 from convcli.io.images.metadata import read_metadata, timing
@@ -43,6 +42,8 @@ from convcli.options import Frames
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
+
+    from convcli.io.images.codec import Pillow
 
 
 BAND = 1 << 17
@@ -135,53 +136,25 @@ _TRANSPARENT_DELTAS = ("GIF", "WEBP")  # an alpha that says nothing but where a 
 _PNM = {"1": "pbm", "L": "pgm", "I": "pgm", "RGB": "ppm", "F": "pfm"}
 
 
-def read_image(
-    stream: BinaryIO,
-    name: str,
-    form: Format,
-    limits: Limits,
-    *,
-    frames: Frames = "first",
-    allow_truncated: bool = False,
-) -> Data:
-    """Decode the wanted frames of an image whose content was recognised as `form`.
+def read_image(stream: BinaryIO, codec: Pillow, request: ReadRequest) -> Data:
+    """Decode the wanted frames of an image whose content was recognised as the codec's format.
 
     Returns (H, W) or (H, W, C), and (F, H, W, C) for all of several: uint8, uint16, int32 or float32, upright, straight
-    alpha last. With allow_truncated a damaged file is read as far as it goes, and `damage` says what was found.
+    alpha last. request.allow_truncated reads a damaged file as far as it goes; `damage` says what was found.
     Raises InputError for a frame that there is not, FileError for a damaged file, DtypeError for bits that Pillow would
     cut, LimitError for a header that declares more pixels, or more memory, than the limits allow.
     """
     try:
-        if damage := find_damage(stream, form.name):
-            raise _DamageError(name, form, damage)
-        return _read(stream, name, form, limits, frames)
+        if damage := codec.damage(stream):
+            raise _DamageError(request.name, codec.form, damage)
+        return _read(stream, codec, request)
     except _DamageError as damaged:
-        if not allow_truncated:
+        if not request.allow_truncated:
             raise
         damage = damaged.damage
     stream.seek(0)
     with lenient():
-        return replace(_read(stream, name, form, limits, frames, lenient=True), damage=damage)
-
-
-def find_damage(stream: BinaryIO, format: str) -> str:
-    """Return what is wrong with a picture's file, in words, or "" if nothing is; the stream is left at its start."""
-    if format not in _CHECKS:
-        return ""
-    find, self_ending = _CHECKS[format]
-    return integrity.check(stream, find, self_ending=self_ending)
-
-
-_CHECKS: dict[str, tuple[Callable[[BinaryIO], str], bool]] = {
-    "png": (png.find_damage, True),
-    "jpg": (jpeg.find_damage, False),
-    "gif": (gif.find_damage, True),
-    "webp": (integrity.find_riff_damage, True),
-    "bmp": (integrity.find_bmp_damage, True),
-    "jp2": (jpeg2000.find_damage, False),
-    "tiff": (tiff.find_damage, False),
-}
-"""What each format's decoder does not see, and whether the format says where a file ends."""
+        return replace(_read(stream, codec, request, lenient=True), damage=damage)
 
 
 class _DamageError(FileError):
@@ -193,14 +166,14 @@ class _DamageError(FileError):
         super().__init__(given, f"expected a whole {form.name} file", "copy it anew, or see --allow-truncated")
 
 
-def _read(stream: BinaryIO, name: str, form: Format, limits: Limits, frames: Frames, *, lenient: bool = False) -> Data:
+def _read(stream: BinaryIO, codec: Pillow, request: ReadRequest, *, lenient: bool = False) -> Data:
+    name, form = request.name, codec.form
     try:
-        if form.pillow == "TIFF":
-            tiff.count_pages(stream, name)
         image, count = _open(stream, form, lenient=lenient)
         with image:
-            opened = _Opened(image, stream, name, form, limits, lenient)
-            return opened.all(count) if frames == "all" and count > 1 else opened.one(frames, count)
+            opened = _Opened(image, stream, name, codec, request.limits, lenient)
+            several = request.frames == "all" and count > 1
+            return opened.all(count) if several else opened.one(request.frames, count)
     except _DAMAGE as error:
         if isinstance(error, InputError):
             raise
@@ -239,9 +212,13 @@ class _Opened(NamedTuple):
     image: ImageFile
     stream: BinaryIO
     name: str
-    form: Format
+    codec: Pillow
     limits: Limits
     lenient: bool
+
+    @property
+    def form(self) -> Format:
+        return self.codec.form
 
     def one(self, frames: Frames, count: int) -> Data:
         """One frame as a picture."""
@@ -282,7 +259,7 @@ class _Opened(NamedTuple):
         decoding = decoding_bytes(self.image, self.stream)
         self.limits.check_memory(self.name, decoding)
         refuse_cut_bits(self.image, self.stream, self.name)
-        if not self.lenient and (damage := tiff.find_broken_piece(self.image, self.stream)):
+        if not self.lenient and (damage := self.codec.find_broken_piece(self.image, self.stream)):
             raise _DamageError(self.name, self.form, damage)
         return replace(_decoded(self.image, self.name, self.form, told), decoding=decoding)
 

@@ -20,10 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.errors import DtypeError, FileError, InputError, LimitError, ShapeError, brief
+from convcli.io.codec import PLAIN, ReadRequest, WriteRequest
 from convcli.io.data import NO_METADATA, Data, Metadata
-from convcli.io.formats import NONE, muted
+from convcli.io.formats import NONE, check_extension, muted
 from convcli.io.images import integrity
 from convcli.io.images.animation import DEPTH, chosen, is_deep, which_frame
+from convcli.io.images.codec import Pillow, measures
 from convcli.io.images.integrity import BLOCK, CUT
 from convcli.io.images.metadata import apply_orientation, read_tags, swaps_axes, tiff_tags
 from convcli.io.images.pillow import unguarded
@@ -163,7 +165,7 @@ def _pieces(page: Mapping[int, Any]) -> Iterator[tuple[int, int]]:
 def find_broken_piece(image: ImageFile, stream: BinaryIO) -> str:
     """Return what is wrong with the first deflated strip or tile whose checksum differs, or ""; of a TIFF by Pillow."""
     tags: Any = getattr(image, "tag_v2", {})
-    if image.format != "TIFF" or tags.get(_COMPRESSION) not in _DEFLATE:
+    if tags.get(_COMPRESSION) not in _DEFLATE:
         return ""
     most = 2 * (image.width + 4096) * (image.height + 4096) * _DEEPEST  # tiles may reach over the edges
     return find_broken_deflate(stream, _pieces(tags), most)
@@ -437,3 +439,54 @@ def _append(stream: BinaryIO, directories: Mapping[int, Mapping[int, Any]]) -> N
         stream.write(pack(f"{order}H", tag))
         stream.seek(places[tag].valueoffset)
         stream.write(pack(f"{order}{'Q' if big else 'I'}", offset))
+
+
+class Tiff(Pillow):
+    """TIFF: what Pillow would cut or refuse, pages of a volume and what is deflated by tifffile; all else by Pillow."""
+
+    def find_damage(self, stream: BinaryIO) -> str:
+        return find_damage(stream)
+
+    def find_broken_piece(self, image: ImageFile, stream: BinaryIO) -> str:
+        return find_broken_piece(image, stream)
+
+    def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
+        volume = request.volume and request.frames == "first"
+        beyond = "pages of a volume" if volume else beyond_pillow(stream)
+        if not beyond:
+            count_pages(stream, request.name)
+            return super().read(stream, request)
+        assert self.form.extension is not None
+        check_extension(self.form.extension, f"{request.name} holds {beyond}")
+        return read_tiff(stream, request.name, request.limits, frames=request.frames, volume=volume)
+
+    def holds(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> str:
+        if request.volume:
+            return self.holds_picture(dtype, shape[1:], alpha=request.alpha, pages=True)
+        return super().holds(dtype, shape, request)
+
+    def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
+        if not self._by_extension(array.dtype, array.shape, request):
+            super().write(stream, array, request)
+            return
+        write_tiff(
+            stream,
+            array,
+            request.metadata,
+            request.settings,
+            request.threads,
+            alpha=request.alpha,
+            pages=request.volume or request.frames,
+        )
+
+    def _by_extension(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest) -> bool:
+        """Whether such an array is for tifffile to encode, and not for Pillow."""
+        assert self.form.extension is not None
+        _, _, channels = measures(shape)
+        beyond = channels not in self.form.channels.get(dtype.name, ())
+        return request.volume or beyond or any(map(request.settings.get, self.form.extension.settings))
+
+    def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
+        if self._by_extension(dtype, shape, request):
+            return encoding_bytes(math.prod(shape) * dtype.itemsize, request.settings)
+        return super().encoding_bytes(dtype, shape, request)

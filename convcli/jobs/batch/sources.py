@@ -17,7 +17,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from convcli.errors import FileError, InputError, LimitError, did_you_mean, reason
+from convcli.errors import FileError, InputError, LimitError, nearest_file, reason
 from convcli.io.formats import by_suffix
 from convcli.limits import show_bytes
 
@@ -90,7 +90,11 @@ class Search:
     def _reads(self, relative: str) -> bool:
         """Whether a file's suffix is one to take; a hidden file's does not matter."""
         form = by_suffix(relative)
-        if self.every or (form is not None and (self.bare or not form.bare)) or _is_hidden(PurePath(relative).name):
+        if (
+            self.every
+            or (form is not None and (self.bare or not form.headerless))
+            or _is_hidden(PurePath(relative).name)
+        ):
             return True
         self.passed_over[_UNREAD] += 1
         return False
@@ -228,17 +232,10 @@ def _named(given: str) -> Source:
         os.lstat(given)
     except (FileNotFoundError, NotADirectoryError):
         expected = "expected a file, a folder or a quoted pattern"
-        raise FileError(f"{given} does not exist", expected, _near(Path(given))) from None
+        raise FileError(f"{given} does not exist", expected, nearest_file(Path(given))) from None
     except OSError as error:
         raise FileError(f"{given} cannot be read", reason(error)) from error
     return Source(given, PurePath(given).name)
-
-
-def _near(path: Path) -> str:
-    try:
-        return did_you_mean(path.name, sorted(beside.name for beside in path.parent.iterdir()))
-    except (OSError, ValueError):
-        return ""
 
 
 def _nothing(given: str, passed_over: Counter[str], recursive: bool) -> FileError:

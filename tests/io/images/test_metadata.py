@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from convcli.cli import main
-from convcli.io import Metadata, all_formats, carry_over, kinds, load, lookup
+from convcli.io import Metadata, WriteRequest, all_formats, carry_over, kinds, load, lookup
 from convcli.io.images.metadata import WORDS, rewrite_exif
 from convcli.jobs.apply import ApplyRequest, plan_apply, run_apply
 from convcli.jobs.batch.task import Recipe
@@ -278,11 +278,10 @@ def test_a_format_writes_as_much_as_the_table_says(tmp_path: Path, form: Any) ->
     )
     left, _ = carry_over(full, form, 3, same_type=True)
     assert {kind for kind in WORDS if getattr(left, kind)} == set(form.metadata_limits) - {"timing"}
-    from convcli.io.images.write import write_image
-
     stream = io.BytesIO()
     gray = 3 not in form.channels["uint8"]
-    write_image(stream, np.zeros((4, 6) if gray else (4, 6, 3), np.uint8), form, metadata=left)
+    array = np.zeros((4, 6) if gray else (4, 6, 3), np.uint8)
+    form.load_codec().write(stream, array, WriteRequest(metadata=left))
     (tmp_path / "x").write_bytes(stream.getvalue())
     data = load(tmp_path / "x", format=form.name)
     assert set(kinds(data.metadata)) == set(kinds(left))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from convcli.errors import DtypeError, FileError, LimitError, ShapeError
-from convcli.io import all_formats, check_fit, holds, load, output_dtype, save
+from convcli.io import all_formats, load, lookup, save
 from convcli.limits import Limits
 
 RNG = np.random.default_rng(7)
@@ -407,7 +407,7 @@ def test_what_a_format_cannot_hold_is_refused_with_the_way_out(
     name: str, dtype: str, shape: tuple[int, ...], alpha: bool, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        check_fit(name, dtype, shape, alpha=alpha)
+        save("-", np.zeros(shape, dtype), format=name, alpha=alpha)
 
 
 def test_nothing_is_written_where_it_does_not_fit(tmp_path: Path) -> None:
@@ -453,7 +453,9 @@ def test_png_is_compressed_at_level_1_unless_told(tmp_path: Path) -> None:
     ],
 )
 def test_the_written_type_follows_the_input(dtype: str, name: str, expected: str | None) -> None:
-    assert output_dtype(dtype, "image", name) == (None if expected is None else np.dtype(expected))
+    assert lookup(name).load_codec().output_dtype(np.dtype(dtype), "image") == (
+        None if expected is None else np.dtype(expected)
+    )
 
 
 @pytest.mark.parametrize(("dtype", "name"), [("float32", "png"), ("int64", "png"), ("uint16", "jpg")])
@@ -461,13 +463,13 @@ def test_a_type_that_no_format_keeps_is_refused(dtype: str, name: str) -> None:
     with pytest.raises(
         DtypeError, match=rf"the input array is {dtype}, which {name} cannot hold; .*; use --dtype uint8"
     ):
-        output_dtype(dtype, "array", name)
+        lookup(name).load_codec().output_dtype(np.dtype(dtype), "array")
 
 
-def test_holds_agrees_with_check_fit() -> None:
+def test_a_codec_holds_what_its_row_keeps() -> None:
     for name, dtype, count in HELD:
-        assert holds(name, dtype, count)
-        check_fit(name, dtype, (2, 3, count))
+        assert lookup(name).keeps(dtype, count)
+        assert lookup(name).load_codec().holds(np.dtype(dtype), (2, 3, count)) == ""
 
 
 def test_arrays_are_read_and_written_without_pillow(tmp_path: Path) -> None:

@@ -1,0 +1,158 @@
+"""What a file format does: read a stream, write an array, and say what it can hold.
+
+`Codec` is the base of every format's object, convcli's own and those of other packages; by itself it is one that holds
+arrays, of the number types and axes that its row in the table of formats names.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcli.errors import DtypeError, InputError, ShapeError, one_line
+from convcli.io.data import NO_METADATA, Data, Header, Kind, Metadata
+from convcli.io.formats import Format
+from convcli.limits import Limits
+from convcli.options import Frames
+from convcli.shapes.parse import show
+
+if TYPE_CHECKING:
+    from convcli.io.arrays.raw import RawLayout
+
+PIECE = 2**25
+"""Bytes that numpy copies at once, at most, where it cannot write an array as it lies in memory."""
+
+
+@dataclass(frozen=True)
+class ReadRequest:
+    """What is wanted of a file.
+
+    name: what messages call it. path: of a file that may be mapped; "" for a pipe. key: of an array in an archive.
+    raw: how the values of a headerless file lie. volume: whether all pages are one array.
+    """
+
+    name: str
+    limits: Limits = field(default_factory=Limits.of)
+    path: str = ""
+    key: str | None = None
+    frames: Frames = "first"
+    allow_truncated: bool = False
+    raw: RawLayout | None = None
+    volume: bool = False
+
+
+@dataclass(frozen=True)
+class WriteRequest:
+    """How an array is written.
+
+    alpha: whether a picture's last channel is alpha. frames, volume: whether the first axis is one of frames, or of
+    pages. settings: of the encoder, such as `quality`. header, metadata: what the file says besides its samples.
+    threads: that may share the encoding; the bytes are the same for any number.
+    """
+
+    alpha: bool = False
+    frames: bool = False
+    volume: bool = False
+    settings: Mapping[str, int] = field(default_factory=dict)
+    header: Header | None = None
+    metadata: Metadata = NO_METADATA
+    threads: int = 1
+
+
+PLAIN = WriteRequest()
+
+
+class Codec:
+    """One format's reader and writer; a format of another package overrides `read`, and what else it has."""
+
+    maps_output: ClassVar[bool] = False
+    """Whether `create` makes a file whose values are filled in place."""
+
+    def __init__(self, form: Format) -> None:
+        self.form = form
+
+    def check_read(self, request: ReadRequest) -> None:
+        """Raise InputError for a request that the format has no notion of, before anything is read."""
+        if request.frames != "first":
+            raise InputError(f"frames {request.frames}", f"{request.name} is an array", "leave --frames out")
+
+    def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
+        """Decode a stream that stands at its beginning and can seek.
+
+        Raises FileError for one that is damaged, LimitError for one that takes more memory than request.limits
+        allow; the limits are to be checked before memory is allocated.
+        """
+        raise InputError(f"{request.name} is of the format {self.form.name}", "which is written but not read")
+
+    def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
+        """Encode an array, for which `holds` returned ""."""
+        raise InputError(f"{self.form.name} is read but not written", "", "write .png, .tiff or .npy")
+
+    def write_arrays(self, stream: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Encode several arrays by their names. Raises ShapeError unless the format is an archive."""
+        raise ShapeError(f"{self.form.name} cannot hold {len(arrays)} arrays", "it holds one", "write .npz")
+
+    def holds(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> str:
+        """Return "" if the format holds such an array without loss, else why not, in one line."""
+        if not self.form.keeps(dtype):
+            return self.refuse_dtype(dtype)
+        if not 1 <= len(shape) <= self.form.max_ndim:
+            given = f"{self.form.name} cannot hold {len(shape)} axes, {show(shape)}"
+            return one_line(given, f"it holds 1 to {self.form.max_ndim}", "write .npy")
+        if max(shape) > self.form.max_side:
+            given = f"{self.form.name} cannot hold {show(shape)}"
+            return one_line(given, f"it holds at most {self.form.max_side} a side", "write .npy")
+        return ""
+
+    def refuse_dtype(self, dtype: np.dtype[Any]) -> str:
+        """Return why the format cannot hold a number type."""
+        given, types = f"{self.form.name} cannot hold {dtype}", self.form.dtypes
+        if not types:
+            return one_line(given, "it holds real numbers", "convert them first")
+        return one_line(given, f"it holds {self.form.contents}", f"use --dtype {_suggested(types)}, or write .npy")
+
+    def output_dtype(self, dtype: np.dtype[Any], kind: Kind, header: Header | None = None) -> np.dtype[Any] | None:
+        """Choose the number type to write for an input of that type and kind; None is that of the computed floats.
+
+        A format with number types of its own keeps the input's, or holds floats as float32. Raises DtypeError if it
+        has neither.
+        """
+        types = self.form.dtypes
+        if not types or dtype.name in types:
+            return dtype.newbyteorder("=") if types else None
+        if dtype.kind in "bf" and "float32" in types and np.can_cast(dtype, np.float32):
+            return np.dtype(np.float32)
+        given = f"the input is {dtype}, which {self.form.name} cannot hold"
+        raise DtypeError(given, f"it holds {self.form.contents}", f"use --dtype {_suggested(types)}, or write .npy")
+
+    def reductions(self, array: NDArray[Any], request: WriteRequest) -> tuple[str, ...]:
+        """What the format reduces of such an array as it is written, in words."""
+        return ()
+
+    def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
+        """Bytes of memory that `write` takes at most, besides the array and the file."""
+        return min(math.prod(shape) * dtype.itemsize, PIECE)
+
+    def file_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
+        """Bytes of the file at most."""
+        size = math.prod(shape) * dtype.itemsize
+        return size + size // 16
+
+    def create(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Make a file of such an array, and return its values as a writable memory map."""
+        raise NotImplementedError(f"{self.form.name} does not map its output")
+
+    def make_data(self, array: NDArray[Any], request: ReadRequest, **facts: Any) -> Data:
+        """Return the array as what was read, with further facts as the fields of Data."""
+        return Data(array, self.form.kind, self.form.name, request.name, **facts)
+
+
+def _suggested(types: tuple[str, ...]) -> str:
+    """The number type to propose: the second, which is the narrow one with room for negative or larger values."""
+    return types[min(1, len(types) - 1)]

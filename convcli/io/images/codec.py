@@ -1,0 +1,225 @@
+"""Pictures: what their formats hold, and the codecs of those that Pillow reads and writes as they are."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcli.errors import DtypeError, InputError, one_line
+from convcli.io.codec import PLAIN, Codec, ReadRequest, WriteRequest
+from convcli.io.data import Data, Header, Kind
+from convcli.io.formats import all_formats, can, listed, lookup, missing_extension
+from convcli.io.images import integrity, jpeg2000
+from convcli.io.images.metadata import options
+from convcli.io.images.pillow import Whole, load_plugin
+from convcli.io.images.read import read_image
+from convcli.shapes.parse import show
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+_RESCALE = "use --dtype uint8 with --range rescale, or write"
+_IN_PLACE = (("uint8", 1), ("uint8", 4), ("uint16", 1))
+"""Number types and channels of which Pillow uses the array's own memory: its modes L, RGBA and I;16."""
+
+
+class ImageCodec(Codec):
+    """A format of pictures (H, W) or (H, W, C), of the number types and channels that its row names."""
+
+    def check_read(self, request: ReadRequest) -> None:
+        """Let any frame be asked for; `read` knows how many there are."""
+
+    def holds(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> str:
+        if not request.frames:
+            return self.holds_picture(dtype, shape, alpha=request.alpha)
+        if dtype.name not in self.form.frames:
+            given = f"{self.form.name} cannot hold {shape[0]:,} frames of {dtype}"
+            able = can(form.name for form in all_formats() if dtype.name in form.frames)
+            return one_line(given, able, "write such a file, or choose one frame with --frames N")
+        return self.holds_picture(dtype, shape[1:], alpha=request.alpha)
+
+    def holds_picture(
+        self, dtype: np.dtype[Any], shape: tuple[int, ...], *, alpha: bool = False, pages: bool = False
+    ) -> str:
+        """Return "" if the format holds one picture, or with `pages` a volume of them, else why not."""
+        form = self.form
+        if len(shape) not in (2, 3):
+            given = f"{form.name} cannot hold {len(shape)} axes, {show(shape)}"
+            return one_line(given, "an image is HxW or HxWxC", "write .npy")
+        channels = channel_count(shape)
+        if alpha and channels not in (2, 4):
+            return one_line(f"{channels} channels cannot end in alpha", "expected 2 or 4", "write .npy")
+        if refusal := self._refuse_samples(dtype, channels, alpha=alpha, pages=pages):
+            return refusal
+        if max(shape[:2]) > form.max_side:
+            given = f"{form.name} cannot hold {show(shape[:2])}"
+            return one_line(given, f"it holds at most {form.max_side} pixels a side", "write .png or .tiff")
+        return ""
+
+    def _refuse_samples(self, dtype: np.dtype[Any], channels: int, *, alpha: bool, pages: bool) -> str:
+        form, counts = self.form, self.form.channels.get(dtype.name, ())
+        plural = "s" if channels != 1 else ""
+        samples = f"{dtype} with {channels} channel{plural}"
+        if form.extension and form.extends(dtype, channels) and (pages or channels not in counts):
+            if form.extends(dtype, channels, installed=True):
+                return ""
+            several = " on several pages" if pages else ""
+            return one_line(*missing_extension(form.extension, f"the {form.name} would hold {samples}{several}"))
+        if channels in counts:
+            return ""
+        what = str(dtype)
+        if counts:
+            what = f"alpha ({channels} channels)" if alpha else samples
+        given = f"{form.name} cannot hold {what}"
+        return one_line(given, f"it holds {form.contents}", self._way_out(dtype, channels))
+
+    def _way_out(self, dtype: np.dtype[Any], channels: int | None = None) -> str:
+        """Propose formats that hold the same numbers, or uint8 if the format holds that in as many channels."""
+        able = [name for name in ("png", "tiff") if lookup(name).keeps(dtype, channels or 1)]
+        named = listed((f".{name}" for name in (*able, "npy")), "or")
+        counts = self.form.channels.get("uint8", ())
+        helps = dtype != np.uint8 and (channels in counts if channels else bool(counts))
+        return f"{_RESCALE} {named}" if helps else f"write {named}"
+
+    def output_dtype(self, dtype: np.dtype[Any], kind: Kind, header: Header | None = None) -> np.dtype[Any] | None:
+        """Keep the input's integers if the format holds them; else write float32 for what that holds exactly."""
+        whole = dtype.kind in "iu"
+        if whole and dtype.name in self.form.channels:
+            return dtype
+        if "float32" in self.form.channels and (dtype.kind == "f" or np.can_cast(dtype, np.float32)):
+            return np.dtype(np.float32)
+        if whole and self.form.extension and dtype.name in self.form.extension.channels:
+            return dtype
+        wanted, given = f"the input {kind}", dtype
+        if dtype.kind == "b":
+            wanted, given = "the result", np.dtype(np.float32)
+        refused = f"{wanted} is {given}, which {self.form.name} cannot hold"
+        raise DtypeError(refused, f"it holds {self.form.contents}", self._way_out(given))
+
+
+class Pillow(ImageCodec):
+    """A format that Pillow reads and writes; the row tells Pillow's name of it."""
+
+    self_ending: ClassVar[bool] = False
+    """Whether the format says where a file ends, so that nothing behind it is read of a pipe."""
+
+    def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
+        return read_image(stream, self, request)
+
+    def damage(self, stream: BinaryIO) -> str:
+        """Return what is wrong with a file, in words, or "" if nothing is; the stream is left at its start."""
+        return integrity.check(stream, self.find_damage, self_ending=self.self_ending)
+
+    def find_damage(self, stream: BinaryIO) -> str:
+        """Return what is wrong with a file, read from its start, that Pillow does not see, or ""."""
+        return ""
+
+    def find_broken_piece(self, image: ImageFile, stream: BinaryIO) -> str:
+        """Return what is wrong with the samples of an open picture that Pillow does not see, or ""."""
+        return ""
+
+    def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
+        from PIL import Image
+
+        first, *others = (
+            Image.fromarray(frame[..., 0] if frame.shape[2:] == (1,) else frame) for frame in as_frames(array)
+        )
+        given = self.encoder_options(first.width, first.height, request)
+        if others:
+            given |= {"save_all": True, "append_images": others}
+        try:
+            first.save(cast("BinaryIO", Whole(stream)), self.form.pillow, **given)
+        except (struct.error, OverflowError, ValueError, RuntimeError) as error:
+            if not others:
+                raise
+            # Of frames that are alike Pillow makes one, and adds their durations.
+            told = f"{self.form.name} cannot count how long frames last, those that are alike together"
+            raise InputError(told, "expected shorter ones", "write .gif, or as .tiff without durations") from error
+
+    def encoder_options(self, width: int, height: int, request: WriteRequest) -> dict[str, Any]:
+        """Return the options of Pillow's encoder for a picture of that size."""
+        load_plugin(self.form.pillow)
+        metadata = options(request.metadata, self.form, width, height)
+        return {**self.settings(request.settings), **metadata}
+
+    def settings(self, given: Mapping[str, int]) -> dict[str, Any]:
+        """Return the settings of Pillow's encoder that are not metadata."""
+        return dict(given)
+
+    def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
+        """Bytes of Pillow's own pictures: 4 a pixel of each frame, where it does not use the array's memory."""
+        frames, pixels, channels = measures(shape)
+        return 0 if (dtype.name, channels) in _IN_PLACE else pixels * frames * 4
+
+
+class Bmp(Pillow):
+    """BMP, whose header declares the length of the file."""
+
+    self_ending = True
+
+    def find_damage(self, stream: BinaryIO) -> str:
+        return integrity.find_bmp_damage(stream)
+
+
+class Jpeg2000(Pillow):
+    """JPEG 2000, which is only read."""
+
+    def find_damage(self, stream: BinaryIO) -> str:
+        return jpeg2000.find_damage(stream)
+
+
+class WebP(Pillow):
+    """WebP, lossless unless a quality is given."""
+
+    self_ending = True
+
+    def find_damage(self, stream: BinaryIO) -> str:
+        return integrity.find_riff_damage(stream)
+
+    def settings(self, given: Mapping[str, int]) -> dict[str, Any]:
+        return {"lossless": "quality" not in given, "exact": True, **given}
+
+    def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
+        """Bytes that libwebp takes for noise, of which it makes the most: a smooth picture takes as little as half.
+
+        Its symbol counts take as many bytes for few pixels as for many, later planes more where there are many.
+        """
+        frames, pixels, channels = measures(shape)
+        copied = 0 if channels == 4 else 4 * pixels * frames
+        if "quality" in request.settings:
+            return copied + pixels * (25 if channels in (1, 3) else 45)
+        return copied + pixels * 38 + (6 * 2**20 if pixels < 2**20 else 0)
+
+
+def as_frames(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a picture, or frames (F, H, W, C), as frames in the machine's byte order.
+
+    >>> as_frames(np.zeros((4, 5, 3))).shape
+    (1, 4, 5, 3)
+    """
+    native = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
+    return native if array.ndim == 4 else native[None]
+
+
+def channel_count(shape: tuple[int, ...]) -> int:
+    """Channels of an image's shape.
+
+    >>> channel_count((480, 640)), channel_count((480, 640, 3))
+    (1, 3)
+    """
+    return shape[2] if len(shape) == 3 else 1
+
+
+def measures(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """The frames, the pixels of each, and the channels of a picture's shape, or of frames.
+
+    >>> measures((480, 640, 3)), measures((7, 480, 640, 3))
+    ((1, 307200, 3), (7, 307200, 3))
+    """
+    frames, *size = shape if len(shape) == 4 else (1, *shape)
+    return frames, math.prod(size[:2]), channel_count(tuple(size))

@@ -1,14 +1,9 @@
-"""GIF written, every frame in a palette of its own.
+"""GIF: every frame in a palette of its own, and whether a file is whole.
 
-::
-
-    header | palette of the first frame | how often it plays | comment
-    frame: how long it is shown | where it stands | palette, where it is another | LZW codes, by Pillow
-    trailer
-
-Where nothing is clear, a frame is the rectangle that differs from the one before; else each is whole, is wiped before
-the next is shown, and has the last entry of its palette for what is clear. Pillow's own writer joins frames that are
-alike, and mistakes what is clear for the colour that stands for it.
+Pillow encodes each frame, but does not choose them: its own writer joins frames that are equal, and takes what is
+transparent for the colour that stands for it. Where nothing is transparent, a frame is the rectangle that differs from
+the one before; else each is whole, is wiped before the next is shown, and has the last entry of its palette for what is
+transparent.
 Source: CompuServe, "Graphics Interchange Format, version 89a", 1990.
 """
 
@@ -16,25 +11,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from struct import pack
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convcli.io.codec import PLAIN, WriteRequest
 from convcli.io.data import NO_METADATA, Metadata, Timing
+from convcli.io.images.codec import Pillow, as_frames, measures
 from convcli.io.images.integrity import CUT
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-from convcli.io.codec import PLAIN, WriteRequest
-from convcli.io.images.codec import Pillow, as_frames, measures
-
 Bytes = NDArray[np.uint8]
 
 COLOURS = 256
 """Entries of a palette."""
+
+_TRANSPARENT = COLOURS - 1  # the entry for what is transparent
+_WIPED = 2  # how a frame is disposed of before the next is shown: by transparency
+_MAX_SHORT = 65535  # hundredths of a second, or repeats
 
 _OPAQUE = 128
 """The least alpha, of 255, that is taken for opaque."""
@@ -42,120 +39,13 @@ _OPAQUE = 128
 _WEIGHED, _DISTINCT = 1 << 16, 1 << 18
 """Colours that Pillow's cut weighs before it takes coarser steps itself, and those that steps of four levels leave."""
 
-_COLOUR = 44
+_COLOUR_BYTES = 44
 """Bytes that the cut takes for a colour; of noise it took 42."""
 
-_RAMP = np.arange(COLOURS, dtype=np.uint8)[:, None].repeat(3, 1)
+_DIFFERENCE_BYTES = 12
+"""Bytes a pixel of two frames as colours, and of their difference."""
+
 _KEY = np.array([1 << 16, 1 << 8, 1], np.uint32)
-
-
-class Indexed(NamedTuple):
-    """A picture in a palette: indices (H, W) and the palette (256, 3)."""
-
-    indices: Bytes
-    palette: Bytes
-
-
-def indexed(picture: Bytes, *, transparent: bool = False) -> Indexed:
-    """A picture (H, W) or (H, W, C) in a palette of its own; gray without alpha in the ramp from black to white.
-
-    transparent: keep the last entry for what is clear.
-
-    >>> indexed(np.uint8([[[9, 8, 7], [1, 2, 3], [9, 8, 7]]])).indices.tolist()
-    [[1, 0, 1]]
-    """
-    from PIL import Image
-
-    if _channels(picture) == 1:
-        return Indexed(picture.reshape(picture.shape[:2]), _RAMP)
-    colours, clear = _parted(picture)
-    image, room = Image.fromarray(colours), COLOURS - transparent
-    found = image.getcolors(room)
-    if found is None:
-        reduced = _coarse(image).quantize(room)
-        indices, entries = np.array(reduced), np.reshape(reduced.getpalette() or [], (-1, 3))
-    else:
-        entries = np.array(sorted(colour for _, colour in found))
-        keys = entries @ _KEY
-        indices = np.stack([np.searchsorted(keys, row @ _KEY).astype(np.uint8) for row in colours])
-    indices[clear] = COLOURS - 1
-    return Indexed(indices, np.pad(entries.astype(np.uint8), ((0, COLOURS - len(entries)), (0, 0))))
-
-
-def _coarse(image: Image) -> Image:
-    """The image in steps of four levels, where it has more colours than the cut weighs anyway.
-
-    Noise of 1600x1200 took 47 bytes a pixel and 1.5 s, and takes 22 in 0.4 s; the error of a photograph of as many
-    pixels and 124,000 colours grew from 3.01 to 3.06.
-    """
-    if image.width * image.height <= _DISTINCT or image.getcolors(_WEIGHED) is not None:
-        return image
-    return image.point([level & 0xFC | 2 for level in range(256)] * 3)
-
-
-def has_clear(pictures: Iterable[Bytes]) -> bool:
-    """Whether anything of pictures, all of as many channels, becomes clear."""
-    return any(_channels(picture) % 2 == 0 and (picture[..., -1] < _OPAQUE).any() for picture in pictures)
-
-
-def losses(pictures: Sequence[Bytes]) -> tuple[str, ...]:
-    """What palettes do not hold of such pictures, all of as many channels, in words.
-
-    >>> picture = np.zeros((2, 2, 4), np.uint8)
-    >>> losses([picture])
-    ()
-    >>> picture[0, 0] = 9, 9, 9, 77
-    >>> losses([picture])
-    ('alpha: a palette holds clear and opaque alone',)
-    """
-    room = COLOURS - has_clear(pictures)
-    told = {
-        f"colours: a palette holds {COLOURS} at most": any(_has_more(picture, room) for picture in pictures),
-        "alpha: a palette holds clear and opaque alone": any(map(_has_levels, pictures)),
-    }
-    return tuple(loss for loss, found in told.items() if found)
-
-
-def _has_more(picture: Bytes, colours: int) -> bool:
-    from PIL import Image
-
-    return _channels(picture) > 1 and Image.fromarray(_parted(picture)[0]).getcolors(colours) is None
-
-
-def _has_levels(picture: Bytes) -> bool:
-    """Whether its alpha has any between clear and opaque."""
-    alpha = picture[..., -1]
-    return _channels(picture) % 2 == 0 and bool(((alpha > 0) & (alpha < 255)).any())
-
-
-def indexing_bytes(pixels: int, channels: int) -> int:
-    """What `indexed`, and then the codes of its indices, take: the median cut holds three copies, and its colours."""
-    if channels == 1:
-        return pixels * 4
-    return pixels * (16 if channels % 2 else 20) + min(pixels, _DISTINCT) * _COLOUR
-
-
-def _channels(picture: Bytes) -> int:
-    return picture.shape[2] if picture.ndim == 3 else 1
-
-
-def _parted(picture: Bytes) -> tuple[Bytes, NDArray[np.bool_]]:
-    """The colours (H, W, 3), in place of those that are clear an opaque one, and where (H, W) those are."""
-    channels = picture.shape[2]
-    alpha = channels % 2 == 0
-    colours = picture[..., : channels - alpha]
-    colours = colours if colours.shape[2] == 3 else colours.repeat(3, 2)
-    clear = picture[..., -1] < _OPAQUE if alpha else np.zeros(picture.shape[:2], np.bool_)
-    if clear.any():
-        colours = np.where(clear[..., None], colours.reshape(-1, 3)[clear.argmin()], colours)
-    return np.ascontiguousarray(colours), clear
-
-
-_BITS = 8  # of an index
-_PALETTE = 0x80 | _BITS - 1  # 256 entries follow
-_CLEAR, _WIPED = 1, 2 << 2
-_MOST = 65535  # hundredths of a second, or repeats
-_BLOCK = 255  # bytes of data at once
 
 
 def write_gif(stream: BinaryIO, frames: Sequence[Bytes], metadata: Metadata = NO_METADATA) -> None:
@@ -167,66 +57,146 @@ def write_gif(stream: BinaryIO, frames: Sequence[Bytes], metadata: Metadata = NO
     >>> np.asarray(Image.open(file)).tolist()
     [[0, 128], [255, 3]]
     """
-    height, width = frames[0].shape[:2]
-    transparent = has_clear(frames)
+    from PIL.GifImagePlugin import getdata, getheader
+
+    transparent = has_transparency(frames)
+    shown: dict[str, Any] = {"transparency": _TRANSPARENT, "disposal": _WIPED} if transparent else {}
     durations = metadata.timing.durations if metadata.timing else (0.0,) * len(frames)
-    first = before = indexed(frames[0], transparent=transparent)
-    stream.write(b"GIF89a" + pack("<HHBBB", width, height, 0x70 | _PALETTE, 0, 0) + first.palette.tobytes())
-    stream.write(_plays(metadata.timing) + _comment(metadata.comment))
+    first = before = to_palette(frames[0], transparent=transparent)
+    first.info["version"] = b"89a"
+    stream.writelines(getheader(first, info={"comment": metadata.comment, "loop": _loop(metadata.timing)})[0])
     for number, duration in enumerate(durations):
-        frame = indexed(frames[number], transparent=transparent) if number else first
-        rows, columns = _changed(before, frame) if number and not transparent else np.s_[0:height, 0:width]
-        stream.write(_control(duration, transparent=transparent))
-        own = b"" if (frame.palette == first.palette).all() else frame.palette.tobytes()
-        size = (columns.stop - columns.start, rows.stop - rows.start)
-        stream.write(b"," + pack("<4HB", columns.start, rows.start, *size, _PALETTE if own else 0) + own)
-        stream.write(bytes([_BITS]) + _codes(frame.indices[rows, columns]) + b"\0")
+        frame = to_palette(frames[number], transparent=transparent) if number else first
+        box = _changed(before, frame) if number and not transparent else (0, 0, *frame.size)
+        stream.writelines(
+            getdata(
+                frame.crop(box),
+                box[:2],
+                duration=10 * min(round(duration / 10), _MAX_SHORT),
+                include_color_table=frame.getpalette() != first.getpalette(),
+                **shown,
+            )
+        )
         before = frame
     stream.write(b";")
 
 
-def _control(duration: float, *, transparent: bool) -> bytes:
-    """For how long, of milliseconds, the next frame is shown, whether the last entry is clear, and the wiping."""
-    flags = _WIPED | _CLEAR if transparent else 0
-    return b"!\xf9" + pack("<BBHBB", 4, flags, min(round(duration / 10), _MOST), COLOURS - 1, 0)
-
-
-def _plays(timing: Timing | None) -> bytes:
-    """How often it plays, in the words of the Netscape browser; once where nothing is said."""
+def _loop(timing: Timing | None) -> int | None:
+    """Return how often an animation is repeated, 0 for ever; None if it plays once."""
     if timing is None or timing.plays == 1:
-        return b""
-    return b"!\xff\x0bNETSCAPE2.0" + pack("<BBHB", 3, 1, min(max(timing.plays - 1, 0), _MOST), 0)
+        return None
+    return min(max(timing.plays - 1, 0), _MAX_SHORT)
 
 
-def _comment(comment: bytes) -> bytes:
-    blocks = (comment[at : at + _BLOCK] for at in range(0, len(comment), _BLOCK))
-    return b"!\xfe" + b"".join(bytes([len(block)]) + block for block in blocks) + b"\0" if comment else b""
+def _changed(before: Image, frame: Image) -> tuple[int, int, int, int]:
+    """Return the box of all that a frame shows otherwise than the one before; one pixel where that is nothing."""
+    from PIL import ImageChops
+
+    return ImageChops.difference(before.convert("RGB"), frame.convert("RGB")).getbbox() or (0, 0, 1, 1)
 
 
-def _changed(before: Indexed, frame: Indexed) -> tuple[slice, slice]:
-    """Rows and columns of all that a frame shows otherwise than the one before; one pixel where that is nothing."""
-    if (frame.palette == before.palette).all():
-        differs = frame.indices != before.indices
-    else:
-        differs = (frame.palette[frame.indices] != before.palette[before.indices]).any(axis=2)
-    return _reach(differs.any(axis=1)), _reach(differs.any(axis=0))
+def to_palette(picture: Bytes, *, transparent: bool = False) -> Image:
+    """Return a picture (H, W) or (H, W, C) in a palette of its own; gray without alpha stays gray.
 
+    transparent: keep the last entry for what is transparent.
 
-def _reach(marked: NDArray[np.bool_]) -> slice:
-    """From the first to the last that is marked; the first where none is.
-
-    >>> _reach(np.array([False, True, False, True, False]))
-    slice(1, 4, None)
+    >>> np.asarray(to_palette(np.uint8([[[9, 8, 7], [1, 2, 3], [9, 8, 7]]]))).tolist()
+    [[1, 0, 1]]
     """
-    places = np.flatnonzero(marked)
-    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 1)
-
-
-def _codes(indices: Bytes) -> bytes:
-    """Indices as blocks of LZW codes, rows in their order."""
     from PIL import Image
 
-    return Image.fromarray(np.ascontiguousarray(indices)).tobytes("gif", "L", _BITS, 0)
+    if _channels(picture) == 1:
+        return Image.fromarray(picture.reshape(picture.shape[:2]))
+    colours, hidden = _split_alpha(picture)
+    image, room = Image.fromarray(colours), COLOURS - transparent
+    found = image.getcolors(room)
+    if found is None:
+        indexed = _coarse(image).quantize(room)
+        palette = bytes(indexed.getpalette() or [])
+    else:
+        # Pillow's own search for the nearest entry takes colours that differ by less than four levels for one.
+        entries = np.array(sorted(colour for _, colour in found), np.uint8)
+        keys = entries @ _KEY
+        indexed = Image.fromarray(np.stack([np.searchsorted(keys, row @ _KEY).astype(np.uint8) for row in colours]))
+        palette = entries.tobytes()
+    if hidden.any():
+        indexed.paste(_TRANSPARENT, mask=Image.fromarray(hidden))
+    indexed.putpalette(palette.ljust(3 * COLOURS, b"\0"))
+    return indexed
+
+
+def _coarse(image: Image) -> Image:
+    """Return the image in steps of four levels, where it has more colours than the cut weighs anyway.
+
+    Noise of 1600x1200 took 47 bytes a pixel and 1.5 s, and takes 22 in 0.4 s; the error of a photograph of as many
+    pixels and 124,000 colours grew from 3.01 to 3.06.
+    """
+    if image.width * image.height <= _DISTINCT or image.getcolors(_WEIGHED) is not None:
+        return image
+    return image.point([level & 0xFC | 2 for level in range(256)] * 3)
+
+
+def has_transparency(pictures: Iterable[Bytes]) -> bool:
+    """Return whether anything of pictures, all of as many channels, becomes transparent."""
+    return any(_channels(picture) % 2 == 0 and (picture[..., -1] < _OPAQUE).any() for picture in pictures)
+
+
+def losses(pictures: Sequence[Bytes]) -> tuple[str, ...]:
+    """Return in words what palettes do not hold of such pictures, all of as many channels.
+
+    >>> picture = np.zeros((2, 2, 4), np.uint8)
+    >>> losses([picture])
+    ()
+    >>> picture[0, 0] = 9, 9, 9, 77
+    >>> losses([picture])
+    ('alpha: a palette holds clear and opaque alone',)
+    """
+    room = COLOURS - has_transparency(pictures)
+    messages = []
+    if any(_has_more_colours(picture, room) for picture in pictures):
+        messages.append(f"colours: a palette holds {COLOURS} at most")
+    if any(_is_translucent(picture) for picture in pictures):
+        messages.append("alpha: a palette holds clear and opaque alone")
+    return tuple(messages)
+
+
+def _has_more_colours(picture: Bytes, count: int) -> bool:
+    from PIL import Image
+
+    return _channels(picture) > 1 and Image.fromarray(_split_alpha(picture)[0]).getcolors(count) is None
+
+
+def _is_translucent(picture: Bytes) -> bool:
+    """Return whether the alpha has any value between transparent and opaque."""
+    alpha = picture[..., -1]
+    return _channels(picture) % 2 == 0 and bool(((alpha > 0) & (alpha < 255)).any())
+
+
+def encoding_bytes(pixels: int, channels: int, frames: int) -> int:
+    """Return the bytes that `write_gif` takes at most, besides the pictures and the file.
+
+    The median cut holds three copies of a picture, and its colours.
+    """
+    indexing = pixels * 4
+    if channels > 1:
+        indexing = pixels * (16 if channels % 2 else 20) + min(pixels, _DISTINCT) * _COLOUR_BYTES
+    return max(indexing, _DIFFERENCE_BYTES * pixels) + 2 * pixels if frames > 1 else indexing
+
+
+def _channels(picture: Bytes) -> int:
+    return picture.shape[2] if picture.ndim == 3 else 1
+
+
+def _split_alpha(picture: Bytes) -> tuple[Bytes, NDArray[np.bool_]]:
+    """Return the colours (H, W, 3) and where (H, W) they are transparent; there they are replaced by an opaque one."""
+    channels = picture.shape[2]
+    has_alpha = channels % 2 == 0
+    colours = picture[..., : channels - has_alpha]
+    colours = colours if colours.shape[2] == 3 else colours.repeat(3, 2)
+    hidden = picture[..., -1] < _OPAQUE if has_alpha else np.zeros(picture.shape[:2], np.bool_)
+    if hidden.any():
+        colours = np.where(hidden[..., None], colours.reshape(-1, 3)[hidden.argmin()], colours)
+    return np.ascontiguousarray(colours), hidden
 
 
 def find_damage(stream: BinaryIO) -> str:
@@ -269,4 +239,4 @@ class Gif(Pillow):
     def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
         """Bytes of one frame, and of its comparison with the one before."""
         frames, pixels, channels = measures(shape)
-        return indexing_bytes(pixels, channels) + (2 * pixels if frames > 1 else 0)
+        return encoding_bytes(pixels, channels, frames)

@@ -1,9 +1,14 @@
-"""The bank of named kernels: one table, and the lookup of a name with parameters."""
+"""The bank of named kernels: one table, and the lookup of a name with parameters.
+
+Other packages add families through the entry points `convcli.kernels`; they are asked for what is none of these.
+"""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 
@@ -11,6 +16,7 @@ from convcli.errors import KernelError
 from convcli.kernels import edges, laplacian, smoothing
 from convcli.kernels.model import Kernel, Taps, limit_taps
 from convcli.kernels.parameters import AUTO, COMPASS, KernelFamily, Number, Parameter
+from convcli.plugins import load_plugins
 
 
 def _random(*, dims: int, shape: tuple[int, ...], seed: int) -> Taps:
@@ -44,13 +50,30 @@ ALIASES: Mapping[str, str] = {
 }
 
 
+_OWN_NAMES = frozenset((*BANK, *(name for family in BANK.values() for name in family.names), *ALIASES))
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+
+@cache
+def _plugins() -> Mapping[str, KernelFamily]:
+    """Return the families of other packages by name; names of the bank stay the bank's."""
+    families = load_plugins("convcli.kernels", KernelFamily, _names_of, _OWN_NAMES)
+    return {family.name: family for family in families}
+
+
+def _names_of(family: KernelFamily) -> set[str]:
+    if not _NAME.fullmatch(family.name):
+        raise ValueError(f"kernel {family.name!r}: expected a name of small letters, digits and hyphens")
+    return {family.name, *family.names}
+
+
 def listing() -> tuple[KernelFamily, ...]:
     """Return every kernel family, in display order.
 
     >>> [p.name for p in listing()[1].parameters]
     ['size']
     """
-    return tuple(BANK.values())
+    return (*BANK.values(), *_plugins().values())
 
 
 def names() -> tuple[str, ...]:
@@ -59,13 +82,15 @@ def names() -> tuple[str, ...]:
     >>> {"sobel-x", "kirsch-ne", "laplacian-8", "box"} <= set(names())
     True
     """
-    return (*(name for family in BANK.values() for name in family.names), *ALIASES)
+    return (*(name for family in listing() for name in family.names), *ALIASES)
 
 
 def is_named(reference: str) -> bool:
     """Return whether the reference begins with the name of a kernel or of a family."""
     name = _normal(reference.partition(":")[0])
-    return name in BANK or name in names()
+    if name in _OWN_NAMES:
+        return True
+    return _NAME.fullmatch(name) is not None and any(name in _names_of(family) for family in _plugins().values())
 
 
 def fewest_axes(reference: str) -> int | None:
@@ -109,15 +134,16 @@ def _look_up(reference: str) -> tuple[KernelFamily, str, str, str]:
 
 def _find(name: str) -> tuple[KernelFamily, str, str]:
     """Return the family of a full name, the name, and its variant."""
-    if name in BANK:
-        if (family := BANK[name]).variants:
+    families = BANK if name in _OWN_NAMES else _plugins()
+    if name in families:
+        if (family := families[name]).variants:
             *most, last = family.names
             raise KernelError(f"kernel '{name}' without a direction", f"choose {', '.join(most)} or {last}")
         return family, name, ""
     stem, _, variant = name.rpartition("-")
-    if stem not in BANK or variant not in BANK[stem].variants:
+    if stem not in families or variant not in families[stem].variants:
         raise KernelError(f"unknown kernel '{name}'")
-    return BANK[stem], name, variant
+    return families[stem], name, variant
 
 
 def _parameters(family: KernelFamily, name: str, typed: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from convcli import io
-from convcli.errors import FileError, InputError, KernelError, LimitError, brief, did_you_mean
+from convcli.errors import FileError, InputError, KernelError, LimitError, brief, did_you_mean, nearest_file
 from convcli.io import Written
 from convcli.io.arrays.npy import ZIP_DAMAGE, read_header
 from convcli.kernels.model import Kernel, check_tap_type, checked_taps, limit_taps
@@ -36,11 +36,8 @@ SUFFIXES = (".npy", ".npz", *filter(None, _TEXT))
 
 def locate(reference: str) -> tuple[Path, str] | None:
     """Return the existing path that a reference names, and the key in `file.npz:key`; None if there is no such file."""
-    archive, _, key = reference.rpartition(":")
-    for path, chosen in ((reference, ""), (archive, key)):
-        if _exists(Path(path)) and (not chosen or path.lower().endswith(".npz")):
-            return Path(path), chosen
-    return None
+    path, key = io.split_key(reference)
+    return (Path(path), key or "") if _exists(Path(path)) else None
 
 
 def looks_like_file(reference: str) -> bool:
@@ -49,17 +46,14 @@ def looks_like_file(reference: str) -> bool:
     >>> [looks_like_file(r) for r in ("blur.csv", "masks/blur", "w.npz:conv1", "blurr")]
     [True, True, True, False]
     """
-    return "/" in reference or bool(re.fullmatch(r"\.[A-Za-z]\w*", Path(_without_key(reference)).suffix))
+    return "/" in reference or bool(re.fullmatch(r"\.[A-Za-z]\w*", Path(io.split_key(reference)[0]).suffix))
 
 
 def missing(reference: str) -> FileError:
     """Return the error for a path that does not exist, with the nearest existing name."""
-    path = Path(_without_key(reference))
-    try:
-        beside = [entry.name for entry in path.parent.iterdir()]
-    except (OSError, ValueError):
-        return FileError(f"kernel file '{path}' does not exist", remedy=f"nor can its folder '{path.parent}' be read")
-    return FileError(f"kernel file '{path}' does not exist", remedy=did_you_mean(path.name, beside))
+    path = Path(io.split_key(reference)[0])
+    remedy = nearest_file(path) if path.parent.is_dir() else f"nor can its folder '{path.parent}' be read"
+    return FileError(f"kernel file '{path}' does not exist", remedy=remedy)
 
 
 def load(path: Path, key: str = "") -> NDArray[Any]:
@@ -159,11 +153,6 @@ def _exists(path: Path) -> bool:
         return bool(path.name) and path.exists()
     except (OSError, ValueError):  # a name too long for the system, or with a zero byte in it
         return False
-
-
-def _without_key(reference: str) -> str:
-    head, colon, _ = reference.rpartition(":")
-    return head if colon and head.lower().endswith(".npz") else reference
 
 
 TextForm = Literal["csv", "txt", "json", "imagemagick", "vips"]

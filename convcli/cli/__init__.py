@@ -159,7 +159,7 @@ def _terminate(*_: object) -> NoReturn:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with: convcli apply photo.jpg -k gaussian:sigma=3 --padding same -o soft.jpg",
 )
-@click.version_option(__version__, prog_name="convcli")
+@click.version_option(__version__, "-V", "--version", prog_name="convcli")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 def main() -> None:
     """Discrete convolution at the shell: filter pictures, arrays and volumes; know every shape; prove gradients."""

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from convcli.cli import options
+from convcli.cli.help import Command
 from convcli.errors import CheckError
 
 EXAMPLES = """\b
@@ -18,13 +19,13 @@ Examples:
 """
 
 
-@click.command("apply", epilog=EXAMPLES)
+@click.command("apply", cls=Command, epilog=EXAMPLES)
 @click.argument("input")
 @options.kernels
-@click.option("-o", "--output", metavar="FILE", help="Where the result goes, its format by suffix; - is stdout.")
-@click.option("--dry-run", is_flag=True, help="Show the plan and write nothing.")
-@click.option("--overwrite", is_flag=True, help="Replace OUTPUT if it exists.")
-@click.option("--format", metavar="F", help="The format of -o -, where no suffix tells it.")
+@click.option("-o", "--output", metavar="FILE", help="Write the result to FILE, its format by suffix; - is stdout.")
+@options.dry_run
+@options.overwrite
+@click.option("--format", metavar="F", help="Format of an output without a suffix, such as -o -.")
 @options.stacked(*options.FILTERING, options.threads)
 def command(as_json: bool, dry_run: bool, **settings: Any) -> None:
     """Filter INPUT, an image, an array or a volume (- is stdin), with one or more kernels.

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from convcli.cli import options
+from convcli.cli.help import Command
 from convcli.cli.types import FOLDER, SECONDS, Count
 from convcli.errors import BatchError
 
@@ -25,28 +26,27 @@ Examples:
 """
 
 
-@click.command("batch", epilog=EXAMPLES)
+@click.command("batch", cls=Command, epilog=EXAMPLES)
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...")
 @options.kernels
-@click.option("--out", type=FOLDER, required=True, metavar="DIR", help="The folder for the outputs.")
+@click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Write the outputs into this folder.")
 @click.option(
     "--name",
     default="{stem}{ext}",
-    show_default=True,
     metavar="TEMPLATE",
-    help="An output's name, of {stem}, {ext}, {name}, {parent} and {index}; sub-folders are kept.",
+    help="Name of an output, made of {stem}, {ext}, {name}, {parent} and {index}.",
 )
-@click.option("--recursive", is_flag=True, help="Take the files in the folders of folders too.")
-@click.option("--follow-links", is_flag=True, help="Take what is found behind symbolic links too.")
-@click.option("--files-from", metavar="FILE", help="Take the inputs listed in FILE, one a line; - is stdin.")
-@click.option("-0", "--null", is_flag=True, help="The names in --files-from end with a NUL.")
-@click.option("--resume", is_flag=True, help="Skip what an earlier run has done and nothing has changed since.")
-@click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
-@click.option("--jobs", type=Count(1), metavar="N", help="How many files at a time; by default one a thread.")
-@click.option("--timeout", type=SECONDS, metavar="S", help="Give a file up after so many seconds.")
-@click.option("--dry-run", is_flag=True, help="Show what would be written where, and write nothing.")
+@click.option("-r", "--recursive", is_flag=True, help="Include the files in sub-folders.")
+@click.option("--follow-links", is_flag=True, help="Follow symbolic links.")
+@click.option("--files-from", metavar="FILE", help="Read the names of inputs from FILE, one per line; - is stdin.")
+@click.option("-0", "--null", is_flag=True, help="Names in --files-from end with a NUL.")
+@click.option("--resume", is_flag=True, help="Skip inputs that an earlier run finished and that have not changed.")
+@options.overwrite
+@click.option("-j", "--jobs", type=Count(1), metavar="N", help="Number of worker processes. [default: one per thread]")
+@click.option("--timeout", type=SECONDS, metavar="S", help="Stop processing a file after this many seconds.")
+@options.dry_run
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
-@click.option("--format", metavar="F", help="The format to write; {ext} becomes its suffix.")
+@click.option("--format", metavar="F", help="Format to write; {ext} becomes its suffix.")
 @options.stacked(*options.FILTERING, options.threads, prints="one line of JSON for each input, and one for the whole,")
 def command(
     inputs: tuple[str, ...],

@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from convcli.cli import options
+from convcli.cli.help import Command
 from convcli.cli.types import SECONDS, SHAPE, Choice, Count
 from convcli.errors import CheckError
 from convcli.options import MEASURED
@@ -25,23 +26,21 @@ ANY_CASE = ("seed", "runs", "limit")
 """Settings that have a meaning for the standard set too."""
 
 
-@click.command("bench", epilog=EXAMPLES)
+@click.command("bench", cls=Command, epilog=EXAMPLES)
 @click.argument("shape", type=SHAPE, required=False)
 @click.option("-k", "--kernel", "reference", help="A kernel, such as random:7x7 or gaussian:sigma=2.")
-@click.option("-o", "--output", metavar="FILE", help="Draw the times as bars, into a picture such as bars.png.")
-@click.option("--overwrite", is_flag=True, help="Replace the picture if it exists.")
-@click.option(
-    "--dtype", type=Choice(MEASURED), default="float32", help="The numbers' type, of input and result; float32."
-)
-@click.option("--runs", type=Count(1), metavar="N", default=5, help="Turns that everybody takes; 5.")
+@click.option("-o", "--output", metavar="FILE", help="Draw the times as bars into a picture, such as bars.png.")
+@options.overwrite
+@click.option("--dtype", type=Choice(MEASURED), default="float32", help="Number type of input and result.")
+@click.option("--runs", type=Count(1), metavar="N", default=5, help="Number of turns.")
 @click.option(
     "--limit",
     type=SECONDS,
     metavar="S",
     default=2.0,
-    help="Leave out what takes longer than so many seconds a run; 2. The planner's pick always runs.",
+    help="Skip a method or peer that takes longer than this many seconds per run.",
 )
-@click.option("--seed", type=Count(0), metavar="N", default=0, help="For the random numbers.")
+@click.option("--seed", type=Count(0), metavar="N", default=0, help="Seed of the random numbers.")
 @options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, options.max_memory, options.threads)
 @click.pass_context
 def command(

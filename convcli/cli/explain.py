@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from convcli.cli import options
-from convcli.cli.types import INDEX, Choice, Count
-from convcli.options import OPS
+from convcli.cli.help import Command
+from convcli.cli.types import INDEX, Count
 
 EXAMPLES = """\b
 Examples:
@@ -19,15 +19,17 @@ Examples:
 """
 
 
-@click.command("explain", epilog=EXAMPLES)
+@click.command("explain", cls=Command, epilog=EXAMPLES)
 @click.argument("input", metavar="INPUT-OR-SHAPE")
 @click.option("-k", "--kernel", "reference", required=True, help="A kernel, such as sobel-x or random:4x3x3x3.")
-@click.option("--at", type=INDEX, help="Which output: its spatial index, and its channel if it has some (0).")
-@click.option("--all", "every", is_flag=True, help="Walk every output of a small input.")
-@click.option("--op", type=Choice(OPS), default="correlate", help="correlate never flips the kernel; convolve does.")
-@click.option("--backward", is_flag=True, help="Show how dy at this output flows back to dx and dw.")
-@click.option("--upstream", metavar="FILE", help="dy for --backward, shaped like the output; by default ones.")
-@click.option("--seed", type=Count(0), metavar="N", help="For the random numbers of a shape; by default 0.")
+@click.option(
+    "--at", type=INDEX, help="Index of the output: its spatial index, and a channel if there are any [default: 0]."
+)
+@click.option("--all", "every", is_flag=True, help="Explain every output of a small input.")
+@options.op
+@click.option("--backward", is_flag=True, help="Show the contributions of dy at this output to dx and dw.")
+@click.option("--upstream", metavar="FILE", help="dy for --backward, shaped like the output. [default: ones]")
+@click.option("--seed", type=Count(0), metavar="N", help="Seed of the random numbers of a shape. [default: 0]")
 @options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, *options.RUNNING)
 def command(as_json: bool, every: bool, **settings: Any) -> None:
     """Show how one output of a convolution comes about: the patch, the kernel, their product and the sum.

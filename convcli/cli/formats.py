@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from convcli.cli import options
+from convcli.cli.help import Command
 
 EXAMPLES = """\b
 Examples:
@@ -13,8 +14,8 @@ Examples:
 """
 
 
-@click.command("formats", epilog=EXAMPLES)
-@click.option("--markdown", is_flag=True, help="Print the table as Markdown, the same on every installation.")
+@click.command("formats", cls=Command, epilog=EXAMPLES)
+@click.option("--markdown", is_flag=True, help="Print the table as Markdown, identical on every installation.")
 @options.stacked()
 def command(markdown: bool, as_json: bool) -> None:
     """List the formats that are read and written.

@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from convcli.cli import options
-from convcli.cli.types import Choice, Count
-from convcli.options import OPS
+from convcli.cli.help import Command
+from convcli.cli.types import Count
 
 EXAMPLES = """\b
 Examples:
@@ -18,15 +18,15 @@ Examples:
 """
 
 
-@click.command("grad", epilog=EXAMPLES)
+@click.command("grad", cls=Command, epilog=EXAMPLES)
 @click.argument("input", metavar="INPUT-OR-SHAPE")
 @click.option("-k", "--kernel", "reference", required=True, help="A kernel, such as sobel-x or random:4x3x3x3.")
-@click.option("-o", "--output", metavar="FILE", help="A .npz for the arrays dx, dw and db; - is stdout.")
-@click.option("--op", type=Choice(OPS), default="correlate", help="correlate never flips the kernel; convolve does.")
-@click.option("--upstream", metavar="FILE", help="dy, the loss's gradient in the output, shaped like it.")
-@click.option("--loss", metavar="sum|mean|mse:FILE", help="The loss to differentiate, where dy is not given; sum(y).")
-@click.option("--seed", type=Count(0), metavar="N", default=0, help="For the random numbers of a shape.")
-@click.option("--overwrite", is_flag=True, help="Replace FILE if it exists.")
+@click.option("-o", "--output", metavar="FILE", help="Write dx, dw and db to a .npz; - is stdout.")
+@options.op
+@click.option("--upstream", metavar="FILE", help="dy, the gradient of the loss in the output, shaped like the output.")
+@click.option("--loss", metavar="sum|mean|mse:FILE", help="Loss to differentiate, if dy is not given. [default: sum]")
+@click.option("--seed", type=Count(0), metavar="N", default=0, help="Seed of the random numbers of a shape.")
+@options.overwrite
 @options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, *options.RUNNING)
 def command(as_json: bool, **settings: Any) -> None:
     """Take the gradients dx, dw and db of a loss through one convolution of INPUT, each itself a convolution.

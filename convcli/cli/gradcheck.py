@@ -7,9 +7,9 @@ from typing import Any
 import click
 
 from convcli.cli import options
+from convcli.cli.help import Command
 from convcli.cli.types import Choice, Count
 from convcli.errors import CheckError
-from convcli.options import OPS
 
 EXAMPLES = """\b
 Examples:
@@ -21,28 +21,28 @@ Examples:
 """
 
 
-@click.command("gradcheck", epilog=EXAMPLES)
+@click.command("gradcheck", cls=Command, epilog=EXAMPLES)
 @click.argument("input", metavar="INPUT-OR-SHAPE")
 @click.option("-k", "--kernel", "reference", required=True, help="A kernel, such as random:4x3x3x3 or sobel-x.")
-@click.option("--op", type=Choice(OPS), default="correlate", help="correlate never flips the kernel; convolve does.")
-@click.option("--eps", type=float, help="The step of the central difference; by default 1, for the map is linear.")
-@click.option("--eps-sweep", "sweep", is_flag=True, help="Try many steps, and show how the error follows them.")
-@click.option("--samples", type=Count(1), metavar="N", help="Entries to check in each tensor; default 2,000.")
+@options.op
+@click.option("--eps", type=float, help="Step of the central difference. [default: 1, as the map is linear]")
+@click.option("--eps-sweep", "sweep", is_flag=True, help="Try many steps, and show how the error depends on them.")
+@click.option("--samples", type=Count(1), metavar="N", help="Entries to check in each tensor. [default: 2,000]")
 @click.option(
     "--seed",
     type=Count(0),
     metavar="N",
     default=0,
-    help="For random inputs, the upstream gradient and the samples.",
+    help="Seed of random inputs, of the upstream gradient and of the samples.",
 )
 @click.option(
     "--break",
     "broken",
     type=Choice(("dx", "dw", "db")),
-    help="Make one entry of a gradient wrong on purpose, to see it found.",
+    help="Make one entry of a gradient wrong on purpose, to see it detected.",
 )
-@click.option("--dump", metavar="FILE", help="Write everything, the arrays included, to a .npz or .json file.")
-@click.option("--overwrite", is_flag=True, help="Replace the dump if it exists.")
+@click.option("--dump", metavar="FILE", help="Write the report and all arrays to a .npz or .json file.")
+@options.overwrite
 @options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, *options.RUNNING)
 def command(as_json: bool, dump: str | None, overwrite: bool, **settings: Any) -> None:
     """Check dx, dw and db of a convolution against central differences, their adjoints and explicit matrices.

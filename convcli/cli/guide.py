@@ -7,6 +7,7 @@ import sys
 import click
 
 from convcli.cli import options
+from convcli.cli.help import Command
 
 EXAMPLES = """\b
 Examples:
@@ -16,7 +17,7 @@ Examples:
 """
 
 
-@click.command("guide", epilog=EXAMPLES)
+@click.command("guide", cls=Command, epilog=EXAMPLES)
 @click.argument("topic", required=False)
 @click.option("--list", "listed", is_flag=True, help="List the topics, one per line.")
 @options.stacked()

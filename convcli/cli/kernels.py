@@ -65,10 +65,14 @@ def show(name: str, dims: int | None, as_json: bool) -> None:
 @command.command("export", epilog=EXAMPLES)
 @name_argument
 @click.option(
-    "-o", "--output", required=True, metavar="FILE", help="A .csv, .txt, .json, .mat, .npy or .npz; - is stdout."
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE",
+    help="Write to a .csv, .txt, .json, .mat, .npy or .npz; - is stdout.",
 )
-@click.option("--format", "form", metavar="F", help=f"One of {', '.join(FORMATS)}; by default from the suffix.")
-@click.option("--overwrite", is_flag=True, help="Replace the file if it exists.")
+@click.option("--format", "form", metavar="F", help=f"One of {', '.join(FORMATS)}. [default: from the suffix]")
+@options.overwrite
 @options.stacked(dims)
 def export(name: str, output: str, form: str | None, overwrite: bool, dims: int | None, as_json: bool) -> None:
     """Write one kernel to a file that `-k` reads back, tap for tap."""

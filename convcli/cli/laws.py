@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from convcli.cli import options
+from convcli.cli.help import Command
 from convcli.cli.types import Count
 from convcli.errors import CheckError
 
@@ -19,18 +20,18 @@ Examples:
 """
 
 
-@click.command("laws", epilog=EXAMPLES)
+@click.command("laws", cls=Command, epilog=EXAMPLES)
 @click.argument("input", metavar="INPUT-OR-SHAPE")
 @click.option("-k", "--kernel", "reference", required=True, help="A kernel, such as sobel-x or random:4x3x3x3.")
 @click.option(
     "--size",
     type=Count(1),
     metavar="N",
-    help="Samples a side to crop to; default 32, 12 for a volume, more under a large kernel.",
+    help="Crop the input to N samples per side. [default: 32, 12 for a volume, more for a large kernel]",
 )
-@click.option("--seed", type=Count(0), metavar="N", default=0, help="For the random numbers.")
-@click.option("--matrix", metavar="FILE", help="Write M of conv(x) = M vec(x) to a .npy or .csv file.")
-@click.option("--overwrite", is_flag=True, help="Replace the matrix file if it exists.")
+@click.option("--seed", type=Count(0), metavar="N", default=0, help="Seed of the random numbers.")
+@click.option("--matrix", metavar="FILE", help="Write the matrix M of conv(x) = M vec(x) to a .npy or .csv file.")
+@options.overwrite
 @options.stacked(options.stride, options.padding, options.boundary, options.dims, *options.RUNNING)
 def command(as_json: bool, matrix: str | None, overwrite: bool, **settings: Any) -> None:
     """Measure the laws of convolution: both sides of each, their difference, its bound, and a verdict.

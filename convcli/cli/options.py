@@ -1,4 +1,4 @@
-"""Every option that more than one command takes, once, in DESIGN's words; commands stack them by name."""
+"""Every option that more than one command takes, defined once; commands stack them by name."""
 
 from __future__ import annotations
 
@@ -13,37 +13,53 @@ from convcli.options import BOUNDARIES, CHANNELS, COMBINES, DTYPES, LAYOUTS, MET
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
 
-stride = click.option("--stride", type=PER_AXIS, default="1", help="Step between outputs: one, or one per axis.")
-dilation = click.option("--dilation", type=PER_AXIS, default="1", help="Step between taps: one, or one per axis.")
+stride = click.option(
+    "--stride", type=PER_AXIS, default="1", help="Step between outputs, one for all axes or one per axis."
+)
+dilation = click.option(
+    "--dilation", type=PER_AXIS, default="1", help="Step between taps, one for all axes or one per axis."
+)
 padding = click.option(
     "--padding",
     type=PADDING,
     default="valid",
-    help="How much: valid, same, same-lower, full, a number, one per axis (1x2), or lo:hi.",
+    help="Amount of padding: valid, same, same-lower, full, a number, one per axis (1x2), or lo:hi.",
 )
 boundary = click.option(
-    "--boundary", type=Choice(BOUNDARIES), default="constant", help="With what: " + ", ".join(BOUNDARIES) + "."
+    "--boundary",
+    type=Choice(BOUNDARIES),
+    metavar="B",
+    default="constant",
+    help=f"How padding is filled: {', '.join(BOUNDARIES)}.",
 )
-cval = click.option("--cval", type=float, default=0.0, metavar="V", help="The value outside for --boundary constant.")
-groups = click.option("--groups", type=int, default=1, metavar="G", help="Divide the channels into groups.")
+cval = click.option(
+    "--cval", type=float, default=0.0, metavar="V", help="Value of the padding with --boundary constant."
+)
+groups = click.option("--groups", type=int, default=1, metavar="G", help="Split the channels into this many groups.")
 layout = click.option(
-    "--layout", type=Choice(LAYOUTS), default="channels_last", help="Where the channels stand: last (ours) or first."
+    "--layout",
+    type=Choice(LAYOUTS),
+    metavar="L",
+    default="channels_last",
+    help=f"Position of the channel axis: {' or '.join(LAYOUTS)}.",
 )
-dims = click.option("--dims", type=Count(1), metavar="N", help="How many axes of the input are spatial.")
+dims = click.option(
+    "--dims", type=Count(1), metavar="N", help="Number of spatial axes of the input. [default: from the shapes]"
+)
 channels = click.option(
     "--channels",
     type=Choice(CHANNELS),
-    help="Filter each channel alike, or sum over them; by default the kernel's shape decides.",
+    help="Filter each channel independently, or sum over them. [default: from the kernel's shape]",
 )
 max_memory = click.option(
     "--max-memory",
     type=SIZE,
     envvar="CONVCLI_MAX_MEMORY",
     show_envvar=True,
-    help="Refuse what would take more, such as 2G; by default half of the machine's.",
+    help="Refuse a run that needs more, such as 2G. [default: half of the machine's memory]",
 )
 max_pixels = click.option(
-    "--max-pixels", type=Count(1), metavar="N", help="Refuse pictures of more pixels; by default 16384x16384."
+    "--max-pixels", type=Count(1), metavar="N", help="Refuse pictures with more pixels. [default: 16384x16384]"
 )
 kernels = click.option(
     "-k",
@@ -51,74 +67,86 @@ kernels = click.option(
     "kernels",
     multiple=True,
     required=True,
-    help="A name (gaussian:sigma=2), a literal ('0,-1,0; -1,5,-1; 0,-1,0'), a file, or random:3x3; may be repeated.",
+    metavar="K",
+    help="A name (gaussian:sigma=2), a literal ('0,-1,0; -1,5,-1; 0,-1,0'), a file, or random:3x3. Repeatable.",
 )
-op = click.option(
-    "--op", type=Choice(OPS), default="correlate", help="correlate never flips the kernel; convolve does."
-)
+op = click.option("--op", type=Choice(OPS), default="correlate", help="Correlate, or convolve: flip the kernel first.")
 combine = click.option(
-    "--combine", type=Choice(COMBINES), default="stack", help="What several kernels' results become."
+    "--combine",
+    type=Choice(COMBINES),
+    metavar="C",
+    default="stack",
+    help=f"Combine the results of several kernels: {', '.join(COMBINES)}.",
 )
 normalize = click.option(
-    "--normalize", is_flag=True, help="Divide each kernel by its sum (zero-sum: by its positive sum)."
+    "--normalize", is_flag=True, help="Divide each kernel by its sum, or by the sum of its positive taps if that is 0."
 )
-scale = click.option("--scale", type=float, default=1.0, metavar="F", help="Multiply the result.")
-bias = click.option("--bias", type=float, default=0.0, metavar="F", help="Add to the result, after --scale.")
+scale = click.option("--scale", type=float, default=1.0, metavar="F", help="Multiply the result by F.")
+bias = click.option("--bias", type=float, default=0.0, metavar="F", help="Add F to the result, after --scale.")
 policy = click.option(
-    "--range", type=Choice(POLICIES), default="clip", help="What happens to values that the written type cannot hold."
+    "--range",
+    type=Choice(POLICIES),
+    metavar="R",
+    default="clip",
+    help=f"Handle values that the written type cannot hold: {', '.join(POLICIES)}.",
 )
 dtype = click.option(
-    "--dtype", type=Choice(DTYPES), help="The type to write; by default the input's, or float for arrays."
+    "--dtype",
+    type=Choice(DTYPES),
+    metavar="T",
+    help="Number type to write, such as uint8 or float32. [default: a picture's own, float for arrays]",
 )
 method = click.option(
-    "--method", type=Choice(METHODS), default="auto", help="How to compute; auto chooses and says why."
+    "--method",
+    type=Choice(METHODS),
+    default="auto",
+    help="Method of computation; auto chooses the fastest and says why.",
 )
 linear = click.option(
     "--linear",
     is_flag=True,
-    help="Filter a picture in linear light: decode the sRGB curve first, encode it at the end.",
+    help="Filter in linear light: decode the sRGB curve first, encode it at the end.",
 )
 verify = click.option(
-    "--verify", is_flag=True, help="Recompute 1,000 outputs and all edges from the definition; exit 1 if wrong."
+    "--verify",
+    is_flag=True,
+    help="Recompute 1,000 outputs and all edges by the definition; exit with 1 if one is wrong.",
 )
-input_format = click.option("--input-format", metavar="F", help="The format of the input, where no suffix tells it.")
+input_format = click.option("--input-format", metavar="F", help="Format of an input without a suffix, such as a pipe.")
 frames = click.option(
     "--frames",
     type=FRAMES,
     default="first",
-    help="Which frames of an animation or pages of a TIFF: first, all, or the one of a number from 0.",
+    help="Frames of an animation or pages of a TIFF to read: first, all, or one by its number from 0.",
 )
-allow_truncated = click.option(
-    "--allow-truncated", is_flag=True, help="Read a damaged picture as far as it goes, and say so."
-)
-strip = click.option(
-    "--strip", is_flag=True, help="Write a picture's samples alone: no ICC profile, density, EXIF, XMP or text."
-)
+allow_truncated = click.option("--allow-truncated", is_flag=True, help="Read a truncated picture as far as it goes.")
+strip = click.option("--strip", is_flag=True, help="Do not copy metadata (ICC profile, density, EXIF, XMP, text).")
 compress_level = click.option(
     "--compress-level",
     type=Count(0, 9),
     metavar="N",
-    help="PNG and TIFF: 0 to 9, larger is smaller; 1 for PNG and 0 for TIFF if left out.",
+    help="Compression of PNG and TIFF, from 0 to 9. [default: 1 for PNG, 0 for TIFF]",
 )
 quality = click.option(
     "--quality",
     type=Count(1, 100),
     metavar="N",
-    help="JPEG: 1 to 100; 95 if left out. WebP: makes it lossy; lossless if left out.",
+    help="Quality of JPEG [default: 95], or of a lossy WebP [default: lossless].",
 )
 
 
-raw_shape = click.option(
-    "--raw-shape", type=SHAPE, help="The shape of the numbers in a .raw, .bin or .dat, such as 512x512x3."
-)
+raw_shape = click.option("--raw-shape", type=SHAPE, help="Shape of a .raw, .bin or .dat input, such as 512x512x3.")
 raw_dtype = click.option(
-    "--raw-dtype", metavar="T", help="Their type, such as u2, float32 or '>i2' (big-endian); also that of a raw output."
+    "--raw-dtype", metavar="T", help="Number type of raw input and output, such as u2, float32 or '>i2' (big-endian)."
 )
 raw_order = click.option(
-    "--raw-order", type=Choice(ORDERS), default="C", help="C: the last axis runs fastest, F: the first; C. Outputs too."
+    "--raw-order",
+    type=Choice(ORDERS),
+    default="C",
+    help="Memory order of raw files: C (last axis fastest) or F (first axis fastest).",
 )
 raw_offset = click.option(
-    "--raw-offset", type=Count(0), default=0, metavar="N", help="Bytes before the first number of an input."
+    "--raw-offset", type=Count(0), default=0, metavar="N", help="Bytes to skip at the beginning of a raw input."
 )
 
 
@@ -138,8 +166,10 @@ threads = click.option(
     show_envvar=True,
     expose_value=False,
     callback=_set_threads,
-    help="Threads that share the work; by default one a core. The result is the same for any N.",
+    help="Number of threads; the result does not depend on it. [default: one per core]",
 )
+overwrite = click.option("-f", "--overwrite", "--force", is_flag=True, help="Replace the output if it exists.")
+dry_run = click.option("-n", "--dry-run", is_flag=True, help="Show the plan and write nothing.")
 debug = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 
 GEOMETRY = (stride, dilation, padding)
@@ -156,7 +186,7 @@ FILTERING = (*RESULT, input_format, frames, allow_truncated, *RAW, *GEOMETRY, *B
 
 def stacked(*options: Decorator[Any], prints: str = "one JSON object") -> Decorator[Any]:
     """Apply options so that --help lists them in this order, with --json, which prints that, and --debug last."""
-    as_json = click.option("--json", "as_json", is_flag=True, help=f"Print {prints} on stdout instead.")
+    as_json = click.option("--json", "as_json", is_flag=True, help=f"Print {prints} on stdout instead of text.")
 
     def decorate(command: Any) -> Any:
         for option in reversed((*options, as_json, debug)):

@@ -43,18 +43,18 @@ def command(as_json: bool, dry_run: bool, **settings: Any) -> None:
     for option in ("format", "overwrite", "compress_level", "quality", "strip"):
         if settings["output"] is None and settings[option] is not None and settings[option] is not False:
             raise click.UsageError(f"--{option.replace('_', '-')} belongs to an output; add -o FILE")
-    prepared = plan_apply(from_options(ApplyRequest, **settings))
-    if "raw" not in (prepared.data.format, prepared.format):
+    plan = plan_apply(from_options(ApplyRequest, **settings))
+    if "raw" not in (plan.data.format, plan.format):
         for option in ("raw_shape", "raw_dtype", "raw_order", "raw_offset"):
             if settings[option] != getattr(ReadOptions, option):
                 raise click.UsageError(f"--{option.replace('_', '-')} is for raw files; name a .raw, or leave it out")
-    if prepared.data.damage:
-        click.echo(f"Warning: {apply.damage_line(prepared.data)}", err=True)
+    if plan.data.damage:
+        click.echo(f"Warning: {apply.damage_line(plan.data)}", err=True)
     if dry_run:
-        lines, record, ok = apply.plan_lines(prepared), apply.plan_json(prepared), True
+        lines, record, ok = apply.plan_lines(plan), apply.plan_json(plan), True
     else:
-        outcome = run_apply(prepared)
-        lines, record, ok = apply.outcome_lines(outcome), apply.outcome_json(outcome), outcome.verified
+        result = run_apply(plan)
+        lines, record, ok = apply.result_lines(result), apply.result_json(result), result.verified
     if as_json:
         print_json("apply", record)
     else:

@@ -1,7 +1,7 @@
-"""One named job: load -> plan -> execute -> save.
+"""One input through its kernels: load -> plan -> execute -> save.
 
-`plan_apply` loads the input, resolves the kernels and plans, touching no output; `run_apply` runs what was prepared
-and writes the result. Nothing here parses options or prints.
+`plan_apply` loads the input, resolves the kernels and plans, without touching the output; `run_apply` executes the
+plan and saves the result. Nothing here parses options or prints.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from functools import cached_property, reduce
+from itertools import zip_longest
 from operator import add
 from typing import Any
 
@@ -27,21 +27,28 @@ from convcli.engine.tiling import Chunk
 from convcli.errors import InputError
 from convcli.io import NO_METADATA, Data, Header, Metadata, OutputTarget, WriteRequest, Written
 from convcli.jobs import colour
-from convcli.jobs.chunks import last_part, parts, place, within
-from convcli.jobs.memory import Footprint, results_bytes
-from convcli.jobs.operands import VOLUME, colour_planes, colour_planes_bytes, resolve_operands
-from convcli.jobs.postprocess import Ledger, combine, combined_shape, extremes, fit, scaled
+from convcli.jobs.chunks import chunk_of_plan, chunks, output_index
+from convcli.jobs.memory import Footprint, apply_footprint, planes_bytes
+from convcli.jobs.operands import VOLUME, Planes, colour_planes, resolve_operands
+from convcli.jobs.postprocess import (
+    Ledger,
+    combine,
+    combined_shape,
+    finite_range,
+    scale_and_shift,
+    to_dtype,
+)
 from convcli.jobs.requests import Postprocess, ReadOptions, WriteOptions
-from convcli.jobs.verify import Check, Verification, checking_bytes
+from convcli.jobs.verify import Check, Verification
 from convcli.kernels import Kernel
 from convcli.kernels.model import normalized
 from convcli.limits import LESS_WORK, Limits, threads
 from convcli.shapes.geometry import Geometry
 from convcli.shapes.layout import ConvLayout, infer_layout
 
-WORTH_GIVING_BACK = 40 << 20
-"""Bytes of a job's peak from which what is free is given back. A smaller one leaves little, and the system would clear
-it for the next job, which took a sixth of the time of a batch of megapixels."""
+RELEASE_ABOVE = 40 << 20
+"""Peak in bytes above which unused memory is returned to the system. A smaller run leaves little, and having the
+system clear it again for the next one took a sixth of the time of a batch of megapixel pictures."""
 
 
 @dataclass(frozen=True)
@@ -68,34 +75,61 @@ class ApplyRequest:
 
 @dataclass(frozen=True)
 class KernelPass:
-    """One kernel of a job, laid on the input: the engine's problem and its plan."""
+    """One kernel on the input: the engine's problem and its plan.
+
+    coverage: the problem that filters the alpha of a picture that has it.
+    """
 
     kernel: Kernel
     conv_layout: ConvLayout
     problem: Problem
     plan: Plan
     coverage: Problem | None
-    """How alpha is filtered beside it, where the input has one."""
 
     @property
     def volume(self) -> bool:
-        """Whether the first axis is one of pages, for a format that has them."""
+        """True if the first axis is one of pages, for a format that has them."""
         return self.conv_layout.dims == VOLUME
 
     @cached_property
     def output_shape(self) -> tuple[int, ...]:
         return self.conv_layout.with_spatial(self.plan.sizes)
 
-    def part_size(self, part: Chunk) -> int:
-        """How many values there are in a part of the result."""
-        return math.prod(self.problem.part_shape(self.plan, part))
+    @property
+    def channel_axis(self) -> int:
+        """The axis of the output's channels; without any, the axis that would follow the last."""
+        axis = self.conv_layout.output_channel_axis
+        return len(self.output_shape) if axis is None else axis
+
+    def chunk_size(self, chunk: Chunk) -> int:
+        """The number of values in a chunk of the output."""
+        return math.prod(self.problem.part_shape(self.plan, chunk))
+
+    def run(self, chunk: Chunk, check: Check | None = None) -> NDArray[Any]:
+        """Compute a chunk of the output, in the output's axes; `check` compares some of it with the definition."""
+        part = chunk_of_plan(chunk, self.conv_layout, self.plan)
+        y = self.problem.run_part(self.plan, part)
+        if check is not None:
+            check.look(y[..., None] if self.problem.added_channel else y, part)
+        return from_layer(y, self.conv_layout)
+
+    def run_coverage(self, chunk: Chunk, method: str) -> NDArray[Any] | None:
+        """Compute the filtered alpha (rows, W) of a chunk; None for an input without alpha."""
+        if self.coverage is None:
+            return None
+        return self.coverage.run_part(self.coverage.plan(None, method), chunk)[..., 0]
 
 
 @dataclass(frozen=True)
 class ApplyPlan:
-    """A job with its input loaded and every question settled but the numbers themselves."""
+    """A request with its input loaded and everything decided except the values themselves.
 
-    job: ApplyRequest
+    compute_dtype: of the results before postprocessing. dtype, output_shape: of the output. target: where the
+    output goes; None if it is not saved. writing: how it is written, and what its file says besides its samples.
+    dropped: metadata of the input that the output's format cannot hold, and why.
+    """
+
+    request: ApplyRequest
     data: Data
     passes: tuple[KernelPass, ...]
     compute_dtype: str
@@ -103,13 +137,11 @@ class ApplyPlan:
     target: OutputTarget | None
     output_shape: tuple[int, ...]
     writing: WriteRequest
-    """How the output is written, and what its file says besides its samples."""
     dropped: tuple[str, ...] = ()
-    """What the input's says and the output's format does not hold, and why."""
 
     @property
     def format(self) -> str | None:
-        """The output's format; None if nothing is written."""
+        """The output's format; None if it is not saved."""
         return None if self.target is None else self.target.form.name
 
     @property
@@ -119,40 +151,15 @@ class ApplyPlan:
 
     @cached_property
     def footprint(self) -> Footprint:
-        """The bytes that the whole job holds, from shapes and types alone."""
-        job, data, lead = self.job, self.data, self.passes[0]
-        first, last = next(parts(lead.conv_layout, lead.plan)), last_part(lead.conv_layout, lead.plan)
-        sizes = [run.part_size(within(first, run.conv_layout, run.plan)) for run in self.passes]
-        share, rest = (Fraction(lead.part_size(part), math.prod(lead.plan.output)) for part in (first, last))
-        output = math.prod(self.output_shape) * self.dtype.itemsize
-        grows = self.target is not None and self.target.grows(output)
-        encoding = 0
-        if self.target is not None and not grows:
-            encoding = self.target.encoding_bytes(self.dtype, self.output_shape, self.writing)
-        return Footprint(
-            reading=data.decoding,
-            input=io.held(data.array, share) + colour_planes_bytes(data, linear=job.linear),
-            results=results_bytes(
-                sizes,
-                sizes[0] // (data.array.shape[-1] - 1) if data.alpha else 0,
-                np.dtype(self.compute_dtype).itemsize,
-                combine=job.postprocess.combine,
-                scales=(job.postprocess.scale != 1) + (job.postprocess.bias != 0),
-                encodes=job.linear,
-            )
-            + (checking_bytes(lead.plan.output, len(lead.plan.axes), len(self.passes)) if job.verify else 0),
-            working=max(run.plan.memory for run in self.passes),
-            filled=int(output * min(share if grows else 1, 1 - rest)),
-            output=int(output * (share if grows else 1)),
-            encoding=encoding,
-        )
+        """The bytes that the whole run needs, from shapes and dtypes alone."""
+        return apply_footprint(self)
 
 
 @dataclass(frozen=True)
 class ApplyResult:
-    """What was done: the values that were written, their ledger and the proofs that were asked for."""
+    """What was done: the values that were written, their ledger, and the verifications that were asked for."""
 
-    prepared: ApplyPlan
+    plan: ApplyPlan
     values: NDArray[Any]
     ledger: Ledger
     verifications: tuple[Verification, ...]
@@ -163,206 +170,262 @@ class ApplyResult:
         return all(verification.passed for verification in self.verifications)
 
 
-def plan_apply(job: ApplyRequest) -> ApplyPlan:
-    """Load the input and the kernels and settle shapes, types and plans. Writes nothing.
+def plan_apply(request: ApplyRequest) -> ApplyPlan:
+    """Load the input and the kernels and decide shapes, dtypes and methods. Writes nothing.
 
     Raises InputError and its kin for whatever does not fit, the output's name and format included.
     """
-    if not job.kernels:
-        raise InputError("no kernel", "expected at least one", "give one with -k, such as -k gaussian:sigma=2")
-    for name, value in (("scale", job.postprocess.scale), ("bias", job.postprocess.bias)):
-        if not math.isfinite(value):
-            raise InputError(f"{name} {value}", "expected a finite number")
-    target = None
-    if job.output is not None:
-        target = io.check_target(job.output, overwrite=job.writing.overwrite, format=job.writing.format)
-    data = io.load(
-        job.input,
-        format=job.reading.input_format,
-        limits=job.limits,
-        frames=job.reading.frames,
-        allow_truncated=job.reading.allow_truncated,
-        raw=job.reading.raw,
-        volume=job.geometry.dims == VOLUME,
-    )
-    if floats := colour_planes_bytes(data, linear=job.linear):
-        job.limits.check_memory(data.name, data.array.nbytes + floats)
-    x, cover = colour_planes(data, job.geometry.layout, linear=job.linear)
-    if target is None and job.output is not None:
-        target = io.check_target(job.output, format=data.format)
-    requested = None if job.postprocess.dtype is None else np.dtype(job.postprocess.dtype)
-    compute = _compute_dtype(x.dtype, requested)
-    passes = tuple(_lay(job, data, x, cover, reference, compute) for reference in job.kernels)
-    header = _header(job, data, passes[0], target)
-    written = np.dtype(requested or _written_dtype(data, target, header) or compute)
-    shape = _combined_shape(job, passes, data.alpha)
-    given = Metadata(timing=data.metadata.timing) if job.writing.strip else data.metadata
-    metadata, dropped = _output_metadata(given, data, target, written, shape)
+    target = _check_request(request)
+
+    # load
+    data = _load(request)
+    planes = colour_planes(data, request.geometry.layout, linear=request.linear)
+    if target is None and request.output is not None:
+        target = io.check_target(request.output, format=data.format)
+
+    # plan the work
+    named = request.postprocess.dtype
+    requested = None if named is None else np.dtype(named)
+    compute_dtype = _compute_dtype(planes.x.dtype, requested)
+    passes = tuple(_plan_pass(request, data, planes, reference, compute_dtype) for reference in request.kernels)
+
+    # plan the output
+    header = _output_header(request, data, passes[0], target)
+    dtype = np.dtype(requested or _output_dtype(data, target, header) or compute_dtype)
+    shape = _output_shape(request, data, passes)
+    metadata, dropped = _output_metadata(request, data, target, dtype, shape)
     writing = WriteRequest(
         alpha=data.alpha,
         frames=data.frames > 1,
         volume=passes[0].volume,
-        settings=job.writing.settings,
+        settings=request.writing.settings,
         header=header,
         metadata=metadata,
         threads=threads(),
     )
     if target is not None:
-        target.check(written, shape, writing)
-    prepared = ApplyPlan(job, data, passes, compute, written, target, shape, writing, dropped)
-    job.limits.check_memory(f"filtering {data.name}", prepared.footprint.peak, LESS_WORK)
-    return prepared
+        target.check(dtype, shape, writing)
+
+    plan = ApplyPlan(request, data, passes, compute_dtype, dtype, target, shape, writing, dropped)
+    request.limits.check_memory(f"filtering {data.name}", plan.footprint.peak, LESS_WORK)
+    return plan
 
 
-def run_apply(prepared: ApplyPlan) -> ApplyResult:
-    """Execute and save. Nothing is written where `verify` finds an output that breaks its bound.
+def run_apply(plan: ApplyPlan) -> ApplyResult:
+    """Execute a plan and save the result, unless `verify` finds an output that exceeds its bound.
 
-    What is free is given back first, for decoders leave much, and again before the result is encoded.
+    Unused memory is released first, for decoders leave much, and again before the result is encoded.
     """
-    _give_back(prepared)
-    with io.output_buffer(prepared.target, prepared.output_shape, prepared.dtype) as buffer:
-        ledger, proofs = _fill(prepared, buffer.array)
-        _give_back(prepared)
+    _release_unused(plan)
+    with io.output_buffer(plan.target, plan.output_shape, plan.dtype) as buffer:
+        ledger, verifications = _execute(plan, buffer.array)
+        _release_unused(plan)
         written = None
-        if prepared.target is not None and all(proof.passed for proof in proofs):
-            written = buffer.publish(prepared.writing)
-    return ApplyResult(prepared, buffer.array, ledger, proofs, written)
+        if plan.target is not None and all(each.passed for each in verifications):
+            written = buffer.publish(plan.writing)
+    return ApplyResult(plan, buffer.array, ledger, verifications, written)
 
 
-def _give_back(prepared: ApplyPlan) -> None:
-    """Give back what is free, where a job takes much: the next one of a few megabytes soon asks for as much again."""
-    if prepared.footprint.peak > WORTH_GIVING_BACK:
-        give_back()
+# Load.
 
 
-def _fill(prepared: ApplyPlan, out: NDArray[Any]) -> tuple[Ledger, tuple[Verification, ...]]:
-    """Make the result in `out`, part by part; the ledger, and the proofs that were asked for."""
-    job, lead = prepared.job, prepared.passes[0]
-    cut = list(parts(lead.conv_layout, lead.plan))
-    checks = [Check(run.problem, run.plan.output) for run in prepared.passes] if job.verify else []
-    extent = _extent(prepared, cut) if job.postprocess.range == "rescale" and len(cut) > 1 else None
+def _check_request(request: ApplyRequest) -> OutputTarget | None:
+    """Check what needs no input. Returns where the output goes if its name tells the format."""
+    if not request.kernels:
+        remedy = "give one with -k, such as -k gaussian:sigma=2"
+        raise InputError("no kernel", "expected at least one", remedy)
+    for name in ("scale", "bias"):
+        value = getattr(request.postprocess, name)
+        if not math.isfinite(value):
+            raise InputError(f"{name} {value}", "expected a finite number")
+    if request.output is None:
+        return None
+    writing = request.writing
+    return io.check_target(request.output, overwrite=writing.overwrite, format=writing.format)
+
+
+def _load(request: ApplyRequest) -> Data:
+    """Load the input, and check that its colour planes fit the memory."""
+    reading = request.reading
+    data = io.load(
+        request.input,
+        format=reading.input_format,
+        limits=request.limits,
+        frames=reading.frames,
+        allow_truncated=reading.allow_truncated,
+        raw=reading.raw,
+        volume=request.geometry.dims == VOLUME,
+    )
+    if floats := planes_bytes(data, linear=request.linear):
+        request.limits.check_memory(data.name, data.array.nbytes + floats)
+    return data
+
+
+# Plan.
+
+
+def _compute_dtype(given: np.dtype[Any], requested: np.dtype[Any] | None) -> str:
+    """Return the dtype of results before they are converted: wide enough for input and output."""
+    if requested is not None:
+        wide_integer = requested.kind in "iu" and requested.itemsize > 2
+        if requested == np.float64 or wide_integer:
+            return "float64"
+    return result_dtype(given.name)
+
+
+def _plan_pass(
+    request: ApplyRequest,
+    data: Data,
+    planes: Planes,
+    reference: str | Kernel,
+    compute_dtype: str,
+) -> KernelPass:
+    """Resolve one kernel and plan its work, and that on the coverage of a picture with alpha."""
+    geometry = request.geometry
+    if request.linear:
+        light = colour.decode_level(geometry.cval, data.array.dtype)
+        geometry = replace(geometry, cval=light)
+    kernel, conv_layout, spec = resolve_operands(data, planes.x, reference, geometry, data.name)
+    taps = flip_for(kernel.taps, conv_layout, geometry.op)
+    if request.normalize:
+        taps = normalized(taps)
+    problem = to_problem(planes.x, taps, conv_layout, spec)
+    coverage = None
+    if planes.alpha is not None:
+        window = colour.coverage_kernel(taps, conv_layout.window_axes)
+        shape = (*planes.alpha.shape, 1)
+        alpha_layout = infer_layout(shape, window.shape, dims=conv_layout.dims)
+        opaque_outside = replace(spec, groups=1, cval=1.0)
+        coverage = to_problem(planes.alpha[..., None], window, alpha_layout, opaque_outside)
+    plan = problem.plan(compute_dtype, request.method)
+    return KernelPass(kernel, conv_layout, problem, plan, coverage)
+
+
+def _output_header(request: ApplyRequest, data: Data, lead: KernelPass, target: OutputTarget | None) -> Header | None:
+    """Return the output's header: the input's, moved as the convolution moves samples."""
+    if target is None:
+        return None
+    if target.form.headerless:
+        return request.reading.raw
+    if data.header is None or target.form.name not in data.header.formats:
+        return None
+    axes = lead.plan.axes
+    return data.header.moved([axis.start for axis in axes], [axis.stride for axis in axes])
+
+
+def _output_dtype(data: Data, target: OutputTarget | None, header: Header | None) -> np.dtype[Any] | None:
+    """Return the dtype to write if none was requested; None means that of the computed values."""
+    if target is not None:
+        return target.codec.output_dtype(data.array.dtype, data.kind, header)
+    if data.kind == "image" and data.array.dtype.kind in "iu":
+        return data.array.dtype
+    return None
+
+
+def _output_shape(request: ApplyRequest, data: Data, passes: Sequence[KernelPass]) -> tuple[int, ...]:
+    """Return the shape of the combined results, with a channel for alpha if the picture has it."""
+    shapes = [each.output_shape for each in passes]
+    shape = combined_shape(shapes, request.postprocess.combine, passes[0].channel_axis)
+    return (*shape[:-1], shape[-1] + 1) if data.alpha else shape
+
+
+def _output_metadata(
+    request: ApplyRequest,
+    data: Data,
+    target: OutputTarget | None,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+) -> tuple[Metadata, tuple[str, ...]]:
+    """Return the metadata that the output's format can hold, and in words what is dropped."""
+    if target is None:
+        return NO_METADATA, ()
+    given = data.metadata
+    if request.writing.strip:
+        given = Metadata(timing=given.timing)
+    channels = shape[-1] if len(shape) > 2 else 1
+    frames = shape[0] if data.frames > 1 else 1
+    same_type = dtype == data.array.dtype
+    return io.carry_over(given, target.form, channels, frames=frames, same_type=same_type)
+
+
+# Execute.
+
+
+def _execute(plan: ApplyPlan, out: NDArray[Any]) -> tuple[Ledger, tuple[Verification, ...]]:
+    """Compute the result into `out`, chunk by chunk. Returns its ledger and the verifications."""
+    request, lead = plan.request, plan.passes[0]
+    cut = list(chunks(lead.conv_layout, lead.plan))
+    checks = []
+    if request.verify:
+        checks = [Check(each.problem, each.plan.output) for each in plan.passes]
+    extent = None
+    if request.postprocess.range == "rescale" and len(cut) > 1:
+        extent = _result_range(plan, cut)
     ledgers = []
-    for part in cut:
-        target = out[place(part, lead.conv_layout)]
-        ledgers.append(_fill_part(prepared, part, target, checks, extent, last=part is cut[-1]))
-        for array in (out, prepared.data.array):
+    for chunk in cut:
+        target = out[output_index(chunk, lead.conv_layout)]
+        values, coverage = _compute_chunk(plan, chunk, checks)
+        if chunk is cut[-1]:  # earlier chunks reuse this memory, and the output is not whole before
+            _release_unused(plan)
+        ledgers.append(_write_chunk(plan, values, coverage, target, extent))
+        del values, coverage
+        for array in (out, plan.data.array):
             io.release(array)
     ledger = reduce(add, ledgers)
     ledger.check()
-    return ledger, tuple(check.verdict(prepared.compute_dtype) for check in checks)
+    return ledger, tuple(check.verdict(plan.compute_dtype) for check in checks)
 
 
-def _fill_part(
-    prepared: ApplyPlan,
-    part: Chunk,
+def _compute_chunk(
+    plan: ApplyPlan, chunk: Chunk, checks: Sequence[Check] = ()
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Compute a chunk of the result in floats, and the coverage of a picture with alpha."""
+    request, source = plan.request, plan.data.array
+    postprocess = request.postprocess
+    io.check_mapped(source, plan.data.name)
+    results = []
+    coverages = []
+    for each, check in zip_longest(plan.passes, checks):
+        result = each.run(chunk, check)
+        coverage = each.run_coverage(chunk, request.method)
+        if coverage is not None:
+            result = colour.divide(result, coverage)
+            coverages.append(coverage)
+        results.append(result)
+    values = combine(results, postprocess.combine, plan.passes[0].channel_axis)
+    values = scale_and_shift(values, postprocess.scale, postprocess.bias)
+    if request.linear:
+        values = colour.encode(values, source.dtype)
+    return values, combine(coverages, "mean", 0) if coverages else None
+
+
+def _write_chunk(
+    plan: ApplyPlan,
+    values: NDArray[Any],
+    coverage: NDArray[Any] | None,
     target: NDArray[Any],
-    checks: Sequence[Check],
     extent: tuple[float, float] | None,
-    *,
-    last: bool,
 ) -> Ledger:
-    values, coverage = _floats(prepared, part, checks)
-    if last:  # each part works in the memory of the one before, and the output is not whole until now
-        _give_back(prepared)
+    """Convert a chunk's floats to the output's dtype in `target`, and its coverage to alpha."""
     if coverage is not None:
-        target[..., -1] = _alpha_plane(coverage, prepared.dtype)
+        opaque = float(np.iinfo(plan.dtype).max) if plan.dtype.kind in "iu" else 1.0
+        alpha = np.clip(coverage, 0, 1) * coverage.dtype.type(opaque)
+        target[..., -1] = to_dtype(alpha, plan.dtype, "clip")[0]
         target = target[..., :-1]
-    return fit(values, prepared.dtype, prepared.job.postprocess.range, extent, target)[1]
+    return to_dtype(values, plan.dtype, plan.request.postprocess.range, extent, target)[1]
 
 
-def _floats(prepared: ApplyPlan, part: Chunk, checks: Sequence[Check] = ()) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """A part of the result as it was computed, scaled and not yet fitted; and the coverage of what has alpha."""
-    job, results, covers = prepared.job, [], []
-    io.check_mapped(prepared.data.array, prepared.data.name)
-    for at, run in enumerate(prepared.passes):
-        piece = within(part, run.conv_layout, run.plan)
-        y = run.problem.run_part(run.plan, piece)
-        if checks:
-            checks[at].look(y[..., None] if run.problem.added_channel else y, piece)
-        y = from_layer(y, run.conv_layout)
-        if run.coverage is not None:
-            covers.append(run.coverage.run_part(run.coverage.plan(None, job.method), part)[..., 0])
-            y = colour.divide(y, covers[-1])
-        results.append(y)
-    values = combine(results, job.postprocess.combine, _channel_axis(prepared.passes))
-    values = scaled(values, job.postprocess.scale, job.postprocess.bias)
-    if job.linear:
-        values = colour.encode(values, prepared.data.array.dtype)
-    return values, combine(covers, "mean", 0) if covers else None
-
-
-def _extent(prepared: ApplyPlan, cut: Sequence[Chunk]) -> tuple[float, float]:
-    """The least and the largest value of all parts, which are made once more afterwards."""
+def _result_range(plan: ApplyPlan, cut: Sequence[Chunk]) -> tuple[float, float]:
+    """Return the smallest and the largest value of all chunks, which are computed again later."""
     ends = []
-    for part in cut:
-        ends.append(extremes(_floats(prepared, part)[0]))
-        io.release(prepared.data.array)
+    for chunk in cut:
+        ends.append(finite_range(_compute_chunk(plan, chunk)[0]))
+        io.release(plan.data.array)
     lows, highs = zip(*ends, strict=True)
     return float(np.fmin.reduce(lows)), float(np.fmax.reduce(highs))
 
 
-def _lay(
-    job: ApplyRequest, data: Data, x: NDArray[Any], cover: NDArray[Any] | None, reference: str | Kernel, compute: str
-) -> KernelPass:
-    geometry = job.geometry
-    if job.linear:
-        geometry = replace(geometry, cval=colour.decode_level(geometry.cval, data.array.dtype))
-    resolved, conv_layout, spec = resolve_operands(data, x, reference, geometry, data.name)
-    taps = flip_for(resolved.taps, conv_layout, job.geometry.op)
-    taps = normalized(taps) if job.normalize else taps
-    problem = to_problem(x, taps, conv_layout, spec)
-    coverage = None
-    if cover is not None:
-        window = colour.coverage_kernel(taps, conv_layout.window_axes)
-        flat = infer_layout((*cover.shape, 1), window.shape, dims=conv_layout.dims)
-        coverage = to_problem(cover[..., None], window, flat, replace(spec, groups=1, cval=1.0))
-    return KernelPass(resolved, conv_layout, problem, problem.plan(compute, job.method), coverage)
-
-
-def _compute_dtype(given: np.dtype[Any], requested: np.dtype[Any] | None) -> str:
-    """Where results are held before they are fitted into the written type: wide enough for both."""
-    wide = requested is not None and (requested == np.float64 or (requested.kind in "iu" and requested.itemsize > 2))
-    return "float64" if wide else result_dtype(given.name)
-
-
-def _header(job: ApplyRequest, data: Data, lead: KernelPass, target: OutputTarget | None) -> Header | None:
-    """What the output's file says besides its values: what the input's said, moved as the convolution moves samples."""
-    if target is not None and target.form.headerless:
-        return job.reading.raw
-    if target is None or data.header is None or target.form.name not in data.header.formats:
-        return None
-    return data.header.moved([axis.start for axis in lead.plan.axes], [axis.stride for axis in lead.plan.axes])
-
-
-def _written_dtype(data: Data, target: OutputTarget | None, header: Header | None) -> np.dtype[Any] | None:
-    """The type to write where none was asked for; None means the computed floats themselves."""
-    if target is not None:
-        return target.codec.output_dtype(data.array.dtype, data.kind, header)
-    return data.array.dtype if data.kind == "image" and data.array.dtype.kind in "iu" else None
-
-
-def _combined_shape(job: ApplyRequest, passes: tuple[KernelPass, ...], with_alpha: bool) -> tuple[int, ...]:
-    shape = combined_shape([part.output_shape for part in passes], job.postprocess.combine, _channel_axis(passes))
-    return (*shape[:-1], shape[-1] + 1) if with_alpha else shape
-
-
-def _channel_axis(passes: tuple[KernelPass, ...]) -> int:
-    """Where the results' channels stand; where they have none, the new axis at the end."""
-    axis = passes[0].conv_layout.output_channel_axis
-    return len(passes[0].output_shape) if axis is None else axis
-
-
-def _output_metadata(
-    given: Metadata, data: Data, target: OutputTarget | None, written: np.dtype[Any], shape: tuple[int, ...]
-) -> tuple[Metadata, tuple[str, ...]]:
-    """What an output of that shape holds of what the input's file says, and in words what it does not."""
-    if target is None:
-        return NO_METADATA, ()
-    channels = shape[-1] if len(shape) > 2 else 1
-    frames = shape[0] if data.frames > 1 else 1
-    return io.carry_over(given, target.form, channels, frames=frames, same_type=written == data.array.dtype)
-
-
-def _alpha_plane(coverage: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    top = float(np.iinfo(dtype).max) if dtype.kind in "iu" else 1.0
-    return fit(np.clip(coverage, 0, 1) * coverage.dtype.type(top), dtype, "clip")[0]
+def _release_unused(plan: ApplyPlan) -> None:
+    """Return unused memory to the system if the run needs much of it."""
+    if plan.footprint.peak > RELEASE_ABOVE:
+        give_back()

@@ -1,4 +1,4 @@
-"""A gradient check as a job: load or make the input, lay the kernel on it, check, and keep the evidence."""
+"""A gradient check: load or generate the input, resolve the kernel, check, and save the evidence."""
 
 from __future__ import annotations
 

@@ -1,48 +1,116 @@
-"""What a job holds in memory at once, told from shapes and types before any of it is allocated.
+"""The memory that a run of `apply` needs at once, from shapes and dtypes before any of it is allocated.
 
 ::
 
-    the input as its decoder holds it
-    then: input + the floats of a part, and their copies + the larger of | working memory, output but for the last part
-                                                                         | output
-    then: input + output + what the encoder holds
+    the input while it is decoded
+    then: input + the floats of a chunk, and their copies + the larger of | working memory, output but its last chunk
+                                                                          | output
+    then: input + output + the encoder
 
-Each is over before the next begins, and working memory is given back before the last part goes into the output, whose
-pages are taken as it is filled. Of what is mapped from a file, or grows in one, a part counts: its pages are given back
-after each. The program itself, some tens of MiB with its libraries, is not counted.
+Each phase ends before the next begins; working memory is released before the last chunk goes into the output, whose
+pages are allocated as it is filled. Of an array that is mapped from a file, or grows in one, only a chunk counts: its
+pages are released after each. The program itself, some tens of MiB with its libraries, is not counted.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from convcli import io
 from convcli.jobs import colour
+from convcli.jobs.chunks import chunk_of_plan, chunks, last_chunk
+from convcli.jobs.verify import checking_bytes
 from convcli.options import Combine
 
+if TYPE_CHECKING:
+    from convcli.jobs.apply import ApplyPlan
+
 SLACK = 2**23
-"""Bytes for what is small: the threads' stacks, the pieces that they fit and deflate, pages that a map touches around
-its own."""
+"""Bytes for what is small: the threads' stacks, the blocks that they convert and compress, and the pages that a map
+touches around its own."""
 
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes, each at most: what reading takes, the input itself, the floats of a part, and so on."""
+    """Upper bounds in bytes.
+
+    reading: decoding the input. input: the input itself, and its colour planes. results: the floats of a chunk and
+    their copies. working: the engine's buffers. filled: the output without its last chunk. output: the whole output.
+    encoding: the encoder.
+    """
 
     reading: int
     input: int
     results: int
     working: int
     filled: int
-    """What there is of the output before its last part."""
     output: int
     encoding: int
 
     @property
     def peak(self) -> int:
         """The most that is held at once."""
-        making = self.results + max(self.working + self.filled, self.output)
-        return SLACK + max(self.reading, self.input + max(making, self.output + self.encoding))
+        computing = self.results + max(self.working + self.filled, self.output)
+        saving = self.output + self.encoding
+        return SLACK + max(self.reading, self.input + max(computing, saving))
+
+
+def apply_footprint(plan: ApplyPlan) -> Footprint:
+    """Return the memory that a plan of `apply` needs."""
+    request, data, lead = plan.request, plan.data, plan.passes[0]
+    postprocess = request.postprocess
+
+    # the first and the last chunk, and their shares of the output
+    first = next(chunks(lead.conv_layout, lead.plan))
+    last = last_chunk(lead.conv_layout, lead.plan)
+    total = math.prod(lead.plan.output)
+    first_share = Fraction(lead.chunk_size(first), total)
+    last_share = Fraction(lead.chunk_size(last), total)
+
+    # the floats of a chunk
+    sizes = [each.chunk_size(chunk_of_plan(first, each.conv_layout, each.plan)) for each in plan.passes]
+    results = results_bytes(
+        sizes,
+        sizes[0] // (data.array.shape[-1] - 1) if data.alpha else 0,
+        np.dtype(plan.compute_dtype).itemsize,
+        combine=postprocess.combine,
+        scales=(postprocess.scale != 1) + (postprocess.bias != 0),
+        encodes=request.linear,
+    )
+    if request.verify:
+        results += checking_bytes(lead.plan.output, len(lead.plan.axes), len(plan.passes))
+
+    # the output, of which a chunk is in memory if it grows in its file
+    output = math.prod(plan.output_shape) * plan.dtype.itemsize
+    grows = plan.target is not None and plan.target.grows(output)
+    share = first_share if grows else Fraction(1)
+    encoding = 0
+    if plan.target is not None and not grows:
+        encoding = plan.target.encoding_bytes(plan.dtype, plan.output_shape, plan.writing)
+
+    planes = planes_bytes(data, linear=request.linear)
+    return Footprint(
+        reading=data.decoding,
+        input=io.held(data.array, first_share) + planes,
+        results=results,
+        working=max(each.plan.memory for each in plan.passes),
+        filled=int(output * min(share, 1 - last_share)),
+        output=int(output * share),
+        encoding=encoding,
+    )
+
+
+def planes_bytes(data: io.Data, *, linear: bool = False) -> int:
+    """Return the bytes that `colour_planes` allocates besides the input's own array."""
+    if data.alpha:
+        return colour.premultiplied_bytes(data.array)
+    return 4 * data.array.size if linear else 0
 
 
 def results_bytes(
@@ -54,10 +122,10 @@ def results_bytes(
     scales: int,
     encodes: bool,
 ) -> int:
-    """Bytes of a part's floats while they are combined and scaled; they are fitted into the written type in the cache.
+    """Return the bytes of a chunk's floats while they are combined and scaled; conversion runs in the cache.
 
-    sizes: values of the part, for each kernel; covered: values of its coverage, 0 without alpha; floats: bytes of one;
-    scales: how many of scale and bias there are to apply; encodes: whether light becomes codes.
+    sizes: values of the chunk, for each kernel. covered: values of its coverage, 0 without alpha. floats: bytes of
+    one value. scales: how many of scale and bias there are to apply. encodes: whether light is encoded.
     """
     each, several = max(sizes), len(sizes) > 1
     stacked = sum(sizes) if combine == "stack" else each

@@ -1,4 +1,4 @@
-"""How a kernel is laid on an input, for every command alike: the options that say so, and what they settle."""
+"""The operands of a convolution: the input and the kernel, loaded, and how their axes meet."""
 
 from __future__ import annotations
 
@@ -25,135 +25,147 @@ from convcli.shapes.parse import parse_shape, show
 from convcli.shapes.spec import ConvSpec
 
 VOLUME = 3
-"""Spatial axes with which all pages of a TIFF are one array."""
+"""Number of spatial axes for which all pages of a TIFF are read as one array."""
+
+RANDOM = "random"
+"""The format of an input that was generated, not read."""
+
+
+class Planes(NamedTuple):
+    """What is convolved of an input. alpha: (H, W) from 0 to 1 if a picture has it; x is premultiplied then."""
+
+    x: NDArray[Any]
+    alpha: NDArray[Any] | None
 
 
 class Resolved(NamedTuple):
-    """A kernel, how it lies on the input, and how it moves."""
+    """A kernel, how its axes meet the input's, and how it slides over them."""
 
     kernel: Kernel
     conv_layout: ConvLayout
     spec: ConvSpec
 
 
-def colour_planes(data: Data, layout: Layout, *, linear: bool = False) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """What is convolved of an input, a picture's colours times its alpha; and that alpha (H, W), from 0 to 1.
-
-    linear: decode a picture's colours to their light first.
-    Raises InputError for what has its channels last by its format, and is said to have them first, and for an array
-    that is said to hold light.
-    """
-    if linear and data.kind != "image":
-        raise InputError("linear light", f"{data.name} is an array, and only a picture has it", "leave --linear out")
-    if _dims(data) is not None and layout == "channels_first":
-        what = "an image" if data.kind == "image" else f"a {data.format} file"
-        raise InputError("layout channels_first", f"{data.name} is {what}, with its channels last", "leave it out")
-    if data.alpha:
-        return colour.premultiply(data.array, colour.decode if linear else None)
-    return (colour.decode(data.array) if linear else data.array), None
-
-
-def colour_planes_bytes(data: Data, *, linear: bool = False) -> int:
-    """Bytes that `colour_planes` takes besides the input's own array."""
-    if data.alpha:
-        return colour.premultiplied_bytes(data.array)
-    return 4 * data.array.size if linear else 0
-
-
-def _dims(data: Data) -> int | None:
-    """How many of its first axes are spatial, where its format says so."""
-    return 2 if data.kind == "image" else data.dims
-
-
-def resolve_operands(data: Data, x: NDArray[Any], reference: str | Kernel, geometry: Geometry, name: str) -> Resolved:
-    """Resolve the kernel for x, the planes of `data`, which messages call `name`, and settle how the two meet.
-
-    Raises InputError and its kin for whatever does not fit.
-    """
-    dims = _dims(data) if geometry.dims is None else geometry.dims
-    resolved = resolve_kernel(reference, x.shape, dims, name, geometry.layout)
-    conv_layout = geometry.conv_layout(x.shape, resolved.shape, dims=dims)
-    return Resolved(resolved, conv_layout, geometry.conv_spec(conv_layout.dims))
-
-
-def resolve_kernel(
-    reference: str | Kernel, shape: tuple[int, ...], dims: int | None, name: str, layout: Layout = "channels_last"
-) -> Kernel:
-    """The kernel that a reference means for an input, with as many axes as the input has spatial ones.
-
-    Raises InputError where a kernel that takes any number of axes meets an input that may be read in two ways.
-    """
-    fewest = None if isinstance(reference, Kernel) else fewest_axes(reference)
-    if dims is not None or fewest is None:
-        return kernel(reference, dims=dims)
-    axes, place = len(shape), "first" if layout == "channels_first" else "last"
-    if axes == 3 and shape[0 if place == "first" else -1] <= PICTURE_CHANNELS and fewest < axes:
-        return kernel(reference, dims=2)
-    if axes > max(2, fewest):
-        raise InputError(
-            f"{name} has {axes} axes, {show(shape)}, and {reference} takes any number",
-            "expected to know how many are spatial",
-            f"use --dims {axes} for a volume, or --dims {axes - 1} where the {place} axis is channels",
-        )
-    return kernel(reference, dims=axes)
-
-
-RANDOM = "random"
-"""The format of an input that was made, not read."""
-
-
 @dataclass(frozen=True, eq=False)
 class Operands:
-    """x is the input's array, a picture's colours times its alpha; cover is that alpha (H, W), from 0 to 1."""
+    """An input with its kernel. x, alpha: as in `Planes`."""
 
     data: Data
     x: NDArray[Any]
-    cover: NDArray[Any] | None
+    alpha: NDArray[Any] | None
     kernel: Kernel
     conv_layout: ConvLayout
     spec: ConvSpec
 
     def check_memory(self, limits: Limits, copies: int, floats: str = "float64") -> None:
-        """Raise LimitError where the input, so many of it in that type, and as many outputs are too much."""
-        output = self.conv_layout.with_spatial(self.spec.sizes(self.conv_layout.spatial, self.conv_layout.window))
+        """Raise LimitError if the input and `copies` of input and output in that dtype are too large."""
+        spatial, window = self.conv_layout.spatial, self.conv_layout.window
+        output = self.conv_layout.with_spatial(self.spec.sizes(spatial, window))
         values = copies * (self.x.size + math.prod(output))
         needed = SLACK + self.x.nbytes + np.dtype(floats).itemsize * values
         limits.check_memory(f"work on {self.data.name}", needed, LESS_WORK)
 
 
-def load_operands(given: str, reference: str, geometry: Geometry, limits: Limits, *, seed: int = 0) -> Operands:
-    """Read an input, or make one of a shape, resolve the kernel and settle how they meet, as `apply` does.
+def load_operands(source: str, reference: str, geometry: Geometry, limits: Limits, *, seed: int = 0) -> Operands:
+    """Load or generate an input, resolve the kernel, and match their axes, as `apply` does.
 
-    Raises InputError and its kin for whatever does not fit, as `apply` does.
+    source: a file, or a shape. Raises InputError and its kin for whatever does not fit.
 
     >>> operands = load_operands("6x5x3", "random:3x3x3", Geometry(), Limits.of())
     >>> operands.conv_layout.channel_mode, operands.x.shape
     ('sum', (6, 5, 3))
     """
-    data = read_or_make(given, seed, limits, volume=geometry.dims == VOLUME)
-    x, cover = colour_planes(data, geometry.layout)
-    return Operands(data, x, cover, *resolve_operands(data, x, reference, geometry, given))
+    data = load_or_generate(source, seed, limits, volume=geometry.dims == VOLUME)
+    x, alpha = colour_planes(data, geometry.layout)
+    return Operands(data, x, alpha, *resolve_operands(data, x, reference, geometry, source))
 
 
-def read_or_make(given: str, seed: int, limits: Limits, *, volume: bool = False) -> Data:
-    """A file's data, or standard normal numbers in the shape that the text names; volume: all pages of a TIFF.
+def load_or_generate(source: str, seed: int, limits: Limits, *, volume: bool = False) -> Data:
+    """Load a file, or generate standard normal numbers in the shape that `source` names.
 
-    >>> read_or_make("2x3", seed=0, limits=Limits.of()).array.shape
+    volume: read all pages of a TIFF.
+
+    >>> load_or_generate("2x3", seed=0, limits=Limits.of()).array.shape
     (2, 3)
     """
     try:
-        shape = parse_shape(given)
+        shape = parse_shape(source)
     except ShapeError:
         raise
     except InputError:
-        if re.fullmatch(r"[\dxX]+", given) and not Path(given).exists():
+        if re.fullmatch(r"[\dxX]+", source) and not Path(source).exists():
             raise
-        return io.load(given, limits=limits, volume=volume)
+        return io.load(source, limits=limits, volume=volume)
     limits.check_memory(f"an input of {show(shape)}", 8 * math.prod(shape))
     values = input_generator(seed).standard_normal(shape)
-    return Data(values, "array", RANDOM, "random numbers", notes=(f"standard normal, seed {seed}",))
+    notes = (f"standard normal, seed {seed}",)
+    return Data(values, "array", RANDOM, "random numbers", notes=notes)
 
 
 def input_generator(seed: int) -> np.random.Generator:
     """Return the generator of a random input; a kernel `random:` of the same seed has another stream."""
     return np.random.default_rng((seed, 1))
+
+
+def colour_planes(data: Data, layout: Layout, *, linear: bool = False) -> Planes:
+    """Return what is convolved of an input: an array as it is, a picture's colours times its alpha.
+
+    linear: decode a picture's colours to linear light first. Raises InputError for an array that is said to hold
+    light, and for `channels_first` on a format whose channels are last.
+    """
+    if linear and data.kind != "image":
+        raise InputError("linear light", f"{data.name} is an array, and only a picture has it", "leave --linear out")
+    if _format_dims(data) is not None and layout == "channels_first":
+        what = "an image" if data.kind == "image" else f"a {data.format} file"
+        raise InputError(
+            "layout channels_first",
+            f"{data.name} is {what}, with its channels last",
+            "leave it out",
+        )
+    if data.alpha:
+        return Planes(*colour.premultiply(data.array, colour.decode if linear else None))
+    return Planes(colour.decode(data.array) if linear else data.array, None)
+
+
+def resolve_operands(data: Data, x: NDArray[Any], reference: str | Kernel, geometry: Geometry, name: str) -> Resolved:
+    """Resolve the kernel for x, the planes of `data`, and match its axes to x's.
+
+    name: of the input, in messages. Raises InputError and its kin for whatever does not fit.
+    """
+    dims = _format_dims(data) if geometry.dims is None else geometry.dims
+    resolved = resolve_kernel(reference, x.shape, dims, name, geometry.layout)
+    conv_layout = geometry.conv_layout(x.shape, resolved.shape, dims=dims)
+    return Resolved(resolved, conv_layout, geometry.conv_spec(conv_layout.dims))
+
+
+def _format_dims(data: Data) -> int | None:
+    """Return the number of spatial axes that the input's format implies; None if it implies none."""
+    return 2 if data.kind == "image" else data.dims
+
+
+def resolve_kernel(
+    reference: str | Kernel,
+    shape: tuple[int, ...],
+    dims: int | None,
+    name: str,
+    layout: Layout = "channels_last",
+) -> Kernel:
+    """Return the kernel of a reference, with as many axes as an input of `shape` has spatial ones.
+
+    Raises InputError if the kernel exists for any number of axes and the input can be read in two ways.
+    """
+    fewest = None if isinstance(reference, Kernel) else fewest_axes(reference)
+    if dims is not None or fewest is None:
+        return kernel(reference, dims=dims)
+    axes = len(shape)
+    end = "first" if layout == "channels_first" else "last"
+    last = shape[0] if layout == "channels_first" else shape[-1]
+    if axes == 3 and last <= PICTURE_CHANNELS and fewest < axes:
+        return kernel(reference, dims=2)
+    if axes > max(2, fewest):
+        raise InputError(
+            f"{name} has {axes} axes, {show(shape)}, and {reference} takes any number",
+            "expected to know how many are spatial",
+            f"use --dims {axes} for a volume, or --dims {axes - 1} where the {end} axis is channels",
+        )
+    return kernel(reference, dims=axes)

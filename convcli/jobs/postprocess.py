@@ -1,7 +1,7 @@
-"""From the engine's float results to the values that are written, and the ledger of what that cost.
+"""Convert the engine's float results to the values that are written, and count what was clipped.
 
-Several results are combined, scaled and shifted; then a policy brings them into the range of the type that is
-written; then they are rounded half to even and saturated. The ledger tells the range before that step and how
+Several results are combined, scale_and_shift and shifted; then a policy brings them into the range of the type that is
+written; then they are rounded half to even and saturated. The ledger has the range before that step and how
 many values it clipped.
 """
 
@@ -44,7 +44,7 @@ class Ledger:
     total: int
 
     def __add__(self, other: Ledger) -> Ledger:
-        """The ledger of both parts of a result."""
+        """Return the ledger of two chunks of a result together."""
         counts = {name: getattr(self, name) + getattr(other, name) for name in COUNTS}
         low, high = float(np.fmin(self.low, other.low)), float(np.fmax(self.high, other.high))
         return replace(self, low=low, high=high, **counts)
@@ -62,18 +62,18 @@ class Ledger:
 
 
 FIT_VALUES = 1 << 18
-"""Values that are accounted for and rounded at a time, in the cache: 1 MiB of float32."""
+"""Values that are counted and rounded at a time, in the cache: 1 MiB of float32."""
 
 WORTH_SHARING = 1 << 20
-"""Values from which that is shared out over the threads."""
+"""Values above which the conversion uses several threads."""
 
 COUNTS = ("below", "above", "not_finite", "nan", "total")
 
 
 def combined_shape(shapes: Sequence[tuple[int, ...]], how: Combine, axis: int) -> tuple[int, ...]:
-    """The shape that `combine` gives; what is stacked along the channel `axis` may differ in its count.
+    """Return the shape that `combine` gives; stacked results may have different channel counts.
 
-    Raises ShapeError where the shapes do not go together.
+    Raises ShapeError if the shapes cannot be combined.
 
     >>> combined_shape([(9, 9, 2), (9, 9, 4)], "stack", 2), combined_shape([(9, 9), (9, 9)], "stack", 2)
     ((9, 9, 6), (9, 9, 2))
@@ -97,7 +97,7 @@ def combined_shape(shapes: Sequence[tuple[int, ...]], how: Combine, axis: int) -
 
 
 def combine(results: Sequence[NDArray[Any]], how: Combine, axis: int) -> NDArray[Any]:
-    """Several results of one shape as one; `stack` lays them along the channel `axis`, or a new one at the end.
+    """Combine several results; `stack` concatenates them along the channel `axis`, or along a new last axis.
 
     >>> combine([np.array([3.0]), np.array([4.0])], "magnitude", 0)
     array([5.])
@@ -115,8 +115,8 @@ def combine(results: Sequence[NDArray[Any]], how: Combine, axis: int) -> NDArray
     return total / len(results) if how == "mean" else total
 
 
-def scaled(values: NDArray[Any], scale: float, bias: float) -> NDArray[Any]:
-    """Give values * scale + bias, in the values' own float type; what that cannot hold is infinite."""
+def scale_and_shift(values: NDArray[Any], scale: float, bias: float) -> NDArray[Any]:
+    """Return values * scale + bias in the values' own float dtype; what overflows becomes infinite."""
     kind = values.dtype
     wide = np.dtype(np.float64) if max(abs(scale), abs(bias)) > float(np.finfo(kind).max) else kind
     with np.errstate(over="ignore", invalid="ignore"):
@@ -125,23 +125,23 @@ def scaled(values: NDArray[Any], scale: float, bias: float) -> NDArray[Any]:
         return values.astype(kind, copy=False)
 
 
-def fit(
+def to_dtype(
     values: NDArray[Any],
     dtype: np.dtype[Any],
     policy: Policy,
     extent: tuple[float, float] | None = None,
     out: NDArray[Any] | None = None,
 ) -> tuple[NDArray[Any], Ledger]:
-    """Bring float values into `dtype` by `policy`, and tell what it took.
+    """Convert float values to `dtype` by a range policy. Returns them with their ledger.
 
     clip and error saturate; rescale maps the values' range, or the `extent` of which they are a part, onto the type's
     (0 to 1 for a float type); offset adds the middle of the type's range, so that zero shows as gray; abs takes
     magnitudes. The result goes into `out` where it is given, and may be `values` itself where it is not.
 
-    >>> fit(np.array([-2.0, 0.0, 2.0]), np.dtype(np.uint8), "rescale")[0]
+    >>> to_dtype(np.array([-2.0, 0.0, 2.0]), np.dtype(np.uint8), "rescale")[0]
     array([  0, 128, 255], dtype=uint8)
     """
-    ends = extent or (extremes(values) if policy == "rescale" else _range(dtype))
+    ends = extent or (finite_range(values) if policy == "rescale" else _range(dtype))
     made = policy not in ("clip", "error")
     if out is None:
         out = np.empty(values.shape, dtype) if made or values.dtype != dtype else values
@@ -163,7 +163,7 @@ def fit(
 
 
 def _by_policy(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy, ends: tuple[float, float]) -> NDArray[Any]:
-    """Values brought into the type's range; ends: the least and the largest of all that are rescaled alike."""
+    """Map values into the range of `dtype`; ends: the smallest and the largest of all that are rescaled together."""
     bottom, top = _range(dtype)
     if policy == "abs":
         return np.asarray(np.abs(values))
@@ -194,12 +194,12 @@ def _account(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy) -> Ledg
         above = int(np.count_nonzero(values >= top + 0.5)) if not highest <= top else 0
     if not finite:
         not_finite, nan = int(np.count_nonzero(~np.isfinite(values))), int(np.count_nonzero(np.isnan(values)))
-    low, high = (lowest, highest) if finite else extremes(values)
+    low, high = (lowest, highest) if finite else finite_range(values)
     return Ledger(policy, dtype.name, low, high, below, above, not_finite, nan, values.size)
 
 
-def extremes(values: NDArray[Any]) -> tuple[float, float]:
-    """The least and the largest finite value; NaN where there is none."""
+def finite_range(values: NDArray[Any]) -> tuple[float, float]:
+    """Return the smallest and the largest finite value; NaN if there is none."""
     low, high = float(values.min()), float(values.max())
     if np.isfinite(low) and np.isfinite(high):
         return low, high

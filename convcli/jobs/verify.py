@@ -18,6 +18,7 @@ from convcli.engine.padding import boundary_index
 from convcli.engine.planning.facts import tolerance
 from convcli.engine.problem import Problem
 from convcli.engine.tiling import Chunk
+from convcli.jobs.postprocess import finite_range
 
 SAMPLES = 1000
 """Random outputs checked besides the faces."""
@@ -64,7 +65,8 @@ class Check:
         if seen.any():
             self.exact[seen] = _literal(self.problem, self.points[seen], self.shape)
         for samples in self._behind(part):
-            self.largest = max(self.largest, _largest(samples))
+            low, high = finite_range(samples)
+            self.largest = max(self.largest, -low, high)  # a comparison with NaN changes nothing
 
     def _behind(self, part: Chunk) -> NDArray[Any]:
         """The samples that a part's windows cover."""
@@ -154,11 +156,3 @@ def _literal_chunk(problem: Problem, points: NDArray[np.intp], shape: tuple[int,
     with np.errstate(invalid="ignore", over="ignore"):
         total: NDArray[np.float64] = (seen * weights).reshape(len(points), -1).sum(axis=1)
     return total
-
-
-def _largest(part: NDArray[Any]) -> float:
-    low, high = float(part.min()), float(part.max())
-    if np.isfinite(low) and np.isfinite(high):
-        return max(-low, high)
-    finite = np.abs(part[np.isfinite(part)])
-    return float(finite.max(initial=0.0))

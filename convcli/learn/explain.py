@@ -219,7 +219,7 @@ def _complete(at: Index, a: ConvLayout, output: tuple[int, ...]) -> Index:
 
 
 def _upstream(request: ExplainRequest, operands: Operands, output: tuple[int, ...]) -> NDArray[np.float64]:
-    if operands.cover is not None:
+    if operands.alpha is not None:
         raise InputError(
             f"{request.input} has alpha, and --backward",
             "expected a picture without: what alpha divides has no gradient here",
@@ -239,7 +239,7 @@ def _work(operands: Operands, flipped: bool, axes: tuple[Axis, ...], dy: NDArray
     a, spec = operands.conv_layout, operands.spec
     taps = flip_for(operands.kernel.taps, a, "convolve" if flipped else "correlate")
     form = to_layer(operands.x, taps, a)
-    cover = None if operands.cover is None else colour.coverage_kernel(taps, a.window_axes)
+    cover = None if operands.alpha is None else colour.coverage_kernel(taps, a.window_axes)
     if dy is None:
         return _Work(operands, form, flipped, axes, cover, None, None)
     given = to_layer(dy, taps, replace(a, shape=dy.shape, channel_axis=a.output_channel_axis)).x
@@ -356,7 +356,7 @@ def _in_input(source: Index, a: ConvLayout, batch: Index, channel: int) -> Index
 
 def _coverage(work: _Work, spot: _Spot) -> float | None:
     """The alpha under the window, filtered as `apply` filters it: beyond the picture all is covered."""
-    cover, taps = work.operands.cover, work.cover_taps
+    cover, taps = work.operands.alpha, work.cover_taps
     if cover is None or taps is None:
         return None
     seen = [1.0 if under.constant else float(cover[under.folded]) for under in _under(work, spot)]

@@ -371,8 +371,8 @@ class TestRecipe:
         np.save("w.npy", [[1.0, 2.0]])
         recipe = Recipe.of(from_options(ApplyRequest, input="", kernels=("w.npy", "box")))
         Path("w.npy").unlink()
-        np.testing.assert_array_equal(recipe.job.kernels[0].taps, [[1.0, 2.0]])  # type: ignore[union-attr]
-        assert recipe.job.kernels[1] == "box", "which has two axes or three, as the input wants"
+        np.testing.assert_array_equal(recipe.request.kernels[0].taps, [[1.0, 2.0]])  # type: ignore[union-attr]
+        assert recipe.request.kernels[1] == "box", "which has two axes or three, as the input wants"
 
     def test_the_version_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
         before = self.digest()

@@ -55,8 +55,8 @@ def made(tmp_path: Path) -> Any:
 
 def in_small_parts(monkeypatch: pytest.MonkeyPatch, rows: int = 5) -> None:
     """Cut results to parts of a few rows, whatever tiles the engine likes."""
-    monkeypatch.setattr(chunks, "PART_VALUES", 1)
-    monkeypatch.setattr(chunks, "_run", lambda wanted, tile, most: min(rows, most))
+    monkeypatch.setattr(chunks, "CHUNK_VALUES", 1)
+    monkeypatch.setattr(chunks, "_whole_tiles", lambda wanted, tile, most: min(rows, most))
 
 
 @pytest.mark.parametrize(("shape", "options"), INPUTS.values(), ids=INPUTS)
@@ -64,10 +64,10 @@ def in_small_parts(monkeypatch: pytest.MonkeyPatch, rows: int = 5) -> None:
 def test_parts_make_the_whole(shape, options, policy, made, monkeypatch):
     whole = made(shape, range=policy, **options)
     in_small_parts(monkeypatch)
-    lead = whole.prepared.passes[0]
-    cut = list(chunks.parts(lead.conv_layout, lead.plan))
+    lead = whole.plan.passes[0]
+    cut = list(chunks.chunks(lead.conv_layout, lead.plan))
     assert len(cut) > 1
-    assert chunks.last_part(lead.conv_layout, lead.plan) == cut[-1]
+    assert chunks.last_chunk(lead.conv_layout, lead.plan) == cut[-1]
     pieced = made(shape, range=policy, **options)
     np.testing.assert_allclose(pieced.values, whole.values, rtol=1e-13, atol=1e-13)
     assert pieced.verified
@@ -78,10 +78,10 @@ def test_parts_make_the_whole(shape, options, policy, made, monkeypatch):
 
 
 def test_parts_begin_where_tiles_do(made, monkeypatch):
-    run = made((1000, 20), kernels=("box:size=3",), method="direct").prepared.passes[0]
-    monkeypatch.setattr(chunks, "PART_VALUES", 1)
+    run = made((1000, 20), kernels=("box:size=3",), method="direct").plan.passes[0]
+    monkeypatch.setattr(chunks, "CHUNK_VALUES", 1)
     monkeypatch.setattr(chunks, "whole", lambda plan: chunks.Chunk((0, 1), (0, 10 * plan.tile[1])))
-    cut = [part.rows for part in chunks.parts(run.conv_layout, run.plan)]
+    cut = [part.rows for part in chunks.chunks(run.conv_layout, run.plan)]
     assert cut == [(at * run.plan.tile[1], (at + 1) * run.plan.tile[1]) for at in range(10)]
 
 

@@ -122,7 +122,7 @@ def test_parts_and_kernels_make_no_difference(tmp_path: Path, monkeypatch: pytes
     array = RNG.integers(0, 256, (64, 40, 3), dtype=np.uint8)
     options: dict[str, Any] = {"combine": "magnitude", "range": "rescale", "padding": "same"}
     whole = filtered(tmp_path, array, "sobel-x", "sobel-y", **options).values
-    monkeypatch.setattr("convcli.jobs.chunks.PART_VALUES", 1)
+    monkeypatch.setattr("convcli.jobs.chunks.CHUNK_VALUES", 1)
     np.testing.assert_array_equal(filtered(tmp_path, array, "sobel-x", "sobel-y", **options).values, whole)
 
 

@@ -1,4 +1,4 @@
-"""What a job would do, and what it did: sizes, method, the range ledger and the proofs."""
+"""A run of `apply`, planned or done, as lines and as JSON."""
 
 from __future__ import annotations
 
@@ -26,40 +26,40 @@ from convcli.jobs.verify import Verification
 from convcli.shapes.parse import show
 
 
-def plan_lines(prepared: ApplyPlan) -> list[str]:
-    """What a job would do: sizes with their formula, the method and why, and the bytes that it takes."""
-    job, data = prepared.job, prepared.data
-    rows: list[tuple[str, str]] = [(job.geometry.op, described(data))]
-    rows += [("kernel", f"{part.kernel.name}, {show(part.conv_layout.kernel)}") for part in prepared.passes]
-    rows += _geometry(prepared)
-    target = f" -> {job.output} ({prepared.format})" if job.output is not None else ""
-    rows.append(("output", f"{show(prepared.output_shape)} {prepared.dtype}{target}"))
-    rows += _metadata(prepared)
-    rows += [("method", f"{part.plan.method}: {part.plan.reason}") for part in _distinct(prepared)]
-    rows += [("not", f"{method}: {why}") for part in _distinct(prepared) for method, why in part.plan.rejected]
-    rows.append(("work", f"{sum(part.plan.macs for part in prepared.passes):,} multiply-adds by the definition"))
-    rows.append(("memory", _footprint(prepared.footprint)))
+def plan_lines(plan: ApplyPlan) -> list[str]:
+    """Describe a plan: sizes with their formula, the method and why, and the memory that it needs."""
+    request, data = plan.request, plan.data
+    rows: list[tuple[str, str]] = [(request.geometry.op, described(data))]
+    rows += [("kernel", f"{part.kernel.name}, {show(part.conv_layout.kernel)}") for part in plan.passes]
+    rows += _geometry(plan)
+    target = f" -> {request.output} ({plan.format})" if request.output is not None else ""
+    rows.append(("output", f"{show(plan.output_shape)} {plan.dtype}{target}"))
+    rows += _metadata(plan)
+    rows += [("method", f"{part.plan.method}: {part.plan.reason}") for part in _distinct(plan)]
+    rows += [("not", f"{method}: {why}") for part in _distinct(plan) for method, why in part.plan.rejected]
+    rows.append(("work", f"{sum(part.plan.macs for part in plan.passes):,} multiply-adds by the definition"))
+    rows.append(("memory", _footprint(plan.footprint)))
     return columns(rows, indent="")
 
 
-def outcome_lines(outcome: ApplyResult) -> list[str]:
-    """What a job did, with the range ledger and the proofs that were asked for."""
-    prepared, ledger, written = outcome.prepared, outcome.ledger, outcome.written
-    job, data = prepared.job, prepared.data
-    kernels = ", ".join(f"{part.kernel.name} ({show(part.conv_layout.kernel)})" for part in prepared.passes)
+def result_lines(result: ApplyResult) -> list[str]:
+    """Describe a result: sizes, the method, the range ledger and the verifications."""
+    plan, ledger, written = result.plan, result.ledger, result.written
+    request, data = plan.request, plan.data
+    kernels = ", ".join(f"{part.kernel.name} ({show(part.conv_layout.kernel)})" for part in plan.passes)
     rows: list[tuple[str, str]] = [
-        (job.geometry.op, f"{described(data)} with {kernels}"),
-        ("output", f"{show(outcome.values.shape)} {outcome.values.dtype}"),
+        (request.geometry.op, f"{described(data)} with {kernels}"),
+        ("output", f"{show(result.values.shape)} {result.values.dtype}"),
     ]
-    rows += _geometry(prepared)
-    rows += [("method", f"{part.plan.method}: {part.plan.reason}") for part in _distinct(prepared)]
+    rows += _geometry(plan)
+    rows += [("method", f"{part.plan.method}: {part.plan.reason}") for part in _distinct(plan)]
     rows.append(("range", _ledger(ledger)))
-    rows += _metadata(prepared)
-    rows += [("verify", _verification(verification)) for verification in outcome.verifications]
+    rows += _metadata(plan)
+    rows += [("verify", _verification(verification)) for verification in result.verifications]
     if written is not None:
         rows.append(("wrote", f"{place(written)} ({written.format}, {written.bytes:,} bytes)"))
         rows += [("reduced", told) for told in written.dropped]
-    elif job.output is None:
+    elif request.output is None:
         rows.append(("wrote", "nothing; give -o FILE to keep the result"))
     return columns(rows, indent="")
 
@@ -70,10 +70,10 @@ def damage_line(data: Data) -> str:
     return printable(told)
 
 
-def plan_json(prepared: ApplyPlan) -> dict[str, Any]:
-    job, data = prepared.job, prepared.data
+def plan_json(plan: ApplyPlan) -> dict[str, Any]:
+    request, data = plan.request, plan.data
     return {
-        "op": job.geometry.op,
+        "op": request.geometry.op,
         "input": {
             "name": data.name,
             "shape": list(data.array.shape),
@@ -87,21 +87,21 @@ def plan_json(prepared: ApplyPlan) -> dict[str, Any]:
         },
         "kernels": [
             {"name": part.kernel.name, "shape": list(part.conv_layout.kernel), "reading": part.conv_layout.channel_mode}
-            for part in prepared.passes
+            for part in plan.passes
         ],
-        "axes": [axis_json(axis) for axis in prepared.passes[0].plan.axes],
-        "boundary": job.geometry.boundary,
-        "cval": job.geometry.cval,
-        "combine": job.postprocess.combine,
-        "scale": job.postprocess.scale,
-        "bias": job.postprocess.bias,
-        "linear": job.linear,
+        "axes": [axis_json(axis) for axis in plan.passes[0].plan.axes],
+        "boundary": request.geometry.boundary,
+        "cval": request.geometry.cval,
+        "combine": request.postprocess.combine,
+        "scale": request.postprocess.scale,
+        "bias": request.postprocess.bias,
+        "linear": request.linear,
         "output": {
-            "shape": list(prepared.output_shape),
-            "dtype": str(prepared.dtype),
-            "format": prepared.format,
-            "kept": kinds(prepared.metadata),
-            "lost": list(prepared.dropped),
+            "shape": list(plan.output_shape),
+            "dtype": str(plan.dtype),
+            "format": plan.format,
+            "kept": kinds(plan.metadata),
+            "lost": list(plan.dropped),
         },
         "plan": [
             {
@@ -114,46 +114,45 @@ def plan_json(prepared: ApplyPlan) -> dict[str, Any]:
                 "threads": part.plan.threads,
                 "memory": part.plan.memory,
             }
-            for part in prepared.passes
+            for part in plan.passes
         ],
-        "memory": {**vars(prepared.footprint), "peak": prepared.footprint.peak},
+        "memory": {**vars(plan.footprint), "peak": plan.footprint.peak},
     }
 
 
-def outcome_json(outcome: ApplyResult) -> dict[str, Any]:
-    written = outcome.written
+def result_json(result: ApplyResult) -> dict[str, Any]:
+    written = result.written
     return {
-        **plan_json(outcome.prepared),
-        "ledger": {name: finite(value) for name, value in vars(outcome.ledger).items()},
+        **plan_json(result.plan),
+        "ledger": {name: finite(value) for name, value in vars(result.ledger).items()},
         "verify": [
-            {name: finite(value) for name, value in vars(verification).items()}
-            for verification in outcome.verifications
+            {name: finite(value) for name, value in vars(verification).items()} for verification in result.verifications
         ]
         or None,
         "written": written_json(written),
     }
 
 
-def _geometry(prepared: ApplyPlan) -> list[tuple[str, str]]:
-    first = prepared.passes[0]
+def _geometry(plan: ApplyPlan) -> list[tuple[str, str]]:
+    first = plan.passes[0]
     names = axis_names(first.conv_layout.dims)
     rows = [(name, formula(axis)) for name, axis in zip(names, first.plan.axes, strict=True)]
-    if prepared.job.linear:
+    if plan.request.linear:
         rows.append(("light", "filtered in linear light, by the sRGB curve"))
     if first.conv_layout.channel_axis is not None or first.conv_layout.channel_mode != "each":
-        rows.append(("channels", reading(first.conv_layout) + (", and alpha" if prepared.data.alpha else "")))
+        rows.append(("channels", reading(first.conv_layout) + (", and alpha" if plan.data.alpha else "")))
     return rows
 
 
-def _metadata(prepared: ApplyPlan) -> list[tuple[str, str]]:
+def _metadata(plan: ApplyPlan) -> list[tuple[str, str]]:
     """What the output's file says besides its samples, and what of the input's it cannot."""
-    rows = (("kept", ", ".join(kinds(prepared.metadata))), ("not kept", "; ".join(prepared.dropped)))
+    rows = (("kept", ", ".join(kinds(plan.metadata))), ("not kept", "; ".join(plan.dropped)))
     return [row for row in rows if row[1]]
 
 
-def _distinct(prepared: ApplyPlan) -> list[KernelPass]:
+def _distinct(plan: ApplyPlan) -> list[KernelPass]:
     """One pass for each method and reason: several kernels alike need saying once."""
-    return list({(part.plan.method, part.plan.reason): part for part in prepared.passes}.values())
+    return list({(part.plan.method, part.plan.reason): part for part in plan.passes}.values())
 
 
 def _footprint(footprint: Footprint) -> str:

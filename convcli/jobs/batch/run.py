@@ -39,11 +39,11 @@ class Batch:
 
     @classmethod
     def settle(
-        cls, sources: Iterable[Source], folder: Path, job: ApplyRequest, *, name: str, resume: bool = False
+        cls, sources: Iterable[Source], folder: Path, request: ApplyRequest, *, name: str, resume: bool = False
     ) -> Batch:
         """Decide what is written where; nothing is.
 
-        job: without its input and output; its `format` gives every output its suffix, its `overwrite` lets files be
+        request: without its input and output; its `format` gives every output its suffix, its `overwrite` lets files be
         replaced that no batch made. resume: skip what is done, and replace what a batch made otherwise.
         Raises FileError for outputs that collide, exist, are inputs or are named as nothing that is written;
         InputError and its kin for kernel and name.
@@ -55,24 +55,24 @@ class Batch:
             raise InputError("nothing to do", "expected at least one input")
         failed = tuple(Record("failed", source.path, "", source.trouble) for source in sources if source.trouble)
         sources = [source for source in sources if not source.trouble]
-        ext = None if job.writing.format is None else lookup(job.writing.format).suffixes[0]
+        ext = None if request.writing.format is None else lookup(request.writing.format).suffixes[0]
         targets = name_all(sources, Template(name), ext)
-        check_suffixes(folder, sources, targets, job.writing.format)
+        check_suffixes(folder, sources, targets, request.writing.format)
         existing = check_places(folder, sources, targets)
         foreign = [target for target in existing if not (resume and target in known)]
-        if foreign and not job.writing.overwrite:
+        if foreign and not request.writing.overwrite:
             raise _in_the_way(folder, foreign, resume)
         tasks = tuple(
             Task(
                 source.path,
                 target,
                 str(folder / target),
-                replace=job.writing.overwrite or (resume and target in known),
+                replace=request.writing.overwrite or (resume and target in known),
                 before=known.get(target) if resume else None,
             )
             for source, target in zip(sources, targets, strict=True)
         )
-        return cls(folder, Recipe.of(job), tasks, failed)
+        return cls(folder, Recipe.of(request), tasks, failed)
 
     def preview(self, jobs: int, timeout: float | None = None) -> Generator[Record, None, None]:
         """What a run would do, in order, nothing being done; a file that cannot be read is planned like any other.

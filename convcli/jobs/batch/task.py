@@ -24,46 +24,46 @@ NEUTRAL = frozenset({"input", "output", "kernels", "overwrite", "verify", "limit
 class Recipe:
     """A job to be done to one input after another, and the SHA-256 of all that its results depend on but the input."""
 
-    job: ApplyRequest
+    request: ApplyRequest
     digest: str
 
     @classmethod
-    def of(cls, job: ApplyRequest) -> Recipe:
+    def of(cls, request: ApplyRequest) -> Recipe:
         """Resolve the job's kernels, once for all inputs where they do not depend on them.
 
         A kernel from a file is read now, and what becomes of the file later does not matter; a named one that takes
         as many axes as an input has stays a name. Raises KernelError and its kin for one that means nothing.
 
-        >>> job = ApplyRequest(input="", kernels=("1,0,-1", "gaussian:sigma=2"))
-        >>> Recipe.of(job).job.kernels
+        >>> request = ApplyRequest(input="", kernels=("1,0,-1", "gaussian:sigma=2"))
+        >>> Recipe.of(request).request.kernels
         (Kernel('1,0,-1', shape=(3,), rank=1), 'gaussian:sigma=2')
-        >>> Recipe.of(job).digest == Recipe.of(replace(job, linear=True)).digest
+        >>> Recipe.of(request).digest == Recipe.of(replace(request, linear=True)).digest
         False
         """
-        resolved = [kernel(reference, dims=job.geometry.dims) for reference in job.kernels]
-        named = [isinstance(given, str) and fewest_axes(given) is not None for given in job.kernels]
+        resolved = [kernel(reference, dims=request.geometry.dims) for reference in request.kernels]
+        named = [isinstance(given, str) and fewest_axes(given) is not None for given in request.kernels]
         kept = tuple(
-            given if by_name else whole for given, by_name, whole in zip(job.kernels, named, resolved, strict=True)
+            given if by_name else whole for given, by_name, whole in zip(request.kernels, named, resolved, strict=True)
         )
-        settings = {name: value for name, value in flat_options(job).items() if name not in NEUTRAL}
+        settings = {name: value for name, value in flat_options(request).items() if name not in NEUTRAL}
         content = {
             "version": __version__,
             "kernels": [_content(whole, by_name) for whole, by_name in zip(resolved, named, strict=True)],
             **settings,
         }
         told = json.dumps(content, sort_keys=True, default=repr)
-        return cls(replace(job, kernels=kept), hashlib.sha256(told.encode()).hexdigest())
+        return cls(replace(request, kernels=kept), hashlib.sha256(told.encode()).hexdigest())
 
 
 def shared(recipe: Recipe, jobs: int) -> Recipe:
     """The recipe for one of so many processes, which share the memory that there may be.
 
     >>> from convcli.limits import Limits
-    >>> shared(Recipe.of(ApplyRequest(input="", kernels=("box",), limits=Limits(4000))), 4).job.limits.memory
+    >>> shared(Recipe.of(ApplyRequest(input="", kernels=("box",), limits=Limits(4000))), 4).request.limits.memory
     1000
     """
-    limits = replace(recipe.job.limits, memory=recipe.job.limits.memory // jobs)
-    return replace(recipe, job=replace(recipe.job, limits=limits))
+    limits = replace(recipe.request.limits, memory=recipe.request.limits.memory // jobs)
+    return replace(recipe, request=replace(recipe.request, limits=limits))
 
 
 def _content(resolved: Kernel, by_name: bool) -> list[object]:
@@ -161,22 +161,22 @@ def _done(recipe: Recipe, task: Task, digest: str) -> Record:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{folder} cannot be created", reason(error)) from error
-    writing = replace(recipe.job.writing, overwrite=task.replace)
-    prepared = plan_apply(replace(recipe.job, input=task.source, output=task.path, writing=writing))
+    writing = replace(recipe.request.writing, overwrite=task.replace)
+    plan = plan_apply(replace(recipe.request, input=task.source, output=task.path, writing=writing))
     if file_digest(task.source) != digest:
         raise InputError(f"{task.source} changed while it was read", "", "run again with --resume")
-    outcome = run_apply(prepared)
-    if outcome.written is None:
+    result = run_apply(plan)
+    if result.written is None:
         raise CheckError("outputs differ from the definition by more than their bound", "nothing was written")
     return Record(
         "done",
         task.source,
         task.target,
-        prepared.data.damage and f"damaged, read as far as it goes: {prepared.data.damage}",
-        shape=prepared.output_shape,
-        dtype=prepared.dtype.name,
-        bytes=outcome.written.bytes,
-        clipped=outcome.ledger.below + outcome.ledger.above,
-        dropped=(*prepared.dropped, *outcome.written.dropped),
+        plan.data.damage and f"damaged, read as far as it goes: {plan.data.damage}",
+        shape=plan.output_shape,
+        dtype=plan.dtype.name,
+        bytes=result.written.bytes,
+        clipped=result.ledger.below + result.ledger.above,
+        dropped=(*plan.dropped, *result.written.dropped),
         entry=Entry(digest, recipe.digest, file_digest(task.path)),
     )

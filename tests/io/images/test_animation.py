@@ -99,8 +99,8 @@ def rgba(array: NDArray[Any]) -> NDArray[Any]:
 @pytest.mark.parametrize("plays", [0, 1, 3])
 def test_it_plays_as_before(tmp_path: Path, source: str, target: str, plays: int) -> None:
     given = written(tmp_path / f"a.{source}", frames(1), duration=DURATIONS, **loops(source, plays))
-    prepared = filtered(given, tmp_path / f"b.{target}").prepared
-    timing = prepared.metadata.timing
+    plan = filtered(given, tmp_path / f"b.{target}").plan
+    timing = plan.metadata.timing
     assert timing is not None
     assert (timing.durations, timing.plays) == (DURATIONS, plays)
     _, durations, loop = played(tmp_path / f"b.{target}")
@@ -244,7 +244,7 @@ def test_a_format_of_one_frame_is_refused_by_those_that_hold_several(tmp_path: P
 def test_frames_as_an_array_lose_their_timing_and_an_array_has_none(tmp_path: Path) -> None:
     given = written(tmp_path / "a.gif", frames(1), duration=DURATIONS)
     outcome = filtered(given, tmp_path / "b.npy")
-    assert outcome.prepared.dropped == ("timing: npy holds none",)
+    assert outcome.plan.dropped == ("timing: npy holds none",)
     assert np.load(tmp_path / "b.npy").shape == (4, 12, 16, 1)
     with pytest.raises(InputError, match=r"frames all; .*b\.npy is an array; leave --frames out"):
         io.load(tmp_path / "b.npy", frames="all")
@@ -253,9 +253,9 @@ def test_frames_as_an_array_lose_their_timing_and_an_array_has_none(tmp_path: Pa
 def test_filtering_along_time_loses_the_timing_where_frames_are_lost(tmp_path: Path) -> None:
     given = written(tmp_path / "a.png", frames(4), duration=DURATIONS)
     whole = filtered(given, tmp_path / "b.png", "box:size=3x1x1", dims=3)
-    assert whole.prepared.metadata.timing is not None
+    assert whole.plan.metadata.timing is not None
     less = filtered(given, tmp_path / "c.png", "box:size=3x1x1", dims=3, padding="valid")
-    assert less.prepared.dropped == ("timing: it is of 4 frames, the output has 2",)
+    assert less.plan.dropped == ("timing: it is of 4 frames, the output has 2",)
     assert len(played(tmp_path / "c.png")[0]) == 2
     np.testing.assert_array_equal(less.values, whole.values[1:-1])
 
@@ -268,7 +268,7 @@ def test_parts_and_proofs_go_through_all_frames(
     given = written(tmp_path / "a.png", frames(channels))
     whole = filtered(given, None, "sobel-x", "sobel-y", verify=True, **{"combine": "sum", **options})
     assert whole.verified
-    monkeypatch.setattr("convcli.jobs.chunks.PART_VALUES", 1)
+    monkeypatch.setattr("convcli.jobs.chunks.CHUNK_VALUES", 1)
     parts = filtered(given, None, "sobel-x", "sobel-y", verify=True, **{"combine": "sum", **options})
     np.testing.assert_array_equal(parts.values, whole.values)
     assert parts.ledger == whole.ledger

@@ -96,7 +96,7 @@ def test_profile_exif_and_xmp_go_from_each_format_to_each(tmp_path: Path, source
     given = picture(tmp_path / f"a.{source}", icc_profile=SRGB, **described(source))
     outcome = filtered(given, tmp_path / f"b.{target}")
     assert outcome.values.shape == (6, 4, 3)
-    assert outcome.prepared.dropped == (("density: webp holds none",) if target == "webp" and source != "webp" else ())
+    assert outcome.plan.dropped == (("density: webp holds none",) if target == "webp" and source != "webp" else ())
     image = reopened(tmp_path / f"b.{target}")
     assert image.info["icc_profile"] == SRGB
     assert image.tags.get(ORIENTATION, 1) == 1
@@ -152,12 +152,12 @@ def test_texts_stay_in_png_and_a_comment_goes_to_jpeg_and_gif(tmp_path: Path) ->
     info = texts(Title="Caf\N{LATIN SMALL LETTER E WITH ACUTE}", Comment="a cat", Long="x" * 5000)
     info.add_itxt("Titel", "\N{SNOWMAN}", "de", "Titel")
     given = picture(tmp_path / "a.png", mode="L", pnginfo=info)
-    assert filtered(given, tmp_path / "b.png").prepared.dropped == ()
+    assert filtered(given, tmp_path / "b.png").plan.dropped == ()
     text = reopened(tmp_path / "b.png").text
     assert text == {"Title": "Caf\xe9", "Comment": "a cat", "Long": "x" * 5000, "Titel": "\N{SNOWMAN}"}
     assert text["Titel"].lang == "de"
     for suffix in ("jpg", "gif"):
-        assert filtered(given, tmp_path / f"b.{suffix}").prepared.dropped == (f"text: {suffix} holds none",)
+        assert filtered(given, tmp_path / f"b.{suffix}").plan.dropped == (f"text: {suffix} holds none",)
         assert reopened(tmp_path / f"b.{suffix}").info["comment"] == b"a cat"
     filtered(tmp_path / "b.gif", tmp_path / "c.png")
     assert reopened(tmp_path / "c.png").text == {"Comment": "a cat"}
@@ -240,17 +240,17 @@ def test_a_profile_is_kept_where_it_describes_the_samples(
     tmp_path: Path, mode: str, space: bytes, target: str, why: str
 ) -> None:
     given = picture(tmp_path / "a.tiff", mode=mode, icc_profile=profile(space))
-    prepared = filtered(given, tmp_path / f"b.{target}").prepared
-    assert prepared.dropped == ((f"ICC profile: {why}",) if why else ())
+    plan = filtered(given, tmp_path / f"b.{target}").plan
+    assert plan.dropped == ((f"ICC profile: {why}",) if why else ())
     assert reopened(tmp_path / f"b.{target}").info.get("icc_profile") == (None if why else profile(space))
 
 
 def test_a_profile_goes_with_its_number_type_and_its_channels(tmp_path: Path) -> None:
     given = picture(tmp_path / "a.png", icc_profile=SRGB)
-    told = filtered(given, tmp_path / "gray.png", channels="sum").prepared.dropped
+    told = filtered(given, tmp_path / "gray.png", channels="sum").plan.dropped
     assert told == ("ICC profile: it describes RGB samples, the output is gray",)
     gray = picture(tmp_path / "g.png", mode="L", icc_profile=profile(b"GRAY"))
-    assert filtered(gray, tmp_path / "f.tiff", dtype="float32").prepared.dropped == (
+    assert filtered(gray, tmp_path / "f.tiff", dtype="float32").plan.dropped == (
         "ICC profile: it describes samples of the input's number type",
     )
 
@@ -289,8 +289,8 @@ def test_a_format_writes_as_much_as_the_table_says(tmp_path: Path, form: Any) ->
 
 def test_strip_leaves_all_of_it_out(tmp_path: Path) -> None:
     given = picture(tmp_path / "a.jpg", icc_profile=SRGB, comment="a cat", **described("jpg"))
-    prepared = filtered(given, tmp_path / "b.jpg", strip=True).prepared
-    assert (prepared.metadata, prepared.dropped) == (Metadata(), ())
+    plan = filtered(given, tmp_path / "b.jpg", strip=True).plan
+    assert (plan.metadata, plan.dropped) == (Metadata(), ())
     assert load(tmp_path / "b.jpg").metadata == Metadata()
     plain = Recipe.of(ApplyRequest("", ("box",))).digest
     assert plain != Recipe.of(from_options(ApplyRequest, "", ("box",), strip=True)).digest

@@ -1,40 +1,33 @@
 """Tiles over the cores: numpy and its matrix products release the interpreter's lock, so plain threads do.
 
-Each worker runs matrix products on its own core, so the product library (OpenBLAS, as numpy's wheels bring it) is
-held to one thread meanwhile, and has its own setting back afterwards. The order of the work is free and its cut is
-not: what a tile computes does not depend on who runs it, or beside whom.
+Each worker runs matrix products on its own core, so BLAS is held to one thread meanwhile. The order of the work is
+free and its cut is not: what a tile computes does not depend on which thread runs it, or beside which others.
 """
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache, partial
-from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from convcli.engine.buffers import scratch_buffer, system
+from convcli.engine.blas import single_threaded
+from convcli.engine.buffers import scratch_buffer
 from convcli.limits import threads
 
 Item = TypeVar("Item")
 
-MASK = 1024
-"""Bytes of a set of cores: as many as the system may ask for."""
-
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 _size = 0
-_holders = 0
-_before = 1
 
 
 def share_out(
@@ -53,10 +46,9 @@ def share_out(
     workers = min(workers, len(todo))
     each = -(-len(todo) // max(workers, 1))
     share = _Share(deque(partial(work, item) for first in range(each) for item in todo[first::each]), around)
-    with _one_product_thread():
-        cores = _cores() if workers > 1 else []
-        for core in [*cores, *[None] * (workers - 1)][: workers - 1]:
-            _executor().submit(share.help, core)
+    with single_threaded():
+        for _ in range(workers - 1):
+            _executor().submit(share.help)
         share.finish()
 
 
@@ -86,10 +78,8 @@ class _Share:
         for error in self.errors:
             raise error
 
-    def help(self, core: int | None) -> None:
-        """Take part, on a core of one's own."""
-        if core is not None:
-            _move(core)
+    def help(self) -> None:
+        """Take part."""
         with self.changed:
             if self.over:
                 return
@@ -114,27 +104,6 @@ class _Share:
                 work()
 
 
-def _cores() -> list[int]:
-    """The cores of this process but the one that the calling thread runs on, from the next one on.
-
-    Threads that wake each other are often put on the same core, and stay there for as long as 50 ms.
-    """
-    if not hasattr(os, "sched_setaffinity"):
-        return []
-    cores, own = sorted(os.sched_getaffinity(0)), system().sched_getcpu()
-    return [core for core in cores if core > own] + [core for core in cores if core < own]
-
-
-def _move(core: int) -> None:
-    """Move the calling thread to a core, where it is free to leave.
-
-    By way of the C library: os.sched_setaffinity would hold the interpreter's lock until the core has time for it.
-    """
-    for cores in ({core}, os.sched_getaffinity(0)):
-        mask = sum(1 << number for number in cores).to_bytes(MASK, "little")
-        system().sched_setaffinity(0, ctypes.c_size_t(MASK), mask)
-
-
 def _executor() -> ThreadPoolExecutor:
     """One pool for the process, kept: starting threads costs as much as a small convolution."""
     global _pool, _size
@@ -147,10 +116,9 @@ def _executor() -> ThreadPoolExecutor:
 
 def _forget() -> None:
     """In a forked child the parent's threads do not exist, and its lock may be held for good."""
-    global _pool, _lock, _holders
-    if _holders and (library := _library()) is not None:
-        library.set(_before)
-    _pool, _lock, _holders = None, threading.Lock(), 0
+    global _pool, _lock
+    _pool = None
+    _lock = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
@@ -172,49 +140,3 @@ class Scratch(threading.local):
             buffer = self.buffers[name] = None  # given back first: both at once would be twice the memory
             buffer = self.buffers[name] = scratch_buffer((size,), np.uint8)
         return buffer[:size].view(kind).reshape(shape)
-
-
-class _Library(NamedTuple):
-    get: Callable[[], int]
-    set: Callable[[int], object]
-
-
-@contextmanager
-def _one_product_thread() -> Iterator[None]:
-    """Hold the product library to one thread; the last of overlapping holders gives the setting back."""
-    global _holders, _before
-    library = _library()
-    if library is None:
-        yield
-        return
-    with _lock:
-        if not _holders:
-            _before = library.get()
-            if _before != 1:
-                library.set(1)
-        _holders += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _holders -= 1
-            if not _holders and _before != 1:
-                library.set(_before)
-
-
-@cache
-def _library() -> _Library | None:
-    """The OpenBLAS that numpy's own wheel carries; None where numpy was built against something else."""
-    package = Path(np.__file__).parent
-    folders = (package.parent / "numpy.libs", package / ".dylibs")
-    for path in (path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*openblas*"))):
-        try:
-            library = ctypes.CDLL(str(path))
-        except OSError:
-            continue
-        for prefix, suffix in (("scipy_", "64_"), ("", "64_"), ("scipy_", ""), ("", "")):
-            get = getattr(library, f"{prefix}openblas_get_num_threads{suffix}", None)
-            put = getattr(library, f"{prefix}openblas_set_num_threads{suffix}", None)
-            if get is not None and put is not None:
-                return _Library(get, put)
-    return None

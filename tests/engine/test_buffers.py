@@ -1,4 +1,4 @@
-"""Results' memory is taken again when nobody holds it, and never before."""
+"""The memory of arrays is used again when nothing holds it, and never before."""
 
 from __future__ import annotations
 
@@ -14,31 +14,29 @@ import numpy as np
 import pytest
 
 import convcli
-from convcli.engine import buffers
-from convcli.engine.buffers import LINE, Kept, result_buffer, scratch_buffer
+from convcli.engine.buffers import LINE, BufferPool, result_buffer, scratch_buffer
 from convcli.engine.execute import give_back
 
-LEAST, MOST = buffers._results.least, buffers._results.most
+MIN, MAX = 1 << 16, 1 << 22
 
 SIDE = 1100
-"""Of a float32 picture whose result is large enough."""
+"""Of a float32 picture whose result is large enough to be used again."""
 
 
-@pytest.fixture(autouse=True)
-def _nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    for kept in (buffers._results, buffers._working):
-        monkeypatch.setattr(kept, "pieces", [])
+@pytest.fixture
+def pool() -> BufferPool:
+    return BufferPool(min_size=MIN, max_free=MAX)
 
 
-def known(kept: Kept) -> list[int]:
-    return [piece.size - LINE for piece in kept.pieces]
+def bytes_of(pool: BufferPool, size: int) -> np.ndarray:
+    return pool.empty((size,), np.uint8)
 
 
 def address(values: np.ndarray) -> int:
     return int(values.ctypes.data)
 
 
-def test_unused_memory_is_taken_again() -> None:
+def test_the_memory_of_a_result_is_used_again() -> None:
     x, w = np.ones((SIDE, SIDE), np.float32), np.ones((3, 3), np.float32)
     result = convcli.correlate(x, w)
     first = address(result)
@@ -75,74 +73,59 @@ def test_what_anyone_holds_is_left_alone(hold: Callable[[np.ndarray], Any], give
     assert at in {address(give((SIDE, SIDE), np.float32)), address(give((SIDE, SIDE), np.float32))}
 
 
-def test_a_result_of_another_size_takes_it_only_where_it_fits() -> None:
-    size, results = 2 * LEAST, buffers._results
-    result_buffer((size,), np.uint8)
-    assert known(results) == [size]
-    result_buffer((size // 2,), np.uint8)
-    assert known(results) == [size]
-    result_buffer((2 * size,), np.uint8)
-    assert known(results) == [2 * size]
-    result_buffer((size - LINE,), np.uint8)
-    assert known(results) == [size - LINE]
+def test_an_array_of_another_size_takes_free_memory_only_where_it_fits(pool: BufferPool) -> None:
+    size = 8 * MIN
+    bytes_of(pool, size)
+    assert pool.free_bytes == size
+    bytes_of(pool, size // 2)
+    assert pool.free_bytes == size
+    bytes_of(pool, 2 * size)
+    assert pool.free_bytes == 2 * size, "what is too small makes room"
+    bytes_of(pool, size - LINE)
+    assert pool.free_bytes == size - LINE, "and what is more than twice as large"
 
 
-def test_so_much_is_known_at_most_and_not_what_is_small_or_larger() -> None:
-    held = [result_buffer((MOST // 4,), np.uint8) for _ in range(6)]
-    assert sum(known(buffers._results)) <= MOST <= sum(known(buffers._results)) + MOST // 4
-    small, large = result_buffer((LEAST - 1,), np.uint8), result_buffer((MOST + 1,), np.uint8)
+def test_so_much_is_kept_at_most_and_nothing_that_is_small_or_larger(pool: BufferPool) -> None:
+    held = [bytes_of(pool, MAX // 4) for _ in range(6)]
+    assert pool.free_bytes == 0
+    held.clear()
+    assert pool.free_bytes == MAX
+    small, large = bytes_of(pool, MIN - 1), bytes_of(pool, MAX + 1)
     assert small.base is None
-    assert all(piece is not large.base for piece in buffers._results.pieces)
-    assert len(held) == 6
+    del small, large
+    assert pool.free_bytes == 0
 
 
-def test_what_is_worked_in_goes_from_run_to_run_in_all_its_sizes() -> None:
-    sizes = [1 << 17, 1 << 19, 1 << 21]
+def test_arrays_of_all_sizes_are_used_again(pool: BufferPool) -> None:
+    sizes = [2 * MIN, 8 * MIN, 32 * MIN]
+    seen = set()
     for _ in range(3):
-        arrays = [scratch_buffer((size,), np.uint8) for size in sizes]
+        arrays = [bytes_of(pool, size) for size in sizes]
+        seen.add(tuple(map(address, arrays)))
         arrays.clear()
-        assert known(buffers._working) == sizes
-    held = [scratch_buffer((buffers._working.most // 4,), np.uint8) for _ in range(5)]
-    assert sum(known(buffers._working)) <= buffers._working.most
-    assert len(held) == 5
+        assert pool.free_bytes == sum(sizes)
+    assert len(seen) == 1
 
 
-def test_small_arrays_to_work_in_leave_large_pieces_to_those_who_want_them() -> None:
-    large, small = 1 << 22, 1 << 17
-    first = address(scratch_buffer((large,), np.uint8))
-    held = scratch_buffer((small,), np.uint8)
-    assert known(buffers._working) == [large, small]
-    assert address(scratch_buffer((large,), np.uint8)) == first
-    assert address(held) != first
-    larger = scratch_buffer((2 * large + LINE,), np.uint8)
-    assert known(buffers._working) == [small, larger.size], "what is smaller is given back for it"
-
-
-def test_what_nobody_works_in_any_more_can_be_given_back() -> None:
-    held, _ = scratch_buffer((1 << 20,), np.uint8), scratch_buffer((1 << 19,), np.uint8)
-    del _
-    buffers.release_unused()
-    assert known(buffers._working) == [held.size]
-
-
-def test_nor_what_layers_were_worked_in() -> None:
-    convcli.conv_layer(np.ones((1, 200, 200, 16)), np.ones((16, 3, 3, 16)))
-    give_back()
-    assert known(buffers._working) == []
+def test_free_memory_can_be_released(pool: BufferPool) -> None:
+    held, free = bytes_of(pool, 16 * MIN), bytes_of(pool, 8 * MIN)
+    del free
+    pool.release()
+    assert pool.free_bytes == 0
+    del held
+    assert pool.free_bytes == 16 * MIN
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("where", [buffers.heap, buffers.pages])
-def test_what_is_given_back_is_the_system_s_again(
-    where: Callable[[int], np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(buffers._working, "make", where)
+@pytest.mark.parametrize("layer", [False, True])
+def test_what_is_given_back_is_the_system_s_again(layer: bool) -> None:
     size = 1 << 24
-    held = scratch_buffer((size,), np.uint8)
-    held[...] = 1
+    give_back()
+    if layer:
+        convcli.conv_layer(np.ones((1, 600, 600, 16)), np.ones((16, 3, 3, 16)))
+    else:
+        scratch_buffer((size,), np.uint8)[...] = 1
     before = resident()
-    del held
-    assert before - resident() < size / 2
     give_back()
     assert before - resident() > size / 2
 
@@ -151,26 +134,26 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
 
 
-def test_where_no_pages_are_to_be_had_the_heap_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+def test_where_no_pages_are_to_be_had_the_heap_answers(pool: BufferPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError
 
     monkeypatch.setattr(mmap, "mmap", refuse)
-    assert buffers.pages(100).shape == (100,)
+    assert pool.empty((3, MIN), np.uint8).shape == (3, MIN)
+    assert pool.free_bytes == 0
 
 
-@pytest.mark.parametrize("give", [result_buffer, scratch_buffer])
-@pytest.mark.parametrize("size", [LEAST, 3 * LEAST + 52, MOST + 20])
-def test_it_begins_with_a_line_of_the_cache(give: Callable[..., np.ndarray], size: int) -> None:
-    assert address(give((size // 4,), np.float32)) % LINE == 0
+@pytest.mark.parametrize("size", [MIN, 3 * MIN + 52, MAX + 20])
+def test_an_array_begins_with_a_line_of_the_cache(pool: BufferPool, size: int) -> None:
+    for _ in range(2):
+        assert address(pool.empty((size // 4,), np.float32)) % LINE == 0
 
 
-def test_threads_never_share_one() -> None:
+def test_threads_never_share_one(pool: BufferPool) -> None:
     def work(number: int) -> bool:
-        mine = result_buffer((LEAST,), np.uint8)
+        mine = bytes_of(pool, MIN * (1 + number % 3))
         mine[...] = number
-        total = mine[::4096].astype(int).sum()
-        return bool(total == number * len(mine[::4096]))
+        return bool((mine == number).all())
 
-    with ThreadPoolExecutor(4) as pool:
-        assert all(pool.map(work, [i % 200 for i in range(400)]))
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(work, [i % 200 for i in range(2000)]))

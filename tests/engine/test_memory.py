@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import convcli
-from convcli.engine import buffers
 from convcli.engine.planning import Plan, make_plan
 from convcli.engine.planning.facts import Facts
 from convcli.engine.planning.memory import BUDGET, Working
@@ -187,12 +186,12 @@ def layer(x: np.ndarray, w: np.ndarray, *, groups: int = 1, layout: str = "chann
 
 
 class TestTaken:
-    """What numpy allocates while a plan runs: all of it, for pages of their own are not traced."""
+    """What numpy allocates while a plan runs: all of it, for the pages of pools are not traced."""
 
     @pytest.fixture(autouse=True)
     def _on_the_heap(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(buffers._working, "make", buffers.heap)
-        monkeypatch.setattr(buffers._working, "pieces", [])
+        for module in ("threads", "methods.summation"):
+            monkeypatch.setattr(f"convcli.engine.{module}.scratch_buffer", np.empty)
 
     @pytest.mark.slow
     @pytest.mark.parametrize("cases", [pictures, others])

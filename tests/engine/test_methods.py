@@ -2,6 +2,7 @@
 
 import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 import convcli
 from convcli import correlate
 from convcli.engine import threads
+from convcli.engine.blas import find_blas
 from convcli.engine.methods import full_rank
 from convcli.engine.planning import plan as planner
 from convcli.engine.planning import tiles
@@ -212,14 +214,14 @@ def test_the_same_bytes_whatever_the_threads(set_threads):
 
 
 def test_the_product_library_gets_its_threads_back():
-    library = threads._library()
+    library = find_blas()
     if library is None:
         pytest.skip("numpy brings no OpenBLAS of its own")
-    before = library.get()
+    before = library.get_threads()
     seen = []
-    threads.share_out(lambda _: seen.append(library.get()), range(4), workers=2)
+    threads.share_out(lambda _: seen.append(library.get_threads()), range(4), workers=2)
     assert seen == [1] * 4
-    assert library.get() == before
+    assert library.get_threads() == before
 
 
 def test_an_exception_in_a_worker_is_raised_and_ends_the_work():
@@ -236,12 +238,12 @@ def test_an_exception_in_a_worker_is_raised_and_ends_the_work():
 
 
 def test_a_thread_that_wakes_when_all_is_done_is_not_waited_for(monkeypatch):
-    asleep, done = threading.Event(), []
-    monkeypatch.setattr(threads, "_cores", lambda: [0])
-    monkeypatch.setattr(threads, "_move", lambda _: asleep.wait())
+    awake, done = threading.Event(), []
+    submit = ThreadPoolExecutor.submit
+    monkeypatch.setattr(ThreadPoolExecutor, "submit", lambda pool, call: submit(pool, lambda: awake.wait() and call()))
     threads.share_out(done.append, range(10), workers=2)
     assert sorted(done) == list(range(10))
-    asleep.set()
+    awake.set()
     threads.share_out(done.append, range(10, 20), workers=2)
     assert sorted(done) == list(range(20))
 

@@ -1,4 +1,4 @@
-"""The estimate of --dry-run is at least what a run takes, and at most half as much again."""
+"""The estimate of --dry-run is at least what a run takes, and at most twice that."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_the_estimate_holds(folder: Path, case: str) -> None:
     done = measured(["apply", *words, "--json"], folder, warm=[small], threads=2)
     assert done.code == 0, done.stderr
     assert json.loads(done.stdout)["memory"] == memory
-    most = 2.5 if words[-1].endswith("webp") else 1.5
+    most = 2.5 if words[-1].endswith("webp") else 2
     assert done.growth <= memory["peak"] <= most * done.growth
 
 
@@ -212,7 +212,7 @@ def test_what_gradients_are_refused_for_is_what_they_take(folder: Path, case: st
     assert told is not None, refused
     done = measured(words, folder, warm=[[words[0], f"small-{words[1]}", *words[2:4]]], threads=2)
     assert done.code == 0, done.stderr
-    assert done.growth <= float(told[1]) * 2**20 <= 1.5 * done.growth
+    assert done.growth <= float(told[1]) * 2**20 <= 2 * done.growth
 
 
 @pytest.mark.slow

@@ -112,7 +112,10 @@ def brief(error: BaseException) -> str:
     >>> brief(ValueError("no magic: " + 999 * "x"))[:13], len(brief(ValueError(999 * "x"))), brief(KeyError())
     ('no magic: xxx', 100, 'KeyError')
     """
-    words = " ".join((str(error).splitlines() or [""])[0].split()).strip("'\"") or type(error).__name__
+    words = " ".join((str(error).splitlines() or [""])[0].split())
+    if words[:1] in ("'", '"') and words[:1] == words[-1:]:  # as KeyError quotes its key
+        words = words[1:-1]
+    words = words or type(error).__name__
     return words if len(words) <= 100 else f"{words[:99]}…"
 
 

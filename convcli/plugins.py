@@ -27,14 +27,14 @@ _logger = logging.getLogger("convcli")  # without a handler, Python writes a war
 
 def load_plugins(
     group: str, wanted: type[Plugin], names_of: Callable[[Plugin], Iterable[str]], reserved: Iterable[str]
-) -> list[Plugin]:
+) -> list[tuple[str, Plugin]]:
     """Load the objects of type `wanted` that installed packages register in a group of entry points.
 
-    names_of: the names of an object, each of which is given once; `reserved` ones are convcli's own.
-    An object that cannot be loaded, is of another type, or has a name that is taken, is left out, with one warning
-    that names its package.
+    Returns each with the name of its package. names_of: the names of an object, each of which is given once;
+    `reserved` ones are convcli's own. An object that cannot be loaded, is of another type, or has a name that is
+    taken, is left out, with one warning that names its package.
     """
-    found: list[Plugin] = []
+    found: list[tuple[str, Plugin]] = []
     owners = dict.fromkeys(reserved, "convcli")
     for point in sorted(set(entry_points(group=group)), key=lambda point: (point.name, point.value)):
         package = point.dist.name if point.dist else point.value
@@ -53,7 +53,7 @@ def load_plugins(
             )
             continue
         owners |= dict.fromkeys(names, package)
-        found.append(plugin)
+        found.append((package, plugin))
     return found
 
 

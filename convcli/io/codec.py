@@ -7,7 +7,8 @@ arrays, of the number types and axes that its row in the table of formats names.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.errors import DtypeError, InputError, ShapeError, one_line
+from convcli.errors import ConvError, DtypeError, FileError, InputError, ShapeError, brief, one_line
 from convcli.io.data import NO_METADATA, Data, Header, Kind, Metadata
 from convcli.io.formats import Format
 from convcli.limits import Limits
@@ -151,6 +152,19 @@ class Codec:
     def make_data(self, array: NDArray[Any], request: ReadRequest, **facts: Any) -> Data:
         """Return the array as what was read, with further facts as the fields of Data."""
         return Data(array, self.form.kind, self.form.name, request.name, **facts)
+
+
+@contextmanager
+def plugin_errors(form: Format, failed: str) -> Iterator[None]:
+    """Raise what the codec of another package raises in this block as a FileError that names the package."""
+    try:
+        yield
+    except (ConvError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        if not form.package:
+            raise
+        raise FileError(f"{failed} as {form.name}", f"package {form.package}: {brief(error)}") from error
 
 
 def _suggested(types: tuple[str, ...]) -> str:

@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib import import_module
 from importlib.util import find_spec
@@ -89,6 +89,8 @@ class Format:
     extension: Extension | None = None
     note: str = ""
     """What the list of formats says about writing it."""
+    package: str = ""
+    """The package that registers it; "" for convcli's own."""
 
     @cached_property
     def _patterns(self) -> dict[re.Pattern[bytes], str]:
@@ -345,9 +347,10 @@ _OWN = {name: form for form in _TABLE for name in (form.name, *form.suffixes)}
 
 
 @cache
-def _plugins() -> tuple[Format, ...]:
-    """Formats of other packages; names and suffixes of convcli's own stay its own."""
-    return tuple(load_plugins("convcli.formats", Format, _names, _OWN))
+def plugin_formats() -> tuple[Format, ...]:
+    """Formats of other packages, looked for once; names and suffixes of convcli's own stay its own."""
+    found = load_plugins("convcli.formats", Format, _names, _OWN)
+    return tuple(replace(form, package=package) for package, form in found)
 
 
 def _names(form: Format) -> tuple[str, ...]:
@@ -360,7 +363,7 @@ def _named(key: str) -> Format | None:
     """The format of a name or a suffix; other packages are asked only for what is none of convcli's own."""
     if key in _OWN:
         return _OWN[key]
-    return next((form for form in _plugins() if key in _names(form)), None)
+    return next((form for form in plugin_formats() if key in _names(form)), None)
 
 
 def all_formats() -> tuple[Format, ...]:
@@ -369,7 +372,7 @@ def all_formats() -> tuple[Format, ...]:
     >>> [form.name for form in all_formats() if not form.writable]
     ['jp2']
     """
-    return (*_TABLE, *_plugins())
+    return (*_TABLE, *plugin_formats())
 
 
 def lookup(name: str) -> Format:
@@ -430,7 +433,7 @@ def recognise(head: bytes, *, plugins: bool = False) -> tuple[Format, str] | Non
     >>> form.name, words
     ('npy', 'a .npy array')
     """
-    for form in _plugins() if plugins else _TABLE:
+    for form in plugin_formats() if plugins else _TABLE:
         if words := form.recognise(head):
             return form, words
     return None

@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple, cast
 from convcli.errors import FileError, InputError, did_you_mean, nearest_file, reason
 from convcli.io.arrays.npy import split_key
 from convcli.io.arrays.raw import RawLayout
-from convcli.io.codec import ReadRequest
+from convcli.io.codec import ReadRequest, plugin_errors
 from convcli.io.data import Data
 from convcli.io.formats import Format, by_suffix, check_extra, lookup, recognise, suffixes
 from convcli.io.streams import BufferedPipe
@@ -142,7 +142,8 @@ def load(
         codec = form.load_codec()
         codec.check_read(request)
         stream.seek(0)
-        data = codec.read(stream, request)
+        with plugin_errors(form, f"{called} cannot be read"):
+            data = codec.read(stream, request)
         _check_axes(data)
         return replace(data, name=named.name, decoding=data.decoding + (pipe.held if pipe else 0))
 

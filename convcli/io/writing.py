@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from convcli.errors import FileError, OutputError, did_you_mean
 from convcli.io.arrays.npy import MAP_ABOVE
 from convcli.io.capabilities import check_holds, check_settings
-from convcli.io.codec import PLAIN, Codec, WriteRequest
+from convcli.io.codec import PLAIN, Codec, WriteRequest, plugin_errors
 from convcli.io.data import Written
 from convcli.io.formats import Format, by_suffix, check_extra, lookup, suffixes
 
@@ -56,7 +56,8 @@ class OutputTarget:
             return Written(self.path, self.form.name, size)
         values = np.asanyarray(array)
         self.check(values.dtype, values.shape, request)
-        size = _deliver(self.path, self.overwrite, lambda stream: codec.write(stream, values, request))
+        with plugin_errors(self.form, f"{self.path} cannot be written"):
+            size = _deliver(self.path, self.overwrite, lambda stream: codec.write(stream, values, request))
         return Written(self.path, self.form.name, size, codec.reductions(values, request))
 
     def grows(self, size: int) -> bool:

@@ -55,10 +55,10 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
 @cache
-def _plugins() -> Mapping[str, KernelFamily]:
-    """Return the families of other packages by name; names of the bank stay the bank's."""
+def plugin_families() -> Mapping[str, KernelFamily]:
+    """Return the families of other packages by name, looked for once; names of the bank stay the bank's."""
     families = load_plugins("convcli.kernels", KernelFamily, _names_of, _OWN_NAMES)
-    return {family.name: family for family in families}
+    return {family.name: family for _, family in families}
 
 
 def _names_of(family: KernelFamily) -> set[str]:
@@ -73,7 +73,7 @@ def listing() -> tuple[KernelFamily, ...]:
     >>> [p.name for p in listing()[1].parameters]
     ['size']
     """
-    return (*BANK.values(), *_plugins().values())
+    return (*BANK.values(), *plugin_families().values())
 
 
 def names() -> tuple[str, ...]:
@@ -90,7 +90,7 @@ def is_named(reference: str) -> bool:
     name = _normal(reference.partition(":")[0])
     if name in _OWN_NAMES:
         return True
-    return _NAME.fullmatch(name) is not None and any(name in _names_of(family) for family in _plugins().values())
+    return _NAME.fullmatch(name) is not None and any(name in _names_of(family) for family in plugin_families().values())
 
 
 def fewest_axes(reference: str) -> int | None:
@@ -134,7 +134,7 @@ def _look_up(reference: str) -> tuple[KernelFamily, str, str, str]:
 
 def _find(name: str) -> tuple[KernelFamily, str, str]:
     """Return the family of a full name, the name, and its variant."""
-    families = BANK if name in _OWN_NAMES else _plugins()
+    families = BANK if name in _OWN_NAMES else plugin_families()
     if name in families:
         if (family := families[name]).variants:
             *most, last = family.names

@@ -34,14 +34,21 @@ def rows(form: Format) -> dict[Row, bool]:
     [('uint8, uint16', 'uint8 (1-4), uint16 (1-4), bool (1)', 'Pillow with zlib'), \
 ('uint16 (2-4)', '', 'convcli[png16]')]
     """
-    needs = f"convcli[{form.extra}]" if form.extra else f"Pillow with {form.feature}" if form.feature else ""
     read_as = _types(form.reads) or _ANY
-    told = {Row(form.name, " ".join(form.suffixes), read_as, _written(form), needs): available(form)}
+    told = {Row(form.name, " ".join(form.suffixes), read_as, _written(form), _needs(form)): available(form)}
     if added := form.extension:
         types = _ANY if added.stacks else _pixels(added.channels)
         held = f"{_ANY} (any), pages as volumes" if added.stacks else ""
         told[Row(form.name, "", types, held, f"convcli[{added.extra}]")] = has(added.extra)
     return told
+
+
+def _needs(form: Format) -> str:
+    if form.extra:
+        return f"convcli[{form.extra}]"
+    if form.feature:
+        return f"Pillow with {form.feature}"
+    return f"package {form.package}" if form.package else ""
 
 
 def _written(form: Format) -> str:
@@ -92,8 +99,9 @@ def print_formats() -> None:
 
 
 def markdown() -> str:
-    """Return the table of the guide's page on formats, in Markdown."""
-    lines = [TITLES, ["---"] * len(TITLES), *(row for form in all_formats() for row in rows(form))]
+    """Return the table of the guide, of convcli's own formats."""
+    own = [form for form in all_formats() if not form.package]
+    lines = [TITLES, ["---"] * len(TITLES), *(row for form in own for row in rows(form))]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -108,7 +116,7 @@ def formats_json() -> dict[str, Any]:
                 "writes": {dtype: list(counts) for dtype, counts in form.channels.items()},
                 "max_axes": form.max_ndim if form.kind == "array" else None,
                 "writable": form.writable,
-                "needs": next(iter(rows(form))).needs,
+                "needs": _needs(form),
                 "available": available(form),
                 "beyond": None if form.extension is None else _extension_json(form.extension),
             }

@@ -12,6 +12,8 @@ Channels = Literal["each", "sum"]
 Combine = Literal["stack", "magnitude", "sum", "max", "mean"]
 Order = Literal["C", "F"]
 Policy = Literal["clip", "rescale", "offset", "abs", "error"]
+Unit = Literal["macs", "flops"]
+Versus = Literal["dense", "separable"]
 Method = Literal["auto", "direct", "gemm", "separable", "fft"]
 
 Frames = Literal["first", "all"] | int
@@ -25,6 +27,8 @@ CHANNELS: tuple[str, ...] = get_args(Channels)
 COMBINES: tuple[str, ...] = get_args(Combine)
 ORDERS: tuple[str, ...] = get_args(Order)
 POLICIES: tuple[str, ...] = get_args(Policy)
+COUNT_UNITS: tuple[str, ...] = get_args(Unit)
+VERSUS: tuple[str, ...] = get_args(Versus)
 METHODS: tuple[str, ...] = get_args(Method)
 DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
 MEASURED = ("float32", "float64", "uint8", "uint16", "int16")

@@ -34,6 +34,7 @@ COMMANDS = {
     "laws": "Measure the laws of convolution on your own data.",
     "bench": "Time the methods against each other and against peers.",
     "guide": "Read the manual, one page per topic.",
+    "completion": "Print the completion script for a shell.",
 }
 INTERRUPTED, TERMINATED = 130, 143
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from convcli.cli import options
+from convcli.cli import complete, options
 from convcli.cli.help import Command
 from convcli.errors import CheckError
 
@@ -20,12 +20,20 @@ Examples:
 
 
 @click.command("apply", cls=Command, epilog=EXAMPLES)
-@click.argument("input")
+@click.argument("input", shell_complete=complete.files)
 @options.kernels
-@click.option("-o", "--output", metavar="FILE", help="Write the result to FILE, its format by suffix; - is stdout.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    shell_complete=complete.files,
+    help="Write the result to FILE, its format by suffix; - is stdout.",
+)
 @options.dry_run
 @options.overwrite
-@click.option("--format", metavar="F", help="Format of an output without a suffix, such as -o -.")
+@click.option(
+    "--format", metavar="F", shell_complete=complete.formats, help="Format of an output without a suffix, such as -o -."
+)
 @options.stacked(*options.FILTERING, options.threads)
 def command(as_json: bool, dry_run: bool, **settings: Any) -> None:
     """Filter INPUT, an image, an array or a volume (- is stdin), with one or more kernels.

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from convcli.cli import options
+from convcli.cli import complete, options
 from convcli.cli.help import Command
 from convcli.cli.types import FOLDER, SECONDS, Count
 from convcli.errors import BatchError
@@ -27,7 +27,7 @@ Examples:
 
 
 @click.command("batch", cls=Command, epilog=EXAMPLES)
-@click.argument("inputs", nargs=-1, metavar="[INPUT]...")
+@click.argument("inputs", nargs=-1, metavar="[INPUT]...", shell_complete=complete.files)
 @options.kernels
 @click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Write the outputs into this folder.")
 @click.option(
@@ -46,7 +46,9 @@ Examples:
 @click.option("--timeout", type=SECONDS, metavar="S", help="Stop processing a file after this many seconds.")
 @options.dry_run
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
-@click.option("--format", metavar="F", help="Format to write; {ext} becomes its suffix.")
+@click.option(
+    "--format", metavar="F", shell_complete=complete.formats, help="Format to write; {ext} becomes its suffix."
+)
 @options.stacked(*options.FILTERING, options.threads, prints="one line of JSON for each input, and one for the whole,")
 def command(
     inputs: tuple[str, ...],

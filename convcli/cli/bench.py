@@ -9,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from convcli.cli import options
+from convcli.cli import complete, options
 from convcli.cli.help import Command
 from convcli.cli.types import SECONDS, SHAPE, Choice, Count
 from convcli.errors import CheckError
@@ -28,7 +28,14 @@ ANY_CASE = ("seed", "runs", "limit")
 
 @click.command("bench", cls=Command, epilog=EXAMPLES)
 @click.argument("shape", type=SHAPE, required=False)
-@click.option("-k", "--kernel", "reference", help="A kernel, such as random:7x7 or gaussian:sigma=2.")
+@click.option(
+    "-k",
+    "--kernel",
+    "reference",
+    metavar="K",
+    shell_complete=complete.kernels,
+    help="A kernel, such as random:7x7 or gaussian:sigma=2.",
+)
 @click.option("-o", "--output", metavar="FILE", help="Draw the times as bars into a picture, such as bars.png.")
 @options.overwrite
 @click.option("--dtype", type=Choice(MEASURED), default="float32", help="Number type of input and result.")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from convcli.cli import options
+from convcli.cli import complete, options
 from convcli.cli.help import Command
 from convcli.cli.types import INDEX, Count
 
@@ -20,8 +20,8 @@ Examples:
 
 
 @click.command("explain", cls=Command, epilog=EXAMPLES)
-@click.argument("input", metavar="INPUT-OR-SHAPE")
-@click.option("-k", "--kernel", "reference", required=True, help="A kernel, such as sobel-x or random:4x3x3x3.")
+@click.argument("input", metavar="INPUT-OR-SHAPE", shell_complete=complete.files)
+@options.kernel
 @click.option(
     "--at", type=INDEX, help="Index of the output: its spatial index, and a channel if there are any [default: 0]."
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from convcli.cli import options
+from convcli.cli import complete, options
 from convcli.cli.help import Command
 from convcli.cli.types import Count
 
@@ -19,8 +19,8 @@ Examples:
 
 
 @click.command("grad", cls=Command, epilog=EXAMPLES)
-@click.argument("input", metavar="INPUT-OR-SHAPE")
-@click.option("-k", "--kernel", "reference", required=True, help="A kernel, such as sobel-x or random:4x3x3x3.")
+@click.argument("input", metavar="INPUT-OR-SHAPE", shell_complete=complete.files)
+@options.kernel
 @click.option("-o", "--output", metavar="FILE", help="Write dx, dw and db to a .npz; - is stdout.")
 @options.op
 @click.option("--upstream", metavar="FILE", help="dy, the gradient of the loss in the output, shaped like the output.")

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from convcli.cli import options
+from convcli.cli import complete, options
 from convcli.cli.help import Command
 from convcli.cli.types import Choice, Count
 from convcli.errors import CheckError
@@ -22,8 +22,8 @@ Examples:
 
 
 @click.command("gradcheck", cls=Command, epilog=EXAMPLES)
-@click.argument("input", metavar="INPUT-OR-SHAPE")
-@click.option("-k", "--kernel", "reference", required=True, help="A kernel, such as random:4x3x3x3 or sobel-x.")
+@click.argument("input", metavar="INPUT-OR-SHAPE", shell_complete=complete.files)
+@options.kernel
 @options.op
 @click.option("--eps", type=float, help="Step of the central difference. [default: 1, as the map is linear]")
 @click.option("--eps-sweep", "sweep", is_flag=True, help="Try many steps, and show how the error depends on them.")

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from convcli.cli import options
+from convcli.cli import complete, options
 from convcli.cli.help import Command
 
 EXAMPLES = """\b
@@ -18,7 +18,7 @@ Examples:
 
 
 @click.command("guide", cls=Command, epilog=EXAMPLES)
-@click.argument("topic", required=False)
+@click.argument("topic", required=False, shell_complete=complete.topics)
 @click.option("--list", "listed", is_flag=True, help="List the topics, one per line.")
 @options.stacked()
 def command(topic: str | None, listed: bool, as_json: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from convcli.cli import options
+from convcli.cli import complete, options
 from convcli.cli.types import Count
 
 FORMATS = ("csv", "txt", "json", "imagemagick", "vips", "npy", "npz")
@@ -17,7 +17,7 @@ Examples:
   convcli kernels export gaussian:sigma=2 -o gaussian.csv
 """
 
-name_argument = click.argument("name")
+name_argument = click.argument("name", shell_complete=complete.kernels)
 dims = click.option("--dims", type=Count(1), metavar="N", help="How many axes the kernel is to have.")
 
 

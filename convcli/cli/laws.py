@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from convcli.cli import options
+from convcli.cli import complete, options
 from convcli.cli.help import Command
 from convcli.cli.types import Count
 from convcli.errors import CheckError
@@ -21,8 +21,8 @@ Examples:
 
 
 @click.command("laws", cls=Command, epilog=EXAMPLES)
-@click.argument("input", metavar="INPUT-OR-SHAPE")
-@click.option("-k", "--kernel", "reference", required=True, help="A kernel, such as sobel-x or random:4x3x3x3.")
+@click.argument("input", metavar="INPUT-OR-SHAPE", shell_complete=complete.files)
+@options.kernel
 @click.option(
     "--size",
     type=Count(1),

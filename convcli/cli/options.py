@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from convcli.cli import complete
 from convcli.cli.types import FRAMES, PADDING, PER_AXIS, SHAPE, SIZE, Choice, Count
 from convcli.options import BOUNDARIES, CHANNELS, COMBINES, DTYPES, LAYOUTS, METHODS, OPS, ORDERS, POLICIES
 
@@ -65,10 +66,20 @@ kernels = click.option(
     "-k",
     "--kernel",
     "kernels",
+    shell_complete=complete.kernels,
     multiple=True,
     required=True,
     metavar="K",
     help="A name (gaussian:sigma=2), a literal ('0,-1,0; -1,5,-1; 0,-1,0'), a file, or random:3x3. Repeatable.",
+)
+kernel = click.option(
+    "-k",
+    "--kernel",
+    "reference",
+    shell_complete=complete.kernels,
+    required=True,
+    metavar="K",
+    help="A kernel, such as sobel-x, gaussian:sigma=2 or random:4x3x3x3.",
 )
 op = click.option("--op", type=Choice(OPS), default="correlate", help="Correlate, or convolve: flip the kernel first.")
 combine = click.option(
@@ -112,7 +123,12 @@ verify = click.option(
     is_flag=True,
     help="Recompute 1,000 outputs and all edges by the definition; exit with 1 if one is wrong.",
 )
-input_format = click.option("--input-format", metavar="F", help="Format of an input without a suffix, such as a pipe.")
+input_format = click.option(
+    "--input-format",
+    metavar="F",
+    shell_complete=complete.formats,
+    help="Format of an input without a suffix, such as a pipe.",
+)
 frames = click.option(
     "--frames",
     type=FRAMES,

@@ -1,4 +1,4 @@
-"""What comes through a pipe, kept while it is read: no further than a reader goes, and never more than the limits."""
+"""Pipes that can be read again, and gzip files, both within limits."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from convcli.limits import Limits, show_bytes
 
 BLOCK = 2**18
 SPOOLED = 2**24
-"""Bytes that are kept in memory; more of them go into a file without a name, which ends with the process."""
-UNTOLD = 2**32
-"""Bytes that are taken in at most where nothing in them tells how many there are."""
+"""Bytes that are kept in memory; more of them go into a temporary file without a name, which ends with the process."""
+UNDECLARED = 2**32
+"""Bytes that are read of a pipe at most, unless a header declares more."""
 
 
 class BufferedPipe(io.BufferedIOBase):
-    r"""A pipe as a stream that can be read again: whoever reads or seeks on takes in as much, and it is kept.
+    r"""A pipe as a stream that can seek: it reads as far as its reader does, and keeps what it has read.
 
-    Raises LimitError for more bytes than may be, FileError where there is no room to keep them.
+    Its methods raise LimitError for more bytes than may be, FileError if there is no room to keep them.
 
     >>> pipe = BufferedPipe(io.BytesIO(b"one\ntwo\n"), "standard input", Limits(2**20))
     >>> pipe.readline(), pipe.taken, pipe.seek(0), pipe.read()
@@ -31,30 +31,32 @@ class BufferedPipe(io.BufferedIOBase):
     def __init__(self, source: BinaryIO, name: str, limits: Limits) -> None:
         self.taken = 0
         self._source: Any = source
-        self._name, self._limits = name, limits
-        self._most = min(limits.memory, UNTOLD)
-        self._kept = SpooledTemporaryFile(SPOOLED)  # noqa: SIM115 - closed with the stream
-        self._at, self._ended = 0, False
+        self._name = name
+        self._limits = limits
+        self._max_bytes = min(limits.memory, UNDECLARED)
+        self._buffer = SpooledTemporaryFile(SPOOLED)  # noqa: SIM115 - closed with the stream
+        self._position = 0
+        self._ended = False
 
     @property
     def held(self) -> int:
-        """Bytes of memory that it takes at most."""
+        """Bytes of memory that the pipe takes at most."""
         return min(self.taken, SPOOLED)
 
-    def there(self, count: int) -> int:
-        """How many of its first bytes there are; LimitError, before they come, for more than there may be."""
+    def available(self, count: int) -> int:
+        """Read up to `count` bytes and return how many there are; raise LimitError for too many before they come."""
         if count > self.taken and not self._ended:
             self._limits.check_memory(self._name, count)
-            self._most = max(self._most, count + BLOCK)
-            self._take(count)
+            self._max_bytes = max(self._max_bytes, count + BLOCK)
+            self._read_up_to(count)
         return min(count, self.taken)
 
-    def settle(self) -> None:
-        """Take in no more: what has been looked at is a whole file, and what lies behind it is left."""
+    def stop(self) -> None:
+        """Read no more of the pipe: what has been read is a whole file."""
         self._ended = True
 
     def close(self) -> None:
-        self._kept.close()
+        self._buffer.close()
         super().close()
 
     def readable(self) -> bool:
@@ -64,48 +66,49 @@ class BufferedPipe(io.BufferedIOBase):
         return True
 
     def tell(self) -> int:
-        return self._at
+        return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         if whence == os.SEEK_END:
-            self._take(None)
-        self._at = max(0, offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self.taken}[whence])
-        return self._at
+            self._read_up_to(None)
+        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.taken}[whence]
+        self._position = max(0, origin + offset)
+        return self._position
 
     def read(self, count: int | None = -1, /) -> bytes:
         wanted = None if count is None or count < 0 else count
-        self._take(None if wanted is None else self._at + wanted)
-        self._kept.seek(self._at)
-        content = self._kept.read(-1 if wanted is None else wanted)
-        self._at += len(content)
+        self._read_up_to(None if wanted is None else self._position + wanted)
+        self._buffer.seek(self._position)
+        content = self._buffer.read(-1 if wanted is None else wanted)
+        self._position += len(content)
         return content
 
     def read1(self, count: int = -1, /) -> bytes:
         return self.read(BLOCK if count < 0 else count)
 
-    def _take(self, wanted: int | None) -> None:
-        """Keep so many bytes in all, and a block more at most, or all; fewer where the pipe ends."""
+    def _read_up_to(self, wanted: int | None) -> None:
+        """Have the first `wanted` bytes, or all of them, and up to a block more; fewer if the pipe ends."""
         while not self._ended and (wanted is None or self.taken < wanted):
             block = self._source.read1(BLOCK)
             self._ended = not block
             self._keep(block)
 
     def _keep(self, block: bytes) -> None:
-        if self.taken + len(block) > self._most:
-            more = f"{self._name} is longer than {show_bytes(self._most)}"
-            raise LimitError(more, "no more is kept of a pipe", "name a file instead, or raise --max-memory")
+        if self.taken + len(block) > self._max_bytes:
+            given = f"{self._name} is longer than {show_bytes(self._max_bytes)}"
+            raise LimitError(given, "no more is kept of a pipe", "name a file instead, or raise --max-memory")
         try:
-            self._kept.seek(self.taken)
-            self._kept.write(block)
+            self._buffer.seek(self.taken)
+            self._buffer.write(block)
         except OSError as error:
-            full = f"{self._name} cannot be kept in a temporary file"
-            raise FileError(full, reason(error), "name a file, or set TMPDIR to a folder with room") from error
+            given = f"{self._name} cannot be kept in a temporary file"
+            raise FileError(given, reason(error), "name a file, or set TMPDIR to a folder with room") from error
         self.taken += len(block)
 
 
 def available_bytes(stream: BinaryIO, count: int) -> int:
-    """How many bytes a stream has, which is left anywhere; of a pipe, whose end may not come, at most `count`."""
-    return stream.there(count) if isinstance(stream, BufferedPipe) else stream.seek(0, os.SEEK_END)
+    """Return how many bytes a stream has, of a pipe at most `count`; the stream is left anywhere."""
+    return stream.available(count) if isinstance(stream, BufferedPipe) else stream.seek(0, os.SEEK_END)
 
 
 PADDING = 2**20

@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from convcli.errors import FileError, InputError, did_you_mean
 from convcli.network.graph import Block, Network, read_input
 from convcli.network.layers import KINDS, Tensor
 from convcli.network.parser import parse, parse_arguments
+from convcli.options import Layout
 from convcli.shapes.layout import check_layout
 from convcli.shapes.parse import check_whole, parse_shape
 
@@ -28,6 +29,31 @@ LARGEST = 10_000_000
 FIELDS = {"name": str, "input": str, "dims": int, "layout": str, "layers": (str, list), "blocks": dict}
 BLOCK_FIELDS = {"parameters": str, "layers": (str, list)}
 EXAMPLE = 'layers = "conv:64,k=3,p=1 relu"'
+
+
+def is_network_file(word: str) -> bool:
+    """Tell a file of a network from a layer or a shape, by its suffix."""
+    return word.endswith((".toml", ".onnx"))
+
+
+def network_builder(layers: Sequence[str], layout: Layout) -> Callable[[Tensor | None], Network]:
+    """Return a function that builds the network of some layers, or of the file that they name, on an input.
+
+    None as the input means the file's own.
+    """
+    if len(layers) == 1 and layers[0].endswith(".onnx"):
+        from convcli.network import read_onnx
+
+        return lambda x: read_onnx.load(layers[0])
+    if len(layers) == 1 and is_network_file(layers[0]):
+        return lambda x: load(layers[0], x)
+    items = parse(" ".join(layers))
+
+    def build_on(x: Tensor | None) -> Network:
+        assert x is not None
+        return Network.of(x, items, layout=layout)
+
+    return build_on
 
 
 def load(path: str, x: Tensor | None = None) -> Network:

@@ -6,10 +6,11 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 from convcli.network.graph import INPUT, Network, Node
 from convcli.network.receptive_field import View, views
+from convcli.options import Unit, Versus
 from convcli.shapes.axis import Axis
 
 
@@ -67,12 +68,6 @@ def _last_readers(nodes: Sequence[Node], owner: dict[int, int]) -> dict[int, int
             last[owner[at]] = index
     last[owner[len(nodes) - 1]] = len(nodes)
     return last
-
-
-Unit = Literal["macs", "flops"]
-UNITS: tuple[str, ...] = get_args(Unit)
-Versus = Literal["dense", "separable"]
-VERSUS: tuple[str, ...] = get_args(Versus)
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,7 @@ CALLS = {
     "bench": ["bench", "16x16", "-k", "sobel-x", "--runs", "1"],
     "guide": ["guide", "kernels"],
     "guide list": ["guide"],
+    "completion": ["completion", "bash"],
 }
 ids = list(CALLS)
 

@@ -53,7 +53,7 @@ def test_no_more_is_taken_in_than_is_read() -> None:
         assert stream.taken == BLOCK
         assert available_bytes(stream, BLOCK + 1) == BLOCK + 1
         assert stream.taken == 2 * BLOCK
-        stream.settle()
+        stream.stop()
         assert stream.seek(0, io.SEEK_END) == 2 * BLOCK
         assert available_bytes(stream, 3 * BLOCK) == 2 * BLOCK
 
@@ -70,8 +70,8 @@ def test_the_limits_hold(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(LimitError, match=r"the pipe is longer than 512.00 KiB; .* name a file"):
             stream.read()
         with pytest.raises(LimitError, match=r"the pipe takes 1.00 TiB of memory"):
-            stream.there(2**40)
-    monkeypatch.setattr(streams, "UNTOLD", BLOCK)
+            stream.available(2**40)
+    monkeypatch.setattr(streams, "UNDECLARED", BLOCK)
     with pipe() as stream:
         with pytest.raises(LimitError, match=r"the pipe is longer than 256.00 KiB"):
             stream.read()

@@ -63,6 +63,7 @@ PRINTERS = {
     "laws": "laws x.npy -k box",
     "bench": "bench 8x8 -k box --runs 1",
     "guide": "guide kernels",
+    "completion": "completion bash",
     "shape torch": "shape 8x8x3 conv:8,k=3 --emit torch",
     "shape onnx": "shape 8x8x3 conv:8,k=3 --emit onnx",
 }

@@ -26,6 +26,13 @@ from convcli.limits import Limits, show_bytes
 PIECE = 2**17
 """Characters that are parsed at once, about."""
 
+BLOCK = 2**18
+LINE_BYTES = 2**25
+"""Bytes of a line of text at most: more than a million numbers with all their digits."""
+
+PARSING = 4
+"""Bytes of memory that parsing takes, at most, for each byte of what is held of a text at once."""
+
 NUMBER_BYTES = 26
 """Bytes of a number as text, at most, its separator included."""
 
@@ -57,7 +64,9 @@ class _Line(NamedTuple):
 
 
 def survey(stream: BinaryIO, name: str) -> Survey:
-    r"""Detected through a text from its start. Raises FileError where it is no UTF-8 or holds no numbers.
+    r"""Read a text from its start and return what it holds.
+
+    Raises FileError where it is no UTF-8 or holds no numbers.
 
     >>> survey(io.BytesIO(b"# a table\n1;2\n\n3;4\n"), "table.csv")
     Survey(rows=2, columns=2, separator=';', whole=True, wide=False)
@@ -93,34 +102,35 @@ def read_text(stream: BinaryIO, name: str, found: Survey) -> NDArray[Any]:
 
 
 def _filled(stream: BinaryIO, name: str, found: Survey, dtype: np.dtype[Any]) -> NDArray[Any]:
-    table, at = np.empty((found.rows, found.columns), dtype), 0
-    for rows in _pieces(stream, name):
+    table = np.empty((found.rows, found.columns), dtype)
+    row = 0
+    for lines in _pieces(stream, name):
         try:
-            _fill(table[at : at + len(rows)], rows, found)
+            _fill(table[row : row + len(lines)], lines, found)
         except ValueError:
             raise _mistake(stream, name, found.separator) from None
-        at += len(rows)
-    if at != found.rows:
+        row += len(lines)
+    if row != found.rows:
         raise FileError(f"{name} changed while it was read", f"expected {found.rows:,} rows, as at first", "try again")
     return table.reshape(-1) if 1 in table.shape else table
 
 
 def _fill(table: NDArray[Any], rows: list[str], found: Survey) -> None:
     """Parse rows of text into a table (rows, columns). Raises ValueError where they do not make one."""
-    parts = [rows] if len(rows) > 1 else ([part] for part in _cut(rows[0], found.separator))
-    at = 0
+    parts = [rows] if len(rows) > 1 else ([part] for part in _split(rows[0], found.separator))
+    column = 0
     for lines in parts:
-        numbers = _parsed(lines, found, table.dtype)
-        table[:, at : at + numbers.shape[1]] = numbers
-        at += numbers.shape[1]
-    if at != found.columns:
+        numbers = _parse(lines, found, table.dtype)
+        table[:, column : column + numbers.shape[1]] = numbers
+        column += numbers.shape[1]
+    if column != found.columns:
         raise ValueError("rows of different lengths")
 
 
-def _cut(row: str, separator: str | None) -> Iterator[str]:
-    """A row in parts of about PIECE characters, each of whole cells.
+def _split(row: str, separator: str | None) -> Iterator[str]:
+    """Yield a row in parts of about PIECE characters, each of whole cells.
 
-    >>> [len(part) for part in _cut("1," * 100_000 + "1", ",")]
+    >>> [len(part) for part in _split("1," * 100_000 + "1", ",")]
     [131071, 68929]
     """
     start = 0
@@ -130,11 +140,11 @@ def _cut(row: str, separator: str | None) -> Iterator[str]:
     yield row[start:]
 
 
-def _parsed(rows: list[str], found: Survey, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """The numbers of some rows, as many in each. Raises ValueError for a mistake, OverflowError for a wide integer.
+def _parse(rows: list[str], found: Survey, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return the numbers of some rows, as many in each.
 
-    numpy parses three times as fast as Python, in a quarter of the memory, but takes wide integers for floats and
-    passes over what is blank.
+    Raises ValueError for a mistake, OverflowError for a wide integer. numpy parses three times as fast as Python, in a
+    quarter of the memory, but takes wide integers for floats and passes over what is blank.
     """
     if not all(map(str.strip, rows)):
         raise ValueError("an empty cell")
@@ -144,6 +154,7 @@ def _parsed(rows: list[str], found: Survey, dtype: np.dtype[Any]) -> NDArray[Any
 
 
 def _pieces(stream: BinaryIO, name: str) -> Iterator[list[str]]:
+    """Yield the lines in lists of about PIECE characters."""
     rows: list[str] = []
     held = 0
     for line in _lines(stream, name):
@@ -157,14 +168,14 @@ def _pieces(stream: BinaryIO, name: str) -> Iterator[list[str]]:
 
 
 def _lines(stream: BinaryIO, name: str) -> Iterator[_Line]:
-    """The lines that hold something besides a comment, counted from one, from the start of the text."""
+    """Yield the lines that hold something besides a comment, counted from one, from the start of the text."""
     stream.seek(0)
     text = io.TextIOWrapper(stream, "utf-8-sig")
     try:
         for number, line in enumerate(text, 1):
-            kept = line.partition("#")[0].strip(" \n")
-            if kept.strip():
-                yield _Line(number, kept)
+            content = line.partition("#")[0].strip(" \n")
+            if content.strip():
+                yield _Line(number, content)
     except UnicodeDecodeError:
         raise _undecodable(stream, name) from None
     finally:
@@ -172,23 +183,24 @@ def _lines(stream: BinaryIO, name: str) -> Iterator[_Line]:
 
 
 def _undecodable(stream: BinaryIO, name: str) -> FileError:
-    """The first byte that is no UTF-8, with its place in the file."""
+    """Return the error that names the first byte that is no UTF-8, and its place in the file."""
     stream.seek(0)
-    decoder, at = codecs.getincrementaldecoder("utf-8")(), 0
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    offset = 0
     while True:
         block, pending = stream.read(PIECE), len(decoder.getstate()[0])
         try:
             decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             wrong = error.object[error.start]
-            return FileError(f"{name} is not UTF-8 text", f"byte {at - pending + error.start} is {wrong:#04x}")
+            return FileError(f"{name} is not UTF-8 text", f"byte {offset - pending + error.start} is {wrong:#04x}")
         if not block:
             return FileError(f"{name} changed while it was read", "expected it as at first", "try again")
-        at += len(block)
+        offset += len(block)
 
 
 def _separator(line: str) -> str | None:
-    """The separator of a first line: semicolons go before commas, which may be decimal ones; None is any blanks.
+    """Return the separator of a first line: semicolons before commas, which may be decimal ones; None is any blanks.
 
     >>> _separator("1;2"), _separator("1, 2"), _separator("1  2")
     (';', ',', None)
@@ -206,7 +218,7 @@ def _count(row: str, separator: str | None) -> int:
 
 
 def _cells(row: str, separator: str | None) -> Iterator[str]:
-    """What stands between the separators, one by one: a list of them takes thirty times the row.
+    """Yield the cells between the separators one by one: a list of them takes thirty times the row.
 
     >>> list(_cells(";1;;2", ";")), list(_cells("1  2", None))
     (['', '1', '', '2'], ['1', '2'])
@@ -217,7 +229,7 @@ def _cells(row: str, separator: str | None) -> Iterator[str]:
 
 
 def _mistake(stream: BinaryIO, name: str, separator: str | None) -> FileError:
-    """The first of: words where numbers should begin, rows of different lengths, something that is no number."""
+    """Return the error for a text that does not parse: words first, then rows of different lengths, then no numbers."""
     first = next(_lines(stream, name))
     return (
         _header(name, first, separator)
@@ -246,8 +258,8 @@ def _misread(name: str, line: _Line, separator: str | None) -> FileError | None:
     wrong = next((cell for cell in _cells(line.text, separator) if not _is_number(cell)), None)
     if wrong is None:
         return None
-    what = f"'{_short(wrong.strip())}'" if wrong.strip() else "an empty value"
-    return FileError(f"{name} has {what} on line {line.number}", "expected a number")
+    given = f"'{_short(wrong.strip())}'" if wrong.strip() else "an empty value"
+    return FileError(f"{name} has {given} on line {line.number}", "expected a number")
 
 
 def _is_number(cell: str) -> bool:
@@ -272,71 +284,39 @@ def write_text(stream: BinaryIO, array: NDArray[Any], separator: str) -> None:
         stream.write((separator.join(map(repr, row.tolist())) + "\n").encode("ascii"))
 
 
-BLOCK = 2**18
-LINE_BYTES = 2**25
-"""Bytes of a line of text at most: more than a million numbers with all their digits."""
-PARSING = 4
-"""Bytes of memory that parsing takes, at most, for each byte of what is held of a text at once."""
+def parsing_bytes(stream: BinaryIO, name: str, limits: Limits) -> int:
+    """Return how many bytes parsing a text takes at most, besides its numbers: for a long line, or several short ones.
 
-
-class TextScan:
-    """What is known of a text while it comes in, block by block, none of which is kept."""
-
-    def __init__(self, name: str) -> None:
-        self.name, self.bytes, self.lines, self.unbroken, self.longest = name, 0, 1, 0, 0
-
-    def add(self, block: bytes) -> None:
-        """Count one more block; raises LimitError in the middle of a line that is too long."""
-        self.bytes += len(block)
-        self.lines += block.count(b"\n") + block.count(b"\r")
-        first = min(len(line) for line in (block.partition(b"\n")[0], block.partition(b"\r")[0]))
-        self.longest = max(self.longest, self.unbroken + first)
-        if self.longest > LINE_BYTES:
+    The stream is read to its end, and left at its start. Raises LimitError for a line without an end, and as soon as
+    the numbers, of which every line has one, would take more memory than they may.
+    """
+    size = longest = unbroken = lines = 0
+    while block := stream.read(BLOCK).replace(b"\r", b"\n"):
+        size += len(block)
+        lines += block.count(b"\n")
+        first, newline, rest = block.partition(b"\n")  # shorter lines within the block do not matter
+        longest = max(longest, unbroken + len(first))
+        unbroken = len(rest) - rest.rfind(b"\n") - 1 if newline else unbroken + len(block)
+        if longest > LINE_BYTES:
             raise LimitError(
-                f"{self.name} has a line of more than {show_bytes(LINE_BYTES)}",
+                f"{name} has a line of more than {show_bytes(LINE_BYTES)}",
                 "expected a row of numbers",
                 "write fewer numbers a line, or a .npy file",
             )
-        last = max(block.rfind(b"\n"), block.rfind(b"\r"))
-        self.unbroken = len(block) - last - 1 + (self.unbroken if last < 0 else 0)
-
-    @property
-    def parsing(self) -> int:
-        """Bytes that parsing takes at most, besides the numbers: those of its longest line, or of several short ones.
-
-        Lines within a block are not told apart.
-        """
-        return PARSING * min(self.bytes, max(self.longest, BLOCK))
-
-    @property
-    def numbers(self) -> int:
-        """Bytes of the numbers at least, one a line."""
-        return 8 * self.lines
-
-
-def measure(stream: BinaryIO, name: str, limits: Limits) -> TextScan:
-    """Count a text's bytes and lines to its end and go back to its beginning.
-
-    Raises LimitError for an endless line, and as soon as the numbers of its lines would take more than they may.
-    """
-    size = TextScan(name)
-    while block := stream.read(BLOCK):
-        size.add(block)
-        limits.check_memory(name, size.parsing + size.numbers)
+        limits.check_memory(name, PARSING * min(size, max(longest, BLOCK)) + 8 * lines)
     stream.seek(0)
-    return size
+    return PARSING * min(size, max(longest, BLOCK))
 
 
 class Text(Codec):
     """Numbers as text, between the separators that the format's row names."""
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
-        size = measure(stream, request.name, request.limits)
+        parsing = parsing_bytes(stream, request.name, request.limits)
         found = survey(stream, request.name)
-        kept = stream.held if isinstance(stream, BufferedPipe) else 0
-        request.limits.check_memory(request.name, kept + size.parsing + found.bytes)
-        array = read_text(stream, request.name, found)
-        return self.make_data(array, request, decoding=size.parsing + found.bytes)
+        held = stream.held if isinstance(stream, BufferedPipe) else 0
+        request.limits.check_memory(request.name, held + parsing + found.bytes)
+        return self.make_data(read_text(stream, request.name, found), request, decoding=parsing + found.bytes)
 
     def holds(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> str:
         if dtype.itemsize > 8:

@@ -41,7 +41,7 @@ def check(stream: BinaryIO, find_damage: Callable[[BinaryIO], str], *, self_endi
     stream.seek(0)
     found = find_damage(stream)
     if self_ending and not found and isinstance(stream, BufferedPipe):
-        stream.settle()
+        stream.stop()
     stream.seek(0)
     return found
 

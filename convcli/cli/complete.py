@@ -1,0 +1,44 @@
+"""What a shell completes for a parameter: kernels, formats, topics and files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import click
+from click.shell_completion import CompletionItem
+
+Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+def _words(words: Callable[[], Iterable[str]], *, files: bool = False) -> Completer:
+    """Complete with the words that begin as typed; with files, if none does and they are allowed."""
+
+    def complete(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem]:
+        found = [CompletionItem(word) for word in words() if word.startswith(typed)]
+        return found or ([CompletionItem(typed, type="file")] if files else [])
+
+    return complete
+
+
+def _kernel_names() -> tuple[str, ...]:
+    from convcli.kernels import names
+
+    return names()
+
+
+def _format_names() -> list[str]:
+    from convcli.io import all_formats
+
+    return [form.name for form in all_formats()]
+
+
+def _topics() -> tuple[str, ...]:
+    from convcli.learn.guide import ORDER
+
+    return ORDER
+
+
+kernels = _words(_kernel_names, files=True)
+formats = _words(_format_names)
+topics = _words(_topics)
+files = _words(tuple, files=True)

@@ -88,9 +88,8 @@ class TensorCheck:
     def verdict(self) -> str:
         """good, fair, suspect or wrong, by the thresholds of this module; anything not finite is wrong."""
         error = self.largest_relative
-        if not error <= WRONG:
-            return "wrong"
-        return "good" if error <= GOOD else "fair" if error <= SUSPECT else "suspect"
+        largest = {"good": GOOD, "fair": SUSPECT, "suspect": WRONG}
+        return next((verdict for verdict, most in largest.items() if error <= most), "wrong")
 
     @property
     def passed(self) -> bool:

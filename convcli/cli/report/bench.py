@@ -217,7 +217,9 @@ def _draw_row(draw: ImageDraw, report: BenchResult, row: Row, top: int) -> None:
 def _kind(report: BenchResult, row: Row) -> str:
     if not row.passed:
         return "wrong"
-    return "pick" if row is report.pick else "peer" if row.is_peer else "method"
+    if row is report.pick:
+        return "pick"
+    return "peer" if row.is_peer else "method"
 
 
 def _title(report: BenchResult) -> str:

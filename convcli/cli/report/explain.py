@@ -194,11 +194,14 @@ def _grids(result: ExplainResult, cells: Sequence[Cell], plane: Index) -> list[G
 def _span(axes: tuple[Axis, ...], cells: Sequence[Cell]) -> str:
     """The places that a plane covers, such as `x[0..2,1..3]`; a step behind a colon where the taps are apart."""
     ends = zip(cells[0].place, cells[-1].place, axes, strict=True)
-    parts = [
-        f"{first}" if first == last else f"{first}..{last}" + (f":{axis.dilation}" if axis.dilation > 1 else "")
-        for first, last, axis in ends
-    ]
-    return f"x[{','.join(parts)}]"
+    return f"x[{','.join(_range(*end) for end in ends)}]"
+
+
+def _range(first: int, last: int, axis: Axis) -> str:
+    if first == last:
+        return str(first)
+    step = f":{axis.dilation}" if axis.dilation > 1 else ""
+    return f"{first}..{last}{step}"
 
 
 def _cut(cells: Sequence[Cell], plane: Index, draw: Callable[[Cell], Text]) -> list[list[Text]]:
@@ -265,7 +268,9 @@ def _product(cell: Cell) -> Text:
 
 
 def _sign(value: float) -> str:
-    return "red" if value > 0 else "blue" if value < 0 else "dim"
+    if value > 0:
+        return "red"
+    return "blue" if value < 0 else "dim"
 
 
 # The way back.

@@ -132,5 +132,7 @@ def _cell(share: float) -> tuple[str, str]:
     """A tap's two characters and their style, from its share of the largest magnitude, -1 to 1."""
     shade = SHADES[round(abs(share) * (len(SHADES) - 1))]
     strength = 40 + round(215 * abs(share))
-    red, blue = (strength, 40) if share > 0 else (40, strength)
-    return f"{' ' if not share else '+' if share > 0 else '-'}{shade}", f"bright_white on rgb({red},40,{blue})"
+    if share > 0:
+        return f"+{shade}", f"bright_white on rgb({strength},40,40)"
+    sign = "-" if share < 0 else " "
+    return f"{sign}{shade}", f"bright_white on rgb(40,40,{strength})"

@@ -36,7 +36,9 @@ def which_frame(at: int, count: int) -> str:
     >>> which_frame(0, 4), which_frame(2, 4), which_frame(0, 1)
     ('first of 4 frames', 'frame 2 of 4, counted from 0', '')
     """
-    return f"frame {at} of {count}, counted from 0" if at else f"first of {count} frames" if count > 1 else ""
+    if at:
+        return f"frame {at} of {count}, counted from 0"
+    return f"first of {count} frames" if count > 1 else ""
 
 
 def is_deep(description: str) -> bool:

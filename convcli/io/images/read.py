@@ -82,7 +82,9 @@ def decoding_bytes(image: Image, stream: BinaryIO) -> int:
     reading = MODES[image.mode]
     wanted = (reading.transparent if image.has_transparency_data else reading.opaque) or image.mode
     stored = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4)
-    converted = 0 if wanted == image.mode else 1 if wanted == "L" else 4
+    converted = 0
+    if wanted != image.mode:
+        converted = 1 if wanted == "L" else 4
     sample = {"LA": 2, "RGB": 3}.get(wanted, converted or stored)
     turned = stored if _is_turned(image) else 0
     pixels = image.width * image.height

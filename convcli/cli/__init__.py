@@ -35,6 +35,7 @@ COMMANDS = {
     "bench": "Time the methods against each other and against peers.",
     "guide": "Read the manual, one page per topic.",
     "completion": "Print the completion script for a shell.",
+    "help": "Show the help of a command, or of convcli itself.",
 }
 INTERRUPTED, TERMINATED = 130, 143
 

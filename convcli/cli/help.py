@@ -1,10 +1,12 @@
-"""How `--help` is laid out: the examples first, then the options under headings, the most used ones first."""
+"""The layout of `--help`, and `convcli help`: examples first, then options under headings, the most used first."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import click
+
+from convcli.cli import options
 
 HEADINGS: dict[str, tuple[str, ...]] = {
     "Kernel": ("kernels", "reference", "op", "normalize", "combine"),
@@ -26,11 +28,20 @@ HEADINGS: dict[str, tuple[str, ...]] = {
 
 
 class Command(click.Command):
-    """A command whose help has examples before options, options under headings, and defaults shown."""
+    """A command whose help has examples first, options under headings, and defaults shown."""
 
     def __init__(self, *args: Any, **extra: Any) -> None:
         extra["context_settings"] = {"show_default": True, **(extra.get("context_settings") or {})}
         super().__init__(*args, **extra)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            takes_output = any("-o" in param.opts for param in self.params)
+            if not (takes_output and error.message.startswith("Got unexpected extra argument")):
+                raise
+            raise click.UsageError(f"{error.message.rstrip('.')}; name the output with -o FILE", ctx) from None
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         self.format_usage(ctx, formatter)
@@ -49,6 +60,32 @@ class Command(click.Command):
             if found:
                 with formatter.section(heading):
                     formatter.write_dl([record for _, record in sorted(found, key=lambda row: row[0])])
+
+
+EXAMPLES = """\b
+Examples:
+  convcli help
+  convcli help apply
+"""
+
+
+@click.command("help", cls=Command, epilog=EXAMPLES)
+@click.argument("name", metavar="[COMMAND]", required=False)
+@options.stacked()
+@click.pass_context
+def command(context: click.Context, name: str | None, as_json: bool) -> None:
+    """Show the help of a command, or of convcli itself."""
+    from convcli.cli.report.text import print_json
+
+    shown = context.find_root()
+    if name is not None and isinstance(shown.command, click.Group):
+        _, found, _ = shown.command.resolve_command(shown, [name])
+        assert found is not None
+        shown = found.make_context(name, [], parent=shown, resilient_parsing=True)
+    if as_json:
+        print_json("help", {"name": name, "text": shown.get_help()})
+    else:
+        click.echo(shown.get_help())
 
 
 def _position(name: str) -> tuple[str, int]:

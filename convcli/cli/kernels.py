@@ -12,6 +12,7 @@ FORMATS = ("csv", "txt", "json", "imagemagick", "vips", "npy", "npz")
 EXAMPLES = """\b
 Examples:
   convcli kernels list
+  convcli kernels list edge
   convcli kernels show sobel-x
   convcli kernels show "gabor:theta=45,wavelength=8"
   convcli kernels export gaussian:sigma=2 -o gaussian.csv
@@ -21,26 +22,40 @@ name_argument = click.argument("name", shell_complete=complete.kernels)
 dims = click.option("--dims", type=Count(1), metavar="N", help="How many axes the kernel is to have.")
 
 
-@click.group("kernels", invoke_without_command=True, epilog=EXAMPLES)
+class _Kernels(click.Group):
+    """A group that takes a word that is none of its commands as the name of a kernel to show."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        shown = args and args[0] not in self.commands and not args[0].startswith("-")
+        return super().resolve_command(ctx, ["show", *args] if shown else args)
+
+
+@click.group("kernels", cls=_Kernels, invoke_without_command=True, epilog=EXAMPLES)
 @options.debug
 @click.pass_context
 def command(context: click.Context) -> None:
-    """List, show and export the named kernels; without a word more, list them."""
+    """List, show and export the named kernels.
+
+    Without a command it lists them; `convcli kernels NAME` is `convcli kernels show NAME`.
+    """
     if context.invoked_subcommand is None:
-        context.invoke(list_, as_json=False)
+        context.invoke(list_, pattern=None, as_json=False)
 
 
 @command.command("list", epilog=EXAMPLES)
+@click.argument("pattern", required=False)
 @options.stacked()
-def list_(as_json: bool) -> None:
-    """List the named kernels: a line of meaning for each, and its parameters."""
+def list_(pattern: str | None, as_json: bool) -> None:
+    """List the named kernels with their parameters and meaning; with PATTERN, those whose line contains it."""
     from convcli.cli.report import kernels as report
     from convcli.cli.report.text import print_json
 
     if as_json:
-        print_json("kernels list", report.kernels_json())
+        print_json("kernels list", report.kernels_json(pattern))
     else:
-        report.print_kernels()
+        report.print_kernels(pattern)
 
 
 @command.command("show", epilog=EXAMPLES)

@@ -90,6 +90,7 @@ CALLS = {
     "guide": ["guide", "kernels"],
     "guide list": ["guide"],
     "completion": ["completion", "bash"],
+    "help": ["help", "apply"],
 }
 ids = list(CALLS)
 

@@ -64,3 +64,16 @@ def test_the_most_used_options_of_apply_have_headings_of_their_own() -> None:
 def test_short_forms(short: str, long: str, name: str) -> None:
     assert f"  {short}, {long}" in shown(name)
     assert CliRunner().invoke(main, ["-V"]).stdout.startswith("convcli, version")
+
+
+def test_the_help_command_shows_a_command_s_help() -> None:
+    narrow = CliRunner(env={"COLUMNS": "80"})
+    assert narrow.invoke(main, ["help", "apply"]).stdout.partition("\n")[2] == shown("apply").partition("\n")[2]
+    assert "Commands:" in CliRunner().invoke(main, ["help"]).stdout
+    assert "did you mean 'shape'?" in CliRunner().invoke(main, ["help", "shap"]).stderr
+
+
+def test_a_second_name_is_taken_for_an_output_without_its_option() -> None:
+    result = CliRunner().invoke(main, ["apply", "in.png", "out.png", "-k", "box"])
+    assert result.exit_code == 2
+    assert result.stderr == "Error: Got unexpected extra argument (out.png); name the output with -o FILE\n"

@@ -64,6 +64,7 @@ PRINTERS = {
     "bench": "bench 8x8 -k box --runs 1",
     "guide": "guide kernels",
     "completion": "completion bash",
+    "help": "help apply",
     "shape torch": "shape 8x8x3 conv:8,k=3 --emit torch",
     "shape onnx": "shape 8x8x3 conv:8,k=3 --emit onnx",
 }

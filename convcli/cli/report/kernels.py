@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from convcli.cli.report.text import columns, make_console, place, written_json
+from convcli.errors import KernelError
 from convcli.io import Written
 from convcli.kernels import Kernel, KernelFamily, factorize, listing, response
 from convcli.shapes.parse import show
@@ -20,8 +21,8 @@ SLICES = 8
 """Planes of a kernel of three axes or more that are drawn."""
 
 
-def kernels_json() -> dict[str, Any]:
-
+def kernels_json(pattern: str | None = None) -> dict[str, Any]:
+    """Return the families of the bank, or those that match `pattern`."""
     return {
         "kernels": [
             {
@@ -30,21 +31,32 @@ def kernels_json() -> dict[str, Any]:
                 "meaning": entry.describe(),
                 "source": entry.source,
             }
-            for entry in listing()
+            for entry in _matching(pattern)
         ]
     }
 
 
-def print_kernels() -> None:
-    """One row for each family of the bank."""
+def print_kernels(pattern: str | None = None) -> None:
+    """Print one row for each family of the bank, or for each that matches `pattern`."""
     table = Table(box=None, pad_edge=False)
     table.add_column("kernel", style="bold", overflow="fold")
     table.add_column("parameters", overflow="fold")
     table.add_column("meaning", overflow="fold")
-    for entry in listing():
+    for entry in _matching(pattern):
         given = ", ".join(f"{p.name}={p.default}" for p in entry.parameters)
         table.add_row(_family(entry), given, entry.describe())
     make_console().print(table)
+
+
+def _matching(pattern: str | None) -> list[KernelFamily]:
+    """Return the families whose names or meaning contain the pattern. Raises KernelError if there are none."""
+    wanted = (pattern or "").lower()
+    found = [
+        family for family in listing() if wanted in " ".join((family.name, *family.names, family.describe())).lower()
+    ]
+    if not found:
+        raise KernelError(f"no kernel matches {pattern!r}", remedy="see all with 'convcli kernels list'")
+    return found
 
 
 def print_kernel(kernel: Kernel) -> None:

@@ -10,7 +10,6 @@ import gzip
 import math
 import zlib
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, BinaryIO, ClassVar, cast
@@ -25,7 +24,6 @@ from convcli.io.data import Data
 from convcli.io.formats import NUMBERS, muted
 from convcli.io.images import integrity
 from convcli.io.streams import available_bytes, open_gzip
-from convcli.limits import Limits
 
 SPATIAL = 3
 FRONT_BYTES = 2**24
@@ -76,51 +74,75 @@ class Geometry:
         return motion
 
 
-def read_nifti(
-    stream: BinaryIO, name: str, limits: Limits, *, packed: bool
-) -> tuple[NDArray[Any], int, Geometry, tuple[str, ...]]:
-    """The values, the bytes that decoding took, the header, and notes; scaled values are float64.
+class Nifti(Codec):
+    """A volume behind its header; the first three axes are spatial."""
 
-    Raises FileError for what is damaged, DtypeError for what are no real numbers, LimitError for more than may be.
-    """
-    try:
-        opened = cast("BinaryIO", open_gzip(stream)) if packed else stream
-        return _read(opened, name, limits, packed=packed)
-    except _DAMAGE as error:
-        if isinstance(error, (DtypeError, FileError)):
-            raise
-        raise _damaged(name, brief(error)) from error
-    except import_module("nibabel.spatialimages").HeaderDataError as error:
-        raise _damaged(name, brief(error)) from error
+    def open(self, stream: BinaryIO) -> BinaryIO:
+        """Return the stream of header and values."""
+        return stream
+
+    def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
+        """Decode the values, scaled ones as float64; raise DtypeError for what are no real numbers."""
+        try:
+            return self._read(stream, request)
+        except _DAMAGE as error:
+            if isinstance(error, (DtypeError, FileError)):
+                raise
+            raise _damaged(request.name, brief(error)) from error
+        except import_module("nibabel.spatialimages").HeaderDataError as error:
+            raise _damaged(request.name, brief(error)) from error
+
+    def _read(self, stream: BinaryIO, request: ReadRequest) -> Data:
+        opened, name = self.open(stream), request.name
+        header = _header(opened)
+        shape, dtype = tuple(map(int, header.get_data_shape())), header.get_data_dtype()
+        if dtype.kind not in NUMBERS or dtype.itemsize > 8:
+            raise DtypeError(f"{name} holds {dtype}", "expected real numbers of up to 64 bits", "convert them first")
+        if min(shape, default=0) < 1:
+            raise _damaged(name, f"it declares the shape {shape}")
+
+        # check what the header declares before it is allocated
+        slope, intercept = header.get_slope_inter()
+        scaled = slope is not None and (slope, intercept or 0) != (1, 0)
+        count, offset = math.prod(shape), header.get_data_offset()
+        declared = count * dtype.itemsize
+        if opened is stream and (held := available_bytes(stream, offset + declared) - offset) < declared:
+            raise _damaged(name, f"its header declares {declared:,} bytes of values, {held:,} follow")
+        decoding = count * (2 * dtype.itemsize + (16 if scaled else 0))
+        request.limits.check_memory(name, decoding)
+
+        opened.seek(offset)
+        array = read_values(opened, shape, dtype, "F")
+        if opened is not stream:
+            _finish(opened)
+        notes: tuple[str, ...] = ()
+        if scaled:
+            array = array * float(slope) + float(intercept or 0)
+            notes = (f"values times {slope:g} plus {intercept or 0:g}",)
+        dims = min(array.ndim, SPATIAL)
+        return self.make_data(array, request, decoding=decoding, notes=notes, dims=dims, header=Geometry(header))
+
+    def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
+        """Encode an array behind the header of the file that it comes from, or a new one with the identity affine."""
+        geometry = request.header if isinstance(request.header, Geometry) else Geometry(_new())
+        header = geometry.fitted(array.shape, array.dtype)
+        header.write_to(stream)
+        write_values(stream, array, header.get_data_dtype(), "F")
+
+
+class PackedNifti(Nifti):
+    """The same, compressed by gzip, without the time of day: the same values give the same bytes."""
+
+    def open(self, stream: BinaryIO) -> BinaryIO:
+        return cast("BinaryIO", open_gzip(stream))
+
+    def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
+        with gzip.GzipFile("", "wb", _PACK_LEVEL, stream, 0) as packed:
+            super().write(cast("BinaryIO", packed), array, request)
 
 
 def _damaged(name: str, how: str) -> FileError:
     return integrity.damaged(name, how, "NIfTI")
-
-
-def _read(
-    stream: BinaryIO, name: str, limits: Limits, *, packed: bool
-) -> tuple[NDArray[Any], int, Geometry, tuple[str, ...]]:
-    header = _header(stream)
-    shape, dtype = tuple(map(int, header.get_data_shape())), header.get_data_dtype()
-    if dtype.kind not in NUMBERS or dtype.itemsize > 8:
-        raise DtypeError(f"{name} holds {dtype}", "expected real numbers of up to 64 bits", "convert them first")
-    if min(shape, default=0) < 1:
-        raise _damaged(name, f"it declares the shape {shape}")
-    slope, intercept = header.get_slope_inter()
-    scaled = slope is not None and (slope, intercept or 0) != (1, 0)
-    values, offset = math.prod(shape), header.get_data_offset()
-    declared = values * dtype.itemsize
-    if not packed and (held := available_bytes(stream, offset + declared) - offset) < declared:
-        raise _damaged(name, f"its header declares {declared:,} bytes of values, {held:,} follow")
-    decoding = values * (2 * dtype.itemsize + (16 if scaled else 0))
-    limits.check_memory(name, decoding)
-    stream.seek(offset)
-    array = read_values(stream, shape, dtype, "F")
-    if packed:
-        _finish(stream)
-    notes = (f"values times {slope:g} plus {intercept or 0:g}",) if scaled else ()
-    return (array * float(slope) + float(intercept or 0) if scaled else array), decoding, Geometry(header), notes
 
 
 def _header(stream: BinaryIO) -> Any:
@@ -149,43 +171,9 @@ def _finish(stream: BinaryIO) -> None:
     raise ValueError("much follows the last value")
 
 
-def write_nifti(stream: BinaryIO, array: NDArray[Any], geometry: Geometry | None, *, packed: bool) -> None:
-    """Encode an array behind the header of the file that it comes from, or behind a new one with the identity affine.
-
-    A .nii.gz has no time of day: the same values give the same bytes.
-    """
-    header = (geometry or Geometry(_new())).fitted(array.shape, array.dtype)
-    with gzip.GzipFile("", "wb", _PACK_LEVEL, stream, 0) if packed else nullcontext(stream) as opened:
-        target = cast("BinaryIO", opened)
-        header.write_to(target)
-        write_values(target, array, header.get_data_dtype(), "F")
-
-
 def _new() -> Any:
     """A header that says nothing but that voxels are 1 unit apart."""
     header = import_module("nibabel").Nifti1Header()
     header.set_data_shape((1,) * SPATIAL)
     header.set_sform(np.eye(SPATIAL + 1), "aligned")
     return header
-
-
-class Nifti(Codec):
-    """A volume with its header; the first three axes are spatial."""
-
-    packed: ClassVar[bool] = False
-    """Whether the file is compressed by gzip."""
-
-    def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
-        array, decoding, geometry, notes = read_nifti(stream, request.name, request.limits, packed=self.packed)
-        dims = min(array.ndim, SPATIAL)
-        return self.make_data(array, request, decoding=decoding, notes=notes, dims=dims, header=geometry)
-
-    def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
-        geometry = request.header if isinstance(request.header, Geometry) else None
-        write_nifti(stream, array, geometry, packed=self.packed)
-
-
-class PackedNifti(Nifti):
-    """The same, compressed by gzip."""
-
-    packed = True

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.errors import FileError, InputError
-from convcli.io.arrays.npy import MAP_ABOVE, decoded_bytes
+from convcli.io.arrays.npy import MAP_ABOVE
 from convcli.io.codec import Codec, ReadRequest, WriteRequest
 from convcli.io.data import Data, Header, Kind
 from convcli.io.streams import available_bytes
-from convcli.limits import Limits
 from convcli.options import DTYPES, Order
 from convcli.shapes.parse import show
 
@@ -83,26 +82,6 @@ def _number_type(text: str) -> np.dtype[Any]:
     return dtype
 
 
-def read_raw(stream: BinaryIO, name: str, layout: RawLayout, limits: Limits, path: str) -> NDArray[Any]:
-    """The numbers of a file of exactly the size that the layout takes; where a path is given and it is large, mapped.
-
-    Raises FileError for another size, or where nobody told the shape and the type, LimitError for more than may be.
-    """
-    shape, dtype = layout.told(name)
-    needed = layout.size(name)
-    size = available_bytes(stream, needed + 1)
-    if needed != size:
-        many = f"more than {needed:,}" if size > needed and not path else f"{size:,}"
-        after = f" after {layout.offset:,} others" if layout.offset else ""
-        told = f"{show(shape)} of {dtype} takes {needed - layout.offset:,} bytes{after}"
-        raise FileError(f"{name} has {many} bytes", told, "correct --raw-shape, --raw-dtype or --raw-offset")
-    if path and size > MAP_ABOVE:
-        return np.memmap(path, dtype, "r", layout.offset, shape, layout.order)
-    limits.check_memory(name, 2 * math.prod(shape) * dtype.itemsize)
-    stream.seek(layout.offset)
-    return read_values(stream, shape, dtype, layout.order)
-
-
 def read_values(stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any], order: Order) -> NDArray[Any]:
     """The next values of a stream, in the machine's byte order. Raises EOFError where it ends before the last."""
     array = np.empty(shape[::-1] if order == "F" else shape, dtype)
@@ -130,21 +109,36 @@ def write_values(stream: BinaryIO, array: NDArray[Any], dtype: np.dtype[Any], or
         stream.write(cast("NDArray[Any]", piece).tobytes())
 
 
-def write_raw(stream: BinaryIO, array: NDArray[Any], layout: RawLayout) -> None:
-    """Encode an array as its bare values, in the layout's order and byte order; little-endian and C by default."""
-    write_values(stream, array, layout.written(array.dtype), layout.order)
-
-
 class Raw(Codec):
     """Bare values, in the layout that the request gives."""
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
-        layout = request.raw or RawLayout()
-        array = read_raw(stream, request.name, layout, request.limits, request.path)
-        return self.make_data(array, request, decoding=decoded_bytes(array, copies=2), header=layout)
+        """Read a file of exactly the size that the layout takes; map a large one.
+
+        Raises FileError for another size, or if the shape and the type are not given.
+        """
+        layout, name = request.raw or RawLayout(), request.name
+        shape, dtype = layout.told(name)
+        needed = layout.size(name)
+        size = available_bytes(stream, needed + 1)
+        if needed != size:
+            many = f"more than {needed:,}" if size > needed and not request.path else f"{size:,}"
+            after = f" after {layout.offset:,} others" if layout.offset else ""
+            message = f"{show(shape)} of {dtype} takes {needed - layout.offset:,} bytes{after}"
+            raise FileError(f"{name} has {many} bytes", message, "correct --raw-shape, --raw-dtype or --raw-offset")
+        if request.path and size > MAP_ABOVE:
+            mapped = np.memmap(request.path, dtype, "r", layout.offset, shape, layout.order)
+            return self.make_data(mapped, request, header=layout)
+        decoding = 2 * math.prod(shape) * dtype.itemsize
+        request.limits.check_memory(name, decoding)
+        stream.seek(layout.offset)
+        array = read_values(stream, shape, dtype, layout.order)
+        return self.make_data(array, request, decoding=decoding, header=layout)
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
-        write_raw(stream, array, request.header if isinstance(request.header, RawLayout) else RawLayout())
+        """Write bare values in the layout's order and byte order; little-endian and C by default."""
+        layout = request.header if isinstance(request.header, RawLayout) else RawLayout()
+        write_values(stream, array, layout.written(array.dtype), layout.order)
 
     def output_dtype(self, dtype: np.dtype[Any], kind: Kind, header: Header | None = None) -> np.dtype[Any] | None:
         if isinstance(header, RawLayout) and header.dtype is not None:

@@ -1,4 +1,4 @@
-"""Recordings, .wav: one spatial axis of time, and a lane for each channel.
+"""Recordings, .wav: one spatial axis of time, and channels.
 
 An array is (frames,) or (frames, channels). PCM of 8 bits is int8, around zero; of 16 int16; of 24 and 32 int32, of
 which 24 bits fill the upper ones. Needs soundfile, `pip install 'convcli[wav]'`.
@@ -7,6 +7,7 @@ which 24 bits fill the upper ones. Needs soundfile, `pip install 'convcli[wav]'`
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -16,11 +17,10 @@ from typing import Any, BinaryIO, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.errors import DtypeError, FileError, InputError, ShapeError, brief, one_line
+from convcli.errors import DtypeError, FileError, InputError, brief, one_line
 from convcli.io.codec import PLAIN, Codec, ReadRequest, WriteRequest
 from convcli.io.data import Data
 from convcli.io.images import integrity
-from convcli.limits import Limits
 
 SUBTYPES = {
     "PCM_U8": "int8",
@@ -66,69 +66,90 @@ class Recording:
         return replace(self, rate=int(rate))
 
 
-def read_wav(stream: BinaryIO, name: str, limits: Limits) -> tuple[NDArray[Any], int, Recording, tuple[str, ...]]:
-    """The samples, the bytes that decoding took, what the file says of them, and notes.
+class Wav(Codec):
+    """A recording, whose sample rate must be known."""
 
-    Raises FileError for what is damaged, DtypeError for samples that libsndfile would convert, LimitError for more
-    than may be.
-    """
-    soundfile = import_module("soundfile")
-    if damage := integrity.check(stream, integrity.find_wav_damage, self_ending=True):
-        raise _damaged(name, damage)
-    try:
-        with soundfile.SoundFile(stream) as sound:
-            if sound.format not in ("WAV", "WAVEX"):
-                raise FileError(f"{name} is a {sound.format} file", "expected a WAV file", "convert it first")
-            return _read(sound, name, limits)
-    except _DAMAGE as error:
-        if isinstance(error, InputError):
-            raise
-        raise _damaged(name, brief(error)) from error
+    def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
+        """Decode the samples; raise DtypeError for those that libsndfile would convert."""
+        soundfile = import_module("soundfile")
+        if damage := integrity.check(stream, integrity.find_wav_damage, self_ending=True):
+            raise _damaged(request.name, damage)
+        try:
+            with soundfile.SoundFile(stream) as sound:
+                if sound.format not in ("WAV", "WAVEX"):
+                    given = f"{request.name} is a {sound.format} file"
+                    raise FileError(given, "expected a WAV file", "convert it first")
+                return self._read(sound, request)
+        except _DAMAGE as error:
+            if isinstance(error, InputError):
+                raise
+            raise _damaged(request.name, brief(error)) from error
+
+    def _read(self, sound: Any, request: ReadRequest) -> Data:
+        subtype = _DECODED if sound.subtype in CODED else sound.subtype
+        if subtype not in SUBTYPES:
+            given, known = f"{request.name} holds {sound.subtype} samples", ", ".join((*SUBTYPES, *CODED))
+            raise DtypeError(given, f"expected one of {known}", "convert it first")
+        dtype = np.dtype(SUBTYPES[subtype])
+        size = sound.frames * sound.channels * dtype.itemsize
+        request.limits.check_memory(request.name, size)
+        array = _read_samples(sound, dtype)
+        notes = [f"{sound.samplerate:,} samples a second"]
+        if sound.subtype in CODED:
+            notes.append(f"{CODED[sound.subtype]} decoded to 16 bits")
+        return self.make_data(
+            array[:, 0] if sound.channels == 1 else array,
+            request,
+            decoding=size,
+            notes=tuple(notes),
+            dims=1,
+            header=Recording(sound.samplerate, subtype),
+        )
+
+    def holds(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> str:
+        if refusal := super().holds(dtype, shape, request):
+            return refusal
+        if not isinstance(request.header, Recording):
+            return one_line("wav needs a sample rate", "the input has none", "begin with a .wav, or write .npy")
+        size = math.prod(shape) * dtype.itemsize
+        if size > _LARGEST:
+            return one_line(f"{size:,} bytes of samples", f"wav holds at most {_LARGEST:,}", "write .npy")
+        return ""
+
+    def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
+        """Encode (frames,) or (frames, channels); int32 becomes 24 bits again if the input had those."""
+        assert isinstance(request.header, Recording)
+        frames = array.reshape(len(array), -1)
+        content = io.BytesIO()  # libsndfile takes part of a write for all of it, as on a full disk
+        subtype = _subtype(array.dtype, request.header)
+        sound = import_module("soundfile").SoundFile(
+            content, "w", request.header.rate, frames.shape[1], subtype, format="WAV"
+        )
+        with sound:
+            for start in range(0, len(frames), BLOCK):
+                sound.write(_stored(frames[start : start + BLOCK], subtype))
+        _forget_the_time(content)
+        stream.write(content.getbuffer())
+
+    def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
+        """Bytes of the whole file, too, which libsndfile encodes in memory."""
+        return super().encoding_bytes(dtype, shape, request) + self.file_bytes(dtype, shape)
 
 
 def _damaged(name: str, how: str) -> FileError:
     return integrity.damaged(name, how, ".wav")
 
 
-def _read(sound: Any, name: str, limits: Limits) -> tuple[NDArray[Any], int, Recording, tuple[str, ...]]:
-    subtype = _DECODED if sound.subtype in CODED else sound.subtype
-    if subtype not in SUBTYPES:
-        known = ", ".join((*SUBTYPES, *CODED))
-        raise DtypeError(f"{name} holds {sound.subtype} samples", f"expected one of {known}", "convert it first")
-    dtype = np.dtype(SUBTYPES[subtype])
-    shape = (sound.frames, sound.channels)
-    size = sound.frames * sound.channels * dtype.itemsize
-    limits.check_memory(name, size)
-    array = np.empty(shape, dtype)
+def _read_samples(sound: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Read the samples (frames, channels). Raises ValueError if the file ends before the last."""
+    array = np.empty((sound.frames, sound.channels), dtype)
     for start in range(0, sound.frames, BLOCK):
         wanted = min(BLOCK, sound.frames - start)
         block = sound.read(wanted, "int16" if dtype == np.int8 else dtype.name, always_2d=True)
         if len(block) < wanted:
             raise ValueError(f"it ends {sound.frames - start - len(block):,} samples too early")
         array[start : start + wanted] = block >> 8 if dtype == np.int8 else block
-    recording = Recording(sound.samplerate, subtype)
-    notes = [f"{sound.samplerate:,} samples a second"]
-    if sound.subtype in CODED:
-        notes.append(f"{CODED[sound.subtype]} decoded to 16 bits")
-    return array[:, 0] if sound.channels == 1 else array, size, recording, tuple(notes)
-
-
-def write_wav(stream: BinaryIO, array: NDArray[Any], recording: Recording) -> None:
-    """Encode (frames,) or (frames, channels); int32 becomes 24 bits again where the input had those.
-
-    Raises ShapeError for more than RIFF can count.
-    """
-    soundfile = import_module("soundfile")
-    frames = array.reshape(len(array), -1)
-    if frames.nbytes > _LARGEST:
-        raise ShapeError(f"{frames.nbytes:,} bytes of samples", f"wav holds at most {_LARGEST:,}", "write .npy")
-    content = io.BytesIO()  # libsndfile takes part of a write for all of it, as on a full disk
-    subtype = _subtype(array.dtype, recording)
-    with soundfile.SoundFile(content, "w", recording.rate, frames.shape[1], subtype, format="WAV") as sound:
-        for start in range(0, len(frames), BLOCK):
-            sound.write(_stored(frames[start : start + BLOCK], subtype))
-    _forget_the_time(content)
-    stream.write(content.getbuffer())
+    return array
 
 
 def _forget_the_time(content: io.BytesIO) -> None:
@@ -153,25 +174,3 @@ def _stored(block: NDArray[Any], subtype: str) -> NDArray[Any]:
         rounded = np.minimum(block.astype(np.int64) + 128, np.iinfo(np.int32).max)
         return (rounded & ~255).astype(np.int32)
     return np.ascontiguousarray(block)
-
-
-class Wav(Codec):
-    """A recording, whose sample rate must be known; libsndfile encodes it in memory."""
-
-    def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
-        array, decoding, recording, notes = read_wav(stream, request.name, request.limits)
-        return self.make_data(array, request, decoding=decoding, notes=notes, dims=1, header=recording)
-
-    def holds(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> str:
-        if refusal := super().holds(dtype, shape, request):
-            return refusal
-        if not isinstance(request.header, Recording):
-            return one_line("wav needs a sample rate", "the input has none", "begin with a .wav, or write .npy")
-        return ""
-
-    def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
-        assert isinstance(request.header, Recording)
-        write_wav(stream, array, request.header)
-
-    def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
-        return super().encoding_bytes(dtype, shape, request) + self.file_bytes(dtype, shape)

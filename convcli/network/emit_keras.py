@@ -35,7 +35,7 @@ def keras(network: Network) -> str:
     """
     steps = []
     for number, node in enumerate(network.nodes, 1):
-        given = [f"x{at + 1}" for at in node.inputs]
+        given = [f"x{source + 1}" for source in node.inputs]
         step = _meeting(node, given) if node.op is None else _layer(node, node.op, number, given[0])
         steps.append(f"x{number} = {step}  # {node.text} -> {show(node.output.shape('channels_last'))}")
     shape = (*network.x.spatial, network.x.depth)
@@ -79,8 +79,8 @@ def _ends(node: Node, layer: str, ends: Sequence[tuple[int, int]], x: str) -> st
     """A layer that pads or crops each axis at its two ends, where there is anything to do."""
     if not any(end for pair in ends for end in pair):
         return x
-    told = ends[0] if len(ends) == 1 else tuple(ends)
-    return f"layers.{layer}{len(ends)}D({told})({x})"
+    amounts = ends[0] if len(ends) == 1 else tuple(ends)
+    return f"layers.{layer}{len(ends)}D({amounts})({x})"
 
 
 def _padded(node: Node, x: str) -> str:
@@ -142,9 +142,12 @@ def _pad(node: Node, op: Op, x: str) -> str:
 def _upsample(node: Node, op: Op, x: str) -> str:
     if op["mode"] != "nearest" and len(node.axes) != 2:
         raise _unknown(node, f"{len(node.axes)}-D linear upsampling in")
-    told = _each(node, lambda a: a.stride) if len(node.axes) > 1 else str(node.axes[0].stride)
-    mode = f", interpolation={'nearest' if op['mode'] == 'nearest' else 'bilinear'!r}" if len(node.axes) == 2 else ""
-    return f"layers.UpSampling{len(node.axes)}D({told}{mode})({x})"
+    factors = _each(node, lambda a: a.stride) if len(node.axes) > 1 else str(node.axes[0].stride)
+    mode = ""
+    if len(node.axes) == 2:
+        interpolation = "nearest" if op["mode"] == "nearest" else "bilinear"
+        mode = f", interpolation={interpolation!r}"
+    return f"layers.UpSampling{len(node.axes)}D({factors}{mode})({x})"
 
 
 def _linear(node: Node, op: Op, x: str) -> str:

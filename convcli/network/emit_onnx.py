@@ -52,7 +52,7 @@ class _Writer:
         self.network = network
 
     def layer(self, node: Node, number: int) -> None:
-        given = ["x" if at == INPUT else f"y{at}" for at in node.inputs]
+        given = ["x" if source == INPUT else f"y{source}" for source in node.inputs]
         result = f"y{number}"
         if node.op is None:
             kind, options = ("Sum", {}) if node.text == "residual" else ("Concat", {"axis": 1})

@@ -60,7 +60,7 @@ def torch(network: Network) -> str:
     made: list[str] = []
     steps: list[str] = []
     for number, node in enumerate(network.nodes, 1):
-        given = [f"x{at + 1}" for at in node.inputs]
+        given = [f"x{source + 1}" for source in node.inputs]
         layer, step = _meeting(node, given) if node.op is None else _torch(node, node.op, number, given[0])
         made += [f"        self.layer{number} = {layer}"] if layer else []
         steps.append(f"        x{number} = {step}  # {node.text} -> {show(node.output.shape('channels_first'))}")
@@ -111,8 +111,8 @@ def _per_axis(node: Node, read: Callable[[Axis], int]) -> str:
 
 
 def _nn(node: Node, name: str, *values: Any, **options: Any) -> str:
-    told = ", ".join([*map(str, values), *(f"{key}={value}" for key, value in options.items())])
-    return f"nn.{name}{len(node.x.spatial)}d({told})"
+    arguments = ", ".join([*map(str, values), *(f"{key}={value}" for key, value in options.items())])
+    return f"nn.{name}{len(node.x.spatial)}d({arguments})"
 
 
 def _window(node: Node) -> dict[str, str]:
@@ -195,8 +195,8 @@ def _unfold(node: Node, op: Op, call: str, x: str) -> Emitted:
     if len(node.axes) != 2:
         raise InputError(f"{node.text!r} slides along {len(node.axes)} axes", "PyTorch's unfold knows two")
     options = f"{_per_axis(node, lambda a: a.k)}, {_per_axis(node, lambda a: a.dilation)}, stride="
-    told = f"F.unfold({_ends(node, x, '0.0')}, {options}{_per_axis(node, lambda a: a.stride)})"
-    return "", f"{told}.unflatten(2, {node.output.spatial})"
+    unfolded = f"F.unfold({_ends(node, x, '0.0')}, {options}{_per_axis(node, lambda a: a.stride)})"
+    return "", f"{unfolded}.unflatten(2, {node.output.spatial})"
 
 
 def _flatten(node: Node, op: Op, call: str, x: str) -> Emitted:

@@ -1,7 +1,7 @@
-"""A network: every layer in order, laid on a tensor, with what it costs.
+"""A network: every layer in order, applied to a tensor, with its cost.
 
 A chain is a list; residual sums and concatenations make it a graph without cycles, whose nodes stand in an order in
-which each comes after its inputs. Every walk over a network (`field`, `memory`, `box`) is one loop over that list.
+which each comes after its inputs. Every pass over a network (receptive fields, memory) is one loop over that list.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Node(NamedTuple):
 
     @property
     def view(self) -> bool:
-        """Whether the output is the input's own memory."""
+        """True if the output is a view of the input."""
         return self.op is not None and self.op.kind.view
 
 
@@ -66,7 +66,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Layers laid on an input.
+    """Layers applied to an input.
 
     >>> net = Network.of(Tensor((224, 224), 3), parse("conv:64,k=7,s=2,p=3 relu maxpool:k=3,s=2,p=1 gap linear:10"))
     >>> str(net.output), net.parameters, net.macs
@@ -89,7 +89,7 @@ class Network:
         layout: Layout = "channels_last",
         name: str = "",
     ) -> Network:
-        """Lay every layer on what the ones before it give. Raises InputError, naming the layer."""
+        """Apply every layer to the output of those before it. Raises InputError, naming the layer."""
         builder = _Builder(x, blocks or {}, layout)
         builder.chain(items, INPUT, ())
         if not builder.nodes:
@@ -110,7 +110,7 @@ class Network:
         return sum(node.step.macs for node in self.nodes)
 
     def tensor(self, index: int) -> Tensor:
-        """What a node gives, or the input."""
+        """Return a node's output, or the network's input."""
         return self.x if index == INPUT else self.nodes[index].output
 
     def show(self, tensor: Tensor) -> str:
@@ -124,59 +124,60 @@ class _Builder:
         self.x, self.blocks, self.layout = x, blocks, layout
         self.nodes: list[Node] = []
 
-    def chain(self, items: Sequence[Item], at: int, path: tuple[str, ...]) -> int:
-        """Lay items on the node `at`; give the index of the last."""
+    def chain(self, items: Sequence[Item], source: int, path: tuple[str, ...]) -> int:
+        """Add items after the node `source`; return the index of the last."""
         for item in items:
             if isinstance(item, Group):
-                at = self.group(item, at, path)
+                source = self.group(item, source, path)
             elif isinstance(item, Branch):
-                at = self.branch(item, at, path)
+                source = self.branch(item, source, path)
             elif item.name in self.blocks:
-                at = self.block(item, at, path)
+                source = self.block(item, source, path)
             else:
-                at = self.layer(item, at, path)
-        return at
+                source = self.layer(item, source, path)
+        return source
 
-    def group(self, group: Group, at: int, path: tuple[str, ...]) -> int:
+    def group(self, group: Group, source: int, path: tuple[str, ...]) -> int:
         for _ in range(group.times):
-            before, at = at, self.chain(group.items, at, path)
-            if at == before:
+            before = source
+            source = self.chain(group.items, source, path)
+            if source == before:
                 break  # nothing in it, however often
-        return at
+        return source
 
-    def layer(self, word: Word, at: int, path: tuple[str, ...]) -> int:
+    def layer(self, word: Word, source: int, path: tuple[str, ...]) -> int:
         if word.name not in KINDS:
             raise within(unknown(word, tuple(self.blocks)), path)
         try:
             op = read(word)
         except InputError as error:
             raise within(error, path) from None
-        x = self.tensor(at)
+        x = self.tensor(source)
         try:
-            step = op.settle(x)
+            step = op.apply_to(x)
         except InputError as error:
             raise self.refused(word, (x,), path, error) from None
-        return self.add(Node(word.text, "/".join(path), op, (at,), x, step))
+        return self.add(Node(word.text, "/".join(path), op, (source,), x, step))
 
-    def block(self, word: Word, at: int, path: tuple[str, ...]) -> int:
+    def block(self, word: Word, source: int, path: tuple[str, ...]) -> int:
         if len(path) >= DEEPEST_BLOCK:
             raise within(word.error("blocks lie too deep within each other", remedy="let none contain itself"), path)
         try:
             items = expand(word, self.blocks[word.name])
         except InputError as error:
             raise within(error, path) from None
-        return self.chain(items, at, (*path, word.text))
+        return self.chain(items, source, (*path, word.text))
 
-    def branch(self, branch: Branch, at: int, path: tuple[str, ...]) -> int:
+    def branch(self, branch: Branch, source: int, path: tuple[str, ...]) -> int:
         word = branch.head
         if word.name not in MERGES or word.arguments:
             hint = "expected residual[body | shortcut] or concat[a | b]"
             raise within(word.error("no way for branches to meet", hint), path)
-        ends = tuple(self.chain(arm, at, (*path, f"{word.name} {n}")) for n, arm in enumerate(branch.arms, 1))
+        ends = tuple(self.chain(arm, source, (*path, f"{word.name} {n}")) for n, arm in enumerate(branch.arms, 1))
         if len(ends) == 1:
             if word.name == "concat":
                 raise within(word.error("one arm alone", remedy="part the arms by |, as concat[a | b]"), path)
-            ends = (*ends, at)
+            ends = (*ends, source)
         given = tuple(self.tensor(end) for end in ends)
         try:
             output = MERGES[word.name](given)
@@ -194,12 +195,12 @@ class _Builder:
         return self.x if index == INPUT else self.nodes[index].output
 
     def refused(self, word: Word, given: Sequence[Tensor], path: tuple[str, ...], error: InputError) -> ShapeError:
-        """Name the layer that does not fit, and what it was given."""
+        """Return an error that names the layer that does not fit, and its input."""
         shapes = " and ".join(show(x.shape(self.layout)) for x in given)
-        told = f"layer {len(self.nodes) + 1} {word.text!r} at {word.place} (input {shapes}): {error.given}"
+        message = f"layer {len(self.nodes) + 1} {word.text!r} at {word.place} (input {shapes}): {error.given}"
         remedy = error.remedy.replace("--padding same", "p=same")
         kind = ChannelError if isinstance(error, ChannelError) else ShapeError
-        return kind(inside(told, path), error.expected, remedy)
+        return kind(inside(message, path), error.expected, remedy)
 
 
 def expand(word: Word, block: Block) -> tuple[Item, ...]:
@@ -221,16 +222,17 @@ def expand(word: Word, block: Block) -> tuple[Item, ...]:
     return block.items[text]
 
 
-def inside(told: str, path: Sequence[str]) -> str:
-    return f"in {' / '.join(path)}: {told}" if path else told
+def inside(message: str, path: Sequence[str]) -> str:
+    """Prefix a message with the blocks that its layer is in."""
+    return f"in {' / '.join(path)}: {message}" if path else message
 
 
 def within(error: InputError, path: Sequence[str]) -> TokenError:
-    """The same error, told with the blocks that it stands in."""
+    """Return the same error, with the blocks that its layer is in."""
     return TokenError(inside(error.given, path), error.expected, error.remedy)
 
 
-# How branches meet.
+# Merging branches.
 
 
 def _add(given: Sequence[Tensor]) -> Tensor:
@@ -259,7 +261,7 @@ MERGES = {"residual": _add, "concat": _concatenate}
 
 
 def read_input(shape: Sequence[int], dims: int | None = None, layout: Layout = "channels_last") -> Tensor:
-    """Tell the spatial axes of an input from its channels.
+    """Split the shape of an input into spatial axes and channels.
 
     One axis is a signal, two are a picture without channels, three a picture with them, four a volume with them;
     `dims` says otherwise.
@@ -269,7 +271,9 @@ def read_input(shape: Sequence[int], dims: int | None = None, layout: Layout = "
     >>> read_input((100, 8), dims=1)
     Tensor(spatial=(100,), channels=8)
     """
-    count = dims if dims is not None else len(shape) if len(shape) <= 2 else len(shape) - 1
+    count = dims
+    if count is None:
+        count = len(shape) if len(shape) <= 2 else len(shape) - 1
     if not len(shape) - 1 <= count <= len(shape):
         raise ShapeError(
             f"the input {show(shape)} has {len(shape) - count} axes besides its {count} spatial ones"

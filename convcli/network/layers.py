@@ -1,7 +1,7 @@
-"""Every kind of layer, once: what it is called, what arguments it takes, and what it does to a tensor.
+"""Every kind of layer: its name, its arguments, and what it does to a tensor.
 
 A kind is a row of `KINDS`; a new one is a new row. What slides over the input says so by an `Axis` for each
-spatial axis, from which the size, the receptive field and the way back are all read: a global pooling is a window
+spatial axis, from which the size, the receptive field and the inverse all follow: a global pooling is a window
 as large as its input, padding is a window of 1 over more samples, and upsampling is a transposed convolution.
 
 Conventions: 1 MAC is one multiply-add of a weight. Pooling, normalisation, activations and sums have none.
@@ -25,7 +25,7 @@ from convcli.shapes.spec import ConvSpec
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """What flows between layers: its spatial sizes (none when it is flat), and its channels (None: no such axis).
+    """The shape of what flows between layers: spatial sizes (none if flat), and channels (None: no such axis).
 
     >>> Tensor((28, 28), 3).shape(), Tensor((28, 28), 3).shape("channels_first"), Tensor((), 10).shape()
     ((28, 28, 3), (3, 28, 28), (10,))
@@ -52,9 +52,9 @@ class Tensor:
 
 
 class Step(NamedTuple):
-    """What one layer makes of its input, and what that costs for one item of a batch.
+    """The output of one layer, and its cost for one item of a batch.
 
-    `axes` say how the layer slides along each spatial axis of its input; none where every output sees its own
+    `axes`: how the layer slides along each spatial axis of its input; empty if every output depends on its own
     position alone.
     """
 
@@ -67,7 +67,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """A layer's kind with its arguments read and checked, for any input."""
+    """A layer: its kind and its arguments, parsed and checked, for any input."""
 
     kind: Kind
     values: Mapping[str, Any]
@@ -76,12 +76,12 @@ class Op:
     def __getitem__(self, key: str) -> Any:
         return self.values[key]
 
-    def settle(self, x: Tensor) -> Step:
-        """Lay the layer on its input. Raises ShapeError where it does not fit."""
-        return self.kind.settle(self, x)
+    def apply_to(self, x: Tensor) -> Step:
+        """Compute what the layer makes of an input. Raises ShapeError if it does not fit."""
+        return self.kind.apply(self, x)
 
 
-Settle: TypeAlias = Callable[[Op, Tensor], Step]
+Apply: TypeAlias = Callable[[Op, Tensor], Step]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +90,12 @@ class Kind:
 
     name: str
     arguments: Mapping[str, str | None] = field(compare=False)
-    settle: Settle
+    apply: Apply
     meaning: str
     view: bool = False  # its output is its input's memory
 
 
-# What the arguments hold.
+# Parsers of arguments.
 
 
 def _whole(text: str) -> int:
@@ -169,7 +169,7 @@ READERS: dict[str, Callable[[str], Any]] = {
 LONG = {"kernel": "k", "stride": "s", "padding": "p", "dilation": "d", "groups": "g", "output_padding": "out_padding"}
 
 
-# What the layers do.
+# What each kind makes of its input.
 
 
 def _convolve(op: Op, x: Tensor) -> Step:
@@ -226,7 +226,7 @@ def _pad(op: Op, x: Tensor) -> Step:
 def _upsample(op: Op, x: Tensor) -> Step:
     """Nearest repeats each sample; linear is the transposed convolution with a triangle of 2*by - by%2 taps."""
     _check_spatial(x)
-    axes = tuple(_grown(n, by, op["mode"]) for n, by in zip(x.spatial, _spread(op["by"], x, "by"), strict=True))
+    axes = tuple(_grown(n, by, op["mode"]) for n, by in zip(x.spatial, _per_axis(op["by"], x, "by"), strict=True))
     return Step(_output(axes, x.channels), axes)
 
 
@@ -255,18 +255,18 @@ def _linear(op: Op, x: Tensor) -> Step:
 
 
 def _unfold(op: Op, x: Tensor) -> Step:
-    """Every window's samples as channels: im2col."""
+    """Return every window's samples as channels (im2col)."""
     axes = _axes(op, x)
     return Step(_output(axes, x.depth * math.prod(axis.k for axis in axes)), axes)
 
 
-# How they slide.
+# How a layer slides.
 
 
 def _axes(op: Op, x: Tensor, *, transposed: bool = False) -> tuple[Axis, ...]:
     _check_spatial(x)
     values = op.values
-    _spread(values["k"], x, "k")
+    _per_axis(values["k"], x, "k")
     axes = _window(
         x.spatial, values["k"], values["s"], values["p"], values.get("d", 1), values.get("out_padding", 0), transposed
     )
@@ -303,7 +303,7 @@ def _output(axes: tuple[Axis, ...], channels: int | None) -> Tensor:
     return Tensor(tuple([axis.out for axis in axes]), channels)
 
 
-def _spread(value: PerAxis, x: Tensor, key: str) -> tuple[int, ...]:
+def _per_axis(value: PerAxis, x: Tensor, key: str) -> tuple[int, ...]:
     dims = len(x.spatial)
     entries = (value,) * dims if isinstance(value, int) else tuple(value)
     if len(entries) != dims:
@@ -342,8 +342,8 @@ def _arguments(text: str) -> dict[str, str | None]:
 _ACTIVATIONS = ("relu", "relu6", "leakyrelu", "elu", "gelu", "silu", "hardswish", "sigmoid", "tanh", "softmax")
 
 KINDS: dict[str, Kind] = {
-    name: Kind(name, _arguments(arguments), settle, meaning, view=name == "flatten")
-    for name, arguments, settle, meaning in (
+    name: Kind(name, _arguments(arguments), apply, meaning, view=name == "flatten")
+    for name, arguments, apply, meaning in (
         ("conv", "filters k s=1 p=valid d=1 g=1 bias=yes", _convolve, "a bank of kernels, summed over the channels"),
         ("depthwise", "multiplier=1 k s=1 p=valid d=1 bias=yes", _depthwise, "kernels of its own for every channel"),
         ("deconv", "filters k s=1 p=valid d=1 g=1 out_padding=0 bias=yes", _deconvolve, "the transposed convolution"),
@@ -373,11 +373,11 @@ SYNONYMS = {
     "swish": "silu",
     "im2col": "unfold",
 }
-"""What others call them: for suggestions only, so that every layer has one name here."""
+"""Other names of layers, for suggestions only: every layer has one name here."""
 
 
 def read(word: Word) -> Op:
-    """Make a layer of a word. Raises TokenError with its place, what is wrong, and a suggestion.
+    """Parse a word as a layer. Raises TokenError with its place, what is wrong, and a suggestion.
 
     >>> from convcli.network.parser import parse
     >>> op = read(parse("conv:64,k=3x5,p=same")[0])
@@ -394,7 +394,7 @@ def read(word: Word) -> Op:
 
 
 def unknown(word: Word, blocks: tuple[str, ...] = ()) -> InputError:
-    """Say that there is no such layer, and which one may be meant."""
+    """Return the error for an unknown layer, which suggests a known one."""
     known = (*KINDS, *blocks, "residual", "concat")
     near = SYNONYMS.get(word.name.lower())
     hint = f"did you mean '{near}'?" if near else did_you_mean(word.name.lower(), known)
@@ -403,7 +403,7 @@ def unknown(word: Word, blocks: tuple[str, ...] = ()) -> InputError:
 
 @lru_cache(maxsize=4096)
 def _read(name: str, arguments: tuple[tuple[str, str], ...], text: str) -> Op | None:
-    """The layer, or None where something is wrong with it; `_explain` says what."""
+    """Return the layer, or None if something is wrong with it; `_explain` raises the error then."""
     try:
         return _bind(Word(name, arguments, text, ""))
     except InputError:
@@ -431,14 +431,14 @@ def _bind(word: Word) -> Op:
 
 
 def bind(word: Word, arguments: Mapping[str, str | None]) -> dict[str, str]:
-    """Give every argument of a word its key: those without one take the keys in order."""
+    """Match a word's arguments to keys: those without a key take the keys in order."""
     given: dict[str, str] = {}
     keys = list(arguments)
-    for place, (key, value) in enumerate(word.arguments):
-        if not key and place >= len(keys):
+    for position, (key, value) in enumerate(word.arguments):
+        if not key and position >= len(keys):
             raise word.error(f"the argument {value!r} is one too many", f"expected {', '.join(keys) or 'none'}")
         name = LONG.get(key, key) if LONG.get(key, key) in arguments else key
-        name = name or keys[place]
+        name = name or keys[position]
         if name not in arguments:
             raise word.error(
                 f"no argument {key!r}", f"{word.name} takes {', '.join(keys) or 'none'}", did_you_mean(key, keys)
@@ -450,7 +450,7 @@ def bind(word: Word, arguments: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def usage(kind: Kind) -> str:
-    """How a kind is written, with the arguments that it needs.
+    """Return how a kind is written, with the arguments that it needs.
 
     >>> usage(KINDS["conv"])
     'conv:FILTERS,k=K'

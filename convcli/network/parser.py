@@ -7,7 +7,7 @@
     word     = name [ ":" argument { "," argument } ]
     argument = value | key "=" value
 
-`#` begins a comment that goes to the end of the line. This module knows no layer; `kinds` does. Every piece keeps
+`#` begins a comment that goes to the end of the line. This module knows no layer; `layers` does. Every piece keeps
 its place in the text, so that a mistake is shown where it stands.
 """
 
@@ -25,7 +25,7 @@ DEEPEST = 50
 
 
 class TokenError(InputError):
-    """A word that cannot be read; the message says where it stands."""
+    """A word that cannot be parsed; the message has its place."""
 
 
 class Word(NamedTuple):
@@ -41,7 +41,7 @@ class Word(NamedTuple):
 
 
 class Group(NamedTuple):
-    """What stands between brackets, or the word before a count, `times` over."""
+    """The items in brackets, or the word before a count, repeated `times` times."""
 
     items: tuple[Item, ...]
     times: int
@@ -84,9 +84,9 @@ def parse_arguments(text: str, error: Word | None = None) -> tuple[tuple[str, st
         if not equals:
             key, value = "", part
         if not value.strip() or (equals and not key.strip()):
-            told = f"the argument {part!r} is not whole"
+            message = f"the argument {part!r} is not whole"
             refused = error.error if error else TokenError
-            raise refused(told, "expected a value, or key=value", "write it as conv:64,k=3,s=2")
+            raise refused(message, "expected a value, or key=value", "write it as conv:64,k=3,s=2")
         pairs.append((key.strip(), value.strip()))
     return tuple(pairs)
 
@@ -119,7 +119,7 @@ class _Reader:
     def item(self) -> Item:
         piece = self.pieces[self.at]
         if piece.group() == "[":
-            (items,) = self.arms(most=1)
+            (items,) = self.arms(limit=1)
             return Group(items, self.times())
         if TIMES.fullmatch(piece.group()):
             raise self.error(
@@ -133,7 +133,7 @@ class _Reader:
         times = self.times()
         return item if times == 1 else Group((item,), times)
 
-    def arms(self, most: int | None = None) -> tuple[tuple[Item, ...], ...]:
+    def arms(self, limit: int | None = None) -> tuple[tuple[Item, ...], ...]:
         """Read from a `[` past its `]`: the chains that `|` parts."""
         opening = self.at
         self.depth += 1
@@ -142,7 +142,7 @@ class _Reader:
         self.at += 1
         found = [self.chain()]
         while self.next == "|":
-            if most == len(found):
+            if limit == len(found):
                 raise self.error("a group has no arms", remedy="write it as concat[a | b] or residual[a | b]")
             self.at += 1
             found.append(self.chain())

@@ -57,8 +57,8 @@ def load(path: str) -> Network:
     except ConvError:
         raise
     except Exception as error:  # the onnx package and the parts of a model that are not what they should be raise any
-        told = f"{type(error).__name__}: {brief(error)}"
-        raise FileError(f"{path} is no ONNX model that holds together ({told})", "expected a .onnx file") from None
+        found = f"{type(error).__name__}: {brief(error)}"
+        raise FileError(f"{path} is no ONNX model that holds together ({found})", "expected a .onnx file") from None
 
 
 def of_model(model: Any, name: str = "") -> Network:
@@ -75,7 +75,7 @@ def of_model(model: Any, name: str = "") -> Network:
 
 @dataclass(frozen=True)
 class _Call:
-    """One node of the file: its attributes, its weights' shapes, what it is given and what it declares."""
+    """One node of the file: its attributes, the shapes of its inputs, and its declared output."""
 
     kind: str
     attributes: Mapping[str, Any]
@@ -98,7 +98,7 @@ class _Call:
 
 
 class _Reader:
-    """Nodes as they are read; `at` tells which node gives each tensor that comes from the input."""
+    """Reads the nodes of a graph. `sources`: the node that gives each tensor that depends on the input."""
 
     def __init__(self, graph: Any, name: str) -> None:
         self.graph, self.name = graph, name
@@ -108,7 +108,7 @@ class _Reader:
         if not inputs:
             raise InputError("the model has no input")
         self.x = _tensor(self.declared(inputs[0]))
-        self.at = {inputs[0]: INPUT}
+        self.sources = {inputs[0]: INPUT}
         self.nodes: list[Node] = []
         self.opaque: dict[str, None] = {}
 
@@ -122,7 +122,7 @@ class _Reader:
 
     def network(self) -> Network:
         for node in _leading_to(self.graph.output[0].name, self.graph.node):
-            sources = [self.at[name] for name in node.input if name in self.at]
+            sources = [self.sources[name] for name in node.input if name in self.sources]
             if sources and node.op_type not in SILENT:
                 self.read(node, sources)
         if not self.nodes:
@@ -139,18 +139,18 @@ class _Reader:
             self.shapes.get(node.output[0]),
         )
         try:
-            op, step = self.settle(call, node)
+            op, step = self.resolve(call, node)
         except InputError as error:
-            told = f"node {node.name or node.output[0]!r} ({node.op_type}): {error.given}"
-            raise ShapeError(told, error.expected, error.remedy) from None
+            message = f"node {node.name or node.output[0]!r} ({node.op_type}): {error.given}"
+            raise ShapeError(message, error.expected, error.remedy) from None
         if len(step.axes) != len(self.x.spatial):
             step = step._replace(axes=())
         joins = len(sources) > 1 and node.op_type not in READERS
         self.nodes.append(Node(node.op_type, "", None if joins else op, tuple(sources), x, step))
         for name in node.output:
-            self.at[name] = len(self.nodes) - 1
+            self.sources[name] = len(self.nodes) - 1
 
-    def settle(self, call: _Call, node: Any) -> tuple[Op, Step]:
+    def resolve(self, call: _Call, node: Any) -> tuple[Op, Step]:
         if call.kind in READERS:
             return READERS[call.kind](call)
         if call.kind not in ELEMENTWISE | RESHAPING | {"Concat"}:
@@ -177,13 +177,13 @@ def _opaque(name: str, step: Step, *, view: bool = False) -> Op:
 
 
 def _tensor(shape: Shape) -> Tensor:
-    """Leave the batch out: (N, C, *S) has spatial axes, (N, F) is flat."""
+    """Return a shape without its batch: (N, C, *S) has spatial axes, (N, F) is flat."""
     inner = shape[1:]
     return Tensor(inner[1:], inner[0]) if inner else Tensor((), 1)
 
 
 def _shapes(graph: Any) -> dict[str, Shape]:
-    """Every shape that is wholly known."""
+    """Return every shape that is fully known."""
     found = {weights.name: tuple(weights.dims) for weights in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
         kind = value.type.tensor_type
@@ -200,7 +200,7 @@ def _attributes(node: Any) -> dict[str, Any]:
     return {key: value.decode() if isinstance(value, bytes) else value for key, value in values.items()}
 
 
-# What the known ones mean.
+# Readers of the known nodes.
 
 
 def _padding(call: _Call, dims: int) -> str | tuple[tuple[int, int], ...]:
@@ -221,15 +221,15 @@ def _window(call: _Call, kernel: Shape) -> dict[str, Any]:
     }
 
 
-def _settled(kind: str, call: _Call, values: dict[str, Any]) -> tuple[Op, Step]:
+def _known_layer(kind: str, call: _Call, values: dict[str, Any]) -> tuple[Op, Step]:
     op = Op(KINDS[kind], values, call.kind)
-    return op, op.settle(call.x)
+    return op, op.apply_to(call.x)
 
 
 def _conv(call: _Call) -> tuple[Op, Step]:
     filters, _, *kernel = call.weights(1)
     window = _window(call, tuple(call.get("kernel_shape", kernel)))
-    return _settled("conv", call, {"filters": filters, "g": call.get("group", 1), "bias": call.biased, **window})
+    return _known_layer("conv", call, {"filters": filters, "g": call.get("group", 1), "bias": call.biased, **window})
 
 
 def _deconv(call: _Call) -> tuple[Op, Step]:
@@ -243,12 +243,12 @@ def _deconv(call: _Call) -> tuple[Op, Step]:
         **_window(call, tuple(call.get("kernel_shape", kernel))),
     }
     if "output_shape" not in call.attributes:
-        return _settled("deconv", call, values)
+        return _known_layer("deconv", call, values)
     return _deconv_to(call, values, tuple(call.attributes["output_shape"])[-dims:])
 
 
 def _deconv_to(call: _Call, values: dict[str, Any], wanted: Shape) -> tuple[Op, Step]:
-    """The padding follows from the output: what is too much is cut, what is missing is added at the end."""
+    """Read a deconvolution with a given output shape: extra samples are cut, missing ones added at the end."""
     bare = [
         Axis(n, k, s, d, output_padding=extra, transposed=True)
         for n, k, s, d, extra in zip(
@@ -271,17 +271,17 @@ def _deconv_to(call: _Call, values: dict[str, Any], wanted: Shape) -> tuple[Op, 
 def _pool(kind: str) -> Callable[[_Call], tuple[Op, Step]]:
     def read(call: _Call) -> tuple[Op, Step]:
         window = _window(call, tuple(call.attributes["kernel_shape"]))
-        return _settled(kind, call, {**window, "ceil": bool(call.get("ceil_mode", 0))})
+        return _known_layer(kind, call, {**window, "ceil": bool(call.get("ceil_mode", 0))})
 
     return read
 
 
 def _global_pool(call: _Call) -> tuple[Op, Step]:
-    return _settled("gap", call, {"keep": True})
+    return _known_layer("gap", call, {"keep": True})
 
 
 def _batchnorm(call: _Call) -> tuple[Op, Step]:
-    return _settled("batchnorm", call, {"affine": True})
+    return _known_layer("batchnorm", call, {"affine": True})
 
 
 def _product(call: _Call) -> tuple[Op, Step]:
@@ -289,11 +289,18 @@ def _product(call: _Call) -> tuple[Op, Step]:
     if call.declared is None:
         raise InputError("its output has no declared shape", "expected fixed sizes, but for the batch")
     weights, output = call.weights(1), _tensor(call.declared)
-    inner = weights[-1 if call.get("transB", 0) else -2 if len(weights) > 1 else 0]
+    inner = weights[_inner_axis(call, weights)]
     biases = math.prod(call.shapes[2] or ()) if call.biased else 0
     axes = tuple(Axis(n, n) for n in call.x.spatial) if not output.spatial else ()
     step = Step(output, axes, math.prod(weights), biases, output.size * inner)
     return _opaque(call.kind, step), step
+
+
+def _inner_axis(call: _Call, weights: Shape) -> int:
+    """Return the axis of the weights that is summed over."""
+    if call.get("transB", 0):
+        return -1
+    return -2 if len(weights) > 1 else 0
 
 
 READERS: dict[str, Callable[[_Call], tuple[Op, Step]]] = {

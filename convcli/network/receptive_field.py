@@ -1,4 +1,6 @@
-"""What each output sees of the input: receptive field, jump (effective stride), effective padding, centre.
+"""The part of the input that each output depends on.
+
+These are the receptive field, the jump (effective stride), the effective padding and the centre.
 
 Along one axis, a layer whose window reaches over `r` samples from `lo` before the first adds `(r-1)*jump` to the
 field of view, moves its centre by `((r-1)/2 - lo)*jump`, and multiplies the jump by its stride; a transposed layer
@@ -27,7 +29,7 @@ Number: TypeAlias = "int | Fraction"
 
 
 class Field(NamedTuple):
-    """The view along one axis, in samples of the input.
+    """A receptive field along one axis, in samples of the input.
 
     >>> Field().through(Axis(224, 7, 2, lo=3, hi=3)).through(Axis(112, 3, 2, lo=1, hi=1))
     Field(extent=10, jump=4, middle=0)
@@ -38,7 +40,7 @@ class Field(NamedTuple):
     middle: Number = 0  # twice the centre of the first output, which keeps it whole without upsampling
 
     def through(self, axis: Axis) -> Field:
-        """Detected through one more layer."""
+        """Return the field after one more layer."""
         span = axis.reach - 1
         if axis.transposed:
             step = _divide(self.jump, axis.stride)
@@ -48,7 +50,7 @@ class Field(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Samples seen; behind upsampling, where outputs differ, the most that one sees."""
+        """Samples in the field; after upsampling, where outputs differ, the largest number."""
         return int(self.extent) + 1
 
     @property
@@ -68,7 +70,7 @@ class View(NamedTuple):
 
 
 def views(network: Network) -> list[View]:
-    """What every layer sees, in the order of the nodes."""
+    """Return the view of every layer, in the order of the nodes."""
     found: list[View] = []
     start = View((Field(),) * len(network.x.spatial))
     for node in network.nodes:
@@ -83,7 +85,7 @@ def views(network: Network) -> list[View]:
 
 
 def _through(fields: tuple[Field, ...], axes: tuple[Axis, ...]) -> tuple[Field, ...]:
-    """One step along every axis; axes that are alike are stepped once."""
+    """Return the fields after one layer; equal axes are computed once."""
     if len(set(fields)) == 1 and len(set(axes)) == 1:
         return (fields[0].through(axes[0]),) * len(fields)
     return tuple(field.through(axis) for field, axis in zip(fields, axes, strict=True))
@@ -128,12 +130,12 @@ class Box:
         return tuple((axis[0], axis[-1]) for axis in self.axes)
 
     @property
-    def whole(self) -> bool:
-        """Whether every sample between the first and the last belongs to it."""
+    def gapless(self) -> bool:
+        """True if every sample between the first and the last belongs to the box."""
         return all(axis[-1] - axis[0] + 1 == len(axis) for axis in self.axes if axis)
 
 
-def sees(network: Network, at: Sequence[int]) -> Box:
+def sees(network: Network, index: Sequence[int]) -> Box:
     """Find the input samples that the output at a position depends on, padding left out.
 
     >>> from convcli.network.layers import Tensor
@@ -142,12 +144,13 @@ def sees(network: Network, at: Sequence[int]) -> Box:
     >>> sees(net, (0, 2)).spans
     ((0, 2), (2, 6))
     """
-    _check(at, network.output.spatial, "output")
-    needed: dict[int, list[set[int]]] = {len(network.nodes) - 1: [{index} for index in at]}
-    for index in range(len(network.nodes) - 1, -1, -1):
-        node, wanted = network.nodes[index], needed.pop(index)
+    _check(index, network.output.spatial, "output")
+    needed: dict[int, list[set[int]]] = {len(network.nodes) - 1: [{i} for i in index]}
+    for number in range(len(network.nodes) - 1, -1, -1):
+        node = network.nodes[number]
+        wanted = needed.pop(number)
         if node.axes:
-            wanted = [_back(axis, points) for axis, points in zip(node.axes, wanted, strict=True)]
+            wanted = [_to_input(axis, points) for axis, points in zip(node.axes, wanted, strict=True)]
         for source in node.inputs:
             into = needed.setdefault(source, [set() for _ in wanted])
             for mine, points in zip(into, wanted, strict=True):
@@ -155,38 +158,39 @@ def sees(network: Network, at: Sequence[int]) -> Box:
     return _box(needed[INPUT])
 
 
-def reaches(network: Network, at: Sequence[int]) -> Box:
+def reaches(network: Network, index: Sequence[int]) -> Box:
     """Find the outputs that depend on the input sample at a position; the box is empty if none does."""
-    _check(at, network.x.spatial, "input")
+    _check(index, network.x.spatial, "input")
     if not network.output.spatial:
-        _check(at, network.output.spatial, "output")
+        _check(index, network.output.spatial, "output")
     reached: list[list[set[int]]] = []
-    start = [{index} for index in at]
+    start = [{i} for i in index]
     for node in network.nodes:
         given = [start if source == INPUT else reached[source] for source in node.inputs]
         points = [set().union(*axis) for axis in zip(*given, strict=True)]
         if node.axes:
-            points = [_on(axis, found) for axis, found in zip(node.axes, points, strict=True)]
+            points = [_to_output(axis, found) for axis, found in zip(node.axes, points, strict=True)]
         reached.append(points)
     return _box(reached[-1])
 
 
-def _back(axis: Axis, points: set[int]) -> set[int]:
-    return (_gather if axis.transposed else _spread)(axis, points, axis.n)
+def _to_input(axis: Axis, points: set[int]) -> set[int]:
+    return (_windows_over if axis.transposed else _samples_under)(axis, points, axis.n)
 
 
-def _on(axis: Axis, points: set[int]) -> set[int]:
-    return (_spread if axis.transposed else _gather)(axis, points, axis.out)
+def _to_output(axis: Axis, points: set[int]) -> set[int]:
+    return (_samples_under if axis.transposed else _windows_over)(axis, points, axis.out)
 
 
-def _spread(axis: Axis, points: Iterable[int], limit: int) -> set[int]:
-    """Go from windows to what lies under their taps."""
+def _samples_under(axis: Axis, points: Iterable[int], limit: int) -> set[int]:
+    """Return the samples under the taps of some windows."""
     taps = range(-axis.lo, axis.reach - axis.lo, axis.dilation)
-    return {at for point in points for tap in taps if 0 <= (at := point * axis.stride + tap) < limit}
+    samples = (point * axis.stride + tap for point in points for tap in taps)
+    return {sample for sample in samples if 0 <= sample < limit}
 
 
-def _gather(axis: Axis, points: Iterable[int], limit: int) -> set[int]:
-    """Go from samples to the windows that have a tap on them."""
+def _windows_over(axis: Axis, points: Iterable[int], limit: int) -> set[int]:
+    """Return the windows that have a tap on some of the samples."""
     taps = range(-axis.lo, axis.reach - axis.lo, axis.dilation)
     steps = (point - tap for point in points for tap in taps)
     return {step // axis.stride for step in steps if step % axis.stride == 0 and 0 <= step // axis.stride < limit}
@@ -197,14 +201,14 @@ def _box(axes: Sequence[set[int]]) -> Box:
     return Box(sides if all(sides) else tuple(() for _ in sides))
 
 
-def _check(at: Sequence[int], spatial: tuple[int, ...], what: str) -> None:
-    place = ",".join(map(str, at))
+def _check(index: Sequence[int], spatial: tuple[int, ...], what: str) -> None:
+    position = ",".join(map(str, index))
     if not spatial:
         raise InputError(
             f"the {what} is flat: each of its values sees all of the input",
             remedy="leave out the layers from flatten or gap on, or use gap:keep=yes",
         )
-    if len(at) != len(spatial):
-        raise InputError(f"--at {place}", f"the {what} {show(spatial)} has {len(spatial)} spatial axes", "name each")
-    if not all(0 <= index < n for index, n in zip(at, spatial, strict=True)):
-        raise InputError(f"--at {place} lies outside the {what} {show(spatial)}", "indices start at 0")
+    if len(index) != len(spatial):
+        raise InputError(f"--at {position}", f"the {what} {show(spatial)} has {len(spatial)} spatial axes", "name each")
+    if not all(0 <= i < n for i, n in zip(index, spatial, strict=True)):
+        raise InputError(f"--at {position} lies outside the {what} {show(spatial)}", "indices start at 0")

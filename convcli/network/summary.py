@@ -1,4 +1,4 @@
-"""All that is reported of a network, as records: a row for each layer, and the totals."""
+"""The report of a network, as records: a row for each layer, and the totals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from convcli.shapes.axis import Axis
 
 
 def inference_peak(network: Network) -> int:
-    """The most values alive at once in a forward pass, for one item of a batch.
+    """Return the most values in memory at once in a forward pass, for one item of a batch.
 
     >>> from convcli.network.layers import Tensor
     >>> from convcli.network.parser import parse
@@ -36,7 +36,7 @@ def inference_peak(network: Network) -> int:
 
 
 def training_peak(network: Network) -> int:
-    """The most values alive at once in a forward and a backward pass, for one item of a batch."""
+    """Return the most values in memory at once in a forward and a backward pass, for one item of a batch."""
     nodes, owner = network.nodes, _owners(network.nodes)
     alive = network.x.size + sum(node.output.size for node in nodes if not node.view)
     graded = {owner[len(nodes) - 1]}
@@ -53,7 +53,7 @@ def training_peak(network: Network) -> int:
 
 
 def _owners(nodes: Sequence[Node]) -> dict[int, int]:
-    """Whose memory each node's output is: its own, or that of the input it is a view of."""
+    """Return which node owns the memory of each output: itself, or the node that it is a view of."""
     owner = {INPUT: INPUT}
     for index, node in enumerate(nodes):
         owner[index] = owner[node.inputs[0]] if node.view else index
@@ -61,7 +61,7 @@ def _owners(nodes: Sequence[Node]) -> dict[int, int]:
 
 
 def _last_readers(nodes: Sequence[Node], owner: dict[int, int]) -> dict[int, int]:
-    """The last node that reads each tensor; what the network gives is kept."""
+    """Return the last node that reads each tensor; the network's output is never freed."""
     last: dict[int, int] = {}
     for index, node in enumerate(nodes):
         for at in node.inputs:
@@ -101,7 +101,7 @@ class Count:
 
 
 class Rival(NamedTuple):
-    """What another way to map the same shapes costs: its parameters, and its MACs for one item of a batch."""
+    """The cost of another layer between the same shapes: parameters, and MACs for one item of a batch."""
 
     name: str
     parameters: int
@@ -109,7 +109,7 @@ class Rival(NamedTuple):
 
 
 def rivals(node: Node, versus: Versus) -> tuple[Rival, ...]:
-    """A layer with weights against others of the same shapes; nothing for one that has no window.
+    """Compare a layer with others between the same shapes; empty for a layer without a window.
 
     `dense`: locally connected (the window's weights unshared, a set for each output position) and fully connected.
     `separable`: a depthwise convolution with the same window, and one of 1x1 across the channels.
@@ -144,7 +144,7 @@ def _separable(node: Node) -> tuple[Rival, ...]:
 
 
 def rivals_in_all(network: Network, versus: Versus) -> tuple[Rival, ...]:
-    """Every layer that has a rival replaced by it, the others as they are."""
+    """Compare the network with one in which every layer that has a rival is replaced by it."""
     found: dict[str, list[int]] = {}
     rest = [0, 0]
     for node in network.nodes:
@@ -202,7 +202,7 @@ class Summary:
 def summarise(
     network: Network, count: Count | None = None, *, dtype: str = "float32", versus: Versus | None = None
 ) -> Summary:
-    """Tell everything about every layer.
+    """Compute a row for every layer, and the totals.
 
     >>> from convcli.network.layers import Tensor
     >>> from convcli.network.parser import parse
@@ -276,7 +276,7 @@ def _row(
 
 
 def formulas(node: Node) -> str:
-    """How the output's sizes come about, axes that are alike told once.
+    """Return the formulas of the output's sizes; equal axes have one.
 
     >>> from convcli.network.layers import Tensor
     >>> from convcli.network.parser import parse

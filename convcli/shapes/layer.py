@@ -1,4 +1,4 @@
-"""What a layer costs: its output, its weights and multiply-adds, and the dense layer it stands in for.
+"""The cost of a layer: its output, weights and multiply-adds, and those of the dense layer that it replaces.
 
 Standard library only. Conventions: 1 MAC is one multiply-add; the bias is counted where it is asked for, and in
 parameters only.
@@ -31,15 +31,17 @@ class Layer:
 
     @classmethod
     def of(cls, conv_layout: ConvLayout, spec: ConvSpec, *, transposed: bool = False, bias: bool = False) -> Layer:
-        """Settle the sizes. Raises ShapeError where the kernel does not fit."""
-        settle = spec.transposed_axes if transposed else spec.axes
-        axes = settle(conv_layout.spatial, conv_layout.window)
+        """Compute the sizes. Raises ShapeError if the kernel does not fit."""
+        make_axes = spec.transposed_axes if transposed else spec.axes
+        axes = make_axes(conv_layout.spatial, conv_layout.window)
         return cls(conv_layout, axes, conv_layout.with_spatial(tuple(axis.out for axis in axes)), bias)
 
     @property
     def biases(self) -> int:
-        """One for each output channel; one in all where every channel is filtered alike."""
-        return 0 if not self.bias else 1 if self.conv_layout.channel_mode == "each" else self.conv_layout.filters
+        """One for each output channel; one in all if every channel is filtered independently."""
+        if not self.bias:
+            return 0
+        return 1 if self.conv_layout.channel_mode == "each" else self.conv_layout.filters
 
     @property
     def parameters(self) -> int:

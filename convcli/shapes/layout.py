@@ -1,6 +1,6 @@
-"""What a kernel of one shape means for an input of another.
+"""Match a kernel's axes to an input's: which are spatial, which are channels.
 
-Standard library only: the same channel_mode serves the shape calculator, the plan and the work itself.
+Standard library only: the shape calculator, the plan and the computation share it.
 
 For an input with `dims` spatial axes, and channels last:
 
@@ -8,12 +8,12 @@ For an input with `dims` spatial axes, and channels last:
 kernel              input                  channel_mode                                     output
 ==================  =====================  ==========================================  ====================
 ``(*K)``            ``(*S)``               plain                                       ``(*P)``
-``(*K)``            ``(*S, C)``            ``each``: every channel is filtered alike   ``(*P, C)``
+``(*K)``            ``(*S, C)``            ``each``: each channel independently        ``(*P, C)``
 ``(*K, C)``         ``(*S, C)``            ``sum``: over the channels, into one        ``(*P, 1)``
 ``(O, *K, C/g)``    ``(*S, C)``            ``bank`` of O kernels, in g groups          ``(*P, O)``
 ==================  =====================  ==========================================  ====================
 
-One more axis in front of the input is a batch. `channels="sum"` spreads a `(*K)` kernel over all channels;
+One more axis in front of the input is a batch. `channels="sum"` applies a `(*K)` kernel to all channels;
 `channels="each"` reads `(*K, C)` as one kernel for each channel (`depthwise`).
 """
 
@@ -31,12 +31,12 @@ ChannelMode = Literal["each", "depthwise", "sum", "bank"]
 
 
 PICTURE_CHANNELS = 4
-"""A last axis of at most so many is read as a picture's channels where nothing else says what it is."""
+"""A last axis of at most this size is taken for a picture's channels if nothing else tells."""
 
 
 @dataclass(frozen=True)
 class ConvLayout:
-    """A kernel of one shape laid on an input of another; build it with `infer_layout`.
+    """How the axes of a kernel and of an input match; build it with `infer_layout`.
 
     >>> a = infer_layout((224, 224, 3), (64, 7, 7, 3))
     >>> a.channel_mode, a.spatial, a.window, a.channels, a.filters
@@ -69,7 +69,9 @@ class ConvLayout:
     def window_axes(self) -> tuple[int, ...]:
         """The kernel's spatial axes."""
         extra = len(self.kernel) - self.dims
-        start = extra if self.layout == "channels_first" else 1 if self.channel_mode == "bank" else 0
+        start = extra
+        if self.layout == "channels_last":
+            start = 1 if self.channel_mode == "bank" else 0
         return tuple(range(start, start + self.dims))
 
     @property
@@ -79,7 +81,7 @@ class ConvLayout:
 
     @property
     def output_channel_axis(self) -> int | None:
-        """Where the output's channels stand; None where it has none."""
+        """The axis of the output's channels; None if it has none."""
         if self.channel_mode == "each":
             return self.channel_axis
         return self.batch_axes if self.layout == "channels_first" else self.batch_axes + self.dims
@@ -104,10 +106,10 @@ def infer_layout(
     layout: Layout = "channels_last",
     transposed: bool = False,
 ) -> ConvLayout:
-    """Settle how a kernel is laid on an input, from their shapes.
+    """Match the axes of a kernel's shape to those of an input's.
 
-    dims: how many spatial axes the input has; found from the kernel where it settles it. A `transposed` bank
-    maps its O filters' channels back to C, so the input must have O of them.
+    dims: the number of spatial axes of the input; by default found from the two shapes, if they imply it.
+    A `transposed` bank maps its O filters' channels back to C, so the input must have O of them.
     Raises ChannelError where the channel counts differ (naming both), ShapeError where the axes do not fit.
     """
     shape, kernel = tuple(shape), tuple(kernel)
@@ -132,7 +134,9 @@ def infer_layout(
             else "use --dims to say how many axes of the input are spatial",
         )
     batch_axes = 1 if outer == 2 else 0
-    channel_axis = None if outer == 0 else batch_axes if layout == "channels_first" else len(shape) - 1
+    channel_axis = None
+    if outer > 0:
+        channel_axis = batch_axes if layout == "channels_first" else len(shape) - 1
     depth = 1 if channel_axis is None else shape[channel_axis]
     channel_mode = _channel_mode(extra, channels)
     if channel_mode in ("each", "depthwise", "sum") and groups != 1:
@@ -148,7 +152,7 @@ def infer_layout(
 
 
 def check_layout(layout: str) -> Layout:
-    """The layout's name, if it is one. Raises InputError."""
+    """Return a layout's name. Raises InputError if it is none."""
     if layout not in LAYOUTS:
         raise InputError(f"layout {layout!r}", f"expected {' or '.join(LAYOUTS)}", did_you_mean(str(layout), LAYOUTS))
     return cast("Layout", layout)
@@ -161,10 +165,10 @@ def infer_spatial_dims(
     groups: int = 1,
     layout: Layout = "channels_last",
 ) -> int:
-    """How many axes of the input are spatial, where only the two shapes tell.
+    """Return the number of spatial axes of the input that the two shapes imply.
 
     A kernel with one axis fewer filters each channel, one with an axis more is a bank. With as many axes it is
-    plain, but for two readings that people mean more often: where both have three axes, the last is channels if
+    plain, with two exceptions that are meant more often: where both have three axes, the last is channels if
     the kernel spans it whole or if it counts at most 4, as a picture's; four axes against four are a batch under
     a bank.
 
@@ -238,7 +242,9 @@ def _check_channels(
         raise ChannelError(
             f"{kernel[0]} kernels in {groups} groups", "expected a count that the groups divide", "change --groups"
         )
-    return kernel[0] if channel_mode == "bank" else depth if channel_mode == "depthwise" else 1
+    if channel_mode == "bank":
+        return kernel[0]
+    return depth if channel_mode == "depthwise" else 1
 
 
 def _check_transposed(kernel: tuple[int, ...], channel_mode: ChannelMode, depth: int, groups: int, own: int) -> int:

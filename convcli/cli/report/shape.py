@@ -85,7 +85,7 @@ def size(count: int) -> str:
 
 
 def summary_lines(summary: Summary, *, formula: bool = False) -> list[str]:
-    """What goes in and out, the table, the totals with their conventions, and what the marks mean."""
+    """Describe a network: input and output, the table, the totals with their conventions, and the marks."""
     return [headline(summary.network), *_aligned(_table(summary, formula), summary.rows), *columns(_totals(summary))]
 
 
@@ -245,12 +245,12 @@ def _box(box: Box) -> str:
     names = axis_names(len(box.axes))
     told = " and ".join(f"{name} {a} to {b}" for name, (a, b) in zip(names, box.spans, strict=True))
     kept = f" ({show(len(axis) for axis in box.axes)})"
-    return told + (kept if box.whole else f"{kept}, with holes between")
+    return told + (kept if box.gapless else f"{kept}, with holes between")
 
 
 def needs_lines(wanted: Sequence[int], needs: Sequence[Need]) -> list[str]:
     """The least input on a line of its own, for scripts, then what each axis allows."""
-    return [show(need.least for need in needs), *columns(_needs(wanted, needs))]
+    return [show(need.smallest for need in needs), *columns(_needs(wanted, needs))]
 
 
 def _needs(wanted: Sequence[int], needs: Sequence[Need]) -> list[tuple[str, str]]:
@@ -264,15 +264,15 @@ def _need(need: Need) -> str:
     if need.sizes:
         shown = ", ".join(map(str, need.sizes[:10])) + (", ..." if len(need.sizes) > 10 else "")
         return f"each of {shown}" if len(need.sizes) > 1 else shown
-    if need.most is None:
-        return f"{need.least} and every larger size"
-    return str(need.least) if need.least == need.most else f"every size from {need.least} to {need.most}"
+    if need.largest is None:
+        return f"{need.smallest} and every larger size"
+    return str(need.smallest) if need.smallest == need.largest else f"every size from {need.smallest} to {need.largest}"
 
 
 def needs_json(wanted: Sequence[int], needs: Sequence[Need]) -> dict[str, Any]:
     return {
         "output": list(wanted),
-        "needs": [{"least": n.least, "most": n.most, "sizes": list(n.sizes) or None} for n in needs],
+        "needs": [{"least": n.smallest, "most": n.largest, "sizes": list(n.sizes) or None} for n in needs],
     }
 
 

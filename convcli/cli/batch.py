@@ -93,7 +93,7 @@ def command(
     if files_from is not None:
         sources += listed(files_from, null=null)
     request = from_options(ApplyRequest, input="", **settings)
-    batch = Batch.settle(sources, out, request, name=name, resume=resume)
+    batch = Batch.plan(sources, out, request, name=name, resume=resume)
     records = (batch.preview if dry_run else batch.run)(jobs or threads(), timeout)
     summary = Summary(out, search.passed_over, dry_run=dry_run)
     shown = not (quiet or dry_run or (as_json and sys.stdout.isatty()))

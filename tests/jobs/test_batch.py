@@ -19,7 +19,7 @@ from convcli import __version__, kernel
 from convcli.errors import ConvError, FileError, InputError, KernelError, LimitError
 from convcli.jobs.apply import ApplyRequest
 from convcli.jobs.batch.manifest import NAME, Entry, Manifest
-from convcli.jobs.batch.naming import Template, check_places, folded, name_all
+from convcli.jobs.batch.naming import Template, check_targets, folded, name_all
 from convcli.jobs.batch.sources import Search, Source, listed
 from convcli.jobs.batch.task import NEUTRAL, Recipe
 from convcli.jobs.requests import flat_options, from_options
@@ -270,18 +270,18 @@ class TestNames:
     def test_places(self, tmp_path: Path) -> None:
         touch("out/old.png", "in/a.png")
         sources = [Source("in/a.png", "a.png")]
-        assert check_places(Path("out"), sources, ["old.png", "new.png", "sub/new.png"]) == ["old.png"]
+        assert check_targets(Path("out"), sources, ["old.png", "new.png", "sub/new.png"]) == ["old.png"]
         with pytest.raises(FileError, match=r"in/a\.png is an input"):
-            check_places(Path("in"), sources, ["a.png"])
+            check_targets(Path("in"), sources, ["a.png"])
         Path("out/link.png").symlink_to("../in/a.png")
         with pytest.raises(FileError, match="is in the way"):
-            check_places(Path("out"), sources, ["link.png"])
+            check_targets(Path("out"), sources, ["link.png"])
         Path("out/door").symlink_to(tmp_path)
         with pytest.raises(FileError, match="door is a symbolic link"):
-            check_places(Path("out"), sources, ["door/x.png"])
+            check_targets(Path("out"), sources, ["door/x.png"])
         Path("out/folder.png").mkdir()
         with pytest.raises(FileError, match="is in the way"):
-            check_places(Path("out"), sources, ["folder.png"])
+            check_targets(Path("out"), sources, ["folder.png"])
 
 
 class TestManifest:

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from convcli.errors import ConvError, InputError, WorkerError
-from convcli.jobs.batch.pool import Pool, finished
+from convcli.jobs.batch.pool import Pool, as_finished
 
 
 def square(number: int) -> int:
@@ -111,13 +111,14 @@ def leave(_: int) -> None:
 
 def results(pool: Pool, function: Callable[[int], object], count: int, window: int = 8) -> dict[int, object]:
     return {
-        item: future.exception() or future.result() for item, future in finished(pool, function, range(count), window)
+        item: future.exception() or future.result()
+        for item, future in as_finished(pool, function, range(count), window)
     }
 
 
 def test_every_item_is_answered_once() -> None:
     with Pool(2) as pool:
-        pairs = [(item, future.result()) for item, future in finished(pool, square, range(50), 5)]
+        pairs = [(item, future.result()) for item, future in as_finished(pool, square, range(50), 5)]
     assert sorted(pairs) == [(n, n * n) for n in range(50)]
 
 
@@ -138,7 +139,8 @@ def test_killers_are_named_and_nothing_else_is_lost() -> None:
 def test_a_call_that_dies_is_tried_again_last_and_alone(tmp_path: Path) -> None:
     with Pool(3) as pool:
         got = [
-            (item[1], future.result()) for item, future in finished(pool, crowded, [(tmp_path, n) for n in range(9)], 9)
+            (item[1], future.result())
+            for item, future in as_finished(pool, crowded, [(tmp_path, n) for n in range(9)], 9)
         ]
     assert len(got) == 9
     assert got[-1] == (0, 1)
@@ -242,7 +244,7 @@ def test_a_worker_killed_between_calls_is_replaced() -> None:
     with Pool(1) as pool:
         pid = pool.submit(process, 0).result()
         os.kill(pid, signal.SIGKILL)
-        assert dict.fromkeys([item for item, future in finished(pool, process, [0, 1], 2) if future.result() != pid])
+        assert dict.fromkeys([item for item, future in as_finished(pool, process, [0, 1], 2) if future.result() != pid])
 
 
 def test_a_worker_that_cannot_start_is_told() -> None:
@@ -267,7 +269,9 @@ def test_nothing_is_taken_after_shutdown() -> None:
 
 def test_any_executor_may_take_its_place() -> None:
     with ThreadPoolExecutor(2) as pool:
-        assert sorted(future.result() for _, future in finished(pool, square, range(9), 3)) == [n * n for n in range(9)]
+        assert sorted(future.result() for _, future in as_finished(pool, square, range(9), 3)) == [
+            n * n for n in range(9)
+        ]
 
 
 def interrupted_at(line: int) -> bool:
@@ -286,7 +290,7 @@ def interrupted_at(line: int) -> bool:
         pool.submit(square, 1).result()
         sys.settrace(trace)
         try:
-            for _, future in finished(pool, square, range(2), 2):
+            for _, future in as_finished(pool, square, range(2), 2):
                 future.result()
         finally:
             sys.settrace(None)

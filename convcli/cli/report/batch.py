@@ -69,7 +69,7 @@ class Summary:
             ("skipped", f"{self.counts['skipped']:,}{', done before and unchanged' * bool(self.counts['skipped'])}"),
             ("failed", f"{self.counts['failed']:,}"),
         ]
-        rows += [("not kept", f"{told}, in {count:,}") for told, count in sorted(self.dropped.items())]
+        rows += [("not kept", f"{what}, in {count:,}") for what, count in sorted(self.dropped.items())]
         rows += [("passed over", f"{count:,} {reason}") for reason, count in sorted(self.passed_over.items())]
         table = columns(rows, indent="")
         done, skipped, failed, *others = table
@@ -98,7 +98,7 @@ class Progress:
     def __enter__(self) -> Progress:
         if self._shown and sys.stderr.isatty():
             self._bar = self._stack.enter_context(_bar())
-            self._task = self._bar.add_task("", total=self._total, told="")
+            self._task = self._bar.add_task("", total=self._total, status="")
         elif self._shown:
             over = threading.Event()
             ticker = threading.Thread(target=self._tick, args=(over,), daemon=True)
@@ -114,18 +114,18 @@ class Progress:
         self._finished += 1
         self._failed += record.status == "failed"
         if self._bar is not None:
-            self._bar.update(self._task, completed=self._finished, told=self._told())
+            self._bar.update(self._task, completed=self._finished, status=self._status())
 
-    def _told(self) -> str:
+    def _status(self) -> str:
         """Rate, failures and time left, in words."""
         rate = self._finished / max(time.monotonic() - self._began, 1e-9)
-        told = f"{rate:.3g} a second" + f", {self._failed:,} failed" * bool(self._failed)
+        status = f"{rate:.3g} a second" + f", {self._failed:,} failed" * bool(self._failed)
         left = (self._total - self._finished) / rate if rate else 0
-        return f"{told}, {_span(left)} left"
+        return f"{status}, {_span(left)} left"
 
     def _tick(self, over: threading.Event) -> None:
         while not over.wait(LINE_EVERY):
-            print(f"{self._finished:,} of {self._total:,}, {self._told()}", file=sys.stderr, flush=True)
+            print(f"{self._finished:,} of {self._total:,}, {self._status()}", file=sys.stderr, flush=True)
 
 
 def _span(seconds: float) -> str:
@@ -147,7 +147,7 @@ def _bar() -> Bar:
     return Bar(
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[told]}"),
+        TextColumn("{task.fields[status]}"),
         console=Console(stderr=True),
         transient=True,
         redirect_stdout=False,

@@ -1,15 +1,14 @@
-"""Many files through one job, in processes that may die, on a machine that may stop: nothing is done twice or lost.
+"""Many files through one request, in processes that may die: nothing is lost, and nothing is done twice.
 
 ::
 
-    sources.py    which files: names, folders, patterns, lists
-    naming.py     where each goes, and what is refused there
-    recipe.py     the job, its kernels resolved, and the digest of what results depend on
-    manifest.py   what is done, in SQLite among the outputs
-    task.py       one file, as a worker does it
+    sources.py    input files: names, folders, patterns, lists
+    naming.py     output names, and the checks on them
+    task.py       one file in a worker; Recipe: the request, its kernels resolved, and its digest
+    manifest.py   what has been done, in SQLite among the outputs
     worker.py     the worker process
-    pool.py       the pool of them, shaped like concurrent.futures
-    run.py        Batch: settle, then run
+    pool.py       an Executor of worker processes
+    run.py        Batch: plan, then run
 """
 
 from convcli.jobs.batch.run import Batch

@@ -1,4 +1,4 @@
-"""Where each input's output goes: a template for the name, the input's sub-folder, and nothing outside the folder."""
+"""Output names: from a template, in the input's sub-folder, and never outside the output folder."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Template:
                 )
 
     def fill(self, path: str, index: int, ext: str | None = None) -> str:
-        """The name for one input; `ext` takes the place of the input's own suffix."""
+        """Return the name for one input; `ext` replaces the input's own suffix."""
         stem, own = split_suffix(path)
         suffix = own if ext is None else ext
         parent = _folder_name(PurePath(path).parent)
@@ -70,9 +70,9 @@ def _folder_name(folder: PurePath) -> str:
 
 
 def name_all(sources: Sequence[Source], template: Template, ext: str | None = None) -> list[str]:
-    """The output of each source as a path relative to the output folder, the source's own sub-folder kept.
+    """Return the output of each source as a path relative to the output folder, in the source's own sub-folder.
 
-    Raises InputError for a name that leads out of the folder, FileError where outputs collide: all that do are told.
+    Raises InputError for a name that leads out of the folder, FileError, which lists them, for outputs that collide.
     """
     targets = [_target(source, template, index, ext) for index, source in enumerate(sources, 1)]
     _refuse_collisions(sources, targets)
@@ -90,7 +90,7 @@ def _target(source: Source, template: Template, index: int, ext: str | None) -> 
 
 
 def folded(target: str) -> str:
-    """A path as file systems that fold case or Unicode forms see it: two that are equal may be one file.
+    """Return a path as file systems that fold case or Unicode forms see it: equal paths may be one file.
 
     >>> folded("E\N{COMBINING ACUTE ACCENT}.png") == folded("\N{LATIN SMALL LETTER E WITH ACUTE}.PNG")
     True
@@ -101,37 +101,42 @@ def folded(target: str) -> str:
 def _refuse_collisions(sources: Sequence[Source], targets: Sequence[str]) -> None:
     """Refuse targets that are one file, and a target that is another's folder."""
     owners: Mapping[str, list[int]] = defaultdict(list)
-    for place, target in enumerate(targets):
-        owners[folded(target)].append(place)
-    alike = [places for places in owners.values() if len(places) > 1]
-    for place, target in enumerate(targets):
+    for index, target in enumerate(targets):
+        owners[folded(target)].append(index)
+    collisions = [indices for indices in owners.values() if len(indices) > 1]
+    for index, target in enumerate(targets):
         for folder in PurePath(folded(target)).parents:
-            alike += [[other, place] for other in owners.get(str(folder), ())]
-    if alike:
-        told = ", ".join(" and ".join(f"{sources[at].path} -> {targets[at]}" for at in places) for places in alike)
-        remedy = "choose --name so that they differ, such as --name '{parent}-{name}' or '{index:04}{ext}'"
-        raise FileError(f"inputs would write the same file: {told}", "expected one output for each", remedy)
+            collisions += [[other, index] for other in owners.get(str(folder), ())]
+    if collisions:
+        listing = ", ".join(
+            " and ".join(f"{sources[index].path} -> {targets[index]}" for index in indices) for indices in collisions
+        )
+        raise FileError(
+            f"inputs would write the same file: {listing}",
+            "expected one output for each",
+            "choose --name so that they differ, such as --name '{parent}-{name}' or '{index:04}{ext}'",
+        )
 
 
 def check_folder(folder: Path) -> None:
-    """Raise FileError where the folder for the outputs, or what it is to lie in, is something else.
+    """Raise FileError if the output folder, or one that contains it, is no folder.
 
-    Raises OutputError for a name that the system does not take.
+    Raises OutputError for a name that the system rejects.
     """
-    for place in (folder, *folder.parents):
+    for path in (folder, *folder.parents):
         try:
-            place.lstat()
+            path.lstat()
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, ValueError) as error:
             raise OutputError(f"{folder} cannot be created", reason(error)) from error
-        if not place.is_dir():
-            raise FileError(f"{place} is no folder", "expected one, or a name that is free", "choose --out otherwise")
+        if not path.is_dir():
+            raise FileError(f"{path} is no folder", "expected one, or a name that is free", "choose --out otherwise")
         return
 
 
 def check_suffixes(folder: Path, sources: Sequence[Source], targets: Sequence[str], format: str | None) -> None:
-    """Raise FileError for a suffix that is not written; one that an input brings along is that input's trouble."""
+    """Raise FileError for a suffix that is not written, unless it is the input's own: that input fails later."""
     given: dict[str, str] = {}
     for source, target in zip(sources, targets, strict=True):
         suffix = split_suffix(target)[1]
@@ -141,9 +146,11 @@ def check_suffixes(folder: Path, sources: Sequence[Source], targets: Sequence[st
         check_name(str(folder / target), format)
 
 
-def check_places(folder: Path, sources: Sequence[Source], targets: Iterable[str]) -> list[str]:
-    """The targets that exist. Raises FileError for one that is an input, or that a link leads out of the folder."""
-    root, existing, safe = folder.resolve(), [], set()
+def check_targets(folder: Path, sources: Sequence[Source], targets: Iterable[str]) -> list[str]:
+    """Return the targets that exist. Raises FileError for one that is an input or lies behind a symbolic link."""
+    root = folder.resolve()
+    existing = []
+    safe = set()
     inputs: set[tuple[int, int]] | None = None
     for target in targets:
         path = root / target
@@ -152,7 +159,7 @@ def check_places(folder: Path, sources: Sequence[Source], targets: Iterable[str]
         safe.add(path.parent)
         try:
             status = path.lstat()
-        except OSError:  # none there; or none can be, and the one task fails
+        except OSError:  # it does not exist, or cannot, and then its task fails
             continue
         if not stat.S_ISREG(status.st_mode):
             raise FileError(f"{path} is in the way", "expected no file, or a plain one", "remove it")
@@ -164,7 +171,7 @@ def check_places(folder: Path, sources: Sequence[Source], targets: Iterable[str]
 
 
 def _identities(sources: Iterable[Source]) -> set[tuple[int, int]]:
-    """What no spelling changes: the device and number of each file that can be found."""
+    """Return the device and inode of each file that exists: they do not depend on its spelling."""
     found = set()
     for source in sources:
         with suppress(OSError, ValueError):

@@ -1,12 +1,12 @@
-"""The pool: worker processes behind the seam of `concurrent.futures`; a worker's death costs the call it was at.
+"""A pool of worker processes with the interface of `concurrent.futures`; a worker's death fails only its call.
 
 ::
 
-    submit -> queue -> thread 1 -> worker process 1        one thread attends to one process: it sends a call, waits
-                    -> thread 2 -> worker process 2        for the answer or the end, and replaces what has died
+    submit -> queue -> thread 1 -> worker process 1        one thread serves one process: it sends a call, waits for
+                    -> thread 2 -> worker process 2        the result, and starts a new process if it died
                        ...
 
-Whoever takes the pool's place later needs no more than `submit` and futures: `finished` works with any Executor.
+Any `Executor` can replace this pool: callers use only `submit` and futures.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BOOT = (
     "import sys; sys.path[:] = sys.argv[3:]; "
     "from convcli.jobs.batch.worker import serve; serve(sys.argv[1], int(sys.argv[2]))"
 )
-_LAST_BREATH = 1.0  # seconds that a process may take to end once it has closed its output
+_EXIT_SECONDS = 1.0  # seconds that a process may take to exit after closing its output
 
 
 class _Call(NamedTuple):
@@ -45,7 +45,7 @@ class _Call(NamedTuple):
 class Pool(Executor):
     """An Executor whose calls run in worker processes that may die.
 
-    workers: how many processes. timeout: seconds for one call, from when its worker takes it up; a call that takes
+    workers: how many processes. timeout: seconds for one call, from when its worker starts it; a call that takes
     longer is stopped by killing its worker, and fails with TimeoutError. environment: of the workers, for the
     caller's own. preload: a module that workers import before their first call. A call whose worker dies fails
     with WorkerError; nothing else is lost. A worker that cannot start fails its call with ConvError.
@@ -69,7 +69,7 @@ class Pool(Executor):
         self._lock = threading.Lock()
         self._alive: set[_Worker] = set()
         self._open, self._killed = True, False
-        self._threads = [threading.Thread(target=self._attend, daemon=True) for _ in range(workers)]
+        self._threads = [threading.Thread(target=self._serve_calls, daemon=True) for _ in range(workers)]
         for thread in self._threads:
             thread.start()
 
@@ -90,7 +90,7 @@ class Pool(Executor):
             thread.join()
 
     def kill(self) -> None:
-        """End every worker at once; what was running fails with WorkerError, what was waiting is cancelled."""
+        """Kill every worker; running calls fail with WorkerError, waiting ones are cancelled."""
         with self._lock:
             self._killed = True
             doomed = tuple(self._alive)
@@ -112,24 +112,24 @@ class Pool(Executor):
                 if (call := self._calls.get_nowait()) is not None:
                     call.future.cancel()
 
-    def _attend(self) -> None:
-        """Answer calls until there are no more; the process is this thread's own, and does not outlive it."""
+    def _serve_calls(self) -> None:
+        """Run calls until there are no more, in a process of this thread's own that ends with it."""
         worker: _Worker | None = None
         while (call := self._calls.get()) is not None:
             if not call.future.set_running_or_notify_cancel():
                 continue
             try:
                 if worker is None or worker.process.poll() is not None:
-                    self._bury(worker)
-                    worker = self._hire()
-                answer = worker.answer(call, self._timeout)
+                    self._stop_worker(worker)
+                    worker = self._start_worker()
+                result = worker.run(call, self._timeout)
             except BaseException as error:
                 call.future.set_exception(error)
             else:
-                call.future.set_result(answer)
-        self._bury(worker)
+                call.future.set_result(result)
+        self._stop_worker(worker)
 
-    def _hire(self) -> _Worker:
+    def _start_worker(self) -> _Worker:
         with self._lock:
             if self._killed:
                 raise WorkerError("the pool is stopped")
@@ -137,15 +137,15 @@ class Pool(Executor):
             self._alive.add(worker)
             return worker
 
-    def _bury(self, worker: _Worker | None) -> None:
+    def _stop_worker(self, worker: _Worker | None) -> None:
         if worker is not None:
-            worker.dismiss()
+            worker.close()
             with self._lock:
                 self._alive.discard(worker)
 
 
 class _Worker:
-    """One process, and what is said to it."""
+    """One worker process, and the calls that are sent to it."""
 
     def __init__(self, environment: Mapping[str, str] | None, preload: str) -> None:
         try:
@@ -160,10 +160,10 @@ class _Worker:
         except OSError as error:
             raise ConvError("a worker could not start", reason(error)) from error
         self._ready = False
-        self._known: Callable[..., Any] | None = None
+        self._last_function: Callable[..., Any] | None = None
 
-    def answer(self, call: _Call, timeout: float | None) -> Any:
-        """The value of one call; raises what it raised, WorkerError or TimeoutError."""
+    def run(self, call: _Call, timeout: float | None) -> Any:
+        """Return the value of one call; raises what it raised, WorkerError or TimeoutError."""
         if not self._ready:
             self._await_start()
         expired = threading.Event()
@@ -173,7 +173,7 @@ class _Worker:
                 timer.start()
             return self._exchange(call)
         except (EOFError, BrokenPipeError):
-            how = self._end()
+            how = self._wait_for_exit()
             if expired.is_set():
                 raise TimeoutError(f"it took longer than {timeout:g} s and was stopped") from None
             raise WorkerError(f"its worker {how}") from None
@@ -181,25 +181,25 @@ class _Worker:
             if timer is not None:
                 timer.cancel()
 
-    def dismiss(self) -> None:
+    def close(self) -> None:
         for stream in (self.process.stdin, self.process.stdout):
             with contextlib.suppress(OSError):  # a dead worker's pipe is broken
                 stream.close()  # type: ignore[union-attr]
-        self._end()
+        self._wait_for_exit()
 
     def _await_start(self) -> None:
         try:
-            started, trouble = receive(self.process.stdout)  # type: ignore[arg-type]
+            started, problem = receive(self.process.stdout)  # type: ignore[arg-type]
         except EOFError:
-            started, trouble = False, f"it {self._end()}"
+            started, problem = False, f"it {self._wait_for_exit()}"
         if not started:
-            raise ConvError("a worker could not start", str(trouble))
+            raise ConvError("a worker could not start", str(problem))
         self._ready = True
 
     def _exchange(self, call: _Call) -> Any:
-        known = call.function is self._known
+        known = call.function is self._last_function
         send(self.process.stdin, (None if known else call.function, call.arguments, call.named))  # type: ignore[arg-type]
-        self._known = call.function
+        self._last_function = call.function
         fine, value = receive(self.process.stdout)  # type: ignore[arg-type]
         if not fine:
             raise value
@@ -209,34 +209,34 @@ class _Worker:
         expired.set()
         self.process.kill()
 
-    def _end(self) -> str:
-        """Wait for the process to be gone, and tell how it went."""
+    def _wait_for_exit(self) -> str:
+        """Wait for the process to exit. Returns how it did, in words."""
         try:
-            code = self.process.wait(_LAST_BREATH)
+            code = self.process.wait(_EXIT_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
-def finished(
+def as_finished(
     pool: Executor, function: Callable[[Item], Any], items: Iterable[Item], window: int
 ) -> Iterator[tuple[Item, Future[Any]]]:
-    """Call function(item) for each; give every item with its future as they finish, `window` of them at a time.
+    """Call function(item) for each item, `window` at a time. Yields each with its future, in the order of finishing.
 
-    An item whose worker died is tried once more, when all the others are done, and alone: it may have died of what
-    another did, and this time it can harm no other.
+    An item whose worker died is retried once, alone, when all others are done: another item may have caused it, and
+    alone it cannot harm others.
     """
-    return apart(_tried(pool, function, items, window))
+    return in_thread(_with_retries(pool, function, items, window))
 
 
-def apart(items: Iterable[Item]) -> Iterator[Item]:
-    """The items of what runs in a thread of its own, which may be ahead.
+def in_thread(items: Iterable[Item]) -> Iterator[Item]:
+    """Iterate over `items` in a background thread.
 
-    An interrupt may find its caller at any line, and one that finds it inside a future leaves a lock taken that the
-    pool waits for. Here it finds it at a queue without one.
+    KeyboardInterrupt then hits the main thread in a lock-free queue, not inside a Future whose lock it would leave
+    held.
 
-    >>> list(apart(number**2 for number in range(4)))
+    >>> list(in_thread(number**2 for number in range(4)))
     [0, 1, 4, 9]
     """
     found: SimpleQueue[tuple[Item] | BaseException | None] = SimpleQueue()
@@ -257,19 +257,19 @@ def apart(items: Iterable[Item]) -> Iterator[Item]:
         yield message[0]
 
 
-def _tried(
+def _with_retries(
     pool: Executor, function: Callable[[Item], Any], items: Iterable[Item], window: int
 ) -> Iterator[tuple[Item, Future[Any]]]:
-    suspects = []
-    for item, future in _flow(pool, function, items, window):
+    retries = []
+    for item, future in _submit_window(pool, function, items, window):
         if isinstance(future.exception(), WorkerError):
-            suspects.append(item)
+            retries.append(item)
         else:
             yield item, future
-    yield from _flow(pool, function, suspects, 1)
+    yield from _submit_window(pool, function, retries, 1)
 
 
-def _flow(
+def _submit_window(
     pool: Executor, function: Callable[[Item], Any], items: Iterable[Item], window: int
 ) -> Iterator[tuple[Item, Future[Any]]]:
     waiting: dict[Future[Any], Item] = {}

@@ -1,4 +1,4 @@
-"""A batch: settled before anything is written, then worked off; its records come as they finish."""
+"""A batch: planned before anything is written, then run; its records come as they finish."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from convcli.errors import FileError, InputError, OutputError, WorkerError, reas
 from convcli.io import lookup, remove_leftovers
 from convcli.jobs.apply import ApplyRequest
 from convcli.jobs.batch.manifest import Entry, Manifest
-from convcli.jobs.batch.naming import Template, check_folder, check_places, check_suffixes, name_all
-from convcli.jobs.batch.pool import Pool, apart, finished
+from convcli.jobs.batch.naming import Template, check_folder, check_suffixes, check_targets, name_all
+from convcli.jobs.batch.pool import Pool, as_finished, in_thread
 from convcli.jobs.batch.sources import Source
-from convcli.jobs.batch.task import UNCHANGED, Recipe, Record, Task, done_before, shared, work
+from convcli.jobs.batch.task import UNCHANGED, Recipe, Record, Task, done_before, process, share_memory
 from convcli.limits import threads
 from convcli.options import PRODUCT_THREADS
 
 Item = TypeVar("Item")
 
-_AHEAD = 4  # calls in the pool's hands for each worker, so that none ever waits for its next
+CALLS_PER_WORKER = 4  # calls submitted per worker, so that none waits for its next one
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Every question settled but the work itself: the tasks, what they are made by, and what cannot even be tried."""
+    """A planned batch: its tasks, their recipe, and the records of inputs that cannot be tried."""
 
     folder: Path
     recipe: Recipe
@@ -38,19 +38,19 @@ class Batch:
     failed: tuple[Record, ...]
 
     @classmethod
-    def settle(
+    def plan(
         cls, sources: Iterable[Source], folder: Path, request: ApplyRequest, *, name: str, resume: bool = False
     ) -> Batch:
-        """Decide what is written where; nothing is.
+        """Decide what will be written where. Writes nothing.
 
-        request: without its input and output; its `format` gives every output its suffix, its `overwrite` lets files be
-        replaced that no batch made. resume: skip what is done, and replace what a batch made otherwise.
-        Raises FileError for outputs that collide, exist, are inputs or are named as nothing that is written;
-        InputError and its kin for kernel and name.
+        request: without input and output; its `format` gives every output its suffix, its `overwrite` allows to
+        replace files that no batch made. resume: skip what is done, and replace what a batch made otherwise.
+        Raises FileError for outputs that collide, exist, are inputs or have a suffix that is not written; InputError
+        and its kin for kernel and name.
         """
         check_folder(folder)
-        known = Manifest.of(folder)
-        sources = list(_fresh(sources, folder, known))
+        recorded = Manifest.of(folder)
+        sources = list(_new_sources(sources, folder, recorded))
         if not sources:
             raise InputError("nothing to do", "expected at least one input")
         failed = tuple(Record("failed", source.path, "", source.trouble) for source in sources if source.trouble)
@@ -58,49 +58,49 @@ class Batch:
         ext = None if request.writing.format is None else lookup(request.writing.format).suffixes[0]
         targets = name_all(sources, Template(name), ext)
         check_suffixes(folder, sources, targets, request.writing.format)
-        existing = check_places(folder, sources, targets)
-        foreign = [target for target in existing if not (resume and target in known)]
+        existing = check_targets(folder, sources, targets)
+        foreign = [target for target in existing if not (resume and target in recorded)]
         if foreign and not request.writing.overwrite:
-            raise _in_the_way(folder, foreign, resume)
+            raise _exists_error(folder, foreign, resume)
         tasks = tuple(
             Task(
                 source.path,
                 target,
                 str(folder / target),
-                replace=request.writing.overwrite or (resume and target in known),
-                before=known.get(target) if resume else None,
+                replace=request.writing.overwrite or (resume and target in recorded),
+                before=recorded.get(target) if resume else None,
             )
             for source, target in zip(sources, targets, strict=True)
         )
         return cls(folder, Recipe.of(request), tasks, failed)
 
     def preview(self, jobs: int, timeout: float | None = None) -> Generator[Record, None, None]:
-        """What a run would do, in order, nothing being done; a file that cannot be read is planned like any other.
+        """Yield what a run would do, in order, without doing it; a file that cannot be read is planned like any other.
 
-        What may be done already is looked at in `jobs` processes; timeout: seconds for each.
+        `jobs` processes check which tasks are done already; timeout: seconds for each.
         """
         yield from self.failed
         with self._pool(min(jobs, len(self.tasks)), timeout) as pool:
-            for task, done in apart(self._looks(pool, _AHEAD * jobs)):
+            for task, done in in_thread(self._check_done(pool, CALLS_PER_WORKER * jobs)):
                 if done:
                     yield Record("skipped", task.source, task.target, UNCHANGED)
                 else:
                     yield Record("planned", task.source, task.target)
 
-    def _looks(self, pool: Pool, count: int) -> Iterator[tuple[Task, bool]]:
-        """Each task, and whether it is done, `count` of them asked about ahead."""
+    def _check_done(self, pool: Pool, count: int) -> Iterator[tuple[Task, bool]]:
+        """Yield each task and whether it is done; `count` of them are checked ahead."""
         asked = (
             (task, None if task.before is None else pool.submit(done_before, self.recipe, task)) for task in self.tasks
         )
-        for task, look in _begun(asked, count):
+        for task, look in _ahead(asked, count):
             yield task, look is not None and look.exception() is None and bool(look.result())
 
     def run(self, jobs: int, timeout: float | None = None) -> Generator[Record, None, None]:
-        """Do the tasks in `jobs` processes, each record as it comes; close the iterator to stop at once.
+        """Run the tasks in `jobs` processes and yield each record as it comes; close the iterator to stop at once.
 
-        A task whose worker dies is tried once more, alone. timeout: seconds for each. When the iterator is closed,
-        by itself or by an exception, no worker is left, no temporary file, and the manifest holds what was yielded.
-        Raises OutputError where the folder cannot be written to, FileError where another batch is at it.
+        A task whose worker dies is retried once, alone. timeout: seconds for each. When the iterator is closed, by
+        itself or by an exception, no worker and no temporary file is left, and the manifest has what was yielded.
+        Raises OutputError if the folder cannot be written to, FileError if another batch uses it.
         """
         yield from self.failed
         if not self.tasks:
@@ -120,8 +120,10 @@ class Batch:
 
     def _records(self, manifest: Manifest, jobs: int, timeout: float | None) -> Iterator[Record]:
         with self._pool(jobs, timeout) as pool:
-            for task, future in finished(pool, partial(work, shared(self.recipe, jobs)), self.tasks, _AHEAD * jobs):
-                record = _outcome(task, future)
+            for task, future in as_finished(
+                pool, partial(process, share_memory(self.recipe, jobs)), self.tasks, CALLS_PER_WORKER * jobs
+            ):
+                record = _record_of(task, future)
                 if record.entry is not None:
                     manifest.record(task.target, task.source, record.entry)
                 yield record
@@ -136,10 +138,10 @@ class Batch:
             remove_leftovers(folder)
 
 
-def _fresh(sources: Iterable[Source], folder: Path, known: dict[str, Entry]) -> Iterator[Source]:
-    """Each source once, without what earlier batches have written into the folder."""
+def _new_sources(sources: Iterable[Source], folder: Path, recorded: dict[str, Entry]) -> Iterator[Source]:
+    """Yield each source once, without the outputs of earlier batches in the folder."""
     root = folder.resolve()
-    outputs = {root / target for target in known}
+    outputs = {root / target for target in recorded}
     seen = set()
     for source in sources:
         key = (Path(source.path).absolute(), source.relative)
@@ -148,24 +150,24 @@ def _fresh(sources: Iterable[Source], folder: Path, known: dict[str, Entry]) -> 
             yield source
 
 
-def _begun(items: Iterator[Item], count: int) -> Iterator[Item]:
-    """Each item in its turn, `count` of them taken from their source ahead of it."""
+def _ahead(items: Iterator[Item], count: int) -> Iterator[Item]:
+    """Yield the items in order, with `count` of them taken from their iterator ahead."""
     held = deque(islice(items, count))
     while held:
         yield held.popleft()
         held.extend(islice(items, 1))
 
 
-def _in_the_way(folder: Path, targets: list[str], resume: bool) -> FileError:
+def _exists_error(folder: Path, targets: list[str], resume: bool) -> FileError:
     if len(targets) == 1:
-        told = f"{folder / targets[0]} exists"
+        found = f"{folder / targets[0]} exists"
     else:
-        told = f"{len(targets):,} outputs exist, such as {folder / targets[0]}"
+        found = f"{len(targets):,} outputs exist, such as {folder / targets[0]}"
     remedy = "pass --overwrite to replace it" if resume else "pass --resume to skip what is done, or --overwrite"
-    return FileError(told, "no batch made it" if resume else "expected new files", remedy)
+    return FileError(found, "no batch made it" if resume else "expected new files", remedy)
 
 
-def _outcome(task: Task, future: Future[Record]) -> Record:
+def _record_of(task: Task, future: Future[Record]) -> Record:
     try:
         return future.result()
     except (WorkerError, TimeoutError) as error:

@@ -1,8 +1,8 @@
-"""Which files a batch takes: those named, those in folders, those that patterns match, those in a list.
+"""The input files of a batch: named, in folders, matched by patterns, or in a list.
 
-What is named is taken as it is. What is found, in a folder or by a pattern, leaves out hidden files, symbolic links
-unless they are to be followed, and the output folder where it lies inside; a folder gives only files whose suffix is
-read. The order is that of the arguments, and by name within a folder.
+A named file is taken as it is. A search, in a folder or by a pattern, leaves out hidden files, symbolic links unless
+they are followed, and the output folder; a folder gives only files whose suffix is read. The order is that of the
+arguments, and by name within a folder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NAME_BYTES = 2**15
 """Bytes of a name at most; no system takes longer ones."""
 
 RESERVED = ".convcli-"
-"""How the names of a batch's own files begin."""
+"""Prefix of the names of a batch's own files."""
 
 _MAGIC = re.compile(r"[*?[]")
 _UNREAD = "without a suffix that is read"
@@ -37,7 +37,7 @@ _HIDDEN = "hidden"
 
 @dataclass(frozen=True)
 class Source:
-    """One input: its path as it is opened, and its place below what was named; or why it cannot be looked at."""
+    """One input: its path, and the same relative to the folder that was named; trouble: why it cannot be read."""
 
     path: str
     relative: str
@@ -45,7 +45,7 @@ class Source:
 
 
 class _Wanted(NamedTuple):
-    """Which files are taken, and which folders are entered, by their places below where the search begins."""
+    """Tests for files to take and folders to enter, by their paths relative to the start of the search."""
 
     file: Callable[[str], bool]
     folder: Callable[[str], bool]
@@ -53,10 +53,10 @@ class _Wanted(NamedTuple):
 
 @dataclass(frozen=True)
 class Search:
-    """How folders and patterns are searched, and how many files were passed over, by the reason.
+    """A search of folders and patterns; `passed_over` counts the files left out, by reason.
 
     recursive: go into the folders of folders. follow_links: take what lies behind symbolic links. every: take files
-    of any suffix. bare: take those that say nothing of themselves, as .raw. exclude: a folder that is never entered,
+    of any suffix. bare: take those without a header, such as .raw. exclude: a folder that is never entered,
     unless it is where the search begins.
     """
 
@@ -68,7 +68,7 @@ class Search:
     passed_over: Counter[str] = field(default_factory=Counter)
 
     def find(self, inputs: Iterable[str]) -> Iterator[Source]:
-        """The files of each input. Raises FileError for one that does not exist or gives none."""
+        """Yield the files of each input. Raises FileError for one that does not exist or has none."""
         for given in inputs:
             if _is_folder(given):
                 found = self._in_folder(given)
@@ -88,7 +88,7 @@ class Search:
         return self._walk(folder, "", _Wanted(self._reads, lambda _: self.recursive), ())
 
     def _reads(self, relative: str) -> bool:
-        """Whether a file's suffix is one to take; a hidden file's does not matter."""
+        """Return whether a file's suffix is one to take; a hidden file's does not matter."""
         form = by_suffix(relative)
         if (
             self.every
@@ -101,8 +101,9 @@ class Search:
 
     def _matching(self, given: str) -> Iterator[Source]:
         parts = PurePath(given).parts
-        first = next(place for place, part in enumerate(parts) if _MAGIC.search(part))
-        base, pattern = str(PurePath(*parts[:first])), parts[first:]
+        first = next(index for index, part in enumerate(parts) if _MAGIC.search(part))
+        base = str(PurePath(*parts[:first]))
+        pattern = parts[first:]
         wanted = _Wanted(
             lambda relative: matches(PurePath(relative).parts, pattern),
             lambda relative: leads_to(PurePath(relative).parts, pattern),
@@ -110,7 +111,7 @@ class Search:
         return self._walk(base, "", wanted, ())
 
     def _walk(self, folder: str, below: str, wanted: _Wanted, above: tuple[tuple[int, int], ...]) -> Iterator[Source]:
-        """The files wanted of a folder that stands at `below`, and of those in it; `above`: the folders on the way."""
+        """Yield the wanted files of a folder and its sub-folders. below: its relative path; above: its parents."""
         try:
             status = Path(folder).stat()
             with os.scandir(folder) as listing:
@@ -144,7 +145,7 @@ class Search:
 
 
 def _is_folder(given: str) -> bool:
-    """Whether it is one, as far as can be seen."""
+    """Return whether a path is a folder; False if that cannot be found out."""
     try:
         return Path(given).is_dir()
     except OSError:
@@ -156,7 +157,7 @@ def _is_hidden(name: str) -> bool:
 
 
 def _kind(entry: os.DirEntry[str]) -> tuple[bool, bool]:
-    """Whether an entry is, or leads to, a folder or a file; neither where a link leads nowhere."""
+    """Return whether an entry is, or links to, a folder, and whether a file; neither for a broken link."""
     try:
         return entry.is_dir(), entry.is_file()
     except OSError:
@@ -164,7 +165,7 @@ def _kind(entry: os.DirEntry[str]) -> tuple[bool, bool]:
 
 
 def leads_to(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
-    """Whether a folder of these parts may hold what matches a pattern.
+    """Return whether a folder of these parts may contain a match of a pattern.
 
     >>> leads_to(("a",), ("a", "*.png")), leads_to(("a",), ("[ab]*",)), leads_to(("a", "b"), ("**",))
     (True, False, True)
@@ -174,7 +175,7 @@ def leads_to(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
 
 
 def matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
-    """Whether the parts of a path match those of a pattern, in which `**` stands for any number of folders.
+    """Return whether the parts of a path match those of a pattern, in which `**` is any number of folders.
 
     >>> matches(("a", "b", "c.png"), ("**", "*.png")), matches(("c.png",), ("**", "*.png"))
     (True, True)
@@ -184,14 +185,14 @@ def matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     if not pattern:
         return not parts
     if pattern[0] == "**":
-        return any(matches(parts[place:], pattern[1:]) for place in range(len(parts) + 1)) or len(pattern) == 1
+        return any(matches(parts[start:], pattern[1:]) for start in range(len(parts) + 1)) or len(pattern) == 1
     return bool(parts) and fnmatchcase(parts[0], pattern[0]) and matches(parts[1:], pattern[1:])
 
 
 def listed(path: str, *, null: bool = False) -> Iterator[Source]:
-    """The files in a list, one a line, or each ended by a NUL; `-` is standard input.
+    """Yield the files in a list, one per line, or each ended by a NUL; `-` is standard input.
 
-    A relative name keeps its folders; whether the file exists is seen when its turn comes.
+    A relative name keeps its folders; whether the file exists is checked when it is read.
     Raises FileError for a list that cannot be read or is none, LimitError for one that is too long.
     """
     for name in filter(None, _read_list(path).split(b"\0" if null else b"\n")):
@@ -203,9 +204,9 @@ def listed(path: str, *, null: bool = False) -> Iterator[Source]:
         if b"\0" in name:
             raise FileError(f"the list {path} holds a NUL", "expected one input a line", "add -0")
         given = os.fsdecode(name if null else name.removesuffix(b"\r"))
-        kept = PurePath(os.path.normpath(given))
-        outside = kept.is_absolute() or ".." in kept.parts
-        yield Source(given, kept.name if outside else str(kept))
+        relative = PurePath(os.path.normpath(given))
+        outside = relative.is_absolute() or ".." in relative.parts
+        yield Source(given, relative.name if outside else str(relative))
 
 
 def _read_list(path: str) -> bytes:
@@ -240,12 +241,12 @@ def _named(given: str) -> Source:
 
 def _nothing(given: str, passed_over: Counter[str], recursive: bool) -> FileError:
     if not _is_folder(given):
-        return FileError(f"nothing matches {given}", "expected at least one file", _told(passed_over))
+        return FileError(f"nothing matches {given}", "expected at least one file", _listing(passed_over))
     remedy = "" if recursive or passed_over else "use --recursive for the folders in it"
-    return FileError(f"{given} has no file to take", "expected at least one", _told(passed_over) or remedy)
+    return FileError(f"{given} has no file to take", "expected at least one", _listing(passed_over) or remedy)
 
 
-def _told(passed_over: Counter[str]) -> str:
+def _listing(passed_over: Counter[str]) -> str:
     listing = ", ".join(f"{count:,} {reason}" for reason, count in sorted(passed_over.items()))
     return (
         f"passed over: {listing}; see --follow-links" if passed_over[_LINK] else listing and f"passed over: {listing}"

@@ -1,4 +1,4 @@
-"""One file of a batch, as a worker does it: look whether it is done, else do it, and tell what came of it."""
+"""One file of a batch in a worker: skip it if it is done, else process it, and return a record."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ NEUTRAL = frozenset({"input", "output", "kernels", "overwrite", "verify", "limit
 
 @dataclass(frozen=True)
 class Recipe:
-    """A job to be done to one input after another, and the SHA-256 of all that its results depend on but the input."""
+    """A request for one input after another, and the SHA-256 of all that its results depend on except the input."""
 
     request: ApplyRequest
     digest: str
 
     @classmethod
     def of(cls, request: ApplyRequest) -> Recipe:
-        """Resolve the job's kernels, once for all inputs where they do not depend on them.
+        """Resolve the request's kernels, once for all inputs if they do not depend on the input.
 
-        A kernel from a file is read now, and what becomes of the file later does not matter; a named one that takes
-        as many axes as an input has stays a name. Raises KernelError and its kin for one that means nothing.
+        A kernel from a file is read now, and later changes of the file do not matter; a named kernel that exists in
+        any number of dimensions stays a name. Raises KernelError and its kin for an invalid kernel.
 
         >>> request = ApplyRequest(input="", kernels=("1,0,-1", "gaussian:sigma=2"))
         >>> Recipe.of(request).request.kernels
@@ -42,7 +42,7 @@ class Recipe:
         """
         resolved = [kernel(reference, dims=request.geometry.dims) for reference in request.kernels]
         named = [isinstance(given, str) and fewest_axes(given) is not None for given in request.kernels]
-        kept = tuple(
+        kernels = tuple(
             given if by_name else whole for given, by_name, whole in zip(request.kernels, named, resolved, strict=True)
         )
         settings = {name: value for name, value in flat_options(request).items() if name not in NEUTRAL}
@@ -51,15 +51,15 @@ class Recipe:
             "kernels": [_content(whole, by_name) for whole, by_name in zip(resolved, named, strict=True)],
             **settings,
         }
-        told = json.dumps(content, sort_keys=True, default=repr)
-        return cls(replace(request, kernels=kept), hashlib.sha256(told.encode()).hexdigest())
+        text = json.dumps(content, sort_keys=True, default=repr)
+        return cls(replace(request, kernels=kernels), hashlib.sha256(text.encode()).hexdigest())
 
 
-def shared(recipe: Recipe, jobs: int) -> Recipe:
-    """The recipe for one of so many processes, which share the memory that there may be.
+def share_memory(recipe: Recipe, jobs: int) -> Recipe:
+    """Return the recipe for one of `jobs` processes, which share the memory limit.
 
     >>> from convcli.limits import Limits
-    >>> shared(Recipe.of(ApplyRequest(input="", kernels=("box",), limits=Limits(4000))), 4).request.limits.memory
+    >>> share_memory(Recipe.of(ApplyRequest(input="", kernels=("box",), limits=Limits(4000))), 4).request.limits.memory
     1000
     """
     limits = replace(recipe.request.limits, memory=recipe.request.limits.memory // jobs)
@@ -67,7 +67,7 @@ def shared(recipe: Recipe, jobs: int) -> Recipe:
 
 
 def _content(resolved: Kernel, by_name: bool) -> list[object]:
-    """A kernel's taps; and its full name, where another input may ask it for other axes."""
+    """Return what identifies a kernel: its taps, and its full name if other inputs may need other axes."""
     taps = hashlib.sha256(resolved.taps.tobytes()).hexdigest()
     return [resolved.shape, taps, resolved.name if by_name else ""]
 
@@ -79,7 +79,7 @@ UNCHANGED = "done before, and unchanged"
 
 @dataclass(frozen=True)
 class Task:
-    """One input and its output; `before` is what the manifest says of that, where a batch is resumed."""
+    """One input and its output; `before` is the output's entry in the manifest of a batch that is resumed."""
 
     source: str
     target: str
@@ -92,7 +92,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Record:
-    """What became of one input, and why, or what was wrong with it all the same.
+    """The result for one input, with the reason of a failure, or the damage of an input that was read.
 
     An output that was written has its shape, type, bytes and clipped values, and what of the input's metadata it lost.
     """
@@ -109,13 +109,13 @@ class Record:
     entry: Entry | None = None
 
 
-def work(recipe: Recipe, task: Task) -> Record:
-    """Do one task; whatever goes wrong with it is its record's reason."""
+def process(recipe: Recipe, task: Task) -> Record:
+    """Process one task; an error becomes the reason of its record."""
     try:
         digest = file_digest(task.source)
         if unchanged(task, recipe, digest):
             return Record("skipped", task.source, task.target, UNCHANGED)
-        return _done(recipe, task, digest)
+        return _process(recipe, task, digest)
     except ConvError as error:
         reason = str(error)
     except MemoryError:
@@ -126,7 +126,7 @@ def work(recipe: Recipe, task: Task) -> Record:
 
 
 def unchanged(task: Task, recipe: Recipe, digest: str) -> bool:
-    """Whether the output was made from this very input by this very recipe, and is still what was written."""
+    """Return whether the output was made from this input by this recipe, and has not changed since."""
     before = task.before
     if before is None or (before.input, before.recipe) != (digest, recipe.digest):
         return False
@@ -137,7 +137,7 @@ def unchanged(task: Task, recipe: Recipe, digest: str) -> bool:
 
 
 def done_before(recipe: Recipe, task: Task) -> bool:
-    """Whether there is nothing to do; what cannot be read is still to do."""
+    """Return whether a task is done; an input that cannot be read is not."""
     try:
         return unchanged(task, recipe, file_digest(task.source))
     except InputError:
@@ -145,7 +145,7 @@ def done_before(recipe: Recipe, task: Task) -> bool:
 
 
 def file_digest(path: str) -> str:
-    """The SHA-256 of a file's content. Raises InputError for one that cannot be read, or not twice."""
+    """Return the SHA-256 of a file's content. Raises InputError for one that cannot be read, or not twice."""
     try:
         if stat.S_IFMT(Path(path).stat().st_mode) in (stat.S_IFREG, stat.S_IFDIR):
             with Path(path).open("rb") as stream:
@@ -155,7 +155,7 @@ def file_digest(path: str) -> str:
     raise InputError(f"{path} is a pipe or a device", "expected a file", "use convcli apply for what comes once")
 
 
-def _done(recipe: Recipe, task: Task, digest: str) -> Record:
+def _process(recipe: Recipe, task: Task, digest: str) -> Record:
     folder = Path(task.path).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)

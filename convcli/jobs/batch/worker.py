@@ -1,7 +1,7 @@
-"""The other end of the pool: a process that reads calls from its standard input and answers on its standard output.
+"""The worker process: it reads calls from its standard input and writes results to its standard output.
 
-Frames are pickles behind their length. A worker ends when its input does, or when Linux tells it that the process it
-works for is gone, whatever it is doing: a pool that was killed leaves no worker behind.
+A message is a pickle after its length. A worker exits when its input ends, or when Linux signals that its parent has
+exited, whatever it is doing: a pool that was killed leaves no worker behind.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ _PR_SET_PDEATHSIG = 1
 
 
 def send(stream: BinaryIO, message: Any) -> None:
-    """Write one message and see it off."""
+    """Write and flush one message."""
     content = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
     stream.write(len(content).to_bytes(_LENGTH, "little") + content)
     stream.flush()
 
 
 def receive(stream: BinaryIO) -> Any:
-    """Read one message. Raises EOFError where the other side is gone."""
-    return pickle.loads(_frame(stream))
+    """Read one message. Raises EOFError if the other side has exited."""
+    return pickle.loads(_read_frame(stream))
 
 
-def _frame(stream: BinaryIO) -> bytes:
-    size = int.from_bytes(_exactly(stream, _LENGTH), "little")
-    return _exactly(stream, size)
+def _read_frame(stream: BinaryIO) -> bytes:
+    size = int.from_bytes(_read_exactly(stream, _LENGTH), "little")
+    return _read_exactly(stream, size)
 
 
-def _exactly(stream: BinaryIO, count: int) -> bytes:
+def _read_exactly(stream: BinaryIO, count: int) -> bytes:
     content = stream.read(count)
     if len(content) < count:
         raise EOFError("the other side is gone")
@@ -45,13 +45,13 @@ def _exactly(stream: BinaryIO, count: int) -> bytes:
 
 
 def serve(preload: str, parent: int) -> None:
-    """Import the module `preload`, say so, and answer calls until the input ends, or the process `parent`.
+    """Import the module `preload`, report that, and run calls until the input ends or the process `parent` exits.
 
     A call is (function or None for the one before, arguments, named arguments); an answer is (True, value) or
     (False, exception).
     """
-    _end_with(parent)
-    requests, replies = _own_streams()
+    _die_with(parent)
+    requests, replies = _take_streams()
     inbox: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_listen, args=(requests, inbox), daemon=True).start()
     _answer(replies, lambda: import_module(preload) and None)
@@ -67,19 +67,19 @@ def serve(preload: str, parent: int) -> None:
         _answer(replies, call)
 
 
-def _end_with(parent: int) -> None:
-    """Have Linux kill this process with its parent: a call that holds the interpreter's lock sees no pipe close.
+def _die_with(parent: int) -> None:
+    """Have Linux kill this process with its parent: a call that holds the GIL does not notice a closed pipe.
 
     Source: Linux man-pages, PR_SET_PDEATHSIG(2const); the signal comes when the thread that started the process ends.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it was gone before it could be told
+        if os.getppid() != parent:  # it had exited before that
             os._exit(0)
 
 
-def _own_streams() -> tuple[BinaryIO, BinaryIO]:
-    """Standard input and output for the pool alone: what a call prints goes to stderr, what it reads is empty."""
+def _take_streams() -> tuple[BinaryIO, BinaryIO]:
+    """Return stdin and stdout for the pool's use: calls print to stderr and read an empty stdin."""
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -92,7 +92,7 @@ def _own_streams() -> tuple[BinaryIO, BinaryIO]:
 def _listen(requests: BinaryIO, inbox: SimpleQueue[bytes]) -> None:
     try:
         while True:
-            inbox.put(_frame(requests))
+            inbox.put(_read_frame(requests))
     finally:
         os._exit(0)
 

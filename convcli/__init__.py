@@ -13,8 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from convcli.engine import conv_layer, convolve, correlate, plan
-    from convcli.engine.planning import Plan
+    from convcli.engine.operations import conv_layer, convolve, correlate, plan
+    from convcli.engine.planning.plan import Plan
     from convcli.errors import ChannelError, ConvError, ShapeError
     from convcli.grad import GradcheckReport, gradcheck
     from convcli.grad.backward import (
@@ -38,20 +38,20 @@ _HOME = {
     "Gradients": "grad.backward",
     "Kernel": "kernels",
     "KernelGradients": "grad.backward",
-    "Plan": "engine.planning",
+    "Plan": "engine.planning.plan",
     "ShapeError": "errors",
-    "conv_layer": "engine",
+    "conv_layer": "engine.operations",
     "conv_transpose": "grad.backward",
     "conv_transpose_gradients": "grad.backward",
-    "convolve": "engine",
+    "convolve": "engine.operations",
     "convolve_gradients": "grad.backward",
-    "correlate": "engine",
+    "correlate": "engine.operations",
     "correlate_gradients": "grad.backward",
     "gradcheck": "grad",
     "gradients": "grad.backward",
     "kernel": "kernels",
     "output_shape": "shapes.spec",
-    "plan": "engine",
+    "plan": "engine.operations",
 }
 
 __all__ = [  # noqa: RUF022 - the order of the interface

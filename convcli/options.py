@@ -14,7 +14,6 @@ Order = Literal["C", "F"]
 Policy = Literal["clip", "rescale", "offset", "abs", "error"]
 Unit = Literal["macs", "flops"]
 Versus = Literal["dense", "separable"]
-Method = Literal["auto", "direct", "gemm", "separable", "fft"]
 
 Frames = Literal["first", "all"] | int
 """Which frames of a picture that has several: the first, all, or the one of a number, from 0."""
@@ -29,7 +28,6 @@ ORDERS: tuple[str, ...] = get_args(Order)
 POLICIES: tuple[str, ...] = get_args(Policy)
 COUNT_UNITS: tuple[str, ...] = get_args(Unit)
 VERSUS: tuple[str, ...] = get_args(Versus)
-METHODS: tuple[str, ...] = get_args(Method)
 DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
 MEASURED = ("float32", "float64", "uint8", "uint16", "int16")
 """What a measurement fills its input with, and writes."""

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 import convcli
+from convcli.engine.methods import BUILT_IN
 
 ROOT = Path(__file__).parent.parent
 HOUSE = ROOT / "convcli"
@@ -38,7 +39,6 @@ PURE = ("options", "errors", "limits", "shapes", "network")
 ONNX = ("convcli/network/emit_onnx", "convcli/network/read_onnx")
 """These load the onnx package, and so numpy, when they are called for."""
 
-METHODS = ("direct", "gemm", "depthwise", "full_rank", "separable", "fft")
 HEAVY = ("numpy", "PIL", "rich")
 OWNERS = {"click": {"cli"}, "rich": {"cli"}, "PIL": {"io", "cli"}}
 """Who may import what, at all."""
@@ -121,9 +121,9 @@ def test_commands_import_nothing_heavy_at_the_top(module):
     assert not heavy
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", BUILT_IN)
 def test_methods_never_import_one_another(method):
-    others = {f"convcli.engine.methods.{other}" for other in METHODS if other != method}
+    others = {f"convcli.engine.methods.{other}" for other in BUILT_IN if other != method}
     for name, line, _ in imports(HOUSE / "engine" / "methods" / f"{method}.py"):
         assert not {name, name.rpartition(".")[0]} & others, f"{method}.py:{line} imports {name}"
 

@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from convcli.bench.peers import Task, UnableError, available_peers, on_threads, versions
 from convcli.bench.timing import Clock, Timing, copying, multiplying, take_turns, timed
 from convcli.engine.layer_form import to_problem
-from convcli.engine.planning import Plan
+from convcli.engine.methods import names
 from convcli.engine.planning.facts import tolerance
+from convcli.engine.planning.plan import Plan
 from convcli.engine.problem import Problem
 from convcli.errors import InputError, brief
 from convcli.io import Data
 from convcli.jobs.operands import input_generator, resolve_operands
 from convcli.kernels import Kernel
 from convcli.limits import LESS_WORK, Limits, threads
-from convcli.options import METHODS
 from convcli.shapes.geometry import Geometry
 from convcli.shapes.layout import ConvLayout
 from convcli.shapes.parse import show
@@ -225,7 +225,7 @@ class _Entry:
 def _entries(case: BenchRequest, problem: Problem, plan: Plan, task: Task) -> tuple[list[_Entry], dict[str, str]]:
     """Our methods and the peers, and who cannot; `direct` and the pick first, for the first answer is the reference."""
     entries, left_out = [], {}
-    for method in sorted(METHODS[1:], key=lambda name: (name != "direct", name != plan.method)):
+    for method in sorted(names(), key=lambda name: (name != "direct", name != plan.method)):
         try:
             seconds = problem.plan(case.dtype, method).seconds
         except InputError as refusal:

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import click
 
 from convcli.cli import complete
-from convcli.cli.types import FRAMES, PADDING, PER_AXIS, SHAPE, SIZE, Choice, Count
-from convcli.options import BOUNDARIES, CHANNELS, COMBINES, DTYPES, LAYOUTS, METHODS, OPS, ORDERS, POLICIES
+from convcli.cli.types import FRAMES, PADDING, PER_AXIS, SHAPE, SIZE, Choice, Count, MethodChoice
+from convcli.options import BOUNDARIES, CHANNELS, COMBINES, DTYPES, LAYOUTS, OPS, ORDERS, POLICIES
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
@@ -109,7 +109,7 @@ dtype = click.option(
 )
 method = click.option(
     "--method",
-    type=Choice(METHODS),
+    type=MethodChoice(),
     default="auto",
     help="Method of computation; auto chooses the fastest and says why.",
 )

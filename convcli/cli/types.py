@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from convcli.engine.methods import names
 from convcli.errors import InputError, did_you_mean
 from convcli.limits import parse_size
 from convcli.options import Frames
@@ -48,6 +49,21 @@ class Choice(click.Choice[str]):
         return self.fail(
             "; ".join(filter(None, [f"{value!r}; expected one of {', '.join(self.choices)}", hint])), param, ctx
         )
+
+
+class MethodChoice(Choice):
+    """A choice of the engine's methods, asked for when it is needed: methods may be added to the table."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        return ("auto", *names())
+
+    @choices.setter
+    def choices(self, value: tuple[str, ...]) -> None:
+        """Ignore what click stores."""
 
 
 class Count(click.IntRange):

@@ -93,16 +93,22 @@ def worst_roundings(taps: Taps) -> float:
     return float(heights.sum() / heights[-1]) if 0 < heights[-1] < np.inf else float(len(taps))
 
 
-def longest_run(taps: Taps, dtype: PrecisionName, terms: int, passes: float = 1.0) -> int:
+def longest_run(taps: Taps, precision: PrecisionName | None, terms: int, passes: float = 1.0) -> int:
     """Return how many of the taps (k,) one product may add in a row, for the result to keep to the contract.
 
-    terms: of the whole kernel. passes: how many such sums an error goes through.
+    precision: None if no sum rounds. terms: of the whole kernel. passes: how many such sums an error goes through.
 
     >>> longest_run(np.ones(25), "float32", 25), longest_run(np.ones(48), "float32", 48)
     (25, 24)
     """
-    runs = math.ceil(worst_roundings(taps) * passes / roundings_allowed(dtype, terms))
-    return -(-len(taps) // max(runs, 1))
+    return run_length(len(taps), worst_roundings(taps), precision, terms, passes)
+
+
+def run_length(taps: int, roundings: float, precision: PrecisionName | None, terms: int, passes: float = 1.0) -> int:
+    """Return the same for so many taps that cost so many roundings; as many as there are taps, at worst."""
+    if precision is None:
+        return taps
+    return -(-taps // max(math.ceil(roundings * passes / roundings_allowed(precision, terms)), 1))
 
 
 def _together(terms: Terms) -> Taps:

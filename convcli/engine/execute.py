@@ -13,25 +13,18 @@ from numpy.typing import NDArray
 
 from convcli.engine import buffers
 from convcli.engine.buffers import LINE
-from convcli.engine.methods import depthwise, direct, fft, full_rank, gemm, separable
+from convcli.engine.methods import gemm
 from convcli.engine.methods.bands import unlike
-from convcli.engine.methods.windows import TileFunction, merges
+from convcli.engine.methods.base import TileFunction
+from convcli.engine.methods.windows import merges
 from convcli.engine.padding import padded_block
-from convcli.engine.planning import Plan, make_plan
-from convcli.engine.planning.tiles import ALONG, REDONE
+from convcli.engine.planning.choose import make_plan
+from convcli.engine.planning.memory import REDONE
+from convcli.engine.planning.plan import Plan
+from convcli.engine.planning.tiles import ALONG
 from convcli.engine.rounding import bounds, round_into
 from convcli.engine.threads import Scratch, share_out
 from convcli.engine.tiling import Chunk, Tile, tiles, whole
-
-STRATEGIES = {
-    "direct": direct.prepare,
-    "gemm": gemm.prepare,
-    "depthwise": depthwise.prepare,
-    "stacked": full_rank.prepare,
-    "separable": separable.prepare,
-    "fft": fft.prepare,
-}
-"""By method; where `gemm` has no sum over channels, it stacks bands of one kernel, or goes depthwise."""
 
 BUFFER = 1024
 """numpy copies rows of up to a third of its buffer (8192 values) before adding them: at this size it adds twice as
@@ -78,17 +71,18 @@ class _Run:
         self, plan: Plan, x: NDArray[Any], w: NDArray[Any], bias: NDArray[Any] | None, out: NDArray[Any], part: Chunk
     ) -> None:
         self.plan, self.x, self.w, self.out, self.part = plan, x, w, out, part
+        method = plan.implementation
         self.accumulator = np.dtype(plan.accumulator)
         with np.errstate(invalid="ignore", over="ignore"):
             self.shift = None if bias is None else bias.astype(self.accumulator)
-            self.compute = STRATEGIES[_strategy(plan)](w, plan)
-        self.scratch, self.whole = Scratch(), plan.whole
+            self.compute = method.prepare(w, plan)
+        self.scratch, self.rounds_sums = Scratch(), plan.facts.integral is not None and method.rounds_sums(plan)
         lead = out.ndim - 1 - len(plan.axes)
-        self.looked_at = (*(slice(None),) * lead, slice(None, None, plan.block))
-        self.taken = x.dtype if plan.keeps_type else self.accumulator
+        self.looked_at = (*(slice(None),) * lead, slice(None, None, method.rows_per_band(plan)))
+        self.taken = x.dtype if method.keeps_dtype(plan) else self.accumulator
         bounded = plan.facts.filters is None and out.dtype.kind in "iu"
         self.within = bounds(x.dtype, w, plan.spec.cval) if bounded else None
-        self.doubtful = plan.spreads_nan and not (
+        self.doubtful = method.spreads_nan(plan) and not (
             x.dtype.kind in "biu" and np.isfinite(plan.spec.cval) and np.isfinite(w).all()
         )
 
@@ -99,7 +93,7 @@ class _Run:
         self.compute(block, sums)
         if self.doubtful and not self._finite(sums):
             self._by_definition(block, sums)
-        if self.whole:
+        if self.rounds_sums:
             np.rint(sums, out=sums)
         if self.shift is not None:
             sums += self.shift
@@ -120,7 +114,7 @@ class _Run:
     def _sums(self, shape: tuple[int, ...]) -> NDArray[Any]:
         """Room for the sums of a tile; under a band the rows of a picture begin with a line of the cache."""
         values, picture = math.prod(shape[-2:]), len(self.plan.axes) == 2
-        row = unlike(values, self.accumulator.itemsize) if self.plan.banded and picture else values
+        row = unlike(values, self.accumulator.itemsize) if self.plan.implementation.pads_rows and picture else values
         return self.scratch("sums", (*shape[:-2], row), self.accumulator)[..., :values].reshape(shape)
 
     def _crosses_lines(self, target: NDArray[Any]) -> bool:
@@ -128,7 +122,9 @@ class _Run:
 
         That is where a pass along rows, which writes a vector's values of each at a time, would take twice as long.
         """
-        vectors = self.plan.method == "separable" and len(self.plan.axes) == 2 and ALONG % target.shape[-1] == 0
+        vectors = (
+            self.plan.implementation.stores_down_rows and len(self.plan.axes) == 2 and ALONG % target.shape[-1] == 0
+        )
         return vectors and bool(target.strides[-3] % LINE)
 
     def _target(self, place: Tile) -> NDArray[Any]:
@@ -150,7 +146,7 @@ class _Run:
     @cached_property
     def _definition(self) -> tuple[TileFunction, np.dtype[Any]]:
         plan = make_plan(self.plan.facts, self.plan.spec, dtype=self.plan.dtype, method="direct")
-        return direct.prepare(self.w, plan), np.dtype(plan.accumulator)
+        return plan.implementation.prepare(self.w, plan), np.dtype(plan.accumulator)
 
     def _by_definition(self, block: NDArray[Any], sums: NDArray[Any]) -> None:
         """Once more tap by tap: a band or a transform multiplies what no window covers by zero, and 0 * nan is nan."""
@@ -164,14 +160,6 @@ class _Run:
             exact = np.empty(part.shape, kind)
             tile(seen, exact)
             part[...] = exact
-
-
-def _strategy(plan: Plan) -> str:
-    if plan.method != "gemm":
-        return plan.method
-    if plan.facts.filters is None:
-        return "stacked"
-    return "gemm" if plan.products else "depthwise"
 
 
 def _is_rows(part: NDArray[Any]) -> bool:

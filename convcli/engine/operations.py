@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from convcli.engine.planning import Plan
+from convcli.engine.planning.plan import Plan
 from convcli.engine.problem import layer_problem, real_array, spatial_problem
 from convcli.shapes.parse import Padding, PerAxis
 

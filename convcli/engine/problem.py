@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from convcli.engine.analysis import factors, integral_bound, separable_terms
 from convcli.engine.buffers import result_buffer
 from convcli.engine.execute import execute
-from convcli.engine.planning import WORTH_FACTORING, Plan, make_plan
+from convcli.engine.planning.choose import WORTH_FACTORING, make_plan
 from convcli.engine.planning.facts import Facts
+from convcli.engine.planning.plan import Plan
 from convcli.engine.tiling import Chunk, whole
 from convcli.errors import ChannelError, DtypeError, InputError, ShapeError
 from convcli.shapes.layout import check_layout, infer_layout

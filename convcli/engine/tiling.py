@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import NamedTuple
 
-from convcli.engine.planning import Plan
+from convcli.engine.planning.plan import Plan
 
 Span = tuple[int, int]
 
@@ -58,7 +58,12 @@ def _areas(plan: Plan) -> Iterator[tuple[int, list[Span]]]:
     last = plan.axes[-1]
     start, stop = last.inside
     start = min(-(-start // LINE) * LINE, stop)
-    if not (len(rest) == 1 and plan.wide and plan.spread and 2 * (stop - start) > last.out):
+    if not (
+        len(rest) == 1
+        and plan.implementation.columns_are_rows(plan)
+        and plan.is_parallel
+        and 2 * (stop - start) > last.out
+    ):
         yield rows, whole
         return
     yield rows, [(start, stop)]

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from convcli.engine import conv_layer
+from convcli.engine.operations import conv_layer
 from convcli.engine.planning.facts import result_dtype
 from convcli.engine.problem import (
     Problem,

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from convcli import io
 from convcli.engine.execute import give_back
 from convcli.engine.layer_form import flip_for, from_layer, to_problem
-from convcli.engine.planning import Plan
 from convcli.engine.planning.facts import result_dtype
+from convcli.engine.planning.plan import Plan
 from convcli.engine.problem import Problem
 from convcli.engine.tiling import Chunk
 from convcli.errors import InputError

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from convcli.engine.planning import Plan
+from convcli.engine.planning.plan import Plan
 from convcli.engine.tiling import Chunk, whole
 from convcli.shapes.layout import ConvLayout
 

@@ -1,6 +1,6 @@
 """Measure the costs that the planner weighs methods by: `python tests/benchmarks/fit_costs.py` prints them.
 
-Each figure is nanoseconds in float32 on one thread, the least of several runs. Copy them into convcli/planner/bids.py
+Each figure is nanoseconds in float32 on one thread, the least of several runs. Copy them into the module that has them
 when a new machine or a new numpy moves them by more than a quarter.
 """
 
@@ -11,8 +11,9 @@ from collections.abc import Callable
 import numpy as np
 
 from convcli import conv_layer, correlate, limits, plan
+from convcli.engine.methods import depthwise, direct, fft, full_rank, gemm, separable
 from convcli.engine.methods.windows import windows
-from convcli.engine.planning import costs, tiles
+from convcli.engine.planning import costs
 from convcli.shapes.spec import ConvSpec
 
 SIDE = 2048
@@ -45,7 +46,7 @@ def per_sample(shape: tuple[int, ...], window: tuple[int, ...]) -> float:
     rng = np.random.default_rng(0)
     x, w = rng.random(shape, dtype=np.float32), rng.standard_normal(window)
     axes = plan(x, w, method="fft").axes
-    size = tiles.fft_tile(axes)
+    size = fft.fft_tile(axes)
     counts = [-(-axis.out // (n - axis.k + 1)) for axis, n in zip(axes, size, strict=True)]
     taken = seconds(lambda: correlate(x, w, method="fft"))
     return taken / math.prod(counts) / math.prod(size) * 1e9
@@ -85,22 +86,24 @@ def main() -> None:
     broken, joined = per_window_sample(2), per_window_sample(64)
     window = (64 * joined - 2 * broken) / 62
     found = {
-        "TAP": tap,
-        "MAC": mac,
-        "PASS": each,
-        "GATHER": gather,
-        "STEPPED": (per_output("gemm", (3, 9), stride=(1, 2)) - per_output("gemm", (3, 3), stride=(1, 2))) / 6
+        (direct, "TAP"): tap,
+        (costs, "MAC"): mac,
+        (separable, "PASS"): each,
+        (costs, "GATHER"): gather,
+        (full_rank, "STEPPED"): (per_output("gemm", (3, 9), stride=(1, 2)) - per_output("gemm", (3, 3), stride=(1, 2)))
+        / 6
         - 6 * mac,
-        "TOUCH": small - 3 * 6 * mac - 3 * gather,
-        "BROADCAST": (slim - wide) / (1 / 4 - 1 / 64),
-        "LANE_TAP": per_tap("gemm", (32, 5, 5, 1), 32),
-        "WINDOW": window,
-        "WINDOW_RUN": 6 * (broken - window),
-        "FFT": transform,
-        "FFT_MOVE": move,
+        (costs, "TOUCH"): small - 3 * 6 * mac - 3 * gather,
+        (direct, "BROADCAST"): (slim - wide) / (1 / 4 - 1 / 64),
+        (depthwise, "TAP"): per_tap("gemm", (32, 5, 5, 1), 32),
+        (gemm, "WINDOW"): window,
+        (gemm, "WINDOW_RUN"): 6 * (broken - window),
+        (fft, "TRANSFORM"): transform,
+        (fft, "MOVE"): move,
     }
-    for name, measured in found.items():
-        print(f"{name:10s} {measured:8.4f} ns measured, {getattr(costs, name):8.4f} in the planner")
+    for (module, name), measured in found.items():
+        owner = module.__name__.rpartition(".")[2]
+        print(f"{owner:10s} {name:10s} {measured:8.4f} ns measured, {getattr(module, name):8.4f} in the planner")
 
 
 if __name__ == "__main__":

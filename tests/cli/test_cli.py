@@ -460,12 +460,12 @@ class TestApply:
         assert "recomputed from the definition" in result.stderr
         assert "holds" in result.stderr
 
-        from convcli.engine import execute
+        from convcli.engine.methods.direct import Direct
 
         def broken(block: np.ndarray, out: np.ndarray) -> None:
             out[...] = 1
 
-        monkeypatch.setitem(execute.STRATEGIES, "direct", lambda w, plan: broken)
+        monkeypatch.setattr(Direct, "prepare", lambda self, w, plan: broken)
         failed = run("apply", PHOTO, "-k", "1,2;3,4", "--method", "direct", "--verify", "-o", "z.png")
         assert failed.exit_code == 1
         assert "BROKEN" in failed.stderr

@@ -13,10 +13,10 @@ from cases import BOUNDARIES, examples, geometries
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from tuning import tune
 
 from convcli import ConvError, conv_layer, conv_transpose, convolve, correlate, gradients
-from convcli.engine.planning import plan as planner
-from convcli.engine.planning import tiles
+from convcli.engine.planning import choose
 from convcli.engine.planning.facts import tolerance
 from convcli.engine.rounding import round_into
 
@@ -479,8 +479,8 @@ def test_an_out_that_does_not_fit(out, options, message):
 @pytest.mark.parametrize("padding", ["same", "valid"])
 def test_out_may_be_the_input_or_the_kernel_or_lie_across_them(padding, method, monkeypatch):
     """Row by row, so that a row written would be read again."""
-    monkeypatch.setattr(planner, "_settled", planner._settled.__wrapped__)
-    monkeypatch.setattr(tiles, "TILE_VALUES", 1)
+    monkeypatch.setattr(choose, "_plan", choose._plan.__wrapped__)
+    tune(monkeypatch, TILE_VALUES=1)
     values, w = rng(0).standard_normal((12, 12)), rng(1).standard_normal((5, 1))
     options = {"padding": padding, "method": method}
     expected = correlate(values, w, **options)

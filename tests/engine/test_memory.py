@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import convcli
-from convcli.engine.planning import Plan, make_plan
+from convcli.engine.planning.choose import make_plan
 from convcli.engine.planning.facts import Facts
-from convcli.engine.planning.memory import BUDGET, Working
+from convcli.engine.planning.memory import BUDGET, Memory
+from convcli.engine.planning.plan import Plan
 from convcli.engine.problem import Problem, layer_problem, spatial_problem
 from convcli.engine.tiling import tiles, whole
 from convcli.options import BOUNDARIES
@@ -88,10 +89,10 @@ class TestStated:
         assert plan.memory > BUDGET
 
     def test_threads_are_given_up_before_memory(self) -> None:
-        working = Working(together=4 << 20, each=15 << 20)
+        working = Memory(shared=4 << 20, per_thread=15 << 20)
         assert [working.threads(most) for most in (1, 2, 4, 8)] == [1, 2, 4, 4]
-        assert working.on(4) == BUDGET
-        assert Working(together=0, each=BUDGET + 1).threads(8) == 1
+        assert working.total(4) == BUDGET
+        assert Memory(shared=0, per_thread=BUDGET + 1).threads(8) == 1
 
     def test_no_more_threads_than_tiles(self, set_threads: Callable[[int], None]) -> None:
         set_threads(64)

@@ -10,14 +10,13 @@ from cases import BOUNDARIES, VIEWS, examples, geometries
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from tuning import tune
 
 import convcli
 from convcli import correlate
 from convcli.engine import threads
 from convcli.engine.blas import find_blas
-from convcli.engine.methods import full_rank
-from convcli.engine.planning import plan as planner
-from convcli.engine.planning import tiles
+from convcli.engine.methods.base import Method
 from convcli.engine.planning.facts import tolerance
 
 METHODS = ("gemm", "separable", "fft", "auto")
@@ -164,7 +163,7 @@ def test_whole_numbers_too_large_to_be_rounded_are_refused():
 @pytest.mark.parametrize("space", [(50,), (30, 41), (9, 8, 31)], ids=len)
 def test_layers_in_groups(space, options, groups, monkeypatch):
     """Read in place, gathered, or channel by channel; lines are cut into pieces."""
-    monkeypatch.setattr(tiles, "LINE", 100)
+    tune(monkeypatch, LINE=100)
     x = rng(0).standard_normal((2, *space, 32)).astype(np.float32)
     for filters in (32, 48):
         w = rng(1).standard_normal((filters, *[5, 3, 2][: len(space)], 32 // groups)).astype(np.float32)
@@ -177,7 +176,7 @@ def test_layers_in_groups(space, options, groups, monkeypatch):
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_depthwise_layer(stride, monkeypatch):
-    monkeypatch.setattr(tiles, "LINE", 100)
+    tune(monkeypatch, LINE=100)
     x, w = rng(0).standard_normal((2, 30, 41, 32)).astype(np.float32), rng(1).standard_normal((32, 5, 6, 1))
     x[1, 7, 9, 3] = np.nan
     y, expected = (convcli.conv_layer(x, w, groups=32, stride=stride, method=m) for m in ("gemm", "direct"))
@@ -351,7 +350,7 @@ def _held(x, w, operation, options):
 @pytest.mark.parametrize(("width", "channels"), [(22, 1), (31, 1), (9, 3), (40, 1)])
 def test_a_narrow_picture_is_not_cut_across(width, channels, padding, monkeypatch):
     """Its rows are woven into the band whole: cut where padding begins, they were read beyond their end."""
-    monkeypatch.setattr(planner, "WORTH_SHARING", 0)
+    monkeypatch.setattr(Method, "worth_sharing", 0)
     x, w = rng(width).random((3000, width, channels), np.float32), np.outer(rng(1).random(4), rng(2).random(2))
     for stride in (1, 2):
         given = {"axes": (0, 1), "padding": padding, "boundary": "reflect", "stride": stride}
@@ -371,4 +370,4 @@ def test_a_kernel_is_one_piece_at_any_width(width, k):
     """A piece more is a pass more over all outputs: at some widths a row once had a few values too many."""
     w = rng(k).standard_normal((k, k)).astype(np.float32)
     plan = convcli.plan(np.broadcast_to(np.float32(0), (300, width)), w, method="gemm")
-    assert len(full_rank.prepare(w, plan).pieces) == 1
+    assert len(plan.implementation.prepare(w, plan).pieces) == 1

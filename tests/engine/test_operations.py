@@ -12,11 +12,14 @@ from cases import LayerCase, arrays, examples, geometries, layers
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from tuning import tune
 
 import convcli
 from convcli import conv_layer, convolve, correlate
-from convcli.engine.planning import blocking, tiles
-from convcli.engine.planning import plan as planner
+from convcli.engine.methods import direct
+from convcli.engine.methods.base import Method
+from convcli.engine.methods.full_rank import FullRank
+from convcli.engine.planning import choose
 from convcli.engine.tiling import Chunk
 from convcli.engine.tiling import tiles as cut
 
@@ -101,12 +104,12 @@ def test_tiles_of_any_size_give_the_same(data):
     along = range(1, 1 + len(geometry.spatial))
     lines = reference.correlate_along(x, flat, list(along), **geometry.literal)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planner, "_settled", planner._settled.__wrapped__)
-        patch.setattr(tiles, "TILE_VALUES", data.draw(st.integers(1, 40)))
+        patch.setattr(choose, "_plan", choose._plan.__wrapped__)
+        tune(patch, TILE_VALUES=data.draw(st.integers(1, 40)))
         for name, values in SMALL_TILES.items():
-            patch.setattr(tiles, name, data.draw(st.sampled_from(values)))
-        for name in ("WORTH_SHARING", "WORTH_WAITING"):
-            patch.setattr(planner, name, data.draw(st.sampled_from((0, 1))))
+            tune(patch, **{name: data.draw(st.sampled_from(values))})
+        for method in (Method, FullRank):
+            patch.setattr(method, "worth_sharing", data.draw(st.sampled_from((0, 1))))
         few = st.integers(1, 9)
         for name in (
             "TILE_PLACES",
@@ -119,10 +122,10 @@ def test_tiles_of_any_size_give_the_same(data):
             "PRODUCT",
             "SHARE_RUN",
         ):
-            patch.setattr(blocking, name, data.draw(few))
+            tune(patch, **{name: data.draw(few)})
         for name, value in {"TILE_MACS": 1, "SHORTEST_RUN": 1, "IN_VAIN": data.draw(st.sampled_from((1, 99)))}.items():
-            patch.setattr(blocking, name, value)
-        patch.setattr(blocking, "STRETCH", data.draw(few))
+            tune(patch, **{name: value})
+        tune(patch, STRETCH=data.draw(few))
         for method in METHODS:
             assert_array_equal(conv_layer(x, w, **geometry.given, method=method), layer)
             assert_array_equal(correlate(x, flat, axes=along, **geometry.given, method=method), lines)
@@ -131,8 +134,8 @@ def test_tiles_of_any_size_give_the_same(data):
 def test_a_tile_is_a_strip_of_rows_of_one_item_or_several_items(monkeypatch):
     plan, cuts = convcli.plan(np.zeros((8, 32, 32, 3), np.float32), np.zeros((3, 3)), axes=(1, 2)), {}
     for values in (1, 30 * 3 * 5, 30 * 30 * 3 * 2, 1 << 30):
-        monkeypatch.setattr(tiles, "TILE_VALUES", values)
-        cuts[values] = tiles.tile_of(plan.facts, plan.axes, "direct", None, 4)
+        tune(monkeypatch, TILE_VALUES=values)
+        cuts[values] = direct.METHOD.tile(plan)
     assert list(cuts.values()) == [(1, 1, 30), (1, 5, 30), (2, 30, 30), (8, 30, 30)]
 
 
@@ -151,7 +154,9 @@ def test_tiles_cover_a_picture_once_and_few_of_them_see_its_padding(window, chan
         number, beside = number + 1, beside + (first < 0 or last > plan.axes[1].n)
     assert (seen[slice(*rows)] == 1).all()
     assert seen.sum() == seen[slice(*rows)].size
-    assert beside <= (max(number // 2, 2) if plan.axes[1].lo else 0) or not (plan.banded and plan.spread)
+    assert beside <= (max(number // 2, 2) if plan.axes[1].lo else 0) or not (
+        plan.implementation.pads_rows and plan.is_parallel
+    )
 
 
 # Worked by hand.

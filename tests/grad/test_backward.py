@@ -8,6 +8,7 @@ from cases import LayerCase, examples, geometries, layers
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
+from tuning import tune
 
 from convcli import (
     ConvError,
@@ -21,7 +22,6 @@ from convcli import (
     gradients,
     limits,
 )
-from convcli.engine.planning import blocking, tiles
 from convcli.grad import kernel_gradient
 
 SIGNED = ("int8", "int32", "uint8", "float32", "float64", ">f8")
@@ -54,16 +54,7 @@ def test_tiles_and_strands_change_nothing(case: LayerCase, seed: int):
     whole = gradients(case.x, case.w, dy, **options).dw
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernel_gradient, "TILE_VALUES", 8)
-        for name, value in {
-            "SHARE_VALUES": 40,
-            "SHARE_RUN": 2,
-            "PRODUCT": 12,
-            "KERNELS": 2,
-            "TAP_VALUES": 9,
-        }.items():
-            patch.setattr(kernel_gradient, name, value)
-        patch.setattr(tiles, "LINE", 7)
-        patch.setattr(blocking, "STRETCH", 2)
+        tune(patch, SHARE_VALUES=40, SHARE_RUN=2, PRODUCT=12, KERNELS=2, TAP_VALUES=9, LINE=7, STRETCH=2)
         tiled = gradients(case.x, case.w, dy, **options).dw
         limits.set_threads(1)
         try:

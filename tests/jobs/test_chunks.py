@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from convcli.engine.planning import Plan
+from convcli.engine.planning.plan import Plan
 from convcli.errors import ConvError
 from convcli.io import writing
 from convcli.io.arrays import npy

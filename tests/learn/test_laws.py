@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 import convcli
 from convcli.cli import main
-from convcli.engine import execute
+from convcli.engine.methods import methods
 from convcli.errors import InputError, LimitError, ShapeError
 from convcli.grad.toeplitz import toeplitz
 from convcli.jobs.requests import from_options
@@ -103,8 +103,8 @@ def broken(monkeypatch: pytest.MonkeyPatch, change: Break) -> None:
 
         return prepared
 
-    for name, prepare in list(execute.STRATEGIES.items()):
-        monkeypatch.setitem(execute.STRATEGIES, name, spoil(prepare))
+    for method in methods():
+        monkeypatch.setattr(method, "prepare", spoil(method.prepare))
 
 
 @pytest.mark.parametrize(

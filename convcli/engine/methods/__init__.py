@@ -1,15 +1,65 @@
-"""The methods that compute a convolution, one per file, and the tools that they share.
+"""The methods that compute a convolution, one in each file, and the tools that they share.
 
 ::
 
-    direct      the sum over taps: the readable reference
+    base        what every method answers
+    direct      the sum over taps: the reference
+    separable   a kernel that is a sum of products of 1-D factors
+    full_rank   any kernel as one band matrix
+    fft         a product of spectra
     gemm        a layer as matrix products
     depthwise   a layer with one kernel per channel
-    full_rank   a kernel that is no product of 1-D factors, as banded matrix products
-    separable   a kernel as a sum of products of 1-D factors
-    fft         overlap-save by Fourier transforms
 
-    bands       banded (Toeplitz) matrices of 1-D kernels
-    windows     strided views of the windows under a tile
-    summation   pairwise sums
+A new method is one file with a `Method` called METHOD, and one line in `BUILT_IN`. Files are imported when a plan is
+made, so the names are known without numpy.
 """
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from convcli.engine.methods.base import Method
+
+BUILT_IN = {
+    "direct": "direct",
+    "full_rank": "gemm",
+    "gemm": "gemm",
+    "depthwise": "gemm",
+    "separable": "separable",
+    "fft": "fft",
+}
+"""Each file, and the name that --method and reports call its method by."""
+
+_added: list[Method] = []
+
+
+def register(method: Method) -> None:
+    """Add a method to those that plans are made from, and that options name."""
+    _added.append(method)
+
+
+def unregister(method: Method) -> None:
+    """Remove a method that was added."""
+    _added.remove(method)
+
+
+def names() -> tuple[str, ...]:
+    """Return the names that methods are asked for by, without repeats, in the order of the table.
+
+    >>> names()
+    ('direct', 'gemm', 'separable', 'fft')
+    """
+    return tuple(dict.fromkeys([*BUILT_IN.values(), *(method.name for method in _added)]))
+
+
+def methods() -> tuple[Method, ...]:
+    """Return all methods."""
+    return (*_built_in(), *_added)
+
+
+@cache
+def _built_in() -> tuple[Method, ...]:
+    return tuple(import_module(f"{__name__}.{file}").METHOD for file in BUILT_IN)

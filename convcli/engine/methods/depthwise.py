@@ -13,6 +13,7 @@ the outputs that cover it.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -21,20 +22,64 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from convcli.engine.methods.bands import pieces
-from convcli.engine.methods.summation import pairwise_sum
-from convcli.engine.methods.windows import Box, TileFunction, cuts, windows
-from convcli.engine.planning import Plan
+from convcli.engine.methods.base import CostEstimate, Method, Needs, TileFunction
+from convcli.engine.methods.summation import pairwise_sum, pending_sums
+from convcli.engine.methods.windows import Box, cuts, windows
 from convcli.engine.planning.blocking import stretch_of
-from convcli.engine.planning.tiles import line_places
+from convcli.engine.planning.facts import Work
+from convcli.engine.planning.plan import Plan
+from convcli.engine.planning.tiles import DOWN, LINE, TILE_VALUES, even_shares, layer_rest, line_places, strip
 from convcli.engine.threads import Scratch
+from convcli.shapes.axis import samples_under
+
+TAP = 0.25
+"""Nanoseconds of one tap for one output."""
 
 
-def prepare(w: NDArray[Any], plan: Plan) -> TileFunction:
-    """Ready a bank (C, *window, 1) for C channels, in any type."""
-    return _Lanewise(w[..., 0].astype(plan.accumulator), plan)
+class Depthwise(Method):
+    """A layer with one kernel per channel, line by line."""
+
+    name = "gemm"
+
+    def refusal(self, work: Work) -> str:
+        return "" if work.is_depthwise else "kernels that sum over channels, or share one"
+
+    def cost(self, work: Work) -> CostEstimate:
+        account = "a kernel for every channel: all its taps in one pass over the lines"
+        return CostEstimate(work.outputs * math.prod(work.facts.window) * TAP, account)
+
+    def tile(self, work: Work) -> tuple[int, ...]:
+        return strip(
+            work,
+            2 * TILE_VALUES // work.facts.out_channels,
+            layer_rest(work),
+            lambda first, most: min(even_shares(first, most, DOWN), first),
+        )
+
+    def memory(self, work: Work, tile: tuple[int, ...]) -> Needs:
+        *before, last = work.axes
+        channels, size = work.facts.channels, self.itemsize(work)
+
+        # A line of outputs, and where they are not side by side, of the samples under every tap along it.
+        line = work.lead(tile) * line_places(channels, last.out) * channels
+        lines = samples_under(before, tile[1:-1]) * last.k * line if last.stride > 1 else 0
+
+        # The taps are repeated along a line; sums that wait for others are of one line in each row of the tile.
+        taps = work.terms * max(LINE, channels) * 2
+        runs = -(-work.terms // -(-stretch_of(work.terms, self.precision(work)) // 2))
+        waiting = pending_sums(runs) * math.prod(tile[1:-1]) * line
+        return Needs(taps * size, (work.tile_samples(tile) + lines + waiting) * size)
+
+    def prepare(self, w: NDArray[Any], plan: Plan) -> TileFunction:
+        return _Depthwise(w[..., 0].astype(plan.accumulator), plan)
 
 
-class _Lanewise:
+METHOD = Depthwise()
+
+
+class _Depthwise:
+    """The kernels (C, *window), their taps repeated along a line."""
+
     def __init__(self, w: NDArray[Any], plan: Plan) -> None:
         self.axes, dims, self.scratch = plan.axes, len(plan.axes), Scratch()
         self.most = line_places(len(w), plan.tile[-1])

@@ -1,4 +1,4 @@
-"""The sum over taps: the readable reference, to which every other method is held.
+"""The sum over taps: the readable reference that every other method is tested against.
 
 Each output is, literally, `y[p] = sum over taps t of w[t] * x[stride*p + dilation*t]`. Turned inside out, one tap
 at a time meets all outputs at once, and the samples it meets are a strided view of the input::
@@ -18,9 +18,65 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine.methods.summation import pairwise_sum
-from convcli.engine.methods.windows import TileFunction, under_tap
-from convcli.engine.planning import Plan
+from convcli.engine.methods.base import CostEstimate, Method, Needs, TileFunction
+from convcli.engine.methods.summation import pairwise_sum, pending_sums
+from convcli.engine.methods.windows import under_tap
+from convcli.engine.planning.costs import TOUCH
+from convcli.engine.planning.facts import Work
+from convcli.engine.planning.memory import TERM
+from convcli.engine.planning.plan import Plan
+from convcli.engine.planning.tiles import TILE_VALUES, evenly, layer_rest, strip
+
+TAP = 0.32
+"""Nanoseconds of one tap for one output: a multiplication and an addition over a tile in the cache."""
+
+BROADCAST = 5.6
+"""Nanoseconds more for one sample that meets all kernels of its group."""
+
+
+class Direct(Method):
+    """The sum over taps, tap by tap: it runs whatever there is."""
+
+    name = "direct"
+
+    def refusal(self, work: Work) -> str:
+        return ""
+
+    def cost(self, work: Work) -> CostEstimate:
+        filters = work.facts.filters
+        tap = TAP if filters is None else TAP + BROADCAST * work.spec.groups / filters
+        account = f"{work.terms} taps, one multiply and add over the output for each"
+        return CostEstimate(work.outputs * (work.terms * tap + TOUCH), account)
+
+    def tile(self, work: Work) -> tuple[int, ...]:
+        rest = work.sizes[1:] if work.facts.filters is None else layer_rest(work)
+        return strip(
+            work, TILE_VALUES // work.facts.out_channels, rest, lambda first, most: evenly(first, max(most, 1))
+        )
+
+    def memory(self, work: Work, tile: tuple[int, ...]) -> Needs:
+        size = self.itemsize(work)
+        return Needs(work.taps * size + work.terms * TERM, pending_sums(work.terms) * work.tile_outputs(tile) * size)
+
+    def prepare(self, w: NDArray[Any], plan: Plan) -> TileFunction:
+        w = w.astype(plan.accumulator)
+        terms = _kernel_terms(w) if plan.facts.filters is None else _bank_terms(w, plan.spec.groups)
+
+        def tile(block: NDArray[Any], out: NDArray[Any]) -> None:
+            sizes = out.shape[-1 - len(plan.axes) : -1]
+
+            def fill(term: Term, share: NDArray[Any]) -> None:
+                seen = under_tap(block, plan.axes, sizes, term.tap)[..., term.channels]
+                if term.weight.ndim:
+                    seen, share = seen[..., None], share.reshape(*share.shape[:-1], *term.weight.shape)
+                np.multiply(seen, term.weight, out=share)
+
+            pairwise_sum(terms, fill, out)
+
+        return tile
+
+
+METHOD = Direct()
 
 
 class Term(NamedTuple):
@@ -29,33 +85,14 @@ class Term(NamedTuple):
     tap: tuple[int, ...]
     channels: slice
     weight: NDArray[Any]
-    """One number for all channels alike, or (groups, O / groups) for the same channel of every group."""
+    """One number for all channels, or (groups, O / groups) for the same channel of every group."""
 
 
-def prepare(w: NDArray[Any], plan: Plan) -> TileFunction:
-    """Ready one kernel, (*window) or (O, *window, C/groups), in any type."""
-    w = w.astype(plan.accumulator)
-    terms = _alike(w) if plan.facts.filters is None else _bank(w, plan.spec.groups)
-
-    def tile(block: NDArray[Any], out: NDArray[Any]) -> None:
-        sizes = out.shape[-1 - len(plan.axes) : -1]
-
-        def fill(term: Term, share: NDArray[Any]) -> None:
-            seen = under_tap(block, plan.axes, sizes, term.tap)[..., term.channels]
-            if term.weight.ndim:
-                seen, share = seen[..., None], share.reshape(*share.shape[:-1], *term.weight.shape)
-            np.multiply(seen, term.weight, out=share)
-
-        pairwise_sum(terms, fill, out)
-
-    return tile
-
-
-def _alike(w: NDArray[Any]) -> list[Term]:
+def _kernel_terms(w: NDArray[Any]) -> list[Term]:
     return [Term(tap, slice(None), np.asarray(w[tap])) for tap in np.ndindex(*w.shape)]
 
 
-def _bank(w: NDArray[Any], groups: int) -> list[Term]:
+def _bank_terms(w: NDArray[Any], groups: int) -> list[Term]:
     depth = w.shape[-1]
     return [
         Term(tap, slice(channel, None, depth), w[(slice(None), *tap, channel)].reshape(groups, -1))

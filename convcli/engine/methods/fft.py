@@ -8,8 +8,8 @@ the last k - 1 outputs of a tile wrap around into its beginning and are left out
     outputs     |= = = = = =|. . . .|
                             |= = = = = =|. . . .|
 
-Each channel of each tile is transformed several in one call. A NaN spreads over its tile, so whoever uses this
-must look whether the result is finite. The error is a few roundings for each doubling of T, of the root mean square of
+Several tiles are transformed in one call. A NaN spreads over its tile, so the caller must check that the result is
+finite. The error is a few roundings for each doubling of T, of the root mean square of
 the tile rather than of its largest value, and spread over the outputs of the tile.
 Source: Stockham, "High-speed convolution and correlation", 1966; the error: Higham, "Accuracy and Stability of
 Numerical Algorithms", 2002, section 24.1.
@@ -17,22 +17,145 @@ Numerical Algorithms", 2002, section 24.1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import product
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine.methods.windows import TileFunction
-from convcli.engine.planning import Plan
-from convcli.engine.planning.tiles import FFT_BATCH, fft_tile
+from convcli.engine.methods.base import CostEstimate, Method, Needs, TileFunction
+from convcli.engine.planning.costs import CALL
+from convcli.engine.planning.facts import FEW_TERMS, Work
+from convcli.engine.planning.plan import Plan
+from convcli.engine.planning.tiles import several_items
 from convcli.engine.threads import Scratch
-from convcli.shapes.axis import Axis
+from convcli.shapes.axis import Axis, samples_under
+
+TRANSFORM = 0.7
+"""Nanoseconds of one sample through a transform along one axis, one way."""
+
+MOVE = 6.4
+"""Nanoseconds of one sample into a tile, and its product and its output out of it."""
+
+LARGEST = 1 << 22
+"""Samples of a tile whose transform keeps to tens of megabytes: a kernel that reaches further is not transformed."""
+
+BATCH = 1 << 18
+"""Samples of the tiles that are transformed in one call: 1 MiB of float32, and as much for their spectra."""
+
+ROW_SAMPLES = 1 << 20
+"""Samples of a row of such tiles, about: 4 MiB of float32."""
+
+LENGTHS = tuple(n << power for power in range(2, 24) for n in (2, 3))
+"""Lengths of a transform: products of small primes, which are fast."""
+
+EDGES = {1: (1 << 13, 1 << 14), 2: (128, 512), 3: (32, 96)}
+"""The tile's shortest and longest edge, by dimensions: shorter ones cost more in calls, longer ones leave the cache."""
+
+ERROR = 1e-14
+"""The error of a float64 transform as a share of sum|w| * max|x|; whole numbers are rounded to exact."""
 
 NORM: Final = "ortho"
 """Scales by the root of T both ways. numpy runs a transform that it need not scale in long double, at a seventh of the
 speed (2.4)."""
+
+
+class Fft(Method):
+    """Overlap-save: one kernel's spectrum times those of tiles of the input."""
+
+    name = "fft"
+
+    def refusal(self, work: Work) -> str:
+        if work.facts.filters is not None:
+            return "a bank's kernels have a spectrum each"
+        if work.facts.integral is not None and work.facts.integral * ERROR >= 0.25:
+            return "whole numbers as large as these would not come out exact"
+        size = fft_tile(work.axes)
+        if math.prod(size) > LARGEST:
+            return f"a tile of {'x'.join(map(str, size))} is too large to transform"
+        return ""
+
+    def cost(self, work: Work) -> CostEstimate:
+        size = fft_tile(work.axes)
+        tiles = math.prod(
+            -(-(axis.padded - axis.reach + 1) // (n - axis.reach + 1)) for n, axis in zip(size, work.axes, strict=True)
+        )
+        samples = math.prod(work.facts.batch) * work.facts.channels * tiles * math.prod(size)
+        return CostEstimate(
+            CALL + math.prod(size) * 50 + samples * (2 * len(work.axes) * TRANSFORM + MOVE),
+            f"spectra of tiles of {'x'.join(map(str, size))}, whatever the kernel's size",
+        )
+
+    def tile(self, work: Work) -> tuple[int, ...]:
+        """Return a row of transforms, or as much of it as ROW_SAMPLES; of signals, as many as are batched."""
+        facts, axes = work.facts, work.axes
+        size = fft_tile(axes)
+        batched = max(BATCH // math.prod(size), 1)
+        steps = [max((n - axis.reach + 1) // axis.stride, 1) for n, axis in zip(size, axes, strict=True)]
+
+        # A signal: a run of its tiles, or several whole signals.
+        if len(axes) == 1:
+            rows = min(steps[0] * batched, axes[0].out)
+            return several_items(facts, batched if rows == axes[0].out else 1), rows
+
+        # Otherwise one tile along the first axis, whole axes between, and several tiles along the last.
+        rows, between, last = min(steps[0], axes[0].out), [axis.out for axis in axes[1:-1]], axes[-1]
+        across = size[0] * samples_under(axes[1:-1], between) * size[-1] * facts.channels
+        width = min(steps[-1] * max(ROW_SAMPLES // across, 1), last.out)
+        fits = (rows, width) == (axes[0].out, last.out)
+        return several_items(facts, batched if fits else 1), rows, *between, width
+
+    def memory(self, work: Work, tile: tuple[int, ...]) -> Needs:
+        size = fft_tile(work.axes)
+        values, batch = math.prod(size), max(BATCH, math.prod(size))
+        spectrum = math.prod(size[:-1]) * (size[-1] // 2 + 1)
+        return Needs(values * 8 + spectrum * 16, (batch + 2 * batch // values * spectrum) * self.itemsize(work))
+
+    def prepare(self, w: NDArray[Any], plan: Plan) -> TileFunction:
+        return _Overlapping(w, plan)
+
+    def accumulator(self, work: Work) -> str:
+        """A float32 transform errs by up to 1.1e-6 of the root of sum w^2 times max|x|: too much for a few terms.
+
+        That was measured over 16 million outputs of the worst input found, random signs under a single tap.
+        """
+        return "float64" if work.terms <= FEW_TERMS else super().accumulator(work)
+
+    def rounds_sums(self, work: Work) -> bool:
+        return True
+
+    def spreads_nan(self, work: Work) -> bool:
+        return True
+
+    def keeps_dtype(self, work: Work) -> bool:
+        return work.spec.boundary != "constant" or work.spec.cval == 0
+
+
+METHOD = Fft()
+
+
+def fft_tile(axes: tuple[Axis, ...]) -> tuple[int, ...]:
+    """Return the tile of a transform along each axis: the length for which all of its tiles take the least work.
+
+    >>> fft_tile((Axis(4096, 31), Axis(4096, 31)))
+    (256, 256)
+    """
+    shortest, longest = EDGES.get(len(axes), (8, 32))
+    return tuple(_tile_length(axis, shortest, longest) for axis in axes)
+
+
+@lru_cache(maxsize=256)
+def _tile_length(axis: Axis, shortest: int, longest: int) -> int:
+    whole = next((n for n in LENGTHS if n >= axis.padded), longest)
+    fitting = [n for n in LENGTHS if max(axis.reach, min(shortest, whole)) <= n <= max(longest, 4 * axis.reach)]
+
+    def work(n: int) -> float:
+        return -(-(axis.padded - axis.reach + 1) // (n - axis.reach + 1)) * n * math.log2(n)
+
+    return min(fitting, key=work, default=axis.reach)
 
 
 class _Unit(NamedTuple):
@@ -43,11 +166,6 @@ class _Unit(NamedTuple):
     begin: tuple[int, ...]
 
 
-def prepare(w: NDArray[Any], plan: Plan) -> TileFunction:
-    """Ready one kernel (*window), in any type; it is transformed in float64."""
-    return _Overlapping(w, plan)
-
-
 class _Overlapping:
     def __init__(self, w: NDArray[Any], plan: Plan) -> None:
         self.axes, self.scratch = plan.axes, Scratch()
@@ -55,7 +173,7 @@ class _Overlapping:
         self.steps = [size - axis.reach + 1 for size, axis in zip(self.size, self.axes, strict=True)]
         apart = np.zeros(self.size)
         apart[tuple(slice(0, axis.reach, axis.dilation) for axis in self.axes)] = w
-        self.batch = max(FFT_BATCH // apart.size, 1)
+        self.batch = max(BATCH // apart.size, 1)
         spectrum = np.fft.rfftn(apart)
         del apart  # as large as what follows
         np.conjugate(spectrum, out=spectrum)

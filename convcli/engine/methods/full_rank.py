@@ -26,22 +26,166 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from convcli.engine.analysis import longest_run
+from convcli.engine.analysis import longest_run, run_length
 from convcli.engine.methods.bands import Matrix, band, down_blocks, pieces, undilated, unlike
-from convcli.engine.methods.summation import pairwise_sum
-from convcli.engine.methods.windows import Box, TileFunction, cuts
-from convcli.engine.planning import Plan
-from convcli.engine.planning.tiles import DOWN, Panel, panel, stacked_taps
+from convcli.engine.methods.base import CostEstimate, Method, Needs, TileFunction
+from convcli.engine.methods.summation import pairwise_sum, pending_sums
+from convcli.engine.methods.windows import Box, cuts
+from convcli.engine.planning.costs import CALL, GATHER, MAC, TOUCH
+from convcli.engine.planning.facts import Work
+from convcli.engine.planning.plan import Plan
+from convcli.engine.planning.tiles import DOWN, ODD, TILES, WIDE, band_tile, evenly
 from convcli.engine.threads import Scratch
 
-FEW_LANES = 6
-"""Lanes that are copied one by one under a stride: runs of so few samples take two to three times as long."""
+STEPPED = 1.0
+"""Nanoseconds more of one copy if the row is stepped through, for up to STEPPED_CHANNELS channels."""
+
+STEPPED_CHANNELS = 8
+
+PIECE = 225
+"""Taps of a kernel that one product adds: a larger one is a sum of pieces."""
+
+FULL_TILE = (1 << 18, 3 << 19)
+"""Outputs in a tile, if it leaves twice TILES of them, and the most: 6 MiB of float32. Over smaller tiles two threads
+took a tenth longer: while one makes the views of a tile, the other waits for the interpreter."""
+
+AMPLE = 1 << 25
+"""Multiply-adds of such a tile that are enough even if its outputs are fewer."""
+
+FEW_TAPS = 128
+"""Taps of a kernel up to which it is rarely taken in pieces, whose sums wait for each other: beyond, tiles are half as
+large."""
+
+FULL_SEEN = 1 << 18
+"""Samples that such a tile may see besides as many as it has outputs."""
+
+PANEL_VALUES = 1 << 18
+"""Values of the stacked copies of a panel: 1 MiB of float32, in a second-level cache."""
+
+PANEL_ROWS = 32
+"""Outputs in a column of a panel, if that leaves it a row to be cut: few, so that its rows are long, for a processor
+reads ahead along a row; fewer would copy more of the rows that several panels see."""
+
+WHOLE_PANELS = 4
+"""Panels in a column of a tile from which it has as many rows as they fill: fewer may overlap instead."""
+
+PANEL_WIDTH = 64
+"""Values in its row, at least: slimmer products are slow."""
+
+FEW_CHANNELS = 6
+"""Channels that are copied one by one under a stride: runs of so few samples take two to three times as long."""
 
 
-def prepare(w: Matrix, plan: Plan) -> TileFunction:
-    """Ready one kernel (*window), in any type."""
-    w = w.astype(plan.accumulator)
-    return _Stacked(w[:, None] if w.ndim == 1 else w, plan)
+class FullRank(Method):
+    """One kernel as a band matrix over stacked rows, panel by panel."""
+
+    name = "gemm"
+    worth_sharing = 2.6e-3  # many short calls, between which threads wait for the interpreter
+    pads_rows = True
+
+    def refusal(self, work: Work) -> str:
+        return "" if work.facts.filters is None else "a bank has many kernels"
+
+    def cost(self, work: Work) -> CostEstimate:
+        axes, taps, copies = work.axes, work.terms, math.prod(work.facts.window[1:])
+        account = f"{taps} taps as one band, over rows that stand {copies} times"
+        stepped = len(axes) > 1 and axes[-1].stride > 1
+        gather = GATHER + (STEPPED / -(-work.facts.channels // STEPPED_CHANNELS) if stepped else 0)
+        piece = copies * ((DOWN - 1) * axes[0].stride * MAC + gather) + TOUCH
+        each = taps * MAC + -(-taps // PIECE) * piece
+        if len(axes) == 1 and work.facts.channels < WIDE:
+            return CostEstimate(work.outputs * 100 * each, account, "a signal's band goes along it: separable")
+        return CostEstimate(CALL + work.outputs * each, account)
+
+    def tile(self, work: Work) -> tuple[int, ...]:
+        enough, most = FULL_TILE
+        most //= self.itemsize(work) // 4 * (1 if work.terms <= FEW_TAPS else 2)
+        enough = min(enough, AMPLE // work.terms)
+        budget = min(max(work.outputs // (2 * TILES), enough), most)
+        budget //= work.facts.channels + (0 if len(work.axes) > 1 else ODD)
+        return band_tile(
+            work, budget, most + FULL_SEEN, lambda rows: PANEL_ROWS if rows >= WHOLE_PANELS * PANEL_ROWS else DOWN
+        )
+
+    def memory(self, work: Work, tile: tuple[int, ...]) -> Needs:
+        rows, *rest = work.facts.window if len(work.facts.window) > 1 else (*work.facts.window, 1)
+        first, size = work.axes[0], self.itemsize(work)
+
+        # Pieces of the kernel, and the band of each.
+        longest = run_length(work.terms, work.terms, self.precision(work), work.terms)
+        stride = first.stride // math.gcd(first.stride, first.dilation)
+        copies = min(stacked_taps(rows, stride), longest, math.prod(rest))
+        number, left = -(-rows // max(longest // copies, 1)), copies
+        for k in reversed(rest):
+            number *= -(-k // min(k, left))
+            left = max(left // k, 1)
+        bands = DOWN * (work.terms + DOWN * number * copies * first.stride)
+
+        # The stacked copies of a panel, the sums of pieces, and the samples if their items have to be merged.
+        places, *inner = (*tile[2:], 1)[: max(len(rest), 1)]
+        each = math.prod(inner) * work.facts.channels
+        whole = Panel(work.lead(tile), tile[1], places)
+        part = panel(whole, each, copies, rows, stride)
+        stacks = [
+            some.items * ((some.rows - 1) * stride + rows) * copies * (some.places * each + ODD)
+            for some in (whole, part)
+        ]
+        stack = min(stacks[0], max(stacks[1], PANEL_VALUES))
+        moved = work.tile_samples(tile) if len(work.facts.batch) > 1 else 0
+        waiting = pending_sums(number) * work.tile_outputs(tile)
+        return Needs((work.terms + bands) * size + work.terms * 16, (stack + moved + waiting) * size)
+
+    def prepare(self, w: Matrix, plan: Plan) -> TileFunction:
+        w = w.astype(plan.accumulator)
+        return _Stacked(w[:, None] if w.ndim == 1 else w, plan)
+
+    def spreads_nan(self, work: Work) -> bool:
+        return True
+
+    def keeps_dtype(self, work: Work) -> bool:
+        return work.spec.boundary != "constant" or work.spec.cval == 0
+
+    def columns_are_rows(self, work: Work) -> bool:
+        return True
+
+    def rows_per_band(self, work: Work) -> int:
+        return DOWN if len(work.axes) > 1 and work.axes[0].dilation == 1 else 1
+
+
+METHOD = FullRank()
+
+
+class Panel(NamedTuple):
+    """What is computed at a time: so many items, and outputs along the first two axes."""
+
+    items: int
+    rows: int
+    places: int
+
+
+def panel(sizes: Panel, values: int, copies: int, k: int, stride: int) -> Panel:
+    """Cut a tile of such sizes into equal panels, of which the last ones may overlap the ones before.
+
+    values: behind a place. copies: of a row in the stack. k: taps down the rows.
+
+    >>> panel(Panel(1, 256, 4094), 1, copies=3, k=3, stride=1)
+    Panel(items=1, rows=32, places=2047)
+    >>> panel(Panel(1000, 8, 8), 1, copies=3, k=3, stride=1)
+    Panel(items=200, rows=8, places=8)
+    """
+    fitting = (PANEL_VALUES // (copies * (sizes.places * values + ODD)) - k) // stride + 1
+    rows = max(fitting // DOWN * DOWN, PANEL_ROWS)
+    rows = min(-(-evenly(sizes.rows, rows) // DOWN) * DOWN, sizes.rows)
+    stacked = copies * ((rows - 1) * stride + k)
+    width = max(PANEL_VALUES // stacked - ODD, PANEL_WIDTH)
+    places = evenly(sizes.places, max(width // values, 1))
+    together = PANEL_VALUES // (stacked * (places * values + ODD)) if (rows, places) == sizes[1:] else 1
+    return Panel(evenly(sizes.items, max(together, 1)), rows, places)
+
+
+def stacked_taps(k: int, stride: int) -> int:
+    """Return how many copies of a panel's rows, one for each tap along them, fit, under k taps down the rows."""
+    return max(PANEL_VALUES // (((PANEL_ROWS - 1) * stride + k) * PANEL_WIDTH), 1)
 
 
 class _View(NamedTuple):
@@ -97,7 +241,7 @@ class _Stacked:
         self.kind = w.dtype
         self.dims, self.rest, self.scratch = len(plan.axes), plan.axes[1:], Scratch()
         self.stride, self.phases = undilated(plan.axes[0].stride, plan.axes[0].dilation)
-        longest = longest_run(w.ravel(), plan.precision, w.size) if plan.precision else w.size
+        longest = longest_run(w.ravel(), plan.precision, w.size)
         self.pieces = [self._piece(box, w) for box in _boxes(w.shape, stacked_taps(len(w), self.stride), longest)]
         self.cuts: dict[tuple[int, ...], _Cut] = {}
 
@@ -194,7 +338,7 @@ class _Stacked:
     def _lines(self, filled: Matrix, panels: Matrix) -> Iterator[tuple[Matrix, Matrix]]:
         """What is copied where, channel by channel if numpy would otherwise copy a few channels at a time."""
         channels = filled.shape[-1]
-        if not self.rest or self.rest[-1].stride == 1 or channels > FEW_LANES:
+        if not self.rest or self.rest[-1].stride == 1 or channels > FEW_CHANNELS:
             yield filled, panels
             return
         for channel in range(channels):

@@ -38,12 +38,22 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from convcli.engine.methods.bands import cut, pieces
-from convcli.engine.methods.windows import Box, TileFunction, boxes, merges, windows
-from convcli.engine.planning import Plan
-from convcli.engine.planning.blocking import GemmBlocking, rows_of
+from convcli.engine.methods.base import CostEstimate, Method, Needs, TileFunction
+from convcli.engine.methods.windows import Box, boxes, merges, windows
+from convcli.engine.planning.blocking import GemmBlocking, bundle, rows_of
+from convcli.engine.planning.costs import GATHER, MAC
+from convcli.engine.planning.facts import PrecisionName, Work
+from convcli.engine.planning.plan import Plan
+from convcli.engine.planning.tiles import evenly, layer_rest
 from convcli.engine.threads import Scratch, share_out
 from convcli.limits import threads
 from convcli.shapes.axis import Axis
+
+WINDOW = 0.2
+"""Nanoseconds of one sample of a window copied out as a row."""
+
+WINDOW_RUN = 5.0
+"""Nanoseconds more of a run of such samples."""
 
 WORTH_SHARING = 1 << 18
 """Taps of a group whose turning into columns is shared out over the threads: a third of a millisecond."""
@@ -64,13 +74,54 @@ def forget() -> None:
     _scratch = Scratch()
 
 
-def prepare(w: NDArray[Any], plan: Plan) -> TileFunction:
-    """Ready a bank (O, *window, C/groups), in any type."""
-    products = plan.products
-    assert products is not None
-    w = _bundle(w.astype(plan.accumulator, copy=False), products)
-    turned = math.prod(plan.output[:-1]) > FEW_PLACES
-    return (_InPlace if products.in_place else _Gathered)(w, plan.axes, products, turned)
+class Gemm(Method):
+    """A layer as matrix products of windows and kernels."""
+
+    name = "gemm"
+
+    def refusal(self, work: Work) -> str:
+        if work.facts.filters is None:
+            return "one kernel for every channel"
+        return "every channel has a kernel of its own" if work.is_depthwise else ""
+
+    def cost(self, work: Work) -> CostEstimate:
+        blocking = self._blocking(work, "float32")
+        account = f"{blocking.terms} terms for each of {work.facts.filters} kernels: a matrix product over " + (
+            "windows where they lie" if blocking.in_place else "gathered windows"
+        )
+        each = blocking.terms * MAC * (1 + 8 / blocking.columns) + GATHER * blocking.terms / blocking.longest
+        rows = work.outputs / blocking.filters * blocking.terms
+        copied = 0.0 if blocking.in_place else WINDOW + WINDOW_RUN / blocking.run
+        return CostEstimate(work.outputs * each + rows * copied, account)
+
+    def tile(self, work: Work) -> tuple[int, ...]:
+        (batch, *between), first, rest = work.facts.batch, work.sizes[0], layer_rest(work)
+        places, inner = math.prod(work.facts.batch) * math.prod(work.sizes), math.prod(between) * math.prod(rest)
+        budget = self._blocking(work, self.precision(work)).tile(places)
+        items = min(max(budget // (inner * first), 1), batch)
+        return evenly(batch, items), evenly(first, min(-(-budget // inner), first)), *rest
+
+    def memory(self, work: Work, tile: tuple[int, ...]) -> Needs:
+        blocking, size = self._blocking(work, self.precision(work)), self.itemsize(work)
+        scratch = blocking.scratch(work.lead(tile) * math.prod(tile[1:]))
+        return Needs(work.taps * (1 + 2 * blocking.bundled) * size, (work.tile_samples(tile) + scratch) * size)
+
+    def prepare(self, w: NDArray[Any], plan: Plan) -> TileFunction:
+        blocking = self._blocking(plan, plan.precision)
+        w = _bundle(w.astype(plan.accumulator, copy=False), blocking)
+        turned = math.prod(plan.output[:-1]) > FEW_PLACES
+        return (_InPlace if blocking.in_place else _Gathered)(w, plan.axes, blocking, turned)
+
+    def spreads_nan(self, work: Work) -> bool:
+        return bundle(work.depth, work.spec.groups) > 1
+
+    @staticmethod
+    def _blocking(work: Work, precision: PrecisionName | None) -> GemmBlocking:
+        assert work.facts.filters is not None
+        return GemmBlocking.of(work.axes, work.facts.channels, work.facts.filters, work.spec.groups, precision)
+
+
+METHOD = Gemm()
 
 
 def _bundle(w: NDArray[Any], products: GemmBlocking) -> NDArray[Any]:

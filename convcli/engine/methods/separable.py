@@ -19,39 +19,133 @@ from typing import Any
 
 import numpy as np
 
-from convcli.engine.analysis import factors, growth, longest_run
+from convcli.engine.analysis import factors, growth, longest_run, run_length
 from convcli.engine.methods.bands import Along, Down, Matrix, as_matrix, pieces, unlike
-from convcli.engine.methods.summation import pairwise_sum
-from convcli.engine.methods.windows import TileFunction
-from convcli.engine.planning import Plan
-from convcli.engine.planning.tiles import WIDE, pass_widths
+from convcli.engine.methods.base import CostEstimate, Method, Needs, TileFunction
+from convcli.engine.methods.summation import pairwise_sum, pending_sums
+from convcli.engine.planning.costs import CALL, MAC
+from convcli.engine.planning.facts import GROWTH, MOST_TERMS, Work
+from convcli.engine.planning.plan import Plan
+from convcli.engine.planning.tiles import (
+    ALONG,
+    BAND_SAMPLES,
+    BAND_TILE,
+    DOWN,
+    ODD,
+    TILES,
+    WIDE,
+    band_tile,
+    pass_widths,
+)
 from convcli.engine.threads import Scratch
-from convcli.shapes.axis import Axis
+from convcli.shapes.axis import Axis, samples_under
+
+PASS = 0.32
+"""Nanoseconds of one output of a pass along an axis, which the next pass meets in the cache."""
 
 
-def prepare(w: Matrix, plan: Plan) -> TileFunction:
-    """Ready one kernel (*window), in any type; it is factored in float64."""
-    kind, dims, scratch = np.dtype(plan.accumulator), len(plan.axes), Scratch()
-    found = factors(w, plan.target_precision)
-    passes = dims * (growth(found) if len(found) > 1 else 1.0)
+class Separable(Method):
+    """A sum of products of 1-D factors, each a pass along every axis."""
 
-    def term(parts: tuple[Matrix, ...]) -> _Term:
-        runs = [longest_run(f, plan.precision, w.size, passes) if plan.precision else len(f) for f in parts]
-        return _Term([f.astype(kind) for f in parts], runs, plan, scratch)
+    name = "separable"
+    pads_rows = True
+    stores_down_rows = True
 
-    terms = [term(parts) for parts in found]
+    def refusal(self, work: Work) -> str:
+        return "" if work.facts.filters is None else "a bank's kernels are not products of 1-D factors"
 
-    def tile(block: Matrix, out: Matrix) -> None:
-        lead = out.ndim - dims - 1
-        items, samples, *inner = math.prod(block.shape[:lead]), *block.shape[lead:]
-        if math.prod(inner) < WIDE:
-            x = scratch("samples", (items, samples, *inner), block.dtype)
-            x.reshape(block.shape)[...] = block
-        else:
-            x = as_matrix(block, (items, samples, math.prod(inner))).reshape(items, samples, *inner)
-        pairwise_sum(terms, lambda term, share: term(x, share, out.shape[lead:-1]), out)
+    def cost(self, work: Work) -> CostEstimate:
+        facts, axes, terms = work.facts, work.axes, work.facts.terms or 1
+        after = math.prod(facts.batch) * axes[0].out * math.prod(axis.padded for axis in axes[1:]) * facts.channels
+        each = 0.0
+        for at, axis in enumerate(axes):
+            if at:
+                after = after * axis.out // axis.padded
+            behind = math.prod(a.padded for a in axes[at + 1 :]) * facts.channels
+            woven, block = (1, DOWN) if behind >= WIDE else (behind, max(ALONG // behind, 1))
+            each += after * (axis.span(block) * woven * MAC + PASS)
+        drawback = "" if facts.terms else "the kernel is no short sum of products of 1-D factors"
+        return CostEstimate(CALL * terms + each * terms, self._account(work, terms), drawback)
 
-    return tile
+    @staticmethod
+    def _account(work: Work, terms: int) -> str:
+        if len(work.axes) == 1:
+            return "a signal under its kernel's band"
+        if terms > 1:
+            return f"the kernel is a sum of {terms} products of 1-D factors"
+        return "the kernel is a product of 1-D factors"
+
+    def tile(self, work: Work) -> tuple[int, ...]:
+        enough, most = BAND_TILE
+        budget = min(max(work.outputs // (2 * TILES), enough), most) // work.facts.channels
+        return band_tile(work, budget, BAND_SAMPLES, whole_rows=not self.columns_are_rows(work))
+
+    def memory(self, work: Work, tile: tuple[int, ...]) -> Needs:
+        terms, outputs, size = work.facts.terms or MOST_TERMS, tile[1:], self.itemsize(work)
+        lead, channels = work.lead(tile), work.facts.channels
+
+        # What lies between two passes, and the samples if they are copied before the first.
+        middles = [
+            lead * math.prod(outputs[:at]) * (samples_under(work.axes[at:], outputs[at:]) * channels + ODD)
+            for at in range(1, len(outputs))
+        ]
+        narrow = samples_under(work.axes[1:], outputs[1:]) * channels < WIDE
+        copied = work.tile_samples(tile) if narrow or len(work.facts.batch) > 1 else 0
+
+        # Sums that wait for others: of the pieces of a pass, and of the terms.
+        passes = len(outputs) * (1.0 if terms == 1 else GROWTH)
+        runs = [run_length(axis.k, axis.k, self.precision(work), work.terms, passes) for axis in work.axes]
+        counts = [-(-axis.k // run) for axis, run in zip(work.axes, runs, strict=True)]
+        sums = work.tile_outputs(tile) + lead * math.prod(outputs[:-1]) * ODD
+        within = max(pending_sums(n) * values for n, values in zip(counts, (*middles, sums), strict=True))
+        waiting = within + pending_sums(terms) * work.tile_outputs(tile)
+
+        bands = sum((axis.span(ALONG) * ALONG + axis.k) * WIDE for axis in work.axes)
+        shared = terms * bands * size + work.taps * terms * 8
+        return Needs(shared, (copied + sum(middles) + waiting) * size)
+
+    def prepare(self, w: Matrix, plan: Plan) -> TileFunction:
+        """Factor the kernel in float64, and make the bands of every factor."""
+        dtype, dims, scratch = np.dtype(plan.accumulator), len(plan.axes), Scratch()
+        found = factors(w, plan.target_precision)
+        passes = dims * (growth(found) if len(found) > 1 else 1.0)
+        terms = [
+            _Term(
+                [factor.astype(dtype) for factor in parts],
+                [longest_run(factor, plan.precision, w.size, passes) for factor in parts],
+                plan,
+                scratch,
+            )
+            for parts in found
+        ]
+
+        def tile(block: Matrix, out: Matrix) -> None:
+            lead = out.ndim - dims - 1
+            items, samples, *inner = math.prod(block.shape[:lead]), *block.shape[lead:]
+            if math.prod(inner) < WIDE:
+                x = scratch("samples", (items, samples, *inner), block.dtype)
+                x.reshape(block.shape)[...] = block
+            else:
+                x = as_matrix(block, (items, samples, math.prod(inner))).reshape(items, samples, *inner)
+            pairwise_sum(terms, lambda term, share: term(x, share, out.shape[lead:-1]), out)
+
+        return tile
+
+    def rounds_sums(self, work: Work) -> bool:
+        return work.facts.terms != 1
+
+    def spreads_nan(self, work: Work) -> bool:
+        return True
+
+    def columns_are_rows(self, work: Work) -> bool:
+        return pass_widths(work)[0] >= WIDE
+
+    def rows_per_band(self, work: Work) -> int:
+        bands = self.columns_are_rows(work) and len(work.axes) > 1 and work.axes[0].dilation == 1
+        return DOWN if bands else 1
+
+
+METHOD = Separable()
 
 
 class _Term:
@@ -59,10 +153,9 @@ class _Term:
 
     def __init__(self, parts: list[Matrix], runs: list[int], plan: Plan, scratch: Scratch) -> None:
         self.scratch = scratch
-        widths = pass_widths(plan.facts, plan.axes)
         self.passes = [
             _pass(f, axis, width, pieces(len(f), run))
-            for f, axis, width, run in zip(parts, plan.axes, widths, runs, strict=True)
+            for f, axis, width, run in zip(parts, plan.axes, pass_widths(plan), runs, strict=True)
         ]
 
     def __call__(self, x: Matrix, out: Matrix, sizes: tuple[int, ...]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import pairwise, product
 from typing import Any, TypeAlias
 
@@ -16,9 +16,6 @@ from convcli.shapes.axis import Axis
 
 Box: TypeAlias = tuple[slice, ...]
 """A part of a grid."""
-
-TileFunction: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], None]
-"""What a strategy prepares: fills outputs (*items, *P, channels or O) from a padded block (*items, *rows, channels)."""
 
 
 def under_tap(

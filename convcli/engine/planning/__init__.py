@@ -1,17 +1,12 @@
-"""What would run, at what cost, and why: from shapes and types alone, standard library only.
+"""What would run, at what cost, and why.
 
 ::
 
-    facts      what is known of the arrays, and what follows for the sums: their type, their rounding
-    products   a layer cut into matrix products
-    tiles      an output cut into tiles that a core's cache holds
-    bids       what each method would take
-    working    the memory that a plan works in
-    plan       all of it settled: the method, its cost, its memory, the reason
+    facts      what is known of the arrays; the contract's bound, and what follows for the sums
+    tiles      rules by which methods cut an output into tiles that a core's cache holds
+    blocking   a layer cut into matrix products
+    costs      costs that methods have in common
+    memory     the memory that a plan works in
+    plan       what was decided: the method, its tile, threads, memory and the reason
+    choose     ask the methods and compare: make_plan
 """
-
-from __future__ import annotations
-
-from convcli.engine.planning.plan import WORTH_FACTORING, Plan, make_plan
-
-__all__ = ["WORTH_FACTORING", "Plan", "make_plan"]

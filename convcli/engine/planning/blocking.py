@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 from convcli.engine.planning.facts import PrecisionName, roundings_allowed
+from convcli.engine.planning.tiles import TILES
 from convcli.shapes.axis import Axis
 
 PRODUCT = 800_000
@@ -33,9 +34,6 @@ ROW_VALUES = 1 << 20
 
 TILE_MACS = 1 << 26
 """Multiply-adds in a tile: a millisecond, beside which what a tile costs besides is little."""
-
-TILES = 4
-"""Tiles that threads have to share, at least, where each has enough to do."""
 
 LEAST_MACS = 1 << 22
 """Multiply-adds that are enough for a tile: a tenth of a millisecond."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from convcli.errors import DtypeError
+from convcli.shapes.axis import Axis, samples_under
+from convcli.shapes.spec import ConvSpec
 
 FEW_TERMS = 48
 """Terms (taps times channels summed) up to which the contract allows an error of a few roundings only."""
@@ -19,16 +22,12 @@ ROUNDING = {"float32": 2.0**-24, "float64": 2.0**-53}
 SPARE = 0.9
 """The share of the tolerance that one sum's additions may take: taps are rounded too, and parts are added up."""
 
-FFT_ERROR = 1e-14
-"""The error of a float64 transform as a share of sum|w| * max|x|; whole numbers are rounded to exact."""
-
 MOST_TERMS = 64
-"""GemmBlocking of 1-D factors that are looked for in a kernel: with more, other methods take less time."""
+"""Products of 1-D factors that are looked for in a kernel: with more, other methods take less time."""
 
 GROWTH = 2.5
 """How many times the kernel's own sum|w| that of its terms may be."""
 
-Strategy = Literal["direct", "gemm", "separable", "fft"]
 PrecisionName = Literal["float32", "float64"]
 
 
@@ -73,8 +72,66 @@ class Facts:
 
     @property
     def out_channels(self) -> int:
-        """Lanes of the output: those of the input, or one for each kernel of a bank."""
+        """Channels of the output: those of the input, or one for each kernel of a bank."""
         return self.channels if self.filters is None else self.filters
+
+
+@dataclass(frozen=True)
+class Work:
+    """One convolution to be planned: what each method is asked about."""
+
+    facts: Facts
+    spec: ConvSpec
+    axes: tuple[Axis, ...]
+    dtype: str
+    """Of the result."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The output's shape along the spatial axes."""
+        return tuple(axis.out for axis in self.axes)
+
+    @property
+    def outputs(self) -> int:
+        """The number of values of the output."""
+        return math.prod(self.facts.batch) * math.prod(self.sizes) * self.facts.out_channels
+
+    @property
+    def depth(self) -> int:
+        """Channels that one kernel sums over."""
+        return 1 if self.facts.filters is None else self.facts.channels // self.spec.groups
+
+    @property
+    def terms(self) -> int:
+        """Terms of the sum for one output: taps times channels."""
+        return math.prod(self.facts.window) * self.depth
+
+    @property
+    def taps(self) -> int:
+        """Taps of the kernel, or of all kernels of a bank."""
+        return self.terms * (self.facts.filters or 1)
+
+    @property
+    def is_depthwise(self) -> bool:
+        """Whether every channel has one kernel of its own."""
+        return self.facts.filters == self.facts.channels == self.spec.groups
+
+    @property
+    def target_precision(self) -> PrecisionName:
+        """The precision that the result is to have."""
+        return "float64" if self.dtype == "float64" or wide_integer(self.dtype) else "float32"
+
+    def lead(self, tile: tuple[int, ...]) -> int:
+        """Items of a tile, over all batch axes."""
+        return tile[0] * math.prod(self.facts.batch[1:])
+
+    def tile_outputs(self, tile: tuple[int, ...]) -> int:
+        """Values of a tile of the output."""
+        return self.lead(tile) * math.prod(tile[1:]) * self.facts.out_channels
+
+    def tile_samples(self, tile: tuple[int, ...]) -> int:
+        """Values of the input that the windows of a tile cover."""
+        return self.lead(tile) * samples_under(self.axes, tile[1:]) * self.facts.channels
 
 
 def result_dtype(input_dtype: str) -> str:
@@ -88,19 +145,6 @@ def result_dtype(input_dtype: str) -> str:
             f"{input_dtype} values", "expected real numbers", "filter the real and imaginary parts one by one"
         )
     return "float64" if size_of(input_dtype) > (4 if input_dtype.startswith("float") else 2) else "float32"
-
-
-def accumulator_of(facts: Facts, dtype: str, terms: int, method: str) -> str:
-    """Where sums are held: wide enough for the result, for exact integers, and for the contract's error."""
-    wide = dtype == "float64" or wide_integer(dtype)
-    inexact = facts.integral is not None and (facts.integral >= 1 << 24 or rounds(facts, method))
-    transformed = method == "fft" and terms <= FEW_TERMS  # a float32 transform errs by up to 1.1e-6, as measured
-    return "float64" if wide or inexact or transformed or result_dtype(facts.input_dtype) == "float64" else "float32"
-
-
-def rounds(facts: Facts, method: str) -> bool:
-    """Whether a method's sums of whole numbers have a fraction, to be rounded away."""
-    return method == "fft" or (method == "separable" and facts.terms != 1)
 
 
 def precision_of(accumulator: str, dtype: str) -> PrecisionName | None:

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine import conv_layer
 from convcli.engine.layer_form import to_layer
+from convcli.engine.operations import conv_layer
 from convcli.engine.planning.facts import TOLERANCE
 from convcli.errors import InputError, LimitError, ShapeError
 from convcli.grad.toeplitz import toeplitz

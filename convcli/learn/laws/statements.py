@@ -9,7 +9,7 @@ from functools import reduce
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine import convolve, correlate
+from convcli.engine.operations import convolve, correlate
 from convcli.engine.padding import boundary_index
 from convcli.grad.backward import gradients
 from convcli.kernels import kernel

@@ -1,0 +1,103 @@
+"""Choose the method: ask each whether it can run and what it would cost, and take the fastest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from convcli.engine.methods import methods, names
+from convcli.engine.methods.base import CostEstimate, Method
+from convcli.engine.planning.facts import Facts, Work, result_dtype
+from convcli.engine.planning.plan import Plan
+from convcli.errors import InputError, did_you_mean
+from convcli.limits import threads
+from convcli.shapes.parse import check_countable
+from convcli.shapes.spec import ConvSpec
+
+WORTH_FACTORING = 1e-3
+"""Seconds that `direct` must take before a kernel's factors are looked for, which takes tenths of that."""
+
+
+class _Candidate(NamedTuple):
+    """A method's answers: its cost, or why it cannot run."""
+
+    method: Method
+    cost: CostEstimate | None
+    seconds: float
+    refusal: str
+
+
+def make_plan(facts: Facts, spec: ConvSpec, *, dtype: str | None = None, method: str = "auto") -> Plan:
+    """Choose how to run one convolution.
+
+    Raises ShapeError if the kernel exceeds the padded input, LimitError for an output that no address space holds,
+    InputError for an unknown method, or for one that cannot run.
+    """
+    known = ("auto", *names())
+    if method not in known:
+        raise InputError(f"method {method!r}", f"expected one of {', '.join(known)}", did_you_mean(str(method), known))
+    return _plan(facts, spec, dtype, method, threads(), methods())
+
+
+@lru_cache(maxsize=256)
+def _plan(
+    facts: Facts, spec: ConvSpec, dtype: str | None, asked: str, available: int, candidates: tuple[Method, ...]
+) -> Plan:
+    """Make a plan. That takes a fifth of a millisecond, as long as a small layer, so the last ones are remembered."""
+    work = Work(facts, spec, spec.axes(facts.spatial, facts.window), dtype or result_dtype(facts.input_dtype))
+    check_countable(work.outputs)
+    named = _by_name([_ask(method, work) for method in candidates])
+    if asked == "auto":
+        chosen, reason, rejected = _fastest(named)
+    else:
+        chosen, reason, rejected = _asked(next(each for each in named if each.method.name == asked)), "as asked", ()
+    return Plan(
+        **vars(work),
+        method=chosen.method.name,
+        implementation=chosen.method,
+        reason=reason,
+        accumulator=chosen.method.accumulator(work),
+        tile=chosen.method.tile(work),
+        rejected=rejected,
+        seconds=chosen.seconds,
+        threads_available=available,
+    )
+
+
+def _ask(method: Method, work: Work) -> _Candidate:
+    if refusal := method.refusal(work):
+        return _Candidate(method, None, float("inf"), refusal)
+    cost = method.cost(work)
+    width = 2 if method.accumulator(work) == "float64" else 1
+    return _Candidate(method, cost, width * cost.nanoseconds * 1e-9, cost.drawback)
+
+
+def _by_name(candidates: Sequence[_Candidate]) -> list[_Candidate]:
+    """Keep the fastest of the methods that share a name."""
+    best: dict[str, _Candidate] = {}
+    for each in candidates:
+        rival = best.get(each.method.name)
+        if rival is None or each.seconds < rival.seconds:
+            best[each.method.name] = each
+    return list(best.values())
+
+
+def _asked(candidate: _Candidate) -> _Candidate:
+    if candidate.cost is None:
+        raise InputError(f"method {candidate.method.name}", candidate.refusal, "use auto, direct or gemm")
+    return candidate
+
+
+def _fastest(candidates: Sequence[_Candidate]) -> tuple[_Candidate, str, tuple[tuple[str, str], ...]]:
+    """Return the fastest of those that nothing speaks against, the reason, and why each of the others was rejected."""
+    best = min((each for each in candidates if not each.refusal), key=lambda each: each.seconds)
+    assert best.cost is not None
+    rejected = tuple((each.method.name, _why_not(each, best)) for each in candidates if each is not best)
+    return best, best.cost.account, rejected
+
+
+def _why_not(candidate: _Candidate, best: _Candidate) -> str:
+    if candidate.cost is None or candidate.refusal:
+        return candidate.refusal
+    return f"{candidate.cost.account}: {candidate.seconds / best.seconds:.1f} times the work"

@@ -1,0 +1,22 @@
+"""The engine's tuning constants, set for a test wherever they are used."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from convcli.engine.methods import methods
+
+
+def tune(patch: pytest.MonkeyPatch, **constants: Any) -> None:
+    """Set constants of the planner and of the methods, by name, in every module that has them."""
+    methods()
+    rooms = ("convcli.engine.methods", "convcli.engine.planning", "convcli.grad")
+    modules = [module for name, module in sys.modules.items() if name.startswith(rooms)]
+    for name, value in constants.items():
+        owners = [module for module in modules if hasattr(module, name)]
+        assert owners, f"no module of the engine has {name}"
+        for module in owners:
+            patch.setattr(module, name, value)

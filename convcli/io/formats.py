@@ -287,7 +287,7 @@ _TABLE = (
     Format(
         "jp2",
         (".jp2", ".j2k", ".jpx", ".j2c"),
-        "convcli.io.images.codec:Jpeg2000",
+        "convcli.io.images.jpeg2000:Jpeg2000",
         "image",
         {rb"\x00\x00\x00\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51": "a JPEG 2000 image"},
         reads=("uint8", "uint16"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
@@ -14,16 +15,18 @@ from convcli.errors import DtypeError, InputError, one_line
 from convcli.io.codec import PLAIN, Codec, ReadRequest, WriteRequest
 from convcli.io.data import Data, Header, Kind
 from convcli.io.formats import all_formats, can, listed, lookup, missing_extension
-from convcli.io.images import integrity, jpeg2000
+from convcli.io.images import integrity
 from convcli.io.images.metadata import options
+from convcli.io.images.modes import MODES
 from convcli.io.images.pillow import Whole, load_plugin
-from convcli.io.images.read import read_image
+from convcli.io.images.read import array_bytes, decoding_bytes, netpbm_largest, read_image
 from convcli.shapes.parse import show
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 _RESCALE = "use --dtype uint8 with --range rescale, or write"
+_CANVASES = 8  # bytes of a pixel in libwebp's own pictures: as it is, and as it was before the last frame
 _IN_PLACE = (("uint8", 1), ("uint8", 4), ("uint16", 1))
 """Number types and channels of which Pillow uses the array's own memory: its modes L, RGBA and I;16."""
 
@@ -119,6 +122,19 @@ class Pillow(ImageCodec):
         """Return what is wrong with a file, read from its start, that Pillow does not see, or ""."""
         return ""
 
+    def sample_bits(self, image: ImageFile, stream: BinaryIO) -> int:
+        """Return how many bits a sample of an open picture has; at most 8 count as 8."""
+        return max(netpbm_largest(image).bit_length(), 8)
+
+    def cut_samples(self, image: ImageFile, stream: BinaryIO) -> str:
+        """Return in words the samples of an open picture that Pillow would cut to its mode, or ""."""
+        bits = self.sample_bits(image, stream)
+        return f"{bits}-bit samples" if bits > 8 and MODES[image.mode].dtype == "uint8" else ""
+
+    def decoding_bytes(self, image: ImageFile, stream: BinaryIO) -> int:
+        """Return how many bytes decoding an open picture takes at most, the array's own among them."""
+        return decoding_bytes(image)
+
     def find_broken_piece(self, image: ImageFile, stream: BinaryIO) -> str:
         """Return what is wrong with the samples of an open picture that Pillow does not see, or ""."""
         return ""
@@ -166,17 +182,18 @@ class Bmp(Pillow):
         return integrity.find_bmp_damage(stream)
 
 
-class Jpeg2000(Pillow):
-    """JPEG 2000, which is only read."""
-
-    def find_damage(self, stream: BinaryIO) -> str:
-        return jpeg2000.find_damage(stream)
-
-
 class WebP(Pillow):
     """WebP, lossless unless a quality is given."""
 
     self_ending = True
+
+    def decoding_bytes(self, image: ImageFile, stream: BinaryIO) -> int:
+        """Count also what libwebp keeps: the file, two pictures, and the samples as Pillow had them from there."""
+        position = stream.tell()
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(position)
+        pixels = image.width * image.height
+        return super().decoding_bytes(image, stream) + pixels * (_CANVASES + array_bytes(image)) + size
 
     def find_damage(self, stream: BinaryIO) -> str:
         return integrity.find_riff_damage(stream)

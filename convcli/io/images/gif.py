@@ -199,25 +199,6 @@ def _split_alpha(picture: Bytes) -> tuple[Bytes, NDArray[np.bool_]]:
     return np.ascontiguousarray(colours), hidden
 
 
-def find_damage(stream: BinaryIO) -> str:
-    """Return what is wrong with a file by its blocks, up to the trailer, in words, or "".
-
-    Source: as above, appendix B.
-    """
-    stream.seek(10)
-    stream.seek(13 + _palette_bytes(stream.read(1)))
-    while (kind := stream.read(1)) != b";":
-        if kind == b",":
-            stream.seek(_palette_bytes(stream.read(9)[8:]) + 1, os.SEEK_CUR)
-        elif kind == b"!":
-            stream.seek(1, os.SEEK_CUR)
-        else:
-            return "there is no block where one should begin" if kind else CUT
-        while (length := stream.read(1)) not in (b"", b"\0"):
-            stream.seek(length[0], os.SEEK_CUR)
-    return ""
-
-
 def _palette_bytes(flags: bytes) -> int:
     return 3 * 2 ** ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0
 
@@ -228,7 +209,22 @@ class Gif(Pillow):
     self_ending = True
 
     def find_damage(self, stream: BinaryIO) -> str:
-        return find_damage(stream)
+        """Return what is wrong with a file by its blocks, up to the trailer, in words, or "".
+
+        Source: as above, appendix B.
+        """
+        stream.seek(10)
+        stream.seek(13 + _palette_bytes(stream.read(1)))
+        while (kind := stream.read(1)) != b";":
+            if kind == b",":
+                stream.seek(_palette_bytes(stream.read(9)[8:]) + 1, os.SEEK_CUR)
+            elif kind == b"!":
+                stream.seek(1, os.SEEK_CUR)
+            else:
+                return "there is no block where one should begin" if kind else CUT
+            while (length := stream.read(1)) not in (b"", b"\0"):
+                stream.seek(length[0], os.SEEK_CUR)
+        return ""
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
         write_gif(stream, list(as_frames(array)), request.metadata)

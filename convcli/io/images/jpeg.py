@@ -15,37 +15,33 @@ _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """A marker in a scan or between segments: neither a stuffed byte (FF 00) nor a restart (FF D0 to D7) nor a fill."""
 
 
-def find_damage(stream: BinaryIO) -> str:
-    """Return what is wrong with a JPEG, in words, or "": after its last scan the end of the image must follow.
-
-    Source: ITU-T T.81, annex B; entropy-coded segments hold no marker but restarts.
-    """
-    start, position, block = 0, 2, b""
-    while True:
-        # Have the block that holds the position; a segment may end far behind the last one.
-        if not start <= position < start + len(block):
-            stream.seek(position)
-            start, block = position, stream.read(BLOCK)
-        if not block:
-            return CUT
-
-        found = _MARKER.search(block, position - start)
-        if not found:  # a marker may lie across the end of the block
-            position, block = start + max(len(block) - 1, 1), b""
-            continue
-        marker, position = block[found.end() - 1], start + found.end()
-        if marker == _END_OF_IMAGE:
-            return ""
-        if marker not in _BARE_MARKERS:
-            stream.seek(position)
-            position += int.from_bytes(stream.read(2), "big")
-
-
 class Jpeg(Pillow):
     """JPEG, without halving the resolution of colours, which would be one more filter."""
 
     def find_damage(self, stream: BinaryIO) -> str:
-        return find_damage(stream)
+        """Return what is wrong with a JPEG, in words, or "": after its last scan the end of the image must follow.
+
+        Source: ITU-T T.81, annex B; entropy-coded segments hold no marker but restarts.
+        """
+        start, position, block = 0, 2, b""
+        while True:
+            # Have the block that holds the position; a segment may end far behind the last one.
+            if not start <= position < start + len(block):
+                stream.seek(position)
+                start, block = position, stream.read(BLOCK)
+            if not block:
+                return CUT
+
+            found = _MARKER.search(block, position - start)
+            if not found:  # a marker may lie across the end of the block
+                position, block = start + max(len(block) - 1, 1), b""
+                continue
+            marker, position = block[found.end() - 1], start + found.end()
+            if marker == _END_OF_IMAGE:
+                return ""
+            if marker not in _BARE_MARKERS:
+                stream.seek(position)
+                position += int.from_bytes(stream.read(2), "big")
 
     def settings(self, given: Mapping[str, int]) -> dict[str, Any]:
         return {"quality": 95, "subsampling": 0, **given}

@@ -13,13 +13,14 @@ import struct
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convcli.io.data import NO_METADATA, Metadata, Timing
 from convcli.io.formats import Format
+from convcli.io.images.pillow import DIRECTORY_ERRORS
 
 if TYPE_CHECKING:
     from PIL.Image import Exif
@@ -36,7 +37,6 @@ WORDS = {
 }
 """The kinds, as fields of Metadata, and their names."""
 
-_UNREADABLE = (ValueError, TypeError, LookupError, OSError, SyntaxError, AttributeError, struct.error, OverflowError)
 _COLOURS = {b"GRAY": "gray", b"RGB ": "RGB", b"CMYK": "CMYK", b"Lab ": "LAB"}  # ICC.1:2022, 7.2.6
 _DENSEST = 65535  # dots per inch, which JFIF writes in 16 bits
 _COMMENT, _XMP_TEXT, _RAW_PROFILE = "Comment", "XML:com.adobe.xmp", "Raw profile type "
@@ -101,49 +101,42 @@ def rewrite_exif(block: bytes, tags: Mapping[int, int]) -> bytes:
         if order is None:
             raise ValueError("no TIFF header")
         (first,) = struct.unpack_from(f"{order}I", content, 4)
-        directories = _Directories(content[:4] + struct.pack(f"{order}I", 8), content, tags)
-        return directories.head + directories.rewrite(first, 8)
-    except _UNREADABLE as error:
+        head = content[:4] + struct.pack(f"{order}I", 8)
+        stream = io.BytesIO(content + bytes(4))  # some writers leave out the link to directory 1
+        return head + _rewrite(stream, head, first, 8, tags)
+    except DIRECTORY_ERRORS as error:
         raise ValueError("no EXIF block") from error
 
 
-class _Directories:
-    """Rewrites the directories of an EXIF block with some tags changed."""
+def _rewrite(
+    stream: BinaryIO, head: bytes, start: int, offset: int, tags: Mapping[int, int], group: int | None = None
+) -> bytes:
+    """Return the directory at `start` as it is written at `offset`, followed by those that it leads to."""
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-    def __init__(self, head: bytes, content: bytes, tags: Mapping[int, int]) -> None:
-        self.head = head
-        self._stream = io.BytesIO(content + bytes(4))  # some writers leave out the link to directory 1
-        self._tags = tags
+    directory = ImageFileDirectory_v2(head, group=group)
+    directory.next = -1
+    stream.seek(start)
+    directory.load(stream)
+    if directory.next < 0:
+        raise ValueError("the directory is cut")
+    for tag in directory:
+        directory[tag] = _encoded(directory[tag])  # which decodes it: Pillow writes no other
+    for tag in tags.keys() & set(directory):
+        directory.tagtype[tag] = _LONG
+        directory[tag] = tags[tag]
 
-    def rewrite(self, start: int, offset: int, group: int | None = None) -> bytes:
-        """Return the directory at `start`, followed by those that it leads to, as it is written at `offset`."""
-        from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-        directory = ImageFileDirectory_v2(self.head, group=group)
-        directory.next = -1
-        self._stream.seek(start)
-        directory.load(self._stream)
-        if directory.next < 0:
-            raise ValueError("its directory is cut")
-        for tag in directory:
-            directory[tag] = _encoded(directory[tag])  # which reads it: what was not read is not written
-        for tag in self._tags.keys() & set(directory):
-            directory.tagtype[tag] = _LONG
-            directory[tag] = self._tags[tag]
-        content = directory.tobytes(offset)
-        behind = b""
-        for tag in _INNER.get(group, ()):
-            if tag in directory:
-                inner = self._inner(directory[tag], offset + len(content) + len(behind), tag)
-                directory[tag] = offset + len(content) + len(behind)
-                behind += inner
-        return directory.tobytes(offset) + behind
-
-    def _inner(self, start: int, offset: int, group: int) -> bytes:
-        try:
-            return self.rewrite(start, offset, group)
-        except _UNREADABLE:
-            return bytes(6)  # no entries, and no directory behind it
+    # The directories behind it have places once its own size is known, which these places do not change.
+    end = offset + len(directory.tobytes(offset))
+    behind = b""
+    for tag in _INNER.get(group, ()):
+        if tag in directory:
+            start, directory[tag] = directory[tag], end + len(behind)
+            try:
+                behind += _rewrite(stream, head, start, end + len(behind), tags, tag)
+            except DIRECTORY_ERRORS:
+                behind += bytes(6)  # no entries, and no directory behind it
+    return directory.tobytes(offset) + behind
 
 
 def read_metadata(image: ImageFile, orientation: int) -> Metadata:
@@ -267,18 +260,18 @@ def _density(image: ImageFile, *, turned: bool) -> tuple[float, float] | None:
 def _usable(density: Any, scale: float, *, turned: bool) -> tuple[float, float] | None:
     try:
         x, y = (float(value) * scale for value in density)
-    except (*_UNREADABLE, ZeroDivisionError):
+    except DIRECTORY_ERRORS:
         return None
     usable = all(math.isfinite(value) and 0.5 <= value <= _DENSEST for value in (x, y))
     return ((y, x) if turned else (x, y)) if usable else None
 
 
 def _exif(image: ImageFile) -> bytes:
-    with suppress(*_UNREADABLE):
+    with suppress(*DIRECTORY_ERRORS):
         block = image.info.get("exif")
-        return (
-            rewrite_exif(block, {_ORIENTATION: 1}) if isinstance(block, bytes) and block else _rebuilt(image.getexif())
-        )
+        if isinstance(block, bytes) and block:
+            return rewrite_exif(block, {_ORIENTATION: 1})
+        return _rebuilt(image.getexif())
     return b""
 
 

@@ -1,16 +1,35 @@
-"""Pillow's own settings, which are global to the process: held by one thread at a time, and put back."""
+"""Pillow's settings, which are global to the process, and the errors that it raises for damaged files."""
 
 from __future__ import annotations
 
 import ctypes
 import logging
+import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from typing import BinaryIO
+
+DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    AssertionError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
+"""What Pillow raises for a damaged file: nearly anything."""
+
+DIRECTORY_ERRORS = (*DECODING_ERRORS, AttributeError, ZeroDivisionError)
+"""What it raises for damaged directories of a TIFF or of EXIF, and for values that are not what they should be."""
 
 # Pillow loads these on demand, by importing every plugin it has; importing the one spares that.
 _PLUGINS = {"WEBP": "WebPImagePlugin", "TIFF": "TiffImagePlugin", "JPEG2000": "Jpeg2KImagePlugin"}
@@ -20,7 +39,7 @@ _SILENCE = logging.NullHandler()  # where a program sets up no other, Pillow's l
 
 @contextmanager
 def lenient() -> Iterator[None]:
-    """Let Pillow leave blank what a file does not hold, until the block ends; global to the process, as below."""
+    """Let Pillow leave blank what a file does not hold, until the block ends; the setting is global to the process."""
     from PIL import ImageFile
 
     with _held:

@@ -24,7 +24,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import pairwise
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,9 @@ from convcli.io.images.pillow import unguarded
 from convcli.io.streams import available_bytes
 from convcli.limits import Limits
 from convcli.options import Frames
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -126,16 +129,6 @@ def read_chunks(stream: BinaryIO) -> Iterator[Chunk]:
             raise ValueError(f"the checksum of its chunk {kind.decode('latin-1')!r} differs")
         yield Chunk(kind, content)
         start = end
-
-
-def find_damage(stream: BinaryIO) -> str:
-    """Return what is wrong with a PNG by its chunks, in words, or ""."""
-    try:
-        for _ in read_chunks(stream):
-            pass
-    except ValueError as error:
-        return str(error)
-    return ""
 
 
 def ancillary(stream: BinaryIO) -> list[Chunk]:
@@ -280,13 +273,11 @@ def is_deep_png(stream: BinaryIO) -> bool:
 
 
 def read_png16(stream: BinaryIO, name: str, limits: Limits, frames: Frames = "first") -> Data:
-    """The samples (H, W, C) of a PNG that `is_deep_png`, uint16, upright; a transparent colour becomes alpha.
+    """Return the samples (H, W, C) of a whole PNG that `is_deep_png`, uint16, upright; a transparent colour is alpha.
 
-    Of an animation, the first frame: imagecodecs takes no other. Raises FileError for others, and for a file that is
+    Of an animation, the first frame: imagecodecs takes no other. Raises FileError for others, and for samples that are
     damaged, LimitError for a header that declares more than the limits allow.
     """
-    if damage := integrity.check(stream, find_damage, self_ending=True):
-        raise integrity.damaged(name, damage, "png")
     content = stream.read()
     width, height = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
     limits.check_pixels(name, width, height)
@@ -352,13 +343,23 @@ class Png(Pillow):
     self_ending = True
 
     def find_damage(self, stream: BinaryIO) -> str:
-        return find_damage(stream)
+        try:
+            for _ in read_chunks(stream):
+                pass
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    def sample_bits(self, image: ImageFile, stream: BinaryIO) -> int:
+        return 16 if image.tile and ";16" in str(image.tile[0][3]) else 8
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
         if not is_deep_png(stream):
             return super().read(stream, request)
         assert self.form.extension is not None
         check_extension(self.form.extension, f"{request.name} holds 16-bit samples in several channels")
+        if damage := self.damage(stream):
+            raise integrity.damaged(request.name, damage, "png")
         return read_png16(stream, request.name, request.limits, request.frames)
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:

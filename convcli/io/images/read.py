@@ -5,37 +5,20 @@ Pillow is imported inside the functions, so that work on arrays never loads it.
 
 from __future__ import annotations
 
-import os
-import struct
-import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-from typing import TYPE_CHECKING
-
-from convcli.io.images.metadata import orientation_of
-from convcli.io.images.modes import MODES
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-from typing import TYPE_CHECKING
-
-from convcli.errors import FileError, InputError, brief
+from convcli.errors import DtypeError, FileError, InputError, brief
 from convcli.io.codec import ReadRequest
 from convcli.io.data import Data
 from convcli.io.formats import Format
 from convcli.io.images.animation import DEPTH, Stack, chosen, is_deep, which_frame
-from convcli.io.images.jpeg2000 import read_sizes
-from convcli.io.images.metadata import read_metadata, timing
-from convcli.io.images.modes import netpbm_largest, refuse_cut_bits
-from convcli.io.images.pillow import lenient, load_plugin, unguarded
+from convcli.io.images.metadata import orientation_of, read_metadata, timing
+from convcli.io.images.modes import MODES
+from convcli.io.images.pillow import DECODING_ERRORS, lenient, load_plugin, unguarded
 from convcli.limits import Limits
 from convcli.options import Frames
 
@@ -68,70 +51,48 @@ def samples(image: Image, dtype: DTypeLike) -> NDArray[Any]:
     return array
 
 
-_CANVASES = 8  # bytes of a pixel in WebP's own pictures: as it is, and as it was before the last frame
-_SAMPLE = 4  # bytes of a sample in OpenJPEG
+def decoding_bytes(image: Image) -> int:
+    """Return how many bytes decoding takes at most: Pillow's own picture, transposed and converted, and the array.
 
-
-def decoding_bytes(image: Image, stream: BinaryIO) -> int:
-    """Bytes that decoding takes at most: Pillow's own picture, turned and converted, the array, and the codec's.
-
-    Pillow holds a pixel in 1 byte, or 2 for its 16-bit modes, or 4 for all others, and once more of the rows that it
-    hands over at a time. libwebp keeps the file and two pictures meanwhile, and Pillow the samples as it had them from
-    there. OpenJPEG keeps those of a tile, which are gone before they are handed over.
+    Pillow holds once more the rows that it hands over at a time.
     """
-    reading = MODES[image.mode]
-    wanted = (reading.transparent if image.has_transparency_data else reading.opaque) or image.mode
-    stored = {"1": 1, "L": 1, "P": 1}.get(image.mode, 2 if image.mode.startswith("I;16") else 4)
+    stored = stored_bytes(image)
+    sample = array_bytes(image)
+    transposed = stored if _is_turned(image) else 0
+    target = target_mode(image)
     converted = 0
-    if wanted != image.mode:
-        converted = 1 if wanted == "L" else 4
-    sample = {"LA": 2, "RGB": 3}.get(wanted, converted or stored)
-    turned = stored if _is_turned(image) else 0
+    if target != image.mode:
+        converted = 1 if target == "L" else 4
     pixels = image.width * image.height
     band = min(max(BAND, image.width), pixels) * (stored + 2 * sample)
-    handed = pixels * (stored + turned + converted + sample) + band
-    if image.format == "WEBP":
-        return handed + pixels * (_CANVASES + sample) + _size(stream)
-    if image.format == "JPEG2000":
-        channels = len(image.getbands())
-        return max(handed, pixels * stored + _tile_pixels(image, stream) * channels * (_SAMPLE + min(stored, 2)))
-    return handed
+    return pixels * (stored + transposed + converted + sample) + band
+
+
+def stored_bytes(image: Image) -> int:
+    """Return how many bytes Pillow takes for a pixel: 1, or 2 for its 16-bit modes, or 4 for all others."""
+    if image.mode in ("1", "L", "P"):
+        return 1
+    return 2 if image.mode.startswith("I;16") else 4
+
+
+def array_bytes(image: Image) -> int:
+    """Return how many bytes a pixel takes in the array."""
+    mode = target_mode(image)
+    return {"L": 1, "LA": 2, "RGB": 3}.get(mode, 2 if mode.startswith("I;16") else 4)
+
+
+def target_mode(image: Image) -> str:
+    """Return the mode that an image is converted to."""
+    reading = MODES[image.mode]
+    return (reading.transparent if image.has_transparency_data else reading.opaque) or image.mode
 
 
 def _is_turned(image: Image) -> bool:
-    """Whether the header says that the picture lies on its side or its back; a PNG may say so behind its samples."""
+    """Return whether the header says that the picture is not upright; a PNG may say so behind its samples."""
     known = image.format != "PNG" or "exif" in image.info
     return known and orientation_of(image.getexif()) > 1
 
 
-def _size(stream: BinaryIO) -> int:
-    at = stream.tell()
-    size = stream.seek(0, os.SEEK_END)
-    stream.seek(at)
-    return size
-
-
-def _tile_pixels(image: Image, stream: BinaryIO) -> int:
-    """Return how many pixels a JPEG 2000's tile has, at most those of the picture."""
-    sizes = read_sizes(stream)
-    if sizes is None:
-        return image.width * image.height
-    return min(sizes.tile_width, image.width) * min(sizes.tile_height, image.height)
-
-
-# A damaged file makes Pillow's decoders raise nearly anything.
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    LookupError,
-    TypeError,
-    AssertionError,
-    OverflowError,
-    struct.error,
-    zlib.error,
-)
 _NO_EXIF = b"Exif\0\0"
 _DESCRIPTION = 270
 _TRANSPARENT_DELTAS = ("GIF", "WEBP")  # an alpha that says nothing but where a frame is as the one before
@@ -176,7 +137,7 @@ def _read(stream: BinaryIO, codec: Pillow, request: ReadRequest, *, lenient: boo
             opened = _Opened(image, stream, name, codec, request.limits, lenient)
             several = request.frames == "all" and count > 1
             return opened.all(count) if several else opened.one(request.frames, count)
-    except _DAMAGE as error:
+    except DECODING_ERRORS as error:
         if isinstance(error, InputError):
             raise
         if lenient or type(error).__name__ == "UnidentifiedImageError":  # whose words are of Python's streams
@@ -200,7 +161,7 @@ def _open(stream: BinaryIO, form: Format, *, lenient: bool = False) -> tuple[Ima
         image = Image.open(stream, formats=(form.pillow,))
         try:
             return image, getattr(image, "n_frames", 1)
-        except _DAMAGE:
+        except DECODING_ERRORS:
             if not lenient:
                 raise
         count = image.tell() + 1
@@ -258,9 +219,11 @@ class _Opened(NamedTuple):
             with unguarded():
                 self.image.seek(at)
             self.limits.check_pixels(self.name, *self.image.size)
-        decoding = decoding_bytes(self.image, self.stream)
+        decoding = self.codec.decoding_bytes(self.image, self.stream)
         self.limits.check_memory(self.name, decoding)
-        refuse_cut_bits(self.image, self.stream, self.name)
+        if cut := self.codec.cut_samples(self.image, self.stream):
+            refusal = f"Pillow would cut them to its mode {self.image.mode}"
+            raise DtypeError(f"{self.name} holds {cut}", refusal, "convert it to 8 bits, or to a .npy array, first")
         if not self.lenient and (damage := self.codec.find_broken_piece(self.image, self.stream)):
             raise _DamageError(self.name, self.form, damage)
         return replace(_decoded(self.image, self.name, self.form, told), decoding=decoding)
@@ -274,14 +237,14 @@ def _decoded(image: ImageFile, name: str, form: Format, told: str) -> Data:
     upright, orientation = _upright(image)
     with unguarded():
         metadata = read_metadata(image, orientation)
-    wanted = reading.transparent if upright.has_transparency_data else reading.opaque
-    converted = upright if wanted in ("", upright.mode) else upright.convert(wanted)
+    target = target_mode(upright)
+    converted = upright if target == upright.mode else upright.convert(target)
     dtype = "uint16" if (image.format, mode) == ("PPM", "I") else reading.dtype
     notes = (
         told,
         "EXIF orientation applied" if orientation > 1 else "",
         reading.note,
-        "transparent colour made alpha" if wanted.endswith("A") and mode in ("1", "L", "RGB") else "",
+        "transparent colour made alpha" if target.endswith("A") and mode in ("1", "L", "RGB") else "",
         stored_scale,
         "EXIF left out, as it cannot be read"
         if image.info.get("exif", _NO_EXIF) != _NO_EXIF and not metadata.exif
@@ -319,8 +282,15 @@ def _upright(image: ImageFile) -> tuple[Image, int]:
     return upright, orientation
 
 
+def netpbm_largest(image: ImageFile) -> int:
+    """Return the largest value that a netpbm header declares, where Pillow stretches the values by it, else 0."""
+    arguments = image.tile[0][3] if image.format == "PPM" and image.tile else None
+    return int(arguments[1]) if isinstance(arguments, tuple) and len(arguments) == 2 else 0
+
+
 def _stored_scale(image: ImageFile) -> str:
-    largest, full = netpbm_largest(image), 65535 if image.mode == "I" else 255
+    largest = netpbm_largest(image)
+    full = 65535 if image.mode == "I" else 255
     return f"values scaled from 0..{largest} to 0..{full}" if largest not in (0, full) else ""
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import struct
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,7 +27,8 @@ from convcli.io.images.animation import DEPTH, chosen, is_deep, which_frame
 from convcli.io.images.codec import Pillow, measures
 from convcli.io.images.integrity import BLOCK, CUT
 from convcli.io.images.metadata import apply_orientation, read_tags, swaps_axes, tiff_tags
-from convcli.io.images.pillow import unguarded
+from convcli.io.images.modes import MODES
+from convcli.io.images.pillow import DIRECTORY_ERRORS, unguarded
 from convcli.limits import Limits
 from convcli.options import DTYPES, Frames
 
@@ -46,7 +46,6 @@ _PIECES = ((273, 279), (324, 325))  # tags of the offsets and the lengths of str
 _INNER = {0x8769, 0x8825}  # tags of EXIF that lead to directories besides those of the chain; EXIF 2.3, 4.6.3
 _DEEPEST = 32  # bytes of a pixel: four samples of 64 bits
 _BIG_TIFF = (b"II\x2b\0", b"MM\0\x2b")
-_DAMAGE = (ValueError, TypeError, LookupError, OSError, SyntaxError, AttributeError, struct.error, OverflowError)
 _BIG = 2**32 - 2**25  # bytes of samples, above which 32 bits may not count the file's
 _DEFLATED_AT_ONCE = 2**24  # bytes of samples
 _STRAIGHT, _PREMULTIPLIED = 2, 1
@@ -68,7 +67,7 @@ def beyond_pillow(stream: BinaryIO) -> str:
         if stream.read(4) in _BIG_TIFF:
             return "BigTIFF"
         tags = next(_directories(stream))
-        bits, kind = max(_listed(tags.get(_BITS, 1))), max(_listed(tags.get(_FORMAT, _UNSIGNED)))
+        bits, kind = _sample_type(tags)
         samples = int(tags.get(_SAMPLES, 1))
     except Exception:  # Pillow's parser raises nearly anything, and says what it is when it opens the file
         return ""
@@ -80,6 +79,11 @@ def beyond_pillow(stream: BinaryIO) -> str:
     return ""
 
 
+def _sample_type(tags: Mapping[int, Any]) -> tuple[int, int]:
+    """Return the most bits of a sample, and the largest of the numbers that tell signed and floating ones."""
+    return max(_listed(tags.get(_BITS, 1))), max(_listed(tags.get(_FORMAT, _UNSIGNED)))
+
+
 def _listed(value: Any) -> Sequence[int]:
     return value if isinstance(value, tuple) else (value,)
 
@@ -89,12 +93,14 @@ def _directories(stream: BinaryIO) -> Iterator[ImageFileDirectory_v2]:
 
     Raises ValueError where one of them, or a value, is not in the file.
     """
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
     head = _read_head(stream)
+    offset = ImageFileDirectory_v2(head).next
     seen: set[int] = set()
-    offset = _directory(head).next
     while offset and offset not in seen and len(seen) <= PAGES:
         seen.add(offset)
-        directory = _load(stream, head, offset)
+        directory = _read_directory(stream, head, offset)
         yield directory
         offset = directory.next
 
@@ -105,15 +111,14 @@ def _read_head(stream: BinaryIO) -> bytes:
     return head + stream.read(8) if head[:4] in _BIG_TIFF else head
 
 
-def _directory(head: bytes, group: int | None = None) -> ImageFileDirectory_v2:
+def _read_directory(stream: BinaryIO, head: bytes, offset: int) -> ImageFileDirectory_v2:
+    """Return the directory at an offset, read in full. Raises ValueError where it, or a value, is not in the file.
+
+    head: of the file, as far as the offset of its first directory.
+    """
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-    return ImageFileDirectory_v2(head, group=group)
-
-
-def _load(stream: BinaryIO, head: bytes, offset: int) -> ImageFileDirectory_v2:
-    """Return the directory at an offset. Raises ValueError where it, or a value, is not in the file."""
-    directory = _directory(head)
+    directory = ImageFileDirectory_v2(head)
     stream.seek(offset)
     with unguarded():
         warnings.simplefilter("error")  # Pillow warns of what is missing, and leaves it out
@@ -122,14 +127,14 @@ def _load(stream: BinaryIO, head: bytes, offset: int) -> ImageFileDirectory_v2:
         except UserWarning as warning:
             raise ValueError(CUT) from warning
     if not len(directory):
-        raise ValueError(CUT)
+        raise ValueError("it has a directory without an entry")
     return directory
 
 
 def count_pages(stream: BinaryIO, name: str) -> int:
     """Return how many pages a TIFF has, up to the first that is cut; raise LimitError for more than PAGES."""
     count = 0
-    with suppress(*_DAMAGE):
+    with suppress(*DIRECTORY_ERRORS):
         for _ in _directories(stream):
             count += 1
     stream.seek(0)
@@ -138,37 +143,10 @@ def count_pages(stream: BinaryIO, name: str) -> int:
     return count
 
 
-def find_damage(stream: BinaryIO) -> str:
-    """Return what is wrong with a TIFF, in words, or "": the directories and the samples of every page are looked for.
-
-    A file is read to its last page, whichever is wanted, so that a part of it is never taken for the whole.
-    """
-    size = stream.seek(0, os.SEEK_END)
-    try:
-        head = _read_head(stream)
-        for page in _directories(stream):
-            for tag in _INNER & set(page):
-                _load(stream, head, page[tag])
-            if any(offset + count > size for offset, count in _pieces(page)):
-                return CUT
-    except _DAMAGE as error:
-        return CUT if isinstance(error, ValueError) else "its directories cannot be read"
-    return ""
-
-
 def _pieces(page: Mapping[int, Any]) -> Iterator[tuple[int, int]]:
     """Yield the offset and the bytes of each strip and tile of a page."""
     for offsets, counts in _PIECES:
         yield from zip(_listed(page.get(offsets, ())), _listed(page.get(counts, ())), strict=False)
-
-
-def find_broken_piece(image: ImageFile, stream: BinaryIO) -> str:
-    """Return what is wrong with the first deflated strip or tile whose checksum differs, or ""; of a TIFF by Pillow."""
-    tags: Any = getattr(image, "tag_v2", {})
-    if tags.get(_COMPRESSION) not in _DEFLATE:
-        return ""
-    most = 2 * (image.width + 4096) * (image.height + 4096) * _DEEPEST  # tiles may reach over the edges
-    return find_broken_deflate(stream, _pieces(tags), most)
 
 
 def find_broken_deflate(stream: BinaryIO, pieces: Iterable[tuple[int, int]], limit: int) -> str:
@@ -202,15 +180,20 @@ def _inflate(stream: BinaryIO, count: int, limit: int) -> str:
     return "" if decompressor.eof else CUT
 
 
-def read_tiff(stream: BinaryIO, name: str, limits: Limits, *, frames: Frames = "first", volume: bool = False) -> Data:
-    """One page (H, W) or (H, W, C), upright; all as frames (F, H, W, C), or as one array (pages, H, W[, C]).
+def read_tiff(
+    stream: BinaryIO, name: str, limits: Limits, count: int, *, frames: Frames = "first", volume: bool = False
+) -> Data:
+    """Return one page (H, W) or (H, W, C), upright; all as frames (F, H, W, C), or as one array (pages, H, W[, C]).
 
-    Raises FileError for a file that is damaged or whose pages differ, InputError for a page that there is not,
-    DtypeError for samples that would need to be converted, LimitError for more pages, pixels or bytes than may be.
+    count: how many pages the file has. Raises FileError for a file that is damaged or whose pages differ, InputError
+    for a page that there is not, DtypeError for samples that would need to be converted, LimitError for more pixels or
+    bytes than may be.
     """
     tifffile = import_module("tifffile")
     try:
         with muted("tifffile"), tifffile.TiffFile(stream) as tiff:
+            if len(tiff.pages) != count:
+                raise _damaged(name, "a page is missing")
             return _read(tiff, stream, name, limits, frames, volume=volume)
     except Exception as error:  # tifffile raises nearly anything for a damaged file
         if isinstance(error, (InputError, LimitError)):
@@ -223,7 +206,7 @@ def _damaged(name: str, how: str) -> FileError:
 
 
 def _read(tiff: Any, stream: BinaryIO, name: str, limits: Limits, frames: Frames, *, volume: bool) -> Data:
-    count = _count(tiff, stream, name)
+    count = len(tiff.pages)
     several = volume or (frames == "all" and count > 1)
     at = 0 if several else chosen(frames, count, name)
     used = [tiff.pages[page] for page in (range(count) if several else [at])]
@@ -274,16 +257,6 @@ def _said(tiff: Any, page: Any, stream: BinaryIO) -> Metadata:
         return read_tags(tags, turned=swaps_axes(page.tags.valueof("Orientation", 1)))
     except Exception:  # as of Pillow's parser above: a picture is read without what cannot be read of the rest
         return NO_METADATA
-
-
-def _count(tiff: Any, stream: BinaryIO, name: str) -> int:
-    """How many pages there are, if they are not too many, and tifffile finds as many as the file tells."""
-    pages = count_pages(stream, name)
-    if len(tiff.pages) != pages:
-        raise _damaged(name, "a page is missing")
-    if damage := integrity.check(stream, find_damage, self_ending=False):
-        raise _damaged(name, damage)
-    return pages
 
 
 def _check_page(page: Any, stream: BinaryIO, name: str) -> None:
@@ -422,6 +395,8 @@ def _extratag(tag: int, value: Any, offset: int) -> tuple[int, int, int | None, 
 
 def _append(stream: BinaryIO, directories: Mapping[int, Mapping[int, Any]]) -> None:
     """Put directories behind all else, and into the first page tags that lead to them, where others keep the place."""
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
     stream.seek(0)
     with import_module("tifffile").TiffFile(stream) as tiff:
         places = {tag: tiff.pages[0].tags[tag - 1] for tag in directories}
@@ -431,7 +406,7 @@ def _append(stream: BinaryIO, directories: Mapping[int, Mapping[int, Any]]) -> N
         offset = stream.seek(0, 2)
         stream.write(bytes(offset % 2))
         offset += offset % 2
-        directory = _directory(head, tag)
+        directory = ImageFileDirectory_v2(head, group=tag)
         for name, value in entries.items():
             directory[name] = value
         stream.write(directory.tobytes(offset))
@@ -445,20 +420,49 @@ class Tiff(Pillow):
     """TIFF: what Pillow would cut or refuse, pages of a volume and what is deflated by tifffile; all else by Pillow."""
 
     def find_damage(self, stream: BinaryIO) -> str:
-        return find_damage(stream)
+        """Look for the directories and the samples of every page, whichever is wanted."""
+        size = stream.seek(0, os.SEEK_END)
+        try:
+            head = _read_head(stream)
+            for page in _directories(stream):
+                for tag in _INNER & set(page):
+                    _read_directory(stream, head, page[tag])
+                if any(offset + count > size for offset, count in _pieces(page)):
+                    return CUT
+        except DIRECTORY_ERRORS as error:
+            return CUT if isinstance(error, ValueError) else "its directories cannot be read"
+        return ""
 
     def find_broken_piece(self, image: ImageFile, stream: BinaryIO) -> str:
-        return find_broken_piece(image, stream)
+        tags: Any = getattr(image, "tag_v2", {})
+        if tags.get(_COMPRESSION) not in _DEFLATE:
+            return ""
+        limit = 2 * (image.width + 4096) * (image.height + 4096) * _DEEPEST  # tiles may reach over the edges
+        return find_broken_deflate(stream, _pieces(tags), limit)
+
+    def cut_samples(self, image: ImageFile, stream: BinaryIO) -> str:
+        tags: Any = getattr(image, "tag_v2", {})
+        bits, kind = _sample_type(tags)
+        dtype = np.dtype(MODES[image.mode].dtype)
+        if bits > 8 * dtype.itemsize:
+            return f"{bits}-bit samples"
+        if bits == 8 and kind == _SIGNED:
+            return "signed 8-bit samples"
+        if bits == 32 and kind == _UNSIGNED and dtype == np.int32:
+            return "unsigned 32-bit samples"
+        return ""
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
         volume = request.volume and request.frames == "first"
         beyond = "pages of a volume" if volume else beyond_pillow(stream)
+        count = count_pages(stream, request.name)
         if not beyond:
-            count_pages(stream, request.name)
             return super().read(stream, request)
         assert self.form.extension is not None
         check_extension(self.form.extension, f"{request.name} holds {beyond}")
-        return read_tiff(stream, request.name, request.limits, frames=request.frames, volume=volume)
+        if damage := self.damage(stream):
+            raise _damaged(request.name, damage)
+        return read_tiff(stream, request.name, request.limits, count, frames=request.frames, volume=volume)
 
     def holds(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> str:
         if request.volume:

@@ -113,7 +113,8 @@ class Codec:
 
     def refuse_dtype(self, dtype: np.dtype[Any]) -> str:
         """Return why the format cannot hold a number type."""
-        given, types = f"{self.form.name} cannot hold {dtype}", self.form.dtypes
+        given = f"{self.form.name} cannot hold {dtype}"
+        types = self.form.dtypes
         if not types:
             return one_line(given, "it holds real numbers", "convert them first")
         return one_line(given, f"it holds {self.form.contents}", f"use --dtype {_suggested(types)}, or write .npy")
@@ -133,15 +134,15 @@ class Codec:
         raise DtypeError(given, f"it holds {self.form.contents}", f"use --dtype {_suggested(types)}, or write .npy")
 
     def reductions(self, array: NDArray[Any], request: WriteRequest) -> tuple[str, ...]:
-        """What the format reduces of such an array as it is written, in words."""
+        """Return what the format reduces of such an array when it is written, in words."""
         return ()
 
     def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
-        """Bytes of memory that `write` takes at most, besides the array and the file."""
+        """Return how many bytes of memory `write` takes at most, besides the array and the file."""
         return min(math.prod(shape) * dtype.itemsize, PIECE)
 
     def file_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
-        """Bytes of the file at most."""
+        """Return how many bytes the file takes at most."""
         size = math.prod(shape) * dtype.itemsize
         return size + size // 16
 
@@ -168,5 +169,5 @@ def plugin_errors(form: Format, failed: str) -> Iterator[None]:
 
 
 def _suggested(types: tuple[str, ...]) -> str:
-    """The number type to propose: the second, which is the narrow one with room for negative or larger values."""
+    """Return the number type to propose: the second, or the only one."""
     return types[min(1, len(types) - 1)]

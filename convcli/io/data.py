@@ -12,20 +12,20 @@ Kind = Literal["image", "array"]
 
 
 class Header(Protocol):
-    """What a file says of its samples besides their values, as the writers of these `formats` take it back."""
+    """What a file says of its samples besides their values; the codecs of these `formats` write it again."""
 
     formats: ClassVar[tuple[str, ...]]
 
     def moved(self, starts: Sequence[float], strides: Sequence[int]) -> Self:
-        """What it says of a result whose sample i stands, along each spatial axis, where start + i * stride stood.
+        """Return the header of a result whose sample i lies, along each spatial axis, where start + i * stride lay.
 
-        Raises InputError where it has no words for that.
+        Raises InputError if it cannot say that.
         """
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How an animation plays: for how many milliseconds each frame is shown, and how often all are; 0 is for ever."""
+    """How an animation plays: milliseconds of each frame, and how often all are shown; 0 is for ever."""
 
     durations: tuple[float, ...]
     plays: int
@@ -77,7 +77,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Written:
-    """A result that arrived: where, in which format, how many bytes it takes there, and in words what it lost."""
+    """A result that was written: where, in which format, its bytes, and in words what the format dropped."""
 
     path: str
     format: str

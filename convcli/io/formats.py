@@ -101,14 +101,14 @@ class Format:
         return next((words for pattern, words in self._patterns.items() if pattern.match(head)), "")
 
     def may_hold(self, seen: Format) -> bool:
-        """Whether a file with this format's suffix is read as the format that its content shows.
+        """Return whether a file with this format's suffix is read as the format that its content shows.
 
         A picture is decoded as what it is, whatever its suffix says.
         """
         return seen is self or (self.kind == "image" and seen.kind == "image")
 
     def keeps(self, dtype: DTypeLike, channels: int = 1) -> bool:
-        """Whether it keeps every bit of that number type, an image format with that many channels.
+        """Return whether it keeps every bit of that number type, an image format with that many channels.
 
         >>> lookup("png").keeps("uint16"), lookup("jpg").keeps("uint16"), lookup("npy").keeps("float64")
         (True, False, True)
@@ -121,14 +121,14 @@ class Format:
         return given.name in self.dtypes if self.dtypes else given.kind in NUMBERS
 
     def extends(self, dtype: np.dtype[Any], channels: int, *, installed: bool = False) -> bool:
-        """Whether its extension has that number type with that many channels; installed: and the extra is there."""
+        """Return whether its extension has that number type and channel count; installed: and the extra is there."""
         if self.extension is None or channels not in self.extension.channels.get(dtype.name, ()):
             return False
         return not installed or has(self.extension.extra)
 
     @property
     def contents(self) -> str:
-        """What the format holds, in words.
+        """The number types and channels, or axes, that the format holds, in words.
 
         >>> lookup("png").contents
         'uint8 (1, 2, 3 or 4 channels), uint16 (1, 2, 3 or 4 channels) and bool (1 channel)'
@@ -155,13 +155,13 @@ def _load_codec(form: Format) -> Codec:
 
 
 def listed(words: Iterable[str], last: str) -> str:
-    """One or more words, the last joined by "and" or "or"."""
+    """Join one or more words, the last by "and" or "or"."""
     *most, end = words
     return f"{', '.join(most)} {last} {end}" if most else end
 
 
 def can(names: Iterable[str]) -> str:
-    """Which formats can what one cannot, in words.
+    """Say which formats can what one cannot.
 
     >>> can(["png"]), can(["png", "webp"])
     ('png does', 'png and webp do')
@@ -348,7 +348,7 @@ _OWN = {name: form for form in _TABLE for name in (form.name, *form.suffixes)}
 
 @cache
 def plugin_formats() -> tuple[Format, ...]:
-    """Formats of other packages, looked for once; names and suffixes of convcli's own stay its own."""
+    """Return the formats of other packages, looked for once; names and suffixes of convcli's own stay its own."""
     found = load_plugins("convcli.formats", Format, _names, _OWN)
     return tuple(replace(form, package=package) for package, form in found)
 
@@ -360,14 +360,14 @@ def _names(form: Format) -> tuple[str, ...]:
 
 
 def _named(key: str) -> Format | None:
-    """The format of a name or a suffix; other packages are asked only for what is none of convcli's own."""
+    """Return the format of a name or a suffix; ask other packages only for what is none of convcli's own."""
     if key in _OWN:
         return _OWN[key]
     return next((form for form in plugin_formats() if key in _names(form)), None)
 
 
 def all_formats() -> tuple[Format, ...]:
-    """Every format that is read, in the order of the documentation; `writable` says whether it is written too.
+    """Return every format that is read, in the order of the documentation, those of other packages last.
 
     >>> [form.name for form in all_formats() if not form.writable]
     ['jp2']
@@ -376,9 +376,9 @@ def all_formats() -> tuple[Format, ...]:
 
 
 def lookup(name: str) -> Format:
-    """The format of that name; a suffix will do.
+    """Return the format of a name or a suffix.
 
-    Raises FileError, with the nearest name, where there is none.
+    Raises FileError, with the nearest name, for an unknown one.
 
     >>> lookup("npy").kind, lookup(".jpeg").name
     ('array', 'jpg')
@@ -393,7 +393,7 @@ def lookup(name: str) -> Format:
 
 
 def by_suffix(path: str) -> Format | None:
-    """The format that a path's suffix names, whatever its case.
+    """Return the format that a path's suffix names, in any case; None for a suffix of no format.
 
     >>> by_suffix("a/Photo.JPEG").name, by_suffix("noise")
     ('jpg', None)
@@ -403,20 +403,21 @@ def by_suffix(path: str) -> Format | None:
 
 
 def split_suffix(path: str) -> tuple[str, str]:
-    """The name of a file without its suffix, and the suffix, which may have two dots.
+    """Split a file name into stem and suffix, which may have two dots.
 
     >>> split_suffix("a/brain.nii.gz"), split_suffix("photo.v2.PNG")
     (('brain', '.nii.gz'), ('photo.v2', '.PNG'))
     """
     pure = PurePath(path)
-    suffix, double = pure.suffix, "".join(pure.suffixes[-2:])
+    suffix = pure.suffix
+    double = "".join(pure.suffixes[-2:])
     if double.lower() in _OWN or (suffix.lower() not in _OWN and suffix != double and _named(double.lower())):
         suffix = double
     return pure.name.removesuffix(suffix), suffix
 
 
 def suffixes(*, writable: bool = False) -> tuple[str, ...]:
-    """Every suffix that is read, or only those that are written.
+    """Return every suffix that is read, or only those that are written.
 
     >>> ".jp2" in suffixes(), ".jp2" in suffixes(writable=True)
     (True, False)
@@ -425,7 +426,7 @@ def suffixes(*, writable: bool = False) -> tuple[str, ...]:
 
 
 def recognise(head: bytes, *, plugins: bool = False) -> tuple[Format, str] | None:
-    r"""The format that first bytes show, with what such a file is in words; None if they are no format's.
+    r"""Return the format that first bytes show, and what such a file is in words; None if they show none.
 
     plugins: look among the formats of other packages, not among convcli's own.
 
@@ -444,12 +445,12 @@ EXTRAS = {"nifti": "nibabel", "wav": "soundfile", "tiff": "tifffile", "png16": "
 
 
 def has(extra: str) -> bool:
-    """Whether an extra's package is there; it is not imported."""
+    """Return whether an extra's package is installed, without importing it."""
     return find_spec(EXTRAS[extra]) is not None
 
 
 def available(form: Format) -> bool:
-    """Whether everything is there that the format needs.
+    """Return whether everything is installed that the format needs.
 
     >>> from convcli.io.formats import lookup
     >>> available(lookup("npy"))
@@ -466,7 +467,7 @@ def available(form: Format) -> bool:
 
 @contextmanager
 def muted(logger_name: str) -> Iterator[None]:
-    """Keep a package from telling stderr, through its logger, what it passes over or mends, until the block ends."""
+    """Disable a package's logger until the block ends, so that it writes nothing to stderr."""
     logger = logging.getLogger(logger_name)
     before, logger.disabled = logger.disabled, True
     try:
@@ -476,14 +477,14 @@ def muted(logger_name: str) -> Iterator[None]:
 
 
 def check_extra(form: Format, name: str) -> None:
-    """Raise FileError, naming the extra, where the format of the file `name` takes one that is not installed."""
+    """Raise FileError, which names the extra, if the format of the file `name` needs one that is not installed."""
     if form.extra and not has(form.extra):
         given = f"{name} is of the format {form.name}"
         raise FileError(given, f"which takes the {EXTRAS[form.extra]} package", f"pip install 'convcli[{form.extra}]'")
 
 
 def check_extension(extension: Extension, given: str, does_not: str = "keep whole") -> None:
-    """Raise DtypeError, naming the extra, where what was given takes one of the picture's that is not installed.
+    """Raise DtypeError, which names the extra, if a picture needs one that is not installed.
 
     does_not: what Pillow, in its place, cannot do with it.
     """
@@ -492,7 +493,7 @@ def check_extension(extension: Extension, given: str, does_not: str = "keep whol
 
 
 def missing_extension(extension: Extension, given: str, does_not: str = "keep whole") -> tuple[str, str, str]:
-    """The three parts of the message that an extension is not installed."""
+    """Return the three parts of the message that an extension is not installed."""
     package = EXTRAS[extension.extra]
     expected = f"which Pillow does not {does_not} and the {package} package does"
     return given, expected, f"pip install 'convcli[{extension.extra}]'"

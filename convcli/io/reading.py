@@ -68,7 +68,7 @@ def sniff(head: bytes) -> Detected:
 
 
 def is_text(head: bytes) -> bool:
-    """Whether first bytes are UTF-8 without control characters; a character may be cut at their end.
+    """Return whether first bytes are UTF-8 without control characters; a character may be cut at their end.
 
     >>> is_text("1;2 # größe".encode()), is_text(bytes(8))
     (True, False)
@@ -82,7 +82,7 @@ def is_text(head: bytes) -> bool:
 
 
 def unrecognised(name: str, look: str) -> InputError:
-    """The error for a file whose suffix and content both say nothing."""
+    """Return the error for a file whose suffix and content both show no format."""
     bare = PurePath(name).suffix.lower()
     readable = " ".join(suffixes())
     return FileError(
@@ -97,7 +97,7 @@ UNTOLD = RawLayout()
 
 
 class _Source(NamedTuple):
-    """What was named: its name as given, the path without a key, and the key of an .npz archive."""
+    """The name as given, the path without a key, and the key of an .npz archive."""
 
     name: str
     path: str
@@ -181,7 +181,7 @@ def _called(named: _Source) -> str:
 
 @contextmanager
 def _stream(named: _Source, limits: Limits) -> Iterator[BinaryIO]:
-    """What was named as a stream that can be read twice: a file, or what comes through a pipe."""
+    """Open what was named as a stream that can be read twice: a file, or a buffered pipe."""
     with _opened(named) as opened:
         if _is_regular(opened):
             yield opened
@@ -208,7 +208,7 @@ def _opened(named: _Source) -> AbstractContextManager[BinaryIO]:
 
 
 def _is_regular(stream: BinaryIO) -> bool:
-    """Whether a stream is a file that can be read twice and mapped."""
+    """Return whether a stream is a file that can be read twice and mapped."""
     try:
         return stream is not sys.stdin.buffer and stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
     except (OSError, ValueError):

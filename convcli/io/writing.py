@@ -61,13 +61,13 @@ class OutputTarget:
         return Written(self.path, self.form.name, size, codec.reductions(values, request))
 
     def grows(self, size: int) -> bool:
-        """Whether a result of so many bytes is put together in its file, and not in memory."""
+        """Return whether a result of so many bytes is put together in its file, and not in memory."""
         if self.path == "-" or not self.codec.maps_output or size <= MAP_ABOVE:
             return False
         return not _is_special(Path(os.path.realpath(self.path)))
 
     def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
-        """Bytes that `write` takes at most, besides the array: for standard output those of the whole file, too."""
+        """Return how many bytes `write` takes at most, besides the array: for standard output, the whole file too."""
         whole = self.codec.file_bytes(dtype, shape) if self.path == "-" else 0
         return self.codec.encoding_bytes(dtype, shape, request) + whole
 
@@ -101,7 +101,7 @@ class OutputBuffer:
 
 @contextmanager
 def output_buffer(target: OutputTarget | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[OutputBuffer]:
-    """A buffer for a result (*shape) of `dtype` on its way to the target: in memory, or mapped from the file itself.
+    """Provide a buffer for a result (*shape) of `dtype`: in memory, or mapped from the target's file.
 
     A large .npy grows in a hidden file beside its target, which takes its name when it is published, and is gone after
     the block where it is not. Raises OutputError where the disk has no place for it.
@@ -166,7 +166,7 @@ def _resolve(name: str, overwrite: bool, format: str | None) -> OutputTarget:
 
 
 def check_name(name: str, format: str | None = None) -> Format:
-    """The format that a name, with the format given beside it, is written in; nothing is looked at but the name.
+    """Return the format that a name is written in, given a format beside it; only the name is looked at.
 
     Raises FileError for a suffix that is not written, or that is another format's.
 
@@ -206,7 +206,7 @@ def _check_place(path: Path, name: str, overwrite: bool) -> None:
 
 
 def _failure(name: str, overwrite: bool, error: OSError) -> OutputError:
-    """The error for a target that could not be written; raises FileError if its place was lost meanwhile."""
+    """Return the error for a target that could not be written; raise FileError if its place was lost meanwhile."""
     _check_place(Path(os.path.realpath(name)), name, overwrite)
     return _unwritable(name, error)
 
@@ -224,12 +224,12 @@ def _exists(name: str) -> FileError:
 
 
 def _is_special(path: Path) -> bool:
-    """A device or a named pipe: written to as it is, never replaced."""
+    """Return whether a path is a device or a named pipe, which is written to as it is and never replaced."""
     return path.exists() and not path.is_file()
 
 
 def _deliver(name: str, overwrite: bool, encode: Callable[[BinaryIO], object]) -> int:
-    """Put what `encode` writes where it belongs; returns its bytes."""
+    """Write what `encode` writes to its place, and return how many bytes there are."""
     if name == "-":
         return _to_stdout(encode)
     try:
@@ -260,7 +260,7 @@ def _to_stdout(encode: Callable[[BinaryIO], object]) -> int:
 
 @contextmanager
 def _stream(path: Path, name: str, overwrite: bool) -> Iterator[BinaryIO]:
-    """A stream whose bytes become the target when the block succeeds, and vanish when it raises anything at all."""
+    """Open a stream whose bytes become the target if the block succeeds, and vanish if it raises anything."""
     if _is_special(path):
         content = io.BytesIO()  # as for standard output
         yield content
@@ -275,7 +275,7 @@ def _stream(path: Path, name: str, overwrite: bool) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """The name of a hidden file in the same folder; gone after the block, unless it was published."""
+    """Provide the name of a hidden file in the same folder; it is gone after the block, unless it was published."""
     temporary = path.with_name(f".convcli-{secrets.token_hex(8)}.tmp")
     try:
         yield temporary
@@ -284,7 +284,7 @@ def _beside(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Remove what a `save` into this folder left behind when its process was killed; none may be under way."""
+    """Remove what a `save` into this folder left when its process was killed; none may be running."""
     try:
         leftovers = [path for path in Path(folder).iterdir() if _TEMPORARY.fullmatch(path.name)]
     except OSError:  # no folder, no leftovers

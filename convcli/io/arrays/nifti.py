@@ -38,7 +38,7 @@ _DAMAGE = (OSError, EOFError, ValueError, TypeError, LookupError, OverflowError,
 class Geometry:
     """Where the voxels of a file lie in the world: its whole header, and how a convolution moved them.
 
-    Voxel i of the values stands where voxel `starts + i * strides` of the file stood.
+    Voxel i of the values lies where voxel `starts + i * strides` of the file lay.
     """
 
     header: Any  # nibabel's Nifti1Header, or Nifti2Header
@@ -50,7 +50,7 @@ class Geometry:
         return replace(self, starts=tuple(starts), strides=tuple(strides))
 
     def fitted(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-        """The header of a file of such values: affines and voxel sizes follow the convolution, all else is kept."""
+        """Return the header for such values: affines and voxel sizes follow the convolution, all else is kept."""
         header = self.header.copy()
         zooms, before = header.get_zooms(), header.get_data_shape()
         affines = [(header.get_sform(coded=True), header.set_sform), (header.get_qform(coded=True), header.set_qform)]
@@ -146,7 +146,7 @@ def _damaged(name: str, how: str) -> FileError:
 
 
 def _header(stream: BinaryIO) -> Any:
-    """The header at the beginning, checked by nibabel without a word on stderr, and by what is asked of it later."""
+    """Read the header, checked by nibabel without a word on stderr, and by what is asked of it later."""
     stream.seek(0)
     start = stream.read(4)
     kind = getattr(import_module("nibabel"), _SIZES.get(start, "Nifti2Header"))
@@ -164,7 +164,7 @@ def _header(stream: BinaryIO) -> Any:
 
 
 def _finish(stream: BinaryIO) -> None:
-    """Unpack to the end, where the checksum is compared; what follows the values may not go on for ever."""
+    """Unpack to the end, where the checksum is compared. Raises ValueError if much follows the values."""
     for _ in range(64):
         if not stream.read(2**20):
             return
@@ -172,7 +172,7 @@ def _finish(stream: BinaryIO) -> None:
 
 
 def _new() -> Any:
-    """A header that says nothing but that voxels are 1 unit apart."""
+    """Return a header that says nothing but that voxels are 1 unit apart."""
     header = import_module("nibabel").Nifti1Header()
     header.set_data_shape((1,) * SPATIAL)
     header.set_sform(np.eye(SPATIAL + 1), "aligned")

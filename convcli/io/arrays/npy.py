@@ -35,7 +35,7 @@ ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, R
 
 
 def read_npy(stream: BinaryIO, name: str, limits: Limits, *, path: str = "", size: int | None = None) -> NDArray[Any]:
-    """Decode one .npy file, no further than its header says; where a path is given and it is large, as a read-only map.
+    """Decode one .npy file, no further than its header says; map it read-only if a path is given and it is large.
 
     size: bytes of a member of an archive, which tells without being read.
     The header is checked before anything is allocated. Raises DtypeError for what are no real numbers, FileError for
@@ -64,7 +64,7 @@ def read_npy(stream: BinaryIO, name: str, limits: Limits, *, path: str = "", siz
 
 
 def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and type from a .npy header; the stream is left at the first value. Version 3 only serves field names.
+    """Read shape and type from a .npy header, up to the first value. Version 3 only serves field names.
 
     Raises ValueError for whatever is no header.
     """
@@ -137,9 +137,9 @@ def write_npy(stream: BinaryIO, array: NDArray[Any]) -> None:
 
 
 def create_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """A new .npy file, all of its bytes laid by, and its values as a writable memory map.
+    """Make a .npy file, all of its bytes allocated, and return its values as a writable memory map.
 
-    Raises OSError where the disk has no place for them: a page without one would end the process when it is touched.
+    Raises OSError if the disk has no room: a page without any would end the process when it is touched.
     """
     with path.open("xb") as stream:
         header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
@@ -154,13 +154,13 @@ def create_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDAr
 
 
 def release(array: NDArray[Any]) -> None:
-    """Give back the memory under a mapped array, whose values stay in its file; nothing for any other array."""
+    """Release the memory under a mapped array, whose values stay in its file; do nothing for any other array."""
     if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         array.base.madvise(mmap.MADV_DONTNEED)
 
 
 def held(array: NDArray[Any], share: Fraction) -> int:
-    """Bytes of memory that an array takes while that share of its first axis is used: of a mapped one, those touched.
+    """Return how many bytes an array takes while a share of its first axis is used: of a mapped one, those touched.
 
     Where other axes run slower, as in Fortran's order, every step along them touches pages of its own.
 
@@ -174,7 +174,7 @@ def held(array: NDArray[Any], share: Fraction) -> int:
 
 
 def check_mapped(array: NDArray[Any], name: str) -> None:
-    """Raise FileError where the file under a mapped array is shorter by now: to touch what is gone ends the process."""
+    """Raise FileError if the file under a mapped array was cut: to touch what is gone would end the process."""
     if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
         needed, size = array.offset + array.nbytes, array.base.size()
         if size < needed:
@@ -223,6 +223,6 @@ class Npz(Codec):
         write_npz(stream, arrays)
 
 
-def decoded_bytes(array: NDArray[Any], copies: int = 1) -> int:
-    """Bytes that decoding an array took with so many copies of it; none of one that is mapped."""
-    return 0 if isinstance(array, np.memmap) else copies * array.nbytes
+def decoded_bytes(array: NDArray[Any]) -> int:
+    """Return how many bytes decoding an array took; none for one that is mapped."""
+    return 0 if isinstance(array, np.memmap) else array.nbytes

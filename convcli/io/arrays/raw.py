@@ -23,7 +23,7 @@ BLOCK = 2**20
 
 @dataclass(frozen=True)
 class RawLayout:
-    """How numbers lie in a file that does not say so; without shape or dtype, nobody has said either.
+    """How numbers lie in a file without a header; shape and dtype are None if they are not given.
 
     order: C has the last axis next to each other, F the first. offset: bytes before the first number, on reading.
     """
@@ -36,7 +36,7 @@ class RawLayout:
 
     @classmethod
     def of(cls, shape: tuple[int, ...] | None, dtype: str | None, order: Order, offset: int) -> RawLayout:
-        """The layout in the command line's words. Raises InputError for what is no type of numbers.
+        """Make a layout from the command line's words. Raises InputError for what is no type of numbers.
 
         >>> RawLayout.of((2, 3), ">i2", "C", 0).dtype
         dtype('>i2')
@@ -44,27 +44,27 @@ class RawLayout:
         return cls(shape, None if dtype is None else _number_type(dtype), order, offset)
 
     def moved(self, starts: Sequence[float], strides: Sequence[int]) -> RawLayout:
-        """The same: where a sample stands is not told."""
+        """Return the layout as it is: it does not say where samples lie."""
         return self
 
-    def told(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        """The shape and the type of a file's numbers. Raises FileError where nobody has said them."""
+    def required(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """Return the shape and the type of a file's numbers. Raises FileError if they are not given."""
         if self.shape is None or self.dtype is None:
             given = f"{name} holds raw numbers without a header"
             raise FileError(given, "expected their shape and type", "give apply or batch --raw-shape and --raw-dtype")
         return self.shape, self.dtype
 
     def size(self, name: str) -> int:
-        """The bytes of a whole file. Raises as `told`.
+        """Return the bytes of a whole file. Raises as `required`.
 
         >>> RawLayout((2, 3), np.dtype(">i2"), offset=4).size("x.raw")
         16
         """
-        shape, dtype = self.told(name)
+        shape, dtype = self.required(name)
         return self.offset + math.prod(shape) * dtype.itemsize
 
     def written(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
-        """A type in the byte order of this layout, little-endian where none was told.
+        """Return a type in the byte order of this layout, little-endian if none is given.
 
         >>> RawLayout(dtype=np.dtype(">u2")).written(np.dtype(np.float32))
         dtype('>f4')
@@ -83,7 +83,7 @@ def _number_type(text: str) -> np.dtype[Any]:
 
 
 def read_values(stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any], order: Order) -> NDArray[Any]:
-    """The next values of a stream, in the machine's byte order. Raises EOFError where it ends before the last."""
+    """Read the next values of a stream, in the machine's byte order. Raises EOFError if it ends before the last."""
     array = np.empty(shape[::-1] if order == "F" else shape, dtype)
     rest = memoryview(cast("Any", array.reshape(-1).view(np.uint8)))
     while rest:
@@ -118,7 +118,7 @@ class Raw(Codec):
         Raises FileError for another size, or if the shape and the type are not given.
         """
         layout, name = request.raw or RawLayout(), request.name
-        shape, dtype = layout.told(name)
+        shape, dtype = layout.required(name)
         needed = layout.size(name)
         size = available_bytes(stream, needed + 1)
         if needed != size:

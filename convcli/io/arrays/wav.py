@@ -44,14 +44,14 @@ _DAMAGE = (RuntimeError, OSError, ValueError, TypeError, AssertionError)
 
 @dataclass(frozen=True)
 class Recording:
-    """What a recording says of its samples: how many there are a second, and in which kind they are stored."""
+    """What a recording says of its samples: how many there are per second, and how they are stored."""
 
     rate: int
     subtype: str
     formats: ClassVar[tuple[str, ...]] = ("wav",)
 
     def moved(self, starts: Sequence[float], strides: Sequence[int]) -> Recording:
-        """The rate that is left by a stride. Raises InputError where that is no whole number.
+        """Return the recording at the rate that a stride leaves. Raises InputError if that is no whole number.
 
         >>> Recording(48000, "PCM_16").moved((0.0,), (2,)).rate
         24000
@@ -88,7 +88,8 @@ class Wav(Codec):
     def _read(self, sound: Any, request: ReadRequest) -> Data:
         subtype = _DECODED if sound.subtype in CODED else sound.subtype
         if subtype not in SUBTYPES:
-            given, known = f"{request.name} holds {sound.subtype} samples", ", ".join((*SUBTYPES, *CODED))
+            known = ", ".join((*SUBTYPES, *CODED))
+            given = f"{request.name} holds {sound.subtype} samples"
             raise DtypeError(given, f"expected one of {known}", "convert it first")
         dtype = np.dtype(SUBTYPES[subtype])
         size = sound.frames * sound.channels * dtype.itemsize
@@ -153,7 +154,7 @@ def _read_samples(sound: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _forget_the_time(content: io.BytesIO) -> None:
-    """Put zero for the time of writing, which libsndfile puts into a PEAK chunk: equal samples give equal bytes."""
+    """Write zero for the time of writing in a PEAK chunk, so that equal samples give equal bytes."""
     head = content.getbuffer()[:256].tobytes()
     if b"PEAK" in head:
         content.seek(head.index(b"PEAK") + 12)
@@ -167,7 +168,7 @@ def _subtype(dtype: np.dtype[Any], recording: Recording) -> str:
 
 
 def _stored(block: NDArray[Any], subtype: str) -> NDArray[Any]:
-    """Samples as libsndfile takes them: 8 bits in the upper ones of 16; of 24 bits the lower ones rounded away."""
+    """Return samples as libsndfile takes them: 8 bits in the upper ones of 16; 24 bits rounded from 32."""
     if subtype == "PCM_U8":
         return block.astype(np.int16) << 8
     if subtype == "PCM_24":

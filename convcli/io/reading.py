@@ -143,9 +143,10 @@ def load(
         codec.check_read(request)
         stream.seek(0)
         with plugin_errors(form, f"{called} cannot be read"):
-            data = codec.read(stream, request)
+            read = codec.read(stream, request)
+        data = replace(read, name=named.name, decoding=read.decoding + (pipe.held if pipe else 0))
         _check_axes(data)
-        return replace(data, name=named.name, decoding=data.decoding + (pipe.held if pipe else 0))
+        return data
 
 
 def _choose_format(called: str, wanted: Format | None, head: bytes, *, piped: bool, has_layout: bool) -> Format:

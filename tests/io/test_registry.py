@@ -14,6 +14,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,10 +25,10 @@ from command import run
 from numpy.typing import NDArray
 
 from convcli import plugins
-from convcli.errors import FileError, FormatError
+from convcli.errors import FileError, FormatError, KernelError
 from convcli.io import PLAIN, Codec, Data, Format, ReadRequest, WriteRequest, all_formats, load, lookup, save
 from convcli.io import formats as table
-from convcli.kernels import bank
+from convcli.kernels import KernelFamily, bank
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "convcli" / "guide" / "plugins.md").read_text(encoding="utf-8")
@@ -159,6 +160,29 @@ class TestOneRow:
     def test_a_codec_that_cannot_be_imported_is_named(self) -> None:
         with pytest.raises(FileError, match="format toy cannot be used; its codec nowhere:Toy: No module named"):
             Format("toy", (".toy",), "nowhere:Toy").load_codec()
+
+
+PLUS = KernelFamily("plus", lambda *, dims: np.ones((3,) * dims), "ones", "here", variants={"a": 1, "b": 1})
+
+
+def test_kernels_of_packages_stand_beside_those_of_the_bank(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "test_registry", sys.modules[__name__])
+    monkeypatch.setattr(sys.modules[__name__], "BOX", replace(PLUS, name="box"), raising=False)
+    points = [EntryPoint(name, f"test_registry:{name.upper()}", "convcli.kernels") for name in ("box", "plus")]
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
+    bank.plugin_families.cache_clear()
+    try:
+        assert [record.getMessage() for record in caplog.records] == []
+        assert bank.listing()[-1] is PLUS
+        assert "box is taken by convcli" in caplog.text
+        assert bank.is_named("Plus-A")
+        assert not bank.is_named("plus-c")
+        with pytest.raises(KernelError, match="kernel 'plus' without a direction; choose plus-a or plus-b"):
+            bank.named("plus")
+    finally:
+        bank.plugin_families.cache_clear()
 
 
 def test_a_kernel_of_the_bank_asks_no_package(monkeypatch: pytest.MonkeyPatch) -> None:

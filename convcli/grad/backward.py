@@ -37,7 +37,7 @@ from convcli.engine.problem import (
 )
 from convcli.errors import DtypeError, ShapeError
 from convcli.grad.input_gradient import input_gradient
-from convcli.grad.kernel_gradient import weights
+from convcli.grad.kernel_gradient import kernel_gradient
 from convcli.shapes.axis import Axis
 from convcli.shapes.layout import check_layout, infer_layout
 from convcli.shapes.parse import Padding, PerAxis, show
@@ -242,7 +242,7 @@ def conv_transpose_gradients(
     dx = dx[(slice(None), *(slice(n) for n in adjoint.x.shape[1:-1]))]
     spec = ConvSpec.of(len(adjoint.axes), groups=groups)
     with np.errstate(invalid="ignore", over="ignore"):
-        dw = weights(deltas, adjoint.x, adjoint.w.shape, adjoint.axes, spec, float_type)
+        dw = kernel_gradient(deltas, adjoint.x, adjoint.w.shape, adjoint.axes, spec, float_type)
     return Gradients(_result(dx, float_type, first), _result(dw, float_type, first), bias_gradient(deltas, float_type))
 
 
@@ -302,9 +302,9 @@ def problem_gradients(problem: Problem, dy: NDArray[Any], what: str, dtype: DTyp
         groups = spec.groups if bank else None
         dx = input_gradient(deltas, w, axes, groups, spec.boundary, float_type)
         if bank:
-            dw = weights(x, deltas, w.shape, axes, spec, float_type)
+            dw = kernel_gradient(x, deltas, w.shape, axes, spec, float_type)
         else:
-            dw = weights(x, deltas, (1, *w.shape, 1), axes, spec, float_type)[0, ..., 0]
+            dw = kernel_gradient(x, deltas, (1, *w.shape, 1), axes, spec, float_type)[0, ..., 0]
     dx = (dx[..., 0] if problem.added_channel else dx).transpose(problem.order)
     return KernelGradients(np.ascontiguousarray(dx, float_type), np.ascontiguousarray(dw, float_type))
 

@@ -109,7 +109,8 @@ def one_line(*parts: str) -> str:
 def brief(error: BaseException) -> str:
     """Another library's words as a part of a line: its first, and no more than a line of them.
 
-    >>> brief(ValueError("no magic: " + 999 * "x"))[:13], len(brief(ValueError(999 * "x"))), brief(KeyError())
+    >>> long = brief(ValueError("no magic: " + 999 * "x"))
+    >>> long[:13], len(long), brief(KeyError())
     ('no magic: xxx', 100, 'KeyError')
     """
     words = " ".join((str(error).splitlines() or [""])[0].split())
@@ -122,7 +123,8 @@ def brief(error: BaseException) -> str:
 def reason(error: OSError | ValueError) -> str:
     """Why a place cannot be read or written, in the system's words.
 
-    >>> reason(FileNotFoundError(2, "No such file or directory")), reason(ValueError("embedded null byte"))
+    >>> missing = FileNotFoundError(2, "No such file or directory")
+    >>> reason(missing), reason(ValueError("embedded null byte"))
     ('No such file or directory', 'embedded null byte')
     """
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
@@ -149,7 +151,9 @@ def nearest_file(path: Path) -> str:
 
 
 def printable(text: str) -> str:
-    r"""The text with what would move a terminal's cursor, or hide, written out: what a file says is not to be trusted.
+    r"""The text with what would move a terminal's cursor, or hide, written out.
+
+    What a file says is not to be trusted.
 
     >>> printable("größer than \x1b[2J")
     'größer than \\x1b[2J'

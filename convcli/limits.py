@@ -1,4 +1,6 @@
-"""What one run may take: bytes of memory, and pixels of a picture; refused in whole numbers before any is allocated.
+"""What one run may take: bytes of memory, and pixels of a picture.
+
+What exceeds them is refused in whole numbers, before any memory is allocated.
 
 Standard library only, like the shapes that the numbers come from.
 """
@@ -42,7 +44,10 @@ class Limits:
 
     @classmethod
     def of(cls, memory: int | None = None, pixels: int | None = None) -> Limits:
-        """The limits asked for, and where there are none half of the machine's memory and 16384 x 16384 pixels."""
+        """The limits asked for.
+
+        By default half of the machine's memory and 16384 x 16384 pixels.
+        """
         return cls(machine_memory() // SHARE if memory is None else memory, PIXELS if pixels is None else pixels)
 
     def check_memory(self, what: str, needed: int, remedy: str = SMALLER) -> None:
@@ -95,7 +100,7 @@ def show_bytes(count: int) -> str:
 
 @cache
 def machine_memory() -> int:
-    """Bytes of memory that this process could have: the machine's, or less where its control group has less."""
+    """Bytes of memory that this process could have: the machine's or its control group's."""
     return min((_physical(), *_group_limits(Path("/"))))
 
 
@@ -109,7 +114,8 @@ def _physical() -> int:
 def _group_limits(root: Path) -> Iterator[int]:
     """The memory limits of this process's control group and of those around it, of both versions.
 
-    Source: the Linux kernel's admin-guide, "Control Group v2" (memory.max) and "Memory Resource Controller".
+    Source: the Linux kernel's admin-guide, "Control Group v2" (memory.max) and "Memory Resource
+    Controller".
     """
     try:
         groups = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]
@@ -136,7 +142,10 @@ _count: int | None = None
 
 
 def threads() -> int:
-    """How many threads share the work: `set_threads`, else CONVCLI_THREADS, else the cores of this process."""
+    """How many threads share the work.
+
+    As `set_threads` says, else CONVCLI_THREADS, else one for each core of this process.
+    """
     if _count is not None:
         return _count
     given = os.environ.get("CONVCLI_THREADS", "")

@@ -1,4 +1,4 @@
-"""The words that options take, once: as types for the code, and as tuples for the command line's choices."""
+"""The words that options take: as types for the code, and as tuples for the command line."""
 
 from __future__ import annotations
 
@@ -33,4 +33,5 @@ MEASURED = ("float32", "float64", "uint8", "uint16", "int16")
 """What a measurement fills its input with, and writes."""
 
 PRODUCT_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
-"""Where the libraries that numpy multiplies matrices with look for how many threads to start, as numpy loads."""
+"""Where the libraries that numpy multiplies matrices with look for how many threads to start, as
+numpy loads."""

@@ -1,7 +1,8 @@
-"""The same convolution by the other packages that are installed here, as their own users would write it.
+"""The same convolution by other packages that are installed, as their own users would write it.
 
-Every peer is asked for exactly what the engine gives: the same border, the same outputs, the same number type. One
-that cannot do a case says why, and is left out; none is helped out by arithmetic of ours.
+Every peer is asked for exactly what the engine gives: the same border, the same outputs, the same
+number type. One that cannot do a case says why, and is left out; none is helped out by arithmetic
+of ours.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ Array = NDArray[Any]
 Call = Callable[[], Array]
 
 RANK_ONE = 1e-6
-"""The error, as a share of the taps' norm, with which a kernel of float32 counts as a product of 1-D factors."""
+"""The error, as a share of the taps' norm, with which a kernel of float32 counts as a product of
+1-D factors."""
 
 NDIMAGE_TAP = 0.8e-9
 """Seconds that scipy.ndimage takes for a tap and an output, for its calls cannot be stopped."""
@@ -40,8 +42,8 @@ class UnableError(Exception):
 class Task:
     """A convolution for a peer to do: x and w in the shapes of `conv_layout`, both of one dtype.
 
-    `dtype` is the result's; the result has the axes of the engine's: those of x where every channel is filtered
-    alike, else (N, *P, O).
+    `dtype` is the result's; the result has the axes of the engine's: those of x where every channel
+    is filtered alike, else (N, *P, O).
     """
 
     x: Array
@@ -91,7 +93,10 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Peer:
-    """One peer's way to do a task. seconds: what it is known to take, where a case may take minutes."""
+    """One peer's way to do a task.
+
+    seconds: what it is known to take, where a case may take minutes.
+    """
 
     name: str
     call: Call
@@ -119,7 +124,10 @@ def versions() -> dict[str, str]:
 
 @contextmanager
 def on_threads(count: int) -> Iterator[None]:
-    """Every peer that has threads of its own on so many of them; afterwards each has its own setting back."""
+    """Every peer that has threads of its own on so many of them.
+
+    Afterwards each has its own setting back.
+    """
     with ExitStack() as settings:
         for name, module in _installed("cv2", "torch", "scipy.fft"):
             if name == "scipy.fft":
@@ -161,7 +169,10 @@ def _check_floats(task: Task) -> None:
 
 
 def _centres(task: Task) -> list[int]:
-    """The tap over an output's own sample, for those that give an output for each sample and see to the border."""
+    """The tap over an output's own sample.
+
+    For peers that give an output for each sample and pad the input themselves.
+    """
     for axis in task.axes:
         if axis.lo + axis.hi >= axis.k:
             raise UnableError("gives no more outputs than there are samples")
@@ -268,7 +279,10 @@ def _opencv(task: Task) -> Iterator[Peer]:
 
 
 def _torch(task: Task) -> Iterator[Peer]:
-    """As a layer, in torch's own order of the axes; and where there are channels, with those last in memory."""
+    """As a layer, in torch's own order of the axes.
+
+    Where there are channels, also with those last in memory.
+    """
     torch = import_module("torch")
     _check_floats(task)
     dims = task.conv_layout.dims
@@ -301,7 +315,10 @@ def _torch(task: Task) -> Iterator[Peer]:
 
 
 def _from_layer(task: Task, result: Any) -> Array:
-    """A tensor (N, O, *P) in the axes of the engine's result: for channels filtered alike, those of x."""
+    """A tensor (N, O, *P) in the axes of the engine's result.
+
+    Where channels are filtered alike, those are the axes of x.
+    """
     a = task.conv_layout
     y: Array = result.movedim(1, -1).numpy()
     if a.channel_mode != "each":

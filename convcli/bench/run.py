@@ -1,4 +1,4 @@
-"""The methods against each other, and against peers: one convolution, done by each of them turn by turn.
+"""The methods against each other, and against peers: one convolution, done by each in turn.
 
 Every answer is held against one of ours before anything is timed: a fast wrong answer is no speed.
 """
@@ -34,7 +34,8 @@ from convcli.shapes.parse import show
 Array = NDArray[Any]
 
 PEER_TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
-"""The error that a peer is allowed, as a share of sum|w| * max|x|: none of them keeps to our contract."""
+"""The error that a peer is allowed, as a share of sum|w| * max|x|: none of them keeps to our
+contract."""
 
 PEER_STEPS = 2
 """How far a peer's whole numbers may be off: some sum in fixed point."""
@@ -43,14 +44,16 @@ INPUTS_HELD = 3
 """Copies of the input that are held at once: ours, and torch's two in its own layouts."""
 
 RESULTS_HELD = 4
-"""Results of 8 bytes a value that are held at once: two, what a peer made them from, and their difference."""
+"""Results of 8 bytes a value that are held at once: two, what a peer made them from, and their
+difference."""
 
 
 @dataclass(frozen=True)
 class BenchRequest:
     """What to measure, in the command line's words. dtype: the type of the input and of the result.
 
-    limit: seconds that a single call may take; what takes longer is left out, the planner's pick excepted.
+    limit: seconds that a single call may take; what takes longer is left out, the planner's pick
+    excepted.
     """
 
     shape: tuple[int, ...]
@@ -65,7 +68,10 @@ class BenchRequest:
 
 @dataclass(frozen=True)
 class Row:
-    """One way to do the case, timed; and how far its answer is from the reference's, which may be `bound`."""
+    """One way to do the case, timed.
+
+    error: how far its answer is from the reference's; it may be `bound`.
+    """
 
     name: str
     is_peer: bool
@@ -94,7 +100,10 @@ class Pace:
 
 @dataclass(frozen=True)
 class BenchResult:
-    """A case that was measured. Rows by time; `left_out` says by name why something was not timed."""
+    """A case that was measured.
+
+    Rows by time; `left_out` says by name why something was not timed.
+    """
 
     case: BenchRequest
     kernel: Kernel
@@ -124,7 +133,10 @@ class BenchResult:
         return tuple(row.name for row in self.rows if not row.passed)
 
     def operations(self, row: Row) -> float:
-        """Operations a second by the definition, two a multiply-add: a method that needs fewer still has done these."""
+        """Operations a second by the definition, two a multiply-add.
+
+        A method that needs fewer still has done these.
+        """
         return 2 * self.plan.macs / row.seconds
 
     def traffic(self, row: Row) -> float:
@@ -146,11 +158,13 @@ STANDARD = (
     BenchRequest((112, 112, 64), "random:64x3x3x64", Geometry(padding="same", stride=2)),
     BenchRequest((112, 112, 64), "random:3x3x64", Geometry(padding="same", channels="each")),
 )
-"""What is measured where nothing is named: pictures, a signal, a volume, and layers plain, strided and depthwise."""
+"""What is measured where nothing is named: pictures, a signal, a volume, and layers plain, strided
+and depthwise."""
 
 
 def run_bench(case: BenchRequest, clock: Clock = time.perf_counter) -> BenchResult:
-    """Measure a case on random numbers: our methods, the peers that can do it, and the machine's own limits.
+    """Measure a case on random numbers: our methods, peers that can do it, and the machine's
+    limits.
 
     Raises InputError and its kin for what does not fit, LimitError for what is too large.
 
@@ -193,7 +207,7 @@ def run_bench(case: BenchRequest, clock: Clock = time.perf_counter) -> BenchResu
 
 
 def _task(case: BenchRequest) -> tuple[Task, Kernel]:
-    """The case on random numbers, with the kernel's taps in the type that everybody is given them in."""
+    """The case on random numbers, with the kernel's taps in the type that everybody is given."""
     x = _random(case)
     data = Data(x, "array", "random", "random numbers")
     kernel, conv_layout, spec = resolve_operands(data, x, case.reference, case.geometry, "the input")
@@ -213,7 +227,10 @@ def _random(case: BenchRequest) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class _Entry:
-    """Who would take part. predicted: seconds, where they are known; limit: seconds that a call may take."""
+    """Who would take part.
+
+    predicted: seconds, where they are known; limit: seconds that a call may take.
+    """
 
     name: str
     call: Callable[[], Array]
@@ -223,7 +240,10 @@ class _Entry:
 
 
 def _entries(case: BenchRequest, problem: Problem, plan: Plan, task: Task) -> tuple[list[_Entry], dict[str, str]]:
-    """Our methods and the peers, and who cannot; `direct` and the pick first, for the first answer is the reference."""
+    """Our methods and the peers, and who cannot.
+
+    `direct` and the pick first, for the first answer is the reference.
+    """
     entries, left_out = [], {}
     for method in sorted(names(), key=lambda name: (name != "direct", name != plan.method)):
         try:
@@ -239,7 +259,10 @@ def _entries(case: BenchRequest, problem: Problem, plan: Plan, task: Task) -> tu
 
 
 def _first_runs(entries: Sequence[_Entry], clock: Clock) -> tuple[list[tuple[_Entry, float]], dict[str, str]]:
-    """Everybody's first run: those that are fast enough, each with how far its answer is from the first of them."""
+    """Everybody's first run.
+
+    Those that are fast enough, each with how far its answer is from the first of them.
+    """
     admitted: list[tuple[_Entry, float]] = []
     left_out: dict[str, str] = {}
     reference: Array | None = None
@@ -273,7 +296,8 @@ def _first_answer(entry: _Entry, clock: Clock) -> Array:
 def largest_difference(a: Array, b: Array) -> float:
     """The largest difference of two results; infinite where they have not the same shape.
 
-    >>> largest_difference(np.uint8([1, 9]), np.uint8([2, 5])), largest_difference(np.ones(2), np.ones(3))
+    >>> same = largest_difference(np.uint8([1, 9]), np.uint8([2, 5]))
+    >>> same, largest_difference(np.ones(2), np.ones(3))
     (4.0, inf)
     """
     if a.shape != b.shape:

@@ -1,7 +1,8 @@
 """Calls timed turn by turn, and the machine's own limits beside them.
 
-Calls that are to be compared run A B C A B C: what slows the machine down for a while slows all of them down, and the
-ratios of their medians hold. Two of the calls may be yardsticks, which do nothing but copy, or nothing but multiply.
+Calls that are to be compared run A B C A B C: what slows the machine down for a while slows all of
+them down, and the ratios of their medians hold. Two of the calls may be yardsticks, which do
+nothing but copy, or nothing but multiply.
 """
 
 from __future__ import annotations
@@ -61,7 +62,9 @@ def timed(call: Callable[[], Result], clock: Clock = time.perf_counter) -> tuple
 def take_turns(
     calls: Mapping[str, Callable[[], object]], turns: int, clock: Clock = time.perf_counter
 ) -> dict[str, Timing]:
-    """Run every call once a turn, in their order, and time each; whoever wants a warm-up runs them before.
+    """Run every call once a turn, in their order, and time each.
+
+    Whoever wants a warm-up runs them before.
 
     >>> ticks = iter([0, 1, 1, 3, 3, 4, 4, 6])
     >>> take_turns({"a": int, "b": int}, 2, lambda: next(ticks))
@@ -75,7 +78,10 @@ def take_turns(
 
 
 def copying() -> Yardstick:
-    """COPIED bytes to fresh memory, over the threads; its amount is the bytes that are read and written."""
+    """COPIED bytes to fresh memory, over the threads.
+
+    Its amount is the bytes that are read and written.
+    """
     source = np.ones(COPIED // 4, np.float32)
 
     def call() -> None:
@@ -87,7 +93,10 @@ def copying() -> Yardstick:
 
 
 def multiplying() -> Yardstick:
-    """A float32 matrix product of SIDE on every thread at once; its amount is the operations, two a multiply-add."""
+    """A float32 matrix product of SIDE on every thread at once.
+
+    Its amount is the operations, two a multiply-add.
+    """
     count = threads()
     left, right = np.full((count, SIDE, SIDE), 1.5, np.float32), np.full((SIDE, SIDE), 0.5, np.float32)
     products = np.empty_like(left)

@@ -1,4 +1,4 @@
-"""Kernels: a bank of named ones, references and files, their separable form, and what they do to frequencies."""
+"""Kernels: a bank of named ones, references, files, their separable form, frequency responses."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """The bank of named kernels: one table, and the lookup of a name with parameters.
 
-Other packages add families through the entry points `convcli.kernels`; they are asked for what is none of these.
+Other packages add families through the entry points `convcli.kernels`; they are asked for what is
+none of these.
 """
 
 from __future__ import annotations
@@ -56,7 +57,10 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 @cache
 def plugin_families() -> Mapping[str, KernelFamily]:
-    """Return the families of other packages by name, looked for once; names of the bank stay the bank's."""
+    """Return the families of other packages by name, looked for once.
+
+    A name of the bank stays the bank's.
+    """
     families = load_plugins("convcli.kernels", KernelFamily, _names_of, _OWN_NAMES)
     return {family.name: family for _, family in families}
 
@@ -94,9 +98,12 @@ def is_named(reference: str) -> bool:
 
 
 def fewest_axes(reference: str) -> int | None:
-    """Return the minimum dims of a kernel that exists for any number of axes; None if the kernel fixes its own.
+    """Return the minimum dims of a kernel that exists for any number of axes.
 
-    >>> [fewest_axes(text) for text in ("gaussian:sigma=2", "sobel-z", "gaussian:sigma=1x2", "kirsch-n", "box.csv")]
+    None if the kernel fixes its own.
+
+    >>> names = ("gaussian:sigma=2", "sobel-z", "gaussian:sigma=1x2", "kirsch-n", "box.csv")
+    >>> [fewest_axes(text) for text in names]
     [1, 3, None, None, None]
     """
     if not is_named(reference):
@@ -108,10 +115,14 @@ def fewest_axes(reference: str) -> int | None:
 
 
 def named(reference: str, dims: int | None = None) -> Kernel:
-    """Build `name` or `name:parameter=value,...`; a first value without a name is the first parameter's.
+    """Build `name` or `name:parameter=value,...`.
 
-    dims: how many axes, for the kernels that exist in more than one; 2 where neither name nor values say otherwise.
-    Raises KernelError for an unknown name, parameter or value, LimitError for more than ten million taps.
+    A first value without a name is the first parameter's.
+
+    dims: how many axes, for the kernels that exist in more than one; 2 where neither name nor
+    values say otherwise.
+    Raises KernelError for an unknown name, parameter or value, LimitError for more than ten million
+    taps.
 
     >>> named("Sobel_X").taps[0]
     array([-1.,  0.,  1.])
@@ -123,7 +134,7 @@ def named(reference: str, dims: int | None = None) -> Kernel:
 
 
 def _look_up(reference: str) -> tuple[KernelFamily, str, str, str]:
-    """Return the family, full name, variant and parameter text, an alias's preset parameters first."""
+    """Return the family, full name, variant and parameter text, an alias's presets first."""
     name, _, typed = reference.partition(":")
     name = _normal(name)
     if name in ALIASES:

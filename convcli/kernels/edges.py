@@ -36,7 +36,10 @@ _FREI_CHEN = {
 
 
 def _slope(smooth: tuple[float, ...], *, dims: int, variant: str) -> Terms:
-    """Return the central difference along one axis, smoothed along all others; (1, 2, 1) gives Sobel."""
+    """Return the central difference along one axis, smoothed along all others.
+
+    (1, 2, 1) gives Sobel.
+    """
     return (along(dims - AXES[variant], CENTRAL_DIFFERENCE, (np.array(smooth, dtype=np.float64),) * dims),)
 
 
@@ -51,7 +54,7 @@ def _roberts(*, dims: int, variant: str) -> Terms:
 
 
 def _ring(centre: float, ring: tuple[float, ...], turns: int) -> Taps:
-    """Return a 3x3 mask from its ring of eight, clockwise from the top left, rotated by `turns` eighths."""
+    """Return a 3x3 mask from its ring, clockwise from the top left, rotated by `turns` eighths."""
     taps = np.full((3, 3), float(centre))
     for place, value in zip(_ROUND, np.roll(ring, turns), strict=True):
         taps[place] = value

@@ -2,9 +2,9 @@
 
 A k x k kernel of separable rank r costs 2*r*k multiplications a sample as factors, k*k as taps.
 
-Sources: Treitel and Shanks, "The design of multistage separable planar filters", 1971 (a filter as a sum of
-separable stages by singular values); the recursion over axes is the tensor-train SVD of Oseledets, 2011, with its
-cores multiplied out.
+Sources: Treitel and Shanks, "The design of multistage separable planar filters", 1971 (a filter as
+a sum of separable stages by singular values); the recursion over axes is the tensor-train SVD of
+Oseledets, 2011, with its cores multiplied out.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from convcli.kernels.model import EXACT_INTEGER, Taps, Terms, checked_taps
 def factorize(taps: ArrayLike, *, tolerance: float = 1e-12) -> Terms:
     """Write taps as the fewest outer products that an SVD along each axis in turn finds.
 
-    taps: (*K), real.   tolerance: the error allowed, as a share of the norm of the taps; a kernel rounded to float32
-    is found with 1e-6.   returns terms, each of one 1-D float64 factor per axis; their sum is the taps, within
-    tolerance (normwise).   A separable kernel of integers gets integer factors, and is reproduced exactly.
+    taps: (*K), real.
+    tolerance: the error allowed, as a share of the norm of the taps; a kernel rounded to float32 is
+    found with 1e-6.
+
+    Returns terms, each of one 1-D float64 factor per axis; their sum is the taps, within tolerance
+    (normwise). A separable kernel of integers gets integer factors, and is reproduced exactly.
     For two axes the number of terms is the least there is; for more it is an upper bound.
     Raises KernelError for taps that are not finite real numbers.
 
@@ -57,13 +60,17 @@ def _split(taps: Taps, budget: float) -> Terms:
 
 
 def _pairs(matrix: Taps, budget: float) -> list[tuple[Taps, Taps, float]]:
-    """Return columns and rows whose outer products add to the matrix, each with the error allowed for its row."""
+    """Return columns and rows whose outer products add to the matrix.
+
+    Each with the error allowed for its row.
+    """
     if (cross := _cross(matrix, budget / 2)) is not None:  # most kernels, in a small part of an SVD's time
         column, row = cross
         return [(column, row, budget / 2 / (float(np.linalg.norm(column)) or 1.0))]
     left, values, right = np.linalg.svd(matrix, full_matrices=False)
     rank = _rank(values, budget)
-    # The left vectors are orthonormal, so errors add in squares: each row, and what is left out, may have a share.
+    # The left vectors are orthonormal, so errors add in squares: each row, and what is left out,
+    # may have a share.
     share = budget / math.sqrt(rank + 1)
     rank = _rank(values, share)
     return [(*_orient(left[:, i], values[i] * right[i]), share) for i in range(rank)]
@@ -76,7 +83,9 @@ def _rank(values: Taps, budget: float) -> int:
 
 
 def _cross(matrix: Taps, budget: float) -> tuple[Taps, Taps] | None:
-    """Return the column and the row through the largest entry of a rank-1 matrix; exact if the row divides it.
+    """Return the column and the row through the largest entry of a rank-1 matrix.
+
+    They are exact if the row divides the matrix.
 
     None if their product is not within budget of the matrix.
     """

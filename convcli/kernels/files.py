@@ -35,7 +35,10 @@ SUFFIXES = (".npy", ".npz", *filter(None, _TEXT))
 
 
 def locate(reference: str) -> tuple[Path, str] | None:
-    """Return the existing path that a reference names, and the key in `file.npz:key`; None if there is no such file."""
+    """Return the existing path that a reference names, and the key in `file.npz:key`.
+
+    Return None if there is no such file.
+    """
     path, key = io.split_key(reference)
     return (Path(path), key or "") if _exists(Path(path)) else None
 
@@ -59,9 +62,10 @@ def missing(reference: str) -> FileError:
 def load(path: Path, key: str = "") -> NDArray[Any]:
     """Read taps from a file.
 
-    key: which array of an .npz; not needed where it holds one.   returns real, finite taps, in the file's type.
-    Raises FileError for a file that is missing, empty or damaged, KernelError for contents that are no kernel,
-    LimitError above ten million taps, or 16 MiB of text.
+    key: which array of an .npz; not needed where it holds one.
+    Returns real, finite taps, in the file's type.
+    Raises FileError for a file that is missing, empty or damaged, KernelError for contents that are
+    no kernel, LimitError above ten million taps, or 16 MiB of text.
     """
     _require_file(path)
     suffix = path.suffix.lower()
@@ -162,12 +166,15 @@ SUFFIX_FORMS: Mapping[str, TextForm] = {".csv": "csv", ".txt": "txt", ".json": "
 
 
 def render(kernel: Kernel, form: TextForm) -> str:
-    """Return a kernel as text, with a trailing newline; every tap is the shortest decimal that reads back exactly.
+    """Return a kernel as text, with a trailing newline.
+
+    Every tap is the shortest decimal that reads back exactly.
 
     form: csv and txt hold one axis or two, imagemagick and vips two, json any number.
     Raises KernelError where the form cannot hold the kernel's axes.
 
-    >>> print(render(Kernel.of_taps("k", [[0, 1, 0], [1, -4.5, 1], [0, 1, 0]]), "imagemagick"), end="")
+    >>> k = Kernel.of_taps("k", [[0, 1, 0], [1, -4.5, 1], [0, 1, 0]])
+    >>> print(render(k, "imagemagick"), end="")
     3x3: 0,1,0 1,-4.5,1 0,1,0
     """
     return f"{_FORMS[form](kernel)}\n"
@@ -246,8 +253,8 @@ ARRAY_FORMS = ("npy", "npz")
 def export_kernel(resolved: Kernel, output: str, form: str | None, *, overwrite: bool) -> Written:
     """Write a kernel as text or as an array, by `form` or else by the output's suffix.
 
-    Raises KernelError where a form cannot hold the kernel's axes, FileError for an output in the way, LimitError for
-    more text than `-k` would read.
+    Raises KernelError where a form cannot hold the kernel's axes, FileError for an output in the
+    way, LimitError for more text than `-k` would read.
     """
     suffix = Path(output).suffix.lower()
     chosen = form or str(SUFFIX_FORMS.get(suffix, suffix[1:]))

@@ -66,7 +66,10 @@ def _log(*, dims: int, sigma: tuple[float, ...], size: tuple[int, ...] | None, t
 
 
 def _bent(sigma: float, size: int) -> Taps:
-    """A Gaussian's second derivative; its own sampled variance stands for sigma**2, so that it sums to zero."""
+    """A Gaussian's second derivative.
+
+    Its own sampled variance stands for sigma**2, so that it sums to zero.
+    """
     smooth, squares = bell(sigma, size), offsets(size) ** 2
     return (squares - smooth @ squares) * smooth / sigma**4
 
@@ -80,7 +83,7 @@ def _dog(*, dims: int, sigma1: float, sigma2: float, size: tuple[int, ...] | Non
 
 
 def _gabor(*, dims: int, sigma: float, theta: float, wavelength: float, psi: float, gamma: float) -> Taps:
-    """Return a cosine under a Gaussian, cut at three sigmas and at least one sample from the middle."""
+    """Return a cosine under a Gaussian, cut at three sigmas but at least one sample out."""
     cos, sin = math.cos(math.radians(theta)), math.sin(math.radians(theta))
     length, width = sigma, sigma / gamma
     reach = [max(3 * length * abs(a), 3 * width * abs(b), 1.0) for a, b in ((sin, cos), (cos, sin))]

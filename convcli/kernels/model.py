@@ -1,7 +1,7 @@
 """A kernel: its taps, the 1-D factors they come from, and a line on what it does.
 
-Taps are written as a correlation uses them (never flipped), in the order of the array's axes: the last axis is x,
-the one before it y, the third from the end z.
+Taps are written as a correlation uses them (never flipped), in the order of the array's axes: the
+last axis is x, the one before it y, the third from the end z.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ EXACT_INTEGER = 2**53  # float64 holds every integer up to here
 class Kernel:
     """A named kernel. numpy accepts it wherever it accepts an array.
 
-    taps: (*K) float64, read-only.   terms: `taps` is the sum over terms of the outer product of each term's 1-D
-    factors, one per axis; empty if the factors are not known (see `factorize`).
+    taps: (*K) float64, read-only.
+    terms: `taps` is the sum over terms of the outer product of each term's 1-D factors, one per
+    axis; empty if the factors are not known (see `factorize`).
 
     >>> k = Kernel.of_terms("sobel-x", [([1, 2, 1], [-1, 0, 1])])
     >>> k
@@ -96,7 +97,9 @@ def frozen_copy(values: Any) -> Taps:
 
 
 def outer(terms: Terms) -> Taps:
-    """Return the sum over terms of the outer product of the term's factors: (K0,), (K1,), ... -> (K0, K1, ...).
+    """Return the sum over terms of the outer product of the term's factors.
+
+    (K0,), (K1,), ... -> (K0, K1, ...).
 
     Raises LimitError above ten million taps.
 
@@ -115,7 +118,8 @@ def limit_taps(shape: Iterable[int]) -> None:
 
     >>> limit_taps((10**6, 10**6))
     Traceback (most recent call last):
-    convcli.errors.LimitError: a kernel of 1000000x1000000 taps; expected at most 10000000 taps; choose a smaller size
+    convcli.errors.LimitError: a kernel of 1000000x1000000 taps; expected at most 10000000 taps; \
+choose a smaller size
     """
     sizes = tuple(shape)
     if math.prod(sizes) > MAX_TAPS:
@@ -127,7 +131,10 @@ def limit_taps(shape: Iterable[int]) -> None:
 
 
 def checked_taps(values: Any) -> NDArray[Any]:
-    """Return `values` as an array of real, finite taps. Raises KernelError, or LimitError if there are too many."""
+    """Return `values` as an array of real, finite taps.
+
+    Raises KernelError, or LimitError if there are too many.
+    """
     array = np.asarray(values)
     limit_taps(array.shape)
     check_tap_type(array.dtype)
@@ -148,7 +155,7 @@ def check_tap_type(dtype: np.dtype[Any]) -> None:
 
 
 def normalized(taps: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return taps divided by their sum, or by the sum of the positive ones if that is zero (ImageMagick's rule).
+    """Return taps divided by their sum; by that of the positive ones if it is zero, as ImageMagick.
 
     >>> normalized(np.array([1.0, 2.0, 1.0])), normalized(np.array([-2.0, 0.0, 2.0]))
     (array([0.25, 0.5 , 0.25]), array([-1.,  0.,  1.]))

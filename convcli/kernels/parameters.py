@@ -75,7 +75,8 @@ def _integer(text: str) -> int:
 class Parameter:
     """A parameter of a named kernel.
 
-    default: the text of the default value; `auto` (None to the builder) follows from the other parameters.
+    default: the text of the default value; `auto` (None to the builder) follows from the other
+    parameters.
     per_axis: one value for all axes, or one per axis as in `1x2`, in the order of the array's axes.
     listed: any number of values, as in a shape.   If neither, a single value.
     """
@@ -105,8 +106,8 @@ class Parameter:
 class KernelFamily:
     """A family of named kernels: `name`, or `name-variant` for each of its variants.
 
-    build: called with dims, every parameter, and the variant if the family has any; returns terms of 1-D factors,
-    or an array of taps if the kernel is not separable.
+    build: called with dims, every parameter, and the variant if the family has any; returns terms
+    of 1-D factors, or an array of taps if the kernel is not separable.
     variants: each with its minimum number of axes.   most_dims: None if there is no maximum.
     """
 
@@ -128,7 +129,10 @@ class KernelFamily:
         return self.meaning.replace("{variant}", variant or _alternatives(self.variants))
 
     def make(self, variant: str, given: Mapping[str, str], dims: int | None) -> Kernel:
-        """Build the kernel. Raises KernelError for a bad parameter or dims, LimitError for too many taps."""
+        """Build the kernel.
+
+        Raises KernelError for a bad parameter or dims, LimitError for too many taps.
+        """
         name = f"{self.name}-{variant}" if variant else self.name
         self._refuse_unknown(name, given)
         values = {p.name: _parsed(name, p, given.get(p.name, p.default)) for p in self.parameters}
@@ -147,7 +151,7 @@ class KernelFamily:
                 raise KernelError(f"unknown parameter '{key}' of kernel '{name}'", expected, did_you_mean(key, known))
 
     def _resolve_dims(self, name: str, variant: str, values: Mapping[str, Any], dims: int | None) -> int:
-        """Return the number of axes: `dims`, else the number of values of a per-axis parameter, else 2."""
+        """Return the number of axes: `dims`, else what per-axis values tell, else 2."""
         least = self.variants.get(variant, self.least_dims)
         spelled = max((len(values[p.name] or ()) for p in self.parameters if p.per_axis), default=1)
         if dims is not None:

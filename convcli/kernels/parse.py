@@ -1,6 +1,7 @@
 """Kernels written out: rows of numbers, JSON, ImageMagick's and vips's forms.
 
-Every function takes text and returns float64 taps, or raises KernelError and names the row and what is wrong in it.
+Every function takes text and returns float64 taps, or raises KernelError and names the row and what
+is wrong in it.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def is_literal(text: str) -> bool:
 
 
 def resembles_literal(text: str) -> bool:
-    """Whether text has separators and a number among them, so that a mistake in a row is the likely trouble."""
+    """Whether text has separators and a number among them: a mistake in a row is likely."""
     entries = re.split(r"[\s,;]+", text)
     return len(entries) > 1 and any(_NUMBER.fullmatch(entry) for entry in entries)
 
@@ -78,9 +79,12 @@ def parse_text(text: str) -> Taps:
 
 
 def parse_rows(text: str) -> Taps:
-    """Read rows parted by `;` or new lines, of entries parted by commas or spaces; `#` starts a comment.
+    """Read rows parted by `;` or new lines, of entries parted by commas or spaces.
 
-    returns (rows, columns), or (columns,) for a single row; `;` after a single row keeps its two axes.
+    `#` starts a comment.
+
+    returns (rows, columns), or (columns,) for a single row; `;` after a single row keeps its two
+    axes.
 
     >>> parse_rows("0,1/2,0; 1,-4,1; 0,1,0")[0]
     array([0. , 0.5, 0. ])
@@ -137,7 +141,9 @@ def parse_imagemagick(text: str) -> Taps:
 
 
 def parse_vips(text: str) -> Taps:
-    r"""Read vips's matrix: a line `width height [scale [offset]]`, then the rows; taps are divided by the scale.
+    r"""Read vips's matrix: a line `width height [scale [offset]]`, then the rows.
+
+    Taps are divided by the scale.
 
     returns (height, width).   Source: libvips, `vips_matrixload`.
 
@@ -250,7 +256,7 @@ def _is_header(values: list[float]) -> bool:
 
 
 def _is_vips(text: str) -> bool:
-    """Whether the first line gives the size of the lines that follow, and cannot be a row like them."""
+    """Whether the first line gives the size of those that follow, and is no row like them."""
     lines = [line.split() for line in text.strip().split("\n") if line.strip()]
     try:
         header = [number(entry) for entry in lines[0]]

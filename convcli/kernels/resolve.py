@@ -18,13 +18,17 @@ _LONGEST_NAME = 60
 def kernel(reference: Any, *, dims: int | None = None) -> Kernel:
     """Resolve a kernel reference.
 
-    reference: a Kernel (returned as it is), an array or nested list, a path, or text, read as the first of
-        - taps written out: `0,-1,0; -1,5,-1; 0,-1,0`, a JSON list, ImageMagick's `3x3: 0,-1,0 -1,5,-1 0,-1,0`
-        - a name of the bank: `sobel-x`, `gaussian:sigma=2,size=9`, `random:3x3x3,seed=0`; case does not matter
+    reference: a Kernel (returned as it is), an array or nested list, a path, or text, read as the
+    first of
+        - taps written out: `0,-1,0; -1,5,-1; 0,-1,0`, a JSON list, or ImageMagick's form
+          `3x3: 0,-1,0 -1,5,-1 0,-1,0`
+        - a name of the bank: `sobel-x`, `gaussian:sigma=2,size=9`, `random:3x3x3,seed=0`;
+          case does not matter
         - a file: .npy, .npz (or `file.npz:key`), .csv, .txt, .json, or .mat, vips's matrix
-    dims: how many axes a named kernel is to have; 2 where nothing else says. Taps written out keep their own.
-    Raises KernelError for what means nothing, FileError for a file that cannot be read, LimitError for more than ten
-    million taps.
+    dims: how many axes a named kernel is to have; 2 where nothing else says. Taps written out keep
+    their own.
+    Raises KernelError for what means nothing, FileError for a file that cannot be read, LimitError
+    for more than ten million taps.
 
     >>> kernel("sobel-x").taps
     array([[-1.,  0.,  1.],
@@ -34,7 +38,8 @@ def kernel(reference: Any, *, dims: int | None = None) -> Kernel:
     ((3,), (3, 3, 3))
     >>> kernel("gausian:sigma=2")
     Traceback (most recent call last):
-    convcli.errors.KernelError: unknown kernel 'gausian'; expected a name, taps or a file; did you mean 'gaussian'?
+    convcli.errors.KernelError: unknown kernel 'gausian'; expected a name, taps or a file; \
+did you mean 'gaussian'?
     """
     if isinstance(reference, Kernel):
         return reference

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from convcli.kernels.model import Kernel
 
-# Samples of the response along an axis, by the number of axes: multiples of 4, 3 and mostly 5, so that the zeros of
-# small kernels (at 1/2, 1/3, 1/4, 1/5 cycles a sample) fall on samples.
+# Samples of the response along an axis, by the number of axes: multiples of 4, 3 and mostly 5, so
+# that the zeros of small kernels (at 1/2, 1/3, 1/4, 1/5 cycles a sample) fall on samples.
 _SAMPLES = {1: 720, 2: 240, 3: 60}
 _FEW_SAMPLES = 12
 _SAME = 1e-6
@@ -20,10 +20,14 @@ _FINEST = 0.45  # from here on a frequency counts as the finest detail there is
 
 @dataclass(frozen=True)
 class Response:
-    """A summary of a kernel's frequency response. Frequencies are in cycles per sample, one per axis.
+    """A summary of a kernel's frequency response.
 
-    flat: the signed gain on a constant input.   peak, lowest: the largest and the smallest gain, and where; of equal
-    ones the nearest to zero frequency.   nyquist: along each axis, the gain on samples that alternate in sign.
+    Frequencies are in cycles per sample, one per axis.
+
+    flat: the signed gain on a constant input.
+    peak, lowest: the largest and the smallest gain, and where; of equal ones the nearest to zero
+    frequency.
+    nyquist: along each axis, the gain on samples that alternate in sign.
     """
 
     flat: float
@@ -39,10 +43,12 @@ def response(kernel: Kernel) -> Response:
     """Summarise the frequency response of a kernel.
 
     >>> response(Kernel.of_taps("mean", [0.25, 0.5, 0.25])).line
-    'low-pass: keeps flat areas (gain 1), suppresses fine detail (gain 0.00 at the Nyquist frequency)'
+    'low-pass: keeps flat areas (gain 1), suppresses fine detail \
+(gain 0.00 at the Nyquist frequency)'
     >>> r = response(Kernel.of_terms("sobel-x", [([1, 2, 1], [-1, 0, 1])]))
     >>> r.line
-    'band-pass, a derivative along x: silent on flat areas, strongest (gain 8) at 0.25 cycles a sample along x'
+    'band-pass, a derivative along x: silent on flat areas, strongest (gain 8) \
+at 0.25 cycles a sample along x'
     >>> r.peak_at
     (0.0, 0.25)
     """
@@ -69,7 +75,10 @@ def _magnitudes(taps: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[ND
 
 
 def _half(shape: Sequence[int], axis: int) -> list[int]:
-    """Return the index of the Nyquist frequency along one axis; the last axis holds half the spectrum."""
+    """Return the index of the Nyquist frequency along one axis.
+
+    The last axis holds half the spectrum.
+    """
     place = [0] * len(shape)
     place[axis] = shape[axis] - 1 if axis == len(shape) - 1 else shape[axis] // 2
     return place

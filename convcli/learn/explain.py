@@ -1,12 +1,16 @@
-"""Single outputs of a convolution, cell by cell: `y[p] = sum over t of w[t] * x[stride*p + dilation*t - lo]`.
+"""Single outputs of a convolution, cell by cell.
 
-Every product that makes an output is a `Cell`, which knows the sample and the tap that it came from. The backward
-pass runs over the same cells the other way: with delta the upstream gradient of this output,
+`y[p] = sum over t of w[t] * x[stride*p + dilation*t - lo]`.
 
-    dw[t] += delta * x[stride*p + dilation*t - lo]        one term of dw_i = sum_j delta_j x_(i+j-1)
-    dx[stride*p + dilation*t - lo] += delta * w[t]        one term of the full convolution of delta with w
+Every product that makes an output is a `Cell`, which knows the sample and the tap that it came
+from. The backward pass runs over the same cells the other way: with delta the upstream gradient of
+this output,
 
-A padded cell repeats a sample, and its share of dx goes back to that sample; a constant outside takes none.
+    dw[t] += delta * x[stride*p + dilation*t - lo]   one term of dw_i = sum_j delta_j x_(i+j-1)
+    dx[stride*p + dilation*t - lo] += delta * w[t]   one term of delta's full convolution with w
+
+A padded cell repeats a sample, and its share of dx goes back to that sample; a constant outside
+takes none.
 """
 
 from __future__ import annotations
@@ -42,9 +46,12 @@ STEPS = 256
 
 @dataclass(frozen=True)
 class ExplainRequest:
-    """Which output to explain, in the command line's words. input: a file, or a shape for random numbers.
+    """Which output to explain, in the command line's words.
 
-    at: the output's index; its batch and channel may be left out, and are then 0. None asks for every output.
+    input: a file, or a shape for random numbers.
+
+    at: the output's index; its batch and channel may be left out, and are then 0. None asks for
+    every output.
     seed: for random numbers only. upstream: a file with dy, by default ones.
     """
 
@@ -60,7 +67,10 @@ class ExplainRequest:
 
 @dataclass(frozen=True)
 class Flow:
-    """A cell's share of the gradients, beside their sums over all outputs; dx is None where no sample takes it."""
+    """A cell's share of the gradients, beside their sums over all outputs.
+
+    dx is None where no sample takes it.
+    """
 
     dw: float
     dx: float | None
@@ -72,7 +82,8 @@ class Flow:
 class Cell:
     """One sample under one tap.
 
-    tap: the tap's index in the kernel as it was given.   place: where the sample lies on the endless spatial axes.
+    tap: the tap's index in the kernel as it was given.
+    place: where the sample lies on the endless spatial axes.
     source: the sample's index in the input; None where it is the constant outside.
     """
 
@@ -91,7 +102,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Block:
-    """One channel's cells in the order of the window; `channel` is None where the input has none."""
+    """One channel's cells in the order of the window.
+
+    `channel` is None where the input has none.
+    """
 
     channel: int | None
     cells: tuple[Cell, ...]
@@ -140,7 +154,10 @@ class ExplainResult:
 
 @dataclass(frozen=True, eq=False)
 class _Work:
-    """Everything that a step is cut from: the layer's arrays, the geometry, and the gradients if they are asked for."""
+    """Everything that a step is cut from.
+
+    The layer's arrays, the geometry, and the gradients if they are asked for.
+    """
 
     operands: Operands
     form: LayerForm
@@ -165,8 +182,9 @@ class _Spot:
 def run_explain(request: ExplainRequest) -> ExplainResult:
     """Take outputs apart into the products that make them.
 
-    Raises InputError for an index outside the output, naming the valid range, LimitError for more outputs than
-    STEPS, ShapeError for an upstream gradient whose shape is not the output's, and whatever `apply` refuses.
+    Raises InputError for an index outside the output, naming the valid range, LimitError for more
+    outputs than STEPS, ShapeError for an upstream gradient whose shape is not the output's, and
+    whatever `apply` refuses.
 
     >>> step = run_explain(ExplainRequest("4x4", "1,0;0,-1", at=(1, 2))).steps[0]
     >>> [cell.place for cell in step.blocks[0].cells], len(step.blocks)
@@ -198,7 +216,10 @@ def _every(output: tuple[int, ...]) -> list[Index]:
 
 
 def _complete(at: Index, a: ConvLayout, output: tuple[int, ...]) -> Index:
-    """The whole index of an output, its batch and channel filled in. Raises InputError, naming the valid range."""
+    """The whole index of an output, its batch and channel filled in.
+
+    Raises InputError, naming the valid range.
+    """
     whole = at
     if len(at) == a.dims and a.output_channel_axis is not None:
         channel = a.output_channel_axis - a.batch_axes
@@ -286,7 +307,10 @@ def _block(work: _Work, spot: _Spot, lane: int, own: int) -> Block:
 
 @dataclass(frozen=True)
 class _Under:
-    """A tap of the window as it slides, and where its sample lies: on the endless axes, and folded onto the input."""
+    """A tap of the window as it slides, and where its sample lies.
+
+    On the endless axes, and folded onto the input.
+    """
 
     tap: Index
     place: Index
@@ -355,7 +379,7 @@ def _in_input(source: Index, a: ConvLayout, batch: Index, channel: int) -> Index
 
 
 def _coverage(work: _Work, spot: _Spot) -> float | None:
-    """The alpha under the window, filtered as `apply` filters it: beyond the picture all is covered."""
+    """The alpha under the window, filtered as `apply` filters it: 1 beyond the picture."""
     cover, taps = work.operands.alpha, work.cover_taps
     if cover is None or taps is None:
         return None

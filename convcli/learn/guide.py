@@ -36,8 +36,9 @@ def read_page(topic: str) -> Page:
 
     >>> read_page("grads")
     Traceback (most recent call last):
-    convcli.errors.InputError: no topic 'grads'; expected one of apply, batch, kernels, networks, gradients, laws, \
-explain, bench, python, formats, plugins, json, promises, architecture, changes; did you mean 'gradients'?
+    convcli.errors.InputError: no topic 'grads'; expected one of apply, batch, kernels, networks, \
+gradients, laws, explain, bench, python, formats, plugins, json, promises, architecture, changes; \
+did you mean 'gradients'?
     """
     if topic not in ORDER:
         raise InputError(f"no topic {topic!r}", f"expected one of {', '.join(ORDER)}", did_you_mean(topic, ORDER))

@@ -1,4 +1,4 @@
-"""The laws of convolution, measured on a person's own data: each statement with both sides computed.
+"""The laws of convolution, measured on one's own data: each statement with both sides computed.
 
 ::
 
@@ -8,8 +8,9 @@
     motion.py      equivariant under shifts, local
     way_back.py    the backward pass as convolutions
 
-f and g are one plane of the input and of the kernel, x and w all of their channels, `*` convolution. A bound is the
-engine's contract: 1e-13 of sum|w| * max|x| for each of its results that took part.
+f and g are one plane of the input and of the kernel, x and w all of their channels, `*`
+convolution. A bound is the engine's contract: 1e-13 of sum|w| * max|x| for each of its results that
+took part.
 """
 
 from __future__ import annotations
@@ -119,7 +120,10 @@ def run_laws(request: LawsRequest) -> LawsResult:
 
 
 def check_matrix(target: str, *, overwrite: bool) -> None:
-    """Refuse a matrix file that `save_matrix` would refuse, before any work. Raises InputError and its kin."""
+    """Refuse a matrix file that `save_matrix` would refuse, before any work.
+
+    Raises InputError and its kin.
+    """
     check_suffix(target, ".npy or .csv", f"matrix {target}")
     io.check_target(target, overwrite=overwrite)
 

@@ -1,4 +1,4 @@
-"""Where the laws are measured: an input and a kernel as a layer has them, in float64, small enough to read."""
+"""Where the laws are measured: an input and a kernel of a layer, in float64, small to read."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ ROUNDING = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True)
 class Row:
-    """One statement, measured: left and right are both sides where they are furthest apart, which is `at`.
+    """One statement, measured: left and right are both sides where they differ most, which is `at`.
 
-    A statement that is expected to differ is a counter-example: it need not fail where the data are too plain for it.
+    A statement that is expected to differ is a counter-example: it need not fail where the data are
+    too plain for it.
     """
 
     statement: str
@@ -80,8 +81,9 @@ def compare(
 def bounded(scale: float, *, sums: int = 2, terms: int = 0) -> float:
     """The largest difference that rounding explains.
 
-    scale: sum|w| * max|x|, which no output exceeds.   sums: results of the engine that took part, each within the
-    contract's 1e-13 of the scale.   terms: additions made elsewhere, one after the other, of one rounding each.
+    scale: sum|w| * max|x|, which no output exceeds.
+    sums: results of the engine that took part, each within the contract's 1e-13 of the scale.
+    terms: additions made elsewhere, one after the other, of one rounding each.
     """
     return (TOLERANCE["float64"][1] * sums + ROUNDING * terms) * scale
 
@@ -122,7 +124,10 @@ ENTRIES = 1 << 22
 
 @dataclass(frozen=True)
 class LawsRequest:
-    """What to measure the laws on, in the command line's words. size: samples a side that the input is cropped to."""
+    """What to measure the laws on, in the command line's words.
+
+    size: samples a side that the input is cropped to.
+    """
 
     input: str
     reference: str
@@ -134,7 +139,9 @@ class LawsRequest:
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """x (N, *S, C) and w (O, *K, C/groups) in float64, and how w moves; f and g are one plane of each.
+    """x (N, *S, C) and w (O, *K, C/groups) in float64, and how w moves.
+
+    f and g are one plane of each.
 
     `conv` is the true convolution, which flips the kernel; `w` is the kernel as it was given.
     """
@@ -177,7 +184,10 @@ class Setting:
         return conv_layer(x, self.flipped, **self.options)
 
     def random(self, shape: tuple[int, ...]) -> Array:
-        """Numbers for the other operands, the same for the same seed and shape, of no kernel's or input's stream."""
+        """Numbers for the other operands, the same for the same seed and shape.
+
+        They are of no kernel's or input's stream.
+        """
         return np.random.default_rng((self.seed, 2, *shape)).standard_normal(shape)
 
     @property
@@ -191,7 +201,10 @@ class Setting:
 
     @cached_property
     def small(self) -> Setting:
-        """The first item, cropped until its matrix has at most ENTRIES. Raises LimitError where that leaves nothing."""
+        """The first item, cropped until its matrix has at most ENTRIES.
+
+        Raises LimitError where that leaves nothing.
+        """
         with suppress(ShapeError):  # of an input that has become smaller than the kernel
             for side in range(max(self.spatial), 0, -1):
                 spatial = tuple(min(n, side) for n in self.spatial)
@@ -214,7 +227,10 @@ class Setting:
 
 
 def make_setting(request: LawsRequest) -> tuple[Operands, Setting]:
-    """Load the requested operands and crop them. Raises InputError for values that are not finite."""
+    """Load the requested operands and crop them.
+
+    Raises InputError for values that are not finite.
+    """
     operands = load_operands(request.input, request.reference, request.geometry, request.limits, seed=request.seed)
     a = operands.conv_layout
     form = to_layer(operands.x, operands.kernel.taps, a)
@@ -232,7 +248,7 @@ def make_setting(request: LawsRequest) -> tuple[Operands, Setting]:
 
 
 def _side(window: tuple[int, ...]) -> int:
-    """Samples a side where nobody says: twice the kernel where SAMPLES allow it, and no less than the kernel.
+    """Samples a side by default: twice the kernel where SAMPLES allow it, no less than the kernel.
 
     >>> _side((3, 3)), _side((21, 21)), _side((17, 17, 17))
     (32, 42, 25)

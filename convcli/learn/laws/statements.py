@@ -1,4 +1,7 @@
-"""Convolution as a product: linear, commutative, associative, and kind to derivatives; correlation is not all that."""
+"""Convolution as a product: linear, commutative, associative, and kind to derivatives.
+
+Correlation is not all that.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +82,10 @@ def associative(s: Setting) -> Iterator[Row]:
 
 
 def derivative(s: Setting) -> Iterator[Row]:
-    """The derivative of a product may be taken of either factor, along every axis that has a named derivative."""
+    """The derivative of a product may be taken of either factor.
+
+    Along every axis that has a named derivative.
+    """
     for name in "xyz"[: s.dims]:
         d = np.flip(kernel(f"derivative-{name}", dims=s.dims).taps)  # as a convolution uses it
         whole = _product(_product(s.f, s.g), d)
@@ -97,7 +103,10 @@ PHASES = 3
 
 
 def equivariant(s: Setting) -> Iterator[Row]:
-    """A shift of the input by one stride shifts the output by one; rolled in at the start are the last samples."""
+    """A shift of the input by one stride shifts the output by one.
+
+    Rolled in at the start are the last samples.
+    """
     along = tuple(range(1, s.dims + 1))
     left, right = s.conv(np.roll(s.x, s.spec.stride, along)), np.roll(s.conv(s.x), 1, along)
     inside, bound = (slice(None), *_inside(s.axes)), bounded(s.scale)
@@ -115,7 +124,7 @@ def equivariant(s: Setting) -> Iterator[Row]:
 
 
 def local(s: Setting) -> Iterator[Row]:
-    """One sample reaches the outputs whose window covers it: its column of the matrix, and nothing else."""
+    """One sample reaches the outputs whose window covers it: its column of the matrix, no more."""
     small = s.small
     step = largest(small.x) or 1.0
     y, bound = small.conv(small.x), bounded(small.gain * (largest(small.x) + step))
@@ -146,7 +155,10 @@ def _around(left: Array, right: Array, inside: tuple[slice, ...], bound: float) 
 
 
 def _inside(axes: Sequence[Axis]) -> tuple[slice, ...]:
-    """The interior of an output (*P): where every window, before a shift and after, sees samples that shifted."""
+    """The interior of an output (*P).
+
+    There every window, before a shift and after, sees samples that shifted.
+    """
     return tuple(slice(span.start, span.stop) for span in map(_interior, axes))
 
 
@@ -157,7 +169,10 @@ def _interior(axis: Axis) -> range:
 
 
 def _borders(s: Setting) -> Iterator[Row]:
-    """Where a shift by one breaks with padding same, for every boundary; only wrap shifts as the input does."""
+    """Where a shift by one breaks with padding same, for every boundary.
+
+    Only wrap shifts as the input does.
+    """
     along = tuple(range(s.dims))
     for boundary in BOUNDARIES:
         left = convolve(np.roll(s.f, 1, along), s.g, padding="same", boundary=boundary)
@@ -174,7 +189,7 @@ def _borders(s: Setting) -> Iterator[Row]:
 
 
 def _phases(s: Setting) -> Iterator[Row]:
-    """A shift by less than the stride falls between two outputs: another phase of the input is sampled."""
+    """A shift by less than the stride falls between two outputs: it samples another phase."""
     stride = max(2, *s.spec.stride)
     inside = _inside(ConvSpec.of(s.dims, stride=stride, padding="same").axes(s.f.shape, s.g.shape))
     base = convolve(s.f, s.g, stride=stride, padding="same")[inside]
@@ -243,7 +258,7 @@ def _transposed(s: Setting) -> Row:
 
 
 def _weights(s: Setting, padded: Array, dy: Array) -> Array:
-    """The deltas stand a stride apart on x, so the stride becomes the dilation; and the dilation the stride."""
+    """The deltas stand a stride apart on x: the stride becomes the dilation, and it the stride."""
     y = correlate(padded, dy, stride=s.spec.dilation, dilation=s.spec.stride)
     return y[tuple(slice(k) for k in s.g.shape)]
 

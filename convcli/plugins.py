@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from importlib.metadata import EntryPoint, entry_points
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from convcli.errors import brief
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 Plugin = TypeVar("Plugin")
 
@@ -34,6 +36,8 @@ def load_plugins(
     `reserved` ones are convcli's own. An object that cannot be loaded, is of another type, or has a name that is
     taken, is left out, with one warning that names its package.
     """
+    from importlib.metadata import entry_points  # here, as it takes 20 ms to import
+
     found: list[tuple[str, Plugin]] = []
     owners = dict.fromkeys(reserved, "convcli")
     for point in sorted(set(entry_points(group=group)), key=lambda point: (point.name, point.value)):

@@ -173,10 +173,11 @@ def check_name(name: str, format: str | None = None) -> Format:
     >>> check_name("out/edges.jpeg").name
     'jpg'
     """
-    form = lookup(format) if format else by_suffix(name)
+    named = by_suffix(name)
+    form = lookup(format) if format else named
     if form is None:
         raise _unknown_suffix(name)
-    if (named := by_suffix(name)) not in (None, form):
+    if named not in (None, form):
         raise FileError(f"{name} is named as {named.name}", f"the format given is {form.name}", "leave --format out")
     if not form.writable:
         raise FileError(f"{form.name} is read but not written", "", "write .png, .tiff or .npy")

@@ -24,7 +24,6 @@ import pytest
 from command import run
 from numpy.typing import NDArray
 
-from convcli import plugins
 from convcli.errors import FileError, FormatError, KernelError
 from convcli.io import PLAIN, Codec, Data, Format, ReadRequest, WriteRequest, all_formats, load, lookup, save
 from convcli.io import formats as table
@@ -65,7 +64,9 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         EntryPoint("wrong", "test_registry:X", "convcli.formats"),
         EntryPoint("zpng", "test_registry:TAKEN", "convcli.formats"),
     ]
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [point for point in points if point.group == group])
+    monkeypatch.setattr(
+        "importlib.metadata.entry_points", lambda group: [point for point in points if point.group == group]
+    )
     table.plugin_formats.cache_clear()
     yield
     table.plugin_formats.cache_clear()
@@ -171,7 +172,7 @@ def test_kernels_of_packages_stand_beside_those_of_the_bank(
     monkeypatch.setitem(sys.modules, "test_registry", sys.modules[__name__])
     monkeypatch.setattr(sys.modules[__name__], "BOX", replace(PLUS, name="box"), raising=False)
     points = [EntryPoint(name, f"test_registry:{name.upper()}", "convcli.kernels") for name in ("box", "plus")]
-    monkeypatch.setattr(plugins, "entry_points", lambda group: points)
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
     bank.plugin_families.cache_clear()
     try:
         assert [record.getMessage() for record in caplog.records] == []
@@ -187,7 +188,7 @@ def test_kernels_of_packages_stand_beside_those_of_the_bank(
 
 def test_a_kernel_of_the_bank_asks_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
     bank.plugin_families.cache_clear()
-    monkeypatch.setattr(plugins, "entry_points", lambda group: pytest.fail(f"looked for {group}"))
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: pytest.fail(f"looked for {group}"))
     for name in ("sobel-x", "laplacian-8", "gaussian:sigma=2", "Sobel_Y"):
         bank.named(name)
         assert bank.is_named(name)

@@ -90,7 +90,7 @@ class Group(click.Group):
         except BaseException as error:
             if "--debug" in words and not isinstance(error, (SystemExit, BrokenPipeError)):
                 traceback.print_exception(error)
-            code = _answer(error)
+            code = _report_error(error)
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -100,53 +100,53 @@ def _before_click() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise SystemExit(_say("interrupted", INTERRUPTED)) from None
+        raise SystemExit(_print_error("interrupted", INTERRUPTED)) from None
     except BrokenPipeError:
-        raise SystemExit(_hang_up(0)) from None
+        raise SystemExit(_close_stdout(0)) from None
 
 
-def _answer(error: BaseException) -> int:
-    """Say what went wrong in one line on stderr, and give the exit code that means it."""
+def _report_error(error: BaseException) -> int:
+    """Report an error in one line on stderr. Returns its exit code."""
     match error:
         case BrokenPipeError():
-            return _hang_up(0)
+            return _close_stdout(0)
         case SystemExit() if isinstance(error.__context__, BrokenPipeError):  # Rich's answer, with code 1
-            return _hang_up(0)
+            return _close_stdout(0)
         case SystemExit():
             return error.code if isinstance(error.code, int) else 1
         case OSError() if error.filename is None:
-            return _hang_up(_say(f"standard output cannot be written; {error.strerror or error}", 1))
+            return _close_stdout(_print_error(f"standard output cannot be written; {error.strerror or error}", 1))
         case click.exceptions.NoArgsIsHelpError():
             click.echo(error.format_message())
             return 0
         case click.ClickException():
-            return _say(_usage(error), error.exit_code)
+            return _print_error(_usage(error), error.exit_code)
         case click.Abort() | KeyboardInterrupt():
-            return _say("interrupted", INTERRUPTED)
+            return _print_error("interrupted", INTERRUPTED)
         case ConvError():
-            return _say(str(error), error.exit_code)
+            return _print_error(str(error), error.exit_code)
         case MemoryError():
-            return _say("not enough memory for this input; give a smaller one, or a larger --stride", 4)
+            return _print_error("not enough memory for this input; give a smaller one, or a larger --stride", 4)
         case _:
-            told = f"{type(error).__name__}: {error}"
-            return _say(f"{told}; this is a fault of convcli's own; run again with --debug and report it", 1)
+            found = f"{type(error).__name__}: {error}"
+            return _print_error(f"{found}; this is a fault of convcli's own; run again with --debug and report it", 1)
 
 
 def _usage(error: click.ClickException) -> str:
-    """Click's message as one line, with the way to the help where it offers none itself."""
+    """Return click's message as one line, with a pointer to the help if it has none."""
     message = error.format_message().strip().rstrip(".")
     context = getattr(error, "ctx", None)
     return message if context is None or ";" in message else f"{message}; see '{context.command_path} --help'"
 
 
-def _say(message: str, code: int) -> int:
+def _print_error(message: str, code: int) -> int:
     with contextlib.suppress(OSError):  # stderr may be closed or full; the code still tells
         click.echo("Error: " + printable(" ".join(message.split())), err=True)
     return code
 
 
-def _hang_up(code: int) -> int:
-    """Turn stdout away from who takes no more of it, so that Python does not complain of that at exit."""
+def _close_stdout(code: int) -> int:
+    """Redirect stdout to the null device after a broken pipe, so that Python's shutdown does not report it."""
     with contextlib.suppress(OSError, ValueError, AttributeError):  # not a stream of the system's
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code

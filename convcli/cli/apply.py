@@ -46,8 +46,7 @@ def command(as_json: bool, dry_run: bool, **settings: Any) -> None:
     from convcli.jobs.apply import ApplyRequest, plan_apply, run_apply
     from convcli.jobs.requests import ReadOptions, from_options
 
-    if as_json and settings["output"] == "-":
-        raise click.UsageError("--json and -o - both want stdout; write the result to a file, or leave --json out")
+    options.check_stdout(as_json, settings["output"], "write the result to a file")
     for option in ("format", "overwrite", "compress_level", "quality", "strip"):
         if settings["output"] is None and settings[option] is not None and settings[option] is not False:
             raise click.UsageError(f"--{option.replace('_', '-')} belongs to an output; add -o FILE")
@@ -59,15 +58,19 @@ def command(as_json: bool, dry_run: bool, **settings: Any) -> None:
     if plan.data.damage:
         click.echo(f"Warning: {apply.damage_line(plan.data)}", err=True)
     if dry_run:
-        lines, record, ok = apply.plan_lines(plan), apply.plan_json(plan), True
+        lines = apply.plan_lines(plan)
+        record = apply.plan_json(plan)
+        verified = True
     else:
         result = run_apply(plan)
-        lines, record, ok = apply.result_lines(result), apply.result_json(result), result.verified
+        lines = apply.result_lines(result)
+        record = apply.result_json(result)
+        verified = result.verified
     if as_json:
         print_json("apply", record)
     else:
         click.echo("\n".join(lines), err=settings["output"] is not None and not dry_run)
-    if not ok:
+    if not verified:
         raise CheckError(
             "outputs differ from the definition by more than their bound",
             "nothing was written",

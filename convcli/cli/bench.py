@@ -72,8 +72,7 @@ def command(
     from convcli.jobs.requests import from_options
     from convcli.limits import Limits
 
-    if overwrite and output is None:
-        raise click.UsageError("--overwrite is for -o FILE; name one, or leave --overwrite out")
+    options.check_overwrite(overwrite, output, "is for -o FILE; name one, or leave --overwrite out")
     if (shape is None) != (reference is None):
         raise click.UsageError("a bench needs SHAPE and -k KERNEL; give both, or neither for the standard set")
     if output is not None:

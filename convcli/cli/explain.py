@@ -46,8 +46,8 @@ def command(as_json: bool, every: bool, **settings: Any) -> None:
         raise click.UsageError("give one output with --at I,J[,C], or --all; exactly one of them")
     if settings["upstream"] is not None and not settings["backward"]:
         raise click.UsageError("--upstream is what --backward starts from; add --backward")
-    told = run_explain(from_options(ExplainRequest, **settings))
+    result = run_explain(from_options(ExplainRequest, **settings))
     if as_json:
-        print_json("explain", explanation_json(told))
+        print_json("explain", explanation_json(result))
     else:
-        print_explanation(told)
+        print_explanation(result)

@@ -39,12 +39,11 @@ def command(as_json: bool, **settings: Any) -> None:
     from convcli.jobs.grad import GradRequest, run_grad
     from convcli.jobs.requests import from_options
 
-    if as_json and settings["output"] == "-":
-        raise click.UsageError("--json and -o - both want stdout; write to a file, or leave --json out")
-    if settings["overwrite"] and settings["output"] is None:
-        raise click.UsageError("--overwrite belongs to an output; add -o FILE")
+    output = settings["output"]
+    options.check_stdout(as_json, output, "write to a file")
+    options.check_overwrite(settings["overwrite"], output, "belongs to an output; add -o FILE")
     result = run_grad(from_options(GradRequest, **settings))
     if as_json:
         print_json("grad", grad_json(result))
     else:
-        click.echo("\n".join(grad_lines(result)), err=settings["output"] is not None)
+        click.echo("\n".join(grad_lines(result)), err=output is not None)

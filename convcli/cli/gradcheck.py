@@ -56,8 +56,7 @@ def command(as_json: bool, dump: str | None, overwrite: bool, **settings: Any) -
     from convcli.jobs import gradcheck
     from convcli.jobs.requests import from_options
 
-    if overwrite and dump is None:
-        raise click.UsageError("--overwrite belongs to a dump; add --dump FILE")
+    options.check_overwrite(overwrite, dump, "belongs to a dump; add --dump FILE")
     if dump is not None:
         gradcheck.check_dump(dump, overwrite=overwrite)
     report = gradcheck.run_gradcheck(from_options(gradcheck.GradcheckRequest, **settings))

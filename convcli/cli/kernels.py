@@ -96,8 +96,7 @@ def export(name: str, output: str, form: str | None, overwrite: bool, dims: int 
     from convcli.kernels import kernel
     from convcli.kernels.files import export_kernel
 
-    if as_json and output == "-":
-        raise click.UsageError("--json and -o - both want stdout; write the kernel to a file, or leave --json out")
+    options.check_stdout(as_json, output, "write the kernel to a file")
     resolved = kernel(name, dims=dims)
     written = export_kernel(resolved, output, form, overwrite=overwrite)
     if as_json:

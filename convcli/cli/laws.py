@@ -45,8 +45,7 @@ def command(as_json: bool, matrix: str | None, overwrite: bool, **settings: Any)
     from convcli.jobs.requests import from_options
     from convcli.learn.laws import LawsRequest, check_matrix, run_laws, save_matrix
 
-    if overwrite and matrix is None:
-        raise click.UsageError("--overwrite is for --matrix FILE; name one, or leave --overwrite out")
+    options.check_overwrite(overwrite, matrix, "is for --matrix FILE; name one, or leave --overwrite out")
     if matrix is not None:
         check_matrix(matrix, overwrite=overwrite)
     report = run_laws(from_options(LawsRequest, **settings))

@@ -200,6 +200,18 @@ FILTERING = (*RESULT, input_format, frames, allow_truncated, *RAW, *GEOMETRY, *B
 """What an ApplyRequest takes besides its kernels and files, whichever command runs it."""
 
 
+def check_stdout(as_json: bool, output: str | None, remedy: str) -> None:
+    """Raise UsageError if --json and -o - both write to stdout."""
+    if as_json and output == "-":
+        raise click.UsageError(f"--json and -o - both want stdout; {remedy}, or leave --json out")
+
+
+def check_overwrite(overwrite: bool, target: str | None, message: str) -> None:
+    """Raise UsageError for --overwrite without a target; message: what it belongs to, and what to do."""
+    if overwrite and target is None:
+        raise click.UsageError(f"--overwrite {message}")
+
+
 def stacked(*options: Decorator[Any], prints: str = "one JSON object") -> Decorator[Any]:
     """Apply options so that --help lists them in this order, with --json, which prints that, and --debug last."""
     as_json = click.option("--json", "as_json", is_flag=True, help=f"Print {prints} on stdout instead of text.")

@@ -1,4 +1,4 @@
-"""The whole check: every test of every gradient."""
+"""Check a layer's gradients: against central differences, by the adjoint test, and by explicit matrices."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ class Subject:
     def gradients(self, dy: Floats) -> Gradients:
         return layout_gradients(self.x, self.w, dy, self.conv_layout, self.spec, op=self.op, dtype=np.float64)
 
-    def ends(self, name: str, at: int, step: float) -> tuple[Floats, Floats]:
+    def ends(self, name: str, index: int, step: float) -> tuple[Floats, Floats]:
         """The outputs with one entry of a tensor a step up, and a step down."""
         tensor = self.tensor(name).copy()
-        kept = tensor.flat[at]
+        original = tensor.flat[index]
         outputs = []
-        for value in (kept + step, kept - step):
-            tensor.flat[at] = value
+        for value in (original + step, original - step):
+            tensor.flat[index] = value
             outputs.append(self.output({FIELDS[name]: tensor}))
         return outputs[0], outputs[1]
 
@@ -102,64 +102,66 @@ class Subject:
 
 
 SHOWN = 10
-"""How many of the worst entries are told one by one."""
+"""Worst entries that are listed."""
 
 
 def compare(
-    subject: Subject, name: str, gradient: Floats, step: float, rng: np.random.Generator, most: int
+    subject: Subject, name: str, gradient: Floats, step: float, rng: np.random.Generator, limit: int
 ) -> TensorCheck:
-    """One gradient against central differences in all its entries, or in a random choice of `most`."""
-    entries = chosen(gradient.size, most, rng)
-    numeric = np.array([subject.slope(*subject.ends(name, int(at), step), step) for at in entries])
+    """Compare a gradient with central differences in all its entries, or in a random choice of `limit`."""
+    entries = chosen(gradient.size, limit, rng)
+    numeric = np.array([subject.slope(*subject.ends(name, int(index), step), step) for index in entries])
     check = TensorCheck(name, gradient.shape, entries, gradient.ravel()[entries], numeric, gradient)
     relative = np.where(np.isnan(check.relative), np.inf, check.relative)
     order = np.argsort(-relative, kind="stable")[:SHOWN]
-    return replace(check, worst=tuple(_entry(subject, check, int(at)) for at in order))
+    return replace(check, worst=tuple(_entry(subject, check, int(number)) for number in order))
 
 
-def chosen(size: int, most: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """All indices, or a random choice of `most`, in order."""
-    return np.sort(rng.choice(size, most, replace=False)) if most < size else np.arange(size)
+def chosen(size: int, limit: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Return all indices, or a random choice of `limit`, in order."""
+    return np.sort(rng.choice(size, limit, replace=False)) if limit < size else np.arange(size)
 
 
-def _entry(subject: Subject, check: TensorCheck, at: int) -> Entry:
-    index = tuple(int(i) for i in np.unravel_index(check.entries[at], check.shape))
+def _entry(subject: Subject, check: TensorCheck, number: int) -> Entry:
+    index = tuple(int(i) for i in np.unravel_index(check.entries[number], check.shape))
     touched = list(_touched(subject, check.name, index))
     reached = [spans for spans in touched if spans is not None]
-    whole = len(reached) == len(touched)
+    reaches_all = len(reached) == len(touched)
     return Entry(
         index,
-        float(check.analytic[at]),
-        float(check.numeric[at]),
-        float(check.absolute[at]),
-        float(check.relative[at]),
-        tuple(window for window, _ in reached) if whole else None,
-        tuple(outputs for _, outputs in reached) if whole else None,
+        float(check.analytic[number]),
+        float(check.numeric[number]),
+        float(check.absolute[number]),
+        float(check.relative[number]),
+        tuple(window for window, _ in reached) if reaches_all else None,
+        tuple(outputs for _, outputs in reached) if reaches_all else None,
     )
 
 
 def _touched(subject: Subject, name: str, index: tuple[int, ...]) -> Iterator[tuple[Span, Span] | None]:
     """(the input's window, the outputs) that an entry has to do with, along each spatial axis."""
     a = subject.conv_layout
-    places = {"dx": a.spatial_axes, "dw": a.window_axes}.get(name, (0,) * a.dims)
-    for place, axis in zip(places, subject.axes, strict=True):
-        yield _ALONG[name](axis, index[place], subject)
+    own_axes = {"dx": a.spatial_axes, "dw": a.window_axes}.get(name, (0,) * a.dims)
+    for own_axis, axis in zip(own_axes, subject.axes, strict=True):
+        yield _ALONG[name](axis, index[own_axis], subject)
 
 
 def _along_input(axis: Axis, sample: int, subject: Subject) -> tuple[Span, Span] | None:
-    starts = np.arange(axis.out) * axis.stride - axis.lo
-    seen = boundary_index(starts[:, None] + np.arange(axis.k) * axis.dilation, axis.n, subject.spec.boundary)
+    outputs = np.arange(axis.out)
+    under = axis.sample(outputs[:, None], np.arange(axis.k))
+    seen = boundary_index(under, axis.n, subject.spec.boundary)
     hit = np.flatnonzero((seen == sample).any(axis=1))
     if not len(hit):
         return None
-    first, last = int(hit[0]), int(hit[-1])
-    return (int(starts[first]), int(starts[last]) + axis.reach), (first, last + 1)
+    first = int(hit[0])
+    stop = int(hit[-1]) + 1
+    return axis.under(first, stop), (first, stop)
 
 
 def _along_kernel(axis: Axis, tap: int, subject: Subject) -> tuple[Span, Span]:
     own = axis.k - 1 - tap if subject.op == "convolve" else tap
-    first = own * axis.dilation - axis.lo
-    return (first, first + (axis.out - 1) * axis.stride + 1), (0, axis.out)
+    first, last = axis.sample(0, own), axis.sample(axis.out - 1, own)
+    return (first, last + 1), (0, axis.out)
 
 
 def _along_all(axis: Axis, _: int, subject: Subject) -> tuple[Span, Span]:
@@ -212,7 +214,7 @@ def path_tests(subject: Subject, analytic: Gradients) -> Iterator[PathTest]:
         yield PathTest(name, shapes[name], theirs, gap)
 
 
-MOST = 2000
+ENTRIES = 2000
 """Entries checked in each tensor unless `samples` says otherwise; beyond it a random choice is checked."""
 
 
@@ -275,7 +277,7 @@ def check_layout_gradients(
     step = 1.0 if eps is None else check_number(eps, "eps")
     if not 0 < step < np.inf:
         raise InputError(f"eps {eps}", "expected a positive step", "leave it out: 1 is best for a linear map")
-    count = MOST if samples is None else check_whole(samples, "samples", least=1)
+    count = ENTRIES if samples is None else check_whole(samples, "samples", least=1)
     if broken not in (None, *TENSORS):
         raise InputError(f"broken {broken!r}", "expected dx, dw or db", did_you_mean(str(broken), TENSORS))
     rng = np.random.default_rng(seed)
@@ -315,7 +317,7 @@ def swept(subject: Subject, analytic: Gradients, rng: np.random.Generator) -> Sw
     exact["curved"] = subject.gradients(np.square(subject.output())).dx.ravel()[entries["dx"]]
     rows = []
     for step in STEPS:
-        ends = {name: [subject.ends(name, int(at), step) for at in entries[name]] for name in TENSORS}
+        ends = {name: [subject.ends(name, int(index), step) for index in entries[name]] for name in TENSORS}
         numeric = {name: [subject.slope(above, below, step) for above, below in ends[name]] for name in TENSORS}
         numeric["curved"] = [float((above**3 - below**3).sum()) / (6 * step) for above, below in ends["dx"]]
         errors = {

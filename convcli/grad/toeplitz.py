@@ -85,6 +85,6 @@ def _meetings(axis: Axis, spec: ConvSpec) -> Floats:
     """(outputs, samples, taps) of one axis: 1 where an output's tap stands on a sample, else 0."""
     border: dict[str, Any] = {"constant_values": -1} if spec.boundary == "constant" else {}
     source = np.pad(np.arange(axis.n), (axis.lo, axis.hi), spec.boundary, **border)
-    places = axis.stride * np.arange(axis.out)[:, None] + axis.dilation * np.arange(axis.k)
-    met: Floats = (source[places][:, None, :] == np.arange(axis.n)[:, None]).astype(np.float64)
+    padded = axis.lo + axis.sample(np.arange(axis.out)[:, None], np.arange(axis.k))
+    met: Floats = (source[padded][:, None, :] == np.arange(axis.n)[:, None]).astype(np.float64)
     return met

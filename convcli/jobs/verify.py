@@ -24,7 +24,7 @@ SAMPLES = 1000
 """Random outputs checked besides the faces."""
 
 CHUNK = 1 << 17
-"""GemmBlocking held at once: 1 MiB of float64. Eight times as many took as long."""
+"""Products held at once: 1 MiB of float64. Eight times as many took as long."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Verification:
 
 
 class Check:
-    """A verification under way: the engine's result is looked at part by part, and judged at the end.
+    """A verification in progress: it compares the engine's result chunk by chunk, and gives a verdict at the end.
 
     The bound is c * sum|w| * max|x|, c = 1e-6 for float32 and 1e-14 for float64, and ten times as much for a sum of
     more than 48 terms; an output is also wrong where it is finite and the definition's is not, or the other way round,
-    or where nobody looked.
+    or that was never compared.
     """
 
     def __init__(self, problem: Problem, shape: tuple[int, ...], *, samples: int = SAMPLES, seed: int = 0) -> None:
@@ -57,18 +57,21 @@ class Check:
         self.largest = abs(problem.spec.cval)
 
     def look(self, y: NDArray[Any], part: Chunk) -> None:
-        """Compare a part of the result, in the axes of the whole."""
+        """Compare a chunk of the result, in the axes of the engine's output."""
         ends = {self.first: part.rows, 0: part.items} if self.first else {0: part.rows}
-        seen = np.logical_and.reduce([(self.index[at] >= lo) & (self.index[at] < hi) for at, (lo, hi) in ends.items()])
-        index = [where[seen] - (ends[at][0] if at in ends else 0) for at, where in enumerate(self.index)]
+        seen = np.logical_and.reduce(
+            [(self.index[axis] >= lo) & (self.index[axis] < hi) for axis, (lo, hi) in ends.items()]
+        )
+        starts = [ends[axis][0] if axis in ends else 0 for axis in range(len(self.index))]
+        index = [where[seen] - start for where, start in zip(self.index, starts, strict=True)]
         self.given[seen] = y[tuple(index)]
         if seen.any():
             self.exact[seen] = _literal(self.problem, self.points[seen], self.shape)
-        for samples in self._behind(part):
+        for samples in self._samples_under(part):
             low, high = finite_range(samples)
             self.largest = max(self.largest, -low, high)  # a comparison with NaN changes nothing
 
-    def _behind(self, part: Chunk) -> NDArray[Any]:
+    def _samples_under(self, part: Chunk) -> NDArray[Any]:
         """The samples that a part's windows cover."""
         x, spec, window = self.problem.x, self.problem.spec, self.problem.window
         axis = spec.axes(x.shape[self.first : -1], window)[0]
@@ -116,7 +119,8 @@ def _points(shape: tuple[int, ...], dims: int, samples: int, seed: int) -> NDArr
     faces = []
     for axis in range(first, len(shape) - 1):
         for end in {0, shape[axis] - 1}:
-            ranges = [np.arange(n) if at != axis else np.array([end]) for at, n in enumerate(shape)]
+            ranges = [np.arange(n) for n in shape]
+            ranges[axis] = np.array([end])
             faces.append(np.ravel_multi_index(np.ix_(*ranges), shape).ravel())
     chosen = np.random.default_rng(seed).integers(0, total, samples)
     return np.unique(np.concatenate([*faces, chosen]))
@@ -125,7 +129,8 @@ def _points(shape: tuple[int, ...], dims: int, samples: int, seed: int) -> NDArr
 def _literal(problem: Problem, points: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.float64]:
     taps = math.prod(problem.w.shape if problem.filters is None else problem.w.shape[1:])
     step = max(CHUNK // taps, 1)
-    parts = [_literal_chunk(problem, points[at : at + step], shape) for at in range(0, len(points), step)]
+    starts = range(0, len(points), step)
+    parts = [_literal_chunk(problem, points[start : start + step], shape) for start in starts]
     return np.concatenate(parts)
 
 
@@ -136,11 +141,10 @@ def _literal_chunk(problem: Problem, points: NDArray[np.intp], shape: tuple[int,
     index = np.unravel_index(points, shape)
     outside = np.zeros((len(points), *([1] * dims)), bool)
     where: list[Any] = [part.reshape(-1, *([1] * dims)) for part in index[:first]]
-    for at, axis in enumerate(spec.axes(x.shape[first:-1], problem.window)):
-        place = index[first + at][:, None] * axis.stride + np.arange(axis.k) * axis.dilation - axis.lo
-        folded = boundary_index(place, axis.n, spec.boundary).reshape(
-            -1, *(axis.k if d == at else 1 for d in range(dims))
-        )
+    for number, axis in enumerate(spec.axes(x.shape[first:-1], problem.window)):
+        sample = axis.sample(index[first + number][:, None], np.arange(axis.k))
+        shape_along = [axis.k if other == number else 1 for other in range(dims)]
+        folded = boundary_index(sample, axis.n, spec.boundary).reshape(-1, *shape_along)
         outside = outside | (folded < 0)
         where.append(np.maximum(folded, 0))
     if problem.filters is None:

@@ -41,15 +41,14 @@ from convcli.shapes.parse import show
 Index: TypeAlias = tuple[int, ...]
 
 STEPS = 256
-"""Outputs that `every` walks at most: beyond them nobody reads along."""
+"""Limit of outputs for `--all`."""
 
 
 @dataclass(frozen=True)
 class ExplainRequest:
-    """Which output to explain, in the command line's words.
+    """The outputs to explain.
 
     input: a file, or a shape for random numbers.
-
     at: the output's index; its batch and channel may be left out, and are then 0. None asks for
     every output.
     seed: for random numbers only. upstream: a file with dy, by default ones.
@@ -67,9 +66,9 @@ class ExplainRequest:
 
 @dataclass(frozen=True)
 class Flow:
-    """A cell's share of the gradients, beside their sums over all outputs.
+    """A cell's share of the gradients, and their sums over all outputs.
 
-    dx is None where no sample takes it.
+    dx is None if no sample takes it.
     """
 
     dw: float
@@ -141,7 +140,7 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class ExplainResult:
-    """The outputs that were asked for, and what they are outputs of."""
+    """The requested outputs, and the convolution that they belong to."""
 
     operands: Operands
     op: Op
@@ -153,11 +152,8 @@ class ExplainResult:
 
 
 @dataclass(frozen=True, eq=False)
-class _Work:
-    """Everything that a step is cut from.
-
-    The layer's arrays, the geometry, and the gradients if they are asked for.
-    """
+class _Context:
+    """The layer's arrays, the geometry, and the gradients if they are requested, for every step."""
 
     operands: Operands
     form: LayerForm
@@ -169,8 +165,8 @@ class _Work:
 
 
 @dataclass(frozen=True)
-class _Spot:
-    """An output's index, taken apart: in the user's arrays, and as (n, o) in the layer's."""
+class _OutputIndex:
+    """An output's index, split: in the user's arrays, and as (n, o) in the layer's."""
 
     batch: Index
     spatial: Index
@@ -180,7 +176,7 @@ class _Spot:
 
 
 def run_explain(request: ExplainRequest) -> ExplainResult:
-    """Take outputs apart into the products that make them.
+    """Split outputs into the products that make them.
 
     Raises InputError for an index outside the output, naming the valid range, LimitError for more
     outputs than STEPS, ShapeError for an upstream gradient whose shape is not the output's, and
@@ -198,11 +194,13 @@ def run_explain(request: ExplainRequest) -> ExplainResult:
     a = operands.conv_layout
     axes = operands.spec.axes(a.spatial, a.window)
     output = a.with_spatial([axis.out for axis in axes])
-    chosen = _every(output) if request.at is None else [_complete(request.at, a, output)]
+    chosen = _every(output) if request.at is None else [_complete_index(request.at, a, output)]
     dy = _upstream(request, operands, output) if request.backward else None
-    work = _work(operands, request.geometry.op == "convolve", axes, dy)
+    context = _make_context(operands, request.geometry.op == "convolve", axes, dy)
     source = (request.upstream or "ones") if request.backward else None
-    return ExplainResult(operands, request.geometry.op, axes, output, tuple(_step(work, at) for at in chosen), source)
+    return ExplainResult(
+        operands, request.geometry.op, axes, output, tuple(_step(context, at) for at in chosen), source
+    )
 
 
 def _every(output: tuple[int, ...]) -> list[Index]:
@@ -215,11 +213,8 @@ def _every(output: tuple[int, ...]) -> list[Index]:
     return list(np.ndindex(*output))
 
 
-def _complete(at: Index, a: ConvLayout, output: tuple[int, ...]) -> Index:
-    """The whole index of an output, its batch and channel filled in.
-
-    Raises InputError, naming the valid range.
-    """
+def _complete_index(at: Index, a: ConvLayout, output: tuple[int, ...]) -> Index:
+    """The whole index of an output, its batch and channel filled in. Raises InputError, naming the valid range."""
     whole = at
     if len(at) == a.dims and a.output_channel_axis is not None:
         channel = a.output_channel_axis - a.batch_axes
@@ -256,63 +251,60 @@ def _upstream(request: ExplainRequest, operands: Operands, output: tuple[int, ..
     return dy.astype(np.float64)
 
 
-def _work(operands: Operands, flipped: bool, axes: tuple[Axis, ...], dy: NDArray[np.float64] | None) -> _Work:
+def _make_context(
+    operands: Operands, flipped: bool, axes: tuple[Axis, ...], dy: NDArray[np.float64] | None
+) -> _Context:
     a, spec = operands.conv_layout, operands.spec
     taps = flip_for(operands.kernel.taps, a, "convolve" if flipped else "correlate")
     form = to_layer(operands.x, taps, a)
     cover = None if operands.alpha is None else colour.coverage_kernel(taps, a.window_axes)
     if dy is None:
-        return _Work(operands, form, flipped, axes, cover, None, None)
+        return _Context(operands, form, flipped, axes, cover, None, None)
     given = to_layer(dy, taps, replace(a, shape=dy.shape, channel_axis=a.output_channel_axis)).x
     sums = gradients(form.x.astype(np.float64), form.w, given, groups=form.groups, **spec.options)
-    return _Work(operands, form, flipped, axes, cover, given, sums)
+    return _Context(operands, form, flipped, axes, cover, given, sums)
 
 
-def _step(work: _Work, at: Index) -> Step:
-    spot = _spot(at, work.operands.conv_layout)
-    depth = work.form.w.shape[-1]
-    group = spot.o // (work.form.w.shape[0] // work.form.groups)
+def _step(context: _Context, at: Index) -> Step:
+    output = _split_index(at, context.operands.conv_layout)
+    depth = context.form.w.shape[-1]
+    group = output.o // (context.form.w.shape[0] // context.form.groups)
     return Step(
         at=at,
-        blocks=tuple(_block(work, spot, group * depth + lane, lane) for lane in range(depth)),
-        coverage=_coverage(work, spot),
-        delta=None if work.dy is None else float(work.dy[(spot.n, *spot.spatial, spot.o)]),
+        blocks=tuple(_block(context, output, group * depth + channel, channel) for channel in range(depth)),
+        coverage=_coverage(context, output),
+        delta=None if context.dy is None else float(context.dy[(output.n, *output.spatial, output.o)]),
     )
 
 
-def _spot(at: Index, a: ConvLayout) -> _Spot:
+def _split_index(at: Index, a: ConvLayout) -> _OutputIndex:
     batch, rest, channel = at[: a.batch_axes], at[a.batch_axes :], 0
     if a.output_channel_axis is not None:
         place = a.output_channel_axis - a.batch_axes
         channel, rest = rest[place], (*rest[:place], *rest[place + 1 :])
     item = batch[0] if batch else 0
     n, o = (item * a.channels + channel, 0) if a.channel_mode == "each" else (item, channel)
-    return _Spot(batch, rest, channel, n, o)
+    return _OutputIndex(batch, rest, channel, n, o)
 
 
-def _places(axes: tuple[Axis, ...], spatial: Index) -> list[NDArray[np.intp]]:
+def _positions(axes: tuple[Axis, ...], spatial: Index) -> list[NDArray[np.intp]]:
     """For each axis, the position under every tap."""
-    return [
-        p * axis.stride + np.arange(axis.k) * axis.dilation - axis.lo for p, axis in zip(spatial, axes, strict=True)
-    ]
+    return [axis.sample(p, np.arange(axis.k)) for p, axis in zip(spatial, axes, strict=True)]
 
 
-def _block(work: _Work, spot: _Spot, lane: int, own: int) -> Block:
-    """The cells of one of the layer's lanes, the kernel's `own`-th."""
-    a = work.operands.conv_layout
-    channel = spot.channel if a.channel_mode == "each" else lane
-    cells = (_cell(work, spot, under, lane, own, channel) for under in _under(work, spot))
+def _block(context: _Context, output: _OutputIndex, layer_channel: int, kernel_channel: int) -> Block:
+    """Return the cells of one channel: `layer_channel` of the layer's input, `kernel_channel` of its kernel."""
+    a = context.operands.conv_layout
+    channel = output.channel if a.channel_mode == "each" else layer_channel
+    cells = (_cell(context, output, tap, layer_channel, kernel_channel, channel) for tap in _taps(context, output))
     return Block(channel if a.channel_axis is not None else None, tuple(cells))
 
 
 @dataclass(frozen=True)
-class _Under:
-    """A tap of the window as it slides, and where its sample lies.
+class _Tap:
+    """A tap of the window, and its sample: at `place` on the endless axes, `folded` onto the input."""
 
-    On the endless axes, and folded onto the input.
-    """
-
-    tap: Index
+    index: Index
     place: Index
     folded: Index
     padded: bool
@@ -322,51 +314,60 @@ class _Under:
         return -1 in self.folded
 
 
-def _under(work: _Work, spot: _Spot) -> Iterator[_Under]:
-    places = _places(work.axes, spot.spatial)
-    folded = [boundary_index(p, axis.n, work.operands.spec.boundary) for p, axis in zip(places, work.axes, strict=True)]
-    for tap in itertools.product(*(range(axis.k) for axis in work.axes)):
-        place = tuple(int(p[t]) for p, t in zip(places, tap, strict=True))
-        source = tuple(int(p[t]) for p, t in zip(folded, tap, strict=True))
-        outside = any(not 0 <= p < axis.n for p, axis in zip(place, work.axes, strict=True))
-        yield _Under(tap, place, source, outside)
+def _taps(context: _Context, output: _OutputIndex) -> Iterator[_Tap]:
+    positions = _positions(context.axes, output.spatial)
+    folded = [
+        boundary_index(p, axis.n, context.operands.spec.boundary)
+        for p, axis in zip(positions, context.axes, strict=True)
+    ]
+    for index in itertools.product(*(range(axis.k) for axis in context.axes)):
+        place = tuple(int(p[t]) for p, t in zip(positions, index, strict=True))
+        source = tuple(int(p[t]) for p, t in zip(folded, index, strict=True))
+        outside = any(not 0 <= p < axis.n for p, axis in zip(place, context.axes, strict=True))
+        yield _Tap(index, place, source, outside)
 
 
-def _cell(work: _Work, spot: _Spot, under: _Under, lane: int, own: int, channel: int) -> Cell:
-    a = work.operands.conv_layout
-    seen, weight = (spot.n, *under.folded, lane), (spot.o, *under.tap, own)
-    x = work.operands.spec.cval if under.constant else float(work.form.x[seen])
-    w = float(work.form.w[weight])
+def _cell(
+    context: _Context, output: _OutputIndex, tap: _Tap, layer_channel: int, kernel_channel: int, channel: int
+) -> Cell:
+    a = context.operands.conv_layout
+    sample = (output.n, *tap.folded, layer_channel)
+    weight = (output.o, *tap.index, kernel_channel)
+    x = context.operands.spec.cval if tap.constant else float(context.form.x[sample])
+    w = float(context.form.w[weight])
     return Cell(
-        tap=_in_kernel(under.tap, a, spot.o, own, work.flipped),
-        place=under.place,
-        source=None if under.constant else _in_input(under.folded, a, spot.batch, channel),
-        padded=under.padded,
+        tap=_in_kernel(tap.index, a, output.o, kernel_channel, context.flipped),
+        place=tap.place,
+        source=None if tap.constant else _in_input(tap.folded, a, output.batch, channel),
+        padded=tap.padded,
         x=x,
         w=w,
-        flow=_flow(work, spot, x, w, None if under.constant else seen, weight),
+        flow=_flow(context, output, x, w, None if tap.constant else sample, weight),
     )
 
 
-def _flow(work: _Work, spot: _Spot, x: float, w: float, seen: Index | None, weight: Index) -> Flow | None:
-    if work.dy is None or work.sums is None:
+def _flow(
+    context: _Context, output: _OutputIndex, x: float, w: float, sample: Index | None, weight: Index
+) -> Flow | None:
+    if context.dy is None or context.sums is None:
         return None
-    delta = float(work.dy[(spot.n, *spot.spatial, spot.o)])
-    shared = len(work.operands.conv_layout.kernel) == work.operands.conv_layout.dims  # one tap for all the channels
+    delta = float(context.dy[(output.n, *output.spatial, output.o)])
+    a = context.operands.conv_layout
+    shared = len(a.kernel) == a.dims  # one tap for all channels
     return Flow(
         dw=delta * x,
-        dx=None if seen is None else delta * w,
-        dw_sum=float(work.sums.dw[weight[:-1]].sum() if shared else work.sums.dw[weight]),
-        dx_sum=None if seen is None else float(work.sums.dx[seen]),
+        dx=None if sample is None else delta * w,
+        dw_sum=float(context.sums.dw[weight[:-1]].sum() if shared else context.sums.dw[weight]),
+        dx_sum=None if sample is None else float(context.sums.dx[sample]),
     )
 
 
-def _in_kernel(tap: Index, a: ConvLayout, o: int, own: int, flipped: bool) -> Index:
+def _in_kernel(tap: Index, a: ConvLayout, o: int, kernel_channel: int, flipped: bool) -> Index:
     """A tap's index in the kernel as the user gave it."""
     spatial = tuple(k - 1 - t for t, k in zip(tap, a.window, strict=True)) if flipped else tap
     if len(a.kernel) == a.dims:
         return spatial
-    channel = o if a.channel_mode == "depthwise" else own
+    channel = o if a.channel_mode == "depthwise" else kernel_channel
     inner = (channel, *spatial) if a.layout == "channels_first" else (*spatial, channel)
     return (o, *inner) if a.channel_mode == "bank" else inner
 
@@ -378,10 +379,11 @@ def _in_input(source: Index, a: ConvLayout, batch: Index, channel: int) -> Index
     return (*batch, channel, *source) if a.layout == "channels_first" else (*batch, *source, channel)
 
 
-def _coverage(work: _Work, spot: _Spot) -> float | None:
-    """The alpha under the window, filtered as `apply` filters it: 1 beyond the picture."""
-    cover, taps = work.operands.alpha, work.cover_taps
+def _coverage(context: _Context, output: _OutputIndex) -> float | None:
+    """Return the alpha under the window, filtered as `apply` filters it: outside the picture it is 1."""
+    cover = context.operands.alpha
+    taps = context.cover_taps
     if cover is None or taps is None:
         return None
-    seen = [1.0 if under.constant else float(cover[under.folded]) for under in _under(work, spot)]
-    return float(taps.ravel() @ np.array(seen))
+    alpha = [1.0 if tap.constant else float(cover[tap.folded]) for tap in _taps(context, output)]
+    return float(taps.ravel() @ np.array(alpha))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,23 @@ class Axis:
         """
         return (outputs - 1) * self.stride + self.reach
 
+    def sample(self, output: Any, tap: Any) -> Any:
+        """Return the index of the input sample under a tap of an output's window; outside 0..n-1 it is padding.
+
+        output, tap: integers, or integer arrays that broadcast.
+
+        >>> Axis(n=28, k=3, lo=1, hi=1).sample(0, 0), Axis(n=28, k=3, stride=2, dilation=4).sample(5, 2)
+        (-1, 18)
+        """
+        return output * self.stride + tap * self.dilation - self.lo
+
     def under(self, start: int, stop: int) -> tuple[int, int]:
         """The run of samples that the outputs [start, stop) see, counted from the input's first: padding lies below 0.
 
         >>> Axis(n=28, k=3, lo=1, hi=1).under(0, 2), Axis(n=28, k=3, stride=2).under(3, 5)
         ((-1, 3), (6, 11))
         """
-        first = start * self.stride - self.lo
+        first: int = self.sample(start, 0)
         return first, first + self.span(stop - start)
 
     @property

@@ -58,7 +58,7 @@ def result_lines(result: ApplyResult) -> list[str]:
     rows += [("verify", _verification(verification)) for verification in result.verifications]
     if written is not None:
         rows.append(("wrote", f"{place(written)} ({written.format}, {written.bytes:,} bytes)"))
-        rows += [("reduced", told) for told in written.dropped]
+        rows += [("reduced", what) for what in written.dropped]
     elif request.output is None:
         rows.append(("wrote", "nothing; give -o FILE to keep the result"))
     return columns(rows, indent="")
@@ -66,8 +66,8 @@ def result_lines(result: ApplyResult) -> list[str]:
 
 def damage_line(data: Data) -> str:
     """What is wrong with an input that was read all the same."""
-    told = f"{data.name} is damaged: {data.damage}; it is read as far as it goes, and what is missing is left blank"
-    return printable(told)
+    message = f"{data.name} is damaged: {data.damage}; it is read as far as it goes, and what is missing is left blank"
+    return printable(message)
 
 
 def plan_json(plan: ApplyPlan) -> dict[str, Any]:
@@ -156,19 +156,19 @@ def _distinct(plan: ApplyPlan) -> list[KernelPass]:
 
 
 def _footprint(footprint: Footprint) -> str:
-    told = ", ".join(f"{name} {size:,}" for name, size in vars(footprint).items())
-    return f"at most {footprint.peak:,} bytes at once: {told}"
+    parts = ", ".join(f"{name} {size:,}" for name, size in vars(footprint).items())
+    return f"at most {footprint.peak:,} bytes at once: {parts}"
 
 
 def _ledger(ledger: Ledger) -> str:
     policy = "" if ledger.policy == "clip" else f" after {ledger.policy}"
-    told = f"{ledger.low:.6g} to {ledger.high:.6g}{policy}"
+    text = f"{ledger.low:.6g} to {ledger.high:.6g}{policy}"
     if ledger.dtype.startswith("float"):
-        return told + (f"; {ledger.not_finite:,} not finite" if ledger.not_finite else "")
+        return text + (f"; {ledger.not_finite:,} not finite" if ledger.not_finite else "")
     info = np.iinfo(ledger.dtype)
-    told += f"; clipped {ledger.below:,} below {info.min} and {ledger.above:,} above {info.max}"
-    told += f", of {ledger.total:,} values"
-    return told + (f"; {ledger.not_finite:,} not finite, NaN written as 0" if ledger.not_finite else "")
+    text += f"; clipped {ledger.below:,} below {info.min} and {ledger.above:,} above {info.max}"
+    text += f", of {ledger.total:,} values"
+    return text + (f"; {ledger.not_finite:,} not finite, NaN written as 0" if ledger.not_finite else "")
 
 
 def _verification(verification: Verification) -> str:

@@ -57,16 +57,16 @@ def _table_of_tests(report: GradcheckReport) -> Table:
     for check in report.checks:
         table.add_column(check.name, justify="right", overflow="fold")
     paths = {path.name: path for path in report.paths}
-    told = [
-        _told_check(check) | _told_adjoint(test) | _told_path(paths.get(check.name))
+    columns = [
+        _check_rows(check) | _adjoint_rows(test) | _path_rows(paths.get(check.name))
         for check, test in zip(report.checks, report.adjoint, strict=True)
     ]
-    for label in told[0]:
-        table.add_row(label, *(column[label] for column in told))
+    for label in columns[0]:
+        table.add_row(label, *(column[label] for column in columns))
     return table
 
 
-def _told_check(check: TensorCheck) -> dict[str, str | Text]:
+def _check_rows(check: TensorCheck) -> dict[str, str | Text]:
     quantiles = zip(QUANTILES, check.quantiles, strict=True)
     return {
         "shape": show(check.shape),
@@ -79,7 +79,7 @@ def _told_check(check: TensorCheck) -> dict[str, str | Text]:
     }
 
 
-def _told_adjoint(test: AdjointTest) -> dict[str, str | Text]:
+def _adjoint_rows(test: AdjointTest) -> dict[str, str | Text]:
     return {
         "<A v, dy>": f"{test.left:.9g}",
         "<v, A' dy>": f"{test.right:.9g}",
@@ -88,7 +88,7 @@ def _told_adjoint(test: AdjointTest) -> dict[str, str | Text]:
     }
 
 
-def _told_path(path: PathTest | None) -> dict[str, str | Text]:
+def _path_rows(path: PathTest | None) -> dict[str, str | Text]:
     """Nothing but dashes where the matrix was too large to build."""
     if path is None:
         return {"matrix A": "too large", "apart by, of the largest": "-", "engine and A' dy": "-"}

@@ -61,15 +61,15 @@ def _matching(pattern: str | None) -> list[KernelFamily]:
 
 def print_kernel(kernel: Kernel) -> None:
     """Taps, numbers and meaning, and the picture: one coloured cell a tap."""
-    told = response(kernel)
+    gains = response(kernel)
     terms = kernel.terms or factorize(kernel.taps)
     rank = f"{len(terms)}: " + " + ".join(_term(term) for term in terms[:2]) + (" + ..." if len(terms) > 2 else "")
     rows = [
         ("size", show(kernel.shape)),
-        ("sum", f"{told.flat:.6g}"),
-        ("gain at zero frequency", f"{told.flat:.6g}"),
+        ("sum", f"{gains.flat:.6g}"),
+        ("gain at zero frequency", f"{gains.flat:.6g}"),
         ("separable rank", rank),
-        ("response", told.line),
+        ("response", gains.line),
         ("meaning", kernel.meaning),
         ("source", kernel.source),
     ]

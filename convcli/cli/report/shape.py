@@ -33,7 +33,9 @@ def _per_axis(values: Sequence[float]) -> str:
 
 
 def _dropped(row: Row) -> str:
-    return _per_axis(row.dropped) + ("*" if row.lost else "") if any(row.dropped) else ""
+    if not any(row.dropped):
+        return ""
+    return _per_axis(row.dropped) + "*" * row.lost
 
 
 def _indented(row: Row) -> str:
@@ -78,7 +80,8 @@ def size(count: int) -> str:
     while value >= 1024 and len(units) > 1:
         value /= 1024
         units.pop(0)
-    return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f} {units[0]}"
+    digits = max(3 - len(str(int(value))), 0)
+    return f"{value:,.{digits}f} {units[0]}"
 
 
 # The report.
@@ -165,8 +168,8 @@ def _totals(summary: Summary) -> list[tuple[str, str]]:
     if any(row.lost for row in summary.rows):
         rows.append(("*", "the floor drops samples of the input, not of its padding alone"))
     if crooked := [row for row in summary.rows if not row.aligned]:
-        told = "the widest counts; their centres or jumps differ, and fields behind it are those of the widest"
-        rows.append(("misaligned", f"paths that meet in layer {crooked[0].number}: {told}"))
+        rule = "the widest counts; their centres or jumps differ, and fields behind it are those of the widest"
+        rows.append(("misaligned", f"paths that meet in layer {crooked[0].number}: {rule}"))
     return rows
 
 
@@ -243,9 +246,9 @@ def _box(box: Box) -> str:
     if box.empty:
         return "nothing"
     names = axis_names(len(box.axes))
-    told = " and ".join(f"{name} {a} to {b}" for name, (a, b) in zip(names, box.spans, strict=True))
-    kept = f" ({show(len(axis) for axis in box.axes)})"
-    return told + (kept if box.gapless else f"{kept}, with holes between")
+    spans = " and ".join(f"{name} {a} to {b}" for name, (a, b) in zip(names, box.spans, strict=True))
+    size = f" ({show(len(axis) for axis in box.axes)})"
+    return spans + (size if box.gapless else f"{size}, with holes between")
 
 
 def needs_lines(wanted: Sequence[int], needs: Sequence[Need]) -> list[str]:
@@ -323,7 +326,9 @@ def chains_json(chains: Sequence[Chain]) -> dict[str, Any]:
 def layer_lines(layer: Layer) -> list[str]:
     """The output shape on a line of its own, then where every number comes from."""
     a = layer.conv_layout
-    counted = " and a bias each" if layer.biases > 1 else " and a bias" if layer.biases else ""
+    counted = ""
+    if layer.biases:
+        counted = " and a bias each" if layer.biases > 1 else " and a bias"
     rows = [(name, formula(axis)) for name, axis in zip(axis_names(a.dims), layer.axes, strict=True)]
     rows += [
         ("channels", reading(a, transposed=layer.axes[0].transposed)),

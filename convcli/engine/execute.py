@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine import buffers
 from convcli.engine.buffers import LINE
-from convcli.engine.methods import gemm
 from convcli.engine.methods.bands import unlike
 from convcli.engine.methods.base import TileFunction
 from convcli.engine.methods.windows import merges
@@ -56,12 +54,6 @@ def _quietly() -> Iterator[None]:
     with np.errstate(invalid="ignore", over="ignore"):
         np.setbufsize(BUFFER)
         yield
-
-
-def give_back() -> None:
-    """Give back what runs worked in: for who goes on to work that needs memory of its own."""
-    gemm.forget()
-    buffers.release_unused()
 
 
 class _Run:

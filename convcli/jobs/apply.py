@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli import io
-from convcli.engine.execute import give_back
+from convcli.engine.buffers import release_unused
 from convcli.engine.layer_form import flip_for, from_layer, to_problem
 from convcli.engine.planning.facts import result_dtype
 from convcli.engine.planning.plan import Plan
@@ -428,4 +428,4 @@ def _result_range(plan: ApplyPlan, cut: Sequence[Chunk]) -> tuple[float, float]:
 def _release_unused(plan: ApplyPlan) -> None:
     """Return unused memory to the system if the run needs much of it."""
     if plan.footprint.peak > RELEASE_ABOVE:
-        give_back()
+        release_unused()

@@ -14,8 +14,7 @@ import numpy as np
 import pytest
 
 import convcli
-from convcli.engine.buffers import LINE, BufferPool, result_buffer, scratch_buffer
-from convcli.engine.execute import give_back
+from convcli.engine.buffers import LINE, BufferPool, release_unused, result_buffer, scratch_buffer
 
 MIN, MAX = 1 << 16, 1 << 22
 
@@ -120,13 +119,13 @@ def test_free_memory_can_be_released(pool: BufferPool) -> None:
 @pytest.mark.parametrize("layer", [False, True])
 def test_what_is_given_back_is_the_system_s_again(layer: bool) -> None:
     size = 1 << 24
-    give_back()
+    release_unused()
     if layer:
         convcli.conv_layer(np.ones((1, 600, 600, 16)), np.ones((16, 3, 3, 16)))
     else:
         scratch_buffer((size,), np.uint8)[...] = 1
     before = resident()
-    give_back()
+    release_unused()
     assert before - resident() > size / 2
 
 

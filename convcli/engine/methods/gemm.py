@@ -5,9 +5,9 @@
     [ x1 x2 x3 ]      @      [ w1 ]        =       [ y1 ]
     [ x2 x3 x4 ]             [ w2 ]                [ y2 ]
 
-In general the windows are copied out, a boxful at a time (im2col). With stride 1 they are read where they lie: a row of
-a window is one run of samples, the next window's begins one sample on, and since rows of a matrix may not overlap,
-every R-th window is taken together, R being as many as a window is wide (here 3)::
+In general the windows are copied out, a boxful at a time (im2col). With stride 1 they are read in place: a row of a
+window is one run of samples, and the next window's begins one sample later. Rows of a matrix may not overlap, so every
+R-th window is taken together, R being the width of a window (here 3)::
 
     samples    a b c d e f g h i ..        phase 0    a b c | d e f | g h i        outputs 0 3 6
                                            phase 1    b c d | e f g | ..           outputs 1 4 ..
@@ -18,9 +18,9 @@ stretch from the end of a line to the beginning of the next are computed too, an
 has products of its own, and the shares of all rows are added up.
 
 Long phases are cut into blocks, and windows that do not overlap are one phase. A product adds its terms one after the
-other, which rounds as often, so long runs are cut into stretches. All stretches, phases, blocks and rows of the kernel
+other, with a rounding each, so long runs are cut into stretches. All stretches, phases, blocks and rows of the kernel
 are products of one call: between calls the threads wait for the interpreter.
-Groups of few channels are bundled, with zeros where a kernel does not look.
+Groups of few channels are bundled, with zeros for the channels that a kernel does not see.
 
 Source: Chellapilla, Puri and Simard, "High performance convolutional neural networks for document
 processing", 2006.
@@ -39,7 +39,7 @@ from numpy.typing import NDArray
 
 from convcli.engine.methods.bands import cut, pieces
 from convcli.engine.methods.base import CostEstimate, Method, Needs, TileFunction
-from convcli.engine.methods.windows import Box, boxes, merges, windows
+from convcli.engine.methods.windows import Box, Strided, boxes, merges, windows
 from convcli.engine.planning.blocking import GemmBlocking, bundle, rows_of
 from convcli.engine.planning.costs import GATHER, MAC
 from convcli.engine.planning.facts import PrecisionName, Work
@@ -56,22 +56,14 @@ WINDOW_RUN = 5.0
 """Nanoseconds more of a run of such samples."""
 
 WORTH_SHARING = 1 << 18
-"""Taps of a group whose turning into columns is shared out over the threads: a third of a millisecond."""
+"""Taps of a group whose copying into columns is shared out over the threads: a third of a millisecond."""
 
-TURNED = 8
-"""Stretches that are turned into columns at a time: some hundred kilobytes, and few calls."""
+TRANSPOSED = 8
+"""Stretches that are copied into columns at a time: some hundred kilobytes, and few calls."""
 
 FEW_PLACES = 256
-"""Outputs of each kernel up to which it is read as it lies: products are a third slower so, and turning one tap takes
-as long as that third of so many multiply-adds."""
-
-_scratch = Scratch()
-
-
-def forget() -> None:
-    """Leave what threads have multiplied in, which they otherwise keep from run to run."""
-    global _scratch
-    _scratch = Scratch()
+"""Outputs of each kernel up to which it is read in place: products are a third slower so, and copying one tap takes as
+long as that third of so many multiply-adds."""
 
 
 class Gemm(Method):
@@ -109,8 +101,8 @@ class Gemm(Method):
     def prepare(self, w: NDArray[Any], plan: Plan) -> TileFunction:
         blocking = self._blocking(plan, plan.precision)
         w = _bundle(w.astype(plan.accumulator, copy=False), blocking)
-        turned = math.prod(plan.output[:-1]) > FEW_PLACES
-        return (_InPlace if blocking.in_place else _Gathered)(w, plan.axes, blocking, turned)
+        transposed = math.prod(plan.output[:-1]) > FEW_PLACES
+        return (_InPlace if blocking.in_place else _Gathered)(w, plan.axes, blocking, transposed)
 
     def spreads_nan(self, work: Work) -> bool:
         return bundle(work.depth, work.spec.groups) > 1
@@ -124,35 +116,52 @@ class Gemm(Method):
 METHOD = Gemm()
 
 
-def _bundle(w: NDArray[Any], products: GemmBlocking) -> NDArray[Any]:
-    """Kernels (O, *window, C/groups) over all channels of a bundle of groups, with zeros for those of the others."""
-    if products.bundled == 1:
+def _bundle(w: NDArray[Any], blocking: GemmBlocking) -> NDArray[Any]:
+    """Return kernels (O, *window, C/groups) over all channels of a bundle of groups, with zeros for other groups'."""
+    if blocking.bundled == 1:
         return w
-    parts = w.reshape(products.groups, products.bundled, -1, *w.shape[1:])
-    wide = np.zeros((*parts.shape[:-1], products.bundled, w.shape[-1]), w.dtype)
-    for at in range(products.bundled):
-        wide[:, at, ..., at, :] = parts[:, at]
+    parts = w.reshape(blocking.groups, blocking.bundled, -1, *w.shape[1:])
+    wide = np.zeros((*parts.shape[:-1], blocking.bundled, w.shape[-1]), w.dtype)
+    for group in range(blocking.bundled):
+        wide[:, group, ..., group, :] = parts[:, group]
     return wide.reshape(len(w), *w.shape[1:-1], -1)
 
 
-class _Runs(NamedTuple):
-    """Where windows lie in a flat buffer, in samples from where the first begins."""
+class _Windows(NamedTuple):
+    """Where windows are in a flat buffer, counted in samples from the start of the first."""
 
-    windows: int
-    apart: int
+    number: int
+    step: int
     """From one window to the next."""
     phases: int
-    """So many windows overlap each other."""
-    steps: tuple[int, ...]
+    """How many windows in a row overlap: every so many can be the rows of one matrix."""
+    run_steps: tuple[int, ...]
     """From one run of a window to the next, along each axis of the kernel but the last."""
 
 
-class _Call(NamedTuple):
-    """One product: the kernels' taps, and views of the samples and of the shares, each (first byte, shape, strides)."""
+class _Grid(NamedTuple):
+    """Windows of several lines that follow each other; of each line only the first ones are outputs."""
+
+    lines: int
+    width: int
+
+
+class _Part(NamedTuple):
+    """What one call computes of a tile: a box of outputs, and the windows that make it."""
+
+    box: Box
+    start: int
+    """The first sample of the first window."""
+    windows: _Windows
+    grid: _Grid
+
+
+class _Product(NamedTuple):
+    """One matrix product: the taps, and where the samples and the shares are in their buffers."""
 
     columns: NDArray[Any]
-    seen: tuple[int, tuple[int, ...], tuple[int, ...]]
-    filled: tuple[int, tuple[int, ...], tuple[int, ...]]
+    samples: Strided
+    shares: Strided
 
 
 class _Pass(NamedTuple):
@@ -171,181 +180,216 @@ class _Pass(NamedTuple):
 class _Kernels:
     """Some of a bank's kernels, (n, *leads, run), cut into stretches: the columns of the products."""
 
-    def __init__(self, w: NDArray[Any], products: GemmBlocking, turned: bool) -> None:
-        run, columns = w.shape[-1], _turned if turned else _columns
-        self.length = -(-run // -(-run // products.longest))
-        self.leads = w.shape[1:-1]
+    def __init__(self, w: NDArray[Any], blocking: GemmBlocking, transposed: bool, scratch: Scratch) -> None:
+        run, columns = w.shape[-1], _laid_columns if transposed else _columns
+        self.scratch, self.leads = scratch, w.shape[1:-1]
+        self.length = -(-run // -(-run // blocking.longest))
         self.passes: list[_Pass] = []
-        self.calls: dict[tuple[int, _Runs, tuple[int, ...]], list[_Call]] = {}
-        for some in pieces(-(-run // self.length), max(products.shares // math.prod(self.leads), 1)):
-            first, last = some.start * self.length, min(some.stop * self.length, run)
+        self.products: dict[tuple[int, _Windows, tuple[int, ...]], list[_Product]] = {}
+        together = max(blocking.shares // math.prod(self.leads), 1)
+        for stretches in pieces(-(-run // self.length), together):
+            # All stretches of a pass are equal, but for a shorter one at the end of the run.
+            first, last = stretches.start * self.length, min(stretches.stop * self.length, run)
             end = last - (last - first) % self.length
             parts = [(start, stop) for start, stop in ((first, end), (end, last)) if start < stop]
             cut = [columns(w[..., start:stop], min(self.length, stop - start)) for start, stop in parts]
             self.passes.append(_Pass(first, cut))
 
-    def __call__(self, flat: NDArray[Any], start: int, runs: _Runs, grid: tuple[int, int], out: NDArray[Any]) -> None:
-        """Fill out (*box, n) from the first places of each line of `grid`, which the windows follow line by line.
-
-        flat: the samples; start: of them, the first.
-        """
-        places, (first, *more) = math.prod(grid), self.passes
-        start *= flat.itemsize
-        if not more:
-            alone = first.stretches * math.prod(self.leads) == 1
-            if alone and out.size == places * out.shape[-1] and merges(out, 1):
-                self._fill(flat, start, runs, 0, out.reshape(1, *self.leads, places, -1))
+    def __call__(self, flat: NDArray[Any], start: int, windows: _Windows, grid: _Grid, out: NDArray[Any]) -> None:
+        """Fill out (*box, n) from the windows in flat samples, the first of which begins at `start`."""
+        places, offset = math.prod(grid), start * flat.itemsize
+        if len(self.passes) == 1:
+            if self._fits(out, places):
+                self._fill(flat, offset, windows, 0, out.reshape(1, *self.leads, places, -1))
             else:
-                _add_up(self._shares(flat, start, runs, 0, places, out), grid, out)
+                self._add_up(self._shares(flat, offset, windows, 0, places, out), grid, out)
             return
-        sums = _scratch("sums", (len(self.passes), places, out.shape[-1]), out.dtype)
-        for at, total in enumerate(sums):
-            _add_up(self._shares(flat, start, runs, at, places, out), (1, places), total)
-        _add_up(sums, grid, out)
+        sums = self.scratch("sums", (len(self.passes), places, out.shape[-1]), out.dtype)
+        for number, total in enumerate(sums):
+            self._add_up(self._shares(flat, offset, windows, number, places, out), _Grid(1, places), total)
+        self._add_up(sums, grid, out)
+
+    def _fits(self, out: NDArray[Any], places: int) -> bool:
+        """Return whether one product makes the outputs, and can write them where they belong."""
+        alone = self.passes[0].stretches * math.prod(self.leads) == 1
+        return alone and out.size == places * out.shape[-1] and merges(out, 1)
 
     def _shares(
-        self, flat: NDArray[Any], start: int, runs: _Runs, at: int, places: int, out: NDArray[Any]
+        self, flat: NDArray[Any], offset: int, windows: _Windows, number: int, places: int, out: NDArray[Any]
     ) -> NDArray[Any]:
-        """What every stretch of a pass adds to every place: (shares, places, n)."""
-        stretches, n = self.passes[at].stretches, out.shape[-1]
-        shares = _scratch("shares", (stretches, *self.leads, places, n), out.dtype)
-        self._fill(flat, start, runs, at, shares)
-        return shares.reshape(-1, places, n)
+        """Return what every stretch of a pass adds to every place: (shares, places, n)."""
+        shape = (self.passes[number].stretches, *self.leads, places, out.shape[-1])
+        shares = self.scratch("shares", shape, out.dtype)
+        self._fill(flat, offset, windows, number, shares)
+        return shares.reshape(-1, places, out.shape[-1])
 
-    def _fill(self, flat: NDArray[Any], start: int, runs: _Runs, at: int, shares: NDArray[Any]) -> None:
-        """The same, into shares (stretches, *leads, places, n)."""
-        like = (at, runs, shares.strides)
-        calls = self.calls.get(like)
-        if calls is None:
-            calls = self.calls[like] = list(self._calls(runs, self.passes[at], shares.strides))
-        for columns, (first, shape, strides), filled in calls:
-            seen = np.ndarray(shape, flat.dtype, flat, start + first, strides)
-            np.matmul(seen, columns, out=_view(shares, *filled))
+    def _fill(self, flat: NDArray[Any], offset: int, windows: _Windows, number: int, shares: NDArray[Any]) -> None:
+        """Fill shares (stretches, *leads, places, n) with the products of a pass; offset: of the samples, in bytes."""
+        key = (number, windows, shares.strides)
+        products = self.products.get(key)
+        if products is None:
+            products = self.products[key] = list(self._products(self.passes[number], windows, shares.strides))
+        for columns, samples, target in products:
+            np.matmul(samples.of(flat, offset), columns, out=_rows_of_shares(shares, target))
 
-    def _calls(self, runs: _Runs, one: _Pass, strides: tuple[int, ...]) -> Iterator[_Call]:
-        """The products of a pass, on any buffer where the windows lie so, into shares of such strides."""
+    def _products(self, part: _Pass, windows: _Windows, strides: tuple[int, ...]) -> Iterator[_Product]:
+        """Yield the products of a pass, on any buffer with such windows, into shares of such strides."""
         stretch, *outer, row, value = strides
-        on, start, target = runs.phases, one.first, 0
-        rounds, more = divmod(runs.windows, on)
-        for columns in one.columns:
+        start, target = part.first, 0
+        for columns in part.columns:
             *leads, _, _, length, n = columns.shape
-            for first, phases, count in ((0, more, rounds + 1), (more, on - more, rounds)):
-                if phases * count:
-                    block, size = cut(count, rows_of(length * n)), columns.itemsize
-                    lot = (*leads, phases, block.number, block.width)
-                    apart = (1, block.step * on, on)
-                    steps = (self.length, *runs.steps, *(step * runs.apart for step in apart), 1)
-                    yield _Call(
-                        columns,
-                        ((start + first * runs.apart) * size, (*lot, length), tuple(size * step for step in steps)),
-                        (target + first * row, (*lot, n), (stretch, *outer, *(step * row for step in apart), value)),
-                    )
-            start, target = start + len(columns) * self.length, target + len(columns) * stretch
+            for phase, phases, count in _phases(windows):
+                # A product's rows are every `windows.phases`-th window, in blocks of about equal size.
+                block, size = cut(count, rows_of(length * n)), columns.itemsize
+                shape = (*leads, phases, block.number, block.width)
+                steps = (1, block.step * windows.phases, windows.phases)
+                window_steps = (self.length, *windows.run_steps, *(step * windows.step for step in steps), 1)
+                yield _Product(
+                    columns,
+                    Strided(
+                        (*shape, length),
+                        tuple(size * step for step in window_steps),
+                        (start + phase * windows.step) * size,
+                    ),
+                    Strided(
+                        (*shape, n), (stretch, *outer, *(step * row for step in steps), value), target + phase * row
+                    ),
+                )
+            start += len(columns) * self.length
+            target += len(columns) * stretch
+
+    def _add_up(self, shares: NDArray[Any], grid: _Grid, out: NDArray[Any]) -> None:
+        """Fill out (*box, n) with the sum of shares (shares, lines * width, n): a product with ones adds fastest."""
+        kept, n = math.prod(out.shape[:-1]) // grid.lines, out.shape[-1]
+        if len(shares) == 1:
+            out[...] = shares.reshape(*grid, n)[:, :kept].reshape(out.shape)
+            return
+        seen = shares.reshape(len(shares), grid.lines, grid.width * n)[:, :, : kept * n].swapaxes(0, 1)
+        contiguous = out.flags.c_contiguous
+        sums = out if contiguous else self.scratch("total", out.shape, out.dtype)
+        np.matmul(_ones(len(shares), shares.dtype), seen, out=sums.reshape(grid.lines, 1, -1))
+        if not contiguous:
+            out[...] = sums
+
+
+def _phases(windows: _Windows) -> Iterator[tuple[int, int, int]]:
+    """Yield (first window, number of phases, windows in each): the first phases have one window more.
+
+    >>> list(_phases(_Windows(10, 1, 4, ())))
+    [(0, 2, 3), (2, 2, 2)]
+    """
+    rounds, more = divmod(windows.number, windows.phases)
+    for first, phases, count in ((0, more, rounds + 1), (more, windows.phases - more, rounds)):
+        if phases * count:
+            yield first, phases, count
 
 
 class _Group:
     """The kernels of one group, (n, *leads, run), as many at a time as a product takes."""
 
-    def __init__(self, w: NDArray[Any], products: GemmBlocking, turned: bool) -> None:
+    def __init__(self, w: NDArray[Any], blocking: GemmBlocking, transposed: bool, scratch: Scratch) -> None:
         self.parts: dict[int, tuple[slice, _Kernels]] = {}
-        parts = pieces(len(w), products.columns)
+        parts = pieces(len(w), blocking.columns)
 
         def ready(at: int) -> None:
-            self.parts[at] = parts[at], _Kernels(w[parts[at]], products, turned)
+            self.parts[at] = parts[at], _Kernels(w[parts[at]], blocking, transposed, scratch)
 
-        share_out(ready, range(len(parts)), workers=threads() if turned and w.size > WORTH_SHARING else 1)
+        share_out(ready, range(len(parts)), workers=threads() if transposed and w.size > WORTH_SHARING else 1)
 
-    def __call__(self, flat: NDArray[Any], start: int, runs: _Runs, grid: tuple[int, int], out: NDArray[Any]) -> None:
+    def __call__(self, flat: NDArray[Any], start: int, windows: _Windows, grid: _Grid, out: NDArray[Any]) -> None:
         """Fill out (*box, n), as each of its `_Kernels` does."""
         for part, kernels in self.parts.values():
-            kernels(flat, start, runs, grid, out[..., part])
+            kernels(flat, start, windows, grid, out[..., part])
 
 
 class _Gathered:
     """Windows copied out as rows, as many at a time as a product takes."""
 
-    def __init__(self, w: NDArray[Any], axes: tuple[Axis, ...], products: GemmBlocking, turned: bool) -> None:
-        self.axes, self.products = axes, products
-        parts = w.reshape(products.groups, products.filters, products.terms)
-        self.groups = [_Group(part, products, turned) for part in parts]
+    def __init__(self, w: NDArray[Any], axes: tuple[Axis, ...], blocking: GemmBlocking, transposed: bool) -> None:
+        self.axes, self.blocking, self.scratch = axes, blocking, Scratch()
+        parts = w.reshape(blocking.groups, blocking.filters, blocking.terms)
+        self.groups = [_Group(part, blocking, transposed, self.scratch) for part in parts]
 
     def __call__(self, block: NDArray[Any], out: NDArray[Any]) -> None:
         """Fill a tile: outputs (*items, *P, O) from a block (*items, *rows, C)."""
-        channels, shares = (_groups(array, self.products.groups) for array in (block, out))
-        sizes, terms = out.shape[-1 - len(self.axes) : -1], self.products.terms
+        channels, shares = (_groups(array, self.blocking.groups) for array in (block, out))
+        sizes, terms = out.shape[-1 - len(self.axes) : -1], self.blocking.terms
         for part, share, group in zip(channels, shares, self.groups, strict=True):
             seen = windows(part, self.axes, sizes)
-            for box in boxes(out.shape[:-1], self.products.together):
+            for box in boxes(out.shape[:-1], self.blocking.together):
                 target = share[box]
                 rows = math.prod(target.shape[:-1])
-                group(self._rows(seen[box]), 0, _Runs(rows, terms, 1, ()), (1, rows), target)
+                group(self._rows(seen[box]), 0, _Windows(rows, terms, 1, ()), _Grid(1, rows), target)
 
     def _rows(self, seen: NDArray[Any]) -> NDArray[Any]:
-        """Windows (*box, *window, C/groups), one after the other; where they lie so already, as they are."""
+        """Return windows (*box, *window, C/groups) one after the other: a copy unless they are in that order."""
         if seen.flags.c_contiguous:
             return seen.reshape(-1)
-        flat = _scratch("rows", (seen.size,), seen.dtype)
+        flat = self.scratch("rows", (seen.size,), seen.dtype)
         flat.reshape(seen.shape)[...] = seen
         return flat
 
 
 class _InPlace:
-    """Windows read where they lie, lines that follow each other as one."""
+    """Windows read in place, lines that follow each other as one."""
 
-    def __init__(self, w: NDArray[Any], axes: tuple[Axis, ...], products: GemmBlocking, turned: bool) -> None:
-        self.products = products
-        self.leads, self.phases = (axes[:-1], axes[-1].k) if products.joined else (axes, 1)
+    def __init__(self, w: NDArray[Any], axes: tuple[Axis, ...], blocking: GemmBlocking, transposed: bool) -> None:
+        self.blocking, scratch = blocking, Scratch()
+        self.leads, self.phases = (axes[:-1], axes[-1].k) if blocking.joined else (axes, 1)
         self.dims, self.depth = len(axes), w.shape[-1]
-        self.lots: dict[tuple[tuple[int, ...], tuple[int, ...]], list[tuple[Box, int, _Runs, tuple[int, int]]]] = {}
-        runs = w.reshape(products.groups, -1, *(axis.k for axis in self.leads), products.run)
-        self.groups = [_Group(part, products, turned) for part in runs]
+        self.parts: dict[tuple[tuple[int, ...], tuple[int, ...]], list[_Part]] = {}
+        runs = w.reshape(blocking.groups, -1, *(axis.k for axis in self.leads), blocking.run)
+        self.groups = [_Group(group, blocking, transposed, scratch) for group in runs]
 
     def __call__(self, block: NDArray[Any], out: NDArray[Any]) -> None:
         """Fill a tile: outputs (*items, *P, O) from a block (*items, *rows, C)."""
         flat = np.ascontiguousarray(block).reshape(-1)
-        shares = _groups(out, self.products.groups)
-        like = (block.shape, out.shape)
-        if (lots := self.lots.get(like)) is None:
-            lots = self.lots[like] = list(self._lots(*like))
-        for box, start, runs, grid in lots:
+        shares = _groups(out, self.blocking.groups)
+        shapes = (block.shape, out.shape)
+        parts = self.parts.get(shapes)
+        if parts is None:
+            parts = self.parts[shapes] = list(self._parts(*shapes))
+        for part in parts:
             for number, (share, group) in enumerate(zip(shares, self.groups, strict=True)):
-                group(flat, start + number * self.depth, runs, grid, share[box])
+                group(flat, part.start + number * self.depth, part.windows, part.grid, share[part.box])
 
-    def _lots(self, block: tuple[int, ...], out: tuple[int, ...]) -> Iterator[tuple[Box, int, _Runs, tuple[int, int]]]:
-        """What is multiplied at a time, of a block and outputs of such shapes: a box, and where its windows lie."""
-        first, apart = len(block) - 1 - self.dims, [math.prod(block[at + 1 :]) for at in range(len(block) - 1)]
-        steps = tuple(axis.dilation * step for axis, step in zip(self.leads, apart[first:], strict=False))
-        for box in boxes(out[:-1], self.products.together, max(len(out) - 3, first)):
-            start = sum(step * (part.start or 0) for step, part in zip(apart, box, strict=True))
+    def _parts(self, block: tuple[int, ...], out: tuple[int, ...]) -> Iterator[_Part]:
+        """Yield what is multiplied at a time, of a block and outputs of such shapes."""
+        first = len(block) - 1 - self.dims
+        steps = [math.prod(block[axis + 1 :]) for axis in range(len(block) - 1)]
+        run_steps = tuple(axis.dilation * step for axis, step in zip(self.leads, steps[first:], strict=False))
+        for box in boxes(out[:-1], self.blocking.together, max(len(out) - 3, first)):
+            start = sum(step * (part.start or 0) for step, part in zip(steps, box, strict=True))
             sizes = [len(range(*part.indices(n))) for part, n in zip(box, out, strict=False)]
-            rows, columns = (1, *sizes[first:])[-2:]
-            width = block[-2] if rows > 1 else columns
-            yield box, start, _Runs((rows - 1) * width + columns, apart[-1], self.phases, steps), (rows, width)
+            lines, places = (1, *sizes[first:])[-2:]
+            width = block[-2] if lines > 1 else places
+            count = (lines - 1) * width + places
+            yield _Part(box, start, _Windows(count, steps[-1], self.phases, run_steps), _Grid(lines, width))
 
 
 def _groups(array: NDArray[Any], count: int) -> list[NDArray[Any]]:
-    """An array's channels in so many equal parts."""
+    """Return an array's channels in so many equal parts."""
     return [array] if count == 1 else np.split(array, count, axis=-1)
 
 
-def _view(array: NDArray[Any], first: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> NDArray[Any]:
-    """A view from so many bytes on; of one block of memory without as_strided, which takes as long as a product."""
-    if array.flags.c_contiguous:
-        return np.ndarray(shape, array.dtype, array, first, strides)
-    return as_strided(array[..., first // array.strides[-2] :, :], shape, strides)
+def _rows_of_shares(shares: NDArray[Any], target: Strided) -> NDArray[Any]:
+    """Return a view; of one block of memory without as_strided, which takes as long as a product."""
+    if shares.flags.c_contiguous:
+        return target.of(shares, 0)
+    return as_strided(shares[..., target.start // shares.strides[-2] :, :], target.shape, target.strides)
 
 
 def _columns(w: NDArray[Any], length: int) -> NDArray[Any]:
-    """Kernels (n, *leads, run) as columns (stretches, *leads, 1, 1, length, n): a view where w is one."""
+    """Return kernels (n, *leads, run) as columns (stretches, *leads, 1, 1, length, n): a view if w allows one."""
     cut = w.reshape(*w.shape[:-1], -1, length)
     return np.moveaxis(cut, (-2, 0), (0, -1))[..., None, None, :, :]
 
 
-def _turned(w: NDArray[Any], length: int) -> NDArray[Any]:
-    """The same laid down in that order."""
+def _laid_columns(w: NDArray[Any], length: int) -> NDArray[Any]:
+    """Return the same as a copy that is contiguous in that order."""
     seen = _columns(w, length)
     columns = np.empty(seen.shape, w.dtype)
-    for part in pieces(len(columns), TURNED):
+    for part in pieces(len(columns), TRANSPOSED):
         some = seen[part]
         if some.strides[-1] != some.itemsize:  # rows a multiple of 4 KiB apart share their place in the cache
             some = np.moveaxis(np.ascontiguousarray(np.moveaxis(some, -1, 0)), 0, -1)
@@ -353,21 +397,6 @@ def _turned(w: NDArray[Any], length: int) -> NDArray[Any]:
     return columns
 
 
-def _add_up(shares: NDArray[Any], grid: tuple[int, int], out: NDArray[Any]) -> None:
-    """Out (*box, n) = the sum of shares (shares, lines * places, n) at its places: a product with ones adds fastest."""
-    lines, places = grid
-    kept, n = math.prod(out.shape[:-1]) // lines, out.shape[-1]
-    if len(shares) == 1:
-        out[...] = shares.reshape(lines, places, n)[:, :kept].reshape(out.shape)
-        return
-    seen = shares.reshape(len(shares), lines, places * n)[:, :, : kept * n].swapaxes(0, 1)
-    straight = out.flags.c_contiguous
-    sums = out if straight else _scratch("total", out.shape, out.dtype)
-    np.matmul(_ones(len(shares), shares.dtype), seen, out=sums.reshape(lines, 1, -1))
-    if not straight:
-        out[...] = sums
-
-
 @lru_cache(maxsize=64)
-def _ones(count: int, kind: np.dtype[Any]) -> NDArray[Any]:
-    return np.ones((1, count), kind)
+def _ones(count: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+    return np.ones((1, count), dtype)

@@ -1,11 +1,11 @@
-"""Windows of a padded block as views: what one tap sees of every output, and all that each output sees."""
+"""Views of a padded block: the samples under one tap for every output, and the windows of all outputs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from itertools import pairwise, product
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -16,6 +16,18 @@ from convcli.shapes.axis import Axis
 
 Box: TypeAlias = tuple[slice, ...]
 """A part of a grid."""
+
+
+class Strided(NamedTuple):
+    """A view of a block of memory: its shape, and in bytes its strides and its start."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    start: int = 0
+
+    def of(self, block: NDArray[Any], offset: int = 0) -> NDArray[Any]:
+        """Return the view of a contiguous array, from `offset` bytes on: sooner than as_strided does."""
+        return np.ndarray(self.shape, block.dtype, block, offset + self.start, self.strides)
 
 
 def under_tap(

@@ -12,7 +12,7 @@ A format is one row of the table in formats.py and one codec in a file of its ow
     data.py          what was read (Data), what its file says besides (Header, Metadata), and what was written
     streams.py       pipes and gzip as streams that can be read again
     arrays/          npy (.npy, .npz), text (.csv, .tsv, .txt), raw, and by extras nifti and wav
-    images/          codec (all that Pillow reads and writes as it is), png, gif, tiff: the other codecs
+    images/          codec (what Pillow reads and writes as it is), png, jpeg, jpeg2000, gif, tiff: the other codecs
                      read, animation, modes, metadata, pillow, integrity: what these share
 """
 

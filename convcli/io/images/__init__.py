@@ -1,1 +1,17 @@
-"""Pictures: reading and writing them, their modes, frames, palettes and metadata."""
+"""Pictures: the codecs of their formats, and what these share.
+
+::
+
+    codec.py      formats that Pillow reads and writes as they are: BMP, WebP, netpbm; the base of the others
+    png.py        PNG: chunks, an encoder that uses all cores, 16 bits in several channels
+    jpeg.py       JPEG: settings, and its end
+    jpeg2000.py   JPEG 2000, which is only read: tiles, bits, and its end
+    gif.py        GIF: palettes and frames
+    tiff.py       TIFF: directories and damage; 16 bits, floats, pages and volumes by tifffile
+    read.py       decode a picture, or all of its frames, through Pillow
+    animation.py  choose a frame, or stack all frames
+    modes.py      how each of Pillow's modes is read
+    metadata.py   ICC profile, density, EXIF, XMP, comment, text and timing: read, carried over, written
+    integrity.py  whether a file is whole: lengths that headers declare, and the error for damage
+    pillow.py     Pillow's settings and errors
+"""

@@ -1,4 +1,4 @@
-"""Several frames as one array: those of an animation, composited, or the pages of a TIFF."""
+"""Choose a frame of several, or stack them all: of an animation, composited, or the pages of a TIFF."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from convcli.errors import InputError, ShapeError
 from convcli.limits import Limits
 from convcli.options import Frames
 
-DEPTH = "its pages are slices, which --dims 3 reads as a volume"
+VOLUME_NOTE = "its pages are slices, which --dims 3 reads as a volume"
 _OPAQUE = 255
 
 
-def chosen(frames: Frames, count: int, name: str) -> int:
-    """The number of the one frame that is wanted. Raises InputError where there is none such."""
+def choose_frame(frames: Frames, count: int, name: str) -> int:
+    """Return the number of the one frame that is wanted. Raises InputError if there is none such."""
     wanted = frames if isinstance(frames, int) else 0
     if wanted >= count:
         if count == 1:
@@ -30,21 +30,21 @@ def chosen(frames: Frames, count: int, name: str) -> int:
     return wanted
 
 
-def which_frame(at: int, count: int) -> str:
-    """Which of several was taken, in words.
+def describe_frame(index: int, count: int) -> str:
+    """Say which frame of several was taken.
 
-    >>> which_frame(0, 4), which_frame(2, 4), which_frame(0, 1)
+    >>> describe_frame(0, 4), describe_frame(2, 4), describe_frame(0, 1)
     ('first of 4 frames', 'frame 2 of 4, counted from 0', '')
     """
-    if at:
-        return f"frame {at} of {count}, counted from 0"
+    if index:
+        return f"frame {index} of {count}, counted from 0"
     return f"first of {count} frames" if count > 1 else ""
 
 
-def is_deep(description: str) -> bool:
-    r"""Whether a TIFF's description, ImageJ's or OME's, says that its pages are slices of a volume.
+def is_volume(description: str) -> bool:
+    r"""Return whether a TIFF's description, ImageJ's or OME's, says that its pages are slices of a volume.
 
-    >>> is_deep("ImageJ=1.54f\nimages=5\nslices=5"), is_deep("ImageJ=1.54f\nimages=5\nframes=5")
+    >>> is_volume("ImageJ=1.54f\nimages=5\nslices=5"), is_volume("ImageJ=1.54f\nimages=5\nframes=5")
     (True, False)
     """
     return re.search(r"^ImageJ=[\s\S]*^slices=(?!1\b)\d|<OME[\s\S]*SizeZ=\"(?!1\")\d", description, re.M) is not None
@@ -52,10 +52,10 @@ def is_deep(description: str) -> bool:
 
 @dataclass
 class Stack:
-    """Frames, uint8 or any one type, that are added one by one to an array (F, H, W, C) of the channels they need.
+    """An array (F, H, W, C) of frames of one number type, which are added one by one; it has the channels they need.
 
-    narrow: take the alpha of a frame for none where all of it is opaque, and its colours for gray where all of them
-    are; that is how frames are meant whose format has alpha for what does not change, or no gray.
+    narrow: drop the alpha of a frame that is opaque throughout, and the colours of one that is gray throughout; that is
+    how frames are meant whose format has alpha for what does not change, or no gray.
     """
 
     name: str
@@ -64,26 +64,26 @@ class Stack:
     narrow: bool = False
     array: NDArray[Any] = field(default_factory=lambda: np.empty((0, 0, 0, 0)))
     peak: int = 0
-    """Bytes of the array at most, and of the narrower one that it was made from."""
+    """Most bytes so far of the array, and of the narrower one that it was made from."""
 
-    def add(self, at: int, frame: NDArray[Any], decoding: int) -> None:
-        """Put frame (H, W) or (H, W, C) in its place; `decoding`: the bytes that it took.
+    def add(self, index: int, frame: NDArray[Any], decoding: int) -> None:
+        """Copy a frame (H, W) or (H, W, C) to its place; `decoding`: the bytes that it took.
 
-        Raises ShapeError where it is not as large as the others or of another type, LimitError where all frames
-        together would take too much, before they do.
+        Raises ShapeError for a frame of another size or number type than the first, LimitError if all frames would
+        take too much memory, before they do.
         """
         frame = frame if frame.ndim == 3 else frame[..., None]
-        frame = _narrowed(frame) if self.narrow else frame
-        if at == 0:
+        frame = _drop_channels(frame) if self.narrow else frame
+        if index == 0:
             self._allocate(frame.shape[:2], frame.shape[2], frame.dtype, decoding)
-        self._check(frame, at)
-        channels = _joined(self.array.shape[3], frame.shape[2])
+        self._check(frame, index)
+        channels = _common_channels(self.array.shape[3], frame.shape[2])
         if channels != self.array.shape[3]:
             narrow = self.array
             self._allocate(narrow.shape[1:3], channels, narrow.dtype, decoding + narrow.nbytes)
-            for place in range(at):
-                self.array[place] = _widened(narrow[place], channels)
-        self.array[at] = _widened(frame, channels)
+            for earlier in range(index):
+                self.array[earlier] = _add_channels(narrow[earlier], channels)
+        self.array[index] = _add_channels(frame, channels)
 
     def _allocate(self, size: tuple[int, ...], channels: int, dtype: np.dtype[Any], besides: int) -> None:
         shape = (self.count, *size, channels)
@@ -92,12 +92,12 @@ class Stack:
         self.peak = max(self.peak, needed)
         self.array = np.empty(shape, dtype)
 
-    def _check(self, frame: NDArray[Any], at: int) -> None:
+    def _check(self, frame: NDArray[Any], index: int) -> None:
         first, other = ((*array.shape[-3:-1], array.dtype) for array in (self.array, frame))
         if first != other:
-            told = " and ".join(f"{height}x{width} {dtype}" for height, width, dtype in (first, other))
+            sizes = " and ".join(f"{height}x{width} {dtype}" for height, width, dtype in (first, other))
             raise ShapeError(
-                f"{self.name} has frames of {told} (frame {at})",
+                f"{self.name} has frames of {sizes} (frame {index})",
                 "expected one size and type to filter all",
                 "choose one with --frames N",
             )
@@ -106,18 +106,18 @@ class Stack:
 _FEWER = "choose one with --frames N, or raise --max-memory"
 
 
-def _joined(one: int, other: int) -> int:
-    """The channels that hold both counts: 1 gray, 2 gray and alpha, 3 colours, 4 colours and alpha.
+def _common_channels(one: int, other: int) -> int:
+    """Return the channels that hold both counts: 1 gray, 2 gray and alpha, 3 colours, 4 colours and alpha.
 
-    >>> _joined(2, 3), _joined(1, 2), _joined(3, 3)
+    >>> _common_channels(2, 3), _common_channels(1, 2), _common_channels(3, 3)
     (4, 2, 3)
     """
-    coloured, alpha = one > 2 or other > 2, one % 2 == 0 or other % 2 == 0
-    return (3 if coloured else 1) + alpha
+    colours = 3 if max(one, other) > 2 else 1
+    return colours + (0 in (one % 2, other % 2))
 
 
-def _widened(frame: NDArray[Any], channels: int) -> NDArray[Any]:
-    """A frame (H, W, C) with so many channels: gray as colours, opaque where it had no alpha."""
+def _add_channels(frame: NDArray[Any], channels: int) -> NDArray[Any]:
+    """Return a frame (H, W, C) with so many channels: gray as colours, opaque if it had no alpha."""
     given = frame.shape[2]
     if given == channels:
         return frame
@@ -129,8 +129,8 @@ def _widened(frame: NDArray[Any], channels: int) -> NDArray[Any]:
     return wide
 
 
-def _narrowed(frame: NDArray[Any]) -> NDArray[Any]:
-    """A frame without an alpha that is opaque throughout, and as gray where its colours are."""
+def _drop_channels(frame: NDArray[Any]) -> NDArray[Any]:
+    """Return a frame without an alpha that is opaque throughout, and without colours that are gray throughout."""
     if frame.shape[2] % 2 == 0 and (frame[..., -1] == _OPAQUE).all():
         frame = frame[..., :-1]
     if frame.shape[2] > 2 and (frame[..., :1] == frame[..., 1:3]).all():

@@ -16,7 +16,7 @@ from convcli.io.codec import PLAIN, Codec, ReadRequest, WriteRequest
 from convcli.io.data import Data, Header, Kind
 from convcli.io.formats import all_formats, can, listed, lookup, missing_extension
 from convcli.io.images import integrity
-from convcli.io.images.metadata import options
+from convcli.io.images.metadata import encoder_options
 from convcli.io.images.modes import MODES
 from convcli.io.images.pillow import Whole, load_plugin
 from convcli.io.images.read import array_bytes, decoding_bytes, netpbm_largest, read_image
@@ -109,7 +109,7 @@ class Pillow(ImageCodec):
     """A format that Pillow reads and writes; the row tells Pillow's name of it."""
 
     self_ending: ClassVar[bool] = False
-    """Whether the format says where a file ends, so that nothing behind it is read of a pipe."""
+    """Whether the format says where a file ends, so that nothing after it is read from a pipe."""
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
         return read_image(stream, self, request)
@@ -160,7 +160,7 @@ class Pillow(ImageCodec):
     def encoder_options(self, width: int, height: int, request: WriteRequest) -> dict[str, Any]:
         """Return the options of Pillow's encoder for a picture of that size."""
         load_plugin(self.form.pillow)
-        metadata = options(request.metadata, self.form, width, height)
+        metadata = encoder_options(request.metadata, self.form, width, height)
         return {**self.settings(request.settings), **metadata}
 
     def settings(self, given: Mapping[str, int]) -> dict[str, Any]:
@@ -224,7 +224,7 @@ def as_frames(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def channel_count(shape: tuple[int, ...]) -> int:
-    """Channels of an image's shape.
+    """Return the channels of an image's shape.
 
     >>> channel_count((480, 640)), channel_count((480, 640, 3))
     (1, 3)
@@ -233,7 +233,7 @@ def channel_count(shape: tuple[int, ...]) -> int:
 
 
 def measures(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """The frames, the pixels of each, and the channels of a picture's shape, or of frames.
+    """Return the frames, the pixels of each, and the channels of a picture's shape, or of frames.
 
     >>> measures((480, 640, 3)), measures((7, 480, 640, 3))
     ((1, 307200, 3), (7, 307200, 3))

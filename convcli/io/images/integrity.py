@@ -1,4 +1,4 @@
-"""Whether a file is whole: lengths that headers declare, and the error for a file that is damaged.
+"""Check whether a file is whole by the length that it declares, and make the error for one that is not.
 
 Each format's file has the check that its decoder lacks. Of 100 cut, 100 flipped and 50 spliced files of each kind, the
 decoders alone read as whole, or with other values:

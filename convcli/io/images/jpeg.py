@@ -1,4 +1,4 @@
-"""JPEG, and whether a file is whole: libjpeg fills up what its last scan lacks with zeros or garbage, in silence."""
+"""JPEG: its settings, and a check of its end, as libjpeg decodes whatever follows a cut scan as samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Jpeg(Pillow):
     """JPEG, without halving the resolution of colours, which would be one more filter."""
 
     def find_damage(self, stream: BinaryIO) -> str:
-        """Return what is wrong with a JPEG, in words, or "": after its last scan the end of the image must follow.
+        """Look for the end of the image behind the last scan.
 
         Source: ITU-T T.81, annex B; entropy-coded segments hold no marker but restarts.
         """

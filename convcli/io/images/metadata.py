@@ -1,7 +1,7 @@
-"""What a picture's file says besides its samples: carried along, and written as far as the output's format holds it.
+"""Read a picture's metadata and write it to the output, as far as the output's format holds it.
 
-Read as the samples are, upright: an orientation is reset, a density turned with the picture, an embedded thumbnail
-dropped. A TIFF's tags that describe the picture are EXIF, whose block is a TIFF directory.
+Metadata is read for the upright picture: the orientation is reset, the density swapped with the axes, an embedded
+thumbnail dropped. Tags of a TIFF that describe the picture are EXIF; an EXIF block is a TIFF directory.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ WORDS = {
 _COLOURS = {b"GRAY": "gray", b"RGB ": "RGB", b"CMYK": "CMYK", b"Lab ": "LAB"}  # ICC.1:2022, 7.2.6
 _DENSEST = 65535  # dots per inch, which JFIF writes in 16 bits
 _COMMENT, _XMP_TEXT, _RAW_PROFILE = "Comment", "XML:com.adobe.xmp", "Raw profile type "
-_MOST = 65535  # in 16 bits: the numerator and the denominator of a PNG's seconds
+_MAX_SHORT = 65535  # in 16 bits: the numerator and the denominator of a PNG's seconds
 _LONG_TEXT = 1024  # characters, above which a PNG's text is compressed
 _DESCRIPTION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _XMP, _ICC = 270, 282, 283, 296, 700, 34675
-_STORED = re.compile(r'ImageJ=|\{"shape":|(<\?xml[^>]*>\s*)?(<!--[\s\S]*?-->\s*)?<OME\b')
+_STORAGE_DESCRIPTION = re.compile(r'ImageJ=|\{"shape":|(<\?xml[^>]*>\s*)?(<!--[\s\S]*?-->\s*)?<OME\b')
 """How a description begins that tells how pages are stored, of ImageJ, tifffile and OME: not of a picture."""
 
 _EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
@@ -58,7 +58,7 @@ _TRANSPOSED, _FROM_THE_RIGHT, _FROM_BELOW = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7
 
 # TIFF 6.0, section 8, EXIF 2.3, 4.6.4, and Windows' own: those that tell of the picture, and not how it is stored.
 _DESCRIBING = (269, 270, 271, 272, 285, 305, 306, 315, 316, 33432, 0x4746, 0x4749, *range(0x9C9B, 0x9CA0))
-_XMP_TURNED = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))[2-8]""")
+_XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))[2-8]""")
 _XMP_THUMBNAILS = re.compile(rb"<(xmp|xap):Thumbnails\b.*?</\1:Thumbnails>", re.DOTALL)
 
 
@@ -121,7 +121,7 @@ def _rewrite(
     if directory.next < 0:
         raise ValueError("the directory is cut")
     for tag in directory:
-        directory[tag] = _encoded(directory[tag])  # which decodes it: Pillow writes no other
+        directory[tag] = _encode_text(directory[tag])  # which decodes it: Pillow writes no other
     for tag in tags.keys() & set(directory):
         directory.tagtype[tag] = _LONG
         directory[tag] = tags[tag]
@@ -140,7 +140,7 @@ def _rewrite(
 
 
 def read_metadata(image: ImageFile, orientation: int) -> Metadata:
-    """What a picture, decoded and still open, says besides its samples; what cannot be read is left out."""
+    """Return the metadata of a picture that is decoded and still open; what cannot be read is left out."""
     info = image.info
     comment, text = info.get("comment", b""), dict(getattr(image, "text", {}))
     if _COMMENT in text:
@@ -158,7 +158,7 @@ def read_metadata(image: ImageFile, orientation: int) -> Metadata:
 def carry_over(
     metadata: Metadata, form: Format, channels: int, *, same_type: bool, frames: int = 1
 ) -> tuple[Metadata, tuple[str, ...]]:
-    """What of it an output of that format holds, and in words what it does not, and why.
+    """Return the metadata that an output of that format holds, and in words what is dropped, and why.
 
     channels, frames: of the output. same_type: whether its numbers are of the input's type, which a profile describes.
 
@@ -167,8 +167,8 @@ def carry_over(
     (Metadata(icc=b'', density=(300, 300), exif=b'', xmp=b'', comment=b'', text=(), timing=None), \
 ('comment: bmp holds none',))
     """
-    dropped = {kind: why for kind in WORDS if getattr(metadata, kind) and (why := _obstacle(metadata, kind, form))}
-    if metadata.icc and "icc" not in dropped and (why := _undescribed(metadata.icc, form, channels, same_type)):
+    dropped = {kind: why for kind in WORDS if getattr(metadata, kind) and (why := _refusal(metadata, kind, form))}
+    if metadata.icc and "icc" not in dropped and (why := _profile_mismatch(metadata.icc, form, channels, same_type)):
         dropped["icc"] = why
     if metadata.timing and "timing" not in dropped and frames != len(metadata.timing.durations):
         dropped["timing"] = f"it is of {len(metadata.timing.durations)} frames, the output has {frames}"
@@ -177,7 +177,7 @@ def carry_over(
 
 
 def kinds(metadata: Metadata) -> list[str]:
-    """The names of what there is.
+    """Return the names of the kinds that are there.
 
     >>> kinds(Metadata(xmp=b"<x/>", density=(72, 72)))
     ['density', 'XMP']
@@ -185,8 +185,8 @@ def kinds(metadata: Metadata) -> list[str]:
     return [word for kind, word in WORDS.items() if getattr(metadata, kind)]
 
 
-def options(metadata: Metadata, form: Format, width: int, height: int) -> dict[str, Any]:
-    """The metadata, as Pillow's encoder of that format takes it, for a picture of that size."""
+def encoder_options(metadata: Metadata, form: Format, width: int, height: int) -> dict[str, Any]:
+    """Return the metadata as options of Pillow's encoder of that format, for a picture of that size."""
     block = _resized(metadata.exif, width, height) if metadata.exif else b""
     given: dict[str, Any] = {
         "icc_profile": metadata.icc,
@@ -202,47 +202,50 @@ def options(metadata: Metadata, form: Format, width: int, height: int) -> dict[s
     elif form.pillow == "JPEG" and block:
         given["exif"] = b"Exif\0\0" + block
     if metadata.timing:
-        given |= _played(metadata.timing, form)
+        given |= _timing_options(metadata.timing, form)
     return {name: value for name, value in given.items() if value or name == "loop"}
 
 
-def timing(durations: list[float], info: dict[Any, Any], form: Format) -> Timing:
-    """How an animation plays, whose format counts how often as GIF does, which says nothing for once, or as others."""
+def read_timing(durations: list[float], info: dict[Any, Any], form: Format) -> Timing:
+    """Return how an animation plays. A GIF counts repeats, and says nothing for none; other formats count plays."""
     given = info.get("loop")
     if form.pillow != "GIF":
         return Timing(tuple(durations), given or 0)
-    return Timing(tuple(durations), 1 if given is None else given and given + 1)
+    if given is None:
+        return Timing(tuple(durations), 1)
+    return Timing(tuple(durations), given + 1 if given else 0)
 
 
-def _played(timing: Timing, form: Format) -> dict[str, Any]:
-    """The same as Pillow's encoder takes it."""
-    fraction = _fraction if form.pillow == "PNG" else float
+def _timing_options(timing: Timing, form: Format) -> dict[str, Any]:
+    """Return how an animation plays as options of Pillow's encoder."""
+    fraction = _png_duration if form.pillow == "PNG" else float
     return {"duration": [fraction(duration) for duration in timing.durations], "loop": timing.plays}
 
 
-def _fraction(duration: float) -> float:
-    """Milliseconds as a PNG holds them: a fraction of seconds, of two numbers of 16 bits.
+def _png_duration(duration: float) -> float:
+    """Return the nearest milliseconds that a PNG holds: a fraction of seconds, of two numbers of 16 bits.
 
-    >>> _fraction(41.7), _fraction(70_004), _fraction(1e9)
+    >>> _png_duration(41.7), _png_duration(70_004), _png_duration(1e9)
     (41.7, 70000, 65535000)
     """
-    if duration <= _MOST:
+    if duration <= _MAX_SHORT:
         return duration
-    step = next((step for step in (10, 100, 1000) if duration <= step * _MOST), 1000)
-    return min(round(duration / step), _MOST) * step
+    step = next((step for step in (10, 100, 1000) if duration <= step * _MAX_SHORT), 1000)
+    return min(round(duration / step), _MAX_SHORT) * step
 
 
-def _obstacle(metadata: Metadata, kind: str, form: Format) -> str:
-    """Why a format does not hold a kind, or ""."""
-    most = form.metadata_limits.get(kind, 0)
-    if not most:
+def _refusal(metadata: Metadata, kind: str, form: Format) -> str:
+    """Return why a format does not hold a kind, or ""."""
+    limit = form.metadata_limits.get(kind, 0)
+    if not limit:
         return f"{form.name} holds none"
     value = getattr(metadata, kind)
-    return f"{form.name} holds at most {most:,} bytes" if isinstance(value, bytes) and len(value) > most else ""
+    too_long = isinstance(value, bytes) and len(value) > limit
+    return f"{form.name} holds at most {limit:,} bytes" if too_long else ""
 
 
-def _undescribed(profile: bytes, form: Format, channels: int, same_type: bool) -> str:
-    """Why a profile says nothing of the samples of an output, or ""."""
+def _profile_mismatch(profile: bytes, form: Format, channels: int, same_type: bool) -> str:
+    """Return why a profile does not describe the samples of an output, or ""."""
     described = _COLOURS.get(profile[16:20], "other")
     colours = "gray" if channels < 3 and form.gray else "RGB"
     if described != colours:
@@ -251,19 +254,20 @@ def _undescribed(profile: bytes, form: Format, channels: int, same_type: bool) -
 
 
 def _density(image: ImageFile, *, turned: bool) -> tuple[float, float] | None:
-    """Dots per inch along x and y as the picture stands, where the file tells them."""
+    """Return the dots per inch along x and y of the upright picture, None if the file does not tell them."""
     if image.format == "TIFF" and _X_RESOLUTION not in getattr(image, "tag_v2", ()):
-        return None  # Pillow makes one up
-    return _usable(image.info.get("dpi"), 1, turned=turned)
+        return None  # Pillow sets a default
+    return _valid_density(image.info.get("dpi"), 1, turned=turned)
 
 
-def _usable(density: Any, scale: float, *, turned: bool) -> tuple[float, float] | None:
+def _valid_density(density: Any, scale: float, *, turned: bool) -> tuple[float, float] | None:
     try:
         x, y = (float(value) * scale for value in density)
     except DIRECTORY_ERRORS:
         return None
-    usable = all(math.isfinite(value) and 0.5 <= value <= _DENSEST for value in (x, y))
-    return ((y, x) if turned else (x, y)) if usable else None
+    if not all(math.isfinite(value) and 0.5 <= value <= _DENSEST for value in (x, y)):
+        return None
+    return (y, x) if turned else (x, y)
 
 
 def _exif(image: ImageFile) -> bytes:
@@ -271,7 +275,7 @@ def _exif(image: ImageFile) -> bytes:
         block = image.info.get("exif")
         if isinstance(block, bytes) and block:
             return rewrite_exif(block, {_ORIENTATION: 1})
-        return _rebuilt(image.getexif())
+        return _block_of_tags(image.getexif())
     return b""
 
 
@@ -279,52 +283,52 @@ def _resized(block: bytes, width: int, height: int) -> bytes:
     return rewrite_exif(block, {_WIDTH: width, _HEIGHT: height})
 
 
-def _rebuilt(given: Exif) -> bytes:
-    """A block of the describing tags of a TIFF, or of a PNG that holds EXIF as text; b"" where there are none."""
+def _block_of_tags(given: Exif) -> bytes:
+    """Return a block of the describing tags of a TIFF, or of a PNG that holds EXIF as text; b"" if there are none."""
     from PIL.Image import Exif
 
     fresh = Exif()
-    fresh.update(_described(given))
+    fresh.update(_describing_tags(given))
     return rewrite_exif(fresh.tobytes(), {}) if len(fresh) else b""
 
 
 def tiff_tags(metadata: Metadata, width: int, height: int) -> dict[int, Any]:
-    """EXIF and XMP as the tags of a TIFF of that size: numbers, text, bytes, and directories by their tags."""
+    """Return EXIF and XMP as the tags of a TIFF of that size: numbers, text, bytes, and directories by their tags."""
     from PIL.Image import Exif
 
     tags = Exif()
     if metadata.exif:
         tags.load(_resized(metadata.exif, width, height))
-    return _described(tags) | ({_XMP: metadata.xmp} if metadata.xmp else {})
+    return _describing_tags(tags) | ({_XMP: metadata.xmp} if metadata.xmp else {})
 
 
 def read_tags(tags: Exif, *, turned: bool) -> Metadata:
-    """What a TIFF's tags say besides its samples, which was turned to stand upright."""
+    """Return the metadata in a TIFF's tags; `turned`: its orientation swapped the axes."""
     scale = {2: 1.0, 3: 2.54}.get(tags.get(_RESOLUTION_UNIT, 2))
     resolution = (tags.get(_X_RESOLUTION), tags.get(_Y_RESOLUTION))
     return Metadata(
         icc=_as_bytes(tags.get(_ICC, b"")),
-        density=_usable(resolution, scale, turned=turned) if scale else None,
-        exif=_rebuilt(tags),
+        density=_valid_density(resolution, scale, turned=turned) if scale else None,
+        exif=_block_of_tags(tags),
         xmp=_upright_xmp(_as_bytes(tags.get(_XMP, b""))),
     )
 
 
-def _described(given: Exif) -> dict[int, Any]:
-    """The tags that describe the picture, and nothing of how it is stored."""
-    fresh = {tag: _encoded(given[tag]) for tag in _DESCRIBING if tag in given}
-    if _STORED.match(str(given.get(_DESCRIPTION, ""))):
+def _describing_tags(given: Exif) -> dict[int, Any]:
+    """Return the tags that describe the picture, without those that say how it is stored."""
+    fresh = {tag: _encode_text(given[tag]) for tag in _DESCRIBING if tag in given}
+    if _STORAGE_DESCRIPTION.match(str(given.get(_DESCRIPTION, ""))):
         del fresh[_DESCRIPTION]
     for tag in (_EXIF, _GPS):
-        inner = {name: _encoded(value) for name, value in given.get_ifd(tag).items()}
+        inner = {name: _encode_text(value) for name, value in given.get_ifd(tag).items()}
         if _INTEROPERABILITY in inner:
             inner[_INTEROPERABILITY] = given.get_ifd(_INTEROPERABILITY)
         fresh |= {tag: inner} if inner else {}
     return fresh
 
 
-def _encoded(value: Any) -> Any:
-    """Text beyond ASCII as the bytes that it was read from: Pillow reads Latin-1, and would write question marks."""
+def _encode_text(value: Any) -> Any:
+    """Return text beyond ASCII as the bytes that it was read from: Pillow reads Latin-1, and writes question marks."""
     return value.encode("latin-1", "replace") if isinstance(value, str) and not value.isascii() else value
 
 
@@ -346,17 +350,17 @@ def _texts(metadata: Metadata) -> Iterator[tuple[str, str]]:
 
 
 def _is_text(key: str) -> bool:
-    """Whether a PNG's keyword is one that may be written, and whose text no other kind holds."""
+    """Return whether a PNG's keyword may be written, and its text is held by no other kind."""
     return 1 <= len(key) < 80 and key != _XMP_TEXT and not key.startswith(_RAW_PROFILE)
 
 
 def _upright_xmp(packet: bytes) -> bytes:
-    r"""A packet of XMP whose picture stands upright, without thumbnails.
+    r"""Return a packet of XMP for the upright picture, without thumbnails.
 
     >>> _upright_xmp(b'<rdf:Description tiff:Orientation="6"><xmp:Thumbnails>...</xmp:Thumbnails>')
     b'<rdf:Description tiff:Orientation="1">'
     """
-    return _XMP_THUMBNAILS.sub(b"", _XMP_TURNED.sub(rb"\g<1>1", packet))
+    return _XMP_THUMBNAILS.sub(b"", _XMP_ORIENTATION.sub(rb"\g<1>1", packet))
 
 
 def _as_bytes(text: str | bytes) -> bytes:

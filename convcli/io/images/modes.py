@@ -15,7 +15,7 @@ class Reading(NamedTuple):
 
     @property
     def words(self) -> tuple[str, str, str]:
-        """What comes of it: the samples, those where the file has transparency, and what is done.
+        """The samples, the samples of a file with transparency, and what is done to them, in words.
 
         >>> MODES["P"].words
         ('RGB uint8', 'RGBA uint8', 'palette expanded')

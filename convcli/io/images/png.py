@@ -1,8 +1,9 @@
-"""PNG written by all cores: stripes of rows, filtered and deflated each by itself, and put together in their order.
+"""PNG: its chunks, an encoder for large pictures that uses all cores, and a reader of 16 bits in several channels.
 
-Pillow's encoder works on one core, and tries five filters on every row: on the way of a picture of 4096x4096 pixels
-through `apply`, 1.2 of 1.8 seconds. Here a stripe's rows have one filter, chosen by deflating a few of them under each,
-and it is 0.27 s; on photographs and screens, large ones, the file is 0.9 to 1.1 times as large::
+Pillow's encoder uses one core, and tries five filters on every row: of the 1.8 s that `apply` takes for 4096x4096
+pixels, 1.2 s. Here stripes of rows are filtered and deflated independently, each with one filter that is chosen by
+deflating a few of its rows under each, and that takes 0.27 s; of large photographs and screens the file is 0.9 to 1.1
+times as large::
 
     IHDR | IDAT 78 01 | IDAT stripe 0 ... 00 00 ff ff | IDAT stripe 1 ... 00 00 ff ff | ... | IDAT 03 00 adler32 | IEND
            zlib's head  raw deflate, ended by an empty stored block                           an empty last block
@@ -34,7 +35,7 @@ from convcli.io.codec import PLAIN, ReadRequest, WriteRequest
 from convcli.io.data import Data, Metadata
 from convcli.io.formats import check_extension
 from convcli.io.images import integrity
-from convcli.io.images.animation import chosen, which_frame
+from convcli.io.images.animation import choose_frame, describe_frame
 from convcli.io.images.codec import Pillow, as_frames, channel_count, measures
 from convcli.io.images.integrity import BLOCK, CUT
 from convcli.io.images.metadata import apply_orientation, orientation_of, read_metadata
@@ -52,7 +53,7 @@ Bytes = NDArray[np.uint8]
 
 
 class Chunk(NamedTuple):
-    """A piece of a PNG: what it is, and what it holds."""
+    """A chunk of a PNG: its type and its content."""
 
     kind: bytes
     content: bytes
@@ -62,10 +63,10 @@ STRIPE = 1 << 18
 """Bytes of samples in a stripe: few enough for a core's cache, and many beside the 32 KiB that deflate looks back."""
 
 TRIED = 16
-"""One in so many of a stripe's rows is deflated to choose the filter."""
+"""Of a stripe's rows, one in so many is deflated under each filter to choose one."""
 
 HELD = 8
-"""Sizes of a stripe that a thread holds at most: the samples, those beside them, what the filter leaves, deflated."""
+"""Memory of a thread, in sizes of a stripe: its samples, their neighbours, the filtered rows, the deflated ones."""
 
 _SAMPLES = (b"IDAT", b"fdAT")  # the chunks of samples, and of those of an animation's further frames
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -74,12 +75,12 @@ _BASE = 65521  # Adler-32's modulus
 
 
 def write_png(
-    stream: BinaryIO, array: NDArray[Any], level: int = 1, threads: int = 1, said: Sequence[Chunk] = ()
+    stream: BinaryIO, array: NDArray[Any], level: int = 1, threads: int = 1, chunks: Sequence[Chunk] = ()
 ) -> None:
     """Encode a picture (H, W) or (H, W, C) of bool, uint8 or uint16, by so many threads.
 
     Channels: gray, gray and alpha, RGB, RGBA; one for bool and uint16.   level: zlib's, 0 to 9.
-    said: chunks that tell of the picture, which go before its samples.
+    chunks: of metadata, which are written before the samples.
 
     >>> import io
     >>> from PIL import Image
@@ -92,13 +93,13 @@ def write_png(
     picture = _Picture(array, max(bits * channels // 8, 1), level)
     stream.write(_SIGNATURE)
     _write_chunk(stream, b"IHDR", struct.pack(">IIBBBBB", *array.shape[1::-1], bits, _COLOUR[channels], 0, 0, 0))
-    for chunk in said:
+    for chunk in chunks:
         _write_chunk(stream, *chunk)
     _write_chunk(stream, b"IDAT", b"\x78\x01")
     checksum = 1
-    for stripe in _in_order(picture.stripe, picture.starts, threads):
+    for stripe in _map_in_order(picture.stripe, picture.starts, threads):
         _write_chunk(stream, b"IDAT", stripe.deflated)
-        checksum = _joined(checksum, stripe.checksum, stripe.size)
+        checksum = _combine_adler32(checksum, stripe.checksum, stripe.size)
     _write_chunk(stream, b"IDAT", b"\x03\x00" + checksum.to_bytes(4, "big"))
     _write_chunk(stream, b"IEND", b"")
 
@@ -137,7 +138,7 @@ def ancillary(stream: BinaryIO) -> list[Chunk]:
 
 
 def encoding_bytes(shape: tuple[int, ...], dtype: np.dtype[Any], threads: int) -> int:
-    """Bytes that `write_png` takes at most, besides the picture and the file."""
+    """Return the bytes that `write_png` takes at most, besides the picture and the file."""
     row = math.prod(shape[1:]) * dtype.itemsize
     return HELD * threads * min(max(STRIPE, row), row * shape[0])
 
@@ -149,7 +150,7 @@ def _write_chunk(stream: BinaryIO, kind: bytes, content: bytes) -> None:
 
 
 class _Stripe(NamedTuple):
-    """Rows as they are written, and the Adler-32 and the number of the bytes that they were before."""
+    """The deflated rows, and the Adler-32 and the number of the bytes before that."""
 
     deflated: bytes
     checksum: int
@@ -158,7 +159,7 @@ class _Stripe(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Picture:
-    """step: bytes from a sample to its neighbour on the left, at least one."""
+    """A picture to encode; step: bytes from a sample to its left neighbour, at least one."""
 
     array: NDArray[Any]
     step: int
@@ -174,18 +175,18 @@ class _Picture:
         return range(0, len(self.array), self.rows)
 
     def stripe(self, start: int) -> _Stripe:
-        """The stripe that begins with a row."""
-        samples = _big_endian(self.array[max(start - 1, 0) : start + self.rows])
+        """Return the stripe whose first row is `start`, encoded."""
+        samples = _file_bytes(self.array[max(start - 1, 0) : start + self.rows])
         if start == 0:
             samples = np.concatenate([np.zeros_like(samples[:1]), samples])
         middle = len(samples) // 2
         some = samples[middle - 1 : middle + max(len(samples) // TRIED, 1)]
-        filtered = min(FILTERS, key=lambda number: len(_deflated(self._filtered(some, number), 1)))
-        content = self._filtered(samples, filtered)
-        return _Stripe(_deflated(content, self.level), zlib.adler32(content), len(content))
+        filtered = min(FILTERS, key=lambda number: len(_deflate(self._filter(some, number), 1)))
+        content = self._filter(samples, filtered)
+        return _Stripe(_deflate(content, self.level), zlib.adler32(content), len(content))
 
-    def _filtered(self, samples: Bytes, number: int) -> memoryview:
-        """All rows but the first, which is the one above them, under a filter: its number, then what it leaves."""
+    def _filter(self, samples: Bytes, number: int) -> memoryview:
+        """Return all rows but the first, which is the one above, filtered: the filter's number, then differences."""
         rows = samples[1:]
         filtered = np.empty((len(rows), rows.shape[1] + 1), np.uint8)
         filtered[:, 0] = number
@@ -193,45 +194,45 @@ class _Picture:
         return filtered.data.cast("B")
 
 
-def _big_endian(rows: NDArray[Any]) -> Bytes:
-    """Rows of samples as the bytes of the file: bits packed, 16 bits the larger half first."""
+def _file_bytes(rows: NDArray[Any]) -> Bytes:
+    """Return rows of samples as bytes of the file: bits packed, 16 bits big-endian."""
     if rows.dtype == bool:
         return np.packbits(rows.reshape(len(rows), -1), axis=1)
     wide = np.ascontiguousarray(rows, rows.dtype.newbyteorder(">"))
     return wide.reshape(len(rows), -1).view(np.uint8)
 
 
-def _to_the_left(samples: Bytes, step: int) -> Bytes:
+def _left_neighbours(samples: Bytes, step: int) -> Bytes:
     left = np.zeros_like(samples[1:])
     left[:, step:] = samples[1:, :-step]
     return left
 
 
 def _mean(samples: Bytes, step: int) -> Bytes:
-    """The mean of left and above, rounded down: of 8 bits what both have, and half of what one has."""
-    left, above = _to_the_left(samples, step), samples[:-1]
+    """Return the mean of left and above, rounded down, without a wider type: the common bits, and half the others."""
+    left, above = _left_neighbours(samples, step), samples[:-1]
     return (left & above) + ((left ^ above) >> 1)
 
 
 FILTERS: dict[int, Callable[[Bytes, int], Bytes | int]] = {
     2: lambda samples, step: samples[:-1],
-    1: _to_the_left,
+    1: _left_neighbours,
     3: _mean,
     0: lambda samples, step: 0,
 }
-"""What each filter expects of samples, the row above first. Paeth's is left out: as arrays, it costs more than all."""
+"""What each filter predicts for samples, of which the first row is the one above. Paeth's costs more than all here."""
 
 
-def _deflated(content: memoryview, level: int) -> bytes:
-    """Raw deflate, that more of it may follow."""
+def _deflate(content: memoryview, level: int) -> bytes:
+    """Return raw deflate data that more may follow."""
     deflate = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS, 9, zlib.Z_FILTERED)
     return deflate.compress(content) + deflate.flush(zlib.Z_SYNC_FLUSH)
 
 
-def _joined(first: int, second: int, size: int) -> int:
-    """The Adler-32 of two contents, one behind the other, from those of each and the second's size.
+def _combine_adler32(first: int, second: int, size: int) -> int:
+    """Return the Adler-32 of two contents in a row, from that of each and the second's size.
 
-    >>> _joined(zlib.adler32(b"con"), zlib.adler32(b"volve"), 5) == zlib.adler32(b"convolve")
+    >>> _combine_adler32(zlib.adler32(b"con"), zlib.adler32(b"volve"), 5) == zlib.adler32(b"convolve")
     True
     """
     low, high = first & 0xFFFF, first >> 16
@@ -239,10 +240,10 @@ def _joined(first: int, second: int, size: int) -> int:
     return sums[1] << 16 | sums[0]
 
 
-def _in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """work(item) for every item in order, by a pool that is never more than a few items ahead.
+def _map_in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """Yield work(item) for every item in order, by a pool that is never more than a few items ahead.
 
-    >>> list(_in_order(str, range(5), 2))
+    >>> list(_map_in_order(str, range(5), 2))
     ['0', '1', '2', '3', '4']
     """
     waiting: deque[Future[Result]] = deque()
@@ -258,11 +259,11 @@ def _in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: in
 _CHANNELS = {2: 3, 4: 2, 6: 4}
 """Channels of the colour types that have more than one, in 16 bits."""
 
-_SAYING = (b"iCCP", b"pHYs", b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+_METADATA_KINDS = (b"iCCP", b"pHYs", b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 
 
 def is_deep_png(stream: BinaryIO) -> bool:
-    """Whether the header declares 16 bits a sample and more than one channel; the stream is left at its beginning.
+    """Return whether a header declares 16 bits a sample and several channels; the stream is left at its start.
 
     Source: W3C, "Portable Network Graphics (PNG) Specification", 11.2.1.
     """
@@ -284,14 +285,14 @@ def read_png16(stream: BinaryIO, name: str, limits: Limits, frames: Frames = "fi
     channels = _CHANNELS[content[25]]
     limits.check_memory(name, 2 * len(content))
     chunks = ancillary(stream)
-    count = _frames(chunks)
-    if chosen(frames, count, name) or (frames == "all" and count > 1):
+    count = _count_frames(chunks)
+    if choose_frame(frames, count, name) or (frames == "all" and count > 1):
         raise FileError(
             f"{name} has {count} frames of 16-bit samples in several channels",
             "of such, the first alone can be read",
             "leave --frames out, or save it with 8 bits",
         )
-    metadata, orientation = _said(chunks)
+    metadata, orientation = _read_metadata(chunks)
     samples = 2 * width * height * (channels + 1) * (2 if orientation > 1 else 1)
     decoding = len(content) + max(samples, len(content))
     limits.check_memory(name, decoding)
@@ -301,19 +302,27 @@ def read_png16(stream: BinaryIO, name: str, limits: Limits, frames: Frames = "fi
     except (codecs.PngError, ValueError, TypeError, RuntimeError) as error:
         raise integrity.damaged(name, brief(error), "png") from error
     notes = (
-        which_frame(0, count),
+        describe_frame(0, count),
         "transparent colour made alpha" if array.shape[2] > channels else "",
         "EXIF orientation applied" if orientation > 1 else "",
     )
     alpha = array.shape[2] in (2, 4)
     mode = {2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}[array.shape[2]]
-    standing = np.ascontiguousarray(apply_orientation(array, orientation))
-    told = tuple(filter(None, notes))
-    return Data(standing, "image", "png", name, mode, alpha, told, metadata=metadata, decoding=decoding)
+    return Data(
+        np.ascontiguousarray(apply_orientation(array, orientation)),
+        "image",
+        "png",
+        name,
+        mode,
+        alpha,
+        tuple(filter(None, notes)),
+        metadata=metadata,
+        decoding=decoding,
+    )
 
 
-def _frames(chunks: list[Chunk]) -> int:
-    """Frames of an animated PNG, with the picture that is shown where nothing plays; 1 of a still one.
+def _count_frames(chunks: list[Chunk]) -> int:
+    """Return the frames of an animated PNG, its still image among them; 1 of a PNG that is none.
 
     Source: W3C, "Portable Network Graphics (PNG) Specification (Third Edition)", 11.3.6.
     """
@@ -321,12 +330,12 @@ def _frames(chunks: list[Chunk]) -> int:
     return 1 + sum(pair == (b"fcTL", b"fdAT") for pair in pairwise(animating))
 
 
-def _said(chunks: list[Chunk]) -> tuple[Metadata, int]:
-    """What a PNG says besides its samples, and its EXIF orientation: read by Pillow from one of a single pixel."""
+def _read_metadata(chunks: list[Chunk]) -> tuple[Metadata, int]:
+    """Return the metadata in chunks, and the EXIF orientation, as Pillow reads them from a PNG of one pixel."""
     from PIL import Image
 
-    said = [chunk for chunk in chunks if chunk.kind in _SAYING]
-    write_png(small := io.BytesIO(), np.zeros((1, 1), np.uint8), said=said)
+    kept = [chunk for chunk in chunks if chunk.kind in _METADATA_KINDS]
+    write_png(small := io.BytesIO(), np.zeros((1, 1), np.uint8), chunks=kept)
     with unguarded(), Image.open(small, formats=("PNG",)) as image:
         image.load()
         orientation = orientation_of(image.getexif())
@@ -383,12 +392,14 @@ class Png(Pillow):
         if in_stripes(dtype, shape):
             return encoding_bytes(shape, dtype, request.threads)
         frames, pixels, channels = measures(shape)
-        differing = pixels * frames * (1 if channels == 1 else 4) if frames > 1 else 0
-        return super().encoding_bytes(dtype, shape, request) + differing
+        pillow = super().encoding_bytes(dtype, shape, request)
+        if frames == 1:
+            return pillow
+        return pillow + pixels * frames * (1 if channels == 1 else 4)
 
 
 def in_stripes(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
-    """Whether such an array is one picture of more than one stripe, or of samples that Pillow would cut."""
+    """Return whether such an array is one picture of more than one stripe, or of samples that Pillow would cut."""
     if len(shape) > 3:
         return False
     return math.prod(shape) * dtype.itemsize > STRIPE or (dtype == np.uint16 and channel_count(shape) > 1)

@@ -1,4 +1,4 @@
-"""Images through Pillow: decoded upright, each damage told, nothing cut in silence.
+"""Decode images through Pillow: upright, every damage named, no bits cut silently.
 
 Pillow is imported inside the functions, so that work on arrays never loads it.
 """
@@ -15,8 +15,8 @@ from convcli.errors import DtypeError, FileError, InputError, brief
 from convcli.io.codec import ReadRequest
 from convcli.io.data import Data
 from convcli.io.formats import Format
-from convcli.io.images.animation import DEPTH, Stack, chosen, is_deep, which_frame
-from convcli.io.images.metadata import orientation_of, read_metadata, timing
+from convcli.io.images.animation import VOLUME_NOTE, Stack, choose_frame, describe_frame, is_volume
+from convcli.io.images.metadata import orientation_of, read_metadata, read_timing
 from convcli.io.images.modes import MODES
 from convcli.io.images.pillow import DECODING_ERRORS, lenient, load_plugin, unguarded
 from convcli.limits import Limits
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 
 
 BAND = 1 << 17
-"""Pixels that are taken at a time: few enough for a core's cache, with all copies of them."""
+"""Pixels that are copied at a time: few enough for a core's cache, with all copies of them."""
 
 
-def samples(image: Image, dtype: DTypeLike) -> NDArray[Any]:
-    """A picture's samples as an array of that type, (H, W), or (H, W, C) where it has more than one channel.
+def to_array(image: Image, dtype: DTypeLike) -> NDArray[Any]:
+    """Return a picture's samples as an array of that type, (H, W), or (H, W, C) if it has more than one channel.
 
-    They are taken in bands of rows: all at once, as `np.asarray` has them, they are copied twice more, through memory
-    that is fresh each time, which takes three times as long.
+    They are copied in bands of rows: `np.asarray` copies the whole twice more, through memory that is new each time,
+    which takes three times as long.
 
     >>> from PIL import Image
-    >>> samples(Image.new("RGB", (3, 2), (1, 2, 3)), "uint8").shape
+    >>> to_array(Image.new("RGB", (3, 2), (1, 2, 3)), "uint8").shape
     (2, 3, 3)
     """
     width, height = image.size
@@ -150,9 +150,9 @@ def _read(stream: BinaryIO, codec: Pillow, request: ReadRequest, *, lenient: boo
 
 
 def _open(stream: BinaryIO, form: Format, *, lenient: bool = False) -> tuple[ImageFile, int]:
-    """The image, its header read and none of its pixels decoded, and how many frames it has.
+    """Open an image without decoding its pixels; return it and how many frames it has.
 
-    lenient: where the file breaks off among them, count up to there.
+    lenient: if the file is cut among them, count up to there.
     """
     from PIL import Image
 
@@ -184,26 +184,27 @@ class _Opened(NamedTuple):
         return self.codec.form
 
     def one(self, frames: Frames, count: int) -> Data:
-        """One frame as a picture."""
-        at = chosen(frames, count, self.name)
-        data = self._frame(at, which_frame(at, count))
+        """Return one frame as a picture."""
+        index = choose_frame(frames, count, self.name)
+        data = self._frame(index, describe_frame(index, count))
         tags: Any = getattr(self.image, "tag_v2", {})
-        deep = count > 1 and is_deep(str(tags.get(_DESCRIPTION, "")))
-        return replace(data, notes=(*data.notes, DEPTH)) if deep else data
+        volume = count > 1 and is_volume(str(tags.get(_DESCRIPTION, "")))
+        return replace(data, notes=(*data.notes, VOLUME_NOTE)) if volume else data
 
     def all(self, count: int) -> Data:
-        """All frames as one array, and how they play; the one of an APNG that is shown where nothing plays left out."""
+        """Return all frames as one array, and how they play; without the still image of an APNG that is no frame."""
         first = 1 if self.image.info.get("default_image") else 0
         stack = Stack(self.name, count - first, self.limits, narrow=self.form.pillow in _TRANSPARENT_DELTAS)
         durations, decoding, lead = [], 0, None
-        for at in range(first, count):
-            data = self._frame(at, f"{stack.count} frames")
-            stack.add(at - first, data.array, data.decoding)
+        for index in range(first, count):
+            data = self._frame(index, f"{stack.count} frames")
+            stack.add(index - first, data.array, data.decoding)
             durations.append(self.image.info.get("duration"))
-            decoding, lead = max(decoding, data.decoding), lead or data
+            decoding = max(decoding, data.decoding)
+            lead = lead or data
         assert lead is not None
         plays = [duration or 0 for duration in durations] if any(durations) else []
-        metadata = replace(lead.metadata, timing=timing(plays, self.image.info, self.form) if plays else None)
+        metadata = replace(lead.metadata, timing=read_timing(plays, self.image.info, self.form) if plays else None)
         return replace(
             lead,
             array=stack.array,
@@ -213,11 +214,11 @@ class _Opened(NamedTuple):
             decoding=stack.peak + decoding,
         )
 
-    def _frame(self, at: int, told: str) -> Data:
+    def _frame(self, index: int, note: str) -> Data:
         self.limits.check_pixels(self.name, *self.image.size)
-        if at:
+        if index:
             with unguarded():
-                self.image.seek(at)
+                self.image.seek(index)
             self.limits.check_pixels(self.name, *self.image.size)
         decoding = self.codec.decoding_bytes(self.image, self.stream)
         self.limits.check_memory(self.name, decoding)
@@ -226,10 +227,10 @@ class _Opened(NamedTuple):
             raise DtypeError(f"{self.name} holds {cut}", refusal, "convert it to 8 bits, or to a .npy array, first")
         if not self.lenient and (damage := self.codec.find_broken_piece(self.image, self.stream)):
             raise _DamageError(self.name, self.form, damage)
-        return replace(_decoded(self.image, self.name, self.form, told), decoding=decoding)
+        return replace(_decode(self.image, self.name, self.form, note), decoding=decoding)
 
 
-def _decoded(image: ImageFile, name: str, form: Format, told: str) -> Data:
+def _decode(image: ImageFile, name: str, form: Format, note: str) -> Data:
     mode = image.mode
     reading = MODES[mode]
     stored_scale = _stored_scale(image)
@@ -241,7 +242,7 @@ def _decoded(image: ImageFile, name: str, form: Format, told: str) -> Data:
     converted = upright if target == upright.mode else upright.convert(target)
     dtype = "uint16" if (image.format, mode) == ("PPM", "I") else reading.dtype
     notes = (
-        told,
+        note,
         "EXIF orientation applied" if orientation > 1 else "",
         reading.note,
         "transparent colour made alpha" if target.endswith("A") and mode in ("1", "L", "RGB") else "",
@@ -254,7 +255,7 @@ def _decoded(image: ImageFile, name: str, form: Format, told: str) -> Data:
         else "",
     )
     return Data(
-        samples(converted, dtype),
+        to_array(converted, dtype),
         "image",
         _format_name(image, form),
         name,
@@ -273,12 +274,12 @@ def _scale_transparent_level(image: ImageFile) -> None:
 
 
 def _upright(image: ImageFile) -> tuple[Image, int]:
-    """The decoded image as its EXIF orientation wants it, and that orientation, 1 where it stood upright."""
+    """Decode the image; return it with its EXIF orientation applied, and that orientation, 1 if it was upright."""
     from PIL import ImageOps
 
     orientation = orientation_of(image.getexif())
     image.load()
-    upright = ImageOps.exif_transpose(image) if orientation > 1 else image  # a TIFF has turned itself by now
+    upright = ImageOps.exif_transpose(image) if orientation > 1 else image  # Pillow has turned a TIFF by now
     return upright, orientation
 
 

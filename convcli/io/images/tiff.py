@@ -1,6 +1,6 @@
-"""TIFF beyond Pillow: 16 and 32 bits, floats and any number of channels, BigTIFF, and stacks of pages as volumes.
+"""TIFF: directories and damage; and what Pillow lacks: 16 bits and floats in channels, BigTIFF, pages as volumes.
 
-Needs tifffile, `pip install 'convcli[tiff]'`, which brings imagecodecs for what is compressed.
+The latter need tifffile, `pip install 'convcli[tiff]'`, which brings imagecodecs for what is compressed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from convcli.io.codec import PLAIN, ReadRequest, WriteRequest
 from convcli.io.data import NO_METADATA, Data, Metadata
 from convcli.io.formats import NONE, check_extension, muted
 from convcli.io.images import integrity
-from convcli.io.images.animation import DEPTH, chosen, is_deep, which_frame
+from convcli.io.images.animation import VOLUME_NOTE, choose_frame, describe_frame, is_volume
 from convcli.io.images.codec import Pillow, measures
 from convcli.io.images.integrity import BLOCK, CUT
 from convcli.io.images.metadata import apply_orientation, read_tags, swaps_axes, tiff_tags
@@ -49,18 +49,17 @@ _BIG_TIFF = (b"II\x2b\0", b"MM\0\x2b")
 _BIG = 2**32 - 2**25  # bytes of samples, above which 32 bits may not count the file's
 _DEFLATED_AT_ONCE = 2**24  # bytes of samples
 _STRAIGHT, _PREMULTIPLIED = 2, 1
-_KEPT = {(12, _UNSIGNED), (16, _UNSIGNED), (16, _SIGNED), (32, _SIGNED), (32, _FLOAT)}
+_KEPT_WHOLE = {(12, _UNSIGNED), (16, _UNSIGNED), (16, _SIGNED), (32, _SIGNED), (32, _FLOAT)}
 """Bits and kinds of single samples above 8 bits that Pillow keeps whole."""
-
 
 PAGES = 10_000
 """Pages of a TIFF at most: counting them takes Pillow a time that grows with their square."""
 
 
 def beyond_pillow(stream: BinaryIO) -> str:
-    """What the first page holds, in words, where Pillow would cut or refuse it, or "".
+    """Return in words what the first page holds that Pillow would cut or refuse, or ""; damage is not reported here.
 
-    The stream is left at its beginning; of a directory that is damaged nothing is said.
+    The stream is left at its start.
     """
     try:
         stream.seek(0)
@@ -73,18 +72,20 @@ def beyond_pillow(stream: BinaryIO) -> str:
         return ""
     finally:
         stream.seek(0)
-    if (bits > 8 and (samples > 1 or (bits, kind) not in _KEPT)) or (bits == 8 and (kind == _SIGNED or samples > 4)):
-        word = {_SIGNED: "signed ", _FLOAT: "floating "}.get(kind, "")
-        return f"{word}{bits}-bit samples" + (f" in {samples} channels" if samples > 1 else "")
-    return ""
+    if bits < 8 or (bits == 8 and kind != _SIGNED and samples <= 4):
+        return ""
+    if bits > 8 and samples == 1 and (bits, kind) in _KEPT_WHOLE:
+        return ""
+    word = {_SIGNED: "signed ", _FLOAT: "floating "}.get(kind, "")
+    return f"{word}{bits}-bit samples" + (f" in {samples} channels" if samples > 1 else "")
 
 
 def _sample_type(tags: Mapping[int, Any]) -> tuple[int, int]:
     """Return the most bits of a sample, and the largest of the numbers that tell signed and floating ones."""
-    return max(_listed(tags.get(_BITS, 1))), max(_listed(tags.get(_FORMAT, _UNSIGNED)))
+    return max(_as_tuple(tags.get(_BITS, 1))), max(_as_tuple(tags.get(_FORMAT, _UNSIGNED)))
 
 
-def _listed(value: Any) -> Sequence[int]:
+def _as_tuple(value: Any) -> Sequence[int]:
     return value if isinstance(value, tuple) else (value,)
 
 
@@ -146,7 +147,7 @@ def count_pages(stream: BinaryIO, name: str) -> int:
 def _pieces(page: Mapping[int, Any]) -> Iterator[tuple[int, int]]:
     """Yield the offset and the bytes of each strip and tile of a page."""
     for offsets, counts in _PIECES:
-        yield from zip(_listed(page.get(offsets, ())), _listed(page.get(counts, ())), strict=False)
+        yield from zip(_as_tuple(page.get(offsets, ())), _as_tuple(page.get(counts, ())), strict=False)
 
 
 def find_broken_deflate(stream: BinaryIO, pieces: Iterable[tuple[int, int]], limit: int) -> str:
@@ -208,112 +209,121 @@ def _damaged(name: str, how: str) -> FileError:
 def _read(tiff: Any, stream: BinaryIO, name: str, limits: Limits, frames: Frames, *, volume: bool) -> Data:
     count = len(tiff.pages)
     several = volume or (frames == "all" and count > 1)
-    at = 0 if several else chosen(frames, count, name)
-    used = [tiff.pages[page] for page in (range(count) if several else [at])]
+    index = 0 if several else choose_frame(frames, count, name)
+    used = [tiff.pages[page] for page in (range(count) if several else [index])]
     lead = used[0]
-    limits.check_pixels(name, lead.imagewidth, lead.imagelength)
-    size = math.prod(lead.shape) * np.dtype(lead.dtype).itemsize
-    premultiplied = _extra(lead) == _PREMULTIPLIED
-    decoding = (len(used) + 2) * size + (8 * math.prod(lead.shape) if premultiplied else 0)
-    limits.check_memory(name, decoding)
-    for page in used:
-        _check_page(page, stream, name)
-        if (page.shape, page.dtype, _extra(page)) != (lead.shape, lead.dtype, _extra(lead)):
-            raise FileError(
-                f"{name} has pages of different shapes or types", "expected a stack of one", "part it first"
-            )
-    planes = [_plane(page) for page in used]
+    decoding = _check_pages(used, stream, name, limits)
+    planes = [_read_page(page) for page in used]
     array = np.stack(planes) if several else planes[0]
     framed = several and not volume
-    metadata, orientation = _said(tiff, lead, stream), lead.tags.valueof("Orientation", 1)
-    notes = (
-        f"{count} frames" if framed else "" if volume else which_frame(at, count),
-        DEPTH if not several and is_deep(lead.description) else "",
-        "orientation applied" * (orientation > 1),
-        "alpha unpremultiplied" * premultiplied,
-    )
+    if framed and array.ndim == 3:
+        array = array[..., None]
+
+    orientation = lead.tags.valueof("Orientation", 1)
+    notes = [f"{count} frames"] if framed else []
+    if not several:
+        notes = [describe_frame(index, count), VOLUME_NOTE if is_volume(lead.description) else ""]
+    notes += ["orientation applied" if orientation > 1 else ""]
+    notes += ["alpha unpremultiplied" if _extra(lead) == _PREMULTIPLIED else ""]
     return Data(
-        np.ascontiguousarray(array[..., None] if framed and array.ndim == 3 else array, array.dtype.newbyteorder("=")),
+        np.ascontiguousarray(array, array.dtype.newbyteorder("=")),
         "array" if volume else "image",
         "tiff",
         name,
         alpha=not volume and _extra(lead) in (_STRAIGHT, _PREMULTIPLIED),
         notes=tuple(filter(None, notes)),
         frames=count if framed else 1,
-        metadata=metadata,
+        metadata=_read_metadata(tiff, lead, stream, orientation),
         decoding=decoding,
         dims=3 if volume else None,
     )
 
 
-def _said(tiff: Any, page: Any, stream: BinaryIO) -> Metadata:
-    """What the tags of a page say besides how it is stored."""
+def _read_metadata(tiff: Any, page: Any, stream: BinaryIO, orientation: int) -> Metadata:
+    """Return the metadata in the tags of a page."""
     from PIL.Image import Exif
 
     tags = Exif()
     tags.endian, tags.bigtiff = tiff.byteorder, tiff.is_bigtiff
     try:
         tags.load_from_fp(stream, page.offset)
-        return read_tags(tags, turned=swaps_axes(page.tags.valueof("Orientation", 1)))
-    except Exception:  # as of Pillow's parser above: a picture is read without what cannot be read of the rest
+        return read_tags(tags, turned=swaps_axes(orientation))
+    except Exception:  # Pillow's parser, as above: a picture is read without metadata that cannot be read
         return NO_METADATA
 
 
+def _check_pages(pages: Sequence[Any], stream: BinaryIO, name: str, limits: Limits) -> int:
+    """Return the bytes that reading pages of one shape and type takes at most; raise for others, or for too much."""
+    lead = pages[0]
+    limits.check_pixels(name, lead.imagewidth, lead.imagelength)
+    values = math.prod(lead.shape)
+    decoding: int = (len(pages) + 2) * values * np.dtype(lead.dtype).itemsize
+    if _extra(lead) == _PREMULTIPLIED:
+        decoding += 8 * values
+    limits.check_memory(name, decoding)
+    for page in pages:
+        _check_page(page, stream, name)
+        if (page.shape, page.dtype, _extra(page)) != (lead.shape, lead.dtype, _extra(lead)):
+            given = f"{name} has pages of different shapes or types"
+            raise FileError(given, "expected a stack of one", "part it first")
+    return decoding
+
+
 def _check_page(page: Any, stream: BinaryIO, name: str) -> None:
-    """Raise for samples that would need to be converted, and for pieces that are not all in the file, or broken."""
+    """Raise for samples that would need to be converted, and for strips or tiles that are missing or damaged."""
     if page.dtype is None or np.dtype(page.dtype).name not in (*DTYPES, "bool"):
         raise DtypeError(
             f"{name} holds {page.bitspersample}-bit samples", "expected 8, 16, 32 or 64", "convert it first"
         )
     if page.photometric not in (_GRAY, _RGB):
-        what = getattr(page.photometric, "name", page.photometric)
-        raise DtypeError(f"{name} holds {what} samples", "expected gray or RGB", "convert it first")
+        samples = getattr(page.photometric, "name", page.photometric)
+        raise DtypeError(f"{name} holds {samples} samples", "expected gray or RGB", "convert it first")
     size = stream.seek(0, 2)
     pieces = list(zip(page.dataoffsets, page.databytecounts, strict=True))
-    if len(pieces) != math.prod(page.chunked) or any(count < 1 or at + count > size for at, count in pieces):
+    if len(pieces) != math.prod(page.chunked) or any(count < 1 or start + count > size for start, count in pieces):
         raise _damaged(name, "it ends too early")
     if page.compression in _DEFLATE:
-        most = 2 * math.prod(page.shape) * 8 + 2 * math.prod(page.chunks) * 8
-        if wrong := find_broken_deflate(stream, pieces, most):
-            raise _damaged(name, wrong)
+        limit = 2 * math.prod(page.shape) * 8 + 2 * math.prod(page.chunks) * 8
+        if damage := find_broken_deflate(stream, pieces, limit):
+            raise _damaged(name, damage)
     elif page.compression == 1 and sum(count for _, count in pieces) < math.prod(page.shape) * page.bitspersample // 8:
         raise _damaged(name, "its strips hold less than its samples")
 
 
 def _extra(page: Any) -> int:
-    """What the last sample is, besides the colours; 0 where nothing is said."""
+    """Return what the last sample is if it is no colour; 0 if the page does not say."""
     extra = [int(each) for each in page.extrasamples]
     return extra[-1] if len(extra) == 1 else 0
 
 
-def _plane(page: Any) -> NDArray[Any]:
-    """The samples (H, W) or (H, W, C) of a page, upright, its alpha straight."""
+def _read_page(page: Any) -> NDArray[Any]:
+    """Return the samples (H, W) or (H, W, C) of a page, upright, its alpha straight."""
     plane: NDArray[Any] = page.asarray(maxworkers=1)
     plane = np.moveaxis(plane, 0, -1) if page.axes == "SYX" else plane
     if plane.ndim != 2 + (page.samplesperpixel > 1):
         raise ShapeError(f"a page has the axes {page.axes}", "expected height, width and samples", "save it as .npy")
-    straight = _divided(plane) if _extra(page) == _PREMULTIPLIED else plane
+    straight = _unpremultiply(plane) if _extra(page) == _PREMULTIPLIED else plane
     return apply_orientation(straight, page.tags.valueof("Orientation", 1))
 
 
-def _divided(plane: NDArray[Any]) -> NDArray[Any]:
-    """Colours times their alpha (H, W, C) as colours, row by row; what covers nothing has none.
+def _unpremultiply(plane: NDArray[Any]) -> NDArray[Any]:
+    """Divide colours (H, W, C) by their alpha, row by row; transparent ones become 0.
 
-    >>> _divided(np.uint16([[[300, 65535], [300, 32768], [300, 0]]])).tolist()
+    >>> _unpremultiply(np.uint16([[[300, 65535], [300, 32768], [300, 0]]])).tolist()
     [[[300, 65535], [600, 32768], [0, 0]]]
     """
     whole = plane.dtype.kind in "iu"
     top = np.iinfo(plane.dtype).max if whole else 1
-    made = plane.copy()
-    for row in made:
+    divided = plane.copy()
+    for row in divided:
         colours, alpha = row[:, :-1], row[:, -1:]
         straight = np.divide(colours * float(top), alpha, out=np.zeros(colours.shape), where=alpha > 0)
         row[:, :-1] = np.rint(np.minimum(straight, top)) if whole else straight
-    return made
+    return divided
 
 
 def encoding_bytes(size: int, settings: Mapping[str, int] = NONE) -> int:
-    """Bytes that `write_tiff` takes at most, besides an array of `size` bytes and the file."""
+    """Return the bytes that `write_tiff` takes at most, besides an array of `size` bytes and the file."""
     return min(size, 2 * _DEFLATED_AT_ONCE) if settings.get("compress_level") else size
 
 
@@ -330,46 +340,47 @@ def write_tiff(
     """Encode (H, W) or (H, W, C), or of `pages` one for each (H, W) or (H, W, C) along the first axis.
 
     settings: with a `compress_level` above 0 the samples are deflated, integers as differences along their row; the
-    threads share that, to the same bytes for any number. Above 4 GiB the file is a BigTIFF. The metadata stands in the
-    first page.
+    threads share that, to the same bytes for any number. Above 4 GiB the file is a BigTIFF.
     """
+    tifffile = import_module("tifffile")
     channels = array.shape[2 + pages] if array.ndim == 3 + pages else 1
     colours = 3 if channels in (3, 4) else 1
-    spare = channels - colours
-    tifffile = import_module("tifffile")
+    extra_samples = ["unassalpha" if alpha else "unspecified"] * (channels - colours)
+
+    # The metadata stands in the first page, directories of EXIF behind the last.
     height, width = array.shape[pages : pages + 2]
     big = array.nbytes > _BIG
     tags = tiff_tags(metadata, width, height)
     inner = {tag: value for tag, value in tags.items() if isinstance(value, dict)}
-    said: dict[str, Any] = {
+    first_page: dict[str, Any] = {
         "resolution": metadata.density,
         "resolutionunit": "INCH" if metadata.density else None,
         "iccprofile": metadata.icc or None,
         "extratags": [_extratag(tag, value, _LONG8 if big else _LONG) for tag, value in tags.items()],
     }
-    packing = _packing(array.dtype, settings.get("compress_level", 0), threads)
+    compression = _compression(array.dtype, settings.get("compress_level", 0), threads)
     with tifffile.TiffWriter(stream, bigtiff=big) as writer:
         for page in array if pages else [array]:
             writer.write(
                 np.ascontiguousarray(page[..., 0] if page.shape[2:] == (1,) else page),
                 photometric="rgb" if colours == 3 else "minisblack",
                 planarconfig="contig" if channels > 1 else None,
-                extrasamples=["unassalpha" if alpha else "unspecified"] * spare or None,
+                extrasamples=extra_samples or None,
                 metadata=None,
                 software=False,
                 contiguous=False,
-                **packing,
-                **said,
+                **compression,
+                **first_page,
             )
-            said = {}
+            first_page = {}
     if inner:
-        _append(stream, inner)
+        _append_directories(stream, inner)
 
 
-def _packing(dtype: np.dtype[Any], level: int, threads: int) -> dict[str, Any]:
-    """How tifffile is to deflate samples; a level of 0 leaves them as they are.
+def _compression(dtype: np.dtype[Any], level: int, threads: int) -> dict[str, Any]:
+    """Return the options by which tifffile deflates samples; none for a level of 0.
 
-    Differences are of what tifffile takes them of by itself; of floats it needs imagecodecs.
+    The predictor is for types that tifffile supports by itself; for floats it needs imagecodecs.
     """
     if not level:
         return {}
@@ -383,7 +394,7 @@ def _packing(dtype: np.dtype[Any], level: int, threads: int) -> dict[str, Any]:
 
 
 def _extratag(tag: int, value: Any, offset: int) -> tuple[int, int, int | None, Any, bool]:
-    """A tag as tifffile takes it; in place of that of a directory, which it does not, the number before it."""
+    """Return a tag as tifffile takes it; in place of a tag of a directory, which it cannot write, the tag before it."""
     if isinstance(value, dict):
         return tag - 1, offset, 1, 0, True
     if isinstance(value, int):
@@ -393,15 +404,16 @@ def _extratag(tag: int, value: Any, offset: int) -> tuple[int, int, int | None, 
     return tag, _ASCII, None, value, True
 
 
-def _append(stream: BinaryIO, directories: Mapping[int, Mapping[int, Any]]) -> None:
-    """Put directories behind all else, and into the first page tags that lead to them, where others keep the place."""
+def _append_directories(stream: BinaryIO, directories: Mapping[int, Mapping[int, Any]]) -> None:
+    """Append directories to the file, and make the tags of the first page that hold their places lead to them."""
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
     stream.seek(0)
     with import_module("tifffile").TiffFile(stream) as tiff:
         places = {tag: tiff.pages[0].tags[tag - 1] for tag in directories}
         order, big = tiff.byteorder, tiff.is_bigtiff
-    head = {"<": b"II", ">": b"MM"}[order] + pack(f"{order}H", 43 if big else 42) + bytes(12 if big else 4)
+    head = {"<": b"II", ">": b"MM"}[order]
+    head += pack(f"{order}H12x", 43) if big else pack(f"{order}H4x", 42)
     for tag, entries in directories.items():
         offset = stream.seek(0, 2)
         stream.write(bytes(offset % 2))
@@ -484,7 +496,7 @@ class Tiff(Pillow):
         )
 
     def _by_extension(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest) -> bool:
-        """Whether such an array is for tifffile to encode, and not for Pillow."""
+        """Return whether such an array is for tifffile to encode, and not for Pillow."""
         assert self.form.extension is not None
         _, _, channels = measures(shape)
         beyond = channels not in self.form.channels.get(dtype.name, ())

@@ -74,7 +74,7 @@ class TestPng:
         given = {"exif": exif.tobytes(), "pnginfo": text, "icc_profile": profile, "dpi": (300, 150)}
         Image.fromarray(DEEP.astype(np.uint8)).save("shallow.png", **given)
         said = [chunk for chunk in ancillary(io.BytesIO(Path("shallow.png").read_bytes())) if chunk.kind != b"IDAT"]
-        write_png(stream := io.BytesIO(), DEEP, said=said)
+        write_png(stream := io.BytesIO(), DEEP, chunks=said)
         Path("x.png").write_bytes(stream.getvalue())
         deep, shallow = load("x.png"), load("shallow.png")
         np.testing.assert_array_equal(deep.array.astype(np.uint8), shallow.array)

@@ -125,7 +125,7 @@ def test_a_large_picture_is_written_so_and_a_small_one_by_pillow(tmp_path: Path)
 def test_a_stripe_is_read_before_much_of_the_next_is_made() -> None:
     """Of a picture of many stripes no more than a few are held, so that its file may be larger than memory."""
     made: list[int] = []
-    taken = png._in_order(lambda item: made.append(item) or item, range(100), 2)
+    taken = png._map_in_order(lambda item: made.append(item) or item, range(100), 2)
     for at, item in enumerate(taken):
         assert item == at
         assert len(made) <= at + 4

@@ -30,11 +30,12 @@ _logger = logging.getLogger("convcli")  # without a handler, Python writes a war
 def load_plugins(
     group: str, wanted: type[Plugin], names_of: Callable[[Plugin], Iterable[str]], reserved: Iterable[str]
 ) -> list[tuple[str, Plugin]]:
-    """Load the objects of type `wanted` that installed packages register in a group of entry points.
+    """Load the objects that installed packages register in a group of entry points.
 
-    Returns each with the name of its package. names_of: the names of an object, each of which is given once;
-    `reserved` ones are convcli's own. An object that cannot be loaded, is of another type, or has a name that is
-    taken, is left out, with one warning that names its package.
+    Returns those of type `wanted`, with the names of their packages. names_of: the names of an
+    object, each of which is given once; `reserved` ones are convcli's own. An object that cannot be
+    loaded, is of another type, or has a name that is taken, is left out, with one warning that
+    names its package.
     """
     from importlib.metadata import entry_points  # here, as it takes 20 ms to import
 

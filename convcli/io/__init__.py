@@ -1,6 +1,7 @@
-"""Files and pipes: `load` reads images and arrays by suffix or content, `save` writes them atomically.
+"""Files and pipes: `load` reads images and arrays, `save` writes them atomically.
 
-A format is one row of the table in formats.py and one codec in a file of its own; all else asks these two.
+A format is one row of the table in formats.py and one codec in a file of its own; all else asks
+these two.
 
 ::
 

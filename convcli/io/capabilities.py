@@ -1,4 +1,4 @@
-"""What a format can be asked to write: an array that it holds, and settings that its encoder has."""
+"""What a format can be asked to write: arrays that it holds, settings that it has."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from convcli.shapes.parse import show
 
 
 def check_holds(form: Format, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> None:
-    """Raise FormatError, which is a ShapeError and a DtypeError, unless the format holds such an array without loss.
+    """Raise FormatError unless the format holds such an array without loss.
+
+    It is a ShapeError and a DtypeError.
 
     >>> from convcli.io.formats import lookup
     >>> check_holds(lookup("png"), np.dtype("uint8"), (480, 640, 3))
@@ -31,7 +33,7 @@ def check_holds(form: Format, dtype: np.dtype[Any], shape: tuple[int, ...], requ
 
 
 def check_settings(form: Format, settings: Mapping[str, int]) -> None:
-    """Raise InputError for an encoder's setting that the format has no notion of; it would be ignored.
+    """Raise InputError for an encoder's setting that the format has not.
 
     DtypeError names the extra that one takes, where it is not installed.
 

@@ -1,7 +1,8 @@
 """What a file format does: read a stream, write an array, and say what it can hold.
 
-`Codec` is the base of every format's object, convcli's own and those of other packages; by itself it is one that holds
-arrays, of the number types and axes that its row in the table of formats names.
+`Codec` is the base of every format's object, convcli's own and those of other packages; by itself
+it is one that holds arrays, of the number types and axes that its row in the table of formats
+names.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ PIECE = 2**25
 class ReadRequest:
     """What is wanted of a file.
 
-    name: what messages call it. path: of a file that may be mapped; "" for a pipe. key: of an array in an archive.
-    raw: how the values of a headerless file lie. volume: whether all pages are one array.
+    name: what messages call it. path: of a file that may be mapped; "" for a pipe. key: of an array
+    in an archive. raw: how the values of a headerless file lie. volume: whether all pages are one
+    array.
     """
 
     name: str
@@ -52,9 +54,10 @@ class ReadRequest:
 class WriteRequest:
     """How an array is written.
 
-    alpha: whether a picture's last channel is alpha. frames, volume: whether the first axis is one of frames, or of
-    pages. settings: of the encoder, such as `quality`. header, metadata: what the file says besides its samples.
-    threads: that may share the encoding; the bytes are the same for any number.
+    alpha: whether a picture's last channel is alpha. frames, volume: whether the first axis is one
+    of frames, or of pages. settings: of the encoder, such as `quality`. header, metadata: what the
+    file says besides its samples. threads: that may share the encoding; the bytes are the same for
+    any number.
     """
 
     alpha: bool = False
@@ -70,7 +73,10 @@ PLAIN = WriteRequest()
 
 
 class Codec:
-    """One format's reader and writer; a format of another package overrides `read`, and what else it has."""
+    """One format's reader and writer, the base of all.
+
+    A format of another package overrides `read`, and what else it can do.
+    """
 
     maps_output: ClassVar[bool] = False
     """Whether `create` makes a file whose values are filled in place."""
@@ -79,15 +85,15 @@ class Codec:
         self.form = form
 
     def check_read(self, request: ReadRequest) -> None:
-        """Raise InputError for a request that the format has no notion of, before anything is read."""
+        """Raise InputError, before anything is read, for a request that makes no sense."""
         if request.frames != "first":
             raise InputError(f"frames {request.frames}", f"{request.name} is an array", "leave --frames out")
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
         """Decode a stream that stands at its beginning and can seek.
 
-        Raises FileError for one that is damaged, LimitError for one that takes more memory than request.limits
-        allow; the limits are to be checked before memory is allocated.
+        Raises FileError for one that is damaged, LimitError for one that takes more memory than
+        request.limits allow; the limits are to be checked before memory is allocated.
         """
         raise InputError(f"{request.name} is of the format {self.form.name}", "which is written but not read")
 
@@ -96,7 +102,7 @@ class Codec:
         raise InputError(f"{self.form.name} is read but not written", "", "write .png, .tiff or .npy")
 
     def write_arrays(self, stream: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Encode several arrays by their names. Raises ShapeError unless the format is an archive."""
+        """Encode several arrays by name; raise ShapeError unless the format is an archive."""
         raise ShapeError(f"{self.form.name} cannot hold {len(arrays)} arrays", "it holds one", "write .npz")
 
     def holds(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> str:
@@ -120,10 +126,10 @@ class Codec:
         return one_line(given, f"it holds {self.form.contents}", f"use --dtype {_suggested(types)}, or write .npy")
 
     def output_dtype(self, dtype: np.dtype[Any], kind: Kind, header: Header | None = None) -> np.dtype[Any] | None:
-        """Choose the number type to write for an input of that type and kind; None is that of the computed floats.
+        """Choose the number type to write for such an input; None for the computed floats' own.
 
-        A format with number types of its own keeps the input's, or holds floats as float32. Raises DtypeError if it
-        has neither.
+        A format with number types of its own keeps the input's, or holds floats as float32. Raises
+        DtypeError if it has neither.
         """
         types = self.form.dtypes
         if not types or dtype.name in types:
@@ -157,7 +163,7 @@ class Codec:
 
 @contextmanager
 def plugin_errors(form: Format, failed: str) -> Iterator[None]:
-    """Raise what the codec of another package raises in this block as a FileError that names the package."""
+    """Turn what another package's codec raises into a FileError that names the package."""
     try:
         yield
     except (ConvError, OSError, MemoryError):

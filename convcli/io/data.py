@@ -12,12 +12,12 @@ Kind = Literal["image", "array"]
 
 
 class Header(Protocol):
-    """What a file says of its samples besides their values; the codecs of these `formats` write it again."""
+    """What a file says besides its values, as the codecs of these `formats` write it again."""
 
     formats: ClassVar[tuple[str, ...]]
 
     def moved(self, starts: Sequence[float], strides: Sequence[int]) -> Self:
-        """Return the header of a result whose sample i lies, along each spatial axis, where start + i * stride lay.
+        """Return the header of a result whose sample i lies where start + i * stride lay.
 
         Raises InputError if it cannot say that.
         """
@@ -25,7 +25,7 @@ class Header(Protocol):
 
 @dataclass(frozen=True)
 class Timing:
-    """How an animation plays: milliseconds of each frame, and how often all are shown; 0 is for ever."""
+    """How an animation plays: milliseconds of each frame, and how often (0: for ever)."""
 
     durations: tuple[float, ...]
     plays: int
@@ -35,8 +35,9 @@ class Timing:
 class Metadata:
     """What a picture's file says besides its samples, and what is empty where it says nothing.
 
-    density: dots per inch along x and y. exif: a block, without the name that JPEG puts before it. comment: a
-    JPEG's or a GIF's, or a PNG's text of that name. text: other texts of a PNG, by their keywords.
+    density: dots per inch along x and y. exif: a block, without the name that JPEG puts before it.
+    comment: a JPEG's or a GIF's, or a PNG's text of that name. text: other texts of a PNG, by their
+    keywords.
     """
 
     icc: bytes = b""
@@ -55,9 +56,9 @@ NO_METADATA = Metadata()
 class Data:
     """One array with what its file said about it.
 
-    array: an image is (H, W) or (H, W, C) of uint8, uint16, int32 or float32, and (F, H, W, C) where it is of several
-    `frames`; an array has any shape and any real type, and may be a read-only memory map. `alpha` says that the last
-    channel is straight (not premultiplied) alpha.
+    array: an image is (H, W) or (H, W, C) of uint8, uint16, int32 or float32, and (F, H, W, C)
+    where it is of several `frames`; an array has any shape and any real type, and may be a
+    read-only memory map. `alpha` says that the last channel is straight (not premultiplied) alpha.
     """
 
     array: NDArray[Any]
@@ -77,7 +78,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Written:
-    """A result that was written: where, in which format, its bytes, and in words what the format dropped."""
+    """A result that was written: its place, format and bytes, and what the format dropped."""
 
     path: str
     format: str

@@ -1,7 +1,8 @@
-"""The table of formats: names, suffixes, first bytes, what each reads and holds, and the codec that does the work.
+"""The table of formats: names, first bytes, what each holds, and the codec that does the work.
 
-A format is one row here and one `Codec` in a file of its own, which is loaded when a file of that format is read or
-written: to list formats loads no Pillow. Other packages add rows through the entry points `convcli.formats`.
+A format is one row here and one `Codec` in a file of its own, which is loaded when a file of that
+format is read or written: to list formats loads no Pillow. Other packages add rows through the
+entry points `convcli.formats`.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ _ANY = 2**31 - 1  # bytes, more than there ever are
 
 @dataclass(frozen=True)
 class Extension:
-    """What an extra adds to an image format: number types with their channels, settings, and stacks of pages.
+    """What an extra adds to an image format: number types, settings, and stacks of pages.
 
-    settings: of the encoder, those that the format has by this extra alone. stacks: whether it reads and writes all
-    pages as one volume, and writes all that it reads.
+    settings: of the encoder, those that the format has by this extra alone. stacks: whether it
+    reads and writes all pages as one volume, and writes all that it reads.
     """
 
     extra: str
@@ -50,13 +51,14 @@ class Extension:
 
 @dataclass(frozen=True, eq=False)
 class Format:
-    """One file format: its names, how it is recognised, what is read from it, and what it holds without loss of bits.
+    """One file format: its names, how it is recognised, and what it holds without loss.
 
-    codec: "module:class" of its `Codec`. signatures: patterns of first bytes, and what such a file is in words; a
-    format without any is told by its suffix. reads: the number types that arrays read from it have; () for any.
-    channels: for each number type that an image format holds the channel counts, where 2 and 4 end in alpha. dtypes:
-    the number types that an array format holds, and a result keeps its input's there; () for any.
-    frames: the number types that it holds several frames of. settings: of its encoder.
+    codec: "module:class" of its `Codec`. signatures: patterns of first bytes, and what such a file
+    is in words; a format without any is told by its suffix. reads: the number types that arrays
+    read from it have; () for any. channels: for each number type that an image format holds the
+    channel counts, where 2 and 4 end in alpha. dtypes: the number types that an array format holds,
+    and a result keeps its input's there; () for any. frames: the number types that it holds several
+    frames of. settings: of its encoder.
     """
 
     name: str
@@ -97,18 +99,18 @@ class Format:
         return {re.compile(pattern, re.DOTALL): words for pattern, words in self.signatures.items()}
 
     def recognise(self, head: bytes) -> str:
-        """Return what a file with these first bytes is, in words, or "" if it is not of this format."""
+        """Return what a file with these first bytes is, in words; "" if not of this format."""
         return next((words for pattern, words in self._patterns.items() if pattern.match(head)), "")
 
     def may_hold(self, seen: Format) -> bool:
-        """Return whether a file with this format's suffix is read as the format that its content shows.
+        """Return whether a file with this format's suffix is read as what its content shows.
 
         A picture is decoded as what it is, whatever its suffix says.
         """
         return seen is self or (self.kind == "image" and seen.kind == "image")
 
     def keeps(self, dtype: DTypeLike, channels: int = 1) -> bool:
-        """Return whether it keeps every bit of that number type, an image format with that many channels.
+        """Return whether it keeps every bit of a number type, in an image of such channels.
 
         >>> lookup("png").keeps("uint16"), lookup("jpg").keeps("uint16"), lookup("npy").keeps("float64")
         (True, False, True)
@@ -121,7 +123,7 @@ class Format:
         return given.name in self.dtypes if self.dtypes else given.kind in NUMBERS
 
     def extends(self, dtype: np.dtype[Any], channels: int, *, installed: bool = False) -> bool:
-        """Return whether its extension has that number type and channel count; installed: and the extra is there."""
+        """Return whether its extension, if `installed` an installed one, has such samples."""
         if self.extension is None or channels not in self.extension.channels.get(dtype.name, ()):
             return False
         return not installed or has(self.extension.extra)
@@ -348,7 +350,7 @@ _OWN = {name: form for form in _TABLE for name in (form.name, *form.suffixes)}
 
 @cache
 def plugin_formats() -> tuple[Format, ...]:
-    """Return the formats of other packages, looked for once; names and suffixes of convcli's own stay its own."""
+    """Return the formats of other packages, looked for once."""
     found = load_plugins("convcli.formats", Format, _names, _OWN)
     return tuple(replace(form, package=package) for package, form in found)
 
@@ -360,14 +362,14 @@ def _names(form: Format) -> tuple[str, ...]:
 
 
 def _named(key: str) -> Format | None:
-    """Return the format of a name or a suffix; ask other packages only for what is none of convcli's own."""
+    """Return the format of a name or a suffix, of another package if none of convcli's has it."""
     if key in _OWN:
         return _OWN[key]
     return next((form for form in plugin_formats() if key in _names(form)), None)
 
 
 def all_formats() -> tuple[Format, ...]:
-    """Return every format that is read, in the order of the documentation, those of other packages last.
+    """Return every format in the order of the documentation, those of other packages last.
 
     >>> [form.name for form in all_formats() if not form.writable]
     ['jp2']
@@ -426,7 +428,7 @@ def suffixes(*, writable: bool = False) -> tuple[str, ...]:
 
 
 def recognise(head: bytes, *, plugins: bool = False) -> tuple[Format, str] | None:
-    r"""Return the format that first bytes show, and what such a file is in words; None if they show none.
+    r"""Return the format that first bytes show, and what it is in words; None for none.
 
     plugins: look among the formats of other packages, not among convcli's own.
 
@@ -477,14 +479,14 @@ def muted(logger_name: str) -> Iterator[None]:
 
 
 def check_extra(form: Format, name: str) -> None:
-    """Raise FileError, which names the extra, if the format of the file `name` needs one that is not installed."""
+    """Raise FileError if the format of a file needs an extra that is not installed."""
     if form.extra and not has(form.extra):
         given = f"{name} is of the format {form.name}"
         raise FileError(given, f"which takes the {EXTRAS[form.extra]} package", f"pip install 'convcli[{form.extra}]'")
 
 
 def check_extension(extension: Extension, given: str, does_not: str = "keep whole") -> None:
-    """Raise DtypeError, which names the extra, if a picture needs one that is not installed.
+    """Raise DtypeError if a picture needs an extra that is not installed.
 
     does_not: what Pillow, in its place, cannot do with it.
     """

@@ -1,4 +1,4 @@
-"""load: open a path or standard input, recognise what it holds, and have its format's codec decode it."""
+"""load: open a path or standard input, recognise its format, and have the codec decode it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SNIFFED_BYTES = 512
 
 
 class Detected(NamedTuple):
-    """What first bytes look like: the format, or None where none is known; and words for a message."""
+    """What first bytes look like: the format, or None; and words for a message."""
 
     form: Format | None
     words: str
@@ -68,7 +68,7 @@ def sniff(head: bytes) -> Detected:
 
 
 def is_text(head: bytes) -> bool:
-    """Return whether first bytes are UTF-8 without control characters; a character may be cut at their end.
+    """Return whether first bytes are UTF-8 without control characters.
 
     >>> is_text("1;2 # größe".encode()), is_text(bytes(8))
     (True, False)
@@ -114,15 +114,16 @@ def load(
     raw: RawLayout = UNTOLD,
     volume: bool = False,
 ) -> Data:
-    """Read an image or an array from a path, from `archive.npz:key`, or from standard input for "-".
+    """Read an image or an array from a path, `archive.npz:key`, or "-", standard input.
 
-    The format is the one given, or that of the suffix, or what the first bytes look like; an image is decoded as what
-    it is, whatever its suffix says. Images are (H, W) or (H, W, C), or (F, H, W, C) where all of several frames are
-    wanted, arrays have any shape. Headers are held against the limits, by default `Limits.of()`, before what they
-    declare is allocated. allow_truncated reads a damaged picture as far as it goes, and no other file. raw: how the
-    numbers lie in a file that has no header. volume: all pages of a TIFF are one array, not the first a picture.
-    Raises FileError for a file that is missing, unreadable or damaged, DtypeError for numbers that cannot be kept,
-    LimitError for what would take more memory or has more pixels than may be.
+    The format is the one given, or that of the suffix, or what the first bytes look like; an image
+    is decoded as what it is, whatever its suffix says. Images are (H, W) or (H, W, C), or (F, H, W,
+    C) where all of several frames are wanted, arrays have any shape. Headers are held against the
+    limits, by default `Limits.of()`, before what they declare is allocated. allow_truncated reads a
+    damaged picture as far as it goes, and no other file. raw: how the numbers lie in a file that
+    has no header. volume: all pages of a TIFF are one array, not the first a picture. Raises
+    FileError for a file that is missing, unreadable or damaged, DtypeError for numbers that cannot
+    be kept, LimitError for what would take more memory or has more pixels than may be.
     """
     name = os.fspath(source)
     named = _Source(name, *split_key(name))

@@ -1,4 +1,4 @@
-"""save: encode into a hidden file beside the target, then rename; a target is whole or untouched."""
+"""save: encode into a hidden file, then rename it; a target is whole or untouched."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _TEMPORARY = re.compile(r"\.convcli-[0-9a-f]{16}\.tmp")
 
 @dataclass(frozen=True)
 class OutputTarget:
-    """Where a result goes and in which format: a path, whose place was checked, or "-" for standard output."""
+    """Where a result goes and in which format: a checked path, or "-", standard output."""
 
     path: str
     form: Format
@@ -42,7 +42,7 @@ class OutputTarget:
         return self.form.load_codec()
 
     def check(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> None:
-        """Raise FormatError for an array that the format cannot hold, InputError for settings that it has not."""
+        """Raise FormatError for an array, InputError for settings that the format has not."""
         check_holds(self.form, dtype, shape, request)
         check_settings(self.form, request.settings)
 
@@ -61,13 +61,13 @@ class OutputTarget:
         return Written(self.path, self.form.name, size, codec.reductions(values, request))
 
     def grows(self, size: int) -> bool:
-        """Return whether a result of so many bytes is put together in its file, and not in memory."""
+        """Return whether a result of so many bytes grows in its file, not in memory."""
         if self.path == "-" or not self.codec.maps_output or size <= MAP_ABOVE:
             return False
         return not _is_special(Path(os.path.realpath(self.path)))
 
     def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
-        """Return how many bytes `write` takes at most, besides the array: for standard output, the whole file too."""
+        """Return how many bytes `write` takes at most; on standard output, the whole file too."""
         whole = self.codec.file_bytes(dtype, shape) if self.path == "-" else 0
         return self.codec.encoding_bytes(dtype, shape, request) + whole
 
@@ -82,10 +82,11 @@ def save(
 ) -> Written:
     """Write an array to a path by its suffix, or to standard output for "-", in the format given.
 
-    array: (H, W) or (H, W, C) for an image format, or frames (F, H, W, C); .npz takes several arrays by name.
-    request: the fields of WriteRequest. A symbolic link keeps pointing where it did.
-    Raises FormatError for what the format cannot hold, InputError for a setting that it has not, FileError for a
-    target that is in the way, OutputError where writing fails; the target is then untouched.
+    array: (H, W) or (H, W, C) for an image format, or frames (F, H, W, C); .npz takes several
+    arrays by name. request: the fields of WriteRequest. A symbolic link keeps pointing where it
+    did. Raises FormatError for what the format cannot hold, InputError for a setting that it has
+    not, FileError for a target that is in the way, OutputError where writing fails; the target is
+    then untouched.
     """
     name = os.fspath(target)
     return _resolve(name, overwrite, format).write(array, WriteRequest(**request))
@@ -101,10 +102,11 @@ class OutputBuffer:
 
 @contextmanager
 def output_buffer(target: OutputTarget | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[OutputBuffer]:
-    """Provide a buffer for a result (*shape) of `dtype`: in memory, or mapped from the target's file.
+    """Provide a buffer for a result: in memory, or mapped from the target's file.
 
-    A large .npy grows in a hidden file beside its target, which takes its name when it is published, and is gone after
-    the block where it is not. Raises OutputError where the disk has no place for it.
+    A large .npy grows in a hidden file beside its target, which takes its name when it is
+    published, and is gone after the block where it is not. Raises OutputError where the disk has no
+    place for it.
     """
     if target is None or not target.grows(math.prod(shape) * dtype.itemsize):
         array = np.empty(shape, dtype)
@@ -132,7 +134,7 @@ def output_buffer(target: OutputTarget | None, shape: tuple[int, ...], dtype: np
 
 
 def save_text(target: str | os.PathLike[str], text: str, form: str, *, overwrite: bool = False) -> Written:
-    """Write text as UTF-8, with the same care as `save`; `form` only names it in what is returned."""
+    """Write text as UTF-8, with the same care as `save`; `form` is only returned."""
     name, content = os.fspath(target), text.encode()
     if name != "-":
         _check_place(Path(os.path.realpath(name)), name, overwrite)
@@ -142,10 +144,10 @@ def save_text(target: str | os.PathLike[str], text: str, form: str, *, overwrite
 def check_target(
     target: str | os.PathLike[str], overwrite: bool = False, format: str | None = None
 ) -> OutputTarget | None:
-    """Resolve a target, and refuse one that `save` would refuse, before any work; nothing is written.
+    """Resolve a target, and refuse what `save` would refuse; nothing is written.
 
-    Returns None for "-" without a format, where the caller may follow its input's.
-    Raises FileError for a target that exists, a folder that does not, and a suffix that is not written; OutputError
+    Returns None for "-" without a format, where the caller may follow its input's. Raises FileError
+    for a target that exists, a folder that does not, and a suffix that is not written; OutputError
     for a folder that may not be written to.
 
     >>> check_target("edges.jpeg").form.name, check_target("-", format="npy").form.name, check_target("-")
@@ -166,7 +168,7 @@ def _resolve(name: str, overwrite: bool, format: str | None) -> OutputTarget:
 
 
 def check_name(name: str, format: str | None = None) -> Format:
-    """Return the format that a name is written in, given a format beside it; only the name is looked at.
+    """Return the format that a name is written in; only the name is looked at.
 
     Raises FileError for a suffix that is not written, or that is another format's.
 
@@ -207,7 +209,7 @@ def _check_place(path: Path, name: str, overwrite: bool) -> None:
 
 
 def _failure(name: str, overwrite: bool, error: OSError) -> OutputError:
-    """Return the error for a target that could not be written; raise FileError if its place was lost meanwhile."""
+    """Return the error for a failed write; raise FileError if its place was lost meanwhile."""
     _check_place(Path(os.path.realpath(name)), name, overwrite)
     return _unwritable(name, error)
 
@@ -225,7 +227,7 @@ def _exists(name: str) -> FileError:
 
 
 def _is_special(path: Path) -> bool:
-    """Return whether a path is a device or a named pipe, which is written to as it is and never replaced."""
+    """Return whether a path is a device or a named pipe, which is never replaced."""
     return path.exists() and not path.is_file()
 
 
@@ -244,7 +246,7 @@ def _deliver(name: str, overwrite: bool, encode: Callable[[BinaryIO], object]) -
 
 
 def _to_stdout(encode: Callable[[BinaryIO], object]) -> int:
-    """Encode in memory first: a pipe cannot seek, and a failing encoder must not leave half a file in it."""
+    """Encode in memory first: a pipe cannot seek, and must not get half a file."""
     content = io.BytesIO()
     encode(content)
     if sys.stdout is None:
@@ -261,7 +263,7 @@ def _to_stdout(encode: Callable[[BinaryIO], object]) -> int:
 
 @contextmanager
 def _stream(path: Path, name: str, overwrite: bool) -> Iterator[BinaryIO]:
-    """Open a stream whose bytes become the target if the block succeeds, and vanish if it raises anything."""
+    """Open a stream whose bytes become the target only if the block succeeds."""
     if _is_special(path):
         content = io.BytesIO()  # as for standard output
         yield content
@@ -276,7 +278,7 @@ def _stream(path: Path, name: str, overwrite: bool) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """Provide the name of a hidden file in the same folder; it is gone after the block, unless it was published."""
+    """Provide the name of a hidden file in the same folder, removed after the block."""
     temporary = path.with_name(f".convcli-{secrets.token_hex(8)}.tmp")
     try:
         yield temporary
@@ -285,7 +287,7 @@ def _beside(path: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Remove what a `save` into this folder left when its process was killed; none may be running."""
+    """Remove what a killed `save` left in a folder; none may be running."""
     try:
         leftovers = [path for path in Path(folder).iterdir() if _TEMPORARY.fullmatch(path.name)]
     except OSError:  # no folder, no leftovers
@@ -295,7 +297,7 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
 
 
 def _publish(temporary: Path, path: Path, name: str, overwrite: bool) -> None:
-    """Give the file its name; without overwrite through a hard link, which cannot replace a file made meanwhile."""
+    """Give the file its name; a hard link cannot replace a file that was made meanwhile."""
     if not overwrite:
         try:
             return path.hardlink_to(temporary)

@@ -1,7 +1,7 @@
-"""NIfTI volumes, .nii and .nii.gz: nibabel reads and makes the headers, the values are read and written here.
+"""NIfTI volumes, .nii and .nii.gz: nibabel handles the headers, this module the values.
 
-An array is (X, Y, Z) or (X, Y, Z, T), its axes as nibabel has them; the last of four is channels. Needs nibabel,
-`pip install 'convcli[nifti]'`.
+An array is (X, Y, Z) or (X, Y, Z, T), its axes as nibabel has them; the last of four is channels.
+Needs nibabel, `pip install 'convcli[nifti]'`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _DAMAGE = (OSError, EOFError, ValueError, TypeError, LookupError, OverflowError,
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """Where the voxels of a file lie in the world: its whole header, and how a convolution moved them.
+    """Where voxels lie in the world: a file's whole header, and how a convolution moved them.
 
     Voxel i of the values lies where voxel `starts + i * strides` of the file lay.
     """
@@ -50,7 +50,7 @@ class Geometry:
         return replace(self, starts=tuple(starts), strides=tuple(strides))
 
     def fitted(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-        """Return the header for such values: affines and voxel sizes follow the convolution, all else is kept."""
+        """Return the header for such values; affines and voxel sizes follow the convolution."""
         header = self.header.copy()
         zooms, before = header.get_zooms(), header.get_data_shape()
         affines = [(header.get_sform(coded=True), header.set_sform), (header.get_qform(coded=True), header.set_qform)]
@@ -82,7 +82,7 @@ class Nifti(Codec):
         return stream
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
-        """Decode the values, scaled ones as float64; raise DtypeError for what are no real numbers."""
+        """Decode the values, scaled ones as float64; raise DtypeError for complex ones."""
         try:
             return self._read(stream, request)
         except _DAMAGE as error:
@@ -123,7 +123,7 @@ class Nifti(Codec):
         return self.make_data(array, request, decoding=decoding, notes=notes, dims=dims, header=Geometry(header))
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
-        """Encode an array behind the header of the file that it comes from, or a new one with the identity affine."""
+        """Encode an array behind its file's header, or a new one with the identity affine."""
         geometry = request.header if isinstance(request.header, Geometry) else Geometry(_new())
         header = geometry.fitted(array.shape, array.dtype)
         header.write_to(stream)
@@ -131,7 +131,7 @@ class Nifti(Codec):
 
 
 class PackedNifti(Nifti):
-    """The same, compressed by gzip, without the time of day: the same values give the same bytes."""
+    """The same, compressed by gzip; the same values give the same bytes."""
 
     def open(self, stream: BinaryIO) -> BinaryIO:
         return cast("BinaryIO", open_gzip(stream))
@@ -146,7 +146,7 @@ def _damaged(name: str, how: str) -> FileError:
 
 
 def _header(stream: BinaryIO) -> Any:
-    """Read the header, checked by nibabel without a word on stderr, and by what is asked of it later."""
+    """Read the header, checked by nibabel, and by what is asked of it later."""
     stream.seek(0)
     start = stream.read(4)
     kind = getattr(import_module("nibabel"), _SIZES.get(start, "Nifti2Header"))
@@ -164,7 +164,7 @@ def _header(stream: BinaryIO) -> Any:
 
 
 def _finish(stream: BinaryIO) -> None:
-    """Unpack to the end, where the checksum is compared. Raises ValueError if much follows the values."""
+    """Unpack to the end, where the checksum is compared; raise ValueError if it is far."""
     for _ in range(64):
         if not stream.read(2**20):
             return

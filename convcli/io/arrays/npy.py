@@ -35,11 +35,12 @@ ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, R
 
 
 def read_npy(stream: BinaryIO, name: str, limits: Limits, *, path: str = "", size: int | None = None) -> NDArray[Any]:
-    """Decode one .npy file, no further than its header says; map it read-only if a path is given and it is large.
+    """Decode one .npy file, no further than its header says; map a large one if it has a path.
 
-    size: bytes of a member of an archive, which tells without being read.
-    The header is checked before anything is allocated. Raises DtypeError for what are no real numbers, FileError for
-    a header that is damaged or declares more than the file holds, LimitError for one that declares too much.
+    size: bytes of a member of an archive, which tells without being read. The header is checked
+    before anything is allocated. Raises DtypeError for what are no real numbers, FileError for a
+    header that is damaged or declares more than the file holds, LimitError for one that declares
+    too much.
     """
     try:
         shape, dtype = read_header(stream)
@@ -64,9 +65,9 @@ def read_npy(stream: BinaryIO, name: str, limits: Limits, *, path: str = "", siz
 
 
 def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Read shape and type from a .npy header, up to the first value. Version 3 only serves field names.
+    """Read shape and type from a .npy header, up to the first value.
 
-    Raises ValueError for whatever is no header.
+    Version 3 only serves field names. Raises ValueError for whatever is no header.
     """
     try:
         shape, _, dtype = _HEADERS[npy.read_magic(stream)](stream)
@@ -97,7 +98,7 @@ def split_key(name: str) -> tuple[str, str | None]:
 
 
 def read_npz(stream: BinaryIO, name: str, key: str | None, limits: Limits) -> NDArray[Any]:
-    """Decode the array `key` of an .npz archive, or its only one. Raises FileError, naming the keys, for any other."""
+    """Decode the array `key` of an .npz archive, or its only one; FileError names the keys."""
     try:
         with zipfile.ZipFile(stream) as archive:
             members = {info.filename[:-4]: info for info in archive.infolist() if info.filename.endswith(".npy")}
@@ -123,7 +124,7 @@ def _choose(name: str, keys: tuple[str, ...], key: str | None) -> str:
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, limits: Limits) -> NDArray[Any]:
-    """Decode one member as it is unpacked, and unpack it to its end, where its checksum is compared."""
+    """Decode one member, and unpack it to its end, where its checksum is compared."""
     with archive.open(member) as stream:
         array = read_npy(cast("BinaryIO", stream), name, limits, size=member.file_size)
         while stream.read(2**16):
@@ -139,7 +140,8 @@ def write_npy(stream: BinaryIO, array: NDArray[Any]) -> None:
 def create_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Make a .npy file, all of its bytes allocated, and return its values as a writable memory map.
 
-    Raises OSError if the disk has no room: a page without any would end the process when it is touched.
+    Raises OSError if the disk has no room: a page without any would end the process when it is
+    touched.
     """
     with path.open("xb") as stream:
         header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
@@ -154,15 +156,16 @@ def create_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDAr
 
 
 def release(array: NDArray[Any]) -> None:
-    """Release the memory under a mapped array, whose values stay in its file; do nothing for any other array."""
+    """Release the memory under a mapped array; its values stay in its file."""
     if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         array.base.madvise(mmap.MADV_DONTNEED)
 
 
 def held(array: NDArray[Any], share: Fraction) -> int:
-    """Return how many bytes an array takes while a share of its first axis is used: of a mapped one, those touched.
+    """Return how many bytes an array takes, a mapped one while a share of it is used.
 
-    Where other axes run slower, as in Fortran's order, every step along them touches pages of its own.
+    Where other axes run slower, as in Fortran's order, every step along them touches pages of its
+    own.
 
     >>> held(np.zeros((10, 10)), Fraction(1, 5))
     800
@@ -174,7 +177,7 @@ def held(array: NDArray[Any], share: Fraction) -> int:
 
 
 def check_mapped(array: NDArray[Any], name: str) -> None:
-    """Raise FileError if the file under a mapped array was cut: to touch what is gone would end the process."""
+    """Raise FileError if the file under a mapped array was cut, before what is gone is touched."""
     if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
         needed, size = array.offset + array.nbytes, array.base.size()
         if size < needed:
@@ -186,7 +189,7 @@ def check_mapped(array: NDArray[Any], name: str) -> None:
 
 
 def write_npz(stream: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Encode named arrays as .npz, uncompressed and without the time of day: the same arrays give the same bytes."""
+    """Encode named arrays as .npz, uncompressed; the same arrays give the same bytes."""
     with zipfile.ZipFile(stream, "w") as archive:
         for key, array in arrays.items():
             with archive.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True) as member:
@@ -194,7 +197,7 @@ def write_npz(stream: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 class Npy(Codec):
-    """One array of numpy's; a large one is mapped when it is read, and filled in its file when it is written."""
+    """One array of numpy's; a large one is mapped, in its input as in its output."""
 
     maps_output = True
 

@@ -1,4 +1,4 @@
-"""Numbers without a header, .raw, .bin and .dat, whose shape and type must be told; and values in pieces."""
+"""Numbers without a header, .raw, .bin and .dat, and the values of other formats."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ BLOCK = 2**20
 class RawLayout:
     """How numbers lie in a file without a header; shape and dtype are None if they are not given.
 
-    order: C has the last axis next to each other, F the first. offset: bytes before the first number, on reading.
+    order: C has the last axis next to each other, F the first. offset: bytes before the first
+    number, on reading.
     """
 
     shape: tuple[int, ...] | None = None
@@ -36,7 +37,7 @@ class RawLayout:
 
     @classmethod
     def of(cls, shape: tuple[int, ...] | None, dtype: str | None, order: Order, offset: int) -> RawLayout:
-        """Make a layout from the command line's words. Raises InputError for what is no type of numbers.
+        """Make a layout from the command line's words; InputError for an unknown type.
 
         >>> RawLayout.of((2, 3), ">i2", "C", 0).dtype
         dtype('>i2')
@@ -48,7 +49,7 @@ class RawLayout:
         return self
 
     def required(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        """Return the shape and the type of a file's numbers. Raises FileError if they are not given."""
+        """Return the shape and the number type; raise FileError if they are not given."""
         if self.shape is None or self.dtype is None:
             given = f"{name} holds raw numbers without a header"
             raise FileError(given, "expected their shape and type", "give apply or batch --raw-shape and --raw-dtype")
@@ -83,7 +84,7 @@ def _number_type(text: str) -> np.dtype[Any]:
 
 
 def read_values(stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any], order: Order) -> NDArray[Any]:
-    """Read the next values of a stream, in the machine's byte order. Raises EOFError if it ends before the last."""
+    """Read values in the machine's byte order; raise EOFError if the stream ends too early."""
     array = np.empty(shape[::-1] if order == "F" else shape, dtype)
     rest = memoryview(cast("Any", array.reshape(-1).view(np.uint8)))
     while rest:
@@ -136,7 +137,7 @@ class Raw(Codec):
         return self.make_data(array, request, decoding=decoding, header=layout)
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
-        """Write bare values in the layout's order and byte order; little-endian and C by default."""
+        """Write the values in the layout's order and byte order, by default C and little-endian."""
         layout = request.header if isinstance(request.header, RawLayout) else RawLayout()
         write_values(stream, array, layout.written(array.dtype), layout.order)
 

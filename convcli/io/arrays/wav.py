@@ -1,7 +1,7 @@
 """Recordings, .wav: one spatial axis of time, and channels.
 
-An array is (frames,) or (frames, channels). PCM of 8 bits is int8, around zero; of 16 int16; of 24 and 32 int32, of
-which 24 bits fill the upper ones. Needs soundfile, `pip install 'convcli[wav]'`.
+An array is (frames,) or (frames, channels). PCM of 8 bits is int8, around zero; of 16 int16; of 24
+and 32 int32, of which 24 bits fill the upper ones. Needs soundfile, `pip install 'convcli[wav]'`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ SUBTYPES = {
 """The number type of each kind of samples that is read and written, by libsndfile's names."""
 
 CODED = {"ULAW": "µ-law", "ALAW": "A-law", "IMA_ADPCM": "IMA ADPCM", "MS_ADPCM": "Microsoft ADPCM"}
-"""Kinds that are read as the 16 bits that they stand for, and written as those: to code anew would lose once more."""
+"""Kinds that are read as the 16 bits that they stand for, and written as those: to code anew would
+lose once more."""
 
 _DECODED = "PCM_16"
 
@@ -44,14 +45,14 @@ _DAMAGE = (RuntimeError, OSError, ValueError, TypeError, AssertionError)
 
 @dataclass(frozen=True)
 class Recording:
-    """What a recording says of its samples: how many there are per second, and how they are stored."""
+    """What a recording says of its samples: their rate, and how they are stored."""
 
     rate: int
     subtype: str
     formats: ClassVar[tuple[str, ...]] = ("wav",)
 
     def moved(self, starts: Sequence[float], strides: Sequence[int]) -> Recording:
-        """Return the recording at the rate that a stride leaves. Raises InputError if that is no whole number.
+        """Return the recording at the rate that a stride leaves; InputError for a fraction.
 
         >>> Recording(48000, "PCM_16").moved((0.0,), (2,)).rate
         24000
@@ -118,7 +119,7 @@ class Wav(Codec):
         return ""
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
-        """Encode (frames,) or (frames, channels); int32 becomes 24 bits again if the input had those."""
+        """Encode (frames,) or (frames, channels); int32 as 24 bits if the input had those."""
         assert isinstance(request.header, Recording)
         frames = array.reshape(len(array), -1)
         content = io.BytesIO()  # libsndfile takes part of a write for all of it, as on a full disk
@@ -154,7 +155,7 @@ def _read_samples(sound: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _forget_the_time(content: io.BytesIO) -> None:
-    """Write zero for the time of writing in a PEAK chunk, so that equal samples give equal bytes."""
+    """Clear the time of writing in a PEAK chunk, so that equal samples give equal bytes."""
     head = content.getbuffer()[:256].tobytes()
     if b"PEAK" in head:
         content.seek(head.index(b"PEAK") + 12)
@@ -168,7 +169,7 @@ def _subtype(dtype: np.dtype[Any], recording: Recording) -> str:
 
 
 def _stored(block: NDArray[Any], subtype: str) -> NDArray[Any]:
-    """Return samples as libsndfile takes them: 8 bits in the upper ones of 16; 24 bits rounded from 32."""
+    """Return samples as libsndfile takes them: 8 bits as 16, 24 bits rounded from 32."""
     if subtype == "PCM_U8":
         return block.astype(np.int16) << 8
     if subtype == "PCM_24":

@@ -35,7 +35,7 @@ NDIMAGE_TAP = 0.8e-9
 
 
 class UnableError(Exception):
-    """Why somebody does not take part."""
+    """The reason why a peer or a method cannot do a task."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ class Task:
         return None if len(terms) > 1 else tuple(factor.astype(self.w.dtype) for factor in terms[0])
 
     def crop(self, y: Array, starts: list[int]) -> Array:
-        """The outputs of a result that has more of them along the spatial axes."""
+        """Return the wanted outputs of a result that has more along the spatial axes."""
         cut = [slice(None)] * y.ndim
         for at, start, axis in zip(self.conv_layout.spatial_axes, starts, self.axes, strict=True):
             cut[at] = slice(start, start + axis.out)
@@ -104,7 +104,7 @@ class Peer:
 
 
 def available_peers(task: Task) -> tuple[list[Peer], dict[str, str]]:
-    """The peers that do a task, and by name why the others are left out."""
+    """Return the peers that can do a task, and for each other peer why not."""
     able: list[Peer] = []
     left_out = {}
     for name, offer in OFFERS.items():
@@ -118,13 +118,13 @@ def available_peers(task: Task) -> tuple[list[Peer], dict[str, str]]:
 
 
 def versions() -> dict[str, str]:
-    """The packages that are installed, with their versions."""
+    """Return the installed packages with their versions."""
     return {name: str(module.__version__) for name, module in _installed("numpy", "scipy", "cv2", "torch")}
 
 
 @contextmanager
 def on_threads(count: int) -> Iterator[None]:
-    """Every peer that has threads of its own on so many of them.
+    """Set the number of threads of every peer, and restore it afterwards.
 
     Afterwards each has its own setting back.
     """
@@ -169,7 +169,7 @@ def _check_floats(task: Task) -> None:
 
 
 def _centres(task: Task) -> list[int]:
-    """The tap over an output's own sample.
+    """Return, per axis, the tap over the sample at an output's own index.
 
     For peers that give an output for each sample and pad the input themselves.
     """
@@ -180,12 +180,12 @@ def _centres(task: Task) -> list[int]:
 
 
 def _before(task: Task, centres: list[int]) -> list[int]:
-    """Outputs that come before those that are asked for."""
+    """Return, per axis, the outputs of a peer before the first that is wanted."""
     return [centre - axis.lo for centre, axis in zip(centres, task.axes, strict=True)]
 
 
 def _check_zeros(task: Task) -> Literal["full", "valid"]:
-    """How much to compute for those that know no border but zeros: all outputs, or those inside."""
+    """Return the mode of a peer that pads only with zeros: full or valid."""
     if task.border != "constant" or task.cval:
         raise UnableError("has no border but zeros")
     if any(max(axis.lo, axis.hi) >= axis.k for axis in task.axes):
@@ -268,7 +268,7 @@ def _opencv(task: Task) -> Iterator[Peer]:
     options = {"anchor": tuple(centres[::-1]), "borderType": getattr(cv2, f"BORDER_{borders[task.border]}")}
 
     def outputs(y: Array) -> Array:
-        """OpenCV drops a single channel."""
+        """Restore the single channel that OpenCV drops, and crop."""
         return task.crop(y if y.ndim == task.x.ndim else y[..., None], starts)
 
     if task.factors is None:
@@ -279,7 +279,7 @@ def _opencv(task: Task) -> Iterator[Peer]:
 
 
 def _torch(task: Task) -> Iterator[Peer]:
-    """As a layer, in torch's own order of the axes.
+    """Offer torch's layer in its own axis order, and with channels last in memory if there are any.
 
     Where there are channels, also with those last in memory.
     """
@@ -315,7 +315,7 @@ def _torch(task: Task) -> Iterator[Peer]:
 
 
 def _from_layer(task: Task, result: Any) -> Array:
-    """A tensor (N, O, *P) in the axes of the engine's result.
+    """Return a tensor (N, O, *P) in the axes of the engine's result.
 
     Where channels are filtered alike, those are the axes of x.
     """

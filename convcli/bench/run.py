@@ -50,7 +50,7 @@ difference."""
 
 @dataclass(frozen=True)
 class BenchRequest:
-    """What to measure, in the command line's words. dtype: the type of the input and of the result.
+    """The convolution to measure. dtype: the type of the input and of the result.
 
     limit: seconds that a single call may take; what takes longer is left out, the planner's pick
     excepted.
@@ -133,14 +133,14 @@ class BenchResult:
         return tuple(row.name for row in self.rows if not row.passed)
 
     def operations(self, row: Row) -> float:
-        """Operations a second by the definition, two a multiply-add.
+        """Return operations per second: two per multiply-add of the definition.
 
         A method that needs fewer still has done these.
         """
         return 2 * self.plan.macs / row.seconds
 
     def traffic(self, row: Row) -> float:
-        """Bytes a second, if the input is read once and the output written once."""
+        """Return bytes per second, if the input is read once and the output written once."""
         return (self.input_bytes + self.plan.output_bytes) / row.seconds
 
 
@@ -207,7 +207,7 @@ def run_bench(case: BenchRequest, clock: Clock = time.perf_counter) -> BenchResu
 
 
 def _task(case: BenchRequest) -> tuple[Task, Kernel]:
-    """The case on random numbers, with the kernel's taps in the type that everybody is given."""
+    """Return the requested convolution on random numbers, and its kernel."""
     x = _random(case)
     data = Data(x, "array", "random", "random numbers")
     kernel, conv_layout, spec = resolve_operands(data, x, case.reference, case.geometry, "the input")
@@ -216,7 +216,7 @@ def _task(case: BenchRequest) -> tuple[Task, Kernel]:
 
 
 def _random(case: BenchRequest) -> Array:
-    """Standard normal numbers, or whole numbers over all of an integer type."""
+    """Return standard normal numbers, or integers over the whole range of an integer dtype."""
     rng, kind = input_generator(case.seed), np.dtype(case.dtype)
     case.limits.check_memory(f"an input of {show(case.shape)}", kind.itemsize * math.prod(case.shape))
     if kind.kind == "f":
@@ -227,7 +227,7 @@ def _random(case: BenchRequest) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class _Entry:
-    """Who would take part.
+    """A method or peer to time. predicted: seconds, if known; limit: seconds that a call may take.
 
     predicted: seconds, where they are known; limit: seconds that a call may take.
     """
@@ -240,7 +240,7 @@ class _Entry:
 
 
 def _entries(case: BenchRequest, problem: Problem, plan: Plan, task: Task) -> tuple[list[_Entry], dict[str, str]]:
-    """Our methods and the peers, and who cannot.
+    """Return the methods and peers to time, `direct` first, and why others cannot be.
 
     `direct` and the pick first, for the first answer is the reference.
     """
@@ -259,7 +259,7 @@ def _entries(case: BenchRequest, problem: Problem, plan: Plan, task: Task) -> tu
 
 
 def _first_runs(entries: Sequence[_Entry], clock: Clock) -> tuple[list[tuple[_Entry, float]], dict[str, str]]:
-    """Everybody's first run.
+    """Run each entry once; return those that are fast enough, with their differences.
 
     Those that are fast enough, each with how far its answer is from the first of them.
     """
@@ -278,7 +278,7 @@ def _first_runs(entries: Sequence[_Entry], clock: Clock) -> tuple[list[tuple[_En
 
 
 def _first_answer(entry: _Entry, clock: Clock) -> Array:
-    """Raises UnableError for one that takes too long, and for a peer that fails."""
+    """Run an entry once. Raises UnableError if it takes too long, or if a peer fails."""
     allowed = f"the limit is {entry.limit:g} s a run"
     if entry.predicted is not None and entry.predicted > entry.limit:
         raise UnableError(f"would take about {entry.predicted:.3g} s; {allowed}")
@@ -294,7 +294,7 @@ def _first_answer(entry: _Entry, clock: Clock) -> Array:
 
 
 def largest_difference(a: Array, b: Array) -> float:
-    """The largest difference of two results; infinite where they have not the same shape.
+    """Return the largest difference of two results; infinity if their shapes differ.
 
     >>> same = largest_difference(np.uint8([1, 9]), np.uint8([2, 5]))
     >>> same, largest_difference(np.ones(2), np.ones(3))
@@ -307,7 +307,7 @@ def largest_difference(a: Array, b: Array) -> float:
 
 
 def _method_bound(problem: Problem, plan: Plan) -> float:
-    """How far two of our results may be apart, if both keep to the contract."""
+    """Return the largest difference of two of our results that both keep to the contract."""
     if np.dtype(plan.dtype).kind in "iu":
         return 0.0 if plan.facts.integral is not None else 1.0
     terms = problem.w.size // (problem.filters or 1)
@@ -315,12 +315,12 @@ def _method_bound(problem: Problem, plan: Plan) -> float:
 
 
 def _peer_bound(problem: Problem, plan: Plan) -> float:
-    """How far a peer's result may be from ours."""
+    """Return the allowed difference of a peer's result from ours."""
     return float(PEER_STEPS) if np.dtype(plan.dtype).kind in "iu" else PEER_TOLERANCE[plan.dtype] * _scale(problem)
 
 
 def _scale(problem: Problem) -> float:
-    """The largest sum|w| of a kernel, times max|x|."""
+    """Return the largest sum|w| of a kernel, times max|x|."""
     bank = problem.w.reshape(problem.filters or 1, -1)
     low, high = float(problem.x.min()), float(problem.x.max())
     return float(np.abs(bank).sum(axis=1).max()) * max(-low, high, abs(problem.spec.cval))

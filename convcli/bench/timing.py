@@ -49,7 +49,7 @@ class Yardstick(NamedTuple):
 
 
 def timed(call: Callable[[], Result], clock: Clock = time.perf_counter) -> tuple[Result, float]:
-    """What a call gives, and the seconds that it takes.
+    """Call a function. Returns its result and the seconds that it took.
 
     >>> timed(lambda: "done", iter([10.0, 12.5]).__next__)
     ('done', 2.5)
@@ -78,7 +78,7 @@ def take_turns(
 
 
 def copying() -> Yardstick:
-    """COPIED bytes to fresh memory, over the threads.
+    """Return a yardstick that copies COPIED bytes; its amount is the bytes read and written.
 
     Its amount is the bytes that are read and written.
     """
@@ -93,7 +93,7 @@ def copying() -> Yardstick:
 
 
 def multiplying() -> Yardstick:
-    """A float32 matrix product of SIDE on every thread at once.
+    """Return a yardstick that multiplies matrices on every thread; its amount is the operations.
 
     Its amount is the operations, two a multiply-add.
     """

@@ -105,7 +105,7 @@ def command(
 
 
 def _refuse_what_sets_a_case(context: click.Context, settings: Iterable[str]) -> None:
-    """The standard set has shapes and options of its own."""
+    """Refuse options of a single case: the standard set has its own shapes and options."""
     for option in context.command.params:
         given = context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
         if given and option.name in settings and option.name not in (*ANY_CASE, "max_memory"):

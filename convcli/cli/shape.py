@@ -56,7 +56,7 @@ QUESTIONS = {
 
 
 def _kernel_shape(text: str) -> tuple[int, ...] | str:
-    """A shape as it is written; other text is taken for a kernel's name, whose axes follow the input's."""
+    """Parse a shape; other text is a kernel's name, whose axes follow the input's."""
     try:
         return parse_shape(text)
     except InputError:

@@ -108,7 +108,7 @@ def parse_frames(text: str) -> Frames:
 
 
 def _folder(text: str) -> Path:
-    """A folder's path; no text, as of a variable of the shell that is not set, is not the one where we are."""
+    """Parse a folder's path; empty text, as of a shell variable that is not set, is refused."""
     if not text:
         raise InputError("no name", "expected that of a folder", "name . for this one")
     return Path(text)

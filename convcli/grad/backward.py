@@ -121,7 +121,7 @@ def correlate_gradients(
     cval: float = 0.0,
     dtype: DTypeLike | None = None,
 ) -> KernelGradients:
-    """The gradients of `correlate` in its input and its kernel, given the gradient dy in its output.
+    """Return the gradients of `correlate` with respect to its input and its kernel, from dy.
 
     x, w and the options are correlate's, dy is shaped like its result.
     dtype: a float type for the results; by default the one that correlate would give for x.
@@ -150,7 +150,7 @@ def convolve_gradients(
     cval: float = 0.0,
     dtype: DTypeLike | None = None,
 ) -> KernelGradients:
-    """The gradients of `convolve`: those of `correlate` with w flipped, and dw flipped back.
+    """Return the gradients of `convolve`: those of `correlate` with w flipped, and dw flipped back.
 
     >>> convolve_gradients([1, 2, 4, 8], [-1, 1], [1, 10, 100], dtype="float64").dw
     array([842., 421.])
@@ -183,7 +183,7 @@ def conv_transpose(
     layout: str = "channels_last",
     dtype: DTypeLike | None = None,
 ) -> NDArray[Any]:
-    """The adjoint of conv_layer in its input: O channels back to C, `stride` times as large.
+    """Apply the adjoint of conv_layer in its input: O channels back to C, `stride` times as large.
 
     channels_last: x (N, *P, O), w (O, *K, C/groups) as conv_layer has it, returns (N, *S, C), with
     S = stride*(P-1) + output_padding + dilation*(K-1) + 1 - lo - hi. bias: (C,).
@@ -216,7 +216,7 @@ def conv_transpose_gradients(
     layout: str = "channels_last",
     dtype: DTypeLike | None = None,
 ) -> Gradients:
-    """The gradients of conv_transpose in its input, its kernels and its bias, given the gradient dy in its output.
+    """Return the gradients of conv_transpose with respect to its input, kernels and bias, from dy.
 
     The adjoint of an adjoint is the map itself, so dx is conv_layer of dy; and dw is that of the layer with dy in the
     place of the input, x in that of the upstream gradient. x (N, *P, O), w (O, *K, C/groups), dy (N, *S, C) like

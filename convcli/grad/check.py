@@ -73,12 +73,15 @@ class Subject:
         return self.spec.axes(self.conv_layout.spatial, self.conv_layout.window)
 
     def tensor(self, name: str) -> Floats:
-        """What a gradient is the gradient in: x for dx."""
+        """Return the tensor that a gradient belongs to: x for dx."""
         tensor: Floats = getattr(self, FIELDS[name])
         return tensor
 
     def output(self, other: Mapping[str, Floats] | None = None, *, outside: bool = True) -> Floats:
-        """y, with `other` values for some of x, w and bias; or without the share of the constant outside."""
+        """Compute y, with `other` values for some of x, w and bias.
+
+        outside: with the share of the constant padding.
+        """
         x, w, bias = ((other or {}).get(name, getattr(self, name)) for name in FIELDS.values())
         spec = self.spec if outside else replace(self.spec, cval=0.0)
         return forward(x, w, self.conv_layout, spec, op=self.op, bias=bias, dtype=np.float64)
@@ -87,7 +90,7 @@ class Subject:
         return layout_gradients(self.x, self.w, dy, self.conv_layout, self.spec, op=self.op, dtype=np.float64)
 
     def ends(self, name: str, index: int, step: float) -> tuple[Floats, Floats]:
-        """The outputs with one entry of a tensor a step up, and a step down."""
+        """Return the outputs with one entry of a tensor a step up, and a step down."""
         tensor = self.tensor(name).copy()
         original = tensor.flat[index]
         outputs = []
@@ -97,7 +100,7 @@ class Subject:
         return outputs[0], outputs[1]
 
     def slope(self, above: Floats, below: Floats, step: float) -> float:
-        """The loss's central difference between two outputs; they are subtracted first, which rounds least."""
+        """Return the loss's central difference of two outputs, subtracted first."""
         return float(np.vdot(above - below, self.dy)) / (2 * step)
 
 
@@ -139,7 +142,7 @@ def _entry(subject: Subject, check: TensorCheck, number: int) -> Entry:
 
 
 def _touched(subject: Subject, name: str, index: tuple[int, ...]) -> Iterator[tuple[Span, Span] | None]:
-    """(the input's window, the outputs) that an entry has to do with, along each spatial axis."""
+    """Yield, per spatial axis, the input's window and the outputs that an entry is connected to."""
     a = subject.conv_layout
     own_axes = {"dx": a.spatial_axes, "dw": a.window_axes}.get(name, (0,) * a.dims)
     for own_axis, axis in zip(own_axes, subject.axes, strict=True):
@@ -180,7 +183,7 @@ MATRIX = 1 << 22
 
 
 def adjoint_test(subject: Subject, name: str, gradient: Floats, rng: np.random.Generator) -> AdjointTest:
-    """The map from one tensor alone: what the others and the constant outside add is left out, or is its own part."""
+    """Compare <A v, dy> with <v, A' dy> for the map A from one tensor alone, the others fixed."""
     v = rng.standard_normal(gradient.shape)
     moved = {
         "dx": lambda: subject.output({"x": v}, outside=False),
@@ -192,7 +195,7 @@ def adjoint_test(subject: Subject, name: str, gradient: Floats, rng: np.random.G
 
 
 def path_tests(subject: Subject, analytic: Gradients) -> Iterator[PathTest]:
-    """Every gradient once more, by the transposes of explicit matrices; none where they would be large."""
+    """Yield every gradient by the transposes of explicit matrices; none if these would be large."""
     form = to_layer(subject.x, flip_for(subject.w, subject.conv_layout, subject.op), subject.conv_layout)
     spec = replace(subject.spec, groups=form.groups)
     delta = to_layer_upstream(subject.dy, subject.conv_layout)
@@ -273,7 +276,7 @@ def check_layout_gradients(
     sweep: bool = False,
     broken: str | None = None,
 ) -> GradcheckReport:
-    """`gradcheck` of a kernel laid on an input in any reading, in their own shapes."""
+    """Check gradients as `gradcheck` does, for x and w in any layout, in their own shapes."""
     step = 1.0 if eps is None else check_number(eps, "eps")
     if not 0 < step < np.inf:
         raise InputError(f"eps {eps}", "expected a positive step", "leave it out: 1 is best for a linear map")
@@ -300,7 +303,7 @@ def check_layout_gradients(
 
 
 def _corrupted(gradient: Floats) -> Floats:
-    """A gradient with one entry, the middle one, made wrong by more than the largest of them all."""
+    """Return a gradient whose middle entry is wrong by more than the largest of them all."""
     wrong = gradient.copy()
     wrong.flat[wrong.size // 2] += 1 + np.abs(gradient).max()
     return wrong

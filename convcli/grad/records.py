@@ -107,7 +107,7 @@ class AdjointTest:
 
     @property
     def gap(self) -> float:
-        """How far apart, over the scale."""
+        """The difference over the scale."""
         return over(abs(self.left - self.right), self.scale)
 
     @property
@@ -151,7 +151,7 @@ class Sweep:
 
 @dataclass(frozen=True, eq=False)
 class GradcheckReport:
-    """What was checked, how, and whether it held."""
+    """The result of a gradient check: its tests, settings and verdict."""
 
     checks: tuple[TensorCheck, ...]
     eps: float
@@ -187,5 +187,5 @@ class GradcheckReport:
 
 
 def over(difference: float, scale: float) -> float:
-    """A difference relative to a scale; nothing against nothing is no difference."""
+    """Return a difference relative to a scale; zero relative to zero is zero."""
     return difference / scale if scale else difference and math.inf

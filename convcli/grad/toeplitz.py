@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 
 
 def toeplitz(w: Floats, spatial: tuple[int, ...], spec: ConvSpec) -> Floats:
-    """The matrix of a layer on its input: `y.ravel() = M @ x.ravel()` for one item, channels last, zero outside.
+    """Return the matrix M of a layer on its input, for which `y.ravel() = M @ x.ravel()`.
 
     w: (O, *K, C/groups)   spatial: the sizes of the input's axes   returns (prod(P) * O, prod(S) * C) float64.
     A constant outside adds to y what no matrix on x can; it has no part in M, nor in the gradient.
@@ -52,7 +52,7 @@ def toeplitz(w: Floats, spatial: tuple[int, ...], spec: ConvSpec) -> Floats:
 
 
 def unrolled(x: Floats, window: tuple[int, ...], spec: ConvSpec) -> Floats:
-    """The matrix of a layer on its kernels: every output's window as a row, with all of the input's channels.
+    """Return the matrix of a layer on its kernels: every output's window as a row.
 
     x: (N, *S, C)   returns (N * prod(P), prod(K), C) float64, the constant outside among its samples.
 
@@ -75,14 +75,14 @@ def unrolled(x: Floats, window: tuple[int, ...], spec: ConvSpec) -> Floats:
 
 
 def size(w: Floats, x: Floats, spec: ConvSpec) -> int:
-    """How many values the matrix on the input has, for a layer's x (N, *S, C) and w (O, *K, C/groups)."""
+    """Return the number of values in the matrix on the input, without building it."""
     spatial = x.shape[1:-1]
     outputs = math.prod(spec.sizes(spatial, w.shape[1:-1])) * len(w)
     return outputs * math.prod(spatial) * int(x.shape[-1])
 
 
 def _meetings(axis: Axis, spec: ConvSpec) -> Floats:
-    """(outputs, samples, taps) of one axis: 1 where an output's tap stands on a sample, else 0."""
+    """Return (outputs, samples, taps) of one axis: 1 if an output's tap is on a sample, else 0."""
     border: dict[str, Any] = {"constant_values": -1} if spec.boundary == "constant" else {}
     source = np.pad(np.arange(axis.n), (axis.lo, axis.hi), spec.boundary, **border)
     padded = axis.lo + axis.sample(np.arange(axis.out)[:, None], np.arange(axis.k))

@@ -53,7 +53,7 @@ system clear it again for the next one took a sixth of the time of a batch of me
 
 @dataclass(frozen=True)
 class ApplyRequest:
-    """What to do with one input; values are checked by `plan_apply`.
+    """A run of `apply` on one input; values are checked by `plan_apply`.
 
     input, output: paths, or - for a pipe; without output nothing is written. kernels: references, or kernels.
     normalize: divide each kernel by its sum. linear: filter a picture in linear light.
@@ -102,7 +102,7 @@ class KernelPass:
         return len(self.output_shape) if axis is None else axis
 
     def chunk_size(self, chunk: Chunk) -> int:
-        """The number of values in a chunk of the output."""
+        """Return the number of values in a chunk of the output."""
         return math.prod(self.problem.part_shape(self.plan, chunk))
 
     def run(self, chunk: Chunk, check: Check | None = None) -> NDArray[Any]:
@@ -146,7 +146,7 @@ class ApplyPlan:
 
     @property
     def metadata(self) -> Metadata:
-        """What the output's file says besides its samples."""
+        """The metadata of the output's file."""
         return self.writing.metadata
 
     @cached_property
@@ -157,7 +157,7 @@ class ApplyPlan:
 
 @dataclass(frozen=True)
 class ApplyResult:
-    """What was done: the values that were written, their ledger, and the verifications that were asked for."""
+    """The values that were written, their ledger, and the requested verifications."""
 
     plan: ApplyPlan
     values: NDArray[Any]

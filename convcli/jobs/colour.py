@@ -25,7 +25,7 @@ from convcli.errors import InputError
 def premultiply(
     image: NDArray[Any], decode: Callable[[NDArray[Any]], NDArray[Any]] | None = None
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """(..., C) colours times alpha, in their own range, and (...) alpha from 0 to 1; both of the result's type.
+    """Return (..., C) colours times alpha, in their own range, and (...) alpha from 0 to 1.
 
     decode: what colours are put through first, such as the curve that gives their light.
     """
@@ -39,14 +39,14 @@ def premultiply(
 
 
 def premultiplied_bytes(image: NDArray[Any]) -> int:
-    """Bytes that `premultiply` takes for an image (..., C), and its results keep all but a plane of."""
+    """Return the bytes that `premultiply` allocates for an image (..., C)."""
     *places, channels = image.shape
     size = 8 if result_dtype(image.dtype.name) == "float64" else 4
     return int(math.prod(places) * (channels + 1) * size)
 
 
 def coverage_kernel(taps: NDArray[np.float64], window_axes: Sequence[int]) -> NDArray[np.float64]:
-    """The kernel that alpha is filtered by: one window that sums to 1.
+    """Return the kernel that filters alpha: one window that sums to 1.
 
     >>> coverage_kernel(np.array([1.0, 2.0, 1.0]), [0])
     array([0.25, 0.5 , 0.25])
@@ -62,7 +62,7 @@ def coverage_kernel(taps: NDArray[np.float64], window_axes: Sequence[int]) -> ND
 
 
 def divide(colours: NDArray[Any], coverage: NDArray[Any]) -> NDArray[Any]:
-    """Colours (..., C) over their coverage (...); nothing is left where nothing is covered."""
+    """Divide colours (..., C) by their coverage (...); they are 0 where nothing is covered."""
     cover = coverage[..., None]
     return np.asarray(np.divide(colours, cover, out=np.zeros_like(colours), where=cover > 1e-6))
 
@@ -73,7 +73,7 @@ _DARK_CODE, _DARK_LIGHT = 0.04045, 0.0031308  # below, the curve is a line
 
 
 def white(dtype: DTypeLike) -> float:
-    """The code of white in a picture's number type. Raises InputError for a type that has none.
+    """Return the code of white in a picture's dtype. Raises InputError for a dtype that has none.
 
     >>> white("uint8"), white("float32")
     (255.0, 1.0)
@@ -87,7 +87,7 @@ def white(dtype: DTypeLike) -> float:
 
 
 def decode(codes: NDArray[Any]) -> NDArray[np.float32]:
-    """The light of a picture's samples, float32, in the range of their type.
+    """Return the light of a picture's samples, float32, in the range of their dtype.
 
     >>> decode(np.array([0, 128, 255], np.uint8)).round(2)
     array([  0.  ,  55.04, 255.  ], dtype=float32)
@@ -104,13 +104,13 @@ def decode(codes: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def decode_level(code: float, dtype: DTypeLike) -> float:
-    """The light of one level, which may lie outside the type's range."""
+    """Return the light of one level, which may lie outside the dtype's range."""
     top = white(dtype)
     return top * float(_decoded(np.array(code / top)))
 
 
 def encode(light: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
-    """The codes of light that is in the range of `dtype`, in the light's own float type, not rounded.
+    """Return the codes of light in the range of `dtype`, as floats that are not rounded.
 
     >>> encode(np.array([0, 127.5, 255]), np.uint8).round(2)
     array([  0.  , 187.52, 255.  ])
@@ -127,19 +127,19 @@ def encode(light: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
 
 
 def encoding_bytes(values: int, size: int) -> int:
-    """Bytes that `encode` takes for so many values of so many bytes, its result among them."""
+    """Return the bytes that `encode` allocates, its result included."""
     return values * (2 * size + 1)
 
 
 @cache
 def _table(name: str) -> NDArray[np.float32]:
-    """The light of every code of an integer type."""
+    """Return the light of every code of an integer dtype."""
     top = int(white(name))
     return (top * _decoded(np.arange(top + 1) / top)).astype(np.float32)
 
 
 def _decoded(codes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Light from 0 to 1 of codes from 0 to 1, and along the same curve beyond."""
+    """Return light from 0 to 1 for codes from 0 to 1, and along the same curve beyond."""
     magnitudes = np.abs(codes)
     bent = ((magnitudes + _OFFSET) / (1 + _OFFSET)) ** _GAMMA
     return np.copysign(np.where(magnitudes <= _DARK_CODE, magnitudes / _SLOPE, bent), codes)

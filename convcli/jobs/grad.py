@@ -69,7 +69,7 @@ LOSSES = {
 
 @dataclass(frozen=True)
 class GradRequest:
-    """What to differentiate. input: a file, or a shape to fill with random numbers from `seed`.
+    """A loss to differentiate. input: a file, or a shape to fill with random numbers from `seed`.
 
     loss: `sum`, `mean` or `mse:FILE`, by default `sum`; or upstream: a file with dy. Not both.
     """

@@ -21,7 +21,7 @@ from convcli.shapes.geometry import Geometry
 
 @dataclass(frozen=True)
 class GradcheckRequest:
-    """What to check, in the command line's words. input: a file, or a shape to fill with random numbers."""
+    """Gradients to check. input: a file, or a shape to fill with random numbers."""
 
     input: str
     reference: str
@@ -81,7 +81,7 @@ def dump(report: GradcheckReport, target: str, record: dict[str, Any], *, overwr
 
 
 def evidence(report: GradcheckReport) -> dict[str, NDArray[Any]]:
-    """Every array of a report: x, w and dy; for dx, dw and db the whole gradient under its name, and with an ending
+    """Return every array of a report: x, w, dy; dx, dw and db by their names and with an ending
     `_entries` (the checked ones, flat), `_analytic`, `_numeric`, `_relative`, `_adjoint` (both sides) and, where there
     was a second path, `_matrix`; and `sweep`, a row for each step: the step, the errors of dx, dw, db and the curve.
 

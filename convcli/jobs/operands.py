@@ -32,7 +32,7 @@ RANDOM = "random"
 
 
 class Planes(NamedTuple):
-    """What is convolved of an input. alpha: (H, W) from 0 to 1 if a picture has it; x is premultiplied then."""
+    """The arrays to convolve; with alpha (H, W), from 0 to 1, x is premultiplied."""
 
     x: NDArray[Any]
     alpha: NDArray[Any] | None

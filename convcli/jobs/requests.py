@@ -22,7 +22,7 @@ Request = TypeVar("Request")
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """How an input is read; raw_order holds for a raw output too."""
+    """Options for reading an input; raw_order holds for a raw output too."""
 
     input_format: str | None = None
     frames: Frames = "first"
@@ -40,7 +40,7 @@ class ReadOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Postprocess:
-    """How results become the values that are written: combined, scaled, shifted, and brought into a type's range."""
+    """Options for converting results to the values that are written."""
 
     combine: Combine = "stack"
     scale: float = 1.0
@@ -51,7 +51,7 @@ class Postprocess:
 
 @dataclass(frozen=True, kw_only=True)
 class WriteOptions:
-    """How an output is written."""
+    """Options for writing an output."""
 
     format: str | None = None
     overwrite: bool = False

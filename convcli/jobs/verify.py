@@ -29,7 +29,7 @@ CHUNK = 1 << 17
 
 @dataclass(frozen=True)
 class Verification:
-    """How far the engine's outputs were from the definition's; errors and bounds in units of the output."""
+    """The comparison of outputs with the definition; errors and bounds in units of the output."""
 
     checked: int
     total: int
@@ -72,7 +72,7 @@ class Check:
             self.largest = max(self.largest, -low, high)  # a comparison with NaN changes nothing
 
     def _samples_under(self, part: Chunk) -> NDArray[Any]:
-        """The samples that a part's windows cover."""
+        """Return the samples that a chunk's windows cover."""
         x, spec, window = self.problem.x, self.problem.spec, self.problem.window
         axis = spec.axes(x.shape[self.first : -1], window)[0]
         start, stop = axis.under(*part.rows)
@@ -80,7 +80,7 @@ class Check:
         return np.moveaxis(x, self.first, 0)[max(start, 0) : max(stop, 0)]
 
     def verdict(self, dtype: str) -> Verification:
-        """Whether the outputs, of type `dtype`, hold the contract."""
+        """Return whether the outputs, of this dtype, keep to the contract."""
         w = self.problem.w.reshape(1 if self.problem.filters is None else self.problem.filters, -1)
         bound = tolerance(dtype, w.shape[1]) * float(np.abs(w).astype(np.float64).sum(axis=1).max()) * self.largest
         with np.errstate(invalid="ignore"):
@@ -100,7 +100,7 @@ class Check:
 
 
 def checking_bytes(shape: tuple[int, ...], dims: int, checks: int) -> int:
-    """Bytes that so many `Check`s of results of that shape hold at most, and one of them while it looks.
+    """Return the bytes that `checks` Checks of results of this shape need.
 
     >>> checking_bytes((100, 100, 1), 2, checks=1) // 2**20
     4
@@ -111,7 +111,7 @@ def checking_bytes(shape: tuple[int, ...], dims: int, checks: int) -> int:
 
 
 def _points(shape: tuple[int, ...], dims: int, samples: int, seed: int) -> NDArray[np.intp]:
-    """Flat indices of every output on a face of the spatial box, and of random others, each once."""
+    """Return flat indices of all outputs on the faces of the spatial box, and of random others."""
     total = math.prod(shape)
     if total <= samples:
         return np.arange(total)

@@ -132,7 +132,7 @@ class Step:
 
     @property
     def value(self) -> float:
-        """What `apply` gives here, before it fits it into the written type."""
+        """The value that `apply` gives here, before it converts it to the written dtype."""
         if self.coverage is None:
             return self.total
         return float(colour.divide(np.array([self.total]), np.array(self.coverage))[0])
@@ -214,7 +214,7 @@ def _every(output: tuple[int, ...]) -> list[Index]:
 
 
 def _complete_index(at: Index, a: ConvLayout, output: tuple[int, ...]) -> Index:
-    """The whole index of an output, its batch and channel filled in. Raises InputError, naming the valid range."""
+    """Fill in the batch and channel of an output's index. Raises InputError."""
     whole = at
     if len(at) == a.dims and a.output_channel_axis is not None:
         channel = a.output_channel_axis - a.batch_axes
@@ -288,7 +288,7 @@ def _split_index(at: Index, a: ConvLayout) -> _OutputIndex:
 
 
 def _positions(axes: tuple[Axis, ...], spatial: Index) -> list[NDArray[np.intp]]:
-    """For each axis, the position under every tap."""
+    """Return, per axis, the position under every tap."""
     return [axis.sample(p, np.arange(axis.k)) for p, axis in zip(spatial, axes, strict=True)]
 
 
@@ -363,7 +363,7 @@ def _flow(
 
 
 def _in_kernel(tap: Index, a: ConvLayout, o: int, kernel_channel: int, flipped: bool) -> Index:
-    """A tap's index in the kernel as the user gave it."""
+    """Return a tap's index in the kernel as the user gave it."""
     spatial = tuple(k - 1 - t for t, k in zip(tap, a.window, strict=True)) if flipped else tap
     if len(a.kernel) == a.dims:
         return spatial
@@ -373,7 +373,7 @@ def _in_kernel(tap: Index, a: ConvLayout, o: int, kernel_channel: int, flipped: 
 
 
 def _in_input(source: Index, a: ConvLayout, batch: Index, channel: int) -> Index:
-    """A sample's index in the input as the user gave it."""
+    """Return a sample's index in the input as the user gave it."""
     if a.channel_axis is None:
         return (*batch, *source)
     return (*batch, channel, *source) if a.layout == "channels_first" else (*batch, *source, channel)

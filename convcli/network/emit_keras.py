@@ -76,7 +76,7 @@ def _each(node: Node, read: Callable[[Axis], int]) -> str:
 
 
 def _ends(node: Node, layer: str, ends: Sequence[tuple[int, int]], x: str) -> str:
-    """A layer that pads or crops each axis at its two ends, where there is anything to do."""
+    """Return a layer that pads or crops each axis at its ends, or x if there is nothing to do."""
     if not any(end for pair in ends for end in pair):
         return x
     amounts = ends[0] if len(ends) == 1 else tuple(ends)

@@ -93,7 +93,7 @@ def _meeting(node: Node, given: Sequence[str]) -> tuple[str, str]:
 
 
 def _torch(node: Node, op: Op, number: int, x: str) -> tuple[str, str]:
-    """The layer to make, if it needs one, and what is done with it."""
+    """Return the layer to create, if any, and the call of it."""
     name, call = op.kind.name, f"self.layer{number}"
     if name in ACTIVATIONS:
         return f"nn.{ACTIVATIONS[name]}", f"{call}({x})"
@@ -120,7 +120,7 @@ def _window(node: Node) -> dict[str, str]:
 
 
 def _padded(node: Node, x: str, fill: str = "0.0") -> tuple[str, str]:
-    """The padding for the layer, and its input; padding that differs at the two ends is added to the input."""
+    """Return the layer's padding and its input, which is padded if the two ends differ."""
     if all(axis.lo == axis.hi for axis in node.axes):
         return _per_axis(node, lambda a: a.lo), x
     ends = [end for axis in reversed(node.axes) for end in (axis.lo, axis.hi)]
@@ -136,7 +136,7 @@ def _conv(node: Node, op: Op, call: str, x: str) -> Emitted:
 
 
 def _deconv(node: Node, op: Op, call: str, x: str) -> Emitted:
-    """PyTorch crops both ends alike; the rest is cut off behind it."""
+    """Return a deconvolution; PyTorch crops both ends equally, the rest is cut off after it."""
     options = {
         "padding": _per_axis(node, lambda a: min(a.lo, a.hi)),
         "output_padding": _per_axis(node, lambda a: a.output_padding),

@@ -181,7 +181,7 @@ def _depthwise(op: Op, x: Tensor) -> Step:
 
 
 def _bank(op: Op, x: Tensor, filters: int, groups: int) -> Step:
-    """A bank of kernels that sums over the channels of a group."""
+    """Apply a bank of kernels that sums over the channels of a group."""
     axes = _axes(op, x)
     _check_groups(groups, x.depth, filters)
     weights = filters * (x.depth // groups) * math.prod(axis.k for axis in axes)
@@ -190,7 +190,7 @@ def _bank(op: Op, x: Tensor, filters: int, groups: int) -> Step:
 
 
 def _deconvolve(op: Op, x: Tensor) -> Step:
-    """The adjoint of a convolution: every weight meets every input."""
+    """Apply the adjoint of a convolution: every weight meets every input."""
     axes, filters, groups = _axes(op, x, transposed=True), op["filters"], op["g"]
     _check_groups(groups, x.depth, filters)
     weights = x.depth * (filters // groups) * math.prod(axis.k for axis in axes)
@@ -213,7 +213,7 @@ def _pointwise(op: Op, x: Tensor) -> Step:
 
 
 def _normalise(op: Op, x: Tensor) -> Step:
-    """A scale for each channel, and an offset, which is its bias."""
+    """Apply a scale for each channel, and an offset, which is its bias."""
     learnt = x.depth if op["affine"] else 0
     return Step(x, weights=learnt, biases=learnt)
 
@@ -224,7 +224,10 @@ def _pad(op: Op, x: Tensor) -> Step:
 
 
 def _upsample(op: Op, x: Tensor) -> Step:
-    """Nearest repeats each sample; linear is the transposed convolution with a triangle of 2*by - by%2 taps."""
+    """Apply upsampling: repeat each sample, or convolve transposed with a triangle.
+
+    The triangle has 2*by - by%2 taps.
+    """
     _check_spatial(x)
     axes = tuple(_grown(n, by, op["mode"]) for n, by in zip(x.spatial, _per_axis(op["by"], x, "by"), strict=True))
     return Step(_output(axes, x.channels), axes)

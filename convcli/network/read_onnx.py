@@ -163,7 +163,7 @@ class _Reader:
 
 
 def _leading_to(name: str, nodes: Sequence[Any]) -> list[Any]:
-    """The nodes that a tensor depends on, in order."""
+    """Return the nodes that a tensor depends on, in order."""
     needed, found = {name}, []
     for node in reversed(nodes):
         if needed.intersection(node.output):
@@ -285,7 +285,10 @@ def _batchnorm(call: _Call) -> tuple[Op, Step]:
 
 
 def _product(call: _Call) -> tuple[Op, Step]:
-    """Gemm or MatMul: every output is a sum over the inner axis; the second operand is weights if it is a matrix."""
+    """Read Gemm or MatMul, in which every output is a sum over the inner axis.
+
+    The second operand counts as weights if it is a matrix.
+    """
     if call.declared is None:
         raise InputError("its output has no declared shape", "expected fixed sizes, but for the batch")
     weights, output = call.weights(1), _tensor(call.declared)

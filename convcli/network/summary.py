@@ -72,7 +72,7 @@ def _last_readers(nodes: Sequence[Node], owner: dict[int, int]) -> dict[int, int
 
 @dataclass(frozen=True)
 class Count:
-    """How work is counted: in `macs` or `flops`, with the additions of biases or without, for a whole batch.
+    """How work is counted: unit, biases, and the size of the batch.
 
     >>> Count("flops", with_bias=True).convention
     '1 flop is one multiplication or addition of a weight, additions of biases included'
@@ -88,7 +88,7 @@ class Count:
         return f"1 {one} of a weight, additions of biases {'included' if self.with_bias else 'left out'}"
 
     def work(self, node: Node) -> int:
-        """A layer's work. A bias is one more addition for each output; normalisation is not counted."""
+        """Return a layer's work; a bias adds one for each output."""
         step = node.step
         added = step.output.size if self.with_bias and step.macs and step.biases else 0
         return self.of(step.macs, added)
@@ -236,7 +236,7 @@ def summarise(
 
 
 def itemsize(dtype: str) -> int:
-    """Bytes of one number of a type.
+    """Return the bytes of one number of a dtype.
 
     >>> itemsize("float32"), itemsize("int8"), itemsize("bfloat16")
     (4, 1, 2)

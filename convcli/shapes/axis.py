@@ -39,7 +39,7 @@ class Axis:
         return self.dilation * (self.k - 1) + 1
 
     def span(self, outputs: int) -> int:
-        """Samples that a run of outputs sees.
+        """Return the number of samples that a run of outputs sees.
 
         >>> Axis(n=28, k=3).span(1), Axis(n=28, k=3, stride=2).span(4)
         (3, 9)
@@ -57,7 +57,7 @@ class Axis:
         return output * self.stride + tap * self.dilation - self.lo
 
     def under(self, start: int, stop: int) -> tuple[int, int]:
-        """The run of samples that the outputs [start, stop) see, counted from the input's first: padding lies below 0.
+        """Return the samples [first, last) that outputs [start, stop) see; below 0 is padding.
 
         >>> Axis(n=28, k=3, lo=1, hi=1).under(0, 2), Axis(n=28, k=3, stride=2).under(3, 5)
         ((-1, 3), (6, 11))
@@ -77,7 +77,7 @@ class Axis:
 
     @property
     def start(self) -> float:
-        """Where the first window has its centre, in samples of the input.
+        """The centre of the first window, in samples of the input.
 
         >>> Axis(n=28, k=3).start, Axis(n=28, k=3, lo=1, hi=1).start, Axis(n=28, k=2).start
         (1.0, 0.0, 0.5)
@@ -113,7 +113,7 @@ class Axis:
 
 
 def samples_under(axes: Sequence[Axis], outputs: Sequence[int]) -> int:
-    """Samples under a tile of so many outputs along each axis.
+    """Return the number of samples under a tile of outputs.
 
     >>> samples_under((Axis(28, 3), Axis(28, 5)), (2, 10))
     56

@@ -16,7 +16,7 @@ from convcli.shapes.spec import ConvSpec
 
 @dataclass(frozen=True, kw_only=True)
 class Geometry:
-    """How a kernel slides over an input, as the command line's options have it, before either's shape is known.
+    """The options of how a kernel slides over an input, before the shapes of either are known.
 
     Values are checked when `conv_layout` and `conv_spec` apply them to shapes.
 

@@ -36,7 +36,7 @@ PICTURE_CHANNELS = 4
 
 @dataclass(frozen=True)
 class ConvLayout:
-    """How the axes of a kernel and of an input match; build it with `infer_layout`.
+    """The match of a kernel's axes with an input's; build it with `infer_layout`.
 
     >>> a = infer_layout((224, 224, 3), (64, 7, 7, 3))
     >>> a.channel_mode, a.spatial, a.window, a.channels, a.filters
@@ -221,7 +221,7 @@ def _check_channels(
     layout: Layout,
     transposed: bool,
 ) -> int:
-    """The number of output channels. Raises ChannelError where the kernel's count is not the input's."""
+    """Return the number of output channels. Raises ChannelError if counts differ."""
     if extra == 0:
         return 1 if channel_mode == "sum" else depth
     own = kernel[extra - 1 if layout == "channels_first" else -1]

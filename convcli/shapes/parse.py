@@ -85,14 +85,14 @@ def parse_padding(text: str) -> Padding:
 
 
 def _digits(text: str) -> int:
-    """int(text), within the digits that a size can have (int() itself is slow or refuses beyond thousands)."""
+    """Return int(text) for a number of digits that a size can have."""
     if len(text.strip()) > 20:
         raise InputError(f"a number of {len(text.strip())} digits", "expected at most 20")
     return int(text)
 
 
 def check_number(value: object, what: str) -> float:
-    """Value as a float, if it is a number. Raises InputError, naming `what`."""
+    """Return a value as a float. Raises InputError, naming `what`, if it is no number."""
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
@@ -110,7 +110,7 @@ def check_countable(outputs: int) -> None:
 
 
 def check_whole(value: object, what: str, *, least: int) -> int:
-    """Value as an int, if it is a whole number of `least` or more. Raises InputError, naming `what`."""
+    """Return a value as an int of `least` or more. Raises InputError, naming `what`."""
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:

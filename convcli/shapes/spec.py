@@ -26,7 +26,7 @@ from convcli.shapes.parse import Padding, Pair, PerAxis, _digits, check_number, 
 
 @dataclass(frozen=True)
 class ConvSpec:
-    """How a window moves over its input: every option of a convolution that is not an array.
+    """The options of a convolution that are not arrays, checked, with one entry per axis.
 
     Build it with `ConvSpec.of`, which checks and spreads one value over all axes; `stride`, `dilation` and
     `output_padding` then have one entry per spatial axis, and `padding` is a name or one (lo, hi) per axis.
@@ -74,7 +74,7 @@ class ConvSpec:
         )
 
     def axes(self, spatial: Sequence[int], kernel: Sequence[int]) -> tuple[Axis, ...]:
-        """Every spatial axis of the convolution. Raises ShapeError where the kernel exceeds the padded input."""
+        """Return every spatial axis. Raises ShapeError if the kernel exceeds the padded input."""
         self._check_axes(spatial, kernel)
         axes = tuple(
             Axis(n, k, s, d, *self._pads(axis, n, k, s, d))
@@ -92,7 +92,7 @@ class ConvSpec:
         return axes
 
     def transposed_axes(self, spatial: Sequence[int], kernel: Sequence[int]) -> tuple[Axis, ...]:
-        """Every spatial axis of the transposed convolution, the adjoint that maps `axes`' outputs to its inputs.
+        """Return every spatial axis of the transposed convolution, the adjoint.
 
         Padding `same` gives `n * stride` (TensorFlow, ONNX); `full` undoes what `full` padded.
         """
@@ -118,7 +118,7 @@ class ConvSpec:
         }
 
     def sizes(self, spatial: Sequence[int], kernel: Sequence[int]) -> tuple[int, ...]:
-        """The spatial shape that comes out."""
+        """Return the spatial shape of the output."""
         return tuple(axis.out for axis in self.axes(spatial, kernel))
 
     def _check_axes(self, spatial: Sequence[int], kernel: Sequence[int]) -> None:
@@ -169,7 +169,7 @@ def output_shape(
     dilation: PerAxis = 1,
     padding: Padding = "valid",
 ) -> tuple[int, ...]:
-    """The spatial shape of a convolution's output.
+    """Return the spatial shape of a convolution's output.
 
     shape, kernel: sizes of the spatial axes, as many of one as of the other.
     Raises ShapeError if the kernel exceeds the padded input, InputError for an option out of range.
@@ -219,7 +219,7 @@ def _padding(value: Padding, ndim: int) -> PaddingName | tuple[Pair, ...]:
 
 
 def _pair(entry: object) -> Pair:
-    """(lo, hi) from an amount, a text `lo:hi`, or a pair."""
+    """Return (lo, hi) from an amount, a text `lo:hi`, or a pair."""
     if isinstance(entry, str):
         if not re.fullmatch(r"-?[0-9]+(:-?[0-9]+)?", entry):
             raise InputError(f"padding {entry!r} for one axis", "expected an amount, or lo:hi")
@@ -235,6 +235,6 @@ def _pair(entry: object) -> Pair:
 
 
 def _split(total: int, padding: str) -> Pair:
-    """Share out `total`; the odd one goes to the end, or to the start for `same-lower`."""
+    """Split `total` in two; the odd one goes to the end, or to the start for `same-lower`."""
     less, more = total // 2, total - total // 2
     return (more, less) if padding == "same-lower" else (less, more)

@@ -65,7 +65,7 @@ def result_lines(result: ApplyResult) -> list[str]:
 
 
 def damage_line(data: Data) -> str:
-    """What is wrong with an input that was read all the same."""
+    """Describe the damage of an input that was read all the same."""
     message = f"{data.name} is damaged: {data.damage}; it is read as far as it goes, and what is missing is left blank"
     return printable(message)
 
@@ -145,13 +145,13 @@ def _geometry(plan: ApplyPlan) -> list[tuple[str, str]]:
 
 
 def _metadata(plan: ApplyPlan) -> list[tuple[str, str]]:
-    """What the output's file says besides its samples, and what of the input's it cannot."""
+    """Describe what the output's file says besides its samples, and what was dropped."""
     rows = (("kept", ", ".join(kinds(plan.metadata))), ("not kept", "; ".join(plan.dropped)))
     return [row for row in rows if row[1]]
 
 
 def _distinct(plan: ApplyPlan) -> list[KernelPass]:
-    """One pass for each method and reason: several kernels alike need saying once."""
+    """Return one pass per method and reason, so that equal ones are listed once."""
     return list({(part.plan.method, part.plan.reason): part for part in plan.passes}.values())
 
 

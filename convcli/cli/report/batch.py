@@ -62,7 +62,7 @@ class Summary:
         return self.counts.total()
 
     def lines(self) -> list[str]:
-        """The table: how many were done or planned, skipped and failed, with the reasons."""
+        """Return the table: inputs done or planned, skipped and failed, with the reasons."""
         made = "planned" if self.dry_run else "done"
         rows = [
             (made, f"{self.counts[made]:,}, in {printable(str(self.folder))}"),
@@ -85,7 +85,7 @@ def _listed(rows: list[tuple[str, str]]) -> list[str]:
 
 
 class Progress:
-    """How far a batch is, how fast and how long yet, on stderr: a bar on a terminal, else a line every few seconds."""
+    """Progress on stderr: a bar on a terminal, else a line every few seconds."""
 
     def __init__(self, total: int, *, shown: bool) -> None:
         self._total, self._shown = total, shown and sys.stderr is not None
@@ -117,7 +117,7 @@ class Progress:
             self._bar.update(self._task, completed=self._finished, status=self._status())
 
     def _status(self) -> str:
-        """Rate, failures and time left, in words."""
+        """Describe the rate, the failures and the time left."""
         rate = self._finished / max(time.monotonic() - self._began, 1e-9)
         status = f"{rate:.3g} a second" + f", {self._failed:,} failed" * bool(self._failed)
         left = (self._total - self._finished) / rate if rate else 0
@@ -129,7 +129,7 @@ class Progress:
 
 
 def _span(seconds: float) -> str:
-    """Seconds as a clock shows them.
+    """Format seconds as a clock shows them.
 
     >>> _span(7.2), _span(3700)
     ('0:07', '1:01:40')

@@ -46,7 +46,7 @@ LEGEND = (
 
 
 def print_bench(report: BenchResult) -> None:
-    """The case, a row for everybody who was timed, and why others were not."""
+    """Print a case: a row for each method and peer, and why others were not timed."""
     console = make_console()
     console.print("\n".join(_head(report)), highlight=False, markup=False)
     console.print(_table(report))
@@ -57,7 +57,7 @@ def print_bench(report: BenchResult) -> None:
 
 
 def print_legend() -> None:
-    """What the columns count."""
+    """Print the meaning of the columns."""
     make_console().print("\n".join(LEGEND), style="dim", highlight=False, markup=False)
 
 
@@ -112,7 +112,7 @@ def _told_difference(report: BenchResult, row: Row) -> Text:
 
 
 def bench_json(reports: Sequence[BenchResult], written: Written | None) -> dict[str, Any]:
-    """Every number of some cases; seconds, bytes a second, operations a second."""
+    """Return every number of some cases: seconds, bytes per second, operations per second."""
     return {
         "passed": not any(report.wrong for report in reports),
         "versions": reports[0].versions,
@@ -190,7 +190,7 @@ def save_bars(reports: Sequence[BenchResult], target: str, *, overwrite: bool) -
 
 
 def draw_bars(reports: Sequence[BenchResult]) -> NDArray[np.uint8]:
-    """A picture (H, W, 3): for each case its title and a bar for each row; a case's longest bar is BARS long."""
+    """Draw a picture (H, W, 3): for each case its title, and a bar per row."""
     from PIL import Image, ImageDraw
 
     lines = sum(len(report.rows) + 2 for report in reports)

@@ -30,7 +30,7 @@ class Grid(NamedTuple):
 
 
 def print_explanation(result: ExplainResult) -> None:
-    """The convolution in a few lines, then every step."""
+    """Print the convolution in a few lines, then every step."""
     console = make_console()
     console.print("\n".join(_head(result)), highlight=False, markup=False)
     for step in result.steps:
@@ -127,7 +127,7 @@ def _step(result: ExplainResult, step: Step, width: int) -> Iterator[Text]:
 
 
 def _rule(result: ExplainResult, step: Step) -> str:
-    """The sum with its indices filled in, such as `sum of w[a,b] * x[1+a,2+b]`."""
+    """Return the sum with its indices filled in, such as `sum of w[a,b] * x[1+a,2+b]`."""
     a = result.operands.conv_layout
     letters = LETTERS[: a.dims]
     first = _place_of(result, step, flipped=result.op == "convolve")
@@ -140,7 +140,7 @@ def _rule(result: ExplainResult, step: Step) -> str:
 
 
 def _place_of(result: ExplainResult, step: Step, *, flipped: bool) -> Index:
-    """Where the kernel's first tap lies; under a convolution that is the window's last."""
+    """Return the position of the kernel's first tap; in a convolution it is the window's last."""
     return step.blocks[0].cells[-1 if flipped else 0].place
 
 
@@ -159,7 +159,7 @@ def _result(name: str, step: Step) -> Text:
 
 
 def _some(items: Sequence[Any], most: int) -> list[Any]:
-    """All of them, or the first and the last."""
+    """Return all of them, or the first and the last."""
     return list(items) if len(items) <= most else [*items[: most // 2], *items[-(most // 2) :]]
 
 
@@ -167,7 +167,7 @@ def _some(items: Sequence[Any], most: int) -> list[Any]:
 
 
 def _block(result: ExplainResult, block: Block, width: int) -> Iterator[Text]:
-    """One channel's tables, a band of them for each plane of the window."""
+    """Yield one channel's tables, a band for each plane of the window."""
     window = tuple(axis.k for axis in result.axes)
     plane = window[-2:] if len(window) > 1 else (1, *window)
     size, planes = math.prod(plane), math.prod(window[:-2])
@@ -192,7 +192,7 @@ def _grids(result: ExplainResult, cells: Sequence[Cell], plane: Index) -> list[G
 
 
 def _span(axes: tuple[Axis, ...], cells: Sequence[Cell]) -> str:
-    """The places that a plane covers, such as `x[0..2,1..3]`; a step behind a colon where the taps are apart."""
+    """Return the positions of a plane, such as `x[0..2,1..3]`; a step follows a colon."""
     ends = zip(cells[0].place, cells[-1].place, axes, strict=True)
     return f"x[{','.join(_range(*end) for end in ends)}]"
 
@@ -205,7 +205,7 @@ def _range(first: int, last: int, axis: Axis) -> str:
 
 
 def _cut(cells: Sequence[Cell], plane: Index, draw: Callable[[Cell], Text]) -> list[list[Text]]:
-    """The drawn cells as rows, with the middle of long rows and of long columns left out."""
+    """Return the drawn cells as rows, without the middle of long rows and columns."""
     height, width = plane
     rows = [_elided([draw(cell) for cell in cells[i * width : (i + 1) * width]]) for i in _shown(height)]
     if height > SIDE:
@@ -222,7 +222,7 @@ def _elided(row: list[Text]) -> list[Text]:
 
 
 def _band(grids: list[Grid], width: int) -> Iterator[Text]:
-    """The grids side by side where the width allows, else one below another."""
+    """Yield the grids side by side if the width allows, else one below another."""
     drawn = [_lines(grid) for grid in grids]
     total = sum(max(len(line) for line in lines) + 2 for lines in drawn)
     if total <= width:
@@ -239,7 +239,7 @@ def _stripped(line: Text) -> Text:
 
 
 def _lines(grid: Grid) -> list[Text]:
-    """A title and the rows, all of one width, the sign before the middle row."""
+    """Return a title and the rows, all of one width, with the sign before the middle row."""
     widest = max(len(cell) for row in grid.cells for cell in row)
     rows = []
     for i, row in enumerate(grid.cells):
@@ -255,7 +255,7 @@ def _lines(grid: Grid) -> list[Text]:
 
 
 def _sample(cell: Cell) -> Text:
-    """A padded cell stands in brackets."""
+    """Return a cell's sample as text; a padded one is in brackets."""
     return Text(f"({_short(cell.x)})", "yellow") if cell.padded else Text(_short(cell.x))
 
 
@@ -277,7 +277,7 @@ def _sign(value: float) -> str:
 
 
 def _backward(result: ExplainResult, step: Step) -> Iterator[Text]:
-    """How delta flows back, term by term, beside the sums over all outputs."""
+    """Yield how delta flows back, term by term, with the sums over all outputs."""
     delta = _number(step.delta or 0.0)
     yield Text(f"backward, delta = dy{_index(step.at)} = {delta} (dy: {result.upstream})", "bold")
     cells = [(cell, cell.flow) for cell in _cells([step]) if cell.flow is not None]
@@ -288,7 +288,7 @@ def _backward(result: ExplainResult, step: Step) -> Iterator[Text]:
 
 
 def _unlike(result: ExplainResult) -> str:
-    """What the notation leaves out, where this convolution has it."""
+    """Yield what the notation leaves out, if this convolution has it."""
     axes = result.axes
     parts = [
         ("the kernel flipped", result.op == "convolve"),
@@ -314,7 +314,7 @@ def _dx(cell: Cell, flow: Flow, delta: str) -> tuple[str, ...]:
 
 
 def _terms(rows: list[tuple[str, ...]]) -> Iterator[Text]:
-    """Aligned rows; those in the middle of many are left out, and said to be."""
+    """Yield aligned rows; the middle of many is left out."""
     shown = _some(rows, TERMS)
     widths = [max(len(row[column]) for row in shown) for column in range(5)]
     for count, row in enumerate(shown):
@@ -334,5 +334,5 @@ def _number(value: float) -> str:
 
 
 def _short(value: float) -> str:
-    """Whole numbers as they are, others to four digits, so that three tables fit beside each other."""
+    """Format integers as they are, others to four digits, so that three tables fit side by side."""
     return _number(value) if value.is_integer() else f"{value:.4g}"

@@ -17,7 +17,7 @@ BY = {
 
 
 def grad_lines(result: GradResult) -> list[str]:
-    """The convolution, the loss, and each gradient's shape and norms."""
+    """Describe the convolution, the loss, and each gradient's shape and norms."""
     operands, written = result.operands, result.written
     a = operands.conv_layout
     notes = "; ".join((*operands.data.notes, *(("colours times alpha",) if operands.data.alpha else ())))

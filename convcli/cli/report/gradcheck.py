@@ -27,7 +27,7 @@ SMALLEST = 1e-17
 
 
 def print_gradcheck(report: GradcheckReport) -> None:
-    """The tests of each gradient, the worst entries, the sweep, and the verdict with its thresholds in words."""
+    """Print the tests of each gradient, the worst entries, the sweep and the verdict."""
     console = make_console()
     console.print(
         f"loss = sum(dy * y), y {show(report.output_shape)}, {report.dtype}, step {report.eps:g}, seed {report.seed}"
@@ -51,7 +51,7 @@ def print_gradcheck(report: GradcheckReport) -> None:
 
 
 def _table_of_tests(report: GradcheckReport) -> Table:
-    """A column for each gradient: its central differences, its adjoint test and its two paths."""
+    """Return a column for each gradient: central differences, adjoint test, and both paths."""
     table = Table(box=None, pad_edge=False)
     table.add_column("gradient", overflow="fold")
     for check in report.checks:
@@ -89,7 +89,7 @@ def _adjoint_rows(test: AdjointTest) -> dict[str, str | Text]:
 
 
 def _path_rows(path: PathTest | None) -> dict[str, str | Text]:
-    """Nothing but dashes where the matrix was too large to build."""
+    """Return the cells of the second path; dashes if its matrix was too large."""
     if path is None:
         return {"matrix A": "too large", "apart by, of the largest": "-", "engine and A' dy": "-"}
     return {
@@ -105,7 +105,7 @@ def _title(check: TensorCheck) -> str:
 
 
 def _table_of_worst(check: TensorCheck) -> Table:
-    """The worst entries, with the samples and the outputs that they have to do with."""
+    """Return the worst entries, with the samples and the outputs that they are connected to."""
     table = _table("at", "analytic", "numeric", "rel error", "input window", "outputs")
     for entry in check.worst:
         table.add_row(
@@ -120,7 +120,7 @@ def _table_of_worst(check: TensorCheck) -> Table:
 
 
 def _table_of_sweep(sweep: Sweep) -> Table:
-    """A row for each step; a bar grows by one block for every power of ten."""
+    """Return a row for each step; a bar has one block for every power of ten."""
     table = _table("step", "dx", "dw", "db", "linear, as it is: dx", "curved, sum(y^3) / 3: dx")
     for row in sweep.rows:
         table.add_row(
@@ -132,7 +132,7 @@ def _table_of_sweep(sweep: Sweep) -> Table:
 
 
 def _limits() -> dict[str, str]:
-    """Each threshold, with the words that lead to it."""
+    """Return each threshold by the words for it."""
     words = {"good": "good up to", "suspect": "suspect above", "wrong": "wrong above"}
     words |= {"adjoint": "adjoint within", "paths": "matrix within"}
     return {words[name]: f"{limit:.0e}".replace("e-0", "e-") for name, limit in THRESHOLDS.items()}
@@ -153,7 +153,7 @@ def _bar(error: float) -> str:
 
 
 def _spans(spans: tuple[Span, ...] | None) -> Text:
-    """Half-open ranges as Python writes them; below 0 and past the end lies padding."""
+    """Format half-open ranges as Python does; indices below 0 and beyond the end are padding."""
     return Text("none" if spans is None else f"[{', '.join(f'{first}:{stop}' for first, stop in spans)}]")
 
 
@@ -162,7 +162,7 @@ def _verdict(word: str, passed: bool) -> Text:
 
 
 def _table(*names: str) -> Table:
-    """Columns of words and bars to the left, of numbers to the right."""
+    """Return a table with words and bars to the left, numbers to the right."""
     table = Table(box=None, pad_edge=False)
     for name in names:
         table.add_column(name, justify="left" if name in _WORDS else "right", overflow="fold")
@@ -176,7 +176,7 @@ _WORDS = ("at", "input window", "outputs", "linear, as it is: dx", "curved, sum(
 
 
 def gradcheck_json(report: GradcheckReport, *, arrays: bool = False) -> dict[str, Any]:
-    """The report as a record; with `arrays`, every checked entry and the whole arrays too."""
+    """Return the report as a record; `arrays`: with every checked entry and the whole arrays."""
     record: dict[str, Any] = {
         "passed": report.passed,
         "failures": list(report.failures),
@@ -233,7 +233,7 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
 
 
 def _numbers(array: Any) -> Any:
-    """An array as nested lists, what JSON cannot say as null."""
+    """Return an array as nested lists, with null for what JSON cannot hold."""
     if array.ndim == 0:
         return array.tolist()
     if array.ndim == 1:

@@ -60,7 +60,7 @@ def _matching(pattern: str | None) -> list[KernelFamily]:
 
 
 def print_kernel(kernel: Kernel) -> None:
-    """Taps, numbers and meaning, and the picture: one coloured cell a tap."""
+    """Print taps, numbers and meaning, and the picture: one coloured cell per tap."""
     gains = response(kernel)
     terms = kernel.terms or factorize(kernel.taps)
     rank = f"{len(terms)}: " + " + ".join(_term(term) for term in terms[:2]) + (" + ..." if len(terms) > 2 else "")
@@ -112,7 +112,7 @@ def _family(entry: KernelFamily) -> str:
 
 
 def _term(term: Sequence[NDArray[Any]]) -> str:
-    """A product of 1-D factors, in numbers while they are few."""
+    """Format a product of 1-D factors, in numbers if they are few."""
     if sum(len(factor) for factor in term) > 16:
         return " x ".join(f"({len(factor)} taps)" for factor in term)
     return " x ".join("(" + " ".join(f"{tap:.4g}" for tap in factor) + ")" for factor in term)
@@ -125,7 +125,7 @@ def _taps(kernel: Kernel) -> str:
 
 
 def _pictures(kernel: Kernel, width: int) -> Iterator[Text]:
-    """Each 2-D slice, two characters a tap: sign and magnitude, on red for what adds and blue for what takes away."""
+    """Yield each 2-D slice, two characters per tap, red if positive and blue if negative."""
     largest = float(np.abs(kernel.taps).max()) or 1.0
     planes = kernel.taps.reshape(-1, *(kernel.shape[-2:] if kernel.taps.ndim > 1 else (1, kernel.taps.size)))
     step = -(-2 * planes.shape[-1] // width)
@@ -141,7 +141,7 @@ def _pictures(kernel: Kernel, width: int) -> Iterator[Text]:
 
 
 def _cell(share: float) -> tuple[str, str]:
-    """A tap's two characters and their style, from its share of the largest magnitude, -1 to 1."""
+    """Return a tap's two characters and their style; share: of the largest magnitude."""
     shade = SHADES[round(abs(share) * (len(SHADES) - 1))]
     strength = 40 + round(215 * abs(share))
     if share > 0:

@@ -28,7 +28,7 @@ READ = "f, g: one plane of the input and of the kernel; x, w: all of them; *: co
 
 
 def print_laws(report: LawsResult, written: Written | None) -> None:
-    """The setting, every law with its rows, and the verdict."""
+    """Print the setting, every law with its rows, and the verdict."""
     console = make_console()
     console.print("\n".join(_head(report, written)), highlight=False, markup=False)
     widths = _widths(report)
@@ -116,7 +116,7 @@ def _finding(found: Finding, widths: list[int]) -> Iterator[Text]:
 
 
 def _line(texts: tuple[str, ...], widths: list[int], style: str) -> Text:
-    """The statement to the left, the numbers to the right, and the verdict in its colour."""
+    """Return a row of the table, with the verdict in its colour."""
     statement, *numbers, verdict = texts
     first, *rest, _ = widths
     aligned = (text.rjust(width) for text, width in zip(numbers, rest, strict=True))

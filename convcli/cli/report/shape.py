@@ -27,7 +27,7 @@ class Column(NamedTuple):
 
 
 def _per_axis(values: Sequence[float]) -> str:
-    """One number where all axes agree, else one for each: `11`, `3x5`; nothing of nothing."""
+    """Format one number if all axes agree, else one per axis: `11`, `3x5`; empty for no axes."""
     shown = [f"{value:.6g}" if isinstance(value, float) else str(value) for value in values]
     return shown[0] if len(set(shown)) == 1 else "x".join(shown)
 
@@ -73,7 +73,7 @@ def _rival_column(place: int, name: str) -> Column:
 
 
 def size(count: int) -> str:
-    """Bytes as people read them: `size(802816)` is `784 KiB`."""
+    """Format bytes for people: `size(802816)` is `784 KiB`."""
     if count < 1024:
         return f"{count} B"
     value, units = count / 1024, ["KiB", "MiB", "GiB", "TiB"]
@@ -107,7 +107,7 @@ def summary_markdown(summary: Summary, *, formula: bool = False) -> list[str]:
 
 
 def summary_csv(summary: Summary, *, formula: bool = False) -> list[str]:
-    """One line for each layer, in plain numbers; work and memory are for the whole batch."""
+    """Return one line for each layer, in plain numbers; work and memory are for the whole batch."""
     import csv
     import io
 
@@ -206,7 +206,7 @@ def _rivals_json(rivals: Iterable[Rival]) -> list[dict[str, Any]]:
 
 
 def _aligned(table: Sequence[Column], rows: Sequence[Row]) -> list[str]:
-    """Lay cells in columns that are as wide as their widest; columns without any entry are left out."""
+    """Align cells in columns; columns without any entry are left out."""
     kept = []
     for column in table:
         cells = [column.text(row) for row in rows]
@@ -224,7 +224,7 @@ def _piped(cells: Iterable[str]) -> str:
 
 
 def at_lines(network: Network, at: Sequence[int], sees: Box, reaches: Box | None) -> list[str]:
-    """What the output at a position sees, and what the input sample there reaches, if there is one."""
+    """Describe what an output depends on, and what the input at its index reaches."""
     where = ",".join(map(str, at))
     rows = [("sees", f"output {where} of {show(network.output.spatial)} sees {_box(sees)} of the input")]
     if reaches is not None:
@@ -252,7 +252,7 @@ def _box(box: Box) -> str:
 
 
 def needs_lines(wanted: Sequence[int], needs: Sequence[Need]) -> list[str]:
-    """The least input on a line of its own, for scripts, then what each axis allows."""
+    """Return the smallest input on a line of its own, for scripts, then what each axis allows."""
     return [show(need.smallest for need in needs), *columns(_needs(wanted, needs))]
 
 
@@ -280,7 +280,7 @@ def needs_json(wanted: Sequence[int], needs: Sequence[Need]) -> dict[str, Any]:
 
 
 def chains_lines(chains: Sequence[Chain]) -> list[str]:
-    """Each chain on a line: its cost, its receptive field, its sizes, and the layers to give to `convcli shape`."""
+    """Return each chain on a line: cost, receptive field, sizes and layers."""
     rows = [
         (
             f"{chain.macs:,}",
@@ -324,7 +324,7 @@ def chains_json(chains: Sequence[Chain]) -> dict[str, Any]:
 
 
 def layer_lines(layer: Layer) -> list[str]:
-    """The output shape on a line of its own, then where every number comes from."""
+    """Return the output shape on a line of its own, then where every number comes from."""
     a = layer.conv_layout
     counted = ""
     if layer.biases:

@@ -31,7 +31,7 @@ AXIS_NAMES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "wi
 
 
 def print_json(command: str, record: dict[str, Any]) -> None:
-    """One object on stdout: {"convcli": version, "schema": 1, "command": ..., and the record's fields}."""
+    """Print one object: convcli's version, the schema, the command, and the record."""
     head = {"convcli": __version__, "schema": SCHEMA, "command": command}
     print(json.dumps({**head, **record}, allow_nan=False, default=_plain))
 
@@ -41,13 +41,13 @@ def axis_names(dims: int) -> tuple[str, ...]:
 
 
 def columns(rows: list[tuple[str, str]], indent: str = "  ") -> list[str]:
-    """Label and text, the texts aligned."""
+    """Align labels and their texts."""
     width = max(len(label) for label, _ in rows)
     return [f"{indent}{label:<{width}}  {printable(text)}" for label, text in rows]
 
 
 def bar(length: float) -> str:
-    """A bar of so many characters, to an eighth of one.
+    """Return a bar of this many characters, to an eighth of one.
 
     >>> bar(2.5), bar(0)
     ('██▌', '')
@@ -70,7 +70,7 @@ def axis_json(axis: Axis) -> dict[str, Any]:
 
 
 def reading(a: ConvLayout, *, transposed: bool = False) -> str:
-    """How the kernel's axes are read, in words."""
+    """Describe how the kernel's axes are read."""
     window = show(a.window)
     if transposed:
         return f"{a.channels} -> {a.filters}, by the adjoint of a bank of {a.channels} kernels {window}"
@@ -91,7 +91,7 @@ def formula(axis: Axis) -> str:
 
 
 def make_console() -> Console:
-    """A console for stdout; Rich sees to terminals, NO_COLOR and COLUMNS."""
+    """Return a console for stdout; Rich handles terminals, NO_COLOR and COLUMNS."""
     from rich.console import Console
 
     console = Console(soft_wrap=True, highlight=False)
@@ -106,12 +106,12 @@ def finite(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Numpy's scalars and arrays as Python's own."""
+    """Return numpy's scalars and arrays as Python's own."""
     return value.tolist()
 
 
 def place(written: Written) -> str:
-    """Where something was written, in words."""
+    """Describe where something was written."""
     return "standard output" if written.path == "-" else printable(written.path)
 
 
@@ -123,7 +123,7 @@ def written_json(written: Written | None) -> dict[str, Any] | None:
 
 
 def described(data: Data) -> str:
-    """An input's name, shape and type, and what was done on loading it."""
+    """Describe an input: its name, shape and dtype, and what was done on loading it."""
     name = "standard input" if data.name == "-" else data.name
     noted = f" ({'; '.join(data.notes)})" if data.notes else ""
     return f"{name} {show(data.array.shape)} {data.array.dtype}{noted}"

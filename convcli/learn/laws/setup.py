@@ -66,7 +66,7 @@ class Row:
 def compare(
     statement: str, left: Array, right: Array, bound: float, *, expected: Expected = "equal", note: str = ""
 ) -> Row:
-    """Lay two arrays of one shape beside each other.
+    """Compare two arrays of one shape where they are furthest apart.
 
     >>> row = compare("2 x = x + x", np.array([2.0, 4.0]), np.array([2.0, 4.5]), bound=0.1)
     >>> row.left, row.right, row.difference, row.at, row.verdict
@@ -79,7 +79,7 @@ def compare(
 
 
 def bounded(scale: float, *, sums: int = 2, terms: int = 0) -> float:
-    """The largest difference that rounding explains.
+    """Return the largest difference that rounding explains.
 
     scale: sum|w| * max|x|, which no output exceeds.
     sums: results of the engine that took part, each within the contract's 1e-13 of the scale.
@@ -97,7 +97,7 @@ def weight(kernel: Array) -> float:
 
 
 def ranges(indices: Iterable[int]) -> str:
-    """Indices as runs.
+    """Format indices as runs.
 
     >>> ranges([0, 1, 2, 5, 8, 9])
     '0..2,5,8..9'
@@ -124,7 +124,7 @@ ENTRIES = 1 << 22
 
 @dataclass(frozen=True)
 class LawsRequest:
-    """What to measure the laws on, in the command line's words.
+    """The data to measure the laws on. size: samples per side that the input is cropped to.
 
     size: samples a side that the input is cropped to.
     """
@@ -184,7 +184,7 @@ class Setting:
         return conv_layer(x, self.flipped, **self.options)
 
     def random(self, shape: tuple[int, ...]) -> Array:
-        """Numbers for the other operands, the same for the same seed and shape.
+        """Return random numbers for other operands, in a stream of their own.
 
         They are of no kernel's or input's stream.
         """
@@ -248,7 +248,7 @@ def make_setting(request: LawsRequest) -> tuple[Operands, Setting]:
 
 
 def _side(window: tuple[int, ...]) -> int:
-    """Samples a side by default: twice the kernel where SAMPLES allow it, no less than the kernel.
+    """Return the default samples per side: twice the kernel if SAMPLES allow it.
 
     >>> _side((3, 3)), _side((21, 21)), _side((17, 17, 17))
     (32, 42, 25)
@@ -258,7 +258,7 @@ def _side(window: tuple[int, ...]) -> int:
 
 
 def middle(x: Array, spatial: tuple[int, ...]) -> Array:
-    """The middle of x (N, *S, C), so large.
+    """Return the middle of x (N, *S, C), of these sizes.
 
     >>> middle(np.arange(6.0).reshape(1, 6, 1), (2,)).ravel()
     array([2., 3.])

@@ -23,7 +23,7 @@ from convcli.shapes.spec import ConvSpec
 
 
 def linear(s: Setting) -> Iterator[Row]:
-    """A sum goes through, and so do factors; a linear map of finitely many numbers is a matrix."""
+    """Measure linearity: sums and factors go through, so the map is a matrix."""
     z = s.random(s.x.shape) * largest(s.x)
     scale = s.gain * (2 * largest(s.x) + 3 * largest(z))
     yield compare(
@@ -44,7 +44,7 @@ def linear(s: Setting) -> Iterator[Row]:
 
 
 def flip(s: Setting) -> Iterator[Row]:
-    """Convolution turns the kernel round, correlation does not."""
+    """Measure that convolution is correlation with the flipped kernel."""
     bound = bounded(largest(s.f) * weight(s.g))
     turned = np.flip(s.g)
     correlated, convolved = correlate(s.f, s.g, **s.spec.options), convolve(s.f, s.g, **s.spec.options)
@@ -61,7 +61,7 @@ def flip(s: Setting) -> Iterator[Row]:
 
 
 def commutative(s: Setting) -> Iterator[Row]:
-    """Kernel and input may change places under convolution, not under correlation."""
+    """Measure that kernel and input commute under convolution, not under correlation."""
     bound = bounded(largest(s.f) * weight(s.g))
     yield compare("f * g = g * f (full)", _product(s.f, s.g), _product(s.g, s.f), bound)
     one, other = correlate(s.f, s.g, padding="full"), correlate(s.g, s.f, padding="full")
@@ -70,7 +70,7 @@ def commutative(s: Setting) -> Iterator[Row]:
 
 
 def associative(s: Setting) -> Iterator[Row]:
-    """Two kernels one after the other are one kernel."""
+    """Measure that two kernels one after the other are one kernel."""
     h = s.random(s.g.shape)
     yield compare(
         "(f * g) * h = f * (g * h)",
@@ -82,7 +82,7 @@ def associative(s: Setting) -> Iterator[Row]:
 
 
 def derivative(s: Setting) -> Iterator[Row]:
-    """The derivative of a product may be taken of either factor.
+    """Measure that the derivative of a product may be taken of either factor.
 
     Along every axis that has a named derivative.
     """
@@ -103,7 +103,7 @@ PHASES = 3
 
 
 def equivariant(s: Setting) -> Iterator[Row]:
-    """A shift of the input by one stride shifts the output by one.
+    """Measure that a shift of the input by one stride shifts the output by one.
 
     Rolled in at the start are the last samples.
     """
@@ -124,7 +124,7 @@ def equivariant(s: Setting) -> Iterator[Row]:
 
 
 def local(s: Setting) -> Iterator[Row]:
-    """One sample reaches the outputs whose window covers it: its column of the matrix, no more."""
+    """Measure that one sample reaches only the outputs whose window covers it."""
     small = s.small
     step = largest(small.x) or 1.0
     y, bound = small.conv(small.x), bounded(small.gain * (largest(small.x) + step))
@@ -147,7 +147,7 @@ def local(s: Setting) -> Iterator[Row]:
 
 
 def _around(left: Array, right: Array, inside: tuple[slice, ...], bound: float) -> str:
-    """How many outputs differ outside of the interior."""
+    """Describe how many outputs differ outside of the interior."""
     beyond = np.ones(left.shape, bool)
     beyond[inside] = False
     apart = int((np.abs(left - right)[beyond] > bound).sum())
@@ -155,7 +155,7 @@ def _around(left: Array, right: Array, inside: tuple[slice, ...], bound: float) 
 
 
 def _inside(axes: Sequence[Axis]) -> tuple[slice, ...]:
-    """The interior of an output (*P).
+    """Return the interior of an output (*P), whose windows see only shifted samples.
 
     There every window, before a shift and after, sees samples that shifted.
     """
@@ -169,7 +169,7 @@ def _interior(axis: Axis) -> range:
 
 
 def _borders(s: Setting) -> Iterator[Row]:
-    """Where a shift by one breaks with padding same, for every boundary.
+    """Measure where a shift by one breaks with padding same, for every boundary.
 
     Only wrap shifts as the input does.
     """
@@ -189,7 +189,7 @@ def _borders(s: Setting) -> Iterator[Row]:
 
 
 def _phases(s: Setting) -> Iterator[Row]:
-    """A shift by less than the stride falls between two outputs: it samples another phase."""
+    """Measure shifts by less than the stride: they sample another phase of the input."""
     stride = max(2, *s.spec.stride)
     inside = _inside(ConvSpec.of(s.dims, stride=stride, padding="same").axes(s.f.shape, s.g.shape))
     base = convolve(s.f, s.g, stride=stride, padding="same")[inside]
@@ -206,7 +206,7 @@ def _phases(s: Setting) -> Iterator[Row]:
 
 
 def _broken(apart: NDArray[np.bool_]) -> str:
-    """How many outputs differ, and how far from the edge the farthest of them is."""
+    """Describe how many outputs differ, and how far from the edge the farthest of them is."""
     if not apart.any():
         return "no output differs"
     depths = [np.minimum(where, n - 1 - where) for where, n in zip(np.nonzero(apart), apart.shape, strict=True)]
@@ -215,7 +215,7 @@ def _broken(apart: NDArray[np.bool_]) -> str:
 
 
 def _moved(moves: NDArray[np.bool_]) -> str:
-    """Which outputs moved, as ranges along each axis: moves is (1, *P, O)."""
+    """Describe which outputs moved, as ranges along each axis: moves is (1, *P, O)."""
     if not moves.any():
         return "no output moves"
     spatial = moves[0].any(axis=-1)
@@ -224,7 +224,7 @@ def _moved(moves: NDArray[np.bool_]) -> str:
 
 
 def backward(s: Setting) -> Iterator[Row]:
-    """Dw and dx against the convolutions that they are, and dx against the transposed matrix."""
+    """Measure dw and dx against convolutions, and dx against the transposed matrix."""
     dy = s.random(tuple(axis.out for axis in s.axes))
     given = gradients(s.f[None, ..., None], s.g[None, ..., None], dy[None, ..., None], **s.spec.options)
     sources = [boundary_index(np.arange(-axis.lo, axis.n + axis.hi), axis.n, s.spec.boundary) for axis in s.axes]
@@ -246,7 +246,7 @@ def backward(s: Setting) -> Iterator[Row]:
 
 
 def _transposed(s: Setting) -> Row:
-    """The layer's dx as a matrix product: rows and columns of M change places."""
+    """Measure the layer's dx as a product with the transposed matrix."""
     dy = s.random(s.conv(s.x).shape)
     given = gradients(s.x, s.flipped, dy, **s.options)
     return compare(
@@ -258,13 +258,13 @@ def _transposed(s: Setting) -> Row:
 
 
 def _weights(s: Setting, padded: Array, dy: Array) -> Array:
-    """The deltas stand a stride apart on x: the stride becomes the dilation, and it the stride."""
+    """Return dw as a correlation, in which stride and dilation change places."""
     y = correlate(padded, dy, stride=s.spec.dilation, dilation=s.spec.stride)
     return y[tuple(slice(k) for k in s.g.shape)]
 
 
 def _spread(s: Setting, dy: Array) -> Array:
-    """Df over the padded input."""
+    """Return dx over the padded input as a full convolution."""
     apart = np.zeros([axis.padded - axis.reach + 1 for axis in s.axes])
     apart[tuple(slice(None, axis.out * axis.stride, axis.stride) for axis in s.axes)] = dy
     return convolve(apart, s.g, dilation=s.spec.dilation, padding="full")
@@ -276,7 +276,7 @@ def _padded(f: Array, sources: list[NDArray[np.intp]]) -> Array:
 
 
 def _folded(padded: Array, sources: list[NDArray[np.intp]], shape: tuple[int, ...]) -> Array:
-    """The adjoint of padding: every padded place goes back to the sample that it repeats."""
+    """Apply the adjoint of padding: add every padded position to the sample it repeats."""
     whole = np.zeros(shape)
     kept = [source >= 0 for source in sources]
     np.add.at(whole, np.ix_(*(source[keep] for source, keep in zip(sources, kept, strict=True))), padded[np.ix_(*kept)])

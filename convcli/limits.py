@@ -88,19 +88,25 @@ def parse_size(text: str) -> int:
     return size
 
 
-def show_bytes(count: int) -> str:
-    """Write a number of bytes for people.
+def show_bytes(count: int, *, short: bool = False) -> str:
+    """Write a number of bytes for people: with two decimals, or in short with three digits.
 
     >>> show_bytes(900), show_bytes(3 * 2**29), show_bytes(10**15)
     ('900 bytes', '1.50 GiB', '909.49 TiB')
+    >>> show_bytes(900, short=True), show_bytes(802816, short=True), show_bytes(2**34, short=True)
+    ('900 B', '784 KiB', '16.0 GiB')
     """
-    units = [(unit, size) for unit, size in _UNITS.items() if unit and count >= size]
-    return f"{count / units[-1][1]:,.2f} {units[-1][0]}iB" if units else f"{count} bytes"
+    units = [unit for unit, size in _UNITS.items() if unit and count >= size]
+    if not units:
+        return f"{count} B" if short else f"{count} bytes"
+    value = count / _UNITS[units[-1]]
+    decimals = max(3 - len(str(int(value))), 0) if short else 2
+    return f"{value:,.{decimals}f} {units[-1]}iB"
 
 
 @cache
 def machine_memory() -> int:
-    """Bytes of memory that this process could have: the machine's or its control group's."""
+    """Bytes of memory for this process: the machine's, or its control group's limit if that is less."""
     return min((_physical(), *_group_limits(Path("/"))))
 
 

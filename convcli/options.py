@@ -35,3 +35,13 @@ MEASURED = ("float32", "float64", "uint8", "uint16", "int16")
 PRODUCT_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 """Where the libraries that numpy multiplies matrices with look for how many threads to start, as
 numpy loads."""
+
+
+def itemsize(dtype: str) -> int:
+    """Return the bytes of one value of a number type, from its name.
+
+    >>> itemsize("uint8"), itemsize("float64"), itemsize("bfloat16"), itemsize("bool")
+    (1, 8, 2, 1)
+    """
+    digits = "".join(filter(str.isdigit, dtype))
+    return int(digits) // 8 if digits else 1

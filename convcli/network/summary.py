@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from convcli.network.graph import INPUT, Network, Node
 from convcli.network.receptive_field import View, views
-from convcli.options import Unit, Versus
+from convcli.options import Unit, Versus, itemsize
 from convcli.shapes.axis import Axis
 
 
@@ -36,8 +35,9 @@ def inference_peak(network: Network) -> int:
 
 
 def training_peak(network: Network) -> int:
-    """Return the most values in memory at once in a forward and a backward pass, for one item of a batch."""
-    nodes, owner = network.nodes, _owners(network.nodes)
+    """Return the most values in memory at once in a forward and a backward pass, for one item."""
+    nodes = network.nodes
+    owner = _owners(network.nodes)
     alive = network.x.size + sum(node.output.size for node in nodes if not node.view)
     graded = {owner[len(nodes) - 1]}
     alive += network.output.size
@@ -53,7 +53,7 @@ def training_peak(network: Network) -> int:
 
 
 def _owners(nodes: Sequence[Node]) -> dict[int, int]:
-    """Return which node owns the memory of each output: itself, or the node that it is a view of."""
+    """Return which node owns the memory of each output: itself, or that of which it is a view."""
     owner = {INPUT: INPUT}
     for index, node in enumerate(nodes):
         owner[index] = owner[node.inputs[0]] if node.view else index
@@ -101,7 +101,7 @@ class Count:
 
 
 class Rival(NamedTuple):
-    """The cost of another layer between the same shapes: parameters, and MACs for one item of a batch."""
+    """The cost of another layer between the same shapes: parameters, and MACs for one item."""
 
     name: str
     parameters: int
@@ -111,8 +111,9 @@ class Rival(NamedTuple):
 def rivals(node: Node, versus: Versus) -> tuple[Rival, ...]:
     """Compare a layer with others between the same shapes; empty for a layer without a window.
 
-    `dense`: locally connected (the window's weights unshared, a set for each output position) and fully connected.
-    `separable`: a depthwise convolution with the same window, and one of 1x1 across the channels.
+    `dense`: locally connected (the window's weights unshared, a set for each output position) and
+    fully connected. `separable`: a depthwise convolution with the same window, and one of 1x1
+    across the channels.
 
     >>> from convcli.network.layers import Tensor
     >>> from convcli.network.parser import parse
@@ -126,7 +127,8 @@ def rivals(node: Node, versus: Versus) -> tuple[Rival, ...]:
 
 
 def _dense(node: Node) -> tuple[Rival, ...]:
-    step, outputs = node.step, node.output.size
+    step = node.step
+    outputs = node.output.size
     biases = outputs if step.biases else 0
     return (
         Rival("locally connected", step.macs + biases, step.macs),
@@ -137,7 +139,8 @@ def _dense(node: Node) -> tuple[Rival, ...]:
 def _separable(node: Node) -> tuple[Rival, ...]:
     if node.op is None or node.op.kind.name != "conv" or node.op["g"] != 1:
         return ()
-    channels, filters = node.x.depth, node.output.depth
+    channels = node.x.depth
+    filters = node.output.depth
     weights = channels * math.prod(axis.k for axis in node.axes) + channels * filters
     biases = channels + filters if node.step.biases else 0
     return (Rival("depthwise separable", weights + biases, weights * math.prod(node.output.spatial)),)
@@ -233,15 +236,6 @@ def summarise(
         versus=versus,
         rivals=rivals_in_all(network, versus) if versus else (),
     )
-
-
-def itemsize(dtype: str) -> int:
-    """Return the bytes of one number of a dtype.
-
-    >>> itemsize("float32"), itemsize("int8"), itemsize("bfloat16")
-    (4, 1, 2)
-    """
-    return int(re.sub(r"\D", "", dtype)) // 8
 
 
 def _row(

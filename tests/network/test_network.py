@@ -20,7 +20,8 @@ from convcli.network.layers import KINDS, Tensor
 from convcli.network.load import build, load
 from convcli.network.parser import parse
 from convcli.network.receptive_field import reaches, sees, views
-from convcli.network.summary import Count, inference_peak, itemsize, rivals, rivals_in_all, summarise, training_peak
+from convcli.network.summary import Count, inference_peak, rivals, rivals_in_all, summarise, training_peak
+from convcli.options import itemsize
 from convcli.shapes.parse import parse_shape
 
 NETWORKS = Path(__file__).parents[2] / "samples" / "networks"

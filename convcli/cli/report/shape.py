@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from convcli.cli.report.text import axis_json, axis_names, columns, formula, reading
 from convcli.errors import printable
+from convcli.limits import show_bytes
 from convcli.shapes.layer import Layer
 from convcli.shapes.parse import show
 
@@ -51,7 +53,7 @@ def _table(summary: Summary, formula: bool) -> list[Column]:
         Column("parameters", lambda row: f"{row.parameters:,}", lambda row: row.parameters),
         Column(unit, lambda row: f"{row.work:,}", lambda row: row.work),
         Column("share", lambda row: f"{row.share:.1%}", lambda row: row.share),
-        Column("memory", lambda row: size(row.memory), lambda row: row.memory),
+        Column("memory", lambda row: show_bytes(row.memory, short=True), lambda row: row.memory),
         Column("field", lambda row: _per_axis(row.field), lambda row: _per_axis(row.field)),
         Column("jump", lambda row: _per_axis(row.jump), lambda row: _per_axis(row.jump)),
         Column("pad", lambda row: _per_axis(row.padding), lambda row: _per_axis(row.padding)),
@@ -70,18 +72,6 @@ def _rival_column(place: int, name: str) -> Column:
         return row.rivals[place].parameters if row.rivals else None
 
     return Column(name, lambda row: f"{parameters(row):,}" if row.rivals else "", parameters)
-
-
-def size(count: int) -> str:
-    """Format bytes for people: `size(802816)` is `784 KiB`."""
-    if count < 1024:
-        return f"{count} B"
-    value, units = count / 1024, ["KiB", "MiB", "GiB", "TiB"]
-    while value >= 1024 and len(units) > 1:
-        value /= 1024
-        units.pop(0)
-    digits = max(3 - len(str(int(value))), 0)
-    return f"{value:,.{digits}f} {units[0]}"
 
 
 # The report.
@@ -120,7 +110,8 @@ def summary_csv(summary: Summary, *, formula: bool = False) -> list[str]:
 
 
 def summary_json(summary: Summary, *, formula: bool = False) -> dict[str, Any]:
-    network, count = summary.network, summary.count
+    network = summary.network
+    count = summary.count
     return {
         "name": network.name,
         "input": list(network.x.shape(network.layout)),
@@ -153,12 +144,16 @@ def headline(network: Network) -> str:
 
 def _totals(summary: Summary) -> list[tuple[str, str]]:
     count = summary.count
+    size = partial(show_bytes, short=True)
     batch = f"a batch of {count.batch}" if count.batch > 1 else "one item"
     rows = [
         ("parameters", f"{summary.parameters:,} ({size(summary.weights)} of {summary.dtype})"),
         (count.unit, f"{summary.work:,} for {batch}; {count.convention}"),
         ("activations", f"{size(summary.activations)} of {summary.dtype} for {batch}"),
-        ("alive at once", f"{size(summary.inference)} while it runs, {size(summary.training)} while it trains"),
+        (
+            "alive at once",
+            f"{size(summary.inference)} while it runs, {size(summary.training)} while it trains",
+        ),
     ]
     rows += [(rival.name, _against(rival, summary)) for rival in summary.rivals]
     if summary.versus and not summary.rivals:

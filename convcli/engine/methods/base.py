@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
 
 from numpy.typing import NDArray
 
-from convcli.engine.planning.facts import PrecisionName, Work, precision_of, result_dtype, size_of, wide_integer
+from convcli.engine.planning.facts import PrecisionName, Work, precision_of, result_dtype, wide_integer
+from convcli.options import itemsize
 
 if TYPE_CHECKING:
     from convcli.engine.planning.plan import Plan
@@ -84,7 +85,7 @@ class Method(ABC):
 
     def itemsize(self, work: Work) -> int:
         """Return the bytes of a sum."""
-        return size_of(self.accumulator(work))
+        return itemsize(self.accumulator(work))
 
     def rounds_sums(self, work: Work) -> bool:
         """Return whether its sums of whole numbers have a fraction, to be rounded away."""

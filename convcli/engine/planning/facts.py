@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from convcli.errors import DtypeError
+from convcli.options import itemsize
 from convcli.shapes.axis import Axis, samples_under
 from convcli.shapes.spec import ConvSpec
 
@@ -144,7 +145,8 @@ def result_dtype(input_dtype: str) -> str:
         raise DtypeError(
             f"{input_dtype} values", "expected real numbers", "filter the real and imaginary parts one by one"
         )
-    return "float64" if size_of(input_dtype) > (4 if input_dtype.startswith("float") else 2) else "float32"
+    widest = 4 if input_dtype.startswith("float") else 2
+    return "float64" if itemsize(input_dtype) > widest else "float32"
 
 
 def precision_of(accumulator: str, dtype: str) -> PrecisionName | None:
@@ -154,14 +156,4 @@ def precision_of(accumulator: str, dtype: str) -> PrecisionName | None:
 
 
 def wide_integer(dtype: str) -> bool:
-    return dtype.startswith(("int", "uint")) and size_of(dtype) > 2
-
-
-def size_of(dtype: str) -> int:
-    """Bytes of one value, from the type's name.
-
-    >>> size_of("uint8"), size_of("float64"), size_of("bool")
-    (1, 8, 1)
-    """
-    digits = "".join(filter(str.isdigit, dtype))
-    return int(digits) // 8 if digits else 1
+    return dtype.startswith(("int", "uint")) and itemsize(dtype) > 2

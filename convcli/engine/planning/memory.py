@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from convcli.engine.methods.summation import pending_sums
-from convcli.engine.planning.facts import Work, size_of, wide_integer
+from convcli.engine.planning.facts import Work, wide_integer
 from convcli.engine.planning.tiles import ODD
+from convcli.options import itemsize
 
 if TYPE_CHECKING:
     from convcli.engine.methods.base import Method
@@ -63,8 +64,8 @@ def plan_memory(work: Work, tile: tuple[int, ...], method: Method) -> Memory:
     needs, size, outputs = method.memory(work, tile), method.itemsize(work), work.tile_outputs(tile)
     rows = work.lead(tile) * math.prod(tile[1:-1])
     sums = (outputs + (rows * ODD if method.pads_rows else 0)) * size
-    block = work.tile_samples(tile) * (size_of(work.facts.input_dtype) if method.keeps_dtype(work) else size)
-    storing = outputs * 20 if wide_integer(work.dtype) and size_of(work.dtype) == 8 else 0
+    block = work.tile_samples(tile) * (itemsize(work.facts.input_dtype) if method.keeps_dtype(work) else size)
+    storing = outputs * 20 if wide_integer(work.dtype) and itemsize(work.dtype) == 8 else 0
     shared, passing = needs.shared, max(_repeated(work, tile), storing)
     redone = 0
     if method.spreads_nan(work) and work.facts.input_dtype.startswith("float"):
@@ -80,4 +81,4 @@ def _repeated(work: Work, tile: tuple[int, ...]) -> int:
     samples = work.tile_samples(tile)
     spans = [axis.span(outputs) for axis, outputs in zip(work.axes, tile[1:], strict=True)]
     sides = [samples // span * min(max(axis.lo, axis.hi), span) for axis, span in zip(work.axes, spans, strict=True)]
-    return max(sides) * size_of(work.facts.input_dtype)
+    return max(sides) * itemsize(work.facts.input_dtype)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from convcli.engine.planning.facts import PrecisionName, Work, precision_of, size_of
+from convcli.engine.planning.facts import PrecisionName, Work, precision_of
 from convcli.engine.planning.memory import Memory, plan_memory
+from convcli.options import itemsize
 
 if TYPE_CHECKING:
     from convcli.engine.methods.base import Method
@@ -63,7 +64,7 @@ class Plan(Work):
 
     @property
     def output_bytes(self) -> int:
-        return self.outputs * size_of(self.dtype)
+        return self.outputs * itemsize(self.dtype)
 
     @property
     def precision(self) -> PrecisionName | None:

@@ -106,7 +106,7 @@ def show_bytes(count: int, *, short: bool = False) -> str:
 
 @cache
 def machine_memory() -> int:
-    """Bytes of memory for this process: the machine's, or its control group's limit if that is less."""
+    """Bytes of memory for this process: the machine's, or its control group's if that is less."""
     return min((_physical(), *_group_limits(Path("/"))))
 
 

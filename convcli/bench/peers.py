@@ -207,7 +207,8 @@ def _numpy(task: Task) -> Iterator[Peer]:
     _check_floats(task)
     if task.x.ndim > 1:
         raise UnableError("takes one signal")
-    mode, starts = _check_zeros(task), _after_zeros(task)
+    mode = _check_zeros(task)
+    starts = _after_zeros(task)
     yield Peer("numpy.correlate", lambda: task.crop(np.correlate(task.x, task.w, mode), starts))
 
 
@@ -220,7 +221,8 @@ def _ndimage(task: Task) -> Iterator[Peer]:
     names = {"edge": "nearest", "reflect": "mirror", "symmetric": "reflect", "wrap": "grid-wrap"}
     border = {"mode": names.get(task.border, "constant"), "cval": task.cval}
     origins = [centre - axis.k // 2 for centre, axis in zip(centres, task.axes, strict=True)]
-    along, window = task.conv_layout.spatial_axes, task.spread_window
+    along = task.conv_layout.spatial_axes
+    window = task.spread_window
     everywhere = [0] * task.x.ndim
     for axis, origin in zip(along, origins, strict=True):
         everywhere[axis] = origin
@@ -245,8 +247,10 @@ def _oaconvolve(task: Task) -> Iterator[Peer]:
     signal = import_module("scipy.signal")
     _check_plain(task)
     _check_floats(task)
-    mode, starts = _check_zeros(task), _after_zeros(task)
-    window, along = np.flip(task.spread_window), task.conv_layout.spatial_axes
+    mode = _check_zeros(task)
+    starts = _after_zeros(task)
+    window = np.flip(task.spread_window)
+    along = task.conv_layout.spatial_axes
     yield Peer(
         "scipy.signal.oaconvolve",
         lambda: task.crop(signal.oaconvolve(task.x, window, mode, along), starts),
@@ -291,7 +295,8 @@ def _torch(task: Task) -> Iterator[Peer]:
     pads = {"constant": "constant", "edge": "replicate", "reflect": "reflect", "wrap": "circular"}
     if task.border not in pads:
         raise UnableError(f"has no border {task.border}")
-    form, functional = to_layer(task.x, task.w, task.conv_layout), torch.nn.functional
+    form = to_layer(task.x, task.w, task.conv_layout)
+    functional = torch.nn.functional
     convolve = getattr(functional, f"conv{dims}d")
     options: dict[str, Any] = {"stride": task.spec.stride, "dilation": task.spec.dilation, "groups": form.groups}
     pad = None

@@ -217,7 +217,8 @@ def _task(case: BenchRequest) -> tuple[Task, Kernel]:
 
 def _random(case: BenchRequest) -> Array:
     """Return standard normal numbers, or integers over the whole range of an integer dtype."""
-    rng, kind = input_generator(case.seed), np.dtype(case.dtype)
+    rng = input_generator(case.seed)
+    kind = np.dtype(case.dtype)
     case.limits.check_memory(f"an input of {show(case.shape)}", kind.itemsize * math.prod(case.shape))
     if kind.kind == "f":
         return rng.standard_normal(case.shape, kind)
@@ -244,7 +245,8 @@ def _entries(case: BenchRequest, problem: Problem, plan: Plan, task: Task) -> tu
 
     `direct` and the pick first, for the first answer is the reference.
     """
-    entries, left_out = [], {}
+    entries = []
+    left_out = {}
     for method in sorted(names(), key=lambda name: (name != "direct", name != plan.method)):
         try:
             seconds = problem.plan(case.dtype, method).seconds

@@ -37,7 +37,8 @@ COMMANDS = {
     "completion": "Print the completion script for a shell.",
     "help": "Show the help of a command, or of convcli itself.",
 }
-INTERRUPTED, TERMINATED = 130, 143
+INTERRUPTED = 130
+TERMINATED = 143
 
 
 class Group(click.Group):

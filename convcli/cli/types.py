@@ -22,7 +22,8 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]
     """A type whose text one function of the core reads; what it refuses becomes a usage error."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
-        self.name, self.parse = name, parse
+        self.name = name
+        self.parse = parse
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         if not isinstance(value, str):

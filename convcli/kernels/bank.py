@@ -165,7 +165,8 @@ def _parameters(family: KernelFamily, name: str, typed: str) -> dict[str, str]:
         if not equals:
             if place or not family.parameters:
                 raise KernelError(f"'{item.strip()}' for kernel '{name}'", "expected parameter=value")
-            key, value = family.parameters[0].name, key
+            value = key
+            key = family.parameters[0].name
         key = _normal(key)
         if key in given:
             raise KernelError(f"parameter '{key}' of kernel '{name}' given twice", "expected it once")

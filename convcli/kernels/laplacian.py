@@ -37,7 +37,8 @@ def along(axis: int, factor: Taps, others: Term) -> Term:
 
 def _laplacian(*, dims: int, neighbours: int | None) -> Terms:
     centre = impulses((3,) * dims)
-    faces, everyone = 2 * dims, 3**dims - 1
+    faces = 2 * dims
+    everyone = 3**dims - 1
     if neighbours in (None, faces):
         return tuple(along(axis, SECOND_DIFFERENCE, centre) for axis in range(dims))
     if neighbours == everyone:
@@ -70,7 +71,8 @@ def _bent(sigma: float, size: int) -> Taps:
 
     Its own sampled variance stands for sigma**2, so that it sums to zero.
     """
-    smooth, squares = bell(sigma, size), offsets(size) ** 2
+    smooth = bell(sigma, size)
+    squares = offsets(size) ** 2
     return (squares - smooth @ squares) * smooth / sigma**4
 
 
@@ -85,7 +87,8 @@ def _dog(*, dims: int, sigma1: float, sigma2: float, size: tuple[int, ...] | Non
 def _gabor(*, dims: int, sigma: float, theta: float, wavelength: float, psi: float, gamma: float) -> Taps:
     """Return a cosine under a Gaussian, cut at three sigmas but at least one sample out."""
     cos, sin = math.cos(math.radians(theta)), math.sin(math.radians(theta))
-    length, width = sigma, sigma / gamma
+    length = sigma
+    width = sigma / gamma
     reach = [max(3 * length * abs(a), 3 * width * abs(b), 1.0) for a, b in ((sin, cos), (cos, sin))]
     y, x = grid(tuple(2 * math.ceil(round(r, 9)) + 1 for r in reach))
     ahead, aside = x * cos - y * sin, x * sin + y * cos  # y points down, theta turns counter-clockwise

@@ -95,7 +95,8 @@ def _nearest(text: str) -> str:
     ("did you mean 'gaussian:sigma=2'?", "did you mean 'sobel-x'?")
     """
     name, *rest = re.split(r"[,\s]+", text, maxsplit=1)
-    known, name = bank.names(), name.lower().replace("_", "-")
+    known = bank.names()
+    name = name.lower().replace("_", "-")
     near = difflib.get_close_matches(name, known, n=1)
     meant = f"{near[0]}:{rest[0]}" if near and rest else ""
     return f"did you mean '{meant}'?" if meant and _resolves(meant) else did_you_mean(name, known)

@@ -54,7 +54,9 @@ at 0.25 cycles a sample along x'
     """
     gains, frequencies = _magnitudes(kernel.taps)
     distance = sum(np.square(axis) for axis in np.meshgrid(*frequencies, indexing="ij", sparse=True))
-    flat, peak, lowest = kernel.gain, float(gains.max()), float(gains.min())
+    flat = kernel.gain
+    peak = float(gains.max())
+    lowest = float(gains.min())
     near = _SAME * max(peak, 1e-300)
     flat = 0.0 if abs(flat) <= near else flat
     lowest = 0.0 if lowest <= near else lowest

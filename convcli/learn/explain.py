@@ -254,7 +254,8 @@ def _upstream(request: ExplainRequest, operands: Operands, output: tuple[int, ..
 def _make_context(
     operands: Operands, flipped: bool, axes: tuple[Axis, ...], dy: NDArray[np.float64] | None
 ) -> _Context:
-    a, spec = operands.conv_layout, operands.spec
+    a = operands.conv_layout
+    spec = operands.spec
     taps = flip_for(operands.kernel.taps, a, "convolve" if flipped else "correlate")
     form = to_layer(operands.x, taps, a)
     cover = None if operands.alpha is None else colour.coverage_kernel(taps, a.window_axes)
@@ -278,7 +279,9 @@ def _step(context: _Context, at: Index) -> Step:
 
 
 def _split_index(at: Index, a: ConvLayout) -> _OutputIndex:
-    batch, rest, channel = at[: a.batch_axes], at[a.batch_axes :], 0
+    batch = at[: a.batch_axes]
+    rest = at[a.batch_axes :]
+    channel = 0
     if a.output_channel_axis is not None:
         place = a.output_channel_axis - a.batch_axes
         channel, rest = rest[place], (*rest[:place], *rest[place + 1 :])
@@ -293,7 +296,10 @@ def _positions(axes: tuple[Axis, ...], spatial: Index) -> list[NDArray[np.intp]]
 
 
 def _block(context: _Context, output: _OutputIndex, layer_channel: int, kernel_channel: int) -> Block:
-    """Return the cells of one channel: `layer_channel` of the layer's input, `kernel_channel` of its kernel."""
+    """Return the cells of one channel.
+
+    layer_channel: of the layer's input; kernel_channel: of its kernel.
+    """
     a = context.operands.conv_layout
     channel = output.channel if a.channel_mode == "each" else layer_channel
     cells = (_cell(context, output, tap, layer_channel, kernel_channel, channel) for tap in _taps(context, output))
@@ -302,7 +308,10 @@ def _block(context: _Context, output: _OutputIndex, layer_channel: int, kernel_c
 
 @dataclass(frozen=True)
 class _Tap:
-    """A tap of the window, and its sample: at `place` on the endless axes, `folded` onto the input."""
+    """A tap of the window, and its sample.
+
+    place: on the endless axes; folded: onto the input.
+    """
 
     index: Index
     place: Index
@@ -380,7 +389,7 @@ def _in_input(source: Index, a: ConvLayout, batch: Index, channel: int) -> Index
 
 
 def _coverage(context: _Context, output: _OutputIndex) -> float | None:
-    """Return the alpha under the window, filtered as `apply` filters it: outside the picture it is 1."""
+    """Return the alpha under the window, filtered as `apply` does it: outside the picture it is 1."""
     cover = context.operands.alpha
     taps = context.cover_taps
     if cover is None or taps is None:

@@ -1,7 +1,7 @@
 """A network as Keras code: a functional model, channels last, that runs on any of Keras' backends.
 
-Paddings are written out as the numbers that they came to, each a layer of its own in front, and a transposed
-convolution is cut to its size behind.
+Paddings are written out as the numbers that they came to, each a layer of its own in front, and a
+transposed convolution is cut to its size behind.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ ACTIVATIONS = {
 
 
 def keras(network: Network) -> str:
-    """Write a model for Keras 3, with the sizes in its comments; run as a script, it shows its output.
+    """Write a model for Keras 3, with the sizes in its comments.
+
+    Run as a script, it shows its output.
 
     Raises InputError, naming the layer, for what Keras has no layer for.
     """

@@ -1,6 +1,9 @@
-"""A network as an ONNX model that runs. Its weights are zeros, made as it runs, so that the file stays small.
+"""A network as an ONNX model that runs.
 
-Needs the onnx package, `pip install 'convcli[onnx]'`. Paddings are written as the numbers that they came to.
+Its weights are zeros, made as it runs, so that the file stays small.
+
+Needs the onnx package, `pip install 'convcli[onnx]'`. Paddings are written as the numbers that they
+came to.
 """
 
 from __future__ import annotations
@@ -26,7 +29,10 @@ ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def serialise(network: Network) -> bytes:
-    """Write the model, checked by onnx. Raises InputError, naming the layer, for what ONNX has no node for."""
+    """Write the model, checked by onnx.
+
+    Raises InputError, naming the layer, for what ONNX has no node for.
+    """
     try:
         from onnx import TensorProto, checker, helper
     except ImportError:
@@ -99,7 +105,8 @@ def _bias(writer: _Writer, op: Op, result: str, count: int) -> list[str]:
 
 
 def _conv(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
-    filters, groups = node.output.depth, node.x.depth if op.kind.name == "depthwise" else op["g"]
+    filters = node.output.depth
+    groups = node.x.depth if op.kind.name == "depthwise" else op["g"]
     window = _window(node)
     weights = writer.weights(f"{result}.weights", filters, node.x.depth // groups, *window["kernel_shape"])
     given = [x, weights, *_bias(writer, op, result, filters)]
@@ -107,7 +114,9 @@ def _conv(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
 
 
 def _deconv(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
-    filters, groups, window = node.output.depth, op["g"], _window(node)
+    filters = node.output.depth
+    groups = op["g"]
+    window = _window(node)
     weights = writer.weights(f"{result}.weights", node.x.depth, filters // groups, *window["kernel_shape"])
     given = [x, weights, *_bias(writer, op, result, filters)]
     extra = [axis.output_padding for axis in node.axes]

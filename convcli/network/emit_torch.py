@@ -1,7 +1,8 @@
 """A network as code that runs: a PyTorch module, or a file of our own.
 
-Every padding is written out as the numbers that it came to, so that `same` means the same everywhere; what a
-framework cannot say in a layer (unlike padding at the two ends) becomes a step of its own.
+Every padding is written out as the numbers that it came to, so that `same` means the same
+everywhere; what a framework cannot say in a layer (unlike padding at the two ends) becomes a step
+of its own.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ def toml(network: Network, layers: str) -> str:
 
 
 def torch(network: Network) -> str:
-    """Write a module for PyTorch: channels first, with the sizes in its comments; run as a script, it shows its output.
+    """Write a module for PyTorch: channels first, with the sizes in its comments.
+
+    Run as a script, it shows its output.
 
     Raises InputError, naming the layer, for what PyTorch has no layer for.
     """
@@ -94,7 +97,8 @@ def _meeting(node: Node, given: Sequence[str]) -> tuple[str, str]:
 
 def _torch(node: Node, op: Op, number: int, x: str) -> tuple[str, str]:
     """Return the layer to create, if any, and the call of it."""
-    name, call = op.kind.name, f"self.layer{number}"
+    name = op.kind.name
+    call = f"self.layer{number}"
     if name in ACTIVATIONS:
         return f"nn.{ACTIVATIONS[name]}", f"{call}({x})"
     if name not in TORCH:
@@ -129,7 +133,8 @@ def _padded(node: Node, x: str, fill: str = "0.0") -> tuple[str, str]:
 
 def _conv(node: Node, op: Op, call: str, x: str) -> Emitted:
     padding, given = _padded(node, x)
-    dilation, filters = _per_axis(node, lambda a: a.dilation), node.output.depth
+    dilation = _per_axis(node, lambda a: a.dilation)
+    filters = node.output.depth
     groups = node.x.depth if op.kind.name == "depthwise" else op["g"]
     options = {"padding": padding, "dilation": dilation, "groups": groups, "bias": op["bias"]}
     return _nn(node, "Conv", node.x.depth, filters, **_window(node), **options), f"{call}({given})"
@@ -158,7 +163,8 @@ def _maxpool(node: Node, op: Op, call: str, x: str) -> Emitted:
 
 
 def _avgpool(node: Node, op: Op, call: str, x: str) -> Emitted:
-    k, s = _per_axis(node, lambda a: a.k), _per_axis(node, lambda a: a.stride)
+    k = _per_axis(node, lambda a: a.k)
+    s = _per_axis(node, lambda a: a.stride)
     return "", f"F.avg_pool{len(node.axes)}d({_ends(node, x, '0.0')}, {k}, {s})"
 
 

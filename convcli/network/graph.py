@@ -1,7 +1,8 @@
 """A network: every layer in order, applied to a tensor, with its cost.
 
-A chain is a list; residual sums and concatenations make it a graph without cycles, whose nodes stand in an order in
-which each comes after its inputs. Every pass over a network (receptive fields, memory) is one loop over that list.
+A chain is a list; residual sums and concatenations make it a graph without cycles, whose nodes
+stand in an order in which each comes after its inputs. Every pass over a network (receptive fields,
+memory) is one loop over that list.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ class Block:
 class Network:
     """Layers applied to an input.
 
-    >>> net = Network.of(Tensor((224, 224), 3), parse("conv:64,k=7,s=2,p=3 relu maxpool:k=3,s=2,p=1 gap linear:10"))
+    >>> layers = parse("conv:64,k=7,s=2,p=3 relu maxpool:k=3,s=2,p=1 gap linear:10")
+    >>> net = Network.of(Tensor((224, 224), 3), layers)
     >>> str(net.output), net.parameters, net.macs
     ('10', 10122, 118014592)
     """
@@ -89,7 +91,10 @@ class Network:
         layout: Layout = "channels_last",
         name: str = "",
     ) -> Network:
-        """Apply every layer to the output of those before it. Raises InputError, naming the layer."""
+        """Apply every layer to the output of those before it.
+
+        Raises InputError, naming the layer.
+        """
         builder = _Builder(x, blocks or {}, layout)
         builder.chain(items, INPUT, ())
         if not builder.nodes:
@@ -121,7 +126,9 @@ class _Builder:
     """The nodes of a network while it is built."""
 
     def __init__(self, x: Tensor, blocks: Mapping[str, Block], layout: Layout) -> None:
-        self.x, self.blocks, self.layout = x, blocks, layout
+        self.x = x
+        self.blocks = blocks
+        self.layout = layout
         self.nodes: list[Node] = []
 
     def chain(self, items: Sequence[Item], source: int, path: tuple[str, ...]) -> int:
@@ -263,8 +270,8 @@ MERGES = {"residual": _add, "concat": _concatenate}
 def read_input(shape: Sequence[int], dims: int | None = None, layout: Layout = "channels_last") -> Tensor:
     """Split the shape of an input into spatial axes and channels.
 
-    One axis is a signal, two are a picture without channels, three a picture with them, four a volume with them;
-    `dims` says otherwise.
+    One axis is a signal, two are a picture without channels, three a picture with them, four a
+    volume with them; `dims` says otherwise.
 
     >>> read_input((224, 224, 3)), read_input((28, 28))
     (Tensor(spatial=(224, 224), channels=3), Tensor(spatial=(28, 28), channels=None))

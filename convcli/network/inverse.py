@@ -1,8 +1,10 @@
-"""The inverse of the size formula: input sizes that give an output size, and layers that lead from size to size.
+"""The inverse of the size formula.
 
-Along one axis every layer's output size grows with its input's, or stays, so the inputs that give an output between
-two sizes lie between two sizes themselves. Found by halving, layer by layer from the last, they are exact for
-every padding and rounding without a formula for each.
+Input sizes that give an output size, and layers that lead from size to size.
+
+Along one axis every layer's output size grows with its input's, or stays, so the inputs that give
+an output between two sizes lie between two sizes themselves. Found by halving, layer by layer from
+the last, they are exact for every padding and rounding without a formula for each.
 """
 
 from __future__ import annotations
@@ -33,7 +35,10 @@ Build = Callable[[Tensor], Network]
 
 @dataclass(frozen=True)
 class Need:
-    """Input sizes along one axis: those in `sizes`, or else all from `smallest` to `largest` (None: no limit)."""
+    """Input sizes along one axis: those in `sizes`, or else all from `smallest` to `largest`.
+
+    largest: None where there is no limit.
+    """
 
     smallest: int
     largest: int | None
@@ -43,8 +48,8 @@ class Need:
 def input_for(build: Build, x: Tensor | None, wanted: Sequence[int], channels: int | None = 3) -> tuple[Need, ...]:
     """Find the input sizes for which a network's output has the spatial sizes `wanted`.
 
-    build: puts the layers on an input. x: an input that they fit, or None to look for one with as many axes as
-    `wanted`. Raises ShapeError, naming the layer, where no input does.
+    build: puts the layers on an input. x: an input that they fit, or None to look for one with as
+    many axes as `wanted`. Raises ShapeError, naming the layer, where no input does.
 
     >>> from convcli.network.parser import parse
     >>> chain = parse("conv:64,k=11,s=4 maxpool:3,s=2")
@@ -245,7 +250,9 @@ class _Search:
     """A search for chains to one goal, which keeps the best in order."""
 
     def __init__(self, goal: Sizes, rf: int | None, grows: bool) -> None:
-        self.goal, self.rf, self.grows = goal, rf, grows
+        self.goal = goal
+        self.rf = rf
+        self.grows = grows
         self.found: list[Chain] = []
 
     def extend(self, sizes: tuple[Sizes, ...], links: tuple[Link, ...], field: Field, macs: int, layers: int) -> None:

@@ -1,10 +1,12 @@
 """Every kind of layer: its name, its arguments, and what it does to a tensor.
 
-A kind is a row of `KINDS`; a new one is a new row. What slides over the input says so by an `Axis` for each
-spatial axis, from which the size, the receptive field and the inverse all follow: a global pooling is a window
-as large as its input, padding is a window of 1 over more samples, and upsampling is a transposed convolution.
+A kind is a row of `KINDS`; a new one is a new row. What slides over the input says so by an `Axis`
+for each spatial axis, from which the size, the receptive field and the inverse all follow: a global
+pooling is a window as large as its input, padding is a window of 1 over more samples, and
+upsampling is a transposed convolution.
 
-Conventions: 1 MAC is one multiply-add of a weight. Pooling, normalisation, activations and sums have none.
+Conventions: 1 MAC is one multiply-add of a weight. Pooling, normalisation, activations and sums
+have none.
 """
 
 from __future__ import annotations
@@ -25,9 +27,12 @@ from convcli.shapes.spec import ConvSpec
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """The shape of what flows between layers: spatial sizes (none if flat), and channels (None: no such axis).
+    """The shape of what flows between layers.
 
-    >>> Tensor((28, 28), 3).shape(), Tensor((28, 28), 3).shape("channels_first"), Tensor((), 10).shape()
+    Spatial sizes (none if flat), and channels (None: no such axis).
+
+    >>> picture = Tensor((28, 28), 3)
+    >>> picture.shape(), picture.shape("channels_first"), Tensor((), 10).shape()
     ((28, 28, 3), (3, 28, 28), (10,))
     """
 
@@ -54,8 +59,8 @@ class Tensor:
 class Step(NamedTuple):
     """The output of one layer, and its cost for one item of a batch.
 
-    `axes`: how the layer slides along each spatial axis of its input; empty if every output depends on its own
-    position alone.
+    `axes`: how the layer slides along each spatial axis of its input; empty if every output depends
+    on its own position alone.
     """
 
     output: Tensor
@@ -86,7 +91,10 @@ Apply: TypeAlias = Callable[[Op, Tensor], Step]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One row of the table: `arguments` maps each key to its default (None: it must be given; "=k": as k)."""
+    """One row of the table.
+
+    arguments: maps each key to its default (None: it must be given; "=k": as k).
+    """
 
     name: str
     arguments: Mapping[str, str | None] = field(compare=False)
@@ -191,7 +199,9 @@ def _bank(op: Op, x: Tensor, filters: int, groups: int) -> Step:
 
 def _deconvolve(op: Op, x: Tensor) -> Step:
     """Apply the adjoint of a convolution: every weight meets every input."""
-    axes, filters, groups = _axes(op, x, transposed=True), op["filters"], op["g"]
+    axes = _axes(op, x, transposed=True)
+    filters = op["filters"]
+    groups = op["g"]
     _check_groups(groups, x.depth, filters)
     weights = x.depth * (filters // groups) * math.prod(axis.k for axis in axes)
     return Step(_output(axes, filters), axes, weights, filters if op["bias"] else 0, weights * math.prod(x.spatial))
@@ -293,7 +303,9 @@ def _window(
 
 
 def _ceiled(axis: Axis) -> Axis:
-    """Round up instead of down: pad the end as far as one more window needs, if that starts on a sample or before.
+    """Round up instead of down.
+
+    Pad the end as far as one more window needs, if that starts on a sample or before.
 
     >>> _ceiled(Axis(n=112, k=3, stride=2)).out
     56
@@ -337,7 +349,7 @@ def _check_groups(groups: int, channels: int, filters: int) -> None:
 
 
 def _arguments(text: str) -> dict[str, str | None]:
-    """Read a row's arguments: `filters k s=1` has two that must be given, and one with a default."""
+    """Read a row's arguments: in `filters k s=1` two must be given, and one has a default."""
     pairs = (part.partition("=") for part in text.split())
     return {key: value if equals else None for key, equals, value in pairs}
 
@@ -389,7 +401,8 @@ def read(word: Word) -> Op:
     >>> read(parse("konv:64,k=3")[0])
     Traceback (most recent call last):
     ...
-    convcli.network.parser.TokenError: 'konv:64,k=3' at character 1: no layer 'konv'; did you mean 'conv'?
+    convcli.network.parser.TokenError: 'konv:64,k=3' at character 1: no layer 'konv'; \
+did you mean 'conv'?
     """
     if word.name not in KINDS:
         raise unknown(word)

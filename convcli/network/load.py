@@ -1,4 +1,4 @@
-"""A network in a TOML file: its input, its layers in the language of the command line, and named blocks.
+"""A network in a TOML file: its input, its layers in the command line's language, named blocks.
 
 ::
 
@@ -37,7 +37,7 @@ def is_network_file(word: str) -> bool:
 
 
 def network_builder(layers: Sequence[str], layout: Layout) -> Callable[[Tensor | None], Network]:
-    """Return a function that builds the network of some layers, or of the file that they name, on an input.
+    """Return a function that builds the network of layers, or of the file they name, on an input.
 
     None as the input means the file's own.
     """
@@ -59,7 +59,8 @@ def network_builder(layers: Sequence[str], layout: Layout) -> Callable[[Tensor |
 def load(path: str, x: Tensor | None = None) -> Network:
     """Read a network, laid on the input that the file names, or on `x`.
 
-    Raises FileError for a file that cannot be read, and InputError, naming file and field, for what it says.
+    Raises FileError for a file that cannot be read, and InputError, naming file and field, for what
+    it says.
     """
     try:
         return build(_read(path), x, Path(path).stem)

@@ -1,4 +1,6 @@
-"""The language of layers: `conv:64,k=3,p=1 relu [conv:64 relu]x2 residual[conv:64 | ] gap linear:10`.
+"""The language of layers.
+
+`conv:64,k=3,p=1 relu [conv:64 relu]x2 residual[conv:64 | ] gap linear:10`.
 
 ::
 
@@ -7,8 +9,8 @@
     word     = name [ ":" argument { "," argument } ]
     argument = value | key "=" value
 
-`#` begins a comment that goes to the end of the line. This module knows no layer; `layers` does. Every piece keeps
-its place in the text, so that a mistake is shown where it stands.
+`#` begins a comment that goes to the end of the line. This module knows no layer; `layers` does.
+Every piece keeps its place in the text, so that a mistake is shown where it stands.
 """
 
 from __future__ import annotations
@@ -67,7 +69,8 @@ def parse(text: str) -> tuple[Item, ...]:
     >>> parse("conv:64 relu]")
     Traceback (most recent call last):
     ...
-    convcli.network.parser.TokenError: ']' at character 13: nothing was opened by '['; take it away, or open the group
+    convcli.network.parser.TokenError: ']' at character 13: nothing was opened by '['; \
+take it away, or open the group
     """
     return _Reader(text).chain_to_the_end()
 
@@ -82,7 +85,8 @@ def parse_arguments(text: str, error: Word | None = None) -> tuple[tuple[str, st
     for part in text.split(","):
         key, equals, value = part.partition("=")
         if not equals:
-            key, value = "", part
+            key = ""
+            value = part
         if not value.strip() or (equals and not key.strip()):
             message = f"the argument {part!r} is not whole"
             refused = error.error if error else TokenError
@@ -171,7 +175,8 @@ class _Reader:
         return self.word_of(piece)
 
     def word_of(self, piece: re.Match[str]) -> Word:
-        text, place = piece.group(), self.place(piece)
+        text = piece.group()
+        place = self.place(piece)
         name, colon, rest = text.partition(":")
         bare = Word(name, (), text, place)
         return Word(name, parse_arguments(rest, bare), text, place) if colon else bare

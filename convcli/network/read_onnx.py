@@ -1,9 +1,12 @@
-"""An ONNX file as a network: convolutions, pools and products by our own arithmetic, the rest by declared shapes.
+"""An ONNX file as a network.
 
-Needs the onnx package, `pip install 'convcli[onnx]'`; nothing else here does. A tensor `(N, C, *S)` is read with
-its spatial axes, `(N, F)` is flat, and the batch N is left to `--batch`. Nodes that this module does not know are
-named in `Network.opaque` and pass on what the file's shape inference declares; receptive fields go past them as if
-every position stayed. A model with several outputs is followed to the first.
+Convolutions, pools and products by our own arithmetic, the rest by declared shapes.
+
+Needs the onnx package, `pip install 'convcli[onnx]'`; nothing else here does. A tensor `(N, C, *S)`
+is read with its spatial axes, `(N, F)` is flat, and the batch N is left to `--batch`. Nodes that
+this module does not know are named in `Network.opaque` and pass on what the file's shape inference
+declares; receptive fields go past them as if every position stayed. A model with several outputs is
+followed to the first.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ LARGEST = 2**31 - 1
 """Bytes of a model at most, which is protobuf's limit."""
 KEEP_APART = "save its weights as external data, which are not read"
 COPIES = 4
-"""How often a model is held at once: the file, its message, and what the inference of shapes makes of it."""
+"""How often a model is held at once: the file, its message, and what the inference of shapes makes
+of it."""
 
 Shape = tuple[int, ...]
 AUTO_PAD = {"SAME_UPPER": "same", "SAME_LOWER": "same-lower", "VALID": "valid"}
@@ -39,7 +43,10 @@ SILENT = frozenset(["Constant", "ConstantOfShape", "Shape"])
 
 
 def load(path: str) -> Network:
-    """Read a model. Raises FileError for one that cannot be read, InputError for shapes that it does not tell."""
+    """Read a model.
+
+    Raises FileError for one that cannot be read, InputError for shapes that it does not tell.
+    """
     try:
         import onnx
     except ImportError:
@@ -98,10 +105,14 @@ class _Call:
 
 
 class _Reader:
-    """Reads the nodes of a graph. `sources`: the node that gives each tensor that depends on the input."""
+    """Reads the nodes of a graph.
+
+    `sources`: the node that gives each tensor that depends on the input.
+    """
 
     def __init__(self, graph: Any, name: str) -> None:
-        self.graph, self.name = graph, name
+        self.graph = graph
+        self.name = name
         self.shapes = _shapes(graph)
         constant = {weights.name for weights in graph.initializer}
         inputs = [given.name for given in graph.input if given.name not in constant]
@@ -164,7 +175,8 @@ class _Reader:
 
 def _leading_to(name: str, nodes: Sequence[Any]) -> list[Any]:
     """Return the nodes that a tensor depends on, in order."""
-    needed, found = {name}, []
+    needed = {name}
+    found = []
     for node in reversed(nodes):
         if needed.intersection(node.output):
             needed.update(node.input)
@@ -234,7 +246,8 @@ def _conv(call: _Call) -> tuple[Op, Step]:
 
 def _deconv(call: _Call) -> tuple[Op, Step]:
     _, filters, *kernel = call.weights(1)
-    groups, dims = call.get("group", 1), len(kernel)
+    groups = call.get("group", 1)
+    dims = len(kernel)
     values = {
         "filters": filters * groups,
         "g": groups,
@@ -248,7 +261,10 @@ def _deconv(call: _Call) -> tuple[Op, Step]:
 
 
 def _deconv_to(call: _Call, values: dict[str, Any], wanted: Shape) -> tuple[Op, Step]:
-    """Read a deconvolution with a given output shape: extra samples are cut, missing ones added at the end."""
+    """Read a deconvolution with a given output shape.
+
+    Extra samples are cut, missing ones added at the end.
+    """
     bare = [
         Axis(n, k, s, d, output_padding=extra, transposed=True)
         for n, k, s, d, extra in zip(
@@ -257,7 +273,8 @@ def _deconv_to(call: _Call, values: dict[str, Any], wanted: Shape) -> tuple[Op, 
     ]
     axes = []
     for axis, size in zip(bare, wanted, strict=True):
-        cut, extra = max(axis.out - size, 0), max(size - axis.out, 0)
+        cut = max(axis.out - size, 0)
+        extra = max(size - axis.out, 0)
         lo = cut // 2 if call.get("auto_pad", "NOTSET") == "SAME_UPPER" else cut - cut // 2
         pads = (axis.n, axis.k, axis.stride, axis.dilation, lo, cut - lo, axis.output_padding + extra, True)
         axes.append(Axis(*pads))
@@ -291,7 +308,8 @@ def _product(call: _Call) -> tuple[Op, Step]:
     """
     if call.declared is None:
         raise InputError("its output has no declared shape", "expected fixed sizes, but for the batch")
-    weights, output = call.weights(1), _tensor(call.declared)
+    weights = call.weights(1)
+    output = _tensor(call.declared)
     inner = weights[_inner_axis(call, weights)]
     biases = math.prod(call.shapes[2] or ()) if call.biased else 0
     axes = tuple(Axis(n, n) for n in call.x.spatial) if not output.spatial else ()

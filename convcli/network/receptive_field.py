@@ -2,13 +2,15 @@
 
 These are the receptive field, the jump (effective stride), the effective padding and the centre.
 
-Along one axis, a layer whose window reaches over `r` samples from `lo` before the first adds `(r-1)*jump` to the
-field of view, moves its centre by `((r-1)/2 - lo)*jump`, and multiplies the jump by its stride; a transposed layer
-does the same with a step of `jump/stride`. Output number i is then centred on `centre + i*jump`, and the effective
-padding is what the first window reaches beyond the input, `(size-1)/2 - centre`.
+Along one axis, a layer whose window reaches over `r` samples from `lo` before the first adds
+`(r-1)*jump` to the field of view, moves its centre by `((r-1)/2 - lo)*jump`, and multiplies the
+jump by its stride; a transposed layer does the same with a step of `jump/stride`. Output number i
+is then centred on `centre + i*jump`, and the effective padding is what the first window reaches
+beyond the input, `(size-1)/2 - centre`.
 
-Source: Araujo, Norris and Sim, "Computing receptive fields of convolutional neural networks", Distill 2019. As
-there, where paths meet the widest one counts, and paths whose jumps or centres differ are misaligned.
+Source: Araujo, Norris and Sim, "Computing receptive fields of convolutional neural networks",
+Distill 2019. As there, where paths meet the widest one counts, and paths whose jumps or centres
+differ are misaligned.
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ class Field(NamedTuple):
 
 
 class View(NamedTuple):
-    """The fields of one layer, one for each axis of the input, and whether the paths to it are aligned."""
+    """The fields of one layer, one an input axis, and whether the paths to it are aligned."""
 
     fields: tuple[Field, ...]
     aligned: bool = True
@@ -159,7 +161,10 @@ def sees(network: Network, index: Sequence[int]) -> Box:
 
 
 def reaches(network: Network, index: Sequence[int]) -> Box:
-    """Find the outputs that depend on the input sample at a position; the box is empty if none does."""
+    """Find the outputs that depend on the input sample at a position.
+
+    The box is empty if none does.
+    """
     _check(index, network.x.spatial, "input")
     if not network.output.spatial:
         _check(index, network.output.spatial, "output")

@@ -47,11 +47,14 @@ class Axis:
         return (outputs - 1) * self.stride + self.reach
 
     def sample(self, output: Any, tap: Any) -> Any:
-        """Return the index of the input sample under a tap of an output's window; outside 0..n-1 it is padding.
+        """Return the index of the input sample under a tap of an output's window.
+
+        Outside 0..n-1 it is padding.
 
         output, tap: integers, or integer arrays that broadcast.
 
-        >>> Axis(n=28, k=3, lo=1, hi=1).sample(0, 0), Axis(n=28, k=3, stride=2, dilation=4).sample(5, 2)
+        >>> padded, strided = Axis(n=28, k=3, lo=1, hi=1), Axis(n=28, k=3, stride=2, dilation=4)
+        >>> padded.sample(0, 0), strided.sample(5, 2)
         (-1, 18)
         """
         return output * self.stride + tap * self.dilation - self.lo
@@ -69,8 +72,10 @@ class Axis:
     def inside(self) -> tuple[int, int]:
         """The run of outputs whose windows see no padding; an empty one where there are none.
 
-        >>> Axis(n=28, k=3, lo=1, hi=1).inside, Axis(n=28, k=3).inside, Axis(n=2, k=5, lo=2, hi=2).inside
-        ((1, 27), (0, 26), (2, 2))
+        >>> Axis(n=28, k=3, lo=1, hi=1).inside, Axis(n=28, k=3).inside
+        ((1, 27), (0, 26))
+        >>> Axis(n=2, k=5, lo=2, hi=2).inside
+        (2, 2)
         """
         first = -(-self.lo // self.stride)
         return first, max((self.n + self.lo - self.reach) // self.stride + 1, first)
@@ -101,7 +106,10 @@ class Axis:
 
     @property
     def formula(self) -> str:
-        """The arithmetic of `out` with its numbers filled in; terms that are nothing are left out."""
+        """The arithmetic of `out` with its numbers filled in.
+
+        Terms that are nothing are left out.
+        """
         reach = str(self.k) if self.dilation == 1 else f"({self.dilation}*({self.k} - 1) + 1)"
         pads = [str(pad) for pad in (self.lo, self.hi) if self.lo or self.hi]
         if self.transposed:

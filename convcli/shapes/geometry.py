@@ -47,7 +47,8 @@ class Geometry:
     ) -> ConvLayout:
         """Match the axes of a kernel's shape to those of an input's.
 
-        dims: the number of spatial axes if `self.dims` does not give it; if neither does, the shapes decide.
+        dims: the number of spatial axes if `self.dims` does not give it; if neither does, the
+        shapes decide.
         Raises ChannelError and ShapeError if they do not fit, as `infer_layout` does.
         """
         return infer_layout(
@@ -61,7 +62,10 @@ class Geometry:
         )
 
     def conv_spec(self, dims: int, *, output_padding: PerAxis = 0) -> ConvSpec:
-        """Check the options and give each one entry per spatial axis. Raises InputError, naming the option."""
+        """Check the options and give each one entry per spatial axis.
+
+        Raises InputError, naming the option.
+        """
         return ConvSpec.of(
             dims,
             stride=self.stride,

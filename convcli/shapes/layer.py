@@ -1,7 +1,7 @@
-"""The cost of a layer: its output, weights and multiply-adds, and those of the dense layer that it replaces.
+"""The cost of a layer: output, weights and multiply-adds, and those of the dense layer.
 
-Standard library only. Conventions: 1 MAC is one multiply-add; the bias is counted where it is asked for, and in
-parameters only.
+Standard library only. Conventions: 1 MAC is one multiply-add; the bias is counted where it is asked
+for, and in parameters only.
 """
 
 from __future__ import annotations
@@ -49,7 +49,10 @@ class Layer:
 
     @property
     def macs(self) -> int:
-        """Multiply-adds: every weight under every output; transposed, every weight under every input."""
+        """Multiply-adds: every weight under every output.
+
+        Transposed, every weight under every input.
+        """
         a = self.conv_layout
         items = math.prod(a.shape[: a.batch_axes])
         if a.channel_mode == "each":
@@ -63,7 +66,7 @@ class Layer:
 
     @property
     def dense_parameters(self) -> int:
-        """Weights, and biases where they are counted, of a fully connected layer between the same shapes."""
+        """Weights, and biases where counted, of a fully connected layer between the same shapes."""
         items = math.prod(self.conv_layout.shape[: self.conv_layout.batch_axes])
         inputs, outputs = math.prod(self.conv_layout.shape) // items, math.prod(self.output) // items
         return inputs * outputs + (outputs if self.bias else 0)

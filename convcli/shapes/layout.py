@@ -4,17 +4,17 @@ Standard library only: the shape calculator, the plan and the computation share 
 
 For an input with `dims` spatial axes, and channels last:
 
-==================  =====================  ==========================================  ====================
-kernel              input                  channel_mode                                     output
-==================  =====================  ==========================================  ====================
-``(*K)``            ``(*S)``               plain                                       ``(*P)``
-``(*K)``            ``(*S, C)``            ``each``: each channel independently        ``(*P, C)``
-``(*K, C)``         ``(*S, C)``            ``sum``: over the channels, into one        ``(*P, 1)``
-``(O, *K, C/g)``    ``(*S, C)``            ``bank`` of O kernels, in g groups          ``(*P, O)``
-==================  =====================  ==========================================  ====================
+================  ===========  ====================================  ===========
+kernel            input        channel_mode                          output
+================  ===========  ====================================  ===========
+``(*K)``          ``(*S)``     plain                                 ``(*P)``
+``(*K)``          ``(*S, C)``  ``each``: each channel independently  ``(*P, C)``
+``(*K, C)``       ``(*S, C)``  ``sum``: over the channels, into one  ``(*P, 1)``
+``(O, *K, C/g)``  ``(*S, C)``  ``bank`` of O kernels, in g groups    ``(*P, O)``
+================  ===========  ====================================  ===========
 
-One more axis in front of the input is a batch. `channels="sum"` applies a `(*K)` kernel to all channels;
-`channels="each"` reads `(*K, C)` as one kernel for each channel (`depthwise`).
+One more axis in front of the input is a batch. `channels="sum"` applies a `(*K)` kernel to all
+channels; `channels="each"` reads `(*K, C)` as one kernel for each channel (`depthwise`).
 """
 
 from __future__ import annotations
@@ -108,17 +108,21 @@ def infer_layout(
 ) -> ConvLayout:
     """Match the axes of a kernel's shape to those of an input's.
 
-    dims: the number of spatial axes of the input; by default found from the two shapes, if they imply it.
+    dims: the number of spatial axes of the input; by default found from the two shapes, if they
+    imply it.
     A `transposed` bank maps its O filters' channels back to C, so the input must have O of them.
-    Raises ChannelError where the channel counts differ (naming both), ShapeError where the axes do not fit.
+    Raises ChannelError where the channel counts differ (naming both), ShapeError where the axes do
+    not fit.
     """
-    shape, kernel = tuple(shape), tuple(kernel)
+    shape = tuple(shape)
+    kernel = tuple(kernel)
     if groups < 1:
         raise InputError(f"groups {groups}", "expected 1 or more", "leave groups out for one")
     count = infer_spatial_dims(shape, kernel, channels, groups, layout) if dims is None else dims
     if not 1 <= count <= len(shape):
         raise InputError(f"dims {count}", f"the input {show(shape)} has {len(shape)} axes", f"use 1 to {len(shape)}")
-    outer, extra = len(shape) - count, len(kernel) - count
+    outer = len(shape) - count
+    extra = len(kernel) - count
     if outer > 2:
         raise ShapeError(
             f"the input {show(shape)} has {outer} axes besides its {count} spatial ones",
@@ -167,10 +171,10 @@ def infer_spatial_dims(
 ) -> int:
     """Return the number of spatial axes of the input that the two shapes imply.
 
-    A kernel with one axis fewer filters each channel, one with an axis more is a bank. With as many axes it is
-    plain, with two exceptions that are meant more often: where both have three axes, the last is channels if
-    the kernel spans it whole or if it counts at most 4, as a picture's; four axes against four are a batch under
-    a bank.
+    A kernel with one axis fewer filters each channel, one with an axis more is a bank. With as many
+    axes it is plain, with two exceptions that are meant more often: where both have three axes, the
+    last is channels if the kernel spans it whole or if it counts at most 4, as a picture's; four
+    axes against four are a batch under a bank.
 
     >>> infer_spatial_dims((28, 28), (3, 3))
     2
@@ -179,7 +183,8 @@ def infer_spatial_dims(
     >>> infer_spatial_dims((28, 28, 28), (3, 3, 3))
     3
     """
-    axes, extra = len(shape), len(kernel) - len(shape)
+    axes = len(shape)
+    extra = len(kernel) - len(shape)
     first = layout == "channels_first"
     depth = shape[0 if first else -1]
     if extra == 0 and axes == 4:

@@ -65,7 +65,7 @@ def parse_index(text: str) -> tuple[int, ...]:
 
 
 def parse_padding(text: str) -> Padding:
-    """Read a padding: a name, an amount, one per axis, or `lo:hi` (per axis, when there are several).
+    """Read a padding: a name, an amount, one per axis, or `lo:hi` (per axis, if there are several).
 
     >>> parse_padding("same"), parse_padding("1x2"), parse_padding("1:2"), parse_padding("0:1,2:3")
     ('same', (1, 2), '1:2', ('0:1', '2:3'))

@@ -2,13 +2,13 @@
 
 Standard library only, so that every shape is known without loading numpy.
 
-An axis of `n` samples, padded by `lo` and `hi`, under a kernel of `k` taps that are `dilation` apart and move
-by `stride`, gives `floor((n + lo + hi - dilation*(k-1) - 1) / stride) + 1` outputs; with stride 1 and nothing
-added that is `n - k + 1`. The transposed convolution goes the other way:
+An axis of `n` samples, padded by `lo` and `hi`, under a kernel of `k` taps that are `dilation`
+apart and move by `stride`, gives `floor((n + lo + hi - dilation*(k-1) - 1) / stride) + 1` outputs;
+with stride 1 and nothing added that is `n - k + 1`. The transposed convolution goes the other way:
 `stride*(n-1) + output_padding + dilation*(k-1) + 1 - lo - hi`.
 
-Sources: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016; the SAME rule is
-TensorFlow's (ONNX calls it SAME_UPPER, and its mirror SAME_LOWER).
+Sources: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016; the SAME
+rule is TensorFlow's (ONNX calls it SAME_UPPER, and its mirror SAME_LOWER).
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from convcli.shapes.parse import Padding, Pair, PerAxis, _digits, check_number, 
 class ConvSpec:
     """The options of a convolution that are not arrays, checked, with one entry per axis.
 
-    Build it with `ConvSpec.of`, which checks and spreads one value over all axes; `stride`, `dilation` and
-    `output_padding` then have one entry per spatial axis, and `padding` is a name or one (lo, hi) per axis.
+    Build it with `ConvSpec.of`, which checks and spreads one value over all axes; `stride`,
+    `dilation` and `output_padding` then have one entry per spatial axis, and `padding` is a name or
+    one (lo, hi) per axis.
 
     >>> ConvSpec.of(2, stride=2, padding="3").sizes((224, 224), (7, 7))
     (112, 112)
@@ -56,7 +57,10 @@ class ConvSpec:
         cval: float = 0.0,
         groups: int = 1,
     ) -> ConvSpec:
-        """Check every option and give it one entry per axis. Raises InputError, naming the option."""
+        """Check every option and give it one entry per axis.
+
+        Raises InputError, naming the option.
+        """
         if boundary not in BOUNDARIES:
             raise InputError(
                 f"boundary {boundary!r}",
@@ -144,7 +148,9 @@ class ConvSpec:
         return _split(max((-(-n // stride) - 1) * stride + reach - n, 0), self.padding)
 
     def _transposed_axis(self, axis: int, n: int, k: int) -> Axis:
-        stride, dilation, extra = self.stride[axis], self.dilation[axis], self.output_padding[axis]
+        stride = self.stride[axis]
+        dilation = self.dilation[axis]
+        extra = self.output_padding[axis]
         reach = dilation * (k - 1) + 1
         if self.padding in ("same", "same-lower"):
             surplus = reach + extra - stride
@@ -179,7 +185,8 @@ def output_shape(
     >>> output_shape((7,), (3,), stride=2, padding="same")
     (4,)
     """
-    spatial, taps = _sizes(shape, "a size"), _sizes(kernel, "a kernel size")
+    spatial = _sizes(shape, "a size")
+    taps = _sizes(kernel, "a kernel size")
     return ConvSpec.of(len(taps), stride=stride, dilation=dilation, padding=padding).sizes(spatial, taps)
 
 

@@ -28,7 +28,8 @@ from convcli.shapes.parse import show
 
 def plan_lines(plan: ApplyPlan) -> list[str]:
     """Describe a plan: sizes with their formula, the method and why, and the memory that it needs."""
-    request, data = plan.request, plan.data
+    request = plan.request
+    data = plan.data
     rows: list[tuple[str, str]] = [(request.geometry.op, described(data))]
     rows += [("kernel", f"{part.kernel.name}, {show(part.conv_layout.kernel)}") for part in plan.passes]
     rows += _geometry(plan)
@@ -44,8 +45,11 @@ def plan_lines(plan: ApplyPlan) -> list[str]:
 
 def result_lines(result: ApplyResult) -> list[str]:
     """Describe a result: sizes, the method, the range ledger and the verifications."""
-    plan, ledger, written = result.plan, result.ledger, result.written
-    request, data = plan.request, plan.data
+    plan = result.plan
+    ledger = result.ledger
+    written = result.written
+    request = plan.request
+    data = plan.data
     kernels = ", ".join(f"{part.kernel.name} ({show(part.conv_layout.kernel)})" for part in plan.passes)
     rows: list[tuple[str, str]] = [
         (request.geometry.op, f"{described(data)} with {kernels}"),
@@ -71,7 +75,8 @@ def damage_line(data: Data) -> str:
 
 
 def plan_json(plan: ApplyPlan) -> dict[str, Any]:
-    request, data = plan.request, plan.data
+    request = plan.request
+    data = plan.data
     return {
         "op": request.geometry.op,
         "input": {

@@ -43,7 +43,9 @@ class Summary:
     """The counts of a batch, or of what it would do, and the reason of each failure."""
 
     def __init__(self, folder: Path, passed_over: Counter[str], *, dry_run: bool) -> None:
-        self.folder, self.passed_over, self.dry_run = folder, passed_over, dry_run
+        self.folder = folder
+        self.passed_over = passed_over
+        self.dry_run = dry_run
         self.counts: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self.failures: list[tuple[str, str]] = []
@@ -88,7 +90,8 @@ class Progress:
     """Progress on stderr: a bar on a terminal, else a line every few seconds."""
 
     def __init__(self, total: int, *, shown: bool) -> None:
-        self._total, self._shown = total, shown and sys.stderr is not None
+        self._total = total
+        self._shown = shown and sys.stderr is not None
         self._finished = self._failed = 0
         self._began = time.monotonic()
         self._stack = ExitStack()

@@ -62,7 +62,9 @@ def print_legend() -> None:
 
 
 def _head(report: BenchResult) -> list[str]:
-    case, plan, a = report.case, report.plan, report.conv_layout
+    case = report.case
+    plan = report.plan
+    a = report.conv_layout
     rows = [
         ("bench", f"{show(case.shape)} {case.dtype} with {report.kernel.name} ({show(a.kernel)}), seed {case.seed}")
     ]
@@ -89,7 +91,8 @@ def _table(report: BenchResult) -> Table:
         table.add_column(name, justify="right")
     table.add_column("")
     for row in report.rows:
-        operations, traffic = report.operations(row), report.traffic(row)
+        operations = report.operations(row)
+        traffic = report.traffic(row)
         table.add_row(
             f"{row.name} *" if row is report.pick else row.name,
             f"{1e3 * row.seconds:.3g}",
@@ -122,7 +125,9 @@ def bench_json(reports: Sequence[BenchResult], written: Written | None) -> dict[
 
 
 def _case_json(report: BenchResult) -> dict[str, Any]:
-    case, plan, a = report.case, report.plan, report.conv_layout
+    case = report.case
+    plan = report.plan
+    a = report.conv_layout
     return {
         "input": {"shape": list(case.shape), "dtype": case.dtype, "bytes": report.input_bytes},
         "kernel": {"name": report.kernel.name, "shape": list(a.kernel), "reading": a.channel_mode},
@@ -171,7 +176,12 @@ def _timing(timing: Timing) -> dict[str, Any]:
 
 
 COLOURS = {"pick": (0, 90, 160), "method": (110, 170, 215), "peer": (165, 165, 165), "wrong": (200, 30, 30)}
-LINE, MARGIN, NAMES, BARS, TIMES, GAP = 22, 16, 200, 480, 120, 3
+LINE = 22
+MARGIN = 16
+NAMES = 200
+BARS = 480
+TIMES = 120
+GAP = 3
 """Pixels: the height of a line, the margins, the widths of the three columns, and between two bars."""
 SIZE = 13
 """Of the letters."""

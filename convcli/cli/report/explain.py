@@ -170,7 +170,8 @@ def _block(result: ExplainResult, block: Block, width: int) -> Iterator[Text]:
     """Yield one channel's tables, a band for each plane of the window."""
     window = tuple(axis.k for axis in result.axes)
     plane = window[-2:] if len(window) > 1 else (1, *window)
-    size, planes = math.prod(plane), math.prod(window[:-2])
+    size = math.prod(plane)
+    planes = math.prod(window[:-2])
     for start in range(0, min(planes, SIDE) * size, size):
         yield from _band(_grids(result, block.cells[start : start + size], plane), width)
     yield from _left_out(planes, "planes")
@@ -309,7 +310,8 @@ def _dw(cell: Cell, flow: Flow, delta: str) -> tuple[str, ...]:
 def _dx(cell: Cell, flow: Flow, delta: str) -> tuple[str, ...]:
     if cell.source is None or flow.dx is None or flow.dx_sum is None:
         return "outside", f"delta * w{_index(cell.tap)}", f"{delta} * {_number(cell.w)}", "", ""
-    name, term = f"dx{_index(cell.source)}", f"{delta} * {_number(cell.w)}"
+    name = f"dx{_index(cell.source)}"
+    term = f"{delta} * {_number(cell.w)}"
     return name, f"delta * w{_index(cell.tap)}", term, _number(flow.dx), _number(flow.dx_sum)
 
 

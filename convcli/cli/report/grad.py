@@ -18,7 +18,8 @@ BY = {
 
 def grad_lines(result: GradResult) -> list[str]:
     """Describe the convolution, the loss, and each gradient's shape and norms."""
-    operands, written = result.operands, result.written
+    operands = result.operands
+    written = result.written
     a = operands.conv_layout
     notes = "; ".join((*operands.data.notes, *(("colours times alpha",) if operands.data.alpha else ())))
     rows = [
@@ -51,7 +52,9 @@ def grad_lines(result: GradResult) -> list[str]:
 
 
 def grad_json(result: GradResult) -> dict[str, Any]:
-    operands, written, request = result.operands, result.written, result.request
+    operands = result.operands
+    written = result.written
+    request = result.request
     a = operands.conv_layout
     return {
         "op": request.geometry.op,

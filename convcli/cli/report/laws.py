@@ -41,7 +41,9 @@ def print_laws(report: LawsResult, written: Written | None) -> None:
 
 
 def laws_json(report: LawsResult, written: Written | None) -> dict[str, Any]:
-    operands, setting, matrix = report.operands, report.setting, report.matrix
+    operands = report.operands
+    setting = report.setting
+    matrix = report.matrix
     return {
         "passed": not report.failed,
         "input": {
@@ -69,7 +71,9 @@ def _row_json(row: Row) -> dict[str, Any]:
 
 
 def _head(report: LawsResult, written: Written | None) -> list[str]:
-    operands, setting, matrix = report.operands, report.setting, report.matrix
+    operands = report.operands
+    setting = report.setting
+    matrix = report.matrix
     rows = [("laws", f"{described(operands.data)} with {operands.kernel.name} ({show(operands.conv_layout.kernel)})")]
     if setting.spatial != operands.conv_layout.spatial:
         rows.append(

@@ -16,7 +16,8 @@ from convcli.network.load import is_network_file, network_builder
 
 def answer(words: tuple[str, ...], given: dict[str, Any]) -> None:
     """Show the smallest input size, and for each axis all that give the output size."""
-    wanted, layout = given["input_for"], given["layout"]
+    wanted = given["input_for"]
+    layout = given["layout"]
     if not words:
         raise click.UsageError("--input-for alone; expected layers, or a file, that give this output")
     x = None

@@ -253,7 +253,8 @@ def _side(window: tuple[int, ...]) -> int:
     >>> _side((3, 3)), _side((21, 21)), _side((17, 17, 17))
     (32, 42, 25)
     """
-    dims, k = len(window), max(window)
+    dims = len(window)
+    k = max(window)
     return max(SIDES.get(dims, OTHER), k, min(2 * k, int(SAMPLES ** (1 / dims))))
 
 

@@ -109,7 +109,8 @@ def equivariant(s: Setting) -> Iterator[Row]:
     """
     along = tuple(range(1, s.dims + 1))
     left, right = s.conv(np.roll(s.x, s.spec.stride, along)), np.roll(s.conv(s.x), 1, along)
-    inside, bound = (slice(None), *_inside(s.axes)), bounded(s.scale)
+    inside = (slice(None), *_inside(s.axes))
+    bound = bounded(s.scale)
     if left[inside].size:
         spans = " x ".join(ranges(_interior(axis)) for axis in s.axes)
         yield compare(
@@ -127,7 +128,8 @@ def local(s: Setting) -> Iterator[Row]:
     """Measure that one sample reaches only the outputs whose window covers it."""
     small = s.small
     step = largest(small.x) or 1.0
-    y, bound = small.conv(small.x), bounded(small.gain * (largest(small.x) + step))
+    y = small.conv(small.x)
+    bound = bounded(small.gain * (largest(small.x) + step))
     corner = (0,) * s.dims
     centre = tuple(n // 2 for n in small.spatial)
     for place in (centre, corner):

@@ -1,4 +1,4 @@
-"""A kernel of any rank as one band: each row of samples stands once for every tap along it, shifted.
+"""A kernel of any rank as one band: each row of samples is copied once for every tap along it, shifted.
 
 In rows stacked so, a window is a run of samples down a column, and the kernel, row after row, one line of taps that
 slides down by as many samples as a row has copies. So a full-rank kernel is a band from the left (here 3x3)::
@@ -9,10 +9,17 @@ slides down by as many samples as a row has copies. So a full-rank kernel is a b
                                                                         [ x row 1            ]
                                                                         [ ..                 ]
 
-A copy costs less than the arithmetic of its taps, and keeps only what the outputs want: stride and dilation along the
-rows are settled by it, and channels and inner axes lie flat. The copies stay in the cache: a tile is taken
+A copy costs less than the arithmetic of its taps, and keeps only what the outputs need: it takes care of stride and
+dilation along the rows, and channels and inner axes are flat in it. The copies stay in the cache: a tile is computed
 panel by panel, of few rows and many columns, for products that wait for memory run at half their speed. Large kernels
-are cut into pieces, whose results are added: so that no sum strays too far, and that panels are not too slim.
+are cut into pieces, whose results are added: so that no sum rounds too often, and that panels are not too slim.
+
+Views have the axes, in this order::
+
+    samples   (item, row, place) where a panel starts | items, samples, *copies, places, *inner
+    stack                                               items, samples, *copies, places, *inner
+    product   a band (rows, stacked samples)  @         items, blocks, stacked samples, values
+    outputs   (item, row, place) where a panel starts | items, blocks, rows, values
 """
 
 from __future__ import annotations
@@ -30,7 +37,7 @@ from convcli.engine.analysis import longest_run, run_length
 from convcli.engine.methods.bands import Matrix, band, down_blocks, pieces, undilated, unlike
 from convcli.engine.methods.base import CostEstimate, Method, Needs, TileFunction
 from convcli.engine.methods.summation import pairwise_sum, pending_sums
-from convcli.engine.methods.windows import Box, cuts
+from convcli.engine.methods.windows import Box, Strided, cuts
 from convcli.engine.planning.costs import CALL, GATHER, MAC, TOUCH
 from convcli.engine.planning.facts import Work
 from convcli.engine.planning.plan import Plan
@@ -137,7 +144,7 @@ class FullRank(Method):
 
     def prepare(self, w: Matrix, plan: Plan) -> TileFunction:
         w = w.astype(plan.accumulator)
-        return _Stacked(w[:, None] if w.ndim == 1 else w, plan)
+        return _StackedBands(w[:, None] if w.ndim == 1 else w, plan)
 
     def spreads_nan(self, work: Work) -> bool:
         return True
@@ -188,13 +195,6 @@ def stacked_taps(k: int, stride: int) -> int:
     return max(PANEL_VALUES // (((PANEL_ROWS - 1) * stride + k) * PANEL_WIDTH), 1)
 
 
-class _View(NamedTuple):
-    """How a view goes over memory: the arguments of as_strided."""
-
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
 class _Piece(NamedTuple):
     """Some taps of the kernel, and the band that they make down the stacked rows."""
 
@@ -205,45 +205,52 @@ class _Piece(NamedTuple):
     """Taps along each of the other axes."""
     band: Matrix
 
+    @property
+    def every(self) -> int:
+        """Stacked rows for each row of samples."""
+        return math.prod(self.copies)
+
 
 class _Product(NamedTuple):
     """Blocks of outputs that one call fills: all of a panel's, but for a last one of fewer rows."""
 
     band: Matrix
-    sample: int
-    """The first stacked row that they meet."""
-    seen: _View
+    stacked: Strided
+    """The rows of the stack that they meet."""
     row: int
     """The first row of outputs."""
-    filled: _View
-    """Of the outputs, behind where a panel begins."""
+    filled: Strided
+    """The outputs, from that row on: (*starts, ...), indexed by where a panel starts."""
 
 
-class _Cut(NamedTuple):
-    """How a tile is taken: what all tiles of its shape share, for views cost more than they seem to.
+class _PanelCut(NamedTuple):
+    """How tiles of one shape are cut into panels.
 
-    While one thread makes them, the others wait for the interpreter.
+    It is kept from tile to tile, for making views takes longer than it seems: meanwhile the other threads wait for the
+    interpreter.
     """
 
     starts: list[tuple[int, ...]]
-    """Where panels begin: the item, the row and the place."""
-    samples: _View
-    """Of the tile, behind where a panel begins: (items, samples, *copies, places, ..)."""
+    """Where panels start: the item, the row and the place."""
+    samples: Strided
+    """Of the tile: (*starts, items, samples, *copies, places, *inner)."""
     stack: tuple[int, int]
-    """Stacked rows of a panel, and values from one to the next."""
-    copied: _View
-    """Of the stack, as the copies are laid down."""
+    """Stacked rows of a panel, and values of one with its padding."""
+    copied: Strided
+    """Of the stack: (items, samples, *copies, places, *inner)."""
     products: list[_Product]
 
 
-class _Stacked:
+class _StackedBands:
+    """A kernel (rows, *rest) in pieces, each a band down stacked rows."""
+
     def __init__(self, w: Matrix, plan: Plan) -> None:
-        self.kind = w.dtype
-        self.dims, self.rest, self.scratch = len(plan.axes), plan.axes[1:], Scratch()
+        self.dtype, self.scratch = w.dtype, Scratch()
+        self.dims, self.rest = len(plan.axes), plan.axes[1:]
         self.stride, self.phases = undilated(plan.axes[0].stride, plan.axes[0].dilation)
         longest = longest_run(w.ravel(), plan.precision, w.size)
         self.pieces = [self._piece(box, w) for box in _boxes(w.shape, stacked_taps(len(w), self.stride), longest)]
-        self.cuts: dict[tuple[int, ...], _Cut] = {}
+        self.cuts: dict[tuple[int, ...], _PanelCut] = {}
 
     def _piece(self, box: Box, w: Matrix) -> _Piece:
         k, *copies = w[box].shape
@@ -253,33 +260,37 @@ class _Stacked:
     def __call__(self, block: Matrix, out: Matrix) -> None:
         """Fill a tile: outputs (*items, rows, *rest, channels) from a block of any type."""
         lead = out.ndim - 1 - self.dims
-        x, sums = self._items(block, lead), self._items(out, lead)
+        x, sums = self._merged(block, lead), self._merged(out, lead)
         for phase in self.phases:
             seen, target = x[:, phase.samples], sums[:, phase.outputs]
             if target.size:
                 pairwise_sum(range(len(self.pieces)), partial(self._fill, seen), target)
 
-    def _items(self, array: Matrix, lead: int) -> Matrix:
-        """An array (*items, n, *rest, channels) as (A, n, *rest, channels); a signal has one place along the rows."""
+    def _merged(self, array: Matrix, lead: int) -> Matrix:
+        """Return (*items, n, *rest, channels) as (A, n, *rest, channels); a signal has one place along the rows."""
         rest = array.shape[lead + 1 :]
         return array.reshape(-1, array.shape[lead], *(rest if self.rest else (1, *rest)))
 
-    def _fill(self, x: Matrix, at: int, out: Matrix) -> None:
-        """What a piece adds to out (A, m, *rest, channels), from x (A, n, *rest, channels), panel by panel."""
-        rows, *box = self.pieces[at].box
-        first = [run.start * axis.dilation for run, axis in zip(box, self.rest, strict=False)]
-        like = (at, *x.strides, *out.shape, *out.strides)
-        cut = self.cuts.get(like) or self.cuts.setdefault(like, self._cut(at, x.strides, out.shape, out.strides))
-        seen = as_strided(x[(slice(None), *(slice(start, None) for start in (rows.start, *first)))], *cut.samples)
-        room = self.scratch("stack", cut.stack, self.kind)
-        step = room.strides[0]
-        copies = list(self._lines(np.ndarray(cut.copied.shape, self.kind, room, 0, cut.copied.strides), seen))
+    def _fill(self, x: Matrix, number: int, out: Matrix) -> None:
+        """Fill out (A, m, *rest, channels) with one piece's sums over x (A, n, *rest, channels), panel by panel."""
+        piece = self.pieces[number]
+        key = (number, *x.strides, *out.shape, *out.strides)
+        cut = self.cuts.get(key)
+        if cut is None:
+            cut = self.cuts[key] = self._cut(piece, x.strides, out.shape, out.strides)
+
+        # The samples from the piece's first tap on.
+        rows, *runs = piece.box
+        first = [rows.start, *(run.start * axis.dilation for run, axis in zip(runs, self.rest, strict=False))]
+        samples = as_strided(
+            x[(slice(None), *(slice(start, None) for start in first))], cut.samples.shape, cut.samples.strides
+        )
+
+        # Views of the stack and of the outputs, which are the same for all panels.
+        stack = self.scratch("stack", cut.stack, self.dtype)
+        copies = list(self._channels(cut.copied.of(stack), samples))
         products = [
-            (
-                one.band,
-                np.ndarray(one.seen.shape, self.kind, room, one.sample * step, one.seen.strides),
-                as_strided(out[:, one.row :], *one.filled),
-            )
+            (one.band, one.stacked.of(stack), as_strided(out[:, one.row :], one.filled.shape, one.filled.strides))
             for one in cut.products
         ]
         for start in cut.starts:
@@ -288,55 +299,59 @@ class _Stacked:
             for matrix, stacked, filled in products:
                 np.matmul(matrix, stacked, out=filled[start])
 
-    def _cut(self, at: int, x: tuple[int, ...], shape: tuple[int, ...], out: tuple[int, ...]) -> _Cut:
-        """For a piece, the strides of x and the shape and strides of the outputs, as `_fill` has them."""
-        piece = self.pieces[at]
-        sizes, behind, copies = Panel(*shape[:3]), shape[3:], math.prod(piece.copies)
-        cut = panel(sizes, math.prod(behind), copies, piece.k, self.stride)
-        samples, values = (cut.rows - 1) * self.stride + piece.k, cut.places * math.prod(behind)
-        starts = tuple(size - length + 1 for size, length in zip(sizes, cut, strict=True))
+    def _cut(self, piece: _Piece, x: tuple[int, ...], shape: tuple[int, ...], out: tuple[int, ...]) -> _PanelCut:
+        """Cut outputs of a shape and of strides `out`, over samples of strides `x`, into panels."""
+        sizes, inner = Panel(*shape[:3]), shape[3:]
+        part = panel(sizes, math.prod(inner), piece.every, piece.k, self.stride)
+        samples, values = (part.rows - 1) * self.stride + piece.k, part.places * math.prod(inner)
+        starts = tuple(size - length + 1 for size, length in zip(sizes, part, strict=True))
+        size = self.dtype.itemsize
+        stack = (part.items * samples * piece.every, unlike(values, size))
+
+        # A step along an axis moves by its stride from output to output, and by its dilation from copy to copy.
         item, row, *along, channel = x
         shifts = [axis.dilation * step for axis, step in zip(self.rest, along, strict=False)]
-        along = [axis.stride * step for axis, step in zip(self.rest, along, strict=True)] if self.rest else along
+        if self.rest:
+            along = [axis.stride * step for axis, step in zip(self.rest, along, strict=True)]
 
-        stack, size = (cut.items * samples * copies, unlike(values, self.kind.itemsize)), self.kind.itemsize
-        step = stack[1] * size
-        inner = [math.prod(behind[at:]) * size for at in range(len(behind) + 1)]
-        lines = [math.prod(piece.copies[at:]) * step for at in range(len(piece.copies) + 1)]
-        return _Cut(
-            starts=list(product(*map(_starts, sizes, cut))),
-            samples=_View(
-                (*starts, cut.items, samples, *piece.copies, cut.places, *behind),
-                (item, self.stride * row, along[0], item, row, *shifts, *along, channel),
-            ),
+        # The stack holds, for each row of samples, all its copies, and each of them flat.
+        line = stack[1] * size
+        lines = [math.prod(piece.copies[axis:]) * line for axis in range(len(piece.copies) + 1)]
+        values_behind = [math.prod(inner[axis:]) * size for axis in range(len(inner) + 1)]
+        each = (part.items, samples, *piece.copies, part.places, *inner)
+        return _PanelCut(
+            starts=list(product(*map(_starts, sizes, part))),
+            samples=Strided((*starts, *each), (item, self.stride * row, along[0], item, row, *shifts, *along, channel)),
             stack=stack,
-            copied=_View(
-                (cut.items, samples, *piece.copies, cut.places, *behind), (samples * lines[0], *lines, *inner)
-            ),
-            products=list(self._products(piece, cut, starts, values, step, out)),
+            copied=Strided(each, (samples * lines[0], *lines, *values_behind)),
+            products=list(self._products(piece, part, starts, values, line, out)),
         )
 
     def _products(
-        self, piece: _Piece, cut: Panel, starts: tuple[int, ...], values: int, step: int, out: tuple[int, ...]
+        self, piece: _Piece, part: Panel, starts: tuple[int, ...], values: int, line: int, out: tuple[int, ...]
     ) -> Iterator[_Product]:
-        """The calls for a panel of so many values in a row, where stacked rows are `step` apart, and outputs `out`."""
-        size, every = self.kind.itemsize, math.prod(piece.copies) * self.stride
+        """Yield the calls for a panel of so many values in a row. line: bytes of a stacked row; out: the strides."""
+        size, every = self.dtype.itemsize, piece.every * self.stride
         item, row, place = out[:3]
-        held = ((cut.rows - 1) * self.stride + piece.k) * math.prod(piece.copies) * step
-        for first, number, rows in down_blocks(cut.rows):
+        whole = ((part.rows - 1) * self.stride + piece.k) * piece.every * line
+        for first, number, rows in down_blocks(part.rows):
             samples = piece.band.shape[1] - (DOWN - rows) * every
             yield _Product(
                 band=piece.band[:rows, :samples],
-                sample=first * every,
-                seen=_View((cut.items, number, samples, values), (held, DOWN * every * step, step, size)),
+                stacked=Strided(
+                    (part.items, number, samples, values),
+                    (whole, DOWN * every * line, line, size),
+                    first * every * line,
+                ),
                 row=first,
-                filled=_View(
-                    (*starts, cut.items, number, rows, values), (item, row, place, item, DOWN * row, row, size)
+                filled=Strided(
+                    (*starts, part.items, number, rows, values),
+                    (item, row, place, item, DOWN * row, row, size),
                 ),
             )
 
-    def _lines(self, filled: Matrix, panels: Matrix) -> Iterator[tuple[Matrix, Matrix]]:
-        """What is copied where, channel by channel if numpy would otherwise copy a few channels at a time."""
+    def _channels(self, filled: Matrix, panels: Matrix) -> Iterator[tuple[Matrix, Matrix]]:
+        """Yield what is copied where: channel by channel if numpy would otherwise copy a few channels at a time."""
         channels = filled.shape[-1]
         if not self.rest or self.rest[-1].stride == 1 or channels > FEW_CHANNELS:
             yield filled, panels
@@ -346,7 +361,7 @@ class _Stacked:
 
 
 def _boxes(window: tuple[int, ...], copies: int, longest: int) -> list[Box]:
-    """A kernel as few pieces: at most `longest` taps in each, at most `copies` of them in a row.
+    """Cut a kernel into few pieces: at most `longest` taps in each, at most `copies` of them in a row.
 
     >>> _boxes((3, 5), 5, 11)
     [(slice(0, 1, None), slice(0, 5, None)), (slice(1, 3, None), slice(0, 5, None))]
@@ -354,19 +369,14 @@ def _boxes(window: tuple[int, ...], copies: int, longest: int) -> list[Box]:
     return [
         (rows, *box)
         for box in cuts(window[1:], min(copies, longest))
-        for rows in pieces(window[0], max(longest // math.prod(map(_length, box)), 1))
+        for rows in pieces(window[0], max(longest // math.prod(run.stop - run.start for run in box), 1))
     ]
 
 
 def _starts(size: int, length: int) -> list[int]:
-    """Where pieces of a run begin, all of one length: the last may overlap the one before.
+    """Return where pieces of a run start, all of one length: the last may overlap the one before.
 
     >>> _starts(10, 4)
     [0, 4, 6]
     """
     return [*range(0, size - length, length), size - length]
-
-
-def _length(run: slice) -> int:
-    length: int = run.stop - run.start
-    return length

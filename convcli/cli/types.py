@@ -15,7 +15,7 @@ from convcli.options import Frames
 from convcli.shapes.parse import parse_index, parse_padding, parse_per_axis, parse_shape
 
 LONGEST = 1_000_000_000
-"""Seconds, 31 years: about as long as a thread can be told to wait."""
+"""Seconds, 31 years: about the longest time that a thread can wait."""
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]
@@ -74,8 +74,8 @@ class Count(click.IntRange):
         try:
             return super().convert(value, param, ctx)
         except click.BadParameter:
-            most = "" if self.max is None else f" to {self.max}"
-            return self.fail(f"{value!r}; expected a whole number from {self.min}{most}", param, ctx)
+            upper = "" if self.max is None else f" to {self.max}"
+            return self.fail(f"{value!r}; expected a whole number from {self.min}{upper}", param, ctx)
 
 
 def parse_seconds(text: str) -> float:

@@ -1,4 +1,4 @@
-"""An arrangement's kernel and input as a layer's, and its convolution by the engine."""
+"""The engine's problem for an input and a kernel in any layout of their axes, and the way back."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from convcli.shapes.spec import ConvSpec
 
 
 class LayerForm(NamedTuple):
-    """x (N, *S, C) and w (O, *K, C/groups), channels last, that say the same as an arrangement's arrays."""
+    """x (N, *S, C) and w (O, *K, C/groups), channels last, that compute the same as the user's arrays."""
 
     x: NDArray[Any]
     w: NDArray[Any]
     groups: int
 
 
-def to_layer(x: NDArray[Any], w: NDArray[Any], arrangement: ConvLayout) -> LayerForm:
-    """Write an arrangement out as a layer: missing axes are added, and channels filtered alike become a batch.
+def to_layer(x: NDArray[Any], w: NDArray[Any], conv_layout: ConvLayout) -> LayerForm:
+    """Return the user's arrays as a layer: axes are added, independent channels become a batch.
 
-    >>> from convcli.shapes.layout import infer_layout as arrange
-    >>> form = to_layer(np.ones((9, 9, 3)), np.ones((3, 3)), arrange((9, 9, 3), (3, 3)))
+    >>> from convcli.shapes.layout import infer_layout
+    >>> form = to_layer(np.ones((9, 9, 3)), np.ones((3, 3)), infer_layout((9, 9, 3), (3, 3)))
     >>> form.x.shape, form.w.shape
     ((3, 9, 9, 1), (1, 3, 3, 1))
     """
-    a = arrangement
+    a = conv_layout
     x = x[..., None] if a.channel_axis is None else np.moveaxis(x, a.channel_axis, -1)
     x = x if a.batch_axes else x[None]
     if a.channel_mode == "each":
@@ -44,37 +44,37 @@ def to_layer(x: NDArray[Any], w: NDArray[Any], arrangement: ConvLayout) -> Layer
     return LayerForm(x, w[None], 1)
 
 
-def flip_for(w: NDArray[Any], arrangement: ConvLayout, op: Op) -> NDArray[Any]:
-    """The kernel as it slides: flipped along its window for `convolve`. Twice is the kernel again."""
-    return np.flip(w, arrangement.window_axes) if op == "convolve" else w
+def flip_for(w: NDArray[Any], conv_layout: ConvLayout, op: Op) -> NDArray[Any]:
+    """Return the kernel as it slides: flipped along its window for `convolve`; twice is the kernel again."""
+    return np.flip(w, conv_layout.window_axes) if op == "convolve" else w
 
 
-def to_problem(x: NDArray[Any], w: NDArray[Any], arrangement: ConvLayout, spec: ConvSpec) -> Problem:
-    """The engine's problem for an arrangement; its result is (N, *P, O) for every reading but `each`."""
-    if arrangement.channel_mode == "each":
-        return spatial_problem(x, w, axes=arrangement.spatial_axes, **spec.options)
-    form = to_layer(x, w, arrangement)
+def to_problem(x: NDArray[Any], w: NDArray[Any], conv_layout: ConvLayout, spec: ConvSpec) -> Problem:
+    """Return the engine's problem; its result is (N, *P, O) unless the channel mode is `each`."""
+    if conv_layout.channel_mode == "each":
+        return spatial_problem(x, w, axes=conv_layout.spatial_axes, **spec.options)
+    form = to_layer(x, w, conv_layout)
     return layer_problem(form.x, form.w, None, groups=form.groups, layout="channels_last", **spec.options)
 
 
-def from_layer(y: NDArray[Any], arrangement: ConvLayout) -> NDArray[Any]:
-    """The problem's result in the arrangement's own axes."""
-    if arrangement.channel_mode == "each":
+def from_layer(y: NDArray[Any], conv_layout: ConvLayout) -> NDArray[Any]:
+    """Return the problem's result in the user's axes."""
+    if conv_layout.channel_mode == "each":
         return y
-    y = y if arrangement.batch_axes else y[0]
-    return np.moveaxis(y, -1, arrangement.batch_axes) if arrangement.layout == "channels_first" else y
+    y = y if conv_layout.batch_axes else y[0]
+    return np.moveaxis(y, -1, conv_layout.batch_axes) if conv_layout.layout == "channels_first" else y
 
 
 def forward(
     x: NDArray[Any],
     w: NDArray[Any],
-    arrangement: ConvLayout,
+    conv_layout: ConvLayout,
     spec: ConvSpec,
     *,
     op: Op = "correlate",
     bias: NDArray[Any] | None = None,
     dtype: DTypeLike | None = None,
 ) -> NDArray[Any]:
-    """The convolution as `apply` computes it before it scales or fits; bias: (O,), or (1,) for all alike."""
-    problem = to_problem(x, flip_for(w, arrangement, op), arrangement, spec)
-    return from_layer(problem._replace(bias=bias).run(dtype, "auto", None), arrangement)
+    """Compute the convolution as `apply` does, before postprocessing; bias: (O,), or (1,) for `each`."""
+    problem = to_problem(x, flip_for(w, conv_layout, op), conv_layout, spec)
+    return from_layer(problem._replace(bias=bias).run(dtype, "auto", None), conv_layout)

@@ -1,4 +1,4 @@
-"""The operations people call: each settles its facts, makes the plan and executes it."""
+"""The public operations: each collects its facts, makes the plan and executes it."""
 
 from __future__ import annotations
 

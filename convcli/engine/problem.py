@@ -125,15 +125,15 @@ def layer_problem(
     x, w = real_array(x, "input"), real_array(w, "kernel")
     check_layer(x, w)
     spec = ConvSpec.of(x.ndim - 2, groups=groups, **options)
-    settled = infer_layout(x.shape, w.shape, dims=x.ndim - 2, groups=spec.groups, layout=check_layout(layout))
+    conv_layout = infer_layout(x.shape, w.shape, dims=x.ndim - 2, groups=spec.groups, layout=check_layout(layout))
     first = layout == "channels_first"
     order = tuple(range(x.ndim)) if not first else (0, x.ndim - 1, *range(1, x.ndim - 1))
     return Problem(
         x=np.moveaxis(x, 1, -1) if first else x,
         w=np.moveaxis(w, 1, -1) if first else w,
-        bias=None if bias is None else check_bias(bias, settled.filters),
+        bias=None if bias is None else check_bias(bias, conv_layout.filters),
         spec=spec,
-        filters=settled.filters,
+        filters=conv_layout.filters,
         order=order,
         added_channel=False,
     )

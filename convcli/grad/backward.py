@@ -274,13 +274,15 @@ class _Transposed(NamedTuple):
         spec = ConvSpec.of(
             dims, stride=stride, dilation=dilation, padding=padding, output_padding=output_padding, groups=groups
         )
-        settled = infer_layout(x.shape, w.shape, dims=dims, groups=groups, layout=check_layout(layout), transposed=True)
-        own = spec.transposed_axes(settled.spatial, settled.window)
-        output = settled.with_spatial(tuple(axis.out for axis in own))
+        conv_layout = infer_layout(
+            x.shape, w.shape, dims=dims, groups=groups, layout=check_layout(layout), transposed=True
+        )
+        own = spec.transposed_axes(conv_layout.spatial, conv_layout.window)
+        output = conv_layout.with_spatial(tuple(axis.out for axis in own))
         axes = tuple(Axis(axis.out, axis.k, axis.stride, axis.dilation, axis.lo, axis.hi) for axis in own)
         if layout == "channels_first":
             x, w = np.moveaxis(x, 1, -1), np.moveaxis(w, 1, -1)
-        return cls(x, w, axes, settled.filters, output)
+        return cls(x, w, axes, conv_layout.filters, output)
 
 
 def problem_gradients(problem: Problem, dy: NDArray[Any], what: str, dtype: DTypeLike | None) -> KernelGradients:

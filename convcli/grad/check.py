@@ -179,7 +179,7 @@ _ALONG: dict[str, Callable[[Axis, int, Subject], tuple[Span, Span] | None]] = {
 
 
 MATRIX = 1 << 22
-"""The most values of a matrix that is built for the second path: 32 MiB."""
+"""Limit of the values of a matrix that is built for the second path: 32 MiB."""
 
 
 def adjoint_test(subject: Subject, name: str, gradient: Floats, rng: np.random.Generator) -> AdjointTest:

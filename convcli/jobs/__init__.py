@@ -2,12 +2,13 @@
 
 ::
 
-    operands     the input, the kernel and the options, loaded and resolved
+    requests     groups of options that requests share, and how a command fills them
+    operands     the input and the kernel, loaded and resolved
     apply        one input through its kernels
     grad         the gradients of one convolution
     gradcheck    those gradients checked numerically
     colour       alpha and linear light
-    chunks       an output computed part by part
+    chunks       an output computed chunk by chunk
     postprocess  combining, scaling and rounding results
     verify       some outputs computed again by the definition
     memory       the memory that a run needs

@@ -40,9 +40,9 @@ def premultiply(
 
 def premultiplied_bytes(image: NDArray[Any]) -> int:
     """Return the bytes that `premultiply` allocates for an image (..., C)."""
-    *places, channels = image.shape
+    *positions, channels = image.shape
     size = 8 if result_dtype(image.dtype.name) == "float64" else 4
-    return int(math.prod(places) * (channels + 1) * size)
+    return int(math.prod(positions) * (channels + 1) * size)
 
 
 def coverage_kernel(taps: NDArray[np.float64], window_axes: Sequence[int]) -> NDArray[np.float64]:

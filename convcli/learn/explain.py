@@ -283,8 +283,9 @@ def _split_index(at: Index, a: ConvLayout) -> _OutputIndex:
     rest = at[a.batch_axes :]
     channel = 0
     if a.output_channel_axis is not None:
-        place = a.output_channel_axis - a.batch_axes
-        channel, rest = rest[place], (*rest[:place], *rest[place + 1 :])
+        axis = a.output_channel_axis - a.batch_axes
+        channel = rest[axis]
+        rest = (*rest[:axis], *rest[axis + 1 :])
     item = batch[0] if batch else 0
     n, o = (item * a.channels + channel, 0) if a.channel_mode == "each" else (item, channel)
     return _OutputIndex(batch, rest, channel, n, o)

@@ -25,7 +25,7 @@ INPUT = -1
 
 
 class Node(NamedTuple):
-    """One layer in its place. `op` is None where tensors meet: `text` says how."""
+    """One layer of the network. `op` is None if tensors merge here: `text` says how."""
 
     text: str
     path: str  # the blocks that it stands in, outermost first: "bottleneck:64"

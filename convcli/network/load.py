@@ -57,7 +57,7 @@ def network_builder(layers: Sequence[str], layout: Layout) -> Callable[[Tensor |
 
 
 def load(path: str, x: Tensor | None = None) -> Network:
-    """Read a network, laid on the input that the file names, or on `x`.
+    """Read a network, applied to the input that the file names, or to `x`.
 
     Raises FileError for a file that cannot be read, and InputError, naming file and field, for what
     it says.

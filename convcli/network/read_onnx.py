@@ -93,8 +93,8 @@ class _Call:
     def get(self, key: str, default: Any) -> Any:
         return self.attributes.get(key, default)
 
-    def weights(self, place: int) -> Shape:
-        shape = self.shapes[place] if place < len(self.shapes) else None
+    def weights(self, number: int) -> Shape:
+        shape = self.shapes[number] if number < len(self.shapes) else None
         if shape is None:
             raise InputError(f"the weights of {self.kind} have no declared shape")
         return shape

@@ -158,9 +158,9 @@ def _result(name: str, step: Step) -> Text:
     return Text(result, "bold")
 
 
-def _some(items: Sequence[Any], most: int) -> list[Any]:
+def _some(items: Sequence[Any], limit: int) -> list[Any]:
     """Return all of them, or the first and the last."""
-    return list(items) if len(items) <= most else [*items[: most // 2], *items[-(most // 2) :]]
+    return list(items) if len(items) <= limit else [*items[: limit // 2], *items[-(limit // 2) :]]
 
 
 # Tables.

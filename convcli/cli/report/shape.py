@@ -62,14 +62,14 @@ def _table(summary: Summary, formula: bool) -> list[Column]:
     ]
     if formula:
         found.append(Column("formula", lambda row: row.formula, lambda row: row.formula, left=True))
-    for place, rival in enumerate(summary.rivals):
-        found.append(_rival_column(place, rival.name))
+    for index, rival in enumerate(summary.rivals):
+        found.append(_rival_column(index, rival.name))
     return found
 
 
-def _rival_column(place: int, name: str) -> Column:
+def _rival_column(index: int, name: str) -> Column:
     def parameters(row: Row) -> int | None:
-        return row.rivals[place].parameters if row.rivals else None
+        return row.rivals[index].parameters if row.rivals else None
 
     return Column(name, lambda row: f"{parameters(row):,}" if row.rivals else "", parameters)
 
@@ -202,13 +202,13 @@ def _rivals_json(rivals: Iterable[Rival]) -> list[dict[str, Any]]:
 
 def _aligned(table: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     """Align cells in columns; columns without any entry are left out."""
-    kept = []
+    filled = []
     for column in table:
         cells = [column.text(row) for row in rows]
         if any(cells):
             width = max(len(column.head), max(map(len, cells)))
-            kept.append([f"{cell:<{width}}" if column.left else f"{cell:>{width}}" for cell in (column.head, *cells)])
-    return ["  ".join(line).rstrip() for line in zip(*kept, strict=True)]
+            filled.append([f"{cell:<{width}}" if column.left else f"{cell:>{width}}" for cell in (column.head, *cells)])
+    return ["  ".join(line).rstrip() for line in zip(*filled, strict=True)]
 
 
 def _piped(cells: Iterable[str]) -> str:

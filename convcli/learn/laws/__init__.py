@@ -2,11 +2,8 @@
 
 ::
 
-    setting.py     the input and the kernel, cut to size, and what is derived of them (Setting)
-    rows.py        one statement, both sides, the difference, its bound and the verdict (Row)
-    algebra.py     linear and a matrix, the flip, commutative, associative, the derivative
-    motion.py      equivariant under shifts, local
-    way_back.py    the backward pass as convolutions
+    setup.py       the input and the kernel, cropped (Setting); one statement, measured (Row)
+    statements.py  the laws themselves, each a generator of rows
 
 f and g are one plane of the input and of the kernel, x and w all of their channels, `*`
 convolution. A bound is the engine's contract: 1e-13 of sum|w| * max|x| for each of its results that

@@ -132,13 +132,13 @@ def local(s: Setting) -> Iterator[Row]:
     bound = bounded(small.gain * (largest(small.x) + step))
     corner = (0,) * s.dims
     centre = tuple(n // 2 for n in small.spatial)
-    for place in (centre, corner):
-        at = (0, *place, 0)
+    for position in (centre, corner):
+        at = (0, *position, 0)
         moved = small.x.copy()
         moved[at] += step
         change = small.conv(moved) - y
         column = small.matrix[:, np.ravel_multi_index(at, small.x.shape)]
-        index = ",".join(map(str, place))
+        index = ",".join(map(str, position))
         yield compare(
             f"x[{index}] + {step:.4g} moves y by M's column",
             change,
@@ -233,14 +233,14 @@ def backward(s: Setting) -> Iterator[Row]:
     yield compare(
         "dw = correlate(x, dy)",
         given.dw[0, ..., 0],
-        _weights(s, _padded(s.f, sources), dy),
+        _kernel_gradient(s, _padded(s.f, sources), dy),
         bounded(largest(s.f) * weight(dy), terms=dy.size),
     )
     folds = math.prod(int(np.bincount(source[source >= 0]).max()) for source in sources)
     yield compare(
         "dx = dy * w (full)",
         given.dx[0, ..., 0],
-        _folded(_spread(s, dy), sources, s.f.shape),
+        _fold(_input_gradient(s, dy), sources, s.f.shape),
         bounded(largest(dy) * weight(s.g) * folds, terms=s.g.size + folds),
         note="" if folds == 1 else f"the border folds back, up to {folds} places onto one sample",
     )
@@ -259,13 +259,13 @@ def _transposed(s: Setting) -> Row:
     )
 
 
-def _weights(s: Setting, padded: Array, dy: Array) -> Array:
+def _kernel_gradient(s: Setting, padded: Array, dy: Array) -> Array:
     """Return dw as a correlation, in which stride and dilation change places."""
     y = correlate(padded, dy, stride=s.spec.dilation, dilation=s.spec.stride)
     return y[tuple(slice(k) for k in s.g.shape)]
 
 
-def _spread(s: Setting, dy: Array) -> Array:
+def _input_gradient(s: Setting, dy: Array) -> Array:
     """Return dx over the padded input as a full convolution."""
     apart = np.zeros([axis.padded - axis.reach + 1 for axis in s.axes])
     apart[tuple(slice(None, axis.out * axis.stride, axis.stride) for axis in s.axes)] = dy
@@ -277,9 +277,10 @@ def _padded(f: Array, sources: list[NDArray[np.intp]]) -> Array:
     return np.where(inside, f[np.ix_(*(np.maximum(source, 0) for source in sources))], 0.0)
 
 
-def _folded(padded: Array, sources: list[NDArray[np.intp]], shape: tuple[int, ...]) -> Array:
+def _fold(padded: Array, sources: list[NDArray[np.intp]], shape: tuple[int, ...]) -> Array:
     """Apply the adjoint of padding: add every padded position to the sample it repeats."""
     whole = np.zeros(shape)
-    kept = [source >= 0 for source in sources]
-    np.add.at(whole, np.ix_(*(source[keep] for source, keep in zip(sources, kept, strict=True))), padded[np.ix_(*kept)])
+    inside = [source >= 0 for source in sources]
+    targets = [source[mask] for source, mask in zip(sources, inside, strict=True)]
+    np.add.at(whole, np.ix_(*targets), padded[np.ix_(*inside)])
     return whole

@@ -21,6 +21,7 @@ from convcli.errors import DtypeError, FileError, InputError, brief, one_line
 from convcli.io.codec import PLAIN, Codec, ReadRequest, WriteRequest
 from convcli.io.data import Data
 from convcli.io.images import integrity
+from convcli.io.streams import available_bytes
 
 SUBTYPES = {
     "PCM_U8": "int8",
@@ -73,7 +74,7 @@ class Wav(Codec):
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
         """Decode the samples; raise DtypeError for those that libsndfile would convert."""
         soundfile = import_module("soundfile")
-        if damage := integrity.check(stream, integrity.find_wav_damage, self_ending=True):
+        if damage := integrity.check(stream, _find_damage, self_ending=True):
             raise _damaged(request.name, damage)
         try:
             with soundfile.SoundFile(stream) as sound:
@@ -176,3 +177,20 @@ def _stored(block: NDArray[Any], subtype: str) -> NDArray[Any]:
         rounded = np.minimum(block.astype(np.int64) + 128, np.iinfo(np.int32).max)
         return (rounded & ~255).astype(np.int32)
     return np.ascontiguousarray(block)
+
+
+def _find_damage(stream: BinaryIO) -> str:
+    """Return what is wrong with a WAV file by its lengths, or "".
+
+    Source: IBM and Microsoft, "Multimedia Programming Interface and Data Specifications 1.0", 1991, chapter 3.
+    """
+    if found := integrity.find_riff_damage(stream):
+        return found
+    start, kind = 12, b""
+    while kind != b"data":
+        stream.seek(start)
+        kind, length = stream.read(4), int.from_bytes(stream.read(4), "little")
+        if available_bytes(stream, start + 8 + length) < start + 8 + length or len(kind) < 4:
+            return integrity.CUT
+        start += 8 + length + length % 2
+    return ""

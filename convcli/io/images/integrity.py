@@ -62,23 +62,6 @@ def find_bmp_damage(stream: BinaryIO) -> str:
     return _shorter(stream, int.from_bytes(stream.read(6)[2:], "little"))
 
 
-def find_wav_damage(stream: BinaryIO) -> str:
-    """Return what is wrong with a WAV file by its lengths, or "".
-
-    Source: IBM and Microsoft, "Multimedia Programming Interface and Data Specifications 1.0", 1991, chapter 3.
-    """
-    if found := find_riff_damage(stream):
-        return found
-    start, kind = 12, b""
-    while kind != b"data":
-        stream.seek(start)
-        kind, length = stream.read(4), int.from_bytes(stream.read(4), "little")
-        if available_bytes(stream, start + 8 + length) < start + 8 + length or len(kind) < 4:
-            return CUT
-        start += 8 + length + length % 2
-    return ""
-
-
 def _shorter(stream: BinaryIO, declared: int) -> str:
     held = available_bytes(stream, declared)
     return f"{CUT}: {declared:,} bytes were declared, {held:,} are there" if declared > held else ""

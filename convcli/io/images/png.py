@@ -41,8 +41,6 @@ from convcli.io.images.integrity import BLOCK, CUT
 from convcli.io.images.metadata import apply_orientation, orientation_of, read_metadata
 from convcli.io.images.pillow import unguarded
 from convcli.io.streams import available_bytes
-from convcli.limits import Limits
-from convcli.options import Frames
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -273,52 +271,12 @@ def is_deep_png(stream: BinaryIO) -> bool:
     return len(head) == 26 and head[12:16] == b"IHDR" and head[24] == 16 and head[25] in _CHANNELS
 
 
-def read_png16(stream: BinaryIO, name: str, limits: Limits, frames: Frames = "first") -> Data:
-    """Return the samples (H, W, C) of a whole PNG that `is_deep_png`, uint16, upright; a transparent colour is alpha.
-
-    Of an animation, the first frame: imagecodecs takes no other. Raises FileError for others, and for samples that are
-    damaged, LimitError for a header that declares more than the limits allow.
-    """
-    content = stream.read()
-    width, height = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
-    limits.check_pixels(name, width, height)
-    channels = _CHANNELS[content[25]]
-    limits.check_memory(name, 2 * len(content))
-    chunks = ancillary(stream)
-    count = _count_frames(chunks)
-    if choose_frame(frames, count, name) or (frames == "all" and count > 1):
-        raise FileError(
-            f"{name} has {count} frames of 16-bit samples in several channels",
-            "of such, the first alone can be read",
-            "leave --frames out, or save it with 8 bits",
-        )
-    metadata, orientation = _read_metadata(chunks)
-    samples = 2 * width * height * (channels + 1) * (2 if orientation > 1 else 1)
-    decoding = len(content) + max(samples, len(content))
-    limits.check_memory(name, decoding)
+def _decode(content: bytes, name: str) -> NDArray[Any]:
     codecs = import_module("imagecodecs")
     try:
-        array = codecs.png_decode(content)
+        return np.asarray(codecs.png_decode(content))
     except (codecs.PngError, ValueError, TypeError, RuntimeError) as error:
         raise integrity.damaged(name, brief(error), "png") from error
-    notes = (
-        describe_frame(0, count),
-        "transparent colour made alpha" if array.shape[2] > channels else "",
-        "EXIF orientation applied" if orientation > 1 else "",
-    )
-    alpha = array.shape[2] in (2, 4)
-    mode = {2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}[array.shape[2]]
-    return Data(
-        np.ascontiguousarray(apply_orientation(array, orientation)),
-        "image",
-        "png",
-        name,
-        mode,
-        alpha,
-        tuple(filter(None, notes)),
-        metadata=metadata,
-        decoding=decoding,
-    )
 
 
 def _count_frames(chunks: list[Chunk]) -> int:
@@ -367,9 +325,49 @@ class Png(Pillow):
             return super().read(stream, request)
         assert self.form.extension is not None
         check_extension(self.form.extension, f"{request.name} holds 16-bit samples in several channels")
+        return self._read_deep(stream, request)
+
+    def _read_deep(self, stream: BinaryIO, request: ReadRequest) -> Data:
+        """Return the samples (H, W, C) of a PNG that `is_deep_png`, uint16, upright; a transparent colour is alpha.
+
+        Of an animation, the first frame: imagecodecs takes no other. Raises FileError for others, and for a file that
+        is damaged, LimitError for a header that declares more than the limits allow.
+        """
+        name, limits = request.name, request.limits
         if damage := self.damage(stream):
-            raise integrity.damaged(request.name, damage, "png")
-        return read_png16(stream, request.name, request.limits, request.frames)
+            raise integrity.damaged(name, damage, "png")
+        content = stream.read()
+        width, height = struct.unpack_from(">II", content, 16)
+        limits.check_pixels(name, width, height)
+        limits.check_memory(name, 2 * len(content))
+        chunks = ancillary(stream)
+        count = _count_frames(chunks)
+        if choose_frame(request.frames, count, name) or (request.frames == "all" and count > 1):
+            raise FileError(
+                f"{name} has {count} frames of 16-bit samples in several channels",
+                "of such, the first alone can be read",
+                "leave --frames out, or save it with 8 bits",
+            )
+        metadata, orientation = _read_metadata(chunks)
+        channels = _CHANNELS[content[25]]
+        samples = 2 * width * height * (channels + 1) * (2 if orientation > 1 else 1)
+        decoding = len(content) + max(samples, len(content))
+        limits.check_memory(name, decoding)
+        array = _decode(content, name)
+        notes = (
+            describe_frame(0, count),
+            "transparent colour made alpha" if array.shape[2] > channels else "",
+            "EXIF orientation applied" if orientation > 1 else "",
+        )
+        return self.make_data(
+            np.ascontiguousarray(apply_orientation(array, orientation)),
+            request,
+            mode={2: "LA;16", 3: "RGB;16", 4: "RGBA;16"}[array.shape[2]],
+            alpha=array.shape[2] in (2, 4),
+            notes=tuple(filter(None, notes)),
+            metadata=metadata,
+            decoding=decoding,
+        )
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
         if not in_stripes(array.dtype, array.shape):

@@ -11,6 +11,7 @@ import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
 from struct import pack
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -30,7 +31,7 @@ from convcli.io.images.metadata import apply_orientation, read_tags, swaps_axes,
 from convcli.io.images.modes import MODES
 from convcli.io.images.pillow import DIRECTORY_ERRORS, unguarded
 from convcli.limits import Limits
-from convcli.options import DTYPES, Frames
+from convcli.options import DTYPES
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -181,62 +182,8 @@ def _inflate(stream: BinaryIO, count: int, limit: int) -> str:
     return "" if decompressor.eof else CUT
 
 
-def read_tiff(
-    stream: BinaryIO, name: str, limits: Limits, count: int, *, frames: Frames = "first", volume: bool = False
-) -> Data:
-    """Return one page (H, W) or (H, W, C), upright; all as frames (F, H, W, C), or as one array (pages, H, W[, C]).
-
-    count: how many pages the file has. Raises FileError for a file that is damaged or whose pages differ, InputError
-    for a page that there is not, DtypeError for samples that would need to be converted, LimitError for more pixels or
-    bytes than may be.
-    """
-    tifffile = import_module("tifffile")
-    try:
-        with muted("tifffile"), tifffile.TiffFile(stream) as tiff:
-            if len(tiff.pages) != count:
-                raise _damaged(name, "a page is missing")
-            return _read(tiff, stream, name, limits, frames, volume=volume)
-    except Exception as error:  # tifffile raises nearly anything for a damaged file
-        if isinstance(error, (InputError, LimitError)):
-            raise
-        raise _damaged(name, brief(error)) from error
-
-
 def _damaged(name: str, how: str) -> FileError:
     return integrity.damaged(name, how, "tiff", "copy it anew, or save it as .npy")
-
-
-def _read(tiff: Any, stream: BinaryIO, name: str, limits: Limits, frames: Frames, *, volume: bool) -> Data:
-    count = len(tiff.pages)
-    several = volume or (frames == "all" and count > 1)
-    index = 0 if several else choose_frame(frames, count, name)
-    used = [tiff.pages[page] for page in (range(count) if several else [index])]
-    lead = used[0]
-    decoding = _check_pages(used, stream, name, limits)
-    planes = [_read_page(page) for page in used]
-    array = np.stack(planes) if several else planes[0]
-    framed = several and not volume
-    if framed and array.ndim == 3:
-        array = array[..., None]
-
-    orientation = lead.tags.valueof("Orientation", 1)
-    notes = [f"{count} frames"] if framed else []
-    if not several:
-        notes = [describe_frame(index, count), VOLUME_NOTE if is_volume(lead.description) else ""]
-    notes += ["orientation applied" if orientation > 1 else ""]
-    notes += ["alpha unpremultiplied" if _extra(lead) == _PREMULTIPLIED else ""]
-    return Data(
-        np.ascontiguousarray(array, array.dtype.newbyteorder("=")),
-        "array" if volume else "image",
-        "tiff",
-        name,
-        alpha=not volume and _extra(lead) in (_STRAIGHT, _PREMULTIPLIED),
-        notes=tuple(filter(None, notes)),
-        frames=count if framed else 1,
-        metadata=_read_metadata(tiff, lead, stream, orientation),
-        decoding=decoding,
-        dims=3 if volume else None,
-    )
 
 
 def _read_metadata(tiff: Any, page: Any, stream: BinaryIO, orientation: int) -> Metadata:
@@ -474,7 +421,53 @@ class Tiff(Pillow):
         check_extension(self.form.extension, f"{request.name} holds {beyond}")
         if damage := self.damage(stream):
             raise _damaged(request.name, damage)
-        return read_tiff(stream, request.name, request.limits, count, frames=request.frames, volume=volume)
+        return self._read_pages(stream, request, count, volume=volume)
+
+    def _read_pages(self, stream: BinaryIO, request: ReadRequest, count: int, *, volume: bool) -> Data:
+        """Return one page (H, W) or (H, W, C), upright; all as frames (F, H, W, C), or as a volume (pages, H, W[, C]).
+
+        Raises FileError for a file that is damaged or whose pages differ, InputError for a page that there is not,
+        DtypeError for samples that would need to be converted, LimitError for more pixels or bytes than may be.
+        """
+        tifffile = import_module("tifffile")
+        try:
+            with muted("tifffile"), tifffile.TiffFile(stream) as tiff:
+                if len(tiff.pages) != count:
+                    raise _damaged(request.name, "a page is missing")
+                return self._read(tiff, stream, request, volume=volume)
+        except Exception as error:  # tifffile raises nearly anything for a damaged file
+            if isinstance(error, (InputError, LimitError)):
+                raise
+            raise _damaged(request.name, brief(error)) from error
+
+    def _read(self, tiff: Any, stream: BinaryIO, request: ReadRequest, *, volume: bool) -> Data:
+        count = len(tiff.pages)
+        framed = not volume and request.frames == "all" and count > 1
+        used, notes = list(tiff.pages), [f"{count} frames"] if framed else []
+        if not framed and not volume:
+            index = choose_frame(request.frames, count, request.name)
+            used = [tiff.pages[index]]
+            notes = [describe_frame(index, count), VOLUME_NOTE if is_volume(used[0].description) else ""]
+        decoding = _check_pages(used, stream, request.name, request.limits)
+        planes = [_read_page(page) for page in used]
+        array = np.stack(planes) if framed or volume else planes[0]
+        if framed and array.ndim == 3:
+            array = array[..., None]
+
+        orientation = used[0].tags.valueof("Orientation", 1)
+        notes.append("orientation applied" if orientation > 1 else "")
+        extra = _extra(used[0])
+        notes.append("alpha unpremultiplied" if extra == _PREMULTIPLIED else "")
+        return replace(
+            self.make_data(np.ascontiguousarray(array, array.dtype.newbyteorder("=")), request),
+            kind="array" if volume else "image",
+            alpha=not volume and extra in (_STRAIGHT, _PREMULTIPLIED),
+            notes=tuple(filter(None, notes)),
+            frames=count if framed else 1,
+            metadata=_read_metadata(tiff, used[0], stream, orientation),
+            decoding=decoding,
+            dims=3 if volume else None,
+        )
 
     def holds(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> str:
         if request.volume:

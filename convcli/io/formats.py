@@ -178,7 +178,6 @@ def _counted(counts: tuple[int, ...]) -> str:
 
 _VOXELS = tuple(dtype for dtype in DTYPES if dtype != "float16")
 _SAMPLES = ("int8", "int16", "int32", "float32", "float64")
-_PILLOW = "convcli.io.images.codec:Pillow"
 _TEXT = "convcli.io.arrays.text:Text"
 
 # JPEG and GIF are the lossy formats that are written, and WebP where it is asked for.
@@ -272,7 +271,7 @@ _TABLE = (
         Format(
             name,
             suffixes,
-            _PILLOW,
+            "convcli.io.images.codec:Netpbm",
             "image",
             {signature: f"a {name.upper()} image"},
             reads=tuple(dtype if dtype != "bool" else "uint8" for dtype in channels),

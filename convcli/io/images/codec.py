@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from convcli.errors import DtypeError, InputError, one_line
 from convcli.io.codec import PLAIN, Codec, ReadRequest, WriteRequest
-from convcli.io.data import Data, Header, Kind
+from convcli.io.data import Data, Header, Kind, Metadata
 from convcli.io.formats import all_formats, can, listed, lookup, missing_extension
 from convcli.io.images import integrity
 from convcli.io.images.metadata import encoder_options
@@ -111,6 +111,9 @@ class Pillow(ImageCodec):
     self_ending: ClassVar[bool] = False
     """Whether the format says where a file ends, so that nothing after it is read from a pipe."""
 
+    delta_frames: ClassVar[bool] = False
+    """Whether alpha says in frames where they are like the one before, and gray is stored as colours."""
+
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
         return read_image(stream, self, request)
 
@@ -122,9 +125,20 @@ class Pillow(ImageCodec):
         """Return what is wrong with a file, read from its start, that Pillow does not see, or ""."""
         return ""
 
+    def format_name(self, image: ImageFile) -> str:
+        """Return the name of the format of an open picture."""
+        return self.form.name
+
+    def plays(self, image: ImageFile) -> int:
+        """Return how often an open animation plays; 0 is for ever."""
+        return int(image.info.get("loop") or 0)
+
+    def prepare(self, image: ImageFile) -> None:
+        """Correct what Pillow says of an open picture before it is decoded."""
+
     def sample_bits(self, image: ImageFile, stream: BinaryIO) -> int:
         """Return how many bits a sample of an open picture has; at most 8 count as 8."""
-        return max(netpbm_largest(image).bit_length(), 8)
+        return 8
 
     def cut_samples(self, image: ImageFile, stream: BinaryIO) -> str:
         """Return in words the samples of an open picture that Pillow would cut to its mode, or ""."""
@@ -160,8 +174,13 @@ class Pillow(ImageCodec):
     def encoder_options(self, width: int, height: int, request: WriteRequest) -> dict[str, Any]:
         """Return the options of Pillow's encoder for a picture of that size."""
         load_plugin(self.form.pillow)
-        metadata = encoder_options(request.metadata, self.form, width, height)
-        return {**self.settings(request.settings), **metadata}
+        metadata = self.metadata_options(request.metadata, width, height)
+        said = {name: value for name, value in metadata.items() if value or name == "loop"}
+        return {**self.settings(request.settings), **said}
+
+    def metadata_options(self, metadata: Metadata, width: int, height: int) -> dict[str, Any]:
+        """Return the metadata as options of Pillow's encoder, empty ones among them."""
+        return encoder_options(metadata, width, height)
 
     def settings(self, given: Mapping[str, int]) -> dict[str, Any]:
         """Return the settings of Pillow's encoder that are not metadata."""
@@ -182,10 +201,21 @@ class Bmp(Pillow):
         return integrity.find_bmp_damage(stream)
 
 
+class Netpbm(Pillow):
+    """PBM, PGM, PPM or PFM; a file of each may be called PNM."""
+
+    def format_name(self, image: ImageFile) -> str:
+        return {"1": "pbm", "L": "pgm", "I": "pgm", "RGB": "ppm", "F": "pfm"}.get(image.mode, self.form.name)
+
+    def sample_bits(self, image: ImageFile, stream: BinaryIO) -> int:
+        return max(netpbm_largest(image).bit_length(), 8)
+
+
 class WebP(Pillow):
     """WebP, lossless unless a quality is given."""
 
     self_ending = True
+    delta_frames = True
 
     def decoding_bytes(self, image: ImageFile, stream: BinaryIO) -> int:
         """Count also what libwebp keeps: the file, two pictures, and the samples as Pillow had them from there."""

@@ -23,6 +23,7 @@ from convcli.io.images.integrity import CUT
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
 
 Bytes = NDArray[np.uint8]
 
@@ -207,6 +208,14 @@ class Gif(Pillow):
     """GIF: read by Pillow, written frame by frame, each in a palette of its own."""
 
     self_ending = True
+    delta_frames = True
+
+    def plays(self, image: ImageFile) -> int:
+        """Count plays, where the file counts repeats, and says nothing for none."""
+        repeats = image.info.get("loop")
+        if repeats is None:
+            return 1
+        return repeats + 1 if repeats else 0
 
     def find_damage(self, stream: BinaryIO) -> str:
         """Return what is wrong with a file by its blocks, up to the trailer, in words, or "".

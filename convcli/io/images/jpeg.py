@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
+from convcli.io.data import Metadata
 from convcli.io.images.codec import Pillow
 from convcli.io.images.integrity import BLOCK, CUT
 
@@ -42,6 +43,12 @@ class Jpeg(Pillow):
             if marker not in _BARE_MARKERS:
                 stream.seek(position)
                 position += int.from_bytes(stream.read(2), "big")
+
+    def metadata_options(self, metadata: Metadata, width: int, height: int) -> dict[str, Any]:
+        given = super().metadata_options(metadata, width, height)
+        if given["exif"]:
+            given["exif"] = b"Exif\0\0" + given["exif"]
+        return given
 
     def settings(self, given: Mapping[str, int]) -> dict[str, Any]:
         return {"quality": 95, "subsampling": 0, **given}

@@ -10,7 +10,7 @@ import io
 import math
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.io.data import NO_METADATA, Metadata, Timing
+from convcli.io.data import NO_METADATA, Metadata
 from convcli.io.formats import Format
 from convcli.io.images.pillow import DIRECTORY_ERRORS
 
@@ -39,9 +39,7 @@ WORDS = {
 
 _COLOURS = {b"GRAY": "gray", b"RGB ": "RGB", b"CMYK": "CMYK", b"Lab ": "LAB"}  # ICC.1:2022, 7.2.6
 _DENSEST = 65535  # dots per inch, which JFIF writes in 16 bits
-_COMMENT, _XMP_TEXT, _RAW_PROFILE = "Comment", "XML:com.adobe.xmp", "Raw profile type "
-_MAX_SHORT = 65535  # in 16 bits: the numerator and the denominator of a PNG's seconds
-_LONG_TEXT = 1024  # characters, above which a PNG's text is compressed
+COMMENT, XMP_TEXT, _RAW_PROFILE = "Comment", "XML:com.adobe.xmp", "Raw profile type "
 _DESCRIPTION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _XMP, _ICC = 270, 282, 283, 296, 700, 34675
 _STORAGE_DESCRIPTION = re.compile(r'ImageJ=|\{"shape":|(<\?xml[^>]*>\s*)?(<!--[\s\S]*?-->\s*)?<OME\b')
 """How a description begins that tells how pages are stored, of ImageJ, tifffile and OME: not of a picture."""
@@ -143,8 +141,8 @@ def read_metadata(image: ImageFile, orientation: int) -> Metadata:
     """Return the metadata of a picture that is decoded and still open; what cannot be read is left out."""
     info = image.info
     comment, text = info.get("comment", b""), dict(getattr(image, "text", {}))
-    if _COMMENT in text:
-        comment = text.pop(_COMMENT)
+    if COMMENT in text:
+        comment = text.pop(COMMENT)
     return Metadata(
         icc=info.get("icc_profile") or b"",
         density=_density(image, turned=swaps_axes(orientation)),
@@ -185,53 +183,19 @@ def kinds(metadata: Metadata) -> list[str]:
     return [word for kind, word in WORDS.items() if getattr(metadata, kind)]
 
 
-def encoder_options(metadata: Metadata, form: Format, width: int, height: int) -> dict[str, Any]:
-    """Return the metadata as options of Pillow's encoder of that format, for a picture of that size."""
-    block = _resized(metadata.exif, width, height) if metadata.exif else b""
+def encoder_options(metadata: Metadata, width: int, height: int) -> dict[str, Any]:
+    """Return the metadata as options of most of Pillow's encoders, for a picture of that size."""
     given: dict[str, Any] = {
         "icc_profile": metadata.icc,
         "dpi": metadata.density,
-        "exif": block,
+        "exif": _resized(metadata.exif, width, height) if metadata.exif else b"",
         "xmp": metadata.xmp,
         "comment": metadata.comment,
     }
-    if form.pillow == "PNG":
-        given["pnginfo"] = _png_text(metadata)
-    elif form.pillow == "TIFF":
-        given["exif"], given["tiffinfo"] = b"", tiff_tags(metadata, width, height)
-    elif form.pillow == "JPEG" and block:
-        given["exif"] = b"Exif\0\0" + block
     if metadata.timing:
-        given |= _timing_options(metadata.timing, form)
-    return {name: value for name, value in given.items() if value or name == "loop"}
-
-
-def read_timing(durations: list[float], info: dict[Any, Any], form: Format) -> Timing:
-    """Return how an animation plays. A GIF counts repeats, and says nothing for none; other formats count plays."""
-    given = info.get("loop")
-    if form.pillow != "GIF":
-        return Timing(tuple(durations), given or 0)
-    if given is None:
-        return Timing(tuple(durations), 1)
-    return Timing(tuple(durations), given + 1 if given else 0)
-
-
-def _timing_options(timing: Timing, form: Format) -> dict[str, Any]:
-    """Return how an animation plays as options of Pillow's encoder."""
-    fraction = _png_duration if form.pillow == "PNG" else float
-    return {"duration": [fraction(duration) for duration in timing.durations], "loop": timing.plays}
-
-
-def _png_duration(duration: float) -> float:
-    """Return the nearest milliseconds that a PNG holds: a fraction of seconds, of two numbers of 16 bits.
-
-    >>> _png_duration(41.7), _png_duration(70_004), _png_duration(1e9)
-    (41.7, 70000, 65535000)
-    """
-    if duration <= _MAX_SHORT:
-        return duration
-    step = next((step for step in (10, 100, 1000) if duration <= step * _MAX_SHORT), 1000)
-    return min(round(duration / step), _MAX_SHORT) * step
+        given["duration"] = [float(duration) for duration in metadata.timing.durations]
+        given["loop"] = metadata.timing.plays
+    return given
 
 
 def _refusal(metadata: Metadata, kind: str, form: Format) -> str:
@@ -332,26 +296,9 @@ def _encode_text(value: Any) -> Any:
     return value.encode("latin-1", "replace") if isinstance(value, str) and not value.isascii() else value
 
 
-def _png_text(metadata: Metadata) -> Any:
-    from PIL.PngImagePlugin import PngInfo
-
-    info = PngInfo()
-    for key, value in _texts(metadata):
-        info.add_text(key, value, zip=len(value) > _LONG_TEXT)
-    if metadata.xmp:
-        info.add_itxt(_XMP_TEXT, metadata.xmp.decode("utf-8", "replace"))
-    return info if info.chunks else None
-
-
-def _texts(metadata: Metadata) -> Iterator[tuple[str, str]]:
-    yield from metadata.text
-    if metadata.comment:
-        yield _COMMENT, _as_text(metadata.comment)
-
-
 def _is_text(key: str) -> bool:
     """Return whether a PNG's keyword may be written, and its text is held by no other kind."""
-    return 1 <= len(key) < 80 and key != _XMP_TEXT and not key.startswith(_RAW_PROFILE)
+    return 1 <= len(key) < 80 and key != XMP_TEXT and not key.startswith(_RAW_PROFILE)
 
 
 def _upright_xmp(packet: bytes) -> bytes:
@@ -365,10 +312,3 @@ def _upright_xmp(packet: bytes) -> bytes:
 
 def _as_bytes(text: str | bytes) -> bytes:
     return text.encode() if isinstance(text, str) else text
-
-
-def _as_text(content: bytes) -> str:
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        return content.decode("latin-1")

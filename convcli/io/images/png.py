@@ -38,7 +38,7 @@ from convcli.io.images import integrity
 from convcli.io.images.animation import choose_frame, describe_frame
 from convcli.io.images.codec import Pillow, as_frames, channel_count, measures
 from convcli.io.images.integrity import BLOCK, CUT
-from convcli.io.images.metadata import apply_orientation, orientation_of, read_metadata
+from convcli.io.images.metadata import COMMENT, XMP_TEXT, apply_orientation, orientation_of, read_metadata
 from convcli.io.images.pillow import unguarded
 from convcli.io.streams import available_bytes
 
@@ -304,6 +304,10 @@ LEVEL = 1
 """The level that is used if none is given: zlib's own, 6, takes about four times as long, for about the same size."""
 
 
+_LONG_TEXT = 1024  # characters, above which a PNG's text is compressed
+_MAX_SHORT = 65535  # in 16 bits: the numerator and the denominator of a PNG's seconds
+
+
 class Png(Pillow):
     """PNG: a large picture, or one that Pillow would cut, in stripes by all threads; all else by Pillow."""
 
@@ -382,6 +386,18 @@ class Png(Pillow):
         native = as_frames(array)[0]
         write_png(stream, native, given["compress_level"], request.threads, ancillary(small))
 
+    def prepare(self, image: ImageFile) -> None:
+        """Scale the transparent level of 2 or 4 bits, whose samples Pillow scales to 8."""
+        raw = str(image.tile[0][3]) if image.tile else ""
+        if raw in ("L;2", "L;4") and "transparency" in image.info:
+            image.info["transparency"] *= 255 // (2 ** int(raw[-1]) - 1)
+
+    def metadata_options(self, metadata: Metadata, width: int, height: int) -> dict[str, Any]:
+        given = super().metadata_options(metadata, width, height)
+        if metadata.timing:
+            given["duration"] = [_duration(duration) for duration in metadata.timing.durations]
+        return {**given, "pnginfo": _text_chunks(metadata)}
+
     def settings(self, given: Mapping[str, int]) -> dict[str, Any]:
         return {"compress_level": LEVEL, **given}
 
@@ -401,3 +417,39 @@ def in_stripes(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
     if len(shape) > 3:
         return False
     return math.prod(shape) * dtype.itemsize > STRIPE or (dtype == np.uint16 and channel_count(shape) > 1)
+
+
+def _text_chunks(metadata: Metadata) -> Any:
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    for key, value in _texts(metadata):
+        info.add_text(key, value, zip=len(value) > _LONG_TEXT)
+    if metadata.xmp:
+        info.add_itxt(XMP_TEXT, metadata.xmp.decode("utf-8", "replace"))
+    return info if info.chunks else None
+
+
+def _texts(metadata: Metadata) -> Iterator[tuple[str, str]]:
+    yield from metadata.text
+    if metadata.comment:
+        yield COMMENT, _as_text(metadata.comment)
+
+
+def _as_text(content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def _duration(duration: float) -> float:
+    """Return the nearest milliseconds that a PNG holds: a fraction of seconds, of two numbers of 16 bits.
+
+    >>> _duration(41.7), _duration(70_004), _duration(1e9)
+    (41.7, 70000, 65535000)
+    """
+    if duration <= _MAX_SHORT:
+        return duration
+    step = next((step for step in (10, 100, 1000) if duration <= step * _MAX_SHORT), 1000)
+    return min(round(duration / step), _MAX_SHORT) * step

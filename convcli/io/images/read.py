@@ -13,10 +13,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from convcli.errors import DtypeError, FileError, InputError, brief
 from convcli.io.codec import ReadRequest
-from convcli.io.data import Data
+from convcli.io.data import Data, Timing
 from convcli.io.formats import Format
 from convcli.io.images.animation import VOLUME_NOTE, Stack, choose_frame, describe_frame, is_volume
-from convcli.io.images.metadata import orientation_of, read_metadata, read_timing
+from convcli.io.images.metadata import orientation_of, read_metadata
 from convcli.io.images.modes import MODES
 from convcli.io.images.pillow import DECODING_ERRORS, lenient, load_plugin, unguarded
 from convcli.limits import Limits
@@ -95,8 +95,6 @@ def _is_turned(image: Image) -> bool:
 
 _NO_EXIF = b"Exif\0\0"
 _DESCRIPTION = 270
-_TRANSPARENT_DELTAS = ("GIF", "WEBP")  # an alpha that says nothing but where a frame is as the one before
-_PNM = {"1": "pbm", "L": "pgm", "I": "pgm", "RGB": "ppm", "F": "pfm"}
 
 
 def read_image(stream: BinaryIO, codec: Pillow, request: ReadRequest) -> Data:
@@ -194,7 +192,7 @@ class _Opened(NamedTuple):
     def all(self, count: int) -> Data:
         """Return all frames as one array, and how they play; without the still image of an APNG that is no frame."""
         first = 1 if self.image.info.get("default_image") else 0
-        stack = Stack(self.name, count - first, self.limits, narrow=self.form.pillow in _TRANSPARENT_DELTAS)
+        stack = Stack(self.name, count - first, self.limits, narrow=self.codec.delta_frames)
         durations, decoding, lead = [], 0, None
         for index in range(first, count):
             data = self._frame(index, f"{stack.count} frames")
@@ -203,14 +201,15 @@ class _Opened(NamedTuple):
             decoding = max(decoding, data.decoding)
             lead = lead or data
         assert lead is not None
-        plays = [duration or 0 for duration in durations] if any(durations) else []
-        metadata = replace(lead.metadata, timing=read_timing(plays, self.image.info, self.form) if plays else None)
+        timing = None
+        if any(durations):
+            timing = Timing(tuple(duration or 0 for duration in durations), self.codec.plays(self.image))
         return replace(
             lead,
             array=stack.array,
             frames=stack.count,
             alpha=stack.array.shape[3] in (2, 4),
-            metadata=metadata,
+            metadata=replace(lead.metadata, timing=timing),
             decoding=stack.peak + decoding,
         )
 
@@ -227,14 +226,14 @@ class _Opened(NamedTuple):
             raise DtypeError(f"{self.name} holds {cut}", refusal, "convert it to 8 bits, or to a .npy array, first")
         if not self.lenient and (damage := self.codec.find_broken_piece(self.image, self.stream)):
             raise _DamageError(self.name, self.form, damage)
-        return replace(_decode(self.image, self.name, self.form, note), decoding=decoding)
+        return replace(_decode(self.image, self.name, self.codec, note), decoding=decoding)
 
 
-def _decode(image: ImageFile, name: str, form: Format, note: str) -> Data:
+def _decode(image: ImageFile, name: str, codec: Pillow, note: str) -> Data:
     mode = image.mode
     reading = MODES[mode]
     stored_scale = _stored_scale(image)
-    _scale_transparent_level(image)
+    codec.prepare(image)
     upright, orientation = _upright(image)
     with unguarded():
         metadata = read_metadata(image, orientation)
@@ -257,20 +256,13 @@ def _decode(image: ImageFile, name: str, form: Format, note: str) -> Data:
     return Data(
         to_array(converted, dtype),
         "image",
-        _format_name(image, form),
+        codec.format_name(image),
         name,
         mode,
         converted.mode in ("LA", "RGBA"),
         tuple(note for note in notes if note),
         metadata=metadata,
     )
-
-
-def _scale_transparent_level(image: ImageFile) -> None:
-    """Scale the transparent level of a PNG of 2 or 4 bits, whose samples Pillow scales to 8, before it is decoded."""
-    raw = str(image.tile[0][3]) if image.format == "PNG" and image.tile else ""
-    if raw in ("L;2", "L;4") and "transparency" in image.info:
-        image.info["transparency"] *= 255 // (2 ** int(raw[-1]) - 1)
 
 
 def _upright(image: ImageFile) -> tuple[Image, int]:
@@ -293,7 +285,3 @@ def _stored_scale(image: ImageFile) -> str:
     largest = netpbm_largest(image)
     full = 65535 if image.mode == "I" else 255
     return f"values scaled from 0..{largest} to 0..{full}" if largest not in (0, full) else ""
-
-
-def _format_name(image: ImageFile, form: Format) -> str:
-    return _PNM.get(image.mode, form.name) if form.pillow == "PPM" else form.name

@@ -474,6 +474,10 @@ class Tiff(Pillow):
             return self.holds_picture(dtype, shape[1:], alpha=request.alpha, pages=True)
         return super().holds(dtype, shape, request)
 
+    def metadata_options(self, metadata: Metadata, width: int, height: int) -> dict[str, Any]:
+        given = super().metadata_options(metadata, width, height)
+        return {**given, "exif": b"", "tiffinfo": tiff_tags(metadata, width, height)}
+
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
         if not self._by_extension(array.dtype, array.shape, request):
             super().write(stream, array, request)

@@ -13,7 +13,7 @@ import bisect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 from convcli.errors import InputError, ShapeError
 from convcli.network.graph import INPUT, Network, Node
@@ -193,6 +193,11 @@ class Link:
         return Axis(n, self.k, self.s, self.d, self.p, self.p, self.output_padding, self.transposed)
 
     @property
+    def window(self) -> Axis:
+        """The layer's window alone, on which the size of its field depends; the same for every input and padding."""
+        return Axis(1, self.k, self.s, self.d, transposed=self.transposed)
+
+    @property
     def token(self) -> str:
         """The layer as the command line takes it, with one filter.
 
@@ -202,6 +207,12 @@ class Link:
         given = (("s", self.s, 1), ("p", self.p, 0), ("d", self.d, 1), ("out_padding", self.output_padding, 0))
         rest = [f"{key}={value}" for key, value, default in given if value != default]
         return ",".join([f"{'deconv' if self.transposed else 'conv'}:1", f"k={self.k}", *rest])
+
+
+@lru_cache(maxsize=1 << 14)
+def field_of(windows: tuple[Axis, ...]) -> Field:
+    """Return the receptive field of layers, one after another."""
+    return field_of(windows[:-1]).through(windows[-1]) if windows else Field()
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -234,7 +245,7 @@ def solve(
         raise InputError(f"from {show(first)} to {show(last)}", "expected as many axes in both")
     search = _Search(last, rf, any(m > n for n, m in zip(first, last, strict=True)))
     for layers in range(1, max_layers + 1):
-        search.extend((first,), (), Field(), 0, layers)
+        search.extend((first,), (), 0, layers)
     if not search.found:
         seen = f" with a receptive field of {rf}" if rf else ""
         raise InputError(
@@ -255,20 +266,21 @@ class _Search:
         self.grows = grows
         self.found: list[Chain] = []
 
-    def extend(self, sizes: tuple[Sizes, ...], links: tuple[Link, ...], field: Field, macs: int, layers: int) -> None:
+    def extend(self, sizes: tuple[Sizes, ...], links: tuple[Link, ...], macs: int, layers: int) -> None:
         """Try every chain that continues with `layers` more layers."""
         steps = _ends(sizes[-1], self.goal, self.grows) if layers == 1 else _steps(sizes[-1], self.grows)
         for cost, link, out in steps:
             if macs + cost + self.lowest_cost(out) * (layers - 1) > self.bound:
                 return  # steps come by rising cost of their own
-            seen = field.through(link.axis(sizes[-1][0]))
-            if self.rf and seen.size > self.rf:
-                continue
+            chain = (*links, link)
+            size = field_of(tuple(link.window for link in chain)).size
+            if self.rf and size > self.rf:
+                continue  # what follows never narrows it: a search has layers of one kind, and the strides of all
             if layers > 1:
                 if self.can_reach(out):
-                    self.extend((*sizes, out), (*links, link), seen, macs + cost, layers - 1)
-            elif self.rf in (None, seen.size):
-                self.add(Chain(macs + cost, len(links) + 1, (*links, link), (*sizes, out), seen.size))
+                    self.extend((*sizes, out), chain, macs + cost, layers - 1)
+            elif self.rf in (None, size):
+                self.add(Chain(macs + cost, len(chain), chain, (*sizes, out), size))
 
     @property
     def bound(self) -> float:

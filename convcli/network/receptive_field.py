@@ -2,24 +2,26 @@
 
 These are the receptive field, the jump (effective stride), the effective padding and the centre.
 
-Along one axis, a layer whose window reaches over `r` samples from `lo` before the first adds
-`(r-1)*jump` to the field of view, moves its centre by `((r-1)/2 - lo)*jump`, and multiplies the
-jump by its stride; a transposed layer does the same with a step of `jump/stride`. Output number i
-is then centred on `centre + i*jump`, and the effective padding is what the first window reaches
-beyond the input, `(size-1)/2 - centre`.
+Along one axis the outputs of a layer see windows of the input that repeat: behind convolutions each is
+the one before it moved by the jump, and behind a transposed convolution of stride `s`, which puts `s`
+outputs on one input, the outputs see windows of `s` kinds by turns. A layer's window is the hull of the
+windows of the samples under its taps. The field is the widest of them; the effective padding is what the
+first output's window reaches beyond the input.
 
-Source: Araujo, Norris and Sim, "Computing receptive fields of convolutional neural networks",
-Distill 2019. As there, where paths meet the widest one counts, and paths whose jumps or centres
-differ are misaligned.
+Source: Araujo, Norris and Sim, "Computing receptive fields of convolutional neural networks", Distill 2019. As
+there, paths whose jumps or centres differ are misaligned; where paths meet, an output sees what any of them sees.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from convcli.errors import InputError
+from convcli.errors import InputError, LimitError
 from convcli.network.graph import INPUT, Network
 from convcli.shapes.axis import Axis
 from convcli.shapes.parse import show
@@ -28,40 +30,105 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 Number: TypeAlias = "int | Fraction"
+Window: TypeAlias = "tuple[int, int] | None"
+"""First and last sample that an output sees, counted from the input's first; None if it sees none."""
+
+MOST_PHASES = 1 << 16
+"""Kinds of windows that are told apart."""
 
 
 class Field(NamedTuple):
-    """A receptive field along one axis, in samples of the input.
+    """The receptive fields of all outputs along one axis, in samples of the input, as if it had no ends.
 
     >>> Field().through(Axis(224, 7, 2, lo=3, hi=3)).through(Axis(112, 3, 2, lo=1, hi=1))
-    Field(extent=10, jump=4, middle=0)
+    Field(windows=((-5, 5),), advance=4)
+    >>> Field().through(Axis(4, 3, 2, transposed=True))
+    Field(windows=((-1, 0), (0, 0)), advance=1)
     """
 
-    extent: Number = 0  # from the first sample to the last; one less than the size
-    jump: Number = 1
-    middle: Number = 0  # twice the centre of the first output, which keeps it whole without upsampling
+    windows: tuple[Window, ...] = ((0, 0),)
+    """Of the first outputs; then they come again, `advance` samples further on."""
+    advance: int = 1
 
     def through(self, axis: Axis) -> Field:
-        """Return the field after one more layer."""
-        span = axis.reach - 1
+        """Return the field after one more layer. Raises LimitError beyond MOST_PHASES kinds of windows."""
+        period = len(self.windows)
         if axis.transposed:
-            step = _divide(self.jump, axis.stride)
-            return Field(self.extent + span * step, step, self.middle + (2 * axis.lo - span) * step)
-        jump = self.jump
-        return Field(self.extent + span * jump, jump * axis.stride, self.middle + (span - 2 * axis.lo) * jump)
+            count = period * axis.stride
+            advance = self.advance
+        else:
+            shared = math.gcd(period, axis.stride)
+            count = period // shared
+            advance = self.advance * (axis.stride // shared)
+        if count > MOST_PHASES:
+            raise LimitError(
+                f"layers that enlarge by {count:,} in all", f"fields are followed up to {MOST_PHASES:,}", "use less"
+            )
+        reach = period if not self._ordered else 1
+        given = axis.windows_over if axis.transposed else axis.taps
+        return Field(tuple([self._hull(given(output), reach) for output in range(count)]), advance)
+
+    def window(self, output: int) -> Window:
+        """Return the first and the last sample that an output sees."""
+        turn, phase = divmod(output, len(self.windows))
+        found = self.windows[phase]
+        return found and (found[0] + turn * self.advance, found[1] + turn * self.advance)
+
+    @property
+    def _ordered(self) -> bool:
+        """True if every output sees something, and none less far on than the one before it."""
+        run = [self.window(output) for output in range(len(self.windows) + 1)]
+        return all(one and two and one[0] <= two[0] and one[1] <= two[1] for one, two in pairwise(run))
+
+    def _hull(self, outputs: range, reach: int) -> Window:
+        """Return what some outputs see together; the extremes lie among `reach` of them at either end."""
+        head = [window for window in map(self.window, outputs[:reach]) if window]
+        tail = [window for window in map(self.window, outputs[-reach:]) if window]
+        if not head or not tail:
+            return None
+        return min(first for first, _ in head), max(last for _, last in tail)
+
+    @property
+    def jump(self) -> Number:
+        """Samples from one output's centre to the next one's, on average."""
+        return _divide(self.advance, len(self.windows))
 
     @property
     def size(self) -> int:
-        """Samples in the field; after upsampling, where outputs differ, the largest number."""
-        return int(self.extent) + 1
+        """Samples from the field's first to its last; the most, where outputs differ."""
+        return max((last - first + 1 for first, last in filter(None, self.windows)), default=0)
 
     @property
     def padding(self) -> float:
-        return float(self.extent - self.middle) / 2
+        """What the first output that sees anything sees before the input's first sample."""
+        return float(-self._first[0])
 
     @property
     def centre(self) -> float:
-        return float(self.middle) / 2
+        """The middle of what the first output that sees anything sees."""
+        return sum(self._first) / 2
+
+    @property
+    def _first(self) -> tuple[int, int]:
+        return next(filter(None, self.windows), (0, 0))
+
+    @property
+    def line(self) -> tuple[Number, Number]:
+        """The jump, and twice the centre from which the outputs' centres go on by it, on average."""
+        jump = self.jump
+        middles = [sum(seen) - 2 * phase * jump for phase, seen in enumerate(self.windows) if seen]
+        return jump, _divide(sum(middles), len(middles)) if middles else 0
+
+    def joined(self, other: Field) -> Field:
+        """Return what outputs see on two paths together; on paths of unlike jumps, what the wider sees."""
+        if self == other:
+            return self
+        if self.jump != other.jump:
+            return max(self, other, key=lambda field: field.size)
+        count = math.lcm(len(self.windows), len(other.windows))
+        pairs = [list(filter(None, (self.window(output), other.window(output)))) for output in range(count)]
+        hulls = ((min(first for first, _ in pair), max(last for _, last in pair)) if pair else None for pair in pairs)
+        return Field(tuple(hulls), self.advance * (count // len(self.windows)))
 
 
 class View(NamedTuple):
@@ -94,23 +161,20 @@ def _through(fields: tuple[Field, ...], axes: tuple[Axis, ...]) -> tuple[Field, 
 
 
 def _meet(given: list[View]) -> View:
-    aligned = all(view.aligned for view in given) and all(
-        len({(field.jump, field.middle) for field in fields}) == 1
-        for fields in zip(*(view.fields for view in given), strict=True)
-    )
-    widest = tuple(
-        max(fields, key=lambda field: field.extent) for fields in zip(*(view.fields for view in given), strict=True)
-    )
-    return View(widest, aligned)
+    by_axis = list(zip(*(view.fields for view in given), strict=True))
+    straight = all(len({field.line for field in fields}) == 1 for fields in by_axis)
+    joined = tuple(reduce(Field.joined, fields) for fields in by_axis)
+    return View(joined, straight and all(view.aligned for view in given))
 
 
-def _divide(jump: Number, stride: int) -> Number:
-    if isinstance(jump, int) and jump % stride == 0:
-        return jump // stride
+def _divide(number: Number, by: int) -> Number:
+    """Divide, by a fraction only where the quotient is none."""
+    if isinstance(number, int) and number % by == 0:
+        return number // by
     from fractions import Fraction
 
-    step = Fraction(jump) / stride
-    return step.numerator if step.denominator == 1 else step
+    quotient = Fraction(number) / by
+    return quotient.numerator if quotient.denominator == 1 else quotient
 
 
 Samples = frozenset[int]
@@ -189,16 +253,12 @@ def _to_output(axis: Axis, points: set[int]) -> set[int]:
 
 def _samples_under(axis: Axis, points: Iterable[int], limit: int) -> set[int]:
     """Return the samples under the taps of some windows."""
-    taps = range(-axis.lo, axis.reach - axis.lo, axis.dilation)
-    samples = (point * axis.stride + tap for point in points for tap in taps)
-    return {sample for sample in samples if 0 <= sample < limit}
+    return {sample for point in points for sample in axis.taps(point) if 0 <= sample < limit}
 
 
 def _windows_over(axis: Axis, points: Iterable[int], limit: int) -> set[int]:
     """Return the windows that have a tap on some of the samples."""
-    taps = range(-axis.lo, axis.reach - axis.lo, axis.dilation)
-    steps = (point - tap for point in points for tap in taps)
-    return {step // axis.stride for step in steps if step % axis.stride == 0 and 0 <= step // axis.stride < limit}
+    return {window for point in points for window in axis.windows_over(point) if 0 <= window < limit}
 
 
 def _box(axes: Sequence[set[int]]) -> Box:

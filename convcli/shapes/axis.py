@@ -68,6 +68,37 @@ class Axis:
         first: int = self.sample(start, 0)
         return first, first + self.span(stop - start)
 
+    def taps(self, output: int) -> range:
+        """Return the samples under the taps of an output; what lies outside 0..n-1 is padding.
+
+        >>> Axis(n=28, k=3, stride=2, dilation=4, lo=1, hi=1).taps(0)
+        range(-1, 8, 4)
+        """
+        start: int = self.sample(output, 0)
+        return range(start, start + self.reach, self.dilation)
+
+    def windows_over(self, sample: int) -> range:
+        """Return the windows that have a tap on a sample; for a transposed axis, an output's inputs.
+
+        Window j has a tap on `j*stride + tap*dilation - lo`, so every `stride/g`-th tap may lie on
+        the sample, where g is the greatest common divisor of stride and dilation.
+
+        >>> axis = Axis(n=9, k=3, stride=2)
+        >>> list(axis.windows_over(2)), list(axis.windows_over(3))
+        ([0, 1], [1])
+        """
+        shared = math.gcd(self.stride, self.dilation)
+        position = sample + self.lo
+        if position % shared:
+            return range(0)
+        every = self.stride // shared
+        tap = position // shared * pow(self.dilation // shared, -1, every) % every
+        if tap >= self.k:
+            return range(0)
+        last = (position - tap * self.dilation) // self.stride
+        step = self.dilation // shared
+        return range(last - (self.k - 1 - tap) // every * step, last + 1, step)
+
     @property
     def inside(self) -> tuple[int, int]:
         """The run of outputs whose windows see no padding; an empty one where there are none.

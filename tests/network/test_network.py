@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -314,11 +313,55 @@ def test_boxes_and_fields_are_what_impulses_show(seed: int) -> None:
         seen = np.flatnonzero(touched[:, at])
         assert list(sees(network, (at,)).axes[0]) == list(seen)
         if seen.size:
-            assert seen[-1] - seen[0] < field.size
-            first = Fraction(field.middle - field.extent, 2) + at * field.jump
-            assert first <= seen[0] <= seen[-1] <= first + field.extent
+            first, last = field.window(at)
+            assert first <= seen[0] <= seen[-1] <= last < first + field.size
     for at in range(n):
         assert list(reaches(network, (at,)).axes[0]) == list(np.flatnonzero(touched[at]))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_fields_are_the_widest_that_an_output_far_from_the_ends_sees(seed: int) -> None:
+    rng = random.Random(seed)
+    words = ["conv:1,k=3,p=1", "maxpool:2", "conv:1,k=3,s=2,p=1", "upsample:2", "upsample:3,mode=linear"]
+    words += ["deconv:1,k=2,s=2", "deconv:1,k=5,s=3,d=2", "concat[ | maxpool:2 conv:1,k=3,p=1 upsample:2 ]"]
+    network = net("288x1", " ".join(rng.choices(words, k=rng.randint(1, 5))), dims=1)
+    (field,) = views(network)[-1].fields
+    (n,) = network.output.spatial
+    middle = range(max(n // 2 - 60, 0), min(n // 2 + 60, n))
+    spans = [sees(network, (at,)).spans for at in middle]
+    assert max(last - first + 1 for ((first, last),) in filter(None, spans)) == field.size
+    assert all(((field.window(at)),) == span for at, span in zip(middle, spans, strict=True) if span)
+
+
+@pytest.mark.parametrize(
+    ("shape", "layers", "size", "padding", "centre"),
+    [
+        ("28x28x1", "maxpool:2 upsample:2", 2, 0, 0.5),
+        ("28x28x1", "maxpool:2 deconv:1,k=2,s=2", 2, 0, 0.5),
+        ("40x40x1", "maxpool:4 upsample:4", 4, 0, 1.5),
+        ("28x28x1", "conv:1,k=3,s=2 deconv:1,k=2,s=2", 3, 0, 1),
+        ("9x9x1", "upsample:2 conv:1,k=1,s=2", 1, 0, 0),
+        ("9x9x1", "deconv:1,k=1,s=2,out_padding=1", 1, 0, 0),
+    ],
+)
+def test_fields_behind_enlarging_layers(shape: str, layers: str, size: int, padding: float, centre: float) -> None:
+    field = views(net(shape, layers))[-1].fields[0]
+    assert (field.size, field.padding, field.centre) == (size, padding, centre)
+
+
+def test_the_field_of_unet() -> None:
+    last = views(load(str(NETWORKS / "unet.toml")))[-1]
+    assert (last.fields[0].size, last.aligned) == (204, True)
+
+
+def test_paths_that_pick_every_other_sample_of_an_enlarged_input_are_aligned() -> None:
+    last = views(net("9x9x1", "residual[upsample:2 conv:1,k=1,s=2]"))[-1]
+    assert (last.fields[0].size, last.aligned) == (1, True)
+
+
+def test_enlarging_without_end_is_refused() -> None:
+    with pytest.raises(LimitError, match=r"fields are followed up to 65,536"):
+        views(net("2x2x1", "[upsample:64]x3"))
 
 
 def test_boxes_of_branches_are_unions() -> None:

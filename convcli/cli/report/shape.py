@@ -163,7 +163,7 @@ def _totals(summary: Summary) -> list[tuple[str, str]]:
     if any(row.lost for row in summary.rows):
         rows.append(("*", "the floor drops samples of the input, not of its padding alone"))
     if crooked := [row for row in summary.rows if not row.aligned]:
-        rule = "the widest counts; their centres or jumps differ, and fields behind it are those of the widest"
+        rule = "their centres or jumps differ; the field is what all see, or with unlike jumps the widest"
         rows.append(("misaligned", f"paths that meet in layer {crooked[0].number}: {rule}"))
     return rows
 

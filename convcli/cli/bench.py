@@ -83,19 +83,19 @@ def command(
         cases = [replace(case, limits=Limits.of(settings["max_memory"]), **own) for case in STANDARD]
     else:
         cases = [from_options(BenchRequest, shape=shape, reference=reference, **settings)]
-    reports = []
+    results = []
     for case in cases:
-        reports.append(run_bench(case))
+        results.append(run_bench(case))
         if not as_json:
-            print_bench(reports[-1])
+            print_bench(results[-1])
     if not as_json:
         print_legend()
-    written = None if output is None else save_bars(reports, output, overwrite=overwrite)
+    written = None if output is None else save_bars(results, output, overwrite=overwrite)
     if as_json:
-        print_json("bench", bench_json(reports, written))
+        print_json("bench", bench_json(results, written))
     elif written is not None:
         click.echo(f"wrote {written.path} ({written.format}, {written.bytes:,} bytes)", err=True)
-    wrong = [name for report in reports for name in report.wrong]
+    wrong = [name for result in results for name in result.wrong]
     if wrong:
         raise CheckError(
             f"the answer of {', '.join(wrong)} is wrong",

@@ -48,14 +48,14 @@ def command(as_json: bool, matrix: str | None, overwrite: bool, **settings: Any)
     options.check_overwrite(overwrite, matrix, "is for --matrix FILE; name one, or leave --overwrite out")
     if matrix is not None:
         check_matrix(matrix, overwrite=overwrite)
-    report = run_laws(from_options(LawsRequest, **settings))
-    written = None if matrix is None else save_matrix(report, matrix, overwrite=overwrite)
+    result = run_laws(from_options(LawsRequest, **settings))
+    written = None if matrix is None else save_matrix(result, matrix, overwrite=overwrite)
     if as_json:
-        print_json("laws", laws_json(report, written))
+        print_json("laws", laws_json(result, written))
     else:
-        print_laws(report, written)
-    if report.failed:
+        print_laws(result, written)
+    if result.failed:
         raise CheckError(
-            f"{' and '.join(report.failed)}: both sides differ by more than rounding explains",
+            f"{' and '.join(result.failed)}: both sides differ by more than rounding explains",
             remedy="see the rows marked FAILED, and please report this input",
         )

@@ -45,13 +45,13 @@ LEGEND = (
 )
 
 
-def print_bench(report: BenchResult) -> None:
+def print_bench(result: BenchResult) -> None:
     """Print a case: a row for each method and peer, and why others were not timed."""
     console = make_console()
-    console.print("\n".join(_head(report)), highlight=False, markup=False)
-    console.print(_table(report))
-    if report.left_out:
-        rows = [(name, why) for name, why in report.left_out.items()]
+    console.print("\n".join(_head(result)), highlight=False, markup=False)
+    console.print(_table(result))
+    if result.left_out:
+        rows = [(name, why) for name, why in result.left_out.items()]
         console.print("\n".join(["not timed:", *columns(rows)]), style="dim", highlight=False, markup=False)
     console.print()
 
@@ -61,12 +61,12 @@ def print_legend() -> None:
     make_console().print("\n".join(LEGEND), style="dim", highlight=False, markup=False)
 
 
-def _head(report: BenchResult) -> list[str]:
-    case = report.case
-    plan = report.plan
-    a = report.conv_layout
+def _head(result: BenchResult) -> list[str]:
+    case = result.case
+    plan = result.plan
+    a = result.conv_layout
     rows = [
-        ("bench", f"{show(case.shape)} {case.dtype} with {report.kernel.name} ({show(a.kernel)}), seed {case.seed}")
+        ("bench", f"{show(case.shape)} {case.dtype} with {result.kernel.name} ({show(a.kernel)}), seed {case.seed}")
     ]
     rows += [(name, formula(axis)) for name, axis in zip(axis_names(a.dims), plan.axes, strict=True)]
     if a.channel_axis is not None:
@@ -77,60 +77,60 @@ def _head(report: BenchResult) -> list[str]:
             *rows,
             ("output", f"{show(a.with_spatial(plan.sizes))} {plan.dtype}, {plan.macs:,} multiply-adds"),
             ("method", f"{plan.method}: {plan.reason}"),
-            ("limits", f"copying {report.copy.rate / 1e9:.3g} GB/s, products {report.matmul.rate / 1e9:.3g} GFLOP/s"),
-            ("timed", f"{case.runs} {turns} each, in turn, medians; {report.threads} threads"),
+            ("limits", f"copying {result.copy.rate / 1e9:.3g} GB/s, products {result.matmul.rate / 1e9:.3g} GFLOP/s"),
+            ("timed", f"{case.runs} {turns} each, in turn, medians; {result.threads} threads"),
         ],
         indent="",
     )
 
 
-def _table(report: BenchResult) -> Table:
+def _table(result: BenchResult) -> Table:
     table = Table(box=None, pad_edge=False)
-    table.add_column("", no_wrap=True, min_width=max(len(row.name) for row in report.rows))
+    table.add_column("", no_wrap=True, min_width=max(len(row.name) for row in result.rows))
     for name in ("ms", "/ pick", "GFLOP/s", "of limit", "GB/s", "of limit", "differs"):
         table.add_column(name, justify="right")
     table.add_column("")
-    for row in report.rows:
-        operations = report.operations(row)
-        traffic = report.traffic(row)
+    for row in result.rows:
+        operations = result.operations(row)
+        traffic = result.traffic(row)
         table.add_row(
-            f"{row.name} *" if row is report.pick else row.name,
+            f"{row.name} *" if row is result.pick else row.name,
             f"{1e3 * row.seconds:.3g}",
-            f"{row.seconds / report.pick.seconds:.2f}",
+            f"{row.seconds / result.pick.seconds:.2f}",
             f"{operations / 1e9:.3g}",
-            f"{operations / report.matmul.rate:.0%}",
+            f"{operations / result.matmul.rate:.0%}",
             f"{traffic / 1e9:.3g}",
-            f"{traffic / report.copy.rate:.0%}",
-            _told_difference(report, row),
-            bar(BAR * row.seconds / report.slowest),
-            style="bold" if row is report.pick else "",
+            f"{traffic / result.copy.rate:.0%}",
+            _told_difference(result, row),
+            bar(BAR * row.seconds / result.slowest),
+            style="bold" if row is result.pick else "",
         )
     return table
 
 
-def _told_difference(report: BenchResult, row: Row) -> Text:
+def _told_difference(result: BenchResult, row: Row) -> Text:
     if not row.passed:
         return Text(f"{row.difference:.1e} WRONG", "bold red")
-    return Text("reference" if row.name == report.reference else f"{row.difference:.1e}")
+    return Text("reference" if row.name == result.reference else f"{row.difference:.1e}")
 
 
-def bench_json(reports: Sequence[BenchResult], written: Written | None) -> dict[str, Any]:
+def bench_json(results: Sequence[BenchResult], written: Written | None) -> dict[str, Any]:
     """Return every number of some cases: seconds, bytes per second, operations per second."""
     return {
-        "passed": not any(report.wrong for report in reports),
-        "versions": reports[0].versions,
-        "cases": [_case_json(report) for report in reports],
+        "passed": not any(result.wrong for result in results),
+        "versions": results[0].versions,
+        "cases": [_case_json(result) for result in results],
         "written": written_json(written),
     }
 
 
-def _case_json(report: BenchResult) -> dict[str, Any]:
-    case = report.case
-    plan = report.plan
-    a = report.conv_layout
+def _case_json(result: BenchResult) -> dict[str, Any]:
+    case = result.case
+    plan = result.plan
+    a = result.conv_layout
     return {
-        "input": {"shape": list(case.shape), "dtype": case.dtype, "bytes": report.input_bytes},
-        "kernel": {"name": report.kernel.name, "shape": list(a.kernel), "reading": a.channel_mode},
+        "input": {"shape": list(case.shape), "dtype": case.dtype, "bytes": result.input_bytes},
+        "kernel": {"name": result.kernel.name, "shape": list(a.kernel), "reading": a.channel_mode},
         "output": {"shape": list(a.with_spatial(plan.sizes)), "dtype": plan.dtype, "bytes": plan.output_bytes},
         "axes": [axis_json(axis) for axis in plan.axes],
         "boundary": plan.spec.boundary,
@@ -138,33 +138,33 @@ def _case_json(report: BenchResult) -> dict[str, Any]:
         "groups": plan.spec.groups,
         "layout": a.layout,
         "seed": case.seed,
-        "threads": report.threads,
+        "threads": result.threads,
         "limit": case.limit,
         "macs": plan.macs,
         "pick": plan.method,
         "reason": plan.reason,
         "rejected": dict(plan.rejected),
-        "reference": report.reference,
+        "reference": result.reference,
         "limits": {
-            "copy": {"bytes_per_second": report.copy.rate, **_timing(report.copy.timing)},
-            "matmul": {"operations_per_second": report.matmul.rate, **_timing(report.matmul.timing)},
+            "copy": {"bytes_per_second": result.copy.rate, **_timing(result.copy.timing)},
+            "matmul": {"operations_per_second": result.matmul.rate, **_timing(result.matmul.timing)},
         },
-        "rows": [_row_json(report, row) for row in report.rows],
-        "left_out": report.left_out,
+        "rows": [_row_json(result, row) for row in result.rows],
+        "left_out": result.left_out,
     }
 
 
-def _row_json(report: BenchResult, row: Row) -> dict[str, Any]:
+def _row_json(result: BenchResult, row: Row) -> dict[str, Any]:
     return {
         "name": row.name,
         "peer": row.is_peer,
         **_timing(row.timing),
-        "to_pick": row.seconds / report.pick.seconds,
+        "to_pick": row.seconds / result.pick.seconds,
         "predicted": row.predicted,
-        "operations_per_second": report.operations(row),
-        "of_matmul": report.operations(row) / report.matmul.rate,
-        "bytes_per_second": report.traffic(row),
-        "of_copy": report.traffic(row) / report.copy.rate,
+        "operations_per_second": result.operations(row),
+        "of_matmul": result.operations(row) / result.matmul.rate,
+        "bytes_per_second": result.traffic(row),
+        "of_copy": result.traffic(row) / result.copy.rate,
         "difference": finite(row.difference),
         "bound": row.bound,
         "passed": row.passed,
@@ -194,47 +194,47 @@ def check_picture(target: str, *, overwrite: bool) -> None:
         raise FileError(f"{target} for a picture", "expected a format that holds colours", "write .png")
 
 
-def save_bars(reports: Sequence[BenchResult], target: str, *, overwrite: bool) -> Written:
+def save_bars(results: Sequence[BenchResult], target: str, *, overwrite: bool) -> Written:
     """Write the bars of some cases as a picture, one case under the other."""
-    return io.save(target, draw_bars(reports), overwrite=overwrite)
+    return io.save(target, draw_bars(results), overwrite=overwrite)
 
 
-def draw_bars(reports: Sequence[BenchResult]) -> NDArray[np.uint8]:
+def draw_bars(results: Sequence[BenchResult]) -> NDArray[np.uint8]:
     """Draw a picture (H, W, 3): for each case its title, and a bar per row."""
     from PIL import Image, ImageDraw
 
-    lines = sum(len(report.rows) + 2 for report in reports)
+    lines = sum(len(result.rows) + 2 for result in results)
     sheet = Image.new("RGB", (2 * MARGIN + NAMES + BARS + TIMES, 2 * MARGIN + (lines - 1) * LINE), "white")
     draw = ImageDraw.Draw(sheet)
     top = MARGIN
-    for report in reports:
-        _write(draw, MARGIN, top, _title(report))
-        for row in report.rows:
+    for result in results:
+        _write(draw, MARGIN, top, _title(result))
+        for row in result.rows:
             top += LINE
-            _draw_row(draw, report, row, top)
+            _draw_row(draw, result, row, top)
         top += 2 * LINE
     return np.asarray(sheet)
 
 
-def _draw_row(draw: ImageDraw, report: BenchResult, row: Row, top: int) -> None:
+def _draw_row(draw: ImageDraw, result: BenchResult, row: Row, top: int) -> None:
     left = MARGIN + NAMES
-    right = left + max(round(BARS * row.seconds / report.slowest), 1)
+    right = left + max(round(BARS * row.seconds / result.slowest), 1)
     _write(draw, left - 8, top, row.name, right=True)
-    draw.rectangle((left, top + GAP, right - 1, top + LINE - GAP - 1), fill=COLOURS[_kind(report, row)])
+    draw.rectangle((left, top + GAP, right - 1, top + LINE - GAP - 1), fill=COLOURS[_kind(result, row)])
     _write(draw, right + 6, top, f"{1e3 * row.seconds:.3g} ms")
 
 
-def _kind(report: BenchResult, row: Row) -> str:
+def _kind(result: BenchResult, row: Row) -> str:
     if not row.passed:
         return "wrong"
-    if row is report.pick:
+    if row is result.pick:
         return "pick"
     return "peer" if row.is_peer else "method"
 
 
-def _title(report: BenchResult) -> str:
-    case = report.case
-    return f"{show(case.shape)} {case.dtype} with {report.kernel.name}, {report.threads} threads: the pick is darkest"
+def _title(result: BenchResult) -> str:
+    case = result.case
+    return f"{show(case.shape)} {case.dtype} with {result.kernel.name}, {result.threads} threads: the pick is darkest"
 
 
 def _write(draw: ImageDraw, left: int, top: int, text: str, *, right: bool = False) -> None:

@@ -27,25 +27,25 @@ STYLES = {"holds": "green", "differs": "green", "agrees": "yellow", "FAILED": "b
 READ = "f, g: one plane of the input and of the kernel; x, w: all of them; *: convolution; z, h, dy: random"
 
 
-def print_laws(report: LawsResult, written: Written | None) -> None:
+def print_laws(result: LawsResult, written: Written | None) -> None:
     """Print the setting, every law with its rows, and the verdict."""
     console = make_console()
-    console.print("\n".join(_head(report, written)), highlight=False, markup=False)
-    widths = _widths(report)
+    console.print("\n".join(_head(result, written)), highlight=False, markup=False)
+    widths = _widths(result)
     console.print(_line(HEAD, widths, "dim"))
-    for found in report.findings:
+    for found in result.findings:
         console.print(Text(f"{found.law.name}: {found.law.meaning}", "bold"))
         for line in _finding(found, widths):
             console.print(line)
-    console.print(_verdict(report), highlight=False, markup=False)
+    console.print(_verdict(result), highlight=False, markup=False)
 
 
-def laws_json(report: LawsResult, written: Written | None) -> dict[str, Any]:
-    operands = report.operands
-    setting = report.setting
-    matrix = report.matrix
+def laws_json(result: LawsResult, written: Written | None) -> dict[str, Any]:
+    operands = result.operands
+    setting = result.setting
+    matrix = result.matrix
     return {
-        "passed": not report.failed,
+        "passed": not result.failed,
         "input": {
             "name": operands.data.name,
             "shape": list(operands.conv_layout.shape),
@@ -60,7 +60,7 @@ def laws_json(report: LawsResult, written: Written | None) -> dict[str, Any]:
         "written": written_json(written),
         "laws": [
             {"name": found.law.name, "meaning": found.law.meaning, "rows": [_row_json(row) for row in found.rows]}
-            for found in report.findings
+            for found in result.findings
         ],
     }
 
@@ -70,10 +70,10 @@ def _row_json(row: Row) -> dict[str, Any]:
     return {**measured, "verdict": row.verdict, "passed": row.passed}
 
 
-def _head(report: LawsResult, written: Written | None) -> list[str]:
-    operands = report.operands
-    setting = report.setting
-    matrix = report.matrix
+def _head(result: LawsResult, written: Written | None) -> list[str]:
+    operands = result.operands
+    setting = result.setting
+    matrix = result.matrix
     rows = [("laws", f"{described(operands.data)} with {operands.kernel.name} ({show(operands.conv_layout.kernel)})")]
     if setting.spatial != operands.conv_layout.spatial:
         rows.append(
@@ -93,8 +93,8 @@ def _head(report: LawsResult, written: Written | None) -> list[str]:
     return columns([*rows, ("read", READ)], indent="")
 
 
-def _widths(report: LawsResult) -> list[int]:
-    rows = [HEAD, *(_texts(row) for found in report.findings for row in found.rows)]
+def _widths(result: LawsResult) -> list[int]:
+    rows = [HEAD, *(_texts(row) for found in result.findings for row in found.rows)]
     return [max(map(len, column)) for column in zip(*rows, strict=True)]
 
 
@@ -128,7 +128,7 @@ def _line(texts: tuple[str, ...], widths: list[int], style: str) -> Text:
     return line.append(verdict, style)
 
 
-def _verdict(report: LawsResult) -> str:
-    if report.failed:
-        return f"FAILED: {', '.join(report.failed)}"
-    return f"all {len(report.findings)} laws hold: what must be equal is, within the rounding that its bound allows"
+def _verdict(result: LawsResult) -> str:
+    if result.failed:
+        return f"FAILED: {', '.join(result.failed)}"
+    return f"all {len(result.findings)} laws hold: what must be equal is, within the rounding that its bound allows"

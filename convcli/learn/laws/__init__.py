@@ -104,8 +104,8 @@ class LawsResult:
 def run_laws(request: LawsRequest) -> LawsResult:
     """Measure every law. Raises InputError and its kin for what does not fit, as `apply` does.
 
-    >>> report = run_laws(LawsRequest("12", "1,2,3"))
-    >>> report.failed, report.matrix.shape, report.matrix.distinct
+    >>> result = run_laws(LawsRequest("12", "1,2,3"))
+    >>> result.failed, result.matrix.shape, result.matrix.distinct
     ((), (10, 12), 3)
     """
     operands, setting = make_setting(request)
@@ -125,6 +125,6 @@ def check_matrix(target: str, *, overwrite: bool) -> None:
     io.check_target(target, overwrite=overwrite)
 
 
-def save_matrix(report: LawsResult, target: str, *, overwrite: bool) -> Written:
+def save_matrix(result: LawsResult, target: str, *, overwrite: bool) -> Written:
     """Write M of conv(x) = M vec(x) as .npy or .csv."""
-    return io.save(target, report.setting.small.matrix, overwrite=overwrite)
+    return io.save(target, result.setting.small.matrix, overwrite=overwrite)

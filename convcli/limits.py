@@ -107,7 +107,7 @@ def show_bytes(count: int, *, short: bool = False) -> str:
 @cache
 def machine_memory() -> int:
     """Bytes of memory for this process: the machine's, or its control group's if that is less."""
-    return min((_physical(), *_group_limits(Path("/"))))
+    return min((_physical(), *group_limits(Path("/"))))
 
 
 def _physical() -> int:
@@ -117,11 +117,13 @@ def _physical() -> int:
         return UNKNOWN
 
 
-def _group_limits(root: Path) -> Iterator[int]:
-    """The memory limits of this process's control group and of those around it, of both versions.
+def group_limits(root: Path) -> Iterator[int]:
+    """Yield the memory limits of this process's control group and of those around it.
+
+    root: the folder where `proc` and `sys` are mounted.
 
     Source: the Linux kernel's admin-guide, "Control Group v2" (memory.max) and "Memory Resource
-    Controller".
+    Controller" (version 1).
     """
     try:
         groups = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]

@@ -337,7 +337,7 @@ class TestTheLimits:
         for name, text in files.items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)
-        assert list(limits._group_limits(tmp_path)) == expected
+        assert list(limits.group_limits(tmp_path)) == expected
 
     @pytest.mark.parametrize("text", ["", "0", "-1", "2X", "G", "1e3", "nan", "9" * 30, "0.0000000001K"])
     def test_what_is_no_size_is_refused(self, text: str) -> None:

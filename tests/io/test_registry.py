@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from convcli.errors import FileError, FormatError, KernelError
 from convcli.io import PLAIN, Codec, Data, Format, ReadRequest, WriteRequest, all_formats, load, lookup, save
 from convcli.io import formats as table
+from convcli.io.images.codec import ImageCodec
 from convcli.kernels import KernelFamily, bank
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +52,19 @@ class Toy(Codec):
         return super().holds(dtype, shape, request) or ("toy holds no odd rows; pad them" if shape[-1] % 2 else "")
 
 
+class Tiles(ImageCodec):
+    """Height, width and channels in a byte each, then samples."""
+
+    def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
+        height, width, channels = stream.read(3)
+        request.limits.check_pixels(request.name, width, height)
+        return self.make_data(np.frombuffer(stream.read(), np.uint8).reshape(height, width, channels), request)
+
+    def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
+        stream.write(bytes((*array.shape, 1)[:3]) + array.tobytes())
+
+
+PICTURE = Format("tiles", (".tiles",), "test_registry:Tiles", "image", channels={"uint8": (1, 3)}, max_side=255)
 ROW = Format("toy", (".toy", ".toy.gz"), "test_registry:Toy", signatures={rb"TOY ": "a toy"}, dtypes=("uint8",))
 
 
@@ -60,6 +74,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(sys.modules, "test_registry", sys.modules[__name__])
     points = [
         EntryPoint("broken", "no_such_module:FORMAT", "convcli.formats"),
+        EntryPoint("picture", "test_registry:PICTURE", "convcli.formats"),
         EntryPoint("toy", "test_registry:ROW", "convcli.formats"),
         EntryPoint("wrong", "test_registry:X", "convcli.formats"),
         EntryPoint("zpng", "test_registry:TAKEN", "convcli.formats"),
@@ -136,6 +151,17 @@ class TestOneRow:
         piped = run("apply", "-", "-k", "1", "--padding", "same", stdin=Path("x.toy").read_bytes()).output
         assert "standard input 4x4 uint8" in piped
 
+    def test_a_picture_is_one_too(self, in_tmp: Path) -> None:
+        run("apply", str(ROOT / "samples" / "photo.png"), "-k", "box", "--stride", "2", "-o", "x.tiles")
+        data = load("x.tiles")
+        assert (data.kind, data.array.shape, data.array.dtype) == ("image", (127, 191, 3), np.uint8)
+        assert "not kept" not in run("apply", "x.tiles", "-k", "sharpen", "--padding", "same", "-o", "y.png").output
+        assert load("y.png").array.shape == data.array.shape
+        with pytest.raises(FormatError, match=r"tiles cannot hold uint8 with 2 channels; it holds uint8 \(1 or 3 ch"):
+            save("y.tiles", np.zeros((2, 2, 2), np.uint8))
+        with pytest.raises(FormatError, match="tiles cannot hold 256x1; it holds at most 255 pixels a side"):
+            save("y.tiles", np.zeros((256, 1), np.uint8))
+
     def test_what_its_codec_raises_names_its_package(self, in_tmp: Path) -> None:
         Path("x.toy").write_bytes(b"TOY 3 x\n")
         told = run("apply", "x.toy", "-k", "1", code=2).stderr
@@ -146,7 +172,7 @@ class TestOneRow:
         self, in_tmp: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         for _ in range(2):
-            assert [form.name for form in all_formats() if form.package] == ["toy"]
+            assert [form.name for form in all_formats() if form.package] == ["tiles", "toy"]
         told = [record.getMessage() for record in caplog.records]
         assert told == [
             "Warning: package no_such_module:FORMAT: entry point 'broken' of convcli.formats is left out; "

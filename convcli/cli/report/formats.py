@@ -54,7 +54,7 @@ def _needs(form: Format) -> str:
 def _written(form: Format) -> str:
     if not form.writable:
         return "no"
-    if form.kind == "image":
+    if form.channels:
         return ", ".join(filter(None, (_pixels(form.channels), form.note)))
     return f"{_types(form.dtypes) or _ANY} in up to {form.max_ndim} axes"
 

@@ -168,8 +168,8 @@ class Pillow(ImageCodec):
             if not others:
                 raise
             # Of frames that are alike Pillow makes one, and adds their durations.
-            told = f"{self.form.name} cannot count how long frames last, those that are alike together"
-            raise InputError(told, "expected shorter ones", "write .gif, or as .tiff without durations") from error
+            refused = f"{self.form.name} cannot count how long frames last, those that are alike together"
+            raise InputError(refused, "expected shorter ones", "write .gif, or as .tiff without durations") from error
 
     def encoder_options(self, width: int, height: int, request: WriteRequest) -> dict[str, Any]:
         """Return the options of Pillow's encoder for a picture of that size."""

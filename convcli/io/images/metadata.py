@@ -124,17 +124,18 @@ def _rewrite(
         directory.tagtype[tag] = _LONG
         directory[tag] = tags[tag]
 
-    # The directories behind it have places once its own size is known, which these places do not change.
+    # Its size, which the offsets of inner directories do not change, says where these are written.
     end = offset + len(directory.tobytes(offset))
-    behind = b""
-    for tag in _INNER.get(group, ()):
-        if tag in directory:
-            start, directory[tag] = directory[tag], end + len(behind)
-            try:
-                behind += _rewrite(stream, head, start, end + len(behind), tags, tag)
-            except DIRECTORY_ERRORS:
-                behind += bytes(6)  # no entries, and no directory behind it
-    return directory.tobytes(offset) + behind
+    inner = b""
+    for tag in sorted(directory.keys() & _INNER.get(group, ())):
+        inner_start = directory[tag]
+        inner_offset = end + len(inner)
+        directory[tag] = inner_offset
+        try:
+            inner += _rewrite(stream, head, inner_start, inner_offset, tags, tag)
+        except DIRECTORY_ERRORS:
+            inner += bytes(6)  # no entries, and no next directory
+    return directory.tobytes(offset) + inner
 
 
 def read_metadata(image: ImageFile, orientation: int) -> Metadata:

@@ -378,6 +378,7 @@ def _append_directories(stream: BinaryIO, directories: Mapping[int, Mapping[int,
 class Tiff(Pillow):
     """TIFF: what Pillow would cut or refuse, pages of a volume and what is deflated by tifffile; all else by Pillow."""
 
+    @unguarded()
     def find_damage(self, stream: BinaryIO) -> str:
         """Look for the directories and the samples of every page, whichever is wanted."""
         size = stream.seek(0, os.SEEK_END)

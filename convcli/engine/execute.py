@@ -1,4 +1,4 @@
-"""Run a plan: tile by tile, over the threads: pad, compute, look, add the bias, store."""
+"""Run a plan: tile by tile, over the threads: pad, compute, check for NaN, add the bias, store."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from convcli.engine.threads import Scratch, share_out
 from convcli.engine.tiling import Chunk, Tile, tiles, whole
 
 BUFFER = 1024
-"""numpy copies rows of up to a third of its buffer (8192 values) before adding them: at this size it adds twice as
-fast. The setting ends with the errstate around it."""
+"""Values of numpy's buffer while a plan runs. Before numpy adds rows of up to a third of its buffer (8192 values), it
+copies them; at this size it adds twice as fast. The setting ends with the errstate around it."""
 
 
 def execute(
@@ -45,93 +45,93 @@ def execute(
     """
     part = part or whole(plan)
     run = _Run(plan, x, w, bias, out, part)
-    share_out(run, tiles(plan, part), workers=plan.threads, around=_quietly)
+    share_out(run, tiles(plan, part), workers=plan.threads, around=_numpy_settings)
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
-    """Without numpy's warnings, and with its buffers of the size that sums are added fastest with."""
+def _numpy_settings() -> Iterator[None]:
+    """Switch numpy's warnings off, and set the size of its buffer."""
     with np.errstate(invalid="ignore", over="ignore"):
         np.setbufsize(BUFFER)
         yield
 
 
 class _Run:
-    """One convolution under way: called with a place, it fills the outputs there."""
+    """One convolution that is being computed: called with a tile, it fills the outputs there."""
 
     def __init__(
         self, plan: Plan, x: NDArray[Any], w: NDArray[Any], bias: NDArray[Any] | None, out: NDArray[Any], part: Chunk
     ) -> None:
-        self.plan, self.x, self.w, self.out, self.part = plan, x, w, out, part
-        method = plan.implementation
-        self.accumulator = np.dtype(plan.accumulator)
+        self.plan, self.method, self.part = plan, plan.implementation, part
+        self.x, self.w, self.out = x, w, out
+        self.scratch, self.accumulator = Scratch(), np.dtype(plan.accumulator)
+        self.block_dtype = x.dtype if self.method.keeps_dtype(plan) else self.accumulator
         with np.errstate(invalid="ignore", over="ignore"):
-            self.shift = None if bias is None else bias.astype(self.accumulator)
-            self.compute = method.prepare(w, plan)
-        self.scratch, self.rounds_sums = Scratch(), plan.facts.integral is not None and method.rounds_sums(plan)
-        lead = out.ndim - 1 - len(plan.axes)
-        self.looked_at = (*(slice(None),) * lead, slice(None, None, method.rows_per_band(plan)))
-        self.taken = x.dtype if method.keeps_dtype(plan) else self.accumulator
-        bounded = plan.facts.filters is None and out.dtype.kind in "iu"
-        self.within = bounds(x.dtype, w, plan.spec.cval) if bounded else None
-        self.doubtful = method.spreads_nan(plan) and not (
-            x.dtype.kind in "biu" and np.isfinite(plan.spec.cval) and np.isfinite(w).all()
-        )
+            self.bias = None if bias is None else bias.astype(self.accumulator)
+            self.compute = self.method.prepare(w, plan)
 
-    def __call__(self, place: Tile) -> None:
-        block, target = self._block(place), self._target(place)
+        # Sums of whole numbers that came out with a fraction are rounded; what integer sums can be is known before.
+        self.rounds_sums = plan.facts.integral is not None and self.method.rounds_sums(plan)
+        one_kernel = plan.facts.filters is None
+        self.bounds = bounds(x.dtype, w, plan.spec.cval) if one_kernel and out.dtype.kind in "iu" else None
+
+        # A NaN has to be looked for only if there can be one, and in one row of each band.
+        finite = x.dtype.kind in "biu" and np.isfinite(plan.spec.cval) and np.isfinite(w).all()
+        self.checks_nan = self.method.spreads_nan(plan) and not finite
+        lead = out.ndim - 1 - len(plan.axes)
+        self.checked = (*(slice(None),) * lead, slice(None, None, self.method.rows_per_band(plan)))
+
+    def __call__(self, tile: Tile) -> None:
+        block, target = self._block(tile), self._target(tile)
         in_place = target.dtype == self.accumulator and _is_rows(target) and not self._crosses_lines(target)
         sums = target if in_place else self._sums(target.shape)
         self.compute(block, sums)
-        if self.doubtful and not self._finite(sums):
-            self._by_definition(block, sums)
+        if self.checks_nan and not self._all_finite(sums):
+            self._compute_by_definition(block, sums)
         if self.rounds_sums:
             np.rint(sums, out=sums)
-        if self.shift is not None:
-            sums += self.shift
+        if self.bias is not None:
+            sums += self.bias
         if not in_place:
-            round_into(sums, target, spent=True, within=self.within)
+            round_into(sums, target, spent=True, within=self.bounds)
 
-    def _block(self, place: Tile) -> NDArray[Any]:
-        """The padded input under a tile: a view of x where it can be."""
-        spans = [axis.under(*span) for axis, span in zip(self.plan.axes, place.spans, strict=True)]
+    def _block(self, tile: Tile) -> NDArray[Any]:
+        """Return the padded input under a tile: a view of x if possible."""
+        spans = [axis.under(*span) for axis, span in zip(self.plan.axes, tile.spans, strict=True)]
         axes = range(self.x.ndim - 1 - len(self.plan.axes), self.x.ndim - 1)
-        spec = self.plan.spec
-        x = self.x[slice(*place.items)] if self.plan.facts.batch else self.x
-        return padded_block(x, axes, spans, spec.boundary, spec.cval, self.taken, self._room)
+        x, spec = self.x[slice(*tile.items)] if self.plan.facts.batch else self.x, self.plan.spec
 
-    def _room(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        return self.scratch("block", shape, dtype)
+        def room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+            return self.scratch("block", shape, dtype)
+
+        return padded_block(x, axes, spans, spec.boundary, spec.cval, self.block_dtype, room)
 
     def _sums(self, shape: tuple[int, ...]) -> NDArray[Any]:
-        """Room for the sums of a tile; under a band the rows of a picture begin with a line of the cache."""
-        values, picture = math.prod(shape[-2:]), len(self.plan.axes) == 2
-        row = unlike(values, self.accumulator.itemsize) if self.plan.implementation.pads_rows and picture else values
+        """Return an array for the sums of a tile; a picture's rows begin with a line of the cache if that helps."""
+        row = values = math.prod(shape[-2:])
+        if self.method.pads_rows and len(self.plan.axes) == 2:
+            row = unlike(values, self.accumulator.itemsize)
         return self.scratch("sums", (*shape[:-2], row), self.accumulator)[..., :values].reshape(shape)
 
     def _crosses_lines(self, target: NDArray[Any]) -> bool:
-        """Whether stores touch two lines of the cache each, because rows of a picture do not begin with one.
+        """Return whether every store of the method would touch two lines of the cache.
 
-        That is where a pass along rows, which writes a vector's values of each at a time, would take twice as long.
+        A pass along the rows of a picture writes a vector's values of many rows at a time. It takes twice as long if
+        rows do not begin with a line.
         """
-        vectors = (
-            self.plan.implementation.stores_down_rows and len(self.plan.axes) == 2 and ALONG % target.shape[-1] == 0
-        )
-        return vectors and bool(target.strides[-3] % LINE)
+        picture = len(self.plan.axes) == 2 and ALONG % target.shape[-1] == 0
+        return self.method.stores_down_rows and picture and bool(target.strides[-3] % LINE)
 
-    def _target(self, place: Tile) -> NDArray[Any]:
-        """The outputs of a tile, in `out`."""
-        (start, stop), *rest = place.spans
-        (item, end), (above, _) = place.items, self.part.rows
-        items = [slice(item - self.part.items[0], end - self.part.items[0])] if self.plan.facts.batch else []
-        between = [slice(None)] * (len(self.plan.facts.batch) - len(items))
-        rows = slice(start - above, stop - above)
-        view: NDArray[Any] = self.out[(*items, *between, rows, *(slice(*span) for span in rest))]
+    def _target(self, tile: Tile) -> NDArray[Any]:
+        """Return the outputs of a tile, a view of `out`."""
+        batch, (rows, *rest) = len(self.plan.facts.batch), tile.spans
+        lead = [_shifted(tile.items, self.part.items[0]), *[slice(None)] * (batch - 1)] if batch else []
+        view: NDArray[Any] = self.out[(*lead, _shifted(rows, self.part.rows[0]), *(slice(*span) for span in rest))]
         return view
 
-    def _finite(self, sums: NDArray[Any]) -> bool:
-        """Whether all values are finite, in one fast pass; values whose squares overflow are taken for infinite."""
-        seen = sums[self.looked_at]
+    def _all_finite(self, sums: NDArray[Any]) -> bool:
+        """Return whether all values are finite, in one fast pass; those whose squares overflow count as infinite."""
+        seen = sums[self.checked]
         lines = seen.reshape(*seen.shape[:-2], -1)
         return bool(np.isfinite(np.vecdot(lines, lines)).all())
 
@@ -140,21 +140,29 @@ class _Run:
         plan = make_plan(self.plan.facts, self.plan.spec, dtype=self.plan.dtype, method="direct")
         return plan.implementation.prepare(self.w, plan), np.dtype(plan.accumulator)
 
-    def _by_definition(self, block: NDArray[Any], sums: NDArray[Any]) -> None:
-        """Once more tap by tap: a band or a transform multiplies what no window covers by zero, and 0 * nan is nan."""
-        tile, kind = self._definition
+    def _compute_by_definition(self, block: NDArray[Any], sums: NDArray[Any]) -> None:
+        """Compute a tile again by `direct`, some rows at a time.
+
+        A band or a transform multiplies samples that no window covers by zero, and 0 * nan is nan.
+        """
+        compute, dtype = self._definition
         first, lead = self.plan.axes[0], (slice(None),) * (sums.ndim - 1 - len(self.plan.axes))
-        rows = max(REDONE * sums.shape[len(lead)] // sums.size, 1)
-        for start in range(0, sums.shape[len(lead)], rows):
+        height = sums.shape[len(lead)]
+        rows = max(REDONE * height // sums.size, 1)
+        for start in range(0, height, rows):
             part = sums[(*lead, slice(start, start + rows))]
             begin = start * first.stride
             seen = block[(*lead, slice(begin, begin + first.span(part.shape[len(lead)])))]
-            exact = np.empty(part.shape, kind)
-            tile(seen, exact)
+            exact = np.empty(part.shape, dtype)
+            compute(seen, exact)
             part[...] = exact
 
 
+def _shifted(span: tuple[int, int], origin: int) -> slice:
+    return slice(span[0] - origin, span[1] - origin)
+
+
 def _is_rows(part: NDArray[Any]) -> bool:
-    """Whether a piece of the output is a matrix of whole rows (A, Z), so that the methods can write into it."""
+    """Return whether a piece of the output is a matrix of whole rows (A, Z), so that methods can write into it."""
     row = part[(0,) * (part.ndim - 2)]
     return row.flags.c_contiguous and merges(part, 2)

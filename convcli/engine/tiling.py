@@ -1,4 +1,4 @@
-"""Where the work is cut: the tiles that cover an output, or a part of one, once."""
+"""Cut an output into tiles that cover it, or a part of it, once."""
 
 from __future__ import annotations
 
@@ -11,68 +11,65 @@ from convcli.engine.planning.plan import Plan
 Span = tuple[int, int]
 
 LINE = 16
-"""Values in a line of the cache, and more."""
+"""A multiple of the values in a line of the cache, where the middle of a picture begins."""
+
+SIDE = 32
+"""Outputs by which a tile of a picture's side counts as wider than it is, for what it costs besides."""
 
 
 class Chunk(NamedTuple):
-    """A piece of the output: a run of the first batch axis (0 to 1 where there is none), and of the first spatial."""
+    """A part of the output: a span of the first batch axis (0 to 1 if there is none), and of the first spatial axis."""
 
     items: Span
     rows: Span
 
 
 class Tile(NamedTuple):
-    """A tile: a run of the first batch axis, and of the outputs along each spatial axis."""
+    """A tile: a span of the first batch axis, and of the outputs along each spatial axis."""
 
     items: Span
     spans: tuple[Span, ...]
 
 
 def whole(plan: Plan) -> Chunk:
-    """All of the output."""
+    """Return all of the output."""
     return Chunk((0, plan.facts.batch[0] if plan.facts.batch else 1), (0, plan.sizes[0]))
 
 
 def tiles(plan: Plan, part: Chunk) -> Iterator[Tile]:
-    """Every tile of a part, covering it once.
+    """Yield the tiles that cover a part once.
 
     They follow from the plan and the part alone, so that the same input gives the same bytes on any number of threads.
     """
-    items = plan.tile[0]
-    for run in _runs(part.items, items):
+    for items in _pieces(part.items, plan.tile[0]):
         for rows, area in _areas(plan):
-            cuts = [_runs(span, length) for span, length in zip(area, plan.tile[2:], strict=True)]
-            for spans in product(_runs(part.rows, rows), *cuts):
-                yield Tile(run, spans)
+            cuts = [_pieces(span, length) for span, length in zip(area, plan.tile[2:], strict=True)]
+            for spans in product(_pieces(part.rows, rows), *cuts):
+                yield Tile(items, spans)
 
 
 def _areas(plan: Plan) -> Iterator[tuple[int, list[Span]]]:
-    """Pieces of the output along the axes after the first, each with the rows of its tiles.
+    """Yield areas of the output: the rows of their tiles, and their spans along the axes after the first.
 
-    A picture of wide rows has three: within its sides no window sees padding, so that samples are read where they lie::
+    A picture of wide rows has three. In its middle no window sees padding, so that samples are read in place::
 
-        | side |               within               | side |
+        | side |               middle               | side |
     """
     rows, *rest = plan.tile[1:]
-    whole = [(0, size) for size in plan.sizes[1:]]
     last = plan.axes[-1]
     start, stop = last.inside
     start = min(-(-start // LINE) * LINE, stop)
-    if not (
-        len(rest) == 1
-        and plan.implementation.columns_are_rows(plan)
-        and plan.is_parallel
-        and 2 * (stop - start) > last.out
-    ):
-        yield rows, whole
+    by_columns = len(rest) == 1 and plan.implementation.columns_are_rows(plan) and plan.is_parallel
+    if not by_columns or 2 * (stop - start) <= last.out:
+        yield rows, [(0, size) for size in plan.sizes[1:]]
         return
     yield rows, [(start, stop)]
-    for side in ((0, start), (stop, last.out)):
-        if side[0] < side[1]:
-            yield max(rows * rest[0] // (last.span(side[1] - side[0]) + 32), 1), [side]
+    for first, end in ((0, start), (stop, last.out)):
+        if first < end:
+            yield max(rows * rest[0] // (last.span(end - first) + SIDE), 1), [(first, end)]
 
 
-def _runs(span: Span, longest: int) -> Iterator[Span]:
+def _pieces(span: Span, longest: int) -> Iterator[Span]:
     start, stop = span
-    for at in range(start, stop, longest):
-        yield at, min(at + longest, stop)
+    for first in range(start, stop, longest):
+        yield first, min(first + longest, stop)

@@ -15,7 +15,7 @@ from convcli.kernels.model import Taps, Terms
 
 
 def integral_bound(x: NDArray[Any], w: NDArray[Any], cval: float) -> int | None:
-    """The largest |sum| there can be when x and w hold whole numbers, from x's type alone; else None."""
+    """Return the largest possible |sum| if x and w hold whole numbers, from x's type alone; else None."""
     if x.dtype.kind not in "biu" or not float(cval).is_integer() or not np.isfinite(w).all() or (w != np.rint(w)).any():
         return None
     largest = 1 if x.dtype.kind == "b" else max(abs(int(np.iinfo(x.dtype).min)), int(np.iinfo(x.dtype).max))
@@ -24,11 +24,11 @@ def integral_bound(x: NDArray[Any], w: NDArray[Any], cval: float) -> int | None:
 
 
 CUT = {"float32": 2 * ROUNDING["float32"], "float64": 4e-15}
-"""What the terms may leave of the taps, as a share of sum|w|: as much as the taps' own rounding."""
+"""The error that factoring may have, as a share of sum|w|: as much as the rounding of the taps."""
 
 
 def factors(w: NDArray[np.generic], kind: str) -> Terms:
-    """Terms of one 1-D factor per axis, in float64, that add to w within the precision of `kind`.
+    """Return terms of one 1-D factor per axis, in float64, that add to w within the precision of `kind`.
 
     Every kernel has such terms, though for most they are many. The last few kernels are remembered.
     """
@@ -47,7 +47,7 @@ def _factors(data: bytes, shape: tuple[int, ...], kind: str) -> Terms:
 
 
 def separable_terms(w: NDArray[np.generic], kind: str) -> int | None:
-    """How many terms stand for w; None where they would be less exact than w itself.
+    """Return how many terms add to w; None if they would be less exact than w itself.
 
     Whole numbers are to stay whole, and terms that cancel each other would add roundings that w does not have.
     """
@@ -60,7 +60,7 @@ def separable_terms(w: NDArray[np.generic], kind: str) -> int | None:
 
 
 def _is_long(w: NDArray[np.generic]) -> bool:
-    """Whether w is surely no sum of MOST_TERMS products, told in a small part of the time that finding them takes.
+    """Return whether w is surely no sum of MOST_TERMS products, in a small part of the time that finding them takes.
 
     The products' number is at least the rank of w as a matrix, and so of what w makes of a few random vectors.
     """
@@ -73,7 +73,7 @@ def _is_long(w: NDArray[np.generic]) -> bool:
 
 
 def growth(terms: Terms) -> float:
-    """How much larger the terms' sum|w| is than that of what they add to."""
+    """Return how much larger the sum|w| of the terms is than that of their sum."""
     whole = float(np.abs(_together(terms)).sum())
     parts = sum(math.prod(float(np.abs(factor).sum()) for factor in term) for term in terms)
     return parts / whole if whole else 1.0
@@ -112,7 +112,7 @@ def run_length(taps: int, roundings: float, precision: PrecisionName | None, ter
 
 
 def _together(terms: Terms) -> Taps:
-    """The taps that terms add to."""
+    """Return the sum of the terms."""
     total = np.zeros([len(factor) for factor in terms[0]])
     for term in terms:
         share = term[0]

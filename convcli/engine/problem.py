@@ -1,4 +1,4 @@
-"""One convolution in the form of the engine: checked arrays, the plan and the run."""
+"""One convolution in the engine's form: its checked arrays, its plan and its run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Problem(NamedTuple):
     spec: ConvSpec
     filters: int | None
     order: tuple[int, ...]
-    """Where each axis of the engine's output goes in the caller's; `None` channels have been added at the end."""
+    """For each axis of the caller's output, the engine's axis."""
     added_channel: bool
 
     @property
@@ -64,7 +64,7 @@ class Problem(NamedTuple):
         return plan
 
     def _terms(self, plan: Plan) -> int | None:
-        """How many products of 1-D factors make the kernel, where looking for them may pay."""
+        """Return how many products of 1-D factors add to the kernel, if looking for them may pay."""
         if self.filters is not None or not np.isfinite(self.w).all():
             return None
         if self.w.ndim == 1:
@@ -83,13 +83,13 @@ class Problem(NamedTuple):
         return result
 
     def run_part(self, plan: Plan, part: Chunk) -> NDArray[Any]:
-        """One part of what `run` gives by this plan."""
+        """Return one part of the result of `run` with this plan."""
         result = np.empty(self.part_shape(plan, part), plan.dtype)
         self._fill(plan, result, part)
         return result
 
     def part_shape(self, plan: Plan, part: Chunk) -> tuple[int, ...]:
-        """The shape of a part of the result, in the caller's axes."""
+        """Return the shape of a part of the result, in the caller's axes."""
         batch, (items, rows) = plan.facts.batch, (stop - start for start, stop in part)
         shape = (*((items, *batch[1:]) if batch else ()), rows, *plan.output[len(batch) + 1 :])
         return tuple(shape[axis] for axis in self.order)
@@ -100,7 +100,7 @@ class Problem(NamedTuple):
 
 
 def spatial_problem(x: ArrayLike, w: ArrayLike, *, axes: Sequence[int] | None, **options: Any) -> Problem:
-    """A correlation along `axes` with the other axes brought to the front, and a last one kept as channels."""
+    """Return a correlation along `axes`: other axes come first, but a last one is kept as channels."""
     x, w = real_array(x, "input"), real_array(w, "kernel")
     along = _axes(x, w, axes)
     spec = ConvSpec.of(len(along), **options)
@@ -180,7 +180,7 @@ def _result(dtype: DTypeLike) -> np.dtype[Any]:
 
 
 def _axes(x: NDArray[Any], w: NDArray[Any], axes: Sequence[int] | None) -> list[int]:
-    """Which axes of x the kernel slides along, as positions from the front."""
+    """Return the axes of x that the kernel slides along, counted from the front."""
     if w.ndim == 0:
         raise ShapeError("a kernel without axes", "expected at least one", "multiply by the number instead")
     if axes is None:

@@ -1,4 +1,4 @@
-"""Float results into the type that was asked for: rounded half to even, saturated, never wrapped."""
+"""Convert float results to another type: rounded half to even, saturated, never wrapped."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ SLACK = 2e-5
 """Twice the largest error of a sum, as a share of sum|w| * max|x|."""
 
 LARGEST = 1e30
-"""Sums of so large numbers could overflow on their way."""
+"""Sums of numbers as large as this could overflow on the way."""
 
 
 Bounds = tuple[float, float]
-"""Numbers that values lie between, none of them NaN."""
+"""The least and the largest value there can be, without NaN."""
 
 
 def bounds(kind: np.dtype[Any], w: NDArray[Any], cval: float) -> Bounds | None:
-    """What the sums of one kernel w lie between, over samples of an integer type; None for a float type, or bad taps.
+    """Return bounds of the sums of one kernel w over samples of an integer type; None for a float type, or bad taps.
 
     >>> low, high = bounds(np.dtype(np.uint8), np.array([0.25, 0.75]), 0.0)
     >>> print(f"{low:.4f} {high:.4f}")
@@ -39,9 +39,8 @@ def bounds(kind: np.dtype[Any], w: NDArray[Any], cval: float) -> Bounds | None:
 def round_into(values: NDArray[Any], out: NDArray[Any], spent: bool = False, within: Bounds | None = None) -> None:
     """Write float values into `out`, whatever its type.
 
-    Integers are rounded half to even and saturate at the type's ends; NaN, which no integer can say, becomes 0.
-    Values that are `spent` may be written over, which saves fresh pages for as many; where it is known what they lie
-    `within`, what that rules out is not looked for.
+    Integers are rounded half to even and saturate at the type's ends; NaN becomes 0. spent: the values may be
+    overwritten, which saves an array. within: bounds of the values, if they are known, which save checks.
 
     >>> out = np.empty(4, np.uint8)
     >>> round_into(np.array([-3.0, 1.5, 300.0, np.nan]), out)
@@ -64,7 +63,7 @@ def round_into(values: NDArray[Any], out: NDArray[Any], spent: bool = False, wit
 
 
 def _store_wide(rounded: NDArray[Any], out: NDArray[Any]) -> None:
-    """As `round_into`, where the type's largest value is not a float: those at or past it are set by hand."""
+    """Do what `round_into` does if no float is the type's largest value: values at or past it are set by index."""
     info = np.iinfo(out.dtype)
     over, under = rounded >= float(info.max), rounded <= float(info.min)
     out[...] = np.where(over | under | np.isnan(rounded), 0, rounded).astype(out.dtype)

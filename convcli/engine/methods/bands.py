@@ -1,19 +1,18 @@
-"""A one-dimensional correlation as a matrix product: the kernel slides down a band matrix, and the library runs it.
+"""A one-dimensional correlation as products with a band matrix, in whose rows the kernel slides.
 
-A block of B outputs needs B + k - 1 samples, and the taps stand in each row one step further (here B = 3, k = 3)::
+A block of B outputs needs B + k - 1 samples, and each row of the band has the taps one step further (B = 3, k = 3)::
 
-    [ y0 ]   [ w0 w1 w2  .  . ]   [ x0 ]       The samples are the array itself, seen in place: along an axis that
+    [ y0 ]   [ w0 w1 w2  .  . ]   [ x0 ]       The samples are the array itself, in place: along an axis that
     [ y1 ] = [  . w0 w1 w2  . ] @ [ .. ]       is followed by many others (rows of an image) a block is a matrix
     [ y2 ]   [  .  . w0 w1 w2 ]   [ x4 ]       already; along the last axis a block of many rows is one, multiplied
-                                               by the band turned over.
+                                               by the transposed band.
 
 Blocks overlap and are slim, so they are many small products, which numpy runs in one call: a batch of views. OpenBLAS
-multiplies small matrices where they lie, without packing them first, and that is what makes slim ones fast: on one
-core, 24 samples by 16 outputs run at 50 thousand million multiply-adds a second in products of up to SMALL, and at 30
-in larger ones.
+multiplies small matrices in place, without packing them first, which makes slim ones fast: on one core, 24 samples by
+16 outputs run at 50 thousand million multiply-adds per second in products of up to SMALL, and at 30 in larger ones.
 
-The zeros beside the band meet samples that no window covers: 0 * nan is nan, so whoever multiplies by a band must
-look whether the result is finite.
+The zeros outside the band are multiplied by samples that no window covers. 0 * nan is nan, so the caller must check
+that the result is finite.
 
 Source: a Toeplitz matrix for a block of a convolution, as in Burrus, "Block implementation of digital filters", 1971.
 """
@@ -34,23 +33,22 @@ from convcli.engine.planning.tiles import ALONG, DOWN
 Matrix: TypeAlias = NDArray[Any]
 
 DEEP = 128
-"""Rows that a block along the last axis goes through: fewer run slower, more leave the first-level cache."""
+"""Rows in a product along the last axis: fewer run slower, more leave the first-level cache."""
 
 STREAMS, PAGE = 32, 1 << 12
-"""The same where each row is written in a page of its own, so many bytes or more apart: a processor reads ahead in as
-many pages at a time. A pass to memory takes half as long over 24 or 32 rows as over 48 or 128, one to the cache the
-same."""
+"""The same if each row is written in a page of its own, at least so many bytes apart: a processor reads ahead in as many
+pages at a time. A pass to memory takes half as long over 24 or 32 rows as over 48 or 128; one to the cache, the same."""
 
 FOLD = 15
-"""Blocks in a row that a long one is folded to, which so are read one after the other; an odd number, or the rows would
-share places in the cache."""
+"""Blocks in a row that a long one is folded to, so that they are read one after the other; an odd number, or the rows
+would share places in the cache."""
 
 SMALL = 900_000
-"""Multiply-adds of a product that OpenBLAS still takes for small: it changes its way at a million."""
+"""Multiply-adds of a product that OpenBLAS treats as small: it changes its algorithm at a million."""
 
 
 class Cut(NamedTuple):
-    """A run of places as `number` equal pieces, `step` apart; they overlap a little where they do not divide it."""
+    """A run of positions as `number` equal pieces, `step` apart; they overlap a little if they do not divide it."""
 
     number: int
     step: int
@@ -75,7 +73,7 @@ def pieces(terms: int, longest: int) -> list[slice]:
 
 
 def unlike(values: int, itemsize: int) -> int:
-    """A row length of at least `values` that keeps the rows of a buffer out of each other's places in the cache.
+    """Return a row length of at least `values` that keeps the rows of a buffer out of each other's places in the cache.
 
     Rows a multiple of 4 KiB apart share them, and a product that reads 16 such rows at once runs at half its speed.
     """
@@ -84,7 +82,7 @@ def unlike(values: int, itemsize: int) -> int:
 
 
 def as_matrix(block: Matrix, shape: tuple[int, int, int]) -> Matrix:
-    """A block as (A, n, Z) with rows that a matrix product takes where they are; a copy where they do not lie so."""
+    """Return a block as (A, n, Z) whose rows a matrix product reads in place; a copy if its strides do not allow it."""
     merged = block.reshape(shape)
     item, size, row = merged.strides[0], merged.itemsize, merged.strides[1]
     fits = merged.strides[2] == size and row % size == 0 and row >= shape[2] * size and item % size == 0
@@ -92,7 +90,7 @@ def as_matrix(block: Matrix, shape: tuple[int, int, int]) -> Matrix:
 
 
 def band(taps: Matrix, stride: int, dilation: int, outputs: int) -> Matrix:
-    """The matrix (outputs, samples) that takes a run of samples to its correlation with taps (k,).
+    """Return the matrix (outputs, samples) that maps a run of samples to its correlation with taps (k,).
 
     >>> band(np.array([1, 2, 3]), 1, 1, 3)
     array([[1, 2, 3, 0, 0],
@@ -106,7 +104,7 @@ def band(taps: Matrix, stride: int, dilation: int, outputs: int) -> Matrix:
 
 
 def down_blocks(outputs: int) -> list[tuple[int, int, int]]:
-    """Outputs of a band down an axis, as equal blocks and a last one of fewer: the first output, how many, of how many.
+    """Cut outputs down an axis into equal blocks and a last one of fewer: (first output, blocks, outputs of each).
 
     >>> down_blocks(10), down_blocks(3)
     ([(0, 2, 4), (8, 1, 2)], [(0, 1, 3)])
@@ -116,14 +114,14 @@ def down_blocks(outputs: int) -> list[tuple[int, int, int]]:
 
 
 class Phase(NamedTuple):
-    """Every so many samples and outputs, between which an axis has no dilation."""
+    """Every n-th sample and output of an axis, on which it has no dilation."""
 
     samples: slice
     outputs: slice
 
 
 def undilated(stride: int, dilation: int) -> tuple[int, list[Phase]]:
-    """The phases of an axis, and the stride that is left in each: bands need no zeros between the taps then.
+    """Return the stride that is left in each phase of an axis, and the phases: their bands need no zeros between taps.
 
     >>> undilated(2, 2)
     (1, [Phase(samples=slice(0, None, 2), outputs=slice(0, None, 1))])
@@ -140,7 +138,7 @@ class _Run(NamedTuple):
 
 
 class Down:
-    """The band from the left, on blocks (samples, Z): for axes that many values lie behind.
+    """The band from the left, on blocks (samples, Z): for axes that many values follow.
 
     Fills out (A, m, Z) from x (A, n, Z). cuts: the runs of taps that are added in a row.
     """
@@ -167,10 +165,10 @@ class Down:
 
 
 class Along:
-    """The band from the right, on rows whose every value is a sample: for axes with little behind them.
+    """The band from the right, on rows whose every value is a sample: for axes that few values follow.
 
-    Fills out (A, m, Z) from x (A, n, Z); the Z values behind each sample, all of whose rows are whole, are woven
-    into the band. cuts: as for Down.
+    Fills out (A, m, Z) from x (A, n, Z), both of whole rows; the band repeats each tap for the Z values of a sample.
+    cuts: as for Down.
     """
 
     def __init__(self, taps: Matrix, stride: int, dilation: int, width: int, cuts: Sequence[slice]) -> None:
@@ -189,7 +187,7 @@ class Along:
         pairwise_sum(self.runs, lambda run, share: self._slide(run, x, share), out)
 
     def _fold(self, x: Matrix, out: Matrix) -> bool:
-        """A long row as many short ones, each going on in the next, and the rest; False where it is too short."""
+        """Compute a long row as many short ones that follow each other, and the rest; return False if too short."""
         longest = max(len(run.matrix) for run in self.runs)
         each = max(FOLD, -(-longest // (self.stride * self.width * self.outputs)) | 1) * self.outputs
         rows = out.shape[1] // each
@@ -231,13 +229,13 @@ class Along:
 
 
 def _blocks(x: Matrix, count: int, step: int, length: int) -> Matrix:
-    """Blocks of rows that begin at every `step`-th row of x (A, n, Z): (A, count, length, Z)."""
+    """Return blocks of rows that begin at every `step`-th row of x (A, n, Z): (A, count, length, Z)."""
     item, row, value = x.strides
     return as_strided(x, (len(x), count, length, x.shape[2]), (item, step * row, row, value))
 
 
 def _across(matrix: Matrix, x: Matrix, out: Matrix) -> None:
-    """Out (A, count, B, Z) = matrix @ x (A, count, samples, Z), in columns that keep the products small."""
+    """Fill out (A, count, B, Z) with matrix @ x (A, count, samples, Z), in columns that keep the products small."""
     columns = cut(x.shape[3], max(SMALL // matrix.size, DEEP))
     if columns.number > 1:
         x, out = _columns(x, columns), _columns(out, columns)
@@ -245,7 +243,7 @@ def _across(matrix: Matrix, x: Matrix, out: Matrix) -> None:
 
 
 def _columns(x: Matrix, columns: Cut) -> Matrix:
-    """The columns of blocks (A, count, length, Z): (A, count, columns, length, width)."""
+    """Return the columns of blocks (A, count, length, Z): (A, count, columns, length, width)."""
     item, block, row, value = x.strides
     return as_strided(
         x,

@@ -1,9 +1,9 @@
-"""A depthwise layer: every channel has a kernel of its own, so there is no sum over channels to give to a product.
+"""A depthwise layer: every channel has a kernel of its own, so there is no sum over channels for a matrix product.
 
-One tap meets all channels of a line at once, with the kernels' taps laid out as long as the line::
+One tap meets all channels of a line at once, with the kernels' taps repeated for the length of the line::
 
     line     a0 a1 a2  b0 b1 b2  c0 c1 c2 ..         three channels, interleaved
-    taps     w0 w1 w2  w0 w1 w2  w0 w1 w2 ..         each channel's own, again and again
+    taps     w0 w1 w2  w0 w1 w2  w0 w1 w2 ..         each channel's own, repeated
 
     sums  += line * taps                             then the next tap, with the line from its sample on
 
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from convcli.engine.methods.bands import pieces
 from convcli.engine.methods.base import CostEstimate, Method, Needs, TileFunction
 from convcli.engine.methods.summation import pairwise_sum, pending_sums
-from convcli.engine.methods.windows import Box, cuts, windows
+from convcli.engine.methods.windows import Box, Strided, cuts, windows
 from convcli.engine.planning.blocking import stretch_of
 from convcli.engine.planning.facts import Work
 from convcli.engine.planning.plan import Plan
@@ -98,34 +98,35 @@ class _Depthwise:
             pairwise_sum(self.cuts, partial(self._fill, seen), target.reshape(*target.shape[:-2], -1))
 
     def _seen(self, block: NDArray[Any], sizes: tuple[int, ...], part: slice) -> NDArray[Any]:
-        """What all taps see of a part of the lines (*items, *P but the last, *window, places * C).
+        """Return the samples under all taps for a part of the lines: (*items, *P but the last, *window, places * C).
 
-        A view of the block where its places follow each other; with a stride they are copied for every tap of a line.
+        A view of the block if the places follow each other; with a stride they are copied for every tap of a line.
         """
+        # Under each tap along a line: (*items, *S but the last, k, places, C).
         *before, last = self.axes
         lines = np.moveaxis(windows(block, (last,), sizes[-1:])[..., part, :, :], -2, -3)
         if last.stride > 1:
             dense = self.scratch("lines", lines.shape, lines.dtype)
             dense[...] = lines
             lines = dense
-        *shape, _, channels = lines.shape
-        steps = lines.strides
-        first = len(shape) - len(self.axes)
-        return as_strided(
-            lines,
-            (*shape[:first], *sizes[:-1], *(axis.k for axis in self.axes), lines.shape[-2] * channels),
+
+        # The same for all outputs along the other axes, with places and channels as one axis.
+        first = lines.ndim - 2 - len(self.axes)
+        items, steps = lines.strides[:first], lines.strides[first:-3]
+        view = Strided(
+            (*lines.shape[:first], *sizes[:-1], *(axis.k for axis in self.axes), math.prod(lines.shape[-2:])),
             (
-                *steps[:first],
-                *(step * axis.stride for step, axis in zip(steps[first:], before, strict=False)),
-                *(step * axis.dilation for step, axis in zip(steps[first:], before, strict=False)),
-                steps[-3],
+                *items,
+                *(step * axis.stride for step, axis in zip(steps, before, strict=True)),
+                *(step * axis.dilation for step, axis in zip(steps, before, strict=True)),
+                lines.strides[-3],
                 lines.itemsize,
             ),
-            writeable=False,
         )
+        return as_strided(lines, view.shape, view.strides, writeable=False)
 
     def _fill(self, seen: NDArray[Any], cut: Box, out: NDArray[Any]) -> None:
-        """Out (*lead, channel) = the sum over some taps of seen (*lead, *window, channel)."""
+        """Fill out (*lead, channel) with the sum over some taps of seen (*lead, *window, channel)."""
         under: tuple[Any, ...] = (..., *cut, slice(None))
         taps, window, channel = self.taps[(*cut, slice(out.shape[-1]))], self.window, self.channel
         np.einsum(seen[under], [*self.lead, *window, channel], taps, [*window, channel], [*self.lead, channel], out=out)

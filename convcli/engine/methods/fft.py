@@ -205,7 +205,7 @@ class _Overlapping:
             self._keep(tile, unit.begin, out[unit.item][..., unit.channel])
 
     def _correlate(self, tiles: NDArray[Any]) -> None:
-        """Every tile by the kernel, in place."""
+        """Correlate every tile with the kernel, in place."""
         shape = (len(tiles), *self.spectrum.shape)
         spectra = self.scratch("spectra", shape, self.spectrum.dtype)
         np.fft.rfft(tiles, out=spectra, norm=NORM)
@@ -218,7 +218,7 @@ class _Overlapping:
         np.fft.irfft(spectra, self.size[-1], out=tiles, norm=NORM)
 
     def _keep(self, tile: NDArray[Any], begin: tuple[int, ...], out: NDArray[Any]) -> None:
-        """The outputs of a tile that do not wrap around: those of its positions that the strides stop at."""
+        """Copy the outputs of a tile that do not wrap around, at the positions that the strides stop at."""
         kept, places = zip(
             *(
                 _stops(first, step, axis, count)
@@ -238,6 +238,6 @@ def _gather(samples: NDArray[Any], begin: tuple[int, ...], tile: NDArray[Any]) -
 
 
 def _stops(first: int, step: int, axis: Axis, count: int) -> tuple[slice, slice]:
-    """Which of the `step` positions from `first` on are outputs, in the tile and in the output."""
+    """Return which of the `step` positions from `first` on are outputs, in the tile and in the output."""
     start, stop = -(-first // axis.stride), min(-(-(first + step) // axis.stride), count)
     return slice(start * axis.stride - first, (stop - 1) * axis.stride - first + 1, axis.stride), slice(start, stop)

@@ -1,14 +1,14 @@
 """A kernel that is a sum of products of 1-D factors: one pass along each axis, for each term.
 
 A Gaussian is a column times a row, so a column pass and a row pass do the work of the whole window, with 2*k
-multiplications a sample where the window has k*k. Kernels of rank r take r such pairs, which are added::
+multiplications per sample instead of k*k. Kernels of rank r take r such pairs, which are added::
 
       w = v1 x h1 + v2 x h2          strip of rows --v1--> middle --h1--> share
                                                    --v2--> middle --h2--> share, added
 
 Every pass is a product with a band matrix, tile by tile, so that the middle stays in the cache. A signal has one
-axis, and its kernel is its own only factor; its samples are copied first, for a product along them reads many places
-at a time, each a few samples on, and would wait for the memory at every one.
+axis, and its kernel is its only factor. Its samples are copied first: a product along them reads at many positions at a
+time, a few samples apart, and would wait for the memory at each.
 Source: Treitel and Shanks, "The design of multistage separable planar filters", 1971.
 """
 
@@ -159,7 +159,7 @@ class _Term:
         ]
 
     def __call__(self, x: Matrix, out: Matrix, sizes: tuple[int, ...]) -> None:
-        """Fill out (A, m, ...) from x (A, n, ...), of `sizes` outputs: each pass lays the next axis open."""
+        """Fill out (A, m, ...) from x (A, n, ...), of `sizes` outputs, pass by pass."""
         *before, last = self.passes
         for at, (run, outputs) in enumerate(zip(before, sizes, strict=False)):
             rows = self._middle(at, (len(x), outputs, math.prod(x.shape[2:])), x.dtype, isinstance(run, Along))
@@ -168,7 +168,7 @@ class _Term:
         last(x.reshape(*x.shape[:2], -1), out.reshape(len(x), sizes[-1], -1))
 
     def _middle(self, at: int, shape: tuple[int, int, int], dtype: np.dtype[Any], flat: bool) -> Matrix:
-        """Rows (A, m, Z) between two passes; what stands behind an item is one row where the pass wants it `flat`."""
+        """Return an array (A, m, Z) between two passes; flat: all values of an item are contiguous."""
         items, outputs, values = (shape[0], 1, shape[1] * shape[2]) if flat else shape
         room = self.scratch(f"middle {at}", (items, outputs, unlike(values, dtype.itemsize)), dtype)
         return room[..., :values].reshape(shape)

@@ -33,7 +33,7 @@ class Strided(NamedTuple):
 def under_tap(
     block: NDArray[Any], axes: tuple[Axis, ...], sizes: tuple[int, ...], tap: tuple[int, ...]
 ) -> NDArray[Any]:
-    """What one tap sees of a block (..., *S, channels): the sample under it for each of `sizes` outputs, a view."""
+    """Return the samples under one tap of a block (..., *S, channels), for each of `sizes` outputs: a view."""
     spans = [
         slice(t * axis.dilation, t * axis.dilation + (size - 1) * axis.stride + 1, axis.stride)
         for t, size, axis in zip(tap, sizes, axes, strict=True)
@@ -44,7 +44,7 @@ def under_tap(
 
 
 def windows(block: NDArray[Any], axes: tuple[Axis, ...], sizes: tuple[int, ...]) -> NDArray[Any]:
-    """Every window of a block (..., *S, channels): (..., *P, *window, channels), a view of it."""
+    """Return the windows of a block (..., *S, channels): (..., *P, *window, channels), a view of it."""
     first = block.ndim - 1 - len(axes)
     steps = block.strides[first:-1]
     return as_strided(
@@ -61,7 +61,7 @@ def windows(block: NDArray[Any], axes: tuple[Axis, ...], sizes: tuple[int, ...])
 
 
 def merges(array: NDArray[Any], kept: int) -> bool:
-    """Whether all axes but the last `kept` lie evenly apart, so that a view has them as one.
+    """Return whether a view can merge all axes but the last `kept` into one.
 
     >>> grid = np.zeros((4, 5, 6))
     >>> merges(grid, 1), merges(grid[:, :3], 1), merges(grid[:, :3], 2)
@@ -72,9 +72,9 @@ def merges(array: NDArray[Any], kept: int) -> bool:
 
 
 def boxes(sizes: tuple[int, ...], most: int, cut_from: int = 0) -> Iterator[Box]:
-    """Cut a grid into boxes of about `most` places: single along the first axes, cut along one, whole along the rest.
+    """Yield boxes of about `most` positions of a grid: single along the first axes, cut along one, then whole.
 
-    cut_from: the first axis that may hold more than one place of a box.
+    cut_from: the first axis along which a box may have more than one position.
 
     >>> for box in boxes((1, 4, 5), 10):
     ...     print(box)
@@ -90,7 +90,7 @@ def boxes(sizes: tuple[int, ...], most: int, cut_from: int = 0) -> Iterator[Box]
 
 
 def cuts(window: tuple[int, ...], longest: int) -> list[Box]:
-    """The window in boxes of at most `longest` taps.
+    """Cut a window into boxes of at most `longest` taps.
 
     >>> cuts((5, 5), 24)
     [(slice(0, 2, None), slice(0, 5, None)), (slice(2, 5, None), slice(0, 5, None))]

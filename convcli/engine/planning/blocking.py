@@ -1,7 +1,7 @@
-"""How a layer is cut into matrix products: from shapes alone, standard library only.
+"""Cut a layer into matrix products, from its shapes alone; methods/gemm.py draws how windows become their rows.
 
-The products are small, as small as OpenBLAS multiplies without copying its operands first, and a call makes many of
-them, because between calls the threads wait for the interpreter. engine/gemm.py draws how windows become their rows.
+The products are small, as small as OpenBLAS multiplies without copying its operands first, and one call makes many of
+them, because between calls the threads wait for the interpreter.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from convcli.shapes.axis import Axis
 
 PRODUCT = 800_000
 """Multiply-adds of one product, about. OpenBLAS multiplies up to a million without copying its operands first: 55
-thousand million a second instead of 47. Lines whose ends are computed in vain make a product a little larger."""
+thousand million per second instead of 47. The ends of lines that are left out make a product a little larger."""
 
 BLOCKS = 16
-"""GemmBlocking, one behind the other, that windows are given to in one call."""
+"""Products of different windows in one call."""
 
 COLUMN_VALUES = 6144
-"""Taps in one product: 24 KiB of float32, which stay in a first-level cache beside the rows that meet them."""
+"""Taps in one product: 24 KiB of float32, which stay in a first-level cache together with the rows of windows."""
 
 SHARE_RUN = 24
-"""Shares of an output that are added up in a row, sums of which are added up again."""
+"""Shares of an output that are added in a row; the sums of several such rows are added again."""
 
 SHARE_VALUES = 1 << 20
-"""Values that the shares of some outputs take: 4 MiB of float32. Fewer are added up faster, but in more calls."""
+"""Values of the shares that are held at once: 4 MiB of float32. Fewer are added faster, but in more calls."""
 
 ROW_VALUES = 1 << 20
 """Values of the windows that are copied out for one call: 4 MiB of float32."""
 
 TILE_MACS = 1 << 26
-"""Multiply-adds in a tile: a millisecond, beside which what a tile costs besides is little."""
+"""Multiply-adds in a tile: a millisecond, compared with which the fixed cost of a tile is small."""
 
 LEAST_MACS = 1 << 22
 """Multiply-adds that are enough for a tile: a tenth of a millisecond."""
@@ -42,59 +42,59 @@ TILE_OUTPUTS = 1 << 19
 """Outputs in a tile, at most: 2 MiB of float32."""
 
 TILE_PLACES = 144
-"""Places that a tile has at least: they share what it costs to read the kernels."""
+"""Positions that a tile has at least: they share the cost of reading the kernels."""
 
 STRETCH = 96
 """Terms that a product adds in a row, at most. Longer stretches are not faster (160, 192, 256 and 384 took as long or a
 tenth longer), and shorter ones have more shares to add up."""
 
 SHORTEST_RUN = 16
-"""Samples that lie in a row in a window, for it to be read in place: products of fewer terms are slow."""
+"""Contiguous samples of a window from which it is read in place: products of fewer terms are slow."""
 
 SHORT_RUN = 32
-"""The same where one product of windows that are copied out would do."""
+"""The same if one product of windows that are copied out would suffice."""
 
 BUNDLE = 32
-"""Channels that groups have at least, or are bundled until they do: zeros that stand for the other groups' channels are
-multiplied faster than slim products are called."""
+"""Channels that groups are bundled to have at least: multiplying by zeros, for the channels of the other groups in the
+bundle, is faster than calling slim products."""
 
 FEWEST = 16
-"""Places in one call, at least."""
+"""Positions in one call, at least."""
 
 IN_VAIN = 1.08
-"""How many more windows than outputs a layer that reads them in place may have; copying them out costs as much."""
+"""How many more windows than outputs a layer may compute to read them in place; copying them out costs as much."""
 
 
 @dataclass(frozen=True)
 class GemmBlocking:
-    """The products of a layer of `filters` kernels in each of `groups`, of so many `terms`."""
+    """The matrix products of a layer with `filters` kernels of `terms` taps in each of its groups."""
 
     groups: int
-    """Of the layer, or bundles of them."""
+    """Number of groups, after bundling."""
     bundled: int
-    """Groups of the layer in one of those."""
+    """Groups of the layer in one bundle."""
     filters: int
     terms: int
     joined: bool
-    """Whether the samples under all taps along the last axis lie in a row, or only those under each."""
+    """Whether the samples under all taps along the last axis are contiguous, or only those under each tap."""
     run: int
-    """Samples of a window that lie in a row."""
+    """Contiguous samples of a window."""
     in_place: bool
-    """Whether windows are read where they lie, or copied out as rows."""
+    """Whether windows are read in place, or copied out as rows."""
     longest: int
     """Terms that a product adds in a row, at most."""
     shares: int
-    """GemmBlocking of an output that are added up in a row."""
+    """Products of an output that are added in a row."""
     columns: int
     """Kernels in one product."""
     together: int
-    """Places whose outputs are computed in one call, about."""
+    """Positions whose outputs are computed in one call, about."""
 
     @classmethod
     def of(
         cls, axes: tuple[Axis, ...], channels: int, filters: int, groups: int, precision: PrecisionName | None
     ) -> GemmBlocking:
-        """The products of a bank of `filters` kernels over so many channels.
+        """Cut the products of a bank of `filters` kernels over so many channels.
 
         precision: the type whose rounding bounds the error; None where no sum rounds.
 
@@ -121,13 +121,13 @@ class GemmBlocking:
         return cls(groups, bundled, each, terms, joined, run, in_place, longest, shares, columns, max(most, FEWEST))
 
     def tile(self, places: int) -> int:
-        """Places of a tile, of so many in all."""
+        """Return the positions of a tile, out of so many in all."""
         filters = self.filters * self.groups
         shared = max(-(-places // TILES), LEAST_MACS // (self.terms * filters))
         return max(min(TILE_MACS // self.terms // filters, TILE_OUTPUTS // filters, shared), TILE_PLACES)
 
     def scratch(self, places: int) -> int:
-        """Values that a thread holds besides samples and outputs, for a tile of so many places: what it adds up."""
+        """Return the values that a thread holds besides samples and outputs, for a tile of so many positions."""
         leads, stretches = _cut(self.terms, self.run if self.in_place else self.terms, self.longest)
         sums = self.shares + -(-stretches // (self.shares // leads)) + 2
         places = math.ceil(min(self.together, places) * (IN_VAIN if self.in_place else 1))
@@ -135,7 +135,7 @@ class GemmBlocking:
 
 
 def rows_of(taps: int) -> int:
-    """The most rows of a product that meets so many taps in each.
+    """Return the most rows of a product with so many taps.
 
     >>> rows_of(48 * 64)
     260
@@ -144,7 +144,7 @@ def rows_of(taps: int) -> int:
 
 
 def _cut(terms: int, run: int, longest: int) -> tuple[int, int]:
-    """How many runs the terms of an output lie in, and how many products add each of them up.
+    """Return the number of contiguous runs of an output's terms, and of the products for each.
 
     >>> _cut(576, 192, 48)
     (3, 4)
@@ -153,7 +153,7 @@ def _cut(terms: int, run: int, longest: int) -> tuple[int, int]:
 
 
 def bundle(depth: int, groups: int) -> int:
-    """How many groups of `depth` channels go together.
+    """Return how many groups of `depth` channels to bundle.
 
     >>> bundle(4, 32), bundle(64, 2), bundle(3, 4), bundle(3, 1)
     (8, 1, 4, 1)
@@ -162,7 +162,7 @@ def bundle(depth: int, groups: int) -> int:
 
 
 def stretch_of(terms: int, precision: PrecisionName | None) -> int:
-    """The most of so many terms that one product adds in a row, whatever they are.
+    """Return how many of so many terms one product may add in a row, whatever their values.
 
     >>> stretch_of(27, "float32"), stretch_of(576, "float32"), stretch_of(576, None)
     (15, 96, 576)

@@ -1,4 +1,4 @@
-"""What a plan needs to know of a convolution, and what follows from it for the sums: their type, and their rounding."""
+"""Facts about a convolution, the contract of the numbers, and what follows for the sums: their type and rounding."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST_TERMS = 64
 """Products of 1-D factors that are looked for in a kernel: with more, other methods take less time."""
 
 GROWTH = 2.5
-"""How many times the kernel's own sum|w| that of its terms may be."""
+"""How many times as large as the kernel's sum|w| that of its terms may be."""
 
 PrecisionName = Literal["float32", "float64"]
 
@@ -55,7 +55,7 @@ def roundings_allowed(dtype: PrecisionName, terms: int) -> float:
 class Facts:
     """What a plan needs to know, in the engine's own form: x (*batch, *spatial, channels), channels last.
 
-    filters is None where the kernel (*window) filters every channel alike; otherwise the kernel is a bank
+    filters is None if one kernel (*window) filters every channel; otherwise the kernel is a bank
     (filters, *window, channels / groups). `integral` is the largest possible |sum| when both arrays hold whole
     numbers, else None.
     """
@@ -69,7 +69,7 @@ class Facts:
     kernel_dtype: str
     integral: int | None = None
     terms: int | None = None
-    """How many products of 1-D factors add to the kernel, where that is known and no less exact."""
+    """How many products of 1-D factors add to the kernel, if that is known and no less exact."""
 
     @property
     def out_channels(self) -> int:
@@ -136,7 +136,7 @@ class Work:
 
 
 def result_dtype(input_dtype: str) -> str:
-    """The result's type for an input's: float64 for float64 and for integers wider than 16 bits, else float32.
+    """Return the result's type for an input's: float64 for float64 and for integers wider than 16 bits, else float32.
 
     >>> result_dtype("uint8"), result_dtype("int32"), result_dtype("float64")
     ('float32', 'float64', 'float64')

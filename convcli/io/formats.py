@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import PurePath
@@ -94,13 +94,10 @@ class Format:
     package: str = ""
     """The package that registers it; "" for convcli's own."""
 
-    @cached_property
-    def _patterns(self) -> dict[re.Pattern[bytes], str]:
-        return {re.compile(pattern, re.DOTALL): words for pattern, words in self.signatures.items()}
-
     def recognise(self, head: bytes) -> str:
         """Return what a file with these first bytes is, in words; "" if not of this format."""
-        return next((words for pattern, words in self._patterns.items() if pattern.match(head)), "")
+        patterns = self.signatures.items()
+        return next((words for pattern, words in patterns if re.match(pattern, head, re.DOTALL)), "")
 
     def may_hold(self, seen: Format) -> bool:
         """Return whether a file with this format's suffix is read as what its content shows.

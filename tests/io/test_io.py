@@ -425,7 +425,7 @@ def test_a_file_is_replaced_only_when_told(old: Path) -> None:
 
 def test_a_file_made_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "x.npy"
-    monkeypatch.setattr(npy, "write_npy", lambda stream, array: target.write_bytes(b"other"))
+    monkeypatch.setattr(npy.Npy, "write", lambda *_: target.write_bytes(b"other"))
     with pytest.raises(FileError, match="exists"):
         save(target, np.eye(2))
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"other"]
@@ -445,11 +445,11 @@ def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: p
 def test_a_failing_encoder_leaves_everything_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, overwrite: bool
 ) -> None:
-    def fail(stream: Any, array: Any) -> None:
+    def fail(codec: Any, stream: Any, *_: Any) -> None:
         stream.write(b"half")
         raise error
 
-    monkeypatch.setattr(npy, "write_npy", fail)
+    monkeypatch.setattr(npy.Npy, "write", fail)
     target = tmp_path / "x.npy"
     if overwrite:
         target.write_bytes(b"old")
@@ -462,7 +462,7 @@ def test_a_full_disk_is_named_and_leaves_the_old_file(old: Path, monkeypatch: py
     def fail(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(npy, "write_npy", fail)
+    monkeypatch.setattr(npy.Npy, "write", fail)
     with pytest.raises(OutputError, match=r"x\.npy cannot be written; No space left on device"):
         save(old, np.eye(2), overwrite=True)
     assert [path.read_bytes() for path in old.parent.iterdir()] == [b"old"]

@@ -34,6 +34,65 @@ ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, R
 """What zipfile raises for an archive that is none; InputError, a ValueError too, is not meant."""
 
 
+class Npy(Codec):
+    """One array of numpy's; a large one is mapped, in its input as in its output."""
+
+    maps_output = True
+
+    def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
+        array = read_npy(stream, request.name, request.limits, path=request.path)
+        mapped = isinstance(array, np.memmap)
+        return self.make_data(array, request, decoding=0 if mapped else array.nbytes)
+
+    def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
+        npy.write_array(stream, array, allow_pickle=False)
+
+    def create(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Make a file, all of its bytes allocated, and return its values as a writable memory map.
+
+        Raises OSError if the disk has no room: a page without any would end the process when it is
+        touched.
+        """
+        with path.open("xb") as stream:
+            header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+            npy.write_array_header_1_0(stream, header)
+            start, size = stream.tell(), math.prod(shape) * dtype.itemsize
+            stream.flush()
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(stream.fileno(), start, size)
+            else:
+                stream.truncate(start + size)
+        return np.memmap(path, dtype, "r+", start, shape)
+
+
+class Npz(Codec):
+    """Arrays of numpy's by their names, one of which is read."""
+
+    def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
+        """Decode the array of request.key, or the only one. Raises FileError, which names the keys."""
+        name = request.name
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                members = {info.filename[:-4]: info for info in archive.infolist() if info.filename.endswith(".npy")}
+                key = _choose(name, tuple(members), request.key)
+                array = _read_member(archive, members[key], f"{name}:{key}", request.limits)
+        except ZIP_DAMAGE as error:
+            if isinstance(error, InputError):
+                raise
+            raise FileError(f"{name} is damaged", "expected a whole .npz archive", brief(error)) from error
+        return self.make_data(array, request, decoding=array.nbytes)
+
+    def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
+        self.write_arrays(stream, {"array": array})
+
+    def write_arrays(self, stream: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Encode arrays by name, uncompressed; the same arrays give the same bytes."""
+        with zipfile.ZipFile(stream, "w") as archive:
+            for key, array in arrays.items():
+                with archive.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True) as member:
+                    npy.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+
 def read_npy(stream: BinaryIO, name: str, limits: Limits, *, path: str = "", size: int | None = None) -> NDArray[Any]:
     """Decode one .npy file, no further than its header says; map a large one if it has a path.
 
@@ -97,19 +156,6 @@ def split_key(name: str) -> tuple[str, str | None]:
     return parts[1], parts[2]
 
 
-def read_npz(stream: BinaryIO, name: str, key: str | None, limits: Limits) -> NDArray[Any]:
-    """Decode the array `key` of an .npz archive, or its only one; FileError names the keys."""
-    try:
-        with zipfile.ZipFile(stream) as archive:
-            members = {info.filename[:-4]: info for info in archive.infolist() if info.filename.endswith(".npy")}
-            chosen = _choose(name, tuple(members), key)
-            return _read_member(archive, members[chosen], f"{name}:{chosen}", limits)
-    except ZIP_DAMAGE as error:
-        if isinstance(error, InputError):
-            raise
-        raise FileError(f"{name} is damaged", "expected a whole .npz archive", brief(error)) from error
-
-
 def _choose(name: str, keys: tuple[str, ...], key: str | None) -> str:
     if not keys:
         raise FileError(f"{name} holds no array", "expected .npy members", "write it with numpy.savez")
@@ -130,29 +176,6 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, l
         while stream.read(2**16):
             pass
         return array
-
-
-def write_npy(stream: BinaryIO, array: NDArray[Any]) -> None:
-    """Encode one array as .npy."""
-    npy.write_array(stream, np.asanyarray(array), allow_pickle=False)
-
-
-def create_npy(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Make a .npy file, all of its bytes allocated, and return its values as a writable memory map.
-
-    Raises OSError if the disk has no room: a page without any would end the process when it is
-    touched.
-    """
-    with path.open("xb") as stream:
-        header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-        npy.write_array_header_1_0(stream, header)
-        start, size = stream.tell(), math.prod(shape) * dtype.itemsize
-        stream.flush()
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(stream.fileno(), start, size)
-        else:
-            stream.truncate(start + size)
-    return np.memmap(path, dtype, "r+", start, shape)
 
 
 def release(array: NDArray[Any]) -> None:
@@ -186,46 +209,3 @@ def check_mapped(array: NDArray[Any], name: str) -> None:
                 f"{needed:,} bytes were there, {size:,} are left",
                 "run again once nobody writes to it",
             )
-
-
-def write_npz(stream: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Encode named arrays as .npz, uncompressed; the same arrays give the same bytes."""
-    with zipfile.ZipFile(stream, "w") as archive:
-        for key, array in arrays.items():
-            with archive.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True) as member:
-                npy.write_array(member, np.asanyarray(array), allow_pickle=False)
-
-
-class Npy(Codec):
-    """One array of numpy's; a large one is mapped, in its input as in its output."""
-
-    maps_output = True
-
-    def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
-        array = read_npy(stream, request.name, request.limits, path=request.path)
-        return self.make_data(array, request, decoding=decoded_bytes(array))
-
-    def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
-        write_npy(stream, array)
-
-    def create(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        return create_npy(path, shape, dtype)
-
-
-class Npz(Codec):
-    """Arrays of numpy's by their names, one of which is read."""
-
-    def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
-        array = read_npz(stream, request.name, request.key, request.limits)
-        return self.make_data(array, request, decoding=decoded_bytes(array))
-
-    def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
-        write_npz(stream, {"array": array})
-
-    def write_arrays(self, stream: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
-        write_npz(stream, arrays)
-
-
-def decoded_bytes(array: NDArray[Any]) -> int:
-    """Return how many bytes decoding an array took; none for one that is mapped."""
-    return 0 if isinstance(array, np.memmap) else array.nbytes

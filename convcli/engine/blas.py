@@ -1,4 +1,4 @@
-"""The threads of OpenBLAS, as numpy's wheels bring it: one, while the engine's own threads multiply matrices."""
+"""The threads of OpenBLAS: held to one while the engine's own threads multiply matrices."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 SYMBOLS = (("scipy_", "64_"), ("", "64_"), ("scipy_", ""), ("", ""))
-"""What stands before and after the names of OpenBLAS's functions, in the builds that numpy's wheels have had."""
+"""Prefix and suffix of the names of OpenBLAS's functions, in the builds of numpy's wheels."""
 
 _lock = threading.Lock()
 _users = 0
@@ -30,7 +30,7 @@ class Blas(NamedTuple):
 
 @cache
 def find_blas() -> Blas | None:
-    """Return the OpenBLAS in numpy's own wheel; None where numpy was built against something else."""
+    """Return the OpenBLAS in numpy's wheel; None where numpy was built against something else."""
     package = Path(np.__file__).parent
     for folder in (package.parent / "numpy.libs", package / ".dylibs"):
         for path in sorted(folder.glob("*openblas*")):
@@ -54,7 +54,10 @@ def _load(path: Path) -> Blas | None:
 
 @contextmanager
 def single_threaded() -> Iterator[None]:
-    """Hold BLAS to one thread; the last of several users, which may overlap, restores the number before."""
+    """Hold BLAS to one thread.
+
+    The last of several users, which may overlap, restores the number before.
+    """
     global _users, _threads_before
     blas = find_blas()
     if blas is None:
@@ -76,7 +79,7 @@ def single_threaded() -> Iterator[None]:
 
 
 def _reset() -> None:
-    """Restore the number of threads in a forked child, where the parent's threads no longer use BLAS."""
+    """Restore the number of threads in a forked child, where the parent's threads do not exist."""
     global _lock, _users
     if _users and (blas := find_blas()) is not None:
         blas.set_threads(_threads_before)

@@ -1,8 +1,9 @@
 """Memory that is used again when no array uses it any more.
 
-The system clears every page before it hands it out: 6 to 8 ms for 64 MB, as long as a 3x3 takes to compute as many
-values. Measured turn by turn on thirteen cases (pictures, a signal, a volume, layers), results in fresh memory, by
-np.empty, take 12 % more processor time in the geometric mean, and up to half as much again.
+The system clears every page before it hands it out: 6 to 8 ms for 64 MB, as long as a 3x3 takes to
+compute as many values. Measured turn by turn on thirteen cases (pictures, a signal, a volume,
+layers), results in fresh memory, by np.empty, take 12 % more processor time in the geometric mean,
+and up to half as much again.
 """
 
 from __future__ import annotations
@@ -25,11 +26,14 @@ _MAPPING = {} if sys.platform == "win32" else {"flags": mmap.MAP_PRIVATE | mmap.
 
 
 class BufferPool:
-    """Pages of memory for arrays of at least `min_size` bytes; those of dead arrays are kept, up to `max_free` bytes.
+    """Pages of memory for arrays of at least `min_size` bytes.
 
-    An array, its views and whatever else holds its memory keep its pages in use. When the last of them is gone, a
-    finalizer puts the pages back. Pages begin with a line of the cache: stores that cross two lines take nearly twice
-    as long. No method needs a lock, as each takes pages out of the queue before it looks at them.
+    Those of dead arrays are kept, up to `max_free` bytes.
+
+    An array, its views and whatever else holds its memory keep its pages in use. When the last of
+    them is gone, a finalizer puts the pages back. Pages begin with a line of the cache: stores that
+    cross two lines take nearly twice as long. No method needs a lock, as each takes pages out of
+    the queue before it looks at them.
     """
 
     def __init__(self, min_size: int, max_free: int) -> None:
@@ -71,7 +75,10 @@ class BufferPool:
         return None
 
     def _map(self, size: int) -> mmap.mmap:
-        """Return fresh pages, large ones where the system has them; free ones that do not fit make room first."""
+        """Return fresh pages, large ones where the system has them.
+
+        Free ones that do not fit make room first.
+        """
         self.release()
         memory = mmap.mmap(-1, size, **_MAPPING)
         if hasattr(mmap, "MADV_HUGEPAGE"):
@@ -107,5 +114,6 @@ def scratch_buffer(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
 
 
 def release_unused() -> None:
-    """Give the pages that threads worked in back to the system."""
+    """Give the pages of dead results, and those that threads worked in, back to the system."""
+    _results.release()
     _scratch.release()

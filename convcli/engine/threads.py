@@ -1,7 +1,8 @@
-"""Tiles over the cores: numpy and its matrix products release the interpreter's lock, so plain threads do.
+"""Share work over threads: numpy and its matrix products release the interpreter's lock.
 
-Each worker runs matrix products on its own core, so BLAS is held to one thread meanwhile. The order of the work is
-free and its cut is not: what a tile computes does not depend on which thread runs it, or beside which others.
+Each worker runs matrix products on its own core, so BLAS is held to one thread meanwhile. The order
+of the work is free and its cut is not: what a tile computes does not depend on which thread runs
+it, or beside which others.
 """
 
 from __future__ import annotations
@@ -37,15 +38,17 @@ def share_out(
     workers: int,
     around: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> None:
-    """Call work(item) for every item, over so many threads; the first exception ends it and is raised.
+    """Call work(item) for every item, over `workers` threads, of which the caller is one.
 
-    The calling thread is one of them. They begin far from each other: neighbours would wait for the same fresh page.
+    The first exception ends the work and is raised. Threads begin far from each other: neighbours
+    would wait for the same fresh page.
     around: makes the context that each thread works in.
     """
     todo = list(items)
     workers = min(workers, len(todo))
     each = -(-len(todo) // max(workers, 1))
-    share = _Share(deque(partial(work, item) for first in range(each) for item in todo[first::each]), around)
+    order = (item for first in range(each) for item in todo[first::each])
+    share = _Share(deque(partial(work, item) for item in order), around)
     with single_threaded():
         for _ in range(workers - 1):
             _executor().submit(share.help)
@@ -55,19 +58,24 @@ def share_out(
 class _Share:
     """Work that waits for threads to take it, one piece after the other.
 
-    The thread that wants it done waits for what others have in hand, and not for those that have yet to begin: where
-    other processes hold the cores, a thread may wake after all is done.
+    The thread that wants it done waits for what others have in hand, and not for those that have
+    yet to begin: where other processes hold the cores, a thread may wake after all is done.
     """
 
     def __init__(
-        self, waiting: deque[Callable[[], object]], around: Callable[[], AbstractContextManager[object]]
+        self,
+        waiting: deque[Callable[[], object]],
+        around: Callable[[], AbstractContextManager[object]],
     ) -> None:
-        self.waiting, self.around = waiting, around
-        self.helping, self.over, self.errors = 0, False, list[BaseException]()
+        self.waiting = waiting
+        self.around = around
+        self.helping = 0
+        self.over = False
+        self.errors: list[BaseException] = []
         self.changed = threading.Condition()
 
     def finish(self) -> None:
-        """Do what nobody else does, and wait for the rest; the first error of another thread is raised here."""
+        """Do what no other thread does, wait for the rest, and raise another thread's first error."""
         try:
             self._take()
         finally:
@@ -126,17 +134,17 @@ if hasattr(os, "register_at_fork"):
 
 
 class Scratch(threading.local):
-    """Working arrays that each thread keeps between tiles, by name, and leaves to those of the next run."""
+    """Working arrays that each thread keeps from tile to tile, by name."""
 
     def __init__(self) -> None:
         self.buffers: dict[str, NDArray[Any] | None] = {}
 
     def __call__(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """An uninitialised array, overwritten by the next call with the same name on the same thread."""
+        """Return an uninitialized array, which the thread's next call with this name overwrites."""
         kind = np.dtype(dtype)
         size = math.prod(shape) * kind.itemsize
         buffer = self.buffers.get(name)
         if buffer is None or buffer.size < size:
-            buffer = self.buffers[name] = None  # given back first: both at once would be twice the memory
+            buffer = self.buffers[name] = None  # one at a time, to save memory
             buffer = self.buffers[name] = scratch_buffer((size,), np.uint8)
         return buffer[:size].view(kind).reshape(shape)

@@ -214,7 +214,7 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
 def run_apply(plan: ApplyPlan) -> ApplyResult:
     """Execute a plan and save the result, unless `verify` finds an output that exceeds its bound.
 
-    Unused memory is released first, for decoders leave much, and again before the result is encoded.
+    What earlier runs left unused is released first, and what this one did before the result is encoded.
     """
     _release_unused(plan)
     with io.output_buffer(plan.target, plan.output_shape, plan.dtype) as buffer:

@@ -36,8 +36,9 @@ DEEP = 128
 """Rows in a product along the last axis: fewer run slower, more leave the first-level cache."""
 
 STREAMS, PAGE = 32, 1 << 12
-"""The same if each row is written in a page of its own, at least so many bytes apart: a processor reads ahead in as many
-pages at a time. A pass to memory takes half as long over 24 or 32 rows as over 48 or 128; one to the cache, the same."""
+"""The same if each row is written in a page of its own, at least PAGE bytes apart: a processor reads ahead in as many
+pages at a time. A pass to memory takes half as long over 24 or 32 rows as over 48 or 128; a pass to the cache does not
+differ."""
 
 FOLD = 15
 """Blocks in a row that a long one is folded to, so that they are read one after the other; an odd number, or the rows

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convcli import io
+from convcli.engine.tiling import Chunk
 from convcli.jobs import colour
 from convcli.jobs.chunks import chunk_of_plan, chunks, last_chunk
 from convcli.jobs.verify import checking_bytes
@@ -63,8 +64,8 @@ class Footprint:
 
 def apply_footprint(plan: ApplyPlan) -> Footprint:
     """Return the memory that a plan of `apply` needs."""
-    request, data, lead = plan.request, plan.data, plan.passes[0]
-    postprocess = request.postprocess
+    data = plan.data
+    lead = plan.passes[0]
 
     # the first and the last chunk, and their shares of the output
     first = next(chunks(lead.conv_layout, lead.plan))
@@ -72,19 +73,6 @@ def apply_footprint(plan: ApplyPlan) -> Footprint:
     total = math.prod(lead.plan.output)
     first_share = Fraction(lead.chunk_size(first), total)
     last_share = Fraction(lead.chunk_size(last), total)
-
-    # the floats of a chunk
-    sizes = [each.chunk_size(chunk_of_plan(first, each.conv_layout, each.plan)) for each in plan.passes]
-    results = results_bytes(
-        sizes,
-        sizes[0] // (data.array.shape[-1] - 1) if data.alpha else 0,
-        np.dtype(plan.compute_dtype).itemsize,
-        combine=postprocess.combine,
-        scales=(postprocess.scale != 1) + (postprocess.bias != 0),
-        encodes=request.linear,
-    )
-    if request.verify:
-        results += checking_bytes(lead.plan.output, len(lead.plan.axes), len(plan.passes))
 
     # the output, of which a chunk is in memory if it grows in its file
     output = math.prod(plan.output_shape) * plan.dtype.itemsize
@@ -94,16 +82,36 @@ def apply_footprint(plan: ApplyPlan) -> Footprint:
     if plan.target is not None and not grows:
         encoding = plan.target.encoding_bytes(plan.dtype, plan.output_shape, plan.writing)
 
-    planes = planes_bytes(data, linear=request.linear)
+    planes = planes_bytes(data, linear=plan.request.linear)
     return Footprint(
         reading=data.decoding,
         input=io.held(data.array, first_share) + planes,
-        results=results,
+        results=_chunk_bytes(plan, first),
         working=max(each.plan.memory for each in plan.passes),
         filled=int(output * min(share, 1 - last_share)),
         output=int(output * share),
         encoding=encoding,
     )
+
+
+def _chunk_bytes(plan: ApplyPlan, chunk: Chunk) -> int:
+    """Return the bytes of a chunk's floats, and of the outputs that are verified."""
+    request = plan.request
+    postprocess = request.postprocess
+    sizes = [each.chunk_size(chunk_of_plan(chunk, each.conv_layout, each.plan)) for each in plan.passes]
+    colours = plan.data.array.shape[-1] - 1
+    needed = results_bytes(
+        sizes,
+        sizes[0] // colours if plan.data.alpha else 0,
+        np.dtype(plan.compute_dtype).itemsize,
+        combine=postprocess.combine,
+        scales=(postprocess.scale != 1) + (postprocess.bias != 0),
+        encodes=request.linear,
+    )
+    if request.verify:
+        lead = plan.passes[0].plan
+        needed += checking_bytes(lead.output, len(lead.axes), len(plan.passes))
+    return needed
 
 
 def planes_bytes(data: io.Data, *, linear: bool = False) -> int:

@@ -23,7 +23,7 @@ from convcli.jobs.postprocess import finite_range
 SAMPLES = 1000
 """Random outputs checked besides the faces."""
 
-CHUNK = 1 << 17
+PRODUCTS = 1 << 17
 """Products held at once: 1 MiB of float64. Eight times as many took as long."""
 
 
@@ -49,16 +49,18 @@ class Check:
 
     def __init__(self, problem: Problem, shape: tuple[int, ...], *, samples: int = SAMPLES, seed: int = 0) -> None:
         """Choose the outputs of `shape` (*batch, *P, channels or O) to recompute."""
-        self.problem, self.shape = problem, shape
+        self.problem = problem
+        self.shape = shape
         self.first = len(shape) - 1 - len(problem.spec.stride)
         self.points = _points(shape, len(problem.spec.stride), samples, seed)
         self.index = np.unravel_index(self.points, shape)
-        self.given, self.exact = np.full(len(self.points), np.nan), np.zeros(len(self.points))
+        self.given = np.full(len(self.points), np.nan)
+        self.exact = np.zeros(len(self.points))
         self.largest = abs(problem.spec.cval)
 
-    def look(self, y: NDArray[Any], part: Chunk) -> None:
+    def look(self, y: NDArray[Any], chunk: Chunk) -> None:
         """Compare a chunk of the result, in the axes of the engine's output."""
-        ends = {self.first: part.rows, 0: part.items} if self.first else {0: part.rows}
+        ends = {self.first: chunk.rows, 0: chunk.items} if self.first else {0: chunk.rows}
         seen = np.logical_and.reduce(
             [(self.index[axis] >= lo) & (self.index[axis] < hi) for axis, (lo, hi) in ends.items()]
         )
@@ -66,17 +68,17 @@ class Check:
         index = [where[seen] - start for where, start in zip(self.index, starts, strict=True)]
         self.given[seen] = y[tuple(index)]
         if seen.any():
-            self.exact[seen] = _literal(self.problem, self.points[seen], self.shape)
-        for samples in self._samples_under(part):
+            self.exact[seen] = _by_definition(self.problem, self.points[seen], self.shape)
+        for samples in self._samples_under(chunk):
             low, high = finite_range(samples)
             self.largest = max(self.largest, -low, high)  # a comparison with NaN changes nothing
 
-    def _samples_under(self, part: Chunk) -> NDArray[Any]:
+    def _samples_under(self, chunk: Chunk) -> NDArray[Any]:
         """Return the samples that a chunk's windows cover."""
         x, spec, window = self.problem.x, self.problem.spec, self.problem.window
         axis = spec.axes(x.shape[self.first : -1], window)[0]
-        start, stop = axis.under(*part.rows)
-        x = x[slice(*part.items)] if self.first else x
+        start, stop = axis.under(*chunk.rows)
+        x = x[slice(*chunk.items)] if self.first else x
         return np.moveaxis(x, self.first, 0)[max(start, 0) : max(stop, 0)]
 
     def verdict(self, dtype: str) -> Verification:
@@ -107,7 +109,7 @@ def checking_bytes(shape: tuple[int, ...], dims: int, checks: int) -> int:
     """
     faces = sum(len({0, n - 1}) * math.prod(shape) // n for n in shape[len(shape) - 1 - dims : -1])
     each = 8 * (len(shape) + 3) * (faces + SAMPLES)
-    return (checks + 1) * each + 4 * 8 * CHUNK
+    return (checks + 1) * each + 4 * 8 * PRODUCTS
 
 
 def _points(shape: tuple[int, ...], dims: int, samples: int, seed: int) -> NDArray[np.intp]:
@@ -126,37 +128,45 @@ def _points(shape: tuple[int, ...], dims: int, samples: int, seed: int) -> NDArr
     return np.unique(np.concatenate([*faces, chosen]))
 
 
-def _literal(problem: Problem, points: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _by_definition(problem: Problem, points: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Compute the outputs of these flat indices by the definition, PRODUCTS products at a time."""
     taps = math.prod(problem.w.shape if problem.filters is None else problem.w.shape[1:])
-    step = max(CHUNK // taps, 1)
+    step = max(PRODUCTS // taps, 1)
     starts = range(0, len(points), step)
-    parts = [_literal_chunk(problem, points[start : start + step], shape) for start in starts]
-    return np.concatenate(parts)
+    return np.concatenate([_sum_products(problem, points[start : start + step], shape) for start in starts])
 
 
-def _literal_chunk(problem: Problem, points: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _sum_products(problem: Problem, points: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Sum the products of every output's window with the kernel; points: flat indices of outputs."""
     x, w, spec = problem.x, problem.w, problem.spec
     dims = len(spec.stride)
     first = x.ndim - 1 - dims
     index = np.unravel_index(points, shape)
+
+    # the sample under every tap along each axis, as arrays (points, ..., taps, ...) that broadcast
     outside = np.zeros((len(points), *([1] * dims)), bool)
-    where: list[Any] = [part.reshape(-1, *([1] * dims)) for part in index[:first]]
+    where: list[Any] = [batch.reshape(-1, *([1] * dims)) for batch in index[:first]]
     for number, axis in enumerate(spec.axes(x.shape[first:-1], problem.window)):
         sample = axis.sample(index[first + number][:, None], np.arange(axis.k))
         shape_along = [axis.k if other == number else 1 for other in range(dims)]
         folded = boundary_index(sample, axis.n, spec.boundary).reshape(-1, *shape_along)
         outside = outside | (folded < 0)
         where.append(np.maximum(folded, 0))
+
+    # one kernel for each channel, or a bank whose kernels sum over the channels of their group
     if problem.filters is None:
-        seen = x[(*where, index[-1].reshape(-1, *([1] * dims)))].astype(np.float64)
+        channel = index[-1].reshape(-1, *([1] * dims))
+        samples = x[(*where, channel)].astype(np.float64)
         weights = w[None].astype(np.float64)
     else:
-        depth, share = w.shape[-1], problem.filters // spec.groups
-        group = index[-1] // share
+        depth = w.shape[-1]
+        group = index[-1] // (problem.filters // spec.groups)
         channels = (group[:, None] * depth + np.arange(depth)).reshape(-1, *([1] * dims), depth)
-        seen = x[(*(part[..., None] for part in where), channels)].astype(np.float64)
-        weights, outside = w[index[-1]].astype(np.float64), outside[..., None]
-    seen = np.where(outside, spec.cval, seen)
+        samples = x[(*(along[..., None] for along in where), channels)].astype(np.float64)
+        weights = w[index[-1]].astype(np.float64)
+        outside = outside[..., None]
+
+    samples = np.where(outside, spec.cval, samples)
     with np.errstate(invalid="ignore", over="ignore"):
-        total: NDArray[np.float64] = (seen * weights).reshape(len(points), -1).sum(axis=1)
+        total: NDArray[np.float64] = (samples * weights).reshape(len(points), -1).sum(axis=1)
     return total

@@ -17,6 +17,7 @@ from convcli.cli.report.text import (
     reading,
     written_json,
 )
+from convcli.engine.planning.plan import Plan
 from convcli.errors import printable
 from convcli.io import Data, kinds
 from convcli.jobs.apply import ApplyPlan, ApplyResult, KernelPass
@@ -76,20 +77,9 @@ def damage_line(data: Data) -> str:
 
 def plan_json(plan: ApplyPlan) -> dict[str, Any]:
     request = plan.request
-    data = plan.data
     return {
         "op": request.geometry.op,
-        "input": {
-            "name": data.name,
-            "shape": list(data.array.shape),
-            "dtype": str(data.array.dtype),
-            "kind": data.kind,
-            "format": data.format,
-            "alpha": data.alpha,
-            "frames": data.frames,
-            "notes": list(data.notes),
-            "damage": data.damage,
-        },
+        "input": _input_json(plan.data),
         "kernels": [
             {"name": part.kernel.name, "shape": list(part.conv_layout.kernel), "reading": part.conv_layout.channel_mode}
             for part in plan.passes
@@ -108,20 +98,35 @@ def plan_json(plan: ApplyPlan) -> dict[str, Any]:
             "kept": kinds(plan.metadata),
             "lost": list(plan.dropped),
         },
-        "plan": [
-            {
-                "method": part.plan.method,
-                "reason": part.plan.reason,
-                "rejected": dict(part.plan.rejected),
-                "accumulator": part.plan.accumulator,
-                "tile": list(part.plan.tile),
-                "macs": part.plan.macs,
-                "threads": part.plan.threads,
-                "memory": part.plan.memory,
-            }
-            for part in plan.passes
-        ],
+        "plan": [_work_json(part.plan) for part in plan.passes],
         "memory": {**vars(plan.footprint), "peak": plan.footprint.peak},
+    }
+
+
+def _input_json(data: Data) -> dict[str, Any]:
+    return {
+        "name": data.name,
+        "shape": list(data.array.shape),
+        "dtype": str(data.array.dtype),
+        "kind": data.kind,
+        "format": data.format,
+        "alpha": data.alpha,
+        "frames": data.frames,
+        "notes": list(data.notes),
+        "damage": data.damage,
+    }
+
+
+def _work_json(plan: Plan) -> dict[str, Any]:
+    return {
+        "method": plan.method,
+        "reason": plan.reason,
+        "rejected": dict(plan.rejected),
+        "accumulator": plan.accumulator,
+        "tile": list(plan.tile),
+        "macs": plan.macs,
+        "threads": plan.threads,
+        "memory": plan.memory,
     }
 
 

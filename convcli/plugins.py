@@ -17,7 +17,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from convcli.errors import brief
+from convcli.errors import brief, printable
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -49,13 +49,8 @@ def load_plugins(
             if taken := [name for name in names if name in owners]:
                 raise ValueError(f"{taken[0]} is taken by {owners[taken[0]]}")
         except Exception as error:  # a package may raise anything while it is imported
-            _logger.warning(
-                "Warning: package %s: entry point '%s' of %s is left out; %s",
-                package,
-                point.name,
-                group,
-                brief(error),
-            )
+            told = f"package {package}: entry point '{point.name}' of {group} is left out; {brief(error)}"
+            _logger.warning("Warning: %s", printable(told))
             continue
         owners |= dict.fromkeys(names, package)
         found.append((package, plugin))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
@@ -280,10 +280,10 @@ def _axes(op: Op, x: Tensor, *, transposed: bool = False) -> tuple[Axis, ...]:
     _check_spatial(x)
     values = op.values
     _per_axis(values["k"], x, "k")
-    axes = _window(
-        x.spatial, values["k"], values["s"], values["p"], values.get("d", 1), values.get("out_padding", 0), transposed
-    )
-    return tuple(map(_ceiled, axes)) if values.get("ceil") else axes
+    dilation = values.get("d", 1)
+    extra = values.get("out_padding", 0)
+    ceil = values.get("ceil", False)
+    return _window(x.spatial, values["k"], values["s"], values["p"], dilation, extra, transposed, ceil)
 
 
 @lru_cache(maxsize=4096)
@@ -295,23 +295,12 @@ def _window(
     dilation: PerAxis,
     output_padding: PerAxis = 0,
     transposed: bool = False,
+    ceil: bool = False,
 ) -> tuple[Axis, ...]:
     dims = len(spatial)
     spec = ConvSpec.of(dims, stride=stride, dilation=dilation, padding=padding, output_padding=output_padding)
     kernel = (k,) * dims if isinstance(k, int) else tuple(k)
-    return spec.transposed_axes(spatial, kernel) if transposed else spec.axes(spatial, kernel)
-
-
-def _ceiled(axis: Axis) -> Axis:
-    """Round up instead of down.
-
-    Pad the end as far as one more window needs, if that starts on a sample or before.
-
-    >>> _ceiled(Axis(n=112, k=3, stride=2)).out
-    56
-    """
-    out = axis.out + (axis.unused > 0 and axis.out * axis.stride < axis.n + axis.lo)
-    return replace(axis, hi=max(axis.hi, (out - 1) * axis.stride + axis.reach - axis.n - axis.lo))
+    return spec.transposed_axes(spatial, kernel) if transposed else spec.axes(spatial, kernel, ceil=ceil)
 
 
 def _output(axes: tuple[Axis, ...], channels: int | None) -> Tensor:

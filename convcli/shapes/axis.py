@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 
@@ -32,6 +32,8 @@ class Axis:
     hi: int = 0
     output_padding: int = 0
     transposed: bool = False
+    beyond: int = 0
+    """Of `hi`, what the last window of a ceiled axis adds, which is no padding to an average."""
 
     @property
     def reach(self) -> int:
@@ -134,6 +136,16 @@ class Axis:
     def unused(self) -> int:
         """Padded samples at the end that no window reaches, because the stride steps over them."""
         return 0 if self.transposed else (self.padded - self.reach) % self.stride
+
+    def ceiled(self) -> Axis:
+        """Round up instead of down: pad the end for one more window, if that starts on a sample or before.
+
+        >>> Axis(n=112, k=3, stride=2).ceiled().out, Axis(n=2, k=3, stride=2).ceiled().out
+        (56, 1)
+        """
+        out = self.out + (self.unused > 0 and self.out * self.stride < self.n + self.lo)
+        beyond = (out - 1) * self.stride + self.reach - self.padded
+        return replace(self, hi=self.hi + beyond, beyond=beyond) if out >= 1 and beyond > 0 else self
 
     @property
     def formula(self) -> str:

@@ -77,13 +77,18 @@ class ConvSpec:
             groups=check_whole(groups, "groups", least=1),
         )
 
-    def axes(self, spatial: Sequence[int], kernel: Sequence[int]) -> tuple[Axis, ...]:
-        """Return every spatial axis. Raises ShapeError if the kernel exceeds the padded input."""
+    def axes(self, spatial: Sequence[int], kernel: Sequence[int], *, ceil: bool = False) -> tuple[Axis, ...]:
+        """Return every spatial axis. Raises ShapeError if the kernel exceeds the padded input.
+
+        ceil: round sizes up instead of down; a last window may then reach beyond the padded input.
+        """
         self._check_axes(spatial, kernel)
         axes = tuple(
             Axis(n, k, s, d, *self._pads(axis, n, k, s, d))
             for axis, (n, k, s, d) in enumerate(zip(spatial, kernel, self.stride, self.dilation, strict=True))
         )
+        if ceil:
+            axes = tuple(axis.ceiled() for axis in axes)
         if any(a.reach > a.padded for a in axes):
             size = show(a.reach for a in axes)
             dilated = f" (dilated to {size})" if any(d > 1 for d in self.dilation) else ""

@@ -187,6 +187,29 @@ def test_outputs(shape: str, layers: str, output: str) -> None:
     assert str(net(shape, layers).output) == output
 
 
+def pooled(n: int, k: int, s: int, p: int) -> int:
+    """Count the windows that start on a sample or before, by trying each start."""
+    fit = [start for start in range(0, n + 2 * p, s) if start + k <= n + 2 * p]
+    more = [start for start in range(0, n + p, s) if start + k < n + 2 * p + s]
+    return max(len(fit), len(more))
+
+
+@pytest.mark.parametrize("kind", ["maxpool", "avgpool"])
+def test_pools_that_round_up_may_reach_beyond_the_padded_input(kind: str) -> None:
+    for n, k, s in ((n, k, s) for n in range(1, 9) for k in range(1, 8) for s in range(1, 6)):
+        for p in range(k // 2 + 1):
+            layer = f"{kind}:{k},s={s},p={p},ceil=yes"
+            if out := pooled(n, k, s, p):
+                assert str(net(f"{n}x{n}x1", layer).output) == f"{out}x{out}x1"
+            else:
+                assert "exceeds the padded input" in refusal(f"{n}x{n}x1", layer)
+
+
+def test_the_least_input_of_a_pool_that_rounds_up() -> None:
+    chain = parse("maxpool:3,s=2,ceil=yes")
+    assert input_for(lambda x: Network.of(x, chain), None, (1,)) == (Need(2, 3),)
+
+
 def test_layouts_and_dims_say_how_an_input_is_read() -> None:
     first = Network.of(read_input((3, 28, 28), layout="channels_first"), parse("conv:8,k=3"), layout="channels_first")
     assert first.show(first.output) == "8x26x26"

@@ -208,6 +208,21 @@ def _deconvolve(op: Op, x: Tensor) -> Step:
 
 
 def _pool(op: Op, x: Tensor) -> Step:
+    """Pool as PyTorch does, which refuses windows that could lie in the padding alone."""
+    step = pool(op, x)
+    for axis in step.axes:
+        most = axis.k // 2
+        if max(axis.lo, axis.hi - axis.beyond) > most:
+            raise ShapeError(
+                f"a pool over {axis.k} samples is padded by {axis.lo} and {axis.hi - axis.beyond}",
+                f"expected at most half of its window, {most}",
+                "use less padding, or a pad layer before it",
+            )
+    return step
+
+
+def pool(op: Op, x: Tensor) -> Step:
+    """Slide a window over each channel."""
     axes = _axes(op, x)
     return Step(_output(axes, x.channels), axes)
 

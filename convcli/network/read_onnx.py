@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from convcli.errors import ConvError, FileError, InputError, LimitError, ShapeError, brief
 from convcli.limits import Limits, show_bytes
 from convcli.network.graph import INPUT, Network, Node
-from convcli.network.layers import KINDS, Kind, Op, Step, Tensor
+from convcli.network.layers import KINDS, Kind, Op, Step, Tensor, pool
 from convcli.shapes.axis import Axis
 
 LARGEST = 2**31 - 1
@@ -288,7 +288,9 @@ def _deconv_to(call: _Call, values: dict[str, Any], wanted: Shape) -> tuple[Op, 
 def _pool(kind: str) -> Callable[[_Call], tuple[Op, Step]]:
     def read(call: _Call) -> tuple[Op, Step]:
         window = _window(call, tuple(call.attributes["kernel_shape"]))
-        return _known_layer(kind, call, {**window, "ceil": bool(call.get("ceil_mode", 0))})
+        values = {**window, "ceil": bool(call.get("ceil_mode", 0))}
+        op = Op(replace(KINDS[kind], apply=pool), values, call.kind)
+        return op, op.apply_to(call.x)
 
     return read
 

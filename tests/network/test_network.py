@@ -210,6 +210,15 @@ def test_the_least_input_of_a_pool_that_rounds_up() -> None:
     assert input_for(lambda x: Network.of(x, chain), None, (1,)) == (Need(2, 3),)
 
 
+@pytest.mark.parametrize("kind", ["maxpool", "avgpool"])
+def test_pools_are_padded_by_half_of_their_window_at_most(kind: str) -> None:
+    assert str(net("8x8x1", f"{kind}:3,s=1,p=1").output) == "8x8x1"
+    assert "expected at most half of its window, 1" in refusal("8x8x1", f"{kind}:3,s=1,p=2")
+    assert "expected at most half of its window, 1" in refusal("8x8x1", f"{kind}:2,s=1,p=0:2")
+    assert "expected at most half of its window, 1" in refusal("8x8x1", f"{kind}:3,s=1,p=full")
+    assert "expected at most half of its window, 1" in refusal("8x8x1", "maxpool:3,s=1,d=2,p=2")
+
+
 def test_layouts_and_dims_say_how_an_input_is_read() -> None:
     first = Network.of(read_input((3, 28, 28), layout="channels_first"), parse("conv:8,k=3"), layout="channels_first")
     assert first.show(first.output) == "8x26x26"

@@ -17,7 +17,6 @@ from convcli.shapes.parse import show
 ACTIVATIONS = {
     "relu": "relu",
     "relu6": "relu6",
-    "leakyrelu": "leaky_relu",
     "elu": "elu",
     "gelu": "gelu",
     "silu": "silu",
@@ -125,8 +124,15 @@ def _maxpool(node: Node, op: Op, x: str) -> str:
 
 
 def _avgpool(node: Node, op: Op, x: str) -> str:
-    pool = f"layers.AveragePooling{len(node.axes)}D({_each(node, lambda a: a.k)}, {_each(node, lambda a: a.stride)})"
-    return f"{pool}({_padded(node, x)})"
+    """Padding counts as samples; what rounding up adds at the ends does not, so divide by its share."""
+    window = f"{_each(node, lambda a: a.k)}, {_each(node, lambda a: a.stride)}"
+    pool = f"layers.AveragePooling{len(node.axes)}D({window})"
+    beyond = ((0, 0), *((0, axis.beyond) for axis in node.axes), (0, 0))
+    if not any(axis.beyond for axis in node.axes):
+        return f"{pool}({_padded(node, x)})"
+    padding = ((0, 0), *((axis.lo, axis.hi - axis.beyond) for axis in node.axes), (0, 0))
+    ones = f"keras.ops.pad(keras.ops.ones_like({x}), {padding}, constant_values=1)"
+    return f"{pool}({_padded(node, x)}) / {pool}(keras.ops.pad({ones}, {beyond}))"
 
 
 def _gap(node: Node, op: Op, x: str) -> str:
@@ -134,7 +140,9 @@ def _gap(node: Node, op: Op, x: str) -> str:
 
 
 def _norm(layer: str) -> Callable[[Node, Op, str], str]:
-    return lambda node, op, x: f"layers.{layer}Normalization(center={op['affine']}, scale={op['affine']})({x})"
+    """The epsilon is that of the other frameworks; Keras' own is a hundred times as large."""
+    options = "center={affine}, scale={affine}, epsilon=1e-5"
+    return lambda node, op, x: f"layers.{layer}Normalization({options.format(affine=op['affine'])})({x})"
 
 
 def _pad(node: Node, op: Op, x: str) -> str:
@@ -166,6 +174,7 @@ KERAS: dict[str, Callable[[Node, Op, str], str]] = {
     "gap": _gap,
     "batchnorm": _norm("Batch"),
     "layernorm": _norm("Layer"),
+    "leakyrelu": lambda node, op, x: f"layers.LeakyReLU(negative_slope=0.01)({x})",
     "pad": _pad,
     "upsample": _upsample,
     "flatten": lambda node, op, x: f"layers.Flatten()({x})",

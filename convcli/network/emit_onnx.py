@@ -42,7 +42,7 @@ def serialise(network: Network) -> bytes:
         writer.layer(node, number)
     ends = [("x", network.x), (f"y{len(network.nodes) - 1}", network.output)]
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", t.depth, *t.spatial]) for name, t in ends)
-    graph = helper.make_graph(writer.nodes, network.name or "network", [x], [y], writer.constants)
+    graph = helper.make_graph(writer.nodes, network.name or "network", [x], [y])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="convcli")
     model.ir_version = 9  # the version that came with this opset
     checker.check_model(model, full_check=True)
@@ -50,11 +50,10 @@ def serialise(network: Network) -> bytes:
 
 
 class _Writer:
-    """Nodes and constants as they are written."""
+    """Nodes as they are written; what is no weight is a constant of its own, not an initialiser."""
 
     def __init__(self, network: Network) -> None:
         self.nodes: list[Any] = []
-        self.constants: list[Any] = []
         self.network = network
 
     def layer(self, node: Node, number: int) -> None:
@@ -77,12 +76,12 @@ class _Writer:
         self.nodes.append(helper.make_node(kind, list(given), [result], **options))
         return result
 
-    def constant(self, name: str, values: Sequence[float]) -> str:
+    def constant(self, name: str, values: Sequence[float], shape: Sequence[int] | None = None) -> str:
         from onnx import TensorProto, helper
 
         kind = TensorProto.INT64 if all(isinstance(value, int) for value in values) else TensorProto.FLOAT
-        self.constants.append(helper.make_tensor(name, kind, [len(values)], list(values)))
-        return name
+        value = helper.make_tensor(name, kind, shape or [len(values)], list(values))
+        return self.node("Constant", [], name, value=value)
 
     def weights(self, name: str, *shape: int) -> str:
         return self.node("ConstantOfShape", [self.constant(f"{name}.shape", shape)], name)
@@ -130,7 +129,16 @@ def _maxpool(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
 
 
 def _avgpool(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
-    writer.node("AveragePool", [x], result, **_window(node))
+    """Padding counts as samples; what rounding up adds at an end does not, so multiply by its share."""
+    cut = [number for number, axis in enumerate(node.axes) if axis.beyond]
+    names = [*(f"{result}.beyond{number}" for number in cut), result]
+    mean = writer.node("AveragePool", [x], names[0], count_include_pad=1, **_window(node))
+    for number, name in zip(cut, names[1:], strict=True):
+        axis = node.axes[number]
+        shape = [1] * (2 + len(node.axes))
+        shape[2 + number] = axis.out
+        shares = [1.0] * (axis.out - 1) + [axis.k / (axis.k - axis.beyond)]
+        mean = writer.node("Mul", [mean, writer.constant(f"{name}.shares", shares, shape)], name)
 
 
 def _gap(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:

@@ -163,9 +163,18 @@ def _maxpool(node: Node, op: Op, call: str, x: str) -> Emitted:
 
 
 def _avgpool(node: Node, op: Op, call: str, x: str) -> Emitted:
-    k = _per_axis(node, lambda a: a.k)
-    s = _per_axis(node, lambda a: a.stride)
-    return "", f"F.avg_pool{len(node.axes)}d({_ends(node, x, '0.0')}, {k}, {s})"
+    """Padding counts as samples; what rounding up adds at an end does not, so divide by its share."""
+    window = f"{_per_axis(node, lambda a: a.k)}, {_per_axis(node, lambda a: a.stride)}"
+
+    def mean(samples: str) -> str:
+        return f"F.avg_pool{len(node.axes)}d({samples}, {window})"
+
+    beyond = [end for axis in reversed(node.axes) for end in (0, axis.beyond)]
+    if not any(beyond):
+        return "", mean(_ends(node, x, "0.0"))
+    padding = [end for axis in reversed(node.axes) for end in (axis.lo, axis.hi - axis.beyond)]
+    counted = f"F.pad(F.pad(torch.ones_like({x}), {padding}, value=1.0), {beyond})"
+    return "", f"{mean(_ends(node, x, '0.0'))} / {mean(counted)}"
 
 
 def _ends(node: Node, x: str, fill: str) -> str:

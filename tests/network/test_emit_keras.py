@@ -22,8 +22,11 @@ EVERY_KIND = [
     ((9, 9), "depthwise:k=3 conv:8,k=1,g=4,bias=no deconv:4,k=3,s=2,p=same deconv:4,k=4,p=0:1 deconv:4,k=2,s=3"),
     ((9, 9), "layernorm batchnorm:affine=no pad:1:2x0 upsample:2 upsample:2x3,mode=linear"),
     ((9,), "conv:4,k=3 upsample:2 residual[conv:4,k=3,p=1] concat[ | relu] gap:keep=yes"),
-    ((5, 6, 7), "conv:4,k=3 maxpool:2,ceil=yes gap linear:3,bias=no dropout:0.1 layernorm batchnorm"),
-    ((9, 9), " ".join(ACTIVATIONS)),
+    (
+        (5, 6, 7),
+        "conv:4,k=3 maxpool:2,ceil=yes avgpool:2,ceil=yes gap linear:3,bias=no dropout:0.1 layernorm batchnorm",
+    ),
+    ((9, 9), " ".join([*ACTIVATIONS, "leakyrelu"])),
     ((9, 9), "flatten linear:4 residual[linear:4] concat[ | relu]"),
 ]
 
@@ -34,6 +37,24 @@ def test_a_chain_reads_as_keras() -> None:
     assert lines[4].startswith("x1 = layers.Conv2D(8, (3, 3), strides=(1, 1)")
     assert lines[4].endswith("(layers.ZeroPadding2D(((1, 1), (1, 1)))(x0))  # conv:8,k=3,p=same -> 28x28x8")
     assert lines[-4] == "model = keras.Model(x0, x4)"
+
+
+def emitted(shape: tuple[int, ...], words: str) -> str:
+    return keras(Network.of(Tensor(shape, 1), parse(words)))
+
+
+def test_slopes_and_epsilons_are_those_of_the_other_frameworks() -> None:
+    assert "layers.LeakyReLU(negative_slope=0.01)(x0)" in emitted((4,), "leakyrelu")
+    assert "layers.LayerNormalization(center=True, scale=True, epsilon=1e-5)(x0)" in emitted((4,), "layernorm")
+    assert "layers.BatchNormalization(center=False, scale=False, epsilon=1e-5)" in emitted((4,), "batchnorm:affine=no")
+
+
+def test_averages_leave_out_what_rounding_up_adds() -> None:
+    ones = "keras.ops.pad(keras.ops.ones_like(x0), ((0, 0), (1, 1), (0, 0)), constant_values=1)"
+    pool = "layers.AveragePooling1D((3,), (2,))"
+    mean = f"{pool}(layers.ZeroPadding1D((1, 2))(x0)) / {pool}(keras.ops.pad({ones}, ((0, 0), (0, 1), (0, 0))))"
+    assert mean in emitted((6,), "avgpool:3,s=2,p=1,ceil=yes")
+    assert " / " not in emitted((5,), "avgpool:3,s=2,p=1,ceil=yes")
 
 
 @pytest.mark.parametrize(

@@ -147,3 +147,20 @@ def test_emitted_layers_of_every_kind_run(shape: tuple[int, ...], words: str) ->
 def test_what_cannot_be_emitted_is_told() -> None:
     with pytest.raises(InputError, match="slides along 1 axes"):
         emit_torch.torch(Network.of(Tensor((9,), 4), parse("unfold:k=3")))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_emitted_averages_are_pytorchs(seed: int) -> None:
+    rng = random.Random(seed)
+    while True:
+        n, k, s, p = rng.randint(1, 9), rng.randint(1, 5), rng.randint(1, 4), rng.randint(0, 2)
+        try:
+            network = Network.of(Tensor((n, n), 2), parse(f"avgpool:{k},s={s},p={p},ceil=yes"))
+        except InputError:
+            continue
+        break
+    names: dict[str, object] = {"__name__": "emitted"}
+    exec(emit_torch.torch(network), names)
+    x = torch.rand(2, 2, n, n)
+    right = torch.nn.AvgPool2d(k, s, p, ceil_mode=True)(x)
+    torch.testing.assert_close(names["Network"]()(x), right)  # type: ignore[operator]

@@ -156,6 +156,33 @@ def test_emitted_models_run(words: str) -> None:
     assert y.shape == (2, *network.output.shape("channels_first"))
 
 
+def means(x: np.ndarray, k: int, s: int, lo: int, hi: int, out: int) -> np.ndarray:
+    """Average along the last axis by the definition: over the window's samples, padding counted, as far as it goes."""
+    padded = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(lo, hi)])
+    return np.stack([padded[..., i * s : i * s + k].mean(-1) for i in range(out)], -1)
+
+
+@pytest.mark.parametrize(
+    ("n", "words", "lo", "hi"),
+    [
+        (4, "3,s=1,p=1", 1, 1),
+        (6, "3,s=2,p=1,ceil=yes", 1, 1),
+        (5, "2,s=2,ceil=yes", 0, 0),
+        (2, "3,s=2,ceil=yes", 0, 0),
+        (7, "4,s=3,p=2:1,ceil=yes", 2, 1),
+        (6, "3,s=2,p=same", 0, 1),
+    ],
+)
+def test_emitted_averages_count_padding_but_not_what_rounding_up_adds(n: int, words: str, lo: int, hi: int) -> None:
+    network = Network.of(Tensor((n, n), 2), parse(f"avgpool:{words}"))
+    (axis, _) = network.nodes[0].axes
+    x = np.random.default_rng(0).random((1, 2, n, n), np.float32)
+    rows = means(x, axis.k, axis.stride, lo, hi, axis.out)
+    right = means(rows.swapaxes(2, 3), axis.k, axis.stride, lo, hi, axis.out).swapaxes(2, 3)
+    (y,) = ReferenceEvaluator(onnx.load_from_string(serialise(network))).run(None, {"x": x})
+    np.testing.assert_allclose(y, right, rtol=1e-5)
+
+
 def test_what_onnx_has_no_node_for_is_told() -> None:
     with pytest.raises(InputError, match="layer 2 'unfold:k=3' has no counterpart in ONNX"):
         serialise(Network.of(Tensor((9, 9), 3), parse("relu unfold:k=3")))

@@ -7,10 +7,15 @@ Standard library only, like the shapes that the numbers come from.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -166,3 +171,8 @@ def set_threads(count: int | None) -> None:
     """Share work over `count` threads from now on; None goes back to the environment's choice."""
     global _count
     _count = None if count is None else max(count, 1)
+
+
+SLACK = 2**23
+"""Bytes for what is small: the threads' stacks, the blocks that they convert and compress, and the pages that a map
+touches around its own."""

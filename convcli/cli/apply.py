@@ -43,7 +43,8 @@ def command(as_json: bool, dry_run: bool, **settings: Any) -> None:
     """
     from convcli.cli.report import apply
     from convcli.cli.report.text import print_json
-    from convcli.jobs.apply import ApplyRequest, plan_apply, run_apply
+    from convcli.jobs.apply import plan_apply, run_apply
+    from convcli.jobs.apply_plan import ApplyRequest
     from convcli.jobs.requests import ReadOptions, from_options
 
     options.check_stdout(as_json, settings["output"], "write the result to a file")

@@ -73,7 +73,7 @@ def command(
     """
     from convcli.cli.report.batch import Progress, Summary, record_json, record_line
     from convcli.cli.report.text import print_json
-    from convcli.jobs.apply import ApplyRequest
+    from convcli.jobs.apply_plan import ApplyRequest
     from convcli.jobs.batch import Batch, Search, listed
     from convcli.jobs.requests import from_options
     from convcli.limits import threads

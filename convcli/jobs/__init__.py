@@ -4,6 +4,7 @@
 
     requests     groups of options that requests share, and how a command fills them
     operands     the input and the kernel, loaded and resolved
+    apply_plan   the request of apply, and its plan
     apply        one input through its kernels
     grad         the gradients of one convolution
     gradcheck    those gradients checked numerically

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property, reduce
+from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import zip_longest
 from operator import add
 from typing import Any
@@ -19,16 +19,15 @@ from numpy.typing import NDArray
 
 from convcli import io
 from convcli.engine.buffers import release_unused
-from convcli.engine.layer_form import flip_for, from_layer, to_problem
+from convcli.engine.layer_form import flip_for, to_problem
 from convcli.engine.planning.facts import result_dtype
-from convcli.engine.planning.plan import Plan
-from convcli.engine.problem import Problem
 from convcli.engine.tiling import Chunk
 from convcli.errors import InputError
 from convcli.io import NO_METADATA, Data, Header, Metadata, OutputTarget, WriteRequest, Written
 from convcli.jobs import colour
-from convcli.jobs.chunks import chunk_of_plan, chunks, output_index
-from convcli.jobs.memory import Footprint, apply_footprint, planes_bytes
+from convcli.jobs.apply_plan import ApplyPlan, ApplyRequest, KernelPass
+from convcli.jobs.chunks import chunks, output_index
+from convcli.jobs.memory import apply_footprint, planes_bytes
 from convcli.jobs.operands import VOLUME, Planes, colour_planes, resolve_operands
 from convcli.jobs.postprocess import (
     Ledger,
@@ -38,121 +37,15 @@ from convcli.jobs.postprocess import (
     scale_and_shift,
     to_dtype,
 )
-from convcli.jobs.requests import Postprocess, ReadOptions, WriteOptions
 from convcli.jobs.verify import Check, Verification
 from convcli.kernels import Kernel
 from convcli.kernels.model import normalized
-from convcli.limits import LESS_WORK, Limits, threads
-from convcli.shapes.geometry import Geometry
-from convcli.shapes.layout import ConvLayout, infer_layout
+from convcli.limits import LESS_WORK, threads
+from convcli.shapes.layout import infer_layout
 
 RELEASE_ABOVE = 40 << 20
 """Peak in bytes above which unused memory is returned to the system. A smaller run leaves little, and having the
 system clear it again for the next one took a sixth of the time of a batch of megapixel pictures."""
-
-
-@dataclass(frozen=True)
-class ApplyRequest:
-    """A run of `apply` on one input; values are checked by `plan_apply`.
-
-    input, output: paths, or - for a pipe; without output nothing is written. kernels: references, or kernels.
-    normalize: divide each kernel by its sum. linear: filter a picture in linear light.
-    """
-
-    input: str
-    kernels: tuple[str | Kernel, ...]
-    output: str | None = None
-    geometry: Geometry = field(default_factory=Geometry)
-    reading: ReadOptions = field(default_factory=ReadOptions)
-    normalize: bool = False
-    method: str = "auto"
-    linear: bool = False
-    verify: bool = False
-    postprocess: Postprocess = field(default_factory=Postprocess)
-    writing: WriteOptions = field(default_factory=WriteOptions)
-    limits: Limits = field(default_factory=Limits.of)
-
-
-@dataclass(frozen=True)
-class KernelPass:
-    """One kernel on the input: the engine's problem and its plan.
-
-    coverage: the problem that filters the alpha of a picture that has it.
-    """
-
-    kernel: Kernel
-    conv_layout: ConvLayout
-    problem: Problem
-    plan: Plan
-    coverage: Problem | None
-
-    @property
-    def volume(self) -> bool:
-        """True if the first axis is one of pages, for a format that has them."""
-        return self.conv_layout.dims == VOLUME
-
-    @cached_property
-    def output_shape(self) -> tuple[int, ...]:
-        return self.conv_layout.with_spatial(self.plan.sizes)
-
-    @property
-    def channel_axis(self) -> int:
-        """The axis of the output's channels; without any, the axis that would follow the last."""
-        axis = self.conv_layout.output_channel_axis
-        return len(self.output_shape) if axis is None else axis
-
-    def chunk_size(self, chunk: Chunk) -> int:
-        """Return the number of values in a chunk of the output."""
-        return math.prod(self.problem.part_shape(self.plan, chunk))
-
-    def run(self, chunk: Chunk, check: Check | None = None) -> NDArray[Any]:
-        """Compute a chunk of the output, in the output's axes; `check` compares some of it with the definition."""
-        part = chunk_of_plan(chunk, self.conv_layout, self.plan)
-        y = self.problem.run_part(self.plan, part)
-        if check is not None:
-            check.look(y[..., None] if self.problem.added_channel else y, part)
-        return from_layer(y, self.conv_layout)
-
-    def run_coverage(self, chunk: Chunk, method: str) -> NDArray[Any] | None:
-        """Compute the filtered alpha (rows, W) of a chunk; None for an input without alpha."""
-        if self.coverage is None:
-            return None
-        return self.coverage.run_part(self.coverage.plan(None, method), chunk)[..., 0]
-
-
-@dataclass(frozen=True)
-class ApplyPlan:
-    """A request with its input loaded and everything decided except the values themselves.
-
-    compute_dtype: of the results before postprocessing. dtype, output_shape: of the output. target: where the
-    output goes; None if it is not saved. writing: how it is written, and what its file says besides its samples.
-    dropped: metadata of the input that the output's format cannot hold, and why.
-    """
-
-    request: ApplyRequest
-    data: Data
-    passes: tuple[KernelPass, ...]
-    compute_dtype: str
-    dtype: np.dtype[Any]
-    target: OutputTarget | None
-    output_shape: tuple[int, ...]
-    writing: WriteRequest
-    dropped: tuple[str, ...] = ()
-
-    @property
-    def format(self) -> str | None:
-        """The output's format; None if it is not saved."""
-        return None if self.target is None else self.target.form.name
-
-    @property
-    def metadata(self) -> Metadata:
-        """The metadata of the output's file."""
-        return self.writing.metadata
-
-    @cached_property
-    def footprint(self) -> Footprint:
-        """The bytes that the whole run needs, from shapes and dtypes alone."""
-        return apply_footprint(self)
 
 
 @dataclass(frozen=True)
@@ -207,7 +100,7 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
         target.check(dtype, shape, writing)
 
     plan = ApplyPlan(request, data, passes, compute_dtype, dtype, target, shape, writing, dropped)
-    request.limits.check_memory(f"filtering {data.name}", plan.footprint.peak, LESS_WORK)
+    request.limits.check_memory(f"filtering {data.name}", apply_footprint(plan).peak, LESS_WORK)
     return plan
 
 
@@ -427,5 +320,5 @@ def _result_range(plan: ApplyPlan, cut: Sequence[Chunk]) -> tuple[float, float]:
 
 def _release_unused(plan: ApplyPlan) -> None:
     """Return unused memory to the system if the run needs much of it."""
-    if plan.footprint.peak > RELEASE_ABOVE:
+    if apply_footprint(plan).peak > RELEASE_ABOVE:
         release_unused()

@@ -18,23 +18,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from convcli import io
 from convcli.engine.tiling import Chunk
 from convcli.jobs import colour
+from convcli.jobs.apply_plan import ApplyPlan
 from convcli.jobs.chunks import chunk_of_plan, chunks, last_chunk
 from convcli.jobs.verify import checking_bytes
+from convcli.limits import SLACK
 from convcli.options import Combine
-
-if TYPE_CHECKING:
-    from convcli.jobs.apply import ApplyPlan
-
-SLACK = 2**23
-"""Bytes for what is small: the threads' stacks, the blocks that they convert and compress, and the pages that a map
-touches around its own."""
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,8 @@ from convcli import io
 from convcli.errors import InputError, ShapeError
 from convcli.io import Data
 from convcli.jobs import colour
-from convcli.jobs.memory import SLACK
 from convcli.kernels import Kernel, fewest_axes, kernel
-from convcli.limits import LESS_WORK, Limits
+from convcli.limits import LESS_WORK, SLACK, Limits
 from convcli.options import Layout
 from convcli.shapes.geometry import Geometry
 from convcli.shapes.layout import PICTURE_CHANNELS, ConvLayout

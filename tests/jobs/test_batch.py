@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from convcli import __version__, kernel
 from convcli.errors import ConvError, FileError, InputError, KernelError, LimitError
-from convcli.jobs.apply import ApplyRequest
+from convcli.jobs.apply_plan import ApplyRequest
 from convcli.jobs.batch.manifest import NAME, Entry, Manifest
 from convcli.jobs.batch.naming import Template, check_targets, folded, name_all
 from convcli.jobs.batch.sources import Search, Source, listed

@@ -17,7 +17,8 @@ from convcli.io import writing
 from convcli.io.arrays import npy
 from convcli.jobs import apply as jobs
 from convcli.jobs import chunks
-from convcli.jobs.apply import ApplyRequest, plan_apply, run_apply
+from convcli.jobs.apply import plan_apply, run_apply
+from convcli.jobs.apply_plan import ApplyRequest
 from convcli.jobs.requests import from_options
 
 RNG = np.random.default_rng(0)

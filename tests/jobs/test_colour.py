@@ -16,7 +16,8 @@ from convcli import io
 from convcli.cli import main
 from convcli.errors import InputError, LimitError
 from convcli.jobs import colour
-from convcli.jobs.apply import ApplyRequest, ApplyResult, plan_apply, run_apply
+from convcli.jobs.apply import ApplyResult, plan_apply, run_apply
+from convcli.jobs.apply_plan import ApplyRequest
 from convcli.jobs.batch.task import Recipe
 from convcli.jobs.requests import from_options
 

@@ -15,7 +15,8 @@ from PIL import Image
 
 from convcli.io import available, lookup, save
 from convcli.io.arrays.wav import Recording
-from convcli.jobs.memory import SLACK, Footprint
+from convcli.jobs.memory import Footprint
+from convcli.limits import SLACK
 
 HEIGHT, WIDTH = 2400, 3200
 SAME = ["--padding", "same"]

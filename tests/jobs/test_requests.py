@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from convcli.bench.run import BenchRequest
-from convcli.jobs.apply import ApplyRequest
+from convcli.jobs.apply_plan import ApplyRequest
 from convcli.jobs.grad import GradRequest
 from convcli.jobs.gradcheck import GradcheckRequest
 from convcli.jobs.requests import GROUPS, flat_options, from_options

@@ -14,7 +14,8 @@ from PIL import Image
 from convcli import ShapeError, gradients
 from convcli.cli import main
 from convcli.errors import ChannelError, InputError, LimitError
-from convcli.jobs.apply import ApplyRequest, plan_apply, run_apply
+from convcli.jobs.apply import plan_apply, run_apply
+from convcli.jobs.apply_plan import ApplyRequest
 from convcli.jobs.requests import from_options
 from convcli.learn.explain import ExplainRequest, ExplainResult, run_explain
 

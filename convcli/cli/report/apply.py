@@ -20,8 +20,9 @@ from convcli.cli.report.text import (
 from convcli.engine.planning.plan import Plan
 from convcli.errors import printable
 from convcli.io import Data, kinds
-from convcli.jobs.apply import ApplyPlan, ApplyResult, KernelPass
-from convcli.jobs.memory import Footprint
+from convcli.jobs.apply import ApplyResult
+from convcli.jobs.apply_plan import ApplyPlan, KernelPass
+from convcli.jobs.memory import Footprint, apply_footprint
 from convcli.jobs.postprocess import Ledger
 from convcli.jobs.verify import Verification
 from convcli.shapes.parse import show
@@ -40,7 +41,7 @@ def plan_lines(plan: ApplyPlan) -> list[str]:
     rows += [("method", f"{part.plan.method}: {part.plan.reason}") for part in _distinct(plan)]
     rows += [("not", f"{method}: {why}") for part in _distinct(plan) for method, why in part.plan.rejected]
     rows.append(("work", f"{sum(part.plan.macs for part in plan.passes):,} multiply-adds by the definition"))
-    rows.append(("memory", _footprint(plan.footprint)))
+    rows.append(("memory", _footprint(apply_footprint(plan))))
     return columns(rows, indent="")
 
 
@@ -77,6 +78,7 @@ def damage_line(data: Data) -> str:
 
 def plan_json(plan: ApplyPlan) -> dict[str, Any]:
     request = plan.request
+    footprint = apply_footprint(plan)
     return {
         "op": request.geometry.op,
         "input": _input_json(plan.data),
@@ -99,7 +101,7 @@ def plan_json(plan: ApplyPlan) -> dict[str, Any]:
             "lost": list(plan.dropped),
         },
         "plan": [_work_json(part.plan) for part in plan.passes],
-        "memory": {**vars(plan.footprint), "peak": plan.footprint.peak},
+        "memory": {**vars(footprint), "peak": footprint.peak},
     }
 
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from convcli.errors import FileError, InputError, OutputError, WorkerError, reason
 from convcli.io import lookup, remove_leftovers
-from convcli.jobs.apply import ApplyRequest
+from convcli.jobs.apply_plan import ApplyRequest
 from convcli.jobs.batch.manifest import Entry, Manifest
 from convcli.jobs.batch.naming import Template, check_folder, check_suffixes, check_targets, name_all
 from convcli.jobs.batch.pool import Pool, as_finished, in_thread

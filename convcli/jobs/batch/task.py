@@ -11,7 +11,8 @@ from typing import Literal
 
 from convcli import __version__
 from convcli.errors import CheckError, ConvError, InputError, OutputError, reason
-from convcli.jobs.apply import ApplyRequest, plan_apply, run_apply
+from convcli.jobs.apply import plan_apply, run_apply
+from convcli.jobs.apply_plan import ApplyRequest
 from convcli.jobs.batch.manifest import Entry
 from convcli.jobs.requests import flat_options
 from convcli.kernels import Kernel, fewest_axes, kernel

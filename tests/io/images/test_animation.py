@@ -18,7 +18,8 @@ from convcli.errors import FileError, InputError, LimitError, ShapeError
 from convcli.io import Metadata
 from convcli.io.data import Timing
 from convcli.io.images.animation import Stack
-from convcli.jobs.apply import ApplyRequest, ApplyResult, plan_apply, run_apply
+from convcli.jobs.apply import ApplyResult, plan_apply, run_apply
+from convcli.jobs.apply_plan import ApplyRequest
 from convcli.jobs.requests import from_options
 from convcli.limits import Limits
 

@@ -17,7 +17,8 @@ from PIL.PngImagePlugin import PngInfo
 from convcli.cli import main
 from convcli.io import Metadata, WriteRequest, all_formats, carry_over, kinds, load, lookup
 from convcli.io.images.metadata import WORDS, rewrite_exif
-from convcli.jobs.apply import ApplyRequest, plan_apply, run_apply
+from convcli.jobs.apply import plan_apply, run_apply
+from convcli.jobs.apply_plan import ApplyRequest
 from convcli.jobs.batch.task import Recipe
 from convcli.jobs.requests import from_options
 

@@ -158,4 +158,8 @@ def printable(text: str) -> str:
     >>> printable("größer than \x1b[2J")
     'größer than \\x1b[2J'
     """
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+    def shown(letter: str) -> str:
+        return letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+
+    return "".join(map(shown, text))

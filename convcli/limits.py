@@ -53,7 +53,9 @@ class Limits:
 
         By default half of the machine's memory and 16384 x 16384 pixels.
         """
-        return cls(machine_memory() // SHARE if memory is None else memory, PIXELS if pixels is None else pixels)
+        if memory is None:
+            memory = machine_memory() // SHARE
+        return cls(memory, PIXELS if pixels is None else pixels)
 
     def check_memory(self, what: str, needed: int, remedy: str = SMALLER) -> None:
         """Raise LimitError where `what` needs more bytes than may be taken.
@@ -89,7 +91,8 @@ def parse_size(text: str) -> int:
     found = _SIZE.fullmatch(text.strip())
     size = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
     if size < 1:
-        raise InputError(f"size {text[:40]!r}", "expected a number of bytes above 0", "write it as 500M or 2G")
+        expected = "expected a number of bytes above 0"
+        raise InputError(f"size {text[:40]!r}", expected, "write it as 500M or 2G")
     return size
 
 
@@ -118,7 +121,7 @@ def machine_memory() -> int:
 def _physical() -> int:
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # a system without sysconf, or without these names
+    except (AttributeError, OSError, ValueError):  # no sysconf, or none of these names
         return UNKNOWN
 
 
@@ -131,9 +134,10 @@ def group_limits(root: Path) -> Iterator[int]:
     Controller" (version 1).
     """
     try:
-        groups = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
     except (OSError, UnicodeDecodeError):
         return
+    groups = (line.split(":", 2) for line in lines)
     for _, controllers, group in (parts for parts in groups if len(parts) == 3):
         if controllers and "memory" not in controllers.split(","):
             continue

@@ -28,7 +28,11 @@ ORDERS: tuple[str, ...] = get_args(Order)
 POLICIES: tuple[str, ...] = get_args(Policy)
 COUNT_UNITS: tuple[str, ...] = get_args(Unit)
 VERSUS: tuple[str, ...] = get_args(Versus)
-DTYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
+DTYPES = (
+    *("uint8", "uint16", "uint32", "uint64"),
+    *("int8", "int16", "int32", "int64"),
+    *("float16", "float32", "float64"),
+)
 MEASURED = ("float32", "float64", "uint8", "uint16", "int16")
 """What a measurement fills its input with, and writes."""
 

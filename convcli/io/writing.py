@@ -7,9 +7,10 @@ import math
 import os
 import re
 import secrets
+import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -122,6 +123,7 @@ def output_buffer(target: OutputTarget | None, shape: tuple[int, ...], dtype: np
     path = Path(os.path.realpath(place))
     with _beside(path) as temporary:
         try:
+            _create(temporary, path)
             array = target.codec.create(temporary, shape, dtype)
         except OSError as error:
             raise _failure(place, target.overwrite, error) from error
@@ -271,7 +273,8 @@ def _stream(path: Path, name: str, overwrite: bool) -> Iterator[BinaryIO]:
             stream.write(content.getbuffer())
         return
     with _beside(path) as temporary:
-        with temporary.open("x+b") as stream:  # an encoder of several frames reads what it wrote
+        _create(temporary, path)
+        with temporary.open("r+b") as stream:  # an encoder of several frames reads what it wrote
             yield stream
         _publish(temporary, path, name, overwrite)
 
@@ -286,6 +289,12 @@ def _beside(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def _create(temporary: Path, path: Path) -> None:
+    """Create an empty file of the umask's mode; where it will replace a file, one that its owner alone may read."""
+    mode = stat.S_IRUSR | stat.S_IWUSR if path.exists() else 0o666
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+
+
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     """Remove what a killed `save` left in a folder; none may be running."""
     try:
@@ -297,7 +306,10 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
 
 
 def _publish(temporary: Path, path: Path, name: str, overwrite: bool) -> None:
-    """Give the file its name; a hard link cannot replace a file that was made meanwhile."""
+    """Give the file its name, and the mode of the file that it replaces.
+
+    A hard link cannot replace a file that was made meanwhile.
+    """
     if not overwrite:
         try:
             return path.hardlink_to(temporary)
@@ -306,5 +318,7 @@ def _publish(temporary: Path, path: Path, name: str, overwrite: bool) -> None:
         except (OSError, NotImplementedError):  # a file system without hard links: the check is all there is
             if path.exists():
                 raise _exists(name) from None
+    with suppress(FileNotFoundError):
+        temporary.chmod(stat.S_IMODE(path.stat().st_mode) & 0o777)
     temporary.replace(path)
     return None

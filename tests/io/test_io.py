@@ -17,9 +17,10 @@ import pytest
 from numpy.typing import NDArray
 
 from convcli.errors import ConvError, DtypeError, FileError, InputError, OutputError, ShapeError
-from convcli.io import Written, all_formats, available, check_target, load, save
+from convcli.io import Written, all_formats, available, check_target, load, output_buffer, save
 from convcli.io.arrays import npy
 from convcli.io.arrays.wav import Recording
+from convcli.io.codec import PLAIN
 
 NUMBERS = [
     "bool",
@@ -496,6 +497,26 @@ def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "x.npy").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o664, 0o444])
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_file_that_is_replaced_keeps_its_mode(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, mapped: bool
+) -> None:
+    monkeypatch.setattr("convcli.io.writing.MAP_ABOVE", 0 if mapped else 1 << 30)
+    target = tmp_path / "x.npy"
+    target.touch()
+    target.chmod(mode)
+    before = os.umask(0o022)
+    try:
+        with output_buffer(check_target(target, overwrite=True), (3, 3), np.dtype(np.float64)) as buffer:
+            buffer.array[...] = np.eye(3)
+            buffer.publish(PLAIN)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(target.stat().st_mode) == mode
+    np.testing.assert_array_equal(load(target).array, np.eye(3))
 
 
 @pytest.mark.parametrize("name", WRITABLE)

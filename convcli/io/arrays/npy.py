@@ -53,7 +53,7 @@ class Npy(Codec):
         Raises OSError if the disk has no room: a page without any would end the process when it is
         touched.
         """
-        with path.open("xb") as stream:
+        with path.open("wb") as stream:
             header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
             npy.write_array_header_1_0(stream, header)
             start, size = stream.tell(), math.prod(shape) * dtype.itemsize

@@ -202,7 +202,7 @@ class _Opened(NamedTuple):
             lead = lead or data
         assert lead is not None
         timing = None
-        if any(durations):
+        if self.form.metadata_limits.get("timing"):
             timing = Timing(tuple(duration or 0 for duration in durations), self.codec.plays(self.image))
         return replace(
             lead,

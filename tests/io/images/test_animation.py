@@ -109,6 +109,17 @@ def test_it_plays_as_before(tmp_path: Path, source: str, target: str, plays: int
     assert {"loop": loop} == {"loop": None, **loops(target, plays)}
 
 
+@pytest.mark.parametrize("source", ANIMATED)
+@pytest.mark.parametrize("target", ANIMATED)
+@pytest.mark.parametrize("plays", [0, 1, 3])
+def test_without_durations_it_plays_as_often(tmp_path: Path, source: str, target: str, plays: int) -> None:
+    given = written(tmp_path / f"a.{source}", frames(1), duration=0, **loops(source, plays))
+    filtered(given, tmp_path / f"b.{target}")
+    _, durations, loop = played(tmp_path / f"b.{target}")
+    assert not any(durations)
+    assert {"loop": loop} == {"loop": None, **loops(target, plays)}
+
+
 def test_stripped_it_plays_as_before(tmp_path: Path) -> None:
     given = written(tmp_path / "a.gif", frames(1), duration=DURATIONS, loop=0, comment=b"a cat")
     filtered(given, tmp_path / "b.gif", strip=True)

@@ -54,6 +54,7 @@ class Problem(NamedTuple):
             integral=integral_bound(self.x, self.w, self.spec.cval),
         )
         kind = None if dtype is None else _result(dtype).name
+        # Factors are looked for only if `direct` would take long, which its plan says, or if they are asked for.
         plan = make_plan(facts, self.spec, dtype=kind, method="direct" if method == "auto" else method)
         if method == "auto":
             terms = self._terms(plan)

@@ -41,13 +41,13 @@ other by the dozen."""
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that all threads share, and that each of them holds besides."""
+    """Bytes that all threads share, and bytes of each thread."""
 
     shared: int
     per_thread: int
 
     def threads(self, most: int) -> int:
-        """Return how many threads keep to BUDGET: at most so many, and at least one.
+        """Return the most threads, up to `most` and at least one, that do not exceed BUDGET.
 
         >>> Memory(shared=1 << 20, per_thread=20 << 20).threads(8)
         3
@@ -55,7 +55,7 @@ class Memory:
         return max(min(most, (BUDGET - self.shared) // self.per_thread), 1)
 
     def total(self, threads: int) -> int:
-        """Return the bytes that so many threads hold."""
+        """Return the bytes that a number of threads hold."""
         return self.shared + threads * self.per_thread
 
 

@@ -75,7 +75,7 @@ def band_tile(
 def strip(work: Work, budget: int, rest: Sequence[int], rows: Callable[[int, int], int]) -> tuple[int, ...]:
     """Return a tile of about `budget` outputs in each channel: rows of one item, or several items.
 
-    rest: outputs along the axes after the first. rows: of so many rows and at most so many, those of a tile.
+    rest: outputs along the axes after the first. rows: given the number of all rows and a limit, the rows of a tile.
     """
     first, inner = work.sizes[0], max(math.prod(work.facts.batch[1:]) * math.prod(rest), 1)
     return several_items(work.facts, max(budget // (inner * first), 1)), rows(first, budget // inner), *rest
@@ -116,7 +116,7 @@ def even_shares(places: int, most: int, step: int) -> int:
 
 
 def several_items(facts: Facts, items: int) -> int:
-    """Return so many items of the first batch axis, or all that there are."""
+    """Return at most `items` items of the first batch axis: all, if there are fewer."""
     return min(items, facts.batch[0]) if facts.batch else 1
 
 
@@ -130,7 +130,7 @@ def pass_widths(work: Work) -> list[int]:
 
 
 def line_places(channels: int, most: int) -> int:
-    """Return the places of a line of so many channels that are taken at a time, at most `most`.
+    """Return how many positions of a line are computed at a time, at most `most`.
 
     >>> line_places(64, 1000), line_places(10_000, 1000), line_places(1, 1000)
     (128, 1, 1000)

@@ -13,16 +13,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
+from itertools import islice
 from struct import pack
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.errors import DtypeError, FileError, InputError, LimitError, ShapeError, brief
+from convcli.errors import DtypeError, FileError, InputError, LimitError, ShapeError, brief, one_line
 from convcli.io.codec import PLAIN, ReadRequest, WriteRequest
 from convcli.io.data import NO_METADATA, Data, Metadata
-from convcli.io.formats import NONE, check_extension, muted
+from convcli.io.formats import NONE, check_extension, has, missing_extension, muted
 from convcli.io.images import integrity
 from convcli.io.images.animation import VOLUME_NOTE, choose_frame, describe_frame, is_volume
 from convcli.io.images.codec import Pillow, measures
@@ -31,15 +32,17 @@ from convcli.io.images.metadata import apply_orientation, read_tags, swaps_axes,
 from convcli.io.images.modes import MODES
 from convcli.io.images.pillow import DIRECTORY_ERRORS, unguarded
 from convcli.limits import Limits
-from convcli.options import DTYPES
+from convcli.options import DTYPES, Frames
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-_BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _EXTRA, _FORMAT = 258, 259, 262, 277, 338, 339
+_BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _SAMPLES = 258, 259, 262, 266, 277
+_PLANAR, _COLOR_MAP, _EXTRA, _FORMAT = 284, 320, 338, 339
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
-_GRAY, _RGB = 1, 2
+_WHITE_IS_ZERO, _GRAY, _RGB = 0, 1, 2
+_UNCOMPRESSED, _SEPARATE, _LOWEST_BIT_FIRST = 1, 2, 2
 _BYTE, _ASCII, _SHORT, _LONG, _LONG8 = 1, 2, 3, 4, 16
 _OF_BYTES = (700, *range(0x9C9B, 0x9CA0))  # XMP, and Windows' texts
 _DEFLATE = (8, 32946)  # the compressions whose strips have a checksum
@@ -49,36 +52,82 @@ _DEEPEST = 32  # bytes of a pixel: four samples of 64 bits
 _BIG_TIFF = (b"II\x2b\0", b"MM\0\x2b")
 _BIG = 2**32 - 2**25  # bytes of samples, above which 32 bits may not count the file's
 _DEFLATED_AT_ONCE = 2**24  # bytes of samples
-_STRAIGHT, _PREMULTIPLIED = 2, 1
+_STRAIGHT, _PREMULTIPLIED, _COREL_ALPHA = 2, 1, 999
 _KEPT_WHOLE = {(12, _UNSIGNED), (16, _UNSIGNED), (16, _SIGNED), (32, _SIGNED), (32, _FLOAT)}
 """Bits and kinds of single samples above 8 bits that Pillow keeps whole."""
+_LIBTIFF = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32809, 32946, 34925, 50000)
+"""The compressions that Pillow's own libtiff decompresses."""
+_COMPRESSIONS = {33003: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34887: "LERC", 34933: "PNG"} | {
+    50001: "WebP",
+    50002: "JPEG XL",
+    52546: "JPEG XL",
+}
+"""Names of further ones, for messages. Source: tifffile.COMPRESSION."""
 
 PAGES = 10_000
 """Pages of a TIFF at most: counting them takes Pillow a time that grows with their square."""
 
 
-def beyond_pillow(stream: BinaryIO) -> str:
-    """Return in words what the first page holds that Pillow would cut or refuse, or ""; damage is not reported here.
+def beyond_pillow(stream: BinaryIO, frames: Frames = "first") -> str:
+    """Return in words what a wanted page holds that Pillow misreads, cuts or refuses, or ""; damage is not reported.
 
     The stream is left at its start.
     """
     try:
-        stream.seek(0)
-        if stream.read(4) in _BIG_TIFF:
+        head = _read_head(stream)
+        if head[:4] in _BIG_TIFF:
             return "BigTIFF"
-        tags = next(_directories(stream))
-        bits, kind = _sample_type(tags)
-        samples = int(tags.get(_SAMPLES, 1))
+        first = frames if isinstance(frames, int) else 0
+        wanted = islice(_directories(stream), first, None if frames == "all" else first + 1)
+        return next(filter(None, (_refuse_page(page, head[:2] == b"MM") for page in wanted)), "")
     except Exception:  # Pillow's parser raises nearly anything, and says what it is when it opens the file
         return ""
     finally:
         stream.seek(0)
-    if bits < 8 or (bits == 8 and kind != _SIGNED and samples <= 4):
-        return ""
-    if bits > 8 and samples == 1 and (bits, kind) in _KEPT_WHOLE:
+
+
+def _refuse_page(tags: Mapping[int, Any], big_endian: bool) -> str:
+    """Return in words what a page holds that Pillow misreads, cuts or refuses, or ""."""
+    bits, kind = _sample_type(tags)
+    compression, photometric = tags.get(_COMPRESSION, _UNCOMPRESSED), tags.get(_PHOTOMETRIC)
+    if compression not in _LIBTIFF:
+        return f"samples of {_COMPRESSIONS.get(compression, f'compression {compression}')}"
+    if bits < 8 or (bits == 8 and photometric not in (_WHITE_IS_ZERO, _GRAY, _RGB)):
+        return ""  # tifffile neither scales bits nor converts colours
+    samples = int(tags.get(_SAMPLES, 1))
+    if bits == 8:
+        return "signed 8-bit samples" if kind == _SIGNED else _refuse_bands(tags, samples)
+
+    # libtiff swaps the bytes of what it decompresses; Pillow knows that of unsigned 16 bits alone.
+    swapped_twice = big_endian and compression != _UNCOMPRESSED and (bits, kind) != (16, _UNSIGNED)
+    inverted = photometric == _WHITE_IS_ZERO and kind != _FLOAT
+    reversed_bits = tags.get(_FILL_ORDER) == _LOWEST_BIT_FIRST
+    packed = bits == 12 and big_endian
+    if samples == 1 and (bits, kind) in _KEPT_WHOLE and not (swapped_twice or inverted or reversed_bits or packed):
         return ""
     word = {_SIGNED: "signed ", _FLOAT: "floating "}.get(kind, "")
-    return f"{word}{bits}-bit samples" + (f" in {samples} channels" if samples > 1 else "")
+    ends = {
+        f" in {samples} channels": samples > 1,
+        ", compressed and big-endian": samples == 1 and swapped_twice,
+        ", white as 0": inverted,
+    }
+    return f"{word}{bits}-bit samples{''.join(end for end, applies in ends.items() if applies)}"
+
+
+def _refuse_bands(tags: Mapping[int, Any], samples: int) -> str:
+    """Return in words which 8-bit samples beside the colours Pillow would drop, truncate or refuse, or ""."""
+    colours = 3 if tags.get(_PHOTOMETRIC) == _RGB else 1
+    extra = _as_tuple(tags.get(_EXTRA, ()))
+    planar = tags.get(_PLANAR) == _SEPARATE
+    if samples == colours:
+        return ""
+    if extra == (_PREMULTIPLIED,):
+        return "premultiplied alpha"
+    is_rgba = colours == 3 and samples == 4 and extra in ((), (_STRAIGHT,), (_COREL_ALPHA,))
+    is_gray_alpha = colours == 1 and samples == 2 and extra == (_STRAIGHT,) and not planar
+    if is_rgba or (is_gray_alpha and tags.get(_PHOTOMETRIC) == _GRAY):
+        return ""
+    return f"8-bit samples in {samples} channels"
 
 
 def _sample_type(tags: Mapping[int, Any]) -> tuple[int, int]:
@@ -222,7 +271,8 @@ def _check_page(page: Any, stream: BinaryIO, name: str) -> None:
         raise DtypeError(
             f"{name} holds {page.bitspersample}-bit samples", "expected 8, 16, 32 or 64", "convert it first"
         )
-    if page.photometric not in (_GRAY, _RGB):
+    inverted = page.photometric == _WHITE_IS_ZERO and np.dtype(page.dtype).kind in "bu"
+    if page.photometric not in (_GRAY, _RGB) and not inverted:
         samples = getattr(page.photometric, "name", page.photometric)
         raise DtypeError(f"{name} holds {samples} samples", "expected gray or RGB", "convert it first")
     size = stream.seek(0, 2)
@@ -244,11 +294,14 @@ def _extra(page: Any) -> int:
 
 
 def _read_page(page: Any) -> NDArray[Any]:
-    """Return the samples (H, W) or (H, W, C) of a page, upright, its alpha straight."""
+    """Return the samples (H, W) or (H, W, C) of a page, upright, black as 0, its alpha straight."""
     plane: NDArray[Any] = page.asarray(maxworkers=1)
     plane = np.moveaxis(plane, 0, -1) if page.axes == "SYX" else plane
     if plane.ndim != 2 + (page.samplesperpixel > 1):
         raise ShapeError(f"a page has the axes {page.axes}", "expected height, width and samples", "save it as .npy")
+    if page.photometric == _WHITE_IS_ZERO:
+        gray = plane if plane.ndim == 2 else plane[..., :1]
+        gray ^= plane.dtype.type(2**page.bitspersample - 1)
     straight = _unpremultiply(plane) if _extra(page) == _PREMULTIPLIED else plane
     return apply_orientation(straight, page.tags.valueof("Orientation", 1))
 
@@ -375,6 +428,11 @@ def _append_directories(stream: BinaryIO, directories: Mapping[int, Mapping[int,
         stream.write(pack(f"{order}{'Q' if big else 'I'}", offset))
 
 
+def _needs_no_alpha(dtype: np.dtype[Any], channels: int, request: WriteRequest) -> bool:
+    """Return whether Pillow would write a last channel as alpha that is none."""
+    return dtype == np.uint8 and channels in (2, 4) and not request.alpha
+
+
 class Tiff(Pillow):
     """TIFF: what Pillow would cut or refuse, pages of a volume and what is deflated by tifffile; all else by Pillow."""
 
@@ -400,6 +458,14 @@ class Tiff(Pillow):
         limit = 2 * (image.width + 4096) * (image.height + 4096) * _DEEPEST  # tiles may reach over the edges
         return find_broken_deflate(stream, _pieces(tags), limit)
 
+    def prepare(self, image: ImageFile) -> None:
+        """Read a palette of 8-bit values as such: Pillow divides all by 256, as TIFF 6.0 has values of 16 bits."""
+        from PIL import ImagePalette
+
+        colours = _as_tuple(getattr(image, "tag_v2", {}).get(_COLOR_MAP, ()))
+        if image.mode in ("P", "PA") and colours and max(colours) < 256:
+            image.palette = ImagePalette.raw("RGB;L", bytes(colours))
+
     def cut_samples(self, image: ImageFile, stream: BinaryIO) -> str:
         tags: Any = getattr(image, "tag_v2", {})
         bits, kind = _sample_type(tags)
@@ -414,7 +480,7 @@ class Tiff(Pillow):
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
         volume = request.volume and request.frames == "first"
-        beyond = "pages of a volume" if volume else beyond_pillow(stream)
+        beyond = "pages of a volume" if volume else beyond_pillow(stream, request.frames)
         count = count_pages(stream, request.name)
         if not beyond:
             return super().read(stream, request)
@@ -439,6 +505,10 @@ class Tiff(Pillow):
         except Exception as error:  # tifffile raises nearly anything for a damaged file
             if isinstance(error, (InputError, LimitError)):
                 raise
+            if "'imagecodecs' package" in str(error):
+                given = f"{request.name} holds samples that are compressed"
+                remedy = "pip install 'convcli[tiff]'"
+                raise DtypeError(given, "which tifffile decompresses by the imagecodecs package", remedy) from error
             raise _damaged(request.name, brief(error)) from error
 
     def _read(self, tiff: Any, stream: BinaryIO, request: ReadRequest, *, volume: bool) -> Data:
@@ -473,7 +543,14 @@ class Tiff(Pillow):
     def holds(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> str:
         if request.volume:
             return self.holds_picture(dtype, shape[1:], alpha=request.alpha, pages=True)
-        return super().holds(dtype, shape, request)
+        _, _, channels = measures(shape)
+        refusal = super().holds(dtype, shape, request)
+        if not refusal and self.form.extension and _needs_no_alpha(dtype, channels, request):
+            if has(self.form.extension.extra):
+                return ""
+            given = f"the tiff would hold {dtype} with {channels} channels, none of which is alpha"
+            return one_line(*missing_extension(self.form.extension, given))
+        return refusal
 
     def metadata_options(self, metadata: Metadata, width: int, height: int) -> dict[str, Any]:
         given = super().metadata_options(metadata, width, height)
@@ -498,6 +575,7 @@ class Tiff(Pillow):
         assert self.form.extension is not None
         _, _, channels = measures(shape)
         beyond = channels not in self.form.channels.get(dtype.name, ())
+        beyond = beyond or _needs_no_alpha(dtype, channels, request)
         return request.volume or beyond or any(map(request.settings.get, self.form.extension.settings))
 
     def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:

@@ -19,6 +19,7 @@ from PIL import Image
 
 from convcli.errors import DtypeError, FileError, LimitError, ShapeError
 from convcli.io import all_formats, load, lookup, save
+from convcli.io.codec import WriteRequest
 from convcli.limits import Limits
 
 RNG = np.random.default_rng(7)
@@ -469,7 +470,8 @@ def test_a_type_that_no_format_keeps_is_refused(dtype: str, name: str) -> None:
 def test_a_codec_holds_what_its_row_keeps() -> None:
     for name, dtype, count in HELD:
         assert lookup(name).keeps(dtype, count)
-        assert lookup(name).load_codec().holds(np.dtype(dtype), (2, 3, count)) == ""
+        request = WriteRequest(alpha=count in (2, 4))
+        assert lookup(name).load_codec().holds(np.dtype(dtype), (2, 3, count), request) == ""
 
 
 def test_arrays_are_read_and_written_without_pillow(tmp_path: Path) -> None:

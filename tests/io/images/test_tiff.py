@@ -1,0 +1,236 @@
+"""TIFF of every byte order, compression, predictor, number type and layout, against tifffile and the format itself."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command import run
+from numpy.typing import NDArray
+from PIL import Image
+
+from convcli.errors import DtypeError
+from convcli.io import load, save
+
+tifffile = pytest.importorskip("tifffile")
+pytest.importorskip("imagecodecs")
+
+RNG = np.random.default_rng(0)
+
+pytestmark = pytest.mark.usefixtures("in_tmp")
+
+TYPES = (
+    *("uint8", "int8", "uint16", "int16", "uint32", "int32", "uint64", "int64"),
+    *("float16", "float32", "float64"),
+)
+COMPRESSIONS = (None, "zlib", "lzw", "packbits", "zstd", "lzma")
+BANDS = {"gray": 1, "gray-alpha": 2, "bands": 3, "rgb": 3, "rgba": 4, "rgb-nir": 4, "five": 5}
+"""Layouts of samples, and how many there are."""
+
+
+def without(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convcli.io.formats.find_spec", lambda name: None)
+
+
+def layout_options(layout: str) -> dict[str, Any]:
+    """The photometric interpretation and the extra samples of a layout, as tifffile takes them."""
+    photometric = "rgb" if layout.startswith("rgb") else "minisblack"
+    alpha = layout in ("gray-alpha", "rgba")
+    extra = BANDS[layout] - (3 if photometric == "rgb" else 1)
+    return {"photometric": photometric, "extrasamples": ["unassalpha" if alpha else "unspecified"] * extra}
+
+
+def samples(dtype: str, channels: int) -> NDArray[Any]:
+    """Numbers from the whole range of a type, (40, 33) or (40, 33, channels), whose bytes differ when swapped."""
+    shape = (40, 33) if channels == 1 else (40, 33, channels)
+    if np.dtype(dtype).kind == "f":
+        return RNG.normal(0, 100, shape).astype(dtype)
+    limits = np.iinfo(dtype)
+    return RNG.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+
+
+def check_matrix_entry(order: str, compression: str | None, predictor: bool, dtype: str, layout: str, how: str) -> None:
+    """Compare what is read of one file with what was written. how: in strips, in tiles, or in planes."""
+    values = samples(dtype, BANDS[layout])
+    planar = how == "planes" and values.ndim == 3
+    tifffile.imwrite(
+        "x.tif",
+        np.moveaxis(values, -1, 0) if planar else values,
+        byteorder=order,
+        compression=compression,
+        predictor=predictor or None,
+        planarconfig="separate" if planar else ("contig" if values.ndim == 3 else None),
+        tile=(16, 16) if how == "tiles" else None,
+        rowsperstrip=None if how == "tiles" else 7,
+        **layout_options(layout),
+    )
+    data = load("x.tif")
+    np.testing.assert_array_equal(data.array, values)
+    assert data.alpha == (layout in ("gray-alpha", "rgba"))
+
+
+WAYS = [
+    (compression, predictor)
+    for compression, predictor in product(COMPRESSIONS, (False, True))
+    if not predictor or compression in ("zlib", "lzw", "zstd")
+]
+ENTRIES = [
+    (order, way, dtype, *rest)
+    for order, way, dtype, *rest in product("<>", WAYS, TYPES, BANDS, ("strips", "tiles", "planes"))
+    if not (way[1] and dtype.endswith("int64"))  # which tifffile writes no predictor for
+]
+QUICK = ENTRIES[::29]
+
+
+def check_entries(entries: list[Any]) -> None:
+    wrong = []
+    for order, way, dtype, layout, how in entries:
+        try:
+            check_matrix_entry(order, *way, dtype, layout, how)
+        except Exception as error:
+            wrong.append(f"{order} {way} {dtype} {layout} {how}: {error!r:.200}")
+    assert not wrong, f"{len(wrong)} of {len(entries)}:\n" + "\n".join(wrong[:20])
+
+
+def test_a_part_of_the_matrix_is_read_as_it_was_written() -> None:
+    check_entries(QUICK)
+
+
+@pytest.mark.slow
+def test_the_whole_matrix_is_read_as_it_was_written() -> None:
+    check_entries(ENTRIES)
+
+
+@pytest.mark.parametrize("dtype", ["int16", "int32", "float32"])
+@pytest.mark.parametrize("compression", ["zlib", "lzw", "packbits"])
+def test_compressed_big_endian_samples(monkeypatch: pytest.MonkeyPatch, dtype: str, compression: str) -> None:
+    values = samples(dtype, 1)
+    tifffile.imwrite("x.tif", values, byteorder=">", compression=compression)
+    np.testing.assert_array_equal(load("x.tif").array, values)
+    without(monkeypatch)
+    with pytest.raises(DtypeError, match=r"compressed and big-endian; .*pip install 'convcli\[tiff\]'"):
+        load("x.tif")
+
+
+class TestWhiteIsZero:
+    @pytest.mark.parametrize("order", "<>")
+    @pytest.mark.parametrize("compression", [None, "zlib"])
+    @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "uint64"])
+    def test_it_is_inverted(self, dtype: str, compression: str | None, order: str) -> None:
+        values = samples(dtype, 1)
+        tifffile.imwrite("x.tif", values, photometric="miniswhite", compression=compression, byteorder=order)
+        np.testing.assert_array_equal(load("x.tif").array, np.iinfo(dtype).max - values)
+
+    @pytest.mark.parametrize("bits", [1, 2, 4])
+    def test_a_few_bits_are_scaled_and_inverted(self, bits: int) -> None:
+        values = RNG.integers(0, 2**bits, (8, 16)).astype(np.uint8)
+        packed = np.packbits(np.unpackbits(values[..., None], axis=2)[..., -bits:].reshape(8, -1), axis=1)
+        tags = {256: 16, 257: 8, 258: bits, 259: 1, 262: 0, 273: 8, 277: 1, 278: 8, 279: packed.size}
+        Path("x.tif").write_bytes(tiff_of(tags, packed.tobytes()))
+        np.testing.assert_array_equal(load("x.tif").array, 255 - values * (255 // (2**bits - 1)))
+
+    def test_alpha_is_not_inverted(self) -> None:
+        values = samples("uint8", 2)
+        options = {"photometric": "miniswhite", "planarconfig": "contig", "extrasamples": ["unassalpha"]}
+        tifffile.imwrite("x.tif", values, **options)
+        np.testing.assert_array_equal(load("x.tif").array, values ^ np.array([255, 0], np.uint8))
+
+    def test_without_the_package_sixteen_bits_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        tifffile.imwrite("x.tif", samples("uint16", 1), photometric="miniswhite")
+        without(monkeypatch)
+        with pytest.raises(DtypeError, match=r"x\.tif holds 16-bit samples, white as 0; .*convcli\[tiff\]"):
+            load("x.tif")
+
+
+def tiff_of(tags: dict[int, Any], pixels: bytes) -> bytes:
+    """A little-endian TIFF whose pixels follow its head, and whose tags are SHORTs or lists of them."""
+    start = 8 + len(pixels) + len(pixels) % 2
+    entries, beyond = b"", b""
+    after = start + 2 + 12 * len(tags) + 4
+    for tag, given in sorted(tags.items()):
+        values = given if isinstance(given, list) else [given]
+        content = b"".join(value.to_bytes(2, "little") for value in values)
+        if len(content) > 4:
+            place, beyond = (after + len(beyond)).to_bytes(4, "little"), beyond + content
+        else:
+            place = content.ljust(4, b"\0")
+        entries += tag.to_bytes(2, "little") + b"\3\0" + len(values).to_bytes(4, "little") + place
+    head = b"II*\0" + start.to_bytes(4, "little") + pixels.ljust(start - 8, b"\0")
+    return head + len(tags).to_bytes(2, "little") + entries + bytes(4) + beyond
+
+
+@pytest.mark.parametrize("scale", [1, 256, 257])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_palette_of_any_scale(bits: int, scale: int) -> None:
+    colours = RNG.integers(0, 256, (2**bits, 3))
+    indices = RNG.integers(0, 2**bits, (6, 8)).astype(np.uint8)
+    stored = indices if bits == 8 else indices[:, ::2] << 4 | indices[:, 1::2]
+    tags = {256: 8, 257: 6, 258: bits, 259: 1, 262: 3, 273: 8, 277: 1, 278: 6, 279: stored.size}
+    colour_map = [int(value) * scale for value in colours.T.ravel()]
+    Path("x.tif").write_bytes(tiff_of({**tags, 320: colour_map}, stored.tobytes()))
+    np.testing.assert_array_equal(load("x.tif").array, colours[indices])
+
+
+class TestBands:
+    @pytest.mark.parametrize("layout", ["bands", "rgb-nir", "five"])
+    @pytest.mark.parametrize("planar", ["contig", "separate"])
+    def test_no_band_of_8_bits_is_dropped_or_made_alpha(self, layout: str, planar: str) -> None:
+        values = samples("uint8", BANDS[layout])
+        stored = values if planar == "contig" else np.moveaxis(values, -1, 0)
+        tifffile.imwrite("x.tif", stored, planarconfig=planar, **layout_options(layout))
+        run("apply", "x.tif", "-k", "identity:size=1", "-o", "y.tif")
+        for name in ("x.tif", "y.tif"):
+            assert not load(name).alpha
+            np.testing.assert_array_equal(load(name).array, values)
+        with tifffile.TiffFile("y.tif") as tiff:
+            assert tiff.pages[0].extrasamples == (0,) * (BANDS[layout] - (1 if layout == "five" else 3))
+
+    def test_without_the_package_they_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        values = samples("uint8", 4)
+        save("x.tif", values)
+        without(monkeypatch)
+        with pytest.raises(DtypeError, match=r"holds 8-bit samples in 4 channels; .*convcli\[tiff\]"):
+            load("x.tif")
+        with pytest.raises(DtypeError, match=r"uint8 with 4 channels, none of which is alpha; .*convcli\[tiff\]"):
+            save("y.tif", values)
+        save("y.tif", values, alpha=True)
+        np.testing.assert_array_equal(load("y.tif").array, values)
+
+    @pytest.mark.parametrize("layout", ["gray-alpha", "rgba"])
+    def test_premultiplied_alpha_is_divided_out_and_rounded(self, layout: str) -> None:
+        values = samples("uint8", BANDS[layout])
+        values[..., :-1] = np.minimum(values[..., :-1], values[..., -1:])
+        options = {**layout_options(layout), "extrasamples": ["assocalpha"], "planarconfig": "contig"}
+        tifffile.imwrite("x.tif", values, **options)
+        data = load("x.tif")
+        assert (data.alpha, data.notes) == (True, ("alpha unpremultiplied",))
+        seen = values[..., -1] > 0
+        expected = np.rint(values[seen][:, :-1] * 255.0 / values[seen][:, -1:])
+        np.testing.assert_array_equal(data.array[seen][:, :-1], expected)
+        np.testing.assert_array_equal(data.array[..., -1], values[..., -1])
+
+
+@pytest.mark.parametrize("compression", ["webp", "jpeg2000", "png", "lerc"])
+def test_what_libtiff_does_not_decompress(monkeypatch: pytest.MonkeyPatch, compression: str) -> None:
+    tifffile.imwrite("x.tif", samples("uint8", 3), photometric="rgb", compression=compression)
+    np.testing.assert_array_equal(load("x.tif").array, tifffile.imread("x.tif"))
+    without(monkeypatch)
+    with pytest.raises(DtypeError, match=r"x\.tif holds samples of .*pip install 'convcli\[tiff\]'"):
+        load("x.tif")
+
+
+def test_the_wanted_page_decides_who_reads_it() -> None:
+    values = samples("int16", 1)
+    with tifffile.TiffWriter("x.tif", byteorder=">") as writer:
+        writer.write(values.astype(np.uint8))
+        writer.write(values, compression="zlib")
+    np.testing.assert_array_equal(load("x.tif", frames=1).array, values)
+    np.testing.assert_array_equal(load("x.tif").array, values.astype(np.uint8))
+
+
+def test_jpeg_in_tiff_stays_with_pillow() -> None:
+    Image.fromarray(samples("uint8", 3)).save("x.tif", compression="jpeg")
+    assert load("x.tif").array.shape == (40, 33, 3)

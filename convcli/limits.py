@@ -178,5 +178,5 @@ def set_threads(count: int | None) -> None:
 
 
 SLACK = 2**23
-"""Bytes for what is small: the threads' stacks, the blocks that they convert and compress, and the pages that a map
-touches around its own."""
+"""Bytes for what is small: the threads' stacks, the blocks that they convert and compress, and the
+pages that a map touches around its own."""

@@ -390,7 +390,7 @@ def _in_input(source: Index, a: ConvLayout, batch: Index, channel: int) -> Index
 
 
 def _coverage(context: _Context, output: _OutputIndex) -> float | None:
-    """Return the alpha under the window, filtered as `apply` does it: outside the picture it is 1."""
+    """Return the alpha under the window, filtered as `apply` does it: 1 outside the picture."""
     cover = context.operands.alpha
     taps = context.cover_taps
     if cover is None or taps is None:

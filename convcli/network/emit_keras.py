@@ -124,7 +124,10 @@ def _maxpool(node: Node, op: Op, x: str) -> str:
 
 
 def _avgpool(node: Node, op: Op, x: str) -> str:
-    """Padding counts as samples; what rounding up adds at the ends does not, so divide by its share."""
+    """Padding counts as samples.
+
+    What rounding up adds at the ends does not, so divide by its share.
+    """
     window = f"{_each(node, lambda a: a.k)}, {_each(node, lambda a: a.stride)}"
     pool = f"layers.AveragePooling{len(node.axes)}D({window})"
     beyond = ((0, 0), *((0, axis.beyond) for axis in node.axes), (0, 0))

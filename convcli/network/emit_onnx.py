@@ -129,7 +129,10 @@ def _maxpool(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
 
 
 def _avgpool(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
-    """Padding counts as samples; what rounding up adds at an end does not, so multiply by its share."""
+    """Padding counts as samples.
+
+    What rounding up adds at an end does not, so multiply by its share.
+    """
     cut = [number for number, axis in enumerate(node.axes) if axis.beyond]
     names = [*(f"{result}.beyond{number}" for number in cut), result]
     mean = writer.node("AveragePool", [x], names[0], count_include_pad=1, **_window(node))

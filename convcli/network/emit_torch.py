@@ -163,7 +163,10 @@ def _maxpool(node: Node, op: Op, call: str, x: str) -> Emitted:
 
 
 def _avgpool(node: Node, op: Op, call: str, x: str) -> Emitted:
-    """Padding counts as samples; what rounding up adds at an end does not, so divide by its share."""
+    """Padding counts as samples.
+
+    What rounding up adds at an end does not, so divide by its share.
+    """
     window = f"{_per_axis(node, lambda a: a.k)}, {_per_axis(node, lambda a: a.stride)}"
 
     def mean(samples: str) -> str:

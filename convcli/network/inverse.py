@@ -194,7 +194,10 @@ class Link:
 
     @property
     def window(self) -> Axis:
-        """The layer's window alone, on which the size of its field depends; the same for every input and padding."""
+        """The layer's window alone, on which the size of its field depends.
+
+        The same for every input and padding.
+        """
         return Axis(1, self.k, self.s, self.d, transposed=self.transposed)
 
     @property

@@ -2,14 +2,15 @@
 
 These are the receptive field, the jump (effective stride), the effective padding and the centre.
 
-Along one axis the outputs of a layer see windows of the input that repeat: behind convolutions each is
-the one before it moved by the jump, and behind a transposed convolution of stride `s`, which puts `s`
-outputs on one input, the outputs see windows of `s` kinds by turns. A layer's window is the hull of the
-windows of the samples under its taps. The field is the widest of them; the effective padding is what the
-first output's window reaches beyond the input.
+Along one axis the outputs of a layer see windows of the input that repeat: behind convolutions each
+is the one before it moved by the jump, and behind a transposed convolution of stride `s`, which
+puts `s` outputs on one input, the outputs see windows of `s` kinds by turns. A layer's window is
+the hull of the windows of the samples under its taps. The field is the widest of them; the
+effective padding is what the first output's window reaches beyond the input.
 
-Source: Araujo, Norris and Sim, "Computing receptive fields of convolutional neural networks", Distill 2019. As
-there, paths whose jumps or centres differ are misaligned; where paths meet, an output sees what any of them sees.
+Source: Araujo, Norris and Sim, "Computing receptive fields of convolutional neural networks",
+Distill 2019. As there, paths whose jumps or centres differ are misaligned; where paths meet, an
+output sees what any of them sees.
 """
 
 from __future__ import annotations
@@ -31,14 +32,16 @@ if TYPE_CHECKING:
 
 Number: TypeAlias = "int | Fraction"
 Window: TypeAlias = "tuple[int, int] | None"
-"""First and last sample that an output sees, counted from the input's first; None if it sees none."""
+"""First and last sample that an output sees, from the input's first; None if it sees none."""
 
 MOST_PHASES = 1 << 16
 """Kinds of windows that are told apart."""
 
 
 class Field(NamedTuple):
-    """The receptive fields of all outputs along one axis, in samples of the input, as if it had no ends.
+    """The receptive fields of all outputs along one axis.
+
+    In samples of the input, as if it had no ends.
 
     >>> Field().through(Axis(224, 7, 2, lo=3, hi=3)).through(Axis(112, 3, 2, lo=1, hi=1))
     Field(windows=((-5, 5),), advance=4)
@@ -51,7 +54,10 @@ class Field(NamedTuple):
     advance: int = 1
 
     def through(self, axis: Axis) -> Field:
-        """Return the field after one more layer. Raises LimitError beyond MOST_PHASES kinds of windows."""
+        """Return the field after one more layer.
+
+        Raises LimitError beyond MOST_PHASES kinds of windows.
+        """
         period = len(self.windows)
         if axis.transposed:
             count = period * axis.stride
@@ -81,7 +87,10 @@ class Field(NamedTuple):
         return all(one and two and one[0] <= two[0] and one[1] <= two[1] for one, two in pairwise(run))
 
     def _hull(self, outputs: range, reach: int) -> Window:
-        """Return what some outputs see together; the extremes lie among `reach` of them at either end."""
+        """Return what some outputs see together.
+
+        The extremes lie among `reach` of them at either end.
+        """
         head = [window for window in map(self.window, outputs[:reach]) if window]
         tail = [window for window in map(self.window, outputs[-reach:]) if window]
         if not head or not tail:
@@ -114,13 +123,16 @@ class Field(NamedTuple):
 
     @property
     def line(self) -> tuple[Number, Number]:
-        """The jump, and twice the centre from which the outputs' centres go on by it, on average."""
+        """The jump, and twice the centre from which the outputs' centres go on by it."""
         jump = self.jump
         middles = [sum(seen) - 2 * phase * jump for phase, seen in enumerate(self.windows) if seen]
         return jump, _divide(sum(middles), len(middles)) if middles else 0
 
     def joined(self, other: Field) -> Field:
-        """Return what outputs see on two paths together; on paths of unlike jumps, what the wider sees."""
+        """Return what outputs see on two paths together.
+
+        On paths of unlike jumps, what the wider sees.
+        """
         if self == other:
             return self
         if self.jump != other.jump:

@@ -80,7 +80,9 @@ class Axis:
         return range(start, start + self.reach, self.dilation)
 
     def windows_over(self, sample: int) -> range:
-        """Return the windows that have a tap on a sample; for a transposed axis, an output's inputs.
+        """Return the windows that have a tap on a sample.
+
+        For a transposed axis, an output's inputs.
 
         Window j has a tap on `j*stride + tap*dilation - lo`, so every `stride/g`-th tap may lie on
         the sample, where g is the greatest common divisor of stride and dilation.
@@ -138,7 +140,9 @@ class Axis:
         return 0 if self.transposed else (self.padded - self.reach) % self.stride
 
     def ceiled(self) -> Axis:
-        """Round up instead of down: pad the end for one more window, if that starts on a sample or before.
+        """Round up instead of down.
+
+        Pad the end for one more window, if that starts on a sample or before.
 
         >>> Axis(n=112, k=3, stride=2).ceiled().out, Axis(n=2, k=3, stride=2).ceiled().out
         (56, 1)

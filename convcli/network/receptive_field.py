@@ -123,7 +123,7 @@ class Field(NamedTuple):
 
     @property
     def line(self) -> tuple[Number, Number]:
-        """The jump, and twice the centre from which the outputs' centres go on by it."""
+        """The jump, and twice the centre from which outputs' centres go on by it, on average."""
         jump = self.jump
         middles = [sum(seen) - 2 * phase * jump for phase, seen in enumerate(self.windows) if seen]
         return jump, _divide(sum(middles), len(middles)) if middles else 0

@@ -41,8 +41,8 @@ class Problem(NamedTuple):
         return self.w.shape if self.filters is None else self.w.shape[1:-1]
 
     def plan(self, dtype: DTypeLike | None, method: str) -> Plan:
-        dims = len(self.spec.stride)
-        first = self.x.ndim - 1 - dims
+        """Plan the convolution. Factors of the kernel are looked for if they are asked for, or may be worth it."""
+        first = self.x.ndim - 1 - len(self.spec.stride)
         facts = Facts(
             batch=self.x.shape[:first],
             spatial=self.x.shape[first:-1],
@@ -54,18 +54,19 @@ class Problem(NamedTuple):
             integral=integral_bound(self.x, self.w, self.spec.cval),
         )
         kind = None if dtype is None else _result(dtype).name
-        # Factors are looked for only if `direct` would take long, which its plan says, or if they are asked for.
         plan = make_plan(facts, self.spec, dtype=kind, method="direct" if method == "auto" else method)
-        if method == "auto":
+        if method in ("auto", "separable"):
             terms = self._terms(plan)
-            plan = make_plan(replace(facts, terms=terms), self.spec, dtype=kind, method=method)
-        elif method == "separable":
-            terms = len(factors(self.w, plan.target_precision))
             plan = make_plan(replace(facts, terms=terms), self.spec, dtype=kind, method=method)
         return plan
 
     def _terms(self, plan: Plan) -> int | None:
-        """Return how many products of 1-D factors add to the kernel, if looking for them may pay."""
+        """Return how many products of 1-D factors add to the kernel; None if looking for them cannot pay.
+
+        plan: by `separable`, if that was asked for, or by `direct`, which says how long a kernel takes without factors.
+        """
+        if plan.method == "separable":
+            return len(factors(self.w, plan.target_precision))
         if self.filters is not None or not np.isfinite(self.w).all():
             return None
         if self.w.ndim == 1:

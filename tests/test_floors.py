@@ -99,6 +99,19 @@ def test_imports_lead_down(module):
         assert floor(theirs) < floor(mine), f"{module}.py:{line} imports {name}, which is not below"
 
 
+def test_no_import_goes_in_a_circle():
+    """Imports inside functions, and those for type checkers, count too."""
+    known = {name.replace("/", ".").removesuffix(".__init__"): path for name, path in MODULES.items()}
+    edges = {
+        module: {name if name in known else name.rpartition(".")[0] for name, _, _ in imports(path) if within(name)}
+        for module, path in known.items()
+    }
+    edges = {module: (found & known.keys()) - {module} for module, found in edges.items()}
+    while leaves := {module for module, found in edges.items() if not found}:
+        edges = {module: found - leaves for module, found in edges.items() if module not in leaves}
+    assert not edges, "these modules import each other, or one that does"
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_packages_stay_with_their_owners(module):
     for name, line, _ in imports(MODULES[module]):

@@ -18,9 +18,8 @@ these two.
 """
 
 from convcli.io.arrays.npy import check_mapped, held, release, split_key
-from convcli.io.arrays.raw import RawLayout
 from convcli.io.codec import PLAIN, Codec, ReadRequest, WriteRequest
-from convcli.io.data import NO_METADATA, Data, Header, Kind, Metadata, Written
+from convcli.io.data import NO_METADATA, Data, Header, Kind, Metadata, RawLayout, Written
 from convcli.io.formats import Extension, Format, all_formats, available, has, lookup
 from convcli.io.images.metadata import carry_over, kinds
 from convcli.io.reading import load

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from convcli.errors import FormatError, InputError, ShapeError
-from convcli.io.codec import PLAIN, WriteRequest
+from convcli.io.codec import PLAIN, WriteRequest, codec_of
 from convcli.io.formats import Format, all_formats, can, check_extension
 from convcli.shapes.parse import show
 
@@ -28,7 +28,7 @@ def check_holds(form: Format, dtype: np.dtype[Any], shape: tuple[int, ...], requ
     """
     if 0 in shape:
         raise ShapeError(f"shape {show(shape)} has no values", "expected at least one", "use --padding same")
-    if refusal := form.load_codec().holds(dtype, shape, request):
+    if refusal := codec_of(form).holds(dtype, shape, request):
         raise FormatError(refusal)
 
 

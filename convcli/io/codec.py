@@ -11,6 +11,8 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
 
@@ -25,7 +27,7 @@ from convcli.options import Frames
 from convcli.shapes.parse import show
 
 if TYPE_CHECKING:
-    from convcli.io.arrays.raw import RawLayout
+    from convcli.io.data import RawLayout
 
 PIECE = 2**25
 """Bytes that numpy copies at once, at most, where it cannot write an array as it lies in memory."""
@@ -177,3 +179,17 @@ def plugin_errors(form: Format, failed: str) -> Iterator[None]:
 def _suggested(types: tuple[str, ...]) -> str:
     """Return the number type to propose: the second, or the only one."""
     return types[min(1, len(types) - 1)]
+
+
+@cache
+def codec_of(form: Format) -> Codec:
+    """Return the codec that a format's row names. Raises FileError if another package's cannot be imported."""
+    module, _, name = form.codec.partition(":")
+    try:
+        codec: Codec = getattr(import_module(module), name)(form)
+    except Exception as error:  # a package may raise anything while it is imported
+        given = f"format {form.name} cannot be used"
+        raise FileError(
+            given, f"its codec {form.codec}: {brief(error)}", "update the package that brings it"
+        ) from error
+    return codec

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, Self
 
+import numpy as np
 from numpy.typing import NDArray
+
+from convcli.errors import FileError, InputError
+from convcli.options import DTYPES, Order
 
 Kind = Literal["image", "array"]
 
@@ -84,3 +89,65 @@ class Written:
     format: str
     bytes: int
     dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RawLayout:
+    """How numbers lie in a file without a header; shape and dtype are None if they are not given.
+
+    order: C has the last axis next to each other, F the first. offset: bytes before the first
+    number, on reading.
+    """
+
+    shape: tuple[int, ...] | None = None
+    dtype: np.dtype[Any] | None = None
+    order: Order = "C"
+    offset: int = 0
+    formats: ClassVar[tuple[str, ...]] = ("raw",)
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...] | None, dtype: str | None, order: Order, offset: int) -> RawLayout:
+        """Make a layout from the command line's words; InputError for an unknown type.
+
+        >>> RawLayout.of((2, 3), ">i2", "C", 0).dtype
+        dtype('>i2')
+        """
+        return cls(shape, None if dtype is None else _number_type(dtype), order, offset)
+
+    def moved(self, starts: Sequence[float], strides: Sequence[int]) -> RawLayout:
+        """Return the layout as it is: it does not say where samples lie."""
+        return self
+
+    def required(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+        """Return the shape and the number type; raise FileError if they are not given."""
+        if self.shape is None or self.dtype is None:
+            given = f"{name} holds raw numbers without a header"
+            raise FileError(given, "expected their shape and type", "give apply or batch --raw-shape and --raw-dtype")
+        return self.shape, self.dtype
+
+    def size(self, name: str) -> int:
+        """Return the bytes of a whole file. Raises as `required`.
+
+        >>> RawLayout((2, 3), np.dtype(">i2"), offset=4).size("x.raw")
+        16
+        """
+        shape, dtype = self.required(name)
+        return self.offset + math.prod(shape) * dtype.itemsize
+
+    def written(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """Return a type in the byte order of this layout, little-endian if none is given.
+
+        >>> RawLayout(dtype=np.dtype(">u2")).written(np.dtype(np.float32))
+        dtype('>f4')
+        """
+        return dtype.newbyteorder(">" if self.dtype is not None and self.dtype.str[0] == ">" else "<")
+
+
+def _number_type(text: str) -> np.dtype[Any]:
+    try:
+        dtype = np.dtype(text)
+    except (TypeError, ValueError, SyntaxError):
+        dtype = np.dtype(object)
+    if dtype.name not in DTYPES:
+        raise InputError(f"--raw-dtype {text!r}", "expected a type of numbers, such as u2, float32 or '>i2'")
+    return dtype

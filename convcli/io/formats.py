@@ -13,22 +13,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import PurePath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
-from convcli.errors import DtypeError, FileError, brief, did_you_mean
+from convcli.errors import DtypeError, FileError, did_you_mean
 from convcli.io.data import Kind
 from convcli.options import DTYPES
 from convcli.plugins import load_plugins
-
-if TYPE_CHECKING:
-    from convcli.io.codec import Codec
 
 NUMBERS = "biuf"  # numpy's kinds of real numbers: bool, signed, unsigned, floating
 NONE: Mapping[str, int] = MappingProxyType({})  # settings of an encoder
@@ -136,21 +132,6 @@ class Format:
             held = listed(self.dtypes, "and") if self.dtypes else "numbers"
             return f"{held} in up to {self.max_ndim} ax{'es' if self.max_ndim > 1 else 'is'}"
         return listed((f"{dtype} ({_counted(counts)})" for dtype, counts in self.channels.items()), "and")
-
-    def load_codec(self) -> Codec:
-        """Return the format's codec. Raises FileError if another package's cannot be imported."""
-        return _load_codec(self)
-
-
-@cache
-def _load_codec(form: Format) -> Codec:
-    module, _, name = form.codec.partition(":")
-    try:
-        codec: Codec = getattr(import_module(module), name)(form)
-    except Exception as error:  # a package may raise anything while it is imported
-        told = f"format {form.name} cannot be used"
-        raise FileError(told, f"its codec {form.codec}: {brief(error)}", "update the package that brings it") from error
-    return codec
 
 
 def listed(words: Iterable[str], last: str) -> str:

@@ -14,9 +14,8 @@ from typing import BinaryIO, NamedTuple, cast
 
 from convcli.errors import FileError, InputError, did_you_mean, nearest_file, reason
 from convcli.io.arrays.npy import split_key
-from convcli.io.arrays.raw import RawLayout
-from convcli.io.codec import ReadRequest, plugin_errors
-from convcli.io.data import Data
+from convcli.io.codec import ReadRequest, codec_of, plugin_errors
+from convcli.io.data import Data, RawLayout
 from convcli.io.formats import Format, by_suffix, check_extra, lookup, recognise, suffixes
 from convcli.io.streams import BufferedPipe
 from convcli.limits import Limits
@@ -140,7 +139,7 @@ def load(
         request = ReadRequest(
             called, limits, "" if pipe else named.path, named.key, frames, allow_truncated, raw, volume
         )
-        codec = form.load_codec()
+        codec = codec_of(form)
         codec.check_read(request)
         stream.seek(0)
         with plugin_errors(form, f"{called} cannot be read"):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from convcli.errors import FileError, OutputError, did_you_mean
 from convcli.io.arrays.npy import MAP_ABOVE
 from convcli.io.capabilities import check_holds, check_settings
-from convcli.io.codec import PLAIN, Codec, WriteRequest, plugin_errors
+from convcli.io.codec import PLAIN, Codec, WriteRequest, codec_of, plugin_errors
 from convcli.io.data import Written
 from convcli.io.formats import Format, by_suffix, check_extra, lookup, suffixes
 
@@ -40,7 +40,7 @@ class OutputTarget:
 
     @property
     def codec(self) -> Codec:
-        return self.form.load_codec()
+        return codec_of(self.form)
 
     def check(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> None:
         """Raise FormatError for an array, InputError for settings that the format has not."""

@@ -23,6 +23,7 @@ from PIL import Image, ImageFile
 from convcli.cli import main
 from convcli.errors import InputError
 from convcli.io import RawLayout, all_formats, available, load, lookup
+from convcli.io.codec import codec_of
 from convcli.io.formats import split_suffix
 from convcli.io.images.codec import Pillow
 from convcli.io.images.tiff import find_broken_deflate
@@ -269,7 +270,7 @@ class TestFromStrangers:
 
 
 def find_damage(stream: io.BytesIO, format: str) -> str:
-    codec = lookup(format).load_codec()
+    codec = codec_of(lookup(format))
     assert isinstance(codec, Pillow)
     return codec.damage(stream)
 

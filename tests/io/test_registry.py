@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from convcli.errors import FileError, FormatError, KernelError
 from convcli.io import PLAIN, Codec, Data, Format, ReadRequest, WriteRequest, all_formats, load, lookup, save
 from convcli.io import formats as table
+from convcli.io.codec import codec_of
 from convcli.io.images.codec import ImageCodec
 from convcli.kernels import KernelFamily, bank
 
@@ -186,7 +187,7 @@ class TestOneRow:
 
     def test_a_codec_that_cannot_be_imported_is_named(self) -> None:
         with pytest.raises(FileError, match="format toy cannot be used; its codec nowhere:Toy: No module named"):
-            Format("toy", (".toy",), "nowhere:Toy").load_codec()
+            codec_of(Format("toy", (".toy",), "nowhere:Toy"))
 
 
 PLUS = KernelFamily("plus", lambda *, dims: np.ones((3,) * dims), "ones", "here", variants={"a": 1, "b": 1})

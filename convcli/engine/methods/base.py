@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from numpy.typing import NDArray
 
-from convcli.engine.planning.facts import PrecisionName, Work, precision_of, result_dtype, wide_integer
+from convcli.engine.planning.facts import PrecisionName, TiledWork, Work, precision_of, result_dtype, wide_integer
 from convcli.options import itemsize
-
-if TYPE_CHECKING:
-    from convcli.engine.planning.plan import Plan
 
 TileFunction: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], None]
 """Fills outputs (*items, *P, channels or O) from a padded block (*items, *rows, channels)."""
@@ -69,7 +66,7 @@ class Method(ABC):
         """Return an upper bound of what `prepare` and the tile function allocate."""
 
     @abstractmethod
-    def prepare(self, w: NDArray[Any], plan: Plan) -> TileFunction:
+    def prepare(self, w: NDArray[Any], plan: TiledWork) -> TileFunction:
         """Bring a kernel of any type into the form that tiles are computed from."""
 
     def accumulator(self, work: Work) -> str:

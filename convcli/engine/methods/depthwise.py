@@ -26,8 +26,7 @@ from convcli.engine.methods.base import CostEstimate, Method, Needs, TileFunctio
 from convcli.engine.methods.summation import pairwise_sum, pending_sums
 from convcli.engine.methods.windows import Box, Strided, cuts, windows
 from convcli.engine.planning.blocking import stretch_of
-from convcli.engine.planning.facts import Work
-from convcli.engine.planning.plan import Plan
+from convcli.engine.planning.facts import TiledWork, Work
 from convcli.engine.planning.tiles import DOWN, LINE, TILE_VALUES, even_shares, layer_rest, line_places, strip
 from convcli.engine.threads import Scratch
 from convcli.shapes.axis import samples_under
@@ -70,7 +69,7 @@ class Depthwise(Method):
         waiting = pending_sums(runs) * math.prod(tile[1:-1]) * line
         return Needs(taps * size, (work.tile_samples(tile) + lines + waiting) * size)
 
-    def prepare(self, w: NDArray[Any], plan: Plan) -> TileFunction:
+    def prepare(self, w: NDArray[Any], plan: TiledWork) -> TileFunction:
         return _Depthwise(w[..., 0].astype(plan.accumulator), plan)
 
 
@@ -80,7 +79,7 @@ METHOD = Depthwise()
 class _Depthwise:
     """The kernels (C, *window), their taps repeated along a line."""
 
-    def __init__(self, w: NDArray[Any], plan: Plan) -> None:
+    def __init__(self, w: NDArray[Any], plan: TiledWork) -> None:
         self.axes, dims, self.scratch = plan.axes, len(plan.axes), Scratch()
         self.most = line_places(len(w), plan.tile[-1])
         self.taps = np.tile(np.moveaxis(w, 0, -1), self.most)

@@ -22,9 +22,8 @@ from convcli.engine.methods.base import CostEstimate, Method, Needs, TileFunctio
 from convcli.engine.methods.summation import pairwise_sum, pending_sums
 from convcli.engine.methods.windows import under_tap
 from convcli.engine.planning.costs import TOUCH
-from convcli.engine.planning.facts import Work
+from convcli.engine.planning.facts import TiledWork, Work
 from convcli.engine.planning.memory import TERM
-from convcli.engine.planning.plan import Plan
 from convcli.engine.planning.tiles import TILE_VALUES, evenly, layer_rest, strip
 
 TAP = 0.32
@@ -58,7 +57,7 @@ class Direct(Method):
         size = self.itemsize(work)
         return Needs(work.taps * size + work.terms * TERM, pending_sums(work.terms) * work.tile_outputs(tile) * size)
 
-    def prepare(self, w: NDArray[Any], plan: Plan) -> TileFunction:
+    def prepare(self, w: NDArray[Any], plan: TiledWork) -> TileFunction:
         w = w.astype(plan.accumulator)
         terms = _kernel_terms(w) if plan.facts.filters is None else _bank_terms(w, plan.spec.groups)
 

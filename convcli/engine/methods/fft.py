@@ -28,8 +28,7 @@ from numpy.typing import NDArray
 
 from convcli.engine.methods.base import CostEstimate, Method, Needs, TileFunction
 from convcli.engine.planning.costs import CALL
-from convcli.engine.planning.facts import FEW_TERMS, Work
-from convcli.engine.planning.plan import Plan
+from convcli.engine.planning.facts import FEW_TERMS, TiledWork, Work
 from convcli.engine.planning.tiles import several_items
 from convcli.engine.threads import Scratch
 from convcli.shapes.axis import Axis, samples_under
@@ -114,7 +113,7 @@ class Fft(Method):
         spectrum = math.prod(size[:-1]) * (size[-1] // 2 + 1)
         return Needs(values * 8 + spectrum * 16, (batch + 2 * batch // values * spectrum) * self.itemsize(work))
 
-    def prepare(self, w: NDArray[Any], plan: Plan) -> TileFunction:
+    def prepare(self, w: NDArray[Any], plan: TiledWork) -> TileFunction:
         return _Overlapping(w, plan)
 
     def accumulator(self, work: Work) -> str:
@@ -167,7 +166,7 @@ class _Unit(NamedTuple):
 
 
 class _Overlapping:
-    def __init__(self, w: NDArray[Any], plan: Plan) -> None:
+    def __init__(self, w: NDArray[Any], plan: TiledWork) -> None:
         self.axes, self.scratch = plan.axes, Scratch()
         self.size = fft_tile(plan.axes)
         self.steps = [size - axis.reach + 1 for size, axis in zip(self.size, self.axes, strict=True)]

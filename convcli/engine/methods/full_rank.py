@@ -39,8 +39,7 @@ from convcli.engine.methods.base import CostEstimate, Method, Needs, TileFunctio
 from convcli.engine.methods.summation import pairwise_sum, pending_sums
 from convcli.engine.methods.windows import Box, Strided, cuts
 from convcli.engine.planning.costs import CALL, GATHER, MAC, TOUCH
-from convcli.engine.planning.facts import Work
-from convcli.engine.planning.plan import Plan
+from convcli.engine.planning.facts import TiledWork, Work
 from convcli.engine.planning.tiles import DOWN, ODD, TILES, WIDE, band_tile, evenly
 from convcli.engine.threads import Scratch
 
@@ -142,7 +141,7 @@ class FullRank(Method):
         waiting = pending_sums(number) * work.tile_outputs(tile)
         return Needs((work.terms + bands) * size + work.terms * 16, (stack + moved + waiting) * size)
 
-    def prepare(self, w: Matrix, plan: Plan) -> TileFunction:
+    def prepare(self, w: Matrix, plan: TiledWork) -> TileFunction:
         w = w.astype(plan.accumulator)
         return _StackedBands(w[:, None] if w.ndim == 1 else w, plan)
 
@@ -244,7 +243,7 @@ class _PanelCut(NamedTuple):
 class _StackedBands:
     """A kernel (rows, *rest) in pieces, each a band down stacked rows."""
 
-    def __init__(self, w: Matrix, plan: Plan) -> None:
+    def __init__(self, w: Matrix, plan: TiledWork) -> None:
         self.dtype, self.scratch = w.dtype, Scratch()
         self.dims, self.rest = len(plan.axes), plan.axes[1:]
         self.stride, self.phases = undilated(plan.axes[0].stride, plan.axes[0].dilation)

@@ -42,8 +42,7 @@ from convcli.engine.methods.base import CostEstimate, Method, Needs, TileFunctio
 from convcli.engine.methods.windows import Box, Strided, boxes, merges, windows
 from convcli.engine.planning.blocking import GemmBlocking, bundle, rows_of
 from convcli.engine.planning.costs import GATHER, MAC
-from convcli.engine.planning.facts import PrecisionName, Work
-from convcli.engine.planning.plan import Plan
+from convcli.engine.planning.facts import PrecisionName, TiledWork, Work
 from convcli.engine.planning.tiles import evenly, layer_rest
 from convcli.engine.threads import Scratch, share_out
 from convcli.limits import threads
@@ -98,7 +97,7 @@ class Gemm(Method):
         scratch = blocking.scratch(work.lead(tile) * math.prod(tile[1:]))
         return Needs(work.taps * (1 + 2 * blocking.bundled) * size, (work.tile_samples(tile) + scratch) * size)
 
-    def prepare(self, w: NDArray[Any], plan: Plan) -> TileFunction:
+    def prepare(self, w: NDArray[Any], plan: TiledWork) -> TileFunction:
         blocking = self._blocking(plan, plan.precision)
         w = _bundle(w.astype(plan.accumulator, copy=False), blocking)
         transposed = math.prod(plan.output[:-1]) > FEW_PLACES

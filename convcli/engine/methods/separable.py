@@ -24,8 +24,7 @@ from convcli.engine.methods.bands import Along, Down, Matrix, as_matrix, pieces,
 from convcli.engine.methods.base import CostEstimate, Method, Needs, TileFunction
 from convcli.engine.methods.summation import pairwise_sum, pending_sums
 from convcli.engine.planning.costs import CALL, MAC
-from convcli.engine.planning.facts import GROWTH, MOST_TERMS, Work
-from convcli.engine.planning.plan import Plan
+from convcli.engine.planning.facts import GROWTH, MOST_TERMS, TiledWork, Work
 from convcli.engine.planning.tiles import (
     ALONG,
     BAND_SAMPLES,
@@ -104,7 +103,7 @@ class Separable(Method):
         shared = terms * bands * size + work.taps * terms * 8
         return Needs(shared, (copied + sum(middles) + waiting) * size)
 
-    def prepare(self, w: Matrix, plan: Plan) -> TileFunction:
+    def prepare(self, w: Matrix, plan: TiledWork) -> TileFunction:
         """Factor the kernel in float64, and make the bands of every factor."""
         dtype, dims, scratch = np.dtype(plan.accumulator), len(plan.axes), Scratch()
         found = factors(w, plan.target_precision)
@@ -151,7 +150,7 @@ METHOD = Separable()
 class _Term:
     """One product of factors: a pass along each axis, first to last."""
 
-    def __init__(self, parts: list[Matrix], runs: list[int], plan: Plan, scratch: Scratch) -> None:
+    def __init__(self, parts: list[Matrix], runs: list[int], plan: TiledWork, scratch: Scratch) -> None:
         self.scratch = scratch
         self.passes = [
             _pass(f, axis, width, pieces(len(f), run))

@@ -135,6 +135,26 @@ class Work:
         return self.lead(tile) * samples_under(self.axes, tile[1:]) * self.facts.channels
 
 
+@dataclass(frozen=True)
+class TiledWork(Work):
+    """A convolution with the type of its sums and its tiles decided: what a method prepares for."""
+
+    accumulator: str
+    """The type of the sums."""
+    tile: tuple[int, ...]
+    """Items of the first batch axis, and outputs along each spatial axis, that are computed at a time."""
+
+    @property
+    def precision(self) -> PrecisionName | None:
+        """The type whose rounding bounds the error; None if sums are wider than the result and need no care."""
+        return precision_of(self.accumulator, self.dtype)
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """The output in the engine's form: (*batch, *P, channels or filters)."""
+        return (*self.facts.batch, *self.sizes, self.facts.out_channels)
+
+
 def result_dtype(input_dtype: str) -> str:
     """Return the result's type for an input's: float64 for float64 and for integers wider than 16 bits, else float32.
 

@@ -15,15 +15,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from convcli.engine.methods.base import Method
 from convcli.engine.methods.summation import pending_sums
 from convcli.engine.planning.facts import Work, wide_integer
 from convcli.engine.planning.tiles import ODD
 from convcli.options import itemsize
-
-if TYPE_CHECKING:
-    from convcli.engine.methods.base import Method
 
 BUDGET = 1 << 26
 """Bytes that the threads of a plan work in; one thread alone may need more."""

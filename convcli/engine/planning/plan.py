@@ -9,28 +9,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
-from convcli.engine.planning.facts import PrecisionName, Work, precision_of
+from convcli.engine.methods.base import Method
+from convcli.engine.planning.facts import TiledWork
 from convcli.engine.planning.memory import Memory, plan_memory
 from convcli.options import itemsize
 
-if TYPE_CHECKING:
-    from convcli.engine.methods.base import Method
-
 
 @dataclass(frozen=True)
-class Plan(Work):
+class Plan(TiledWork):
     """One convolution as it will run: the method, its cost and working memory, and the reason for the choice."""
 
     method: str
     """By the name that options and reports use."""
     implementation: Method
     reason: str
-    accumulator: str
-    """The type of the sums."""
-    tile: tuple[int, ...]
-    """Items of the first batch axis, and outputs along each spatial axis, that are computed at a time."""
     rejected: tuple[tuple[str, str], ...]
     """The methods that were not chosen, each with the reason."""
     seconds: float
@@ -67,19 +60,9 @@ class Plan(Work):
         return self.outputs * itemsize(self.dtype)
 
     @property
-    def precision(self) -> PrecisionName | None:
-        """The type whose rounding bounds the error; None where sums are wider than the result and need no care."""
-        return precision_of(self.accumulator, self.dtype)
-
-    @property
     def is_parallel(self) -> bool:
         """Whether the work is worth sharing out over threads."""
         return self.seconds > self.implementation.worth_sharing
-
-    @property
-    def output(self) -> tuple[int, ...]:
-        """The output in the engine's form: (*batch, *P, channels or filters)."""
-        return (*self.facts.batch, *self.sizes, self.facts.out_channels)
 
     @property
     def formula(self) -> tuple[str, ...]:

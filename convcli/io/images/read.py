@@ -6,7 +6,7 @@ Pillow is imported inside the functions, so that work on arrays never loads it.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -25,8 +25,6 @@ from convcli.options import Frames
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
-
-    from convcli.io.images.codec import Pillow
 
 
 BAND = 1 << 17
@@ -97,7 +95,22 @@ _NO_EXIF = b"Exif\0\0"
 _DESCRIPTION = 270
 
 
-def read_image(stream: BinaryIO, codec: Pillow, request: ReadRequest) -> Data:
+class PictureFormat(Protocol):
+    """What decoding asks of a format, which the codec of each answers; see `codec.Pillow`."""
+
+    form: Format
+    delta_frames: ClassVar[bool]
+
+    def damage(self, stream: BinaryIO) -> str: ...
+    def format_name(self, image: ImageFile) -> str: ...
+    def plays(self, image: ImageFile) -> int: ...
+    def prepare(self, image: ImageFile) -> None: ...
+    def decoding_bytes(self, image: ImageFile, stream: BinaryIO) -> int: ...
+    def cut_samples(self, image: ImageFile, stream: BinaryIO) -> str: ...
+    def find_broken_piece(self, image: ImageFile, stream: BinaryIO) -> str: ...
+
+
+def read_image(stream: BinaryIO, codec: PictureFormat, request: ReadRequest) -> Data:
     """Decode the wanted frames of an image whose content was recognised as the codec's format.
 
     Returns (H, W) or (H, W, C), and (F, H, W, C) for all of several: uint8, uint16, int32 or float32, upright, straight
@@ -127,7 +140,7 @@ class _DamageError(FileError):
         super().__init__(given, f"expected a whole {form.name} file", "copy it anew, or see --allow-truncated")
 
 
-def _read(stream: BinaryIO, codec: Pillow, request: ReadRequest, *, lenient: bool = False) -> Data:
+def _read(stream: BinaryIO, codec: PictureFormat, request: ReadRequest, *, lenient: bool = False) -> Data:
     name, form = request.name, codec.form
     try:
         image, count = _open(stream, form, lenient=lenient)
@@ -173,7 +186,7 @@ class _Opened(NamedTuple):
     image: ImageFile
     stream: BinaryIO
     name: str
-    codec: Pillow
+    codec: PictureFormat
     limits: Limits
     lenient: bool
 
@@ -229,7 +242,7 @@ class _Opened(NamedTuple):
         return replace(_decode(self.image, self.name, self.codec, note), decoding=decoding)
 
 
-def _decode(image: ImageFile, name: str, codec: Pillow, note: str) -> Data:
+def _decode(image: ImageFile, name: str, codec: PictureFormat, note: str) -> Data:
     mode = image.mode
     reading = MODES[mode]
     stored_scale = _stored_scale(image)

@@ -16,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from convcli.cli import main
 from convcli.io import Metadata, WriteRequest, all_formats, carry_over, kinds, load, lookup
+from convcli.io.codec import codec_of
 from convcli.io.images.metadata import WORDS, rewrite_exif
 from convcli.jobs.apply import plan_apply, run_apply
 from convcli.jobs.apply_plan import ApplyRequest
@@ -282,7 +283,7 @@ def test_a_format_writes_as_much_as_the_table_says(tmp_path: Path, form: Any) ->
     stream = io.BytesIO()
     gray = 3 not in form.channels["uint8"]
     array = np.zeros((4, 6) if gray else (4, 6, 3), np.uint8)
-    form.load_codec().write(stream, array, WriteRequest(metadata=left))
+    codec_of(form).write(stream, array, WriteRequest(metadata=left))
     (tmp_path / "x").write_bytes(stream.getvalue())
     data = load(tmp_path / "x", format=form.name)
     assert set(kinds(data.metadata)) == set(kinds(left))

@@ -19,7 +19,7 @@ from PIL import Image
 
 from convcli.errors import DtypeError, FileError, LimitError, ShapeError
 from convcli.io import all_formats, load, lookup, save
-from convcli.io.codec import WriteRequest
+from convcli.io.codec import WriteRequest, codec_of
 from convcli.limits import Limits
 
 RNG = np.random.default_rng(7)
@@ -454,7 +454,7 @@ def test_png_is_compressed_at_level_1_unless_told(tmp_path: Path) -> None:
     ],
 )
 def test_the_written_type_follows_the_input(dtype: str, name: str, expected: str | None) -> None:
-    assert lookup(name).load_codec().output_dtype(np.dtype(dtype), "image") == (
+    assert codec_of(lookup(name)).output_dtype(np.dtype(dtype), "image") == (
         None if expected is None else np.dtype(expected)
     )
 
@@ -464,14 +464,14 @@ def test_a_type_that_no_format_keeps_is_refused(dtype: str, name: str) -> None:
     with pytest.raises(
         DtypeError, match=rf"the input array is {dtype}, which {name} cannot hold; .*; use --dtype uint8"
     ):
-        lookup(name).load_codec().output_dtype(np.dtype(dtype), "array")
+        codec_of(lookup(name)).output_dtype(np.dtype(dtype), "array")
 
 
 def test_a_codec_holds_what_its_row_keeps() -> None:
     for name, dtype, count in HELD:
         assert lookup(name).keeps(dtype, count)
         request = WriteRequest(alpha=count in (2, 4))
-        assert lookup(name).load_codec().holds(np.dtype(dtype), (2, 3, count), request) == ""
+        assert codec_of(lookup(name)).holds(np.dtype(dtype), (2, 3, count), request) == ""
 
 
 def test_arrays_are_read_and_written_without_pillow(tmp_path: Path) -> None:

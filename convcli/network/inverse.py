@@ -273,14 +273,14 @@ class _Search:
         """Try every chain that continues with `layers` more layers."""
         steps = _ends(sizes[-1], self.goal, self.grows) if layers == 1 else _steps(sizes[-1], self.grows)
         for cost, link, out in steps:
-            if macs + cost + self.lowest_cost(out) * (layers - 1) > self.bound:
+            if macs + cost + self.lowest_cost(layers - 1) > self.bound:
                 return  # steps come by rising cost of their own
             chain = (*links, link)
             size = field_of(tuple(link.window for link in chain)).size
             if self.rf and size > self.rf:
                 continue  # what follows never narrows it: a search has layers of one kind, and the strides of all
             if layers > 1:
-                if self.can_reach(out):
+                if self.can_reach(out, layers - 1):
                     self.extend((*sizes, out), chain, macs + cost, layers - 1)
             elif self.rf in (None, size):
                 self.add(Chain(macs + cost, len(chain), chain, (*sizes, out), size))
@@ -290,13 +290,20 @@ class _Search:
         """The cost that a chain must not exceed to be among the best."""
         return self.found[-1].macs if len(self.found) == CHAINS else math.inf
 
-    def lowest_cost(self, out: Sizes) -> int:
-        """Return the lowest cost of one more layer."""
-        return 0 if self.grows else math.prod(self.goal)
+    def lowest_cost(self, layers: int) -> int:
+        """Return the lowest cost of some more layers: 1 for each output, of which each may be 1 larger than before."""
+        if self.grows:
+            return 0
+        return sum(math.prod(max(m - later, 1) for m in self.goal) for later in range(layers))
 
-    def can_reach(self, out: Sizes) -> bool:
-        """Return whether the goal can still be reached from `out`."""
-        return all(n <= m if self.grows else n >= m for n, m in zip(out, self.goal, strict=True))
+    def can_reach(self, out: Sizes, layers: int) -> bool:
+        """Return whether some more layers may lead from `out` to the goal.
+
+        A padded window of an even size makes an axis 1 larger, and a transposed one 1 smaller.
+        """
+        if self.grows:
+            return all(n - layers <= m for n, m in zip(out, self.goal, strict=True))
+        return all(n + layers >= m for n, m in zip(out, self.goal, strict=True))
 
     def add(self, chain: Chain) -> None:
         bisect.insort(self.found, chain)
@@ -312,7 +319,7 @@ def _steps(sizes: Sizes, grows: bool) -> list[Step]:
     found = []
     for link in _links(grows):
         axes = [link.axis(n) for n in sizes]
-        if all(axis.reach <= axis.padded and axis.out >= 1 for axis in axes):
+        if all(axis.out >= 1 and (axis.transposed or axis.reach <= axis.padded) for axis in axes):
             found.append(_step(link, axes))
     return sorted(found)
 

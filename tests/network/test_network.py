@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 from pathlib import Path
 
@@ -478,6 +479,36 @@ def test_the_cheapest_single_layers_are_found() -> None:
         if s <= 8 and (32 + 2 * p - d * (k - 1) - 1) // s + 1 == 16 and k * s > 1
     )[:10]
     assert found == set(cheapest)
+
+
+def every_layer(n: int, *, transposed: bool) -> list[tuple[int, int]]:
+    """The output and the cost of every layer of one filter on a signal of n samples."""
+    found = []
+    for k, s, d in itertools.product(range(1, 12), range(1, 9), range(1, 5)):
+        if s > k or k * s == 1 or (d > 1 and (s > 1 or k == 1)):
+            continue
+        reach = d * (k - 1) + 1
+        for p in range(reach // 2 + 1 if k > 1 else 1):
+            for extra in range(s if transposed else 1):
+                if transposed:
+                    out = s * (n - 1) + extra + reach - 2 * p
+                else:
+                    out = (n + 2 * p - reach) // s + 1 if n + 2 * p >= reach else 0
+                if out > 0:
+                    found.append((out, k * (n if transposed else out)))
+    return found
+
+
+@pytest.mark.parametrize("sizes", [(1, 4), (1, 9), (4, 7), (20, 19), (11, 11), (7, 3), (5, 12)])
+def test_solved_chains_are_the_cheapest_of_all(sizes: tuple[int, int]) -> None:
+    start, goal = sizes
+    transposed = goal > start
+    first = every_layer(start, transposed=transposed)
+    one = [cost for out, cost in first if out == goal]
+    ends = {out: [c for o, c in every_layer(out, transposed=transposed) if o == goal] for out in {o for o, _ in first}}
+    two = [cost + last for out, cost in first for last in ends[out]]
+    assert [chain.macs for chain in solve((start,), (goal,), max_layers=1)] == sorted(one)[:10]
+    assert [chain.macs for chain in solve((start,), (goal,))] == sorted(one + two)[:10]
 
 
 def test_what_cannot_be_solved_is_told() -> None:

@@ -18,6 +18,7 @@ from convcli.engine.planning.facts import Facts
 from convcli.engine.planning.plan import Plan
 from convcli.engine.tiling import Chunk, whole
 from convcli.errors import ChannelError, DtypeError, InputError, ShapeError
+from convcli.kernels.model import check_unmasked
 from convcli.shapes.layout import check_layout, infer_layout
 from convcli.shapes.parse import show
 from convcli.shapes.spec import ConvSpec
@@ -152,6 +153,7 @@ def check_layer(x: NDArray[Any], w: NDArray[Any]) -> None:
 
 
 def real_array(values: ArrayLike, what: str) -> NDArray[Any]:
+    check_unmasked(values, what)
     try:
         array = np.asarray(values)
     except ValueError:

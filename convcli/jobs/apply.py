@@ -181,7 +181,7 @@ def _plan_pass(
     kernel, conv_layout, spec = resolve_operands(data, planes.x, reference, geometry, data.name)
     taps = flip_for(kernel.taps, conv_layout, geometry.op)
     if request.normalize:
-        taps = normalized(taps)
+        taps = normalized(taps, conv_layout.kernel_axes)
     problem = to_problem(planes.x, taps, conv_layout, spec)
     coverage = None
     if planes.alpha is not None:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.errors import KernelError, LimitError
+from convcli.errors import DtypeError, KernelError, LimitError
 
 Taps: TypeAlias = NDArray[np.float64]
 Term: TypeAlias = tuple[Taps, ...]
@@ -135,6 +135,7 @@ def checked_taps(values: Any) -> NDArray[Any]:
 
     Raises KernelError, or LimitError if there are too many.
     """
+    check_unmasked(values, "kernel")
     array = np.asarray(values)
     limit_taps(array.shape)
     check_tap_type(array.dtype)
@@ -147,6 +148,14 @@ def checked_taps(values: Any) -> NDArray[Any]:
     return array
 
 
+def check_unmasked(values: Any, what: str) -> None:
+    """Raise DtypeError for a masked array, whose mask would be lost."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise DtypeError(
+            f"the {what} is a masked array", "expected one without a mask", "fill what is masked: x.filled(0)"
+        )
+
+
 def check_tap_type(dtype: np.dtype[Any]) -> None:
     """Raise KernelError unless the dtype is real."""
     if dtype.kind not in "biuf":
@@ -154,13 +163,19 @@ def check_tap_type(dtype: np.dtype[Any]) -> None:
         raise KernelError(f"kernel taps of type {dtype}", "expected real numbers", remedy)
 
 
-def normalized(taps: NDArray[np.float64]) -> NDArray[np.float64]:
+def normalized(taps: NDArray[np.float64], axes: tuple[int, ...] | None = None) -> NDArray[np.float64]:
     """Return taps divided by their sum; by that of the positive ones if it is zero, as ImageMagick.
+
+    axes: those of one kernel, where there are several, each of which has a sum of its own; by default all.
 
     >>> normalized(np.array([1.0, 2.0, 1.0])), normalized(np.array([-2.0, 0.0, 2.0]))
     (array([0.25, 0.5 , 0.25]), array([-1.,  0.,  1.]))
+    >>> normalized(np.array([[1.0, 3.0], [2.0, 2.0]]), axes=(1,))
+    array([[0.25, 0.75],
+           [0.5 , 0.5 ]])
     """
-    total = taps.sum()
-    vanishes = abs(total) <= 1e-12 * np.abs(taps).sum()
-    divisor = taps[taps > 0].sum() if vanishes else total
-    return taps / divisor if divisor else taps
+    total = taps.sum(axes, keepdims=True)
+    vanishes = np.abs(total) <= 1e-12 * np.abs(taps).sum(axes, keepdims=True)
+    positive = np.where(taps > 0, taps, 0).sum(axes, keepdims=True)
+    divisor = np.where(vanishes, positive, total)
+    return np.asarray(taps / np.where(divisor == 0, 1, divisor))

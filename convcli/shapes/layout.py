@@ -80,6 +80,13 @@ class ConvLayout:
         return tuple(self.kernel[axis] for axis in self.window_axes)
 
     @property
+    def kernel_axes(self) -> tuple[int, ...]:
+        """The axes of one kernel where the array holds several: a bank's, or one for each channel."""
+        if self.channel_mode == "depthwise":
+            return self.window_axes
+        return tuple(range(1 if self.channel_mode == "bank" else 0, len(self.kernel)))
+
+    @property
     def output_channel_axis(self) -> int | None:
         """The axis of the output's channels; None if it has none."""
         if self.channel_mode == "each":

@@ -455,6 +455,32 @@ class TestApply:
         ok("apply", name, "-k", "1,1;1,1", "--normalize", "--scale", "2", "--bias", "-5", "-o", "y.npy")
         np.testing.assert_array_equal(np.load("y.npy"), np.full((2, 2), 15.0))
 
+    @pytest.mark.parametrize(
+        ("shape", "kernel", "options", "values"),
+        [
+            ((3, 3, 3), np.ones((2, 3, 3, 3)), (), [90, 90]),
+            ((3, 3, 3), np.ones((2, 3, 3, 3)) * [[[[1]]], [[[3]]]], (), [90, 90]),
+            ((3, 3, 1), np.ones((2, 3, 3, 1)) * [[[[1]]], [[[-1]]]], ("--dims", "2"), [90, 90]),
+            ((3, 3, 3), np.ones((3, 3, 3)), ("--channels", "each"), [90, 90, 90]),
+            ((3, 3, 3), np.ones((3, 3, 3)) * [1, 2, 3], ("--channels", "each"), [90, 90, 90]),
+            ((3, 3, 3), np.ones((3, 3, 3)), (), [90]),
+        ],
+    )
+    def test_each_kernel_is_normalized_by_its_own_sum(
+        self, shape: tuple[int, ...], kernel: np.ndarray, options: tuple[str, ...], values: list[float]
+    ) -> None:
+        name = array(np.full(shape, 90.0))
+        np.save("several.npy", kernel)
+        ok("apply", name, "-k", "several.npy", "--normalize", *options, "-o", "y.npy")
+        np.testing.assert_allclose(np.load("y.npy").ravel(), values)
+
+    def test_depthwise_kernels_with_channels_first_are_normalized_one_by_one(self) -> None:
+        name = array(np.full((3, 5, 5), 90.0))
+        np.save("several.npy", np.ones((3, 3, 3)) * [[[1]], [[2]], [[3]]])
+        layout = ("--channels", "each", "--layout", "channels_first")
+        ok("apply", name, "-k", "several.npy", "--normalize", *layout, "-o", "y.npy")
+        np.testing.assert_allclose(np.load("y.npy"), np.full((3, 3, 3), 90.0))
+
     def test_verify_proves_and_a_broken_engine_is_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
         result = ok("apply", PHOTO, "-k", "gaussian:sigma=1", "--padding", "same", "--verify", "-o", "y.png")
         assert "recomputed from the definition" in result.stderr

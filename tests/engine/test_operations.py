@@ -343,6 +343,11 @@ def test_onnx_conv_transpose(dims, options):
         (lambda: convcli.output_shape((5,), 3), "a kernel size 3 alone; expected one for each axis"),
         (lambda: correlate(np.ones(0), np.ones(3)), "the input 0 is empty"),
         (lambda: correlate(np.ones(3), np.ones(0)), "the kernel 0 is empty"),
+        (
+            lambda: correlate(np.ma.ones(3), np.ones(3)),
+            r"the input is a masked array; expected one without a mask; fill",
+        ),
+        (lambda: correlate(np.ones(3), np.ma.ones(3)), "the kernel is a masked array"),
         (lambda: correlate(np.ones(3) * 1j, np.ones(3)), "the input holds complex128 values; expected real"),
         (lambda: correlate(np.ones(3), ["a"]), "the kernel holds <U1 values; expected real"),
         (lambda: correlate(np.ones(3), np.ones(3), method="gem"), "method 'gem'; expected one of auto, direct, gemm"),

@@ -31,6 +31,10 @@ NONE: Mapping[str, int] = MappingProxyType({})  # settings of an encoder
 _ANY = 2**31 - 1  # bytes, more than there ever are
 
 
+ANY_SIDE = 2**63 - 1
+"""As many samples a side as an array can have."""
+
+
 @dataclass(frozen=True)
 class Extension:
     """What an extra adds to an image format: number types, settings, and stacks of pages.
@@ -274,7 +278,13 @@ _TABLE = (
         pillow="JPEG2000",
         feature="jpg_2000",
     ),
-    Format("npy", (".npy",), "convcli.io.arrays.npy:Npy", signatures={rb"\x93NUMPY": "a .npy array"}),
+    Format(
+        "npy",
+        (".npy",),
+        "convcli.io.arrays.npy:Npy",
+        signatures={rb"\x93NUMPY": "a .npy array"},
+        max_side=ANY_SIDE,
+    ),
     Format(
         "npz",
         (".npz",),
@@ -282,10 +292,14 @@ _TABLE = (
         signatures={rb"PK(\x03\x04|\x05\x06)": "a zip archive, as .npz is"},
     ),
     *(
-        Format(name, (f".{name}",), _TEXT, reads=("int64", "float64"), max_ndim=2, separator=separator)
+        Format(
+            name, (f".{name}",), _TEXT, reads=("int64", "float64"), max_ndim=2, max_side=ANY_SIDE, separator=separator
+        )
         for name, separator in (("csv", ","), ("tsv", "\t"), ("txt", " "))
     ),
-    Format("raw", (".raw", ".bin", ".dat"), "convcli.io.arrays.raw:Raw", dtypes=DTYPES, headerless=True),
+    Format(
+        "raw", (".raw", ".bin", ".dat"), "convcli.io.arrays.raw:Raw", dtypes=DTYPES, max_side=ANY_SIDE, headerless=True
+    ),
     *(
         Format(
             name,

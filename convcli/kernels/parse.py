@@ -19,6 +19,8 @@ from convcli.kernels.model import MAX_DIMS, Taps, limit_taps
 
 _DECIMAL = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _NUMBER = re.compile(rf"({_DECIMAL})(?:/({_DECIMAL}))?", re.ASCII)
+_PART = re.compile(rf"(?:{_DECIMAL})?/(?:{_DECIMAL})?", re.ASCII)
+"""A fraction that spaces have torn: no number, and no file either beside one."""
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 _BETWEEN_ENTRIES = re.compile(r"\s*,\s*|\s+")
 _BETWEEN_ROWS = re.compile(r"[ \t]*(?:;\s*|\n\s*)")
@@ -43,6 +45,10 @@ def number(text: str) -> float:
         raise ValueError("divides by zero")
     if not np.isfinite(value := above / below):
         raise ValueError("is too large")
+    if not value and re.search(r"[1-9]", re.split("[eE]", found[1])[0]):
+        raise ValueError("is too small: float64 holds it as 0")
+    if re.fullmatch(r"[+-]?[0-9]+", text) and int(text) != value:
+        raise ValueError("is beyond 2**53, and no float64")
     return value
 
 
@@ -54,7 +60,9 @@ def is_literal(text: str) -> bool:
     """
     entries = [entry for entry in re.split(r"[\s,;]+", text) if entry]
     numeric = [entry for entry in entries if _NUMBER.fullmatch(entry) or _NOT_FINITE.fullmatch(entry)]
-    return text.startswith("[") or bool(_IMAGEMAGICK.match(text)) or (bool(entries) and len(numeric) == len(entries))
+    torn = [entry for entry in entries if entry not in numeric and _PART.fullmatch(entry)]
+    taps = bool(numeric) and len(numeric) + len(torn) == len(entries)
+    return text.startswith("[") or bool(_IMAGEMAGICK.match(text)) or taps
 
 
 def resembles_literal(text: str) -> bool:
@@ -105,13 +113,19 @@ def parse_json(text: str) -> Taps:
     (2, 2)
     """
     try:
-        nested = json.loads(text)
+        nested = json.loads(text, parse_float=_json_number, parse_int=_json_number)
     except (ValueError, RecursionError) as error:
-        reason = getattr(error, "msg", "nested too deeply")
+        deep = isinstance(error, RecursionError)
+        reason = "nested too deeply" if deep else getattr(error, "msg", f"a number {error}")
         raise KernelError(f"a kernel in JSON that cannot be read ({reason})", remedy=_EXAMPLE) from None
     if not isinstance(nested, list):
         raise KernelError("a kernel in JSON that is not a list", "expected a list such as [[0, 1], [-1, 0]]")
     return from_nested(nested)
+
+
+def _json_number(text: str) -> float:
+    """Read a number as `number` does, but one that is too large as infinite, as JSON's reader does."""
+    return number(text) if np.isfinite(float(text)) else np.inf
 
 
 def parse_imagemagick(text: str) -> Taps:
@@ -126,6 +140,8 @@ def parse_imagemagick(text: str) -> Taps:
     if not found:
         raise KernelError("a kernel without ImageMagick's size", "expected WIDTHxHEIGHT: entries", _EXAMPLE)
     width, height = int(found[1]), int(found[2] or found[1])
+    if not width * height:
+        raise KernelError(f"a {width}x{height} kernel with 0 entries", "expected sizes of 1 or more")
     limit_taps((height, width))
     _require_centred(found[3], width, height)
     if found[4]:
@@ -207,7 +223,9 @@ def _nested_shape(value: Any, path: tuple[int, ...]) -> tuple[int, ...]:
     shapes = [_nested_shape(part, (*path, place)) for place, part in enumerate(value, 1)]
     for place, shape in enumerate(shapes, 1):
         if shape != shapes[0]:
-            this, first = (f"{_place((*path, p))} has {_extent(shapes[p - 1])}" for p in (place, 1))
+            this, first = (
+                f"{_place((*path, p))} {'has' if shapes[p - 1] else 'is'} {_extent(shapes[p - 1])}" for p in (place, 1)
+            )
             raise KernelError(f"kernel {this}, {first}", "expected rows alike")
     return (len(value), *shapes[0])
 
@@ -218,7 +236,7 @@ def _place(path: tuple[int, ...]) -> str:
 
 def _extent(shape: tuple[int, ...]) -> str:
     if shape in ((), (1,)):
-        return "1 entry"
+        return "1 entry" if shape else "a number"
     return f"{'x'.join(map(str, shape))} entries"
 
 

@@ -5,15 +5,17 @@ The latter need tifffile, `pip install 'convcli[tiff]'`, which brings imagecodec
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import re
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
-from itertools import islice
+from itertools import islice, pairwise
 from struct import pack
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -22,7 +24,7 @@ from numpy.typing import NDArray
 
 from convcli.errors import DtypeError, FileError, InputError, LimitError, ShapeError, brief, one_line
 from convcli.io.codec import PLAIN, ReadRequest, WriteRequest
-from convcli.io.data import NO_METADATA, Data, Metadata
+from convcli.io.data import NO_METADATA, Data, Header, Kind, Metadata
 from convcli.io.formats import NONE, check_extension, has, missing_extension, muted
 from convcli.io.images import integrity
 from convcli.io.images.animation import VOLUME_NOTE, choose_frame, describe_frame, is_volume
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _SAMPLES = 258, 259, 262, 266, 277
+_WIDTH, _HEIGHT, _DESCRIPTION, _TILE_OFFSETS = 256, 257, 270, 324
 _PLANAR, _COLOR_MAP, _EXTRA, _FORMAT = 284, 320, 338, 339
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
 _WHITE_IS_ZERO, _GRAY, _RGB = 0, 1, 2
@@ -68,8 +71,10 @@ PAGES = 10_000
 """Pages of a TIFF at most: counting them takes Pillow a time that grows with their square."""
 
 
-def beyond_pillow(stream: BinaryIO, frames: Frames = "first") -> str:
+def beyond_pillow(stream: BinaryIO, frames: Frames, *, widened: bool) -> str:
     """Return in words what a wanted page holds that Pillow misreads, cuts or refuses, or ""; damage is not reported.
+
+    widened: name also what Pillow reads right, but as a wider number type.
 
     The stream is left at its start.
     """
@@ -79,14 +84,14 @@ def beyond_pillow(stream: BinaryIO, frames: Frames = "first") -> str:
             return "BigTIFF"
         first = frames if isinstance(frames, int) else 0
         wanted = islice(_directories(stream), first, None if frames == "all" else first + 1)
-        return next(filter(None, (_refuse_page(page, head[:2] == b"MM") for page in wanted)), "")
+        return next(filter(None, (_refuse_page(page, head[:2] == b"MM", widened) for page in wanted)), "")
     except Exception:  # Pillow's parser raises nearly anything, and says what it is when it opens the file
         return ""
     finally:
         stream.seek(0)
 
 
-def _refuse_page(tags: Mapping[int, Any], big_endian: bool) -> str:
+def _refuse_page(tags: Mapping[int, Any], big_endian: bool, widened: bool) -> str:
     """Return in words what a page holds that Pillow misreads, cuts or refuses, or ""."""
     bits, kind = _sample_type(tags)
     compression, photometric = tags.get(_COMPRESSION, _UNCOMPRESSED), tags.get(_PHOTOMETRIC)
@@ -103,7 +108,9 @@ def _refuse_page(tags: Mapping[int, Any], big_endian: bool) -> str:
     inverted = photometric == _WHITE_IS_ZERO and kind != _FLOAT
     reversed_bits = tags.get(_FILL_ORDER) == _LOWEST_BIT_FIRST
     packed = bits == 12 and big_endian
-    if samples == 1 and (bits, kind) in _KEPT_WHOLE and not (swapped_twice or inverted or reversed_bits or packed):
+    wider = widened and (bits, kind) == (16, _SIGNED)
+    refused = swapped_twice or inverted or reversed_bits or packed or wider
+    if samples == 1 and (bits, kind) in _KEPT_WHOLE and not refused:
         return ""
     word = {_SIGNED: "signed ", _FLOAT: "floating "}.get(kind, "")
     ends = {
@@ -192,6 +199,47 @@ def count_pages(stream: BinaryIO, name: str) -> int:
     if count > PAGES:
         raise LimitError(f"{name} has more than {PAGES:,} pages", "expected fewer", "part it first")
     return count
+
+
+def count_images(stream: BinaryIO) -> tuple[int, int]:
+    """Return how many images the description of the first page declares, and how many follow each other in the file.
+
+    ImageJ above 4 GiB, and tifffile on demand, write one directory for all, whose strips are those of the first.
+    The second is 1 if the first image is compressed or lies in pieces. The stream is left at its start.
+    """
+    try:
+        page = next(_directories(stream))
+        bits, _ = _sample_type(page)
+        samples = int(page.get(_SAMPLES, 1))
+        values = page[_WIDTH] * page[_HEIGHT] * samples
+        description = str(page.get(_DESCRIPTION, ""))
+        declared = max(_declared_values(description, values, samples) // values, 1)
+        strips = list(_pieces(page))
+        joined = all(start + count == after for (start, count), (after, _) in pairwise(strips))
+        stored = page.get(_COMPRESSION, _UNCOMPRESSED) == _UNCOMPRESSED and bits % 8 == 0
+        if not (stored and joined) or _TILE_OFFSETS in page:
+            return declared, 1
+        held = (stream.seek(0, os.SEEK_END) - strips[0][0]) // (values * bits // 8)
+        return declared, max(min(declared, held), 1)
+    except Exception:  # as above
+        return 1, 1
+    finally:
+        stream.seek(0)
+
+
+def _declared_values(description: str, values: int, samples: int) -> int:
+    """Return how many values a description of ImageJ, tifffile or OME declares; 0 for any other.
+
+    values: of one image. samples: of one pixel.
+    """
+    if found := re.search(r"\AImageJ=[\s\S]*^images=(\d+)", description, re.M):
+        return int(found[1]) * values
+    if description.startswith('{"shape":'):
+        return math.prod(json.loads(description)["shape"])
+    if pixels := re.search(r"<OME\b[\s\S]*?<Pixels\b([^>]*)", description):
+        sizes = dict(re.findall(r"\bSize([CTZ])=\"(\d+)\"", pixels[1]))
+        return math.prod(map(int, sizes.values())) * values // samples
+    return 0
 
 
 def _pieces(page: Mapping[int, Any]) -> Iterator[tuple[int, int]]:
@@ -293,9 +341,12 @@ def _extra(page: Any) -> int:
     return extra[-1] if len(extra) == 1 else 0
 
 
-def _read_page(page: Any) -> NDArray[Any]:
-    """Return the samples (H, W) or (H, W, C) of a page, upright, black as 0, its alpha straight."""
-    plane: NDArray[Any] = page.asarray(maxworkers=1)
+def _read_page(page: Any, number: int) -> NDArray[Any]:
+    """Return the samples (H, W) or (H, W, C) of a page, upright, black as 0, its alpha straight.
+
+    number: of the image, where several follow each other in the file behind one directory.
+    """
+    plane: NDArray[Any] = page.asarray(maxworkers=1) if number == 0 else _following_image(page, number)
     plane = np.moveaxis(plane, 0, -1) if page.axes == "SYX" else plane
     if plane.ndim != 2 + (page.samplesperpixel > 1):
         raise ShapeError(f"a page has the axes {page.axes}", "expected height, width and samples", "save it as .npy")
@@ -304,6 +355,14 @@ def _read_page(page: Any) -> NDArray[Any]:
         gray ^= plane.dtype.type(2**page.bitspersample - 1)
     straight = _unpremultiply(plane) if _extra(page) == _PREMULTIPLIED else plane
     return apply_orientation(straight, page.tags.valueof("Orientation", 1))
+
+
+def _following_image(page: Any, number: int) -> NDArray[Any]:
+    """Return the samples, in the page's shape, of an image that follows the page's own in the file."""
+    dtype = np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
+    offset = page.dataoffsets[0] + number * page.nbytes
+    values: NDArray[Any] = page.parent.filehandle.read_array(dtype, page.size, offset)
+    return values.reshape(page.shape)
 
 
 def _unpremultiply(plane: NDArray[Any]) -> NDArray[Any]:
@@ -479,20 +538,34 @@ class Tiff(Pillow):
         return ""
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
-        volume = request.volume and request.frames == "first"
-        beyond = "pages of a volume" if volume else beyond_pillow(stream, request.frames)
-        count = count_pages(stream, request.name)
-        if not beyond:
-            return super().read(stream, request)
         assert self.form.extension is not None
-        check_extension(self.form.extension, f"{request.name} holds {beyond}")
-        if damage := self.damage(stream):
-            raise _damaged(request.name, damage)
-        return self._read_pages(stream, request, count, volume=volume)
+        volume = request.volume and request.frames == "first"
+        count = count_pages(stream, request.name)
+        declared, held = count_images(stream) if count == 1 else (1, 1)
+        if 1 < held < declared:
+            raise _damaged(request.name, f"it ends after {held:,} of {declared:,} images")
+        beyond = beyond_pillow(stream, request.frames, widened=has(self.form.extension.extra))
+        if volume:
+            beyond = "pages of a volume"
+        elif held > 1:
+            beyond = f"{held:,} images in one directory"
 
-    def _read_pages(self, stream: BinaryIO, request: ReadRequest, count: int, *, volume: bool) -> Data:
+        if beyond:
+            check_extension(self.form.extension, f"{request.name} holds {beyond}")
+            if damage := self.damage(stream):
+                raise _damaged(request.name, damage)
+            data = self._read_pages(stream, request, count, held, volume=volume)
+        else:
+            data = super().read(stream, request)
+        if held < declared:
+            note = f"its description declares {declared:,} images, the file holds one"
+            data = replace(data, notes=(*data.notes, note))
+        return data
+
+    def _read_pages(self, stream: BinaryIO, request: ReadRequest, count: int, images: int, *, volume: bool) -> Data:
         """Return one page (H, W) or (H, W, C), upright; all as frames (F, H, W, C), or as a volume (pages, H, W[, C]).
 
+        count: of the pages. images: of each page; more than 1 where there is one page alone.
         Raises FileError for a file that is damaged or whose pages differ, InputError for a page that there is not,
         DtypeError for samples that would need to be converted, LimitError for more pixels or bytes than may be.
         """
@@ -501,7 +574,8 @@ class Tiff(Pillow):
             with muted("tifffile"), tifffile.TiffFile(stream) as tiff:
                 if len(tiff.pages) != count:
                     raise _damaged(request.name, "a page is missing")
-                return self._read(tiff, stream, request, volume=volume)
+                numbered = [(page, number) for page in tiff.pages for number in range(images)]
+                return self._read(tiff, numbered, stream, request, volume=volume)
         except Exception as error:  # tifffile raises nearly anything for a damaged file
             if isinstance(error, (InputError, LimitError)):
                 raise
@@ -511,16 +585,20 @@ class Tiff(Pillow):
                 raise DtypeError(given, "which tifffile decompresses by the imagecodecs package", remedy) from error
             raise _damaged(request.name, brief(error)) from error
 
-    def _read(self, tiff: Any, stream: BinaryIO, request: ReadRequest, *, volume: bool) -> Data:
-        count = len(tiff.pages)
+    def _read(
+        self, tiff: Any, images: Sequence[tuple[Any, int]], stream: BinaryIO, request: ReadRequest, *, volume: bool
+    ) -> Data:
+        """Return the wanted of several images: of each its page, and its number among those of the page."""
+        count = len(images)
         framed = not volume and request.frames == "all" and count > 1
-        used, notes = list(tiff.pages), [f"{count} frames"] if framed else []
+        notes = [f"{count} frames"] if framed else []
         if not framed and not volume:
             index = choose_frame(request.frames, count, request.name)
-            used = [tiff.pages[index]]
-            notes = [describe_frame(index, count), VOLUME_NOTE if is_volume(used[0].description) else ""]
+            images = [images[index]]
+            notes = [describe_frame(index, count), VOLUME_NOTE if is_volume(images[0][0].description) else ""]
+        used = [page for page, _ in images]
         decoding = _check_pages(used, stream, request.name, request.limits)
-        planes = [_read_page(page) for page in used]
+        planes = [_read_page(page, number) for page, number in images]
         array = np.stack(planes) if framed or volume else planes[0]
         if framed and array.ndim == 3:
             array = array[..., None]
@@ -551,6 +629,17 @@ class Tiff(Pillow):
             given = f"the tiff would hold {dtype} with {channels} channels, none of which is alpha"
             return one_line(*missing_extension(self.form.extension, given))
         return refusal
+
+    def output_dtype(self, dtype: np.dtype[Any], kind: Kind, header: Header | None = None) -> np.dtype[Any] | None:
+        """Keep the input's number type by the extra; without it, refuse float64, which float32 holds only in part."""
+        extension = self.form.extension
+        assert extension is not None
+        if dtype.name in extension.channels and has(extension.extra):
+            return dtype.newbyteorder("=")
+        if dtype == np.float64:
+            given, expected, remedy = missing_extension(extension, f"the input {kind} is {dtype}")
+            raise DtypeError(given, expected, f"{remedy}, or use --dtype float32")
+        return super().output_dtype(dtype, kind, header)
 
     def metadata_options(self, metadata: Metadata, width: int, height: int) -> dict[str, Any]:
         given = super().metadata_options(metadata, width, height)

@@ -444,7 +444,7 @@ def test_png_is_compressed_at_level_1_unless_told(tmp_path: Path) -> None:
         ("uint16", "png", "uint16"),
         ("uint8", "jpg", "uint8"),
         ("int32", "tiff", "int32"),
-        ("float64", "tiff", "float32"),
+        ("float32", "tiff", "float32"),
         ("float16", "pfm", "float32"),
         ("uint8", "pfm", "float32"),
         ("int16", "tiff", "float32"),
@@ -465,6 +465,11 @@ def test_a_type_that_no_format_keeps_is_refused(dtype: str, name: str) -> None:
         DtypeError, match=rf"the input array is {dtype}, which {name} cannot hold; .*; use --dtype uint8"
     ):
         codec_of(lookup(name)).output_dtype(np.dtype(dtype), "array")
+
+
+def test_float64_is_not_halved_without_the_package() -> None:
+    with pytest.raises(DtypeError, match=r"the input array is float64; .*convcli\[tiff\]', or use --dtype float32"):
+        codec_of(lookup("tiff")).output_dtype(np.dtype("float64"), "array")
 
 
 def test_a_codec_holds_what_its_row_keeps() -> None:

@@ -12,7 +12,7 @@ from command import run
 from numpy.typing import NDArray
 from PIL import Image
 
-from convcli.errors import DtypeError
+from convcli.errors import DtypeError, FileError
 from convcli.io import load, save
 
 tifffile = pytest.importorskip("tifffile")
@@ -234,3 +234,75 @@ def test_the_wanted_page_decides_who_reads_it() -> None:
 def test_jpeg_in_tiff_stays_with_pillow() -> None:
     Image.fromarray(samples("uint8", 3)).save("x.tif", compression="jpeg")
     assert load("x.tif").array.shape == (40, 33, 3)
+
+
+class TestTypes:
+    @pytest.mark.parametrize("channels", [1, 3])
+    @pytest.mark.parametrize("dtype", TYPES)
+    @pytest.mark.parametrize("name", ["x.tif", "x.npy"])
+    def test_the_input_s_type_is_kept(self, name: str, dtype: str, channels: int) -> None:
+        values = samples(dtype, channels)
+        if dtype.endswith("64"):
+            values = (values // 2**12).astype(dtype) + (0.25 if dtype == "float64" else 0)  # what float64 holds
+        save(name, values.astype(dtype))
+        run("apply", name, "-k", "identity:size=1", "--dims", "2", "-o", "y.tif")
+        written = tifffile.imread("y.tif")
+        assert written.dtype == dtype
+        np.testing.assert_array_equal(written, values)
+        np.testing.assert_array_equal(load("y.tif").array, written)
+
+    def test_without_the_package_float64_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        save("x.npy", samples("float64", 1))
+        without(monkeypatch)
+        told = run("apply", "x.npy", "-k", "identity", "-o", "y.tif", code=2).stderr
+        assert "the input array is float64" in told
+        assert "pip install 'convcli[tiff]', or use --dtype float32" in told
+        run("apply", "x.npy", "-k", "identity", "-o", "y.tif", "--dtype", "float32")
+
+
+class TestImagesInOneDirectory:
+    """Stacks of ImageJ above 4 GiB and of tifffile, of one directory for all images, and what is like them."""
+
+    @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+    @pytest.mark.parametrize("colours", [1, 3])
+    @pytest.mark.parametrize("imagej", [True, False])
+    def test_all_are_read(self, monkeypatch: pytest.MonkeyPatch, dtype: str, colours: int, imagej: bool) -> None:
+        values = RNG.integers(0, 256, (5, 6, 7, colours)).astype(dtype)
+        stack = values if colours == 3 else values[..., 0]
+        photometric = "rgb" if colours == 3 and not (imagej and dtype != "uint8") else "minisblack"
+        if photometric == "minisblack" and colours == 3:
+            pytest.skip("ImageJ has colours of 8 bits alone")
+        with tifffile.TiffWriter("x.tif", imagej=imagej) as writer:
+            writer.write(stack, truncate=True, photometric=photometric)
+        np.testing.assert_array_equal(load("x.tif", volume=True).array, stack)
+        np.testing.assert_array_equal(load("x.tif", frames="all").array, values)
+        np.testing.assert_array_equal(load("x.tif", frames=3).array, stack[3])
+        data = load("x.tif")
+        np.testing.assert_array_equal(data.array, stack[0])
+        assert "first of 5 frames" in data.notes
+        without(monkeypatch)
+        with pytest.raises(DtypeError, match=r"x\.tif holds 5 images in one directory; .*convcli\[tiff\]"):
+            load("x.tif")
+
+    def test_one_that_is_cut_is_damaged(self) -> None:
+        with tifffile.TiffWriter("x.tif", imagej=True) as writer:
+            writer.write(samples("uint16", 5).transpose(2, 0, 1), truncate=True)
+        Path("x.tif").write_bytes(Path("x.tif").read_bytes()[:-999])
+        with pytest.raises(FileError, match=r"x\.tif is damaged: it ends after 4 of 5 images"):
+            load("x.tif")
+
+    @pytest.mark.parametrize("options", [{}, {"compression": "zlib"}], ids=str)
+    @pytest.mark.parametrize(
+        "description",
+        [
+            "ImageJ=1.54f\nimages=5\nslices=5",
+            '{"shape": [5, 40, 33]}',
+            '<OME><Image><Pixels SizeX="33" SizeY="40" SizeZ="5" SizeC="1" SizeT="1"/></Image></OME>',
+        ],
+    )
+    def test_one_that_is_alone_is_told(self, description: str, options: dict[str, Any]) -> None:
+        values = samples("uint8", 1)
+        tifffile.imwrite("x.tif", values, description=description, metadata=None, **options)
+        data = load("x.tif")
+        np.testing.assert_array_equal(data.array, values)
+        assert data.notes == ("its description declares 5 images, the file holds one",)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 
 import numpy as np
@@ -16,6 +16,7 @@ from convcli.io.codec import PLAIN, Codec, ReadRequest, WriteRequest
 from convcli.io.data import Data, Header, Kind, Metadata
 from convcli.io.formats import all_formats, can, listed, lookup, missing_extension
 from convcli.io.images import integrity
+from convcli.io.images.animation import Region
 from convcli.io.images.metadata import encoder_options
 from convcli.io.images.modes import MODES
 from convcli.io.images.pillow import Whole, load_plugin
@@ -124,6 +125,10 @@ class Pillow(ImageCodec):
     def find_damage(self, stream: BinaryIO) -> str:
         """Return what is wrong with a file, read from its start, that Pillow does not see, or ""."""
         return ""
+
+    def regions(self, image: ImageFile, stream: BinaryIO) -> Iterator[Region]:
+        """Yield the frames of an open animation as its file holds them; none where Pillow shows them as they are."""
+        return iter(())
 
     def format_name(self, image: ImageFile) -> str:
         """Return the name of the format of an open picture."""

@@ -10,7 +10,8 @@ Source: CompuServe, "Graphics Interchange Format, version 89a", 1990.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+import struct
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from convcli.io.codec import PLAIN, WriteRequest
 from convcli.io.data import NO_METADATA, Metadata, Timing
+from convcli.io.images.animation import Disposal, Region
 from convcli.io.images.codec import Pillow, as_frames, measures
 from convcli.io.images.integrity import CUT
 
@@ -32,6 +34,7 @@ COLOURS = 256
 
 _TRANSPARENT = COLOURS - 1  # the entry for what is transparent
 _WIPED = 2  # how a frame is disposed of before the next is shown: by transparency
+_DISPOSALS = {_WIPED: Disposal.CLEAR, 3: Disposal.RESTORE}
 _MAX_SHORT = 65535  # hundredths of a second, or repeats
 
 _OPAQUE = 128
@@ -204,6 +207,29 @@ def _palette_bytes(flags: bytes) -> int:
     return 3 * 2 ** ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0
 
 
+def _read_blocks(stream: BinaryIO) -> bytes:
+    """Return blocks as they are, up to the empty one that ends them, or the end of a file that is cut."""
+    blocks = []
+    while (length := stream.read(1)) not in (b"", b"\0"):
+        blocks.append(length + stream.read(length[0]))
+    return b"".join(blocks) + b"\0"
+
+
+def _region(screen: bytes, control: bytes, descriptor: bytes, data: bytes) -> Region:
+    """Return a frame: as a file of its size, without its place, delay and disposal.
+
+    screen: flags and palette of the file. control: the block before the frame, or b"".
+    """
+    left, top, width, height = struct.unpack_from("<4H", descriptor)
+    flags, delay, transparent = struct.unpack("<BHB", control) if len(control) == 4 else (0, 0, 0)
+    size = struct.pack("<2H", width, height)
+    drawn = b"!\xf9\x04" + bytes([flags & 1, 0, 0, transparent, 0])
+    picture = b"GIF89a" + size + screen + drawn + b"," + bytes(4) + size + descriptor[8:] + data + b";"
+    duration = 10 * delay if control else None
+    disposal = _DISPOSALS.get(flags >> 2 & 7, Disposal.KEEP)
+    return Region(picture, left, top, width, height, duration, blend=True, disposal=disposal)
+
+
 class Gif(Pillow):
     """GIF: read by Pillow, written frame by frame, each in a palette of its own."""
 
@@ -217,6 +243,30 @@ class Gif(Pillow):
             return 1
         return repeats + 1 if repeats else 0
 
+    def regions(self, image: ImageFile, stream: BinaryIO) -> Iterator[Region]:
+        """Yield the frames; a disposal that the format does not define keeps them.
+
+        Source: as above, 18 to 23.
+        """
+        stream.seek(10)
+        screen_flags = stream.read(1)
+        stream.seek(13)
+        palette = stream.read(_palette_bytes(screen_flags))
+        control = b""
+        while (kind := stream.read(1)) not in (b"", b";"):
+            if kind == b"!":
+                label = stream.read(1)
+                content = _read_blocks(stream)
+                control = content[1:5] if label == b"\xf9" else control
+            elif kind == b",":
+                descriptor = stream.read(9)
+                local = stream.read(_palette_bytes(descriptor[8:]))
+                data = stream.read(1) + _read_blocks(stream)
+                position = stream.tell()
+                yield _region(screen_flags + bytes(2) + palette, control, descriptor, local + data)
+                stream.seek(position)
+                control = b""
+
     def find_damage(self, stream: BinaryIO) -> str:
         """Return what is wrong with a file by its blocks, up to the trailer, in words, or "".
 
@@ -229,6 +279,8 @@ class Gif(Pillow):
                 stream.seek(_palette_bytes(stream.read(9)[8:]) + 1, os.SEEK_CUR)
             elif kind == b"!":
                 stream.seek(1, os.SEEK_CUR)
+            elif kind == b"\0":  # which some writers leave between blocks, and readers pass over
+                continue
             else:
                 return "there is no block where one should begin" if kind else CUT
             while (length := stream.read(1)) not in (b"", b"\0"):

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
@@ -35,7 +35,7 @@ from convcli.io.codec import PLAIN, ReadRequest, WriteRequest
 from convcli.io.data import Data, Metadata
 from convcli.io.formats import check_extension
 from convcli.io.images import integrity
-from convcli.io.images.animation import choose_frame, describe_frame
+from convcli.io.images.animation import Disposal, Region, choose_frame, describe_frame
 from convcli.io.images.codec import Pillow, as_frames, channel_count, measures
 from convcli.io.images.integrity import BLOCK, CUT
 from convcli.io.images.metadata import COMMENT, XMP_TEXT, apply_orientation, orientation_of, read_metadata
@@ -69,6 +69,7 @@ HELD = 8
 _SAMPLES = (b"IDAT", b"fdAT")  # the chunks of samples, and of those of an animation's further frames
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels: gray, gray and alpha, RGB, RGBA
+_DISPOSALS = {1: Disposal.CLEAR, 2: Disposal.RESTORE}  # by the numbers of fcTL
 _BASE = 65521  # Adler-32's modulus
 
 
@@ -102,8 +103,8 @@ def write_png(
     _write_chunk(stream, b"IEND", b"")
 
 
-def read_chunks(stream: BinaryIO) -> Iterator[Chunk]:
-    """Yield the chunks of a PNG up to IEND; those of samples are checked, and come without their content.
+def read_chunks(stream: BinaryIO, *, with_samples: bool = False) -> Iterator[Chunk]:
+    """Yield the chunks of a PNG up to IEND; those of samples are checked, and come without their content by default.
 
     Raises ValueError where the file ends too early, or a chunk's checksum differs.
     Source: W3C, "Portable Network Graphics (PNG) Specification", 5.3.
@@ -118,7 +119,7 @@ def read_chunks(stream: BinaryIO) -> Iterator[Chunk]:
             raise ValueError(CUT)
         stream.seek(start + 8)
         content, checksum = b"", zlib.crc32(kind)
-        if kind in _SAMPLES:
+        if kind in _SAMPLES and not with_samples:
             for done in range(0, length, BLOCK):
                 checksum = zlib.crc32(stream.read(min(BLOCK, length - done)), checksum)
         else:
@@ -300,6 +301,27 @@ def _read_metadata(chunks: list[Chunk]) -> tuple[Metadata, int]:
         return read_metadata(image, orientation), orientation
 
 
+def _region(shared: list[Chunk], frame: list[Chunk]) -> Region:
+    """Return a frame of an animation, from the chunks for all frames, and its own, the first of which is its fcTL."""
+    control, *samples = frame
+    _, width, height, left, top, delay, unit, disposal, blend = struct.unpack(">5IHHBB", control.content)
+    picture = io.BytesIO()
+    picture.write(_SIGNATURE)
+    for kind, content in shared:
+        own = struct.pack(">II", width, height) + content[8:] if kind == b"IHDR" else content
+        _write_chunk(picture, kind, own)
+    for kind, content in samples:
+        _write_chunk(picture, b"IDAT", content[4:] if kind == b"fdAT" else content)
+    _write_chunk(picture, b"IEND", b"")
+    canvas = struct.unpack_from(">II", shared[0].content)
+    if left + width > canvas[0] or top + height > canvas[1]:
+        raise ValueError("a frame of its animation lies outside of it")
+    duration = 1000 * delay / (unit or 100)
+    return Region(
+        picture.getvalue(), left, top, width, height, duration, blend == 1, _DISPOSALS.get(disposal, Disposal.KEEP)
+    )
+
+
 LEVEL = 1
 """The level that is used if none is given: zlib's own, 6, takes about four times as long, for about the same size."""
 
@@ -320,6 +342,29 @@ class Png(Pillow):
         except ValueError as error:
             return str(error)
         return ""
+
+    def regions(self, image: ImageFile, stream: BinaryIO) -> Iterator[Region]:
+        """Yield the frames of an animation, none of a still picture, nor a still image before them.
+
+        Raises ValueError where their chunks are out of sequence, or a frame lies outside.
+        Source: W3C, "Portable Network Graphics (PNG) Specification (Third Edition)", 11.3.6.
+        """
+        if getattr(image, "n_frames", 1) == 1:
+            return
+        shared: list[Chunk] = []
+        frame: list[Chunk] = []
+        sequence = count()
+        for chunk in read_chunks(stream, with_samples=True):
+            if chunk.kind in (b"fcTL", b"fdAT") and chunk.content[:4] != next(sequence).to_bytes(4, "big"):
+                raise ValueError("the chunks of its animation are out of sequence")
+            if chunk.kind in (b"IHDR", b"PLTE", b"tRNS"):
+                shared.append(chunk)
+            elif chunk.kind in _SAMPLES and frame:
+                frame.append(chunk)
+            elif chunk.kind in (b"fcTL", b"IEND"):
+                if frame:
+                    yield _region(shared, frame)
+                frame = [chunk]
 
     def sample_bits(self, image: ImageFile, stream: BinaryIO) -> int:
         return 16 if image.tile and ";16" in str(image.tile[0][3]) else 8
@@ -345,10 +390,10 @@ class Png(Pillow):
         limits.check_pixels(name, width, height)
         limits.check_memory(name, 2 * len(content))
         chunks = ancillary(stream)
-        count = _count_frames(chunks)
-        if choose_frame(request.frames, count, name) or (request.frames == "all" and count > 1):
+        frames = _count_frames(chunks)
+        if choose_frame(request.frames, frames, name) or (request.frames == "all" and frames > 1):
             raise FileError(
-                f"{name} has {count} frames of 16-bit samples in several channels",
+                f"{name} has {frames} frames of 16-bit samples in several channels",
                 "of such, the first alone can be read",
                 "leave --frames out, or save it with 8 bits",
             )
@@ -359,7 +404,7 @@ class Png(Pillow):
         limits.check_memory(name, decoding)
         array = _decode(content, name)
         notes = (
-            describe_frame(0, count),
+            describe_frame(0, frames),
             "transparent colour made alpha" if array.shape[2] > channels else "",
             "EXIF orientation applied" if orientation > 1 else "",
         )

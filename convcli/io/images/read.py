@@ -5,7 +5,9 @@ Pillow is imported inside the functions, so that work on arrays never loads it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -15,8 +17,17 @@ from convcli.errors import DtypeError, FileError, InputError, brief
 from convcli.io.codec import ReadRequest
 from convcli.io.data import Data, Timing
 from convcli.io.formats import Format
-from convcli.io.images.animation import VOLUME_NOTE, Stack, choose_frame, describe_frame, is_volume
-from convcli.io.images.metadata import orientation_of, read_metadata
+from convcli.io.images.animation import (
+    CANVASES,
+    VOLUME_NOTE,
+    Canvas,
+    Region,
+    Stack,
+    choose_frame,
+    describe_frame,
+    is_volume,
+)
+from convcli.io.images.metadata import apply_orientation, orientation_of, read_metadata
 from convcli.io.images.modes import MODES
 from convcli.io.images.pillow import DECODING_ERRORS, lenient, load_plugin, unguarded
 from convcli.limits import Limits
@@ -85,6 +96,12 @@ def target_mode(image: Image) -> str:
     return (reading.transparent if image.has_transparency_data else reading.opaque) or image.mode
 
 
+def _convert(image: Image) -> Image:
+    """Return an image in the mode that its samples are read in."""
+    target = target_mode(image)
+    return image if target == image.mode else image.convert(target)
+
+
 def _is_turned(image: Image) -> bool:
     """Return whether the header says that the picture is not upright; a PNG may say so behind its samples."""
     known = image.format != "PNG" or "exif" in image.info
@@ -102,6 +119,7 @@ class PictureFormat(Protocol):
     delta_frames: ClassVar[bool]
 
     def damage(self, stream: BinaryIO) -> str: ...
+    def regions(self, image: ImageFile, stream: BinaryIO) -> Iterator[Region]: ...
     def format_name(self, image: ImageFile) -> str: ...
     def plays(self, image: ImageFile) -> int: ...
     def prepare(self, image: ImageFile) -> None: ...
@@ -197,26 +215,25 @@ class _Opened(NamedTuple):
     def one(self, frames: Frames, count: int) -> Data:
         """Return one frame as a picture."""
         index = choose_frame(frames, count, self.name)
-        data = self._frame(index, describe_frame(index, count))
+        ((data, _),) = self._shown(index, index, describe_frame(index, count))
         tags: Any = getattr(self.image, "tag_v2", {})
         volume = count > 1 and is_volume(str(tags.get(_DESCRIPTION, "")))
         return replace(data, notes=(*data.notes, VOLUME_NOTE)) if volume else data
 
     def all(self, count: int) -> Data:
         """Return all frames as one array, and how they play; without the still image of an APNG that is no frame."""
-        first = 1 if self.image.info.get("default_image") else 0
+        first = self._stills
         stack = Stack(self.name, count - first, self.limits, narrow=self.codec.delta_frames)
         durations, decoding, lead = [], 0, None
-        for index in range(first, count):
-            data = self._frame(index, f"{stack.count} frames")
-            stack.add(index - first, data.array, data.decoding)
-            durations.append(self.image.info.get("duration"))
+        for index, (data, duration) in enumerate(self._shown(first, count - 1, f"{stack.count} frames")):
+            stack.add(index, data.array, data.decoding)
+            durations.append(duration or 0)
             decoding = max(decoding, data.decoding)
             lead = lead or data
         assert lead is not None
         timing = None
         if self.form.metadata_limits.get("timing"):
-            timing = Timing(tuple(duration or 0 for duration in durations), self.codec.plays(self.image))
+            timing = Timing(tuple(durations), self.codec.plays(self.image))
         return replace(
             lead,
             array=stack.array,
@@ -225,6 +242,51 @@ class _Opened(NamedTuple):
             metadata=replace(lead.metadata, timing=timing),
             decoding=stack.peak + decoding,
         )
+
+    @property
+    def _stills(self) -> int:
+        """1 where Pillow counts a still image before the frames of an animation, else 0."""
+        return 1 if self.image.info.get("default_image") else 0
+
+    def _shown(self, first: int, last: int, note: str) -> Iterator[tuple[Data, float | None]]:
+        """Yield frames as they are shown, and their milliseconds. Raises EOFError if there are not so many."""
+        if self._is_shown_as_stored(last):
+            for index in range(first, last + 1):
+                yield self._frame(index, note), self.image.info.get("duration")
+            return
+        lead = self._frame(0, note)
+        orientation = orientation_of(self.image.getexif())
+        canvas = Canvas(*self.image.size)
+        for index, region in enumerate(self.codec.regions(self.image, self.stream), self._stills):
+            picture, decoding = self._region(region)
+            shown = apply_orientation(canvas.draw(region, picture), orientation)
+            if index >= first:
+                alpha = shown.shape[2] in (2, 4)
+                yield replace(lead, array=shown, alpha=alpha, decoding=lead.decoding + decoding), region.duration
+            if index == last:
+                return
+        raise EOFError("it has fewer frames than it tells")
+
+    def _is_shown_as_stored(self, last: int) -> bool:
+        """Return whether frames up to `last` are shown as Pillow decodes them, without a canvas."""
+        position = self.stream.tell()
+        first = next(self.codec.regions(self.image, self.stream), None)
+        self.stream.seek(position)
+        return first is None or last < self._stills or (last == 0 and first.covers(*self.image.size))
+
+    def _region(self, region: Region) -> tuple[NDArray[Any], int]:
+        """Return the picture of a frame as it is stored, and the bytes that it and its canvas take."""
+        from PIL import Image
+
+        self.limits.check_pixels(self.name, region.width, region.height)
+        with unguarded(), Image.open(BytesIO(region.picture), formats=(self.form.pillow,)) as image:
+            canvas = CANVASES * self.image.width * self.image.height * (8 if MODES[image.mode].dtype == "uint16" else 4)
+            decoding = self.codec.decoding_bytes(image, self.stream) + len(region.picture) + canvas
+            self.limits.check_memory(self.name, decoding)
+            dtype = MODES[image.mode].dtype
+            self.codec.prepare(image)
+            image.load()
+            return to_array(_convert(image), dtype), decoding
 
     def _frame(self, index: int, note: str) -> Data:
         self.limits.check_pixels(self.name, *self.image.size)
@@ -250,14 +312,13 @@ def _decode(image: ImageFile, name: str, codec: PictureFormat, note: str) -> Dat
     upright, orientation = _upright(image)
     with unguarded():
         metadata = read_metadata(image, orientation)
-    target = target_mode(upright)
-    converted = upright if target == upright.mode else upright.convert(target)
+    converted = _convert(upright)
     dtype = "uint16" if (image.format, mode) == ("PPM", "I") else reading.dtype
     notes = (
         note,
         "EXIF orientation applied" if orientation > 1 else "",
         reading.note,
-        "transparent colour made alpha" if target.endswith("A") and mode in ("1", "L", "RGB") else "",
+        "transparent colour made alpha" if converted.mode.endswith("A") and mode in ("1", "L", "RGB") else "",
         stored_scale,
         "EXIF left out, as it cannot be read"
         if image.info.get("exif", _NO_EXIF) != _NO_EXIF and not metadata.exif

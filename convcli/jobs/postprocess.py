@@ -7,6 +7,7 @@ many values it clipped.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
@@ -29,7 +30,7 @@ class Ledger:
     """The range of the values before they were rounded, and how many did not fit.
 
     low, high: of the finite values, after the policy; NaN where there are none. below, above: how many were
-    clipped to the type's ends (0 for a float type); not_finite: NaN and infinities among the values; nan: the NaN
+    clipped to the type's ends; not_finite: NaN and infinities among the values; nan: the NaN
     alone, which an integer type holds as 0.
     """
 
@@ -57,7 +58,7 @@ class Ledger:
                 f"values from {self.low:.6g} to {self.high:.6g}"
                 f"{f', {self.not_finite:,} of them not finite,' * bool(self.not_finite)} do not fit {self.dtype}",
                 f"{unfit:,} of {self.total:,} would be clipped",
-                "use --range clip, rescale, offset or abs, or a float --dtype",
+                "use --range clip, rescale, offset or abs, or a wider --dtype",
             )
 
 
@@ -108,17 +109,50 @@ def combine(results: Sequence[NDArray[Any]], how: Combine, axis: int) -> NDArray
     if how == "stack":
         return np.concatenate(results, axis) if axis < results[0].ndim else np.stack(results, axis)
     if how == "magnitude":
-        return np.asarray(np.sqrt(sum(np.square(result) for result in results)))
+        return _magnitude(results)
     if how == "max":
         return np.asarray(np.maximum.reduce(list(results)))
-    total: NDArray[Any] = sum(results[1:], start=results[0])
-    return total / len(results) if how == "mean" else total
+    with np.errstate(over="ignore", invalid="ignore"):
+        total: NDArray[Any] = sum(results[1:], start=results[0])
+        return _mean(results, total) if how == "mean" else total
+
+
+def _magnitude(results: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return the root of the sum of squares; by np.hypot, which is slow, where squares over- or underflow."""
+    if len(results) == 1:
+        return np.asarray(np.abs(results[0]))
+    limits = np.finfo(results[0].dtype)
+    with np.errstate(over="ignore", under="ignore"):
+        total: NDArray[Any] = sum(np.square(result) for result in results)
+    lost = (total < limits.tiny / limits.eps) | np.isinf(total)
+    np.sqrt(total, out=total)
+    if lost.any():
+        exact = np.abs(results[0])
+        for result in results[1:]:
+            np.hypot(exact, result, out=exact, where=lost)
+        np.copyto(total, exact, where=lost)
+    return total
+
+
+def _mean(results: Sequence[NDArray[Any]], total: NDArray[Any]) -> NDArray[Any]:
+    """Return total / n; by the sum of the n-th parts where the total overflows."""
+    count = len(results)
+    mean = total / count
+    lost = np.isinf(total)
+    if lost.any():
+        parts = results[0] / count
+        for result in results[1:]:
+            np.add(parts, result / count, out=parts, where=lost)
+        np.copyto(mean, parts, where=lost)
+    return mean
 
 
 def scale_and_shift(values: NDArray[Any], scale: float, bias: float) -> NDArray[Any]:
     """Return values * scale + bias in the values' own float dtype; what overflows becomes infinite."""
     kind = values.dtype
-    wide = np.dtype(np.float64) if max(abs(scale), abs(bias)) > float(np.finfo(kind).max) else kind
+    limits = np.finfo(kind)
+    normal = all(limits.tiny <= abs(factor) <= limits.max for factor in (scale, bias) if factor)
+    wide = kind if normal else np.dtype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         values = values if scale == 1 else values * wide.type(scale)
         values = values if bias == 0 else values + wide.type(bias)
@@ -134,9 +168,10 @@ def to_dtype(
 ) -> tuple[NDArray[Any], Ledger]:
     """Convert float values to `dtype` by a range policy. Returns them with their ledger.
 
-    clip and error saturate; rescale maps the values' range, or the `extent` of which they are a part, onto the type's
-    (0 to 1 for a float type); offset adds the middle of the type's range, so that zero shows as gray; abs takes
-    magnitudes. The result goes into `out` where it is given, and may be `values` itself where it is not.
+    clip and error saturate, in a float type at its largest finite values; rescale maps the values' range, or
+    the `extent` of which they are a part, onto the type's (0 to 1 for a float type); offset adds the middle of
+    the type's range, so that zero shows as gray; abs takes magnitudes. The result goes into `out` where it is
+    given, and may be `values` itself where it is not.
 
     >>> to_dtype(np.array([-2.0, 0.0, 2.0]), np.dtype(np.uint8), "rescale")[0]
     array([  0, 128, 255], dtype=uint8)
@@ -152,7 +187,10 @@ def to_dtype(
     def bring(start: int) -> None:
         run = (slice(None),) * axis + (slice(start, start + each),)
         piece = _by_policy(values[run], dtype, policy, ends)
-        ledgers[start] = _account(piece, dtype, policy)
+        ledgers[start] = ledger = _account(piece, dtype, policy)
+        if dtype.kind == "f" and ledger.below + ledger.above:
+            most = float(np.finfo(dtype).max)
+            piece = np.where(np.isfinite(piece), np.clip(piece, -most, most), piece)
         if out is not values:
             with np.errstate(invalid="ignore"):
                 round_into(piece, out[run], spent=made)
@@ -168,20 +206,47 @@ def _by_policy(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy, ends:
     if policy == "abs":
         return np.asarray(np.abs(values))
     if policy == "offset":
-        return np.asarray(values + values.dtype.type((bottom + top + (dtype.kind in "iu")) / 2))
+        return np.asarray(values + values.dtype.type(_middle(dtype)))
     if policy == "rescale":
-        low, high = ends
-        span = high - low
-        gain = (top - bottom) / span if span > 0 and np.isfinite(span) else 0.0
-        kind = values.dtype.type
-        return np.asarray((values - kind(low)) * kind(gain) + kind(bottom))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _rescaled(values, ends, bottom, top)
     return values
+
+
+def _middle(dtype: np.dtype[Any]) -> float:
+    """Return the middle of a type's range, rounded up: 128 for uint8, 0 for a signed integer, 0.5 for a float type."""
+    if dtype.kind not in "iu":
+        return 0.5
+    info = np.iinfo(dtype)
+    return float((int(info.min) + int(info.max) + 1) // 2)
+
+
+def _rescaled(values: NDArray[Any], ends: tuple[float, float], bottom: float, top: float) -> NDArray[Any]:
+    """Map the range `ends` onto that from bottom to top, by a power of two first where the steps would overflow."""
+    low, high = ends
+    kind = values.dtype.type
+    limits = np.finfo(values.dtype)
+    most = float(limits.max)
+    span = high - low
+    gain = (top - bottom) / span if span > 0 else 0.0
+    if span > most or (gain and not limits.tiny <= gain <= most):
+        exponent = -math.frexp(max(abs(low), abs(high)))[1]
+        values = np.ldexp(values, exponent)
+        low = math.ldexp(low, exponent)
+        gain = (top - bottom) / (math.ldexp(high, exponent) - low)
+    return np.asarray((values - kind(low)) * kind(gain) + kind(bottom))
 
 
 def _range(dtype: np.dtype[Any]) -> tuple[float, float]:
     if dtype.kind not in "iu":
         return 0.0, 1.0
     return float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)
+
+
+def _overflow(dtype: np.dtype[Any]) -> float:
+    """Return the least value that a float type rounds to infinity: half a step beyond its largest."""
+    info = np.finfo(dtype)
+    return float(info.max) + math.ldexp(1, int(info.maxexp) - int(info.nmant) - 2)
 
 
 def _account(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy) -> Ledger:
@@ -192,6 +257,10 @@ def _account(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy) -> Ledg
         bottom, top = _range(dtype)  # an even and an odd number: half below the one is rounded to it, the other away
         below = int(np.count_nonzero(values < bottom - 0.5)) if not lowest >= bottom else 0
         above = int(np.count_nonzero(values >= top + 0.5)) if not highest <= top else 0
+    elif dtype.itemsize < values.dtype.itemsize:
+        most = _overflow(dtype)
+        below = int(np.count_nonzero((values <= -most) & np.isfinite(values))) if not lowest > -most else 0
+        above = int(np.count_nonzero((values >= most) & np.isfinite(values))) if not highest < most else 0
     if not finite:
         not_finite, nan = int(np.count_nonzero(~np.isfinite(values))), int(np.count_nonzero(np.isnan(values)))
     low, high = (lowest, highest) if finite else finite_range(values)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from convcli.engine.rounding import round_into
+from convcli.errors import ConvError
 from convcli.jobs import postprocess
-from convcli.jobs.postprocess import Ledger, finite_range
-from convcli.options import Policy
+from convcli.jobs.postprocess import Ledger, combine, finite_range
+from convcli.options import Combine, Policy
 
 SHAPES = [(1,), (5000,), (70, 60), (3, 70, 60), (2, 3, 1700), (70, 60, 3)]
 
@@ -81,3 +82,60 @@ def test_values_are_only_read_and_any_strides_are_written() -> None:
     to_dtype(given, expected, "clip")
     np.testing.assert_array_equal(room[..., :3], expected)
     assert not room[..., 3].any()
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("kind", "how", "given", "right"),
+    [
+        ("float32", "magnitude", [3e25, 4e25], 5e25),
+        ("float32", "magnitude", [3e-30, 4e-30], 5e-30),
+        ("float64", "magnitude", [3e200, -4e200], 5e200),
+        ("float64", "magnitude", [3e-200, 4e-200], 5e-200),
+        ("float64", "magnitude", [-1e300], 1e300),
+        ("float64", "magnitude", [np.inf, 1.0], np.inf),
+        ("float64", "magnitude", [np.inf, np.nan], np.nan),
+        ("float64", "magnitude", [1e200, 1e200, 1e200], np.sqrt(3) * 1e200),
+        ("float64", "mean", [1.6e308, 1.2e308], 1.4e308),
+        ("float32", "mean", [3e38, 3e38, 3e38], 3e38),
+        ("float64", "mean", [5e-324, 5e-324], 5e-324),
+        ("float64", "mean", [np.inf, -np.inf], np.nan),
+        ("float64", "sum", [1.6e308, 1.2e308], np.inf),
+    ],
+)
+def test_combining_neither_overflows_nor_underflows(kind: str, how: Combine, given: list[float], right: float) -> None:
+    results = [np.array([value, 3.0], kind) for value in given]
+    made = combine(results, how, 0)
+    assert made.dtype == kind
+    np.testing.assert_allclose(made[0], np.array(right, kind), rtol=1e-6 if kind == "float32" else 1e-15)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "int16"])
+def test_ranges_of_every_size_are_rescaled(kind: str, dtype: str) -> None:
+    limits = np.finfo(kind)
+    ends = [float(limits.max), float(limits.smallest_subnormal), float(limits.tiny), 1.0]
+    for most in ends:
+        given = np.array([0, most, 2 * most], kind) if most < 1 else np.array([-most, 0, most], kind)
+        made = postprocess.to_dtype(given, np.dtype(dtype), "rescale")[0]
+        right = {"uint8": [0, 128, 255], "int16": [-32768, 0, 32767]}.get(dtype, [0, 0.5, 1])
+        np.testing.assert_array_equal(made, np.array(right, dtype))
+
+
+@pytest.mark.parametrize(("dtype", "middle"), [("uint8", 128), ("int8", 0), ("int64", 0), ("uint64", 2**63)])
+def test_the_middle_of_a_type(dtype: str, middle: int) -> None:
+    made, _ = postprocess.to_dtype(np.zeros(3), np.dtype(dtype), "offset")
+    assert made.tolist() == [middle] * 3
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("dtype", "edge"), [("float16", 65520.0), ("float32", float(2**128 - 2**103))])
+def test_what_a_float_type_cannot_hold_is_clipped_and_counted(dtype: str, edge: float) -> None:
+    given = np.array([-2 * edge, -np.inf, 1.0, np.nextafter(edge, 0), edge, np.nan])
+    made, ledger = postprocess.to_dtype(given, np.dtype(dtype), "clip")
+    most = float(np.finfo(dtype).max)
+    np.testing.assert_array_equal(made, np.array([-most, -np.inf, 1, most, most, np.nan], dtype))
+    assert (ledger.below, ledger.above, ledger.not_finite, ledger.nan) == (1, 1, 2, 1)
+    with pytest.raises(ConvError, match=f"do not fit {dtype}; 2 of 6 would be clipped"):
+        postprocess.to_dtype(given, np.dtype(dtype), "error")[1].check()

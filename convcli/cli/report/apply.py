@@ -176,6 +176,10 @@ def _ledger(ledger: Ledger) -> str:
     policy = "" if ledger.policy == "clip" else f" after {ledger.policy}"
     text = f"{ledger.low:.6g} to {ledger.high:.6g}{policy}"
     if ledger.dtype.startswith("float"):
+        most = float(np.finfo(ledger.dtype).max)
+        if ledger.below + ledger.above:
+            text += f"; clipped {ledger.below:,} below {-most:.6g} and {ledger.above:,} above {most:.6g}"
+            text += f", of {ledger.total:,} values"
         return text + (f"; {ledger.not_finite:,} not finite" if ledger.not_finite else "")
     info = np.iinfo(ledger.dtype)
     text += f"; clipped {ledger.below:,} below {info.min} and {ledger.above:,} above {info.max}"

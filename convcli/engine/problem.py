@@ -82,13 +82,13 @@ class Problem(NamedTuple):
         plan = self.plan(dtype, method)
         result = _check_out(out, self.part_shape(plan, whole(plan)), plan.dtype)
         problem = self._replace(x=self.x.copy()) if out is not None and np.shares_memory(self.x, out) else self
-        problem._fill(plan, result, whole(plan))
+        problem.fill(plan, result, whole(plan))
         return result
 
     def run_part(self, plan: Plan, part: Chunk) -> NDArray[Any]:
         """Return one part of the result of `run` with this plan."""
         result = np.empty(self.part_shape(plan, part), plan.dtype)
-        self._fill(plan, result, part)
+        self.fill(plan, result, part)
         return result
 
     def part_shape(self, plan: Plan, part: Chunk) -> tuple[int, ...]:
@@ -97,7 +97,7 @@ class Problem(NamedTuple):
         shape = (*((items, *batch[1:]) if batch else ()), rows, *plan.output[len(batch) + 1 :])
         return tuple(shape[axis] for axis in self.order)
 
-    def _fill(self, plan: Plan, result: NDArray[Any], part: Chunk) -> None:
+    def fill(self, plan: Plan, result: NDArray[Any], part: Chunk) -> None:
         inner = result.transpose(np.argsort(self.order))
         execute(plan, self.x, self.w, self.bias, inner[..., None] if self.added_channel else inner, part)
 

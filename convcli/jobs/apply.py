@@ -111,7 +111,7 @@ def run_apply(plan: ApplyPlan) -> ApplyResult:
     """
     _release_unused(plan)
     with io.output_buffer(plan.target, plan.output_shape, plan.dtype) as buffer:
-        ledger, verifications = _execute(plan, buffer.array)
+        ledger, verifications = execute(plan, buffer.array)
         _release_unused(plan)
         written = None
         if plan.target is not None and all(each.passed for each in verifications):
@@ -244,7 +244,7 @@ def _output_metadata(
 # Execute.
 
 
-def _execute(plan: ApplyPlan, out: NDArray[Any]) -> tuple[Ledger, tuple[Verification, ...]]:
+def execute(plan: ApplyPlan, out: NDArray[Any]) -> tuple[Ledger, tuple[Verification, ...]]:
     """Compute the result into `out`, chunk by chunk. Returns its ledger and the verifications."""
     request, lead = plan.request, plan.passes[0]
     cut = list(chunks(lead.conv_layout, lead.plan))
@@ -257,7 +257,7 @@ def _execute(plan: ApplyPlan, out: NDArray[Any]) -> tuple[Ledger, tuple[Verifica
     ledgers = []
     for chunk in cut:
         target = out[output_index(chunk, lead.conv_layout)]
-        values, coverage = _compute_chunk(plan, chunk, checks)
+        values, coverage = compute_chunk(plan, chunk, checks)
         if chunk is cut[-1]:  # earlier chunks reuse this memory, and the output is not whole before
             _release_unused(plan)
         ledgers.append(_write_chunk(plan, values, coverage, target, extent))
@@ -269,7 +269,7 @@ def _execute(plan: ApplyPlan, out: NDArray[Any]) -> tuple[Ledger, tuple[Verifica
     return ledger, tuple(check.verdict(plan.compute_dtype) for check in checks)
 
 
-def _compute_chunk(
+def compute_chunk(
     plan: ApplyPlan, chunk: Chunk, checks: Sequence[Check] = ()
 ) -> tuple[NDArray[Any], NDArray[Any] | None]:
     """Compute a chunk of the result in floats, and the coverage of a picture with alpha."""
@@ -312,7 +312,7 @@ def _result_range(plan: ApplyPlan, cut: Sequence[Chunk]) -> tuple[float, float]:
     """Return the smallest and the largest value of all chunks, which are computed again later."""
     ends = []
     for chunk in cut:
-        ends.append(finite_range(_compute_chunk(plan, chunk)[0]))
+        ends.append(finite_range(compute_chunk(plan, chunk)[0]))
         io.release(plan.data.array)
     lows, highs = zip(*ends, strict=True)
     return float(np.fmin.reduce(lows)), float(np.fmax.reduce(highs))

@@ -47,14 +47,14 @@ def _chunk_sizes(conv_layout: ConvLayout, plan: Plan) -> tuple[tuple[int, int], 
     (_, items), (_, rows) = whole(plan)
     counted = items if conv_layout.batch_axes else 1
     row = math.prod(conv_layout.with_spatial(plan.sizes)) // (rows * counted)
-    height = _whole_tiles(CHUNK_VALUES // row, plan.tile[1], rows)
+    height = whole_tiles(CHUNK_VALUES // row, plan.tile[1], rows)
     if not conv_layout.batch_axes:
         return (items, items), (rows, height)
     several = max(CHUNK_VALUES // (row * rows), 1) if height == rows else 1
-    return (items, _whole_tiles(several, plan.tile[0], items)), (rows, height)
+    return (items, whole_tiles(several, plan.tile[0], items)), (rows, height)
 
 
-def _whole_tiles(wanted: int, tile: int, limit: int) -> int:
+def whole_tiles(wanted: int, tile: int, limit: int) -> int:
     """Round a size down to whole tiles, to at least one and at most `limit`."""
     return min(max(wanted // tile, 1) * tile, limit)
 

@@ -479,7 +479,7 @@ def test_an_out_that_does_not_fit(out, options, message):
 @pytest.mark.parametrize("padding", ["same", "valid"])
 def test_out_may_be_the_input_or_the_kernel_or_lie_across_them(padding, method, monkeypatch):
     """Row by row, so that a row written would be read again."""
-    monkeypatch.setattr(choose, "_plan", choose._plan.__wrapped__)
+    monkeypatch.setattr(choose, "cached_plan", choose.cached_plan.__wrapped__)
     tune(monkeypatch, TILE_VALUES=1)
     values, w = rng(0).standard_normal((12, 12)), rng(1).standard_normal((5, 1))
     options = {"padding": padding, "method": method}

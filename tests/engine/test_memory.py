@@ -122,7 +122,7 @@ def growth(problem: Problem, plan: Plan) -> int:
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
-        problem._fill(plan, out, whole(plan))
+        problem.fill(plan, out, whole(plan))
         return tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()

@@ -177,13 +177,13 @@ class TestTargets:
 
     def test_a_folder_that_vanishes_is_named(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Path("out").mkdir()
-        fill = apply._execute
+        fill = apply.execute
 
         def vanishing(*given: object) -> object:
             Path("out").rmdir()
             return fill(*given)
 
-        monkeypatch.setattr(apply, "_execute", vanishing)
+        monkeypatch.setattr(apply, "execute", vanishing)
         refused = CliRunner().invoke(main, ["apply", "x.npy", "-k", "box", "-o", "out/y.npy"])
         assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
         assert "out/y.npy has no folder to go to" in refused.stderr
@@ -201,7 +201,7 @@ class TestInputs:
     def parted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Inputs are mapped, and results are made in several parts."""
         monkeypatch.setattr("convcli.io.arrays.npy.MAP_ABOVE", 1000)
-        monkeypatch.setattr("convcli.jobs.chunks._whole_tiles", lambda wanted, tile, most: min(500, most))
+        monkeypatch.setattr("convcli.jobs.chunks.whole_tiles", lambda wanted, tile, most: min(500, most))
         np.save("x.npy", np.ones((4000, 70), np.float32))
 
     @pytest.mark.usefixtures("parted")
@@ -209,14 +209,14 @@ class TestInputs:
     def test_one_that_shrinks_while_it_is_mapped_is_refused(
         self, folder: Path, policy: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        floats = apply._compute_chunk
+        floats = apply.compute_chunk
 
         def shrinking(*given: object) -> object:
             made = floats(*given)
             os.truncate("x.npy", 5000)
             return made
 
-        monkeypatch.setattr(apply, "_compute_chunk", shrinking)
+        monkeypatch.setattr(apply, "compute_chunk", shrinking)
         refused = CliRunner().invoke(main, ["apply", "x.npy", "-k", "box", "--range", policy, "-o", "y.npy"])
         assert refused.exit_code == 2
         assert refused.stderr.startswith(
@@ -228,12 +228,12 @@ class TestInputs:
     def test_one_that_is_deleted_or_replaced_while_it_is_mapped_is_read_to_its_end(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        floats = apply._compute_chunk
+        floats = apply.compute_chunk
 
         def deleting(*given: object) -> object:
             Path("x.npy").unlink(missing_ok=True)
             return floats(*given)
 
-        monkeypatch.setattr(apply, "_compute_chunk", deleting)
+        monkeypatch.setattr(apply, "compute_chunk", deleting)
         assert CliRunner().invoke(main, ["apply", "x.npy", "-k", "box", "-o", "y.npy"]).exit_code == 0
         np.testing.assert_array_equal(np.load("y.npy"), np.ones((3998, 68), np.float32))

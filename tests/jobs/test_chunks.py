@@ -57,7 +57,7 @@ def made(tmp_path: Path) -> Any:
 def in_small_parts(monkeypatch: pytest.MonkeyPatch, rows: int = 5) -> None:
     """Cut results to parts of a few rows, whatever tiles the engine likes."""
     monkeypatch.setattr(chunks, "CHUNK_VALUES", 1)
-    monkeypatch.setattr(chunks, "_whole_tiles", lambda wanted, tile, most: min(rows, most))
+    monkeypatch.setattr(chunks, "whole_tiles", lambda wanted, tile, most: min(rows, most))
 
 
 @pytest.mark.parametrize(("shape", "options"), INPUTS.values(), ids=INPUTS)

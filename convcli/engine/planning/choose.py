@@ -37,11 +37,11 @@ def make_plan(facts: Facts, spec: ConvSpec, *, dtype: str | None = None, method:
     known = ("auto", *names())
     if method not in known:
         raise InputError(f"method {method!r}", f"expected one of {', '.join(known)}", did_you_mean(str(method), known))
-    return _plan(facts, spec, dtype, method, threads(), methods())
+    return cached_plan(facts, spec, dtype, method, threads(), methods())
 
 
 @lru_cache(maxsize=256)
-def _plan(
+def cached_plan(
     facts: Facts, spec: ConvSpec, dtype: str | None, asked: str, available: int, candidates: tuple[Method, ...]
 ) -> Plan:
     """Make a plan. That takes a fifth of a millisecond, as long as a small layer, so the last ones are remembered."""

@@ -30,6 +30,9 @@ COPIES = 4
 """How often a model is held at once: the file, its message, and what the inference of shapes makes
 of it."""
 
+FLOATS = frozenset([1, 10, 11, 16])
+"""The types of initialisers that are parameters, as TensorProto numbers them: of 32, 16 and 64 bits, and bfloat16."""
+
 Shape = tuple[int, ...]
 AUTO_PAD = {"SAME_UPPER": "same", "SAME_LOWER": "same-lower", "VALID": "valid"}
 _ELEMENTWISE = """
@@ -39,6 +42,12 @@ Softsign Sqrt Sub Sum Tanh ThresholdedRelu Where
 """
 ELEMENTWISE = frozenset(_ELEMENTWISE.split())
 RESHAPING = frozenset(["Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"])
+SHAPE_KEEPING = frozenset(
+    ["FastGelu", "GroupNormalization", "QuickGelu", "RMSNormalization", "SimplifiedLayerNormalization"]
+)
+"""Kinds that onnx infers no shape for, and whose output has their input's."""
+WEIGHTLESS = frozenset(["Clip", "Dropout", "Pad", "QuantizeLinear", "DequantizeLinear", "Resize", "Upsample"])
+"""Kinds whose constants are settings."""
 SILENT = frozenset(["Constant", "ConstantOfShape", "Shape"])
 
 
@@ -70,13 +79,20 @@ def load(path: str) -> Network:
 
 def of_model(model: Any, name: str = "") -> Network:
     """Make a network of a loaded model, whose open batch is taken as 1."""
-    from onnx import shape_inference
+    from onnx import helper, shape_inference
 
     for given in model.graph.input:
         dims = given.type.tensor_type.shape.dim
         if dims and not dims[0].HasField("dim_value"):
             dims[0].dim_value = 1
+    kept = [(number, type(node)()) for number, node in enumerate(model.graph.node) if node.op_type in SHAPE_KEEPING]
+    for number, copy in kept:
+        node = model.graph.node[number]
+        copy.CopyFrom(node)
+        node.CopyFrom(helper.make_node("Identity", [node.input[0]], [node.output[0]]))
     inferred = shape_inference.infer_shapes(model, data_prop=True)  # keep it: its graph does not keep it alive
+    for number, copy in kept:
+        inferred.graph.node[number].CopyFrom(copy)
     return _Reader(inferred.graph, name).network()
 
 
@@ -88,6 +104,7 @@ class _Call:
     attributes: Mapping[str, Any]
     x: Tensor
     shapes: tuple[Shape | None, ...]  # of every input
+    fixed: tuple[bool, ...]  # for every input, whether it is made of constants alone
     declared: Shape | None  # of the first output
 
     def get(self, key: str, default: Any) -> Any:
@@ -103,11 +120,18 @@ class _Call:
     def biased(self) -> bool:
         return len(self.shapes) > 2
 
+    @property
+    def weights_input(self) -> int:
+        """Which input the weights are: a product's other operand may be the activation."""
+        return 0 if self.fixed[0] else 1
+
 
 class _Reader:
     """Reads the nodes of a graph.
 
-    `sources`: the node that gives each tensor that depends on the input.
+    `sources`: the node that gives each tensor that depends on the input. `weights`: the values in each
+    initialiser of floats. `roots`: the initialiser that each constant tensor is made of, or its own name.
+    `counted`: the roots that a node read before, whose parameters are shared.
     """
 
     def __init__(self, graph: Any, name: str) -> None:
@@ -122,6 +146,9 @@ class _Reader:
         self.sources = {inputs[0]: INPUT}
         self.nodes: list[Node] = []
         self.opaque: dict[str, None] = {}
+        self.weights = {each.name: math.prod(each.dims) for each in graph.initializer if each.data_type in FLOATS}
+        self.roots = {each: each for each in constant}
+        self.counted: set[str] = set()
 
     def declared(self, name: str) -> Shape:
         shape = self.shapes.get(name)
@@ -136,17 +163,23 @@ class _Reader:
             sources = [self.sources[name] for name in node.input if name in self.sources]
             if sources and node.op_type not in SILENT:
                 self.read(node, sources)
+            elif all(name in self.roots for name in node.input if name):
+                made_of = () if node.op_type in SILENT else (self.roots[name] for name in node.input if name)
+                root = next((name for name in made_of if name in self.weights), None)
+                self.roots.update({name: root or name for name in node.output})
         if not self.nodes:
             raise InputError("the model has no node that its input reaches")
         return Network(self.x, tuple(self.nodes), "channels_first", self.name, tuple(self.opaque))
 
     def read(self, node: Any, sources: list[int]) -> None:
         x = self.x if sources[0] == INPUT else self.nodes[sources[0]].output
+        given = [name for name in node.input if name]
         call = _Call(
             node.op_type,
             _attributes(node),
             x,
-            tuple(self.shapes.get(name) for name in node.input if name),
+            tuple(self.shapes.get(name) for name in given),
+            tuple(name in self.roots for name in given),
             self.shapes.get(node.output[0]),
         )
         try:
@@ -156,16 +189,39 @@ class _Reader:
             raise ShapeError(message, error.expected, error.remedy) from None
         if len(step.axes) != len(self.x.spatial):
             step = step._replace(axes=())
+        step = self.parameters(call, given, step)
         joins = len(sources) > 1 and node.op_type not in READERS
         self.nodes.append(Node(node.op_type, "", None if joins else op, tuple(sources), x, step))
         for name in node.output:
             self.sources[name] = len(self.nodes) - 1
+
+    def parameters(self, call: _Call, given: Sequence[str], step: Step) -> Step:
+        """Count a node's parameters: what it reads of initialisers that no node before it read."""
+        constants = {number: self.roots[name] for number, name in enumerate(given) if call.fixed[number]}
+        fresh = {number: root for number, root in constants.items() if root not in self.counted}
+        self.counted.update(constants.values())
+        if call.kind in WEIGHTED:
+            weights = fresh.get(call.weights_input)
+            biases = fresh.get(2)
+            return step._replace(
+                weights=self.weights.get(weights, step.weights) if weights else 0,
+                biases=self.weights.get(biases, step.biases) if biases else 0,
+            )
+        if call.kind in WEIGHTLESS or call.kind in READERS:
+            return step
+        return step._replace(weights=sum(self.weights.get(root, 0) for root in set(fresh.values())))
 
     def resolve(self, call: _Call, node: Any) -> tuple[Op, Step]:
         if call.kind in READERS:
             return READERS[call.kind](call)
         if call.kind not in ELEMENTWISE | RESHAPING | {"Concat"}:
             self.opaque[call.kind] = None
+        if call.declared is None and None not in call.shapes:
+            raise InputError(
+                f"{node.output[0]!r} has no declared shape",
+                "onnx infers none for this kind of node",
+                "declare it in the model, as value_info",
+            )
         step = Step(_tensor(self.declared(node.output[0])))
         flat = call.x.spatial and not step.output.spatial
         if flat:
@@ -306,16 +362,16 @@ def _batchnorm(call: _Call) -> tuple[Op, Step]:
 def _product(call: _Call) -> tuple[Op, Step]:
     """Read Gemm or MatMul, in which every output is a sum over the inner axis.
 
-    The second operand counts as weights if it is a matrix.
+    Either operand may be weights, or neither.
     """
     if call.declared is None:
         raise InputError("its output has no declared shape", "expected fixed sizes, but for the batch")
-    weights = call.weights(1)
+    operand = call.weights(1)
     output = _tensor(call.declared)
-    inner = weights[_inner_axis(call, weights)]
+    inner = operand[_inner_axis(call, operand)]
     biases = math.prod(call.shapes[2] or ()) if call.biased else 0
     axes = tuple(Axis(n, n) for n in call.x.spatial) if not output.spatial else ()
-    step = Step(output, axes, math.prod(weights), biases, output.size * inner)
+    step = Step(output, axes, math.prod(call.weights(call.weights_input)), biases, output.size * inner)
     return _opaque(call.kind, step), step
 
 
@@ -338,3 +394,5 @@ READERS: dict[str, Callable[[_Call], tuple[Op, Step]]] = {
     "Gemm": _product,
     "MatMul": _product,
 }
+WEIGHTED = frozenset(["Conv", "ConvTranspose", "BatchNormalization", "Gemm", "MatMul"])
+"""Kinds whose first input is followed by weights and biases, as READERS count them."""

@@ -101,6 +101,76 @@ def test_parameters_macs_and_fields() -> None:
     assert network.opaque == ()
 
 
+def model_of(nodes: list[onnx.NodeProto], x: list[int], **weights: list[int]) -> Network:
+    """Read a model whose initialisers are zeros of the shapes that are given."""
+    zeros = [
+        helper.make_tensor(name, TensorProto.FLOAT, shape, np.zeros(shape, np.float32))
+        for name, shape in weights.items()
+    ]
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, x)
+    result = helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)
+    return of_model(helper.make_model(helper.make_graph(nodes, "made", [given], [result], zeros)))
+
+
+def test_parameters_are_counted_in_whatever_node_reads_them() -> None:
+    node = helper.make_node
+    dense = [node("MatMul", ["x", "w"], ["h"]), node("Add", ["h", "b"], ["y"])]
+    assert [each.parameters for each in model_of(dense, [1, 8], w=[8, 4], b=[4]).nodes] == [32, 4]
+    conv = [node("Conv", ["x", "w"], ["h"]), node("Add", ["b", "h"], ["y"])]
+    assert model_of(conv, [1, 3, 8, 8], w=[4, 3, 3, 3], b=[1, 4, 1, 1]).parameters == 112
+    assert model_of([node("PRelu", ["x", "slope"], ["y"])], [1, 8, 4, 4], slope=[8, 1, 1]).parameters == 8
+    block = [node("Add", ["x", "position"], ["h"]), node("Mul", ["h", "scale"], ["y"])]
+    assert model_of(block, [1, 5, 8], position=[1, 5, 8], scale=[8]).parameters == 48
+    assert model_of([node("MatMul", ["w", "x"], ["y"])], [1, 8, 4], w=[5, 8]).parameters == 40
+    transposed = [node("Transpose", ["w"], ["t"], perm=[1, 0]), node("MatMul", ["x", "t"], ["y"])]
+    assert model_of(transposed, [1, 8], w=[4, 8]).parameters == 32
+    norm = node("LayerNormalization", ["x", "scale", "offset"], ["y"])
+    assert model_of([norm], [1, 5, 8], scale=[8], offset=[8]).parameters == 16
+    clip = node("Clip", ["x", "least", "most"], ["y"])
+    assert model_of([clip], [1, 8], least=[], most=[]).parameters == 0
+
+
+def test_products_of_two_activations_have_no_parameters() -> None:
+    node = helper.make_node
+    own = [node("Transpose", ["x"], ["t"], perm=[0, 2, 1]), node("MatMul", ["x", "t"], ["y"])]
+    network = model_of(own, [1, 5, 8])
+    assert (network.parameters, network.macs) == (0, 5 * 5 * 8)
+    attention = [
+        *(node("MatMul", ["x", f"w{part}"], [part]) for part in "qkv"),
+        node("Transpose", ["k"], ["t"], perm=[0, 2, 1]),
+        node("MatMul", ["q", "t"], ["s"]),
+        node("Softmax", ["s"], ["p"]),
+        node("MatMul", ["p", "v"], ["y"]),
+    ]
+    assert model_of(attention, [1, 5, 8], wq=[8, 8], wk=[8, 8], wv=[8, 8]).parameters == 192
+
+
+def test_shared_weights_are_counted_once() -> None:
+    node = helper.make_node
+    twice = [node("Conv", ["x", "w"], ["h"], pads=[1] * 4), node("Conv", ["h", "w"], ["y"], pads=[1] * 4)]
+    network = model_of(twice, [1, 3, 8, 8], w=[3, 3, 3, 3])
+    assert (network.parameters, network.macs) == (81, 2 * 81 * 64)
+    tied = [
+        node("MatMul", ["x", "w"], ["h"]),
+        node("Transpose", ["w"], ["t"], perm=[1, 0]),
+        node("MatMul", ["h", "t"], ["y"]),
+    ]
+    assert model_of(tied, [1, 8], w=[8, 4]).parameters == 32
+    dense = [node("Gemm", ["x", "w", "b"], ["h"]), node("Gemm", ["h", "w", "b"], ["y"])]
+    assert model_of(dense, [1, 4], w=[4, 4], b=[4]).parameters == 20
+
+
+def test_kinds_that_keep_their_shape_pass_it_on() -> None:
+    node = helper.make_node
+    nodes = [
+        node("GroupNormalization", ["x", "scale", "offset"], ["n"], num_groups=2),
+        node("Relu", ["n"], ["r"]),
+        node("Conv", ["r", "w"], ["y"]),
+    ]
+    network = model_of(nodes, [1, 4, 8, 8], scale=[4], offset=[4], w=[4, 4, 3, 3])
+    assert (str(network.output), network.parameters, network.opaque) == ("6x6x4", 8 + 144, ("GroupNormalization",))
+
+
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     onnx.save(small(unknown=True), "small.onnx")

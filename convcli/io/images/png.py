@@ -22,7 +22,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from itertools import count, pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeVar
@@ -39,11 +39,12 @@ from convcli.io.images.animation import Disposal, Region, choose_frame, describe
 from convcli.io.images.codec import Pillow, as_frames, channel_count, measures
 from convcli.io.images.integrity import BLOCK, CUT
 from convcli.io.images.metadata import COMMENT, XMP_TEXT, apply_orientation, orientation_of, read_metadata
-from convcli.io.images.pillow import unguarded
+from convcli.io.images.pillow import DIRECTORY_ERRORS, unguarded
 from convcli.io.streams import available_bytes
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
+    from PIL.PngImagePlugin import PngStream
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -67,6 +68,19 @@ HELD = 8
 """Memory of a thread, in sizes of a stripe: its samples, their neighbours, the filtered rows, the deflated ones."""
 
 _SAMPLES = (b"IDAT", b"fdAT")  # the chunks of samples, and of those of an animation's further frames
+_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
+_DESCRIBING = {
+    **dict.fromkeys((b"tEXt", b"zTXt", b"iTXt"), "text"),
+    b"iCCP": "ICC profile",
+    b"eXIf": "EXIF",
+    b"pHYs": "density",
+    b"tIME": "time",
+    **{kind: kind.decode() for kind in (b"bKGD", b"cHRM", b"cICP", b"gAMA", b"hIST", b"oFFs", b"pCAL", b"sBIT")},
+    **{kind: kind.decode() for kind in (b"cLLI", b"mDCV", b"sCAL", b"sPLT", b"sRGB", b"sTER")},
+}
+"""Chunks that say nothing of the samples, and what they hold. Source: W3C, as above, 11.3; its extensions."""
+
+_UNREADABLE = "as it cannot be read"
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels: gray, gray and alpha, RGB, RGBA
 _DISPOSALS = {1: Disposal.CLEAR, 2: Disposal.RESTORE}  # by the numbers of fcTL
@@ -129,6 +143,54 @@ def read_chunks(stream: BinaryIO, *, with_samples: bool = False) -> Iterator[Chu
             raise ValueError(f"the checksum of its chunk {kind.decode('latin-1')!r} differs")
         yield Chunk(kind, content)
         start = end
+
+
+def find_unreadable(stream: BinaryIO) -> dict[range, str]:
+    """Return where a PNG's chunks lie that say nothing of its samples and cannot be read, and in words what they hold.
+
+    Those are what Pillow refuses, which would read no sample then, and what has a wrong checksum. Of a file that ends
+    too early, those up to there.
+    """
+    from PIL.PngImagePlugin import PngStream
+
+    found = {}
+    reader = PngStream(io.BytesIO())
+    start, kind = len(_SIGNATURE), b""
+    while kind != b"IEND":
+        stream.seek(start)
+        head = stream.read(8)
+        kind = head[4:]
+        end = start + 12 + int.from_bytes(head[:4], "big")
+        if available_bytes(stream, end) < end:
+            break
+        if kind in _DESCRIBING:
+            stream.seek(start + 8)
+            content = stream.read(end - start - 12)
+            intact = stream.read(4) == zlib.crc32(content, zlib.crc32(kind)).to_bytes(4, "big")
+            why = _refusal(reader, Chunk(kind, content)) if intact else "as its checksum differs"
+            if why:
+                found[range(start, end)] = f"{_DESCRIBING[kind]} left out, {why}"
+        start = end
+    return found
+
+
+def _refusal(reader: PngStream, chunk: Chunk) -> str:
+    """Return why Pillow does not read a chunk that describes a picture, or ""; the reader adds up the texts so far."""
+    from PIL import Image
+
+    read = getattr(reader, f"chunk_{chunk.kind.decode()}", None)
+    if read is None:
+        return ""
+    reader.fp, reader.im_info, reader.im_text = io.BytesIO(chunk.content), {}, {}
+    try:
+        read(0, len(chunk.content))
+        image = Image.Image()
+        image.info = dict(reader.im_info)
+        orientation_of(image.getexif())
+    except DIRECTORY_ERRORS as error:
+        return "as Pillow reads none so long" if "MAX_TEXT" in str(error) else _UNREADABLE
+    empty = reader.im_info.get("icc_profile") is None if chunk.kind == b"iCCP" else not reader.im_info
+    return _UNREADABLE if empty else ""
 
 
 def ancillary(stream: BinaryIO) -> list[Chunk]:
@@ -337,8 +399,9 @@ class Png(Pillow):
 
     def find_damage(self, stream: BinaryIO) -> str:
         try:
-            for _ in read_chunks(stream):
-                pass
+            for kind, _ in read_chunks(stream):
+                if kind[:1].isupper() and kind not in _CRITICAL:
+                    return f"its chunk {kind.decode('latin-1')!r} is needed to read it, and unknown"
         except ValueError as error:
             return str(error)
         return ""
@@ -370,6 +433,21 @@ class Png(Pillow):
         return 16 if image.tile and ";16" in str(image.tile[0][3]) else 8
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
+        unreadable = find_unreadable(stream)
+        stream.seek(0)
+        if not unreadable:
+            return self._read(stream, request)
+        held = stream.read()
+        request.limits.check_memory(request.name, 2 * len(held))
+        starts = (0, *(chunk.stop for chunk in unreadable))
+        ends = (*(chunk.start for chunk in unreadable), len(held))
+        whole = io.BytesIO(b"".join(held[start:end] for start, end in zip(starts, ends, strict=True)))
+        data = self._read(whole, request)
+        left_out = tuple(dict.fromkeys(unreadable.values()))
+        return replace(data, notes=data.notes + left_out, decoding=data.decoding + 2 * len(held))
+
+    def _read(self, stream: BinaryIO, request: ReadRequest) -> Data:
+        """Return a picture whose describing chunks can all be read."""
         if not is_deep_png(stream):
             return super().read(stream, request)
         assert self.form.extension is not None

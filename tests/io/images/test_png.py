@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from convcli.errors import FileError
 from convcli.io import load, save
 from convcli.io.data import Metadata
 from convcli.io.images import png
@@ -163,3 +164,82 @@ def said(path: Path) -> tuple[list[bytes], dict[str, object]]:
     with Image.open(path) as picture:
         picture.load()
         return kinds, {name: value for name, value in picture.info.items() if name != "exif"}
+
+
+def parts(*, deep: bool, odd: dict[bytes, bytes], spoiled: bytes = b"") -> bytes:
+    """A PNG of one pixel, (7, 8, 9), with other chunks; those whose kind is `spoiled` have a wrong checksum."""
+    content = b"\x89PNG\r\n\x1a\n"
+    samples = np.array([7, 8, 9], ">u2" if deep else "u1").tobytes()
+    head = struct.pack(">IIBBBBB", 1, 1, 16 if deep else 8, 2, 0, 0, 0)
+    for kind, said in {b"IHDR": head, **odd, b"IDAT": zlib.compress(b"\0" + samples), b"IEND": b""}.items():
+        checksum = zlib.crc32(kind + said) ^ (kind == spoiled)
+        content += len(said).to_bytes(4, "big") + kind + said + checksum.to_bytes(4, "big")
+    return content
+
+
+LONG = zlib.compress(bytes(2 << 20))
+ODD = {
+    "long text": (b"zTXt", b"Comment\0\0" + LONG, "text left out, as Pillow reads none so long"),
+    "long international text": (b"iTXt", b"Title\0\1\0\0\0" + LONG, "text left out, as Pillow reads none so long"),
+    "text compressed otherwise": (b"zTXt", b"Comment\0\7abc", "text left out, as it cannot be read"),
+    "text without a keyword": (b"tEXt", b"\0abc", "text left out, as it cannot be read"),
+    "international text that is cut": (b"iTXt", b"Title\0\0\0en", "text left out, as it cannot be read"),
+    "EXIF as text that is none": (
+        b"tEXt",
+        b"Raw profile type exif\0\nexif\n 4\nzz\n",
+        "text left out, as it cannot be read",
+    ),
+    "long profile": (b"iCCP", b"p\0\0" + LONG, "ICC profile left out, as Pillow reads none so long"),
+    "profile that is no zlib": (b"iCCP", b"p\0\0abc", "ICC profile left out, as it cannot be read"),
+    "cut profile": (b"iCCP", b"p", "ICC profile left out, as it cannot be read"),
+    "EXIF that is none": (b"eXIf", b"hello world", "EXIF left out, as it cannot be read"),
+    "short density": (b"pHYs", bytes(4), "density left out, as it cannot be read"),
+    "short gamma": (b"gAMA", bytes(2), "gAMA left out, as it cannot be read"),
+    "empty intent": (b"sRGB", b"", "sRGB left out, as it cannot be read"),
+    "short chromaticities": (b"cHRM", bytes(5), "cHRM left out, as it cannot be read"),
+}
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("name", ODD)
+def test_what_describes_a_picture_and_cannot_be_read_is_left_out(tmp_path: Path, name: str, deep: bool) -> None:
+    kind, said, told = ODD[name]
+    (tmp_path / "x.png").write_bytes(parts(deep=deep, odd={kind: said}))
+    data = load(tmp_path / "x.png")
+    assert (data.array.tolist(), data.notes) == ([[[7, 8, 9]]], (told,))
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("kind", [b"tEXt", b"iCCP", b"eXIf", b"pHYs", b"gAMA", b"tIME", b"cICP"])
+def test_a_wrong_checksum_of_what_describes_a_picture_is_told(tmp_path: Path, kind: bytes, deep: bool) -> None:
+    (tmp_path / "x.png").write_bytes(parts(deep=deep, odd={kind: b"any\0thing"}, spoiled=kind))
+    data = load(tmp_path / "x.png")
+    assert data.array.tolist() == [[[7, 8, 9]]]
+    assert [note.split(", ")[1] for note in data.notes] == ["as its checksum differs"]
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("kind", [b"tRNS", b"PLTE", b"IDAT", b"acTL", b"ABCD", b"abCD"])
+def test_a_wrong_checksum_of_what_the_samples_need_is_refused(tmp_path: Path, kind: bytes, deep: bool) -> None:
+    odd = {} if kind == b"IDAT" else {kind: bytes(9)}
+    (tmp_path / "x.png").write_bytes(parts(deep=deep, odd=odd, spoiled=kind))
+    with pytest.raises(FileError, match=f"the checksum of its chunk '{kind.decode()}' differs"):
+        load(tmp_path / "x.png")
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_an_unknown_chunk_that_is_needed_is_refused_and_another_passed_over(tmp_path: Path, deep: bool) -> None:
+    (tmp_path / "x.png").write_bytes(parts(deep=deep, odd={b"ABCD": b""}))
+    with pytest.raises(FileError, match="its chunk 'ABCD' is needed to read it, and unknown"):
+        load(tmp_path / "x.png")
+    (tmp_path / "x.png").write_bytes(parts(deep=deep, odd={b"abCD": b""}))
+    assert load(tmp_path / "x.png").array.tolist() == [[[7, 8, 9]]]
+
+
+def test_odd_chunks_before_a_cut_are_left_out_too(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(parts(deep=False, odd={b"pHYs": bytes(4)})[:-12])
+    with pytest.raises(FileError, match="it ends too early"):
+        load(tmp_path / "x.png")
+    data = load(tmp_path / "x.png", allow_truncated=True)
+    assert data.array.tolist() == [[[7, 8, 9]]]
+    assert data.notes == ("density left out, as it cannot be read",)

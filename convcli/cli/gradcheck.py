@@ -25,7 +25,11 @@ Examples:
 @click.argument("input", metavar="INPUT-OR-SHAPE", shell_complete=complete.files)
 @options.kernel
 @options.op
-@click.option("--eps", type=float, help="Step of the central difference. [default: 1, as the map is linear]")
+@click.option(
+    "--eps",
+    type=float,
+    help="Step of the central difference. [default: 1, or what large values need]",
+)
 @click.option("--eps-sweep", "sweep", is_flag=True, help="Try many steps, and show how the error depends on them.")
 @click.option("--samples", type=Count(1), metavar="N", help="Entries to check in each tensor. [default: 2,000]")
 @click.option(

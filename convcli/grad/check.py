@@ -18,6 +18,7 @@ from convcli.grad.backward import Gradients
 from convcli.grad.layouts import from_layer_gradients, layout_gradients, to_layer_upstream
 from convcli.grad.records import (
     TENSORS,
+    TINY,
     AdjointTest,
     Entry,
     Floats,
@@ -27,6 +28,7 @@ from convcli.grad.records import (
     Sweep,
     SweepRow,
     TensorCheck,
+    length,
     over,
 )
 from convcli.grad.toeplitz import toeplitz, unrolled
@@ -38,6 +40,10 @@ from convcli.shapes.spec import ConvSpec
 
 FIELDS = {"dx": "x", "dw": "w", "db": "bias"}
 """What each gradient is the gradient in."""
+
+
+LARGE = 2.0**16
+"""Values up to which a step of 1 loses nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +105,13 @@ class Subject:
             outputs.append(self.output({FIELDS[name]: tensor}))
         return outputs[0], outputs[1]
 
+    def step(self, name: str) -> float:
+        """Return the step in a tensor: 1, or for large values a power of two that their sums do not swallow."""
+        outside = abs(self.spec.cval) if name == "dx" else 0.0
+        values = self.output() if name == "db" else self.tensor(name)
+        largest = max(float(np.abs(values).max()), outside)
+        return 1.0 if largest <= LARGE or not np.isfinite(largest) else math.ldexp(1, math.frexp(largest)[1] - 1)
+
     def slope(self, above: Floats, below: Floats, step: float) -> float:
         """Return the loss's central difference of two outputs, subtracted first."""
         return float(np.vdot(above - below, self.dy)) / (2 * step)
@@ -109,12 +122,13 @@ SHOWN = 10
 
 
 def compare(
-    subject: Subject, name: str, gradient: Floats, step: float, rng: np.random.Generator, limit: int
+    subject: Subject, name: str, gradient: Floats, eps: float | None, rng: np.random.Generator, limit: int
 ) -> TensorCheck:
     """Compare a gradient with central differences in all its entries, or in a random choice of `limit`."""
+    step = subject.step(name) if eps is None else eps
     entries = chosen(gradient.size, limit, rng)
     numeric = np.array([subject.slope(*subject.ends(name, int(index), step), step) for index in entries])
-    check = TensorCheck(name, gradient.shape, entries, gradient.ravel()[entries], numeric, gradient)
+    check = TensorCheck(name, gradient.shape, entries, gradient.ravel()[entries], numeric, gradient, step)
     relative = np.where(np.isnan(check.relative), np.inf, check.relative)
     order = np.argsort(-relative, kind="stable")[:SHOWN]
     return replace(check, worst=tuple(_entry(subject, check, int(number)) for number in order))
@@ -190,7 +204,7 @@ def adjoint_test(subject: Subject, name: str, gradient: Floats, rng: np.random.G
         "dw": lambda: subject.output({"w": v}),
         "db": lambda: subject.output({"x": np.zeros_like(subject.x), "bias": v}, outside=False),
     }[name]()
-    scale = float(np.linalg.norm(moved) * np.linalg.norm(subject.dy))
+    scale = max(length(moved), TINY * length(v)) * length(subject.dy)
     return AdjointTest(name, float(np.vdot(moved, subject.dy)), float(np.vdot(v, gradient)), scale)
 
 
@@ -213,7 +227,7 @@ def path_tests(subject: Subject, analytic: Gradients) -> Iterator[PathTest]:
     dw = np.einsum("pgf,pkgc->gfkc", rows, columns).reshape(form.w.shape)
     other = from_layer_gradients(Gradients(dx, dw, rows.sum(axis=0).ravel()), subject.conv_layout, subject.op)
     for name, own, theirs in zip(TENSORS, analytic, other, strict=True):
-        gap = over(float(np.abs(own - theirs).max()), float(np.abs(theirs).max()))
+        gap = over(float(np.abs(own - theirs).max()), max(float(np.abs(theirs).max()), TINY))
         yield PathTest(name, shapes[name], theirs, gap)
 
 
@@ -241,10 +255,11 @@ def gradcheck(
 ) -> GradcheckReport:
     """Check a layer's analytic dx, dw and db against central differences, their adjoints and explicit matrices.
 
-    x (N, *S, C), w (O, *K, C/groups); the options are conv_layer's. dy: the upstream gradient, (N, *P, O), by
-    default standard normal from `seed`. eps: the step, by default 1. samples: how many entries of each tensor to
-    check, by default all up to 2,000 and a random 2,000 of more. sweep: try many steps too. broken: `dx`, `dw` or
-    `db`, to corrupt one of its entries and see it found.
+    x (N, *S, C), w (O, *K, C/groups); the options are conv_layer's. dy: the upstream gradient,
+    (N, *P, O), by default standard normal from `seed`. eps: the step, by default 1, or as large
+    as large values need. samples: how many entries of each tensor to check, by default all up
+    to 2,000 and a random 2,000 of more. sweep: try many steps too. broken: `dx`, `dw` or `db`,
+    to corrupt one of its entries and see it found.
 
     >>> rng = np.random.default_rng(0)
     >>> report = gradcheck(rng.standard_normal((1, 6, 6, 2)), rng.standard_normal((3, 3, 3, 2)))
@@ -277,8 +292,7 @@ def check_layout_gradients(
     broken: str | None = None,
 ) -> GradcheckReport:
     """Check gradients as `gradcheck` does, for x and w in any layout, in their own shapes."""
-    step = 1.0 if eps is None else check_number(eps, "eps")
-    if not 0 < step < np.inf:
+    if eps is not None and not 0 < check_number(eps, "eps") < np.inf:
         raise InputError(f"eps {eps}", "expected a positive step", "leave it out: 1 is best for a linear map")
     count = ENTRIES if samples is None else check_whole(samples, "samples", least=1)
     if broken not in (None, *TENSORS):
@@ -290,8 +304,7 @@ def check_layout_gradients(
         analytic = analytic._replace(**{broken: _corrupted(getattr(analytic, broken))})
     with np.errstate(invalid="ignore", over="ignore"):
         return GradcheckReport(
-            checks=tuple(compare(subject, name, getattr(analytic, name), step, rng, count) for name in TENSORS),
-            eps=step,
+            checks=tuple(compare(subject, name, getattr(analytic, name), eps, rng, count) for name in TENSORS),
             seed=seed,
             output_shape=subject.dy.shape,
             adjoint=tuple(adjoint_test(subject, name, getattr(analytic, name), rng) for name in TENSORS),

@@ -13,6 +13,8 @@ GOOD, SUSPECT, WRONG = 1e-7, 1e-4, 1e-2
 ADJOINT = PATHS = 1e-10
 THRESHOLDS = {"good": GOOD, "suspect": SUSPECT, "wrong": WRONG, "adjoint": ADJOINT, "paths": PATHS}
 FLOOR = 1e-12
+TINY = float(np.finfo(float).tiny)
+"""Below it float64's steps are no smaller, and errors relative to a value mean nothing."""
 QUANTILES = (0.5, 0.9, 0.99)
 TENSORS = ("dx", "dw", "db")
 
@@ -48,6 +50,7 @@ class TensorCheck:
     numeric: Floats
     gradient: Floats
     """The whole analytic gradient, in the tensor's shape."""
+    step: float = 1.0
     worst: tuple[Entry, ...] = ()
     """The entries with the largest relative errors, the worst first."""
 
@@ -59,7 +62,7 @@ class TensorCheck:
     @property
     def relative(self) -> Floats:
         scale = np.maximum(np.abs(self.analytic), np.abs(self.numeric))
-        floor = FLOOR * max(float(scale.max(initial=0.0)), np.finfo(float).tiny)
+        floor = max(FLOOR * float(scale.max(initial=0.0)), TINY)
         with np.errstate(invalid="ignore"):
             return self.absolute / np.maximum(scale, floor)
 
@@ -154,7 +157,6 @@ class GradcheckReport:
     """The result of a gradient check: its tests, settings and verdict."""
 
     checks: tuple[TensorCheck, ...]
-    eps: float
     seed: int
     output_shape: tuple[int, ...]
     dtype: str = "float64"
@@ -166,6 +168,11 @@ class GradcheckReport:
     """Which gradient was corrupted on purpose."""
     arrays: tuple[tuple[str, Floats], ...] = ()
     """x, w and dy, by name."""
+
+    @property
+    def eps(self) -> float:
+        """The largest step."""
+        return max(check.step for check in self.checks)
 
     @property
     def passed(self) -> bool:
@@ -184,6 +191,12 @@ class GradcheckReport:
             for name in TENSORS
         }
         return tuple(f"{name} disagrees with {' and '.join(what)}" for name, what in failed.items() if what)
+
+
+def length(values: Floats) -> float:
+    """Return the Euclidean norm, whose squares neither overflow nor underflow."""
+    largest = float(np.abs(values).max(initial=0.0))
+    return largest * float(np.linalg.norm(values / largest)) if 0 < largest < math.inf else largest
 
 
 def over(difference: float, scale: float) -> float:

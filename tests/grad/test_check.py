@@ -331,3 +331,20 @@ def test_messages(options, message):
     with pytest.raises(ConvError) as caught:
         gradcheck(**{"x": x, "w": w, **options})
     assert message in str(caught.value)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("x_scale", [5e-324, 1e-310, 1e-200, 1.0, 1e18, 1e100])
+@pytest.mark.parametrize("w_scale", [5e-324, 1e-310, 1e-200, 1.0, 1e12, 1e100])
+def test_gradients_of_every_scale_pass(x_scale, w_scale):
+    rng = np.random.default_rng(0)
+    x = rng.integers(1, 9, (1, 8, 8, 1)) * x_scale
+    w = rng.integers(1, 9, (1, 2, 2, 1)) * w_scale
+    report = gradcheck(x, w)
+    assert report.passed, report.failures
+    assert not gradcheck(x, w, broken="dw").passed
+
+
+def test_the_largest_integers_pass():
+    assert gradcheck(np.full((1, 8, 8, 1), 2**64 - 1, np.uint64), np.ones((1, 2, 2, 1))).passed
+    assert gradcheck(np.ones((1, 8, 8, 1)), np.ones((1, 3, 3, 1)), padding=1, cval=1e18).passed

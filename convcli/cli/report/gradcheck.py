@@ -29,8 +29,9 @@ SMALLEST = 1e-17
 def print_gradcheck(report: GradcheckReport) -> None:
     """Print the tests of each gradient, the worst entries, the sweep and the verdict."""
     console = make_console()
+    steps = ", ".join(dict.fromkeys(f"{check.step:g}" for check in report.checks))
     console.print(
-        f"loss = sum(dy * y), y {show(report.output_shape)}, {report.dtype}, step {report.eps:g}, seed {report.seed}"
+        f"loss = sum(dy * y), y {show(report.output_shape)}, {report.dtype}, step {steps}, seed {report.seed}"
     )
     if report.broken is not None:
         console.print(f"one entry of {report.broken} has been made wrong on purpose")
@@ -212,6 +213,7 @@ def _check_json(check: TensorCheck, *, arrays: bool) -> dict[str, Any]:
         "name": check.name,
         "shape": list(check.shape),
         "dtype": str(check.gradient.dtype),
+        "step": check.step,
         "checked": len(check.entries),
         "total": math.prod(check.shape),
         "largest_absolute": finite(check.largest_absolute),

@@ -20,11 +20,15 @@ from numpy.typing import NDArray
 
 from convcli.io.data import NO_METADATA, Metadata
 from convcli.io.formats import Format
-from convcli.io.images.pillow import DIRECTORY_ERRORS
+from convcli.io.images.pillow import DIRECTORY_ERRORS, unguarded
 
 if TYPE_CHECKING:
     from PIL.Image import Exif
     from PIL.ImageFile import ImageFile
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    _Tree = tuple[ImageFileDirectory_v2, dict[int, Any]]
+    """A directory of tags, and the trees of the directories that it leads to, by their tags."""
 
 WORDS = {
     "icc": "ICC profile",
@@ -50,12 +54,15 @@ _INNER = {None: (_EXIF, _GPS), _EXIF: (_INTEROPERABILITY,)}
 
 _ORIENTATION, _WIDTH, _HEIGHT = 0x0112, 0xA002, 0xA003
 _TIFF_HEADS = {b"II*\0": "<", b"MM\0*": ">"}
-_LONG = 4  # a TIFF's type of 32 bits
+_LONG, _SLONG = 4, 9  # a TIFF's types of 32 bits
+_CLASSIC_TYPES = {13: _LONG, 16: _LONG, 17: _SLONG, 18: _LONG}  # in place of offsets and numbers of 64 bits
+_CLASSIC_HEADS = {head[:2]: head + bytes(4) for head in _TIFF_HEADS}
 _TRANSPOSED, _FROM_THE_RIGHT, _FROM_BELOW = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
 """Orientations whose rows are columns, and those that begin at the other side. Source: TIFF 6.0, section 8."""
 
 # TIFF 6.0, section 8, EXIF 2.3, 4.6.4, and Windows' own: those that tell of the picture, and not how it is stored.
-_DESCRIBING = (269, 270, 271, 272, 285, 305, 306, 315, 316, 33432, 0x4746, 0x4749, *range(0x9C9B, 0x9CA0))
+_SHORTS, _WINDOWS_TEXTS = (0x4746, 0x4749), tuple(range(0x9C9B, 0x9CA0))
+_DESCRIBING = (269, 270, 271, 272, 285, 305, 306, 315, 316, 33432, *_SHORTS, *_WINDOWS_TEXTS)
 _XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))[2-8]""")
 _XMP_THUMBNAILS = re.compile(rb"<(xmp|xap):Thumbnails\b.*?</\1:Thumbnails>", re.DOTALL)
 
@@ -172,6 +179,8 @@ def carry_over(
     if metadata.timing and "timing" not in dropped and frames != len(metadata.timing.durations):
         dropped["timing"] = f"it is of {len(metadata.timing.durations)} frames, the output has {frames}"
     left = replace(metadata, **{kind: getattr(NO_METADATA, kind) for kind in dropped})
+    if form.pillow == "TIFF" and (tags := _unwritable_tags(left.exif) if left.exif else []):
+        dropped["exif"] = f"a TIFF does not hold such values of {', '.join(tags)}"
     return left, tuple(f"{WORDS[kind]}: {why}" for kind, why in dropped.items())
 
 
@@ -253,7 +262,7 @@ def _block_of_tags(given: Exif) -> bytes:
     from PIL.Image import Exif
 
     fresh = Exif()
-    fresh.update(_describing_tags(given))
+    fresh.update(_describing_tags(given)[0])
     return rewrite_exif(fresh.tobytes(), {}) if len(fresh) else b""
 
 
@@ -264,7 +273,108 @@ def tiff_tags(metadata: Metadata, width: int, height: int) -> dict[int, Any]:
     tags = Exif()
     if metadata.exif:
         tags.load(_resized(metadata.exif, width, height))
-    return _describing_tags(tags) | ({_XMP: metadata.xmp} if metadata.xmp else {})
+    return _describing_tags(tags)[0] | ({_XMP: metadata.xmp} if metadata.xmp else {})
+
+
+def _unwritable_tags(block: bytes) -> list[str]:
+    """Return the names of the tags of an EXIF block whose values `tiff_tags` leaves out."""
+    from PIL.Image import Exif
+
+    tags = Exif()
+    try:
+        tags.load(block)
+        return _describing_tags(tags)[1]
+    except DIRECTORY_ERRORS:
+        return []
+
+
+def read_tiff_exif(stream: BinaryIO, head: bytes, start: int) -> tuple[bytes, list[str]]:
+    """Return the tags of a TIFF's directory that describe the picture as an EXIF block, and the names of what is cut.
+
+    head: of the file, up to its first offset, also of a BigTIFF. start: the offset of the directory. Every value keeps
+    its type; one that cannot be read, such as a directory outside the file, is left out. b"" for no tag at all.
+    """
+    left_out: list[str] = []
+    directory, inner = _read_tree(stream, head, start, None, left_out)
+    if not len(directory) and not inner:
+        return b"", left_out
+    classic_head = directory.prefix + (b"*\0" if directory.prefix == b"II" else b"\0*")
+    first = struct.pack("<I" if directory.prefix == b"II" else ">I", 8)
+    return classic_head + first + _tree_bytes(directory, inner, 8), left_out
+
+
+def _read_tree(stream: BinaryIO, head: bytes, start: int, group: int | None, left_out: list[str]) -> _Tree:
+    """Return the describing tags of a directory, and the directories that it leads to, by their tags.
+
+    Adds the names of what cannot be read to `left_out`; raises ValueError for a directory that is cut or empty.
+    """
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    given = ImageFileDirectory_v2(head, group=group)
+    given.next = -1
+    stream.seek(start)
+    with unguarded():
+        given.load(stream)
+    if given.next < 0 or not len(given):
+        raise ValueError("the directory is cut")
+
+    # A BigTIFF's numbers of 64 bits become such as EXIF has.
+    fresh = ImageFileDirectory_v2(_CLASSIC_HEADS[head[:2]], group=group)
+    for tag in given:
+        leads_on = tag in _INNER.get(group, ())
+        if not leads_on and (group is not None or tag in _DESCRIBING):
+            value = _encode_text(given[tag])
+            kind = _CLASSIC_TYPES.get(given.tagtype[tag], given.tagtype[tag])
+            if _is_storable(fresh, tag, value, kind):
+                fresh.tagtype[tag] = kind
+                fresh[tag] = value
+            else:
+                left_out.append(_tag_name(tag, group))
+    if group is None and _STORAGE_DESCRIPTION.match(str(fresh.get(_DESCRIPTION, ""))):
+        del fresh[_DESCRIPTION]
+
+    inner: dict[int, _Tree] = {}
+    for tag in given.keys() & set(_INNER.get(group, ())):
+        try:
+            inner[tag] = _read_tree(stream, head, given[tag], tag, left_out)
+        except DIRECTORY_ERRORS:
+            left_out.append(_tag_name(tag, group))
+    return fresh, inner
+
+
+def _tree_bytes(directory: ImageFileDirectory_v2, inner: Mapping[int, _Tree], offset: int) -> bytes:
+    """Return a directory as it is written at an offset, followed by those that it leads to."""
+    for tag in inner:
+        directory.tagtype[tag] = _LONG
+        directory[tag] = 0
+    end = offset + len(directory.tobytes(offset))
+    content = b""
+    for tag, tree in sorted(inner.items()):
+        directory[tag] = end + len(content)
+        content += _tree_bytes(*tree, end + len(content))
+    return directory.tobytes(offset) + content
+
+
+def _is_storable(like: ImageFileDirectory_v2, tag: int, value: Any, kind: int | None = None) -> bool:
+    """Return whether a directory of that group stores a value, as that type or as the one that the tag has."""
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    directory = ImageFileDirectory_v2(group=like.group)
+    try:
+        if kind is not None:
+            directory.tagtype[tag] = kind
+        directory[tag] = value
+        directory.tobytes()
+    except DIRECTORY_ERRORS:
+        return False
+    return True
+
+
+def _tag_name(tag: int, group: int | None) -> str:
+    from PIL import TiffTags
+
+    name = TiffTags.lookup(tag, group).name
+    return f"tag {tag}" if name == "unknown" else name
 
 
 def read_tags(tags: Exif, *, turned: bool) -> Metadata:
@@ -279,17 +389,33 @@ def read_tags(tags: Exif, *, turned: bool) -> Metadata:
     )
 
 
-def _describing_tags(given: Exif) -> dict[int, Any]:
-    """Return the tags that describe the picture, without those that say how it is stored."""
-    fresh = {tag: _encode_text(given[tag]) for tag in _DESCRIBING if tag in given}
-    if _STORAGE_DESCRIPTION.match(str(given.get(_DESCRIPTION, ""))):
+def _describing_tags(given: Exif) -> tuple[dict[int, Any], list[str]]:
+    """Return the tags that describe the picture, without those that say how it is stored.
+
+    Besides, the names of those that are left out, as a TIFF's tag does not hold such a value.
+    """
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    left_out = [_tag_name(tag, None) for tag in _DESCRIBING if tag in given and not _is_fit(tag, given[tag])]
+    fresh = {tag: _encode_text(given[tag]) for tag in _DESCRIBING if tag in given and _is_fit(tag, given[tag])}
+    if _STORAGE_DESCRIPTION.match(str(fresh.get(_DESCRIPTION, ""))):
         del fresh[_DESCRIPTION]
-    for tag in (_EXIF, _GPS):
-        inner = {name: _encode_text(value) for name, value in given.get_ifd(tag).items()}
+    for group in (_EXIF, _GPS):
+        directory = ImageFileDirectory_v2(group=group)
+        inner = {name: _encode_text(value) for name, value in given.get_ifd(group).items()}
         if _INTEROPERABILITY in inner:
             inner[_INTEROPERABILITY] = given.get_ifd(_INTEROPERABILITY)
-        fresh |= {tag: inner} if inner else {}
-    return fresh
+        refused = [name for name, value in inner.items() if not _is_storable(directory, name, value)]
+        left_out += [_tag_name(name, group) for name in refused]
+        fresh |= {group: held} if (held := {name: inner[name] for name in inner if name not in refused}) else {}
+    return fresh, left_out
+
+
+def _is_fit(tag: int, value: Any) -> bool:
+    """Return whether a describing tag has a value of the type that TIFF, or Windows, defines for it."""
+    if tag in _SHORTS:
+        return isinstance(value, int) and 0 <= value < 2**16
+    return isinstance(value, bytes if tag in _WINDOWS_TEXTS else (str, bytes))
 
 
 def _encode_text(value: Any) -> Any:

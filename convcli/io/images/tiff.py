@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from itertools import islice, pairwise
-from struct import pack
+from struct import pack, unpack_from
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -30,7 +30,7 @@ from convcli.io.images import integrity
 from convcli.io.images.animation import VOLUME_NOTE, choose_frame, describe_frame, is_volume
 from convcli.io.images.codec import Pillow, measures
 from convcli.io.images.integrity import BLOCK, CUT
-from convcli.io.images.metadata import apply_orientation, read_tags, swaps_axes, tiff_tags
+from convcli.io.images.metadata import apply_orientation, read_tags, read_tiff_exif, swaps_axes, tiff_tags
 from convcli.io.images.modes import MODES
 from convcli.io.images.pillow import DIRECTORY_ERRORS, unguarded
 from convcli.limits import Limits
@@ -51,6 +51,7 @@ _OF_BYTES = (700, *range(0x9C9B, 0x9CA0))  # XMP, and Windows' texts
 _DEFLATE = (8, 32946)  # the compressions whose strips have a checksum
 _PIECES = ((273, 279), (324, 325))  # tags of the offsets and the lengths of strips, and of tiles
 _INNER = {0x8769, 0x8825}  # tags of EXIF that lead to directories besides those of the chain; EXIF 2.3, 4.6.3
+_SEVERAL, _LAST_TYPE = 16, 18  # entries that tell a directory, and the types that they may have
 _DEEPEST = 32  # bytes of a pixel: four samples of 64 bits
 _BIG_TIFF = (b"II\x2b\0", b"MM\0\x2b")
 _BIG = 2**32 - 2**25  # bytes of samples, above which 32 bits may not count the file's
@@ -187,6 +188,46 @@ def _read_directory(stream: BinaryIO, head: bytes, offset: int) -> ImageFileDire
     if not len(directory):
         raise ValueError("it has a directory without an entry")
     return directory
+
+
+def _add_exif(data: Data, stream: BinaryIO, frames: Frames) -> Data:
+    """Return what was read with the tags of its page that describe it, and a note on those that cannot be read."""
+    head = _read_head(stream)
+    try:
+        number = frames if isinstance(frames, int) else 0
+        start = _page_offset(stream, number)
+        block, left_out = read_tiff_exif(stream, head, start)
+    except DIRECTORY_ERRORS:
+        return data
+    notes = (f"{', '.join(left_out)} left out, as the file does not hold it",) if left_out else ()
+    return replace(data, notes=(*data.notes, *notes), metadata=replace(data.metadata, exif=block))
+
+
+def _page_offset(stream: BinaryIO, number: int) -> int:
+    """Return the offset of the directory of a page, counted from 0; of the last, if several images are behind it."""
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    offset: int = ImageFileDirectory_v2(_read_head(stream)).next
+    for page in islice(_directories(stream), number):
+        offset = page.next or offset
+    return offset
+
+
+def _is_cut(stream: BinaryIO, head: bytes, start: int) -> bool:
+    """Return whether a directory that cannot be read begins as one: the file ends within it, or right before it.
+
+    A pointer that is garbage leads out of the file, or to what has no types of TIFF where entries have theirs.
+    """
+    if not len(head) <= start <= stream.seek(0, os.SEEK_END) + 1:
+        return False
+    big = head[:4] in _BIG_TIFF
+    count_size, entry_size = (8, 20) if big else (2, 12)
+    stream.seek(start)
+    count = int.from_bytes(stream.read(count_size), "little" if head[:2] == b"II" else "big")
+    entries = stream.read(min(count, _SEVERAL) * entry_size)
+    order = "<" if head[:2] == b"II" else ">"
+    types = [unpack_from(f"{order}H", entries, at + 2)[0] for at in range(0, len(entries) - 3, entry_size)]
+    return all(1 <= each <= _LAST_TYPE for each in types) and (count > 0 or not stream.read(1))
 
 
 def count_pages(stream: BinaryIO, name: str) -> int:
@@ -502,8 +543,12 @@ class Tiff(Pillow):
         try:
             head = _read_head(stream)
             for page in _directories(stream):
-                for tag in _INNER & set(page):
-                    _read_directory(stream, head, page[tag])
+                for start in [page[tag] for tag in _INNER & set(page)]:
+                    with suppress(*DIRECTORY_ERRORS):
+                        _read_directory(stream, head, start)
+                        continue
+                    if isinstance(start, int) and _is_cut(stream, head, start):
+                        return CUT
                 if any(offset + count > size for offset, count in _pieces(page)):
                     return CUT
         except DIRECTORY_ERRORS as error:
@@ -518,9 +563,15 @@ class Tiff(Pillow):
         return find_broken_deflate(stream, _pieces(tags), limit)
 
     def prepare(self, image: ImageFile) -> None:
-        """Read a palette of 8-bit values as such: Pillow divides all by 256, as TIFF 6.0 has values of 16 bits."""
+        """Read a palette of 8-bit values as such: Pillow divides all by 256, as TIFF 6.0 has values of 16 bits.
+
+        Keep Pillow from directories of EXIF, which `_add_exif` reads.
+        """
         from PIL import ImagePalette
 
+        exif = image.getexif()
+        for tag in _INNER & set(exif):
+            del exif[tag]
         colours = _as_tuple(getattr(image, "tag_v2", {}).get(_COLOR_MAP, ()))
         if image.mode in ("P", "PA") and colours and max(colours) < 256:
             image.palette = ImagePalette.raw("RGB;L", bytes(colours))
@@ -557,6 +608,7 @@ class Tiff(Pillow):
             data = self._read_pages(stream, request, count, held, volume=volume)
         else:
             data = super().read(stream, request)
+        data = _add_exif(data, stream, request.frames)
         if held < declared:
             note = f"its description declares {declared:,} images, the file holds one"
             data = replace(data, notes=(*data.notes, note))

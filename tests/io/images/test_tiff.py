@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from itertools import product
 from pathlib import Path
+from struct import pack
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,10 @@ import pytest
 from command import run
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2
 
 from convcli.errors import DtypeError, FileError
-from convcli.io import load, save
+from convcli.io import Metadata, load, save
 
 tifffile = pytest.importorskip("tifffile")
 pytest.importorskip("imagecodecs")
@@ -306,3 +309,104 @@ class TestImagesInOneDirectory:
         data = load("x.tif")
         np.testing.assert_array_equal(data.array, values)
         assert data.notes == ("its description declares 5 images, the file holds one",)
+
+
+EXIF_DIRECTORY, GPS_DIRECTORY, ALTITUDE, MAKE = 0x8769, 0x8825, 6, 271
+
+
+class TestDanglingDirectories:
+    @pytest.mark.parametrize("bits", [8, 16])
+    @pytest.mark.parametrize("place", [0, 8, 9, 3000, 65535])
+    @pytest.mark.parametrize("tag", [EXIF_DIRECTORY, GPS_DIRECTORY])
+    def test_the_samples_are_read_and_it_is_told(self, tag: int, place: int, bits: int) -> None:
+        channels = 3 if bits == 16 else 1
+        values = RNG.integers(1, 2**bits, (6, 8, channels)).astype(f"<u{bits // 8}")
+        tags = {256: 8, 257: 6, 258: [bits] * channels, 259: 1, 262: 2 if channels == 3 else 1, 273: 8}
+        tags |= {277: channels, 278: 6, 279: values.nbytes, tag: place}
+        Path("x.tif").write_bytes(tiff_of(tags, values.tobytes()))
+        data = load("x.tif")
+        np.testing.assert_array_equal(data.array, values.squeeze())
+        name = "ExifIFD" if tag == EXIF_DIRECTORY else "GPSInfoIFD"
+        assert data.notes == (f"{name} left out, as the file does not hold it",)
+
+    def test_the_other_directory_is_kept(self) -> None:
+        exif = Image.Exif()
+        exif[MAKE] = "maker"
+        exif.get_ifd(GPS_DIRECTORY).update({1: "N"})
+        exif.get_ifd(EXIF_DIRECTORY).update({0x9003: "2001:02:03 04:05:06"})
+        block = exif.tobytes().removeprefix(b"Exif\0\0")
+        save("x.tif", samples("uint8", 3), metadata=Metadata(exif=block))
+        content = bytearray(Path("x.tif").read_bytes())
+        entry = content.index(EXIF_DIRECTORY.to_bytes(2, "little"))
+        content[entry + 8 : entry + 12] = b"\xff\xff\xff\x7f"
+        Path("x.tif").write_bytes(content)
+        kept = Image.Exif()
+        kept.load(load("x.tif").metadata.exif)
+        assert (kept[MAKE], kept.get_ifd(GPS_DIRECTORY)[1], kept.get_ifd(EXIF_DIRECTORY)) == ("maker", "N", {})
+
+
+def exif_of(entries: dict[int, tuple[int, Any]], group: int | None = None) -> bytes:
+    """An EXIF block of tags with these types and values, in directory 0 or in that of a group."""
+    directory = ImageFileDirectory_v2(group=group)
+    for tag, (kind, value) in entries.items():
+        directory.tagtype[tag] = kind
+        directory[tag] = value
+    if group is None:
+        return b"II*\0\x08\0\0\0" + directory.tobytes(8)
+    lead = b"\1\0" + pack("<HHII", group, 4, 1, 26) + bytes(4)
+    return b"II*\0\x08\0\0\0" + lead + directory.tobytes(26)
+
+
+ODD = {
+    "ImageDescription": exif_of({270: (5, IFDRational(3, 2))}),
+    "Artist": exif_of({315: (12, 0.5)}),
+    "Make": exif_of({271: (8, -5)}),
+    "tag 18246": exif_of({0x4746: (4, 70000)}),
+    "tag 18249": exif_of({0x4749: (3, (1, 2))}),
+    "tag 40091": exif_of({0x9C9B: (2, "title")}),
+    "GPSAltitude": exif_of({ALTITUDE: (10, IFDRational(-7, 2))}, GPS_DIRECTORY),
+}
+"""EXIF whose values have other types than the tag's, by the tag's name."""
+
+
+@pytest.mark.parametrize("name", ODD)
+class TestOddExif:
+    @pytest.mark.parametrize("words", [(), ("--dtype", "uint16"), ("--compress-level", "1")], ids=str)
+    def test_it_is_left_out_of_a_tiff_and_told(self, name: str, words: tuple[str, ...]) -> None:
+        Image.fromarray(samples("uint8", 3)).save("x.png", exif=ODD[name])
+        told = run("apply", "x.png", "-k", "identity", "-o", "y.tif", *words)
+        assert f"a TIFF does not hold such values of {name}" in " ".join((told.stdout + told.stderr).split())
+        assert load("y.tif").array.shape == load("x.png").array[:-2, :-2].shape
+
+    def test_it_is_kept_from_a_tiff(self, name: str) -> None:
+        _append_exif(ODD[name])
+        assert load("x.tif").metadata.exif == ODD[name]
+        run("apply", "x.tif", "-k", "identity", "-o", "y.jpg")
+        assert ODD[name] == load("y.jpg").metadata.exif
+
+
+def _append_exif(block: bytes) -> None:
+    """Write x.tif, whose directory has the tags of an EXIF block too."""
+    given = ImageFileDirectory_v2(block[:8])
+    stream = BytesIO(block)
+    stream.seek(8)
+    given.load(stream)
+    directory = ImageFileDirectory_v2()
+    for tag, value in {256: 8, 257: 6, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 6, 279: 48}.items():
+        directory[tag] = value
+    for tag in given:
+        directory.tagtype[tag] = given.tagtype[tag]
+        directory[tag] = given[tag] + 56 if tag == GPS_DIRECTORY else given[tag]
+    pixels = bytes(48)
+    if GPS_DIRECTORY in given:
+        gps = ImageFileDirectory_v2(block[:8], group=GPS_DIRECTORY)
+        stream.seek(given[GPS_DIRECTORY])
+        gps.load(stream)
+        dict(gps)  # decoded, as Pillow writes no other
+        directory[GPS_DIRECTORY] = 56
+        pixels += gps.tobytes(56)
+    start = 8 + len(pixels)
+    content = bytearray(directory.tobytes(start))
+    strip = content.index(pack("<H", 273))
+    content[strip + 8 : strip + 12] = pack("<I", 8)  # which Pillow counts from the end of the directory
+    Path("x.tif").write_bytes(b"II*\0" + pack("<I", start) + pixels + content)

@@ -40,6 +40,6 @@ def command(topic: str | None, listed: bool, as_json: bool) -> None:
     if as_json:
         print_json("guide", page._asdict())
     elif sys.stdout.isatty():
-        click.echo_via_pager(report.formatted(page), color=True)
+        click.echo_via_pager(report.formatted(page))
     else:
         click.echo(page.text, nl=False)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +52,43 @@ def test_a_page_on_a_terminal_has_no_markup_left(topic: str, monkeypatch: pytest
     assert read_page(topic).title in shown
     assert "```" not in shown
     assert "\n## " not in shown
+
+
+@pytest.mark.parametrize(("less", "styled"), [(None, True), ("-R", True), ("-X", False)])
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_styles_reach_a_pager_that_shows_them(less: str | None, styled: bool, tmp_path: Path) -> None:
+    pager = tmp_path / "less"
+    pager.write_text('#!/bin/sh\necho "LESS=$LESS"\ncat\n', encoding="utf-8")
+    pager.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if name not in ("LESS", "PAGER", "NO_COLOR")}
+    environment |= {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "TERM": "xterm"}
+    if less is not None:
+        environment["LESS"] = less
+    shown = on_a_terminal([sys.executable, "-m", "convcli", "guide", "batch"], environment)
+    assert f"LESS={less or '-R'}" in shown
+    assert ("\x1b[" in shown) == styled
+
+
+def on_a_terminal(words: list[str], environment: dict[str, str]) -> str:
+    """Run a program on a pseudo-terminal, and return what it wrote there."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=environment):
+        os.close(theirs)
+        read = b""
+        while part := _read(ours):
+            read += part
+    os.close(ours)
+    return read.decode()
+
+
+def _read(terminal: int) -> bytes:
+    """Read from a pseudo-terminal; Linux raises OSError at its end."""
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""
 
 
 def test_json_holds_the_page() -> None:

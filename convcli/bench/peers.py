@@ -62,7 +62,7 @@ class Task:
 
     @property
     def border(self) -> str:
-        """The boundary, as far as there is one: without padding it is nobody's concern."""
+        """The boundary, or constant without padding."""
         return self.spec.boundary if self.padded else "constant"
 
     @property

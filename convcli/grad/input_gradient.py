@@ -1,7 +1,8 @@
-"""dx: every delta, times the kernel, added to all the samples its window covered.
+"""dx: every value of dy, times the kernel, added to all the samples that its window covers.
 
-That is the full convolution of dy with the kernel. Stride puts zeros between the deltas, and rather than multiply by
-them, dx is computed in `stride` phases along each axis, each the full convolution of dy with the taps that fall on it::
+That is the full convolution of dy with the kernel. A stride puts zeros between the values of dy. Rather than multiply
+by zeros, dx is computed in `stride` phases along each axis, each the full convolution of dy with the taps of that
+phase::
 
     stride 2, taps a b c      dx[0::2] = full convolution of dy with a c
                               dx[1::2] = full convolution of dy with b
@@ -27,10 +28,10 @@ from convcli.shapes.parse import check_countable
 
 
 class _Phase(NamedTuple):
-    """One axis of one phase of dx: the correlation of a part of dy with every so many of the taps, flipped."""
+    """One axis of one phase of dx: the correlation of a part of dy with every n-th tap, flipped."""
 
-    at: slice
-    """Where its results stand among those that are wanted."""
+    results: slice
+    """Its samples among those of dx."""
     taps: slice
     deltas: slice
     pads: tuple[int, int]
@@ -43,27 +44,36 @@ def input_gradient(
     axes: tuple[Axis, ...],
     groups: int | None,
     boundary: Boundary,
-    kind: np.dtype[Any],
+    dtype: np.dtype[Any],
 ) -> NDArray[Any]:
-    """Dx: every delta, times the kernel, added to all the samples its window covered.
+    """Return dx (*batch, *S, C), of dtype `dtype`.
 
-    dy (*batch, *P, O) and a bank w in `groups`, or with None (*batch, *P, channels) and one kernel w for every channel.
-    Only a boundary that repeats samples needs what falls on the padding.
+    dy (*batch, *P, O) and a bank w in `groups`; or, with groups None, dy (*batch, *P, channels) and one kernel w for
+    every channel. With a boundary that repeats samples, the gradient of the padding is added to those samples.
     """
     folds = boundary != "constant"
     spans = [(0, axis.padded) if folds else (axis.lo, axis.lo + axis.n) for axis in axes]
     first = dy.ndim - 1 - len(axes)
     sizes = tuple(stop - start for start, stop in spans)
-    flipped, channels = (w, dy.shape[-1]) if groups is None else _swapped(w, groups)
-    lead = 0 if groups is None else 1
+    if groups is None:
+        bank = w
+        channels = dy.shape[-1]
+        lead = 0
+    else:
+        bank, channels = _swapped(w, groups)
+        lead = 1
     shape = (*dy.shape[:first], *sizes, channels)
     check_countable(math.prod(shape))
     choices = [_phases(axis, n, *span) for axis, n, span in zip(axes, dy.shape[first:-1], spans, strict=True)]
     covered = all(len(found) == axis.stride for axis, found in zip(axes, choices, strict=True))
-    room = np.empty if folds else result_buffer  # what is folded is not kept
-    dx = room(shape, kind) if covered else np.zeros(shape, kind)
+    if not covered:
+        dx = np.zeros(shape, dtype)
+    elif folds:  # the padded gradient is dropped after folding
+        dx = np.empty(shape, dtype)
+    else:
+        dx = result_buffer(shape, dtype)
     for phase in product(*choices):
-        taps = flipped[(slice(None),) * lead + tuple(part.taps for part in phase)]
+        taps = bank[(slice(None),) * lead + tuple(part.taps for part in phase)]
         taps = np.flip(taps, tuple(range(lead, lead + len(axes))))
         options: dict[str, Any] = {
             "stride": 1,
@@ -71,30 +81,30 @@ def input_gradient(
             "dilation": [part.dilation for part in phase],
         }
         seen: tuple[Any, ...] = (..., *(part.deltas for part in phase), slice(None))
-        places: tuple[Any, ...] = (..., *(part.at for part in phase), slice(None))
-        problem = (
-            spatial_problem(dy[seen], taps, axes=range(first, dy.ndim - 1), **options)
-            if groups is None
-            else layer_problem(dy[seen], _lines(taps), None, groups=groups, layout="channels_last", **options)
-        )
-        problem.run(kind, "auto", dx[places])
+        places: tuple[Any, ...] = (..., *(part.results for part in phase), slice(None))
+        if groups is None:
+            problem = spatial_problem(dy[seen], taps, axes=range(first, dy.ndim - 1), **options)
+        else:
+            bank_taps = _kernels_innermost(taps)
+            problem = layer_problem(dy[seen], bank_taps, None, groups=groups, layout="channels_last", **options)
+        problem.run(dtype, "auto", dx[places])
     return _fold_back(dx, axes, first, boundary) if folds else dx
 
 
 def _swapped(w: NDArray[Any], groups: int) -> tuple[NDArray[Any], int]:
-    """The bank (C, *K, O/groups) that leads from O channels back to C, and C."""
+    """Return the bank (C, *K, O/groups) that maps O channels back to C, and C."""
     parts = np.moveaxis(w.reshape(groups, -1, *w.shape[1:]), (1, -1), (-1, 1))
     channels = groups * w.shape[-1]
     return parts.reshape(channels, *parts.shape[2:]), channels
 
 
-def _lines(taps: NDArray[Any]) -> NDArray[Any]:
-    """A bank laid down with its kernels side by side, as products take them, and as w has them here."""
+def _kernels_innermost(taps: NDArray[Any]) -> NDArray[Any]:
+    """Copy a bank so that its kernels are the fastest axis in memory, as products read them."""
     return np.moveaxis(np.ascontiguousarray(np.moveaxis(taps, 0, -1)), -1, 0)
 
 
 def _phases(axis: Axis, outputs: int, start: int, stop: int) -> list[_Phase]:
-    """The phases of dx along one axis, for the samples start..stop of the padded input; those without taps are zero."""
+    """Return the phases of dx along one axis that have taps, for samples start..stop of the padded input."""
     found = []
     every = axis.stride // math.gcd(axis.stride, axis.dilation)
     for phase in range(axis.stride):
@@ -108,21 +118,21 @@ def _phases(axis: Axis, outputs: int, start: int, stop: int) -> list[_Phase]:
         end = last - delay
         inside = slice(max(begin, 0), min(end, outputs))
         if inside.start < inside.stop:
-            at = slice(axis.stride * first + phase - start, None, axis.stride)
+            results = slice(axis.stride * first + phase - start, None, axis.stride)
             pads = (max(-begin, 0), max(end - outputs, 0))
-            found.append(_Phase(at, slice(tap, None, every), inside, pads, dilation))
+            found.append(_Phase(results, slice(tap, None, every), inside, pads, dilation))
     return found
 
 
 def _fold_back(padded: NDArray[Any], axes: tuple[Axis, ...], first: int, boundary: Boundary) -> NDArray[Any]:
-    """The adjoint of padding: what fell on a repeated sample goes to the sample it repeats."""
-    for at, axis in enumerate(axes, start=first):
-        lines = np.moveaxis(padded, at, 0)
+    """Add the gradient of every padded sample to the sample that it repeats: the adjoint of padding."""
+    for index, axis in enumerate(axes, start=first):
+        lines = np.moveaxis(padded, index, 0)
         inner = lines[axis.lo : axis.lo + axis.n]
         if axis.lo + axis.hi:
             inner = inner.copy()
             source = boundary_index(np.arange(-axis.lo, axis.n + axis.hi), axis.n, boundary)
             outside = np.r_[: axis.lo, axis.lo + axis.n : axis.padded]
             np.add.at(inner, source[outside], lines[outside])
-        padded = np.moveaxis(inner, 0, at)
+        padded = np.moveaxis(inner, 0, index)
     return padded

@@ -187,8 +187,8 @@ def _stream(named: _Source, limits: Limits) -> Iterator[BinaryIO]:
         if _is_regular(opened):
             yield opened
         else:
-            with BufferedPipe(opened, _called(named), limits) as inflow:
-                yield cast("BinaryIO", inflow)
+            with BufferedPipe(opened, _called(named), limits) as pipe:
+                yield cast("BinaryIO", pipe)
 
 
 def _opened(named: _Source) -> AbstractContextManager[BinaryIO]:

@@ -56,13 +56,14 @@ class ReadRequest:
 class WriteRequest:
     """How an array is written.
 
-    alpha: whether a picture's last channel is alpha. frames, volume: whether the first axis is one
-    of frames, or of pages. settings: of the encoder, such as `quality`. header, metadata: what the
-    file says besides its samples. threads: that may share the encoding; the bytes are the same for
-    any number.
+    alpha: whether a picture's last channel is alpha. maps: whether its channels are feature maps,
+    none of which is alpha. frames, volume: whether the first axis is one of frames, or of pages.
+    settings: of the encoder, such as `quality`. header, metadata: what the file says besides its
+    samples. threads: that may share the encoding; the bytes are the same for any number.
     """
 
     alpha: bool = False
+    maps: bool = False
     frames: bool = False
     volume: bool = False
     settings: Mapping[str, int] = field(default_factory=dict)

@@ -89,6 +89,7 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
     metadata, dropped = _output_metadata(request, data, target, dtype, shape)
     writing = WriteRequest(
         alpha=data.alpha,
+        maps=not data.alpha and _are_maps(request, passes),
         frames=data.frames > 1,
         volume=passes[0].volume,
         settings=request.writing.settings,
@@ -220,6 +221,13 @@ def _output_shape(request: ApplyRequest, data: Data, passes: Sequence[KernelPass
     shapes = [each.output_shape for each in passes]
     shape = combined_shape(shapes, request.postprocess.combine, passes[0].channel_axis)
     return (*shape[:-1], shape[-1] + 1) if data.alpha else shape
+
+
+def _are_maps(request: ApplyRequest, passes: Sequence[KernelPass]) -> bool:
+    """Return whether the output's channels are those of kernels, not of the input."""
+    stacked = len(passes) > 1 and request.postprocess.combine == "stack"
+    layouts = [each.conv_layout for each in passes]
+    return stacked or any(layout.channel_mode == "bank" or layout.filters > layout.channels for layout in layouts)
 
 
 def _output_metadata(

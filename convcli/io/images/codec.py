@@ -35,17 +35,23 @@ _IN_PLACE = (("uint8", 1), ("uint8", 4), ("uint16", 1))
 class ImageCodec(Codec):
     """A format of pictures (H, W) or (H, W, C), of the number types and channels that its row names."""
 
+    ends_in_alpha: ClassVar[bool] = True
+    """Whether the last of 2 or 4 channels is always alpha."""
+
     def check_read(self, request: ReadRequest) -> None:
         """Let any frame be asked for; `read` knows how many there are."""
 
     def holds(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> str:
-        if not request.frames:
-            return self.holds_picture(dtype, shape, alpha=request.alpha)
-        if dtype.name not in self.form.frames:
+        picture = shape[1:] if request.frames else shape
+        if request.frames and dtype.name not in self.form.frames:
             given = f"{self.form.name} cannot hold {shape[0]:,} frames of {dtype}"
             able = can(form.name for form in all_formats() if dtype.name in form.frames)
             return one_line(given, able, "write such a file, or choose one frame with --frames N")
-        return self.holds_picture(dtype, shape[1:], alpha=request.alpha)
+        refusal = self.holds_picture(dtype, picture, alpha=request.alpha)
+        if not refusal and request.maps and self.ends_in_alpha and channel_count(picture) in (2, 4):
+            given = f"{self.form.name} would hold the last of {channel_count(picture)} feature maps as alpha"
+            return one_line(given, "expected 1 or 3 channels", "use --combine to make them one, or write .npy or .tiff")
+        return refusal
 
     def holds_picture(
         self, dtype: np.dtype[Any], shape: tuple[int, ...], *, alpha: bool = False, pages: bool = False

@@ -536,6 +536,8 @@ def _needs_no_alpha(dtype: np.dtype[Any], channels: int, request: WriteRequest) 
 class Tiff(Pillow):
     """TIFF: what Pillow would cut or refuse, pages of a volume and what is deflated by tifffile; all else by Pillow."""
 
+    ends_in_alpha = False
+
     @unguarded()
     def find_damage(self, stream: BinaryIO) -> str:
         """Look for the directories and the samples of every page, whichever is wanted."""

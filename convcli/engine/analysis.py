@@ -46,17 +46,17 @@ def _factors(data: bytes, shape: tuple[int, ...], kind: str) -> Terms:
     return terms
 
 
-def separable_terms(w: NDArray[np.generic], kind: str) -> int | None:
-    """Return how many terms add to w; None if they would be less exact than w itself.
+def separable_terms(w: NDArray[np.generic], kind: str) -> int:
+    """Return how many terms add to w; 0 if they would be less exact than w itself.
 
     Whole numbers are to stay whole, and terms that cancel each other would add roundings that w does not have.
     """
     if _is_long(w):
-        return None
+        return 0
     terms = factors(w, kind)
     if (w == np.rint(w)).all() and not (len(terms) == 1 and all((f == np.rint(f)).all() for f in terms[0])):
-        return None
-    return len(terms) if growth(terms) <= GROWTH else None
+        return 0
+    return len(terms) if growth(terms) <= GROWTH else 0
 
 
 def _is_long(w: NDArray[np.generic]) -> bool:

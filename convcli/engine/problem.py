@@ -62,14 +62,16 @@ class Problem(NamedTuple):
         return plan
 
     def _terms(self, plan: Plan) -> int | None:
-        """Return how many products of 1-D factors add to the kernel; None if looking for them cannot pay.
+        """Return how many products of 1-D factors add to the kernel, 0 if none do; None if looking cannot pay.
 
         plan: by `separable`, if that was asked for, or by `direct`, which says how long a kernel takes without factors.
         """
         if plan.method == "separable":
             return len(factors(self.w, plan.target_precision))
-        if self.filters is not None or not np.isfinite(self.w).all():
+        if self.filters is not None:
             return None
+        if not np.isfinite(self.w).all():
+            return 0
         if self.w.ndim == 1:
             return 1
         return separable_terms(self.w, plan.target_precision) if plan.seconds > WORTH_FACTORING else None

@@ -269,6 +269,15 @@ def test_the_plan_says_what_it_rejected():
     assert 0 < gaussian.seconds < 1
 
 
+def test_separable_is_rejected_for_the_true_reason():
+    sobel, cross = np.outer([1, 2, 1], [-1, 0, 1]), np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]])
+    small, large = np.zeros((50, 50), np.float32), np.zeros((1000, 1000), np.float32)
+    assert "would take longer than they save" in dict(convcli.plan(small, sobel).rejected)["separable"]
+    assert "no short sum" not in str(convcli.plan(large, sobel).rejected)
+    assert "no short sum of exact products" in dict(convcli.plan(large, cross).rejected)["separable"]
+    assert "no short sum of exact products" in dict(convcli.plan(large, cross * np.nan).rejected)["separable"]
+
+
 @pytest.mark.parametrize("method", ["separable", "fft"])
 def test_a_bank_is_neither_separable_nor_transformed(method):
     with pytest.raises(convcli.ConvError, match=f"method {method}"):

@@ -87,13 +87,13 @@ def test_what_is_no_kernel_is_refused(taps: object) -> None:
         factorize(taps)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("rank", "terms"), [(1, 1), (3, 3), (65, None), (200, None)])
+@pytest.mark.parametrize(("rank", "terms"), [(1, 1), (3, 3), (65, 0), (200, 0)])
 def test_a_large_kernel_of_many_terms_is_told_without_finding_them(
-    rank: int, terms: int | None, monkeypatch: pytest.MonkeyPatch
+    rank: int, terms: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rng = np.random.default_rng(0)
     taps = rng.standard_normal((200, rank)) @ np.linalg.qr(rng.standard_normal((220, rank)))[0].T
-    if terms is None:
+    if terms == 0:
         monkeypatch.setattr(analysis, "factors", lambda *given: pytest.fail("they were looked for"))
     assert analysis.separable_terms(taps, "float64") == terms
 

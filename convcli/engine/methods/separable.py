@@ -63,8 +63,13 @@ class Separable(Method):
             behind = math.prod(a.padded for a in axes[at + 1 :]) * facts.channels
             woven, block = (1, DOWN) if behind >= WIDE else (behind, max(ALONG // behind, 1))
             each += after * (axis.span(block) * woven * MAC + PASS)
-        drawback = "" if facts.terms else "the kernel is no short sum of products of 1-D factors"
-        return CostEstimate(CALL * terms + each * terms, self._account(work, terms), drawback)
+        return CostEstimate(CALL * terms + each * terms, self._account(work, terms), self._drawback(facts.terms))
+
+    @staticmethod
+    def _drawback(terms: int | None) -> str:
+        if terms is None:
+            return "looking for the kernel's 1-D factors would take longer than they save"
+        return "" if terms else "the kernel is no short sum of exact products of 1-D factors"
 
     @staticmethod
     def _account(work: Work, terms: int) -> str:

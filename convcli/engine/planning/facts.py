@@ -69,7 +69,7 @@ class Facts:
     kernel_dtype: str
     integral: int | None = None
     terms: int | None = None
-    """How many products of 1-D factors add to the kernel, if that is known and no less exact."""
+    """How many products of 1-D factors add to the kernel, as exactly; 0 if none do, None if none were looked for."""
 
     @property
     def out_channels(self) -> int:

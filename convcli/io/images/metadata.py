@@ -56,6 +56,7 @@ _ORIENTATION, _WIDTH, _HEIGHT = 0x0112, 0xA002, 0xA003
 _TIFF_HEADS = {b"II*\0": "<", b"MM\0*": ">"}
 _LONG, _SLONG = 4, 9  # a TIFF's types of 32 bits
 _CLASSIC_TYPES = {13: _LONG, 16: _LONG, 17: _SLONG, 18: _LONG}  # in place of offsets and numbers of 64 bits
+_BIG_ENDIAN_BIG = b"MM\0+"
 _CLASSIC_HEADS = {head[:2]: head + bytes(4) for head in _TIFF_HEADS}
 _TRANSPOSED, _FROM_THE_RIGHT, _FROM_BELOW = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
 """Orientations whose rows are columns, and those that begin at the other side. Source: TIFF 6.0, section 8."""
@@ -303,6 +304,21 @@ def read_tiff_exif(stream: BinaryIO, head: bytes, start: int) -> tuple[bytes, li
     return classic_head + first + _tree_bytes(directory, inner, 8), left_out
 
 
+def new_directory(head: bytes, group: int | None = None) -> ImageFileDirectory_v2:
+    """Return an empty directory of a TIFF with this head, whose `next` is the offset in it.
+
+    Pillow takes a big-endian BigTIFF for a classic one.
+    """
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    if not head.startswith(_BIG_ENDIAN_BIG):
+        return ImageFileDirectory_v2(head, group=group)
+    directory = ImageFileDirectory_v2(_CLASSIC_HEADS[b"MM"], group=group)
+    directory._bigtiff = True
+    directory.next = int.from_bytes(head[8:16], "big")
+    return directory
+
+
 def _read_tree(stream: BinaryIO, head: bytes, start: int, group: int | None, left_out: list[str]) -> _Tree:
     """Return the describing tags of a directory, and the directories that it leads to, by their tags.
 
@@ -310,7 +326,7 @@ def _read_tree(stream: BinaryIO, head: bytes, start: int, group: int | None, lef
     """
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-    given = ImageFileDirectory_v2(head, group=group)
+    given = new_directory(head, group)
     given.next = -1
     stream.seek(start)
     with unguarded():

@@ -30,7 +30,14 @@ from convcli.io.images import integrity
 from convcli.io.images.animation import VOLUME_NOTE, choose_frame, describe_frame, is_volume
 from convcli.io.images.codec import Pillow, measures
 from convcli.io.images.integrity import BLOCK, CUT
-from convcli.io.images.metadata import apply_orientation, read_tags, read_tiff_exif, swaps_axes, tiff_tags
+from convcli.io.images.metadata import (
+    apply_orientation,
+    new_directory,
+    read_tags,
+    read_tiff_exif,
+    swaps_axes,
+    tiff_tags,
+)
 from convcli.io.images.modes import MODES
 from convcli.io.images.pillow import DIRECTORY_ERRORS, unguarded
 from convcli.limits import Limits
@@ -152,10 +159,8 @@ def _directories(stream: BinaryIO) -> Iterator[ImageFileDirectory_v2]:
 
     Raises ValueError where one of them, or a value, is not in the file.
     """
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
     head = _read_head(stream)
-    offset = ImageFileDirectory_v2(head).next
+    offset = new_directory(head).next
     seen: set[int] = set()
     while offset and offset not in seen and len(seen) <= PAGES:
         seen.add(offset)
@@ -175,9 +180,7 @@ def _read_directory(stream: BinaryIO, head: bytes, offset: int) -> ImageFileDire
 
     head: of the file, as far as the offset of its first directory.
     """
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-    directory = ImageFileDirectory_v2(head)
+    directory = new_directory(head)
     stream.seek(offset)
     with unguarded():
         warnings.simplefilter("error")  # Pillow warns of what is missing, and leaves it out
@@ -205,9 +208,7 @@ def _add_exif(data: Data, stream: BinaryIO, frames: Frames) -> Data:
 
 def _page_offset(stream: BinaryIO, number: int) -> int:
     """Return the offset of the directory of a page, counted from 0; of the last, if several images are behind it."""
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-    offset: int = ImageFileDirectory_v2(_read_head(stream)).next
+    offset: int = new_directory(_read_head(stream)).next
     for page in islice(_directories(stream), number):
         offset = page.next or offset
     return offset

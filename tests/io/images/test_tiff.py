@@ -410,3 +410,14 @@ def _append_exif(block: bytes) -> None:
     strip = content.index(pack("<H", 273))
     content[strip + 8 : strip + 12] = pack("<I", 8)  # which Pillow counts from the end of the directory
     Path("x.tif").write_bytes(b"II*\0" + pack("<I", start) + pixels + content)
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("order", "<>")
+def test_a_big_tiff_of_either_byte_order(order: str, compression: str | None) -> None:
+    values = samples("float32", 3)
+    with tifffile.TiffWriter("x.tif", bigtiff=True, byteorder=order) as writer:
+        for page in (values, values[::-1]):
+            writer.write(page, photometric="rgb", compression=compression, description="a cat", metadata=None)
+    np.testing.assert_array_equal(load("x.tif", frames="all").array, [values, values[::-1]])
+    assert b"a cat" in load("x.tif", frames=1).metadata.exif

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.engine.planning.facts import GROWTH, MOST_TERMS, ROUNDING, PrecisionName, roundings_allowed
+from convcli.errors import DtypeError
 from convcli.kernels.factorize import factorize
 from convcli.kernels.model import Taps, Terms
 
@@ -21,6 +22,40 @@ def integral_bound(x: NDArray[Any], w: NDArray[Any], cval: float) -> int | None:
     largest = 1 if x.dtype.kind == "b" else max(abs(int(np.iinfo(x.dtype).min)), int(np.iinfo(x.dtype).max))
     bank = w.reshape(w.shape[0], -1) if w.ndim > 1 else w[None]
     return int(np.abs(bank, dtype=np.float64).sum()) * max(largest, abs(int(cval)))
+
+
+EXACT = 1 << 53
+"""The largest whole number up to which float64 holds each."""
+
+
+def check_exact(x: NDArray[Any], w: NDArray[Any], cval: float) -> None:
+    """Raise DtypeError where sums of whole numbers may pass 2**53, for a result of an integer type."""
+    bound = integral_bound(x, w, cval)
+    if bound is None or bound <= EXACT:
+        return
+    # The type alone allows it: look at the values.
+    largest = max(abs(int(x.min())), abs(int(x.max())), abs(int(cval)))
+    bank = w.reshape(w.shape[0], -1) if w.ndim > 1 else w[None]
+    reached = int(np.abs(bank, dtype=np.float64).sum(axis=-1).max()) * largest
+    if reached > EXACT:
+        raise DtypeError(
+            f"sums of whole numbers of up to {reached:.3g} in an integer type",
+            "expected at most 2**53, up to which float64, in which they are added, holds each",
+            "use dtype float64, or smaller numbers",
+        )
+
+
+def leaves_float32(w: NDArray[Any]) -> bool:
+    """Return whether a finite tap is too large for float32, or too small for its full precision.
+
+    >>> leaves_float32(np.array([1.0, 0.0, np.inf])), leaves_float32(np.array([1e-39, 1.0]))
+    (False, True)
+    """
+    if w.dtype != np.float64:
+        return False
+    limits = np.finfo(np.float32)
+    sizes = np.abs(w)
+    return bool((((sizes < limits.tiny) & (sizes > 0)) | ((sizes > limits.max) & (sizes < np.inf))).any())
 
 
 CUT = {"float32": 2 * ROUNDING["float32"], "float64": 4e-15}

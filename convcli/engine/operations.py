@@ -33,7 +33,7 @@ def correlate(
     of x along the other axes is filtered alike, and y keeps x's axes. stride, dilation and padding are one value
     or one per kernel axis.
     dtype: of y; by default float64 for float64 and for integers wider than 16 bits, else float32. An integer
-    type rounds half to even and saturates. `out`, if given, is filled and returned.
+    type rounds half to even and saturates; whole sums are exact up to 2**53. `out`, if given, is filled and returned.
     Raises ShapeError if the kernel exceeds the padded input or the axes do not fit.
 
     >>> correlate([1, 2, 4, 8], [-1, 1])

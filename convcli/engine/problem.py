@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from convcli.engine.analysis import factors, integral_bound, separable_terms
+from convcli.engine.analysis import check_exact, factors, integral_bound, leaves_float32, separable_terms
 from convcli.engine.buffers import result_buffer
 from convcli.engine.execute import execute
 from convcli.engine.planning.choose import WORTH_FACTORING, make_plan
@@ -53,6 +53,7 @@ class Problem(NamedTuple):
             input_dtype=self.x.dtype.name,
             kernel_dtype=self.w.dtype.name,
             integral=integral_bound(self.x, self.w, self.spec.cval),
+            extreme=leaves_float32(self.w),
         )
         kind = None if dtype is None else _result(dtype).name
         plan = make_plan(facts, self.spec, dtype=kind, method="direct" if method == "auto" else method)
@@ -60,6 +61,10 @@ class Problem(NamedTuple):
             terms = self._terms(plan)
             plan = make_plan(replace(facts, terms=terms), self.spec, dtype=kind, method=method)
         return plan
+
+    def check_exact(self) -> None:
+        """Raise DtypeError where sums of whole numbers, for an integer type, may pass what float64 holds exactly."""
+        check_exact(self.x, self.w, self.spec.cval)
 
     def _terms(self, plan: Plan) -> int | None:
         """Return how many products of 1-D factors add to the kernel, 0 if none do; None if looking cannot pay.

@@ -85,6 +85,7 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
     # plan the output
     header = _output_header(request, data, passes[0], target)
     dtype = np.dtype(requested or _output_dtype(data, target, header) or compute_dtype)
+    _check_exact(request, passes, dtype)
     shape = _output_shape(request, data, passes)
     metadata, dropped = _output_metadata(request, data, target, dtype, shape)
     writing = WriteRequest(
@@ -193,6 +194,14 @@ def _plan_pass(
         coverage = to_problem(planes.alpha[..., None], window, alpha_layout, opaque_outside)
     plan = problem.plan(compute_dtype, request.method)
     return KernelPass(kernel, conv_layout, problem, plan, coverage)
+
+
+def _check_exact(request: ApplyRequest, passes: Sequence[KernelPass], dtype: np.dtype[Any]) -> None:
+    """Raise DtypeError where whole numbers may pass what float64 holds exactly, and are written as they are."""
+    scaled = request.postprocess.scale != 1 or request.postprocess.range == "rescale"
+    if dtype.kind in "iu" and not scaled:
+        for each in passes:
+            each.problem.check_exact()
 
 
 def _output_header(request: ApplyRequest, data: Data, lead: KernelPass, target: OutputTarget | None) -> Header | None:

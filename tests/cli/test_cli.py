@@ -481,6 +481,16 @@ class TestApply:
         ok("apply", name, "-k", "several.npy", "--normalize", *layout, "-o", "y.npy")
         np.testing.assert_allclose(np.load("y.npy"), np.full((3, 3, 3), 90.0))
 
+    def test_whole_numbers_that_float64_does_not_hold_are_refused_in_integer_types(self) -> None:
+        name = array(np.array([2**53 + 1, 1]))
+        options = ("--dims", "1", "--dtype", "int64", "-o", "y.npy")
+        told = refused("apply", name, "-k", "1", *options)
+        assert "expected at most 2**53" in told
+        assert not Path("y.npy").exists()
+        ok("apply", name, "-k", "1", "--scale", "0.5", *options)
+        ok("apply", array(np.array([2**53, 1])), "-k", "1", *options, "--overwrite", "--verify")
+        assert np.load("y.npy").tolist() == [2**53, 1]
+
     def test_verify_proves_and_a_broken_engine_is_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
         result = ok("apply", PHOTO, "-k", "gaussian:sigma=1", "--padding", "same", "--verify", "-o", "y.png")
         assert "recomputed from the definition" in result.stderr

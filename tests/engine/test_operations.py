@@ -1,5 +1,7 @@
 """Direct against the definition, gemm against direct, and both against scipy, numpy and ONNX."""
 
+from contextlib import nullcontext
+
 import cases
 import numpy as np
 import onnx
@@ -20,6 +22,7 @@ from convcli.engine.methods import direct
 from convcli.engine.methods.base import Method
 from convcli.engine.methods.full_rank import FullRank
 from convcli.engine.planning import choose
+from convcli.engine.problem import spatial_problem
 from convcli.engine.tiling import Chunk
 from convcli.engine.tiling import tiles as cut
 
@@ -368,3 +371,58 @@ def test_bad_arguments_are_named(call, message):
     with pytest.raises(convcli.ConvError) as caught:
         call()
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "right"),
+    [
+        ([1e30], [1e-50], [1e-20]),
+        ([1e-30], [1e50], [1e20]),
+        ([0, 3], [1e39, 1], [3]),
+        ([3, 3], [1e-39, 1e-39], [6e-39]),
+        ([1e30, 0], [5e-324, 2], [0]),
+    ],
+)
+@pytest.mark.parametrize("method", ["auto", "direct", "gemm", "separable", "fft"])
+def test_taps_outside_the_range_of_float32_keep_their_values(x, w, right, method):
+    y = correlate(np.array(x, np.float32), np.array(w), method=method)
+    assert y.dtype == np.float32
+    contract = 1e-6 * np.abs(w).sum() * np.abs(x).max() if method == "fft" else 0
+    np.testing.assert_allclose(y, np.array(right, np.float32), rtol=1e-6, atol=contract)
+
+
+def test_layers_and_gradients_take_taps_outside_the_range_of_float32():
+    w = np.array([1e39, 1]).reshape(1, 2, 1)
+    x = np.array([0, 3], np.float32).reshape(1, 2, 1)
+    assert conv_layer(x, w).ravel().tolist() == [3]
+    np.testing.assert_array_equal(convcli.conv_transpose(x, w).ravel(), np.array([0, np.inf, 3], np.float32))
+    dx, dw, _ = convcli.gradients(x, w, np.zeros((1, 1, 1), np.float32))
+    assert dx.ravel().tolist() == [0, 0]
+    assert dw.ravel().tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("x", "w", "refused"),
+    [
+        (np.array([2**53 + 1]), [1], True),
+        (np.array([2**53 + 1], np.uint64), [1], True),
+        (np.array([2**52 + 1, 2**52]), [1, 1], True),
+        (np.array([2**53 + 1, 2**53]), [1, -1], True),
+        (np.array([-(2**63)]), [1], True),
+        (np.array([3], np.uint8), [2**53 - 1], True),
+        (np.array([2**53]), [1], False),
+        (np.array([2**52, -(2**52)]), [1, 1], False),
+        (np.array([2**53 + 1]), [0.5], False),
+        (np.array([2.0**60]), [1], False),
+    ],
+)
+def test_whole_numbers_that_float64_does_not_hold_are_found(x, w, refused):
+    problem = spatial_problem(x, w, axes=None)
+    with pytest.raises(convcli.ConvError, match=r"expected at most 2\*\*53") if refused else nullcontext():
+        problem.check_exact()
+
+
+def test_whole_numbers_up_to_2_to_the_53_are_exact_in_integer_types():
+    assert correlate(np.array([2**53]), [1], dtype="int64").tolist() == [2**53]
+    assert correlate(np.array([2**52 - 1, 2**52]), [1, 1], dtype="int64").tolist() == [2**53 - 1]
+    assert correlate(np.array([-(2**53)]), [1], dtype="int64").tolist() == [-(2**53)]

@@ -72,7 +72,7 @@ class Method(ABC):
     def accumulator(self, work: Work) -> str:
         """Return the type of the sums: wide enough for the result, for exact integers, and for the contract's error."""
         facts, dtype = work.facts, work.dtype
-        wide = "float64" in (dtype, result_dtype(facts.input_dtype)) or wide_integer(dtype)
+        wide = "float64" in (dtype, result_dtype(facts.input_dtype)) or wide_integer(dtype) or facts.extreme
         inexact = facts.integral is not None and (facts.integral >= 1 << 24 or self.rounds_sums(work))
         return "float64" if wide or inexact else "float32"
 

@@ -68,6 +68,8 @@ class Facts:
     input_dtype: str
     kernel_dtype: str
     integral: int | None = None
+    extreme: bool = False
+    """Whether a tap leaves float32's normal range."""
     terms: int | None = None
     """How many products of 1-D factors add to the kernel, as exactly; 0 if none do, None if none were looked for."""
 

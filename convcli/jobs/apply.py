@@ -316,10 +316,13 @@ def _write_chunk(
     target: NDArray[Any],
     extent: tuple[float, float] | None,
 ) -> Ledger:
-    """Convert a chunk's floats to the output's dtype in `target`, and its coverage to alpha."""
+    """Convert a chunk's floats to the output's dtype in `target`, and its coverage to alpha.
+
+    Alpha has the range of an integer output; of floats, which keep the input's levels, the input's.
+    """
     if coverage is not None:
-        opaque = float(np.iinfo(plan.dtype).max) if plan.dtype.kind in "iu" else 1.0
-        alpha = np.clip(coverage, 0, 1) * coverage.dtype.type(opaque)
+        ranged = plan.dtype if plan.dtype.kind in "iu" else plan.data.array.dtype
+        alpha = np.clip(coverage, 0, 1) * coverage.dtype.type(colour.opaque(ranged))
         target[..., -1] = to_dtype(alpha, plan.dtype, "clip")[0]
         target = target[..., :-1]
     return to_dtype(values, plan.dtype, plan.request.postprocess.range, extent, target)[1]

@@ -22,6 +22,11 @@ from convcli.engine.planning.facts import result_dtype
 from convcli.errors import InputError
 
 
+def opaque(dtype: np.dtype[Any]) -> int:
+    """Return the alpha of an opaque pixel of a number type: the largest integer, 1 of floats."""
+    return int(np.iinfo(dtype).max) if dtype.kind in "iu" else 1
+
+
 def premultiply(
     image: NDArray[Any], decode: Callable[[NDArray[Any]], NDArray[Any]] | None = None
 ) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -29,8 +34,7 @@ def premultiply(
 
     decode: what colours are put through first, such as the curve that gives their light.
     """
-    top = np.iinfo(image.dtype).max if image.dtype.kind in "iu" else 1
-    alpha = image[..., -1].astype(result_dtype(image.dtype.name)) / top
+    alpha = image[..., -1].astype(result_dtype(image.dtype.name)) / opaque(image.dtype)
     if decode is None:
         return image[..., :-1] * alpha[..., None], alpha
     colours = decode(image[..., :-1])

@@ -1,4 +1,4 @@
-"""What a shell completes for a parameter: kernels, formats, topics and files."""
+"""What a shell completes for a parameter: kernels, formats, paddings, topics, commands and files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 
 import click
 from click.shell_completion import CompletionItem
+
+from convcli.options import PADDINGS
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -41,4 +43,12 @@ def _topics() -> tuple[str, ...]:
 kernels = _words(_kernel_names, files=True)
 formats = _words(_format_names)
 topics = _words(_topics)
+paddings = _words(lambda: PADDINGS)
 files = _words(tuple, files=True)
+
+
+def commands(context: click.Context, _: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Complete with the commands of convcli."""
+    root = context.find_root()
+    names = root.command.list_commands(root) if isinstance(root.command, click.Group) else []
+    return [CompletionItem(name) for name in names if name.startswith(typed)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from convcli.cli import options
+from convcli.cli import complete, options
 
 HEADINGS: dict[str, tuple[str, ...]] = {
     "Kernel": ("kernels", "reference", "op", "normalize", "combine"),
@@ -70,7 +70,7 @@ Examples:
 
 
 @click.command("help", cls=Command, epilog=EXAMPLES)
-@click.argument("name", metavar="[COMMAND]", required=False)
+@click.argument("name", metavar="[COMMAND]", required=False, shell_complete=complete.commands)
 @options.stacked()
 @click.pass_context
 def command(context: click.Context, name: str | None, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from click.shell_completion import CompletionItem
 
 from convcli.cli import complete, options
 from convcli.cli.types import Count
@@ -30,6 +31,11 @@ class _Kernels(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         shown = args and args[0] not in self.commands and not args[0].startswith("-")
         return super().resolve_command(ctx, ["show", *args] if shown else args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        items = super().shell_complete(ctx, incomplete)
+        references = complete.kernels(ctx, self.params[0], incomplete)
+        return items + [item for item in references if item.type == "plain" or not items]
 
 
 @click.group("kernels", cls=_Kernels, invoke_without_command=True, epilog=EXAMPLES)

@@ -24,6 +24,7 @@ padding = click.option(
     "--padding",
     type=PADDING,
     default="valid",
+    shell_complete=complete.paddings,
     help="Amount of padding: valid, same, same-lower, full, a number, one per axis (1x2), or lo:hi.",
 )
 boundary = click.option(

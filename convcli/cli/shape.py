@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import click
 
-from convcli.cli import options
+from convcli.cli import complete, options
 from convcli.cli.types import PER_AXIS, SHAPE, Choice, Count, Parsed
 from convcli.errors import InputError
 from convcli.options import COUNT_UNITS, DTYPES, VERSUS
@@ -71,7 +71,7 @@ def _indices(text: str) -> tuple[int, ...]:
 
 
 @click.command("shape", epilog=EXAMPLES)
-@click.argument("words", nargs=-1, metavar="SHAPE [LAYER]... | FILE")
+@click.argument("words", nargs=-1, metavar="SHAPE [LAYER]... | FILE", shell_complete=complete.files)
 @click.option(
     "-k",
     "--kernel",

@@ -60,4 +60,15 @@ def test_other_words_complete() -> None:
     assert ("plain", "png") in suggested("apply", "--format", "p")
     assert ("plain", "gaussian") in suggested("kernels", "show", "gau")
     assert ("plain", "gradients") in suggested("guide", "g")
+    assert ("plain", "same-lower") in suggested("apply", "--padding", "sa")
+    assert ("plain", "same") in suggested("shape", "28x28", "--padding", "sa")
+    assert [value for _, value in suggested("help", "b")] == ["batch", "bench"]
     assert suggested("apply", "pho") == [("file", "pho")]
+    assert suggested("shape", "networks/res") == [("file", "networks/res")]
+
+
+def test_kernels_completes_its_commands_and_the_names_of_kernels() -> None:
+    assert ("plain", "list") in suggested("kernels", "l")
+    assert ("plain", "laplacian") in suggested("kernels", "l")
+    assert suggested("kernels", "./mine") == [("file", "./mine")]
+    assert all(value.startswith("-") for _, value in suggested("kernels", "--"))

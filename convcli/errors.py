@@ -143,11 +143,12 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
 
 
 def nearest_file(path: Path) -> str:
-    """Suggest the nearest name of a file in a missing one's folder, or nothing."""
+    """Suggest the path of the file in a missing one's folder whose name is nearest, or nothing."""
     try:
-        return did_you_mean(path.name, sorted(beside.name for beside in path.parent.iterdir()))
+        near = difflib.get_close_matches(path.name, sorted(beside.name for beside in path.parent.iterdir()), n=1)
     except (OSError, ValueError):
         return ""
+    return f"did you mean '{path.with_name(near[0])}'?" if near else ""
 
 
 def printable(text: str) -> str:

@@ -253,7 +253,10 @@ def test_missing_files_name_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "sharpen.csv").write_text("1")
     with pytest.raises(FileError) as caught:
         kernel(f"{tmp_path}/sharpn.csv")
-    assert str(caught.value) == f"kernel file '{tmp_path}/sharpn.csv' does not exist; did you mean 'sharpen.csv'?"
+    assert (
+        str(caught.value)
+        == f"kernel file '{tmp_path}/sharpn.csv' does not exist; did you mean '{tmp_path}/sharpen.csv'?"
+    )
     for missing in (tmp_path / "absent.npy", f"{tmp_path}/absent.npz:key", f"{tmp_path}/no/such", "absent.dat"):
         with pytest.raises(FileError, match="does not exist"):
             kernel(missing)

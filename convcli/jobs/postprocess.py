@@ -150,8 +150,9 @@ def _mean(results: Sequence[NDArray[Any]], total: NDArray[Any]) -> NDArray[Any]:
 def scale_and_shift(values: NDArray[Any], scale: float, bias: float) -> NDArray[Any]:
     """Return values * scale + bias in the values' own float dtype; what overflows becomes infinite."""
     kind = values.dtype
-    limits = np.finfo(kind)
-    normal = all(limits.tiny <= abs(factor) <= limits.max for factor in (scale, bias) if factor)
+    least = float(np.finfo(kind).tiny)
+    most = float(np.finfo(kind).max)
+    normal = all(least <= abs(factor) <= most for factor in (scale, bias) if factor)
     wide = kind if normal else np.dtype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         values = values if scale == 1 else values * wide.type(scale)

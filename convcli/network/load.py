@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from convcli.errors import FileError, InputError, did_you_mean
+from convcli.errors import FileError, InputError, did_you_mean, nearest_file
 from convcli.network.graph import Block, Network, read_input
 from convcli.network.layers import KINDS, Tensor
 from convcli.network.parser import parse, parse_arguments
@@ -102,7 +102,7 @@ def _read(path: str) -> dict[str, Any]:
             raise FileError(f"{path} is larger than {LARGEST:,} bytes", "expected a network's description")
         return tomllib.loads(content.decode())
     except FileNotFoundError:
-        raise FileError(f"there is no file {path!r}", remedy="check its name") from None
+        raise FileError(f"there is no file {path!r}", remedy=nearest_file(Path(path)) or "check its name") from None
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

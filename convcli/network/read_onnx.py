@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from convcli.errors import ConvError, FileError, InputError, LimitError, ShapeError, brief
+from convcli.errors import ConvError, FileError, InputError, LimitError, ShapeError, brief, nearest_file
 from convcli.limits import Limits, show_bytes
 from convcli.network.graph import INPUT, Network, Node
 from convcli.network.layers import KINDS, Kind, Op, Step, Tensor, pool
@@ -63,7 +63,7 @@ def load(path: str) -> Network:
             f"{path} is an ONNX model", "reading one takes the onnx package", "pip install 'convcli[onnx]'"
         ) from None
     if not Path(path).is_file():
-        raise FileError(f"there is no file {path!r}", remedy="check its name")
+        raise FileError(f"there is no file {path!r}", remedy=nearest_file(Path(path)) or "check its name")
     size = Path(path).stat().st_size
     if size > LARGEST:
         raise LimitError(f"{path} has {show_bytes(size)}", f"expected at most {show_bytes(LARGEST)}", KEEP_APART)

@@ -621,6 +621,13 @@ def test_mistakes_in_files(record: dict[str, object], says: str) -> None:
     assert says in str(caught.value)
 
 
+def test_a_missing_file_gets_the_nearest_path(tmp_path: Path) -> None:
+    (tmp_path / "resnet18.toml").touch()
+    with pytest.raises(FileError) as caught:
+        load(str(tmp_path / "resnet8.toml"))
+    assert str(caught.value).endswith(f"; did you mean '{tmp_path / 'resnet18.toml'}'?")
+
+
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="there is no file"):
         load(str(tmp_path / "none.toml"))

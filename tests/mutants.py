@@ -32,7 +32,7 @@ from PIL.ImageCms import ImageCmsProfile, createProfile
 from PIL.PngImagePlugin import PngInfo
 
 from convcli.io.images.metadata import read_metadata
-from convcli.io.images.tiff import write_tiff
+from convcli.io.images.tiff_write import write_tiff
 
 HANG = 10
 

@@ -26,7 +26,7 @@ from convcli.io import RawLayout, all_formats, available, load, lookup
 from convcli.io.codec import codec_of
 from convcli.io.formats import split_suffix
 from convcli.io.images.codec import Pillow
-from convcli.io.images.tiff import find_broken_deflate
+from convcli.io.images.tiff_directories import find_broken_deflate
 
 pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:PIL\..*")  # the command mutes them itself
 

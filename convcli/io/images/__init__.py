@@ -7,7 +7,9 @@
     jpeg.py       JPEG: settings, and its end
     jpeg2000.py   JPEG 2000, which is only read: tiles, bits, and its end
     gif.py        GIF: palettes and frames
-    tiff.py       TIFF: directories and damage; 16 bits, floats, pages and volumes by tifffile
+    tiff.py       TIFF: through Pillow what that reads right, all else through tifffile
+    tiff_directories.py  tags, pages, where the samples are, and whether the file is whole
+    tiff_write.py        a TIFF written through tifffile
     read.py       decode a picture, or all of its frames, through Pillow
     animation.py  choose a frame, or stack all frames
     modes.py      how each of Pillow's modes is read

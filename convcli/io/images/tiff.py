@@ -1,22 +1,17 @@
-"""TIFF: directories and damage; and what Pillow lacks: 16 bits and floats in channels, BigTIFF, pages as volumes.
+"""The TIFF codec: through Pillow what that reads right, all else through tifffile.
 
-The latter need tifffile, `pip install 'convcli[tiff]'`, which brings imagecodecs for what is compressed.
+The latter needs tifffile, `pip install 'convcli[tiff]'`, which brings imagecodecs for what is compressed.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import re
-import warnings
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
-from itertools import islice, pairwise
-from struct import pack, unpack_from
+from itertools import islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -25,14 +20,12 @@ from numpy.typing import NDArray
 from convcli.errors import DtypeError, FileError, InputError, LimitError, ShapeError, brief, one_line
 from convcli.io.codec import PLAIN, ReadRequest, WriteRequest
 from convcli.io.data import NO_METADATA, Data, Header, Kind, Metadata
-from convcli.io.formats import NONE, check_extension, has, missing_extension, muted
-from convcli.io.images import integrity
+from convcli.io.formats import check_extension, has, missing_extension, muted
 from convcli.io.images.animation import VOLUME_NOTE, choose_frame, describe_frame, is_volume
 from convcli.io.images.codec import Pillow, measures
-from convcli.io.images.integrity import BLOCK, CUT
+from convcli.io.images.integrity import CUT
 from convcli.io.images.metadata import (
     apply_orientation,
-    new_directory,
     read_tags,
     read_tiff_exif,
     swaps_axes,
@@ -40,31 +33,49 @@ from convcli.io.images.metadata import (
 )
 from convcli.io.images.modes import MODES
 from convcli.io.images.pillow import DIRECTORY_ERRORS, unguarded
+from convcli.io.images.tiff_directories import (
+    BIG_TIFF,
+    COLOR_MAP,
+    COMPRESSION,
+    DEFLATE,
+    EXTRA,
+    FILL_ORDER,
+    FLOAT,
+    GRAY,
+    INNER,
+    LOWEST_BIT_FIRST,
+    PHOTOMETRIC,
+    PLANAR,
+    RGB,
+    SAMPLES,
+    SEPARATE,
+    SIGNED,
+    UNCOMPRESSED,
+    UNSIGNED,
+    WHITE_IS_ZERO,
+    as_tuple,
+    count_images,
+    count_pages,
+    damaged,
+    directories,
+    find_broken_deflate,
+    is_cut,
+    page_offset,
+    read_directory,
+    read_head,
+    sample_type,
+    strips_and_tiles,
+)
+from convcli.io.images.tiff_write import encoding_bytes, write_tiff
 from convcli.limits import Limits
 from convcli.options import DTYPES, Frames
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-_BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER, _SAMPLES = 258, 259, 262, 266, 277
-_WIDTH, _HEIGHT, _DESCRIPTION, _TILE_OFFSETS = 256, 257, 270, 324
-_PLANAR, _COLOR_MAP, _EXTRA, _FORMAT = 284, 320, 338, 339
-_UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
-_WHITE_IS_ZERO, _GRAY, _RGB = 0, 1, 2
-_UNCOMPRESSED, _SEPARATE, _LOWEST_BIT_FIRST = 1, 2, 2
-_BYTE, _ASCII, _SHORT, _LONG, _LONG8 = 1, 2, 3, 4, 16
-_OF_BYTES = (700, *range(0x9C9B, 0x9CA0))  # XMP, and Windows' texts
-_DEFLATE = (8, 32946)  # the compressions whose strips have a checksum
-_PIECES = ((273, 279), (324, 325))  # tags of the offsets and the lengths of strips, and of tiles
-_INNER = {0x8769, 0x8825}  # tags of EXIF that lead to directories besides those of the chain; EXIF 2.3, 4.6.3
-_SEVERAL, _LAST_TYPE = 16, 18  # entries that tell a directory, and the types that they may have
 _DEEPEST = 32  # bytes of a pixel: four samples of 64 bits
-_BIG_TIFF = (b"II\x2b\0", b"MM\0\x2b")
-_BIG = 2**32 - 2**25  # bytes of samples, above which 32 bits may not count the file's
-_DEFLATED_AT_ONCE = 2**24  # bytes of samples
 _STRAIGHT, _PREMULTIPLIED, _COREL_ALPHA = 2, 1, 999
-_KEPT_WHOLE = {(12, _UNSIGNED), (16, _UNSIGNED), (16, _SIGNED), (32, _SIGNED), (32, _FLOAT)}
+_KEPT_WHOLE = {(12, UNSIGNED), (16, UNSIGNED), (16, SIGNED), (32, SIGNED), (32, FLOAT)}
 """Bits and kinds of single samples above 8 bits that Pillow keeps whole."""
 _LIBTIFF = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32809, 32946, 34925, 50000)
 """The compressions that Pillow's own libtiff decompresses."""
@@ -75,9 +86,6 @@ _COMPRESSIONS = {33003: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 348
 }
 """Names of further ones, for messages. Source: tifffile.COMPRESSION."""
 
-PAGES = 10_000
-"""Pages of a TIFF at most: counting them takes Pillow a time that grows with their square."""
-
 
 def beyond_pillow(stream: BinaryIO, frames: Frames, *, widened: bool) -> str:
     """Return in words what a wanted page holds that Pillow misreads, cuts or refuses, or ""; damage is not reported.
@@ -87,11 +95,11 @@ def beyond_pillow(stream: BinaryIO, frames: Frames, *, widened: bool) -> str:
     The stream is left at its start.
     """
     try:
-        head = _read_head(stream)
-        if head[:4] in _BIG_TIFF:
+        head = read_head(stream)
+        if head[:4] in BIG_TIFF:
             return "BigTIFF"
         first = frames if isinstance(frames, int) else 0
-        wanted = islice(_directories(stream), first, None if frames == "all" else first + 1)
+        wanted = islice(directories(stream), first, None if frames == "all" else first + 1)
         return next(filter(None, (_refuse_page(page, head[:2] == b"MM", widened) for page in wanted)), "")
     except Exception:  # Pillow's parser raises nearly anything, and says what it is when it opens the file
         return ""
@@ -101,26 +109,26 @@ def beyond_pillow(stream: BinaryIO, frames: Frames, *, widened: bool) -> str:
 
 def _refuse_page(tags: Mapping[int, Any], big_endian: bool, widened: bool) -> str:
     """Return in words what a page holds that Pillow misreads, cuts or refuses, or ""."""
-    bits, kind = _sample_type(tags)
-    compression, photometric = tags.get(_COMPRESSION, _UNCOMPRESSED), tags.get(_PHOTOMETRIC)
+    bits, kind = sample_type(tags)
+    compression, photometric = tags.get(COMPRESSION, UNCOMPRESSED), tags.get(PHOTOMETRIC)
     if compression not in _LIBTIFF:
         return f"samples of {_COMPRESSIONS.get(compression, f'compression {compression}')}"
-    if bits < 8 or (bits == 8 and photometric not in (_WHITE_IS_ZERO, _GRAY, _RGB)):
+    if bits < 8 or (bits == 8 and photometric not in (WHITE_IS_ZERO, GRAY, RGB)):
         return ""  # tifffile neither scales bits nor converts colours
-    samples = int(tags.get(_SAMPLES, 1))
+    samples = int(tags.get(SAMPLES, 1))
     if bits == 8:
-        return "signed 8-bit samples" if kind == _SIGNED else _refuse_bands(tags, samples)
+        return "signed 8-bit samples" if kind == SIGNED else _refuse_bands(tags, samples)
 
     # libtiff swaps the bytes of what it decompresses; Pillow knows that of unsigned 16 bits alone.
-    swapped_twice = big_endian and compression != _UNCOMPRESSED and (bits, kind) != (16, _UNSIGNED)
-    inverted = photometric == _WHITE_IS_ZERO and kind != _FLOAT
-    reversed_bits = tags.get(_FILL_ORDER) == _LOWEST_BIT_FIRST
+    swapped_twice = big_endian and compression != UNCOMPRESSED and (bits, kind) != (16, UNSIGNED)
+    inverted = photometric == WHITE_IS_ZERO and kind != FLOAT
+    reversed_bits = tags.get(FILL_ORDER) == LOWEST_BIT_FIRST
     packed = bits == 12 and big_endian
-    wider = widened and (bits, kind) == (16, _SIGNED)
+    wider = widened and (bits, kind) == (16, SIGNED)
     refused = swapped_twice or inverted or reversed_bits or packed or wider
     if samples == 1 and (bits, kind) in _KEPT_WHOLE and not refused:
         return ""
-    word = {_SIGNED: "signed ", _FLOAT: "floating "}.get(kind, "")
+    word = {SIGNED: "signed ", FLOAT: "floating "}.get(kind, "")
     ends = {
         f" in {samples} channels": samples > 1,
         ", compressed and big-endian": samples == 1 and swapped_twice,
@@ -131,198 +139,31 @@ def _refuse_page(tags: Mapping[int, Any], big_endian: bool, widened: bool) -> st
 
 def _refuse_bands(tags: Mapping[int, Any], samples: int) -> str:
     """Return in words which 8-bit samples beside the colours Pillow would drop, truncate or refuse, or ""."""
-    colours = 3 if tags.get(_PHOTOMETRIC) == _RGB else 1
-    extra = _as_tuple(tags.get(_EXTRA, ()))
-    planar = tags.get(_PLANAR) == _SEPARATE
+    colours = 3 if tags.get(PHOTOMETRIC) == RGB else 1
+    extra = as_tuple(tags.get(EXTRA, ()))
+    planar = tags.get(PLANAR) == SEPARATE
     if samples == colours:
         return ""
     if extra == (_PREMULTIPLIED,):
         return "premultiplied alpha"
     is_rgba = colours == 3 and samples == 4 and extra in ((), (_STRAIGHT,), (_COREL_ALPHA,))
     is_gray_alpha = colours == 1 and samples == 2 and extra == (_STRAIGHT,) and not planar
-    if is_rgba or (is_gray_alpha and tags.get(_PHOTOMETRIC) == _GRAY):
+    if is_rgba or (is_gray_alpha and tags.get(PHOTOMETRIC) == GRAY):
         return ""
     return f"8-bit samples in {samples} channels"
 
 
-def _sample_type(tags: Mapping[int, Any]) -> tuple[int, int]:
-    """Return the most bits of a sample, and the largest of the numbers that tell signed and floating ones."""
-    return max(_as_tuple(tags.get(_BITS, 1))), max(_as_tuple(tags.get(_FORMAT, _UNSIGNED)))
-
-
-def _as_tuple(value: Any) -> Sequence[int]:
-    return value if isinstance(value, tuple) else (value,)
-
-
-def _directories(stream: BinaryIO) -> Iterator[ImageFileDirectory_v2]:
-    """Yield the directories of a TIFF's chain up to its end or its first loop, and no more than one above PAGES.
-
-    Raises ValueError where one of them, or a value, is not in the file.
-    """
-    head = _read_head(stream)
-    offset = new_directory(head).next
-    seen: set[int] = set()
-    while offset and offset not in seen and len(seen) <= PAGES:
-        seen.add(offset)
-        directory = _read_directory(stream, head, offset)
-        yield directory
-        offset = directory.next
-
-
-def _read_head(stream: BinaryIO) -> bytes:
-    stream.seek(0)
-    head = stream.read(8)
-    return head + stream.read(8) if head[:4] in _BIG_TIFF else head
-
-
-def _read_directory(stream: BinaryIO, head: bytes, offset: int) -> ImageFileDirectory_v2:
-    """Return the directory at an offset, read in full. Raises ValueError where it, or a value, is not in the file.
-
-    head: of the file, as far as the offset of its first directory.
-    """
-    directory = new_directory(head)
-    stream.seek(offset)
-    with unguarded():
-        warnings.simplefilter("error")  # Pillow warns of what is missing, and leaves it out
-        try:
-            directory.load(stream)
-        except UserWarning as warning:
-            raise ValueError(CUT) from warning
-    if not len(directory):
-        raise ValueError("it has a directory without an entry")
-    return directory
-
-
 def _add_exif(data: Data, stream: BinaryIO, frames: Frames) -> Data:
     """Return what was read with the tags of its page that describe it, and a note on those that cannot be read."""
-    head = _read_head(stream)
+    head = read_head(stream)
     try:
         number = frames if isinstance(frames, int) else 0
-        start = _page_offset(stream, number)
+        start = page_offset(stream, number)
         block, left_out = read_tiff_exif(stream, head, start)
     except DIRECTORY_ERRORS:
         return data
     notes = (f"{', '.join(left_out)} left out, as the file does not hold it",) if left_out else ()
     return replace(data, notes=(*data.notes, *notes), metadata=replace(data.metadata, exif=block))
-
-
-def _page_offset(stream: BinaryIO, number: int) -> int:
-    """Return the offset of the directory of a page, counted from 0; of the last, if several images are behind it."""
-    offset: int = new_directory(_read_head(stream)).next
-    for page in islice(_directories(stream), number):
-        offset = page.next or offset
-    return offset
-
-
-def _is_cut(stream: BinaryIO, head: bytes, start: int) -> bool:
-    """Return whether a directory that cannot be read begins as one: the file ends within it, or right before it.
-
-    A pointer that is garbage leads out of the file, or to what has no types of TIFF where entries have theirs.
-    """
-    if not len(head) <= start <= stream.seek(0, os.SEEK_END) + 1:
-        return False
-    big = head[:4] in _BIG_TIFF
-    count_size, entry_size = (8, 20) if big else (2, 12)
-    stream.seek(start)
-    count = int.from_bytes(stream.read(count_size), "little" if head[:2] == b"II" else "big")
-    entries = stream.read(min(count, _SEVERAL) * entry_size)
-    order = "<" if head[:2] == b"II" else ">"
-    types = [unpack_from(f"{order}H", entries, at + 2)[0] for at in range(0, len(entries) - 3, entry_size)]
-    return all(1 <= each <= _LAST_TYPE for each in types) and (count > 0 or not stream.read(1))
-
-
-def count_pages(stream: BinaryIO, name: str) -> int:
-    """Return how many pages a TIFF has, up to the first that is cut; raise LimitError for more than PAGES."""
-    count = 0
-    with suppress(*DIRECTORY_ERRORS):
-        for _ in _directories(stream):
-            count += 1
-    stream.seek(0)
-    if count > PAGES:
-        raise LimitError(f"{name} has more than {PAGES:,} pages", "expected fewer", "part it first")
-    return count
-
-
-def count_images(stream: BinaryIO) -> tuple[int, int]:
-    """Return how many images the description of the first page declares, and how many follow each other in the file.
-
-    ImageJ above 4 GiB, and tifffile on demand, write one directory for all, whose strips are those of the first.
-    The second is 1 if the first image is compressed or lies in pieces. The stream is left at its start.
-    """
-    try:
-        page = next(_directories(stream))
-        bits, _ = _sample_type(page)
-        samples = int(page.get(_SAMPLES, 1))
-        values = page[_WIDTH] * page[_HEIGHT] * samples
-        description = str(page.get(_DESCRIPTION, ""))
-        declared = max(_declared_values(description, values, samples) // values, 1)
-        strips = list(_pieces(page))
-        joined = all(start + count == after for (start, count), (after, _) in pairwise(strips))
-        stored = page.get(_COMPRESSION, _UNCOMPRESSED) == _UNCOMPRESSED and bits % 8 == 0
-        if not (stored and joined) or _TILE_OFFSETS in page:
-            return declared, 1
-        held = (stream.seek(0, os.SEEK_END) - strips[0][0]) // (values * bits // 8)
-        return declared, max(min(declared, held), 1)
-    except Exception:  # as above
-        return 1, 1
-    finally:
-        stream.seek(0)
-
-
-def _declared_values(description: str, values: int, samples: int) -> int:
-    """Return how many values a description of ImageJ, tifffile or OME declares; 0 for any other.
-
-    values: of one image. samples: of one pixel.
-    """
-    if found := re.search(r"\AImageJ=[\s\S]*^images=(\d+)", description, re.M):
-        return int(found[1]) * values
-    if description.startswith('{"shape":'):
-        return math.prod(json.loads(description)["shape"])
-    if pixels := re.search(r"<OME\b[\s\S]*?<Pixels\b([^>]*)", description):
-        sizes = dict(re.findall(r"\bSize([CTZ])=\"(\d+)\"", pixels[1]))
-        return math.prod(map(int, sizes.values())) * values // samples
-    return 0
-
-
-def _pieces(page: Mapping[int, Any]) -> Iterator[tuple[int, int]]:
-    """Yield the offset and the bytes of each strip and tile of a page."""
-    for offsets, counts in _PIECES:
-        yield from zip(_as_tuple(page.get(offsets, ())), _as_tuple(page.get(counts, ())), strict=False)
-
-
-def find_broken_deflate(stream: BinaryIO, pieces: Iterable[tuple[int, int]], limit: int) -> str:
-    """Return what is wrong with the first deflated piece whose checksum differs, or "".
-
-    pieces: (offset, bytes) of each; limit: bytes that one may hold, unpacked. Decoders stop at the last sample that
-    they want, before the checksum.
-    Source: RFC 1950, section 2.2.
-    """
-    try:
-        for offset, count in pieces:
-            stream.seek(offset)
-            if wrong := _inflate(stream, count, limit):
-                return wrong
-    except zlib.error:
-        return "the checksum of a strip differs"
-    return ""
-
-
-def _inflate(stream: BinaryIO, count: int, limit: int) -> str:
-    decompressor = zlib.decompressobj()
-    unpacked = 0
-    while not decompressor.eof and (block := stream.read(min(count, BLOCK))):
-        count -= len(block)
-        while block and not decompressor.eof:
-            unpacked += len(decompressor.decompress(block, BLOCK))
-            block = decompressor.unconsumed_tail
-            if unpacked > limit:
-                return "a strip holds more than the picture"
-    decompressor.flush()
-    return "" if decompressor.eof else CUT
-
-
-def _damaged(name: str, how: str) -> FileError:
-    return integrity.damaged(name, how, "tiff", "copy it anew, or save it as .npy")
 
 
 def _read_metadata(tiff: Any, page: Any, stream: BinaryIO, orientation: int) -> Metadata:
@@ -361,20 +202,20 @@ def _check_page(page: Any, stream: BinaryIO, name: str) -> None:
         raise DtypeError(
             f"{name} holds {page.bitspersample}-bit samples", "expected 8, 16, 32 or 64", "convert it first"
         )
-    inverted = page.photometric == _WHITE_IS_ZERO and np.dtype(page.dtype).kind in "bu"
-    if page.photometric not in (_GRAY, _RGB) and not inverted:
+    inverted = page.photometric == WHITE_IS_ZERO and np.dtype(page.dtype).kind in "bu"
+    if page.photometric not in (GRAY, RGB) and not inverted:
         samples = getattr(page.photometric, "name", page.photometric)
         raise DtypeError(f"{name} holds {samples} samples", "expected gray or RGB", "convert it first")
     size = stream.seek(0, 2)
     pieces = list(zip(page.dataoffsets, page.databytecounts, strict=True))
     if len(pieces) != math.prod(page.chunked) or any(count < 1 or start + count > size for start, count in pieces):
-        raise _damaged(name, "it ends too early")
-    if page.compression in _DEFLATE:
+        raise damaged(name, "it ends too early")
+    if page.compression in DEFLATE:
         limit = 2 * math.prod(page.shape) * 8 + 2 * math.prod(page.chunks) * 8
         if damage := find_broken_deflate(stream, pieces, limit):
-            raise _damaged(name, damage)
+            raise damaged(name, damage)
     elif page.compression == 1 and sum(count for _, count in pieces) < math.prod(page.shape) * page.bitspersample // 8:
-        raise _damaged(name, "its strips hold less than its samples")
+        raise damaged(name, "its strips hold less than its samples")
 
 
 def _extra(page: Any) -> int:
@@ -392,7 +233,7 @@ def _read_page(page: Any, number: int) -> NDArray[Any]:
     plane = np.moveaxis(plane, 0, -1) if page.axes == "SYX" else plane
     if plane.ndim != 2 + (page.samplesperpixel > 1):
         raise ShapeError(f"a page has the axes {page.axes}", "expected height, width and samples", "save it as .npy")
-    if page.photometric == _WHITE_IS_ZERO:
+    if page.photometric == WHITE_IS_ZERO:
         gray = plane if plane.ndim == 2 else plane[..., :1]
         gray ^= plane.dtype.type(2**page.bitspersample - 1)
     straight = _unpremultiply(plane) if _extra(page) == _PREMULTIPLIED else plane
@@ -423,112 +264,6 @@ def _unpremultiply(plane: NDArray[Any]) -> NDArray[Any]:
     return divided
 
 
-def encoding_bytes(size: int, settings: Mapping[str, int] = NONE) -> int:
-    """Return the bytes that `write_tiff` takes at most, besides an array of `size` bytes and the file."""
-    return min(size, 2 * _DEFLATED_AT_ONCE) if settings.get("compress_level") else size
-
-
-def write_tiff(
-    stream: BinaryIO,
-    array: NDArray[Any],
-    metadata: Metadata = NO_METADATA,
-    settings: Mapping[str, int] = NONE,
-    threads: int = 1,
-    *,
-    alpha: bool,
-    pages: bool,
-) -> None:
-    """Encode (H, W) or (H, W, C), or of `pages` one for each (H, W) or (H, W, C) along the first axis.
-
-    settings: with a `compress_level` above 0 the samples are deflated, integers as differences along their row; the
-    threads share that, to the same bytes for any number. Above 4 GiB the file is a BigTIFF.
-    """
-    tifffile = import_module("tifffile")
-    channels = array.shape[2 + pages] if array.ndim == 3 + pages else 1
-    colours = 3 if channels in (3, 4) else 1
-    extra_samples = ["unassalpha" if alpha else "unspecified"] * (channels - colours)
-
-    # The metadata stands in the first page, directories of EXIF behind the last.
-    height, width = array.shape[pages : pages + 2]
-    big = array.nbytes > _BIG
-    tags = tiff_tags(metadata, width, height)
-    inner = {tag: value for tag, value in tags.items() if isinstance(value, dict)}
-    first_page: dict[str, Any] = {
-        "resolution": metadata.density,
-        "resolutionunit": "INCH" if metadata.density else None,
-        "iccprofile": metadata.icc or None,
-        "extratags": [_extratag(tag, value, _LONG8 if big else _LONG) for tag, value in tags.items()],
-    }
-    compression = _compression(array.dtype, settings.get("compress_level", 0), threads)
-    with tifffile.TiffWriter(stream, bigtiff=big) as writer:
-        for page in array if pages else [array]:
-            writer.write(
-                np.ascontiguousarray(page[..., 0] if page.shape[2:] == (1,) else page),
-                photometric="rgb" if colours == 3 else "minisblack",
-                planarconfig="contig" if channels > 1 else None,
-                extrasamples=extra_samples or None,
-                metadata=None,
-                software=False,
-                contiguous=False,
-                **compression,
-                **first_page,
-            )
-            first_page = {}
-    if inner:
-        _append_directories(stream, inner)
-
-
-def _compression(dtype: np.dtype[Any], level: int, threads: int) -> dict[str, Any]:
-    """Return the options by which tifffile deflates samples; none for a level of 0.
-
-    The predictor is for types that tifffile supports by itself; for floats it needs imagecodecs.
-    """
-    if not level:
-        return {}
-    return {
-        "compression": "zlib",
-        "compressionargs": {"level": level},
-        "predictor": dtype.kind in "iu" and dtype.itemsize < 8,
-        "maxworkers": threads,
-        "buffersize": _DEFLATED_AT_ONCE,
-    }
-
-
-def _extratag(tag: int, value: Any, offset: int) -> tuple[int, int, int | None, Any, bool]:
-    """Return a tag as tifffile takes it; in place of a tag of a directory, which it cannot write, the tag before it."""
-    if isinstance(value, dict):
-        return tag - 1, offset, 1, 0, True
-    if isinstance(value, int):
-        return tag, _SHORT, 1, value, True
-    if tag in _OF_BYTES:
-        return tag, _BYTE, len(value), value, True
-    return tag, _ASCII, None, value, True
-
-
-def _append_directories(stream: BinaryIO, directories: Mapping[int, Mapping[int, Any]]) -> None:
-    """Append directories to the file, and make the tags of the first page that hold their places lead to them."""
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-    stream.seek(0)
-    with import_module("tifffile").TiffFile(stream) as tiff:
-        places = {tag: tiff.pages[0].tags[tag - 1] for tag in directories}
-        order, big = tiff.byteorder, tiff.is_bigtiff
-    head = {"<": b"II", ">": b"MM"}[order]
-    head += pack(f"{order}H12x", 43) if big else pack(f"{order}H4x", 42)
-    for tag, entries in directories.items():
-        offset = stream.seek(0, 2)
-        stream.write(bytes(offset % 2))
-        offset += offset % 2
-        directory = ImageFileDirectory_v2(head, group=tag)
-        for name, value in entries.items():
-            directory[name] = value
-        stream.write(directory.tobytes(offset))
-        stream.seek(places[tag].offset)
-        stream.write(pack(f"{order}H", tag))
-        stream.seek(places[tag].valueoffset)
-        stream.write(pack(f"{order}{'Q' if big else 'I'}", offset))
-
-
 def _needs_no_alpha(dtype: np.dtype[Any], channels: int, request: WriteRequest) -> bool:
     """Return whether Pillow would write a last channel as alpha that is none."""
     return dtype == np.uint8 and channels in (2, 4) and not request.alpha
@@ -544,15 +279,15 @@ class Tiff(Pillow):
         """Look for the directories and the samples of every page, whichever is wanted."""
         size = stream.seek(0, os.SEEK_END)
         try:
-            head = _read_head(stream)
-            for page in _directories(stream):
-                for start in [page[tag] for tag in _INNER & set(page)]:
+            head = read_head(stream)
+            for page in directories(stream):
+                for start in [page[tag] for tag in INNER & set(page)]:
                     with suppress(*DIRECTORY_ERRORS):
-                        _read_directory(stream, head, start)
+                        read_directory(stream, head, start)
                         continue
-                    if isinstance(start, int) and _is_cut(stream, head, start):
+                    if isinstance(start, int) and is_cut(stream, head, start):
                         return CUT
-                if any(offset + count > size for offset, count in _pieces(page)):
+                if any(offset + count > size for offset, count in strips_and_tiles(page)):
                     return CUT
         except DIRECTORY_ERRORS as error:
             return CUT if isinstance(error, ValueError) else "its directories cannot be read"
@@ -560,10 +295,10 @@ class Tiff(Pillow):
 
     def find_broken_piece(self, image: ImageFile, stream: BinaryIO) -> str:
         tags: Any = getattr(image, "tag_v2", {})
-        if tags.get(_COMPRESSION) not in _DEFLATE:
+        if tags.get(COMPRESSION) not in DEFLATE:
             return ""
         limit = 2 * (image.width + 4096) * (image.height + 4096) * _DEEPEST  # tiles may reach over the edges
-        return find_broken_deflate(stream, _pieces(tags), limit)
+        return find_broken_deflate(stream, strips_and_tiles(tags), limit)
 
     def prepare(self, image: ImageFile) -> None:
         """Read a palette of 8-bit values as such: Pillow divides all by 256, as TIFF 6.0 has values of 16 bits.
@@ -573,21 +308,21 @@ class Tiff(Pillow):
         from PIL import ImagePalette
 
         exif = image.getexif()
-        for tag in _INNER & set(exif):
+        for tag in INNER & set(exif):
             del exif[tag]
-        colours = _as_tuple(getattr(image, "tag_v2", {}).get(_COLOR_MAP, ()))
+        colours = as_tuple(getattr(image, "tag_v2", {}).get(COLOR_MAP, ()))
         if image.mode in ("P", "PA") and colours and max(colours) < 256:
             image.palette = ImagePalette.raw("RGB;L", bytes(colours))
 
     def cut_samples(self, image: ImageFile, stream: BinaryIO) -> str:
         tags: Any = getattr(image, "tag_v2", {})
-        bits, kind = _sample_type(tags)
+        bits, kind = sample_type(tags)
         dtype = np.dtype(MODES[image.mode].dtype)
         if bits > 8 * dtype.itemsize:
             return f"{bits}-bit samples"
-        if bits == 8 and kind == _SIGNED:
+        if bits == 8 and kind == SIGNED:
             return "signed 8-bit samples"
-        if bits == 32 and kind == _UNSIGNED and dtype == np.int32:
+        if bits == 32 and kind == UNSIGNED and dtype == np.int32:
             return "unsigned 32-bit samples"
         return ""
 
@@ -597,7 +332,7 @@ class Tiff(Pillow):
         count = count_pages(stream, request.name)
         declared, held = count_images(stream) if count == 1 else (1, 1)
         if 1 < held < declared:
-            raise _damaged(request.name, f"it ends after {held:,} of {declared:,} images")
+            raise damaged(request.name, f"it ends after {held:,} of {declared:,} images")
         beyond = beyond_pillow(stream, request.frames, widened=has(self.form.extension.extra))
         if volume:
             beyond = "pages of a volume"
@@ -607,7 +342,7 @@ class Tiff(Pillow):
         if beyond:
             check_extension(self.form.extension, f"{request.name} holds {beyond}")
             if damage := self.damage(stream):
-                raise _damaged(request.name, damage)
+                raise damaged(request.name, damage)
             data = self._read_pages(stream, request, count, held, volume=volume)
         else:
             data = super().read(stream, request)
@@ -628,7 +363,7 @@ class Tiff(Pillow):
         try:
             with muted("tifffile"), tifffile.TiffFile(stream) as tiff:
                 if len(tiff.pages) != count:
-                    raise _damaged(request.name, "a page is missing")
+                    raise damaged(request.name, "a page is missing")
                 numbered = [(page, number) for page in tiff.pages for number in range(images)]
                 return self._read(tiff, numbered, stream, request, volume=volume)
         except Exception as error:  # tifffile raises nearly anything for a damaged file
@@ -638,7 +373,7 @@ class Tiff(Pillow):
                 given = f"{request.name} holds samples that are compressed"
                 remedy = "pip install 'convcli[tiff]'"
                 raise DtypeError(given, "which tifffile decompresses by the imagecodecs package", remedy) from error
-            raise _damaged(request.name, brief(error)) from error
+            raise damaged(request.name, brief(error)) from error
 
     def _read(
         self, tiff: Any, images: Sequence[tuple[Any, int]], stream: BinaryIO, request: ReadRequest, *, volume: bool

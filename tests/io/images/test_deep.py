@@ -289,7 +289,7 @@ class TestTiff:
         assert load("z.tif").metadata == NO_METADATA
 
     def test_a_large_one_keeps_it_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("convcli.io.images.tiff._BIG", 0)
+        monkeypatch.setattr("convcli.io.images.tiff_write._BIG", 0)
         exif = Image.Exif()
         exif.get_ifd(0x8769).update({0x9003: "2001:02:03 04:05:06"})
         save("x.tif", DEEP, metadata=Metadata(exif=exif.tobytes().removeprefix(b"Exif\0\0")))

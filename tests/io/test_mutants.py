@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from mutants import HANG, SAMPLES, Ended, call, mutants, picture
+from mutants import HANG, LEFT_OUT, SAMPLES, Ended, call, mutants, picture
 from PIL import Image, ImageFile
 
 from convcli.cli import main
@@ -135,7 +135,13 @@ def test_a_checksum_that_differs_is_no_success(folder: Path, name: str) -> None:
         changed = bytearray(content)
         changed[at] ^= 0x10
         Path(name).write_bytes(changed)
-        assert values(name) in (None, whole), f"byte {at}"
+        assert values(name) in (None, whole) or only_left_out(name, whole), f"byte {at}"
+
+
+def only_left_out(name: str, whole: bytes) -> bool:
+    """Whether a chunk beside the samples is left out and told; without EXIF a picture may lie on its side."""
+    data = load(name)
+    return any(LEFT_OUT in note for note in data.notes) and sorted(data.array.tobytes()) == sorted(whole)
 
 
 class TestTruncated:

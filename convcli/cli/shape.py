@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import click
 
 from convcli.cli import complete, options
+from convcli.cli.help import Command
 from convcli.cli.types import PER_AXIS, SHAPE, Choice, Count, Parsed
 from convcli.errors import InputError
 from convcli.options import COUNT_UNITS, DTYPES, VERSUS
@@ -70,7 +71,7 @@ def _indices(text: str) -> tuple[int, ...]:
     return (value,) if isinstance(value, int) else tuple(value)
 
 
-@click.command("shape", epilog=EXAMPLES)
+@click.command("shape", cls=Command, epilog=EXAMPLES)
 @click.argument("words", nargs=-1, metavar="SHAPE [LAYER]... | FILE", shell_complete=complete.files)
 @click.option(
     "-k",
@@ -87,7 +88,11 @@ def _indices(text: str) -> tuple[int, ...]:
 @click.option("--with-bias", is_flag=True, help="Networks: count the additions of biases as work.")
 @click.option("--batch", type=Count(1), default=1, metavar="N", help="Networks: items at once.")
 @click.option(
-    "--dtype", type=Choice((*DTYPES, "bfloat16")), default="float32", help="Networks: the type that memory is told for."
+    "--dtype",
+    type=Choice((*DTYPES, "bfloat16")),
+    default="float32",
+    metavar="T",
+    help="Networks: the type that memory is told for.",
 )
 @click.option("--versus", type=Choice(VERSUS), help="Networks: compare with dense, or depthwise-separable, layers.")
 @click.option("--csv", "as_csv", is_flag=True, help="Networks: print comma-separated values.")

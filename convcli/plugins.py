@@ -6,7 +6,7 @@ A package names them in its pyproject.toml::
     toy = "their_package:TOY"        # a convcli.io.Format
 
     [project.entry-points."convcli.kernels"]
-    cross = "their_package:CROSS"    # a convcli.kernels.Entry
+    cross = "their_package:CROSS"    # a convcli.kernels.KernelFamily
 
 They are looked for once per process, the first time that a name is none of convcli's own, or that all are listed.
 """

@@ -50,7 +50,7 @@ def load_plugins(
                 raise ValueError(f"{taken[0]} is taken by {owners[taken[0]]}")
         except Exception as error:  # a package may raise anything while it is imported
             told = f"package {package}: entry point '{point.name}' of {group} is left out; {brief(error)}"
-            _logger.warning("Warning: %s", printable(told))
+            _logger.warning("warning: %s", printable(told))
             continue
         owners |= dict.fromkeys(names, package)
         found.append((package, plugin))

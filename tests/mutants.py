@@ -407,7 +407,7 @@ def verdict(mutant: Mutant, code: int, stdout: str, stderr: str, noise: int, goo
         return "an exit code that is not documented for a bad file"
     if noise:
         return "something was written past Python's stderr"
-    if code == 0 and stderr.startswith("Warning: "):
+    if code == 0 and stderr.startswith("warning: "):
         return "" if stderr.partition("\n")[0].isprintable() else "a warning that is no clear line"
     if code == 0:
         if sample.whole and mutant.way == "cut":

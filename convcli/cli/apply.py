@@ -42,7 +42,7 @@ def command(as_json: bool, dry_run: bool, **settings: Any) -> None:
     O channels. The report tells the sizes, the method and what was clipped; without -o it is all that is made.
     """
     from convcli.cli.report import apply
-    from convcli.cli.report.text import print_json
+    from convcli.cli.report.text import print_json, print_warnings
     from convcli.jobs.apply import plan_apply, run_apply
     from convcli.jobs.apply_plan import ApplyRequest
     from convcli.jobs.requests import ReadOptions, from_options
@@ -56,19 +56,20 @@ def command(as_json: bool, dry_run: bool, **settings: Any) -> None:
         for option in ("raw_shape", "raw_dtype", "raw_order", "raw_offset"):
             if settings[option] != getattr(ReadOptions, option):
                 raise click.UsageError(f"--{option.replace('_', '-')} is for raw files; name a .raw, or leave it out")
-    if plan.data.damage:
-        click.echo(f"Warning: {apply.damage_line(plan.data)}", err=True)
     if dry_run:
         lines = apply.plan_lines(plan)
         record = apply.plan_json(plan)
+        warnings = plan.warnings
         verified = True
     else:
         result = run_apply(plan)
         lines = apply.result_lines(result)
         record = apply.result_json(result)
+        warnings = result.warnings
         verified = result.verified
+    print_warnings(warnings)
     if as_json:
-        print_json("apply", record)
+        print_json("apply", record, warnings)
     else:
         click.echo("\n".join(lines), err=settings["output"] is not None and not dry_run)
     if not verified:

@@ -102,7 +102,7 @@ def command(
             summary.add(record)
             progress.advance(record)
             if as_json:
-                print_json("batch", record_json(record))
+                print_json("batch", record_json(record), record.warnings)
             elif record.status == "planned":
                 click.echo(record_line(record))
     if as_json:

@@ -38,7 +38,7 @@ def command(as_json: bool, every: bool, **settings: Any) -> None:
     brackets; several channels make a block each. The sum is what apply gives at this place.
     """
     from convcli.cli.report.explain import explanation_json, print_explanation
-    from convcli.cli.report.text import print_json
+    from convcli.cli.report.text import print_json, print_warnings
     from convcli.jobs.requests import from_options
     from convcli.learn.explain import ExplainRequest, run_explain
 
@@ -47,7 +47,9 @@ def command(as_json: bool, every: bool, **settings: Any) -> None:
     if settings["upstream"] is not None and not settings["backward"]:
         raise click.UsageError("--upstream is what --backward starts from; add --backward")
     result = run_explain(from_options(ExplainRequest, **settings))
+    warnings = result.operands.data.all_warnings
+    print_warnings(warnings)
     if as_json:
-        print_json("explain", explanation_json(result))
+        print_json("explain", explanation_json(result), warnings)
     else:
         print_explanation(result)

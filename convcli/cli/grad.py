@@ -35,7 +35,7 @@ def command(as_json: bool, **settings: Any) -> None:
     have the shapes of the input, of the kernel and of a bias. The loss is sum(y) unless --loss or --upstream says so.
     """
     from convcli.cli.report.grad import grad_json, grad_lines
-    from convcli.cli.report.text import print_json
+    from convcli.cli.report.text import print_json, print_warnings
     from convcli.jobs.grad import GradRequest, run_grad
     from convcli.jobs.requests import from_options
 
@@ -43,7 +43,9 @@ def command(as_json: bool, **settings: Any) -> None:
     options.check_stdout(as_json, output, "write to a file")
     options.check_overwrite(settings["overwrite"], output, "belongs to an output; add -o FILE")
     result = run_grad(from_options(GradRequest, **settings))
+    warnings = result.operands.data.all_warnings
+    print_warnings(warnings)
     if as_json:
-        print_json("grad", grad_json(result))
+        print_json("grad", grad_json(result), warnings)
     else:
         click.echo("\n".join(grad_lines(result)), err=output is not None)

@@ -41,7 +41,7 @@ def command(as_json: bool, matrix: str | None, overwrite: bool, **settings: Any)
     32x32 that is filled with random numbers. Exit code 1 where a law fails.
     """
     from convcli.cli.report.laws import laws_json, print_laws
-    from convcli.cli.report.text import print_json
+    from convcli.cli.report.text import print_json, print_warnings
     from convcli.jobs.requests import from_options
     from convcli.learn.laws import LawsRequest, check_matrix, run_laws, save_matrix
 
@@ -50,8 +50,10 @@ def command(as_json: bool, matrix: str | None, overwrite: bool, **settings: Any)
         check_matrix(matrix, overwrite=overwrite)
     result = run_laws(from_options(LawsRequest, **settings))
     written = None if matrix is None else save_matrix(result, matrix, overwrite=overwrite)
+    warnings = result.operands.data.all_warnings
+    print_warnings(warnings)
     if as_json:
-        print_json("laws", laws_json(result, written))
+        print_json("laws", laws_json(result, written), warnings)
     else:
         print_laws(result, written)
     if result.failed:

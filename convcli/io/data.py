@@ -42,7 +42,7 @@ class Metadata:
 
     density: dots per inch along x and y. exif: a block, without the name that JPEG puts before it.
     comment: a JPEG's or a GIF's, or a PNG's text of that name. text: other texts of a PNG, by their
-    keywords.
+    keywords. unheld: names of what the file says besides, such as "IPTC", which no field holds.
     """
 
     icc: bytes = b""
@@ -52,6 +52,7 @@ class Metadata:
     comment: bytes = b""
     text: tuple[tuple[str, str], ...] = ()
     timing: Timing | None = None
+    unheld: tuple[str, ...] = ()
 
 
 NO_METADATA = Metadata()
@@ -73,12 +74,21 @@ class Data:
     mode: str = ""  # Pillow's mode as found in the file; "" for arrays
     alpha: bool = False
     notes: tuple[str, ...] = ()  # what was done on loading, such as "EXIF orientation applied"
+    warnings: tuple[str, ...] = ()  # what was left out on loading, and what would surprise
     damage: str = ""  # what is wrong with the file, where it was read as far as it goes
     frames: int = 1
     metadata: Metadata = NO_METADATA
     decoding: int = 0  # bytes of memory that loading took at most, the array's own among them
     dims: int | None = None  # how many of its first axes are spatial, where the format says so; the last is channels
     header: Header | None = None
+
+    @property
+    def all_warnings(self) -> tuple[str, ...]:
+        """The damage, if it was read all the same, and the warnings."""
+        if not self.damage:
+            return self.warnings
+        rest = "it is read as far as it goes, and what is missing is left blank"
+        return (f"{self.name} is damaged: {self.damage}; {rest}", *self.warnings)
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,11 @@ class ApplyResult:
     written: Written | None
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What would surprise, in words: the plan's warnings, and those of the values."""
+        return self.plan.warnings
+
+    @property
     def verified(self) -> bool:
         return all(verification.passed for verification in self.verifications)
 
@@ -101,7 +106,7 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
     if target is not None:
         target.check(dtype, shape, writing)
 
-    plan = ApplyPlan(request, data, passes, compute_dtype, dtype, target, shape, writing, dropped)
+    plan = ApplyPlan(request, data, passes, compute_dtype, dtype, target, shape, writing, dropped, data.all_warnings)
     request.limits.check_memory(f"filtering {data.name}", apply_footprint(plan).peak, LESS_WORK)
     return plan
 

@@ -100,7 +100,7 @@ class ApplyPlan:
 
     compute_dtype: of the results before postprocessing. dtype, output_shape: of the output. target: where the
     output goes; None if it is not saved. writing: how it is written, and what its file says besides its samples.
-    dropped: metadata of the input that the output's format cannot hold, and why.
+    dropped: metadata of the input that the output's format cannot hold, and why. warnings: what would surprise.
     """
 
     request: ApplyRequest
@@ -112,6 +112,7 @@ class ApplyPlan:
     output_shape: tuple[int, ...]
     writing: WriteRequest
     dropped: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def format(self) -> str | None:

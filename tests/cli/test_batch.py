@@ -195,6 +195,7 @@ class TestOutputs:
             "convcli": __version__,
             "schema": 1,
             "command": "batch",
+            "warnings": [],
             "input": "in/a.png",
             "output": "a.png",
             "status": "done",

@@ -139,7 +139,7 @@ def documented_fields() -> dict[str, list[str]]:
 def test_every_field_of_json_is_documented(name: str) -> None:
     call = [*CALLS[name][:-4], "-o", "out.csv"] if "export" in name else CALLS[name]
     for record in map(json.loads, ok(*call, "--json").stdout.splitlines()):
-        assert list(record) == ["convcli", "schema", "command", *documented_fields()[record["command"]]]
+        assert list(record) == ["convcli", "schema", "command", "warnings", *documented_fields()[record["command"]]]
 
 
 class TestTheGroup:

@@ -76,7 +76,7 @@ def test_ten_thousand_mutants(tmp_path: Path, seed: int) -> None:
 def test_a_thousand_that_may_be_truncated_say_so(tmp_path: Path) -> None:
     endings = ended(tmp_path, 77, BATCH, "--allow-truncated")
     check(endings, 77, BATCH)
-    assert sum(one.code == 0 and one.stderr.startswith("Warning: ") for one in endings) > BATCH / 20
+    assert sum(one.code == 0 and one.stderr.startswith("warning: ") for one in endings) > BATCH / 20
 
 
 def test_the_same_seed_makes_the_same_mutants() -> None:
@@ -159,7 +159,7 @@ class TestTruncated:
         assert not Path("y.npy").exists()
         allowed = run(*words, "--allow-truncated")
         assert allowed.exit_code == 0
-        assert allowed.stderr.startswith(f"Warning: {name} is damaged: ")
+        assert allowed.stderr.startswith(f"warning: {name} is damaged: ")
         part = np.load("y.npy")
         assert part.shape == whole.shape
         kept = slice(-20, None) if name == "rgb.bmp" else slice(20)  # a BMP begins with its last row
@@ -182,7 +182,7 @@ class TestTruncated:
         words = ["apply", name, "-k", "identity:size=1", "-o", "y.npy", "--frames", chosen]
         assert "--allow-truncated" in run(*words).stderr
         allowed = run(*words, "--allow-truncated")
-        assert allowed.stderr.startswith(f"Warning: {name} is damaged: ")
+        assert allowed.stderr.startswith(f"warning: {name} is damaged: ")
         part = np.load("y.npy")
         expected = {"first": whole[0], "1": whole[1], "all": whole[:2]}[chosen]
         np.testing.assert_array_equal(part[:2] if chosen == "all" else part, expected)

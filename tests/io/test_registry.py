@@ -176,11 +176,11 @@ class TestOneRow:
             assert [form.name for form in all_formats() if form.package] == ["tiles", "toy"]
         told = [record.getMessage() for record in caplog.records]
         assert told == [
-            "Warning: package no_such_module:FORMAT: entry point 'broken' of convcli.formats is left out; "
+            "warning: package no_such_module:FORMAT: entry point 'broken' of convcli.formats is left out; "
             "No module named 'no_such_module'",
-            "Warning: package test_registry:X: entry point 'wrong' of convcli.formats is left out; "
+            "warning: package test_registry:X: entry point 'wrong' of convcli.formats is left out; "
             "test_registry:X is a ndarray, expected a Format",
-            "Warning: package test_registry:TAKEN: entry point 'zpng' of convcli.formats is left out; "
+            "warning: package test_registry:TAKEN: entry point 'zpng' of convcli.formats is left out; "
             ".png is taken by convcli",
         ]
         assert lookup(".png").name == "png"
@@ -278,9 +278,9 @@ class TestInstalled:
     def test_apply_takes_its_format_and_its_kernel(self, in_tmp: Path, packages: Path) -> None:
         np.save("x.npy", X)
         told = convcli(packages, "apply", "x.npy", "-k", "plus", "-o", "x.toy").stderr.splitlines()
-        assert [line for line in told if "Warning" in line] == [
-            "Warning: package bad-toy: entry point 'bad' of convcli.formats is left out; out of order",
-            "Warning: package bad-toy: entry point 'bad' of convcli.kernels is left out; out of order",
+        assert [line for line in told if "warning" in line] == [
+            "warning: package bad-toy: entry point 'bad' of convcli.formats is left out; out of order",
+            "warning: package bad-toy: entry point 'bad' of convcli.kernels is left out; out of order",
         ]
         assert "Traceback" not in "".join(told)
         content = Path("x.toy").read_bytes()
@@ -317,7 +317,7 @@ class TestInstalled:
 
     def test_a_picture_filtered_by_a_kernel_of_the_bank_asks_no_package(self, in_tmp: Path, packages: Path) -> None:
         photo = str(ROOT / "samples" / "photo.png")
-        assert "Warning" not in convcli(packages, "apply", photo, "-k", "sobel-x", "-o", "y.png").stderr
+        assert "warning" not in convcli(packages, "apply", photo, "-k", "sobel-x", "-o", "y.png").stderr
 
 
 def test_the_page_is_a_package_that_is_read_here() -> None:

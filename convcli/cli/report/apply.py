@@ -18,7 +18,6 @@ from convcli.cli.report.text import (
     written_json,
 )
 from convcli.engine.planning.plan import Plan
-from convcli.errors import printable
 from convcli.io import Data, kinds
 from convcli.jobs.apply import ApplyResult
 from convcli.jobs.apply_plan import ApplyPlan, KernelPass
@@ -68,12 +67,6 @@ def result_lines(result: ApplyResult) -> list[str]:
     elif request.output is None:
         rows.append(("wrote", "nothing; give -o FILE to keep the result"))
     return columns(rows, indent="")
-
-
-def damage_line(data: Data) -> str:
-    """Describe the damage of an input that was read all the same."""
-    message = f"{data.name} is damaged: {data.damage}; it is read as far as it goes, and what is missing is left blank"
-    return printable(message)
 
 
 def plan_json(plan: ApplyPlan) -> dict[str, Any]:

@@ -17,6 +17,9 @@ from convcli.jobs.batch import Record
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
+LISTED = 50
+"""Files that the summary lists with a text each."""
+
 LINE_EVERY = 5.0  # seconds between lines of progress where there is no terminal
 
 
@@ -49,15 +52,14 @@ class Summary:
         self.counts: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self.failures: list[tuple[str, str]] = []
-        self.damaged: list[tuple[str, str]] = []
+        self.warnings: list[tuple[str, str]] = []
 
     def add(self, record: Record) -> None:
         self.counts[record.status] += 1
         self.dropped.update(record.dropped)
         if record.status == "failed":
             self.failures.append((printable(record.source), record.reason))
-        elif record.status == "done" and record.reason:
-            self.damaged.append((printable(record.source), record.reason))
+        self.warnings += [(printable(record.source), warning) for warning in record.warnings]
 
     @property
     def total(self) -> int:
@@ -75,7 +77,7 @@ class Summary:
         rows += [("passed over", f"{count:,} {reason}") for reason, count in sorted(self.passed_over.items())]
         table = columns(rows, indent="")
         done, skipped, failed, *others = table
-        return [done, *_listed(self.damaged), skipped, failed, *_listed(self.failures), *others]
+        return [done, *_listed(self.warnings), skipped, failed, *_listed(self.failures), *others]
 
     def json(self) -> dict[str, Any]:
         counts = {status: self.counts[status] for status in ("planned", "done", "skipped", "failed")}
@@ -83,7 +85,11 @@ class Summary:
 
 
 def _listed(rows: list[tuple[str, str]]) -> list[str]:
-    return columns(rows) if rows else []
+    """List files with a text for each; of many, the first, and how many more there are."""
+    if not rows:
+        return []
+    more = [f"  and {len(rows) - LISTED:,} more, all of them in --json"] if len(rows) > LISTED else []
+    return columns(rows[:LISTED]) + more
 
 
 class Progress:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
+
+import click
 
 from convcli import __version__
 from convcli.errors import printable
@@ -30,10 +33,21 @@ EIGHTHS = " ▏▎▍▌▋▊▉"
 AXIS_NAMES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
-def print_json(command: str, record: dict[str, Any]) -> None:
-    """Print one object: convcli's version, the schema, the command, and the record."""
-    head = {"convcli": __version__, "schema": SCHEMA, "command": command}
+def print_json(command: str, record: dict[str, Any], warnings: Sequence[str] = ()) -> None:
+    """Print one object: convcli's version, the schema, the command, the warnings, and the record."""
+    head = {"convcli": __version__, "schema": SCHEMA, "command": command, "warnings": list(warnings)}
     print(json.dumps({**head, **record}, allow_nan=False, default=_plain))
+
+
+def print_warnings(warnings: Sequence[str]) -> None:
+    """Print each warning as a line on stderr, that begins with a word in yellow on a terminal."""
+    for warning in warnings:
+        click.echo(f"{_highlighted('warning:')} {printable(warning)}", err=True)
+
+
+def _highlighted(word: str) -> str:
+    """Return a word in yellow where stderr shows colour; click takes the colour out for all but a terminal."""
+    return word if os.environ.get("NO_COLOR") else click.style(word, fg="yellow")
 
 
 def axis_names(dims: int) -> tuple[str, ...]:

@@ -171,7 +171,7 @@ def carry_over(
 
     >>> from convcli.io.formats import lookup
     >>> carry_over(Metadata(comment=b"a cat", density=(300, 300)), lookup("bmp"), 3, same_type=True)
-    (Metadata(icc=b'', density=(300, 300), exif=b'', xmp=b'', comment=b'', text=(), timing=None), \
+    (Metadata(icc=b'', density=(300, 300), exif=b'', xmp=b'', comment=b'', text=(), timing=None, unheld=()), \
 ('comment: bmp holds none',))
     """
     dropped = {kind: why for kind in WORDS if getattr(metadata, kind) and (why := _refusal(metadata, kind, form))}
@@ -182,7 +182,9 @@ def carry_over(
     left = replace(metadata, **{kind: getattr(NO_METADATA, kind) for kind in dropped})
     if form.pillow == "TIFF" and (tags := _unwritable_tags(left.exif) if left.exif else []):
         dropped["exif"] = f"a TIFF does not hold such values of {', '.join(tags)}"
-    return left, tuple(f"{WORDS[kind]}: {why}" for kind, why in dropped.items())
+    lost = [f"{WORDS[kind]}: {why}" for kind, why in dropped.items()]
+    lost += [f"{name}: not carried over" for name in metadata.unheld]
+    return replace(left, unheld=()), tuple(lost)
 
 
 def kinds(metadata: Metadata) -> list[str]:

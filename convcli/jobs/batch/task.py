@@ -93,7 +93,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Record:
-    """The result for one input, with the reason of a failure, or the damage of an input that was read.
+    """The result for one input, with the reason of a failure, and warnings.
 
     An output that was written has its shape, type, bytes and clipped values, and what of the input's metadata it lost.
     """
@@ -107,6 +107,7 @@ class Record:
     bytes: int = 0
     clipped: int = 0
     dropped: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     entry: Entry | None = None
 
 
@@ -173,11 +174,11 @@ def _process(recipe: Recipe, task: Task, digest: str) -> Record:
         "done",
         task.source,
         task.target,
-        plan.data.damage and f"damaged, read as far as it goes: {plan.data.damage}",
         shape=plan.output_shape,
         dtype=plan.dtype.name,
         bytes=result.written.bytes,
         clipped=result.ledger.below + result.ledger.above,
         dropped=(*plan.dropped, *result.written.dropped),
+        warnings=result.warnings,
         entry=Entry(digest, recipe.digest, file_digest(task.path)),
     )

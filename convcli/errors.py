@@ -130,25 +130,52 @@ def reason(error: OSError | ValueError) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
+def nearest(given: str, known: Iterable[str]) -> str:
+    """Return the known name that a slip of the fingers makes the given one, or "".
+
+    One slip for every three letters: one left out, put in, exchanged for another or for its neighbour.
+
+    >>> nearest(".pgn", [".npy", ".png"]), nearest("gausian", ["box", "gaussian"]), nearest(".jxl", [".jpx"])
+    ('.png', 'gaussian', '')
+    """
+    for name in difflib.get_close_matches(given, list(known), n=3):
+        if _slips(given, name) <= max(len(given.lstrip(".")) // 3, 1):
+            return name
+    return ""
+
+
+def _slips(one: str, other: str) -> int:
+    """Return the optimal string alignment distance of two words."""
+    rows = [list(range(len(other) + 1))]
+    for i, letter in enumerate(one, 1):
+        row = [i]
+        for j, wanted in enumerate(other, 1):
+            row.append(min(rows[-1][j] + 1, row[-1] + 1, rows[-1][j - 1] + (letter != wanted)))
+            if i > 1 and j > 1 and (letter, one[i - 2]) == (other[j - 2], wanted):
+                row[-1] = min(row[-1], rows[-2][j - 2] + 1)
+        rows.append(row)
+    return rows[-1][-1]
+
+
 def did_you_mean(given: str, known: Iterable[str]) -> str:
     """Suggest the nearest known name, or nothing when none is near.
 
     >>> did_you_mean("sobl-x", ["sobel-x", "sobel-y", "box"])
     "did you mean 'sobel-x'?"
-    >>> did_you_mean("qqq", ["sobel-x"])
-    ''
+    >>> did_you_mean("qqq", ["sobel-x"]), did_you_mean(".avif", [".wav"])
+    ('', '')
     """
-    near = difflib.get_close_matches(given, list(known), n=1)
-    return f"did you mean '{near[0]}'?" if near else ""
+    near = nearest(given, known)
+    return f"did you mean '{near}'?" if near else ""
 
 
 def nearest_file(path: Path) -> str:
     """Suggest the path of the file in a missing one's folder whose name is nearest, or nothing."""
     try:
-        near = difflib.get_close_matches(path.name, sorted(beside.name for beside in path.parent.iterdir()), n=1)
+        near = nearest(path.name, sorted(beside.name for beside in path.parent.iterdir()))
     except (OSError, ValueError):
         return ""
-    return f"did you mean '{path.with_name(near[0])}'?" if near else ""
+    return f"did you mean '{path.with_name(near)}'?" if near else ""
 
 
 def printable(text: str) -> str:

@@ -6,6 +6,7 @@ these two.
 ::
 
     formats.py       the table of formats: names, suffixes, first bytes, and what each reads and holds
+    foreign.py       the table of formats that are not read: how each is recognised, and what converts it
     codec.py         what a codec does (read, write, holds), and what is asked of it (ReadRequest, WriteRequest)
     reading.py       load: open, recognise, decode
     writing.py       check_target and save: encode beside the target, then rename

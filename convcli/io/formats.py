@@ -23,9 +23,12 @@ from numpy.typing import DTypeLike
 
 from convcli.errors import DtypeError, FileError, did_you_mean
 from convcli.io.data import Kind
+from convcli.io.foreign import foreign_suffix
 from convcli.options import DTYPES
 from convcli.plugins import load_plugins
 
+SEE_FORMATS = "see: convcli formats"
+"""What a message says where it would have to list all formats."""
 NUMBERS = "biuf"  # numpy's kinds of real numbers: bool, signed, unsigned, floating
 NONE: Mapping[str, int] = MappingProxyType({})  # settings of an encoder
 _ANY = 2**31 - 1  # bytes, more than there ever are
@@ -214,7 +217,7 @@ _TABLE = (
         (".bmp", ".dib"),
         "convcli.io.images.codec:Bmp",
         "image",
-        {rb"BM.{10}\x00\x00": "a BMP image"},
+        {rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\x00\x00\x00": "a BMP image"},
         reads=("uint8",),
         channels={"uint8": (1, 3), "bool": (1,)},
         metadata_limits={"density": _ANY},
@@ -380,8 +383,10 @@ def lookup(name: str) -> Format:
     form = _named(bare) or _named(f".{bare}")
     if form is None:
         known = [form.name for form in all_formats()]
-        remedy = did_you_mean(bare, known) or "see --help"
-        raise FileError(f"unknown format '{name}'", f"expected one of {', '.join(known)}", remedy)
+        given = f"unknown format '{name}'"
+        if row := foreign_suffix(f".{bare}"):
+            raise FileError(given, f"convcli neither reads nor writes {row.words}", row.remedy)
+        raise FileError(given, f"expected one of {', '.join(known)}", did_you_mean(bare, known) or SEE_FORMATS)
     return form
 
 

@@ -16,33 +16,28 @@ from convcli.errors import FileError, InputError, did_you_mean, nearest_file, re
 from convcli.io.arrays.npy import split_key
 from convcli.io.codec import ReadRequest, codec_of, plugin_errors
 from convcli.io.data import Data, RawLayout
-from convcli.io.formats import Format, by_suffix, check_extra, lookup, recognise, suffixes
-from convcli.io.streams import BufferedPipe
+from convcli.io.foreign import foreign_suffix, recognise_foreign
+from convcli.io.formats import SEE_FORMATS, Format, by_suffix, check_extra, lookup, recognise, suffixes
+from convcli.io.streams import BufferedPipe, unpack_head
 from convcli.limits import Limits
 from convcli.options import Frames
 from convcli.shapes.parse import show
 
-# What convcli does not read, by its first bytes.
-_FOREIGN = (
-    (rb"....ftyp(avif|avis)", "an AVIF image"),
-    (rb"....ftyp(heic|heix|mif1)", "a HEIC image"),
-    (rb"%PDF", "a PDF document"),
-    (rb"%!PS", "a PostScript document"),
-    (rb"\x89HDF", "an HDF5 file"),
-    (rb"\s*<(\?xml|svg|!DOCTYPE|html)", "an XML or HTML document"),
-    (rb"(\xff\xfe|\xfe\xff)", "UTF-16 text"),
-)
 _TEXT = "text"
 _TEXT_FORMAT = "csv"
 """What text is read as where no suffix says more: every separator is recognised."""
 SNIFFED_BYTES = 512
+_PACKED, _UNPACKED = "nii.gz", "nii"  # the only format that is read compressed, and what is in it
+_PACKED_BYTES = 2**16
+"""Of a compressed file, enough for its first bytes to come out."""
 
 
 class Detected(NamedTuple):
-    """What first bytes look like: the format, or None; and words for a message."""
+    """What first bytes look like: the format, or None; in words, or ""; and what to do about another format."""
 
     form: Format | None
     words: str
+    remedy: str = ""
 
     @property
     def readable(self) -> str:
@@ -58,12 +53,11 @@ def sniff(head: bytes) -> Detected:
     >>> sniff(b"\x93NUMPY").words, sniff(b"1,2,3").words, sniff(b"%PDF-1.7").words
     ('a .npy array', 'text', 'a PDF document')
     """
+    if foreign := recognise_foreign(head):
+        return Detected(None, foreign.words, foreign.remedy)
     if known := recognise(head):
         return Detected(*known)
-    for pattern, words in _FOREIGN:
-        if re.match(pattern, head, re.DOTALL):
-            return Detected(None, words)
-    return Detected(None, _TEXT if is_text(head) else "unknown data")
+    return Detected(None, _TEXT if is_text(head) else "")
 
 
 def is_text(head: bytes) -> bool:
@@ -80,15 +74,39 @@ def is_text(head: bytes) -> bool:
     return not re.search(rb"[\x00-\x08\x0e-\x1f\x7f]", head)
 
 
-def unrecognised(name: str, look: str) -> InputError:
-    """Return the error for a file whose suffix and content both show no format."""
+def detect(stream: BinaryIO, head: bytes) -> Detected:
+    """Recognise a stream by its first bytes, and what is gzip-compressed by what is in it.
+
+    NIfTI alone is read compressed. Nothing is said of what is in damaged data.
+    """
+    look = sniff(head)
+    if look.form is None or look.form.name != _PACKED:
+        return look
+    stream.seek(0)
+    inner = sniff(unpack_head(stream.read(_PACKED_BYTES), SNIFFED_BYTES))
+    if inner.form is not None and inner.form.name == _UNPACKED:
+        return look
+    inside = f" with {inner.words} in it" if inner.words else ""
+    return Detected(None, f"gzip-compressed data{inside}", "unpack it first with gunzip")
+
+
+def unrecognised(name: str, look: Detected, head: bytes) -> InputError:
+    """Return the error for a file whose suffix and content both show no format that is read.
+
+    A Targa image, and some others, can be told by their suffix alone.
+    """
+    if look.remedy:
+        return FileError(f"{name} has no suffix that is read and looks like {look.words}", SEE_FORMATS, look.remedy)
+    if row := foreign_suffix(name):
+        return FileError(f"{name} is named as {row.words}, which convcli does not read", SEE_FORMATS, row.remedy)
+    found = f"looks like {look.words}" if look.words else _bytes_in_words(head)
     bare = PurePath(name).suffix.lower()
-    readable = " ".join(suffixes())
-    return FileError(
-        f"{name} has no suffix that is read" + (f" and looks like {look}" if look else ""),
-        f"expected one of {readable}",
-        did_you_mean(bare, suffixes()) if bare else "name the format with --input-format",
-    )
+    remedy = (did_you_mean(bare, suffixes()) if bare else "") or "name the format with --input-format"
+    return FileError(f"{name} has no suffix that is read and {found}", SEE_FORMATS, remedy)
+
+
+def _bytes_in_words(head: bytes) -> str:
+    return f"begins with the bytes {head[:8].hex(' ')}, as no known format does"
 
 
 UNTOLD = RawLayout()
@@ -134,7 +152,7 @@ def load(
         if not head:
             raise FileError(f"{called} is empty", "expected an image or an array")
         pipe = stream if isinstance(stream, BufferedPipe) else None
-        form = _choose_format(called, wanted, head, piped=pipe is not None, has_layout=raw.shape is not None)
+        form = _choose_format(called, wanted, detect(stream, head), head, piped=pipe is not None, raw=raw)
         check_extra(form, called)
         request = ReadRequest(
             called, limits, "" if pipe else named.path, named.key, frames, allow_truncated, raw, volume
@@ -149,31 +167,50 @@ def load(
         return data
 
 
-def _choose_format(called: str, wanted: Format | None, head: bytes, *, piped: bool, has_layout: bool) -> Format:
+def _choose_format(
+    called: str, wanted: Format | None, look: Detected, head: bytes, *, piped: bool, raw: RawLayout
+) -> Format:
     """Choose the format to decode as, on which content and name agree.
 
-    wanted: by the name. has_layout: whether the shape and type of headerless values are given.
+    wanted: by the name. look: what the content looks like. raw: of headerless values; without a shape they are none.
     """
-    if wanted is not None and (wanted.recognise(head) or (wanted.headerless and has_layout)):
+    if wanted is not None and wanted.headerless and raw.shape is not None:
         return wanted
-    look = sniff(head)
+    if wanted is not None and wanted.recognise(head) and (look.form or wanted.name != _PACKED):
+        return wanted
     if wanted is not None and wanted.separator and look.words == _TEXT:
         return wanted
     if look.form is None and (known := recognise(head, plugins=True)):
         look = Detected(*known)
     if wanted is None:
-        if look.form or (piped and look.readable):
-            return lookup(look.readable)
-        raise unrecognised(called, look.words)
+        return _by_content(called, look, head, piped=piped)
     if look.form and (wanted.headerless or wanted.may_hold(look.form)):
         return look.form
-    if not wanted.signatures and not wanted.separator:
+    if not wanted.signatures and not wanted.separator and not look.remedy:
         return wanted
-    raise FileError(
-        f"{called} is no {wanted.name} file",
-        f"it looks like {look.words}",
-        f"rename it, or use --input-format {look.readable}" if look.readable else "",
-    )
+    raise _mismatch(called, wanted, look, head)
+
+
+def _by_content(called: str, look: Detected, head: bytes, *, piped: bool) -> Format:
+    """Return the format of what has no suffix that is read, by its content."""
+    row = foreign_suffix(called)
+    if look.form and row and row.resembles == look.form.name:
+        given = f"{called} is named as {row.words}, whose {row.resembles} pages are previews"
+        raise FileError(given, SEE_FORMATS, f"{row.remedy}, or read a preview with --input-format {row.resembles}")
+    if look.form or (piped and look.readable):
+        return lookup(look.readable)
+    raise unrecognised(called, look, head)
+
+
+def _mismatch(called: str, wanted: Format, look: Detected, head: bytes) -> FileError:
+    """Return the error for content that is not what the name says."""
+    remedy = look.remedy
+    if look.readable:
+        remedy = f"rename it, or use --input-format {look.readable}"
+    elif wanted.headerless:
+        remedy = f"{remedy}, or say how its numbers lie with --raw-shape and --raw-dtype"
+    found = f"it looks like {look.words}" if look.words else f"it {_bytes_in_words(head)}"
+    return FileError(f"{called} is no {wanted.name} file", found, remedy)
 
 
 def _called(named: _Source) -> str:
@@ -226,7 +263,11 @@ def _missing(path: str) -> FileError:
         return FileError(f"{path} does not exist", f"there is no folder {folder}")
     if os.path.lexists(path):
         return FileError(f"{path} is a symbolic link that leads nowhere", "expected an existing file")
-    return FileError(f"{path} does not exist", "", nearest_file(Path(path)) or "expected an existing file")
+    near = nearest_file(Path(path))
+    if row := foreign_suffix(path):
+        given = f"{path} does not exist, and is named as {row.words}, which convcli does not read"
+        return FileError(given, SEE_FORMATS, near or row.remedy)
+    return FileError(f"{path} does not exist", "", near or "expected an existing file")
 
 
 def _check_axes(data: Data) -> None:

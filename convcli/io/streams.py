@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import zlib
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
 
@@ -127,6 +128,18 @@ def open_gzip(packed: BinaryIO) -> gzip.GzipFile:
     """
     packed.seek(0)
     return gzip.GzipFile(fileobj=cast("BinaryIO", _BoundedZeros(packed)))
+
+
+def unpack_head(packed: bytes, count: int) -> bytes:
+    """Return up to `count` first bytes of what is gzip-compressed; fewer, or none, if the data are damaged or cut.
+
+    >>> unpack_head(gzip.compress(b"one and two"), 3), unpack_head(b"no gzip", 3)
+    (b'one', b'')
+    """
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(packed, count)
+    except zlib.error:
+        return b""
 
 
 class _BoundedZeros:

@@ -23,7 +23,8 @@ from convcli.io.arrays.npy import MAP_ABOVE
 from convcli.io.capabilities import check_holds, check_settings
 from convcli.io.codec import PLAIN, Codec, WriteRequest, codec_of, plugin_errors
 from convcli.io.data import Written
-from convcli.io.formats import Format, by_suffix, check_extra, lookup, suffixes
+from convcli.io.foreign import foreign_suffix
+from convcli.io.formats import SEE_FORMATS, Format, by_suffix, check_extra, lookup, suffixes
 
 Arrays = NDArray[Any] | Mapping[str, NDArray[Any]]
 
@@ -194,9 +195,14 @@ def _unknown_suffix(name: str) -> FileError:
         return FileError("standard output has no suffix", "expected a format", "name it with --format")
     if Path(name).is_dir():
         return _folder(name)
-    suffix, known = Path(name).suffix.lower(), suffixes(writable=True)
-    given = f"{name} ends in '{suffix}'" if suffix else f"{name} has no suffix"
-    return FileError(given, f"expected one of {' '.join(known)}", did_you_mean(suffix, known))
+    suffix = Path(name).suffix.lower()
+    if not suffix:
+        return FileError(f"{name} has no suffix", "expected one of a format, such as .png or .npy", SEE_FORMATS)
+    given = f"{name} ends in '{suffix}'"
+    if row := foreign_suffix(name):
+        refused = f"the suffix of {row.words}, which convcli does not write"
+        return FileError(given, refused, "write .png, .tiff or .npy, and convert that")
+    return FileError(given, SEE_FORMATS, did_you_mean(suffix, suffixes(writable=True)))
 
 
 def _check_place(path: Path, name: str, overwrite: bool) -> None:

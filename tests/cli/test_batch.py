@@ -281,7 +281,7 @@ class TestRefusals:
     def test_suffixes_that_are_not_written_are_refused_before_the_first_write(self) -> None:
         pictures("in/a.png", "in/b.png")
         told = refused("in", *SHARPEN, "--out", "out", "--name", "{stem}.zzz")
-        assert "out/a.zzz ends in '.zzz'; expected one of .png" in told
+        assert "out/a.zzz ends in '.zzz'; see: convcli formats" in told
         assert "out/1 has no suffix" in refused("in", *SHARPEN, "--out", "out", "--name", "{index}")
         told = refused("in", *SHARPEN, "--out", "out", "--name", "{stem}.jpg", "--format", "png")
         assert "out/a.jpg is named as jpg; the format given is png" in told

@@ -225,7 +225,7 @@ FILES: dict[str, tuple[bytes, type[ConvError], str]] = {
     "image.npy": (b"\x89PNG\r\n\x1a\n", FileError, "is no npy file; it looks like a PNG image; .* --input-format png"),
     "array.png": (npy_bytes(np.eye(2)), FileError, r"is no png file; it looks like a \.npy array"),
     "gzip.csv": (b"\x1f\x8b\x08", FileError, "is no csv file; it looks like gzip-compressed data"),
-    "unknown.xyz": (b"\x00\x01", FileError, r"no suffix that is read and looks like unknown data; expected .*\.npy"),
+    "unknown.xyz": (b"\x00\x01", FileError, r"no suffix that is read and begins with the bytes 00 01, as no known"),
     "near.pgn": (b"1,2", FileError, r"did you mean '\.p.*'"),
     "short.npy": (npy_bytes(np.eye(50))[:-8], FileError, "is truncated; its header declares 20,000 bytes .* 19,992"),
     "header.npy": (npy_bytes(np.eye(2))[:40], FileError, r"header\.npy is damaged; expected a \.npy header"),
@@ -354,7 +354,8 @@ def test_a_pipe_carries_every_format(monkeypatch: pytest.MonkeyPatch, name: str)
     ("content", "message"),
     [
         (b"", "standard input is empty"),
-        (b"%PDF-1.7", "standard input has no suffix that is read and looks like a PDF document; .* --input-format"),
+        (b"%PDF-1.7", "standard input has no suffix that is read and looks like a PDF document; .* with pdftoppm"),
+        (b"\x00\x01", "standard input has no suffix that is read and begins with the bytes 00 01, .* --input-format"),
         (b"hello, world", "standard input begins with words on line 1"),
     ],
 )
@@ -530,7 +531,7 @@ def test_only_the_target_is_left(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("target", "format", "error", "message"),
     [
-        ("x.pgn", None, FileError, r"x\.pgn ends in '\.pgn'; expected one of \.png .*; did you mean '\.p.*'\?"),
+        ("x.pgn", None, FileError, r"x\.pgn ends in '\.pgn'; see: convcli formats; did you mean '\.p.*'\?"),
         ("x", None, FileError, "x has no suffix; expected one of"),
         ("x.jp2", None, FileError, "jp2 is read but not written"),
         ("x.png", "pngg", FileError, "unknown format 'pngg'; expected one of png.*; did you mean 'png'"),

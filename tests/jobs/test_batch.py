@@ -48,6 +48,17 @@ class TestSources:
         assert found("in", search=search) == [("in/a.JPG", "a.JPG"), ("in/b.png", "b.png")]
         assert search.passed_over == Counter({"without a suffix that is read": 1, "hidden": 1})
 
+    def test_files_of_kinds_that_are_not_read_are_named(self) -> None:
+        touch("in/a.png", "in/b.heic", "in/c.HEIC", "in/d.nef")
+        search = Search()
+        assert found("in", search=search) == [("in/a.png", "a.png")]
+        assert search.passed_over == Counter(
+            {
+                "named as a HEIC image, which is not read": 2,
+                "named as a Nikon raw picture (NEF), which is not read": 1,
+            }
+        )
+
     @pytest.mark.parametrize(
         ("given", "recursive", "count"),
         [("in", False, 2), ("in", True, 4), ("in/*.png", False, 1), ("in/**", False, 4)],

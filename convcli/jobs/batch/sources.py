@@ -18,6 +18,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from convcli.errors import FileError, InputError, LimitError, nearest_file, reason
+from convcli.io.foreign import foreign_suffix
 from convcli.io.formats import by_suffix
 from convcli.limits import show_bytes
 
@@ -96,7 +97,8 @@ class Search:
             or _is_hidden(PurePath(relative).name)
         ):
             return True
-        self.passed_over[_UNREAD] += 1
+        row = foreign_suffix(relative)
+        self.passed_over[f"named as {row.words}, which is not read" if row else _UNREAD] += 1
         return False
 
     def _matching(self, given: str) -> Iterator[Source]:

@@ -371,7 +371,7 @@ def test_a_truncated_image_is_an_error(tmp_path: Path, suffix: str, kept: float)
 
 @pytest.mark.parametrize(
     ("content", "looks"),
-    [(b"%!PS-Adobe", "a PostScript document"), (b"%PDF-1.7", "a PDF document"), (b"\xd7\xcd\xc6\x9a", "unknown data")],
+    [(b"%!PS-Adobe", "a PostScript document"), (b"%PDF-1.7", "a PDF document"), (b"\xd7\xcd\xc6\x9a", "a WMF drawing")],
 )
 def test_what_would_start_other_programs_is_not_opened(tmp_path: Path, content: bytes, looks: str) -> None:
     (tmp_path / "x.png").write_bytes(content)

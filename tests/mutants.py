@@ -31,7 +31,7 @@ from PIL import Image
 from PIL.ImageCms import ImageCmsProfile, createProfile
 from PIL.PngImagePlugin import PngInfo
 
-from convcli.io.images.metadata import read_metadata
+from convcli.io.images.metadata.through_pillow import read_metadata
 from convcli.io.images.tiff_write import write_tiff
 
 HANG = 10

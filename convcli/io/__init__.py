@@ -20,9 +20,9 @@ these two.
 
 from convcli.io.arrays.npy import check_mapped, held, release, split_key
 from convcli.io.codec import PLAIN, Codec, ReadRequest, WriteRequest
-from convcli.io.data import NO_METADATA, Data, Header, Kind, Metadata, RawLayout, Written
+from convcli.io.data import NO_METADATA, Data, Header, Kind, Metadata, Part, RawLayout, Text, Written
 from convcli.io.formats import Extension, Format, all_formats, available, has, lookup
-from convcli.io.images.metadata import carry_over, kinds
+from convcli.io.images.metadata.carry import carry_over, kinds
 from convcli.io.reading import load
 from convcli.io.writing import (
     OutputBuffer,
@@ -47,8 +47,10 @@ __all__ = [
     "Metadata",
     "OutputBuffer",
     "OutputTarget",
+    "Part",
     "RawLayout",
     "ReadRequest",
+    "Text",
     "WriteRequest",
     "Written",
     "all_formats",

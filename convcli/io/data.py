@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,22 +36,55 @@ class Timing:
     plays: int
 
 
+class Text(NamedTuple):
+    """A text of a PNG.
+
+    language: as RFC 3066 names it, "" if unknown. translated: the keyword in that language.
+    """
+
+    keyword: str
+    value: str
+    language: str = ""
+    translated: str = ""
+
+
+class Part(NamedTuple):
+    """A part of a file that files of one format alone hold, as it stands there.
+
+    form: the format's name. kind: what the format calls it by. name: of the part in words.
+    describes: what it is true of: "samples" as they are, which filtering changes; "colours" and
+    number type; the "size" of the picture; or "" if it is true whatever becomes of these.
+    """
+
+    form: str
+    kind: bytes
+    name: str
+    content: bytes = b""
+    describes: Literal["", "samples", "colours", "size"] = ""
+
+
 @dataclass(frozen=True)
 class Metadata:
     """What a picture's file says besides its samples, and what is empty where it says nothing.
 
-    density: dots per inch along x and y. exif: a block, without the name that JPEG puts before it.
-    comment: a JPEG's or a GIF's, or a PNG's text of that name. text: other texts of a PNG, by their
-    keywords. unheld: names of what the file says besides, such as "IPTC", which no field holds.
+    density: dots per inch along x and y. aspect: dots of the same unknown length along x and y,
+    None for square pixels. exif: a block, without the name that JPEG puts before it. iptc: records
+    of IPTC-IIM. photoshop: Photoshop's other image resources. comments: a JPEG's, GIF's or netpbm
+    file's, or a PNG's texts of that name. text: other texts of a PNG. parts: what one format alone
+    holds. unheld: names of what the file says besides, such as "JUMBF", which no field holds.
     """
 
     icc: bytes = b""
     density: tuple[float, float] | None = None
+    aspect: tuple[float, float] | None = None
     exif: bytes = b""
     xmp: bytes = b""
-    comment: bytes = b""
-    text: tuple[tuple[str, str], ...] = ()
+    iptc: bytes = b""
+    photoshop: bytes = b""
+    comments: tuple[bytes, ...] = ()
+    text: tuple[Text, ...] = ()
     timing: Timing | None = None
+    parts: tuple[Part, ...] = ()
     unheld: tuple[str, ...] = ()
 
 

@@ -259,8 +259,20 @@ def _output_metadata(
         given = Metadata(timing=given.timing)
     channels = shape[-1] if len(shape) > 2 else 1
     frames = shape[0] if data.frames > 1 else 1
-    same_type = dtype == data.array.dtype
-    return io.carry_over(given, target.form, channels, frames=frames, same_type=same_type)
+    return io.carry_over(
+        given,
+        target.form,
+        channels,
+        frames=frames,
+        same_type=dtype == data.array.dtype,
+        same_colours=(channels < 3) == (_channel_count(data) < 3),
+        same_size=shape[data.frames > 1 :][:2] == data.array.shape[data.frames > 1 :][:2],
+    )
+
+
+def _channel_count(data: Data) -> int:
+    """Return the channels of a picture, or of the frames of one."""
+    return data.array.shape[-1] if data.array.ndim - (data.frames > 1) > 2 else 1
 
 
 # Execute.

@@ -13,7 +13,7 @@
     read.py       decode a picture, or all of its frames, through Pillow
     animation.py  choose a frame, or stack all frames
     modes.py      how each of Pillow's modes is read
-    metadata.py   ICC profile, density, EXIF, XMP, comment, text and timing: read, carried over, written
+    metadata/     ICC profile, density, EXIF, XMP, IPTC, comment, text and timing: read, carried over, written
     integrity.py  whether a file is whole: lengths that headers declare, and the error for damage
     pillow.py     Pillow's settings and errors
 """

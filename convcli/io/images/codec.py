@@ -17,7 +17,7 @@ from convcli.io.data import Data, Header, Kind, Metadata
 from convcli.io.formats import all_formats, can, listed, lookup, missing_extension
 from convcli.io.images import integrity
 from convcli.io.images.animation import Region
-from convcli.io.images.metadata import encoder_options
+from convcli.io.images.metadata.through_pillow import encoder_options
 from convcli.io.images.modes import MODES
 from convcli.io.images.pillow import Whole, load_plugin
 from convcli.io.images.read import array_bytes, decoding_bytes, netpbm_largest, read_image

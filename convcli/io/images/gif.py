@@ -68,7 +68,8 @@ def write_gif(stream: BinaryIO, frames: Sequence[Bytes], metadata: Metadata = NO
     durations = metadata.timing.durations if metadata.timing else (0.0,) * len(frames)
     first = before = to_palette(frames[0], transparent=transparent)
     first.info["version"] = b"89a"
-    stream.writelines(getheader(first, info={"comment": metadata.comment, "loop": _loop(metadata.timing)})[0])
+    said = {"comment": b"\n".join(metadata.comments), "loop": _loop(metadata.timing)}
+    stream.writelines(getheader(first, info=said)[0])
     for number, duration in enumerate(durations):
         frame = to_palette(frames[number], transparent=transparent) if number else first
         box = _changed(before, frame) if number and not transparent else (0, 0, *frame.size)

@@ -32,13 +32,14 @@ from numpy.typing import NDArray
 
 from convcli.errors import FileError, brief
 from convcli.io.codec import PLAIN, ReadRequest, WriteRequest
-from convcli.io.data import Data, Metadata
+from convcli.io.data import Data, Metadata, Text
 from convcli.io.formats import check_extension
 from convcli.io.images import integrity
 from convcli.io.images.animation import Disposal, Region, choose_frame, describe_frame
 from convcli.io.images.codec import Pillow, as_frames, channel_count, measures
 from convcli.io.images.integrity import BLOCK, CUT
-from convcli.io.images.metadata import COMMENT, XMP_TEXT, apply_orientation, orientation_of, read_metadata
+from convcli.io.images.metadata.through_pillow import COMMENT, XMP_TEXT, read_metadata
+from convcli.io.images.metadata.upright import apply_orientation, orientation_of
 from convcli.io.images.pillow import DIRECTORY_ERRORS, unguarded
 from convcli.io.streams import available_bytes
 
@@ -546,17 +547,21 @@ def _text_chunks(metadata: Metadata) -> Any:
     from PIL.PngImagePlugin import PngInfo
 
     info = PngInfo()
-    for key, value in _texts(metadata):
-        info.add_text(key, value, zip=len(value) > _LONG_TEXT)
+    for text in _texts(metadata):
+        zipped = len(text.value) > _LONG_TEXT
+        if text.language or text.translated:
+            info.add_itxt(text.keyword, text.value, text.language, text.translated, zipped)
+        else:
+            info.add_text(text.keyword, text.value, zipped)
     if metadata.xmp:
         info.add_itxt(XMP_TEXT, metadata.xmp.decode("utf-8", "replace"))
     return info if info.chunks else None
 
 
-def _texts(metadata: Metadata) -> Iterator[tuple[str, str]]:
+def _texts(metadata: Metadata) -> Iterator[Text]:
     yield from metadata.text
-    if metadata.comment:
-        yield COMMENT, _as_text(metadata.comment)
+    for comment in metadata.comments:
+        yield Text(COMMENT, _as_text(comment))
 
 
 def _as_text(content: bytes) -> str:

@@ -27,7 +27,8 @@ from convcli.io.images.animation import (
     describe_frame,
     is_volume,
 )
-from convcli.io.images.metadata import apply_orientation, orientation_of, read_metadata
+from convcli.io.images.metadata.through_pillow import read_metadata
+from convcli.io.images.metadata.upright import apply_orientation, orientation_of
 from convcli.io.images.modes import MODES
 from convcli.io.images.pillow import DECODING_ERRORS, lenient, load_plugin, unguarded
 from convcli.limits import Limits

@@ -24,13 +24,9 @@ from convcli.io.formats import check_extension, has, missing_extension, muted
 from convcli.io.images.animation import VOLUME_NOTE, choose_frame, describe_frame, is_volume
 from convcli.io.images.codec import Pillow, measures
 from convcli.io.images.integrity import CUT
-from convcli.io.images.metadata import (
-    apply_orientation,
-    read_tags,
-    read_tiff_exif,
-    swaps_axes,
-    tiff_tags,
-)
+from convcli.io.images.metadata.exif import read_tiff_exif, tiff_tags
+from convcli.io.images.metadata.through_pillow import read_tags
+from convcli.io.images.metadata.upright import apply_orientation, swaps_axes
 from convcli.io.images.modes import MODES
 from convcli.io.images.pillow import DIRECTORY_ERRORS, unguarded
 from convcli.io.images.tiff_directories import (

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from convcli.errors import FileError, LimitError
 from convcli.io.images import integrity
 from convcli.io.images.integrity import BLOCK, CUT
-from convcli.io.images.metadata import new_directory
+from convcli.io.images.metadata.exif import new_directory
 from convcli.io.images.pillow import DIRECTORY_ERRORS, unguarded
 
 if TYPE_CHECKING:

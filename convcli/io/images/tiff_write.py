@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from convcli.io.data import NO_METADATA, Metadata
 from convcli.io.formats import NONE
-from convcli.io.images.metadata import tiff_tags
+from convcli.io.images.metadata.exif import tiff_tags
 from convcli.io.images.tiff_directories import ASCII, BYTE, LONG, LONG8, OF_BYTES, SHORT
 
 _BIG = 2**32 - 2**25  # bytes of samples, above which 32 bits may not count the file's

@@ -148,7 +148,7 @@ def test_what_did_not_change_takes_no_room() -> None:
 
 def test_a_long_comment_comes_back() -> None:
     comment = bytes(range(1, 256)) * 3
-    save("x.gif", np.zeros((3, 3), np.uint8), metadata=Metadata(comment=comment))
+    save("x.gif", np.zeros((3, 3), np.uint8), metadata=Metadata(comments=(comment,)))
     with Image.open("x.gif") as image:
         assert image.info["comment"] == comment
 

@@ -15,9 +15,10 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from convcli.cli import main
-from convcli.io import Metadata, WriteRequest, all_formats, carry_over, kinds, load, lookup
+from convcli.io import Metadata, Text, WriteRequest, all_formats, carry_over, kinds, load, lookup
 from convcli.io.codec import codec_of
-from convcli.io.images.metadata import WORDS, rewrite_exif
+from convcli.io.images.metadata.carry import WORDS
+from convcli.io.images.metadata.exif import rewrite_exif
 from convcli.jobs.apply import plan_apply, run_apply
 from convcli.jobs.apply_plan import ApplyRequest
 from convcli.jobs.batch.task import Recipe
@@ -259,7 +260,7 @@ def test_a_profile_goes_with_its_number_type_and_its_channels(tmp_path: Path) ->
 
 def test_what_is_too_long_for_jpeg_is_told() -> None:
     metadata = Metadata(
-        exif=bytes(70000), xmp=bytes(70000), comment=bytes(70000), icc=profile(b"RGB ") + bytes(20_000_000)
+        exif=bytes(70000), xmp=bytes(70000), comments=(bytes(70000),), icc=profile(b"RGB ") + bytes(20_000_000)
     )
     left, dropped = carry_over(metadata, lookup("jpg"), 3, same_type=True)
     assert left == Metadata()
@@ -275,8 +276,8 @@ def test_a_format_writes_as_much_as_the_table_says(tmp_path: Path, form: Any) ->
         density=(72, 72),
         exif=block(1, thumbnail=False) + bytes(most.get("exif", 200) - len(block(1, thumbnail=False))),
         xmp=b"x" * most.get("xmp", 0),
-        comment=b"c" * most.get("comment", 0),
-        text=(("Title", "t"),),
+        comments=(b"c" * most.get("comments", 0),),
+        text=(Text("Title", "t"),),
     )
     left, _ = carry_over(full, form, 3, same_type=True)
     assert {kind for kind in WORDS if getattr(left, kind)} == set(form.metadata_limits) - {"timing"}

@@ -148,7 +148,7 @@ def test_what_pillow_would_say_of_a_picture_is_said_of_a_large_one(tmp_path: Pat
     exif = Image.Exif()
     exif[0x010F] = "a camera"
     metadata = Metadata(
-        icc=b"a profile of colours", density=(300.0, 300.0), exif=exif.tobytes()[6:], comment=b"of a kind"
+        icc=b"a profile of colours", density=(300.0, 300.0), exif=exif.tobytes()[6:], comments=(b"of a kind",)
     )
     for name, array in (("large", large), ("small", large[:9, :9])):
         save(tmp_path / f"{name}.png", array, metadata=metadata, threads=2)

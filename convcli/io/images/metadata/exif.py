@@ -1,50 +1,24 @@
-"""Read a picture's metadata and write it to the output, as far as the output's format holds it.
-
-Metadata is read for the upright picture: the orientation is reset, the density swapped with the axes, an embedded
-thumbnail dropped. Tags of a TIFF that describe the picture are EXIF; an EXIF block is a TIFF directory.
-"""
+"""EXIF blocks, and the tags of a TIFF that describe a picture: each is a TIFF's directory."""
 
 from __future__ import annotations
 
 import io
-import math
 import re
 import struct
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
-
-from convcli.io.data import NO_METADATA, Metadata
-from convcli.io.formats import Format
+from convcli.io.data import Metadata
 from convcli.io.images.pillow import DIRECTORY_ERRORS, unguarded
 
 if TYPE_CHECKING:
     from PIL.Image import Exif
-    from PIL.ImageFile import ImageFile
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
     _Tree = tuple[ImageFileDirectory_v2, dict[int, Any]]
     """A directory of tags, and the trees of the directories that it leads to, by their tags."""
 
-WORDS = {
-    "icc": "ICC profile",
-    "density": "density",
-    "exif": "EXIF",
-    "xmp": "XMP",
-    "comment": "comment",
-    "text": "text",
-    "timing": "timing",
-}
-"""The kinds, as fields of Metadata, and their names."""
-
-_COLOURS = {b"GRAY": "gray", b"RGB ": "RGB", b"CMYK": "CMYK", b"Lab ": "LAB"}  # ICC.1:2022, 7.2.6
-_DENSEST = 65535  # dots per inch, which JFIF writes in 16 bits
-COMMENT, XMP_TEXT, _RAW_PROFILE = "Comment", "XML:com.adobe.xmp", "Raw profile type "
-_DESCRIPTION, _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _XMP, _ICC = 270, 282, 283, 296, 700, 34675
+_DESCRIPTION, _XMP = 270, 700
 _STORAGE_DESCRIPTION = re.compile(r'ImageJ=|\{"shape":|(<\?xml[^>]*>\s*)?(<!--[\s\S]*?-->\s*)?<OME\b')
 """How a description begins that tells how pages are stored, of ImageJ, tifffile and OME: not of a picture."""
 
@@ -58,37 +32,9 @@ _LONG, _SLONG = 4, 9  # a TIFF's types of 32 bits
 _CLASSIC_TYPES = {13: _LONG, 16: _LONG, 17: _SLONG, 18: _LONG}  # in place of offsets and numbers of 64 bits
 _BIG_ENDIAN_BIG = b"MM\0+"
 _CLASSIC_HEADS = {head[:2]: head + bytes(4) for head in _TIFF_HEADS}
-_TRANSPOSED, _FROM_THE_RIGHT, _FROM_BELOW = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
-"""Orientations whose rows are columns, and those that begin at the other side. Source: TIFF 6.0, section 8."""
-
 # TIFF 6.0, section 8, EXIF 2.3, 4.6.4, and Windows' own: those that tell of the picture, and not how it is stored.
 _SHORTS, _WINDOWS_TEXTS = (0x4746, 0x4749), tuple(range(0x9C9B, 0x9CA0))
 _DESCRIBING = (269, 270, 271, 272, 285, 305, 306, 315, 316, 33432, *_SHORTS, *_WINDOWS_TEXTS)
-_XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))[2-8]""")
-_XMP_THUMBNAILS = re.compile(rb"<(xmp|xap):Thumbnails\b.*?</\1:Thumbnails>", re.DOTALL)
-
-
-def orientation_of(exif: Exif) -> int:
-    """Return the orientation of EXIF tags: 2 to 8, and 1 where the picture is upright or nothing valid is said."""
-    given = exif.get(_ORIENTATION, 1)
-    return given if given in range(2, 9) else 1
-
-
-def swaps_axes(orientation: int) -> bool:
-    """Return whether an orientation makes rows columns."""
-    return orientation in _TRANSPOSED
-
-
-def apply_orientation(picture: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Return a view of a picture (H, W) or (H, W, C) as it is meant to be seen.
-
-    >>> apply_orientation(np.array([[1, 2], [3, 4]]), 6).tolist()
-    [[3, 1], [4, 2]]
-    """
-    upright = picture.swapaxes(0, 1) if swaps_axes(orientation) else picture
-    row_step = -1 if orientation in _FROM_BELOW else 1
-    column_step = -1 if orientation in _FROM_THE_RIGHT else 1
-    return np.asarray(upright[::row_step, ::column_step])
 
 
 def rewrite_exif(block: bytes, tags: Mapping[int, int]) -> bytes:
@@ -146,121 +92,11 @@ def _rewrite(
     return directory.tobytes(offset) + inner
 
 
-def read_metadata(image: ImageFile, orientation: int) -> Metadata:
-    """Return the metadata of a picture that is decoded and still open; what cannot be read is left out."""
-    info = image.info
-    comment, text = info.get("comment", b""), dict(getattr(image, "text", {}))
-    if COMMENT in text:
-        comment = text.pop(COMMENT)
-    return Metadata(
-        icc=info.get("icc_profile") or b"",
-        density=_density(image, turned=swaps_axes(orientation)),
-        exif=_exif(image),
-        xmp=_upright_xmp(_as_bytes(info.get("xmp", b""))),
-        comment=_as_bytes(comment),
-        text=tuple((key, value) for key, value in text.items() if _is_text(key)),
-    )
-
-
-def carry_over(
-    metadata: Metadata, form: Format, channels: int, *, same_type: bool, frames: int = 1
-) -> tuple[Metadata, tuple[str, ...]]:
-    """Return the metadata that an output of that format holds, and in words what is dropped, and why.
-
-    channels, frames: of the output. same_type: whether its numbers are of the input's type, which a profile describes.
-
-    >>> from convcli.io.formats import lookup
-    >>> carry_over(Metadata(comment=b"a cat", density=(300, 300)), lookup("bmp"), 3, same_type=True)
-    (Metadata(icc=b'', density=(300, 300), exif=b'', xmp=b'', comment=b'', text=(), timing=None, unheld=()), \
-('comment: bmp holds none',))
-    """
-    dropped = {kind: why for kind in WORDS if getattr(metadata, kind) and (why := _refusal(metadata, kind, form))}
-    if metadata.icc and "icc" not in dropped and (why := _profile_mismatch(metadata.icc, form, channels, same_type)):
-        dropped["icc"] = why
-    if metadata.timing and "timing" not in dropped and frames != len(metadata.timing.durations):
-        dropped["timing"] = f"it is of {len(metadata.timing.durations)} frames, the output has {frames}"
-    left = replace(metadata, **{kind: getattr(NO_METADATA, kind) for kind in dropped})
-    if form.pillow == "TIFF" and (tags := _unwritable_tags(left.exif) if left.exif else []):
-        dropped["exif"] = f"a TIFF does not hold such values of {', '.join(tags)}"
-    lost = [f"{WORDS[kind]}: {why}" for kind, why in dropped.items()]
-    lost += [f"{name}: not carried over" for name in metadata.unheld]
-    return replace(left, unheld=()), tuple(lost)
-
-
-def kinds(metadata: Metadata) -> list[str]:
-    """Return the names of the kinds that are there.
-
-    >>> kinds(Metadata(xmp=b"<x/>", density=(72, 72)))
-    ['density', 'XMP']
-    """
-    return [word for kind, word in WORDS.items() if getattr(metadata, kind)]
-
-
-def encoder_options(metadata: Metadata, width: int, height: int) -> dict[str, Any]:
-    """Return the metadata as options of most of Pillow's encoders, for a picture of that size."""
-    given: dict[str, Any] = {
-        "icc_profile": metadata.icc,
-        "dpi": metadata.density,
-        "exif": _resized(metadata.exif, width, height) if metadata.exif else b"",
-        "xmp": metadata.xmp,
-        "comment": metadata.comment,
-    }
-    if metadata.timing:
-        given["duration"] = [float(duration) for duration in metadata.timing.durations]
-        given["loop"] = metadata.timing.plays
-    return given
-
-
-def _refusal(metadata: Metadata, kind: str, form: Format) -> str:
-    """Return why a format does not hold a kind, or ""."""
-    limit = form.metadata_limits.get(kind, 0)
-    if not limit:
-        return f"{form.name} holds none"
-    value = getattr(metadata, kind)
-    too_long = isinstance(value, bytes) and len(value) > limit
-    return f"{form.name} holds at most {limit:,} bytes" if too_long else ""
-
-
-def _profile_mismatch(profile: bytes, form: Format, channels: int, same_type: bool) -> str:
-    """Return why a profile does not describe the samples of an output, or ""."""
-    described = _COLOURS.get(profile[16:20], "other")
-    colours = "gray" if channels < 3 and form.gray else "RGB"
-    if described != colours:
-        return f"it describes {described} samples, the output is {colours}"
-    return "" if same_type else "it describes samples of the input's number type"
-
-
-def _density(image: ImageFile, *, turned: bool) -> tuple[float, float] | None:
-    """Return the dots per inch along x and y of the upright picture, None if the file does not tell them."""
-    if image.format == "TIFF" and _X_RESOLUTION not in getattr(image, "tag_v2", ()):
-        return None  # Pillow sets a default
-    return _valid_density(image.info.get("dpi"), 1, turned=turned)
-
-
-def _valid_density(density: Any, scale: float, *, turned: bool) -> tuple[float, float] | None:
-    try:
-        x, y = (float(value) * scale for value in density)
-    except DIRECTORY_ERRORS:
-        return None
-    if not all(math.isfinite(value) and 0.5 <= value <= _DENSEST for value in (x, y)):
-        return None
-    return (y, x) if turned else (x, y)
-
-
-def _exif(image: ImageFile) -> bytes:
-    with suppress(*DIRECTORY_ERRORS):
-        block = image.info.get("exif")
-        if isinstance(block, bytes) and block:
-            return rewrite_exif(block, {_ORIENTATION: 1})
-        return _block_of_tags(image.getexif())
-    return b""
-
-
-def _resized(block: bytes, width: int, height: int) -> bytes:
+def resized(block: bytes, width: int, height: int) -> bytes:
     return rewrite_exif(block, {_WIDTH: width, _HEIGHT: height})
 
 
-def _block_of_tags(given: Exif) -> bytes:
+def block_of_tags(given: Exif) -> bytes:
     """Return a block of the describing tags of a TIFF, or of a PNG that holds EXIF as text; b"" if there are none."""
     from PIL.Image import Exif
 
@@ -275,11 +111,11 @@ def tiff_tags(metadata: Metadata, width: int, height: int) -> dict[int, Any]:
 
     tags = Exif()
     if metadata.exif:
-        tags.load(_resized(metadata.exif, width, height))
+        tags.load(resized(metadata.exif, width, height))
     return _describing_tags(tags)[0] | ({_XMP: metadata.xmp} if metadata.xmp else {})
 
 
-def _unwritable_tags(block: bytes) -> list[str]:
+def unwritable_tags(block: bytes) -> list[str]:
     """Return the names of the tags of an EXIF block whose values `tiff_tags` leaves out."""
     from PIL.Image import Exif
 
@@ -395,18 +231,6 @@ def _tag_name(tag: int, group: int | None) -> str:
     return f"tag {tag}" if name == "unknown" else name
 
 
-def read_tags(tags: Exif, *, turned: bool) -> Metadata:
-    """Return the metadata in a TIFF's tags; `turned`: its orientation swapped the axes."""
-    scale = {2: 1.0, 3: 2.54}.get(tags.get(_RESOLUTION_UNIT, 2))
-    resolution = (tags.get(_X_RESOLUTION), tags.get(_Y_RESOLUTION))
-    return Metadata(
-        icc=_as_bytes(tags.get(_ICC, b"")),
-        density=_valid_density(resolution, scale, turned=turned) if scale else None,
-        exif=_block_of_tags(tags),
-        xmp=_upright_xmp(_as_bytes(tags.get(_XMP, b""))),
-    )
-
-
 def _describing_tags(given: Exif) -> tuple[dict[int, Any], list[str]]:
     """Return the tags that describe the picture, without those that say how it is stored.
 
@@ -439,21 +263,3 @@ def _is_fit(tag: int, value: Any) -> bool:
 def _encode_text(value: Any) -> Any:
     """Return text beyond ASCII as the bytes that it was read from: Pillow reads Latin-1, and writes question marks."""
     return value.encode("latin-1", "replace") if isinstance(value, str) and not value.isascii() else value
-
-
-def _is_text(key: str) -> bool:
-    """Return whether a PNG's keyword may be written, and its text is held by no other kind."""
-    return 1 <= len(key) < 80 and key != XMP_TEXT and not key.startswith(_RAW_PROFILE)
-
-
-def _upright_xmp(packet: bytes) -> bytes:
-    r"""Return a packet of XMP for the upright picture, without thumbnails.
-
-    >>> _upright_xmp(b'<rdf:Description tiff:Orientation="6"><xmp:Thumbnails>...</xmp:Thumbnails>')
-    b'<rdf:Description tiff:Orientation="1">'
-    """
-    return _XMP_THUMBNAILS.sub(b"", _XMP_ORIENTATION.sub(rb"\g<1>1", packet))
-
-
-def _as_bytes(text: str | bytes) -> bytes:
-    return text.encode() if isinstance(text, str) else text

@@ -1,0 +1,11 @@
+"""What a picture's file says besides its samples: read for the upright picture, and written as far as the output holds.
+
+The orientation is reset, densities are swapped with the axes, an embedded thumbnail is dropped.
+
+::
+
+    carry.py           what an output's format holds of it, and what is told to be lost
+    exif.py            EXIF blocks, and a TIFF's tags that describe the picture
+    upright.py         axes, density and XMP of the upright picture
+    through_pillow.py  read and written by way of Pillow
+"""

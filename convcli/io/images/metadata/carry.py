@@ -1,0 +1,109 @@
+"""Choose of a picture's metadata what an output's format holds, and tell the rest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from convcli.io.data import NO_METADATA, Metadata
+from convcli.io.formats import Format
+from convcli.io.images.metadata.exif import unwritable_tags
+
+WORDS = {
+    "icc": "ICC profile",
+    "density": "density",
+    "aspect": "pixel aspect",
+    "exif": "EXIF",
+    "xmp": "XMP",
+    "iptc": "IPTC",
+    "photoshop": "Photoshop resources",
+    "comments": "comment",
+    "text": "text",
+    "timing": "timing",
+}
+"""The kinds, as fields of Metadata, and their names; a format's own parts are told by theirs."""
+
+_STALE = {
+    "samples": "it is true of the input's samples alone",
+    "colours": "it describes the colours or the number type of the input",
+    "size": "it describes a picture of the input's size",
+}
+"""Why a part is dropped, by what it describes."""
+
+_COLOURS = {b"GRAY": "gray", b"RGB ": "RGB", b"CMYK": "CMYK", b"Lab ": "LAB"}  # ICC.1:2022, 7.2.6
+
+
+def carry_over(
+    metadata: Metadata,
+    form: Format,
+    channels: int,
+    *,
+    same_type: bool,
+    same_colours: bool = True,
+    same_size: bool = True,
+    frames: int = 1,
+) -> tuple[Metadata, tuple[str, ...]]:
+    """Return the metadata that an output of that format holds, and in words what is dropped, and why.
+
+    channels, frames: of the output. same_type: whether its numbers are of the input's type, which a
+    profile describes. same_colours: whether it is gray where the input is. same_size: whether it
+    has the input's height and width.
+
+    >>> from convcli.io.formats import lookup
+    >>> given = Metadata(comments=(b"a cat",), density=(300, 300))
+    >>> left, lost = carry_over(given, lookup("bmp"), 3, same_type=True)
+    >>> left == Metadata(density=(300, 300)), lost
+    (True, ('comment: bmp holds none',))
+    """
+    refusals = {kind: _refusal(metadata, kind, form) for kind in WORDS if getattr(metadata, kind)}
+    dropped = {kind: why for kind, why in refusals.items() if why}
+    if metadata.icc and "icc" not in dropped and (why := _profile_mismatch(metadata.icc, form, channels, same_type)):
+        dropped["icc"] = why
+    if metadata.timing and "timing" not in dropped and frames != len(metadata.timing.durations):
+        dropped["timing"] = f"it is of {len(metadata.timing.durations)} frames, the output has {frames}"
+    left = replace(metadata, **{kind: getattr(NO_METADATA, kind) for kind in dropped})
+    if form.pillow == "TIFF" and (tags := unwritable_tags(left.exif) if left.exif else []):
+        dropped["exif"] = f"a TIFF does not hold such values of {', '.join(tags)}"
+    lost = [f"{WORDS[kind]}: {why}" for kind, why in dropped.items()]
+
+    # A part goes to its own format, as long as it is true of the output.
+    changed = {"samples": True, "colours": not (same_colours and same_type), "size": not same_size}
+    kept = []
+    for part in metadata.parts:
+        if part.form != form.name:
+            lost.append(f"{part.name}: {form.name} holds none")
+        elif part.describes and changed[part.describes]:
+            lost.append(f"{part.name}: {_STALE[part.describes]}")
+        else:
+            kept.append(part)
+    lost += [f"{name}: not carried over" for name in metadata.unheld]
+    return replace(left, parts=tuple(kept), unheld=()), tuple(dict.fromkeys(lost))
+
+
+def kinds(metadata: Metadata) -> list[str]:
+    """Return the names of the kinds that are there.
+
+    >>> kinds(Metadata(xmp=b"<x/>", density=(72, 72)))
+    ['density', 'XMP']
+    """
+    held = [word for kind, word in WORDS.items() if getattr(metadata, kind)]
+    return [*held, *dict.fromkeys(part.name for part in metadata.parts)]
+
+
+def _refusal(metadata: Metadata, kind: str, form: Format) -> str:
+    """Return why a format does not hold a kind, or ""."""
+    limit = form.metadata_limits.get(kind, 0)
+    if not limit:
+        return f"{form.name} holds none"
+    value = getattr(metadata, kind)
+    contents = value if kind == "comments" else [value]
+    too_long = any(isinstance(content, bytes) and len(content) > limit for content in contents)
+    return f"{form.name} holds at most {limit:,} bytes" if too_long else ""
+
+
+def _profile_mismatch(profile: bytes, form: Format, channels: int, same_type: bool) -> str:
+    """Return why a profile does not describe the samples of an output, or ""."""
+    described = _COLOURS.get(profile[16:20], "other")
+    colours = "gray" if channels < 3 and form.gray else "RGB"
+    if described != colours:
+        return f"it describes {described} samples, the output is {colours}"
+    return "" if same_type else "it describes samples of the input's number type"

@@ -151,7 +151,10 @@ def _header(stream: BinaryIO) -> Any:
     start = stream.read(4)
     kind = getattr(import_module("nibabel"), _SIZES.get(start, "Nifti2Header"))
     with muted("nibabel.global"), np.errstate(all="ignore"):
-        bare = kind(start + stream.read(kind.sizeof_hdr - len(start)))
+        block = start + stream.read(kind.sizeof_hdr - len(start))
+        if len(block) < kind.sizeof_hdr:
+            raise ValueError(f"it holds {len(block):,} bytes, fewer than a header's {kind.sizeof_hdr}")
+        bare = kind(block)
         if not 0 <= bare.get_data_offset() <= FRONT_BYTES:
             raise ValueError(f"its values begin at byte {bare.get_data_offset():,}")
         stream.seek(0)

@@ -154,6 +154,15 @@ def test_a_header_that_asks_for_much_is_refused_at_once(name: str) -> None:
         load(name, limits=Limits(2**30))
 
 
+@pytest.mark.parametrize("size", [0, 1, 10, 347, 348, 539])
+@pytest.mark.parametrize("name", ["x.nii", "x.nii.gz"])
+def test_a_file_shorter_than_a_header_is_damaged(name: str, size: int) -> None:
+    content = bytes(nibabel.Nifti2Image(VALUES, AFFINE).to_bytes())[:size]
+    Path(name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    with pytest.raises(FileError):
+        load(name, format=name[2:])
+
+
 def test_what_goes_on_behind_the_values_is_not_followed_for_ever() -> None:
     Path("x.nii.gz").write_bytes(gzip.compress(nibabel.Nifti1Image(VALUES, AFFINE).to_bytes() + bytes(2**27)))
     with pytest.raises(FileError, match="much follows the last value"):

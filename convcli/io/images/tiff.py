@@ -59,6 +59,7 @@ from convcli.io.images.tiff_directories import (
     page_offset,
     read_directory,
     read_head,
+    readable_directories,
     sample_type,
     strips_and_tiles,
 )
@@ -288,6 +289,13 @@ class Tiff(Pillow):
         except DIRECTORY_ERRORS as error:
             return CUT if isinstance(error, ValueError) else "its directories cannot be read"
         return ""
+
+    def count_frames(self, image: ImageFile, stream: BinaryIO) -> int:
+        """Count directories: Pillow refuses a file that has, beside its pictures, a mask of transparency."""
+        position = stream.tell()
+        count = sum(1 for _ in readable_directories(stream))
+        stream.seek(position)
+        return count
 
     def find_broken_piece(self, image: ImageFile, stream: BinaryIO) -> str:
         tags: Any = getattr(image, "tag_v2", {})

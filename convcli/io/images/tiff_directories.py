@@ -113,12 +113,15 @@ def is_cut(stream: BinaryIO, head: bytes, start: int) -> bool:
     return all(1 <= each <= _LAST_TYPE for each in types) and (count > 0 or not stream.read(1))
 
 
+def readable_directories(stream: BinaryIO) -> Iterator[ImageFileDirectory_v2]:
+    """Yield the directories of a TIFF up to the first that is cut."""
+    with suppress(*DIRECTORY_ERRORS):
+        yield from directories(stream)
+
+
 def count_pages(stream: BinaryIO, name: str) -> int:
     """Return how many pages a TIFF has, up to the first that is cut; raise LimitError for more than PAGES."""
-    count = 0
-    with suppress(*DIRECTORY_ERRORS):
-        for _ in directories(stream):
-            count += 1
+    count = sum(1 for _ in readable_directories(stream))
     stream.seek(0)
     if count > PAGES:
         raise LimitError(f"{name} has more than {PAGES:,} pages", "expected fewer", "part it first")

@@ -177,6 +177,16 @@ def test_a_palette_of_any_scale(bits: int, scale: int) -> None:
     np.testing.assert_array_equal(load("x.tif").array, colours[indices])
 
 
+def test_a_mask_of_transparency_beside_the_picture_is_a_page_that_is_not_asked_for() -> None:
+    values = samples("uint8", 3)
+    with tifffile.TiffWriter("x.tif") as writer:
+        writer.write(values, photometric="rgb")
+        writer.write(values[..., 0] > 99, photometric="mask", subfiletype=4)
+    data = load("x.tif")
+    np.testing.assert_array_equal(data.array, values)
+    assert "first of 2 frames" in data.notes
+
+
 class TestBands:
     @pytest.mark.parametrize("layout", ["bands", "rgb-nir", "five"])
     @pytest.mark.parametrize("planar", ["contig", "separate"])

@@ -121,6 +121,9 @@ class Pillow(ImageCodec):
     delta_frames: ClassVar[bool] = False
     """Whether alpha says in frames where they are like the one before, and gray is stored as colours."""
 
+    opening_bytes: ClassVar[int] = 0
+    """Bytes of a pixel that Pillow takes when it opens a file, before it tells how many there are."""
+
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
         return read_image(stream, self, request)
 
@@ -139,6 +142,10 @@ class Pillow(ImageCodec):
     def format_name(self, image: ImageFile) -> str:
         """Return the name of the format of an open picture."""
         return self.form.name
+
+    def count_frames(self, image: ImageFile, stream: BinaryIO) -> int:
+        """Return how many frames an open picture has."""
+        return int(getattr(image, "n_frames", 1))
 
     def plays(self, image: ImageFile) -> int:
         """Return how often an open animation plays; 0 is for ever."""
@@ -227,6 +234,7 @@ class WebP(Pillow):
 
     self_ending = True
     delta_frames = True
+    opening_bytes = _CANVASES
 
     def decoding_bytes(self, image: ImageFile, stream: BinaryIO) -> int:
         """Count also what libwebp keeps: the file, two pictures, and the samples as Pillow had them from there."""

@@ -236,6 +236,7 @@ class Gif(Pillow):
 
     self_ending = True
     delta_frames = True
+    opening_bytes = 1
 
     def plays(self, image: ImageFile) -> int:
         """Count plays, where the file counts repeats, and says nothing for none."""

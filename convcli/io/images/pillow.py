@@ -51,16 +51,18 @@ def lenient() -> Iterator[None]:
 
 
 @contextmanager
-def unguarded() -> Iterator[None]:
-    """Switch off Pillow's own limit of pixels, and mute its warnings, until the block ends.
+def unguarded(pixels: int | None = None) -> Iterator[None]:
+    """Put other limits in the place of Pillow's own of pixels, by default none, and mute its warnings.
 
-    Both settings are global to the process, so they are held by one thread at a time and put back.
+    Both settings are global to the process, so they are held by one thread at a time, and put back
+    when the block ends. pixels: above which Pillow raises DecompressionBombError.
     """
     from PIL import Image
 
     with _held, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        halved = None if pixels is None else pixels // 2  # Pillow raises above twice its setting
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, halved
         try:
             yield
         finally:

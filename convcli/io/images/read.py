@@ -5,6 +5,7 @@ Pillow is imported inside the functions, so that work on arrays never loads it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from convcli.errors import DtypeError, FileError, InputError, brief
+from convcli.errors import DtypeError, FileError, InputError, LimitError, brief
 from convcli.io.codec import ReadRequest
 from convcli.io.data import Data, Timing
 from convcli.io.formats import Format
@@ -31,7 +32,7 @@ from convcli.io.images.metadata.through_pillow import read_metadata
 from convcli.io.images.metadata.upright import apply_orientation, orientation_of
 from convcli.io.images.modes import MODES
 from convcli.io.images.pillow import DECODING_ERRORS, lenient, load_plugin, unguarded
-from convcli.limits import Limits
+from convcli.limits import SMALLER, Limits, show_bytes
 from convcli.options import Frames
 
 if TYPE_CHECKING:
@@ -118,10 +119,12 @@ class PictureFormat(Protocol):
 
     form: Format
     delta_frames: ClassVar[bool]
+    opening_bytes: ClassVar[int]
 
     def damage(self, stream: BinaryIO) -> str: ...
     def regions(self, image: ImageFile, stream: BinaryIO) -> Iterator[Region]: ...
     def format_name(self, image: ImageFile) -> str: ...
+    def count_frames(self, image: ImageFile, stream: BinaryIO) -> int: ...
     def plays(self, image: ImageFile) -> int: ...
     def prepare(self, image: ImageFile) -> None: ...
     def decoding_bytes(self, image: ImageFile, stream: BinaryIO) -> int: ...
@@ -162,7 +165,7 @@ class _DamageError(FileError):
 def _read(stream: BinaryIO, codec: PictureFormat, request: ReadRequest, *, lenient: bool = False) -> Data:
     name, form = request.name, codec.form
     try:
-        image, count = _open(stream, form, lenient=lenient)
+        image, count = _open(stream, codec, request, lenient=lenient)
         with image:
             opened = _Opened(image, stream, name, codec, request.limits, lenient)
             several = request.frames == "all" and count > 1
@@ -179,24 +182,48 @@ def _read(stream: BinaryIO, codec: PictureFormat, request: ReadRequest, *, lenie
         raise _DamageError(name, form, brief(error)) from error
 
 
-def _open(stream: BinaryIO, form: Format, *, lenient: bool = False) -> tuple[ImageFile, int]:
+def _open(
+    stream: BinaryIO, codec: PictureFormat, request: ReadRequest, *, lenient: bool = False
+) -> tuple[ImageFile, int]:
     """Open an image without decoding its pixels; return it and how many frames it has.
 
     lenient: if the file is cut among them, count up to there.
     """
     from PIL import Image
 
+    form, limits = codec.form, request.limits
     load_plugin(form.pillow)
-    with unguarded():
-        image = Image.open(stream, formats=(form.pillow,))
+    taken = codec.opening_bytes
+    allowed = min(limits.pixels, limits.memory // taken) if taken else None
+    with unguarded(allowed):
         try:
-            return image, getattr(image, "n_frames", 1)
+            image = Image.open(stream, formats=(form.pillow,))
+        except Image.DecompressionBombError as error:
+            found = re.search(r"\d+", str(error))
+            pixels = int(found[0]) if found else limits.pixels + 1
+            raise _too_large(request, pixels, taken) from error
+        except MemoryError as error:
+            raise ValueError("it declares more bytes than there can be") from error
+        try:
+            return image, codec.count_frames(image, stream)
         except DECODING_ERRORS:
             if not lenient:
                 raise
         count = image.tell() + 1
         image.seek(0)
         return image, count
+
+
+def _too_large(request: ReadRequest, pixels: int, each: int) -> LimitError:
+    """Return the error for a picture that would take so many bytes for each pixel when it is opened."""
+    name, limits = request.name, request.limits
+    if pixels > limits.pixels:
+        limit = f"the limit is {limits.pixels:,} pixels"
+        return LimitError(
+            f"{name} has {pixels:,} pixels", limit, "crop it or scale it down first, or raise --max-pixels"
+        )
+    needed = show_bytes(pixels * each)
+    return LimitError(f"{name} takes {needed} of memory", f"the limit is {show_bytes(limits.memory)}", SMALLER)
 
 
 class _Opened(NamedTuple):

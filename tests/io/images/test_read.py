@@ -324,6 +324,44 @@ def test_an_image_is_decoded_as_what_it_is(tmp_path: Path) -> None:
     assert load(tmp_path / "x.png").format == "jpg"
 
 
+def gif_with_screen(width: int, height: int) -> bytes:
+    """A frame that is cleared before the next, for whose area Pillow has the background ready at once."""
+    size = struct.pack("<2H", width, height)
+    return b"GIF89a" + size + bytes(3) + b"!\xf9\x04\x08" + bytes(4) + b"," + bytes(4) + size + b"\0\x02\x02\x44\x01\0;"
+
+
+@pytest.mark.parametrize(
+    ("limits", "told"),
+    [
+        (Limits(2**40), r"x\.gif has 4,294,836,225 pixels; the limit is 268,435,456 pixels"),
+        (Limits(2**30, 2**40), r"x\.gif takes 4\.00 GiB of memory; the limit is 1\.00 GiB"),
+    ],
+)
+def test_what_pillow_allocates_on_opening_is_limited(tmp_path: Path, limits: Limits, told: str) -> None:
+    (tmp_path / "x.gif").write_bytes(gif_with_screen(65535, 65535))
+    with pytest.raises(LimitError, match=told):
+        load(tmp_path / "x.gif", limits=limits)
+
+
+def test_a_webp_of_a_large_canvas_is_refused_before_it_is_allocated(tmp_path: Path) -> None:
+    Image.new("RGB", (3, 2)).save(tmp_path / "x.webp", save_all=True, append_images=[Image.new("RGB", (3, 2), "red")])
+    content = bytearray((tmp_path / "x.webp").read_bytes())
+    content[24:30] = (59999).to_bytes(3, "little") * 2
+    (tmp_path / "x.webp").write_bytes(content)
+    with pytest.raises(LimitError, match=r"x\.webp has 3,600,000,000 pixels; the limit is 268,435,456"):
+        load(tmp_path / "x.webp")
+
+
+def test_a_box_that_declares_more_bytes_than_memory_has_is_damage(tmp_path: Path) -> None:
+    Image.new("RGB", (3, 2)).save(tmp_path / "x.jp2")
+    content = (tmp_path / "x.jp2").read_bytes()
+    start = content.index(b"jp2h") - 4
+    long = b"\0\0\0\x01jp2h" + (2**62).to_bytes(8, "big")
+    (tmp_path / "x.jp2").write_bytes(content[:start] + long + content[start + 8 :])
+    with pytest.raises(FileError, match=r"x\.jp2 is damaged: it declares more bytes than there can be"):
+        load(tmp_path / "x.jp2")
+
+
 @pytest.mark.parametrize("factor", [1.5, 3])  # Pillow warns at the first and raises at the second
 def test_too_many_pixels_are_refused_and_pillow_is_left_as_it_was(tmp_path: Path, factor: float) -> None:
     Image.new("L", (60, 50)).save(tmp_path / "x.png")

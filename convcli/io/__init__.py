@@ -9,7 +9,8 @@ these two.
     foreign.py       the table of formats that are not read: how each is recognised, and what converts it
     codec.py         what a codec does (read, write, holds), and what is asked of it (ReadRequest, WriteRequest)
     reading.py       load: open, recognise, decode
-    writing.py       check_target and save: encode beside the target, then rename
+    writing.py       check_target and save: encode into a temporary file, then publish it
+    publishing.py    temporary files beside their targets, and how one takes its target's name
     capabilities.py  whether a format can be asked to write an array, with which settings
     data.py          what was read (Data), what its file says besides (Header, Metadata), and what was written
     streams.py       pipes and gzip as streams that can be read again
@@ -23,6 +24,7 @@ from convcli.io.codec import PLAIN, Codec, ReadRequest, WriteRequest
 from convcli.io.data import NO_METADATA, Data, Header, Kind, Metadata, Part, RawLayout, Text, Written
 from convcli.io.formats import Extension, Format, all_formats, available, has, lookup
 from convcli.io.images.metadata.carry import carry_over, kinds
+from convcli.io.publishing import create_temporary, exists_error, publish, remove_temporaries
 from convcli.io.reading import load
 from convcli.io.writing import (
     OutputBuffer,
@@ -30,7 +32,6 @@ from convcli.io.writing import (
     check_name,
     check_target,
     output_buffer,
-    remove_leftovers,
     save,
     save_text,
 )
@@ -59,14 +60,17 @@ __all__ = [
     "check_mapped",
     "check_name",
     "check_target",
+    "create_temporary",
+    "exists_error",
     "has",
     "held",
     "kinds",
     "load",
     "lookup",
     "output_buffer",
+    "publish",
     "release",
-    "remove_leftovers",
+    "remove_temporaries",
     "save",
     "save_text",
     "split_key",

@@ -126,12 +126,13 @@ class Data:
 
 @dataclass(frozen=True)
 class Written:
-    """A result that was written: its place, format and bytes, and what the format dropped."""
+    """A result that was written: its place, format and bytes, what the format dropped, and warnings."""
 
     path: str
     format: str
     bytes: int
     dropped: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

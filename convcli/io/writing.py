@@ -5,12 +5,9 @@ from __future__ import annotations
 import io
 import math
 import os
-import re
-import secrets
-import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,23 +22,30 @@ from convcli.io.codec import PLAIN, Codec, WriteRequest, codec_of, plugin_errors
 from convcli.io.data import Written
 from convcli.io.foreign import foreign_suffix
 from convcli.io.formats import SEE_FORMATS, Format, by_suffix, check_extra, lookup, suffixes
+from convcli.io.publishing import check_replaceable, create_temporary, exists_error, publish
 
 Arrays = NDArray[Any] | Mapping[str, NDArray[Any]]
-
-_TEMPORARY = re.compile(r"\.convcli-[0-9a-f]{16}\.tmp")
 
 
 @dataclass(frozen=True)
 class OutputTarget:
-    """Where a result goes and in which format: a checked path, or "-", standard output."""
+    """Where a result goes and in which format: a checked path, or "-", standard output.
+
+    temporary: an empty file that takes the bytes in the target's place, for the caller to publish.
+    """
 
     path: str
     form: Format
     overwrite: bool = False
+    temporary: Path | None = None
 
     @property
     def codec(self) -> Codec:
         return codec_of(self.form)
+
+    @property
+    def place(self) -> _Place:
+        return _Place(self.path, Path(os.path.realpath(self.path)), self.overwrite, self.temporary)
 
     def check(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> None:
         """Raise FormatError for an array, InputError for settings that the format has not."""
@@ -54,13 +58,13 @@ class OutputTarget:
         if isinstance(array, Mapping):
             for each in array.values():
                 self.check(each.dtype, each.shape, request)
-            size = _deliver(self.path, self.overwrite, lambda stream: codec.write_arrays(stream, array))
-            return Written(self.path, self.form.name, size)
+            size, warnings = self.place.deliver(lambda stream: codec.write_arrays(stream, array))
+            return Written(self.path, self.form.name, size, warnings=warnings)
         values = np.asanyarray(array)
         self.check(values.dtype, values.shape, request)
         with plugin_errors(self.form, f"{self.path} cannot be written"):
-            size = _deliver(self.path, self.overwrite, lambda stream: codec.write(stream, values, request))
-        return Written(self.path, self.form.name, size, codec.reductions(values, request))
+            size, warnings = self.place.deliver(lambda stream: codec.write(stream, values, request))
+        return Written(self.path, self.form.name, size, codec.reductions(values, request), warnings)
 
     def grows(self, size: int) -> bool:
         """Return whether a result of so many bytes grows in its file, not in memory."""
@@ -120,28 +124,29 @@ def output_buffer(target: OutputTarget | None, shape: tuple[int, ...], dtype: np
 
         yield OutputBuffer(array, write)
         return
-    place = target.path
-    path = Path(os.path.realpath(place))
-    with _beside(path) as temporary:
+    place = target.place
+    with place.temporary() as temporary:
         try:
-            _create(temporary, path)
             array = target.codec.create(temporary, shape, dtype)
         except OSError as error:
-            raise _failure(place, target.overwrite, error) from error
+            raise place.failure(error) from error
 
-        def publish(_: WriteRequest) -> Written:
-            _publish(temporary, path, place, target.overwrite)
-            return Written(place, target.form.name, path.stat().st_size)
+        def publish_file(_: WriteRequest) -> Written:
+            size = temporary.stat().st_size
+            warnings = place.publish(temporary)
+            return Written(place.name, target.form.name, size, warnings=warnings)
 
-        yield OutputBuffer(array, publish)
+        yield OutputBuffer(array, publish_file)
 
 
 def save_text(target: str | os.PathLike[str], text: str, form: str, *, overwrite: bool = False) -> Written:
     """Write text as UTF-8, with the same care as `save`; `form` is only returned."""
     name, content = os.fspath(target), text.encode()
+    place = _Place(name, Path(os.path.realpath(name)), overwrite)
     if name != "-":
-        _check_place(Path(os.path.realpath(name)), name, overwrite)
-    return Written(name, form, _deliver(name, overwrite, lambda stream: stream.write(content)))
+        _check_place(place.path, name, overwrite)
+    size, warnings = place.deliver(lambda stream: stream.write(content))
+    return Written(name, form, size, warnings=warnings)
 
 
 def check_target(
@@ -208,18 +213,14 @@ def _unknown_suffix(name: str) -> FileError:
 def _check_place(path: Path, name: str, overwrite: bool) -> None:
     if path.is_dir():
         raise _folder(name)
-    if path.exists() and not overwrite and path.is_file():
-        raise _exists(name)
+    if path.exists() and path.is_file():
+        if not overwrite:
+            raise exists_error(name)
+        check_replaceable(path, name)
     if not path.parent.is_dir():
         raise FileError(f"{name} has no folder to go to", f"{path.parent} is not a folder", "create it first")
     if not os.access(path.parent if not _is_special(path) else path, os.W_OK):
         raise OutputError(f"{name} cannot be written", f"no permission to write in {path.parent}")
-
-
-def _failure(name: str, overwrite: bool, error: OSError) -> OutputError:
-    """Return the error for a failed write; raise FileError if its place was lost meanwhile."""
-    _check_place(Path(os.path.realpath(name)), name, overwrite)
-    return _unwritable(name, error)
 
 
 def _unwritable(name: str, error: OSError) -> OutputError:
@@ -230,27 +231,68 @@ def _folder(name: str) -> FileError:
     return FileError(f"{name} is a folder", "expected a file name", "name a file in it")
 
 
-def _exists(name: str) -> FileError:
-    return FileError(f"{name} exists", "expected a new file", "pass --overwrite")
-
-
 def _is_special(path: Path) -> bool:
     """Return whether a path is a device or a named pipe, which is never replaced."""
     return path.exists() and not path.is_file()
 
 
-def _deliver(name: str, overwrite: bool, encode: Callable[[BinaryIO], object]) -> int:
-    """Write what `encode` writes to its place, and return how many bytes there are."""
-    if name == "-":
-        return _to_stdout(encode)
-    try:
-        with _stream(Path(os.path.realpath(name)), name, overwrite) as stream:
-            encode(stream)
-            return stream.seek(0, os.SEEK_END)
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise _failure(name, overwrite, error) from error
+@dataclass(frozen=True)
+class _Place:
+    """Where bytes go: a name as given, the path behind its links, and whether a file there may be replaced.
+
+    own: a temporary file of the caller's, which the caller publishes.
+    """
+
+    name: str
+    path: Path
+    overwrite: bool
+    own: Path | None = None
+
+    def deliver(self, encode: Callable[[BinaryIO], object]) -> tuple[int, tuple[str, ...]]:
+        """Write what `encode` writes. Returns how many bytes there are, and warnings."""
+        if self.name == "-":
+            return _to_stdout(encode), ()
+        try:
+            if _is_special(self.path):
+                return _to_special(self.path, encode), ()
+            with self.temporary() as temporary:
+                with temporary.open("r+b") as stream:  # an encoder of several frames reads what it wrote
+                    encode(stream)
+                    size = stream.seek(0, os.SEEK_END)
+                return size, self.publish(temporary)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise self.failure(error) from error
+
+    @contextmanager
+    def temporary(self) -> Iterator[Path]:
+        """Provide the file that takes the bytes: the caller's own, or one that is removed after the block."""
+        if self.own is not None:
+            yield self.own
+            return
+        try:
+            temporary = create_temporary(self.path)
+        except OSError as error:
+            raise self.failure(error) from error
+        try:
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def publish(self, temporary: Path) -> tuple[str, ...]:
+        """Give a temporary file the target's name, unless the caller does. Returns warnings."""
+        if self.own is not None:
+            return ()
+        try:
+            return publish(temporary, self.path, self.name, overwrite=self.overwrite)
+        except OSError as error:
+            raise self.failure(error) from error
+
+    def failure(self, error: OSError) -> OutputError:
+        """Return the error for a failed write; raise FileError if the place was lost meanwhile."""
+        _check_place(self.path, self.name, self.overwrite)
+        return _unwritable(self.name, error)
 
 
 def _to_stdout(encode: Callable[[BinaryIO], object]) -> int:
@@ -269,62 +311,10 @@ def _to_stdout(encode: Callable[[BinaryIO], object]) -> int:
     return content.getbuffer().nbytes
 
 
-@contextmanager
-def _stream(path: Path, name: str, overwrite: bool) -> Iterator[BinaryIO]:
-    """Open a stream whose bytes become the target only if the block succeeds."""
-    if _is_special(path):
-        content = io.BytesIO()  # as for standard output
-        yield content
-        with path.open("wb") as stream:
-            stream.write(content.getbuffer())
-        return
-    with _beside(path) as temporary:
-        _create(temporary, path)
-        with temporary.open("r+b") as stream:  # an encoder of several frames reads what it wrote
-            yield stream
-        _publish(temporary, path, name, overwrite)
-
-
-@contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """Provide the name of a hidden file in the same folder, removed after the block."""
-    temporary = path.with_name(f".convcli-{secrets.token_hex(8)}.tmp")
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _create(temporary: Path, path: Path) -> None:
-    """Create an empty file of the umask's mode; where it will replace a file, one that its owner alone may read."""
-    mode = stat.S_IRUSR | stat.S_IWUSR if path.exists() else 0o666
-    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
-
-
-def remove_leftovers(folder: str | os.PathLike[str]) -> None:
-    """Remove what a killed `save` left in a folder; none may be running."""
-    try:
-        leftovers = [path for path in Path(folder).iterdir() if _TEMPORARY.fullmatch(path.name)]
-    except OSError:  # no folder, no leftovers
-        return
-    for path in leftovers:
-        path.unlink(missing_ok=True)
-
-
-def _publish(temporary: Path, path: Path, name: str, overwrite: bool) -> None:
-    """Give the file its name, and the mode of the file that it replaces.
-
-    A hard link cannot replace a file that was made meanwhile.
-    """
-    if not overwrite:
-        try:
-            return path.hardlink_to(temporary)
-        except FileExistsError:
-            raise _exists(name) from None
-        except (OSError, NotImplementedError):  # a file system without hard links: the check is all there is
-            if path.exists():
-                raise _exists(name) from None
-    with suppress(FileNotFoundError):
-        temporary.chmod(stat.S_IMODE(path.stat().st_mode) & 0o777)
-    temporary.replace(path)
-    return None
+def _to_special(path: Path, encode: Callable[[BinaryIO], object]) -> int:
+    """Encode for a device or a named pipe, in memory first, as for standard output."""
+    content = io.BytesIO()
+    encode(content)
+    with path.open("wb") as stream:
+        stream.write(content.getbuffer())
+    return content.getbuffer().nbytes

@@ -61,7 +61,7 @@ class ApplyResult:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What would surprise, in words: the plan's warnings, and those of the values."""
-        return self.plan.warnings
+        return self.plan.warnings + (self.written.warnings if self.written else ())
 
     @property
     def verified(self) -> bool:

@@ -443,16 +443,6 @@ class TestResume:
         Path("in/b.png").write_bytes(good)
         assert "done     1" in ok("in", *SHARPEN, "--out", "out", "--resume")
 
-    def test_leftovers_are_removed(self) -> None:
-        pictures("in/sub/a.png")
-        Path("out/sub").mkdir(parents=True)
-        leftover, other = Path("out/sub/.convcli-0123456789abcdef.tmp"), Path("out/sub/.convcli-note.tmp")
-        leftover.touch()
-        other.touch()
-        ok("in", "--recursive", *SHARPEN, "--out", "out")
-        assert not leftover.exists()
-        assert other.exists()
-
 
 # Processes that are stopped.
 

@@ -4,12 +4,18 @@ It has one row per output: the digests of its input, of the recipe (kernels, par
 file as it was written. A row without digests was about to be written: it belongs to a batch, and is made anew. Each
 change is a transaction, so a process killed at any moment leaves a valid manifest. One batch at a time opens it. The
 write-ahead log is used without shared memory, which network folders do not offer.
+
+It also has the owner of the batches' temporary files: letters in their names, by which the next batch finds those that
+a killed one left, and no others.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import sqlite3
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +34,7 @@ CREATE TABLE IF NOT EXISTS outputs (
     output TEXT               -- SHA-256 of the output file
 ) WITHOUT ROWID
 """
+_OWNER = re.compile(r"[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,8 @@ class Manifest:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            _check_own_file(folder / f"{NAME}{suffix}")
         with self._translated_errors():
             self._base = sqlite3.connect(self._path, timeout=0, isolation_level=None)
         try:
@@ -68,7 +77,7 @@ class Manifest:
     @staticmethod
     def of(folder: Path) -> dict[str, Entry]:
         """Return the entries of a folder by target; none if it has no manifest."""
-        if not (folder / NAME).exists():
+        if not os.path.lexists(folder / NAME):
             return {}
         manifest = Manifest(folder)
         try:
@@ -78,8 +87,28 @@ class Manifest:
 
     def entries(self) -> dict[str, Entry]:
         with self._translated_errors():
-            rows = self._base.execute("SELECT target, input, recipe, output FROM outputs")
-            return {os.fsdecode(target): Entry(*digests) for target, *digests in rows}
+            found = self._base.execute("SELECT type FROM sqlite_master WHERE name = 'outputs'").fetchall()
+            if found != [("table",)]:  # a view may recur for ever
+                raise self._foreign("it has no table of outputs")
+            rows = self._base.execute("SELECT target, input, recipe, output FROM outputs").fetchall()
+        if not all(isinstance(target, bytes) for target, *_ in rows):
+            raise self._foreign("its targets are no paths")
+        return {os.fsdecode(target): Entry(*digests) for target, *digests in rows}
+
+    def owner(self) -> str:
+        """Return the letters in the names of the temporary files of this folder's batches."""
+        with self._translated_errors():
+            self._base.execute("BEGIN")
+            self._base.execute("CREATE TABLE IF NOT EXISTS batch (owner TEXT)")
+            found = self._base.execute("SELECT owner FROM batch").fetchone()
+            if found is None:
+                found = (secrets.token_hex(4),)
+                self._base.execute("INSERT INTO batch VALUES (?)", found)
+            self._base.execute("COMMIT")
+        (owner,) = found
+        if not isinstance(owner, str) or not _OWNER.fullmatch(owner):
+            raise self._foreign("its owner is none")
+        return owner
 
     def expect(self, pairs: Iterable[tuple[str, str]]) -> None:
         """Add the (target, source) that are about to be written, if the target has no row yet."""
@@ -89,10 +118,23 @@ class Manifest:
             self._base.executemany("INSERT OR IGNORE INTO outputs (target, source) VALUES (?, ?)", rows)
             self._base.execute("COMMIT")
 
-    def record(self, target: str, source: str, entry: Entry) -> None:
-        """Record an output that was written."""
-        row = (os.fsencode(target), os.fsencode(source), entry.input, entry.recipe, entry.output)
+    def entry(self, target: str) -> Entry | None:
+        """Return the entry of a target, None if it has none."""
         with self._translated_errors():
+            rows = self._base.execute(
+                "SELECT input, recipe, output FROM outputs WHERE target = ?", (os.fsencode(target),)
+            )
+            found = rows.fetchone()
+        return None if found is None else Entry(*found)
+
+    def record(self, target: str, source: str, entry: Entry | None) -> None:
+        """Record an output that was written; None: no batch made it."""
+        key = os.fsencode(target)
+        with self._translated_errors():
+            if entry is None:
+                self._base.execute("DELETE FROM outputs WHERE target = ?", (key,))
+                return
+            row = (key, os.fsencode(source), entry.input, entry.recipe, entry.output)
             self._base.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?)", row)
 
     def close(self) -> None:
@@ -109,6 +151,23 @@ class Manifest:
         code = getattr(error, "sqlite_errorcode", None)
         if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return FileError(f"{self._path.parent} is held by another batch", "expected it free", "wait for it to end")
-        if code is not None and code & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
-            return FileError(f"{self._path} is no manifest", str(error), "move it away, or choose another --out")
+        if code is not None and code & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR):
+            return self._foreign(str(error))
         return OutputError(f"{self._path} cannot be written", str(error))
+
+    def _foreign(self, why: str) -> FileError:
+        return FileError(f"{self._path} is no manifest", why, "move it away, or choose another --out")
+
+
+def _check_own_file(path: Path) -> None:
+    """Raise FileError for a link or anything but a plain file: what is written to it would go elsewhere."""
+    try:
+        status = path.lstat()
+    except OSError:  # there is none, or opening it tells why not
+        return
+    if not stat.S_ISREG(status.st_mode):
+        found = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "no plain file"
+        raise FileError(f"{path} is {found}", "expected a manifest or nothing", "remove it, or choose another --out")
+    if status.st_nlink > 1:
+        given = f"{path} is a hard link, another name of a file"
+        raise FileError(given, "expected a manifest of its own", "remove it, or choose another --out")

@@ -13,13 +13,22 @@ from pathlib import Path
 from typing import TypeVar
 
 from convcli.errors import FileError, InputError, OutputError, WorkerError, reason
-from convcli.io import lookup, remove_leftovers
+from convcli.io import lookup, remove_temporaries
 from convcli.jobs.apply_plan import ApplyRequest
 from convcli.jobs.batch.manifest import Entry, Manifest
 from convcli.jobs.batch.naming import Template, check_folder, check_suffixes, check_targets, name_all
 from convcli.jobs.batch.pool import Pool, as_finished, in_thread
 from convcli.jobs.batch.sources import Source
-from convcli.jobs.batch.task import UNCHANGED, Recipe, Record, Task, done_before, process, share_memory
+from convcli.jobs.batch.task import (
+    UNCHANGED,
+    Recipe,
+    Record,
+    Task,
+    done_before,
+    process,
+    publish_output,
+    share_memory,
+)
 from convcli.limits import threads
 from convcli.options import PRODUCT_THREADS
 
@@ -30,9 +39,13 @@ CALLS_PER_WORKER = 4  # calls submitted per worker, so that none waits for its n
 
 @dataclass(frozen=True)
 class Batch:
-    """A planned batch: its tasks, their recipe, and the records of inputs that cannot be tried."""
+    """A planned batch: its tasks, their recipe, and the records of inputs that cannot be tried.
+
+    folder: where the manifest is, and the outputs are. real: the same with no symbolic link on the way.
+    """
 
     folder: Path
+    real: Path
     recipe: Recipe
     tasks: tuple[Task, ...]
     failed: tuple[Record, ...]
@@ -49,6 +62,7 @@ class Batch:
         and its kin for kernel and name.
         """
         check_folder(folder)
+        real = folder.resolve()
         recorded = Manifest.of(folder)
         sources = list(_new_sources(sources, folder, recorded))
         if not sources:
@@ -67,12 +81,13 @@ class Batch:
                 source.path,
                 target,
                 str(folder / target),
+                real / target,
                 replace=request.writing.overwrite or (resume and target in recorded),
                 before=recorded.get(target) if resume else None,
             )
             for source, target in zip(sources, targets, strict=True)
         )
-        return cls(folder, Recipe.of(request), tasks, failed)
+        return cls(folder, real, Recipe.of(request), tasks, failed)
 
     def preview(self, jobs: int, timeout: float | None = None) -> Generator[Record, None, None]:
         """Yield what a run would do, in order, without doing it; a file that cannot be read is planned like any other.
@@ -109,33 +124,51 @@ class Batch:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"{self.folder} cannot be created", reason(error)) from error
+        if self.folder.resolve() != self.real:
+            raise FileError(f"{self.folder} has become a symbolic link", "expected a folder", "run again")
         manifest = Manifest(self.folder)
         try:
-            self._remove_leftovers()
+            owner = manifest.owner()
+            self._remove_temporaries(owner)
             manifest.expect((task.target, task.source) for task in self.tasks)
-            yield from self._records(manifest, min(jobs, len(self.tasks)), timeout)
+            try:
+                yield from self._records(manifest, owner, min(jobs, len(self.tasks)), timeout)
+            finally:
+                self._remove_temporaries(owner)
         finally:
-            self._remove_leftovers()
             manifest.close()
 
-    def _records(self, manifest: Manifest, jobs: int, timeout: float | None) -> Iterator[Record]:
+    def _records(self, manifest: Manifest, owner: str, jobs: int, timeout: float | None) -> Iterator[Record]:
+        call = partial(process, share_memory(self.recipe, jobs), owner)
         with self._pool(jobs, timeout) as pool:
-            for task, future in as_finished(
-                pool, partial(process, share_memory(self.recipe, jobs)), self.tasks, CALLS_PER_WORKER * jobs
-            ):
-                record = _record_of(task, future)
-                if record.entry is not None:
-                    manifest.record(task.target, task.source, record.entry)
-                yield record
+            for task, future in as_finished(pool, call, self.tasks, CALLS_PER_WORKER * jobs):
+                yield _settle(manifest, task, _record_of(task, future))
 
     def _pool(self, jobs: int, timeout: float | None) -> Pool:
         each = max(1, threads() // max(jobs, 1))
         environment = {**os.environ, **dict.fromkeys(PRODUCT_THREADS, "1"), "CONVCLI_THREADS": str(each)}
         return Pool(jobs, timeout=timeout, environment=environment, preload="convcli.jobs.batch.task")
 
-    def _remove_leftovers(self) -> None:
-        for folder in {Path(task.path).parent for task in self.tasks}:
-            remove_leftovers(folder)
+    def _remove_temporaries(self, owner: str) -> None:
+        for folder in {task.real.parent for task in self.tasks}:
+            remove_temporaries(folder, owner)
+
+
+def _settle(manifest: Manifest, task: Task, record: Record) -> Record:
+    """Record an output, then publish it: whatever is killed in between, its digest tells whether it was published.
+
+    A target that another program made meanwhile is not claimed for the batch.
+    """
+    before = manifest.entry(task.target)
+    if record.temporary is not None:
+        manifest.record(task.target, task.source, record.entry)
+        record = publish_output(task, record)
+        if record.status == "failed":
+            manifest.record(task.target, task.source, before)
+    claimed = task.replace or (before is not None and before.output is not None)
+    if record.status == "failed" and not claimed and os.path.lexists(task.real):
+        manifest.record(task.target, task.source, None)
+    return record
 
 
 def _new_sources(sources: Iterable[Source], folder: Path, recorded: dict[str, Entry]) -> Iterator[Source]:

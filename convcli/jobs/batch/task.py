@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from convcli import __version__
-from convcli.errors import CheckError, ConvError, InputError, OutputError, reason
+from convcli import __version__, io
+from convcli.errors import CheckError, ConvError, FileError, InputError, OutputError, reason
 from convcli.jobs.apply import plan_apply, run_apply
-from convcli.jobs.apply_plan import ApplyRequest
+from convcli.jobs.apply_plan import ApplyPlan, ApplyRequest
 from convcli.jobs.batch.manifest import Entry
 from convcli.jobs.requests import flat_options
 from convcli.kernels import Kernel, fewest_axes, kernel
@@ -80,13 +81,16 @@ UNCHANGED = "done before, and unchanged"
 
 @dataclass(frozen=True)
 class Task:
-    """One input and its output; `before` is the output's entry in the manifest of a batch that is resumed."""
+    """One input and its output.
+
+    target: the output below the folder of the batch. path: the same as messages name it. real: as it is opened, and
+    with no symbolic link on the way. before: its entry in the manifest of a batch that is resumed.
+    """
 
     source: str
     target: str
-    """Below the output folder."""
     path: str
-    """The output as it is opened."""
+    real: Path
     replace: bool = False
     before: Entry | None = None
 
@@ -96,6 +100,7 @@ class Record:
     """The result for one input, with the reason of a failure, and warnings.
 
     An output that was written has its shape, type, bytes and clipped values, and what of the input's metadata it lost.
+    temporary: the file that has its bytes, for `publish_output`.
     """
 
     status: Status
@@ -109,15 +114,16 @@ class Record:
     dropped: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     entry: Entry | None = None
+    temporary: Path | None = None
 
 
-def process(recipe: Recipe, task: Task) -> Record:
-    """Process one task; an error becomes the reason of its record."""
+def process(recipe: Recipe, owner: str, task: Task) -> Record:
+    """Process one task into a temporary file of this owner; an error becomes the reason of its record."""
     try:
         digest = file_digest(task.source)
         if unchanged(task, recipe, digest):
             return Record("skipped", task.source, task.target, UNCHANGED)
-        return _process(recipe, task, digest)
+        return _process(recipe, owner, task, digest)
     except ConvError as error:
         reason = str(error)
     except MemoryError:
@@ -157,17 +163,53 @@ def file_digest(path: str) -> str:
     raise InputError(f"{path} is a pipe or a device", "expected a file", "use convcli apply for what comes once")
 
 
-def _process(recipe: Recipe, task: Task, digest: str) -> Record:
-    folder = Path(task.path).parent
+def publish_output(task: Task, record: Record) -> Record:
+    """Give the temporary file of a record its task's name. Returns the record of that."""
+    temporary = record.temporary
+    assert temporary is not None
+    try:
+        check_folder_of(task)
+        warnings = io.publish(temporary, task.real, task.path, overwrite=task.replace)
+    except OSError as error:
+        return Record("failed", task.source, task.target, f"{task.path} cannot be written; {reason(error)}")
+    except ConvError as error:
+        return Record("failed", task.source, task.target, str(error))
+    return replace(record, warnings=record.warnings + warnings, temporary=None)
+
+
+def check_folder_of(task: Task) -> None:
+    """Raise FileError if the folder of an output has come to lie behind a symbolic link."""
+    folder = task.real.parent
+    if Path(os.path.realpath(folder)) != folder or task.real.is_symlink():
+        raise FileError(f"{task.path} is a symbolic link or lies behind one", "expected a folder", "remove it")
+
+
+def _process(recipe: Recipe, owner: str, task: Task, digest: str) -> Record:
+    folder = task.real.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{folder} cannot be created", reason(error)) from error
+        raise OutputError(f"{Path(task.path).parent} cannot be created", reason(error)) from error
+    check_folder_of(task)
     writing = replace(recipe.request.writing, overwrite=task.replace)
     plan = plan_apply(replace(recipe.request, input=task.source, output=task.path, writing=writing))
     if file_digest(task.source) != digest:
         raise InputError(f"{task.source} changed while it was read", "", "run again with --resume")
-    result = run_apply(plan)
+    try:
+        temporary = io.create_temporary(task.real, owner)
+    except OSError as error:
+        raise OutputError(f"{task.path} cannot be written", reason(error)) from error
+    try:
+        return _run_into(temporary, plan, recipe, task, digest)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _run_into(temporary: Path, plan: ApplyPlan, recipe: Recipe, task: Task, digest: str) -> Record:
+    """Run a plan into a temporary file, and return the record of a task that is done but for its publication."""
+    assert plan.target is not None
+    result = run_apply(replace(plan, target=replace(plan.target, temporary=temporary)))
     if result.written is None:
         raise CheckError("outputs differ from the definition by more than their bound", "nothing was written")
     return Record(
@@ -180,5 +222,6 @@ def _process(recipe: Recipe, task: Task, digest: str) -> Record:
         clipped=result.ledger.below + result.ledger.above,
         dropped=(*plan.dropped, *result.written.dropped),
         warnings=result.warnings,
-        entry=Entry(digest, recipe.digest, file_digest(task.path)),
+        entry=Entry(digest, recipe.digest, file_digest(str(temporary))),
+        temporary=temporary,
     )

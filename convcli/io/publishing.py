@@ -1,0 +1,96 @@
+"""Hidden files beside their targets, and how one takes its target's name."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from convcli.errors import FileError, OutputError
+
+
+def create_temporary(path: Path, owner: str = "") -> Path:
+    """Create an empty hidden file beside `path`, and return its path.
+
+    owner: letters in its name by which `remove_temporaries` finds it. The file has the mode of the
+    umask; where it will replace a file, its owner alone may read it. Raises OSError.
+    """
+    name = f"{owner}-{secrets.token_hex(4)}" if owner else secrets.token_hex(8)
+    temporary = path.with_name(f".convcli-{name}.tmp")
+    mode = stat.S_IRUSR | stat.S_IWUSR if path.exists() else 0o666
+    os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+    return temporary
+
+
+def remove_temporaries(folder: Path, owner: str) -> None:
+    """Remove the temporary files of this owner from a folder, as far as the system lets them go."""
+    pattern = re.compile(rf"\.convcli-{re.escape(owner)}-[0-9a-f]{{8}}\.tmp")
+    try:
+        found = [path for path in folder.iterdir() if pattern.fullmatch(path.name)]
+    except OSError:  # there is no such folder
+        return
+    for path in found:
+        with suppress(OSError):  # a folder of that name, or one that is another's
+            path.unlink()
+
+
+def publish(temporary: Path, path: Path, name: str, *, overwrite: bool) -> tuple[str, ...]:
+    """Give a temporary file the name `path`, and owner and mode of the file that it replaces.
+
+    name: how messages call the target. Returns warnings. Raises FileError for a file that exists
+    unless it may be overwritten, OSError if the system refuses.
+    """
+    if not overwrite:
+        # A hard link cannot replace a file that was made meanwhile.
+        try:
+            path.hardlink_to(temporary)
+        except FileExistsError:
+            raise exists_error(name) from None
+        except (OSError, NotImplementedError):  # no hard links here: the check is all there is
+            if path.exists():
+                raise exists_error(name) from None
+        else:
+            temporary.unlink()
+            return ()
+    warnings: tuple[str, ...] = ()
+    with suppress(FileNotFoundError):
+        replaced = path.stat()
+        _keep_access(temporary, replaced)
+        if replaced.st_nlink > 1:
+            others = "name keeps" if replaced.st_nlink == 2 else "names keep"
+            warnings = (f"{name} was a hard link; its {replaced.st_nlink - 1} other {others} the old content",)
+    temporary.replace(path)
+    return warnings
+
+
+def _keep_access(temporary: Path, replaced: os.stat_result) -> None:
+    """Give a file the owner, the group and the mode of another, as far as this user may.
+
+    A group that cannot be kept may do no more than everybody may.
+    """
+    mode = stat.S_IMODE(replaced.st_mode) & 0o777
+    own = temporary.stat()
+    if (own.st_uid, own.st_gid) != (replaced.st_uid, replaced.st_gid):
+        for owner in (replaced.st_uid, -1):
+            try:
+                os.chown(temporary, owner, replaced.st_gid)
+                break
+            except OSError:
+                continue
+        else:
+            mode = mode & ~0o070 | (mode & 0o007) << 3
+    temporary.chmod(mode)
+
+
+def exists_error(name: str) -> FileError:
+    return FileError(f"{name} exists", "expected a new file", "pass --overwrite")
+
+
+def check_replaceable(path: Path, name: str) -> None:
+    """Raise OutputError for a file that this user may not write to."""
+    if not os.access(path, os.W_OK):
+        given = f"{name} cannot be replaced"
+        raise OutputError(given, "it is read-only", f"make it writable (chmod u+w {name}), or name another file")

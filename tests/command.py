@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
 from click.testing import CliRunner, Result
 
 from convcli.cli import main
+
+ROOT = Path(__file__).parent.parent
+STYLES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def run(*words: str, code: int = 0, stdin: bytes | None = None) -> Result:
@@ -12,3 +22,37 @@ def run(*words: str, code: int = 0, stdin: bytes | None = None) -> Result:
     result = CliRunner().invoke(main, list(words), input=stdin)
     assert result.exit_code == code, result.stderr
     return result
+
+
+def on_terminal(*words: str, columns: int = 80, code: int | None = 0, **environment: str) -> list[str]:
+    """The lines of stdout and stderr of ``convcli WORDS`` on a pseudo-terminal of this width, with their styles."""
+    import fcntl
+    import pty
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "LINES")}
+    given = {**kept, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT), **environment}
+    command = [sys.executable, "-m", "convcli", *words]
+    read = b""
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=given) as process:
+        os.close(theirs)
+        while part := _read(ours):
+            read += part
+    os.close(ours)
+    assert code in (None, process.returncode), read.decode()
+    return read.decode().replace("\r\n", "\n").splitlines()
+
+
+def plain(lines: list[str]) -> list[str]:
+    """The lines without their styles."""
+    return [STYLES.sub("", line) for line in lines]
+
+
+def _read(terminal: int) -> bytes:
+    """Read from a pseudo-terminal; Linux raises OSError at its end."""
+    try:
+        return os.read(terminal, 65536)
+    except OSError:
+        return b""

@@ -22,7 +22,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "Picture files": ("frames", "linear", "quality", "compress_level", "strip", "allow_truncated"),
     "Other files": ("input_format", "raw_shape", "raw_dtype", "raw_order", "raw_offset"),
     "Limits": ("threads", "jobs", "timeout", "max_memory", "max_pixels"),
-    "Messages": ("dry_run", "quiet", "as_json", "debug", "help", "_click_default_help"),
+    "Messages": ("dry_run", "quiet", "verbose", "columns", "as_json", "debug", "help", "_click_default_help"),
 }
 """The headings in order, each with its options by the name of their parameter; Options has all others."""
 

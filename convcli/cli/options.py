@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from convcli.cli import complete
-from convcli.cli.types import FRAMES, PADDING, PER_AXIS, SHAPE, SIZE, Choice, Count, MethodChoice
+from convcli.cli.types import COLUMNS, FRAMES, PADDING, PER_AXIS, SHAPE, SIZE, Choice, Count, MethodChoice
 from convcli.options import BOUNDARIES, CHANNELS, COMBINES, DTYPES, LAYOUTS, OPS, ORDERS, POLICIES
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -187,6 +187,13 @@ threads = click.option(
 )
 overwrite = click.option("-f", "--overwrite", "--force", is_flag=True, help="Replace the output if it exists.")
 dry_run = click.option("-n", "--dry-run", is_flag=True, help="Show the plan and write nothing.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings only.")
+verbose = click.option("-v", "--verbose", is_flag=True, help="Print every detail.")
+columns = click.option(
+    "--columns",
+    type=COLUMNS,
+    help="Columns of the table to show, or all. [default: as many as the terminal has room for]",
+)
 debug = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 
 GEOMETRY = (stride, dilation, padding)

@@ -24,6 +24,7 @@ Examples:
   convcli shape 224x224x3 conv:64,k=7,s=2,p=3 maxpool:3,s=2,p=1 --at 0,0
   convcli shape --input-for 27x27 conv:64,k=11,s=4 maxpool:3,s=2
   convcli shape --solve 224x224 56x56 --rf 31 --max-layers 3
+  convcli shape 28x28x1 conv:8,k=3 relu gap --emit onnx -o net.onnx
 """
 EMITS = ("torch", "keras", "onnx", "toml")
 
@@ -42,16 +43,16 @@ class Question(NamedTuple):
 ONE_KERNEL = {"stride", "dilation", "padding", "transposed", "output_padding", "bias"}
 ONE_KERNEL |= {"channels", "groups"}
 READING = {"dims", "layout"}
-TABLE = {"formula", "count", "with_bias", "batch", "dtype", "versus"}
+TABLE = {"formula", "count", "with_bias", "batch", "dtype", "versus", "columns"}
 PRINTING = {"as_json", "as_csv", "markdown", "quiet"}
 
-REPORT = Question("network", "a network's report", READING | TABLE | PRINTING)
+REPORT = Question("network", "the report of a network", READING | TABLE | PRINTING | {"verbose"})
 QUESTIONS = {
     "kernel": Question("layer", "a single kernel (-k)", ONE_KERNEL | READING | {"kernel", "quiet", "as_json"}),
     "solve": Question("solve", "--solve", {"solve", "rf", "max_layers", "as_json"}),
     "at": Question("pixel", "--at", READING | {"at", "as_json"}),
     "input_for": Question("input_for", "--input-for", READING | {"input_for", "as_json", "quiet"}),
-    "emit": Question("emit", "--emit", READING | {"emit"}),
+    "emit": Question("emit", "--emit", READING | {"emit", "output", "overwrite"}),
 }
 """The questions by the option that asks them; without any of these it is REPORT. Other options are refused."""
 
@@ -71,8 +72,21 @@ def _indices(text: str) -> tuple[int, ...]:
     return (value,) if isinstance(value, int) else tuple(value)
 
 
-@click.command("shape", cls=Command, epilog=EXAMPLES)
-@click.argument("words", nargs=-1, metavar="SHAPE [LAYER]... | FILE", shell_complete=complete.files)
+class _Shape(Command):
+    """The command, which says what --solve takes where it is given one size."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.BadOptionUsage as error:
+            if error.option_name != "--solve":
+                raise
+            example = "write --solve 224x224 56x56"
+            raise click.UsageError(f"--solve with less than two sizes; expected FROM and TO; {example}", ctx) from None
+
+
+@click.command("shape", cls=_Shape, epilog=EXAMPLES)
+@click.argument("words", nargs=-1, metavar="SHAPE [LAYER]... | [SHAPE] FILE", shell_complete=complete.files)
 @click.option(
     "-k",
     "--kernel",
@@ -84,15 +98,20 @@ def _indices(text: str) -> tuple[int, ...]:
 @click.option("--bias/--no-bias", default=False, help="Count a bias for each output channel.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the output shape only.")
 @click.option("--formula", is_flag=True, help="Networks: show the arithmetic of every size.")
-@click.option("--count", type=Choice(COUNT_UNITS), default="macs", help="Networks: count multiply-adds, or both apart.")
+@click.option(
+    "--count",
+    type=Choice(COUNT_UNITS),
+    default="macs",
+    help="Networks: count multiply-adds (macs), or multiplications and additions (flops).",
+)
 @click.option("--with-bias", is_flag=True, help="Networks: count the additions of biases as work.")
-@click.option("--batch", type=Count(1), default=1, metavar="N", help="Networks: items at once.")
+@click.option("--batch", type=Count(1), default=1, metavar="N", help="Networks: number of items in a batch.")
 @click.option(
     "--dtype",
     type=Choice((*DTYPES, "bfloat16")),
     default="float32",
     metavar="T",
-    help="Networks: the type that memory is told for.",
+    help="Networks: number type to compute the memory for.",
 )
 @click.option("--versus", type=Choice(VERSUS), help="Networks: compare with dense, or depthwise-separable, layers.")
 @click.option("--csv", "as_csv", is_flag=True, help="Networks: print comma-separated values.")
@@ -101,16 +120,20 @@ def _indices(text: str) -> tuple[int, ...]:
     "--at", type=Parsed("i[,j...]", _indices), help="Networks: what this output sees, and what this input reaches."
 )
 @click.option("--input-for", type=SHAPE, help="Networks: the input size that this output size needs.")
-@click.option(
-    "--emit", type=Choice(EMITS), help="Networks: write PyTorch or Keras code, an ONNX model or TOML to stdout."
-)
+@click.option("--emit", type=Choice(EMITS), help="Networks: write PyTorch or Keras code, an ONNX model or TOML.")
+@click.option("-o", "--output", metavar="FILE", help="With --emit: write to this file. [default: stdout]")
+@options.overwrite
+@options.verbose
+@options.columns
 @click.option("--solve", type=(SHAPE, SHAPE), metavar="FROM TO", help="Find layers that lead from one size to another.")
-@click.option("--rf", type=Count(1), metavar="N", help="With --solve: the receptive field to have.")
-@click.option("--max-layers", type=Count(1, 4), default=2, metavar="N", help="With --solve: at most so many.")
+@click.option("--rf", type=Count(1), metavar="N", help="With --solve: the receptive field wanted.")
+@click.option(
+    "--max-layers", type=Count(1, 4), default=2, metavar="N", help="With --solve: the largest number of layers."
+)
 @options.stacked(*options.GEOMETRY, *options.READING)
 @click.pass_context
 def command(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> None:
-    """Tell what comes out of a convolution of SHAPE, or of a whole network, and how.
+    """Compute the output shape, weights and work of one convolution, or of a whole network.
 
     SHAPE is the input's: 28x28, 224x224x3 (channels last), 8x224x224x3 (a batch, with -k), 100 (a signal). LAYERs
     are conv:FILTERS,k=K deconv depthwise maxpool avgpool gap relu batchnorm layernorm pad upsample flatten linear
@@ -130,20 +153,21 @@ def _question(ctx: click.Context, words: tuple[str, ...], given: dict[str, Any])
         _refuse_shape_alone(words[0])
     needs_layers = question in (QUESTIONS["at"], QUESTIONS["input_for"], QUESTIONS["emit"])
     if needs_layers and any(word.endswith(".onnx") for word in words):
-        raise click.UsageError(f"{question.title} needs layers that it knows; give them as words or as TOML")
+        raise click.UsageError(f"{question.title} does not read ONNX models; give the layers as words or as TOML")
     names = {param.name: max(param.opts, key=len) for param in ctx.command.params if param.name}
     if stray := sorted(names[key] for key in asked - question.options):
-        raise click.UsageError(f"{stray[0]} has no part in {question.title}; {_remedy(stray[0], question)}")
+        raise click.UsageError(f"{stray[0]} does not apply to {question.title}; {_remedy(stray[0], question)}")
     prints = sorted(names[key] for key in asked & PRINTING)
     if question is not QUESTIONS["kernel"] and len(prints) > 1:
-        raise click.UsageError(f"{' and '.join(prints)} cannot be had at once; choose one")
+        raise click.UsageError(f"{' and '.join(prints)} cannot be combined; choose one")
     return question
 
 
 def _refuse_shape_alone(word: str) -> None:
     from convcli.cli.shape_questions.words import input_shape
-    from convcli.network.load import is_network_file
+    from convcli.network.load import check_network_suffix, is_network_file
 
+    check_network_suffix(word)
     if not is_network_file(word):
         input_shape(word)
         raise click.UsageError(

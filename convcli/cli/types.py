@@ -108,6 +108,18 @@ def parse_frames(text: str) -> Frames:
     raise InputError(f"{text!r}", "expected first, all, or a number from 0", did_you_mean(text, ("first", "all")))
 
 
+def parse_columns(text: str) -> tuple[str, ...]:
+    """Read the heads of columns, separated by commas.
+
+    >>> parse_columns("layer, output")
+    ('layer', 'output')
+    """
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise InputError(f"{text!r}", "expected names of columns, separated by commas", "write it as layer,output")
+    return names
+
+
 def _folder(text: str) -> Path:
     """Parse a folder's path; empty text, as of a shell variable that is not set, is refused."""
     if not text:
@@ -115,6 +127,7 @@ def _folder(text: str) -> Path:
     return Path(text)
 
 
+COLUMNS = Parsed("name[,name...]", parse_columns)
 FOLDER = Parsed("folder", _folder)
 SHAPE = Parsed("shape", parse_shape)
 PER_AXIS = Parsed("n[,n...]", parse_per_axis)

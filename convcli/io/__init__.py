@@ -33,6 +33,7 @@ from convcli.io.writing import (
     check_target,
     output_buffer,
     save,
+    save_bytes,
     save_text,
 )
 
@@ -72,6 +73,7 @@ __all__ = [
     "release",
     "remove_temporaries",
     "save",
+    "save_bytes",
     "save_text",
     "split_key",
 ]

@@ -141,12 +141,29 @@ def output_buffer(target: OutputTarget | None, shape: tuple[int, ...], dtype: np
 
 def save_text(target: str | os.PathLike[str], text: str, form: str, *, overwrite: bool = False) -> Written:
     """Write text as UTF-8, with the same care as `save`; `form` is only returned."""
-    name, content = os.fspath(target), text.encode()
+    return save_bytes(target, text.encode(), form, overwrite=overwrite, binary=False)
+
+
+def save_bytes(
+    target: str | os.PathLike[str], content: bytes, form: str, *, overwrite: bool = False, binary: bool = True
+) -> Written:
+    """Write bytes with the same care as `save`. Raises FileError for binary ones on a terminal."""
+    name = os.fspath(target)
     place = _Place(name, Path(os.path.realpath(name)), overwrite)
     if name != "-":
         _check_place(place.path, name, overwrite)
+    elif binary:
+        refuse_terminal(form)
     size, warnings = place.deliver(lambda stream: stream.write(content))
     return Written(name, form, size, warnings=warnings)
+
+
+def refuse_terminal(form: str) -> None:
+    """Raise FileError if standard output is a terminal, which would show a binary format as characters."""
+    if sys.stdout is not None and sys.stdout.isatty():
+        raise FileError(
+            f"{form} on a terminal", "it is binary; expected a file or a pipe", "name a file with -o, or add > FILE"
+        )
 
 
 def check_target(
@@ -167,6 +184,8 @@ def check_target(
 
 def _resolve(name: str, overwrite: bool, format: str | None) -> OutputTarget:
     form = check_name(name, format)
+    if name == "-" and not form.separator:
+        refuse_terminal(form.name)
     if name != "-":
         try:
             _check_place(Path(os.path.realpath(name)), name, overwrite)

@@ -7,13 +7,14 @@ memory) is one loop over that list.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from convcli.errors import ChannelError, InputError, LimitError, ShapeError
 from convcli.network.layers import KINDS, Op, Step, Tensor, bind, read, unknown
-from convcli.network.parser import Branch, Group, Item, TokenError, Word, parse
+from convcli.network.parser import Branch, Group, Item, TokenError, Word, parse, written
 from convcli.options import Layout
 from convcli.shapes.axis import Axis
 from convcli.shapes.parse import show
@@ -22,6 +23,17 @@ MOST_LAYERS = 100_000
 DEEPEST_BLOCK = 20
 INPUT = -1
 """The index that stands for the network's input among a node's inputs."""
+
+
+class Instance(NamedTuple):
+    """The outermost block, branch or repetition that a layer belongs to.
+
+    number: one for each time that it is applied. named: whether it is a block with a name.
+    """
+
+    number: int
+    text: str
+    named: bool
 
 
 class Node(NamedTuple):
@@ -33,6 +45,7 @@ class Node(NamedTuple):
     inputs: tuple[int, ...]
     x: Tensor  # the first input
     step: Step
+    instance: Instance | None = None
 
     @property
     def output(self) -> Tensor:
@@ -130,6 +143,8 @@ class _Builder:
         self.blocks = blocks
         self.layout = layout
         self.nodes: list[Node] = []
+        self.instance: Instance | None = None
+        self.instances = 0
 
     def chain(self, items: Sequence[Item], source: int, path: tuple[str, ...]) -> int:
         """Add items after the node `source`; return the index of the last."""
@@ -147,10 +162,29 @@ class _Builder:
     def group(self, group: Group, source: int, path: tuple[str, ...]) -> int:
         for _ in range(group.times):
             before = source
-            source = self.chain(group.items, source, path)
+            with self.within_instance(group if group.times > 1 and not self.is_block(group) else None):
+                source = self.chain(group.items, source, path)
             if source == before:
                 break  # nothing in it, however often
         return source
+
+    def is_block(self, group: Group) -> bool:
+        """Return whether a group holds one named block and nothing else."""
+        first = group.items[0] if len(group.items) == 1 else None
+        return isinstance(first, Word) and first.name in self.blocks
+
+    @contextmanager
+    def within_instance(self, item: Item | None) -> Iterator[None]:
+        """Let the layers that are added in this context belong to an item, unless they belong to one already."""
+        if item is None or self.instance is not None:
+            yield
+            return
+        self.instances += 1
+        self.instance = Instance(self.instances, written(item), isinstance(item, Word) and item.name in self.blocks)
+        try:
+            yield
+        finally:
+            self.instance = None
 
     def layer(self, word: Word, source: int, path: tuple[str, ...]) -> int:
         if word.name not in KINDS:
@@ -173,13 +207,20 @@ class _Builder:
             items = expand(word, self.blocks[word.name])
         except InputError as error:
             raise within(error, path) from None
-        return self.chain(items, source, (*path, word.text))
+        with self.within_instance(word):
+            return self.chain(items, source, (*path, word.text))
 
     def branch(self, branch: Branch, source: int, path: tuple[str, ...]) -> int:
         word = branch.head
         if word.name not in MERGES or word.arguments:
             hint = "expected residual[body | shortcut] or concat[a | b]"
             raise within(word.error("no way for branches to meet", hint), path)
+        with self.within_instance(branch):
+            return self.arms(branch, source, path)
+
+    def arms(self, branch: Branch, source: int, path: tuple[str, ...]) -> int:
+        """Add the arms of a branch, and the layer where they meet."""
+        word = branch.head
         ends = tuple(self.chain(arm, source, (*path, f"{word.name} {n}")) for n, arm in enumerate(branch.arms, 1))
         if len(ends) == 1:
             if word.name == "concat":
@@ -195,7 +236,7 @@ class _Builder:
     def add(self, node: Node) -> int:
         if len(self.nodes) == MOST_LAYERS:
             raise LimitError(f"more than {MOST_LAYERS:,} layers", remedy="use smaller counts")
-        self.nodes.append(node)
+        self.nodes.append(node._replace(instance=self.instance))
         return len(self.nodes) - 1
 
     def tensor(self, index: int) -> Tensor:
@@ -243,14 +284,34 @@ def within(error: InputError, path: Sequence[str]) -> TokenError:
 
 
 def _add(given: Sequence[Tensor]) -> Tensor:
-    first = given[0]
-    if any(x.spatial != first.spatial or x.depth != first.depth for x in given):
-        raise ShapeError(
-            "a sum of unlike shapes",
-            "expected the same from every arm",
-            f"give the shortcut a conv:{first.depth},k=1 with the stride of the body",
-        )
-    return first
+    first, *others = given
+    other = next((x for x in others if x.spatial != first.spatial or x.depth != first.depth), None)
+    if other is None:
+        return first
+    raise ShapeError(
+        "a sum of unlike shapes",
+        "expected the same from every arm",
+        _residual_remedy(first, other),
+    )
+
+
+def _residual_remedy(body: Tensor, shortcut: Tensor) -> str:
+    """Return how the arms of a residual sum can be made to fit.
+
+    >>> _residual_remedy(Tensor((220, 220), 64), Tensor((222, 222), 64))
+    'give the layers of the body p=same'
+    >>> _residual_remedy(Tensor((28, 28), 128), Tensor((56, 56), 64))
+    'give the shortcut a conv:128,k=1,s=2: residual[body | conv:128,k=1,s=2]'
+    """
+    strides = {-(-n // m) for n, m in zip(shortcut.spatial, body.spatial, strict=False)}
+    stride = strides.pop() if len(strides) == 1 else 1
+    fits = tuple(-(-n // stride) for n in shortcut.spatial) == body.spatial
+    if fits:
+        layer = f"conv:{body.depth},k=1" + (f",s={stride}" if stride > 1 else "")
+        return f"give the shortcut a {layer}: residual[body | {layer}]"
+    if len(body.spatial) != len(shortcut.spatial):
+        return "let both arms end in the same axes"
+    return "give the layers of the body p=same"
 
 
 def _concatenate(given: Sequence[Tensor]) -> Tensor:

@@ -413,9 +413,18 @@ did you mean 'conv'?
     return _read(word.name, word.arguments, word.text) or _explain(word)
 
 
+BRANCHES = {
+    "residual": "write it as 'residual[conv:64,k=3,p=1 relu]', in quotes",
+    "concat": "write it as 'concat[conv:64,k=1 | conv:64,k=3,p=1]', in quotes",
+}
+"""How layers that merge branches are written."""
+
+
 def unknown(word: Word, blocks: tuple[str, ...] = ()) -> InputError:
     """Return the error for an unknown layer, which suggests a known one."""
-    known = (*KINDS, *blocks, "residual", "concat")
+    if word.name.lower() in BRANCHES:
+        return word.error(f"{word.name} without a body", "expected layers in brackets", BRANCHES[word.name.lower()])
+    known = (*KINDS, *blocks, *BRANCHES)
     near = SYNONYMS.get(word.name.lower())
     hint = f"did you mean '{near}'?" if near else did_you_mean(word.name.lower(), known)
     return word.error(f"no layer {word.name!r}", remedy=hint or f"expected one of {', '.join(known)}")

@@ -36,6 +36,20 @@ def is_network_file(word: str) -> bool:
     return word.endswith((".toml", ".onnx"))
 
 
+def check_network_suffix(word: str) -> None:
+    """Raise FileError for a word that is rather a file than a shape or a layer: it has another suffix, or it exists.
+
+    >>> check_network_suffix("28x28")
+    """
+    path = Path(word)
+    if not is_network_file(word) and (path.suffix[1:].isalpha() or path.is_file()):
+        raise FileError(
+            f"{word} is not the name of a network's file",
+            "expected a name that ends in .toml or .onnx",
+            nearest_file(path.with_suffix(".toml")) or "rename it if it holds a network",
+        )
+
+
 def network_builder(layers: Sequence[str], layout: Layout) -> Callable[[Tensor | None], Network]:
     """Return a function that builds the network of layers, or of the file they name, on an input.
 
@@ -102,7 +116,7 @@ def _read(path: str) -> dict[str, Any]:
             raise FileError(f"{path} is larger than {LARGEST:,} bytes", "expected a network's description")
         return tomllib.loads(content.decode())
     except FileNotFoundError:
-        raise FileError(f"there is no file {path!r}", remedy=nearest_file(Path(path)) or "check its name") from None
+        raise FileError(f"{path} does not exist", remedy=nearest_file(Path(path)) or "check its name") from None
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

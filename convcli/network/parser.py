@@ -59,6 +59,20 @@ class Branch(NamedTuple):
 Item: TypeAlias = Word | Group | Branch
 
 
+def written(item: Item) -> str:
+    """Return an item as text, in the language that `parse` reads.
+
+    >>> written(parse("[conv:8,k=3 relu]x2")[0]), written(parse("residual[relu|gap]")[0])
+    ('[conv:8,k=3 relu]', 'residual[relu | gap]')
+    """
+    if isinstance(item, Word):
+        return item.text
+    if isinstance(item, Branch):
+        return f"{item.head.text}[{' | '.join(' '.join(map(written, arm)) for arm in item.arms)}]"
+    inside = " ".join(map(written, item.items))
+    return inside if len(item.items) == 1 else f"[{inside}]"
+
+
 def parse(text: str) -> tuple[Item, ...]:
     """Read a chain of layers. Raises TokenError with the place of the mistake and a suggestion.
 

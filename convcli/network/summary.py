@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from convcli.network.graph import INPUT, Network, Node
+from convcli.network.graph import INPUT, Instance, Network, Node
 from convcli.network.receptive_field import View, views
 from convcli.options import Unit, Versus, itemsize
 from convcli.shapes.axis import Axis
@@ -166,9 +166,11 @@ class Row(NamedTuple):
     """One layer. What has an entry for each spatial axis of the network's input is a tuple."""
 
     number: int
+    last: int  # the number of the last layer, where rows are folded into one
     layer: str
     path: str
-    output: str
+    instance: Instance | None
+    output: tuple[int, ...]
     formula: str
     parameters: int
     work: int
@@ -212,7 +214,7 @@ def summarise(
     >>> net = Network.of(Tensor((224, 224), 3), parse("conv:64,k=7,s=2,p=3 maxpool:3,s=2,p=1"))
     >>> row = summarise(net).rows[-1]
     >>> row.output, row.field, row.jump, row.padding, row.dropped
-    ('56x56x64', (11, 11), (4.0, 4.0), (5.0, 5.0), (1, 1))
+    ((56, 56, 64), (11, 11), (4.0, 4.0), (5.0, 5.0), (1, 1))
     """
     count = count or Count()
     size = itemsize(dtype)
@@ -250,9 +252,11 @@ def _row(
 ) -> Row:
     return Row(
         number,
+        number,
         node.text,
         node.path,
-        network.show(node.output),
+        node.instance,
+        node.output.shape(network.layout),
         formulas(node),
         node.parameters,
         work,

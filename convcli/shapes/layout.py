@@ -25,7 +25,7 @@ from typing import Literal, cast
 
 from convcli.errors import ChannelError, InputError, ShapeError, did_you_mean
 from convcli.options import LAYOUTS, Channels, Layout
-from convcli.shapes.parse import show
+from convcli.shapes.parse import counted, show
 
 ChannelMode = Literal["each", "depthwise", "sum", "bank"]
 
@@ -156,7 +156,11 @@ def infer_layout(
             "groups divide the channels of a bank (O, *K, C/groups), or (O, C/groups, *K) with channels first",
             "give such a kernel, or leave groups out",
         )
-    filters = _check_channels(kernel, extra, channel_mode, depth, groups, layout, transposed)
+    try:
+        filters = _check_channels(kernel, extra, channel_mode, depth, groups, layout, transposed)
+    except ChannelError as error:
+        remedy = _layout_remedy(shape[batch_axes:], kernel, count, layout, groups)
+        raise ChannelError(error.given, error.expected, remedy or error.remedy) from None
     return ConvLayout(
         shape, kernel, count, channel_mode, channel_axis, batch_axes, layout, groups, channels=depth, filters=filters
     )
@@ -208,7 +212,9 @@ def infer_spatial_dims(
         return len(kernel)
     raise ShapeError(
         f"the kernel {show(kernel)} does not settle how the input {show(shape)} is read",
-        remedy="use --dims to say how many of its axes are spatial",
+        remedy=f"give a kernel with an entry for each axis, such as {kernel[0]}x{kernel[0]}"
+        if len(kernel) == 1
+        else "use --dims to say how many of its axes are spatial",
     )
 
 
@@ -241,34 +247,68 @@ def _check_channels(
         return _check_transposed(kernel, channel_mode, depth, groups, own)
     if depth % groups:
         raise ChannelError(
-            f"{depth} channels in {groups} groups", "expected a count that the groups divide", "change --groups"
+            f"{counted(depth, 'channel')} in {counted(groups, 'group')}",
+            "expected a count that the groups divide",
+            "change --groups",
         )
     if own * groups != depth:
         in_groups = f" in {groups} groups" if groups > 1 else ""
         raise ChannelError(
-            f"kernel {show(kernel)} has {own} channels{in_groups}, the input has {depth}",
+            f"kernel {show(kernel)} has {counted(own, 'channel')}{in_groups}, the input has {depth}",
             f"expected {depth // groups}",
             "give a kernel with as many channels as the input, or a spatial kernel to filter each channel alike",
         )
     if channel_mode == "bank" and kernel[0] % groups:
         raise ChannelError(
-            f"{kernel[0]} kernels in {groups} groups", "expected a count that the groups divide", "change --groups"
+            f"{counted(kernel[0], 'kernel')} in {counted(groups, 'group')}",
+            "expected a count that the groups divide",
+            "change --groups",
         )
     if channel_mode == "bank":
         return kernel[0]
     return depth if channel_mode == "depthwise" else 1
 
 
+def _layout_remedy(item: Sequence[int], kernel: Sequence[int], dims: int, layout: Layout, groups: int) -> str:
+    """Return what helps where the channels fit if the input's or the kernel's are read in the other order; else "".
+
+    item: the input without a batch axis.
+
+    >>> _layout_remedy((3, 224, 224), (64, 3, 7, 7), 2, "channels_last", 1)
+    'add --layout channels_first if both have their channels first'
+    """
+    if layout == "channels_first" or len(kernel) <= dims:
+        return ""
+    bank = len(kernel) - dims - 1
+    window = kernel[bank + 1 :]
+    first_fits = len(set(window)) == 1  # a window that is not square is rather read as it was meant
+    if len(item) == dims and first_fits and kernel[bank] == 1:
+        return "add --layout channels_first if the kernel has its channels first"
+    if len(item) == dims:
+        return ""
+    if first_fits and kernel[bank] * groups == item[0]:
+        return "add --layout channels_first if both have their channels first"
+    if kernel[-1] * groups == item[0]:
+        return f"write the input with its channels last, {show((*item[1:], item[0]))}"
+    if first_fits and kernel[bank] * groups == item[-1]:
+        kernel_last = show((*kernel[:bank], *window, kernel[bank]))
+        input_first = show((item[-1], *item[:-1]))
+        return f"write the kernel as {kernel_last}, or the input as {input_first} with --layout channels_first"
+    return ""
+
+
 def _check_transposed(kernel: tuple[int, ...], channel_mode: ChannelMode, depth: int, groups: int, own: int) -> int:
     outputs = kernel[0] if channel_mode == "bank" else 1
     if outputs != depth:
         raise ChannelError(
-            f"the transposed kernel {show(kernel)} takes {outputs} channels, the input has {depth}",
+            f"the transposed kernel {show(kernel)} takes {counted(outputs, 'channel')}, the input has {depth}",
             f"expected a first axis of {depth}",
             "give a kernel (O, *K, C/groups) whose O is the input's channel count",
         )
     if outputs % groups:
         raise ChannelError(
-            f"{outputs} kernels in {groups} groups", "expected a count that the groups divide", "change --groups"
+            f"{counted(outputs, 'kernel')} in {counted(groups, 'group')}",
+            "expected a count that the groups divide",
+            "change --groups",
         )
     return own * groups

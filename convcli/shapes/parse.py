@@ -24,6 +24,15 @@ def show(shape: Iterable[int]) -> str:
     return "x".join(map(str, shape)) or "()"
 
 
+def counted(number: int, noun: str) -> str:
+    """Write a number with its noun, in the plural unless it is one.
+
+    >>> counted(1, "channel"), counted(3, "channel")
+    ('1 channel', '3 channels')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def parse_shape(text: str) -> tuple[int, ...]:
     """Read a shape written as `28x28`, `224x224x3` or `28,28`.
 

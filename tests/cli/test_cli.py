@@ -120,7 +120,7 @@ class TestEveryCommand:
         lines = ok(*call, "--json").stdout.splitlines()
         assert len(lines) == 1 + (call[0] == "batch")
         for record in map(json.loads, lines):
-            assert record["schema"] == 1
+            assert record["schema"] == 2
             assert record["convcli"]
             assert record["command"].split()[0] == call[0]
 
@@ -242,7 +242,9 @@ class TestNetworks:
             "#",
             *["layer", "output", "parameters", "macs", "share", "memory", "field", "jump", "pad", "centre", "dropped"],
         ]
-        assert lines[2].split()[:5] == ["1", "conv:64,k=7,s=2,p=3", "112x112x64", "9,472", "118,013,952"]
+        assert lines[2].split()[:6] == ["1", "conv:64,k=7,s=2,p=3", "112x112x64", "9,472", "118", "M"]
+        exact = ok("shape", *self.CHAIN, "-v").stdout.splitlines()
+        assert exact[2].split()[:5] == ["1", "conv:64,k=7,s=2,p=3", "112x112x64", "9,472", "118,013,952"]
         assert ok("shape", *self.CHAIN, "-q").stdout == "1000\n"
 
     def test_a_file_and_another_input_for_it(self) -> None:
@@ -305,7 +307,7 @@ class TestNetworks:
         words = ["28x28x3", "conv:8,k=3", "residual[conv:8,k=3,p=1]x2", "gap"]
         Path("net.toml").write_text(ok("shape", *words, "--emit", "toml").stdout)
         assert ok("shape", "net.toml", "--csv").stdout == ok("shape", *words, "--csv").stdout
-        assert "is such a file already" in refused("shape", "net.toml", "--emit", "toml")
+        assert "is a network's file; expected layers" in refused("shape", "net.toml", "--emit", "toml")
 
     def test_emitted_torch_is_python(self) -> None:
         code = ok("shape", NETWORK, "--emit", "torch").stdout
@@ -318,20 +320,20 @@ class TestNetworks:
             (["32x32x3", "konv:3"], "'konv:3' at character 1: no layer 'konv'; did you mean 'conv'?"),
             (["32x32x3", "conv:3,k=3", "linear:9"], "layer 2 'linear:9' at character 12 (input 30x30x3)"),
             (["28x28"], "28x28 alone; expected a kernel or layers"),
-            ([], "nothing to tell the shape of"),
+            ([], "no shape; expected SHAPE and layers"),
             (["28by28", "relu"], "Invalid value for 'SHAPE'"),
-            (["none.toml"], "there is no file 'none.toml'"),
+            (["none.toml"], "none.toml does not exist"),
             ([NETWORK, "relu"], "'relu' after"),
-            ([NETWORK, "--dims", "2"], "--dims and --layout stand in the file"),
-            ([NETWORK, "--csv", "--json"], "--csv and --json cannot be had at once"),
-            ([NETWORK, "--stride", "2"], "--stride has no part in a network's report; write it in the layer"),
-            ([NETWORK, "--rf", "3"], "--rf has no part in a network's report"),
-            ([NETWORK, "--at", "0", "--formula"], "--formula has no part in --at"),
+            ([NETWORK, "--dims", "2"], "--dims and --layout are read from the file"),
+            ([NETWORK, "--csv", "--json"], "--csv and --json cannot be combined"),
+            ([NETWORK, "--stride", "2"], "--stride does not apply to the report of a network; write it in the layer"),
+            ([NETWORK, "--rf", "3"], "--rf does not apply to the report of a network"),
+            ([NETWORK, "--at", "0", "--formula"], "--formula does not apply to --at"),
             ([NETWORK, "--at", "0,0"], "the output is flat"),
-            (["--solve", "8x8", "4x4", "--csv"], "--csv has no part in --solve"),
+            (["--solve", "8x8", "4x4", "--csv"], "--csv does not apply to --solve"),
             (["relu", "--solve", "8x8", "4x4"], "'relu' beside --solve"),
             (["--input-for", "8x8"], "--input-for alone"),
-            (["28x28", "-k", "3x3", "--batch", "2"], "--batch has no part in a single kernel"),
+            (["28x28", "-k", "3x3", "--batch", "2"], "--batch does not apply to a single kernel"),
             (["28x28", "relu", "-k", "3x3"], "'relu' beside -k"),
             (["28x28x1", "relu", "--count", "mac"], "did you mean 'macs'?"),
         ],

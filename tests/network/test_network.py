@@ -552,7 +552,7 @@ def test_what_cannot_be_solved_is_told() -> None:
         ("[relu | relu]", "'|' at character 7: a group has no arms; write it as concat[a | b]"),
         ("add[relu | relu]", "no way for branches to meet; expected residual[body | shortcut] or concat[a | b]"),
         ("concat[relu]", "one arm alone"),
-        ("residual", "no layer 'residual'"),
+        ("residual", "residual without a body; expected layers in brackets"),
         ("[" * 60 + "]" * 60, "more than 50 groups within each other"),
         ("", "no layers"),
         # Shapes that do not fit.
@@ -563,7 +563,7 @@ def test_what_cannot_be_solved_is_told() -> None:
         ("gap conv:8,k=3", "layer 2 'conv:8,k=3' at character 5 (input 3): the input 3 is flat"),
         ("conv:8,k=3,g=2", "2 groups do not divide the 3 channels of the input; use g=1"),
         ("residual[conv:8,k=3,p=1]", "(input 9x9x8 and 9x9x3): a sum of unlike shapes"),
-        ("residual[conv:8,k=3,p=1]", "give the shortcut a conv:8,k=1 with the stride of the body"),
+        ("residual[conv:8,k=3,p=1]", "give the shortcut a conv:8,k=1: residual[body | conv:8,k=1]"),
         ("concat[conv:8,k=3 | conv:8,k=1]", "layer 3 'concat' at character 1 (input 7x7x8 and 9x9x8): a concatenation"),
         ("deconv:8,k=3,out_padding=1", "output_padding 1; expected less than the stride 1"),
         ("concat[relu | conv:8,k=11]", "in concat 2: layer 2 'conv:8,k=11'"),
@@ -629,7 +629,7 @@ def test_a_missing_file_gets_the_nearest_path(tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="there is no file"):
+    with pytest.raises(FileError, match="does not exist"):
         load(str(tmp_path / "none.toml"))
     bad = tmp_path / "bad.toml"
     bad.write_text("layers = ")

@@ -163,7 +163,7 @@ def test_what_does_not_fit(shape, kernel, options, message):
         ((9, 9, 6), (9, 3, 3, 3), {"groups": 2}, ("9 kernels in 2 groups",)),
         ((5, 9, 9), (8, 4, 3, 3), {"layout": "channels_first"}, ("has 4 channels", "the input has 5")),
         ((9, 9), (8, 3, 3, 3), {"dims": 2}, ("has 3 channels", "the input has 1")),
-        ((9, 9, 3), (3, 3, 1), {"dims": 2}, ("has 1 channels", "the input has 3")),
+        ((9, 9, 3), (3, 3, 1), {"dims": 2}, ("has 1 channel,", "the input has 3")),
         ((1, 9, 9, 5), (8, 3, 3, 4), {"transposed": True}, ("takes 8 channels", "the input has 5", "expected a first")),
         ((1, 9, 9, 8), (8, 3, 3, 4), {"transposed": True, "groups": 3}, ("8 kernels in 3 groups",)),
     ],
@@ -172,6 +172,28 @@ def test_channel_counts_are_named(shape, kernel, options, counts):
     with pytest.raises(ChannelError) as caught:
         infer_layout(shape, kernel, **options)
     assert all(count in str(caught.value) for count in counts)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kernel", "remedy"),
+    [
+        (
+            (28, 28, 1),
+            (32, 1, 3, 3),
+            "write the kernel as 32x3x3x1, or the input as 1x28x28 with",
+        ),
+        ((3, 224, 224), (64, 3, 7, 7), "add --layout channels_first if both have their channels first"),
+        ((3, 224, 224), (64, 7, 7, 3), "write the input with its channels last, 224x224x3"),
+        ((28, 28), (32, 1, 3, 3), "add --layout channels_first if the kernel has its channels first"),
+        ((8, 28, 28, 3), (32, 3, 5, 5), "write the kernel as 32x5x5x3, or the input as 3x28x28 with"),
+        ((28, 28, 3), (3, 3, 4), "give a kernel with as many channels as the input"),
+        ((28, 28), (32, 3, 3, 3), "give a kernel with as many channels as the input"),
+    ],
+)
+def test_channels_in_the_other_order_are_recognised(shape, kernel, remedy):
+    with pytest.raises(ChannelError) as caught:
+        infer_layout(shape, kernel)
+    assert remedy in str(caught.value)
 
 
 def test_a_transposed_bank_maps_its_filters_back_to_channels():

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from convcli.io import Data, Written
     from convcli.shapes.layout import ConvLayout
 
-SCHEMA = 1
+SCHEMA = 2
 """The version of every JSON object; it grows when a field changes its meaning or goes."""
 
 
@@ -58,6 +58,24 @@ def columns(rows: list[tuple[str, str]], indent: str = "  ") -> list[str]:
     """Align labels and their texts."""
     width = max(len(label) for label, _ in rows)
     return [f"{indent}{label:<{width}}  {printable(text)}" for label, text in rows]
+
+
+def human(number: int) -> str:
+    """Format a count with a prefix of a thousand, to three digits.
+
+    >>> human(1_814_073_344), human(64_000), human(999_999), human(512)
+    ('1.81 G', '64.0 k', '1.00 M', '512')
+    """
+    value = float(number)
+    for prefix in ("", "k", "M", "G", "T", "P"):
+        if value < 999.5 or prefix == "P":
+            break
+        value /= 1000
+    if not prefix:
+        return str(number)
+    if value < 9.995:
+        return f"{value:.2f} {prefix}"
+    return f"{value:.{0 if value >= 99.95 else 1}f} {prefix}"
 
 
 def bar(length: float) -> str:

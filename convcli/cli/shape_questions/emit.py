@@ -2,33 +2,58 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
 
-from convcli.cli.shape_questions.words import read_network
+from convcli.cli import options
+from convcli.cli.shape_questions.words import input_warnings, read_network
 from convcli.network import emit_torch
+from convcli.network.graph import Network
 from convcli.network.load import is_network_file
 
 
 def answer(words: tuple[str, ...], given: dict[str, Any]) -> None:
-    """Write the network to stdout."""
+    """Write the network to a file, or to stdout."""
+    from convcli.cli.report.text import print_warnings
+
+    output = given["output"]
+    options.check_overwrite(given["overwrite"], output, "belongs to an output; add -o FILE")
     network = read_network(words, given["dims"], given["layout"])
+    print_warnings(input_warnings(words, given["dims"], given["layout"]))
     target = given["emit"]
+    if target == "onnx":
+        _write(_onnx(network), target, output or "-", given["overwrite"])
+        return
+    text = _text(network, words, target)
+    if output in (None, "-"):
+        click.echo(text)
+    else:
+        _write(f"{text}\n".encode(), target, output, given["overwrite"])
+
+
+def _text(network: Network, words: tuple[str, ...], target: str) -> str:
+    """Return the network as code or as TOML."""
     if target == "torch":
-        click.echo(emit_torch.torch(network))
-    elif target == "keras":
+        return emit_torch.torch(network)
+    if target == "keras":
         from convcli.network.emit_keras import keras
 
-        click.echo(keras(network))
-    elif target == "onnx":
-        from convcli.network import emit_onnx
+        return keras(network)
+    if is_network_file(words[-1]):
+        raise click.UsageError(f"{words[-1]} is a network's file; expected layers to write as one")
+    return emit_torch.toml(network, " ".join(words[1:]))
 
-        if sys.stdout.isatty():
-            raise click.UsageError("--emit onnx on a terminal; expected a file or a pipe; add > net.onnx")
-        sys.stdout.buffer.write(emit_onnx.serialise(network))
-    elif is_network_file(words[-1]):
-        raise click.UsageError(f"{words[-1]} is such a file already; expected layers to write into one")
-    else:
-        click.echo(emit_torch.toml(network, " ".join(words[1:])))
+
+def _onnx(network: Network) -> bytes:
+    from convcli.network import emit_onnx
+
+    return emit_onnx.serialise(network)
+
+
+def _write(content: bytes, form: str, target: str, overwrite: bool) -> None:
+    from convcli.io import save_bytes
+
+    written = save_bytes(target, content, form, overwrite=overwrite, binary=form == "onnx")
+    if target != "-":
+        click.echo(f"wrote {written.path} ({form}, {written.bytes:,} bytes)", err=True)

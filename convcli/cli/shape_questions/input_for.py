@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from convcli.cli.report.shape import needs_json, needs_lines
+from convcli.cli.report.terminal import echo
 from convcli.cli.report.text import print_json
 from convcli.cli.shape_questions.words import input_shape
 from convcli.network.graph import read_input
@@ -33,4 +34,4 @@ def answer(words: tuple[str, ...], given: dict[str, Any]) -> None:
         print_json("shape input-for", needs_json(wanted, needs))
     else:
         lines = needs_lines(wanted, needs)
-        click.echo(lines[0] if given["quiet"] else "\n".join(lines))
+        echo(lines[:1] if given["quiet"] else lines)

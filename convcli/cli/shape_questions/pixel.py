@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
 from convcli.cli.report.shape import at_json, at_lines
+from convcli.cli.report.terminal import echo
 from convcli.cli.report.text import print_json
 from convcli.cli.shape_questions.words import read_network
 from convcli.network import receptive_field
@@ -23,4 +22,4 @@ def answer(words: tuple[str, ...], given: dict[str, Any]) -> None:
     if given["as_json"]:
         print_json("shape at", at_json(network, index, sees, reaches))
     else:
-        click.echo("\n".join(at_lines(network, index, sees, reaches)))
+        echo(at_lines(network, index, sees, reaches))

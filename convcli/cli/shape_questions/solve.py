@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from convcli.cli.report.shape import chains_json, chains_lines
+from convcli.cli.report.terminal import echo
 from convcli.cli.report.text import print_json
 from convcli.network.inverse import solve
 
@@ -19,4 +20,4 @@ def answer(words: tuple[str, ...], given: dict[str, Any]) -> None:
     if given["as_json"]:
         print_json("shape solve", chains_json(chains))
     else:
-        click.echo("\n".join(chains_lines(chains)))
+        echo(chains_lines(chains))

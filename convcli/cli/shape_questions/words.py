@@ -24,21 +24,35 @@ def input_shape(word: str) -> tuple[int, ...]:
         raise click.BadParameter(str(error), context, argument, "'SHAPE'") from None
 
 
+def input_warnings(words: tuple[str, ...], dims: int | None, layout: Layout) -> list[str]:
+    """Return warnings about how the shape among the words is read; a file says itself how its input is."""
+    from convcli.network.load import is_network_file
+    from convcli.shapes.hints import batch_warning, channels_first_warning
+
+    if dims is not None or is_network_file(words[0]):
+        return []
+    shape = input_shape(words[0])
+    return [text for text in (channels_first_warning(shape, layout), batch_warning(shape, layout)) if text]
+
+
 def read_network(words: tuple[str, ...], dims: int | None, layout: Layout) -> Network:
     """Build the network of a file alone, or of a shape and the layers, or a file, that follow it."""
     from convcli.network.graph import read_input
-    from convcli.network.load import is_network_file, network_builder
+    from convcli.network.load import check_network_suffix, is_network_file, network_builder
 
     if not words:
-        raise click.UsageError("nothing to tell the shape of; expected SHAPE and layers, or FILE; see the examples")
+        raise click.UsageError("no shape; expected SHAPE and layers, SHAPE and -k KERNEL, or FILE; see --help")
     reads_otherwise = dims is not None or layout != "channels_last"
     if words[-1].endswith(".onnx") and (len(words) > 1 or reads_otherwise):
-        raise click.UsageError(f"{words[-1]} brings its own input; expected the file alone; leave the rest out")
+        raise click.UsageError(f"{words[-1]} has its own input; expected the file alone; leave the rest out")
     if not is_network_file(words[0]):
+        if len(words) == 2 and "." in words[1] and ":" not in words[1]:
+            check_network_suffix(words[1])
         build = network_builder(words[1:], layout)
         return build(read_input(input_shape(words[0]), dims, layout))
     if len(words) > 1:
-        raise click.UsageError(f"{words[1]!r} after {words[0]}; expected the file alone, or a shape before it")
+        remedy = f"; try: {words[1]} {words[0]}" if words[1][:1].isdigit() else ""
+        raise click.UsageError(f"{words[1]!r} after {words[0]}; expected the file alone, or a shape before it{remedy}")
     if reads_otherwise:
-        raise click.UsageError("--dims and --layout stand in the file; or give a shape before it")
+        raise click.UsageError("--dims and --layout are read from the file; give a shape before the file to use them")
     return network_builder(words, layout)(None)

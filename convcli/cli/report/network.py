@@ -1,0 +1,247 @@
+"""A network's layers as a table, JSON, CSV or Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from convcli.cli.report.table import Column, pick, table
+from convcli.cli.report.terminal import labelled
+from convcli.cli.report.text import human
+from convcli.errors import printable
+from convcli.limits import show_bytes
+from convcli.network.folding import fold
+from convcli.shapes.parse import show
+
+if TYPE_CHECKING:
+    from convcli.network.graph import Network
+    from convcli.network.summary import Rival, Row, Summary
+
+
+class Style(NamedTuple):
+    """How a table is shown: with formulas, which columns (None: all that fit), and every layer with exact numbers."""
+
+    formula: bool = False
+    columns: Sequence[str] | None = None
+    verbose: bool = False
+
+
+class Fact(NamedTuple):
+    """One column of the table: its head, how a cell reads, the plain value behind it, and its worth.
+
+    worth: 0 for a fact that is always shown; others are hidden for want of room, the lowest first.
+    """
+
+    head: str
+    text: Callable[[Row], str]
+    value: Callable[[Row], Any]
+    worth: int = 0
+    left: bool = False
+
+
+def _per_axis(values: Sequence[float]) -> str:
+    """Format one number if all axes agree, else one per axis: `11`, `3x5`; empty for no axes."""
+    shown = [f"{value:.6g}" if isinstance(value, float) else str(value) for value in values]
+    return shown[0] if len(set(shown)) == 1 else "x".join(shown)
+
+
+def _dropped(row: Row) -> str:
+    if not any(row.dropped):
+        return ""
+    return _per_axis(row.dropped) + "*" * row.lost
+
+
+def _indented(row: Row) -> str:
+    return "  " * (row.path.count("/") + 1 if row.path else 0) + row.layer
+
+
+def _facts(summary: Summary, style: Style) -> list[Fact]:
+    """Return the columns of the table, those alone that were chosen."""
+    unit = summary.count.unit
+    exact = style.verbose
+    found = [
+        Fact("#", _number, lambda row: row.number),
+        Fact("layer", _indented, lambda row: row.layer, left=True),
+        Fact("output", lambda row: show(row.output), lambda row: show(row.output), left=True),
+        Fact("parameters", lambda row: f"{row.parameters:,}", lambda row: row.parameters, worth=11),
+        Fact(unit, lambda row: f"{row.work:,}" if exact else human(row.work), lambda row: row.work),
+        Fact("share", lambda row: f"{row.share:.1%}", lambda row: row.share, worth=7),
+        Fact("memory", lambda row: show_bytes(row.memory, short=True), lambda row: row.memory, worth=6),
+        Fact("field", lambda row: _per_axis(row.field), lambda row: _per_axis(row.field), worth=8),
+        Fact("jump", lambda row: _per_axis(row.jump), lambda row: _per_axis(row.jump), worth=4),
+        Fact("pad", lambda row: _per_axis(row.padding), lambda row: _per_axis(row.padding), worth=2),
+        Fact("centre", lambda row: _per_axis(row.centre), lambda row: _per_axis(row.centre), worth=1),
+        Fact("dropped", _dropped, lambda row: _per_axis(row.dropped or (0,)), worth=5),
+    ]
+    if style.formula:
+        found.append(Fact("formula", lambda row: row.formula, lambda row: row.formula, worth=9, left=True))
+    for index, rival in enumerate(summary.rivals):
+        found.append(_rival_fact(index, rival.name))
+    return found
+
+
+def _rival_fact(index: int, name: str) -> Fact:
+    def parameters(row: Row) -> int | None:
+        return row.rivals[index].parameters if row.rivals else None
+
+    return Fact(name, lambda row: f"{parameters(row):,}" if row.rivals else "", parameters, worth=10)
+
+
+def _number(row: Row) -> str:
+    return str(row.number) if row.last == row.number else f"{row.number}-{row.last}"
+
+
+# The report.
+
+
+def summary_lines(summary: Summary, style: Style) -> list[str]:
+    """Describe a network: input and output, the table, the totals with their conventions, and the marks."""
+    rows = list(summary.rows) if style.verbose else fold(summary.rows)
+    notes = _totals(summary)
+    if len(rows) < len(summary.rows):
+        notes.append(("folded", f"named and repeated blocks; -v shows each of the {len(summary.rows):,} layers"))
+    return [
+        headline(summary.network),
+        *table(_columns(_facts(summary, style), rows, style), chosen=style.columns),
+        *labelled(notes),
+    ]
+
+
+LEAST = {"layer": 36, "formula": 24}
+"""The widths down to which these columns wrap."""
+
+
+def _columns(facts: Sequence[Fact], rows: Sequence[Row], style: Style) -> list[Column]:
+    """Return the columns of the facts that any row has, and of those that were chosen."""
+    found = []
+    for fact in facts:
+        cells = [fact.text(row) for row in rows]
+        if any(cells) or style.columns is not None:
+            found.append(Column(fact.head, cells, fact.left, fact.worth, LEAST.get(fact.head, 0)))
+    return found
+
+
+def summary_markdown(summary: Summary, style: Style) -> list[str]:
+    facts = _chosen(_facts(summary, style._replace(verbose=True)), style)
+    return [
+        headline(summary.network),
+        "",
+        _piped(fact.head for fact in facts),
+        _piped("---" if fact.left else "---:" for fact in facts),
+        *(_piped(fact.text(row).strip() for fact in facts) for row in summary.rows),
+        "",
+        *(f"- {label}: {text}" for label, text in _totals(summary)),
+    ]
+
+
+def _chosen(facts: Sequence[Fact], style: Style) -> list[Fact]:
+    return list(facts) if style.columns is None else pick(facts, style.columns)
+
+
+def summary_csv(summary: Summary, style: Style) -> list[str]:
+    """Return one line for each layer, in plain numbers; work and memory are for the whole batch."""
+    import csv
+    import io
+
+    facts = _chosen([*_facts(summary, style), Fact("path", lambda row: row.path, lambda row: row.path)], style)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([fact.head for fact in facts])
+    writer.writerows([fact.value(row) for fact in facts] for row in summary.rows)
+    return text.getvalue().splitlines()
+
+
+def summary_json(summary: Summary, *, formula: bool = False) -> dict[str, Any]:
+    network = summary.network
+    count = summary.count
+    return {
+        "name": network.name,
+        "input": list(network.x.shape(network.layout)),
+        "output": list(network.output.shape(network.layout)),
+        "layout": network.layout,
+        "unknown": list(network.opaque),
+        "count": count.unit,
+        "with_bias": count.with_bias,
+        "convention": count.convention,
+        "batch": count.batch,
+        "dtype": summary.dtype,
+        "layers": [_row_json(row, formula, bool(summary.versus)) for row in summary.rows],
+        "totals": {
+            "parameters": summary.parameters,
+            "work": summary.work,
+            "activation_bytes": summary.activations,
+            "parameter_bytes": summary.weights,
+            "inference_peak_bytes": summary.inference,
+            "training_peak_bytes": summary.training,
+            **({"versus": _rivals_json(summary.rivals)} if summary.versus else {}),
+        },
+    }
+
+
+def headline(network: Network) -> str:
+    named = f"{printable(network.name)}: " if network.name else ""
+    layers = "1 layer" if len(network.nodes) == 1 else f"{len(network.nodes):,} layers"
+    return f"{named}{network.show(network.x)} -> {network.show(network.output)}, {layers}"
+
+
+def _totals(summary: Summary) -> list[tuple[str, str]]:
+    count = summary.count
+    size = partial(show_bytes, short=True)
+    batch = f"a batch of {count.batch}" if count.batch > 1 else "one item"
+    rows = [
+        ("parameters", f"{summary.parameters:,} ({size(summary.weights)} of {summary.dtype})"),
+        (count.unit, f"{human(summary.work)}: {summary.work:,} for {batch}; {count.convention}"),
+        ("activations", f"{size(summary.activations)} of {summary.dtype} for {batch}"),
+        (
+            "memory needed",
+            f"{size(summary.inference)} while it runs, {size(summary.training)} while it trains",
+        ),
+    ]
+    rows += [(rival.name, _against(rival, summary)) for rival in summary.rivals]
+    if summary.versus and not summary.rivals:
+        rows.append((summary.versus, "no layer of these has a counterpart to compare with"))
+    if summary.network.opaque:
+        rows.append(("unknown", f"{', '.join(summary.network.opaque)}: passed through by the shapes that are declared"))
+    if any(row.lost for row in summary.rows):
+        rows.append(("*", "the floor drops samples of the input, not of its padding alone"))
+    if crooked := [row for row in summary.rows if not row.aligned]:
+        rule = "their centres or jumps differ; the field is what all see, or with unlike jumps the widest"
+        rows.append(("misaligned", f"paths that meet in layer {crooked[0].number}: {rule}"))
+    return rows
+
+
+def _against(rival: Rival, summary: Summary) -> str:
+    times = rival.parameters / summary.parameters if summary.parameters else 0
+    digits = 0 if times >= 10 else 2
+    work = summary.count.of(rival.macs)
+    return f"{rival.parameters:,} parameters, {times:,.{digits}f} times as many; {work:,} {summary.count.unit}"
+
+
+def _row_json(row: Row, formula: bool, versus: bool) -> dict[str, Any]:
+    record = {
+        "layer": row.layer,
+        "path": row.path,
+        "output": list(row.output),
+        "parameters": row.parameters,
+        "work": row.work,
+        "share": row.share,
+        "bytes": row.memory,
+        "receptive_field": row.field,
+        "jump": row.jump,
+        "effective_padding": row.padding,
+        "centre": row.centre,
+        "dropped": row.dropped,
+        "lost": row.lost,
+        "aligned": row.aligned,
+    }
+    extra = {"formula": row.formula} if formula else {}
+    return {**record, **extra, **({"versus": _rivals_json(row.rivals)} if versus else {})}
+
+
+def _rivals_json(rivals: Iterable[Rival]) -> list[dict[str, Any]]:
+    return [{"name": rival.name, "parameters": rival.parameters, "macs": rival.macs} for rival in rivals]
+
+
+def _piped(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,77 @@
+"""The terminal that stdout may be: its width, and its styles."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from convcli.errors import printable
+
+
+def width() -> int | None:
+    """Return the columns of the terminal; None for a file or a pipe, where no line is wrapped or cut."""
+    return shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
+
+
+def is_terminal(stream: Any) -> bool:
+    """Return whether a stream is a terminal; it is None where the shell closed it."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):
+        return False
+
+
+def echo(lines: Iterable[str]) -> None:
+    """Print lines on stdout; their styles are kept on a terminal, and follow NO_COLOR and FORCE_COLOR."""
+    click.echo("\n".join(lines), color=_forced())
+
+
+def _forced() -> bool | None:
+    """Return whether the environment asks for styles or for none; None leaves it to the stream."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    return True if os.environ.get("FORCE_COLOR") else None
+
+
+def bold(text: str) -> str:
+    return click.style(text, bold=True)
+
+
+def dim(text: str) -> str:
+    return click.style(text, dim=True)
+
+
+def plain_length(text: str) -> int:
+    """Return how many columns a styled text takes."""
+    return len(click.unstyle(text))
+
+
+def wrapped(text: str, columns: int | None, indent: str = "") -> list[str]:
+    """Return a text in lines of at most this many columns, broken at words; later lines are indented.
+
+    >>> wrapped("one two three", 9, "  ")
+    ['one two', '  three']
+    """
+    if columns is None or len(text) <= columns:
+        return [text]
+    room = max(columns, len(indent) + 1)
+    return textwrap.wrap(text, room, subsequent_indent=indent, break_on_hyphens=False, drop_whitespace=True)
+
+
+def labelled(rows: Iterable[tuple[str, str]], indent: str = "  ") -> list[str]:
+    """Align labels and their texts; on a terminal a long text is wrapped at words, below its beginning."""
+    pairs = [(label, printable(text)) for label, text in rows]
+    gap = len(indent) + max(len(label) for label, _ in pairs) + 2
+    room = width()
+    lines = []
+    for label, text in pairs:
+        first = f"{indent}{label}".ljust(gap)
+        shown = [text] if room is None else textwrap.wrap(text, max(room - gap, 20), break_on_hyphens=False) or [""]
+        lines += [(first + shown[0]).rstrip(), *(" " * gap + line for line in shown[1:])]
+    return lines

@@ -1,8 +1,11 @@
-"""Draw README's picture: the sample photo, a blur, its edges and an emboss, side by side.
+"""Draw the pictures of README and of the guide from the sample photo.
 
     python samples/tour.py [FOLDER]
 
-Needs convcli installed; writes tour.jpg into FOLDER, by default the folder of this script.
+tour.jpg     the photo, a blur, its edges and an emboss, side by side
+borders.jpg  the photo at half its size, blurred with each boundary
+
+Needs convcli installed; writes into FOLDER, by default the folder of this script.
 """
 
 from __future__ import annotations
@@ -16,18 +19,20 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from convcli import correlate, kernel
+from convcli.options import BOUNDARIES
 
 HERE = Path(__file__).resolve().parent
-WIDTH, HEIGHT, GAP, CAPTION = 384, 256, 8, 20
+GAP = 8
+CAPTION = 20
 
 
-def filtered(image: NDArray[np.uint8], reference: str) -> NDArray[np.float32]:
+def filtered(image: NDArray[np.uint8], reference: str, boundary: str = "reflect") -> NDArray[np.float32]:
     taps = kernel(reference).taps
-    return correlate(image, taps, axes=(0, 1), padding="same", boundary="reflect", dtype=np.float32)
+    return correlate(image, taps, axes=(0, 1), padding="same", boundary=boundary, dtype=np.float32)
 
 
-def panels(photo: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-    """Each caption with its picture, (H, W, 3)."""
+def filters(photo: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    """Return the panels of tour.jpg: each caption with its picture, (H, W, 3)."""
     edges = np.hypot(filtered(photo, "sobel-x"), filtered(photo, "sobel-y"))
     return {
         "the input": photo,
@@ -37,21 +42,34 @@ def panels(photo: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
     }
 
 
-def tour(photo: NDArray[np.uint8]) -> Image.Image:
-    sheet = Image.new("RGB", (2 * WIDTH + 3 * GAP, 2 * (HEIGHT + CAPTION) + 2 * GAP), "white")
-    draw = ImageDraw.Draw(sheet)
-    for place, (caption, pixels) in enumerate(panels(photo).items()):
-        left = GAP + place % 2 * (WIDTH + GAP)
-        top = GAP + place // 2 * (HEIGHT + CAPTION + GAP)
-        sheet.paste(Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8)), (left, top))
-        draw.text((left + 2, top + HEIGHT + 4), caption, fill="black")
-    return sheet
+def borders(photo: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+    """Return the panels of borders.jpg, in the same form."""
+    small = photo[::2, ::2]
+    blurred = {f"--boundary {name}": filtered(small, "gaussian:sigma=10", name) for name in BOUNDARIES}
+    return {"the input": small, **blurred}
+
+
+def sheet(panels: dict[str, NDArray[Any]], columns: int) -> Image.Image:
+    """Arrange panels of one size in rows, each with its caption below."""
+    height, width = next(iter(panels.values())).shape[:2]
+    rows = -(-len(panels) // columns)
+    across = width + GAP
+    down = height + CAPTION + GAP
+    made = Image.new("RGB", (columns * across + GAP, rows * down), "white")
+    draw = ImageDraw.Draw(made)
+    for place, (caption, pixels) in enumerate(panels.items()):
+        left = GAP + place % columns * across
+        top = GAP + place // columns * down
+        made.paste(Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8)), (left, top))
+        draw.text((left + 2, top + height + 4), caption, fill="black")
+    return made
 
 
 def main(folder: Path) -> None:
     with Image.open(HERE / "photo.png") as opened:
         photo = np.asarray(opened)
-    tour(photo).save(folder / "tour.jpg", quality=88)
+    sheet(filters(photo), 2).save(folder / "tour.jpg", quality=88)
+    sheet(borders(photo), 3).save(folder / "borders.jpg", quality=88)
 
 
 if __name__ == "__main__":

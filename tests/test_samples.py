@@ -61,9 +61,10 @@ def test_logo_hides_a_colour_where_it_is_clear() -> None:
     assert np.any((alpha > 0) & (alpha < 255))
 
 
-def test_the_tour_is_what_its_script_draws(tmp_path: Path) -> None:
+def test_the_pictures_of_the_pages_are_what_their_script_draws(tmp_path: Path) -> None:
     here = {**os.environ, "PYTHONPATH": str(SAMPLES.parent)}
     subprocess.run([sys.executable, SAMPLES / "tour.py", tmp_path], check=True, stdin=subprocess.DEVNULL, env=here)
-    with Image.open(SAMPLES / "tour.jpg") as committed, Image.open(tmp_path / "tour.jpg") as fresh:
-        assert committed.size == fresh.size
-        assert np.abs(np.asarray(committed, float) - np.asarray(fresh, float)).mean() < 2
+    for name in ("tour.jpg", "borders.jpg"):
+        with Image.open(SAMPLES / name) as committed, Image.open(tmp_path / name) as fresh:
+            assert committed.size == fresh.size
+            assert np.abs(np.asarray(committed, float) - np.asarray(fresh, float)).mean() < 2

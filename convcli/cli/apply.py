@@ -12,10 +12,10 @@ from convcli.errors import CheckError
 
 EXAMPLES = """\b
 Examples:
-  convcli apply photo.jpg -k gaussian:sigma=5 --padding same --boundary reflect -o soft.jpg
-  convcli apply photo.png -k sobel-x -k sobel-y --combine magnitude --range rescale -o edges.png
+  convcli apply photo.jpg -k gaussian:sigma=5 --padding same -o soft.jpg
+  convcli apply photo.png -k sobel-x --padding same --range offset -o slope.png
   convcli apply signal.csv -k "1,0,-1" --op convolve -o - --format csv
-  convcli apply photo.png -k sharpen --dry-run
+  convcli apply photo.png -k sharpen --padding same --dry-run
 """
 
 
@@ -42,7 +42,7 @@ def command(as_json: bool, dry_run: bool, **settings: Any) -> None:
     O channels. The report tells the sizes, the method and what was clipped; without -o it is all that is made.
     """
     from convcli.cli.report import apply
-    from convcli.cli.report.text import print_json, print_warnings
+    from convcli.cli.report.text import print_hint, print_json, print_warnings
     from convcli.jobs.apply import plan_apply, run_apply
     from convcli.jobs.apply_plan import ApplyRequest
     from convcli.jobs.requests import ReadOptions, from_options
@@ -72,6 +72,7 @@ def command(as_json: bool, dry_run: bool, **settings: Any) -> None:
         print_json("apply", record, warnings)
     else:
         click.echo("\n".join(lines), err=settings["output"] is not None and not dry_run)
+        print_hint(apply.hint(plan))
     if not verified:
         raise CheckError(
             "outputs differ from the definition by more than their bound",

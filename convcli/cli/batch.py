@@ -19,10 +19,10 @@ from convcli.errors import BatchError
 
 EXAMPLES = """\b
 Examples:
-  convcli batch photos -k sharpen --padding same --boundary reflect --out sharp
-  convcli batch photos --recursive -k sobel-x -k sobel-y --combine magnitude --name "{stem}-edges.png" --out edges
-  convcli batch "scans/**/*.tif" -k gaussian:sigma=1 --padding same --out soft --resume
-  find . -name "*.jpg" -print0 | convcli batch --files-from - -0 -k box --out soft --json
+  convcli batch photos -k sharpen --padding same --out sharp
+  convcli batch photos -r -k box --padding same --name "{stem}-soft.png" --out out
+  convcli batch "scans/**/*.tif" -k gaussian --padding same --out soft --resume
+  find . -name "*.jpg" -print0 | convcli batch --files-from - -0 -k box --out small
 """
 
 
@@ -72,7 +72,7 @@ def command(
     code is then 3. Stopped at any moment, the same command with --resume goes on where it was.
     """
     from convcli.cli.report.batch import Progress, Summary, record_json, record_line
-    from convcli.cli.report.text import print_json
+    from convcli.cli.report.text import print_hint, print_json
     from convcli.jobs.apply_plan import ApplyRequest
     from convcli.jobs.batch import Batch, Search, listed
     from convcli.jobs.requests import from_options
@@ -109,6 +109,7 @@ def command(
         print_json("batch summary", summary.json())
     else:
         click.echo("\n".join(summary.lines()))
+        print_hint("" if quiet else summary.hint)
     if failed := summary.counts["failed"]:
         raise BatchError(
             f"{failed:,} of {summary.total:,} inputs failed", "", "run again with --resume once they are mended"

@@ -14,7 +14,7 @@ from convcli.errors import CheckError
 EXAMPLES = """\b
 Examples:
   convcli laws 32x32 -k sobel-x
-  convcli laws photo.png -k gaussian:sigma=1 --padding same --boundary reflect
+  convcli laws photo.png -k gaussian:sigma=1 --padding same
   convcli laws 16x16x3 -k random:4x3x3x3 --stride 2
   convcli laws 8x8 -k laplacian --matrix toeplitz.csv
 """

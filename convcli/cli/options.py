@@ -23,19 +23,18 @@ dilation = click.option(
 padding = click.option(
     "--padding",
     type=PADDING,
-    default="valid",
     shell_complete=complete.paddings,
-    help="Amount of padding: valid, same, same-lower, full, a number, one per axis (1x2), or lo:hi.",
+    help="Amount of padding: valid, same, same-lower, full, a number, one per axis (1x2), or lo:hi. [default: valid]",
 )
 boundary = click.option(
     "--boundary",
     type=Choice(BOUNDARIES),
     metavar="B",
-    default="constant",
-    help=f"How padding is filled: {', '.join(BOUNDARIES)}.",
+    help=f"How padding is filled: {', '.join(BOUNDARIES)}; --padding is then same if not given. "
+    "[default: reflect for a picture, constant for other input]",
 )
 cval = click.option(
-    "--cval", type=float, default=0.0, metavar="V", help="Value of the padding with --boundary constant."
+    "--cval", type=float, metavar="V", help="Value outside the input, with --boundary constant. [default: 0]"
 )
 groups = click.option("--groups", type=int, default=1, metavar="G", help="Split the channels into this many groups.")
 layout = click.option(

@@ -182,7 +182,7 @@ def _plan_pass(
 ) -> KernelPass:
     """Resolve one kernel and plan its work, and that on the coverage of a picture with alpha."""
     geometry = request.geometry
-    if request.linear:
+    if request.linear and geometry.cval is not None:
         light = colour.decode_level(geometry.cval, data.array.dtype)
         geometry = replace(geometry, cval=light)
     kernel, conv_layout, spec = resolve_operands(data, planes.x, reference, geometry, data.name)
@@ -195,8 +195,8 @@ def _plan_pass(
         window = colour.coverage_kernel(taps, conv_layout.window_axes)
         shape = (*planes.alpha.shape, 1)
         alpha_layout = infer_layout(shape, window.shape, dims=conv_layout.dims)
-        opaque_outside = replace(spec, groups=1, cval=1.0)
-        coverage = to_problem(planes.alpha[..., None], window, alpha_layout, opaque_outside)
+        alpha_spec = replace(spec, groups=1, cval=colour.outside_alpha(geometry.cval))
+        coverage = to_problem(planes.alpha[..., None], window, alpha_layout, alpha_spec)
     plan = problem.plan(compute_dtype, request.method)
     return KernelPass(kernel, conv_layout, problem, plan, coverage)
 

@@ -21,7 +21,7 @@ from convcli.jobs.requests import Postprocess, ReadOptions, WriteOptions
 from convcli.jobs.verify import Check
 from convcli.kernels import Kernel
 from convcli.limits import Limits
-from convcli.shapes.geometry import Geometry
+from convcli.shapes.geometry import Border, Geometry
 from convcli.shapes.layout import ConvLayout
 
 
@@ -118,6 +118,19 @@ class ApplyPlan:
     def format(self) -> str | None:
         """The output's format; None if it is not saved."""
         return None if self.target is None else self.target.form.name
+
+    @cached_property
+    def border(self) -> Border:
+        """The padding and what it is filled with."""
+        return self.request.geometry.border(picture=self.data.kind == "image")
+
+    @property
+    def shrinks(self) -> bool:
+        """True for a picture that becomes smaller though nobody asked for it, by a stride or a padding."""
+        given = self.request.geometry
+        axes = self.passes[0].plan.axes
+        chosen = given.padding is not None or any(axis.stride > 1 for axis in axes)
+        return self.data.kind == "image" and not chosen and any(axis.out < axis.n for axis in axes)
 
     @property
     def metadata(self) -> Metadata:

@@ -2,8 +2,9 @@
 
 A colour counts as much as it covers: colour is multiplied by alpha, filtered, and divided by the filtered alpha,
 its coverage. Alpha is filtered by the kernel itself, brought to sum 1; a kernel that sums to zero (a derivative)
-would leave no coverage at all, so there the magnitudes of its taps are used. Outside the picture is opaque. An
-opaque picture is therefore filtered exactly as it would be without its alpha.
+would leave no coverage at all, so there the magnitudes of its taps are used. A constant boundary is transparent,
+unless its value is given, which is then opaque. Where no window reaches a transparent outside, an opaque picture is
+therefore filtered exactly as it would be without its alpha.
 
 Source: Porter and Duff, "Compositing digital images", 1984.
 """
@@ -63,6 +64,11 @@ def coverage_kernel(taps: NDArray[np.float64], window_axes: Sequence[int]) -> ND
     if abs(window.sum()) > 1e-6 * whole:
         return np.asarray(window / window.sum())
     return np.asarray(magnitudes / whole) if whole else np.full(window.shape, 1 / window.size)
+
+
+def outside_alpha(cval: float | None) -> float:
+    """Return the alpha outside a picture with a constant boundary: 1 for a value that was given, 0 for none."""
+    return 0.0 if cval is None else 1.0
 
 
 def divide(colours: NDArray[Any], coverage: NDArray[Any]) -> NDArray[Any]:

@@ -134,7 +134,8 @@ def resolve_operands(data: Data, x: NDArray[Any], reference: str | Kernel, geome
     dims = _format_dims(data) if geometry.dims is None else geometry.dims
     resolved = resolve_kernel(reference, x.shape, dims, name, geometry.layout)
     conv_layout = geometry.conv_layout(x.shape, resolved.shape, dims=dims)
-    return Resolved(resolved, conv_layout, geometry.conv_spec(conv_layout.dims))
+    spec = geometry.conv_spec(conv_layout.dims, picture=data.kind == "image")
+    return Resolved(resolved, conv_layout, spec)
 
 
 def _format_dims(data: Data) -> int | None:

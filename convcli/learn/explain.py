@@ -160,6 +160,7 @@ class _Context:
     flipped: bool
     axes: tuple[Axis, ...]
     cover_taps: NDArray[np.float64] | None
+    outside_alpha: float
     dy: NDArray[np.float64] | None
     sums: Gradients | None
 
@@ -196,7 +197,7 @@ def run_explain(request: ExplainRequest) -> ExplainResult:
     output = a.with_spatial([axis.out for axis in axes])
     chosen = _every(output) if request.at is None else [_complete_index(request.at, a, output)]
     dy = _upstream(request, operands, output) if request.backward else None
-    context = _make_context(operands, request.geometry.op == "convolve", axes, dy)
+    context = _make_context(operands, request.geometry, axes, dy)
     source = (request.upstream or "ones") if request.backward else None
     return ExplainResult(
         operands, request.geometry.op, axes, output, tuple(_step(context, at) for at in chosen), source
@@ -252,18 +253,20 @@ def _upstream(request: ExplainRequest, operands: Operands, output: tuple[int, ..
 
 
 def _make_context(
-    operands: Operands, flipped: bool, axes: tuple[Axis, ...], dy: NDArray[np.float64] | None
+    operands: Operands, geometry: Geometry, axes: tuple[Axis, ...], dy: NDArray[np.float64] | None
 ) -> _Context:
     a = operands.conv_layout
     spec = operands.spec
-    taps = flip_for(operands.kernel.taps, a, "convolve" if flipped else "correlate")
+    flipped = geometry.op == "convolve"
+    outside = colour.outside_alpha(geometry.cval)
+    taps = flip_for(operands.kernel.taps, a, geometry.op)
     form = to_layer(operands.x, taps, a)
     cover = None if operands.alpha is None else colour.coverage_kernel(taps, a.window_axes)
     if dy is None:
-        return _Context(operands, form, flipped, axes, cover, None, None)
+        return _Context(operands, form, flipped, axes, cover, outside, None, None)
     given = to_layer(dy, taps, replace(a, shape=dy.shape, channel_axis=a.output_channel_axis)).x
     sums = gradients(form.x.astype(np.float64), form.w, given, groups=form.groups, **spec.options)
-    return _Context(operands, form, flipped, axes, cover, given, sums)
+    return _Context(operands, form, flipped, axes, cover, outside, given, sums)
 
 
 def _step(context: _Context, at: Index) -> Step:
@@ -390,10 +393,10 @@ def _in_input(source: Index, a: ConvLayout, batch: Index, channel: int) -> Index
 
 
 def _coverage(context: _Context, output: _OutputIndex) -> float | None:
-    """Return the alpha under the window, filtered as `apply` does it: 1 outside the picture."""
+    """Return the alpha under the window, filtered as `apply` does it."""
     cover = context.operands.alpha
     taps = context.cover_taps
     if cover is None or taps is None:
         return None
-    alpha = [1.0 if tap.constant else float(cover[tap.folded]) for tap in _taps(context, output)]
+    alpha = [context.outside_alpha if tap.constant else float(cover[tap.folded]) for tap in _taps(context, output)]
     return float(taps.ravel() @ np.array(alpha))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from convcli.errors import InputError, did_you_mean
 
 ORDER = (
-    *("apply", "batch", "kernels", "networks", "gradients", "laws", "explain", "bench"),
+    *("apply", "borders", "batch", "kernels", "networks", "gradients", "laws", "explain", "bench"),
     *("python", "formats", "plugins", "json", "promises", "architecture", "changes"),
 )
 """The topics in reading order."""
@@ -36,8 +36,8 @@ def read_page(topic: str) -> Page:
 
     >>> read_page("grads")
     Traceback (most recent call last):
-    convcli.errors.InputError: no topic 'grads'; expected one of apply, batch, kernels, networks, \
-gradients, laws, explain, bench, python, formats, plugins, json, promises, architecture, changes; \
+    convcli.errors.InputError: no topic 'grads'; expected one of apply, borders, batch, kernels, \
+networks, gradients, laws, explain, bench, python, formats, plugins, json, promises, architecture, changes; \
 did you mean 'gradients'?
     """
     if topic not in ORDER:

@@ -7,11 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from convcli.errors import InputError
 from convcli.options import Channels, Layout, Op
 from convcli.shapes.layout import ConvLayout, infer_layout
 from convcli.shapes.parse import Padding, PerAxis
 from convcli.shapes.spec import ConvSpec
+
+
+class Border(NamedTuple):
+    """How much padding there is, and what it is filled with."""
+
+    padding: Padding
+    boundary: str
+    cval: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +29,7 @@ class Geometry:
     """The options of how a kernel slides over an input, before the shapes of either are known.
 
     Values are checked when `conv_layout` and `conv_spec` apply them to shapes.
+    padding, boundary, cval: None where nobody chose one; `border` chooses then.
 
     >>> geometry = Geometry(stride=2, padding="same")
     >>> conv_layout = geometry.conv_layout((224, 224, 3), (64, 7, 7, 3))
@@ -29,9 +40,9 @@ class Geometry:
     op: Op = "correlate"
     stride: PerAxis = 1
     dilation: PerAxis = 1
-    padding: Padding = "valid"
-    boundary: str = "constant"
-    cval: float = 0.0
+    padding: Padding | None = None
+    boundary: str | None = None
+    cval: float | None = None
     dims: int | None = None
     channels: Channels | None = None
     groups: int = 1
@@ -61,18 +72,45 @@ class Geometry:
             transposed=transposed,
         )
 
-    def conv_spec(self, dims: int, *, output_padding: PerAxis = 0) -> ConvSpec:
+    def border(self, *, picture: bool) -> Border:
+        """Return the padding, boundary and cval that are used.
+
+        A value outside (cval) asks for a constant boundary, and a boundary for padding `same`. By
+        default there is no padding; if there is, a picture is reflected, and other input continues
+        with zeros. Raises InputError for a cval that the boundary does not use.
+
+        >>> Geometry(boundary="wrap").border(picture=True)
+        Border(padding='same', boundary='wrap', cval=0.0)
+        >>> Geometry(padding=2).border(picture=True)
+        Border(padding=2, boundary='reflect', cval=0.0)
+        """
+        boundary = self.boundary
+        if self.cval is not None:
+            boundary = boundary or "constant"
+            if boundary != "constant":
+                given = f"cval {self.cval:g} with boundary {boundary}"
+                raise InputError(given, "expected boundary constant", "leave one of them out")
+        padding = self.padding
+        if padding is None:
+            padding = "valid" if boundary is None else "same"
+        if boundary is None:
+            boundary = "reflect" if picture else "constant"
+        return Border(padding, boundary, self.cval or 0.0)
+
+    def conv_spec(self, dims: int, *, output_padding: PerAxis = 0, picture: bool = False) -> ConvSpec:
         """Check the options and give each one entry per spatial axis.
 
+        picture: whether the input is a picture, whose border is reflected by default.
         Raises InputError, naming the option.
         """
+        border = self.border(picture=picture)
         return ConvSpec.of(
             dims,
             stride=self.stride,
             dilation=self.dilation,
-            padding=self.padding,
+            padding=border.padding,
             output_padding=output_padding,
-            boundary=self.boundary,
-            cval=self.cval,
+            boundary=border.boundary,
+            cval=border.cval,
             groups=self.groups,
         )

@@ -367,6 +367,14 @@ class TestRecipe:
         text = json.dumps({**record, **dict(zip(names.split(), defaults, strict=True))}, sort_keys=True)
         assert self.digest(dims=2) == hashlib.sha256(text.encode()).hexdigest()
 
+    def test_borders_that_are_the_same_have_the_same_digest(self) -> None:
+        assert self.digest() == self.digest(padding="valid", boundary="constant")
+        assert self.digest(boundary="edge") == self.digest(padding="same", boundary="edge")
+        assert self.digest(cval=0.0) == self.digest(padding="same", boundary="constant", cval=0.0)
+        reflected = self.digest(padding="same")
+        transparent = self.digest(padding="same", boundary="constant")
+        assert len({reflected, transparent, self.digest(cval=0.0), self.digest(boundary="reflect")}) == 4
+
     def test_kernels_count_by_their_taps(self) -> None:
         np.savetxt("w.csv", [[1.0, 2.0], [3.0, 4.0]], delimiter=",")
         first = self.digest(kernels=("w.csv",))

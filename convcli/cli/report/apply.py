@@ -69,6 +69,15 @@ def result_lines(result: ApplyResult) -> list[str]:
     return columns(rows, indent="")
 
 
+def hint(plan: ApplyPlan) -> str:
+    """Return how a picture that becomes smaller would keep its size; "" for all others."""
+    if not plan.shrinks:
+        return ""
+    axes = plan.passes[0].plan.axes
+    sizes = f"{show(axis.n for axis in axes)} -> {show(axis.out for axis in axes)}"
+    return f"{sizes}; --padding same keeps the size"
+
+
 def plan_json(plan: ApplyPlan) -> dict[str, Any]:
     request = plan.request
     footprint = apply_footprint(plan)
@@ -80,8 +89,8 @@ def plan_json(plan: ApplyPlan) -> dict[str, Any]:
             for part in plan.passes
         ],
         "axes": [axis_json(axis) for axis in plan.passes[0].plan.axes],
-        "boundary": request.geometry.boundary,
-        "cval": request.geometry.cval,
+        "boundary": plan.border.boundary,
+        "cval": plan.border.cval,
         "combine": request.postprocess.combine,
         "scale": request.postprocess.scale,
         "bias": request.postprocess.bias,

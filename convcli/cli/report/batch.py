@@ -53,10 +53,12 @@ class Summary:
         self.dropped: Counter[str] = Counter()
         self.failures: list[tuple[str, str]] = []
         self.warnings: list[tuple[str, str]] = []
+        self.smaller = 0
 
     def add(self, record: Record) -> None:
         self.counts[record.status] += 1
         self.dropped.update(record.dropped)
+        self.smaller += record.smaller
         if record.status == "failed":
             self.failures.append((printable(record.source), record.reason))
         self.warnings += [(printable(record.source), warning) for warning in record.warnings]
@@ -78,6 +80,14 @@ class Summary:
         table = columns(rows, indent="")
         done, skipped, failed, *others = table
         return [done, *_listed(self.warnings), skipped, failed, *_listed(self.failures), *others]
+
+    @property
+    def hint(self) -> str:
+        """How pictures that became smaller would keep their size; "" if none did."""
+        if not self.smaller:
+            return ""
+        became = "1 picture became" if self.smaller == 1 else f"{self.smaller:,} pictures became"
+        return f"{became} smaller; --padding same keeps the size"
 
     def json(self) -> dict[str, Any]:
         counts = {status: self.counts[status] for status in ("planned", "done", "skipped", "failed")}

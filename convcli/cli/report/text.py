@@ -42,12 +42,18 @@ def print_json(command: str, record: dict[str, Any], warnings: Sequence[str] = (
 def print_warnings(warnings: Sequence[str]) -> None:
     """Print each warning as a line on stderr, that begins with a word in yellow on a terminal."""
     for warning in warnings:
-        click.echo(f"{_highlighted('warning:')} {printable(warning)}", err=True)
+        click.echo(f"{_highlighted('warning:', 'yellow')} {printable(warning)}", err=True)
 
 
-def _highlighted(word: str) -> str:
-    """Return a word in yellow where stderr shows colour; click takes the colour out for all but a terminal."""
-    return word if os.environ.get("NO_COLOR") else click.style(word, fg="yellow")
+def print_hint(hint: str) -> None:
+    """Print a hint, if there is one, as a line on stderr, that begins with a word in colour on a terminal."""
+    if hint:
+        click.echo(f"{_highlighted('hint:', 'cyan')} {printable(hint)}", err=True)
+
+
+def _highlighted(word: str, colour: str) -> str:
+    """Return a word in a colour where stderr shows it; click takes the colour out for all but a terminal."""
+    return word if os.environ.get("NO_COLOR") else click.style(word, fg=colour)
 
 
 def axis_names(dims: int) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from convcli.jobs.apply_plan import ApplyPlan, ApplyRequest
 from convcli.jobs.batch.manifest import Entry
 from convcli.jobs.requests import flat_options
 from convcli.kernels import Kernel, fewest_axes, kernel
+from convcli.shapes.geometry import Geometry
 
 NEUTRAL = frozenset({"input", "output", "kernels", "overwrite", "verify", "limits"})
 """Options that no value of an output depends on, and the kernels, which the digest takes by their taps."""
@@ -52,6 +53,7 @@ class Recipe:
             "version": __version__,
             "kernels": [_content(whole, by_name) for whole, by_name in zip(resolved, named, strict=True)],
             **settings,
+            **_border_settings(request.geometry),
         }
         text = json.dumps(content, sort_keys=True, default=repr)
         return cls(replace(request, kernels=kernels), hashlib.sha256(text.encode()).hexdigest())
@@ -66,6 +68,15 @@ def share_memory(recipe: Recipe, jobs: int) -> Recipe:
     """
     limits = replace(recipe.request.limits, memory=recipe.request.limits.memory // jobs)
     return replace(recipe, request=replace(recipe.request, limits=limits))
+
+
+def _border_settings(geometry: Geometry) -> dict[str, object]:
+    """Return what identifies the border of arrays, and that of pictures where they differ: by default, and by alpha."""
+    chosen = geometry.border(picture=False)
+    settings: dict[str, object] = chosen._asdict()
+    if chosen.padding != "valid" and chosen.boundary == "constant" and geometry.cval is None:
+        settings["picture"] = geometry.border(picture=True)
+    return settings
 
 
 def _content(resolved: Kernel, by_name: bool) -> list[object]:
@@ -101,6 +112,7 @@ class Record:
 
     An output that was written has its shape, type, bytes and clipped values, and what of the input's metadata it lost.
     temporary: the file that has its bytes, for `publish_output`.
+    smaller: whether a picture became smaller though nobody asked for it.
     """
 
     status: Status
@@ -112,6 +124,7 @@ class Record:
     bytes: int = 0
     clipped: int = 0
     dropped: tuple[str, ...] = ()
+    smaller: bool = False
     warnings: tuple[str, ...] = ()
     entry: Entry | None = None
     temporary: Path | None = None
@@ -221,6 +234,7 @@ def _run_into(temporary: Path, plan: ApplyPlan, recipe: Recipe, task: Task, dige
         bytes=result.written.bytes,
         clipped=result.ledger.below + result.ledger.above,
         dropped=(*plan.dropped, *result.written.dropped),
+        smaller=plan.shrinks,
         warnings=result.warnings,
         entry=Entry(digest, recipe.digest, file_digest(str(temporary))),
         temporary=temporary,

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from convcli.cli import complete
-from convcli.cli.types import COLUMNS, FRAMES, PADDING, PER_AXIS, SHAPE, SIZE, Choice, Count, MethodChoice
+from convcli.cli.types import COLUMNS, FRAMES, NUMBER, PADDING, PER_AXIS, SHAPE, SIZE, Choice, Count, MethodChoice
 from convcli.options import BOUNDARIES, CHANNELS, COMBINES, DTYPES, LAYOUTS, OPS, ORDERS, POLICIES
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,7 +34,7 @@ boundary = click.option(
     "[default: reflect for a picture, constant for other input]",
 )
 cval = click.option(
-    "--cval", type=float, metavar="V", help="Value outside the input, with --boundary constant. [default: 0]"
+    "--cval", type=NUMBER, metavar="V", help="Value outside the input, with --boundary constant. [default: 0]"
 )
 groups = click.option("--groups", type=int, default=1, metavar="G", help="Split the channels into this many groups.")
 layout = click.option(
@@ -92,8 +92,8 @@ combine = click.option(
 normalize = click.option(
     "--normalize", is_flag=True, help="Divide each kernel by its sum, or by the sum of its positive taps if that is 0."
 )
-scale = click.option("--scale", type=float, default=1.0, metavar="F", help="Multiply the result by F.")
-bias = click.option("--bias", type=float, default=0.0, metavar="F", help="Add F to the result, after --scale.")
+scale = click.option("--scale", type=NUMBER, default=1.0, metavar="F", help="Multiply the result by F.")
+bias = click.option("--bias", type=NUMBER, default=0.0, metavar="F", help="Add F to the result, after --scale.")
 policy = click.option(
     "--range",
     type=Choice(POLICIES),

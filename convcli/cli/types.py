@@ -12,7 +12,7 @@ from convcli.engine.methods import names
 from convcli.errors import InputError, did_you_mean
 from convcli.limits import parse_size
 from convcli.options import Frames
-from convcli.shapes.parse import parse_index, parse_padding, parse_per_axis, parse_shape
+from convcli.shapes.parse import parse_index, parse_number, parse_padding, parse_per_axis, parse_shape
 
 LONGEST = 1_000_000_000
 """Seconds, 31 years: about the longest time that a thread can wait."""
@@ -132,6 +132,7 @@ FOLDER = Parsed("folder", _folder)
 SHAPE = Parsed("shape", parse_shape)
 PER_AXIS = Parsed("n[,n...]", parse_per_axis)
 PADDING = Parsed("padding", parse_padding)
+NUMBER = Parsed("float", parse_number)
 INDEX = Parsed("i[,j...]", parse_index)
 SIZE = Parsed("size", parse_size)
 SECONDS = Parsed("s", parse_seconds)

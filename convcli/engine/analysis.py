@@ -9,40 +9,53 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine.planning.facts import GROWTH, MOST_TERMS, ROUNDING, PrecisionName, roundings_allowed
-from convcli.errors import DtypeError
+from convcli.engine.planning.facts import EXACT, GROWTH, MOST_TERMS, ROUNDING, PrecisionName, roundings_allowed
 from convcli.kernels.factorize import factorize
 from convcli.kernels.model import Taps, Terms
 
 
 def integral_bound(x: NDArray[Any], w: NDArray[Any], cval: float) -> int | None:
     """Return the largest possible |sum| if x and w hold whole numbers, from x's type alone; else None."""
-    if x.dtype.kind not in "biu" or not float(cval).is_integer() or not np.isfinite(w).all() or (w != np.rint(w)).any():
+    if x.dtype.kind not in "biu" or not float(cval).is_integer() or not is_whole(w):
         return None
     largest = 1 if x.dtype.kind == "b" else max(abs(int(np.iinfo(x.dtype).min)), int(np.iinfo(x.dtype).max))
     bank = w.reshape(w.shape[0], -1) if w.ndim > 1 else w[None]
-    return int(np.abs(bank, dtype=np.float64).sum()) * max(largest, abs(int(cval)))
+    with np.errstate(over="ignore"):
+        total = float(np.abs(bank, dtype=np.float64).sum())
+    return int(total) * max(largest, abs(int(cval))) if total < np.inf else None
 
 
-EXACT = 1 << 53
-"""The largest whole number up to which float64 holds each."""
+def is_whole(values: NDArray[Any]) -> bool:
+    """Return whether all values are finite whole numbers."""
+    return values.dtype.kind in "biu" or bool(np.isfinite(values).all() and (values == np.rint(values)).all())
 
 
-def check_exact(x: NDArray[Any], w: NDArray[Any], cval: float) -> None:
-    """Raise DtypeError where sums of whole numbers may pass 2**53, for a result of an integer type."""
-    bound = integral_bound(x, w, cval)
-    if bound is None or bound <= EXACT:
-        return
-    # The type alone allows it: look at the values.
-    largest = max(abs(int(x.min())), abs(int(x.max())), abs(int(cval)))
-    bank = w.reshape(w.shape[0], -1) if w.ndim > 1 else w[None]
-    reached = int(np.abs(bank, dtype=np.float64).sum(axis=-1).max()) * largest
-    if reached > EXACT:
-        raise DtypeError(
-            f"sums of whole numbers of up to {reached:.3g} in an integer type",
-            "expected at most 2**53, up to which float64, in which they are added, holds each",
-            "use dtype float64, or smaller numbers",
-        )
+def sum_range(x: NDArray[Any], w: NDArray[Any], cval: float, one_kernel: bool) -> tuple[int, int]:
+    """Return bounds of the sums of whole numbers, from their values.
+
+    one_kernel: w is a kernel (*K), not a bank (O, *K, C/groups). The bounds are exact: no step of them is rounded.
+
+    >>> sum_range(np.array([2, 7]), np.array([1, -1]), 0, one_kernel=True)
+    (-7, 7)
+    """
+    bank = w.reshape(1 if one_kernel else len(w), -1)
+    least = min(int(x.min()), int(cval))
+    most = max(int(x.max()), int(cval))
+    ends = []
+    for positive, negative in zip(_row_sums(bank, 1), _row_sums(bank, -1), strict=True):
+        ends.append((positive * least - negative * most, positive * most - negative * least))
+    lows, highs = zip(*ends, strict=True)
+    return min(lows), max(highs)
+
+
+def _row_sums(bank: NDArray[Any], sign: int) -> list[int]:
+    """Return the sum of each row's positive taps, or for sign -1 of the magnitudes of its negative ones."""
+    counted = bank > 0 if sign > 0 else bank < 0
+    taps = np.where(counted, bank, bank.dtype.type(0))
+    sums = np.abs(taps.sum(axis=-1, dtype=np.float64))
+    if sums.max() <= EXACT:
+        return [int(total) for total in sums]
+    return [abs(sum(map(int, row.tolist()))) for row in taps]
 
 
 def leaves_float32(w: NDArray[Any]) -> bool:

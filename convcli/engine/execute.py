@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.engine.buffers import LINE
+from convcli.engine.exact import TURN, prepare_residues, store_exact, wrapped
 from convcli.engine.methods.bands import unlike
 from convcli.engine.methods.base import TileFunction
 from convcli.engine.methods.windows import merges
@@ -75,6 +76,13 @@ class _Run:
         one_kernel = plan.facts.filters is None
         self.bounds = bounds(x.dtype, w, plan.spec.cval) if one_kernel and out.dtype.kind in "iu" else None
 
+        # Sums that float64 rounds are completed by their residues, from a kernel and a bias of integers.
+        self.residue_of: TileFunction | None = None
+        if plan.facts.exact:
+            direct = make_plan(plan.facts, plan.spec, dtype=plan.dtype, method="direct")
+            self.residue_of = prepare_residues(w, direct)
+            self.whole_bias = np.zeros(1, np.uint64) if bias is None else wrapped(bias)
+
         # A NaN has to be looked for only if there can be one, and in one row of each band.
         finite = x.dtype.kind in "biu" and np.isfinite(plan.spec.cval) and np.isfinite(w).all()
         self.checks_nan = self.method.spreads_nan(plan) and not finite
@@ -82,7 +90,8 @@ class _Run:
         self.checked = (*(slice(None),) * lead, slice(None, None, self.method.rows_per_band(plan)))
 
     def __call__(self, tile: Tile) -> None:
-        block, target = self._block(tile), self._target(tile)
+        block = self._block(tile, self.block_dtype, self.plan.spec.cval)
+        target = self._target(tile)
         in_place = target.dtype == self.accumulator and _is_rows(target) and not self._crosses_lines(target)
         sums = target if in_place else self._sums(target.shape)
         self.compute(block, sums)
@@ -92,10 +101,20 @@ class _Run:
             np.rint(sums, out=sums)
         if self.bias is not None:
             sums += self.bias
-        if not in_place:
+        if self.residue_of is not None:
+            store_exact(sums, self._residues(tile, sums.shape, self.residue_of), target)
+        elif not in_place:
             round_into(sums, target, spent=True, within=self.bounds)
 
-    def _block(self, tile: Tile) -> NDArray[Any]:
+    def _residues(self, tile: Tile, shape: tuple[int, ...], residue_of: TileFunction) -> NDArray[np.uint64]:
+        """Return the sums of a tile, with the bias, modulo 2**64."""
+        block = self._block(tile, np.dtype(np.uint64), int(self.plan.spec.cval) % TURN)
+        residues = self.scratch("residues", shape, np.uint64)
+        residue_of(block, residues)
+        residues += self.whole_bias
+        return residues
+
+    def _block(self, tile: Tile, dtype: np.dtype[Any], cval: float) -> NDArray[Any]:
         """Return the padded input under a tile: a view of x if possible."""
         spans = [axis.under(*span) for axis, span in zip(self.plan.axes, tile.spans, strict=True)]
         axes = range(self.x.ndim - 1 - len(self.plan.axes), self.x.ndim - 1)
@@ -104,7 +123,7 @@ class _Run:
         def room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
             return self.scratch("block", shape, dtype)
 
-        return padded_block(x, axes, spans, spec.boundary, spec.cval, self.block_dtype, room)
+        return padded_block(x, axes, spans, spec.boundary, cval, dtype, room)
 
     def _sums(self, shape: tuple[int, ...]) -> NDArray[Any]:
         """Return an array for the sums of a tile; a picture's rows begin with a line of the cache if that helps."""

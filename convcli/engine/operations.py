@@ -33,8 +33,10 @@ def correlate(
     of x along the other axes is filtered alike, and y keeps x's axes. stride, dilation and padding are one value
     or one per kernel axis.
     dtype: of y; by default float64 for float64 and for integers wider than 16 bits, else float32. An integer
-    type rounds half to even and saturates; whole sums are exact up to 2**53. `out`, if given, is filled and returned.
-    Raises ShapeError if the kernel exceeds the padded input or the axes do not fit.
+    type rounds half to even and saturates. Sums of integers and whole taps are exact: in a float type up to 2**53, in
+    an integer type of any size. `out`, if given, is filled and returned.
+    Raises ShapeError if the kernel exceeds the padded input or the axes do not fit, DtypeError for sums of integers
+    that cannot be exact in an integer type, from 2**112 divided by the number of taps on.
 
     >>> correlate([1, 2, 4, 8], [-1, 1])
     array([1., 2., 4.])
@@ -104,6 +106,7 @@ def conv_layer(
     channels_last:  x (N, *S, C), w (O, *K, C/groups), returns (N, *P, O).
     channels_first: x (N, C, *S), w (O, C/groups, *K), returns (N, O, *P).
     bias: (O,), added to each output channel. Output channel o sees the input channels of its group only.
+    dtype: as for `correlate`.
     Raises ChannelError where channel counts differ, ShapeError if the kernel exceeds the padded input.
 
     >>> conv_layer(np.ones((1, 28, 28, 3)), np.ones((8, 3, 3, 3))).shape

@@ -10,11 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from convcli.engine.analysis import check_exact, factors, integral_bound, leaves_float32, separable_terms
+from convcli.engine.analysis import (
+    factors,
+    integral_bound,
+    leaves_float32,
+    separable_terms,
+    sum_range,
+)
 from convcli.engine.buffers import result_buffer
+from convcli.engine.exact import needs_integers
 from convcli.engine.execute import execute
 from convcli.engine.planning.choose import WORTH_FACTORING, make_plan
-from convcli.engine.planning.facts import Facts
+from convcli.engine.planning.facts import EXACT, Facts
 from convcli.engine.planning.plan import Plan
 from convcli.engine.tiling import Chunk, whole
 from convcli.errors import ChannelError, DtypeError, InputError, ShapeError
@@ -44,6 +51,8 @@ class Problem(NamedTuple):
     def plan(self, dtype: DTypeLike | None, method: str) -> Plan:
         """Plan the convolution. Factors of the kernel are looked for if they are asked for, or may be worth it."""
         first = self.x.ndim - 1 - len(self.spec.stride)
+        kind = None if dtype is None else _result(dtype)
+        integral, exact = self._whole_sums(kind)
         facts = Facts(
             batch=self.x.shape[:first],
             spatial=self.x.shape[first:-1],
@@ -52,19 +61,43 @@ class Problem(NamedTuple):
             filters=self.filters,
             input_dtype=self.x.dtype.name,
             kernel_dtype=self.w.dtype.name,
-            integral=integral_bound(self.x, self.w, self.spec.cval),
+            integral=integral,
+            exact=exact,
             extreme=leaves_float32(self.w),
         )
-        kind = None if dtype is None else _result(dtype).name
-        plan = make_plan(facts, self.spec, dtype=kind, method="direct" if method == "auto" else method)
+        name = None if kind is None else kind.name
+        plan = make_plan(facts, self.spec, dtype=name, method="direct" if method == "auto" else method)
         if method in ("auto", "separable"):
             terms = self._terms(plan)
-            plan = make_plan(replace(facts, terms=terms), self.spec, dtype=kind, method=method)
+            plan = make_plan(replace(facts, terms=terms), self.spec, dtype=name, method=method)
         return plan
 
-    def check_exact(self) -> None:
-        """Raise DtypeError where sums of whole numbers, for an integer type, may pass what float64 holds exactly."""
-        check_exact(self.x, self.w, self.spec.cval)
+    def whole_range(self) -> tuple[int, int] | None:
+        """Return bounds of the sums of whole numbers, without the bias, as close as float64 needs; None for others."""
+        bound = integral_bound(self.x, self.w, self.spec.cval)
+        if bound is None or bound <= EXACT:
+            return None if bound is None else (-bound, bound)
+        return sum_range(self.x, self.w, self.spec.cval, self.filters is None)
+
+    def _whole_sums(self, kind: np.dtype[Any] | None) -> tuple[int | None, bool]:
+        """Return a bound of the |sums| of whole numbers, None for others, and whether integers keep them exact.
+
+        kind: of the result. Raises DtypeError for sums that are to be exact and cannot be.
+        """
+        bound = integral_bound(self.x, self.w, self.spec.cval)
+        if bound is None:
+            return None, False
+        shift = 0
+        if self.bias is not None and np.isfinite(self.bias).all():
+            shift = int(np.abs(self.bias, dtype=np.float64).max())
+        bound += shift
+        if kind is None or kind.kind == "f" or bound <= EXACT:
+            return bound, False
+
+        # The type alone allows it: look at the values.
+        ends = sum_range(self.x, self.w, self.spec.cval, self.filters is None)
+        bound = max(map(abs, ends)) + shift
+        return bound, needs_integers(bound, self.w, self.bias)
 
     def _terms(self, plan: Plan) -> int | None:
         """Return how many products of 1-D factors add to the kernel, 0 if none do; None if looking cannot pay.

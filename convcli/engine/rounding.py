@@ -37,7 +37,7 @@ def bounds(kind: np.dtype[Any], w: NDArray[Any], cval: float) -> Bounds | None:
 
 
 def round_into(values: NDArray[Any], out: NDArray[Any], spent: bool = False, within: Bounds | None = None) -> None:
-    """Write float values into `out`, whatever its type.
+    """Write values into `out`, whatever its type.
 
     Integers are rounded half to even and saturate at the type's ends; NaN becomes 0. spent: the values may be
     overwritten, which saves an array. within: bounds of the values, if they are known, which save checks.
@@ -52,6 +52,10 @@ def round_into(values: NDArray[Any], out: NDArray[Any], spent: bool = False, wit
             out[...] = values if out.dtype.kind != "b" else values != 0
         return
     info = np.iinfo(out.dtype)
+    if values.dtype.kind in "iu":
+        own = np.iinfo(values.dtype)
+        np.clip(values, max(info.min, own.min), min(info.max, own.max), out=out, casting="unsafe")
+        return
     if int(values.dtype.type(info.max)) > info.max:
         _store_wide(np.rint(values, out=values if spent else None), out)
         return

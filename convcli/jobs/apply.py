@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from convcli import io
 from convcli.engine.buffers import release_unused
 from convcli.engine.layer_form import flip_for, to_problem
-from convcli.engine.planning.facts import result_dtype
 from convcli.engine.tiling import Chunk
 from convcli.errors import InputError
 from convcli.io import NO_METADATA, Data, Header, Metadata, OutputTarget, WriteRequest, Written
@@ -37,6 +36,7 @@ from convcli.jobs.postprocess import (
     scale_and_shift,
     to_dtype,
 )
+from convcli.jobs.precision import exact_dtype, float_dtype
 from convcli.jobs.verify import Check, Verification
 from convcli.kernels import Kernel
 from convcli.kernels.model import normalized
@@ -84,13 +84,16 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
     # plan the work
     named = request.postprocess.dtype
     requested = None if named is None else np.dtype(named)
-    compute_dtype = _compute_dtype(planes.x.dtype, requested)
-    passes = tuple(_plan_pass(request, data, planes, reference, compute_dtype) for reference in request.kernels)
+    floats = float_dtype(planes.x.dtype, requested)
+    passes = tuple(_plan_pass(request, data, planes, reference, floats) for reference in request.kernels)
 
     # plan the output
     header = _output_header(request, data, passes[0], target)
-    dtype = np.dtype(requested or _output_dtype(data, target, header) or compute_dtype)
-    _check_exact(request, passes, dtype)
+    dtype = np.dtype(requested or _output_dtype(data, target, header) or floats)
+    ranges = [each.problem.whole_range() for each in passes] if dtype.kind in "iu" else []
+    compute_dtype = exact_dtype(request.postprocess, ranges, dtype, floats)
+    if compute_dtype != floats:
+        passes = tuple(each.planned(compute_dtype, request.method) for each in passes)
     shape = _output_shape(request, data, passes)
     metadata, dropped = _output_metadata(request, data, target, dtype, shape)
     writing = WriteRequest(
@@ -164,15 +167,6 @@ def _load(request: ApplyRequest) -> Data:
 # Plan.
 
 
-def _compute_dtype(given: np.dtype[Any], requested: np.dtype[Any] | None) -> str:
-    """Return the dtype of results before they are converted: wide enough for input and output."""
-    if requested is not None:
-        wide_integer = requested.kind in "iu" and requested.itemsize > 2
-        if requested == np.float64 or wide_integer:
-            return "float64"
-    return result_dtype(given.name)
-
-
 def _plan_pass(
     request: ApplyRequest,
     data: Data,
@@ -199,14 +193,6 @@ def _plan_pass(
         coverage = to_problem(planes.alpha[..., None], window, alpha_layout, alpha_spec)
     plan = problem.plan(compute_dtype, request.method)
     return KernelPass(kernel, conv_layout, problem, plan, coverage)
-
-
-def _check_exact(request: ApplyRequest, passes: Sequence[KernelPass], dtype: np.dtype[Any]) -> None:
-    """Raise DtypeError where whole numbers may pass what float64 holds exactly, and are written as they are."""
-    scaled = request.postprocess.scale != 1 or request.postprocess.range == "rescale"
-    if dtype.kind in "iu" and not scaled:
-        for each in passes:
-            each.problem.check_exact()
 
 
 def _output_header(request: ApplyRequest, data: Data, lead: KernelPass, target: OutputTarget | None) -> Header | None:
@@ -284,7 +270,7 @@ def execute(plan: ApplyPlan, out: NDArray[Any]) -> tuple[Ledger, tuple[Verificat
     cut = list(chunks(lead.conv_layout, lead.plan))
     checks = []
     if request.verify:
-        checks = [Check(each.problem, each.plan.output) for each in plan.passes]
+        checks = [Check(each.problem, each.plan.output, plan.compute_dtype) for each in plan.passes]
     extent = None
     if request.postprocess.range == "rescale" and len(cut) > 1:
         extent = _result_range(plan, cut)
@@ -300,13 +286,13 @@ def execute(plan: ApplyPlan, out: NDArray[Any]) -> tuple[Ledger, tuple[Verificat
             io.release(array)
     ledger = reduce(add, ledgers)
     ledger.check()
-    return ledger, tuple(check.verdict(plan.compute_dtype) for check in checks)
+    return ledger, tuple(check.verdict() for check in checks)
 
 
 def compute_chunk(
     plan: ApplyPlan, chunk: Chunk, checks: Sequence[Check] = ()
 ) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Compute a chunk of the result in floats, and the coverage of a picture with alpha."""
+    """Compute a chunk of the result in the dtype that it is computed in, and the coverage of a picture with alpha."""
     request, source = plan.request, plan.data.array
     postprocess = request.postprocess
     io.check_mapped(source, plan.data.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -74,6 +74,10 @@ class KernelPass:
         """The axis of the output's channels; without any, the axis that would follow the last."""
         axis = self.conv_layout.output_channel_axis
         return len(self.output_shape) if axis is None else axis
+
+    def planned(self, dtype: str, method: str) -> KernelPass:
+        """Return the pass planned for results of another dtype."""
+        return replace(self, plan=self.problem.plan(dtype, method))
 
     def chunk_size(self, chunk: Chunk) -> int:
         """Return the number of values in a chunk of the output."""

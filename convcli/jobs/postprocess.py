@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from convcli.engine.exact import TURN
 from convcli.engine.rounding import round_into
 from convcli.engine.threads import share_out
 from convcli.errors import ConvError, ShapeError
@@ -47,7 +48,8 @@ class Ledger:
     def __add__(self, other: Ledger) -> Ledger:
         """Return the ledger of two chunks of a result together."""
         counts = {name: getattr(self, name) + getattr(other, name) for name in COUNTS}
-        low, high = float(np.fmin(self.low, other.low)), float(np.fmax(self.high, other.high))
+        low = min(self.low, other.low, key=lambda value: (value != value, value))
+        high = max(self.high, other.high, key=lambda value: (value == value, value))
         return replace(self, low=low, high=high, **counts)
 
     def check(self) -> None:
@@ -114,7 +116,9 @@ def combine(results: Sequence[NDArray[Any]], how: Combine, axis: int) -> NDArray
         return np.asarray(np.maximum.reduce(list(results)))
     with np.errstate(over="ignore", invalid="ignore"):
         total: NDArray[Any] = sum(results[1:], start=results[0])
-        return _mean(results, total) if how == "mean" else total
+    if how == "sum":
+        return total
+    return _whole_mean(total, len(results)) if total.dtype.kind in "iu" else _mean(results, total)
 
 
 def _magnitude(results: Sequence[NDArray[Any]]) -> NDArray[Any]:
@@ -134,6 +138,13 @@ def _magnitude(results: Sequence[NDArray[Any]]) -> NDArray[Any]:
     return total
 
 
+def _whole_mean(total: NDArray[Any], count: int) -> NDArray[Any]:
+    """Return total / count of whole numbers, rounded half to even."""
+    mean, rest = np.divmod(total, count)
+    doubled = 2 * rest
+    return np.asarray(mean + ((doubled > count) | ((doubled == count) & (mean % 2 == 1))))
+
+
 def _mean(results: Sequence[NDArray[Any]], total: NDArray[Any]) -> NDArray[Any]:
     """Return total / n; by the sum of the n-th parts where the total overflows."""
     count = len(results)
@@ -148,8 +159,14 @@ def _mean(results: Sequence[NDArray[Any]], total: NDArray[Any]) -> NDArray[Any]:
 
 
 def scale_and_shift(values: NDArray[Any], scale: float, bias: float) -> NDArray[Any]:
-    """Return values * scale + bias in the values' own float dtype; what overflows becomes infinite."""
+    """Return values * scale + bias in the values' own dtype; what overflows a float becomes infinite.
+
+    Values that are integers have a whole scale and bias, and results that fit their type.
+    """
     kind = values.dtype
+    if kind.kind in "iu":
+        residues = values.view(np.uint64)
+        return (residues * np.uint64(int(scale) % TURN) + np.uint64(int(bias) % TURN)).view(kind)
     least = float(np.finfo(kind).tiny)
     most = float(np.finfo(kind).max)
     normal = all(least <= abs(factor) <= most for factor in (scale, bias) if factor)
@@ -167,7 +184,7 @@ def to_dtype(
     extent: tuple[float, float] | None = None,
     out: NDArray[Any] | None = None,
 ) -> tuple[NDArray[Any], Ledger]:
-    """Convert float values to `dtype` by a range policy. Returns them with their ledger.
+    """Convert values to `dtype` by a range policy. Returns them with their ledger.
 
     clip and error saturate, in a float type at its largest finite values; rescale maps the values' range, or
     the `extent` of which they are a part, onto the type's (0 to 1 for a float type); offset adds the middle of
@@ -187,14 +204,15 @@ def to_dtype(
 
     def bring(start: int) -> None:
         run = (slice(None),) * axis + (slice(start, start + each),)
-        piece = _by_policy(values[run], dtype, policy, ends)
+        part = values[run]
+        piece = _by_policy(part, dtype, policy, ends)
         ledgers[start] = ledger = _account(piece, dtype, policy)
         if dtype.kind == "f" and ledger.below + ledger.above:
             most = float(np.finfo(dtype).max)
             piece = np.where(np.isfinite(piece), np.clip(piece, -most, most), piece)
         if out is not values:
             with np.errstate(invalid="ignore"):
-                round_into(piece, out[run], spent=made)
+                round_into(piece, out[run], spent=piece is not part)
 
     starts = range(0, values.shape[axis], each)
     share_out(bring, starts, workers=threads() if values.size > WORTH_SHARING else 1)
@@ -207,7 +225,7 @@ def _by_policy(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy, ends:
     if policy == "abs":
         return np.asarray(np.abs(values))
     if policy == "offset":
-        return np.asarray(values + values.dtype.type(_middle(dtype)))
+        return scale_and_shift(values, 1.0, _middle(dtype))
     if policy == "rescale":
         with np.errstate(over="ignore", invalid="ignore"):
             return _rescaled(values, ends, bottom, top)
@@ -251,6 +269,12 @@ def _overflow(dtype: np.dtype[Any]) -> float:
 
 
 def _account(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy) -> Ledger:
+    """Count what does not fit an output of `dtype`."""
+    if values.dtype.kind in "iu":
+        info = np.iinfo(dtype)
+        below = int(np.count_nonzero(values < int(info.min)))
+        above = int(np.count_nonzero(values > int(info.max)))
+        return Ledger(policy, dtype.name, int(values.min()), int(values.max()), below, above, 0, 0, values.size)
     lowest, highest = float(values.min()), float(values.max())
     finite = np.isfinite(lowest) and np.isfinite(highest)  # a NaN or an infinity is always one of the two
     below = above = not_finite = nan = 0

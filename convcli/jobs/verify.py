@@ -1,4 +1,5 @@
-"""Outputs recomputed from the literal definition in float64, by a path that shares nothing with the engine's.
+"""Outputs recomputed from the literal definition, by a path that shares nothing with the engine's: in float64, or in
+Python's integers where the results are whole numbers beyond it.
 
 For an output p, `y[p] = sum over taps t of w[t] * x[stride*p + dilation*t - lo]`, with the boundary's sample where
 that lies outside. Checked are all outputs on the faces of the spatial box, corners and edges, where padding errs
@@ -43,19 +44,23 @@ class Check:
     """A verification in progress: it compares the engine's result chunk by chunk, and gives a verdict at the end.
 
     The bound is c * sum|w| * max|x|, c = 1e-6 for float32 and 1e-14 for float64, and ten times as much for a sum of
-    more than 48 terms; an output is also wrong where it is finite and the definition's is not, or the other way round,
-    or that was never compared.
+    more than 48 terms; results of an integer type are to be exact. An output is also wrong where it is finite and the
+    definition's is not, or the other way round, or that was never compared.
     """
 
-    def __init__(self, problem: Problem, shape: tuple[int, ...], *, samples: int = SAMPLES, seed: int = 0) -> None:
-        """Choose the outputs of `shape` (*batch, *P, channels or O) to recompute."""
+    def __init__(
+        self, problem: Problem, shape: tuple[int, ...], dtype: str, *, samples: int = SAMPLES, seed: int = 0
+    ) -> None:
+        """Choose the outputs of `shape` (*batch, *P, channels or O) and of `dtype` to recompute."""
         self.problem = problem
+        self.dtype = np.dtype(dtype)
         self.shape = shape
         self.first = len(shape) - 1 - len(problem.spec.stride)
         self.points = _points(shape, len(problem.spec.stride), samples, seed)
         self.index = np.unravel_index(self.points, shape)
-        self.given = np.full(len(self.points), np.nan)
-        self.exact = np.zeros(len(self.points))
+        number = np.float64 if self.dtype.kind == "f" else object
+        self.given: NDArray[Any] = np.full(len(self.points), np.nan, number)
+        self.exact: NDArray[Any] = np.zeros(len(self.points), number)
         self.largest = abs(problem.spec.cval)
 
     def look(self, y: NDArray[Any], chunk: Chunk) -> None:
@@ -68,7 +73,7 @@ class Check:
         index = [where[seen] - start for where, start in zip(self.index, starts, strict=True)]
         self.given[seen] = y[tuple(index)]
         if seen.any():
-            self.exact[seen] = _by_definition(self.problem, self.points[seen], self.shape)
+            self.exact[seen] = _by_definition(self.problem, self.points[seen], self.shape, self.exact.dtype)
         for samples in self._samples_under(chunk):
             low, high = finite_range(samples)
             self.largest = max(self.largest, -low, high)  # a comparison with NaN changes nothing
@@ -81,15 +86,19 @@ class Check:
         x = x[slice(*chunk.items)] if self.first else x
         return np.moveaxis(x, self.first, 0)[max(start, 0) : max(stop, 0)]
 
-    def verdict(self, dtype: str) -> Verification:
-        """Return whether the outputs, of this dtype, keep to the contract."""
-        w = self.problem.w.reshape(1 if self.problem.filters is None else self.problem.filters, -1)
-        bound = tolerance(dtype, w.shape[1]) * float(np.abs(w).astype(np.float64).sum(axis=1).max()) * self.largest
+    def verdict(self) -> Verification:
+        """Return whether the outputs keep to the contract; those of an integer type are to be exact."""
+        bound = 0.0
+        if self.dtype.kind == "f":
+            w = self.problem.w.reshape(1 if self.problem.filters is None else self.problem.filters, -1)
+            taps = float(np.abs(w).astype(np.float64).sum(axis=1).max())
+            bound = tolerance(self.dtype.name, w.shape[1]) * taps * self.largest
         with np.errstate(invalid="ignore"):
-            error = np.abs(self.given - self.exact)
-        finite = np.isfinite(self.exact)
-        agree = np.where(finite, error <= bound, ~np.isfinite(self.given))
-        error = np.where(finite & np.isfinite(self.given), error, np.where(agree, 0.0, np.inf))
+            error = np.abs(self.given - self.exact).astype(np.float64)
+        finite = np.isfinite(self.exact.astype(np.float64))
+        given = np.isfinite(self.given.astype(np.float64))
+        agree = np.where(finite, error <= bound, ~given)
+        error = np.where(finite & given, error, np.where(agree, 0.0, np.inf))
         worst = int(np.argmax(np.where(agree, error, np.inf)))
         return Verification(
             checked=len(self.points),
@@ -128,15 +137,22 @@ def _points(shape: tuple[int, ...], dims: int, samples: int, seed: int) -> NDArr
     return np.unique(np.concatenate([*faces, chosen]))
 
 
-def _by_definition(problem: Problem, points: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Compute the outputs of these flat indices by the definition, PRODUCTS products at a time."""
+def _by_definition(
+    problem: Problem, points: NDArray[np.intp], shape: tuple[int, ...], number: np.dtype[Any]
+) -> NDArray[Any]:
+    """Compute the outputs of these flat indices by the definition, PRODUCTS products at a time.
+
+    number: float64, or object for whole numbers, which Python adds exactly.
+    """
     taps = math.prod(problem.w.shape if problem.filters is None else problem.w.shape[1:])
     step = max(PRODUCTS // taps, 1)
     starts = range(0, len(points), step)
-    return np.concatenate([_sum_products(problem, points[start : start + step], shape) for start in starts])
+    return np.concatenate([_sum_products(problem, points[start : start + step], shape, number) for start in starts])
 
 
-def _sum_products(problem: Problem, points: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.float64]:
+def _sum_products(
+    problem: Problem, points: NDArray[np.intp], shape: tuple[int, ...], number: np.dtype[Any]
+) -> NDArray[Any]:
     """Sum the products of every output's window with the kernel; points: flat indices of outputs."""
     x, w, spec = problem.x, problem.w, problem.spec
     dims = len(spec.stride)
@@ -146,9 +162,9 @@ def _sum_products(problem: Problem, points: NDArray[np.intp], shape: tuple[int, 
     # the sample under every tap along each axis, as arrays (points, ..., taps, ...) that broadcast
     outside = np.zeros((len(points), *([1] * dims)), bool)
     where: list[Any] = [batch.reshape(-1, *([1] * dims)) for batch in index[:first]]
-    for number, axis in enumerate(spec.axes(x.shape[first:-1], problem.window)):
-        sample = axis.sample(index[first + number][:, None], np.arange(axis.k))
-        shape_along = [axis.k if other == number else 1 for other in range(dims)]
+    for turn, axis in enumerate(spec.axes(x.shape[first:-1], problem.window)):
+        sample = axis.sample(index[first + turn][:, None], np.arange(axis.k))
+        shape_along = [axis.k if other == turn else 1 for other in range(dims)]
         folded = boundary_index(sample, axis.n, spec.boundary).reshape(-1, *shape_along)
         outside = outside | (folded < 0)
         where.append(np.maximum(folded, 0))
@@ -156,17 +172,22 @@ def _sum_products(problem: Problem, points: NDArray[np.intp], shape: tuple[int, 
     # one kernel for each channel, or a bank whose kernels sum over the channels of their group
     if problem.filters is None:
         channel = index[-1].reshape(-1, *([1] * dims))
-        samples = x[(*where, channel)].astype(np.float64)
-        weights = w[None].astype(np.float64)
+        samples = _as_numbers(x[(*where, channel)], number)
+        weights = _as_numbers(w[None], number)
     else:
         depth = w.shape[-1]
         group = index[-1] // (problem.filters // spec.groups)
         channels = (group[:, None] * depth + np.arange(depth)).reshape(-1, *([1] * dims), depth)
-        samples = x[(*(along[..., None] for along in where), channels)].astype(np.float64)
-        weights = w[index[-1]].astype(np.float64)
+        samples = _as_numbers(x[(*(along[..., None] for along in where), channels)], number)
+        weights = _as_numbers(w[index[-1]], number)
         outside = outside[..., None]
 
-    samples = np.where(outside, spec.cval, samples)
+    samples = np.where(outside, _as_numbers(np.array(spec.cval), number), samples)
     with np.errstate(invalid="ignore", over="ignore"):
-        total: NDArray[np.float64] = (samples * weights).reshape(len(points), -1).sum(axis=1)
+        total: NDArray[Any] = (samples * weights).reshape(len(points), -1).sum(axis=1)
     return total
+
+
+def _as_numbers(values: NDArray[Any], number: np.dtype[Any]) -> NDArray[Any]:
+    """Return values as float64, or as Python's integers."""
+    return values.astype(number) if number == np.float64 else np.asarray(np.frompyfunc(int, 1, 1)(values), object)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import TypeAlias
 
 from convcli.errors import InputError, LimitError, ShapeError, did_you_mean
@@ -100,12 +101,32 @@ def _digits(text: str) -> int:
     return int(text)
 
 
-def check_number(value: object, what: str) -> float:
-    """Return a value as a float. Raises InputError, naming `what`, if it is no number."""
+def parse_number(text: str) -> float:
+    """Read a number. Raises InputError for an integer that a float would round.
+
+    >>> parse_number("-2.5")
+    -2.5
+    """
     try:
-        return float(value)  # type: ignore[arg-type]
+        value: object = int(text)
+    except ValueError:
+        value = text
+    return check_number(value, "")
+
+
+def check_number(value: object, what: str) -> float:
+    """Return a value as a float.
+
+    Raises InputError, naming `what`, for no number, and for an integer that would be rounded.
+    """
+    try:
+        number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{what} {value!r}", "expected a number that a float can hold") from None
+        raise InputError(f"{what} {value!r}".strip(), "expected a number that a float can hold") from None
+    if isinstance(value, Integral) and int(value) != number:
+        nearest = f"write {int(number)}, or another near it"
+        raise InputError(f"{what} {int(value)}".strip(), "expected a number that a float holds", nearest)
+    return number
 
 
 def check_countable(outputs: int) -> None:

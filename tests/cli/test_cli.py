@@ -483,15 +483,40 @@ class TestApply:
         ok("apply", name, "-k", "several.npy", "--normalize", *layout, "-o", "y.npy")
         np.testing.assert_allclose(np.load("y.npy"), np.full((3, 3, 3), 90.0))
 
-    def test_whole_numbers_that_float64_does_not_hold_are_refused_in_integer_types(self) -> None:
-        name = array(np.array([2**53 + 1, 1]))
+    def test_whole_numbers_are_exact_in_integer_types(self) -> None:
+        name = array(np.array([2**53 + 1, -(2**62), 3]))
+        options = ("--dims", "1", "-o", "y.npy", "--overwrite", "--verify", "--dtype")
+        told = ok("apply", name, "-k", "1", *options, "int64").stderr
+        assert "largest error 0.00e+00, bound 0.00e+00: holds" in told
+        assert np.load("y.npy").tolist() == [2**53 + 1, -(2**62), 3]
+        ok("apply", name, "-k", "1", "--range", "abs", *options, "uint64")
+        assert np.load("y.npy").tolist() == [2**53 + 1, 2**62, 3]
+        told = ok("apply", name, "-k", "1", "-k", "-1", "--combine", "sum", "--bias", "7", *options, "uint8").stderr
+        assert "0 below 0 and 0 above 255, of 3 values" in told
+        assert np.load("y.npy").tolist() == [7, 7, 7]
+        ok("apply", name, "-k", "1", "-k", "0", "--combine", "mean", *options, "int64")
+        assert np.load("y.npy").tolist() == [2**52, -(2**61), 2]
+        told = ok("apply", name, "-k", "1", "-k", "-1", "--combine", "max", *options, "int32").stderr
+        assert "0 below -2147483648 and 2 above 2147483647" in told
+        assert np.load("y.npy").tolist() == [2**31 - 1, 2**31 - 1, 3]
+        Path("x.csv").write_text("9007199254740993\n1\n")
+        ok("apply", "x.csv", "-k", "1", "-o", "y.csv", "--dtype", "int64")
+        assert Path("y.csv").read_text() == "9007199254740993\n1\n"
+
+    def test_whole_numbers_that_no_64_bits_hold_on_the_way_are_refused(self) -> None:
+        name = array(np.array([2**53 + 1, -(2**62), 3]))
         options = ("--dims", "1", "--dtype", "int64", "-o", "y.npy")
-        told = refused("apply", name, "-k", "1", *options)
-        assert "expected at most 2**53" in told
+        assert "expected at most 64 bits" in refused("apply", name, "-k", "9", *options)
+        assert "expected at most 2**53" in refused("apply", name, "-k", "1", "--scale", "0.5", *options)
+        assert "write 9007199254740992" in refused("apply", name, "-k", "1", "--bias", "9007199254740993", *options)
         assert not Path("y.npy").exists()
-        ok("apply", name, "-k", "1", "--scale", "0.5", *options)
-        ok("apply", array(np.array([2**53, 1])), "-k", "1", *options, "--overwrite", "--verify")
-        assert np.load("y.npy").tolist() == [2**53, 1]
+        ok("apply", array(np.array([2**53 + 1, 1])), "-k", "1", "--scale", "0.5", *options)
+
+    def test_sums_of_results_are_exact_beyond_the_mantissa_of_float32(self) -> None:
+        name = array(np.array([65535, 65535], np.uint16))
+        kernels = ("-k", "257,256", "-k", "-257,-255", "--combine", "sum")
+        ok("apply", name, *kernels, "--dims", "1", "--dtype", "uint16", "-o", "y.npy")
+        assert np.load("y.npy").tolist() == [65535]
 
     def test_verify_proves_and_a_broken_engine_is_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
         result = ok("apply", PHOTO, "-k", "gaussian:sigma=1", "--padding", "same", "--verify", "-o", "y.png")

@@ -216,6 +216,14 @@ class TestTaken:
         plan = problem.plan(to, method)
         assert growth(problem, plan) <= plan.memory
 
+    @pytest.mark.parametrize("method", ["direct", "gemm", "separable", "fft"])
+    def test_nor_where_integers_keep_sums_exact(self, method: str) -> None:
+        x = rng(0).integers(-(2**60), 2**60, (900, 800))
+        problem = spatial_problem(x, rng(1).integers(-9, 9, (7, 7)), axes=None, **SAME)
+        plan = problem.plan("int64", method)
+        assert plan.facts.exact
+        assert growth(problem, plan) <= plan.memory
+
     @pytest.mark.slow
     @pytest.mark.parametrize("boundary", BOUNDARIES)
     @pytest.mark.parametrize(("method", "k"), [("gemm", 5), ("gemm", 31), ("separable", 31), ("fft", 41)])

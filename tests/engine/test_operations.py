@@ -1,7 +1,5 @@
 """Direct against the definition, gemm against direct, and both against scipy, numpy and ONNX."""
 
-from contextlib import nullcontext
-
 import cases
 import numpy as np
 import onnx
@@ -22,7 +20,6 @@ from convcli.engine.methods import direct
 from convcli.engine.methods.base import Method
 from convcli.engine.methods.full_rank import FullRank
 from convcli.engine.planning import choose
-from convcli.engine.problem import spatial_problem
 from convcli.engine.tiling import Chunk
 from convcli.engine.tiling import tiles as cut
 
@@ -401,25 +398,88 @@ def test_layers_and_gradients_take_taps_outside_the_range_of_float32():
     assert dw.ravel().tolist() == [0, 0]
 
 
+INTEGERS = ("int64", "uint64", "int32", "uint8")
+
+
+def exactly(x, w, dtype):
+    """Return the sums of whole numbers of signals, in Python's integers, saturated."""
+    sums = np.correlate(np.array([int(v) for v in x], object), np.array([int(v) for v in w], object), "valid")
+    info = np.iinfo(dtype)
+    return [min(max(int(total), int(info.min)), int(info.max)) for total in sums]
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize("method", ["auto", "direct", "gemm", "separable", "fft"])
 @pytest.mark.parametrize(
-    ("x", "w", "refused"),
+    ("x", "w"),
     [
-        (np.array([2**53 + 1]), [1], True),
-        (np.array([2**53 + 1], np.uint64), [1], True),
-        (np.array([2**52 + 1, 2**52]), [1, 1], True),
-        (np.array([2**53 + 1, 2**53]), [1, -1], True),
-        (np.array([-(2**63)]), [1], True),
-        (np.array([3], np.uint8), [2**53 - 1], True),
-        (np.array([2**53]), [1], False),
-        (np.array([2**52, -(2**52)]), [1, 1], False),
-        (np.array([2**53 + 1]), [0.5], False),
-        (np.array([2.0**60]), [1], False),
+        (np.array([2**53 + 1, 5]), [1]),
+        (np.array([2**53 + 1], np.uint64), [1]),
+        (np.array([2**64 - 1, 2**63, 0], np.uint64), [1]),
+        (np.array([2**64 - 1, 2**63, 1], np.uint64), [1, -1]),
+        (np.array([2**52 + 1, 2**52]), [1, 1]),
+        (np.array([2**53 + 1, 2**53]), [1.0, -1.0]),
+        (np.array([-(2**63), 2**63 - 1]), [1]),
+        (np.array([-(2**63), 2**63 - 1, -1]), [3, 3]),
+        (np.array([2**62, 2**62 - 1, 7], ">i8"), [2**40, -(2**40)]),
+        (np.array([3, 0, 255], np.uint8), [2**53 - 1, 2**54 + 4]),
+        (np.array([3, 1], np.uint8), np.array([2**63 - 1, -(2**63)])),
+        (np.array([True, True]), np.array([2**60 + 1, -(2**60)])),
+        (np.array([1, 1], np.uint8), [2.0**80, -(2.0**80)]),
     ],
 )
-def test_whole_numbers_that_float64_does_not_hold_are_found(x, w, refused):
-    problem = spatial_problem(x, w, axes=None)
-    with pytest.raises(convcli.ConvError, match=r"expected at most 2\*\*53") if refused else nullcontext():
-        problem.check_exact()
+def test_whole_numbers_are_exact_beyond_the_mantissa_of_float64(x, w, method, dtype):
+    assert correlate(x, w, dtype=dtype, method=method).tolist() == exactly(x, w, dtype)
+    assert convolve(x, w[::-1], dtype=dtype, method=method).tolist() == exactly(x, w, dtype)
+
+
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+def test_layers_of_whole_numbers_are_exact_beyond_the_mantissa_of_float64(layout):
+    x = rng(0).integers(-(2**60), 2**60, (2, 7, 6, 4))
+    w = rng(1).integers(-9, 9, (6, 3, 3, 2))
+    bias = np.array([2**60 + 1, -(2**61), 0, 1, 5, -7])
+    options = {"stride": 2, "padding": 1, "groups": 2, "dtype": "int64"}
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))).astype(object)
+    right = np.zeros((2, 4, 3, 6), object)
+    for n, i, j, o in np.ndindex(*right.shape):
+        seen = padded[n, 2 * i : 2 * i + 3, 2 * j : 2 * j + 3, o // 3 * 2 : o // 3 * 2 + 2]
+        right[n, i, j, o] = int((seen * w[o].astype(object)).sum()) + int(bias[o])
+    right = np.clip(right, -(2**63), 2**63 - 1)
+    if layout == "channels_first":
+        x, w, right = (np.moveaxis(array, -1, 1) for array in (x, w, right))
+    assert conv_layer(x, w, bias, layout=layout, **options).tolist() == right.tolist()
+
+
+def test_padding_and_out_are_exact_beyond_the_mantissa_of_float64():
+    x = np.array([2**53 + 1, 2**53 + 3])
+    assert correlate(x, [1, 1], padding=1, cval=2.0**60, dtype="int64").tolist() == [
+        2**60 + 2**53 + 1,
+        2**54 + 4,
+        2**60 + 2**53 + 3,
+    ]
+    out = np.empty(2, np.int64)
+    assert correlate(x, [1], out=out).tolist() == x.tolist()
+    assert correlate(x, [1, 1, 1], padding="same", boundary="edge", dtype="int64").tolist() == [
+        3 * 2**53 + 5,
+        3 * 2**53 + 7,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: correlate(np.array([2**62, 2**62]), np.array([2**60, -(2**60)]), dtype="int64"), "2**122"),
+        (
+            lambda: conv_layer(np.full((1, 1, 1), 2**60), np.ones((1, 1, 1)), [0.5], dtype="int64"),
+            "a bias with fractions",
+        ),
+        (lambda: correlate([1.0], [1], padding=1, cval=2**53 + 1), "cval 9007199254740993"),
+    ],
+)
+def test_whole_numbers_that_cannot_be_exact_are_refused(call, told):
+    with pytest.raises(convcli.ConvError) as caught:
+        call()
+    assert told in str(caught.value)
 
 
 def test_whole_numbers_up_to_2_to_the_53_are_exact_in_integer_types():

@@ -23,6 +23,9 @@ ROUNDING = {"float32": 2.0**-24, "float64": 2.0**-53}
 SPARE = 0.9
 """The share of the tolerance that one sum's additions may take: taps are rounded too, and parts are added up."""
 
+EXACT = 1 << 52
+"""Sums of whole numbers up to which float64 is exact with certainty: half of 2**53, as their bound may be rounded."""
+
 MOST_TERMS = 64
 """Products of 1-D factors that are looked for in a kernel: with more, other methods take less time."""
 
@@ -57,7 +60,8 @@ class Facts:
 
     filters is None if one kernel (*window) filters every channel; otherwise the kernel is a bank
     (filters, *window, channels / groups). `integral` is the largest possible |sum| when both arrays hold whole
-    numbers, else None.
+    numbers, else None; `exact` says that it exceeds EXACT and the result is of an integer type, so that the
+    sums' last 64 bits are computed as integers.
     """
 
     batch: tuple[int, ...]
@@ -68,6 +72,7 @@ class Facts:
     input_dtype: str
     kernel_dtype: str
     integral: int | None = None
+    exact: bool = False
     extreme: bool = False
     """Whether a tap leaves float32's normal range."""
     terms: int | None = None

@@ -64,11 +64,15 @@ def plan_memory(work: Work, tile: tuple[int, ...], method: Method) -> Memory:
     block = work.tile_samples(tile) * (itemsize(work.facts.input_dtype) if method.keeps_dtype(work) else size)
     storing = outputs * 20 if wide_integer(work.dtype) and itemsize(work.dtype) == 8 else 0
     shared, passing = needs.shared, max(_repeated(work, tile), storing)
+    residues = 0
+    if work.facts.exact:
+        shared += work.terms * TERM + work.taps * 8
+        residues = (6 + pending_sums(work.terms)) * outputs * 8 + work.tile_samples(tile) * 8
     redone = 0
     if method.spreads_nan(work) and work.facts.input_dtype.startswith("float"):
         shared += work.terms * TERM
         redone = (1 + pending_sums(work.terms)) * min(max(REDONE, outputs // tile[1]), outputs) * 8
-    return Memory(shared, needs.per_thread + sums + block + redone + passing + SMALL_THINGS)
+    return Memory(shared, needs.per_thread + sums + block + redone + residues + passing + SMALL_THINGS)
 
 
 def _repeated(work: Work, tile: tuple[int, ...]) -> int:

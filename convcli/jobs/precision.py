@@ -1,0 +1,113 @@
+"""Choose the dtype in which a run of `apply` computes: wide enough for its input, its output and its whole numbers.
+
+Results are floats until they are written. Whole numbers that an integer output is to hold stay exact in float32 up to
+2**24, in float64 up to 2**53, and beyond in integers of 64 bits, if every step on the way keeps to these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from convcli.engine.exact import power_of_two
+from convcli.engine.planning.facts import EXACT, result_dtype
+from convcli.errors import DtypeError
+from convcli.jobs.requests import Postprocess
+
+Range = tuple[Fraction, Fraction]
+"""The least and the largest value."""
+
+EXACT_FLOAT32 = 1 << 24
+"""The largest whole number up to which float32 holds each."""
+
+
+def float_dtype(given: np.dtype[Any], requested: np.dtype[Any] | None) -> str:
+    """Return the dtype of results before they are converted: wide enough for input and output."""
+    if requested is not None:
+        wide_integer = requested.kind in "iu" and requested.itemsize > 2
+        if requested == np.float64 or wide_integer:
+            return "float64"
+    return result_dtype(given.name)
+
+
+def exact_dtype(
+    options: Postprocess, ranges: Sequence[tuple[int, int] | None], dtype: np.dtype[Any], floats: str
+) -> str:
+    """Return the dtype in which whole results stay exact until they are written as `dtype`.
+
+    ranges: of each kernel's sums, None where they are not whole. floats: the dtype otherwise. Raises DtypeError for
+    an integer type if the results cannot be exact.
+
+    >>> exact_dtype(Postprocess(), [(0, 1 << 60)], np.dtype("int64"), "float64")
+    'int64'
+    """
+    whole = [(Fraction(each[0]), Fraction(each[1])) for each in ranges if each is not None]
+    if not whole or dtype.kind not in "iu" or options.range == "rescale":
+        return floats
+    stages = _stages(options, whole, dtype)
+    low = min(low for low, _ in stages)
+    high = max(high for _, high in stages)
+    largest = max(-low, high)
+    all_whole = len(whole) == len(ranges)
+    keeps_whole = all_whole and _keeps_whole(options, len(ranges))
+    if largest <= EXACT:
+        return "float64" if keeps_whole and largest > EXACT_FLOAT32 else floats
+
+    # Steps that leave no whole numbers are computed in floats, if these hold what is to be written.
+    if not keeps_whole:
+        if all_whole and max(map(abs, stages[-1])) <= 2 * EXACT:
+            return "float64"
+        raise DtypeError(
+            f"results of up to {power_of_two(largest)} in {dtype}, by steps that leave no whole numbers",
+            "expected at most 2**53, up to which float64 holds each",
+            "use --dtype float64, or whole taps, --scale and --bias",
+        )
+    for exact in ("int64", "uint64"):
+        info = np.iinfo(exact)
+        if info.min <= low and high <= info.max:
+            return exact
+    raise DtypeError(
+        f"results of up to {power_of_two(largest)} in {dtype}",
+        "expected at most 64 bits, with or without a sign, at every step",
+        "use --dtype float64, or smaller numbers",
+    )
+
+
+def _keeps_whole(options: Postprocess, kernels: int) -> bool:
+    """Return whether whole results of so many kernels stay whole, or are rounded once at the end."""
+    if options.combine == "magnitude" and kernels > 1:
+        return False
+    if options.combine == "mean" and kernels > 1:
+        return options.scale == 1 and options.bias == 0
+    return options.scale.is_integer() and options.bias.is_integer()
+
+
+def _stages(options: Postprocess, ranges: Sequence[Range], dtype: np.dtype[Any]) -> list[Range]:
+    """Return the ranges of the values after each step: the sums, combined, scaled, shifted, under the policy."""
+    lows, highs = zip(*ranges, strict=True)
+    stages: list[Range] = [(min(lows), max(highs))]
+
+    total = (sum(lows, start=Fraction()), sum(highs, start=Fraction()))
+    if options.combine == "sum":
+        stages.append(total)
+    elif options.combine == "mean":
+        stages += [total, stages[0]]
+    elif options.combine == "magnitude":
+        stages.append((Fraction(), sum((max(-low, high) for low, high in ranges), start=Fraction())))
+
+    low, high = sorted(end * Fraction(options.scale) for end in stages[-1])
+    stages.append((low, high))
+    shift = Fraction(options.bias)
+    stages.append((low + shift, high + shift))
+
+    low, high = stages[-1]
+    if options.range == "abs":
+        stages.append((Fraction(), max(-low, high)))
+    elif options.range == "offset":
+        info = np.iinfo(dtype)
+        middle = (int(info.min) + int(info.max) + 1) // 2
+        stages.append((low + middle, high + middle))
+    return stages

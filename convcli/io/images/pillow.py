@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import os
 import struct
 import threading
 import warnings
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 DECODING_ERRORS = (
     OSError,
@@ -87,6 +88,26 @@ def _mute_libtiff() -> None:
     for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
         if (silence := getattr(library, name, None)) is not None:
             silence(None)
+
+
+class Bounded:
+    """A file of which no more is asked than it holds: Python allocates all that is asked for.
+
+    Pillow asks for as many bytes as a header declares, or as lie between two strips.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        position = stream.tell()
+        self._size = stream.seek(0, os.SEEK_END)
+        stream.seek(position)
+
+    def read(self, count: int = -1) -> bytes:
+        left = max(self._size - self._stream.tell(), 0)
+        return self._stream.read(left if count < 0 else min(count, left))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class Whole:

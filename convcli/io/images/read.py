@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from io import BytesIO
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple, Protocol
+from io import BufferedReader, BytesIO
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -31,7 +31,7 @@ from convcli.io.images.animation import (
 from convcli.io.images.metadata.through_pillow import read_metadata
 from convcli.io.images.metadata.upright import apply_orientation, orientation_of
 from convcli.io.images.modes import MODES
-from convcli.io.images.pillow import DECODING_ERRORS, lenient, load_plugin, unguarded
+from convcli.io.images.pillow import DECODING_ERRORS, Bounded, lenient, load_plugin, unguarded
 from convcli.limits import SMALLER, Limits, show_bytes
 from convcli.options import Frames
 
@@ -197,13 +197,12 @@ def _open(
     allowed = min(limits.pixels, limits.memory // taken) if taken else None
     with unguarded(allowed):
         try:
-            image = Image.open(stream, formats=(form.pillow,))
+            bounded = Bounded(stream) if isinstance(stream, BufferedReader) else stream
+            image = Image.open(cast("BinaryIO", bounded), formats=(form.pillow,))
         except Image.DecompressionBombError as error:
             found = re.search(r"\d+", str(error))
             pixels = int(found[0]) if found else limits.pixels + 1
             raise _too_large(request, pixels, taken) from error
-        except MemoryError as error:
-            raise ValueError("it declares more bytes than there can be") from error
         try:
             return image, codec.count_frames(image, stream)
         except DECODING_ERRORS:

@@ -352,14 +352,23 @@ def test_a_webp_of_a_large_canvas_is_refused_before_it_is_allocated(tmp_path: Pa
         load(tmp_path / "x.webp")
 
 
-def test_a_box_that_declares_more_bytes_than_memory_has_is_damage(tmp_path: Path) -> None:
+def test_pillow_asks_for_no_more_than_the_file_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (3, 2)).save(tmp_path / "x.jp2")
     content = (tmp_path / "x.jp2").read_bytes()
     start = content.index(b"jp2h") - 4
-    long = b"\0\0\0\x01jp2h" + (2**62).to_bytes(8, "big")
-    (tmp_path / "x.jp2").write_bytes(content[:start] + long + content[start + 8 :])
-    with pytest.raises(FileError, match=r"x\.jp2 is damaged: it declares more bytes than there can be"):
+    declared = b"\0\0\0\x01jp2h" + (2**40).to_bytes(8, "big")
+    (tmp_path / "x.jp2").write_bytes(content[:start] + declared + content[start + 8 :])
+    asked = []
+
+    class Watched(io.BufferedReader):
+        def read(self, count: int | None = -1, /) -> bytes:
+            asked.append(count or 0)
+            return super().read(count)
+
+    monkeypatch.setattr(Path, "open", lambda path, mode: Watched(io.FileIO(path, mode)))
+    with pytest.raises(FileError, match=r"x\.jp2 is damaged: Expected to read 1,?[0-9,]* bytes"):
         load(tmp_path / "x.jp2")
+    assert 0 < max(asked) <= 2**20
 
 
 @pytest.mark.parametrize("factor", [1.5, 3])  # Pillow warns at the first and raises at the second

@@ -9,6 +9,7 @@
     gif.py        GIF: palettes and frames
     tiff.py       TIFF: through Pillow what that reads right, all else through tifffile
     tiff_directories.py  tags, pages, where the samples are, and whether the file is whole
+    tiff_colour.py       samples that are neither gray nor RGB, or have no whole bytes
     tiff_write.py        a TIFF written through tifffile
     read.py       decode a picture, or all of its frames, through Pillow
     animation.py  choose a frame, or stack all frames

@@ -29,6 +29,16 @@ from convcli.io.images.metadata.through_pillow import read_tags
 from convcli.io.images.metadata.upright import apply_orientation, swaps_axes
 from convcli.io.images.modes import MODES
 from convcli.io.images.pillow import DIRECTORY_ERRORS, unguarded
+from convcli.io.images.tiff_colour import (
+    JPEG,
+    describe_conversion,
+    describe_loss,
+    misread_colours,
+    photometric,
+    refuse_colours,
+    scale_bits,
+    to_rgb,
+)
 from convcli.io.images.tiff_directories import (
     BIG_TIFF,
     COLOR_MAP,
@@ -110,19 +120,22 @@ def _refuse_page(tags: Mapping[int, Any], big_endian: bool, widened: bool) -> st
     compression, photometric = tags.get(COMPRESSION, UNCOMPRESSED), tags.get(PHOTOMETRIC)
     if compression not in _LIBTIFF:
         return f"samples of {_COMPRESSIONS.get(compression, f'compression {compression}')}"
-    if bits < 8 or (bits == 8 and photometric not in (WHITE_IS_ZERO, GRAY, RGB)):
-        return ""  # tifffile neither scales bits nor converts colours
     samples = int(tags.get(SAMPLES, 1))
+    if colours := misread_colours(tags, bits, samples):
+        return colours
+    if bits < 8 or (bits == 8 and photometric not in (WHITE_IS_ZERO, GRAY, RGB)):
+        return ""
     if bits == 8:
         return "signed 8-bit samples" if kind == SIGNED else _refuse_bands(tags, samples)
 
     # libtiff swaps the bytes of what it decompresses; Pillow knows that of unsigned 16 bits alone.
     swapped_twice = big_endian and compression != UNCOMPRESSED and (bits, kind) != (16, UNSIGNED)
     inverted = photometric == WHITE_IS_ZERO and kind != FLOAT
+    lossless_jpeg = compression == JPEG and bits > 12
     reversed_bits = tags.get(FILL_ORDER) == LOWEST_BIT_FIRST
     packed = bits == 12 and big_endian
     wider = widened and (bits, kind) == (16, SIGNED)
-    refused = swapped_twice or inverted or reversed_bits or packed or wider
+    refused = swapped_twice or inverted or reversed_bits or packed or wider or lossless_jpeg
     if samples == 1 and (bits, kind) in _KEPT_WHOLE and not refused:
         return ""
     word = {SIGNED: "signed ", FLOAT: "floating "}.get(kind, "")
@@ -184,6 +197,8 @@ def _check_pages(pages: Sequence[Any], stream: BinaryIO, name: str, limits: Limi
     decoding: int = (len(pages) + 2) * values * np.dtype(lead.dtype).itemsize
     if _extra(lead) == _PREMULTIPLIED:
         decoding += 8 * values
+    if photometric(lead) not in (WHITE_IS_ZERO, GRAY, RGB):
+        decoding += 8 * lead.imagewidth * lead.imagelength * np.dtype(lead.dtype).itemsize
     limits.check_memory(name, decoding)
     for page in pages:
         _check_page(page, stream, name)
@@ -199,10 +214,8 @@ def _check_page(page: Any, stream: BinaryIO, name: str) -> None:
         raise DtypeError(
             f"{name} holds {page.bitspersample}-bit samples", "expected 8, 16, 32 or 64", "convert it first"
         )
-    inverted = page.photometric == WHITE_IS_ZERO and np.dtype(page.dtype).kind in "bu"
-    if page.photometric not in (GRAY, RGB) and not inverted:
-        samples = getattr(page.photometric, "name", page.photometric)
-        raise DtypeError(f"{name} holds {samples} samples", "expected gray or RGB", "convert it first")
+    if refused := refuse_colours(page):
+        raise DtypeError(f"{name} holds {refused}", "expected gray or RGB", "convert it first")
     size = stream.seek(0, 2)
     pieces = list(zip(page.dataoffsets, page.databytecounts, strict=True))
     if len(pieces) != math.prod(page.chunked) or any(count < 1 or start + count > size for start, count in pieces):
@@ -230,11 +243,11 @@ def _read_page(page: Any, number: int) -> NDArray[Any]:
     plane = np.moveaxis(plane, 0, -1) if page.axes == "SYX" else plane
     if plane.ndim != 2 + (page.samplesperpixel > 1):
         raise ShapeError(f"a page has the axes {page.axes}", "expected height, width and samples", "save it as .npy")
-    if page.photometric == WHITE_IS_ZERO:
+    if photometric(page) == WHITE_IS_ZERO:
         gray = plane if plane.ndim == 2 else plane[..., :1]
         gray ^= plane.dtype.type(2**page.bitspersample - 1)
-    straight = _unpremultiply(plane) if _extra(page) == _PREMULTIPLIED else plane
-    return apply_orientation(straight, page.tags.valueof("Orientation", 1))
+    straight = _unpremultiply(plane, page.bitspersample) if _extra(page) == _PREMULTIPLIED else plane
+    return apply_orientation(to_rgb(straight, page), page.tags.valueof("Orientation", 1))
 
 
 def _following_image(page: Any, number: int) -> NDArray[Any]:
@@ -245,14 +258,14 @@ def _following_image(page: Any, number: int) -> NDArray[Any]:
     return values.reshape(page.shape)
 
 
-def _unpremultiply(plane: NDArray[Any]) -> NDArray[Any]:
-    """Divide colours (H, W, C) by their alpha, row by row; transparent ones become 0.
+def _unpremultiply(plane: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Divide colours (H, W, C) of so many bits by their alpha, row by row; transparent ones become 0.
 
-    >>> _unpremultiply(np.uint16([[[300, 65535], [300, 32768], [300, 0]]])).tolist()
+    >>> _unpremultiply(np.uint16([[[300, 65535], [300, 32768], [300, 0]]]), 16).tolist()
     [[[300, 65535], [600, 32768], [0, 0]]]
     """
     whole = plane.dtype.kind in "iu"
-    top = np.iinfo(plane.dtype).max if whole else 1
+    top = 2 ** (bits - (plane.dtype.kind == "i")) - 1 if whole else 1
     divided = plane.copy()
     for row in divided:
         colours, alpha = row[:, :-1], row[:, -1:]
@@ -393,6 +406,8 @@ class Tiff(Pillow):
         used = [page for page, _ in images]
         decoding = _check_pages(used, stream, request.name, request.limits)
         planes = [_read_page(page, number) for page, number in images]
+        if not volume:
+            planes = [scale_bits(plane, used[0].bitspersample) for plane in planes]
         array = np.stack(planes) if framed or volume else planes[0]
         if framed and array.ndim == 3:
             array = array[..., None]
@@ -401,11 +416,13 @@ class Tiff(Pillow):
         notes.append("orientation applied" if orientation > 1 else "")
         extra = _extra(used[0])
         notes.append("alpha unpremultiplied" if extra == _PREMULTIPLIED else "")
+        notes.append("" if volume else describe_conversion(used[0]))
         return replace(
             self.make_data(np.ascontiguousarray(array, array.dtype.newbyteorder("=")), request),
             kind="array" if volume else "image",
             alpha=not volume and extra in (_STRAIGHT, _PREMULTIPLIED),
             notes=tuple(filter(None, notes)),
+            warnings=tuple(filter(None, [describe_loss(used[0])])),
             frames=count if framed else 1,
             metadata=_read_metadata(tiff, used[0], stream, orientation),
             decoding=decoding,

@@ -30,7 +30,7 @@ BIG_TIFF = (b"II\x2b\0", b"MM\0\x2b")
 PAGES = 10_000
 """Pages of a TIFF at most: counting them takes Pillow a time that grows with their square."""
 _BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES = 258, 259, 262, 266, 277
-_WIDTH, _HEIGHT, _DESCRIPTION, _TILE_OFFSETS = 256, 257, 270, 324
+_WIDTH, _HEIGHT, _DESCRIPTION, TILE_OFFSETS = 256, 257, 270, 324
 PLANAR, COLOR_MAP, EXTRA, _FORMAT = 284, 320, 338, 339
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 WHITE_IS_ZERO, GRAY, RGB = 0, 1, 2
@@ -144,7 +144,7 @@ def count_images(stream: BinaryIO) -> tuple[int, int]:
         strips = list(strips_and_tiles(page))
         joined = all(start + count == after for (start, count), (after, _) in pairwise(strips))
         stored = page.get(COMPRESSION, UNCOMPRESSED) == UNCOMPRESSED and bits % 8 == 0
-        if not (stored and joined) or _TILE_OFFSETS in page:
+        if not (stored and joined) or TILE_OFFSETS in page:
             return declared, 1
         held = (stream.seek(0, os.SEEK_END) - strips[0][0]) // (values * bits // 8)
         return declared, max(min(declared, held), 1)

@@ -11,17 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 from command import run
-from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2
+from tiffs import RNG, samples, tiff_of
 
 from convcli.errors import DtypeError, FileError
 from convcli.io import Metadata, load, save
 
 tifffile = pytest.importorskip("tifffile")
 pytest.importorskip("imagecodecs")
-
-RNG = np.random.default_rng(0)
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
@@ -44,15 +42,6 @@ def layout_options(layout: str) -> dict[str, Any]:
     alpha = layout in ("gray-alpha", "rgba")
     extra = BANDS[layout] - (3 if photometric == "rgb" else 1)
     return {"photometric": photometric, "extrasamples": ["unassalpha" if alpha else "unspecified"] * extra}
-
-
-def samples(dtype: str, channels: int) -> NDArray[Any]:
-    """Numbers from the whole range of a type, (40, 33) or (40, 33, channels), whose bytes differ when swapped."""
-    shape = (40, 33) if channels == 1 else (40, 33, channels)
-    if np.dtype(dtype).kind == "f":
-        return RNG.normal(0, 100, shape).astype(dtype)
-    limits = np.iinfo(dtype)
-    return RNG.integers(limits.min, limits.max, shape, dtype, endpoint=True)
 
 
 def check_matrix_entry(order: str, compression: str | None, predictor: bool, dtype: str, layout: str, how: str) -> None:
@@ -146,23 +135,6 @@ class TestWhiteIsZero:
         without(monkeypatch)
         with pytest.raises(DtypeError, match=r"x\.tif holds 16-bit samples, white as 0; .*convcli\[tiff\]"):
             load("x.tif")
-
-
-def tiff_of(tags: dict[int, Any], pixels: bytes) -> bytes:
-    """A little-endian TIFF whose pixels follow its head, and whose tags are SHORTs or lists of them."""
-    start = 8 + len(pixels) + len(pixels) % 2
-    entries, beyond = b"", b""
-    after = start + 2 + 12 * len(tags) + 4
-    for tag, given in sorted(tags.items()):
-        values = given if isinstance(given, list) else [given]
-        content = b"".join(value.to_bytes(2, "little") for value in values)
-        if len(content) > 4:
-            place, beyond = (after + len(beyond)).to_bytes(4, "little"), beyond + content
-        else:
-            place = content.ljust(4, b"\0")
-        entries += tag.to_bytes(2, "little") + b"\3\0" + len(values).to_bytes(4, "little") + place
-    head = b"II*\0" + start.to_bytes(4, "little") + pixels.ljust(start - 8, b"\0")
-    return head + len(tags).to_bytes(2, "little") + entries + bytes(4) + beyond
 
 
 @pytest.mark.parametrize("scale", [1, 256, 257])

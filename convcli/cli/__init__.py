@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import click
 
 from convcli import __version__
+from convcli.cli.standard_streams import prepare_standard_streams
 from convcli.errors import ConvError, did_you_mean, printable
 from convcli.options import PRODUCT_THREADS
 
@@ -79,6 +80,7 @@ class Group(click.Group):
         """Run the command line and exit with its code; `--debug` shows the traceback too."""
         words = list(sys.argv[1:] if args is None else args)
         extra["standalone_mode"] = False
+        prepare_standard_streams()
         for name in PRODUCT_THREADS:  # the threads are ours to start, and a second pool would only be in their way
             os.environ.setdefault(name, "1")
         warnings.filterwarnings("ignore", module=r"PIL\.")  # a file's oddities, in words for programmers

@@ -96,7 +96,7 @@ def command(
     batch = Batch.plan(sources, out, request, name=name, resume=resume)
     records = (batch.preview if dry_run else batch.run)(jobs or threads(), timeout)
     summary = Summary(out, search.passed_over, dry_run=dry_run)
-    shown = not (quiet or dry_run or (as_json and sys.stdout.isatty()))
+    shown = not (quiet or dry_run or (as_json and sys.stdout is not None and sys.stdout.isatty()))
     with _first_signal(), closing(records), Progress(len(batch.tasks) + len(batch.failed), shown=shown) as progress:
         for record in records:
             summary.add(record)

@@ -39,7 +39,7 @@ def command(topic: str | None, listed: bool, as_json: bool) -> None:
     page = read_page(topic)
     if as_json:
         print_json("guide", page._asdict())
-    elif sys.stdout.isatty():
+    elif sys.stdout is not None and sys.stdout.isatty():
         click.echo_via_pager(report.formatted(page))
     else:
         click.echo(page.text, nl=False)

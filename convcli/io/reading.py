@@ -248,7 +248,8 @@ def _opened(named: _Source) -> AbstractContextManager[BinaryIO]:
 def _is_regular(stream: BinaryIO) -> bool:
     """Return whether a stream is a file that can be read twice and mapped."""
     try:
-        return stream is not sys.stdin.buffer and stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+        is_stdin = sys.stdin is not None and stream is sys.stdin.buffer
+        return not is_stdin and stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
     except (OSError, ValueError):
         return False
 

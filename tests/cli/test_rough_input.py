@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -82,6 +83,85 @@ class TestStandardStreams:
         done = shell("convcli apply - -k box <&-")
         assert done.returncode == 2
         assert done.stderr.startswith("Error: standard input is closed;")
+
+    @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"])
+    @pytest.mark.parametrize(
+        "words",
+        [
+            "apply flat.npy -k box",
+            "apply flat.npy -k box --json",
+            "apply flat.npy -k box -o closed.npy --overwrite",
+            "batch flat.npy -k box --out closed --overwrite --json",
+            "explain flat.npy -k box --at 1,1",
+            "guide apply",
+            "kernels show gaussian",
+            "formats",
+            "--help",
+        ],
+    )
+    def test_nothing_fails_for_want_of_a_stream_that_it_does_not_need(self, words: str, closed: str) -> None:
+        done = shell(f"convcli {words} {closed}")
+        assert done.returncode == 0, done.stderr
+
+    def test_a_network_has_nowhere_to_go_where_standard_output_is_closed(self) -> None:
+        done = shell("convcli shape 3x8x8 conv:2,k=3 --emit onnx >&-")
+        assert (done.returncode, done.stderr) == (1, "Error: standard output cannot be written; it is closed\n")
+
+
+NAMES = ("gr\u00fcn\u2192.npy", b"bad\xff\xe9.npy".decode("utf-8", "surrogateescape"))
+"""A name that few encodings hold, and one that is no text."""
+
+
+class TestEncodings:
+    """What a stream's encoding does not have is written in ASCII, and nothing fails for it."""
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1", "utf-8"])
+    @pytest.mark.parametrize(
+        "words",
+        [
+            "apply NAME -k box",
+            "apply NAME -k box --json",
+            "apply NAME -k box -q -o NAME.npy --overwrite",
+            "apply NAMELESS -k box",
+            "apply NAME -k NAME",
+            "batch NAME -k box --out out --overwrite",
+            "explain NAME -k box --at 1,1",
+            "laws NAME -k box",
+            "grad NAME -k box",
+            "shape 3x8x8 conv:2,k=NAME",
+            "kernels show gaussian",
+            "kernels show NAME",
+            "bench 40x40 -k box --runs 1",
+            "guide apply",
+            "guide NAME",
+            "NAME",
+            "--NAME",
+        ],
+    )
+    @pytest.mark.parametrize("name", NAMES, ids=["unicode", "bytes"])
+    def test_every_command_prints(self, words: str, name: str, encoding: str) -> None:
+        shutil.copy("flat.npy", name)
+        command = [sys.executable, "-m", "convcli", *(word.replace("NAME", name) for word in words.split())]
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        done = subprocess.run(command, capture_output=True, check=False, env=environment)
+        printed = (done.stdout + done.stderr).decode(encoding)
+        assert done.returncode in (0, 2), printed
+        assert "fault of convcli" not in printed
+        assert "Traceback" not in printed
+
+    def test_bars_arrows_and_names_have_an_ascii_form(self) -> None:
+        shutil.copy("flat.npy", NAMES[0])
+        environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "LC_ALL": "C"}
+        command = [sys.executable, "-m", "convcli", "apply", NAMES[0], "-k", "box"]
+        done = subprocess.run(command, capture_output=True, check=True, env=environment)
+        assert done.stdout.startswith("correlate  gr\u00fcn->.npy ".encode("cp1252"))
+        environment["PYTHONIOENCODING"] = "ascii"
+        done = subprocess.run(command, capture_output=True, check=True, env=environment)
+        assert done.stdout.startswith(rb"correlate  gr\xfcn->.npy ")
+        shown = [sys.executable, "-m", "convcli", "kernels", "show", "gaussian"]
+        done = subprocess.run(shown, capture_output=True, check=True, env=environment)
+        assert b"+ + +.+++#+++.+ + " in done.stdout
 
 
 class TestSeveralKernels:

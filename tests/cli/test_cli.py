@@ -714,11 +714,11 @@ from convcli.io import writing
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells have their background jobs ignore
 
-def stop(*_):
+def stop(*_, **__):
     print("ready", file=sys.stderr, flush=True)
     time.sleep(60)
 
-writing._publish = stop
+writing.publish = stop
 main()
 """
 

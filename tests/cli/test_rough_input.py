@@ -104,7 +104,7 @@ class TestStandardStreams:
         assert done.returncode == 0, done.stderr
 
     def test_a_network_has_nowhere_to_go_where_standard_output_is_closed(self) -> None:
-        done = shell("convcli shape 3x8x8 conv:2,k=3 --emit onnx >&-")
+        done = shell("convcli shape 8x8x3 conv:2,k=3 --emit onnx >&-")
         assert (done.returncode, done.stderr) == (1, "Error: standard output cannot be written; it is closed\n")
 
 

@@ -326,7 +326,7 @@ def test_nothing_is_ever_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def piped(monkeypatch: pytest.MonkeyPatch, stream: str, content: bytes = b"") -> io.BytesIO:
     buffer = io.BytesIO(content)
-    monkeypatch.setattr(sys, stream, SimpleNamespace(buffer=buffer))
+    monkeypatch.setattr(sys, stream, SimpleNamespace(buffer=buffer, isatty=lambda: False))
     return buffer
 
 
@@ -398,7 +398,7 @@ def test_a_closed_pipe_passes_and_a_full_one_is_named(
     def fail(_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=SimpleNamespace(write=fail)))
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=SimpleNamespace(write=fail), isatty=lambda: False))
     with pytest.raises(raised):
         save("-", np.eye(2), format="npy")
 

@@ -177,7 +177,9 @@ _TABLE = (
         channels={"uint8": (1, 2, 3, 4), "uint16": (1, 2, 3, 4), "bool": (1,)},
         frames=("uint8",),
         settings=("compress_level",),
-        metadata_limits=dict.fromkeys(("icc", "density", "exif", "xmp", "comments", "text", "timing"), _ANY),
+        metadata_limits=dict.fromkeys(
+            ("icc", "density", "aspect", "exif", "xmp", "iptc", "photoshop", "comments", "text", "timing"), _ANY
+        ),
         pillow="PNG",
         feature="zlib",
         extension=Extension("png16", {"uint16": (2, 3, 4)}),
@@ -192,7 +194,12 @@ _TABLE = (
         channels={"uint8": (1, 3)},
         max_side=65500,
         settings=("quality",),
-        metadata_limits={"icc": 255 * 65519, "density": _ANY, "exif": 65527, "xmp": 65504, "comments": 65533},
+        metadata_limits={
+            **dict.fromkeys(("density", "aspect", "xmp", "iptc", "photoshop"), _ANY),
+            "icc": 255 * 65519,
+            "exif": 65527,
+            "comments": 65533,
+        },
         pillow="JPEG",
         feature="jpg",
     ),

@@ -296,7 +296,7 @@ def test_a_scan_is_followed_across_blocks(monkeypatch: pytest.MonkeyPatch) -> No
     stream = io.BytesIO()
     Image.fromarray(np.kron(picture(), np.ones((9, 9, 1), np.uint8))).save(stream, "JPEG", progressive=True)
     for block in (2, 3, 7, 64, 1000):
-        monkeypatch.setattr("convcli.io.images.jpeg.BLOCK", block)
+        monkeypatch.setattr("convcli.io.images.jpeg_segments.BLOCK", block)
         assert find_damage(stream, "jpg") == ""
         assert find_damage(io.BytesIO(stream.getvalue()[:-1]), "jpg") == "it ends too early"
         assert find_damage(io.BytesIO(stream.getvalue()[:-1] + bytes(block)), "jpg") == "it ends too early"

@@ -3,8 +3,8 @@
 ::
 
     codec.py      formats that Pillow reads and writes as they are: BMP, WebP, netpbm; the base of the others
-    png.py        PNG: chunks, an encoder that uses all cores, 16 bits in several channels
-    jpeg.py       JPEG: settings, and its end
+    png.py        PNG: through Pillow, or 16 bits in several channels; png_chunks and png_encode, which uses all cores
+    jpeg.py       JPEG: settings, and its end; jpeg_segments
     jpeg2000.py   JPEG 2000, which is only read: tiles, bits, and its end
     gif.py        GIF: palettes and frames
     tiff.py       TIFF: through Pillow what that reads right, all else through tifffile

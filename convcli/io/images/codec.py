@@ -17,6 +17,7 @@ from convcli.io.data import Data, Header, Kind, Metadata
 from convcli.io.formats import all_formats, can, listed, lookup, missing_extension
 from convcli.io.images import integrity
 from convcli.io.images.animation import Region
+from convcli.io.images.metadata.found import Found
 from convcli.io.images.metadata.through_pillow import encoder_options
 from convcli.io.images.modes import MODES
 from convcli.io.images.pillow import Whole, load_plugin
@@ -126,6 +127,10 @@ class Pillow(ImageCodec):
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
         return read_image(stream, self, request)
+
+    def find_metadata(self, stream: BinaryIO) -> Found | None:
+        """Return what a file says by its own blocks; None where Pillow tells it."""
+        return None
 
     def damage(self, stream: BinaryIO) -> str:
         """Return what is wrong with a file, in words, or "" if nothing is; the stream is left at its start."""

@@ -2,53 +2,61 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
+from numpy.typing import NDArray
+
+from convcli.io.codec import WriteRequest
 from convcli.io.data import Metadata
 from convcli.io.images.codec import Pillow
-from convcli.io.images.integrity import BLOCK, CUT
-
-_END_OF_IMAGE = 0xD9
-_BARE_MARKERS = (0x01, 0xD8)  # which no length follows
-_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-"""A marker in a scan or between segments: neither a stuffed byte (FF 00) nor a restart (FF D0 to D7) nor a fill."""
+from convcli.io.images.jpeg_segments import find_segments
+from convcli.io.images.metadata.found import Found
+from convcli.io.images.metadata.jpeg import HEAD, find_metadata, make_segments, with_aspect
+from convcli.io.images.pillow import Whole
 
 
 class Jpeg(Pillow):
     """JPEG, without halving the resolution of colours, which would be one more filter."""
 
     def find_damage(self, stream: BinaryIO) -> str:
-        """Look for the end of the image behind the last scan.
+        """Look for the end of the image behind the last scan."""
+        try:
+            for _ in find_segments(stream):
+                pass
+        except ValueError as error:
+            return str(error)
+        return ""
 
-        Source: ITU-T T.81, annex B; entropy-coded segments hold no marker but restarts.
-        """
-        start, position, block = 0, 2, b""
-        while True:
-            # Have the block that holds the position; a segment may end far behind the last one.
-            if not start <= position < start + len(block):
-                stream.seek(position)
-                start, block = position, stream.read(BLOCK)
-            if not block:
-                return CUT
+    def find_metadata(self, stream: BinaryIO) -> Found:
+        return find_metadata(stream)
 
-            found = _MARKER.search(block, position - start)
-            if not found:  # a marker may lie across the end of the block
-                position, block = start + max(len(block) - 1, 1), b""
-                continue
-            marker, position = block[found.end() - 1], start + found.end()
-            if marker == _END_OF_IMAGE:
-                return ""
-            if marker not in _BARE_MARKERS:
-                stream.seek(position)
-                position += int.from_bytes(stream.read(2), "big")
+    def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
+        if aspect := request.metadata.aspect:
+            stream = cast("BinaryIO", _WithAspect(stream, aspect))
+        super().write(stream, array, request)
 
     def metadata_options(self, metadata: Metadata, width: int, height: int) -> dict[str, Any]:
-        given = super().metadata_options(metadata, width, height)
-        if given["exif"]:
-            given["exif"] = b"Exif\0\0" + given["exif"]
-        return given
+        return {"dpi": metadata.density, "extra": make_segments(metadata, width, height)}
 
     def settings(self, given: Mapping[str, int]) -> dict[str, Any]:
         return {"quality": 95, "subsampling": 0, **given}
+
+
+class _WithAspect(Whole):
+    """A stream to which Pillow writes a JPEG, and whose JFIF header tells the aspect of pixels."""
+
+    def __init__(self, stream: BinaryIO, aspect: tuple[float, float]) -> None:
+        super().__init__(stream)
+        self.write = self._write
+        self._stream = stream
+        self._aspect = aspect
+        self._held = b""
+
+    def _write(self, content: Any) -> int:
+        if len(self._held) >= HEAD:
+            return self._stream.write(content)
+        self._held += content
+        if len(self._held) >= HEAD:
+            self._stream.write(with_aspect(self._held[:HEAD], self._aspect) + self._held[HEAD:])
+        return len(content)

@@ -28,6 +28,7 @@ from convcli.io.images.animation import (
     describe_frame,
     is_volume,
 )
+from convcli.io.images.metadata.found import Found
 from convcli.io.images.metadata.through_pillow import read_metadata
 from convcli.io.images.metadata.upright import apply_orientation, orientation_of
 from convcli.io.images.modes import MODES
@@ -110,7 +111,6 @@ def _is_turned(image: Image) -> bool:
     return known and orientation_of(image.getexif()) > 1
 
 
-_NO_EXIF = b"Exif\0\0"
 _DESCRIPTION = 270
 
 
@@ -121,6 +121,7 @@ class PictureFormat(Protocol):
     delta_frames: ClassVar[bool]
     opening_bytes: ClassVar[int]
 
+    def find_metadata(self, stream: BinaryIO) -> Found | None: ...
     def damage(self, stream: BinaryIO) -> str: ...
     def regions(self, image: ImageFile, stream: BinaryIO) -> Iterator[Region]: ...
     def format_name(self, image: ImageFile) -> str: ...
@@ -140,17 +141,21 @@ def read_image(stream: BinaryIO, codec: PictureFormat, request: ReadRequest) -> 
     Raises InputError for a frame that there is not, FileError for a damaged file, DtypeError for bits that Pillow would
     cut, LimitError for a header that declares more pixels, or more memory, than the limits allow.
     """
+    found = codec.find_metadata(stream)
+    stream.seek(0)
+    if found:
+        stream = found.view(stream, request.name, request.limits)
     try:
         if damage := codec.damage(stream):
             raise _DamageError(request.name, codec.form, damage)
-        return _read(stream, codec, request)
+        return _read(stream, codec, request, found)
     except _DamageError as damaged:
         if not request.allow_truncated:
             raise
         damage = damaged.damage
     stream.seek(0)
     with lenient():
-        return replace(_read(stream, codec, request, lenient=True), damage=damage)
+        return replace(_read(stream, codec, request, found, lenient=True), damage=damage)
 
 
 class _DamageError(FileError):
@@ -162,12 +167,19 @@ class _DamageError(FileError):
         super().__init__(given, f"expected a whole {form.name} file", "copy it anew, or see --allow-truncated")
 
 
-def _read(stream: BinaryIO, codec: PictureFormat, request: ReadRequest, *, lenient: bool = False) -> Data:
+def _read(
+    stream: BinaryIO,
+    codec: PictureFormat,
+    request: ReadRequest,
+    found: Found | None,
+    *,
+    lenient: bool = False,
+) -> Data:
     name, form = request.name, codec.form
     try:
         image, count = _open(stream, codec, request, lenient=lenient)
         with image:
-            opened = _Opened(image, stream, name, codec, request.limits, lenient)
+            opened = _Opened(image, stream, name, codec, request.limits, found, lenient)
             several = request.frames == "all" and count > 1
             return opened.all(count) if several else opened.one(request.frames, count)
     except DECODING_ERRORS as error:
@@ -233,6 +245,7 @@ class _Opened(NamedTuple):
     name: str
     codec: PictureFormat
     limits: Limits
+    found: Found | None
     lenient: bool
 
     @property
@@ -328,17 +341,22 @@ class _Opened(NamedTuple):
             raise DtypeError(f"{self.name} holds {cut}", refusal, "convert it to 8 bits, or to a .npy array, first")
         if not self.lenient and (damage := self.codec.find_broken_piece(self.image, self.stream)):
             raise _DamageError(self.name, self.form, damage)
-        return replace(_decode(self.image, self.name, self.codec, note), decoding=decoding)
+        if self.found:
+            decoding += self.found.copied
+        return replace(_decode(self.image, self.name, self.codec, note, self.found), decoding=decoding)
 
 
-def _decode(image: ImageFile, name: str, codec: PictureFormat, note: str) -> Data:
+def _decode(image: ImageFile, name: str, codec: PictureFormat, note: str, found: Found | None) -> Data:
     mode = image.mode
     reading = MODES[mode]
     stored_scale = _stored_scale(image)
     codec.prepare(image)
     upright, orientation = _upright(image)
-    with unguarded():
-        metadata = read_metadata(image, orientation)
+    if found and not (image.format == "MPO" and image.tell()):  # whose further pictures have blocks of their own
+        metadata = found.upright(orientation)
+    else:
+        with unguarded():
+            metadata = read_metadata(image, orientation)
     converted = _convert(upright)
     dtype = "uint16" if (image.format, mode) == ("PPM", "I") else reading.dtype
     notes = (
@@ -347,9 +365,6 @@ def _decode(image: ImageFile, name: str, codec: PictureFormat, note: str) -> Dat
         reading.note,
         "transparent colour made alpha" if converted.mode.endswith("A") and mode in ("1", "L", "RGB") else "",
         stored_scale,
-        "EXIF left out, as it cannot be read"
-        if image.info.get("exif", _NO_EXIF) != _NO_EXIF and not metadata.exif
-        else "",
         f"transparent level {image.info['transparency']} left opaque"
         if mode.startswith("I;16") and "transparency" in image.info
         else "",
@@ -362,6 +377,7 @@ def _decode(image: ImageFile, name: str, codec: PictureFormat, note: str) -> Dat
         mode,
         converted.mode in ("LA", "RGBA"),
         tuple(note for note in notes if note),
+        tuple(found.warnings) if found else (),
         metadata=metadata,
     )
 

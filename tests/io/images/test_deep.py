@@ -18,7 +18,8 @@ from PIL.PngImagePlugin import PngInfo
 
 from convcli.errors import DtypeError, FileError, InputError, LimitError
 from convcli.io import NO_METADATA, Metadata, load, save
-from convcli.io.images.png import ancillary, write_png
+from convcli.io.images.png_chunks import ancillary
+from convcli.io.images.png_encode import write_png
 from convcli.limits import Limits
 from convcli.options import DTYPES, Frames
 

@@ -26,6 +26,8 @@ from convcli.jobs.requests import from_options
 
 PAGE = Path(__file__).parents[3] / "convcli" / "guide" / "formats.md"
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+IPTC = b"\x1c\x02\x78\0\5a cat"  # the record 2:120, a caption
+CAPTION = b"8BIM\x03\xf0\0\0\0\0\0\5\4text\0"  # the resource 1008
 XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="6" dc:title="Caf\xc3\xa9"/></x:xmpmeta>'
 MODEL, ORIENTATION, DESCRIPTION, COPYRIGHT, DATE, NOTE = 0x0110, 0x0112, 0x010E, 33432, 0x9003, 0x927C
 EXIF, GPS = 0x8769, 0x8825
@@ -207,8 +209,8 @@ def test_a_block_that_is_none_is_left_out_and_said_to_be(tmp_path: Path, damaged
         rewrite_exif(damaged, {})
     data = load(picture(tmp_path / "a.jpg", exif=b"Exif\0\0" + damaged))
     assert data.metadata.exif == b""
-    assert data.notes[-1] == "EXIF left out, as it cannot be read"
-    assert load(picture(tmp_path / "b.jpg", exif=b"Exif\0\0")).notes == ()
+    assert data.warnings[-1] == "EXIF left out, as it cannot be read"
+    assert load(picture(tmp_path / "b.jpg", exif=b"Exif\0\0")).warnings == ()
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -259,12 +261,10 @@ def test_a_profile_goes_with_its_number_type_and_its_channels(tmp_path: Path) ->
 
 
 def test_what_is_too_long_for_jpeg_is_told() -> None:
-    metadata = Metadata(
-        exif=bytes(70000), xmp=bytes(70000), comments=(bytes(70000),), icc=profile(b"RGB ") + bytes(20_000_000)
-    )
+    metadata = Metadata(exif=bytes(70000), comments=(bytes(70000),), icc=profile(b"RGB ") + bytes(20_000_000))
     left, dropped = carry_over(metadata, lookup("jpg"), 3, same_type=True)
     assert left == Metadata()
-    assert [told.split(":")[0] for told in dropped] == ["ICC profile", "EXIF", "XMP", "comment"]
+    assert [told.split(":")[0] for told in dropped] == ["ICC profile", "EXIF", "comment"]
 
 
 @pytest.mark.parametrize("form", [form for form in all_formats() if form.metadata_limits], ids=lambda form: form.name)
@@ -276,11 +276,13 @@ def test_a_format_writes_as_much_as_the_table_says(tmp_path: Path, form: Any) ->
         density=(72, 72),
         exif=block(1, thumbnail=False) + bytes(most.get("exif", 200) - len(block(1, thumbnail=False))),
         xmp=b"x" * most.get("xmp", 0),
+        iptc=IPTC,
+        photoshop=CAPTION,
         comments=(b"c" * most.get("comments", 0),),
         text=(Text("Title", "t"),),
     )
     left, _ = carry_over(full, form, 3, same_type=True)
-    assert {kind for kind in WORDS if getattr(left, kind)} == set(form.metadata_limits) - {"timing"}
+    assert {kind for kind in WORDS if getattr(left, kind)} == set(form.metadata_limits) - {"timing", "aspect"}
     stream = io.BytesIO()
     gray = 3 not in form.channels["uint8"]
     array = np.zeros((4, 6) if gray else (4, 6, 3), np.uint8)

@@ -14,9 +14,10 @@ from PIL import Image
 
 from convcli.errors import FileError
 from convcli.io import load, save
-from convcli.io.data import Metadata
-from convcli.io.images import png
-from convcli.io.images.png import FILTERS, STRIPE, write_png
+from convcli.io.data import Metadata, Text
+from convcli.io.images import png_encode
+from convcli.io.images.metadata.found import LONGEST
+from convcli.io.images.png_encode import FILTERS, STRIPE, write_png
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 RNG = np.random.default_rng(0)
@@ -74,7 +75,7 @@ def test_every_sample_comes_back(
 ) -> None:
     if dtype != "uint8" and len(shape) == 3:
         shape = shape[:2]
-    monkeypatch.setattr(png, "STRIPE", 500)
+    monkeypatch.setattr(png_encode, "STRIPE", 500)
     array = noise(shape, dtype)
     for values in (array, np.sort(array, axis=0), array[::-1, ::-1], np.asfortranarray(array)):
         with Image.open(io.BytesIO(written(values, level))) as picture:
@@ -86,20 +87,20 @@ def test_every_sample_comes_back(
 def test_every_filter_is_what_the_specification_says(
     number: int, shape: tuple[int, ...], step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(png, "FILTERS", {number: FILTERS[number]})
-    monkeypatch.setattr(png, "STRIPE", 100)
+    monkeypatch.setattr(png_encode, "FILTERS", {number: FILTERS[number]})
+    monkeypatch.setattr(png_encode, "STRIPE", 100)
     array = noise(shape, "uint8")
     np.testing.assert_array_equal(unfiltered(written(array), step), array.reshape(9, -1))
 
 
 def test_16_bits_are_filtered_two_bytes_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(png, "FILTERS", {1: FILTERS[1]})
+    monkeypatch.setattr(png_encode, "FILTERS", {1: FILTERS[1]})
     array = noise((5, 8), "uint16")
     np.testing.assert_array_equal(unfiltered(written(array), 2), array.astype(">u2").view(np.uint8))
 
 
 def test_the_bytes_are_the_same_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(png, "STRIPE", 1000)
+    monkeypatch.setattr(png_encode, "STRIPE", 1000)
     array = noise((200, 30, 3), "uint8")
     assert len({written(array, threads=threads) for threads in (1, 2, 3, 8)}) == 1
 
@@ -126,7 +127,7 @@ def test_a_large_picture_is_written_so_and_a_small_one_by_pillow(tmp_path: Path)
 def test_a_stripe_is_read_before_much_of_the_next_is_made() -> None:
     """Of a picture of many stripes no more than a few are held, so that its file may be larger than memory."""
     made: list[int] = []
-    taken = png._map_in_order(lambda item: made.append(item) or item, range(100), 2)
+    taken = png_encode._map_in_order(lambda item: made.append(item) or item, range(100), 2)
     for at, item in enumerate(taken):
         assert item == at
         assert len(made) <= at + 4
@@ -177,10 +178,9 @@ def parts(*, deep: bool, odd: dict[bytes, bytes], spoiled: bytes = b"") -> bytes
     return content
 
 
-LONG = zlib.compress(bytes(2 << 20))
+LONG = b"so long" * 300_000  # beyond what Pillow inflates
+FAR_TOO_LONG = zlib.compress(bytes(LONGEST + 1))
 ODD = {
-    "long text": (b"zTXt", b"Comment\0\0" + LONG, "text left out, as Pillow reads none so long"),
-    "long international text": (b"iTXt", b"Title\0\1\0\0\0" + LONG, "text left out, as Pillow reads none so long"),
     "text compressed otherwise": (b"zTXt", b"Comment\0\7abc", "text left out, as it cannot be read"),
     "text without a keyword": (b"tEXt", b"\0abc", "text left out, as it cannot be read"),
     "international text that is cut": (b"iTXt", b"Title\0\0\0en", "text left out, as it cannot be read"),
@@ -189,7 +189,8 @@ ODD = {
         b"Raw profile type exif\0\nexif\n 4\nzz\n",
         "text left out, as it cannot be read",
     ),
-    "long profile": (b"iCCP", b"p\0\0" + LONG, "ICC profile left out, as Pillow reads none so long"),
+    "text far too long": (b"zTXt", b"Comment\0\0" + FAR_TOO_LONG, "text left out, as it is too long"),
+    "profile far too long": (b"iCCP", b"p\0\0" + FAR_TOO_LONG, "ICC profile left out, as it is too long"),
     "profile that is no zlib": (b"iCCP", b"p\0\0abc", "ICC profile left out, as it cannot be read"),
     "cut profile": (b"iCCP", b"p", "ICC profile left out, as it cannot be read"),
     "EXIF that is none": (b"eXIf", b"hello world", "EXIF left out, as it cannot be read"),
@@ -206,20 +207,39 @@ def test_what_describes_a_picture_and_cannot_be_read_is_left_out(tmp_path: Path,
     kind, said, told = ODD[name]
     (tmp_path / "x.png").write_bytes(parts(deep=deep, odd={kind: said}))
     data = load(tmp_path / "x.png")
-    assert (data.array.tolist(), data.notes) == ([[[7, 8, 9]]], (told,))
+    assert (data.array.tolist(), data.warnings) == ([[[7, 8, 9]]], (told,))
 
 
 @pytest.mark.parametrize("deep", [False, True])
-@pytest.mark.parametrize("kind", [b"tEXt", b"iCCP", b"eXIf", b"pHYs", b"gAMA", b"tIME", b"cICP"])
+@pytest.mark.parametrize(
+    ("kind", "content", "field", "expected"),
+    [
+        (b"zTXt", b"Comment\0\0" + zlib.compress(LONG), "comments", (LONG,)),
+        (b"iTXt", b"Title\0\1\0en\0\0" + zlib.compress(LONG), "text", (Text("Title", LONG.decode(), "en"),)),
+        (b"iCCP", b"p\0\0" + zlib.compress(LONG), "icc", LONG),
+    ],
+)
+def test_what_is_longer_than_pillow_reads_is_kept(
+    tmp_path: Path, kind: bytes, content: bytes, field: str, expected: object, deep: bool
+) -> None:
+    (tmp_path / "x.png").write_bytes(parts(deep=deep, odd={kind: content}))
+    data = load(tmp_path / "x.png")
+    assert (data.array.tolist(), data.warnings) == ([[[7, 8, 9]]], ())
+    save(tmp_path / "y.png", data.array, metadata=data.metadata)
+    assert getattr(load(tmp_path / "y.png").metadata, field) == expected
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("kind", [b"tEXt", b"iCCP", b"eXIf", b"pHYs", b"gAMA", b"tIME", b"cICP", b"abCd"])
 def test_a_wrong_checksum_of_what_describes_a_picture_is_told(tmp_path: Path, kind: bytes, deep: bool) -> None:
     (tmp_path / "x.png").write_bytes(parts(deep=deep, odd={kind: b"any\0thing"}, spoiled=kind))
     data = load(tmp_path / "x.png")
     assert data.array.tolist() == [[[7, 8, 9]]]
-    assert [note.split(", ")[1] for note in data.notes] == ["as its checksum differs"]
+    assert [note.split(", ")[1] for note in data.warnings] == ["as its checksum differs"]
 
 
 @pytest.mark.parametrize("deep", [False, True])
-@pytest.mark.parametrize("kind", [b"tRNS", b"PLTE", b"IDAT", b"acTL", b"ABCD", b"abCD"])
+@pytest.mark.parametrize("kind", [b"tRNS", b"PLTE", b"IDAT", b"acTL", b"ABCD", b"iDAT", b"tRNs"])
 def test_a_wrong_checksum_of_what_the_samples_need_is_refused(tmp_path: Path, kind: bytes, deep: bool) -> None:
     odd = {} if kind == b"IDAT" else {kind: bytes(9)}
     (tmp_path / "x.png").write_bytes(parts(deep=deep, odd=odd, spoiled=kind))
@@ -242,4 +262,4 @@ def test_odd_chunks_before_a_cut_are_left_out_too(tmp_path: Path) -> None:
         load(tmp_path / "x.png")
     data = load(tmp_path / "x.png", allow_truncated=True)
     assert data.array.tolist() == [[[7, 8, 9]]]
-    assert data.notes == ("density left out, as it cannot be read",)
+    assert data.warnings == ("density left out, as it cannot be read",)

@@ -6,6 +6,10 @@ The orientation is reset, densities are swapped with the axes, an embedded thumb
 
     carry.py           what an output's format holds of it, and what is told to be lost
     exif.py            EXIF blocks, and a TIFF's tags that describe the picture
-    upright.py         axes, density and XMP of the upright picture
+    upright.py         axes and density of the upright picture
+    found.py           what is gathered of a file's own blocks, and what of them is left out
+    png.py, jpeg.py    chunks and segments, read and written
+    photoshop.py       image resources, and IPTC among them
+    xmp.py             packets of XMP, and their extensions
     through_pillow.py  read and written by way of Pillow
 """

@@ -23,7 +23,7 @@ WORDS = {
 """The kinds, as fields of Metadata, and their names; a format's own parts are told by theirs."""
 
 _STALE = {
-    "samples": "it is true of the input's samples alone",
+    "samples": "it goes with the input's samples alone",
     "colours": "it describes the colours or the number type of the input",
     "size": "it describes a picture of the input's size",
 }
@@ -69,7 +69,7 @@ def carry_over(
     changed = {"samples": True, "colours": not (same_colours and same_type), "size": not same_size}
     kept = []
     for part in metadata.parts:
-        if part.form != form.name:
+        if part.form != form.name and part.describes != "samples":
             lost.append(f"{part.name}: {form.name} holds none")
         elif part.describes and changed[part.describes]:
             lost.append(f"{part.name}: {_STALE[part.describes]}")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from convcli.io.data import Metadata
+from convcli.io.images.metadata.upright import orientation_of
 from convcli.io.images.pillow import DIRECTORY_ERRORS, unguarded
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     _Tree = tuple[ImageFileDirectory_v2, dict[int, Any]]
     """A directory of tags, and the trees of the directories that it leads to, by their tags."""
 
-_DESCRIPTION, _XMP = 270, 700
+_DESCRIPTION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT, _XMP = 270, 282, 283, 296, 700
 _STORAGE_DESCRIPTION = re.compile(r'ImageJ=|\{"shape":|(<\?xml[^>]*>\s*)?(<!--[\s\S]*?-->\s*)?<OME\b')
 """How a description begins that tells how pages are stored, of ImageJ, tifffile and OME: not of a picture."""
 
@@ -26,7 +27,7 @@ _EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 _INNER = {None: (_EXIF, _GPS), _EXIF: (_INTEROPERABILITY,)}
 """The tags that lead to further directories, by the tag that led to the directory; None: directory 0."""
 
-_ORIENTATION, _WIDTH, _HEIGHT = 0x0112, 0xA002, 0xA003
+_WIDTH, _HEIGHT = 0xA002, 0xA003
 _TIFF_HEADS = {b"II*\0": "<", b"MM\0*": ">"}
 _LONG, _SLONG = 4, 9  # a TIFF's types of 32 bits
 _CLASSIC_TYPES = {13: _LONG, 16: _LONG, 17: _SLONG, 18: _LONG}  # in place of offsets and numbers of 64 bits
@@ -47,7 +48,7 @@ def rewrite_exif(block: bytes, tags: Mapping[int, int]) -> bytes:
     >>> rewrite_exif(b"II*\0\x08\0\0\0\x01\0" + entry + bytes(4), {0x0112: 1})[18:20]
     b'\x01\x00'
     """
-    content = re.sub(rb"^(Exif\0\0){1,2}", b"", block)
+    content = _without_name(block)
     order = _TIFF_HEADS.get(content[:4])
     try:
         if order is None:
@@ -58,6 +59,65 @@ def rewrite_exif(block: bytes, tags: Mapping[int, int]) -> bytes:
         return head + _rewrite(stream, head, first, 8, tags)
     except DIRECTORY_ERRORS as error:
         raise ValueError("no EXIF block") from error
+
+
+def is_exif(block: bytes) -> bool:
+    """Return whether a block is one that `rewrite_exif` and Pillow read."""
+    from PIL.Image import Exif
+
+    try:
+        with unguarded():
+            rewrite_exif(block, {})
+            tags = Exif()
+            tags.load(b"Exif\0\0" + _without_name(block))
+            orientation_of(tags)
+    except DIRECTORY_ERRORS:
+        return False
+    return True
+
+
+def has_thumbnail(block: bytes) -> bool:
+    """Return whether a block that can be read has a directory 1."""
+    content = _without_name(block)
+    order = _TIFF_HEADS.get(content[:4])
+    if order is None:
+        return False
+    try:
+        (start,) = struct.unpack_from(f"{order}I", content, 4)
+        (entries,) = struct.unpack_from(f"{order}H", content, start)
+        (link,) = struct.unpack_from(f"{order}I", content, start + 2 + 12 * entries)
+    except struct.error:
+        return False
+    return bool(link > 0)
+
+
+def exif_orientation(block: bytes) -> int:
+    """Return the orientation that a block which can be read tells; see `orientation_of`."""
+    from PIL.Image import Exif
+
+    tags = Exif()
+    with unguarded():
+        tags.load(b"Exif\0\0" + _without_name(block))
+        return orientation_of(tags)
+
+
+def exif_resolution(block: bytes) -> tuple[float, float, float] | None:
+    """Return dots per unit along x and y, and how many make one per inch; None where it says none."""
+    from PIL.Image import Exif
+
+    tags = Exif()
+    try:
+        with unguarded():
+            tags.load(b"Exif\0\0" + _without_name(block))
+            scale = {2: 1.0, 3: 2.54}[tags[_UNIT]]
+            return float(tags[_X_RESOLUTION]), float(tags[_Y_RESOLUTION]), scale
+    except DIRECTORY_ERRORS:
+        return None
+
+
+def _without_name(block: bytes) -> bytes:
+    """Return a block without the name that JPEG puts before it, and some writers twice."""
+    return re.sub(rb"^(Exif\0\0){1,2}", b"", block)
 
 
 def _rewrite(

@@ -11,9 +11,9 @@ from convcli.io.images.metadata.upright import (
     ORIENTATION,
     as_bytes,
     swaps_axes,
-    upright_xmp,
     valid_density,
 )
+from convcli.io.images.metadata.xmp import upright_xmp
 from convcli.io.images.pillow import DIRECTORY_ERRORS
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +17,6 @@ _DENSEST = 65535  # dots per inch, which JFIF writes in 16 bits
 ORIENTATION = 0x0112
 _TRANSPOSED, _FROM_THE_RIGHT, _FROM_BELOW = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
 """Orientations whose rows are columns, and those that begin at the other side. Source: TIFF 6.0, section 8."""
-
-_XMP_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))[2-8]""")
-_XMP_THUMBNAILS = re.compile(rb"<(xmp|xap):Thumbnails\b.*?</\1:Thumbnails>", re.DOTALL)
 
 
 def orientation_of(exif: Exif) -> int:
@@ -56,13 +52,19 @@ def valid_density(density: Any, scale: float, *, turned: bool) -> tuple[float, f
     return (y, x) if turned else (x, y)
 
 
-def upright_xmp(packet: bytes) -> bytes:
-    r"""Return a packet of XMP for the upright picture, without thumbnails.
+def whole_ratio(aspect: tuple[float, float], most: int) -> tuple[int, int]:
+    """Return two whole numbers up to `most` in the ratio of others, or as near to it as they come.
 
-    >>> upright_xmp(b'<rdf:Description tiff:Orientation="6"><xmp:Thumbnails>...</xmp:Thumbnails>')
-    b'<rdf:Description tiff:Orientation="1">'
+    >>> whole_ratio((2, 1), 65535), whole_ratio((64, 42.5), 65535), whole_ratio((300_000, 100), 65535)
+    ((2, 1), (128, 85), (65535, 22))
     """
-    return _XMP_THUMBNAILS.sub(b"", _XMP_ORIENTATION.sub(rb"\g<1>1", packet))
+    x, y = aspect
+    for scale in range(1, 101):
+        pair = x * scale, y * scale
+        if all(value == int(value) and value <= most for value in pair):
+            return int(pair[0]), int(pair[1])
+    factor = most / max(x, y)
+    return max(round(x * factor), 1), max(round(y * factor), 1)
 
 
 def as_bytes(text: str | bytes) -> bytes:

@@ -1,0 +1,90 @@
+"""Packets of XMP: for the upright picture, and in the parts into which JPEG cuts them.
+
+Source: ISO 16684-1; Adobe, "XMP Specification", part 3, 1.1.3.1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+_ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))([2-8])""")
+_THUMBNAILS = re.compile(rb"<(xmp|xap):Thumbnails\b.*?</\1:Thumbnails>", re.DOTALL)
+_NAMESPACE = re.compile(rb"""\bxmlns:([\w.-]+)\s*=\s*("[^"]*"|'[^']*')""")
+_POINTER = re.compile(
+    rb"""\s*\bxmpNote:HasExtendedXMP\s*=\s*["'](\w*)["']|<xmpNote:HasExtendedXMP>\s*(\w*)\s*</xmpNote:HasExtendedXMP>"""
+)
+_RDF = re.compile(rb"<rdf:RDF\b[^>]*[^/>]>|<rdf:RDF>")
+_RDF_END = b"</rdf:RDF>"
+_POINTING = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:xmpNote="http://ns.adobe.com/xmp/note/" xmpNote:HasExtendedXMP="%b"/>'
+    b"</rdf:RDF></x:xmpmeta>"
+)
+
+
+def upright_xmp(packet: bytes) -> bytes:
+    r"""Return a packet for the upright picture, without thumbnails.
+
+    >>> upright_xmp(b'<rdf:Description tiff:Orientation="6"><xmp:Thumbnails>...</xmp:Thumbnails>')
+    b'<rdf:Description tiff:Orientation="1">'
+    """
+    return _THUMBNAILS.sub(b"", _ORIENTATION.sub(rb"\g<1>1", packet))
+
+
+def xmp_orientation(packet: bytes) -> int:
+    """Return the orientation that a packet tells, 1 for none.
+
+    >>> xmp_orientation(b'<rdf:Description tiff:Orientation="6">')
+    6
+    """
+    found = _ORIENTATION.search(packet)
+    return int(found[2]) if found else 1
+
+
+def has_thumbnails(packet: bytes) -> bool:
+    """Return whether `upright_xmp` takes thumbnails out of a packet."""
+    return _THUMBNAILS.search(packet) is not None
+
+
+def extension_of(packet: bytes) -> bytes:
+    """Return the identifier of the extension to which a packet points, b"" if it points to none.
+
+    >>> extension_of(b'<rdf:Description xmpNote:HasExtendedXMP="0123ABCD"/>')
+    b'0123ABCD'
+    """
+    found = _POINTER.search(packet)
+    return (found[1] or found[2] or b"") if found else b""
+
+
+def without_pointer(packet: bytes) -> bytes:
+    """Return a packet that points to no extension.
+
+    >>> without_pointer(b'<rdf:Description xmpNote:HasExtendedXMP="0123ABCD"/>')
+    b'<rdf:Description/>'
+    """
+    return _POINTER.sub(b"", packet)
+
+
+def join_extension(packet: bytes, extension: bytes) -> bytes:
+    """Return one packet with what a packet and its extension say. Raises ValueError where that cannot be done."""
+    main = without_pointer(packet)
+    head, added = _RDF.search(main), _RDF.search(extension)
+    end, added_end = main.rfind(_RDF_END), extension.rfind(_RDF_END)
+    if not head or not added or end < head.end() or added_end < added.end():
+        raise ValueError("as it cannot be read")
+
+    # What is declared outside of the extension's descriptions is declared in the packet's own tag.
+    given: dict[bytes, bytes] = dict(_NAMESPACE.findall(main[: head.end()]))
+    wanted: dict[bytes, bytes] = dict(_NAMESPACE.findall(extension[: added.end()]))
+    if any(given.get(prefix, uri)[1:-1] != uri[1:-1] for prefix, uri in wanted.items()):
+        raise ValueError("as it names namespaces otherwise")
+    declared = b"".join(b" xmlns:%b=%b" % item for item in wanted.items() if item[0] not in given)
+    opening = main[: head.end() - 1] + declared + b">"
+    return opening + main[head.end() : end] + extension[added.end() : added_end] + main[end:]
+
+
+def split_extension(packet: bytes) -> tuple[bytes, bytes]:
+    """Return a packet that points to another as its extension, and the identifier of that."""
+    identifier = hashlib.md5(packet, usedforsecurity=False).hexdigest().upper().encode()
+    return _POINTING % identifier, identifier

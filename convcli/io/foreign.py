@@ -189,7 +189,7 @@ _FILMS_AND_SOUND = (
     Foreign("an AIFF recording", _SOUND, ".aiff .aif .aifc", _FORM + rb"AIF[FC]"),
     Foreign("an AU recording", _SOUND, ".au .snd", rb"\.snd"),
     Foreign("a CAF recording", _SOUND, ".caf", rb"caff\x00\x01"),
-    Foreign("an RF64 or Wave64 recording", _SOUND, ".w64 .rf64", rb"RF64....WAVE|riff\x2e\x91\xcf\x11"),
+    Foreign("a Wave64 recording", _SOUND, ".w64", rb"riff\x2e\x91\xcf\x11"),
     Foreign("a MIDI file", "render it to .wav with fluidsynth", ".mid .midi", rb"MThd"),
 )
 

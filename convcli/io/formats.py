@@ -338,7 +338,7 @@ _TABLE = (
         "wav",
         (".wav", ".wave"),
         "convcli.io.arrays.wav:Wav",
-        signatures={rb"RIFF....WAVE": "a WAV recording"},
+        signatures={rb"(RIFF|RIFX|RF64)....WAVE": "a WAV recording"},
         reads=_SAMPLES,
         dtypes=_SAMPLES,
         max_ndim=2,

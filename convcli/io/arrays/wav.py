@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib import import_module
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,10 @@ CODED = {"ULAW": "µ-law", "ALAW": "A-law", "IMA_ADPCM": "IMA ADPCM", "MS_ADPCM"
 lose once more."""
 
 _DECODED = "PCM_16"
+
+_FORMATS = ("WAV", "WAVEX", "RF64")  # libsndfile's names of what is read
+_ORDERS: dict[bytes, Literal["little", "big"]] = {b"RIFF": "little", b"RF64": "little", b"RIFX": "big"}
+_ELSEWHERE = 2**32 - 1  # the length of what is longer, which the chunk ds64 tells
 
 BLOCK = 2**16  # frames
 _LARGEST = 2**32 - 2**16  # bytes; RIFF counts them in 32 bits
@@ -76,16 +80,19 @@ class Wav(Codec):
         soundfile = import_module("soundfile")
         if damage := integrity.check(stream, _find_damage, self_ending=True):
             raise _damaged(request.name, damage)
+        cut = integrity.check(stream, _find_cut, self_ending=True)
         try:
             with soundfile.SoundFile(stream) as sound:
-                if sound.format not in ("WAV", "WAVEX"):
+                if sound.format not in _FORMATS:
                     given = f"{request.name} is a {sound.format} file"
                     raise FileError(given, "expected a WAV file", "convert it first")
-                return self._read(sound, request)
+                data = self._read(sound, request)
+                return replace(data, warnings=(f"{cut}; its samples are whole",)) if cut else data
         except _DAMAGE as error:
             if isinstance(error, InputError):
                 raise
-            raise _damaged(request.name, brief(error)) from error
+            said = str(getattr(error, "error_string", ""))  # without the name of Python's stream
+            raise _damaged(request.name, said.rstrip(".") or brief(error)) from error
 
     def _read(self, sound: Any, request: ReadRequest) -> Data:
         subtype = _DECODED if sound.subtype in CODED else sound.subtype
@@ -179,17 +186,28 @@ def _stored(block: NDArray[Any], subtype: str) -> NDArray[Any]:
     return np.ascontiguousarray(block)
 
 
-def _find_damage(stream: BinaryIO) -> str:
-    """Return what is wrong with a WAV file by its lengths, or "".
+def _find_cut(stream: BinaryIO) -> str:
+    """Return that a file is shorter than it declares, in words, or ""; RF64 declares it elsewhere."""
+    order = _ORDERS[stream.read(4)]
+    length = int.from_bytes(stream.read(4), order)
+    return "" if length == _ELSEWHERE else integrity.find_shortage(stream, 8 + length)
 
-    Source: IBM and Microsoft, "Multimedia Programming Interface and Data Specifications 1.0", 1991, chapter 3.
+
+def _find_damage(stream: BinaryIO) -> str:
+    """Return what is wrong with the chunks of a WAV file up to its samples, or "".
+
+    Sources: IBM and Microsoft, "Multimedia Programming Interface and Data Specifications 1.0", 1991, chapter 3;
+    EBU, Tech 3306, "RF64", 2009.
     """
-    if found := integrity.find_riff_damage(stream):
-        return found
-    start, kind = 12, b""
+    order = _ORDERS[stream.read(4)]
+    start, kind, long = 12, b"", 0
     while kind != b"data":
         stream.seek(start)
-        kind, length = stream.read(4), int.from_bytes(stream.read(4), "little")
+        kind, length = stream.read(4), int.from_bytes(stream.read(4), order)
+        if kind == b"ds64":
+            long = int.from_bytes(stream.read(16)[8:], order)
+        if kind == b"data" and length == _ELSEWHERE:
+            length = long
         if available_bytes(stream, start + 8 + length) < start + 8 + length or len(kind) < 4:
             return integrity.CUT
         start += 8 + length + length % 2

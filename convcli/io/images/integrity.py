@@ -54,14 +54,15 @@ def damaged(name: str, how: str, kind: str, remedy: str = "copy it anew") -> Fil
 
 def find_riff_damage(stream: BinaryIO) -> str:
     """Return what is wrong with a WebP or WAV file by the length in its RIFF header, or ""."""
-    return _shorter(stream, 8 + int.from_bytes(stream.read(8)[4:], "little"))
+    return find_shortage(stream, 8 + int.from_bytes(stream.read(8)[4:], "little"))
 
 
 def find_bmp_damage(stream: BinaryIO) -> str:
     """Return what is wrong with a BMP by the length in its header, or ""."""
-    return _shorter(stream, int.from_bytes(stream.read(6)[2:], "little"))
+    return find_shortage(stream, int.from_bytes(stream.read(6)[2:], "little"))
 
 
-def _shorter(stream: BinaryIO, declared: int) -> str:
+def find_shortage(stream: BinaryIO, declared: int) -> str:
+    """Return that fewer bytes are there than were declared, in words, or ""."""
     held = available_bytes(stream, declared)
     return f"{CUT}: {declared:,} bytes were declared, {held:,} are there" if declared > held else ""

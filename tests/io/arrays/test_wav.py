@@ -38,6 +38,45 @@ def test_every_sample_comes_back(subtype: str, channels: int) -> None:
     np.testing.assert_array_equal(soundfile.read("y.wav")[0], soundfile.read("x.wav")[0])
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("subtype", SUBTYPES)
+@pytest.mark.parametrize("options", [{"endian": "BIG"}, {"format": "RF64"}])
+def test_big_endian_and_long_recordings_are_read(subtype: str, channels: int, options: dict[str, Any]) -> None:
+    record("x.wav", subtype, channels, **{"format": "WAV", **options})
+    record("y.wav", subtype, channels)
+    assert Path("x.wav").read_bytes()[:4] in (b"RIFX", b"RF64")
+    data, plain = load("x.wav"), load("y.wav")
+    np.testing.assert_array_equal(data.array, plain.array)
+    assert (data.array.dtype, data.header, data.warnings) == (plain.array.dtype, plain.header, ())
+    content = Path("x.wav").read_bytes()
+    for end in range(12, len(content) - 3000 * channels, 97):
+        Path("x.wav").write_bytes(content[:end])
+        with pytest.raises(FileError):
+            load("x.wav")
+
+
+def test_what_is_missing_behind_the_samples_is_told() -> None:
+    record("x.wav")
+    content = bytearray(Path("x.wav").read_bytes())
+    content[4:8] = (len(content) + 26 - 8).to_bytes(4, "little")
+    Path("y.wav").write_bytes(content)
+    data = load("y.wav")
+    np.testing.assert_array_equal(data.array, load("x.wav").array)
+    assert data.warnings == (
+        f"it ends too early: {len(content) + 26:,} bytes were declared, {len(content):,} are there; "
+        "its samples are whole",
+    )
+
+
+def test_a_kind_of_samples_that_is_not_known_is_told_without_the_stream() -> None:
+    record("x.wav")
+    content = bytearray(Path("x.wav").read_bytes())
+    content[34:36] = (45).to_bytes(2, "little")
+    Path("x.wav").write_bytes(content)
+    with pytest.raises(FileError, match=r"x\.wav is damaged: [^<>]*; expected a whole \.wav file"):
+        load("x.wav")
+
+
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32"])
 def test_what_is_too_loud_is_clipped_and_never_wraps(subtype: str) -> None:
     record("x.wav", subtype)

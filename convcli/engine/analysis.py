@@ -58,17 +58,62 @@ def _row_sums(bank: NDArray[Any], sign: int) -> list[int]:
     return [abs(sum(map(int, row.tolist()))) for row in taps]
 
 
-def leaves_float32(w: NDArray[Any]) -> bool:
-    """Return whether a finite tap is too large for float32, or too small for its full precision.
+def leaves_float32(values: NDArray[Any]) -> bool:
+    """Return whether a finite value is too large for float32, or too small for its full precision.
 
     >>> leaves_float32(np.array([1.0, 0.0, np.inf])), leaves_float32(np.array([1e-39, 1.0]))
     (False, True)
     """
-    if w.dtype != np.float64:
+    if values.dtype.kind != "f" or values.dtype.itemsize <= 4:
         return False
     limits = np.finfo(np.float32)
-    sizes = np.abs(w)
+    sizes = np.abs(values)
     return bool((((sizes < limits.tiny) & (sizes > 0)) | ((sizes > limits.max) & (sizes < np.inf))).any())
+
+
+HEAVY = 2.0**24
+"""Sum of the magnitudes of taps from which subnormal samples, which float32 rounds to few digits, give normal sums."""
+
+
+def needs_float64(x: NDArray[Any], w: NDArray[Any], bias: NDArray[Any] | None, cval: float) -> bool:
+    """Return whether float32 holds an operand badly, or sums of integers that are to be added in it."""
+    constants = np.array([cval]) if bias is None else np.array([cval, *bias.tolist()])
+    if leaves_float32(w) or leaves_float32(constants):
+        return True
+    with np.errstate(over="ignore", invalid="ignore"):
+        reach = largest_sum(w)
+        if x.dtype.kind in "iu":
+            return bool(reach * 2.0 ** (8 * x.dtype.itemsize) > np.finfo(np.float32).max)
+        if x.dtype != np.float32 or reach < HEAVY:
+            return False
+        largest = float(np.nanmax(np.abs(x), initial=0))
+    return 0 < largest < float(np.finfo(np.float32).tiny) * HEAVY
+
+
+def largest_sum(w: NDArray[Any]) -> float:
+    """Return an upper bound of the sum of the magnitudes of a kernel's taps, from those of all kernels of w."""
+    with np.errstate(over="ignore"):
+        return float(np.abs(w, dtype=np.float64).sum())
+
+
+def small_taps(w: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """Return taps and the power of two that they are multiplied by, for sums of taps near the ends of float64.
+
+    The magnitudes of the taps returned add to less than 1, so that no sum of them is larger than the samples, and
+    steps in between keep their precision. Other taps are returned as they are, with the power 0.
+
+    >>> small_taps(np.array([5e-324, 1e-323]))
+    (array([0.25, 0.5 ]), -1072)
+    """
+    total = largest_sum(w)
+    if not 0 < total < np.inf or FAR[0] < total < FAR[1]:
+        return w, 0
+    power = math.frexp(total)[1]
+    return np.ldexp(w.astype(np.float64), -power), power
+
+
+FAR = (2.0**-900, 2.0**900)
+"""Sums of taps beyond which the steps of a method could leave float64's normal range."""
 
 
 CUT = {"float32": 2 * ROUNDING["float32"], "float64": 4e-15}

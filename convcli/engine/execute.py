@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from convcli.engine.analysis import largest_sum, small_taps
 from convcli.engine.buffers import LINE
 from convcli.engine.exact import TURN, prepare_residues, store_exact, wrapped
 from convcli.engine.methods.bands import unlike
@@ -64,12 +66,13 @@ class _Run:
         self, plan: Plan, x: NDArray[Any], w: NDArray[Any], bias: NDArray[Any] | None, out: NDArray[Any], part: Chunk
     ) -> None:
         self.plan, self.method, self.part = plan, plan.implementation, part
-        self.x, self.w, self.out = x, w, out
+        self.x, self.out = x, out
+        self.w, self.power = small_taps(w)
         self.scratch, self.accumulator = Scratch(), np.dtype(plan.accumulator)
         self.block_dtype = x.dtype if self.method.keeps_dtype(plan) else self.accumulator
         with np.errstate(invalid="ignore", over="ignore"):
             self.bias = None if bias is None else bias.astype(self.accumulator)
-            self.compute = self.method.prepare(w, plan)
+            self.compute = self.method.prepare(self.w, plan)
 
         # Sums of whole numbers that came out with a fraction are rounded; what integer sums can be is known before.
         self.rounds_sums = plan.facts.integral is not None and self.method.rounds_sums(plan)
@@ -89,14 +92,23 @@ class _Run:
         lead = out.ndim - 1 - len(plan.axes)
         self.checked = (*(slice(None),) * lead, slice(None, None, self.method.rows_per_band(plan)))
 
+        # Sums in float32 may overflow on the way to a result that does not, in any row.
+        self.checks_overflow = self.accumulator == np.float32 and x.dtype.kind == "f"
+        if self.checks_overflow:
+            self.checked = ()
+            self.largest_sample = np.finfo(np.float32).max / max(largest_sum(w), 1.0)
+
     def __call__(self, tile: Tile) -> None:
         block = self._block(tile, self.block_dtype, self.plan.spec.cval)
         target = self._target(tile)
         in_place = target.dtype == self.accumulator and _is_rows(target) and not self._crosses_lines(target)
         sums = target if in_place else self._sums(target.shape)
         self.compute(block, sums)
-        if self.checks_nan and not self._all_finite(sums):
+        checks = self.checks_nan or self.checks_overflow
+        if checks and not self._all_finite(sums) and (self.checks_nan or self._may_overflow(block)):
             self._compute_by_definition(block, sums)
+        if self.power:
+            np.ldexp(sums, self.power, out=sums)
         if self.rounds_sums:
             np.rint(sums, out=sums)
         if self.bias is not None:
@@ -154,13 +166,19 @@ class _Run:
         lines = seen.reshape(*seen.shape[:-2], -1)
         return bool(np.isfinite(np.vecdot(lines, lines)).all())
 
+    def _may_overflow(self, block: NDArray[Any]) -> bool:
+        """Return whether sums of the finite samples of a block may leave float32."""
+        sizes = np.abs(block)
+        return bool((sizes[np.isfinite(sizes)] > self.largest_sample).any())
+
     @cached_property
     def _definition(self) -> tuple[TileFunction, np.dtype[Any]]:
-        plan = make_plan(self.plan.facts, self.plan.spec, dtype=self.plan.dtype, method="direct")
+        facts = replace(self.plan.facts, extreme=True)
+        plan = make_plan(facts, self.plan.spec, dtype=self.plan.dtype, method="direct")
         return plan.implementation.prepare(self.w, plan), np.dtype(plan.accumulator)
 
     def _compute_by_definition(self, block: NDArray[Any], sums: NDArray[Any]) -> None:
-        """Compute a tile again by `direct`, some rows at a time.
+        """Compute a tile again by `direct` in float64, some rows at a time.
 
         A band or a transform multiplies samples that no window covers by zero, and 0 * nan is nan.
         """

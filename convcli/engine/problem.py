@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from convcli.engine.analysis import (
     factors,
     integral_bound,
-    leaves_float32,
+    needs_float64,
     separable_terms,
+    small_taps,
     sum_range,
 )
 from convcli.engine.buffers import result_buffer
@@ -63,7 +64,7 @@ class Problem(NamedTuple):
             kernel_dtype=self.w.dtype.name,
             integral=integral,
             exact=exact,
-            extreme=leaves_float32(self.w),
+            extreme=needs_float64(self.x, self.w, self.bias, self.spec.cval),
         )
         name = None if kind is None else kind.name
         plan = make_plan(facts, self.spec, dtype=name, method="direct" if method == "auto" else method)
@@ -104,15 +105,16 @@ class Problem(NamedTuple):
 
         plan: by `separable`, if that was asked for, or by `direct`, which says how long a kernel takes without factors.
         """
+        w, _ = small_taps(self.w)
         if plan.method == "separable":
-            return len(factors(self.w, plan.target_precision))
+            return len(factors(w, plan.target_precision))
         if self.filters is not None:
             return None
-        if not np.isfinite(self.w).all():
+        if not np.isfinite(w).all():
             return 0
-        if self.w.ndim == 1:
+        if w.ndim == 1:
             return 1
-        return separable_terms(self.w, plan.target_precision) if plan.seconds > WORTH_FACTORING else None
+        return separable_terms(w, plan.target_precision) if plan.seconds > WORTH_FACTORING else None
 
     def run(self, dtype: DTypeLike | None, method: str, out: NDArray[Any] | None) -> NDArray[Any]:
         if out is not None and not isinstance(out, np.ndarray):

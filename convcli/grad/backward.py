@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from convcli.engine.analysis import leaves_float32
 from convcli.engine.operations import conv_layer
 from convcli.engine.planning.facts import result_dtype
 from convcli.engine.problem import (
@@ -196,10 +197,11 @@ def conv_transpose(
     float_type = _float_type(dtype, adjoint.x)
     first = layout == "channels_first"
     shift = None if bias is None else check_bias(bias, adjoint.channels)
+    wide = np.dtype(np.float64) if shift is not None and leaves_float32(shift) else float_type
     with np.errstate(invalid="ignore", over="ignore"):
-        y = input_gradient(adjoint.x, adjoint.w, adjoint.axes, groups, "constant", float_type)
+        y = input_gradient(adjoint.x, adjoint.w, adjoint.axes, groups, "constant", wide)
         if shift is not None:
-            y += shift.astype(float_type)
+            y += shift.astype(wide)
         return _result(y, float_type, first)
 
 
@@ -334,6 +336,8 @@ def bias_gradient(dy: NDArray[Any], float_type: np.dtype[Any], axis: int = -1) -
             parts = [partial.reshape(-1, rows.shape[1]), rows[even:]]
             rows = np.concatenate(parts, dtype=np.float64)
         total: NDArray[np.float64] = rows.sum(axis=0, dtype=np.float64)
+        if not np.isfinite(total).all():  # the first sums may have overflowed float32
+            total = dy.reshape(-1, dy.shape[-1]).sum(axis=0, dtype=np.float64)
         return total.astype(float_type)
 
 

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from convcli.engine.analysis import leaves_float32
 from convcli.engine.methods.bands import pieces
 from convcli.engine.methods.windows import boxes, cuts, windows
 from convcli.engine.padding import padded_block
@@ -56,6 +57,9 @@ PARTIAL_VALUES = 1 << 22
 """dw is computed as several partial sums, which threads share: at most PARTIAL_SUMS, and fewer, but at least two, if
 they would hold more than PARTIAL_VALUES values in all. Both follow from the shapes alone."""
 
+SMALL = 2.0**-70
+"""Sums below which products may have left float32's normal range, whose least value is 2**-126."""
+
 _scratch = Scratch()
 
 
@@ -70,12 +74,32 @@ def kernel_gradient(
     """Return dw in the shape of a bank (O, *K, C/groups): dy times the samples under each tap, summed over outputs.
 
     x (*batch, *S, C), dy (*batch, *P, O); dtype: of the result. Only the boundary and the groups of `spec` are read.
-    A bank of one kernel with one channel is summed over all the channels of x.
+    A bank of one kernel with one channel is summed over all the channels of x. Products are made in float32 only where
+    they keep to its normal range.
     """
     if x.ndim == 1 + len(axes):
         x = x[None]
         dy = dy[None]
     work = np.result_type(dtype, x, dy)
+    if leaves_float32(np.array([spec.cval])):
+        work = np.result_type(work, np.float64)
+    dw = _sum_tiles(x, dy, shape, axes, spec, work, dtype)
+    largest = float(np.abs(dw).max())
+    if work == np.float32 and not SMALL <= largest < np.inf:
+        dw = _sum_tiles(x, dy, shape, axes, spec, np.dtype(np.float64), dtype)
+    return dw
+
+
+def _sum_tiles(
+    x: NDArray[Any],
+    dy: NDArray[Any],
+    shape: tuple[int, ...],
+    axes: tuple[Axis, ...],
+    spec: ConvSpec,
+    work: np.dtype[Any],
+    dtype: np.dtype[Any],
+) -> NDArray[Any]:
+    """Return dw in `dtype`, from products in the dtype `work`."""
     first = x.ndim - 1 - len(axes)
     along = range(first, x.ndim - 1)
 

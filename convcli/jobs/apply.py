@@ -36,7 +36,7 @@ from convcli.jobs.postprocess import (
     scale_and_shift,
     to_dtype,
 )
-from convcli.jobs.precision import exact_dtype, float_dtype
+from convcli.jobs.precision import exact_dtype, float_dtype, scales_far
 from convcli.jobs.verify import Check, Verification
 from convcli.kernels import Kernel
 from convcli.kernels.model import normalized
@@ -91,7 +91,8 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
     header = _output_header(request, data, passes[0], target)
     dtype = np.dtype(requested or _output_dtype(data, target, header) or floats)
     ranges = [each.problem.whole_range() for each in passes] if dtype.kind in "iu" else []
-    compute_dtype = exact_dtype(request.postprocess, ranges, dtype, floats)
+    wide = scales_far(request.postprocess.scale) or any(each.plan.facts.extreme for each in passes)
+    compute_dtype = exact_dtype(request.postprocess, ranges, dtype, "float64" if wide else floats)
     if compute_dtype != floats:
         passes = tuple(each.planned(compute_dtype, request.method) for each in passes)
     shape = _output_shape(request, data, passes)

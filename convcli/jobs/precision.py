@@ -33,6 +33,11 @@ def float_dtype(given: np.dtype[Any], requested: np.dtype[Any] | None) -> str:
     return result_dtype(given.name)
 
 
+def scales_far(scale: float) -> bool:
+    """Return whether results that float32 does not hold may be scaled to ones that it does."""
+    return scale != 0 and not 1 / EXACT_FLOAT32 <= abs(scale) <= EXACT_FLOAT32
+
+
 def exact_dtype(
     options: Postprocess, ranges: Sequence[tuple[int, int] | None], dtype: np.dtype[Any], floats: str
 ) -> str:

@@ -512,6 +512,14 @@ class TestApply:
         assert not Path("y.npy").exists()
         ok("apply", array(np.array([2**53 + 1, 1])), "-k", "1", "--scale", "0.5", *options)
 
+    def test_results_outside_float32_are_scaled_back(self) -> None:
+        name = array(np.array([1e-30, 2e-30, 4e-30], np.float32))
+        for taps, scale in (("1e-50,1e-50", "1e50"), ("1e-20,1e-20", "1e20"), ("1e39,1e39", "1e-39")):
+            ok("apply", name, "-k", taps, "--dims", "1", "--scale", scale, "-o", "y.npy", "--overwrite", "--verify")
+            y = np.load("y.npy")
+            assert y.dtype == np.float32
+            np.testing.assert_allclose(y, [3e-30, 6e-30], rtol=1e-6)
+
     def test_sums_of_results_are_exact_beyond_the_mantissa_of_float32(self) -> None:
         name = array(np.array([65535, 65535], np.uint16))
         kernels = ("-k", "257,256", "-k", "-257,-255", "--combine", "sum")

@@ -398,6 +398,47 @@ def test_layers_and_gradients_take_taps_outside_the_range_of_float32():
     assert dw.ravel().tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("method", ["auto", "direct", "gemm", "separable", "fft"])
+def test_other_operands_outside_the_range_of_float32_keep_their_values(method):
+    x = np.array([[0, 3], [1, 2]], np.float32)
+    w = np.full((2, 2), 1e-10)
+    y = correlate(x, w, padding=1, cval=1e39, method=method)
+    assert_allclose(y[1, 1], 6e-10, rtol=1e-6, atol=1e-6 * 4e29 if method == "fft" else 0)
+    assert_allclose(y[0, 0], 3e29, rtol=1e-6)
+    small = np.array([[1e-40, 3e-40], [2e-40, 6e-40]], np.float32)
+    heavy = np.outer([1e-5, 3e-5], [1e25, 7e25])
+    right = (small.astype(float) * heavy).sum()
+    assert_allclose(correlate(small, heavy, method=method)[0, 0], right, rtol=1e-6)
+    large = np.array([[3e38, 3e38], [-3e38, -3e38]], np.float32)
+    assert_allclose(correlate(large, np.array([[1.0, 1], [1, 0.5]]), method=method)[0, 0], 1.5e38, rtol=1e-6)
+    if method != "fft":
+        y = correlate(np.array([[255, 255]], np.uint8), [[3e38, -3e38]], method=method)
+        assert abs(y[0, 0]) <= 1e-14 * 2 * 255 * 3e38
+
+
+@pytest.mark.parametrize("method", ["auto", "direct", "gemm", "separable", "fft"])
+@pytest.mark.parametrize("taps", [np.full((2, 2), 5e-324), np.outer([1, 3], [2e-322, 5e-322]), np.full((2, 2), 1e300)])
+def test_taps_at_the_ends_of_float64_keep_their_values(taps, method):
+    x = np.array([[1.0, 1], [1, 0.5]]) * (1e300 if taps.max() < 1 else 1e-300)
+    assert_allclose(correlate(x, taps, method=method)[0, 0], float((x * taps).sum()), rtol=1e-14)
+
+
+def test_biases_and_gradients_keep_what_leaves_float32_on_the_way():
+    w = np.full((1, 2, 1), 3.0)
+    x = np.array([[[-1e38], [-1e38]]], np.float32)
+    assert_allclose(conv_layer(x, w, [6.5e38]), 5e37, rtol=1e-5)
+    assert_allclose(convcli.conv_transpose(x[:, :1], w, [4e38]).ravel(), [1e38, 1e38], rtol=1e-5)
+    up = np.array([[[1e30], [-1e30]]], np.float32)
+    dw = convcli.gradients(np.abs(x), np.ones((1, 1, 1)), up).dw
+    assert dw.ravel().tolist() == [0]
+    tiny = np.full((1, 2, 1), 1e-30, np.float32)
+    assert_allclose(convcli.gradients(tiny, np.ones((1, 1, 1)), np.full_like(tiny, 1e-12)).dw, 2e-42, rtol=1e-3)
+    dw = convcli.gradients(tiny, np.ones((1, 2, 1)), np.full((1, 3, 1), 1e-40, np.float32), padding=1, cval=1e60).dw
+    assert_allclose(dw.ravel(), 1e20, rtol=1e-4)
+    high = np.array([3e38, 3e38, -3e38, -3e38], np.float32).reshape(1, 4, 1)
+    assert convcli.gradients(high, np.ones((1, 1, 1)), high).db.tolist() == [0]
+
+
 INTEGERS = ("int64", "uint64", "int32", "uint8")
 
 

@@ -70,7 +70,7 @@ class Fft(Method):
     def refusal(self, work: Work) -> str:
         if work.facts.filters is not None:
             return "a bank's kernels have a spectrum each"
-        rounded = work.facts.integral is not None and work.facts.integral * ERROR >= 0.25
+        rounded = work.facts.integral is not None and work.facts.integral >= 0.25 / ERROR
         if rounded and not work.facts.exact:
             return "whole numbers as large as these would not come out exact"
         size = fft_tile(work.axes)

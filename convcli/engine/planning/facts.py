@@ -74,7 +74,7 @@ class Facts:
     integral: int | None = None
     exact: bool = False
     extreme: bool = False
-    """Whether a tap leaves float32's normal range."""
+    """Whether a tap, the constant of the padding or the bias leaves float32's normal range, or sums surely do."""
     terms: int | None = None
     """How many products of 1-D factors add to the kernel, as exactly; 0 if none do, None if none were looked for."""
 

@@ -8,7 +8,7 @@
 
 What is common to all methods is here; what each of them allocates, its `memory` says. Every figure is an upper bound:
 what can often be left out, such as a block of samples that are read in place, counts wherever some tile may need it. A
-tile that holds a NaN is computed once more by `direct`, and that counts too.
+tile that holds a NaN, or overflows float32, is computed once more by `direct`, and that counts too.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def plan_memory(work: Work, tile: tuple[int, ...], method: Method) -> Memory:
         shared += work.terms * TERM + work.taps * 8
         residues = (6 + pending_sums(work.terms)) * outputs * 8 + work.tile_samples(tile) * 8
     redone = 0
-    if method.spreads_nan(work) and work.facts.input_dtype.startswith("float"):
+    checked = method.spreads_nan(work) or method.accumulator(work) == "float32"
+    if checked and work.facts.input_dtype.startswith("float"):
         shared += work.terms * TERM
         redone = (1 + pending_sums(work.terms)) * min(max(REDONE, outputs // tile[1]), outputs) * 8
     return Memory(shared, needs.per_thread + sums + block + redone + residues + passing + SMALL_THINGS)

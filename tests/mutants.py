@@ -31,8 +31,9 @@ from PIL import Image
 from PIL.ImageCms import ImageCmsProfile, createProfile
 from PIL.PngImagePlugin import PngInfo
 
+from convcli.io import WriteRequest, lookup
+from convcli.io.codec import codec_of
 from convcli.io.images.metadata.through_pillow import read_metadata
-from convcli.io.images.tiff_write import write_tiff
 
 HANG = 10
 
@@ -129,7 +130,7 @@ def _deep_told() -> bytes:
     """A picture of 16 bits whose file says much besides."""
     with Image.open(io.BytesIO(_told("PNG")())) as told:
         metadata = read_metadata(told, 1)
-    write_tiff(stream := io.BytesIO(), DEEP, metadata, alpha=False, pages=False)
+    codec_of(lookup("tiff")).write(stream := io.BytesIO(), DEEP, WriteRequest(metadata=metadata))
     return stream.getvalue()
 
 

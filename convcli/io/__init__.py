@@ -24,6 +24,7 @@ from convcli.io.codec import PLAIN, Codec, ReadRequest, WriteRequest
 from convcli.io.data import NO_METADATA, Data, Header, Kind, Metadata, Part, RawLayout, Text, Written
 from convcli.io.formats import Extension, Format, all_formats, available, has, lookup
 from convcli.io.images.metadata.carry import carry_over, kinds
+from convcli.io.images.metadata.moved import Place, Places, move_metadata
 from convcli.io.publishing import create_temporary, exists_error, publish, remove_temporaries
 from convcli.io.reading import load
 from convcli.io.writing import (
@@ -50,6 +51,8 @@ __all__ = [
     "OutputBuffer",
     "OutputTarget",
     "Part",
+    "Place",
+    "Places",
     "RawLayout",
     "ReadRequest",
     "Text",
@@ -68,6 +71,7 @@ __all__ = [
     "kinds",
     "load",
     "lookup",
+    "move_metadata",
     "output_buffer",
     "publish",
     "release",

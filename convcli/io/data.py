@@ -14,6 +14,8 @@ from convcli.errors import FileError, InputError
 from convcli.options import DTYPES, Order
 
 Kind = Literal["image", "array"]
+Scope = Literal["", "samples", "colours", "size", "pages", "stack"]
+"""What a part of a file's metadata is true of."""
 
 
 class Header(Protocol):
@@ -53,14 +55,16 @@ class Part(NamedTuple):
 
     form: the format's name. kind: what the format calls it by. name: of the part in words.
     describes: what it is true of: "samples" as they are, which filtering changes; "colours" and
-    number type; the "size" of the picture; or "" if it is true whatever becomes of these.
+    number type; the "size" of the picture; the number of "pages" and their channels; a "stack", all
+    of these but the samples; or "" if it is true whatever becomes of these. page: that has it.
     """
 
     form: str
     kind: bytes
     name: str
     content: bytes = b""
-    describes: Literal["", "samples", "colours", "size"] = ""
+    describes: Scope = ""
+    page: int = 0
 
 
 @dataclass(frozen=True)

@@ -254,7 +254,7 @@ _TABLE = (
         channels={"uint8": (1, 2, 3, 4), "uint16": (1,), "int32": (1,), "float32": (1,), "bool": (1,)},
         frames=(*DTYPES, "bool"),
         settings=("compress_level",),
-        metadata_limits=dict.fromkeys(("icc", "density", "exif", "xmp"), _ANY),
+        metadata_limits=dict.fromkeys(("icc", "density", "aspect", "exif", "xmp", "iptc", "photoshop"), _ANY),
         pillow="TIFF",
         feature="libtiff",
         extension=Extension("tiff", dict.fromkeys(DTYPES, range(1, 65536)), ("compress_level",), stacks=True),

@@ -96,7 +96,7 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
     if compute_dtype != floats:
         passes = tuple(each.planned(compute_dtype, request.method) for each in passes)
     shape = _output_shape(request, data, passes)
-    metadata, dropped = _output_metadata(request, data, target, dtype, shape)
+    metadata, dropped = _output_metadata(request, data, passes[0], target, dtype, shape)
     writing = WriteRequest(
         alpha=data.alpha,
         maps=not data.alpha and _are_maps(request, passes),
@@ -234,6 +234,7 @@ def _are_maps(request: ApplyRequest, passes: Sequence[KernelPass]) -> bool:
 def _output_metadata(
     request: ApplyRequest,
     data: Data,
+    lead: KernelPass,
     target: OutputTarget | None,
     dtype: np.dtype[Any],
     shape: tuple[int, ...],
@@ -244,22 +245,36 @@ def _output_metadata(
     given = data.metadata
     if request.writing.strip:
         given = Metadata(timing=given.timing)
-    channels = shape[-1] if len(shape) > 2 else 1
-    frames = shape[0] if data.frames > 1 else 1
-    return io.carry_over(
+    paged = data.frames > 1 or lead.volume
+    places = _places(lead, paged=paged)
+    given, lost = io.move_metadata(given, places)
+    channels, before = (_channel_count(each, paged=paged) for each in (shape, data.array.shape))
+    carried, dropped = io.carry_over(
         given,
         target.form,
         channels,
-        frames=frames,
+        frames=shape[0] if data.frames > 1 else 1,
         same_type=dtype == data.array.dtype,
-        same_colours=(channels < 3) == (_channel_count(data) < 3),
-        same_size=shape[data.frames > 1 :][:2] == data.array.shape[data.frames > 1 :][:2],
+        same_colours=(channels < 3) == (before < 3),
+        same_size=places.same,
+        same_pages=channels == before and (not paged or shape[0] == data.array.shape[0]),
+    )
+    return carried, (*lost, *dropped)
+
+
+def _places(lead: KernelPass, *, paged: bool) -> io.Places:
+    """Return where the output's samples lay in a picture, or in pages of pictures."""
+    axes = dict(zip(lead.conv_layout.spatial_axes, lead.plan.axes, strict=True))
+    picture = range(paged, paged + 2)
+    z, y, x = (axes.get(number) for number in (0 if paged else None, *picture))
+    return io.Places(
+        *(io.Place(axis.start, axis.stride, axis.n, axis.out) if axis else io.Place() for axis in (x, y, z))
     )
 
 
-def _channel_count(data: Data) -> int:
-    """Return the channels of a picture, or of the frames of one."""
-    return data.array.shape[-1] if data.array.ndim - (data.frames > 1) > 2 else 1
+def _channel_count(shape: tuple[int, ...], *, paged: bool) -> int:
+    """Return the channels of a picture, or of pages of pictures."""
+    return shape[-1] if len(shape) - paged > 2 else 1
 
 
 # Execute.

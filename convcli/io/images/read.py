@@ -353,7 +353,7 @@ def _decode(image: ImageFile, name: str, codec: PictureFormat, note: str, found:
     codec.prepare(image)
     upright, orientation = _upright(image)
     if found and not (image.format == "MPO" and image.tell()):  # whose further pictures have blocks of their own
-        metadata = found.upright(orientation)
+        metadata = found.upright(orientation, *image.size)
     else:
         with unguarded():
             metadata = read_metadata(image, orientation)

@@ -6,9 +6,7 @@ The latter needs tifffile, `pip install 'convcli[tiff]'`, which brings imagecode
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from itertools import islice
@@ -17,30 +15,24 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.errors import DtypeError, FileError, InputError, LimitError, ShapeError, brief, one_line
+from convcli.errors import DtypeError, InputError, LimitError, brief, one_line
 from convcli.io.codec import PLAIN, ReadRequest, WriteRequest
-from convcli.io.data import NO_METADATA, Data, Header, Kind, Metadata
+from convcli.io.data import Data, Header, Kind, Metadata
 from convcli.io.formats import check_extension, has, missing_extension, muted
 from convcli.io.images.animation import VOLUME_NOTE, choose_frame, describe_frame, is_volume
 from convcli.io.images.codec import Pillow, measures
+from convcli.io.images.directory import INNER, add_tags, read_head
 from convcli.io.images.integrity import CUT
-from convcli.io.images.metadata.exif import read_tiff_exif, tiff_tags
-from convcli.io.images.metadata.through_pillow import read_tags
-from convcli.io.images.metadata.upright import apply_orientation, swaps_axes
+from convcli.io.images.metadata.tiff_tags import nodata_of, read_tiff_metadata, tiff_tags
 from convcli.io.images.modes import MODES
-from convcli.io.images.pillow import DIRECTORY_ERRORS, unguarded
 from convcli.io.images.tiff_colour import (
     JPEG,
     describe_conversion,
     describe_loss,
     misread_colours,
-    photometric,
-    refuse_colours,
     scale_bits,
-    to_rgb,
 )
 from convcli.io.images.tiff_directories import (
-    BIG_TIFF,
     COLOR_MAP,
     COMPRESSION,
     DEFLATE,
@@ -48,7 +40,6 @@ from convcli.io.images.tiff_directories import (
     FILL_ORDER,
     FLOAT,
     GRAY,
-    INNER,
     LOWEST_BIT_FIRST,
     PHOTOMETRIC,
     PLANAR,
@@ -63,25 +54,22 @@ from convcli.io.images.tiff_directories import (
     count_images,
     count_pages,
     damaged,
-    directories,
     find_broken_deflate,
-    is_cut,
-    page_offset,
-    read_directory,
-    read_head,
-    readable_directories,
+    read_pages,
+    readable_pages,
     sample_type,
     strips_and_tiles,
 )
+from convcli.io.images.tiff_pages import PREMULTIPLIED, STRAIGHT, check_pages, extra_sample, read_page
+from convcli.io.images.tiff_survey import Survey, hide, survey
 from convcli.io.images.tiff_write import encoding_bytes, write_tiff
-from convcli.limits import Limits
-from convcli.options import DTYPES, Frames
+from convcli.options import Frames
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 _DEEPEST = 32  # bytes of a pixel: four samples of 64 bits
-_STRAIGHT, _PREMULTIPLIED, _COREL_ALPHA = 2, 1, 999
+_COREL_ALPHA = 999  # an extra sample
 _KEPT_WHOLE = {(12, UNSIGNED), (16, UNSIGNED), (16, SIGNED), (32, SIGNED), (32, FLOAT)}
 """Bits and kinds of single samples above 8 bits that Pillow keeps whole."""
 _LIBTIFF = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32809, 32946, 34925, 50000)
@@ -103,11 +91,11 @@ def beyond_pillow(stream: BinaryIO, frames: Frames, *, widened: bool) -> str:
     """
     try:
         head = read_head(stream)
-        if head[:4] in BIG_TIFF:
+        if head.big:
             return "BigTIFF"
         first = frames if isinstance(frames, int) else 0
-        wanted = islice(directories(stream), first, None if frames == "all" else first + 1)
-        return next(filter(None, (_refuse_page(page, head[:2] == b"MM", widened) for page in wanted)), "")
+        wanted = islice(read_pages(stream), first, None if frames == "all" else first + 1)
+        return next(filter(None, (_refuse_page(page.tags, head.order == ">", widened) for page in wanted)), "")
     except Exception:  # Pillow's parser raises nearly anything, and says what it is when it opens the file
         return ""
     finally:
@@ -154,124 +142,13 @@ def _refuse_bands(tags: Mapping[int, Any], samples: int) -> str:
     planar = tags.get(PLANAR) == SEPARATE
     if samples == colours:
         return ""
-    if extra == (_PREMULTIPLIED,):
+    if extra == (PREMULTIPLIED,):
         return "premultiplied alpha"
-    is_rgba = colours == 3 and samples == 4 and extra in ((), (_STRAIGHT,), (_COREL_ALPHA,))
-    is_gray_alpha = colours == 1 and samples == 2 and extra == (_STRAIGHT,) and not planar
+    is_rgba = colours == 3 and samples == 4 and extra in ((), (STRAIGHT,), (_COREL_ALPHA,))
+    is_gray_alpha = colours == 1 and samples == 2 and extra == (STRAIGHT,) and not planar
     if is_rgba or (is_gray_alpha and tags.get(PHOTOMETRIC) == GRAY):
         return ""
     return f"8-bit samples in {samples} channels"
-
-
-def _add_exif(data: Data, stream: BinaryIO, frames: Frames) -> Data:
-    """Return what was read with the tags of its page that describe it, and a note on those that cannot be read."""
-    head = read_head(stream)
-    try:
-        number = frames if isinstance(frames, int) else 0
-        start = page_offset(stream, number)
-        block, left_out = read_tiff_exif(stream, head, start)
-    except DIRECTORY_ERRORS:
-        return data
-    notes = (f"{', '.join(left_out)} left out, as the file does not hold it",) if left_out else ()
-    return replace(data, notes=(*data.notes, *notes), metadata=replace(data.metadata, exif=block))
-
-
-def _read_metadata(tiff: Any, page: Any, stream: BinaryIO, orientation: int) -> Metadata:
-    """Return the metadata in the tags of a page."""
-    from PIL.Image import Exif
-
-    tags = Exif()
-    tags.endian, tags.bigtiff = tiff.byteorder, tiff.is_bigtiff
-    try:
-        tags.load_from_fp(stream, page.offset)
-        return read_tags(tags, turned=swaps_axes(orientation))
-    except Exception:  # Pillow's parser, as above: a picture is read without metadata that cannot be read
-        return NO_METADATA
-
-
-def _check_pages(pages: Sequence[Any], stream: BinaryIO, name: str, limits: Limits) -> int:
-    """Return the bytes that reading pages of one shape and type takes at most; raise for others, or for too much."""
-    lead = pages[0]
-    limits.check_pixels(name, lead.imagewidth, lead.imagelength)
-    values = math.prod(lead.shape)
-    decoding: int = (len(pages) + 2) * values * np.dtype(lead.dtype).itemsize
-    if _extra(lead) == _PREMULTIPLIED:
-        decoding += 8 * values
-    if photometric(lead) not in (WHITE_IS_ZERO, GRAY, RGB):
-        decoding += 8 * lead.imagewidth * lead.imagelength * np.dtype(lead.dtype).itemsize
-    limits.check_memory(name, decoding)
-    for page in pages:
-        _check_page(page, stream, name)
-        if (page.shape, page.dtype, _extra(page)) != (lead.shape, lead.dtype, _extra(lead)):
-            given = f"{name} has pages of different shapes or types"
-            raise FileError(given, "expected a stack of one", "part it first")
-    return decoding
-
-
-def _check_page(page: Any, stream: BinaryIO, name: str) -> None:
-    """Raise for samples that would need to be converted, and for strips or tiles that are missing or damaged."""
-    if page.dtype is None or np.dtype(page.dtype).name not in (*DTYPES, "bool"):
-        raise DtypeError(
-            f"{name} holds {page.bitspersample}-bit samples", "expected 8, 16, 32 or 64", "convert it first"
-        )
-    if refused := refuse_colours(page):
-        raise DtypeError(f"{name} holds {refused}", "expected gray or RGB", "convert it first")
-    size = stream.seek(0, 2)
-    pieces = list(zip(page.dataoffsets, page.databytecounts, strict=True))
-    if len(pieces) != math.prod(page.chunked) or any(count < 1 or start + count > size for start, count in pieces):
-        raise damaged(name, "it ends too early")
-    if page.compression in DEFLATE:
-        limit = 2 * math.prod(page.shape) * 8 + 2 * math.prod(page.chunks) * 8
-        if damage := find_broken_deflate(stream, pieces, limit):
-            raise damaged(name, damage)
-    elif page.compression == 1 and sum(count for _, count in pieces) < math.prod(page.shape) * page.bitspersample // 8:
-        raise damaged(name, "its strips hold less than its samples")
-
-
-def _extra(page: Any) -> int:
-    """Return what the last sample is if it is no colour; 0 if the page does not say."""
-    extra = [int(each) for each in page.extrasamples]
-    return extra[-1] if len(extra) == 1 else 0
-
-
-def _read_page(page: Any, number: int) -> NDArray[Any]:
-    """Return the samples (H, W) or (H, W, C) of a page, upright, black as 0, its alpha straight.
-
-    number: of the image, where several follow each other in the file behind one directory.
-    """
-    plane: NDArray[Any] = page.asarray(maxworkers=1) if number == 0 else _following_image(page, number)
-    plane = np.moveaxis(plane, 0, -1) if page.axes == "SYX" else plane
-    if plane.ndim != 2 + (page.samplesperpixel > 1):
-        raise ShapeError(f"a page has the axes {page.axes}", "expected height, width and samples", "save it as .npy")
-    if photometric(page) == WHITE_IS_ZERO:
-        gray = plane if plane.ndim == 2 else plane[..., :1]
-        gray ^= plane.dtype.type(2**page.bitspersample - 1)
-    straight = _unpremultiply(plane, page.bitspersample) if _extra(page) == _PREMULTIPLIED else plane
-    return apply_orientation(to_rgb(straight, page), page.tags.valueof("Orientation", 1))
-
-
-def _following_image(page: Any, number: int) -> NDArray[Any]:
-    """Return the samples, in the page's shape, of an image that follows the page's own in the file."""
-    dtype = np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
-    offset = page.dataoffsets[0] + number * page.nbytes
-    values: NDArray[Any] = page.parent.filehandle.read_array(dtype, page.size, offset)
-    return values.reshape(page.shape)
-
-
-def _unpremultiply(plane: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Divide colours (H, W, C) of so many bits by their alpha, row by row; transparent ones become 0.
-
-    >>> _unpremultiply(np.uint16([[[300, 65535], [300, 32768], [300, 0]]]), 16).tolist()
-    [[[300, 65535], [600, 32768], [0, 0]]]
-    """
-    whole = plane.dtype.kind in "iu"
-    top = 2 ** (bits - (plane.dtype.kind == "i")) - 1 if whole else 1
-    divided = plane.copy()
-    for row in divided:
-        colours, alpha = row[:, :-1], row[:, -1:]
-        straight = np.divide(colours * float(top), alpha, out=np.zeros(colours.shape), where=alpha > 0)
-        row[:, :-1] = np.rint(np.minimum(straight, top)) if whole else straight
-    return divided
 
 
 def _needs_no_alpha(dtype: np.dtype[Any], channels: int, request: WriteRequest) -> bool:
@@ -284,29 +161,14 @@ class Tiff(Pillow):
 
     ends_in_alpha = False
 
-    @unguarded()
     def find_damage(self, stream: BinaryIO) -> str:
         """Look for the directories and the samples of every page, whichever is wanted."""
-        size = stream.seek(0, os.SEEK_END)
-        try:
-            head = read_head(stream)
-            for page in directories(stream):
-                for start in [page[tag] for tag in INNER & set(page)]:
-                    with suppress(*DIRECTORY_ERRORS):
-                        read_directory(stream, head, start)
-                        continue
-                    if isinstance(start, int) and is_cut(stream, head, start):
-                        return CUT
-                if any(offset + count > size for offset, count in strips_and_tiles(page)):
-                    return CUT
-        except DIRECTORY_ERRORS as error:
-            return CUT if isinstance(error, ValueError) else "its directories cannot be read"
-        return ""
+        return survey(stream).damage
 
     def count_frames(self, image: ImageFile, stream: BinaryIO) -> int:
         """Count directories: Pillow refuses a file that has, beside its pictures, a mask of transparency."""
         position = stream.tell()
-        count = sum(1 for _ in readable_directories(stream))
+        count = sum(1 for _ in readable_pages(stream))
         stream.seek(position)
         return count
 
@@ -320,13 +182,14 @@ class Tiff(Pillow):
     def prepare(self, image: ImageFile) -> None:
         """Read a palette of 8-bit values as such: Pillow divides all by 256, as TIFF 6.0 has values of 16 bits.
 
-        Keep Pillow from directories of EXIF, which `_add_exif` reads.
+        Keep Pillow from directories of EXIF, which `read_tiff_metadata` reads.
         """
         from PIL import ImagePalette
 
         exif = image.getexif()
-        for tag in INNER & set(exif):
-            del exif[tag]
+        for tag in INNER[None]:
+            if tag in exif:
+                del exif[tag]
         colours = as_tuple(getattr(image, "tag_v2", {}).get(COLOR_MAP, ()))
         if image.mode in ("P", "PA") and colours and max(colours) < 256:
             image.palette = ImagePalette.raw("RGB;L", bytes(colours))
@@ -344,6 +207,15 @@ class Tiff(Pillow):
         return ""
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
+        found = survey(stream)
+        if found.link and not request.allow_truncated and (request.volume or request.frames == "all"):
+            raise damaged(request.name, CUT)
+        stream = hide(stream, found)
+        data, declared = self._read_samples(stream, request)
+        return self._describe(data, stream, request, found, declared)
+
+    def _read_samples(self, stream: BinaryIO, request: ReadRequest) -> tuple[Data, int]:
+        """Return the wanted pages without their metadata, and how many images the description of the first declares."""
         assert self.form.extension is not None
         volume = request.volume and request.frames == "first"
         count = count_pages(stream, request.name)
@@ -363,11 +235,27 @@ class Tiff(Pillow):
             data = self._read_pages(stream, request, count, held, volume=volume)
         else:
             data = super().read(stream, request)
-        data = _add_exif(data, stream, request.frames)
         if held < declared:
             note = f"its description declares {declared:,} images, the file holds one"
             data = replace(data, notes=(*data.notes, note))
-        return data
+        return data, declared
+
+    def _describe(self, data: Data, stream: BinaryIO, request: ReadRequest, found: Survey, declared: int) -> Data:
+        """Return what was read with the metadata of its pages, and warnings of what is left out."""
+        assert self.form.extension is not None
+        directories = [page.directory for page in readable_pages(stream)]
+        stacked = data.frames > 1 or data.kind == "array"
+        first = request.frames if isinstance(request.frames, int) else 0
+        last = len(directories) - 1 if stacked else first
+        alone = not stacked and (len(directories) > 1 or declared > 1)
+        pages = directories[first : last + 1]
+        metadata = read_tiff_metadata(
+            stream, read_head(stream), pages, alone=alone, stacks=has(self.form.extension.extra)
+        )
+        warnings = found.warnings(first, last)
+        if nodata := nodata_of(metadata):
+            warnings += (f"GDAL nodata: {nodata} is filtered like any other number",)
+        return replace(data, metadata=metadata, warnings=(*data.warnings, *warnings))
 
     def _read_pages(self, stream: BinaryIO, request: ReadRequest, count: int, images: int, *, volume: bool) -> Data:
         """Return one page (H, W) or (H, W, C), upright; all as frames (F, H, W, C), or as a volume (pages, H, W[, C]).
@@ -382,7 +270,7 @@ class Tiff(Pillow):
                 if len(tiff.pages) != count:
                     raise damaged(request.name, "a page is missing")
                 numbered = [(page, number) for page in tiff.pages for number in range(images)]
-                return self._read(tiff, numbered, stream, request, volume=volume)
+                return self._read(numbered, stream, request, volume=volume)
         except Exception as error:  # tifffile raises nearly anything for a damaged file
             if isinstance(error, (InputError, LimitError)):
                 raise
@@ -392,9 +280,7 @@ class Tiff(Pillow):
                 raise DtypeError(given, "which tifffile decompresses by the imagecodecs package", remedy) from error
             raise damaged(request.name, brief(error)) from error
 
-    def _read(
-        self, tiff: Any, images: Sequence[tuple[Any, int]], stream: BinaryIO, request: ReadRequest, *, volume: bool
-    ) -> Data:
+    def _read(self, images: Sequence[tuple[Any, int]], stream: BinaryIO, request: ReadRequest, *, volume: bool) -> Data:
         """Return the wanted of several images: of each its page, and its number among those of the page."""
         count = len(images)
         framed = not volume and request.frames == "all" and count > 1
@@ -404,8 +290,8 @@ class Tiff(Pillow):
             images = [images[index]]
             notes = [describe_frame(index, count), VOLUME_NOTE if is_volume(images[0][0].description) else ""]
         used = [page for page, _ in images]
-        decoding = _check_pages(used, stream, request.name, request.limits)
-        planes = [_read_page(page, number) for page, number in images]
+        decoding = check_pages(used, stream, request.name, request.limits)
+        planes = [read_page(page, number) for page, number in images]
         if not volume:
             planes = [scale_bits(plane, used[0].bitspersample) for plane in planes]
         array = np.stack(planes) if framed or volume else planes[0]
@@ -414,17 +300,16 @@ class Tiff(Pillow):
 
         orientation = used[0].tags.valueof("Orientation", 1)
         notes.append("orientation applied" if orientation > 1 else "")
-        extra = _extra(used[0])
-        notes.append("alpha unpremultiplied" if extra == _PREMULTIPLIED else "")
+        extra = extra_sample(used[0])
+        notes.append("alpha unpremultiplied" if extra == PREMULTIPLIED else "")
         notes.append("" if volume else describe_conversion(used[0]))
         return replace(
             self.make_data(np.ascontiguousarray(array, array.dtype.newbyteorder("=")), request),
             kind="array" if volume else "image",
-            alpha=not volume and extra in (_STRAIGHT, _PREMULTIPLIED),
+            alpha=not volume and extra in (STRAIGHT, PREMULTIPLIED),
             notes=tuple(filter(None, notes)),
             warnings=tuple(filter(None, [describe_loss(used[0])])),
             frames=count if framed else 1,
-            metadata=_read_metadata(tiff, used[0], stream, orientation),
             decoding=decoding,
             dims=3 if volume else None,
         )
@@ -453,22 +338,17 @@ class Tiff(Pillow):
         return super().output_dtype(dtype, kind, header)
 
     def metadata_options(self, metadata: Metadata, width: int, height: int) -> dict[str, Any]:
-        given = super().metadata_options(metadata, width, height)
-        return {**given, "exif": b"", "tiffinfo": tiff_tags(metadata, width, height)}
+        """Return none: `write` adds the tags itself, as Pillow writes no other types than it expects."""
+        return {}
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
-        if not self._by_extension(array.dtype, array.shape, request):
+        pages = request.volume or request.frames
+        if self._by_extension(array.dtype, array.shape, request):
+            write_tiff(stream, array, request.settings, request.threads, alpha=request.alpha, pages=pages)
+        else:
             super().write(stream, array, request)
-            return
-        write_tiff(
-            stream,
-            array,
-            request.metadata,
-            request.settings,
-            request.threads,
-            alpha=request.alpha,
-            pages=request.volume or request.frames,
-        )
+        height, width = array.shape[pages : pages + 2]
+        add_tags(stream, tiff_tags(request.metadata, width, height))
 
     def _by_extension(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest) -> bool:
         """Return whether such an array is for tifffile to encode, and not for Pillow."""

@@ -1,4 +1,4 @@
-"""The directories of a TIFF: tags, pages, where the samples are, and whether the file is whole."""
+"""The pages of a TIFF: their tags, how many there are, and where their samples are."""
 
 from __future__ import annotations
 
@@ -6,38 +6,53 @@ import json
 import math
 import os
 import re
-import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from itertools import islice, pairwise
-from struct import unpack_from
-from typing import TYPE_CHECKING, Any, BinaryIO
+from itertools import pairwise
+from typing import Any, BinaryIO, NamedTuple
 
 from convcli.errors import FileError, LimitError
 from convcli.io.images import integrity
+from convcli.io.images.directory import (
+    ASCII,
+    Directory,
+    Head,
+    read_directory,
+    read_head,
+    read_tag,
+    text_of,
+    values_of,
+)
 from convcli.io.images.integrity import BLOCK, CUT
-from convcli.io.images.metadata.exif import new_directory
-from convcli.io.images.pillow import DIRECTORY_ERRORS, unguarded
-
-if TYPE_CHECKING:
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from convcli.io.images.pillow import DIRECTORY_ERRORS
 
 DEFLATE = (8, 32946)  # the compressions whose strips have a checksum
 _PIECES = ((273, 279), (324, 325))  # tags of the offsets and the lengths of strips, and of tiles
-INNER = {0x8769, 0x8825}  # tags of EXIF that lead to directories besides those of the chain; EXIF 2.3, 4.6.3
-BIG_TIFF = (b"II\x2b\0", b"MM\0\x2b")
 PAGES = 10_000
-"""Pages of a TIFF at most: counting them takes Pillow a time that grows with their square."""
+"""Pages of a TIFF at most."""
 _BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES = 258, 259, 262, 266, 277
-_WIDTH, _HEIGHT, _DESCRIPTION, TILE_OFFSETS = 256, 257, 270, 324
+_WIDTH, _HEIGHT, DESCRIPTION, TILE_OFFSETS = 256, 257, 270, 324
 PLANAR, COLOR_MAP, EXTRA, _FORMAT = 284, 320, 338, 339
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 WHITE_IS_ZERO, GRAY, RGB = 0, 1, 2
 UNCOMPRESSED, SEPARATE, LOWEST_BIT_FIRST = 1, 2, 2
-BYTE, ASCII, SHORT, LONG, LONG8 = 1, 2, 3, 4, 16
-OF_BYTES = (700, *range(0x9C9B, 0x9CA0))  # XMP, and Windows' texts
-_SEVERAL, _LAST_TYPE = 16, 18  # entries that tell a directory, and the types that they may have
+SAMPLE_TAGS = frozenset(
+    {
+        *(*range(256, 260), 262, 266, 273, *range(277, 280), 284, 292, 293, 317, 320, *range(322, 326), 338, 339, 347),
+        *(*range(512, 516), *range(517, 522), 529, 530, 531, 559),
+    }
+)
+"""The tags without which samples cannot be decoded."""
+_COLOUR_TAGS = frozenset({332, 532})
+"""Tags that say how some colours are meant, and have a default."""
+
+
+class Page(NamedTuple):
+    """A page: its tags that decoding its samples takes, as numbers, and its directory."""
+
+    tags: Mapping[int, Any]
+    directory: Directory
 
 
 def sample_type(tags: Mapping[int, Any]) -> tuple[int, int]:
@@ -49,79 +64,50 @@ def as_tuple(value: Any) -> Sequence[int]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def directories(stream: BinaryIO) -> Iterator[ImageFileDirectory_v2]:
-    """Yield the directories of a TIFF's chain up to its end or its first loop, and no more than one above PAGES.
+def read_pages(stream: BinaryIO) -> Iterator[Page]:
+    """Yield the pages of a TIFF up to its end or its first loop, and no more than one above PAGES.
 
-    Raises ValueError where one of them, or a value, is not in the file.
+    Raises ValueError where a directory, or a tag that decoding takes, is not in the file.
     """
     head = read_head(stream)
-    offset = new_directory(head).next
+    offset = head.first
     seen: set[int] = set()
     while offset and offset not in seen and len(seen) <= PAGES:
         seen.add(offset)
         directory = read_directory(stream, head, offset)
-        yield directory
+        yield Page(_decode(stream, head, directory), directory)
         offset = directory.next
 
 
-def read_head(stream: BinaryIO) -> bytes:
-    stream.seek(0)
-    head = stream.read(8)
-    return head + stream.read(8) if head[:4] in BIG_TIFF else head
+def _decode(stream: BinaryIO, head: Head, directory: Directory) -> dict[int, Any]:
+    """Return the tags that decoding takes; a single number as such, several as a tuple."""
+    tags: dict[int, Any] = {}
+    for number in directory.entries.keys() & (SAMPLE_TAGS | _COLOUR_TAGS):
+        with suppress(*(() if number in SAMPLE_TAGS else DIRECTORY_ERRORS)):
+            values = values_of(read_tag(stream, head, directory.entries[number]))
+            tags[number] = values[0] if len(values) == 1 else values
+    return tags
 
 
-def read_directory(stream: BinaryIO, head: bytes, offset: int) -> ImageFileDirectory_v2:
-    """Return the directory at an offset, read in full. Raises ValueError where it, or a value, is not in the file.
-
-    head: of the file, as far as the offset of its first directory.
-    """
-    directory = new_directory(head)
-    stream.seek(offset)
-    with unguarded():
-        warnings.simplefilter("error")  # Pillow warns of what is missing, and leaves it out
-        try:
-            directory.load(stream)
-        except UserWarning as warning:
-            raise ValueError(CUT) from warning
-    if not len(directory):
-        raise ValueError("it has a directory without an entry")
-    return directory
-
-
-def page_offset(stream: BinaryIO, number: int) -> int:
-    """Return the offset of the directory of a page, counted from 0; of the last, if several images are behind it."""
-    offset: int = new_directory(read_head(stream)).next
-    for page in islice(directories(stream), number):
-        offset = page.next or offset
-    return offset
-
-
-def is_cut(stream: BinaryIO, head: bytes, start: int) -> bool:
-    """Return whether a directory that cannot be read begins as one: the file ends within it, or right before it.
-
-    A pointer that is garbage leads out of the file, or to what has no types of TIFF where entries have theirs.
-    """
-    if not len(head) <= start <= stream.seek(0, os.SEEK_END) + 1:
-        return False
-    big = head[:4] in BIG_TIFF
-    count_size, entry_size = (8, 20) if big else (2, 12)
-    stream.seek(start)
-    count = int.from_bytes(stream.read(count_size), "little" if head[:2] == b"II" else "big")
-    entries = stream.read(min(count, _SEVERAL) * entry_size)
-    order = "<" if head[:2] == b"II" else ">"
-    types = [unpack_from(f"{order}H", entries, at + 2)[0] for at in range(0, len(entries) - 3, entry_size)]
-    return all(1 <= each <= _LAST_TYPE for each in types) and (count > 0 or not stream.read(1))
-
-
-def readable_directories(stream: BinaryIO) -> Iterator[ImageFileDirectory_v2]:
-    """Yield the directories of a TIFF up to the first that is cut."""
+def description_of(stream: BinaryIO, page: Page) -> str:
+    """Return the description of a page, "" if there is none that can be read."""
+    entry = page.directory.entries.get(DESCRIPTION)
+    if entry is None or entry.kind != ASCII:
+        return ""
     with suppress(*DIRECTORY_ERRORS):
-        yield from directories(stream)
+        return text_of(read_tag(stream, read_head(stream), entry))
+    return ""
+
+
+def readable_pages(stream: BinaryIO) -> Iterator[Page]:
+    """Yield the pages of a TIFF up to the first that is cut."""
+    with suppress(*DIRECTORY_ERRORS):
+        yield from read_pages(stream)
 
 
 def count_pages(stream: BinaryIO, name: str) -> int:
     """Return how many pages a TIFF has, up to the first that is cut; raise LimitError for more than PAGES."""
-    count = sum(1 for _ in readable_directories(stream))
+    count = sum(1 for _ in readable_pages(stream))
     stream.seek(0)
     if count > PAGES:
         raise LimitError(f"{name} has more than {PAGES:,} pages", "expected fewer", "part it first")
@@ -135,12 +121,12 @@ def count_images(stream: BinaryIO) -> tuple[int, int]:
     The second is 1 if the first image is compressed or lies in pieces. The stream is left at its start.
     """
     try:
-        page = next(directories(stream))
+        first = next(read_pages(stream))
+        page = first.tags
         bits, _ = sample_type(page)
         samples = int(page.get(SAMPLES, 1))
         values = page[_WIDTH] * page[_HEIGHT] * samples
-        description = str(page.get(_DESCRIPTION, ""))
-        declared = max(declared_values(description, values, samples) // values, 1)
+        declared = max(declared_values(description_of(stream, first), values, samples) // values, 1)
         strips = list(strips_and_tiles(page))
         joined = all(start + count == after for (start, count), (after, _) in pairwise(strips))
         stored = page.get(COMPRESSION, UNCOMPRESSED) == UNCOMPRESSED and bits % 8 == 0

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from struct import pack
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.io.data import NO_METADATA, Metadata
 from convcli.io.formats import NONE
-from convcli.io.images.metadata.exif import tiff_tags
-from convcli.io.images.tiff_directories import ASCII, BYTE, LONG, LONG8, OF_BYTES, SHORT
 
 _BIG = 2**32 - 2**25  # bytes of samples, above which 32 bits may not count the file's
 _DEFLATED_AT_ONCE = 2**24  # bytes of samples
@@ -27,7 +23,6 @@ def encoding_bytes(size: int, settings: Mapping[str, int] = NONE) -> int:
 def write_tiff(
     stream: BinaryIO,
     array: NDArray[Any],
-    metadata: Metadata = NO_METADATA,
     settings: Mapping[str, int] = NONE,
     threads: int = 1,
     *,
@@ -44,17 +39,7 @@ def write_tiff(
     colours = 3 if channels in (3, 4) else 1
     extra_samples = ["unassalpha" if alpha else "unspecified"] * (channels - colours)
 
-    # The metadata stands in the first page, directories of EXIF behind the last.
-    height, width = array.shape[pages : pages + 2]
     big = array.nbytes > _BIG
-    tags = tiff_tags(metadata, width, height)
-    inner = {tag: value for tag, value in tags.items() if isinstance(value, dict)}
-    first_page: dict[str, Any] = {
-        "resolution": metadata.density,
-        "resolutionunit": "INCH" if metadata.density else None,
-        "iccprofile": metadata.icc or None,
-        "extratags": [_extratag(tag, value, LONG8 if big else LONG) for tag, value in tags.items()],
-    }
     compression = _compression(array.dtype, settings.get("compress_level", 0), threads)
     with tifffile.TiffWriter(stream, bigtiff=big) as writer:
         for page in array if pages else [array]:
@@ -67,11 +52,7 @@ def write_tiff(
                 software=False,
                 contiguous=False,
                 **compression,
-                **first_page,
             )
-            first_page = {}
-    if inner:
-        _append_directories(stream, inner)
 
 
 def _compression(dtype: np.dtype[Any], level: int, threads: int) -> dict[str, Any]:
@@ -88,38 +69,3 @@ def _compression(dtype: np.dtype[Any], level: int, threads: int) -> dict[str, An
         "maxworkers": threads,
         "buffersize": _DEFLATED_AT_ONCE,
     }
-
-
-def _extratag(tag: int, value: Any, offset: int) -> tuple[int, int, int | None, Any, bool]:
-    """Return a tag as tifffile takes it; in place of a tag of a directory, which it cannot write, the tag before it."""
-    if isinstance(value, dict):
-        return tag - 1, offset, 1, 0, True
-    if isinstance(value, int):
-        return tag, SHORT, 1, value, True
-    if tag in OF_BYTES:
-        return tag, BYTE, len(value), value, True
-    return tag, ASCII, None, value, True
-
-
-def _append_directories(stream: BinaryIO, directories: Mapping[int, Mapping[int, Any]]) -> None:
-    """Append directories to the file, and make the tags of the first page that hold their places lead to them."""
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-    stream.seek(0)
-    with import_module("tifffile").TiffFile(stream) as tiff:
-        places = {tag: tiff.pages[0].tags[tag - 1] for tag in directories}
-        order, big = tiff.byteorder, tiff.is_bigtiff
-    head = {"<": b"II", ">": b"MM"}[order]
-    head += pack(f"{order}H12x", 43) if big else pack(f"{order}H4x", 42)
-    for tag, entries in directories.items():
-        offset = stream.seek(0, 2)
-        stream.write(bytes(offset % 2))
-        offset += offset % 2
-        directory = ImageFileDirectory_v2(head, group=tag)
-        for name, value in entries.items():
-            directory[name] = value
-        stream.write(directory.tobytes(offset))
-        stream.seek(places[tag].offset)
-        stream.write(pack(f"{order}H", tag))
-        stream.seek(places[tag].valueoffset)
-        stream.write(pack(f"{order}{'Q' if big else 'I'}", offset))

@@ -309,7 +309,7 @@ class TestDanglingDirectories:
         data = load("x.tif")
         np.testing.assert_array_equal(data.array, values.squeeze())
         name = "ExifIFD" if tag == EXIF_DIRECTORY else "GPSInfoIFD"
-        assert data.notes == (f"{name} left out, as the file does not hold it",)
+        assert (data.notes, data.warnings) == ((), (f"{name} left out, as the file does not hold it",))
 
     def test_the_other_directory_is_kept(self) -> None:
         exif = Image.Exif()
@@ -319,7 +319,7 @@ class TestDanglingDirectories:
         block = exif.tobytes().removeprefix(b"Exif\0\0")
         save("x.tif", samples("uint8", 3), metadata=Metadata(exif=block))
         content = bytearray(Path("x.tif").read_bytes())
-        entry = content.index(EXIF_DIRECTORY.to_bytes(2, "little"))
+        entry = content.index(pack("<HH", EXIF_DIRECTORY, 4))
         content[entry + 8 : entry + 12] = b"\xff\xff\xff\x7f"
         Path("x.tif").write_bytes(content)
         kept = Image.Exif()
@@ -354,11 +354,12 @@ ODD = {
 @pytest.mark.parametrize("name", ODD)
 class TestOddExif:
     @pytest.mark.parametrize("words", [(), ("--dtype", "uint16"), ("--compress-level", "1")], ids=str)
-    def test_it_is_left_out_of_a_tiff_and_told(self, name: str, words: tuple[str, ...]) -> None:
+    def test_it_goes_into_a_tiff_as_it_is(self, name: str, words: tuple[str, ...]) -> None:
         Image.fromarray(samples("uint8", 3)).save("x.png", exif=ODD[name])
         told = run("apply", "x.png", "-k", "identity", "-o", "y.tif", *words)
-        assert f"a TIFF does not hold such values of {name}" in " ".join((told.stdout + told.stderr).split())
+        assert "not kept" not in told.stdout + told.stderr
         assert load("y.tif").array.shape == load("x.png").array[:-2, :-2].shape
+        assert load("y.tif").metadata.exif == ODD[name]
 
     def test_it_is_kept_from_a_tiff(self, name: str) -> None:
         _append_exif(ODD[name])

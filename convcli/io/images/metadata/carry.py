@@ -6,7 +6,6 @@ from dataclasses import replace
 
 from convcli.io.data import NO_METADATA, Metadata
 from convcli.io.formats import Format
-from convcli.io.images.metadata.exif import unwritable_tags
 
 WORDS = {
     "icc": "ICC profile",
@@ -26,6 +25,8 @@ _STALE = {
     "samples": "it goes with the input's samples alone",
     "colours": "it describes the colours or the number type of the input",
     "size": "it describes a picture of the input's size",
+    "pages": "it describes the input's pages",
+    "stack": "it describes the input's pages, their size and number type",
 }
 """Why a part is dropped, by what it describes."""
 
@@ -40,13 +41,14 @@ def carry_over(
     same_type: bool,
     same_colours: bool = True,
     same_size: bool = True,
+    same_pages: bool = True,
     frames: int = 1,
 ) -> tuple[Metadata, tuple[str, ...]]:
     """Return the metadata that an output of that format holds, and in words what is dropped, and why.
 
     channels, frames: of the output. same_type: whether its numbers are of the input's type, which a
     profile describes. same_colours: whether it is gray where the input is. same_size: whether it
-    has the input's height and width.
+    has the input's samples, each in its place. same_pages: whether it has as many pages, and channels.
 
     >>> from convcli.io.formats import lookup
     >>> given = Metadata(comments=(b"a cat",), density=(300, 300))
@@ -61,16 +63,17 @@ def carry_over(
     if metadata.timing and "timing" not in dropped and frames != len(metadata.timing.durations):
         dropped["timing"] = f"it is of {len(metadata.timing.durations)} frames, the output has {frames}"
     left = replace(metadata, **{kind: getattr(NO_METADATA, kind) for kind in dropped})
-    if form.pillow == "TIFF" and (tags := unwritable_tags(left.exif) if left.exif else []):
-        dropped["exif"] = f"a TIFF does not hold such values of {', '.join(tags)}"
     lost = [f"{WORDS[kind]}: {why}" for kind, why in dropped.items()]
 
     # A part goes to its own format, as long as it is true of the output.
     changed = {"samples": True, "colours": not (same_colours and same_type), "size": not same_size}
+    changed |= {"pages": not same_pages, "stack": not (same_pages and same_size and same_type)}
     kept = []
     for part in metadata.parts:
         if part.form != form.name and part.describes != "samples":
             lost.append(f"{part.name}: {form.name} holds none")
+        elif part.page and not same_pages:
+            lost.append(f"{part.name}: {_STALE['pages']}")
         elif part.describes and changed[part.describes]:
             lost.append(f"{part.name}: {_STALE[part.describes]}")
         else:

@@ -1,73 +1,86 @@
-"""EXIF blocks, and the tags of a TIFF that describe a picture: each is a TIFF's directory."""
+"""EXIF blocks: read as directories of tags, changed, and written again."""
 
 from __future__ import annotations
 
 import io
 import re
-import struct
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, BinaryIO
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
 
-from convcli.io.data import Metadata
-from convcli.io.images.metadata.upright import orientation_of
+from convcli.io.images.directory import (
+    LONG,
+    SHORT,
+    Head,
+    Tag,
+    directory_bytes,
+    make_tag,
+    read_directory,
+    read_head,
+    read_tags,
+    values_of,
+)
+from convcli.io.images.metadata.upright import ORIENTATION, orientation_of, swaps_axes, upright_point
 from convcli.io.images.pillow import DIRECTORY_ERRORS, unguarded
 
-if TYPE_CHECKING:
-    from PIL.Image import Exif
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-    _Tree = tuple[ImageFileDirectory_v2, dict[int, Any]]
-    """A directory of tags, and the trees of the directories that it leads to, by their tags."""
-
-_DESCRIPTION, _X_RESOLUTION, _Y_RESOLUTION, _UNIT, _XMP = 270, 282, 283, 296, 700
-_STORAGE_DESCRIPTION = re.compile(r'ImageJ=|\{"shape":|(<\?xml[^>]*>\s*)?(<!--[\s\S]*?-->\s*)?<OME\b')
-"""How a description begins that tells how pages are stored, of ImageJ, tifffile and OME: not of a picture."""
-
-_EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
-_INNER = {None: (_EXIF, _GPS), _EXIF: (_INTEROPERABILITY,)}
-"""The tags that lead to further directories, by the tag that led to the directory; None: directory 0."""
-
 _WIDTH, _HEIGHT = 0xA002, 0xA003
-_TIFF_HEADS = {b"II*\0": "<", b"MM\0*": ">"}
-_LONG, _SLONG = 4, 9  # a TIFF's types of 32 bits
-_CLASSIC_TYPES = {13: _LONG, 16: _LONG, 17: _SLONG, 18: _LONG}  # in place of offsets and numbers of 64 bits
-_BIG_ENDIAN_BIG = b"MM\0+"
-_CLASSIC_HEADS = {head[:2]: head + bytes(4) for head in _TIFF_HEADS}
-# TIFF 6.0, section 8, EXIF 2.3, 4.6.4, and Windows' own: those that tell of the picture, and not how it is stored.
-_SHORTS, _WINDOWS_TEXTS = (0x4746, 0x4749), tuple(range(0x9C9B, 0x9CA0))
-_DESCRIBING = (269, 270, 271, 272, 285, 305, 306, 315, 316, 33432, *_SHORTS, *_WINDOWS_TEXTS)
+PLACES = (0x9214, 0xA214, 37396)
+"""Tags that tell where in the picture something is: SubjectArea and SubjectLocation, also as TIFF/EP has it."""
+
+RESOLUTIONS = {282: 283, 0xA20E: 0xA20F, 37390: 37391}
+"""The tags of resolution along x, and those along y: of the picture, of the focal plane, and as TIFF/EP has that."""
+
+_RESOLUTION, _UNIT = (282, 283), 296
+_SWAPPED = RESOLUTIONS | {y: x for x, y in RESOLUTIONS.items()}
+_FIRST = 8  # where directory 0 begins
 
 
-def rewrite_exif(block: bytes, tags: Mapping[int, int]) -> bytes:
-    r"""Return an EXIF block without its thumbnail (directory 1), and with these tags changed where it has them.
+class ExifBlock(NamedTuple):
+    """The tags of directory 0, with the directories that these lead to, and the byte order, "<" or ">".
 
-    Every value keeps its type; offsets within a maker note are not adjusted. Raises ValueError for what is no block.
-    Source: EXIF 2.3 (CIPA DC-008), 4.5 and 4.6; TIFF 6.0, section 2.
-
-    >>> entry = b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0"
-    >>> rewrite_exif(b"II*\0\x08\0\0\0\x01\0" + entry + bytes(4), {0x0112: 1})[18:20]
-    b'\x01\x00'
+    thumbnail: whether a directory 1 follows, which is not read.
     """
-    content = _without_name(block)
-    order = _TIFF_HEADS.get(content[:4])
+
+    tags: tuple[Tag, ...]
+    order: str = "<"
+    thumbnail: bool = False
+
+    def content(self) -> bytes:
+        """Return the block as it is written, b"" for no tag."""
+        if not self.tags:
+            return b""
+        head = Head(self.order, big=False, first=_FIRST)
+        lead = b"II*\0" if self.order == "<" else b"MM\0*"
+        return lead + head.offset_bytes(_FIRST) + directory_bytes(self.tags, _FIRST, head)
+
+
+def parse_exif(block: bytes) -> ExifBlock:
+    """Return the tags of an EXIF block, without its thumbnail (directory 1).
+
+    Offsets within a maker note are not adjusted. Raises ValueError for what is no block.
+    Source: EXIF 2.3 (CIPA DC-008), 4.5 and 4.6.
+    """
+    stream = io.BytesIO(_without_name(block) + bytes(4))  # some writers leave out the link to directory 1
     try:
-        if order is None:
-            raise ValueError("no TIFF header")
-        (first,) = struct.unpack_from(f"{order}I", content, 4)
-        head = content[:4] + struct.pack(f"{order}I", 8)
-        stream = io.BytesIO(content + bytes(4))  # some writers leave out the link to directory 1
-        return head + _rewrite(stream, head, first, 8, tags)
+        head = read_head(stream)
+        directory = read_directory(stream, head, head.first)
+        tags = read_tags(stream, head, directory.entries.values(), [])
     except DIRECTORY_ERRORS as error:
         raise ValueError("no EXIF block") from error
+    return ExifBlock(tags, head.order, directory.next > 0)
+
+
+def _without_name(block: bytes) -> bytes:
+    """Return a block without the name that JPEG puts before it, and some writers twice."""
+    return re.sub(rb"^(Exif\0\0){1,2}", b"", block)
 
 
 def is_exif(block: bytes) -> bool:
-    """Return whether a block is one that `rewrite_exif` and Pillow read."""
+    """Return whether a block is one that `parse_exif` and Pillow read."""
     from PIL.Image import Exif
 
     try:
         with unguarded():
-            rewrite_exif(block, {})
+            parse_exif(block)
             tags = Exif()
             tags.load(b"Exif\0\0" + _without_name(block))
             orientation_of(tags)
@@ -77,249 +90,102 @@ def is_exif(block: bytes) -> bool:
 
 
 def has_thumbnail(block: bytes) -> bool:
-    """Return whether a block that can be read has a directory 1."""
-    content = _without_name(block)
-    order = _TIFF_HEADS.get(content[:4])
-    if order is None:
-        return False
-    try:
-        (start,) = struct.unpack_from(f"{order}I", content, 4)
-        (entries,) = struct.unpack_from(f"{order}H", content, start)
-        (link,) = struct.unpack_from(f"{order}I", content, start + 2 + 12 * entries)
-    except struct.error:
-        return False
-    return bool(link > 0)
+    """Return whether a block has a directory 1; b"" has none."""
+    return bool(block) and parse_exif(block).thumbnail
 
 
 def exif_orientation(block: bytes) -> int:
-    """Return the orientation that a block which can be read tells; see `orientation_of`."""
-    from PIL.Image import Exif
-
-    tags = Exif()
-    with unguarded():
-        tags.load(b"Exif\0\0" + _without_name(block))
-        return orientation_of(tags)
+    """Return the orientation that a block tells: 2 to 8, or 1 where it says that of no other."""
+    given = _values(block).get(ORIENTATION, 1)
+    return given if given in range(2, 9) else 1
 
 
 def exif_resolution(block: bytes) -> tuple[float, float, float] | None:
     """Return dots per unit along x and y, and how many make one per inch; None where it says none."""
-    from PIL.Image import Exif
-
-    tags = Exif()
-    try:
-        with unguarded():
-            tags.load(b"Exif\0\0" + _without_name(block))
-            scale = {2: 1.0, 3: 2.54}[tags[_UNIT]]
-            return float(tags[_X_RESOLUTION]), float(tags[_Y_RESOLUTION]), scale
-    except DIRECTORY_ERRORS:
+    values = _values(block)
+    scale = {2: 1.0, 3: 2.54}.get(values.get(_UNIT, 0))
+    if scale is None or not values.keys() >= {*_RESOLUTION}:
         return None
+    x, y = (float(values[number]) for number in _RESOLUTION)
+    return x, y, scale
 
 
-def _without_name(block: bytes) -> bytes:
-    """Return a block without the name that JPEG puts before it, and some writers twice."""
-    return re.sub(rb"^(Exif\0\0){1,2}", b"", block)
+def _values(block: bytes) -> dict[int, Any]:
+    """Return the first value of each tag of directory 0."""
+    return {tag.number: values_of(tag)[0] for tag in parse_exif(block).tags if not tag.inner}
 
 
-def _rewrite(
-    stream: BinaryIO, head: bytes, start: int, offset: int, tags: Mapping[int, int], group: int | None = None
-) -> bytes:
-    """Return the directory at `start` as it is written at `offset`, followed by those that it leads to."""
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+def rewrite_exif(block: bytes, tags: Mapping[int, int]) -> bytes:
+    r"""Return an EXIF block without its thumbnail (directory 1), and with these tags changed where it has them.
 
-    directory = ImageFileDirectory_v2(head, group=group)
-    directory.next = -1
-    stream.seek(start)
-    directory.load(stream)
-    if directory.next < 0:
-        raise ValueError("the directory is cut")
-    for tag in directory:
-        directory[tag] = _encode_text(directory[tag])  # which decodes it: Pillow writes no other
-    for tag in tags.keys() & set(directory):
-        directory.tagtype[tag] = _LONG
-        directory[tag] = tags[tag]
+    Every other value keeps its type. Raises ValueError for what is no block.
 
-    # Its size, which the offsets of inner directories do not change, says where these are written.
-    end = offset + len(directory.tobytes(offset))
-    inner = b""
-    for tag in sorted(directory.keys() & _INNER.get(group, ())):
-        inner_start = directory[tag]
-        inner_offset = end + len(inner)
-        directory[tag] = inner_offset
-        try:
-            inner += _rewrite(stream, head, inner_start, inner_offset, tags, tag)
-        except DIRECTORY_ERRORS:
-            inner += bytes(6)  # no entries, and no next directory
-    return directory.tobytes(offset) + inner
+    >>> entry = b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0"
+    >>> rewrite_exif(b"II*\0\x08\0\0\0\x01\0" + entry + bytes(4), {0x0112: 1})[18:20]
+    b'\x01\x00'
+    """
+    parsed = parse_exif(block)
+    return parsed._replace(tags=change_tags(parsed.tags, lambda tag: [_changed(tag, tags)])).content()
+
+
+def _changed(tag: Tag, values: Mapping[int, int]) -> Tag:
+    if tag.number not in values:
+        return tag
+    value = values[tag.number]
+    return make_tag(tag.number, SHORT if tag.kind == SHORT and value < 2**16 else LONG, [value])
+
+
+def change_tags(tags: Iterable[Tag], change: Callable[[Tag], Iterable[Tag]]) -> tuple[Tag, ...]:
+    """Return tags, and those of the directories they lead to, each replaced by what `change` makes of it.
+
+    A tag that led to a directory goes with the last tag of that.
+    """
+    changed = []
+    for tag in (new for given in tags for new in change(given)):
+        inner = change_tags(tag.inner, change)
+        if inner or not tag.inner:
+            changed.append(tag._replace(inner=inner))
+    return tuple(changed)
 
 
 def resized(block: bytes, width: int, height: int) -> bytes:
+    """Return a block for a picture of that size."""
     return rewrite_exif(block, {_WIDTH: width, _HEIGHT: height})
 
 
-def block_of_tags(given: Exif) -> bytes:
-    """Return a block of the describing tags of a TIFF, or of a PNG that holds EXIF as text; b"" if there are none."""
-    from PIL.Image import Exif
-
-    fresh = Exif()
-    fresh.update(_describing_tags(given)[0])
-    return rewrite_exif(fresh.tobytes(), {}) if len(fresh) else b""
+def upright_exif(block: bytes, orientation: int, width: int, height: int) -> bytes:
+    """Return a block for the picture that is turned upright; width, height: as it is stored."""
+    parsed = parse_exif(block)
+    return parsed._replace(tags=upright_tags(parsed.tags, orientation, width, height)).content()
 
 
-def tiff_tags(metadata: Metadata, width: int, height: int) -> dict[int, Any]:
-    """Return EXIF and XMP as the tags of a TIFF of that size: numbers, text, bytes, and directories by their tags."""
-    from PIL.Image import Exif
+def upright_tags(tags: Iterable[Tag], orientation: int, width: int, height: int) -> tuple[Tag, ...]:
+    """Return the tags of EXIF for the picture that is turned upright; width, height: as it is stored."""
 
-    tags = Exif()
-    if metadata.exif:
-        tags.load(resized(metadata.exif, width, height))
-    return _describing_tags(tags)[0] | ({_XMP: metadata.xmp} if metadata.xmp else {})
+    def change(tag: Tag) -> list[Tag]:
+        if tag.number == ORIENTATION:
+            return [_changed(tag, {ORIENTATION: 1})]
+        if tag.number in PLACES:
+            return [map_place(tag, lambda x, y: upright_point(x, y, orientation, width, height), swap=swap)]
+        return [tag._replace(number=_SWAPPED.get(tag.number, tag.number))] if swap else [tag]
 
-
-def unwritable_tags(block: bytes) -> list[str]:
-    """Return the names of the tags of an EXIF block whose values `tiff_tags` leaves out."""
-    from PIL.Image import Exif
-
-    tags = Exif()
-    try:
-        tags.load(block)
-        return _describing_tags(tags)[1]
-    except DIRECTORY_ERRORS:
-        return []
+    swap = swaps_axes(orientation)
+    return change_tags(tags, change) if orientation > 1 else tuple(tags)
 
 
-def read_tiff_exif(stream: BinaryIO, head: bytes, start: int) -> tuple[bytes, list[str]]:
-    """Return the tags of a TIFF's directory that describe the picture as an EXIF block, and the names of what is cut.
+def map_place(
+    tag: Tag,
+    move: Callable[[float, float], tuple[float, float]],
+    *,
+    swap: bool = False,
+    scales: tuple[float, float] = (1, 1),
+) -> Tag:
+    """Return a tag of a place in the picture, moved: a point, a circle's centre and diameter, or a box's and its sides.
 
-    head: of the file, up to its first offset, also of a BigTIFF. start: the offset of the directory. Every value keeps
-    its type; one that cannot be read, such as a directory outside the file, is left out. b"" for no tag at all.
+    swap: exchange the sides of a box. scales: by which sides become shorter. Source: EXIF 2.3, 4.6.5, SubjectArea.
     """
-    left_out: list[str] = []
-    directory, inner = _read_tree(stream, head, start, None, left_out)
-    if not len(directory) and not inner:
-        return b"", left_out
-    classic_head = directory.prefix + (b"*\0" if directory.prefix == b"II" else b"\0*")
-    first = struct.pack("<I" if directory.prefix == b"II" else ">I", 8)
-    return classic_head + first + _tree_bytes(directory, inner, 8), left_out
-
-
-def new_directory(head: bytes, group: int | None = None) -> ImageFileDirectory_v2:
-    """Return an empty directory of a TIFF with this head, whose `next` is the offset in it.
-
-    Pillow takes a big-endian BigTIFF for a classic one.
-    """
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-    if not head.startswith(_BIG_ENDIAN_BIG):
-        return ImageFileDirectory_v2(head, group=group)
-    directory = ImageFileDirectory_v2(_CLASSIC_HEADS[b"MM"], group=group)
-    directory._bigtiff = True
-    directory.next = int.from_bytes(head[8:16], "big")
-    return directory
-
-
-def _read_tree(stream: BinaryIO, head: bytes, start: int, group: int | None, left_out: list[str]) -> _Tree:
-    """Return the describing tags of a directory, and the directories that it leads to, by their tags.
-
-    Adds the names of what cannot be read to `left_out`; raises ValueError for a directory that is cut or empty.
-    """
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-    given = new_directory(head, group)
-    given.next = -1
-    stream.seek(start)
-    with unguarded():
-        given.load(stream)
-    if given.next < 0 or not len(given):
-        raise ValueError("the directory is cut")
-
-    # A BigTIFF's numbers of 64 bits become such as EXIF has.
-    fresh = ImageFileDirectory_v2(_CLASSIC_HEADS[head[:2]], group=group)
-    for tag in given:
-        leads_on = tag in _INNER.get(group, ())
-        if not leads_on and (group is not None or tag in _DESCRIBING):
-            value = _encode_text(given[tag])
-            kind = _CLASSIC_TYPES.get(given.tagtype[tag], given.tagtype[tag])
-            if _is_storable(fresh, tag, value, kind):
-                fresh.tagtype[tag] = kind
-                fresh[tag] = value
-            else:
-                left_out.append(_tag_name(tag, group))
-    if group is None and _STORAGE_DESCRIPTION.match(str(fresh.get(_DESCRIPTION, ""))):
-        del fresh[_DESCRIPTION]
-
-    inner: dict[int, _Tree] = {}
-    for tag in given.keys() & set(_INNER.get(group, ())):
-        try:
-            inner[tag] = _read_tree(stream, head, given[tag], tag, left_out)
-        except DIRECTORY_ERRORS:
-            left_out.append(_tag_name(tag, group))
-    return fresh, inner
-
-
-def _tree_bytes(directory: ImageFileDirectory_v2, inner: Mapping[int, _Tree], offset: int) -> bytes:
-    """Return a directory as it is written at an offset, followed by those that it leads to."""
-    for tag in inner:
-        directory.tagtype[tag] = _LONG
-        directory[tag] = 0
-    end = offset + len(directory.tobytes(offset))
-    content = b""
-    for tag, tree in sorted(inner.items()):
-        directory[tag] = end + len(content)
-        content += _tree_bytes(*tree, end + len(content))
-    return directory.tobytes(offset) + content
-
-
-def _is_storable(like: ImageFileDirectory_v2, tag: int, value: Any, kind: int | None = None) -> bool:
-    """Return whether a directory of that group stores a value, as that type or as the one that the tag has."""
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-    directory = ImageFileDirectory_v2(group=like.group)
-    try:
-        if kind is not None:
-            directory.tagtype[tag] = kind
-        directory[tag] = value
-        directory.tobytes()
-    except DIRECTORY_ERRORS:
-        return False
-    return True
-
-
-def _tag_name(tag: int, group: int | None) -> str:
-    from PIL import TiffTags
-
-    name = TiffTags.lookup(tag, group).name
-    return f"tag {tag}" if name == "unknown" else name
-
-
-def _describing_tags(given: Exif) -> tuple[dict[int, Any], list[str]]:
-    """Return the tags that describe the picture, without those that say how it is stored.
-
-    Besides, the names of those that are left out, as a TIFF's tag does not hold such a value.
-    """
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-    left_out = [_tag_name(tag, None) for tag in _DESCRIBING if tag in given and not _is_fit(tag, given[tag])]
-    fresh = {tag: _encode_text(given[tag]) for tag in _DESCRIBING if tag in given and _is_fit(tag, given[tag])}
-    if _STORAGE_DESCRIPTION.match(str(fresh.get(_DESCRIPTION, ""))):
-        del fresh[_DESCRIPTION]
-    for group in (_EXIF, _GPS):
-        directory = ImageFileDirectory_v2(group=group)
-        inner = {name: _encode_text(value) for name, value in given.get_ifd(group).items()}
-        if _INTEROPERABILITY in inner:
-            inner[_INTEROPERABILITY] = given.get_ifd(_INTEROPERABILITY)
-        refused = [name for name, value in inner.items() if not _is_storable(directory, name, value)]
-        left_out += [_tag_name(name, group) for name in refused]
-        fresh |= {group: held} if (held := {name: inner[name] for name in inner if name not in refused}) else {}
-    return fresh, left_out
-
-
-def _is_fit(tag: int, value: Any) -> bool:
-    """Return whether a describing tag has a value of the type that TIFF, or Windows, defines for it."""
-    if tag in _SHORTS:
-        return isinstance(value, int) and 0 <= value < 2**16
-    return isinstance(value, bytes if tag in _WINDOWS_TEXTS else (str, bytes))
-
-
-def _encode_text(value: Any) -> Any:
-    """Return text beyond ASCII as the bytes that it was read from: Pillow reads Latin-1, and writes question marks."""
-    return value.encode("latin-1", "replace") if isinstance(value, str) and not value.isascii() else value
+    x, y, *sides = values_of(tag)
+    if swap:
+        sides.reverse()
+    sides = [side / scale for side, scale in zip(sides, scales, strict=False)]
+    return make_tag(tag.number, tag.kind, [round(value) for value in (*move(x, y), *sides)])

@@ -9,13 +9,9 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from convcli.io.data import Metadata, Part, Text
-from convcli.io.images.metadata.exif import exif_orientation, has_thumbnail, is_exif, rewrite_exif
+from convcli.io.images.metadata.exif import exif_orientation, has_thumbnail, is_exif, upright_exif
 from convcli.io.images.metadata.photoshop import split_resources
-from convcli.io.images.metadata.upright import (
-    ORIENTATION,
-    swaps_axes,
-    valid_density,
-)
+from convcli.io.images.metadata.upright import swaps_axes, valid_density
 from convcli.io.images.metadata.xmp import has_thumbnails, upright_xmp, xmp_orientation
 from convcli.io.images.pillow import DIRECTORY_ERRORS
 from convcli.io.streams import BufferedPipe
@@ -142,8 +138,8 @@ class Found:
             start = place.stop
         return io.BytesIO(b"".join([*pieces, content[start:]]))
 
-    def upright(self, orientation: int) -> Metadata:
-        """Return the metadata of the picture with that orientation applied."""
+    def upright(self, orientation: int, width: int, height: int) -> Metadata:
+        """Return the metadata of the picture with that orientation applied; width, height: as it is stored."""
         turned = swaps_axes(orientation)
         density, aspect = ((pair[1], pair[0]) if pair and turned else pair for pair in (self.density, self.aspect))
         parts = list(self.parts)
@@ -155,7 +151,7 @@ class Found:
             icc=self.icc,
             density=density,
             aspect=aspect,
-            exif=rewrite_exif(self.exif, {ORIENTATION: 1}) if self.exif else b"",
+            exif=upright_exif(self.exif, orientation, width, height) if self.exif else b"",
             xmp=upright_xmp(self.xmp),
             iptc=self.iptc,
             photoshop=self.photoshop,

@@ -6,9 +6,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from convcli.io.data import Metadata, Text
-from convcli.io.images.metadata.exif import block_of_tags, resized, rewrite_exif
+from convcli.io.images.metadata.exif import resized, upright_exif
 from convcli.io.images.metadata.upright import (
-    ORIENTATION,
     as_bytes,
     swaps_axes,
     valid_density,
@@ -17,11 +16,9 @@ from convcli.io.images.metadata.xmp import upright_xmp
 from convcli.io.images.pillow import DIRECTORY_ERRORS
 
 if TYPE_CHECKING:
-    from PIL.Image import Exif
     from PIL.ImageFile import ImageFile
 
 COMMENT, XMP_TEXT, _RAW_PROFILE = "Comment", "XML:com.adobe.xmp", "Raw profile type "
-_X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _XMP, _ICC = 282, 283, 296, 700, 34675
 
 
 def read_metadata(image: ImageFile, orientation: int) -> Metadata:
@@ -33,22 +30,10 @@ def read_metadata(image: ImageFile, orientation: int) -> Metadata:
     return Metadata(
         icc=info.get("icc_profile") or b"",
         density=_density(image, turned=swaps_axes(orientation)),
-        exif=_exif(image),
+        exif=_exif(image, orientation),
         xmp=upright_xmp(as_bytes(info.get("xmp", b""))),
         comments=(as_bytes(comment),) if comment else (),
         text=tuple(_text(key, value) for key, value in text.items() if _is_text(key)),
-    )
-
-
-def read_tags(tags: Exif, *, turned: bool) -> Metadata:
-    """Return the metadata in a TIFF's tags; `turned`: its orientation swapped the axes."""
-    scale = {2: 1.0, 3: 2.54}.get(tags.get(_RESOLUTION_UNIT, 2))
-    resolution = (tags.get(_X_RESOLUTION), tags.get(_Y_RESOLUTION))
-    return Metadata(
-        icc=as_bytes(tags.get(_ICC, b"")),
-        density=valid_density(resolution, scale, turned=turned) if scale else None,
-        exif=block_of_tags(tags),
-        xmp=upright_xmp(as_bytes(tags.get(_XMP, b""))),
     )
 
 
@@ -69,17 +54,14 @@ def encoder_options(metadata: Metadata, width: int, height: int) -> dict[str, An
 
 def _density(image: ImageFile, *, turned: bool) -> tuple[float, float] | None:
     """Return the dots per inch along x and y of the upright picture, None if the file does not tell them."""
-    if image.format == "TIFF" and _X_RESOLUTION not in getattr(image, "tag_v2", ()):
-        return None  # Pillow sets a default
     return valid_density(image.info.get("dpi"), 1, turned=turned)
 
 
-def _exif(image: ImageFile) -> bytes:
+def _exif(image: ImageFile, orientation: int) -> bytes:
     with suppress(*DIRECTORY_ERRORS):
         block = image.info.get("exif")
         if isinstance(block, bytes) and block:
-            return rewrite_exif(block, {ORIENTATION: 1})
-        return block_of_tags(image.getexif())
+            return upright_exif(block, orientation, *image.size)
     return b""
 
 

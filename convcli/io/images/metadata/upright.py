@@ -42,6 +42,18 @@ def apply_orientation(picture: NDArray[Any], orientation: int) -> NDArray[Any]:
     return np.asarray(upright[::row_step, ::column_step])
 
 
+def upright_point(x: float, y: float, orientation: int, width: int, height: int) -> tuple[float, float]:
+    """Return where a point of a picture lies in the upright one; width, height: of the picture as it is stored.
+
+    >>> upright_point(2, 0, 6, 3, 2)
+    (1, 2)
+    """
+    if swaps_axes(orientation):
+        x, y, width, height = y, x, height, width
+    right = width - 1 - x if orientation in _FROM_THE_RIGHT else x
+    return right, height - 1 - y if orientation in _FROM_BELOW else y
+
+
 def valid_density(density: Any, scale: float, *, turned: bool) -> tuple[float, float] | None:
     try:
         x, y = (float(value) * scale for value in density)

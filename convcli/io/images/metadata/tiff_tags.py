@@ -1,0 +1,338 @@
+"""The tags of a TIFF as metadata: those that describe the picture are an EXIF block, others are parts of a TIFF alone.
+
+Source: TIFF 6.0; its supplements 1 and 2; TIFF/EP (ISO 12234-2); EXIF 2.3; GeoTIFF 1.1 (OGC 19-008r4), annex A;
+DNG 1.7; GDAL's GeoTIFF driver; ImageJ's TiffDecoder; https://www.loc.gov/preservation/digital/formats/content/
+tiff_tags.shtml for private tags.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import BinaryIO, NamedTuple, cast
+
+from convcli.io.data import NO_METADATA, Metadata, Part, Scope
+from convcli.io.images.directory import (
+    ASCII,
+    BYTE,
+    DOUBLE,
+    EXIF_DIRECTORY,
+    GPS_DIRECTORY,
+    HIDDEN,
+    OFFSET_KINDS,
+    RATIONAL,
+    SHORT,
+    UNDEFINED,
+    Directory,
+    Entry,
+    Head,
+    Tag,
+    make_tag,
+    read_tags,
+    tag_name,
+    text_of,
+    values_of,
+)
+from convcli.io.images.metadata.exif import ExifBlock, parse_exif, resized, upright_tags
+from convcli.io.images.metadata.photoshop import split_resources
+from convcli.io.images.metadata.upright import swaps_axes, valid_density
+from convcli.io.images.metadata.xmp import upright_xmp
+from convcli.io.images.tiff_directories import SAMPLE_TAGS
+
+_WIDTH, _HEIGHT = 256, 257
+DESCRIPTION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 270, 282, 283, 296
+_XMP, _IPTC, _PHOTOSHOP, _ICC = 700, 33723, 34377, 34675
+GDAL_METADATA, GDAL_NODATA = 42112, 42113
+PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, GEO_KEYS, RPC = 33550, 33922, 34264, 34735, 50844
+_GEOGRAPHIC = (PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, RPC)
+_DOUBLES = {PIXEL_SCALE: 2, TIE_POINTS: 6, TRANSFORMATION: 16, RPC: 9}
+"""How many numbers of double precision these have at least."""
+
+_PAGE_NUMBER, _ORIENTATION = 297, 274
+_RESOLUTION = (X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT)
+_FINEST = 2**16 - 1
+"""The largest denominator of a resolution, which is at most 65535 dots, so that 32 bits hold the numerator."""
+
+_DIRECTORIES = (EXIF_DIRECTORY, GPS_DIRECTORY)
+_DESCRIBING = (
+    *(269, DESCRIPTION, 271, 272, 285, 305, 306, 315, 316, 33432, 0x4746, 0x4749, *range(0x9C9B, 0x9CA0)),
+    *_DIRECTORIES,
+)
+"""Tags that EXIF has too. Source: EXIF 2.3, 4.6.4, and Windows' own."""
+
+_FIELDS = (X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, _XMP, _IPTC, _PHOTOSHOP, _ICC)
+"""Tags that are fields of Metadata."""
+
+_STORAGE = frozenset({*SAMPLE_TAGS, 254, 255, _ORIENTATION, 288, 289, 326, 327, 328, 50674}) - {347, 532}
+"""How the samples are stored, which the writer says anew."""
+
+STACK_DESCRIPTION = re.compile(r'ImageJ=|\{"shape":|(<\?xml[^>]*>\s*)?(<!--[\s\S]*?-->\s*)?<OME\b')
+"""How a description begins that tells how pages are stored, of ImageJ, tifffile and OME: not of a picture."""
+
+_STATISTICS = re.compile(rb'\s*<Item name="STATISTICS_[^>]*>.*?</Item>', re.DOTALL)
+
+
+class Kind(NamedTuple):
+    """A tag's name, and what it is true of, as `Part.describes`.
+
+    "never": it is dropped in any case. "field": it is no part, but in a field of Metadata.
+    """
+
+    name: str
+    describes: str = ""
+
+
+_KINDS = {
+    263: Kind("Threshholding", "samples"),
+    264: Kind("CellWidth", "samples"),
+    265: Kind("CellLength", "samples"),
+    280: Kind("MinSampleValue", "samples"),
+    281: Kind("MaxSampleValue", "samples"),
+    286: Kind("XPosition", "size"),
+    287: Kind("YPosition", "size"),
+    290: Kind("GrayResponseUnit", "colours"),
+    291: Kind("GrayResponseCurve", "colours"),
+    _PAGE_NUMBER: Kind("PageNumber"),
+    300: Kind("ColorResponseUnit", "colours"),
+    301: Kind("TransferFunction", "colours"),
+    318: Kind("WhitePoint", "colours"),
+    319: Kind("PrimaryChromaticities", "colours"),
+    321: Kind("HalftoneHints", "samples"),
+    330: Kind("SubIFDs", "never"),
+    332: Kind("InkSet", "never"),
+    333: Kind("InkNames", "never"),
+    334: Kind("NumberOfInks", "never"),
+    336: Kind("DotRange", "never"),
+    340: Kind("SMinSampleValue", "samples"),
+    341: Kind("SMaxSampleValue", "samples"),
+    342: Kind("TransferRange", "colours"),
+    343: Kind("ClipPath", "size"),
+    344: Kind("XClipPathUnits", "size"),
+    345: Kind("YClipPathUnits", "size"),
+    346: Kind("Indexed", "never"),
+    347: Kind("JPEGTables", "never"),
+    400: Kind("GlobalParametersIFD", "never"),
+    433: Kind("Decode", "never"),
+    434: Kind("DefaultImageColor", "colours"),
+    532: Kind("ReferenceBlackWhite", "never"),
+    PIXEL_SCALE: Kind("GeoTIFF"),
+    33920: Kind("GeoTIFF", "size"),
+    TIE_POINTS: Kind("GeoTIFF"),
+    TRANSFORMATION: Kind("GeoTIFF"),
+    GEO_KEYS: Kind("GeoTIFF"),
+    34736: Kind("GeoTIFF"),
+    34737: Kind("GeoTIFF"),
+    GDAL_METADATA: Kind("GDAL metadata", "colours"),
+    GDAL_NODATA: Kind("GDAL nodata", "colours"),
+    RPC: Kind("rational polynomial coefficients"),
+    50838: Kind("ImageJ metadata", "size"),
+    50839: Kind("ImageJ metadata", "size"),
+    **dict.fromkeys((33421, 33422), Kind("colour filter array", "never")),
+    **dict.fromkeys((*range(50706, 50838), *range(50840, 50844), *range(50845, 51200)), Kind("DNG", "never")),
+    **dict.fromkeys(range(52525, 52560), Kind("DNG", "never")),
+    37396: Kind("SubjectLocation", "size"),
+    37724: Kind("Photoshop layers", "never"),
+    **dict.fromkeys((33628, 33629, 33630, 33631), Kind("MetaMorph stack", "never")),
+    34412: Kind("LSM stack", "never"),
+    **dict.fromkeys((34361, 34362, 34386), Kind("FluoView stack", "never")),
+    43314: Kind("NIH Image stack", "never"),
+}
+"""The tags that are known, but for those of storage, of EXIF and of the fields. Unknown ones are private."""
+
+_UNITLESS = Kind("resolution without a unit")
+_LATER = "tags of later pages"
+_DESCRIPTIONS = {"{": Kind("shape description", "stack"), "I": Kind("ImageJ description", "pages")}
+_OME = Kind("OME description", "stack")
+
+
+def read_tiff_metadata(
+    stream: BinaryIO, head: Head, pages: Sequence[Directory], *, alone: bool = False, stacks: bool = True
+) -> Metadata:
+    """Return the metadata of pages, the first of which is the picture's.
+
+    alone: whether the file has further pages, which are not wanted. stacks: whether a description of several pages is
+    of use, as these are written as it says.
+    """
+    if not pages:
+        return NO_METADATA
+    tags = _read(stream, head, pages[0])
+    orientation = _orientation(stream, head, pages[0])
+    alone = alone or (len(pages) > 1 and not stacks)
+    parts: list[Part] = []
+    unheld: list[str] = []
+    for number, tag in tags.items():
+        kind = _kind(tag)
+        if kind.describes == "field":
+            continue
+        of_stack = number == _PAGE_NUMBER or kind.describes in ("stack", "pages")
+        if kind.describes == "never" or (alone and of_stack) or (orientation > 1 and number in _GEOGRAPHIC):
+            unheld.append(kind.name)
+        else:
+            parts.append(_part(tag, kind))
+    if not _has_unit(tags) and not _aspect(tags):
+        parts += [_part(tags[number], _UNITLESS) for number in _RESOLUTION if number in tags]
+    for page, directory in enumerate(pages[1:], 1):
+        later, lost = _of_later_page(_read(stream, head, directory), page)
+        parts += later
+        unheld += [_LATER] * lost
+    size = [values_of(tag)[0] for tag in _size(stream, head, pages[0])]
+    exif = [tag for tag in tags.values() if tag.number in _DESCRIBING and _kind(tag).describes == "field"]
+    block = ExifBlock(upright_tags(exif, orientation, *size), head.order).content()
+    return _fields(tags, block, swaps_axes(orientation), tuple(parts), tuple(dict.fromkeys(unheld)))
+
+
+def _read(stream: BinaryIO, head: Head, directory: Directory) -> dict[int, Tag]:
+    """Return the tags of a directory that say more than how its samples are stored, and can be read."""
+    entries = [entry for number, entry in directory.entries.items() if number not in _STORAGE]
+    tags = read_tags(stream, head, map(_as_bytes, entries), [])
+    found = {tag.number: tag for tag in tags if not _is_default(tag)}
+    if not _has_unit(found) and _resolution(found) in ((), (1, 1)):
+        found = {number: tag for number, tag in found.items() if number not in _RESOLUTION}
+    if GDAL_METADATA in found:
+        found[GDAL_METADATA] = found[GDAL_METADATA]._replace(content=_STATISTICS.sub(b"", found[GDAL_METADATA].content))
+    return found
+
+
+def _size(stream: BinaryIO, head: Head, directory: Directory) -> tuple[Tag, ...]:
+    return read_tags(stream, head, [directory.entries[number] for number in (_WIDTH, _HEIGHT)], [])
+
+
+def _orientation(stream: BinaryIO, head: Head, directory: Directory) -> int:
+    entries = [entry for number, entry in directory.entries.items() if number == _ORIENTATION]
+    given = [values_of(tag)[0] for tag in read_tags(stream, head, entries, [])]
+    return given[0] if given and given[0] in range(2, 9) else 1
+
+
+def _as_bytes(entry: Entry) -> Entry:
+    """Return an entry of IPTC as one of bytes: it is text, whose bytes are not swapped where its type is LONG."""
+    return entry._replace(kind=UNDEFINED, length=entry.size) if entry.number == _IPTC and entry.size else entry
+
+
+def _is_default(tag: Tag) -> bool:
+    """Return whether a tag says nothing."""
+    if tag.kind == ASCII and not text_of(tag):
+        return True
+    return tag.number == HIDDEN
+
+
+def _kind(tag: Tag) -> Kind:
+    """Return what a tag is; "field": it is held by a field of Metadata."""
+    if tag.number == DESCRIPTION and STACK_DESCRIPTION.match(text_of(tag)):
+        return _DESCRIPTIONS.get(text_of(tag)[0], _OME)
+    if tag.number in _FIELDS or tag.number in _DESCRIBING:
+        return Kind("", "field")
+    if tag.number in _DOUBLES and (tag.kind != DOUBLE or len(tag.content) < 8 * _DOUBLES[tag.number]):
+        return Kind(_KINDS[tag.number].name, "never")
+    if tag.number in _KINDS:
+        return _KINDS[tag.number]
+    name = tag_name(tag.number)
+    return Kind(name, "never" if tag.kind in OFFSET_KINDS or tag.inner else "")
+
+
+def _part(tag: Tag, kind: Kind, page: int = 0) -> Part:
+    return Part(
+        "tiff", struct.pack("<HH", tag.number, tag.kind), kind.name, tag.content, cast("Scope", kind.describes), page
+    )
+
+
+def part_of(tag: Tag, part: Part) -> Part:
+    """Return a part of a TIFF with a tag in place of the one that it is."""
+    return part._replace(kind=struct.pack("<HH", tag.number, tag.kind), content=tag.content)
+
+
+def tag_of(part: Part) -> Tag:
+    """Return the tag that a part of a TIFF is."""
+    number, kind = struct.unpack("<HH", part.kind)
+    return Tag(number, kind, part.content)
+
+
+def _of_later_page(tags: Mapping[int, Tag], page: int) -> tuple[list[Part], bool]:
+    """Return the tags of a later page as parts, and whether some of them cannot be."""
+    kinds = {tag.number: _kind(tag).describes for tag in tags.values()}
+    own = [tag for tag in tags.values() if not tag.inner and kinds[tag.number] != "never"]
+    described = {**kinds, _ICC: "colours"}
+    parts = [_part(tag, Kind(_LATER, described[tag.number].replace("field", "")), page) for tag in own]
+    return parts, len(own) < len(tags)
+
+
+def _has_unit(tags: Mapping[int, Tag]) -> bool:
+    unit = tags.get(RESOLUTION_UNIT)
+    return unit is None or values_of(unit)[:1] != (1,)
+
+
+def _resolution(tags: Mapping[int, Tag]) -> tuple[float, ...]:
+    """Return the dots along x and y, () if they are not both there."""
+    return tuple(values_of(tags[number])[0] for number in _RESOLUTION[:2] if number in tags)
+
+
+def _aspect(tags: Mapping[int, Tag]) -> tuple[float, float] | None:
+    """Return the dots along x and y of a picture without a unit of length, None if its pixels are square."""
+    resolution = _resolution(tags)
+    if _has_unit(tags) or len(resolution) < 2 or min(resolution) <= 0 or resolution[0] == resolution[1]:
+        return None
+    return resolution[0], resolution[1]
+
+
+def _fields(
+    tags: Mapping[int, Tag], exif: bytes, turned: bool, parts: tuple[Part, ...], unheld: tuple[str, ...]
+) -> Metadata:
+    """Return the metadata in tags, with what was made of the others; `turned`: the picture's axes were swapped."""
+    unit = values_of(tags[RESOLUTION_UNIT])[0] if RESOLUTION_UNIT in tags else 2
+    density = valid_density(_resolution(tags), 2.54 if unit == 3 else 1, turned=turned) if _has_unit(tags) else None
+    if density is None and _has_unit(tags) and _resolution(tags):
+        unheld += ("resolution",)
+    aspect = _aspect(tags)
+
+    def content(number: int) -> bytes:
+        return tags[number].content if number in tags else b""
+
+    iptc = others = b""
+    try:
+        iptc, others = split_resources(content(_PHOTOSHOP))
+    except ValueError:
+        unheld += ("Photoshop resources",)
+    return Metadata(
+        icc=content(_ICC),
+        density=density,
+        aspect=(aspect[1], aspect[0]) if aspect and turned else aspect,
+        exif=exif,
+        xmp=upright_xmp(content(_XMP)),
+        iptc=content(_IPTC) or iptc,
+        photoshop=others,
+        parts=parts,
+        unheld=unheld,
+    )
+
+
+def tiff_tags(metadata: Metadata, width: int, height: int) -> list[list[Tag]]:
+    """Return metadata as the tags of each page of a TIFF of that size, up to the last page that has some."""
+    pages: dict[int, dict[int, Tag]] = {0: {tag.number: tag for tag in _own_tags(metadata, width, height)}}
+    for part in metadata.parts:
+        tag = tag_of(part)
+        pages.setdefault(part.page, {})[tag.number] = tag
+    return [list(pages.get(page, {}).values()) for page in range(max(pages) + 1)]
+
+
+def _own_tags(metadata: Metadata, width: int, height: int) -> Iterator[Tag]:
+    """Yield the tags of the first page that fields of the metadata hold."""
+    if metadata.exif:
+        tags = parse_exif(resized(metadata.exif, width, height)).tags
+        yield from (tag for tag in tags if tag.number not in _STORAGE and tag.number not in _FIELDS)
+    for resolution, unit in ((metadata.aspect, 1), (metadata.density, 2)):
+        if resolution is not None:
+            for number, value in zip(_RESOLUTION, resolution, strict=False):
+                ratio = Fraction(value).limit_denominator(_FINEST)
+                yield make_tag(number, RATIONAL, ratio.as_integer_ratio())
+            yield make_tag(RESOLUTION_UNIT, SHORT, [unit])
+    contents = {_XMP: metadata.xmp, _IPTC: metadata.iptc, _PHOTOSHOP: metadata.photoshop, _ICC: metadata.icc}
+    for number, content in contents.items():
+        if content:
+            yield Tag(number, BYTE if number == _XMP else UNDEFINED, content)
+
+
+def nodata_of(metadata: Metadata) -> str:
+    """Return the value that GDAL takes for a sample without data, "" for none or for NaN, which filters keep."""
+    texts = [text_of(tag_of(part)) for part in metadata.parts if part.name == _KINDS[GDAL_NODATA].name]
+    return next((text for text in map(str.strip, texts) if text.lower() != "nan"), "")

@@ -1,0 +1,105 @@
+"""Read the samples of a TIFF's pages by tifffile."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convcli.errors import DtypeError, FileError, ShapeError
+from convcli.io.images.metadata.upright import apply_orientation
+from convcli.io.images.tiff_colour import photometric, refuse_colours, to_rgb
+from convcli.io.images.tiff_directories import DEFLATE, GRAY, RGB, WHITE_IS_ZERO, damaged, find_broken_deflate
+from convcli.limits import Limits
+from convcli.options import DTYPES
+
+STRAIGHT, PREMULTIPLIED = 2, 1
+"""Kinds of extra samples that are alpha."""
+
+
+def check_pages(pages: Sequence[Any], stream: BinaryIO, name: str, limits: Limits) -> int:
+    """Return the bytes that reading pages of one shape and type takes at most; raise for others, or for too much."""
+    lead = pages[0]
+    limits.check_pixels(name, lead.imagewidth, lead.imagelength)
+    values = math.prod(lead.shape)
+    decoding: int = (len(pages) + 2) * values * np.dtype(lead.dtype).itemsize
+    if extra_sample(lead) == PREMULTIPLIED:
+        decoding += 8 * values
+    if photometric(lead) not in (WHITE_IS_ZERO, GRAY, RGB):
+        decoding += 8 * lead.imagewidth * lead.imagelength * np.dtype(lead.dtype).itemsize
+    limits.check_memory(name, decoding)
+    for page in pages:
+        _check_page(page, stream, name)
+        if (page.shape, page.dtype, extra_sample(page)) != (lead.shape, lead.dtype, extra_sample(lead)):
+            given = f"{name} has pages of different shapes or types"
+            raise FileError(given, "expected a stack of one", "part it first")
+    return decoding
+
+
+def _check_page(page: Any, stream: BinaryIO, name: str) -> None:
+    """Raise for samples that would need to be converted, and for strips or tiles that are missing or damaged."""
+    if page.dtype is None or np.dtype(page.dtype).name not in (*DTYPES, "bool"):
+        raise DtypeError(
+            f"{name} holds {page.bitspersample}-bit samples", "expected 8, 16, 32 or 64", "convert it first"
+        )
+    if refused := refuse_colours(page):
+        raise DtypeError(f"{name} holds {refused}", "expected gray or RGB", "convert it first")
+    size = stream.seek(0, 2)
+    pieces = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+    if len(pieces) != math.prod(page.chunked) or any(count < 1 or start + count > size for start, count in pieces):
+        raise damaged(name, "it ends too early")
+    if page.compression in DEFLATE:
+        limit = 2 * math.prod(page.shape) * 8 + 2 * math.prod(page.chunks) * 8
+        if damage := find_broken_deflate(stream, pieces, limit):
+            raise damaged(name, damage)
+    elif page.compression == 1 and sum(count for _, count in pieces) < math.prod(page.shape) * page.bitspersample // 8:
+        raise damaged(name, "its strips hold less than its samples")
+
+
+def extra_sample(page: Any) -> int:
+    """Return what the last sample is if it is no colour; 0 if the page does not say."""
+    extra = [int(each) for each in page.extrasamples]
+    return extra[-1] if len(extra) == 1 else 0
+
+
+def read_page(page: Any, number: int) -> NDArray[Any]:
+    """Return the samples (H, W) or (H, W, C) of a page, upright, black as 0, its alpha straight.
+
+    number: of the image, where several follow each other in the file behind one directory.
+    """
+    plane: NDArray[Any] = page.asarray(maxworkers=1) if number == 0 else _following_image(page, number)
+    plane = np.moveaxis(plane, 0, -1) if page.axes == "SYX" else plane
+    if plane.ndim != 2 + (page.samplesperpixel > 1):
+        raise ShapeError(f"a page has the axes {page.axes}", "expected height, width and samples", "save it as .npy")
+    if photometric(page) == WHITE_IS_ZERO:
+        gray = plane if plane.ndim == 2 else plane[..., :1]
+        gray ^= plane.dtype.type(2**page.bitspersample - 1)
+    straight = _unpremultiply(plane, page.bitspersample) if extra_sample(page) == PREMULTIPLIED else plane
+    return apply_orientation(to_rgb(straight, page), page.tags.valueof("Orientation", 1))
+
+
+def _following_image(page: Any, number: int) -> NDArray[Any]:
+    """Return the samples, in the page's shape, of an image that follows the page's own in the file."""
+    dtype = np.dtype(page.dtype).newbyteorder(page.parent.byteorder)
+    offset = page.dataoffsets[0] + number * page.nbytes
+    values: NDArray[Any] = page.parent.filehandle.read_array(dtype, page.size, offset)
+    return values.reshape(page.shape)
+
+
+def _unpremultiply(plane: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Divide colours (H, W, C) of so many bits by their alpha, row by row; transparent ones become 0.
+
+    >>> _unpremultiply(np.uint16([[[300, 65535], [300, 32768], [300, 0]]]), 16).tolist()
+    [[[300, 65535], [600, 32768], [0, 0]]]
+    """
+    whole = plane.dtype.kind in "iu"
+    top = 2 ** (bits - (plane.dtype.kind == "i")) - 1 if whole else 1
+    divided = plane.copy()
+    for row in divided:
+        colours, alpha = row[:, :-1], row[:, -1:]
+        straight = np.divide(colours * float(top), alpha, out=np.zeros(colours.shape), where=alpha > 0)
+        row[:, :-1] = np.rint(np.minimum(straight, top)) if whole else straight
+    return divided

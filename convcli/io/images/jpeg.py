@@ -7,17 +7,34 @@ from typing import Any, BinaryIO, cast
 
 from numpy.typing import NDArray
 
-from convcli.io.codec import WriteRequest
-from convcli.io.data import Metadata
+from convcli.errors import DtypeError
+from convcli.io.codec import ReadRequest, WriteRequest
+from convcli.io.data import Data, Metadata
 from convcli.io.images.codec import Pillow
 from convcli.io.images.jpeg_segments import find_segments
 from convcli.io.images.metadata.found import Found
 from convcli.io.images.metadata.jpeg import HEAD, find_metadata, make_segments, with_aspect
 from convcli.io.images.pillow import Whole
 
+_CODINGS = {
+    **dict.fromkeys((0xC0, 0xC1, 0xC2), ""),
+    **dict.fromkeys((0xC3, 0xC7, 0xCB, 0xCF), "lossless coding"),
+    **dict.fromkeys((0xC5, 0xC6, 0xCD, 0xCE), "hierarchical coding"),
+    **dict.fromkeys((0xC9, 0xCA), "arithmetic coding"),
+}
+"""By the marker that begins a frame, how that is coded where Pillow does not decode it."""
+
 
 class Jpeg(Pillow):
     """JPEG, without halving the resolution of colours, which would be one more filter."""
+
+    def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
+        coding = _find_coding(stream)
+        stream.seek(0)
+        if coding:
+            given = f"{request.name} is a JPEG of {coding}"
+            raise DtypeError(given, "Pillow reads Huffman codes of 8-bit samples", "convert it first, such as by djpeg")
+        return super().read(stream, request)
 
     def find_damage(self, stream: BinaryIO) -> str:
         """Look for the end of the image behind the last scan."""
@@ -41,6 +58,21 @@ class Jpeg(Pillow):
 
     def settings(self, given: Mapping[str, int]) -> dict[str, Any]:
         return {"quality": 95, "subsampling": 0, **given}
+
+
+def _find_coding(stream: BinaryIO) -> str:
+    """Return in words how samples are coded where Pillow does not decode that, or "".
+
+    Source: ITU-T T.81, table B.1.
+    """
+    try:
+        frame = next(segment for segment in find_segments(stream) if segment.marker in _CODINGS)
+        bits = frame.read(stream)[:1]
+    except (ValueError, StopIteration):
+        return ""
+    if coding := _CODINGS[frame.marker]:
+        return coding
+    return f"{bits[0]}-bit samples" if bits > b"\x08" else ""
 
 
 class _WithAspect(Whole):

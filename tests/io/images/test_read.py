@@ -371,6 +371,29 @@ def test_pillow_asks_for_no_more_than_the_file_holds(tmp_path: Path, monkeypatch
     assert 0 < max(asked) <= 2**20
 
 
+@pytest.mark.parametrize(
+    ("marker", "bits", "coding"),
+    [
+        (0xC0, 12, "12-bit samples"),
+        (0xC2, 12, "12-bit samples"),
+        (0xC3, 8, "lossless coding"),
+        (0xC9, 8, "arithmetic coding"),
+        (0xCA, 8, "arithmetic coding"),
+        (0xCD, 8, "hierarchical coding"),
+    ],
+)
+def test_a_jpeg_that_pillow_does_not_decode_is_not_called_damaged(
+    tmp_path: Path, marker: int, bits: int, coding: str
+) -> None:
+    Image.new("RGB", (9, 8), "red").save(tmp_path / "x.jpg")
+    content = bytearray((tmp_path / "x.jpg").read_bytes())
+    at = content.index(b"\xff\xc0")
+    content[at + 1], content[at + 4] = marker, bits
+    (tmp_path / "x.jpg").write_bytes(content)
+    with pytest.raises(DtypeError, match=rf"x\.jpg is a JPEG of {coding}; Pillow reads Huffman codes of 8-bit"):
+        load(tmp_path / "x.jpg")
+
+
 @pytest.mark.parametrize("factor", [1.5, 3])  # Pillow warns at the first and raises at the second
 def test_too_many_pixels_are_refused_and_pillow_is_left_as_it_was(tmp_path: Path, factor: float) -> None:
     Image.new("L", (60, 50)).save(tmp_path / "x.png")

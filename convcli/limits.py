@@ -15,11 +15,14 @@ if TYPE_CHECKING:
 
 import os
 import re
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 from convcli.errors import InputError, LimitError
+from convcli.system import core_count, physical_memory
 
 PIXELS = 2**28
 """Pixels of a picture, where nothing else is asked for: 16384 x 16384."""
@@ -115,14 +118,7 @@ def show_bytes(count: int, *, short: bool = False) -> str:
 @cache
 def machine_memory() -> int:
     """Bytes of memory for this process: the machine's, or its control group's if that is less."""
-    return min((_physical(), *group_limits(Path("/"))))
-
-
-def _physical() -> int:
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # no sysconf, or none of these names
-        return UNKNOWN
+    return min((physical_memory() or UNKNOWN, *group_limits(Path("/"))))
 
 
 def group_limits(root: Path) -> Iterator[int]:
@@ -168,7 +164,28 @@ def threads() -> int:
     given = os.environ.get("CONVCLI_THREADS", "")
     if given.isascii() and given.isdigit():
         return max(int(given), 1)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return core_count()
+
+
+def startable_threads(count: int) -> int:
+    """Return how many of `count` threads the system lets start now; with 1, the caller does the work itself.
+
+    >>> startable_threads(1)
+    1
+    """
+    if count == 1:
+        return 1
+    over = threading.Event()
+    started: list[threading.Thread] = []
+    with suppress(RuntimeError):
+        for _ in range(count):
+            probe = threading.Thread(target=over.wait, daemon=True)
+            probe.start()
+            started.append(probe)
+    over.set()
+    for probe in started:
+        probe.join()
+    return max(len(started), 1)
 
 
 def set_threads(count: int | None) -> None:

@@ -19,7 +19,7 @@ from convcli.engine.methods import BUILT_IN
 ROOT = Path(__file__).parent.parent
 HOUSE = ROOT / "convcli"
 FLOORS = (
-    {"errors", "options"},
+    {"errors", "options", "system"},
     {"limits", "plugins"},
     {"shapes"},
     {"network", "io"},
@@ -33,7 +33,7 @@ FLOORS = (
 )
 """From the ground up; a room is a module or a package, within which anything may import anything."""
 
-PURE = ("options", "errors", "limits", "shapes", "network")
+PURE = ("options", "errors", "system", "limits", "shapes", "network")
 """Standard library only, so that a shape costs no import."""
 
 ONNX = ("convcli/network/emit_onnx", "convcli/network/read_onnx")

@@ -6,6 +6,7 @@ import gzip
 import io
 import struct
 import sys
+import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,7 @@ from PIL import Image
 from convcli import limits
 from convcli.cli import main
 from convcli.errors import InputError, LimitError
-from convcli.io import load
+from convcli.io import load, save
 from convcli.limits import Limits, machine_memory, parse_size
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -386,3 +387,28 @@ def test_a_kernel_is_not_written_where_it_would_not_be_read(tmp_path: Path) -> N
     assert refused.exit_code == 4
     assert "write .npy" in refused.stderr
     assert not list(tmp_path.iterdir())
+
+
+class TestNoThreads:
+    """Where the system lets no thread start, the caller does all of the work."""
+
+    @pytest.fixture(autouse=True)
+    def _refuse(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refused(_: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", refused)
+        monkeypatch.setattr("convcli.engine.threads._pool", None)
+
+    def test_none_can_be_started(self) -> None:
+        assert limits.startable_threads(5) == 1
+
+    def test_files_are_written(self, in_tmp: Path, set_threads: Callable[[int], None]) -> None:
+        set_threads(4)
+        values = np.random.default_rng(0).integers(0, 256, (1200, 1000, 3), np.uint8)
+        save("x.png", values)
+        for name in ("y.png", "y.tiff", "y.npy"):
+            words = ["apply", "x.png", "-k", "gaussian:sigma=2", "-o", name]
+            words += ["--compress-level", "3"] if name != "y.npy" else []
+            done = CliRunner().invoke(main, words)
+            assert done.exit_code == 0, done.output

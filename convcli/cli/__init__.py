@@ -1,7 +1,7 @@
 """The command group: finds commands without importing them, and turns every failure into one line and a code.
 
 exit codes: 0 done, 1 failed or a check found a mismatch, 2 usage, 3 a batch with failures, 4 refused by a limit,
-130 interrupted, 143 terminated.
+130 interrupted, 143 terminated, 129 hung up.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from convcli import __version__
 from convcli.cli.standard_streams import prepare_standard_streams
 from convcli.errors import ConvError, did_you_mean, printable
 from convcli.options import PRODUCT_THREADS
+from convcli.system import STOP_SIGNALS, exit_code
 
 COMMANDS = {
     "apply": "Filter an image, an array or a volume with a kernel.",
@@ -38,8 +39,7 @@ COMMANDS = {
     "completion": "Print the completion script for a shell.",
     "help": "Show the help of a command, or of convcli itself.",
 }
-INTERRUPTED = 130
-TERMINATED = 143
+INTERRUPTED = exit_code(signal.SIGINT)
 
 
 class Group(click.Group):
@@ -85,7 +85,9 @@ class Group(click.Group):
             os.environ.setdefault(name, "1")
         warnings.filterwarnings("ignore", module=r"PIL\.")  # a file's oddities, in words for programmers
         with contextlib.suppress(ValueError):  # not the main thread: whoever runs us there handles signals
-            signal.signal(signal.SIGTERM, _terminate)
+            for number in STOP_SIGNALS:
+                if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                    signal.signal(number, _terminate)
         try:
             code = super().main(words, prog_name or "convcli", **extra)
             if sys.stdout is not None:  # it is None where the shell closed it: >&-
@@ -117,6 +119,8 @@ def _report_error(error: BaseException) -> int:
             return _close_stdout(0)
         case SystemExit():
             return error.code if isinstance(error.code, int) else 1
+        case OSError() if error.filename is None and _working_folder_is_gone():
+            return _print_error("the working directory is gone; expected one that exists; change to another (cd)", 2)
         case OSError() if error.filename is None:
             return _close_stdout(_print_error(f"standard output cannot be written; {error.strerror or error}", 1))
         case click.exceptions.NoArgsIsHelpError():
@@ -133,6 +137,14 @@ def _report_error(error: BaseException) -> int:
         case _:
             found = f"{type(error).__name__}: {error}"
             return _print_error(f"{found}; this is a fault of convcli's own; run again with --debug and report it", 1)
+
+
+def _working_folder_is_gone() -> bool:
+    try:
+        os.getcwd()  # noqa: PTH109 - Path.cwd() is the same call
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _usage(error: click.ClickException) -> str:
@@ -155,8 +167,8 @@ def _close_stdout(code: int) -> int:
     return code
 
 
-def _terminate(*_: object) -> NoReturn:
-    sys.exit(TERMINATED)
+def _terminate(number: int, _: object) -> NoReturn:
+    sys.exit(exit_code(number))
 
 
 @click.group(

@@ -16,6 +16,7 @@ from convcli.cli import complete, options
 from convcli.cli.help import Command
 from convcli.cli.types import FOLDER, SECONDS, Count
 from convcli.errors import BatchError
+from convcli.system import STOP_SIGNALS
 
 EXAMPLES = """\b
 Examples:
@@ -119,7 +120,7 @@ def command(
 @contextmanager
 def _first_signal() -> Iterator[None]:
     """Let the first interrupt or termination stop the batch, and none of those after it its cleaning up."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *STOP_SIGNALS)}
     handlers = {number: handler for number, handler in before.items() if callable(handler)}
 
     def stop(number: int, frame: FrameType | None) -> None:

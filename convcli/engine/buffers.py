@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import mmap
-import sys
 import weakref
 from collections import deque
 from contextlib import suppress
@@ -19,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from convcli.system import anonymous_memory
+
 LINE = 64
 """Bytes of a line of the cache."""
-
-_MAPPING = {} if sys.platform == "win32" else {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS}
 
 
 class BufferPool:
@@ -80,11 +79,7 @@ class BufferPool:
         Free ones that do not fit make room first.
         """
         self.release()
-        memory = mmap.mmap(-1, size, **_MAPPING)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            with suppress(OSError):  # a kernel that is built without them
-                memory.madvise(mmap.MADV_HUGEPAGE)
-        return memory
+        return anonymous_memory(size)
 
     def _put(self, memory: mmap.mmap) -> None:
         self._free.append(memory)

@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -50,8 +50,9 @@ def share_out(
     order = (item for first in range(each) for item in todo[first::each])
     share = _Share(deque(partial(work, item) for item in order), around)
     with single_threaded():
-        for _ in range(workers - 1):
-            _executor().submit(share.help)
+        with suppress(RuntimeError):  # the system allows no more threads: those that there are do the work
+            for _ in range(workers - 1):
+                _executor().submit(share.help)
         share.finish()
 
 

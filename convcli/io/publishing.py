@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from convcli.errors import FileError, OutputError
+from convcli.system import keep_owner
 
 
 def create_temporary(path: Path, owner: str = "") -> Path:
@@ -72,16 +73,8 @@ def _keep_access(temporary: Path, replaced: os.stat_result) -> None:
     A group that cannot be kept may do no more than everybody may.
     """
     mode = stat.S_IMODE(replaced.st_mode) & 0o777
-    own = temporary.stat()
-    if (own.st_uid, own.st_gid) != (replaced.st_uid, replaced.st_gid):
-        for owner in (replaced.st_uid, -1):
-            try:
-                os.chown(temporary, owner, replaced.st_gid)
-                break
-            except OSError:
-                continue
-        else:
-            mode = mode & ~0o070 | (mode & 0o007) << 3
+    if not keep_owner(temporary, replaced):
+        mode = mode & ~0o070 | (mode & 0o007) << 3
     temporary.chmod(mode)
 
 

@@ -23,6 +23,7 @@ from convcli.io.data import Written
 from convcli.io.foreign import foreign_suffix
 from convcli.io.formats import SEE_FORMATS, Format, by_suffix, check_extra, lookup, suffixes
 from convcli.io.publishing import check_replaceable, create_temporary, exists_error, publish
+from convcli.system import renames_open_files
 
 Arrays = NDArray[Any] | Mapping[str, NDArray[Any]]
 
@@ -68,7 +69,7 @@ class OutputTarget:
 
     def grows(self, size: int) -> bool:
         """Return whether a result of so many bytes grows in its file, not in memory."""
-        if self.path == "-" or not self.codec.maps_output or size <= MAP_ABOVE:
+        if self.path == "-" or not self.codec.maps_output or size <= MAP_ABOVE or not renames_open_files():
             return False
         return not _is_special(Path(os.path.realpath(self.path)))
 

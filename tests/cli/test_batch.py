@@ -550,7 +550,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="te
 @needs_proc
 class TestStopped:
     @pytest.mark.parametrize("how", [{}, {"TEST_DEAF": "1"}], ids=["waiting", "deaf"])
-    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
     def test_a_signal_leaves_nothing_half(self, hooks: Path, number: int, code: int, how: dict[str, str]) -> None:
         """It ends although a worker never would: that one is killed, and nobody waits for its work."""
         process = stuck_batch(hooks, "--jobs", "2", **how)

@@ -744,7 +744,7 @@ class TestProcesses:
         for word in (b"Error", b"Traceback", b"Exception"):
             assert word not in complaints
 
-    @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
     def test_a_signal_leaves_nothing_behind(self, sent: signal.Signals, code: int) -> None:
         words = ("apply", array(np.zeros((9, 9))), "-k", "box", "-o", "y.npy")
         with started(*words, script=STOPS_BEFORE_THE_RENAME) as process:

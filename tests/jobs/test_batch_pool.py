@@ -301,7 +301,7 @@ def interrupted_at(line: int) -> bool:
 def test_an_interrupt_at_any_line_stops_it() -> None:
     """Wherever it finds the caller, nobody waits for what the caller held."""
     reached: list[bool] = []
-    for line in itertools.count(1, 7):
+    for line in itertools.count(1, 5):
         thread = threading.Thread(target=lambda line=line: reached.append(interrupted_at(line)), daemon=True)
         thread.start()
         thread.join(30)
@@ -309,3 +309,72 @@ def test_an_interrupt_at_any_line_stops_it() -> None:
         if not reached[-1]:
             break
     assert len(reached) > 5
+
+
+# Workers and threads that the system refuses.
+
+DIES = """
+import os, pathlib
+counted = pathlib.Path(os.environ["TEST_COUNTED"])
+counted.write_text(counted.read_text() + "x" if counted.exists() else "x")
+if len(counted.read_text()) <= 3:
+    os.kill(os.getpid(), 9)
+"""
+ALONE = """
+import os, pathlib, sys
+try:
+    os.close(os.open(os.environ["TEST_COUNTED"], os.O_CREAT | os.O_EXCL))
+except FileExistsError:
+    sys.exit("one process is enough")
+"""
+
+
+@pytest.fixture
+def first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
+    """Make options of a pool whose workers run some code first."""
+
+    def options(code: str) -> dict[str, Any]:
+        (tmp_path / "first_of_all.py").write_text(code)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        environment = {**os.environ, "TEST_COUNTED": str(tmp_path / "counted")}
+        return {"preload": "first_of_all", "environment": environment}
+
+    return options
+
+
+def test_workers_killed_while_they_start_cost_nothing(first: Callable[[str], dict[str, Any]]) -> None:
+    with Pool(1, **first(DIES)) as pool:
+        assert results(pool, square, 5) == {n: n * n for n in range(5)}
+
+
+def test_it_goes_on_with_fewer_processes(first: Callable[[str], dict[str, Any]]) -> None:
+    with Pool(4, **first(ALONE)) as pool:
+        assert results(pool, square, 20) == {n: n * n for n in range(20)}
+
+
+def test_it_goes_on_with_fewer_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, left = threading.Thread.start, [2]
+
+    def limited(thread: threading.Thread) -> None:
+        if thread.name.startswith("Thread") and "_serve_calls" in thread.name:
+            left[0] -= 1
+            if left[0] < 0:
+                raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    with Pool(4) as pool:
+        assert len(pool._threads) == 2
+        assert results(pool, square, 9) == {n: n * n for n in range(9)}
+    left[0] = 0
+    with pytest.raises(ConvError, match="a thread could not start; can't start new thread"):
+        Pool(4)
+
+
+def test_a_limit_of_time_needs_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: threading.Timer) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Timer, "start", refused)
+    with Pool(1, timeout=9.0) as pool, pytest.raises(WorkerError, match="its time could not be watched; can't start"):
+        pool.submit(square, 1).result()

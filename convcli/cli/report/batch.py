@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from convcli.cli.report.text import columns
 from convcli.errors import printable
 from convcli.jobs.batch import Record
+from convcli.limits import startable_threads
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -103,11 +104,11 @@ def _listed(rows: list[tuple[str, str]]) -> list[str]:
 
 
 class Progress:
-    """Progress on stderr: a bar on a terminal, else a line every few seconds."""
+    """Progress on stderr: a bar on a terminal, else a line every few seconds; none without a thread to show it."""
 
     def __init__(self, total: int, *, shown: bool) -> None:
         self._total = total
-        self._shown = shown and sys.stderr is not None
+        self._shown = shown and sys.stderr is not None and startable_threads(2) == 2
         self._finished = self._failed = 0
         self._began = time.monotonic()
         self._stack = ExitStack()

@@ -26,6 +26,7 @@ from convcli.io.data import Data
 from convcli.io.formats import NUMBERS
 from convcli.io.streams import available_bytes
 from convcli.limits import Limits
+from convcli.system import allocate, drop_pages
 
 MAP_ABOVE = 64 * 2**20  # bytes; a larger .npy file is mapped instead of read
 _AROUND = 2**22  # bytes; Linux may map the whole 2 MiB around a byte that is touched, at either end of a stretch
@@ -58,10 +59,7 @@ class Npy(Codec):
             npy.write_array_header_1_0(stream, header)
             start, size = stream.tell(), math.prod(shape) * dtype.itemsize
             stream.flush()
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(stream.fileno(), start, size)
-            else:
-                stream.truncate(start + size)
+            allocate(stream, start, size)
         return np.memmap(path, dtype, "r+", start, shape)
 
 
@@ -180,8 +178,8 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, l
 
 def release(array: NDArray[Any]) -> None:
     """Release the memory under a mapped array; its values stay in its file."""
-    if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        array.base.madvise(mmap.MADV_DONTNEED)
+    if isinstance(array.base, mmap.mmap):
+        drop_pages(array.base)
 
 
 def held(array: NDArray[Any], share: Fraction) -> int:

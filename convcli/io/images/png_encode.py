@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.io.images.png_chunks import SIGNATURE, Chunk, write_chunk
+from convcli.limits import startable_threads
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -182,9 +183,15 @@ def _combine_adler32(first: int, second: int, size: int) -> int:
 def _map_in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
     """Yield work(item) for every item in order, by a pool that is never more than a few items ahead.
 
+    With one thread, or where the system allows no more, the caller does the work.
+
     >>> list(_map_in_order(str, range(5), 2))
     ['0', '1', '2', '3', '4']
     """
+    threads = startable_threads(threads)
+    if threads == 1:
+        yield from map(work, items)
+        return
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads, "convcli-png") as pool:
         for item in items:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.io.formats import NONE
+from convcli.limits import startable_threads
 
 _BIG = 2**32 - 2**25  # bytes of samples, above which 32 bits may not count the file's
 _DEFLATED_AT_ONCE = 2**24  # bytes of samples
@@ -66,6 +67,6 @@ def _compression(dtype: np.dtype[Any], level: int, threads: int) -> dict[str, An
         "compression": "zlib",
         "compressionargs": {"level": level},
         "predictor": dtype.kind in "iu" and dtype.itemsize < 8,
-        "maxworkers": threads,
+        "maxworkers": startable_threads(threads),
         "buffersize": _DEFLATED_AT_ONCE,
     }

@@ -17,6 +17,7 @@ from convcli.errors import FileError, InputError, OutputError, did_you_mean, rea
 from convcli.io import check_name
 from convcli.io.formats import split_suffix
 from convcli.jobs.batch.sources import RESERVED, Source
+from convcli.system import reserved_part
 
 FIELDS = ("stem", "ext", "name", "parent", "index")
 _WIDTH = re.compile(r"0?\d{0,2}")
@@ -82,8 +83,10 @@ def name_all(sources: Sequence[Source], template: Template, ext: str | None = No
 def _target(source: Source, template: Template, index: int, ext: str | None) -> str:
     name = template.fill(source.path, index, ext)
     target = PurePath(source.relative).parent / name
-    if not name or "\0" in name or target.is_absolute() or ".." in target.parts:
+    if not name or "\0" in name or target.anchor or ".." in target.parts:
         raise InputError(f"{source.path} would go to {name!r}", "expected a name within the output folder")
+    if part := reserved_part(target):
+        raise InputError(f"{source.path} would go to {name!r}", f"this system takes no file named {part!r}")
     if target.name.startswith(RESERVED) or name.endswith(("/", "/.")) or name == ".":
         raise InputError(f"{source.path} would go to {name!r}", f"expected a file name that is no {RESERVED}...")
     return str(target)

@@ -11,9 +11,9 @@ Any `Executor` can replace this pool: callers use only `submit` and futures.
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from convcli.errors import ConvError, WorkerError, reason
 from convcli.jobs.batch.worker import receive, send
+from convcli.system import own_session, signal_name
 
 Item = TypeVar("Item")
 
@@ -33,6 +34,7 @@ _BOOT = (
     "from convcli.jobs.batch.worker import serve; serve(sys.argv[1], int(sys.argv[2]))"
 )
 _EXIT_SECONDS = 1.0  # seconds that a process may take to exit after closing its output
+_START_PAUSES = (0.0, 0.05, 0.2, 0.5, 1.0)  # seconds before each attempt to start a process
 
 
 class _Call(NamedTuple):
@@ -48,7 +50,8 @@ class Pool(Executor):
     workers: how many processes. timeout: seconds for one call, from when its worker starts it; a call that takes
     longer is stopped by killing its worker, and fails with TimeoutError. environment: of the workers, for the
     caller's own. preload: a module that workers import before their first call. A call whose worker dies fails
-    with WorkerError; nothing else is lost. A worker that cannot start fails its call with ConvError.
+    with WorkerError; nothing else is lost. A worker that cannot start is tried several times; then the others go on
+    without it, and the last of them fails its call with ConvError. The same holds for threads that the system refuses.
     Functions and arguments are pickled; a function that is submitted again and again is sent to each worker once.
 
     >>> with Pool(2) as pool:
@@ -68,10 +71,10 @@ class Pool(Executor):
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._alive: set[_Worker] = set()
-        self._open, self._killed = True, False
-        self._threads = [threading.Thread(target=self._serve_calls, daemon=True) for _ in range(workers)]
-        for thread in self._threads:
-            thread.start()
+        self._open = True
+        self._killed = threading.Event()
+        self._threads = _start_threads(self._serve_calls, workers)
+        self._serving = len(self._threads)
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
         if not self._open:
@@ -81,7 +84,8 @@ class Pool(Executor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        self._open = False
+        with self._lock:
+            self._open = False
         if cancel_futures:
             self._cancel()
         for _ in self._threads:
@@ -92,9 +96,9 @@ class Pool(Executor):
     def kill(self) -> None:
         """Kill every worker; running calls fail with WorkerError, waiting ones are cancelled."""
         with self._lock:
-            self._killed = True
+            self._killed.set()
+            self._open = False
             doomed = tuple(self._alive)
-        self._open = False
         self._cancel()
         for worker in doomed:
             worker.process.kill()
@@ -116,12 +120,20 @@ class Pool(Executor):
         """Run calls until there are no more, in a process of this thread's own that ends with it."""
         worker: _Worker | None = None
         while (call := self._calls.get()) is not None:
-            if not call.future.set_running_or_notify_cancel():
-                continue
             try:
                 if worker is None or worker.process.poll() is not None:
                     self._stop_worker(worker)
+                    worker = None
                     worker = self._start_worker()
+            except BaseException as error:
+                if self._retire(call):
+                    return
+                if call.future.set_running_or_notify_cancel():
+                    call.future.set_exception(error)
+                continue
+            if not call.future.set_running_or_notify_cancel():
+                continue
+            try:
                 result = worker.run(call, self._timeout)
             except BaseException as error:
                 call.future.set_exception(error)
@@ -129,13 +141,38 @@ class Pool(Executor):
                 call.future.set_result(result)
         self._stop_worker(worker)
 
-    def _start_worker(self) -> _Worker:
+    def _retire(self, call: _Call) -> bool:
+        """Leave a call to the other threads, if there are any. Returns whether they take it."""
         with self._lock:
-            if self._killed:
-                raise WorkerError("the pool is stopped")
-            worker = _Worker(self._environment, self._preload)
-            self._alive.add(worker)
-            return worker
+            if not self._open or self._serving == 1:
+                return False
+            self._serving -= 1
+            self._calls.put(call)
+            return True
+
+    def _start_worker(self) -> _Worker:
+        """Start a process and wait until it is ready. Raises ConvError if none starts in several attempts."""
+        failure: ConvError | None = None
+        for pause in _START_PAUSES:
+            self._killed.wait(pause)
+            with self._lock:
+                if self._killed.is_set():
+                    raise WorkerError("the pool is stopped")
+                try:
+                    worker = _Worker(self._environment, self._preload)
+                except ConvError as error:
+                    failure = error
+                    continue
+                self._alive.add(worker)
+            try:
+                worker.await_start()
+            except ConvError as error:
+                failure = error
+                self._stop_worker(worker)
+            else:
+                return worker
+        assert failure is not None
+        raise failure
 
     def _stop_worker(self, worker: _Worker | None) -> None:
         if worker is not None:
@@ -155,22 +192,19 @@ class _Worker:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env=environment,
-                start_new_session=True,  # an interrupt at the terminal is the pool's to answer
+                **own_session(),  # an interrupt at the terminal is the pool's to answer
             )
         except OSError as error:
             raise ConvError("a worker could not start", reason(error)) from error
-        self._ready = False
         self._last_function: Callable[..., Any] | None = None
 
     def run(self, call: _Call, timeout: float | None) -> Any:
         """Return the value of one call; raises what it raised, WorkerError or TimeoutError."""
-        if not self._ready:
-            self._await_start()
         expired = threading.Event()
         timer = None if timeout is None else threading.Timer(timeout, self._expire, [expired])
         try:
             if timer is not None:
-                timer.start()
+                _start_watch(timer)
             return self._exchange(call)
         except (EOFError, BrokenPipeError):
             how = self._wait_for_exit()
@@ -187,14 +221,14 @@ class _Worker:
                 stream.close()  # type: ignore[union-attr]
         self._wait_for_exit()
 
-    def _await_start(self) -> None:
+    def await_start(self) -> None:
+        """Wait until the process is ready for calls. Raises ConvError if it ends before."""
         try:
             started, problem = receive(self.process.stdout)  # type: ignore[arg-type]
         except EOFError:
             started, problem = False, f"it {self._wait_for_exit()}"
         if not started:
             raise ConvError("a worker could not start", str(problem))
-        self._ready = True
 
     def _exchange(self, call: _Call) -> Any:
         known = call.function is self._last_function
@@ -216,7 +250,35 @@ class _Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             code = self.process.wait()
-        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        return f"was killed by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+
+
+def _start_watch(timer: threading.Timer) -> None:
+    """Start a timer. Raises WorkerError if the system allows no thread for it."""
+    try:
+        timer.start()
+    except RuntimeError as error:
+        raise WorkerError(f"its time could not be watched; {error}") from error
+
+
+def _start_threads(target: Callable[[], None], count: int) -> list[threading.Thread]:
+    """Start up to `count` threads, as many as the system allows; at least one. Raises ConvError if it allows none."""
+    started: list[threading.Thread] = []
+    for _ in range(count):
+        thread = threading.Thread(target=target, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            if not started:
+                raise _no_thread(error) from error
+            break
+        started.append(thread)
+    return started
+
+
+def _no_thread(error: RuntimeError) -> ConvError:
+    remedy = "end other programs, or raise the limit of processes (ulimit -u)"
+    return ConvError("a thread could not start", str(error), remedy)
 
 
 def as_finished(
@@ -250,7 +312,10 @@ def in_thread(items: Iterable[Item]) -> Iterator[Item]:
         else:
             found.put(None)
 
-    threading.Thread(target=run, daemon=True).start()
+    try:
+        _thread.start_new_thread(run, ())  # threading's own start takes a lock, which an interrupt may leave held
+    except RuntimeError as error:
+        raise _no_thread(error) from error
     while (message := found.get()) is not None:
         if isinstance(message, BaseException):
             raise message

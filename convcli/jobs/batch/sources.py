@@ -21,6 +21,7 @@ from convcli.errors import FileError, InputError, LimitError, nearest_file, reas
 from convcli.io.foreign import foreign_suffix
 from convcli.io.formats import by_suffix
 from convcli.limits import show_bytes
+from convcli.system import is_hidden
 
 LIST_BYTES = 2**25
 """Bytes of a list of inputs at most, so that one without an end is refused: several hundred thousand names."""
@@ -94,7 +95,7 @@ class Search:
         if (
             self.every
             or (form is not None and (self.bare or not form.headerless))
-            or _is_hidden(PurePath(relative).name)
+            or PurePath(relative).name.startswith(".")
         ):
             return True
         row = foreign_suffix(relative)
@@ -133,7 +134,7 @@ class Search:
                 taken = wanted.folder(relative) and not self._excluded(entry.path)
             else:
                 taken = is_file and wanted.file(relative)
-            if taken and _is_hidden(entry.name):
+            if taken and is_hidden(entry):
                 self.passed_over[_HIDDEN] += 1
             elif taken and entry.is_symlink() and not self.follow_links:
                 self.passed_over[_LINK] += 1
@@ -152,10 +153,6 @@ def _is_folder(given: str) -> bool:
         return Path(given).is_dir()
     except OSError:
         return False
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".")
 
 
 def _kind(entry: os.DirEntry[str]) -> tuple[bool, bool]:

@@ -6,18 +6,17 @@ exited, whatever it is doing: a pool that was killed leaves no worker behind.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pickle
-import signal
 import sys
 import threading
 from importlib import import_module
 from queue import SimpleQueue
 from typing import Any, BinaryIO
 
+from convcli.system import end_with_parent
+
 _LENGTH = 8  # bytes of a frame's length, little end first
-_PR_SET_PDEATHSIG = 1
 
 
 def send(stream: BinaryIO, message: Any) -> None:
@@ -50,7 +49,7 @@ def serve(preload: str, parent: int) -> None:
     A call is (function or None for the one before, arguments, named arguments); an answer is (True, value) or
     (False, exception).
     """
-    _die_with(parent)
+    end_with_parent(parent)
     requests, replies = _take_streams()
     inbox: SimpleQueue[bytes] = SimpleQueue()
     threading.Thread(target=_listen, args=(requests, inbox), daemon=True).start()
@@ -65,17 +64,6 @@ def serve(preload: str, parent: int) -> None:
 
     while True:
         _answer(replies, call)
-
-
-def _die_with(parent: int) -> None:
-    """Have Linux kill this process with its parent: a call that holds the GIL does not notice a closed pipe.
-
-    Source: Linux man-pages, PR_SET_PDEATHSIG(2const); the signal comes when the thread that started the process ends.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it had exited before that
-            os._exit(0)
 
 
 def _take_streams() -> tuple[BinaryIO, BinaryIO]:

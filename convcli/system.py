@@ -1,0 +1,176 @@
+"""What systems differ in: each call that only some of them have, and what is done where it is missing.
+
+Standard library only. Whether a call exists is looked up when it is made, so that a test can take it away.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO
+
+STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
+"""Signals that ask a program to end: from `kill`, a terminal that closes, and Windows' Ctrl-Break."""
+
+_SIGNALLED = 128
+"""A shell's exit code of a program that a signal ended is this and the signal's number."""
+
+_PR_SET_PDEATHSIG = 1
+
+_RESERVED = frozenset(
+    {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}
+    | {f"{device}{number}" for device in ("COM", "LPT") for number in "123456789¹²³"}
+)
+"""Names of Windows' devices, with any suffix. Source: Microsoft, "Naming Files, Paths, and Namespaces"."""
+
+_FORBIDDEN = frozenset('<>:"|?*\\/')
+
+
+def exit_code(number: int) -> int:
+    """Return the exit code of a program that ends because of a signal.
+
+    >>> exit_code(signal.SIGTERM)
+    143
+    """
+    return _SIGNALLED + number
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal; a number for one that Python has no name for.
+
+    >>> signal_name(9), signal_name(99)
+    ('SIGKILL', 'signal 99')
+    """
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def core_count() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def physical_memory() -> int | None:
+    """Return the machine's bytes of memory, None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # no sysconf, or none of these names
+        return None
+
+
+def own_session() -> dict[str, Any]:
+    """Return the options of `subprocess.Popen` for a process that no interrupt at the terminal reaches."""
+    if hasattr(subprocess, "CREATE_NEW_PROCESS_GROUP"):
+        return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}
+
+
+def end_with_parent(parent: int) -> None:
+    """Have Linux kill this process when its parent exits; other systems only close the pipe between them.
+
+    A call that holds the interpreter's lock does not notice a closed pipe.
+
+    Source: Linux man-pages, PR_SET_PDEATHSIG(2const); the signal comes when the thread that started the process ends.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it had exited before that
+            os._exit(0)
+
+
+def anonymous_memory(size: int) -> mmap.mmap:
+    """Return fresh pages of memory, large ones where the system has them. Raises OSError if it has none left."""
+    if hasattr(mmap, "MAP_ANONYMOUS"):
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    else:
+        memory = mmap.mmap(-1, size)
+    _advise(memory, "MADV_HUGEPAGE")
+    return memory
+
+
+def drop_pages(memory: mmap.mmap) -> None:
+    """Release the memory under a mapped file; its content stays in the file."""
+    _advise(memory, "MADV_DONTNEED")
+
+
+def _advise(memory: mmap.mmap, advice: str) -> None:
+    """Give the system advice on pages; one that does not know it goes on without."""
+    number = getattr(mmap, advice, None)
+    if number is not None and hasattr(memory, "madvise"):
+        try:
+            memory.madvise(number)
+        except OSError:  # a kernel that is built without it
+            return
+
+
+def allocate(stream: BinaryIO, start: int, size: int) -> None:
+    """Make room for `size` bytes of a file from `start` on. Raises OSError if the disk has none.
+
+    A system without such a call only makes the file as long.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(stream.fileno(), start, size)
+    else:
+        stream.truncate(start + size)
+
+
+def renames_open_files() -> bool:
+    """Return whether a file can be renamed, replaced and removed while it is open or mapped; on Windows it cannot."""
+    return os.name == "posix"
+
+
+def keep_owner(path: Path, status: os.stat_result) -> bool:
+    """Give a file the owner and the group of another, as far as this user may. Returns whether it has the group."""
+    own = path.stat()
+    if (own.st_uid, own.st_gid) == (status.st_uid, status.st_gid) or not hasattr(os, "chown"):
+        return True
+    for owner in (status.st_uid, -1):
+        try:
+            os.chown(path, owner, status.st_gid)
+        except OSError:
+            continue
+        return True
+    return own.st_gid == status.st_gid
+
+
+def is_hidden(entry: os.DirEntry[str]) -> bool:
+    """Return whether file managers hide an entry: by its name, or by its attributes on Windows and macOS."""
+    if entry.name.startswith("."):
+        return True
+    try:
+        status: Any = entry.stat(follow_symlinks=False)
+    except OSError:
+        return False
+    attributes = getattr(status, "st_file_attributes", 0)
+    flags = getattr(status, "st_flags", 0)
+    return bool(attributes & stat.FILE_ATTRIBUTE_HIDDEN or flags & stat.UF_HIDDEN)
+
+
+def reserved_part(path: PurePath) -> str:
+    """Return the first part of a relative path that this system does not take as a name, or "".
+
+    Windows takes a device's name for the device, and cuts dots and blanks at the end.
+    """
+    if os.name != "nt":
+        return ""
+    return next((part for part in path.parts if _is_reserved(part)), "")
+
+
+def _is_reserved(name: str) -> bool:
+    """Return whether Windows does not take a name.
+
+    >>> [_is_reserved(name) for name in ("nul.tar.gz", "Com1", "a:b.png", "end.", "console.png", "a b.png")]
+    [True, True, True, True, False, False]
+    """
+    stem = name.split(".")[0].rstrip(" ").upper()
+    return stem in _RESERVED or name[-1:] in (".", " ") or bool(_FORBIDDEN & set(name)) or min(name, default=" ") < " "

@@ -193,7 +193,7 @@ class TestOutputs:
         each, last = records("in", *SHARPEN, "--out", "out", code=3)
         assert each["in/a.png"] == {
             "convcli": __version__,
-            "schema": 1,
+            "schema": 2,
             "command": "batch",
             "warnings": [],
             "input": "in/a.png",

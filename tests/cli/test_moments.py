@@ -98,7 +98,7 @@ class TestNoWorkingDirectory:
     def test_what_needs_one_says_so(self, in_tmp: Path, words: str) -> None:
         np.save("x.npy", np.ones((5, 5)))
         done = self.gone(words.format(in_tmp))
-        assert done.returncode == (1 if "-o" in words else 2)
+        assert done.returncode == (1 if " -o " in words else 2)
         assert done.stderr.startswith("Error: ")
         assert done.stderr.count("\n") == 1
         assert "standard output" not in done.stderr

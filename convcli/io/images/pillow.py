@@ -78,16 +78,40 @@ def load_plugin(pillow: str) -> None:
     if pillow in _PLUGINS:
         import_module(f"PIL.{_PLUGINS[pillow]}")
     if pillow == "TIFF":
-        _mute_libtiff()
+        _listen_to_libtiff()
 
 
 @cache
-def _mute_libtiff() -> None:
-    """Keep libtiff, which Pillow's own library carries, from telling stderr in its words what Pillow then raises."""
+def _listen_to_libtiff() -> None:
+    """Keep libtiff, which Pillow's own library carries, from writing to stderr in its words what Pillow then raises.
+
+    What Pillow does not raise is kept for `listening`: a fax is decoded beyond a code that means nothing.
+    """
     library = ctypes.CDLL(import_module("PIL._imaging").__file__)
-    for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
-        if (silence := getattr(library, name, None)) is not None:
-            silence(None)
+    for name, handler in (("TIFFSetErrorHandler", _KEEP), ("TIFFSetWarningHandler", None)):
+        if (put := getattr(library, name, None)) is not None:
+            put(handler)
+
+
+def _keep(module: bytes | None, text: bytes | None, arguments: int | None) -> None:
+    if text and text.startswith(_UNRAISED):
+        getattr(_heard, "damage", []).append("a line of its samples cannot be decoded")
+
+
+_KEEP = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p)(_keep)
+"""The handler, which must live as long as libtiff may call it."""
+_UNRAISED = (b"Bad code word", b"Uncompressed data")
+_heard = threading.local()
+
+
+@contextmanager
+def listening() -> Iterator[list[str]]:
+    """Collect what libtiff finds wrong with samples in this thread, and Pillow does not raise, until the block ends."""
+    _heard.damage = []
+    try:
+        yield _heard.damage
+    finally:
+        del _heard.damage
 
 
 class Bounded:

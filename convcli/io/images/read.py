@@ -32,7 +32,7 @@ from convcli.io.images.metadata.found import Found
 from convcli.io.images.metadata.through_pillow import read_metadata
 from convcli.io.images.metadata.upright import apply_orientation, orientation_of
 from convcli.io.images.modes import MODES
-from convcli.io.images.pillow import DECODING_ERRORS, Bounded, lenient, load_plugin, unguarded
+from convcli.io.images.pillow import DECODING_ERRORS, Bounded, lenient, listening, load_plugin, unguarded
 from convcli.limits import SMALLER, Limits, show_bytes
 from convcli.options import Frames
 
@@ -343,7 +343,11 @@ class _Opened(NamedTuple):
             raise _DamageError(self.name, self.form, damage)
         if self.found:
             decoding += self.found.copied
-        return replace(_decode(self.image, self.name, self.codec, note, self.found), decoding=decoding)
+        with listening() as broken:
+            data = _decode(self.image, self.name, self.codec, note, self.found)
+        if broken and not self.lenient:
+            raise _DamageError(self.name, self.form, broken[0])
+        return replace(data, decoding=decoding)
 
 
 def _decode(image: ImageFile, name: str, codec: PictureFormat, note: str, found: Found | None) -> Data:

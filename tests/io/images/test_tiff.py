@@ -159,6 +159,24 @@ def test_a_mask_of_transparency_beside_the_picture_is_a_page_that_is_not_asked_f
     assert "first of 2 frames" in data.notes
 
 
+@pytest.mark.parametrize("compression", ["group3", "group4"])
+def test_a_fax_with_a_code_that_means_nothing_is_damaged(compression: str) -> None:
+    black = np.zeros((40, 64), bool)
+    black[4:30, 9:50:5] = True
+    Image.fromarray(~black).save("x.tif", compression=compression)
+    whole = load("x.tif").array
+    np.testing.assert_array_equal(whole, np.where(black, 0, 255))
+    content = bytearray(Path("x.tif").read_bytes())
+    with Image.open("x.tif") as image:
+        start, count = image.tag_v2[273][0], image.tag_v2[279][0]
+    content[start + count // 2 : start + count // 2 + 4] = b"\1\0\1\0"  # no code has so many zeros in a row
+    Path("y.tif").write_bytes(content)
+    with pytest.raises(FileError, match=r"y\.tif is damaged: "):
+        load("y.tif")
+    assert load("y.tif", allow_truncated=True).damage
+    np.testing.assert_array_equal(load("x.tif").array, whole)
+
+
 class TestBands:
     @pytest.mark.parametrize("layout", ["bands", "rgb-nir", "five"])
     @pytest.mark.parametrize("planar", ["contig", "separate"])

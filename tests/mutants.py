@@ -408,12 +408,15 @@ def verdict(mutant: Mutant, code: int, stdout: str, stderr: str, noise: int, goo
         return "an exit code that is not documented for a bad file"
     if noise:
         return "something was written past Python's stderr"
-    if code == 0 and stderr.startswith("warning: "):
-        return "" if stderr.partition("\n")[0].isprintable() else "a warning that is no clear line"
+    warned = stderr.startswith("warning: ")
+    if code == 0 and warned and not stderr.partition("\n")[0].isprintable():
+        return "a warning that is no clear line"
+    if code == 0 and " is damaged: " in stderr:
+        return ""
     if code == 0:
-        if sample.whole and mutant.way == "cut":
-            return "a part was taken for the whole"
         made = result(sample, stdout)
+        if sample.whole and mutant.way == "cut" and not (warned and made == good):
+            return "a part was taken for the whole"
         if sample.summed and made != good and not (LEFT_OUT in stderr and same_samples(made, good)):
             return "other values, although their checksum must differ"
         return ""

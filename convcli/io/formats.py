@@ -78,7 +78,7 @@ class Format:
     frames: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     metadata_limits: Mapping[str, int] = field(default_factory=dict)
-    """The fields of Metadata that it holds, and how many bytes of each."""
+    """The fields of Metadata that it holds, and how many bytes of each; of the pixel aspect, its largest ratio."""
     pillow: str = ""
     """Pillow's name of the format."""
     feature: str = ""
@@ -195,7 +195,8 @@ _TABLE = (
         max_side=65500,
         settings=("quality",),
         metadata_limits={
-            **dict.fromkeys(("density", "aspect", "xmp", "iptc", "photoshop"), _ANY),
+            **dict.fromkeys(("density", "xmp", "iptc", "photoshop"), _ANY),
+            "aspect": 65535,
             "icc": 255 * 65519,
             "exif": 65527,
             "comments": 65533,
@@ -240,7 +241,7 @@ _TABLE = (
         channels={"uint8": (1, 2, 3, 4)},
         max_side=65535,
         frames=("uint8",),
-        metadata_limits={"comments": _ANY, "timing": _ANY},
+        metadata_limits={**dict.fromkeys(("icc", "xmp", "comments", "timing"), _ANY), "aspect": 4},
         pillow="GIF",
         note="colours reduced to 256",
     ),

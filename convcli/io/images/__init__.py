@@ -6,7 +6,7 @@
     png.py        PNG: through Pillow, or 16 bits in several channels; png_chunks and png_encode, which uses all cores
     jpeg.py       JPEG: settings, and its end; jpeg_segments
     jpeg2000.py   JPEG 2000, which is only read: tiles, bits, and its end
-    gif.py        GIF: palettes and frames
+    gif.py        GIF: palettes and frames; gif_blocks
     tiff.py       TIFF: through Pillow what that reads right, all else through tifffile
     tiff_directories.py  tags, pages, where the samples are, and whether the file is whole
     tiff_colour.py       samples that are neither gray nor RGB, or have no whole bytes

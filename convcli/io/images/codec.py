@@ -6,6 +6,7 @@ import math
 import os
 import struct
 from collections.abc import Iterator, Mapping
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 
 import numpy as np
@@ -19,6 +20,7 @@ from convcli.io.images import integrity
 from convcli.io.images.animation import Region
 from convcli.io.images.metadata.found import Found
 from convcli.io.images.metadata.through_pillow import encoder_options
+from convcli.io.images.metadata.webp import find_damage, find_metadata, with_parts
 from convcli.io.images.modes import MODES
 from convcli.io.images.pillow import Whole, load_plugin
 from convcli.io.images.read import array_bytes, decoding_bytes, netpbm_largest, read_image
@@ -250,7 +252,18 @@ class WebP(Pillow):
         return super().decoding_bytes(image, stream) + pixels * (_CANVASES + array_bytes(image)) + size
 
     def find_damage(self, stream: BinaryIO) -> str:
-        return integrity.find_riff_damage(stream)
+        return find_damage(stream)
+
+    def find_metadata(self, stream: BinaryIO) -> Found:
+        return find_metadata(stream)
+
+    def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
+        if not request.metadata.parts:
+            super().write(stream, array, request)
+            return
+        height, width = array.shape[array.ndim == 4 :][:2]
+        super().write(held := BytesIO(), array, request)
+        stream.write(with_parts(held.getvalue(), request.metadata.parts, width, height))
 
     def settings(self, given: Mapping[str, int]) -> dict[str, Any]:
         return {"lossless": "quality" not in given, "exact": True, **given}

@@ -9,8 +9,6 @@ Source: CompuServe, "Graphics Interchange Format, version 89a", 1990.
 
 from __future__ import annotations
 
-import os
-import struct
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -19,9 +17,12 @@ from numpy.typing import NDArray
 
 from convcli.io.codec import PLAIN, WriteRequest
 from convcli.io.data import NO_METADATA, Metadata, Timing
-from convcli.io.images.animation import Disposal, Region
+from convcli.io.images.animation import Region
 from convcli.io.images.codec import Pillow, as_frames, measures
+from convcli.io.images.gif_blocks import END, WIPED, find_blocks, has_all_samples, read_regions
 from convcli.io.images.integrity import CUT
+from convcli.io.images.metadata.found import Found
+from convcli.io.images.metadata.gif import find_metadata, make_extensions, with_aspect
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,8 +34,6 @@ COLOURS = 256
 """Entries of a palette."""
 
 _TRANSPARENT = COLOURS - 1  # the entry for what is transparent
-_WIPED = 2  # how a frame is disposed of before the next is shown: by transparency
-_DISPOSALS = {_WIPED: Disposal.CLEAR, 3: Disposal.RESTORE}
 _MAX_SHORT = 65535  # hundredths of a second, or repeats
 
 _OPAQUE = 128
@@ -53,7 +52,7 @@ _KEY = np.array([1 << 16, 1 << 8, 1], np.uint32)
 
 
 def write_gif(stream: BinaryIO, frames: Sequence[Bytes], metadata: Metadata = NO_METADATA) -> None:
-    """Encode frames, each (H, W) or (H, W, C) of uint8 with straight alpha; of `metadata` the comment and the timing.
+    """Encode frames, each (H, W) or (H, W, C) of uint8 with straight alpha; with what the format holds of `metadata`.
 
     >>> import io
     >>> from PIL import Image
@@ -64,12 +63,13 @@ def write_gif(stream: BinaryIO, frames: Sequence[Bytes], metadata: Metadata = NO
     from PIL.GifImagePlugin import getdata, getheader
 
     transparent = has_transparency(frames)
-    shown: dict[str, Any] = {"transparency": _TRANSPARENT, "disposal": _WIPED} if transparent else {}
+    shown: dict[str, Any] = {"transparency": _TRANSPARENT, "disposal": WIPED} if transparent else {}
     durations = metadata.timing.durations if metadata.timing else (0.0,) * len(frames)
     first = before = to_palette(frames[0], transparent=transparent)
     first.info["version"] = b"89a"
-    said = {"comment": b"\n".join(metadata.comments), "loop": _loop(metadata.timing)}
-    stream.writelines(getheader(first, info=said)[0])
+    head = b"".join(getheader(first, info={"loop": _loop(metadata.timing)})[0])
+    stream.write(with_aspect(head, metadata.aspect))
+    stream.writelines(make_extensions(metadata))
     for number, duration in enumerate(durations):
         frame = to_palette(frames[number], transparent=transparent) if number else first
         box = _changed(before, frame) if number and not transparent else (0, 0, *frame.size)
@@ -204,33 +204,6 @@ def _split_alpha(picture: Bytes) -> tuple[Bytes, NDArray[np.bool_]]:
     return np.ascontiguousarray(colours), hidden
 
 
-def _palette_bytes(flags: bytes) -> int:
-    return 3 * 2 ** ((flags[0] & 7) + 1) if flags and flags[0] & 0x80 else 0
-
-
-def _read_blocks(stream: BinaryIO) -> bytes:
-    """Return blocks as they are, up to the empty one that ends them, or the end of a file that is cut."""
-    blocks = []
-    while (length := stream.read(1)) not in (b"", b"\0"):
-        blocks.append(length + stream.read(length[0]))
-    return b"".join(blocks) + b"\0"
-
-
-def _region(screen: bytes, control: bytes, descriptor: bytes, data: bytes) -> Region:
-    """Return a frame: as a file of its size, without its place, delay and disposal.
-
-    screen: flags and palette of the file. control: the block before the frame, or b"".
-    """
-    left, top, width, height = struct.unpack_from("<4H", descriptor)
-    flags, delay, transparent = struct.unpack("<BHB", control) if len(control) == 4 else (0, 0, 0)
-    size = struct.pack("<2H", width, height)
-    drawn = b"!\xf9\x04" + bytes([flags & 1, 0, 0, transparent, 0])
-    picture = b"GIF89a" + size + screen + drawn + b"," + bytes(4) + size + descriptor[8:] + data + b";"
-    duration = 10 * delay if control else None
-    disposal = _DISPOSALS.get(flags >> 2 & 7, Disposal.KEEP)
-    return Region(picture, left, top, width, height, duration, blend=True, disposal=disposal)
-
-
 class Gif(Pillow):
     """GIF: read by Pillow, written frame by frame, each in a palette of its own."""
 
@@ -246,47 +219,23 @@ class Gif(Pillow):
         return repeats + 1 if repeats else 0
 
     def regions(self, image: ImageFile, stream: BinaryIO) -> Iterator[Region]:
-        """Yield the frames; a disposal that the format does not define keeps them.
+        return read_regions(stream)
 
-        Source: as above, 18 to 23.
-        """
-        stream.seek(10)
-        screen_flags = stream.read(1)
-        stream.seek(13)
-        palette = stream.read(_palette_bytes(screen_flags))
-        control = b""
-        while (kind := stream.read(1)) not in (b"", b";"):
-            if kind == b"!":
-                label = stream.read(1)
-                content = _read_blocks(stream)
-                control = content[1:5] if label == b"\xf9" else control
-            elif kind == b",":
-                descriptor = stream.read(9)
-                local = stream.read(_palette_bytes(descriptor[8:]))
-                data = stream.read(1) + _read_blocks(stream)
-                position = stream.tell()
-                yield _region(screen_flags + bytes(2) + palette, control, descriptor, local + data)
-                stream.seek(position)
-                control = b""
+    def find_metadata(self, stream: BinaryIO) -> Found:
+        return find_metadata(stream)
 
     def find_damage(self, stream: BinaryIO) -> str:
         """Return what is wrong with a file by its blocks, up to the trailer, in words, or "".
 
-        Source: as above, appendix B.
+        Bytes between blocks, and a missing trailer, are no damage where all samples are there.
         """
-        stream.seek(10)
-        stream.seek(13 + _palette_bytes(stream.read(1)))
-        while (kind := stream.read(1)) != b";":
-            if kind == b",":
-                stream.seek(_palette_bytes(stream.read(9)[8:]) + 1, os.SEEK_CUR)
-            elif kind == b"!":
-                stream.seek(1, os.SEEK_CUR)
-            elif kind == b"\0":  # which some writers leave between blocks, and readers pass over
-                continue
-            else:
-                return "there is no block where one should begin" if kind else CUT
-            while (length := stream.read(1)) not in (b"", b"\0"):
-                stream.seek(length[0], os.SEEK_CUR)
+        try:
+            blocks = list(find_blocks(stream))
+            stray = any(block.stray for block in blocks)
+            if (stray or blocks[-1].kind == END) and not has_all_samples(stream):
+                return "there is no block where one should begin" if stray else CUT
+        except ValueError as error:
+            return str(error)
         return ""
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:

@@ -13,7 +13,7 @@ jpg    last bytes zeroed 0 to 16                       a marker after every scan
 jp2    cut 0 to 1                                      the end of the codestream
 ====== ============================================== =========================================================
 
-WebP files are refused by Pillow alone as often, and netpbm ones; of WebP the length tells where a pipe may end.
+WebP files are refused by Pillow alone as often, and netpbm ones; of WebP the chunks tell where a pipe may end.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def damaged(name: str, how: str, kind: str, remedy: str = "copy it anew") -> Fil
 
 
 def find_riff_damage(stream: BinaryIO) -> str:
-    """Return what is wrong with a WebP or WAV file by the length in its RIFF header, or ""."""
+    """Return what is wrong with a WAV file by the length in its RIFF header, or ""."""
     return find_shortage(stream, 8 + int.from_bytes(stream.read(8)[4:], "little"))
 
 

@@ -97,6 +97,9 @@ def _refusal(metadata: Metadata, kind: str, form: Format) -> str:
     limit = form.metadata_limits.get(kind, 0)
     if not limit:
         return f"{form.name} holds none"
+    if kind == "aspect" and metadata.aspect:
+        ratio = max(metadata.aspect) / min(metadata.aspect)
+        return f"{form.name} holds a ratio of at most {limit}" if ratio > limit else ""
     value = getattr(metadata, kind)
     contents = value if kind == "comments" else [value]
     too_long = any(isinstance(content, bytes) and len(content) > limit for content in contents)

@@ -89,14 +89,16 @@ class Found:
         if self.density is None:
             raise ValueError(UNREADABLE)
 
-    def attempt(self, name: str, read: Callable[[], None], *places: range) -> None:
-        """Read a block at its places, or leave it out."""
+    def attempt(self, name: str, read: Callable[[], None], *places: range) -> bool:
+        """Read a block at its places, or leave it out; return whether it could be read."""
         try:
             read()
         except (ValueError, *DIRECTORY_ERRORS) as error:
             why = str(error) if str(error).startswith("as ") else UNREADABLE
             for place in places or (None,):
                 self.leave_out(name, why, place)
+            return False
+        return True
 
     def leave_out(self, name: str, why: str, place: range | None = None, instead: bytes = b"") -> None:
         """Say that a block is left out, and hide it at its place."""

@@ -284,7 +284,7 @@ _TABLE = (
         "convcli.io.images.jpeg2000:Jpeg2000",
         "image",
         {rb"\x00\x00\x00\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51": "a JPEG 2000 image"},
-        reads=("uint8", "uint16"),
+        reads=("uint8", "uint16", "uint32", "int8", "int16", "int32"),
         writable=False,
         pillow="JPEG2000",
         feature="jpg_2000",

@@ -307,3 +307,19 @@ def measures(shape: tuple[int, ...]) -> tuple[int, int, int]:
     """
     frames, *size = shape if len(shape) == 4 else (1, *shape)
     return frames, math.prod(size[:2]), channel_count(tuple(size))
+
+
+def unpremultiply(plane: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Divide colours (H, W, C) of so many bits by their alpha, row by row; transparent ones become 0.
+
+    >>> unpremultiply(np.uint16([[[300, 65535], [300, 32768], [300, 0]]]), 16).tolist()
+    [[[300, 65535], [600, 32768], [0, 0]]]
+    """
+    whole = plane.dtype.kind in "iu"
+    top = 2 ** (bits - (plane.dtype.kind == "i")) - 1 if whole else 1
+    divided = plane.copy()
+    for row in divided:
+        colours, alpha = row[:, :-1], row[:, -1:]
+        straight = np.divide(colours * float(top), alpha, out=np.zeros(colours.shape), where=alpha > 0)
+        row[:, :-1] = np.rint(np.minimum(straight, top)) if whole else straight
+    return divided

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.errors import DtypeError, FileError, ShapeError
+from convcli.io.images.codec import unpremultiply
 from convcli.io.images.metadata.upright import apply_orientation
 from convcli.io.images.tiff_colour import photometric, refuse_colours, to_rgb
 from convcli.io.images.tiff_directories import DEFLATE, GRAY, RGB, WHITE_IS_ZERO, damaged, find_broken_deflate
@@ -77,7 +78,7 @@ def read_page(page: Any, number: int) -> NDArray[Any]:
     if photometric(page) == WHITE_IS_ZERO:
         gray = plane if plane.ndim == 2 else plane[..., :1]
         gray ^= plane.dtype.type(2**page.bitspersample - 1)
-    straight = _unpremultiply(plane, page.bitspersample) if extra_sample(page) == PREMULTIPLIED else plane
+    straight = unpremultiply(plane, page.bitspersample) if extra_sample(page) == PREMULTIPLIED else plane
     return apply_orientation(to_rgb(straight, page), page.tags.valueof("Orientation", 1))
 
 
@@ -87,19 +88,3 @@ def _following_image(page: Any, number: int) -> NDArray[Any]:
     offset = page.dataoffsets[0] + number * page.nbytes
     values: NDArray[Any] = page.parent.filehandle.read_array(dtype, page.size, offset)
     return values.reshape(page.shape)
-
-
-def _unpremultiply(plane: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Divide colours (H, W, C) of so many bits by their alpha, row by row; transparent ones become 0.
-
-    >>> _unpremultiply(np.uint16([[[300, 65535], [300, 32768], [300, 0]]]), 16).tolist()
-    [[[300, 65535], [600, 32768], [0, 0]]]
-    """
-    whole = plane.dtype.kind in "iu"
-    top = 2 ** (bits - (plane.dtype.kind == "i")) - 1 if whole else 1
-    divided = plane.copy()
-    for row in divided:
-        colours, alpha = row[:, :-1], row[:, -1:]
-        straight = np.divide(colours * float(top), alpha, out=np.zeros(colours.shape), where=alpha > 0)
-        row[:, :-1] = np.rint(np.minimum(straight, top)) if whole else straight
-    return divided

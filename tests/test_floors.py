@@ -19,7 +19,7 @@ from convcli.engine.methods import BUILT_IN
 ROOT = Path(__file__).parent.parent
 HOUSE = ROOT / "convcli"
 FLOORS = (
-    {"errors", "options", "system"},
+    {"errors", "options", "progress", "system"},
     {"limits", "plugins"},
     {"shapes"},
     {"network", "io"},

@@ -27,6 +27,7 @@ from convcli.io import Data
 from convcli.jobs.operands import input_generator, resolve_operands
 from convcli.kernels import Kernel
 from convcli.limits import LESS_WORK, Limits, threads
+from convcli.progress import Progress, silent
 from convcli.shapes.geometry import Geometry
 from convcli.shapes.layout import ConvLayout
 from convcli.shapes.parse import show
@@ -162,7 +163,7 @@ STANDARD = (
 and depthwise."""
 
 
-def run_bench(case: BenchRequest, clock: Clock = time.perf_counter) -> BenchResult:
+def run_bench(case: BenchRequest, clock: Clock = time.perf_counter, progress: Progress = silent) -> BenchResult:
     """Measure a case on random numbers: our methods, peers that can do it, and the machine's
     limits.
 
@@ -181,10 +182,11 @@ def run_bench(case: BenchRequest, clock: Clock = time.perf_counter) -> BenchResu
     case.limits.check_memory(f"comparing results of {show(plan.output)}", held, LESS_WORK)
     with on_threads(threads()):
         entries, left_out = _entries(case, problem, plan, task)
-        admitted, silent = _first_runs(entries, clock)
+        admitted, too_slow = _first_runs(entries, clock, lambda share: progress(share / (case.runs + 1)))
         copy, matmul = copying(), multiplying()
         calls = {"copy": copy.call, "matmul": matmul.call, **{entry.name: entry.call for entry, _ in admitted}}
-        timings = take_turns(calls, case.runs, clock)
+        first = 1 / (case.runs + 1)
+        timings = take_turns(calls, case.runs, clock, lambda share: progress(first + (1 - first) * share))
     bounds = {False: _method_bound(problem, plan), True: _peer_bound(problem, plan)}
     rows = [
         Row(entry.name, entry.is_peer, timings[entry.name], apart, bounds[entry.is_peer], entry.predicted)
@@ -199,7 +201,7 @@ def run_bench(case: BenchRequest, clock: Clock = time.perf_counter) -> BenchResu
         versions=versions(),
         reference=admitted[0][0].name,
         rows=tuple(sorted(rows, key=lambda row: row.seconds)),
-        left_out=left_out | silent,
+        left_out=left_out | too_slow,
         copy=Pace(timings["copy"], copy.amount / timings["copy"].median),
         matmul=Pace(timings["matmul"], matmul.amount / timings["matmul"].median),
         input_bytes=task.x.nbytes,
@@ -260,7 +262,9 @@ def _entries(case: BenchRequest, problem: Problem, plan: Plan, task: Task) -> tu
     return entries, left_out | unable
 
 
-def _first_runs(entries: Sequence[_Entry], clock: Clock) -> tuple[list[tuple[_Entry, float]], dict[str, str]]:
+def _first_runs(
+    entries: Sequence[_Entry], clock: Clock, progress: Progress
+) -> tuple[list[tuple[_Entry, float]], dict[str, str]]:
     """Run each entry once; return those that are fast enough, with their differences.
 
     Those that are fast enough, each with how far its answer is from the first of them.
@@ -268,7 +272,8 @@ def _first_runs(entries: Sequence[_Entry], clock: Clock) -> tuple[list[tuple[_En
     admitted: list[tuple[_Entry, float]] = []
     left_out: dict[str, str] = {}
     reference: Array | None = None
-    for entry in entries:
+    for number, entry in enumerate(entries):
+        progress(number / len(entries))
         try:
             answer = _first_answer(entry, clock)
         except UnableError as reason:

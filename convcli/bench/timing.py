@@ -18,6 +18,7 @@ import numpy as np
 
 from convcli.engine.threads import share_out
 from convcli.limits import threads
+from convcli.progress import Progress, silent
 
 Result = TypeVar("Result")
 Clock = Callable[[], float]
@@ -60,20 +61,24 @@ def timed(call: Callable[[], Result], clock: Clock = time.perf_counter) -> tuple
 
 
 def take_turns(
-    calls: Mapping[str, Callable[[], object]], turns: int, clock: Clock = time.perf_counter
+    calls: Mapping[str, Callable[[], object]],
+    turns: int,
+    clock: Clock = time.perf_counter,
+    progress: Progress = silent,
 ) -> dict[str, Timing]:
-    """Run every call once a turn, in their order, and time each.
+    """Run every call once a turn, in their order, and time each; callers run a warm-up before.
 
-    Whoever wants a warm-up runs them before.
+    progress: called between the calls, outside of what is timed.
 
     >>> ticks = iter([0, 1, 1, 3, 3, 4, 4, 6])
     >>> take_turns({"a": int, "b": int}, 2, lambda: next(ticks))
     {'a': Timing(turns=(1, 1)), 'b': Timing(turns=(2, 2))}
     """
     taken: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(turns):
-        for name, call in calls.items():
+    for turn in range(turns):
+        for number, (name, call) in enumerate(calls.items(), 1):
             taken[name].append(timed(call, clock)[1])
+            progress((turn + number / len(calls)) / turns)
     return {name: Timing(tuple(each)) for name, each in taken.items()}
 
 

@@ -48,6 +48,9 @@ ANY_CASE = ("seed", "runs", "limit")
     help="Skip a method or peer that takes longer than this many seconds per run.",
 )
 @click.option("--seed", type=Count(0), metavar="N", default=0, help="Seed of the random numbers.")
+@click.option("-q", "--quiet", is_flag=True, help="Print the tables only, without settings and legend.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the planner's predictions too.")
+@options.columns
 @options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, options.max_memory, options.threads)
 @click.pass_context
 def command(
@@ -58,6 +61,9 @@ def command(
     reference: str | None,
     output: str | None,
     overwrite: bool,
+    quiet: bool,
+    verbose: bool,
+    columns: tuple[str, ...] | None,
     **settings: Any,
 ) -> None:
     """Time every method on one convolution, turn by turn with the peers that are installed: scipy, OpenCV and torch.
@@ -67,7 +73,9 @@ def command(
     matrices or only copies. Exit code 1 where an answer is wrong.
     """
     from convcli.bench.run import STANDARD, BenchRequest, run_bench
-    from convcli.cli.report.bench import bench_json, check_picture, print_bench, print_legend, save_bars
+    from convcli.cli.report.bench import Style, bench_json, bench_lines, check_picture, legend_lines, save_bars
+    from convcli.cli.report.progress import ProgressBar
+    from convcli.cli.report.terminal import echo
     from convcli.cli.report.text import print_json
     from convcli.jobs.requests import from_options
     from convcli.limits import Limits
@@ -84,16 +92,18 @@ def command(
     else:
         cases = [from_options(BenchRequest, shape=shape, reference=reference, **settings)]
     results = []
+    style = Style(verbose, quiet, columns)
     for case in cases:
-        results.append(run_bench(case))
+        with ProgressBar("bench", shown=not quiet, steady=True) as progress:
+            results.append(run_bench(case, progress=progress))
         if not as_json:
-            print_bench(results[-1])
-    if not as_json:
-        print_legend()
+            echo(bench_lines(results[-1], progress.seconds, style))
+    if not (as_json or quiet):
+        echo(legend_lines())
     written = None if output is None else save_bars(results, output, overwrite=overwrite)
     if as_json:
         print_json("bench", bench_json(results, written))
-    elif written is not None:
+    elif written is not None and not quiet:
         click.echo(f"wrote {written.path} ({written.format}, {written.bytes:,} bytes)", err=True)
     wrong = [name for result in results for name in result.wrong]
     if wrong:

@@ -23,27 +23,33 @@ Examples:
 @click.argument("input", metavar="INPUT-OR-SHAPE", shell_complete=complete.files)
 @options.kernel
 @click.option(
-    "--at", type=INDEX, help="Index of the output: its spatial index, and a channel if there are any [default: 0]."
+    "--at",
+    type=INDEX,
+    help="Index of the output, and a channel if there are any; -1 is the last. [default: the middle]",
 )
 @click.option("--all", "every", is_flag=True, help="Explain every output of a small input.")
 @options.op
 @click.option("--backward", is_flag=True, help="Show the contributions of dy at this output to dx and dw.")
 @click.option("--upstream", metavar="FILE", help="dy for --backward, shaped like the output. [default: ones]")
 @click.option("--seed", type=Count(0), metavar="N", help="Seed of the random numbers of a shape. [default: 0]")
+@options.quiet
+@options.verbose
 @options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, *options.RUNNING)
-def command(as_json: bool, every: bool, **settings: Any) -> None:
+def command(as_json: bool, every: bool, quiet: bool, verbose: bool, **settings: Any) -> None:
     """Show how one output of a convolution comes about: the patch, the kernel, their product and the sum.
 
     INPUT-OR-SHAPE is a file, or a shape such as 8x8x3 that is filled with random numbers. Padded cells stand in
-    brackets; several channels make a block each. The sum is what apply gives at this place.
+    brackets; several channels make a block each. The sum is the value that apply computes there; -q prints it alone.
     """
-    from convcli.cli.report.explain import explanation_json, print_explanation
+    from convcli.cli.report.explain import explanation_json, print_explanation, print_values
     from convcli.cli.report.text import print_json, print_warnings
     from convcli.jobs.requests import from_options
-    from convcli.learn.explain import ExplainRequest, run_explain
+    from convcli.learn.explain import MIDDLE, ExplainRequest, run_explain
 
-    if every == (settings["at"] is not None):
-        raise click.UsageError("give one output with --at I,J[,C], or --all; exactly one of them")
+    if every and settings["at"] is not None:
+        raise click.UsageError("--at and --all; expected exactly one of them")
+    if not every and settings["at"] is None:
+        settings["at"] = MIDDLE
     if settings["upstream"] is not None and not settings["backward"]:
         raise click.UsageError("--upstream is what --backward starts from; add --backward")
     result = run_explain(from_options(ExplainRequest, **settings))
@@ -51,5 +57,7 @@ def command(as_json: bool, every: bool, **settings: Any) -> None:
     print_warnings(warnings)
     if as_json:
         print_json("explain", explanation_json(result), warnings)
+    elif quiet:
+        print_values(result)
     else:
-        print_explanation(result)
+        print_explanation(result, verbose=verbose)

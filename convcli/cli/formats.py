@@ -16,14 +16,18 @@ Examples:
 
 @click.command("formats", cls=Command, epilog=EXAMPLES)
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown, identical on every installation.")
+@click.option("-q", "--quiet", is_flag=True, help="Print the names only, one a line.")
+@click.option("-v", "--verbose", is_flag=True, help="Show how each format is recognised too.")
+@options.columns
 @options.stacked()
-def command(markdown: bool, as_json: bool) -> None:
+def command(markdown: bool, as_json: bool, quiet: bool, verbose: bool, columns: tuple[str, ...] | None) -> None:
     """List the formats that are read and written.
 
     For each: its suffixes, the number types that it gives and holds, and what it needs. The format of a file is that
     of its suffix, and of a picture what its first bytes say; on a pipe, --input-format and --format name it.
     """
     from convcli.cli.report import formats as report
+    from convcli.cli.report.terminal import echo
     from convcli.cli.report.text import print_json
 
     if markdown and as_json:
@@ -32,5 +36,7 @@ def command(markdown: bool, as_json: bool) -> None:
         print_json("formats", report.formats_json())
     elif markdown:
         click.echo(report.markdown())
+    elif quiet:
+        echo(report.format_names())
     else:
-        report.print_formats()
+        echo(report.formats_lines(columns, verbose=verbose))

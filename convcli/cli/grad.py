@@ -27,14 +27,18 @@ Examples:
 @click.option("--loss", metavar="sum|mean|mse:FILE", help="Loss to differentiate, if dy is not given. [default: sum]")
 @click.option("--seed", type=Count(0), metavar="N", default=0, help="Seed of the random numbers of a shape.")
 @options.overwrite
+@options.quiet
+@options.verbose
 @options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, *options.RUNNING)
-def command(as_json: bool, **settings: Any) -> None:
+def command(as_json: bool, quiet: bool, verbose: bool, **settings: Any) -> None:
     """Take the gradients dx, dw and db of a loss through one convolution of INPUT, each itself a convolution.
 
     INPUT-OR-SHAPE is a file (- is stdin), or a shape such as 8x8x3 that is filled with random numbers. The gradients
     have the shapes of the input, of the kernel and of a bias. The loss is sum(y) unless --loss or --upstream says so.
     """
     from convcli.cli.report.grad import grad_json, grad_lines
+    from convcli.cli.report.progress import ProgressBar
+    from convcli.cli.report.terminal import echo
     from convcli.cli.report.text import print_json, print_warnings
     from convcli.jobs.grad import GradRequest, run_grad
     from convcli.jobs.requests import from_options
@@ -42,10 +46,11 @@ def command(as_json: bool, **settings: Any) -> None:
     output = settings["output"]
     options.check_stdout(as_json, output, "write to a file")
     options.check_overwrite(settings["overwrite"], output, "belongs to an output; add -o FILE")
-    result = run_grad(from_options(GradRequest, **settings))
+    with ProgressBar("grad", shown=not quiet) as progress:
+        result = run_grad(from_options(GradRequest, **settings), progress)
     warnings = result.operands.data.all_warnings
     print_warnings(warnings)
     if as_json:
         print_json("grad", grad_json(result), warnings)
-    else:
-        click.echo("\n".join(grad_lines(result)), err=output is not None)
+    elif not quiet:
+        echo(grad_lines(result, progress.seconds, verbose=verbose), err=output is not None)

@@ -47,15 +47,19 @@ Examples:
 )
 @click.option("--dump", metavar="FILE", help="Write the report and all arrays to a .npz or .json file.")
 @options.overwrite
+@options.quiet
+@options.verbose
 @options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, *options.RUNNING)
-def command(as_json: bool, dump: str | None, overwrite: bool, **settings: Any) -> None:
+def command(as_json: bool, dump: str | None, overwrite: bool, quiet: bool, verbose: bool, **settings: Any) -> None:
     """Check dx, dw and db of a convolution against central differences, their adjoints and explicit matrices.
 
     INPUT-OR-SHAPE is a file, or a shape such as 8x8x3 that is filled with random numbers. The loss is the sum of
     dy * y with a random dy, in float64. Convolution is linear, so the difference has no truncation error, and the two
-    columns agree to round-off. Exit code 1 where a test fails.
+    columns agree to round-off. The first line is the verdict. Exit code 1 if a test fails.
     """
-    from convcli.cli.report.gradcheck import gradcheck_json, print_gradcheck
+    from convcli.cli.report.gradcheck import gradcheck_json, gradcheck_lines
+    from convcli.cli.report.progress import ProgressBar
+    from convcli.cli.report.terminal import echo
     from convcli.cli.report.text import print_json
     from convcli.jobs import gradcheck
     from convcli.jobs.requests import from_options
@@ -63,13 +67,16 @@ def command(as_json: bool, dump: str | None, overwrite: bool, **settings: Any) -
     options.check_overwrite(overwrite, dump, "belongs to a dump; add --dump FILE")
     if dump is not None:
         gradcheck.check_dump(dump, overwrite=overwrite)
-    report = gradcheck.run_gradcheck(from_options(gradcheck.GradcheckRequest, **settings))
+    request = from_options(gradcheck.GradcheckRequest, **settings)
+    with ProgressBar("gradcheck", shown=not quiet) as progress:
+        report = gradcheck.run_gradcheck(request, progress)
     if dump is not None:
         gradcheck.dump(report, dump, gradcheck_json(report, arrays=True), overwrite=overwrite)
     if as_json:
         print_json("gradcheck", gradcheck_json(report))
-    else:
-        print_gradcheck(report)
+    elif not quiet:
+        operands = f"{request.input} with {request.reference}"
+        echo(gradcheck_lines(report, operands, progress.seconds, verbose=verbose))
     if not report.passed:
         raise CheckError(
             ", and ".join(report.failures), remedy="see the entries named above, or --dump FILE for all of them"

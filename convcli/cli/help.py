@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from convcli.cli import complete, options
+from convcli.errors import did_you_mean
 
 HEADINGS: dict[str, tuple[str, ...]] = {
     "Kernel": ("kernels", "reference", "op", "normalize", "combine"),
@@ -66,26 +67,39 @@ EXAMPLES = """\b
 Examples:
   convcli help
   convcli help apply
+  convcli help kernels export
 """
 
 
 @click.command("help", cls=Command, epilog=EXAMPLES)
-@click.argument("name", metavar="[COMMAND]", required=False, shell_complete=complete.commands)
+@click.argument("names", metavar="[COMMAND]...", nargs=-1, shell_complete=complete.commands)
 @options.stacked()
 @click.pass_context
-def command(context: click.Context, name: str | None, as_json: bool) -> None:
+def command(context: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     """Show the help of a command, or of convcli itself."""
     from convcli.cli.report.text import print_json
 
     shown = context.find_root()
-    if name is not None and isinstance(shown.command, click.Group):
-        _, found, _ = shown.command.resolve_command(shown, [name])
-        assert found is not None
+    for name in names:
+        found = _subcommand(shown, name)
         shown = found.make_context(name, [], parent=shown, resilient_parsing=True)
     if as_json:
-        print_json("help", {"name": name, "text": shown.get_help()})
+        print_json("help", {"name": " ".join(names) or None, "text": shown.get_help()})
     else:
         click.echo(shown.get_help())
+
+
+def _subcommand(context: click.Context, name: str) -> click.Command:
+    """Return a command of a group. Raises UsageError, with a suggestion, if there is none."""
+    group = context.command
+    if not isinstance(group, click.Group):
+        raise click.UsageError(f"{context.info_name} has no commands of its own; expected '{context.info_name}' alone")
+    found = group.get_command(context, name)
+    if found is None:
+        known = group.list_commands(context)
+        hint = did_you_mean(name, known) or "see 'convcli --help'"
+        raise click.UsageError(f"no command {name!r}; expected one of {', '.join(known)}; {hint}")
+    return found
 
 
 def _position(name: str) -> tuple[str, int]:

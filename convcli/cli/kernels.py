@@ -47,27 +47,38 @@ def command(context: click.Context) -> None:
     Without a command it lists them; `convcli kernels NAME` is `convcli kernels show NAME`.
     """
     if context.invoked_subcommand is None:
-        context.invoke(list_, pattern=None, as_json=False)
+        context.invoke(list_)
 
 
 @command.command("list", epilog=EXAMPLES)
 @click.argument("pattern", required=False)
+@click.option("-q", "--quiet", is_flag=True, help="Print the names only, one a line.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the source of each kernel too.")
+@options.columns
 @options.stacked()
-def list_(pattern: str | None, as_json: bool) -> None:
-    """List the named kernels with their parameters and meaning; with PATTERN, those whose line contains it."""
+def list_(pattern: str | None, as_json: bool, quiet: bool, verbose: bool, columns: tuple[str, ...] | None) -> None:
+    """List the named kernels with their parameters and meaning.
+
+    With PATTERN, list those whose name matches it ("gauss*"), or whose line contains it (edge).
+    """
     from convcli.cli.report import kernels as report
+    from convcli.cli.report.terminal import echo
     from convcli.cli.report.text import print_json
 
     if as_json:
         print_json("kernels list", report.kernels_json(pattern))
+    elif quiet:
+        echo(report.kernel_names(pattern))
     else:
-        report.print_kernels(pattern)
+        echo(report.kernels_lines(pattern, columns, verbose=verbose))
 
 
 @command.command("show", epilog=EXAMPLES)
 @name_argument
+@click.option("-q", "--quiet", is_flag=True, help="Print the taps only.")
+@click.option("-v", "--verbose", is_flag=True, help="Print every tap and every slice of a large kernel.")
 @options.stacked(dims)
-def show(name: str, dims: int | None, as_json: bool) -> None:
+def show(name: str, dims: int | None, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Show one kernel: its taps, sum, rank, what it amplifies and suppresses, and a picture.
 
     NAME is any kernel reference: a name with parameters, a literal, or a file.
@@ -79,8 +90,10 @@ def show(name: str, dims: int | None, as_json: bool) -> None:
     resolved = kernel(name, dims=dims)
     if as_json:
         print_json("kernels show", report.kernel_json(resolved))
+    elif quiet:
+        click.echo("\n".join(report.taps_lines(resolved, verbose=verbose)))
     else:
-        report.print_kernel(resolved)
+        report.print_kernel(resolved, verbose=verbose)
 
 
 @command.command("export", epilog=EXAMPLES)
@@ -94,8 +107,11 @@ def show(name: str, dims: int | None, as_json: bool) -> None:
 )
 @click.option("--format", "form", metavar="F", help=f"One of {', '.join(FORMATS)}. [default: from the suffix]")
 @options.overwrite
+@options.quiet
 @options.stacked(dims)
-def export(name: str, output: str, form: str | None, overwrite: bool, dims: int | None, as_json: bool) -> None:
+def export(
+    name: str, output: str, form: str | None, overwrite: bool, quiet: bool, dims: int | None, as_json: bool
+) -> None:
     """Write one kernel to a file that `-k` reads back, tap for tap."""
     from convcli.cli.report import kernels as report
     from convcli.cli.report.text import print_json
@@ -107,5 +123,5 @@ def export(name: str, output: str, form: str | None, overwrite: bool, dims: int 
     written = export_kernel(resolved, output, form, overwrite=overwrite)
     if as_json:
         print_json("kernels export", report.export_json(resolved, written))
-    else:
+    elif not quiet:
         click.echo(report.export_line(resolved, written), err=True)

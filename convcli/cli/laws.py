@@ -32,15 +32,28 @@ Examples:
 @click.option("--seed", type=Count(0), metavar="N", default=0, help="Seed of the random numbers.")
 @click.option("--matrix", metavar="FILE", help="Write the matrix M of conv(x) = M vec(x) to a .npy or .csv file.")
 @options.overwrite
+@options.quiet
+@options.verbose
+@options.columns
 @options.stacked(options.stride, options.padding, options.boundary, options.dims, *options.RUNNING)
-def command(as_json: bool, matrix: str | None, overwrite: bool, **settings: Any) -> None:
+def command(
+    as_json: bool,
+    matrix: str | None,
+    overwrite: bool,
+    quiet: bool,
+    verbose: bool,
+    columns: tuple[str, ...] | None,
+    **settings: Any,
+) -> None:
     """Measure the laws of convolution: both sides of each, their difference, its bound, and a verdict.
 
     Linear and a matrix, the flip, commutative, associative, the derivative, equivariant under shifts and where that
     breaks, local, and the backward pass. INPUT-OR-SHAPE is a file, of which the middle is taken, or a shape such as
     32x32 that is filled with random numbers. Exit code 1 where a law fails.
     """
-    from convcli.cli.report.laws import laws_json, print_laws
+    from convcli.cli.report.laws import Style, laws_json, laws_lines
+    from convcli.cli.report.progress import ProgressBar
+    from convcli.cli.report.terminal import echo
     from convcli.cli.report.text import print_json, print_warnings
     from convcli.jobs.requests import from_options
     from convcli.learn.laws import LawsRequest, check_matrix, run_laws, save_matrix
@@ -48,14 +61,15 @@ def command(as_json: bool, matrix: str | None, overwrite: bool, **settings: Any)
     options.check_overwrite(overwrite, matrix, "is for --matrix FILE; name one, or leave --overwrite out")
     if matrix is not None:
         check_matrix(matrix, overwrite=overwrite)
-    result = run_laws(from_options(LawsRequest, **settings))
+    with ProgressBar("laws", shown=not quiet) as progress:
+        result = run_laws(from_options(LawsRequest, **settings), progress)
     written = None if matrix is None else save_matrix(result, matrix, overwrite=overwrite)
     warnings = result.operands.data.all_warnings
     print_warnings(warnings)
     if as_json:
         print_json("laws", laws_json(result, written), warnings)
-    else:
-        print_laws(result, written)
+    elif not quiet:
+        echo(laws_lines(result, written, progress.seconds, Style(verbose, columns)))
     if result.failed:
         raise CheckError(
             f"{' and '.join(result.failed)}: both sides differ by more than rounding explains",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from convcli.grad.records import (
 )
 from convcli.grad.toeplitz import toeplitz, unrolled
 from convcli.options import Op
+from convcli.progress import Progress, silent
 from convcli.shapes.axis import Axis
 from convcli.shapes.layout import ConvLayout, check_layout, infer_layout
 from convcli.shapes.parse import Padding, PerAxis, check_number, check_whole
@@ -122,12 +124,24 @@ SHOWN = 10
 
 
 def compare(
-    subject: Subject, name: str, gradient: Floats, eps: float | None, rng: np.random.Generator, limit: int
+    subject: Subject,
+    name: str,
+    gradient: Floats,
+    eps: float | None,
+    rng: np.random.Generator,
+    limit: int,
+    done: Callable[[], None],
 ) -> TensorCheck:
-    """Compare a gradient with central differences in all its entries, or in a random choice of `limit`."""
+    """Compare a gradient with central differences in all its entries, or in a random choice of `limit`.
+
+    done: called after each entry.
+    """
     step = subject.step(name) if eps is None else eps
     entries = chosen(gradient.size, limit, rng)
-    numeric = np.array([subject.slope(*subject.ends(name, int(index), step), step) for index in entries])
+    numeric = np.empty(len(entries))
+    for number, index in enumerate(entries):
+        numeric[number] = subject.slope(*subject.ends(name, int(index), step), step)
+        done()
     check = TensorCheck(name, gradient.shape, entries, gradient.ravel()[entries], numeric, gradient, step)
     relative = np.where(np.isnan(check.relative), np.inf, check.relative)
     order = np.argsort(-relative, kind="stable")[:SHOWN]
@@ -290,6 +304,7 @@ def check_layout_gradients(
     seed: int = 0,
     sweep: bool = False,
     broken: str | None = None,
+    progress: Progress = silent,
 ) -> GradcheckReport:
     """Check gradients as `gradcheck` does, for x and w in any layout, in their own shapes."""
     if eps is not None and not 0 < check_number(eps, "eps") < np.inf:
@@ -302,17 +317,28 @@ def check_layout_gradients(
     analytic = subject.gradients(subject.dy)
     if broken is not None:
         analytic = analytic._replace(**{broken: _corrupted(getattr(analytic, broken))})
+    done = _counter(analytic, count, sweep, progress)
     with np.errstate(invalid="ignore", over="ignore"):
         return GradcheckReport(
-            checks=tuple(compare(subject, name, getattr(analytic, name), eps, rng, count) for name in TENSORS),
+            checks=tuple(compare(subject, name, getattr(analytic, name), eps, rng, count, done) for name in TENSORS),
             seed=seed,
             output_shape=subject.dy.shape,
             adjoint=tuple(adjoint_test(subject, name, getattr(analytic, name), rng) for name in TENSORS),
             paths=tuple(path_tests(subject, analytic)),
-            sweep=swept(subject, analytic, rng) if sweep else None,
+            sweep=swept(subject, analytic, rng, done) if sweep else None,
             broken=broken,
             arrays=(("x", subject.x), ("w", subject.w), ("dy", subject.dy)),
         )
+
+
+def _counter(analytic: Gradients, limit: int, sweep: bool, progress: Progress) -> Callable[[], None]:
+    """Return what reports the progress: it is called once for each entry that is moved."""
+    sizes = [gradient.size for gradient in analytic]
+    total = sum(min(size, limit) for size in sizes)
+    if sweep:
+        total += len(STEPS) * sum(min(size, SWEPT) for size in sizes)
+    moved = itertools.count(1)
+    return lambda: progress(next(moved) / total)
 
 
 def _corrupted(gradient: Floats) -> Floats:
@@ -327,15 +353,22 @@ SWEPT = 20
 """Entries of each tensor that a sweep follows."""
 
 
-def swept(subject: Subject, analytic: Gradients, rng: np.random.Generator) -> Sweep:
+def swept(subject: Subject, analytic: Gradients, rng: np.random.Generator, done: Callable[[], None]) -> Sweep:
+    """Return the errors at every step of STEPS; done: called after each entry that is moved."""
+
+    def ends(name: str, index: int, step: float) -> tuple[Floats, Floats]:
+        found = subject.ends(name, index, step)
+        done()
+        return found
+
     entries = {name: chosen(getattr(analytic, name).size, SWEPT, rng) for name in TENSORS}
     exact = {name: getattr(analytic, name).ravel()[entries[name]] for name in TENSORS}
     exact["curved"] = subject.gradients(np.square(subject.output())).dx.ravel()[entries["dx"]]
     rows = []
     for step in STEPS:
-        ends = {name: [subject.ends(name, int(index), step) for index in entries[name]] for name in TENSORS}
-        numeric = {name: [subject.slope(above, below, step) for above, below in ends[name]] for name in TENSORS}
-        numeric["curved"] = [float((above**3 - below**3).sum()) / (6 * step) for above, below in ends["dx"]]
+        outputs = {name: [ends(name, int(index), step) for index in entries[name]] for name in TENSORS}
+        numeric = {name: [subject.slope(above, below, step) for above, below in outputs[name]] for name in TENSORS}
+        numeric["curved"] = [float((above**3 - below**3).sum()) / (6 * step) for above, below in outputs["dx"]]
         errors = {
             name: over(float(np.linalg.norm(exact[name] - found)), float(np.linalg.norm(exact[name])))
             for name, found in numeric.items()

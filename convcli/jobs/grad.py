@@ -28,6 +28,7 @@ from convcli.io import Written
 from convcli.jobs.operands import Operands, load_operands
 from convcli.jobs.requests import check_suffix
 from convcli.limits import Limits
+from convcli.progress import Progress, silent
 from convcli.shapes.geometry import Geometry
 
 
@@ -118,7 +119,7 @@ class GradResult:
     written: Written | None
 
 
-def run_grad(request: GradRequest) -> GradResult:
+def run_grad(request: GradRequest, progress: Progress = silent) -> GradResult:
     """Compute the gradients of a loss and save them as a .npz of dx, dw and db.
 
     Raises ShapeError if an upstream gradient or a target is not shaped like the output, naming both; FileError
@@ -151,9 +152,13 @@ def run_grad(request: GradRequest) -> GradResult:
         y = from_layer(problem.run(None, "auto", None), conv_layout)
         value = loss.value(y, given)
 
+        progress(1 / 3)
+
         # backward
         dy = loss.slope(y, given)
         gradients = backpropagate(problem, dy, conv_layout, op=geometry.op)._asdict()
+
+    progress(1.0)
 
     # save
     written = None

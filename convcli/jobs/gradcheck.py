@@ -16,6 +16,7 @@ from convcli.grad import GradcheckReport, check_layout_gradients
 from convcli.jobs.operands import load_operands
 from convcli.jobs.requests import check_suffix
 from convcli.limits import Limits
+from convcli.progress import Progress, silent
 from convcli.shapes.geometry import Geometry
 
 
@@ -34,7 +35,7 @@ class GradcheckRequest:
     limits: Limits = field(default_factory=Limits.of)
 
 
-def run_gradcheck(request: GradcheckRequest) -> GradcheckReport:
+def run_gradcheck(request: GradcheckRequest, progress: Progress = silent) -> GradcheckReport:
     """Check the gradients of the requested convolution. Raises InputError and its kin for what does not fit.
 
     >>> run_gradcheck(GradcheckRequest("6x6x2", "random:3x3x3x2")).passed
@@ -59,6 +60,7 @@ def run_gradcheck(request: GradcheckRequest) -> GradcheckReport:
         seed=request.seed,
         sweep=request.sweep,
         broken=request.broken,
+        progress=progress,
     )
 
 

@@ -82,6 +82,12 @@ def _unknown(text: str) -> ConvError:
     if files.looks_like_file(text):
         return files.missing(text)
     name, colon, _ = text.partition(":")
+    if re.fullmatch(r"\d+([xX×]\d+)*", text):
+        return KernelError(
+            f"a kernel of size {text} without taps",
+            "expected a name, taps or a file",
+            f"write random:{text} for random taps, or box:size={text.lower()} for a mean",
+        )
     nearest = did_you_mean(name.lower().replace("_", "-"), bank.names()) if colon else _nearest(name)
     return KernelError(
         f"unknown kernel '{name[:80]}'", "expected a name, taps or a file", nearest or "see: convcli kernels list"

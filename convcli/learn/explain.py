@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,20 +43,23 @@ Index: TypeAlias = tuple[int, ...]
 STEPS = 256
 """Limit of outputs for `--all`."""
 
+MIDDLE: Literal["middle"] = "middle"
+"""Asks for the output in the middle."""
+
 
 @dataclass(frozen=True)
 class ExplainRequest:
     """The outputs to explain.
 
     input: a file, or a shape for random numbers.
-    at: the output's index; its batch and channel may be left out, and are then 0. None asks for
-    every output.
+    at: the output's index, negative ones from the end; its batch and channel may be left out, and
+    are then 0. MIDDLE asks for the middle of the output, None for every output.
     seed: for random numbers only. upstream: a file with dy, by default ones.
     """
 
     input: str
     reference: str
-    at: Index | None
+    at: Index | Literal["middle"] | None
     geometry: Geometry = field(default_factory=Geometry)
     seed: int | None = None
     backward: bool = False
@@ -149,6 +152,8 @@ class ExplainResult:
     steps: tuple[Step, ...]
     upstream: str | None
     """Where dy came from; None without the backward pass."""
+    middle: bool = False
+    """Whether the output is in the middle because none was asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,13 +200,24 @@ def run_explain(request: ExplainRequest) -> ExplainResult:
     a = operands.conv_layout
     axes = operands.spec.axes(a.spatial, a.window)
     output = a.with_spatial([axis.out for axis in axes])
-    chosen = _every(output) if request.at is None else [_complete_index(request.at, a, output)]
+    chosen = _every(output) if request.at is None else [_complete_index(_at(request, a, output), a, output)]
     dy = _upstream(request, operands, output) if request.backward else None
     context = _make_context(operands, request.geometry, axes, dy)
     source = (request.upstream or "ones") if request.backward else None
-    return ExplainResult(
-        operands, request.geometry.op, axes, output, tuple(_step(context, at) for at in chosen), source
-    )
+    steps = tuple(_step(context, at) for at in chosen)
+    return ExplainResult(operands, request.geometry.op, axes, output, steps, source, request.at == MIDDLE)
+
+
+def _at(request: ExplainRequest, a: ConvLayout, output: tuple[int, ...]) -> Index:
+    """Return the index that is asked for, or the spatial index of the middle."""
+    if request.at is not None and request.at != MIDDLE:
+        return request.at
+    return _middle(a, output)
+
+
+def _middle(a: ConvLayout, output: tuple[int, ...]) -> Index:
+    channel = None if a.output_channel_axis is None else a.output_channel_axis - a.batch_axes
+    return tuple(n // 2 for axis, n in enumerate(output[a.batch_axes :]) if axis != channel)
 
 
 def _every(output: tuple[int, ...]) -> list[Index]:
@@ -215,24 +231,34 @@ def _every(output: tuple[int, ...]) -> list[Index]:
 
 
 def _complete_index(at: Index, a: ConvLayout, output: tuple[int, ...]) -> Index:
-    """Fill in the batch and channel of an output's index. Raises InputError."""
+    """Fill in the batch and channel of an output's index, and count negative entries from the end.
+
+    Raises InputError.
+    """
     whole = at
     if len(at) == a.dims and a.output_channel_axis is not None:
         channel = a.output_channel_axis - a.batch_axes
         whole = (*at[:channel], 0, *at[channel:])
     if len(whole) == len(output) - a.batch_axes:
         whole = (*[0] * a.batch_axes, *whole)
-    valid = ",".join(f"0..{n - 1}" for n in output)
+    given = f"--at {_joined(at)}"
     if len(whole) != len(output):
-        entries = "1 entry" if len(at) == 1 else f"{len(at)} entries"
         raise InputError(
-            f"at {','.join(map(str, at))} has {entries}",
+            f"{given} has {'1 entry' if len(at) == 1 else f'{len(at)} entries'}",
             f"the output {show(output)} has {len(output)} axes",
-            f"valid are {valid}; batch and channel may be left out",
+            f"write --at {_joined(_middle(a, output))} for the middle; batch and channel may be left out",
         )
-    if not all(0 <= i < n for i, n in zip(whole, output, strict=True)):
-        raise InputError(f"at {','.join(map(str, at))} lies outside the output {show(output)}", f"valid are {valid}")
-    return whole
+    if not all(-n <= i < n for i, n in zip(whole, output, strict=True)):
+        raise InputError(
+            f"{given} lies outside the output {show(output)}",
+            f"valid are {','.join(f'0..{n - 1}' for n in output)}",
+            "negative indices count from the end",
+        )
+    return tuple(i % n for i, n in zip(whole, output, strict=True))
+
+
+def _joined(index: Iterable[int]) -> str:
+    return ",".join(map(str, index))
 
 
 def _upstream(request: ExplainRequest, operands: Operands, output: tuple[int, ...]) -> NDArray[np.float64]:

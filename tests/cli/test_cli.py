@@ -894,7 +894,7 @@ class TestGradcheck:
         assert len(record["failures"]) == 1
 
     def test_the_worst_entries_are_told_with_their_windows(self) -> None:
-        told = ok("gradcheck", "6x5x2", "-k", "random:3x2x2x2", "--padding", "1").stdout
+        told = ok("gradcheck", "6x5x2", "-k", "random:3x2x2x2", "--padding", "1", "-v").stdout
         for part in ("dx: the 10 worst entries", "dw: the 10 worst entries", "db: the 3 worst entries"):
             assert part in told
         assert re.search(r"^\[\d,\d,\d\] .* \[-?\d:\d, -?\d:\d\] +\[\d:\d, \d:\d\]", told, re.MULTILINE)

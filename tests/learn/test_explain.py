@@ -182,7 +182,7 @@ def test_values_that_are_not_finite_pass_through() -> None:
     ("options", "error", "told"),
     [
         ({"at": (26, 3)}, InputError, r"at 26,3 lies outside the output 26x26; valid are 0\.\.25,0\.\.25"),
-        ({"at": (-1, 3)}, InputError, r"at -1,3 lies outside"),
+        ({"at": (-27, 3)}, InputError, r"--at -27,3 lies outside .*; negative indices count from the end"),
         ({"at": (1,)}, InputError, "at 1 has 1 entry; the output 26x26 has 2 axes"),
         ({"at": (1, 2, 0)}, InputError, "3 entries"),
         ({"at": None}, LimitError, "676 steps; expected at most 256"),
@@ -276,7 +276,49 @@ def test_all_walks_every_step() -> None:
     ]
 
 
-def test_large_windows_show_their_corners_and_json_holds_them_whole() -> None:
+def test_without_an_index_the_middle_is_explained() -> None:
+    told = shown("8x8x3", "-k", "random:2x3x3x3")
+    assert "3,3,0, the middle of the output; choose another with --at, or --all" in told
+    assert json.loads(shown("8x8x3", "-k", "random:2x3x3x3", "--json"))["steps"][0]["at"] == [3, 3, 0]
+    assert "the middle" not in shown("8x8", "-k", "box:size=3", "--at", "3,3")
+    assert explain("3x9x8", "random:2x3x3x3", layout="channels_first", at="middle").steps[0].at == (0, 3, 3)
+
+
+def test_negative_indices_count_from_the_end() -> None:
+    assert explain("8x8x3", "random:2x3x3x3", at=(-1, -6, -1)).steps[0].at == (5, 0, 1)
+    assert "y[5,5] = " in shown("8x8", "-k", "box:size=3", "--at", "-1,-1")
+
+
+def test_quiet_prints_the_values_alone() -> None:
+    name = saved(np.array([1.0, 2.0, 4.0]))
+    assert shown(name, "-k", "1,-1", "--at", "0", "-q") == "-1\n"
+    assert shown(name, "-k", "1,-1", "--all", "-q") == "-1\n-2\n"
+
+
+@pytest.mark.parametrize(
+    ("taps", "span"),
+    [
+        (np.outer(*[np.exp(-np.square(np.arange(-9, 10)) / 8)] * 2), "x[15..23,15..23]"),
+        (np.pad(np.ones((3, 3)), ((0, 16), (16, 0))), "x[10..18,20..28]"),
+    ],
+    ids=["in the middle", "in a corner"],
+)
+def test_large_windows_show_the_taps_with_the_most_weight(taps: np.ndarray, span: str) -> None:
+    told = shown("40x40", "-k", saved(taps, "w.npy"), "--at", "10,10")
+    assert span in told
+    assert "shown are the 9x9 taps with the most weight, of 19x19; all of them are in --json" in told
+    assert "= the sum of 361 products = " in told
+
+
+def test_verbose_shows_every_term_and_channel() -> None:
+    words = ["30x30x12", "-k", "random:12x6x6x12", "--dims", "2", "--at", "3,3", "--backward"]
+    told = shown(*words, "-v")
+    assert "more, all of them" not in told
+    assert "channel 11" in told
+    assert told.count("+= delta") == 2 * 6 * 6 * 12
+
+
+def test_large_windows_and_json_holds_them_whole() -> None:
     words = ["30x30x12", "-k", "random:12x12x12x12", "--dims", "2", "--at", "3,3", "--backward"]
     told = shown(*words)
     assert "..." in told
@@ -312,7 +354,6 @@ def test_null_stands_for_nan_in_json() -> None:
     [
         (["--at", "26,0"], "valid are 0..25,0..25"),
         (["--at", "x"], "expected a whole number"),
-        ([], "--all; exactly one of them"),
         (["--at", "1,1", "--all"], "exactly one of them"),
         (["--at", "1,1", "--upstream", "dy.npy"], "add --backward"),
         (["--at", "1,1", "--backward", "--upstream", "nothere.npy"], "nothere.npy"),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,56 +13,58 @@ from convcli import io
 from convcli.bench.run import BenchResult, Row
 from convcli.errors import FileError
 from convcli.io import Written
-from convcli.shapes.parse import show
+from convcli.shapes.parse import counted, show
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
 
 
-from rich.table import Table
-from rich.text import Text
-
 from convcli.bench.timing import Timing
-from convcli.cli.report.text import (
-    axis_json,
-    axis_names,
-    bar,
-    columns,
-    finite,
-    formula,
-    make_console,
-    reading,
-    written_json,
-)
+from convcli.cli.report.progress import elapsed
+from convcli.cli.report.table import Column, table
+from convcli.cli.report.terminal import bold, coloured, dim, labelled
+from convcli.cli.report.text import axis_json, axis_names, bar, finite, formula, reading, written_json
 
 BAR = 10
 """Characters of the longest bar."""
 LEGEND = (
-    "*         the planner's pick",
-    "GFLOP/s   two for each multiply-add of the definition, however few a method gets by with",
-    "GB/s      the input read once and the output written once",
-    "of limit  their shares of the machine's own: of products of matrices, of copies to fresh memory",
-    "differs   the largest difference from the reference's answer",
+    ("*", "the planner's choice"),
+    ("GFLOP/s", "two for each multiply-add of the definition, however few a method gets by with"),
+    ("GB/s", "the input read once and the output written once"),
+    ("of peak", "the share of what this machine does when it only multiplies matrices"),
+    ("of copy", "the share of what this machine does when it only copies to fresh memory"),
+    ("differs", "the largest difference from the reference's answer"),
 )
 
 
-def print_bench(result: BenchResult) -> None:
-    """Print a case: a row for each method and peer, and why others were not timed."""
-    console = make_console()
-    console.print("\n".join(_head(result)), highlight=False, markup=False)
-    console.print(_table(result))
-    if result.left_out:
-        rows = [(name, why) for name, why in result.left_out.items()]
-        console.print("\n".join(["not timed:", *columns(rows)]), style="dim", highlight=False, markup=False)
-    console.print()
+class Style(NamedTuple):
+    """How cases are shown: with predictions, without the settings, and which columns (None: all that fit)."""
+
+    verbose: bool = False
+    quiet: bool = False
+    columns: Sequence[str] | None = None
 
 
-def print_legend() -> None:
-    """Print the meaning of the columns."""
-    make_console().print("\n".join(LEGEND), style="dim", highlight=False, markup=False)
+def bench_lines(result: BenchResult, seconds: float, style: Style) -> list[str]:
+    """Describe a case: its settings, a row for each method and peer, and why others were not timed.
+
+    seconds: the time that the whole measurement took.
+    """
+    lines = _table(result, style)
+    if style.quiet:
+        return [*lines, ""]
+    head = labelled([*_head(result), ("took", elapsed(seconds))], indent="")
+    out = ["not timed:", *labelled(result.left_out.items())] if result.left_out else []
+    return [*head, *lines, *map(dim, out), ""]
 
 
-def _head(result: BenchResult) -> list[str]:
+def legend_lines() -> list[str]:
+    """Return the meaning of the columns."""
+    return [dim(line) for line in labelled(LEGEND, indent="")]
+
+
+def _head(result: BenchResult) -> list[tuple[str, str]]:
+    """Return the settings of a case, and what was measured beside it."""
     case = result.case
     plan = result.plan
     a = result.conv_layout
@@ -72,46 +75,51 @@ def _head(result: BenchResult) -> list[str]:
     if a.channel_axis is not None:
         rows.append(("channels", reading(a)))
     turns = "turn" if case.runs == 1 else "turns"
-    return columns(
-        [
-            *rows,
-            ("output", f"{show(a.with_spatial(plan.sizes))} {plan.dtype}, {plan.macs:,} multiply-adds"),
-            ("method", f"{plan.method}: {plan.reason}"),
-            ("limits", f"copying {result.copy.rate / 1e9:.3g} GB/s, products {result.matmul.rate / 1e9:.3g} GFLOP/s"),
-            ("timed", f"{case.runs} {turns} each, in turn, medians; {result.threads} threads"),
-        ],
-        indent="",
-    )
+    return [
+        *rows,
+        ("output", f"{show(a.with_spatial(plan.sizes))} {plan.dtype}, {plan.macs:,} multiply-adds"),
+        ("method", f"{plan.method}: {plan.reason}"),
+        ("limits", f"copying {result.copy.rate / 1e9:.3g} GB/s, products {result.matmul.rate / 1e9:.3g} GFLOP/s"),
+        ("timed", f"{case.runs} {turns} each, in turn, medians; {counted(result.threads, 'thread')}"),
+    ]
 
 
-def _table(result: BenchResult) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column("", no_wrap=True, min_width=max(len(row.name) for row in result.rows))
-    for name in ("ms", "/ pick", "GFLOP/s", "of limit", "GB/s", "of limit", "differs"):
-        table.add_column(name, justify="right")
-    table.add_column("")
-    for row in result.rows:
-        operations = result.operations(row)
-        traffic = result.traffic(row)
-        table.add_row(
-            f"{row.name} *" if row is result.pick else row.name,
-            f"{1e3 * row.seconds:.3g}",
-            f"{row.seconds / result.pick.seconds:.2f}",
-            f"{operations / 1e9:.3g}",
-            f"{operations / result.matmul.rate:.0%}",
-            f"{traffic / 1e9:.3g}",
-            f"{traffic / result.copy.rate:.0%}",
-            _told_difference(result, row),
-            bar(BAR * row.seconds / result.slowest),
-            style="bold" if row is result.pick else "",
-        )
-    return table
+def _table(result: BenchResult, style: Style) -> list[str]:
+    """Return a row for each method and peer, the fastest first; the planner's choice is bold."""
+    rows = result.rows
+    operations = [result.operations(row) for row in rows]
+    traffic = [result.traffic(row) for row in rows]
+    columns = [
+        Column("method", [f"{row.name} *" if row is result.pick else row.name for row in rows], left=True),
+        Column("ms", [f"{1e3 * row.seconds:.3g}" for row in rows]),
+        Column("/ pick", [f"{row.seconds / result.pick.seconds:.2f}" for row in rows], worth=6),
+        Column("GFLOP/s", [f"{rate / 1e9:.3g}" for rate in operations], worth=5),
+        Column("of peak", [f"{rate / result.matmul.rate:.0%}" for rate in operations], worth=2),
+        Column("GB/s", [f"{rate / 1e9:.3g}" for rate in traffic], worth=4),
+        Column("of copy", [f"{rate / result.copy.rate:.0%}" for rate in traffic], worth=1),
+        Column("differs", [_difference(result, row) for row in rows]),
+        Column("bar", [bar(BAR * row.seconds / result.slowest) for row in rows], left=True, worth=3),
+    ]
+    if style.verbose:
+        columns.insert(2, Column("predicted", [_predicted(row) for row in rows], worth=7))
+    chosen = rows.index(result.pick)
+    return table([_emphasised(column, chosen) for column in columns], chosen=style.columns)
 
 
-def _told_difference(result: BenchResult, row: Row) -> Text:
+def _emphasised(column: Column, chosen: int) -> Column:
+    """Return a column with the cell of one row bold."""
+    cells = [bold(cell) if number == chosen and cell else cell for number, cell in enumerate(column.cells)]
+    return replace(column, cells=cells)
+
+
+def _predicted(row: Row) -> str:
+    return "" if row.predicted is None else f"{1e3 * row.predicted:.3g}"
+
+
+def _difference(result: BenchResult, row: Row) -> str:
     if not row.passed:
-        return Text(f"{row.difference:.1e} WRONG", "bold red")
-    return Text("reference" if row.name == result.reference else f"{row.difference:.1e}")
+        return coloured(f"{row.difference:.1e} WRONG", good=False)
+    return "reference" if row.name == result.reference else f"{row.difference:.1e}"
 
 
 def bench_json(results: Sequence[BenchResult], written: Written | None) -> dict[str, Any]:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from rich.text import Text
 
-from convcli.cli.report.text import axis_json, axis_names, columns, described, finite, formula, make_console, reading
+from convcli.cli.report.matrix import heaviest_part
+from convcli.cli.report.terminal import labelled, width, wrapped
+from convcli.cli.report.text import axis_json, axis_names, described, finite, formula, make_console, reading
 from convcli.learn.explain import Block, Cell, ExplainResult, Flow, Index, Step
 from convcli.shapes.axis import Axis
 from convcli.shapes.parse import show
 
-SIDE = 9
-"""Cells of an axis that are shown, of a longer one the first and the last four; planes and channels are as many."""
+SHAPES = ((9, 4, True), (9, 3, True), (9, 4, False), (7, 4, False), (5, 4, False), (3, 4, False))
+"""Cells of an axis, digits, and whether tables stand side by side: the first that fits the terminal is taken."""
+MOST = 9
+"""Planes and channels that are shown of more."""
+LISTED = 18
+"""Products that are written out as a sum."""
 TERMS = 32
 """Terms of a gradient that are shown; of more the first and the last sixteen."""
 LETTERS = "abcdefgh"
-GAP = Text("...", "dim")
 
 
 class Grid(NamedTuple):
@@ -29,16 +34,49 @@ class Grid(NamedTuple):
     cells: list[list[Text]]
 
 
-def print_explanation(result: ExplainResult) -> None:
-    """Print the convolution in a few lines, then every step."""
+class View(NamedTuple):
+    """What is shown of a step.
+
+    columns: of the terminal, None for no limit. side: cells of an axis; digits: of a cell; beside: whether its tables
+    stand side by side. most: planes and channels; terms: of a gradient.
+    """
+
+    columns: int | None
+    side: int
+    digits: int
+    beside: bool
+    most: int
+    terms: int
+
+
+def print_explanation(result: ExplainResult, *, verbose: bool = False) -> None:
+    """Print the convolution in a few lines, then every step; verbose: with all channels, planes and terms."""
     console = make_console()
     console.print("\n".join(_head(result)), highlight=False, markup=False)
     for step in result.steps:
         console.print()
-        for line in _step(result, step, console.width):
+        for line in _fitting(result, step, verbose):
             console.print(line)
     if any(cell.padded for cell in _cells(result.steps)):
-        console.print(_legend(result), style="yellow", highlight=False, markup=False)
+        for text in wrapped(_legend(result), width()):
+            console.print(text, style="yellow", highlight=False, markup=False)
+
+
+def print_values(result: ExplainResult) -> None:
+    """Print the value of every step alone."""
+    print("\n".join(_number(step.value) for step in result.steps))
+
+
+def _fitting(result: ExplainResult, step: Step, verbose: bool) -> list[Text]:
+    """Return the lines of a step, with as many cells of its tables as the terminal has room for."""
+    columns = width()
+    lines: list[Text] = []
+    for shape in SHAPES:
+        view = View(columns, *shape, *((10**9, 10**9) if verbose else (MOST, TERMS)))
+        lines = list(_step(result, step, view))
+        if columns is None or all(len(line) <= columns for line in lines):
+            break
+    return lines
 
 
 def explanation_json(result: ExplainResult) -> dict[str, Any]:
@@ -102,7 +140,11 @@ def _head(result: ExplainResult) -> list[str]:
     ]
     rows += [(name, formula(axis)) for name, axis in zip(axis_names(a.dims), result.axes, strict=True)]
     rows.append(("channels", reading(a)))
-    return columns([*rows, ("output", show(result.output))], indent="")
+    rows.append(("output", show(result.output)))
+    if result.middle:
+        at = ",".join(map(str, result.steps[0].at))
+        rows.append(("explained", f"{at}, the middle of the output; choose another with --at, or --all"))
+    return labelled(rows, indent="")
 
 
 def _legend(result: ExplainResult) -> str:
@@ -111,19 +153,45 @@ def _legend(result: ExplainResult) -> str:
     return f"(v) lies outside the input: boundary {by}"
 
 
-def _step(result: ExplainResult, step: Step, width: int) -> Iterator[Text]:
+def _step(result: ExplainResult, step: Step, view: View) -> Iterator[Text]:
     name = f"y{_index(step.at)}"
-    yield Text(f"{name} = {_rule(result, step)}", "bold")
-    for block in step.blocks[:SIDE]:
+    yield from _bold(f"{name} = {_rule(result, step)}", view)
+    part = _part(result, step, view)
+    for block in step.blocks[: view.most]:
         if block.channel is not None:
             yield Text(f"channel {block.channel}", "bold")
-        yield from _block(result, block, width)
+        yield from _block(result, block, part, view)
         if len(step.blocks) > 1:
             yield Text(f"  sum {_number(block.total)}")
-    yield from _left_out(len(step.blocks), "channels")
-    yield _result(name, step)
+    yield from _left_out(len(step.blocks), "channels", view)
+    yield from _whole(result, part, view)
+    yield from _bold(_result(name, step), view)
     if step.delta is not None:
-        yield from _backward(result, step)
+        yield from _backward(result, step, view)
+
+
+def _bold(text: str, view: View) -> Iterator[Text]:
+    return (Text(line, "bold") for line in wrapped(text, view.columns, "    "))
+
+
+def _part(result: ExplainResult, step: Step, view: View) -> tuple[range, ...]:
+    """Return the taps that are shown along each axis: of many, those with the most weight."""
+    window = tuple(axis.k for axis in result.axes)
+    taps = np.zeros(window)
+    for block in step.blocks:
+        taps += np.abs([cell.w for cell in block.cells]).reshape(window)
+    planes = (view.most,) * (len(window) - 2)
+    sides = (*planes, *(view.side,) * min(len(window), 2))
+    return tuple(heaviest_part(taps, side)[axis] for axis, side in enumerate(sides))
+
+
+def _whole(result: ExplainResult, part: tuple[range, ...], view: View) -> Iterator[Text]:
+    """Say which taps are shown, if that is not all."""
+    window = tuple(axis.k for axis in result.axes)
+    if any(len(run) < k for run, k in zip(part, window, strict=True)):
+        shown = show(len(run) for run in part)
+        text = f"shown are the {shown} taps with the most weight, of {show(window)}; all of them are in --json"
+        yield from (Text(line, "dim") for line in wrapped(text, view.columns))
 
 
 def _rule(result: ExplainResult, step: Step) -> str:
@@ -144,18 +212,19 @@ def _place_of(result: ExplainResult, step: Step, *, flipped: bool) -> Index:
     return step.blocks[0].cells[-1 if flipped else 0].place
 
 
-def _result(name: str, step: Step) -> Text:
-    parts = [_number(block.total) for block in step.blocks]
+def _result(name: str, step: Step) -> str:
+    what = "channels" if len(step.blocks) > 1 else "products"
+    parts = [block.total for block in step.blocks]
     if len(parts) == 1:
-        parts = [_number(cell.product) for cell in _some(step.blocks[0].cells, 2 * SIDE)]
-    hidden = len(step.blocks) == 1 and len(step.blocks[0].cells) > 2 * SIDE
-    listed = [*parts[:SIDE], "...", *parts[-SIDE:]] if hidden else parts
-    result = f"{name} = {' + '.join(listed)}".replace("+ -", "- ")
-    if len(listed) > 1:
+        parts = [cell.product for cell in step.blocks[0].cells]
+    result = f"{name} = {' + '.join(map(_number, parts))}".replace("+ -", "- ")
+    if len(parts) > LISTED:
+        result = f"{name} = the sum of {len(parts):,} {what}"
+    if len(parts) > 1:
         result += f" = {_number(step.total)}"
     if step.coverage is not None:
         result += f"; over its coverage {_number(step.coverage)} = {_number(step.value)}"
-    return Text(result, "bold")
+    return result
 
 
 def _some(items: Sequence[Any], limit: int) -> list[Any]:
@@ -166,30 +235,35 @@ def _some(items: Sequence[Any], limit: int) -> list[Any]:
 # Tables.
 
 
-def _block(result: ExplainResult, block: Block, width: int) -> Iterator[Text]:
+def _block(result: ExplainResult, block: Block, part: tuple[range, ...], view: View) -> Iterator[Text]:
     """Yield one channel's tables, a band for each plane of the window."""
     window = tuple(axis.k for axis in result.axes)
-    plane = window[-2:] if len(window) > 1 else (1, *window)
-    size = math.prod(plane)
-    planes = math.prod(window[:-2])
-    for start in range(0, min(planes, SIDE) * size, size):
-        yield from _band(_grids(result, block.cells[start : start + size], plane), width)
-    yield from _left_out(planes, "planes")
+    cells = np.empty(window, object)
+    cells.ravel()[:] = block.cells
+    shown = cells[np.ix_(*part)]
+    planes = shown.reshape(-1, *(shown.shape[-2:] if shown.ndim > 1 else (1, *shown.shape)))
+    for plane in planes:
+        yield from _band(_grids(result, plane.tolist(), view.digits), view)
 
 
-def _left_out(count: int, what: str) -> Iterator[Text]:
-    if count > SIDE:
-        yield Text(f"   ... {count - SIDE} {what} more, all of them in --json", "dim")
+def _left_out(count: int, what: str, view: View) -> Iterator[Text]:
+    if count > view.most:
+        yield Text(f"   ... {count - view.most} {what} more, all of them in --json", "dim")
 
 
-def _grids(result: ExplainResult, cells: Sequence[Cell], plane: Index) -> list[Grid]:
+def _grids(result: ExplainResult, cells: list[list[Cell]], digits: int) -> list[Grid]:
+    """Return the tables of a plane of cells: the samples, the taps, and their products."""
     flipped = result.op == "convolve"
-    grids = [Grid("", _span(result.axes, cells), _cut(cells, plane, _sample))]
+    grids = [Grid("", _span(result.axes, [cell for row in cells for cell in row]), _drawn(cells, _sample, digits))]
     if flipped:
-        grids.append(Grid("", "w", _cut(cells[::-1], plane, _tap)))
-    grids.append(Grid("*", "w flipped" if flipped else "w", _cut(cells, plane, _tap)))
-    grids.append(Grid("=", "x * w flipped" if flipped else "x * w", _cut(cells, plane, _product)))
+        grids.append(Grid("", "w", _drawn([row[::-1] for row in cells[::-1]], _tap, digits)))
+    grids.append(Grid("*", "w flipped" if flipped else "w", _drawn(cells, _tap, digits)))
+    grids.append(Grid("=", "x * w flipped" if flipped else "x * w", _drawn(cells, _product, digits)))
     return grids
+
+
+def _drawn(cells: Iterable[Iterable[Cell]], draw: Callable[[Cell, int], Text], digits: int) -> list[list[Text]]:
+    return [[draw(cell, digits) for cell in row] for row in cells]
 
 
 def _span(axes: tuple[Axis, ...], cells: Sequence[Cell]) -> str:
@@ -205,28 +279,10 @@ def _range(first: int, last: int, axis: Axis) -> str:
     return f"{first}..{last}{step}"
 
 
-def _cut(cells: Sequence[Cell], plane: Index, draw: Callable[[Cell], Text]) -> list[list[Text]]:
-    """Return the drawn cells as rows, without the middle of long rows and columns."""
-    height, width = plane
-    rows = [_elided([draw(cell) for cell in cells[i * width : (i + 1) * width]]) for i in _shown(height)]
-    if height > SIDE:
-        rows.insert(SIDE // 2, [GAP] * len(rows[0]))
-    return rows
-
-
-def _shown(n: int) -> list[int]:
-    return _some(range(n), SIDE if n <= SIDE else SIDE - 1)
-
-
-def _elided(row: list[Text]) -> list[Text]:
-    return row if len(row) <= SIDE else [*row[: SIDE // 2], GAP, *row[-(SIDE // 2) :]]
-
-
-def _band(grids: list[Grid], width: int) -> Iterator[Text]:
-    """Yield the grids side by side if the width allows, else one below another."""
+def _band(grids: list[Grid], view: View) -> Iterator[Text]:
+    """Yield the grids side by side, or one below another."""
     drawn = [_lines(grid) for grid in grids]
-    total = sum(max(len(line) for line in lines) + 2 for lines in drawn)
-    if total <= width:
+    if view.beside:
         for row in zip(*drawn, strict=True):
             yield _stripped(Text("  ").join(row))
         return
@@ -255,17 +311,18 @@ def _lines(grid: Grid) -> list[Text]:
     return [Text(f"   {grid.title}".ljust(broad), "dim"), *rows]
 
 
-def _sample(cell: Cell) -> Text:
+def _sample(cell: Cell, digits: int) -> Text:
     """Return a cell's sample as text; a padded one is in brackets."""
-    return Text(f"({_short(cell.x)})", "yellow") if cell.padded else Text(_short(cell.x))
+    text = _short(cell.x, digits)
+    return Text(f"({text})", "yellow") if cell.padded else Text(text)
 
 
-def _tap(cell: Cell) -> Text:
-    return Text(_short(cell.w), _sign(cell.w))
+def _tap(cell: Cell, digits: int) -> Text:
+    return Text(_short(cell.w, digits), _sign(cell.w))
 
 
-def _product(cell: Cell) -> Text:
-    return Text(_short(cell.product), _sign(cell.product))
+def _product(cell: Cell, digits: int) -> Text:
+    return Text(_short(cell.product, digits), _sign(cell.product))
 
 
 def _sign(value: float) -> str:
@@ -277,15 +334,17 @@ def _sign(value: float) -> str:
 # The way back.
 
 
-def _backward(result: ExplainResult, step: Step) -> Iterator[Text]:
+def _backward(result: ExplainResult, step: Step, view: View) -> Iterator[Text]:
     """Yield how delta flows back, term by term, with the sums over all outputs."""
     delta = _number(step.delta or 0.0)
-    yield Text(f"backward, delta = dy{_index(step.at)} = {delta} (dy: {result.upstream})", "bold")
+    yield from _bold(f"backward, delta = dy{_index(step.at)} = {delta} (dy: {result.upstream})", view)
     cells = [(cell, cell.flow) for cell in _cells([step]) if cell.flow is not None]
-    yield Text("dw_i = sum_j delta_j x_(i+j-1): to each tap delta times the sample under it" + _unlike(result))
-    yield from _terms([_dw(cell, flow, delta) for cell, flow in cells])
-    yield Text("dx = the full convolution of delta with w: to each sample delta times the tap over it")
-    yield from _terms([_dx(cell, flow, delta) for cell, flow in cells])
+    dw = "dw_i = sum_j delta_j x_(i+j-1): to each tap delta times the sample under it" + _unlike(result)
+    yield from map(Text, wrapped(dw, view.columns, "  "))
+    yield from _terms([_dw(cell, flow, delta) for cell, flow in cells], view)
+    dx = "dx = the full convolution of delta with w: to each sample delta times the tap over it"
+    yield from map(Text, wrapped(dx, view.columns, "  "))
+    yield from _terms([_dx(cell, flow, delta) for cell, flow in cells], view)
 
 
 def _unlike(result: ExplainResult) -> str:
@@ -315,16 +374,28 @@ def _dx(cell: Cell, flow: Flow, delta: str) -> tuple[str, ...]:
     return name, f"delta * w{_index(cell.tap)}", term, _number(flow.dx), _number(flow.dx_sum)
 
 
-def _terms(rows: list[tuple[str, ...]]) -> Iterator[Text]:
+def _terms(rows: list[tuple[str, ...]], view: View) -> Iterator[Text]:
     """Yield aligned rows; the middle of many is left out."""
-    shown = _some(rows, TERMS)
+    shown = _some(rows, view.terms)
     widths = [max(len(row[column]) for row in shown) for column in range(5)]
-    for count, row in enumerate(shown):
-        if count == TERMS // 2 and len(rows) > TERMS:
-            yield Text(f"  ... {len(rows) - TERMS} terms more, all of them in --json")
-        name, what, term, value, whole = (text.ljust(width) for text, width in zip(row, widths, strict=True))
-        result = f"  {name}  += {what} = {term} = {value}  of {whole} over all outputs"
-        yield Text(result.rstrip() if row[3] else f"  {name}     {what} = {term}   falls on the constant, and is lost")
+    texts = [_term([text.ljust(size) for text, size in zip(row, widths, strict=True)]) for row in shown]
+    if view.columns is not None and any(len(text) > view.columns for text in texts):
+        texts = [text.removesuffix(OVER_ALL) for text in texts]
+        yield Text("  (of: the sum over all outputs)", "dim")
+    for count, text in enumerate(texts):
+        if count == view.terms // 2 and len(rows) > view.terms:
+            yield Text(f"  ... {len(rows) - view.terms} terms more, all of them in --json and with -v")
+        yield from map(Text, wrapped(text.rstrip(), view.columns, "      "))
+
+
+OVER_ALL = " over all outputs"
+
+
+def _term(parts: Sequence[str]) -> str:
+    name, what, term, value, whole = parts
+    if not value.strip():
+        return f"  {name}     {what} = {term}   falls on the constant, and is lost"
+    return f"  {name}  += {what} = {term} = {value}  of {whole}{OVER_ALL}"
 
 
 def _index(index: Index) -> str:
@@ -335,6 +406,6 @@ def _number(value: float) -> str:
     return f"{value + 0.0:.6g}"  # adding 0 takes the sign off a negative zero
 
 
-def _short(value: float) -> str:
-    """Format integers as they are, others to four digits, so that three tables fit side by side."""
-    return _number(value) if value.is_integer() else f"{value:.4g}"
+def _short(value: float, digits: int) -> str:
+    """Format integers as they are, others to a few digits, so that three tables fit side by side."""
+    return _number(value) if value.is_integer() else f"{value:.{digits}g}"

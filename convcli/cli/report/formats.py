@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from rich.table import Table
-from rich.text import Text
-
-from convcli.cli.report.text import make_console
+from convcli.cli.report.table import Column, table
+from convcli.cli.report.terminal import bold
 from convcli.io import Extension, Format, all_formats, available, has
 
 _ANY = "any real numbers"
@@ -86,16 +85,35 @@ def _counted(counts: tuple[int, ...]) -> str:
     return f"{run[0]}-{run[-1]}" if len(run) > 2 and run == counts else ", ".join(map(str, counts))
 
 
-def print_formats() -> None:
-    """One row for each format; what it needs is followed by whether that is missing."""
-    table = Table(box=None, pad_edge=False)
-    for title in TITLES:
-        table.add_column(title, style="bold" if title == "format" else "", no_wrap=title in ("format", "needs"))
-    for form in all_formats():
-        for row, there in rows(form).items():
-            told = (*row[:-1], row.needs + ("" if there else ": not installed"))
-            table.add_row(*map(Text, told))
-    make_console().print(table)
+WORTH = (0, 3, 1, 2, 4)
+LEAST = (0, 10, 12, 16, 14)
+"""How much each column of TITLES is worth, and the widths down to which they wrap."""
+
+
+def formats_lines(chosen: Sequence[str] | None, *, verbose: bool = False) -> list[str]:
+    """Return one row for each format, with what it needs and whether that is missing; verbose: how it is recognised."""
+    told = [
+        (*row[:-1], row.needs + ("" if there else ": not installed"))
+        for form in all_formats()
+        for row, there in rows(form).items()
+    ]
+    styled = zip(TITLES, zip(*told, strict=True), WORTH, LEAST, strict=True)
+    columns = [Column(title, cells, left=True, worth=worth, least=least) for title, cells, worth, least in styled]
+    columns[0] = replace(columns[0], cells=[bold(cell) for cell in columns[0].cells])
+    if verbose:
+        seen = [_signatures(form) for form in all_formats() for _ in rows(form)]
+        columns.append(Column("recognised as", seen, left=True, worth=5, least=16))
+    return table(columns, chosen=chosen)
+
+
+def _signatures(form: Format) -> str:
+    """Return what a file is recognised as by its first bytes, in words."""
+    return ", ".join(dict.fromkeys(form.signatures.values())) or "by its suffix alone"
+
+
+def format_names() -> list[str]:
+    """Return the name of every format."""
+    return [form.name for form in all_formats()]
 
 
 def markdown() -> str:

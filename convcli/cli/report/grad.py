@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from convcli.cli.report.text import axis_json, axis_names, columns, finite, formula, place, reading
+from convcli.cli.report.matrix import matrix_lines
+from convcli.cli.report.progress import elapsed
+from convcli.cli.report.terminal import bold, labelled
+from convcli.cli.report.text import axis_json, axis_names, finite, formula, place, reading
 from convcli.jobs.grad import GradResult, Slope
 from convcli.shapes.parse import show
 
 BY = {
-    "dx": "dy, spread by the kernel over what it saw",
+    "dx": "the full convolution of dy with the kernel",
     "dw": "the input correlated with dy",
     "db": "the sum of dy",
 }
 """Which convolution each gradient is."""
 
 
-def grad_lines(result: GradResult) -> list[str]:
-    """Describe the convolution, the loss, and each gradient's shape and norms."""
+SMALL = 64
+"""Values of a gradient that are printed; larger ones are with -v."""
+
+
+def grad_lines(result: GradResult, seconds: float, *, verbose: bool = False) -> list[str]:
+    """Describe the convolution, the loss, each gradient's shape and norms, and the values of small ones.
+
+    seconds: the time that it took. verbose: the values of large ones too, abridged.
+    """
     operands = result.operands
     written = result.written
     a = operands.conv_layout
@@ -45,10 +56,20 @@ def grad_lines(result: GradResult) -> list[str]:
         padded = "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True))
         rows.append((slope.name, f"{padded}  {BY.get(slope.name, '')}".rstrip()))
     if written is None:
-        rows.append(("wrote", "nothing; give -o FILE.npz to keep the gradients"))
+        rows.append(("saved", "nothing; use -o FILE.npz to save the gradients"))
     else:
         rows.append(("wrote", f"{place(written)} (dx, dw and db; {written.format}, {written.bytes:,} bytes)"))
-    return columns(rows, indent="")
+    rows.append(("took", elapsed(seconds)))
+    return [*labelled(rows, indent=""), *_values(result.slopes, verbose)]
+
+
+def _values(slopes: Sequence[Slope], verbose: bool) -> list[str]:
+    """Return the values of each gradient, if they are few or asked for."""
+    lines: list[str] = []
+    for slope in slopes:
+        if verbose or slope.values.size <= SMALL:
+            lines += ["", bold(f"{slope.name} {show(slope.values.shape)}"), *matrix_lines(slope.values)]
+    return lines
 
 
 def grad_json(result: GradResult) -> dict[str, Any]:

@@ -1,14 +1,14 @@
-"""A gradient check, as tables, a plot and JSON."""
+"""A gradient check, as a verdict, tables, a plot and JSON."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
-from convcli.cli.report.text import bar, finite, make_console
+from convcli.cli.report.progress import elapsed
+from convcli.cli.report.table import Column, table
+from convcli.cli.report.terminal import coloured, dim, labelled, verdict_lines, width, wrapped
+from convcli.cli.report.text import bar, finite
 from convcli.grad.records import (
     QUANTILES,
     THRESHOLDS,
@@ -26,48 +26,74 @@ SMALLEST = 1e-17
 """Where the bars of a sweep begin."""
 
 
-def print_gradcheck(report: GradcheckReport) -> None:
-    """Print the tests of each gradient, the worst entries, the sweep and the verdict."""
-    console = make_console()
+def gradcheck_lines(report: GradcheckReport, operands: str, seconds: float, *, verbose: bool = False) -> list[str]:
+    """Describe a check: the verdict, the tests of each gradient, and the entries if it failed or they are asked for.
+
+    operands: the input and the kernel in words. seconds: the time that it took.
+    """
+    detailed = verbose or not report.passed
     steps = ", ".join(dict.fromkeys(f"{check.step:g}" for check in report.checks))
-    console.print(
-        f"loss = sum(dy * y), y {show(report.output_shape)}, {report.dtype}, step {steps}, seed {report.seed}"
-    )
+    rows = [
+        ("checked", operands),
+        ("loss", f"sum(dy * y), y {show(report.output_shape)}, {report.dtype}, step {steps}, seed {report.seed}"),
+    ]
     if report.broken is not None:
-        console.print(f"one entry of {report.broken} has been made wrong on purpose")
-    console.print(_table_of_tests(report))
-    for check in report.checks:
-        console.print(f"\n{_title(check)}")
-        console.print(_table_of_worst(check))
+        rows.append(("broken", f"one entry of {report.broken} has been made wrong on purpose"))
+    lines = [*_verdict_lines(report), *labelled(rows, indent=""), "", *_table_of_tests(report, detailed)]
+    if detailed:
+        for check in report.checks:
+            lines += ["", _title(check), *_table_of_worst(check)]
     if report.sweep is not None:
-        console.print("\nthe error |analytic - numeric| / |analytic| at other steps, and on a curved loss")
-        console.print(_table_of_sweep(report.sweep))
-        for line in _moral(report.sweep):
-            console.print(line)
-    console.print(
-        f"\n{'passed' if report.passed else 'FAILED'}: relative error |a - n| / max(|a|, |n|); "
-        + ", ".join(f"{name} {limit}" for name, limit in _limits().items())
+        lines += ["", "the error |analytic - numeric| / |analytic| at other steps, and on a curved loss"]
+        lines += [*_table_of_sweep(report.sweep), *_moral(report.sweep)]
+    more = "" if detailed else "; -v shows the quantiles, the worst entries, and both sides of each test"
+    return [*lines, "", *_legend(), *wrapped(f"took {elapsed(seconds)}{more}", width())]
+
+
+def _verdict_lines(report: GradcheckReport) -> list[str]:
+    """Return passed or FAILED in its colour, and the entry to look at first."""
+    if report.passed:
+        return verdict_lines("passed", "dx, dw and db are right by every test")
+    wrong = next((check for check in report.checks if not check.passed), None)
+    text = "; ".join(report.failures)
+    if wrong is not None and wrong.worst:
+        entry = wrong.worst[0]
+        at = ",".join(map(str, entry.index))
+        text += f"; look at {wrong.name}[{at}]: analytic {entry.analytic:.6g}, numeric {entry.numeric:.6g}"
+    return verdict_lines("FAILED", text)
+
+
+def _legend() -> list[str]:
+    """Return what the numbers mean, and the limits of the verdicts."""
+    limits = ", ".join(f"{name} {limit}" for name, limit in _limits().items())
+    texts = (
+        "relative error: |analytic - numeric| / max(|analytic|, |numeric|)",
+        limits,
+        "The map is linear, so the central difference is exact but for round-off.",
     )
-    console.print("The map is linear, so the central difference is exact but for round-off.")
+    return [dim(line) for text in texts for line in wrapped(text, width())]
 
 
-def _table_of_tests(report: GradcheckReport) -> Table:
+def _table_of_tests(report: GradcheckReport, detailed: bool) -> list[str]:
     """Return a column for each gradient: central differences, adjoint test, and both paths."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("gradient", overflow="fold")
-    for check in report.checks:
-        table.add_column(check.name, justify="right", overflow="fold")
     paths = {path.name: path for path in report.paths}
-    columns = [
+    found = [
         _check_rows(check) | _adjoint_rows(test) | _path_rows(paths.get(check.name))
         for check, test in zip(report.checks, report.adjoint, strict=True)
     ]
-    for label in columns[0]:
-        table.add_row(label, *(column[label] for column in columns))
-    return table
+    labels = [label for label in found[0] if detailed or label in BRIEF]
+    columns = [Column("gradient", labels, left=True, least=16)]
+    columns += [
+        Column(check.name, [rows[label] for label in labels]) for check, rows in zip(report.checks, found, strict=True)
+    ]
+    return table(columns)
 
 
-def _check_rows(check: TensorCheck) -> dict[str, str | Text]:
+BRIEF = ("shape", "checked", "largest relative error", "central differences", "adjoint test", "engine and A' dy")
+"""The rows that are shown of a check that passed."""
+
+
+def _check_rows(check: TensorCheck) -> dict[str, str]:
     quantiles = zip(QUANTILES, check.quantiles, strict=True)
     return {
         "shape": show(check.shape),
@@ -76,27 +102,27 @@ def _check_rows(check: TensorCheck) -> dict[str, str | Text]:
         "largest relative error": f"{check.largest_relative:.1e}",
         **{f"  {100 * quantile:g}% of entries within": f"{error:.1e}" for quantile, error in quantiles},
         "cosine similarity": f"{check.cosine:.9g}",
-        "central differences": _verdict(check.verdict, check.passed),
+        "central differences": coloured(check.verdict, check.passed),
     }
 
 
-def _adjoint_rows(test: AdjointTest) -> dict[str, str | Text]:
+def _adjoint_rows(test: AdjointTest) -> dict[str, str]:
     return {
         "<A v, dy>": f"{test.left:.9g}",
         "<v, A' dy>": f"{test.right:.9g}",
         "apart by, of |A v| |dy|": f"{test.gap:.1e}",
-        "adjoint test": _verdict("holds" if test.passed else "BROKEN", test.passed),
+        "adjoint test": coloured("holds" if test.passed else "BROKEN", test.passed),
     }
 
 
-def _path_rows(path: PathTest | None) -> dict[str, str | Text]:
+def _path_rows(path: PathTest | None) -> dict[str, str]:
     """Return the cells of the second path; dashes if its matrix was too large."""
     if path is None:
         return {"matrix A": "too large", "apart by, of the largest": "-", "engine and A' dy": "-"}
     return {
         "matrix A": show(path.matrix),
         "apart by, of the largest": f"{path.gap:.1e}",
-        "engine and A' dy": _verdict("agree" if path.passed else "DISAGREE", path.passed),
+        "engine and A' dy": coloured("agree" if path.passed else "DISAGREE", path.passed),
     }
 
 
@@ -105,31 +131,31 @@ def _title(check: TensorCheck) -> str:
     return f"{check.name}: the {few} worst entries" if few > 1 else f"{check.name}: its entry"
 
 
-def _table_of_worst(check: TensorCheck) -> Table:
+def _table_of_worst(check: TensorCheck) -> list[str]:
     """Return the worst entries, with the samples and the outputs that they are connected to."""
-    table = _table("at", "analytic", "numeric", "rel error", "input window", "outputs")
-    for entry in check.worst:
-        table.add_row(
-            Text(f"[{','.join(map(str, entry.index))}]"),
-            f"{entry.analytic:.7g}",
-            f"{entry.numeric:.7g}",
-            f"{entry.relative:.1e}",
-            _spans(entry.window),
-            _spans(entry.outputs),
-        )
-    return table
+    return table(
+        [
+            Column("at", [f"[{','.join(map(str, entry.index))}]" for entry in check.worst], left=True),
+            Column("analytic", [f"{entry.analytic:.7g}" for entry in check.worst]),
+            Column("numeric", [f"{entry.numeric:.7g}" for entry in check.worst]),
+            Column("rel error", [f"{entry.relative:.1e}" for entry in check.worst]),
+            Column("input window", [_spans(entry.window) for entry in check.worst], left=True, least=12),
+            Column("outputs", [_spans(entry.outputs) for entry in check.worst], left=True, least=12),
+        ]
+    )
 
 
-def _table_of_sweep(sweep: Sweep) -> Table:
+def _table_of_sweep(sweep: Sweep) -> list[str]:
     """Return a row for each step; a bar has one block for every power of ten."""
-    table = _table("step", "dx", "dw", "db", "linear, as it is: dx", "curved, sum(y^3) / 3: dx")
-    for row in sweep.rows:
-        table.add_row(
-            f"{row.eps:.0e}",
-            *(f"{error:.0e}" for error in (row.dx, row.dw, row.db)),
-            *(f"{_bar(error):<18}{error:.0e}" for error in (row.dx, row.curved)),
-        )
-    return table
+    rows = sweep.rows
+    return table(
+        [
+            Column("step", [f"{row.eps:.0e}" for row in rows]),
+            *(Column(name, [f"{getattr(row, name):.0e}" for row in rows]) for name in ("dx", "dw", "db")),
+            Column("linear, as it is: dx", [f"{_bar(row.dx):<18}{row.dx:.0e}" for row in rows], left=True),
+            Column("curved, sum(y^3) / 3: dx", [f"{_bar(row.curved):<18}{row.curved:.0e}" for row in rows], left=True),
+        ]
+    )
 
 
 def _limits() -> dict[str, str]:
@@ -141,10 +167,11 @@ def _limits() -> dict[str, str]:
 
 def _moral(sweep: Sweep) -> list[str]:
     slope = "none" if sweep.slope is None else f"{sweep.slope:.2f}"
-    return [
+    texts = (
         f"slope of dx up to step 1, both axes logarithmic: {slope}; it is -1 where round-off, over the step, is all",
         "A linear map has nothing else, so a large step is best; a curved loss adds an error as step^2, and has a V.",
-    ]
+    )
+    return [line for text in texts for line in wrapped(text, width())]
 
 
 def _bar(error: float) -> str:
@@ -153,24 +180,9 @@ def _bar(error: float) -> str:
     return bar(math.log10(min(error, 1.0) / SMALLEST))
 
 
-def _spans(spans: tuple[Span, ...] | None) -> Text:
+def _spans(spans: tuple[Span, ...] | None) -> str:
     """Format half-open ranges as Python does; indices below 0 and beyond the end are padding."""
-    return Text("none" if spans is None else f"[{', '.join(f'{first}:{stop}' for first, stop in spans)}]")
-
-
-def _verdict(word: str, passed: bool) -> Text:
-    return Text(word, style="green" if passed else "bold red")
-
-
-def _table(*names: str) -> Table:
-    """Return a table with words and bars to the left, numbers to the right."""
-    table = Table(box=None, pad_edge=False)
-    for name in names:
-        table.add_column(name, justify="left" if name in _WORDS else "right", overflow="fold")
-    return table
-
-
-_WORDS = ("at", "input window", "outputs", "linear, as it is: dx", "curved, sum(y^3) / 3: dx")
+    return "none" if spans is None else f"[{', '.join(f'{first}:{stop}' for first, stop in spans)}]"
 
 
 # JSON.

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.table import Table
 from rich.text import Text
 
-from convcli.cli.report.text import columns, make_console, place, written_json
+from convcli.cli.report.matrix import WIDE, heaviest_part
+from convcli.cli.report.table import Column, table
+from convcli.cli.report.terminal import bold, labelled, width, wrapped
+from convcli.cli.report.text import PLAIN_WIDTH, make_console, place, written_json
 from convcli.errors import KernelError
 from convcli.io import Written
 from convcli.kernels import Kernel, KernelFamily, factorize, listing, response
@@ -36,31 +39,49 @@ def kernels_json(pattern: str | None = None) -> dict[str, Any]:
     }
 
 
-def print_kernels(pattern: str | None = None) -> None:
-    """Print one row for each family of the bank, or for each that matches `pattern`."""
-    table = Table(box=None, pad_edge=False)
-    table.add_column("kernel", style="bold", overflow="fold")
-    table.add_column("parameters", overflow="fold")
-    table.add_column("meaning", overflow="fold")
-    for entry in _matching(pattern):
-        given = ", ".join(f"{p.name}={p.default}" for p in entry.parameters)
-        table.add_row(_family(entry), given, entry.describe())
-    make_console().print(table)
+def kernels_lines(pattern: str | None, chosen: Sequence[str] | None, *, verbose: bool = False) -> list[str]:
+    """Return a table with a row for each family of the bank, or for each that matches `pattern`."""
+    found = _matching(pattern)
+    columns = [
+        Column("kernel", [bold(_family(entry)) for entry in found], left=True),
+        Column("parameters", [_parameters(entry) for entry in found], left=True, worth=1, least=14),
+        Column("meaning", [entry.describe() for entry in found], left=True, least=24),
+    ]
+    if verbose or chosen:
+        columns.append(Column("source", [entry.source for entry in found], left=True, least=20))
+    return table(columns, chosen=chosen)
+
+
+def kernel_names(pattern: str | None) -> list[str]:
+    """Return the name of every kernel of the bank, or of those that match `pattern`."""
+    return [name for entry in _matching(pattern) for name in entry.names]
+
+
+def _parameters(entry: KernelFamily) -> str:
+    return ", ".join(f"{parameter.name}={parameter.default}" for parameter in entry.parameters)
 
 
 def _matching(pattern: str | None) -> list[KernelFamily]:
-    """Return the families whose names or meaning contain the pattern. Raises KernelError if there are none."""
+    """Return the families whose names match the pattern, or whose names or meaning contain it.
+
+    Raises KernelError if there are none.
+    """
     wanted = (pattern or "").lower()
-    found = [
-        family for family in listing() if wanted in " ".join((family.name, *family.names, family.describe())).lower()
-    ]
+    found = [family for family in listing() if _matches(family, wanted)]
     if not found:
         raise KernelError(f"no kernel matches {pattern!r}", remedy="see all with 'convcli kernels list'")
     return found
 
 
-def print_kernel(kernel: Kernel) -> None:
-    """Print taps, numbers and meaning, and the picture: one coloured cell per tap."""
+def _matches(family: KernelFamily, wanted: str) -> bool:
+    names = (family.name, *family.names)
+    if any(letter in wanted for letter in "*?["):
+        return any(fnmatchcase(name.lower(), wanted) for name in names)
+    return wanted in " ".join((*names, family.describe())).lower()
+
+
+def print_kernel(kernel: Kernel, *, verbose: bool = False) -> None:
+    """Print taps, numbers and meaning, and the picture: one coloured cell per tap; verbose: every tap and slice."""
     gains = response(kernel)
     terms = kernel.terms or factorize(kernel.taps)
     rank = f"{len(terms)}: " + " + ".join(_term(term) for term in terms[:2]) + (" + ..." if len(terms) > 2 else "")
@@ -75,10 +96,44 @@ def print_kernel(kernel: Kernel) -> None:
     ]
     console = make_console()
     console.print(kernel.name, style="bold", highlight=False)
-    console.print("\n".join(columns([(label, text) for label, text in rows if text])), highlight=False, markup=False)
-    console.print(_taps(kernel), highlight=False, markup=False)
-    for picture in _pictures(kernel, console.width):
-        console.print(picture)
+    lines = [*labelled([(label, text) for label, text in rows if text]), *taps_lines(kernel, verbose=verbose)]
+    console.print("\n".join(lines), highlight=False, markup=False)
+    for picture in _pictures(kernel, console.width, len(kernel.taps.ravel()) if verbose else SLICES):
+        if console.is_terminal:
+            console.print(picture)
+        else:
+            print("\n".join(line.rstrip() for line in picture.plain.splitlines()))
+
+
+SIDES = (13, 11, 9, 7, 5, 3)
+"""Taps of an axis that are printed of more: as many as the terminal has room for."""
+
+
+def taps_lines(kernel: Kernel, *, verbose: bool = False) -> list[str]:
+    """Return the taps; of a large kernel those with the most weight, unless verbose."""
+    if verbose:
+        return _printed(kernel.taps)
+    room = width() or PLAIN_WIDTH
+    lines: list[str] = []
+    for side in SIDES:
+        sides = (min(side, SLICES),) * max(kernel.taps.ndim - 2, 0) + (side,) * min(kernel.taps.ndim, 2)
+        part = tuple(heaviest_part(kernel.taps, size)[axis] for axis, size in enumerate(sides))
+        lines = _printed(kernel.taps[np.ix_(*part)])
+        if kernel.taps.ndim == 1 or max(map(len, lines)) <= room:
+            break
+    if any(len(run) < size for run, size in zip(part, kernel.shape, strict=True)):
+        taps = f"the {show(map(len, part))} taps with the most weight"
+        indices = ", ".join(f"{run.start}..{run.stop - 1}" for run in part)
+        lines += wrapped(f"shown are {taps}, [{indices}] of {show(kernel.shape)}; -v shows all", room)
+    return lines
+
+
+def _printed(taps: NDArray[Any]) -> list[str]:
+    hidden = 0 < np.abs(taps).max() < 1e-3  # four decimals would show such taps as 0
+    columns = (width() or WIDE) if taps.ndim == 1 else WIDE
+    shown = taps if hidden else np.round(taps, 4)
+    with np.printoptions(precision=4, suppress=not hidden, threshold=taps.size + 1, linewidth=columns):
+        return [line.rstrip() for line in str(shown + 0.0).splitlines()]  # adding 0 takes the sign off -0
 
 
 def kernel_json(kernel: Kernel) -> dict[str, Any]:
@@ -118,26 +173,20 @@ def _term(term: Sequence[NDArray[Any]]) -> str:
     return " x ".join("(" + " ".join(f"{tap:.4g}" for tap in factor) + ")" for factor in term)
 
 
-def _taps(kernel: Kernel) -> str:
-    hidden = 0 < np.abs(kernel.taps).max() < 1e-3  # four decimals would show such taps as 0
-    with np.printoptions(precision=4, suppress=not hidden, threshold=200, edgeitems=4, linewidth=100):
-        return str(kernel.taps)
-
-
-def _pictures(kernel: Kernel, width: int) -> Iterator[Text]:
+def _pictures(kernel: Kernel, columns: int, slices: int) -> Iterator[Text]:
     """Yield each 2-D slice, two characters per tap, red if positive and blue if negative."""
     largest = float(np.abs(kernel.taps).max()) or 1.0
     planes = kernel.taps.reshape(-1, *(kernel.shape[-2:] if kernel.taps.ndim > 1 else (1, kernel.taps.size)))
-    step = -(-2 * planes.shape[-1] // width)
-    for plane in planes[:SLICES]:
+    step = -(-2 * planes.shape[-1] // columns)
+    for plane in planes[:slices]:
         picture = Text()
         for count, row in enumerate(plane[::step]):
             picture.append("\n" if count else "")
             for tap in row[::step]:
                 picture.append(*_cell(float(tap) / largest))
         yield picture
-    if len(planes) > SLICES:
-        yield Text(f"... and {len(planes) - SLICES} slices more")
+    if len(planes) > slices:
+        yield Text(f"... and {len(planes) - slices} slices more")
 
 
 def _cell(share: float) -> tuple[str, str]:

@@ -1,43 +1,49 @@
-"""The laws of convolution as one table, a block of rows for each law, and as JSON."""
+"""The laws of convolution: a verdict, each law with why it matters, all statements as one table, and JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-from rich.text import Text
+import click
 
-from convcli.cli.report.text import (
-    axis_json,
-    axis_names,
-    columns,
-    described,
-    finite,
-    formula,
-    make_console,
-    place,
-    written_json,
-)
+from convcli.cli.report.progress import elapsed
+from convcli.cli.report.table import Column, table
+from convcli.cli.report.terminal import bold, coloured, dim, labelled, verdict_lines, width, wrapped
+from convcli.cli.report.text import axis_json, axis_names, described, finite, formula, place, written_json
 from convcli.io import Written
 from convcli.learn.laws import Finding, LawsResult, Row
-from convcli.shapes.parse import show
+from convcli.shapes.parse import counted, show
 
-HEAD = ("", "left", "right", "difference", "bound", "verdict")
-STYLES = {"holds": "green", "differs": "green", "agrees": "yellow", "FAILED": "bold red"}
-READ = "f, g: one plane of the input and of the kernel; x, w: all of them; *: convolution; z, h, dy: random"
+WORDS = {"holds": "holds", "differs": "differs, as it must", "agrees": "agrees, though it need not", "FAILED": "FAILED"}
+"""How each verdict of a statement is printed."""
+SIDES = "left and right: the two sides of a statement where they differ most; bound: what rounding explains"
+SYMBOLS = (
+    "f, g: one channel of the input and of the kernel; x, w: all channels; *: convolution; "
+    "z, h, dy: random numbers; ': the derivative"
+)
 
 
-def print_laws(result: LawsResult, written: Written | None) -> None:
-    """Print the setting, every law with its rows, and the verdict."""
-    console = make_console()
-    console.print("\n".join(_head(result, written)), highlight=False, markup=False)
-    widths = _widths(result)
-    console.print(_line(HEAD, widths, "dim"))
-    for found in result.findings:
-        console.print(Text(f"{found.law.name}: {found.law.meaning}", "bold"))
-        for line in _finding(found, widths):
-            console.print(line)
-    console.print(_verdict(result), highlight=False, markup=False)
+class Style(NamedTuple):
+    """How the laws are shown: with every statement, and which columns (None: all that fit)."""
+
+    verbose: bool = False
+    columns: Sequence[str] | None = None
+
+
+def laws_lines(result: LawsResult, written: Written | None, seconds: float, style: Style) -> list[str]:
+    """Describe the laws: the verdict, the setting, each law and why it matters; every statement if one failed."""
+    detailed = bool(style.verbose or style.columns or result.failed)
+    room = width()
+    lines = [*_verdict(result), *labelled(_head(result, written), indent=""), ""]
+    if detailed:
+        lines += _statements(result, style.columns)
+        lines += [dim(line) for text in (SIDES, SYMBOLS) for line in wrapped(text, room)]
+    else:
+        lines += [line for found in result.findings for line in _summary(found)]
+    more = "" if detailed else "; -v shows both sides of every statement"
+    return [*lines, *wrapped(f"took {elapsed(seconds)}{more}", room)]
 
 
 def laws_json(result: LawsResult, written: Written | None) -> dict[str, Any]:
@@ -59,7 +65,8 @@ def laws_json(result: LawsResult, written: Written | None) -> dict[str, Any]:
         "matrix": {**vars(matrix), "dense_parameters": matrix.dense_parameters},
         "written": written_json(written),
         "laws": [
-            {"name": found.law.name, "meaning": found.law.meaning, "rows": [_row_json(row) for row in found.rows]}
+            {"name": found.law.name, "meaning": found.law.meaning, "why": found.law.why}
+            | {"rows": [_row_json(row) for row in found.rows]}
             for found in result.findings
         ],
     }
@@ -70,7 +77,8 @@ def _row_json(row: Row) -> dict[str, Any]:
     return {**measured, "verdict": row.verdict, "passed": row.passed}
 
 
-def _head(result: LawsResult, written: Written | None) -> list[str]:
+def _head(result: LawsResult, written: Written | None) -> list[tuple[str, str]]:
+    """Return the setting: the operands, the sizes, the matrix, and where it was written."""
     operands = result.operands
     setting = result.setting
     matrix = result.matrix
@@ -90,45 +98,85 @@ def _head(result: LawsResult, written: Written | None) -> list[str]:
     )
     if written is not None:
         rows.append(("wrote", f"{place(written)} ({written.format}, {written.bytes:,} bytes)"))
-    return columns([*rows, ("read", READ)], indent="")
+    return rows
 
 
-def _widths(result: LawsResult) -> list[int]:
-    rows = [HEAD, *(_texts(row) for found in result.findings for row in found.rows)]
-    return [max(map(len, column)) for column in zip(*rows, strict=True)]
-
-
-def _texts(row: Row) -> tuple[str, ...]:
-    return (
-        row.statement,
-        f"{row.left:.5g}",
-        f"{row.right:.5g}",
-        f"{row.difference:.1e}",
-        f"{row.bound:.1e}",
-        row.verdict,
-    )
-
-
-def _finding(found: Finding, widths: list[int]) -> Iterator[Text]:
-    for row in found.rows:
-        yield _line(_texts(row), widths, STYLES[row.verdict])
-        notes = [row.note] if row.note else []
-        if not row.passed:
-            notes.append(f"furthest apart at [{','.join(map(str, row.at))}]")
-        if notes:
-            yield Text(f"    {'; '.join(notes)}", "dim")
-
-
-def _line(texts: tuple[str, ...], widths: list[int], style: str) -> Text:
-    """Return a row of the table, with the verdict in its colour."""
-    statement, *numbers, verdict = texts
-    first, *rest, _ = widths
-    aligned = (text.rjust(width) for text, width in zip(numbers, rest, strict=True))
-    line = Text("  ".join(["", statement.ljust(first), *aligned, ""]))
-    return line.append(verdict, style)
-
-
-def _verdict(result: LawsResult) -> str:
+def _verdict(result: LawsResult) -> list[str]:
     if result.failed:
-        return f"FAILED: {', '.join(result.failed)}"
-    return f"all {len(result.findings)} laws hold: what must be equal is, within the rounding that its bound allows"
+        text = f"{' and '.join(result.failed)}; look at the statements marked FAILED"
+        return verdict_lines("FAILED", text)
+    different = sum(row.verdict == "differs" for found in result.findings for row in found.rows)
+    text = f"all {len(result.findings)} laws hold: what must be equal is, within rounding"
+    if different:
+        text += f"; {_counted(WORDS['differs'], different)}"
+    return verdict_lines("passed", text)
+
+
+def _summary(found: Finding) -> list[str]:
+    """Return a law that holds in a few lines: what it says, why it matters, and what differs."""
+    room = width()
+    meaning = f"{found.law.name}: {found.law.meaning}"
+    first, *rest = wrapped(meaning, room, "  ")
+    lines = [bold(found.law.name) + first.removeprefix(found.law.name), *rest]
+    lines += (f"  {line}" for line in wrapped(found.law.why, width(indent=2)))
+    counts = Counter(WORDS[row.verdict] for row in found.rows if row.verdict != "holds")
+    equal = sum(row.verdict == "holds" for row in found.rows)
+    parts = [f"{equal} of {counted(len(found.rows), 'statement')} {'holds' if equal == 1 else 'hold'}"]
+    parts += [_counted(word, count) for word, count in counts.items()]
+    return [*lines, dim(f"  {'; '.join(parts)}")]
+
+
+def _counted(word: str, count: int) -> str:
+    """Write how many statements have a verdict.
+
+    >>> _counted("differs, as it must", 1), _counted("differs, as it must", 3)
+    ('1 differs, as it must', '3 differ, as they must')
+    """
+    if count > 1:
+        word = word.replace("differs, as it", "differ, as they").replace("agrees, though it", "agree, though they")
+    return f"{count} {word}"
+
+
+def _statements(result: LawsResult, chosen: Sequence[str] | None) -> list[str]:
+    """Return the table of all statements, with a line before each law and a note after each statement."""
+    rows = [row for found in result.findings for row in found.rows]
+    between: dict[int, list[str]] = {}
+    number = 0
+    for found in result.findings:
+        between.setdefault(number, []).extend(_heading(found))
+        for row in found.rows:
+            number += 1
+            between[number] = _notes(row)
+    columns = [
+        Column("statement", [f"  {row.statement}" for row in rows], left=True, least=30),
+        Column("left", [f"{row.left:.5g}" for row in rows], worth=2),
+        Column("right", [f"{row.right:.5g}" for row in rows], worth=2),
+        Column("difference", [f"{row.difference:.1e}" for row in rows], worth=3),
+        Column("bound", [f"{row.bound:.1e}" for row in rows], worth=1),
+        Column("verdict", [_coloured(row) for row in rows], left=True),
+    ]
+    return table(columns, chosen=chosen, between=between)
+
+
+def _heading(found: Finding) -> list[str]:
+    room = width()
+    meaning = wrapped(f"{found.law.name}: {found.law.meaning}", room)
+    return [*map(bold, meaning), *wrapped(found.law.why, room)]
+
+
+def _notes(row: Row) -> list[str]:
+    """Return the lines below a statement: its note, and where it failed."""
+    notes = [row.note] if row.note else []
+    if not row.passed:
+        notes.append(f"furthest apart at [{','.join(map(str, row.at))}]")
+    return [dim(f"    {line}") for note in notes for line in wrapped(note, width(indent=4))]
+
+
+def _coloured(row: Row) -> str:
+    """Return a verdict: green if it holds, dim if it differs as it must, yellow if it need not agree."""
+    word = WORDS[row.verdict]
+    if row.verdict == "differs":
+        return dim(word)
+    if row.verdict == "agrees":
+        return click.style(word, fg="yellow")
+    return coloured(word, row.passed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
@@ -18,7 +18,8 @@ NARROWEST = 12
 class Column:
     """One column: its head, and its cells, which may be styled.
 
-    worth: 0 for a column that is always shown; others are hidden for want of room, the lowest first.
+    worth: 0 for a column that is always shown; others are hidden for want of room, the lowest first, and those of one
+    worth together.
     least: the width down to which cells wrap at words before other columns are hidden; 0 for cells that never wrap.
     """
 
@@ -34,21 +35,26 @@ class Column:
         object.__setattr__(self, "widest", longest)
 
 
-def table(columns: Sequence[Column], *, chosen: Sequence[str] | None = None, head: bool = True) -> list[str]:
+def table(
+    columns: Sequence[Column],
+    *,
+    chosen: Sequence[str] | None = None,
+    between: Mapping[int, Sequence[str]] | None = None,
+) -> list[str]:
     """Return the lines of a table: on a terminal as wide as that, elsewhere one line for each row.
 
-    chosen: the heads of the columns to show, in this order, however wide. Where columns are hidden, the last line
-    names them.
+    chosen: the heads of the columns to show, in this order, however wide. between: lines to put before the row of
+    a number. Where columns are hidden, the last line names them.
     """
     room = width()
     shown = list(columns) if chosen is None else pick(columns, chosen)
     hidden: list[str] = []
     while chosen is None and room is not None and _total(shown) > room and any(column.worth for column in shown):
-        least = min((column for column in shown if column.worth), key=lambda column: column.worth)
-        shown.remove(least)
-        hidden.append(least.head)
+        least = min(column.worth for column in shown if column.worth)
+        hidden += [column.head for column in shown if column.worth == least]
+        shown = [column for column in shown if column.worth != least]
     widths = _widths(shown, room)
-    lines = list(_lines(shown, widths, head))
+    lines = list(_lines(shown, widths, between or {}))
     if hidden:
         order = [column.head for column in columns if column.head in hidden]
         note = f"hidden at this width: {', '.join(order)}; choose with --columns, or widen the terminal"
@@ -102,19 +108,27 @@ def _widths(columns: Sequence[Column], room: int | None) -> list[int]:
     return widths
 
 
-def _lines(columns: Sequence[Column], widths: Sequence[int], head: bool) -> Iterator[str]:
-    if head:
-        heads = [_aligned(column.head, size, column.left) for column, size in zip(columns, widths, strict=True)]
-        yield bold(GAP.join(heads).rstrip())
-    for row in zip(*(column.cells for column in columns), strict=True):
+def _lines(columns: Sequence[Column], widths: Sequence[int], between: Mapping[int, Sequence[str]]) -> Iterator[str]:
+    heads = [_aligned(column.head, size, column.left) for column, size in zip(columns, widths, strict=True)]
+    yield bold(GAP.join(heads).rstrip())
+    rows = list(zip(*(column.cells for column in columns), strict=True))
+    for place, row in enumerate(rows):
+        yield from between.get(place, ())
         parts = [
-            wrapped(cell, size) if column.least else [cell]
+            wrapped(cell, size, _indent(cell)) if column.least else [cell]
             for column, cell, size in zip(columns, row, widths, strict=True)
         ]
         for number in range(max(map(len, parts))):
             cells = [part[number] if number < len(part) else "" for part in parts]
             line = [_aligned(*each) for each in zip(cells, widths, (c.left for c in columns), strict=True)]
             yield GAP.join(line).rstrip()
+    yield from between.get(len(rows), ())
+
+
+def _indent(cell: str) -> str:
+    """Return the indent of a cell's later lines: deeper than its first, if that has one."""
+    blanks = len(cell) - len(cell.lstrip())
+    return " " * (blanks + 2) if blanks else ""
 
 
 def _aligned(cell: str, size: int, left: bool) -> str:

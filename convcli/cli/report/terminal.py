@@ -14,9 +14,9 @@ import click
 from convcli.errors import printable
 
 
-def width() -> int | None:
-    """Return the columns of the terminal; None for a file or a pipe, where no line is wrapped or cut."""
-    return shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
+def width(*, indent: int = 0) -> int | None:
+    """Return the columns of the terminal behind an indent; None for a file or a pipe, where no line is wrapped."""
+    return shutil.get_terminal_size().columns - indent if is_terminal(sys.stdout) else None
 
 
 def is_terminal(stream: Any) -> bool:
@@ -27,9 +27,9 @@ def is_terminal(stream: Any) -> bool:
         return False
 
 
-def echo(lines: Iterable[str]) -> None:
-    """Print lines on stdout; their styles are kept on a terminal, and follow NO_COLOR and FORCE_COLOR."""
-    click.echo("\n".join(lines), color=_forced())
+def echo(lines: Iterable[str], *, err: bool = False) -> None:
+    """Print lines on stdout or stderr; their styles are kept on a terminal, and follow NO_COLOR and FORCE_COLOR."""
+    click.echo("\n".join(lines), err=err, color=_forced())
 
 
 def _forced() -> bool | None:
@@ -45,6 +45,17 @@ def bold(text: str) -> str:
 
 def dim(text: str) -> str:
     return click.style(text, dim=True)
+
+
+def coloured(word: str, good: bool) -> str:
+    """Return a verdict in green, or in bold red."""
+    return click.style(word, fg="green") if good else click.style(word, fg="red", bold=True)
+
+
+def verdict_lines(word: str, text: str) -> list[str]:
+    """Return the first lines of a report: `passed` or `FAILED` in its colour, and what to look at."""
+    first, *rest = wrapped(f"{word}: {text}", width())
+    return [f"{coloured(word, word == 'passed')}{first.removeprefix(word)}", *rest]
 
 
 def plain_length(text: str) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from convcli import __version__
+from convcli.cli.report.terminal import width
 from convcli.errors import printable
 from convcli.shapes.axis import Axis
 from convcli.shapes.parse import show
@@ -26,7 +27,7 @@ SCHEMA = 2
 
 
 PLAIN_WIDTH = 100
-"""Columns of a table that goes to a file or a pipe."""
+"""Columns of a picture that goes to a file or a pipe."""
 
 EIGHTHS = " ▏▎▍▌▋▊▉"
 
@@ -129,12 +130,11 @@ def formula(axis: Axis) -> str:
 
 
 def make_console() -> Console:
-    """Return a console for stdout; Rich handles terminals, NO_COLOR and COLUMNS."""
+    """Return a console for stdout that never wraps; Rich handles styles and NO_COLOR."""
     from rich.console import Console
 
     console = Console(soft_wrap=True, highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = PLAIN_WIDTH
+    console.width = width() or PLAIN_WIDTH
     return console
 
 

@@ -23,6 +23,7 @@ from convcli.jobs.operands import Operands
 from convcli.jobs.requests import check_suffix
 from convcli.learn.laws import statements
 from convcli.learn.laws.setup import LawsRequest, Row, Setting, make_setting
+from convcli.progress import Progress, silent
 
 __all__ = [
     "LAWS",
@@ -40,24 +41,61 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Law:
-    """A law: its name, what it says in a line, and what measures it."""
+    """A law: its name, what it says in a line, why it matters, and what measures it."""
 
     name: str
     meaning: str
+    why: str
     measure: Callable[[Setting], Iterator[Row]]
 
 
 LAWS = (
-    Law("linear", "sums and factors go through, so a convolution is a matrix", statements.linear),
-    Law("flip", "convolution is correlation with the kernel flipped", statements.flip),
-    Law("commutative", "input and kernel may change places; under correlation they may not", statements.commutative),
-    Law("associative", "two kernels one after the other are one kernel", statements.associative),
-    Law("derivative", "the derivative of a convolution may be taken of either factor", statements.derivative),
-    Law("equivariant", "a shifted input gives a shifted output, away from the border", statements.equivariant),
-    Law("local", "a sample moves only the outputs whose window covers it", statements.local),
+    Law(
+        "linear",
+        "sums and factors go through, so a convolution is a matrix",
+        "An input can be split into parts that are filtered one by one and added up again.",
+        statements.linear,
+    ),
+    Law(
+        "flip",
+        "convolution is correlation with the kernel flipped",
+        "CNN layers and OpenCV correlate, signal processing convolves: a kernel must be flipped between them.",
+        statements.flip,
+    ),
+    Law(
+        "commutative",
+        "input and kernel may change places; under correlation they may not",
+        "Filters can be applied in any order.",
+        statements.commutative,
+    ),
+    Law(
+        "associative",
+        "two kernels one after the other are one kernel",
+        "Two filters can be merged into one beforehand, and a large one split into cheap small ones.",
+        statements.associative,
+    ),
+    Law(
+        "derivative",
+        "the derivative of a convolution may be taken of either factor",
+        "Smoothing and an edge filter are one pass, with the derivative of the smoothing kernel.",
+        statements.derivative,
+    ),
+    Law(
+        "equivariant",
+        "a shifted input gives a shifted output, away from the border",
+        "A pattern is found wherever it is; padding and stride are what breaks this.",
+        statements.equivariant,
+    ),
+    Law(
+        "local",
+        "a sample moves only the outputs whose window covers it",
+        "Parts of an output can be computed independently, and in parallel.",
+        statements.local,
+    ),
     Law(
         "backward",
-        "its gradients are convolutions; `convcli gradcheck` holds them to central differences",
+        "its gradients are convolutions; `convcli gradcheck` compares them with central differences",
+        "Training a layer takes no operation besides convolution.",
         statements.backward,
     ),
 )
@@ -101,7 +139,7 @@ class LawsResult:
         return tuple(found.law.name for found in self.findings if not all(row.passed for row in found.rows))
 
 
-def run_laws(request: LawsRequest) -> LawsResult:
+def run_laws(request: LawsRequest, progress: Progress = silent) -> LawsResult:
     """Measure every law. Raises InputError and its kin for what does not fit, as `apply` does.
 
     >>> result = run_laws(LawsRequest("12", "1,2,3"))
@@ -112,8 +150,11 @@ def run_laws(request: LawsRequest) -> LawsResult:
     matrix = setting.small.matrix
     taken = matrix[matrix != 0]
     facts = MatrixFacts((matrix.shape[0], matrix.shape[1]), taken.size / matrix.size, len(np.unique(taken)))
-    findings = tuple(Finding(law, tuple(law.measure(setting))) for law in LAWS)
-    return LawsResult(operands, setting, findings, facts)
+    findings = []
+    for number, law in enumerate(LAWS, 1):
+        findings.append(Finding(law, tuple(law.measure(setting))))
+        progress(number / len(LAWS))
+    return LawsResult(operands, setting, tuple(findings), facts)
 
 
 def check_matrix(target: str, *, overwrite: bool) -> None:

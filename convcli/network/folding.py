@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
+from convcli.network.layers import FIELD
 from convcli.network.summary import Rival, Row
 
 Rows = tuple[Row, ...]
@@ -78,11 +79,12 @@ def _merge(rows: Sequence[Row], text: str) -> Row:
         formula="",
         parameters=sum(row.parameters for row in rows),
         work=sum(row.work for row in rows),
-        share=sum(row.share for row in rows),
+        share=None if last.share is None else sum(row.share or 0 for row in rows),
         memory=sum(row.memory for row in rows),
         dropped=lost.dropped if lost else (),
         lost=lost is not None,
         aligned=all(row.aligned for row in rows),
+        unknown=last.unknown.union(*(row.unknown - {FIELD} for row in rows)),
         rivals=_sum_rivals(rows),
     )
 

@@ -22,7 +22,7 @@ from convcli.shapes.parse import show
 MOST_LAYERS = 100_000
 DEEPEST_BLOCK = 20
 INPUT = -1
-"""The index that stands for the network's input among a node's inputs."""
+"""The index that stands for the network's input among a node's inputs; those below it for other inputs."""
 
 
 class Instance(NamedTuple):
@@ -93,6 +93,8 @@ class Network:
     layout: Layout = "channels_last"
     name: str = ""
     opaque: tuple[str, ...] = ()  # kinds of layers that are passed through by the shapes that a file declares
+    others: tuple[Tensor, ...] = ()  # inputs besides the first
+    ends: tuple[int, ...] = ()  # nodes that outputs come from, if not the last alone
 
     @classmethod
     def of(
@@ -116,7 +118,17 @@ class Network:
 
     @property
     def output(self) -> Tensor:
-        return self.nodes[-1].output
+        return self.nodes[self.outputs[0]].output
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """The nodes that outputs come from, the first output's first."""
+        return self.ends or (len(self.nodes) - 1,)
+
+    @property
+    def inputs(self) -> dict[int, Tensor]:
+        """Every input by its index among nodes' inputs."""
+        return {INPUT - number: x for number, x in enumerate((self.x, *self.others))}
 
     @property
     def parameters(self) -> int:
@@ -128,8 +140,8 @@ class Network:
         return sum(node.step.macs for node in self.nodes)
 
     def tensor(self, index: int) -> Tensor:
-        """Return a node's output, or the network's input."""
-        return self.x if index == INPUT else self.nodes[index].output
+        """Return a node's output, or an input of the network."""
+        return self.inputs[index] if index <= INPUT else self.nodes[index].output
 
     def show(self, tensor: Tensor) -> str:
         return show(tensor.shape(self.layout))

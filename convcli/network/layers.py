@@ -56,11 +56,16 @@ class Tensor:
         return show(self.shape())
 
 
+FIELD = "field"
+WORK = "work"
+PARAMETERS = "parameters"
+
+
 class Step(NamedTuple):
     """The output of one layer, and its cost for one item of a batch.
 
     `axes`: how the layer slides along each spatial axis of its input; empty if every output depends
-    on its own position alone.
+    on its own position alone. `unknown`: which of FIELD, WORK and PARAMETERS a file does not tell.
     """
 
     output: Tensor
@@ -68,6 +73,7 @@ class Step(NamedTuple):
     weights: int = 0
     biases: int = 0
     macs: int = 0
+    unknown: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from convcli.errors import InputError, LimitError
-from convcli.network.graph import INPUT, Network
+from convcli.network.graph import INPUT, Network, Node
+from convcli.network.layers import FIELD
 from convcli.shapes.axis import Axis
 from convcli.shapes.parse import show
 
@@ -144,25 +145,40 @@ class Field(NamedTuple):
 
 
 class View(NamedTuple):
-    """The fields of one layer, one an input axis, and whether the paths to it are aligned."""
+    """The fields of one layer, one an input axis, and whether the paths to it are aligned.
+
+    known: whether the fields are, behind layers that a file does not tell all of. blind: whether it sees other
+    inputs than the first alone.
+    """
 
     fields: tuple[Field, ...]
     aligned: bool = True
+    known: bool = True
+    blind: bool = False
 
 
 def views(network: Network) -> list[View]:
     """Return the view of every layer, in the order of the nodes."""
     found: list[View] = []
     start = View((Field(),) * len(network.x.spatial))
+    blind = start._replace(known=not start.fields, blind=True)
     for node in network.nodes:
-        given = [start if at == INPUT else found[at] for at in node.inputs]
-        if node.merges:
-            found.append(_meet(given))
-        elif node.axes:
-            found.append(View(_through(given[0].fields, node.axes), given[0].aligned))
-        else:
-            found.append(given[0])
+        sources = [start if at == INPUT else found[at] if at > INPUT else blind for at in node.inputs]
+        given = [view for view in sources if not view.blind] or sources[:1]
+        found.append(_after(node, given))
     return found
+
+
+def _after(node: Node, given: list[View]) -> View:
+    """Return the view of a node from those of its inputs."""
+    if node.merges:
+        view = _meet(given)
+    elif node.axes:
+        view = given[0]._replace(fields=_through(given[0].fields, node.axes))
+    else:
+        view = given[0]
+    unknown = FIELD in node.step.unknown or not all(each.known for each in given)
+    return view._replace(known=not (unknown and view.fields), blind=given[0].blind)
 
 
 def _through(fields: tuple[Field, ...], axes: tuple[Axis, ...]) -> tuple[Field, ...]:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from convcli.network.graph import INPUT, Instance, Network, Node
+from convcli.network.graph import Instance, Network, Node
+from convcli.network.layers import FIELD, PARAMETERS, WORK
 from convcli.network.receptive_field import View, views
 from convcli.options import Unit, Versus, itemsize
 from convcli.shapes.axis import Axis
@@ -21,9 +22,9 @@ def inference_peak(network: Network) -> int:
     >>> inference_peak(Network.of(Tensor((8,), 1), parse("conv:4,k=3,p=1 relu gap")))
     64
     """
-    owner = _owners(network.nodes)
-    last = _last_readers(network.nodes, owner)
-    alive = peak = network.x.size
+    owner = _owners(network)
+    last = _last_readers(network, owner)
+    alive = peak = sum(x.size for x in network.inputs.values())
     for index, node in enumerate(network.nodes):
         if not node.view:
             alive += node.output.size
@@ -37,10 +38,10 @@ def inference_peak(network: Network) -> int:
 def training_peak(network: Network) -> int:
     """Return the most values in memory at once in a forward and a backward pass, for one item."""
     nodes = network.nodes
-    owner = _owners(network.nodes)
-    alive = network.x.size + sum(node.output.size for node in nodes if not node.view)
-    graded = {owner[len(nodes) - 1]}
-    alive += network.output.size
+    owner = _owners(network)
+    alive = sum(x.size for x in network.inputs.values()) + sum(node.output.size for node in nodes if not node.view)
+    graded = {owner[end] for end in network.outputs}
+    alive += sum(network.tensor(at).size for at in graded)
     peak = alive
     for index in range(len(nodes) - 1, -1, -1):
         for at in {owner[at] for at in nodes[index].inputs} - graded:
@@ -52,21 +53,21 @@ def training_peak(network: Network) -> int:
     return peak
 
 
-def _owners(nodes: Sequence[Node]) -> dict[int, int]:
+def _owners(network: Network) -> dict[int, int]:
     """Return which node owns the memory of each output: itself, or that of which it is a view."""
-    owner = {INPUT: INPUT}
-    for index, node in enumerate(nodes):
+    owner = {at: at for at in network.inputs}
+    for index, node in enumerate(network.nodes):
         owner[index] = owner[node.inputs[0]] if node.view else index
     return owner
 
 
-def _last_readers(nodes: Sequence[Node], owner: dict[int, int]) -> dict[int, int]:
-    """Return the last node that reads each tensor; the network's output is never freed."""
+def _last_readers(network: Network, owner: dict[int, int]) -> dict[int, int]:
+    """Return the last node that reads each tensor; the network's outputs are never freed."""
     last: dict[int, int] = {}
-    for index, node in enumerate(nodes):
+    for index, node in enumerate(network.nodes):
         for at in node.inputs:
             last[owner[at]] = index
-    last[owner[len(nodes) - 1]] = len(nodes)
+    last.update({owner[end]: len(network.nodes) for end in network.outputs})
     return last
 
 
@@ -174,7 +175,7 @@ class Row(NamedTuple):
     formula: str
     parameters: int
     work: int
-    share: float  # of the work of all layers
+    share: float | None  # of the work of all layers, if that is known
     memory: int  # bytes of the output, for the whole batch
     field: tuple[int, ...]
     jump: tuple[float, ...]
@@ -183,6 +184,7 @@ class Row(NamedTuple):
     dropped: tuple[int, ...]  # padded samples at the end that the floor leaves out
     lost: bool  # whether some of those are samples of the input, not of its padding
     aligned: bool
+    unknown: frozenset[str]  # which of FIELD, WORK and PARAMETERS are not told
     rivals: tuple[Rival, ...]
 
 
@@ -203,6 +205,11 @@ class Summary:
     versus: Versus | None
     rivals: tuple[Rival, ...]
 
+    @property
+    def complete(self) -> bool:
+        """Whether parameters and work are those of all layers."""
+        return not any(row.unknown & {PARAMETERS, WORK} for row in self.rows)
+
 
 def summarise(
     network: Network, count: Count | None = None, *, dtype: str = "float32", versus: Versus | None = None
@@ -220,8 +227,9 @@ def summarise(
     size = itemsize(dtype)
     work = [count.work(node) for node in network.nodes]
     total = sum(work)
+    counted = not any(WORK in node.step.unknown for node in network.nodes)
     rows = tuple(
-        _row(network, number, node, view, done, done / total if total else 0.0, size * count.batch, versus)
+        _row(network, number, node, view, done, _share(done, total) if counted else None, size * count.batch, versus)
         for number, (node, view, done) in enumerate(zip(network.nodes, views(network), work, strict=True), 1)
     )
     return Summary(
@@ -240,13 +248,17 @@ def summarise(
     )
 
 
+def _share(work: int, total: int) -> float:
+    return work / total if total else 0.0
+
+
 def _row(
     network: Network,
     number: int,
     node: Node,
     view: View,
     work: int,
-    share: float,
+    share: float | None,
     size: int,
     versus: Versus | None,
 ) -> Row:
@@ -269,6 +281,7 @@ def _row(
         tuple([axis.unused for axis in node.axes]),
         any(axis.unused > axis.hi for axis in node.axes),
         view.aligned,
+        node.step.unknown - {FIELD} | ({FIELD} if not view.known else frozenset()),
         rivals(node, versus) if versus else (),
     )
 

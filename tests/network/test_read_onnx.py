@@ -16,8 +16,10 @@ from convcli.network.emit_onnx import serialise
 from convcli.network.graph import Network
 from convcli.network.layers import Tensor
 from convcli.network.load import load as network_of
+from convcli.network.onnx_readers import READERS
 from convcli.network.parser import parse
-from convcli.network.read_onnx import READERS, load, of_model
+from convcli.network.read_onnx import load, of_model
+from convcli.network.receptive_field import views
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, shape_inference  # noqa: E402
@@ -261,3 +263,219 @@ def test_what_onnx_has_no_node_for_is_told() -> None:
 def test_the_command_writes_a_model() -> None:
     words = ["shape", "8x8x3", "conv:4,k=3", "gap", "--emit", "onnx"]
     assert str(of_model(onnx.load_from_string(CliRunner().invoke(main, words).stdout_bytes)).output) == "4"
+
+
+# What a file does not tell is marked.
+
+
+def report_of(model: onnx.ModelProto, tmp_path: Path, *options: str) -> str:
+    path = tmp_path / "model.onnx"
+    onnx.save(model, path)
+    result = CliRunner().invoke(main, ["shape", str(path), *options])
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def graph_of(
+    nodes: list[onnx.NodeProto], inputs: dict[str, list[int]], outputs: list[str], *weights: onnx.TensorProto
+) -> onnx.ModelProto:
+    given = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()]
+    results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
+    return helper.make_model(helper.make_graph(nodes, "made", given, results, list(weights)))
+
+
+def zeros(name: str, *shape: int, kind: int = TensorProto.FLOAT) -> onnx.TensorProto:
+    return helper.make_tensor(name, kind, shape, np.zeros(shape))
+
+
+def numbers(name: str, values: list[int]) -> onnx.TensorProto:
+    return helper.make_tensor(name, TensorProto.INT64, [len(values)], values)
+
+
+def known(network: Network) -> list[bool]:
+    return [view.known for view in views(network)]
+
+
+node = helper.make_node
+CONV = node("Conv", ["x", "w"], ["h"], pads=[1, 1, 1, 1])
+LATER = node("Conv", ["n", "w"], ["y"], pads=[1, 1, 1, 1])
+
+
+@pytest.mark.parametrize(
+    ("middle", "is_known"),
+    [
+        (node("Relu", ["h"], ["n"]), True),
+        (node("Softmax", ["h"], ["n"], axis=1), True),
+        (node("Softmax", ["h"], ["n"], axis=3), False),
+        (node("LRN", ["h"], ["n"], size=3), True),
+        (node("Concat", ["h", "h"], ["m"], axis=3), False),
+        (node("Transpose", ["h"], ["n"], perm=[0, 1, 3, 2]), False),
+        (node("Transpose", ["h"], ["n"], perm=[0, 1, 2, 3]), True),
+        (node("InstanceNormalization", ["h", "c", "c"], ["n"]), False),
+        (node("LayerNormalization", ["h", "d"], ["n"]), False),
+        (node("MatMul", ["h", "h"], ["n"]), False),
+        (node("Slice", ["h", "starts", "ends"], ["n"]), False),
+        (node("Einsum", ["h", "h"], ["n"], equation="nchw,nchv->nchw"), False),
+        (node("Resize", ["h", "", "scales"], ["n"]), True),
+        (node("Resize", ["h", "", "scales"], ["n"], mode="cubic"), False),
+        (node("Resize", ["h", "", "scales"], ["n"], coordinate_transformation_mode="align_corners"), False),
+        (node("Pad", ["h", "pads"], ["n"]), True),
+        (node("Pad", ["h", "pads"], ["n"], mode="reflect"), False),
+        (node("Mul", ["h", "row"], ["n"]), True),
+    ],
+    ids=lambda value: value.op_type if isinstance(value, onnx.NodeProto) else str(value),
+)
+def test_fields_are_known_or_marked_from_there_on(middle: onnx.NodeProto, is_known: bool, tmp_path: Path) -> None:
+    nodes = [CONV, middle, LATER]
+    if middle.op_type == "Concat":
+        nodes.insert(2, node("Relu", ["m"], ["n"]))
+    model = graph_of(
+        nodes,
+        {"x": [1, 3, 8, 8]},
+        ["y"],
+        *(zeros("w", 3, 3, 3, 3), zeros("c", 3), zeros("d", 8), zeros("row", 1, 8)),
+        *(numbers("starts", [0, 0, 1, 0]), numbers("ends", [1, 3, 8, 8]), numbers("pads", [0, 0, 2, 1, 0, 0, 0, 1])),
+        helper.make_tensor("scales", TensorProto.FLOAT, [4], [1, 1, 2, 2]),
+    )
+    network = of_model(model)
+    assert known(network)[0]
+    assert known(network)[1:] == [is_known] * (len(nodes) - 1)
+    record = json.loads(report_of(model, tmp_path, "--json"))
+    for key in ("receptive_field", "jump", "effective_padding", "centre"):
+        assert (record["layers"][-1][key] is not None) == is_known
+    for style in ([], ["--csv"], ["--markdown"]):
+        assert ("?" in report_of(model, tmp_path, *style)) == (not is_known)
+    if not is_known:
+        assert f"what outputs see of the input, first in layer 2 ({middle.op_type})" in report_of(model, tmp_path)
+
+
+def test_enlargements_and_padding_have_the_fields_of_our_own() -> None:
+    nodes = [
+        node("MaxPool", ["x"], ["a"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("Resize", ["a", "", "scales"], ["b"]),
+        node("Pad", ["b", "pads"], ["c"]),
+        node("Conv", ["c", "w"], ["y"]),
+    ]
+    scales = helper.make_tensor("scales", TensorProto.FLOAT, [4], [1, 1, 2, 2])
+    pads = numbers("pads", [0, 0, 1, 1, 0, 0, 1, 1])
+    network = of_model(graph_of(nodes, {"x": [1, 3, 8, 8]}, ["y"], scales, pads, zeros("w", 4, 3, 3, 3)))
+    ours = Network.of(Tensor((8, 8), 3), parse("maxpool:2 upsample:2 pad:1 conv:4,k=3,bias=no"))
+    assert [view.fields for view in views(network)] == [view.fields for view in views(ours)]
+    assert network.opaque == ()
+
+
+def test_what_an_activation_of_one_position_is_multiplied_with_is_marked() -> None:
+    nodes = [
+        CONV,
+        node("GlobalAveragePool", ["h"], ["g"]),
+        node("Sigmoid", ["g"], ["s"]),
+        node("Mul", ["h", "s"], ["y"]),
+    ]
+    assert known(of_model(graph_of(nodes, {"x": [1, 3, 8, 8]}, ["y"], zeros("w", 3, 3, 3, 3)))) == [True] * 3 + [False]
+
+
+def test_reductions_of_all_positions_see_all_of_the_input() -> None:
+    for extra, values in ((["axes"], [2, 3]), (["axes"], [1, -2, -1])):
+        reduced = node("ReduceMean", ["h", *extra], ["y"])
+        network = of_model(
+            graph_of([CONV, reduced], {"x": [1, 3, 8, 8]}, ["y"], zeros("w", 3, 3, 3, 3), numbers("axes", values))
+        )
+        view = views(network)[-1]
+        assert view.known
+        assert [field.size for field in view.fields] == [10, 10]
+
+
+def test_work_that_is_not_known_is_marked(tmp_path: Path) -> None:
+    nodes = [
+        node("LSTM", ["x", "w", "r"], ["h"], hidden_size=4),
+        node("Squeeze", ["h", "one"], ["s"]),
+        node("MatMul", ["s", "m"], ["y"]),
+    ]
+    model = graph_of(
+        nodes,
+        {"x": [1, 7, 3]},
+        ["y"],
+        *(zeros("w", 1, 16, 3), zeros("r", 1, 16, 4), numbers("one", [1]), zeros("m", 4, 2)),
+    )
+    told = report_of(model, tmp_path)
+    assert "the work of LSTM" in told
+    assert "at least" in told
+    record = json.loads(report_of(model, tmp_path, "--json"))
+    assert [layer["parameters"] for layer in record["layers"]] == [112, 0, 8]
+    assert record["layers"][0]["work"] is None
+    assert record["layers"][2]["work"] is not None
+    assert {layer["share"] for layer in record["layers"]} == {None}
+    assert not record["totals"]["complete"]
+    assert "work unknown" in report_of(model, tmp_path, "--csv").splitlines()[1]
+
+
+def test_quantised_layers_are_counted() -> None:
+    byte = TensorProto.INT8
+    scale = [zeros(name) for name in ("s1", "s2", "s3")]
+    zero = [zeros(name, kind=TensorProto.UINT8) for name in ("z1", "z3")]
+    whole = [zeros("w", 4, 3, 3, 3, kind=byte), zeros("z2", kind=byte), zeros("b", 4, kind=TensorProto.INT32)]
+    names = ["q", "s1", "z1", "w", "s2", "z2", "s3", "z3", "b"]
+    nodes = [node("QuantizeLinear", ["x", "s1", "z1"], ["q"]), node("QLinearConv", names, ["y"])]
+    network = of_model(graph_of(nodes, {"x": [1, 3, 8, 8]}, ["y"], *scale, *zero, *whole))
+    assert ([each.parameters for each in network.nodes], network.macs) == ([0, 112], 108 * 36)
+    nodes = [node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]), node("ConvInteger", ["q", "w", "z"], ["y"])]
+    network = of_model(graph_of(nodes, {"x": [1, 3, 8, 8]}, ["y"], *whole))
+    assert ([each.parameters for each in network.nodes], network.macs) == ([0, 108], 108 * 36)
+    nodes = [
+        node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+        node("MatMulInteger", ["q", "m", "z"], ["i"]),
+        node("Cast", ["i"], ["y"], to=TensorProto.FLOAT),
+    ]
+    network = of_model(graph_of(nodes, {"x": [1, 8]}, ["y"], zeros("m", 8, 5, kind=byte)))
+    assert ([each.parameters for each in network.nodes], network.macs) == ([0, 40, 0], 40)
+    nodes = [node("DequantizeLinear", ["w", "s1"], ["f"]), node("Conv", ["x", "f"], ["y"])]
+    network = of_model(graph_of(nodes, {"x": [1, 3, 8, 8]}, ["y"], *whole, *scale))
+    assert (network.parameters, network.macs) == (108, 108 * 36)
+    einsum = node("Einsum", ["x", "m"], ["y"], equation="bld,de->ble")
+    network = of_model(graph_of([einsum], {"x": [1, 5, 8]}, ["y"], zeros("m", 8, 4)))
+    assert (network.parameters, network.macs, network.nodes[0].step.unknown) == (32, 5 * 8 * 4, {"field"})
+
+
+def test_every_input_and_output_is_followed(tmp_path: Path) -> None:
+    nodes = [
+        node("Conv", ["x", "w"], ["h"], pads=[1, 1, 1, 1]),
+        node("Conv", ["z", "v"], ["g"]),
+        node("Add", ["h", "g"], ["s"]),
+        node("Conv", ["s", "w2"], ["y"]),
+        node("Conv", ["h", "w3"], ["y2"]),
+    ]
+    model = graph_of(
+        nodes,
+        {"x": [1, 3, 8, 8], "z": [1, 2, 8, 8]},
+        ["y", "y2"],
+        *(zeros("w", 3, 3, 3, 3), zeros("v", 3, 2, 1, 1), zeros("w2", 5, 3, 3, 3), zeros("w3", 4, 3, 1, 1)),
+    )
+    network = of_model(model)
+    assert network.parameters == 81 + 6 + 135 + 12
+    assert network.macs == 81 * 64 + 6 * 64 + 135 * 36 + 12 * 64
+    assert known(network) == [True, False, True, True, True]
+    assert [view.fields[0].size for view in views(network)] == [3, 1, 3, 5, 3]
+    told = report_of(model, tmp_path)
+    assert told.startswith("model: 3x8x8, 2x8x8 -> 5x6x6, 4x8x8, 5 layers")
+    assert "in the first input, 3x8x8" in told
+    record = json.loads(report_of(model, tmp_path, "--json"))
+    assert (record["output"], record["other_inputs"], record["other_outputs"]) == ([5, 6, 6], [[2, 8, 8]], [[4, 8, 8]])
+
+
+def test_misaligned_fields_are_marked_in_every_form(tmp_path: Path) -> None:
+    nodes = [
+        node("Conv", ["x", "w"], ["a"]),
+        node("MaxPool", ["x"], ["b"], kernel_shape=[2, 2], strides=[1, 1], dilations=[2, 2], pads=[0, 0, 0, 0]),
+        node("Add", ["a", "b"], ["y"]),
+    ]
+    model = graph_of(nodes, {"x": [1, 3, 8, 8]}, ["y"], zeros("w", 3, 3, 3, 3))
+    assert "misaligned" not in report_of(model, tmp_path)
+    nodes[1] = node("MaxPool", ["x"], ["b"], kernel_shape=[3, 3], pads=[1, 1, 0, 0], strides=[1, 1])
+    nodes.insert(2, node("MaxPool", ["b"], ["c"], kernel_shape=[2, 2]))
+    nodes[3] = node("Add", ["a", "c"], ["y"])
+    crooked = graph_of(nodes, {"x": [1, 3, 8, 8]}, ["y"], zeros("w", 3, 3, 3, 3))
+    assert "4~" in report_of(crooked, tmp_path)
+    assert "~ misaligned" in report_of(crooked, tmp_path)
+    assert "4~" in report_of(crooked, tmp_path, "--markdown")
+    assert report_of(crooked, tmp_path, "--csv").splitlines()[-1].endswith("misaligned")
+    assert not json.loads(report_of(crooked, tmp_path, "--json"))["layers"][-1]["aligned"]

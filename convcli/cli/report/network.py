@@ -12,10 +12,12 @@ from convcli.cli.report.text import human
 from convcli.errors import printable
 from convcli.limits import show_bytes
 from convcli.network.folding import fold
+from convcli.network.layers import FIELD, PARAMETERS, WORK
 from convcli.shapes.parse import show
 
 if TYPE_CHECKING:
     from convcli.network.graph import Network
+    from convcli.network.layers import Tensor
     from convcli.network.summary import Rival, Row, Summary
 
 
@@ -46,6 +48,27 @@ def _per_axis(values: Sequence[float]) -> str:
     return shown[0] if len(set(shown)) == 1 else "x".join(shown)
 
 
+UNKNOWN = "?"
+"""What stands for a number that the file does not tell."""
+
+
+def _known(row: Row, what: str, value: Any) -> Any:
+    return UNKNOWN if what in row.unknown else value
+
+
+def _seen(name: str) -> Callable[[Row], str]:
+    """Return what reads one number of a layer's field."""
+    return lambda row: _known(row, FIELD, _per_axis(getattr(row, name)))
+
+
+def _marked_field(row: Row) -> str:
+    return _seen("field")(row) + "~" * (not row.aligned)
+
+
+def _share(row: Row) -> str:
+    return UNKNOWN if row.share is None else f"{row.share:.1%}"
+
+
 def _dropped(row: Row) -> str:
     if not any(row.dropped):
         return ""
@@ -64,14 +87,23 @@ def _facts(summary: Summary, style: Style) -> list[Fact]:
         Fact("#", _number, lambda row: row.number),
         Fact("layer", _indented, lambda row: row.layer, left=True),
         Fact("output", lambda row: show(row.output), lambda row: show(row.output), left=True),
-        Fact("parameters", lambda row: f"{row.parameters:,}", lambda row: row.parameters, worth=11),
-        Fact(unit, lambda row: f"{row.work:,}" if exact else human(row.work), lambda row: row.work),
-        Fact("share", lambda row: f"{row.share:.1%}", lambda row: row.share, worth=7),
+        Fact(
+            "parameters",
+            lambda row: _known(row, PARAMETERS, f"{row.parameters:,}"),
+            lambda row: _known(row, PARAMETERS, row.parameters),
+            worth=11,
+        ),
+        Fact(
+            unit,
+            lambda row: _known(row, WORK, f"{row.work:,}" if exact else human(row.work)),
+            lambda row: _known(row, WORK, row.work),
+        ),
+        Fact("share", _share, lambda row: UNKNOWN if row.share is None else row.share, worth=7),
         Fact("memory", lambda row: show_bytes(row.memory, short=True), lambda row: row.memory, worth=6),
-        Fact("field", lambda row: _per_axis(row.field), lambda row: _per_axis(row.field), worth=8),
-        Fact("jump", lambda row: _per_axis(row.jump), lambda row: _per_axis(row.jump), worth=4),
-        Fact("pad", lambda row: _per_axis(row.padding), lambda row: _per_axis(row.padding), worth=2),
-        Fact("centre", lambda row: _per_axis(row.centre), lambda row: _per_axis(row.centre), worth=1),
+        Fact("field", _marked_field, _seen("field"), worth=8),
+        Fact("jump", _seen("jump"), _seen("jump"), worth=4),
+        Fact("pad", _seen("padding"), _seen("padding"), worth=2),
+        Fact("centre", _seen("centre"), _seen("centre"), worth=1),
         Fact("dropped", _dropped, lambda row: _per_axis(row.dropped or (0,)), worth=5),
     ]
     if style.formula:
@@ -135,6 +167,12 @@ def summary_markdown(summary: Summary, style: Style) -> list[str]:
     ]
 
 
+def _marks(row: Row) -> str:
+    """Return in words what the table marks: misaligned paths, lost samples, and what is not known."""
+    marks = ["misaligned"] * (not row.aligned) + ["lost"] * row.lost
+    return "; ".join([*marks, *(f"{what} unknown" for what in sorted(row.unknown))])
+
+
 def _chosen(facts: Sequence[Fact], style: Style) -> list[Fact]:
     return list(facts) if style.columns is None else pick(facts, style.columns)
 
@@ -144,7 +182,8 @@ def summary_csv(summary: Summary, style: Style) -> list[str]:
     import csv
     import io
 
-    facts = _chosen([*_facts(summary, style), Fact("path", lambda row: row.path, lambda row: row.path)], style)
+    more = [Fact("path", lambda row: row.path, lambda row: row.path), Fact("marks", _marks, _marks)]
+    facts = _chosen([*_facts(summary, style), *more], style)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([fact.head for fact in facts])
@@ -159,6 +198,8 @@ def summary_json(summary: Summary, *, formula: bool = False) -> dict[str, Any]:
         "name": network.name,
         "input": list(network.x.shape(network.layout)),
         "output": list(network.output.shape(network.layout)),
+        "other_inputs": [list(x.shape(network.layout)) for x in network.others],
+        "other_outputs": [list(y.shape(network.layout)) for y in _other_outputs(network)],
         "layout": network.layout,
         "unknown": list(network.opaque),
         "count": count.unit,
@@ -170,6 +211,7 @@ def summary_json(summary: Summary, *, formula: bool = False) -> dict[str, Any]:
         "totals": {
             "parameters": summary.parameters,
             "work": summary.work,
+            "complete": summary.complete,
             "activation_bytes": summary.activations,
             "parameter_bytes": summary.weights,
             "inference_peak_bytes": summary.inference,
@@ -182,16 +224,24 @@ def summary_json(summary: Summary, *, formula: bool = False) -> dict[str, Any]:
 def headline(network: Network) -> str:
     named = f"{printable(network.name)}: " if network.name else ""
     layers = "1 layer" if len(network.nodes) == 1 else f"{len(network.nodes):,} layers"
-    return f"{named}{network.show(network.x)} -> {network.show(network.output)}, {layers}"
+    inputs = ", ".join(map(network.show, (network.x, *network.others)))
+    outputs = ", ".join(map(network.show, (network.output, *_other_outputs(network))))
+    return f"{named}{inputs} -> {outputs}, {layers}"
+
+
+def _other_outputs(network: Network) -> list[Tensor]:
+    return [network.tensor(end) for end in network.outputs[1:]]
 
 
 def _totals(summary: Summary) -> list[tuple[str, str]]:
     count = summary.count
+    network = summary.network
     size = partial(show_bytes, short=True)
     batch = f"a batch of {count.batch}" if count.batch > 1 else "one item"
+    least = "" if summary.complete else "at least "
     rows = [
-        ("parameters", f"{summary.parameters:,} ({size(summary.weights)} of {summary.dtype})"),
-        (count.unit, f"{human(summary.work)}: {summary.work:,} for {batch}; {count.convention}"),
+        ("parameters", f"{least}{summary.parameters:,} ({size(summary.weights)} of {summary.dtype})"),
+        (count.unit, f"{least}{human(summary.work)}: {summary.work:,} for {batch}; {count.convention}"),
         ("activations", f"{size(summary.activations)} of {summary.dtype} for {batch}"),
         (
             "memory needed",
@@ -203,12 +253,24 @@ def _totals(summary: Summary) -> list[tuple[str, str]]:
         rows.append((summary.versus, "no layer of these has a counterpart to compare with"))
     if summary.network.opaque:
         rows.append(("unknown", f"{', '.join(summary.network.opaque)}: passed through by the shapes that are declared"))
+    if any(row.unknown for row in summary.rows):
+        rows.append((UNKNOWN, f"not known: {'; '.join(_gaps(summary.rows))}"))
+    if network.others:
+        rows.append(("fields", f"in the first input, {network.show(network.x)}"))
     if any(row.lost for row in summary.rows):
         rows.append(("*", "the floor drops samples of the input, not of its padding alone"))
     if crooked := [row for row in summary.rows if not row.aligned]:
         rule = "their centres or jumps differ; the field is what all see, or with unlike jumps the widest"
-        rows.append(("misaligned", f"paths that meet in layer {crooked[0].number}: {rule}"))
+        rows.append(("~ misaligned", f"paths that meet in layer {crooked[0].number}: {rule}"))
     return rows
+
+
+def _gaps(rows: Iterable[Row]) -> list[str]:
+    """Return in words what is not known of layers: where the first field is missing, and kinds without counts."""
+    first = next((row for row in rows if FIELD in row.unknown), None)
+    gaps = [] if first is None else [f"what outputs see of the input, first in layer {first.number} ({first.layer})"]
+    kinds = {what: dict.fromkeys(row.layer for row in rows if what in row.unknown) for what in (WORK, PARAMETERS)}
+    return [*gaps, *(f"the {what} of {', '.join(layers)}" for what, layers in kinds.items() if layers)]
 
 
 def _against(rival: Rival, summary: Summary) -> str:
@@ -219,18 +281,21 @@ def _against(rival: Rival, summary: Summary) -> str:
 
 
 def _row_json(row: Row, formula: bool, versus: bool) -> dict[str, Any]:
+    def told(what: str, value: Any) -> Any:
+        return None if what in row.unknown else value
+
     record = {
         "layer": row.layer,
         "path": row.path,
         "output": list(row.output),
-        "parameters": row.parameters,
-        "work": row.work,
+        "parameters": told(PARAMETERS, row.parameters),
+        "work": told(WORK, row.work),
         "share": row.share,
         "bytes": row.memory,
-        "receptive_field": row.field,
-        "jump": row.jump,
-        "effective_padding": row.padding,
-        "centre": row.centre,
+        "receptive_field": told(FIELD, row.field),
+        "jump": told(FIELD, row.jump),
+        "effective_padding": told(FIELD, row.padding),
+        "centre": told(FIELD, row.centre),
         "dropped": row.dropped,
         "lost": row.lost,
         "aligned": row.aligned,

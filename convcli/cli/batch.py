@@ -16,7 +16,7 @@ from convcli.cli import complete, options
 from convcli.cli.help import Command
 from convcli.cli.types import FOLDER, SECONDS, Count
 from convcli.errors import BatchError
-from convcli.system import STOP_SIGNALS
+from convcli.system import STOP_SIGNALS, exit_code
 
 EXAMPLES = """\b
 Examples:
@@ -30,12 +30,12 @@ Examples:
 @click.command("batch", cls=Command, epilog=EXAMPLES)
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...", shell_complete=complete.files)
 @options.kernels
-@click.option("--out", type=FOLDER, required=True, metavar="DIR", help="Write the outputs into this folder.")
+@click.option("-o", "--out", "--output", "out", type=FOLDER, metavar="DIR", help="Write the outputs into this folder.")
+@click.option("--in-place", is_flag=True, help="Replace each input by its result, in its format.")
 @click.option(
     "--name",
-    default="{stem}{ext}",
     metavar="TEMPLATE",
-    help="Name of an output, made of {stem}, {ext}, {name}, {parent} and {index}.",
+    help="Name of an output, made of {stem}, {ext}, {name}, {parent} and {index}. [default: {stem}{ext}]",
 )
 @click.option("-r", "--recursive", is_flag=True, help="Include the files in sub-folders.")
 @click.option("--follow-links", is_flag=True, help="Follow symbolic links.")
@@ -53,8 +53,9 @@ Examples:
 @options.stacked(*options.FILTERING, options.threads, prints="one line of JSON for each input, and one for the whole,")
 def command(
     inputs: tuple[str, ...],
-    out: Path,
-    name: str,
+    out: Path | None,
+    in_place: bool,
+    name: str | None,
     resume: bool,
     jobs: int | None,
     timeout: float | None,
@@ -70,12 +71,14 @@ def command(
     """Filter every INPUT, a file, a folder or a quoted pattern, into a folder, several at a time.
 
     Takes the options of apply. A file that fails, or kills its worker, is reported and the others are done; the exit
-    code is then 3. Stopped at any moment, the same command with --resume goes on where it was.
+    code is then 3. Stopped at any moment, the same command with --resume goes on where it was. --in-place replaces
+    the inputs, one by one and each as a whole.
     """
     from convcli.cli.report.batch import Progress, Summary, record_json, record_line
+    from convcli.cli.report.terminal import echo
     from convcli.cli.report.text import print_hint, print_json
     from convcli.jobs.apply_plan import ApplyRequest
-    from convcli.jobs.batch import Batch, Search, listed
+    from convcli.jobs.batch import Batch, Search, listed, plan_in_place
     from convcli.jobs.requests import from_options
     from convcli.limits import threads
 
@@ -83,38 +86,65 @@ def command(
         raise click.UsageError("--null says how the names in a list end; add --files-from FILE")
     if not inputs and files_from is None:
         raise click.UsageError("no input; expected files, folders or quoted patterns, or --files-from FILE")
+    _check_destination(out, in_place, {"--name": name, "--format": settings["format"]}, settings["frames"])
     search = Search(
         recursive,
         follow_links,
         every=settings["input_format"] is not None,
-        exclude=str(out.resolve()),
+        exclude="" if out is None else str(out.resolve()),
         bare=settings["raw_shape"] is not None,
     )
     sources = list(search.find(inputs))
     if files_from is not None:
         sources += listed(files_from, null=null)
     request = from_options(ApplyRequest, input="", **settings)
-    batch = Batch.plan(sources, out, request, name=name, resume=resume)
+    if out is None:
+        batch = plan_in_place(sources, request, resume=resume)
+    else:
+        batch = Batch.plan(sources, out, request, name=name or "{stem}{ext}", resume=resume)
     records = (batch.preview if dry_run else batch.run)(jobs or threads(), timeout)
     summary = Summary(out, search.passed_over, dry_run=dry_run)
     shown = not (quiet or dry_run or (as_json and sys.stdout is not None and sys.stdout.isatty()))
-    with _first_signal(), closing(records), Progress(len(batch.tasks) + len(batch.failed), shown=shown) as progress:
-        for record in records:
-            summary.add(record)
-            progress.advance(record)
-            if as_json:
-                print_json("batch", record_json(record), record.warnings)
-            elif record.status == "planned":
-                click.echo(record_line(record))
+    total = len(batch.tasks) + len(batch.failed)
+    try:
+        with _first_signal(), closing(records), Progress(total, shown=shown) as progress:
+            for record in records:
+                summary.add(record)
+                progress.advance(record)
+                if as_json:
+                    print_json("batch", record_json(record), record.warnings)
+                elif record.status == "planned":
+                    click.echo(record_line(record))
+    except (KeyboardInterrupt, SystemExit) as stopped:
+        if dry_run:
+            raise
+        click.echo(summary.stopped(total), err=True)
+        code = stopped.code if isinstance(stopped, SystemExit) else exit_code(signal.SIGINT)
+        raise SystemExit(code) from None
     if as_json:
         print_json("batch summary", summary.json())
     else:
-        click.echo("\n".join(summary.lines()))
+        echo(summary.lines())
         print_hint("" if quiet else summary.hint)
     if failed := summary.counts["failed"]:
-        raise BatchError(
-            f"{failed:,} of {summary.total:,} inputs failed", "", "run again with --resume once they are mended"
-        )
+        raise BatchError(f"{failed:,} of {summary.total:,} inputs failed", "", "correct them, and add --resume")
+
+
+def _check_destination(out: Path | None, in_place: bool, names: dict[str, str | None], frames: str | int) -> None:
+    """Raise UsageError unless the outputs go either to a folder or in place, and there under their own names."""
+    if out is None and not in_place:
+        raise click.UsageError("no folder for the outputs; add --out DIR, or --in-place to replace the inputs")
+    if not in_place:
+        return
+    if out is not None:
+        raise click.UsageError("--out writes to a folder and --in-place replaces the inputs; leave one of them out")
+    for option, value in names.items():
+        if value is not None:
+            raise click.UsageError(
+                f"--in-place keeps name and format of an input; leave {option} out, or use --out DIR"
+            )
+    if frames not in ("first", "all"):
+        raise click.UsageError("--in-place keeps all frames of an input; leave --frames out, or use --out DIR")
 
 
 @contextmanager

@@ -17,7 +17,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
         *("dims", "channels", "groups", "layout", "transposed", "output_padding"),
     ),
     "Output": (
-        *("output", "out", "name", "overwrite", "format", "form", "dtype", "range"),
+        *("output", "out", "in_place", "name", "overwrite", "format", "form", "dtype", "range"),
         *("scale", "bias", "verify", "method"),
     ),
     "Picture files": ("frames", "linear", "quality", "compress_level", "strip", "allow_truncated"),

@@ -83,7 +83,7 @@ class TestOutputs:
     def test_every_file_is_what_apply_makes(self) -> None:
         pictures("in/a.png", "in/sub/b.png", "in/c.bmp")
         told = ok("in", *SHARPEN, "--recursive", "--out", "out").splitlines()
-        assert [line.split() for line in told] == [["done", "3,", "in", "out"], ["skipped", "0"], ["failed", "0"]]
+        assert [line.split() for line in told[:3]] == [["done", "3,", "in", "out"], ["skipped", "0"], ["failed", "0"]]
         assert list(tree()) == ["a.png", "c.bmp", "sub/b.png"]
         for name in tree():
             done = CliRunner().invoke(main, ["apply", f"in/{name}", *SHARPEN, "-o", f"one{Path(name).suffix}"])
@@ -160,7 +160,7 @@ class TestOutputs:
             code=3,
         )
         assert "skipped  1, done before and unchanged" in told
-        assert "  in/none\\n  in/none\\n cannot be read; No such file or directory" in told
+        assert "  in/none\\n  cannot be read; No such file or directory" in told
 
     def test_in_and_out_may_be_one_folder(self) -> None:
         pictures("in/a.png", "in/b.png")
@@ -203,6 +203,7 @@ class TestOutputs:
             "shape": [12, 12, 3],
             "dtype": "uint8",
             "bytes": Path("out/a.png").stat().st_size,
+            "values": 12 * 12 * 3,
             "clipped": each["in/a.png"]["clipped"],
             "lost": [],
             "sha256": tree()["a.png"],
@@ -217,7 +218,7 @@ class TestOutputs:
         pictures("in/a.png", "in/b.png")
         result = run("in", *SHARPEN, "--out", "out")
         assert re.search(r"^\d of 2, [\d.e-]+ a second, \d+:\d\d left$", result.stderr, re.M)
-        assert "a second" not in result.stdout
+        assert " left" not in result.stdout
         assert run("in", *SHARPEN, "--out", "other", "-q").stderr == ""
 
     def test_dry_run_of_a_resumed_batch_looks_at_many_files_at_a_time_and_keeps_their_order(self) -> None:
@@ -336,7 +337,7 @@ class TestFailures:
         told = ok("in", "-k", "random:3x3x3", "--out", "out", code=3)
         assert "done     2, in out\n" in told
         assert "failed   2\n" in told
-        assert "  in/b.png  in/b.png is no png file; it looks like text" in told
+        assert "  in/b.png  is no png file; it looks like text" in told
         assert re.search(r"^  in/c.csv  .*kernel 3x3x3", told, re.M)
         assert list(tree()) == ["a.png", "d.png"]
 
@@ -360,12 +361,12 @@ class TestFailures:
         pictures("in/a.png")
         Path("in/zero.png").symlink_to("/dev/zero")
         told = ok("in/a.png", "in/zero.png", *SHARPEN, "--out", "out", "--timeout", "30", code=3)
-        assert "in/zero.png  in/zero.png is a pipe or a device; expected a file; use convcli apply" in told
+        assert "in/zero.png  is a pipe or a device; expected a file; use convcli apply" in told
 
     def test_an_input_that_vanishes(self) -> None:
         pictures("in/a.png", "in/b.png")
         told = ok("--files-from", "-", *SHARPEN, "--out", "out", stdin=b"in/a.png\nin/gone.png\nin/b.png\n", code=3)
-        assert "in/gone.png  in/gone.png cannot be read; No such file or directory" in told
+        assert "in/gone.png  cannot be read; No such file or directory" in told
         assert list(tree()) == ["in/a.png", "in/b.png"]
 
     def test_an_output_folder_that_turns_out_a_file(self) -> None:
@@ -386,7 +387,7 @@ class TestFailures:
         pictures("in/a.png")
         os.mkfifo("in/pipe.png")
         told = ok("in/a.png", "in/pipe.png", *SHARPEN, "--out", "out", code=3)
-        assert "in/pipe.png  in/pipe.png is a pipe or a device; expected a file; use convcli apply" in told
+        assert "in/pipe.png  is a pipe or a device; expected a file; use convcli apply" in told
 
     def test_a_timeout_stops_one_file(self, stuck_workers: None) -> None:
         pictures("in/a.png", "in/stuck.png", "in/b.png")
@@ -558,7 +559,7 @@ class TestStopped:
         process.send_signal(number)
         _, told = process.communicate(timeout=60)
         assert process.returncode == code
-        assert told == (b"Error: interrupted\n" if code == 130 else b"")
+        assert re.fullmatch(rb"stopped: [12] of 3 done; run the same command with --resume\n", told)
         assert not alive(hooks)
         assert not list(Path("out").glob(".convcli-*.tmp"))
         entries = Manifest.of(Path("out"))

@@ -10,10 +10,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convcli.cli.report.terminal import coloured
 from convcli.cli.report.text import columns
 from convcli.errors import printable
 from convcli.jobs.batch import Record
-from convcli.limits import startable_threads
+from convcli.limits import show_bytes, startable_threads
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -37,6 +38,7 @@ def record_json(record: Record) -> dict[str, Any]:
         "shape": list(record.shape) or None,
         "dtype": record.dtype or None,
         "bytes": record.bytes or None,
+        "values": record.values or None,
         "clipped": record.clipped if record.status == "done" else None,
         "lost": list(record.dropped),
         "sha256": record.entry and record.entry.output,
@@ -44,9 +46,12 @@ def record_json(record: Record) -> dict[str, Any]:
 
 
 class Summary:
-    """The counts of a batch, or of what it would do, and the reason of each failure."""
+    """The counts of a batch, or of what it would do, and the reason of each failure.
 
-    def __init__(self, folder: Path, passed_over: Counter[str], *, dry_run: bool) -> None:
+    folder: of the outputs; None if they take their inputs' places.
+    """
+
+    def __init__(self, folder: Path | None, passed_over: Counter[str], *, dry_run: bool) -> None:
         self.folder = folder
         self.passed_over = passed_over
         self.dry_run = dry_run
@@ -55,13 +60,18 @@ class Summary:
         self.failures: list[tuple[str, str]] = []
         self.warnings: list[tuple[str, str]] = []
         self.smaller = 0
+        self.bytes = self.values = self.clipped = 0
+        self._began = time.monotonic()
 
     def add(self, record: Record) -> None:
         self.counts[record.status] += 1
         self.dropped.update(record.dropped)
         self.smaller += record.smaller
-        if record.status == "failed":
-            self.failures.append((printable(record.source), record.reason))
+        self.bytes += record.bytes
+        self.values += record.values
+        self.clipped += record.clipped
+        if record.status == "failed":  # a reason mostly begins with the name, which the line has already
+            self.failures.append((printable(record.source), record.reason.removeprefix(f"{record.source} ")))
         self.warnings += [(printable(record.source), warning) for warning in record.warnings]
 
     @property
@@ -69,18 +79,41 @@ class Summary:
         return self.counts.total()
 
     def lines(self) -> list[str]:
-        """Return the table: inputs done or planned, skipped and failed, with the reasons."""
+        """Return the table: inputs done or planned, skipped and failed, with the reasons, time, bytes and clipping."""
         made = "planned" if self.dry_run else "done"
+        place = "place" if self.folder is None else printable(str(self.folder))
         rows = [
-            (made, f"{self.counts[made]:,}, in {printable(str(self.folder))}"),
+            (made, f"{self.counts[made]:,}, in {place}"),
             ("skipped", f"{self.counts['skipped']:,}{', done before and unchanged' * bool(self.counts['skipped'])}"),
             ("failed", f"{self.counts['failed']:,}"),
         ]
+        rows += [] if self.dry_run else self._measures()
         rows += [("not kept", f"{what}, in {count:,}") for what, count in sorted(self.dropped.items())]
         rows += [("passed over", f"{count:,} {reason}") for reason, count in sorted(self.passed_over.items())]
         table = columns(rows, indent="")
         done, skipped, failed, *others = table
+        failed = coloured(failed, good=False) if self.failures else failed
         return [done, *_listed(self.warnings), skipped, failed, *_listed(self.failures), *others]
+
+    def _measures(self) -> list[tuple[str, str]]:
+        """Describe the time, the rate, the bytes that were written, and the share of values that were clipped."""
+        done = self.counts["done"]
+        rows = [("time", f"{self.seconds:.3g} s" + f", {done / self.seconds:.3g} a second" * bool(done))]
+        if done:
+            rows.append(("wrote", show_bytes(self.bytes)))
+        if self.clipped:
+            rows.append(("clipped", f"{self.clipped / self.values:.2%} of {self.values:,} values"))
+        return rows
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the batch began."""
+        return max(time.monotonic() - self._began, 1e-9)
+
+    def stopped(self, total: int) -> str:
+        """Say how far a batch of so many inputs came that was stopped, and how to go on."""
+        done = self.counts["done"] + self.counts["skipped"]
+        return f"stopped: {done:,} of {total:,} done; run the same command with --resume"
 
     @property
     def hint(self) -> str:
@@ -92,7 +125,16 @@ class Summary:
 
     def json(self) -> dict[str, Any]:
         counts = {status: self.counts[status] for status in ("planned", "done", "skipped", "failed")}
-        return {"folder": str(self.folder), "inputs": self.total, **counts, "passed_over": dict(self.passed_over)}
+        return {
+            "folder": None if self.folder is None else str(self.folder),
+            "inputs": self.total,
+            **counts,
+            "seconds": self.seconds,
+            "bytes": self.bytes,
+            "values": self.values,
+            "clipped": self.clipped,
+            "passed_over": dict(self.passed_over),
+        }
 
 
 def _listed(rows: list[tuple[str, str]]) -> list[str]:

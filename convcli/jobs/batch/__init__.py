@@ -9,10 +9,12 @@
     worker.py     the worker process
     pool.py       an Executor of worker processes
     run.py        Batch: plan, then run
+    in_place.py   plan_in_place: a Batch whose outputs take their inputs' places
 """
 
+from convcli.jobs.batch.in_place import plan_in_place
 from convcli.jobs.batch.run import Batch
 from convcli.jobs.batch.sources import Search, Source, listed
 from convcli.jobs.batch.task import Record
 
-__all__ = ["Batch", "Record", "Search", "Source", "listed"]
+__all__ = ["Batch", "Record", "Search", "Source", "listed", "plan_in_place"]

@@ -12,9 +12,11 @@ from typing import Literal
 
 from convcli import __version__, io
 from convcli.errors import CheckError, ConvError, FileError, InputError, OutputError, reason
+from convcli.io.formats import by_suffix, lookup
 from convcli.jobs.apply import plan_apply, run_apply
 from convcli.jobs.apply_plan import ApplyPlan, ApplyRequest
 from convcli.jobs.batch.manifest import Entry
+from convcli.jobs.operands import VOLUME
 from convcli.jobs.requests import flat_options
 from convcli.kernels import Kernel, fewest_axes, kernel
 from convcli.shapes.geometry import Geometry
@@ -95,7 +97,8 @@ class Task:
     """One input and its output.
 
     target: the output below the folder of the batch. path: the same as messages name it. real: as it is opened, and
-    with no symbolic link on the way. before: its entry in the manifest of a batch that is resumed.
+    with no symbolic link on the way. before: its entry in the manifest of a batch that is resumed. in_place: whether
+    the output takes the place of the input.
     """
 
     source: str
@@ -104,6 +107,7 @@ class Task:
     real: Path
     replace: bool = False
     before: Entry | None = None
+    in_place: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,7 @@ class Record:
     shape: tuple[int, ...] = ()
     dtype: str = ""
     bytes: int = 0
+    values: int = 0
     clipped: int = 0
     dropped: tuple[str, ...] = ()
     smaller: bool = False
@@ -149,7 +154,11 @@ def process(recipe: Recipe, owner: str, task: Task) -> Record:
 def unchanged(task: Task, recipe: Recipe, digest: str) -> bool:
     """Return whether the output was made from this input by this recipe, and has not changed since."""
     before = task.before
-    if before is None or (before.input, before.recipe) != (digest, recipe.digest):
+    if before is None or before.recipe != recipe.digest:
+        return False
+    if task.in_place:
+        return digest == before.output
+    if before.input != digest:
         return False
     try:
         return file_digest(task.path) == before.output
@@ -205,7 +214,10 @@ def _process(recipe: Recipe, owner: str, task: Task, digest: str) -> Record:
         raise OutputError(f"{Path(task.path).parent} cannot be created", reason(error)) from error
     check_folder_of(task)
     writing = replace(recipe.request.writing, overwrite=task.replace)
-    plan = plan_apply(replace(recipe.request, input=task.source, output=task.path, writing=writing))
+    request = replace(recipe.request, input=task.source, output=task.path, writing=writing)
+    plan = plan_apply(_keep_frames(request) if task.in_place else request)
+    if task.in_place:
+        _check_kept(plan)
     if file_digest(task.source) != digest:
         raise InputError(f"{task.source} changed while it was read", "", "run again with --resume")
     try:
@@ -217,6 +229,27 @@ def _process(recipe: Recipe, owner: str, task: Task, digest: str) -> Record:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _keep_frames(request: ApplyRequest) -> ApplyRequest:
+    """Return a request for an input that is a picture, whose frames are all read unless its pages are a volume."""
+    form = by_suffix(request.input)
+    if form is None or form.kind != "image" or request.geometry.dims == VOLUME:
+        return request
+    return replace(request, reading=replace(request.reading, frames="all"))
+
+
+def _check_kept(plan: ApplyPlan) -> None:
+    """Raise InputError if a result in its input's place would be of another format, or lose what the input has."""
+    data, target = plan.data, plan.target
+    assert target is not None
+    found = lookup(data.format)
+    if data.kind == "image" and found.pillow != target.form.pillow:
+        given = f"{data.name} is named as {target.form.name} and holds {data.format}"
+        raise InputError(given, "in place expects what the name says", "rename it, or write to a folder with --out")
+    if data.format == "npz":
+        remedy = "write to a folder with --out"
+        raise InputError(f"{data.name} is an archive", "in place its array would lose its name", remedy)
 
 
 def _run_into(temporary: Path, plan: ApplyPlan, recipe: Recipe, task: Task, digest: str) -> Record:
@@ -232,6 +265,7 @@ def _run_into(temporary: Path, plan: ApplyPlan, recipe: Recipe, task: Task, dige
         shape=plan.output_shape,
         dtype=plan.dtype.name,
         bytes=result.written.bytes,
+        values=result.ledger.total,
         clipped=result.ledger.below + result.ledger.above,
         dropped=(*plan.dropped, *result.written.dropped),
         smaller=plan.shrinks,

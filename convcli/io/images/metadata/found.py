@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from convcli.io.data import Metadata, Part, Text
 from convcli.io.images.metadata.exif import exif_orientation, has_thumbnail, is_exif, upright_exif
-from convcli.io.images.metadata.photoshop import split_resources
+from convcli.io.images.metadata.photoshop import has_old_thumbnail, split_resources
 from convcli.io.images.metadata.upright import swaps_axes, valid_density
 from convcli.io.images.metadata.xmp import has_thumbnails, upright_xmp, xmp_orientation
 from convcli.io.images.pillow import DIRECTORY_ERRORS
@@ -74,6 +74,8 @@ class Found:
         iptc, others = split_resources(content)
         self.iptc = self.iptc or iptc
         self.photoshop = self.photoshop or others
+        if has_old_thumbnail(content):
+            self.add_stale("thumbnail")
 
     def add_resolution(self, x: float, y: float, to_inch: float | None) -> None:
         """Add dots per unit, of which so many make a dot per inch; None: of an unknown length.

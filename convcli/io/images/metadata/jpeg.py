@@ -15,7 +15,7 @@ from convcli.io.data import Metadata
 from convcli.io.images.jpeg_segments import COMMENT, END_OF_IMAGE, Segment, find_segments
 from convcli.io.images.metadata.exif import exif_resolution, resized
 from convcli.io.images.metadata.found import LONGEST, UNREADABLE, Found
-from convcli.io.images.metadata.photoshop import has_old_thumbnail, join_resources
+from convcli.io.images.metadata.photoshop import join_resources
 from convcli.io.images.metadata.upright import whole_ratio
 from convcli.io.images.metadata.xmp import (
     extension_of,
@@ -83,6 +83,7 @@ class _Reader:
         self._icc: list[tuple[int, int, bytes]] = []
         self._resources: list[bytes] = []
         self._extensions: dict[bytes, dict[int, bytes]] = {}
+        self._length = 0  # of the extension, as its segments declare it
 
     def read(self, segment: Segment, content: bytes) -> None:
         """Take what a segment says, or leave it out."""
@@ -124,7 +125,7 @@ class _Reader:
 
     def _extended(self, _: Segment, content: bytes) -> None:
         identifier = content[:_IDENTIFIER]
-        _, offset = struct.unpack_from(">II", content, _IDENTIFIER)
+        self._length, offset = struct.unpack_from(">II", content, _IDENTIFIER)
         self._extensions.setdefault(identifier, {})[offset] = content[_IDENTIFIER + 8 :]
 
     def join(self) -> None:
@@ -139,8 +140,6 @@ class _Reader:
         resources = b"".join(self._resources)
         if resources:
             found.attempt("Photoshop resources", lambda: found.add_resources(resources))
-        if found.photoshop and has_old_thumbnail(resources):
-            found.add_stale("thumbnail")
         self._join_xmp()
 
     def _join_profile(self) -> None:
@@ -166,8 +165,8 @@ class _Reader:
                 if offset != len(extension):
                     raise ValueError("as a part of it is missing")
                 extension += content
-            if not pieces:
-                raise ValueError("as it is missing")
+            if not pieces or len(extension) != self._length:
+                raise ValueError("as a part of it is missing")
             found.xmp = join_extension(found.xmp, extension)
         except ValueError as error:
             found.leave_out("extended XMP", str(error))

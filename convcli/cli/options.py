@@ -116,7 +116,7 @@ method = click.option(
 linear = click.option(
     "--linear",
     is_flag=True,
-    help="Filter in linear light: decode the sRGB curve first, encode it at the end.",
+    help="Filter in linear light: decode the curve, sRGB's by default, first; encode it at the end.",
 )
 verify = click.option(
     "--verify",

@@ -37,6 +37,7 @@ from convcli.jobs.postprocess import (
     to_dtype,
 )
 from convcli.jobs.precision import exact_dtype, float_dtype, scales_far
+from convcli.jobs.transfer import Curve, light_of
 from convcli.jobs.verify import Check, Verification
 from convcli.kernels import Kernel
 from convcli.kernels.model import normalized
@@ -77,7 +78,8 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
 
     # load
     data = _load(request)
-    planes = colour_planes(data, request.geometry.layout, linear=request.linear)
+    curve, misread = light_of(data) if request.linear else (None, ())
+    planes = colour_planes(data, request.geometry.layout, curve=curve)
     if target is None and request.output is not None:
         target = io.check_target(request.output, format=data.format)
 
@@ -85,7 +87,7 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
     named = request.postprocess.dtype
     requested = None if named is None else np.dtype(named)
     floats = float_dtype(planes.x.dtype, requested)
-    passes = tuple(_plan_pass(request, data, planes, reference, floats) for reference in request.kernels)
+    passes = tuple(_plan_pass(request, data, planes, reference, floats, curve) for reference in request.kernels)
 
     # plan the output
     header = _output_header(request, data, passes[0], target)
@@ -110,7 +112,8 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
     if target is not None:
         target.check(dtype, shape, writing)
 
-    plan = ApplyPlan(request, data, passes, compute_dtype, dtype, target, shape, writing, dropped, data.all_warnings)
+    warnings = data.all_warnings + misread
+    plan = ApplyPlan(request, data, passes, compute_dtype, dtype, target, shape, writing, curve, dropped, warnings)
     request.limits.check_memory(f"filtering {data.name}", apply_footprint(plan).peak, LESS_WORK)
     return plan
 
@@ -174,11 +177,12 @@ def _plan_pass(
     planes: Planes,
     reference: str | Kernel,
     compute_dtype: str,
+    curve: Curve | None,
 ) -> KernelPass:
     """Resolve one kernel and plan its work, and that on the coverage of a picture with alpha."""
     geometry = request.geometry
-    if request.linear and geometry.cval is not None:
-        light = colour.decode_level(geometry.cval, data.array.dtype)
+    if curve and geometry.cval is not None:
+        light = colour.decode_level(geometry.cval, data.array.dtype, curve)
         geometry = replace(geometry, cval=light)
     kernel, conv_layout, spec = resolve_operands(data, planes.x, reference, geometry, data.name)
     taps = flip_for(kernel.taps, conv_layout, geometry.op)
@@ -323,8 +327,8 @@ def compute_chunk(
         results.append(result)
     values = combine(results, postprocess.combine, plan.passes[0].channel_axis)
     values = scale_and_shift(values, postprocess.scale, postprocess.bias)
-    if request.linear:
-        values = colour.encode(values, source.dtype)
+    if plan.curve:
+        values = colour.encode(values, source.dtype, plan.curve)
     return values, combine(coverages, "mean", 0) if coverages else None
 
 

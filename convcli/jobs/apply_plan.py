@@ -18,6 +18,7 @@ from convcli.io import Data, Metadata, OutputTarget, WriteRequest
 from convcli.jobs.chunks import chunk_of_plan
 from convcli.jobs.operands import VOLUME
 from convcli.jobs.requests import Postprocess, ReadOptions, WriteOptions
+from convcli.jobs.transfer import Curve
 from convcli.jobs.verify import Check
 from convcli.kernels import Kernel
 from convcli.limits import Limits
@@ -104,7 +105,8 @@ class ApplyPlan:
 
     compute_dtype: of the results before postprocessing. dtype, output_shape: of the output. target: where the
     output goes; None if it is not saved. writing: how it is written, and what its file says besides its samples.
-    dropped: metadata of the input that the output's format cannot hold, and why. warnings: what would surprise.
+    curve: what light is decoded by; None where samples are filtered. dropped: metadata of the input that the
+    output's format cannot hold, and why. warnings: what would surprise.
     """
 
     request: ApplyRequest
@@ -115,6 +117,7 @@ class ApplyPlan:
     target: OutputTarget | None
     output_shape: tuple[int, ...]
     writing: WriteRequest
+    curve: Curve | None = None
     dropped: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 

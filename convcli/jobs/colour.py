@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from convcli.engine.planning.facts import result_dtype
 from convcli.errors import InputError
+from convcli.jobs.transfer import SRGB, Curve
 
 
 def opaque(dtype: np.dtype[Any]) -> int:
@@ -77,9 +78,7 @@ def divide(colours: NDArray[Any], coverage: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(np.divide(colours, cover, out=np.zeros_like(colours), where=cover > 1e-6))
 
 
-_GAMMA, _OFFSET, _SLOPE = 2.4, 0.055, 12.92
 _PIECE = 2**16  # samples decoded at once: numpy widens each to 8 bytes meanwhile
-_DARK_CODE, _DARK_LIGHT = 0.04045, 0.0031308  # below, the curve is a line
 
 
 def white(dtype: DTypeLike) -> float:
@@ -96,7 +95,7 @@ def white(dtype: DTypeLike) -> float:
     return float(np.iinfo(kind).max)
 
 
-def decode(codes: NDArray[Any]) -> NDArray[np.float32]:
+def decode(codes: NDArray[Any], curve: Curve = SRGB) -> NDArray[np.float32]:
     """Return the light of a picture's samples, float32, in the range of their dtype.
 
     >>> decode(np.array([0, 128, 255], np.uint8)).round(2)
@@ -107,19 +106,19 @@ def decode(codes: NDArray[Any]) -> NDArray[np.float32]:
     for at in range(0, len(codes), step):
         piece, out = codes[at : at + step], light[at : at + step]
         if codes.dtype.kind == "f":
-            out[...] = _decoded(piece.astype(np.float64))
+            out[...] = curve.decode(piece.astype(np.float64))
         else:
-            np.take(_table(codes.dtype.name), piece, out=out, mode="clip")
+            np.take(_table(codes.dtype.name, curve), piece, out=out, mode="clip")
     return light
 
 
-def decode_level(code: float, dtype: DTypeLike) -> float:
+def decode_level(code: float, dtype: DTypeLike, curve: Curve = SRGB) -> float:
     """Return the light of one level, which may lie outside the dtype's range."""
     top = white(dtype)
-    return top * float(_decoded(np.array(code / top)))
+    return top * float(curve.decode(np.array(code / top)))
 
 
-def encode(light: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+def encode(light: NDArray[Any], dtype: DTypeLike, curve: Curve = SRGB) -> NDArray[Any]:
     """Return the codes of light in the range of `dtype`, as floats that are not rounded.
 
     >>> encode(np.array([0, 127.5, 255]), np.uint8).round(2)
@@ -128,10 +127,10 @@ def encode(light: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     top = light.dtype.type(white(dtype))
     magnitudes = np.abs(light)
     magnitudes /= top
-    codes: NDArray[Any] = magnitudes ** (1 / _GAMMA)
-    codes *= 1 + _OFFSET
-    codes -= _OFFSET
-    np.multiply(magnitudes, _SLOPE, out=codes, where=magnitudes <= _DARK_LIGHT)
+    codes: NDArray[Any] = magnitudes ** (1 / curve.gamma)
+    codes *= 1 + curve.offset
+    codes -= curve.offset
+    np.multiply(magnitudes, curve.slope, out=codes, where=magnitudes <= curve.dark_light)
     codes *= top
     return np.asarray(np.copysign(codes, light, out=codes))
 
@@ -141,15 +140,8 @@ def encoding_bytes(values: int, size: int) -> int:
     return values * (2 * size + 1)
 
 
-@cache
-def _table(name: str) -> NDArray[np.float32]:
+@lru_cache(8)
+def _table(name: str, curve: Curve) -> NDArray[np.float32]:
     """Return the light of every code of an integer dtype."""
     top = int(white(name))
-    return (top * _decoded(np.arange(top + 1) / top)).astype(np.float32)
-
-
-def _decoded(codes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return light from 0 to 1 for codes from 0 to 1, and along the same curve beyond."""
-    magnitudes = np.abs(codes)
-    bent = ((magnitudes + _OFFSET) / (1 + _OFFSET)) ** _GAMMA
-    return np.copysign(np.where(magnitudes <= _DARK_CODE, magnitudes / _SLOPE, bent), codes)
+    return (top * curve.decode(np.arange(top + 1) / top)).astype(np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from convcli import io
 from convcli.errors import InputError, ShapeError
 from convcli.io import Data
 from convcli.jobs import colour
+from convcli.jobs.transfer import Curve
 from convcli.kernels import Kernel, fewest_axes, kernel
 from convcli.limits import LESS_WORK, SLACK, Limits
 from convcli.options import Layout
@@ -106,13 +108,13 @@ def input_generator(seed: int) -> np.random.Generator:
     return np.random.default_rng((seed, 1))
 
 
-def colour_planes(data: Data, layout: Layout, *, linear: bool = False) -> Planes:
+def colour_planes(data: Data, layout: Layout, *, curve: Curve | None = None) -> Planes:
     """Return what is convolved of an input: an array as it is, a picture's colours times its alpha.
 
-    linear: decode a picture's colours to linear light first. Raises InputError for an array that is said to hold
+    curve: decode a picture's colours to linear light by it first. Raises InputError for an array that is said to hold
     light, and for `channels_first` on a format whose channels are last.
     """
-    if linear and data.kind != "image":
+    if curve and data.kind != "image":
         raise InputError("linear light", f"{data.name} is an array, and only a picture has it", "leave --linear out")
     if _format_dims(data) is not None and layout == "channels_first":
         what = "an image" if data.kind == "image" else f"a {data.format} file"
@@ -121,9 +123,10 @@ def colour_planes(data: Data, layout: Layout, *, linear: bool = False) -> Planes
             f"{data.name} is {what}, with its channels last",
             "leave it out",
         )
+    decode = partial(colour.decode, curve=curve) if curve else None
     if data.alpha:
-        return Planes(*colour.premultiply(data.array, colour.decode if linear else None))
-    return Planes(colour.decode(data.array) if linear else data.array, None)
+        return Planes(*colour.premultiply(data.array, decode))
+    return Planes(decode(data.array) if decode else data.array, None)
 
 
 def resolve_operands(data: Data, x: NDArray[Any], reference: str | Kernel, geometry: Geometry, name: str) -> Resolved:

@@ -95,6 +95,7 @@ def plan_json(plan: ApplyPlan) -> dict[str, Any]:
         "scale": request.postprocess.scale,
         "bias": request.postprocess.bias,
         "linear": request.linear,
+        "curve": plan.curve.name if plan.curve else None,
         "output": {
             "shape": list(plan.output_shape),
             "dtype": str(plan.dtype),
@@ -151,8 +152,8 @@ def _geometry(plan: ApplyPlan) -> list[tuple[str, str]]:
     first = plan.passes[0]
     names = axis_names(first.conv_layout.dims)
     rows = [(name, formula(axis)) for name, axis in zip(names, first.plan.axes, strict=True)]
-    if plan.request.linear:
-        rows.append(("light", "filtered in linear light, by the sRGB curve"))
+    if plan.curve:
+        rows.append(("light", f"filtered in linear light, by {plan.curve.name}"))
     if first.conv_layout.channel_axis is not None or first.conv_layout.channel_mode != "each":
         rows.append(("channels", reading(first.conv_layout) + (", and alpha" if plan.data.alpha else "")))
     return rows

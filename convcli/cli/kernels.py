@@ -6,18 +6,27 @@ import click
 from click.shell_completion import CompletionItem
 
 from convcli.cli import complete, options
+from convcli.cli.help import Command
 from convcli.cli.types import Count
 
 FORMATS = ("csv", "txt", "json", "imagemagick", "vips", "npy", "npz")
 
-EXAMPLES = """\b
-Examples:
+HEAD = "\b\nExamples:\n"
+LIST_EXAMPLES = """\
   convcli kernels list
   convcli kernels list edge
+  convcli kernels list "gauss*"
+"""
+SHOW_EXAMPLES = """\
   convcli kernels show sobel-x
   convcli kernels show "gabor:theta=45,wavelength=8"
-  convcli kernels export gaussian:sigma=2 -o gaussian.csv
+  convcli kernels show "0,-1,0; -1,5,-1; 0,-1,0"
 """
+EXPORT_EXAMPLES = """\
+  convcli kernels export gaussian:sigma=2 -o gaussian.csv
+  convcli kernels export sobel-x -o - --format json
+"""
+EXAMPLES = HEAD + LIST_EXAMPLES + SHOW_EXAMPLES + EXPORT_EXAMPLES
 
 name_argument = click.argument("name", shell_complete=complete.kernels)
 dims = click.option("--dims", type=Count(1), metavar="N", help="How many axes the kernel is to have.")
@@ -50,7 +59,7 @@ def command(context: click.Context) -> None:
         context.invoke(list_)
 
 
-@command.command("list", epilog=EXAMPLES)
+@command.command("list", cls=Command, epilog=HEAD + LIST_EXAMPLES)
 @click.argument("pattern", required=False)
 @click.option("-q", "--quiet", is_flag=True, help="Print the names only, one a line.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the source of each kernel too.")
@@ -73,7 +82,7 @@ def list_(pattern: str | None, as_json: bool, quiet: bool, verbose: bool, column
         echo(report.kernels_lines(pattern, columns, verbose=verbose))
 
 
-@command.command("show", epilog=EXAMPLES)
+@command.command("show", cls=Command, epilog=HEAD + SHOW_EXAMPLES)
 @name_argument
 @click.option("-q", "--quiet", is_flag=True, help="Print the taps only.")
 @click.option("-v", "--verbose", is_flag=True, help="Print every tap and every slice of a large kernel.")
@@ -96,7 +105,7 @@ def show(name: str, dims: int | None, as_json: bool, quiet: bool, verbose: bool)
         report.print_kernel(resolved, verbose=verbose)
 
 
-@command.command("export", epilog=EXAMPLES)
+@command.command("export", cls=Command, epilog=HEAD + EXPORT_EXAMPLES)
 @name_argument
 @click.option(
     "-o",

@@ -48,11 +48,13 @@ PRINTING = {"as_json", "as_csv", "markdown", "quiet"}
 
 REPORT = Question("network", "the report of a network", READING | TABLE | PRINTING | {"verbose"})
 QUESTIONS = {
-    "kernel": Question("layer", "a single kernel (-k)", ONE_KERNEL | READING | {"kernel", "quiet", "as_json"}),
-    "solve": Question("solve", "--solve", {"solve", "rf", "max_layers", "as_json"}),
-    "at": Question("pixel", "--at", READING | {"at", "as_json"}),
+    "kernel": Question(
+        "layer", "a single kernel (-k)", ONE_KERNEL | READING | {"kernel", "quiet", "verbose", "as_json"}
+    ),
+    "solve": Question("solve", "--solve", {"solve", "rf", "max_layers", "as_json", "quiet"}),
+    "at": Question("pixel", "--at", READING | {"at", "as_json", "quiet"}),
     "input_for": Question("input_for", "--input-for", READING | {"input_for", "as_json", "quiet"}),
-    "emit": Question("emit", "--emit", READING | {"emit", "output", "overwrite"}),
+    "emit": Question("emit", "--emit", READING | {"emit", "output", "overwrite", "quiet"}),
 }
 """The questions by the option that asks them; without any of these it is REPORT. Other options are refused."""
 
@@ -96,7 +98,7 @@ class _Shape(Command):
 @click.option("--transposed", is_flag=True, help="The transposed convolution: its kernel maps O channels back to C.")
 @click.option("--output-padding", type=PER_AXIS, default="0", help="Extra outputs at the end, transposed only.")
 @click.option("--bias/--no-bias", default=False, help="Count a bias for each output channel.")
-@click.option("-q", "--quiet", is_flag=True, help="Print the output shape only.")
+@click.option("-q", "--quiet", is_flag=True, help="Print the answer only: the output shape, or a chain of layers.")
 @click.option("--formula", is_flag=True, help="Networks: show the arithmetic of every size.")
 @click.option(
     "--count",

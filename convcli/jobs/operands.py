@@ -166,9 +166,10 @@ def resolve_kernel(
     if axes == 3 and last <= PICTURE_CHANNELS and fewest < axes:
         return kernel(reference, dims=2)
     if axes > max(2, fewest):
+        given = name if name == show(shape) else f"{name} {show(shape)}"
         raise InputError(
-            f"{name} has {axes} axes, {show(shape)}, and {reference} takes any number",
-            "expected to know how many are spatial",
+            f"{given} has {axes} axes, and {reference} fits any number of them",
+            "expected the number of spatial axes",
             f"use --dims {axes} for a volume, or --dims {axes - 1} where the {end} axis is channels",
         )
     return kernel(reference, dims=axes)

@@ -27,6 +27,7 @@ TABLES = {
     "gradcheck -v": ["gradcheck", "8x8x8", "-k", "random:3x3x3", "-v", "--eps-sweep", "--samples", "20"],
     "laws": ["laws", PHOTO, "-k", "sobel-x"],
     "laws -v": ["laws", PHOTO, "-k", "sobel-x", "-v"],
+    "apply --verify": ["apply", PHOTO, "-k", "box", "--verify"],
     "bench": ["bench", "40x40", "-k", "box:size=3", "--runs", "1", "-v"],
     "formats": ["formats"],
     "formats -v": ["formats", "-v"],
@@ -272,6 +273,23 @@ class TestQuiet:
         assert "png" in run("formats", "-q").stdout.splitlines()
         assert run("kernels", "show", "1,2,3", "-q").stdout == "[1. 2. 3.]\n"
         assert run("bench", "20x20", "-k", "box:size=3", "--runs", "1", "-q").stdout.startswith("method")
+
+
+class TestShapeWords:
+    def test_quiet_answers_alone(self) -> None:
+        assert run("shape", "--solve", "224", "56", "-q").stdout == "conv:1,k=4,s=4\n"
+        told = run("shape", "9x9x1", "conv:1,k=3", "--at", "0,0", "-q").stdout
+        assert told.startswith("  sees     output 0,0 of 7x7")
+        assert run("shape", "9x9x1", "conv:2,k=3", "--emit", "torch", "-o", "net.py", "-q").output == ""
+
+    def test_verbose_tells_the_memory_of_one_layer(self) -> None:
+        told = run("shape", "28x28", "-k", "3x3", "-v").stdout
+        assert "  input     784 values, 3.06 KiB of float32\n" in told
+        assert "  output    676 values, 2.64 KiB of float32\n" in told
+
+    def test_negative_indices_count_from_the_end_of_the_output(self) -> None:
+        assert "output 6,0 of 7x7" in run("shape", "9x9x1", "conv:1,k=3", "--at", "-1,-7").stdout
+        assert "outside the output 7x7" in run("shape", "9x9x1", "conv:1,k=3", "--at", "-8,0", code=2).stderr
 
 
 class TestKernels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,9 @@ from convcli.cli.report.network import headline
 from convcli.cli.report.table import Column, table
 from convcli.cli.report.terminal import labelled
 from convcli.cli.report.text import axis_json, axis_names, formula, reading
+from convcli.limits import show_bytes
 from convcli.shapes.layer import Layer
-from convcli.shapes.parse import show
+from convcli.shapes.parse import counted, show
 
 if TYPE_CHECKING:
     from convcli.network.graph import Network
@@ -121,8 +123,8 @@ def chains_json(chains: Sequence[Chain]) -> dict[str, Any]:
     }
 
 
-def layer_lines(layer: Layer) -> list[str]:
-    """Return the output shape on a line of its own, then where every number comes from."""
+def layer_lines(layer: Layer, *, verbose: bool = False) -> list[str]:
+    """Return the output shape on a line of its own, then where every number comes from; verbose: the memory too."""
     a = layer.conv_layout
     counted = ""
     if layer.biases:
@@ -134,6 +136,8 @@ def layer_lines(layer: Layer) -> list[str]:
         ("work", f"{layer.macs:,} multiply-adds"),
         ("dense", _dense(layer)),
     ]
+    if verbose:
+        rows += [("input", _values(a.shape)), ("output", _values(layer.output))]
     return [show(layer.output), *labelled(rows)]
 
 
@@ -154,6 +158,12 @@ def layer_json(layer: Layer) -> dict[str, Any]:
         "macs": layer.macs,
         "dense_parameters": layer.dense_parameters,
     }
+
+
+def _values(shape: Sequence[int]) -> str:
+    """Describe how many values there are, and their memory."""
+    count = math.prod(shape)
+    return f"{counted(count, 'value')}, {show_bytes(4 * count, short=True)} of float32"
 
 
 def _dense(layer: Layer) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from convcli import __version__
-from convcli.cli.report.terminal import width
+from convcli.cli.report.terminal import labelled, width
 from convcli.errors import printable
 from convcli.shapes.axis import Axis
 from convcli.shapes.parse import show
@@ -62,9 +62,8 @@ def axis_names(dims: int) -> tuple[str, ...]:
 
 
 def columns(rows: list[tuple[str, str]], indent: str = "  ") -> list[str]:
-    """Align labels and their texts."""
-    width = max(len(label) for label, _ in rows)
-    return [f"{indent}{label:<{width}}  {printable(text)}" for label, text in rows]
+    """Align labels and their texts, as wide as the terminal."""
+    return labelled(rows, indent)
 
 
 def human(number: int) -> str:

@@ -23,13 +23,13 @@ def answer(words: tuple[str, ...], given: dict[str, Any]) -> None:
     print_warnings(input_warnings(words, given["dims"], given["layout"]))
     target = given["emit"]
     if target == "onnx":
-        _write(_onnx(network), target, output or "-", given["overwrite"])
+        _write(_onnx(network), given)
         return
     text = _text(network, words, target)
     if output in (None, "-"):
         click.echo(text)
     else:
-        _write(f"{text}\n".encode(), target, output, given["overwrite"])
+        _write(f"{text}\n".encode(), given)
 
 
 def _text(network: Network, words: tuple[str, ...], target: str) -> str:
@@ -51,9 +51,14 @@ def _onnx(network: Network) -> bytes:
     return emit_onnx.serialise(network)
 
 
-def _write(content: bytes, form: str, target: str, overwrite: bool) -> None:
+def _write(content: bytes, given: dict[str, Any]) -> None:
+    """Write to the file given, or to stdout, and say so unless that is not wanted."""
+    from convcli.cli.report.text import print_warnings
     from convcli.io import save_bytes
 
-    written = save_bytes(target, content, form, overwrite=overwrite, binary=form == "onnx")
-    if target != "-":
+    form = given["emit"]
+    target = given["output"] or "-"
+    written = save_bytes(target, content, form, overwrite=given["overwrite"], binary=form == "onnx")
+    print_warnings(written.warnings)
+    if target != "-" and not given["quiet"]:
         click.echo(f"wrote {written.path} ({form}, {written.bytes:,} bytes)", err=True)

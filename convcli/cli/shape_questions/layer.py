@@ -42,7 +42,7 @@ def answer(words: tuple[str, ...], given: dict[str, Any]) -> None:
     elif given["quiet"]:
         click.echo(show(layer.output))
     else:
-        echo(layer_lines(layer))
+        echo(layer_lines(layer, verbose=given["verbose"]))
 
 
 def _warnings(conv_layout: ConvLayout, geometry: Geometry) -> list[str]:

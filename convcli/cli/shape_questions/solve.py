@@ -19,5 +19,7 @@ def answer(words: tuple[str, ...], given: dict[str, Any]) -> None:
     chains = solve(*given["solve"], rf=given["rf"], max_layers=given["max_layers"])
     if given["as_json"]:
         print_json("shape solve", chains_json(chains))
+    elif given["quiet"]:
+        echo([" ".join(link.token for link in chains[0].links)])
     else:
         echo(chains_lines(chains))

@@ -3,6 +3,7 @@
 ::
 
     codec.py      formats that Pillow reads and writes as they are: BMP, WebP, netpbm; the base of the others
+    bmp_bitfields.py     BMP whose samples lie in other bit fields than Pillow knows
     png.py        PNG: through Pillow, or 16 bits in several channels; png_chunks and png_encode, which uses all cores
     jpeg.py       JPEG: settings, and its end; jpeg_segments
     jpeg2000.py   JPEG 2000, which is only read: tiles, bits, and its end

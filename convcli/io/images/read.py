@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 
+_OTHER_KIND = re.compile(r"unsupported|unknown|cannot handle", re.IGNORECASE)
+"""How Pillow's words begin for files that may be whole."""
+
 BAND = 1 << 17
 """Pixels that are copied at a time: few enough for a core's cache, with all copies of them."""
 
@@ -191,6 +194,9 @@ def _read(
                 f"expected a whole {form.name} file",
                 "save it anew, or as .npy",
             ) from error
+        if _OTHER_KIND.match(str(error)):
+            given = f"{name} is of a kind that Pillow does not read"
+            raise FileError(given, brief(error), "save it anew, or as .npy") from error
         raise _DamageError(name, form, brief(error)) from error
 
 

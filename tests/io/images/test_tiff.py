@@ -13,7 +13,7 @@ import pytest
 from command import run
 from PIL import Image
 from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2
-from tiffs import RNG, samples, tiff_of
+from tiff_samples import RNG, samples, tiff_of
 
 from convcli.errors import DtypeError, FileError
 from convcli.io import Metadata, load, save

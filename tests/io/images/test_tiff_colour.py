@@ -8,7 +8,7 @@ from struct import pack
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tiffs import RNG, samples, tiff_of
+from tiff_samples import RNG, samples, tiff_of
 
 from convcli.errors import DtypeError
 from convcli.io import load

@@ -1,0 +1,36 @@
+"""Samples for TIFFs, and TIFFs of SHORTs alone, byte by byte."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+RNG = np.random.default_rng(0)
+
+
+def samples(dtype: str, channels: int) -> NDArray[Any]:
+    """Numbers from the whole range of a type, (40, 33) or (40, 33, channels), whose bytes differ when swapped."""
+    shape = (40, 33) if channels == 1 else (40, 33, channels)
+    if np.dtype(dtype).kind == "f":
+        return RNG.normal(0, 100, shape).astype(dtype)
+    limits = np.iinfo(dtype)
+    return RNG.integers(limits.min, limits.max, shape, dtype, endpoint=True)
+
+
+def tiff_of(tags: dict[int, Any], pixels: bytes) -> bytes:
+    """A little-endian TIFF whose pixels follow its head, and whose tags are SHORTs or lists of them."""
+    start = 8 + len(pixels) + len(pixels) % 2
+    entries, beyond = b"", b""
+    after = start + 2 + 12 * len(tags) + 4
+    for tag, given in sorted(tags.items()):
+        values = given if isinstance(given, list) else [given]
+        content = b"".join(value.to_bytes(2, "little") for value in values)
+        if len(content) > 4:
+            place, beyond = (after + len(beyond)).to_bytes(4, "little"), beyond + content
+        else:
+            place = content.ljust(4, b"\0")
+        entries += tag.to_bytes(2, "little") + b"\3\0" + len(values).to_bytes(4, "little") + place
+    head = b"II*\0" + start.to_bytes(4, "little") + pixels.ljust(start - 8, b"\0")
+    return head + len(tags).to_bytes(2, "little") + entries + bytes(4) + beyond

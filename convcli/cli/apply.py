@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import click
@@ -30,23 +31,27 @@ Examples:
     help="Write the result to FILE, its format by suffix; - is stdout.",
 )
 @options.dry_run
+@options.quiet
+@options.verbose
 @options.overwrite
 @click.option(
     "--format", metavar="F", shell_complete=complete.formats, help="Format of an output without a suffix, such as -o -."
 )
 @options.stacked(*options.FILTERING, options.threads)
-def command(as_json: bool, dry_run: bool, **settings: Any) -> None:
+def command(as_json: bool, dry_run: bool, quiet: bool, verbose: bool, **settings: Any) -> None:
     """Filter INPUT, an image, an array or a volume (- is stdin), with one or more kernels.
 
     On an image, a KHxKW kernel filters each channel, KHxKWxC sums over the channels into one, and OxKHxKWxC gives
-    O channels. The report tells the sizes, the method and what was clipped; without -o it is all that is made.
+    O channels. A short report names sizes, time and what was clipped; -v adds the arithmetic, the method and why.
     """
     from convcli.cli.report import apply
     from convcli.cli.report.text import print_hint, print_json, print_warnings
     from convcli.jobs.apply import plan_apply, run_apply
     from convcli.jobs.apply_plan import ApplyRequest
     from convcli.jobs.requests import ReadOptions, from_options
+    from convcli.jobs.warnings import dropped_warnings
 
+    began = time.perf_counter()
     options.check_stdout(as_json, settings["output"], "write the result to a file")
     for option in ("format", "overwrite", "compress_level", "quality", "strip"):
         if settings["output"] is None and settings[option] is not None and settings[option] is not False:
@@ -63,14 +68,16 @@ def command(as_json: bool, dry_run: bool, **settings: Any) -> None:
         verified = True
     else:
         result = run_apply(plan)
-        lines = apply.result_lines(result)
-        record = apply.result_json(result)
+        seconds = time.perf_counter() - began
+        lines = (apply.result_lines if verbose else apply.short_lines)(result, seconds)
+        record = apply.result_json(result, seconds)
         warnings = result.warnings
         verified = result.verified
+    warnings = (*warnings, *dropped_warnings(plan.dropped))
     print_warnings(warnings)
     if as_json:
         print_json("apply", record, warnings)
-    else:
+    elif not quiet:
         click.echo("\n".join(lines), err=settings["output"] is not None and not dry_run)
         print_hint(apply.hint(plan))
     if not verified:

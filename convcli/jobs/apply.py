@@ -39,6 +39,7 @@ from convcli.jobs.postprocess import (
 from convcli.jobs.precision import exact_dtype, float_dtype, scales_far
 from convcli.jobs.transfer import Curve, light_of
 from convcli.jobs.verify import Check, Verification
+from convcli.jobs.warnings import input_warnings, value_warnings
 from convcli.kernels import Kernel
 from convcli.kernels.model import normalized
 from convcli.limits import LESS_WORK, threads
@@ -62,7 +63,8 @@ class ApplyResult:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What would surprise, in words: the plan's warnings, and those of the values."""
-        return self.plan.warnings + (self.written.warnings if self.written else ())
+        written = self.written.warnings if self.written else ()
+        return (*self.plan.warnings, *value_warnings(self.plan, self.ledger), *written)
 
     @property
     def verified(self) -> bool:
@@ -112,7 +114,7 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
     if target is not None:
         target.check(dtype, shape, writing)
 
-    warnings = data.all_warnings + misread
+    warnings = (*input_warnings(data), *misread)
     plan = ApplyPlan(request, data, passes, compute_dtype, dtype, target, shape, writing, curve, dropped, warnings)
     request.limits.check_memory(f"filtering {data.name}", apply_footprint(plan).peak, LESS_WORK)
     return plan

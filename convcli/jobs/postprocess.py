@@ -2,7 +2,7 @@
 
 Several results are combined, scale_and_shift and shifted; then a policy brings them into the range of the type that is
 written; then they are rounded half to even and saturated. The ledger has the range before that step and how
-many values it clipped.
+many values it clipped, and the range before the policy.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Ledger:
 
     low, high: of the finite values, after the policy; NaN where there are none. below, above: how many were
     clipped to the type's ends; not_finite: NaN and infinities among the values; nan: the NaN
-    alone, which an integer type holds as 0.
+    alone, which an integer type holds as 0. low_before, high_before: low and high before the policy.
     """
 
     policy: Policy
@@ -44,13 +44,15 @@ class Ledger:
     not_finite: int
     nan: int
     total: int
+    low_before: float
+    high_before: float
 
     def __add__(self, other: Ledger) -> Ledger:
         """Return the ledger of two chunks of a result together."""
         counts = {name: getattr(self, name) + getattr(other, name) for name in COUNTS}
-        low = min(self.low, other.low, key=lambda value: (value != value, value))
-        high = max(self.high, other.high, key=lambda value: (value == value, value))
-        return replace(self, low=low, high=high, **counts)
+        lows = {name: _least(getattr(self, name), getattr(other, name)) for name in LOWS}
+        highs = {name: _most(getattr(self, name), getattr(other, name)) for name in HIGHS}
+        return replace(self, **counts, **lows, **highs)
 
     def check(self) -> None:
         """Raise ConvError for the policy `error` where a value did not fit."""
@@ -64,12 +66,26 @@ class Ledger:
             )
 
 
+def share(part: int, whole: int) -> str:
+    """Format a share in percent; one that is not zero does not look like it.
+
+    >>> share(7931, 294912), share(1, 10**6), share(3, 3)
+    ('2.7 %', 'less than 0.1 %', '100 %')
+    """
+    percent = 100 * part / whole
+    if 0 < percent < 0.1:
+        return "less than 0.1 %"
+    return f"{percent:.0f} %" if part == whole else f"{min(percent, 99.9):.1f} %"
+
+
 FIT_VALUES = 1 << 18
 """Values that are counted and rounded at a time, in the cache: 1 MiB of float32."""
 
 WORTH_SHARING = 1 << 20
 """Values above which the conversion uses several threads."""
 
+LOWS = ("low_before", "low")
+HIGHS = ("high_before", "high")
 COUNTS = ("below", "above", "not_finite", "nan", "total")
 
 
@@ -206,7 +222,11 @@ def to_dtype(
         run = (slice(None),) * axis + (slice(start, start + each),)
         part = values[run]
         piece = _by_policy(part, dtype, policy, ends)
-        ledgers[start] = ledger = _account(piece, dtype, policy)
+        ledger = _account(piece, dtype, policy)
+        if piece is not part:
+            low, high = finite_range(part)
+            ledger = replace(ledger, low_before=low, high_before=high)
+        ledgers[start] = ledger
         if dtype.kind == "f" and ledger.below + ledger.above:
             most = float(np.finfo(dtype).max)
             piece = np.where(np.isfinite(piece), np.clip(piece, -most, most), piece)
@@ -274,7 +294,8 @@ def _account(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy) -> Ledg
         info = np.iinfo(dtype)
         below = int(np.count_nonzero(values < int(info.min)))
         above = int(np.count_nonzero(values > int(info.max)))
-        return Ledger(policy, dtype.name, int(values.min()), int(values.max()), below, above, 0, 0, values.size)
+        ends: tuple[float, float] = (int(values.min()), int(values.max()))
+        return Ledger(policy, dtype.name, *ends, below, above, 0, 0, values.size, *ends)
     lowest, highest = float(values.min()), float(values.max())
     finite = np.isfinite(lowest) and np.isfinite(highest)  # a NaN or an infinity is always one of the two
     below = above = not_finite = nan = 0
@@ -288,8 +309,18 @@ def _account(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy) -> Ledg
         above = int(np.count_nonzero((values >= most) & np.isfinite(values))) if not highest < most else 0
     if not finite:
         not_finite, nan = int(np.count_nonzero(~np.isfinite(values))), int(np.count_nonzero(np.isnan(values)))
-    low, high = (lowest, highest) if finite else finite_range(values)
-    return Ledger(policy, dtype.name, low, high, below, above, not_finite, nan, values.size)
+    ends = (lowest, highest) if finite else finite_range(values)
+    return Ledger(policy, dtype.name, *ends, below, above, not_finite, nan, values.size, *ends)
+
+
+def _least(one: float, other: float) -> Any:
+    """Return the smaller number, whole if it is; NaN if both are."""
+    return min(one, other, key=lambda value: (value != value, value))
+
+
+def _most(one: float, other: float) -> Any:
+    """Return the larger number, whole if it is; NaN if both are."""
+    return max(one, other, key=lambda value: (value == value, value))
 
 
 def finite_range(values: NDArray[Any]) -> tuple[float, float]:

@@ -28,6 +28,7 @@ from convcli.jobs.batch.pool import Pool
 
 ROOT = Path(__file__).parents[2]
 SHARPEN = ("-k", "sharpen", "--padding", "same")
+BLUR = ("-k", "box", "--padding", "same")
 
 
 @pytest.fixture(autouse=True)
@@ -82,11 +83,11 @@ def tree(folder: str | Path = "out") -> dict[str, str]:
 class TestOutputs:
     def test_every_file_is_what_apply_makes(self) -> None:
         pictures("in/a.png", "in/sub/b.png", "in/c.bmp")
-        told = ok("in", *SHARPEN, "--recursive", "--out", "out").splitlines()
+        told = ok("in", *BLUR, "--recursive", "--out", "out").splitlines()
         assert [line.split() for line in told[:3]] == [["done", "3,", "in", "out"], ["skipped", "0"], ["failed", "0"]]
         assert list(tree()) == ["a.png", "c.bmp", "sub/b.png"]
         for name in tree():
-            done = CliRunner().invoke(main, ["apply", f"in/{name}", *SHARPEN, "-o", f"one{Path(name).suffix}"])
+            done = CliRunner().invoke(main, ["apply", f"in/{name}", *BLUR, "-o", f"one{Path(name).suffix}"])
             assert done.exit_code == 0
             assert Path(f"one{Path(name).suffix}").read_bytes() == Path("out", name).read_bytes()
             Path(f"one{Path(name).suffix}").unlink()
@@ -131,7 +132,8 @@ class TestOutputs:
             np.testing.assert_array_equal(np.load(f"out/{name}.npy"), np.load(f"{name}.npy"))
 
     def test_every_option_of_apply_is_taken(self) -> None:
-        own = {"--output", "-o", "--dry-run", "--format", "--json", "--overwrite", "--debug", "--threads"}
+        own = {"--output", "-o", "--dry-run", "--format", "--json", "--overwrite", "--debug"}
+        own |= {"--threads", "--quiet", "--verbose"}
         options = {
             name: set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", CliRunner().invoke(main, [name, "-h"]).stdout, re.M))
             for name in ("apply", "batch")
@@ -195,7 +197,7 @@ class TestOutputs:
             "convcli": __version__,
             "schema": 2,
             "command": "batch",
-            "warnings": [],
+            "warnings": each["in/a.png"]["warnings"],
             "input": "in/a.png",
             "output": "a.png",
             "status": "done",
@@ -209,6 +211,7 @@ class TestOutputs:
             "sha256": tree()["a.png"],
         }
         assert each["in/a.png"]["clipped"] > 0
+        assert [warning[-19:] for warning in each["in/a.png"]["warnings"]] == ["use --range rescale"]
         assert each["in/b.png"]["status"] == "failed"
         assert "in/b.png is damaged" in each["in/b.png"]["reason"]
         assert [last[name] for name in ("inputs", "done", "skipped", "failed")] == [2, 1, 0, 1]

@@ -317,7 +317,7 @@ class TestInstalled:
 
     def test_a_picture_filtered_by_a_kernel_of_the_bank_asks_no_package(self, in_tmp: Path, packages: Path) -> None:
         photo = str(ROOT / "samples" / "photo.png")
-        assert "warning" not in convcli(packages, "apply", photo, "-k", "sobel-x", "-o", "y.png").stderr
+        assert "warning" not in convcli(packages, "apply", photo, "-k", "box", "-o", "y.png").stderr
 
 
 def test_the_page_is_a_package_that_is_read_here() -> None:

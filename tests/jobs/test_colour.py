@@ -147,6 +147,7 @@ def test_light_is_held_against_the_limit_before_it_is_decoded(tmp_path: Path) ->
 def test_the_command_says_so(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "x.png")
     words = ["apply", str(tmp_path / "x.png"), "-k", "box", "--linear"]
-    assert "light      filtered in linear light, by the sRGB curve\n" in CliRunner().invoke(main, words).stdout
+    told = CliRunner().invoke(main, [*words, "-v"]).stdout
+    assert "light      filtered in linear light, by the sRGB curve\n" in told
     assert json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout)["linear"] is True
     assert Recipe.of(ApplyRequest("", ("box",))).digest != Recipe.of(ApplyRequest("", ("box",), linear=True)).digest

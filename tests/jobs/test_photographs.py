@@ -67,7 +67,7 @@ def test_sobel_is_scipys(photograph: np.ndarray, name: str, axis: int) -> None:
 
 def test_a_blurred_photograph_stays_a_photograph(photograph: np.ndarray) -> None:
     told = apply("photo.jpg", "-k", "gaussian:sigma=2", "--padding", "same", "--boundary", "reflect", "-o", "soft.jpg")
-    assert "clipped 0 below 0 and 0 above 255" in told
+    assert "clipped" not in told
     soft = read("soft.jpg").astype(float)
     assert soft.shape == photograph.shape
     assert abs(soft.mean() - photograph.mean()) < 2

@@ -11,6 +11,7 @@ from convcli.cli.report.text import (
     axis_names,
     columns,
     described,
+    duration,
     finite,
     formula,
     place,
@@ -18,13 +19,19 @@ from convcli.cli.report.text import (
     written_json,
 )
 from convcli.engine.planning.plan import Plan
+from convcli.errors import printable
 from convcli.io import Data, kinds
 from convcli.jobs.apply import ApplyResult
 from convcli.jobs.apply_plan import ApplyPlan, KernelPass
 from convcli.jobs.memory import Footprint, apply_footprint
-from convcli.jobs.postprocess import Ledger
-from convcli.jobs.verify import Verification
+from convcli.jobs.postprocess import Ledger, share
 from convcli.shapes.parse import show
+
+COLOURS = {(1, False): "gray", (2, True): "gray and alpha", (3, False): "RGB", (4, True): "RGBA"}
+"""Pictures in words, by their channels and whether the last is alpha."""
+
+MAPPED = {"rescale": "rescaled to", "offset": "shifted to", "abs": "as magnitudes"}
+"""How a policy changes the range, in words."""
 
 
 def plan_lines(plan: ApplyPlan) -> list[str]:
@@ -44,8 +51,62 @@ def plan_lines(plan: ApplyPlan) -> list[str]:
     return columns(rows, indent="")
 
 
-def result_lines(result: ApplyResult) -> list[str]:
-    """Describe a result: sizes, the method, the range ledger and the verifications."""
+def short_lines(result: ApplyResult, seconds: float) -> list[str]:
+    """Describe a result in a line, and in further ones what is worth a look: the range, checks, metadata."""
+    plan = result.plan
+    rows = [("read", "; ".join(plan.data.notes))] if plan.data.notes else []
+    if is_remarkable(result.ledger):
+        rows.append(("range", _ledger(result.ledger)))
+    rows += _verifications(result)
+    if result.written is not None:
+        rows += [("reduced", what) for what in result.written.dropped]
+    return [_summary(result, seconds), *(columns(rows) if rows else [])]
+
+
+def _summary(result: ApplyResult, seconds: float) -> str:
+    """Describe a result in one line: the input, the output, and the time."""
+    plan = result.plan
+    made = _output(plan)
+    target = plan.target
+    took = f"{made}, {duration(seconds)}"
+    if target is None:
+        where = f"{took}; not saved, use -o FILE"
+    elif result.written is None:
+        where = f"{took}; not written"
+    else:
+        where = f"{place(result.written)} {took}"
+    return f"{_input(plan)} -> {where}"
+
+
+def _input(plan: ApplyPlan) -> str:
+    data = plan.data
+    dims = plan.passes[0].conv_layout.dims
+    name = "standard input" if data.name == "-" else printable(data.name)
+    picture = data.kind == "image" and dims == 2
+    return f"{name} {_values(data.array.shape, data.array.dtype, data, picture=picture)}"
+
+
+def _output(plan: ApplyPlan) -> str:
+    data = plan.data
+    pictured = data.kind == "image" if plan.target is None else plan.target.form.kind == "image"
+    picture = pictured and plan.passes[0].conv_layout.dims == 2 and not plan.writing.maps
+    return _values(plan.output_shape, plan.dtype, data, picture=picture)
+
+
+def _values(shape: tuple[int, ...], dtype: np.dtype[Any], data: Data, *, picture: bool) -> str:
+    """Describe an array by its shape and type; a picture by its size, its colours, and its type if not uint8."""
+    several = data.frames > 1
+    size = shape[several:]
+    channels = size[2] if len(size) == 3 else 1
+    colours = COLOURS.get((channels, data.alpha))
+    if not picture or len(size) not in (2, 3) or colours is None:
+        return f"{show(shape)} {dtype}"
+    counted = f"{shape[0]} frames of " if several else ""
+    return f"{counted}{show(size[:2])} {colours}" + ("" if dtype == np.uint8 else f" {dtype}")
+
+
+def result_lines(result: ApplyResult, seconds: float) -> list[str]:
+    """Describe a result: sizes, the method, the range ledger, the verifications and the time."""
     plan = result.plan
     ledger = result.ledger
     written = result.written
@@ -60,12 +121,13 @@ def result_lines(result: ApplyResult) -> list[str]:
     rows += [("method", f"{part.plan.method}: {part.plan.reason}") for part in _distinct(plan)]
     rows.append(("range", _ledger(ledger)))
     rows += _metadata(plan)
-    rows += [("verify", _verification(verification)) for verification in result.verifications]
+    rows += _verifications(result)
     if written is not None:
         rows.append(("wrote", f"{place(written)} ({written.format}, {written.bytes:,} bytes)"))
         rows += [("reduced", what) for what in written.dropped]
     elif request.output is None:
-        rows.append(("wrote", "nothing; give -o FILE to keep the result"))
+        rows.append(("wrote", "nothing; save it with -o FILE"))
+    rows.append(("time", duration(seconds)))
     return columns(rows, indent="")
 
 
@@ -135,17 +197,19 @@ def _work_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def result_json(result: ApplyResult) -> dict[str, Any]:
-    written = result.written
+def result_json(result: ApplyResult, seconds: float) -> dict[str, Any]:
+    verified = zip(result.plan.passes, result.verifications, strict=False)
     return {
         **plan_json(result.plan),
-        "ledger": {name: finite(value) for name, value in vars(result.ledger).items()},
-        "verify": [
-            {name: finite(value) for name, value in vars(verification).items()} for verification in result.verifications
-        ]
-        or None,
-        "written": written_json(written),
+        "ledger": _finite(vars(result.ledger)),
+        "verify": [{"kernel": part.kernel.name, **_finite(vars(checked))} for part, checked in verified] or None,
+        "written": written_json(result.written),
+        "seconds": seconds,
     }
+
+
+def _finite(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: finite(value) for name, value in record.items()}
 
 
 def _geometry(plan: ApplyPlan) -> list[tuple[str, str]]:
@@ -160,9 +224,9 @@ def _geometry(plan: ApplyPlan) -> list[tuple[str, str]]:
 
 
 def _metadata(plan: ApplyPlan) -> list[tuple[str, str]]:
-    """Describe what the output's file says besides its samples, and what was dropped."""
-    rows = (("kept", ", ".join(kinds(plan.metadata))), ("not kept", "; ".join(plan.dropped)))
-    return [row for row in rows if row[1]]
+    """Describe what the output's file says besides its samples."""
+    kept = kinds(plan.metadata)
+    return [("kept", ", ".join(kept))] if kept else []
 
 
 def _distinct(plan: ApplyPlan) -> list[KernelPass]:
@@ -175,24 +239,37 @@ def _footprint(footprint: Footprint) -> str:
     return f"at most {footprint.peak:,} bytes at once: {parts}"
 
 
+def is_remarkable(ledger: Ledger) -> bool:
+    """Return whether a range was changed: by a policy, by clipping, or because not all of it is finite."""
+    return ledger.policy not in ("clip", "error") or bool(ledger.below + ledger.above + ledger.not_finite)
+
+
 def _ledger(ledger: Ledger) -> str:
-    policy = "" if ledger.policy == "clip" else f" after {ledger.policy}"
-    text = f"{ledger.low:.6g} to {ledger.high:.6g}{policy}"
-    if ledger.dtype.startswith("float"):
-        most = float(np.finfo(ledger.dtype).max)
-        if ledger.below + ledger.above:
-            text += f"; clipped {ledger.below:,} below {-most:.6g} and {ledger.above:,} above {most:.6g}"
-            text += f", of {ledger.total:,} values"
-        return text + (f"; {ledger.not_finite:,} not finite" if ledger.not_finite else "")
-    info = np.iinfo(ledger.dtype)
-    text += f"; clipped {ledger.below:,} below {info.min} and {ledger.above:,} above {info.max}"
-    text += f", of {ledger.total:,} values"
-    return text + (f"; {ledger.not_finite:,} not finite, NaN written as 0" if ledger.not_finite else "")
+    """Describe the range of the values, how it was mapped, and what was clipped."""
+    text = f"{ledger.low_before:.6g} to {ledger.high_before:.6g}"
+    if np.isnan(ledger.low_before):
+        text = "no finite value"
+    elif ledger.policy not in ("clip", "error"):
+        text += f", {MAPPED[ledger.policy]} {ledger.low:.6g} to {ledger.high:.6g}"
+    if clipped := ledger.below + ledger.above:
+        is_float = ledger.dtype.startswith("float")
+        limits = np.finfo(ledger.dtype) if is_float else np.iinfo(ledger.dtype)
+        form = ".6g" if is_float else "d"
+        ends = [(ledger.below, f"below {limits.min:{form}}"), (ledger.above, f"above {limits.max:{form}}")]
+        counts = " and ".join(f"{count:,} {where}" for count, where in ends if count)
+        text += f"; clipped {share(clipped, ledger.total)}: {counts}"
+    if ledger.not_finite:
+        zeros = ", NaN written as 0" if ledger.nan and not ledger.dtype.startswith("float") else ""
+        text += f"; {ledger.not_finite:,} of {ledger.total:,} values not finite{zeros}"
+    return text
 
 
-def _verification(verification: Verification) -> str:
-    holds = "holds" if verification.passed else f"BROKEN at {list(verification.worst)}"
-    return (
-        f"{verification.checked:,} of {verification.total:,} outputs recomputed from the definition: "
-        f"largest error {verification.largest_error:.2e}, bound {verification.bound:.2e}: {holds}"
-    )
+def _verifications(result: ApplyResult) -> list[tuple[str, str]]:
+    """Return a row for each verification, which names the kernel if there are several."""
+    rows = []
+    for part, checked in zip(result.plan.passes, result.verifications, strict=False):
+        verdict = "holds" if checked.passed else f"BROKEN at {list(checked.worst)}"
+        named = f"{part.kernel.name} {verdict}" if len(result.plan.passes) > 1 else verdict
+        errors = f"error {checked.largest_error:.1e}, bound {checked.bound:.1e}"
+        rows.append(("verify", f"{named}: {checked.checked:,} outputs recomputed, {errors}"))
+    return rows

@@ -14,6 +14,7 @@ from convcli.cli.report.terminal import coloured
 from convcli.cli.report.text import columns
 from convcli.errors import printable
 from convcli.jobs.batch import Record
+from convcli.jobs.warnings import remedy
 from convcli.limits import show_bytes, startable_threads
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Summary:
         self.counts: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self.failures: list[tuple[str, str]] = []
-        self.warnings: list[tuple[str, str]] = []
+        self.warnings: dict[str, list[tuple[str, str]]] = {}
         self.smaller = 0
         self.bytes = self.values = self.clipped = 0
         self._began = time.monotonic()
@@ -72,7 +73,8 @@ class Summary:
         self.clipped += record.clipped
         if record.status == "failed":  # a reason mostly begins with the name, which the line has already
             self.failures.append((printable(record.source), record.reason.removeprefix(f"{record.source} ")))
-        self.warnings += [(printable(record.source), warning) for warning in record.warnings]
+        for warning in record.warnings:
+            self.warnings.setdefault(remedy(warning), []).append((printable(record.source), warning))
 
     @property
     def total(self) -> int:
@@ -93,7 +95,15 @@ class Summary:
         table = columns(rows, indent="")
         done, skipped, failed, *others = table
         failed = coloured(failed, good=False) if self.failures else failed
-        return [done, *_listed(self.warnings), skipped, failed, *_listed(self.failures), *others]
+        return [done, *_listed(self._grouped()), skipped, failed, *_listed(self.failures), *others]
+
+    def _grouped(self) -> list[tuple[str, str]]:
+        """Return one file with its warning for those that the same remedy helps, and how many others there are."""
+        rows = []
+        for (source, warning), *others in self.warnings.values():
+            more = f" (and {len(others):,} more like it)" if others else ""
+            rows.append((source, warning + more))
+        return rows
 
     def _measures(self) -> list[tuple[str, str]]:
         """Describe the time, the rate, the bytes that were written, and the share of values that were clipped."""

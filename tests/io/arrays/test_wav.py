@@ -81,7 +81,7 @@ def test_a_kind_of_samples_that_is_not_known_is_told_without_the_stream() -> Non
 def test_what_is_too_loud_is_clipped_and_never_wraps(subtype: str) -> None:
     record("x.wav", subtype)
     told = run("apply", "x.wav", "-k", "identity:size=1", "--scale", "3", "-o", "y.wav").stderr
-    assert "clipped 0 below" not in told
+    assert " below -" in told
     samples = soundfile.read("x.wav")[0]
     step = 2.0 ** (1 - int(subtype[-2:].lstrip("U")))
     np.testing.assert_allclose(soundfile.read("y.wav")[0], np.clip(3 * samples, -1, 1 - step), atol=step)

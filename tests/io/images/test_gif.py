@@ -104,7 +104,7 @@ def test_colours_that_are_near_to_each_other_stay_apart_in_a_large_picture() -> 
 
 def test_what_is_lost_is_told_by_apply_and_by_batch() -> None:
     told = run("apply", str(PHOTO), "-k", "box", "-o", "x.gif")
-    assert f"reduced    {COLOURS}\n" in told.stderr
+    assert f"reduced  {COLOURS}\n" in told.stderr
     report = json.loads(run("apply", str(PHOTO), "-k", "box", "-o", "y.gif", "--json").stdout)
     assert report["written"]["lost"] == [COLOURS]
     done = run("batch", str(PHOTO), "-k", "box", "--out", "b", "--name", "{stem}.gif", "--json")

@@ -223,12 +223,12 @@ _TABLE = (
     Format(
         "bmp",
         (".bmp", ".dib"),
-        "convcli.io.images.codec:Bmp",
+        "convcli.io.images.bmp:Bmp",
         "image",
-        {rb"BM.{12}[\x0c\x10\x28\x34\x38\x40\x6c\x7c]\x00\x00\x00": "a BMP image"},
+        {rb"BM.{12}[\x0c\x10-\x40\x6c\x7c]\x00\x00\x00": "a BMP image"},
         reads=("uint8",),
         channels={"uint8": (1, 3), "bool": (1,)},
-        metadata_limits={"density": _ANY},
+        metadata_limits={"icc": _ANY, "density": _ANY},
         pillow="BMP",
     ),
     Format(
@@ -264,11 +264,12 @@ _TABLE = (
         Format(
             name,
             suffixes,
-            "convcli.io.images.codec:Netpbm",
+            "convcli.io.images.netpbm:Netpbm",
             "image",
             {signature: f"a {name.upper()} image"},
             reads=tuple(dtype if dtype != "bool" else "uint8" for dtype in channels),
             channels=channels,
+            metadata_limits={"comments": 2**19} if name != "pfm" else {},
             pillow="PPM",
         )
         for name, suffixes, signature, channels in (

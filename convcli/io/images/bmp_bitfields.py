@@ -17,7 +17,6 @@ from convcli.io.streams import available_bytes
 _FRONT = 14  # bytes before the header proper
 _HEADERS = (40, 52, 56, 108, 124)  # their lengths; behind the first of them stand the masks
 _BITFIELDS, _ALPHA_BITFIELDS = 3, 6
-_DOTS = 0.0254  # metres of an inch
 _PILLOWS = {
     16: {(0xF800, 0x7E0, 0x1F, 0), (0x7C00, 0x3E0, 0x1F, 0)},
     32: {
@@ -35,7 +34,7 @@ _PILLOWS = {
 
 
 class Layout(NamedTuple):
-    """Where the pixels begin, their sizes, how they are stored, and dots per inch."""
+    """Where the pixels begin, their sizes, and how they are stored."""
 
     start: int
     width: int
@@ -43,7 +42,6 @@ class Layout(NamedTuple):
     upwards: bool
     bits: int
     masks: tuple[int, ...]
-    density: tuple[float, float] | None
 
     @property
     def row_bytes(self) -> int:
@@ -79,9 +77,7 @@ def find_layout(stream: BinaryIO) -> Layout | None:
     known = compression == _BITFIELDS and masks in _PILLOWS[bits]
     if known or width < 1 or height == 0 or not _are_fields(masks, bits):
         return None
-    across, down = unpack_from("<ii", head, 38)
-    density = (across * _DOTS, down * _DOTS) if min(across, down) > 0 else None
-    return Layout(start, width, abs(height), height > 0, bits, masks, density)
+    return Layout(start, width, abs(height), height > 0, bits, masks)
 
 
 def _are_fields(masks: tuple[int, ...], bits: int) -> bool:

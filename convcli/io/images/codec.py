@@ -17,14 +17,13 @@ from convcli.io.codec import PLAIN, Codec, ReadRequest, WriteRequest
 from convcli.io.data import Data, Header, Kind, Metadata
 from convcli.io.formats import all_formats, can, listed, lookup, missing_extension
 from convcli.io.images import integrity
-from convcli.io.images.animation import Region, choose_frame
-from convcli.io.images.bmp_bitfields import find_layout, read_pixels
+from convcli.io.images.animation import Region
 from convcli.io.images.metadata.found import Found
 from convcli.io.images.metadata.through_pillow import encoder_options
 from convcli.io.images.metadata.webp import find_damage, find_metadata, with_parts
 from convcli.io.images.modes import MODES
 from convcli.io.images.pillow import Whole, load_plugin
-from convcli.io.images.read import array_bytes, decoding_bytes, netpbm_largest, read_image
+from convcli.io.images.read import array_bytes, decoding_bytes, read_image
 from convcli.shapes.parse import show
 
 if TYPE_CHECKING:
@@ -216,47 +215,6 @@ class Pillow(ImageCodec):
         """Bytes of Pillow's own pictures: 4 a pixel of each frame, where it does not use the array's memory."""
         frames, pixels, channels = measures(shape)
         return 0 if (dtype.name, channels) in _IN_PLACE else pixels * frames * 4
-
-
-class Bmp(Pillow):
-    """BMP, whose header declares the length of the file."""
-
-    self_ending = True
-
-    def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
-        layout = find_layout(stream)
-        if layout is None:
-            return super().read(stream, request)
-        name = request.name
-        request.limits.check_pixels(name, layout.width, layout.height)
-        decoding = layout.height * (layout.row_bytes + 4 * layout.width * layout.dtype.itemsize)
-        request.limits.check_memory(name, decoding)
-        choose_frame(request.frames, 1, name)
-        try:
-            array = read_pixels(stream, layout)
-        except ValueError as error:
-            raise integrity.damaged(name, str(error), self.form.name) from error
-        return self.make_data(
-            array,
-            request,
-            alpha=array.shape[2] == 4,
-            notes=(layout.note,),
-            metadata=Metadata(density=layout.density),
-            decoding=decoding,
-        )
-
-    def find_damage(self, stream: BinaryIO) -> str:
-        return integrity.find_bmp_damage(stream)
-
-
-class Netpbm(Pillow):
-    """PBM, PGM, PPM or PFM; a file of each may be called PNM."""
-
-    def format_name(self, image: ImageFile) -> str:
-        return {"1": "pbm", "L": "pgm", "I": "pgm", "RGB": "ppm", "F": "pfm"}.get(image.mode, self.form.name)
-
-    def sample_bits(self, image: ImageFile, stream: BinaryIO) -> int:
-        return max(netpbm_largest(image).bit_length(), 8)
 
 
 class WebP(Pillow):

@@ -8,7 +8,7 @@ png    cut behind the samples 27 to 81, flipped 0 to 4 the CRC-32 of every chunk
 gif    cut 2 to 58, spliced 1 to 17                    every block, up to the trailer
 tiff   cut 0 to 47, flipped 0 to 10, spliced 0 to 30   directories and samples within the file, Adler-32 of strips
 wav    cut 73 to 95                                    the length of its samples
-bmp    cut 0 to 3                                      the length that its header declares
+bmp    cut 0 to 3                                      the length of the samples that its header declares
 jpg    last bytes zeroed 0 to 16                       a marker after every scan, up to the end of the image
 jp2    cut 0 to 1                                      the end of the codestream
 ====== ============================================== =========================================================
@@ -55,11 +55,6 @@ def damaged(name: str, how: str, kind: str, remedy: str = "copy it anew") -> Fil
 def find_riff_damage(stream: BinaryIO) -> str:
     """Return what is wrong with a WAV file by the length in its RIFF header, or ""."""
     return find_shortage(stream, 8 + int.from_bytes(stream.read(8)[4:], "little"))
-
-
-def find_bmp_damage(stream: BinaryIO) -> str:
-    """Return what is wrong with a BMP by the length in its header, or ""."""
-    return find_shortage(stream, int.from_bytes(stream.read(6)[2:], "little"))
 
 
 def find_shortage(stream: BinaryIO, declared: int) -> str:

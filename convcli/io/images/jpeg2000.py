@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from convcli.errors import DtypeError, brief
 from convcli.io.codec import ReadRequest
-from convcli.io.data import NO_METADATA, Data, Metadata
+from convcli.io.data import Data
 from convcli.io.formats import Extension, check_extension
 from convcli.io.images import integrity
 from convcli.io.images.animation import choose_frame
@@ -33,7 +33,8 @@ from convcli.io.images.jpeg2000_header import (
     read_header,
     read_sizes,
 )
-from convcli.io.images.metadata.through_pillow import read_metadata
+from convcli.io.images.metadata.found import Found
+from convcli.io.images.metadata.jp2 import find_metadata
 from convcli.io.images.pillow import DECODING_ERRORS, load_plugin, unguarded
 from convcli.io.images.read import stored_bytes
 
@@ -66,30 +67,19 @@ class Jpeg2000(Pillow):
         stream.seek(header.start)
         components = _decode(header, stream.read(), name)
         array, alpha, notes = _picture(header, components, name)
-        stream.seek(0)
         found = self.find_metadata(stream)
         return self.make_data(
             array,
             request,
             alpha=alpha,
             notes=notes,
-            warnings=tuple(found.warnings) if found else (),
-            metadata=found.upright(1, sizes.width, sizes.height) if found else self._metadata(stream),
+            warnings=tuple(found.warnings),
+            metadata=found.upright(1, sizes.width, sizes.height),
             decoding=decoding,
         )
 
-    def _metadata(self, stream: BinaryIO) -> Metadata:
-        """Return what the file says besides its samples, if Pillow opens it."""
-        from PIL import Image
-
-        stream.seek(0)
-        load_plugin(self.form.pillow)
-        with unguarded():
-            try:
-                with Image.open(stream, formats=(self.form.pillow,)) as image:
-                    return read_metadata(image, 1)
-            except DECODING_ERRORS:
-                return NO_METADATA
+    def find_metadata(self, stream: BinaryIO) -> Found:
+        return find_metadata(stream)
 
     def find_damage(self, stream: BinaryIO) -> str:
         """Look for the end: within a packet there is no marker above FF 8F (ISO/IEC 15444-1, A.4.4)."""

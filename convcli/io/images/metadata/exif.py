@@ -165,12 +165,12 @@ def upright_tags(tags: Iterable[Tag], orientation: int, width: int, height: int)
     def change(tag: Tag) -> list[Tag]:
         if tag.number == ORIENTATION:
             return [_changed(tag, {ORIENTATION: 1})]
-        if tag.number in PLACES:
+        if tag.number in PLACES and orientation > 1 and len(values_of(tag)) > 1:
             return [map_place(tag, lambda x, y: upright_point(x, y, orientation, width, height), swap=swap)]
         return [tag._replace(number=_SWAPPED.get(tag.number, tag.number))] if swap else [tag]
 
     swap = swaps_axes(orientation)
-    return change_tags(tags, change) if orientation > 1 else tuple(tags)
+    return change_tags(tags, change)
 
 
 def map_place(

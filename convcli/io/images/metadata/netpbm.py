@@ -1,0 +1,43 @@
+"""PBM, PGM and PPM: the comments in their headers, read and written. Source: Netpbm's manual pages ppm(5), pgm(5)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import BinaryIO
+
+from convcli.io.images.metadata.found import Found
+
+_LONGEST = 2**20
+"""Bytes of a header."""
+
+_PART = re.compile(rb"\s*(?:#([^\r\n]*)[\r\n]|(\d+))")
+_NUMBERS = {b"P1": 2, b"P4": 2}  # before the samples; 3 in others, which tell the largest value too
+
+
+def find_metadata(stream: BinaryIO) -> Found:
+    """Return the comments before the samples."""
+    found = Found("ppm")
+    stream.seek(0)
+    front = stream.read(_LONGEST)
+    at, numbers = 2, _NUMBERS.get(front[:2], 3)
+    lines: list[bytes] = []
+    while numbers and (part := _PART.match(front, at)):
+        at = part.end()
+        if part[1] is None:
+            numbers -= 1
+        else:
+            lines.append(part[1].strip())
+    if any(lines):
+        found.comments.append(b"\n".join(lines))
+    return found
+
+
+def with_comments(content: bytes, comments: Sequence[bytes]) -> bytes:
+    r"""Return a file with comments behind its first two bytes, each line of them as one.
+
+    >>> with_comments(b"P5\n1 1\n255\n\0", [b"a cat\nand a dog"])
+    b'P5\n# a cat\n# and a dog\n1 1\n255\n\x00'
+    """
+    lines = [line for comment in comments for line in re.split(rb"\r\n|\r|\n", comment)]
+    return content[:2] + b"".join(b"\n# " + line for line in lines) + content[2:]

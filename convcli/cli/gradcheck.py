@@ -60,7 +60,7 @@ def command(as_json: bool, dump: str | None, overwrite: bool, quiet: bool, verbo
     from convcli.cli.report.gradcheck import gradcheck_json, gradcheck_lines
     from convcli.cli.report.progress import ProgressBar
     from convcli.cli.report.terminal import echo
-    from convcli.cli.report.text import print_json
+    from convcli.cli.report.text import json_head, print_json
     from convcli.jobs import gradcheck
     from convcli.jobs.requests import from_options
 
@@ -70,10 +70,12 @@ def command(as_json: bool, dump: str | None, overwrite: bool, quiet: bool, verbo
     request = from_options(gradcheck.GradcheckRequest, **settings)
     with ProgressBar("gradcheck", shown=not quiet) as progress:
         report = gradcheck.run_gradcheck(request, progress)
+    settings_used = gradcheck.settings(report, request)
     if dump is not None:
-        gradcheck.dump(report, dump, gradcheck_json(report, arrays=True), overwrite=overwrite)
+        record = json_head("gradcheck") | gradcheck_json(report, settings_used, arrays=True)
+        gradcheck.dump(report, dump, record, overwrite=overwrite)
     if as_json:
-        print_json("gradcheck", gradcheck_json(report))
+        print_json("gradcheck", gradcheck_json(report, settings_used))
     elif not quiet:
         operands = f"{request.input} with {request.reference}"
         echo(gradcheck_lines(report, operands, progress.seconds, verbose=verbose))

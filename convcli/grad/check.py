@@ -25,6 +25,7 @@ from convcli.grad.records import (
     Floats,
     GradcheckReport,
     PathTest,
+    Setting,
     Span,
     Sweep,
     SweepRow,
@@ -219,7 +220,7 @@ def adjoint_test(subject: Subject, name: str, gradient: Floats, rng: np.random.G
         "db": lambda: subject.output({"x": np.zeros_like(subject.x), "bias": v}, outside=False),
     }[name]()
     scale = max(length(moved), TINY * length(v)) * length(subject.dy)
-    return AdjointTest(name, float(np.vdot(moved, subject.dy)), float(np.vdot(v, gradient)), scale)
+    return AdjointTest(name, float(np.vdot(moved, subject.dy)), float(np.vdot(v, gradient)), scale, v)
 
 
 def path_tests(subject: Subject, analytic: Gradients) -> Iterator[PathTest]:
@@ -328,6 +329,8 @@ def check_layout_gradients(
             sweep=swept(subject, analytic, rng, done) if sweep else None,
             broken=broken,
             arrays=(("x", subject.x), ("w", subject.w), ("dy", subject.dy)),
+            y=subject.output(),
+            setting=Setting(op, conv_layout, spec),
         )
 
 

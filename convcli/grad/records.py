@@ -9,6 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from convcli.options import Op
+from convcli.shapes.axis import Axis
+from convcli.shapes.layout import ConvLayout
+from convcli.shapes.spec import ConvSpec
+
 GOOD, SUSPECT, WRONG = 1e-7, 1e-4, 1e-2
 ADJOINT = PATHS = 1e-10
 THRESHOLDS = {"good": GOOD, "suspect": SUSPECT, "wrong": WRONG, "adjoint": ADJOINT, "paths": PATHS}
@@ -107,6 +112,8 @@ class AdjointTest:
     left: float
     right: float
     scale: float
+    v: Floats | None = None
+    """The direction v."""
 
     @property
     def gap(self) -> float:
@@ -153,12 +160,26 @@ class Sweep:
 
 
 @dataclass(frozen=True, eq=False)
+class Setting:
+    """The convolution that is checked: how it slides over its input, and how the axes of both are read."""
+
+    op: Op
+    conv_layout: ConvLayout
+    spec: ConvSpec
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        return self.spec.axes(self.conv_layout.spatial, self.conv_layout.window)
+
+
+@dataclass(frozen=True, eq=False)
 class GradcheckReport:
     """The result of a gradient check: its tests, settings and verdict."""
 
     checks: tuple[TensorCheck, ...]
     seed: int
     output_shape: tuple[int, ...]
+    setting: Setting | None = None
     dtype: str = "float64"
     adjoint: tuple[AdjointTest, ...] = ()
     paths: tuple[PathTest, ...] = ()
@@ -168,6 +189,8 @@ class GradcheckReport:
     """Which gradient was corrupted on purpose."""
     arrays: tuple[tuple[str, Floats], ...] = ()
     """x, w and dy, by name."""
+    y: Floats | None = None
+    """The output."""
 
     @property
     def eps(self) -> float:

@@ -302,6 +302,7 @@ _TABLE = (
         (".npz",),
         "convcli.io.arrays.npy:Npz",
         signatures={rb"PK(\x03\x04|\x05\x06)": "a zip archive, as .npz is"},
+        max_side=ANY_SIDE,
     ),
     *(
         Format(

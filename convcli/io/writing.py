@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -68,15 +69,24 @@ class OutputTarget:
         return Written(self.path, self.form.name, size, codec.reductions(values, request), warnings)
 
     def grows(self, size: int) -> bool:
-        """Return whether a result of so many bytes grows in its file, not in memory."""
+        """Return whether a result of so many bytes grows in its file, not in memory: if the disk is large enough."""
         if self.path == "-" or not self.codec.maps_output or size <= MAP_ABOVE or not renames_open_files():
             return False
-        return not _is_special(Path(os.path.realpath(self.path)))
+        path = Path(os.path.realpath(self.path))
+        return not _is_special(path) and size <= _disk_bytes(path.parent)
 
     def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
         """Return how many bytes `write` takes at most; on standard output, the whole file too."""
         whole = self.codec.file_bytes(dtype, shape) if self.path == "-" else 0
         return self.codec.encoding_bytes(dtype, shape, request) + whole
+
+
+def _disk_bytes(folder: Path) -> int:
+    """Return the bytes that a disk holds in all; 0 for a folder that is not there."""
+    try:
+        return shutil.disk_usage(folder).total
+    except OSError:
+        return 0
 
 
 def save(

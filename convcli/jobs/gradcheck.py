@@ -79,26 +79,63 @@ def dump(report: GradcheckReport, target: str, record: dict[str, Any], *, overwr
     if Path(target).suffix.lower() == ".json":
         io.save_text(target, json.dumps(record, allow_nan=False) + "\n", "json", overwrite=overwrite)
     else:
-        io.save(target, evidence(report), overwrite=overwrite)
+        io.save(target, evidence(report, record), overwrite=overwrite)
 
 
-def evidence(report: GradcheckReport) -> dict[str, NDArray[Any]]:
-    """Return every array of a report: x, w, dy; dx, dw and db by their names and with an ending
-    `_entries` (the checked ones, flat), `_analytic`, `_numeric`, `_relative`, `_adjoint` (both sides) and, where there
-    was a second path, `_matrix`; and `sweep`, a row for each step: the step, the errors of dx, dw, db and the curve.
+def settings(report: GradcheckReport, request: GradcheckRequest) -> dict[str, Any]:
+    """Return what was checked and how: with the arrays, all that somebody else needs to repeat the check.
 
-    >>> sorted(evidence(run_gradcheck(GradcheckRequest("5x5", "box"))))[:7]
-    ['db', 'db_adjoint', 'db_analytic', 'db_entries', 'db_matrix', 'db_numeric', 'db_relative']
+    `reading`: how the kernel's axes meet the input's channels. `padding`: samples before and after each axis.
+
+    >>> request = GradcheckRequest("5x5", "box", Geometry(padding="same"))
+    >>> found = settings(run_gradcheck(request), request)
+    >>> found["op"], found["reading"], found["padding"]
+    ('correlate', 'each', [[1, 1], [1, 1]])
+    """
+    setting = report.setting
+    assert setting is not None
+    conv_layout = setting.conv_layout
+    return {
+        "op": setting.op,
+        "input": request.input,
+        "kernel": request.reference,
+        "dims": conv_layout.dims,
+        "batch_axes": conv_layout.batch_axes,
+        "layout": conv_layout.layout,
+        "reading": conv_layout.channel_mode,
+        "groups": conv_layout.groups,
+        "stride": list(setting.spec.stride),
+        "dilation": list(setting.spec.dilation),
+        "padding": [[axis.lo, axis.hi] for axis in setting.axes],
+        "boundary": setting.spec.boundary,
+        "cval": setting.spec.cval,
+    }
+
+
+def evidence(report: GradcheckReport, record: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    """Return every array of a report: x, w, dy and y; dx, dw and db by their names and with an ending.
+
+    The endings are `_entries` (the checked ones, flat), `_analytic`, `_numeric`, `_relative`, `_step`, `_adjoint` (both
+    sides), `_v` and `_scale` (the direction and the scale of that test) and, where there was a second path, `_matrix`.
+    `sweep` has a row for each step: the step, the errors of dx, dw, db and the curve. Then come the texts and numbers
+    of the record.
     """
     arrays: dict[str, NDArray[Any]] = dict(report.arrays)
+    if report.y is not None:
+        arrays["y"] = report.y
     for check in report.checks:
         arrays[check.name] = check.gradient
+        arrays[f"{check.name}_step"] = np.array([check.step])
         for part in ("entries", "analytic", "numeric", "relative"):
             arrays[f"{check.name}_{part}"] = getattr(check, part)
     for test in report.adjoint:
         arrays[f"{test.name}_adjoint"] = np.array([test.left, test.right])
+        arrays[f"{test.name}_scale"] = np.array([test.scale])
+        arrays[f"{test.name}_v"] = np.asarray(test.v)
     for path in report.paths:
         arrays[f"{path.name}_matrix"] = path.gradient
     if report.sweep is not None:
         arrays["sweep"] = np.array(report.sweep.rows)
-    return arrays
+    plain = {name: value for name, value in record.items() if isinstance(value, str | int | float | list)}
+    told = {name: np.atleast_1d(np.array(value)) for name, value in plain.items() if name not in arrays}
+    return arrays | {name: array for name, array in told.items() if array.size and array.dtype != object}

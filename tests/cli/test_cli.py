@@ -928,6 +928,38 @@ class TestGradcheck:
         record = json.loads(Path("g.json").read_text())
         assert any(None in check["numeric"] for check in record["checks"])
 
+    def test_a_dump_is_enough_to_repeat_the_check(self) -> None:
+        """With numpy alone: y by the definition, dx, dw and db from it, the differences and the adjoint test."""
+        words = ("7x6x2", "-k", "random:3x3x2x2", "--stride", "2", "--padding", "1:0,2:1", "--cval", "0.5")
+        for name in ("g.npz", "g.json"):
+            ok("gradcheck", *words, "--op", "convolve", "--dump", name)
+        with np.load("g.npz") as loaded:
+            found = dict(loaded)
+        record = json.loads(Path("g.json").read_text())
+        for key in ("convcli", "schema", "command", "op", "input", "kernel", "layout", "reading", "boundary", "cval"):
+            assert found[key].item() == record[key]
+        assert (record["command"], record["op"], record["input"]) == ("gradcheck", "convolve", "7x6x2")
+        assert found["padding"].tolist() == record["padding"] == [[1, 0], [2, 1]]
+        np.testing.assert_array_equal(found["y"], record["y"])
+
+        x, dy = found["x"], found["dy"]
+        w = np.flip(found["w"], (1, 2))  # it convolves
+        (top, bottom), (left, right) = found["padding"]
+        stride = found["stride"].tolist()
+
+        def windows(values: np.ndarray, outside: float) -> np.ndarray:
+            padded = np.pad(values, ((top, bottom), (left, right), (0, 0)), constant_values=outside)
+            seen = np.lib.stride_tricks.sliding_window_view(padded, w.shape[1:3], (0, 1))
+            return seen[:: stride[0], :: stride[1]]
+
+        seen = windows(x, found["cval"].item())
+        np.testing.assert_allclose(np.einsum("ijcab,oabc->ijo", seen, w), found["y"])
+        dw = np.flip(np.einsum("ijcab,ijo->oabc", seen, dy), (1, 2))
+        np.testing.assert_allclose(dw, found["dw"])
+        np.testing.assert_allclose(dy.sum((0, 1)), found["db"])
+        moved = np.einsum("ijcab,oabc->ijo", windows(found["dx_v"], 0.0), w)
+        np.testing.assert_allclose([np.vdot(moved, dy), np.vdot(found["dx_v"], found["dx"])], found["dx_adjoint"])
+
     def test_dump(self) -> None:
         ok("gradcheck", "6x6x2", "-k", "random:3x3x3x2", "--dump", "g.npz")
         with np.load("g.npz") as arrays:

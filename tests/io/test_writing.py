@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import stat
@@ -131,6 +132,16 @@ def test_a_reader_that_stops_early_is_no_failure(printer: str) -> None:
 
 
 class TestTargets:
+    @pytest.mark.parametrize("suffix", ["npy", "npz", "csv", "raw"])
+    def test_a_size_that_no_disk_holds_is_refused_as_memory(self, tmp_path: Path, suffix: str) -> None:
+        np.save(tmp_path / "x.npy", np.arange(3))
+        words = ["apply", "x.npy", "-k", "1", "--dims", "1", "--padding", "99999999999999", "-o", f"y.{suffix}"]
+        with contextlib.chdir(tmp_path):
+            result = CliRunner().invoke(main, words)
+        assert result.exit_code == 4
+        assert "TiB of memory; the limit is" in result.stderr
+        assert not (tmp_path / f"y.{suffix}").exists()
+
     @pytest.mark.parametrize("writer", WRITERS)
     @pytest.mark.parametrize(
         ("place", "code", "told"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from convcli.cli.report.progress import elapsed
@@ -188,9 +189,13 @@ def _spans(spans: tuple[Span, ...] | None) -> str:
 # JSON.
 
 
-def gradcheck_json(report: GradcheckReport, *, arrays: bool = False) -> dict[str, Any]:
-    """Return the report as a record; `arrays`: with every checked entry and the whole arrays."""
+def gradcheck_json(report: GradcheckReport, settings: Mapping[str, Any], *, arrays: bool = False) -> dict[str, Any]:
+    """Return the report as a record; `arrays`: with every checked entry and the whole arrays.
+
+    settings: what was checked and how, as `convcli.jobs.gradcheck.settings` returns it.
+    """
     record: dict[str, Any] = {
+        **settings,
         "passed": report.passed,
         "failures": list(report.failures),
         "thresholds": THRESHOLDS,
@@ -201,8 +206,9 @@ def gradcheck_json(report: GradcheckReport, *, arrays: bool = False) -> dict[str
         "broken": report.broken,
         "checks": [_check_json(check, arrays=arrays) for check in report.checks],
         "adjoint": [
-            {"name": test.name, "left": finite(test.left), "right": finite(test.right)}
+            {"name": test.name, "left": finite(test.left), "right": finite(test.right), "scale": finite(test.scale)}
             | {"gap": finite(test.gap), "passed": test.passed}
+            | ({"v": _numbers(test.v)} if arrays else {})
             for test in report.adjoint
         ],
         "paths": [
@@ -217,7 +223,10 @@ def gradcheck_json(report: GradcheckReport, *, arrays: bool = False) -> dict[str
             "rows": [{name: finite(value) for name, value in row._asdict().items()} for row in report.sweep.rows],
         },
     }
-    return record | ({"arrays": {name: _numbers(array) for name, array in report.arrays}} if arrays else {})
+    if arrays:
+        record["arrays"] = {name: _numbers(array) for name, array in report.arrays}
+        record["y"] = _numbers(report.y)
+    return record
 
 
 def _check_json(check: TensorCheck, *, arrays: bool) -> dict[str, Any]:

@@ -36,8 +36,12 @@ AXIS_NAMES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "wi
 
 def print_json(command: str, record: dict[str, Any], warnings: Sequence[str] = ()) -> None:
     """Print one object: convcli's version, the schema, the command, the warnings, and the record."""
-    head = {"convcli": __version__, "schema": SCHEMA, "command": command, "warnings": list(warnings)}
-    print(json.dumps({**head, **record}, allow_nan=False, default=_plain))
+    print(json.dumps({**json_head(command), "warnings": list(warnings), **record}, allow_nan=False, default=_plain))
+
+
+def json_head(command: str) -> dict[str, Any]:
+    """Return what every object begins with: convcli's version, the schema and the command."""
+    return {"convcli": __version__, "schema": SCHEMA, "command": command}
 
 
 def print_warnings(warnings: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from convcli.errors import DtypeError, FileError, InputError, brief, did_you_mean
-from convcli.io.codec import Codec, ReadRequest, WriteRequest
+from convcli.io.codec import PLAIN, Codec, ReadRequest, WriteRequest
 from convcli.io.data import Data
 from convcli.io.formats import NUMBERS
 from convcli.io.streams import available_bytes
@@ -82,6 +82,10 @@ class Npz(Codec):
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
         self.write_arrays(stream, {"array": array})
+
+    def holds(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> str:
+        """Return "" for what .npy holds, and for texts, which tell what the arrays beside them are."""
+        return "" if dtype.kind == "U" else super().holds(dtype, shape, request)
 
     def write_arrays(self, stream: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Encode arrays by name, uncompressed; the same arrays give the same bytes."""

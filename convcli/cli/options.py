@@ -147,7 +147,7 @@ quality = click.option(
     "--quality",
     type=Count(1, 100),
     metavar="N",
-    help="Quality of JPEG [default: 95], or of a lossy WebP [default: lossless].",
+    help="Quality of JPEG [default: that of a JPEG input, else 95], or of a lossy WebP [default: lossless].",
 )
 
 

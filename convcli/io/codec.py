@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.errors import ConvError, DtypeError, FileError, InputError, ShapeError, brief, one_line
-from convcli.io.data import NO_METADATA, Data, Header, Kind, Metadata
+from convcli.io.data import NO_METADATA, Data, Encoding, Header, Kind, Metadata
 from convcli.io.formats import Format
 from convcli.limits import Limits
 from convcli.options import Frames
@@ -59,7 +59,8 @@ class WriteRequest:
     alpha: whether a picture's last channel is alpha. maps: whether its channels are feature maps,
     none of which is alpha. frames, volume: whether the first axis is one of frames, or of pages.
     settings: of the encoder, such as `quality`. header, metadata: what the file says besides its
-    samples. threads: that may share the encoding; the bytes are the same for any number.
+    samples. encoding: how the input was encoded, which a codec of its format does likewise. threads: that may share the
+    encoding; the bytes are the same for any number.
     """
 
     alpha: bool = False
@@ -69,6 +70,7 @@ class WriteRequest:
     settings: Mapping[str, int] = field(default_factory=dict)
     header: Header | None = None
     metadata: Metadata = NO_METADATA
+    encoding: Encoding | None = None
     threads: int = 1
 
 

@@ -30,6 +30,18 @@ class Header(Protocol):
         """
 
 
+class Encoding(Protocol):
+    """How a picture was encoded, for a codec of the same format to encode likewise."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of Pillow's encoder."""
+
+    @property
+    def words(self) -> str:
+        """What is alike, for a report."""
+
+
 @dataclass(frozen=True)
 class Timing:
     """How an animation plays: milliseconds of each frame, and how often (0: for ever)."""
@@ -118,6 +130,7 @@ class Data:
     decoding: int = 0  # bytes of memory that loading took at most, the array's own among them
     dims: int | None = None  # how many of its first axes are spatial, where the format says so; the last is channels
     header: Header | None = None
+    encoding: Encoding | None = None
 
     @property
     def all_warnings(self) -> tuple[str, ...]:

@@ -109,6 +109,7 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
         settings=request.writing.settings,
         header=header,
         metadata=metadata,
+        encoding=_encoding(request, data, target),
         threads=threads(),
     )
     if target is not None:
@@ -281,6 +282,13 @@ def _places(lead: KernelPass, *, paged: bool) -> io.Places:
 def _channel_count(shape: tuple[int, ...], *, paged: bool) -> int:
     """Return the channels of a picture, or of pages of pictures."""
     return shape[-1] if len(shape) - paged > 2 else 1
+
+
+def _encoding(request: ApplyRequest, data: Data, target: OutputTarget | None) -> io.Encoding | None:
+    """Return how the input was encoded, if the output is of its format and no option says otherwise."""
+    if target is None or target.form.name != data.format or request.writing.quality is not None:
+        return None
+    return data.encoding
 
 
 # Execute.

@@ -140,6 +140,11 @@ class ApplyPlan:
         return self.data.kind == "image" and not chosen and any(axis.out < axis.n for axis in axes)
 
     @property
+    def encoding(self) -> str:
+        """What of the input's encoding the output keeps, in words; "" if nothing."""
+        return "" if self.writing.encoding is None else self.writing.encoding.words
+
+    @property
     def metadata(self) -> Metadata:
         """The metadata of the output's file."""
         return self.writing.metadata

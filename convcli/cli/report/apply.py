@@ -123,7 +123,8 @@ def result_lines(result: ApplyResult, seconds: float) -> list[str]:
     rows += _metadata(plan)
     rows += _verifications(result)
     if written is not None:
-        rows.append(("wrote", f"{place(written)} ({written.format}, {written.bytes:,} bytes)"))
+        likewise = f", {plan.encoding}" if plan.encoding else ""
+        rows.append(("wrote", f"{place(written)} ({written.format}, {written.bytes:,} bytes{likewise})"))
         rows += [("reduced", what) for what in written.dropped]
     elif request.output is None:
         rows.append(("wrote", "nothing; save it with -o FILE"))
@@ -162,6 +163,7 @@ def plan_json(plan: ApplyPlan) -> dict[str, Any]:
             "shape": list(plan.output_shape),
             "dtype": str(plan.dtype),
             "format": plan.format,
+            "encoding": plan.encoding or None,
             "kept": kinds(plan.metadata),
             "lost": list(plan.dropped),
         },

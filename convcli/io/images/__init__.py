@@ -7,7 +7,7 @@
     bmp_bitfields.py     BMP whose samples lie in other bit fields than Pillow knows
     netpbm.py     PBM, PGM, PPM and PFM: their comments
     png.py        PNG: through Pillow, or 16 bits in several channels; png_chunks and png_encode, which uses all cores
-    jpeg.py       JPEG: settings, and its end; jpeg_segments
+    jpeg.py       JPEG: settings, and its end; jpeg_segments, and jpeg_tables: how it is quantised
     jpeg2000.py   JPEG 2000, which is only read: tiles, bits, and its end
     gif.py        GIF: palettes and frames; gif_blocks
     tiff.py       TIFF: through Pillow what that reads right, all else through tifffile

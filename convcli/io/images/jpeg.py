@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, BinaryIO, cast
 
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from convcli.io.codec import ReadRequest, WriteRequest
 from convcli.io.data import Data, Metadata
 from convcli.io.images.codec import Pillow
 from convcli.io.images.jpeg_segments import find_segments
+from convcli.io.images.jpeg_tables import find_tables
 from convcli.io.images.metadata.found import Found
 from convcli.io.images.metadata.jpeg import HEAD, find_metadata, make_segments, with_aspect
 from convcli.io.images.pillow import Whole
@@ -34,7 +36,8 @@ class Jpeg(Pillow):
         if coding:
             given = f"{request.name} is a JPEG of {coding}"
             raise DtypeError(given, "Pillow reads Huffman codes of 8-bit samples", "convert it first, such as by djpeg")
-        return super().read(stream, request)
+        data = super().read(stream, request)
+        return replace(data, encoding=find_tables(stream))
 
     def find_damage(self, stream: BinaryIO) -> str:
         """Look for the end of the image behind the last scan."""
@@ -55,6 +58,10 @@ class Jpeg(Pillow):
 
     def metadata_options(self, metadata: Metadata, width: int, height: int) -> dict[str, Any]:
         return {"dpi": metadata.density, "extra": make_segments(metadata, width, height)}
+
+    def encoder_options(self, width: int, height: int, request: WriteRequest) -> dict[str, Any]:
+        likewise = {} if request.encoding is None else request.encoding.options
+        return {**super().encoder_options(width, height, request), **likewise}
 
     def settings(self, given: Mapping[str, int]) -> dict[str, Any]:
         return {"quality": 95, "subsampling": 0, **given}

@@ -68,7 +68,7 @@ def _summary(result: ApplyResult, seconds: float) -> str:
     plan = result.plan
     made = _output(plan)
     target = plan.target
-    took = f"{made}, {duration(seconds)}"
+    took = ", ".join(filter(None, (made, plan.encoding, duration(seconds))))
     if target is None:
         where = f"{took}; not saved, use -o FILE"
     elif result.written is None:

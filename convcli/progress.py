@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 Progress: TypeAlias = Callable[[float], None]
@@ -11,3 +11,16 @@ Progress: TypeAlias = Callable[[float], None]
 
 def silent(share: float) -> None:
     """Show nothing."""
+
+
+def steps(progress: Progress, total: int) -> Iterator[Progress]:
+    """Yield what each of `total` equal steps reports its own progress to.
+
+    >>> first, second = steps(print, 2)
+    >>> first(1.0), second(0.5)
+    0.5
+    0.75
+    (None, None)
+    """
+    for number in range(total):
+        yield lambda share, done=number: progress((done + share) / total)  # type: ignore[misc]

@@ -45,6 +45,7 @@ def command(as_json: bool, dry_run: bool, quiet: bool, verbose: bool, **settings
     O channels. A short report names sizes, time and what was clipped; -v adds the arithmetic, the method and why.
     """
     from convcli.cli.report import apply
+    from convcli.cli.report.progress import ProgressBar
     from convcli.cli.report.text import print_hint, print_json, print_warnings
     from convcli.jobs.apply import plan_apply, run_apply
     from convcli.jobs.apply_plan import ApplyRequest
@@ -67,7 +68,8 @@ def command(as_json: bool, dry_run: bool, quiet: bool, verbose: bool, **settings
         warnings = plan.warnings
         verified = True
     else:
-        result = run_apply(plan)
+        with ProgressBar("apply", shown=not quiet) as progress:
+            result = run_apply(plan, progress)
         seconds = time.perf_counter() - began
         lines = (apply.result_lines if verbose else apply.short_lines)(result, seconds)
         record = apply.result_json(result, seconds)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from convcli.engine.planning.tiles import ALONG
 from convcli.engine.rounding import bounds, round_into
 from convcli.engine.threads import Scratch, share_out
 from convcli.engine.tiling import Chunk, Tile, tiles, whole
+from convcli.progress import Progress, silent
 
 BUFFER = 1024
 """Values of numpy's buffer while a plan runs. Before numpy adds rows of up to a third of its buffer (8192 values), it
@@ -39,6 +41,7 @@ def execute(
     bias: NDArray[Any] | None,
     out: NDArray[Any],
     part: Chunk | None = None,
+    progress: Progress = silent,
 ) -> None:
     """Fill `out` with the convolution that `plan` describes, or with a part of it.
 
@@ -48,7 +51,14 @@ def execute(
     """
     part = part or whole(plan)
     run = _Run(plan, x, w, bias, out, part)
-    share_out(run, tiles(plan, part), workers=plan.threads, around=_numpy_settings)
+    todo = list(tiles(plan, part))
+    finished = count(1)
+
+    def compute(tile: Tile) -> None:
+        run(tile)
+        progress(next(finished) / len(todo))
+
+    share_out(compute, todo, workers=plan.threads, around=_numpy_settings)
 
 
 @contextmanager

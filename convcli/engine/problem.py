@@ -27,6 +27,7 @@ from convcli.engine.planning.plan import Plan
 from convcli.engine.tiling import Chunk, whole
 from convcli.errors import ChannelError, DtypeError, InputError, ShapeError
 from convcli.kernels.model import check_unmasked
+from convcli.progress import Progress, silent
 from convcli.shapes.layout import check_layout, infer_layout
 from convcli.shapes.parse import show
 from convcli.shapes.spec import ConvSpec
@@ -127,10 +128,10 @@ class Problem(NamedTuple):
         problem.fill(plan, result, whole(plan))
         return result
 
-    def run_part(self, plan: Plan, part: Chunk) -> NDArray[Any]:
+    def run_part(self, plan: Plan, part: Chunk, progress: Progress = silent) -> NDArray[Any]:
         """Return one part of the result of `run` with this plan."""
         result = np.empty(self.part_shape(plan, part), plan.dtype)
-        self.fill(plan, result, part)
+        self.fill(plan, result, part, progress)
         return result
 
     def part_shape(self, plan: Plan, part: Chunk) -> tuple[int, ...]:
@@ -139,9 +140,10 @@ class Problem(NamedTuple):
         shape = (*((items, *batch[1:]) if batch else ()), rows, *plan.output[len(batch) + 1 :])
         return tuple(shape[axis] for axis in self.order)
 
-    def fill(self, plan: Plan, result: NDArray[Any], part: Chunk) -> None:
+    def fill(self, plan: Plan, result: NDArray[Any], part: Chunk, progress: Progress = silent) -> None:
         inner = result.transpose(np.argsort(self.order))
-        execute(plan, self.x, self.w, self.bias, inner[..., None] if self.added_channel else inner, part)
+        out = inner[..., None] if self.added_channel else inner
+        execute(plan, self.x, self.w, self.bias, out, part, progress)
 
 
 def spatial_problem(x: ArrayLike, w: ArrayLike, *, axes: Sequence[int] | None, **options: Any) -> Problem:

@@ -7,10 +7,10 @@ plan and saves the result. Nothing here parses options or prints.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
-from itertools import zip_longest
+from itertools import repeat, zip_longest
 from operator import add
 from typing import Any
 
@@ -43,7 +43,10 @@ from convcli.jobs.warnings import input_warnings, value_warnings
 from convcli.kernels import Kernel
 from convcli.kernels.model import normalized
 from convcli.limits import LESS_WORK, threads
+from convcli.progress import Progress, silent, steps
 from convcli.shapes.layout import infer_layout
+
+NO_PROGRESS: Iterator[Progress] = repeat(silent)
 
 RELEASE_ABOVE = 40 << 20
 """Peak in bytes above which unused memory is returned to the system. A smaller run leaves little, and having the
@@ -121,14 +124,14 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
     return plan
 
 
-def run_apply(plan: ApplyPlan) -> ApplyResult:
+def run_apply(plan: ApplyPlan, progress: Progress = silent) -> ApplyResult:
     """Execute a plan and save the result, unless `verify` finds an output that exceeds its bound.
 
     What earlier runs left unused is released first, and what this one did before the result is encoded.
     """
     _release_unused(plan)
     with io.output_buffer(plan.target, plan.output_shape, plan.dtype) as buffer:
-        ledger, verifications = execute(plan, buffer.array)
+        ledger, verifications = execute(plan, buffer.array, progress)
         _release_unused(plan)
         written = None
         if plan.target is not None and all(each.passed for each in verifications):
@@ -294,20 +297,20 @@ def _encoding(request: ApplyRequest, data: Data, target: OutputTarget | None) ->
 # Execute.
 
 
-def execute(plan: ApplyPlan, out: NDArray[Any]) -> tuple[Ledger, tuple[Verification, ...]]:
+def execute(plan: ApplyPlan, out: NDArray[Any], progress: Progress = silent) -> tuple[Ledger, tuple[Verification, ...]]:
     """Compute the result into `out`, chunk by chunk. Returns its ledger and the verifications."""
     request, lead = plan.request, plan.passes[0]
     cut = list(chunks(lead.conv_layout, lead.plan))
+    twice = request.postprocess.range == "rescale" and len(cut) > 1
+    parts = steps(progress, len(cut) * len(plan.passes) * (1 + twice))
     checks = []
     if request.verify:
         checks = [Check(each.problem, each.plan.output, plan.compute_dtype) for each in plan.passes]
-    extent = None
-    if request.postprocess.range == "rescale" and len(cut) > 1:
-        extent = _result_range(plan, cut)
+    extent = _result_range(plan, cut, parts) if twice else None
     ledgers = []
     for chunk in cut:
         target = out[output_index(chunk, lead.conv_layout)]
-        values, coverage = compute_chunk(plan, chunk, checks)
+        values, coverage = compute_chunk(plan, chunk, checks, parts)
         if chunk is cut[-1]:  # earlier chunks reuse this memory, and the output is not whole before
             _release_unused(plan)
         ledgers.append(_write_chunk(plan, values, coverage, target, extent))
@@ -320,16 +323,19 @@ def execute(plan: ApplyPlan, out: NDArray[Any]) -> tuple[Ledger, tuple[Verificat
 
 
 def compute_chunk(
-    plan: ApplyPlan, chunk: Chunk, checks: Sequence[Check] = ()
+    plan: ApplyPlan, chunk: Chunk, checks: Sequence[Check] = (), parts: Iterator[Progress] = NO_PROGRESS
 ) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Compute a chunk of the result in the dtype that it is computed in, and the coverage of a picture with alpha."""
+    """Compute a chunk of the result in the dtype that it is computed in, and the coverage of a picture with alpha.
+
+    parts: what each kernel reports its progress to.
+    """
     request, source = plan.request, plan.data.array
     postprocess = request.postprocess
     io.check_mapped(source, plan.data.name)
     results = []
     coverages = []
     for each, check in zip_longest(plan.passes, checks):
-        result = each.run(chunk, check)
+        result = each.run(chunk, check, next(parts))
         coverage = each.run_coverage(chunk, request.method)
         if coverage is not None:
             result = colour.divide(result, coverage)
@@ -361,11 +367,11 @@ def _write_chunk(
     return to_dtype(values, plan.dtype, plan.request.postprocess.range, extent, target)[1]
 
 
-def _result_range(plan: ApplyPlan, cut: Sequence[Chunk]) -> tuple[float, float]:
+def _result_range(plan: ApplyPlan, cut: Sequence[Chunk], parts: Iterator[Progress]) -> tuple[float, float]:
     """Return the smallest and the largest value of all chunks, which are computed again later."""
     ends = []
     for chunk in cut:
-        ends.append(finite_range(compute_chunk(plan, chunk)[0]))
+        ends.append(finite_range(compute_chunk(plan, chunk, (), parts)[0]))
         io.release(plan.data.array)
     lows, highs = zip(*ends, strict=True)
     return float(np.fmin.reduce(lows)), float(np.fmax.reduce(highs))

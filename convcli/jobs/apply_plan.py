@@ -22,6 +22,7 @@ from convcli.jobs.transfer import Curve
 from convcli.jobs.verify import Check
 from convcli.kernels import Kernel
 from convcli.limits import Limits
+from convcli.progress import Progress, silent
 from convcli.shapes.geometry import Border, Geometry
 from convcli.shapes.layout import ConvLayout
 
@@ -84,10 +85,10 @@ class KernelPass:
         """Return the number of values in a chunk of the output."""
         return math.prod(self.problem.part_shape(self.plan, chunk))
 
-    def run(self, chunk: Chunk, check: Check | None = None) -> NDArray[Any]:
+    def run(self, chunk: Chunk, check: Check | None = None, progress: Progress = silent) -> NDArray[Any]:
         """Compute a chunk of the output, in the output's axes; `check` compares some of it with the definition."""
         part = chunk_of_plan(chunk, self.conv_layout, self.plan)
-        y = self.problem.run_part(self.plan, part)
+        y = self.problem.run_part(self.plan, part, progress)
         if check is not None:
             check.look(y[..., None] if self.problem.added_channel else y, part)
         return from_layer(y, self.conv_layout)

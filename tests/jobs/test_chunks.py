@@ -109,8 +109,8 @@ def test_a_wrong_part_is_found_wherever_it_is(made, monkeypatch):
     in_small_parts(monkeypatch)
     run_part = Problem.run_part
 
-    def broken(self: Problem, plan: Plan, part: Any) -> Any:
-        y = run_part(self, plan, part)
+    def broken(self: Problem, plan: Plan, part: Any, progress: Any) -> Any:
+        y = run_part(self, plan, part, progress)
         return y + 1 if part.rows[0] == 50 else y
 
     monkeypatch.setattr(Problem, "run_part", broken)
@@ -140,7 +140,7 @@ class TestMapped:
         from convcli.engine.problem import Problem
 
         run_part = Problem.run_part
-        monkeypatch.setattr(Problem, "run_part", lambda self, plan, part: run_part(self, plan, part) + 1)
+        monkeypatch.setattr(Problem, "run_part", lambda *given: run_part(*given) + 1)
         outcome = made((97, 13), kernels=("box:size=3",), output=str(tmp_path / "y.npy"))
         assert outcome.written is None
         assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]

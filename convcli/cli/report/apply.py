@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from convcli.cli.report.progress import elapsed
 from convcli.cli.report.text import (
     axis_json,
     axis_names,
     columns,
     described,
-    duration,
     finite,
     formula,
     place,
@@ -68,7 +68,7 @@ def _summary(result: ApplyResult, seconds: float) -> str:
     plan = result.plan
     made = _output(plan)
     target = plan.target
-    took = ", ".join(filter(None, (made, plan.encoding, duration(seconds))))
+    took = ", ".join(filter(None, (made, plan.encoding, elapsed(seconds))))
     if target is None:
         where = f"{took}; not saved, use -o FILE"
     elif result.written is None:
@@ -128,7 +128,7 @@ def result_lines(result: ApplyResult, seconds: float) -> list[str]:
         rows += [("reduced", what) for what in written.dropped]
     elif request.output is None:
         rows.append(("wrote", "nothing; save it with -o FILE"))
-    rows.append(("time", duration(seconds)))
+    rows.append(("time", elapsed(seconds)))
     return columns(rows, indent="")
 
 

@@ -61,19 +61,6 @@ def _highlighted(word: str, colour: str) -> str:
     return word if os.environ.get("NO_COLOR") else click.style(word, fg=colour)
 
 
-def duration(seconds: float) -> str:
-    """Format a time: in seconds below 100, else as a clock shows it.
-
-    >>> duration(0.214), duration(14.22), duration(125)
-    ('0.21 s', '14.2 s', '2:05')
-    """
-    if seconds < 99.95:
-        return f"{seconds:.{2 if seconds < 9.995 else 1}f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 def axis_names(dims: int) -> tuple[str, ...]:
     return AXIS_NAMES.get(dims) or tuple(f"axis {axis}" for axis in range(dims))
 

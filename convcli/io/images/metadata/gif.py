@@ -29,6 +29,7 @@ _MAGIC = b"\1" + bytes(range(255, -1, -1)) + b"\0"
 
 _ASPECT = 12  # the byte that holds the aspect: (width of a pixel / height of one) * 64 - 15
 _BACKGROUND = 11
+_EMPTY = 3  # bytes of an extension that holds nothing
 
 
 def find_metadata(stream: BinaryIO) -> Found:
@@ -50,7 +51,9 @@ def find_metadata(stream: BinaryIO) -> Found:
                 found.warnings.append("the end of the GIF is missing, and what stood there besides, if anything")
             if block.kind == TRAILER:
                 found.note_rest(stream, block.end)
-            if block.kind == EXTENSION and block.label != _CONTROL:
+            if block.kind == EXTENSION and block.end - block.start == _EMPTY:
+                found.edits[range(block.start, block.end)] = b""  # from which Pillow would read on
+            elif block.kind == EXTENSION and block.label != _CONTROL:
                 left -= block.end - block.start
                 if left < 0:
                     found.leave_out("metadata", f"beyond {LONGEST:,} bytes")

@@ -27,9 +27,9 @@ from convcli.io.images.metadata.xmp import (
 _FULL = 65533  # bytes of a segment besides its marker and its length
 _JFIF, _EXIF, _ICC, _PHOTOSHOP = b"JFIF\0", b"Exif\0\0", b"ICC_PROFILE\0", b"Photoshop 3.0\0"
 _XMP, _EXTENDED_XMP = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
-_MPF = b"MPF\0"
+_MPF, _ADOBE = b"MPF\0", b"Adobe"
 _IDENTIFIER = 32  # bytes, of extended XMP
-_APP0, _APP1, _APP2, _APP13 = 0xE0, 0xE1, 0xE2, 0xED
+_APP0, _APP1, _APP2, _APP13, _APP14 = 0xE0, 0xE1, 0xE2, 0xED, 0xEE
 _UNITS = {0: None, 1: 1.0, 2: 2.54}  # how many dots per inch a dot per unit is
 _STALE = {
     (_APP0, b"JFXX\0"): "thumbnail",
@@ -37,7 +37,6 @@ _STALE = {
     (_APP2, b"urn:iso:std:iso:ts:21496:-1\0"): "gain map",
     (0xEB, b""): "C2PA or other JUMBF",
     (0xEC, b"Ducky"): "APP12 Ducky",
-    (0xEE, b"Adobe"): "APP14 Adobe",
 }
 """Segments that tell of the input's samples alone, or how they were stored, by their markers and first bytes."""
 
@@ -77,6 +76,7 @@ class _Reader:
             (_APP1, _XMP, lambda _, content: self.found.keep("xmp", content)),
             (_APP1, _EXTENDED_XMP, self._extended),
             (_APP2, _ICC, self._profile),
+            (_APP14, _ADOBE, self._adobe),
             (_APP13, _PHOTOSHOP, lambda _, content: self._resources.append(content)),
         )
         self._exif: list[tuple[Segment, bytes]] = []
@@ -122,6 +122,11 @@ class _Reader:
     def _profile(self, _: Segment, content: bytes) -> None:
         number, count = content[:2]
         self._icc.append((number, count, content[2:]))
+
+    def _adobe(self, _: Segment, content: bytes) -> None:
+        """Pass over how the samples were stored: version, flags, and the transform of colours."""
+        struct.unpack_from(">3HB", content)
+        self.found.add_stale("APP14 Adobe")
 
     def _extended(self, _: Segment, content: bytes) -> None:
         identifier = content[:_IDENTIFIER]

@@ -204,12 +204,19 @@ def read_tag(stream: BinaryIO, head: Head, entry: Entry) -> Tag:
 
 def _swapped(content: bytes, kind: int, order: str) -> bytes:
     """Return values of a type in the other byte order, where `order` is not little-endian."""
-    size = struct.calcsize(f"<{_CODES[kind]}")
-    if order == "<" or size == 1:
-        return content
-    swapped = bytearray(len(content))
+    return content if order == "<" else swap_bytes(content, struct.calcsize(f"<{_CODES[kind]}"))
+
+
+def swap_bytes(content: bytes, size: int) -> bytes:
+    r"""Return numbers of so many bytes each in the other byte order; what is left behind them is dropped.
+
+    >>> swap_bytes(b"\1\2\3\4", 2)
+    b'\x02\x01\x04\x03'
+    """
+    whole = len(content) // size * size
+    swapped = bytearray(whole)
     for byte in range(size):
-        swapped[byte::size] = content[size - 1 - byte :: size]
+        swapped[byte::size] = content[size - 1 - byte : whole : size]
     return bytes(swapped)
 
 

@@ -23,7 +23,7 @@ from convcli.io.images.animation import VOLUME_NOTE, choose_frame, describe_fram
 from convcli.io.images.codec import Pillow, measures
 from convcli.io.images.directory import INNER, add_tags, read_head
 from convcli.io.images.integrity import CUT
-from convcli.io.images.metadata.tiff_tags import nodata_of, read_tiff_metadata, tiff_tags
+from convcli.io.images.metadata.tiff_tags import is_stack, nodata_of, read_tiff_metadata, tiff_tags, without_stack
 from convcli.io.images.modes import MODES
 from convcli.io.images.tiff_colour import (
     JPEG,
@@ -343,12 +343,21 @@ class Tiff(Pillow):
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
         pages = request.volume or request.frames
+        metadata = request.metadata
+        if pages and request.settings.get("compress_level"):
+            metadata = without_stack(metadata)
         if self._by_extension(array.dtype, array.shape, request):
             write_tiff(stream, array, request.settings, request.threads, alpha=request.alpha, pages=pages)
         else:
             super().write(stream, array, request)
         height, width = array.shape[pages : pages + 2]
-        add_tags(stream, tiff_tags(request.metadata, width, height))
+        add_tags(stream, tiff_tags(metadata, width, height))
+
+    def reductions(self, array: NDArray[Any], request: WriteRequest) -> tuple[str, ...]:
+        compressed = request.settings.get("compress_level")
+        if not (compressed and is_stack(request.metadata) and (request.volume or request.frames)):
+            return ()
+        return ("ImageJ description and metadata: ImageJ reads them of pages that are not compressed",)
 
     def _by_extension(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest) -> bool:
         """Return whether such an array is for tifffile to encode, and not for Pillow."""
@@ -356,6 +365,7 @@ class Tiff(Pillow):
         _, _, channels = measures(shape)
         beyond = channels not in self.form.channels.get(dtype.name, ())
         beyond = beyond or _needs_no_alpha(dtype, channels, request)
+        beyond = beyond or (request.frames and is_stack(request.metadata))
         return request.volume or beyond or any(map(request.settings.get, self.form.extension.settings))
 
     def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:

@@ -33,7 +33,8 @@ def write_tiff(
     """Encode (H, W) or (H, W, C), or of `pages` one for each (H, W) or (H, W, C) along the first axis.
 
     settings: with a `compress_level` above 0 the samples are deflated, integers as differences along their row; the
-    threads share that, to the same bytes for any number. Above 4 GiB the file is a BigTIFF.
+    threads share that, to the same bytes for any number. Else the samples of pages follow each other, as ImageJ reads
+    them. Above 4 GiB the file is a BigTIFF.
     """
     tifffile = import_module("tifffile")
     channels = array.shape[2 + pages] if array.ndim == 3 + pages else 1
@@ -51,7 +52,7 @@ def write_tiff(
                 extrasamples=extra_samples or None,
                 metadata=None,
                 software=False,
-                contiguous=False,
+                contiguous=not compression,
                 **compression,
             )
 

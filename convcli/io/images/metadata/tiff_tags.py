@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import BinaryIO, NamedTuple, cast
 
@@ -31,6 +32,7 @@ from convcli.io.images.directory import (
     Tag,
     make_tag,
     read_tags,
+    swap_bytes,
     tag_name,
     text_of,
     values_of,
@@ -50,7 +52,8 @@ _GEOGRAPHIC = (PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, RPC)
 _DOUBLES = {PIXEL_SCALE: 2, TIE_POINTS: 6, TRANSFORMATION: 16, RPC: 9}
 """How many numbers of double precision these have at least."""
 
-_PAGE_NUMBER, _ORIENTATION = 297, 274
+_IMAGEJ_COUNTS, _IMAGEJ = 50838, 50839
+_PAGE_NUMBER, _ORIENTATION, _REFERENCE = 297, 274, 532
 _RESOLUTION = (X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT)
 _FINEST = 2**16 - 1
 """The largest denominator of a resolution, which is at most 65535 dots, so that 32 bits hold the numerator."""
@@ -65,7 +68,7 @@ _DESCRIBING = (
 _FIELDS = (X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, _XMP, _IPTC, _PHOTOSHOP, _ICC)
 """Tags that are fields of Metadata."""
 
-_STORAGE = frozenset({*SAMPLE_TAGS, 254, 255, _ORIENTATION, 288, 289, 326, 327, 328, 50674}) - {347, 532}
+_STORAGE = frozenset({*SAMPLE_TAGS, 254, 255, _ORIENTATION, 288, 289, 326, 327, 328, 50674}) - {347}
 """How the samples are stored, which the writer says anew."""
 
 STACK_DESCRIPTION = re.compile(r'ImageJ=|\{"shape":|(<\?xml[^>]*>\s*)?(<!--[\s\S]*?-->\s*)?<OME\b')
@@ -116,7 +119,7 @@ _KINDS = {
     400: Kind("GlobalParametersIFD", "never"),
     433: Kind("Decode", "never"),
     434: Kind("DefaultImageColor", "colours"),
-    532: Kind("ReferenceBlackWhite", "never"),
+    _REFERENCE: Kind("ReferenceBlackWhite", "never"),
     PIXEL_SCALE: Kind("GeoTIFF"),
     33920: Kind("GeoTIFF", "size"),
     TIE_POINTS: Kind("GeoTIFF"),
@@ -127,8 +130,8 @@ _KINDS = {
     GDAL_METADATA: Kind("GDAL metadata", "colours"),
     GDAL_NODATA: Kind("GDAL nodata", "colours"),
     RPC: Kind("rational polynomial coefficients"),
-    50838: Kind("ImageJ metadata", "size"),
-    50839: Kind("ImageJ metadata", "size"),
+    _IMAGEJ_COUNTS: Kind("ImageJ metadata", "stack"),
+    _IMAGEJ: Kind("ImageJ metadata", "stack"),
     **dict.fromkeys((33421, 33422), Kind("colour filter array", "never")),
     **dict.fromkeys((*range(50706, 50838), *range(50840, 50844), *range(50845, 51200)), Kind("DNG", "never")),
     **dict.fromkeys(range(52525, 52560), Kind("DNG", "never")),
@@ -190,9 +193,30 @@ def _read(stream: BinaryIO, head: Head, directory: Directory) -> dict[int, Tag]:
     found = {tag.number: tag for tag in tags if not _is_default(tag)}
     if not _has_unit(found) and _resolution(found) in ((), (1, 1)):
         found = {number: tag for number, tag in found.items() if number not in _RESOLUTION}
+    if head.order == ">" and {_IMAGEJ_COUNTS, _IMAGEJ} <= found.keys():
+        found[_IMAGEJ] = _little_endian(found[_IMAGEJ], values_of(found[_IMAGEJ_COUNTS]))
     if GDAL_METADATA in found:
         found[GDAL_METADATA] = found[GDAL_METADATA]._replace(content=_STATISTICS.sub(b"", found[GDAL_METADATA].content))
     return found
+
+
+def _little_endian(tag: Tag, counts: Sequence[int]) -> Tag:
+    """Return ImageJ's metadata in the other byte order.
+
+    counts: the bytes of its head, b"IJIJ" and pairs of a type and a count, and of each value behind that. Texts have
+    characters of 16 bits, ranges numbers of 64.
+    """
+    head = tag.content[: counts[0]]
+    kinds: list[bytes] = []
+    for at in range(4, len(head) - 7, 8):
+        count = int.from_bytes(head[at + 4 : at + 8], "big")
+        kinds += [head[at : at + 4]] * min(count, len(counts))
+    content, start = swap_bytes(head, 4), len(head)
+    for kind, count in zip(kinds, counts[1:], strict=False):
+        size = {b"info": 2, b"labl": 2, b"prop": 2, b"rang": 8}.get(kind, 1)
+        content += swap_bytes(tag.content[start : start + count], size)
+        start += count
+    return tag._replace(content=content)
 
 
 def _size(stream: BinaryIO, head: Head, directory: Directory) -> tuple[Tag, ...]:
@@ -319,7 +343,7 @@ def _own_tags(metadata: Metadata, width: int, height: int) -> Iterator[Tag]:
     """Yield the tags of the first page that fields of the metadata hold."""
     if metadata.exif:
         tags = parse_exif(resized(metadata.exif, width, height)).tags
-        yield from (tag for tag in tags if tag.number not in _STORAGE and tag.number not in _FIELDS)
+        yield from (tag for tag in tags if tag.number not in (*_STORAGE, *_FIELDS, _REFERENCE))
     for resolution, unit in ((metadata.aspect, 1), (metadata.density, 2)):
         if resolution is not None:
             for number, value in zip(_RESOLUTION, resolution, strict=False):
@@ -330,6 +354,17 @@ def _own_tags(metadata: Metadata, width: int, height: int) -> Iterator[Tag]:
     for number, content in contents.items():
         if content:
             yield Tag(number, BYTE if number == _XMP else UNDEFINED, content)
+
+
+def is_stack(metadata: Metadata) -> bool:
+    """Return whether a description of ImageJ's says that the pages follow each other."""
+    return any(part.name == _DESCRIPTIONS["I"].name for part in metadata.parts)
+
+
+def without_stack(metadata: Metadata) -> Metadata:
+    """Return metadata without what ImageJ reads of pages that follow each other."""
+    names = (_DESCRIPTIONS["I"].name, _KINDS[_IMAGEJ].name)
+    return replace(metadata, parts=tuple(part for part in metadata.parts if part.name not in names))
 
 
 def nodata_of(metadata: Metadata) -> str:

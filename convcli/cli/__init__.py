@@ -19,8 +19,9 @@ from typing import Any, NoReturn
 import click
 
 from convcli import __version__
+from convcli.cli.report.terminal import print_message
 from convcli.cli.standard_streams import prepare_standard_streams
-from convcli.errors import ConvError, did_you_mean, printable
+from convcli.errors import ConvError, did_you_mean
 from convcli.options import PRODUCT_THREADS
 from convcli.system import STOP_SIGNALS, exit_code
 
@@ -156,7 +157,7 @@ def _usage(error: click.ClickException) -> str:
 
 def _print_error(message: str, code: int) -> int:
     with contextlib.suppress(OSError):  # stderr may be closed or full; the code still tells
-        click.echo("Error: " + printable(" ".join(message.split())), err=True)
+        print_message("Error:", "red", " ".join(message.split()))
     return code
 
 

@@ -32,7 +32,7 @@ Examples:
 @click.option("--backward", is_flag=True, help="Show the contributions of dy at this output to dx and dw.")
 @click.option("--upstream", metavar="FILE", help="dy for --backward, shaped like the output. [default: ones]")
 @click.option("--seed", type=Count(0), metavar="N", help="Seed of the random numbers of a shape. [default: 0]")
-@options.quiet
+@click.option("-q", "--quiet", is_flag=True, help="Print the value only.")
 @options.verbose
 @options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, *options.RUNNING)
 def command(as_json: bool, every: bool, quiet: bool, verbose: bool, **settings: Any) -> None:

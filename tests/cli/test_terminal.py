@@ -108,7 +108,7 @@ class TestNetworkTable:
 class TestBinary:
     def test_a_model_is_never_written_to_a_terminal(self) -> None:
         pytest.importorskip("onnx")
-        (line,) = on_terminal("shape", "9x9x1", "conv:2,k=3", "--emit", "onnx", code=2, columns=200)
+        (line,) = plain(on_terminal("shape", "9x9x1", "conv:2,k=3", "--emit", "onnx", code=2, columns=200))
         assert line == (
             "Error: onnx on a terminal; it is binary; expected a file or a pipe; name a file with -o, or add > FILE"
         )
@@ -124,13 +124,34 @@ class TestBinary:
         ids=" ".join,
     )
     def test_results_neither(self, words: list[str]) -> None:
-        (line,) = on_terminal(*words, code=2, columns=200)
+        (line,) = plain(on_terminal(*words, code=2, columns=200))
         assert "on a terminal; it is binary" in line
 
     def test_text_is(self) -> None:
         lines = on_terminal("kernels", "export", "box", "-o", "-", "--format", "csv", columns=200)
         assert lines[0].count(",") == 2
         assert on_terminal("shape", "9x9x1", "conv:2,k=3", "--emit", "torch")[0] == "import torch"
+
+
+class TestMessages:
+    WORDS = ("shape", "28x28x1", "-k", "32x1x3x3")
+
+    def test_errors_are_red_and_wrap_at_words_on_a_terminal(self) -> None:
+        lines = on_terminal(*self.WORDS, code=2)
+        assert lines[0].startswith("\x1b[31mError:\x1b[0m kernel 32x1x3x3")
+        assert len(lines) > 1
+        assert all(len(line) <= 80 for line in plain(lines))
+        assert " ".join(line.strip() for line in plain(lines)) + "\n" == run(*self.WORDS, code=2).stderr
+        assert not any("\x1b" in line for line in on_terminal(*self.WORDS, code=2, NO_COLOR="1"))
+
+    def test_long_names_are_not_broken(self) -> None:
+        name = "x" * 100 + ".toml"
+        assert name in " ".join(plain(on_terminal("shape", name, code=2)))
+
+    def test_warnings_too(self) -> None:
+        lines = on_terminal("shape", "28x28", "-k", "3", "-q")
+        assert lines[0].startswith("\x1b[33mwarning:\x1b[0m 28x28 is read as")
+        assert len(lines) > 2
 
 
 class TestEmit:

@@ -112,13 +112,13 @@ SIDES = (13, 11, 9, 7, 5, 3)
 def taps_lines(kernel: Kernel, *, verbose: bool = False) -> list[str]:
     """Return the taps; of a large kernel those with the most weight, unless verbose."""
     if verbose:
-        return _printed(kernel.taps)
+        return _printed(kernel.taps, width() or WIDE)
     room = width() or PLAIN_WIDTH
     lines: list[str] = []
     for side in SIDES:
         sides = (min(side, SLICES),) * max(kernel.taps.ndim - 2, 0) + (side,) * min(kernel.taps.ndim, 2)
         part = tuple(heaviest_part(kernel.taps, size)[axis] for axis, size in enumerate(sides))
-        lines = _printed(kernel.taps[np.ix_(*part)])
+        lines = _printed(kernel.taps[np.ix_(*part)], room if kernel.taps.ndim == 1 else WIDE)
         if kernel.taps.ndim == 1 or max(map(len, lines)) <= room:
             break
     if any(len(run) < size for run, size in zip(part, kernel.shape, strict=True)):
@@ -128,9 +128,9 @@ def taps_lines(kernel: Kernel, *, verbose: bool = False) -> list[str]:
     return lines
 
 
-def _printed(taps: NDArray[Any]) -> list[str]:
+def _printed(taps: NDArray[Any], columns: int) -> list[str]:
+    """Return taps as numpy prints them, in lines of at most this many columns."""
     hidden = 0 < np.abs(taps).max() < 1e-3  # four decimals would show such taps as 0
-    columns = (width() or WIDE) if taps.ndim == 1 else WIDE
     shown = taps if hidden else np.round(taps, 4)
     with np.printoptions(precision=4, suppress=not hidden, threshold=taps.size + 1, linewidth=columns):
         return [line.rstrip() for line in str(shown + 0.0).splitlines()]  # adding 0 takes the sign off -0

@@ -14,9 +14,14 @@ import click
 from convcli.errors import printable
 
 
-def width(*, indent: int = 0) -> int | None:
-    """Return the columns of the terminal behind an indent; None for a file or a pipe, where no line is wrapped."""
-    return shutil.get_terminal_size().columns - indent if is_terminal(sys.stdout) else None
+def width(*, indent: int = 0, stream: Any = None) -> int | None:
+    """Return the columns of the terminal behind an indent; None for a file or a pipe, where no line is wrapped.
+
+    stream: stdout by default.
+    """
+    if not is_terminal(sys.stdout if stream is None else stream):
+        return None
+    return shutil.get_terminal_size().columns - indent
 
 
 def is_terminal(stream: Any) -> bool:
@@ -30,6 +35,16 @@ def is_terminal(stream: Any) -> bool:
 def echo(lines: Iterable[str], *, err: bool = False) -> None:
     """Print lines on stdout or stderr; their styles are kept on a terminal, and follow NO_COLOR and FORCE_COLOR."""
     click.echo("\n".join(lines), err=err, color=_forced())
+
+
+def print_message(word: str, colour: str, text: str) -> None:
+    """Print a line on stderr that begins with a word in a colour; on a terminal it is wrapped at words.
+
+    Long names are not broken, so that they can be copied.
+    """
+    lines = wrapped(f"{word} {printable(text)}", width(stream=sys.stderr), "  ", breaks_words=False)
+    lines[0] = click.style(word, fg=colour) + lines[0].removeprefix(word)
+    echo(lines, err=True)
 
 
 def _forced() -> bool | None:
@@ -63,8 +78,10 @@ def plain_length(text: str) -> int:
     return len(click.unstyle(text))
 
 
-def wrapped(text: str, columns: int | None, indent: str = "") -> list[str]:
+def wrapped(text: str, columns: int | None, indent: str = "", *, breaks_words: bool = True) -> list[str]:
     """Return a text in lines of at most this many columns, broken at words; later lines are indented.
+
+    breaks_words: whether a word that is longer than a line is broken too.
 
     >>> wrapped("one two three", 9, "  ")
     ['one two', '  three']
@@ -72,7 +89,9 @@ def wrapped(text: str, columns: int | None, indent: str = "") -> list[str]:
     if columns is None or len(text) <= columns:
         return [text]
     room = max(columns, len(indent) + 1)
-    return textwrap.wrap(text, room, subsequent_indent=indent, break_on_hyphens=False, drop_whitespace=True)
+    return textwrap.wrap(
+        text, room, subsequent_indent=indent, break_on_hyphens=False, break_long_words=breaks_words
+    ) or [""]
 
 
 def labelled(rows: Iterable[tuple[str, str]], indent: str = "  ") -> list[str]:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from convcli import __version__
-from convcli.cli.report.terminal import labelled, width
+from convcli.cli.report.terminal import labelled, print_message, width
 from convcli.errors import printable
 from convcli.shapes.axis import Axis
 from convcli.shapes.parse import show
@@ -45,20 +42,15 @@ def json_head(command: str) -> dict[str, Any]:
 
 
 def print_warnings(warnings: Sequence[str]) -> None:
-    """Print each warning as a line on stderr, that begins with a word in yellow on a terminal."""
+    """Print each warning as a line on stderr."""
     for warning in warnings:
-        click.echo(f"{_highlighted('warning:', 'yellow')} {printable(warning)}", err=True)
+        print_message("warning:", "yellow", warning)
 
 
 def print_hint(hint: str) -> None:
-    """Print a hint, if there is one, as a line on stderr, that begins with a word in colour on a terminal."""
+    """Print a hint, if there is one, as a line on stderr."""
     if hint:
-        click.echo(f"{_highlighted('hint:', 'cyan')} {printable(hint)}", err=True)
-
-
-def _highlighted(word: str, colour: str) -> str:
-    """Return a word in a colour where stderr shows it; click takes the colour out for all but a terminal."""
-    return word if os.environ.get("NO_COLOR") else click.style(word, fg=colour)
+        print_message("hint:", "cyan", hint)
 
 
 def axis_names(dims: int) -> tuple[str, ...]:

@@ -121,7 +121,7 @@ _SCIENCE = (
     Foreign(
         "the header of a NIfTI pair of .hdr and .img", _BRAIN, "", rb"(\x5c\x01\x00\x00|\x00\x00\x01\x5c).{340}ni1\x00"
     ),
-    Foreign("the header of an Analyze pair", _BRAIN, "", rb"(\x5c\x01\x00\x00|\x00\x00\x01\x5c).{34}r"),
+    Foreign("the header of an Analyze pair", _BRAIN, "", rb"(\x5c\x01\x00\x00|\x00\x00\x01\x5c).{34}r.{305}(?!n)"),
     Foreign("the samples of an Analyze or NIfTI pair", _BRAIN, ".img"),
     Foreign("a Radiance image or the header of an Analyze or ENVI file", _MAGICK, ".hdr"),
     Foreign("a FreeSurfer volume", _BRAIN, ".mgh .mgz"),

@@ -154,6 +154,18 @@ def test_a_header_that_asks_for_much_is_refused_at_once(name: str) -> None:
         load(name, limits=Limits(2**30))
 
 
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("name", ["x.nii", "x.nii.gz"])
+def test_what_analyze_calls_regular_is_still_a_volume(name: str, order: str) -> None:
+    header = nibabel.Nifti1Header(endianness=order)
+    header["regular"] = b"r"
+    content = nibabel.Nifti1Image(VALUES, AFFINE, header, dtype=VALUES.dtype).to_bytes()
+    assert content[38:39] == b"r"
+    Path(name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
+    np.testing.assert_array_equal(load(name).array, VALUES)
+    assert load(name, format=name[2:]).format == name[2:]
+
+
 @pytest.mark.parametrize("size", [0, 1, 10, 347, 348, 539])
 @pytest.mark.parametrize("name", ["x.nii", "x.nii.gz"])
 def test_a_file_shorter_than_a_header_is_damaged(name: str, size: int) -> None:

@@ -14,6 +14,7 @@ these two.
     capabilities.py  whether a format can be asked to write an array, with which settings
     data.py          what was read (Data), what its file says besides (Header, Metadata), and what was written
     streams.py       pipes and gzip as streams that can be read again
+    trailing.py      what follows the end of the first picture or array, in words
     arrays/          npy (.npy, .npz), text (.csv, .tsv, .txt), raw, and by extras nifti and wav
     images/          codec (what Pillow reads and writes as it is), png, jpeg, jpeg2000, gif, tiff: the other codecs
                      read, animation, modes, metadata, pillow, integrity: what these share

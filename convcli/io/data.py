@@ -126,6 +126,7 @@ class Data:
     warnings: tuple[str, ...] = ()  # what was left out on loading, and what would surprise
     damage: str = ""  # what is wrong with the file, where it was read as far as it goes
     frames: int = 1
+    held: int = 1  # how many frames or pages the file has, of which one was read where `frames` is 1
     metadata: Metadata = NO_METADATA
     decoding: int = 0  # bytes of memory that loading took at most, the array's own among them
     dims: int | None = None  # how many of its first axes are spatial, where the format says so; the last is channels
@@ -133,12 +134,17 @@ class Data:
     encoding: Encoding | None = None
 
     @property
+    def called(self) -> str:
+        """The name in messages."""
+        return "standard input" if self.name == "-" else self.name
+
+    @property
     def all_warnings(self) -> tuple[str, ...]:
         """The damage, if it was read all the same, and the warnings."""
         if not self.damage:
             return self.warnings
         rest = "it is read as far as it goes, and what is missing is left blank"
-        return (f"{self.name} is damaged: {self.damage}; {rest}", *self.warnings)
+        return (f"{self.called} is damaged: {self.damage}; {rest}", *self.warnings)
 
 
 @dataclass(frozen=True)

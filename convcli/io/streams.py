@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import select
 import zlib
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
@@ -17,6 +18,10 @@ SPOOLED = 2**24
 """Bytes that are kept in memory; more of them go into a temporary file without a name, which ends with the process."""
 UNDECLARED = 2**32
 """Bytes that are read of a pipe at most, unless a header declares more."""
+
+
+_MOMENT = 0.2
+"""Seconds within which a writer that is at work has written more."""
 
 
 class BufferedPipe(io.BufferedIOBase):
@@ -51,6 +56,25 @@ class BufferedPipe(io.BufferedIOBase):
             self._max_bytes = max(self._max_bytes, count + BLOCK)
             self._read_up_to(count)
         return min(count, self.taken)
+
+    def read_behind(self, start: int, count: int) -> bytes:
+        """Return up to `count` bytes from `start` on, those that are here or come within a moment.
+
+        A pipe whose writer neither writes nor closes it is not waited for.
+        """
+        if self.taken <= start and not self._ended and self._is_ready():
+            self._read_up_to(start + 1)
+        if self.taken <= start:
+            return b""
+        self._buffer.seek(start)
+        return self._buffer.read(count)
+
+    def _is_ready(self) -> bool:
+        """Return whether the pipe has more, or has ended; True where the system cannot tell."""
+        try:
+            return bool(select.select([self._source], [], [], _MOMENT)[0])
+        except (OSError, ValueError, TypeError):
+            return True
 
     def stop(self) -> None:
         """Read no more of the pipe: what has been read is a whole file."""

@@ -118,7 +118,8 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
     if target is not None:
         target.check(dtype, shape, writing)
 
-    warnings = (*input_warnings(data), *misread)
+    unread = _unread_frames(request, data, passes[0], target, dtype)
+    warnings = (*input_warnings(data), *misread, *unread)
     plan = ApplyPlan(request, data, passes, compute_dtype, dtype, target, shape, writing, curve, dropped, warnings)
     request.limits.check_memory(f"filtering {data.name}", apply_footprint(plan).peak, LESS_WORK)
     return plan
@@ -270,6 +271,18 @@ def _output_metadata(
         same_pages=channels == before and (not paged or shape[0] == data.array.shape[0]),
     )
     return carried, (*lost, *dropped)
+
+
+def _unread_frames(
+    request: ApplyRequest, data: Data, lead: KernelPass, target: OutputTarget | None, dtype: np.dtype[Any]
+) -> tuple[str, ...]:
+    """Say that the input has more frames than the first, if the output could hold them and nobody chose."""
+    left_out = request.reading.frames == "first" and data.frames == 1 and not lead.volume
+    if target is None or not left_out or data.held < 2 or dtype.name not in target.form.frames:
+        return ()
+    return (
+        f"{data.called} has {data.held:,} frames, of which the first is filtered; add --frames all for all of them",
+    )
 
 
 def _places(lead: KernelPass, *, paged: bool) -> io.Places:

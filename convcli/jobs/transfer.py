@@ -96,15 +96,15 @@ def light_of(data: Data) -> Light:
         curve, refused = _by_cicp(cicp)
         if curve:
             return Light(curve)
-        warnings += [f"{data.name} says by cICP that its samples are {refused}"] if refused else []
+        warnings += [f"{data.called} says by cICP that its samples are {refused}"] if refused else []
     found = None
     if data.metadata.icc:
         found = _by_profile(data.metadata.icc)
-        warnings += [] if found else [f"{data.name} has an ICC profile with another curve than sRGB"]
+        warnings += [] if found else [f"{data.called} has an ICC profile with another curve than sRGB"]
     elif b"sRGB" not in chunks and (gamma := int.from_bytes(chunks.get(b"gAMA", b""), "big")):
         found = _power(100_000 / gamma, "its gAMA")
         if not found.is_usable:
-            warnings.append(f"{data.name} says by gAMA that its samples are {found.name.removeprefix('its gAMA: ')}")
+            warnings.append(f"{data.called} says by gAMA that its samples are {found.name.removeprefix('its gAMA: ')}")
             found = None
     curve = found or SRGB
     return Light(curve, tuple(f"{each}, which --linear does not decode: it uses {curve.name}" for each in warnings))

@@ -157,6 +157,5 @@ def written_json(written: Written | None) -> dict[str, Any] | None:
 
 def described(data: Data) -> str:
     """Describe an input: its name, shape and dtype, and what was done on loading it."""
-    name = "standard input" if data.name == "-" else data.name
     noted = f" ({'; '.join(data.notes)})" if data.notes else ""
-    return f"{name} {show(data.array.shape)} {data.array.dtype}{noted}"
+    return f"{data.called} {show(data.array.shape)} {data.array.dtype}{noted}"

@@ -25,6 +25,7 @@ from convcli.io.codec import PLAIN, Codec, ReadRequest, WriteRequest
 from convcli.io.data import Data
 from convcli.io.formats import NUMBERS
 from convcli.io.streams import available_bytes
+from convcli.io.trailing import describe_trailing
 from convcli.limits import Limits
 from convcli.system import allocate, drop_pages
 
@@ -43,7 +44,11 @@ class Npy(Codec):
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
         array = read_npy(stream, request.name, request.limits, path=request.path)
         mapped = isinstance(array, np.memmap)
-        return self.make_data(array, request, decoding=0 if mapped else array.nbytes)
+        stream.seek(0)
+        read_header(stream)
+        trailing = describe_trailing(stream, stream.tell() + array.nbytes, "array")
+        warnings = (trailing,) if trailing else ()
+        return self.make_data(array, request, decoding=0 if mapped else array.nbytes, warnings=warnings)
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
         npy.write_array(stream, array, allow_pickle=False)
@@ -74,11 +79,13 @@ class Npz(Codec):
                 members = {info.filename[:-4]: info for info in archive.infolist() if info.filename.endswith(".npy")}
                 key = _choose(name, tuple(members), request.key)
                 array = _read_member(archive, members[key], f"{name}:{key}", request.limits)
+                before = min(info.header_offset for info in archive.infolist())
         except ZIP_DAMAGE as error:
             if isinstance(error, InputError):
                 raise
             raise FileError(f"{name} is damaged", "expected a whole .npz archive", brief(error)) from error
-        return self.make_data(array, request, decoding=array.nbytes)
+        warnings = (f"{before:,} bytes before the archive left out",) if before else ()
+        return self.make_data(array, request, decoding=array.nbytes, warnings=warnings)
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
         self.write_arrays(stream, {"array": array})

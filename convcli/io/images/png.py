@@ -116,6 +116,7 @@ class Png(Pillow):
             alpha=array.shape[2] in (2, 4),
             notes=tuple(filter(None, notes)),
             warnings=tuple(found.warnings),
+            held=frames,
             metadata=found.upright(orientation, width, height),
             decoding=decoding,
         )

@@ -264,7 +264,7 @@ class _Opened(NamedTuple):
         ((data, _),) = self._shown(index, index, describe_frame(index, count))
         tags: Any = getattr(self.image, "tag_v2", {})
         volume = count > 1 and is_volume(str(tags.get(_DESCRIPTION, "")))
-        return replace(data, notes=(*data.notes, VOLUME_NOTE)) if volume else data
+        return replace(data, held=count, notes=(*data.notes, VOLUME_NOTE) if volume else data.notes)
 
     def all(self, count: int) -> Data:
         """Return all frames as one array, and how they play; without the still image of an APNG that is no frame."""

@@ -310,6 +310,7 @@ class Tiff(Pillow):
             notes=tuple(filter(None, notes)),
             warnings=tuple(filter(None, [describe_loss(used[0])])),
             frames=count if framed else 1,
+            held=count,
             decoding=decoding,
             dims=3 if volume else None,
         )

@@ -14,7 +14,7 @@ from convcli.io.images.metadata.photoshop import has_old_thumbnail, split_resour
 from convcli.io.images.metadata.upright import swaps_axes, valid_density
 from convcli.io.images.metadata.xmp import has_thumbnails, upright_xmp, xmp_orientation
 from convcli.io.images.pillow import DIRECTORY_ERRORS
-from convcli.io.streams import BufferedPipe
+from convcli.io.trailing import describe_trailing
 from convcli.limits import Limits
 
 UNREADABLE = "as it cannot be read"
@@ -117,13 +117,9 @@ class Found:
         return told if told > 1 else xmp_orientation(self.xmp)
 
     def note_rest(self, stream: BinaryIO, end: int) -> None:
-        """Say that there is more behind the end of a file, but for zeros; not of a pipe, where that may follow."""
-        if isinstance(stream, BufferedPipe):
-            return
-        size = stream.seek(0, os.SEEK_END)
-        stream.seek(end)
-        if any(stream.read(1 << 20).strip(b"\0") for _ in range(end, size, 1 << 20)):
-            self.warnings.append(f"{size - end:,} bytes behind the end of the picture left out")
+        """Say that there is more behind the end of a file, but for zeros."""
+        if trailing := describe_trailing(stream, end):
+            self.warnings.append(trailing)
 
     def view(self, stream: BinaryIO, name: str, limits: Limits) -> BinaryIO:
         """Return the stream, at its start, or a copy in memory with the edits, which LimitError may refuse."""

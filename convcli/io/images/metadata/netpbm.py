@@ -30,7 +30,27 @@ def find_metadata(stream: BinaryIO) -> Found:
             lines.append(part[1].strip())
     if any(lines):
         found.comments.append(b"\n".join(lines))
+    if end := _end(front):
+        found.note_rest(stream, end)
     return found
+
+
+_HEAD = re.compile(rb"P([456f])" + 2 * rb"(?:\s|#.*)+(\d+)" + rb"(?:(?:\s|#.*)+(-?[\d.]+))?")
+
+
+def _end(front: bytes) -> int:
+    """Return where the first picture of a file ends, 0 if that cannot be told, as of one in plain text."""
+    head = _HEAD.match(front)
+    if head is None:
+        return 0
+    kind, width, height = head[1], int(head[2]), int(head[3])
+    if kind == b"4":
+        return head.end(3) + 1 + (width + 7) // 8 * height
+    largest = re.match(rb"\d*", head[4] or b"")
+    size = 1 + (largest is not None and int(largest[0] or 0) > 255)
+    if kind == b"f":
+        size = 4
+    return head.end() + 1 + width * height * size * (3 if kind == b"6" else 1)
 
 
 def with_comments(content: bytes, comments: Sequence[bytes]) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, cast
 
 from numpy.typing import NDArray
 
-from convcli.errors import DtypeError
+from convcli.errors import DtypeError, FileError
 from convcli.io.codec import ReadRequest, WriteRequest
 from convcli.io.data import Data, Metadata
 from convcli.io.images.codec import Pillow
@@ -24,19 +24,21 @@ _CODINGS = {
     **dict.fromkeys((0xC5, 0xC6, 0xCD, 0xCE), "hierarchical coding"),
     **dict.fromkeys((0xC9, 0xCA), "arithmetic coding"),
 }
-"""By the marker that begins a frame, how that is coded where Pillow does not decode it."""
+"""By the marker that begins a frame, how that is coded where not every decoder reads it."""
 
 
 class Jpeg(Pillow):
     """JPEG, without halving the resolution of colours, which would be one more filter."""
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
-        coding = _find_coding(stream)
-        stream.seek(0)
-        if coding:
+        try:
+            data = super().read(stream, request)
+        except FileError as error:
+            coding = "" if self.damage(stream) else _find_coding(stream)
+            if not coding:
+                raise
             given = f"{request.name} is a JPEG of {coding}"
-            raise DtypeError(given, "Pillow reads Huffman codes of 8-bit samples", "convert it first, such as by djpeg")
-        data = super().read(stream, request)
+            raise DtypeError(given, "which Pillow does not decode", "convert it first, such as by djpeg") from error
         return replace(data, encoding=find_tables(stream))
 
     def find_damage(self, stream: BinaryIO) -> str:
@@ -68,7 +70,7 @@ class Jpeg(Pillow):
 
 
 def _find_coding(stream: BinaryIO) -> str:
-    """Return in words how samples are coded where Pillow does not decode that, or "".
+    """Return in words how samples are coded where Pillow decodes that in part or not at all, or "".
 
     Source: ITU-T T.81, table B.1.
     """

@@ -19,8 +19,7 @@ from convcli.io.codec import PLAIN, WriteRequest
 from convcli.io.data import NO_METADATA, Metadata, Timing
 from convcli.io.images.animation import Region
 from convcli.io.images.codec import Pillow, as_frames, measures
-from convcli.io.images.gif_blocks import END, WIPED, find_blocks, has_all_samples, read_regions
-from convcli.io.images.integrity import CUT
+from convcli.io.images.gif_blocks import WIPED, find_damage, read_regions
 from convcli.io.images.metadata.found import Found
 from convcli.io.images.metadata.gif import find_metadata, make_extensions, with_aspect
 
@@ -218,6 +217,11 @@ class Gif(Pillow):
             return 1
         return repeats + 1 if repeats else 0
 
+    def prepare(self, image: ImageFile) -> None:
+        """Take the file's palette from a frame that has one of its own, of grays, which Pillow takes for none."""
+        if image.mode == "L":
+            image.palette = None
+
     def regions(self, image: ImageFile, stream: BinaryIO) -> Iterator[Region]:
         return read_regions(stream)
 
@@ -225,18 +229,7 @@ class Gif(Pillow):
         return find_metadata(stream)
 
     def find_damage(self, stream: BinaryIO) -> str:
-        """Return what is wrong with a file by its blocks, up to the trailer, in words, or "".
-
-        Bytes between blocks, and a missing trailer, are no damage where all samples are there.
-        """
-        try:
-            blocks = list(find_blocks(stream))
-            stray = any(block.stray for block in blocks)
-            if (stray or blocks[-1].kind == END) and not has_all_samples(stream):
-                return "there is no block where one should begin" if stray else CUT
-        except ValueError as error:
-            return str(error)
-        return ""
+        return find_damage(stream)
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
         write_gif(stream, list(as_frames(array)), request.metadata)

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import BinaryIO, NamedTuple
 
 from convcli.io.images.animation import Disposal, Region
 from convcli.io.images.integrity import CUT
+from convcli.io.streams import available_bytes
 
 FRAME, EXTENSION, TRAILER, END = b",", b"!", b";", b""
 WIPED = 2
 """How a frame is disposed of before the next is shown: by transparency."""
 
 _CONTROL = 0xF9  # the extension that tells the delay, the disposal and the transparent entry of the next frame
+_CONTROL_BYTES = 8
 _DISPOSALS = {WIPED: Disposal.CLEAR, 3: Disposal.RESTORE}
 _SCREEN = 13  # bytes of a file before its palette
 _LARGEST_CODE = 4096
@@ -48,25 +51,36 @@ def find_blocks(stream: BinaryIO) -> Iterator[Block]:
     """
     stream.seek(_SCREEN - 3)
     position = _SCREEN + palette_bytes(stream.read(1))
-    while True:
-        stream.seek(position)
-        start, stray = position, 0
-        while (kind := stream.read(1)) not in (FRAME, EXTENSION, TRAILER, END):
-            stray += kind != b"\0"
-            start += 1
-        label = 0
-        if kind == FRAME:
-            stream.seek(palette_bytes(stream.read(9)[8:]) + 1, os.SEEK_CUR)
-        elif kind == EXTENSION:
-            label = int.from_bytes(stream.read(1), "big")
-        while kind in (FRAME, EXTENSION) and (length := stream.read(1)) != b"\0":
-            if not length:
-                raise ValueError(CUT)
-            stream.seek(length[0], os.SEEK_CUR)
-        position = stream.tell()
-        yield Block(kind, label, start, position, stray)
-        if kind in (TRAILER, END):
-            return
+    kind = FRAME
+    while kind not in (TRAILER, END):
+        block = _find_block(stream, position)
+        kind, position = block.kind, block.end
+        yield block
+
+
+def _find_block(stream: BinaryIO, position: int) -> Block:
+    """Return the first block at a position or behind it. Raises ValueError where it is cut."""
+    stream.seek(position)
+    start, stray = position, 0
+    while (kind := stream.read(1)) not in (FRAME, EXTENSION, TRAILER, END):
+        stray += kind != b"\0"
+        start += 1
+    label, end = _skip_block(stream, kind)
+    return Block(kind, label, start, end, stray)
+
+
+def _skip_block(stream: BinaryIO, kind: bytes) -> tuple[int, int]:
+    """Return the label of a block of that kind, and where it ends; the stream stands behind its first byte."""
+    label = 0
+    if kind == FRAME:
+        stream.seek(palette_bytes(stream.read(9)[8:]) + 1, os.SEEK_CUR)
+    elif kind == EXTENSION:
+        label = int.from_bytes(stream.read(1), "big")
+    while kind in (FRAME, EXTENSION) and (length := stream.read(1)) != b"\0":
+        if not length:
+            raise ValueError(CUT)
+        stream.seek(length[0], os.SEEK_CUR)
+    return label, stream.tell()
 
 
 def palette_bytes(flags: bytes) -> int:
@@ -146,9 +160,64 @@ def _region(screen: bytes, control: bytes, frame: _Frame) -> Region:
     return Region(picture, left, top, width, height, duration, blend=True, disposal=disposal)
 
 
-def has_all_samples(stream: BinaryIO) -> bool:
+def find_damage(stream: BinaryIO) -> str:
+    """Return what is wrong with a file by its blocks, up to the trailer, in words, or "".
+
+    Bytes between blocks, and a missing trailer, are no damage where all samples are there.
+    """
+    try:
+        blocks = list(find_blocks(stream))
+    except ValueError as error:
+        return str(error)
+    misplaced = "there is no block where one should begin"
+    last = blocks[-1]
+    is_cut_off = last.kind == TRAILER and last.stray and available_bytes(stream, last.end + 1) > last.end
+    if blocks[0].stray or is_cut_off or any(_hides_a_block(stream, *pair) for pair in pairwise(blocks)):
+        return misplaced
+    if any(block.stray for block in blocks) and not _has_all_samples(stream, blocks):
+        return misplaced
+    return CUT if blocks[-1].kind == END and not _has_all_samples(stream, blocks) else ""
+
+
+def _hides_a_block(stream: BinaryIO, before: Block, after: Block) -> bool:
+    """Return whether the bytes between two blocks are one whose first byte is another, or the end of one.
+
+    Its beginning is in the first of the two, where bytes of that are missing; not if that is a frame.
+    """
+    if not after.stray:
+        return False
+    if any(_ends_at(stream, before.end + 1, kind, after.start) for kind in (FRAME, EXTENSION)):
+        return True
+    if before.kind == FRAME:
+        return False
+    if before.label == _CONTROL and before.end - before.start != _CONTROL_BYTES:
+        return True
+    content = before.read(stream)
+    for start in (before.start + 2 + at for at, byte in enumerate(content) if byte in FRAME + EXTENSION):
+        position, stray = start, 0
+        try:
+            while position < after.start and not stray:
+                block = _find_block(stream, position)
+                position, stray = block.end, block.stray + block.start - position
+        except ValueError:
+            continue
+        if position == after.start and not stray:
+            return True
+    return False
+
+
+def _ends_at(stream: BinaryIO, start: int, kind: bytes, end: int) -> bool:
+    """Return whether a block of that kind, whose first byte stands before `start`, ends there."""
+    stream.seek(start)
+    try:
+        return _skip_block(stream, kind)[1] == end
+    except ValueError:
+        return False
+
+
+def _has_all_samples(stream: BinaryIO, blocks: Sequence[Block]) -> bool:
     """Return whether there is a frame, and each frame's samples end where its sub-blocks do."""
-    frames = [block for block in find_blocks(stream) if block.kind == FRAME]
+    frames = [block for block in blocks if block.kind == FRAME]
     return bool(frames) and all(_is_whole(_read_frame(stream, frame)) for frame in frames)
 
 

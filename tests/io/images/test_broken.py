@@ -86,7 +86,11 @@ BROKEN: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "jpg, Adobe that is cut": ("jpg", jpg(segment(0xEE, b"Adobe")), ("Adobe left out, as it cannot be read",)),
     "jpg, MPF that is none": ("jpg", jpg(segment(0xE2, b"MPF\0garbage")), ()),
     "gif, bytes behind its end": ("gif", gif(b"") + b"abc", (REST,)),
-    "gif, bytes between blocks": ("gif", spoil(gif(b""), GIF_FRAME, b"stray"), (BETWEEN_BLOCKS,)),
+    "gif, bytes between blocks": (
+        "gif",
+        gif(extension(0xFE, b"cat") + b"stray" + extension(0xFE, b"cat") + b"stray"),
+        (BETWEEN_BLOCKS,),
+    ),
     "gif, zeros between blocks": ("gif", spoil(gif(b""), GIF_FRAME, bytes(4)), ()),
     "gif, bytes before the trailer": ("gif", spoil(gif(b""), -1, b"stray"), (BETWEEN_BLOCKS,)),
     "gif, no trailer": (
@@ -129,6 +133,10 @@ DAMAGED = {
     "gif without a trailer, its codes cut": gif(b"")[: LZW + 2] + b"\0",
     "gif with stray bytes, its codes cut": gif(b"")[: LZW + 1] + b"\1\x84\0stray;",
     "gif with stray bytes, more codes than samples": gif(b"")[:-2] + b"\1\0\0stray;",
+    "gif with stray bytes behind its palette, where that may be shifted": spoil(gif(b""), GIF_FRAME, b"stray"),
+    "gif with a comment that swallows the start of a block": gif(b"!\xfe\7cat\0" + extension(0xF9, b"\1\0\0\1")),
+    "gif with a frame that begins otherwise": gif(extension(0xFE, b"cat")).replace(b",\0\0\0\0", b"?\0\0\0\0") + b";",
+    "gif with stray bytes that hold a trailer": spoil(gif(b""), -1, b"stray;more"),
     "gif with stray bytes, and no frame": gif(b"")[:GIF_FRAME] + b"stray;",
     "webp whose samples are cut": webp(b"")[:-4],
     "webp whose samples are cut, of that length": resized(webp(b"")[:-4], 0),

@@ -129,6 +129,18 @@ def test_frames_of_a_gif_are_shown_as_the_format_says(tmp_path: Path, seed: int)
     check(tmp_path / "a.gif", frames)
 
 
+def test_a_frame_of_grays_stands_beside_one_of_colours(tmp_path: Path) -> None:
+    """The second frame has a palette of grays of its own, the second of which is clear."""
+    colours, grays = bytes((9, 8, 7, 6, 5, 4)), bytes((0, 0, 0, 1, 1, 1))
+    screen = b"GIF89a" + struct.pack("<HHBBB", 2, 1, 0x80, 0, 0) + colours
+    first = b"," + struct.pack("<HHHHB", 0, 0, 2, 1, 0) + b"\x07" + uncompressed(np.array([[1, 0]]))
+    place = b"," + struct.pack("<HHHHB", 0, 0, 2, 1, 0x80)
+    second = b"!\xf9\x04\x01\0\0\x01\0" + place + grays + b"\x07" + uncompressed(np.array([[1, 0]]))
+    (tmp_path / "x.gif").write_bytes(screen + first + second + b";")
+    shown = io.load(tmp_path / "x.gif", frames="all").array
+    assert shown.tolist() == [[[[6, 5, 4], [9, 8, 7]]], [[[6, 5, 4], [0, 0, 0]]]]
+
+
 def test_a_gif_of_one_frame_is_clear_beside_it(tmp_path: Path) -> None:
     palette = np.arange(48, dtype=np.uint8).reshape(16, 3)
     stored = np.full((2, 3), 4)

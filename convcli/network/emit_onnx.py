@@ -152,8 +152,13 @@ def _gap(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
 
 
 def _batchnorm(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
-    parts = [writer.weights(f"{result}.{part}", node.x.depth) for part in ("scale", "offset", "mean", "variance")]
-    writer.node("BatchNormalization", [x, *parts], result)
+    depth = node.x.depth
+    learnt = [writer.weights(f"{result}.{part}", depth) for part in ("scale", "offset") if op["affine"]]
+    fixed = {"scale": 1.0, "offset": 0.0, "mean": 0.0, "variance": 1.0}
+    constant = [
+        writer.constant(f"{result}.{part}", [value] * depth) for part, value in list(fixed.items())[len(learnt) :]
+    ]
+    writer.node("BatchNormalization", [x, *learnt, *constant], result)
 
 
 def _pad(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:

@@ -104,7 +104,8 @@ class _Reader:
 
     `sources`: the node that gives each tensor that depends on an input. `weights`: the values in each
     initialiser that may hold parameters. `roots`: the initialiser that each constant tensor is made of, or its
-    own name. `counted`: the roots that a node read before, whose parameters are shared.
+    own name. `settings`: the outputs of Constant nodes. `counted`: the roots that a node read before, whose
+    parameters are shared.
     """
 
     def __init__(self, graph: Any, name: str, opset: int) -> None:
@@ -122,6 +123,7 @@ class _Reader:
         self.opaque: dict[str, None] = {}
         self.weights = {each.name: math.prod(each.dims) for each in graph.initializer if _may_be_weights(each)}
         self.roots = {each: each for each in self.initialisers}
+        self.settings: set[str] = set()
         self.counted: set[str] = set()
 
     def declared(self, name: str) -> Shape:
@@ -140,6 +142,8 @@ class _Reader:
                 self.read(node, sources)
             elif all(name in self.roots for name in node.input if name):
                 made_of = () if node.op_type in SILENT else (self.roots[name] for name in node.input if name)
+                if node.op_type == "Constant":
+                    self.settings.update(node.output)
                 root = max(made_of, key=lambda name: self.weights.get(name, 0), default=None)
                 self.roots.update({name: root or name for name in node.output})
         if not self.nodes:
@@ -198,6 +202,8 @@ class _Reader:
         constants = {number: self.roots[name] for number, name in enumerate(call.names) if call.fixed[number]}
         fresh = {number: root for number, root in constants.items() if root not in self.counted}
         self.counted.update(constants.values())
+        if call.kind == "BatchNormalization":
+            fresh = {number: root for number, root in fresh.items() if root not in self.settings}
         if call.kind in WEIGHTED:
             weights = fresh.get(call.weights_input)
             biases = fresh.get(BIAS_INPUT.get(call.kind, 2) or 2) if call.biased else None

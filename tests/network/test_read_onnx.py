@@ -255,6 +255,15 @@ def test_emitted_averages_count_padding_but_not_what_rounding_up_adds(n: int, wo
     np.testing.assert_allclose(y, right, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("words", "parameters"), [("batchnorm:affine=no", 0), ("batchnorm", 6)])
+def test_emitted_batch_norms_are_those_of_a_new_layer(words: str, parameters: int) -> None:
+    model = onnx.load_from_string(serialise(Network.of(Tensor((4, 4), 3), parse(words))))
+    assert of_model(model).parameters == parameters
+    x = np.random.default_rng(0).standard_normal((1, 3, 4, 4)).astype(np.float32)
+    (y,) = ReferenceEvaluator(model).run(None, {"x": x})
+    np.testing.assert_allclose(y, 0 if parameters else x / np.sqrt(1 + 1e-5), rtol=1e-5)
+
+
 def test_what_onnx_has_no_node_for_is_told() -> None:
     with pytest.raises(InputError, match="layer 2 'unfold:k=3' has no counterpart in ONNX"):
         serialise(Network.of(Tensor((9, 9), 3), parse("relu unfold:k=3")))

@@ -474,6 +474,14 @@ def test_whole_numbers_are_exact_beyond_the_mantissa_of_float64(x, w, method, dt
     assert convolve(x, w[::-1], dtype=dtype, method=method).tolist() == exactly(x, w, dtype)
 
 
+def test_a_plan_tells_that_integers_keep_sums_exact():
+    x = np.full((64, 64), 2**60)
+    exact = convcli.plan(x, np.ones((3, 3)), dtype="int64")
+    assert "their last 64 bits are added as integers" in str(exact)
+    assert exact.seconds > convcli.plan(x, np.ones((3, 3)), dtype="float64").seconds
+    assert not convcli.plan(x >> 30, np.ones((3, 3)), dtype="int64").facts.exact
+
+
 @pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
 def test_layers_of_whole_numbers_are_exact_beyond_the_mantissa_of_float64(layout):
     x = rng(0).integers(-(2**60), 2**60, (2, 7, 6, 4))

@@ -52,6 +52,10 @@ def cached_plan(
         chosen, reason, rejected = _fastest(named)
     else:
         chosen, reason, rejected = _asked(next(each for each in named if each.method.name == asked)), "as asked", ()
+    seconds = chosen.seconds
+    if facts.exact:  # the integers are added by `direct`, whatever the method
+        reason = f"{reason}; their last 64 bits are added as integers"
+        seconds += next(each.seconds for each in named if each.method.name == "direct")
     return Plan(
         **vars(work),
         method=chosen.method.name,
@@ -60,7 +64,7 @@ def cached_plan(
         accumulator=chosen.method.accumulator(work),
         tile=chosen.method.tile(work),
         rejected=rejected,
-        seconds=chosen.seconds,
+        seconds=seconds,
         threads_available=available,
     )
 

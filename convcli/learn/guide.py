@@ -34,9 +34,9 @@ def topics() -> dict[str, str]:
 def read_page(topic: str) -> Page:
     """Read the page of a topic. Raises InputError for an unknown one, with the nearest name.
 
-    >>> read_page("grads")
+    >>> read_page("gradient")
     Traceback (most recent call last):
-    convcli.errors.InputError: no topic 'grads'; expected one of apply, borders, batch, kernels, \
+    convcli.errors.InputError: no topic 'gradient'; expected one of apply, borders, batch, kernels, \
 networks, gradients, laws, explain, bench, python, formats, plugins, json, promises, architecture, changes; \
 did you mean 'gradients'?
     """

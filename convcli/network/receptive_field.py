@@ -160,10 +160,16 @@ class View(NamedTuple):
 def views(network: Network) -> list[View]:
     """Return the view of every layer, in the order of the nodes."""
     found: list[View] = []
+
+    def source(at: int) -> View:
+        if at == INPUT:
+            return start
+        return found[at] if at > INPUT else blind
+
     start = View((Field(),) * len(network.x.spatial))
     blind = start._replace(known=not start.fields, blind=True)
     for node in network.nodes:
-        sources = [start if at == INPUT else found[at] if at > INPUT else blind for at in node.inputs]
+        sources = [source(at) for at in node.inputs]
         given = [view for view in sources if not view.blind] or sources[:1]
         found.append(_after(node, given))
     return found

@@ -364,7 +364,7 @@ class TestCommand:
             (["8x8", "-k", "box", "-o", "x.npy"], "x.npy for a picture"),
             (["8x8", "-k", "box", "-o", "x.pgm"], "x.pgm for a picture"),
             (["8x8", "-k", "box", "-o", "-"], "- for a picture"),
-            (["8x8", "-k", "box", "--dtype", "int64"], "did you mean 'int16'"),
+            (["8x8", "-k", "box", "--dtype", "int61"], "did you mean 'int16'"),
             (["8x8", "-k", "box", "--limit", "0"], "--limit"),
             (["8by8", "-k", "box"], "not a shape"),
         ],

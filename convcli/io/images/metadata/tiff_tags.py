@@ -304,7 +304,8 @@ def _fields(
 ) -> Metadata:
     """Return the metadata in tags, with what was made of the others; `turned`: the picture's axes were swapped."""
     unit = values_of(tags[RESOLUTION_UNIT])[0] if RESOLUTION_UNIT in tags else 2
-    density = valid_density(_resolution(tags), 2.54 if unit == 3 else 1, turned=turned) if _has_unit(tags) else None
+    per_inch = 2.54 if unit == 3 else 1
+    density = valid_density(_resolution(tags), per_inch, turned=turned) if _has_unit(tags) else None
     if density is None and _has_unit(tags) and _resolution(tags):
         unheld += ("resolution",)
     aspect = _aspect(tags)

@@ -6,6 +6,7 @@ Source: TIFF 6.0, section 2; EXIF 2.3, 4.6; the BigTIFF design of libtiff, https
 
 from __future__ import annotations
 
+import itertools
 import os
 import struct
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,6 +34,9 @@ _CODES = {
 """The codes of `struct` by TIFF's types; a rational number is two."""
 
 _RATIONALS = (RATIONAL, 10)
+_SIZES = {kind: struct.calcsize(f"<{code}") * (2 if kind in _RATIONALS else 1) for kind, code in _CODES.items()}
+"""The bytes of one value, by TIFF's types."""
+
 _CLASSIC_KINDS = {LONG8: LONG, 17: 9, 18: LONG}  # in place of numbers and offsets of 64 bits
 OFFSET_KINDS = (LONG, 9, IFD, LONG8, 17, 18)
 """The types of 32 and 64 bits whose values may be offsets in a file."""
@@ -62,11 +66,12 @@ class Tag(NamedTuple):
 
 
 class Head(NamedTuple):
-    """How a file begins: its byte order, "<" or ">"; whether offsets have 64 bits; and its first directory."""
+    """How a file begins: its byte order, "<" or ">"; whether offsets have 64 bits; its first directory; its bytes."""
 
     order: str
     big: bool
     first: int
+    size: int = 0
 
     @property
     def link(self) -> int:
@@ -82,18 +87,17 @@ class Head(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """An entry of a directory: its tag, type and count of values, and where these and the entry itself begin."""
+    """An entry of a directory: its tag, type and bytes of values, and where these and the entry itself begin.
+
+    size: 0 for an unknown type. inline: the values, and what fills their place, if they stand in the entry.
+    """
 
     number: int
     kind: int
-    length: int
+    size: int
     start: int
     place: int
-
-    @property
-    def size(self) -> int:
-        """The bytes of its values; 0 for an unknown type."""
-        return self.length * value_size(self.kind)
+    inline: bytes = b""
 
 
 class Directory(NamedTuple):
@@ -111,9 +115,7 @@ def value_size(kind: int) -> int:
     >>> value_size(SHORT), value_size(RATIONAL), value_size(99)
     (2, 8, 0)
     """
-    if kind not in _CODES:
-        return 0
-    return struct.calcsize(f"<{_CODES[kind]}") * (2 if kind in _RATIONALS else 1)
+    return _SIZES.get(kind, 0)
 
 
 def make_tag(number: int, kind: int, values: Iterable[float] | bytes) -> Tag:
@@ -155,7 +157,8 @@ def read_head(stream: BinaryIO) -> Head:
     version = head.number(content[2:4])
     if order is None or version not in (42, 43) or len(content) < 8 * (version - 41):
         raise ValueError("no TIFF header")
-    return Head(order, version == 43, head.number(content[8:16] if version == 43 else content[4:8]))
+    first = head.number(content[8:16] if version == 43 else content[4:8])
+    return Head(order, version == 43, first, stream.seek(0, os.SEEK_END))
 
 
 def read_directory(stream: BinaryIO, head: Head, offset: int) -> Directory:
@@ -167,14 +170,13 @@ def read_directory(stream: BinaryIO, head: Head, offset: int) -> Directory:
         raise ValueError("it has a directory without an entry" if not count else CUT)
     content = _read(stream, count * entry_size)
     entries = {}
-    for at in range(0, len(content), entry_size):
-        number, kind, values = struct.unpack_from(f"{head.order}HH{'Q' if head.big else 'I'}", content, at)
-        inline = at + entry_size - link_size
-        place = offset + count_size + at
-        entry = Entry(number, kind, values, place + entry_size - link_size, place)
-        if entry.size > link_size:
-            entry = entry._replace(start=head.number(content[inline : inline + link_size]))
-        entries[number] = entry
+    fields = struct.iter_unpack(f"{head.order}HH{'Q' if head.big else 'I'}{link_size}s", content)
+    for place, (number, kind, values, inline) in zip(itertools.count(offset + count_size, entry_size), fields):
+        size = values * _SIZES.get(kind, 0)
+        if size > link_size:
+            entries[number] = Entry(number, kind, size, head.number(inline), place)
+        else:
+            entries[number] = Entry(number, kind, size, place + entry_size - link_size, place, inline)
     link = offset + count_size + len(content)
     return Directory(entries, offset, head.number(_read(stream, link_size)), link)
 
@@ -196,10 +198,13 @@ def read_tag(stream: BinaryIO, head: Head, entry: Entry) -> Tag:
 
     Raises ValueError where they are not in the file, of an unknown type, or too large.
     """
-    if not is_in_file(entry, stream.seek(0, os.SEEK_END)) or entry.size > _LARGEST:
+    if not is_in_file(entry, head.size) or entry.size > _LARGEST:
         raise ValueError(CUT)
-    stream.seek(entry.start)
-    return Tag(entry.number, entry.kind, _swapped(_read(stream, entry.size), entry.kind, head.order))
+    content = entry.inline[: entry.size]
+    if not content:
+        stream.seek(entry.start)
+        content = _read(stream, entry.size)
+    return Tag(entry.number, entry.kind, _swapped(content, entry.kind, head.order))
 
 
 def _swapped(content: bytes, kind: int, order: str) -> bytes:

@@ -56,12 +56,12 @@ from convcli.io.images.tiff_directories import (
     damaged,
     find_broken_deflate,
     read_pages,
-    readable_pages,
+    readable_directories,
     sample_type,
     strips_and_tiles,
 )
 from convcli.io.images.tiff_pages import PREMULTIPLIED, STRAIGHT, check_pages, extra_sample, read_page
-from convcli.io.images.tiff_survey import Survey, hide, survey
+from convcli.io.images.tiff_survey import Survey, copied_bytes, hide, survey
 from convcli.io.images.tiff_write import encoding_bytes, write_tiff
 from convcli.options import Frames
 
@@ -168,7 +168,7 @@ class Tiff(Pillow):
     def count_frames(self, image: ImageFile, stream: BinaryIO) -> int:
         """Count directories: Pillow refuses a file that has, beside its pictures, a mask of transparency."""
         position = stream.tell()
-        count = sum(1 for _ in readable_pages(stream))
+        count = sum(1 for _ in readable_directories(stream))
         stream.seek(position)
         return count
 
@@ -193,6 +193,9 @@ class Tiff(Pillow):
         colours = as_tuple(getattr(image, "tag_v2", {}).get(COLOR_MAP, ()))
         if image.mode in ("P", "PA") and colours and max(colours) < 256:
             image.palette = ImagePalette.raw("RGB;L", bytes(colours))
+
+    def decoding_bytes(self, image: ImageFile, stream: BinaryIO) -> int:
+        return super().decoding_bytes(image, stream) + copied_bytes(stream)
 
     def cut_samples(self, image: ImageFile, stream: BinaryIO) -> str:
         tags: Any = getattr(image, "tag_v2", {})
@@ -243,7 +246,7 @@ class Tiff(Pillow):
     def _describe(self, data: Data, stream: BinaryIO, request: ReadRequest, found: Survey, declared: int) -> Data:
         """Return what was read with the metadata of its pages, and warnings of what is left out."""
         assert self.form.extension is not None
-        directories = [page.directory for page in readable_pages(stream)]
+        directories = list(readable_directories(stream))
         stacked = data.frames > 1 or data.kind == "array"
         first = request.frames if isinstance(request.frames, int) else 0
         last = len(directories) - 1 if stacked else first

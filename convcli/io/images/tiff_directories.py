@@ -64,10 +64,10 @@ def as_tuple(value: Any) -> Sequence[int]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def read_pages(stream: BinaryIO) -> Iterator[Page]:
-    """Yield the pages of a TIFF up to its end or its first loop, and no more than one above PAGES.
+def read_directories(stream: BinaryIO) -> Iterator[Directory]:
+    """Yield the directories of a TIFF's pages up to its end or its first loop, and no more than one above PAGES.
 
-    Raises ValueError where a directory, or a tag that decoding takes, is not in the file.
+    Raises ValueError where one is not in the file.
     """
     head = read_head(stream)
     offset = head.first
@@ -75,8 +75,15 @@ def read_pages(stream: BinaryIO) -> Iterator[Page]:
     while offset and offset not in seen and len(seen) <= PAGES:
         seen.add(offset)
         directory = read_directory(stream, head, offset)
-        yield Page(_decode(stream, head, directory), directory)
+        yield directory
         offset = directory.next
+
+
+def read_pages(stream: BinaryIO) -> Iterator[Page]:
+    """Yield the pages of a TIFF as `read_directories`, which also a tag raises that decoding takes and is not there."""
+    head = read_head(stream)
+    for directory in read_directories(stream):
+        yield Page(_decode(stream, head, directory), directory)
 
 
 def _decode(stream: BinaryIO, head: Head, directory: Directory) -> dict[int, Any]:
@@ -99,15 +106,15 @@ def description_of(stream: BinaryIO, page: Page) -> str:
     return ""
 
 
-def readable_pages(stream: BinaryIO) -> Iterator[Page]:
-    """Yield the pages of a TIFF up to the first that is cut."""
+def readable_directories(stream: BinaryIO) -> Iterator[Directory]:
+    """Yield the directories of a TIFF's pages up to the first that is cut."""
     with suppress(*DIRECTORY_ERRORS):
-        yield from read_pages(stream)
+        yield from read_directories(stream)
 
 
 def count_pages(stream: BinaryIO, name: str) -> int:
     """Return how many pages a TIFF has, up to the first that is cut; raise LimitError for more than PAGES."""
-    count = sum(1 for _ in readable_pages(stream))
+    count = sum(1 for _ in readable_directories(stream))
     stream.seek(0)
     if count > PAGES:
         raise LimitError(f"{name} has more than {PAGES:,} pages", "expected fewer", "part it first")

@@ -127,16 +127,15 @@ class _Surveyor:
         """Note the parts that a directory holds or leads to, and those that it should."""
         self.parts.append((directory.start, directory.link + 4))
         for entry in directory.entries.values():
-            name = tag_name(entry.number, group)
             if group is None and entry.number in SAMPLE_TAGS:
                 self.parts.append((entry.start, entry.start + entry.size))
             elif not is_in_file(entry, self.size) or not _is_expected(entry, group):
                 stop = entry.start + entry.size
-                self._leave_out(name, entry.start, stop, entry if group is None else None)
+                self._leave_out(tag_name(entry.number, group), entry.start, stop, entry if group is None else None)
             else:
                 self.parts.append((entry.start, entry.start + entry.size))
                 if entry.number in INNER.get(group, ()):
-                    self._follow(entry, name, page)
+                    self._follow(entry, tag_name(entry.number, group), page)
 
     def _follow(self, entry: Entry, name: str, page: int) -> None:
         """Look at the directory that an entry leads to, which is left out if it is none."""
@@ -182,6 +181,16 @@ def hide(stream: BinaryIO, found: Survey) -> BinaryIO:
     if found.link:
         patches[found.link] = head.offset_bytes(0)
     return cast("BinaryIO", io.BufferedReader(_Patched(stream, patches))) if patches else stream
+
+
+def copied_bytes(stream: BinaryIO) -> int:
+    """Return the bytes of memory that decoders take for a copy of a stream of `hide`'s, which has no file descriptor."""
+    if not isinstance(getattr(stream, "raw", None), _Patched):
+        return 0
+    position = stream.tell()
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(position)
+    return size
 
 
 class _Patched(io.RawIOBase):

@@ -231,7 +231,7 @@ def _orientation(stream: BinaryIO, head: Head, directory: Directory) -> int:
 
 def _as_bytes(entry: Entry) -> Entry:
     """Return an entry of IPTC as one of bytes: it is text, whose bytes are not swapped where its type is LONG."""
-    return entry._replace(kind=UNDEFINED, length=entry.size) if entry.number == _IPTC and entry.size else entry
+    return entry._replace(kind=UNDEFINED) if entry.number == _IPTC else entry
 
 
 def _is_default(tag: Tag) -> bool:

@@ -184,7 +184,7 @@ def hide(stream: BinaryIO, found: Survey) -> BinaryIO:
 
 
 def copied_bytes(stream: BinaryIO) -> int:
-    """Return the bytes of memory that decoders take for a copy of a stream of `hide`'s, which has no file descriptor."""
+    """Return the bytes that decoders take for a copy of a stream of `hide`'s, which has no file descriptor."""
     if not isinstance(getattr(stream, "raw", None), _Patched):
         return 0
     position = stream.tell()

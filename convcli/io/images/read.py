@@ -375,10 +375,10 @@ def _decode(image: ImageFile, name: str, codec: PictureFormat, note: str, found:
         reading.note,
         "transparent colour made alpha" if converted.mode.endswith("A") and mode in ("1", "L", "RGB") else "",
         stored_scale,
-        f"transparent level {image.info['transparency']} left opaque"
-        if mode.startswith("I;16") and "transparency" in image.info
-        else "",
     )
+    warnings = list(found.warnings) if found else []
+    if mode.startswith("I;16") and "transparency" in image.info:
+        warnings.append(f"transparent level {image.info['transparency']} left opaque")
     return Data(
         to_array(converted, dtype),
         "image",
@@ -387,7 +387,7 @@ def _decode(image: ImageFile, name: str, codec: PictureFormat, note: str, found:
         mode,
         converted.mode in ("LA", "RGBA"),
         tuple(note for note in notes if note),
-        tuple(found.warnings) if found else (),
+        tuple(warnings),
         metadata=metadata,
     )
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import random
 import struct
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 import pytest
 from blocks import BUILD, CASES, EXIF, SRGB, chunk, extension, gif, jpg, png, resource, riff, segment, webp
 
 from convcli.errors import FileError
-from convcli.io import load
+from convcli.io import ReadRequest, load
+from convcli.io.codec import codec_of
+from convcli.io.formats import recognise
+from convcli.io.streams import BufferedPipe
+from convcli.limits import Limits
 
 pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:PIL\..*")  # the command mutes them itself
 
@@ -126,6 +132,25 @@ def test_what_is_broken_beside_the_samples_is_told(tmp_path: Path, name: str) ->
     data = load(tmp_path / f"bad.{form}")
     np.testing.assert_array_equal(data.array, load(tmp_path / f"good.{form}").array)
     assert data.warnings == warnings
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        png(chunk(b"pHYs", b"?")),
+        jpg(segment(0xE0, b"JFIF\0")),
+        gif(extension(0x01)),
+        webp(riff(b"EXIF", b"garbage")),
+        resized(webp(b""), -10),
+    ],
+)
+def test_of_a_pipe_no_more_than_the_picture_is_read(content: bytes) -> None:
+    known = recognise(content)
+    assert known is not None
+    pipe = BufferedPipe(io.BytesIO(content + bytes(2**24)), "x", Limits.of())
+    array = codec_of(known[0]).read(cast("BinaryIO", pipe), ReadRequest("x")).array
+    assert array.shape[:2] == (3, 4)
+    assert pipe.taken < 2**22
 
 
 LZW = gif(b"").index(b",\0\0\0\0") + 10

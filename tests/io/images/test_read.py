@@ -192,7 +192,7 @@ def test_a_transparent_level_is_scaled_as_the_samples_are(tmp_path: Path, depth:
 def test_a_transparent_level_of_16_bits_is_said_to_be_left_out(tmp_path: Path) -> None:
     data = load(gray_png(tmp_path / "x.png", 16, [1000, 2000], 1000))
     assert data.array.tolist() == [[1000, 2000]]
-    assert data.notes == ("transparent level 1000 left opaque",)
+    assert (data.notes, data.warnings) == ((), ("transparent level 1000 left opaque",))
 
 
 def test_alpha_is_straight(tmp_path: Path) -> None:

@@ -43,6 +43,9 @@ class Found:
     parts: list[Part] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     edits: dict[range, bytes] = field(default_factory=dict)
+    end: int | None = None
+    """Bytes up to the end of the picture, where the file says it: of a pipe no more is read."""
+
     copied: int = 0
     """Bytes of memory that a copy of the file takes."""
 
@@ -117,7 +120,8 @@ class Found:
         return told if told > 1 else xmp_orientation(self.xmp)
 
     def note_rest(self, stream: BinaryIO, end: int) -> None:
-        """Say that there is more behind the end of a file, but for zeros."""
+        """Say that there is more behind the end of a picture, but for zeros."""
+        self.end = end
         if trailing := describe_trailing(stream, end):
             self.warnings.append(trailing)
 
@@ -126,11 +130,11 @@ class Found:
         stream.seek(0)
         if not self.edits:
             return stream
-        size = stream.seek(0, os.SEEK_END)
+        size = stream.seek(0, os.SEEK_END) if self.end is None else self.end
         limits.check_memory(name, 2 * size)
         self.copied = 2 * size
         stream.seek(0)
-        content = stream.read()
+        content = stream.read(size)
         pieces = []
         start = 0
         for place in sorted(self.edits, key=lambda place: place.start):

@@ -118,9 +118,8 @@ def _mend_length(found: Found, stream: BinaryIO, end: int) -> None:
         return
     found.leave_out(f"the declared length of {declared:,} bytes", f"as the chunks take {even:,}")
     found.edits[range(4, 8)] = struct.pack("<I", even - 8)
-    if not isinstance(stream, BufferedPipe):
-        found.note_rest(stream, even)
-        found.edits[range(end, end + 1)] = bytes(even - end)
+    found.note_rest(stream, even)
+    found.edits[range(end, end + 1)] = bytes(even - end)
 
 
 def with_parts(content: bytes, parts: Sequence[Part], width: int, height: int) -> bytes:

@@ -20,6 +20,7 @@ from tiffs import (
     RATIONAL,
     SHORT,
     TEXT,
+    Entry,
     Tags,
     filtered,
     tags_of,
@@ -159,6 +160,16 @@ def test_resolutions_and_places_in_exif_follow(target: str) -> None:
         struct.pack("<2I", 1000, 1),
     ]
     assert tags[0x9214][1] == struct.pack("<4H", 2, 2, 2, 2)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("place", [(SHORT, [65535, 65535]), (SHORT, [0, 0, 65535, 1]), (RATIONAL, [1, 2, 9, 0])])
+def test_a_place_outside_the_picture_is_no_reason_to_refuse_it(orientation: int, place: Entry) -> None:
+    content = tiff({EXIF: (LONG, None), 0x112: (SHORT, [orientation])}, inner={0x9214: place, 0x9003: TEXT})
+    Path("x.tif").write_bytes(content)
+    assert load("x.tif").array.size == PIXELS.size
+    filtered("x.tif", "y.tif")
+    assert load("y.tif").array.size == PIXELS.size
 
 
 def test_a_place_outside_the_output_is_told() -> None:

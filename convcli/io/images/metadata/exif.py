@@ -23,7 +23,7 @@ from convcli.io.images.metadata.upright import ORIENTATION, orientation_of, swap
 from convcli.io.images.pillow import DIRECTORY_ERRORS, unguarded
 
 _WIDTH, _HEIGHT = 0xA002, 0xA003
-PLACES = (0x9214, 0xA214, 37396)
+_PLACES = (0x9214, 0xA214, 37396)
 """Tags that tell where in the picture something is: SubjectArea and SubjectLocation, also as TIFF/EP has it."""
 
 RESOLUTIONS = {282: 283, 0xA20E: 0xA20F, 37390: 37391}
@@ -165,12 +165,17 @@ def upright_tags(tags: Iterable[Tag], orientation: int, width: int, height: int)
     def change(tag: Tag) -> list[Tag]:
         if tag.number == ORIENTATION:
             return [_changed(tag, {ORIENTATION: 1})]
-        if tag.number in PLACES and orientation > 1 and len(values_of(tag)) > 1:
+        if is_place(tag) and orientation > 1:
             return [map_place(tag, lambda x, y: upright_point(x, y, orientation, width, height), swap=swap)]
         return [tag._replace(number=_SWAPPED.get(tag.number, tag.number))] if swap else [tag]
 
     swap = swaps_axes(orientation)
     return change_tags(tags, change)
+
+
+def is_place(tag: Tag) -> bool:
+    """Return whether a tag tells a place in the picture, as EXIF 2.3, 4.6.5 has it."""
+    return tag.number in _PLACES and tag.kind in (SHORT, LONG) and len(values_of(tag)) > 1
 
 
 def map_place(
@@ -182,10 +187,12 @@ def map_place(
 ) -> Tag:
     """Return a tag of a place in the picture, moved: a point, a circle's centre and diameter, or a box's and its sides.
 
-    swap: exchange the sides of a box. scales: by which sides become shorter. Source: EXIF 2.3, 4.6.5, SubjectArea.
+    What lies outside of what the tag can tell is moved to the nearest that it can. swap: exchange the sides of a box.
+    scales: by which sides become shorter. Source: EXIF 2.3, 4.6.5, SubjectArea.
     """
     x, y, *sides = values_of(tag)
     if swap:
         sides.reverse()
     sides = [side / scale for side, scale in zip(sides, scales, strict=False)]
-    return make_tag(tag.number, tag.kind, [round(value) for value in (*move(x, y), *sides)])
+    most = 2**16 - 1 if tag.kind == SHORT else 2**32 - 1
+    return make_tag(tag.number, tag.kind, [min(max(round(value), 0), most) for value in (*move(x, y), *sides)])

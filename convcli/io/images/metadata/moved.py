@@ -12,7 +12,7 @@ import numpy as np
 
 from convcli.io.data import Metadata, Part
 from convcli.io.images.directory import DOUBLE, RATIONAL, Tag, make_tag, text_of, values_of
-from convcli.io.images.metadata.exif import PLACES, RESOLUTIONS, change_tags, map_place, parse_exif
+from convcli.io.images.metadata.exif import RESOLUTIONS, change_tags, is_place, map_place, parse_exif
 from convcli.io.images.metadata.tiff_tags import (
     DESCRIPTION,
     GEO_KEYS,
@@ -111,7 +111,7 @@ def _move_exif(block: bytes, places: Places, lost: list[str]) -> bytes:
         return block
 
     def change(tag: Tag) -> list[Tag]:
-        if tag.number in PLACES and len(values_of(tag)) > 1:
+        if is_place(tag):
             x, y, *_ = values_of(tag)
             if not places.is_inside(x, y):
                 lost.append(f"EXIF subject area: {_OUTSIDE}")

@@ -74,12 +74,24 @@ _KEPT_WHOLE = {(12, UNSIGNED), (16, UNSIGNED), (16, SIGNED), (32, SIGNED), (32, 
 """Bits and kinds of single samples above 8 bits that Pillow keeps whole."""
 _LIBTIFF = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32809, 32946, 34925, 50000)
 """The compressions that Pillow's own libtiff decompresses."""
-_COMPRESSIONS = {33003: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34887: "LERC", 34933: "PNG"} | {
-    50001: "WebP",
-    50002: "JPEG XL",
-    52546: "JPEG XL",
+_COMPRESSIONS = {
+    5: "LZW",
+    **dict.fromkeys((6, 7, 33007, 34892), "JPEG"),
+    **dict.fromkeys((8, 32946), "Deflate"),
+    **dict.fromkeys((33003, 33004, 33005, 34712), "JPEG 2000"),
+    **dict.fromkeys((22610, 34934), "JPEG XR"),
+    **dict.fromkeys((50000, 34926), "Zstandard"),
+    **dict.fromkeys((50001, 34927), "WebP"),
+    **dict.fromkeys((50002, 52546), "JPEG XL"),
+    34887: "LERC",
+    34925: "LZMA",
+    34933: "PNG",
 }
-"""Names of further ones, for messages. Source: tifffile.COMPRESSION."""
+"""Names of compressions, for messages. Source: tifffile.COMPRESSION."""
+
+
+def _name_compression(number: int) -> str:
+    return _COMPRESSIONS.get(number, f"compression {number}")
 
 
 def beyond_pillow(stream: BinaryIO, frames: Frames, *, widened: bool) -> str:
@@ -107,7 +119,7 @@ def _refuse_page(tags: Mapping[int, Any], big_endian: bool, widened: bool) -> st
     bits, kind = sample_type(tags)
     compression, photometric = tags.get(COMPRESSION, UNCOMPRESSED), tags.get(PHOTOMETRIC)
     if compression not in _LIBTIFF:
-        return f"samples of {_COMPRESSIONS.get(compression, f'compression {compression}')}"
+        return f"samples of {_name_compression(compression)}"
     samples = int(tags.get(SAMPLES, 1))
     if colours := misread_colours(tags, bits, samples):
         return colours
@@ -277,8 +289,10 @@ class Tiff(Pillow):
         except Exception as error:  # tifffile raises nearly anything for a damaged file
             if isinstance(error, (InputError, LimitError)):
                 raise
-            if "'imagecodecs' package" in str(error):
-                given = f"{request.name} holds samples that are compressed"
+            if isinstance(error, ImportError) or "'imagecodecs' package" in str(error):
+                stream.seek(0)
+                compression = next(read_pages(stream)).tags.get(COMPRESSION, UNCOMPRESSED)
+                given = f"{request.name} holds samples of {_name_compression(compression)}"
                 remedy = "pip install 'convcli[tiff]'"
                 raise DtypeError(given, "which tifffile decompresses by the imagecodecs package", remedy) from error
             raise damaged(request.name, brief(error)) from error

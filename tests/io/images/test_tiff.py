@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from io import BytesIO
 from itertools import product
 from pathlib import Path
@@ -422,3 +424,33 @@ def test_a_big_tiff_of_either_byte_order(order: str, compression: str | None) ->
             writer.write(page, photometric="rgb", compression=compression, description="a cat", metadata=None)
     np.testing.assert_array_equal(load("x.tif", frames="all").array, [values, values[::-1]])
     assert b"a cat" in load("x.tif", frames=1).metadata.exif
+
+
+WITHOUT_IMAGECODECS = """
+import sys
+
+sys.modules["imagecodecs"] = None  # as where tifffile was installed alone
+from convcli.io import load
+
+for name in sys.argv[1:]:
+    try:
+        load(name)
+    except Exception as error:
+        print(f"{type(error).__name__}: {error}")
+"""
+
+
+def test_a_compression_that_takes_imagecodecs_is_named_where_tifffile_is_alone() -> None:
+    pytest.importorskip("imagecodecs")
+    compressions = {"lzw": "LZW", "webp": "WebP", "lerc": "LERC", "jpegxl": "JPEG XL", "jpegxr": "JPEG XR"}
+    compressions |= {"png": "PNG", "jpeg2000": "JPEG 2000", "zstd": "Zstandard"}
+    for compression in compressions:
+        values = samples("uint8" if compression == "webp" else "uint16", 3)
+        tifffile.imwrite(f"{compression}.tif", values, photometric="rgb", compression=compression)
+    command = [sys.executable, "-c", WITHOUT_IMAGECODECS, *(f"{compression}.tif" for compression in compressions)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    needed = "which tifffile decompresses by the imagecodecs package; pip install 'convcli[tiff]'"
+    assert done.stdout.splitlines() == [
+        f"DtypeError: {compression}.tif holds samples of {named}; {needed}"
+        for compression, named in compressions.items()
+    ]

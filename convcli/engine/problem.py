@@ -117,7 +117,9 @@ class Problem(NamedTuple):
             return 1
         return separable_terms(w, plan.target_precision) if plan.seconds > WORTH_FACTORING else None
 
-    def run(self, dtype: DTypeLike | None, method: str, out: NDArray[Any] | None) -> NDArray[Any]:
+    def run(
+        self, dtype: DTypeLike | None, method: str, out: NDArray[Any] | None, progress: Progress = silent
+    ) -> NDArray[Any]:
         if out is not None and not isinstance(out, np.ndarray):
             raise InputError(f"out is a {type(out).__name__}", "expected an array to fill")
         if out is not None and dtype is None:
@@ -125,7 +127,7 @@ class Problem(NamedTuple):
         plan = self.plan(dtype, method)
         result = _check_out(out, self.part_shape(plan, whole(plan)), plan.dtype)
         problem = self._replace(x=self.x.copy()) if out is not None and np.shares_memory(self.x, out) else self
-        problem.fill(plan, result, whole(plan))
+        problem.fill(plan, result, whole(plan), progress)
         return result
 
     def run_part(self, plan: Plan, part: Chunk, progress: Progress = silent) -> NDArray[Any]:

@@ -39,6 +39,7 @@ from convcli.engine.problem import (
 from convcli.errors import DtypeError, ShapeError
 from convcli.grad.input_gradient import input_gradient
 from convcli.grad.kernel_gradient import kernel_gradient
+from convcli.progress import Progress, silent
 from convcli.shapes.axis import Axis
 from convcli.shapes.layout import check_layout, infer_layout
 from convcli.shapes.parse import Padding, PerAxis, show
@@ -287,7 +288,9 @@ class _Transposed(NamedTuple):
         return cls(x, w, axes, conv_layout.filters, output)
 
 
-def problem_gradients(problem: Problem, dy: NDArray[Any], what: str, dtype: DTypeLike | None) -> KernelGradients:
+def problem_gradients(
+    problem: Problem, dy: NDArray[Any], what: str, dtype: DTypeLike | None, progress: Progress = silent
+) -> KernelGradients:
     """Return dx and dw of one of the engine's problems.
 
     dy: shaped like the problem's result, which messages call `what`. dtype: of the gradients, float32 or float64;
@@ -305,6 +308,7 @@ def problem_gradients(problem: Problem, dy: NDArray[Any], what: str, dtype: DTyp
     with np.errstate(invalid="ignore", over="ignore"):
         groups = spec.groups if bank else None
         dx = input_gradient(deltas, w, axes, groups, spec.boundary, float_type)
+        progress(0.5)
         if bank:
             dw = kernel_gradient(x, deltas, w.shape, axes, spec, float_type)
         else:

@@ -18,6 +18,7 @@ from convcli.engine.problem import Problem
 from convcli.errors import ShapeError
 from convcli.grad.backward import Gradients, bias_gradient, problem_gradients
 from convcli.options import Op
+from convcli.progress import Progress, silent
 from convcli.shapes.layout import ConvLayout
 from convcli.shapes.parse import show
 from convcli.shapes.spec import ConvSpec
@@ -37,7 +38,8 @@ def layout_gradients(
 
     Raises ShapeError, naming both shapes, if dy is not shaped like the output.
 
-    >>> from convcli.shapes.layout import infer_layout
+    >>> from convcli.progress import Progress, silent
+    from convcli.shapes.layout import infer_layout
     >>> x, w = np.ones((5, 5, 3)), np.ones((3, 3))
     >>> dy, conv_layout = np.ones((3, 3, 3)), infer_layout(x.shape, w.shape)
     >>> dx, dw, db = layout_gradients(x, w, dy, conv_layout, ConvSpec.of(2))
@@ -56,17 +58,18 @@ def backpropagate(
     *,
     op: Op = "correlate",
     dtype: DTypeLike | None = None,
+    progress: Progress = silent,
 ) -> Gradients:
     """Return the gradients of a problem made by `to_problem`, in the shapes of `conv_layout`.
 
     dy: shaped like the output in `conv_layout`. dtype: as `gradients` has it.
     """
     if conv_layout.channel_mode == "each":
-        dx, dw = problem_gradients(problem, dy, "the output", dtype)
+        dx, dw = problem_gradients(problem, dy, "the output", dtype, progress)
         db = dy.sum(dtype=np.float64).reshape(1).astype(dx.dtype)
         return Gradients(dx, np.ascontiguousarray(flip_for(dw, conv_layout, op)), db)
     upstream = to_layer_upstream(dy, conv_layout)
-    dx, dw = problem_gradients(problem, upstream, "the layer's output", dtype)
+    dx, dw = problem_gradients(problem, upstream, "the layer's output", dtype, progress)
     layer = Gradients(dx, dw, bias_gradient(upstream, dx.dtype))
     return from_layer_gradients(layer, conv_layout, op)
 

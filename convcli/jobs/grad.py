@@ -28,7 +28,7 @@ from convcli.io import Written
 from convcli.jobs.operands import Operands, load_operands
 from convcli.jobs.requests import check_suffix
 from convcli.limits import Limits
-from convcli.progress import Progress, silent
+from convcli.progress import Progress, silent, steps
 from convcli.shapes.geometry import Geometry
 
 
@@ -146,17 +146,16 @@ def run_grad(request: GradRequest, progress: Progress = silent) -> GradResult:
     # plan: one problem serves both directions
     taps = flip_for(operands.kernel.taps, conv_layout, geometry.op)
     problem = to_problem(x, taps, conv_layout, operands.spec)
+    forward, backward = steps(progress, 2)
 
     with np.errstate(invalid="ignore", over="ignore"):
         # forward
-        y = from_layer(problem.run(None, "auto", None), conv_layout)
+        y = from_layer(problem.run(None, "auto", None, forward), conv_layout)
         value = loss.value(y, given)
-
-        progress(1 / 3)
 
         # backward
         dy = loss.slope(y, given)
-        gradients = backpropagate(problem, dy, conv_layout, op=geometry.op)._asdict()
+        gradients = backpropagate(problem, dy, conv_layout, op=geometry.op, progress=backward)._asdict()
 
     progress(1.0)
 

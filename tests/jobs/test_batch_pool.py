@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from convcli.errors import ConvError, InputError, WorkerError
-from convcli.jobs.batch.pool import Pool, as_finished
+from convcli.jobs.batch.pool import Pool, as_finished, in_thread
 
 
 def square(number: int) -> int:
@@ -378,3 +378,11 @@ def test_a_limit_of_time_needs_a_thread(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(threading.Timer, "start", refused)
     with Pool(1, timeout=9.0) as pool, pytest.raises(WorkerError, match="its time could not be watched; can't start"):
         pool.submit(square, 1).result()
+
+
+def test_what_runs_in_a_thread_runs_here_without_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("convcli.jobs.batch.pool._thread.start_new_thread", refused)
+    assert list(in_thread(iter(range(3)))) == [0, 1, 2]

@@ -87,7 +87,10 @@ def _listen_to_libtiff() -> None:
 
     What Pillow does not raise is kept for `listening`: a fax is decoded beyond a code that means nothing.
     """
-    library = ctypes.CDLL(import_module("PIL._imaging").__file__)
+    try:
+        library = ctypes.CDLL(import_module("PIL._imaging").__file__)
+    except (OSError, TypeError):  # it is linked into the interpreter
+        return
     for name, handler in (("TIFFSetErrorHandler", _KEEP), ("TIFFSetWarningHandler", None)):
         if (put := getattr(library, name, None)) is not None:
             put(handler)

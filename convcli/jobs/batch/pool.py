@@ -270,15 +270,11 @@ def _start_threads(target: Callable[[], None], count: int) -> list[threading.Thr
             thread.start()
         except RuntimeError as error:
             if not started:
-                raise _no_thread(error) from error
+                remedy = "end other programs, or raise the limit of processes (ulimit -u)"
+                raise ConvError("a thread could not start", str(error), remedy) from error
             break
         started.append(thread)
     return started
-
-
-def _no_thread(error: RuntimeError) -> ConvError:
-    remedy = "end other programs, or raise the limit of processes (ulimit -u)"
-    return ConvError("a thread could not start", str(error), remedy)
 
 
 def as_finished(
@@ -293,7 +289,7 @@ def as_finished(
 
 
 def in_thread(items: Iterable[Item]) -> Iterator[Item]:
-    """Iterate over `items` in a background thread.
+    """Iterate over `items` in a background thread, or here where the system allows no more threads.
 
     KeyboardInterrupt then hits the main thread in a lock-free queue, not inside a Future whose lock it would leave
     held.
@@ -314,8 +310,9 @@ def in_thread(items: Iterable[Item]) -> Iterator[Item]:
 
     try:
         _thread.start_new_thread(run, ())  # threading's own start takes a lock, which an interrupt may leave held
-    except RuntimeError as error:
-        raise _no_thread(error) from error
+    except RuntimeError:  # the system allows no more
+        yield from items
+        return
     while (message := found.get()) is not None:
         if isinstance(message, BaseException):
             raise message

@@ -113,12 +113,26 @@ def _conv(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
 
 
 def _deconv(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
+    """Write a transposed convolution.
+
+    ONNX Runtime takes no output padding as large as the stride, which dilation allows: then less is cut at the end,
+    and if that is not enough the input gets zeros there.
+    """
     filters = node.output.depth
     groups = op["g"]
     window = _window(node)
     weights = writer.weights(f"{result}.weights", node.x.depth, filters // groups, *window["kernel_shape"])
     given = [x, weights, *_bias(writer, op, result, filters)]
     extra = [axis.output_padding for axis in node.axes]
+    more = [0] * len(extra)
+    for number, axis in enumerate(node.axes):
+        if axis.output_padding >= axis.stride:
+            more[number] = max(-(-(axis.output_padding - axis.hi) // axis.stride), 0)
+            window["pads"][len(extra) + number] = axis.hi - axis.output_padding + more[number] * axis.stride
+            extra[number] = 0
+    if any(more):
+        pads = writer.constant(f"{result}.pads", [*[0] * (4 + len(more)), *more])
+        given[0] = writer.node("Pad", [x, pads], f"{result}.longer")
     writer.node(
         "ConvTranspose", given, result, dilations=_dilations(node), group=groups, output_padding=extra, **window
     )

@@ -255,6 +255,25 @@ def test_emitted_averages_count_padding_but_not_what_rounding_up_adds(n: int, wo
     np.testing.assert_allclose(y, right, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "deconv:2,k=2,s=1,d=3,out_padding=2",
+        "deconv:2,k=2,s=2,d=3,out_padding=2,p=1",
+        "deconv:2,k=1,d=2,out_padding=1,p=0:1",
+    ],
+)
+def test_emitted_transposed_layers_have_no_output_padding_as_large_as_the_stride(words: str) -> None:
+    network = Network.of(Tensor((5,), 3), parse(words))
+    model = onnx.load_from_string(serialise(network))
+    written = model.graph.node[-1]
+    settings = {item.name: helper.get_attribute_value(item) for item in written.attribute}
+    assert settings["output_padding"][0] < settings["strides"][0]
+    assert of_model(model).output == network.output
+    (y,) = ReferenceEvaluator(model).run(None, {"x": np.ones((1, 3, 5), np.float32)})
+    assert y.shape == (1, *network.output.shape("channels_first"))
+
+
 @pytest.mark.parametrize(("words", "parameters"), [("batchnorm:affine=no", 0), ("batchnorm", 6)])
 def test_emitted_batch_norms_are_those_of_a_new_layer(words: str, parameters: int) -> None:
     model = onnx.load_from_string(serialise(Network.of(Tensor((4, 4), 3), parse(words))))

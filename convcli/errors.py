@@ -133,13 +133,13 @@ def reason(error: OSError | ValueError) -> str:
 def nearest(given: str, known: Iterable[str]) -> str:
     """Return the known name that a slip of the fingers makes the given one, or "".
 
-    One slip for every three letters: one left out, put in, exchanged for another or for its neighbour.
+    One slip for every four letters: one left out, put in, exchanged for another or for its neighbour.
 
     >>> nearest(".pgn", [".npy", ".png"]), nearest("gausian", ["box", "gaussian"]), nearest(".jxl", [".jpx"])
     ('.png', 'gaussian', '')
     """
     for name in difflib.get_close_matches(given, list(known), n=3):
-        if _slips(given, name) <= max(len(given.lstrip(".")) // 3, 1):
+        if _slips(given, name) <= max(len(given.lstrip(".-")) // 4, 1):
             return name
     return ""
 

@@ -21,7 +21,7 @@ import click
 from convcli import __version__
 from convcli.cli.report.terminal import print_message
 from convcli.cli.standard_streams import prepare_standard_streams
-from convcli.errors import ConvError, did_you_mean
+from convcli.errors import ConvError, did_you_mean, one_line
 from convcli.options import PRODUCT_THREADS
 from convcli.system import STOP_SIGNALS, exit_code
 
@@ -152,6 +152,9 @@ def _usage(error: click.ClickException) -> str:
     """Return click's message as one line, with a pointer to the help if it has none."""
     message = error.format_message().strip().rstrip(".")
     context = getattr(error, "ctx", None)
+    if isinstance(error, click.NoSuchOption) and context is not None:
+        known = [name for param in context.command.params for name in param.opts]
+        message = one_line(f"no option {error.option_name}", did_you_mean(error.option_name, known))
     return message if context is None or ";" in message else f"{message}; see '{context.command_path} --help'"
 
 
@@ -175,7 +178,7 @@ def _terminate(number: int, _: object) -> NoReturn:
 @click.group(
     cls=Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Start with: convcli apply photo.jpg -k gaussian:sigma=3 --padding same -o soft.jpg",
+    epilog="Start with: convcli apply photo.jpg -k blur --padding same -o soft.jpg",
 )
 @click.version_option(__version__, "-V", "--version", prog_name="convcli")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")

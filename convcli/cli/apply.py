@@ -14,7 +14,7 @@ from convcli.errors import CheckError
 EXAMPLES = """\b
 Examples:
   convcli apply photo.jpg -k gaussian:sigma=5 --padding same -o soft.jpg
-  convcli apply photo.png -k sobel-x --padding same --range offset -o slope.png
+  convcli apply photo.png -k edges --gray --padding same -o edges.png
   convcli apply signal.csv -k "1,0,-1" --op convolve -o - --format csv
   convcli apply photo.png -k sharpen --padding same --dry-run
 """

@@ -21,9 +21,9 @@ from convcli.system import STOP_SIGNALS, exit_code
 EXAMPLES = """\b
 Examples:
   convcli batch photos -k sharpen --padding same --out sharp
-  convcli batch photos -r -k box --padding same --name "{stem}-soft.png" --out out
-  convcli batch "scans/**/*.tif" -k gaussian --padding same --out soft --resume
-  find . -name "*.jpg" -print0 | convcli batch --files-from - -0 -k box --out small
+  convcli batch photos -r -k blur --padding same --format png --out soft
+  convcli batch "scans/*.tif" -k box --padding same --out scans2 --resume
+  find . -name "*.jpg" -print0 | convcli batch --files-from - -0 -k box --out s
 """
 
 

@@ -18,8 +18,8 @@ from convcli.options import MEASURED
 EXAMPLES = """\b
 Examples:
   convcli bench 4096x4096 -k random:7x7
-  convcli bench 2048x2048x3 -k gaussian:sigma=2 --dtype uint8 --padding same --boundary reflect
-  convcli bench 8x56x56x64 -k random:64x3x3x64 --padding same --stride 2 -o bars.png
+  convcli bench 2048x2048x3 -k gaussian:sigma=2 --dtype uint8 --padding same
+  convcli bench 8x56x56x64 -k random:64x3x3x64 --stride 2 -o bars.png
   convcli bench --json
 """
 ANY_CASE = ("seed", "runs", "limit")

@@ -23,9 +23,9 @@ def _words(words: Callable[[], Iterable[str]], *, files: bool = False) -> Comple
 
 
 def _kernel_names() -> tuple[str, ...]:
-    from convcli.kernels import names
+    from convcli.kernels import references
 
-    return names()
+    return references()
 
 
 def _format_names() -> list[str]:

@@ -13,7 +13,7 @@ from convcli.cli.types import Count
 EXAMPLES = """\b
 Examples:
   convcli grad photo.png -k sobel-x -o grads.npz
-  convcli grad x.npy -k bank.npy --stride 2 --padding same --upstream dy.npy -o grads.npz
+  convcli grad x.npy -k bank.npy --stride 2 --upstream dy.npy -o grads.npz
   convcli grad x.npy -k w.npy --loss mse:target.npy --json
 """
 

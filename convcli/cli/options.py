@@ -8,7 +8,19 @@ from typing import Any, TypeVar
 import click
 
 from convcli.cli import complete
-from convcli.cli.types import COLUMNS, FRAMES, NUMBER, PADDING, PER_AXIS, SHAPE, SIZE, Choice, Count, MethodChoice
+from convcli.cli.types import (
+    COLOUR,
+    COLUMNS,
+    FRAMES,
+    NUMBER,
+    PADDING,
+    PER_AXIS,
+    SHAPE,
+    SIZE,
+    Choice,
+    Count,
+    MethodChoice,
+)
 from convcli.options import BOUNDARIES, CHANNELS, COMBINES, DTYPES, LAYOUTS, OPS, ORDERS, POLICIES
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -135,6 +147,10 @@ frames = click.option(
     default="first",
     help="Frames of an animation or pages of a TIFF to read: first, all, or one by its number from 0.",
 )
+gray = click.option("--gray", is_flag=True, help="Filter the luma of a picture (ITU-R BT.709), and write gray.")
+background = click.option(
+    "--background", type=COLOUR, metavar="C", help="Put a picture with alpha on this colour, such as white or #ff8800."
+)
 allow_truncated = click.option("--allow-truncated", is_flag=True, help="Read a truncated picture as far as it goes.")
 strip = click.option("--strip", is_flag=True, help="Do not copy metadata (ICC profile, density, EXIF, XMP, text).")
 compress_level = click.option(
@@ -201,7 +217,7 @@ READING = (dims, channels, groups, layout)
 LIMITS = (max_memory, max_pixels)
 RUNNING = (*LIMITS, threads)
 ENCODING = (compress_level, quality, strip)
-RESULT = (op, combine, normalize, scale, bias, policy, dtype, linear, method, verify)
+RESULT = (op, combine, normalize, scale, bias, policy, dtype, gray, background, linear, method, verify)
 RAW = (raw_shape, raw_dtype, raw_order, raw_offset)
 FILTERING = (*RESULT, input_format, frames, allow_truncated, *RAW, *GEOMETRY, *BORDER, *READING, *LIMITS, *ENCODING)
 """What an ApplyRequest takes besides its kernels and files, whichever command runs it."""

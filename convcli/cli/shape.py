@@ -19,7 +19,7 @@ Examples:
   convcli shape 28x28 -k 3x3
   convcli shape 224x224x3 -k 64x7x7x3 --stride 2 --padding 3
   convcli shape 14x14x256 -k 256x4x4x128 --transposed --stride 2 --padding 1
-  convcli shape 224x224x3 conv:64,k=7,s=2,p=3 relu maxpool:3,s=2,p=1 gap linear:1000
+  convcli shape 224x224x3 conv:64,k=7,s=2,p=3 relu maxpool:3,s=2 gap linear:10
   convcli shape samples/networks/resnet18.toml --count flops
   convcli shape 224x224x3 conv:64,k=7,s=2,p=3 maxpool:3,s=2,p=1 --at 0,0
   convcli shape --input-for 27x27 conv:64,k=11,s=4 maxpool:3,s=2

@@ -128,7 +128,28 @@ def _folder(text: str) -> Path:
 
 
 COLUMNS = Parsed("name[,name...]", parse_columns)
+
+
+def parse_colour(text: str) -> tuple[int, int, int]:
+    """Read an opaque colour as CSS writes it, by Pillow.
+
+    >>> parse_colour("white"), parse_colour("#f80"), parse_colour("rgb(1,2,3)")
+    ((255, 255, 255), (255, 136, 0), (1, 2, 3))
+    """
+    from PIL import ImageColor
+
+    try:
+        red, green, blue, *alpha = ImageColor.getrgb(text)
+    except ValueError:
+        alpha = [0]
+    if alpha:
+        expected = "expected a name, #rgb, #rrggbb or rgb(r,g,b)"
+        raise InputError(f"colour {text!r}", expected, did_you_mean(text, ImageColor.colormap))
+    return red, green, blue
+
+
 FOLDER = Parsed("folder", _folder)
+COLOUR = Parsed("colour", parse_colour)
 SHAPE = Parsed("shape", parse_shape)
 PER_AXIS = Parsed("n[,n...]", parse_per_axis)
 PADDING = Parsed("padding", parse_padding)

@@ -452,6 +452,19 @@ EXTRAS = {"nifti": "nibabel", "wav": "soundfile", "tiff": "tifffile", "png16": "
 """The package that each extra brings, which reads and writes."""
 
 
+_BESIDES = {"tiff": ("imagecodecs",)}
+"""Further packages of an extra, which its own asks for what is compressed."""
+
+
+def packages(extra: str) -> str:
+    """Return the packages of an extra, as pip takes them.
+
+    >>> packages("tiff"), packages("wav")
+    ('tifffile imagecodecs', 'soundfile')
+    """
+    return " ".join((EXTRAS[extra], *_BESIDES.get(extra, ())))
+
+
 def has(extra: str) -> bool:
     """Return whether an extra's package is installed, without importing it."""
     return find_spec(EXTRAS[extra]) is not None
@@ -488,7 +501,7 @@ def check_extra(form: Format, name: str) -> None:
     """Raise FileError if the format of a file needs an extra that is not installed."""
     if form.extra and not has(form.extra):
         given = f"{name} is of the format {form.name}"
-        raise FileError(given, f"which takes the {EXTRAS[form.extra]} package", f"pip install 'convcli[{form.extra}]'")
+        raise FileError(given, f"which takes the {EXTRAS[form.extra]} package", f"pip install {packages(form.extra)}")
 
 
 def check_extension(extension: Extension, given: str, does_not: str = "keep whole") -> None:
@@ -504,4 +517,4 @@ def missing_extension(extension: Extension, given: str, does_not: str = "keep wh
     """Return the three parts of the message that an extension is not installed."""
     package = EXTRAS[extension.extra]
     expected = f"which Pillow does not {does_not} and the {package} package does"
-    return given, expected, f"pip install 'convcli[{extension.extra}]'"
+    return given, expected, f"pip install {packages(extension.extra)}"

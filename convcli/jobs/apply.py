@@ -24,8 +24,9 @@ from convcli.engine.tiling import Chunk
 from convcli.errors import InputError
 from convcli.io import NO_METADATA, Data, Header, Metadata, OutputTarget, WriteRequest, Written
 from convcli.jobs import colour
-from convcli.jobs.apply_plan import ApplyPlan, ApplyRequest, KernelPass
+from convcli.jobs.apply_plan import ApplyPlan, ApplyRequest, KernelPass, expand
 from convcli.jobs.chunks import chunks, output_index
+from convcli.jobs.flatten import flatten
 from convcli.jobs.memory import apply_footprint, planes_bytes
 from convcli.jobs.operands import VOLUME, Planes, colour_planes, resolve_operands
 from convcli.jobs.postprocess import (
@@ -79,6 +80,7 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
 
     Raises InputError and its kin for whatever does not fit, the output's name and format included.
     """
+    request = expand(request)
     target = _check_request(request)
 
     # load
@@ -170,6 +172,7 @@ def _load(request: ApplyRequest) -> Data:
         raw=reading.raw,
         volume=request.geometry.dims == VOLUME,
     )
+    data = flatten(data, reading.background, gray=reading.gray)
     if floats := planes_bytes(data, linear=request.linear):
         request.limits.check_memory(data.name, data.array.nbytes + floats)
     return data

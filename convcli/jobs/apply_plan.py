@@ -14,6 +14,7 @@ from convcli.engine.layer_form import from_layer
 from convcli.engine.planning.plan import Plan
 from convcli.engine.problem import Problem
 from convcli.engine.tiling import Chunk
+from convcli.errors import InputError
 from convcli.io import Data, Metadata, OutputTarget, WriteRequest
 from convcli.jobs.chunks import chunk_of_plan
 from convcli.jobs.operands import VOLUME
@@ -21,6 +22,7 @@ from convcli.jobs.requests import Postprocess, ReadOptions, WriteOptions
 from convcli.jobs.transfer import Curve
 from convcli.jobs.verify import Check
 from convcli.kernels import Kernel
+from convcli.kernels.bank import EDGES, edge_kernels
 from convcli.limits import Limits
 from convcli.progress import Progress, silent
 from convcli.shapes.geometry import Border, Geometry
@@ -47,6 +49,26 @@ class ApplyRequest:
     postprocess: Postprocess = field(default_factory=Postprocess)
     writing: WriteOptions = field(default_factory=WriteOptions)
     limits: Limits = field(default_factory=Limits.of)
+
+
+def expand(request: ApplyRequest) -> ApplyRequest:
+    """Replace the kernel `edges` by those that it stands for, combined by their magnitude if nothing else is asked.
+
+    Raises InputError if it is one of several kernels.
+
+    >>> request = expand(ApplyRequest("x.png", ("edges",)))
+    >>> request.kernels, request.postprocess.combine
+    (('sobel-x', 'sobel-y'), 'magnitude')
+    """
+    named = [isinstance(each, str) and each.strip().lower() == EDGES for each in request.kernels]
+    if not any(named):
+        return request
+    if len(named) > 1:
+        raise InputError("edges beside other kernels", "expected it alone", "name sobel-x and sobel-y instead")
+    postprocess = request.postprocess
+    if postprocess.combine == "stack":
+        postprocess = replace(postprocess, combine="magnitude")
+    return replace(request, kernels=edge_kernels(request.geometry.dims), postprocess=postprocess)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ Request = TypeVar("Request")
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """Options for reading an input; raw_order holds for a raw output too."""
+    """Options for reading an input; raw_order holds for a raw output too. background: a colour of 8 bits a channel."""
 
     input_format: str | None = None
     frames: Frames = "first"
@@ -31,6 +31,8 @@ class ReadOptions:
     raw_dtype: str | None = None
     raw_order: Order = "C"
     raw_offset: int = 0
+    gray: bool = False
+    background: tuple[int, int, int] | None = None
 
     @property
     def raw(self) -> RawLayout:

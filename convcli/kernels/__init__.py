@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convcli.kernels.bank import fewest_axes, listing, names
+from convcli.kernels.bank import fewest_axes, listing, names, references
 from convcli.kernels.factorize import factorize
 from convcli.kernels.files import MAX_TEXT, SUFFIX_FORMS, TEXT_FORMS, TextForm, render
 from convcli.kernels.model import Kernel
@@ -24,6 +24,7 @@ __all__ = [
     "kernel",
     "listing",
     "names",
+    "references",
     "render",
     "response",
 ]

@@ -47,8 +47,23 @@ ALIASES: Mapping[str, str] = {
     "laplacian-8": "laplacian:neighbours=8",
     "sharpen-8": "sharpen:neighbours=8",
     "mean": "box",
+    "blur": "gaussian",
+    "smooth": "binomial",
     **{f"compass-{direction}": f"robinson-{direction}" for direction in COMPASS},
 }
+
+
+EDGES = "edges"
+"""The name of a bank: the slopes along every axis, combined by their magnitude."""
+
+
+def edge_kernels(dims: int | None) -> tuple[str, ...]:
+    """Return the kernels that `edges` stands for; two axes are a picture's.
+
+    >>> edge_kernels(None), edge_kernels(3)
+    (('sobel-x', 'sobel-y'), ('sobel-x', 'sobel-y', 'sobel-z'))
+    """
+    return tuple(f"sobel-{axis}" for axis in "xyz"[: 2 if dims is None else dims])
 
 
 _OWN_NAMES = frozenset((*BANK, *(name for family in BANK.values() for name in family.names), *ALIASES))
@@ -87,6 +102,11 @@ def names() -> tuple[str, ...]:
     True
     """
     return (*(name for family in listing() for name in family.names), *ALIASES)
+
+
+def references() -> tuple[str, ...]:
+    """Return every name that a reference of apply may begin with: a kernel's, or that of several kernels."""
+    return (*names(), EDGES)
 
 
 def is_named(reference: str) -> bool:

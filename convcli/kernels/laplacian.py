@@ -46,6 +46,11 @@ def _laplacian(*, dims: int, neighbours: int | None) -> Terms:
     raise KernelError(f"neighbours={neighbours} in {dims}-D", f"expected {faces} or {everyone}")
 
 
+def _outline(*, dims: int) -> Terms:
+    """Subtract all neighbours from the centre, which counts as often as there are neighbours."""
+    return scaled(-1.0, (np.ones(3),) * dims), scaled(3.0**dims, impulses((3,) * dims))
+
+
 def _sharpen(*, dims: int, amount: float, neighbours: int | None) -> Terms:
     """Subtract the Laplacian from the input."""
     laplacian = _laplacian(dims=dims, neighbours=neighbours)
@@ -120,6 +125,12 @@ FAMILIES = (
         "the sum of the second differences: how far a sample lies below its neighbours",
         "Rosenfeld and Kak, Digital Picture Processing, 1976",
         (_NEIGHBOURS,),
+    ),
+    KernelFamily(
+        "outline",
+        _outline,
+        "how far a sample lies above all its neighbours: lines, edges and corners",
+        _GONZALEZ,
     ),
     KernelFamily(
         "log",

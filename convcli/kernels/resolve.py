@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from pathlib import Path
 from typing import Any
 
-from convcli.errors import ConvError, KernelError, did_you_mean
+from convcli.errors import ConvError, KernelError, did_you_mean, nearest
 from convcli.kernels import bank, files, parse
 from convcli.kernels.model import Kernel
 
@@ -59,6 +58,12 @@ def _from_text(text: str, dims: int | None) -> Kernel:
         return _from_literal(text)
     if bank.is_named(text):
         return bank.named(text, dims)
+    if text.lower() == bank.EDGES:
+        raise KernelError(
+            "edges are several kernels, sobel-x and sobel-y, and their magnitude",
+            "expected one kernel",
+            "choose sobel-x or sobel-y, or use it in apply or batch",
+        )
     if found := files.locate(text):
         return _from_file(*found)
     if parse.resembles_literal(text) and not files.looks_like_file(text):
@@ -88,9 +93,9 @@ def _unknown(text: str) -> ConvError:
             "expected a name, taps or a file",
             f"write random:{text} for random taps, or box:size={text.lower()} for a mean",
         )
-    nearest = did_you_mean(name.lower().replace("_", "-"), bank.names()) if colon else _nearest(name)
+    hint = did_you_mean(name.lower().replace("_", "-"), bank.references()) if colon else _nearest(name)
     return KernelError(
-        f"unknown kernel '{name[:80]}'", "expected a name, taps or a file", nearest or "see: convcli kernels list"
+        f"unknown kernel '{name[:80]}'", "expected a name, taps or a file", hint or "see: convcli kernels list"
     )
 
 
@@ -101,10 +106,10 @@ def _nearest(text: str) -> str:
     ("did you mean 'gaussian:sigma=2'?", "did you mean 'sobel-x'?")
     """
     name, *rest = re.split(r"[,\s]+", text, maxsplit=1)
-    known = bank.names()
+    known = bank.references()
     name = name.lower().replace("_", "-")
-    near = difflib.get_close_matches(name, known, n=1)
-    meant = f"{near[0]}:{rest[0]}" if near and rest else ""
+    near = nearest(name, known)
+    meant = f"{near}:{rest[0]}" if near and rest else ""
     return f"did you mean '{meant}'?" if meant and _resolves(meant) else did_you_mean(name, known)
 
 

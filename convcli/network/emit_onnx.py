@@ -2,7 +2,7 @@
 
 Its weights are zeros, made as it runs, so that the file stays small.
 
-Needs the onnx package, `pip install 'convcli[onnx]'`. Paddings are written as the numbers that they
+Needs the onnx package, `pip install onnx`. Paddings are written as the numbers that they
 came to.
 """
 
@@ -36,7 +36,7 @@ def serialise(network: Network) -> bytes:
     try:
         from onnx import TensorProto, checker, helper
     except ImportError:
-        raise InputError("--emit onnx", "writing ONNX takes the onnx package", "pip install 'convcli[onnx]'") from None
+        raise InputError("--emit onnx", "writing ONNX takes the onnx package", "pip install onnx") from None
     writer = _Writer(network)
     for number, node in enumerate(network.nodes):
         writer.layer(node, number)

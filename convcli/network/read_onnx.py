@@ -3,7 +3,7 @@
 Convolutions, pools and products by our own arithmetic (onnx_readers.py), the rest by declared
 shapes (onnx_kinds.py).
 
-Needs the onnx package, `pip install 'convcli[onnx]'`; nothing else here does. A tensor `(N, C, *S)`
+Needs the onnx package, `pip install onnx`; nothing else here does. A tensor `(N, C, *S)`
 is read with its spatial axes, `(N, F)` is flat, and the batch N is left to `--batch`. Nodes that
 are not known are named in `Network.opaque` and pass on what the file's shape inference declares;
 what they leave open, such as the receptive fields behind them, is said in their steps. Fields are
@@ -60,9 +60,7 @@ def load(path: str) -> Network:
     try:
         import onnx
     except ImportError:
-        raise InputError(
-            f"{path} is an ONNX model", "reading one takes the onnx package", "pip install 'convcli[onnx]'"
-        ) from None
+        raise InputError(f"{path} is an ONNX model", "reading one takes the onnx package", "pip install onnx") from None
     if not Path(path).is_file():
         raise FileError(f"there is no file {path!r}", remedy=nearest_file(Path(path)) or "check its name")
     size = Path(path).stat().st_size

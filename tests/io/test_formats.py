@@ -13,6 +13,7 @@ from mutants import SAMPLES
 from convcli.cli import main
 from convcli.cli.report.formats import markdown
 from convcli.io import Format, RawLayout, all_formats, available, load, save
+from convcli.io.formats import packages
 
 PAGE = Path(__file__).parents[2] / "convcli" / "guide" / "formats.md"
 PICTURES = [form for form in all_formats() if form.kind == "image" and form.writable]
@@ -35,7 +36,7 @@ def test_every_format_has_a_line() -> None:
     for form in all_formats():
         assert any(line.split()[:1] == [form.name] for line in lines), form.name
         if extra := form.extra or (form.extension and form.extension.extra):
-            assert f"convcli[{extra}]" in told()
+            assert packages(extra) in told()
 
 
 def test_json_has_every_field_of_the_table() -> None:
@@ -54,7 +55,7 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     records = {record["name"]: record for record in json.loads(told("--json"))["formats"]}
     assert [name for name, record in records.items() if not record["available"]] == ["webp"]
     assert records["png"]["beyond"] == {
-        "needs": "convcli[png16]",
+        "needs": "imagecodecs",
         "available": False,
         "reads": {"uint16": [2, 4]},
         "writes": {},

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from convcli.cli.report.table import Column, table
 from convcli.cli.report.terminal import bold
 from convcli.io import Extension, Format, all_formats, available, has
+from convcli.io.formats import packages
 
 _ANY = "any real numbers"
 TITLES = ("format", "suffixes", "read as", "written (channels)", "needs")
@@ -31,20 +32,20 @@ def rows(form: Format) -> dict[Row, bool]:
     >>> from convcli.io import lookup
     >>> [row[2:] for row in rows(lookup("png"))]
     [('uint8, uint16', 'uint8 (1-4), uint16 (1-4), bool (1)', 'Pillow with zlib'), \
-('uint16 (2-4)', '', 'convcli[png16]')]
+('uint16 (2-4)', '', 'imagecodecs')]
     """
     read_as = _types(form.reads) or _ANY
     told = {Row(form.name, " ".join(form.suffixes), read_as, _written(form), _needs(form)): available(form)}
     if added := form.extension:
         types = _ANY if added.stacks else _pixels(added.channels)
         held = f"{_ANY} (any), pages as volumes" if added.stacks else ""
-        told[Row(form.name, "", types, held, f"convcli[{added.extra}]")] = has(added.extra)
+        told[Row(form.name, "", types, held, packages(added.extra))] = has(added.extra)
     return told
 
 
 def _needs(form: Format) -> str:
     if form.extra:
-        return f"convcli[{form.extra}]"
+        return packages(form.extra)
     if form.feature:
         return f"Pillow with {form.feature}"
     return f"package {form.package}" if form.package else ""
@@ -146,7 +147,7 @@ def formats_json() -> dict[str, Any]:
 def _extension_json(added: Extension) -> dict[str, Any]:
     channels = {dtype: [min(counts), max(counts)] for dtype, counts in added.channels.items()}
     return {
-        "needs": f"convcli[{added.extra}]",
+        "needs": packages(added.extra),
         "available": has(added.extra),
         "reads": channels,
         "writes": channels if added.stacks else {},

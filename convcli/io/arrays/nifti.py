@@ -1,7 +1,7 @@
 """NIfTI volumes, .nii and .nii.gz: nibabel handles the headers, this module the values.
 
 An array is (X, Y, Z) or (X, Y, Z, T), its axes as nibabel has them; the last of four is channels.
-Needs nibabel, `pip install 'convcli[nifti]'`.
+Needs nibabel, `pip install nibabel`.
 """
 
 from __future__ import annotations

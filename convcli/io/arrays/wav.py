@@ -1,7 +1,7 @@
 """Recordings, .wav: one spatial axis of time, and channels.
 
 An array is (frames,) or (frames, channels). PCM of 8 bits is int8, around zero; of 16 int16; of 24
-and 32 int32, of which 24 bits fill the upper ones. Needs soundfile, `pip install 'convcli[wav]'`.
+and 32 int32, of which 24 bits fill the upper ones. Needs soundfile, `pip install soundfile`.
 """
 
 from __future__ import annotations

@@ -89,7 +89,8 @@ class ImageCodec(Codec):
         if counts:
             what = f"alpha ({channels} channels)" if alpha else samples
         given = f"{form.name} cannot hold {what}"
-        return one_line(given, f"it holds {form.contents}", self._way_out(dtype, channels))
+        flat = "use --background white, or " if alpha and counts else ""
+        return one_line(given, f"it holds {form.contents}", flat + self._way_out(dtype, channels))
 
     def _way_out(self, dtype: np.dtype[Any], channels: int | None = None) -> str:
         """Propose formats that hold the same numbers, or uint8 if the format holds that in as many channels."""

@@ -1,6 +1,6 @@
 """The TIFF codec: through Pillow what that reads right, all else through tifffile.
 
-The latter needs tifffile, `pip install 'convcli[tiff]'`, which brings imagecodecs for what is compressed.
+The latter needs tifffile, and imagecodecs for what is compressed: `pip install tifffile imagecodecs`.
 """
 
 from __future__ import annotations
@@ -293,7 +293,7 @@ class Tiff(Pillow):
                 stream.seek(0)
                 compression = next(read_pages(stream)).tags.get(COMPRESSION, UNCOMPRESSED)
                 given = f"{request.name} holds samples of {_name_compression(compression)}"
-                remedy = "pip install 'convcli[tiff]'"
+                remedy = "pip install imagecodecs"
                 raise DtypeError(given, "which tifffile decompresses by the imagecodecs package", remedy) from error
             raise damaged(request.name, brief(error)) from error
 

@@ -14,7 +14,7 @@ from convcli import __version__, io
 from convcli.errors import CheckError, ConvError, FileError, InputError, OutputError, reason
 from convcli.io.formats import by_suffix, lookup
 from convcli.jobs.apply import plan_apply, run_apply
-from convcli.jobs.apply_plan import ApplyPlan, ApplyRequest
+from convcli.jobs.apply_plan import ApplyPlan, ApplyRequest, expand
 from convcli.jobs.batch.manifest import Entry
 from convcli.jobs.operands import VOLUME
 from convcli.jobs.requests import flat_options
@@ -23,6 +23,10 @@ from convcli.shapes.geometry import Geometry
 
 NEUTRAL = frozenset({"input", "output", "kernels", "overwrite", "verify", "limits"})
 """Options that no value of an output depends on, and the kernels, which the digest takes by their taps."""
+
+
+ADDED: dict[str, object] = {"gray": False, "background": None}
+"""Options without a place in earlier digests, which leave them as they were at these values."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +49,16 @@ class Recipe:
         >>> Recipe.of(request).digest == Recipe.of(replace(request, linear=True)).digest
         False
         """
+        request = expand(request)
         resolved = [kernel(reference, dims=request.geometry.dims) for reference in request.kernels]
         named = [isinstance(given, str) and fewest_axes(given) is not None for given in request.kernels]
         kernels = tuple(
             given if by_name else whole for given, by_name, whole in zip(request.kernels, named, resolved, strict=True)
         )
-        settings = {name: value for name, value in flat_options(request).items() if name not in NEUTRAL}
+        options = flat_options(request).items()
+        settings = {
+            name: value for name, value in options if name not in NEUTRAL and (name, value) not in ADDED.items()
+        }
         content = {
             "version": __version__,
             "kernels": [_content(whole, by_name) for whole, by_name in zip(resolved, named, strict=True)],

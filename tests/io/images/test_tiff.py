@@ -261,7 +261,7 @@ class TestTypes:
         without(monkeypatch)
         told = run("apply", "x.npy", "-k", "identity", "-o", "y.tif", code=2).stderr
         assert "the input array is float64" in told
-        assert "pip install 'convcli[tiff]', or use --dtype float32" in told
+        assert "pip install tifffile imagecodecs, or use --dtype float32" in told
         run("apply", "x.npy", "-k", "identity", "-o", "y.tif", "--dtype", "float32")
 
 

@@ -18,6 +18,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -249,6 +250,21 @@ def test_every_command_is_in_the_readme() -> None:
     names = main.list_commands(click.Context(main))
     assert names
     assert [name for name in names if not re.search(rf"convcli {name}\b", PAGES["README.md"])] == []
+
+
+def test_no_two_blocks_write_the_same_file() -> None:
+    """Pages are followed in one folder, where an output that exists is refused."""
+    written = Counter(
+        output
+        for block in COMMANDS
+        for output in {
+            found
+            for step in steps(block)
+            for found in re.findall(r" (?:-o|--out) ([^ -]\S*)", step.command)
+            if "--overwrite" not in step.command and "--dry-run" not in step.command
+        }
+    )
+    assert [name for name, count in written.items() if count > 1] == []
 
 
 def test_the_readme_is_short() -> None:

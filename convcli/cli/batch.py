@@ -23,7 +23,7 @@ Examples:
   convcli batch photos -k sharpen --padding same --out sharp
   convcli batch photos -r -k blur --padding same --format png --out soft
   convcli batch "scans/*.tif" -k box --padding same --out scans2 --resume
-  find . -name "*.jpg" -print0 | convcli batch --files-from - -0 -k box --out s
+  find . -name "*.jpg" | convcli batch --files-from - -k blur --out small
 """
 
 

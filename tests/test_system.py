@@ -16,8 +16,11 @@ import pytest
 from convcli import system
 from convcli.errors import InputError
 from convcli.io import PLAIN, check_target, output_buffer, save
+from convcli.jobs.apply import plan_apply
+from convcli.jobs.apply_plan import ApplyRequest
 from convcli.jobs.batch.naming import Template, name_all
 from convcli.jobs.batch.sources import Search, Source
+from convcli.jobs.requests import WriteOptions
 
 WITHOUT = """
 import importlib.abc, mmap, os, signal, subprocess, sys
@@ -134,6 +137,20 @@ def test_a_file_that_cannot_be_renamed_while_it_is_mapped_is_not_mapped(
         buffer.array[...] = np.eye(3)
         buffer.publish(PLAIN)
     np.testing.assert_array_equal(np.load("x.npy"), np.eye(3))
+
+
+def test_a_mapped_input_is_read_whole_if_its_output_replaces_it(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convcli.io.arrays.npy.MAP_ABOVE", 0)
+    np.save("x.npy", np.ones((9, 9)))
+
+    def is_mapped(output: str) -> bool:
+        writing = WriteOptions(overwrite=True)
+        return isinstance(plan_apply(ApplyRequest("x.npy", ("box",), output, writing=writing)).data.array, np.memmap)
+
+    assert is_mapped("x.npy")
+    monkeypatch.setattr("convcli.jobs.apply.renames_open_files", lambda: False)
+    assert is_mapped("y.npy")
+    assert not is_mapped("x.npy")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import repeat, zip_longest
 from operator import add
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,7 @@ from convcli.kernels.model import normalized
 from convcli.limits import LESS_WORK, threads
 from convcli.progress import Progress, silent, steps
 from convcli.shapes.layout import infer_layout
+from convcli.system import renames_open_files
 
 NO_PROGRESS: Iterator[Progress] = repeat(silent)
 
@@ -173,9 +175,20 @@ def _load(request: ApplyRequest) -> Data:
         volume=request.geometry.dims == VOLUME,
     )
     data = flatten(data, reading.background, gray=reading.gray)
+    if isinstance(data.array, np.memmap) and not renames_open_files() and _is_output(request):
+        request.limits.check_memory(data.name, data.array.nbytes)
+        data = replace(data, array=np.array(data.array))
     if floats := planes_bytes(data, linear=request.linear):
         request.limits.check_memory(data.name, data.array.nbytes + floats)
     return data
+
+
+def _is_output(request: ApplyRequest) -> bool:
+    """Return whether the output will replace the input."""
+    try:
+        return request.output is not None and Path(request.input).samefile(request.output)
+    except OSError:  # one of them is no file
+        return False
 
 
 # Plan.

@@ -100,6 +100,14 @@ def remedy(warning: str) -> str:
 
 
 def dropped_warnings(dropped: Sequence[str]) -> Iterator[str]:
-    """Yield what of an input's metadata is not in the output."""
+    """Yield what of an input's metadata is not in the output, those of one reason together.
+
+    >>> list(dropped_warnings(["text: jpg holds none", "gAMA: jpg holds none", "time: it is old"]))
+    ['not kept: text, gAMA: jpg holds none; time: it is old']
+    """
+    names: dict[str, list[str]] = {}
+    for what in dropped:
+        name, _, why = what.partition(": ")
+        names.setdefault(why, []).append(name)
     if dropped:
-        yield f"not kept: {'; '.join(dropped)}"
+        yield "not kept: " + "; ".join(f"{', '.join(group)}: {why}" for why, group in names.items())

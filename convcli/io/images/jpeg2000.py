@@ -59,7 +59,7 @@ class Jpeg2000(Pillow):
         request.limits.check_pixels(name, sizes.width, sizes.height)
         size = stream.seek(0, 2)
         samples = sizes.width * sizes.height * max(len(header.channels), len(sizes.components))
-        decoding = size + samples * (3 * _SAMPLE_BYTES + 8)
+        decoding = size + samples * _working_bytes(header)
         request.limits.check_memory(name, decoding)
         if damage := self.damage(stream):
             raise integrity.damaged(name, damage, self.form.name)
@@ -103,6 +103,15 @@ class Jpeg2000(Pillow):
         stored = stored_bytes(image)
         decoder = tile * len(image.getbands()) * (_SAMPLE_BYTES + min(stored, 2))
         return max(super().decoding_bytes(image, stream), pixels * stored + decoder)
+
+
+def _working_bytes(header: Header) -> int:
+    """Return the bytes of a sample that reading by components takes at most, as measured: OpenJPEG's, and copies."""
+    _, alpha, _ = header.ordered()
+    if header.colour_space == SYCC:
+        return 33
+    is_scaled = alpha or len({header.depth(channel) for channel in header.channels}) > 1
+    return 25 if is_scaled or header.palette is not None else 14
 
 
 def _find_sizes(stream: BinaryIO) -> Sizes | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
+from contextlib import suppress
 from io import BytesIO
 from itertools import product
 from pathlib import Path
@@ -17,7 +19,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational, ImageFileDirectory_v2
 from tiff_samples import RNG, samples, tiff_of
 
-from convcli.errors import DtypeError, FileError
+from convcli.errors import DtypeError, FileError, InputError, LimitError
 from convcli.io import Metadata, load, save
 
 tifffile = pytest.importorskip("tifffile")
@@ -454,3 +456,17 @@ def test_a_compression_that_takes_imagecodecs_is_named_where_tifffile_is_alone()
         f"DtypeError: {compression}.tif holds samples of {named}; {needed}"
         for compression, named in compressions.items()
     ]
+
+
+@pytest.mark.parametrize("kind", [1, 2, 5, 7, 10, 12, 16, 99])
+@pytest.mark.parametrize("count", [0, 1, 7, 2**32 - 1])
+def test_a_tag_of_another_type_or_count_is_read_or_refused(kind: int, count: int) -> None:
+    """No tag that is read, as bytes, text, fractions or several values, ends the reader in any other way."""
+    tifffile.imwrite("x.tif", samples("uint8", 3), photometric="rgb", compression="zlib", resolution=(72, 72))
+    content = Path("x.tif").read_bytes()
+    start = int.from_bytes(content[4:8], "little")
+    for entry in range(int.from_bytes(content[start : start + 2], "little")):
+        at = start + 2 + 12 * entry + 2
+        Path("y.tif").write_bytes(content[:at] + struct.pack("<HI", kind, count) + content[at + 6 :])
+        with suppress(InputError, LimitError):
+            load("y.tif", frames="all" if entry % 2 else "first")

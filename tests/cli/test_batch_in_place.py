@@ -166,16 +166,15 @@ class TestInPlace:
 class TestSummary:
     def test_time_rate_bytes_and_clipping(self) -> None:
         pictures("in/a.png", "in/b.png")
-        told = batch("in", *SHARPEN, "-o", "out").stdout.splitlines()
-        assert re.fullmatch(r"time     [\d.]+ s, [\d.]+ a second", told[3])
+        told = batch("in", *SHARPEN, "-o", "out").stdout
+        assert re.search(r"^time     [\d.]+ s, [\d.]+ a second$", told, re.M)
         size = sum(path.stat().st_size for path in Path("out").glob("*.png"))
-        assert told[4] == f"wrote    {size} bytes"
-        assert re.fullmatch(r"clipped  [\d.]+% of 864 values", told[5])
+        assert f"\nwrote    {size} bytes\n" in told
         *each, last = map(json.loads, batch("in", *SHARPEN, "--output", "json", "--json").stdout.splitlines())
         assert (last["bytes"], last["values"]) == (size, 864)
         assert last["clipped"] == sum(record["clipped"] for record in each) > 0
         assert last["seconds"] > 0
-        assert told[5] == f"clipped  {last['clipped'] / 864:.2%} of 864 values"
+        assert f"\nclipped  {last['clipped'] / 864:.2%} of 864 values\n" in told
 
     def test_failed_is_red_on_a_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
         Path("a.png").write_bytes(b"x")

@@ -263,3 +263,34 @@ def test_odd_chunks_before_a_cut_are_left_out_too(tmp_path: Path) -> None:
     data = load(tmp_path / "x.png", allow_truncated=True)
     assert data.array.tolist() == [[[7, 8, 9]]]
     assert data.warnings == ("density left out, as it cannot be read",)
+
+
+def png_of(colour: int, transparent: bytes) -> bytes:
+    """A picture of 3 by 2 samples of 8 bits, and two entries of a palette if it has one."""
+    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    content = [(b"IHDR", struct.pack(">IIBBBBB", 3, 2, 8, colour, 0, 0, 0))]
+    if colour == 3:
+        content.append((b"PLTE", bytes([9, 8, 7, 6, 5, 4])))
+    content += [(b"tRNS", transparent), (b"IDAT", zlib.compress(bytes(2 * (1 + 3 * channels)))), (b"IEND", b"")]
+    parts = [
+        len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
+        for kind, body in content
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("colour", "size", "fits"),
+    [
+        *((0, 2, True), (0, 1, False), (0, 6, False), (2, 6, True), (2, 2, False)),
+        *((3, 1, True), (3, 2, True), (3, 3, False), (3, 0, False), (4, 2, False), (6, 6, False)),
+    ],
+)
+def test_transparency_that_does_not_fit_the_samples_is_left_out(
+    tmp_path: Path, colour: int, size: int, fits: bool
+) -> None:
+    (tmp_path / "x.png").write_bytes(png_of(colour, bytes(size)))
+    data = load(tmp_path / "x.png")
+    assert data.alpha == (fits or colour in (4, 6))
+    assert data.warnings == (() if fits else ("transparency left out, as it does not fit the samples",))
+    assert not data.array[..., :3].any() or colour == 3

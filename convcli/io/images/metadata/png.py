@@ -75,6 +75,8 @@ def find_metadata(stream: BinaryIO) -> Found:
             kind = place.kind
             if kind in (b"IHDR", b"PLTE"):
                 reader.needed[kind] = place.read(stream)[0]
+            elif kind == b"tRNS":
+                reader.check_transparency(range(place.start, place.end), *place.read(stream))
             elif kind[0] & 0x20 and kind not in OF_SAMPLES and place.end - place.start > LONGEST:
                 reader.found.leave_out(_name(kind), "as it is too long", range(place.start, place.end))
             elif kind[0] & 0x20 and kind not in OF_SAMPLES:
@@ -123,6 +125,18 @@ class _Reader:
         self.found.attempt(name, lambda: handle(content), place)
         if self._shown > max(shown, _SHOWN):
             self.found.edits[place] = b""
+
+    def check_transparency(self, place: range, content: bytes, intact: bool) -> None:
+        """Leave out an intact chunk of transparency that does not fit the samples, as libpng does.
+
+        Source: W3C, "Portable Network Graphics (PNG) Specification (Third Edition)", 11.3.2.1.
+        """
+        colour = self.needed[b"IHDR"][9:10]
+        size = len(content)
+        entries = len(self.needed[b"PLTE"]) // 3
+        fits = 0 < size <= entries if colour == b"\x03" else size == {b"\0": 2, b"\x02": 6}.get(colour)
+        if intact and not fits:
+            self.found.leave_out("transparency", "as it does not fit the samples", place)
 
     def _copy(self, kind: bytes, content: bytes) -> None:
         """Keep a chunk as it stands: an unknown one tells by its last letter whether it may be copied so."""

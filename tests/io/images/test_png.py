@@ -16,7 +16,7 @@ from convcli.errors import FileError
 from convcli.io import load, save
 from convcli.io.data import Metadata, Text
 from convcli.io.images import png_encode
-from convcli.io.images.metadata.found import LONGEST
+from convcli.io.images.metadata.png import INFLATED
 from convcli.io.images.png_encode import FILTERS, STRIPE, write_png
 
 SAMPLES = Path(__file__).parents[3] / "samples"
@@ -179,7 +179,7 @@ def parts(*, deep: bool, odd: dict[bytes, bytes], spoiled: bytes = b"") -> bytes
 
 
 LONG = b"so long" * 300_000  # beyond what Pillow inflates
-FAR_TOO_LONG = zlib.compress(bytes(LONGEST + 1))
+FAR_TOO_LONG = zlib.compress(bytes(INFLATED + 1))
 ODD = {
     "text compressed otherwise": (b"zTXt", b"Comment\0\7abc", "text left out, as it cannot be read"),
     "text without a keyword": (b"tEXt", b"\0abc", "text left out, as it cannot be read"),

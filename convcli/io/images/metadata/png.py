@@ -23,6 +23,9 @@ from convcli.io.images.png_chunks import OF_SAMPLES, Chunk, find_chunks
 COMMENT, XMP_TEXT, _RAW_PROFILE = "Comment", "XML:com.adobe.xmp", "Raw profile type "
 _INCH = 0.0254  # metres
 _LONG_TEXT = 1024  # characters, above which a text is compressed
+INFLATED = 2**24
+"""Bytes to which all texts and profiles are inflated: a file of a few KiB might tell of any number."""
+
 _SHOWN = 2**20
 """Bytes of texts and profiles that Pillow is shown: of a compressed one it reads no more."""
 
@@ -97,7 +100,7 @@ class _Reader:
         self.behind = False  # whether the samples stand before
         self._seen: set[bytes] = set()
         self._shown = 0
-        self._left = LONGEST
+        self._left = INFLATED
         self._handlers: dict[bytes, Callable[[bytes], None]] = {
             b"tEXt": self._text,
             b"zTXt": self._packed_text,

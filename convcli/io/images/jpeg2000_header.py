@@ -188,6 +188,8 @@ def _boxes(front: bytes, start: int, end: int) -> Iterator[tuple[bytes, range]]:
 def _palette(content: bytes) -> Palette:
     entries, count = struct.unpack(">HB", content[:3])
     columns = tuple(Component((bits & 0x7F) + 1, bits > 0x7F) for bits in content[3 : 3 + count])
+    if max((each.bits for each in columns), default=0) > _MOST_BITS:
+        raise ValueError("its palette is damaged")
     at = 3 + count
     colours = np.empty((entries, count), np.int64)
     for entry in range(entries):

@@ -35,7 +35,7 @@ class Blocked(importlib.abc.MetaPathFinder):
 
 sys.meta_path.insert(0, Blocked())
 CALLS = '''sched_getaffinity sched_setaffinity posix_fallocate posix_fadvise register_at_fork fchmod chown fchown lchown
-mkfifo getuid geteuid getgid getgroups sysconf setsid killpg getpgid nice fork forkpty openpty statvfs uname'''
+mkfifo getuid geteuid getgid getgroups sysconf setsid killpg getpgid nice fork forkpty openpty uname'''
 for name in CALLS.split():
     if hasattr(os, name):
         delattr(os, name)
@@ -46,7 +46,8 @@ for name in [name for name in dir(mmap) if name.startswith(("MADV_", "MAP_", "PR
     delattr(mmap, name)
 sys.platform = "elsewhere"
 """
-# numpy maps a file by mmap.mmap(..., access=...), which needs none of these constants.
+# numpy maps a file by mmap.mmap(..., access=...), which needs none of these constants; shutil.disk_usage, which uses
+# statvfs here, is there on Windows too.
 
 WAYS = (
     "--version",

@@ -66,10 +66,16 @@ def leaves_float32(values: NDArray[Any]) -> bool:
     """
     if values.dtype.kind != "f" or values.dtype.itemsize <= 4:
         return False
-    limits = np.finfo(np.float32)
     sizes = np.abs(values)
-    return bool((((sizes < limits.tiny) & (sizes > 0)) | ((sizes > limits.max) & (sizes < np.inf))).any())
+    if np.count_nonzero(sizes < LEAST_FLOAT32) != np.count_nonzero(sizes == 0):
+        return True
+    large = np.count_nonzero(sizes > MOST_FLOAT32)
+    return bool(large and large != np.count_nonzero(sizes == np.inf))
 
+
+LEAST_FLOAT32 = float(np.finfo(np.float32).tiny)
+MOST_FLOAT32 = float(np.finfo(np.float32).max)
+"""The ends of float32's normal range."""
 
 HEAVY = 2.0**24
 """Sum of the magnitudes of taps from which subnormal samples, which float32 rounds to few digits, give normal sums."""
@@ -77,23 +83,20 @@ HEAVY = 2.0**24
 
 def needs_float64(x: NDArray[Any], w: NDArray[Any], bias: NDArray[Any] | None, cval: float) -> bool:
     """Return whether float32 holds an operand badly, or sums of integers that are to be added in it."""
-    constants = np.array([cval]) if bias is None else np.array([cval, *bias.tolist()])
-    if leaves_float32(w) or leaves_float32(constants):
+    constant = cval != 0 and not LEAST_FLOAT32 <= abs(cval) <= MOST_FLOAT32 and math.isfinite(cval)
+    if constant or leaves_float32(w) or (bias is not None and leaves_float32(bias)):
         return True
-    with np.errstate(over="ignore", invalid="ignore"):
-        reach = largest_sum(w)
-        if x.dtype.kind in "iu":
-            return bool(reach * 2.0 ** (8 * x.dtype.itemsize) > np.finfo(np.float32).max)
-        if x.dtype != np.float32 or reach < HEAVY:
-            return False
-        largest = float(np.nanmax(np.abs(x), initial=0))
-    return 0 < largest < float(np.finfo(np.float32).tiny) * HEAVY
+    if x.dtype.kind in "iu":
+        return largest_sum(w) * 2.0 ** (8 * x.dtype.itemsize) > MOST_FLOAT32
+    if x.dtype != np.float32 or largest_sum(w) < HEAVY:
+        return False
+    largest = float(np.nanmax(np.abs(x), initial=0))
+    return 0 < largest < LEAST_FLOAT32 * HEAVY
 
 
 def largest_sum(w: NDArray[Any]) -> float:
     """Return an upper bound of the sum of the magnitudes of a kernel's taps, from those of all kernels of w."""
-    with np.errstate(over="ignore"):
-        return float(np.abs(w, dtype=np.float64).sum())
+    return max(float(w.max()), -float(w.min())) * w.size
 
 
 def small_taps(w: NDArray[Any]) -> tuple[NDArray[Any], int]:

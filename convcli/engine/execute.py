@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine.analysis import largest_sum, small_taps
+from convcli.engine.analysis import MOST_FLOAT32, largest_sum, small_taps
 from convcli.engine.buffers import LINE
 from convcli.engine.exact import TURN, prepare_residues, store_exact, wrapped
 from convcli.engine.methods.bands import unlike
@@ -77,7 +77,7 @@ class _Run:
     ) -> None:
         self.plan, self.method, self.part = plan, plan.implementation, part
         self.x, self.out = x, out
-        self.w, self.power = small_taps(w)
+        self.w, self.power = small_taps(w) if plan.facts.extreme else (w, 0)
         self.scratch, self.accumulator = Scratch(), np.dtype(plan.accumulator)
         self.block_dtype = x.dtype if self.method.keeps_dtype(plan) else self.accumulator
         with np.errstate(invalid="ignore", over="ignore"):
@@ -106,7 +106,7 @@ class _Run:
         self.checks_overflow = self.accumulator == np.float32 and x.dtype.kind == "f"
         if self.checks_overflow:
             self.checked = ()
-            self.largest_sample = np.finfo(np.float32).max / max(largest_sum(w), 1.0)
+            self.largest_sample = MOST_FLOAT32 / max(largest_sum(w), 1.0)
 
     def __call__(self, tile: Tile) -> None:
         block = self._block(tile, self.block_dtype, self.plan.spec.cval)

@@ -22,7 +22,7 @@ A message is one line in up to three parts: what was given; what was expected; w
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -167,6 +167,19 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
     """
     near = nearest(given, known)
     return f"did you mean '{near}'?" if near else ""
+
+
+def is_there(path: Path, check: Callable[[Path], bool] | None = None) -> bool:
+    """Return whether a path exists, or passes a check; a name that the system cannot have names nothing.
+
+    >>> from pathlib import Path
+    >>> is_there(Path("x" * 999)), is_there(Path("."), Path.is_dir)
+    (False, True)
+    """
+    try:
+        return check(path) if check else path.exists()
+    except (OSError, ValueError):  # too long, or with a zero byte in it
+        return False
 
 
 def nearest_file(path: Path) -> str:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import BinaryIO, NamedTuple, cast
 
-from convcli.errors import FileError, InputError, did_you_mean, nearest_file, reason
+from convcli.errors import FileError, InputError, did_you_mean, is_there, nearest_file, reason
 from convcli.io.arrays.npy import split_key
 from convcli.io.codec import ReadRequest, codec_of, plugin_errors
 from convcli.io.data import Data, RawLayout
@@ -260,7 +260,7 @@ def _unreadable(path: str, error: OSError | ValueError) -> FileError:
 
 def _missing(path: str) -> FileError:
     folder = Path(path).parent
-    if not folder.is_dir():
+    if not is_there(folder, Path.is_dir):
         return FileError(f"{path} does not exist", f"there is no folder {folder}")
     if os.path.lexists(path):
         return FileError(f"{path} is a symbolic link that leads nowhere", "expected an existing file")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli import io
-from convcli.errors import InputError, ShapeError
+from convcli.errors import InputError, ShapeError, is_there
 from convcli.io import Data
 from convcli.jobs import colour
 from convcli.jobs.transfer import Curve
@@ -94,7 +94,7 @@ def load_or_generate(source: str, seed: int, limits: Limits, *, volume: bool = F
     except ShapeError:
         raise
     except InputError:
-        if re.fullmatch(r"[\dxX]+", source) and not Path(source).exists():
+        if re.fullmatch(r"[\dxX]+", source) and not is_there(Path(source)):
             raise
         return io.load(source, limits=limits, volume=volume)
     limits.check_memory(f"an input of {show(shape)}", 8 * math.prod(shape))

@@ -14,7 +14,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from convcli import io
-from convcli.errors import FileError, InputError, KernelError, LimitError, brief, did_you_mean, nearest_file
+from convcli.errors import FileError, InputError, KernelError, LimitError, brief, did_you_mean, is_there, nearest_file
 from convcli.io import Written
 from convcli.io.arrays.npy import ZIP_DAMAGE, read_header
 from convcli.kernels.model import Kernel, check_tap_type, checked_taps, limit_taps
@@ -55,7 +55,7 @@ def looks_like_file(reference: str) -> bool:
 def missing(reference: str) -> FileError:
     """Return the error for a path that does not exist, with the nearest existing name."""
     path = Path(io.split_key(reference)[0])
-    remedy = nearest_file(path) if path.parent.is_dir() else f"nor can its folder '{path.parent}' be read"
+    remedy = nearest_file(path) if is_there(path.parent, Path.is_dir) else f"nor can its folder '{path.parent}' be read"
     return FileError(f"kernel file '{path}' does not exist", remedy=remedy)
 
 
@@ -153,10 +153,7 @@ def _require_file(path: Path) -> None:
 
 
 def _exists(path: Path) -> bool:
-    try:
-        return bool(path.name) and path.exists()
-    except (OSError, ValueError):  # a name too long for the system, or with a zero byte in it
-        return False
+    return bool(path.name) and is_there(path)
 
 
 TextForm = Literal["csv", "txt", "json", "imagemagick", "vips"]

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from convcli.errors import FileError, InputError, did_you_mean, nearest_file
+from convcli.errors import FileError, InputError, did_you_mean, is_there, nearest_file
 from convcli.network.graph import Block, Network, read_input
 from convcli.network.layers import KINDS, Tensor
 from convcli.network.parser import parse, parse_arguments
@@ -42,7 +42,7 @@ def check_network_suffix(word: str) -> None:
     >>> check_network_suffix("28x28")
     """
     path = Path(word)
-    if not is_network_file(word) and (path.suffix[1:].isalpha() or path.is_file()):
+    if not is_network_file(word) and (path.suffix[1:].isalpha() or is_there(path, Path.is_file)):
         raise FileError(
             f"{word} is not the name of a network's file",
             "expected a name that ends in .toml or .onnx",

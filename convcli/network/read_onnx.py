@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from convcli.errors import ConvError, FileError, InputError, LimitError, ShapeError, brief, nearest_file
+from convcli.errors import ConvError, FileError, InputError, LimitError, ShapeError, brief, is_there, nearest_file
 from convcli.limits import Limits, show_bytes
 from convcli.network.graph import INPUT, Network, Node
 from convcli.network.layers import Op, Step
@@ -61,7 +61,7 @@ def load(path: str) -> Network:
         import onnx
     except ImportError:
         raise InputError(f"{path} is an ONNX model", "reading one takes the onnx package", "pip install onnx") from None
-    if not Path(path).is_file():
+    if not is_there(Path(path), Path.is_file):
         raise FileError(f"there is no file {path!r}", remedy=nearest_file(Path(path)) or "check its name")
     size = Path(path).stat().st_size
     if size > LARGEST:

@@ -451,7 +451,7 @@ def test_a_compression_that_takes_imagecodecs_is_named_where_tifffile_is_alone()
         tifffile.imwrite(f"{compression}.tif", values, photometric="rgb", compression=compression)
     command = [sys.executable, "-c", WITHOUT_IMAGECODECS, *(f"{compression}.tif" for compression in compressions)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    needed = "which tifffile decompresses by the imagecodecs package; pip install 'convcli[tiff]'"
+    needed = "which tifffile decompresses by the imagecodecs package; pip install imagecodecs"
     assert done.stdout.splitlines() == [
         f"DtypeError: {compression}.tif holds samples of {named}; {needed}"
         for compression, named in compressions.items()

@@ -56,7 +56,8 @@ def _over(data: Data, background: Rgb) -> Data:
         cover = piece[..., -1:] / top
         return np.asarray(piece[..., :-1] * cover + ground * (1 - cover), np.float32)
 
-    return _mapped(replace(data, alpha=False), over, len(ground))
+    colour = "#" + "".join(f"{level:02x}" for level in background)
+    return _mapped(replace(data, alpha=False, notes=(*data.notes, f"put on {colour}")), over, len(ground))
 
 
 def _in_gray(data: Data) -> Data:
@@ -65,7 +66,7 @@ def _in_gray(data: Data) -> Data:
     def luma(piece: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.concatenate([(piece[..., :3] @ LUMA)[..., None], piece[..., 3:]], axis=-1)
 
-    return _mapped(data, luma, 1 + data.alpha)
+    return _mapped(replace(data, notes=(*data.notes, "luma of RGB")), luma, 1 + data.alpha)
 
 
 def _mapped(data: Data, change: Callable[[NDArray[np.float32]], NDArray[np.float32]], channels: int) -> Data:

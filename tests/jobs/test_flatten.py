@@ -64,6 +64,7 @@ def test_frames_are_flattened_each(in_tmp: Path) -> None:
     frames[0].save("x.webp", save_all=True, append_images=frames[1:], lossless=True, exact=True)
     told = run("apply", "x.webp", *IDENTITY, "--frames", "all", "--gray", "--background", "white", "-o", "y.png")
     assert "3 frames of 9x12 gray -> y.png 3 frames of 9x12 gray" in told.stderr
+    assert "  read  3 frames; put on #ffffff; luma of RGB\n" in told.stderr
 
 
 def test_the_error_names_the_option_that_helps(in_tmp: Path) -> None:

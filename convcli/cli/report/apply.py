@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from convcli.cli.report.progress import elapsed
+from convcli.cli.report.terminal import width, wrapped
 from convcli.cli.report.text import (
     axis_json,
     axis_names,
@@ -60,7 +61,7 @@ def short_lines(result: ApplyResult, seconds: float) -> list[str]:
     rows += _verifications(result)
     if result.written is not None:
         rows += [("reduced", what) for what in result.written.dropped]
-    return [_summary(result, seconds), *(columns(rows) if rows else [])]
+    return [*wrapped(_summary(result, seconds), width(), "  "), *(columns(rows) if rows else [])]
 
 
 def _summary(result: ApplyResult, seconds: float) -> str:

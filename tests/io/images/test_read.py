@@ -273,7 +273,7 @@ CUT = {
 def test_samples_that_pillow_would_cut_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(CUT[name]())
     by_itself = r"Pillow would cut them.*; convert it to 8 bits"
-    by_an_extra = r"which Pillow does not keep whole .*; pip install 'convcli\[(tiff|png16)\]'"
+    by_an_extra = r"which Pillow does not keep whole .*; pip install (tifffile )?imagecodecs"
     with pytest.raises(DtypeError, match=rf"holds .*bit samples.*; ({by_itself}|{by_an_extra})"):
         load(tmp_path / name)
 
@@ -462,7 +462,7 @@ REFUSED = [
     ("png", "uint8", (4, 4, 4, 4), False, ShapeError, r"4 axes, 4x4x4x4; an image is HxW or HxWxC; write \.npy"),
     ("png", "uint8", (0, 4), False, ShapeError, "0x4 has no values"),
     ("png", "uint8", (4, 4, 3), True, ShapeError, "3 channels cannot end in alpha"),
-    ("jpg", "uint8", (4, 4, 4), True, ShapeError, r"jpg cannot hold alpha .*; write \.png"),
+    ("jpg", "uint8", (4, 4, 4), True, ShapeError, r"jpg cannot hold alpha .*; use --background white, or write \.png"),
     ("jpg", "uint16", (4, 4), False, DtypeError, "jpg cannot hold uint16"),
     ("gif", "uint8", (4, 4, 5), False, ShapeError, "gif cannot hold uint8 with 5 channels"),
     ("webp", "uint8", (4, 20000, 3), False, ShapeError, "at most 16383 pixels a side"),
@@ -545,7 +545,7 @@ def test_a_type_that_no_format_keeps_is_refused(dtype: str, name: str) -> None:
 
 def test_float64_is_not_halved_without_the_package() -> None:
     with pytest.raises(
-        DtypeError, match=r"the input array is float64; .*pip install tifffile', or use --dtype float32"
+        DtypeError, match=r"the input array is float64; .*pip install tifffile imagecodecs, or use --dtype float32"
     ):
         codec_of(lookup("tiff")).output_dtype(np.dtype("float64"), "array")
 

@@ -66,7 +66,7 @@ def find_layout(stream: BinaryIO) -> Layout | None:
     stream.seek(0)
     head = stream.read(_FRONT + 124)
     stream.seek(0)
-    if len(head) < _FRONT + 52:
+    if len(head) < _FRONT + 56:
         return None
     start, length, width, height = unpack_from("<IIii", head, 10)
     bits, compression = unpack_from("<HI", head, 28)

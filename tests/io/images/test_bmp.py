@@ -75,6 +75,16 @@ def test_fields_that_overlap_or_have_gaps_are_no_damage(masks: tuple[int, ...]) 
         load("x.bmp")
 
 
+@pytest.mark.parametrize("length", [40, 56])
+def test_no_part_is_taken_for_the_whole(length: int) -> None:
+    bits, masks = MASKS["4 bits each"]
+    content = bmp(np.zeros((5, 7), np.uint32), bits, masks, length)
+    for end in range(2, len(content)):
+        Path("x.bmp").write_bytes(content[:end])
+        with pytest.raises(FileError):
+            load("x.bmp")
+
+
 def test_sizes_are_checked_before_samples_are_read() -> None:
     bits, masks = MASKS["4 bits each"]
     content = bmp(np.zeros((5, 7), np.uint32), bits, masks, 56)

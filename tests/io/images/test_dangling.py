@@ -101,3 +101,11 @@ def test_a_link_out_of_the_file_is_left_out_but_not_with_all_pages() -> None:
     assert data.warnings == ("the link to a further page left out, as the file does not hold it",)
     with pytest.raises(FileError, match=r"x\.tif is damaged: it ends too early"):
         load("x.tif", frames="all")
+
+
+def test_a_height_that_is_told_twice_and_cannot_be_read_is_no_fault() -> None:
+    content = tiff({283: (SHORT, [1]), EXIF: (LONG, None)}, inner={0x9003: TEXT})
+    spoiled = content.replace(struct.pack("<HH", 283, SHORT), struct.pack("<HH", 257, 257))
+    assert spoiled != content
+    Path("x.tif").write_bytes(spoiled)
+    assert load("x.tif", allow_truncated=True).array.size == PIXELS.size

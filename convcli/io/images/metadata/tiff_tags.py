@@ -180,7 +180,7 @@ def read_tiff_metadata(
         later, lost = _of_later_page(_read(stream, head, directory), page)
         parts += later
         unheld += [_LATER] * lost
-    size = [values_of(tag)[0] for tag in _size(stream, head, pages[0])]
+    size = _size(stream, head, pages[0])
     exif = [tag for tag in tags.values() if tag.number in _DESCRIBING and _kind(tag).describes == "field"]
     block = ExifBlock(upright_tags(exif, orientation, *size), head.order).content()
     return _fields(tags, block, swaps_axes(orientation), tuple(parts), tuple(dict.fromkeys(unheld)))
@@ -219,8 +219,11 @@ def _little_endian(tag: Tag, counts: Sequence[int]) -> Tag:
     return tag._replace(content=content)
 
 
-def _size(stream: BinaryIO, head: Head, directory: Directory) -> tuple[Tag, ...]:
-    return read_tags(stream, head, [directory.entries[number] for number in (_WIDTH, _HEIGHT)], [])
+def _size(stream: BinaryIO, head: Head, directory: Directory) -> tuple[int, int]:
+    """Return the width and the height of a page as it is stored; 0 where they cannot be read."""
+    entries = [entry for number, entry in directory.entries.items() if number in (_WIDTH, _HEIGHT)]
+    told = {tag.number: next(iter(values_of(tag)), 0) for tag in read_tags(stream, head, entries, [])}
+    return told.get(_WIDTH, 0), told.get(_HEIGHT, 0)
 
 
 def _orientation(stream: BinaryIO, head: Head, directory: Directory) -> int:

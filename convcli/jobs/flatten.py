@@ -21,8 +21,8 @@ LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 Source: ITU-R BT.709, whose primaries are those of sRGB.
 """
 
-PIECE = 1 << 20
-"""Values that are converted at a time: 4 MiB of float32."""
+PIECE = 1 << 18
+"""Values that are converted at a time: 1 MiB of float32, of which several are held."""
 
 
 def flatten(data: Data, background: Rgb | None, *, gray: bool) -> Data:
@@ -78,6 +78,6 @@ def _mapped(data: Data, change: Callable[[NDArray[np.float32]], NDArray[np.float
     for start in range(0, len(rows), step):
         values: NDArray[Any] = change(rows[start : start + step].astype(np.float32))
         made[start : start + step] = np.rint(values) if array.dtype.kind in "iu" else values
-    taken = array.nbytes + made.nbytes + 16 * PIECE
+    taken = array.nbytes + made.nbytes + 64 * PIECE
     whole = made.reshape(*array.shape[:-1], channels)
     return replace(data, array=whole, decoding=max(data.decoding, taken))

@@ -11,6 +11,8 @@ from setuptools.command.egg_info import manifest_maker
 
 
 def build_sdist(*arguments: Any, **options: Any) -> str:
-    """Build an sdist with the files of .ci/MANIFEST.in, a path relative to the project, where backends run."""
+    """Build an sdist with the files of .ci/MANIFEST.in, a path relative to the project, where
+    backends run.
+    """
     manifest_maker.template = ".ci/MANIFEST.in"
     return build_meta.build_sdist(*arguments, **options)

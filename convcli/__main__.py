@@ -1,6 +1,8 @@
-"""The `convcli` command, and `python -m convcli`: start the command line, and answer an interrupt at any moment.
+"""The `convcli` command, and `python -m convcli`: start the command line, and answer an interrupt
+at any moment.
 
-What is imported here is little, so that an interrupt while the rest is imported ends as one later does.
+What is imported here is little, so that an interrupt while the rest is imported ends as one later
+does.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ _INTERRUPTED = 130
 def run() -> None:
     """Run the command line and exit with its code."""
     handler = signal.getsignal(signal.SIGINT)
-    interruptible = handler is signal.default_int_handler  # a background job of a shell ignores interrupts
+    interruptible = (
+        handler is signal.default_int_handler
+    )  # a background job of a shell ignores interrupts
     if interruptible:
         signal.signal(signal.SIGINT, _stop)
     from convcli.cli import main
@@ -30,7 +34,9 @@ def run() -> None:
         _stop(signal.SIGINT, None)
     finally:
         if interruptible:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # nothing is left to be stopped but Python itself
+            signal.signal(
+                signal.SIGINT, signal.SIG_DFL
+            )  # nothing is left to be stopped but Python itself
 
 
 def _stop(_: int, __: FrameType | None) -> NoReturn:

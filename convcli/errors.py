@@ -133,7 +133,8 @@ def reason(error: OSError | ValueError) -> str:
 def nearest(given: str, known: Iterable[str]) -> str:
     """Return the known name that a slip of the fingers makes the given one, or "".
 
-    One slip for every four letters: one left out, put in, exchanged for another or for its neighbour.
+    One slip for every four letters: one left out, put in, exchanged for another or for its
+    neighbour.
 
     >>> nearest(".pgn", [".npy", ".png"]), nearest("gausian", ["box", "gaussian"]), nearest(".jxl", [".jpx"])
     ('.png', 'gaussian', '')
@@ -170,7 +171,8 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
 
 
 def is_there(path: Path, check: Callable[[Path], bool] | None = None) -> bool:
-    """Return whether a path exists, or passes a check; a name that the system cannot have names nothing.
+    """Return whether a path exists, or passes a check; a name that the system cannot have names
+    nothing.
 
     >>> from pathlib import Path
     >>> is_there(Path("x" * 999)), is_there(Path("."), Path.is_dir)

@@ -168,7 +168,8 @@ def threads() -> int:
 
 
 def startable_threads(count: int) -> int:
-    """Return how many of `count` threads the system lets start now; with 1, the caller does the work itself.
+    """Return how many of `count` threads the system lets start now; with 1, the caller does the
+    work itself.
 
     >>> startable_threads(1)
     1

@@ -8,7 +8,8 @@ A package names them in its pyproject.toml::
     [project.entry-points."convcli.kernels"]
     cross = "their_package:CROSS"    # a convcli.kernels.KernelFamily
 
-They are looked for once per process, the first time that a name is none of convcli's own, or that all are listed.
+They are looked for once per process, the first time that a name is none of convcli's own, or that
+all are listed.
 """
 
 from __future__ import annotations
@@ -24,11 +25,16 @@ if TYPE_CHECKING:
 
 Plugin = TypeVar("Plugin")
 
-_logger = logging.getLogger("convcli")  # without a handler, Python writes a warning to stderr as one line
+_logger = logging.getLogger(
+    "convcli"
+)  # without a handler, Python writes a warning to stderr as one line
 
 
 def load_plugins(
-    group: str, wanted: type[Plugin], names_of: Callable[[Plugin], Iterable[str]], reserved: Iterable[str]
+    group: str,
+    wanted: type[Plugin],
+    names_of: Callable[[Plugin], Iterable[str]],
+    reserved: Iterable[str],
 ) -> list[tuple[str, Plugin]]:
     """Load the objects that installed packages register in a group of entry points.
 
@@ -41,7 +47,9 @@ def load_plugins(
 
     found: list[tuple[str, Plugin]] = []
     owners = dict.fromkeys(reserved, "convcli")
-    for point in sorted(set(entry_points(group=group)), key=lambda point: (point.name, point.value)):
+    for point in sorted(
+        set(entry_points(group=group)), key=lambda point: (point.name, point.value)
+    ):
         package = point.dist.name if point.dist else point.value
         try:
             plugin = _load(point, wanted)

@@ -1,6 +1,8 @@
-"""What systems differ in: each call that only some of them have, and what is done where it is missing.
+"""What systems differ in: each call that only some of them have, and what is done where it is
+missing.
 
-Standard library only. Whether a call exists is looked up when it is made, so that a test can take it away.
+Standard library only. Whether a call exists is looked up when it is made, so that a test can take
+it away.
 """
 
 from __future__ import annotations
@@ -15,8 +17,11 @@ import sys
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
-STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
-"""Signals that ask a program to end: from `kill`, a terminal that closes, and Windows' Ctrl-Break."""
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
+)
+"""Signals that ask a program to end: from `kill`, a terminal that closes, and Windows' Ctrl-Break.
+"""
 
 _SIGNALLED = 128
 """A shell's exit code of a program that a signal ended is this and the signal's number."""
@@ -27,7 +32,9 @@ _RESERVED = frozenset(
     {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}
     | {f"{device}{number}" for device in ("COM", "LPT") for number in "123456789¹²³"}
 )
-"""Names of Windows' devices, with any suffix. Source: Microsoft, "Naming Files, Paths, and Namespaces"."""
+"""Names of Windows' devices, with any suffix. Source: Microsoft, "Naming Files, Paths, and
+Namespaces".
+"""
 
 _FORBIDDEN = frozenset('<>:"|?*\\/')
 
@@ -69,18 +76,22 @@ def physical_memory() -> int | None:
 
 
 def own_session() -> dict[str, Any]:
-    """Return the options of `subprocess.Popen` for a process that no interrupt at the terminal reaches."""
+    """Return the options of `subprocess.Popen` for a process that no interrupt at the terminal
+    reaches.
+    """
     if hasattr(subprocess, "CREATE_NEW_PROCESS_GROUP"):
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}
 
 
 def end_with_parent(parent: int) -> None:
-    """Have Linux kill this process when its parent exits; other systems only close the pipe between them.
+    """Have Linux kill this process when its parent exits; other systems only close the pipe between
+    them.
 
     A call that holds the interpreter's lock does not notice a closed pipe.
 
-    Source: Linux man-pages, PR_SET_PDEATHSIG(2const); the signal comes when the thread that started the process ends.
+    Source: Linux man-pages, PR_SET_PDEATHSIG(2const); the signal comes when the thread that started
+    the process ends.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -89,7 +100,9 @@ def end_with_parent(parent: int) -> None:
 
 
 def anonymous_memory(size: int) -> mmap.mmap:
-    """Return fresh pages of memory, large ones where the system has them. Raises OSError if it has none left."""
+    """Return fresh pages of memory, large ones where the system has them. Raises OSError if it has
+    none left.
+    """
     if hasattr(mmap, "MAP_ANONYMOUS"):
         memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     else:
@@ -125,12 +138,16 @@ def allocate(stream: BinaryIO, start: int, size: int) -> None:
 
 
 def renames_open_files() -> bool:
-    """Return whether a file can be renamed, replaced and removed while it is open or mapped; on Windows it cannot."""
+    """Return whether a file can be renamed, replaced and removed while it is open or mapped; on
+    Windows it cannot.
+    """
     return os.name == "posix"
 
 
 def keep_owner(path: Path, status: os.stat_result) -> bool:
-    """Give a file the owner and the group of another, as far as this user may. Returns whether it has the group."""
+    """Give a file the owner and the group of another, as far as this user may. Returns whether it
+    has the group.
+    """
     own = path.stat()
     if (own.st_uid, own.st_gid) == (status.st_uid, status.st_gid) or not hasattr(os, "chown"):
         return True
@@ -144,7 +161,9 @@ def keep_owner(path: Path, status: os.stat_result) -> bool:
 
 
 def is_hidden(entry: os.DirEntry[str]) -> bool:
-    """Return whether file managers hide an entry: by its name, or by its attributes on Windows and macOS."""
+    """Return whether file managers hide an entry: by its name, or by its attributes on Windows and
+    macOS.
+    """
     if entry.name.startswith("."):
         return True
     try:
@@ -173,4 +192,9 @@ def _is_reserved(name: str) -> bool:
     [True, True, True, True, False, False]
     """
     stem = name.split(".")[0].rstrip(" ").upper()
-    return stem in _RESERVED or name[-1:] in (".", " ") or bool(_FORBIDDEN & set(name)) or min(name, default=" ") < " "
+    return (
+        stem in _RESERVED
+        or name[-1:] in (".", " ")
+        or bool(_FORBIDDEN & set(name))
+        or min(name, default=" ") < " "
+    )

@@ -6,7 +6,8 @@ logo.png     (96, 96, 4) uint8     the binomial kernel (1 2 1) x (1 2 1) as nine
 signal.csv   (512,) text           a sine, a step and noise, one number a line
 volume.npy   (24, 24, 24) float32  a ball inside a shell, and a smaller ball outside it
 
-Everything is computed from fixed seeds by numpy; Pillow only writes the files, so no version of it changes a pixel.
+Everything is computed from fixed seeds by numpy; Pillow only writes the files, so no version of it
+changes a pixel.
 """
 
 import sys
@@ -31,31 +32,42 @@ def smoothstep(low: float, high: float, value: ArrayLike) -> Array:
 
 
 def value_noise(rng: Generator, shape: Sequence[int], cells: Sequence[int]) -> Array:
-    """Interpolate a random lattice of `cells` cells smoothly to `shape`; values in 0..1, any number of axes."""
+    """Interpolate a random lattice of `cells` cells smoothly to `shape`; values in 0..1, any number
+    of axes.
+    """
     field = rng.random([count + 1 for count in cells])
     for axis, (size, count) in enumerate(zip(shape, cells, strict=True)):
         place = np.arange(size) * count / size
         before = place.astype(np.intp)
-        blend = smoothstep(0.0, 1.0, place - before).reshape([-1 if a == axis else 1 for a in range(len(shape))])
+        blend = smoothstep(0.0, 1.0, place - before).reshape(
+            [-1 if a == axis else 1 for a in range(len(shape))]
+        )
         field = field.take(before, axis) * (1.0 - blend) + field.take(before + 1, axis) * blend
     return field
 
 
 def fractal(rng: Generator, shape: Sequence[int], cells: Sequence[int], octaves: int) -> Array:
     """Sum octaves of noise, each twice as fine and half as strong; values in 0..1."""
-    layers = [value_noise(rng, shape, [count << k for count in cells]) / 2.0 ** (k + 1) for k in range(octaves)]
+    layers = [
+        value_noise(rng, shape, [count << k for count in cells]) / 2.0 ** (k + 1)
+        for k in range(octaves)
+    ]
     return np.asarray(sum(layers) / (1.0 - 0.5**octaves))
 
 
 def paint(canvas: Array, colour: ArrayLike, cover: Array) -> None:
-    """Lay a colour, or an image of colours, over the canvas (H, W, 3) where cover (H, W) says, in place."""
+    """Lay a colour, or an image of colours, over the canvas (H, W, 3) where cover (H, W) says, in
+    place.
+    """
     canvas += (np.asarray(colour) - canvas) * cover[..., None]
 
 
 def ramp(stops: Sequence[tuple[float, tuple[float, float, float]]], value: Array) -> Array:
     """Detected values up in a colour ramp: (...) to (..., 3)."""
     places, colours = zip(*stops, strict=True)
-    return np.stack([np.interp(value, places, channel) for channel in zip(*colours, strict=True)], axis=-1)
+    return np.stack(
+        [np.interp(value, places, channel) for channel in zip(*colours, strict=True)], axis=-1
+    )
 
 
 def to_bytes(image: Array) -> NDArray[np.uint8]:
@@ -77,7 +89,9 @@ SKY = (
 
 
 def photo() -> NDArray[np.uint8]:
-    """Paint the scene at twice its size from back to front, then halve it, which smooths every edge."""
+    """Paint the scene at twice its size from back to front, then halve it, which smooths every
+    edge.
+    """
     rng = default_rng(1957)
     v, u = np.mgrid[0:512, 0:768] / 512.0
     canvas = sky(rng, u, v)
@@ -108,7 +122,10 @@ def hills(canvas: Array, rng: Generator, u: Array, v: Array, near: float) -> Non
     depth = v - ridge
     relief = fractal(rng, u.shape, (20, 24), 6)
     slope = 30.0 * (np.gradient(relief, axis=1) - np.gradient(relief, axis=0))
-    body = ramp(((0.0, (0.50, 0.43, 0.56)), (0.5, (0.27, 0.29, 0.40)), (1.0, (0.07, 0.13, 0.13))), np.array(near))
+    body = ramp(
+        ((0.0, (0.50, 0.43, 0.56)), (0.5, (0.27, 0.29, 0.40)), (1.0, (0.07, 0.13, 0.13))),
+        np.array(near),
+    )
     lit = body * (1.0 + (0.18 + 0.40 * near) * (slope + relief - 0.5))[..., None]
     haze = smoothstep(0.0, 0.24, depth) * (0.75 - 0.50 * near)
     paint(lit, (0.98, 0.76, 0.60), haze)
@@ -116,13 +133,19 @@ def hills(canvas: Array, rng: Generator, u: Array, v: Array, near: float) -> Non
 
 
 def lake(canvas: Array, rng: Generator, u: Array, v: Array) -> None:
-    """Mirror what stands above the shore, shaken by ripples that widen towards the eye, with glitter under the sun."""
+    """Mirror what stands above the shore, shaken by ripples that widen towards the eye, with
+    glitter under the sun.
+    """
     height, width = u.shape
     shore = int(SHORE * height)
     below = v[shore:] - SHORE
     ripple = fractal(rng, below.shape, (46, 7), 4) - 0.5
-    rows = np.clip(shore - 1 - (below * 1.45 + 0.35 * ripple * below) * height, 0, shore - 1).astype(np.intp)
-    columns = np.clip(u[shore:] * height + 26.0 * ripple * (0.15 + below) * 2.0, 0, width - 1).astype(np.intp)
+    rows = np.clip(
+        shore - 1 - (below * 1.45 + 0.35 * ripple * below) * height, 0, shore - 1
+    ).astype(np.intp)
+    columns = np.clip(
+        u[shore:] * height + 26.0 * ripple * (0.15 + below) * 2.0, 0, width - 1
+    ).astype(np.intp)
     water = canvas[rows, columns]
     water *= 1.0 - np.array((0.75, 0.58, 0.38)) * (0.25 + 1.3 * below[..., None])
     lane = np.exp(-(((u[shore:] - SUN[0]) / (0.030 + 0.25 * below)) ** 2))
@@ -134,15 +157,29 @@ def lake(canvas: Array, rng: Generator, u: Array, v: Array) -> None:
 def bank(canvas: Array, rng: Generator, u: Array, v: Array) -> None:
     """The near bank with its grass, and conifers on it."""
     blades = 0.035 * fractal(rng, u.shape[1:], (130,), 2)
-    ground = 0.985 - 0.16 * smoothstep(0.62, -0.1, u[0]) - 0.10 * smoothstep(1.10, 1.55, u[0]) - blades
-    soil = np.array((0.062, 0.075, 0.072)) * (0.4 + 1.3 * fractal(rng, u.shape, (60, 60), 3))[..., None]
-    for foot, tall in ((0.06, 0.50), (0.155, 0.66), (0.245, 0.40), (0.335, 0.27), (1.335, 0.30), (1.43, 0.46)):
+    ground = (
+        0.985 - 0.16 * smoothstep(0.62, -0.1, u[0]) - 0.10 * smoothstep(1.10, 1.55, u[0]) - blades
+    )
+    soil = (
+        np.array((0.062, 0.075, 0.072))
+        * (0.4 + 1.3 * fractal(rng, u.shape, (60, 60), 3))[..., None]
+    )
+    for foot, tall in (
+        (0.06, 0.50),
+        (0.155, 0.66),
+        (0.245, 0.40),
+        (0.335, 0.27),
+        (1.335, 0.30),
+        (1.43, 0.46),
+    ):
         paint(canvas, soil, conifer(rng, u - foot, (v - (0.90 - tall)) / tall, tall))
     paint(canvas, soil, (v > ground).astype(np.float64))
 
 
 def conifer(rng: Generator, across: Array, down: Array, tall: float) -> Array:
-    """Cover of a conifer: down runs from 0 at the tip to 1 at the foot; tiers of drooping, ragged branches."""
+    """Cover of a conifer: down runs from 0 at the tip to 1 at the foot; tiers of drooping, ragged
+    branches.
+    """
     tiers = 9.0 + 12.0 * tall
     ragged = 0.30 * (fractal(rng, across.shape, (70, 50), 2) - 0.5)
     droop = down - 0.35 * np.abs(across) / tall
@@ -156,7 +193,9 @@ def conifer(rng: Generator, across: Array, down: Array, tall: float) -> Array:
 
 
 def digit() -> NDArray[np.uint8]:
-    """A three: a pen drawn along a smooth curve, pressing harder in its middle, its edge one pixel soft."""
+    """A three: a pen drawn along a smooth curve, pressing harder in its middle, its edge one pixel
+    soft.
+    """
     knots = np.array([(7.6, 8.2), (10.2, 5.2), (15.4, 4.6), (18.4, 7.6), (16.8, 11.4), (12.6, 13.2),
                       (17.4, 14.2), (20.0, 18.0), (17.6, 22.2), (12.0, 23.4), (7.4, 20.8)])  # fmt: skip
     pen = through(knots, 40)
@@ -176,13 +215,18 @@ def through(knots: Array, steps: int) -> Array:
 
 
 def logo() -> NDArray[np.uint8]:
-    """Nine rounded tiles on nothing. Clear pixels hide a loud green, which only a filter blind to alpha lets out."""
+    """Nine rounded tiles on nothing. Clear pixels hide a loud green, which only a filter blind to
+    alpha lets out.
+    """
     v, u = (np.mgrid[0:96, 0:96] + 0.5) / 32.0
     corner = np.maximum(np.abs(np.stack([u, v]) % 1.0 - 0.5) - 0.24, 0.0)
     tile = smoothstep(0.19, 0.15, np.hypot(*corner))
     weight = np.array([1.0, 2.0, 1.0]) / 2.0
     alpha = tile * np.outer(weight, weight)[v.astype(np.intp), u.astype(np.intp)]
-    colour = ramp(((0.0, (0.98, 0.70, 0.25)), (0.5, (0.90, 0.30, 0.40)), (1.0, (0.30, 0.25, 0.70))), (u + v) / 6.0)
+    colour = ramp(
+        ((0.0, (0.98, 0.70, 0.25)), (0.5, (0.90, 0.30, 0.40)), (1.0, (0.30, 0.25, 0.70))),
+        (u + v) / 6.0,
+    )
     colour[alpha == 0.0] = (0.0, 1.0, 0.0)
     return to_bytes(np.dstack([colour, alpha]))
 
@@ -199,7 +243,9 @@ def volume() -> NDArray[np.float32]:
     z, y, x = np.mgrid[0:24, 0:24, 0:24]
 
     def distance(*centre: float) -> Array:
-        return np.asarray(np.sqrt(sum((axis - c) ** 2 for axis, c in zip((z, y, x), centre, strict=True))))
+        return np.asarray(
+            np.sqrt(sum((axis - c) ** 2 for axis, c in zip((z, y, x), centre, strict=True)))
+        )
 
     main = distance(13.0, 13.0, 10.5)
     shell = 0.8 * np.exp(-(((main - 8.0) / 1.0) ** 2))
@@ -208,7 +254,11 @@ def volume() -> NDArray[np.float32]:
     return np.maximum(np.maximum(shell, ball), moon).astype(np.float32)
 
 
-PICTURES: dict[str, Callable[[], NDArray[np.uint8]]] = {"photo": photo, "digit": digit, "logo": logo}
+PICTURES: dict[str, Callable[[], NDArray[np.uint8]]] = {
+    "photo": photo,
+    "digit": digit,
+    "logo": logo,
+}
 
 
 def draw(folder: Path) -> None:

@@ -26,7 +26,9 @@ GAP = 8
 CAPTION = 20
 
 
-def filtered(image: NDArray[np.uint8], reference: str, boundary: str = "reflect") -> NDArray[np.float32]:
+def filtered(
+    image: NDArray[np.uint8], reference: str, boundary: str = "reflect"
+) -> NDArray[np.float32]:
     taps = kernel(reference).taps
     return correlate(image, taps, axes=(0, 1), padding="same", boundary=boundary, dtype=np.float32)
 
@@ -45,7 +47,9 @@ def filters(photo: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
 def borders(photo: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
     """Return the panels of borders.jpg, in the same form."""
     small = photo[::2, ::2]
-    blurred = {f"--boundary {name}": filtered(small, "gaussian:sigma=10", name) for name in BOUNDARIES}
+    blurred = {
+        f"--boundary {name}": filtered(small, "gaussian:sigma=10", name) for name in BOUNDARIES
+    }
     return {"the input": small, **blurred}
 
 

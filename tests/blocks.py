@@ -1,4 +1,6 @@
-"""The kinds of blocks that the specifications of PNG, JPEG, GIF and WebP list, with an example of each."""
+"""The kinds of blocks that the specifications of PNG, JPEG, GIF and WebP list, with an example of
+each.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +21,24 @@ IPTC = b"\x1c\x02\x78\0\5a cat"
 
 def resource(number: int, content: bytes) -> bytes:
     """An image resource of Photoshop, without a name."""
-    return struct.pack(">4sHHI", b"8BIM", number, 0, len(content)) + content + bytes(len(content) % 2)
+    return (
+        struct.pack(">4sHHI", b"8BIM", number, 0, len(content)) + content + bytes(len(content) % 2)
+    )
 
 
-# PNG: W3C, "Portable Network Graphics (PNG) Specification (Third Edition)", 11.3, and the registered extensions.
+# PNG: W3C, "Portable Network Graphics (PNG) Specification (Third Edition)", 11.3, and the
+# registered extensions.
 
 KEPT, TOLD = "kept", "told"
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )
 
 
 def raw_profile(kind: bytes, content: bytes) -> bytes:
@@ -65,14 +75,30 @@ PNG: dict[str, tuple[bytes, str, bytes]] = {
         b"iTXtTitle\0\0\0de\0Titel\0Stra\xc3\x9fe",
     ),
     "iTXt XMP": (chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP), KEPT, XMP),
-    "Raw profile type iptc": (raw_profile(b"iptc", resource(0x0404, IPTC)), KEPT, b"Raw profile type iptc"),
-    "Raw profile type iptc, of records": (raw_profile(b"iptc", IPTC), KEPT, b"Raw profile type iptc"),
-    "Raw profile type 8bim": (raw_profile(b"8bim", resource(0x0425, bytes(16))), KEPT, b"Raw profile type iptc"),
+    "Raw profile type iptc": (
+        raw_profile(b"iptc", resource(0x0404, IPTC)),
+        KEPT,
+        b"Raw profile type iptc",
+    ),
+    "Raw profile type iptc, of records": (
+        raw_profile(b"iptc", IPTC),
+        KEPT,
+        b"Raw profile type iptc",
+    ),
+    "Raw profile type 8bim": (
+        raw_profile(b"8bim", resource(0x0425, bytes(16))),
+        KEPT,
+        b"Raw profile type iptc",
+    ),
     "Raw profile type exif": (raw_profile(b"exif", b"Exif\0\0" + EXIF), KEPT, b"eXIf" + EXIF),
     "Raw profile type APP1": (raw_profile(b"APP1", b"Exif\0\0" + EXIF), KEPT, b"eXIf" + EXIF),
     "Raw profile type xmp": (raw_profile(b"xmp", XMP), KEPT, XMP),
     "Raw profile type icc": (raw_profile(b"icc", SRGB), KEPT, b"iCCP"),
-    "Raw profile type of another kind": (raw_profile(b"other", b"cat"), KEPT, b"Raw profile type other"),
+    "Raw profile type of another kind": (
+        raw_profile(b"other", b"cat"),
+        KEPT,
+        b"Raw profile type other",
+    ),
     "bKGD": (chunk(b"bKGD", b"\0\1\0\2\0\3"), KEPT, b"bKGD\0\1\0\2\0\3"),
     "hIST": (chunk(b"hIST", bytes(4)), TOLD, b""),
     "pHYs": (
@@ -86,10 +112,18 @@ PNG: dict[str, tuple[bytes, str, bytes]] = {
         struct.pack(">4sIIB", b"pHYs", 2, 1, 0),
     ),
     "sPLT": (chunk(b"sPLT", b"few\0\x08\1\2\3\xff\0\1"), KEPT, b"sPLTfew\0\x08\1\2\3\xff\0\1"),
-    "sPLT, twice": (chunk(b"sPLT", b"few\0\x08") + chunk(b"sPLT", b"two\0\x08"), KEPT, b"sPLTtwo\0\x08"),
+    "sPLT, twice": (
+        chunk(b"sPLT", b"few\0\x08") + chunk(b"sPLT", b"two\0\x08"),
+        KEPT,
+        b"sPLTtwo\0\x08",
+    ),
     "eXIf": (chunk(b"eXIf", EXIF), KEPT, b"eXIf" + EXIF),
     "tIME": (chunk(b"tIME", b"\x07\xd1\2\3\4\5\6"), TOLD, b""),
-    "oFFs": (chunk(b"oFFs", struct.pack(">iiB", 5, -6, 0)), KEPT, struct.pack(">4siiB", b"oFFs", 5, -6, 0)),
+    "oFFs": (
+        chunk(b"oFFs", struct.pack(">iiB", 5, -6, 0)),
+        KEPT,
+        struct.pack(">4siiB", b"oFFs", 5, -6, 0),
+    ),
     "pCAL": (
         chunk(b"pCAL", b"depth\0" + struct.pack(">iiBB", 0, 255, 0, 2) + b"m\x000\x001"),
         KEPT,
@@ -129,7 +163,9 @@ def jfif(unit: int, x: int, y: int, thumbnail: bytes = b"\0\0") -> bytes:
 
 
 GUID = b"0123456789ABCDEF0123456789ABCDEF"
-POINTING = HEAD_XMP + b'<rdf:Description rdf:about="" xmpNote:HasExtendedXMP="%b"/>' % GUID + TAIL_XMP
+POINTING = (
+    HEAD_XMP + b'<rdf:Description rdf:about="" xmpNote:HasExtendedXMP="%b"/>' % GUID + TAIL_XMP
+)
 EXTENDED = b"http://ns.adobe.com/xmp/extension/\0" + GUID + struct.pack(">II", len(XMP), 0) + XMP
 EXIF_TWO = EXIF[:-4] + struct.pack("<IHHHIII", len(EXIF), 1, 0x0201, 4, 1, 0, 0)
 JPG: dict[str, tuple[bytes, str, bytes]] = {
@@ -155,7 +191,8 @@ JPG: dict[str, tuple[bytes, str, bytes]] = {
     "APP1 of another": (segment(0xE1, b"FLIR\0\1"), KEPT, b"FLIR\0\1"),
     "APP2 ICC profile": (segment(0xE2, b"ICC_PROFILE\0\1\1" + SRGB), KEPT, SRGB),
     "APP2 ICC profile in two segments": (
-        segment(0xE2, b"ICC_PROFILE\0\2\2" + SRGB[99:]) + segment(0xE2, b"ICC_PROFILE\0\1\2" + SRGB[:99]),
+        segment(0xE2, b"ICC_PROFILE\0\2\2" + SRGB[99:])
+        + segment(0xE2, b"ICC_PROFILE\0\1\2" + SRGB[:99]),
         KEPT,
         SRGB,
     ),
@@ -163,13 +200,18 @@ JPG: dict[str, tuple[bytes, str, bytes]] = {
     "APP2 MPF": (segment(0xE2, b"MPF\0II*\0\x08\0\0\0\0\0\0\0\0\0"), TOLD, b""),
     "APP2 gain map": (segment(0xE2, b"urn:iso:std:iso:ts:21496:-1\0\0\0\0\0"), TOLD, b""),
     **{
-        f"APP{number}": (segment(0xE0 + number, b"word\0"), KEPT, b"word\0") for number in (3, 4, 5, 6, 7, 8, 9, 10, 15)
+        f"APP{number}": (segment(0xE0 + number, b"word\0"), KEPT, b"word\0")
+        for number in (3, 4, 5, 6, 7, 8, 9, 10, 15)
     },
     "APP11 JUMBF": (segment(0xEB, b"JP\0\1\0\0\0\1\0\0\0\x10jumb"), TOLD, b""),
     "APP11 HDR": (segment(0xEB, b"HDR_RI ver=11"), TOLD, b""),
     "APP12 Ducky": (segment(0xEC, b"Ducky\0\1\0\4\0\0\0\x50\0\0"), TOLD, b""),
     "APP12 picture info": (segment(0xEC, b"[picture info]\r\nTimeDate=1"), KEPT, b"[picture info]"),
-    "APP13 IPTC": (segment(0xED, b"Photoshop 3.0\0" + resource(0x0404, IPTC)), KEPT, resource(0x0404, IPTC)),
+    "APP13 IPTC": (
+        segment(0xED, b"Photoshop 3.0\0" + resource(0x0404, IPTC)),
+        KEPT,
+        resource(0x0404, IPTC),
+    ),
     "APP13 resources": (
         segment(0xED, b"Photoshop 3.0\0" + resource(0x0425, bytes(16))),
         KEPT,
@@ -185,12 +227,15 @@ JPG: dict[str, tuple[bytes, str, bytes]] = {
 
 def jpg(block: bytes) -> bytes:
     """A JPEG of 4 x 3 pixels with segments behind its first marker."""
-    Image.fromarray(np.arange(36, dtype=np.uint8).reshape(3, 4, 3)).save(stream := io.BytesIO(), "JPEG")
+    Image.fromarray(np.arange(36, dtype=np.uint8).reshape(3, 4, 3)).save(
+        stream := io.BytesIO(), "JPEG"
+    )
     content = stream.getvalue()
     return content[:2] + block + content[20:]  # without its own JFIF header
 
 
-# GIF: CompuServe, "Graphics Interchange Format, version 89a", appendix A, and the applications of 26.
+# GIF: CompuServe, "Graphics Interchange Format, version 89a", appendix A, and the applications of
+# 26.
 
 
 def extension(label: int, *blocks: bytes) -> bytes:
@@ -203,16 +248,28 @@ def sub_blocks(content: bytes) -> list[bytes]:
 
 GIF: dict[str, tuple[bytes, str, bytes]] = {
     "comment": (extension(0xFE, b"a cat"), KEPT, extension(0xFE, b"a cat")),
-    "comment, twice": (extension(0xFE, b"one") + extension(0xFE, b"two"), KEPT, extension(0xFE, b"two")),
+    "comment, twice": (
+        extension(0xFE, b"one") + extension(0xFE, b"two"),
+        KEPT,
+        extension(0xFE, b"two"),
+    ),
     "plain text": (extension(0x01, bytes(12), b"text"), TOLD, b""),
     "application, XMP": (
         b"!\xff\x0bXMP DataXMP" + XMP + b"\1" + bytes(range(255, -1, -1)) + b"\0",
         KEPT,
         b"XMP DataXMP" + XMP + b"\1\xff\xfe",
     ),
-    "application, ICC": (extension(0xFF, b"ICCRGBG1012", *sub_blocks(SRGB)), KEPT, b"ICCRGBG1012\xff" + SRGB[:255]),
+    "application, ICC": (
+        extension(0xFF, b"ICCRGBG1012", *sub_blocks(SRGB)),
+        KEPT,
+        b"ICCRGBG1012\xff" + SRGB[:255],
+    ),
     "application, C2PA": (extension(0xFF, b"C2PA_GIF\1\0\0", b"claim"), TOLD, b""),
-    "application of another": (extension(0xFF, b"WHATEVER1.0", b"data"), KEPT, b"WHATEVER1.0\4data\0"),
+    "application of another": (
+        extension(0xFF, b"WHATEVER1.0", b"data"),
+        KEPT,
+        b"WHATEVER1.0\4data\0",
+    ),
     "unknown label": (extension(0x77, b"data"), KEPT, extension(0x77, b"data")),
     "pixel aspect": (b"aspect", KEPT, b""),
     "background colour": (b"background", TOLD, b""),
@@ -224,7 +281,9 @@ def gif(block: bytes) -> bytes:
     screen = {b"aspect": b"\x81\0\x11", b"background": b"\x81\2\0"}.get(block, b"\x81\0\0")
     palette = b"\1\2\3\4\5\6\7\7\7\x09\0\1"
     frame = b",\0\0\0\0\4\0\3\0\0" + b"\2\5" + b"\x84\x8f\xa9\xcb\x05" + b"\0"
-    Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4) % 4).save(stream := io.BytesIO(), "GIF")
+    Image.fromarray(np.arange(12, dtype=np.uint8).reshape(3, 4) % 4).save(
+        stream := io.BytesIO(), "GIF"
+    )
     made = stream.getvalue()
     frame = made[made.rindex(b",\0\0\0\0") :]
     extensions = b"" if block in (b"aspect", b"background") else block

@@ -1,6 +1,8 @@
-"""Hypothesis strategies for convolutions: shapes that fit, options for them, and arrays of every kind.
+"""Hypothesis strategies for convolutions: shapes that fit, options for them, and arrays of every
+kind.
 
-Values are small whole numbers unless a test asks otherwise, so that every sum is exact and results compare with ==.
+Values are small whole numbers unless a test asks otherwise, so that every sum is exact and results
+compare with ==.
 """
 
 from dataclasses import dataclass
@@ -17,7 +19,9 @@ DTYPES = (
     *("float16", "float32", "float64", ">i2", ">f4", ">f8"),
 )
 MOST = {1: (12, 6), 2: (6, 4), 3: (4, 3), 4: (3, 2)}
-"""The largest input and kernel along an axis, by the number of axes: what plain loops get through in milliseconds."""
+"""The largest input and kernel along an axis, by the number of axes: what plain loops get through
+in milliseconds.
+"""
 
 
 def examples(most: int) -> settings:
@@ -39,10 +43,14 @@ class Geometry:
 
     @property
     def pads(self) -> tuple[tuple[int, int], ...]:
-        names = [self.padding] * len(self.spatial) if isinstance(self.padding, str) else self.padding
+        names = (
+            [self.padding] * len(self.spatial) if isinstance(self.padding, str) else self.padding
+        )
         return tuple(
             reference.pads(*axis)
-            for axis in zip(self.spatial, self.window, self.stride, self.dilation, names, strict=True)
+            for axis in zip(
+                self.spatial, self.window, self.stride, self.dilation, names, strict=True
+            )
         )
 
     @property
@@ -51,7 +59,9 @@ class Geometry:
 
     @property
     def unused(self) -> tuple[int, ...]:
-        """Samples at the end of each padded axis that no window reaches: the transpose's output_padding."""
+        """Samples at the end of each padded axis that no window reaches: the transpose's
+        output_padding.
+        """
         return tuple(
             (n + lo + hi - d * (k - 1) - 1) % s
             for n, k, s, d, (lo, hi) in zip(
@@ -73,8 +83,12 @@ class Geometry:
 
 
 @st.composite
-def geometries(draw: st.DrawFn, dims: st.SearchStrategy[int] | None = None, boundaries: Any = BOUNDARIES) -> Geometry:
-    """Any number of axes from 1 to 4; kernels odd and even, up to the whole padded input; padding past its size."""
+def geometries(
+    draw: st.DrawFn, dims: st.SearchStrategy[int] | None = None, boundaries: Any = BOUNDARIES
+) -> Geometry:
+    """Any number of axes from 1 to 4; kernels odd and even, up to the whole padded input; padding
+    past its size.
+    """
     count = draw(st.integers(1, 4) if dims is None else dims)
     most, widest = MOST[count]
     spatial = tuple(draw(st.integers(1, most)) for _ in range(count))
@@ -82,14 +96,20 @@ def geometries(draw: st.DrawFn, dims: st.SearchStrategy[int] | None = None, boun
     dilation = tuple(draw(st.integers(1, 3)) for _ in range(count))
     amount = st.integers(0, most + 1 if count < 3 else 2)
     padding = draw(
-        st.sampled_from(("valid", "same", "same-lower", "full")) | st.tuples(*[st.tuples(amount, amount)] * count)
+        st.sampled_from(("valid", "same", "same-lower", "full"))
+        | st.tuples(*[st.tuples(amount, amount)] * count)
     )
     window = tuple(
-        min(draw(st.integers(1, widest)), _room(n, d, padding if isinstance(padding, str) else padding[axis]))
+        min(
+            draw(st.integers(1, widest)),
+            _room(n, d, padding if isinstance(padding, str) else padding[axis]),
+        )
         for axis, (n, d) in enumerate(zip(spatial, dilation, strict=True))
     )
     cval = float(draw(st.integers(-3, 3)))
-    return Geometry(spatial, window, stride, dilation, padding, draw(st.sampled_from(boundaries)), cval)
+    return Geometry(
+        spatial, window, stride, dilation, padding, draw(st.sampled_from(boundaries)), cval
+    )
 
 
 def _room(n: int, dilation: int, padding: Any) -> int:
@@ -105,7 +125,9 @@ def arrays(draw: st.DrawFn, shape: tuple[int, ...], dtypes: tuple[str, ...] = DT
     """Small whole numbers of some dtype, in some memory order, read-only now and then."""
     dtype = np.dtype(draw(st.sampled_from(dtypes)))
     rng = np.random.default_rng(draw(st.integers(0, 1 << 16)))
-    values = rng.integers(0 if dtype.kind in "bu" else -8, 2 if dtype.kind == "b" else 9, shape).astype(dtype)
+    values = rng.integers(
+        0 if dtype.kind in "bu" else -8, 2 if dtype.kind == "b" else 9, shape
+    ).astype(dtype)
     array = draw(st.sampled_from(VIEWS))(values)
     if draw(st.booleans()):
         array.flags.writeable = False
@@ -152,7 +174,9 @@ class LayerCase:
 
 
 @st.composite
-def layers(draw: st.DrawFn, dtypes: tuple[str, ...] = DTYPES, boundaries: Any = BOUNDARIES) -> LayerCase:
+def layers(
+    draw: st.DrawFn, dtypes: tuple[str, ...] = DTYPES, boundaries: Any = BOUNDARIES
+) -> LayerCase:
     """One to three spatial axes, one to three groups (depthwise among them), a bias or none."""
     geometry = draw(geometries(st.integers(1, 3), boundaries))
     groups, depth, share = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 2))

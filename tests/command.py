@@ -24,19 +24,29 @@ def run(*words: str, code: int = 0, stdin: bytes | None = None) -> Result:
     return result
 
 
-def on_terminal(*words: str, columns: int = 80, code: int | None = 0, **environment: str) -> list[str]:
-    """The lines of stdout and stderr of ``convcli WORDS`` on a pseudo-terminal of this width, with their styles."""
+def on_terminal(
+    *words: str, columns: int = 80, code: int | None = 0, **environment: str
+) -> list[str]:
+    """The lines of stdout and stderr of ``convcli WORDS`` on a pseudo-terminal of this width, with
+    their styles.
+    """
     import fcntl
     import pty
     import termios
 
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS", "LINES")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("NO_COLOR", "COLUMNS", "LINES")
+    }
     given = {**kept, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT), **environment}
     command = [sys.executable, "-m", "convcli", *words]
     read = b""
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=given) as process:
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=given
+    ) as process:
         os.close(theirs)
         while part := _read(ours):
             read += part

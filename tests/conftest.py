@@ -27,19 +27,25 @@ VIEWING = (
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_view_leaves_its_memory() -> Iterator[None]:
-    """A view that as_strided makes is never asked whether it reaches too far, into what is not its own."""
+    """A view that as_strided makes is never asked whether it reaches too far, into what is not its
+    own.
+    """
     with pytest.MonkeyPatch.context() as patch:
         for name in VIEWING:
             patch.setattr(import_module(f"convcli.{name}"), "as_strided", _within)
         yield
 
 
-def _within(array: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...], **options: Any) -> np.ndarray:
+def _within(
+    array: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...], **options: Any
+) -> np.ndarray:
     view, memory = as_strided(array, shape, strides, **options), array
     while isinstance(memory.base, np.ndarray):
         memory = memory.base
     (first, end), (least, most) = byte_bounds(view), byte_bounds(memory)
-    assert not view.size or least <= first <= end <= most, f"{array.shape} {array.strides} as {shape} {strides}"
+    assert not view.size or least <= first <= end <= most, (
+        f"{array.shape} {array.strides} as {shape} {strides}"
+    )
     return view
 
 

@@ -39,7 +39,9 @@ print(json.dumps([code, resident("VmHWM") - before]), file=sys.stderr)
 
 
 class Measured(NamedTuple):
-    """How a command ended: its code, its two streams, and the bytes by which its resident memory grew at most."""
+    """How a command ended: its code, its two streams, and the bytes by which its resident memory
+    grew at most.
+    """
 
     code: int
     stdout: str
@@ -56,14 +58,21 @@ def measured(
     threads: int = 1,
     memory: str = "",
 ) -> Measured:
-    """Run `convcli WORDS` in a folder, after the calls of `warm`, which load what it will need anyway.
+    """Run `convcli WORDS` in a folder, after the calls of `warm`, which load what it will need
+    anyway.
 
     feed: a command of the shell whose output is its standard input. Linux only.
     """
     calls = json.dumps([[list(map(str, call)) for call in warm], list(map(str, words))])
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path), "CONVCLI_THREADS": str(threads)}
+    environment = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": ":".join(sys.path),
+        "CONVCLI_THREADS": str(threads),
+    }
     environment |= {"CONVCLI_MAX_MEMORY": memory} if memory else {}
-    feeder = subprocess.Popen(["sh", "-c", feed], stdout=subprocess.PIPE, cwd=folder) if feed else None
+    feeder = (
+        subprocess.Popen(["sh", "-c", feed], stdout=subprocess.PIPE, cwd=folder) if feed else None
+    )
     try:
         done = subprocess.run(
             [sys.executable, "-c", WARMED, calls],

@@ -1,11 +1,12 @@
-"""Good files of every format, cut, flipped, spliced, repeated and swapped by a seeded hand, and run as inputs.
+"""Good files of every format, cut, flipped, spliced, repeated and swapped by a seeded hand, and run
+as inputs.
 
 As a program it runs one batch in this process, and reports on the standard output::
 
     python tests/mutants.py FOLDER SEED COUNT [OPTION]
 
-Before each mutant FOLDER/now tells which it is, so that whoever started the batch knows it if the process dies; a
-mutant that takes longer than HANG seconds ends it.
+Before each mutant FOLDER/now tells which it is, so that whoever started the batch knows it if the
+process dies; a mutant that takes longer than HANG seconds ends it.
 """
 
 from __future__ import annotations
@@ -73,12 +74,22 @@ def _told(form: str) -> Callable[[], bytes]:
     text.add_text("Title", "a cat")
     made = ImageCmsProfile(createProfile("sRGB")).tobytes()
     profile = made[:24] + bytes(12) + made[36:]  # without the second in which it was made
-    options = {"PNG": {"pnginfo": text}, "JPEG": {"comment": "a cat", "xmp": b"<x:xmpmeta/>"}}.get(form, {})
-    return _image(picture(), form, exif=exif.tobytes(), icc_profile=profile, dpi=(300, 150), **options)
+    options = {"PNG": {"pnginfo": text}, "JPEG": {"comment": "a cat", "xmp": b"<x:xmpmeta/>"}}.get(
+        form, {}
+    )
+    return _image(
+        picture(), form, exif=exif.tobytes(), icc_profile=profile, dpi=(300, 150), **options
+    )
 
 
 def _animated(form: str, **options: object) -> Callable[[], bytes]:
-    return _image(picture(), form, save_all=True, append_images=[Image.fromarray(picture()[::-1].copy())], **options)
+    return _image(
+        picture(),
+        form,
+        save_all=True,
+        append_images=[Image.fromarray(picture()[::-1].copy())],
+        **options,
+    )
 
 
 def _array(values: NDArray[np.generic]) -> Callable[[], bytes]:
@@ -100,7 +111,10 @@ def _archive(save: Callable[..., None], *arrays: NDArray[np.generic]) -> Callabl
 
 
 def _text(separator: str) -> Callable[[], bytes]:
-    rows = [separator.join(f"{value:.6g}" for value in row) for row in np.random.default_rng(2).normal(0, 9, (9, 7))]
+    rows = [
+        separator.join(f"{value:.6g}" for value in row)
+        for row in np.random.default_rng(2).normal(0, 9, (9, 7))
+    ]
     return lambda: ("\n".join(rows) + "\n").encode()
 
 
@@ -110,7 +124,9 @@ def _onnx() -> bytes:
     from convcli.network.layers import Tensor
     from convcli.network.parser import parse
 
-    return serialise(Network.of(Tensor((9, 9), 2), parse("conv:3,k=3,p=1 relu maxpool:2 flatten linear:4")))
+    return serialise(
+        Network.of(Tensor((9, 9), 2), parse("conv:3,k=3,p=1 relu maxpool:2 flatten linear:4"))
+    )
 
 
 def _deep_png() -> bytes:
@@ -143,7 +159,9 @@ def _stack() -> bytes:
 
 
 def _volume(slope: float = 1.0, intercept: float = 0.0) -> bytes:
-    image = import_module("nibabel").Nifti1Image(np.arange(5 * 6 * 7, dtype=np.int16).reshape(5, 6, 7), np.eye(4))
+    image = import_module("nibabel").Nifti1Image(
+        np.arange(5 * 6 * 7, dtype=np.int16).reshape(5, 6, 7), np.eye(4)
+    )
     image.header.set_slope_inter(slope, intercept)
     return bytes(image.to_bytes())
 
@@ -151,7 +169,9 @@ def _volume(slope: float = 1.0, intercept: float = 0.0) -> bytes:
 def _sound(subtype: str) -> Callable[[], bytes]:
     def write() -> bytes:
         stream = io.BytesIO()
-        import_module("soundfile").write(stream, picture(2)[0] / 256 - 0.5, 8000, subtype, format="WAV")
+        import_module("soundfile").write(
+            stream, picture(2)[0] / 256 - 0.5, 8000, subtype, format="WAV"
+        )
         content = bytearray(stream.getvalue())
         if (peak := content.find(b"PEAK")) > 0:
             content[peak + 12 : peak + 16] = bytes(4)  # when it was written
@@ -194,11 +214,15 @@ _SAMPLES: dict[str, Sample] = {
     "told.png": Sample("input", _told("PNG"), summed=True, output="y.tiff"),
     "told.jpg": Sample("input", _told("JPEG"), output="y.webp"),
     "told.tiff": Sample("input", _told("TIFF"), output="y.jpg"),
-    "frames.png": Sample("input", _animated("PNG"), summed=True, options=("--frames", "all"), output="y.webp"),
+    "frames.png": Sample(
+        "input", _animated("PNG"), summed=True, options=("--frames", "all"), output="y.webp"
+    ),
     "frames.gif": Sample("input", _animated("GIF"), options=("--frames", "all"), output="y.png"),
     "colours.gif": Sample("input", _animated("GIF"), options=("--frames", "all"), output="y.gif"),
     "frames.webp": Sample("input", _animated("WEBP"), options=("--frames", "all"), output="y.tiff"),
-    "pages.tiff": Sample("input", _animated("TIFF"), options=("--frames", "all"), output="y.png", whole=False),
+    "pages.tiff": Sample(
+        "input", _animated("TIFF"), options=("--frames", "all"), output="y.png", whole=False
+    ),
     "rgb.jpg": Sample("input", _image(picture(), "JPEG")),
     "progressive.jpg": Sample("input", _image(picture(), "JPEG", progressive=True)),
     "gray.gif": Sample("input", _image(GRAY, "GIF")),
@@ -216,7 +240,9 @@ _SAMPLES: dict[str, Sample] = {
     "moving.webp": Sample("input", _animated("WEBP", lossless=True)),
     "rgb.ppm": Sample("input", _image(picture(), "PPM")),
     "gray.pgm": Sample("input", _image(GRAY, "PPM")),
-    "plain.ppm": Sample("input", lambda: b"P3\n3 2\n255\n" + b" ".join(b"%d" % i for i in range(18)) + b"\n", False),
+    "plain.ppm": Sample(
+        "input", lambda: b"P3\n3 2\n255\n" + b" ".join(b"%d" % i for i in range(18)) + b"\n", False
+    ),
     "bits.pbm": Sample("input", _image(GRAY > 99, "PPM")),
     "float.pfm": Sample("input", _image(GRAY.astype(np.float32), "PPM")),
     "rgb.jp2": Sample("input", _image(picture(), "JPEG2000")),
@@ -228,13 +254,20 @@ _SAMPLES: dict[str, Sample] = {
     "table.csv": Sample("input", _text(","), whole=False),
     "table.tsv": Sample("input", _text("\t"), whole=False),
     "table.txt": Sample("input", _text(" "), whole=False),
-    "numbers.raw": Sample("input", NUMBERS.tobytes, options=("--raw-shape", "11x13", "--raw-dtype", "f8")),
+    "numbers.raw": Sample(
+        "input", NUMBERS.tobytes, options=("--raw-shape", "11x13", "--raw-dtype", "f8")
+    ),
     "deep-rgb.png": Sample("input", _deep_png, summed=True, package="imagecodecs"),
     "deep-rgb.tiff": Sample("input", _tiff(DEEP), package="tifffile"),
-    "packed-rgb.tiff": Sample("input", _tiff(DEEP, compression="zlib", predictor=True), package="tifffile"),
+    "packed-rgb.tiff": Sample(
+        "input", _tiff(DEEP, compression="zlib", predictor=True), package="tifffile"
+    ),
     "told-rgb.tiff": Sample("input", _deep_told, package="tifffile", output="y.tiff"),
     "premultiplied.tiff": Sample(
-        "input", _tiff(DEEP[..., [0, 1, 2, 0]], extrasamples=["assocalpha"]), package="tifffile", output="y.tiff"
+        "input",
+        _tiff(DEEP[..., [0, 1, 2, 0]], extrasamples=["assocalpha"]),
+        package="tifffile",
+        output="y.tiff",
     ),
     "pages-rgb.tiff": Sample(
         "input",
@@ -244,12 +277,18 @@ _SAMPLES: dict[str, Sample] = {
         output="y.tiff",
     ),
     "tiled.tiff": Sample("input", _tiff(DEEP, tile=(16, 16)), package="tifffile"),
-    "lzw-float.tiff": Sample("input", _tiff(DEEP.astype(np.float32), compression="lzw"), package="imagecodecs"),
-    "big.tiff": Sample("input", _tiff(DEEP[..., 0], bigtiff=True, photometric="minisblack"), package="tifffile"),
+    "lzw-float.tiff": Sample(
+        "input", _tiff(DEEP.astype(np.float32), compression="lzw"), package="imagecodecs"
+    ),
+    "big.tiff": Sample(
+        "input", _tiff(DEEP[..., 0], bigtiff=True, photometric="minisblack"), package="tifffile"
+    ),
     "stack.tiff": Sample("input", _stack, options=("--dims", "3"), package="tifffile"),
     "volume.nii": Sample("input", _volume, package="nibabel"),
     "scaled.nii": Sample("input", lambda: _volume(0.5, 3.0), package="nibabel"),
-    "volume.nii.gz": Sample("input", lambda: gzip.compress(_volume(), mtime=0), summed=True, package="nibabel"),
+    "volume.nii.gz": Sample(
+        "input", lambda: gzip.compress(_volume(), mtime=0), summed=True, package="nibabel"
+    ),
     "sound.wav": Sample("input", _sound("PCM_16"), package="soundfile"),
     "deep.wav": Sample("input", _sound("PCM_24"), package="soundfile"),
     "ulaw.wav": Sample("input", _sound("ULAW"), package="soundfile", output="y.wav"),
@@ -265,13 +304,19 @@ _SAMPLES: dict[str, Sample] = {
     "net.toml": Sample("network", lambda: TOML, whole=False),
     "net.onnx": Sample("network", _onnx, whole=False),
 }
-SAMPLES = {name: sample for name, sample in _SAMPLES.items() if not sample.package or find_spec(sample.package)}
-"""`whole` is false where a part may be a file of its own: text, ONNX, whose fields may all be left out, and a TIFF of
-several pages, of which the first is whole without the others."""
+SAMPLES = {
+    name: sample
+    for name, sample in _SAMPLES.items()
+    if not sample.package or find_spec(sample.package)
+}
+"""`whole` is false where a part may be a file of its own: text, ONNX, whose fields may all be left
+out, and a TIFF of several pages, of which the first is whole without the others."""
 
 
 def call(use: str, name: str, *options: str) -> list[str]:
-    """The command that reads such a file and writes what it makes of it to its output, or to the standard output."""
+    """The command that reads such a file and writes what it makes of it to its output, or to the
+    standard output.
+    """
     if use == "network":
         return ["shape", name]
     given = ["apply", name, "-k", "box"] if use == "input" else ["apply", "good.npy", "-k", name]
@@ -396,8 +441,12 @@ LEFT_OUT = "left out, as its checksum differs"
 
 
 def same_samples(made: bytes, good: bytes) -> bool:
-    """Whether two pictures have the same samples; one may lie on its side, if what told that is left out."""
-    samples = [np.sort(np.asarray(Image.open(io.BytesIO(content))), axis=None) for content in (made, good)]
+    """Whether two pictures have the same samples; one may lie on its side, if what told that is
+    left out.
+    """
+    samples = [
+        np.sort(np.asarray(Image.open(io.BytesIO(content))), axis=None) for content in (made, good)
+    ]
     return np.array_equal(*samples)
 
 
@@ -447,7 +496,9 @@ def batch(folder: Path, seed: int, count: int, *options: str) -> list[Ended]:
         use = SAMPLES[mutant.sample].use
         code, stdout, stderr = run(call(use, name, *(options if use == "input" else ())))
         faulthandler.cancel_dump_traceback_later()
-        wrong = verdict(mutant, code, stdout, stderr, os.fstat(2).st_size - before, good[mutant.sample])
+        wrong = verdict(
+            mutant, code, stdout, stderr, os.fstat(2).st_size - before, good[mutant.sample]
+        )
         endings.append(Ended(number, mutant.sample, mutant.way, code, stderr[:2000], wrong))
     return endings
 

@@ -1,7 +1,8 @@
-"""Convolution by its definition, in plain loops over Python floats: what the tests hold the engine to.
+"""Convolution by its definition, in plain loops over Python floats: what the tests hold the engine
+to.
 
-Nothing here is shared with the package. Samples outside the input come from numpy.pad, through its index: position
-i of a padded axis shows sample `source(...)[i]`, and -1 stands for the constant.
+Nothing here is shared with the package. Samples outside the input come from numpy.pad, through its
+index: position i of a padded axis shows sample `source(...)[i]`, and -1 stands for the constant.
 """
 
 from collections.abc import Iterator, Sequence
@@ -65,15 +66,23 @@ def meetings(
     lines = [source(n, lo, hi, boundary) for n, (lo, hi) in zip(spatial, pads, strict=True)]
     for p in np.ndindex(*sizes(spatial, window, stride, dilation, pads)):
         for t in np.ndindex(*window):
-            at = tuple(line[s * i + d * j] for line, s, i, d, j in zip(lines, stride, p, dilation, t, strict=True))
+            at = tuple(
+                line[s * i + d * j]
+                for line, s, i, d, j in zip(lines, stride, p, dilation, t, strict=True)
+            )
             yield Window(p, t, None if -1 in at else at)
 
 
 def sizes(
-    spatial: Sequence[int], window: Sequence[int], stride: Sequence[int], dilation: Sequence[int], pads: Pads
+    spatial: Sequence[int],
+    window: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    pads: Pads,
 ) -> tuple[int, ...]:
     return tuple(
-        count(n, k, s, d, lo, hi) for n, k, s, d, (lo, hi) in zip(spatial, window, stride, dilation, pads, strict=True)
+        count(n, k, s, d, lo, hi)
+        for n, k, s, d, (lo, hi) in zip(spatial, window, stride, dilation, pads, strict=True)
     )
 
 
@@ -119,12 +128,16 @@ def conv_layer(
     y = np.zeros((x.shape[0], *sizes(spatial, window, stride, dilation, pads), w.shape[0]))
     for p, t, at in meetings(spatial, window, stride, dilation, pads, boundary):
         for n, o, c, channel in links(x.shape[0], w, groups):
-            y[(n, *p, o)] += float(w[(o, *t, c)]) * (cval if at is None else float(x[(n, *at, channel)]))
+            y[(n, *p, o)] += float(w[(o, *t, c)]) * (
+                cval if at is None else float(x[(n, *at, channel)])
+            )
     return y if bias is None else y + bias.astype(float)
 
 
 def links(items: int, w: Array, groups: int) -> Iterator[tuple[int, int, int, int]]:
-    """(item, kernel, its channel, that channel's place in the input): a kernel sees the channels of its group."""
+    """(item, kernel, its channel, that channel's place in the input): a kernel sees the channels of
+    its group.
+    """
     filters, depth = w.shape[0], w.shape[-1]
     for n, o, c in product(range(items), range(filters), range(depth)):
         yield n, o, c, o // (filters // groups) * depth + c
@@ -142,7 +155,9 @@ def gradients(
     cval: float = 0.0,
     groups: int = 1,
 ) -> tuple[Array, Array, Array]:
-    """(dx, dw, db) of sum(dy * y): every product w * x of the forward pass hands its dy to both its factors."""
+    """(dx, dw, db) of sum(dy * y): every product w * x of the forward pass hands its dy to both its
+    factors.
+    """
     dx, dw = np.zeros(x.shape), np.zeros(w.shape)
     for p, t, at in meetings(x.shape[1:-1], w.shape[1:-1], stride, dilation, pads, boundary):
         for n, o, c, channel in links(x.shape[0], w, groups):
@@ -164,15 +179,22 @@ def conv_transpose(
     output_padding: Sequence[int],
     groups: int = 1,
 ) -> Array:
-    """Channels last: every sample of x (N, *P, O) adds its kernel to the output at stride*p + dilation*t - lo."""
+    """Channels last: every sample of x (N, *P, O) adds its kernel to the output at stride*p +
+    dilation*t - lo.
+    """
     spatial, window = x.shape[1:-1], w.shape[1:-1]
     out = tuple(
         s * (n - 1) + extra + d * (k - 1) + 1 - lo - hi
-        for s, n, extra, d, k, (lo, hi) in zip(stride, spatial, output_padding, dilation, window, pads, strict=True)
+        for s, n, extra, d, k, (lo, hi) in zip(
+            stride, spatial, output_padding, dilation, window, pads, strict=True
+        )
     )
     y = np.zeros((x.shape[0], *out, w.shape[-1] * groups))
     for p, t in product(np.ndindex(*spatial), np.ndindex(*window)):
-        at = [s * i + d * j - lo for s, i, d, j, (lo, _) in zip(stride, p, dilation, t, pads, strict=True)]
+        at = [
+            s * i + d * j - lo
+            for s, i, d, j, (lo, _) in zip(stride, p, dilation, t, pads, strict=True)
+        ]
         if all(0 <= place < size for place, size in zip(at, out, strict=True)):
             for n, o, c, channel in links(x.shape[0], w, groups):
                 y[(n, *at, channel)] += float(w[(o, *t, c)]) * float(x[(n, *p, o)])

@@ -1,4 +1,6 @@
-"""The house stands on its floors: every module imports only what lies below it, and loads only what it needs."""
+"""The house stands on its floors: every module imports only what lies below it, and loads only what
+it needs.
+"""
 
 import ast
 import inspect
@@ -31,7 +33,8 @@ FLOORS = (
     {"cli"},
     {"__main__"},
 )
-"""From the ground up; a room is a module or a package, within which anything may import anything."""
+"""From the ground up; a room is a module or a package, within which anything may import anything.
+"""
 
 PURE = ("options", "errors", "system", "limits", "shapes", "network")
 """Standard library only, so that a shape costs no import."""
@@ -52,7 +55,9 @@ class Import(NamedTuple):
     top: bool
 
 
-MODULES = {path.relative_to(ROOT).with_suffix("").as_posix(): path for path in sorted(HOUSE.rglob("*.py"))}
+MODULES = {
+    path.relative_to(ROOT).with_suffix("").as_posix(): path for path in sorted(HOUSE.rglob("*.py"))
+}
 
 
 def floor(room: str) -> int:
@@ -63,7 +68,9 @@ def floor(room: str) -> int:
 
 
 def room(module: str) -> str:
-    """The room of `convcli/engine/execute` or `convcli.engine.execute` is `engine`; of the package itself, nothing."""
+    """The room of `convcli/engine/execute` or `convcli.engine.execute` is `engine`; of the package
+    itself, nothing.
+    """
     parts = module.replace("/", ".").split(".")
     return parts[1] if len(parts) > 1 and parts[1] != "__init__" else ""
 
@@ -101,9 +108,15 @@ def test_imports_lead_down(module):
 
 def test_no_import_goes_in_a_circle():
     """Imports inside functions, and those for type checkers, count too."""
-    known = {name.replace("/", ".").removesuffix(".__init__"): path for name, path in MODULES.items()}
+    known = {
+        name.replace("/", ".").removesuffix(".__init__"): path for name, path in MODULES.items()
+    }
     edges = {
-        module: {name if name in known else name.rpartition(".")[0] for name, _, _ in imports(path) if within(name)}
+        module: {
+            name if name in known else name.rpartition(".")[0]
+            for name, _, _ in imports(path)
+            if within(name)
+        }
         for module, path in known.items()
     }
     edges = {module: (found & known.keys()) - {module} for module, found in edges.items()}
@@ -116,21 +129,33 @@ def test_no_import_goes_in_a_circle():
 def test_packages_stay_with_their_owners(module):
     for name, line, _ in imports(MODULES[module]):
         package = name.split(".")[0]
-        assert room(module) in OWNERS.get(package, {room(module)}), f"{module}.py:{line} imports {name}"
+        assert room(module) in OWNERS.get(package, {room(module)}), (
+            f"{module}.py:{line} imports {name}"
+        )
         if room(module) in PURE and module not in ONNX:
-            assert within(name) or package in sys.stdlib_module_names, f"{module}.py:{line} imports {name}"
+            assert within(name) or package in sys.stdlib_module_names, (
+                f"{module}.py:{line} imports {name}"
+            )
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if room(module) != "cli"])
 def test_the_core_never_prints(module):
     tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    calls = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    ]
     assert not [f"{module}.py:{call.lineno}" for call in calls if call.func.id == "print"]
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if Path(module).parent == Path("convcli/cli")])
+@pytest.mark.parametrize(
+    "module", [module for module in MODULES if Path(module).parent == Path("convcli/cli")]
+)
 def test_commands_import_nothing_heavy_at_the_top(module):
-    heavy = [name for name, _, top in imports(MODULES[module]) if top and name.split(".")[0] in HEAVY]
+    heavy = [
+        name for name, _, top in imports(MODULES[module]) if top and name.split(".")[0] in HEAVY
+    ]
     assert not heavy
 
 
@@ -153,9 +178,15 @@ print(json.dumps([shown.getvalue(), sorted(sys.modules)]))
 
 
 def loaded(*arguments: str) -> tuple[str, set[str]]:
-    """What a fresh interpreter shows and has loaded: after a command, or with none after `import convcli`."""
+    """What a fresh interpreter shows and has loaded: after a command, or with none after `import
+    convcli`.
+    """
     run = subprocess.run(
-        [sys.executable, "-c", LOADED, json.dumps(arguments)], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-c", LOADED, json.dumps(arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     shown, modules = json.loads(run.stdout.splitlines()[-1])
     return shown, set(modules)
@@ -199,7 +230,9 @@ def test_light_commands_load_nothing_heavy(arguments, shown):
 @pytest.mark.parametrize("name", PURE)
 def test_pure_modules_load_no_numpy(name):
     code = f"import sys, convcli.{name}; print('numpy' in sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert run.stdout.strip() == "False"
 
 
@@ -223,12 +256,23 @@ def test_public_names_stay_after_everything_is_imported():
         if not module.name.endswith("__main__"):
             import_module(module.name)
     assert {name: getattr(convcli, name) for name in convcli.__all__} == before
-    functions = ("correlate", "convolve", "conv_layer", "conv_transpose", "gradients", "gradcheck", "plan", "kernel")
+    functions = (
+        "correlate",
+        "convolve",
+        "conv_layer",
+        "conv_transpose",
+        "gradients",
+        "gradcheck",
+        "plan",
+        "kernel",
+    )
     assert all(inspect.isfunction(getattr(convcli, name)) for name in functions)
 
 
 def test_no_submodule_is_named_like_a_public_name():
-    assert not {module.name for module in pkgutil.iter_modules(convcli.__path__)} & set(convcli.__all__)
+    assert not {module.name for module in pkgutil.iter_modules(convcli.__path__)} & set(
+        convcli.__all__
+    )
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -34,44 +34,78 @@ GIB = 2**30
 
 def _png(width: int, height: int) -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     rows = _zeros((width // 8 + 1) * height)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"\x78\x9c" + rows) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", b"\x78\x9c" + rows)
+        + chunk(b"IEND", b"")
+    )
 
 
 def _zeros(count: int) -> bytes:
-    """So many zeros or a few more, deflated without the work: one block of 16 MiB, as often as it takes."""
+    """So many zeros or a few more, deflated without the work: one block of 16 MiB, as often as it
+    takes.
+    """
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
     block = deflate.compress(bytes(2**24)) + deflate.flush(zlib.Z_FULL_FLUSH)
     return block * (count // 2**24 + 1)
 
 
 def _npz(path: Path, declared: int) -> None:
-    """An archive of one array of `declared` bytes of zeros, a thousandth of that on disk; the checksum is left at 0."""
+    """An archive of one array of `declared` bytes of zeros, a thousandth of that on disk; the
+    checksum is left at 0.
+    """
     header = io.BytesIO()
-    npy.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (declared,)})
+    npy.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": (declared,)}
+    )
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
     start = deflate.compress(header.getvalue()) + deflate.flush(zlib.Z_FULL_FLUSH)
     body, size, name = start + _zeros(declared), declared + len(header.getvalue()), b"bomb.npy"
     extra = struct.pack("<HHQQ", 1, 16, size, len(body))
-    common = struct.pack("<HHHHHIIIHH", 45, 0, 8, 0, 33, 0, 2**32 - 1, 2**32 - 1, len(name), len(extra))
+    common = struct.pack(
+        "<HHHHHIIIHH", 45, 0, 8, 0, 33, 0, 2**32 - 1, 2**32 - 1, len(name), len(extra)
+    )
     local = b"PK\x03\x04" + common + name + extra + body
-    central = b"PK\x01\x02" + struct.pack("<H", 45) + common + struct.pack("<HHHII", 0, 0, 0, 0, 0) + name + extra
+    central = (
+        b"PK\x01\x02"
+        + struct.pack("<H", 45)
+        + common
+        + struct.pack("<HHHII", 0, 0, 0, 0, 0)
+        + name
+        + extra
+    )
     end = b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, 1, 1, len(central), len(local), 0)
     path.write_bytes(local + central + end)
 
 
 def _tiff(width: int, height: int) -> bytes:
-    entries = [(256, width), (257, height), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, height), (279, 1)]
+    entries = [
+        (256, width),
+        (257, height),
+        (258, 8),
+        (259, 1),
+        (262, 1),
+        (273, 8),
+        (277, 1),
+        (278, height),
+        (279, 1),
+    ]
     body = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
     return b"II*\x00\x08\x00\x00\x00" + struct.pack("<H", len(entries)) + body + bytes(64)
 
 
 def _tiff_of_pages(count: int) -> bytes:
     page = _tiff(4, 4)[8:-64]
-    links = [struct.pack("<I", 8 + (at + 1) * (len(page) + 4)) for at in range(count - 1)] + [bytes(4)]
+    links = [struct.pack("<I", 8 + (at + 1) * (len(page) + 4)) for at in range(count - 1)] + [
+        bytes(4)
+    ]
     return b"II*\x00\x08\x00\x00\x00" + b"".join(page + link for link in links)
 
 
@@ -83,14 +117,16 @@ def _deep_png() -> bytes:
 
 def _deep_tiff(side: int) -> bytes:
     whole = _tiff(side, side)
-    return whole.replace(struct.pack("<HHII", 258, 4, 1, 8), struct.pack("<HHII", 258, 4, 1, 16)).replace(
-        struct.pack("<HHII", 277, 4, 1, 1), struct.pack("<HHII", 277, 4, 1, 3)
-    )
+    return whole.replace(
+        struct.pack("<HHII", 258, 4, 1, 8), struct.pack("<HHII", 258, 4, 1, 16)
+    ).replace(struct.pack("<HHII", 277, 4, 1, 1), struct.pack("<HHII", 277, 4, 1, 3))
 
 
 def _nifti(shape: tuple[int, ...], offset: float = 352, extension: int = 0) -> bytes:
     """A NIfTI-1 header of floats. Source: nifti1.h of the NIfTI data format working group, 2007."""
-    head = struct.pack("<i36x8h14xhh34xff", 348, len(shape), *shape, *[1] * (7 - len(shape)), 64, 64, 1, 1)
+    head = struct.pack(
+        "<i36x8h14xhh34xff", 348, len(shape), *shape, *[1] * (7 - len(shape)), 64, 64, 1, 1
+    )
     head = head[:108] + struct.pack("<f", offset) + head[112:]
     whole = head + bytes(344 - len(head)) + b"n+1\x00" + (b"\1\0\0\0" if extension else bytes(4))
     return whole + (struct.pack("<ii", extension, 0) if extension else b"")
@@ -185,8 +221,12 @@ BOMBS: dict[str, Callable[[Path], list[str]]] = {
     "nii": _file("bomb.nii", lambda: _nifti((30000, 30000, 30000))),
     "nii.gz": _file("bomb.nii.gz", lambda: _nifti_pack(_nifti((30000, 30000, 30000)), 4 * GIB)),
     "nii.gz that goes on": _file("bomb.nii.gz", lambda: _nifti_pack(_nifti((2, 2, 2)), 4 * GIB)),
-    "nii.gz of a far start": _file("bomb.nii.gz", lambda: _nifti_pack(_nifti((2, 2, 2), 3e9), 4 * GIB)),
-    "nii.gz of an extension": _file("bomb.nii.gz", lambda: _nifti_pack(_nifti((2, 2, 2), 3e9, 2**31 - 16), 4 * GIB)),
+    "nii.gz of a far start": _file(
+        "bomb.nii.gz", lambda: _nifti_pack(_nifti((2, 2, 2), 3e9), 4 * GIB)
+    ),
+    "nii.gz of an extension": _file(
+        "bomb.nii.gz", lambda: _nifti_pack(_nifti((2, 2, 2), 3e9, 2**31 - 16), 4 * GIB)
+    ),
     "wav": _file("bomb.wav", lambda: b"RIFF\xff\xff\xff\x7fWAVEfmt " + bytes(99)),
     "pgm": _file("bomb.pgm", lambda: b"P5\n99999999 99999999\n255\n"),
     "tiff of many pages": _file("bomb.tif", lambda: _tiff_of_pages(100_000)),
@@ -205,13 +245,23 @@ BOMBS: dict[str, Callable[[Path], list[str]]] = {
     "imagemagick kernel": _words("apply", "photo.npy", "-k", "1000000x1000000: 1"),
     "padding": _words("apply", "photo.npy", "-k", "box", "--padding", VAST),
     "padding that 64 bits hold": _words("apply", "photo.npy", "-k", "box", "--padding", "1000000"),
-    "wrapped padding": _words("apply", "photo.npy", "-k", "box", "--padding", "1000000", "--boundary", "wrap"),
+    "wrapped padding": _words(
+        "apply", "photo.npy", "-k", "box", "--padding", "1000000", "--boundary", "wrap"
+    ),
     "dilation": _words("apply", "photo.npy", "-k", "box", "--dilation", VAST, "--padding", "same"),
-    "full padding": _words("apply", "photo.npy", "-k", "box", "--dilation", "9999999", "--padding", "full"),
+    "full padding": _words(
+        "apply", "photo.npy", "-k", "box", "--dilation", "9999999", "--padding", "full"
+    ),
     "grad padding": _words("grad", "photo.npy", "-k", "box", "--padding", "1000000"),
-    "grad padding that fits somewhere": _words("grad", "photo.npy", "-k", "box", "--padding", "30000"),
-    "gradcheck padding that fits somewhere": _words("gradcheck", "photo.npy", "-k", "box", "--padding", "30000"),
-    "laws padding that fits somewhere": _words("laws", "photo.npy", "-k", "box", "--padding", "30000"),
+    "grad padding that fits somewhere": _words(
+        "grad", "photo.npy", "-k", "box", "--padding", "30000"
+    ),
+    "gradcheck padding that fits somewhere": _words(
+        "gradcheck", "photo.npy", "-k", "box", "--padding", "30000"
+    ),
+    "laws padding that fits somewhere": _words(
+        "laws", "photo.npy", "-k", "box", "--padding", "30000"
+    ),
     "grad shape": _words("grad", "1000000x1000000", "-k", "box"),
     "gradcheck padding": _words("gradcheck", "photo.npy", "-k", "box", "--padding", "1000000"),
     "gradcheck shape": _words("gradcheck", "1000000x1000000", "-k", "box"),
@@ -222,7 +272,9 @@ BOMBS: dict[str, Callable[[Path], list[str]]] = {
     "nested kernel": _words("kernels", "show", "[" * 100_000),
     "nested json": _kernel_file("k.json", lambda: b"[" * 100_000 + b"1" + b"]" * 100_000),
     "nested less": _kernel_file("k.json", lambda: b"[" * 900 + b"1" + b"]" * 900),
-    "nested toml": lambda folder: (folder / "n.toml").write_text("layers = " + "[" * 100_000) and ["shape", "n.toml"],
+    "nested toml": lambda folder: (
+        (folder / "n.toml").write_text("layers = " + "[" * 100_000) and ["shape", "n.toml"]
+    ),
     "nested groups": _words("shape", "8x8x3", "[" * 100_000),
     "nested branches": _words("shape", "8x8x3", "residual[" * 9_000 + "relu" + "]" * 9_000),
     "repeated groups": _words("shape", "8x8x3", "[" * 20 + "relu" + "]x1000" * 20),
@@ -258,7 +310,10 @@ ENDLESS = {
     "png that is cut": ("head -c 60 good.png; cat /dev/zero", ["--max-memory", "200M"]),
     "jpg that is cut": ("head -c 640 good.jpg; cat /dev/zero", ["--max-memory", "200M"]),
     "nii.gz": ("cat good.nii.gz /dev/zero", ["--max-memory", "200M"]),
-    "raw numbers": ("cat /dev/zero", ["--input-format", "raw", "--raw-shape", "1000x1000", "--raw-dtype", "u1"]),
+    "raw numbers": (
+        "cat /dev/zero",
+        ["--input-format", "raw", "--raw-shape", "1000x1000", "--raw-dtype", "u1"],
+    ),
 }
 
 
@@ -310,9 +365,14 @@ class TestTheLimits:
     def test_they_hold_at_their_edge(self) -> None:
         Limits(memory=1000, pixels=12).check_memory("x", 1000)
         Limits(memory=1000, pixels=12).check_pixels("x", 3, 4)
-        with pytest.raises(LimitError, match=r"x takes 1001 bytes of memory; the limit is 1000 bytes; .*--max-memory"):
+        with pytest.raises(
+            LimitError,
+            match=r"x takes 1001 bytes of memory; the limit is 1000 bytes; .*--max-memory",
+        ):
             Limits(memory=1000).check_memory("x", 1001)
-        with pytest.raises(LimitError, match=r"x has 15 pixels \(3 x 5\); the limit is 12 pixels; .*--max-pixels"):
+        with pytest.raises(
+            LimitError, match=r"x has 15 pixels \(3 x 5\); the limit is 12 pixels; .*--max-pixels"
+        ):
             Limits(memory=1000, pixels=12).check_pixels("x", 3, 5)
 
     def test_half_of_the_machine_by_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,19 +388,26 @@ class TestTheLimits:
             ({"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/memory.max": "max\n"}, []),
             ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "700\n"}, [700]),
             (
-                {"proc/self/cgroup": "3:cpu:/\n2:memory:/a\n", "sys/fs/cgroup/memory/a/memory.limit_in_bytes": "900"},
+                {
+                    "proc/self/cgroup": "3:cpu:/\n2:memory:/a\n",
+                    "sys/fs/cgroup/memory/a/memory.limit_in_bytes": "900",
+                },
                 [900],
             ),
             ({}, []),
         ],
     )
-    def test_a_control_group_may_have_less(self, tmp_path: Path, files: dict[str, str], expected: list[int]) -> None:
+    def test_a_control_group_may_have_less(
+        self, tmp_path: Path, files: dict[str, str], expected: list[int]
+    ) -> None:
         for name, text in files.items():
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)
         assert list(limits.group_limits(tmp_path)) == expected
 
-    @pytest.mark.parametrize("text", ["", "0", "-1", "2X", "G", "1e3", "nan", "9" * 30, "0.0000000001K"])
+    @pytest.mark.parametrize(
+        "text", ["", "0", "-1", "2X", "G", "1e3", "nan", "9" * 30, "0.0000000001K"]
+    )
     def test_what_is_no_size_is_refused(self, text: str) -> None:
         with pytest.raises(InputError, match="expected a number of bytes above 0"):
             parse_size(text)
@@ -354,18 +421,29 @@ class TestTheLimits:
                 load(tmp_path / name, limits=Limits(bytes_ - 1))
 
 
-CALLS = [["apply", "x.npy"], ["grad", "x.npy"], ["gradcheck", "x.npy", "--samples", "2"], ["laws", "x.npy"]]
+CALLS = [
+    ["apply", "x.npy"],
+    ["grad", "x.npy"],
+    ["gradcheck", "x.npy", "--samples", "2"],
+    ["laws", "x.npy"],
+]
 
 
-@pytest.mark.parametrize("call", [*CALLS, ["explain", "x.npy", "--at", "0,0"]], ids=lambda call: call[0])
+@pytest.mark.parametrize(
+    "call", [*CALLS, ["explain", "x.npy", "--at", "0,0"]], ids=lambda call: call[0]
+)
 def test_every_command_that_reads_takes_the_limits(
     call: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     np.save("x.npy", np.ones((100, 100)))
     words = [*call, "-k", "box"]
-    assert CliRunner().invoke(main, [*words, "--max-memory", "1G", "--max-pixels", "9"]).exit_code == 0
-    refused = CliRunner().invoke(main, [*words, "--max-memory", "70K"], env={"CONVCLI_MAX_MEMORY": "1G"})
+    assert (
+        CliRunner().invoke(main, [*words, "--max-memory", "1G", "--max-pixels", "9"]).exit_code == 0
+    )
+    refused = CliRunner().invoke(
+        main, [*words, "--max-memory", "70K"], env={"CONVCLI_MAX_MEMORY": "1G"}
+    )
     assert (refused.exit_code, refused.stderr.count("\n")) == (4, 1)
     assert CliRunner().invoke(main, words, env={"CONVCLI_MAX_MEMORY": "70K"}).exit_code == 4
     wrong = CliRunner().invoke(main, words, env={"CONVCLI_MAX_MEMORY": "lots"})
@@ -373,17 +451,24 @@ def test_every_command_that_reads_takes_the_limits(
     assert "lots" in wrong.stderr
 
 
-def test_a_picture_may_be_large_where_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_may_be_large_where_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Image.new("L", (30, 20)).save("x.png")
     refused = CliRunner().invoke(main, ["apply", "x.png", "-k", "box", "--max-pixels", "599"])
     assert refused.exit_code == 4
     assert "x.png has 600 pixels (30 x 20)" in refused.stderr
-    assert CliRunner().invoke(main, ["apply", "x.png", "-k", "box", "--max-pixels", "600"]).exit_code == 0
+    assert (
+        CliRunner().invoke(main, ["apply", "x.png", "-k", "box", "--max-pixels", "600"]).exit_code
+        == 0
+    )
 
 
 def test_a_kernel_is_not_written_where_it_would_not_be_read(tmp_path: Path) -> None:
-    refused = CliRunner().invoke(main, ["kernels", "export", "random:1000x1000", "-o", str(tmp_path / "k.csv")])
+    refused = CliRunner().invoke(
+        main, ["kernels", "export", "random:1000x1000", "-o", str(tmp_path / "k.csv")]
+    )
     assert refused.exit_code == 4
     assert "write .npy" in refused.stderr
     assert not list(tmp_path.iterdir())

@@ -17,8 +17,14 @@ def names_in(path: Path) -> set[str]:
     """The tests of a file, as pytest names them, without their parameters."""
     found = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        inner = [(f"{node.name}::", part) for part in node.body] if isinstance(node, ast.ClassDef) else [("", node)]
-        found |= {f"{before}{part.name}" for before, part in inner if isinstance(part, ast.FunctionDef)}
+        inner = (
+            [(f"{node.name}::", part) for part in node.body]
+            if isinstance(node, ast.ClassDef)
+            else [("", node)]
+        )
+        found |= {
+            f"{before}{part.name}" for before, part in inner if isinstance(part, ast.FunctionDef)
+        }
     return {name for name in found if name.rpartition("::")[2].startswith("test_")}
 
 

@@ -6,8 +6,9 @@ r"""What README.md and the pages of the guide show is what happens.
 ```sh        each line is run and must succeed; its output is not compared.
 ```python    its `>>>` lines are run as a doctest.
 
-Every block runs alone, in a folder that holds nothing but a copy of samples/. Of the commands only those that begin
-with a word of RUN are run, and of an install line the `.venv/bin/convcli ...` behind its last `&&`.
+Every block runs alone, in a folder that holds nothing but a copy of samples/. Of the commands only
+those that begin with a word of RUN are run, and of an install line the `.venv/bin/convcli ...`
+behind its last `&&`.
 """
 
 import difflib
@@ -87,7 +88,9 @@ def steps(block: Block) -> list[Step]:
     for line in lines:
         if block.language == "console" and not line.startswith("$ "):
             if not found:
-                raise ValueError(f"{block.place}: output {line!r} stands before the first '$ ' line")
+                raise ValueError(
+                    f"{block.place}: output {line!r} stands before the first '$ ' line"
+                )
             found[-1] = Step(found[-1].command, (*found[-1].shown, line))
         elif line.strip() and not line.startswith("#"):
             command = line.removeprefix("$ ")
@@ -127,7 +130,9 @@ def matches(shown: Sequence[str], actual: Sequence[str]) -> bool:
 
 
 def difference(shown: Sequence[str], actual: Sequence[str]) -> str:
-    """Lay shown beside actual as a diff in which lines that agree through their `...` do not differ."""
+    """Lay shown beside actual as a diff in which lines that agree through their `...` do not
+    differ.
+    """
     came = tidy(actual)
     met = [next((line for line in came if matches([want], [line])), want) for want in tidy(shown)]
     return "\n".join(difflib.unified_diff(met, came, "shown", "actual", n=99, lineterm=""))
@@ -144,7 +149,9 @@ class Place:
     environment: dict[str, str]
 
     def run(self, command: str, status: int) -> tuple[list[str], int]:
-        """Run a command after one that ended with `status`; return its output, stdout first, and its own status."""
+        """Run a command after one that ended with `status`; return its output, stdout first, and
+        its own status.
+        """
         done = subprocess.run(
             ["bash", "-c", f"(exit {status})\n{command}"],
             cwd=self.folder,
@@ -166,23 +173,32 @@ def follow(block: Block, place: Place) -> None:
         command = runnable(step.command)
         if command is None:
             if step.shown:
-                pytest.fail(f"{where}\nshows output, but only commands that begin with {', '.join(RUN)} are run")
+                pytest.fail(
+                    f"{where}\nshows output, but only commands that begin with {', '.join(RUN)} are run"
+                )
             continue
         output, status = place.run(command, status)
         if block.language == "console" and not matches(step.shown, output):
             pytest.fail(f"{where}\n{difference(step.shown, output)}", pytrace=False)
         if status and not admitted(step, after):
-            pytest.fail("\n".join([f"{where}\nends with exit code {status}, unannounced", *output]), pytrace=False)
+            pytest.fail(
+                "\n".join([f"{where}\nends with exit code {status}, unannounced", *output]),
+                pytrace=False,
+            )
 
 
 def admitted(step: Step, after: Step) -> bool:
     """Tell whether the README shows that this step fails."""
-    return any(line.startswith("Error") for line in step.shown) or after.command.startswith("echo $?")
+    return any(line.startswith("Error") for line in step.shown) or after.command.startswith(
+        "echo $?"
+    )
 
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Put this interpreter and the convcli it imports first on PATH, and settle width, colour and language."""
+    """Put this interpreter and the convcli it imports first on PATH, and settle width, colour and
+    language.
+    """
     commands = tmp_path_factory.mktemp("commands")
     python = shlex.quote(sys.executable)
     for name, run in (("convcli", f"{python} -m convcli"), ("python", python), ("python3", python)):
@@ -204,20 +220,26 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture
 def place(tmp_path: Path, environment: dict[str, str]) -> Place:
-    shutil.copytree(ROOT / "samples", tmp_path / "samples", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "samples", tmp_path / "samples", ignore=shutil.ignore_patterns("__pycache__")
+    )
     return Place(tmp_path, environment)
 
 
 # The pages themselves.
 
-PAGES = {page.name: page.read_text(encoding="utf-8") for page in (README, *sorted(GUIDE.glob("*.md")))}
+PAGES = {
+    page.name: page.read_text(encoding="utf-8") for page in (README, *sorted(GUIDE.glob("*.md")))
+}
 
 
 def blocks_of_all(*languages: str) -> list[Block]:
     return [block for page, text in PAGES.items() for block in blocks(text, *languages, page=page)]
 
 
-COMMANDS = [b for b in blocks_of_all("console", "sh") if any(runnable(step.command) for step in steps(b))]
+COMMANDS = [
+    b for b in blocks_of_all("console", "sh") if any(runnable(step.command) for step in steps(b))
+]
 EXAMPLES = [b for b in blocks_of_all("python") if any(line.startswith(">>>") for line in b.body)]
 
 
@@ -231,13 +253,17 @@ def test_commands_do_what_the_page_shows(block: Block, place: Place) -> None:
 
 
 @pytest.mark.parametrize("block", EXAMPLES, ids=place_of)
-def test_python_does_what_the_page_shows(block: Block, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_does_what_the_page_shows(
+    block: Block, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(place.folder)
     monkeypatch.setenv("COLUMNS", "100")
     source = "\n".join((*block.body, ""))
     test = doctest.DocTestParser().get_doctest(source, {}, block.page, block.page, block.line - 1)
     report: list[str] = []
-    doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE).run(test, out=report.append)
+    doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE).run(
+        test, out=report.append
+    )
     if report:
         pytest.fail("".join(report), pytrace=False)
 
@@ -361,7 +387,10 @@ def test_output_before_any_command_is_refused() -> None:
         ("convcli --help", "convcli --help"),
         ("printf '1,2' | convcli apply - -k 1", "printf '1,2' | convcli apply - -k 1"),
         ("NO_COLOR=1 convcli bench && rm -r out", "NO_COLOR=1 convcli bench && rm -r out"),
-        ("python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/convcli --help", "convcli --help"),
+        (
+            "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/convcli --help",
+            "convcli --help",
+        ),
         ('.venv/bin/pip install -e ".[test]" && .venv/bin/python -m pytest', None),
         ("pip install convcli", None),
         ("category", None),
@@ -375,7 +404,10 @@ def test_only_known_commands_are_run(command: str, run: str | None) -> None:
     ("text", "language"),
     [
         ("$ printf '1\\n2\\n3\\n'\n1\n...", "console"),
-        ("$ cat samples/signal.csv | cat > copy.csv\n$ echo *.csv samples/*.npy\ncopy.csv ...volume.npy", "console"),
+        (
+            "$ cat samples/signal.csv | cat > copy.csv\n$ echo *.csv samples/*.npy\ncopy.csv ...volume.npy",
+            "console",
+        ),
         ("$ echo talk >&2; echo result\nresult\ntalk", "console"),
         ("$ cat missing\n...\n$ echo $?\n1", "console"),
         ("$ echo 'Error: no' && false\nError: no", "console"),

@@ -19,7 +19,11 @@ SHAPES = {
     "signal.csv": (512,),
     "volume.npy": (24, 24, 24),
 }
-TOLERANCE = {".png": 1.0, ".csv": 1e-4, ".npy": 1e-6}  # libm may round otherwise elsewhere: one grey level, one digit
+TOLERANCE = {
+    ".png": 1.0,
+    ".csv": 1e-4,
+    ".npy": 1e-6,
+}  # libm may round otherwise elsewhere: one grey level, one digit
 
 
 def read(path: Path) -> NDArray[Any]:
@@ -33,7 +37,9 @@ def read(path: Path) -> NDArray[Any]:
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("drawn")
-    subprocess.run([sys.executable, SAMPLES / "draw.py", folder], check=True, stdin=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, SAMPLES / "draw.py", folder], check=True, stdin=subprocess.DEVNULL
+    )
     return folder
 
 
@@ -46,7 +52,9 @@ def test_committed_sample_is_what_the_script_draws(name: str, drawn: Path) -> No
     committed, fresh = read(SAMPLES / name), read(drawn / name)
     assert committed.shape == SHAPES[name]
     assert committed.dtype == fresh.dtype
-    np.testing.assert_allclose(committed.astype(float), fresh.astype(float), rtol=0, atol=TOLERANCE[Path(name).suffix])
+    np.testing.assert_allclose(
+        committed.astype(float), fresh.astype(float), rtol=0, atol=TOLERANCE[Path(name).suffix]
+    )
 
 
 def test_samples_stay_small() -> None:
@@ -63,7 +71,12 @@ def test_logo_hides_a_colour_where_it_is_clear() -> None:
 
 def test_the_pictures_of_the_pages_are_what_their_script_draws(tmp_path: Path) -> None:
     here = {**os.environ, "PYTHONPATH": str(SAMPLES.parent)}
-    subprocess.run([sys.executable, SAMPLES / "tour.py", tmp_path], check=True, stdin=subprocess.DEVNULL, env=here)
+    subprocess.run(
+        [sys.executable, SAMPLES / "tour.py", tmp_path],
+        check=True,
+        stdin=subprocess.DEVNULL,
+        env=here,
+    )
     for name in ("tour.jpg", "borders.jpg"):
         with Image.open(SAMPLES / name) as committed, Image.open(tmp_path / name) as fresh:
             assert committed.size == fresh.size

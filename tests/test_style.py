@@ -12,7 +12,10 @@ HOUSE = Path(__file__).parent.parent / "convcli"
 def nested_conditionals(tree: ast.AST) -> Iterator[ast.IfExp]:
     """Yield the conditional expressions that hold another one."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.IfExp) and sum(isinstance(part, ast.IfExp) for part in ast.walk(node)) > 1:
+        if (
+            isinstance(node, ast.IfExp)
+            and sum(isinstance(part, ast.IfExp) for part in ast.walk(node)) > 1
+        ):
             yield node
 
 

@@ -1,4 +1,6 @@
-"""Elsewhere than Linux: everything works without the modules and calls that only POSIX, or only Linux, has."""
+"""Elsewhere than Linux: everything works without the modules and calls that only POSIX, or only
+Linux, has.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +48,8 @@ for name in [name for name in dir(mmap) if name.startswith(("MADV_", "MAP_", "PR
     delattr(mmap, name)
 sys.platform = "elsewhere"
 """
-# numpy maps a file by mmap.mmap(..., access=...), which needs none of these constants; shutil.disk_usage, which uses
-# statvfs here, is there on Windows too.
+# numpy maps a file by mmap.mmap(..., access=...), which needs none of these constants;
+# shutil.disk_usage, which uses statvfs here, is there on Windows too.
 
 WAYS = (
     "--version",
@@ -73,8 +75,13 @@ WAYS = (
 def inputs(in_tmp: Path) -> Path:
     Path("in").mkdir()
     for name in ("a", "b", "c"):
-        save(f"in/{name}.png", np.random.default_rng(ord(name)).integers(0, 256, (20, 30, 3), np.uint8))
-    np.save("large.npy", np.random.default_rng(0).random((100, 100_000), np.float32).astype(np.float64))
+        save(
+            f"in/{name}.png",
+            np.random.default_rng(ord(name)).integers(0, 256, (20, 30, 3), np.uint8),
+        )
+    np.save(
+        "large.npy", np.random.default_rng(0).random((100, 100_000), np.float32).astype(np.float64)
+    )
     return in_tmp
 
 
@@ -86,8 +93,16 @@ def run_all(hooks: Path | None) -> dict[str, str]:
         command = [sys.executable, "-m", "convcli", *words.split()]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr.count("Error")) == (0, 0), (words, done.stderr)
-    left = [path for path in Path().rglob("*") if path.suffix in (".png", ".jpg", ".tiff", ".npy", ".npz", ".tmp")]
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in left if "hooks" not in path.parts}
+    left = [
+        path
+        for path in Path().rglob("*")
+        if path.suffix in (".png", ".jpg", ".tiff", ".npy", ".npz", ".tmp")
+    ]
+    return {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in left
+        if "hooks" not in path.parts
+    }
 
 
 @pytest.mark.slow
@@ -104,7 +119,9 @@ def test_everything_works_without_them_and_makes_the_same_files(
     assert run_all(None) == without
 
 
-def test_each_call_that_is_missing_has_another_branch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_each_call_that_is_missing_has_another_branch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for name in ("sched_getaffinity", "sysconf", "posix_fallocate", "chown"):
         monkeypatch.delattr(os, name, raising=False)
     assert system.core_count() == os.cpu_count()
@@ -140,13 +157,18 @@ def test_a_file_that_cannot_be_renamed_while_it_is_mapped_is_not_mapped(
     np.testing.assert_array_equal(np.load("x.npy"), np.eye(3))
 
 
-def test_a_mapped_input_is_read_whole_if_its_output_replaces_it(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mapped_input_is_read_whole_if_its_output_replaces_it(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("convcli.io.arrays.npy.MAP_ABOVE", 0)
     np.save("x.npy", np.ones((9, 9)))
 
     def is_mapped(output: str) -> bool:
         writing = WriteOptions(overwrite=True)
-        return isinstance(plan_apply(ApplyRequest("x.npy", ("box",), output, writing=writing)).data.array, np.memmap)
+        return isinstance(
+            plan_apply(ApplyRequest("x.npy", ("box",), output, writing=writing)).data.array,
+            np.memmap,
+        )
 
     assert is_mapped("x.npy")
     monkeypatch.setattr("convcli.jobs.apply.renames_open_files", lambda: False)
@@ -169,8 +191,12 @@ def test_hidden_files(name: str, status: dict[str, int], hidden: bool) -> None:
     assert system.is_hidden(entry) == hidden  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["con.png", "NUL.tar.gz", "a:b.png", "x/COM1/a.png", "end./a.png", "a?.png"])
-def test_names_that_windows_does_not_take_are_refused_there(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["con.png", "NUL.tar.gz", "a:b.png", "x/COM1/a.png", "end./a.png", "a?.png"]
+)
+def test_names_that_windows_does_not_take_are_refused_there(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     assert system.reserved_part(PurePath(name)) == ""
     monkeypatch.setattr(system, "os", SimpleNamespace(name="nt"))
     assert system.reserved_part(PurePath(name))
@@ -185,7 +211,9 @@ def test_signals_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_drive_letters_are_no_keys_and_no_parameters(in_tmp: Path) -> None:
-    r"""Files of such names stand for those on a drive: `C:\k.npy` is a path, and `C:\x.npz:key` an array in one."""
+    r"""Files of such names stand for those on a drive: `C:\k.npy` is a path, and `C:\x.npz:key` an
+    array in one.
+    """
     np.save("C:\\k.npy", np.ones((3, 3)))
     np.savez("C:\\x.npz", key=np.ones((5, 5)), other=np.zeros(3))
     Path("C:\\net.toml").write_text('input = "8x8x1"\nlayers = "conv:2,k=3"\n')
@@ -199,7 +227,9 @@ def test_drive_letters_are_no_keys_and_no_parameters(in_tmp: Path) -> None:
         ["shape", "C:\\net.toml"],
         ["grad", "C:\\x.npz:key", "-k", "C:\\k.npy", "-o", "C:\\g.npz"],
     ):
-        done = subprocess.run([*command, *words], env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*command, *words], env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, (words, done.stderr)
     assert np.load("C:\\y.npy").shape == (3, 3)
     assert list(Search().find(["C:\\*.npy"]))

@@ -11,7 +11,9 @@ RNG = np.random.default_rng(0)
 
 
 def samples(dtype: str, channels: int) -> NDArray[Any]:
-    """Numbers from the whole range of a type, (40, 33) or (40, 33, channels), whose bytes differ when swapped."""
+    """Numbers from the whole range of a type, (40, 33) or (40, 33, channels), whose bytes differ
+    when swapped.
+    """
     shape = (40, 33) if channels == 1 else (40, 33, channels)
     if np.dtype(dtype).kind == "f":
         return RNG.normal(0, 100, shape).astype(dtype)
@@ -20,7 +22,9 @@ def samples(dtype: str, channels: int) -> NDArray[Any]:
 
 
 def tiff_of(tags: dict[int, Any], pixels: bytes) -> bytes:
-    """A little-endian TIFF whose pixels follow its head, and whose tags are SHORTs or lists of them."""
+    """A little-endian TIFF whose pixels follow its head, and whose tags are SHORTs or lists of
+    them.
+    """
     start = 8 + len(pixels) + len(pixels) % 2
     entries, beyond = b"", b""
     after = start + 2 + 12 * len(tags) + 4

@@ -12,7 +12,16 @@ from convcli.jobs.apply_plan import ApplyRequest
 from convcli.jobs.requests import from_options
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, SRATIONAL, DOUBLE, IFD = 1, 2, 3, 4, 5, 7, 10, 12, 13
-CODES = {BYTE: "B", ASCII: "s", SHORT: "H", LONG: "I", RATIONAL: "I", UNDEFINED: "s", SRATIONAL: "i", DOUBLE: "d"}
+CODES = {
+    BYTE: "B",
+    ASCII: "s",
+    SHORT: "H",
+    LONG: "I",
+    RATIONAL: "I",
+    UNDEFINED: "s",
+    SRATIONAL: "i",
+    DOUBLE: "d",
+}
 EXIF, GPS, INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (12, 10, 3), np.uint8)
@@ -48,14 +57,20 @@ def directory(tags: Tags, start: int, order: str = "<", link: int = 0) -> bytes:
 
 
 def tiff(*pages: Tags, order: str = "<", pixels: Any = PIXELS, inner: Tags | None = None) -> bytes:
-    """A TIFF whose pages have these tags besides those of their samples; `inner` stands behind tag EXIF or GPS."""
+    """A TIFF whose pages have these tags besides those of their samples; `inner` stands behind tag
+    EXIF or GPS.
+    """
     content = bytearray((b"II*\0" if order == "<" else b"MM\0*") + bytes(4))
     link = 4
     height, width, channels = pixels.shape
     for page in pages:
         strip = len(content)
         content += pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
-        own = {256: (SHORT, [width]), 257: (SHORT, [height]), 258: (SHORT, [8 * pixels.itemsize] * channels)}
+        own = {
+            256: (SHORT, [width]),
+            257: (SHORT, [height]),
+            258: (SHORT, [8 * pixels.itemsize] * channels),
+        }
         own |= {
             259: (SHORT, [1]),
             262: (SHORT, [2 if channels == 3 else 1]),
@@ -76,7 +91,9 @@ def tiff(*pages: Tags, order: str = "<", pixels: Any = PIXELS, inner: Tags | Non
 
 
 def tags_of(content: bytes, page: int = 0) -> dict[int, tuple[int, bytes]]:
-    """The types and the little-endian contents of a page's tags, those of its EXIF and GPS directories among them."""
+    """The types and the little-endian contents of a page's tags, those of its EXIF and GPS
+    directories among them.
+    """
     order = "<" if content[:2] == b"II" else ">"
     (start,) = struct.unpack_from(f"{order}I", content, 4)
     for _ in range(page):
@@ -90,7 +107,9 @@ def entries_at(content: bytes, start: int, order: str) -> dict[int, tuple[int, b
     (count,) = struct.unpack_from(f"{order}H", content, start)
     for at in range(start + 2, start + 2 + 12 * count, 12):
         number, kind, length = struct.unpack_from(f"{order}HHI", content, at)
-        size = length * {SHORT: 2, LONG: 4, RATIONAL: 8, SRATIONAL: 8, DOUBLE: 8, IFD: 4}.get(kind, 1)
+        size = length * {SHORT: 2, LONG: 4, RATIONAL: 8, SRATIONAL: 8, DOUBLE: 8, IFD: 4}.get(
+            kind, 1
+        )
         place = at + 8
         if size > 4:
             (place,) = struct.unpack_from(f"{order}I", content, place)

@@ -119,7 +119,10 @@ def available_peers(task: Task) -> tuple[list[Peer], dict[str, str]]:
 
 def versions() -> dict[str, str]:
     """Return the installed packages with their versions."""
-    return {name: str(module.__version__) for name, module in _installed("numpy", "scipy", "cv2", "torch")}
+    return {
+        name: str(module.__version__)
+        for name, module in _installed("numpy", "scipy", "cv2", "torch")
+    }
 
 
 @contextmanager
@@ -240,7 +243,9 @@ def _ndimage(task: Task) -> Iterator[Peer]:
     if task.factors is None or task.cval:
         yield Peer("scipy.ndimage.correlate", taps, each * task.w.size)
     else:
-        yield Peer("scipy.ndimage.correlate1d", partial(passes, task.factors), each * sum(task.w.shape))
+        yield Peer(
+            "scipy.ndimage.correlate1d", partial(passes, task.factors), each * sum(task.w.shape)
+        )
 
 
 def _oaconvolve(task: Task) -> Iterator[Peer]:
@@ -262,14 +267,22 @@ def _opencv(task: Task) -> Iterator[Peer]:
     _check_plain(task)
     if task.conv_layout.dims != 2 or task.conv_layout.spatial_axes != (0, 1):
         raise UnableError("takes two axes, with channels last and no batch")
-    borders = {"constant": "CONSTANT", "edge": "REPLICATE", "reflect": "REFLECT_101", "symmetric": "REFLECT"}
+    borders = {
+        "constant": "CONSTANT",
+        "edge": "REPLICATE",
+        "reflect": "REFLECT_101",
+        "symmetric": "REFLECT",
+    }
     if task.border not in borders:
         raise UnableError(f"has no border {task.border}")
     if task.cval:
         raise UnableError("has no constant border but zeros")
     centres = _centres(task)
     starts = _before(task, centres)
-    options = {"anchor": tuple(centres[::-1]), "borderType": getattr(cv2, f"BORDER_{borders[task.border]}")}
+    options = {
+        "anchor": tuple(centres[::-1]),
+        "borderType": getattr(cv2, f"BORDER_{borders[task.border]}"),
+    }
 
     def outputs(y: Array) -> Array:
         """Restore the single channel that OpenCV drops, and crop."""
@@ -279,7 +292,9 @@ def _opencv(task: Task) -> Iterator[Peer]:
         yield Peer("cv2.filter2D", lambda: outputs(cv2.filter2D(task.x, -1, task.w, **options)))
     else:
         column, row = task.factors
-        yield Peer("cv2.sepFilter2D", lambda: outputs(cv2.sepFilter2D(task.x, -1, row, column, **options)))
+        yield Peer(
+            "cv2.sepFilter2D", lambda: outputs(cv2.sepFilter2D(task.x, -1, row, column, **options))
+        )
 
 
 def _torch(task: Task) -> Iterator[Peer]:
@@ -298,9 +313,17 @@ def _torch(task: Task) -> Iterator[Peer]:
     form = to_layer(task.x, task.w, task.conv_layout)
     functional = torch.nn.functional
     convolve = getattr(functional, f"conv{dims}d")
-    options: dict[str, Any] = {"stride": task.spec.stride, "dilation": task.spec.dilation, "groups": form.groups}
+    options: dict[str, Any] = {
+        "stride": task.spec.stride,
+        "dilation": task.spec.dilation,
+        "groups": form.groups,
+    }
     pad = None
-    if task.border == "constant" and not task.cval and all(axis.lo == axis.hi for axis in task.axes):
+    if (
+        task.border == "constant"
+        and not task.cval
+        and all(axis.lo == axis.hi for axis in task.axes)
+    ):
         options["padding"] = tuple(axis.lo for axis in task.axes)
     else:
         widths = [width for axis in reversed(task.axes) for width in (axis.lo, axis.hi)]

@@ -152,7 +152,9 @@ STANDARD = (
     BenchRequest((2048, 2048), "random:7x7"),
     BenchRequest((2048, 2048), "random:31x31"),
     BenchRequest((2048, 2048), "gaussian:sigma=2", Geometry(padding="same", boundary="symmetric")),
-    BenchRequest((1024, 1024, 3), "random:5x5", Geometry(padding="same", boundary="reflect"), dtype="uint8"),
+    BenchRequest(
+        (1024, 1024, 3), "random:5x5", Geometry(padding="same", boundary="reflect"), dtype="uint8"
+    ),
     BenchRequest((4_000_000,), "random:65"),
     BenchRequest((128, 128, 128), "random:3x3x3"),
     BenchRequest((56, 56, 64), "random:64x3x3x64", SAME),
@@ -163,7 +165,9 @@ STANDARD = (
 and depthwise."""
 
 
-def run_bench(case: BenchRequest, clock: Clock = time.perf_counter, progress: Progress = silent) -> BenchResult:
+def run_bench(
+    case: BenchRequest, clock: Clock = time.perf_counter, progress: Progress = silent
+) -> BenchResult:
     """Measure a case on random numbers: our methods, peers that can do it, and the machine's
     limits.
 
@@ -174,7 +178,9 @@ def run_bench(case: BenchRequest, clock: Clock = time.perf_counter, progress: Pr
     (True, ())
     """
     if not case.limit > 0:
-        raise InputError(f"limit {case.limit}", "expected seconds, more than none", "leave --limit out for 2")
+        raise InputError(
+            f"limit {case.limit}", "expected seconds, more than none", "leave --limit out for 2"
+        )
     task, kernel = _task(case)
     problem = to_problem(task.x, task.w, task.conv_layout, task.spec)
     plan = problem.plan(case.dtype, "auto")
@@ -182,14 +188,29 @@ def run_bench(case: BenchRequest, clock: Clock = time.perf_counter, progress: Pr
     case.limits.check_memory(f"comparing results of {show(plan.output)}", held, LESS_WORK)
     with on_threads(threads()):
         entries, left_out = _entries(case, problem, plan, task)
-        admitted, too_slow = _first_runs(entries, clock, lambda share: progress(share / (case.runs + 1)))
+        admitted, too_slow = _first_runs(
+            entries, clock, lambda share: progress(share / (case.runs + 1))
+        )
         copy, matmul = copying(), multiplying()
-        calls = {"copy": copy.call, "matmul": matmul.call, **{entry.name: entry.call for entry, _ in admitted}}
+        calls = {
+            "copy": copy.call,
+            "matmul": matmul.call,
+            **{entry.name: entry.call for entry, _ in admitted},
+        }
         first = 1 / (case.runs + 1)
-        timings = take_turns(calls, case.runs, clock, lambda share: progress(first + (1 - first) * share))
+        timings = take_turns(
+            calls, case.runs, clock, lambda share: progress(first + (1 - first) * share)
+        )
     bounds = {False: _method_bound(problem, plan), True: _peer_bound(problem, plan)}
     rows = [
-        Row(entry.name, entry.is_peer, timings[entry.name], apart, bounds[entry.is_peer], entry.predicted)
+        Row(
+            entry.name,
+            entry.is_peer,
+            timings[entry.name],
+            apart,
+            bounds[entry.is_peer],
+            entry.predicted,
+        )
         for entry, apart in admitted
     ]
     return BenchResult(
@@ -212,7 +233,9 @@ def _task(case: BenchRequest) -> tuple[Task, Kernel]:
     """Return the requested convolution on random numbers, and its kernel."""
     x = _random(case)
     data = Data(x, "array", "random", "random numbers")
-    kernel, conv_layout, spec = resolve_operands(data, x, case.reference, case.geometry, "the input")
+    kernel, conv_layout, spec = resolve_operands(
+        data, x, case.reference, case.geometry, "the input"
+    )
     taps = kernel.taps.astype(np.float64 if case.dtype == "float64" else np.float32)
     return Task(x, taps, conv_layout, spec, np.dtype(case.dtype)), kernel
 
@@ -221,7 +244,9 @@ def _random(case: BenchRequest) -> Array:
     """Return standard normal numbers, or integers over the whole range of an integer dtype."""
     rng = input_generator(case.seed)
     kind = np.dtype(case.dtype)
-    case.limits.check_memory(f"an input of {show(case.shape)}", kind.itemsize * math.prod(case.shape))
+    case.limits.check_memory(
+        f"an input of {show(case.shape)}", kind.itemsize * math.prod(case.shape)
+    )
     if kind.kind == "f":
         return rng.standard_normal(case.shape, kind)
     info = np.iinfo(kind)
@@ -242,7 +267,9 @@ class _Entry:
     limit: float
 
 
-def _entries(case: BenchRequest, problem: Problem, plan: Plan, task: Task) -> tuple[list[_Entry], dict[str, str]]:
+def _entries(
+    case: BenchRequest, problem: Problem, plan: Plan, task: Task
+) -> tuple[list[_Entry], dict[str, str]]:
     """Return the methods and peers to time, `direct` first, and why others cannot be.
 
     `direct` and the pick first, for the first answer is the reference.
@@ -256,7 +283,9 @@ def _entries(case: BenchRequest, problem: Problem, plan: Plan, task: Task) -> tu
             left_out[method] = refusal.expected
             continue
         limit = math.inf if method == plan.method else case.limit
-        entries.append(_Entry(method, partial(problem.run, case.dtype, method, None), False, seconds, limit))
+        entries.append(
+            _Entry(method, partial(problem.run, case.dtype, method, None), False, seconds, limit)
+        )
     peers, unable = available_peers(task)
     entries += [_Entry(peer.name, peer.call, True, peer.seconds, case.limit) for peer in peers]
     return entries, left_out | unable
@@ -323,7 +352,11 @@ def _method_bound(problem: Problem, plan: Plan) -> float:
 
 def _peer_bound(problem: Problem, plan: Plan) -> float:
     """Return the allowed difference of a peer's result from ours."""
-    return float(PEER_STEPS) if np.dtype(plan.dtype).kind in "iu" else PEER_TOLERANCE[plan.dtype] * _scale(problem)
+    return (
+        float(PEER_STEPS)
+        if np.dtype(plan.dtype).kind in "iu"
+        else PEER_TOLERANCE[plan.dtype] * _scale(problem)
+    )
 
 
 def _scale(problem: Problem) -> float:

@@ -92,7 +92,11 @@ def copying() -> Yardstick:
     def call() -> None:
         target = np.empty_like(source)
         ends = np.linspace(0, source.size, threads() + 1).astype(int)
-        share_out(lambda at: np.copyto(target[at], source[at]), map(slice, ends[:-1], ends[1:]), workers=threads())
+        share_out(
+            lambda at: np.copyto(target[at], source[at]),
+            map(slice, ends[:-1], ends[1:]),
+            workers=threads(),
+        )
 
     return Yardstick(call, 2 * source.nbytes)
 
@@ -103,7 +107,10 @@ def multiplying() -> Yardstick:
     Its amount is the operations, two a multiply-add.
     """
     count = threads()
-    left, right = np.full((count, SIDE, SIDE), 1.5, np.float32), np.full((SIDE, SIDE), 0.5, np.float32)
+    left, right = (
+        np.full((count, SIDE, SIDE), 1.5, np.float32),
+        np.full((SIDE, SIDE), 0.5, np.float32),
+    )
     products = np.empty_like(left)
     work = partial(_multiply, left, right, products)
     return Yardstick(lambda: share_out(work, range(count), workers=threads()), 2 * count * SIDE**3)

@@ -1,7 +1,8 @@
-"""The command group: finds commands without importing them, and turns every failure into one line and a code.
+"""The command group: finds commands without importing them, and turns every failure into one line
+and a code.
 
-exit codes: 0 done, 1 failed or a check found a mismatch, 2 usage, 3 a batch with failures, 4 refused by a limit,
-130 interrupted, 143 terminated, 129 hung up.
+exit codes: 0 done, 1 failed or a check found a mismatch, 2 usage, 3 a batch with failures, 4
+refused by a limit, 130 interrupted, 143 terminated, 129 hung up.
 """
 
 from __future__ import annotations
@@ -60,7 +61,9 @@ class Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             hint = did_you_mean(args[0], COMMANDS) or "see 'convcli --help'"
-            raise click.UsageError(f"no command {args[0]!r}; expected one of {', '.join(COMMANDS)}; {hint}", ctx)
+            raise click.UsageError(
+                f"no command {args[0]!r}; expected one of {', '.join(COMMANDS)}; {hint}", ctx
+            )
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -82,10 +85,16 @@ class Group(click.Group):
         words = list(sys.argv[1:] if args is None else args)
         extra["standalone_mode"] = False
         prepare_standard_streams()
-        for name in PRODUCT_THREADS:  # the threads are ours to start, and a second pool would only be in their way
+        for name in (
+            PRODUCT_THREADS
+        ):  # the threads are ours to start, and a second pool would only be in their way
             os.environ.setdefault(name, "1")
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # a file's oddities, in words for programmers
-        with contextlib.suppress(ValueError):  # not the main thread: whoever runs us there handles signals
+        warnings.filterwarnings(
+            "ignore", module=r"PIL\."
+        )  # a file's oddities, in words for programmers
+        with contextlib.suppress(
+            ValueError
+        ):  # not the main thread: whoever runs us there handles signals
             for number in STOP_SIGNALS:
                 if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
                     signal.signal(number, _terminate)
@@ -102,7 +111,9 @@ class Group(click.Group):
 
 @contextlib.contextmanager
 def _before_click() -> Iterator[None]:
-    """Answer what click would answer otherwise: an interrupt with an empty line first, a closed pipe with code 1."""
+    """Answer what click would answer otherwise: an interrupt with an empty line first, a closed
+    pipe with code 1.
+    """
     try:
         yield
     except KeyboardInterrupt:
@@ -116,14 +127,20 @@ def _report_error(error: BaseException) -> int:
     match error:
         case BrokenPipeError():
             return _close_stdout(0)
-        case SystemExit() if isinstance(error.__context__, BrokenPipeError):  # Rich's answer, with code 1
+        case SystemExit() if isinstance(
+            error.__context__, BrokenPipeError
+        ):  # Rich's answer, with code 1
             return _close_stdout(0)
         case SystemExit():
             return error.code if isinstance(error.code, int) else 1
         case OSError() if error.filename is None and _working_folder_is_gone():
-            return _print_error("the working directory is gone; expected one that exists; change to another (cd)", 2)
+            return _print_error(
+                "the working directory is gone; expected one that exists; change to another (cd)", 2
+            )
         case OSError() if error.filename is None:
-            return _close_stdout(_print_error(f"standard output cannot be written; {error.strerror or error}", 1))
+            return _close_stdout(
+                _print_error(f"standard output cannot be written; {error.strerror or error}", 1)
+            )
         case click.exceptions.NoArgsIsHelpError():
             click.echo(error.format_message())
             return 0
@@ -134,10 +151,15 @@ def _report_error(error: BaseException) -> int:
         case ConvError():
             return _print_error(str(error), error.exit_code)
         case MemoryError():
-            return _print_error("not enough memory for this input; give a smaller one, or a larger --stride", 4)
+            return _print_error(
+                "not enough memory for this input; give a smaller one, or a larger --stride", 4
+            )
         case _:
             found = f"{type(error).__name__}: {error}"
-            return _print_error(f"{found}; this is a fault of convcli's own; run again with --debug and report it", 1)
+            return _print_error(
+                f"{found}; this is a fault of convcli's own; run again with --debug and report it",
+                1,
+            )
 
 
 def _working_folder_is_gone() -> bool:
@@ -155,7 +177,11 @@ def _usage(error: click.ClickException) -> str:
     if isinstance(error, click.NoSuchOption) and context is not None:
         known = [name for param in context.command.params for name in param.opts]
         message = one_line(f"no option {error.option_name}", did_you_mean(error.option_name, known))
-    return message if context is None or ";" in message else f"{message}; see '{context.command_path} --help'"
+    return (
+        message
+        if context is None or ";" in message
+        else f"{message}; see '{context.command_path} --help'"
+    )
 
 
 def _print_error(message: str, code: int) -> int:
@@ -165,7 +191,9 @@ def _print_error(message: str, code: int) -> int:
 
 
 def _close_stdout(code: int) -> int:
-    """Redirect stdout to the null device after a broken pipe, so that Python's shutdown does not report it."""
+    """Redirect stdout to the null device after a broken pipe, so that Python's shutdown does not
+    report it.
+    """
     with contextlib.suppress(OSError, ValueError, AttributeError):  # not a stream of the system's
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
@@ -183,4 +211,6 @@ def _terminate(number: int, _: object) -> NoReturn:
 @click.version_option(__version__, "-V", "--version", prog_name="convcli")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 def main() -> None:
-    """Discrete convolution at the shell: filter pictures, arrays and volumes; know every shape; prove gradients."""
+    """Discrete convolution at the shell: filter pictures, arrays and volumes; know every shape;
+    prove gradients.
+    """

@@ -35,14 +35,18 @@ Examples:
 @options.verbose
 @options.overwrite
 @click.option(
-    "--format", metavar="F", shell_complete=complete.formats, help="Format of an output without a suffix, such as -o -."
+    "--format",
+    metavar="F",
+    shell_complete=complete.formats,
+    help="Format of an output without a suffix, such as -o -.",
 )
 @options.stacked(*options.FILTERING, options.threads)
 def command(as_json: bool, dry_run: bool, quiet: bool, verbose: bool, **settings: Any) -> None:
     """Filter INPUT, an image, an array or a volume (- is stdin), with one or more kernels.
 
-    On an image, a KHxKW kernel filters each channel, KHxKWxC sums over the channels into one, and OxKHxKWxC gives
-    O channels. A short report names sizes, time and what was clipped; -v adds the arithmetic, the method and why.
+    On an image, a KHxKW kernel filters each channel, KHxKWxC sums over the channels into one, and
+    OxKHxKWxC gives O channels. A short report names sizes, time and what was clipped; -v adds the
+    arithmetic, the method and why.
     """
     from convcli.cli.report import apply
     from convcli.cli.report.progress import ProgressBar
@@ -55,13 +59,21 @@ def command(as_json: bool, dry_run: bool, quiet: bool, verbose: bool, **settings
     began = time.perf_counter()
     options.check_stdout(as_json, settings["output"], "write the result to a file")
     for option in ("format", "overwrite", "compress_level", "quality", "strip"):
-        if settings["output"] is None and settings[option] is not None and settings[option] is not False:
-            raise click.UsageError(f"--{option.replace('_', '-')} belongs to an output; add -o FILE")
+        if (
+            settings["output"] is None
+            and settings[option] is not None
+            and settings[option] is not False
+        ):
+            raise click.UsageError(
+                f"--{option.replace('_', '-')} belongs to an output; add -o FILE"
+            )
     plan = plan_apply(from_options(ApplyRequest, **settings))
     if "raw" not in (plan.data.format, plan.format):
         for option in ("raw_shape", "raw_dtype", "raw_order", "raw_offset"):
             if settings[option] != getattr(ReadOptions, option):
-                raise click.UsageError(f"--{option.replace('_', '-')} is for raw files; name a .raw, or leave it out")
+                raise click.UsageError(
+                    f"--{option.replace('_', '-')} is for raw files; name a .raw, or leave it out"
+                )
     if dry_run:
         lines = apply.plan_lines(plan)
         record = apply.plan_json(plan)

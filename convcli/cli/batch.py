@@ -30,7 +30,15 @@ Examples:
 @click.command("batch", cls=Command, epilog=EXAMPLES)
 @click.argument("inputs", nargs=-1, metavar="[INPUT]...", shell_complete=complete.files)
 @options.kernels
-@click.option("-o", "--out", "--output", "out", type=FOLDER, metavar="DIR", help="Write the outputs into this folder.")
+@click.option(
+    "-o",
+    "--out",
+    "--output",
+    "out",
+    type=FOLDER,
+    metavar="DIR",
+    help="Write the outputs into this folder.",
+)
 @click.option("--in-place", is_flag=True, help="Replace each input by its result, in its format.")
 @click.option(
     "--name",
@@ -39,18 +47,41 @@ Examples:
 )
 @click.option("-r", "--recursive", is_flag=True, help="Include the files in sub-folders.")
 @click.option("--follow-links", is_flag=True, help="Follow symbolic links.")
-@click.option("--files-from", metavar="FILE", help="Read the names of inputs from FILE, one per line; - is stdin.")
+@click.option(
+    "--files-from",
+    metavar="FILE",
+    help="Read the names of inputs from FILE, one per line; - is stdin.",
+)
 @click.option("-0", "--null", is_flag=True, help="Names in --files-from end with a NUL.")
-@click.option("--resume", is_flag=True, help="Skip inputs that an earlier run finished and that have not changed.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Skip inputs that an earlier run finished and that have not changed.",
+)
 @options.overwrite
-@click.option("-j", "--jobs", type=Count(1), metavar="N", help="Number of worker processes. [default: one per thread]")
-@click.option("--timeout", type=SECONDS, metavar="S", help="Stop processing a file after this many seconds.")
+@click.option(
+    "-j",
+    "--jobs",
+    type=Count(1),
+    metavar="N",
+    help="Number of worker processes. [default: one per thread]",
+)
+@click.option(
+    "--timeout", type=SECONDS, metavar="S", help="Stop processing a file after this many seconds."
+)
 @options.dry_run
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @click.option(
-    "--format", metavar="F", shell_complete=complete.formats, help="Format to write; {ext} becomes its suffix."
+    "--format",
+    metavar="F",
+    shell_complete=complete.formats,
+    help="Format to write; {ext} becomes its suffix.",
 )
-@options.stacked(*options.FILTERING, options.threads, prints="one line of JSON for each input, and one for the whole,")
+@options.stacked(
+    *options.FILTERING,
+    options.threads,
+    prints="one line of JSON for each input, and one for the whole,",
+)
 def command(
     inputs: tuple[str, ...],
     out: Path | None,
@@ -70,9 +101,9 @@ def command(
 ) -> None:
     """Filter every INPUT, a file, a folder or a quoted pattern, into a folder, several at a time.
 
-    Takes the options of apply. A file that fails, or kills its worker, is reported and the others are done; the exit
-    code is then 3. Stopped at any moment, the same command with --resume goes on where it was. --in-place replaces
-    the inputs, one by one and each as a whole.
+    Takes the options of apply. A file that fails, or kills its worker, is reported and the others
+    are done; the exit code is then 3. Stopped at any moment, the same command with --resume goes on
+    where it was. --in-place replaces the inputs, one by one and each as a whole.
     """
     from convcli.cli.report.batch import Progress, Summary, record_json, record_line
     from convcli.cli.report.terminal import echo
@@ -85,8 +116,12 @@ def command(
     if null and files_from is None:
         raise click.UsageError("--null says how the names in a list end; add --files-from FILE")
     if not inputs and files_from is None:
-        raise click.UsageError("no input; expected files, folders or quoted patterns, or --files-from FILE")
-    _check_destination(out, in_place, {"--name": name, "--format": settings["format"]}, settings["frames"])
+        raise click.UsageError(
+            "no input; expected files, folders or quoted patterns, or --files-from FILE"
+        )
+    _check_destination(
+        out, in_place, {"--name": name, "--format": settings["format"]}, settings["frames"]
+    )
     search = Search(
         recursive,
         follow_links,
@@ -127,29 +162,43 @@ def command(
         echo(summary.lines())
         print_hint("" if quiet else summary.hint)
     if failed := summary.counts["failed"]:
-        raise BatchError(f"{failed:,} of {summary.total:,} inputs failed", "", "correct them, and add --resume")
+        raise BatchError(
+            f"{failed:,} of {summary.total:,} inputs failed", "", "correct them, and add --resume"
+        )
 
 
-def _check_destination(out: Path | None, in_place: bool, names: dict[str, str | None], frames: str | int) -> None:
-    """Raise UsageError unless the outputs go either to a folder or in place, and there under their own names."""
+def _check_destination(
+    out: Path | None, in_place: bool, names: dict[str, str | None], frames: str | int
+) -> None:
+    """Raise UsageError unless the outputs go either to a folder or in place, and there under their
+    own names.
+    """
     if out is None and not in_place:
-        raise click.UsageError("no folder for the outputs; add --out DIR, or --in-place to replace the inputs")
+        raise click.UsageError(
+            "no folder for the outputs; add --out DIR, or --in-place to replace the inputs"
+        )
     if not in_place:
         return
     if out is not None:
-        raise click.UsageError("--out writes to a folder and --in-place replaces the inputs; leave one of them out")
+        raise click.UsageError(
+            "--out writes to a folder and --in-place replaces the inputs; leave one of them out"
+        )
     for option, value in names.items():
         if value is not None:
             raise click.UsageError(
                 f"--in-place keeps name and format of an input; leave {option} out, or use --out DIR"
             )
     if frames not in ("first", "all"):
-        raise click.UsageError("--in-place keeps all frames of an input; leave --frames out, or use --out DIR")
+        raise click.UsageError(
+            "--in-place keeps all frames of an input; leave --frames out, or use --out DIR"
+        )
 
 
 @contextmanager
 def _first_signal() -> Iterator[None]:
-    """Let the first interrupt or termination stop the batch, and none of those after it its cleaning up."""
+    """Let the first interrupt or termination stop the batch, and none of those after it its
+    cleaning up.
+    """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, *STOP_SIGNALS)}
     handlers = {number: handler for number, handler in before.items() if callable(handler)}
 

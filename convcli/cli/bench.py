@@ -36,9 +36,16 @@ ANY_CASE = ("seed", "runs", "limit")
     shell_complete=complete.kernels,
     help="A kernel, such as random:7x7 or gaussian:sigma=2.",
 )
-@click.option("-o", "--output", metavar="FILE", help="Draw the times as bars into a picture, such as bars.png.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Draw the times as bars into a picture, such as bars.png.",
+)
 @options.overwrite
-@click.option("--dtype", type=Choice(MEASURED), default="float32", help="Number type of input and result.")
+@click.option(
+    "--dtype", type=Choice(MEASURED), default="float32", help="Number type of input and result."
+)
 @click.option("--runs", type=Count(1), metavar="N", default=5, help="Number of turns.")
 @click.option(
     "--limit",
@@ -48,10 +55,14 @@ ANY_CASE = ("seed", "runs", "limit")
     help="Skip a method or peer that takes longer than this many seconds per run.",
 )
 @click.option("--seed", type=Count(0), metavar="N", default=0, help="Seed of the random numbers.")
-@click.option("-q", "--quiet", is_flag=True, help="Print the tables only, without settings and legend.")
+@click.option(
+    "-q", "--quiet", is_flag=True, help="Print the tables only, without settings and legend."
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show the planner's predictions too.")
 @options.columns
-@options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, options.max_memory, options.threads)
+@options.stacked(
+    *options.GEOMETRY, *options.BORDER, *options.READING, options.max_memory, options.threads
+)
 @click.pass_context
 def command(
     context: click.Context,
@@ -66,14 +77,23 @@ def command(
     columns: tuple[str, ...] | None,
     **settings: Any,
 ) -> None:
-    """Time every method on one convolution, turn by turn with the peers that are installed: scipy, OpenCV and torch.
+    """Time every method on one convolution, turn by turn with the peers that are installed: scipy,
+    OpenCV and torch.
 
-    SHAPE is filled with random numbers. Without SHAPE and -k a standard set is measured. Beside each time stand the
-    arithmetic and the traffic that it comes to, and their shares of what this machine does when it only multiplies
-    matrices or only copies. Exit code 1 where an answer is wrong.
+    SHAPE is filled with random numbers. Without SHAPE and -k a standard set is measured. Beside
+    each time stand the arithmetic and the traffic that it comes to, and their shares of what this
+    machine does when it only multiplies matrices or only copies. Exit code 1 where an answer is
+    wrong.
     """
     from convcli.bench.run import STANDARD, BenchRequest, run_bench
-    from convcli.cli.report.bench import Style, bench_json, bench_lines, check_picture, legend_lines, save_bars
+    from convcli.cli.report.bench import (
+        Style,
+        bench_json,
+        bench_lines,
+        check_picture,
+        legend_lines,
+        save_bars,
+    )
     from convcli.cli.report.progress import ProgressBar
     from convcli.cli.report.terminal import echo
     from convcli.cli.report.text import print_json
@@ -82,13 +102,17 @@ def command(
 
     options.check_overwrite(overwrite, output, "is for -o FILE; name one, or leave --overwrite out")
     if (shape is None) != (reference is None):
-        raise click.UsageError("a bench needs SHAPE and -k KERNEL; give both, or neither for the standard set")
+        raise click.UsageError(
+            "a bench needs SHAPE and -k KERNEL; give both, or neither for the standard set"
+        )
     if output is not None:
         check_picture(output, overwrite=overwrite)
     if shape is None or reference is None:
         _refuse_what_sets_a_case(context, settings)
         own = {name: settings[name] for name in ANY_CASE}
-        cases = [replace(case, limits=Limits.of(settings["max_memory"]), **own) for case in STANDARD]
+        cases = [
+            replace(case, limits=Limits.of(settings["max_memory"]), **own) for case in STANDARD
+        ]
     else:
         cases = [from_options(BenchRequest, shape=shape, reference=reference, **settings)]
     results = []
@@ -119,4 +143,6 @@ def _refuse_what_sets_a_case(context: click.Context, settings: Iterable[str]) ->
     for option in context.command.params:
         given = context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
         if given and option.name in settings and option.name not in (*ANY_CASE, "max_memory"):
-            raise click.UsageError(f"{max(option.opts, key=len)} has no part in the standard set; give SHAPE and -k")
+            raise click.UsageError(
+                f"{max(option.opts, key=len)} has no part in the standard set; give SHAPE and -k"
+            )

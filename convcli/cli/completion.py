@@ -1,4 +1,6 @@
-"""`convcli completion`: the script with which a shell completes commands, options, kernels, formats and files."""
+"""`convcli completion`: the script with which a shell completes commands, options, kernels, formats
+and files.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,11 @@ def command(shell: str, as_json: bool) -> None:
 
     found = get_completion_class(shell)
     if found is None:
-        raise InputError(f"completion for {shell}", "the installed click has none", "run 'pip install --upgrade click'")
+        raise InputError(
+            f"completion for {shell}",
+            "the installed click has none",
+            "run 'pip install --upgrade click'",
+        )
     script = found(main, {}, "convcli", VARIABLE).source()
     if as_json:
         print_json("completion", {"shell": shell, "install": INSTALL[shell], "script": script})

@@ -29,17 +29,25 @@ Examples:
 )
 @click.option("--all", "every", is_flag=True, help="Explain every output of a small input.")
 @options.op
-@click.option("--backward", is_flag=True, help="Show the contributions of dy at this output to dx and dw.")
-@click.option("--upstream", metavar="FILE", help="dy for --backward, shaped like the output. [default: ones]")
-@click.option("--seed", type=Count(0), metavar="N", help="Seed of the random numbers of a shape. [default: 0]")
+@click.option(
+    "--backward", is_flag=True, help="Show the contributions of dy at this output to dx and dw."
+)
+@click.option(
+    "--upstream", metavar="FILE", help="dy for --backward, shaped like the output. [default: ones]"
+)
+@click.option(
+    "--seed", type=Count(0), metavar="N", help="Seed of the random numbers of a shape. [default: 0]"
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print the value only.")
 @options.verbose
 @options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, *options.RUNNING)
 def command(as_json: bool, every: bool, quiet: bool, verbose: bool, **settings: Any) -> None:
-    """Show how one output of a convolution comes about: the patch, the kernel, their product and the sum.
+    """Show how one output of a convolution comes about: the patch, the kernel, their product and
+    the sum.
 
-    INPUT-OR-SHAPE is a file, or a shape such as 8x8x3 that is filled with random numbers. Padded cells stand in
-    brackets; several channels make a block each. The sum is the value that apply computes there; -q prints it alone.
+    INPUT-OR-SHAPE is a file, or a shape such as 8x8x3 that is filled with random numbers. Padded
+    cells stand in brackets; several channels make a block each. The sum is the value that apply
+    computes there; -q prints it alone.
     """
     from convcli.cli.report.explain import explanation_json, print_explanation, print_values
     from convcli.cli.report.text import print_json, print_warnings

@@ -15,16 +15,21 @@ Examples:
 
 
 @click.command("formats", cls=Command, epilog=EXAMPLES)
-@click.option("--markdown", is_flag=True, help="Print the table as Markdown, identical on every installation.")
+@click.option(
+    "--markdown", is_flag=True, help="Print the table as Markdown, identical on every installation."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Print the names only, one a line.")
 @click.option("-v", "--verbose", is_flag=True, help="Show how each format is recognised too.")
 @options.columns
 @options.stacked()
-def command(markdown: bool, as_json: bool, quiet: bool, verbose: bool, columns: tuple[str, ...] | None) -> None:
+def command(
+    markdown: bool, as_json: bool, quiet: bool, verbose: bool, columns: tuple[str, ...] | None
+) -> None:
     """List the formats that are read and written.
 
-    For each: its suffixes, the number types that it gives and holds, and what it needs. The format of a file is that
-    of its suffix, and of a picture what its first bytes say; on a pipe, --input-format and --format name it.
+    For each: its suffixes, the number types that it gives and holds, and what it needs. The format
+    of a file is that of its suffix, and of a picture what its first bytes say; on a pipe,
+    --input-format and --format name it.
     """
     from convcli.cli.report import formats as report
     from convcli.cli.report.terminal import echo

@@ -23,18 +23,30 @@ Examples:
 @options.kernel
 @click.option("-o", "--output", metavar="FILE", help="Write dx, dw and db to a .npz; - is stdout.")
 @options.op
-@click.option("--upstream", metavar="FILE", help="dy, the gradient of the loss in the output, shaped like the output.")
-@click.option("--loss", metavar="sum|mean|mse:FILE", help="Loss to differentiate, if dy is not given. [default: sum]")
-@click.option("--seed", type=Count(0), metavar="N", default=0, help="Seed of the random numbers of a shape.")
+@click.option(
+    "--upstream",
+    metavar="FILE",
+    help="dy, the gradient of the loss in the output, shaped like the output.",
+)
+@click.option(
+    "--loss",
+    metavar="sum|mean|mse:FILE",
+    help="Loss to differentiate, if dy is not given. [default: sum]",
+)
+@click.option(
+    "--seed", type=Count(0), metavar="N", default=0, help="Seed of the random numbers of a shape."
+)
 @options.overwrite
 @options.quiet
 @options.verbose
 @options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, *options.RUNNING)
 def command(as_json: bool, quiet: bool, verbose: bool, **settings: Any) -> None:
-    """Take the gradients dx, dw and db of a loss through one convolution of INPUT, each itself a convolution.
+    """Take the gradients dx, dw and db of a loss through one convolution of INPUT, each itself a
+    convolution.
 
-    INPUT-OR-SHAPE is a file (- is stdin), or a shape such as 8x8x3 that is filled with random numbers. The gradients
-    have the shapes of the input, of the kernel and of a bias. The loss is sum(y) unless --loss or --upstream says so.
+    INPUT-OR-SHAPE is a file (- is stdin), or a shape such as 8x8x3 that is filled with random
+    numbers. The gradients have the shapes of the input, of the kernel and of a bias. The loss is
+    sum(y) unless --loss or --upstream says so.
     """
     from convcli.cli.report.grad import grad_json, grad_lines
     from convcli.cli.report.progress import ProgressBar

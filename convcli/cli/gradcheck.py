@@ -30,8 +30,18 @@ Examples:
     type=float,
     help="Step of the central difference. [default: 1, or what large values need]",
 )
-@click.option("--eps-sweep", "sweep", is_flag=True, help="Try many steps, and show how the error depends on them.")
-@click.option("--samples", type=Count(1), metavar="N", help="Entries to check in each tensor. [default: 2,000]")
+@click.option(
+    "--eps-sweep",
+    "sweep",
+    is_flag=True,
+    help="Try many steps, and show how the error depends on them.",
+)
+@click.option(
+    "--samples",
+    type=Count(1),
+    metavar="N",
+    help="Entries to check in each tensor. [default: 2,000]",
+)
 @click.option(
     "--seed",
     type=Count(0),
@@ -45,17 +55,23 @@ Examples:
     type=Choice(("dx", "dw", "db")),
     help="Make one entry of a gradient wrong on purpose, to see it detected.",
 )
-@click.option("--dump", metavar="FILE", help="Write the report and all arrays to a .npz or .json file.")
+@click.option(
+    "--dump", metavar="FILE", help="Write the report and all arrays to a .npz or .json file."
+)
 @options.overwrite
 @options.quiet
 @options.verbose
 @options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, *options.RUNNING)
-def command(as_json: bool, dump: str | None, overwrite: bool, quiet: bool, verbose: bool, **settings: Any) -> None:
-    """Check dx, dw and db of a convolution against central differences, their adjoints and explicit matrices.
+def command(
+    as_json: bool, dump: str | None, overwrite: bool, quiet: bool, verbose: bool, **settings: Any
+) -> None:
+    """Check dx, dw and db of a convolution against central differences, their adjoints and explicit
+    matrices.
 
-    INPUT-OR-SHAPE is a file, or a shape such as 8x8x3 that is filled with random numbers. The loss is the sum of
-    dy * y with a random dy, in float64. Convolution is linear, so the difference has no truncation error, and the two
-    columns agree to round-off. The first line is the verdict. Exit code 1 if a test fails.
+    INPUT-OR-SHAPE is a file, or a shape such as 8x8x3 that is filled with random numbers. The loss
+    is the sum of dy * y with a random dy, in float64. Convolution is linear, so the difference has
+    no truncation error, and the two columns agree to round-off. The first line is the verdict. Exit
+    code 1 if a test fails.
     """
     from convcli.cli.report.gradcheck import gradcheck_json, gradcheck_lines
     from convcli.cli.report.progress import ProgressBar
@@ -81,5 +97,6 @@ def command(as_json: bool, dump: str | None, overwrite: bool, quiet: bool, verbo
         echo(gradcheck_lines(report, operands, progress.seconds, verbose=verbose))
     if not report.passed:
         raise CheckError(
-            ", and ".join(report.failures), remedy="see the entries named above, or --dump FILE for all of them"
+            ", and ".join(report.failures),
+            remedy="see the entries named above, or --dump FILE for all of them",
         )

@@ -1,4 +1,6 @@
-"""The layout of `--help`, and `convcli help`: examples first, then options under headings, the most used first."""
+"""The layout of `--help`, and `convcli help`: examples first, then options under headings, the most
+used first.
+"""
 
 from __future__ import annotations
 
@@ -32,9 +34,20 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     ),
     "Other files": ("input_format", "raw_shape", "raw_dtype", "raw_order", "raw_offset"),
     "Limits": ("threads", "jobs", "timeout", "max_memory", "max_pixels"),
-    "Messages": ("dry_run", "quiet", "verbose", "columns", "as_json", "debug", "help", "_click_default_help"),
+    "Messages": (
+        "dry_run",
+        "quiet",
+        "verbose",
+        "columns",
+        "as_json",
+        "debug",
+        "help",
+        "_click_default_help",
+    ),
 }
-"""The headings in order, each with its options by the name of their parameter; Options has all others."""
+"""The headings in order, each with its options by the name of their parameter; Options has all
+others.
+"""
 
 
 class Command(click.Command):
@@ -51,7 +64,9 @@ class Command(click.Command):
             takes_output = any("-o" in param.opts for param in self.params)
             if not (takes_output and error.message.startswith("Got unexpected extra argument")):
                 raise
-            raise click.UsageError(f"{error.message.rstrip('.')}; name the output with -o FILE", ctx) from None
+            raise click.UsageError(
+                f"{error.message.rstrip('.')}; name the output with -o FILE", ctx
+            ) from None
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         self.format_usage(ctx, formatter)
@@ -69,7 +84,9 @@ class Command(click.Command):
         for heading, found in rows.items():
             if found:
                 with formatter.section(heading):
-                    formatter.write_dl([record for _, record in sorted(found, key=lambda row: row[0])])
+                    formatter.write_dl(
+                        [record for _, record in sorted(found, key=lambda row: row[0])]
+                    )
 
 
 EXAMPLES = """\b
@@ -102,7 +119,9 @@ def _subcommand(context: click.Context, name: str) -> click.Command:
     """Return a command of a group. Raises UsageError, with a suggestion, if there is none."""
     group = context.command
     if not isinstance(group, click.Group):
-        raise click.UsageError(f"{context.info_name} has no commands of its own; expected '{context.info_name}' alone")
+        raise click.UsageError(
+            f"{context.info_name} has no commands of its own; expected '{context.info_name}' alone"
+        )
     found = group.get_command(context, name)
     if found is None:
         known = group.list_commands(context)

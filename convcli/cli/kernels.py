@@ -29,7 +29,9 @@ EXPORT_EXAMPLES = """\
 EXAMPLES = HEAD + LIST_EXAMPLES + SHOW_EXAMPLES + EXPORT_EXAMPLES
 
 name_argument = click.argument("name", shell_complete=complete.kernels)
-dims = click.option("--dims", type=Count(1), metavar="N", help="How many axes the kernel is to have.")
+dims = click.option(
+    "--dims", type=Count(1), metavar="N", help="How many axes the kernel is to have."
+)
 
 
 class _Kernels(click.Group):
@@ -65,7 +67,9 @@ def command(context: click.Context) -> None:
 @click.option("-v", "--verbose", is_flag=True, help="Show the source of each kernel too.")
 @options.columns
 @options.stacked()
-def list_(pattern: str | None, as_json: bool, quiet: bool, verbose: bool, columns: tuple[str, ...] | None) -> None:
+def list_(
+    pattern: str | None, as_json: bool, quiet: bool, verbose: bool, columns: tuple[str, ...] | None
+) -> None:
     """List the named kernels with their parameters and meaning.
 
     With PATTERN, list those whose name matches it ("gauss*"), or whose line contains it (edge).
@@ -85,7 +89,9 @@ def list_(pattern: str | None, as_json: bool, quiet: bool, verbose: bool, column
 @command.command("show", cls=Command, epilog=HEAD + SHOW_EXAMPLES)
 @name_argument
 @click.option("-q", "--quiet", is_flag=True, help="Print the taps only.")
-@click.option("-v", "--verbose", is_flag=True, help="Print every tap and every slice of a large kernel.")
+@click.option(
+    "-v", "--verbose", is_flag=True, help="Print every tap and every slice of a large kernel."
+)
 @options.stacked(dims)
 def show(name: str, dims: int | None, as_json: bool, quiet: bool, verbose: bool) -> None:
     """Show one kernel: its taps, sum, rank, what it amplifies and suppresses, and a picture.
@@ -114,12 +120,20 @@ def show(name: str, dims: int | None, as_json: bool, quiet: bool, verbose: bool)
     metavar="FILE",
     help="Write to a .csv, .txt, .json, .mat, .npy or .npz; - is stdout.",
 )
-@click.option("--format", "form", metavar="F", help=f"One of {', '.join(FORMATS)}. [default: from the suffix]")
+@click.option(
+    "--format", "form", metavar="F", help=f"One of {', '.join(FORMATS)}. [default: from the suffix]"
+)
 @options.overwrite
 @options.quiet
 @options.stacked(dims)
 def export(
-    name: str, output: str, form: str | None, overwrite: bool, quiet: bool, dims: int | None, as_json: bool
+    name: str,
+    output: str,
+    form: str | None,
+    overwrite: bool,
+    quiet: bool,
+    dims: int | None,
+    as_json: bool,
 ) -> None:
     """Write one kernel to a file that `-k` reads back, tap for tap."""
     from convcli.cli.report import kernels as report

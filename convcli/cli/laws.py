@@ -30,7 +30,11 @@ Examples:
     help="Crop the input to N samples per side. [default: 32, 12 for a volume, more for a large kernel]",
 )
 @click.option("--seed", type=Count(0), metavar="N", default=0, help="Seed of the random numbers.")
-@click.option("--matrix", metavar="FILE", help="Write the matrix M of conv(x) = M vec(x) to a .npy or .csv file.")
+@click.option(
+    "--matrix",
+    metavar="FILE",
+    help="Write the matrix M of conv(x) = M vec(x) to a .npy or .csv file.",
+)
 @options.overwrite
 @options.quiet
 @options.verbose
@@ -45,11 +49,13 @@ def command(
     columns: tuple[str, ...] | None,
     **settings: Any,
 ) -> None:
-    """Measure the laws of convolution: both sides of each, their difference, its bound, and a verdict.
+    """Measure the laws of convolution: both sides of each, their difference, its bound, and a
+    verdict.
 
-    Linear and a matrix, the flip, commutative, associative, the derivative, equivariant under shifts and where that
-    breaks, local, and the backward pass. INPUT-OR-SHAPE is a file, of which the middle is taken, or a shape such as
-    32x32 that is filled with random numbers. Exit code 1 where a law fails.
+    Linear and a matrix, the flip, commutative, associative, the derivative, equivariant under
+    shifts and where that breaks, local, and the backward pass. INPUT-OR-SHAPE is a file, of which
+    the middle is taken, or a shape such as 32x32 that is filled with random numbers. Exit code 1
+    where a law fails.
     """
     from convcli.cli.report.laws import Style, laws_json, laws_lines
     from convcli.cli.report.progress import ProgressBar
@@ -58,7 +64,9 @@ def command(
     from convcli.jobs.requests import from_options
     from convcli.learn.laws import LawsRequest, check_matrix, run_laws, save_matrix
 
-    options.check_overwrite(overwrite, matrix, "is for --matrix FILE; name one, or leave --overwrite out")
+    options.check_overwrite(
+        overwrite, matrix, "is for --matrix FILE; name one, or leave --overwrite out"
+    )
     if matrix is not None:
         check_matrix(matrix, overwrite=overwrite)
     with ProgressBar("laws", shown=not quiet) as progress:

@@ -27,10 +27,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
 
 stride = click.option(
-    "--stride", type=PER_AXIS, default="1", help="Step between outputs, one for all axes or one per axis."
+    "--stride",
+    type=PER_AXIS,
+    default="1",
+    help="Step between outputs, one for all axes or one per axis.",
 )
 dilation = click.option(
-    "--dilation", type=PER_AXIS, default="1", help="Step between taps, one for all axes or one per axis."
+    "--dilation",
+    type=PER_AXIS,
+    default="1",
+    help="Step between taps, one for all axes or one per axis.",
 )
 padding = click.option(
     "--padding",
@@ -46,9 +52,14 @@ boundary = click.option(
     "[default: reflect for a picture, constant for other input]",
 )
 cval = click.option(
-    "--cval", type=NUMBER, metavar="V", help="Value outside the input, with --boundary constant. [default: 0]"
+    "--cval",
+    type=NUMBER,
+    metavar="V",
+    help="Value outside the input, with --boundary constant. [default: 0]",
 )
-groups = click.option("--groups", type=int, default=1, metavar="G", help="Split the channels into this many groups.")
+groups = click.option(
+    "--groups", type=int, default=1, metavar="G", help="Split the channels into this many groups."
+)
 layout = click.option(
     "--layout",
     type=Choice(LAYOUTS),
@@ -57,7 +68,10 @@ layout = click.option(
     help=f"Position of the channel axis: {' or '.join(LAYOUTS)}.",
 )
 dims = click.option(
-    "--dims", type=Count(1), metavar="N", help="Number of spatial axes of the input. [default: from the shapes]"
+    "--dims",
+    type=Count(1),
+    metavar="N",
+    help="Number of spatial axes of the input. [default: from the shapes]",
 )
 channels = click.option(
     "--channels",
@@ -72,7 +86,10 @@ max_memory = click.option(
     help="Refuse a run that needs more, such as 2G. [default: half of the machine's memory]",
 )
 max_pixels = click.option(
-    "--max-pixels", type=Count(1), metavar="N", help="Refuse pictures with more pixels. [default: 16384x16384]"
+    "--max-pixels",
+    type=Count(1),
+    metavar="N",
+    help="Refuse pictures with more pixels. [default: 16384x16384]",
 )
 kernels = click.option(
     "-k",
@@ -93,7 +110,12 @@ kernel = click.option(
     metavar="K",
     help="A kernel, such as sobel-x, gaussian:sigma=2 or random:4x3x3x3.",
 )
-op = click.option("--op", type=Choice(OPS), default="correlate", help="Correlate, or convolve: flip the kernel first.")
+op = click.option(
+    "--op",
+    type=Choice(OPS),
+    default="correlate",
+    help="Correlate, or convolve: flip the kernel first.",
+)
 combine = click.option(
     "--combine",
     type=Choice(COMBINES),
@@ -102,10 +124,16 @@ combine = click.option(
     help=f"Combine the results of several kernels: {', '.join(COMBINES)}.",
 )
 normalize = click.option(
-    "--normalize", is_flag=True, help="Divide each kernel by its sum, or by the sum of its positive taps if that is 0."
+    "--normalize",
+    is_flag=True,
+    help="Divide each kernel by its sum, or by the sum of its positive taps if that is 0.",
 )
-scale = click.option("--scale", type=NUMBER, default=1.0, metavar="F", help="Multiply the result by F.")
-bias = click.option("--bias", type=NUMBER, default=0.0, metavar="F", help="Add F to the result, after --scale.")
+scale = click.option(
+    "--scale", type=NUMBER, default=1.0, metavar="F", help="Multiply the result by F."
+)
+bias = click.option(
+    "--bias", type=NUMBER, default=0.0, metavar="F", help="Add F to the result, after --scale."
+)
 policy = click.option(
     "--range",
     type=Choice(POLICIES),
@@ -147,12 +175,21 @@ frames = click.option(
     default="first",
     help="Frames of an animation or pages of a TIFF to read: first, all, or one by its number from 0.",
 )
-gray = click.option("--gray", is_flag=True, help="Filter the luma of a picture (ITU-R BT.709), and write gray.")
-background = click.option(
-    "--background", type=COLOUR, metavar="C", help="Put a picture with alpha on this colour, such as white or #ff8800."
+gray = click.option(
+    "--gray", is_flag=True, help="Filter the luma of a picture (ITU-R BT.709), and write gray."
 )
-allow_truncated = click.option("--allow-truncated", is_flag=True, help="Read a truncated picture as far as it goes.")
-strip = click.option("--strip", is_flag=True, help="Do not copy metadata (ICC profile, density, EXIF, XMP, text).")
+background = click.option(
+    "--background",
+    type=COLOUR,
+    metavar="C",
+    help="Put a picture with alpha on this colour, such as white or #ff8800.",
+)
+allow_truncated = click.option(
+    "--allow-truncated", is_flag=True, help="Read a truncated picture as far as it goes."
+)
+strip = click.option(
+    "--strip", is_flag=True, help="Do not copy metadata (ICC profile, density, EXIF, XMP, text)."
+)
 compress_level = click.option(
     "--compress-level",
     type=Count(0, 9),
@@ -167,9 +204,13 @@ quality = click.option(
 )
 
 
-raw_shape = click.option("--raw-shape", type=SHAPE, help="Shape of a .raw, .bin or .dat input, such as 512x512x3.")
+raw_shape = click.option(
+    "--raw-shape", type=SHAPE, help="Shape of a .raw, .bin or .dat input, such as 512x512x3."
+)
 raw_dtype = click.option(
-    "--raw-dtype", metavar="T", help="Number type of raw input and output, such as u2, float32 or '>i2' (big-endian)."
+    "--raw-dtype",
+    metavar="T",
+    help="Number type of raw input and output, such as u2, float32 or '>i2' (big-endian).",
 )
 raw_order = click.option(
     "--raw-order",
@@ -178,7 +219,11 @@ raw_order = click.option(
     help="Memory order of raw files: C (last axis fastest) or F (first axis fastest).",
 )
 raw_offset = click.option(
-    "--raw-offset", type=Count(0), default=0, metavar="N", help="Bytes to skip at the beginning of a raw input."
+    "--raw-offset",
+    type=Count(0),
+    default=0,
+    metavar="N",
+    help="Bytes to skip at the beginning of a raw input.",
 )
 
 
@@ -200,7 +245,9 @@ threads = click.option(
     callback=_set_threads,
     help="Number of threads; the result does not depend on it. [default: one per core]",
 )
-overwrite = click.option("-f", "--overwrite", "--force", is_flag=True, help="Replace the output if it exists.")
+overwrite = click.option(
+    "-f", "--overwrite", "--force", is_flag=True, help="Replace the output if it exists."
+)
 dry_run = click.option("-n", "--dry-run", is_flag=True, help="Show the plan and write nothing.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="Print errors and warnings only.")
 verbose = click.option("-v", "--verbose", is_flag=True, help="Print every detail.")
@@ -209,7 +256,9 @@ columns = click.option(
     type=COLUMNS,
     help="Columns of the table to show, or all. [default: as many as the terminal has room for]",
 )
-debug = click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
+debug = click.option(
+    "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
+)
 
 GEOMETRY = (stride, dilation, padding)
 BORDER = (boundary, cval)
@@ -217,9 +266,33 @@ READING = (dims, channels, groups, layout)
 LIMITS = (max_memory, max_pixels)
 RUNNING = (*LIMITS, threads)
 ENCODING = (compress_level, quality, strip)
-RESULT = (op, combine, normalize, scale, bias, policy, dtype, gray, background, linear, method, verify)
+RESULT = (
+    op,
+    combine,
+    normalize,
+    scale,
+    bias,
+    policy,
+    dtype,
+    gray,
+    background,
+    linear,
+    method,
+    verify,
+)
 RAW = (raw_shape, raw_dtype, raw_order, raw_offset)
-FILTERING = (*RESULT, input_format, frames, allow_truncated, *RAW, *GEOMETRY, *BORDER, *READING, *LIMITS, *ENCODING)
+FILTERING = (
+    *RESULT,
+    input_format,
+    frames,
+    allow_truncated,
+    *RAW,
+    *GEOMETRY,
+    *BORDER,
+    *READING,
+    *LIMITS,
+    *ENCODING,
+)
 """What an ApplyRequest takes besides its kernels and files, whichever command runs it."""
 
 
@@ -230,14 +303,20 @@ def check_stdout(as_json: bool, output: str | None, remedy: str) -> None:
 
 
 def check_overwrite(overwrite: bool, target: str | None, message: str) -> None:
-    """Raise UsageError for --overwrite without a target; message: what it belongs to, and what to do."""
+    """Raise UsageError for --overwrite without a target; message: what it belongs to, and what to
+    do.
+    """
     if overwrite and target is None:
         raise click.UsageError(f"--overwrite {message}")
 
 
 def stacked(*options: Decorator[Any], prints: str = "one JSON object") -> Decorator[Any]:
-    """Apply options so that --help lists them in this order, with --json, which prints that, and --debug last."""
-    as_json = click.option("--json", "as_json", is_flag=True, help=f"Print {prints} on stdout instead of text.")
+    """Apply options so that --help lists them in this order, with --json, which prints that, and
+    --debug last.
+    """
+    as_json = click.option(
+        "--json", "as_json", is_flag=True, help=f"Print {prints} on stdout instead of text."
+    )
 
     def decorate(command: Any) -> Any:
         for option in reversed((*options, as_json, debug)):

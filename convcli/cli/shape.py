@@ -1,4 +1,6 @@
-"""`convcli shape`: sizes, weights and multiply-adds, from shapes alone, of one kernel or of a whole network."""
+"""`convcli shape`: sizes, weights and multiply-adds, from shapes alone, of one kernel or of a whole
+network.
+"""
 
 from __future__ import annotations
 
@@ -49,14 +51,18 @@ PRINTING = {"as_json", "as_csv", "markdown", "quiet"}
 REPORT = Question("network", "the report of a network", READING | TABLE | PRINTING | {"verbose"})
 QUESTIONS = {
     "kernel": Question(
-        "layer", "a single kernel (-k)", ONE_KERNEL | READING | {"kernel", "quiet", "verbose", "as_json"}
+        "layer",
+        "a single kernel (-k)",
+        ONE_KERNEL | READING | {"kernel", "quiet", "verbose", "as_json"},
     ),
     "solve": Question("solve", "--solve", {"solve", "rf", "max_layers", "as_json", "quiet"}),
     "at": Question("pixel", "--at", READING | {"at", "as_json", "quiet"}),
     "input_for": Question("input_for", "--input-for", READING | {"input_for", "as_json", "quiet"}),
     "emit": Question("emit", "--emit", READING | {"emit", "output", "overwrite", "quiet"}),
 }
-"""The questions by the option that asks them; without any of these it is REPORT. Other options are refused."""
+"""The questions by the option that asks them; without any of these it is REPORT. Other options are
+refused.
+"""
 
 
 def _kernel_shape(text: str) -> tuple[int, ...] | str:
@@ -84,21 +90,39 @@ class _Shape(Command):
             if error.option_name != "--solve":
                 raise
             example = "write --solve 224x224 56x56"
-            raise click.UsageError(f"--solve with less than two sizes; expected FROM and TO; {example}", ctx) from None
+            raise click.UsageError(
+                f"--solve with less than two sizes; expected FROM and TO; {example}", ctx
+            ) from None
 
 
 @click.command("shape", cls=_Shape, epilog=EXAMPLES)
-@click.argument("words", nargs=-1, metavar="SHAPE [LAYER]... | [SHAPE] FILE", shell_complete=complete.files)
+@click.argument(
+    "words", nargs=-1, metavar="SHAPE [LAYER]... | [SHAPE] FILE", shell_complete=complete.files
+)
 @click.option(
     "-k",
     "--kernel",
     type=Parsed("kernel-shape", _kernel_shape),
     help="The kernel's shape: 3x3, 7x7x3 (with channels), 64x7x7x3 (64 kernels); or a kernel's name.",
 )
-@click.option("--transposed", is_flag=True, help="The transposed convolution: its kernel maps O channels back to C.")
-@click.option("--output-padding", type=PER_AXIS, default="0", help="Extra outputs at the end, transposed only.")
+@click.option(
+    "--transposed",
+    is_flag=True,
+    help="The transposed convolution: its kernel maps O channels back to C.",
+)
+@click.option(
+    "--output-padding",
+    type=PER_AXIS,
+    default="0",
+    help="Extra outputs at the end, transposed only.",
+)
 @click.option("--bias/--no-bias", default=False, help="Count a bias for each output channel.")
-@click.option("-q", "--quiet", is_flag=True, help="Print the answer only: the output shape, or a chain of layers.")
+@click.option(
+    "-q",
+    "--quiet",
+    is_flag=True,
+    help="Print the answer only: the output shape, or a chain of layers.",
+)
 @click.option("--formula", is_flag=True, help="Networks: show the arithmetic of every size.")
 @click.option(
     "--count",
@@ -107,7 +131,9 @@ class _Shape(Command):
     help="Networks: count multiply-adds (macs), or multiplications and additions (flops).",
 )
 @click.option("--with-bias", is_flag=True, help="Networks: count the additions of biases as work.")
-@click.option("--batch", type=Count(1), default=1, metavar="N", help="Networks: number of items in a batch.")
+@click.option(
+    "--batch", type=Count(1), default=1, metavar="N", help="Networks: number of items in a batch."
+)
 @click.option(
     "--dtype",
     type=Choice((*DTYPES, "bfloat16")),
@@ -115,32 +141,56 @@ class _Shape(Command):
     metavar="T",
     help="Networks: number type to compute the memory for.",
 )
-@click.option("--versus", type=Choice(VERSUS), help="Networks: compare with dense, or depthwise-separable, layers.")
+@click.option(
+    "--versus",
+    type=Choice(VERSUS),
+    help="Networks: compare with dense, or depthwise-separable, layers.",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Networks: print comma-separated values.")
 @click.option("--markdown", is_flag=True, help="Networks: print a Markdown table.")
 @click.option(
-    "--at", type=Parsed("i[,j...]", _indices), help="Networks: what this output sees, and what this input reaches."
+    "--at",
+    type=Parsed("i[,j...]", _indices),
+    help="Networks: what this output sees, and what this input reaches.",
 )
-@click.option("--input-for", type=SHAPE, help="Networks: the input size that this output size needs.")
-@click.option("--emit", type=Choice(EMITS), help="Networks: write PyTorch or Keras code, an ONNX model or TOML.")
-@click.option("-o", "--output", metavar="FILE", help="With --emit: write to this file. [default: stdout]")
+@click.option(
+    "--input-for", type=SHAPE, help="Networks: the input size that this output size needs."
+)
+@click.option(
+    "--emit",
+    type=Choice(EMITS),
+    help="Networks: write PyTorch or Keras code, an ONNX model or TOML.",
+)
+@click.option(
+    "-o", "--output", metavar="FILE", help="With --emit: write to this file. [default: stdout]"
+)
 @options.overwrite
 @options.verbose
 @options.columns
-@click.option("--solve", type=(SHAPE, SHAPE), metavar="FROM TO", help="Find layers that lead from one size to another.")
+@click.option(
+    "--solve",
+    type=(SHAPE, SHAPE),
+    metavar="FROM TO",
+    help="Find layers that lead from one size to another.",
+)
 @click.option("--rf", type=Count(1), metavar="N", help="With --solve: the receptive field wanted.")
 @click.option(
-    "--max-layers", type=Count(1, 4), default=2, metavar="N", help="With --solve: the largest number of layers."
+    "--max-layers",
+    type=Count(1, 4),
+    default=2,
+    metavar="N",
+    help="With --solve: the largest number of layers.",
 )
 @options.stacked(*options.GEOMETRY, *options.READING)
 @click.pass_context
 def command(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> None:
     """Compute the output shape, weights and work of one convolution, or of a whole network.
 
-    SHAPE is the input's: 28x28, 224x224x3 (channels last), 8x224x224x3 (a batch, with -k), 100 (a signal). LAYERs
-    are conv:FILTERS,k=K deconv depthwise maxpool avgpool gap relu batchnorm layernorm pad upsample flatten linear
-    dropout unfold, with k= s= p= d= g= bias=no ceil=yes; [...]x3 repeats, 'residual[a | b]' and 'concat[a | b]'
-    branch. FILE is a network in TOML, or an ONNX model.
+    SHAPE is the input's: 28x28, 224x224x3 (channels last), 8x224x224x3 (a batch, with -k), 100 (a
+    signal). LAYERs are conv:FILTERS,k=K deconv depthwise maxpool avgpool gap relu batchnorm
+    layernorm pad upsample flatten linear dropout unfold, with k= s= p= d= g= bias=no ceil=yes;
+    [...]x3 repeats, 'residual[a | b]' and 'concat[a | b]' branch. FILE is a network in TOML, or an
+    ONNX model.
     """
     question = _question(ctx, words, given)
     import_module(f"convcli.cli.shape_questions.{question.module}").answer(words, given)
@@ -155,10 +205,14 @@ def _question(ctx: click.Context, words: tuple[str, ...], given: dict[str, Any])
         _refuse_shape_alone(words[0])
     needs_layers = question in (QUESTIONS["at"], QUESTIONS["input_for"], QUESTIONS["emit"])
     if needs_layers and any(word.endswith(".onnx") for word in words):
-        raise click.UsageError(f"{question.title} does not read ONNX models; give the layers as words or as TOML")
+        raise click.UsageError(
+            f"{question.title} does not read ONNX models; give the layers as words or as TOML"
+        )
     names = {param.name: max(param.opts, key=len) for param in ctx.command.params if param.name}
     if stray := sorted(names[key] for key in asked - question.options):
-        raise click.UsageError(f"{stray[0]} does not apply to {question.title}; {_remedy(stray[0], question)}")
+        raise click.UsageError(
+            f"{stray[0]} does not apply to {question.title}; {_remedy(stray[0], question)}"
+        )
     prints = sorted(names[key] for key in asked & PRINTING)
     if question is not QUESTIONS["kernel"] and len(prints) > 1:
         raise click.UsageError(f"{' and '.join(prints)} cannot be combined; choose one")

@@ -21,11 +21,14 @@ _ASCII = {"…": "...", "×": "x", "µ": "u", "→": "->", "─": "-", "│": "|
     "▒": "+",
     "░": ".",
 }
-"""How characters of convcli's own output are written; all others as Python writes them in strings."""
+"""How characters of convcli's own output are written; all others as Python writes them in strings.
+"""
 
 
 def prepare_standard_streams() -> None:
-    """Have stdout and stderr write in ASCII what they cannot encode, and occupy what the shell closed."""
+    """Have stdout and stderr write in ASCII what they cannot encode, and occupy what the shell
+    closed.
+    """
     _occupy_closed_descriptors()
     codecs.register_error(_ERRORS, _replace)
     codecs.register(_ascii_codec)
@@ -36,7 +39,8 @@ def prepare_standard_streams() -> None:
 
 
 def _occupy_closed_descriptors() -> None:
-    """Open the null device for each of 0, 1 and 2 that is closed, so that no file of ours takes its number.
+    """Open the null device for each of 0, 1 and 2 that is closed, so that no file of ours takes its
+    number.
 
     A library that writes to stderr would write into that file. Python's own streams stay None.
     """
@@ -58,7 +62,9 @@ def _replace(error: UnicodeError) -> tuple[str, int]:
 
 
 def _ascii_codec(name: str) -> codecs.CodecInfo | None:
-    """Return ASCII by another name: Click writes UTF-8 to a stream that says "ascii", as if that were a mistake."""
+    """Return ASCII by another name: Click writes UTF-8 to a stream that says "ascii", as if that
+    were a mistake.
+    """
     if name != _CODEC:
         return None
     plain = codecs.lookup("ascii")

@@ -1,4 +1,6 @@
-"""Parameter types: text becomes values at the edge, so that commands never see strings to take apart."""
+"""Parameter types: text becomes values at the edge, so that commands never see strings to take
+apart.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,13 @@ from convcli.engine.methods import names
 from convcli.errors import InputError, did_you_mean
 from convcli.limits import parse_size
 from convcli.options import Frames
-from convcli.shapes.parse import parse_index, parse_number, parse_padding, parse_per_axis, parse_shape
+from convcli.shapes.parse import (
+    parse_index,
+    parse_number,
+    parse_padding,
+    parse_per_axis,
+    parse_shape,
+)
 
 LONGEST = 1_000_000_000
 """Seconds, 31 years: about the longest time that a thread can wait."""
@@ -48,12 +56,18 @@ class Choice(click.Choice[str]):
             return value
         hint = did_you_mean(str(value), self.choices)
         return self.fail(
-            "; ".join(filter(None, [f"{value!r}; expected one of {', '.join(self.choices)}", hint])), param, ctx
+            "; ".join(
+                filter(None, [f"{value!r}; expected one of {', '.join(self.choices)}", hint])
+            ),
+            param,
+            ctx,
         )
 
 
 class MethodChoice(Choice):
-    """A choice of the engine's methods, asked for when it is needed: methods may be added to the table."""
+    """A choice of the engine's methods, asked for when it is needed: methods may be added to the
+    table.
+    """
 
     def __init__(self) -> None:
         super().__init__(())
@@ -75,7 +89,9 @@ class Count(click.IntRange):
             return super().convert(value, param, ctx)
         except click.BadParameter:
             upper = "" if self.max is None else f" to {self.max}"
-            return self.fail(f"{value!r}; expected a whole number from {self.min}{upper}", param, ctx)
+            return self.fail(
+                f"{value!r}; expected a whole number from {self.min}{upper}", param, ctx
+            )
 
 
 def parse_seconds(text: str) -> float:
@@ -105,7 +121,9 @@ def parse_frames(text: str) -> Frames:
         return "all"
     if text.isascii() and text.isdigit() and len(text) < 10:
         return int(text)
-    raise InputError(f"{text!r}", "expected first, all, or a number from 0", did_you_mean(text, ("first", "all")))
+    raise InputError(
+        f"{text!r}", "expected first, all, or a number from 0", did_you_mean(text, ("first", "all"))
+    )
 
 
 def parse_columns(text: str) -> tuple[str, ...]:
@@ -116,7 +134,11 @@ def parse_columns(text: str) -> tuple[str, ...]:
     """
     names = tuple(name.strip() for name in text.split(","))
     if not all(names):
-        raise InputError(f"{text!r}", "expected names of columns, separated by commas", "write it as layer,output")
+        raise InputError(
+            f"{text!r}",
+            "expected names of columns, separated by commas",
+            "write it as layer,output",
+        )
     return names
 
 

@@ -1,4 +1,6 @@
-"""What a plan asks of the values: how large sums get, how a kernel factors, and how many taps one product may add."""
+"""What a plan asks of the values: how large sums get, how a kernel factors, and how many taps one
+product may add.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +11,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine.planning.facts import EXACT, GROWTH, MOST_TERMS, ROUNDING, PrecisionName, roundings_allowed
+from convcli.engine.planning.facts import (
+    EXACT,
+    GROWTH,
+    MOST_TERMS,
+    ROUNDING,
+    PrecisionName,
+    roundings_allowed,
+)
 from convcli.kernels.factorize import factorize
 from convcli.kernels.model import Taps, Terms
 
 
 def integral_bound(x: NDArray[Any], w: NDArray[Any], cval: float) -> int | None:
-    """Return the largest possible |sum| if x and w hold whole numbers, from x's type alone; else None."""
+    """Return the largest possible |sum| if x and w hold whole numbers, from x's type alone; else
+    None.
+    """
     if x.dtype.kind not in "biu" or not float(cval).is_integer() or not is_whole(w):
         return None
-    largest = 1 if x.dtype.kind == "b" else max(abs(int(np.iinfo(x.dtype).min)), int(np.iinfo(x.dtype).max))
+    largest = (
+        1
+        if x.dtype.kind == "b"
+        else max(abs(int(np.iinfo(x.dtype).min)), int(np.iinfo(x.dtype).max))
+    )
     bank = w.reshape(w.shape[0], -1) if w.ndim > 1 else w[None]
     with np.errstate(over="ignore"):
         total = float(np.abs(bank, dtype=np.float64).sum())
@@ -27,13 +42,16 @@ def integral_bound(x: NDArray[Any], w: NDArray[Any], cval: float) -> int | None:
 
 def is_whole(values: NDArray[Any]) -> bool:
     """Return whether all values are finite whole numbers."""
-    return values.dtype.kind in "biu" or bool(np.isfinite(values).all() and (values == np.rint(values)).all())
+    return values.dtype.kind in "biu" or bool(
+        np.isfinite(values).all() and (values == np.rint(values)).all()
+    )
 
 
 def sum_range(x: NDArray[Any], w: NDArray[Any], cval: float, one_kernel: bool) -> tuple[int, int]:
     """Return bounds of the sums of whole numbers, from their values.
 
-    one_kernel: w is a kernel (*K), not a bank (O, *K, C/groups). The bounds are exact: no step of them is rounded.
+    one_kernel: w is a kernel (*K), not a bank (O, *K, C/groups). The bounds are exact: no step of
+    them is rounded.
 
     >>> sum_range(np.array([2, 7]), np.array([1, -1]), 0, one_kernel=True)
     (-7, 7)
@@ -49,7 +67,9 @@ def sum_range(x: NDArray[Any], w: NDArray[Any], cval: float, one_kernel: bool) -
 
 
 def _row_sums(bank: NDArray[Any], sign: int) -> list[int]:
-    """Return the sum of each row's positive taps, or for sign -1 of the magnitudes of its negative ones."""
+    """Return the sum of each row's positive taps, or for sign -1 of the magnitudes of its negative
+    ones.
+    """
     counted = bank > 0 if sign > 0 else bank < 0
     taps = np.where(counted, bank, bank.dtype.type(0))
     sums = np.abs(taps.sum(axis=-1, dtype=np.float64))
@@ -78,11 +98,15 @@ MOST_FLOAT32 = float(np.finfo(np.float32).max)
 """The ends of float32's normal range."""
 
 HEAVY = 2.0**24
-"""Sum of the magnitudes of taps from which subnormal samples, which float32 rounds to few digits, give normal sums."""
+"""Sum of the magnitudes of taps from which subnormal samples, which float32 rounds to few digits,
+give normal sums.
+"""
 
 
 def needs_float64(x: NDArray[Any], w: NDArray[Any], bias: NDArray[Any] | None, cval: float) -> bool:
-    """Return whether float32 holds an operand badly, or sums of integers that are to be added in it."""
+    """Return whether float32 holds an operand badly, or sums of integers that are to be added in
+    it.
+    """
     constant = cval != 0 and not LEAST_FLOAT32 <= abs(cval) <= MOST_FLOAT32 and math.isfinite(cval)
     if constant or leaves_float32(w) or (bias is not None and leaves_float32(bias)):
         return True
@@ -95,18 +119,22 @@ def needs_float64(x: NDArray[Any], w: NDArray[Any], bias: NDArray[Any] | None, c
 
 
 def largest_sum(w: NDArray[Any]) -> float:
-    """Return an upper bound of the sum of the magnitudes of a kernel's taps, from those of all kernels of w."""
+    """Return an upper bound of the sum of the magnitudes of a kernel's taps, from those of all
+    kernels of w.
+    """
     return max(float(w.max()), -float(w.min())) * w.size
 
 
 def small_taps(w: NDArray[Any]) -> tuple[NDArray[Any], int]:
-    """Return taps and the power of two that they are multiplied by, for sums of taps near the ends of float64.
+    """Return taps and the power of two that they are multiplied by, for sums of taps near the ends
+    of float64.
 
-    The magnitudes of the taps returned add to less than 1, so that no sum of them is larger than the samples, and
-    steps in between keep their precision. Other taps are returned as they are, with the power 0.
+    The magnitudes of the taps returned add to less than 1, so that no sum of them is larger than
+    the samples, and steps in between keep their precision. Other taps are returned as they are,
+    with the power 0.
 
     >>> small_taps(np.array([5e-324, 1e-323]))
-    (array([0.25, 0.5 ]), -1072)
+    (array([0.125, 0.25 ]), -1071)
     """
     total = largest_sum(w)
     if not 0 < total < np.inf or FAR[0] < total < FAR[1]:
@@ -124,7 +152,8 @@ CUT = {"float32": 2 * ROUNDING["float32"], "float64": 4e-15}
 
 
 def factors(w: NDArray[np.generic], kind: str) -> Terms:
-    """Return terms of one 1-D factor per axis, in float64, that add to w within the precision of `kind`.
+    """Return terms of one 1-D factor per axis, in float64, that add to w within the precision of
+    `kind`.
 
     Every kernel has such terms, though for most they are many. The last few kernels are remembered.
     """
@@ -145,20 +174,25 @@ def _factors(data: bytes, shape: tuple[int, ...], kind: str) -> Terms:
 def separable_terms(w: NDArray[np.generic], kind: str) -> int:
     """Return how many terms add to w; 0 if they would be less exact than w itself.
 
-    Whole numbers are to stay whole, and terms that cancel each other would add roundings that w does not have.
+    Whole numbers are to stay whole, and terms that cancel each other would add roundings that w
+    does not have.
     """
     if _is_long(w):
         return 0
     terms = factors(w, kind)
-    if (w == np.rint(w)).all() and not (len(terms) == 1 and all((f == np.rint(f)).all() for f in terms[0])):
+    if (w == np.rint(w)).all() and not (
+        len(terms) == 1 and all((f == np.rint(f)).all() for f in terms[0])
+    ):
         return 0
     return len(terms) if growth(terms) <= GROWTH else 0
 
 
 def _is_long(w: NDArray[np.generic]) -> bool:
-    """Return whether w is surely no sum of MOST_TERMS products, in a small part of the time that finding them takes.
+    """Return whether w is surely no sum of MOST_TERMS products, in a small part of the time that
+    finding them takes.
 
-    The products' number is at least the rank of w as a matrix, and so of what w makes of a few random vectors.
+    The products' number is at least the rank of w as a matrix, and so of what w makes of a few
+    random vectors.
     """
     rows = np.asarray(w, np.float64).reshape(len(w), -1)
     if min(rows.shape) <= MOST_TERMS:
@@ -176,11 +210,12 @@ def growth(terms: Terms) -> float:
 
 
 def worst_roundings(taps: Taps) -> float:
-    """Return the most roundings, in units of sum|w| * max|x|, that adding the taps (k,) in a row can cost.
+    """Return the most roundings, in units of sum|w| * max|x|, that adding the taps (k,) in a row
+    can cost.
 
-    Every step rounds a partial sum, which is at most that of |w| so far: half of n where the taps are equal, and up to
-    n where the first is by far the largest. Source: Higham, "Accuracy and Stability of Numerical Algorithms", 2002,
-    section 4.2.
+    Every step rounds a partial sum, which is at most that of |w| so far: half of n where the taps
+    are equal, and up to n where the first is by far the largest. Source: Higham, "Accuracy and
+    Stability of Numerical Algorithms", 2002, section 4.2.
 
     >>> worst_roundings(np.ones(9)), worst_roundings(np.array([1000.0, 0, 0, 0]))
     (5.0, 4.0)
@@ -189,10 +224,14 @@ def worst_roundings(taps: Taps) -> float:
     return float(heights.sum() / heights[-1]) if 0 < heights[-1] < np.inf else float(len(taps))
 
 
-def longest_run(taps: Taps, precision: PrecisionName | None, terms: int, passes: float = 1.0) -> int:
-    """Return how many of the taps (k,) one product may add in a row, for the result to keep to the contract.
+def longest_run(
+    taps: Taps, precision: PrecisionName | None, terms: int, passes: float = 1.0
+) -> int:
+    """Return how many of the taps (k,) one product may add in a row, for the result to keep to the
+    contract.
 
-    precision: None if no sum rounds. terms: of the whole kernel. passes: how many such sums an error goes through.
+    precision: None if no sum rounds. terms: of the whole kernel. passes: how many such sums an
+    error goes through.
 
     >>> longest_run(np.ones(25), "float32", 25), longest_run(np.ones(48), "float32", 48)
     (25, 24)
@@ -200,8 +239,12 @@ def longest_run(taps: Taps, precision: PrecisionName | None, terms: int, passes:
     return run_length(len(taps), worst_roundings(taps), precision, terms, passes)
 
 
-def run_length(taps: int, roundings: float, precision: PrecisionName | None, terms: int, passes: float = 1.0) -> int:
-    """Return the same for so many taps that cost so many roundings; as many as there are taps, at worst."""
+def run_length(
+    taps: int, roundings: float, precision: PrecisionName | None, terms: int, passes: float = 1.0
+) -> int:
+    """Return the same for so many taps that cost so many roundings; as many as there are taps, at
+    worst.
+    """
     if precision is None:
         return taps
     return -(-taps // max(math.ceil(roundings * passes / roundings_allowed(precision, terms)), 1))

@@ -1,7 +1,8 @@
 """Sums of whole numbers that float64 rounds, kept exact for results of an integer type.
 
-Integers of 64 bits that wrap around give the residue r of a sum S modulo 2**64 exactly, however large it gets on the
-way. The sum F of floats, by whatever method, is off by far less than 2**63, and so tells the multiple::
+Integers of 64 bits that wrap around give the residue r of a sum S modulo 2**64 exactly, however
+large it gets on the way. The sum F of floats, by whatever method, is off by far less than 2**63,
+and so tells the multiple::
 
     S = r + turns * 2**64        turns = rint((F - r) / 2**64)
 
@@ -27,13 +28,17 @@ from convcli.errors import DtypeError
 TURN = 1 << 64
 
 LARGEST = 1 << 112
-"""Limit of a bound of the sums times the number of their terms: F errs by at most 2**-53 of that, less than 2**60."""
+"""Limit of a bound of the sums times the number of their terms: F errs by at most 2**-53 of that,
+less than 2**60.
+"""
 
 
 def needs_integers(bound: int, w: NDArray[Any], bias: NDArray[Any] | None) -> bool:
-    """Return whether sums of whole numbers up to `bound`, for an integer type, need more than float64.
+    """Return whether sums of whole numbers up to `bound`, for an integer type, need more than
+    float64.
 
-    Taps that no integer type holds count as floats where the sums get too large. Raises DtypeError for others.
+    Taps that no integer type holds count as floats where the sums get too large. Raises DtypeError
+    for others.
     """
     if bound <= EXACT:
         return False
@@ -76,12 +81,15 @@ def wrapped(values: NDArray[Any]) -> NDArray[np.uint64]:
 
 
 def prepare_residues(w: NDArray[Any], direct: Plan) -> TileFunction:
-    """Return what fills uint64 sums modulo 2**64 from blocks of `wrapped` samples; direct: the plan by `direct`."""
+    """Return what fills uint64 sums modulo 2**64 from blocks of `wrapped` samples; direct: the plan
+    by `direct`.
+    """
     return direct.implementation.prepare(wrapped(w), replace(direct, accumulator="uint64"))
 
 
 def store_exact(sums: NDArray[Any], residues: NDArray[np.uint64], out: NDArray[Any]) -> None:
-    """Write sums of whole numbers, known roughly and modulo 2**64, into `out` of an integer type; they saturate.
+    """Write sums of whole numbers, known roughly and modulo 2**64, into `out` of an integer type;
+    they saturate.
 
     >>> out = np.empty(3, np.int64)
     >>> store_exact(np.array([2.0**53, -2.0, 2.0**63]), wrapped(np.array([2**53 + 1, -2, -(2**63)])), out)
@@ -92,4 +100,6 @@ def store_exact(sums: NDArray[Any], residues: NDArray[np.uint64], out: NDArray[A
     near: NDArray[Any] = residues.view(np.int64 if out.dtype.kind == "i" else np.uint64)
     turns = np.rint((sums - near) / TURN)
     fitting = np.clip(near, info.min, info.max).astype(out.dtype)
-    out[...] = np.where(turns > 0, out.dtype.type(info.max), np.where(turns < 0, out.dtype.type(info.min), fitting))
+    out[...] = np.where(
+        turns > 0, out.dtype.type(info.max), np.where(turns < 0, out.dtype.type(info.min), fitting)
+    )

@@ -30,8 +30,9 @@ from convcli.engine.tiling import Chunk, Tile, tiles, whole
 from convcli.progress import Progress, silent
 
 BUFFER = 1024
-"""Values of numpy's buffer while a plan runs. Before numpy adds rows of up to a third of its buffer (8192 values), it
-copies them; at this size it adds twice as fast. The setting ends with the errstate around it."""
+"""Values of numpy's buffer while a plan runs. Before numpy adds rows of up to a third of its buffer
+(8192 values), it copies them; at this size it adds twice as fast. The setting ends with the
+errstate around it."""
 
 
 def execute(
@@ -45,9 +46,10 @@ def execute(
 ) -> None:
     """Fill `out` with the convolution that `plan` describes, or with a part of it.
 
-    x: (*batch, *S, channels), any strides; w: (*window) or (O, *window, C/groups); bias: (O,) or None;
-    out: (*batch, *P, channels or O), cut to the part. x and w are only read. The tiles follow from the plan and the
-    part alone, so the same input gives the same bytes, whatever the number of threads.
+    x: (*batch, *S, channels), any strides; w: (*window) or (O, *window, C/groups); bias: (O,) or
+    None; out: (*batch, *P, channels or O), cut to the part. x and w are only read. The tiles follow
+    from the plan and the part alone, so the same input gives the same bytes, whatever the number of
+    threads.
     """
     part = part or whole(plan)
     run = _Run(plan, x, w, bias, out, part)
@@ -73,7 +75,13 @@ class _Run:
     """One convolution that is being computed: called with a tile, it fills the outputs there."""
 
     def __init__(
-        self, plan: Plan, x: NDArray[Any], w: NDArray[Any], bias: NDArray[Any] | None, out: NDArray[Any], part: Chunk
+        self,
+        plan: Plan,
+        x: NDArray[Any],
+        w: NDArray[Any],
+        bias: NDArray[Any] | None,
+        out: NDArray[Any],
+        part: Chunk,
     ) -> None:
         self.plan, self.method, self.part = plan, plan.implementation, part
         self.x, self.out = x, out
@@ -84,12 +92,16 @@ class _Run:
             self.bias = None if bias is None else bias.astype(self.accumulator)
             self.compute = self.method.prepare(self.w, plan)
 
-        # Sums of whole numbers that came out with a fraction are rounded; what integer sums can be is known before.
+        # Sums of whole numbers that came out with a fraction are rounded; what integer sums can be
+        # is known before.
         self.rounds_sums = plan.facts.integral is not None and self.method.rounds_sums(plan)
         one_kernel = plan.facts.filters is None
-        self.bounds = bounds(x.dtype, w, plan.spec.cval) if one_kernel and out.dtype.kind in "iu" else None
+        self.bounds = (
+            bounds(x.dtype, w, plan.spec.cval) if one_kernel and out.dtype.kind in "iu" else None
+        )
 
-        # Sums that float64 rounds are completed by their residues, from a kernel and a bias of integers.
+        # Sums that float64 rounds are completed by their residues, from a kernel and a bias of
+        # integers.
         self.residue_of: TileFunction | None = None
         if plan.facts.exact:
             direct = make_plan(plan.facts, plan.spec, dtype=plan.dtype, method="direct")
@@ -111,7 +123,11 @@ class _Run:
     def __call__(self, tile: Tile) -> None:
         block = self._block(tile, self.block_dtype, self.plan.spec.cval)
         target = self._target(tile)
-        in_place = target.dtype == self.accumulator and _is_rows(target) and not self._crosses_lines(target)
+        in_place = (
+            target.dtype == self.accumulator
+            and _is_rows(target)
+            and not self._crosses_lines(target)
+        )
         sums = target if in_place else self._sums(target.shape)
         self.compute(block, sums)
         checks = self.checks_nan or self.checks_overflow
@@ -128,7 +144,9 @@ class _Run:
         elif not in_place:
             round_into(sums, target, spent=True, within=self.bounds)
 
-    def _residues(self, tile: Tile, shape: tuple[int, ...], residue_of: TileFunction) -> NDArray[np.uint64]:
+    def _residues(
+        self, tile: Tile, shape: tuple[int, ...], residue_of: TileFunction
+    ) -> NDArray[np.uint64]:
         """Return the sums of a tile, with the bias, modulo 2**64."""
         block = self._block(tile, np.dtype(np.uint64), int(self.plan.spec.cval) % TURN)
         residues = self.scratch("residues", shape, np.uint64)
@@ -148,17 +166,21 @@ class _Run:
         return padded_block(x, axes, spans, spec.boundary, cval, dtype, room)
 
     def _sums(self, shape: tuple[int, ...]) -> NDArray[Any]:
-        """Return an array for the sums of a tile; a picture's rows begin with a line of the cache if that helps."""
+        """Return an array for the sums of a tile; a picture's rows begin with a line of the cache
+        if that helps.
+        """
         row = values = math.prod(shape[-2:])
         if self.method.pads_rows and len(self.plan.axes) == 2:
             row = unlike(values, self.accumulator.itemsize)
-        return self.scratch("sums", (*shape[:-2], row), self.accumulator)[..., :values].reshape(shape)
+        return self.scratch("sums", (*shape[:-2], row), self.accumulator)[..., :values].reshape(
+            shape
+        )
 
     def _crosses_lines(self, target: NDArray[Any]) -> bool:
         """Return whether every store of the method would touch two lines of the cache.
 
-        A pass along the rows of a picture writes a vector's values of many rows at a time. It takes twice as long if
-        rows do not begin with a line.
+        A pass along the rows of a picture writes a vector's values of many rows at a time. It takes
+        twice as long if rows do not begin with a line.
         """
         picture = len(self.plan.axes) == 2 and ALONG % target.shape[-1] == 0
         return self.method.stores_down_rows and picture and bool(target.strides[-3] % LINE)
@@ -166,12 +188,20 @@ class _Run:
     def _target(self, tile: Tile) -> NDArray[Any]:
         """Return the outputs of a tile, a view of `out`."""
         batch, (rows, *rest) = len(self.plan.facts.batch), tile.spans
-        lead = [_shifted(tile.items, self.part.items[0]), *[slice(None)] * (batch - 1)] if batch else []
-        view: NDArray[Any] = self.out[(*lead, _shifted(rows, self.part.rows[0]), *(slice(*span) for span in rest))]
+        lead = (
+            [_shifted(tile.items, self.part.items[0]), *[slice(None)] * (batch - 1)]
+            if batch
+            else []
+        )
+        view: NDArray[Any] = self.out[
+            (*lead, _shifted(rows, self.part.rows[0]), *(slice(*span) for span in rest))
+        ]
         return view
 
     def _all_finite(self, sums: NDArray[Any]) -> bool:
-        """Return whether all values are finite, in one fast pass; those whose squares overflow count as infinite."""
+        """Return whether all values are finite, in one fast pass; those whose squares overflow
+        count as infinite.
+        """
         seen = sums[self.checked]
         lines = seen.reshape(*seen.shape[:-2], -1)
         return bool(np.isfinite(np.vecdot(lines, lines)).all())
@@ -210,6 +240,8 @@ def _shifted(span: tuple[int, int], origin: int) -> slice:
 
 
 def _is_rows(part: NDArray[Any]) -> bool:
-    """Return whether a piece of the output is a matrix of whole rows (A, Z), so that methods can write into it."""
+    """Return whether a piece of the output is a matrix of whole rows (A, Z), so that methods can
+    write into it.
+    """
     row = part[(0,) * (part.ndim - 2)]
     return row.flags.c_contiguous and merges(part, 2)

@@ -14,7 +14,9 @@ from convcli.shapes.spec import ConvSpec
 
 
 class LayerForm(NamedTuple):
-    """x (N, *S, C) and w (O, *K, C/groups), channels last, that compute the same as the user's arrays."""
+    """x (N, *S, C) and w (O, *K, C/groups), channels last, that compute the same as the user's
+    arrays.
+    """
 
     x: NDArray[Any]
     w: NDArray[Any]
@@ -33,7 +35,9 @@ def to_layer(x: NDArray[Any], w: NDArray[Any], conv_layout: ConvLayout) -> Layer
     x = x[..., None] if a.channel_axis is None else np.moveaxis(x, a.channel_axis, -1)
     x = x if a.batch_axes else x[None]
     if a.channel_mode == "each":
-        return LayerForm(np.moveaxis(x, -1, 1).reshape(-1, *a.spatial)[..., None], w[None, ..., None], 1)
+        return LayerForm(
+            np.moveaxis(x, -1, 1).reshape(-1, *a.spatial)[..., None], w[None, ..., None], 1
+        )
     if len(a.kernel) == a.dims:
         return LayerForm(x, np.broadcast_to(w[..., None], (*w.shape, a.channels))[None], 1)
     if a.channel_mode == "bank":
@@ -45,16 +49,22 @@ def to_layer(x: NDArray[Any], w: NDArray[Any], conv_layout: ConvLayout) -> Layer
 
 
 def flip_for(w: NDArray[Any], conv_layout: ConvLayout, op: Op) -> NDArray[Any]:
-    """Return the kernel as it slides: flipped along its window for `convolve`; twice is the kernel again."""
+    """Return the kernel as it slides: flipped along its window for `convolve`; twice is the kernel
+    again.
+    """
     return np.flip(w, conv_layout.window_axes) if op == "convolve" else w
 
 
-def to_problem(x: NDArray[Any], w: NDArray[Any], conv_layout: ConvLayout, spec: ConvSpec) -> Problem:
+def to_problem(
+    x: NDArray[Any], w: NDArray[Any], conv_layout: ConvLayout, spec: ConvSpec
+) -> Problem:
     """Return the engine's problem; its result is (N, *P, O) unless the channel mode is `each`."""
     if conv_layout.channel_mode == "each":
         return spatial_problem(x, w, axes=conv_layout.spatial_axes, **spec.options)
     form = to_layer(x, w, conv_layout)
-    return layer_problem(form.x, form.w, None, groups=form.groups, layout="channels_last", **spec.options)
+    return layer_problem(
+        form.x, form.w, None, groups=form.groups, layout="channels_last", **spec.options
+    )
 
 
 def from_layer(y: NDArray[Any], conv_layout: ConvLayout) -> NDArray[Any]:
@@ -62,7 +72,9 @@ def from_layer(y: NDArray[Any], conv_layout: ConvLayout) -> NDArray[Any]:
     if conv_layout.channel_mode == "each":
         return y
     y = y if conv_layout.batch_axes else y[0]
-    return np.moveaxis(y, -1, conv_layout.batch_axes) if conv_layout.layout == "channels_first" else y
+    return (
+        np.moveaxis(y, -1, conv_layout.batch_axes) if conv_layout.layout == "channels_first" else y
+    )
 
 
 def forward(
@@ -75,6 +87,8 @@ def forward(
     bias: NDArray[Any] | None = None,
     dtype: DTypeLike | None = None,
 ) -> NDArray[Any]:
-    """Compute the convolution as `apply` does, before postprocessing; bias: (O,), or (1,) for `each`."""
+    """Compute the convolution as `apply` does, before postprocessing; bias: (O,), or (1,) for
+    `each`.
+    """
     problem = to_problem(x, flip_for(w, conv_layout, op), conv_layout, spec)
     return from_layer(problem._replace(bias=bias).run(dtype, "auto", None), conv_layout)

@@ -29,14 +29,14 @@ def correlate(
 ) -> NDArray[Any]:
     """Slide w over x without flipping it: y[p] = sum over t of w[t] * x[stride*p + dilation*t].
 
-    x: any real array; w: one axis for each of `axes` (all of x's by default), along which it slides. Every line
-    of x along the other axes is filtered alike, and y keeps x's axes. stride, dilation and padding are one value
-    or one per kernel axis.
-    dtype: of y; by default float64 for float64 and for integers wider than 16 bits, else float32. An integer
-    type rounds half to even and saturates. Sums of integers and whole taps are exact: in a float type up to 2**53, in
-    an integer type of any size. `out`, if given, is filled and returned.
-    Raises ShapeError if the kernel exceeds the padded input or the axes do not fit, DtypeError for sums of integers
-    that cannot be exact in an integer type, from 2**112 divided by the number of taps on.
+    x: any real array; w: one axis for each of `axes` (all of x's by default), along which it
+    slides. Every line of x along the other axes is filtered alike, and y keeps x's axes. stride,
+    dilation and padding are one value or one per kernel axis. dtype: of y; by default float64 for
+    float64 and for integers wider than 16 bits, else float32. An integer type rounds half to even
+    and saturates. Sums of integers and whole taps are exact: in a float type up to 2**53, in an
+    integer type of any size. `out`, if given, is filled and returned. Raises ShapeError if the
+    kernel exceeds the padded input or the axes do not fit, DtypeError for sums of integers that
+    cannot be exact in an integer type, from 2**112 divided by the number of taps on.
 
     >>> correlate([1, 2, 4, 8], [-1, 1])
     array([1., 2., 4.])
@@ -47,7 +47,14 @@ def correlate(
     np.uint8(255)
     """
     problem = spatial_problem(
-        x, w, axes=axes, stride=stride, dilation=dilation, padding=padding, boundary=boundary, cval=cval
+        x,
+        w,
+        axes=axes,
+        stride=stride,
+        dilation=dilation,
+        padding=padding,
+        boundary=boundary,
+        cval=cval,
     )
     return problem.run(dtype, method, out)
 
@@ -66,7 +73,8 @@ def convolve(
     method: str = "auto",
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Slide the flipped w over x: `correlate` with w reversed along each of its axes, and all else the same.
+    """Slide the flipped w over x: `correlate` with w reversed along each of its axes, and all else
+    the same.
 
     >>> convolve([1, 2, 4, 8], [-1, 1])
     array([-1., -2., -4.])
@@ -101,13 +109,14 @@ def conv_layer(
     dtype: DTypeLike | None = None,
     method: str = "auto",
 ) -> NDArray[Any]:
-    """A convolutional layer's forward pass: every kernel of a bank correlated with x, summed over channels.
+    """A convolutional layer's forward pass: every kernel of a bank correlated with x, summed over
+    channels.
 
     channels_last:  x (N, *S, C), w (O, *K, C/groups), returns (N, *P, O).
     channels_first: x (N, C, *S), w (O, C/groups, *K), returns (N, O, *P).
-    bias: (O,), added to each output channel. Output channel o sees the input channels of its group only.
-    dtype: as for `correlate`.
-    Raises ChannelError where channel counts differ, ShapeError if the kernel exceeds the padded input.
+    bias: (O,), added to each output channel. Output channel o sees the input channels of its group
+    only. dtype: as for `correlate`. Raises ChannelError where channel counts differ, ShapeError if
+    the kernel exceeds the padded input.
 
     >>> conv_layer(np.ones((1, 28, 28, 3)), np.ones((8, 3, 3, 3))).shape
     (1, 26, 26, 8)
@@ -143,19 +152,29 @@ def plan(
     dtype: DTypeLike | None = None,
     method: str = "auto",
 ) -> Plan:
-    """What `correlate` would run on the same arguments, or `conv_layer` where w has one axis more than its window.
+    """What `correlate` would run on the same arguments, or `conv_layer` where w has one axis more
+    than its window.
 
-    A layer is meant where `groups`, `layout` or `bias` is given, or where x (N, *S, C) and w (O, *K, C/groups)
-    have as many axes, at least three, and `axes` is left out and the channel counts agree; else a correlation.
+    A layer is meant where `groups`, `layout` or `bias` is given, or where x (N, *S, C) and w (O,
+    *K, C/groups) have as many axes, at least three, and `axes` is left out and the channel counts
+    agree; else a correlation.
 
     >>> plan(np.zeros((28, 28)), np.ones((3, 3))).formula
     ('28 - 3 + 1 = 26', '28 - 3 + 1 = 26')
     """
     x, w = real_array(x, "input"), real_array(w, "kernel")
-    common = {"stride": stride, "dilation": dilation, "padding": padding, "boundary": boundary, "cval": cval}
+    common = {
+        "stride": stride,
+        "dilation": dilation,
+        "padding": padding,
+        "boundary": boundary,
+        "cval": cval,
+    }
     given = groups is not None or layout is not None or bias is not None
     if given or (axes is None and x.ndim == w.ndim >= 3 and x.shape[-1] == w.shape[-1]):
-        problem = layer_problem(x, w, bias, groups=groups or 1, layout=layout or "channels_last", **common)
+        problem = layer_problem(
+            x, w, bias, groups=groups or 1, layout=layout or "channels_last", **common
+        )
     else:
         problem = spatial_problem(x, w, axes=axes, **common)
     return problem.plan(dtype, method)

@@ -50,9 +50,11 @@ def padded_block(
     dtype: np.dtype[Any],
     room: Room = np.empty,
 ) -> NDArray[Any]:
-    """Return the part [start, stop) of the endless x along each of `axes`, which are consecutive, as `dtype`.
+    """Return the part [start, stop) of the endless x along each of `axes`, which are consecutive,
+    as `dtype`.
 
-    It is a view of x if nothing is outside and the type fits already, otherwise a block from `room`.
+    It is a view of x if nothing is outside and the type fits already, otherwise a block from
+    `room`.
     """
     first = axes[0]
     sizes = x.shape[first : first + len(axes)]
@@ -72,20 +74,28 @@ def padded_block(
 class _Padding:
     """A block that reaches outside of x: spans along the axes from `first` on."""
 
-    def __init__(self, x: NDArray[Any], first: int, spans: Sequence[Span], boundary: Boundary, cval: float) -> None:
+    def __init__(
+        self, x: NDArray[Any], first: int, spans: Sequence[Span], boundary: Boundary, cval: float
+    ) -> None:
         self.x, self.first, self.spans = x, first, spans
         self.boundary, self.cval = boundary, cval
         self.sizes = x.shape[first : first + len(spans)]
         self.whole = [(0, stop - start) for start, stop in spans]
         self.inside = [
-            (max(start, 0), max(start, 0, min(stop, n))) for (start, stop), n in zip(spans, self.sizes, strict=True)
+            (max(start, 0), max(start, 0, min(stop, n)))
+            for (start, stop), n in zip(spans, self.sizes, strict=True)
         ]
         """The samples of x that are in the block, along each axis."""
-        self.filled = [(lo - start, hi - start) for (start, _), (lo, hi) in zip(spans, self.inside, strict=True)]
+        self.filled = [
+            (lo - start, hi - start)
+            for (start, _), (lo, hi) in zip(spans, self.inside, strict=True)
+        ]
         """Where they are in the block."""
 
     def fill(self, block: NDArray[Any]) -> None:
-        """Copy the samples inside, then fill both sides along each axis, corners of the axes before included."""
+        """Copy the samples inside, then fill both sides along each axis, corners of the axes before
+        included.
+        """
         if all(lo < hi for lo, hi in self.inside):
             block[_index(self.first, self.filled)] = self.x[_index(self.first, self.inside)]
         for turn, (lo, hi) in enumerate(self.filled):
@@ -93,7 +103,9 @@ class _Padding:
             sides = ((0, lo), (hi, length)) if lo < hi else ((0, length),)
             for side in sides:
                 if side[0] < side[1]:
-                    target = _index(self.first, [*self.whole[:turn], side, *self.filled[turn + 1 :]])
+                    target = _index(
+                        self.first, [*self.whole[:turn], side, *self.filled[turn + 1 :]]
+                    )
                     block[target] = self._outside(block, turn, side)
 
     def _outside(self, block: NDArray[Any], turn: int, side: Span) -> Any:
@@ -142,7 +154,9 @@ def _folded(start: int, stop: int, n: int, boundary: Boundary) -> _Taken:
     positions = boundary_index(np.arange(start, stop), n, boundary)
     steps = set(np.diff(positions).tolist()) or {0}
     step = steps.pop() if len(steps) == 1 else None
-    return _Taken(positions, int(positions.min()), int(positions.max()), step if step in (-1, 0, 1) else None)
+    return _Taken(
+        positions, int(positions.min()), int(positions.max()), step if step in (-1, 0, 1) else None
+    )
 
 
 def _index(first: int, spans: Sequence[Span]) -> tuple[slice, ...]:

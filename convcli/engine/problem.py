@@ -34,7 +34,9 @@ from convcli.shapes.spec import ConvSpec
 
 
 class Problem(NamedTuple):
-    """One convolution in the engine's form: x (*batch, *S, channels), channels last, all of them views."""
+    """One convolution in the engine's form: x (*batch, *S, channels), channels last, all of them
+    views.
+    """
 
     x: NDArray[Any]
     w: NDArray[Any]
@@ -51,7 +53,9 @@ class Problem(NamedTuple):
         return self.w.shape if self.filters is None else self.w.shape[1:-1]
 
     def plan(self, dtype: DTypeLike | None, method: str) -> Plan:
-        """Plan the convolution. Factors of the kernel are looked for if they are asked for, or may be worth it."""
+        """Plan the convolution. Factors of the kernel are looked for if they are asked for, or may
+        be worth it.
+        """
         first = self.x.ndim - 1 - len(self.spec.stride)
         kind = None if dtype is None else _result(dtype)
         integral, exact = self._whole_sums(kind)
@@ -68,21 +72,26 @@ class Problem(NamedTuple):
             extreme=needs_float64(self.x, self.w, self.bias, self.spec.cval),
         )
         name = None if kind is None else kind.name
-        plan = make_plan(facts, self.spec, dtype=name, method="direct" if method == "auto" else method)
+        plan = make_plan(
+            facts, self.spec, dtype=name, method="direct" if method == "auto" else method
+        )
         if method in ("auto", "separable"):
             terms = self._terms(plan)
             plan = make_plan(replace(facts, terms=terms), self.spec, dtype=name, method=method)
         return plan
 
     def whole_range(self) -> tuple[int, int] | None:
-        """Return bounds of the sums of whole numbers, without the bias, as close as float64 needs; None for others."""
+        """Return bounds of the sums of whole numbers, without the bias, as close as float64 needs;
+        None for others.
+        """
         bound = integral_bound(self.x, self.w, self.spec.cval)
         if bound is None or bound <= EXACT:
             return None if bound is None else (-bound, bound)
         return sum_range(self.x, self.w, self.spec.cval, self.filters is None)
 
     def _whole_sums(self, kind: np.dtype[Any] | None) -> tuple[int | None, bool]:
-        """Return a bound of the |sums| of whole numbers, None for others, and whether integers keep them exact.
+        """Return a bound of the |sums| of whole numbers, None for others, and whether integers keep
+        them exact.
 
         kind: of the result. Raises DtypeError for sums that are to be exact and cannot be.
         """
@@ -102,9 +111,11 @@ class Problem(NamedTuple):
         return bound, needs_integers(bound, self.w, self.bias)
 
     def _terms(self, plan: Plan) -> int | None:
-        """Return how many products of 1-D factors add to the kernel, 0 if none do; None if looking cannot pay.
+        """Return how many products of 1-D factors add to the kernel, 0 if none do; None if looking
+        cannot pay.
 
-        plan: by `separable`, if that was asked for, or by `direct`, which says how long a kernel takes without factors.
+        plan: by `separable`, if that was asked for, or by `direct`, which says how long a kernel
+        takes without factors.
         """
         w = small_taps(self.w)[0] if plan.facts.extreme else self.w
         if plan.method == "separable":
@@ -118,7 +129,11 @@ class Problem(NamedTuple):
         return separable_terms(w, plan.target_precision) if plan.seconds > WORTH_FACTORING else None
 
     def run(
-        self, dtype: DTypeLike | None, method: str, out: NDArray[Any] | None, progress: Progress = silent
+        self,
+        dtype: DTypeLike | None,
+        method: str,
+        out: NDArray[Any] | None,
+        progress: Progress = silent,
     ) -> NDArray[Any]:
         if out is not None and not isinstance(out, np.ndarray):
             raise InputError(f"out is a {type(out).__name__}", "expected an array to fill")
@@ -126,7 +141,11 @@ class Problem(NamedTuple):
             dtype = out.dtype
         plan = self.plan(dtype, method)
         result = _check_out(out, self.part_shape(plan, whole(plan)), plan.dtype)
-        problem = self._replace(x=self.x.copy()) if out is not None and np.shares_memory(self.x, out) else self
+        problem = (
+            self._replace(x=self.x.copy())
+            if out is not None and np.shares_memory(self.x, out)
+            else self
+        )
         problem.fill(plan, result, whole(plan), progress)
         return result
 
@@ -142,13 +161,17 @@ class Problem(NamedTuple):
         shape = (*((items, *batch[1:]) if batch else ()), rows, *plan.output[len(batch) + 1 :])
         return tuple(shape[axis] for axis in self.order)
 
-    def fill(self, plan: Plan, result: NDArray[Any], part: Chunk, progress: Progress = silent) -> None:
+    def fill(
+        self, plan: Plan, result: NDArray[Any], part: Chunk, progress: Progress = silent
+    ) -> None:
         inner = result.transpose(np.argsort(self.order))
         out = inner[..., None] if self.added_channel else inner
         execute(plan, self.x, self.w, self.bias, out, part, progress)
 
 
-def spatial_problem(x: ArrayLike, w: ArrayLike, *, axes: Sequence[int] | None, **options: Any) -> Problem:
+def spatial_problem(
+    x: ArrayLike, w: ArrayLike, *, axes: Sequence[int] | None, **options: Any
+) -> Problem:
     """Return a correlation along `axes`: other axes come first, but a last one is kept as channels."""
     x, w = real_array(x, "input"), real_array(w, "kernel")
     along = _axes(x, w, axes)
@@ -174,7 +197,9 @@ def layer_problem(
     x, w = real_array(x, "input"), real_array(w, "kernel")
     check_layer(x, w)
     spec = ConvSpec.of(x.ndim - 2, groups=groups, **options)
-    conv_layout = infer_layout(x.shape, w.shape, dims=x.ndim - 2, groups=spec.groups, layout=check_layout(layout))
+    conv_layout = infer_layout(
+        x.shape, w.shape, dims=x.ndim - 2, groups=spec.groups, layout=check_layout(layout)
+    )
     first = layout == "channels_first"
     order = tuple(range(x.ndim)) if not first else (0, x.ndim - 1, *range(1, x.ndim - 1))
     return Problem(
@@ -219,20 +244,26 @@ def named_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     try:
         return np.dtype(dtype)
     except TypeError:
-        raise DtypeError(f"dtype {dtype!r}", "expected a number type, such as float32 or uint8") from None
+        raise DtypeError(
+            f"dtype {dtype!r}", "expected a number type, such as float32 or uint8"
+        ) from None
 
 
 def _result(dtype: DTypeLike) -> np.dtype[Any]:
     chosen = named_dtype(dtype)
     if chosen.kind not in "iuf" or chosen.itemsize > 8:
-        raise DtypeError(f"dtype {chosen}", "expected an integer or a float type of at most 64 bits")
+        raise DtypeError(
+            f"dtype {chosen}", "expected an integer or a float type of at most 64 bits"
+        )
     return chosen
 
 
 def _axes(x: NDArray[Any], w: NDArray[Any], axes: Sequence[int] | None) -> list[int]:
     """Return the axes of x that the kernel slides along, counted from the front."""
     if w.ndim == 0:
-        raise ShapeError("a kernel without axes", "expected at least one", "multiply by the number instead")
+        raise ShapeError(
+            "a kernel without axes", "expected at least one", "multiply by the number instead"
+        )
     if axes is None:
         if w.ndim != x.ndim:
             raise ShapeError(
@@ -244,8 +275,14 @@ def _axes(x: NDArray[Any], w: NDArray[Any], axes: Sequence[int] | None) -> list[
     try:
         along = [axis + x.ndim if axis < 0 else axis for axis in map(operator.index, axes)]
     except TypeError:
-        raise InputError(f"axes {axes!r}", "expected whole numbers", "write one axis as (0,)") from None
-    if len(along) != w.ndim or len(set(along)) != len(along) or not all(0 <= axis < x.ndim for axis in along):
+        raise InputError(
+            f"axes {axes!r}", "expected whole numbers", "write one axis as (0,)"
+        ) from None
+    if (
+        len(along) != w.ndim
+        or len(set(along)) != len(along)
+        or not all(0 <= axis < x.ndim for axis in along)
+    ):
         raise ShapeError(
             f"axes {tuple(axes)} for kernel {show(w.shape)} on input {show(x.shape)}",
             f"expected {w.ndim} different axes between {-x.ndim} and {x.ndim - 1}",
@@ -256,7 +293,9 @@ def _axes(x: NDArray[Any], w: NDArray[Any], axes: Sequence[int] | None) -> list[
 def check_bias(bias: ArrayLike, filters: int) -> NDArray[Any]:
     array = real_array(bias, "bias")
     if array.shape != (filters,):
-        raise ChannelError(f"bias {show(array.shape)}", f"expected ({filters},), one for each kernel")
+        raise ChannelError(
+            f"bias {show(array.shape)}", f"expected ({filters},), one for each kernel"
+        )
     return array
 
 

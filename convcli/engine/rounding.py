@@ -20,7 +20,8 @@ Bounds = tuple[float, float]
 
 
 def bounds(kind: np.dtype[Any], w: NDArray[Any], cval: float) -> Bounds | None:
-    """Return bounds of the sums of one kernel w over samples of an integer type; None for a float type, or bad taps.
+    """Return bounds of the sums of one kernel w over samples of an integer type; None for a float
+    type, or bad taps.
 
     >>> low, high = bounds(np.dtype(np.uint8), np.array([0.25, 0.75]), 0.0)
     >>> print(f"{low:.4f} {high:.4f}")
@@ -32,15 +33,21 @@ def bounds(kind: np.dtype[Any], w: NDArray[Any], cval: float) -> Bounds | None:
     least, most = min(float(info.min), cval), max(float(info.max), cval)
     above, below = taps[taps > 0].sum(), taps[taps < 0].sum()
     slack = SLACK * (above - below) * max(-least, most)
-    low, high = float(above * least + below * most - slack), float(above * most + below * least + slack)
+    low, high = (
+        float(above * least + below * most - slack),
+        float(above * most + below * least + slack),
+    )
     return (low, high) if math.isfinite(high - low) and high - low < LARGEST else None
 
 
-def round_into(values: NDArray[Any], out: NDArray[Any], spent: bool = False, within: Bounds | None = None) -> None:
+def round_into(
+    values: NDArray[Any], out: NDArray[Any], spent: bool = False, within: Bounds | None = None
+) -> None:
     """Write values into `out`, whatever its type.
 
-    Integers are rounded half to even and saturate at the type's ends; NaN becomes 0. spent: the values may be
-    overwritten, which saves an array. within: bounds of the values, if they are known, which save checks.
+    Integers are rounded half to even and saturate at the type's ends; NaN becomes 0. spent: the
+    values may be overwritten, which saves an array. within: bounds of the values, if they are
+    known, which save checks.
 
     >>> out = np.empty(4, np.uint8)
     >>> round_into(np.array([-3.0, 1.5, 300.0, np.nan]), out)
@@ -67,7 +74,9 @@ def round_into(values: NDArray[Any], out: NDArray[Any], spent: bool = False, wit
 
 
 def _store_wide(rounded: NDArray[Any], out: NDArray[Any]) -> None:
-    """Do what `round_into` does if no float is the type's largest value: values at or past it are set by index."""
+    """Do what `round_into` does if no float is the type's largest value: values at or past it are
+    set by index.
+    """
     info = np.iinfo(out.dtype)
     over, under = rounded >= float(info.max), rounded <= float(info.min)
     out[...] = np.where(over | under | np.isnan(rounded), 0, rounded).astype(out.dtype)

@@ -50,7 +50,9 @@ def share_out(
     order = (item for first in range(each) for item in todo[first::each])
     share = _Share(deque(partial(work, item) for item in order), around)
     with single_threaded():
-        with suppress(RuntimeError):  # the system allows no more threads: those that there are do the work
+        with suppress(
+            RuntimeError
+        ):  # the system allows no more threads: those that there are do the work
             for _ in range(workers - 1):
                 _executor().submit(share.help)
         share.finish()

@@ -14,11 +14,15 @@ LINE = 16
 """A multiple of the values in a line of the cache, where the middle of a picture begins."""
 
 SIDE = 32
-"""Outputs by which a tile of a picture's side counts as wider than it is, for what it costs besides."""
+"""Outputs by which a tile of a picture's side counts as wider than it is, for what it costs
+besides.
+"""
 
 
 class Chunk(NamedTuple):
-    """A part of the output: a span of the first batch axis (0 to 1 if there is none), and of the first spatial axis."""
+    """A part of the output: a span of the first batch axis (0 to 1 if there is none), and of the
+    first spatial axis.
+    """
 
     items: Span
     rows: Span
@@ -39,7 +43,8 @@ def whole(plan: Plan) -> Chunk:
 def tiles(plan: Plan, part: Chunk) -> Iterator[Tile]:
     """Yield the tiles that cover a part once.
 
-    They follow from the plan and the part alone, so that the same input gives the same bytes on any number of threads.
+    They follow from the plan and the part alone, so that the same input gives the same bytes on any
+    number of threads.
     """
     for items in _pieces(part.items, plan.tile[0]):
         for rows, area in _areas(plan):
@@ -49,9 +54,11 @@ def tiles(plan: Plan, part: Chunk) -> Iterator[Tile]:
 
 
 def _areas(plan: Plan) -> Iterator[tuple[int, list[Span]]]:
-    """Yield areas of the output: the rows of their tiles, and their spans along the axes after the first.
+    """Yield areas of the output: the rows of their tiles, and their spans along the axes after the
+    first.
 
-    A picture of wide rows has three. In its middle no window sees padding, so that samples are read in place::
+    A picture of wide rows has three. In its middle no window sees padding, so that samples are read
+    in place::
 
         | side |               middle               | side |
     """

@@ -1,19 +1,21 @@
 """The backward pass of a convolution, which is itself made of convolutions.
 
-With x padded, one tap t of the kernel ties the samples `x[t] = x[stride*p + dilation*t]` to the outputs y[p], and
-the layer is a sum of matrix products over the taps. So are all its derivatives::
+With x padded, one tap t of the kernel ties the samples `x[t] = x[stride*p + dilation*t]` to the
+outputs y[p], and the layer is a sum of matrix products over the taps. So are all its derivatives::
 
     y     = sum_t  x[t] @ w[t].T       the layer
     dw[t] = dy.T @ x[t]                a correlation of x with dy
     dx[t] += dy @ w[t]                 the full convolution of dy with w: the layer's adjoint
     db    = sum of dy
 
-In one dimension and with stride 1 these read `dw_i = sum_j delta_j x_(i+j-1)` and dx = the full convolution of
-delta with w. Dilation spreads the taps, padding crops dx; a boundary that repeats samples folds their share back onto
-the samples they came from. The engine runs dx by its own methods (input_gradient.py) and gathers dw in tiles
-(kernel_gradient.py); sums that run over whole inputs are held in float64.
+In one dimension and with stride 1 these read `dw_i = sum_j delta_j x_(i+j-1)` and dx = the full
+convolution of delta with w. Dilation spreads the taps, padding crops dx; a boundary that repeats
+samples folds their share back onto the samples they came from. The engine runs dx by its own
+methods (input_gradient.py) and gathers dw in tiles (kernel_gradient.py); sums that run over whole
+inputs are held in float64.
 
-Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016, for the adjoint.
+Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016, for the
+adjoint.
 """
 
 from __future__ import annotations
@@ -46,8 +48,8 @@ from convcli.shapes.parse import Padding, PerAxis, show
 from convcli.shapes.spec import ConvSpec
 
 SUMMED = 16
-"""Rows of dy that one product adds at a time for db: ten times as fast as a sum in float64, and 16 equal terms are
-off by at most 4 roundings."""
+"""Rows of dy that one product adds at a time for db: ten times as fast as a sum in float64, and 16
+equal terms are off by at most 4 roundings."""
 
 
 class Gradients(NamedTuple):
@@ -79,11 +81,12 @@ def gradients(
     layout: str = "channels_last",
     dtype: DTypeLike | None = None,
 ) -> Gradients:
-    """Return the gradients of a layer's loss with respect to its input, its kernels and its bias, from dy.
+    """Return the gradients of a layer's loss with respect to its input, its kernels and its bias,
+    from dy.
 
-    x (N, *S, C), w (O, *K, C/groups), dy (N, *P, O), or as `layout` says; the options are conv_layer's.
-    dtype: a float type for the results; by default the one that conv_layer would give for x.
-    Raises ShapeError where dy is not shaped like the layer's output, naming both.
+    x (N, *S, C), w (O, *K, C/groups), dy (N, *P, O), or as `layout` says; the options are
+    conv_layer's. dtype: a float type for the results; by default the one that conv_layer would give
+    for x. Raises ShapeError where dy is not shaped like the layer's output, naming both.
 
     >>> x, w = np.arange(5.0).reshape(1, 5, 1), np.ones((1, 2, 1))
     >>> dx, dw, db = gradients(x, w, np.ones((1, 4, 1)))
@@ -134,7 +137,14 @@ def correlate_gradients(
     (array([ -1.,  -9., -90., 100.]), array([421., 842.]))
     """
     problem = spatial_problem(
-        x, w, axes=axes, stride=stride, dilation=dilation, padding=padding, boundary=boundary, cval=cval
+        x,
+        w,
+        axes=axes,
+        stride=stride,
+        dilation=dilation,
+        padding=padding,
+        boundary=boundary,
+        cval=cval,
     )
     return problem_gradients(problem, real_array(dy, "upstream gradient"), "the output", dtype)
 
@@ -221,11 +231,11 @@ def conv_transpose_gradients(
 ) -> Gradients:
     """Return the gradients of conv_transpose with respect to its input, kernels and bias, from dy.
 
-    The adjoint of an adjoint is the map itself, so dx is conv_layer of dy; and dw is that of the layer with dy in the
-    place of the input, x in that of the upstream gradient. x (N, *P, O), w (O, *K, C/groups), dy (N, *S, C) like
-    conv_transpose's result, or as `layout` says; the options are conv_transpose's.
-    dtype: a float type for the results; by default the one that conv_transpose would give for x.
-    Raises ShapeError where dy is not shaped like the output, naming both.
+    The adjoint of an adjoint is the map itself, so dx is conv_layer of dy; and dw is that of the
+    layer with dy in the place of the input, x in that of the upstream gradient. x (N, *P, O), w (O,
+    *K, C/groups), dy (N, *S, C) like conv_transpose's result, or as `layout` says; the options are
+    conv_transpose's. dtype: a float type for the results; by default the one that conv_transpose
+    would give for x. Raises ShapeError where dy is not shaped like the output, naming both.
 
     >>> w = np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1)
     >>> dx, dw, db = conv_transpose_gradients(np.ones((1, 2, 1)), w, np.arange(5.0).reshape(1, 5, 1), stride=2)
@@ -240,13 +250,23 @@ def conv_transpose_gradients(
     deltas = np.moveaxis(dy, 1, -1) if first else dy
     pads = [(axis.lo, axis.hi) for axis in adjoint.axes]
     dx = conv_layer(
-        deltas, adjoint.w, stride=stride, dilation=dilation, padding=pads, groups=groups, dtype=float_type
+        deltas,
+        adjoint.w,
+        stride=stride,
+        dilation=dilation,
+        padding=pads,
+        groups=groups,
+        dtype=float_type,
     )  # an output_padding as large as the stride makes it longer than x
     dx = dx[(slice(None), *(slice(n) for n in adjoint.x.shape[1:-1]))]
     spec = ConvSpec.of(len(adjoint.axes), groups=groups)
     with np.errstate(invalid="ignore", over="ignore"):
         dw = kernel_gradient(deltas, adjoint.x, adjoint.w.shape, adjoint.axes, spec, float_type)
-    return Gradients(_result(dx, float_type, first), _result(dw, float_type, first), bias_gradient(deltas, float_type))
+    return Gradients(
+        _result(dx, float_type, first),
+        _result(dw, float_type, first),
+        bias_gradient(deltas, float_type),
+    )
 
 
 class _Transposed(NamedTuple):
@@ -275,27 +295,39 @@ class _Transposed(NamedTuple):
         check_layer(x, w)
         dims = x.ndim - 2
         spec = ConvSpec.of(
-            dims, stride=stride, dilation=dilation, padding=padding, output_padding=output_padding, groups=groups
+            dims,
+            stride=stride,
+            dilation=dilation,
+            padding=padding,
+            output_padding=output_padding,
+            groups=groups,
         )
         conv_layout = infer_layout(
             x.shape, w.shape, dims=dims, groups=groups, layout=check_layout(layout), transposed=True
         )
         own = spec.transposed_axes(conv_layout.spatial, conv_layout.window)
         output = conv_layout.with_spatial(tuple(axis.out for axis in own))
-        axes = tuple(Axis(axis.out, axis.k, axis.stride, axis.dilation, axis.lo, axis.hi) for axis in own)
+        axes = tuple(
+            Axis(axis.out, axis.k, axis.stride, axis.dilation, axis.lo, axis.hi) for axis in own
+        )
         if layout == "channels_first":
             x, w = np.moveaxis(x, 1, -1), np.moveaxis(w, 1, -1)
         return cls(x, w, axes, conv_layout.filters, output)
 
 
 def problem_gradients(
-    problem: Problem, dy: NDArray[Any], what: str, dtype: DTypeLike | None, progress: Progress = silent
+    problem: Problem,
+    dy: NDArray[Any],
+    what: str,
+    dtype: DTypeLike | None,
+    progress: Progress = silent,
 ) -> KernelGradients:
     """Return dx and dw of one of the engine's problems.
 
-    dy: shaped like the problem's result, which messages call `what`. dtype: of the gradients, float32 or float64;
-    by default that of the result. dx has the axes of the result, dw is (O, *K, C/groups) or (*K).
-    Raises ShapeError if dy has another shape, naming both; DtypeError for another dtype.
+    dy: shaped like the problem's result, which messages call `what`. dtype: of the gradients,
+    float32 or float64; by default that of the result. dx has the axes of the result, dw is (O, *K,
+    C/groups) or (*K). Raises ShapeError if dy has another shape, naming both; DtypeError for
+    another dtype.
     """
     x, w, spec = problem.x, problem.w, problem.spec
     float_type = _float_type(dtype, x)
@@ -314,10 +346,14 @@ def problem_gradients(
         else:
             dw = kernel_gradient(x, deltas, (1, *w.shape, 1), axes, spec, float_type)[0, ..., 0]
     dx = (dx[..., 0] if problem.added_channel else dx).transpose(problem.order)
-    return KernelGradients(np.ascontiguousarray(dx, float_type), np.ascontiguousarray(dw, float_type))
+    return KernelGradients(
+        np.ascontiguousarray(dx, float_type), np.ascontiguousarray(dw, float_type)
+    )
 
 
-def _upstream(dy: NDArray[Any], problem: Problem, output: tuple[int, ...], what: str) -> NDArray[Any]:
+def _upstream(
+    dy: NDArray[Any], problem: Problem, output: tuple[int, ...], what: str
+) -> NDArray[Any]:
     """Return dy in the axes of the engine's output (*batch, *P, channels or O). Raises ShapeError."""
     shape = output[:-1] if problem.added_channel else output
     _check_shape(dy, tuple(shape[axis] for axis in problem.order), what)
@@ -326,11 +362,15 @@ def _upstream(dy: NDArray[Any], problem: Problem, output: tuple[int, ...], what:
 
 def _check_shape(dy: NDArray[Any], expected: tuple[int, ...], what: str) -> None:
     if dy.shape != expected:
-        raise ShapeError(f"the upstream gradient is {show(dy.shape)}", f"{what} is {show(expected)}")
+        raise ShapeError(
+            f"the upstream gradient is {show(dy.shape)}", f"{what} is {show(expected)}"
+        )
 
 
 def bias_gradient(dy: NDArray[Any], float_type: np.dtype[Any], axis: int = -1) -> NDArray[Any]:
-    """Return db: dy summed over everything but its channel axis, in float64 after the first SUMMED terms."""
+    """Return db: dy summed over everything but its channel axis, in float64 after the first SUMMED
+    terms.
+    """
     dy = np.moveaxis(dy, axis, -1)
     rows = dy.reshape(-1, dy.shape[-1]).astype(np.result_type(float_type, dy), copy=False)
     with np.errstate(invalid="ignore", over="ignore"):

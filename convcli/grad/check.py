@@ -1,4 +1,6 @@
-"""Check a layer's gradients: against central differences, by the adjoint test, and by explicit matrices."""
+"""Check a layer's gradients: against central differences, by the adjoint test, and by explicit
+matrices.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ LARGE = 2.0**16
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """The convolution under test, as a function of what it is differentiated in; all float64, in their own shapes."""
+    """The convolution under test, as a function of what it is differentiated in; all float64, in
+    their own shapes.
+    """
 
     x: Floats
     w: Floats
@@ -96,7 +100,9 @@ class Subject:
         return forward(x, w, self.conv_layout, spec, op=self.op, bias=bias, dtype=np.float64)
 
     def gradients(self, dy: Floats) -> Gradients:
-        return layout_gradients(self.x, self.w, dy, self.conv_layout, self.spec, op=self.op, dtype=np.float64)
+        return layout_gradients(
+            self.x, self.w, dy, self.conv_layout, self.spec, op=self.op, dtype=np.float64
+        )
 
     def ends(self, name: str, index: int, step: float) -> tuple[Floats, Floats]:
         """Return the outputs with one entry of a tensor a step up, and a step down."""
@@ -109,11 +115,17 @@ class Subject:
         return outputs[0], outputs[1]
 
     def step(self, name: str) -> float:
-        """Return the step in a tensor: 1, or for large values a power of two that their sums do not swallow."""
+        """Return the step in a tensor: 1, or for large values a power of two that their sums do not
+        swallow.
+        """
         outside = abs(self.spec.cval) if name == "dx" else 0.0
         values = self.output() if name == "db" else self.tensor(name)
         largest = max(float(np.abs(values).max()), outside)
-        return 1.0 if largest <= LARGE or not np.isfinite(largest) else math.ldexp(1, math.frexp(largest)[1] - 1)
+        return (
+            1.0
+            if largest <= LARGE or not np.isfinite(largest)
+            else math.ldexp(1, math.frexp(largest)[1] - 1)
+        )
 
     def slope(self, above: Floats, below: Floats, step: float) -> float:
         """Return the loss's central difference of two outputs, subtracted first."""
@@ -133,7 +145,8 @@ def compare(
     limit: int,
     done: Callable[[], None],
 ) -> TensorCheck:
-    """Compare a gradient with central differences in all its entries, or in a random choice of `limit`.
+    """Compare a gradient with central differences in all its entries, or in a random choice of
+    `limit`.
 
     done: called after each entry.
     """
@@ -143,7 +156,9 @@ def compare(
     for number, index in enumerate(entries):
         numeric[number] = subject.slope(*subject.ends(name, int(index), step), step)
         done()
-    check = TensorCheck(name, gradient.shape, entries, gradient.ravel()[entries], numeric, gradient, step)
+    check = TensorCheck(
+        name, gradient.shape, entries, gradient.ravel()[entries], numeric, gradient, step
+    )
     relative = np.where(np.isnan(check.relative), np.inf, check.relative)
     order = np.argsort(-relative, kind="stable")[:SHOWN]
     return replace(check, worst=tuple(_entry(subject, check, int(number)) for number in order))
@@ -170,7 +185,9 @@ def _entry(subject: Subject, check: TensorCheck, number: int) -> Entry:
     )
 
 
-def _touched(subject: Subject, name: str, index: tuple[int, ...]) -> Iterator[tuple[Span, Span] | None]:
+def _touched(
+    subject: Subject, name: str, index: tuple[int, ...]
+) -> Iterator[tuple[Span, Span] | None]:
     """Yield, per spatial axis, the input's window and the outputs that an entry is connected to."""
     a = subject.conv_layout
     own_axes = {"dx": a.spatial_axes, "dw": a.window_axes}.get(name, (0,) * a.dims)
@@ -211,7 +228,9 @@ MATRIX = 1 << 22
 """Limit of the values of a matrix that is built for the second path: 32 MiB."""
 
 
-def adjoint_test(subject: Subject, name: str, gradient: Floats, rng: np.random.Generator) -> AdjointTest:
+def adjoint_test(
+    subject: Subject, name: str, gradient: Floats, rng: np.random.Generator
+) -> AdjointTest:
     """Compare <A v, dy> with <v, A' dy> for the map A from one tensor alone, the others fixed."""
     v = rng.standard_normal(gradient.shape)
     moved = {
@@ -220,12 +239,16 @@ def adjoint_test(subject: Subject, name: str, gradient: Floats, rng: np.random.G
         "db": lambda: subject.output({"x": np.zeros_like(subject.x), "bias": v}, outside=False),
     }[name]()
     scale = max(length(moved), TINY * length(v)) * length(subject.dy)
-    return AdjointTest(name, float(np.vdot(moved, subject.dy)), float(np.vdot(v, gradient)), scale, v)
+    return AdjointTest(
+        name, float(np.vdot(moved, subject.dy)), float(np.vdot(v, gradient)), scale, v
+    )
 
 
 def path_tests(subject: Subject, analytic: Gradients) -> Iterator[PathTest]:
     """Yield every gradient by the transposes of explicit matrices; none if these would be large."""
-    form = to_layer(subject.x, flip_for(subject.w, subject.conv_layout, subject.op), subject.conv_layout)
+    form = to_layer(
+        subject.x, flip_for(subject.w, subject.conv_layout, subject.op), subject.conv_layout
+    )
     spec = replace(subject.spec, groups=form.groups)
     delta = to_layer_upstream(subject.dy, subject.conv_layout)
     spatial, window = form.x.shape[1:-1], form.w.shape[1:-1]
@@ -237,17 +260,23 @@ def path_tests(subject: Subject, analytic: Gradients) -> Iterator[PathTest]:
     if max(math.prod(shape) for shape in shapes.values()) > MATRIX:
         return
     dx = (delta.reshape(len(delta), -1) @ toeplitz(form.w, spatial, spec)).reshape(form.x.shape)
-    columns = unrolled(form.x, window, spec).reshape(shapes["dw"][0], -1, form.groups, form.w.shape[-1])
+    columns = unrolled(form.x, window, spec).reshape(
+        shapes["dw"][0], -1, form.groups, form.w.shape[-1]
+    )
     rows = delta.reshape(shapes["dw"][0], form.groups, -1)
     dw = np.einsum("pgf,pkgc->gfkc", rows, columns).reshape(form.w.shape)
-    other = from_layer_gradients(Gradients(dx, dw, rows.sum(axis=0).ravel()), subject.conv_layout, subject.op)
+    other = from_layer_gradients(
+        Gradients(dx, dw, rows.sum(axis=0).ravel()), subject.conv_layout, subject.op
+    )
     for name, own, theirs in zip(TENSORS, analytic, other, strict=True):
         gap = over(float(np.abs(own - theirs).max()), max(float(np.abs(theirs).max()), TINY))
         yield PathTest(name, shapes[name], theirs, gap)
 
 
 ENTRIES = 2000
-"""Entries checked in each tensor unless `samples` says otherwise; beyond it a random choice is checked."""
+"""Entries checked in each tensor unless `samples` says otherwise; beyond it a random choice is
+checked.
+"""
 
 
 def gradcheck(
@@ -268,7 +297,8 @@ def gradcheck(
     groups: int = 1,
     layout: str = "channels_last",
 ) -> GradcheckReport:
-    """Check a layer's analytic dx, dw and db against central differences, their adjoints and explicit matrices.
+    """Check a layer's analytic dx, dw and db against central differences, their adjoints and
+    explicit matrices.
 
     x (N, *S, C), w (O, *K, C/groups); the options are conv_layer's. dy: the upstream gradient,
     (N, *P, O), by default standard normal from `seed`. eps: the step, by default 1, or as large
@@ -284,11 +314,28 @@ def gradcheck(
     x, w = real_array(x, "input"), real_array(w, "kernel")
     check_layer(x, w)
     spec = ConvSpec.of(
-        x.ndim - 2, stride=stride, dilation=dilation, padding=padding, boundary=boundary, cval=cval, groups=groups
+        x.ndim - 2,
+        stride=stride,
+        dilation=dilation,
+        padding=padding,
+        boundary=boundary,
+        cval=cval,
+        groups=groups,
     )
-    conv_layout = infer_layout(x.shape, w.shape, dims=x.ndim - 2, groups=spec.groups, layout=check_layout(layout))
+    conv_layout = infer_layout(
+        x.shape, w.shape, dims=x.ndim - 2, groups=spec.groups, layout=check_layout(layout)
+    )
     return check_layout_gradients(
-        x, w, conv_layout, spec, dy=dy, eps=eps, samples=samples, seed=seed, sweep=sweep, broken=broken
+        x,
+        w,
+        conv_layout,
+        spec,
+        dy=dy,
+        eps=eps,
+        samples=samples,
+        seed=seed,
+        sweep=sweep,
+        broken=broken,
     )
 
 
@@ -309,10 +356,14 @@ def check_layout_gradients(
 ) -> GradcheckReport:
     """Check gradients as `gradcheck` does, for x and w in any layout, in their own shapes."""
     if eps is not None and not 0 < check_number(eps, "eps") < np.inf:
-        raise InputError(f"eps {eps}", "expected a positive step", "leave it out: 1 is best for a linear map")
+        raise InputError(
+            f"eps {eps}", "expected a positive step", "leave it out: 1 is best for a linear map"
+        )
     count = ENTRIES if samples is None else check_whole(samples, "samples", least=1)
     if broken not in (None, *TENSORS):
-        raise InputError(f"broken {broken!r}", "expected dx, dw or db", did_you_mean(str(broken), TENSORS))
+        raise InputError(
+            f"broken {broken!r}", "expected dx, dw or db", did_you_mean(str(broken), TENSORS)
+        )
     rng = np.random.default_rng(seed)
     subject = Subject.of(x.astype(np.float64), w.astype(np.float64), conv_layout, spec, op, dy, rng)
     analytic = subject.gradients(subject.dy)
@@ -321,10 +372,15 @@ def check_layout_gradients(
     done = _counter(analytic, count, sweep, progress)
     with np.errstate(invalid="ignore", over="ignore"):
         return GradcheckReport(
-            checks=tuple(compare(subject, name, getattr(analytic, name), eps, rng, count, done) for name in TENSORS),
+            checks=tuple(
+                compare(subject, name, getattr(analytic, name), eps, rng, count, done)
+                for name in TENSORS
+            ),
             seed=seed,
             output_shape=subject.dy.shape,
-            adjoint=tuple(adjoint_test(subject, name, getattr(analytic, name), rng) for name in TENSORS),
+            adjoint=tuple(
+                adjoint_test(subject, name, getattr(analytic, name), rng) for name in TENSORS
+            ),
             paths=tuple(path_tests(subject, analytic)),
             sweep=swept(subject, analytic, rng, done) if sweep else None,
             broken=broken,
@@ -334,7 +390,9 @@ def check_layout_gradients(
         )
 
 
-def _counter(analytic: Gradients, limit: int, sweep: bool, progress: Progress) -> Callable[[], None]:
+def _counter(
+    analytic: Gradients, limit: int, sweep: bool, progress: Progress
+) -> Callable[[], None]:
     """Return what reports the progress: it is called once for each entry that is moved."""
     sizes = [gradient.size for gradient in analytic]
     total = sum(min(size, limit) for size in sizes)
@@ -356,7 +414,9 @@ SWEPT = 20
 """Entries of each tensor that a sweep follows."""
 
 
-def swept(subject: Subject, analytic: Gradients, rng: np.random.Generator, done: Callable[[], None]) -> Sweep:
+def swept(
+    subject: Subject, analytic: Gradients, rng: np.random.Generator, done: Callable[[], None]
+) -> Sweep:
     """Return the errors at every step of STEPS; done: called after each entry that is moved."""
 
     def ends(name: str, index: int, step: float) -> tuple[Floats, Floats]:
@@ -369,11 +429,20 @@ def swept(subject: Subject, analytic: Gradients, rng: np.random.Generator, done:
     exact["curved"] = subject.gradients(np.square(subject.output())).dx.ravel()[entries["dx"]]
     rows = []
     for step in STEPS:
-        outputs = {name: [ends(name, int(index), step) for index in entries[name]] for name in TENSORS}
-        numeric = {name: [subject.slope(above, below, step) for above, below in outputs[name]] for name in TENSORS}
-        numeric["curved"] = [float((above**3 - below**3).sum()) / (6 * step) for above, below in outputs["dx"]]
+        outputs = {
+            name: [ends(name, int(index), step) for index in entries[name]] for name in TENSORS
+        }
+        numeric = {
+            name: [subject.slope(above, below, step) for above, below in outputs[name]]
+            for name in TENSORS
+        }
+        numeric["curved"] = [
+            float((above**3 - below**3).sum()) / (6 * step) for above, below in outputs["dx"]
+        ]
         errors = {
-            name: over(float(np.linalg.norm(exact[name] - found)), float(np.linalg.norm(exact[name])))
+            name: over(
+                float(np.linalg.norm(exact[name] - found)), float(np.linalg.norm(exact[name]))
+            )
             for name, found in numeric.items()
         }
         rows.append(SweepRow(step, **errors))
@@ -381,7 +450,11 @@ def swept(subject: Subject, analytic: Gradients, rng: np.random.Generator, done:
 
 
 def _slope(rows: list[SweepRow]) -> float | None:
-    points = [(math.log10(row.eps), math.log10(row.dx)) for row in rows if row.eps <= 1 and 0 < row.dx < np.inf]
+    points = [
+        (math.log10(row.eps), math.log10(row.dx))
+        for row in rows
+        if row.eps <= 1 and 0 < row.dx < np.inf
+    ]
     if len(points) < 2:
         return None
     steps, errors = np.array(points).T

@@ -1,8 +1,8 @@
 """dx: every value of dy, times the kernel, added to all the samples that its window covers.
 
-That is the full convolution of dy with the kernel. A stride puts zeros between the values of dy. Rather than multiply
-by zeros, dx is computed in `stride` phases along each axis, each the full convolution of dy with the taps of that
-phase::
+That is the full convolution of dy with the kernel. A stride puts zeros between the values of dy.
+Rather than multiply by zeros, dx is computed in `stride` phases along each axis, each the full
+convolution of dy with the taps of that phase::
 
     stride 2, taps a b c      dx[0::2] = full convolution of dy with a c
                               dx[1::2] = full convolution of dy with b
@@ -48,8 +48,9 @@ def input_gradient(
 ) -> NDArray[Any]:
     """Return dx (*batch, *S, C), of dtype `dtype`.
 
-    dy (*batch, *P, O) and a bank w in `groups`; or, with groups None, dy (*batch, *P, channels) and one kernel w for
-    every channel. With a boundary that repeats samples, the gradient of the padding is added to those samples.
+    dy (*batch, *P, O) and a bank w in `groups`; or, with groups None, dy (*batch, *P, channels) and
+    one kernel w for every channel. With a boundary that repeats samples, the gradient of the
+    padding is added to those samples.
     """
     folds = boundary != "constant"
     spans = [(0, axis.padded) if folds else (axis.lo, axis.lo + axis.n) for axis in axes]
@@ -64,7 +65,10 @@ def input_gradient(
         lead = 1
     shape = (*dy.shape[:first], *sizes, channels)
     check_countable(math.prod(shape))
-    choices = [_phases(axis, n, *span) for axis, n, span in zip(axes, dy.shape[first:-1], spans, strict=True)]
+    choices = [
+        _phases(axis, n, *span)
+        for axis, n, span in zip(axes, dy.shape[first:-1], spans, strict=True)
+    ]
     covered = all(len(found) == axis.stride for axis, found in zip(axes, choices, strict=True))
     if not covered:
         dx = np.zeros(shape, dtype)
@@ -86,7 +90,9 @@ def input_gradient(
             problem = spatial_problem(dy[seen], taps, axes=range(first, dy.ndim - 1), **options)
         else:
             bank_taps = _kernels_innermost(taps)
-            problem = layer_problem(dy[seen], bank_taps, None, groups=groups, layout="channels_last", **options)
+            problem = layer_problem(
+                dy[seen], bank_taps, None, groups=groups, layout="channels_last", **options
+            )
         problem.run(dtype, "auto", dx[places])
     return _fold_back(dx, axes, first, boundary) if folds else dx
 
@@ -104,11 +110,15 @@ def _kernels_innermost(taps: NDArray[Any]) -> NDArray[Any]:
 
 
 def _phases(axis: Axis, outputs: int, start: int, stop: int) -> list[_Phase]:
-    """Return the phases of dx along one axis that have taps, for samples start..stop of the padded input."""
+    """Return the phases of dx along one axis that have taps, for samples start..stop of the padded
+    input.
+    """
     found = []
     every = axis.stride // math.gcd(axis.stride, axis.dilation)
     for phase in range(axis.stride):
-        tap = next((t for t in range(axis.k) if (axis.dilation * t - phase) % axis.stride == 0), None)
+        tap = next(
+            (t for t in range(axis.k) if (axis.dilation * t - phase) % axis.stride == 0), None
+        )
         first, last = (-(-(end - phase) // axis.stride) for end in (start, stop))
         if tap is None or first >= last:
             continue
@@ -124,8 +134,12 @@ def _phases(axis: Axis, outputs: int, start: int, stop: int) -> list[_Phase]:
     return found
 
 
-def _fold_back(padded: NDArray[Any], axes: tuple[Axis, ...], first: int, boundary: Boundary) -> NDArray[Any]:
-    """Add the gradient of every padded sample to the sample that it repeats: the adjoint of padding."""
+def _fold_back(
+    padded: NDArray[Any], axes: tuple[Axis, ...], first: int, boundary: Boundary
+) -> NDArray[Any]:
+    """Add the gradient of every padded sample to the sample that it repeats: the adjoint of
+    padding.
+    """
     for index, axis in enumerate(axes, start=first):
         lines = np.moveaxis(padded, index, 0)
         inner = lines[axis.lo : axis.lo + axis.n]

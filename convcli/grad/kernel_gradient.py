@@ -1,8 +1,8 @@
 """dw: for every tap, the sum over all outputs of dy times the sample under the tap.
 
-The outputs are cut into tiles whose samples fit the cache, and the tiles are dealt to partial sums, each in float64,
-that threads compute independently. In a tile the windows are copied to rows, and one matrix product adds up a stretch
-of outputs::
+The outputs are cut into tiles whose samples fit the cache, and the tiles are dealt to partial sums,
+each in float64, that threads compute independently. In a tile the windows are copied to rows, and
+one matrix product adds up a stretch of outputs::
 
       deltas (O, P)         windows (P, K*C)       dw (O, K*C)
     [ d0 d1 | d2 d3 ]     [ x0 x1 x2 ]
@@ -11,8 +11,9 @@ of outputs::
                           [ x2 x3 x4 ]
                           [ x3 x4 x5 ]
 
-All stretches are products of one call. A kernel that sees one channel gives a product nothing to share: samples times
-deltas are added up tap by tap. The cut follows from the shapes alone, so the same arrays give the same bytes.
+All stretches are products of one call. A kernel that sees one channel gives a product nothing to
+share: samples times deltas are added up tap by tap. The cut follows from the shapes alone, so the
+same arrays give the same bytes.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ from convcli.shapes.axis import Axis
 from convcli.shapes.spec import ConvSpec
 
 TILE_VALUES = 1 << 20
-"""Values of the windows of a tile: 4 MiB of float32, more than a core's own cache holds, because the sums are read and
-written once per tile. A dw of more than half as many values gets tiles of twice its own size."""
+"""Values of the windows of a tile: 4 MiB of float32, more than a core's own cache holds, because
+the sums are read and written once per tile. A dw of more than half as many values gets tiles of
+twice its own size."""
 
 KERNELS = 128
 """Kernels in one matrix product."""
@@ -54,8 +56,9 @@ DEPTHWISE_TILE = 4
 
 PARTIAL_SUMS = 8
 PARTIAL_VALUES = 1 << 22
-"""dw is computed as several partial sums, which threads share: at most PARTIAL_SUMS, and fewer, but at least two, if
-they would hold more than PARTIAL_VALUES values in all. Both follow from the shapes alone."""
+"""dw is computed as several partial sums, which threads share: at most PARTIAL_SUMS, and fewer, but
+at least two, if they would hold more than PARTIAL_VALUES values in all. Both follow from the shapes
+alone."""
 
 SMALL = 2.0**-70
 """Sums below which products may have left float32's normal range, whose least value is 2**-126."""
@@ -71,11 +74,12 @@ def kernel_gradient(
     spec: ConvSpec,
     dtype: np.dtype[Any],
 ) -> NDArray[Any]:
-    """Return dw in the shape of a bank (O, *K, C/groups): dy times the samples under each tap, summed over outputs.
+    """Return dw in the shape of a bank (O, *K, C/groups): dy times the samples under each tap,
+    summed over outputs.
 
-    x (*batch, *S, C), dy (*batch, *P, O); dtype: of the result. Only the boundary and the groups of `spec` are read.
-    A bank of one kernel with one channel is summed over all the channels of x. Products are made in float32 only where
-    they keep to its normal range.
+    x (*batch, *S, C), dy (*batch, *P, O); dtype: of the result. Only the boundary and the groups of
+    `spec` are read. A bank of one kernel with one channel is summed over all the channels of x.
+    Products are made in float32 only where they keep to its normal range.
     """
     if x.ndim == 1 + len(axes):
         x = x[None]
@@ -132,8 +136,11 @@ def _sum_tiles(
     return tile_sum.result(partial_sums, dtype)
 
 
-def _tiles(shape: tuple[int, ...], first: int, values: int, limit: int) -> Iterator[tuple[slice, tuple[int, int]]]:
-    """Yield (items of the first axis, rows of the first spatial axis) of tiles of at most about `limit` values.
+def _tiles(
+    shape: tuple[int, ...], first: int, values: int, limit: int
+) -> Iterator[tuple[slice, tuple[int, int]]]:
+    """Yield (items of the first axis, rows of the first spatial axis) of tiles of at most about
+    `limit` values.
 
     shape: of dy. first: its first spatial axis. values: behind one output.
     """
@@ -149,13 +156,17 @@ def _tiles(shape: tuple[int, ...], first: int, values: int, limit: int) -> Itera
 
 
 class _GemmSum:
-    """dw of kernels that see several channels: deltas times windows by matrix products, for all groups.
+    """dw of kernels that see several channels: deltas times windows by matrix products, for all
+    groups.
 
-    Sums are (taps, groups, O/groups, C/groups); with one group, or one bundle of all groups, the taps of a kernel are
-    contiguous, (1, 1, O, taps * C). They are stored block by block, as the products make them.
+    Sums are (taps, groups, O/groups, C/groups); with one group, or one bundle of all groups, the
+    taps of a kernel are contiguous, (1, 1, O, taps * C). They are stored block by block, as the
+    products make them.
     """
 
-    def __init__(self, shape: tuple[int, ...], axes: tuple[Axis, ...], groups: int, stretch: int) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], axes: tuple[Axis, ...], groups: int, stretch: int
+    ) -> None:
         self.shape = shape
         self.axes = axes
         self.stretch = stretch
@@ -190,8 +201,12 @@ class _GemmSum:
         for kernels, samples, stored in self._blocks():
             self._add_block(rows[..., samples], deltas[..., kernels], total[stored])
 
-    def _add_block(self, rows: NDArray[Any], deltas: NDArray[Any], total: NDArray[np.float64]) -> None:
-        """Add one block: rows (P, taps, groups, C) and deltas (P, groups, O), in stretches of outputs."""
+    def _add_block(
+        self, rows: NDArray[Any], deltas: NDArray[Any], total: NDArray[np.float64]
+    ) -> None:
+        """Add one block: rows (P, taps, groups, C) and deltas (P, groups, O), in stretches of
+        outputs.
+        """
         limit = max(SHARE_VALUES // len(total), 1) * self.stretch
         for run in pieces(len(rows), limit):
             count = run.stop - run.start
@@ -199,7 +214,8 @@ class _GemmSum:
             number = full + (rest > 0)
             cut = run.start + full * self.stretch
 
-            # One product per stretch, in groups of equally many, the last group filled up with zeros.
+            # One product per stretch, in groups of equally many, the last group filled up with
+            # zeros.
             group_count = -(-number // SHARE_RUN)
             shape = (group_count, -(-number // group_count), len(total))
             shares = _scratch("shares", shape, rows.dtype)
@@ -213,7 +229,9 @@ class _GemmSum:
             total += sums[0] if group_count == 1 else sums.sum(axis=0, dtype=np.float64)
 
     def result(self, partial_sums: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return all sums as a bank (O, *window, C/groups): of a bundle, each kernel with its own channels only."""
+        """Return all sums as a bank (O, *window, C/groups): of a bundle, each kernel with its own
+        channels only.
+        """
         sums = np.empty(self.sums, dtype)
         for kernels, samples, stored in self._blocks():
             part = sums[..., kernels, samples]
@@ -231,7 +249,9 @@ class _GemmSum:
 
 
 def _multiply(rows: NDArray[Any], deltas: NDArray[Any], out: NDArray[Any]) -> None:
-    """Fill out (stretches, taps, groups, O, C): rows (P, taps, groups, C) times deltas (P, groups, O), by stretch."""
+    """Fill out (stretches, taps, groups, O, C): rows (P, taps, groups, C) times deltas (P, groups,
+    O), by stretch.
+    """
     if len(out):
         cut = rows.reshape(len(out), -1, *rows.shape[1:])
         theirs = deltas.reshape(len(out), -1, *deltas.shape[1:])
@@ -239,13 +259,17 @@ def _multiply(rows: NDArray[Any], deltas: NDArray[Any], out: NDArray[Any]) -> No
 
 
 class _DepthwiseSum:
-    """dw of kernels that see one channel each, (taps, channels), or one kernel for every channel, (taps, 1).
+    """dw of kernels that see one channel each, (taps, channels), or one kernel for every channel,
+    (taps, 1).
 
-    There is no sum over channels for a matrix product. A stretch of lines, or of parts of one line, is multiplied and
-    added up value by value for all taps in one call, and then along the line in float64.
+    There is no sum over channels for a matrix product. A stretch of lines, or of parts of one line,
+    is multiplied and added up value by value for all taps in one call, and then along the line in
+    float64.
     """
 
-    def __init__(self, shape: tuple[int, ...], axes: tuple[Axis, ...], groups: int, stretch: int) -> None:
+    def __init__(
+        self, shape: tuple[int, ...], axes: tuple[Axis, ...], groups: int, stretch: int
+    ) -> None:
         self.shape = shape
         self.axes = axes
         self.stretch = stretch
@@ -259,7 +283,8 @@ class _DepthwiseSum:
         width = line_places(channels, positions)
         full, rest = divmod(positions, width)
         for box in boxes(tuple(lead[:summed]), self.stretch):
-            # Parts of a line, each whole widths and short enough to be one stretch; then what is left of the line.
+            # Parts of a line, each whole widths and short enough to be one stretch; then what is
+            # left of the line.
             lines = math.prod(deltas[box].shape[:summed])
             runs = pieces(full, max(self.stretch // lines, 1))
             parts = [slice(run.start * width, run.stop * width) for run in runs]
@@ -270,7 +295,9 @@ class _DepthwiseSum:
                 self._add_lines(seen[chosen], deltas[chosen], summed, total)
 
     def _summed_axes(self, lead: list[int], line: int) -> int:
-        """Return how many leading axes are summed at once; the others join the line, so that it is not short."""
+        """Return how many leading axes are summed at once; the others join the line, so that it is
+        not short.
+        """
         for summed in range(len(lead), 1, -1):
             is_long = math.prod(lead[summed:]) * line >= SHORT
             is_few = 4 * math.prod(lead[: summed - 1]) < self.stretch
@@ -281,7 +308,8 @@ class _DepthwiseSum:
     def _seen(self, block: NDArray[Any], sizes: tuple[int, ...]) -> NDArray[Any]:
         """Return the samples under every tap, (*items, *P but the last, *window, positions, C).
 
-        This is a view, except for a stride or short lines: those are copied per tap, so that they are contiguous.
+        This is a view, except for a stride or short lines: those are copied per tap, so that they
+        are contiguous.
         """
         *before, last = self.axes
         if last.stride == 1 and sizes[-1] * block.shape[-1] >= SHORT:
@@ -292,10 +320,14 @@ class _DepthwiseSum:
         seen = windows(dense.reshape(*dense.shape[:-2], -1), tuple(before), sizes[:-1])
         return np.moveaxis(seen, 0, -2).reshape(*seen.shape[1:-1], last.k, *dense.shape[-2:])
 
-    def _add_lines(self, seen: NDArray[Any], deltas: NDArray[Any], summed: int, total: NDArray[np.float64]) -> None:
-        """Add lines (*lead, positions, C) times the samples under every tap, seen (*lead, *window, positions, C).
+    def _add_lines(
+        self, seen: NDArray[Any], deltas: NDArray[Any], summed: int, total: NDArray[np.float64]
+    ) -> None:
+        """Add lines (*lead, positions, C) times the samples under every tap, seen (*lead, *window,
+        positions, C).
 
-        The first `summed` leading axes are added up by the products; what is left of them is added along the line.
+        The first `summed` leading axes are added up by the products; what is left of them is added
+        along the line.
         """
         *lead, positions, channels = deltas.shape
         window = self.shape[1:-1]
@@ -303,7 +335,8 @@ class _DepthwiseSum:
         deltas = _fold_lines(deltas, positions // width, width)
         seen = _fold_lines(seen, positions // width, width)
 
-        # The axes by number: leading axes, taps, the folds of a line, positions along a fold, channels.
+        # The axes by number: leading axes, taps, the folds of a line, positions along a fold,
+        # channels.
         lines = list(range(len(lead)))
         taps = list(range(len(lead), len(lead) + len(window)))
         fold, position, channel = range(len(lead) + len(window), seen.ndim)

@@ -38,8 +38,7 @@ def layout_gradients(
 
     Raises ShapeError, naming both shapes, if dy is not shaped like the output.
 
-    >>> from convcli.progress import Progress, silent
-    from convcli.shapes.layout import infer_layout
+    >>> from convcli.shapes.layout import infer_layout
     >>> x, w = np.ones((5, 5, 3)), np.ones((3, 3))
     >>> dy, conv_layout = np.ones((3, 3, 3)), infer_layout(x.shape, w.shape)
     >>> dx, dw, db = layout_gradients(x, w, dy, conv_layout, ConvSpec.of(2))

@@ -1,4 +1,6 @@
-"""What a gradient check found: records with their thresholds, and the verdicts that follow from both."""
+"""What a gradient check found: records with their thresholds, and the verdicts that follow from
+both.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,9 @@ Span = tuple[int, int]
 class Entry:
     """One checked entry: where it is, its values, and what it has to do with.
 
-    window: the samples [first, stop) of the input along each spatial axis that share an output with it; those below 0
-    or past the end are padding. outputs: the outputs [first, stop) that it moves. Both are None where it moves none.
+    window: the samples [first, stop) of the input along each spatial axis that share an output with
+    it; those below 0 or past the end are padding. outputs: the outputs [first, stop) that it moves.
+    Both are None where it moves none.
     """
 
     index: tuple[int, ...]
@@ -82,11 +85,15 @@ class TensorCheck:
     @property
     def quantiles(self) -> tuple[float, ...]:
         """The relative errors that QUANTILES of the entries do not exceed."""
-        return tuple(float(error) for error in np.quantile(self.relative, QUANTILES, method="higher"))
+        return tuple(
+            float(error) for error in np.quantile(self.relative, QUANTILES, method="higher")
+        )
 
     @property
     def cosine(self) -> float:
-        """The cosine of the angle between the analytic and the numeric entries; 1 where both are zero."""
+        """The cosine of the angle between the analytic and the numeric entries; 1 where both are
+        zero.
+        """
         with np.errstate(invalid="ignore", over="ignore"):
             lengths = float(np.linalg.norm(self.analytic) * np.linalg.norm(self.numeric))
             product = float(np.vdot(self.analytic, self.numeric))
@@ -94,7 +101,9 @@ class TensorCheck:
 
     @property
     def verdict(self) -> str:
-        """good, fair, suspect or wrong, by the thresholds of this module; anything not finite is wrong."""
+        """good, fair, suspect or wrong, by the thresholds of this module; anything not finite is
+        wrong.
+        """
         error = self.largest_relative
         largest = {"good": GOOD, "fair": SUSPECT, "suspect": WRONG}
         return next((verdict for verdict, most in largest.items() if error <= most), "wrong")
@@ -142,7 +151,9 @@ class PathTest:
 
 
 class SweepRow(NamedTuple):
-    """|analytic - numeric| / |analytic| over some entries, at one step; curved: of dx under sum(y^3) / 3."""
+    """|analytic - numeric| / |analytic| over some entries, at one step; curved: of dx under
+    sum(y^3) / 3.
+    """
 
     eps: float
     dx: float
@@ -153,7 +164,9 @@ class SweepRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Sweep:
-    """The error at many steps, and the slope of dx's on logarithmic axes up to step 1; None where there is no error."""
+    """The error at many steps, and the slope of dx's on logarithmic axes up to step 1; None where
+    there is no error.
+    """
 
     rows: tuple[SweepRow, ...]
     slope: float | None
@@ -161,7 +174,9 @@ class Sweep:
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """The convolution that is checked: how it slides over its input, and how the axes of both are read."""
+    """The convolution that is checked: how it slides over its input, and how the axes of both are
+    read.
+    """
 
     op: Op
     conv_layout: ConvLayout
@@ -210,10 +225,16 @@ class GradcheckReport:
             "the transposed matrix": self.paths,
         }
         failed = {
-            name: [what for what, rows in tests.items() if any(row.name == name and not row.passed for row in rows)]
+            name: [
+                what
+                for what, rows in tests.items()
+                if any(row.name == name and not row.passed for row in rows)
+            ]
             for name in TENSORS
         }
-        return tuple(f"{name} disagrees with {' and '.join(what)}" for name, what in failed.items() if what)
+        return tuple(
+            f"{name} disagrees with {' and '.join(what)}" for name, what in failed.items() if what
+        )
 
 
 def length(values: Floats) -> float:

@@ -1,8 +1,9 @@
 """A layer as the matrices that it is: one that acts on the input, and one that acts on the kernels.
 
-As a matrix on the input a layer has the same few weights along its diagonals (block-Toeplitz) and nearly all else is
-zero; its transpose is the backward pass. Both matrices are built from the definition, by the sources that numpy.pad
-gives each padded sample, and share no code with the engine, so that they can stand against it.
+As a matrix on the input a layer has the same few weights along its diagonals (block-Toeplitz) and
+nearly all else is zero; its transpose is the backward pass. Both matrices are built from the
+definition, by the sources that numpy.pad gives each padded sample, and share no code with the
+engine, so that they can stand against it.
 
 In one dimension, with three samples under two taps::
 

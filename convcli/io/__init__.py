@@ -22,7 +22,18 @@ these two.
 
 from convcli.io.arrays.npy import check_mapped, held, release, split_key
 from convcli.io.codec import PLAIN, Codec, ReadRequest, WriteRequest
-from convcli.io.data import NO_METADATA, Data, Encoding, Header, Kind, Metadata, Part, RawLayout, Text, Written
+from convcli.io.data import (
+    NO_METADATA,
+    Data,
+    Encoding,
+    Header,
+    Kind,
+    Metadata,
+    Part,
+    RawLayout,
+    Text,
+    Written,
+)
 from convcli.io.formats import Extension, Format, all_formats, available, has, lookup
 from convcli.io.images.metadata.carry import carry_over, kinds
 from convcli.io.images.metadata.moved import Place, Places, move_metadata

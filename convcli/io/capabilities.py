@@ -13,7 +13,9 @@ from convcli.io.formats import Format, all_formats, can, check_extension
 from convcli.shapes.parse import show
 
 
-def check_holds(form: Format, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> None:
+def check_holds(
+    form: Format, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
+) -> None:
     """Raise FormatError unless the format holds such an array without loss.
 
     It is a ShapeError and a DtypeError.
@@ -27,7 +29,9 @@ def check_holds(form: Format, dtype: np.dtype[Any], shape: tuple[int, ...], requ
 3 or 4 channels) and bool (1 channel); use --dtype uint8 with --range rescale, or write .tiff or .npy
     """
     if 0 in shape:
-        raise ShapeError(f"shape {show(shape)} has no values", "expected at least one", "use --padding same")
+        raise ShapeError(
+            f"shape {show(shape)} has no values", "expected at least one", "use --padding same"
+        )
     if refusal := codec_of(form).holds(dtype, shape, request):
         raise FormatError(refusal)
 

@@ -59,8 +59,8 @@ class WriteRequest:
     alpha: whether a picture's last channel is alpha. maps: whether its channels are feature maps,
     none of which is alpha. frames, volume: whether the first axis is one of frames, or of pages.
     settings: of the encoder, such as `quality`. header, metadata: what the file says besides its
-    samples. encoding: how the input was encoded, which a codec of its format does likewise. threads: that may share the
-    encoding; the bytes are the same for any number.
+    samples. encoding: how the input was encoded, which a codec of its format does likewise.
+    threads: that may share the encoding; the bytes are the same for any number.
     """
 
     alpha: bool = False
@@ -92,7 +92,9 @@ class Codec:
     def check_read(self, request: ReadRequest) -> None:
         """Raise InputError, before anything is read, for a request that makes no sense."""
         if request.frames != "first":
-            raise InputError(f"frames {request.frames}", f"{request.name} is an array", "leave --frames out")
+            raise InputError(
+                f"frames {request.frames}", f"{request.name} is an array", "leave --frames out"
+            )
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
         """Decode a stream that stands at its beginning and can seek.
@@ -100,17 +102,25 @@ class Codec:
         Raises FileError for one that is damaged, LimitError for one that takes more memory than
         request.limits allow; the limits are to be checked before memory is allocated.
         """
-        raise InputError(f"{request.name} is of the format {self.form.name}", "which is written but not read")
+        raise InputError(
+            f"{request.name} is of the format {self.form.name}", "which is written but not read"
+        )
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
         """Encode an array, for which `holds` returned ""."""
-        raise InputError(f"{self.form.name} is read but not written", "", "write .png, .tiff or .npy")
+        raise InputError(
+            f"{self.form.name} is read but not written", "", "write .png, .tiff or .npy"
+        )
 
     def write_arrays(self, stream: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Encode several arrays by name; raise ShapeError unless the format is an archive."""
-        raise ShapeError(f"{self.form.name} cannot hold {len(arrays)} arrays", "it holds one", "write .npz")
+        raise ShapeError(
+            f"{self.form.name} cannot hold {len(arrays)} arrays", "it holds one", "write .npz"
+        )
 
-    def holds(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> str:
+    def holds(
+        self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
+    ) -> str:
         """Return "" if the format holds such an array without loss, else why not, in one line."""
         if not self.form.keeps(dtype):
             return self.refuse_dtype(dtype)
@@ -128,9 +138,15 @@ class Codec:
         types = self.form.dtypes
         if not types:
             return one_line(given, "it holds real numbers", "convert them first")
-        return one_line(given, f"it holds {self.form.contents}", f"use --dtype {_suggested(types)}, or write .npy")
+        return one_line(
+            given,
+            f"it holds {self.form.contents}",
+            f"use --dtype {_suggested(types)}, or write .npy",
+        )
 
-    def output_dtype(self, dtype: np.dtype[Any], kind: Kind, header: Header | None = None) -> np.dtype[Any] | None:
+    def output_dtype(
+        self, dtype: np.dtype[Any], kind: Kind, header: Header | None = None
+    ) -> np.dtype[Any] | None:
         """Choose the number type to write for such an input; None for the computed floats' own.
 
         A format with number types of its own keeps the input's, or holds floats as float32. Raises
@@ -142,13 +158,19 @@ class Codec:
         if dtype.kind in "bf" and "float32" in types and np.can_cast(dtype, np.float32):
             return np.dtype(np.float32)
         given = f"the input is {dtype}, which {self.form.name} cannot hold"
-        raise DtypeError(given, f"it holds {self.form.contents}", f"use --dtype {_suggested(types)}, or write .npy")
+        raise DtypeError(
+            given,
+            f"it holds {self.form.contents}",
+            f"use --dtype {_suggested(types)}, or write .npy",
+        )
 
     def reductions(self, array: NDArray[Any], request: WriteRequest) -> tuple[str, ...]:
         """Return what the format reduces of such an array when it is written, in words."""
         return ()
 
-    def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
+    def encoding_bytes(
+        self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
+    ) -> int:
         """Return how many bytes of memory `write` takes at most, besides the array and the file."""
         return min(math.prod(shape) * dtype.itemsize, PIECE)
 
@@ -176,7 +198,9 @@ def plugin_errors(form: Format, failed: str) -> Iterator[None]:
     except Exception as error:
         if not form.package:
             raise
-        raise FileError(f"{failed} as {form.name}", f"package {form.package}: {brief(error)}") from error
+        raise FileError(
+            f"{failed} as {form.name}", f"package {form.package}: {brief(error)}"
+        ) from error
 
 
 def _suggested(types: tuple[str, ...]) -> str:
@@ -186,7 +210,9 @@ def _suggested(types: tuple[str, ...]) -> str:
 
 @cache
 def codec_of(form: Format) -> Codec:
-    """Return the codec that a format's row names. Raises FileError if another package's cannot be imported."""
+    """Return the codec that a format's row names. Raises FileError if another package's cannot be
+    imported.
+    """
     module, _, name = form.codec.partition(":")
     try:
         codec: Codec = getattr(import_module(module), name)(form)

@@ -126,10 +126,14 @@ class Data:
     warnings: tuple[str, ...] = ()  # what was left out on loading, and what would surprise
     damage: str = ""  # what is wrong with the file, where it was read as far as it goes
     frames: int = 1
-    held: int = 1  # how many frames or pages the file has, of which one was read where `frames` is 1
+    held: int = (
+        1  # how many frames or pages the file has, of which one was read where `frames` is 1
+    )
     metadata: Metadata = NO_METADATA
     decoding: int = 0  # bytes of memory that loading took at most, the array's own among them
-    dims: int | None = None  # how many of its first axes are spatial, where the format says so; the last is channels
+    dims: int | None = (
+        None  # how many of its first axes are spatial, where the format says so; the last is channels
+    )
     header: Header | None = None
     encoding: Encoding | None = None
 
@@ -149,7 +153,9 @@ class Data:
 
 @dataclass(frozen=True)
 class Written:
-    """A result that was written: its place, format and bytes, what the format dropped, and warnings."""
+    """A result that was written: its place, format and bytes, what the format dropped, and
+    warnings.
+    """
 
     path: str
     format: str
@@ -173,7 +179,9 @@ class RawLayout:
     formats: ClassVar[tuple[str, ...]] = ("raw",)
 
     @classmethod
-    def of(cls, shape: tuple[int, ...] | None, dtype: str | None, order: Order, offset: int) -> RawLayout:
+    def of(
+        cls, shape: tuple[int, ...] | None, dtype: str | None, order: Order, offset: int
+    ) -> RawLayout:
         """Make a layout from the command line's words; InputError for an unknown type.
 
         >>> RawLayout.of((2, 3), ">i2", "C", 0).dtype
@@ -189,7 +197,11 @@ class RawLayout:
         """Return the shape and the number type; raise FileError if they are not given."""
         if self.shape is None or self.dtype is None:
             given = f"{name} holds raw numbers without a header"
-            raise FileError(given, "expected their shape and type", "give apply or batch --raw-shape and --raw-dtype")
+            raise FileError(
+                given,
+                "expected their shape and type",
+                "give apply or batch --raw-shape and --raw-dtype",
+            )
         return self.shape, self.dtype
 
     def size(self, name: str) -> int:
@@ -207,7 +219,9 @@ class RawLayout:
         >>> RawLayout(dtype=np.dtype(">u2")).written(np.dtype(np.float32))
         dtype('>f4')
         """
-        return dtype.newbyteorder(">" if self.dtype is not None and self.dtype.str[0] == ">" else "<")
+        return dtype.newbyteorder(
+            ">" if self.dtype is not None and self.dtype.str[0] == ">" else "<"
+        )
 
 
 def _number_type(text: str) -> np.dtype[Any]:
@@ -216,5 +230,7 @@ def _number_type(text: str) -> np.dtype[Any]:
     except (TypeError, ValueError, SyntaxError):
         dtype = np.dtype(object)
     if dtype.name not in DTYPES:
-        raise InputError(f"--raw-dtype {text!r}", "expected a type of numbers, such as u2, float32 or '>i2'")
+        raise InputError(
+            f"--raw-dtype {text!r}", "expected a type of numbers, such as u2, float32 or '>i2'"
+        )
     return dtype

@@ -78,7 +78,9 @@ class Format:
     frames: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     metadata_limits: Mapping[str, int] = field(default_factory=dict)
-    """The fields of Metadata that it holds, and how many bytes of each; of the pixel aspect, its largest ratio."""
+    """The fields of Metadata that it holds, and how many bytes of each; of the pixel aspect, its
+    largest ratio.
+    """
     pillow: str = ""
     """Pillow's name of the format."""
     feature: str = ""
@@ -100,7 +102,9 @@ class Format:
     def recognise(self, head: bytes) -> str:
         """Return what a file with these first bytes is, in words; "" if not of this format."""
         patterns = self.signatures.items()
-        return next((words for pattern, words in patterns if re.match(pattern, head, re.DOTALL)), "")
+        return next(
+            (words for pattern, words in patterns if re.match(pattern, head, re.DOTALL)), ""
+        )
 
     def may_hold(self, seen: Format) -> bool:
         """Return whether a file with this format's suffix is read as what its content shows.
@@ -119,7 +123,9 @@ class Format:
         if not self.writable:
             return False
         if self.kind == "image":
-            return channels in self.channels.get(given.name, ()) or self.extends(given, channels, installed=True)
+            return channels in self.channels.get(given.name, ()) or self.extends(
+                given, channels, installed=True
+            )
         return given.name in self.dtypes if self.dtypes else given.kind in NUMBERS
 
     def extends(self, dtype: np.dtype[Any], channels: int, *, installed: bool = False) -> bool:
@@ -138,7 +144,9 @@ class Format:
         if self.kind == "array":
             held = listed(self.dtypes, "and") if self.dtypes else "numbers"
             return f"{held} in up to {self.max_ndim} ax{'es' if self.max_ndim > 1 else 'is'}"
-        return listed((f"{dtype} ({_counted(counts)})" for dtype, counts in self.channels.items()), "and")
+        return listed(
+            (f"{dtype} ({_counted(counts)})" for dtype, counts in self.channels.items()), "and"
+        )
 
 
 def listed(words: Iterable[str], last: str) -> str:
@@ -178,7 +186,19 @@ _TABLE = (
         frames=("uint8",),
         settings=("compress_level",),
         metadata_limits=dict.fromkeys(
-            ("icc", "density", "aspect", "exif", "xmp", "iptc", "photoshop", "comments", "text", "timing"), _ANY
+            (
+                "icc",
+                "density",
+                "aspect",
+                "exif",
+                "xmp",
+                "iptc",
+                "photoshop",
+                "comments",
+                "text",
+                "timing",
+            ),
+            _ANY,
         ),
         pillow="PNG",
         feature="zlib",
@@ -252,13 +272,23 @@ _TABLE = (
         "image",
         {rb"II\*\x00|MM\x00\*": "a TIFF image", rb"II\x2b\x00|MM\x00\x2b": "a BigTIFF image"},
         reads=("uint8", "uint16", "int32", "float32"),
-        channels={"uint8": (1, 2, 3, 4), "uint16": (1,), "int32": (1,), "float32": (1,), "bool": (1,)},
+        channels={
+            "uint8": (1, 2, 3, 4),
+            "uint16": (1,),
+            "int32": (1,),
+            "float32": (1,),
+            "bool": (1,),
+        },
         frames=(*DTYPES, "bool"),
         settings=("compress_level",),
-        metadata_limits=dict.fromkeys(("icc", "density", "aspect", "exif", "xmp", "iptc", "photoshop"), _ANY),
+        metadata_limits=dict.fromkeys(
+            ("icc", "density", "aspect", "exif", "xmp", "iptc", "photoshop"), _ANY
+        ),
         pillow="TIFF",
         feature="libtiff",
-        extension=Extension("tiff", dict.fromkeys(DTYPES, range(1, 65536)), ("compress_level",), stacks=True),
+        extension=Extension(
+            "tiff", dict.fromkeys(DTYPES, range(1, 65536)), ("compress_level",), stacks=True
+        ),
     ),
     *(
         Format(
@@ -306,12 +336,23 @@ _TABLE = (
     ),
     *(
         Format(
-            name, (f".{name}",), _TEXT, reads=("int64", "float64"), max_ndim=2, max_side=ANY_SIDE, separator=separator
+            name,
+            (f".{name}",),
+            _TEXT,
+            reads=("int64", "float64"),
+            max_ndim=2,
+            max_side=ANY_SIDE,
+            separator=separator,
         )
         for name, separator in (("csv", ","), ("tsv", "\t"), ("txt", " "))
     ),
     Format(
-        "raw", (".raw", ".bin", ".dat"), "convcli.io.arrays.raw:Raw", dtypes=DTYPES, max_side=ANY_SIDE, headerless=True
+        "raw",
+        (".raw", ".bin", ".dat"),
+        "convcli.io.arrays.raw:Raw",
+        dtypes=DTYPES,
+        max_side=ANY_SIDE,
+        headerless=True,
     ),
     *(
         Format(
@@ -360,8 +401,12 @@ def plugin_formats() -> tuple[Format, ...]:
 
 
 def _names(form: Format) -> tuple[str, ...]:
-    if form.kind not in ("image", "array") or not all(suffix.startswith(".") for suffix in form.suffixes):
-        raise ValueError(f"format {form.name}: expected a kind of image or array, and suffixes that begin with a dot")
+    if form.kind not in ("image", "array") or not all(
+        suffix.startswith(".") for suffix in form.suffixes
+    ):
+        raise ValueError(
+            f"format {form.name}: expected a kind of image or array, and suffixes that begin with a dot"
+        )
     return form.name.lower(), *(suffix.lower() for suffix in form.suffixes)
 
 
@@ -396,7 +441,9 @@ def lookup(name: str) -> Format:
         given = f"unknown format '{name}'"
         if row := foreign_suffix(f".{bare}"):
             raise FileError(given, f"convcli neither reads nor writes {row.words}", row.remedy)
-        raise FileError(given, f"expected one of {', '.join(known)}", did_you_mean(bare, known) or SEE_FORMATS)
+        raise FileError(
+            given, f"expected one of {', '.join(known)}", did_you_mean(bare, known) or SEE_FORMATS
+        )
     return form
 
 
@@ -419,7 +466,9 @@ def split_suffix(path: str) -> tuple[str, str]:
     pure = PurePath(path)
     suffix = pure.suffix
     double = "".join(pure.suffixes[-2:])
-    if double.lower() in _OWN or (suffix.lower() not in _OWN and suffix != double and _named(double.lower())):
+    if double.lower() in _OWN or (
+        suffix.lower() not in _OWN and suffix != double and _named(double.lower())
+    ):
         suffix = double
     return pure.name.removesuffix(suffix), suffix
 
@@ -430,7 +479,12 @@ def suffixes(*, writable: bool = False) -> tuple[str, ...]:
     >>> ".jp2" in suffixes(), ".jp2" in suffixes(writable=True)
     (True, False)
     """
-    return tuple(suffix for form in all_formats() if form.writable or not writable for suffix in form.suffixes)
+    return tuple(
+        suffix
+        for form in all_formats()
+        if form.writable or not writable
+        for suffix in form.suffixes
+    )
 
 
 def recognise(head: bytes, *, plugins: bool = False) -> tuple[Format, str] | None:
@@ -501,7 +555,11 @@ def check_extra(form: Format, name: str) -> None:
     """Raise FileError if the format of a file needs an extra that is not installed."""
     if form.extra and not has(form.extra):
         given = f"{name} is of the format {form.name}"
-        raise FileError(given, f"which takes the {EXTRAS[form.extra]} package", f"pip install {packages(form.extra)}")
+        raise FileError(
+            given,
+            f"which takes the {EXTRAS[form.extra]} package",
+            f"pip install {packages(form.extra)}",
+        )
 
 
 def check_extension(extension: Extension, given: str, does_not: str = "keep whole") -> None:
@@ -513,7 +571,9 @@ def check_extension(extension: Extension, given: str, does_not: str = "keep whol
         raise DtypeError(*missing_extension(extension, given, does_not))
 
 
-def missing_extension(extension: Extension, given: str, does_not: str = "keep whole") -> tuple[str, str, str]:
+def missing_extension(
+    extension: Extension, given: str, does_not: str = "keep whole"
+) -> tuple[str, str, str]:
     """Return the three parts of the message that an extension is not installed."""
     package = EXTRAS[extension.extra]
     expected = f"which Pillow does not {does_not} and the {package} package does"

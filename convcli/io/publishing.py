@@ -62,7 +62,9 @@ def publish(temporary: Path, path: Path, name: str, *, overwrite: bool) -> tuple
         _keep_access(temporary, replaced)
         if replaced.st_nlink > 1:
             others = "name keeps" if replaced.st_nlink == 2 else "names keep"
-            warnings = (f"{name} was a hard link; its {replaced.st_nlink - 1} other {others} the old content",)
+            warnings = (
+                f"{name} was a hard link; its {replaced.st_nlink - 1} other {others} the old content",
+            )
     temporary.replace(path)
     return warnings
 
@@ -86,4 +88,6 @@ def check_replaceable(path: Path, name: str) -> None:
     """Raise OutputError for a file that this user may not write to."""
     if not os.access(path, os.W_OK):
         given = f"{name} cannot be replaced"
-        raise OutputError(given, "it is read-only", f"make it writable (chmod u+w {name}), or name another file")
+        raise OutputError(
+            given, "it is read-only", f"make it writable (chmod u+w {name}), or name another file"
+        )

@@ -17,7 +17,15 @@ from convcli.io.arrays.npy import split_key
 from convcli.io.codec import ReadRequest, codec_of, plugin_errors
 from convcli.io.data import Data, RawLayout
 from convcli.io.foreign import foreign_suffix, recognise_foreign
-from convcli.io.formats import SEE_FORMATS, Format, by_suffix, check_extra, lookup, recognise, suffixes
+from convcli.io.formats import (
+    SEE_FORMATS,
+    Format,
+    by_suffix,
+    check_extra,
+    lookup,
+    recognise,
+    suffixes,
+)
 from convcli.io.streams import BufferedPipe, unpack_head
 from convcli.limits import Limits
 from convcli.options import Frames
@@ -33,7 +41,9 @@ _PACKED_BYTES = 2**16
 
 
 class Detected(NamedTuple):
-    """What first bytes look like: the format, or None; in words, or ""; and what to do about another format."""
+    """What first bytes look like: the format, or None; in words, or ""; and what to do about
+    another format.
+    """
 
     form: Format | None
     words: str
@@ -96,12 +106,20 @@ def unrecognised(name: str, look: Detected, head: bytes) -> InputError:
     A Targa image, and some others, can be told by their suffix alone.
     """
     if look.remedy:
-        return FileError(f"{name} has no suffix that is read and looks like {look.words}", SEE_FORMATS, look.remedy)
+        return FileError(
+            f"{name} has no suffix that is read and looks like {look.words}",
+            SEE_FORMATS,
+            look.remedy,
+        )
     if row := foreign_suffix(name):
-        return FileError(f"{name} is named as {row.words}, which convcli does not read", SEE_FORMATS, row.remedy)
+        return FileError(
+            f"{name} is named as {row.words}, which convcli does not read", SEE_FORMATS, row.remedy
+        )
     found = f"looks like {look.words}" if look.words else _bytes_in_words(head)
     bare = PurePath(name).suffix.lower()
-    remedy = (did_you_mean(bare, suffixes()) if bare else "") or "name the format with --input-format"
+    remedy = (
+        did_you_mean(bare, suffixes()) if bare else ""
+    ) or "name the format with --input-format"
     return FileError(f"{name} has no suffix that is read and {found}", SEE_FORMATS, remedy)
 
 
@@ -152,10 +170,19 @@ def load(
         if not head:
             raise FileError(f"{called} is empty", "expected an image or an array")
         pipe = stream if isinstance(stream, BufferedPipe) else None
-        form = _choose_format(called, wanted, detect(stream, head), head, piped=pipe is not None, raw=raw)
+        form = _choose_format(
+            called, wanted, detect(stream, head), head, piped=pipe is not None, raw=raw
+        )
         check_extra(form, called)
         request = ReadRequest(
-            called, limits, "" if pipe else named.path, named.key, frames, allow_truncated, raw, volume
+            called,
+            limits,
+            "" if pipe else named.path,
+            named.key,
+            frames,
+            allow_truncated,
+            raw,
+            volume,
         )
         codec = codec_of(form)
         codec.check_read(request)
@@ -172,7 +199,8 @@ def _choose_format(
 ) -> Format:
     """Choose the format to decode as, on which content and name agree.
 
-    wanted: by the name. look: what the content looks like. raw: of headerless values; without a shape they are none.
+    wanted: by the name. look: what the content looks like. raw: of headerless values; without a
+    shape they are none.
     """
     if wanted is not None and wanted.headerless and raw.shape is not None:
         return wanted
@@ -196,7 +224,11 @@ def _by_content(called: str, look: Detected, head: bytes, *, piped: bool) -> For
     row = foreign_suffix(called)
     if look.form and row and row.resembles == look.form.name:
         given = f"{called} is named as {row.words}, whose {row.resembles} pages are previews"
-        raise FileError(given, SEE_FORMATS, f"{row.remedy}, or read a preview with --input-format {row.resembles}")
+        raise FileError(
+            given,
+            SEE_FORMATS,
+            f"{row.remedy}, or read a preview with --input-format {row.resembles}",
+        )
     if look.form or (piped and look.readable):
         return lookup(look.readable)
     raise unrecognised(called, look, head)
@@ -232,7 +264,11 @@ def _opened(named: _Source) -> AbstractContextManager[BinaryIO]:
     if not named.path:
         raise FileError("no input", "expected the name of a file", "use - for standard input")
     if named.path == "-" and sys.stdin is None:
-        raise FileError("standard input is closed", "expected an image or an array", "pipe one in, or name a file")
+        raise FileError(
+            "standard input is closed",
+            "expected an image or an array",
+            "pipe one in, or name a file",
+        )
     if named.path == "-":
         return nullcontext(sys.stdin.buffer)
     try:
@@ -240,7 +276,9 @@ def _opened(named: _Source) -> AbstractContextManager[BinaryIO]:
     except FileNotFoundError:
         raise _missing(named.path) from None
     except IsADirectoryError:
-        raise FileError(f"{named.path} is a folder", "expected a file", "name a file in it") from None
+        raise FileError(
+            f"{named.path} is a folder", "expected a file", "name a file in it"
+        ) from None
     except (OSError, ValueError) as error:
         raise _unreadable(named.path, error) from error
 
@@ -255,7 +293,9 @@ def _is_regular(stream: BinaryIO) -> bool:
 
 
 def _unreadable(path: str, error: OSError | ValueError) -> FileError:
-    return FileError(f"{path!r} cannot be read" if "\0" in path else f"{path} cannot be read", reason(error))
+    return FileError(
+        f"{path!r} cannot be read" if "\0" in path else f"{path} cannot be read", reason(error)
+    )
 
 
 def _missing(path: str) -> FileError:
@@ -263,7 +303,9 @@ def _missing(path: str) -> FileError:
     if not is_there(folder, Path.is_dir):
         return FileError(f"{path} does not exist", f"there is no folder {folder}")
     if os.path.lexists(path):
-        return FileError(f"{path} is a symbolic link that leads nowhere", "expected an existing file")
+        return FileError(
+            f"{path} is a symbolic link that leads nowhere", "expected an existing file"
+        )
     near = nearest_file(Path(path))
     if row := foreign_suffix(path):
         given = f"{path} does not exist, and is named as {row.words}, which convcli does not read"
@@ -277,4 +319,7 @@ def _check_axes(data: Data) -> None:
         given = f"{data.name} has shape {show(shape)}, without a value"
         raise FileError(given, "expected at least one value an axis")
     if not shape:
-        raise FileError(f"{data.name} is a single number without an axis", "expected an array of one axis or more")
+        raise FileError(
+            f"{data.name} is a single number without an axis",
+            "expected an array of one axis or more",
+        )

@@ -15,7 +15,9 @@ from convcli.limits import Limits, show_bytes
 
 BLOCK = 2**18
 SPOOLED = 2**24
-"""Bytes that are kept in memory; more of them go into a temporary file without a name, which ends with the process."""
+"""Bytes that are kept in memory; more of them go into a temporary file without a name, which ends
+with the process.
+"""
 UNDECLARED = 2**32
 """Bytes that are read of a pipe at most, unless a header declares more."""
 
@@ -25,9 +27,11 @@ _MOMENT = 0.2
 
 
 class BufferedPipe(io.BufferedIOBase):
-    r"""A pipe as a stream that can seek: it reads as far as its reader does, and keeps what it has read.
+    r"""A pipe as a stream that can seek: it reads as far as its reader does, and keeps what it has
+    read.
 
-    Its methods raise LimitError for more bytes than may be, FileError if there is no room to keep them.
+    Its methods raise LimitError for more bytes than may be, FileError if there is no room to keep
+    them.
 
     >>> pipe = BufferedPipe(io.BytesIO(b"one\ntwo\n"), "standard input", Limits(2**20))
     >>> pipe.readline(), pipe.taken, pipe.seek(0), pipe.read()
@@ -50,7 +54,9 @@ class BufferedPipe(io.BufferedIOBase):
         return min(self.taken, SPOOLED)
 
     def available(self, count: int) -> int:
-        """Read up to `count` bytes and return how many there are; raise LimitError for too many before they come."""
+        """Read up to `count` bytes and return how many there are; raise LimitError for too many
+        before they come.
+        """
         if count > self.taken and not self._ended:
             self._limits.check_memory(self._name, count)
             self._max_bytes = max(self._max_bytes, count + BLOCK)
@@ -112,7 +118,9 @@ class BufferedPipe(io.BufferedIOBase):
         return self.read(BLOCK if count < 0 else count)
 
     def _read_up_to(self, wanted: int | None) -> None:
-        """Have the first `wanted` bytes, or all of them, and up to a block more; fewer if the pipe ends."""
+        """Have the first `wanted` bytes, or all of them, and up to a block more; fewer if the pipe
+        ends.
+        """
         while not self._ended and (wanted is None or self.taken < wanted):
             block = self._source.read1(BLOCK)
             self._ended = not block
@@ -121,30 +129,38 @@ class BufferedPipe(io.BufferedIOBase):
     def _keep(self, block: bytes) -> None:
         if self.taken + len(block) > self._max_bytes:
             given = f"{self._name} is longer than {show_bytes(self._max_bytes)}"
-            raise LimitError(given, "no more is kept of a pipe", "name a file instead, or raise --max-memory")
+            raise LimitError(
+                given, "no more is kept of a pipe", "name a file instead, or raise --max-memory"
+            )
         try:
             self._buffer.seek(self.taken)
             self._buffer.write(block)
         except OSError as error:
             given = f"{self._name} cannot be kept in a temporary file"
-            raise FileError(given, reason(error), "name a file, or set TMPDIR to a folder with room") from error
+            raise FileError(
+                given, reason(error), "name a file, or set TMPDIR to a folder with room"
+            ) from error
         self.taken += len(block)
 
 
 def available_bytes(stream: BinaryIO, count: int) -> int:
     """Return how many bytes a stream has, of a pipe at most `count`; the stream is left anywhere."""
-    return stream.available(count) if isinstance(stream, BufferedPipe) else stream.seek(0, os.SEEK_END)
+    return (
+        stream.available(count) if isinstance(stream, BufferedPipe) else stream.seek(0, os.SEEK_END)
+    )
 
 
 PADDING = 2**20
-"""Zeros in a row at most in a gzip file: more than any data have, of which a stored block is 2**16 bytes at most."""
+"""Zeros in a row at most in a gzip file: more than any data have, of which a stored block is 2**16
+bytes at most.
+"""
 
 
 def open_gzip(packed: BinaryIO) -> gzip.GzipFile:
     r"""Open the content of all members of a gzip file, one behind the other; zeros may follow each.
 
-    Its methods raise EOFError where a member is cut, OSError or zlib.error where one is damaged or something else
-    follows it, ValueError for zeros without an end.
+    Its methods raise EOFError where a member is cut, OSError or zlib.error where one is damaged or
+    something else follows it, ValueError for zeros without an end.
 
     >>> packed = io.BytesIO(gzip.compress(b"one,") + gzip.compress(b"two") + bytes(1000))
     >>> open_gzip(packed).read()
@@ -155,7 +171,8 @@ def open_gzip(packed: BinaryIO) -> gzip.GzipFile:
 
 
 def unpack_head(packed: bytes, count: int) -> bytes:
-    """Return up to `count` first bytes of what is gzip-compressed; fewer, or none, if the data are damaged or cut.
+    """Return up to `count` first bytes of what is gzip-compressed; fewer, or none, if the data are
+    damaged or cut.
 
     >>> unpack_head(gzip.compress(b"one and two"), 3), unpack_head(b"no gzip", 3)
     (b'one', b'')
@@ -167,7 +184,9 @@ def unpack_head(packed: bytes, count: int) -> bytes:
 
 
 class _BoundedZeros:
-    """A stream that refuses more than PADDING zeros in a row: GzipFile skips them one by one, however many follow."""
+    """A stream that refuses more than PADDING zeros in a row: GzipFile skips them one by one,
+    however many follow.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
         self.seek = stream.seek

@@ -1,4 +1,6 @@
-"""What follows the end of a picture or an array, in its file or on its pipe: only the first is read."""
+"""What follows the end of a picture or an array, in its file or on its pipe: only the first is
+read.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +18,16 @@ _BLOCK = 2**20
 def describe_trailing(stream: BinaryIO, end: int, what: str = "picture") -> str:
     """Say in words what follows the end of what was read, "" for nothing, or for zeros alone.
 
-    A pipe is not waited for: what has not come by then is none of ours. The stream is left anywhere.
+    A pipe is not waited for: what has not come by then is none of ours. The stream is left
+    anywhere.
     """
     if isinstance(stream, BufferedPipe):
         rest = stream.read_behind(end, _LOOKED_AT)
-        return f"more bytes follow the {what} on the pipe{_looks(rest)}; they are not read" if rest.strip(b"\0") else ""
+        return (
+            f"more bytes follow the {what} on the pipe{_looks(rest)}; they are not read"
+            if rest.strip(b"\0")
+            else ""
+        )
     size = stream.seek(0, os.SEEK_END)
     if size <= end:
         return ""

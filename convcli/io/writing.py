@@ -49,7 +49,9 @@ class OutputTarget:
     def place(self) -> _Place:
         return _Place(self.path, Path(os.path.realpath(self.path)), self.overwrite, self.temporary)
 
-    def check(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> None:
+    def check(
+        self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
+    ) -> None:
         """Raise FormatError for an array, InputError for settings that the format has not."""
         check_holds(self.form, dtype, shape, request)
         check_settings(self.form, request.settings)
@@ -69,13 +71,22 @@ class OutputTarget:
         return Written(self.path, self.form.name, size, codec.reductions(values, request), warnings)
 
     def grows(self, size: int) -> bool:
-        """Return whether a result of so many bytes grows in its file, not in memory: if the disk is large enough."""
-        if self.path == "-" or not self.codec.maps_output or size <= MAP_ABOVE or not renames_open_files():
+        """Return whether a result of so many bytes grows in its file, not in memory: if the disk is
+        large enough.
+        """
+        if (
+            self.path == "-"
+            or not self.codec.maps_output
+            or size <= MAP_ABOVE
+            or not renames_open_files()
+        ):
             return False
         path = Path(os.path.realpath(self.path))
         return not _is_special(path) and size <= _disk_bytes(path.parent)
 
-    def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
+    def encoding_bytes(
+        self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
+    ) -> int:
         """Return how many bytes `write` takes at most; on standard output, the whole file too."""
         whole = self.codec.file_bytes(dtype, shape) if self.path == "-" else 0
         return self.codec.encoding_bytes(dtype, shape, request) + whole
@@ -118,7 +129,9 @@ class OutputBuffer:
 
 
 @contextmanager
-def output_buffer(target: OutputTarget | None, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Iterator[OutputBuffer]:
+def output_buffer(
+    target: OutputTarget | None, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> Iterator[OutputBuffer]:
     """Provide a buffer for a result: in memory, or mapped from the target's file.
 
     A large .npy grows in a hidden file beside its target, which takes its name when it is
@@ -150,13 +163,20 @@ def output_buffer(target: OutputTarget | None, shape: tuple[int, ...], dtype: np
         yield OutputBuffer(array, publish_file)
 
 
-def save_text(target: str | os.PathLike[str], text: str, form: str, *, overwrite: bool = False) -> Written:
+def save_text(
+    target: str | os.PathLike[str], text: str, form: str, *, overwrite: bool = False
+) -> Written:
     """Write text as UTF-8, with the same care as `save`; `form` is only returned."""
     return save_bytes(target, text.encode(), form, overwrite=overwrite, binary=False)
 
 
 def save_bytes(
-    target: str | os.PathLike[str], content: bytes, form: str, *, overwrite: bool = False, binary: bool = True
+    target: str | os.PathLike[str],
+    content: bytes,
+    form: str,
+    *,
+    overwrite: bool = False,
+    binary: bool = True,
 ) -> Written:
     """Write bytes with the same care as `save`. Raises FileError for binary ones on a terminal."""
     name = os.fspath(target)
@@ -170,10 +190,14 @@ def save_bytes(
 
 
 def refuse_terminal(form: str) -> None:
-    """Raise FileError if standard output is a terminal, which would show a binary format as characters."""
+    """Raise FileError if standard output is a terminal, which would show a binary format as
+    characters.
+    """
     if sys.stdout is not None and sys.stdout.isatty():
         raise FileError(
-            f"{form} on a terminal", "it is binary; expected a file or a pipe", "name a file with -o, or add > FILE"
+            f"{form} on a terminal",
+            "it is binary; expected a file or a pipe",
+            "name a file with -o, or add > FILE",
         )
 
 
@@ -218,7 +242,11 @@ def check_name(name: str, format: str | None = None) -> Format:
     if form is None:
         raise _unknown_suffix(name)
     if named not in (None, form):
-        raise FileError(f"{name} is named as {named.name}", f"the format given is {form.name}", "leave --format out")
+        raise FileError(
+            f"{name} is named as {named.name}",
+            f"the format given is {form.name}",
+            "leave --format out",
+        )
     if not form.writable:
         raise FileError(f"{form.name} is read but not written", "", "write .png, .tiff or .npy")
     check_extra(form, "standard output" if name == "-" else name)
@@ -227,12 +255,16 @@ def check_name(name: str, format: str | None = None) -> Format:
 
 def _unknown_suffix(name: str) -> FileError:
     if name == "-":
-        return FileError("standard output has no suffix", "expected a format", "name it with --format")
+        return FileError(
+            "standard output has no suffix", "expected a format", "name it with --format"
+        )
     if Path(name).is_dir():
         return _folder(name)
     suffix = Path(name).suffix.lower()
     if not suffix:
-        return FileError(f"{name} has no suffix", "expected one of a format, such as .png or .npy", SEE_FORMATS)
+        return FileError(
+            f"{name} has no suffix", "expected one of a format, such as .png or .npy", SEE_FORMATS
+        )
     given = f"{name} ends in '{suffix}'"
     if row := foreign_suffix(name):
         refused = f"the suffix of {row.words}, which convcli does not write"
@@ -248,13 +280,17 @@ def _check_place(path: Path, name: str, overwrite: bool) -> None:
             raise exists_error(name)
         check_replaceable(path, name)
     if not path.parent.is_dir():
-        raise FileError(f"{name} has no folder to go to", f"{path.parent} is not a folder", "create it first")
+        raise FileError(
+            f"{name} has no folder to go to", f"{path.parent} is not a folder", "create it first"
+        )
     if not os.access(path.parent if not _is_special(path) else path, os.W_OK):
         raise OutputError(f"{name} cannot be written", f"no permission to write in {path.parent}")
 
 
 def _unwritable(name: str, error: OSError) -> OutputError:
-    return OutputError(f"{name} cannot be written", error.strerror or f"only a part of it went there ({error})")
+    return OutputError(
+        f"{name} cannot be written", error.strerror or f"only a part of it went there ({error})"
+    )
 
 
 def _folder(name: str) -> FileError:
@@ -268,7 +304,8 @@ def _is_special(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where bytes go: a name as given, the path behind its links, and whether a file there may be replaced.
+    """Where bytes go: a name as given, the path behind its links, and whether a file there may be
+    replaced.
 
     own: a temporary file of the caller's, which the caller publishes.
     """
@@ -286,7 +323,9 @@ class _Place:
             if _is_special(self.path):
                 return _to_special(self.path, encode), ()
             with self.temporary() as temporary:
-                with temporary.open("r+b") as stream:  # an encoder of several frames reads what it wrote
+                with temporary.open(
+                    "r+b"
+                ) as stream:  # an encoder of several frames reads what it wrote
                     encode(stream)
                     size = stream.seek(0, os.SEEK_END)
                 return size, self.publish(temporary)
@@ -297,7 +336,9 @@ class _Place:
 
     @contextmanager
     def temporary(self) -> Iterator[Path]:
-        """Provide the file that takes the bytes: the caller's own, or one that is removed after the block."""
+        """Provide the file that takes the bytes: the caller's own, or one that is removed after the
+        block.
+        """
         if self.own is not None:
             yield self.own
             return

@@ -1,7 +1,7 @@
 """One input through its kernels: load -> plan -> execute -> save.
 
-`plan_apply` loads the input, resolves the kernels and plans, without touching the output; `run_apply` executes the
-plan and saves the result. Nothing here parses options or prints.
+`plan_apply` loads the input, resolves the kernels and plans, without touching the output;
+`run_apply` executes the plan and saves the result. Nothing here parses options or prints.
 """
 
 from __future__ import annotations
@@ -52,8 +52,9 @@ from convcli.system import renames_open_files
 NO_PROGRESS: Iterator[Progress] = repeat(silent)
 
 RELEASE_ABOVE = 40 << 20
-"""Peak in bytes above which unused memory is returned to the system. A smaller run leaves little, and having the
-system clear it again for the next one took a sixth of the time of a batch of megapixel pictures."""
+"""Peak in bytes above which unused memory is returned to the system. A smaller run leaves little,
+and having the system clear it again for the next one took a sixth of the time of a batch of
+megapixel pictures."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,9 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
     named = request.postprocess.dtype
     requested = None if named is None else np.dtype(named)
     floats = float_dtype(planes.x.dtype, requested)
-    passes = tuple(_plan_pass(request, data, planes, reference, floats, curve) for reference in request.kernels)
+    passes = tuple(
+        _plan_pass(request, data, planes, reference, floats, curve) for reference in request.kernels
+    )
 
     # plan the output
     header = _output_header(request, data, passes[0], target)
@@ -124,7 +127,19 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
 
     unread = _unread_frames(request, data, passes[0], target, dtype)
     warnings = (*input_warnings(data), *misread, *unread)
-    plan = ApplyPlan(request, data, passes, compute_dtype, dtype, target, shape, writing, curve, dropped, warnings)
+    plan = ApplyPlan(
+        request,
+        data,
+        passes,
+        compute_dtype,
+        dtype,
+        target,
+        shape,
+        writing,
+        curve,
+        dropped,
+        warnings,
+    )
     request.limits.check_memory(f"filtering {data.name}", apply_footprint(plan).peak, LESS_WORK)
     return plan
 
@@ -132,7 +147,8 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
 def run_apply(plan: ApplyPlan, progress: Progress = silent) -> ApplyResult:
     """Execute a plan and save the result, unless `verify` finds an output that exceeds its bound.
 
-    What earlier runs left unused is released first, and what this one did before the result is encoded.
+    What earlier runs left unused is released first, and what this one did before the result is
+    encoded.
     """
     _release_unused(plan)
     with io.output_buffer(plan.target, plan.output_shape, plan.dtype) as buffer:
@@ -223,7 +239,9 @@ def _plan_pass(
     return KernelPass(kernel, conv_layout, problem, plan, coverage)
 
 
-def _output_header(request: ApplyRequest, data: Data, lead: KernelPass, target: OutputTarget | None) -> Header | None:
+def _output_header(
+    request: ApplyRequest, data: Data, lead: KernelPass, target: OutputTarget | None
+) -> Header | None:
     """Return the output's header: the input's, moved as the convolution moves samples."""
     if target is None:
         return None
@@ -235,7 +253,9 @@ def _output_header(request: ApplyRequest, data: Data, lead: KernelPass, target: 
     return data.header.moved([axis.start for axis in axes], [axis.stride for axis in axes])
 
 
-def _output_dtype(data: Data, target: OutputTarget | None, header: Header | None) -> np.dtype[Any] | None:
+def _output_dtype(
+    data: Data, target: OutputTarget | None, header: Header | None
+) -> np.dtype[Any] | None:
     """Return the dtype to write if none was requested; None means that of the computed values."""
     if target is not None:
         return target.codec.output_dtype(data.array.dtype, data.kind, header)
@@ -244,7 +264,9 @@ def _output_dtype(data: Data, target: OutputTarget | None, header: Header | None
     return None
 
 
-def _output_shape(request: ApplyRequest, data: Data, passes: Sequence[KernelPass]) -> tuple[int, ...]:
+def _output_shape(
+    request: ApplyRequest, data: Data, passes: Sequence[KernelPass]
+) -> tuple[int, ...]:
     """Return the shape of the combined results, with a channel for alpha if the picture has it."""
     shapes = [each.output_shape for each in passes]
     shape = combined_shape(shapes, request.postprocess.combine, passes[0].channel_axis)
@@ -255,7 +277,9 @@ def _are_maps(request: ApplyRequest, passes: Sequence[KernelPass]) -> bool:
     """Return whether the output's channels are those of kernels, not of the input."""
     stacked = len(passes) > 1 and request.postprocess.combine == "stack"
     layouts = [each.conv_layout for each in passes]
-    return stacked or any(layout.channel_mode == "bank" or layout.filters > layout.channels for layout in layouts)
+    return stacked or any(
+        layout.channel_mode == "bank" or layout.filters > layout.channels for layout in layouts
+    )
 
 
 def _output_metadata(
@@ -290,9 +314,15 @@ def _output_metadata(
 
 
 def _unread_frames(
-    request: ApplyRequest, data: Data, lead: KernelPass, target: OutputTarget | None, dtype: np.dtype[Any]
+    request: ApplyRequest,
+    data: Data,
+    lead: KernelPass,
+    target: OutputTarget | None,
+    dtype: np.dtype[Any],
 ) -> tuple[str, ...]:
-    """Say that the input has more frames than the first, if the output could hold them and nobody chose."""
+    """Say that the input has more frames than the first, if the output could hold them and nobody
+    chose.
+    """
     left_out = request.reading.frames == "first" and data.frames == 1 and not lead.volume
     if target is None or not left_out or data.held < 2 or dtype.name not in target.form.frames:
         return ()
@@ -307,7 +337,10 @@ def _places(lead: KernelPass, *, paged: bool) -> io.Places:
     picture = range(paged, paged + 2)
     z, y, x = (axes.get(number) for number in (0 if paged else None, *picture))
     return io.Places(
-        *(io.Place(axis.start, axis.stride, axis.n, axis.out) if axis else io.Place() for axis in (x, y, z))
+        *(
+            io.Place(axis.start, axis.stride, axis.n, axis.out) if axis else io.Place()
+            for axis in (x, y, z)
+        )
     )
 
 
@@ -317,7 +350,9 @@ def _channel_count(shape: tuple[int, ...], *, paged: bool) -> int:
 
 
 def _encoding(request: ApplyRequest, data: Data, target: OutputTarget | None) -> io.Encoding | None:
-    """Return how the input was encoded, if the output is of its format and no option says otherwise."""
+    """Return how the input was encoded, if the output is of its format and no option says
+    otherwise.
+    """
     if target is None or target.form.name != data.format or request.writing.quality is not None:
         return None
     return data.encoding
@@ -326,7 +361,9 @@ def _encoding(request: ApplyRequest, data: Data, target: OutputTarget | None) ->
 # Execute.
 
 
-def execute(plan: ApplyPlan, out: NDArray[Any], progress: Progress = silent) -> tuple[Ledger, tuple[Verification, ...]]:
+def execute(
+    plan: ApplyPlan, out: NDArray[Any], progress: Progress = silent
+) -> tuple[Ledger, tuple[Verification, ...]]:
     """Compute the result into `out`, chunk by chunk. Returns its ledger and the verifications."""
     request, lead = plan.request, plan.passes[0]
     cut = list(chunks(lead.conv_layout, lead.plan))
@@ -352,9 +389,13 @@ def execute(plan: ApplyPlan, out: NDArray[Any], progress: Progress = silent) -> 
 
 
 def compute_chunk(
-    plan: ApplyPlan, chunk: Chunk, checks: Sequence[Check] = (), parts: Iterator[Progress] = NO_PROGRESS
+    plan: ApplyPlan,
+    chunk: Chunk,
+    checks: Sequence[Check] = (),
+    parts: Iterator[Progress] = NO_PROGRESS,
 ) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Compute a chunk of the result in the dtype that it is computed in, and the coverage of a picture with alpha.
+    """Compute a chunk of the result in the dtype that it is computed in, and the coverage of a
+    picture with alpha.
 
     parts: what each kernel reports its progress to.
     """
@@ -396,7 +437,9 @@ def _write_chunk(
     return to_dtype(values, plan.dtype, plan.request.postprocess.range, extent, target)[1]
 
 
-def _result_range(plan: ApplyPlan, cut: Sequence[Chunk], parts: Iterator[Progress]) -> tuple[float, float]:
+def _result_range(
+    plan: ApplyPlan, cut: Sequence[Chunk], parts: Iterator[Progress]
+) -> tuple[float, float]:
     """Return the smallest and the largest value of all chunks, which are computed again later."""
     ends = []
     for chunk in cut:

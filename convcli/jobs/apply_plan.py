@@ -33,8 +33,8 @@ from convcli.shapes.layout import ConvLayout
 class ApplyRequest:
     """A run of `apply` on one input; values are checked by `plan_apply`.
 
-    input, output: paths, or - for a pipe; without output nothing is written. kernels: references, or kernels.
-    normalize: divide each kernel by its sum. linear: filter a picture in linear light.
+    input, output: paths, or - for a pipe; without output nothing is written. kernels: references,
+    or kernels. normalize: divide each kernel by its sum. linear: filter a picture in linear light.
     """
 
     input: str
@@ -52,7 +52,8 @@ class ApplyRequest:
 
 
 def expand(request: ApplyRequest) -> ApplyRequest:
-    """Replace the kernel `edges` by those that it stands for, combined by their magnitude if nothing else is asked.
+    """Replace the kernel `edges` by those that it stands for, combined by their magnitude if
+    nothing else is asked.
 
     Raises InputError if it is one of several kernels.
 
@@ -64,7 +65,9 @@ def expand(request: ApplyRequest) -> ApplyRequest:
     if not any(named):
         return request
     if len(named) > 1:
-        raise InputError("edges beside other kernels", "expected it alone", "name sobel-x and sobel-y instead")
+        raise InputError(
+            "edges beside other kernels", "expected it alone", "name sobel-x and sobel-y instead"
+        )
     postprocess = request.postprocess
     if postprocess.combine == "stack":
         postprocess = replace(postprocess, combine="magnitude")
@@ -107,8 +110,12 @@ class KernelPass:
         """Return the number of values in a chunk of the output."""
         return math.prod(self.problem.part_shape(self.plan, chunk))
 
-    def run(self, chunk: Chunk, check: Check | None = None, progress: Progress = silent) -> NDArray[Any]:
-        """Compute a chunk of the output, in the output's axes; `check` compares some of it with the definition."""
+    def run(
+        self, chunk: Chunk, check: Check | None = None, progress: Progress = silent
+    ) -> NDArray[Any]:
+        """Compute a chunk of the output, in the output's axes; `check` compares some of it with the
+        definition.
+        """
         part = chunk_of_plan(chunk, self.conv_layout, self.plan)
         y = self.problem.run_part(self.plan, part, progress)
         if check is not None:
@@ -126,10 +133,11 @@ class KernelPass:
 class ApplyPlan:
     """A request with its input loaded and everything decided except the values themselves.
 
-    compute_dtype: of the results before postprocessing. dtype, output_shape: of the output. target: where the
-    output goes; None if it is not saved. writing: how it is written, and what its file says besides its samples.
-    curve: what light is decoded by; None where samples are filtered. dropped: metadata of the input that the
-    output's format cannot hold, and why. warnings: what would surprise.
+    compute_dtype: of the results before postprocessing. dtype, output_shape: of the output. target:
+    where the output goes; None if it is not saved. writing: how it is written, and what its file
+    says besides its samples. curve: what light is decoded by; None where samples are filtered.
+    dropped: metadata of the input that the output's format cannot hold, and why. warnings: what
+    would surprise.
     """
 
     request: ApplyRequest
@@ -156,7 +164,9 @@ class ApplyPlan:
 
     @property
     def shrinks(self) -> bool:
-        """True for a picture that becomes smaller though nobody asked for it, by a stride or a padding."""
+        """True for a picture that becomes smaller though nobody asked for it, by a stride or a
+        padding.
+        """
         given = self.request.geometry
         axes = self.passes[0].plan.axes
         chosen = given.padding is not None or any(axis.stride > 1 for axis in axes)

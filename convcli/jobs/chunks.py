@@ -17,7 +17,9 @@ from convcli.engine.tiling import Chunk, whole
 from convcli.shapes.layout import ConvLayout
 
 CHUNK_VALUES = 1 << 23
-"""Values in a chunk: 32 MiB of float32. Smaller chunks make the threads wait for each other more often."""
+"""Values in a chunk: 32 MiB of float32. Smaller chunks make the threads wait for each other more
+often.
+"""
 
 
 def chunks(conv_layout: ConvLayout, plan: Plan) -> Iterator[Chunk]:
@@ -60,7 +62,9 @@ def whole_tiles(wanted: int, tile: int, limit: int) -> int:
 
 
 def chunk_of_plan(chunk: Chunk, conv_layout: ConvLayout, plan: Plan) -> Chunk:
-    """Return the chunk for another kernel's plan, whose engine may have made a batch of the channels."""
+    """Return the chunk for another kernel's plan, whose engine may have made a batch of the
+    channels.
+    """
     return chunk if conv_layout.batch_axes else chunk._replace(items=whole(plan).items)
 
 
@@ -68,6 +72,7 @@ def output_index(chunk: Chunk, conv_layout: ConvLayout) -> tuple[slice, ...]:
     """Return the index of a chunk in the output, in the output's own axes."""
     items, rows = (slice(start, stop) for start, stop in chunk)
     channels_ahead = (
-        conv_layout.output_channel_axis == conv_layout.batch_axes and conv_layout.layout == "channels_first"
+        conv_layout.output_channel_axis == conv_layout.batch_axes
+        and conv_layout.layout == "channels_first"
     )
     return (*([items] * conv_layout.batch_axes), *([slice(None)] * channels_ahead), rows)

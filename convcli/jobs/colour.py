@@ -1,10 +1,12 @@
-"""Filtering a picture that has alpha: in premultiplied colour, so that what is transparent does not bleed.
+"""Filtering a picture that has alpha: in premultiplied colour, so that what is transparent does not
+bleed.
 
-A colour counts as much as it covers: colour is multiplied by alpha, filtered, and divided by the filtered alpha,
-its coverage. Alpha is filtered by the kernel itself, brought to sum 1; a kernel that sums to zero (a derivative)
-would leave no coverage at all, so there the magnitudes of its taps are used. A constant boundary is transparent,
-unless its value is given, which is then opaque. Where no window reaches a transparent outside, an opaque picture is
-therefore filtered exactly as it would be without its alpha.
+A colour counts as much as it covers: colour is multiplied by alpha, filtered, and divided by the
+filtered alpha, its coverage. Alpha is filtered by the kernel itself, brought to sum 1; a kernel
+that sums to zero (a derivative) would leave no coverage at all, so there the magnitudes of its taps
+are used. A constant boundary is transparent, unless its value is given, which is then opaque. Where
+no window reaches a transparent outside, an opaque picture is therefore filtered exactly as it would
+be without its alpha.
 
 Source: Porter and Duff, "Compositing digital images", 1984.
 """
@@ -68,7 +70,9 @@ def coverage_kernel(taps: NDArray[np.float64], window_axes: Sequence[int]) -> ND
 
 
 def outside_alpha(cval: float | None) -> float:
-    """Return the alpha outside a picture with a constant boundary: 1 for a value that was given, 0 for none."""
+    """Return the alpha outside a picture with a constant boundary: 1 for a value that was given, 0
+    for none.
+    """
     return 0.0 if cval is None else 1.0
 
 
@@ -91,7 +95,9 @@ def white(dtype: DTypeLike) -> float:
     if kind.kind == "f":
         return 1.0
     if kind not in (np.uint8, np.uint16):
-        raise InputError(f"linear light in {kind}", "its white is not known: expected uint8, uint16 or float")
+        raise InputError(
+            f"linear light in {kind}", "its white is not known: expected uint8, uint16 or float"
+        )
     return float(np.iinfo(kind).max)
 
 

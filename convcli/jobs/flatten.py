@@ -26,17 +26,24 @@ PIECE = 1 << 18
 
 
 def flatten(data: Data, background: Rgb | None, *, gray: bool) -> Data:
-    """Return a picture without its alpha if there is a background, and in gray if that is asked for.
+    """Return a picture without its alpha if there is a background, and in gray if that is asked
+    for.
 
-    background: a colour of 8 bits a channel. Colours are the codes of the file, rounded to its number type.
-    Raises InputError for an array, which has no colours.
+    background: a colour of 8 bits a channel. Colours are the codes of the file, rounded to its
+    number type. Raises InputError for an array, which has no colours.
     """
     for option, given in (("--background", background is not None), ("--gray", gray)):
         if given and data.kind != "image":
-            raise InputError(option, f"{data.name} is an array, and only a picture has colours", "leave it out")
+            raise InputError(
+                option, f"{data.name} is an array, and only a picture has colours", "leave it out"
+            )
     if background is not None and data.alpha:
         data = _over(data, background)
-    return _in_gray(data) if gray and data.array.shape[-1] - data.alpha == 3 and _has_channels(data) else data
+    return (
+        _in_gray(data)
+        if gray and data.array.shape[-1] - data.alpha == 3 and _has_channels(data)
+        else data
+    )
 
 
 def _has_channels(data: Data) -> bool:
@@ -57,7 +64,9 @@ def _over(data: Data, background: Rgb) -> Data:
         return np.asarray(piece[..., :-1] * cover + ground * (1 - cover), np.float32)
 
     colour = "#" + "".join(f"{level:02x}" for level in background)
-    return _mapped(replace(data, alpha=False, notes=(*data.notes, f"put on {colour}")), over, len(ground))
+    return _mapped(
+        replace(data, alpha=False, notes=(*data.notes, f"put on {colour}")), over, len(ground)
+    )
 
 
 def _in_gray(data: Data) -> Data:
@@ -69,7 +78,9 @@ def _in_gray(data: Data) -> Data:
     return _mapped(replace(data, notes=(*data.notes, "luma of RGB")), luma, 1 + data.alpha)
 
 
-def _mapped(data: Data, change: Callable[[NDArray[np.float32]], NDArray[np.float32]], channels: int) -> Data:
+def _mapped(
+    data: Data, change: Callable[[NDArray[np.float32]], NDArray[np.float32]], channels: int
+) -> Data:
     """Return a picture whose pixels are changed, some rows at a time, into so many channels."""
     array = data.array
     rows = array.reshape(-1, *array.shape[-2:])

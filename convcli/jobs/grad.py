@@ -1,6 +1,8 @@
-"""The gradients of a loss through one convolution: load -> resolve -> plan -> forward -> backward -> save.
+"""The gradients of a loss through one convolution: load -> resolve -> plan -> forward -> backward
+-> save.
 
-The loss is a number made of the output y. Its gradient in y, dy, is all that the backward pass needs of it::
+The loss is a number made of the output y. Its gradient in y, dy, is all that the backward pass
+needs of it::
 
     sum          L = sum(y)              dy = 1
     mean         L = sum(y) / n          dy = 1 / n
@@ -122,8 +124,9 @@ class GradResult:
 def run_grad(request: GradRequest, progress: Progress = silent) -> GradResult:
     """Compute the gradients of a loss and save them as a .npz of dx, dw and db.
 
-    Raises ShapeError if an upstream gradient or a target is not shaped like the output, naming both; FileError
-    for an output that exists or is no .npz; InputError and its kin for what else does not fit.
+    Raises ShapeError if an upstream gradient or a target is not shaped like the output, naming
+    both; FileError for an output that exists or is no .npz; InputError and its kin for what else
+    does not fit.
 
     >>> result = run_grad(GradRequest("6x6x2", "random:3x3x3x2", loss="mean"))
     >>> [(slope.name, slope.values.shape) for slope in result.slopes]
@@ -138,7 +141,9 @@ def run_grad(request: GradRequest, progress: Progress = silent) -> GradResult:
 
     # load, resolve
     geometry = request.geometry
-    operands = load_operands(request.input, request.reference, geometry, request.limits, seed=request.seed)
+    operands = load_operands(
+        request.input, request.reference, geometry, request.limits, seed=request.seed
+    )
     conv_layout, x = operands.conv_layout, operands.x
     operands.check_memory(request.limits, copies=3, floats=result_dtype(x.dtype.name))
     given = _load_loss(file, loss, operands, request.limits)
@@ -155,7 +160,9 @@ def run_grad(request: GradRequest, progress: Progress = silent) -> GradResult:
 
         # backward
         dy = loss.slope(y, given)
-        gradients = backpropagate(problem, dy, conv_layout, op=geometry.op, progress=backward)._asdict()
+        gradients = backpropagate(
+            problem, dy, conv_layout, op=geometry.op, progress=backward
+        )._asdict()
 
     progress(1.0)
 
@@ -164,7 +171,9 @@ def run_grad(request: GradRequest, progress: Progress = silent) -> GradResult:
     if request.output is not None:
         written = io.save(request.output, gradients, format="npz", overwrite=request.overwrite)
     slopes = tuple(Slope(name, values) for name, values in gradients.items())
-    return GradResult(request, operands, loss.formula, file, value, Slope("dy", dy), slopes, written)
+    return GradResult(
+        request, operands, loss.formula, file, value, Slope("dy", dy), slopes, written
+    )
 
 
 def _parse_loss(request: GradRequest) -> tuple[str, str | None]:
@@ -179,7 +188,11 @@ def _parse_loss(request: GradRequest) -> tuple[str, str | None]:
         return "upstream", request.upstream
     name, _, file = (request.loss or "sum").partition(":")
     if name not in LOSSES or name == "upstream":
-        known = [f"{name}:FILE" if loss.takes else name for name, loss in LOSSES.items() if name != "upstream"]
+        known = [
+            f"{name}:FILE" if loss.takes else name
+            for name, loss in LOSSES.items()
+            if name != "upstream"
+        ]
         hint = did_you_mean(name, ("sum", "mean", "mse"))
         raise InputError(f"loss {name!r}", f"expected one of {', '.join(known)}", hint)
     takes = LOSSES[name].takes

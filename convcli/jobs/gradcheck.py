@@ -36,12 +36,15 @@ class GradcheckRequest:
 
 
 def run_gradcheck(request: GradcheckRequest, progress: Progress = silent) -> GradcheckReport:
-    """Check the gradients of the requested convolution. Raises InputError and its kin for what does not fit.
+    """Check the gradients of the requested convolution. Raises InputError and its kin for what does
+    not fit.
 
     >>> run_gradcheck(GradcheckRequest("6x6x2", "random:3x3x3x2")).passed
     True
     """
-    operands = load_operands(request.input, request.reference, request.geometry, request.limits, seed=request.seed)
+    operands = load_operands(
+        request.input, request.reference, request.geometry, request.limits, seed=request.seed
+    )
     operands.check_memory(request.limits, copies=4)
     if not np.isfinite(operands.x).all():
         raise InputError(
@@ -77,15 +80,19 @@ def dump(report: GradcheckReport, target: str, record: dict[str, Any], *, overwr
     """
     check_dump(target, overwrite=overwrite)
     if Path(target).suffix.lower() == ".json":
-        io.save_text(target, json.dumps(record, allow_nan=False) + "\n", "json", overwrite=overwrite)
+        io.save_text(
+            target, json.dumps(record, allow_nan=False) + "\n", "json", overwrite=overwrite
+        )
     else:
         io.save(target, evidence(report, record), overwrite=overwrite)
 
 
 def settings(report: GradcheckReport, request: GradcheckRequest) -> dict[str, Any]:
-    """Return what was checked and how: with the arrays, all that somebody else needs to repeat the check.
+    """Return what was checked and how: with the arrays, all that somebody else needs to repeat the
+    check.
 
-    `reading`: how the kernel's axes meet the input's channels. `padding`: samples before and after each axis.
+    `reading`: how the kernel's axes meet the input's channels. `padding`: samples before and after
+    each axis.
 
     >>> request = GradcheckRequest("5x5", "box", Geometry(padding="same"))
     >>> found = settings(run_gradcheck(request), request)
@@ -113,12 +120,13 @@ def settings(report: GradcheckReport, request: GradcheckRequest) -> dict[str, An
 
 
 def evidence(report: GradcheckReport, record: dict[str, Any]) -> dict[str, NDArray[Any]]:
-    """Return every array of a report: x, w, dy and y; dx, dw and db by their names and with an ending.
+    """Return every array of a report: x, w, dy and y; dx, dw and db by their names and with an
+    ending.
 
-    The endings are `_entries` (the checked ones, flat), `_analytic`, `_numeric`, `_relative`, `_step`, `_adjoint` (both
-    sides), `_v` and `_scale` (the direction and the scale of that test) and, where there was a second path, `_matrix`.
-    `sweep` has a row for each step: the step, the errors of dx, dw, db and the curve. Then come the texts and numbers
-    of the record.
+    The endings are `_entries` (the checked ones, flat), `_analytic`, `_numeric`, `_relative`,
+    `_step`, `_adjoint` (both sides), `_v` and `_scale` (the direction and the scale of that test)
+    and, where there was a second path, `_matrix`. `sweep` has a row for each step: the step, the
+    errors of dx, dw, db and the curve. Then come the texts and numbers of the record.
     """
     arrays: dict[str, NDArray[Any]] = dict(report.arrays)
     if report.y is not None:
@@ -136,6 +144,12 @@ def evidence(report: GradcheckReport, record: dict[str, Any]) -> dict[str, NDArr
         arrays[f"{path.name}_matrix"] = path.gradient
     if report.sweep is not None:
         arrays["sweep"] = np.array(report.sweep.rows)
-    plain = {name: value for name, value in record.items() if isinstance(value, str | int | float | list)}
-    told = {name: np.atleast_1d(np.array(value)) for name, value in plain.items() if name not in arrays}
-    return arrays | {name: array for name, array in told.items() if array.size and array.dtype != object}
+    plain = {
+        name: value for name, value in record.items() if isinstance(value, str | int | float | list)
+    }
+    told = {
+        name: np.atleast_1d(np.array(value)) for name, value in plain.items() if name not in arrays
+    }
+    return arrays | {
+        name: array for name, array in told.items() if array.size and array.dtype != object
+    }

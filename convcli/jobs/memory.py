@@ -1,4 +1,5 @@
-"""The memory that a run of `apply` needs at once, from shapes and dtypes before any of it is allocated.
+"""The memory that a run of `apply` needs at once, from shapes and dtypes before any of it is
+allocated.
 
 ::
 
@@ -7,9 +8,10 @@
                                                                           | output
     then: input + output + the encoder
 
-Each phase ends before the next begins; working memory is released before the last chunk goes into the output, whose
-pages are allocated as it is filled. Of an array that is mapped from a file, or grows in one, only a chunk counts: its
-pages are released after each. The program itself, some tens of MiB with its libraries, is not counted.
+Each phase ends before the next begins; working memory is released before the last chunk goes into
+the output, whose pages are allocated as it is filled. Of an array that is mapped from a file, or
+grows in one, only a chunk counts: its pages are released after each. The program itself, some tens
+of MiB with its libraries, is not counted.
 """
 
 from __future__ import annotations
@@ -35,9 +37,9 @@ from convcli.options import Combine
 class Footprint:
     """Upper bounds in bytes.
 
-    reading: decoding the input. input: the input itself, and its colour planes. results: the floats of a chunk and
-    their copies. working: the engine's buffers. filled: the output without its last chunk. output: the whole output.
-    encoding: the encoder.
+    reading: decoding the input. input: the input itself, and its colour planes. results: the floats
+    of a chunk and their copies. working: the engine's buffers. filled: the output without its last
+    chunk. output: the whole output. encoding: the encoder.
     """
 
     reading: int
@@ -92,7 +94,9 @@ def _chunk_bytes(plan: ApplyPlan, chunk: Chunk) -> int:
     """Return the bytes of a chunk's floats, and of the outputs that are verified."""
     request = plan.request
     postprocess = request.postprocess
-    sizes = [each.chunk_size(chunk_of_plan(chunk, each.conv_layout, each.plan)) for each in plan.passes]
+    sizes = [
+        each.chunk_size(chunk_of_plan(chunk, each.conv_layout, each.plan)) for each in plan.passes
+    ]
     colours = plan.data.array.shape[-1] - 1
     needed = results_bytes(
         sizes,
@@ -124,10 +128,12 @@ def results_bytes(
     scales: int,
     encodes: bool,
 ) -> int:
-    """Return the bytes of a chunk's floats while they are combined and scaled; conversion runs in the cache.
+    """Return the bytes of a chunk's floats while they are combined and scaled; conversion runs in
+    the cache.
 
-    sizes: values of the chunk, for each kernel. covered: values of its coverage, 0 without alpha. floats: bytes of
-    one value. scales: how many of scale and bias there are to apply. encodes: whether light is encoded.
+    sizes: values of the chunk, for each kernel. covered: values of its coverage, 0 without alpha.
+    floats: bytes of one value. scales: how many of scale and bias there are to apply. encodes:
+    whether light is encoded.
     """
     each, several = max(sizes), len(sizes) > 1
     stacked = sum(sizes) if combine == "stack" else each

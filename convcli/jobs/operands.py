@@ -59,7 +59,9 @@ class Operands:
     spec: ConvSpec
 
     def check_memory(self, limits: Limits, copies: int, floats: str = "float64") -> None:
-        """Raise LimitError if the input and `copies` of input and output in that dtype are too large."""
+        """Raise LimitError if the input and `copies` of input and output in that dtype are too
+        large.
+        """
         spatial, window = self.conv_layout.spatial, self.conv_layout.window
         output = self.conv_layout.with_spatial(self.spec.sizes(spatial, window))
         values = copies * (self.x.size + math.prod(output))
@@ -67,7 +69,9 @@ class Operands:
         limits.check_memory(f"work on {self.data.name}", needed, LESS_WORK)
 
 
-def load_operands(source: str, reference: str, geometry: Geometry, limits: Limits, *, seed: int = 0) -> Operands:
+def load_operands(
+    source: str, reference: str, geometry: Geometry, limits: Limits, *, seed: int = 0
+) -> Operands:
     """Load or generate an input, resolve the kernel, and match their axes, as `apply` does.
 
     source: a file, or a shape. Raises InputError and its kin for whatever does not fit.
@@ -104,18 +108,24 @@ def load_or_generate(source: str, seed: int, limits: Limits, *, volume: bool = F
 
 
 def input_generator(seed: int) -> np.random.Generator:
-    """Return the generator of a random input; a kernel `random:` of the same seed has another stream."""
+    """Return the generator of a random input; a kernel `random:` of the same seed has another
+    stream.
+    """
     return np.random.default_rng((seed, 1))
 
 
 def colour_planes(data: Data, layout: Layout, *, curve: Curve | None = None) -> Planes:
     """Return what is convolved of an input: an array as it is, a picture's colours times its alpha.
 
-    curve: decode a picture's colours to linear light by it first. Raises InputError for an array that is said to hold
-    light, and for `channels_first` on a format whose channels are last.
+    curve: decode a picture's colours to linear light by it first. Raises InputError for an array
+    that is said to hold light, and for `channels_first` on a format whose channels are last.
     """
     if curve and data.kind != "image":
-        raise InputError("linear light", f"{data.name} is an array, and only a picture has it", "leave --linear out")
+        raise InputError(
+            "linear light",
+            f"{data.name} is an array, and only a picture has it",
+            "leave --linear out",
+        )
     if _format_dims(data) is not None and layout == "channels_first":
         what = "an image" if data.kind == "image" else f"a {data.format} file"
         raise InputError(
@@ -129,7 +139,9 @@ def colour_planes(data: Data, layout: Layout, *, curve: Curve | None = None) -> 
     return Planes(decode(data.array) if decode else data.array, None)
 
 
-def resolve_operands(data: Data, x: NDArray[Any], reference: str | Kernel, geometry: Geometry, name: str) -> Resolved:
+def resolve_operands(
+    data: Data, x: NDArray[Any], reference: str | Kernel, geometry: Geometry, name: str
+) -> Resolved:
     """Resolve the kernel for x, the planes of `data`, and match its axes to x's.
 
     name: of the input, in messages. Raises InputError and its kin for whatever does not fit.
@@ -155,7 +167,8 @@ def resolve_kernel(
 ) -> Kernel:
     """Return the kernel of a reference, with as many axes as an input of `shape` has spatial ones.
 
-    Raises InputError if the kernel exists for any number of axes and the input can be read in two ways.
+    Raises InputError if the kernel exists for any number of axes and the input can be read in two
+    ways.
     """
     fewest = None if isinstance(reference, Kernel) else fewest_axes(reference)
     if dims is not None or fewest is None:

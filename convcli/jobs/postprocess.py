@@ -1,8 +1,8 @@
 """Convert the engine's float results to the values that are written, and count what was clipped.
 
-Several results are combined, scale_and_shift and shifted; then a policy brings them into the range of the type that is
-written; then they are rounded half to even and saturated. The ledger has the range before that step and how
-many values it clipped, and the range before the policy.
+Several results are combined, scale_and_shift and shifted; then a policy brings them into the range
+of the type that is written; then they are rounded half to even and saturated. The ledger has the
+range before that step and how many values it clipped, and the range before the policy.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ from convcli.shapes.parse import show
 class Ledger:
     """The range of the values before they were rounded, and how many did not fit.
 
-    low, high: of the finite values, after the policy; NaN where there are none. below, above: how many were
-    clipped to the type's ends; not_finite: NaN and infinities among the values; nan: the NaN
-    alone, which an integer type holds as 0. low_before, high_before: low and high before the policy.
+    low, high: of the finite values, after the policy; NaN where there are none. below, above: how
+    many were clipped to the type's ends; not_finite: NaN and infinities among the values; nan: the
+    NaN alone, which an integer type holds as 0. low_before, high_before: low and high before the
+    policy.
     """
 
     policy: Policy
@@ -116,7 +117,8 @@ def combined_shape(shapes: Sequence[tuple[int, ...]], how: Combine, axis: int) -
 
 
 def combine(results: Sequence[NDArray[Any]], how: Combine, axis: int) -> NDArray[Any]:
-    """Combine several results; `stack` concatenates them along the channel `axis`, or along a new last axis.
+    """Combine several results; `stack` concatenates them along the channel `axis`, or along a new
+    last axis.
 
     >>> combine([np.array([3.0]), np.array([4.0])], "magnitude", 0)
     array([5.])
@@ -138,7 +140,9 @@ def combine(results: Sequence[NDArray[Any]], how: Combine, axis: int) -> NDArray
 
 
 def _magnitude(results: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Return the root of the sum of squares; by np.hypot, which is slow, where squares over- or underflow."""
+    """Return the root of the sum of squares; by np.hypot, which is slow, where squares over- or
+    underflow.
+    """
     if len(results) == 1:
         return np.asarray(np.abs(results[0]))
     limits = np.finfo(results[0].dtype)
@@ -175,7 +179,8 @@ def _mean(results: Sequence[NDArray[Any]], total: NDArray[Any]) -> NDArray[Any]:
 
 
 def scale_and_shift(values: NDArray[Any], scale: float, bias: float) -> NDArray[Any]:
-    """Return values * scale + bias in the values' own dtype; what overflows a float becomes infinite.
+    """Return values * scale + bias in the values' own dtype; what overflows a float becomes
+    infinite.
 
     Values that are integers have a whole scale and bias, and results that fit their type.
     """
@@ -202,10 +207,10 @@ def to_dtype(
 ) -> tuple[NDArray[Any], Ledger]:
     """Convert values to `dtype` by a range policy. Returns them with their ledger.
 
-    clip and error saturate, in a float type at its largest finite values; rescale maps the values' range, or
-    the `extent` of which they are a part, onto the type's (0 to 1 for a float type); offset adds the middle of
-    the type's range, so that zero shows as gray; abs takes magnitudes. The result goes into `out` where it is
-    given, and may be `values` itself where it is not.
+    clip and error saturate, in a float type at its largest finite values; rescale maps the values'
+    range, or the `extent` of which they are a part, onto the type's (0 to 1 for a float type);
+    offset adds the middle of the type's range, so that zero shows as gray; abs takes magnitudes.
+    The result goes into `out` where it is given, and may be `values` itself where it is not.
 
     >>> to_dtype(np.array([-2.0, 0.0, 2.0]), np.dtype(np.uint8), "rescale")[0]
     array([  0, 128, 255], dtype=uint8)
@@ -239,8 +244,12 @@ def to_dtype(
     return out, reduce(add, (ledgers[start] for start in starts))
 
 
-def _by_policy(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy, ends: tuple[float, float]) -> NDArray[Any]:
-    """Map values into the range of `dtype`; ends: the smallest and the largest of all that are rescaled together."""
+def _by_policy(
+    values: NDArray[Any], dtype: np.dtype[Any], policy: Policy, ends: tuple[float, float]
+) -> NDArray[Any]:
+    """Map values into the range of `dtype`; ends: the smallest and the largest of all that are
+    rescaled together.
+    """
     bottom, top = _range(dtype)
     if policy == "abs":
         return np.asarray(np.abs(values))
@@ -253,15 +262,21 @@ def _by_policy(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy, ends:
 
 
 def _middle(dtype: np.dtype[Any]) -> float:
-    """Return the middle of a type's range, rounded up: 128 for uint8, 0 for a signed integer, 0.5 for a float type."""
+    """Return the middle of a type's range, rounded up: 128 for uint8, 0 for a signed integer, 0.5
+    for a float type.
+    """
     if dtype.kind not in "iu":
         return 0.5
     info = np.iinfo(dtype)
     return float((int(info.min) + int(info.max) + 1) // 2)
 
 
-def _rescaled(values: NDArray[Any], ends: tuple[float, float], bottom: float, top: float) -> NDArray[Any]:
-    """Map the range `ends` onto that from bottom to top, by a power of two first where the steps would overflow."""
+def _rescaled(
+    values: NDArray[Any], ends: tuple[float, float], bottom: float, top: float
+) -> NDArray[Any]:
+    """Map the range `ends` onto that from bottom to top, by a power of two first where the steps
+    would overflow.
+    """
     low, high = ends
     kind = values.dtype.type
     limits = np.finfo(values.dtype)
@@ -297,18 +312,33 @@ def _account(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy) -> Ledg
         ends: tuple[float, float] = (int(values.min()), int(values.max()))
         return Ledger(policy, dtype.name, *ends, below, above, 0, 0, values.size, *ends)
     lowest, highest = float(values.min()), float(values.max())
-    finite = np.isfinite(lowest) and np.isfinite(highest)  # a NaN or an infinity is always one of the two
+    finite = np.isfinite(lowest) and np.isfinite(
+        highest
+    )  # a NaN or an infinity is always one of the two
     below = above = not_finite = nan = 0
     if dtype.kind in "iu":
-        bottom, top = _range(dtype)  # an even and an odd number: half below the one is rounded to it, the other away
+        bottom, top = _range(
+            dtype
+        )  # an even and an odd number: half below the one is rounded to it, the other away
         below = int(np.count_nonzero(values < bottom - 0.5)) if not lowest >= bottom else 0
         above = int(np.count_nonzero(values >= top + 0.5)) if not highest <= top else 0
     elif dtype.itemsize < values.dtype.itemsize:
         most = _overflow(dtype)
-        below = int(np.count_nonzero((values <= -most) & np.isfinite(values))) if not lowest > -most else 0
-        above = int(np.count_nonzero((values >= most) & np.isfinite(values))) if not highest < most else 0
+        below = (
+            int(np.count_nonzero((values <= -most) & np.isfinite(values)))
+            if not lowest > -most
+            else 0
+        )
+        above = (
+            int(np.count_nonzero((values >= most) & np.isfinite(values)))
+            if not highest < most
+            else 0
+        )
     if not finite:
-        not_finite, nan = int(np.count_nonzero(~np.isfinite(values))), int(np.count_nonzero(np.isnan(values)))
+        not_finite, nan = (
+            int(np.count_nonzero(~np.isfinite(values))),
+            int(np.count_nonzero(np.isnan(values))),
+        )
     ends = (lowest, highest) if finite else finite_range(values)
     return Ledger(policy, dtype.name, *ends, below, above, not_finite, nan, values.size, *ends)
 
@@ -329,4 +359,6 @@ def finite_range(values: NDArray[Any]) -> tuple[float, float]:
     if np.isfinite(low) and np.isfinite(high):
         return low, high
     finite = values[np.isfinite(values)]
-    return (float(finite.min()), float(finite.max())) if finite.size else (float("nan"), float("nan"))
+    return (
+        (float(finite.min()), float(finite.max())) if finite.size else (float("nan"), float("nan"))
+    )

@@ -1,7 +1,9 @@
-"""Choose the dtype in which a run of `apply` computes: wide enough for its input, its output and its whole numbers.
+"""Choose the dtype in which a run of `apply` computes: wide enough for its input, its output and
+its whole numbers.
 
-Results are floats until they are written. Whole numbers that an integer output is to hold stay exact in float32 up to
-2**24, in float64 up to 2**53, and beyond in integers of 64 bits, if every step on the way keeps to these.
+Results are floats until they are written. Whole numbers that an integer output is to hold stay
+exact in float32 up to 2**24, in float64 up to 2**53, and beyond in integers of 64 bits, if every
+step on the way keeps to these.
 """
 
 from __future__ import annotations
@@ -39,12 +41,15 @@ def scales_far(scale: float) -> bool:
 
 
 def exact_dtype(
-    options: Postprocess, ranges: Sequence[tuple[int, int] | None], dtype: np.dtype[Any], floats: str
+    options: Postprocess,
+    ranges: Sequence[tuple[int, int] | None],
+    dtype: np.dtype[Any],
+    floats: str,
 ) -> str:
     """Return the dtype in which whole results stay exact until they are written as `dtype`.
 
-    ranges: of each kernel's sums, None where they are not whole. floats: the dtype otherwise. Raises DtypeError for
-    an integer type if the results cannot be exact.
+    ranges: of each kernel's sums, None where they are not whole. floats: the dtype otherwise.
+    Raises DtypeError for an integer type if the results cannot be exact.
 
     >>> exact_dtype(Postprocess(), [(0, 1 << 60)], np.dtype("int64"), "float64")
     'int64'
@@ -91,7 +96,9 @@ def _keeps_whole(options: Postprocess, kernels: int) -> bool:
 
 
 def _stages(options: Postprocess, ranges: Sequence[Range], dtype: np.dtype[Any]) -> list[Range]:
-    """Return the ranges of the values after each step: the sums, combined, scaled, shifted, under the policy."""
+    """Return the ranges of the values after each step: the sums, combined, scaled, shifted, under
+    the policy.
+    """
     lows, highs = zip(*ranges, strict=True)
     stages: list[Range] = [(min(lows), max(highs))]
 
@@ -101,7 +108,9 @@ def _stages(options: Postprocess, ranges: Sequence[Range], dtype: np.dtype[Any])
     elif options.combine == "mean":
         stages += [total, stages[0]]
     elif options.combine == "magnitude":
-        stages.append((Fraction(), sum((max(-low, high) for low, high in ranges), start=Fraction())))
+        stages.append(
+            (Fraction(), sum((max(-low, high) for low, high in ranges), start=Fraction()))
+        )
 
     low, high = sorted(end * Fraction(options.scale) for end in stages[-1])
     stages.append((low, high))

@@ -1,7 +1,8 @@
-"""What requests are made of: groups of options that commands share, and how a command's options fill them.
+"""What requests are made of: groups of options that commands share, and how a command's options
+fill them.
 
-A request holds each group as one field (`geometry`, `reading`, `postprocess`, `writing`, `limits`); the fields of a
-group are called as the options of the command line are.
+A request holds each group as one field (`geometry`, `reading`, `postprocess`, `writing`, `limits`);
+the fields of a group are called as the options of the command line are.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ Request = TypeVar("Request")
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """Options for reading an input; raw_order holds for a raw output too. background: a colour of 8 bits a channel."""
+    """Options for reading an input; raw_order holds for a raw output too. background: a colour of 8
+    bits a channel.
+    """
 
     input_format: str | None = None
     frames: Frames = "first"
@@ -36,7 +39,9 @@ class ReadOptions:
 
     @property
     def raw(self) -> RawLayout:
-        """The layout of raw numbers. Raises InputError for a `raw_dtype` that is no type of numbers."""
+        """The layout of raw numbers. Raises InputError for a `raw_dtype` that is no type of
+        numbers.
+        """
         return RawLayout.of(self.raw_shape, self.raw_dtype, self.raw_order, self.raw_offset)
 
 
@@ -77,7 +82,8 @@ GROUPS: dict[str, Callable[..., Any]] = {
 
 
 def from_options(kind: Callable[..., Request], *arguments: Any, **options: Any) -> Request:
-    """Build a request of a kind from a command's arguments and options, each in the group with a field of its name.
+    """Build a request of a kind from a command's arguments and options, each in the group with a
+    field of its name.
 
     max_memory, max_pixels: become the request's `limits`.
 

@@ -1,7 +1,7 @@
 """The curve between a picture's samples and light, as its file tells it: sRGB's if it does not.
 
-Sources: W3C, "Portable Network Graphics (PNG) Specification (Third Edition)", 4.3 and 11.3.2; ITU-T H.273, table 3;
-ICC.1:2022, 10.6 and 10.18.
+Sources: W3C, "Portable Network Graphics (PNG) Specification (Third Edition)", 4.3 and 11.3.2; ITU-T
+H.273, table 3; ICC.1:2022, 10.6 and 10.18.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from convcli.io import Data
 
 @dataclass(frozen=True)
 class Curve:
-    """Light from 0 to 1 for codes from 0 to 1: a power with an offset, and a line for the darkest codes.
+    """Light from 0 to 1 for codes from 0 to 1: a power with an offset, and a line for the darkest
+    codes.
 
     name: of the curve in words, behind "by". slope, dark: of the line, code / slope, and its last
     code; 0 without one.
@@ -58,7 +59,9 @@ def _power(gamma: float, source: str) -> Curve:
 
 
 SRGB = Curve("the sRGB curve", 2.4, 0.055, 12.92, 0.04045)
-_BT709 = Curve("its cICP: the BT.709 curve", 1 / 0.45, 0.099296826809442, 4.5, 4.5 * 0.018053968510807)
+_BT709 = Curve(
+    "its cICP: the BT.709 curve", 1 / 0.45, 0.099296826809442, 4.5, 4.5 * 0.018053968510807
+)
 _TRANSFERS = {
     **dict.fromkeys((1, 6, 11, 14, 15), _BT709),
     4: _power(2.2, "its cICP"),
@@ -89,25 +92,36 @@ class Light(NamedTuple):
 
 
 def light_of(data: Data) -> Light:
-    """Return the curve of a picture: by its cICP, ICC profile, sRGB or gAMA, in that order, else sRGB's."""
+    """Return the curve of a picture: by its cICP, ICC profile, sRGB or gAMA, in that order, else
+    sRGB's.
+    """
     chunks = {part.kind[:4]: part.content for part in data.metadata.parts if part.form == "png"}
     warnings = []
     if cicp := chunks.get(b"cICP"):
         curve, refused = _by_cicp(cicp)
         if curve:
             return Light(curve)
-        warnings += [f"{data.called} says by cICP that its samples are {refused}"] if refused else []
+        warnings += (
+            [f"{data.called} says by cICP that its samples are {refused}"] if refused else []
+        )
     found = None
     if data.metadata.icc:
         found = _by_profile(data.metadata.icc)
-        warnings += [] if found else [f"{data.called} has an ICC profile with another curve than sRGB"]
+        warnings += (
+            [] if found else [f"{data.called} has an ICC profile with another curve than sRGB"]
+        )
     elif b"sRGB" not in chunks and (gamma := int.from_bytes(chunks.get(b"gAMA", b""), "big")):
         found = _power(100_000 / gamma, "its gAMA")
         if not found.is_usable:
-            warnings.append(f"{data.called} says by gAMA that its samples are {found.name.removeprefix('its gAMA: ')}")
+            warnings.append(
+                f"{data.called} says by gAMA that its samples are {found.name.removeprefix('its gAMA: ')}"
+            )
             found = None
     curve = found or SRGB
-    return Light(curve, tuple(f"{each}, which --linear does not decode: it uses {curve.name}" for each in warnings))
+    return Light(
+        curve,
+        tuple(f"{each}, which --linear does not decode: it uses {curve.name}" for each in warnings),
+    )
 
 
 def _by_cicp(content: bytes) -> tuple[Curve | None, str]:
@@ -121,7 +135,9 @@ def _by_cicp(content: bytes) -> tuple[Curve | None, str]:
 
 
 def _by_profile(icc: bytes) -> Curve | None:
-    """Return the curve of a profile that has one for gray, or one for red, green and blue; None of any other."""
+    """Return the curve of a profile that has one for gray, or one for red, green and blue; None of
+    any other.
+    """
     try:
         tags = _read_tags(icc)
         names = (b"kTRC",) if b"kTRC" in tags else (b"rTRC", b"gTRC", b"bTRC")
@@ -139,7 +155,8 @@ def _read_tags(icc: bytes) -> dict[bytes, bytes]:
 
 
 def _read_curve(content: bytes) -> Curve | None:
-    """Return the curve of a tag, sRGB's if it is that nearly; None for one that is neither a power nor like sRGB's.
+    """Return the curve of a tag, sRGB's if it is that nearly; None for one that is neither a power
+    nor like sRGB's.
 
     Raises ValueError and struct.error for a damaged one.
     """
@@ -162,7 +179,10 @@ def _read_curve(content: bytes) -> Curve | None:
 def _read_parameters(content: bytes) -> Curve:
     """Return a parametric curve that is a power, or one with a line; raise ValueError for another."""
     kind, function = struct.unpack(">4s4xH", content[:10])
-    values = [value / 65536 for (value,) in struct.iter_unpack(">i", content[12 : 12 + 4 * ((len(content) - 12) // 4)])]
+    values = [
+        value / 65536
+        for (value,) in struct.iter_unpack(">i", content[12 : 12 + 4 * ((len(content) - 12) // 4)])
+    ]
     if kind != b"para" or function not in (0, 3):
         raise ValueError("no such curve")
     if function == 0:

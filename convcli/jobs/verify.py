@@ -1,9 +1,9 @@
-"""Outputs recomputed from the literal definition, by a path that shares nothing with the engine's: in float64, or in
-Python's integers where the results are whole numbers beyond it.
+"""Outputs recomputed from the literal definition, by a path that shares nothing with the engine's:
+in float64, or in Python's integers where the results are whole numbers beyond it.
 
-For an output p, `y[p] = sum over taps t of w[t] * x[stride*p + dilation*t - lo]`, with the boundary's sample where
-that lies outside. Checked are all outputs on the faces of the spatial box, corners and edges, where padding errs
-if it errs, and a random choice of the others.
+For an output p, `y[p] = sum over taps t of w[t] * x[stride*p + dilation*t - lo]`, with the
+boundary's sample where that lies outside. Checked are all outputs on the faces of the spatial box,
+corners and edges, where padding errs if it errs, and a random choice of the others.
 """
 
 from __future__ import annotations
@@ -41,15 +41,23 @@ class Verification:
 
 
 class Check:
-    """A verification in progress: it compares the engine's result chunk by chunk, and gives a verdict at the end.
+    """A verification in progress: it compares the engine's result chunk by chunk, and gives a
+    verdict at the end.
 
-    The bound is c * sum|w| * max|x|, c = 1e-6 for float32 and 1e-14 for float64, and ten times as much for a sum of
-    more than 48 terms; results of an integer type are to be exact. An output is also wrong where it is finite and the
-    definition's is not, or the other way round, or that was never compared.
+    The bound is c * sum|w| * max|x|, c = 1e-6 for float32 and 1e-14 for float64, and ten times as
+    much for a sum of more than 48 terms; results of an integer type are to be exact. An output is
+    also wrong where it is finite and the definition's is not, or the other way round, or that was
+    never compared.
     """
 
     def __init__(
-        self, problem: Problem, shape: tuple[int, ...], dtype: str, *, samples: int = SAMPLES, seed: int = 0
+        self,
+        problem: Problem,
+        shape: tuple[int, ...],
+        dtype: str,
+        *,
+        samples: int = SAMPLES,
+        seed: int = 0,
     ) -> None:
         """Choose the outputs of `shape` (*batch, *P, channels or O) and of `dtype` to recompute."""
         self.problem = problem
@@ -73,7 +81,9 @@ class Check:
         index = [where[seen] - start for where, start in zip(self.index, starts, strict=True)]
         self.given[seen] = y[tuple(index)]
         if seen.any():
-            self.exact[seen] = _by_definition(self.problem, self.points[seen], self.shape, self.exact.dtype)
+            self.exact[seen] = _by_definition(
+                self.problem, self.points[seen], self.shape, self.exact.dtype
+            )
         for samples in self._samples_under(chunk):
             low, high = finite_range(samples)
             self.largest = max(self.largest, -low, high)  # a comparison with NaN changes nothing
@@ -87,10 +97,14 @@ class Check:
         return np.moveaxis(x, self.first, 0)[max(start, 0) : max(stop, 0)]
 
     def verdict(self) -> Verification:
-        """Return whether the outputs keep to the contract; those of an integer type are to be exact."""
+        """Return whether the outputs keep to the contract; those of an integer type are to be
+        exact.
+        """
         bound = 0.0
         if self.dtype.kind == "f":
-            w = self.problem.w.reshape(1 if self.problem.filters is None else self.problem.filters, -1)
+            w = self.problem.w.reshape(
+                1 if self.problem.filters is None else self.problem.filters, -1
+            )
             taps = float(np.abs(w).astype(np.float64).sum(axis=1).max())
             bound = tolerance(self.dtype.name, w.shape[1]) * taps * self.largest
         with np.errstate(invalid="ignore"):
@@ -147,7 +161,9 @@ def _by_definition(
     taps = math.prod(problem.w.shape if problem.filters is None else problem.w.shape[1:])
     step = max(PRODUCTS // taps, 1)
     starts = range(0, len(points), step)
-    return np.concatenate([_sum_products(problem, points[start : start + step], shape, number) for start in starts])
+    return np.concatenate(
+        [_sum_products(problem, points[start : start + step], shape, number) for start in starts]
+    )
 
 
 def _sum_products(
@@ -190,4 +206,8 @@ def _sum_products(
 
 def _as_numbers(values: NDArray[Any], number: np.dtype[Any]) -> NDArray[Any]:
     """Return values as float64, or as Python's integers."""
-    return values.astype(number) if number == np.float64 else np.asarray(np.frompyfunc(int, 1, 1)(values), object)
+    return (
+        values.astype(number)
+        if number == np.float64
+        else np.asarray(np.frompyfunc(int, 1, 1)(values), object)
+    )

@@ -67,7 +67,9 @@ def _zero_sum(plan: ApplyPlan) -> str:
 
 
 def _gain(part: KernelPass) -> float:
-    """Return the sum of the taps of one output, as a part of the sum of their magnitudes if that is below 1."""
+    """Return the sum of the taps of one output, as a part of the sum of their magnitudes if that is
+    below 1.
+    """
     w = part.problem.w.astype(np.float64)
     taps = w.reshape(1 if part.problem.filters is None else len(w), -1)
     sums = np.abs(taps.sum(axis=1)).max()

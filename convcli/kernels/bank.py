@@ -38,7 +38,8 @@ RANDOM = KernelFamily(
 )
 
 BANK: Mapping[str, KernelFamily] = {
-    family.name: family for family in (*smoothing.FAMILIES, *laplacian.FAMILIES, *edges.FAMILIES, RANDOM)
+    family.name: family
+    for family in (*smoothing.FAMILIES, *laplacian.FAMILIES, *edges.FAMILIES, RANDOM)
 }
 
 # Other names in use -> a reference in the bank.
@@ -66,7 +67,9 @@ def edge_kernels(dims: int | None) -> tuple[str, ...]:
     return tuple(f"sobel-{axis}" for axis in "xyz"[: 2 if dims is None else dims])
 
 
-_OWN_NAMES = frozenset((*BANK, *(name for family in BANK.values() for name in family.names), *ALIASES))
+_OWN_NAMES = frozenset(
+    (*BANK, *(name for family in BANK.values() for name in family.names), *ALIASES)
+)
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
@@ -82,7 +85,9 @@ def plugin_families() -> Mapping[str, KernelFamily]:
 
 def _names_of(family: KernelFamily) -> set[str]:
     if not _NAME.fullmatch(family.name):
-        raise ValueError(f"kernel {family.name!r}: expected a name of small letters, digits and hyphens")
+        raise ValueError(
+            f"kernel {family.name!r}: expected a name of small letters, digits and hyphens"
+        )
     return {family.name, *family.names}
 
 
@@ -105,7 +110,9 @@ def names() -> tuple[str, ...]:
 
 
 def references() -> tuple[str, ...]:
-    """Return every name that a reference of apply may begin with: a kernel's, or that of several kernels."""
+    """Return every name that a reference of apply may begin with: a kernel's, or that of several
+    kernels.
+    """
     return (*names(), EDGES)
 
 
@@ -114,7 +121,9 @@ def is_named(reference: str) -> bool:
     name = _normal(reference.partition(":")[0])
     if name in _OWN_NAMES:
         return True
-    return _NAME.fullmatch(name) is not None and any(name in _names_of(family) for family in plugin_families().values())
+    return _NAME.fullmatch(name) is not None and any(
+        name in _names_of(family) for family in plugin_families().values()
+    )
 
 
 def fewest_axes(reference: str) -> int | None:
@@ -129,7 +138,10 @@ def fewest_axes(reference: str) -> int | None:
     if not is_named(reference):
         return None
     family, name, variant, typed = _look_up(reference)
-    spelled = any(p.per_axis and "x" in _parameters(family, name, typed).get(p.name, "") for p in family.parameters)
+    spelled = any(
+        p.per_axis and "x" in _parameters(family, name, typed).get(p.name, "")
+        for p in family.parameters
+    )
     own = family is RANDOM or family.most_dims is not None or spelled
     return None if own else family.variants.get(variant, family.least_dims)
 
@@ -169,7 +181,9 @@ def _find(name: str) -> tuple[KernelFamily, str, str]:
     if name in families:
         if (family := families[name]).variants:
             *most, last = family.names
-            raise KernelError(f"kernel '{name}' without a direction", f"choose {', '.join(most)} or {last}")
+            raise KernelError(
+                f"kernel '{name}' without a direction", f"choose {', '.join(most)} or {last}"
+            )
         return family, name, ""
     stem, _, variant = name.rpartition("-")
     if stem not in families or variant not in families[stem].variants:
@@ -184,12 +198,16 @@ def _parameters(family: KernelFamily, name: str, typed: str) -> dict[str, str]:
         key, equals, value = (part.strip() for part in item.partition("="))
         if not equals:
             if place or not family.parameters:
-                raise KernelError(f"'{item.strip()}' for kernel '{name}'", "expected parameter=value")
+                raise KernelError(
+                    f"'{item.strip()}' for kernel '{name}'", "expected parameter=value"
+                )
             value = key
             key = family.parameters[0].name
         key = _normal(key)
         if key in given:
-            raise KernelError(f"parameter '{key}' of kernel '{name}' given twice", "expected it once")
+            raise KernelError(
+                f"parameter '{key}' of kernel '{name}' given twice", "expected it once"
+            )
         given[key] = value.lower() if value.lower() == AUTO else value
     return given
 

@@ -16,7 +16,16 @@ from convcli.kernels.model import Taps, Terms
 from convcli.kernels.parameters import AXES, COMPASS, Choice, KernelFamily, Number, Parameter
 
 CENTRAL_DIFFERENCE = np.array([-1.0, 0.0, 1.0])
-_ROUND = ((0, 0), (0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0))  # the ring of eight, in COMPASS order
+_ROUND = (
+    (0, 0),
+    (0, 1),
+    (0, 2),
+    (1, 2),
+    (2, 2),
+    (2, 1),
+    (2, 0),
+    (1, 0),
+)  # the ring of eight, in COMPASS order
 _TWO_D: dict[str, Any] = {"least_dims": 2, "most_dims": 2}
 _RAY = dict.fromkeys(COMPASS, 2)
 
@@ -40,7 +49,11 @@ def _slope(smooth: tuple[float, ...], *, dims: int, variant: str) -> Terms:
 
     (1, 2, 1) gives Sobel.
     """
-    return (along(dims - AXES[variant], CENTRAL_DIFFERENCE, (np.array(smooth, dtype=np.float64),) * dims),)
+    return (
+        along(
+            dims - AXES[variant], CENTRAL_DIFFERENCE, (np.array(smooth, dtype=np.float64),) * dims
+        ),
+    )
 
 
 def _derivative(*, dims: int, variant: str, order: int) -> Terms:
@@ -50,7 +63,11 @@ def _derivative(*, dims: int, variant: str, order: int) -> Terms:
 
 def _roberts(*, dims: int, variant: str) -> Terms:
     first, second = np.eye(2)
-    return ((first, first), (-second, second)) if variant == "x" else ((first, second), (-second, first))
+    return (
+        ((first, first), (-second, second))
+        if variant == "x"
+        else ((first, second), (-second, first))
+    )
 
 
 def _ring(centre: float, ring: tuple[float, ...], turns: int) -> Taps:
@@ -76,11 +93,20 @@ def _frei_chen(*, dims: int, variant: str) -> Taps:
 
 
 def _sloped(name: str, smooth: tuple[float, ...], how: str, source: str) -> KernelFamily:
-    return KernelFamily(name, partial(_slope, smooth), f"slope along {{variant}}, {how}", source, variants=AXES)
+    return KernelFamily(
+        name, partial(_slope, smooth), f"slope along {{variant}}, {how}", source, variants=AXES
+    )
 
 
 def _masks(name: str, build: Callable[..., Taps], source: str) -> KernelFamily:
-    return KernelFamily(name, build, "answers to an edge brighter towards {variant}", source, variants=_RAY, **_TWO_D)
+    return KernelFamily(
+        name,
+        build,
+        "answers to an edge brighter towards {variant}",
+        source,
+        variants=_RAY,
+        **_TWO_D,
+    )
 
 
 FAMILIES = (
@@ -96,13 +122,25 @@ FAMILIES = (
         "smoothed across it by 3 10 3 so that no direction is favoured",
         "Scharr, Optimale Operatoren in der Digitalen Bildverarbeitung, 2000",
     ),
-    _sloped("prewitt", (1, 1, 1), "averaged across it", "Prewitt, Object enhancement and extraction, 1970"),
+    _sloped(
+        "prewitt",
+        (1, 1, 1),
+        "averaged across it",
+        "Prewitt, Object enhancement and extraction, 1970",
+    ),
     KernelFamily(
         "derivative",
         _derivative,
         "derivative along {variant} by central differences, exact for a parabola",
         "Fornberg, Generation of finite difference formulas on arbitrarily spaced grids, 1988",
-        (Parameter("order", Number(integer=True, minimum=1, maximum=2), "1", "first or second derivative"),),
+        (
+            Parameter(
+                "order",
+                Number(integer=True, minimum=1, maximum=2),
+                "1",
+                "first or second derivative",
+            ),
+        ),
         AXES,
     ),
     KernelFamily(

@@ -64,7 +64,9 @@ def _pairs(matrix: Taps, budget: float) -> list[tuple[Taps, Taps, float]]:
 
     Each with the error allowed for its row.
     """
-    if (cross := _cross(matrix, budget / 2)) is not None:  # most kernels, in a small part of an SVD's time
+    if (
+        cross := _cross(matrix, budget / 2)
+    ) is not None:  # most kernels, in a small part of an SVD's time
         column, row = cross
         return [(column, row, budget / 2 / (float(np.linalg.norm(column)) or 1.0))]
     left, values, right = np.linalg.svd(matrix, full_matrices=False)
@@ -94,7 +96,11 @@ def _cross(matrix: Taps, budget: float) -> tuple[Taps, Taps] | None:
         return np.zeros(matrix.shape[0]), np.zeros(matrix.shape[1])
     row = _primitive(matrix[i])
     column, row = _orient(matrix[:, j] / row[j], row)
-    return (column, row) if float(np.linalg.norm(np.multiply.outer(column, row) - matrix)) <= budget else None
+    return (
+        (column, row)
+        if float(np.linalg.norm(np.multiply.outer(column, row) - matrix)) <= budget
+        else None
+    )
 
 
 def _primitive(row: Taps) -> Taps:

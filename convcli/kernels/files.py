@@ -14,7 +14,16 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from convcli import io
-from convcli.errors import FileError, InputError, KernelError, LimitError, brief, did_you_mean, is_there, nearest_file
+from convcli.errors import (
+    FileError,
+    InputError,
+    KernelError,
+    LimitError,
+    brief,
+    did_you_mean,
+    is_there,
+    nearest_file,
+)
 from convcli.io import Written
 from convcli.io.arrays.npy import ZIP_DAMAGE, read_header
 from convcli.kernels.model import Kernel, check_tap_type, checked_taps, limit_taps
@@ -49,13 +58,19 @@ def looks_like_file(reference: str) -> bool:
     >>> [looks_like_file(r) for r in ("blur.csv", "masks/blur", "w.npz:conv1", "blurr")]
     [True, True, True, False]
     """
-    return "/" in reference or bool(re.fullmatch(r"\.[A-Za-z]\w*", Path(io.split_key(reference)[0]).suffix))
+    return "/" in reference or bool(
+        re.fullmatch(r"\.[A-Za-z]\w*", Path(io.split_key(reference)[0]).suffix)
+    )
 
 
 def missing(reference: str) -> FileError:
     """Return the error for a path that does not exist, with the nearest existing name."""
     path = Path(io.split_key(reference)[0])
-    remedy = nearest_file(path) if is_there(path.parent, Path.is_dir) else f"nor can its folder '{path.parent}' be read"
+    remedy = (
+        nearest_file(path)
+        if is_there(path.parent, Path.is_dir)
+        else f"nor can its folder '{path.parent}' be read"
+    )
     return FileError(f"kernel file '{path}' does not exist", remedy=remedy)
 
 
@@ -70,13 +85,17 @@ def load(path: Path, key: str = "") -> NDArray[Any]:
     _require_file(path)
     suffix = path.suffix.lower()
     if suffix not in ("", *SUFFIXES):
-        raise FileError(f"kernel file '{path}' of an unknown kind", f"expected {', '.join(SUFFIXES)}")
+        raise FileError(
+            f"kernel file '{path}' of an unknown kind", f"expected {', '.join(SUFFIXES)}"
+        )
     try:
         return checked_taps(_read(path, suffix, key))
     except (KernelError, LimitError) as error:
         raise type(error)(f"file '{path}': {error.given}", error.expected, error.remedy) from None
     except OSError as error:
-        raise FileError(f"kernel file '{path}' cannot be read ({error.strerror or error})") from None
+        raise FileError(
+            f"kernel file '{path}' cannot be read ({error.strerror or error})"
+        ) from None
 
 
 def _read(path: Path, suffix: str, key: str) -> NDArray[Any]:
@@ -90,7 +109,9 @@ def _read_text(path: Path) -> str:
         content = stream.read(MAX_TEXT + 1)
     if len(content) > MAX_TEXT:
         raise LimitError(
-            "its text is too long", f"expected at most {show_bytes(MAX_TEXT)} of text", "save so large a kernel as .npy"
+            "its text is too long",
+            f"expected at most {show_bytes(MAX_TEXT)} of text",
+            "save so large a kernel as .npy",
         )
     try:
         text = content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
@@ -147,7 +168,11 @@ def _require_file(path: Path) -> None:
     if not _exists(path):
         raise missing(str(path))
     if path.is_dir():
-        raise FileError(f"kernel file '{path}' is a directory", "expected a file", f"one of {', '.join(SUFFIXES)}")
+        raise FileError(
+            f"kernel file '{path}' is a directory",
+            "expected a file",
+            f"one of {', '.join(SUFFIXES)}",
+        )
     if path.is_file() and not path.stat().st_size:
         raise FileError(f"kernel file '{path}' is empty", "expected taps")
 
@@ -159,7 +184,12 @@ def _exists(path: Path) -> bool:
 TextForm = Literal["csv", "txt", "json", "imagemagick", "vips"]
 
 TEXT_FORMS: tuple[TextForm, ...] = get_args(TextForm)
-SUFFIX_FORMS: Mapping[str, TextForm] = {".csv": "csv", ".txt": "txt", ".json": "json", ".mat": "vips"}
+SUFFIX_FORMS: Mapping[str, TextForm] = {
+    ".csv": "csv",
+    ".txt": "txt",
+    ".json": "json",
+    ".mat": "vips",
+}
 
 
 def render(kernel: Kernel, form: TextForm) -> str:
@@ -232,7 +262,9 @@ def _decimal(value: float) -> str:
 
 def _cannot(kernel: Kernel, form: str, expected: str) -> KernelError:
     size = "x".join(map(str, kernel.shape))
-    return KernelError(f"a {size} kernel as {form}", f"expected {expected}", "write .json or .npy instead")
+    return KernelError(
+        f"a {size} kernel as {form}", f"expected {expected}", "write .json or .npy instead"
+    )
 
 
 _FORMS: Mapping[TextForm, Callable[[Kernel], str]] = {
@@ -270,6 +302,8 @@ def export_kernel(resolved: Kernel, output: str, form: str | None, *, overwrite:
     text = render(resolved, chosen)
     if len(text) > MAX_TEXT:
         raise LimitError(
-            f"{len(text):,} characters of {chosen}", f"expected at most {MAX_TEXT:,}, for -k to read back", "write .npy"
+            f"{len(text):,} characters of {chosen}",
+            f"expected at most {MAX_TEXT:,}, for -k to read back",
+            "write .npy",
         )
     return io.save_text(output, text, chosen, overwrite=overwrite)

@@ -58,14 +58,21 @@ def _sharpen(*, dims: int, amount: float, neighbours: int | None) -> Terms:
 
 
 def _unsharp(
-    *, dims: int, amount: float, sigma: tuple[float, ...], size: tuple[int, ...] | None, truncate: float
+    *,
+    dims: int,
+    amount: float,
+    sigma: tuple[float, ...],
+    size: tuple[int, ...] | None,
+    truncate: float,
 ) -> Terms:
     """Add the difference between the input and its blur."""
     sizes = bell_sizes(sigma, size, truncate)
     return scaled(1 + amount, impulses(sizes)), scaled(-amount, bells(sigma, sizes))
 
 
-def _log(*, dims: int, sigma: tuple[float, ...], size: tuple[int, ...] | None, truncate: float) -> Terms:
+def _log(
+    *, dims: int, sigma: tuple[float, ...], size: tuple[int, ...] | None, truncate: float
+) -> Terms:
     sizes = bell_sizes(sigma, size, truncate)
     smooth = bells(sigma, sizes)
     return tuple(along(axis, _bent(sigma[axis], sizes[axis]), smooth) for axis in range(dims))
@@ -81,37 +88,59 @@ def _bent(sigma: float, size: int) -> Taps:
     return (squares - smooth @ squares) * smooth / sigma**4
 
 
-def _dog(*, dims: int, sigma1: float, sigma2: float, size: tuple[int, ...] | None, truncate: float) -> Terms:
+def _dog(
+    *, dims: int, sigma1: float, sigma2: float, size: tuple[int, ...] | None, truncate: float
+) -> Terms:
     if sigma1 == sigma2:
-        raise KernelError(f"sigma1={sigma1:g} and sigma2={sigma2:g} for kernel 'dog'", "expected two that differ")
+        raise KernelError(
+            f"sigma1={sigma1:g} and sigma2={sigma2:g} for kernel 'dog'", "expected two that differ"
+        )
     first, second = (sigma1,) * dims, (sigma2,) * dims
     sizes = bell_sizes(max(first, second), size, truncate)
     return bells(first, sizes), scaled(-1.0, bells(second, sizes))
 
 
-def _gabor(*, dims: int, sigma: float, theta: float, wavelength: float, psi: float, gamma: float) -> Taps:
+def _gabor(
+    *, dims: int, sigma: float, theta: float, wavelength: float, psi: float, gamma: float
+) -> Taps:
     """Return a cosine under a Gaussian, cut at three sigmas but at least one sample out."""
     cos, sin = math.cos(math.radians(theta)), math.sin(math.radians(theta))
     length = sigma
     width = sigma / gamma
     reach = [max(3 * length * abs(a), 3 * width * abs(b), 1.0) for a, b in ((sin, cos), (cos, sin))]
     y, x = grid(tuple(2 * math.ceil(round(r, 9)) + 1 for r in reach))
-    ahead, aside = x * cos - y * sin, x * sin + y * cos  # y points down, theta turns counter-clockwise
-    envelope = np.exp(-0.5 * ((ahead / length) ** 2 + (aside / width) ** 2)) / (2 * math.pi * length * width)
+    ahead, aside = (
+        x * cos - y * sin,
+        x * sin + y * cos,
+    )  # y points down, theta turns counter-clockwise
+    envelope = np.exp(-0.5 * ((ahead / length) ** 2 + (aside / width) ** 2)) / (
+        2 * math.pi * length * width
+    )
     taps: Taps = envelope * np.cos(2 * math.pi * ahead / wavelength + math.radians(psi))
     return taps
 
 
 _NEIGHBOURS = Parameter(
-    "neighbours", Number(integer=True, minimum=1), "auto", "4 (auto) or 8 in 2-D: those across a face, or all around"
+    "neighbours",
+    Number(integer=True, minimum=1),
+    "auto",
+    "4 (auto) or 8 in 2-D: those across a face, or all around",
 )
 _AMOUNT = Parameter("amount", Number(), "1", "how much of the detail to add")
-_ODD_SIZE = Parameter("size", Number(integer=True, minimum=1, odd=True), "auto", AUTO_SIZE.meaning, per_axis=True)
+_ODD_SIZE = Parameter(
+    "size", Number(integer=True, minimum=1, odd=True), "auto", AUTO_SIZE.meaning, per_axis=True
+)
 _MARR = "Marr and Hildreth, Theory of edge detection, 1980"
 _GONZALEZ = "Gonzalez and Woods, Digital Image Processing, 1992"
 
 FAMILIES = (
-    KernelFamily("sharpen", _sharpen, "adds the detail that a Laplacian finds", _GONZALEZ, (_AMOUNT, _NEIGHBOURS)),
+    KernelFamily(
+        "sharpen",
+        _sharpen,
+        "adds the detail that a Laplacian finds",
+        _GONZALEZ,
+        (_AMOUNT, _NEIGHBOURS),
+    ),
     KernelFamily(
         "unsharp",
         _unsharp,
@@ -158,7 +187,12 @@ FAMILIES = (
         "Daugman, Uncertainty relation for resolution in space, spatial frequency, and orientation, 1985",
         (
             Parameter("sigma", WIDTH, "2", "of the envelope along the wave, in samples"),
-            Parameter("theta", Number(), "0", "where the wave travels, in degrees counter-clockwise from the right"),
+            Parameter(
+                "theta",
+                Number(),
+                "0",
+                "where the wave travels, in degrees counter-clockwise from the right",
+            ),
             Parameter("wavelength", WIDTH, "4", "in samples"),
             Parameter("psi", Number(), "0", "phase at the centre, in degrees"),
             Parameter("gamma", WIDTH, "1", "sigma along the wave over sigma across it"),

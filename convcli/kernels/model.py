@@ -50,7 +50,9 @@ class Kernel:
     source: str = ""
 
     @classmethod
-    def of_terms(cls, name: str, terms: Iterable[Iterable[Any]], meaning: str = "", source: str = "") -> Kernel:
+    def of_terms(
+        cls, name: str, terms: Iterable[Iterable[Any]], meaning: str = "", source: str = ""
+    ) -> Kernel:
         """Build a kernel from its 1-D factors."""
         frozen = tuple(tuple(frozen_copy(factor) for factor in term) for term in terms)
         return cls(name, frozen_copy(outer(frozen)), frozen, meaning, source)
@@ -140,11 +142,15 @@ def checked_taps(values: Any) -> NDArray[Any]:
     limit_taps(array.shape)
     check_tap_type(array.dtype)
     if not array.ndim or not array.size:
-        raise KernelError(f"an empty kernel of shape {array.shape}", "expected at least one axis and one tap")
+        raise KernelError(
+            f"an empty kernel of shape {array.shape}", "expected at least one axis and one tap"
+        )
     if not np.isfinite(array).all():
         raise KernelError("a kernel with nan or inf among its taps", "expected finite numbers")
     if array.dtype.kind in "iu" and max(-int(array.min()), int(array.max())) > EXACT_INTEGER:
-        raise KernelError("kernel taps beyond 2**53", "expected integers that float64 holds exactly")
+        raise KernelError(
+            "kernel taps beyond 2**53", "expected integers that float64 holds exactly"
+        )
     return array
 
 
@@ -152,7 +158,9 @@ def check_unmasked(values: Any, what: str) -> None:
     """Raise DtypeError for a masked array, whose mask would be lost."""
     if isinstance(values, np.ma.MaskedArray):
         raise DtypeError(
-            f"the {what} is a masked array", "expected one without a mask", "fill what is masked: x.filled(0)"
+            f"the {what} is a masked array",
+            "expected one without a mask",
+            "fill what is masked: x.filled(0)",
         )
 
 
@@ -163,10 +171,13 @@ def check_tap_type(dtype: np.dtype[Any]) -> None:
         raise KernelError(f"kernel taps of type {dtype}", "expected real numbers", remedy)
 
 
-def normalized(taps: NDArray[np.float64], axes: tuple[int, ...] | None = None) -> NDArray[np.float64]:
+def normalized(
+    taps: NDArray[np.float64], axes: tuple[int, ...] | None = None
+) -> NDArray[np.float64]:
     """Return taps divided by their sum; by that of the positive ones if it is zero, as ImageMagick.
 
-    axes: those of one kernel, where there are several, each of which has a sum of its own; by default all.
+    axes: those of one kernel, where there are several, each of which has a sum of its own; by
+    default all.
 
     >>> normalized(np.array([1.0, 2.0, 1.0])), normalized(np.array([-2.0, 0.0, 2.0]))
     (array([0.25, 0.5 , 0.25]), array([-1.,  0.,  1.]))

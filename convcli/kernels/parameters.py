@@ -15,8 +15,21 @@ Value: TypeAlias = int | float | str
 AUTO = "auto"
 _UNBOUNDED = 1e100
 
-AXES: Mapping[str, int] = {"x": 1, "y": 2, "z": 3}  # axis name -> position from the end, and minimum dims
-COMPASS: tuple[str, ...] = ("nw", "n", "ne", "e", "se", "s", "sw", "w")  # clockwise from the first tap
+AXES: Mapping[str, int] = {
+    "x": 1,
+    "y": 2,
+    "z": 3,
+}  # axis name -> position from the end, and minimum dims
+COMPASS: tuple[str, ...] = (
+    "nw",
+    "n",
+    "ne",
+    "e",
+    "se",
+    "s",
+    "sw",
+    "w",
+)  # clockwise from the first tap
 
 
 @dataclass(frozen=True)
@@ -43,7 +56,9 @@ class Number:
 
     def parse(self, text: str) -> int | float:
         value = _integer(text) if self.integer else number(text)
-        low = (self.above is None or value > self.above) and (self.minimum is None or value >= self.minimum)
+        low = (self.above is None or value > self.above) and (
+            self.minimum is None or value >= self.minimum
+        )
         if not low or abs(value) > self.maximum or (self.odd and value % 2 == 0):
             raise ValueError
         return value
@@ -139,7 +154,9 @@ class KernelFamily:
         count = self._resolve_dims(name, variant, values, dims)
         values = {p.name: _broadcast(name, p, values[p.name], count) for p in self.parameters}
         built = self.build(dims=count, **values, **({"variant": variant} if variant else {}))
-        label = name + "".join(f"{',' if i else ':'}{key}={text}" for i, (key, text) in enumerate(given.items()))
+        label = name + "".join(
+            f"{',' if i else ':'}{key}={text}" for i, (key, text) in enumerate(given.items())
+        )
         construct = Kernel.of_terms if isinstance(built, tuple) else Kernel.of_taps
         return construct(label, built, self.describe(variant), self.source)
 
@@ -148,9 +165,15 @@ class KernelFamily:
         for key in given:
             if key not in known:
                 expected = f"expected {_alternatives(known)}" if known else "it takes none"
-                raise KernelError(f"unknown parameter '{key}' of kernel '{name}'", expected, did_you_mean(key, known))
+                raise KernelError(
+                    f"unknown parameter '{key}' of kernel '{name}'",
+                    expected,
+                    did_you_mean(key, known),
+                )
 
-    def _resolve_dims(self, name: str, variant: str, values: Mapping[str, Any], dims: int | None) -> int:
+    def _resolve_dims(
+        self, name: str, variant: str, values: Mapping[str, Any], dims: int | None
+    ) -> int:
         """Return the number of axes: `dims`, else what per-axis values tell, else 2."""
         least = self.variants.get(variant, self.least_dims)
         spelled = max((len(values[p.name] or ()) for p in self.parameters if p.per_axis), default=1)
@@ -163,7 +186,9 @@ class KernelFamily:
         most = MAX_DIMS if self.most_dims is None else self.most_dims
         if not least <= count <= most:
             remedy = f"use dims {least if count < least else most}"
-            raise KernelError(f"kernel '{name}' with dims {count}", _dims_expected(least, self.most_dims), remedy)
+            raise KernelError(
+                f"kernel '{name}' with dims {count}", _dims_expected(least, self.most_dims), remedy
+            )
         return count
 
 
@@ -178,7 +203,9 @@ def _parsed(name: str, parameter: Parameter, text: str) -> Value | tuple[Value, 
         return parameter.parse(text)
     except ValueError:
         given = f"{parameter.name}={text[:40]}" if text else f"no {parameter.name}"
-        raise KernelError(f"{given} for kernel '{name}'", f"expected {parameter.expected}") from None
+        raise KernelError(
+            f"{given} for kernel '{name}'", f"expected {parameter.expected}"
+        ) from None
 
 
 def _broadcast(name: str, parameter: Parameter, value: Any, dims: int) -> Any:
@@ -188,7 +215,8 @@ def _broadcast(name: str, parameter: Parameter, value: Any, dims: int) -> Any:
     if len(value) not in (1, dims):
         typed = "x".join(map(str, value))
         raise KernelError(
-            f"{parameter.name}={typed} for kernel '{name}' with dims {dims}", f"expected 1 or {dims} values"
+            f"{parameter.name}={typed} for kernel '{name}' with dims {dims}",
+            f"expected 1 or {dims} values",
         )
     return value * (dims // len(value))
 

@@ -24,7 +24,9 @@ _PART = re.compile(rf"(?:{_DECIMAL})?/(?:{_DECIMAL})?", re.ASCII)
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 _BETWEEN_ENTRIES = re.compile(r"\s*,\s*|\s+")
 _BETWEEN_ROWS = re.compile(r"[ \t]*(?:;\s*|\n\s*)")
-_IMAGEMAGICK = re.compile(r"\s*([0-9]+)(?:x([0-9]+))?([+-][0-9]+[+-][0-9]+)?\s*([<>@]*)\s*:", re.ASCII)
+_IMAGEMAGICK = re.compile(
+    r"\s*([0-9]+)(?:x([0-9]+))?([+-][0-9]+[+-][0-9]+)?\s*([<>@]*)\s*:", re.ASCII
+)
 
 _EXAMPLE = "write rows as in '0,-1,0; -1,5,-1; 0,-1,0'"
 
@@ -59,7 +61,9 @@ def is_literal(text: str) -> bool:
     [True, True, True, False, False, True]
     """
     entries = [entry for entry in re.split(r"[\s,;]+", text) if entry]
-    numeric = [entry for entry in entries if _NUMBER.fullmatch(entry) or _NOT_FINITE.fullmatch(entry)]
+    numeric = [
+        entry for entry in entries if _NUMBER.fullmatch(entry) or _NOT_FINITE.fullmatch(entry)
+    ]
     torn = [entry for entry in entries if entry not in numeric and _PART.fullmatch(entry)]
     taps = bool(numeric) and len(numeric) + len(torn) == len(entries)
     return text.startswith("[") or bool(_IMAGEMAGICK.match(text)) or taps
@@ -117,9 +121,13 @@ def parse_json(text: str) -> Taps:
     except (ValueError, RecursionError) as error:
         deep = isinstance(error, RecursionError)
         reason = "nested too deeply" if deep else getattr(error, "msg", f"a number {error}")
-        raise KernelError(f"a kernel in JSON that cannot be read ({reason})", remedy=_EXAMPLE) from None
+        raise KernelError(
+            f"a kernel in JSON that cannot be read ({reason})", remedy=_EXAMPLE
+        ) from None
     if not isinstance(nested, list):
-        raise KernelError("a kernel in JSON that is not a list", "expected a list such as [[0, 1], [-1, 0]]")
+        raise KernelError(
+            "a kernel in JSON that is not a list", "expected a list such as [[0, 1], [-1, 0]]"
+        )
     return from_nested(nested)
 
 
@@ -138,14 +146,22 @@ def parse_imagemagick(text: str) -> Taps:
     """
     found = _IMAGEMAGICK.match(text)
     if not found:
-        raise KernelError("a kernel without ImageMagick's size", "expected WIDTHxHEIGHT: entries", _EXAMPLE)
+        raise KernelError(
+            "a kernel without ImageMagick's size", "expected WIDTHxHEIGHT: entries", _EXAMPLE
+        )
     width, height = int(found[1]), int(found[2] or found[1])
     if not width * height:
-        raise KernelError(f"a {width}x{height} kernel with 0 entries", "expected sizes of 1 or more")
+        raise KernelError(
+            f"a {width}x{height} kernel with 0 entries", "expected sizes of 1 or more"
+        )
     limit_taps((height, width))
     _require_centred(found[3], width, height)
     if found[4]:
-        raise KernelError(f"an ImageMagick kernel to be rotated ('{found[4]}')", "expected one kernel", "drop the flag")
+        raise KernelError(
+            f"an ImageMagick kernel to be rotated ('{found[4]}')",
+            "expected one kernel",
+            "drop the flag",
+        )
     entries = [entry for entry in re.split(r"[\s,]+", text[found.end() :].strip()) if entry]
     if any(entry == "-" or entry.lower() == "nan" for entry in entries):
         raise KernelError(
@@ -153,7 +169,9 @@ def parse_imagemagick(text: str) -> Taps:
             "expected a number at every place",
             "write 0 where the input is to be left out",
         )
-    return _filled([_entry(entry, "an entry") for entry in entries], height, width, f"{width}x{height}")
+    return _filled(
+        [_entry(entry, "an entry") for entry in entries], height, width, f"{width}x{height}"
+    )
 
 
 def parse_vips(text: str) -> Taps:
@@ -179,12 +197,19 @@ def parse_vips(text: str) -> Taps:
     scale, offset = (*header[2:], *(1.0, 0.0)[len(header) - 2 :])
     if offset:
         raise KernelError(
-            f"a vips matrix with the offset {offset:g}", "expected 0", f"write 0 and add --bias {offset:g}"
+            f"a vips matrix with the offset {offset:g}",
+            "expected 0",
+            f"write 0 and add --bias {offset:g}",
         )
     if not scale:
-        raise KernelError("a vips matrix with the scale 0", "expected the number that divides the taps")
+        raise KernelError(
+            "a vips matrix with the scale 0", "expected the number that divides the taps"
+        )
     rows = [_entries(line, place) for place, line in enumerate(body.split("\n"), 1) if line.strip()]
-    return _filled([value for row in rows for value in row], height, width, f"{width}x{height}") / scale
+    return (
+        _filled([value for row in rows for value in row], height, width, f"{width}x{height}")
+        / scale
+    )
 
 
 def from_nested(nested: Sequence[Any]) -> Taps:
@@ -207,24 +232,30 @@ def from_nested(nested: Sequence[Any]) -> Taps:
 
 def _nested_shape(value: Any, path: tuple[int, ...]) -> tuple[int, ...]:
     if len(path) > MAX_DIMS:
-        raise KernelError("a kernel nested too deeply", f"expected at most {MAX_DIMS} axes", _EXAMPLE)
+        raise KernelError(
+            "a kernel nested too deeply", f"expected at most {MAX_DIMS} axes", _EXAMPLE
+        )
     if isinstance(value, np.ndarray):
         value = value.tolist()
     if not isinstance(value, list | tuple):
         if isinstance(value, bool) or not isinstance(value, Real):
             raise KernelError(
-                f"kernel entry {json.dumps(value, default=str)} at {','.join(map(str, path))}", "expected a number"
+                f"kernel entry {json.dumps(value, default=str)} at {','.join(map(str, path))}",
+                "expected a number",
             )
         return ()
     if not value:
         raise KernelError(
-            f"kernel {_place(path)} is empty" if path else "an empty kernel", "expected numbers", _EXAMPLE
+            f"kernel {_place(path)} is empty" if path else "an empty kernel",
+            "expected numbers",
+            _EXAMPLE,
         )
     shapes = [_nested_shape(part, (*path, place)) for place, part in enumerate(value, 1)]
     for place, shape in enumerate(shapes, 1):
         if shape != shapes[0]:
             this, first = (
-                f"{_place((*path, p))} {'has' if shapes[p - 1] else 'is'} {_extent(shapes[p - 1])}" for p in (place, 1)
+                f"{_place((*path, p))} {'has' if shapes[p - 1] else 'is'} {_extent(shapes[p - 1])}"
+                for p in (place, 1)
             )
             raise KernelError(f"kernel {this}, {first}", "expected rows alike")
     return (len(value), *shapes[0])
@@ -255,7 +286,9 @@ def _entry(text: str, where: str) -> float:
 
 def _filled(values: list[float], height: int, width: int, size: str) -> Taps:
     if not values or len(values) != height * width:
-        raise KernelError(f"a {size} kernel with {len(values)} entries", f"expected {height * width}")
+        raise KernelError(
+            f"a {size} kernel with {len(values)} entries", f"expected {height * width}"
+        )
     return np.array(values, dtype=np.float64).reshape(height, width)
 
 
@@ -281,4 +314,9 @@ def _is_vips(text: str) -> bool:
     except (IndexError, ValueError):
         return False
     counts = {len(line) for line in lines[1:]}
-    return _is_header(header) and len(lines) - 1 == header[1] and counts == {header[0]} and counts != {len(header)}
+    return (
+        _is_header(header)
+        and len(lines) - 1 == header[1]
+        and counts == {header[0]}
+        and counts != {len(header)}
+    )

@@ -53,7 +53,11 @@ did you mean 'gaussian'?
 
 def _from_text(text: str, dims: int | None) -> Kernel:
     if not text:
-        raise KernelError("an empty kernel", "expected a name, taps or a file", "choose one of: convcli kernels list")
+        raise KernelError(
+            "an empty kernel",
+            "expected a name, taps or a file",
+            "choose one of: convcli kernels list",
+        )
     if parse.is_literal(text):
         return _from_literal(text)
     if bank.is_named(text):
@@ -93,9 +97,13 @@ def _unknown(text: str) -> ConvError:
             "expected a name, taps or a file",
             f"write random:{text} for random taps, or box:size={text.lower()} for a mean",
         )
-    hint = did_you_mean(name.lower().replace("_", "-"), bank.references()) if colon else _nearest(name)
+    hint = (
+        did_you_mean(name.lower().replace("_", "-"), bank.references()) if colon else _nearest(name)
+    )
     return KernelError(
-        f"unknown kernel '{name[:80]}'", "expected a name, taps or a file", hint or "see: convcli kernels list"
+        f"unknown kernel '{name[:80]}'",
+        "expected a name, taps or a file",
+        hint or "see: convcli kernels list",
     )
 
 

@@ -53,7 +53,9 @@ at 0.25 cycles a sample along x'
     (0.0, 0.25)
     """
     gains, frequencies = _magnitudes(kernel.taps)
-    distance = sum(np.square(axis) for axis in np.meshgrid(*frequencies, indexing="ij", sparse=True))
+    distance = sum(
+        np.square(axis) for axis in np.meshgrid(*frequencies, indexing="ij", sparse=True)
+    )
     flat = kernel.gain
     peak = float(gains.max())
     lowest = float(gains.min())
@@ -70,9 +72,13 @@ at 0.25 cycles a sample along x'
 def _magnitudes(taps: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
     """Return |H| over the half spectrum of a real kernel, and the frequencies of each axis."""
     coarse = _SAMPLES.get(taps.ndim, _FEW_SAMPLES)
-    sizes = [max(coarse, k + k % 2) if k > 1 else 1 for k in taps.shape]  # a single tap is the same to every frequency
+    sizes = [
+        max(coarse, k + k % 2) if k > 1 else 1 for k in taps.shape
+    ]  # a single tap is the same to every frequency
     spectrum = np.fft.rfftn(taps, s=sizes, axes=range(taps.ndim))
-    full = [np.abs(np.fft.fftfreq(n)) * np.where(np.arange(n) <= n // 2, 1.0, -1.0) for n in sizes[:-1]]
+    full = [
+        np.abs(np.fft.fftfreq(n)) * np.where(np.arange(n) <= n // 2, 1.0, -1.0) for n in sizes[:-1]
+    ]
     return np.abs(spectrum), [*full, np.fft.rfftfreq(sizes[-1])]
 
 
@@ -94,22 +100,33 @@ def _nearest(
 
 
 def _line(
-    kernel: Kernel, flat: float, peak: float, at: tuple[float, ...], lowest: float, nyquist: tuple[float, ...]
+    kernel: Kernel,
+    flat: float,
+    peak: float,
+    at: tuple[float, ...],
+    lowest: float,
+    nyquist: tuple[float, ...],
 ) -> str:
     if not peak:
         return "silent: every output is zero"
     if abs(flat) < peak / 20:
-        silent = f"nearly silent on flat areas (gain {_gain(flat)})" if flat else "silent on flat areas"
+        silent = (
+            f"nearly silent on flat areas (gain {_gain(flat)})" if flat else "silent on flat areas"
+        )
         return f"{_band(kernel, at)}: {silent}, strongest (gain {_gain(peak)}) at {_where(at)}"
     flatly = (
-        f"keeps flat areas (gain {_gain(flat)})" if abs(flat - 1) < _SAME else f"flat areas have gain {_gain(flat)}"
+        f"keeps flat areas (gain {_gain(flat)})"
+        if abs(flat - 1) < _SAME
+        else f"flat areas have gain {_gain(flat)}"
     )
     if peak > abs(flat) * (1 + 1e-3):
         kind = "high-boost" if max(map(abs, at)) >= _FINEST else "band-boost"
         return f"{kind}: {flatly}, amplifies detail most (gain {_gain(peak)}) at {_where(at)}"
     if lowest >= peak * (1 - 1e-3):
         return f"all-pass: {flatly}, and every other frequency alike"
-    muted = [axis for axis, gain in enumerate(nyquist) if gain < 0.71 * peak]  # less than half the power
+    muted = [
+        axis for axis, gain in enumerate(nyquist) if gain < 0.71 * peak
+    ]  # less than half the power
     if not muted:
         return f"low-pass, slight: {flatly}, lowest gain {lowest:.2f}"
     along = "" if len(muted) == len(nyquist) else f" along {_axes(muted, len(nyquist))}"
@@ -120,7 +137,11 @@ def _line(
 def _band(kernel: Kernel, at: tuple[float, ...]) -> str:
     """Name the kind of a kernel with no response at zero frequency."""
     kind = "high-pass" if max(map(abs, at)) >= _FINEST else "band-pass"
-    odd = [axis for axis in range(kernel.taps.ndim) if np.allclose(np.flip(kernel.taps, axis), -kernel.taps)]
+    odd = [
+        axis
+        for axis in range(kernel.taps.ndim)
+        if np.allclose(np.flip(kernel.taps, axis), -kernel.taps)
+    ]
     return f"{kind}, a derivative along {_axes(odd, kernel.taps.ndim)}" if len(odd) == 1 else kind
 
 
@@ -128,7 +149,11 @@ def _where(at: tuple[float, ...]) -> str:
     axes: dict[str, list[int]] = {}
     for axis in reversed(range(len(at))):
         axes.setdefault(f"{abs(at[axis]):.3g}", []).insert(0, axis)
-    parts = (f"{value} cycles a sample along {_axes(found, len(at))}" for value, found in axes.items() if value != "0")
+    parts = (
+        f"{value} cycles a sample along {_axes(found, len(at))}"
+        for value, found in axes.items()
+        if value != "0"
+    )
     return " and ".join(parts) or "zero frequency"
 
 

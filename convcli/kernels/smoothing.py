@@ -14,10 +14,16 @@ from convcli.kernels.parameters import KernelFamily, Number, Parameter
 
 SIZE = Number(integer=True, minimum=1)
 WIDTH = Number(minimum=1e-3)
-TRUNCATE = Parameter("truncate", Number(above=0, maximum=100), "4", "where to cut the tail, in sigmas")
+TRUNCATE = Parameter(
+    "truncate", Number(above=0, maximum=100), "4", "where to cut the tail, in sigmas"
+)
 SIGMA = Parameter("sigma", WIDTH, "1", "standard deviation, in samples", per_axis=True)
 AUTO_SIZE = Parameter(
-    "size", SIZE, "auto", "taps along an axis; auto is 2*int(truncate*sigma + 0.5) + 1", per_axis=True
+    "size",
+    SIZE,
+    "auto",
+    "taps along an axis; auto is 2*int(truncate*sigma + 0.5) + 1",
+    per_axis=True,
 )
 LENGTHS = Parameter("size", SIZE, "3", "taps along an axis", per_axis=True)
 RADIUS = Number(minimum=0)
@@ -60,7 +66,9 @@ def _averaging(weights: NDArray[Any]) -> Taps:
     return np.asarray(weights / weights.sum(), dtype=np.float64)
 
 
-def bell_sizes(sigma: tuple[float, ...], size: tuple[int, ...] | None, truncate: float) -> tuple[int, ...]:
+def bell_sizes(
+    sigma: tuple[float, ...], size: tuple[int, ...] | None, truncate: float
+) -> tuple[int, ...]:
     """Return `size`, or the sizes that reach `truncate` sigmas, by scipy.ndimage's rule."""
     sizes = size or tuple(2 * int(truncate * s + 0.5) + 1 for s in sigma)
     limit_taps(sizes)
@@ -80,7 +88,9 @@ def _box(*, dims: int, size: tuple[int, ...]) -> Terms:
     return (tuple(np.full(k, 1 / k) for k in size),)
 
 
-def _gaussian(*, dims: int, sigma: tuple[float, ...], size: tuple[int, ...] | None, truncate: float) -> Terms:
+def _gaussian(
+    *, dims: int, sigma: tuple[float, ...], size: tuple[int, ...] | None, truncate: float
+) -> Terms:
     return (bells(sigma, bell_sizes(sigma, size, truncate)),)
 
 
@@ -101,7 +111,8 @@ def _disk(*, dims: int, radius: float) -> Taps:
 def _ring(*, dims: int, inner: float, outer: float) -> Taps:
     if inner > outer:
         raise KernelError(
-            f"inner={inner:g} above outer={outer:g} for kernel 'ring'", "expected the smaller radius first"
+            f"inner={inner:g} above outer={outer:g} for kernel 'ring'",
+            "expected the smaller radius first",
         )
     return _annulus(dims, inner, outer)
 
@@ -112,7 +123,9 @@ def _annulus(dims: int, inner: float, outer: float) -> Taps:
     mask = np.asarray((squares >= inner * inner) & (squares <= outer * outer))
     if not mask.any():
         raise KernelError(
-            f"no sample from {inner:g} to {outer:g} away for kernel 'ring'", "expected at least one", "widen the ring"
+            f"no sample from {inner:g} to {outer:g} away for kernel 'ring'",
+            "expected at least one",
+            "widen the ring",
         )
     return _averaging(mask)
 
@@ -136,10 +149,22 @@ FAMILIES = (
         _identity,
         "changes nothing: one at the centre, zeros around it",
         "Oppenheim and Schafer, Discrete-Time Signal Processing, 1989",
-        (Parameter("size", Number(integer=True, minimum=1, odd=True), "3", "taps along an axis", per_axis=True),),
+        (
+            Parameter(
+                "size",
+                Number(integer=True, minimum=1, odd=True),
+                "3",
+                "taps along an axis",
+                per_axis=True,
+            ),
+        ),
     ),
     KernelFamily(
-        "box", _box, "the mean of the window", "Gonzalez and Woods, Digital Image Processing, 1992", (LENGTHS,)
+        "box",
+        _box,
+        "the mean of the window",
+        "Gonzalez and Woods, Digital Image Processing, 1992",
+        (LENGTHS,),
     ),
     KernelFamily(
         "gaussian",
@@ -153,7 +178,15 @@ FAMILIES = (
         _binomial,
         "smooths by a row of Pascal's triangle, a Gaussian in small fractions of powers of two",
         _JAHNE,
-        (Parameter("size", Number(integer=True, minimum=1, maximum=1000), "3", "taps along an axis", per_axis=True),),
+        (
+            Parameter(
+                "size",
+                Number(integer=True, minimum=1, maximum=1000),
+                "3",
+                "taps along an axis",
+                per_axis=True,
+            ),
+        ),
     ),
     KernelFamily(
         "disk",
@@ -167,7 +200,10 @@ FAMILIES = (
         _ring,
         "the mean over a ring, which leaves out what stands inside",
         "after Secker, A ring median filter for digital images, 1995",
-        (Parameter("inner", RADIUS, "2", "in samples"), Parameter("outer", RADIUS, "4", "in samples")),
+        (
+            Parameter("inner", RADIUS, "2", "in samples"),
+            Parameter("outer", RADIUS, "4", "in samples"),
+        ),
     ),
     KernelFamily(
         "motion",
@@ -176,7 +212,9 @@ FAMILIES = (
         "Sondhi, Image restoration: the removal of spatially invariant degradations, 1972",
         (
             Parameter("length", _LONG, "9", "of the path, in samples"),
-            Parameter("angle", Number(), "0", "of the path in degrees, counter-clockwise from the right"),
+            Parameter(
+                "angle", Number(), "0", "of the path in degrees, counter-clockwise from the right"
+            ),
         ),
         least_dims=2,
         most_dims=2,

@@ -192,20 +192,30 @@ def run_explain(request: ExplainRequest) -> ExplainResult:
     >>> [cell.place for cell in step.blocks[0].cells], len(step.blocks)
     ([(1, 2), (1, 3), (2, 2), (2, 3)], 1)
     """
-    operands = load_operands(request.input, request.reference, request.geometry, request.limits, seed=request.seed or 0)
+    operands = load_operands(
+        request.input, request.reference, request.geometry, request.limits, seed=request.seed or 0
+    )
     if request.seed is not None and operands.data.format != RANDOM:
         raise InputError(
-            f"seed {request.seed}", f"{request.input} is a file, with nothing random in it", "leave it out"
+            f"seed {request.seed}",
+            f"{request.input} is a file, with nothing random in it",
+            "leave it out",
         )
     a = operands.conv_layout
     axes = operands.spec.axes(a.spatial, a.window)
     output = a.with_spatial([axis.out for axis in axes])
-    chosen = _every(output) if request.at is None else [_complete_index(_at(request, a, output), a, output)]
+    chosen = (
+        _every(output)
+        if request.at is None
+        else [_complete_index(_at(request, a, output), a, output)]
+    )
     dy = _upstream(request, operands, output) if request.backward else None
     context = _make_context(operands, request.geometry, axes, dy)
     source = (request.upstream or "ones") if request.backward else None
     steps = tuple(_step(context, at) for at in chosen)
-    return ExplainResult(operands, request.geometry.op, axes, output, steps, source, request.at == MIDDLE)
+    return ExplainResult(
+        operands, request.geometry.op, axes, output, steps, source, request.at == MIDDLE
+    )
 
 
 def _at(request: ExplainRequest, a: ConvLayout, output: tuple[int, ...]) -> Index:
@@ -261,7 +271,9 @@ def _joined(index: Iterable[int]) -> str:
     return ",".join(map(str, index))
 
 
-def _upstream(request: ExplainRequest, operands: Operands, output: tuple[int, ...]) -> NDArray[np.float64]:
+def _upstream(
+    request: ExplainRequest, operands: Operands, output: tuple[int, ...]
+) -> NDArray[np.float64]:
     if operands.alpha is not None:
         raise InputError(
             f"{request.input} has alpha, and --backward",
@@ -273,7 +285,8 @@ def _upstream(request: ExplainRequest, operands: Operands, output: tuple[int, ..
     dy = io.load(request.upstream, limits=request.limits).array
     if dy.shape != output:
         raise ShapeError(
-            f"the upstream gradient {request.upstream} is {show(dy.shape)}", f"the output is {show(output)}"
+            f"the upstream gradient {request.upstream} is {show(dy.shape)}",
+            f"the output is {show(output)}",
         )
     return dy.astype(np.float64)
 
@@ -301,9 +314,13 @@ def _step(context: _Context, at: Index) -> Step:
     group = output.o // (context.form.w.shape[0] // context.form.groups)
     return Step(
         at=at,
-        blocks=tuple(_block(context, output, group * depth + channel, channel) for channel in range(depth)),
+        blocks=tuple(
+            _block(context, output, group * depth + channel, channel) for channel in range(depth)
+        ),
         coverage=_coverage(context, output),
-        delta=None if context.dy is None else float(context.dy[(output.n, *output.spatial, output.o)]),
+        delta=None
+        if context.dy is None
+        else float(context.dy[(output.n, *output.spatial, output.o)]),
     )
 
 
@@ -325,14 +342,19 @@ def _positions(axes: tuple[Axis, ...], spatial: Index) -> list[NDArray[np.intp]]
     return [axis.sample(p, np.arange(axis.k)) for p, axis in zip(spatial, axes, strict=True)]
 
 
-def _block(context: _Context, output: _OutputIndex, layer_channel: int, kernel_channel: int) -> Block:
+def _block(
+    context: _Context, output: _OutputIndex, layer_channel: int, kernel_channel: int
+) -> Block:
     """Return the cells of one channel.
 
     layer_channel: of the layer's input; kernel_channel: of its kernel.
     """
     a = context.operands.conv_layout
     channel = output.channel if a.channel_mode == "each" else layer_channel
-    cells = (_cell(context, output, tap, layer_channel, kernel_channel, channel) for tap in _taps(context, output))
+    cells = (
+        _cell(context, output, tap, layer_channel, kernel_channel, channel)
+        for tap in _taps(context, output)
+    )
     return Block(channel if a.channel_axis is not None else None, tuple(cells))
 
 
@@ -367,7 +389,12 @@ def _taps(context: _Context, output: _OutputIndex) -> Iterator[_Tap]:
 
 
 def _cell(
-    context: _Context, output: _OutputIndex, tap: _Tap, layer_channel: int, kernel_channel: int, channel: int
+    context: _Context,
+    output: _OutputIndex,
+    tap: _Tap,
+    layer_channel: int,
+    kernel_channel: int,
+    channel: int,
 ) -> Cell:
     a = context.operands.conv_layout
     sample = (output.n, *tap.folded, layer_channel)
@@ -415,7 +442,9 @@ def _in_input(source: Index, a: ConvLayout, batch: Index, channel: int) -> Index
     """Return a sample's index in the input as the user gave it."""
     if a.channel_axis is None:
         return (*batch, *source)
-    return (*batch, channel, *source) if a.layout == "channels_first" else (*batch, *source, channel)
+    return (
+        (*batch, channel, *source) if a.layout == "channels_first" else (*batch, *source, channel)
+    )
 
 
 def _coverage(context: _Context, output: _OutputIndex) -> float | None:
@@ -424,5 +453,8 @@ def _coverage(context: _Context, output: _OutputIndex) -> float | None:
     taps = context.cover_taps
     if cover is None or taps is None:
         return None
-    alpha = [context.outside_alpha if tap.constant else float(cover[tap.folded]) for tap in _taps(context, output)]
+    alpha = [
+        context.outside_alpha if tap.constant else float(cover[tap.folded])
+        for tap in _taps(context, output)
+    ]
     return float(taps.ravel() @ np.array(alpha))

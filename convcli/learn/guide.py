@@ -41,6 +41,8 @@ networks, gradients, laws, explain, bench, python, formats, plugins, json, promi
 did you mean 'gradients'?
     """
     if topic not in ORDER:
-        raise InputError(f"no topic {topic!r}", f"expected one of {', '.join(ORDER)}", did_you_mean(topic, ORDER))
+        raise InputError(
+            f"no topic {topic!r}", f"expected one of {', '.join(ORDER)}", did_you_mean(topic, ORDER)
+        )
     text = files("convcli").joinpath("guide", f"{topic}.md").read_text(encoding="utf-8")
     return Page(topic, text.partition("\n")[0].removeprefix("# "), text)

@@ -38,7 +38,9 @@ def keras(network: Network) -> str:
     for number, node in enumerate(network.nodes, 1):
         given = [f"x{source + 1}" for source in node.inputs]
         step = _meeting(node, given) if node.op is None else _layer(node, node.op, number, given[0])
-        steps.append(f"x{number} = {step}  # {node.text} -> {show(node.output.shape('channels_last'))}")
+        steps.append(
+            f"x{number} = {step}  # {node.text} -> {show(node.output.shape('channels_last'))}"
+        )
     shape = (*network.x.spatial, network.x.depth)
     return "\n".join(
         [
@@ -69,7 +71,10 @@ def _layer(node: Node, op: Op, number: int, x: str) -> str:
 
 
 def _unknown(node: Node, what: str) -> InputError:
-    return InputError(f"{what} {node.text!r} has no counterpart in Keras", remedy="emit without it, or --emit torch")
+    return InputError(
+        f"{what} {node.text!r} has no counterpart in Keras",
+        remedy="emit without it, or --emit torch",
+    )
 
 
 def _each(node: Node, read: Callable[[Axis], int]) -> str:
@@ -101,7 +106,9 @@ def _conv(node: Node, op: Op, x: str) -> str:
 
 def _deconv(node: Node, op: Op, x: str) -> str:
     grown = [axis.n * axis.stride + max(axis.reach - axis.stride, 0) for axis in node.axes]
-    cuts = [(axis.lo, size - axis.lo - axis.out) for axis, size in zip(node.axes, grown, strict=True)]
+    cuts = [
+        (axis.lo, size - axis.lo - axis.out) for axis, size in zip(node.axes, grown, strict=True)
+    ]
     if op["g"] != 1 or any(end < 0 for _, end in cuts):
         raise _unknown(node, "groups or output padding in")
     if any(axis.stride > 1 for axis in node.axes) and any(axis.dilation > 1 for axis in node.axes):
@@ -145,7 +152,9 @@ def _gap(node: Node, op: Op, x: str) -> str:
 def _norm(layer: str) -> Callable[[Node, Op, str], str]:
     """The epsilon is that of the other frameworks; Keras' own is a hundred times as large."""
     options = "center={affine}, scale={affine}, epsilon=1e-5"
-    return lambda node, op, x: f"layers.{layer}Normalization({options.format(affine=op['affine'])})({x})"
+    return lambda node, op, x: (
+        f"layers.{layer}Normalization({options.format(affine=op['affine'])})({x})"
+    )
 
 
 def _pad(node: Node, op: Op, x: str) -> str:

@@ -36,14 +36,21 @@ def serialise(network: Network) -> bytes:
     try:
         from onnx import TensorProto, checker, helper
     except ImportError:
-        raise InputError("--emit onnx", "writing ONNX takes the onnx package", "pip install onnx") from None
+        raise InputError(
+            "--emit onnx", "writing ONNX takes the onnx package", "pip install onnx"
+        ) from None
     writer = _Writer(network)
     for number, node in enumerate(network.nodes):
         writer.layer(node, number)
     ends = [("x", network.x), (f"y{len(network.nodes) - 1}", network.output)]
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", t.depth, *t.spatial]) for name, t in ends)
+    x, y = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", t.depth, *t.spatial])
+        for name, t in ends
+    )
     graph = helper.make_graph(writer.nodes, network.name or "network", [x], [y])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="convcli")
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="convcli"
+    )
     model.ir_version = 9  # the version that came with this opset
     checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
@@ -68,7 +75,10 @@ class _Writer:
         elif name in WRITERS:
             WRITERS[name](self, node, node.op, given[0], result)
         else:
-            raise InputError(f"layer {number + 1} {node.text!r} has no counterpart in ONNX", remedy="emit without it")
+            raise InputError(
+                f"layer {number + 1} {node.text!r} has no counterpart in ONNX",
+                remedy="emit without it",
+            )
 
     def node(self, kind: str, given: Sequence[str], result: str, **options: Any) -> str:
         from onnx import helper
@@ -76,10 +86,16 @@ class _Writer:
         self.nodes.append(helper.make_node(kind, list(given), [result], **options))
         return result
 
-    def constant(self, name: str, values: Sequence[float], shape: Sequence[int] | None = None) -> str:
+    def constant(
+        self, name: str, values: Sequence[float], shape: Sequence[int] | None = None
+    ) -> str:
         from onnx import TensorProto, helper
 
-        kind = TensorProto.INT64 if all(isinstance(value, int) for value in values) else TensorProto.FLOAT
+        kind = (
+            TensorProto.INT64
+            if all(isinstance(value, int) for value in values)
+            else TensorProto.FLOAT
+        )
         value = helper.make_tensor(name, kind, shape or [len(values)], list(values))
         return self.node("Constant", [], name, value=value)
 
@@ -107,7 +123,9 @@ def _conv(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
     filters = node.output.depth
     groups = node.x.depth if op.kind.name == "depthwise" else op["g"]
     window = _window(node)
-    weights = writer.weights(f"{result}.weights", filters, node.x.depth // groups, *window["kernel_shape"])
+    weights = writer.weights(
+        f"{result}.weights", filters, node.x.depth // groups, *window["kernel_shape"]
+    )
     given = [x, weights, *_bias(writer, op, result, filters)]
     writer.node("Conv", given, result, dilations=_dilations(node), group=groups, **window)
 
@@ -115,26 +133,36 @@ def _conv(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
 def _deconv(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
     """Write a transposed convolution.
 
-    ONNX Runtime takes no output padding as large as the stride, which dilation allows: then less is cut at the end,
-    and if that is not enough the input gets zeros there.
+    ONNX Runtime takes no output padding as large as the stride, which dilation allows: then less is
+    cut at the end, and if that is not enough the input gets zeros there.
     """
     filters = node.output.depth
     groups = op["g"]
     window = _window(node)
-    weights = writer.weights(f"{result}.weights", node.x.depth, filters // groups, *window["kernel_shape"])
+    weights = writer.weights(
+        f"{result}.weights", node.x.depth, filters // groups, *window["kernel_shape"]
+    )
     given = [x, weights, *_bias(writer, op, result, filters)]
     extra = [axis.output_padding for axis in node.axes]
     more = [0] * len(extra)
     for number, axis in enumerate(node.axes):
         if axis.output_padding >= axis.stride:
             more[number] = max(-(-(axis.output_padding - axis.hi) // axis.stride), 0)
-            window["pads"][len(extra) + number] = axis.hi - axis.output_padding + more[number] * axis.stride
+            window["pads"][len(extra) + number] = (
+                axis.hi - axis.output_padding + more[number] * axis.stride
+            )
             extra[number] = 0
     if any(more):
         pads = writer.constant(f"{result}.pads", [*[0] * (4 + len(more)), *more])
         given[0] = writer.node("Pad", [x, pads], f"{result}.longer")
     writer.node(
-        "ConvTranspose", given, result, dilations=_dilations(node), group=groups, output_padding=extra, **window
+        "ConvTranspose",
+        given,
+        result,
+        dilations=_dilations(node),
+        group=groups,
+        output_padding=extra,
+        **window,
     )
 
 
@@ -167,10 +195,13 @@ def _gap(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
 
 def _batchnorm(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
     depth = node.x.depth
-    learnt = [writer.weights(f"{result}.{part}", depth) for part in ("scale", "offset") if op["affine"]]
+    learnt = [
+        writer.weights(f"{result}.{part}", depth) for part in ("scale", "offset") if op["affine"]
+    ]
     fixed = {"scale": 1.0, "offset": 0.0, "mean": 0.0, "variance": 1.0}
     constant = [
-        writer.constant(f"{result}.{part}", [value] * depth) for part, value in list(fixed.items())[len(learnt) :]
+        writer.constant(f"{result}.{part}", [value] * depth)
+        for part, value in list(fixed.items())[len(learnt) :]
     ]
     writer.node("BatchNormalization", [x, *learnt, *constant], result)
 
@@ -181,7 +212,9 @@ def _pad(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
 
 
 def _upsample(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
-    scales = writer.constant(f"{result}.scales", [1.0, 1.0, *(float(axis.stride) for axis in node.axes)])
+    scales = writer.constant(
+        f"{result}.scales", [1.0, 1.0, *(float(axis.stride) for axis in node.axes)]
+    )
     writer.node("Resize", [x, "", scales], result, mode=op["mode"])
 
 
@@ -192,7 +225,9 @@ def _flatten(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
 def _linear(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
     flat = writer.node("Flatten", [x], f"{result}.flat") if node.x.spatial else x
     weights = writer.weights(f"{result}.weights", node.output.depth, node.x.size)
-    writer.node("Gemm", [flat, weights, *_bias(writer, op, result, node.output.depth)], result, transB=1)
+    writer.node(
+        "Gemm", [flat, weights, *_bias(writer, op, result, node.output.depth)], result, transB=1
+    )
 
 
 def _dropout(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
@@ -200,7 +235,11 @@ def _dropout(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
 
 
 def _relu6(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
-    writer.node("Min", [writer.node("Relu", [x], f"{result}.relu"), writer.constant(f"{result}.six", [6.0])], result)
+    writer.node(
+        "Min",
+        [writer.node("Relu", [x], f"{result}.relu"), writer.constant(f"{result}.six", [6.0])],
+        result,
+    )
 
 
 def _silu(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:

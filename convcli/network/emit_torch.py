@@ -64,9 +64,13 @@ def torch(network: Network) -> str:
     steps: list[str] = []
     for number, node in enumerate(network.nodes, 1):
         given = [f"x{source + 1}" for source in node.inputs]
-        layer, step = _meeting(node, given) if node.op is None else _torch(node, node.op, number, given[0])
+        layer, step = (
+            _meeting(node, given) if node.op is None else _torch(node, node.op, number, given[0])
+        )
         made += [f"        self.layer{number} = {layer}"] if layer else []
-        steps.append(f"        x{number} = {step}  # {node.text} -> {show(node.output.shape('channels_first'))}")
+        steps.append(
+            f"        x{number} = {step}  # {node.text} -> {show(node.output.shape('channels_first'))}"
+        )
     dims = ", ".join(map(str, (1, network.x.depth, *network.x.spatial)))
     return "\n".join(
         [
@@ -92,7 +96,9 @@ def torch(network: Network) -> str:
 
 
 def _meeting(node: Node, given: Sequence[str]) -> tuple[str, str]:
-    return "", " + ".join(given) if node.text == "residual" else f"torch.cat([{', '.join(given)}], dim=1)"
+    return "", " + ".join(
+        given
+    ) if node.text == "residual" else f"torch.cat([{', '.join(given)}], dim=1)"
 
 
 def _torch(node: Node, op: Op, number: int, x: str) -> tuple[str, str]:
@@ -102,7 +108,9 @@ def _torch(node: Node, op: Op, number: int, x: str) -> tuple[str, str]:
     if name in ACTIVATIONS:
         return f"nn.{ACTIVATIONS[name]}", f"{call}({x})"
     if name not in TORCH:
-        raise InputError(f"layer {number} {node.text!r} has no counterpart in PyTorch", remedy="emit without it")
+        raise InputError(
+            f"layer {number} {node.text!r} has no counterpart in PyTorch", remedy="emit without it"
+        )
     return TORCH[name](node, op, call, x)
 
 
@@ -115,12 +123,17 @@ def _per_axis(node: Node, read: Callable[[Axis], int]) -> str:
 
 
 def _nn(node: Node, name: str, *values: Any, **options: Any) -> str:
-    arguments = ", ".join([*map(str, values), *(f"{key}={value}" for key, value in options.items())])
+    arguments = ", ".join(
+        [*map(str, values), *(f"{key}={value}" for key, value in options.items())]
+    )
     return f"nn.{name}{len(node.x.spatial)}d({arguments})"
 
 
 def _window(node: Node) -> dict[str, str]:
-    return {"kernel_size": _per_axis(node, lambda a: a.k), "stride": _per_axis(node, lambda a: a.stride)}
+    return {
+        "kernel_size": _per_axis(node, lambda a: a.k),
+        "stride": _per_axis(node, lambda a: a.stride),
+    }
 
 
 def _padded(node: Node, x: str, fill: str = "0.0") -> tuple[str, str]:
@@ -152,7 +165,9 @@ def _deconv(node: Node, op: Op, call: str, x: str) -> Emitted:
     cuts = [(max(a.lo - a.hi, 0), a.out) for a in node.axes]
     alike = all(a.lo == a.hi for a in node.axes)
     cut = "" if alike else f"[:, :, {', '.join(f'{start}:{start + out}' for start, out in cuts)}]"
-    return _nn(node, "ConvTranspose", node.x.depth, node.output.depth, **_window(node), **options), f"{call}({x}){cut}"
+    return _nn(
+        node, "ConvTranspose", node.x.depth, node.output.depth, **_window(node), **options
+    ), f"{call}({x}){cut}"
 
 
 def _maxpool(node: Node, op: Op, call: str, x: str) -> Emitted:
@@ -205,13 +220,18 @@ def _pad(node: Node, op: Op, call: str, x: str) -> Emitted:
 
 def _upsample(node: Node, op: Op, call: str, x: str) -> Emitted:
     mode = "nearest" if op["mode"] == "nearest" else MODES[len(node.axes)]
-    return "", f"F.interpolate({x}, scale_factor={_per_axis(node, lambda a: a.stride)}, mode={mode!r})"
+    return (
+        "",
+        f"F.interpolate({x}, scale_factor={_per_axis(node, lambda a: a.stride)}, mode={mode!r})",
+    )
 
 
 def _unfold(node: Node, op: Op, call: str, x: str) -> Emitted:
     """Unfold slides along two axes; a signal is one row."""
     if len(node.axes) != 2:
-        raise InputError(f"{node.text!r} slides along {len(node.axes)} axes", "PyTorch's unfold knows two")
+        raise InputError(
+            f"{node.text!r} slides along {len(node.axes)} axes", "PyTorch's unfold knows two"
+        )
     options = f"{_per_axis(node, lambda a: a.k)}, {_per_axis(node, lambda a: a.dilation)}, stride="
     unfolded = f"F.unfold({_ends(node, x, '0.0')}, {options}{_per_axis(node, lambda a: a.stride)})"
     return "", f"{unfolded}.unflatten(2, {node.output.spatial})"

@@ -1,4 +1,6 @@
-"""A network's rows with its blocks folded: one row for all layers of a block, and for equal blocks in a row."""
+"""A network's rows with its blocks folded: one row for all layers of a block, and for equal blocks
+in a row.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,11 @@ Rows = tuple[Row, ...]
 
 
 def fold(rows: Sequence[Row]) -> list[Row]:
-    """Return fewer rows: a named block is one, and so is whatever follows an equal one, with how often it comes.
+    """Return fewer rows: a named block is one, and so is whatever follows an equal one, with how
+    often it comes.
 
-    A folded row has the sums of its layers' parameters, work and memory, and the output and field of the last.
+    A folded row has the sums of its layers' parameters, work and memory, and the output and field
+    of the last.
 
     >>> from convcli.network.graph import Network
     >>> from convcli.network.layers import Tensor
@@ -31,12 +35,16 @@ def fold(rows: Sequence[Row]) -> list[Row]:
             folded += (row for instance in run for row in instance)
         else:
             times = f" x{len(run)}" if len(run) > 1 else ""
-            folded.append(_merge([row for instance in run for row in instance], f"{first.text}{times}"))
+            folded.append(
+                _merge([row for instance in run for row in instance], f"{first.text}{times}")
+            )
     return folded
 
 
 def _runs(rows: Sequence[Row]) -> Iterator[list[Rows]]:
-    """Yield instances, equal ones that follow each other together; a layer that belongs to none is alone."""
+    """Yield instances, equal ones that follow each other together; a layer that belongs to none is
+    alone.
+    """
     run: list[Rows] = []
     for instance in _instances(rows):
         if run and _same(run[-1], instance):
@@ -58,10 +66,14 @@ def _instances(rows: Sequence[Row]) -> Iterator[Rows]:
 
 
 def _same(one: Rows, other: Rows) -> bool:
-    """Return whether two instances have the same layers, outputs and costs; layers that belong to none never have."""
+    """Return whether two instances have the same layers, outputs and costs; layers that belong to
+    none never have.
+    """
     if one[0].instance is None or other[0].instance is None:
         return False
-    return one[0].instance.text == other[0].instance.text and [_key(row) for row in one] == [_key(row) for row in other]
+    return one[0].instance.text == other[0].instance.text and [_key(row) for row in one] == [
+        _key(row) for row in other
+    ]
 
 
 def _key(row: Row) -> tuple[object, ...]:

@@ -22,7 +22,9 @@ from convcli.shapes.parse import show
 MOST_LAYERS = 100_000
 DEEPEST_BLOCK = 20
 INPUT = -1
-"""The index that stands for the network's input among a node's inputs; those below it for other inputs."""
+"""The index that stands for the network's input among a node's inputs; those below it for other
+inputs.
+"""
 
 
 class Instance(NamedTuple):
@@ -92,7 +94,9 @@ class Network:
     nodes: tuple[Node, ...]
     layout: Layout = "channels_last"
     name: str = ""
-    opaque: tuple[str, ...] = ()  # kinds of layers that are passed through by the shapes that a file declares
+    opaque: tuple[
+        str, ...
+    ] = ()  # kinds of layers that are passed through by the shapes that a file declares
     others: tuple[Tensor, ...] = ()  # inputs besides the first
     ends: tuple[int, ...] = ()  # nodes that outputs come from, if not the last alone
 
@@ -113,7 +117,9 @@ class Network:
         builder = _Builder(x, blocks or {}, layout)
         builder.chain(items, INPUT, ())
         if not builder.nodes:
-            raise InputError("no layers", "expected at least one", "write it as conv:64,k=3,p=1 relu")
+            raise InputError(
+                "no layers", "expected at least one", "write it as conv:64,k=3,p=1 relu"
+            )
         return cls(x, tuple(builder.nodes), layout, name)
 
     @property
@@ -174,7 +180,9 @@ class _Builder:
     def group(self, group: Group, source: int, path: tuple[str, ...]) -> int:
         for _ in range(group.times):
             before = source
-            with self.within_instance(group if group.times > 1 and not self.is_block(group) else None):
+            with self.within_instance(
+                group if group.times > 1 and not self.is_block(group) else None
+            ):
                 source = self.chain(group.items, source, path)
             if source == before:
                 break  # nothing in it, however often
@@ -187,12 +195,16 @@ class _Builder:
 
     @contextmanager
     def within_instance(self, item: Item | None) -> Iterator[None]:
-        """Let the layers that are added in this context belong to an item, unless they belong to one already."""
+        """Let the layers that are added in this context belong to an item, unless they belong to
+        one already.
+        """
         if item is None or self.instance is not None:
             yield
             return
         self.instances += 1
-        self.instance = Instance(self.instances, written(item), isinstance(item, Word) and item.name in self.blocks)
+        self.instance = Instance(
+            self.instances, written(item), isinstance(item, Word) and item.name in self.blocks
+        )
         try:
             yield
         finally:
@@ -214,7 +226,12 @@ class _Builder:
 
     def block(self, word: Word, source: int, path: tuple[str, ...]) -> int:
         if len(path) >= DEEPEST_BLOCK:
-            raise within(word.error("blocks lie too deep within each other", remedy="let none contain itself"), path)
+            raise within(
+                word.error(
+                    "blocks lie too deep within each other", remedy="let none contain itself"
+                ),
+                path,
+            )
         try:
             items = expand(word, self.blocks[word.name])
         except InputError as error:
@@ -233,10 +250,15 @@ class _Builder:
     def arms(self, branch: Branch, source: int, path: tuple[str, ...]) -> int:
         """Add the arms of a branch, and the layer where they meet."""
         word = branch.head
-        ends = tuple(self.chain(arm, source, (*path, f"{word.name} {n}")) for n, arm in enumerate(branch.arms, 1))
+        ends = tuple(
+            self.chain(arm, source, (*path, f"{word.name} {n}"))
+            for n, arm in enumerate(branch.arms, 1)
+        )
         if len(ends) == 1:
             if word.name == "concat":
-                raise within(word.error("one arm alone", remedy="part the arms by |, as concat[a | b]"), path)
+                raise within(
+                    word.error("one arm alone", remedy="part the arms by |, as concat[a | b]"), path
+                )
             ends = (*ends, source)
         given = tuple(self.tensor(end) for end in ends)
         try:
@@ -254,7 +276,9 @@ class _Builder:
     def tensor(self, index: int) -> Tensor:
         return self.x if index == INPUT else self.nodes[index].output
 
-    def refused(self, word: Word, given: Sequence[Tensor], path: tuple[str, ...], error: InputError) -> ShapeError:
+    def refused(
+        self, word: Word, given: Sequence[Tensor], path: tuple[str, ...], error: InputError
+    ) -> ShapeError:
         """Return an error that names the layer that does not fit, and its input."""
         shapes = " and ".join(show(x.shape(self.layout)) for x in given)
         message = f"layer {len(self.nodes) + 1} {word.text!r} at {word.place} (input {shapes}): {error.given}"
@@ -275,7 +299,9 @@ def expand(word: Word, block: Block) -> tuple[Item, ...]:
     for key, default in block.parameters.items():
         value = given.get(key, default)
         if value is None:
-            raise word.error(f"{key}= is missing", f"{word.name} takes {', '.join(block.parameters)}")
+            raise word.error(
+                f"{key}= is missing", f"{word.name} takes {', '.join(block.parameters)}"
+            )
         text = text.replace(f"{{{key}}}", value)
     if text not in block.items:
         block.items[text] = parse(text)
@@ -340,7 +366,9 @@ def _concatenate(given: Sequence[Tensor]) -> Tensor:
 MERGES = {"residual": _add, "concat": _concatenate}
 
 
-def read_input(shape: Sequence[int], dims: int | None = None, layout: Layout = "channels_last") -> Tensor:
+def read_input(
+    shape: Sequence[int], dims: int | None = None, layout: Layout = "channels_last"
+) -> Tensor:
     """Split the shape of an input into spatial axes and channels.
 
     One axis is a signal, two are a picture without channels, three a picture with them, four a

@@ -45,7 +45,9 @@ class Need:
     sizes: tuple[int, ...] = ()  # given only if some between smallest and largest do not fit
 
 
-def input_for(build: Build, x: Tensor | None, wanted: Sequence[int], channels: int | None = 3) -> tuple[Need, ...]:
+def input_for(
+    build: Build, x: Tensor | None, wanted: Sequence[int], channels: int | None = 3
+) -> tuple[Need, ...]:
     """Find the input sizes for which a network's output has the spatial sizes `wanted`.
 
     build: puts the layers on an input. x: an input that they fit, or None to look for one with as
@@ -59,11 +61,15 @@ def input_for(build: Build, x: Tensor | None, wanted: Sequence[int], channels: i
     network = build(x) if x else _first_that_fits(build, len(wanted), channels)
     if not network.output.spatial:
         raise InputError(
-            "the chain ends flat", "expected spatial axes at its end", "leave out the layers from flatten or gap on"
+            "the chain ends flat",
+            "expected spatial axes at its end",
+            "leave out the layers from flatten or gap on",
         )
     if len(wanted) != len(network.output.spatial):
         raise InputError(
-            f"--input-for {show(wanted)}", f"the output {show(network.output.spatial)} has other axes", "name each axis"
+            f"--input-for {show(wanted)}",
+            f"the output {show(network.output.spatial)} has other axes",
+            "name each axis",
         )
     return tuple(_axis(build, network, axis, size) for axis, size in enumerate(wanted))
 
@@ -97,7 +103,11 @@ def _range(network: Network, axis: int, wanted: int) -> tuple[int, int | None]:
             needed[source] = max(low, smallest), _lower(high, largest)
     smallest, largest = needed[INPUT]
     if largest is not None and largest < smallest:
-        raise ShapeError(f"no input size gives {wanted}", "the branches need different ones", "choose another size")
+        raise ShapeError(
+            f"no input size gives {wanted}",
+            "the branches need different ones",
+            "choose another size",
+        )
     return smallest, largest
 
 
@@ -108,7 +118,9 @@ def _lower(one: int | None, other: int | None) -> int | None:
     return min(one, other)
 
 
-def _before(node: Node, index: int, axis: int, smallest: int, largest: int | None) -> tuple[int, int | None]:
+def _before(
+    node: Node, index: int, axis: int, smallest: int, largest: int | None
+) -> tuple[int, int | None]:
     """Return the range of inputs for which a layer gives an output from `smallest` to `largest`."""
 
     def out(n: int) -> int:
@@ -117,7 +129,11 @@ def _before(node: Node, index: int, axis: int, smallest: int, largest: int | Non
     low = _first(lambda n: out(n) >= smallest)
     high = None if largest is None else _first(lambda n: out(n) > largest)
     if low is None or (high is not None and high <= low):
-        near = f": {low - 1} gives {out(low - 1)} and {low} gives {out(low)}" if low and low > 1 else ""
+        near = (
+            f": {low - 1} gives {out(low - 1)} and {low} gives {out(low)}"
+            if low and low > 1
+            else ""
+        )
         wanted = str(smallest) if smallest == largest else f"{smallest} to {largest}"
         raise ShapeError(
             f"layer {index + 1} {node.text!r} never gives {wanted}{near}",
@@ -151,14 +167,20 @@ def _first(holds: Callable[[int], bool]) -> int | None:
     return high
 
 
-def _tried(build: Build, network: Network, axis: int, wanted: int, smallest: int, largest: int | None) -> Need:
+def _tried(
+    build: Build, network: Network, axis: int, wanted: int, smallest: int, largest: int | None
+) -> Need:
     """Build each size, because branches must agree where they meet."""
     last = min(largest if largest is not None else LARGEST, smallest + TRIED - 1)
     fit = tuple(n for n in range(smallest, last + 1) if _fits(build, network, axis, n, wanted))
     if not fit:
-        raise ShapeError(f"no input size gives {wanted}", "the branches agree for none", "choose another size")
+        raise ShapeError(
+            f"no input size gives {wanted}", "the branches agree for none", "choose another size"
+        )
     gapless = fit[-1] - fit[0] + 1 == len(fit)
-    return Need(fit[0], fit[-1] if largest is not None or not gapless else None, () if gapless else fit)
+    return Need(
+        fit[0], fit[-1] if largest is not None or not gapless else None, () if gapless else fit
+    )
 
 
 def _fits(build: Build, network: Network, axis: int, n: int, wanted: int) -> bool:
@@ -207,7 +229,12 @@ class Link:
         >>> Link(k=4, s=2, p=1, d=1, transposed=True).token
         'deconv:1,k=4,s=2,p=1'
         """
-        given = (("s", self.s, 1), ("p", self.p, 0), ("d", self.d, 1), ("out_padding", self.output_padding, 0))
+        given = (
+            ("s", self.s, 1),
+            ("p", self.p, 0),
+            ("d", self.d, 1),
+            ("out_padding", self.output_padding, 0),
+        )
         rest = [f"{key}={value}" for key, value, default in given if value != default]
         return ",".join([f"{'deconv' if self.transposed else 'conv'}:1", f"k={self.k}", *rest])
 
@@ -269,9 +296,15 @@ class _Search:
         self.grows = grows
         self.found: list[Chain] = []
 
-    def extend(self, sizes: tuple[Sizes, ...], links: tuple[Link, ...], macs: int, layers: int) -> None:
+    def extend(
+        self, sizes: tuple[Sizes, ...], links: tuple[Link, ...], macs: int, layers: int
+    ) -> None:
         """Try every chain that continues with `layers` more layers."""
-        steps = _ends(sizes[-1], self.goal, self.grows) if layers == 1 else _steps(sizes[-1], self.grows)
+        steps = (
+            _ends(sizes[-1], self.goal, self.grows)
+            if layers == 1
+            else _steps(sizes[-1], self.grows)
+        )
         for cost, link, out in steps:
             if macs + cost + self.lowest_cost(layers - 1) > self.bound:
                 return  # steps come by rising cost of their own
@@ -291,7 +324,9 @@ class _Search:
         return self.found[-1].macs if len(self.found) == CHAINS else math.inf
 
     def lowest_cost(self, layers: int) -> int:
-        """Return the lowest cost of some more layers: 1 for each output, of which each may be 1 larger than before."""
+        """Return the lowest cost of some more layers: 1 for each output, of which each may be 1
+        larger than before.
+        """
         if self.grows:
             return 0
         return sum(math.prod(max(m - later, 1) for m in self.goal) for later in range(layers))

@@ -42,7 +42,11 @@ class Tensor:
     def shape(self, layout: Layout = "channels_last") -> tuple[int, ...]:
         if self.channels is None:
             return self.spatial
-        return (self.channels, *self.spatial) if layout == "channels_first" else (*self.spatial, self.channels)
+        return (
+            (self.channels, *self.spatial)
+            if layout == "channels_first"
+            else (*self.spatial, self.channels)
+        )
 
     @property
     def depth(self) -> int:
@@ -142,7 +146,9 @@ def _pads(text: str) -> Padding:
 def _choice(*words: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in words:
-            raise InputError(f"{text!r}", f"expected {' or '.join(words)}", did_you_mean(text, words))
+            raise InputError(
+                f"{text!r}", f"expected {' or '.join(words)}", did_you_mean(text, words)
+            )
         return text
 
     return read
@@ -180,7 +186,14 @@ READERS: dict[str, Callable[[str], Any]] = {
     "mode": _choice("nearest", "linear"),
     "rate": _rate,
 }
-LONG = {"kernel": "k", "stride": "s", "padding": "p", "dilation": "d", "groups": "g", "output_padding": "out_padding"}
+LONG = {
+    "kernel": "k",
+    "stride": "s",
+    "padding": "p",
+    "dilation": "d",
+    "groups": "g",
+    "output_padding": "out_padding",
+}
 
 
 # What each kind makes of its input.
@@ -200,7 +213,9 @@ def _bank(op: Op, x: Tensor, filters: int, groups: int) -> Step:
     _check_groups(groups, x.depth, filters)
     weights = filters * (x.depth // groups) * math.prod(axis.k for axis in axes)
     output = _output(axes, filters)
-    return Step(output, axes, weights, filters if op["bias"] else 0, weights * math.prod(output.spatial))
+    return Step(
+        output, axes, weights, filters if op["bias"] else 0, weights * math.prod(output.spatial)
+    )
 
 
 def _deconvolve(op: Op, x: Tensor) -> Step:
@@ -210,7 +225,13 @@ def _deconvolve(op: Op, x: Tensor) -> Step:
     groups = op["g"]
     _check_groups(groups, x.depth, filters)
     weights = x.depth * (filters // groups) * math.prod(axis.k for axis in axes)
-    return Step(_output(axes, filters), axes, weights, filters if op["bias"] else 0, weights * math.prod(x.spatial))
+    return Step(
+        _output(axes, filters),
+        axes,
+        weights,
+        filters if op["bias"] else 0,
+        weights * math.prod(x.spatial),
+    )
 
 
 def _pool(op: Op, x: Tensor) -> Step:
@@ -260,7 +281,10 @@ def _upsample(op: Op, x: Tensor) -> Step:
     The triangle has 2*by - by%2 taps.
     """
     _check_spatial(x)
-    axes = tuple(_grown(n, by, op["mode"]) for n, by in zip(x.spatial, _per_axis(op["by"], x, "by"), strict=True))
+    axes = tuple(
+        _grown(n, by, op["mode"])
+        for n, by in zip(x.spatial, _per_axis(op["by"], x, "by"), strict=True)
+    )
     return Step(_output(axes, x.channels), axes)
 
 
@@ -304,7 +328,9 @@ def _axes(op: Op, x: Tensor, *, transposed: bool = False) -> tuple[Axis, ...]:
     dilation = values.get("d", 1)
     extra = values.get("out_padding", 0)
     ceil = values.get("ceil", False)
-    return _window(x.spatial, values["k"], values["s"], values["p"], dilation, extra, transposed, ceil)
+    return _window(
+        x.spatial, values["k"], values["s"], values["p"], dilation, extra, transposed, ceil
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -319,9 +345,15 @@ def _window(
     ceil: bool = False,
 ) -> tuple[Axis, ...]:
     dims = len(spatial)
-    spec = ConvSpec.of(dims, stride=stride, dilation=dilation, padding=padding, output_padding=output_padding)
+    spec = ConvSpec.of(
+        dims, stride=stride, dilation=dilation, padding=padding, output_padding=output_padding
+    )
     kernel = (k,) * dims if isinstance(k, int) else tuple(k)
-    return spec.transposed_axes(spatial, kernel) if transposed else spec.axes(spatial, kernel, ceil=ceil)
+    return (
+        spec.transposed_axes(spatial, kernel)
+        if transposed
+        else spec.axes(spatial, kernel, ceil=ceil)
+    )
 
 
 def _output(axes: tuple[Axis, ...], channels: int | None) -> Tensor:
@@ -343,7 +375,9 @@ def _per_axis(value: PerAxis, x: Tensor, key: str) -> tuple[int, ...]:
 def _check_spatial(x: Tensor) -> None:
     if not x.spatial:
         raise ShapeError(
-            f"the input {x} is flat", "expected spatial axes to slide along", "put it before flatten and gap"
+            f"the input {x} is flat",
+            "expected spatial axes to slide along",
+            "put it before flatten and gap",
         )
 
 
@@ -351,7 +385,8 @@ def _check_groups(groups: int, channels: int, filters: int) -> None:
     for count, what in ((channels, "channels of the input"), (filters, "filters")):
         if count % groups:
             raise ChannelError(
-                f"{groups} groups do not divide the {count} {what}", remedy=f"use g={math.gcd(channels, filters)}"
+                f"{groups} groups do not divide the {count} {what}",
+                remedy=f"use g={math.gcd(channels, filters)}",
             )
 
 
@@ -364,19 +399,50 @@ def _arguments(text: str) -> dict[str, str | None]:
     return {key: value if equals else None for key, equals, value in pairs}
 
 
-_ACTIVATIONS = ("relu", "relu6", "leakyrelu", "elu", "gelu", "silu", "hardswish", "sigmoid", "tanh", "softmax")
+_ACTIVATIONS = (
+    "relu",
+    "relu6",
+    "leakyrelu",
+    "elu",
+    "gelu",
+    "silu",
+    "hardswish",
+    "sigmoid",
+    "tanh",
+    "softmax",
+)
 
 KINDS: dict[str, Kind] = {
     name: Kind(name, _arguments(arguments), apply, meaning, view=name == "flatten")
     for name, arguments, apply, meaning in (
-        ("conv", "filters k s=1 p=valid d=1 g=1 bias=yes", _convolve, "a bank of kernels, summed over the channels"),
-        ("depthwise", "multiplier=1 k s=1 p=valid d=1 bias=yes", _depthwise, "kernels of its own for every channel"),
-        ("deconv", "filters k s=1 p=valid d=1 g=1 out_padding=0 bias=yes", _deconvolve, "the transposed convolution"),
+        (
+            "conv",
+            "filters k s=1 p=valid d=1 g=1 bias=yes",
+            _convolve,
+            "a bank of kernels, summed over the channels",
+        ),
+        (
+            "depthwise",
+            "multiplier=1 k s=1 p=valid d=1 bias=yes",
+            _depthwise,
+            "kernels of its own for every channel",
+        ),
+        (
+            "deconv",
+            "filters k s=1 p=valid d=1 g=1 out_padding=0 bias=yes",
+            _deconvolve,
+            "the transposed convolution",
+        ),
         ("maxpool", "k s==k p=valid d=1 ceil=no", _pool, "the largest of each window"),
         ("avgpool", "k s==k p=valid ceil=no", _pool, "the mean of each window"),
         ("gap", "keep=no", _global_pool, "the mean of each channel; keep=yes keeps axes of 1"),
         ("batchnorm", "affine=yes", _normalise, "a scale and an offset for every channel"),
-        ("layernorm", "affine=yes", _normalise, "a scale and an offset for every channel, over the channels"),
+        (
+            "layernorm",
+            "affine=yes",
+            _normalise,
+            "a scale and an offset for every channel, over the channels",
+        ),
         ("pad", "p", _pad, "zeros around the input"),
         ("upsample", "by mode=nearest", _upsample, "larger by a whole factor"),
         ("unfold", "k s=1 p=valid d=1", _unfold, "every window's samples as channels (im2col)"),
@@ -429,11 +495,17 @@ BRANCHES = {
 def unknown(word: Word, blocks: tuple[str, ...] = ()) -> InputError:
     """Return the error for an unknown layer, which suggests a known one."""
     if word.name.lower() in BRANCHES:
-        return word.error(f"{word.name} without a body", "expected layers in brackets", BRANCHES[word.name.lower()])
+        return word.error(
+            f"{word.name} without a body",
+            "expected layers in brackets",
+            BRANCHES[word.name.lower()],
+        )
     known = (*KINDS, *blocks, *BRANCHES)
     near = SYNONYMS.get(word.name.lower())
     hint = f"did you mean '{near}'?" if near else did_you_mean(word.name.lower(), known)
-    return word.error(f"no layer {word.name!r}", remedy=hint or f"expected one of {', '.join(known)}")
+    return word.error(
+        f"no layer {word.name!r}", remedy=hint or f"expected one of {', '.join(known)}"
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -471,12 +543,16 @@ def bind(word: Word, arguments: Mapping[str, str | None]) -> dict[str, str]:
     keys = list(arguments)
     for position, (key, value) in enumerate(word.arguments):
         if not key and position >= len(keys):
-            raise word.error(f"the argument {value!r} is one too many", f"expected {', '.join(keys) or 'none'}")
+            raise word.error(
+                f"the argument {value!r} is one too many", f"expected {', '.join(keys) or 'none'}"
+            )
         name = LONG.get(key, key) if LONG.get(key, key) in arguments else key
         name = name or keys[position]
         if name not in arguments:
             raise word.error(
-                f"no argument {key!r}", f"{word.name} takes {', '.join(keys) or 'none'}", did_you_mean(key, keys)
+                f"no argument {key!r}",
+                f"{word.name} takes {', '.join(keys) or 'none'}",
+                did_you_mean(key, keys),
             )
         if name in given:
             raise word.error(f"{name}= is given twice", remedy="leave one out")

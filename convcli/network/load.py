@@ -26,7 +26,14 @@ from convcli.shapes.layout import check_layout
 from convcli.shapes.parse import check_whole, parse_shape
 
 LARGEST = 10_000_000
-FIELDS = {"name": str, "input": str, "dims": int, "layout": str, "layers": (str, list), "blocks": dict}
+FIELDS = {
+    "name": str,
+    "input": str,
+    "dims": int,
+    "layout": str,
+    "layers": (str, list),
+    "blocks": dict,
+}
 BLOCK_FIELDS = {"parameters": str, "layers": (str, list)}
 EXAMPLE = 'layers = "conv:64,k=3,p=1 relu"'
 
@@ -37,7 +44,8 @@ def is_network_file(word: str) -> bool:
 
 
 def check_network_suffix(word: str) -> None:
-    """Raise FileError for a word that is rather a file than a shape or a layer: it has another suffix, or it exists.
+    """Raise FileError for a word that is rather a file than a shape or a layer: it has another
+    suffix, or it exists.
 
     >>> check_network_suffix("28x28")
     """
@@ -98,7 +106,9 @@ def build(record: Mapping[str, Any], x: Tensor | None = None, name: str = "") ->
     layout = check_layout(record.get("layout", "channels_last"))
     if x is None:
         if "input" not in record:
-            raise InputError("no input", 'expected input = "224x224x3"', "or give a shape before the file")
+            raise InputError(
+                "no input", 'expected input = "224x224x3"', "or give a shape before the file"
+            )
         dims = check_whole(record["dims"], "dims", least=1) if "dims" in record else None
         x = read_input(parse_shape(record["input"]), dims, layout)
     blocks = {key: _block(key, value) for key, value in record.get("blocks", {}).items()}
@@ -113,10 +123,14 @@ def _read(path: str) -> dict[str, Any]:
         with Path(path).open("rb") as stream:
             content = stream.read(LARGEST + 1)
         if len(content) > LARGEST:
-            raise FileError(f"{path} is larger than {LARGEST:,} bytes", "expected a network's description")
+            raise FileError(
+                f"{path} is larger than {LARGEST:,} bytes", "expected a network's description"
+            )
         return tomllib.loads(content.decode())
     except FileNotFoundError:
-        raise FileError(f"{path} does not exist", remedy=nearest_file(Path(path)) or "check its name") from None
+        raise FileError(
+            f"{path} does not exist", remedy=nearest_file(Path(path)) or "check its name"
+        ) from None
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -135,7 +149,9 @@ def _block(name: str, record: Any) -> Block:
         raise InputError(f"blocks.{name} has no layers", f"expected {EXAMPLE}")
     written = record.get("parameters", "")
     pairs = parse_arguments(written) if written else ()
-    return Block({key or value: value if key else None for key, value in pairs}, _text(record["layers"]))
+    return Block(
+        {key or value: value if key else None for key, value in pairs}, _text(record["layers"])
+    )
 
 
 def _text(layers: str | list[Any]) -> str:
@@ -152,4 +168,6 @@ def _check(record: Mapping[str, Any], fields: Mapping[str, Any], where: str) -> 
             hint = did_you_mean(key, fields) or f"expected {', '.join(fields)}"
             raise InputError(f"{where} has an unknown field {key!r}", remedy=hint)
         if not isinstance(value, fields[key]) or isinstance(value, bool):
-            raise InputError(f"{where}: {key} is {value!r}", f"expected {EXAMPLE if key == 'layers' else 'text'}")
+            raise InputError(
+                f"{where}: {key} is {value!r}", f"expected {EXAMPLE if key == 'layers' else 'text'}"
+            )

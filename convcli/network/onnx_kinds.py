@@ -1,7 +1,8 @@
 """The kinds of nodes in ONNX models, and what is known of one by its kind and its declared shapes.
 
-What a node leaves open is said in its step's `unknown`: the field, where its outputs do not see windows that go on
-evenly, the work of a kind whose sums are not known, the parameters of one that hides them.
+What a node leaves open is said in its step's `unknown`: the field, where its outputs do not see
+windows that go on evenly, the work of a kind whose sums are not known, the parameters of one that
+hides them.
 """
 
 from __future__ import annotations
@@ -66,7 +67,9 @@ class Call:
     shapes: tuple[Shape | None, ...]  # of every input
     fixed: tuple[bool, ...]  # for every input, whether it is made of constants alone
     declared: Shape | None  # of the first output
-    values: tuple[Any, ...] = ()  # of every small input that is an initialiser, as a list; else None
+    values: tuple[
+        Any, ...
+    ] = ()  # of every small input that is an initialiser, as a list; else None
     opset: int = 13
 
     def get(self, key: str, default: Any) -> Any:
@@ -99,14 +102,21 @@ class Call:
         return 3 if self.kind in ("QLinearConv", "QLinearMatMul") else 1
 
 
-BIAS_INPUT = {"QLinearConv": 8, "QLinearMatMul": None, "ConvInteger": None, "MatMulInteger": None, "MatMul": None}
+BIAS_INPUT = {
+    "QLinearConv": 8,
+    "QLinearMatMul": None,
+    "ConvInteger": None,
+    "MatMulInteger": None,
+    "MatMul": None,
+}
 """Which input the biases are, if it is not the third."""
 
 
 def declared_step(call: Call, output: Tensor, spatial: list[Shape], nested: bool) -> Step:
     """Return the step of a node by its declared output, and what it leaves open.
 
-    spatial: the spatial sizes of every activation that it reads. nested: whether it has graphs of its own.
+    spatial: the spatial sizes of every activation that it reads. nested: whether it has graphs of
+    its own.
     """
     unknown = set()
     axes: tuple[Axis, ...] = ()

@@ -9,7 +9,16 @@ from typing import Any
 
 from convcli.errors import InputError
 from convcli.network.layers import FIELD, KINDS, WORK, Op, Step, Tensor, pool
-from convcli.network.onnx_kinds import ELEMENTWISE, FAMILIAR, RESHAPING, WORKLESS, Call, Shape, opaque, tensor
+from convcli.network.onnx_kinds import (
+    ELEMENTWISE,
+    FAMILIAR,
+    RESHAPING,
+    WORKLESS,
+    Call,
+    Shape,
+    opaque,
+    tensor,
+)
 from convcli.shapes.axis import Axis
 
 AUTO_PAD = {"SAME_UPPER": "same", "SAME_LOWER": "same-lower", "VALID": "valid"}
@@ -41,7 +50,9 @@ def _known_layer(kind: str, call: Call, values: dict[str, Any]) -> tuple[Op, Ste
 def _conv(call: Call) -> tuple[Op, Step]:
     filters, _, *kernel = call.weights(call.weights_input)
     window = _window(call, tuple(call.get("kernel_shape", kernel)))
-    return _known_layer("conv", call, {"filters": filters, "g": call.get("group", 1), "bias": call.biased, **window})
+    return _known_layer(
+        "conv", call, {"filters": filters, "g": call.get("group", 1), "bias": call.biased, **window}
+    )
 
 
 def _deconv(call: Call) -> tuple[Op, Step]:
@@ -68,7 +79,12 @@ def _deconv_to(call: Call, values: dict[str, Any], wanted: Shape) -> tuple[Op, S
     bare = [
         Axis(n, k, s, d, output_padding=extra, transposed=True)
         for n, k, s, d, extra in zip(
-            call.x.spatial, values["k"], values["s"], values["d"], values["out_padding"], strict=True
+            call.x.spatial,
+            values["k"],
+            values["s"],
+            values["d"],
+            values["out_padding"],
+            strict=True,
         )
     ]
     axes = []
@@ -76,12 +92,23 @@ def _deconv_to(call: Call, values: dict[str, Any], wanted: Shape) -> tuple[Op, S
         cut = max(axis.out - size, 0)
         extra = max(size - axis.out, 0)
         lo = cut // 2 if call.get("auto_pad", "NOTSET") == "SAME_UPPER" else cut - cut // 2
-        pads = (axis.n, axis.k, axis.stride, axis.dilation, lo, cut - lo, axis.output_padding + extra, True)
+        pads = (
+            axis.n,
+            axis.k,
+            axis.stride,
+            axis.dilation,
+            lo,
+            cut - lo,
+            axis.output_padding + extra,
+            True,
+        )
         axes.append(Axis(*pads))
     filters = values["filters"]
     weights = call.x.depth * (filters // values["g"]) * math.prod(values["k"])
     biases = filters if values["bias"] else 0
-    step = Step(Tensor(wanted, filters), tuple(axes), weights, biases, weights * math.prod(call.x.spatial))
+    step = Step(
+        Tensor(wanted, filters), tuple(axes), weights, biases, weights * math.prod(call.x.spatial)
+    )
     return opaque(call.kind, step), step
 
 
@@ -106,17 +133,23 @@ def _batchnorm(call: Call) -> tuple[Op, Step]:
 def _product(call: Call) -> tuple[Op, Step]:
     """Read a product of matrices, in which every output is a sum over the inner axis.
 
-    Either operand may be weights, or neither. Its outputs see all of the inner axis, and in a product of two
-    activations other positions than their own.
+    Either operand may be weights, or neither. Its outputs see all of the inner axis, and in a
+    product of two activations other positions than their own.
     """
     if call.declared is None:
-        raise InputError("its output has no declared shape", "expected fixed sizes, but for the batch")
+        raise InputError(
+            "its output has no declared shape", "expected fixed sizes, but for the batch"
+        )
     number = 3 if call.kind == "QLinearMatMul" else 1
     operand = call.weights(number)
     output = tensor(call.declared)
     inner = operand[_inner_axis(call, operand)]
     biases = math.prod(call.shapes[2] or ()) if call.biased else 0
-    weights = math.prod(call.weights(call.weights_input)) if any(call.fixed[at] for at in (0, number)) else 0
+    weights = (
+        math.prod(call.weights(call.weights_input))
+        if any(call.fixed[at] for at in (0, number))
+        else 0
+    )
     axes = tuple(Axis(n, n) for n in call.x.spatial) if not output.spatial else ()
     unknown = frozenset([FIELD]) if output.spatial else frozenset()
     return _as_declared(call, Step(output, axes, weights, biases, output.size * inner, unknown))
@@ -136,14 +169,21 @@ def _inner_axis(call: Call, weights: Shape) -> int:
 def _einsum(call: Call) -> tuple[Op, Step]:
     """Read a sum of products of two operands: each output adds up the axes that it has not."""
     if call.declared is None:
-        raise InputError("its output has no declared shape", "expected fixed sizes, but for the batch")
+        raise InputError(
+            "its output has no declared shape", "expected fixed sizes, but for the batch"
+        )
     output = tensor(call.declared)
     given, arrow, result = call.get("equation", "").replace(" ", "").partition("->")
     operands = given.split(",")
     sizes: dict[str, int] = {}
     for letters, shape in zip(operands, call.shapes, strict=False):
         sizes.update(zip(letters, shape or (), strict=False))
-    told = arrow and "." not in given and len(operands) == 2 and all(sizes.get(each) for each in set(given) - {","})
+    told = (
+        arrow
+        and "." not in given
+        and len(operands) == 2
+        and all(sizes.get(each) for each in set(given) - {","})
+    )
     if not told:
         return _as_declared(call, Step(output, unknown=frozenset([FIELD, WORK])))
     summed = math.prod(size for letter, size in sizes.items() if letter not in result)
@@ -162,7 +202,9 @@ def _pad(call: Call) -> tuple[Op, Step]:
 
 
 def _resize(call: Call) -> tuple[Op, Step]:
-    """Read an enlargement by whole factors, if each output is a copy, or between two samples as usual."""
+    """Read an enlargement by whole factors, if each output is a copy, or between two samples as
+    usual.
+    """
     if call.declared is None:
         return _by_declaration(call)
     output = tensor(call.declared)
@@ -187,7 +229,9 @@ def _resize_mode(call: Call) -> str | None:
     if mode == "linear":
         return "linear" if halves and not call.get("antialias", 0) else None
     rounding = call.get("nearest_mode", "round_prefer_floor")
-    nearest = (halves and rounding.startswith("round")) or (place == "asymmetric" and rounding == "floor")
+    nearest = (halves and rounding.startswith("round")) or (
+        place == "asymmetric" and rounding == "floor"
+    )
     return "nearest" if mode == "nearest" and nearest else None
 
 
@@ -202,13 +246,17 @@ def _reduce(call: Call) -> tuple[Op, Step]:
     everywhere = given is not None and set(range(2, rank)) <= {axis % rank for axis in given}
     if not everywhere or 0 in {axis % rank for axis in given or ()}:
         return _by_declaration(call)
-    return _as_declared(call, Step(tensor(call.declared), tuple(Axis(n, n) for n in call.x.spatial)))
+    return _as_declared(
+        call, Step(tensor(call.declared), tuple(Axis(n, n) for n in call.x.spatial))
+    )
 
 
 def _by_declaration(call: Call) -> tuple[Op, Step]:
     """Return what is declared, without the field."""
     if call.declared is None:
-        raise InputError("its output has no declared shape", "expected fixed sizes, but for the batch")
+        raise InputError(
+            "its output has no declared shape", "expected fixed sizes, but for the batch"
+        )
     return _as_declared(call, Step(tensor(call.declared), unknown=frozenset([FIELD])))
 
 

@@ -34,7 +34,9 @@ class Word(NamedTuple):
     """One layer, or a block's name, as written: `conv:64,k=3` at its place in the text."""
 
     name: str
-    arguments: tuple[tuple[str, str], ...]  # (key, value); the key is empty where only a value stands
+    arguments: tuple[
+        tuple[str, str], ...
+    ]  # (key, value); the key is empty where only a value stands
     text: str
     place: str
 
@@ -161,7 +163,9 @@ class _Reader:
         found = [self.chain()]
         while self.next == "|":
             if limit == len(found):
-                raise self.error("a group has no arms", remedy="write it as concat[a | b] or residual[a | b]")
+                raise self.error(
+                    "a group has no arms", remedy="write it as concat[a | b] or residual[a | b]"
+                )
             self.at += 1
             found.append(self.chain())
         if self.next is None:
@@ -184,7 +188,9 @@ class _Reader:
     def word(self) -> Word:
         piece = self.pieces[self.at]
         if not WORD.fullmatch(piece.group()):
-            raise self.error("not a layer", "expected a name, then its arguments", "write it as conv:64,k=3,s=2")
+            raise self.error(
+                "not a layer", "expected a name, then its arguments", "write it as conv:64,k=3,s=2"
+            )
         self.at += 1
         return self.word_of(piece)
 

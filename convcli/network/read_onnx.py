@@ -17,7 +17,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from convcli.errors import ConvError, FileError, InputError, LimitError, ShapeError, brief, is_there, nearest_file
+from convcli.errors import (
+    ConvError,
+    FileError,
+    InputError,
+    LimitError,
+    ShapeError,
+    brief,
+    is_there,
+    nearest_file,
+)
 from convcli.limits import Limits, show_bytes
 from convcli.network.graph import INPUT, Network, Node
 from convcli.network.layers import Op, Step
@@ -43,7 +52,9 @@ COPIES = 4
 of it."""
 
 FLOATS = frozenset([1, 10, 11, 16])
-"""The types of initialisers that are parameters, as TensorProto numbers them: of 32, 16 and 64 bits, and bfloat16."""
+"""The types of initialisers that are parameters, as TensorProto numbers them: of 32, 16 and 64
+bits, and bfloat16.
+"""
 
 NARROW = frozenset([2, 3, *range(17, 26)])
 """The types of quantised weights: integers and floats of 8 bits and fewer."""
@@ -60,12 +71,18 @@ def load(path: str) -> Network:
     try:
         import onnx
     except ImportError:
-        raise InputError(f"{path} is an ONNX model", "reading one takes the onnx package", "pip install onnx") from None
+        raise InputError(
+            f"{path} is an ONNX model", "reading one takes the onnx package", "pip install onnx"
+        ) from None
     if not is_there(Path(path), Path.is_file):
-        raise FileError(f"there is no file {path!r}", remedy=nearest_file(Path(path)) or "check its name")
+        raise FileError(
+            f"there is no file {path!r}", remedy=nearest_file(Path(path)) or "check its name"
+        )
     size = Path(path).stat().st_size
     if size > LARGEST:
-        raise LimitError(f"{path} has {show_bytes(size)}", f"expected at most {show_bytes(LARGEST)}", KEEP_APART)
+        raise LimitError(
+            f"{path} has {show_bytes(size)}", f"expected at most {show_bytes(LARGEST)}", KEEP_APART
+        )
     Limits.of().check_memory(path, COPIES * size, KEEP_APART)
     try:
         return of_model(onnx.load(path, load_external_data=False), Path(path).stem)
@@ -73,7 +90,9 @@ def load(path: str) -> Network:
         raise
     except Exception as error:  # the onnx package and the parts of a model that are not what they should be raise any
         found = f"{type(error).__name__}: {brief(error)}"
-        raise FileError(f"{path} is no ONNX model that holds together ({found})", "expected a .onnx file") from None
+        raise FileError(
+            f"{path} is no ONNX model that holds together ({found})", "expected a .onnx file"
+        ) from None
 
 
 def of_model(model: Any, name: str = "") -> Network:
@@ -84,26 +103,34 @@ def of_model(model: Any, name: str = "") -> Network:
         dims = given.type.tensor_type.shape.dim
         if dims and not dims[0].HasField("dim_value"):
             dims[0].dim_value = 1
-    kept = [(number, type(node)()) for number, node in enumerate(model.graph.node) if node.op_type in SHAPE_KEEPING]
+    kept = [
+        (number, type(node)())
+        for number, node in enumerate(model.graph.node)
+        if node.op_type in SHAPE_KEEPING
+    ]
     for number, copy in kept:
         node = model.graph.node[number]
         copy.CopyFrom(node)
         node.CopyFrom(helper.make_node("Identity", [node.input[0]], [node.output[0]]))
-    inferred = shape_inference.infer_shapes(model, data_prop=True)  # keep it: its graph does not keep it alive
+    inferred = shape_inference.infer_shapes(
+        model, data_prop=True
+    )  # keep it: its graph does not keep it alive
     for number, copy in kept:
         inferred.graph.node[number].CopyFrom(copy)
         model.graph.node[number].CopyFrom(copy)
-    opset = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 13)
+    opset = next(
+        (each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 13
+    )
     return _Reader(inferred.graph, name, opset).network()
 
 
 class _Reader:
     """Reads the nodes of a graph.
 
-    `sources`: the node that gives each tensor that depends on an input. `weights`: the values in each
-    initialiser that may hold parameters. `roots`: the initialiser that each constant tensor is made of, or its
-    own name. `settings`: the outputs of Constant nodes. `counted`: the roots that a node read before, whose
-    parameters are shared.
+    `sources`: the node that gives each tensor that depends on an input. `weights`: the values in
+    each initialiser that may hold parameters. `roots`: the initialiser that each constant tensor is
+    made of, or its own name. `settings`: the outputs of Constant nodes. `counted`: the roots that a
+    node read before, whose parameters are shared.
     """
 
     def __init__(self, graph: Any, name: str, opset: int) -> None:
@@ -119,7 +146,9 @@ class _Reader:
         self.sources = {each: INPUT - number for number, each in enumerate(inputs)}
         self.nodes: list[Node] = []
         self.opaque: dict[str, None] = {}
-        self.weights = {each.name: math.prod(each.dims) for each in graph.initializer if _may_be_weights(each)}
+        self.weights = {
+            each.name: math.prod(each.dims) for each in graph.initializer if _may_be_weights(each)
+        }
         self.roots = {each: each for each in self.initialisers}
         self.settings: set[str] = set()
         self.counted: set[str] = set()
@@ -128,7 +157,9 @@ class _Reader:
         shape = self.shapes.get(name)
         if shape is None:
             raise InputError(
-                f"{name!r} has no declared shape", "expected fixed sizes, but for the batch", "export with fixed sizes"
+                f"{name!r} has no declared shape",
+                "expected fixed sizes, but for the batch",
+                "export with fixed sizes",
             )
         return shape
 
@@ -139,14 +170,20 @@ class _Reader:
             if sources and node.op_type not in SILENT:
                 self.read(node, sources)
             elif all(name in self.roots for name in node.input if name):
-                made_of = () if node.op_type in SILENT else (self.roots[name] for name in node.input if name)
+                made_of = (
+                    ()
+                    if node.op_type in SILENT
+                    else (self.roots[name] for name in node.input if name)
+                )
                 if node.op_type == "Constant":
                     self.settings.update(node.output)
                 root = max(made_of, key=lambda name: self.weights.get(name, 0), default=None)
                 self.roots.update({name: root or name for name in node.output})
         if not self.nodes:
             raise InputError("the model has no node that its input reaches")
-        outputs = tuple(self.sources[name] for name in ends if self.sources.get(name, INPUT) > INPUT)
+        outputs = tuple(
+            self.sources[name] for name in ends if self.sources.get(name, INPUT) > INPUT
+        )
         return Network(
             self.inputs[0],
             tuple(self.nodes),
@@ -158,7 +195,9 @@ class _Reader:
         )
 
     def read(self, node: Any, sources: list[int]) -> None:
-        given = [self.inputs[INPUT - at] if at <= INPUT else self.nodes[at].output for at in sources]
+        given = [
+            self.inputs[INPUT - at] if at <= INPUT else self.nodes[at].output for at in sources
+        ]
         names = tuple(node.input)
         call = Call(
             node.op_type,
@@ -181,7 +220,9 @@ class _Reader:
             step = step._replace(axes=())
         step = self.parameters(call, step)
         joins = len(sources) > 1 and node.op_type not in READERS
-        self.nodes.append(Node(node.op_type, "", None if joins else op, tuple(sources), given[0], step))
+        self.nodes.append(
+            Node(node.op_type, "", None if joins else op, tuple(sources), given[0], step)
+        )
         for name in node.output:
             self.sources[name] = len(self.nodes) - 1
 
@@ -190,14 +231,20 @@ class _Reader:
         from onnx import TensorProto, numpy_helper
 
         found = self.initialisers.get(name)
-        if found is None or math.prod(found.dims) > SMALL or found.data_location == TensorProto.EXTERNAL:
+        if (
+            found is None
+            or math.prod(found.dims) > SMALL
+            or found.data_location == TensorProto.EXTERNAL
+        ):
             return None
         listed: list[Any] = numpy_helper.to_array(found).ravel().tolist()
         return listed
 
     def parameters(self, call: Call, step: Step) -> Step:
         """Count a node's parameters: what it reads of initialisers that no node before it read."""
-        constants = {number: self.roots[name] for number, name in enumerate(call.names) if call.fixed[number]}
+        constants = {
+            number: self.roots[name] for number, name in enumerate(call.names) if call.fixed[number]
+        }
         fresh = {number: root for number, root in constants.items() if root not in self.counted}
         self.counted.update(constants.values())
         if call.kind == "BatchNormalization":
@@ -219,7 +266,9 @@ class _Reader:
             self.opaque[call.kind] = None
         if call.kind in READERS:
             return READERS[call.kind](call)
-        if call.declared is None and not any(name and name not in self.shapes for name in call.names):
+        if call.declared is None and not any(
+            name and name not in self.shapes for name in call.names
+        ):
             raise InputError(
                 f"{node.output[0]!r} has no declared shape",
                 "onnx infers none for this kind of node",
@@ -231,8 +280,12 @@ class _Reader:
 
 
 def _may_be_weights(initialiser: Any) -> bool:
-    """Return whether an initialiser may hold parameters: floats, or quantised values that are more than one."""
-    return initialiser.data_type in FLOATS or (initialiser.data_type in NARROW and math.prod(initialiser.dims) > 1)
+    """Return whether an initialiser may hold parameters: floats, or quantised values that are more
+    than one.
+    """
+    return initialiser.data_type in FLOATS or (
+        initialiser.data_type in NARROW and math.prod(initialiser.dims) > 1
+    )
 
 
 def _leading_to(names: Sequence[str], nodes: Sequence[Any]) -> list[Any]:
@@ -261,4 +314,6 @@ def _attributes(node: Any) -> dict[str, Any]:
     from onnx import helper
 
     values = {item.name: helper.get_attribute_value(item) for item in node.attribute}
-    return {key: value.decode() if isinstance(value, bytes) else value for key, value in values.items()}
+    return {
+        key: value.decode() if isinstance(value, bytes) else value for key, value in values.items()
+    }

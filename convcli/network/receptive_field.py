@@ -69,7 +69,9 @@ class Field(NamedTuple):
             advance = self.advance * (axis.stride // shared)
         if count > MOST_PHASES:
             raise LimitError(
-                f"layers that enlarge by {count:,} in all", f"fields are followed up to {MOST_PHASES:,}", "use less"
+                f"layers that enlarge by {count:,} in all",
+                f"fields are followed up to {MOST_PHASES:,}",
+                "use less",
             )
         reach = period if not self._ordered else 1
         given = axis.windows_over if axis.transposed else axis.taps
@@ -85,7 +87,9 @@ class Field(NamedTuple):
     def _ordered(self) -> bool:
         """True if every output sees something, and none less far on than the one before it."""
         run = [self.window(output) for output in range(len(self.windows) + 1)]
-        return all(one and two and one[0] <= two[0] and one[1] <= two[1] for one, two in pairwise(run))
+        return all(
+            one and two and one[0] <= two[0] and one[1] <= two[1] for one, two in pairwise(run)
+        )
 
     def _hull(self, outputs: range, reach: int) -> Window:
         """Return what some outputs see together.
@@ -139,16 +143,22 @@ class Field(NamedTuple):
         if self.jump != other.jump:
             return max(self, other, key=lambda field: field.size)
         count = math.lcm(len(self.windows), len(other.windows))
-        pairs = [list(filter(None, (self.window(output), other.window(output)))) for output in range(count)]
-        hulls = ((min(first for first, _ in pair), max(last for _, last in pair)) if pair else None for pair in pairs)
+        pairs = [
+            list(filter(None, (self.window(output), other.window(output))))
+            for output in range(count)
+        ]
+        hulls = (
+            (min(first for first, _ in pair), max(last for _, last in pair)) if pair else None
+            for pair in pairs
+        )
         return Field(tuple(hulls), self.advance * (count // len(self.windows)))
 
 
 class View(NamedTuple):
     """The fields of one layer, one an input axis, and whether the paths to it are aligned.
 
-    known: whether the fields are, behind layers that a file does not tell all of. blind: whether it sees other
-    inputs than the first alone.
+    known: whether the fields are, behind layers that a file does not tell all of. blind: whether it
+    sees other inputs than the first alone.
     """
 
     fields: tuple[Field, ...]
@@ -250,7 +260,9 @@ def sees(network: Network, index: Sequence[int]) -> Box:
         node = network.nodes[number]
         wanted = needed.pop(number)
         if node.axes:
-            wanted = [_to_input(axis, points) for axis, points in zip(node.axes, wanted, strict=True)]
+            wanted = [
+                _to_input(axis, points) for axis, points in zip(node.axes, wanted, strict=True)
+            ]
         for source in node.inputs:
             into = needed.setdefault(source, [set() for _ in wanted])
             for mine, points in zip(into, wanted, strict=True):
@@ -272,7 +284,9 @@ def reaches(network: Network, index: Sequence[int]) -> Box:
         given = [start if source == INPUT else reached[source] for source in node.inputs]
         points = [set().union(*axis) for axis in zip(*given, strict=True)]
         if node.axes:
-            points = [_to_output(axis, found) for axis, found in zip(node.axes, points, strict=True)]
+            points = [
+                _to_output(axis, found) for axis, found in zip(node.axes, points, strict=True)
+            ]
         reached.append(points)
     return _box(reached[-1])
 
@@ -292,7 +306,9 @@ def _samples_under(axis: Axis, points: Iterable[int], limit: int) -> set[int]:
 
 def _windows_over(axis: Axis, points: Iterable[int], limit: int) -> set[int]:
     """Return the windows that have a tap on some of the samples."""
-    return {window for point in points for window in axis.windows_over(point) if 0 <= window < limit}
+    return {
+        window for point in points for window in axis.windows_over(point) if 0 <= window < limit
+    }
 
 
 def _box(axes: Sequence[set[int]]) -> Box:
@@ -308,6 +324,12 @@ def _check(index: Sequence[int], spatial: tuple[int, ...], what: str) -> None:
             remedy="leave out the layers from flatten or gap on, or use gap:keep=yes",
         )
     if len(index) != len(spatial):
-        raise InputError(f"--at {position}", f"the {what} {show(spatial)} has {len(spatial)} spatial axes", "name each")
+        raise InputError(
+            f"--at {position}",
+            f"the {what} {show(spatial)} has {len(spatial)} spatial axes",
+            "name each",
+        )
     if not all(0 <= i < n for i, n in zip(index, spatial, strict=True)):
-        raise InputError(f"--at {position} lies outside the {what} {show(spatial)}", "indices start at 0")
+        raise InputError(
+            f"--at {position} lies outside the {what} {show(spatial)}", "indices start at 0"
+        )

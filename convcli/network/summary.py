@@ -39,7 +39,9 @@ def training_peak(network: Network) -> int:
     """Return the most values in memory at once in a forward and a backward pass, for one item."""
     nodes = network.nodes
     owner = _owners(network)
-    alive = sum(x.size for x in network.inputs.values()) + sum(node.output.size for node in nodes if not node.view)
+    alive = sum(x.size for x in network.inputs.values()) + sum(
+        node.output.size for node in nodes if not node.view
+    )
     graded = {owner[end] for end in network.outputs}
     alive += sum(network.tensor(at).size for at in graded)
     peak = alive
@@ -85,7 +87,11 @@ class Count:
 
     @property
     def convention(self) -> str:
-        one = "mac is one multiply-add" if self.unit == "macs" else "flop is one multiplication or addition"
+        one = (
+            "mac is one multiply-add"
+            if self.unit == "macs"
+            else "flop is one multiplication or addition"
+        )
         return f"1 {one} of a weight, additions of biases {'included' if self.with_bias else 'left out'}"
 
     def work(self, node: Node) -> int:
@@ -144,7 +150,9 @@ def _separable(node: Node) -> tuple[Rival, ...]:
     filters = node.output.depth
     weights = channels * math.prod(axis.k for axis in node.axes) + channels * filters
     biases = channels + filters if node.step.biases else 0
-    return (Rival("depthwise separable", weights + biases, weights * math.prod(node.output.spatial)),)
+    return (
+        Rival("depthwise separable", weights + biases, weights * math.prod(node.output.spatial)),
+    )
 
 
 def rivals_in_all(network: Network, versus: Versus) -> tuple[Rival, ...]:
@@ -212,7 +220,11 @@ class Summary:
 
 
 def summarise(
-    network: Network, count: Count | None = None, *, dtype: str = "float32", versus: Versus | None = None
+    network: Network,
+    count: Count | None = None,
+    *,
+    dtype: str = "float32",
+    versus: Versus | None = None,
 ) -> Summary:
     """Compute a row for every layer, and the totals.
 
@@ -229,8 +241,19 @@ def summarise(
     total = sum(work)
     counted = not any(WORK in node.step.unknown for node in network.nodes)
     rows = tuple(
-        _row(network, number, node, view, done, _share(done, total) if counted else None, size * count.batch, versus)
-        for number, (node, view, done) in enumerate(zip(network.nodes, views(network), work, strict=True), 1)
+        _row(
+            network,
+            number,
+            node,
+            view,
+            done,
+            _share(done, total) if counted else None,
+            size * count.batch,
+            versus,
+        )
+        for number, (node, view, done) in enumerate(
+            zip(network.nodes, views(network), work, strict=True), 1
+        )
     )
     return Summary(
         network,

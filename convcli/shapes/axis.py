@@ -149,7 +149,9 @@ class Axis:
         """
         out = self.out + (self.unused > 0 and self.out * self.stride < self.n + self.lo)
         beyond = (out - 1) * self.stride + self.reach - self.padded
-        return replace(self, hi=self.hi + beyond, beyond=beyond) if out >= 1 and beyond > 0 else self
+        return (
+            replace(self, hi=self.hi + beyond, beyond=beyond) if out >= 1 and beyond > 0 else self
+        )
 
     @property
     def formula(self) -> str:
@@ -164,7 +166,11 @@ class Axis:
             extra = [str(self.output_padding)] if self.output_padding else []
             return f"{' - '.join([' + '.join([grown, *extra, reach]), *pads])} = {self.out}"
         span = f"{' + '.join([str(self.n), *pads])} - {reach}"
-        return f"{span} + 1 = {self.out}" if self.stride == 1 else f"floor(({span}) / {self.stride}) + 1 = {self.out}"
+        return (
+            f"{span} + 1 = {self.out}"
+            if self.stride == 1
+            else f"floor(({span}) / {self.stride}) + 1 = {self.out}"
+        )
 
 
 def samples_under(axes: Sequence[Axis], outputs: Sequence[int]) -> int:

@@ -97,7 +97,9 @@ class Geometry:
             boundary = "reflect" if picture else "constant"
         return Border(padding, boundary, self.cval or 0.0)
 
-    def conv_spec(self, dims: int, *, output_padding: PerAxis = 0, picture: bool = False) -> ConvSpec:
+    def conv_spec(
+        self, dims: int, *, output_padding: PerAxis = 0, picture: bool = False
+    ) -> ConvSpec:
         """Check the options and give each one entry per spatial axis.
 
         picture: whether the input is a picture, whose border is reflected by default.

@@ -14,7 +14,8 @@ SMALLEST_SIDE = 8
 
 
 def channels_first_warning(shape: Sequence[int], layout: Layout) -> str:
-    """Return a warning for a shape like 3x224x224 whose last axis is read as channels; "" for others.
+    """Return a warning for a shape like 3x224x224 whose last axis is read as channels; "" for
+    others.
 
     >>> channels_first_warning((3, 224, 224), "channels_last")
     '3x224x224 is read as 224 channels, the last axis; add --layout channels_first if the first axis is channels'
@@ -34,7 +35,8 @@ def channels_first_warning(shape: Sequence[int], layout: Layout) -> str:
 
 
 def batch_warning(shape: Sequence[int], layout: Layout) -> str:
-    """Return a warning for one picture in a batch, such as 1x224x224x3, where no axis is a batch; "" for others.
+    """Return a warning for one picture in a batch, such as 1x224x224x3, where no axis is a batch;
+    "" for others.
 
     >>> batch_warning((1, 224, 224, 3), "channels_last")
     '1x224x224x3 is read as a volume 1x224x224; give one picture as 224x224x3, and several with --batch'
@@ -47,7 +49,8 @@ def batch_warning(shape: Sequence[int], layout: Layout) -> str:
 
 
 def signal_warning(shape: Sequence[int], kernel: Sequence[int]) -> str:
-    """Return a warning for a kernel of one axis on two, of which the last is read as channels; "" for others.
+    """Return a warning for a kernel of one axis on two, of which the last is read as channels; ""
+    for others.
 
     >>> signal_warning((28, 28), (3,))
     '28x28 is read as 28 samples with 28 channels: the kernel 3 has one axis; give -k 3x3 for a picture, \

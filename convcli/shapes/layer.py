@@ -30,11 +30,20 @@ class Layer:
     bias: bool
 
     @classmethod
-    def of(cls, conv_layout: ConvLayout, spec: ConvSpec, *, transposed: bool = False, bias: bool = False) -> Layer:
+    def of(
+        cls,
+        conv_layout: ConvLayout,
+        spec: ConvSpec,
+        *,
+        transposed: bool = False,
+        bias: bool = False,
+    ) -> Layer:
         """Compute the sizes. Raises ShapeError if the kernel does not fit."""
         make_axes = spec.transposed_axes if transposed else spec.axes
         axes = make_axes(conv_layout.spatial, conv_layout.window)
-        return cls(conv_layout, axes, conv_layout.with_spatial(tuple(axis.out for axis in axes)), bias)
+        return cls(
+            conv_layout, axes, conv_layout.with_spatial(tuple(axis.out for axis in axes)), bias
+        )
 
     @property
     def biases(self) -> int:
@@ -68,5 +77,8 @@ class Layer:
     def dense_parameters(self) -> int:
         """Weights, and biases where counted, of a fully connected layer between the same shapes."""
         items = math.prod(self.conv_layout.shape[: self.conv_layout.batch_axes])
-        inputs, outputs = math.prod(self.conv_layout.shape) // items, math.prod(self.output) // items
+        inputs, outputs = (
+            math.prod(self.conv_layout.shape) // items,
+            math.prod(self.output) // items,
+        )
         return inputs * outputs + (outputs if self.bias else 0)

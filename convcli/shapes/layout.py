@@ -58,7 +58,9 @@ class ConvLayout:
 
     @property
     def spatial_axes(self) -> tuple[int, ...]:
-        start = self.batch_axes + (self.channel_axis == self.batch_axes and self.layout == "channels_first")
+        start = self.batch_axes + (
+            self.channel_axis == self.batch_axes and self.layout == "channels_first"
+        )
         return tuple(range(start, start + self.dims))
 
     @property
@@ -127,7 +129,11 @@ def infer_layout(
         raise InputError(f"groups {groups}", "expected 1 or more", "leave groups out for one")
     count = infer_spatial_dims(shape, kernel, channels, groups, layout) if dims is None else dims
     if not 1 <= count <= len(shape):
-        raise InputError(f"dims {count}", f"the input {show(shape)} has {len(shape)} axes", f"use 1 to {len(shape)}")
+        raise InputError(
+            f"dims {count}",
+            f"the input {show(shape)} has {len(shape)} axes",
+            f"use 1 to {len(shape)}",
+        )
     outer = len(shape) - count
     extra = len(kernel) - count
     if outer > 2:
@@ -162,14 +168,27 @@ def infer_layout(
         remedy = _layout_remedy(shape[batch_axes:], kernel, count, layout, groups)
         raise ChannelError(error.given, error.expected, remedy or error.remedy) from None
     return ConvLayout(
-        shape, kernel, count, channel_mode, channel_axis, batch_axes, layout, groups, channels=depth, filters=filters
+        shape,
+        kernel,
+        count,
+        channel_mode,
+        channel_axis,
+        batch_axes,
+        layout,
+        groups,
+        channels=depth,
+        filters=filters,
     )
 
 
 def check_layout(layout: str) -> Layout:
     """Return a layout's name. Raises InputError if it is none."""
     if layout not in LAYOUTS:
-        raise InputError(f"layout {layout!r}", f"expected {' or '.join(LAYOUTS)}", did_you_mean(str(layout), LAYOUTS))
+        raise InputError(
+            f"layout {layout!r}",
+            f"expected {' or '.join(LAYOUTS)}",
+            did_you_mean(str(layout), LAYOUTS),
+        )
     return cast("Layout", layout)
 
 
@@ -204,7 +223,9 @@ def infer_spatial_dims(
         spans = axes == 3 and (kernel[0 if first else -1] == depth or depth <= PICTURE_CHANNELS)
         return axes - 1 if spans or (axes > 1 and channels is not None) else axes
     if extra == 1:
-        one_channel = groups == 1 == kernel[0 if first else -1] and kernel[1 if first else -1] != depth
+        one_channel = (
+            groups == 1 == kernel[0 if first else -1] and kernel[1 if first else -1] != depth
+        )
         return axes if one_channel or axes == 1 else axes - 1
     if extra == 2:
         return axes
@@ -222,7 +243,9 @@ def _channel_mode(extra: int, channels: Channels | None) -> ChannelMode:
     if extra == 2:
         if channels == "each":
             raise InputError(
-                "channels each with a bank of kernels", "a bank sums over channels", "leave --channels out"
+                "channels each with a bank of kernels",
+                "a bank sums over channels",
+                "leave --channels out",
             )
         return "bank"
     if extra == 1:
@@ -269,8 +292,11 @@ def _check_channels(
     return depth if channel_mode == "depthwise" else 1
 
 
-def _layout_remedy(item: Sequence[int], kernel: Sequence[int], dims: int, layout: Layout, groups: int) -> str:
-    """Return what helps where the channels fit if the input's or the kernel's are read in the other order; else "".
+def _layout_remedy(
+    item: Sequence[int], kernel: Sequence[int], dims: int, layout: Layout, groups: int
+) -> str:
+    """Return what helps where the channels fit if the input's or the kernel's are read in the other
+    order; else "".
 
     item: the input without a batch axis.
 
@@ -297,7 +323,9 @@ def _layout_remedy(item: Sequence[int], kernel: Sequence[int], dims: int, layout
     return ""
 
 
-def _check_transposed(kernel: tuple[int, ...], channel_mode: ChannelMode, depth: int, groups: int, own: int) -> int:
+def _check_transposed(
+    kernel: tuple[int, ...], channel_mode: ChannelMode, depth: int, groups: int, own: int
+) -> int:
     outputs = kernel[0] if channel_mode == "bank" else 1
     if outputs != depth:
         raise ChannelError(

@@ -43,7 +43,9 @@ def parse_shape(text: str) -> tuple[int, ...]:
     parts = re.split(r"\s*[x×X,]\s*", text.strip())
     if not all(part.isascii() and part.isdigit() for part in parts):
         raise InputError(
-            f"{text!r} is not a shape", "expected whole numbers joined by x", "write it as 28x28 or 224x224x3"
+            f"{text!r} is not a shape",
+            "expected whole numbers joined by x",
+            "write it as 28x28 or 224x224x3",
         )
     shape = tuple(map(_digits, parts))
     if 0 in shape:
@@ -59,7 +61,9 @@ def parse_per_axis(text: str) -> int | tuple[int, ...]:
     """
     parts = re.split(r"\s*[x,]\s*", text.strip())
     if not all(re.fullmatch(r"[+-]?[0-9]+", part) for part in parts):
-        raise InputError(f"{text!r}", "expected a whole number, or one per axis", "write it as 2 or 2x1")
+        raise InputError(
+            f"{text!r}", "expected a whole number, or one per axis", "write it as 2 or 2x1"
+        )
     values = tuple(map(_digits, parts))
     return values[0] if len(values) == 1 else values
 
@@ -122,10 +126,14 @@ def check_number(value: object, what: str) -> float:
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{what} {value!r}".strip(), "expected a number that a float can hold") from None
+        raise InputError(
+            f"{what} {value!r}".strip(), "expected a number that a float can hold"
+        ) from None
     if isinstance(value, Integral) and int(value) != number:
         nearest = f"write {int(number)}, or another near it"
-        raise InputError(f"{what} {int(value)}".strip(), "expected a number that a float holds", nearest)
+        raise InputError(
+            f"{what} {int(value)}".strip(), "expected a number that a float holds", nearest
+        )
     return number
 
 

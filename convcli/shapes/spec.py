@@ -21,7 +21,16 @@ from typing import Any, cast
 from convcli.errors import InputError, ShapeError, did_you_mean
 from convcli.options import BOUNDARIES, PADDINGS, Boundary, PaddingName
 from convcli.shapes.axis import Axis
-from convcli.shapes.parse import Padding, Pair, PerAxis, _digits, check_number, check_whole, parse_padding, show
+from convcli.shapes.parse import (
+    Padding,
+    Pair,
+    PerAxis,
+    _digits,
+    check_number,
+    check_whole,
+    parse_padding,
+    show,
+)
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,9 @@ class ConvSpec:
             groups=check_whole(groups, "groups", least=1),
         )
 
-    def axes(self, spatial: Sequence[int], kernel: Sequence[int], *, ceil: bool = False) -> tuple[Axis, ...]:
+    def axes(
+        self, spatial: Sequence[int], kernel: Sequence[int], *, ceil: bool = False
+    ) -> tuple[Axis, ...]:
         """Return every spatial axis. Raises ShapeError if the kernel exceeds the padded input.
 
         ceil: round sizes up instead of down; a last window may then reach beyond the padded input.
@@ -85,7 +96,9 @@ class ConvSpec:
         self._check_axes(spatial, kernel)
         axes = tuple(
             Axis(n, k, s, d, *self._pads(axis, n, k, s, d))
-            for axis, (n, k, s, d) in enumerate(zip(spatial, kernel, self.stride, self.dilation, strict=True))
+            for axis, (n, k, s, d) in enumerate(
+                zip(spatial, kernel, self.stride, self.dilation, strict=True)
+            )
         )
         if ceil:
             axes = tuple(axis.ceiled() for axis in axes)
@@ -106,7 +119,10 @@ class ConvSpec:
         Padding `same` gives `n * stride` (TensorFlow, ONNX); `full` undoes what `full` padded.
         """
         self._check_axes(spatial, kernel)
-        axes = tuple(self._transposed_axis(axis, n, k) for axis, (n, k) in enumerate(zip(spatial, kernel, strict=True)))
+        axes = tuple(
+            self._transposed_axis(axis, n, k)
+            for axis, (n, k) in enumerate(zip(spatial, kernel, strict=True))
+        )
         if any(a.out < 1 for a in axes):
             raise ShapeError(
                 f"padding takes away all of the transposed output: {show(spatial)} with kernel {show(kernel)} "
@@ -139,7 +155,8 @@ class ConvSpec:
         if not all(n >= 1 for n in (*spatial, *kernel)):
             empty = "input" if not all(n >= 1 for n in spatial) else "kernel"
             raise ShapeError(
-                f"the {empty} {show(spatial if empty == 'input' else kernel)} is empty", "expected sizes of 1 or more"
+                f"the {empty} {show(spatial if empty == 'input' else kernel)} is empty",
+                "expected sizes of 1 or more",
             )
 
     def _pads(self, axis: int, n: int, k: int, stride: int, dilation: int) -> Pair:
@@ -192,12 +209,16 @@ def output_shape(
     """
     spatial = _sizes(shape, "a size")
     taps = _sizes(kernel, "a kernel size")
-    return ConvSpec.of(len(taps), stride=stride, dilation=dilation, padding=padding).sizes(spatial, taps)
+    return ConvSpec.of(len(taps), stride=stride, dilation=dilation, padding=padding).sizes(
+        spatial, taps
+    )
 
 
 def _sizes(shape: Sequence[int], what: str) -> tuple[int, ...]:
     if not isinstance(shape, Iterable):
-        raise InputError(f"{what} {shape!r} alone", "expected one for each axis", "write one axis as (28,)")
+        raise InputError(
+            f"{what} {shape!r} alone", "expected one for each axis", "write one axis as (28,)"
+        )
     return tuple(check_whole(n, what, least=0) for n in shape)
 
 
@@ -213,7 +234,9 @@ def _check_count(values: Sequence[object], ndim: int, what: str) -> None:
     if len(values) != ndim:
         axes = "axis" if ndim == 1 else "axes"
         raise InputError(
-            f"{what} has {len(values)} entries", f"the kernel slides along {ndim} {axes}", f"give one {what}, or {ndim}"
+            f"{what} has {len(values)} entries",
+            f"the kernel slides along {ndim} {axes}",
+            f"give one {what}, or {ndim}",
         )
 
 

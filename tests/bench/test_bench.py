@@ -1,4 +1,6 @@
-"""The bench times what it says it times, by a clock that is given to it, and a wrong answer does not get past it."""
+"""The bench times what it says it times, by a clock that is given to it, and a wrong answer does
+not get past it.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Offers:
     return offers
 
 
-def offering(call: Callable[[Task], Any], seconds: float | None = None) -> Callable[[Task], Iterator[Peer]]:
+def offering(
+    call: Callable[[Task], Any], seconds: float | None = None
+) -> Callable[[Task], Iterator[Peer]]:
     def offer(task: Task) -> Iterator[Peer]:
         yield Peer("peer", lambda: call(task), seconds)
 
@@ -67,7 +71,9 @@ def scripted(*each: Sequence[float]) -> Callable[[], float]:
     return ticks().__next__
 
 
-def bench_of(*arguments: Any, clock: Callable[[], float] = perf_counter, **options: Any) -> BenchResult:
+def bench_of(
+    *arguments: Any, clock: Callable[[], float] = perf_counter, **options: Any
+) -> BenchResult:
     return run_bench(from_options(BenchRequest, *arguments, **options), clock)
 
 
@@ -91,7 +97,8 @@ class TestTurns:
         seen = []
         set_threads(count)
         monkeypatch.setattr(
-            "convcli.bench.timing.share_out", lambda work, items, workers: seen.append([*map(work, items)])
+            "convcli.bench.timing.share_out",
+            lambda work, items, workers: seen.append([*map(work, items)]),
         )
         copied: list[int] = []
         monkeypatch.setattr(np, "copyto", lambda target, source: copied.append(source.nbytes))
@@ -116,7 +123,9 @@ class TestCases:
 
     def test_rows_stand_by_their_time(self, alone: Offers) -> None:
         admitted = ["direct", "gemm", "separable", "fft"]
-        report = bench_of((30, 40), "random:3x3", runs=1, clock=scripted([0.5] * 4, [9, 9], [3, 2, 4, 1]))
+        report = bench_of(
+            (30, 40), "random:3x3", runs=1, clock=scripted([0.5] * 4, [9, 9], [3, 2, 4, 1])
+        )
         assert [(row.name, row.seconds) for row in report.rows] == list(
             zip([admitted[3], admitted[1], admitted[0], admitted[2]], [1, 2, 3, 4], strict=True)
         )
@@ -126,7 +135,9 @@ class TestCases:
         report = bench_of((30, 40), "random:3x3", limit=0.5, clock=steady())
         assert [row.name for row in report.rows] == [report.plan.method] == [report.reference]
         assert len(report.left_out) == 3
-        assert all(why == "took 1 s at first; the limit is 0.5 s a run" for why in report.left_out.values())
+        assert all(
+            why == "took 1 s at first; the limit is 0.5 s a run" for why in report.left_out.values()
+        )
 
     def test_what_would_take_too_long_is_never_called(self, alone: Offers) -> None:
         alone["peer"] = offering(lambda task: pytest.fail("was called"), seconds=7.0)
@@ -155,7 +166,10 @@ class TestCases:
         [
             (BenchRequest((5, 5), "random:7x7"), "kernel 7x7 exceeds"),
             (BenchRequest((10**6, 10**6), "box"), "of memory"),
-            (from_options(BenchRequest, (3000, 3000), "box", max_memory=100_000_000), "comparing results"),
+            (
+                from_options(BenchRequest, (3000, 3000), "box", max_memory=100_000_000),
+                "comparing results",
+            ),
             (from_options(BenchRequest, (5, 5), "box", limit=float("nan")), "limit nan"),
         ],
     )
@@ -186,12 +200,18 @@ class TestAnswers:
         alone["peer"] = offering(answer)
         assert bench_of((60, 60), "random:3x3", runs=1).wrong == ("peer",)
 
-    def test_a_method_that_errs_is_found(self, alone: Offers, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_method_that_errs_is_found(
+        self, alone: Offers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         from convcli.engine.problem import Problem
 
         run = Problem.run
         monkeypatch.setattr(
-            Problem, "run", lambda self, dtype, method, out: run(self, dtype, method, out) + (method == "fft") * 1e-3
+            Problem,
+            "run",
+            lambda self, dtype, method, out: (
+                run(self, dtype, method, out) + (method == "fft") * 1e-3
+            ),
         )
         assert bench_of((60, 60), "random:3x3", runs=1).wrong == ("fft",)
 
@@ -205,7 +225,10 @@ class TestAnswers:
         alone |= {"peer": offering(lambda task: task.x / "x"), "missing": missing, "unable": unable}
         left_out = bench_of((20, 20), "random:3x3", runs=1).left_out
         assert left_out["peer"].startswith("fails: ")
-        assert (left_out["missing"], left_out["unable"]) == ("is not installed", "has no such border")
+        assert (left_out["missing"], left_out["unable"]) == (
+            "is not installed",
+            "has no such border",
+        )
 
 
 NUMPY, TAPS, PASSES, OVERLAP = (
@@ -220,16 +243,27 @@ DONE: list[tuple[BenchRequest, set[str]]] = [
     (from_options(BenchRequest, (50,), "random:4", padding="same"), {NUMPY, PASSES, OVERLAP}),
     (from_options(BenchRequest, (50,), "random:4", padding="full"), {NUMPY, OVERLAP}),
     (BenchRequest((20, 30), "random:4x3"), {TAPS, OVERLAP}),
-    (from_options(BenchRequest, (20, 30), "random:4x6", dtype="float64", padding="same-lower"), {TAPS, OVERLAP}),
+    (
+        from_options(BenchRequest, (20, 30), "random:4x6", dtype="float64", padding="same-lower"),
+        {TAPS, OVERLAP},
+    ),
     (from_options(BenchRequest, (20, 30), "random:4x3", padding=((0, 2), (1, 0))), {TAPS, OVERLAP}),
-    (from_options(BenchRequest, (20, 30), "gaussian:sigma=1", padding="same", boundary="edge"), {PASSES}),
+    (
+        from_options(BenchRequest, (20, 30), "gaussian:sigma=1", padding="same", boundary="edge"),
+        {PASSES},
+    ),
     (from_options(BenchRequest, (20, 30), "box", padding="same", cval=2.0), {TAPS}),
     *(
-        (from_options(BenchRequest, (20, 30, 3), "random:3x4", padding="same", boundary=border), {TAPS})
+        (
+            from_options(BenchRequest, (20, 30, 3), "random:3x4", padding="same", boundary=border),
+            {TAPS},
+        )
         for border in BORDERS[1:]
     ),
     (
-        from_options(BenchRequest, (3, 20, 30), "random:3x4", padding="same", layout="channels_first", dims=2),
+        from_options(
+            BenchRequest, (3, 20, 30), "random:3x4", padding="same", layout="channels_first", dims=2
+        ),
         {TAPS, OVERLAP},
     ),
     (from_options(BenchRequest, (2, 20, 30, 3), "random:3x4", dims=2), {TAPS, OVERLAP}),
@@ -237,27 +271,64 @@ DONE: list[tuple[BenchRequest, set[str]]] = [
     (from_options(BenchRequest, (20, 30), "random:4x3", stride=2), set()),
     (from_options(BenchRequest, (20, 30), "random:4x3", dilation=2, padding=1), set()),
     (from_options(BenchRequest, (20, 30), "random:4x3", padding=5), set()),
-    (from_options(BenchRequest, (20, 30, 3), "random:3x3", dtype="uint8", padding="same", boundary="reflect"), set()),
+    (
+        from_options(
+            BenchRequest,
+            (20, 30, 3),
+            "random:3x3",
+            dtype="uint8",
+            padding="same",
+            boundary="reflect",
+        ),
+        set(),
+    ),
     (from_options(BenchRequest, (20, 30), "sobel-y", dtype="uint16", padding="same"), set()),
-    (from_options(BenchRequest, (20, 30, 4), "random:6x3x3x2", groups=2, padding="same", stride=2), set()),
     (
         from_options(
-            BenchRequest, (4, 20, 30), "random:6x2x3x3", groups=2, padding=1, boundary="wrap", layout="channels_first"
+            BenchRequest, (20, 30, 4), "random:6x3x3x2", groups=2, padding="same", stride=2
         ),
         set(),
     ),
     (
         from_options(
-            BenchRequest, (20, 30, 4), "random:3x3x4", channels="each", dilation=2, boundary="edge", padding="same"
+            BenchRequest,
+            (4, 20, 30),
+            "random:6x2x3x3",
+            groups=2,
+            padding=1,
+            boundary="wrap",
+            layout="channels_first",
         ),
         set(),
     ),
-    (from_options(BenchRequest, (2, 20, 30, 4), "random:3x3x4", dims=2, boundary="reflect", padding="0:1"), set()),
-    (from_options(BenchRequest, (20, 30, 4), "random:3x3", channels="sum", padding=1, cval=3.0), set()),
+    (
+        from_options(
+            BenchRequest,
+            (20, 30, 4),
+            "random:3x3x4",
+            channels="each",
+            dilation=2,
+            boundary="edge",
+            padding="same",
+        ),
+        set(),
+    ),
+    (
+        from_options(
+            BenchRequest, (2, 20, 30, 4), "random:3x3x4", dims=2, boundary="reflect", padding="0:1"
+        ),
+        set(),
+    ),
+    (
+        from_options(BenchRequest, (20, 30, 4), "random:3x3", channels="sum", padding=1, cval=3.0),
+        set(),
+    ),
     (from_options(BenchRequest, (50, 4), "random:6x3x4", padding=2), set()),
     (from_options(BenchRequest, (6, 7, 8, 2), "random:3x2x2x2x2", padding=1), set()),
 ]
-"""Cases, and who of numpy and scipy, which every test run has, takes part. OpenCV and torch are held to the rest."""
+"""Cases, and who of numpy and scipy, which every test run has, takes part. OpenCV and torch are
+held to the rest.
+"""
 ALSO = {
     "cv2": {"cv2.filter2D", "cv2.sepFilter2D"},
     "torch": {f"torch.conv{dims}d{last}" for dims in (1, 2, 3) for last in ("", ", channels last")},
@@ -273,7 +344,9 @@ def named(case: BenchRequest) -> str:
 @pytest.mark.filterwarnings("default")
 class TestPeers:
     @pytest.mark.parametrize(
-        ("case", "taking_part"), DONE, ids=lambda value: named(value) if isinstance(value, BenchRequest) else ""
+        ("case", "taking_part"),
+        DONE,
+        ids=lambda value: named(value) if isinstance(value, BenchRequest) else "",
     )
     def test_they_give_our_answer(self, case: BenchRequest, taking_part: set[str]) -> None:
         report = run_bench(replace(case, runs=1))
@@ -296,7 +369,9 @@ class TestPeers:
             assert fft.get_workers() == before + 2
         assert fft.get_workers() == before
 
-    @pytest.mark.parametrize(("package", "get"), [("torch", "get_num_threads"), ("cv2", "getNumThreads")])
+    @pytest.mark.parametrize(
+        ("package", "get"), [("torch", "get_num_threads"), ("cv2", "getNumThreads")]
+    )
     def test_so_do_those_with_setters(self, package: str, get: str) -> None:
         module = pytest.importorskip(package)
         before = getattr(module, get)()
@@ -322,13 +397,18 @@ class TestCommand:
         record = json.loads(run("30x40", "-k", "random:3x3", "--runs", 3, "--json").stdout)
         case = record["cases"][0]
         assert record["passed"]
-        assert (case["macs"], case["pick"]) == (9 * 28 * 38, next(r["name"] for r in case["rows"] if r["to_pick"] == 1))
+        assert (case["macs"], case["pick"]) == (
+            9 * 28 * 38,
+            next(r["name"] for r in case["rows"] if r["to_pick"] == 1),
+        )
         for timing in (*case["rows"], *case["limits"].values()):
             assert sorted(timing["turns"])[1] == timing["seconds"]
             assert len(timing["turns"]) == 3
         for row in case["rows"]:
             assert row["operations_per_second"] * row["seconds"] == pytest.approx(2 * case["macs"])
-            assert row["of_copy"] * case["limits"]["copy"]["bytes_per_second"] == pytest.approx(row["bytes_per_second"])
+            assert row["of_copy"] * case["limits"]["copy"]["bytes_per_second"] == pytest.approx(
+                row["bytes_per_second"]
+            )
 
     def test_a_wrong_answer_ends_with_1(self, alone: Offers) -> None:
         alone["peer"] = offering(lambda task: right(task)[1:])
@@ -344,7 +424,10 @@ class TestCommand:
         assert [row["difference"] for row in record["cases"][0]["rows"] if row["peer"]] == [None]
 
     def test_the_standard_set(self, alone: Offers, monkeypatch: pytest.MonkeyPatch) -> None:
-        small = (BenchRequest((20, 20), "box"), from_options(BenchRequest, (30,), "random:5", stride=2))
+        small = (
+            BenchRequest((20, 20), "box"),
+            from_options(BenchRequest, (30,), "random:5", stride=2),
+        )
         monkeypatch.setattr("convcli.bench.run.STANDARD", small)
         told = run("--runs", 1, "--seed", 7, "-o", "bars.png")
         assert told.exit_code == 0
@@ -384,7 +467,9 @@ def lengths(report: BenchResult, colour: str) -> list[int]:
 
 def test_bars_are_as_long_as_their_times(alone: Offers) -> None:
     alone["peer"] = offering(right)
-    report = bench_of((30, 40), "random:3x3", runs=1, clock=scripted([0.5] * 5, [9, 9], [3, 2, 4, 1, 2.5]))
+    report = bench_of(
+        (30, 40), "random:3x3", runs=1, clock=scripted([0.5] * 5, [9, 9], [3, 2, 4, 1, 2.5])
+    )
     times = {
         kind: [row.seconds for row in report.rows if belongs(row)]
         for kind, belongs in (
@@ -400,5 +485,7 @@ def test_bars_are_as_long_as_their_times(alone: Offers) -> None:
 
 def test_a_wrong_answer_is_a_bar_of_its_own_colour(alone: Offers) -> None:
     alone["peer"] = offering(lambda task: right(task) + 1)
-    report = bench_of((30, 40), "random:3x3", runs=1, clock=scripted([0.5] * 5, [9, 9], [3, 2, 4, 1, 2.5]))
+    report = bench_of(
+        (30, 40), "random:3x3", runs=1, clock=scripted([0.5] * 5, [9, 9], [3, 2, 4, 1, 2.5])
+    )
     assert lengths(report, "wrong") == [round(BARS * 2.5 / 4)]

@@ -1,9 +1,11 @@
-"""Time whole runs over one folder of JPEGs, two processes each: convcli, GraphicsMagick and vips, by turns.
+"""Time whole runs over one folder of JPEGs, two processes each: convcli, GraphicsMagick and vips,
+by turns.
 
-`python tests/benchmarks/batch.py` prints the median of each and convcli's share of it. All sharpen by the same 3x3
-kernel, repeat the edge, and write JPEG of quality 95 without subsampling (4:4:4). GraphicsMagick is `gm mogrify` on
-one half of the folder beside the other, vips `vips conv` for each file, two at a time; both are held to one thread a
-process. A tool that is not installed is left out.
+`python tests/benchmarks/batch.py` prints the median of each and convcli's share of it. All sharpen
+by the same 3x3 kernel, repeat the edge, and write JPEG of quality 95 without subsampling (4:4:4).
+GraphicsMagick is `gm mogrify` on one half of the folder beside the other, vips `vips conv` for each
+file, two at a time; both are held to one thread a process. A tool that is not installed is left
+out.
 """
 
 import argparse
@@ -57,14 +59,33 @@ def run_all(commands: list[list[str]], folder: Path) -> None:
 
 def convcli(folder: Path, out: Path) -> None:
     """Two workers and the process that feeds them."""
-    words = ["batch", folder, "-k", "sharpen", "--padding", "same", "--boundary", "edge", "--out", out, "-q"]
+    words = [
+        "batch",
+        folder,
+        "-k",
+        "sharpen",
+        "--padding",
+        "same",
+        "--boundary",
+        "edge",
+        "--out",
+        out,
+        "-q",
+    ]
     words += ["--jobs", JOBS, "--quality", QUALITY]
     run_all([[sys.executable, "-m", "convcli", *map(str, words)]], folder)
 
 
 def graphicsmagick(folder: Path, out: Path) -> None:
     """Two runs of mogrify, each on every second file."""
-    options = ["-convolve", "0,-1,0,-1,5,-1,0,-1,0", "-quality", str(QUALITY), "-sampling-factor", "1x1"]
+    options = [
+        "-convolve",
+        "0,-1,0,-1,5,-1,0,-1,0",
+        "-quality",
+        str(QUALITY),
+        "-sampling-factor",
+        "1x1",
+    ]
     files = sorted(path.name for path in folder.glob("*.jpg"))
     mogrify = ["gm", "mogrify", "-output-directory", str(out), *options]
     run_all([[*mogrify, *files[start::JOBS]] for start in range(JOBS)], folder)
@@ -95,7 +116,9 @@ def seconds(tool: Callable[[Path, Path], None], folder: Path) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--count", type=int, default=200, help="how many pictures")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where the pictures are kept for another time")

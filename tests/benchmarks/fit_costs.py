@@ -1,7 +1,8 @@
-"""Measure the costs that the planner weighs methods by: `python tests/benchmarks/fit_costs.py` prints them.
+"""Measure the costs that the planner weighs methods by: `python tests/benchmarks/fit_costs.py`
+prints them.
 
-Each figure is nanoseconds in float32 on one thread, the least of several runs. Copy them into the module that has them
-when a new machine or a new numpy moves them by more than a quarter.
+Each figure is nanoseconds in float32 on one thread, the least of several runs. Copy them into the
+module that has them when a new machine or a new numpy moves them by more than a quarter.
 """
 
 import math
@@ -36,7 +37,11 @@ def per_output(
     """Nanoseconds for an output of a correlation on a square image."""
     rng = np.random.default_rng(0)
     x = rng.random((SIDE, SIDE), dtype=np.float32)
-    w = np.outer(rng.random(window[0]), rng.random(window[1])) if separable else rng.standard_normal(window)
+    w = (
+        np.outer(rng.random(window[0]), rng.random(window[1]))
+        if separable
+        else rng.standard_normal(window)
+    )
     out = np.empty([(SIDE - k) // s + 1 for k, s in zip(window, stride, strict=True)], np.float32)
     return seconds(lambda: correlate(x, w, stride=stride, method=method, out=out)) / out.size * 1e9
 
@@ -53,16 +58,23 @@ def per_sample(shape: tuple[int, ...], window: tuple[int, ...]) -> float:
 
 
 def per_tap(method: str, bank: tuple[int, ...], channels: int) -> float:
-    """Nanoseconds for a tap of an output of a layer of so many channels: a bank (O, KH, KW, C/groups)."""
+    """Nanoseconds for a tap of an output of a layer of so many channels: a bank (O, KH, KW,
+    C/groups).
+    """
     rng = np.random.default_rng(0)
-    x, w = rng.random((1, 256, 256, channels), dtype=np.float32), rng.standard_normal(bank).astype(np.float32)
+    x, w = (
+        rng.random((1, 256, 256, channels), dtype=np.float32),
+        rng.standard_normal(bank).astype(np.float32),
+    )
     outputs = math.prod(256 - k + 1 for k in bank[1:3]) * bank[0]
     taken = seconds(lambda: conv_layer(x, w, groups=channels // bank[3], method=method))
     return taken / outputs / math.prod(bank[1:]) * 1e9
 
 
 def per_window_sample(channels: int) -> float:
-    """Nanoseconds for a sample of windows of 3x3 with stride 2, copied out as rows: runs of 3 * channels samples."""
+    """Nanoseconds for a sample of windows of 3x3 with stride 2, copied out as rows: runs of 3 *
+    channels samples.
+    """
     x = np.random.default_rng(0).random((1, 64, 64, channels), dtype=np.float32)
     axes = ConvSpec.of(2, stride=2).axes((64, 64), (3, 3))
     seen = windows(x, axes, [axis.out for axis in axes])
@@ -90,7 +102,9 @@ def main() -> None:
         (costs, "MAC"): mac,
         (separable, "PASS"): each,
         (costs, "GATHER"): gather,
-        (full_rank, "STEPPED"): (per_output("gemm", (3, 9), stride=(1, 2)) - per_output("gemm", (3, 3), stride=(1, 2)))
+        (full_rank, "STEPPED"): (
+            per_output("gemm", (3, 9), stride=(1, 2)) - per_output("gemm", (3, 3), stride=(1, 2))
+        )
         / 6
         - 6 * mac,
         (costs, "TOUCH"): small - 3 * 6 * mac - 3 * gather,
@@ -103,7 +117,9 @@ def main() -> None:
     }
     for (module, name), measured in found.items():
         owner = module.__name__.rpartition(".")[2]
-        print(f"{owner:10s} {name:10s} {measured:8.4f} ns measured, {getattr(module, name):8.4f} in the planner")
+        print(
+            f"{owner:10s} {name:10s} {measured:8.4f} ns measured, {getattr(module, name):8.4f} in the planner"
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""Is the planner's pick the fastest method? `python tests/benchmarks/pick.py [--only TEXT]` measures it, case by case.
+"""Is the planner's pick the fastest method? `python tests/benchmarks/pick.py [--only TEXT]`
+measures it, case by case.
 
-Every method that can do a case runs in turn with the others, as in `convcli bench`. Printed is pick / best, the time of
-the method that the planner chose over the time of the fastest; the exit code is 1 where that passes WORST.
+Every method that can do a case runs in turn with the others, as in `convcli bench`. Printed is pick
+/ best, the time of the method that the planner chose over the time of the fastest; the exit code is
+1 where that passes WORST.
 """
 
 from __future__ import annotations
@@ -20,13 +22,19 @@ WORST = 1.25
 SAME = {"padding": "same", "boundary": "symmetric"}
 CASES = (
     *(BenchRequest((4096, 4096), f"random:{k}x{k}") for k in (3, 5, 7, 9, 11, 15, 21, 31)),
-    *(from_options(BenchRequest, (4096, 4096), f"gaussian:sigma={sigma}", **SAME) for sigma in (1, 2, 5, 10)),
+    *(
+        from_options(BenchRequest, (4096, 4096), f"gaussian:sigma={sigma}", **SAME)
+        for sigma in (1, 2, 5, 10)
+    ),
     BenchRequest((4096, 4096), "sobel-x"),
     BenchRequest((4096, 4096), "laplacian"),
     BenchRequest((4096, 4096), "gabor:sigma=3"),
     from_options(BenchRequest, (4096, 4096), "random:5x5", stride=2),
     from_options(BenchRequest, (4096, 4096), "random:5x5", dilation=2),
-    *(from_options(BenchRequest, (2048, 2048, 3), f"random:{k}x{k}", dtype="uint8", **SAME) for k in (3, 5, 7, 15)),
+    *(
+        from_options(BenchRequest, (2048, 2048, 3), f"random:{k}x{k}", dtype="uint8", **SAME)
+        for k in (3, 5, 7, 15)
+    ),
     from_options(BenchRequest, (2048, 2048, 3), "gaussian:sigma=2", dtype="uint8", **SAME),
     from_options(BenchRequest, (2048, 2048, 3), "sharpen", dtype="uint8", **SAME),
     BenchRequest((256, 256), "random:3x3"),
@@ -49,7 +57,11 @@ CASES = (
 
 
 def title(case: BenchRequest) -> str:
-    more = [f"{name} {value}" for name, value in vars(case).items() if name in ("stride", "dilation") and value != 1]
+    more = [
+        f"{name} {value}"
+        for name, value in vars(case).items()
+        if name in ("stride", "dilation") and value != 1
+    ]
     return " ".join([show(case.shape), case.dtype, case.reference, *more])
 
 
@@ -68,11 +80,16 @@ def main() -> int:
         told = "  ".join(f"{row.name} {1e3 * row.seconds:.1f}" for row in report.rows)
         late = "" if ratios[-1] <= WORST else "   <- not the fastest"
         expected = f"{1e3 * report.plan.seconds:.1f} ms on one core expected"
-        print(f"{title(case):48s} {report.pick.name:9s} {ratios[-1]:5.2f}  {told}  ({expected}){late}", flush=True)
+        print(
+            f"{title(case):48s} {report.pick.name:9s} {ratios[-1]:5.2f}  {told}  ({expected}){late}",
+            flush=True,
+        )
     if not ratios:
         print(f"no case has {asked.only!r} in its title", file=sys.stderr)
         return 2
-    print(f"{len(ratios)} cases, the worst pick takes {max(ratios):.2f} times the best; {WORST} is allowed")
+    print(
+        f"{len(ratios)} cases, the worst pick takes {max(ratios):.2f} times the best; {WORST} is allowed"
+    )
     return int(max(ratios) > WORST)
 
 

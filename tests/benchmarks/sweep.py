@@ -1,8 +1,9 @@
-"""Time some four hundred small and middling convolutions, to see what a change of the engine made slower.
+"""Time some four hundred small and middling convolutions, to see what a change of the engine made
+slower.
 
-Run `python tests/benchmarks/sweep.py --save before.json`, make the change, and run it `--against before.json`: that
-prints the ratios of the times, the worst first, and their geometric mean. Single ratios vary by a fifth of themselves;
-with `--turns` the least of several sweeps counts.
+Run `python tests/benchmarks/sweep.py --save before.json`, make the change, and run it `--against
+before.json`: that prints the ratios of the times, the worst first, and their geometric mean. Single
+ratios vary by a fifth of themselves; with `--turns` the least of several sweeps counts.
 """
 
 from __future__ import annotations
@@ -36,7 +37,12 @@ SHAPES: dict[tuple[int, ...], int] = {
 }
 """Inputs, and how many of their axes the kernel slides along, from the first on."""
 
-OPTIONS: tuple[dict[str, Any], ...] = ({}, {"padding": "same", "boundary": "reflect"}, {"stride": 2}, {"dilation": 2})
+OPTIONS: tuple[dict[str, Any], ...] = (
+    {},
+    {"padding": "same", "boundary": "reflect"},
+    {"stride": 2},
+    {"dilation": 2},
+)
 
 LAYERS: tuple[tuple[int, int, int, int, int, dict[str, Any]], ...] = (
     (4, 32, 16, 32, 3, {}),
@@ -62,8 +68,13 @@ def cases(rng: np.random.Generator) -> Iterator[tuple[str, Callable[[], object]]
         x = (rng.random(shape) * 200).astype(dtype)
         for k, options in product((3, 6) if dims == 3 else (3, 6, 12), OPTIONS):
             w = rng.standard_normal((k,) * dims)
-            yield f"{shape} {dtype} k{k} {options}", partial(correlate, x, w, axes=range(dims), **options)
-    for (items, side, channels, filters, k, options), dtype in product(LAYERS, ("float32", "float64")):
+            yield (
+                f"{shape} {dtype} k{k} {options}",
+                partial(correlate, x, w, axes=range(dims), **options),
+            )
+    for (items, side, channels, filters, k, options), dtype in product(
+        LAYERS, ("float32", "float64")
+    ):
         x = rng.standard_normal((items, side, side, channels)).astype(dtype)
         w = rng.standard_normal((filters, k, k, channels // options.get("groups", 1))).astype(dtype)
         name = f"{x.shape} {w.shape} {dtype} {options}"
@@ -86,7 +97,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--save", type=Path, help="write the times there")
     parser.add_argument("--against", type=Path, help="times that were saved before")
-    parser.add_argument("--turns", type=int, default=1, help="sweeps, of which the least times count")
+    parser.add_argument(
+        "--turns", type=int, default=1, help="sweeps, of which the least times count"
+    )
     given = parser.parse_args()
     times: dict[str, float] = {}
     for _ in range(given.turns):
@@ -99,7 +112,9 @@ def main() -> None:
         ratios = {name: times[name] / before[name] for name in times if name in before}
         for name in sorted(ratios, key=ratios.__getitem__, reverse=True):
             print(f"{ratios[name]:.2f}  {before[name]:8.2f} -> {times[name]:8.2f} ms  {name}")
-        print(f"{len(ratios)} cases, geometric mean {math.exp(np.mean([math.log(r) for r in ratios.values()])):.3f}")
+        print(
+            f"{len(ratios)} cases, geometric mean {math.exp(np.mean([math.log(r) for r in ratios.values()])):.3f}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Whole trips: reading, sharpening and writing a picture, as whole processes: `python tests/benchmarks/trips.py`.
+"""Whole trips: reading, sharpening and writing a picture, as whole processes: `python
+tests/benchmarks/trips.py`.
 
-`convcli apply` runs turn by turn with `vips conv`, GraphicsMagick and ImageMagick, those that are there and work, on a
-photograph of 4096x4096 pixels as JPEG, PNG and PPM. All are asked for the same: JPEG at quality 95 with full colour
-resolution, PNG at zlib's level 1; with --defaults each writes as it does by itself. Printed are the medians and the
-ratio of ours to the fastest.
+`convcli apply` runs turn by turn with `vips conv`, GraphicsMagick and ImageMagick, those that are
+there and work, on a photograph of 4096x4096 pixels as JPEG, PNG and PPM. All are asked for the
+same: JPEG at quality 95 with full colour resolution, PNG at zlib's level 1; with --defaults each
+writes as it does by itself. Printed are the medians and the ratio of ours to the fastest.
 """
 
 from __future__ import annotations
@@ -39,11 +40,36 @@ def commands(folder: Path, form: str, *, defaults: bool) -> dict[str, list[str]]
     def out(name: str) -> str:
         return str(folder / f"{name}.{form}")
 
-    ours = ["apply", source, "-k", ";".join(ROWS), "--padding", "same", "--boundary", "edge", "-o", out("convcli")]
+    ours = [
+        "apply",
+        source,
+        "-k",
+        ";".join(ROWS),
+        "--padding",
+        "same",
+        "--boundary",
+        "edge",
+        "-o",
+        out("convcli"),
+    ]
     return {
         "convcli": [sys.executable, "-m", "convcli", *ours, "--overwrite"],
-        "vips": ["vips", "conv", source, out("vips") + settings.get(form, ""), str(folder / "mask.mat")],
-        "GraphicsMagick": ["gm", "convert", source, "-convolve", ",".join(ROWS), *magick, out("gm")],
+        "vips": [
+            "vips",
+            "conv",
+            source,
+            out("vips") + settings.get(form, ""),
+            str(folder / "mask.mat"),
+        ],
+        "GraphicsMagick": [
+            "gm",
+            "convert",
+            source,
+            "-convolve",
+            ",".join(ROWS),
+            *magick,
+            out("gm"),
+        ],
         "ImageMagick": [
             "convert",
             source,
@@ -74,7 +100,10 @@ def working(named: dict[str, list[str]]) -> dict[str, Call]:
             call()
         except (OSError, subprocess.CalledProcessError) as error:
             told = getattr(error, "stderr", None) or str(error).encode()
-            print(f"{name} is left out: {told.decode(errors='replace').strip().splitlines()[-1]}", file=sys.stderr)
+            print(
+                f"{name} is left out: {told.decode(errors='replace').strip().splitlines()[-1]}",
+                file=sys.stderr,
+            )
         else:
             able[name] = call
     return able
@@ -87,7 +116,9 @@ def main() -> int:
     parser.add_argument("--side", type=int, default=SIDE)
     parser.add_argument("--runs", type=int, default=5)
     asked = parser.parse_args()
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(PHOTO.parent.parent), os.environ.get("PYTHONPATH", "")])
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        [str(PHOTO.parent.parent), os.environ.get("PYTHONPATH", "")]
+    )
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         make_inputs(folder, asked.side)
@@ -95,7 +126,11 @@ def main() -> int:
             able = working(commands(folder, form, defaults=asked.defaults))
             taken = {name: timing.median for name, timing in take_turns(able, asked.runs).items()}
             others = [seconds for name, seconds in taken.items() if name != "convcli"]
-            ratio = f"{taken['convcli'] / min(others):.2f} of the fastest other" if others else "nobody to compare with"
+            ratio = (
+                f"{taken['convcli'] / min(others):.2f} of the fastest other"
+                if others
+                else "nobody to compare with"
+            )
             told = "  ".join(f"{name} {1e3 * seconds:.0f} ms" for name, seconds in taken.items())
             print(f"{form:4s} {told}  ({ratio})", flush=True)
     return 0

@@ -67,7 +67,9 @@ def records(*words: object, code: int = 0) -> tuple[dict[str, dict[str, Any]], d
 def pictures(*names: str, size: int = 12) -> None:
     for number, name in enumerate(names):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
-        values = np.random.default_rng(number).integers(0, 256, (size, size + number % 5, 3), np.uint8)
+        values = np.random.default_rng(number).integers(
+            0, 256, (size, size + number % 5, 3), np.uint8
+        )
         save(name, values, overwrite=True)
 
 
@@ -84,10 +86,16 @@ class TestOutputs:
     def test_every_file_is_what_apply_makes(self) -> None:
         pictures("in/a.png", "in/sub/b.png", "in/c.bmp")
         told = ok("in", *BLUR, "--recursive", "--out", "out").splitlines()
-        assert [line.split() for line in told[:3]] == [["done", "3,", "in", "out"], ["skipped", "0"], ["failed", "0"]]
+        assert [line.split() for line in told[:3]] == [
+            ["done", "3,", "in", "out"],
+            ["skipped", "0"],
+            ["failed", "0"],
+        ]
         assert list(tree()) == ["a.png", "c.bmp", "sub/b.png"]
         for name in tree():
-            done = CliRunner().invoke(main, ["apply", f"in/{name}", *BLUR, "-o", f"one{Path(name).suffix}"])
+            done = CliRunner().invoke(
+                main, ["apply", f"in/{name}", *BLUR, "-o", f"one{Path(name).suffix}"]
+            )
             assert done.exit_code == 0
             assert Path(f"one{Path(name).suffix}").read_bytes() == Path("out", name).read_bytes()
             Path(f"one{Path(name).suffix}").unlink()
@@ -107,7 +115,9 @@ class TestOutputs:
 
         monkeypatch.setattr("convcli.jobs.batch.run.Pool", noted)
         pictures("in/a.png", "in/b.png")
-        for number, words in enumerate(("--threads 6 --jobs 2", "--threads 3 --jobs 2", "--threads 1")):
+        for number, words in enumerate(
+            ("--threads 6 --jobs 2", "--threads 3 --jobs 2", "--threads 1")
+        ):
             ok("in", "-k", "box", "--out", f"out{number}", *words.split())
         monkeypatch.setenv("CONVCLI_THREADS", "2")
         ok("in", "-k", "box", "--out", "told")
@@ -124,10 +134,44 @@ class TestOutputs:
 
     def test_options_of_apply_reach_every_file(self) -> None:
         pictures("in/a.png", "in/b.png")
-        options = ["--op", "convolve", "--stride", "2", "--scale", "0.5", "--bias", "3", "--dtype", "float32"]
-        ok("in", "-k", "1,2;3,4", "-k", "box:2x2", "--combine", "max", *options, "--format", "npy", "--out", "out")
+        options = [
+            "--op",
+            "convolve",
+            "--stride",
+            "2",
+            "--scale",
+            "0.5",
+            "--bias",
+            "3",
+            "--dtype",
+            "float32",
+        ]
+        ok(
+            "in",
+            "-k",
+            "1,2;3,4",
+            "-k",
+            "box:2x2",
+            "--combine",
+            "max",
+            *options,
+            "--format",
+            "npy",
+            "--out",
+            "out",
+        )
         for name in ("a", "b"):
-            words = ["apply", f"in/{name}.png", "-k", "1,2;3,4", "-k", "box:2x2", "--combine", "max", *options]
+            words = [
+                "apply",
+                f"in/{name}.png",
+                "-k",
+                "1,2;3,4",
+                "-k",
+                "box:2x2",
+                "--combine",
+                "max",
+                *options,
+            ]
             assert CliRunner().invoke(main, [*words, "-o", f"{name}.npy"]).exit_code == 0
             np.testing.assert_array_equal(np.load(f"out/{name}.npy"), np.load(f"{name}.npy"))
 
@@ -135,14 +179,27 @@ class TestOutputs:
         own = {"--output", "-o", "--dry-run", "--format", "--json", "--overwrite", "--debug"}
         own |= {"--threads", "--quiet", "--verbose"}
         options = {
-            name: set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", CliRunner().invoke(main, [name, "-h"]).stdout, re.M))
+            name: set(
+                re.findall(
+                    r"^  (?:-\w, )?(--[a-z-]+)", CliRunner().invoke(main, [name, "-h"]).stdout, re.M
+                )
+            )
             for name in ("apply", "batch")
         }
         assert options["apply"] - own <= options["batch"]
 
     def test_names_and_formats(self) -> None:
         pictures("in/a.png", "in/sub/b.png")
-        ok("in/**/*.png", *SHARPEN, "--name", "{index:02}-{stem}{ext}", "--format", "tiff", "--out", "out")
+        ok(
+            "in/**/*.png",
+            *SHARPEN,
+            "--name",
+            "{index:02}-{stem}{ext}",
+            "--format",
+            "tiff",
+            "--out",
+            "out",
+        )
         assert list(tree()) == ["01-a.tiff", "sub/02-b.tiff"]
 
     def test_lists_from_standard_input_and_names_in_any_encoding(self) -> None:
@@ -178,13 +235,24 @@ class TestOutputs:
     def test_dry_run_writes_nothing(self) -> None:
         pictures("in/a.png", "in/b.png")
         told = ok("in", *SHARPEN, "--out", "out", "--name", "{stem}-x{ext}", "--dry-run")
-        assert told.splitlines()[:3] == ["in/a.png -> a-x.png", "in/b.png -> b-x.png", "planned  2, in out"]
+        assert told.splitlines()[:3] == [
+            "in/a.png -> a-x.png",
+            "in/b.png -> b-x.png",
+            "planned  2, in out",
+        ]
         assert not Path("out").exists()
         ok("in/a.png", *SHARPEN, "--out", "out", "--name", "{stem}-x{ext}")
-        nothing = ok("in/a.png", *SHARPEN, "--out", "out", "--name", "{stem}-x{ext}", "--dry-run", "--resume")
-        assert nothing.splitlines()[:2] == ["planned  0, in out", "skipped  1, done before and unchanged"]
+        nothing = ok(
+            "in/a.png", *SHARPEN, "--out", "out", "--name", "{stem}-x{ext}", "--dry-run", "--resume"
+        )
+        assert nothing.splitlines()[:2] == [
+            "planned  0, in out",
+            "skipped  1, done before and unchanged",
+        ]
         before = (tree(), Path("out", NAME).read_bytes())
-        each, last = records("in", *SHARPEN, "--out", "out", "--name", "{stem}-x{ext}", "--dry-run", "--resume")
+        each, last = records(
+            "in", *SHARPEN, "--out", "out", "--name", "{stem}-x{ext}", "--dry-run", "--resume"
+        )
         assert [record["status"] for record in each.values()] == ["skipped", "planned"]
         assert (last["planned"], last["done"], last["skipped"]) == (1, 0, 1)
         assert (tree(), Path("out", NAME).read_bytes()) == before
@@ -211,12 +279,16 @@ class TestOutputs:
             "sha256": tree()["a.png"],
         }
         assert each["in/a.png"]["clipped"] > 0
-        assert [warning[-19:] for warning in each["in/a.png"]["warnings"]] == ["use --range rescale"]
+        assert [warning[-19:] for warning in each["in/a.png"]["warnings"]] == [
+            "use --range rescale"
+        ]
         assert each["in/b.png"]["status"] == "failed"
         assert "in/b.png is damaged" in each["in/b.png"]["reason"]
         assert [last[name] for name in ("inputs", "done", "skipped", "failed")] == [2, 1, 0, 1]
 
-    def test_progress_is_on_stderr_and_only_where_it_takes_seconds(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_progress_is_on_stderr_and_only_where_it_takes_seconds(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr("convcli.cli.report.batch.LINE_EVERY", 0.001)
         pictures("in/a.png", "in/b.png")
         result = run("in", *SHARPEN, "--out", "out")
@@ -224,7 +296,9 @@ class TestOutputs:
         assert " left" not in result.stdout
         assert run("in", *SHARPEN, "--out", "other", "-q").stderr == ""
 
-    def test_dry_run_of_a_resumed_batch_looks_at_many_files_at_a_time_and_keeps_their_order(self) -> None:
+    def test_dry_run_of_a_resumed_batch_looks_at_many_files_at_a_time_and_keeps_their_order(
+        self,
+    ) -> None:
         pictures(*(f"in/{n:02}.png" for n in range(30)))
         ok("in", *SHARPEN, "--out", "out")
         pictures("in/02.png", "in/17.png", size=20)
@@ -238,12 +312,27 @@ class TestOutputs:
         ]
         assert last["skipped"] == 28
 
-    def test_dry_run_gives_up_what_cannot_be_looked_at(self, request: pytest.FixtureRequest) -> None:
+    def test_dry_run_gives_up_what_cannot_be_looked_at(
+        self, request: pytest.FixtureRequest
+    ) -> None:
         pictures("in/stuck.png", "in/b.png")
         ok("in", *SHARPEN, "--out", "out")
         request.getfixturevalue("stuck_workers")
-        words = ("in/stuck.png", "in/b.png", *SHARPEN, "--out", "out", "--dry-run", "--resume", "--timeout", 3)
-        assert [record["status"] for record in records(*words)[0].values()] == ["planned", "skipped"]
+        words = (
+            "in/stuck.png",
+            "in/b.png",
+            *SHARPEN,
+            "--out",
+            "out",
+            "--dry-run",
+            "--resume",
+            "--timeout",
+            3,
+        )
+        assert [record["status"] for record in records(*words)[0].values()] == [
+            "planned",
+            "skipped",
+        ]
 
 
 class TestRefusals:
@@ -255,14 +344,20 @@ class TestRefusals:
         assert "no name; expected that of a folder" in refused("a.png", *SHARPEN, "--out", "")
         assert "nothing matches *.tif" in refused("*.tif", *SHARPEN, "--out", "out")
         assert "did you mean 'sharpen'" in refused("a.png", "-k", "sharpe", "--out", "out")
-        assert "did you mean '{stem}'" not in refused("a.png", *SHARPEN, "--out", "out", "--name", "{}")
-        assert "unknown format 'pgn'" in refused("a.png", *SHARPEN, "--out", "out", "--format", "pgn")
+        assert "did you mean '{stem}'" not in refused(
+            "a.png", *SHARPEN, "--out", "out", "--name", "{}"
+        )
+        assert "unknown format 'pgn'" in refused(
+            "a.png", *SHARPEN, "--out", "out", "--format", "pgn"
+        )
         assert not Path("out").exists()
 
     def test_collisions_are_refused_before_the_first_write(self) -> None:
         pictures("x/a.png", "y/a.png", "y/b.png", "x/B.png")
         told = refused("x", "y", *SHARPEN, "--out", "out")
-        assert "x/B.png -> B.png and y/b.png -> b.png, x/a.png -> a.png and y/a.png -> a.png" in told
+        assert (
+            "x/B.png -> B.png and y/b.png -> b.png, x/a.png -> a.png and y/a.png -> a.png" in told
+        )
         assert not Path("out").exists()
         ok("x", "y", *SHARPEN, "--out", "out", "--name", "{parent}-{name}")
 
@@ -275,8 +370,12 @@ class TestRefusals:
     def test_files_that_exist_are_replaced_only_on_demand(self) -> None:
         pictures("in/a.png", "in/b.png", "out/a.png")
         before = tree()
-        assert "out/a.png exists; expected new files; pass --resume" in refused("in", *SHARPEN, "--out", "out")
-        assert "no batch made it; pass --overwrite" in refused("in", *SHARPEN, "--out", "out", "--resume")
+        assert "out/a.png exists; expected new files; pass --resume" in refused(
+            "in", *SHARPEN, "--out", "out"
+        )
+        assert "no batch made it; pass --overwrite" in refused(
+            "in", *SHARPEN, "--out", "out", "--resume"
+        )
         assert tree() == before
         ok("in", *SHARPEN, "--out", "out", "--overwrite")
         assert "2 outputs exist, such as out/a.png" in refused("in", *SHARPEN, "--out", "out")
@@ -305,12 +404,17 @@ class TestRefusals:
         Path("file").touch()
         Path("link").symlink_to("nowhere")
         told = refused("in", *SHARPEN, "--out", out)
-        assert f"{out.partition('/')[0]} is no folder; expected one, or a name that is free; choose --out" in told
+        assert (
+            f"{out.partition('/')[0]} is no folder; expected one, or a name that is free; choose --out"
+            in told
+        )
 
     def test_a_folder_that_cannot_be_made(self) -> None:
         pictures("in/a.png")
         long = 300 * "x"
-        assert f"{long} cannot be created; File name too long" in refused("in", *SHARPEN, "--out", long, code=1)
+        assert f"{long} cannot be created; File name too long" in refused(
+            "in", *SHARPEN, "--out", long, code=1
+        )
 
     def test_a_folder_that_the_system_does_not_make(self, monkeypatch: pytest.MonkeyPatch) -> None:
         pictures("in/a.png")
@@ -319,7 +423,9 @@ class TestRefusals:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(Path, "mkdir", full)
-        assert "out cannot be created; No space left on device" in refused("in", *SHARPEN, "--out", "out", code=1)
+        assert "out cannot be created; No space left on device" in refused(
+            "in", *SHARPEN, "--out", "out", code=1
+        )
 
     def test_the_help_says_what_json_prints(self) -> None:
         assert "one line of JSON for each input" in " ".join(run("--help").stdout.split())
@@ -349,17 +455,24 @@ class TestFailures:
         assert "failed   1" in ok("a.png", *SHARPEN, "--out", "out", code=3)
 
     def test_a_full_disk_fails_one_file(self) -> None:
-        """A limit on the size of files, which the large output passes and the small ones and the manifest do not."""
+        """A limit on the size of files, which the large output passes and the small ones and the
+        manifest do not.
+        """
         pictures("in/a.png", "in/b.png")
         save("in/c.png", np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8))
-        limited = "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); " + MAIN
+        limited = (
+            "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); "
+            + MAIN
+        )
         words = command("in", *SHARPEN, "--out", "out", "-q", code=limited)
         done = subprocess.run(words, env=environment(), capture_output=True)
         assert done.returncode == 3, done
         assert b"  in/c.png  out/c.png cannot be written; File too large" in done.stdout
         assert sorted(path.name for path in Path("out").iterdir()) == [NAME, "a.png", "b.png"]
 
-    @pytest.mark.skipif(not Path("/dev/zero").is_char_device(), reason="the system has no such device")
+    @pytest.mark.skipif(
+        not Path("/dev/zero").is_char_device(), reason="the system has no such device"
+    )
     def test_a_device_without_an_end_is_not_read(self) -> None:
         pictures("in/a.png")
         Path("in/zero.png").symlink_to("/dev/zero")
@@ -368,7 +481,15 @@ class TestFailures:
 
     def test_an_input_that_vanishes(self) -> None:
         pictures("in/a.png", "in/b.png")
-        told = ok("--files-from", "-", *SHARPEN, "--out", "out", stdin=b"in/a.png\nin/gone.png\nin/b.png\n", code=3)
+        told = ok(
+            "--files-from",
+            "-",
+            *SHARPEN,
+            "--out",
+            "out",
+            stdin=b"in/a.png\nin/gone.png\nin/b.png\n",
+            code=3,
+        )
         assert "in/gone.png  cannot be read; No such file or directory" in told
         assert list(tree()) == ["in/a.png", "in/b.png"]
 
@@ -418,10 +539,17 @@ class TestResume:
         after = tree()
         assert all(after[name] == whole[name] for name in ("1.png", "2.png", "3.png"))
         assert after["0.png"] != whole["0.png"]
-        assert all(Path("out", f"{n}.png").stat().st_mtime_ns == before[f"{n}.png"] for n in (3, 4, 5))
+        assert all(
+            Path("out", f"{n}.png").stat().st_mtime_ns == before[f"{n}.png"] for n in (3, 4, 5)
+        )
 
     @pytest.mark.parametrize(
-        "change", [("-k", "emboss", "--padding", "same"), (*SHARPEN, "--boundary", "edge"), (*SHARPEN, "--scale", "2")]
+        "change",
+        [
+            ("-k", "emboss", "--padding", "same"),
+            (*SHARPEN, "--boundary", "edge"),
+            (*SHARPEN, "--scale", "2"),
+        ],
     )
     def test_another_recipe_redoes_all(self, change: tuple[str, ...]) -> None:
         pictures("in/a.png", "in/b.png")
@@ -462,9 +590,9 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path, **more}
 
 
-# Every interpreter that has this on PYTHONPATH notes that it runs. A worker that opens the input that is stuck notes it
-# and waits for ever, where it is to be deaf holding the interpreter's lock. At the given number of file events, those
-# of one role kill themselves or their parent.
+# Every interpreter that has this on PYTHONPATH notes that it runs. A worker that opens the input
+# that is stuck notes it and waits for ever, where it is to be deaf holding the interpreter's lock.
+# At the given number of file events, those of one role kill themselves or their parent.
 HOOKS = """
 import ctypes, os, signal, sys
 from pathlib import Path
@@ -496,7 +624,9 @@ sys.addaudithook(watch)
 
 @pytest.fixture
 def hooks(tmp_path: Path) -> Path:
-    """A folder for PYTHONPATH whose hooks are loaded by every process, and where each notes its number and role."""
+    """A folder for PYTHONPATH whose hooks are loaded by every process, and where each notes its
+    number and role.
+    """
     folder = tmp_path / "hooks"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(HOOKS)
@@ -515,7 +645,9 @@ def watched(hooks: Path, **more: str) -> dict[str, str]:
 
 
 def alive(hooks: Path, role: str = "*") -> list[int]:
-    """The processes that were noted and still run; those that have ended and were not waited for do not count."""
+    """The processes that were noted and still run; those that have ended and were not waited for do
+    not count.
+    """
     found = []
     for path in hooks.glob(f"[0-9]*.{role}"):
         with contextlib.suppress(OSError):
@@ -525,7 +657,9 @@ def alive(hooks: Path, role: str = "*") -> list[int]:
 
 
 def gone(hooks: Path) -> bool:
-    """Whether every process ends, those that must notice by themselves that their parent did within some seconds."""
+    """Whether every process ends, those that must notice by themselves that their parent did within
+    some seconds.
+    """
     for _ in range(500):
         if not alive(hooks):
             return True
@@ -539,8 +673,12 @@ def stuck_batch(hooks: Path, *options: str, **more: str) -> subprocess.Popen[byt
     One record has been printed, and with two jobs a worker is at that input.
     """
     pictures("in/a.png", "in/stuck.png", "in/b.png")
-    words = command("in/a.png", "in/stuck.png", "in/b.png", *SHARPEN, "--out", "out", "--json", *options)
-    process = subprocess.Popen(words, env=watched(hooks, **more), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    words = command(
+        "in/a.png", "in/stuck.png", "in/b.png", *SHARPEN, "--out", "out", "--json", *options
+    )
+    process = subprocess.Popen(
+        words, env=watched(hooks, **more), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     assert process.stdout is not None
     assert b'"done"' in process.stdout.readline()
     while not alive(hooks, "stuck"):
@@ -548,14 +686,20 @@ def stuck_batch(hooks: Path, *options: str, **more: str) -> subprocess.Popen[byt
     return process
 
 
-needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="tells by /proc which processes run")
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="tells by /proc which processes run"
+)
 
 
 @needs_proc
 class TestStopped:
     @pytest.mark.parametrize("how", [{}, {"TEST_DEAF": "1"}], ids=["waiting", "deaf"])
-    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-    def test_a_signal_leaves_nothing_half(self, hooks: Path, number: int, code: int, how: dict[str, str]) -> None:
+    @pytest.mark.parametrize(
+        ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+    )
+    def test_a_signal_leaves_nothing_half(
+        self, hooks: Path, number: int, code: int, how: dict[str, str]
+    ) -> None:
         """It ends although a worker never would: that one is killed, and nobody waits for its work."""
         process = stuck_batch(hooks, "--jobs", "2", **how)
         process.send_signal(number)
@@ -573,7 +717,9 @@ class TestStopped:
     def test_a_closed_pipe_ends_it_silently(self, hooks: Path) -> None:
         pictures(*(f"in/{n}.png" for n in range(30)))
         words = command("in", *SHARPEN, "--out", "out", "--json", "--jobs", "2")
-        process = subprocess.Popen(words, env=watched(hooks), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            words, env=watched(hooks), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.readline()
@@ -619,13 +765,17 @@ def test_killed_at_fifty_moments_and_resumed_it_ends_with_the_same_bytes(hooks: 
     for _ in range(5):
         shutil.rmtree("out", ignore_errors=True)
         for _ in range(10):
-            counted, victim = rng.choice([("worker", "parent"), ("worker", "worker"), ("parent", "parent")])
+            counted, victim = rng.choice(
+                [("worker", "parent"), ("worker", "worker"), ("parent", "parent")]
+            )
             moment = f"{counted},{victim},{rng.randint(1, 16)}"
             words = command(*batch, "--out", "out", "--resume")
             done = subprocess.run(words, env=watched(hooks, TEST_KILL=moment), capture_output=True)
             killed += done.returncode == -signal.SIGKILL
             assert gone(hooks)
-            published = {name: digest for name, digest in tree().items() if not name.endswith(".tmp")}
+            published = {
+                name: digest for name, digest in tree().items() if not name.endswith(".tmp")
+            }
             assert published.items() <= whole.items(), moment
         ok(*batch, "--out", "out", "--resume")
         assert tree() == whole

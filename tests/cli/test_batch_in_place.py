@@ -27,7 +27,11 @@ SHARPEN = ("-k", "sharpen", "--padding", "same")
 def pictures(*names: str) -> None:
     for number, name in enumerate(names):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
-        save(name, np.random.default_rng(number).integers(0, 256, (12, 12, 3), np.uint8), overwrite=True)
+        save(
+            name,
+            np.random.default_rng(number).integers(0, 256, (12, 12, 3), np.uint8),
+            overwrite=True,
+        )
 
 
 def batch(*words: str, code: int = 0) -> Result:
@@ -56,7 +60,12 @@ class TestInPlace:
         assert told.startswith("done     3, in place\n")
         assert content(*names) == expected
         assert stat.S_IMODE(Path("in/a.png").stat().st_mode) == 0o600
-        assert sorted(path.name for path in Path("in").iterdir()) == [NAME, "a.png", "b.bmp", "c.npy"]
+        assert sorted(path.name for path in Path("in").iterdir()) == [
+            NAME,
+            "a.png",
+            "b.bmp",
+            "c.npy",
+        ]
 
     def test_resumed_it_filters_nothing_twice(self) -> None:
         names = ("in/a.png", "in/sub/b.png")
@@ -77,7 +86,9 @@ class TestInPlace:
         (once,) = content("in/a.png")
         (twice,) = made("in/a.png")
         told = batch("in", *SHARPEN, "--in-place", code=2).stderr
-        assert "1 inputs were filtered in place by the same command before, such as in/a.png" in told
+        assert (
+            "1 inputs were filtered in place by the same command before, such as in/a.png" in told
+        )
         assert content("in/a.png") == [once]
         batch("in", *SHARPEN, "--in-place", "--overwrite")
         assert content("in/a.png") == [twice]
@@ -170,7 +181,9 @@ class TestSummary:
         assert re.search(r"^time     [\d.]+ s, [\d.]+ a second$", told, re.M)
         size = sum(path.stat().st_size for path in Path("out").glob("*.png"))
         assert f"\nwrote    {size} bytes\n" in told
-        *each, last = map(json.loads, batch("in", *SHARPEN, "--output", "json", "--json").stdout.splitlines())
+        *each, last = map(
+            json.loads, batch("in", *SHARPEN, "--output", "json", "--json").stdout.splitlines()
+        )
         assert (last["bytes"], last["values"]) == (size, 864)
         assert last["clipped"] == sum(record["clipped"] for record in each) > 0
         assert last["seconds"] > 0
@@ -178,7 +191,10 @@ class TestSummary:
 
     def test_failed_is_red_on_a_terminal(self, monkeypatch: pytest.MonkeyPatch) -> None:
         Path("a.png").write_bytes(b"x")
-        arguments: dict[str, Any] = {"args": ["batch", "a.png", "-k", "box", "-o", "out", "-q"], "color": True}
+        arguments: dict[str, Any] = {
+            "args": ["batch", "a.png", "-k", "box", "-o", "out", "-q"],
+            "color": True,
+        }
         assert "\x1b[31m\x1b[1mfailed   1\x1b[0m" in CliRunner().invoke(main, **arguments).stdout
         monkeypatch.setenv("NO_COLOR", "1")
         assert "\x1b" not in CliRunner().invoke(main, **arguments).stdout

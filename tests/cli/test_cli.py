@@ -132,14 +132,23 @@ def documented_fields() -> dict[str, list[str]]:
     """The guide's JSON table: each command's fields, without what stands in brackets behind one."""
     section = (GUIDE / "json.md").read_text().split("\n## JSON\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `([a-z -]+)` \| (.*) \|$", section, re.MULTILINE)
-    return {command: re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", fields)) for command, fields in rows}
+    return {
+        command: re.findall(r"`(\w+)`", re.sub(r"\([^)]*\)", "", fields))
+        for command, fields in rows
+    }
 
 
 @pytest.mark.parametrize("name", CALLS)
 def test_every_field_of_json_is_documented(name: str) -> None:
     call = [*CALLS[name][:-4], "-o", "out.csv"] if "export" in name else CALLS[name]
     for record in map(json.loads, ok(*call, "--json").stdout.splitlines()):
-        assert list(record) == ["convcli", "schema", "command", "warnings", *documented_fields()[record["command"]]]
+        assert list(record) == [
+            "convcli",
+            "schema",
+            "command",
+            "warnings",
+            *documented_fields()[record["command"]],
+        ]
 
 
 class TestTheGroup:
@@ -207,7 +216,19 @@ class TestShape:
             (["32x64x64", "-k", "3x3x3"], "30x62x62"),
             (["8x224x224x3", "-k", "64x7x7x3", "--stride", "2"], "8x109x109x64"),
             (["3x224x224", "-k", "64x3x7x7", "--layout", "channels_first"], "64x218x218"),
-            (["14x14x256", "-k", "256x4x4x128", "--transposed", "--stride", "2", "--padding", "1"], "28x28x128"),
+            (
+                [
+                    "14x14x256",
+                    "-k",
+                    "256x4x4x128",
+                    "--transposed",
+                    "--stride",
+                    "2",
+                    "--padding",
+                    "1",
+                ],
+                "28x28x128",
+            ),
             (["28x28x8", "-k", "16x3x3x4", "--groups", "2"], "26x26x16"),
             (["28x28x3", "-k", "3x3x3", "--channels", "each"], "26x26x3"),
             (["28x28x3", "-k", "3x3", "--channels", "sum"], "26x26x1"),
@@ -223,7 +244,9 @@ class TestShape:
         assert record["dense_parameters"] == 784 * 676 + 676
 
     def test_refusals(self) -> None:
-        assert "kernel 7x7 exceeds the padded input 5x5; use --padding same" in refused("shape", "5x5", "-k", "7x7")
+        assert "kernel 7x7 exceeds the padded input 5x5; use --padding same" in refused(
+            "shape", "5x5", "-k", "7x7"
+        )
         assert "4 channels" in refused("shape", "28x28x3", "-k", "3x3x4")
         assert "stride 0" in refused("shape", "28x28", "-k", "3x3", "--stride", "0")
         assert "dilation -1" in refused("shape", "28x28", "-k", "3x3", "--dilation", "-1")
@@ -240,11 +263,36 @@ class TestNetworks:
         assert lines[0] == "224x224x3 -> 1000, 5 layers"
         assert lines[1].split() == [
             "#",
-            *["layer", "output", "parameters", "macs", "share", "memory", "field", "jump", "pad", "centre", "dropped"],
+            *[
+                "layer",
+                "output",
+                "parameters",
+                "macs",
+                "share",
+                "memory",
+                "field",
+                "jump",
+                "pad",
+                "centre",
+                "dropped",
+            ],
         ]
-        assert lines[2].split()[:6] == ["1", "conv:64,k=7,s=2,p=3", "112x112x64", "9,472", "118", "M"]
+        assert lines[2].split()[:6] == [
+            "1",
+            "conv:64,k=7,s=2,p=3",
+            "112x112x64",
+            "9,472",
+            "118",
+            "M",
+        ]
         exact = ok("shape", *self.CHAIN, "-v").stdout.splitlines()
-        assert exact[2].split()[:5] == ["1", "conv:64,k=7,s=2,p=3", "112x112x64", "9,472", "118,013,952"]
+        assert exact[2].split()[:5] == [
+            "1",
+            "conv:64,k=7,s=2,p=3",
+            "112x112x64",
+            "9,472",
+            "118,013,952",
+        ]
         assert ok("shape", *self.CHAIN, "-q").stdout == "1000\n"
 
     def test_a_file_and_another_input_for_it(self) -> None:
@@ -254,8 +302,13 @@ class TestNetworks:
 
     def test_the_convention_is_printed_and_chosen(self) -> None:
         vgg = SAMPLES / "networks" / "vgg16.toml"
-        assert "15,470,264,320 for one item; 1 mac is one multiply-add of a weight" in ok("shape", vgg).stdout
-        assert "30,940,528,640 for one item; 1 flop is" in ok("shape", vgg, "--count", "flops").stdout
+        assert (
+            "15,470,264,320 for one item; 1 mac is one multiply-add of a weight"
+            in ok("shape", vgg).stdout
+        )
+        assert (
+            "30,940,528,640 for one item; 1 flop is" in ok("shape", vgg, "--count", "flops").stdout
+        )
         told = ok("shape", vgg, "--with-bias", "--batch", "2").stdout
         assert "30,967,642,064 for a batch of 2" in told
         assert "additions of biases included" in told
@@ -269,17 +322,29 @@ class TestNetworks:
         told = ok("shape", "227x227x3", "conv:96,k=11,s=4", "--versus", "dense").stdout
         assert "locally connected  105,705,600 parameters, 3,025 times as many" in told
         assert "no layer of these" in ok("shape", "8x8x3", "relu", "--versus", "separable").stdout
-        record = json.loads(ok("shape", "8x8x3", "conv:4,k=3", "--versus", "separable", "--json").stdout)
-        assert record["layers"][0]["versus"] == [{"name": "depthwise separable", "parameters": 46, "macs": 39 * 36}]
+        record = json.loads(
+            ok("shape", "8x8x3", "conv:4,k=3", "--versus", "separable", "--json").stdout
+        )
+        assert record["layers"][0]["versus"] == [
+            {"name": "depthwise separable", "parameters": 46, "macs": 39 * 36}
+        ]
 
     def test_json_csv_and_markdown_agree(self) -> None:
         record = json.loads(ok("shape", *self.CHAIN, "--json").stdout)
         rows = list(csv.DictReader(ok("shape", *self.CHAIN, "--csv").stdout.splitlines()))
         marks = ok("shape", *self.CHAIN, "--markdown").stdout.splitlines()
-        assert [row["layer"] for row in rows] == [row["layer"] for row in record["layers"]] == list(self.CHAIN[1:])
+        assert (
+            [row["layer"] for row in rows]
+            == [row["layer"] for row in record["layers"]]
+            == list(self.CHAIN[1:])
+        )
         assert [int(row["macs"]) for row in rows] == [row["work"] for row in record["layers"]]
-        assert record["totals"]["parameters"] == sum(int(row["parameters"]) for row in rows) == 74_472
-        assert [line.split(" | ")[1] for line in marks if line.startswith("| ")][2:] == list(self.CHAIN[1:])
+        assert (
+            record["totals"]["parameters"] == sum(int(row["parameters"]) for row in rows) == 74_472
+        )
+        assert [line.split(" | ")[1] for line in marks if line.startswith("| ")][2:] == list(
+            self.CHAIN[1:]
+        )
 
     def test_layout_and_dtype(self) -> None:
         options = ["--layout", "channels_first", "--dtype", "float16", "--json"]
@@ -288,7 +353,10 @@ class TestNetworks:
         assert record["totals"]["activation_bytes"] == 2 * 8 * 26 * 26
 
     def test_marks_are_explained(self) -> None:
-        assert "the floor drops samples of the input" in ok("shape", "224x224x3", "maxpool:3,s=4").stdout
+        assert (
+            "the floor drops samples of the input"
+            in ok("shape", "224x224x3", "maxpool:3,s=4").stdout
+        )
         arms = "concat[conv:1,k=3,p=1 | conv:1,k=5,p=1:3]"
         assert "paths that meet in layer 3" in ok("shape", "9x9x1", arms).stdout
 
@@ -299,7 +367,10 @@ class TestNetworks:
         assert "reaches nothing" in ok("shape", "4x4x1", "conv:1,k=1,s=2", "--at", "1,1").stdout
         chain = ["conv:64,k=11,s=4", "maxpool:3,s=2"]
         assert ok("shape", "--input-for", "27x27", *chain, "-q").stdout == "227x227\n"
-        assert "512 gives 512" in ok("shape", "--input-for", "512x512", SAMPLES / "networks" / "unet.toml").stdout
+        assert (
+            "512 gives 512"
+            in ok("shape", "--input-for", "512x512", SAMPLES / "networks" / "unet.toml").stdout
+        )
         solved = ok("shape", "--solve", "14x14", "28x28").stdout.splitlines()
         assert solved[1].split() == ["784", "1", "14x14", "->", "28x28", "deconv:1,k=2,s=2"]
 
@@ -307,7 +378,9 @@ class TestNetworks:
         words = ["28x28x3", "conv:8,k=3", "residual[conv:8,k=3,p=1]x2", "gap"]
         Path("net.toml").write_text(ok("shape", *words, "--emit", "toml").stdout)
         assert ok("shape", "net.toml", "--csv").stdout == ok("shape", *words, "--csv").stdout
-        assert "is a network's file; expected layers" in refused("shape", "net.toml", "--emit", "toml")
+        assert "is a network's file; expected layers" in refused(
+            "shape", "net.toml", "--emit", "toml"
+        )
 
     def test_emitted_torch_is_python(self) -> None:
         code = ok("shape", NETWORK, "--emit", "torch").stdout
@@ -317,8 +390,14 @@ class TestNetworks:
     @pytest.mark.parametrize(
         ("words", "says"),
         [
-            (["32x32x3", "konv:3"], "'konv:3' at character 1: no layer 'konv'; did you mean 'conv'?"),
-            (["32x32x3", "conv:3,k=3", "linear:9"], "layer 2 'linear:9' at character 12 (input 30x30x3)"),
+            (
+                ["32x32x3", "konv:3"],
+                "'konv:3' at character 1: no layer 'konv'; did you mean 'conv'?",
+            ),
+            (
+                ["32x32x3", "conv:3,k=3", "linear:9"],
+                "layer 2 'linear:9' at character 12 (input 30x30x3)",
+            ),
             (["28x28"], "28x28 alone; expected a kernel or layers"),
             ([], "no shape; expected SHAPE and layers"),
             (["28by28", "relu"], "Invalid value for 'SHAPE'"),
@@ -326,7 +405,10 @@ class TestNetworks:
             ([NETWORK, "relu"], "'relu' after"),
             ([NETWORK, "--dims", "2"], "--dims and --layout are read from the file"),
             ([NETWORK, "--csv", "--json"], "--csv and --json cannot be combined"),
-            ([NETWORK, "--stride", "2"], "--stride does not apply to the report of a network; write it in the layer"),
+            (
+                [NETWORK, "--stride", "2"],
+                "--stride does not apply to the report of a network; write it in the layer",
+            ),
             ([NETWORK, "--rf", "3"], "--rf does not apply to the report of a network"),
             ([NETWORK, "--at", "0", "--formula"], "--formula does not apply to --at"),
             ([NETWORK, "--at", "0,0"], "the output is flat"),
@@ -358,7 +440,9 @@ class TestApply:
         expected = correlate(pixels(PHOTO), taps, axes=(0, 1), padding="same", boundary="reflect")
         np.testing.assert_array_equal(pixels("s.png"), np.rint(expected))
 
-    def test_threads_share_the_work_and_change_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_threads_share_the_work_and_change_nothing(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         asked = []
         share_out = threads.share_out
 
@@ -376,7 +460,9 @@ class TestApply:
         assert len({Path(f"{count}.npy").read_bytes() for count in (1, 2, 3, 5)}) == 1
         monkeypatch.delenv("CONVCLI_THREADS")
         assert limits.threads() == before
-        assert "'0'; expected a whole number from 1" in refused("apply", PHOTO, "-k", "box", "--threads", "0")
+        assert "'0'; expected a whole number from 1" in refused(
+            "apply", PHOTO, "-k", "box", "--threads", "0"
+        )
         monkeypatch.setenv("CONVCLI_THREADS", "x")
         told = refused("apply", PHOTO, "-k", "box")
         assert "(env var: 'CONVCLI_THREADS'): 'x'; expected a whole number from 1" in told
@@ -392,7 +478,13 @@ class TestApply:
         options = ["--stride", "2x1", "--dilation", "1,2", "--padding", "1:2,3", "--cval", "7"]
         ok("apply", array(x), "-k", "1,2;3,4", *options, "-o", "y.npy")
         expected = correlate(
-            x, [[1, 2], [3, 4]], stride=(2, 1), dilation=(1, 2), padding=[(1, 2), 3], boundary="constant", cval=7
+            x,
+            [[1, 2], [3, 4]],
+            stride=(2, 1),
+            dilation=(1, 2),
+            padding=[(1, 2), 3],
+            boundary="constant",
+            cval=7,
         )
         np.testing.assert_allclose(np.load("y.npy"), expected, rtol=1e-14)
 
@@ -418,7 +510,9 @@ class TestApply:
     )
     def test_combine(self, how: str, expected: object) -> None:
         ok("apply", array(np.ones(4)), "-k", "1,2", "-k", "4,0", "--combine", how, "-o", "y.npy")
-        np.testing.assert_allclose(np.load("y.npy"), np.broadcast_to(expected, np.load("y.npy").shape))
+        np.testing.assert_allclose(
+            np.load("y.npy"), np.broadcast_to(expected, np.load("y.npy").shape)
+        )
         assert np.load("y.npy").shape[0] == 3
 
     def test_range_policies(self) -> None:
@@ -456,7 +550,19 @@ class TestApply:
 
     def test_normalize_scale_and_bias(self) -> None:
         name = array(np.full((3, 3), 10.0))
-        ok("apply", name, "-k", "1,1;1,1", "--normalize", "--scale", "2", "--bias", "-5", "-o", "y.npy")
+        ok(
+            "apply",
+            name,
+            "-k",
+            "1,1;1,1",
+            "--normalize",
+            "--scale",
+            "2",
+            "--bias",
+            "-5",
+            "-o",
+            "y.npy",
+        )
         np.testing.assert_array_equal(np.load("y.npy"), np.full((2, 2), 15.0))
 
     @pytest.mark.parametrize(
@@ -471,7 +577,11 @@ class TestApply:
         ],
     )
     def test_each_kernel_is_normalized_by_its_own_sum(
-        self, shape: tuple[int, ...], kernel: np.ndarray, options: tuple[str, ...], values: list[float]
+        self,
+        shape: tuple[int, ...],
+        kernel: np.ndarray,
+        options: tuple[str, ...],
+        values: list[float],
     ) -> None:
         name = array(np.full(shape, 90.0))
         np.save("several.npy", kernel)
@@ -493,12 +603,27 @@ class TestApply:
         assert np.load("y.npy").tolist() == [2**53 + 1, -(2**62), 3]
         ok("apply", name, "-k", "1", "--range", "abs", *options, "uint64")
         assert np.load("y.npy").tolist() == [2**53 + 1, 2**62, 3]
-        told = ok("apply", name, "-k", "1", "-k", "-1", "--combine", "sum", "--bias", "7", *options, "uint8").stderr
+        told = ok(
+            "apply",
+            name,
+            "-k",
+            "1",
+            "-k",
+            "-1",
+            "--combine",
+            "sum",
+            "--bias",
+            "7",
+            *options,
+            "uint8",
+        ).stderr
         assert "clipped" not in told
         assert np.load("y.npy").tolist() == [7, 7, 7]
         ok("apply", name, "-k", "1", "-k", "0", "--combine", "mean", *options, "int64")
         assert np.load("y.npy").tolist() == [2**52, -(2**61), 2]
-        told = ok("apply", name, "-k", "1", "-k", "-1", "--combine", "max", *options, "int32").stderr
+        told = ok(
+            "apply", name, "-k", "1", "-k", "-1", "--combine", "max", *options, "int32"
+        ).stderr
         assert "clipped 66.7 %: 2 above 2147483647" in told
         assert np.load("y.npy").tolist() == [2**31 - 1, 2**31 - 1, 3]
         Path("x.csv").write_text("9007199254740993\n1\n")
@@ -509,15 +634,36 @@ class TestApply:
         name = array(np.array([2**53 + 1, -(2**62), 3]))
         options = ("--dims", "1", "--dtype", "int64", "-o", "y.npy")
         assert "expected at most 64 bits" in refused("apply", name, "-k", "9", *options)
-        assert "expected at most 2**53" in refused("apply", name, "-k", "1", "--scale", "0.5", *options)
-        assert "write 9007199254740992" in refused("apply", name, "-k", "1", "--bias", "9007199254740993", *options)
+        assert "expected at most 2**53" in refused(
+            "apply", name, "-k", "1", "--scale", "0.5", *options
+        )
+        assert "write 9007199254740992" in refused(
+            "apply", name, "-k", "1", "--bias", "9007199254740993", *options
+        )
         assert not Path("y.npy").exists()
         ok("apply", array(np.array([2**53 + 1, 1])), "-k", "1", "--scale", "0.5", *options)
 
     def test_results_outside_float32_are_scaled_back(self) -> None:
         name = array(np.array([1e-30, 2e-30, 4e-30], np.float32))
-        for taps, scale in (("1e-50,1e-50", "1e50"), ("1e-20,1e-20", "1e20"), ("1e39,1e39", "1e-39")):
-            ok("apply", name, "-k", taps, "--dims", "1", "--scale", scale, "-o", "y.npy", "--overwrite", "--verify")
+        for taps, scale in (
+            ("1e-50,1e-50", "1e50"),
+            ("1e-20,1e-20", "1e20"),
+            ("1e39,1e39", "1e-39"),
+        ):
+            ok(
+                "apply",
+                name,
+                "-k",
+                taps,
+                "--dims",
+                "1",
+                "--scale",
+                scale,
+                "-o",
+                "y.npy",
+                "--overwrite",
+                "--verify",
+            )
             y = np.load("y.npy")
             assert y.dtype == np.float32
             np.testing.assert_allclose(y, [3e-30, 6e-30], rtol=1e-6)
@@ -528,8 +674,12 @@ class TestApply:
         ok("apply", name, *kernels, "--dims", "1", "--dtype", "uint16", "-o", "y.npy")
         assert np.load("y.npy").tolist() == [65535]
 
-    def test_verify_proves_and_a_broken_engine_is_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        result = ok("apply", PHOTO, "-k", "gaussian:sigma=1", "--padding", "same", "--verify", "-o", "y.png")
+    def test_verify_proves_and_a_broken_engine_is_found(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        result = ok(
+            "apply", PHOTO, "-k", "gaussian:sigma=1", "--padding", "same", "--verify", "-o", "y.png"
+        )
         assert "verify  holds: 4,809 outputs recomputed, " in result.stderr
 
         from convcli.engine.methods.direct import Direct
@@ -538,7 +688,9 @@ class TestApply:
             out[...] = 1
 
         monkeypatch.setattr(Direct, "prepare", lambda self, w, plan: broken)
-        failed = run("apply", PHOTO, "-k", "1,2;3,4", "--method", "direct", "--verify", "-o", "z.png")
+        failed = run(
+            "apply", PHOTO, "-k", "1,2;3,4", "--method", "direct", "--verify", "-o", "z.png"
+        )
         assert failed.exit_code == 1
         assert "BROKEN" in failed.stderr
         assert not Path("z.png").exists()
@@ -551,13 +703,26 @@ class TestApply:
 
     def test_without_an_output_it_reports_on_stdout(self) -> None:
         told = ok("apply", PHOTO, "-k", "sharpen").stdout
-        assert re.match(r".*photo\.png 256x384 RGB -> 254x382 RGB, \S+ s; not saved, use -o FILE\n", told)
+        assert re.match(
+            r".*photo\.png 256x384 RGB -> 254x382 RGB, \S+ s; not saved, use -o FILE\n", told
+        )
 
     def test_alpha_is_no_colour(self) -> None:
         x = np.zeros((9, 9, 4), np.uint8)
         x[:, :4] = (255, 0, 0, 255)
         x[:, 4:] = (0, 255, 0, 0)
-        ok("apply", image(x), "-k", "box:size=3", "--padding", "same", "--boundary", "edge", "-o", "y.png")
+        ok(
+            "apply",
+            image(x),
+            "-k",
+            "box:size=3",
+            "--padding",
+            "same",
+            "--boundary",
+            "edge",
+            "-o",
+            "y.png",
+        )
         y = pixels("y.png")
         assert (y[:, :5, 0] == 255).all()
         assert (y[..., 1] == 0).all()
@@ -568,7 +733,16 @@ class TestApply:
         rgb = np.random.default_rng(1).integers(0, 255, (12, 13, 3), np.uint8)
         rgba = np.dstack([rgb, np.full((12, 13), 255, np.uint8)])
         for name, x in (("rgb", rgb), ("rgba", rgba)):
-            ok("apply", image(x, f"{name}.png"), "-k", reference, "--padding", "same", "-o", f"{name}-y.png")
+            ok(
+                "apply",
+                image(x, f"{name}.png"),
+                "-k",
+                reference,
+                "--padding",
+                "same",
+                "-o",
+                f"{name}-y.png",
+            )
         y = pixels("rgba-y.png")
         np.testing.assert_allclose(y[..., :3].astype(int), pixels("rgb-y.png").astype(int), atol=1)
         assert (y[..., 3] == 255).all()
@@ -590,13 +764,19 @@ class TestApply:
         x = np.random.default_rng(0).random((3, 8, 9))
         ok("apply", array(x), "-k", "box", "--layout", "channels_first", "-o", "y.npy")
         assert np.load("y.npy").shape == (3, 6, 7)
-        told = refused("apply", array(np.zeros((8, 8, 9))), "-k", "box", "--layout", "channels_first")
+        told = refused(
+            "apply", array(np.zeros((8, 8, 9))), "-k", "box", "--layout", "channels_first"
+        )
         assert "the first axis is channels" in told
 
     def test_output_types_are_never_cut(self) -> None:
-        told = refused("apply", array(np.random.default_rng(0).random((5, 5))), "-k", "box", "-o", "y.png")
+        told = refused(
+            "apply", array(np.random.default_rng(0).random((5, 5))), "-k", "box", "-o", "y.png"
+        )
         assert "--dtype uint8" in told
-        assert "16" in refused("apply", image(np.zeros((5, 5))), "-k", "box", "--dtype", "uint16", "-o", "y.jpg")
+        assert "16" in refused(
+            "apply", image(np.zeros((5, 5))), "-k", "box", "--dtype", "uint16", "-o", "y.jpg"
+        )
 
     def test_the_output_is_not_replaced_unasked(self) -> None:
         Path("y.png").write_bytes(b"mine")
@@ -620,9 +800,21 @@ class TestEncoding:
             ("webp", ["--quality", "30"], []),
         ],
     )
-    def test_settings_reach_the_encoder(self, suffix: str, less: list[str], more: list[str]) -> None:
+    def test_settings_reach_the_encoder(
+        self, suffix: str, less: list[str], more: list[str]
+    ) -> None:
         for name, words in (("less", less), ("more", more)):
-            ok("apply", PHOTO, "-k", "identity", "--padding", "same", *words, "-o", f"{name}.{suffix}")
+            ok(
+                "apply",
+                PHOTO,
+                "-k",
+                "identity",
+                "--padding",
+                "same",
+                *words,
+                "-o",
+                f"{name}.{suffix}",
+            )
         assert Path(f"less.{suffix}").stat().st_size < Path(f"more.{suffix}").stat().st_size
         if suffix != "jpg":
             np.testing.assert_array_equal(pixels(f"more.{suffix}"), pixels(PHOTO))
@@ -672,7 +864,10 @@ class TestRefusals:
             (["--format", "png"], "--format belongs to an output"),
             (["--overwrite"], "--overwrite belongs to an output"),
             (["--compress-level", "0"], "--compress-level belongs to an output"),
-            (["--compress-level", "9", "-o", "y.jpg"], "jpg takes no compress level; png and tiff do"),
+            (
+                ["--compress-level", "9", "-o", "y.jpg"],
+                "jpg takes no compress level; png and tiff do",
+            ),
             (["--quality", "80", "-o", "y.npy"], "npy takes no quality; jpg and webp do"),
             (["--quality", "0", "-o", "y.jpg"], "'0'; expected a whole number from 1 to 100"),
             (["--format", "npy", "-o", "y.png"], "y.png is named as png"),
@@ -707,7 +902,9 @@ class TestRefusals:
         assert "No space left" in told
 
 
-def started(*words: object, script: str = "from convcli.cli import main; main()") -> subprocess.Popen[bytes]:
+def started(
+    *words: object, script: str = "from convcli.cli import main; main()"
+) -> subprocess.Popen[bytes]:
     """A process of its own that runs the command line, `script` having prepared it."""
     return subprocess.Popen(
         [sys.executable, "-c", script, *map(str, words)],
@@ -746,7 +943,9 @@ class TestProcesses:
         for word in (b"Error", b"Traceback", b"Exception"):
             assert word not in complaints
 
-    @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+    @pytest.mark.parametrize(
+        ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+    )
     def test_a_signal_leaves_nothing_behind(self, sent: signal.Signals, code: int) -> None:
         words = ("apply", array(np.zeros((9, 9))), "-k", "box", "-o", "y.npy")
         with started(*words, script=STOPS_BEFORE_THE_RENAME) as process:
@@ -761,7 +960,9 @@ class TestProcesses:
     def test_the_module_runs_as_the_command_does(self) -> None:
         words = [sys.executable, "-m", "convcli", "shape", "28x28", "-k", "3x3", "-q"]
         here = {**os.environ, "PYTHONPATH": str(SAMPLES.parent)}
-        assert subprocess.run(words, check=True, capture_output=True, env=here).stdout.split() == [b"26x26"]
+        assert subprocess.run(words, check=True, capture_output=True, env=here).stdout.split() == [
+            b"26x26"
+        ]
 
 
 class TestGrad:
@@ -794,7 +995,9 @@ class TestGrad:
         rng = np.random.default_rng(0)
         x, w = rng.standard_normal((7, 6)), rng.standard_normal((3, 2))
         array(x, "x.npy"), array(w, "w.npy"), array(rng.standard_normal((5, 5)), "t.npy")
-        record = json.loads(ok("grad", "x.npy", "-k", "w.npy", "--op", op, *words, "-o", "g.npz", "--json").stdout)
+        record = json.loads(
+            ok("grad", "x.npy", "-k", "w.npy", "--op", op, *words, "-o", "g.npz", "--json").stdout
+        )
         call = {"correlate": correlate, "convolve": convolve}[op]
         assert record["loss"]["value"] == pytest.approx(loss(call(x, w)))  # type: ignore[operator]
         with np.load("g.npz") as found:
@@ -802,7 +1005,9 @@ class TestGrad:
                 step = 1e-6 * rng.standard_normal(v.shape)
                 ends = [(x + s * step, w) if v is x else (x, w + s * step) for s in (1, -1)]
                 above, below = (loss(call(*end)) for end in ends)  # type: ignore[operator]
-                assert np.vdot(found[name], 2 * step) == pytest.approx(above - below, rel=1e-6, abs=1e-12)
+                assert np.vdot(found[name], 2 * step) == pytest.approx(
+                    above - below, rel=1e-6, abs=1e-12
+                )
         by_name = {row["name"]: row for row in record["gradients"]}
         assert by_name["dx"]["shape"] == [7, 6]
         assert by_name["db"]["l2"] == pytest.approx(by_name["db"]["largest"])
@@ -826,7 +1031,11 @@ class TestGrad:
         ],
     )
     def test_refusals(self, words: list[str], told: str) -> None:
-        array(np.ones((7, 7)), "x.npy"), array(np.ones((4, 5)), "t.npy"), array(np.ones((5, 5)) * 1j, "c.npy")
+        (
+            array(np.ones((7, 7)), "x.npy"),
+            array(np.ones((4, 5)), "t.npy"),
+            array(np.ones((5, 5)) * 1j, "c.npy"),
+        )
         assert told in refused("grad", "x.npy", "-k", "random:3x3", *words)
 
     def test_a_file_in_the_way_stays(self) -> None:
@@ -875,21 +1084,29 @@ class TestGradcheck:
         result = run("gradcheck", "8x8x3", "-k", "random:4x3x3x3")
         assert result.exit_code == 1
         assert "FAILED" in result.stdout
-        assert result.stderr.startswith("Error: dw disagrees with the central differences and the adjoint test")
+        assert result.stderr.startswith(
+            "Error: dw disagrees with the central differences and the adjoint test"
+        )
 
     @pytest.mark.parametrize("name", ["dx", "dw", "db"])
     def test_break_shows_what_a_failure_looks_like(self, name: str) -> None:
         result = run("gradcheck", "6x5x2", "-k", "random:3x2x2x2", "--break", name)
         assert result.exit_code == 1
         assert f"one entry of {name} has been made wrong on purpose" in result.stdout
-        verdicts = re.search(r"^central differences +(\w+) +(\w+) +(\w+)$", result.stdout, re.MULTILINE)
+        verdicts = re.search(
+            r"^central differences +(\w+) +(\w+) +(\w+)$", result.stdout, re.MULTILINE
+        )
         assert verdicts is not None
-        assert list(verdicts.groups()) == ["wrong" if row == name else "good" for row in ("dx", "dw", "db")]
+        assert list(verdicts.groups()) == [
+            "wrong" if row == name else "good" for row in ("dx", "dw", "db")
+        ]
         for word in ("FAILED", "BROKEN", "DISAGREE"):
             assert result.stdout.count(word) == 1
         assert result.stderr.startswith(f"Error: {name} disagrees with")
         assert result.stderr.count("\n") == 1
-        record = json.loads(run("gradcheck", "6x5x2", "-k", "random:3x2x2x2", "--break", name, "--json").stdout)
+        record = json.loads(
+            run("gradcheck", "6x5x2", "-k", "random:3x2x2x2", "--break", name, "--json").stdout
+        )
         assert record["passed"] is False
         assert record["broken"] == name
         assert [row["name"] for row in record["checks"] if not row["passed"]] == [name]
@@ -897,9 +1114,15 @@ class TestGradcheck:
 
     def test_the_worst_entries_are_told_with_their_windows(self) -> None:
         told = ok("gradcheck", "6x5x2", "-k", "random:3x2x2x2", "--padding", "1", "-v").stdout
-        for part in ("dx: the 10 worst entries", "dw: the 10 worst entries", "db: the 3 worst entries"):
+        for part in (
+            "dx: the 10 worst entries",
+            "dw: the 10 worst entries",
+            "db: the 3 worst entries",
+        ):
             assert part in told
-        assert re.search(r"^\[\d,\d,\d\] .* \[-?\d:\d, -?\d:\d\] +\[\d:\d, \d:\d\]", told, re.MULTILINE)
+        assert re.search(
+            r"^\[\d,\d,\d\] .* \[-?\d:\d, -?\d:\d\] +\[\d:\d, \d:\d\]", told, re.MULTILINE
+        )
         for word in (
             "50% of entries within",
             "99% of entries within",
@@ -912,7 +1135,11 @@ class TestGradcheck:
 
     def test_the_sweep_is_a_table_and_a_plot(self) -> None:
         told = ok("gradcheck", "6x5x2", "-k", "random:3x2x2x2", "--eps-sweep").stdout
-        bars = [line.split()[4].count("█") for line in told.splitlines() if re.match(r"^ ?1e[-+]\d\d ", line)]
+        bars = [
+            line.split()[4].count("█")
+            for line in told.splitlines()
+            if re.match(r"^ ?1e[-+]\d\d ", line)
+        ]
         assert len(bars) == 15
         assert bars[0] > bars[4] > bars[8] > bars[-1]
         assert "slope of dx up to step 1, both axes logarithmic: -" in told
@@ -929,16 +1156,43 @@ class TestGradcheck:
         assert any(None in check["numeric"] for check in record["checks"])
 
     def test_a_dump_is_enough_to_repeat_the_check(self) -> None:
-        """With numpy alone: y by the definition, dx, dw and db from it, the differences and the adjoint test."""
-        words = ("7x6x2", "-k", "random:3x3x2x2", "--stride", "2", "--padding", "1:0,2:1", "--cval", "0.5")
+        """With numpy alone: y by the definition, dx, dw and db from it, the differences and the
+        adjoint test.
+        """
+        words = (
+            "7x6x2",
+            "-k",
+            "random:3x3x2x2",
+            "--stride",
+            "2",
+            "--padding",
+            "1:0,2:1",
+            "--cval",
+            "0.5",
+        )
         for name in ("g.npz", "g.json"):
             ok("gradcheck", *words, "--op", "convolve", "--dump", name)
         with np.load("g.npz") as loaded:
             found = dict(loaded)
         record = json.loads(Path("g.json").read_text())
-        for key in ("convcli", "schema", "command", "op", "input", "kernel", "layout", "reading", "boundary", "cval"):
+        for key in (
+            "convcli",
+            "schema",
+            "command",
+            "op",
+            "input",
+            "kernel",
+            "layout",
+            "reading",
+            "boundary",
+            "cval",
+        ):
             assert found[key].item() == record[key]
-        assert (record["command"], record["op"], record["input"]) == ("gradcheck", "convolve", "7x6x2")
+        assert (record["command"], record["op"], record["input"]) == (
+            "gradcheck",
+            "convolve",
+            "7x6x2",
+        )
         assert found["padding"].tolist() == record["padding"] == [[1, 0], [2, 1]]
         np.testing.assert_array_equal(found["y"], record["y"])
 
@@ -958,7 +1212,9 @@ class TestGradcheck:
         np.testing.assert_allclose(dw, found["dw"])
         np.testing.assert_allclose(dy.sum((0, 1)), found["db"])
         moved = np.einsum("ijcab,oabc->ijo", windows(found["dx_v"], 0.0), w)
-        np.testing.assert_allclose([np.vdot(moved, dy), np.vdot(found["dx_v"], found["dx"])], found["dx_adjoint"])
+        np.testing.assert_allclose(
+            [np.vdot(moved, dy), np.vdot(found["dx_v"], found["dx"])], found["dx_adjoint"]
+        )
 
     def test_dump(self) -> None:
         ok("gradcheck", "6x6x2", "-k", "random:3x3x3x2", "--dump", "g.npz")
@@ -975,7 +1231,11 @@ class TestGradcheck:
         record = json.loads(Path("g.json").read_text())
         assert record["passed"] is True
         assert len(record["checks"][0]["numeric"]) == 72
-        assert np.shape(record["checks"][1]["gradient"]) == np.shape(record["paths"][1]["gradient"]) == (3, 3, 3, 2)
+        assert (
+            np.shape(record["checks"][1]["gradient"])
+            == np.shape(record["paths"][1]["gradient"])
+            == (3, 3, 3, 2)
+        )
         assert {name: np.shape(values) for name, values in record["arrays"].items()} == {
             "x": (6, 6, 2),
             "w": (3, 3, 3, 2),
@@ -984,8 +1244,12 @@ class TestGradcheck:
         ok("gradcheck", "6x6x2", "-k", "random:3x3x3x2", "--eps-sweep", "--dump", "s.npz")
         with np.load("s.npz") as arrays:
             assert arrays["sweep"].shape == (15, 5)
-        assert "--overwrite belongs to a dump" in refused("gradcheck", "6x6", "-k", "box", "--overwrite")
-        assert "expected one of dx, dw, db" in refused("gradcheck", "6x6", "-k", "box", "--break", "dz")
+        assert "--overwrite belongs to a dump" in refused(
+            "gradcheck", "6x6", "-k", "box", "--overwrite"
+        )
+        assert "expected one of dx, dw, db" in refused(
+            "gradcheck", "6x6", "-k", "box", "--break", "dz"
+        )
         assert "--overwrite" in refused("gradcheck", "6x6", "-k", "box", "--dump", "g.json")
         assert ".npz" in refused("gradcheck", "6x6", "-k", "box", "--dump", "g.txt")
 

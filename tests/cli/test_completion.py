@@ -18,7 +18,9 @@ from convcli.cli.completion import INSTALL, VARIABLE
 def suggested(*words: str) -> list[tuple[str, str]]:
     """The type and the value of every suggestion for the last word."""
     completer = ShellComplete(main, {}, "convcli", VARIABLE)
-    return [(item.type, item.value) for item in completer.get_completions(list(words[:-1]), words[-1])]
+    return [
+        (item.type, item.value) for item in completer.get_completions(list(words[:-1]), words[-1])
+    ]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -26,11 +28,19 @@ def test_the_script_says_how_to_install_it(shell: str) -> None:
     first, _, script = CliRunner().invoke(main, ["completion", shell]).stdout.partition("\n")
     assert first == f"# To install it, {INSTALL[shell]}"
     assert VARIABLE in script
-    assert json.loads(CliRunner().invoke(main, ["completion", shell, "--json"]).stdout)["script"] == script
+    assert (
+        json.loads(CliRunner().invoke(main, ["completion", shell, "--json"]).stdout)["script"]
+        == script
+    )
 
 
 def test_bash_asks_the_program_itself() -> None:
-    environment = {**os.environ, VARIABLE: "bash_complete", "COMP_WORDS": "convcli app", "COMP_CWORD": "1"}
+    environment = {
+        **os.environ,
+        VARIABLE: "bash_complete",
+        "COMP_WORDS": "convcli app",
+        "COMP_CWORD": "1",
+    }
     done = subprocess.run(
         [sys.executable, "-c", "from convcli.cli import main; main(prog_name='convcli')"],
         env=environment,
@@ -47,7 +57,9 @@ def test_an_unknown_shell_is_refused() -> None:
     assert "did you mean 'bash'?" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["apply", "batch", "explain", "grad", "gradcheck", "laws", "bench"])
+@pytest.mark.parametrize(
+    "command", ["apply", "batch", "explain", "grad", "gradcheck", "laws", "bench"]
+)
 def test_kernels_complete_by_name_else_as_files(command: str) -> None:
     assert ("plain", "sobel-x") in suggested(command, "-k", "sob")
     assert suggested(command, "-k", "./mine") == [("file", "./mine")]

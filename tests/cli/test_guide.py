@@ -45,7 +45,9 @@ def test_a_page_in_a_pipe_is_the_file(topic: str) -> None:
 
 
 @pytest.mark.parametrize("topic", topics())
-def test_a_page_on_a_terminal_has_no_markup_left(topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_on_a_terminal_has_no_markup_left(
+    topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("NO_COLOR", "1")
     shown = formatted(read_page(topic))
@@ -56,11 +58,17 @@ def test_a_page_on_a_terminal_has_no_markup_left(topic: str, monkeypatch: pytest
 
 @pytest.mark.parametrize(("less", "styled"), [(None, True), ("-R", True), ("-X", False)])
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
-def test_styles_reach_a_pager_that_shows_them(less: str | None, styled: bool, tmp_path: Path) -> None:
+def test_styles_reach_a_pager_that_shows_them(
+    less: str | None, styled: bool, tmp_path: Path
+) -> None:
     pager = tmp_path / "less"
     pager.write_text('#!/bin/sh\necho "LESS=$LESS"\ncat\n', encoding="utf-8")
     pager.chmod(0o755)
-    environment = {name: value for name, value in os.environ.items() if name not in ("LESS", "PAGER", "NO_COLOR")}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("LESS", "PAGER", "NO_COLOR")
+    }
     environment |= {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "TERM": "xterm"}
     if less is not None:
         environment["LESS"] = less

@@ -1,4 +1,6 @@
-"""What `--help` shows: examples first, options under headings, defaults, and no more than 80 columns."""
+"""What `--help` shows: examples first, options under headings, defaults, and no more than 80
+columns.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from click.testing import CliRunner
 from convcli.cli import COMMANDS, main
 from convcli.cli.help import HEADINGS, Command
 
-HELPED = [name for name in COMMANDS if isinstance(main.get_command(click.Context(main), name), Command)]
+HELPED = [
+    name for name in COMMANDS if isinstance(main.get_command(click.Context(main), name), Command)
+]
 
 
 def shown(*words: str) -> str:
@@ -41,7 +45,11 @@ def test_every_option_is_listed_once(name: str) -> None:
     text = shown(name)
     for param in command.get_params(click.Context(command)):
         if isinstance(param, click.Option):
-            listed = [line for line in text.splitlines() if re.match(f"  {', '.join(param.opts)}( |$)", line)]
+            listed = [
+                line
+                for line in text.splitlines()
+                if re.match(f"  {', '.join(param.opts)}( |$)", line)
+            ]
             assert len(listed) == 1, param.opts
 
 
@@ -49,7 +57,12 @@ def test_the_most_used_options_of_apply_have_headings_of_their_own() -> None:
     text = shown("apply").partition("\nKernel:\n")[2]
     assert "\nOptions:\n" not in text
     assert "[default: valid]" in " ".join(text.split())
-    assert text.index("--kernel") < text.index("--padding") < text.index("--output") < text.index("--raw-shape")
+    assert (
+        text.index("--kernel")
+        < text.index("--padding")
+        < text.index("--output")
+        < text.index("--raw-shape")
+    )
 
 
 @pytest.mark.parametrize(
@@ -68,7 +81,10 @@ def test_short_forms(short: str, long: str, name: str) -> None:
 
 def test_the_help_command_shows_a_command_s_help() -> None:
     narrow = CliRunner(env={"COLUMNS": "80"})
-    assert narrow.invoke(main, ["help", "apply"]).stdout.partition("\n")[2] == shown("apply").partition("\n")[2]
+    assert (
+        narrow.invoke(main, ["help", "apply"]).stdout.partition("\n")[2]
+        == shown("apply").partition("\n")[2]
+    )
     assert "Commands:" in CliRunner().invoke(main, ["help"]).stdout
     assert "did you mean 'shape'?" in CliRunner().invoke(main, ["help", "shap"]).stderr
 
@@ -76,4 +92,7 @@ def test_the_help_command_shows_a_command_s_help() -> None:
 def test_a_second_name_is_taken_for_an_output_without_its_option() -> None:
     result = CliRunner().invoke(main, ["apply", "in.png", "out.png", "-k", "box"])
     assert result.exit_code == 2
-    assert result.stderr == "Error: Got unexpected extra argument (out.png); name the output with -o FILE\n"
+    assert (
+        result.stderr
+        == "Error: Got unexpected extra argument (out.png); name the output with -o FILE\n"
+    )

@@ -23,11 +23,16 @@ def test_a_name_alone_shows_the_kernel() -> None:
 def test_a_pattern_lists_the_families_whose_line_contains_it() -> None:
     families = json.loads(run("list", "Edge", "--json"))["kernels"]
     assert {family["names"][0] for family in families} >= {"kirsch-nw", "robinson-nw", "log"}
-    assert all("edge" in " ".join((*family["names"], family["meaning"])).lower() for family in families)
+    assert all(
+        "edge" in " ".join((*family["names"], family["meaning"])).lower() for family in families
+    )
     assert "gaussian" not in run("list", "edge")
 
 
 def test_a_pattern_that_matches_nothing_is_an_error() -> None:
     result = CliRunner().invoke(main, ["kernels", "list", "nonsense"])
     assert result.exit_code == 2
-    assert result.stderr == "Error: no kernel matches 'nonsense'; see all with 'convcli kernels list'\n"
+    assert (
+        result.stderr
+        == "Error: no kernel matches 'nonsense'; see all with 'convcli kernels list'\n"
+    )

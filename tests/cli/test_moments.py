@@ -1,4 +1,6 @@
-"""Unlucky moments: interrupts while Python imports, a standard input or a working directory that is gone."""
+"""Unlucky moments: interrupts while Python imports, a standard input or a working directory that is
+gone.
+"""
 
 from __future__ import annotations
 
@@ -27,13 +29,19 @@ sys.addaudithook(watch)
 
 
 def environment(*folders: Path, **more: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([*map(str, folders), *filter(None, sys.path)]), **more}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([*map(str, folders), *filter(None, sys.path)]),
+        **more,
+    }
 
 
 def shell(line: str) -> subprocess.CompletedProcess[str]:
     """Run a line of bash in which `convcli` is this one."""
     script = f'convcli() {{ {shlex.quote(sys.executable)} -m convcli "$@"; }}\n{line}'
-    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment(), check=False)
+    return subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, env=environment(), check=False
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,7 +60,9 @@ def test_an_interrupt_while_modules_are_imported_is_one_line(in_tmp: Path, modul
     (in_tmp / "sitecustomize.py").write_text(INTERRUPTS)
     np.save("x.npy", np.ones((5, 5)))
     words = [sys.executable, "-m", "convcli", "apply", "x.npy", "-k", "box", "-o", "y.npy"]
-    done = subprocess.run(words, env=environment(in_tmp, TEST_MODULE=module), capture_output=True, check=False)
+    done = subprocess.run(
+        words, env=environment(in_tmp, TEST_MODULE=module), capture_output=True, check=False
+    )
     assert (done.returncode, done.stderr) == (130, b"Error: interrupted\n")
     assert not Path("y.npy").exists()
 
@@ -86,14 +96,21 @@ class TestNoWorkingDirectory:
     def gone(self, words: str) -> subprocess.CompletedProcess[str]:
         return shell(f"mkdir gone && cd gone && rmdir ../gone && convcli {words}")
 
-    @pytest.mark.parametrize("words", ["apply {}/x.npy -k box -o {}/y.npy", "shape 8x8 -k 3x3", "--version"])
+    @pytest.mark.parametrize(
+        "words", ["apply {}/x.npy -k box -o {}/y.npy", "shape 8x8 -k 3x3", "--version"]
+    )
     def test_what_needs_none_goes_on(self, in_tmp: Path, words: str) -> None:
         np.save("x.npy", np.ones((5, 5)))
         done = self.gone(words.format(in_tmp, in_tmp))
         assert (done.returncode, done.stderr.count("Error")) == (0, 0), done.stderr
 
     @pytest.mark.parametrize(
-        "words", ["batch {}/x.npy -k box --out out", "batch x.npy -k box --out out", "apply {}/x.npy -k box -o y.npy"]
+        "words",
+        [
+            "batch {}/x.npy -k box --out out",
+            "batch x.npy -k box --out out",
+            "apply {}/x.npy -k box -o y.npy",
+        ],
     )
     def test_what_needs_one_says_so(self, in_tmp: Path, words: str) -> None:
         np.save("x.npy", np.ones((5, 5)))

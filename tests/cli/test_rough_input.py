@@ -55,14 +55,17 @@ def shell(line: str) -> subprocess.CompletedProcess[str]:
 class TestStandardStreams:
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full device here")
     @pytest.mark.parametrize(
-        "words", ["shape 8x8 -k 3x3", "shape 8x8 -k 3x3 --json", "kernels list", "gradcheck 4x4 -k box"]
+        "words",
+        ["shape 8x8 -k 3x3", "shape 8x8 -k 3x3 --json", "kernels list", "gradcheck 4x4 -k box"],
     )
     def test_a_full_disk_is_no_fault_of_ours(self, words: str) -> None:
         done = shell(f"convcli {words} > /dev/full")
         assert done.returncode == 1
         assert done.stderr == "Error: standard output cannot be written; No space left on device\n"
 
-    @pytest.mark.parametrize("words", ["--help", "shape --help", "shape 8x8 -k 3x3", "kernels list"])
+    @pytest.mark.parametrize(
+        "words", ["--help", "shape --help", "shape 8x8 -k 3x3", "kernels list"]
+    )
     def test_a_pipe_that_nobody_reads_ends_silently(self, words: str) -> None:
         reader, writer = os.pipe()
         os.close(reader)
@@ -71,14 +74,19 @@ class TestStandardStreams:
         os.close(writer)
         assert (done.returncode, done.stderr) == (0, b"")
 
-    @pytest.mark.parametrize("words", ["shape 8x8 -k 3x3", "shape 8x8 -k 3x3 --json", "kernels list"])
+    @pytest.mark.parametrize(
+        "words", ["shape 8x8 -k 3x3", "shape 8x8 -k 3x3 --json", "kernels list"]
+    )
     def test_a_closed_standard_output_is_no_fault_of_ours(self, words: str) -> None:
         done = shell(f"convcli {words} >&-")
         assert (done.returncode, done.stderr) == (0, "")
 
     def test_data_has_nowhere_to_go_where_standard_output_is_closed(self) -> None:
         done = shell("convcli apply flat.npy -k box -o - >&-")
-        assert (done.returncode, done.stderr) == (1, "Error: standard output cannot be written; it is closed\n")
+        assert (done.returncode, done.stderr) == (
+            1,
+            "Error: standard output cannot be written; it is closed\n",
+        )
 
     def test_a_closed_standard_input_is_refused(self) -> None:
         done = shell("convcli apply - -k box <&-")
@@ -100,13 +108,18 @@ class TestStandardStreams:
             "--help",
         ],
     )
-    def test_nothing_fails_for_want_of_a_stream_that_it_does_not_need(self, words: str, closed: str) -> None:
+    def test_nothing_fails_for_want_of_a_stream_that_it_does_not_need(
+        self, words: str, closed: str
+    ) -> None:
         done = shell(f"convcli {words} {closed}")
         assert done.returncode == 0, done.stderr
 
     def test_a_network_has_nowhere_to_go_where_standard_output_is_closed(self) -> None:
         done = shell("convcli shape 8x8x3 conv:2,k=3 --emit onnx >&-")
-        assert (done.returncode, done.stderr) == (1, "Error: standard output cannot be written; it is closed\n")
+        assert (done.returncode, done.stderr) == (
+            1,
+            "Error: standard output cannot be written; it is closed\n",
+        )
 
 
 NAMES = ("gr\u00fcn\u2192.npy", b"bad\xff\xe9.npy".decode("utf-8", "surrogateescape"))
@@ -143,7 +156,12 @@ class TestEncodings:
     @pytest.mark.parametrize("name", NAMES, ids=["unicode", "bytes"])
     def test_every_command_prints(self, words: str, name: str, encoding: str) -> None:
         shutil.copy("flat.npy", name)
-        command = [sys.executable, "-m", "convcli", *(word.replace("NAME", name) for word in words.split())]
+        command = [
+            sys.executable,
+            "-m",
+            "convcli",
+            *(word.replace("NAME", name) for word in words.split()),
+        ]
         environment = {**os.environ, "PYTHONIOENCODING": encoding}
         done = subprocess.run(command, capture_output=True, check=False, env=environment)
         printed = (done.stdout + done.stderr).decode(encoding)
@@ -177,7 +195,16 @@ class TestSeveralKernels:
         assert np.load("out.npy").shape == (4, 4, 6)
 
     def test_banks_of_unequal_counts_are_not_added(self) -> None:
-        message = refused("apply", "colour.npy", "-k", "random:2x3x3x3", "-k", "random:4x3x3x3", "--combine", "sum")
+        message = refused(
+            "apply",
+            "colour.npy",
+            "-k",
+            "random:2x3x3x3",
+            "-k",
+            "random:4x3x3x3",
+            "--combine",
+            "sum",
+        )
         assert "4x4x2 and 4x4x4" in message
         assert "--padding same" not in message
 
@@ -229,7 +256,9 @@ class TestChannelsAndAxes:
             (("9x9", "-k", "random:4x3x3x1"), "7x7x4"),
         ],
     )
-    def test_a_named_kernel_takes_the_axes_of_the_shape(self, words: tuple[str, ...], output: str) -> None:
+    def test_a_named_kernel_takes_the_axes_of_the_shape(
+        self, words: tuple[str, ...], output: str
+    ) -> None:
         assert ok("shape", *words, "-q") == f"{output}\n"
 
     def test_a_row_on_a_picture_is_told_how_to_be_one(self) -> None:
@@ -246,7 +275,8 @@ class TestNames:
         assert "out is a folder" in refused("kernels", "export", "box", "-o", "out")
 
     @pytest.mark.parametrize(
-        ("output", "words"), [("-", "standard output has no suffix"), ("taps", "taps has no suffix")]
+        ("output", "words"),
+        [("-", "standard output has no suffix"), ("taps", "taps has no suffix")],
     )
     def test_a_kernel_without_a_form(self, output: str, words: str) -> None:
         message = refused("kernels", "export", "box", "-o", output)
@@ -272,7 +302,9 @@ class TestNames:
 
 
 class TestFormats:
-    def test_a_sound_file_that_cannot_be_decoded_is_not_called_damaged(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_sound_file_that_cannot_be_decoded_is_not_called_damaged(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr("convcli.io.formats.find_spec", lambda package: None)
         header = b"II*\x00" + (8).to_bytes(4, "little")
         entries = [(256, 2), (257, 2), (258, 64), (259, 1), (262, 1), (273, 8), (277, 1), (339, 3)]
@@ -280,9 +312,13 @@ class TestFormats:
             tag.to_bytes(2, "little") + b"\x03\x00\x01\x00\x00\x00" + value.to_bytes(4, "little")
             for tag, value in entries
         )
-        Path("double.tif").write_bytes(header + len(entries).to_bytes(2, "little") + body + bytes(36))
+        Path("double.tif").write_bytes(
+            header + len(entries).to_bytes(2, "little") + body + bytes(36)
+        )
         message = refused("apply", "double.tif", "-k", "identity")
-        assert "double.tif holds floating 64-bit samples; which Pillow does not keep whole" in message
+        assert (
+            "double.tif holds floating 64-bit samples; which Pillow does not keep whole" in message
+        )
         assert "BufferedReader" not in message
 
     def test_what_is_written_is_what_is_refused(self) -> None:

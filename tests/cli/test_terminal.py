@@ -24,7 +24,16 @@ TABLES = {
     "explain backward": ["explain", "40x40", "-k", "random:7x7", "--backward", "-v"],
     "grad": ["grad", "7x9x3", "-k", "random:2x3x3x3", "-v"],
     "gradcheck": ["gradcheck", "8x8x3", "-k", "random:4x3x3x3"],
-    "gradcheck -v": ["gradcheck", "8x8x8", "-k", "random:3x3x3", "-v", "--eps-sweep", "--samples", "20"],
+    "gradcheck -v": [
+        "gradcheck",
+        "8x8x8",
+        "-k",
+        "random:3x3x3",
+        "-v",
+        "--eps-sweep",
+        "--samples",
+        "20",
+    ],
     "laws": ["laws", PHOTO, "-k", "sobel-x"],
     "laws -v": ["laws", PHOTO, "-k", "sobel-x", "-v"],
     "apply --verify": ["apply", PHOTO, "-k", "box", "--verify"],
@@ -54,7 +63,9 @@ def test_no_line_is_wider_than_the_terminal(words: list[str], columns: int) -> N
 
 
 @pytest.mark.parametrize("words", TABLES.values(), ids=list(TABLES))
-def test_a_pipe_gets_whole_rows_without_blanks_or_styles(words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pipe_gets_whole_rows_without_blanks_or_styles(
+    words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     out = run(*words).stdout
     assert [line for line in out.splitlines() if line != line.rstrip()] == []
@@ -67,7 +78,10 @@ class TestNetworkTable:
         lines = plain(on_terminal("shape", RESNET))
         assert lines[1].split() == ["#", "layer", "output", "parameters", "macs", "share", "field"]
         told = " ".join(lines)
-        assert "hidden at this width: memory, jump, pad, centre, dropped; choose with --columns" in told
+        assert (
+            "hidden at this width: memory, jump, pad, centre, dropped; choose with --columns"
+            in told
+        )
         assert "hidden" not in " ".join(on_terminal("shape", RESNET, columns=200))
 
     def test_columns_are_chosen(self) -> None:
@@ -75,7 +89,9 @@ class TestNetworkTable:
         for lines in (run(*words).stdout.splitlines(), plain(on_terminal(*words, columns=30))):
             assert lines[1].split() == ["layer", "macs", "centre"]
         assert run("shape", RESNET, "--columns", "all").stdout == run("shape", RESNET).stdout
-        assert run("shape", RESNET, "--columns", "layer,output", "--csv").stdout.splitlines()[:2] == [
+        assert run("shape", RESNET, "--columns", "layer,output", "--csv").stdout.splitlines()[
+            :2
+        ] == [
             "layer,output",
             '"conv:64,k=7,s=2,p=3,bias=no",112x112x64',
         ]
@@ -102,13 +118,18 @@ class TestNetworkTable:
         assert [row.split()[0] for row in rows[2:7]] == ["1", "2", "3-8", "9", "10"]
         assert "[conv:4,k=3,p=1 relu] x3" in rows[4]
         assert layers
-        assert "residual[conv:3,k=3,p=1] x2" in run("shape", "9x9x3", "residual[conv:3,k=3,p=1]x2").stdout
+        assert (
+            "residual[conv:3,k=3,p=1] x2"
+            in run("shape", "9x9x3", "residual[conv:3,k=3,p=1]x2").stdout
+        )
 
 
 class TestBinary:
     def test_a_model_is_never_written_to_a_terminal(self) -> None:
         pytest.importorskip("onnx")
-        (line,) = plain(on_terminal("shape", "9x9x1", "conv:2,k=3", "--emit", "onnx", code=2, columns=200))
+        (line,) = plain(
+            on_terminal("shape", "9x9x1", "conv:2,k=3", "--emit", "onnx", code=2, columns=200)
+        )
         assert line == (
             "Error: onnx on a terminal; it is binary; expected a file or a pipe; name a file with -o, or add > FILE"
         )
@@ -118,7 +139,16 @@ class TestBinary:
         [
             ["grad", "5x5", "-k", "box", "-o", "-"],
             ["apply", str(ROOT / "samples" / "photo.png"), "-k", "box", "-o", "-"],
-            ["apply", str(ROOT / "samples" / "photo.png"), "-k", "box", "-o", "-", "--format", "npy"],
+            [
+                "apply",
+                str(ROOT / "samples" / "photo.png"),
+                "-k",
+                "box",
+                "-o",
+                "-",
+                "--format",
+                "npy",
+            ],
             ["kernels", "export", "box", "-o", "-", "--format", "npy"],
         ],
         ids=" ".join,
@@ -141,7 +171,10 @@ class TestMessages:
         assert lines[0].startswith("\x1b[31mError:\x1b[0m kernel 32x1x3x3")
         assert len(lines) > 1
         assert all(len(line) <= 80 for line in plain(lines))
-        assert " ".join(line.strip() for line in plain(lines)) + "\n" == run(*self.WORDS, code=2).stderr
+        assert (
+            " ".join(line.strip() for line in plain(lines)) + "\n"
+            == run(*self.WORDS, code=2).stderr
+        )
         assert not any("\x1b" in line for line in on_terminal(*self.WORDS, code=2, NO_COLOR="1"))
 
     def test_long_names_are_not_broken(self) -> None:
@@ -173,9 +206,18 @@ class TestHints:
     @pytest.mark.parametrize(
         ("words", "warning"),
         [
-            (["3x224x224", "conv:4,k=3"], "add --layout channels_first if the first axis is channels"),
-            (["3x224x224", "-k", "3x3"], "add --layout channels_first if the first axis is channels"),
-            (["1x3x224x224", "conv:4,k=3", "--layout", "channels_first"], "give one picture as 3x224x224"),
+            (
+                ["3x224x224", "conv:4,k=3"],
+                "add --layout channels_first if the first axis is channels",
+            ),
+            (
+                ["3x224x224", "-k", "3x3"],
+                "add --layout channels_first if the first axis is channels",
+            ),
+            (
+                ["1x3x224x224", "conv:4,k=3", "--layout", "channels_first"],
+                "give one picture as 3x224x224",
+            ),
             (["28x28", "-k", "3"], "give -k 3x3 for a picture, or --dims 1 for a signal"),
         ],
     )
@@ -229,8 +271,12 @@ class TestVerdicts:
         assert "dw: the 10 worst entries" in run(*words, "-v").stdout
 
     def test_gradcheck_begins_with_what_failed_and_where_to_look(self) -> None:
-        first, *rest = run("gradcheck", "6x6", "-k", "box", "--break", "dw", code=1).stdout.splitlines()
-        assert first.startswith("FAILED: dw disagrees with the central differences and the adjoint test and the")
+        first, *rest = run(
+            "gradcheck", "6x6", "-k", "box", "--break", "dw", code=1
+        ).stdout.splitlines()
+        assert first.startswith(
+            "FAILED: dw disagrees with the central differences and the adjoint test and the"
+        )
         assert "look at dw[1,1]: analytic " in first
         assert "dw: the 9 worst entries" in rest
 
@@ -293,7 +339,9 @@ class TestQuiet:
         assert "sobel-x" in run("kernels", "list", "-q").stdout.splitlines()
         assert "png" in run("formats", "-q").stdout.splitlines()
         assert run("kernels", "show", "1,2,3", "-q").stdout == "[1. 2. 3.]\n"
-        assert run("bench", "20x20", "-k", "box:size=3", "--runs", "1", "-q").stdout.startswith("method")
+        assert run("bench", "20x20", "-k", "box:size=3", "--runs", "1", "-q").stdout.startswith(
+            "method"
+        )
 
 
 class TestShapeWords:
@@ -301,7 +349,10 @@ class TestShapeWords:
         assert run("shape", "--solve", "224", "56", "-q").stdout == "conv:1,k=4,s=4\n"
         told = run("shape", "9x9x1", "conv:1,k=3", "--at", "0,0", "-q").stdout
         assert told.startswith("  sees     output 0,0 of 7x7")
-        assert run("shape", "9x9x1", "conv:2,k=3", "--emit", "torch", "-o", "net.py", "-q").output == ""
+        assert (
+            run("shape", "9x9x1", "conv:2,k=3", "--emit", "torch", "-o", "net.py", "-q").output
+            == ""
+        )
 
     def test_verbose_tells_the_memory_of_one_layer(self) -> None:
         told = run("shape", "28x28", "-k", "3x3", "-v").stdout
@@ -310,13 +361,18 @@ class TestShapeWords:
 
     def test_negative_indices_count_from_the_end_of_the_output(self) -> None:
         assert "output 6,0 of 7x7" in run("shape", "9x9x1", "conv:1,k=3", "--at", "-1,-7").stdout
-        assert "outside the output 7x7" in run("shape", "9x9x1", "conv:1,k=3", "--at", "-8,0", code=2).stderr
+        assert (
+            "outside the output 7x7"
+            in run("shape", "9x9x1", "conv:1,k=3", "--at", "-8,0", code=2).stderr
+        )
 
 
 class TestKernels:
     def test_a_pattern_with_stars_matches_names(self) -> None:
         assert run("kernels", "list", "gauss*", "-q").stdout == "gaussian\n"
-        assert {"sobel-x", "scharr-x"} <= set(run("kernels", "list", "*-x", "-q").stdout.splitlines())
+        assert {"sobel-x", "scharr-x"} <= set(
+            run("kernels", "list", "*-x", "-q").stdout.splitlines()
+        )
         assert "no kernel matches 'gau?'" in run("kernels", "list", "gau?", code=2).stderr
 
     def test_the_middle_of_a_large_kernel_is_shown(self) -> None:
@@ -326,7 +382,9 @@ class TestKernels:
         assert "most weight" not in run("kernels", "show", "gaussian:sigma=2", "-v").stdout
         assert "most weight" not in run("kernels", "show", "sobel-x").stdout
 
-    @pytest.mark.parametrize("words", [["explain", "6x6"], ["gradcheck", "6x6"], ["laws", "9x9"]], ids=" ".join)
+    @pytest.mark.parametrize(
+        "words", [["explain", "6x6"], ["gradcheck", "6x6"], ["laws", "9x9"]], ids=" ".join
+    )
     def test_a_size_is_not_a_kernel(self, words: list[str]) -> None:
         told = run(*words, "-k", "3x3", code=2).stderr
         assert "write random:3x3 for random taps, or box:size=3x3 for a mean" in told
@@ -356,7 +414,9 @@ class TestProgress:
             assert shares == sorted(shares)
             assert shares[-1] == pytest.approx(1)
 
-    def test_the_bar_opens_only_if_work_is_still_going_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_bar_opens_only_if_work_is_still_going_on(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         from convcli.cli.report import progress
 
         opened = []

@@ -57,7 +57,9 @@ HOLDERS: dict[str, Callable[[np.ndarray], Any]] = {
 
 @pytest.mark.parametrize("give", [result_buffer, scratch_buffer])
 @pytest.mark.parametrize("hold", HOLDERS.values(), ids=HOLDERS)
-def test_what_anyone_holds_is_left_alone(hold: Callable[[np.ndarray], Any], give: Callable[..., np.ndarray]) -> None:
+def test_what_anyone_holds_is_left_alone(
+    hold: Callable[[np.ndarray], Any], give: Callable[..., np.ndarray]
+) -> None:
     result = give((SIDE, SIDE), np.float32)
     result[...] = 7
     at, held = address(result), hold(result)
@@ -138,7 +140,9 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE
 
 
-def test_where_no_pages_are_to_be_had_the_heap_answers(pool: BufferPool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_pages_are_to_be_had_the_heap_answers(
+    pool: BufferPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise OSError
 

@@ -1,4 +1,6 @@
-"""The contract of the numbers: exact where it can be, bounded where it cannot, and the same every time."""
+"""The contract of the numbers: exact where it can be, bounded where it cannot, and the same every
+time.
+"""
 
 import hashlib
 import os
@@ -65,9 +67,15 @@ def test_a_long_sum_of_integers_is_exact(method):
 @every_method
 def test_nothing_wraps(method):
     x = np.full((6, 6), 200, np.uint8)
-    assert_array_equal(correlate(x, np.ones((3, 3), np.uint8), method=method), np.full((4, 4), 1800))
-    assert_array_equal(correlate(x, np.ones((3, 3)), dtype="uint8", method=method), np.full((4, 4), 255))
-    assert_array_equal(correlate(x, -np.ones((3, 3)), dtype="uint8", method=method), np.zeros((4, 4)))
+    assert_array_equal(
+        correlate(x, np.ones((3, 3), np.uint8), method=method), np.full((4, 4), 1800)
+    )
+    assert_array_equal(
+        correlate(x, np.ones((3, 3)), dtype="uint8", method=method), np.full((4, 4), 255)
+    )
+    assert_array_equal(
+        correlate(x, -np.ones((3, 3)), dtype="uint8", method=method), np.zeros((4, 4))
+    )
     laplacian = [[0, 1, 0], [1, -4, 1], [0, 1, 0]]
     assert not correlate(x, laplacian, method=method).any()
     assert not correlate(x, laplacian, padding="same", boundary="edge", method=method).any()
@@ -75,19 +83,27 @@ def test_nothing_wraps(method):
     assert_array_equal(correlate(small, [[-1]], method=method), np.full((6, 6), 128))
 
 
-@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
+@pytest.mark.parametrize(
+    "dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+)
 def test_integer_results_round_half_to_even_and_saturate(dtype):
     info = np.iinfo(dtype)
-    values = np.array([0.5, 1.5, 2.5, 3.49, -0.5, -1.5, -2.5, np.nan, np.inf, -np.inf, 1e300, -1e300])
+    values = np.array(
+        [0.5, 1.5, 2.5, 3.49, -0.5, -1.5, -2.5, np.nan, np.inf, -np.inf, 1e300, -1e300]
+    )
     low = (lambda v: v) if info.min else (lambda v: max(v, 0))
     expected = [0, 2, 2, 3, 0, low(-2), low(-2), 0, info.max, info.min, info.max, info.min]
     assert_array_equal(correlate(values, [1.0], dtype=dtype), np.array(expected, dtype))
     edge = float(info.max)
-    ends = np.array([edge, np.nextafter(edge, np.inf), 2 * edge, float(info.min), 2.0 * info.min - 1])
+    ends = np.array(
+        [edge, np.nextafter(edge, np.inf), 2 * edge, float(info.min), 2.0 * info.min - 1]
+    )
     y = correlate(ends, [1.0], dtype=dtype)
     assert y.tolist() == [info.max] * 3 + [info.min] * 2
     inside = np.nextafter(edge, 0)
-    assert correlate([inside], [1.0], dtype=dtype)[0] == (round(inside) if edge > info.max else info.max)
+    assert correlate([inside], [1.0], dtype=dtype)[0] == (
+        round(inside) if edge > info.max else info.max
+    )
 
 
 @pytest.mark.parametrize("dtype", ["int32", "uint32", "int64", "uint64"])
@@ -130,7 +146,9 @@ def worst_error(y, exact, w, x) -> float:
     """Normwise, in units of the bound; kernels of a bank are each held to their own sum|w|."""
     taps = np.abs(np.asarray(w, np.longdouble)).reshape(y.shape[-1] if w.ndim == x.ndim else 1, -1)
     scale = taps.sum(-1) * np.abs(x).max().astype(np.longdouble)
-    return float((np.abs(y.astype(np.longdouble) - exact) / scale).max()) / tolerance(y.dtype.name, taps.shape[1])
+    return float((np.abs(y.astype(np.longdouble) - exact) / scale).max()) / tolerance(
+        y.dtype.name, taps.shape[1]
+    )
 
 
 @pytest.mark.parametrize(
@@ -148,7 +166,9 @@ def test_the_bound_itself(terms, dtype, bound):
 
 
 def exact_correlation(x, w):
-    """In extended precision, tap by tap; x is one axis longer than it must be where channels come last."""
+    """In extended precision, tap by tap; x is one axis longer than it must be where channels come
+    last.
+    """
     sizes = [n - k + 1 for n, k in zip(x.shape, w.shape, strict=True)]
     total = np.zeros(sizes, np.longdouble)
     for tap in np.ndindex(*w.shape):
@@ -173,13 +193,21 @@ HARD = {
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("window", HARD.values(), ids=HARD)
 def test_the_error_of_a_correlation(window, dtype, method):
-    """Random values, and the hard ones: equal terms, whose roundings all lean one way, and one tap above the rest."""
+    """Random values, and the hard ones: equal terms, whose roundings all lean one way, and one tap
+    above the rest.
+    """
     shape = tuple(k + 3 for k in window)
     signed, positive = rng(0).standard_normal(shape), rng(1).random(shape)
     flat = [np.full(shape, value) for value in (0.1, 0.3, 0.7, 1 / 3, 0.9)]
     tall = np.full(window, 0.02)
     tall[(0,) * len(window)] = 1.3
-    kernels = [rng(2).standard_normal(window), np.ones(window), np.full(window, 0.1), np.full(window, 1 / 3), tall]
+    kernels = [
+        rng(2).standard_normal(window),
+        np.ones(window),
+        np.full(window, 0.1),
+        np.full(window, 1 / 3),
+        tall,
+    ]
     for x in (signed, positive, *flat):
         x = x.astype(dtype)
         for w in kernels:
@@ -188,7 +216,9 @@ def test_the_error_of_a_correlation(window, dtype, method):
 
 
 def test_no_constant_breaks_the_bound_under_a_small_kernel():
-    """Sums of equal terms round alike, so there are constants that are worst: among thousands, the bound holds."""
+    """Sums of equal terms round alike, so there are constants that are worst: among thousands, the
+    bound holds.
+    """
     for k in (2, 3, 4, 5, 7, 8, 24):
         w = np.ones((k, k))
         x = np.broadcast_to(rng(k).uniform(0.5, 1, 5000).astype(np.float32), (k, k, 5000))
@@ -202,7 +232,9 @@ def test_no_constant_breaks_the_bound_under_a_small_kernel():
 @pytest.mark.parametrize("terms", [9, 16, 27, 64, 600])
 def test_no_constant_breaks_the_bound_of_a_layer(terms, method):
     """One tall term and many small ones, each rounded at the tall one's height."""
-    x = np.broadcast_to(rng(terms).uniform(0.5, 1, 2000).astype(np.float32)[:, None], (1, 2000, terms))
+    x = np.broadcast_to(
+        rng(terms).uniform(0.5, 1, 2000).astype(np.float32)[:, None], (1, 2000, terms)
+    )
     for low, tall in rng(1).uniform([0.01, 0.5], [1, 8], (40, 2)):
         w = np.full((8, 1, terms), low, np.float32)
         w[..., 0] = tall
@@ -213,24 +245,35 @@ def test_no_constant_breaks_the_bound_of_a_layer(terms, method):
 
 @every_method
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("bank", [(4, 3, 3, 512), (8, 3, 3, 16), (1, 1, 1, 4096), (5, 7, 7, 3), (3, 1, 1, 20)], ids=str)
+@pytest.mark.parametrize(
+    "bank", [(4, 3, 3, 512), (8, 3, 3, 16), (1, 1, 1, 4096), (5, 7, 7, 3), (3, 1, 1, 20)], ids=str
+)
 def test_the_error_of_a_layer(bank, dtype, method):
     filters, *window, depth = bank
     shape = (1, *(k + 2 for k in window), depth)
-    inputs = [rng(0).standard_normal(shape), rng(1).random(shape), np.full(shape, 0.1), np.full(shape, 0.7)]
+    inputs = [
+        rng(0).standard_normal(shape),
+        rng(1).random(shape),
+        np.full(shape, 0.1),
+        np.full(shape, 0.7),
+    ]
     tall = np.full(bank, 0.02)
     tall[..., 0] = 1.3
     kernels = [rng(2).standard_normal(bank), np.full(bank, 0.1), np.full(bank, 1 / 3), tall]
     for x in (x.astype(dtype) for x in inputs):
         for w in (w.astype(dtype) for w in kernels):
             y = conv_layer(x, w, method=method)
-            exact = np.stack([exact_correlation(x[0], w[o])[..., 0] for o in range(filters)], axis=-1)
+            exact = np.stack(
+                [exact_correlation(x[0], w[o])[..., 0] for o in range(filters)], axis=-1
+            )
             assert worst_error(y, exact[None], w, x) <= 1
 
 
 @pytest.mark.parametrize("terms", [27, 96, 147, 150, 160, 256, 576, 4608])
 def test_unlike_taps_keep_to_the_bound_at_their_worst(terms):
-    """All of one sign, under inputs that are nearly the largest everywhere: flat ones by the hundred, and noise."""
+    """All of one sign, under inputs that are nearly the largest everywhere: flat ones by the
+    hundred, and noise.
+    """
     taps = rng(terms).random((16, 1, terms)).astype(np.float32)
     flat = np.broadcast_to(rng(0).uniform(0.5, 1, 2048).astype(np.float32)[:, None], (2048, terms))
     noise = (1 - rng(1).random((2048, terms)) / 16).astype(np.float32)
@@ -329,7 +372,10 @@ def test_what_is_not_finite_reaches_the_outputs_whose_window_covers_it(data):
         at = tuple(data.draw(st.integers(0, n - 1)) for n in geometry.spatial)
         x[at], marked[at] = bad, 1
     w = rng(data.draw(st.integers(0, 99))).integers(-2, 3, geometry.window).astype(float)
-    covered = reference.correlate(marked, np.ones(geometry.window), **{**geometry.literal, "cval": 0.0}) > 0
+    covered = (
+        reference.correlate(marked, np.ones(geometry.window), **{**geometry.literal, "cval": 0.0})
+        > 0
+    )
     with np.errstate(invalid="ignore"):
         expected = reference.correlate(x, w, **geometry.literal)
     for method in METHODS:
@@ -394,7 +440,12 @@ def test_the_same_bytes_run_after_run_whatever_the_threads():
     for threads in ("1", "2", "2"):
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
         run = subprocess.run(
-            [sys.executable, "-c", BYTES], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+            [sys.executable, "-c", BYTES],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
         )
         digests.add(run.stdout)
     assert len(digests) == 1
@@ -402,9 +453,17 @@ def test_the_same_bytes_run_after_run_whatever_the_threads():
 
 @every_method
 def test_the_same_bytes_in_any_memory_order(method):
-    x, w = rng(0).standard_normal((6, 20, 21, 5)).astype(np.float32), rng(1).standard_normal((4, 3, 3, 5))
+    x, w = (
+        rng(0).standard_normal((6, 20, 21, 5)).astype(np.float32),
+        rng(1).standard_normal((4, 3, 3, 5)),
+    )
     y = conv_layer(x, w, method=method).tobytes()
-    for view in (np.asfortranarray(x), np.flip(np.flip(x).copy()), x.astype(">f4"), x.transpose(3, 1, 0, 2).copy()):
+    for view in (
+        np.asfortranarray(x),
+        np.flip(np.flip(x).copy()),
+        x.astype(">f4"),
+        x.transpose(3, 1, 0, 2).copy(),
+    ):
         same = view.transpose(2, 1, 3, 0) if view.shape != x.shape else view
         assert conv_layer(same, w, method=method).tobytes() == y
 
@@ -414,7 +473,11 @@ def test_the_same_bytes_in_any_memory_order(method):
 
 @every_method
 def test_inputs_are_never_modified(method):
-    x, w, bias = rng(0).standard_normal((2, 9, 9, 4)), rng(1).standard_normal((4, 3, 3, 2)), rng(2).standard_normal(4)
+    x, w, bias = (
+        rng(0).standard_normal((2, 9, 9, 4)),
+        rng(1).standard_normal((4, 3, 3, 2)),
+        rng(2).standard_normal(4),
+    )
     arrays = (x, w, bias)
     before = [hashlib.sha256(array).hexdigest() for array in arrays]
     for array in arrays:
@@ -438,7 +501,9 @@ def test_a_read_only_memory_map_of_any_stride_order(tmp_path, order, method):
     w = rng(1).integers(-3, 4, (3, 2))
     plain = np.array(values[::-1].transpose(order))
     y = correlate(x, w, axes=(0, 2), padding="same", boundary="wrap", method=method)
-    assert_array_equal(y, correlate(plain, w, axes=(0, 2), padding="same", boundary="wrap", method="direct"))
+    assert_array_equal(
+        y, correlate(plain, w, axes=(0, 2), padding="same", boundary="wrap", method="direct")
+    )
     assert type(y) is np.ndarray
 
 
@@ -463,9 +528,17 @@ def test_out_is_filled_and_returned(dtype, method):
     ("out", "options", "message"),
     [
         (np.empty((5, 5)), {}, "out is 5x5 float64; expected 4x4 float64"),
-        (np.empty((4, 4), np.float32), {"dtype": "float64"}, "out is 4x4 float32; expected 4x4 float64"),
+        (
+            np.empty((4, 4), np.float32),
+            {"dtype": "float64"},
+            "out is 4x4 float32; expected 4x4 float64",
+        ),
         (np.empty((4, 4), bool), {}, "dtype bool; expected an integer or a float"),
-        (np.broadcast_to(0.0, (4, 4)), {}, "out is read-only; expected an array that can be written"),
+        (
+            np.broadcast_to(0.0, (4, 4)),
+            {},
+            "out is read-only; expected an array that can be written",
+        ),
     ],
     ids=["shape", "dtype", "bool", "read-only"],
 )
@@ -493,4 +566,6 @@ def test_out_may_be_the_input_or_the_kernel_or_lie_across_them(padding, method, 
     expected = correlate(values, square, padding="same", method=method)
     taps = np.zeros((12, 12))
     taps[:5, :5] = square
-    assert_array_equal(correlate(values, taps[:5, :5], padding="same", out=taps, method=method), expected)
+    assert_array_equal(
+        correlate(values, taps[:5, :5], padding="same", out=taps, method=method), expected
+    )

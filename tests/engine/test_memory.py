@@ -1,4 +1,6 @@
-"""The memory that a plan states: within 64 MiB on any number of threads, and at least what a run takes."""
+"""The memory that a plan states: within 64 MiB on any number of threads, and at least what a run
+takes.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def count(request: pytest.FixtureRequest, set_threads: Callable[[int], None]) ->
     return threads
 
 
-def filtered(spatial: tuple[int, ...], channels: int, k: int, dtype: str, terms: int | None, **options: Any) -> Plan:
+def filtered(
+    spatial: tuple[int, ...], channels: int, k: int, dtype: str, terms: int | None, **options: Any
+) -> Plan:
     """The plan for one kernel, which is a sum of so many products of 1-D factors."""
     facts = Facts((), spatial, channels, (k,) * len(spatial), None, dtype, "float64", terms=terms)
     return make_plan(facts, ConvSpec.of(len(spatial), **SAME, **options), dtype=dtype)
@@ -55,7 +59,14 @@ class TestStated:
                     for terms in (None, 1, 2, 4):
                         for stride, dilation in ((1, 1), (2, 1), (3, 2), (1, 3 if k < 86 else 1)):
                             plan = filtered(
-                                spatial, channels, k, dtype, terms, stride=stride, dilation=dilation, boundary=boundary
+                                spatial,
+                                channels,
+                                k,
+                                dtype,
+                                terms,
+                                stride=stride,
+                                dilation=dilation,
+                                boundary=boundary,
                             )
                             assert plan.memory <= BUDGET, plan
                             assert 1 <= plan.threads <= count
@@ -66,13 +77,23 @@ class TestStated:
     def test_no_bank_over_a_picture_takes_more_than_64_mib(self, count: int, dtype: str) -> None:
         for spatial in SIZES:
             for k in (1, 3, 7, 11):
-                for filters, channels, groups in ((8, 3, 1), (64, 3, 1), (64, 64, 1), (64, 64, 4), (64, 64, 64)):
+                for filters, channels, groups in (
+                    (8, 3, 1),
+                    (64, 3, 1),
+                    (64, 64, 1),
+                    (64, 64, 4),
+                    (64, 64, 64),
+                ):
                     for stride in (1, 2):
                         facts = Facts((1,), spatial, channels, (k, k), filters, dtype, "float32")
-                        plan = make_plan(facts, ConvSpec.of(2, stride=stride, groups=groups, **SAME), dtype=None)
+                        plan = make_plan(
+                            facts, ConvSpec.of(2, stride=stride, groups=groups, **SAME), dtype=None
+                        )
                         assert plan.memory <= BUDGET, plan
 
-    def test_two_threads_are_kept_where_speed_is_promised(self, set_threads: Callable[[int], None]) -> None:
+    def test_two_threads_are_kept_where_speed_is_promised(
+        self, set_threads: Callable[[int], None]
+    ) -> None:
         set_threads(2)
         plans = [
             filtered((4096, 4096), channels, k, dtype, terms)
@@ -96,7 +117,10 @@ class TestStated:
 
     def test_no_more_threads_than_tiles(self, set_threads: Callable[[int], None]) -> None:
         set_threads(64)
-        for x, w in ((np.zeros(10_000_000, np.uint8), np.ones(65)), (np.zeros((600, 3000)), np.ones((3, 3)))):
+        for x, w in (
+            (np.zeros(10_000_000, np.uint8), np.ones(65)),
+            (np.zeros((600, 3000)), np.ones((3, 3))),
+        ):
             plan = convcli.plan(x, w)
             assert 1 < plan.threads <= len(list(tiles(plan, whole(plan)))) + 2
 
@@ -142,47 +166,117 @@ def window(k: int, terms: int) -> np.ndarray:
 def pictures() -> Iterator[tuple[str, Problem, str]]:
     for dtype in TYPES:
         for method, k, terms in (
-            *(("direct", 3, 0), ("direct", 5, 0), ("gemm", 3, 0), ("gemm", 5, 0), ("gemm", 15, 0), ("gemm", 31, 0)),
-            *(("separable", 3, 1), ("separable", 15, 2), ("separable", 101, 1), ("fft", 31, 0), ("fft", 101, 0)),
+            *(
+                ("direct", 3, 0),
+                ("direct", 5, 0),
+                ("gemm", 3, 0),
+                ("gemm", 5, 0),
+                ("gemm", 15, 0),
+                ("gemm", 31, 0),
+            ),
+            *(
+                ("separable", 3, 1),
+                ("separable", 15, 2),
+                ("separable", 101, 1),
+                ("fft", 31, 0),
+                ("fft", 101, 0),
+            ),
         ):
-            for shape, axes in (((1100, 1300), (0, 1)), ((700, 640, 3), (0, 1)), ((3, 640, 700), (1, 2))):
+            for shape, axes in (
+                ((1100, 1300), (0, 1)),
+                ((700, 640, 3), (0, 1)),
+                ((3, 640, 700), (1, 2)),
+            ):
                 x = picture(dtype, *shape)
-                problem = spatial_problem(x, window(k, terms), axes=axes, boundary="reflect", **SAME)
+                problem = spatial_problem(
+                    x, window(k, terms), axes=axes, boundary="reflect", **SAME
+                )
                 yield f"{method} {k}x{k} {dtype} {shape}", problem, method
 
 
 def others() -> Iterator[tuple[str, Problem, str]]:
     gray, rgb = picture("float32", 1100, 1300), picture("float32", 512, 512, 3)
-    for name, options in {"stride": {"stride": 2}, "dilation": {"dilation": 3}, "valid": {}}.items():
+    for name, options in {
+        "stride": {"stride": 2},
+        "dilation": {"dilation": 3},
+        "valid": {},
+    }.items():
         for method, terms in (("direct", 0), ("gemm", 0), ("separable", 1), ("fft", 0)):
-            yield f"{name} {method}", spatial_problem(gray, window(5, terms), axes=None, **options), method
+            yield (
+                f"{name} {method}",
+                spatial_problem(gray, window(5, terms), axes=None, **options),
+                method,
+            )
     sound = gray.ravel()
-    for method, k in (("direct", 3), ("gemm", 9), ("separable", 65), ("separable", 1025), ("fft", 1025)):
-        yield f"signal {method} {k}", spatial_problem(sound, rng(1).standard_normal(k), axes=None), method
+    for method, k in (
+        ("direct", 3),
+        ("gemm", 9),
+        ("separable", 65),
+        ("separable", 1025),
+        ("fft", 1025),
+    ):
+        yield (
+            f"signal {method} {k}",
+            spatial_problem(sound, rng(1).standard_normal(k), axes=None),
+            method,
+        )
     turned = gray.T[::-1, ::2]
     for method, terms in (("direct", 0), ("gemm", 0), ("separable", 1), ("fft", 0)):
-        yield f"a turned view, {method}", spatial_problem(turned, window(7, terms), axes=None), method
-    for method, w in (("gemm", rng(1).random((5, 5, 5))), ("separable", np.ones((5, 5, 5))), ("fft", np.eye(5)[None])):
-        yield f"volume {method}", spatial_problem(picture("float32", 96, 96, 96), w, axes=None), method
+        yield (
+            f"a turned view, {method}",
+            spatial_problem(turned, window(7, terms), axes=None),
+            method,
+        )
+    for method, w in (
+        ("gemm", rng(1).random((5, 5, 5))),
+        ("separable", np.ones((5, 5, 5))),
+        ("fft", np.eye(5)[None]),
+    ):
+        yield (
+            f"volume {method}",
+            spatial_problem(picture("float32", 96, 96, 96), w, axes=None),
+            method,
+        )
     cut, w = picture("int16", 20, 200, 100), np.multiply.outer(window(3, 1), rng(3).random(3))
     yield "tiles between others", spatial_problem(cut, w, axes=None, **SAME), "separable"
     for filters, k, stride in ((8, 3, 1), (8, 3, 2), (16, 7, 1), (16, 7, 2)):
         w = rng(1).standard_normal((filters, k, k, 3)).astype(np.float32)
         for method in ("gemm", "direct")[: 2 if k == 3 else 1]:
-            yield f"bank {w.shape} stride {stride} {method}", layer(rgb[None], w, stride=stride, **SAME), method
+            yield (
+                f"bank {w.shape} stride {stride} {method}",
+                layer(rgb[None], w, stride=stride, **SAME),
+                method,
+            )
     maps = picture("float32", 4, 56, 56, 64)
-    for groups, stride, dilation in ((1, 1, 1), (1, 2, 1), (4, 1, 1), (64, 1, 1), (64, 2, 1), (1, 1, 2)):
+    for groups, stride, dilation in (
+        (1, 1, 1),
+        (1, 2, 1),
+        (4, 1, 1),
+        (64, 1, 1),
+        (64, 2, 1),
+        (1, 1, 2),
+    ):
         w = rng(1).standard_normal((64, 3, 3, 64 // groups)).astype(np.float32)
         problem = layer(maps, w, stride=stride, dilation=dilation, groups=groups)
         yield f"layer of {groups} groups, stride {stride}, dilation {dilation}", problem, "gemm"
     few = rng(1).standard_normal((8, 7, 7, 64))
-    yield "few kernels, stride 2", layer(picture("float64", 2, 200, 202, 64), few, stride=2, **SAME), "gemm"
+    yield (
+        "few kernels, stride 2",
+        layer(picture("float64", 2, 200, 202, 64), few, stride=2, **SAME),
+        "gemm",
+    )
     deep = rng(1).standard_normal((256, 3, 3, 256))
     yield "deep layer", layer(picture("float64", 4, 14, 14, 256), deep), "gemm"
-    yield "channels first", layer(np.moveaxis(maps, -1, 1), np.ones((8, 64, 3, 3)), layout="channels_first"), "gemm"
+    yield (
+        "channels first",
+        layer(np.moveaxis(maps, -1, 1), np.ones((8, 64, 3, 3)), layout="channels_first"),
+        "gemm",
+    )
 
 
-def layer(x: np.ndarray, w: np.ndarray, *, groups: int = 1, layout: str = "channels_last", **options: Any) -> Problem:
+def layer(
+    x: np.ndarray, w: np.ndarray, *, groups: int = 1, layout: str = "channels_last", **options: Any
+) -> Problem:
     return layer_problem(x, w, None, groups=groups, layout=layout, **options)
 
 
@@ -196,7 +290,9 @@ class TestTaken:
 
     @pytest.mark.slow
     @pytest.mark.parametrize("cases", [pictures, others])
-    def test_no_run_takes_more_than_is_stated(self, set_threads: Callable[[int], None], cases: Any) -> None:
+    def test_no_run_takes_more_than_is_stated(
+        self, set_threads: Callable[[int], None], cases: Any
+    ) -> None:
         worst = []
         for name, problem, method in cases():
             for count in (1, 3):
@@ -208,7 +304,8 @@ class TestTaken:
         assert max(worst) > 0.6, "the statement is far too high for all of them"
 
     @pytest.mark.parametrize(
-        ("dtype", "to"), [("float32", "int64"), ("uint8", "uint8"), ("int32", "int64"), ("float64", "uint16")]
+        ("dtype", "to"),
+        [("float32", "int64"), ("uint8", "uint8"), ("int32", "int64"), ("float64", "uint16")],
     )
     @pytest.mark.parametrize("method", ["direct", "gemm", "separable", "fft"])
     def test_nor_where_results_are_rounded(self, method: str, dtype: str, to: str) -> None:
@@ -226,7 +323,9 @@ class TestTaken:
 
     @pytest.mark.slow
     @pytest.mark.parametrize("boundary", BOUNDARIES)
-    @pytest.mark.parametrize(("method", "k"), [("gemm", 5), ("gemm", 31), ("separable", 31), ("fft", 41)])
+    @pytest.mark.parametrize(
+        ("method", "k"), [("gemm", 5), ("gemm", 31), ("separable", 31), ("fft", 41)]
+    )
     def test_nor_where_nan_makes_it_compute_twice(self, method: str, k: int, boundary: str) -> None:
         x = picture("float32", 500, 700)
         x[::150, ::160] = np.nan

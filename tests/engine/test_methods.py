@@ -1,4 +1,6 @@
-"""Every method against `direct`, over generated cases, and what each of them must not do to the numbers."""
+"""Every method against `direct`, over generated cases, and what each of them must not do to the
+numbers.
+"""
 
 import threading
 import tracemalloc
@@ -28,7 +30,9 @@ def close(y, expected, x, w) -> None:
     """Within the contract of both."""
     bound = 2 * tolerance(y.dtype.name, w.size)
     assert y.dtype == expected.dtype
-    assert_allclose(y, expected, rtol=0, atol=bound * np.abs(w).sum() * np.abs(x.astype(float)).max())
+    assert_allclose(
+        y, expected, rtol=0, atol=bound * np.abs(w).sum() * np.abs(x.astype(float)).max()
+    )
 
 
 @every_method
@@ -69,7 +73,13 @@ SHAPES = {
 def test_strips_and_their_remainders(case, dilation, stride, method):
     shape, window, axes = case
     padding = "valid" if dilation == 1 else "same"
-    options = {"axes": axes, "stride": stride, "dilation": dilation, "padding": padding, "boundary": "symmetric"}
+    options = {
+        "axes": axes,
+        "stride": stride,
+        "dilation": dilation,
+        "padding": padding,
+        "boundary": "symmetric",
+    }
     for dtype in ("float32", "float64", "uint8"):
         x = (rng(0).standard_normal(shape) * 50).astype(dtype)
         for w in (rng(1).standard_normal(window), rng(2).integers(-3, 4, window)):
@@ -88,7 +98,11 @@ def test_rows_of_the_output_that_do_not_lie_side_by_side(axes, dtype, method):
     close(correlate(x, w, axes=axes, method=method), expected, x, w)
     n, m = expected.shape
     room = np.full((2 * m, 3 * n), 7.0, dtype)
-    for out in (room[:m, :n].T, room.T[: 2 * n : 2, :m], room.ravel()[: 2 * n * m : 2].reshape(n, m)[::-1, ::-1]):
+    for out in (
+        room[:m, :n].T,
+        room.T[: 2 * n : 2, :m],
+        room.ravel()[: 2 * n * m : 2].reshape(n, m)[::-1, ::-1],
+    ):
         out[...] = 7
         close(correlate(x, w, axes=axes, method=method, out=out), expected, x, w)
         out[...] = 7
@@ -127,7 +141,9 @@ def test_a_kernel_that_is_not_finite(method):
         with pytest.raises(convcli.ConvError, match="nan or inf among its taps"):
             correlate(x, w, method=method)
     else:
-        assert_array_equal(correlate(x, w, method=method), np.where(x[2:-2, 1:-1] > 0, np.inf, -np.inf))
+        assert_array_equal(
+            correlate(x, w, method=method), np.where(x[2:-2, 1:-1] > 0, np.inf, -np.inf)
+        )
 
 
 @every_method
@@ -166,20 +182,32 @@ def test_layers_in_groups(space, options, groups, monkeypatch):
     tune(monkeypatch, LINE=100)
     x = rng(0).standard_normal((2, *space, 32)).astype(np.float32)
     for filters in (32, 48):
-        w = rng(1).standard_normal((filters, *[5, 3, 2][: len(space)], 32 // groups)).astype(np.float32)
+        w = (
+            rng(1)
+            .standard_normal((filters, *[5, 3, 2][: len(space)], 32 // groups))
+            .astype(np.float32)
+        )
         y = convcli.conv_layer(x, w, groups=groups, **options, method="gemm")
         close(y, convcli.conv_layer(x, w, groups=groups, **options, method="direct"), x, w[0])
         whole = [np.rint(9 * array) for array in (x, w)]
-        y, expected = (convcli.conv_layer(*whole, groups=groups, **options, method=m) for m in ("gemm", "direct"))
+        y, expected = (
+            convcli.conv_layer(*whole, groups=groups, **options, method=m)
+            for m in ("gemm", "direct")
+        )
         assert_array_equal(y, expected)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_depthwise_layer(stride, monkeypatch):
     tune(monkeypatch, LINE=100)
-    x, w = rng(0).standard_normal((2, 30, 41, 32)).astype(np.float32), rng(1).standard_normal((32, 5, 6, 1))
+    x, w = (
+        rng(0).standard_normal((2, 30, 41, 32)).astype(np.float32),
+        rng(1).standard_normal((32, 5, 6, 1)),
+    )
     x[1, 7, 9, 3] = np.nan
-    y, expected = (convcli.conv_layer(x, w, groups=32, stride=stride, method=m) for m in ("gemm", "direct"))
+    y, expected = (
+        convcli.conv_layer(x, w, groups=32, stride=stride, method=m) for m in ("gemm", "direct")
+    )
     assert_allclose(y, expected, atol=1e-4)
 
 
@@ -239,7 +267,11 @@ def test_an_exception_in_a_worker_is_raised_and_ends_the_work():
 def test_a_thread_that_wakes_when_all_is_done_is_not_waited_for(monkeypatch):
     awake, done = threading.Event(), []
     submit = ThreadPoolExecutor.submit
-    monkeypatch.setattr(ThreadPoolExecutor, "submit", lambda pool, call: submit(pool, lambda: awake.wait() and call()))
+    monkeypatch.setattr(
+        ThreadPoolExecutor,
+        "submit",
+        lambda pool, call: submit(pool, lambda: awake.wait() and call()),
+    )
     threads.share_out(done.append, range(10), workers=2)
     assert sorted(done) == list(range(10))
     awake.set()
@@ -272,10 +304,17 @@ def test_the_plan_says_what_it_rejected():
 def test_separable_is_rejected_for_the_true_reason():
     sobel, cross = np.outer([1, 2, 1], [-1, 0, 1]), np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]])
     small, large = np.zeros((50, 50), np.float32), np.zeros((1000, 1000), np.float32)
-    assert "would take longer than they save" in dict(convcli.plan(small, sobel).rejected)["separable"]
+    assert (
+        "would take longer than they save" in dict(convcli.plan(small, sobel).rejected)["separable"]
+    )
     assert "no short sum" not in str(convcli.plan(large, sobel).rejected)
-    assert "no short sum of exact products" in dict(convcli.plan(large, cross).rejected)["separable"]
-    assert "no short sum of exact products" in dict(convcli.plan(large, cross * np.nan).rejected)["separable"]
+    assert (
+        "no short sum of exact products" in dict(convcli.plan(large, cross).rejected)["separable"]
+    )
+    assert (
+        "no short sum of exact products"
+        in dict(convcli.plan(large, cross * np.nan).rejected)["separable"]
+    )
 
 
 @pytest.mark.parametrize("method", ["separable", "fft"])
@@ -285,7 +324,9 @@ def test_a_bank_is_neither_separable_nor_transformed(method):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32", "float64"])
-@pytest.mark.parametrize("shape", [(16384, 16384), (2048, 16384), (16384, 16384, 3), (16384, 400), (100_000_000,)])
+@pytest.mark.parametrize(
+    "shape", [(16384, 16384), (2048, 16384), (16384, 16384, 3), (16384, 400), (100_000_000,)]
+)
 def test_working_memory_is_bounded(shape, dtype, set_threads):
     """By what the plan states, for two threads."""
     set_threads(2)
@@ -293,7 +334,9 @@ def test_working_memory_is_bounded(shape, dtype, set_threads):
     for k in (3, 9, 25, 31, 101):
         for w in (np.ones((k,) * dims), rng(0).standard_normal((k,) * dims)):
             for options in ({}, {"stride": 2}, {"dtype": "uint8"}):
-                plan = convcli.plan(x, w, axes=range(dims), padding="same", boundary="reflect", **options)
+                plan = convcli.plan(
+                    x, w, axes=range(dims), padding="same", boundary="reflect", **options
+                )
                 assert plan.memory <= 64 << 20, (plan.memory, k, options, plan.tile, plan.method)
 
 
@@ -344,7 +387,9 @@ def test_the_plan_states_what_a_layer_holds(shape, bank, options, threads, set_t
 
 
 def _held(x, w, operation, options):
-    plan = convcli.plan(x, w, **({"groups": 1} if operation is convcli.conv_layer else {}) | options)
+    plan = convcli.plan(
+        x, w, **({"groups": 1} if operation is convcli.conv_layer else {}) | options
+    )
     tracemalloc.start()
     try:
         operation(x, w, **options)
@@ -358,9 +403,14 @@ def _held(x, w, operation, options):
 @pytest.mark.parametrize("padding", [((0, 0), (0, 1)), ((2, 0), (0, 3)), "same"])
 @pytest.mark.parametrize(("width", "channels"), [(22, 1), (31, 1), (9, 3), (40, 1)])
 def test_a_narrow_picture_is_not_cut_across(width, channels, padding, monkeypatch):
-    """Its rows are woven into the band whole: cut where padding begins, they were read beyond their end."""
+    """Its rows are woven into the band whole: cut where padding begins, they were read beyond their
+    end.
+    """
     monkeypatch.setattr(Method, "worth_sharing", 0)
-    x, w = rng(width).random((3000, width, channels), np.float32), np.outer(rng(1).random(4), rng(2).random(2))
+    x, w = (
+        rng(width).random((3000, width, channels), np.float32),
+        np.outer(rng(1).random(4), rng(2).random(2)),
+    )
     for stride in (1, 2):
         given = {"axes": (0, 1), "padding": padding, "boundary": "reflect", "stride": stride}
         exact = correlate(x, w, method="direct", **given)
@@ -368,7 +418,11 @@ def test_a_narrow_picture_is_not_cut_across(width, channels, padding, monkeypatc
 
 
 def test_nor_under_a_kernel_that_reaches_far():
-    x, down, across = rng(0).random((53_100, 22), np.float32), rng(1).random(53_000), rng(2).random(3)
+    x, down, across = (
+        rng(0).random((53_100, 22), np.float32),
+        rng(1).random(53_000),
+        rng(2).random(3),
+    )
     y = correlate(x, np.outer(down, across), method="separable")
     assert_allclose(y[77, 13], down @ x[77 : 77 + 53_000, 13:16].astype(float) @ across, rtol=1e-5)
 
@@ -376,7 +430,9 @@ def test_nor_under_a_kernel_that_reaches_far():
 @pytest.mark.parametrize("k", [3, 5, 9, 11])
 @pytest.mark.parametrize("width", [100, 4900, 5004, 5011, 5020, 9000])
 def test_a_kernel_is_one_piece_at_any_width(width, k):
-    """A piece more is a pass more over all outputs: at some widths a row once had a few values too many."""
+    """A piece more is a pass more over all outputs: at some widths a row once had a few values too
+    many.
+    """
     w = rng(k).standard_normal((k, k)).astype(np.float32)
     plan = convcli.plan(np.broadcast_to(np.float32(0), (300, width)), w, method="gemm")
     assert len(plan.implementation.prepare(w, plan).pieces) == 1

@@ -49,7 +49,9 @@ def test_correlate_is_the_literal_sum(data):
     y = correlate(x, w, **geometry.given, method="direct")
     assert_array_equal(y, reference.correlate(x, w, **geometry.literal))
     assert_array_equal(correlate(x, w, **geometry.given, method="gemm"), y)
-    assert y.dtype == (np.float64 if x.dtype.itemsize > (4 if x.dtype.kind == "f" else 2) else np.float32)
+    assert y.dtype == (
+        np.float64 if x.dtype.itemsize > (4 if x.dtype.kind == "f" else 2) else np.float32
+    )
 
 
 @given(st.data())
@@ -81,7 +83,9 @@ def test_the_kernel_slides_along_the_axes_it_is_given_in_their_order(data):
 @given(layers())
 @examples(150)
 def test_conv_layer_is_the_literal_sum_in_both_layouts(case: LayerCase):
-    expected = reference.conv_layer(case.x, case.w, case.bias, groups=case.groups, **case.geometry.literal)
+    expected = reference.conv_layer(
+        case.x, case.w, case.bias, groups=case.groups, **case.geometry.literal
+    )
     options = {"groups": case.groups, **case.geometry.given}
     for method in METHODS:
         y = conv_layer(case.x, case.w, case.bias, **options, method=method)
@@ -123,16 +127,25 @@ def test_tiles_of_any_size_give_the_same(data):
             "SHARE_RUN",
         ):
             tune(patch, **{name: data.draw(few)})
-        for name, value in {"TILE_MACS": 1, "SHORTEST_RUN": 1, "IN_VAIN": data.draw(st.sampled_from((1, 99)))}.items():
+        for name, value in {
+            "TILE_MACS": 1,
+            "SHORTEST_RUN": 1,
+            "IN_VAIN": data.draw(st.sampled_from((1, 99))),
+        }.items():
             tune(patch, **{name: value})
         tune(patch, STRETCH=data.draw(few))
         for method in METHODS:
             assert_array_equal(conv_layer(x, w, **geometry.given, method=method), layer)
-            assert_array_equal(correlate(x, flat, axes=along, **geometry.given, method=method), lines)
+            assert_array_equal(
+                correlate(x, flat, axes=along, **geometry.given, method=method), lines
+            )
 
 
 def test_a_tile_is_a_strip_of_rows_of_one_item_or_several_items(monkeypatch):
-    plan, cuts = convcli.plan(np.zeros((8, 32, 32, 3), np.float32), np.zeros((3, 3)), axes=(1, 2)), {}
+    plan, cuts = (
+        convcli.plan(np.zeros((8, 32, 32, 3), np.float32), np.zeros((3, 3)), axes=(1, 2)),
+        {},
+    )
     for values in (1, 30 * 3 * 5, 30 * 30 * 3 * 2, 1 << 30):
         tune(monkeypatch, TILE_VALUES=values)
         cuts[values] = direct.METHOD.tile(plan)
@@ -140,11 +153,17 @@ def test_a_tile_is_a_strip_of_rows_of_one_item_or_several_items(monkeypatch):
 
 
 @pytest.mark.parametrize("rows", [(0, 1500), (700, 701), (3, 1499)])
-@pytest.mark.parametrize("options", [{}, {"padding": "same"}, {"padding": "same", "stride": 3}, {"padding": "full"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"padding": "same"}, {"padding": "same", "stride": 3}, {"padding": "full"}]
+)
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("window", [(3, 3), (25, 25), (1, 9)])
-def test_tiles_cover_a_picture_once_and_few_of_them_see_its_padding(window, channels, options, rows):
-    plan = convcli.plan(np.zeros((1500, 1501, channels), np.float32), np.ones(window), axes=(0, 1), **options)
+def test_tiles_cover_a_picture_once_and_few_of_them_see_its_padding(
+    window, channels, options, rows
+):
+    plan = convcli.plan(
+        np.zeros((1500, 1501, channels), np.float32), np.ones(window), axes=(0, 1), **options
+    )
     rows = (rows[0] // plan.spec.stride[0], min(-(-rows[1] // plan.spec.stride[0]), plan.sizes[0]))
     seen = np.zeros(plan.sizes, int)
     number, beside = 0, 0
@@ -167,12 +186,22 @@ def test_worked_examples(method):
     x = np.arange(1, 10).reshape(3, 3)
     assert_array_equal(correlate(x, [[1, 0], [0, -1]], method=method), [[-4, -4], [-4, -4]])
     assert_array_equal(convolve(x, [[1, 0], [0, -1]], method=method), [[4, 4], [4, 4]])
-    assert_array_equal(correlate([1, 2, 3], [1, 10, 100], padding="same", method=method), [210, 321, 32])
-    assert_array_equal(correlate([1, 2, 3], [1, 1], padding="full", cval=5, method=method), [6, 3, 5, 8])
-    assert_array_equal(correlate([1, 2, 3, 4, 5], [1, 1], stride=2, dilation=2, method=method), [4, 8])
+    assert_array_equal(
+        correlate([1, 2, 3], [1, 10, 100], padding="same", method=method), [210, 321, 32]
+    )
+    assert_array_equal(
+        correlate([1, 2, 3], [1, 1], padding="full", cval=5, method=method), [6, 3, 5, 8]
+    )
+    assert_array_equal(
+        correlate([1, 2, 3, 4, 5], [1, 1], stride=2, dilation=2, method=method), [4, 8]
+    )
     x, w = np.arange(6).reshape(1, 3, 2), np.array([[[1, 2]], [[-1, 0]]])
     assert_array_equal(conv_layer(x, w, [10, 20], method=method), [[[12, 20], [18, 18], [24, 16]]])
-    assert_array_equal(conv_layer(x, [[[1]], [[3]]], groups=2, method=method), [[[0, 3], [2, 9], [4, 15]]], "depthwise")
+    assert_array_equal(
+        conv_layer(x, [[[1]], [[3]]], groups=2, method=method),
+        [[[0, 3], [2, 9], [4, 15]]],
+        "depthwise",
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -201,9 +230,17 @@ def test_auto_takes_a_product_for_sums_over_channels_and_goes_lanewise_for_a_ker
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
     ("ours", "theirs"),
-    [("constant", "constant"), ("edge", "nearest"), ("reflect", "mirror"), ("symmetric", "reflect"), ("wrap", "wrap")],
+    [
+        ("constant", "constant"),
+        ("edge", "nearest"),
+        ("reflect", "mirror"),
+        ("symmetric", "reflect"),
+        ("wrap", "wrap"),
+    ],
 )
-@pytest.mark.parametrize("shapes", [((40,), (7,)), ((9, 11), (3, 5)), ((8, 9), (4, 2)), ((6, 7, 5), (3, 2, 3))])
+@pytest.mark.parametrize(
+    "shapes", [((40,), (7,)), ((9, 11), (3, 5)), ((8, 9), (4, 2)), ((6, 7, 5), (3, 2, 3))]
+)
 def test_scipy_ndimage(shapes, ours, theirs, method):
     """An even kernel's centre is at k//2 there, as in `same-lower`."""
     x, w = (rng(seed).standard_normal(shape) for seed, shape in enumerate(shapes))
@@ -216,7 +253,9 @@ def test_scipy_ndimage(shapes, ours, theirs, method):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("padding", ["full", "valid"])
-@pytest.mark.parametrize("shapes", [((30,), (8,)), ((9, 10), (3, 4)), ((5, 6, 7), (2, 3, 2)), ((3, 4, 3, 4), (2,) * 4)])
+@pytest.mark.parametrize(
+    "shapes", [((30,), (8,)), ((9, 10), (3, 4)), ((5, 6, 7), (2, 3, 2)), ((3, 4, 3, 4), (2,) * 4)]
+)
 def test_scipy_signal(shapes, padding, method):
     x, w = (rng(seed).standard_normal(shape) for seed, shape in enumerate(shapes))
     y = correlate(x, w, padding=padding, method=method)
@@ -230,7 +269,9 @@ def test_scipy_signal(shapes, padding, method):
 @pytest.mark.parametrize("k", [1, 2, 7, 20])
 def test_numpy_convolve(k, padding, method):
     x, w = rng(0).standard_normal(20), rng(1).standard_normal(k)
-    assert_allclose(convolve(x, w, padding=padding, method=method), np.convolve(x, w, padding), atol=1e-12)
+    assert_allclose(
+        convolve(x, w, padding=padding, method=method), np.convolve(x, w, padding), atol=1e-12
+    )
 
 
 def onnx_run(op: str, x, w, bias=None, **attributes):
@@ -283,7 +324,11 @@ def onnx_attributes(dims: int, options: dict) -> dict:
         if isinstance(padding, str)
         else {"pads": [padding] * (2 * dims)}
     )
-    extra = {"output_padding": [options["output_padding"]] * dims} if "output_padding" in options else {}
+    extra = (
+        {"output_padding": [options["output_padding"]] * dims}
+        if "output_padding" in options
+        else {}
+    )
     return {
         "strides": [options.get("stride", 1)] * dims,
         "dilations": [options.get("dilation", 1)] * dims,
@@ -311,7 +356,9 @@ def onnx_attributes(dims: int, options: dict) -> dict:
     ids=str,
 )
 def test_onnx_conv_transpose(dims, options):
-    """Group by group: ONNX 1.23's evaluator keeps one output channel of each group, and fails where there are more."""
+    """Group by group: ONNX 1.23's evaluator keeps one output channel of each group, and fails where
+    there are more.
+    """
     groups = options.get("groups", 1)
     x = rng(0).standard_normal((2, 4, *(4, 3, 5)[:dims]))
     w = rng(1).standard_normal((4, 4 // groups, *(3, 2, 3)[:dims]))
@@ -328,19 +375,40 @@ def test_onnx_conv_transpose(dims, options):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: correlate(np.ones((5, 5)), np.ones((7, 7))), "kernel 7x7 exceeds the padded input 5x5; use --padding"),
-        (lambda: correlate(np.ones(5), np.ones((3, 3))), "kernel 3x3 has 2 axes, the input 5 has 1; expected as many"),
-        (lambda: correlate(np.ones((5, 5)), np.ones(3), axes=(2,)), "axes (2,) for kernel 3 on input 5x5"),
+        (
+            lambda: correlate(np.ones((5, 5)), np.ones((7, 7))),
+            "kernel 7x7 exceeds the padded input 5x5; use --padding",
+        ),
+        (
+            lambda: correlate(np.ones(5), np.ones((3, 3))),
+            "kernel 3x3 has 2 axes, the input 5 has 1; expected as many",
+        ),
+        (
+            lambda: correlate(np.ones((5, 5)), np.ones(3), axes=(2,)),
+            "axes (2,) for kernel 3 on input 5x5",
+        ),
         (lambda: correlate(np.ones((5, 5)), np.ones((3, 3)), axes=(0, -2)), "axes (0, -2)"),
         (lambda: correlate(np.ones((5, 5)), np.float64(2), axes=()), "a kernel without axes"),
         (lambda: correlate(np.float64(2), np.float64(2)), "a kernel without axes"),
         (lambda: correlate(np.ones((5, 5)), np.ones(3), axes=1), "axes 1; expected whole numbers"),
-        (lambda: correlate(np.ones((5, 5)), np.ones(3), axes="0"), "axes '0'; expected whole numbers"),
+        (
+            lambda: correlate(np.ones((5, 5)), np.ones(3), axes="0"),
+            "axes '0'; expected whole numbers",
+        ),
         (lambda: correlate([[1, 2], [3]], np.ones(3)), "the input has rows of different lengths"),
-        (lambda: correlate(np.ones(5), np.ones(3), out=[0, 0, 0]), "out is a list; expected an array to fill"),
-        (lambda: correlate(np.ones(5), np.ones(3), cval=10**400), "expected a number that a float can hold"),
+        (
+            lambda: correlate(np.ones(5), np.ones(3), out=[0, 0, 0]),
+            "out is a list; expected an array to fill",
+        ),
+        (
+            lambda: correlate(np.ones(5), np.ones(3), cval=10**400),
+            "expected a number that a float can hold",
+        ),
         (lambda: convcli.output_shape(5, 3), "a size 5 alone; expected one for each axis"),
-        (lambda: convcli.output_shape((5,), 3), "a kernel size 3 alone; expected one for each axis"),
+        (
+            lambda: convcli.output_shape((5,), 3),
+            "a kernel size 3 alone; expected one for each axis",
+        ),
         (lambda: correlate(np.ones(0), np.ones(3)), "the input 0 is empty"),
         (lambda: correlate(np.ones(3), np.ones(0)), "the kernel 0 is empty"),
         (
@@ -348,20 +416,56 @@ def test_onnx_conv_transpose(dims, options):
             r"the input is a masked array; expected one without a mask; fill",
         ),
         (lambda: correlate(np.ones(3), np.ma.ones(3)), "the kernel is a masked array"),
-        (lambda: correlate(np.ones(3) * 1j, np.ones(3)), "the input holds complex128 values; expected real"),
+        (
+            lambda: correlate(np.ones(3) * 1j, np.ones(3)),
+            "the input holds complex128 values; expected real",
+        ),
         (lambda: correlate(np.ones(3), ["a"]), "the kernel holds <U1 values; expected real"),
-        (lambda: correlate(np.ones(3), np.ones(3), method="gem"), "method 'gem'; expected one of auto, direct, gemm"),
-        (lambda: correlate(np.ones(3), np.ones(3), boundary="mirror"), "boundary 'mirror'; expected one of constant"),
-        (lambda: correlate(np.ones(3), np.ones(3), dtype="complex64"), "dtype complex64; expected an integer or"),
-        (lambda: correlate(np.ones(3), np.ones(3), dtype="bool"), "dtype bool; expected an integer or"),
-        (lambda: correlate(np.ones(3), np.ones(3), dtype="float33"), "dtype 'float33'; expected a number type"),
+        (
+            lambda: correlate(np.ones(3), np.ones(3), method="gem"),
+            "method 'gem'; expected one of auto, direct, gemm",
+        ),
+        (
+            lambda: correlate(np.ones(3), np.ones(3), boundary="mirror"),
+            "boundary 'mirror'; expected one of constant",
+        ),
+        (
+            lambda: correlate(np.ones(3), np.ones(3), dtype="complex64"),
+            "dtype complex64; expected an integer or",
+        ),
+        (
+            lambda: correlate(np.ones(3), np.ones(3), dtype="bool"),
+            "dtype bool; expected an integer or",
+        ),
+        (
+            lambda: correlate(np.ones(3), np.ones(3), dtype="float33"),
+            "dtype 'float33'; expected a number type",
+        ),
         (lambda: correlate(np.ones(3), np.ones(3), cval="high"), "cval 'high'; expected a number"),
-        (lambda: conv_layer(np.ones((5, 5)), np.ones((3, 3))), "input 5x5 with kernel 3x3; expected x (N, *S, C)"),
-        (lambda: conv_layer(np.ones((1, 5, 2)), np.ones((4, 3, 3))), "has 3 channels, the input has 2"),
-        (lambda: conv_layer(np.ones((1, 5, 2)), np.ones((4, 3, 2)), [1, 2]), "bias 2; expected (4,)"),
-        (lambda: conv_layer(np.ones((1, 5, 2)), np.ones((4, 3, 2)), layout="channel_last"), "did you mean"),
-        (lambda: conv_layer(np.ones((1, 5, 2)), np.ones((4, 3, 2)), groups=0), "groups 0; expected 1 or more"),
-        (lambda: convcli.conv_transpose(np.ones((1, 5, 4)), np.ones((4, 3, 2)), stride=2**62), "that memory can hold"),
+        (
+            lambda: conv_layer(np.ones((5, 5)), np.ones((3, 3))),
+            "input 5x5 with kernel 3x3; expected x (N, *S, C)",
+        ),
+        (
+            lambda: conv_layer(np.ones((1, 5, 2)), np.ones((4, 3, 3))),
+            "has 3 channels, the input has 2",
+        ),
+        (
+            lambda: conv_layer(np.ones((1, 5, 2)), np.ones((4, 3, 2)), [1, 2]),
+            "bias 2; expected (4,)",
+        ),
+        (
+            lambda: conv_layer(np.ones((1, 5, 2)), np.ones((4, 3, 2)), layout="channel_last"),
+            "did you mean",
+        ),
+        (
+            lambda: conv_layer(np.ones((1, 5, 2)), np.ones((4, 3, 2)), groups=0),
+            "groups 0; expected 1 or more",
+        ),
+        (
+            lambda: convcli.conv_transpose(np.ones((1, 5, 4)), np.ones((4, 3, 2)), stride=2**62),
+            "that memory can hold",
+        ),
     ],
 )
 def test_bad_arguments_are_named(call, message):
@@ -392,7 +496,9 @@ def test_layers_and_gradients_take_taps_outside_the_range_of_float32():
     w = np.array([1e39, 1]).reshape(1, 2, 1)
     x = np.array([0, 3], np.float32).reshape(1, 2, 1)
     assert conv_layer(x, w).ravel().tolist() == [3]
-    np.testing.assert_array_equal(convcli.conv_transpose(x, w).ravel(), np.array([0, np.inf, 3], np.float32))
+    np.testing.assert_array_equal(
+        convcli.conv_transpose(x, w).ravel(), np.array([0, np.inf, 3], np.float32)
+    )
     dx, dw, _ = convcli.gradients(x, w, np.zeros((1, 1, 1), np.float32))
     assert dx.ravel().tolist() == [0, 0]
     assert dw.ravel().tolist() == [0, 0]
@@ -410,14 +516,18 @@ def test_other_operands_outside_the_range_of_float32_keep_their_values(method):
     right = (small.astype(float) * heavy).sum()
     assert_allclose(correlate(small, heavy, method=method)[0, 0], right, rtol=1e-6)
     large = np.array([[3e38, 3e38], [-3e38, -3e38]], np.float32)
-    assert_allclose(correlate(large, np.array([[1.0, 1], [1, 0.5]]), method=method)[0, 0], 1.5e38, rtol=1e-6)
+    assert_allclose(
+        correlate(large, np.array([[1.0, 1], [1, 0.5]]), method=method)[0, 0], 1.5e38, rtol=1e-6
+    )
     if method != "fft":
         y = correlate(np.array([[255, 255]], np.uint8), [[3e38, -3e38]], method=method)
         assert abs(y[0, 0]) <= 1e-14 * 2 * 255 * 3e38
 
 
 @pytest.mark.parametrize("method", ["auto", "direct", "gemm", "separable", "fft"])
-@pytest.mark.parametrize("taps", [np.full((2, 2), 5e-324), np.outer([1, 3], [2e-322, 5e-322]), np.full((2, 2), 1e300)])
+@pytest.mark.parametrize(
+    "taps", [np.full((2, 2), 5e-324), np.outer([1, 3], [2e-322, 5e-322]), np.full((2, 2), 1e300)]
+)
 def test_taps_at_the_ends_of_float64_keep_their_values(taps, method):
     x = np.array([[1.0, 1], [1, 0.5]]) * (1e300 if taps.max() < 1 else 1e-300)
     assert_allclose(correlate(x, taps, method=method)[0, 0], float((x * taps).sum()), rtol=1e-14)
@@ -432,8 +542,12 @@ def test_biases_and_gradients_keep_what_leaves_float32_on_the_way():
     dw = convcli.gradients(np.abs(x), np.ones((1, 1, 1)), up).dw
     assert dw.ravel().tolist() == [0]
     tiny = np.full((1, 2, 1), 1e-30, np.float32)
-    assert_allclose(convcli.gradients(tiny, np.ones((1, 1, 1)), np.full_like(tiny, 1e-12)).dw, 2e-42, rtol=1e-3)
-    dw = convcli.gradients(tiny, np.ones((1, 2, 1)), np.full((1, 3, 1), 1e-40, np.float32), padding=1, cval=1e60).dw
+    assert_allclose(
+        convcli.gradients(tiny, np.ones((1, 1, 1)), np.full_like(tiny, 1e-12)).dw, 2e-42, rtol=1e-3
+    )
+    dw = convcli.gradients(
+        tiny, np.ones((1, 2, 1)), np.full((1, 3, 1), 1e-40, np.float32), padding=1, cval=1e60
+    ).dw
     assert_allclose(dw.ravel(), 1e20, rtol=1e-4)
     high = np.array([3e38, 3e38, -3e38, -3e38], np.float32).reshape(1, 4, 1)
     assert convcli.gradients(high, np.ones((1, 1, 1)), high).db.tolist() == [0]
@@ -444,7 +558,9 @@ INTEGERS = ("int64", "uint64", "int32", "uint8")
 
 def exactly(x, w, dtype):
     """Return the sums of whole numbers of signals, in Python's integers, saturated."""
-    sums = np.correlate(np.array([int(v) for v in x], object), np.array([int(v) for v in w], object), "valid")
+    sums = np.correlate(
+        np.array([int(v) for v in x], object), np.array([int(v) for v in w], object), "valid"
+    )
     info = np.iinfo(dtype)
     return [min(max(int(total), int(info.min)), int(info.max)) for total in sums]
 
@@ -517,7 +633,10 @@ def test_padding_and_out_are_exact_beyond_the_mantissa_of_float64():
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (lambda: correlate(np.array([2**62, 2**62]), np.array([2**60, -(2**60)]), dtype="int64"), "2**122"),
+        (
+            lambda: correlate(np.array([2**62, 2**62]), np.array([2**60, -(2**60)]), dtype="int64"),
+            "2**122",
+        ),
         (
             lambda: conv_layer(np.full((1, 1, 1), 2**60), np.ones((1, 1, 1)), [0.5], dtype="int64"),
             "a bias with fractions",

@@ -1,4 +1,6 @@
-"""A method is one object: registered, it is planned, run, checked, shown and measured like those that are built in."""
+"""A method is one object: registered, it is planned, run, checked, shown and measured like those
+that are built in.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +87,9 @@ def test_it_is_planned_and_run_as_asked(toy: Toy) -> None:
         plan = convcli.plan(x, w, axes=axes, padding="same", method="toy")
         assert (plan.method, plan.implementation, plan.reason) == ("toy", toy, "as asked")
         y = convcli.correlate(x, w, axes=axes, padding="same", method="toy")
-        assert_allclose(y, convcli.correlate(x, w, axes=axes, padding="same", method="direct"), rtol=1e-6)
+        assert_allclose(
+            y, convcli.correlate(x, w, axes=axes, padding="same", method="direct"), rtol=1e-6
+        )
 
 
 def test_it_is_weighed_by_its_cost(toy: Toy) -> None:

@@ -1,4 +1,6 @@
-"""Gradients against literal sums and against the identity that defines an adjoint: <A x, u> = <x, A' u>."""
+"""Gradients against literal sums and against the identity that defines an adjoint: <A x, u> = <x,
+A' u>.
+"""
 
 import cases
 import numpy as np
@@ -54,7 +56,16 @@ def test_tiles_and_strands_change_nothing(case: LayerCase, seed: int):
     whole = gradients(case.x, case.w, dy, **options).dw
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernel_gradient, "TILE_VALUES", 8)
-        tune(patch, SHARE_VALUES=40, SHARE_RUN=2, PRODUCT=12, KERNELS=2, TAP_VALUES=9, LINE=7, STRETCH=2)
+        tune(
+            patch,
+            SHARE_VALUES=40,
+            SHARE_RUN=2,
+            PRODUCT=12,
+            KERNELS=2,
+            TAP_VALUES=9,
+            LINE=7,
+            STRETCH=2,
+        )
         tiled = gradients(case.x, case.w, dy, **options).dw
         limits.set_threads(1)
         try:
@@ -67,7 +78,9 @@ def test_tiles_and_strands_change_nothing(case: LayerCase, seed: int):
 @given(layers(("float64",)), st.integers(0, 99))
 @examples(150)
 def test_the_adjoint_identities(case: LayerCase, seed: int):
-    """A layer is linear in x (but for cval's share), in w and in its bias: <dy, y> is <dx, x>, <dw, w>, <db, b>."""
+    """A layer is linear in x (but for cval's share), in w and in its bias: <dy, y> is <dx, x>, <dw,
+    w>, <db, b>.
+    """
     options = {"groups": case.groups, **case.geometry.given, "cval": 0.0}
     y = conv_layer(case.x, case.w, **options)
     dy = rng(seed).integers(-8, 9, y.shape).astype(float)
@@ -84,14 +97,25 @@ def test_conv_transpose_is_the_adjoint_and_the_literal_sum(data):
     groups, depth, share = (data.draw(st.integers(1, 2)) for _ in range(3))
     w = data.draw(cases.arrays((groups * share, *geometry.window, depth), SIGNED))
     bias = data.draw(st.none() | cases.arrays((groups * depth,), SIGNED))
-    u = rng(data.draw(st.integers(0, 99))).integers(-8, 9, (2, *geometry.sizes, len(w))).astype(float)
+    u = (
+        rng(data.draw(st.integers(0, 99)))
+        .integers(-8, 9, (2, *geometry.sizes, len(w)))
+        .astype(float)
+    )
     shared = {"stride": geometry.stride, "dilation": geometry.dilation}
-    options = {**shared, "padding": geometry.pads, "output_padding": geometry.unused, "groups": groups}
+    options = {
+        **shared,
+        "padding": geometry.pads,
+        "output_padding": geometry.unused,
+        "groups": groups,
+    }
     y = conv_transpose(u, w, bias, **options)
     assert y.shape == (2, *geometry.spatial, groups * depth)
     literal = {**shared, "pads": geometry.pads, "output_padding": geometry.unused, "groups": groups}
     assert_array_equal(y, reference.conv_transpose(u, w, bias, **literal))
-    swapped = conv_transpose(cases.first(u), cases.first(w), bias, layout="channels_first", **options)
+    swapped = conv_transpose(
+        cases.first(u), cases.first(w), bias, layout="channels_first", **options
+    )
     assert_array_equal(swapped, cases.first(y))
     x = rng(7).integers(-8, 9, (2, *geometry.spatial, groups * depth)).astype(float)
     forward = {**shared, "padding": geometry.pads, "groups": groups}
@@ -102,16 +126,32 @@ def test_conv_transpose_is_the_adjoint_and_the_literal_sum(data):
 @given(st.data())
 @examples(150)
 def test_conv_transpose_gradients_are_those_of_its_literal_sum(data):
-    """conv_transpose is bilinear: <dy, y> is <dx, x> and <dw, w>, and dw is the layer's with x and dy exchanged."""
+    """conv_transpose is bilinear: <dy, y> is <dx, x> and <dw, w>, and dw is the layer's with x and
+    dy exchanged.
+    """
     geometry = data.draw(geometries(st.integers(1, 3), ("constant",)))
     groups, depth, share = (data.draw(st.integers(1, 2)) for _ in range(3))
     extra = tuple(
-        data.draw(st.integers(0, max(s, d) - 1)) for s, d in zip(geometry.stride, geometry.dilation, strict=True)
+        data.draw(st.integers(0, max(s, d) - 1))
+        for s, d in zip(geometry.stride, geometry.dilation, strict=True)
     )
     w = data.draw(cases.arrays((groups * share, *geometry.window, depth), SIGNED))
     x = data.draw(cases.arrays((2, *geometry.sizes, len(w)), SIGNED))
-    options = {"stride": geometry.stride, "dilation": geometry.dilation, "groups": groups, "output_padding": extra}
-    reach = zip(geometry.stride, geometry.sizes, extra, geometry.dilation, geometry.window, geometry.pads, strict=True)
+    options = {
+        "stride": geometry.stride,
+        "dilation": geometry.dilation,
+        "groups": groups,
+        "output_padding": extra,
+    }
+    reach = zip(
+        geometry.stride,
+        geometry.sizes,
+        extra,
+        geometry.dilation,
+        geometry.window,
+        geometry.pads,
+        strict=True,
+    )
     assume(all(s * (n - 1) + o + d * (k - 1) + 1 > sum(pads) for s, n, o, d, k, pads in reach))
     y = conv_transpose(x, w, padding=geometry.pads, **options)
     assert_array_equal(y, reference.conv_transpose(x, w, None, pads=geometry.pads, **options))
@@ -122,14 +162,21 @@ def test_conv_transpose_gradients_are_those_of_its_literal_sum(data):
     for at in rng(0).integers(0, x.size, 4):
         unit = np.zeros(x.size)
         unit[at] = 1
-        assert dx.flat[at] == np.vdot(dy, reference.conv_transpose(unit.reshape(x.shape), w, None, **flat))
+        assert dx.flat[at] == np.vdot(
+            dy, reference.conv_transpose(unit.reshape(x.shape), w, None, **flat)
+        )
     for at in rng(1).integers(0, w.size, 4):
         unit = np.zeros(w.size)
         unit[at] = 1
-        assert dw.flat[at] == np.vdot(dy, reference.conv_transpose(x, unit.reshape(w.shape), None, **flat))
+        assert dw.flat[at] == np.vdot(
+            dy, reference.conv_transpose(x, unit.reshape(w.shape), None, **flat)
+        )
     assert_array_equal(db, dy.sum(axis=tuple(range(dy.ndim - 1))))
     swapped = conv_transpose_gradients(
-        *(cases.first(array) for array in (x, w, dy)), layout="channels_first", padding=geometry.pads, **options
+        *(cases.first(array) for array in (x, w, dy)),
+        layout="channels_first",
+        padding=geometry.pads,
+        **options,
     )
     for ours, wanted in zip(swapped, (cases.first(dx), cases.first(dw), db), strict=True):
         assert_array_equal(ours, wanted)
@@ -138,7 +185,9 @@ def test_conv_transpose_gradients_are_those_of_its_literal_sum(data):
 @given(geometries(st.integers(1, 3)), st.data())
 @examples(150)
 def test_plain_gradients_are_the_literal_sums(geometry, data):
-    """Every line along the other axes is filtered alike, so dw sums over them and dx keeps to itself."""
+    """Every line along the other axes is filtered alike, so dw sums over them and dx keeps to
+    itself.
+    """
     dims, more = len(geometry.spatial), data.draw(st.integers(0, 2))
     x = data.draw(cases.arrays((*geometry.spatial, *(2, 3)[:more]), SIGNED))
     axes = tuple(data.draw(st.permutations(range(dims + more)))[:dims])
@@ -150,14 +199,22 @@ def test_plain_gradients_are_the_literal_sums(geometry, data):
     lines = np.moveaxis(x, axes, range(-dims, 0)).reshape(-1, *geometry.spatial)
     deltas = np.moveaxis(dy, axes, range(-dims, 0)).reshape(-1, *geometry.sizes)
     wanted = [
-        reference.gradients(line[None, ..., None], w[None, ..., None], delta[None, ..., None], **geometry.literal)
+        reference.gradients(
+            line[None, ..., None], w[None, ..., None], delta[None, ..., None], **geometry.literal
+        )
         for line, delta in zip(lines, deltas, strict=True)
     ]
     dx, dw = correlate_gradients(x, w, dy, axes=axes, **geometry.given)
     assert dx.shape == lead.shape
-    assert_array_equal(np.moveaxis(dx, axes, range(-dims, 0)).reshape(lines.shape), [g[0][0, ..., 0] for g in wanted])
+    assert_array_equal(
+        np.moveaxis(dx, axes, range(-dims, 0)).reshape(lines.shape),
+        [g[0][0, ..., 0] for g in wanted],
+    )
     assert_array_equal(dw, np.sum([g[1][0, ..., 0] for g in wanted], axis=0))
-    assert np.vdot(dw, w) == np.vdot(dy, correlate(x, w, axes=axes, **{**geometry.given, "cval": 0.0})) or geometry.cval
+    assert (
+        np.vdot(dw, w) == np.vdot(dy, correlate(x, w, axes=axes, **{**geometry.given, "cval": 0.0}))
+        or geometry.cval
+    )
     flipped = convolve_gradients(x, np.flip(w), dy, axes=axes, **geometry.given)
     assert_array_equal(flipped.dx, dx)
     assert_array_equal(np.flip(flipped.dw), dw)
@@ -167,14 +224,20 @@ def test_plain_gradients_are_the_literal_sums(geometry, data):
 
 @pytest.mark.parametrize("options", [{}, {"stride": 2}, {"groups": 4}, {"groups": 64}], ids=str)
 def test_float32_keeps_to_the_bound(options):
-    """Float32 results from float32 arrays: within 1e-5 of the sum of |factor| times the other's largest."""
+    """Float32 results from float32 arrays: within 1e-5 of the sum of |factor| times the other's
+    largest.
+    """
     groups = options.get("groups", 1)
     x = rng(0).random((2, 40, 40, 64), np.float32) + 1
     w = rng(1).random((64, 3, 3, 64 // groups), np.float32) + 1
     dy = np.full(conv_layer(x, w, padding=1, **options).shape, 0.1, np.float32)
     close = gradients(x, w, dy, padding=1, **options)
     exact = gradients(x.astype(float), w.astype(float), dy.astype(float), padding=1, **options)
-    scales = (9 * 64 / groups * 2 * 0.1, dy[..., 0].sum(dtype=float) * 2, dy[..., 0].sum(dtype=float))
+    scales = (
+        9 * 64 / groups * 2 * 0.1,
+        dy[..., 0].sum(dtype=float) * 2,
+        dy[..., 0].sum(dtype=float),
+    )
     for ours, wanted, scale in zip(close, exact, scales, strict=True):
         assert ours.dtype == np.float32
         assert abs(ours - wanted).max() <= 1e-5 * scale
@@ -188,7 +251,8 @@ def test_a_line_longer_than_a_stretch_loses_no_sample(channels):
 
 
 @pytest.mark.parametrize(
-    ("filters", "channels", "groups"), [(16, 16, 1), (8, 1, 1), (16, 32, 4), (32, 32, 32), (1, 1, 1)]
+    ("filters", "channels", "groups"),
+    [(16, 16, 1), (8, 1, 1), (16, 32, 4), (32, 32, 32), (1, 1, 1)],
 )
 def test_flat_inputs_make_equal_terms(filters, channels, groups):
     """Whose roundings all lean one way: dw is their number times their value, within 1e-5 of it."""
@@ -208,7 +272,12 @@ def test_float32_is_near_float64(space, options):
         y = conv_layer(x, w, groups=groups, padding="same", **options)
         dy = rng(1).standard_normal(y.shape, np.float32)
         close, exact = (
-            gradients(*(array.astype(kind) for array in (x, w, dy)), groups=groups, padding="same", **options).dw
+            gradients(
+                *(array.astype(kind) for array in (x, w, dy)),
+                groups=groups,
+                padding="same",
+                **options,
+            ).dw
             for kind in (np.float32, np.float64)
         )
         assert_allclose(close, exact, rtol=0, atol=1e-6 * abs(dy).sum() / channels * abs(x).max())
@@ -219,12 +288,16 @@ def test_float32_is_near_float64(space, options):
 
 @pytest.mark.parametrize("k", [1, 2, 3, 5])
 def test_one_dimension_with_stride_1(k):
-    """The gradient dw is the valid correlation of x with delta; dx is delta convolved in full with w."""
+    """The gradient dw is the valid correlation of x with delta; dx is delta convolved in full with
+    w.
+    """
     x, w = rng(0).integers(-9, 9, 12), rng(1).integers(-9, 9, k)
     delta = rng(2).integers(-9, 9, 12 - k + 1)
     dx, dw, db = gradients(x[None, :, None], w[None, :, None], delta[None, :, None])
     assert_array_equal(dw[0, :, 0], correlate(x, delta))
-    assert_array_equal(dw[0, :, 0], [sum(delta[j] * x[i + j] for j in range(len(delta))) for i in range(k)])
+    assert_array_equal(
+        dw[0, :, 0], [sum(delta[j] * x[i + j] for j in range(len(delta))) for i in range(k)]
+    )
     assert_array_equal(dx[0, :, 0], convolve(delta, w, padding="full"))
     assert_array_equal(dx[0, :, 0], np.convolve(delta, w))
     assert db.tolist() == [delta.sum()]
@@ -245,7 +318,11 @@ def test_one_dimension_with_stride_padding_and_dilation():
 
 
 def test_what_a_boundary_repeats_gets_the_share_of_all_its_copies():
-    x, w, dy = np.zeros((1, 3, 1)), np.ones((1, 3, 1)), np.array([1.0, 10.0, 100.0]).reshape(1, 3, 1)
+    x, w, dy = (
+        np.zeros((1, 3, 1)),
+        np.ones((1, 3, 1)),
+        np.array([1.0, 10.0, 100.0]).reshape(1, 3, 1),
+    )
     shares = {
         "constant": [11, 111, 110],
         "edge": [12, 111, 210],
@@ -254,7 +331,9 @@ def test_what_a_boundary_repeats_gets_the_share_of_all_its_copies():
         "wrap": [111, 111, 111],
     }
     for boundary, expected in shares.items():
-        assert gradients(x, w, dy, padding="same", boundary=boundary).dx.ravel().tolist() == expected
+        assert (
+            gradients(x, w, dy, padding="same", boundary=boundary).dx.ravel().tolist() == expected
+        )
 
 
 # Numbers that are not.
@@ -281,14 +360,20 @@ def test_the_bias_adds_up_all_places(dtype, places):
     """Equal deltas round all the same way; whole ones do not round."""
     worst = {"float32": 1e-6, "float64": 1e-14}
     value = np.array(0.1 if dtype in worst else 201, dtype)
-    db = gradients(np.ones((1, places, 1)), np.ones((2, 1, 1)), np.full((1, places, 2), value), dtype="float64").db
-    narrow = gradients(np.ones((1, places, 1), "f4"), np.ones((2, 1, 1)), np.full((1, places, 2), value)).db
+    db = gradients(
+        np.ones((1, places, 1)), np.ones((2, 1, 1)), np.full((1, places, 2), value), dtype="float64"
+    ).db
+    narrow = gradients(
+        np.ones((1, places, 1), "f4"), np.ones((2, 1, 1)), np.full((1, places, 2), value)
+    ).db
     exact = float(value) * places
     assert np.abs(db - exact).max() <= worst.get(dtype, 0) * exact
     assert np.abs(narrow - np.float32(exact)).max() <= 1e-6 * exact
 
 
-@pytest.mark.parametrize(("dtype", "result"), [("uint8", "float32"), ("int32", "float64"), ("float32", "float32")])
+@pytest.mark.parametrize(
+    ("dtype", "result"), [("uint8", "float32"), ("int32", "float64"), ("float32", "float32")]
+)
 def test_types_are_those_of_the_layer(dtype, result):
     x, w, dy = np.ones((1, 5, 1), dtype), np.ones((2, 3, 1)), np.ones((1, 3, 2))
     assert {array.dtype.name for array in gradients(x, w, dy)} == {result}
@@ -303,14 +388,32 @@ def test_types_are_those_of_the_layer(dtype, result):
             lambda x, w: gradients(x, w, np.ones((1, 6, 2))),
             "gradient is 1x6x2; the layer's output is 1x5x2",
         ),
-        (lambda x, w: gradients(x, w, np.ones((1, 5, 2)), dtype="int32"), "dtype int32; expected float32 or float64"),
-        (lambda x, w: gradients(x, w, np.ones((1, 5, 2)), dtype="flat"), "dtype 'flat'; expected a number type"),
-        (lambda x, w: gradients(x, w, np.ones((1, 5, 2)) * 1j), "the upstream gradient holds complex128 values"),
-        (lambda x, w: gradients(x[0], w, np.ones((1, 5, 2))), "expected x (N, *S, C) and w (O, *K, C/groups)"),
-        (lambda x, w: conv_transpose(x, w), "the transposed kernel 2x3x1 takes 2 channels, the input has 1"),
+        (
+            lambda x, w: gradients(x, w, np.ones((1, 5, 2)), dtype="int32"),
+            "dtype int32; expected float32 or float64",
+        ),
+        (
+            lambda x, w: gradients(x, w, np.ones((1, 5, 2)), dtype="flat"),
+            "dtype 'flat'; expected a number type",
+        ),
+        (
+            lambda x, w: gradients(x, w, np.ones((1, 5, 2)) * 1j),
+            "the upstream gradient holds complex128 values",
+        ),
+        (
+            lambda x, w: gradients(x[0], w, np.ones((1, 5, 2))),
+            "expected x (N, *S, C) and w (O, *K, C/groups)",
+        ),
+        (
+            lambda x, w: conv_transpose(x, w),
+            "the transposed kernel 2x3x1 takes 2 channels, the input has 1",
+        ),
         (lambda x, w: conv_transpose(x.repeat(2, 2), w, [1, 2, 3]), "bias 3; expected (1,)"),
         (lambda x, w: conv_transpose(x.repeat(2, 2), w, padding=5), "padding takes away all"),
-        (lambda x, w: conv_transpose(x.repeat(2, 2), w, layout="first"), "layout 'first'; expected channels_last or"),
+        (
+            lambda x, w: conv_transpose(x.repeat(2, 2), w, layout="first"),
+            "layout 'first'; expected channels_last or",
+        ),
     ],
 )
 def test_messages(call, message):
@@ -328,7 +431,10 @@ def test_torch_agrees(case: LayerCase, seed: int):
     torch = pytest.importorskip("torch")
     geometry = case.geometry
     assume(all(lo == hi for lo, hi in geometry.pads))
-    x, w = (torch.tensor(np.ascontiguousarray(cases.first(array)), requires_grad=True) for array in (case.x, case.w))
+    x, w = (
+        torch.tensor(np.ascontiguousarray(cases.first(array)), requires_grad=True)
+        for array in (case.x, case.w)
+    )
     functional = torch.nn.functional
     dims = len(geometry.spatial)
     names = {"stride": geometry.stride, "dilation": geometry.dilation, "groups": case.groups}
@@ -337,13 +443,21 @@ def test_torch_agrees(case: LayerCase, seed: int):
     dy = rng(seed).integers(-8, 9, tuple(y.shape)).astype(float)
     y.backward(torch.tensor(dy))
     options = {"groups": case.groups, **geometry.given, "cval": 0.0, "layout": "channels_first"}
-    assert_allclose(conv_layer(cases.first(case.x), cases.first(case.w), **options), y.detach().numpy(), atol=1e-12)
+    assert_allclose(
+        conv_layer(cases.first(case.x), cases.first(case.w), **options),
+        y.detach().numpy(),
+        atol=1e-12,
+    )
     dx, dw, _ = gradients(cases.first(case.x), cases.first(case.w), dy, **options)
     assert_allclose(dx, x.grad.numpy(), atol=1e-12)
     assert_allclose(dw, w.grad.numpy(), atol=1e-12)
     names["output_padding"] = geometry.unused
-    back = getattr(functional, f"conv_transpose{dims}d")(torch.tensor(dy), w.detach(), padding=torch_pads, **names)
-    ours = conv_transpose(dy, cases.first(case.w), layout="channels_first", padding=geometry.pads, **names)
+    back = getattr(functional, f"conv_transpose{dims}d")(
+        torch.tensor(dy), w.detach(), padding=torch_pads, **names
+    )
+    ours = conv_transpose(
+        dy, cases.first(case.w), layout="channels_first", padding=geometry.pads, **names
+    )
     assert_allclose(ours, back.numpy(), atol=1e-12)
 
 
@@ -353,13 +467,23 @@ def test_torch_agrees(case: LayerCase, seed: int):
 )
 def test_conv_transpose_gradients_agree_with_torch(stride, dilation, pad, extra, groups):
     torch = pytest.importorskip("torch")
-    x, w = (rng(seed).standard_normal(shape) for seed, shape in enumerate([(2, 4, 5, 4), (4, 3, 2, 3)]))
+    x, w = (
+        rng(seed).standard_normal(shape) for seed, shape in enumerate([(2, 4, 5, 4), (4, 3, 2, 3)])
+    )
     leaves = [torch.tensor(np.array(cases.first(a))).requires_grad_() for a in (x, w)]
     bias = torch.zeros(3 * groups, dtype=torch.float64, requires_grad=True)
-    options = {"stride": stride, "dilation": dilation, "padding": pad, "output_padding": extra, "groups": groups}
+    options = {
+        "stride": stride,
+        "dilation": dilation,
+        "padding": pad,
+        "output_padding": extra,
+        "groups": groups,
+    }
     y = torch.nn.functional.conv_transpose2d(*leaves, bias, **options)
     dy = rng(9).standard_normal(tuple(y.shape))
     y.backward(torch.tensor(dy))
-    ours = conv_transpose_gradients(cases.first(x), cases.first(w), dy, layout="channels_first", **options)
+    ours = conv_transpose_gradients(
+        cases.first(x), cases.first(w), dy, layout="channels_first", **options
+    )
     for own, leaf in zip(ours, (*leaves, bias), strict=True):
         assert_allclose(own, leaf.grad.numpy(), rtol=1e-12, atol=1e-12)

@@ -41,7 +41,11 @@ def layer(dims: int = 2, groups: int = 1, depth: int = 2):
 def test_every_option_passes(dims, options):
     report = gradcheck(*layer(dims, options.get("groups", 1)), samples=60, **options)
     assert report.passed
-    assert [(check.name, check.verdict) for check in report.checks] == [("dx", "good"), ("dw", "good"), ("db", "good")]
+    assert [(check.name, check.verdict) for check in report.checks] == [
+        ("dx", "good"),
+        ("dw", "good"),
+        ("db", "good"),
+    ]
 
 
 def test_channels_first_and_an_upstream_gradient_of_ones_own():
@@ -143,7 +147,11 @@ def test_a_sample_of_the_entries_is_checked():
     again, other = gradcheck(x, w, samples=7, seed=3), gradcheck(x, w, samples=7, seed=4)
     assert np.array_equal(again.checks[0].entries, report.checks[0].entries)
     assert not np.array_equal(other.checks[0].entries, report.checks[0].entries)
-    assert [len(check.entries) for check in gradcheck(x, w, samples=10_000).checks] == [x.size, w.size, 2]
+    assert [len(check.entries) for check in gradcheck(x, w, samples=10_000).checks] == [
+        x.size,
+        w.size,
+        2,
+    ]
 
 
 def test_no_more_than_2000_entries_unless_asked():
@@ -160,13 +168,17 @@ def test_the_step_is_free_for_a_linear_map(eps):
 
 
 def test_a_large_step_is_best():
-    errors = [gradcheck(*layer(), eps=eps).checks[0].largest_relative for eps in (1e-9, 1e-6, 1e-3, 1.0)]
+    errors = [
+        gradcheck(*layer(), eps=eps).checks[0].largest_relative for eps in (1e-9, 1e-6, 1e-3, 1.0)
+    ]
     assert errors == sorted(errors, reverse=True)
     assert errors[0] > 1e5 * errors[-1]
 
 
 def test_the_sweep_is_a_slope_and_a_curved_loss_has_a_v():
-    """Round-off over the step is all there is; the curve's error turns, and grows with the square of the step."""
+    """Round-off over the step is all there is; the curve's error turns, and grows with the square
+    of the step.
+    """
     sweep = gradcheck(*layer(), sweep=True).sweep
     assert sweep.slope == pytest.approx(-1, abs=0.1)
     steps = [row.eps for row in sweep.rows]
@@ -197,26 +209,50 @@ def test_a_gradient_broken_on_purpose_is_found_by_every_test(name, samples):
     assert not report.passed
     assert [failure.split()[0] for failure in report.failures] == [name]
     for rows in (report.adjoint, report.paths):
-        assert {row.name: row.passed for row in rows} == {"dx": True, "dw": True, "db": True, name: False}
+        assert {row.name: row.passed for row in rows} == {
+            "dx": True,
+            "dw": True,
+            "db": True,
+            name: False,
+        }
     if samples is None:
-        assert {row.name: row.passed for row in report.checks} == {"dx": True, "dw": True, "db": True, name: False}
+        assert {row.name: row.passed for row in report.checks} == {
+            "dx": True,
+            "dw": True,
+            "db": True,
+            name: False,
+        }
         broken = next(row for row in report.checks if row.name == name)
         assert broken.verdict == "wrong"
-        assert np.ravel_multi_index(broken.worst[0].index, broken.shape) == broken.gradient.size // 2
+        assert (
+            np.ravel_multi_index(broken.worst[0].index, broken.shape) == broken.gradient.size // 2
+        )
         assert broken.worst[1].relative < 1e-7
         assert broken.cosine < 0.999
-        assert "the central differences and the adjoint test and the transposed matrix" in report.failures[0]
+        assert (
+            "the central differences and the adjoint test and the transposed matrix"
+            in report.failures[0]
+        )
 
 
 @pytest.mark.parametrize("groups", [1, 2])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"padding": 2, "boundary": "reflect"}, {"padding": 1, "cval": 2.5, "stride": 2}, {"dilation": 2}],
+    [
+        {},
+        {"padding": 2, "boundary": "reflect"},
+        {"padding": 1, "cval": 2.5, "stride": 2},
+        {"dilation": 2},
+    ],
     ids=str,
 )
 def test_both_analytic_paths_and_both_sides_agree(options, groups):
     report = gradcheck(*layer(groups=groups), samples=1, groups=groups, **options)
-    assert [row.name for row in report.adjoint] == [row.name for row in report.paths] == ["dx", "dw", "db"]
+    assert (
+        [row.name for row in report.adjoint]
+        == [row.name for row in report.paths]
+        == ["dx", "dw", "db"]
+    )
     assert max(row.gap for row in (*report.adjoint, *report.paths)) < 1e-13
     for row, path in zip(report.checks, report.paths, strict=True):
         np.testing.assert_allclose(row.gradient, path.gradient, rtol=1e-9, atol=1e-12)
@@ -230,10 +266,22 @@ def test_large_matrices_are_not_built():
 
 def test_quantiles_and_cosine():
     numeric = np.ones(100)
-    row = TensorCheck("dx", (100,), np.arange(100), numeric * (1 - np.arange(100) / 1e4), numeric, numeric)
+    row = TensorCheck(
+        "dx", (100,), np.arange(100), numeric * (1 - np.arange(100) / 1e4), numeric, numeric
+    )
     assert row.quantiles == pytest.approx((0.0050, 0.0090, 0.0099), abs=2e-4)
-    assert TensorCheck("dx", (2,), np.arange(2), np.array([1.0, 0]), np.array([0, 1.0]), numeric).cosine == 0
-    assert TensorCheck("dx", (2,), np.arange(2), np.array([0.0, 0]), np.array([0, 1.0]), numeric).cosine == 0
+    assert (
+        TensorCheck(
+            "dx", (2,), np.arange(2), np.array([1.0, 0]), np.array([0, 1.0]), numeric
+        ).cosine
+        == 0
+    )
+    assert (
+        TensorCheck(
+            "dx", (2,), np.arange(2), np.array([0.0, 0]), np.array([0, 1.0]), numeric
+        ).cosine
+        == 0
+    )
     assert TensorCheck(
         "dx", (2,), np.arange(2), np.array([1.0, 2]), np.array([-1, -2.0]), numeric
     ).cosine == pytest.approx(-1)
@@ -270,7 +318,9 @@ def test_thresholds_of_the_analytic_tests(row, passed):
 )
 @pytest.mark.parametrize("op", ["correlate", "convolve"])
 def test_what_the_worst_entries_touch(options, op):
-    """An entry of dx moves just the outputs named, at their ends at least; one of dw reads just the samples named."""
+    """An entry of dx moves just the outputs named, at their ends at least; one of dw reads just the
+    samples named.
+    """
     x, w = rng(0).standard_normal((9, 8)), rng(1).standard_normal((3, 2))
     conv_layout, spec = infer_layout(x.shape, w.shape), ConvSpec.of(2, **options)
     report = check_layout_gradients(x, w, conv_layout, spec, op=op)
@@ -284,13 +334,17 @@ def test_what_the_worst_entries_touch(options, op):
             continue
         assert entry.outputs == tuple(zip(moved.min(axis=0), moved.max(axis=0) + 1, strict=True))
         axes = spec.axes(x.shape, w.shape)
-        for (first, stop), (start, end), axis in zip(entry.outputs, entry.window, axes, strict=True):
+        for (first, stop), (start, end), axis in zip(
+            entry.outputs, entry.window, axes, strict=True
+        ):
             assert start == first * axis.stride - axis.lo
             assert end == (stop - 1) * axis.stride - axis.lo + axis.reach
     for entry in report.checks[1].worst:
         tap = np.zeros(w.shape)
         tap[entry.index] = 1
-        for at, (axis, (start, end)) in enumerate(zip(spec.axes(x.shape, w.shape), entry.window, strict=True)):
+        for at, (axis, (start, end)) in enumerate(
+            zip(spec.axes(x.shape, w.shape), entry.window, strict=True)
+        ):
             inside = np.arange(start, end, axis.stride)
             inside = inside[(inside >= 0) & (inside < axis.n)]
             ramp = np.broadcast_to(np.expand_dims(np.arange(1.0, axis.n + 1), 1 - at), x.shape)

@@ -1,4 +1,6 @@
-"""Gradients in a user's own shapes, and the matrices that share no code with the engine, against one another."""
+"""Gradients in a user's own shapes, and the matrices that share no code with the engine, against
+one another.
+"""
 
 import numpy as np
 import pytest
@@ -61,10 +63,14 @@ READINGS = [
 @pytest.mark.parametrize("op", ["correlate", "convolve"])
 @pytest.mark.parametrize(("shape", "kernel", "reading"), READINGS, ids=str)
 def test_every_reading_has_its_adjoint(shape, kernel, reading, op):
-    """<dy, y> is <dx, x> and <dw, w> in the user's own shapes; and the layer's form gives the same gradients."""
+    """<dy, y> is <dx, x> and <dw, w> in the user's own shapes; and the layer's form gives the same
+    gradients.
+    """
     x, w = rng(0).integers(-9, 9, shape).astype(float), rng(1).integers(-9, 9, kernel).astype(float)
     conv_layout = infer_layout(shape, kernel, **reading)
-    spec = ConvSpec.of(conv_layout.dims, padding=1, boundary="wrap", stride=2, groups=conv_layout.groups)
+    spec = ConvSpec.of(
+        conv_layout.dims, padding=1, boundary="wrap", stride=2, groups=conv_layout.groups
+    )
     y = forward(x, w, conv_layout, spec, op=op)
     dy = rng(2).integers(-9, 9, y.shape).astype(float)
     found = layout_gradients(x, w, dy, conv_layout, spec, op=op)
@@ -84,4 +90,6 @@ def test_every_reading_has_its_adjoint(shape, kernel, reading, op):
 def test_an_upstream_gradient_of_another_shape_names_both():
     conv_layout = infer_layout((7, 6, 3), (3, 2))
     with pytest.raises(ConvError, match="the upstream gradient is 5x4x3; the output is 5x5x3"):
-        layout_gradients(np.ones((7, 6, 3)), np.ones((3, 2)), np.ones((5, 4, 3)), conv_layout, ConvSpec.of(2))
+        layout_gradients(
+            np.ones((7, 6, 3)), np.ones((3, 2)), np.ones((5, 4, 3)), conv_layout, ConvSpec.of(2)
+        )

@@ -33,7 +33,9 @@ def by_pillow(form: str, mode: str = "RGB", **options: object) -> bytes:
 def zipped(*names: str) -> bytes:
     with zipfile.ZipFile(stream := io.BytesIO(), "w") as archive:
         for name in names:
-            archive.writestr(name, "application/vnd.oasis.opendocument" if name == "mimetype" else "text")
+            archive.writestr(
+                name, "application/vnd.oasis.opendocument" if name == "mimetype" else "text"
+            )
     return stream.getvalue()
 
 
@@ -101,7 +103,10 @@ SAMPLES: list[tuple[bytes, str]] = [
     (b"NDims = 3\n", "a MetaImage volume"),
     (at(208, b"MAP "), "an MRC volume"),
     (b"\x5c\x01\0\0" + bytes(34) + b"r" + bytes(400), "the header of an Analyze pair"),
-    (b"\x5c\x01\0\0" + bytes(34) + b"r" + bytes(305) + b"ni1\0", "the header of a NIfTI pair of .hdr and .img"),
+    (
+        b"\x5c\x01\0\0" + bytes(34) + b"r" + bytes(305) + b"ni1\0",
+        "the header of a NIfTI pair of .hdr and .img",
+    ),
     (b"MATLAB 5.0 MAT-file, Platform: GLNXA64", "a Matlab file"),
     (b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512) + b"\x89HDF\r\n\x1a\n", "a Matlab file"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
@@ -137,7 +142,9 @@ SAMPLES: list[tuple[bytes, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("content", "words"), SAMPLES, ids=[f"{words}-{n}" for n, (_, words) in enumerate(SAMPLES)])
+@pytest.mark.parametrize(
+    ("content", "words"), SAMPLES, ids=[f"{words}-{n}" for n, (_, words) in enumerate(SAMPLES)]
+)
 def test_content_is_named_under_any_name_and_on_a_pipe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, words: str
 ) -> None:
@@ -154,12 +161,17 @@ def test_content_is_named_under_any_name_and_on_a_pipe(
         assert "did you mean" not in told
         assert len(told) < 300
     monkeypatch.setattr("sys.stdin", type("Pipe", (), {"buffer": io.BytesIO(content)}))
-    with pytest.raises(FileError, match=f"^standard input has no suffix .* looks like {words.replace('(', '.')[:10]}"):
+    with pytest.raises(
+        FileError,
+        match=f"^standard input has no suffix .* looks like {words.replace('(', '.')[:10]}",
+    ):
         load("-")
 
 
 @pytest.mark.parametrize(
-    "suffix", [suffix for row in FOREIGN for suffix in row.suffixes.split()], ids=lambda suffix: suffix
+    "suffix",
+    [suffix for row in FOREIGN for suffix in row.suffixes.split()],
+    ids=lambda suffix: suffix,
 )
 def test_a_suffix_is_named_where_the_content_says_nothing(tmp_path: Path, suffix: str) -> None:
     row = foreign_suffix(suffix)
@@ -170,14 +182,16 @@ def test_a_suffix_is_named_where_the_content_says_nothing(tmp_path: Path, suffix
     given = f"does not exist, and is named as {row.words}, which convcli does not read"
     assert f"{given}; see: convcli formats; {row.remedy}" in str(caught.value)
     with pytest.raises(
-        FileError, match=r"which convcli does not write; write \.png, \.tiff or \.npy, and convert that"
+        FileError,
+        match=r"which convcli does not write; write \.png, \.tiff or \.npy, and convert that",
     ):
         save(tmp_path / f"x{suffix}", np.eye(3))
     (tmp_path / f"x{suffix}").write_bytes(b"\0\x07\x07\x03" + bytes(range(100)))
     with pytest.raises(FileError) as caught:
         load(tmp_path / f"x{suffix}")
-    assert f"is named as {row.words}, which convcli does not read; see: convcli formats; {row.remedy}" in str(
-        caught.value
+    assert (
+        f"is named as {row.words}, which convcli does not read; see: convcli formats; {row.remedy}"
+        in str(caught.value)
     )
 
 
@@ -189,10 +203,13 @@ def test_a_picture_that_is_named_as_another_kind_is_read_as_what_it_is(tmp_path:
 
 
 @pytest.mark.parametrize("suffix", [".nef", ".ARW", ".dng", ".pef"])
-def test_the_preview_in_a_cameras_raw_picture_is_not_taken_for_it(tmp_path: Path, suffix: str) -> None:
+def test_the_preview_in_a_cameras_raw_picture_is_not_taken_for_it(
+    tmp_path: Path, suffix: str
+) -> None:
     PICTURE.save(tmp_path / f"x{suffix}", "TIFF")
     with pytest.raises(
-        FileError, match=r"whose tiff pages are previews; .*; develop it to \.tiff .* --input-format tiff"
+        FileError,
+        match=r"whose tiff pages are previews; .*; develop it to \.tiff .* --input-format tiff",
     ):
         load(tmp_path / f"x{suffix}")
     assert load(tmp_path / f"x{suffix}", format="tiff").array.shape == (16, 24, 3)
@@ -209,7 +226,9 @@ def test_the_preview_in_a_cameras_raw_picture_is_not_taken_for_it(tmp_path: Path
     ],
 )
 @pytest.mark.parametrize("name", ["i.png.gz", "i.gz", "i", "i.nii.gz", "i.csv", "i.png"])
-def test_gzip_of_anything_is_named_as_such(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+def test_gzip_of_anything_is_named_as_such(
+    tmp_path: Path, name: str, content: bytes, words: str
+) -> None:
     (tmp_path / name).write_bytes(gzip.compress(content))
     with pytest.raises(
         FileError, match=f"looks like gzip-compressed data{words}; .*unpack it first with gunzip"
@@ -226,14 +245,34 @@ def test_volumes_are_read_packed_under_any_name(tmp_path: Path) -> None:
 
 
 def test_no_pattern_matches_what_is_read() -> None:
-    heads = [by_pillow(form) for form in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "PPM", "WEBP", "JPEG2000")]
-    heads += [b"P5\n3 3\n255\n", b"P1 3 3 1", b"Pf\n3 3\n-1\n", b"MM\0*\0\0\0\x08", b"II\x2b\0", b"MM\0\x2b"]
-    heads += [b"RIFF\0\0\0\0WAVEfmt ", zipped("conv1.npy"), b"PK\x05\x06" + bytes(18), b"\x93NUMPY\x01\0"]
-    heads += [b"\x5c\x01\0\0" + bytes(340) + b"n+1\0", b"\0\0\x01\x5c" + bytes(340) + b"n+1\0", b"\x1c\x02\0\0n+2\0"]
+    heads = [
+        by_pillow(form) for form in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "PPM", "WEBP", "JPEG2000")
+    ]
+    heads += [
+        b"P5\n3 3\n255\n",
+        b"P1 3 3 1",
+        b"Pf\n3 3\n-1\n",
+        b"MM\0*\0\0\0\x08",
+        b"II\x2b\0",
+        b"MM\0\x2b",
+    ]
+    heads += [
+        b"RIFF\0\0\0\0WAVEfmt ",
+        zipped("conv1.npy"),
+        b"PK\x05\x06" + bytes(18),
+        b"\x93NUMPY\x01\0",
+    ]
+    heads += [
+        b"\x5c\x01\0\0" + bytes(340) + b"n+1\0",
+        b"\0\0\x01\x5c" + bytes(340) + b"n+1\0",
+        b"\x1c\x02\0\0n+2\0",
+    ]
     for head in heads:
         assert recognise_foreign(head) is None, head[:16]
         assert recognise(head), head[:16]
-    assert [sniff(text).words for text in (b"1,2", b"[1, 2]", b"# a comment\n1 2", b"nan\n1")] == ["text"] * 4
+    assert [sniff(text).words for text in (b"1,2", b"[1, 2]", b"# a comment\n1 2", b"nan\n1")] == [
+        "text"
+    ] * 4
 
 
 def test_a_bitmap_whose_pixels_lie_far_behind_its_header_is_recognised() -> None:
@@ -259,6 +298,7 @@ def test_a_suggestion_is_a_slip_away(given: str, known: tuple[str, ...], suggest
 
 def test_a_format_of_that_name_is_named() -> None:
     with pytest.raises(
-        FileError, match="unknown format 'heic'; convcli neither reads nor writes a HEIC image; convert"
+        FileError,
+        match="unknown format 'heic'; convcli neither reads nor writes a HEIC image; convert",
     ):
         load("x.png", format="heic")

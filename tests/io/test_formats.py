@@ -1,4 +1,6 @@
-"""The table of formats tells what is: `convcli formats`, the guide's section, and what files really give."""
+"""The table of formats tells what is: `convcli formats`, the guide's section, and what files really
+give.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def test_every_format_has_a_line() -> None:
 def test_json_has_every_field_of_the_table() -> None:
     for form, record in zip(all_formats(), json.loads(told("--json"))["formats"], strict=True):
         assert record["name"] == form.name
-        assert {dtype: tuple(counts) for dtype, counts in record["writes"].items()} == dict(form.channels)
+        assert {dtype: tuple(counts) for dtype, counts in record["writes"].items()} == dict(
+            form.channels
+        )
         assert record["writable"] is form.writable
         assert record["available"] is available(form)
         assert (record["beyond"] is None) is (form.extension is None)
@@ -51,7 +55,10 @@ def test_json_has_every_field_of_the_table() -> None:
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("PIL.features.check", lambda name: name != "webp")
     monkeypatch.setattr("convcli.io.formats.find_spec", lambda name: name != "imagecodecs" or None)
-    assert [line.split()[0] for line in told().splitlines() if "not installed" in line] == ["png", "webp"]
+    assert [line.split()[0] for line in told().splitlines() if "not installed" in line] == [
+        "png",
+        "webp",
+    ]
     records = {record["name"]: record for record in json.loads(told("--json"))["formats"]}
     assert [name for name, record in records.items() if not record["available"]] == ["webp"]
     assert records["png"]["beyond"] == {
@@ -78,7 +85,9 @@ def test_a_picture_is_read_as_the_types_that_are_listed(tmp_path: Path, form: Fo
     assert seen == set(form.reads)
 
 
-@pytest.mark.parametrize("name", [name for name, sample in SAMPLES.items() if sample.use == "input"])
+@pytest.mark.parametrize(
+    "name", [name for name, sample in SAMPLES.items() if sample.use == "input"]
+)
 def test_a_sample_gives_a_type_that_is_listed(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(SAMPLES[name].write())
     data = load(tmp_path / name, raw=RawLayout((11, 13), np.dtype("f8")))

@@ -1,4 +1,6 @@
-"""Arrays, text, pipes and places: what is read comes back, what is damaged is named, what is there stays whole."""
+"""Arrays, text, pipes and places: what is read comes back, what is damaged is named, what is there
+stays whole.
+"""
 
 from __future__ import annotations
 
@@ -48,14 +50,24 @@ def test_numpy_files_come_back(tmp_path: Path, suffix: str, dtype: str) -> None:
     data = load(tmp_path / f"x.{suffix}")
     np.testing.assert_array_equal(data.array, array)
     assert data.array.dtype == array.dtype
-    assert (data.kind, data.format, data.mode, data.alpha, data.notes) == ("array", suffix, "", False, ())
-    assert written == Written(str(tmp_path / f"x.{suffix}"), suffix, (tmp_path / f"x.{suffix}").stat().st_size)
+    assert (data.kind, data.format, data.mode, data.alpha, data.notes) == (
+        "array",
+        suffix,
+        "",
+        False,
+        (),
+    )
+    assert written == Written(
+        str(tmp_path / f"x.{suffix}"), suffix, (tmp_path / f"x.{suffix}").stat().st_size
+    )
 
 
 @pytest.mark.parametrize("suffix", ["csv", "tsv", "txt"])
 @pytest.mark.parametrize("dtype", NUMBERS)
 @pytest.mark.parametrize("shape", [(6,), (3, 4)])
-def test_text_comes_back_with_every_digit(tmp_path: Path, suffix: str, dtype: str, shape: tuple[int, ...]) -> None:
+def test_text_comes_back_with_every_digit(
+    tmp_path: Path, suffix: str, dtype: str, shape: tuple[int, ...]
+) -> None:
     array = spread(dtype, shape)
     save(tmp_path / f"x.{suffix}", array)
     data = load(tmp_path / f"x.{suffix}")
@@ -133,15 +145,23 @@ def test_text_is_read_in_every_common_shape(tmp_path: Path, text: str, expected:
     (tmp_path / "x.csv").write_bytes(text.encode())
     array = load(tmp_path / "x.csv").array
     assert array.tolist() == expected
-    assert array.dtype == (np.int64 if all(type(v) is int for v in np.ravel(expected).tolist()) else np.float64)
+    assert array.dtype == (
+        np.int64 if all(type(v) is int for v in np.ravel(expected).tolist()) else np.float64
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1,2\n# note\n3,4,5\n", r"x\.csv has 3 values on line 3; expected 2, as on line 1; make the rows"),
+        (
+            "1,2\n# note\n3,4,5\n",
+            r"x\.csv has 3 values on line 3; expected 2, as on line 1; make the rows",
+        ),
         ("1,2\n3\n", "has 1 value on line 2; expected 2"),
-        ("time,volt\n1,2\n", "begins with words on line 1, 'time,volt'; expected numbers; remove the header, or"),
+        (
+            "time,volt\n1,2\n",
+            "begins with words on line 1, 'time,volt'; expected numbers; remove the header, or",
+        ),
         ("1,2\n3,four\n", "has 'four' on line 2; expected a number"),
         ("1,2,\n3,4,\n", "has an empty value on line 1; expected a number"),
         ("1,5;2,5\n", "begins with words on line 1|has '1,5' on line 1"),
@@ -160,9 +180,13 @@ def test_bad_text_is_named_with_its_line(tmp_path: Path, text: str, message: str
         load(tmp_path / "x.csv")
 
 
-@pytest.mark.parametrize(("separator", "end"), [(",", "\n"), (";", "\r\n"), (" ", "\r"), ("  \t ", "\n")])
+@pytest.mark.parametrize(
+    ("separator", "end"), [(",", "\n"), (";", "\r\n"), (" ", "\r"), ("  \t ", "\n")]
+)
 @pytest.mark.parametrize("shape", [(3, 70_000), (5000, 3), (1, 100_000), (50_000, 1)])
-def test_long_texts_are_parsed_in_parts(tmp_path: Path, shape: tuple[int, int], separator: str, end: str) -> None:
+def test_long_texts_are_parsed_in_parts(
+    tmp_path: Path, shape: tuple[int, int], separator: str, end: str
+) -> None:
     numbers = np.random.default_rng(0).integers(-(10**6), 10**6, shape)
     text = end.join(separator.join(map(str, row)) for row in numbers.tolist())
     (tmp_path / "x.csv").write_bytes(b"# words" + end.encode() + text.encode())
@@ -221,28 +245,60 @@ def npy_bytes(array: NDArray[Any]) -> bytes:
 
 FILES: dict[str, tuple[bytes, type[ConvError], str]] = {
     "empty.png": (b"", FileError, r"empty\.png is empty"),
-    "text.png": (b"1,2,3\n", FileError, r"is no png file; it looks like text; rename it, or use --input-format csv"),
-    "image.npy": (b"\x89PNG\r\n\x1a\n", FileError, "is no npy file; it looks like a PNG image; .* --input-format png"),
+    "text.png": (
+        b"1,2,3\n",
+        FileError,
+        r"is no png file; it looks like text; rename it, or use --input-format csv",
+    ),
+    "image.npy": (
+        b"\x89PNG\r\n\x1a\n",
+        FileError,
+        "is no npy file; it looks like a PNG image; .* --input-format png",
+    ),
     "array.png": (npy_bytes(np.eye(2)), FileError, r"is no png file; it looks like a \.npy array"),
     "gzip.csv": (b"\x1f\x8b\x08", FileError, "is no csv file; it looks like gzip-compressed data"),
-    "unknown.xyz": (b"\x00\x01", FileError, r"no suffix that is read and begins with the bytes 00 01, as no known"),
+    "unknown.xyz": (
+        b"\x00\x01",
+        FileError,
+        r"no suffix that is read and begins with the bytes 00 01, as no known",
+    ),
     "near.pgn": (b"1,2", FileError, r"did you mean '\.p.*'"),
-    "short.npy": (npy_bytes(np.eye(50))[:-8], FileError, "is truncated; its header declares 20,000 bytes .* 19,992"),
-    "header.npy": (npy_bytes(np.eye(2))[:40], FileError, r"header\.npy is damaged; expected a \.npy header"),
+    "short.npy": (
+        npy_bytes(np.eye(50))[:-8],
+        FileError,
+        "is truncated; its header declares 20,000 bytes .* 19,992",
+    ),
+    "header.npy": (
+        npy_bytes(np.eye(2))[:40],
+        FileError,
+        r"header\.npy is damaged; expected a \.npy header",
+    ),
     "version.npy": (b"\x93NUMPY\x09\x00" + bytes(80), FileError, "is damaged"),
     "huge.npy": (
         npy_bytes(np.eye(2)).replace(b"(2, 2), }          ", b"(999999999, 999), }"),
         FileError,
         "is truncated; its header declares 7,991,999,992,008 bytes",
     ),
-    "objects.npy": (npy_bytes(np.array([1, None])), DtypeError, "holds Python objects; expected real numbers"),
-    "complex.npy": (npy_bytes(np.array([1j])), DtypeError, r"holds complex numbers \(complex128\).*apart"),
+    "objects.npy": (
+        npy_bytes(np.array([1, None])),
+        DtypeError,
+        "holds Python objects; expected real numbers",
+    ),
+    "complex.npy": (
+        npy_bytes(np.array([1j])),
+        DtypeError,
+        r"holds complex numbers \(complex128\).*apart",
+    ),
     "strings.npy": (npy_bytes(np.array(["a"])), DtypeError, "holds <U1 values"),
     "dates.npy": (npy_bytes(np.array(["2020"], "M8[Y]")), DtypeError, "datetime64"),
     "records.npy": (npy_bytes(np.zeros(2, "i4,f4")), DtypeError, "expected real numbers"),
     "none.npy": (npy_bytes(np.zeros((0, 3))), FileError, "has shape 0x3, without a value"),
     "scalar.npy": (npy_bytes(np.array(3.0)), FileError, "is a single number without an axis"),
-    "damaged.npz": (b"PK\x03\x04" + bytes(90), FileError, r"damaged\.npz is damaged; expected a whole \.npz"),
+    "damaged.npz": (
+        b"PK\x03\x04" + bytes(90),
+        FileError,
+        r"damaged\.npz is damaged; expected a whole \.npz",
+    ),
 }
 
 
@@ -258,10 +314,14 @@ def test_what_cannot_be_read_is_named_on_one_line(tmp_path: Path, name: str) -> 
 
 def test_a_missing_file_gets_the_nearest_name(tmp_path: Path) -> None:
     save(tmp_path / "signal.csv", np.arange(3))
-    with pytest.raises(FileError, match=r"signl\.csv does not exist; did you mean '.*signal\.csv'\?"):
+    with pytest.raises(
+        FileError, match=r"signl\.csv does not exist; did you mean '.*signal\.csv'\?"
+    ):
         load(tmp_path / "signl.csv")
     (tmp_path / "dangling.csv").symlink_to("gone.csv")
-    with pytest.raises(FileError, match=r"dangling\.csv is a symbolic link that leads nowhere; expected"):
+    with pytest.raises(
+        FileError, match=r"dangling\.csv is a symbolic link that leads nowhere; expected"
+    ):
         load(tmp_path / "dangling.csv")
     with pytest.raises(FileError, match=r"does not exist; there is no folder .*nowhere"):
         load(tmp_path / "nowhere" / "signal.csv")
@@ -271,7 +331,9 @@ def test_a_missing_file_gets_the_nearest_name(tmp_path: Path) -> None:
         load(tmp_path / "signal.csv" / "x.csv")
 
 
-def test_a_file_without_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_permission_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -282,9 +344,13 @@ def test_a_file_without_permission_is_named(tmp_path: Path, monkeypatch: pytest.
 
 def test_an_archive_of_several_arrays_wants_a_key(tmp_path: Path) -> None:
     np.savez(tmp_path / "w.npz", conv1=np.eye(2), conv2=np.eye(3))
-    with pytest.raises(FileError, match=r"w\.npz holds 2 arrays; expected one of conv1, conv2; use .*w\.npz:conv1"):
+    with pytest.raises(
+        FileError, match=r"w\.npz holds 2 arrays; expected one of conv1, conv2; use .*w\.npz:conv1"
+    ):
         load(tmp_path / "w.npz")
-    with pytest.raises(FileError, match=r"holds no array 'conv3'; it holds conv1, conv2; did you mean 'conv[12]'\?"):
+    with pytest.raises(
+        FileError, match=r"holds no array 'conv3'; it holds conv1, conv2; did you mean 'conv[12]'\?"
+    ):
         load(f"{tmp_path}/w.npz:conv3")
     with zipfile.ZipFile(tmp_path / "e.npz", "w"):
         pass
@@ -306,7 +372,9 @@ class Payload:
 
 @pytest.mark.parametrize("suffix", ["npy", "npz", "csv", "png"])
 @pytest.mark.parametrize("raw", [False, True])
-def test_nothing_is_ever_unpickled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, raw: bool) -> None:
+def test_nothing_is_ever_unpickled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, raw: bool
+) -> None:
     monkeypatch.delenv("CONVCLI_TEST_UNPICKLED", raising=False)
     array = np.array([Payload()], dtype=object)
     path = tmp_path / f"x.{suffix}"
@@ -354,8 +422,14 @@ def test_a_pipe_carries_every_format(monkeypatch: pytest.MonkeyPatch, name: str)
     ("content", "message"),
     [
         (b"", "standard input is empty"),
-        (b"%PDF-1.7", "standard input has no suffix that is read and looks like a PDF document; .* with pdftoppm"),
-        (b"\x00\x01", "standard input has no suffix that is read and begins with the bytes 00 01, .* --input-format"),
+        (
+            b"%PDF-1.7",
+            "standard input has no suffix that is read and looks like a PDF document; .* with pdftoppm",
+        ),
+        (
+            b"\x00\x01",
+            "standard input has no suffix that is read and begins with the bytes 00 01, .* --input-format",
+        ),
         (b"hello, world", "standard input begins with words on line 1"),
     ],
 )
@@ -379,7 +453,9 @@ def test_a_named_pipe_is_read_like_standard_input() -> None:
 
 def test_standard_output_wants_a_format(monkeypatch: pytest.MonkeyPatch) -> None:
     stdout = piped(monkeypatch, "stdout")
-    with pytest.raises(FileError, match="standard output has no suffix; expected a format; name it with --format"):
+    with pytest.raises(
+        FileError, match="standard output has no suffix; expected a format; name it with --format"
+    ):
         save("-", np.eye(2))
     assert check_target("-") is None
     target = check_target("-", format=".JPEG")
@@ -390,7 +466,10 @@ def test_standard_output_wants_a_format(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize(
     ("error", "raised"),
-    [(BrokenPipeError(32, "Broken pipe"), BrokenPipeError), (OSError(28, "No space left on device"), OutputError)],
+    [
+        (BrokenPipeError(32, "Broken pipe"), BrokenPipeError),
+        (OSError(28, "No space left on device"), OutputError),
+    ],
 )
 def test_a_closed_pipe_passes_and_a_full_one_is_named(
     monkeypatch: pytest.MonkeyPatch, error: OSError, raised: type[Exception]
@@ -398,7 +477,9 @@ def test_a_closed_pipe_passes_and_a_full_one_is_named(
     def fail(_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=SimpleNamespace(write=fail), isatty=lambda: False))
+    monkeypatch.setattr(
+        sys, "stdout", SimpleNamespace(buffer=SimpleNamespace(write=fail), isatty=lambda: False)
+    )
     with pytest.raises(raised):
         save("-", np.eye(2), format="npy")
 
@@ -415,7 +496,9 @@ def old(tmp_path: Path) -> Path:
 
 def test_a_file_is_replaced_only_when_told(old: Path) -> None:
     for attempt in (lambda: save(old, np.eye(2)), lambda: check_target(old)):
-        with pytest.raises(FileError, match=r"x\.npy exists; expected a new file; pass --overwrite"):
+        with pytest.raises(
+            FileError, match=r"x\.npy exists; expected a new file; pass --overwrite"
+        ):
             attempt()
     assert old.read_bytes() == b"old"
     target = check_target(old, overwrite=True)
@@ -425,7 +508,9 @@ def test_a_file_is_replaced_only_when_told(old: Path) -> None:
     assert load(old).array.tolist() == np.eye(2).tolist()
 
 
-def test_a_file_made_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_made_meanwhile_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / "x.npy"
     monkeypatch.setattr(npy.Npy, "write", lambda *_: target.write_bytes(b"other"))
     with pytest.raises(FileError, match="exists"):
@@ -433,7 +518,9 @@ def test_a_file_made_meanwhile_is_not_replaced(tmp_path: Path, monkeypatch: pyte
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"other"]
 
 
-def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_hard_links_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: Any) -> None:
         raise PermissionError(1, "Operation not permitted")
 
@@ -460,7 +547,9 @@ def test_a_failing_encoder_leaves_everything_as_it_was(
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"old"] * overwrite
 
 
-def test_a_full_disk_is_named_and_leaves_the_old_file(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_named_and_leaves_the_old_file(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
@@ -511,7 +600,9 @@ def test_a_file_that_is_replaced_keeps_its_mode(
     target.chmod(mode)
     before = os.umask(0o022)
     try:
-        with output_buffer(check_target(target, overwrite=True), (3, 3), np.dtype(np.float64)) as buffer:
+        with output_buffer(
+            check_target(target, overwrite=True), (3, 3), np.dtype(np.float64)
+        ) as buffer:
             buffer.array[...] = np.eye(3)
             buffer.publish(PLAIN)
     finally:
@@ -531,11 +622,26 @@ def test_only_the_target_is_left(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("target", "format", "error", "message"),
     [
-        ("x.pgn", None, FileError, r"x\.pgn ends in '\.pgn'; see: convcli formats; did you mean '\.p.*'\?"),
+        (
+            "x.pgn",
+            None,
+            FileError,
+            r"x\.pgn ends in '\.pgn'; see: convcli formats; did you mean '\.p.*'\?",
+        ),
         ("x", None, FileError, "x has no suffix; expected one of"),
         ("x.jp2", None, FileError, "jp2 is read but not written"),
-        ("x.png", "pngg", FileError, "unknown format 'pngg'; expected one of png.*; did you mean 'png'"),
-        ("nowhere/x.png", None, FileError, "has no folder to go to; .*nowhere is not a folder; create it first"),
+        (
+            "x.png",
+            "pngg",
+            FileError,
+            "unknown format 'pngg'; expected one of png.*; did you mean 'png'",
+        ),
+        (
+            "nowhere/x.png",
+            None,
+            FileError,
+            "has no folder to go to; .*nowhere is not a folder; create it first",
+        ),
         ("file/x.png", None, FileError, "has no folder to go to"),
         ("folder.png", None, FileError, r"folder\.png is a folder; expected a file name"),
         ("x" * 300 + ".png", None, OutputError, "cannot be written; File name too long"),
@@ -554,7 +660,9 @@ def test_a_target_is_refused_before_any_work(
             attempt()
 
 
-def test_a_folder_without_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_without_permission_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(OutputError, match=r"x\.png cannot be written; no permission to write in"):
         check_target(tmp_path / "x.png")
@@ -563,7 +671,12 @@ def test_a_folder_without_permission_is_refused(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("name", "array", "error", "message"),
     [
-        ("csv", np.zeros((2, 2, 2)), ShapeError, r"csv cannot hold 3 axes, 2x2x2; it holds 1 to 2; write \.npy"),
+        (
+            "csv",
+            np.zeros((2, 2, 2)),
+            ShapeError,
+            r"csv cannot hold 3 axes, 2x2x2; it holds 1 to 2; write \.npy",
+        ),
         ("csv", np.zeros(2, complex), DtypeError, "csv cannot hold complex128"),
         ("npy", np.array([None]), DtypeError, "npy cannot hold object; it holds real numbers"),
         ("npy", np.array(["a"]), DtypeError, "npy cannot hold <U1"),

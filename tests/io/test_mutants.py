@@ -1,4 +1,6 @@
-"""Bad files: no traceback, no hang, no signal, a documented code, one clear line, and no part taken for the whole."""
+"""Bad files: no traceback, no hang, no signal, a documented code, one clear line, and no part taken
+for the whole.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ from convcli.io.formats import split_suffix
 from convcli.io.images.codec import Pillow
 from convcli.io.images.tiff_directories import find_broken_deflate
 
-pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:PIL\..*")  # the command mutes them itself
+pytestmark = pytest.mark.filterwarnings(
+    r"ignore::UserWarning:PIL\..*"
+)  # the command mutes them itself
 
 PROGRAM = Path(__file__).parents[1] / "mutants.py"
 QUICK, BATCH, BATCHES = 500, 1000, 10
@@ -36,12 +40,19 @@ RAW = RawLayout((11, 13), np.dtype("f8"))
 
 
 def ended(folder: Path, seed: int, count: int, *options: str) -> list[Ended]:
-    """Run a batch in a process of its own; a signal or a hang is told with the mutant that it happened to."""
+    """Run a batch in a process of its own; a signal or a hang is told with the mutant that it
+    happened to.
+    """
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "CONVCLI_THREADS": "1"}
     command = [sys.executable, str(PROGRAM), str(folder), str(seed), str(count), *options]
     with (folder / "stderr").open("w+") as stderr:
         done = subprocess.run(
-            command, env=environment, stdout=subprocess.PIPE, stderr=stderr, timeout=HANG * 30, check=False
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            timeout=HANG * 30,
+            check=False,
         )
         stderr.seek(0)
         told = stderr.read()
@@ -53,7 +64,9 @@ def ended(folder: Path, seed: int, count: int, *options: str) -> list[Ended]:
 
 def check(endings: list[Ended], seed: int, count: int) -> None:
     wrong = [
-        f"{seed}:{one.number} {one.sample} {one.way}: {one.wrong}: {one.stderr[:300]}" for one in endings if one.wrong
+        f"{seed}:{one.number} {one.sample} {one.way}: {one.wrong}: {one.stderr[:300]}"
+        for one in endings
+        if one.wrong
     ]
     assert not wrong, "\n".join(wrong)
     codes = Counter(one.code for one in endings)
@@ -117,27 +130,40 @@ INPUTS = [name for name, sample in SAMPLES.items() if sample.use == "input"]
 @pytest.mark.parametrize("name", [name for name in INPUTS if SAMPLES[name].whole])
 def test_no_part_is_taken_for_the_whole(folder: Path, name: str) -> None:
     content = SAMPLES[name].write()
-    ends = {*range(1, len(content), max(len(content) // 60, 1)), *range(max(len(content) - 25, 1), len(content))}
+    ends = {
+        *range(1, len(content), max(len(content) // 60, 1)),
+        *range(max(len(content) - 25, 1), len(content)),
+    }
     for end in sorted(ends):
         Path(name).write_bytes(content[:end])
-        assert values(name) is None or is_whole_and_told(name, content), f"{end} of {len(content)} bytes"
+        assert values(name) is None or is_whole_and_told(name, content), (
+            f"{end} of {len(content)} bytes"
+        )
 
 
 def is_whole_and_told(name: str, content: bytes) -> bool:
-    """Whether what is cut off a file are no samples, as the trailer of a GIF is none, and a warning says so."""
+    """Whether what is cut off a file are no samples, as the trailer of a GIF is none, and a warning
+    says so.
+    """
     cut = load(name)
     Path(name).write_bytes(content)
     return bool(cut.warnings) and np.array_equal(cut.array, load(name).array)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [*(name for name in INPUTS if SAMPLES[name].summed), "deflate.tiff"])
+@pytest.mark.parametrize(
+    "name", [*(name for name in INPUTS if SAMPLES[name].summed), "deflate.tiff"]
+)
 def test_a_checksum_that_differs_is_no_success(folder: Path, name: str) -> None:
     content = SAMPLES[name].write()
     Path(name).write_bytes(content)
     whole = values(name)
     assert whole is not None
-    body = range(0, len(content), 3) if name != "deflate.tiff" else range(8, int.from_bytes(content[4:8], "little"))
+    body = (
+        range(0, len(content), 3)
+        if name != "deflate.tiff"
+        else range(8, int.from_bytes(content[4:8], "little"))
+    )
     for at in body:
         changed = bytearray(content)
         changed[at] ^= 0x10
@@ -146,15 +172,23 @@ def test_a_checksum_that_differs_is_no_success(folder: Path, name: str) -> None:
 
 
 def only_left_out(name: str, whole: bytes) -> bool:
-    """Whether a chunk beside the samples is left out and told; without EXIF a picture may lie on its side."""
+    """Whether a chunk beside the samples is left out and told; without EXIF a picture may lie on
+    its side.
+    """
     data = load(name)
-    return any(LEFT_OUT in warning for warning in data.warnings) and sorted(data.array.tobytes()) == sorted(whole)
+    return any(LEFT_OUT in warning for warning in data.warnings) and sorted(
+        data.array.tobytes()
+    ) == sorted(whole)
 
 
 class TestTruncated:
-    @pytest.mark.parametrize("name", ["rgb.png", "rgb.jpg", "gray.gif", "rgb.bmp", "rgb.tiff", "rgb.ppm"])
+    @pytest.mark.parametrize(
+        "name", ["rgb.png", "rgb.jpg", "gray.gif", "rgb.bmp", "rgb.tiff", "rgb.ppm"]
+    )
     def test_it_is_read_if_asked_for_and_said(self, folder: Path, name: str) -> None:
-        Image.fromarray(np.kron(picture(1 if "gray" in name else 3), np.ones((8, 8, 1), np.uint8)).squeeze()).save(name)
+        Image.fromarray(
+            np.kron(picture(1 if "gray" in name else 3), np.ones((8, 8, 1), np.uint8)).squeeze()
+        ).save(name)
         content = Path(name).read_bytes()
         whole = load(name).array
         Path(name).write_bytes(content[: len(content) * 3 // 4])
@@ -169,16 +203,26 @@ class TestTruncated:
         assert allowed.stderr.startswith(f"warning: {name} is damaged: ")
         part = np.load("y.npy")
         assert part.shape == whole.shape
-        kept = slice(-20, None) if name == "rgb.bmp" else slice(20)  # a BMP begins with its last row
+        kept = (
+            slice(-20, None) if name == "rgb.bmp" else slice(20)
+        )  # a BMP begins with its last row
         np.testing.assert_array_equal(part[kept], whole[kept])
         assert not np.array_equal(part, whole)
         assert ImageFile.LOAD_TRUNCATED_IMAGES is False
 
     @pytest.mark.parametrize(
         ("name", "chosen"),
-        [("x.gif", "first"), ("x.gif", "1"), ("x.gif", "all"), ("x.tiff", "first"), ("x.png", "first")],
+        [
+            ("x.gif", "first"),
+            ("x.gif", "1"),
+            ("x.gif", "all"),
+            ("x.tiff", "first"),
+            ("x.png", "first"),
+        ],
     )
-    def test_frames_are_read_that_stand_before_the_cut(self, folder: Path, name: str, chosen: str) -> None:
+    def test_frames_are_read_that_stand_before_the_cut(
+        self, folder: Path, name: str, chosen: str
+    ) -> None:
         noise = np.random.default_rng(0).integers(0, 256, (5, 40, 50, 3), dtype=np.uint8)
         first, *others = map(Image.fromarray, noise)
         first.save(name, save_all=True, append_images=others)
@@ -201,9 +245,13 @@ class TestTruncated:
         assert "Warning" not in result.stderr
 
     @pytest.mark.parametrize("name", ["rgb.jpg", "deflate.tiff"])
-    def test_what_cannot_be_read_at_all_does_not_point_to_the_option(self, folder: Path, name: str) -> None:
+    def test_what_cannot_be_read_at_all_does_not_point_to_the_option(
+        self, folder: Path, name: str
+    ) -> None:
         content = bytearray(SAMPLES[name].write())
-        content[int.from_bytes(content[4:8], "little") - 3 if name == "deflate.tiff" else 20] ^= 0xFF
+        content[int.from_bytes(content[4:8], "little") - 3 if name == "deflate.tiff" else 20] ^= (
+            0xFF
+        )
         Path(name).write_bytes(content if name == "deflate.tiff" else content[:60])
         assert "--allow-truncated" in run("apply", name, "-k", "box").stderr
         result = run("apply", name, "-k", "box", "--allow-truncated")
@@ -225,7 +273,9 @@ class TestFromStrangers:
         for use in ("input", "kernel"):
             for name in ("bomb.npy", "bomb.npz"):
                 with Path("bomb.npy").open("wb") as stream:
-                    np.lib.format.write_array(stream, np.array([Bomb(), 1], dtype=object), allow_pickle=True)
+                    np.lib.format.write_array(
+                        stream, np.array([Bomb(), 1], dtype=object), allow_pickle=True
+                    )
                 with zipfile.ZipFile("bomb.npz", "w") as archive:
                     archive.write("bomb.npy", "a.npy")
                 assert run(*call(use, name)).exit_code == 2
@@ -235,7 +285,9 @@ class TestFromStrangers:
 
     @pytest.mark.parametrize("form", ["EPS", "PDF", "ICO", "ICNS", "PCX", "SGI", "TGA", "DDS"])
     @pytest.mark.parametrize("suffix", ["eps", "png", "tiff"])
-    def test_formats_that_are_not_of_the_table_are_not_tried(self, folder: Path, form: str, suffix: str) -> None:
+    def test_formats_that_are_not_of_the_table_are_not_tried(
+        self, folder: Path, form: str, suffix: str
+    ) -> None:
         Image.new("RGB", (16, 16)).save(f"x.{suffix}", form)
         assert run("apply", f"x.{suffix}", "-k", "box").exit_code == 2
 
@@ -245,7 +297,10 @@ class TestFromStrangers:
             archive.write("good.npy", "/tmp/outside.npy")
         before = sorted(path.name for path in folder.parent.iterdir())
         assert run("apply", "x.npz:../../outside", "-k", "box").exit_code == 0
-        assert run("apply", "good.npy", "-k", "x.npz:../../outside", "--padding", "same").exit_code == 0
+        assert (
+            run("apply", "good.npy", "-k", "x.npz:../../outside", "--padding", "same").exit_code
+            == 0
+        )
         assert sorted(path.name for path in folder.parent.iterdir()) == before
         assert not (folder.parent.parent / "outside.npy").exists()
 
@@ -275,7 +330,9 @@ class TestFromStrangers:
     def test_a_library_s_long_words_are_cut(self, folder: Path) -> None:
         np.savez("x.npz", np.ones(400))
         content = Path("x.npz").read_bytes()
-        Path("x.npz").write_bytes(content.replace(struct.pack("<HH", 9, 20), struct.pack("<HH", 3000, 20), 1))
+        Path("x.npz").write_bytes(
+            content.replace(struct.pack("<HH", 9, 20), struct.pack("<HH", 3000, 20), 1)
+        )
         for words in (["apply", "x.npz", "-k", "box"], ["kernels", "show", "x.npz"]):
             result = run(*words)
             assert result.exit_code == 2
@@ -290,7 +347,12 @@ def find_damage(stream: io.BytesIO, format: str) -> str:
 
 def test_damage_is_found_in_the_middle_of_a_chunk() -> None:
     body = zlib.compress(bytes(1000), 0)
-    chunk = struct.pack(">I", len(body)) + b"IDAT" + body + struct.pack(">I", zlib.crc32(b"IDAT" + body))
+    chunk = (
+        struct.pack(">I", len(body))
+        + b"IDAT"
+        + body
+        + struct.pack(">I", zlib.crc32(b"IDAT" + body))
+    )
     assert find_damage(io.BytesIO(bytes(8) + chunk[:500]), "png") == "it ends too early"
     assert find_damage(io.BytesIO(bytes(8) + chunk), "png") == "it ends too early"
     assert (
@@ -301,19 +363,30 @@ def test_damage_is_found_in_the_middle_of_a_chunk() -> None:
 
 def test_a_scan_is_followed_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = io.BytesIO()
-    Image.fromarray(np.kron(picture(), np.ones((9, 9, 1), np.uint8))).save(stream, "JPEG", progressive=True)
+    Image.fromarray(np.kron(picture(), np.ones((9, 9, 1), np.uint8))).save(
+        stream, "JPEG", progressive=True
+    )
     for block in (2, 3, 7, 64, 1000):
         monkeypatch.setattr("convcli.io.images.jpeg_segments.BLOCK", block)
         assert find_damage(stream, "jpg") == ""
         assert find_damage(io.BytesIO(stream.getvalue()[:-1]), "jpg") == "it ends too early"
-        assert find_damage(io.BytesIO(stream.getvalue()[:-1] + bytes(block)), "jpg") == "it ends too early"
+        assert (
+            find_damage(io.BytesIO(stream.getvalue()[:-1] + bytes(block)), "jpg")
+            == "it ends too early"
+        )
 
 
 def test_a_strip_is_not_unpacked_for_ever() -> None:
     packed = zlib.compress(bytes(10**6))
     assert find_broken_deflate(io.BytesIO(packed), [(0, len(packed))], 10**6) == ""
-    assert find_broken_deflate(io.BytesIO(packed), [(0, len(packed))], 10**4) == "a strip holds more than the picture"
-    assert find_broken_deflate(io.BytesIO(packed), [(0, len(packed) - 1)], 10**6) == "it ends too early"
+    assert (
+        find_broken_deflate(io.BytesIO(packed), [(0, len(packed))], 10**4)
+        == "a strip holds more than the picture"
+    )
+    assert (
+        find_broken_deflate(io.BytesIO(packed), [(0, len(packed) - 1)], 10**6)
+        == "it ends too early"
+    )
     assert (
         find_broken_deflate(io.BytesIO(packed[:-1] + b"?"), [(0, len(packed))], 10**6)
         == "the checksum of a strip differs"

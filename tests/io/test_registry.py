@@ -1,6 +1,8 @@
-"""A format is one row and one codec: a toy of each is read, written, refused, listed and used by every command.
+"""A format is one row and one codec: a toy of each is read, written, refused, listed and used by
+every command.
 
-The toy is the one that the guide's page on plugins shows, built as a wheel and installed into a folder of its own.
+The toy is the one that the guide's page on plugins shows, built as a wheel and installed into a
+folder of its own.
 """
 
 from __future__ import annotations
@@ -25,7 +27,18 @@ from command import run
 from numpy.typing import NDArray
 
 from convcli.errors import FileError, FormatError, KernelError
-from convcli.io import PLAIN, Codec, Data, Format, ReadRequest, WriteRequest, all_formats, load, lookup, save
+from convcli.io import (
+    PLAIN,
+    Codec,
+    Data,
+    Format,
+    ReadRequest,
+    WriteRequest,
+    all_formats,
+    load,
+    lookup,
+    save,
+)
 from convcli.io import formats as table
 from convcli.io.codec import codec_of
 from convcli.io.images.codec import ImageCodec
@@ -49,8 +62,12 @@ class Toy(Codec):
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
         stream.write(f"TOY {' '.join(map(str, array.shape))}\n".encode() + array.tobytes())
 
-    def holds(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> str:
-        return super().holds(dtype, shape, request) or ("toy holds no odd rows; pad them" if shape[-1] % 2 else "")
+    def holds(
+        self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
+    ) -> str:
+        return super().holds(dtype, shape, request) or (
+            "toy holds no odd rows; pad them" if shape[-1] % 2 else ""
+        )
 
 
 class Tiles(ImageCodec):
@@ -59,14 +76,24 @@ class Tiles(ImageCodec):
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
         height, width, channels = stream.read(3)
         request.limits.check_pixels(request.name, width, height)
-        return self.make_data(np.frombuffer(stream.read(), np.uint8).reshape(height, width, channels), request)
+        return self.make_data(
+            np.frombuffer(stream.read(), np.uint8).reshape(height, width, channels), request
+        )
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
         stream.write(bytes((*array.shape, 1)[:3]) + array.tobytes())
 
 
-PICTURE = Format("tiles", (".tiles",), "test_registry:Tiles", "image", channels={"uint8": (1, 3)}, max_side=255)
-ROW = Format("toy", (".toy", ".toy.gz"), "test_registry:Toy", signatures={rb"TOY ": "a toy"}, dtypes=("uint8",))
+PICTURE = Format(
+    "tiles", (".tiles",), "test_registry:Tiles", "image", channels={"uint8": (1, 3)}, max_side=255
+)
+ROW = Format(
+    "toy",
+    (".toy", ".toy.gz"),
+    "test_registry:Toy",
+    signatures={rb"TOY ": "a toy"},
+    dtypes=("uint8",),
+)
 
 
 @pytest.fixture
@@ -81,7 +108,8 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         EntryPoint("zpng", "test_registry:TAKEN", "convcli.formats"),
     ]
     monkeypatch.setattr(
-        "importlib.metadata.entry_points", lambda group: [point for point in points if point.group == group]
+        "importlib.metadata.entry_points",
+        lambda group: [point for point in points if point.group == group],
     )
     table.plugin_formats.cache_clear()
     yield
@@ -107,7 +135,9 @@ class TestOneRow:
         Path("x").write_bytes(b"TOY 3\nabc")
         assert load("x").format == "toy"
         Path("x.csv").write_bytes(b"TOY 3\n\0\0\0")
-        with pytest.raises(FileError, match=r"x\.csv is no csv file; it looks like a toy; .* --input-format toy"):
+        with pytest.raises(
+            FileError, match=r"x\.csv is no csv file; it looks like a toy; .* --input-format toy"
+        ):
             load("x.csv")
         Path("y.toy").write_bytes(b"%PDF")
         with pytest.raises(FileError, match=r"y\.toy is no toy file; it looks like a PDF document"):
@@ -117,14 +147,30 @@ class TestOneRow:
         ("values", "message"),
         [
             (np.zeros((2, 3), np.uint8), r"^toy holds no odd rows; pad them$"),
-            (np.zeros((2, 2)), r"^toy cannot hold float64; it holds uint8 in up to 64 axes; use --dtype uint8, or"),
+            (
+                np.zeros((2, 2)),
+                r"^toy cannot hold float64; it holds uint8 in up to 64 axes; use --dtype uint8, or",
+            ),
         ],
     )
-    def test_what_it_does_not_hold_is_refused(self, in_tmp: Path, values: NDArray[Any], message: str) -> None:
+    def test_what_it_does_not_hold_is_refused(
+        self, in_tmp: Path, values: NDArray[Any], message: str
+    ) -> None:
         with pytest.raises(FormatError, match=message):
             save("x.toy", values)
         np.save("x.npy", values)
-        words = ["apply", "x.npy", "-k", "1", "--padding", "same", "-o", "y.toy", "--dtype", str(values.dtype)]
+        words = [
+            "apply",
+            "x.npy",
+            "-k",
+            "1",
+            "--padding",
+            "same",
+            "-o",
+            "y.toy",
+            "--dtype",
+            str(values.dtype),
+        ]
         assert re.search(message.strip("^$"), run(*words, code=2).stderr)
         assert not Path("y.toy").exists()
 
@@ -134,13 +180,20 @@ class TestOneRow:
             "toy takes no quality; jpg and webp do"
             in run(*("apply", "x.toy", "-k", "1", "-o", "y.toy", "--quality", "5"), code=2).stderr
         )
-        assert "frames all; x.toy is an array" in run("apply", "x.toy", "-k", "1", "--frames", "all", code=2).stderr
+        assert (
+            "frames all; x.toy is an array"
+            in run("apply", "x.toy", "-k", "1", "--frames", "all", code=2).stderr
+        )
 
     def test_it_is_listed(self) -> None:
         assert all_formats()[-1].name == "toy"
         assert re.search(r"^toy +\.toy \.toy\.gz ", run("formats").stdout, re.MULTILINE)
         record = json.loads(run("formats", "--json").stdout)["formats"][-1]
-        assert (record["name"], record["suffixes"], record["available"]) == ("toy", [".toy", ".toy.gz"], True)
+        assert (record["name"], record["suffixes"], record["available"]) == (
+            "toy",
+            [".toy", ".toy.gz"],
+            True,
+        )
         assert "toy" not in run("formats", "--markdown").stdout
         with pytest.raises(FileError, match=r"unknown format 'toyy'; .*; did you mean 'toy'\?"):
             lookup("toyy")
@@ -149,24 +202,47 @@ class TestOneRow:
         save("x.toy", X.astype(np.uint8)[:, :4])
         run("apply", "x.toy", "-k", "box", "--padding", "same", "-o", "y.toy")
         assert (load("y.toy").array.shape, load("y.toy").array.dtype) == ((4, 4), np.uint8)
-        piped = run("apply", "-", "-k", "1", "--padding", "same", stdin=Path("x.toy").read_bytes()).output
+        piped = run(
+            "apply", "-", "-k", "1", "--padding", "same", stdin=Path("x.toy").read_bytes()
+        ).output
         assert "standard input 4x4 uint8" in piped
 
     def test_a_picture_is_one_too(self, in_tmp: Path) -> None:
-        run("apply", str(ROOT / "samples" / "photo.png"), "-k", "box", "--stride", "2", "-o", "x.tiles")
+        run(
+            "apply",
+            str(ROOT / "samples" / "photo.png"),
+            "-k",
+            "box",
+            "--stride",
+            "2",
+            "-o",
+            "x.tiles",
+        )
         data = load("x.tiles")
         assert (data.kind, data.array.shape, data.array.dtype) == ("image", (127, 191, 3), np.uint8)
-        assert "not kept" not in run("apply", "x.tiles", "-k", "sharpen", "--padding", "same", "-o", "y.png").output
+        assert (
+            "not kept"
+            not in run(
+                "apply", "x.tiles", "-k", "sharpen", "--padding", "same", "-o", "y.png"
+            ).output
+        )
         assert load("y.png").array.shape == data.array.shape
-        with pytest.raises(FormatError, match=r"tiles cannot hold uint8 with 2 channels; it holds uint8 \(1 or 3 ch"):
+        with pytest.raises(
+            FormatError,
+            match=r"tiles cannot hold uint8 with 2 channels; it holds uint8 \(1 or 3 ch",
+        ):
             save("y.tiles", np.zeros((2, 2, 2), np.uint8))
-        with pytest.raises(FormatError, match="tiles cannot hold 256x1; it holds at most 255 pixels a side"):
+        with pytest.raises(
+            FormatError, match="tiles cannot hold 256x1; it holds at most 255 pixels a side"
+        ):
             save("y.tiles", np.zeros((256, 1), np.uint8))
 
     def test_what_its_codec_raises_names_its_package(self, in_tmp: Path) -> None:
         Path("x.toy").write_bytes(b"TOY 3 x\n")
         told = run("apply", "x.toy", "-k", "1", code=2).stderr
-        assert told.startswith("Error: x.toy cannot be read as toy; package test_registry:ROW: invalid literal")
+        assert told.startswith(
+            "Error: x.toy cannot be read as toy; package test_registry:ROW: invalid literal"
+        )
         assert told.count("\n") == 1
 
     def test_what_cannot_be_used_is_told_once_and_left_out(
@@ -186,11 +262,15 @@ class TestOneRow:
         assert lookup(".png").name == "png"
 
     def test_a_codec_that_cannot_be_imported_is_named(self) -> None:
-        with pytest.raises(FileError, match="format toy cannot be used; its codec nowhere:Toy: No module named"):
+        with pytest.raises(
+            FileError, match="format toy cannot be used; its codec nowhere:Toy: No module named"
+        ):
             codec_of(Format("toy", (".toy",), "nowhere:Toy"))
 
 
-PLUS = KernelFamily("plus", lambda *, dims: np.ones((3,) * dims), "ones", "here", variants={"a": 1, "b": 1})
+PLUS = KernelFamily(
+    "plus", lambda *, dims: np.ones((3,) * dims), "ones", "here", variants={"a": 1, "b": 1}
+)
 
 
 def test_kernels_of_packages_stand_beside_those_of_the_bank(
@@ -198,7 +278,10 @@ def test_kernels_of_packages_stand_beside_those_of_the_bank(
 ) -> None:
     monkeypatch.setitem(sys.modules, "test_registry", sys.modules[__name__])
     monkeypatch.setattr(sys.modules[__name__], "BOX", replace(PLUS, name="box"), raising=False)
-    points = [EntryPoint(name, f"test_registry:{name.upper()}", "convcli.kernels") for name in ("box", "plus")]
+    points = [
+        EntryPoint(name, f"test_registry:{name.upper()}", "convcli.kernels")
+        for name in ("box", "plus")
+    ]
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: points)
     bank.plugin_families.cache_clear()
     try:
@@ -207,7 +290,9 @@ def test_kernels_of_packages_stand_beside_those_of_the_bank(
         assert "box is taken by convcli" in caplog.text
         assert bank.is_named("Plus-A")
         assert not bank.is_named("plus-c")
-        with pytest.raises(KernelError, match="kernel 'plus' without a direction; choose plus-a or plus-b"):
+        with pytest.raises(
+            KernelError, match="kernel 'plus' without a direction; choose plus-a or plus-b"
+        ):
             bank.named("plus")
     finally:
         bank.plugin_families.cache_clear()
@@ -215,7 +300,9 @@ def test_kernels_of_packages_stand_beside_those_of_the_bank(
 
 def test_a_kernel_of_the_bank_asks_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
     bank.plugin_families.cache_clear()
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: pytest.fail(f"looked for {group}"))
+    monkeypatch.setattr(
+        "importlib.metadata.entry_points", lambda group: pytest.fail(f"looked for {group}")
+    )
     for name in ("sobel-x", "laplacian-8", "gaussian:sigma=2", "Sobel_Y"):
         bank.named(name)
         assert bank.is_named(name)
@@ -230,7 +317,9 @@ def block_of_page(language: str) -> str:
     return str(block)
 
 
-def wheel_of(folder: Path, name: str, groups: Mapping[str, Mapping[str, str]], modules: Mapping[str, str]) -> Path:
+def wheel_of(
+    folder: Path, name: str, groups: Mapping[str, Mapping[str, str]], modules: Mapping[str, str]
+) -> Path:
     """Build a wheel of some modules in a folder."""
     stem, info = name.replace("-", "_"), f"{name.replace('-', '_')}-1.0.dist-info"
     entries = "".join(
@@ -256,20 +345,43 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("pip")
     folder = tmp_path_factory.mktemp("environment")
     project = tomllib.loads(block_of_page("toml"))["project"]
-    bad = {"convcli.formats": {"bad": "bad_toy:FORMAT"}, "convcli.kernels": {"bad": "bad_toy:KERNEL"}}
+    bad = {
+        "convcli.formats": {"bad": "bad_toy:FORMAT"},
+        "convcli.kernels": {"bad": "bad_toy:KERNEL"},
+    }
     wheels = [
-        wheel_of(folder, project["name"], project["entry-points"], {"convcli_toy": block_of_page("python")}),
+        wheel_of(
+            folder,
+            project["name"],
+            project["entry-points"],
+            {"convcli_toy": block_of_page("python")},
+        ),
         wheel_of(folder, "bad-toy", bad, {"bad_toy": "raise RuntimeError('out of order')"}),
     ]
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--target", str(folder / "packages"), *map(str, wheels)], check=True, capture_output=True)
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+        "--disable-pip-version-check",
+    ]
+    subprocess.run(
+        [*pip, "--target", str(folder / "packages"), *map(str, wheels)],
+        check=True,
+        capture_output=True,
+    )
     return folder / "packages"
 
 
 def convcli(packages: Path, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(packages), str(ROOT), *filter(None, sys.path)])
     command = [sys.executable, "-m", "convcli", *words]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, timeout=60)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, timeout=60
+    )
     assert done.returncode == code, done.stderr
     return done
 
@@ -285,24 +397,38 @@ class TestInstalled:
         assert "Traceback" not in "".join(told)
         content = Path("x.toy").read_bytes()
         assert content[:12] == b"TOY1" + np.array([2, 3], "<u4").tobytes()
-        np.testing.assert_allclose(np.frombuffer(content[12:], "<f4").reshape(2, 3), X[1:3, 1:4], rtol=1e-6)
+        np.testing.assert_allclose(
+            np.frombuffer(content[12:], "<f4").reshape(2, 3), X[1:3, 1:4], rtol=1e-6
+        )
         convcli(packages, "apply", "x.toy", "-k", "plus", "--padding", "same", "-o", "y.toy")
         assert len(Path("y.toy").read_bytes()) == len(content)
 
     def test_batch_takes_both(self, in_tmp: Path, packages: Path) -> None:
         for name in ("a", "b"):
-            Path(f"{name}.toy").write_bytes(b"TOY1" + np.array(X.shape, "<u4").tobytes() + X.tobytes())
-        convcli(packages, "batch", ".", "-k", "plus", "--padding", "same", "--out", "out", "--jobs", "2")
+            Path(f"{name}.toy").write_bytes(
+                b"TOY1" + np.array(X.shape, "<u4").tobytes() + X.tobytes()
+            )
+        convcli(
+            packages, "batch", ".", "-k", "plus", "--padding", "same", "--out", "out", "--jobs", "2"
+        )
         assert sorted(path.name for path in Path("out").glob("*.toy")) == ["a.toy", "b.toy"]
 
     def test_both_are_listed(self, packages: Path) -> None:
-        assert re.search(r"^toy +\.toy .* package convcli-toy", convcli(packages, "formats").stdout, re.MULTILINE)
-        assert "four neighbours" in " ".join(convcli(packages, "kernels", "show", "plus").stdout.split())
+        assert re.search(
+            r"^toy +\.toy .* package convcli-toy", convcli(packages, "formats").stdout, re.MULTILINE
+        )
+        assert "four neighbours" in " ".join(
+            convcli(packages, "kernels", "show", "plus").stdout.split()
+        )
         assert '"plus"' in convcli(packages, "kernels", "list", "--json").stdout
 
-    def test_what_it_refuses_and_what_is_damaged_is_one_line(self, in_tmp: Path, packages: Path) -> None:
+    def test_what_it_refuses_and_what_is_damaged_is_one_line(
+        self, in_tmp: Path, packages: Path
+    ) -> None:
         np.save("x.npy", X[0])
-        told = convcli(packages, "apply", "x.npy", "-k", "1", "-o", "x.toy", code=2).stderr.splitlines()
+        told = convcli(
+            packages, "apply", "x.npy", "-k", "1", "-o", "x.toy", code=2
+        ).stderr.splitlines()
         assert told[-1] == "Error: toy holds two axes, not 1; write .npy"
         Path("x.toy").write_bytes(b"TOY1" + np.array([9, 9], "<u4").tobytes())
         told = convcli(packages, "apply", "x.toy", "-k", "1", code=2).stderr.splitlines()
@@ -315,7 +441,9 @@ class TestInstalled:
     def test_the_fast_paths_ask_no_package(self, packages: Path, words: str) -> None:
         assert convcli(packages, *words.split()).stderr == ""
 
-    def test_a_picture_filtered_by_a_kernel_of_the_bank_asks_no_package(self, in_tmp: Path, packages: Path) -> None:
+    def test_a_picture_filtered_by_a_kernel_of_the_bank_asks_no_package(
+        self, in_tmp: Path, packages: Path
+    ) -> None:
         photo = str(ROOT / "samples" / "photo.png")
         assert "warning" not in convcli(packages, "apply", photo, "-k", "box", "-o", "y.png").stderr
 

@@ -88,14 +88,18 @@ def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(streams, "SpooledTemporaryFile", Full)
     monkeypatch.setattr("convcli.io.reading._is_regular", lambda stream: False)
-    with pytest.raises(FileError, match=r"cannot be kept in a temporary file; No space left on device; .*TMPDIR"):
+    with pytest.raises(
+        FileError, match=r"cannot be kept in a temporary file; No space left on device; .*TMPDIR"
+    ):
         load(__file__)
 
 
 PACKED = gzip.compress(CONTENT, 1, mtime=0)
 
 
-@pytest.mark.parametrize("behind", [b"", bytes(9), bytes(2 * BLOCK), bytes(5) + PACKED, PACKED + bytes(5)])
+@pytest.mark.parametrize(
+    "behind", [b"", bytes(9), bytes(2 * BLOCK), bytes(5) + PACKED, PACKED + bytes(5)]
+)
 def test_members_are_unpacked_one_behind_the_other(behind: bytes) -> None:
     stream = open_gzip(io.BytesIO(PACKED + behind))
     assert stream.read() == CONTENT * (2 if PACKED in behind else 1)

@@ -1,4 +1,6 @@
-"""Of several pictures or arrays in a row the first is read, and the rest is told; so are frames that are not taken."""
+"""Of several pictures or arrays in a row the first is read, and the rest is told; so are frames
+that are not taken.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,11 @@ NAMES = {
 
 
 def encoded(name: str, values: np.ndarray, tmp_path: Path) -> bytes:
-    channels = {"pgm": values[..., 0], "pbm": values[..., 0] > 99, "pfm": values[..., 0].astype(np.float32)}
+    channels = {
+        "pgm": values[..., 0],
+        "pbm": values[..., 0] > 99,
+        "pfm": values[..., 0].astype(np.float32),
+    }
     save(tmp_path / f"one.{name}", channels.get(name, values), overwrite=True)
     return (tmp_path / f"one.{name}").read_bytes()
 
@@ -89,7 +95,9 @@ def test_the_rest_of_a_file_is_told(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["png", "gif", "webp", "npy"])
-def test_a_writer_that_holds_its_pipe_open_is_not_waited_for(tmp_path: Path, pipe: int, name: str) -> None:
+def test_a_writer_that_holds_its_pipe_open_is_not_waited_for(
+    tmp_path: Path, pipe: int, name: str
+) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (50, 60, 3), dtype=np.uint8)
     os.write(pipe, encoded(name, noise, tmp_path))
     started = time.monotonic()
@@ -118,7 +126,9 @@ def frames_file(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", ["x.gif", "x.png", "x.webp", "x.tif"])
-def test_frames_that_are_not_taken_are_told_where_the_output_could_hold_them(tmp_path: Path, name: str) -> None:
+def test_frames_that_are_not_taken_are_told_where_the_output_could_hold_them(
+    tmp_path: Path, name: str
+) -> None:
     path = frames_file(tmp_path / name)
 
     def warnings(output: str | None, **reading: object) -> tuple[str, ...]:
@@ -138,7 +148,17 @@ def test_frames_that_are_not_taken_are_told_where_the_output_could_hold_them(tmp
 
 def test_the_command_line_warns_of_both(tmp_path: Path) -> None:
     path = frames_file(tmp_path / "x.gif")
-    command = [sys.executable, "-m", "convcli", "apply", "-", "-k", "identity", "-o", str(tmp_path / "o.gif")]
+    command = [
+        sys.executable,
+        "-m",
+        "convcli",
+        "apply",
+        "-",
+        "-k",
+        "identity",
+        "-o",
+        str(tmp_path / "o.gif"),
+    ]
     done = subprocess.run(command, input=2 * path.read_bytes(), capture_output=True, check=True)
     told = done.stderr.decode()
     assert "warning: more bytes follow the picture on the pipe, which look like a GIF image" in told

@@ -1,4 +1,6 @@
-"""Full disks, limits of file size, closed pipes, places that take nothing: one line, the code, the old file whole."""
+"""Full disks, limits of file size, closed pipes, places that take nothing: one line, the code, the
+old file whole.
+"""
 
 from __future__ import annotations
 
@@ -46,11 +48,21 @@ WRITERS = {
     "kernels export npy": "kernels export random:100x100 -o y.npy",
 }
 _BY_EXTRA = {
-    "nibabel": {"apply nii": "apply x.npy -k box -o y.nii", "apply nii.gz": "apply x.npy -k box -o y.nii.gz"},
+    "nibabel": {
+        "apply nii": "apply x.npy -k box -o y.nii",
+        "apply nii.gz": "apply x.npy -k box -o y.nii.gz",
+    },
     "tifffile": {"apply tiff of doubles": "apply x.npy -k box --dtype float64 -o y.tiff"},
-    "imagecodecs": {"apply png of 16 bits": "apply rgb.png -k box --dtype uint16 --range rescale -o y.png"},
+    "imagecodecs": {
+        "apply png of 16 bits": "apply rgb.png -k box --dtype uint16 --range rescale -o y.png"
+    },
 }
-WRITERS |= {name: words for package, calls in _BY_EXTRA.items() if find_spec(package) for name, words in calls.items()}
+WRITERS |= {
+    name: words
+    for package, calls in _BY_EXTRA.items()
+    if find_spec(package)
+    for name, words in calls.items()
+}
 PRINTERS = {
     "formats": "formats",
     "apply": "apply rgb.png -k box -o - --format png",
@@ -87,7 +99,12 @@ def shell(line: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     script = f'convcli() {{ {command} "$@"; }}\n{line}'
     return subprocess.run(
-        ["bash", "-c", script], capture_output=True, text=True, env=environment, timeout=60, check=False
+        ["bash", "-c", script],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=60,
+        check=False,
     )
 
 
@@ -111,7 +128,9 @@ def test_a_file_that_may_not_grow_leaves_the_old_one(folder: Path, writer: str) 
 
 
 def test_every_command_that_writes_has_a_row() -> None:
-    assert {words.split()[0] for words in (*WRITERS.values(), *PRINTERS.values())} == set(COMMANDS) - {"batch"}
+    assert {words.split()[0] for words in (*WRITERS.values(), *PRINTERS.values())} == set(
+        COMMANDS
+    ) - {"batch"}
 
 
 @pytest.mark.slow
@@ -133,9 +152,22 @@ def test_a_reader_that_stops_early_is_no_failure(printer: str) -> None:
 
 class TestTargets:
     @pytest.mark.parametrize("suffix", ["npy", "npz", "csv", "raw"])
-    def test_a_size_that_no_disk_holds_is_refused_as_memory(self, tmp_path: Path, suffix: str) -> None:
+    def test_a_size_that_no_disk_holds_is_refused_as_memory(
+        self, tmp_path: Path, suffix: str
+    ) -> None:
         np.save(tmp_path / "x.npy", np.arange(3))
-        words = ["apply", "x.npy", "-k", "1", "--dims", "1", "--padding", "99999999999999", "-o", f"y.{suffix}"]
+        words = [
+            "apply",
+            "x.npy",
+            "-k",
+            "1",
+            "--dims",
+            "1",
+            "--padding",
+            "99999999999999",
+            "-o",
+            f"y.{suffix}",
+        ]
         with contextlib.chdir(tmp_path):
             result = CliRunner().invoke(main, words)
         assert result.exit_code == 4
@@ -145,7 +177,11 @@ class TestTargets:
     @pytest.mark.parametrize("writer", WRITERS)
     @pytest.mark.parametrize(
         ("place", "code", "told"),
-        [("none/{}", 2, "create it first"), ("/proc/{}", 1, "cannot be written"), ("{}", 2, "is a folder")],
+        [
+            ("none/{}", 2, "create it first"),
+            ("/proc/{}", 1, "cannot be written"),
+            ("{}", 2, "is a folder"),
+        ],
     )
     def test_what_takes_no_file_is_refused_in_one_line(
         self, folder: Path, writer: str, place: str, code: int, told: str
@@ -166,27 +202,35 @@ class TestTargets:
         refused = CliRunner().invoke(main, ["apply", "rgb.png", "-k", "box", "-o", "closed/y.png"])
         assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
 
-    @pytest.mark.parametrize("words", ["apply rgb.png -k box --format png", WRITERS["apply mapped npy"][:-9]])
+    @pytest.mark.parametrize(
+        "words", ["apply rgb.png -k box --format png", WRITERS["apply mapped npy"][:-9]]
+    )
     def test_a_device_is_written_to_and_never_replaced(self, folder: Path, words: str) -> None:
         form = [] if "--format" in words else ["--format", "npy"]
         done = CliRunner().invoke(main, [*words.split(), *form, "-o", "/dev/full", "--overwrite"])
         assert done.exit_code == 1
         assert "/dev/full cannot be written; No space left on device" in done.stderr
         CliRunner().invoke(main, [*words.split(), *form, "-o", "/dev/null", "--overwrite"])
-        assert all(stat.S_ISCHR(Path(device).stat().st_mode) for device in ("/dev/full", "/dev/null"))
+        assert all(
+            stat.S_ISCHR(Path(device).stat().st_mode) for device in ("/dev/full", "/dev/null")
+        )
 
     def test_a_named_pipe_is_written_to(self, folder: Path) -> None:
         os.mkfifo("pipe.npy")
         read: list[bytes] = []
         reader = threading.Thread(target=lambda: read.append(Path("pipe.npy").read_bytes()))
         reader.start()
-        done = CliRunner().invoke(main, ["apply", "x.npy", "-k", "box", "-o", "pipe.npy", "--overwrite"])
+        done = CliRunner().invoke(
+            main, ["apply", "x.npy", "-k", "box", "-o", "pipe.npy", "--overwrite"]
+        )
         reader.join(30)
         assert done.exit_code == 0
         assert read[0].startswith(b"\x93NUMPY")
         assert stat.S_ISFIFO(Path("pipe.npy").stat().st_mode)
 
-    def test_a_folder_that_vanishes_is_named(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_folder_that_vanishes_is_named(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         Path("out").mkdir()
         fill = apply.execute
 
@@ -212,7 +256,9 @@ class TestInputs:
     def parted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Inputs are mapped, and results are made in several parts."""
         monkeypatch.setattr("convcli.io.arrays.npy.MAP_ABOVE", 1000)
-        monkeypatch.setattr("convcli.jobs.chunks.whole_tiles", lambda wanted, tile, most: min(500, most))
+        monkeypatch.setattr(
+            "convcli.jobs.chunks.whole_tiles", lambda wanted, tile, most: min(500, most)
+        )
         np.save("x.npy", np.ones((4000, 70), np.float32))
 
     @pytest.mark.usefixtures("parted")
@@ -228,7 +274,9 @@ class TestInputs:
             return made
 
         monkeypatch.setattr(apply, "compute_chunk", shrinking)
-        refused = CliRunner().invoke(main, ["apply", "x.npy", "-k", "box", "--range", policy, "-o", "y.npy"])
+        refused = CliRunner().invoke(
+            main, ["apply", "x.npy", "-k", "box", "--range", policy, "-o", "y.npy"]
+        )
         assert refused.exit_code == 2
         assert refused.stderr.startswith(
             "Error: x.npy became shorter while it was read; 1,120,128 bytes were there, 5,000"
@@ -246,5 +294,7 @@ class TestInputs:
             return floats(*given)
 
         monkeypatch.setattr(apply, "compute_chunk", deleting)
-        assert CliRunner().invoke(main, ["apply", "x.npy", "-k", "box", "-o", "y.npy"]).exit_code == 0
+        assert (
+            CliRunner().invoke(main, ["apply", "x.npy", "-k", "box", "-o", "y.npy"]).exit_code == 0
+        )
         np.testing.assert_array_equal(np.load("y.npy"), np.ones((3998, 68), np.float32))

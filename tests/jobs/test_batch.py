@@ -63,8 +63,18 @@ class TestSources:
         ("given", "recursive", "count"),
         [("in", False, 2), ("in", True, 4), ("in/*.png", False, 1), ("in/**", False, 4)],
     )
-    def test_hidden_ones_are_counted_that_would_be_taken(self, given: str, recursive: bool, count: int) -> None:
-        touch("in/a.png", "in/.b.png", "in/.notes", "in/.git/c.png", "in/sub/d.png", "in/sub/.e", "in/.convcli-x")
+    def test_hidden_ones_are_counted_that_would_be_taken(
+        self, given: str, recursive: bool, count: int
+    ) -> None:
+        touch(
+            "in/a.png",
+            "in/.b.png",
+            "in/.notes",
+            "in/.git/c.png",
+            "in/sub/d.png",
+            "in/sub/.e",
+            "in/.convcli-x",
+        )
         search = Search(recursive=recursive)
         assert found(given, search=search)
         assert search.passed_over["hidden"] == count
@@ -79,10 +89,20 @@ class TestSources:
 
     def test_every_suffix_where_the_format_is_given(self) -> None:
         touch("in/a.dat", "in/b")
-        assert [relative for _, relative in found("in", search=Search(every=True))] == ["a.dat", "b"]
+        assert [relative for _, relative in found("in", search=Search(every=True))] == [
+            "a.dat",
+            "b",
+        ]
 
     def test_patterns(self) -> None:
-        touch("in/a.png", "in/a.txt", "in/sub/b.png", "in/sub/deep/c.png", "in/[odd].png", "in/.hidden/d.png")
+        touch(
+            "in/a.png",
+            "in/a.txt",
+            "in/sub/b.png",
+            "in/sub/deep/c.png",
+            "in/[odd].png",
+            "in/.hidden/d.png",
+        )
         assert found("in/*.png") == [("in/[odd].png", "[odd].png"), ("in/a.png", "a.png")]
         assert [path for path, _ in found("in/**/*.png")] == [
             "in/[odd].png",
@@ -93,18 +113,26 @@ class TestSources:
         assert found("**/deep/*") == [("in/sub/deep/c.png", "in/sub/deep/c.png")]
         assert found("in/*/b.png") == [("in/sub/b.png", "sub/b.png")]
         assert len(found("in/**")) == 5
-        assert found("in/[odd].png") == [("in/[odd].png", "[odd].png")], "a file of that very name comes first"
+        assert found("in/[odd].png") == [("in/[odd].png", "[odd].png")], (
+            "a file of that very name comes first"
+        )
 
     @pytest.mark.parametrize(
         ("given", "says"),
         [
-            ("no.png", "no.png does not exist; expected a file, a folder or a quoted pattern; did you mean 'on.png'?"),
+            (
+                "no.png",
+                "no.png does not exist; expected a file, a folder or a quoted pattern; did you mean 'on.png'?",
+            ),
             ("nowhere/a.png", "nowhere/a.png does not exist"),
             ("empty", "empty has no file to take; expected at least one; use --recursive"),
             ("*.tif", r"nothing matches \*.tif; expected at least one file"),
             ("texts", "passed over: 1 without a suffix that is read"),
             ("a" * 300, "a cannot be read; File name too long"),
-            ("-", "standard input is one input; expected files, folders or patterns; use convcli apply -"),
+            (
+                "-",
+                "standard input is one input; expected files, folders or patterns; use convcli apply -",
+            ),
         ],
     )
     def test_nothing_is_an_error(self, given: str, says: str) -> None:
@@ -126,7 +154,9 @@ class TestSources:
         assert found("in", search=search) == [("in/a.png", "a.png")]
         assert search.passed_over == Counter({"behind a symbolic link": 3})
         assert found("in/**/*.png") == [("in/a.png", "a.png")]
-        assert [path for path, _ in found("in", search=Search(recursive=True, follow_links=True))] == [
+        assert [
+            path for path, _ in found("in", search=Search(recursive=True, follow_links=True))
+        ] == [
             "in/a.png",
             "in/file.png",
             "in/folder/b.png",
@@ -146,9 +176,17 @@ class TestSources:
             ("in", False, 2),
         ],
     )
-    def test_only_links_that_would_be_taken_are_counted(self, given: str, recursive: bool, count: int) -> None:
+    def test_only_links_that_would_be_taken_are_counted(
+        self, given: str, recursive: bool, count: int
+    ) -> None:
         touch("in/a.png", "in/x.png", "in/core/x.png", "elsewhere/x.png")
-        for name, target in (("b.png", "x.png"), ("d.png", "x.png"), ("cards", ""), ("e.md", "x.png"), ("f", "f")):
+        for name, target in (
+            ("b.png", "x.png"),
+            ("d.png", "x.png"),
+            ("cards", ""),
+            ("e.md", "x.png"),
+            ("f", "f"),
+        ):
             Path("in", name).symlink_to(Path("../elsewhere", target) if name != "f" else "f")
         search = Search(recursive=recursive)
         assert found(given, search=search)
@@ -158,9 +196,13 @@ class TestSources:
         touch("in/a.png", "in/out/a.png", "in/sub/out/b.png")
         search = Search(recursive=True, exclude=str(Path("in/out").resolve()))
         assert [path for path, _ in found("in", search=search)] == ["in/a.png", "in/sub/out/b.png"]
-        assert found("in/out", search=search) == [("in/out/a.png", "a.png")], "unless it is searched itself"
+        assert found("in/out", search=search) == [("in/out/a.png", "a.png")], (
+            "unless it is searched itself"
+        )
 
-    def test_a_folder_that_cannot_be_read_is_told_and_the_others_go_on(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_folder_that_cannot_be_read_is_told_and_the_others_go_on(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         touch("in/a.png", "in/closed/b.png", "in/z.png")
         scandir = os.scandir
 
@@ -193,11 +235,15 @@ class TestSources:
         with pytest.raises(FileError, match="the list one holds a name of 40,000 bytes"):
             list(listed("one"))
         Path("nulls").write_bytes(b"a.png\0b.png\0")
-        with pytest.raises(FileError, match="the list nulls holds a NUL; expected one input a line; add -0"):
+        with pytest.raises(
+            FileError, match="the list nulls holds a NUL; expected one input a line; add -0"
+        ):
             list(listed("nulls"))
         monkeypatch.setattr("convcli.jobs.batch.sources.LIST_BYTES", 99)
         Path("endless").symlink_to("/dev/zero")
-        with pytest.raises(LimitError, match="the list endless is longer than 99 bytes; expected one that ends"):
+        with pytest.raises(
+            LimitError, match="the list endless is longer than 99 bytes; expected one that ends"
+        ):
             list(listed("endless", null=True))
 
 
@@ -216,7 +262,10 @@ class TestNames:
     @pytest.mark.parametrize(
         ("template", "says"),
         [
-            ("{steem}", r"has the field \{steem\}; expected one of \{stem\}, .*; did you mean 'stem'\?"),
+            (
+                "{steem}",
+                r"has the field \{steem\}; expected one of \{stem\}, .*; did you mean 'stem'\?",
+            ),
             ("{}", r"has the field \{\}"),
             ("{stem.__class__}", "has the field"),
             ("{stem[0]}", "has the field"),
@@ -250,7 +299,10 @@ class TestNames:
         with pytest.raises(InputError, match=r"a\.png would go to"):
             named(template, ("a.png", "a.png"))
 
-    @given(st.text(max_size=12), st.text(st.characters(exclude_characters="\0/"), min_size=1, max_size=8))
+    @given(
+        st.text(max_size=12),
+        st.text(st.characters(exclude_characters="\0/"), min_size=1, max_size=8),
+    )
     def test_no_text_leads_out_of_the_folder(self, template: str, name: str) -> None:
         try:
             (target,) = named(template, (name, name))
@@ -261,7 +313,12 @@ class TestNames:
         assert target not in ("", ".")
 
     def test_all_collisions_are_told(self) -> None:
-        sources = [("x/a.png", "a.png"), ("y/a.png", "a.png"), ("z/A.PNG", "A.PNG"), ("b.png", "b.png")]
+        sources = [
+            ("x/a.png", "a.png"),
+            ("y/a.png", "a.png"),
+            ("z/A.PNG", "A.PNG"),
+            ("b.png", "b.png"),
+        ]
         with pytest.raises(FileError) as refused:
             named("{name}", *sources)
         told = str(refused.value)
@@ -281,7 +338,9 @@ class TestNames:
     def test_places(self, tmp_path: Path) -> None:
         touch("out/old.png", "in/a.png")
         sources = [Source("in/a.png", "a.png")]
-        assert check_targets(Path("out"), sources, ["old.png", "new.png", "sub/new.png"]) == ["old.png"]
+        assert check_targets(Path("out"), sources, ["old.png", "new.png", "sub/new.png"]) == [
+            "old.png"
+        ]
         with pytest.raises(FileError, match=r"in/a\.png is an input"):
             check_targets(Path("in"), sources, ["a.png"])
         Path("out/link.png").symlink_to("../in/a.png")
@@ -302,7 +361,10 @@ class TestManifest:
         manifest.record("a.png", "in/a.png", Entry("1", "2", "3"))
         manifest.expect([("a.png", "in/a.png")])
         manifest.close()
-        assert Manifest.of(tmp_path) == {"a.png": Entry("1", "2", "3"), "\udcff.png": Entry(None, None, None)}
+        assert Manifest.of(tmp_path) == {
+            "a.png": Entry("1", "2", "3"),
+            "\udcff.png": Entry(None, None, None),
+        }
         assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
     def test_a_folder_without_one_has_none(self, tmp_path: Path) -> None:
@@ -311,7 +373,9 @@ class TestManifest:
 
     def test_is_held_by_one(self, tmp_path: Path) -> None:
         manifest = Manifest(tmp_path)
-        with pytest.raises(FileError, match="is held by another batch; expected it free; wait for it to end"):
+        with pytest.raises(
+            FileError, match="is held by another batch; expected it free; wait for it to end"
+        ):
             Manifest(tmp_path)
         manifest.close()
         Manifest(tmp_path).close()
@@ -341,8 +405,16 @@ class TestRecipe:
         return Recipe.of(from_options(ApplyRequest, **{**self.options, **changes})).digest
 
     def test_every_parameter_counts(self) -> None:
-        """A field that an ApplyRequest or a group of it gains belongs to the results, unless it is named as neutral."""
-        other: dict[type, object] = {bool: True, float: 2.5, int: 3, str: "other", type(None): "other"}
+        """A field that an ApplyRequest or a group of it gains belongs to the results, unless it is
+        named as neutral.
+        """
+        other: dict[type, object] = {
+            bool: True,
+            float: 2.5,
+            int: 3,
+            str: "other",
+            type(None): "other",
+        }
         options = flat_options(from_options(ApplyRequest, **self.options))
         for name, value in options.items():
             if name not in NEUTRAL and name != "dims":
@@ -355,16 +427,51 @@ class TestRecipe:
         assert self.digest(max_memory=4000, max_pixels=5) == self.digest()
 
     def test_a_digest_stays_what_it_was(self) -> None:
-        """Digests are kept in manifests: one that changes for the same options has every output made anew."""
+        """Digests are kept in manifests: one that changes for the same options has every output
+        made anew.
+        """
         resolved = kernel("gaussian:sigma=2", dims=2)
         taps = hashlib.sha256(resolved.taps.tobytes()).hexdigest()
         record = {"version": __version__, "kernels": [[resolved.shape, taps, resolved.name]]}
         names = """op stride dilation padding boundary cval dims channels groups layout combine normalize scale bias
         range dtype method linear format input_format frames allow_truncated strip compress_level quality raw_shape
         raw_dtype raw_order raw_offset"""
-        defaults = ["correlate", 1, 1, "valid", "constant", 0.0, 2, None, 1, "channels_last", "stack", False, 1.0, 0.0]
-        defaults += ["clip", None, "auto", False, None, None, "first", False, False, None, None, None, None, "C", 0]
-        text = json.dumps({**record, **dict(zip(names.split(), defaults, strict=True))}, sort_keys=True)
+        defaults = [
+            "correlate",
+            1,
+            1,
+            "valid",
+            "constant",
+            0.0,
+            2,
+            None,
+            1,
+            "channels_last",
+            "stack",
+            False,
+            1.0,
+            0.0,
+        ]
+        defaults += [
+            "clip",
+            None,
+            "auto",
+            False,
+            None,
+            None,
+            "first",
+            False,
+            False,
+            None,
+            None,
+            None,
+            None,
+            "C",
+            0,
+        ]
+        text = json.dumps(
+            {**record, **dict(zip(names.split(), defaults, strict=True))}, sort_keys=True
+        )
         assert self.digest(dims=2) == hashlib.sha256(text.encode()).hexdigest()
 
     def test_borders_that_are_the_same_have_the_same_digest(self) -> None:
@@ -373,7 +480,10 @@ class TestRecipe:
         assert self.digest(cval=0.0) == self.digest(padding="same", boundary="constant", cval=0.0)
         reflected = self.digest(padding="same")
         transparent = self.digest(padding="same", boundary="constant")
-        assert len({reflected, transparent, self.digest(cval=0.0), self.digest(boundary="reflect")}) == 4
+        assert (
+            len({reflected, transparent, self.digest(cval=0.0), self.digest(boundary="reflect")})
+            == 4
+        )
 
     def test_kernels_count_by_their_taps(self) -> None:
         np.savetxt("w.csv", [[1.0, 2.0], [3.0, 4.0]], delimiter=",")
@@ -384,7 +494,9 @@ class TestRecipe:
         np.savetxt("v.csv", [[1.0, 3.0]], delimiter=",")
         assert self.digest(kernels=("v.csv",)) != first
         assert self.digest(kernels=("gaussian:sigma=3",)) != self.digest()
-        assert self.digest(kernels=("gaussian:sigma=2", "box")) != self.digest(kernels=("box", "gaussian:sigma=2"))
+        assert self.digest(kernels=("gaussian:sigma=2", "box")) != self.digest(
+            kernels=("box", "gaussian:sigma=2")
+        )
 
     def test_a_kernel_file_is_read_once(self) -> None:
         np.save("w.npy", [[1.0, 2.0]])

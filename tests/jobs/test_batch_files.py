@@ -29,7 +29,9 @@ BOX = ("-k", "box", "-q")
 def pictures(*names: str) -> None:
     for number, name in enumerate(names):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
-        save(name, np.random.default_rng(number).integers(0, 256, (12, 12), np.uint8), overwrite=True)
+        save(
+            name, np.random.default_rng(number).integers(0, 256, (12, 12), np.uint8), overwrite=True
+        )
 
 
 def batch(*words: str, code: int = 0) -> str:
@@ -40,7 +42,9 @@ def batch(*words: str, code: int = 0) -> str:
 
 def planned(*inputs: str, resume: bool = False) -> Batch:
     request = ApplyRequest(input="", kernels=("box",))
-    return Batch.plan(Search().find(inputs), Path("out"), request, name="{stem}{ext}", resume=resume)
+    return Batch.plan(
+        Search().find(inputs), Path("out"), request, name="{stem}{ext}", resume=resume
+    )
 
 
 def mode(path: str | Path) -> int:
@@ -54,7 +58,10 @@ class TestTemporaries:
         manifest = Manifest(Path("out"))
         own = create_temporary(Path("out/b.png"), manifest.owner())
         manifest.close()
-        others = [create_temporary(Path("out/b.png")), create_temporary(Path("out/b.png"), "01234567")]
+        others = [
+            create_temporary(Path("out/b.png")),
+            create_temporary(Path("out/b.png"), "01234567"),
+        ]
         folder = own.with_name(f"{own.name[:-12]}00000000.tmp")
         folder.mkdir()
         batch("in", "--out", "out", "--resume")
@@ -67,7 +74,9 @@ class TestTemporaries:
         calls = [("in", "-r", "--out", "out"), ("in/sub", "--out", "out/sub", "--name", "x{name}")]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         running = [
-            subprocess.Popen([sys.executable, "-m", "convcli", "batch", *words, *BOX], env=environment)
+            subprocess.Popen(
+                [sys.executable, "-m", "convcli", "batch", *words, *BOX], env=environment
+            )
             for words in calls
         ]
         assert [process.wait(120) for process in running] == [0, 0]
@@ -139,19 +148,28 @@ class TestPublication:
         assert "out/a.png was a hard link; its 1 other name keeps the old content" in told
         assert Path("old.png").read_bytes() == old
         Path("new.png").hardlink_to("old.png")
-        done = CliRunner().invoke(main, ["apply", "in/a.png", "-k", "box", "-o", "new.png", "--overwrite"])
+        done = CliRunner().invoke(
+            main, ["apply", "in/a.png", "-k", "box", "-o", "new.png", "--overwrite"]
+        )
         assert "warning: new.png was a hard link" in done.stderr
 
     def test_a_file_that_is_read_only_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         pictures("in/a.png", "out/a.png")
         access = os.access
-        monkeypatch.setattr(os, "access", lambda path, kind: Path(path).is_dir() and access(path, kind))
+        monkeypatch.setattr(
+            os, "access", lambda path, kind: Path(path).is_dir() and access(path, kind)
+        )
         words = ["apply", "in/a.png", "-k", "box", "-o", "out/a.png", "--overwrite"]
         done = CliRunner().invoke(main, words)
         assert done.exit_code == 1
-        assert "Error: out/a.png cannot be replaced; it is read-only; make it writable (chmod u+w" in done.stderr
+        assert (
+            "Error: out/a.png cannot be replaced; it is read-only; make it writable (chmod u+w"
+            in done.stderr
+        )
 
-    @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root gives files away")
+    @pytest.mark.skipif(
+        not hasattr(os, "getuid") or os.getuid() != 0, reason="only root gives files away"
+    )
     def test_the_owner_is_kept(self) -> None:
         Path("a").touch()
         os.chown("a", 1234, 2345)
@@ -159,7 +177,9 @@ class TestPublication:
         status = Path("a").stat()
         assert (status.st_uid, status.st_gid) == (1234, 2345)
 
-    def test_a_group_that_cannot_be_kept_gets_no_rights(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_group_that_cannot_be_kept_gets_no_rights(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         Path("a").touch()
         Path("a").chmod(0o664)
         temporary = create_temporary(Path("a"))
@@ -190,13 +210,17 @@ class TestLinks:
         plan = Batch.plan(sources, Path("out"), request, name="{stem}{ext}")
         before = {path: path.read_bytes() for path in Path("victim").rglob("*.png")}
         Path(planted).parent.mkdir(parents=True, exist_ok=True)
-        Path(planted).symlink_to(Path("victim/a.png" if planted.endswith("png") else "victim").resolve())
+        Path(planted).symlink_to(
+            Path("victim/a.png" if planted.endswith("png") else "victim").resolve()
+        )
         if planted == "out":
             with pytest.raises(FileError, match="has become a symbolic link"):
                 list(plan.run(1))
         else:
             assert [record.status for record in plan.run(1)] == ["failed"]
-        assert {path: path.read_bytes() for path in Path("victim").rglob("*") if path.is_file()} == before
+        assert {
+            path: path.read_bytes() for path in Path("victim").rglob("*") if path.is_file()
+        } == before
 
     def test_a_link_in_place_of_an_output_is_not_followed_when_it_is_published(self) -> None:
         pictures("in/a.png", "victim.png")

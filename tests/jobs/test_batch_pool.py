@@ -61,7 +61,9 @@ def stubborn(number: int) -> int:
 
 
 def deaf(note: Path) -> None:
-    """Holds the interpreter's lock in C for ever, its signals ignored: no thread and no handler of its own runs."""
+    """Holds the interpreter's lock in C for ever, its signals ignored: no thread and no handler of
+    its own runs.
+    """
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)
     note.write_text(f"{os.getpid()}.")
@@ -109,7 +111,9 @@ def leave(_: int) -> None:
     sys.exit(3)
 
 
-def results(pool: Pool, function: Callable[[int], object], count: int, window: int = 8) -> dict[int, object]:
+def results(
+    pool: Pool, function: Callable[[int], object], count: int, window: int = 8
+) -> dict[int, object]:
     return {
         item: future.exception() or future.result()
         for item, future in as_finished(pool, function, range(count), window)
@@ -118,7 +122,9 @@ def results(pool: Pool, function: Callable[[int], object], count: int, window: i
 
 def test_every_item_is_answered_once() -> None:
     with Pool(2) as pool:
-        pairs = [(item, future.result()) for item, future in as_finished(pool, square, range(50), 5)]
+        pairs = [
+            (item, future.result()) for item, future in as_finished(pool, square, range(50), 5)
+        ]
     assert sorted(pairs) == [(n, n * n) for n in range(50)]
 
 
@@ -164,7 +170,10 @@ def test_a_call_over_its_time_is_stopped_whatever_it_ignores() -> None:
 def test_kill_ends_all_at_once_and_leaves_no_process() -> None:
     pool = Pool(2)
     pids = {pool.submit(process, 0).result() for _ in range(20)}
-    stuck, waiting = [pool.submit(stubborn, 1) for _ in range(2)], [pool.submit(square, 1) for _ in range(5)]
+    stuck, waiting = (
+        [pool.submit(stubborn, 1) for _ in range(2)],
+        [pool.submit(square, 1) for _ in range(5)],
+    )
     while not all(future.running() for future in stuck):
         time.sleep(0.01)
     pool.kill()
@@ -177,7 +186,9 @@ def test_kill_ends_all_at_once_and_leaves_no_process() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="stops in the C library's pause")
 class TestDeaf:
-    """A worker that would never end, and that only the system can end: whoever waited for it would not return."""
+    """A worker that would never end, and that only the system can end: whoever waited for it would
+    not return.
+    """
 
     def test_it_is_killed_and_not_awaited(self, tmp_path: Path) -> None:
         pool = Pool(1)
@@ -192,8 +203,13 @@ class TestDeaf:
             "import sys, test_batch_pool as tests, convcli.jobs.batch.pool as pool; "
             "pool.Pool(1).submit(tests.deaf, tests.Path(sys.argv[1])).result()"
         )
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
-        parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "note")], env=environment)
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
+        }
+        parent = subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path / "note")], env=environment
+        )
         pid = noted(tmp_path / "note")
         assert alive(pid)
         parent.kill()
@@ -244,7 +260,13 @@ def test_a_worker_killed_between_calls_is_replaced() -> None:
     with Pool(1) as pool:
         pid = pool.submit(process, 0).result()
         os.kill(pid, signal.SIGKILL)
-        assert dict.fromkeys([item for item, future in as_finished(pool, process, [0, 1], 2) if future.result() != pid])
+        assert dict.fromkeys(
+            [
+                item
+                for item, future in as_finished(pool, process, [0, 1], 2)
+                if future.result() != pid
+            ]
+        )
 
 
 def test_a_worker_that_cannot_start_is_told() -> None:
@@ -275,7 +297,9 @@ def test_any_executor_may_take_its_place() -> None:
 
 
 def interrupted_at(line: int) -> bool:
-    """Work two items off, and raise KeyboardInterrupt in the caller at a line of its way; whether it came so far."""
+    """Work two items off, and raise KeyboardInterrupt in the caller at a line of its way; whether
+    it came so far.
+    """
     counted = 0
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
@@ -302,7 +326,9 @@ def test_an_interrupt_at_any_line_stops_it() -> None:
     """Wherever it finds the caller, nobody waits for what the caller held."""
     reached: list[bool] = []
     for line in itertools.count(1, 5):
-        thread = threading.Thread(target=lambda line=line: reached.append(interrupted_at(line)), daemon=True)
+        thread = threading.Thread(
+            target=lambda line=line: reached.append(interrupted_at(line)), daemon=True
+        )
         thread.start()
         thread.join(30)
         assert not thread.is_alive(), f"it hangs when it is interrupted at line {line} of its way"
@@ -342,7 +368,9 @@ def first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], di
     return options
 
 
-def test_workers_killed_while_they_start_cost_nothing(first: Callable[[str], dict[str, Any]]) -> None:
+def test_workers_killed_while_they_start_cost_nothing(
+    first: Callable[[str], dict[str, Any]],
+) -> None:
     with Pool(1, **first(DIES)) as pool:
         assert results(pool, square, 5) == {n: n * n for n in range(5)}
 
@@ -376,7 +404,10 @@ def test_a_limit_of_time_needs_a_thread(monkeypatch: pytest.MonkeyPatch) -> None
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Timer, "start", refused)
-    with Pool(1, timeout=9.0) as pool, pytest.raises(WorkerError, match="its time could not be watched; can't start"):
+    with (
+        Pool(1, timeout=9.0) as pool,
+        pytest.raises(WorkerError, match="its time could not be watched; can't start"),
+    ):
         pool.submit(square, 1).result()
 
 

@@ -1,4 +1,6 @@
-"""Borders: which boundary and padding a run uses, what is outside a picture with alpha, and the hint of the size."""
+"""Borders: which boundary and padding a run uses, what is outside a picture with alpha, and the
+hint of the size.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ def test_a_value_that_the_boundary_does_not_use_is_refused() -> None:
 def test_apply_pads_as_numpy_does(in_tmp: Path, suffix: str, boundary: str | None) -> None:
     io.save(f"x.{suffix}", GRAY)
     words = ["--padding", "same"] if boundary is None else ["--boundary", boundary]
-    told = run("apply", f"x.{suffix}", "-k", "box", *words, "-o", "y.npy", "--dtype", "float32", "--json").stdout
+    told = run(
+        "apply", f"x.{suffix}", "-k", "box", *words, "-o", "y.npy", "--dtype", "float32", "--json"
+    ).stdout
     used = boundary or ("reflect" if suffix == "png" else "constant")
     assert json.loads(told)["boundary"] == used
     np.testing.assert_allclose(np.load("y.npy"), boxed(GRAY, used), rtol=1e-5)
@@ -76,9 +80,13 @@ def test_every_command_takes_the_border_of_apply(in_tmp: Path, command: str) -> 
     np.save("x.npy", GRAY)
     at = ("--at", "0,0") if command == "explain" else ()
     for name, boundary in (("x.png", "reflect"), ("x.npy", "constant")):
-        record = json.loads(run(command, name, "-k", "box", "--padding", "same", *at, "--json").stdout)
+        record = json.loads(
+            run(command, name, "-k", "box", "--padding", "same", *at, "--json").stdout
+        )
         assert record["boundary"] == boundary
-    record = json.loads(run("explain", "x.npy", "-k", "box", "--boundary", "edge", "--at", "0,0", "--json").stdout)
+    record = json.loads(
+        run("explain", "x.npy", "-k", "box", "--boundary", "edge", "--at", "0,0", "--json").stdout
+    )
     assert record["output"] == [9, 11]
 
 
@@ -88,7 +96,9 @@ def test_outside_a_picture_with_alpha_is_transparent_unless_its_value_is_given(
 ) -> None:
     gray = np.full((5, 5), 100, np.uint8)
     io.save("x.png", np.dstack([gray, np.full_like(gray, 255)]), alpha=True)
-    words = ["x.png", "-k", "box", "--boundary", "constant"] + ([] if cval is None else ["--cval", str(cval)])
+    words = ["x.png", "-k", "box", "--boundary", "constant"] + (
+        [] if cval is None else ["--cval", str(cval)]
+    )
     run("apply", *words, "-o", "y.png")
     alpha = boxed(np.ones((5, 5)), "constant", constant_values=opaque)
     colour = boxed(gray, "constant", constant_values=cval or 0)
@@ -100,7 +110,18 @@ def test_outside_a_picture_with_alpha_is_transparent_unless_its_value_is_given(
 
 def test_a_boundary_wider_than_the_picture_is_mirrored_again(in_tmp: Path) -> None:
     io.save("x.png", GRAY[:2, :3])
-    run("apply", "x.png", "-k", "box:size=11", "--boundary", "reflect", "-o", "y.npy", "--dtype", "float32")
+    run(
+        "apply",
+        "x.png",
+        "-k",
+        "box:size=11",
+        "--boundary",
+        "reflect",
+        "-o",
+        "y.npy",
+        "--dtype",
+        "float32",
+    )
     padded = np.pad(GRAY[:2, :3].astype(float), 5, mode="reflect")
     expected = [[padded[a : a + 11, b : b + 11].mean() for b in range(3)] for a in range(2)]
     np.testing.assert_allclose(np.load("y.npy"), expected, rtol=1e-5)

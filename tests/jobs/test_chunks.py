@@ -28,11 +28,20 @@ INPUTS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "stacked": ((97, 13), {"kernels": ("sobel-x", "sobel-y", "box:size=3")}),
     "signal": ((997,), {"kernels": ("1,2,3",), "dims": 1}),
     "volume": ((40, 9, 11), {"kernels": ("random:3x3x3",), "dims": 3}),
-    "strided": ((97, 13), {"kernels": ("random:3x3",), "stride": 3, "boundary": "wrap", "padding": "full"}),
+    "strided": (
+        (97, 13),
+        {"kernels": ("random:3x3",), "stride": 3, "boundary": "wrap", "padding": "full"},
+    ),
     "a channel each": ((97, 13, 3), {"kernels": ("random:3x3",)}),
     "a bank": ((97, 13, 3), {"kernels": ("random:4x3x3x3",), "dims": 2}),
-    "channels first": ((3, 97, 13), {"kernels": ("random:4x3x3x3",), "dims": 2, "layout": "channels_first"}),
-    "each, channels first": ((3, 97, 13), {"kernels": ("random:3x3",), "dims": 2, "layout": "channels_first"}),
+    "channels first": (
+        (3, 97, 13),
+        {"kernels": ("random:4x3x3x3",), "dims": 2, "layout": "channels_first"},
+    ),
+    "each, channels first": (
+        (3, 97, 13),
+        {"kernels": ("random:3x3",), "dims": 2, "layout": "channels_first"},
+    ),
     "a batch": ((5, 31, 13, 3), {"kernels": ("random:4x3x3x3",), "dims": 2}),
     "a batch, each": ((5, 31, 13, 3), {"kernels": ("random:3x3",), "dims": 2}),
     "a batch, channels first": (
@@ -44,11 +53,20 @@ INPUTS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
 
 @pytest.fixture
 def made(tmp_path: Path) -> Any:
-    """Make a job's result from an array of whole numbers, whose sums are exact however they are cut."""
+    """Make a job's result from an array of whole numbers, whose sums are exact however they are
+    cut.
+    """
 
     def make(shape: tuple[int, ...], **options: Any) -> jobs.ApplyResult:
-        np.save(tmp_path / "x.npy", np.random.default_rng(1).integers(-9, 9, shape).astype(np.float64))
-        whole = {"padding": "same", "boundary": "reflect", "verify": True, "dtype": "float64"} | options
+        np.save(
+            tmp_path / "x.npy", np.random.default_rng(1).integers(-9, 9, shape).astype(np.float64)
+        )
+        whole = {
+            "padding": "same",
+            "boundary": "reflect",
+            "verify": True,
+            "dtype": "float64",
+        } | options
         return run_apply(plan_apply(from_options(ApplyRequest, str(tmp_path / "x.npy"), **whole)))
 
     return make
@@ -72,7 +90,9 @@ def test_parts_make_the_whole(shape, options, policy, made, monkeypatch):
     pieced = made(shape, range=policy, **options)
     np.testing.assert_allclose(pieced.values, whole.values, rtol=1e-13, atol=1e-13)
     assert pieced.verified
-    assert [proof.checked for proof in pieced.verifications] == [proof.checked for proof in whole.verifications]
+    assert [proof.checked for proof in pieced.verifications] == [
+        proof.checked for proof in whole.verifications
+    ]
     assert (pieced.ledger.total, pieced.ledger.low, pieced.ledger.high) == pytest.approx(
         (whole.ledger.total, whole.ledger.low, whole.ledger.high), abs=1e-12
     )
@@ -100,7 +120,14 @@ def test_the_ledger_counts_over_all_parts(made, monkeypatch):
 def test_what_does_not_fit_is_counted_over_all_parts(made, monkeypatch):
     in_small_parts(monkeypatch)
     with pytest.raises(ConvError, match=r"of 1,261 would be clipped"):
-        made((97, 13), kernels=("random:3x3",), dtype="uint8", verify=False, range="error", scale=99.0)
+        made(
+            (97, 13),
+            kernels=("random:3x3",),
+            dtype="uint8",
+            verify=False,
+            range="error",
+            scale=99.0,
+        )
 
 
 def test_a_wrong_part_is_found_wherever_it_is(made, monkeypatch):
@@ -181,13 +208,17 @@ print(json.dumps([after - before, outcome.verified, outcome.ledger.high]))
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss is in KiB on Linux alone")
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="ru_maxrss is in KiB on Linux alone"
+)
 def test_a_file_larger_than_what_is_held(tmp_path):
     big = np.lib.format.open_memmap(tmp_path / "big.npy", "w+", np.float32, (16384, 6144))
     big[::1000] = 1
     np.save(tmp_path / "small.npy", np.ones((300, 300), np.float32))
     del big
-    done = subprocess.run([sys.executable, "-c", PEAK], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     grown, verified, high = json.loads(done.stdout)
     assert verified

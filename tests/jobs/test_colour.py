@@ -33,9 +33,20 @@ def linear(code: float) -> float:
     return code / 12.92 if code <= 0.04045 else ((code + 0.055) / 1.055) ** 2.4
 
 
-def filtered(path: Path, array: NDArray[Any], *kernels: str, suffix: str = "png", **options: Any) -> ApplyResult:
-    io.save(path / f"x.{suffix}", array, alpha=array.ndim == 3 and array.shape[2] in (2, 4), overwrite=True)
-    return run_apply(plan_apply(from_options(ApplyRequest, str(path / f"x.{suffix}"), kernels, linear=True, **options)))
+def filtered(
+    path: Path, array: NDArray[Any], *kernels: str, suffix: str = "png", **options: Any
+) -> ApplyResult:
+    io.save(
+        path / f"x.{suffix}",
+        array,
+        alpha=array.ndim == 3 and array.shape[2] in (2, 4),
+        overwrite=True,
+    )
+    return run_apply(
+        plan_apply(
+            from_options(ApplyRequest, str(path / f"x.{suffix}"), kernels, linear=True, **options)
+        )
+    )
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
@@ -53,7 +64,9 @@ def test_the_curve_is_that_of_the_standard(dtype: str) -> None:
     codes = (np.linspace(0, 1, 256) * top).astype(dtype)
     expected = [top * linear(float(code) / top) for code in codes]
     np.testing.assert_allclose(colour.decode(codes), expected, rtol=1e-6)
-    np.testing.assert_allclose(colour.encode(np.linspace(0, top), dtype), [top * srgb(v) for v in np.linspace(0, 1)])
+    np.testing.assert_allclose(
+        colour.encode(np.linspace(0, top), dtype), [top * srgb(v) for v in np.linspace(0, 1)]
+    )
     assert colour.decode_level(0.5 * top, dtype) == pytest.approx(top * linear(0.5))
 
 
@@ -69,21 +82,38 @@ def test_what_lies_beyond_goes_on_along_the_curve() -> None:
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
 def test_black_and_white_mix_to_half_the_light(tmp_path: Path, suffix: str) -> None:
     board = np.indices((16, 16)).sum(axis=0) % 2 * np.uint8(255)
-    outcome = filtered(tmp_path, board.astype(np.uint8).repeat(8, 0).repeat(8, 1), "box:size=16x16", suffix=suffix)
-    assert set(outcome.values.ravel().tolist()) <= ({188} if suffix == "png" else {186, 187, 188, 189, 190})
+    outcome = filtered(
+        tmp_path, board.astype(np.uint8).repeat(8, 0).repeat(8, 1), "box:size=16x16", suffix=suffix
+    )
+    assert set(outcome.values.ravel().tolist()) <= (
+        {188} if suffix == "png" else {186, 187, 188, 189, 190}
+    )
 
 
 @pytest.mark.parametrize(
-    ("shape", "dtype"), [((9, 8), "uint8"), ((9, 8, 3), "uint8"), ((9, 8), "uint16"), ((9, 8), "float32")]
+    ("shape", "dtype"),
+    [((9, 8), "uint8"), ((9, 8, 3), "uint8"), ((9, 8), "uint16"), ((9, 8), "float32")],
 )
 def test_filters_weigh_light(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
     top = colour.white(dtype)
     array = (RNG.random(shape) * top).astype(dtype)
-    values = filtered(tmp_path, array, "binomial:size=3", suffix="tiff", padding="same", cval=0.5 * top, bias=0.1 * top)
+    values = filtered(
+        tmp_path,
+        array,
+        "binomial:size=3",
+        suffix="tiff",
+        padding="same",
+        cval=0.5 * top,
+        bias=0.1 * top,
+    )
     window = np.outer([1, 2, 1], [1, 2, 1]) / 16
-    padded = np.pad(array / top, [(1, 1), (1, 1)] + [(0, 0)] * (array.ndim - 2), constant_values=0.5)
+    padded = np.pad(
+        array / top, [(1, 1), (1, 1)] + [(0, 0)] * (array.ndim - 2), constant_values=0.5
+    )
     decoded = np.vectorize(linear)(padded)
-    mixed = sum(window[a, b] * decoded[a : a + 9, b : b + 8] for a in range(3) for b in range(3)) + 0.1
+    mixed = (
+        sum(window[a, b] * decoded[a : a + 9, b : b + 8] for a in range(3) for b in range(3)) + 0.1
+    )
     exact = np.vectorize(srgb)(mixed) * top
     exact = exact if dtype == "float32" else np.clip(exact, 0, top)
     assert np.abs(values.values - exact).max() <= 2e-6 * top + (0 if dtype == "float32" else 0.5)
@@ -91,12 +121,16 @@ def test_filters_weigh_light(tmp_path: Path, shape: tuple[int, ...], dtype: str)
 
 
 def test_alpha_is_no_light(tmp_path: Path) -> None:
-    """Half covered white beside clear black: what is covered stays white, and alpha mixes as numbers do."""
+    """Half covered white beside clear black: what is covered stays white, and alpha mixes as
+    numbers do.
+    """
     array = np.array([[[255, 255, 255, 128], [0, 0, 0, 0]]], np.uint8)
     values = filtered(tmp_path, array, "1,1;", normalize=True).values
     assert values.tolist() == [[[255, 255, 255, 64]]]
     both = np.array([[[255, 255, 255, 255], [0, 0, 0, 255]]], np.uint8)
-    assert filtered(tmp_path, both, "1,1;", normalize=True).values.tolist() == [[[188, 188, 188, 255]]]
+    assert filtered(tmp_path, both, "1,1;", normalize=True).values.tolist() == [
+        [[188, 188, 188, 255]]
+    ]
     gray = np.array([[[255, 255], [0, 255]]], np.uint8)
     assert filtered(tmp_path, gray, "1,1;", normalize=True).values.tolist() == [[[188, 255]]]
 
@@ -119,17 +153,23 @@ def test_the_ledger_tells_codes(tmp_path: Path) -> None:
     assert values.tolist() == [[255, 0, 255]]
 
 
-def test_parts_and_kernels_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_and_kernels_make_no_difference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     array = RNG.integers(0, 256, (64, 40, 3), dtype=np.uint8)
     options: dict[str, Any] = {"combine": "magnitude", "range": "rescale", "padding": "same"}
     whole = filtered(tmp_path, array, "sobel-x", "sobel-y", **options).values
     monkeypatch.setattr("convcli.jobs.chunks.CHUNK_VALUES", 1)
-    np.testing.assert_array_equal(filtered(tmp_path, array, "sobel-x", "sobel-y", **options).values, whole)
+    np.testing.assert_array_equal(
+        filtered(tmp_path, array, "sobel-x", "sobel-y", **options).values, whole
+    )
 
 
 def test_arrays_and_types_without_a_white_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.ones((4, 4)))
-    with pytest.raises(InputError, match=r"x\.npy is an array, and only a picture has it; leave --linear out"):
+    with pytest.raises(
+        InputError, match=r"x\.npy is an array, and only a picture has it; leave --linear out"
+    ):
         plan_apply(from_options(ApplyRequest, str(tmp_path / "x.npy"), ("box",), linear=True))
     with pytest.raises(InputError, match="linear light in int32"):
         filtered(tmp_path, np.ones((4, 4), np.int32), "box", suffix="tiff")
@@ -137,10 +177,20 @@ def test_arrays_and_types_without_a_white_are_refused(tmp_path: Path) -> None:
 
 def test_light_is_held_against_the_limit_before_it_is_decoded(tmp_path: Path) -> None:
     io.save(tmp_path / "x.png", np.zeros((1000, 1000), np.uint8))
-    plan_apply(from_options(ApplyRequest, str(tmp_path / "x.png"), ("identity",), linear=True, max_memory=50 * 10**6))
+    plan_apply(
+        from_options(
+            ApplyRequest, str(tmp_path / "x.png"), ("identity",), linear=True, max_memory=50 * 10**6
+        )
+    )
     with pytest.raises(LimitError, match=r"x\.png takes 4\.77 MiB"):
         plan_apply(
-            from_options(ApplyRequest, str(tmp_path / "x.png"), ("identity",), linear=True, max_memory=4 * 10**6)
+            from_options(
+                ApplyRequest,
+                str(tmp_path / "x.png"),
+                ("identity",),
+                linear=True,
+                max_memory=4 * 10**6,
+            )
         )
 
 
@@ -150,4 +200,7 @@ def test_the_command_says_so(tmp_path: Path) -> None:
     told = CliRunner().invoke(main, [*words, "-v"]).stdout
     assert "light      filtered in linear light, by the sRGB curve\n" in told
     assert json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout)["linear"] is True
-    assert Recipe.of(ApplyRequest("", ("box",))).digest != Recipe.of(ApplyRequest("", ("box",), linear=True)).digest
+    assert (
+        Recipe.of(ApplyRequest("", ("box",))).digest
+        != Recipe.of(ApplyRequest("", ("box",), linear=True)).digest
+    )

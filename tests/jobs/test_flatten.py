@@ -53,7 +53,9 @@ def test_a_picture_on_a_colour_is_what_pillow_composes(in_tmp: Path, colour: str
 
 
 @pytest.mark.parametrize(("colour", "shape"), [("#777", (9, 12)), ("red", (9, 12, 3))])
-def test_gray_with_alpha_becomes_what_the_colour_needs(in_tmp: Path, colour: str, shape: tuple[int, ...]) -> None:
+def test_gray_with_alpha_becomes_what_the_colour_needs(
+    in_tmp: Path, colour: str, shape: tuple[int, ...]
+) -> None:
     io.save("x.png", RGBA[..., :2], alpha=True)
     run("apply", "x.png", *IDENTITY, "--background", colour, "-o", "y.png")
     assert io.load("y.png").array.shape == shape
@@ -62,7 +64,18 @@ def test_gray_with_alpha_becomes_what_the_colour_needs(in_tmp: Path, colour: str
 def test_frames_are_flattened_each(in_tmp: Path) -> None:
     frames = [Image.fromarray(RNG.integers(0, 256, (9, 12, 4), dtype=np.uint8)) for _ in range(3)]
     frames[0].save("x.webp", save_all=True, append_images=frames[1:], lossless=True, exact=True)
-    told = run("apply", "x.webp", *IDENTITY, "--frames", "all", "--gray", "--background", "white", "-o", "y.png")
+    told = run(
+        "apply",
+        "x.webp",
+        *IDENTITY,
+        "--frames",
+        "all",
+        "--gray",
+        "--background",
+        "white",
+        "-o",
+        "y.png",
+    )
     assert "3 frames of 9x12 gray -> y.png 3 frames of 9x12 gray" in told.stderr
     assert "  read  3 frames; put on #ffffff; luma of RGB\n" in told.stderr
 
@@ -75,7 +88,10 @@ def test_the_error_names_the_option_that_helps(in_tmp: Path) -> None:
     run("apply", "x.png", "-k", "box", "-o", "y.jpg", "--background", "white")
     np.save("x.npy", np.ones((9, 9)))
     assert "x.npy is an array" in run("apply", "x.npy", "-k", "box", "--gray", code=2).stderr
-    assert "did you mean 'white'" in run("apply", "x.png", "-k", "box", "--background", "whit", code=2).stderr
+    assert (
+        "did you mean 'white'"
+        in run("apply", "x.png", "-k", "box", "--background", "whit", code=2).stderr
+    )
 
 
 def test_edges_are_the_magnitude_of_sobel(in_tmp: Path) -> None:

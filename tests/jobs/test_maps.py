@@ -1,4 +1,6 @@
-"""Channels of an output: feature maps are never written as alpha, and alpha has the range of the colours."""
+"""Channels of an output: feature maps are never written as alpha, and alpha has the range of the
+colours.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,13 @@ GRAY = RNG.integers(0, 256, (7, 9), dtype=np.uint8)
 COLOURS = RNG.integers(0, 256, (7, 9, 3), dtype=np.uint8)
 
 
-def applied(folder: Path, array: np.ndarray, output: str, *kernels: str, **options: object) -> ApplyResult:
+def applied(
+    folder: Path, array: np.ndarray, output: str, *kernels: str, **options: object
+) -> ApplyResult:
     io.save(folder / "in.png", array, alpha=array.ndim == 3 and array.shape[2] == 2)
-    request = from_options(ApplyRequest, str(folder / "in.png"), kernels, str(folder / output), **options)
+    request = from_options(
+        ApplyRequest, str(folder / "in.png"), kernels, str(folder / output), **options
+    )
     return run_apply(plan_apply(request))
 
 
@@ -69,12 +75,18 @@ def test_a_tiff_holds_them_as_bands_that_are_not_alpha(tmp_path: Path, count: in
 
 @pytest.mark.parametrize("output", ["x.npy", "x.npz", "x.tiff"])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
-def test_alpha_has_the_range_of_the_colours_in_floats(tmp_path: Path, output: str, dtype: str) -> None:
+def test_alpha_has_the_range_of_the_colours_in_floats(
+    tmp_path: Path, output: str, dtype: str
+) -> None:
     for extra in ("tifffile", "imagecodecs"):
         pytest.importorskip(extra)
     picture = RNG.integers(1, np.iinfo(dtype).max, (7, 9, 4), dtype=dtype)
     picture[0, 0, 3] = np.iinfo(dtype).max
     io.save(tmp_path / "in.png", picture, alpha=True)
     source, target = str(tmp_path / "in.png"), str(tmp_path / output)
-    run_apply(plan_apply(from_options(ApplyRequest, source, ("identity:size=1",), target, dtype="float32")))
+    run_apply(
+        plan_apply(
+            from_options(ApplyRequest, source, ("identity:size=1",), target, dtype="float32")
+        )
+    )
     np.testing.assert_allclose(io.load(tmp_path / output).array, picture, rtol=1e-6)

@@ -45,9 +45,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     options["tiled.jp2"] = {"tile_size": (256, 256)}
     for name, pixels in pictures.items():
         if available(lookup(Path(name).suffix[1:])):
-            Image.fromarray(pixels).save(place / name, **options.get(name, options.get(Path(name).suffix, {})))
+            Image.fromarray(pixels).save(
+                place / name, **options.get(name, options.get(Path(name).suffix, {}))
+            )
             Image.fromarray(pixels[:40, :50]).save(place / f"small-{name}")
-    for name, pixels in {"gray.gif": gray, "rgb.webp": rgb, "rgb.tiff": rgb, "rgba.png": pictures["rgba.png"]}.items():
+    for name, pixels in {
+        "gray.gif": gray,
+        "rgb.webp": rgb,
+        "rgb.tiff": rgb,
+        "rgba.png": pictures["rgba.png"],
+    }.items():
         for start, cut in {"": np.s_[: HEIGHT // 4], "small-": np.s_[:40, :50]}.items():
             first, *others = (Image.fromarray(np.roll(pixels, at, axis=1)[cut]) for at in range(8))
             how = options.get(Path(name).suffix, {}) if name == "rgb.webp" else {"optimize": False}
@@ -70,21 +77,33 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, values in arrays.items():
         np.save(place / name, values)
         np.save(place / f"small-{name}", values[:40, :20])
-    deep = np.random.default_rng(0).integers(0, 65536, (HEIGHT, WIDTH, 3), dtype=np.uint16)  # as large packed
+    deep = np.random.default_rng(0).integers(
+        0, 65536, (HEIGHT, WIDTH, 3), dtype=np.uint16
+    )  # as large packed
     volume = np.tile(gray[:, :400].astype(np.int16), (1, 8)).reshape(240, 320, 100)
     for name, part in (("", slice(None)), ("small-", slice(40))):
         for suffix in ("png", "tiff"):
             if lookup(suffix).keeps("uint16", 3):
                 save(place / f"{name}deep-rgb.{suffix}", deep[part, part])
         if lookup("tiff").keeps("uint16", 3):
-            save(place / f"{name}stack.tiff", volume[part, part, part].transpose(2, 0, 1), volume=True)
-            save(place / f"{name}pages.tiff", deep.reshape(4, HEIGHT // 4, WIDTH, 3)[:, part, part], frames=True)
+            save(
+                place / f"{name}stack.tiff",
+                volume[part, part, part].transpose(2, 0, 1),
+                volume=True,
+            )
+            save(
+                place / f"{name}pages.tiff",
+                deep.reshape(4, HEIGHT // 4, WIDTH, 3)[:, part, part],
+                frames=True,
+            )
         if available(lookup("nii")):
             save(place / f"{name}volume.nii", volume[part, part, part])
             save(place / f"{name}volume.nii.gz", volume[part, part, part])
             save(place / f"{name}double.nii", volume[part, part, part].astype(np.float64))
         if available(lookup("wav")):
-            samples = np.resize(gray, (10_000_000, 2))[: None if not name else 999].astype(np.int16) * 90
+            samples = (
+                np.resize(gray, (10_000_000, 2))[: None if not name else 999].astype(np.int16) * 90
+            )
             save(place / f"{name}sound.wav", samples, header=Recording(48000, "PCM_16"))
     half, quarter = gray[: HEIGHT // 2], gray[: HEIGHT // 4]
     for name, table, form in (
@@ -112,7 +131,15 @@ CASES = {
     "noise to webp": ["noise.png", "-k", "sharpen", "-o", "y.webp"],
     "noise to webp, lossy": ["noise.png", "-k", "sharpen", "--quality", "80", "-o", "y.webp"],
     "noise to webp, with alpha": ["noise-alpha.png", "-k", "sharpen", "-o", "y.webp"],
-    "noise to webp, lossy with alpha": ["noise-alpha.png", "-k", "sharpen", "--quality", "80", "-o", "y.webp"],
+    "noise to webp, lossy with alpha": [
+        "noise-alpha.png",
+        "-k",
+        "sharpen",
+        "--quality",
+        "80",
+        "-o",
+        "y.webp",
+    ],
     "rgba": ["rgba.png", "-k", "sharpen", *SAME, "-o", "y.png"],
     "16 bits": ["deep.png", "-k", "gaussian:sigma=2", *SAME, "-o", "y.png"],
     "float": ["float.tiff", "-k", "gaussian:sigma=2", *SAME, "-o", "y.tiff"],
@@ -122,24 +149,79 @@ CASES = {
     "a table of reals": ["real.csv", "-k", "random:5x5", *SAME, "-o", "y.csv"],
     "a short table of integers": ["short-whole.csv", "-k", "random:5x5", *SAME, "-o", "y.npy"],
     "a short table of reals": ["short-real.csv", "-k", "random:5x5", *SAME, "-o", "y.npy"],
-    "a short table of reals, smoothed": ["short-real.csv", "-k", "gaussian:sigma=1", *SAME, "-o", "y.npy"],
+    "a short table of reals, smoothed": [
+        "short-real.csv",
+        "-k",
+        "gaussian:sigma=1",
+        *SAME,
+        "-o",
+        "y.npy",
+    ],
     "a short table of reals, boxed": ["short-real.csv", "-k", "box", "-o", "y.npy"],
-    "a block, smoothed": ["block.npy", "--dims", "3", "-k", "gaussian:sigma=1", *SAME, "-o", "y.npy"],
+    "a block, smoothed": [
+        "block.npy",
+        "--dims",
+        "3",
+        "-k",
+        "gaussian:sigma=1",
+        *SAME,
+        "-o",
+        "y.npy",
+    ],
     "a slab, smoothed": ["slab.npy", "--dims", "3", "-k", "gaussian:sigma=1", *SAME, "-o", "y.npy"],
     "a cube, smoothed": ["cube.npy", "--dims", "3", "-k", "gaussian:sigma=1", *SAME, "-o", "y.npy"],
-    "a slab of reals, smoothed": ["slab-of-reals.npy", "--dims", "3", "-k", "gaussian:sigma=1", *SAME, "-o", "y.npy"],
+    "a slab of reals, smoothed": [
+        "slab-of-reals.npy",
+        "--dims",
+        "3",
+        "-k",
+        "gaussian:sigma=1",
+        *SAME,
+        "-o",
+        "y.npy",
+    ],
     "a slab of reals, boxed": ["slab-of-reals.npy", "--dims", "3", "-k", "box", "-o", "y.npy"],
     "mapped": ["map.npy", "-k", "box", *SAME, "-o", "y.npy"],
     "mapped, columns first": ["columns.npy", "-k", "box", *SAME, "-o", "y.npy"],
     "mapped, long columns": ["long-columns.npy", "-k", "box", *SAME, "-o", "y.npy"],
     "a bank": ["rgb.png", "-k", "random:8x3x3x3", "-o", "y.npy"],
-    "magnitude": ["rgb.png", "-k", "sobel-x", "-k", "sobel-y", "--combine", "magnitude", "-o", "y.png"],
+    "magnitude": [
+        "rgb.png",
+        "-k",
+        "sobel-x",
+        "-k",
+        "sobel-y",
+        "--combine",
+        "magnitude",
+        "-o",
+        "y.png",
+    ],
     "rescale": ["rgb.png", "-k", "laplacian", "--range", "rescale", "-o", "y.png"],
     "stack": ["gray.png", "-k", "sobel-x", "-k", "sobel-y", "-k", "box", "-o", "y.png"],
     "verify": ["gray.png", "-k", "random:5x5", "--verify", "-o", "y.png"],
     "verify a volume": ["slab.npy", "--dims", "3", "-k", "box", *SAME, "--verify", "-o", "y.npy"],
-    "verify a volume of reals": ["slab-of-reals.npy", "--dims", "3", "-k", "random:3x3x3", "--verify", "-o", "y.npy"],
-    "verify several": ["rgb.png", "-k", "sobel-x", "-k", "sobel-y", "--combine", "max", "--verify", "-o", "y.png"],
+    "verify a volume of reals": [
+        "slab-of-reals.npy",
+        "--dims",
+        "3",
+        "-k",
+        "random:3x3x3",
+        "--verify",
+        "-o",
+        "y.npy",
+    ],
+    "verify several": [
+        "rgb.png",
+        "-k",
+        "sobel-x",
+        "-k",
+        "sobel-y",
+        "--combine",
+        "max",
+        "--verify",
+        "-o",
+        "y.png",
+    ],
     "linear": ["rgb.png", "-k", "box", *SAME, "--linear", "-o", "y.png"],
     "linear, rgba": ["rgba.png", "-k", "box", *SAME, "--linear", "-o", "y.png"],
     "frames of a gif": ["frames-gray.gif", "-k", "box", *SAME, "--frames", "all", "-o", "y.gif"],
@@ -148,8 +230,24 @@ CASES = {
     "noise to gif": ["noise.png", "-k", "box", *SAME, "-o", "y.gif"],
     "noise to gif, with alpha": ["noise-alpha.png", "-k", "box", *SAME, "-o", "y.gif"],
     "noise to gif, sharpened": ["noise.png", "-k", "sharpen", *SAME, "-o", "y.gif"],
-    "noise to gif, sharpened with alpha": ["noise-alpha.png", "-k", "sharpen", *SAME, "-o", "y.gif"],
-    "coloured frames to gif": ["frames-rgba.png", "-k", "box", *SAME, "--frames", "all", "-o", "y.gif"],
+    "noise to gif, sharpened with alpha": [
+        "noise-alpha.png",
+        "-k",
+        "sharpen",
+        *SAME,
+        "-o",
+        "y.gif",
+    ],
+    "coloured frames to gif": [
+        "frames-rgba.png",
+        "-k",
+        "box",
+        *SAME,
+        "--frames",
+        "all",
+        "-o",
+        "y.gif",
+    ],
     "frames of a webp": ["frames-rgb.webp", "-k", "box", *SAME, "--frames", "all", "-o", "y.webp"],
     "pages": ["frames-rgb.tiff", "-k", "box", *SAME, "--frames", "all", "-o", "y.tiff"],
     "frames of a png": ["frames-rgba.png", "-k", "box", *SAME, "--frames", "all", "-o", "y.png"],
@@ -157,8 +255,26 @@ CASES = {
     "nowhere": ["rgb.png", "-k", "box"],
     "16-bit rgb": ["deep-rgb.png", "-k", "box", *SAME, "-o", "y.png"],
     "16-bit rgb tiff": ["deep-rgb.tiff", "-k", "box", *SAME, "-o", "y.tiff"],
-    "16-bit rgb to deflated tiff": ["deep-rgb.tiff", "-k", "box", *SAME, "--compress-level", "1", "-o", "y.tiff"],
-    "rgb to deflated tiff": ["rgb.png", "-k", "box", *SAME, "--compress-level", "1", "-o", "y.tiff"],
+    "16-bit rgb to deflated tiff": [
+        "deep-rgb.tiff",
+        "-k",
+        "box",
+        *SAME,
+        "--compress-level",
+        "1",
+        "-o",
+        "y.tiff",
+    ],
+    "rgb to deflated tiff": [
+        "rgb.png",
+        "-k",
+        "box",
+        *SAME,
+        "--compress-level",
+        "1",
+        "-o",
+        "y.tiff",
+    ],
     "a stack of pages": ["stack.tiff", "-k", "box", *SAME, "--dims", "3", "-o", "y.tiff"],
     "pages of 16 bits": ["pages.tiff", "-k", "box", *SAME, "--frames", "all", "-o", "y.tiff"],
     "volume": ["volume.nii", "-k", "box", *SAME, "-o", "y.nii"],
@@ -219,7 +335,8 @@ def test_what_gradients_are_refused_for_is_what_they_take(folder: Path, case: st
 @pytest.mark.slow
 def test_what_is_mapped_is_not_held(folder: Path) -> None:
     mapped, read = (
-        measured(["apply", f"{name}.npy", "-k", "box", "--dry-run", "--json"], folder) for name in ("map", "int")
+        measured(["apply", f"{name}.npy", "-k", "box", "--dry-run", "--json"], folder)
+        for name in ("map", "int")
     )
     memory = json.loads(mapped.stdout)["memory"]
     assert memory["reading"] == 0

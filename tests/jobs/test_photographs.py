@@ -1,4 +1,6 @@
-"""Real photographs, those that ship with scikit-image, through the command line and against its filters."""
+"""Real photographs, those that ship with scikit-image, through the command line and against its
+filters.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ PHOTOGRAPHS: dict[str, Callable[[], np.ndarray]] = {
 
 
 @pytest.fixture(params=PHOTOGRAPHS)
-def photograph(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+def photograph(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> np.ndarray:
     """A photograph, which also lies in the working folder as photo.png and photo.jpg."""
     monkeypatch.chdir(tmp_path)
     pixels = PHOTOGRAPHS[request.param]()
@@ -47,14 +51,30 @@ def read(name: str) -> np.ndarray:
 
 
 def each(image: np.ndarray, call: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    return call(image) if image.ndim == 2 else np.stack([call(plane) for plane in np.moveaxis(image, -1, 0)], -1)
+    return (
+        call(image)
+        if image.ndim == 2
+        else np.stack([call(plane) for plane in np.moveaxis(image, -1, 0)], -1)
+    )
 
 
 @pytest.mark.parametrize("sigma", [1, 3])
 def test_gaussian_is_scikit_images(photograph: np.ndarray, sigma: int) -> None:
-    apply("photo.png", "-k", f"gaussian:sigma={sigma}", "--padding", "same", "--boundary", "symmetric", "-o", "y.npy")
+    apply(
+        "photo.png",
+        "-k",
+        f"gaussian:sigma={sigma}",
+        "--padding",
+        "same",
+        "--boundary",
+        "symmetric",
+        "-o",
+        "y.npy",
+    )
     channel_axis = -1 if photograph.ndim == 3 else None
-    expected = filters.gaussian(photograph.astype(float), sigma, mode="reflect", channel_axis=channel_axis)
+    expected = filters.gaussian(
+        photograph.astype(float), sigma, mode="reflect", channel_axis=channel_axis
+    )
     np.testing.assert_allclose(read("y.npy"), expected, atol=2e-3)
 
 
@@ -66,16 +86,40 @@ def test_sobel_is_scipys(photograph: np.ndarray, name: str, axis: int) -> None:
 
 
 def test_a_blurred_photograph_stays_a_photograph(photograph: np.ndarray) -> None:
-    told = apply("photo.jpg", "-k", "gaussian:sigma=2", "--padding", "same", "--boundary", "reflect", "-o", "soft.jpg")
+    told = apply(
+        "photo.jpg",
+        "-k",
+        "gaussian:sigma=2",
+        "--padding",
+        "same",
+        "--boundary",
+        "reflect",
+        "-o",
+        "soft.jpg",
+    )
     assert "clipped" not in told
     soft = read("soft.jpg").astype(float)
     assert soft.shape == photograph.shape
     assert abs(soft.mean() - photograph.mean()) < 2
-    assert np.abs(np.diff(soft, axis=0)).mean() < 0.7 * np.abs(np.diff(photograph.astype(float), axis=0)).mean()
+    assert (
+        np.abs(np.diff(soft, axis=0)).mean()
+        < 0.7 * np.abs(np.diff(photograph.astype(float), axis=0)).mean()
+    )
 
 
 def test_every_named_use_is_verified(photograph: np.ndarray) -> None:
     for kernel in ("sharpen", "emboss", "motion:length=7,angle=30", "disk"):
-        told = apply("photo.png", "-k", kernel, "--padding", "same", "--boundary", "edge", "--verify", "-o", "y.npy")
+        told = apply(
+            "photo.png",
+            "-k",
+            kernel,
+            "--padding",
+            "same",
+            "--boundary",
+            "edge",
+            "--verify",
+            "-o",
+            "y.npy",
+        )
         assert "holds" in told
         Path("y.npy").unlink()

@@ -1,4 +1,6 @@
-"""Fitting values into a type piece by piece and by any number of threads gives what fitting them whole gives."""
+"""Fitting values into a type piece by piece and by any number of threads gives what fitting them
+whole gives.
+"""
 
 from __future__ import annotations
 
@@ -103,11 +105,15 @@ def test_values_are_only_read_and_any_strides_are_written() -> None:
         ("float64", "sum", [1.6e308, 1.2e308], np.inf),
     ],
 )
-def test_combining_neither_overflows_nor_underflows(kind: str, how: Combine, given: list[float], right: float) -> None:
+def test_combining_neither_overflows_nor_underflows(
+    kind: str, how: Combine, given: list[float], right: float
+) -> None:
     results = [np.array([value, 3.0], kind) for value in given]
     made = combine(results, how, 0)
     assert made.dtype == kind
-    np.testing.assert_allclose(made[0], np.array(right, kind), rtol=1e-6 if kind == "float32" else 1e-15)
+    np.testing.assert_allclose(
+        made[0], np.array(right, kind), rtol=1e-6 if kind == "float32" else 1e-15
+    )
 
 
 @pytest.mark.filterwarnings("error")
@@ -117,20 +123,26 @@ def test_ranges_of_every_size_are_rescaled(kind: str, dtype: str) -> None:
     limits = np.finfo(kind)
     ends = [float(limits.max), float(limits.smallest_subnormal), float(limits.tiny), 1.0]
     for most in ends:
-        given = np.array([0, most, 2 * most], kind) if most < 1 else np.array([-most, 0, most], kind)
+        given = (
+            np.array([0, most, 2 * most], kind) if most < 1 else np.array([-most, 0, most], kind)
+        )
         made = postprocess.to_dtype(given, np.dtype(dtype), "rescale")[0]
         right = {"uint8": [0, 128, 255], "int16": [-32768, 0, 32767]}.get(dtype, [0, 0.5, 1])
         np.testing.assert_array_equal(made, np.array(right, dtype))
 
 
-@pytest.mark.parametrize(("dtype", "middle"), [("uint8", 128), ("int8", 0), ("int64", 0), ("uint64", 2**63)])
+@pytest.mark.parametrize(
+    ("dtype", "middle"), [("uint8", 128), ("int8", 0), ("int64", 0), ("uint64", 2**63)]
+)
 def test_the_middle_of_a_type(dtype: str, middle: int) -> None:
     made, _ = postprocess.to_dtype(np.zeros(3), np.dtype(dtype), "offset")
     assert made.tolist() == [middle] * 3
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize(("dtype", "edge"), [("float16", 65520.0), ("float32", float(2**128 - 2**103))])
+@pytest.mark.parametrize(
+    ("dtype", "edge"), [("float16", 65520.0), ("float32", float(2**128 - 2**103))]
+)
 def test_what_a_float_type_cannot_hold_is_clipped_and_counted(dtype: str, edge: float) -> None:
     given = np.array([-2 * edge, -np.inf, 1.0, np.nextafter(edge, 0), edge, np.nan])
     made, ledger = postprocess.to_dtype(given, np.dtype(dtype), "clip")

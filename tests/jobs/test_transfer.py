@@ -1,4 +1,6 @@
-"""--linear decodes light by the curve that a picture's file tells, and says which curve it does not."""
+"""--linear decodes light by the curve that a picture's file tells, and says which curve it does
+not.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,12 @@ STEP = np.tile(np.uint8([0, 255]), (4, 4))
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    return (
+        struct.pack(">I", len(content))
+        + kind
+        + content
+        + struct.pack(">I", zlib.crc32(kind + content))
+    )
 
 
 def write_png(path: Path, *chunks: bytes, array: NDArray[Any] = STEP) -> Path:
@@ -56,7 +63,9 @@ def iccp(icc: bytes) -> bytes:
 
 
 def parametric(kind: int, *values: float) -> bytes:
-    return b"para\0\0\0\0" + struct.pack(f">HH{len(values)}i", kind, 0, *(round(value * 65536) for value in values))
+    return b"para\0\0\0\0" + struct.pack(
+        f">HH{len(values)}i", kind, 0, *(round(value * 65536) for value in values)
+    )
 
 
 def run(path: Path) -> ApplyResult:
@@ -67,7 +76,11 @@ RGB = (b"rTRC", b"gTRC", b"bTRC")
 S = struct.pack
 SRGB_MEAN, LINEAR_MEAN = 188, 128
 ADOBE = b"curv\0\0\0\0" + S(">IH", 1, 0x0233)
-TABLE = b"curv\0\0\0\0" + S(">I", 1024) + np.rint(65535 * SRGB.decode(np.linspace(0, 1, 1024))).astype(">u2").tobytes()
+TABLE = (
+    b"curv\0\0\0\0"
+    + S(">I", 1024)
+    + np.rint(65535 * SRGB.decode(np.linspace(0, 1, 1024))).astype(">u2").tobytes()
+)
 IDENTITY = b"curv\0\0\0\0" + S(">I", 0)
 
 GRAY = profile(parametric(0, 1.8), b"kTRC")
@@ -89,7 +102,11 @@ CURVES: dict[str, tuple[tuple[bytes, ...], float, str]] = {
     ),
     "cICP gamma 2.8": ((cicp(5),), 255 * 0.5 ** (1 / 2.8), "its cICP: a power of 2.8"),
     "iCCP before gAMA": ((iccp(profile(TABLE, *RGB)), gama(1)), SRGB_MEAN, "the sRGB curve"),
-    "iCCP Adobe RGB": ((iccp(profile(ADOBE, *RGB)),), 255 * 0.5 ** (256 / 0x0233), "its ICC profile: a power of 2.199"),
+    "iCCP Adobe RGB": (
+        (iccp(profile(ADOBE, *RGB)),),
+        255 * 0.5 ** (256 / 0x0233),
+        "its ICC profile: a power of 2.199",
+    ),
     "iCCP linear": ((iccp(profile(IDENTITY, *RGB)),), LINEAR_MEAN, "its ICC profile: linear"),
     "iCCP gray": (
         (iccp(profile(parametric(0, 1.8), b"kTRC")),),
@@ -121,7 +138,11 @@ def test_light_is_averaged_by_the_curve_that_the_file_tells(tmp_path: Path, name
 
 UNKNOWN: dict[str, tuple[tuple[bytes, ...], str, str]] = {
     "PQ": ((cicp(16),), "says by cICP that its samples are PQ", "the sRGB curve"),
-    "HLG with gAMA": ((cicp(18), gama(1)), "says by cICP that its samples are HLG", "its gAMA: linear"),
+    "HLG with gAMA": (
+        (cicp(18), gama(1)),
+        "says by cICP that its samples are HLG",
+        "its gAMA: linear",
+    ),
     "reserved": ((cicp(99),), "of transfer characteristic 99", "the sRGB curve"),
     "narrow": ((cicp(1, 0),), "of narrow range", "the sRGB curve"),
     "table": (
@@ -130,9 +151,17 @@ UNKNOWN: dict[str, tuple[tuple[bytes, ...], str, str]] = {
         "the sRGB curve",
     ),
     "none": ((iccp(profile(ADOBE, b"A2B0")),), "an ICC profile", "the sRGB curve"),
-    "gAMA of nonsense": ((gama(0.0001),), "says by gAMA that its samples are a power of 1e+04", "the sRGB curve"),
+    "gAMA of nonsense": (
+        (gama(0.0001),),
+        "says by gAMA that its samples are a power of 1e+04",
+        "the sRGB curve",
+    ),
     "gamma 0": ((iccp(profile(parametric(0, 0), *RGB)),), "an ICC profile", "the sRGB curve"),
-    "line of 0": ((iccp(profile(parametric(3, 2.4, 1, 0, 0, 0.5), *RGB)),), "an ICC profile", "the sRGB curve"),
+    "line of 0": (
+        (iccp(profile(parametric(3, 2.4, 1, 0, 0, 0.5), *RGB)),),
+        "an ICC profile",
+        "the sRGB curve",
+    ),
     "cut": ((iccp(profile(b"curv\0\0", *RGB)),), "an ICC profile", "the sRGB curve"),
 }
 

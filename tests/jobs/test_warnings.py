@@ -34,12 +34,24 @@ def warnings(*words: str) -> list[str]:
 @pytest.mark.parametrize(
     ("words", "warning"),
     [
-        (("-k", "sobel-x"), " % of the values are below 0 and lost, sobel-x sums to 0; use --range offset"),
+        (
+            ("-k", "sobel-x"),
+            " % of the values are below 0 and lost, sobel-x sums to 0; use --range offset",
+        ),
         (("-k", "1,2,3;4,5,6;7,8,9"), " % of the values do not fit uint8; use --normalize"),
-        (("-k", "box", "--bias", "255"), "100 % of the values do not fit uint8; use --range rescale"),
+        (
+            ("-k", "box", "--bias", "255"),
+            "100 % of the values do not fit uint8; use --range rescale",
+        ),
         (("-k", "box", "--scale", "0.05"), "; use --range rescale"),
-        (("-k", "box", "--scale", "0.05", "--bias", "235"), "nearly white: no value is below 237 of 255;"),
-        (("-k", "sobel-x", "--scale", "0.01"), "below 0 and lost, sobel-x sums to 0; use --range rescale"),
+        (
+            ("-k", "box", "--scale", "0.05", "--bias", "235"),
+            "nearly white: no value is below 237 of 255;",
+        ),
+        (
+            ("-k", "sobel-x", "--scale", "0.01"),
+            "below 0 and lost, sobel-x sums to 0; use --range rescale",
+        ),
     ],
 )
 def test_a_picture_that_shows_nothing(in_tmp: Path, words: tuple[str, ...], warning: str) -> None:
@@ -91,7 +103,9 @@ def test_a_black_picture_may_stay_black(in_tmp: Path) -> None:
 def test_a_column_of_times(in_tmp: Path, table: np.ndarray, told: bool) -> None:
     np.savetxt("x.csv", table, delimiter=",")
     found = warnings("x.csv", "-k", "box", "--padding", "same")
-    expected = ["the first column of x.csv counts up, as times do, and is filtered as well; remove it first"]
+    expected = [
+        "the first column of x.csv counts up, as times do, and is filtered as well; remove it first"
+    ]
     assert [warning.partition(", such as")[0] for warning in found] == expected * told
 
 

@@ -1,4 +1,6 @@
-"""The bank: every kernel against the matrix its author drew, its meaning, and scipy and scikit-image."""
+"""The bank: every kernel against the matrix its author drew, its meaning, and scipy and
+scikit-image.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,24 @@ from convcli.kernels import Kernel, kernel, listing, names, response
 from convcli.kernels.model import outer
 
 EVERY = [f"{name}:3x4" if name == "random" else name for name in names()]
-AVERAGING = ["box", "gaussian", "binomial", "disk", "ring", "motion", "motion:angle=33,length=6.5", "gaussian:size=4"]
+AVERAGING = [
+    "box",
+    "gaussian",
+    "binomial",
+    "disk",
+    "ring",
+    "motion",
+    "motion:angle=33,length=6.5",
+    "gaussian:size=4",
+]
 KEEPING = [*AVERAGING, "identity", "sharpen", "sharpen-8", "unsharp", "emboss"]
 SILENT = [
     *("laplacian", "laplacian-8", "log", "dog", "derivative-y:order=2", "roberts-x", "roberts-y"),
-    *(name for name in names() if name.startswith(("sobel", "scharr", "prewitt", "derivative", "kirsch", "robinson"))),
+    *(
+        name
+        for name in names()
+        if name.startswith(("sobel", "scharr", "prewitt", "derivative", "kirsch", "robinson"))
+    ),
     *(f"frei-chen-{mask}" for mask in range(1, 9)),
 ]
 
@@ -66,7 +81,9 @@ def test_every_kernel_is_whole(reference: str) -> None:
     assert k.source
     assert "{" not in k.meaning
     assert "\n" not in k.meaning + k.source
-    np.testing.assert_array_equal(kernel(k.name, dims=k.taps.ndim).taps, k.taps, "its name makes it again")
+    np.testing.assert_array_equal(
+        kernel(k.name, dims=k.taps.ndim).taps, k.taps, "its name makes it again"
+    )
     if k.terms:
         assert all(len(term) == k.taps.ndim for term in k.terms)
         np.testing.assert_array_equal(outer(k.terms), k.taps)
@@ -97,7 +114,9 @@ def test_slopes_answer_to_their_own_axis_alone(name: str, dims: int) -> None:
     for place, letter in enumerate("xyz"[:dims], 1):
         taps = kernel(f"{name}-{letter}", dims=dims).taps
         for axis in range(dims):
-            slope = np.broadcast_to(ramp.reshape([-1 if a == axis else 1 for a in range(dims)]), (7,) * dims)
+            slope = np.broadcast_to(
+                ramp.reshape([-1 if a == axis else 1 for a in range(dims)]), (7,) * dims
+            )
             answer = ndimage.correlate(slope, taps)[(3,) * dims]
             assert (answer > 0) == (axis == dims - place)
             assert answer >= 0
@@ -133,7 +152,9 @@ def test_gaussian_as_scipy(sigma: tuple[float, ...]) -> None:
     assert k.shape == tuple(2 * int(4 * s + 0.5) + 1 for s in sigma)
     delta = np.zeros(k.shape)
     delta[tuple(n // 2 for n in k.shape)] = 1
-    np.testing.assert_allclose(k.taps, ndimage.gaussian_filter(delta, sigma, mode="constant"), atol=1e-15)
+    np.testing.assert_allclose(
+        k.taps, ndimage.gaussian_filter(delta, sigma, mode="constant"), atol=1e-15
+    )
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
@@ -142,7 +163,9 @@ def test_slopes_as_scipy(name: str, dims: int) -> None:
     data = np.random.default_rng(1).normal(size=(6, 7, 8)[:dims])
     for place, letter in enumerate("xyz"[:dims], 1):
         ours = ndimage.correlate(data, kernel(f"{name}-{letter}", dims=dims).taps)
-        np.testing.assert_allclose(ours, getattr(ndimage, name)(data, axis=dims - place), atol=1e-12)
+        np.testing.assert_allclose(
+            ours, getattr(ndimage, name)(data, axis=dims - place), atol=1e-12
+        )
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3])
@@ -163,14 +186,18 @@ def test_disk_as_scikit_image(radius: int) -> None:
 @pytest.mark.parametrize("theta", [0, 30, 90, 135])
 def test_gabor_as_scikit_image(theta: float) -> None:
     ours = kernel(f"gabor:theta={theta},sigma=2,wavelength=5,psi=40,gamma=0.5").taps
-    theirs = gabor_kernel(1 / 5, theta=np.radians(-theta), sigma_x=2, sigma_y=4, offset=np.radians(40)).real
+    theirs = gabor_kernel(
+        1 / 5, theta=np.radians(-theta), sigma_x=2, sigma_y=4, offset=np.radians(40)
+    ).real
     np.testing.assert_allclose(ours, theirs, atol=1e-15)
 
 
 def test_unsharp_is_the_input_and_the_detail_its_blur_leaves_out() -> None:
     data = np.random.default_rng(3).normal(size=(20, 20))
     ours = ndimage.correlate(data, kernel("unsharp:amount=0.6,sigma=1.2").taps)
-    np.testing.assert_allclose(ours, data + 0.6 * (data - ndimage.gaussian_filter(data, 1.2)), atol=1e-12)
+    np.testing.assert_allclose(
+        ours, data + 0.6 * (data - ndimage.gaussian_filter(data, 1.2)), atol=1e-12
+    )
 
 
 def test_motion_follows_its_angle_counter_clockwise() -> None:
@@ -181,13 +208,17 @@ def test_motion_follows_its_angle_counter_clockwise() -> None:
 
 
 def test_random_is_the_same_for_the_same_seed_and_keeps_its_shape() -> None:
-    np.testing.assert_array_equal(kernel("random:3x4,seed=7").taps, np.random.default_rng(7).standard_normal((3, 4)))
+    np.testing.assert_array_equal(
+        kernel("random:3x4,seed=7").taps, np.random.default_rng(7).standard_normal((3, 4))
+    )
     np.testing.assert_array_equal(kernel("random:5").taps, kernel("random:5,seed=0").taps)
     assert kernel("random:8x3x3x3", dims=2).shape == (8, 3, 3, 3)
 
 
 @pytest.mark.parametrize("dims", [1, 2, 3, 4])
-@pytest.mark.parametrize("entry", [e for e in listing() if e.most_dims is None and e.name != "random"])
+@pytest.mark.parametrize(
+    "entry", [e for e in listing() if e.most_dims is None and e.name != "random"]
+)
 def test_the_others_exist_for_any_number_of_axes(entry: object, dims: int) -> None:
     for name in entry.names:  # type: ignore[attr-defined]
         if dims == 4 and name in ("dog", "gaussian", "log", "unsharp"):
@@ -227,13 +258,21 @@ def test_the_listing_tells_what_each_kernel_takes(entry: object) -> None:
     ("reference", "dims", "message"),
     [
         ("sobel", None, "kernel 'sobel' without a direction; choose sobel-x, sobel-y or sobel-z"),
-        ("sobl-x", None, "unknown kernel 'sobl-x'; expected a name, taps or a file; did you mean 'sobel-x'?"),
+        (
+            "sobl-x",
+            None,
+            "unknown kernel 'sobl-x'; expected a name, taps or a file; did you mean 'sobel-x'?",
+        ),
         (
             "Gausian:sigma=2",
             None,
             "unknown kernel 'Gausian'; expected a name, taps or a file; did you mean 'gaussian'?",
         ),
-        ("qqqq", None, "unknown kernel 'qqqq'; expected a name, taps or a file; see: convcli kernels list"),
+        (
+            "qqqq",
+            None,
+            "unknown kernel 'qqqq'; expected a name, taps or a file; see: convcli kernels list",
+        ),
         ("gabor:wavelenght=3", None, "did you mean 'wavelength'?"),
         ("sobel-x:size=3", None, "unknown parameter 'size' of kernel 'sobel-x'; it takes none"),
         ("sobel-x:3", None, "'3' for kernel 'sobel-x'; expected parameter=value"),
@@ -253,18 +292,34 @@ def test_the_listing_tells_what_each_kernel_takes(entry: object) -> None:
         ("box:size=2.5", None, "size=2.5"),
         ("box:size=auto", None, "size=auto"),
         ("unsharp:size=4", None, "expected an odd whole number of at least 1"),
-        ("emboss:direction=up", None, "direction=up for kernel 'emboss'; expected one of nw, n, ne"),
-        ("dog:sigma1=2,sigma2=2", None, "sigma1=2 and sigma2=2 for kernel 'dog'; expected two that differ"),
+        (
+            "emboss:direction=up",
+            None,
+            "direction=up for kernel 'emboss'; expected one of nw, n, ne",
+        ),
+        (
+            "dog:sigma1=2,sigma2=2",
+            None,
+            "sigma1=2 and sigma2=2 for kernel 'dog'; expected two that differ",
+        ),
         ("ring:inner=5,outer=4", None, "inner=5 above outer=4"),
         ("ring:inner=0.2,outer=0.8", None, "no sample from 0.2 to 0.8"),
         ("laplacian:neighbours=5", None, "neighbours=5 in 2-D; expected 4 or 8"),
         ("laplacian-8", 3, "neighbours=8 in 3-D; expected 6 or 26"),
-        ("gaussian:sigma=1x2", 3, "sigma=1.0x2.0 for kernel 'gaussian' with dims 3; expected 1 or 3 values"),
+        (
+            "gaussian:sigma=1x2",
+            3,
+            "sigma=1.0x2.0 for kernel 'gaussian' with dims 3; expected 1 or 3 values",
+        ),
         ("box:size=3x5x7,dims=3", None, "unknown parameter 'dims'"),
         ("sobel-z", 2, "kernel 'sobel-z' with dims 2; it needs at least 3; use dims 3"),
         ("box", 0, "kernel 'box' with dims 0; it needs at least 1 and at most 32"),
         ("random", None, "no shape for kernel 'random'"),
-        ("random:3x0", None, "shape=3x0 for kernel 'random'; expected a whole number of at least 1 for each axis"),
+        (
+            "random:3x0",
+            None,
+            "shape=3x0 for kernel 'random'; expected a whole number of at least 1 for each axis",
+        ),
         *(
             (name, dims, "it exists in 2-D only")
             for name in ("kirsch-n", "gabor", "emboss", "motion")
@@ -314,12 +369,24 @@ SILENTLY = "silent on flat areas, strongest"
     ("reference", "line"),
     [
         ("box", f"low-pass: {KEEPS}, suppresses fine detail (gain 0.33 at the Nyquist frequency)"),
-        ("motion", f"low-pass along x: {KEEPS}, suppresses fine detail (gain 0.11 at the Nyquist frequency)"),
-        ("0.1 0.8 0.1;", f"low-pass along x: {KEEPS}, suppresses fine detail (gain 0.60 at the Nyquist frequency)"),
+        (
+            "motion",
+            f"low-pass along x: {KEEPS}, suppresses fine detail (gain 0.11 at the Nyquist frequency)",
+        ),
+        (
+            "0.1 0.8 0.1;",
+            f"low-pass along x: {KEEPS}, suppresses fine detail (gain 0.60 at the Nyquist frequency)",
+        ),
         ("0.05 0.9 0.05;", f"low-pass, slight: {KEEPS}, lowest gain 0.80"),
-        ("sobel-y", f"band-pass, a derivative along y: {SILENTLY} (gain 8) at 0.25 cycles a sample along y"),
+        (
+            "sobel-y",
+            f"band-pass, a derivative along y: {SILENTLY} (gain 8) at 0.25 cycles a sample along y",
+        ),
         ("laplacian", f"high-pass: {SILENTLY} (gain 8) at 0.5 cycles a sample along x and y"),
-        ("sharpen", f"high-boost: {KEEPS}, amplifies detail most (gain 9) at 0.5 cycles a sample along x and y"),
+        (
+            "sharpen",
+            f"high-boost: {KEEPS}, amplifies detail most (gain 9) at 0.5 cycles a sample along x and y",
+        ),
         ("identity", f"all-pass: {KEEPS}, and every other frequency alike"),
         ("0 0 0", "silent: every output is zero"),
     ],

@@ -30,7 +30,9 @@ def test_terms_multiply_out_to_the_taps(taps: np.ndarray) -> None:
     assert error(taps, terms) <= 2e-12 * np.linalg.norm(taps)
 
 
-@given(st.lists(hnp.arrays(np.float64, st.integers(1, 6), elements=INTEGERS), min_size=1, max_size=4))
+@given(
+    st.lists(hnp.arrays(np.float64, st.integers(1, 6), elements=INTEGERS), min_size=1, max_size=4)
+)
 def test_a_product_of_integers_is_one_term_of_integers_exactly(factors: list[np.ndarray]) -> None:
     taps = reduce(np.multiply.outer, factors)
     terms = factorize(taps)

@@ -77,7 +77,10 @@ def test_arrays_and_lists() -> None:
         ("1e-400", "kernel entry '1e-400' in row 1 is too small: float64 holds it as 0"),
         ("1e-200/1e200", "is too small: float64 holds it as 0"),
         ("[1, 1e-400]", "a number is too small: float64 holds it as 0"),
-        ("9007199254740993", "kernel entry '9007199254740993' in row 1 is beyond 2**53, and no float64"),
+        (
+            "9007199254740993",
+            "kernel entry '9007199254740993' in row 1 is beyond 2**53, and no float64",
+        ),
         ("[9007199254740993]", "a number is beyond 2**53, and no float64"),
         ("0x1: ", "a 0x1 kernel with 0 entries; expected sizes of 1 or more"),
         ("1 /3,1", "kernel entry '/3' in row 1 is not a number"),
@@ -101,7 +104,10 @@ def test_arrays_and_lists() -> None:
         ("[" * 100_000, "a kernel in JSON that cannot be read"),
         ("3x3: 1 2 3", "a 3x3 kernel with 3 entries; expected 9"),
         ("0x3: ", "a 0x3 kernel with 0 entries"),
-        ("3x3+0+0: 1 1 1 1 1 1 1 1 1", "an ImageMagick kernel with the origin +0+0; expected the centre, +1+1"),
+        (
+            "3x3+0+0: 1 1 1 1 1 1 1 1 1",
+            "an ImageMagick kernel with the origin +0+0; expected the centre, +1+1",
+        ),
         ("3x1: 1 - 1", "an ImageMagick kernel with '-' or nan entries"),
         ("3x1: 1 nan 1", "an ImageMagick kernel with '-' or nan entries"),
         ("3x1>: 1 2 1", "an ImageMagick kernel to be rotated ('>')"),
@@ -118,7 +124,10 @@ def test_mistakes_in_a_literal_are_named(text: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (np.array([1j]), "kernel taps of type complex128; expected real numbers; give the real and the imaginary"),
+        (
+            np.array([1j]),
+            "kernel taps of type complex128; expected real numbers; give the real and the imaginary",
+        ),
         (np.array(["a"]), "kernel taps of type <U1"),
         (np.array([None]), "kernel taps of type object"),
         (np.array(3.0), "an empty kernel of shape ()"),
@@ -173,7 +182,12 @@ def test_array_files(tmp_path: Path) -> None:
     np.save(tmp_path / "k.npy", np.asfortranarray(taps.astype(">f4")))
     np.savez(tmp_path / "one.npz", taps)
     np.savez_compressed(tmp_path / "two.npz", conv1=taps, conv2=taps + 1)
-    for name, expected in (("k.npy", taps), ("one.npz", taps), ("two.npz:conv1", taps), ("two.npz:conv2", taps + 1)):
+    for name, expected in (
+        ("k.npy", taps),
+        ("one.npz", taps),
+        ("two.npz:conv1", taps),
+        ("two.npz:conv2", taps + 1),
+    ):
         np.testing.assert_array_equal(kernel(f"{tmp_path}/{name}").taps, expected)
     for name, message in (
         ("two.npz", "an archive of 2 arrays; expected one of conv1, conv2; write FILE.npz:KEY"),
@@ -184,7 +198,9 @@ def test_array_files(tmp_path: Path) -> None:
         assert message in str(caught.value)
 
 
-def test_a_name_wins_over_a_file_and_a_path_over_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_wins_over_a_file_and_a_path_over_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("box").write_text("1 2 3")
     assert kernel("box").shape == (3, 3)
@@ -197,7 +213,12 @@ BAD_FILES: list[tuple[str, bytes, type[ConvError], str]] = [
     ("empty.npy", b"", FileError, "is empty"),
     ("empty.csv", b"", FileError, "is empty"),
     ("blank.txt", b" \n", FileError, "is empty"),
-    ("k.png", b"\x89PNG", FileError, "of an unknown kind; expected .npy, .npz, .csv, .txt, .json, .mat"),
+    (
+        "k.png",
+        b"\x89PNG",
+        FileError,
+        "of an unknown kind; expected .npy, .npz, .csv, .txt, .json, .mat",
+    ),
     ("bad.npy", b"not an array", FileError, "damaged"),
     ("bad.npz", b"not an archive", FileError, "damaged"),
     ("latin.csv", b"1,2,\xff", KernelError, "not text"),
@@ -205,15 +226,27 @@ BAD_FILES: list[tuple[str, bytes, type[ConvError], str]] = [
     ("word.csv", b"a,b\n1,2\n", KernelError, "kernel entry 'a' in row 1 is not a number"),
     ("object.json", b'{"taps": [1]}', KernelError, "not a list"),
     ("matlab.mat", b"MATLAB 5.0 MAT-file", KernelError, "kernel entry 'MATLAB' in row 1"),
-    ("text.mat", b"1.5 2\n1 2", KernelError, "expected a first line of width height [scale [offset]]"),
-    ("offset.mat", b"2 1 1 128\n1 2", KernelError, "with the offset 128; expected 0; write 0 and add --bias 128"),
+    (
+        "text.mat",
+        b"1.5 2\n1 2",
+        KernelError,
+        "expected a first line of width height [scale [offset]]",
+    ),
+    (
+        "offset.mat",
+        b"2 1 1 128\n1 2",
+        KernelError,
+        "with the offset 128; expected 0; write 0 and add --bias 128",
+    ),
     ("scale.mat", b"2 1 0\n1 2", KernelError, "with the scale 0"),
     ("short.mat", b"2 2\n1 2", KernelError, "a 2x2 kernel with 2 entries; expected 4"),
     ("huge.mat", b"99999 99999\n1 2", LimitError, "expected at most 10000000 taps"),
 ]
 
 
-@pytest.mark.parametrize(("name", "content", "error", "message"), BAD_FILES, ids=[row[0] for row in BAD_FILES])
+@pytest.mark.parametrize(
+    ("name", "content", "error", "message"), BAD_FILES, ids=[row[0] for row in BAD_FILES]
+)
 def test_files_that_hold_no_kernel(
     tmp_path: Path, name: str, content: bytes, error: type[ConvError], message: str
 ) -> None:
@@ -244,7 +277,9 @@ def test_arrays_that_are_no_kernel(tmp_path: Path) -> None:
 def test_a_header_that_promises_too_much_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "k.npy"
     with path.open("wb") as stream:
-        np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**9)})
+        np.lib.format.write_array_header_1_0(
+            stream, {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**9)}
+        )
     with pytest.raises(LimitError, match="expected at most 10000000 taps"):
         kernel(path)
 
@@ -257,7 +292,12 @@ def test_missing_files_name_the_nearest(tmp_path: Path) -> None:
         str(caught.value)
         == f"kernel file '{tmp_path}/sharpn.csv' does not exist; did you mean '{tmp_path}/sharpen.csv'?"
     )
-    for missing in (tmp_path / "absent.npy", f"{tmp_path}/absent.npz:key", f"{tmp_path}/no/such", "absent.dat"):
+    for missing in (
+        tmp_path / "absent.npy",
+        f"{tmp_path}/absent.npz:key",
+        f"{tmp_path}/no/such",
+        "absent.dat",
+    ):
         with pytest.raises(FileError, match="does not exist"):
             kernel(missing)
     with pytest.raises(FileError, match="is a directory"):
@@ -269,7 +309,9 @@ def test_missing_files_name_the_nearest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", SUFFIX_FORMS)
-@pytest.mark.parametrize("name", [name for name in names() if not name.endswith("-z") and name != "random"])
+@pytest.mark.parametrize(
+    "name", [name for name in names() if not name.endswith("-z") and name != "random"]
+)
 def test_exports_are_read_back_tap_for_tap(tmp_path: Path, name: str, suffix: str) -> None:
     made, path = kernel(name), tmp_path / f"k{suffix}"
     if len(made.taps) == 1 and suffix in (".csv", ".txt"):
@@ -299,7 +341,13 @@ def test_exports_of_other_dimensions() -> None:
     assert render(line, "json") == "[1, -2.5, 1]\n"
     assert render(kernel("2/3;1"), "vips") == "1 2 1 0\n0.6666666666666666\n1\n"
     np.testing.assert_array_equal(kernel(render(volume, "json")).taps, volume.taps)
-    for made, form in ((line, "vips"), (line, "imagemagick"), (volume, "csv"), (volume, "txt"), (volume, "vips")):
+    for made, form in (
+        (line, "vips"),
+        (line, "imagemagick"),
+        (volume, "csv"),
+        (volume, "txt"),
+        (volume, "vips"),
+    ):
         with pytest.raises(KernelError, match=r"write \.json or \.npy instead"):
             render(made, form)  # type: ignore[arg-type]
 

@@ -1,4 +1,6 @@
-"""What explain takes apart, put together again, is what the engine gives: the outputs, and both gradients."""
+"""What explain takes apart, put together again, is what the engine gives: the outputs, and both
+gradients.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def saved(values: np.ndarray, name: str = "x.npy") -> str:
 
 
 def applied(name: str, reference: str, **options: Any) -> np.ndarray:
-    return run_apply(plan_apply(from_options(ApplyRequest, name, (reference,), dtype="float64", **options))).values
+    return run_apply(
+        plan_apply(from_options(ApplyRequest, name, (reference,), dtype="float64", **options))
+    ).values
 
 
 def explain(*arguments: Any, **options: Any) -> ExplainResult:
@@ -76,13 +80,19 @@ READINGS: list[tuple[tuple[int, ...], str, dict[str, Any]]] = [
 @pytest.mark.parametrize("geometry", GEOMETRY, ids=str)
 @pytest.mark.parametrize(("shape", "reference", "reading"), READINGS, ids=str)
 def test_totals_are_the_values_of_apply(
-    shape: tuple[int, ...], reference: str, reading: dict[str, Any], geometry: dict[str, Any], monkeypatch: Any
+    shape: tuple[int, ...],
+    reference: str,
+    reading: dict[str, Any],
+    geometry: dict[str, Any],
+    monkeypatch: Any,
 ) -> None:
     monkeypatch.setattr("convcli.learn.explain.STEPS", 10_000)
     options = {**reading, **geometry}
     name = saved(normal(*shape))
     explained = explain(name, reference, at=None, **options)
-    np.testing.assert_allclose(filled(explained), applied(name, reference, **options), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(
+        filled(explained), applied(name, reference, **options), rtol=1e-12, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("geometry", GEOMETRY, ids=str)
@@ -91,7 +101,9 @@ def test_cells_name_the_sample_and_the_tap_they_hold(
     shape: tuple[int, ...], reference: str, reading: dict[str, Any], geometry: dict[str, Any]
 ) -> None:
     x = normal(*shape)
-    taps = np.random.default_rng(0).standard_normal(tuple(map(int, reference.split(":")[1].split("x"))))
+    taps = np.random.default_rng(0).standard_normal(
+        tuple(map(int, reference.split(":")[1].split("x")))
+    )
     at = tuple([1] * reading.get("dims", len(shape)))
     step = explain(saved(x), saved(taps, "w.npy"), at=at, **reading, **geometry).steps[0]
     for block in step.blocks:
@@ -104,12 +116,18 @@ def test_cells_name_the_sample_and_the_tap_they_hold(
 @pytest.mark.parametrize("geometry", GEOMETRY, ids=str)
 @pytest.mark.parametrize(("shape", "reference", "reading"), READINGS, ids=str)
 def test_shares_of_all_outputs_add_up_to_the_gradients(
-    shape: tuple[int, ...], reference: str, reading: dict[str, Any], geometry: dict[str, Any], monkeypatch: Any
+    shape: tuple[int, ...],
+    reference: str,
+    reading: dict[str, Any],
+    geometry: dict[str, Any],
+    monkeypatch: Any,
 ) -> None:
     monkeypatch.setattr("convcli.learn.explain.STEPS", 10_000)
     name, options = saved(normal(*shape)), {**reading, **geometry}
     dy = normal(*explain(name, reference, at=None, **options).output, seed=1)
-    explained = explain(name, reference, at=None, backward=True, upstream=saved(dy, "dy.npy"), **options)
+    explained = explain(
+        name, reference, at=None, backward=True, upstream=saved(dy, "dy.npy"), **options
+    )
     dx: dict[Any, float] = {}
     dw: dict[Any, float] = {}
     cells = [cell for step in explained.steps for block in step.blocks for cell in block.cells]
@@ -153,12 +171,16 @@ def test_a_batch_and_its_channels_may_be_left_out() -> None:
         2,
     )
     y = applied(name, "random:4x3x3x3")
-    assert explain(name, "random:4x3x3x3", at=(1, 2, 0, 3)).steps[0].value == pytest.approx(y[1, 2, 0, 3])
+    assert explain(name, "random:4x3x3x3", at=(1, 2, 0, 3)).steps[0].value == pytest.approx(
+        y[1, 2, 0, 3]
+    )
 
 
 @pytest.mark.parametrize(("op", "boundary"), [("correlate", "constant"), ("convolve", "reflect")])
 @pytest.mark.parametrize("reference", ["gaussian:sigma=1", "sobel-x", "random:3x3x3"])
-def test_a_picture_with_alpha_is_divided_by_its_coverage(reference: str, op: Any, boundary: str) -> None:
+def test_a_picture_with_alpha_is_divided_by_its_coverage(
+    reference: str, op: Any, boundary: str
+) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (9, 10, 4), np.uint8)
     pixels[:4, :4, 3] = 0
     Image.fromarray(pixels).save("x.png")
@@ -181,18 +203,34 @@ def test_values_that_are_not_finite_pass_through() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "told"),
     [
-        ({"at": (26, 3)}, InputError, r"at 26,3 lies outside the output 26x26; valid are 0\.\.25,0\.\.25"),
-        ({"at": (-27, 3)}, InputError, r"--at -27,3 lies outside .*; negative indices count from the end"),
+        (
+            {"at": (26, 3)},
+            InputError,
+            r"at 26,3 lies outside the output 26x26; valid are 0\.\.25,0\.\.25",
+        ),
+        (
+            {"at": (-27, 3)},
+            InputError,
+            r"--at -27,3 lies outside .*; negative indices count from the end",
+        ),
         ({"at": (1,)}, InputError, "at 1 has 1 entry; the output 26x26 has 2 axes"),
         ({"at": (1, 2, 0)}, InputError, "3 entries"),
         ({"at": None}, LimitError, "676 steps; expected at most 256"),
         ({"at": (1, 1), "padding": 1, "stride": 0}, InputError, "stride 0"),
         ({"at": (1, 1), "reference": "random:3x3x4"}, ShapeError, "kernel 3x3x4"),
         ({"at": (1, 1), "reference": "random:40x40"}, ShapeError, "exceeds the padded input"),
-        ({"at": (1, 1), "input": "28x28x3", "reference": "random:3x3x4"}, ChannelError, "4 channels"),
+        (
+            {"at": (1, 1), "input": "28x28x3", "reference": "random:3x3x4"},
+            ChannelError,
+            "4 channels",
+        ),
         ({"at": (1, 1), "input": "28x0"}, ShapeError, "an axis of 0"),
         ({"at": (1, 1), "input": "nothere.png"}, InputError, "nothere.png"),
-        ({"at": (1, 1), "input": str(SAMPLES / "digit.png"), "seed": 3}, InputError, "nothing random"),
+        (
+            {"at": (1, 1), "input": str(SAMPLES / "digit.png"), "seed": 3},
+            InputError,
+            "nothing random",
+        ),
     ],
     ids=str,
 )
@@ -244,7 +282,9 @@ def test_a_convolution_shows_its_flip() -> None:
     assert ["0", "1", "2", "1", "2", "3", "*", "3", "2", "1", "=", "0", "2", "2"] in table(told)
 
 
-@pytest.mark.parametrize(("boundary", "value"), [("constant", "(7)"), ("edge", "(1)"), ("wrap", "(3)")])
+@pytest.mark.parametrize(
+    ("boundary", "value"), [("constant", "(7)"), ("edge", "(1)"), ("wrap", "(3)")]
+)
 def test_padded_cells_are_marked(boundary: str, value: str) -> None:
     words = [saved(np.array([1.0, 2.0, 3.0])), "-k", "1,1", "--at", "0", "--padding", "1:0"]
     told = shown(*words, "--boundary", boundary, *(["--cval", 7] if boundary == "constant" else []))
@@ -279,9 +319,17 @@ def test_all_walks_every_step() -> None:
 def test_without_an_index_the_middle_is_explained() -> None:
     told = shown("8x8x3", "-k", "random:2x3x3x3")
     assert "3,3,0, the middle of the output; choose another with --at, or --all" in told
-    assert json.loads(shown("8x8x3", "-k", "random:2x3x3x3", "--json"))["steps"][0]["at"] == [3, 3, 0]
+    assert json.loads(shown("8x8x3", "-k", "random:2x3x3x3", "--json"))["steps"][0]["at"] == [
+        3,
+        3,
+        0,
+    ]
     assert "the middle" not in shown("8x8", "-k", "box:size=3", "--at", "3,3")
-    assert explain("3x9x8", "random:2x3x3x3", layout="channels_first", at="middle").steps[0].at == (0, 3, 3)
+    assert explain("3x9x8", "random:2x3x3x3", layout="channels_first", at="middle").steps[0].at == (
+        0,
+        3,
+        3,
+    )
 
 
 def test_negative_indices_count_from_the_end() -> None:
@@ -306,7 +354,9 @@ def test_quiet_prints_the_values_alone() -> None:
 def test_large_windows_show_the_taps_with_the_most_weight(taps: np.ndarray, span: str) -> None:
     told = shown("40x40", "-k", saved(taps, "w.npy"), "--at", "10,10")
     assert span in told
-    assert "shown are the 9x9 taps with the most weight, of 19x19; all of them are in --json" in told
+    assert (
+        "shown are the 9x9 taps with the most weight, of 19x19; all of them are in --json" in told
+    )
     assert "= the sum of 361 products = " in told
 
 

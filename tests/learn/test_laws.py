@@ -43,7 +43,12 @@ def found(report: LawsResult, name: str) -> Finding:
 
 
 def row(report: LawsResult, statement: str) -> Row:
-    return next(row for finding in report.findings for row in finding.rows if row.statement.startswith(statement))
+    return next(
+        row
+        for finding in report.findings
+        for row in finding.rows
+        if row.statement.startswith(statement)
+    )
 
 
 INPUTS = [
@@ -80,7 +85,9 @@ def test_every_law_holds(shape: str, reference: str, dims: int, options: dict[st
 def test_other_seeds_make_other_numbers_and_the_laws_stand(seed: int) -> None:
     report = measure("8x8", "sobel-x", seed=seed)
     assert report.failed == ()
-    assert report.setting.x.ravel()[0] != measure("8x8", "sobel-x", seed=seed + 1).setting.x.ravel()[0]
+    assert (
+        report.setting.x.ravel()[0] != measure("8x8", "sobel-x", seed=seed + 1).setting.x.ravel()[0]
+    )
 
 
 # A broken engine.
@@ -114,13 +121,18 @@ def broken(monkeypatch: pytest.MonkeyPatch, change: Break) -> None:
         (lambda y: np.abs(y), {"linear", "associative", "derivative", "backward"}),
         (lambda y: np.roll(y, 1, axis=-2), {"linear", "commutative", "local", "backward"}),
         (lambda y: y * 1.0001, {"linear", "local", "backward"}),
-        (lambda y: np.where(np.arange(y.shape[-2])[:, None] == 3, 0, y), {"linear", "equivariant", "local"}),
+        (
+            lambda y: np.where(np.arange(y.shape[-2])[:, None] == 3, 0, y),
+            {"linear", "equivariant", "local"},
+        ),
         (lambda y: y * np.nan, {law.name for law in LAWS} - {"local"}),
         (lambda y: y.astype(np.float32), {"linear", "associative", "backward"}),
     ],
     ids=["offset", "not linear", "one aside", "scaled", "one column", "nan", "less precise"],
 )
-@pytest.mark.parametrize(("shape", "reference"), [("9x8", "random:3x2"), ("9x8x2", "random:2x3x2x2")])
+@pytest.mark.parametrize(
+    ("shape", "reference"), [("9x8", "random:3x2"), ("9x8x2", "random:2x3x2x2")]
+)
 def test_a_broken_engine_makes_laws_fail(
     change: Break, laws: set[str], shape: str, reference: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,7 +188,9 @@ def test_the_interior_is_named_and_what_breaks_around_it_counted() -> None:
 
 
 def test_phases_of_a_stride_are_other_samplings() -> None:
-    statements = [told.statement for told in found(measure("20", "random:3", stride=3), "equivariant").rows]
+    statements = [
+        told.statement for told in found(measure("20", "random:3", stride=3), "equivariant").rows
+    ]
     assert [text for text in statements if text.startswith("stride")] == [
         "stride 3: shift by 1, then conv = conv",
         "stride 3: shift by 2, then conv = conv",
@@ -189,11 +203,17 @@ def test_phases_of_a_stride_are_other_samplings() -> None:
         ({}, "3 of 8 outputs move: 3..5", "1 of 8 outputs move: 0"),
         ({"stride": 2}, "1 of 4 outputs move: 2", "1 of 4 outputs move: 0"),
         ({"padding": "same"}, "3 of 10 outputs move: 4..6", "2 of 10 outputs move: 0..1"),
-        ({"padding": 1, "boundary": "wrap"}, "3 of 10 outputs move: 4..6", "3 of 10 outputs move: 0..1,9"),
+        (
+            {"padding": 1, "boundary": "wrap"},
+            "3 of 10 outputs move: 4..6",
+            "3 of 10 outputs move: 0..1,9",
+        ),
     ],
     ids=str,
 )
-def test_a_sample_moves_the_outputs_that_see_it(options: dict[str, Any], centre: str, corner: str) -> None:
+def test_a_sample_moves_the_outputs_that_see_it(
+    options: dict[str, Any], centre: str, corner: str
+) -> None:
     notes = [told.note for told in found(measure("10", "1,2,4", **options), "local").rows]
     assert notes == [centre, corner]
 
@@ -221,7 +241,10 @@ def test_indices_are_told_as_ranges() -> None:
 def test_the_matrix_is_the_layer(dims: int, options: dict[str, Any]) -> None:
     rng, groups = np.random.default_rng(0), options.get("groups", 1)
     spatial, window = (6, 5, 4)[:dims], (3, 2, 2)[:dims]
-    x, w = rng.standard_normal((1, *spatial, 2 * groups)), rng.standard_normal((2 * groups, *window, 2))
+    x, w = (
+        rng.standard_normal((1, *spatial, 2 * groups)),
+        rng.standard_normal((2 * groups, *window, 2)),
+    )
     matrix = toeplitz(w, spatial, ConvSpec.of(dims, **options))
     y = convcli.conv_layer(x, w, **options)
     np.testing.assert_allclose((matrix @ x.ravel()).reshape(y.shape), y, rtol=1e-12, atol=1e-12)
@@ -259,7 +282,9 @@ def test_a_file_is_cropped_and_the_report_says_so() -> None:
     assert "cropped" not in shown("8x8", "-k", "sobel-x")
 
 
-@pytest.mark.parametrize("reference", ["gaussian:sigma=3", "identity", "laplacian", "random:3x3x3", "random:2x3x3x3"])
+@pytest.mark.parametrize(
+    "reference", ["gaussian:sigma=3", "identity", "laplacian", "random:3x3x3", "random:2x3x3x3"]
+)
 def test_a_photograph_obeys(reference: str) -> None:
     assert "all 8 laws hold" in shown(PHOTO, "-k", reference)
 
@@ -287,7 +312,9 @@ def test_a_failed_law_ends_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "furthest apart at [" in result.stdout
     assert result.stderr.startswith("Error: linear")
     broken(monkeypatch, lambda y: y * np.nan)
-    record = json.loads(CliRunner().invoke(main, ["laws", "9x8", "-k", "random:3x2", "--json"]).stdout)
+    record = json.loads(
+        CliRunner().invoke(main, ["laws", "9x8", "-k", "random:3x2", "--json"]).stdout
+    )
     assert record["passed"] is False
     assert record["laws"][0]["rows"][0]["left"] is None
 

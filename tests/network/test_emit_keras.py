@@ -18,8 +18,14 @@ from convcli.network.parser import parse
 
 NETWORKS = Path(__file__).parents[2] / "samples" / "networks"
 EVERY_KIND = [
-    ((9, 9), "conv:4,k=3,s=2,p=same conv:4,k=2,p=same-lower,d=2 maxpool:2,s=2,p=same avgpool:2,p=0:1"),
-    ((9, 9), "depthwise:k=3 conv:8,k=1,g=4,bias=no deconv:4,k=3,s=2,p=same deconv:4,k=4,p=0:1 deconv:4,k=2,s=3"),
+    (
+        (9, 9),
+        "conv:4,k=3,s=2,p=same conv:4,k=2,p=same-lower,d=2 maxpool:2,s=2,p=same avgpool:2,p=0:1",
+    ),
+    (
+        (9, 9),
+        "depthwise:k=3 conv:8,k=1,g=4,bias=no deconv:4,k=3,s=2,p=same deconv:4,k=4,p=0:1 deconv:4,k=2,s=3",
+    ),
     ((9, 9), "layernorm batchnorm:affine=no pad:1:2x0 upsample:2 upsample:2x3,mode=linear"),
     ((9,), "conv:4,k=3 upsample:2 residual[conv:4,k=3,p=1] concat[ | relu] gap:keep=yes"),
     (
@@ -32,10 +38,14 @@ EVERY_KIND = [
 
 
 def test_a_chain_reads_as_keras() -> None:
-    lines = keras(Network.of(Tensor((28, 28), 1), parse("conv:8,k=3,p=same relu gap linear:10"))).splitlines()
+    lines = keras(
+        Network.of(Tensor((28, 28), 1), parse("conv:8,k=3,p=same relu gap linear:10"))
+    ).splitlines()
     assert lines[3] == "x0 = keras.Input((28, 28, 1))"
     assert lines[4].startswith("x1 = layers.Conv2D(8, (3, 3), strides=(1, 1)")
-    assert lines[4].endswith("(layers.ZeroPadding2D(((1, 1), (1, 1)))(x0))  # conv:8,k=3,p=same -> 28x28x8")
+    assert lines[4].endswith(
+        "(layers.ZeroPadding2D(((1, 1), (1, 1)))(x0))  # conv:8,k=3,p=same -> 28x28x8"
+    )
     assert lines[-4] == "model = keras.Model(x0, x4)"
 
 
@@ -45,8 +55,12 @@ def emitted(shape: tuple[int, ...], words: str) -> str:
 
 def test_slopes_and_epsilons_are_those_of_the_other_frameworks() -> None:
     assert "layers.LeakyReLU(negative_slope=0.01)(x0)" in emitted((4,), "leakyrelu")
-    assert "layers.LayerNormalization(center=True, scale=True, epsilon=1e-5)(x0)" in emitted((4,), "layernorm")
-    assert "layers.BatchNormalization(center=False, scale=False, epsilon=1e-5)" in emitted((4,), "batchnorm:affine=no")
+    assert "layers.LayerNormalization(center=True, scale=True, epsilon=1e-5)(x0)" in emitted(
+        (4,), "layernorm"
+    )
+    assert "layers.BatchNormalization(center=False, scale=False, epsilon=1e-5)" in emitted(
+        (4,), "batchnorm:affine=no"
+    )
 
 
 def test_averages_leave_out_what_rounding_up_adds() -> None:

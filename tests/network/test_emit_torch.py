@@ -1,4 +1,6 @@
-"""Every layer's arithmetic against PyTorch, where it is installed: sizes, parameters and work of random layers."""
+"""Every layer's arithmetic against PyTorch, where it is installed: sizes, parameters and work of
+random layers.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,10 @@ SEEDS = 40  # 10,000 layers in all
 def draw(rng: random.Random) -> tuple[str, Tensor, Callable[[], torch.nn.Module]]:
     """A random layer as a word, its input, and what makes PyTorch's own."""
     dims = rng.randint(1, 3)
-    k, s, p, d = ([rng.randint(low, high) for _ in range(dims)] for low, high in ((1, 4), (1, 3), (0, 2), (1, 2)))
+    k, s, p, d = (
+        [rng.randint(low, high) for _ in range(dims)]
+        for low, high in ((1, 4), (1, 3), (0, 2), (1, 2))
+    )
     groups = rng.choice([1, 1, 2, 3])
     channels, filters = groups * rng.randint(1, 3), groups * rng.randint(1, 3)
     bias, ceil = rng.random() < 0.5, rng.random() < 0.5
@@ -46,22 +51,48 @@ def draw(rng: random.Random) -> tuple[str, Tensor, Callable[[], torch.nn.Module]
     def torch_layer(name: str, *values: object, **options: object) -> Callable[[], torch.nn.Module]:
         return lambda: getattr(torch.nn, f"{name}{dims}d")(*values, **options)
 
-    match rng.choice(["conv", "conv", "depthwise", "deconv", "deconv", "maxpool", "avgpool", "linear", "batchnorm"]):
+    match rng.choice(
+        [
+            "conv",
+            "conv",
+            "depthwise",
+            "deconv",
+            "deconv",
+            "maxpool",
+            "avgpool",
+            "linear",
+            "batchnorm",
+        ]
+    ):
         case "conv":
             make = torch_layer("Conv", channels, filters, k, groups=groups, **slides)
             return f"conv:{filters},g={groups},{window}", x, make
         case "depthwise":
-            return f"depthwise:2,{window}", x, torch_layer("Conv", channels, 2 * channels, k, groups=channels, **slides)
+            return (
+                f"depthwise:2,{window}",
+                x,
+                torch_layer("Conv", channels, 2 * channels, k, groups=channels, **slides),
+            )
         case "deconv":
-            make = torch_layer("ConvTranspose", channels, filters, k, groups=groups, output_padding=extra, **slides)
+            make = torch_layer(
+                "ConvTranspose", channels, filters, k, groups=groups, output_padding=extra, **slides
+            )
             return f"deconv:{filters},g={groups},out_padding={joined(extra)},{window}", x, make
         case "maxpool":
-            return f"maxpool:{pool},d={joined(d)}", x, torch_layer("MaxPool", k, s, half, d, ceil_mode=ceil)
+            return (
+                f"maxpool:{pool},d={joined(d)}",
+                x,
+                torch_layer("MaxPool", k, s, half, d, ceil_mode=ceil),
+            )
         case "avgpool":
             return f"avgpool:{pool}", x, torch_layer("AvgPool", k, s, half, ceil_mode=ceil)
         case "linear":
             flat = partial(torch.nn.Linear, x.size, filters, bias=bias)
-            return f"flatten linear:{filters}{no_bias}", x, lambda: torch.nn.Sequential(torch.nn.Flatten(), flat())
+            return (
+                f"flatten linear:{filters}{no_bias}",
+                x,
+                lambda: torch.nn.Sequential(torch.nn.Flatten(), flat()),
+            )
         case _:
             return "batchnorm", x, torch_layer("BatchNorm", channels)
 
@@ -84,10 +115,14 @@ def test_random_layers(seed: int) -> None:
                 layer = make().eval()
                 shape = tuple(layer(torch.zeros(1, x.depth, *x.spatial)).shape[1:])
         except RuntimeError as error:
-            unpadded = "smaller than kernel size" in str(error)  # its AvgPool3d looks at the input without padding
+            unpadded = "smaller than kernel size" in str(
+                error
+            )  # its AvgPool3d looks at the input without padding
             assert network is None or unpadded, (words, x)
             continue
-        if network is None:  # ours refuses what is empty, and a window that hangs over an input smaller than itself
+        if (
+            network is None
+        ):  # ours refuses what is empty, and a window that hangs over an input smaller than itself
             assert 0 in shape or "ceil=yes" in words, (words, x)
             continue
         compared += 1
@@ -130,11 +165,23 @@ def test_emitted_random_layers_run(seed: int) -> None:
 @pytest.mark.parametrize(
     ("shape", "words"),
     [
-        ((9, 9), "conv:4,k=3,s=2,p=same conv:4,k=2,p=same-lower maxpool:2,s=2,p=same avgpool:2,p=0:1"),
+        (
+            (9, 9),
+            "conv:4,k=3,s=2,p=same conv:4,k=2,p=same-lower maxpool:2,s=2,p=same avgpool:2,p=0:1",
+        ),
         ((9, 9), "deconv:4,k=3,s=2,p=same deconv:4,k=4,p=0:1 deconv:4,k=4,p=2:1"),
-        ((9, 9), "layernorm batchnorm:affine=no pad:1:2x0 upsample:2 upsample:2x3,mode=linear unfold:k=3,p=1"),
-        ((9,), "conv:4,k=3 upsample:2,mode=linear residual[conv:4,k=3,p=1] concat[ | relu] gap:keep=yes"),
-        ((5, 6, 7), "conv:4,k=3 maxpool:2,ceil=yes gap linear:3,bias=no dropout:0.1 layernorm batchnorm"),
+        (
+            (9, 9),
+            "layernorm batchnorm:affine=no pad:1:2x0 upsample:2 upsample:2x3,mode=linear unfold:k=3,p=1",
+        ),
+        (
+            (9,),
+            "conv:4,k=3 upsample:2,mode=linear residual[conv:4,k=3,p=1] concat[ | relu] gap:keep=yes",
+        ),
+        (
+            (5, 6, 7),
+            "conv:4,k=3 maxpool:2,ceil=yes gap linear:3,bias=no dropout:0.1 layernorm batchnorm",
+        ),
         ((9, 9), " ".join(emit_torch.ACTIVATIONS)),
         ((9, 9), "flatten linear:4 residual[linear:4] concat[ | relu]"),
     ],

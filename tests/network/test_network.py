@@ -1,4 +1,6 @@
-"""Whole networks by their shapes: against published tables, the engine's real outputs, brute force and worked sums."""
+"""Whole networks by their shapes: against published tables, the engine's real outputs, brute force
+and worked sums.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,14 @@ from convcli.network.layers import KINDS, Tensor
 from convcli.network.load import build, load
 from convcli.network.parser import parse
 from convcli.network.receptive_field import reaches, sees, views
-from convcli.network.summary import Count, inference_peak, rivals, rivals_in_all, summarise, training_peak
+from convcli.network.summary import (
+    Count,
+    inference_peak,
+    rivals,
+    rivals_in_all,
+    summarise,
+    training_peak,
+)
 from convcli.options import itemsize
 from convcli.shapes.parse import parse_shape
 
@@ -74,7 +83,9 @@ def test_conventions_of_vgg16() -> None:
     assert Count().total(vgg) == 15_470_264_320
     assert Count("flops").total(vgg) == 30_940_528_640
     assert f"{Count(with_bias=True).total(vgg) / 1e9:.2f}" == "15.48"
-    assert sum(node.step.macs for node in vgg.nodes if node.output.spatial) == 15_346_630_656  # the features alone
+    assert (
+        sum(node.step.macs for node in vgg.nodes if node.output.spatial) == 15_346_630_656
+    )  # the features alone
     assert Count(batch=3).total(vgg) == 3 * 15_470_264_320
 
 
@@ -83,7 +94,10 @@ conv:64,k=11,s=4 maxpool:3,s=2
 conv:192,k=5,p=same maxpool:3,s=2
 conv:384,k=3,p=same conv:384,k=3,p=same conv:256,k=3,p=same maxpool:3,s=2
 """
-VGG16 = "[conv:8,k=3,p=1]x2 maxpool:2 [conv:8,k=3,p=1]x2 maxpool:2" + " [conv:8,k=3,p=1]x3 maxpool:2" * 3
+VGG16 = (
+    "[conv:8,k=3,p=1]x2 maxpool:2 [conv:8,k=3,p=1]x2 maxpool:2"
+    + " [conv:8,k=3,p=1]x3 maxpool:2" * 3
+)
 
 
 def told(network: Network) -> list[tuple[float, ...]]:
@@ -97,12 +111,21 @@ def told(network: Network) -> list[tuple[float, ...]]:
 def test_receptive_fields_of_alexnet_v2() -> None:
     conv1, pool1, conv2, _, conv3, conv4, conv5, pool5 = told(net("224x224x3", ALEXNET_V2))
     assert [conv1, pool1, conv2] == [(11, 4, 0), (19, 8, 0), (51, 8, 16)]
-    assert [conv3, conv4, conv5, pool5] == [(99, 16, 32), (131, 16, 48), (163, 16, 64), (195, 32, 64)]
+    assert [conv3, conv4, conv5, pool5] == [
+        (99, 16, 32),
+        (131, 16, 48),
+        (163, 16, 64),
+        (195, 32, 64),
+    ]
 
 
 def test_receptive_fields_of_vgg16() -> None:
     network = net("224x224x3", VGG16)
-    pools = [field for node, field in zip(network.nodes, told(network), strict=True) if node.text == "maxpool:2"]
+    pools = [
+        field
+        for node, field in zip(network.nodes, told(network), strict=True)
+        if node.text == "maxpool:2"
+    ]
     assert pools == [(6, 2, 2), (16, 4, 6), (44, 8, 18), (100, 16, 42), (212, 32, 90)]
 
 
@@ -221,7 +244,11 @@ def test_pools_are_padded_by_half_of_their_window_at_most(kind: str) -> None:
 
 
 def test_layouts_and_dims_say_how_an_input_is_read() -> None:
-    first = Network.of(read_input((3, 28, 28), layout="channels_first"), parse("conv:8,k=3"), layout="channels_first")
+    first = Network.of(
+        read_input((3, 28, 28), layout="channels_first"),
+        parse("conv:8,k=3"),
+        layout="channels_first",
+    )
     assert first.show(first.output) == "8x26x26"
     assert first.macs == net("28x28x3", "conv:8,k=3").macs
     assert str(net("100x8", "conv:4,k=5", dims=1).output) == "96x4"
@@ -242,10 +269,17 @@ def test_sizes_are_those_that_the_engine_gives(seed: int) -> None:
         words, o = arithmetic(rng)
         n, groups = rng.randint(1, 12), rng.randint(1, 2)
         channels, filters = 2 * groups, 3 * groups
-        options = {"stride": o["s"], "dilation": o["d"], "padding": [(o["lo"], o["hi"])], "groups": groups}
+        options = {
+            "stride": o["s"],
+            "dilation": o["d"],
+            "padding": [(o["lo"], o["hi"])],
+            "groups": groups,
+        }
         x, w = np.ones((1, n, channels)), np.ones((filters, o["k"], channels // groups))
         try:
-            step = net(f"{n}x{channels}", f"conv:{filters},{words},g={groups}", dims=1).nodes[0].step
+            step = (
+                net(f"{n}x{channels}", f"conv:{filters},{words},g={groups}", dims=1).nodes[0].step
+            )
         except ShapeError:
             with pytest.raises(ShapeError):
                 conv_layer(x, w, **options)
@@ -254,7 +288,9 @@ def test_sizes_are_those_that_the_engine_gives(seed: int) -> None:
             assert step.weights == w.size
         w = np.ones((channels, o["k"], filters // groups))
         try:
-            step = net(f"{n}x{channels}", f"deconv:{filters},{words},g={groups}", dims=1).nodes[0].step
+            step = (
+                net(f"{n}x{channels}", f"deconv:{filters},{words},g={groups}", dims=1).nodes[0].step
+            )
         except ShapeError:
             continue
         assert conv_transpose(x, w, **options).shape[1:] == step.output.shape()
@@ -268,13 +304,23 @@ def test_work_and_parameters_of_each_kind() -> None:
     layers = "conv:8,k=3,p=1 depthwise:k=3,p=1 deconv:4,k=2,s=2 batchnorm layernorm maxpool:2 gap linear:10"
     network = net("6x6x3", layers)
     assert [node.parameters for node in network.nodes] == [224, 80, 132, 8, 8, 0, 0, 50]
-    assert [node.step.macs for node in network.nodes] == [216 * 36, 72 * 36, 128 * 36, 0, 0, 0, 0, 40]
+    assert [node.step.macs for node in network.nodes] == [
+        216 * 36,
+        72 * 36,
+        128 * 36,
+        0,
+        0,
+        0,
+        0,
+        40,
+    ]
 
 
 def test_memory_of_a_chain() -> None:
     network = net("10x1", "conv:4,k=1 relu flatten linear:2", dims=1)
     assert inference_peak(network) == 80  # conv and relu: 40 in, 40 out
-    # Kept: 10 + 40 + 40 + 2. Linear adds its gradients, 2 + 40, and leaves with its 2 + 2; then relu adds 40.
+    # Kept: 10 + 40 + 40 + 2. Linear adds its gradients, 2 + 40, and leaves with its 2 + 2; then
+    # relu adds 40.
     assert training_peak(network) == 10 + 40 + 40 + 40 + 40
 
 
@@ -289,7 +335,9 @@ def test_memory_keeps_what_a_branch_still_needs() -> None:
     assert [row.memory for row in summary.rows] == [160, 160, 160]
 
 
-@pytest.mark.parametrize(("dtype", "size"), [("int8", 1), ("float16", 2), ("bfloat16", 2), ("float64", 8)])
+@pytest.mark.parametrize(
+    ("dtype", "size"), [("int8", 1), ("float16", 2), ("bfloat16", 2), ("float64", 8)]
+)
 def test_memory_goes_by_dtype(dtype: str, size: int) -> None:
     assert itemsize(dtype) == size
     assert summarise(net("10x4", "relu", dims=1), dtype=dtype).activations == 40 * size
@@ -334,7 +382,10 @@ def test_boxes_and_fields_are_what_impulses_show(seed: int) -> None:
     rng = random.Random(seed)
     n = rng.randint(8, 24)
     while True:
-        drawn = [(rng.choice(["conv", "conv", "deconv"]), *arithmetic(rng)) for _ in range(rng.randint(1, 4))]
+        drawn = [
+            (rng.choice(["conv", "conv", "deconv"]), *arithmetic(rng))
+            for _ in range(rng.randint(1, 4))
+        ]
         try:
             network = net(str(n), " ".join(f"{name}:1,{words}" for name, words, _ in drawn))
         except ShapeError:
@@ -355,15 +406,27 @@ def test_boxes_and_fields_are_what_impulses_show(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_fields_are_the_widest_that_an_output_far_from_the_ends_sees(seed: int) -> None:
     rng = random.Random(seed)
-    words = ["conv:1,k=3,p=1", "maxpool:2", "conv:1,k=3,s=2,p=1", "upsample:2", "upsample:3,mode=linear"]
-    words += ["deconv:1,k=2,s=2", "deconv:1,k=5,s=3,d=2", "concat[ | maxpool:2 conv:1,k=3,p=1 upsample:2 ]"]
+    words = [
+        "conv:1,k=3,p=1",
+        "maxpool:2",
+        "conv:1,k=3,s=2,p=1",
+        "upsample:2",
+        "upsample:3,mode=linear",
+    ]
+    words += [
+        "deconv:1,k=2,s=2",
+        "deconv:1,k=5,s=3,d=2",
+        "concat[ | maxpool:2 conv:1,k=3,p=1 upsample:2 ]",
+    ]
     network = net("288x1", " ".join(rng.choices(words, k=rng.randint(1, 5))), dims=1)
     (field,) = views(network)[-1].fields
     (n,) = network.output.spatial
     middle = range(max(n // 2 - 60, 0), min(n // 2 + 60, n))
     spans = [sees(network, (at,)).spans for at in middle]
     assert max(last - first + 1 for ((first, last),) in filter(None, spans)) == field.size
-    assert all(((field.window(at)),) == span for at, span in zip(middle, spans, strict=True) if span)
+    assert all(
+        ((field.window(at)),) == span for at, span in zip(middle, spans, strict=True) if span
+    )
 
 
 @pytest.mark.parametrize(
@@ -377,7 +440,9 @@ def test_fields_are_the_widest_that_an_output_far_from_the_ends_sees(seed: int) 
         ("9x9x1", "deconv:1,k=1,s=2,out_padding=1", 1, 0, 0),
     ],
 )
-def test_fields_behind_enlarging_layers(shape: str, layers: str, size: int, padding: float, centre: float) -> None:
+def test_fields_behind_enlarging_layers(
+    shape: str, layers: str, size: int, padding: float, centre: float
+) -> None:
     field = views(net(shape, layers))[-1].fields[0]
     assert (field.size, field.padding, field.centre) == (size, padding, centre)
 
@@ -420,7 +485,13 @@ def test_boxes_refuse_what_is_not_there() -> None:
 @pytest.mark.parametrize("seed", range(30))
 def test_input_sizes_are_all_that_give_the_output(seed: int) -> None:
     rng = random.Random(seed)
-    words = ["conv:1,k=3,s=2,p=1", "maxpool:3,s=2,ceil=yes", "conv:1,k=5", "conv:1,k=4,s=3,p=same", "upsample:2"]
+    words = [
+        "conv:1,k=3,s=2,p=1",
+        "maxpool:3,s=2,ceil=yes",
+        "conv:1,k=5",
+        "conv:1,k=4,s=3,p=same",
+        "upsample:2",
+    ]
     layers = parse(" ".join(rng.choice(words) for _ in range(rng.randint(1, 3))))
 
     def out(n: int) -> int:
@@ -443,7 +514,9 @@ def test_input_sizes_of_branches_must_fit_them_all() -> None:
 
 
 def test_an_output_that_nothing_gives_names_the_layer() -> None:
-    with pytest.raises(ShapeError, match=r"layer 2 'upsample:2' never gives 7: 3 gives 6 and 4 gives 8"):
+    with pytest.raises(
+        ShapeError, match=r"layer 2 'upsample:2' never gives 7: 3 gives 6 and 4 gives 8"
+    ):
         input_for(lambda x: Network.of(x, parse("conv:1,k=3 upsample:2")), None, (7,))
 
 
@@ -453,9 +526,16 @@ def test_a_global_pooling_takes_every_size() -> None:
 
 @pytest.mark.parametrize(
     ("start", "goal", "rf", "layers"),
-    [((224, 224), (56, 56), 31, 3), ((14, 14), (28, 28), None, 2), ((28,), (24,), None, 2), ((16, 8), (8, 4), 5, 2)],
+    [
+        ((224, 224), (56, 56), 31, 3),
+        ((14, 14), (28, 28), None, 2),
+        ((28,), (24,), None, 2),
+        ((16, 8), (8, 4), 5, 2),
+    ],
 )
-def test_solved_chains_lead_there(start: tuple[int, ...], goal: tuple[int, ...], rf: int | None, layers: int) -> None:
+def test_solved_chains_lead_there(
+    start: tuple[int, ...], goal: tuple[int, ...], rf: int | None, layers: int
+) -> None:
     chains = solve(start, goal, rf=rf, max_layers=layers)
     assert list(chains) == sorted(chains, key=lambda chain: chain.macs)
     assert len(set(chains)) == len(chains)
@@ -505,7 +585,10 @@ def test_solved_chains_are_the_cheapest_of_all(sizes: tuple[int, int]) -> None:
     transposed = goal > start
     first = every_layer(start, transposed=transposed)
     one = [cost for out, cost in first if out == goal]
-    ends = {out: [c for o, c in every_layer(out, transposed=transposed) if o == goal] for out in {o for o, _ in first}}
+    ends = {
+        out: [c for o, c in every_layer(out, transposed=transposed) if o == goal]
+        for out in {o for o, _ in first}
+    }
     two = [cost + last for out, cost in first for last in ends[out]]
     assert [chain.macs for chain in solve((start,), (goal,), max_layers=1)] == sorted(one)[:10]
     assert [chain.macs for chain in solve((start,), (goal,))] == sorted(one + two)[:10]
@@ -525,7 +608,10 @@ def test_what_cannot_be_solved_is_told() -> None:
     ("layers", "says"),
     [
         ("relu konv:3", "'konv:3' at character 6: no layer 'konv'; did you mean 'conv'?"),
-        ("relu\n  dense:3", "'dense:3' at line 2, character 3: no layer 'dense'; did you mean 'linear'?"),
+        (
+            "relu\n  dense:3",
+            "'dense:3' at line 2, character 3: no layer 'dense'; did you mean 'linear'?",
+        ),
         ("conv:8", "k= is missing; write it as conv:FILTERS,k=K"),
         ("conv:k=3", "filters= is missing"),
         ("conv:8,k=3,q=1", "no argument 'q'; conv takes filters, k, s, p, d, g, bias"),
@@ -541,7 +627,10 @@ def test_what_cannot_be_solved_is_told() -> None:
         ("conv:", "the argument '' is not whole"),
         ("relu:3", "the argument '3' is one too many; expected none"),
         ("dropout:1", "rate: '1'; expected a share from 0 to below 1"),
-        ("conv:8,k=3,s=2x2x2", "layer 1 'conv:8,k=3,s=2x2x2' at character 1 (input 9x9x3): stride has 3 entries"),
+        (
+            "conv:8,k=3,s=2x2x2",
+            "layer 1 'conv:8,k=3,s=2x2x2' at character 1 (input 9x9x3): stride has 3 entries",
+        ),
         ("conv:8,k=3x3x3", "k=3x3x3 has 3 entries, the input 9x9x3 has 2 spatial axes"),
         ("3x3", "'3x3' at character 1: not a layer"),
         ("x3 relu", "'x3' at character 1: there is nothing before it to repeat"),
@@ -550,21 +639,33 @@ def test_what_cannot_be_solved_is_told() -> None:
         ("relu]", "']' at character 5: nothing was opened"),
         ("relu | relu", "'|' at character 6: there are no arms to part here"),
         ("[relu | relu]", "'|' at character 7: a group has no arms; write it as concat[a | b]"),
-        ("add[relu | relu]", "no way for branches to meet; expected residual[body | shortcut] or concat[a | b]"),
+        (
+            "add[relu | relu]",
+            "no way for branches to meet; expected residual[body | shortcut] or concat[a | b]",
+        ),
         ("concat[relu]", "one arm alone"),
         ("residual", "residual without a body; expected layers in brackets"),
         ("[" * 60 + "]" * 60, "more than 50 groups within each other"),
         ("", "no layers"),
         # Shapes that do not fit.
-        ("relu conv:8,k=11", "layer 2 'conv:8,k=11' at character 6 (input 9x9x3): kernel 11x11 exceeds the padded"),
+        (
+            "relu conv:8,k=11",
+            "layer 2 'conv:8,k=11' at character 6 (input 9x9x3): kernel 11x11 exceeds the padded",
+        ),
         ("relu conv:8,k=11", "use p=same, or a smaller kernel"),
-        ("linear:10", "layer 1 'linear:10' at character 1 (input 9x9x3): a fully connected layer takes a flat input"),
+        (
+            "linear:10",
+            "layer 1 'linear:10' at character 1 (input 9x9x3): a fully connected layer takes a flat input",
+        ),
         ("linear:10", "put flatten or gap before it"),
         ("gap conv:8,k=3", "layer 2 'conv:8,k=3' at character 5 (input 3): the input 3 is flat"),
         ("conv:8,k=3,g=2", "2 groups do not divide the 3 channels of the input; use g=1"),
         ("residual[conv:8,k=3,p=1]", "(input 9x9x8 and 9x9x3): a sum of unlike shapes"),
         ("residual[conv:8,k=3,p=1]", "give the shortcut a conv:8,k=1: residual[body | conv:8,k=1]"),
-        ("concat[conv:8,k=3 | conv:8,k=1]", "layer 3 'concat' at character 1 (input 7x7x8 and 9x9x8): a concatenation"),
+        (
+            "concat[conv:8,k=3 | conv:8,k=1]",
+            "layer 3 'concat' at character 1 (input 7x7x8 and 9x9x8): a concatenation",
+        ),
         ("deconv:8,k=3,out_padding=1", "output_padding 1; expected less than the stride 1"),
         ("concat[relu | conv:8,k=11]", "in concat 2: layer 2 'conv:8,k=11'"),
     ],
@@ -586,7 +687,13 @@ def test_inputs_with_axes_to_spare_are_refused() -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.sampled_from([*KINDS, "[", "]", "|", "x2", "residual[", "concat[", ":", "3", ",k=3", " ", "="])))
+@given(
+    st.lists(
+        st.sampled_from(
+            [*KINDS, "[", "]", "|", "x2", "residual[", "concat[", ":", "3", ",k=3", " ", "="]
+        )
+    )
+)
 def test_any_text_is_read_or_refused(pieces: list[str]) -> None:
     with contextlib.suppress(InputError, LimitError):
         summarise(net("9x9x3", "".join(pieces)))
@@ -603,14 +710,36 @@ def test_any_text_is_read_or_refused(pieces: list[str]) -> None:
         ({"input": "8x8x3", "layers": 3}, "layers is 3"),
         ({"input": "8x8x3", "layers": ["relu", 3]}, "layers holds what is no text"),
         ({"input": "8x8x3", "layer": "relu"}, "unknown field 'layer'; did you mean 'layers'?"),
-        ({"input": "8x8x3", "layers": "relu", "blocks": {"conv": {"layers": "relu"}}}, "the name of a layer"),
+        (
+            {"input": "8x8x3", "layers": "relu", "blocks": {"conv": {"layers": "relu"}}},
+            "the name of a layer",
+        ),
         ({"input": "8x8x3", "layers": "relu", "blocks": {"b": "relu"}}, "blocks.b is no table"),
         ({"input": "8x8x3", "layers": "relu", "blocks": {"b": {}}}, "blocks.b has no layers"),
-        ({"input": "8x8x3", "layers": "b", "blocks": {"b": {"layers": "b"}}}, "let none contain itself"),
-        ({"input": "8x8x3", "layers": "b", "blocks": {"b": {"parameters": "c", "layers": "relu"}}}, "c= is missing"),
-        ({"input": "8x8x3", "layers": "b:q=1", "blocks": {"b": {"layers": "relu"}}}, "no argument 'q'"),
-        ({"input": "8x8x3", "layers": "bb", "blocks": {"b": {"layers": "relu"}}}, "did you mean 'b'?"),
-        ({"input": "8x8x3", "layers": "b", "blocks": {"b": {"layers": "konv"}}}, "in b: 'konv' at character 1"),
+        (
+            {"input": "8x8x3", "layers": "b", "blocks": {"b": {"layers": "b"}}},
+            "let none contain itself",
+        ),
+        (
+            {
+                "input": "8x8x3",
+                "layers": "b",
+                "blocks": {"b": {"parameters": "c", "layers": "relu"}},
+            },
+            "c= is missing",
+        ),
+        (
+            {"input": "8x8x3", "layers": "b:q=1", "blocks": {"b": {"layers": "relu"}}},
+            "no argument 'q'",
+        ),
+        (
+            {"input": "8x8x3", "layers": "bb", "blocks": {"b": {"layers": "relu"}}},
+            "did you mean 'b'?",
+        ),
+        (
+            {"input": "8x8x3", "layers": "b", "blocks": {"b": {"layers": "konv"}}},
+            "in b: 'konv' at character 1",
+        ),
         ({"input": "8x8x3", "layers": "relu", "layout": "nchw"}, "layout 'nchw'"),
         ({"input": "8x8x3", "layers": "relu", "dims": 0}, "dims 0"),
     ],
@@ -647,7 +776,9 @@ def test_parameters_of_blocks_fill_in_by_place_by_name_and_by_default() -> None:
     assert [node.path for node in network.nodes[::2]] == ["b:8", "b:8,5", "b:s=2,c=4"]
 
 
-@pytest.mark.parametrize("layer", ["conv:4,k==3", "maxpool:2,s==k", "conv:4,k=3,s==", "conv:4,k=3,g==filters"])
+@pytest.mark.parametrize(
+    "layer", ["conv:4,k==3", "maxpool:2,s==k", "conv:4,k=3,s==", "conv:4,k=3,g==filters"]
+)
 def test_only_a_default_may_name_another_argument(layer: str) -> None:
     with pytest.raises(InputError, match=r"'=.*'"):
         Network.of(Tensor((9, 9), 4), parse(layer))

@@ -1,4 +1,6 @@
-"""ONNX models: every convolution of the onnx package's own backend tests against its shape inference."""
+"""ONNX models: every convolution of the onnx package's own backend tests against its shape
+inference.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,16 @@ from onnx.reference import ReferenceEvaluator  # noqa: E402
 
 NETWORKS = Path(__file__).parents[2] / "samples" / "networks"
 DATA = Path(onnx.__file__).parent / "backend" / "test" / "data"
-KINDS = {"Conv", "ConvTranspose", "MaxPool", "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "Gemm"}
+KINDS = {
+    "Conv",
+    "ConvTranspose",
+    "MaxPool",
+    "AveragePool",
+    "LpPool",
+    "GlobalAveragePool",
+    "GlobalMaxPool",
+    "Gemm",
+}
 
 
 def kinds(model: onnx.ModelProto) -> set[str]:
@@ -41,7 +52,9 @@ def models() -> dict[str, onnx.ModelProto]:
         warnings.simplefilter("ignore")  # some cases divide by zero on purpose as they are made
         from onnx.backend.test.case.node import collect_testcases
 
-        found = {case.name: case.model for case in collect_testcases(None) if case.model is not None}
+        found = {
+            case.name: case.model for case in collect_testcases(None) if case.model is not None
+        }
     for path in DATA.rglob("model.onnx"):
         found[str(path.relative_to(DATA))] = onnx.load(path)
     return {name: model for name, model in found.items() if kinds(model) & KINDS}
@@ -50,7 +63,9 @@ def models() -> dict[str, onnx.ModelProto]:
 def inferred(model: onnx.ModelProto) -> dict[str, list[int]]:
     whole = shape_inference.infer_shapes(model, data_prop=True)
     values = (*whole.graph.value_info, *whole.graph.output)
-    return {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values}
+    return {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in values
+    }
 
 
 @pytest.mark.slow
@@ -74,7 +89,9 @@ def test_sizes_are_those_of_shape_inference(models: dict[str, onnx.ModelProto]) 
 
 
 def small(*, unknown: bool = False) -> onnx.ModelProto:
-    """A convolution, a residual sum, a pooling and a fully connected layer; perhaps with a node that is not known."""
+    """A convolution, a residual sum, a pooling and a fully connected layer; perhaps with a node
+    that is not known.
+    """
     weights = [
         helper.make_tensor("w", TensorProto.FLOAT, [3, 3, 3, 3], [0.0] * 81),
         helper.make_tensor("b", TensorProto.FLOAT, [3], [0.0] * 3),
@@ -96,7 +113,14 @@ def small(*, unknown: bool = False) -> onnx.ModelProto:
 
 def test_parameters_macs_and_fields() -> None:
     network = of_model(small())
-    assert [node.text for node in network.nodes] == ["Conv", "Relu", "Add", "GlobalAveragePool", "Flatten", "Gemm"]
+    assert [node.text for node in network.nodes] == [
+        "Conv",
+        "Relu",
+        "Add",
+        "GlobalAveragePool",
+        "Flatten",
+        "Gemm",
+    ]
     assert [node.parameters for node in network.nodes] == [84, 0, 0, 0, 0, 40]
     assert network.macs == 81 * 64 + 30
     assert network.nodes[2].inputs == (1, -1)
@@ -120,7 +144,10 @@ def test_parameters_are_counted_in_whatever_node_reads_them() -> None:
     assert [each.parameters for each in model_of(dense, [1, 8], w=[8, 4], b=[4]).nodes] == [32, 4]
     conv = [node("Conv", ["x", "w"], ["h"]), node("Add", ["b", "h"], ["y"])]
     assert model_of(conv, [1, 3, 8, 8], w=[4, 3, 3, 3], b=[1, 4, 1, 1]).parameters == 112
-    assert model_of([node("PRelu", ["x", "slope"], ["y"])], [1, 8, 4, 4], slope=[8, 1, 1]).parameters == 8
+    assert (
+        model_of([node("PRelu", ["x", "slope"], ["y"])], [1, 8, 4, 4], slope=[8, 1, 1]).parameters
+        == 8
+    )
     block = [node("Add", ["x", "position"], ["h"]), node("Mul", ["h", "scale"], ["y"])]
     assert model_of(block, [1, 5, 8], position=[1, 5, 8], scale=[8]).parameters == 48
     assert model_of([node("MatMul", ["w", "x"], ["y"])], [1, 8, 4], w=[5, 8]).parameters == 40
@@ -149,7 +176,10 @@ def test_products_of_two_activations_have_no_parameters() -> None:
 
 def test_shared_weights_are_counted_once() -> None:
     node = helper.make_node
-    twice = [node("Conv", ["x", "w"], ["h"], pads=[1] * 4), node("Conv", ["h", "w"], ["y"], pads=[1] * 4)]
+    twice = [
+        node("Conv", ["x", "w"], ["h"], pads=[1] * 4),
+        node("Conv", ["h", "w"], ["y"], pads=[1] * 4),
+    ]
     network = model_of(twice, [1, 3, 8, 8], w=[3, 3, 3, 3])
     assert (network.parameters, network.macs) == (81, 2 * 81 * 64)
     tied = [
@@ -170,7 +200,11 @@ def test_kinds_that_keep_their_shape_pass_it_on() -> None:
         node("Conv", ["r", "w"], ["y"]),
     ]
     network = model_of(nodes, [1, 4, 8, 8], scale=[4], offset=[4], w=[4, 4, 3, 3])
-    assert (str(network.output), network.parameters, network.opaque) == ("6x6x4", 8 + 144, ("GroupNormalization",))
+    assert (str(network.output), network.parameters, network.opaque) == (
+        "6x6x4",
+        8 + 144,
+        ("GroupNormalization",),
+    )
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +215,11 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "LpNormalization: passed through by the shapes that are declared" in told
     record = json.loads(CliRunner().invoke(main, ["shape", "small.onnx", "--json"]).stdout)
     assert record["unknown"] == ["LpNormalization"]
-    for words in (["9x9x3", "small.onnx"], ["small.onnx", "--dims", "2"], ["small.onnx", "--at", "0,0"]):
+    for words in (
+        ["9x9x3", "small.onnx"],
+        ["small.onnx", "--dims", "2"],
+        ["small.onnx", "--at", "0,0"],
+    ):
         refused = CliRunner().invoke(main, ["shape", *words])
         assert refused.exit_code == 2
         assert refused.stderr.startswith("Error: ")
@@ -229,7 +267,9 @@ def test_emitted_models_run(words: str) -> None:
 
 
 def means(x: np.ndarray, k: int, s: int, lo: int, hi: int, out: int) -> np.ndarray:
-    """Average along the last axis by the definition: over the window's samples, padding counted, as far as it goes."""
+    """Average along the last axis by the definition: over the window's samples, padding counted, as
+    far as it goes.
+    """
     padded = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(lo, hi)])
     return np.stack([padded[..., i * s : i * s + k].mean(-1) for i in range(out)], -1)
 
@@ -245,7 +285,9 @@ def means(x: np.ndarray, k: int, s: int, lo: int, hi: int, out: int) -> np.ndarr
         (6, "3,s=2,p=same", 0, 1),
     ],
 )
-def test_emitted_averages_count_padding_but_not_what_rounding_up_adds(n: int, words: str, lo: int, hi: int) -> None:
+def test_emitted_averages_count_padding_but_not_what_rounding_up_adds(
+    n: int, words: str, lo: int, hi: int
+) -> None:
     network = Network.of(Tensor((n, n), 2), parse(f"avgpool:{words}"))
     (axis, _) = network.nodes[0].axes
     x = np.random.default_rng(0).random((1, 2, n, n), np.float32)
@@ -263,7 +305,9 @@ def test_emitted_averages_count_padding_but_not_what_rounding_up_adds(n: int, wo
         "deconv:2,k=1,d=2,out_padding=1,p=0:1",
     ],
 )
-def test_emitted_transposed_layers_have_no_output_padding_as_large_as_the_stride(words: str) -> None:
+def test_emitted_transposed_layers_have_no_output_padding_as_large_as_the_stride(
+    words: str,
+) -> None:
     network = Network.of(Tensor((5,), 3), parse(words))
     model = onnx.load_from_string(serialise(network))
     written = model.graph.node[-1]
@@ -290,7 +334,10 @@ def test_what_onnx_has_no_node_for_is_told() -> None:
 
 def test_the_command_writes_a_model() -> None:
     words = ["shape", "8x8x3", "conv:4,k=3", "gap", "--emit", "onnx"]
-    assert str(of_model(onnx.load_from_string(CliRunner().invoke(main, words).stdout_bytes)).output) == "4"
+    assert (
+        str(of_model(onnx.load_from_string(CliRunner().invoke(main, words).stdout_bytes)).output)
+        == "4"
+    )
 
 
 # What a file does not tell is marked.
@@ -305,9 +352,15 @@ def report_of(model: onnx.ModelProto, tmp_path: Path, *options: str) -> str:
 
 
 def graph_of(
-    nodes: list[onnx.NodeProto], inputs: dict[str, list[int]], outputs: list[str], *weights: onnx.TensorProto
+    nodes: list[onnx.NodeProto],
+    inputs: dict[str, list[int]],
+    outputs: list[str],
+    *weights: onnx.TensorProto,
 ) -> onnx.ModelProto:
-    given = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in inputs.items()]
+    given = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in inputs.items()
+    ]
     results = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs]
     return helper.make_model(helper.make_graph(nodes, "made", given, results, list(weights)))
 
@@ -346,14 +399,21 @@ LATER = node("Conv", ["n", "w"], ["y"], pads=[1, 1, 1, 1])
         (node("Einsum", ["h", "h"], ["n"], equation="nchw,nchv->nchw"), False),
         (node("Resize", ["h", "", "scales"], ["n"]), True),
         (node("Resize", ["h", "", "scales"], ["n"], mode="cubic"), False),
-        (node("Resize", ["h", "", "scales"], ["n"], coordinate_transformation_mode="align_corners"), False),
+        (
+            node(
+                "Resize", ["h", "", "scales"], ["n"], coordinate_transformation_mode="align_corners"
+            ),
+            False,
+        ),
         (node("Pad", ["h", "pads"], ["n"]), True),
         (node("Pad", ["h", "pads"], ["n"], mode="reflect"), False),
         (node("Mul", ["h", "row"], ["n"]), True),
     ],
     ids=lambda value: value.op_type if isinstance(value, onnx.NodeProto) else str(value),
 )
-def test_fields_are_known_or_marked_from_there_on(middle: onnx.NodeProto, is_known: bool, tmp_path: Path) -> None:
+def test_fields_are_known_or_marked_from_there_on(
+    middle: onnx.NodeProto, is_known: bool, tmp_path: Path
+) -> None:
     nodes = [CONV, middle, LATER]
     if middle.op_type == "Concat":
         nodes.insert(2, node("Relu", ["m"], ["n"]))
@@ -362,7 +422,11 @@ def test_fields_are_known_or_marked_from_there_on(middle: onnx.NodeProto, is_kno
         {"x": [1, 3, 8, 8]},
         ["y"],
         *(zeros("w", 3, 3, 3, 3), zeros("c", 3), zeros("d", 8), zeros("row", 1, 8)),
-        *(numbers("starts", [0, 0, 1, 0]), numbers("ends", [1, 3, 8, 8]), numbers("pads", [0, 0, 2, 1, 0, 0, 0, 1])),
+        *(
+            numbers("starts", [0, 0, 1, 0]),
+            numbers("ends", [1, 3, 8, 8]),
+            numbers("pads", [0, 0, 2, 1, 0, 0, 0, 1]),
+        ),
         helper.make_tensor("scales", TensorProto.FLOAT, [4], [1, 1, 2, 2]),
     )
     network = of_model(model)
@@ -374,7 +438,9 @@ def test_fields_are_known_or_marked_from_there_on(middle: onnx.NodeProto, is_kno
     for style in ([], ["--csv"], ["--markdown"]):
         assert ("?" in report_of(model, tmp_path, *style)) == (not is_known)
     if not is_known:
-        assert f"what outputs see of the input, first in layer 2 ({middle.op_type})" in report_of(model, tmp_path)
+        assert f"what outputs see of the input, first in layer 2 ({middle.op_type})" in report_of(
+            model, tmp_path
+        )
 
 
 def test_enlargements_and_padding_have_the_fields_of_our_own() -> None:
@@ -386,7 +452,9 @@ def test_enlargements_and_padding_have_the_fields_of_our_own() -> None:
     ]
     scales = helper.make_tensor("scales", TensorProto.FLOAT, [4], [1, 1, 2, 2])
     pads = numbers("pads", [0, 0, 1, 1, 0, 0, 1, 1])
-    network = of_model(graph_of(nodes, {"x": [1, 3, 8, 8]}, ["y"], scales, pads, zeros("w", 4, 3, 3, 3)))
+    network = of_model(
+        graph_of(nodes, {"x": [1, 3, 8, 8]}, ["y"], scales, pads, zeros("w", 4, 3, 3, 3))
+    )
     ours = Network.of(Tensor((8, 8), 3), parse("maxpool:2 upsample:2 pad:1 conv:4,k=3,bias=no"))
     assert [view.fields for view in views(network)] == [view.fields for view in views(ours)]
     assert network.opaque == ()
@@ -399,14 +467,22 @@ def test_what_an_activation_of_one_position_is_multiplied_with_is_marked() -> No
         node("Sigmoid", ["g"], ["s"]),
         node("Mul", ["h", "s"], ["y"]),
     ]
-    assert known(of_model(graph_of(nodes, {"x": [1, 3, 8, 8]}, ["y"], zeros("w", 3, 3, 3, 3)))) == [True] * 3 + [False]
+    assert known(of_model(graph_of(nodes, {"x": [1, 3, 8, 8]}, ["y"], zeros("w", 3, 3, 3, 3)))) == [
+        True
+    ] * 3 + [False]
 
 
 def test_reductions_of_all_positions_see_all_of_the_input() -> None:
     for extra, values in ((["axes"], [2, 3]), (["axes"], [1, -2, -1])):
         reduced = node("ReduceMean", ["h", *extra], ["y"])
         network = of_model(
-            graph_of([CONV, reduced], {"x": [1, 3, 8, 8]}, ["y"], zeros("w", 3, 3, 3, 3), numbers("axes", values))
+            graph_of(
+                [CONV, reduced],
+                {"x": [1, 3, 8, 8]},
+                ["y"],
+                zeros("w", 3, 3, 3, 3),
+                numbers("axes", values),
+            )
         )
         view = views(network)[-1]
         assert view.known
@@ -441,12 +517,19 @@ def test_quantised_layers_are_counted() -> None:
     byte = TensorProto.INT8
     scale = [zeros(name) for name in ("s1", "s2", "s3")]
     zero = [zeros(name, kind=TensorProto.UINT8) for name in ("z1", "z3")]
-    whole = [zeros("w", 4, 3, 3, 3, kind=byte), zeros("z2", kind=byte), zeros("b", 4, kind=TensorProto.INT32)]
+    whole = [
+        zeros("w", 4, 3, 3, 3, kind=byte),
+        zeros("z2", kind=byte),
+        zeros("b", 4, kind=TensorProto.INT32),
+    ]
     names = ["q", "s1", "z1", "w", "s2", "z2", "s3", "z3", "b"]
     nodes = [node("QuantizeLinear", ["x", "s1", "z1"], ["q"]), node("QLinearConv", names, ["y"])]
     network = of_model(graph_of(nodes, {"x": [1, 3, 8, 8]}, ["y"], *scale, *zero, *whole))
     assert ([each.parameters for each in network.nodes], network.macs) == ([0, 112], 108 * 36)
-    nodes = [node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]), node("ConvInteger", ["q", "w", "z"], ["y"])]
+    nodes = [
+        node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+        node("ConvInteger", ["q", "w", "z"], ["y"]),
+    ]
     network = of_model(graph_of(nodes, {"x": [1, 3, 8, 8]}, ["y"], *whole))
     assert ([each.parameters for each in network.nodes], network.macs) == ([0, 108], 108 * 36)
     nodes = [
@@ -461,7 +544,11 @@ def test_quantised_layers_are_counted() -> None:
     assert (network.parameters, network.macs) == (108, 108 * 36)
     einsum = node("Einsum", ["x", "m"], ["y"], equation="bld,de->ble")
     network = of_model(graph_of([einsum], {"x": [1, 5, 8]}, ["y"], zeros("m", 8, 4)))
-    assert (network.parameters, network.macs, network.nodes[0].step.unknown) == (32, 5 * 8 * 4, {"field"})
+    assert (network.parameters, network.macs, network.nodes[0].step.unknown) == (
+        32,
+        5 * 8 * 4,
+        {"field"},
+    )
 
 
 def test_every_input_and_output_is_followed(tmp_path: Path) -> None:
@@ -476,7 +563,12 @@ def test_every_input_and_output_is_followed(tmp_path: Path) -> None:
         nodes,
         {"x": [1, 3, 8, 8], "z": [1, 2, 8, 8]},
         ["y", "y2"],
-        *(zeros("w", 3, 3, 3, 3), zeros("v", 3, 2, 1, 1), zeros("w2", 5, 3, 3, 3), zeros("w3", 4, 3, 1, 1)),
+        *(
+            zeros("w", 3, 3, 3, 3),
+            zeros("v", 3, 2, 1, 1),
+            zeros("w2", 5, 3, 3, 3),
+            zeros("w3", 4, 3, 1, 1),
+        ),
     )
     network = of_model(model)
     assert network.parameters == 81 + 6 + 135 + 12
@@ -487,13 +579,25 @@ def test_every_input_and_output_is_followed(tmp_path: Path) -> None:
     assert told.startswith("model: 3x8x8, 2x8x8 -> 5x6x6, 4x8x8, 5 layers")
     assert "in the first input, 3x8x8" in told
     record = json.loads(report_of(model, tmp_path, "--json"))
-    assert (record["output"], record["other_inputs"], record["other_outputs"]) == ([5, 6, 6], [[2, 8, 8]], [[4, 8, 8]])
+    assert (record["output"], record["other_inputs"], record["other_outputs"]) == (
+        [5, 6, 6],
+        [[2, 8, 8]],
+        [[4, 8, 8]],
+    )
 
 
 def test_misaligned_fields_are_marked_in_every_form(tmp_path: Path) -> None:
     nodes = [
         node("Conv", ["x", "w"], ["a"]),
-        node("MaxPool", ["x"], ["b"], kernel_shape=[2, 2], strides=[1, 1], dilations=[2, 2], pads=[0, 0, 0, 0]),
+        node(
+            "MaxPool",
+            ["x"],
+            ["b"],
+            kernel_shape=[2, 2],
+            strides=[1, 1],
+            dilations=[2, 2],
+            pads=[0, 0, 0, 0],
+        ),
         node("Add", ["a", "b"], ["y"]),
     ]
     model = graph_of(nodes, {"x": [1, 3, 8, 8]}, ["y"], zeros("w", 3, 3, 3, 3))

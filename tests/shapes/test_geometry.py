@@ -17,15 +17,23 @@ from convcli.shapes.spec import ConvSpec
 def test_dims_of_its_own_come_first():
     shape, kernel = (9, 9, 3), (3, 3, 3)
     assert Geometry().conv_layout(shape, kernel, dims=2) == infer_layout(shape, kernel, dims=2)
-    assert Geometry(dims=3).conv_layout(shape, kernel, dims=2) == infer_layout(shape, kernel, dims=3)
+    assert Geometry(dims=3).conv_layout(shape, kernel, dims=2) == infer_layout(
+        shape, kernel, dims=3
+    )
 
 
 def test_its_options_reach_layout_and_spec():
-    geometry = Geometry(stride=2, dilation=3, padding="same", boundary="wrap", groups=2, layout="channels_first")
+    geometry = Geometry(
+        stride=2, dilation=3, padding="same", boundary="wrap", groups=2, layout="channels_first"
+    )
     expected = ConvSpec.of(2, stride=2, dilation=3, padding="same", boundary="wrap", groups=2)
     assert geometry.conv_spec(2) == expected
     conv_layout = geometry.conv_layout((4, 20, 30), (6, 2, 3, 3))
-    assert (conv_layout.channel_mode, conv_layout.groups, conv_layout.spatial) == ("bank", 2, (20, 30))
+    assert (conv_layout.channel_mode, conv_layout.groups, conv_layout.spatial) == (
+        "bank",
+        2,
+        (20, 30),
+    )
 
 
 def test_a_bad_option_is_named():
@@ -33,7 +41,9 @@ def test_a_bad_option_is_named():
         Geometry(stride=0).conv_spec(2)
 
 
-@given(st.integers(1, 9), st.integers(1, 4), st.integers(1, 4), st.integers(0, 5), st.integers(0, 9))
+@given(
+    st.integers(1, 9), st.integers(1, 4), st.integers(1, 4), st.integers(0, 5), st.integers(0, 9)
+)
 def test_the_samples_under_the_taps_span_the_window(k, stride, dilation, lo, output):
     axis = Axis(50, k, stride, dilation, lo, lo)
     samples = axis.sample(output, np.arange(k))

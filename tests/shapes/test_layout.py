@@ -1,4 +1,6 @@
-"""What a kernel of one shape means for an input of another, and that the engine reads it the same way."""
+"""What a kernel of one shape means for an input of another, and that the engine reads it the same
+way.
+"""
 
 import numpy as np
 import pytest
@@ -27,8 +29,17 @@ def laid(shape: tuple[int, ...], channels: int, layout: str) -> tuple[int, ...]:
 @every_dims
 def test_a_window_on_a_plain_input(dims):
     a = infer_layout(SPATIAL[dims], WINDOW[dims], dims=dims)
-    assert (a.channel_mode, a.channels, a.channel_axis, a.output_channel_axis) == ("each", 1, None, None)
-    assert (a.spatial, a.window, a.with_spatial(out(dims))) == (SPATIAL[dims], WINDOW[dims], out(dims))
+    assert (a.channel_mode, a.channels, a.channel_axis, a.output_channel_axis) == (
+        "each",
+        1,
+        None,
+        None,
+    )
+    assert (a.spatial, a.window, a.with_spatial(out(dims))) == (
+        SPATIAL[dims],
+        WINDOW[dims],
+        out(dims),
+    )
 
 
 @every_dims
@@ -96,14 +107,26 @@ def by_hand(w, reading, layout, dims, channels=None, groups=1):
         return np.stack([w] * 4, axis=-1)[None]
     if layout == "channels_first":
         w = np.moveaxis(w, -1 - dims, -1)
-    return w if reading == "bank" else np.moveaxis(w, -1, 0)[..., None] if reading == "depthwise" else w[None]
+    return (
+        w
+        if reading == "bank"
+        else np.moveaxis(w, -1, 0)[..., None]
+        if reading == "depthwise"
+        else w[None]
+    )
 
 
 def test_a_layer_without_channels_gets_them():
     x, w = np.arange(20.0).reshape(4, 5), np.arange(12.0).reshape(3, 2, 2, 1)
     a = infer_layout(x.shape, w.shape)
     form = to_layer(x, w, a)
-    assert (a.channel_mode, a.dims, a.filters, form.x.shape, form.w.shape) == ("bank", 2, 3, (1, 4, 5, 1), (3, 2, 2, 1))
+    assert (a.channel_mode, a.dims, a.filters, form.x.shape, form.w.shape) == (
+        "bank",
+        2,
+        3,
+        (1, 4, 5, 1),
+        (3, 2, 2, 1),
+    )
     y = from_layer(to_problem(x, w, a, ConvSpec.of(2)).run(None, "auto", None), a)
     assert_array_equal(y, np.stack([correlate(x, kernel[..., 0]) for kernel in w], axis=-1))
 
@@ -138,13 +161,38 @@ def test_what_the_shapes_settle(shape, kernel, channels, dims):
 @pytest.mark.parametrize(
     ("shape", "kernel", "options", "message"),
     [
-        ((9, 9, 9, 9, 9), (3, 3), {}, "the kernel 3x3 does not settle how the input 9x9x9x9x9 is read; use --dims"),
+        (
+            (9, 9, 9, 9, 9),
+            (3, 3),
+            {},
+            "the kernel 3x3 does not settle how the input 9x9x9x9x9 is read; use --dims",
+        ),
         ((9, 9), (3, 3), {"dims": 3}, "dims 3; the input 9x9 has 2 axes; use 1 to 2"),
         ((9, 9), (3, 3), {"dims": 0}, "dims 0"),
-        ((9, 9, 9, 9), (3,), {"dims": 1}, "the input 9x9x9x9 has 3 axes besides its 1 spatial ones"),
-        ((9, 9), (3,), {"dims": 2}, "the kernel 3 does not fit 2 spatial axes; expected 2 to 4 axes"),
-        ((9,), (1, 1, 1, 3), {"dims": 1}, "the kernel 1x1x1x3 does not fit 1 spatial axis; expected 1 to 3 axes"),
-        ((9, 9, 3), (3, 3), {"groups": 3}, "groups 3 with the kernel 3x3; groups divide the channels of a bank"),
+        (
+            (9, 9, 9, 9),
+            (3,),
+            {"dims": 1},
+            "the input 9x9x9x9 has 3 axes besides its 1 spatial ones",
+        ),
+        (
+            (9, 9),
+            (3,),
+            {"dims": 2},
+            "the kernel 3 does not fit 2 spatial axes; expected 2 to 4 axes",
+        ),
+        (
+            (9,),
+            (1, 1, 1, 3),
+            {"dims": 1},
+            "the kernel 1x1x1x3 does not fit 1 spatial axis; expected 1 to 3 axes",
+        ),
+        (
+            (9, 9, 3),
+            (3, 3),
+            {"groups": 3},
+            "groups 3 with the kernel 3x3; groups divide the channels of a bank",
+        ),
         ((9, 9, 3), (4, 3, 3, 3), {"channels": "each"}, "channels each with a bank of kernels"),
     ],
 )
@@ -159,12 +207,27 @@ def test_what_does_not_fit(shape, kernel, options, message):
     [
         ((9, 9, 5), (3, 3, 4), {"dims": 2}, ("has 4 channels", "the input has 5", "expected 5")),
         ((9, 9, 5), (8, 3, 3, 4), {}, ("has 4 channels", "the input has 5", "expected 5")),
-        ((9, 9, 6), (8, 3, 3, 6), {"groups": 2}, ("has 6 channels in 2 groups", "the input has 6", "expected 3")),
+        (
+            (9, 9, 6),
+            (8, 3, 3, 6),
+            {"groups": 2},
+            ("has 6 channels in 2 groups", "the input has 6", "expected 3"),
+        ),
         ((9, 9, 6), (9, 3, 3, 3), {"groups": 2}, ("9 kernels in 2 groups",)),
-        ((5, 9, 9), (8, 4, 3, 3), {"layout": "channels_first"}, ("has 4 channels", "the input has 5")),
+        (
+            (5, 9, 9),
+            (8, 4, 3, 3),
+            {"layout": "channels_first"},
+            ("has 4 channels", "the input has 5"),
+        ),
         ((9, 9), (8, 3, 3, 3), {"dims": 2}, ("has 3 channels", "the input has 1")),
         ((9, 9, 3), (3, 3, 1), {"dims": 2}, ("has 1 channel,", "the input has 3")),
-        ((1, 9, 9, 5), (8, 3, 3, 4), {"transposed": True}, ("takes 8 channels", "the input has 5", "expected a first")),
+        (
+            (1, 9, 9, 5),
+            (8, 3, 3, 4),
+            {"transposed": True},
+            ("takes 8 channels", "the input has 5", "expected a first"),
+        ),
         ((1, 9, 9, 8), (8, 3, 3, 4), {"transposed": True, "groups": 3}, ("8 kernels in 3 groups",)),
     ],
 )
@@ -182,10 +245,22 @@ def test_channel_counts_are_named(shape, kernel, options, counts):
             (32, 1, 3, 3),
             "write the kernel as 32x3x3x1, or the input as 1x28x28 with",
         ),
-        ((3, 224, 224), (64, 3, 7, 7), "add --layout channels_first if both have their channels first"),
+        (
+            (3, 224, 224),
+            (64, 3, 7, 7),
+            "add --layout channels_first if both have their channels first",
+        ),
         ((3, 224, 224), (64, 7, 7, 3), "write the input with its channels last, 224x224x3"),
-        ((28, 28), (32, 1, 3, 3), "add --layout channels_first if the kernel has its channels first"),
-        ((8, 28, 28, 3), (32, 3, 5, 5), "write the kernel as 32x5x5x3, or the input as 3x28x28 with"),
+        (
+            (28, 28),
+            (32, 1, 3, 3),
+            "add --layout channels_first if the kernel has its channels first",
+        ),
+        (
+            (8, 28, 28, 3),
+            (32, 3, 5, 5),
+            "write the kernel as 32x5x5x3, or the input as 3x28x28 with",
+        ),
         ((28, 28, 3), (3, 3, 4), "give a kernel with as many channels as the input"),
         ((28, 28), (32, 3, 3, 3), "give a kernel with as many channels as the input"),
     ],

@@ -35,9 +35,13 @@ names = st.sampled_from(("valid", "same", "same-lower", "full"))
     ],
 )
 def test_the_guide_to_convolution_arithmetic(i, k, s, p, d, o):
-    """Every picture of Dumoulin and Visin's guide; and their transposes lead back to where the strides fit."""
+    """Every picture of Dumoulin and Visin's guide; and their transposes lead back to where the
+    strides fit.
+    """
     assert output_shape((i, i), (k, k), stride=s, padding=p, dilation=d) == (o, o)
-    spec = ConvSpec.of(1, stride=s, padding=p, dilation=d, output_padding=(i + 2 * p - d * (k - 1) - 1) % s)
+    spec = ConvSpec.of(
+        1, stride=s, padding=p, dilation=d, output_padding=(i + 2 * p - d * (k - 1) - 1) % s
+    )
     assert spec.transposed_axes((o,), (k,))[0].out == i
 
 
@@ -75,11 +79,19 @@ def test_same_is_tensorflows(n, k, s, d, upper, lower):
 # Windows, counted.
 
 
-@given(n=sizes, k=sizes, stride=steps, dilation=steps, padding=names | st.tuples(st.integers(0, 9), st.integers(0, 9)))
+@given(
+    n=sizes,
+    k=sizes,
+    stride=steps,
+    dilation=steps,
+    padding=names | st.tuples(st.integers(0, 9), st.integers(0, 9)),
+)
 @examples(500)
 def test_output_shape_is_the_number_of_windows(n, k, stride, dilation, padding):
     given_padding = padding if isinstance(padding, str) else [padding]
-    counted = reference.count(n, k, stride, dilation, *reference.pads(n, k, stride, dilation, padding))
+    counted = reference.count(
+        n, k, stride, dilation, *reference.pads(n, k, stride, dilation, padding)
+    )
     options = {"stride": stride, "dilation": dilation, "padding": given_padding}
     if counted:
         assert output_shape((n,), (k,), **options) == (counted,)
@@ -94,12 +106,18 @@ def test_axes_do_not_know_of_each_other(data):
     count = data.draw(st.integers(1, 4))
     per_axis = st.lists(steps, min_size=count, max_size=count)
     shape, kernel = data.draw(st.lists(sizes, min_size=count, max_size=count)), data.draw(per_axis)
-    stride, dilation, padding = data.draw(per_axis), data.draw(per_axis), data.draw(names.filter("valid".__ne__))
+    stride, dilation, padding = (
+        data.draw(per_axis),
+        data.draw(per_axis),
+        data.draw(names.filter("valid".__ne__)),
+    )
     each = [
         output_shape((n,), (k,), stride=s, dilation=d, padding=padding)[0]
         for n, k, s, d in zip(shape, kernel, stride, dilation, strict=True)
     ]
-    assert output_shape(shape, kernel, stride=stride, dilation=dilation, padding=padding) == tuple(each)
+    assert output_shape(shape, kernel, stride=stride, dilation=dilation, padding=padding) == tuple(
+        each
+    )
 
 
 @given(n=sizes, k=sizes, stride=steps, dilation=steps, lo=st.integers(0, 4), hi=st.integers(0, 4))
@@ -111,11 +129,15 @@ def test_the_transposed_size_undoes_the_size(n, k, stride, dilation, lo, hi):
         return
     forward = ConvSpec.of(1, stride=stride, dilation=dilation, padding=padding).axes((n,), (k,))[0]
     assert 0 <= forward.unused < stride
-    back = ConvSpec.of(1, stride=stride, dilation=dilation, padding=padding, output_padding=forward.unused)
+    back = ConvSpec.of(
+        1, stride=stride, dilation=dilation, padding=padding, output_padding=forward.unused
+    )
     assert back.transposed_axes((forward.out,), (k,))[0].out == n
 
 
-@given(n=sizes, k=sizes, stride=steps, dilation=steps, padding=st.sampled_from(("same", "same-lower")))
+@given(
+    n=sizes, k=sizes, stride=steps, dilation=steps, padding=st.sampled_from(("same", "same-lower"))
+)
 @examples(100)
 def test_transposed_same_is_n_times_the_stride(n, k, stride, dilation, padding):
     spec = ConvSpec.of(1, stride=stride, dilation=dilation, padding=padding)
@@ -160,7 +182,15 @@ def test_formulas(axis, formula):
     assert axis.formula == formula
 
 
-@given(n=sizes, k=sizes, stride=steps, dilation=steps, lo=st.integers(0, 9), hi=st.integers(0, 9), back=st.booleans())
+@given(
+    n=sizes,
+    k=sizes,
+    stride=steps,
+    dilation=steps,
+    lo=st.integers(0, 9),
+    hi=st.integers(0, 9),
+    back=st.booleans(),
+)
 @examples(200)
 def test_a_formula_is_true(n, k, stride, dilation, lo, hi, back):
     axis = Axis(n, k, stride, dilation, lo, hi, transposed=back)
@@ -213,37 +243,70 @@ def test_paddings_of_every_kind():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: output_shape((5, 5), (7, 7)), "kernel 7x7 exceeds the padded input 5x5; use --padding same"),
-        (lambda: output_shape((5, 5), (3, 3), dilation=(1, 3)), "kernel 3x3 (dilated to 3x7) exceeds the padded input"),
+        (
+            lambda: output_shape((5, 5), (7, 7)),
+            "kernel 7x7 exceeds the padded input 5x5; use --padding same",
+        ),
+        (
+            lambda: output_shape((5, 5), (3, 3), dilation=(1, 3)),
+            "kernel 3x3 (dilated to 3x7) exceeds the padded input",
+        ),
         (
             lambda: output_shape((3,), (9,), padding=1),
             "the padded input 5; use a smaller kernel or more padding",
         ),
-        (lambda: output_shape((5, 5), (3,)), "kernel 3 slides along 1 axes, the input 5x5 has 2; expected the same"),
-        (lambda: output_shape((5, 0), (3, 3)), "the input 5x0 is empty; expected sizes of 1 or more"),
+        (
+            lambda: output_shape((5, 5), (3,)),
+            "kernel 3 slides along 1 axes, the input 5x5 has 2; expected the same",
+        ),
+        (
+            lambda: output_shape((5, 0), (3, 3)),
+            "the input 5x0 is empty; expected sizes of 1 or more",
+        ),
         (lambda: output_shape((5, 5), (3, 0)), "the kernel 3x0 is empty"),
         (lambda: output_shape((5, 5.5), (3, 3)), "a size 5.5; expected a whole number"),
         (lambda: output_shape((5, -5), (3, 3)), "a size -5; expected 0 or more"),
         (lambda: output_shape((5,), (3,), stride=0), "stride 0; expected 1 or more"),
         (lambda: output_shape((5,), (3,), stride=1.5), "stride 1.5; expected a whole number"),
         (lambda: output_shape((5,), (3,), dilation="2"), "dilation '2'; expected a whole number"),
-        (lambda: output_shape((5,), (3,), stride=(1, 2)), "stride has 2 entries; the kernel slides along 1 axis; give"),
+        (
+            lambda: output_shape((5,), (3,), stride=(1, 2)),
+            "stride has 2 entries; the kernel slides along 1 axis; give",
+        ),
         (lambda: output_shape((5,), (3,), padding=-1), "padding -1; expected 0 or more"),
         (lambda: output_shape((5,), (3,), padding="-1"), "padding -1; expected 0 or more"),
         (lambda: output_shape((5,), (3,), padding="smae"), "did you mean 'same'?"),
-        (lambda: output_shape((5,), (3,), padding=[1, 2]), "padding has 2 entries; the kernel slides along 1 axis"),
-        (lambda: output_shape((5,), (3,), padding=[(1, 2, 3)]), "padding (1, 2, 3); expected a pair (lo, hi)"),
+        (
+            lambda: output_shape((5,), (3,), padding=[1, 2]),
+            "padding has 2 entries; the kernel slides along 1 axis",
+        ),
+        (
+            lambda: output_shape((5,), (3,), padding=[(1, 2, 3)]),
+            "padding (1, 2, 3); expected a pair (lo, hi)",
+        ),
         (
             lambda: output_shape((5,), (3,), padding=["same"]),
             "padding 'same' for one axis; expected an amount, or lo",
         ),
-        (lambda: output_shape((5,), (3,), padding=["1:2:3"]), "padding '1:2:3' for one axis; expected an amount"),
+        (
+            lambda: output_shape((5,), (3,), padding=["1:2:3"]),
+            "padding '1:2:3' for one axis; expected an amount",
+        ),
         (lambda: output_shape((5,), (3,), padding=None), "padding None; expected a whole number"),
         (lambda: ConvSpec.of(1, output_padding=-1), "output_padding -1; expected 0 or more"),
-        (lambda: ConvSpec.of(1, output_padding=2).transposed_axes((5,), (3,)), "output_padding 2; expected less than"),
-        (lambda: ConvSpec.of(1, padding=4).transposed_axes((3,), (3,)), "padding takes away all of the transposed"),
+        (
+            lambda: ConvSpec.of(1, output_padding=2).transposed_axes((5,), (3,)),
+            "output_padding 2; expected less than",
+        ),
+        (
+            lambda: ConvSpec.of(1, padding=4).transposed_axes((3,), (3,)),
+            "padding takes away all of the transposed",
+        ),
         (lambda: ConvSpec.of(1, cval=None), "cval None; expected a number"),
-        (lambda: parse_shape("28x"), "'28x' is not a shape; expected whole numbers joined by x; write it as 28x28"),
+        (
+            lambda: parse_shape("28x"),
+            "'28x' is not a shape; expected whole numbers joined by x; write it as 28x28",
+        ),
         (lambda: parse_shape("28x0"), "shape 28x0 has an axis of 0"),
         (lambda: parse_shape("-3x3"), "'-3x3' is not a shape"),
         (lambda: parse_shape("9" * 400), "a number of 400 digits; expected at most 20"),

@@ -40,20 +40,30 @@ def plan_lines(plan: ApplyPlan) -> list[str]:
     request = plan.request
     data = plan.data
     rows: list[tuple[str, str]] = [(request.geometry.op, described(data))]
-    rows += [("kernel", f"{part.kernel.name}, {show(part.conv_layout.kernel)}") for part in plan.passes]
+    rows += [
+        ("kernel", f"{part.kernel.name}, {show(part.conv_layout.kernel)}") for part in plan.passes
+    ]
     rows += _geometry(plan)
     target = f" -> {request.output} ({plan.format})" if request.output is not None else ""
     rows.append(("output", f"{show(plan.output_shape)} {plan.dtype}{target}"))
     rows += _metadata(plan)
     rows += [("method", f"{part.plan.method}: {part.plan.reason}") for part in _distinct(plan)]
-    rows += [("not", f"{method}: {why}") for part in _distinct(plan) for method, why in part.plan.rejected]
-    rows.append(("work", f"{sum(part.plan.macs for part in plan.passes):,} multiply-adds by the definition"))
+    rows += [
+        ("not", f"{method}: {why}")
+        for part in _distinct(plan)
+        for method, why in part.plan.rejected
+    ]
+    rows.append(
+        ("work", f"{sum(part.plan.macs for part in plan.passes):,} multiply-adds by the definition")
+    )
     rows.append(("memory", _footprint(apply_footprint(plan))))
     return columns(rows, indent="")
 
 
 def short_lines(result: ApplyResult, seconds: float) -> list[str]:
-    """Describe a result in a line, and in further ones what is worth a look: the range, checks, metadata."""
+    """Describe a result in a line, and in further ones what is worth a look: the range, checks,
+    metadata.
+    """
     plan = result.plan
     rows = [("read", "; ".join(plan.data.notes))] if plan.data.notes else []
     if is_remarkable(result.ledger):
@@ -95,7 +105,9 @@ def _output(plan: ApplyPlan) -> str:
 
 
 def _values(shape: tuple[int, ...], dtype: np.dtype[Any], data: Data, *, picture: bool) -> str:
-    """Describe an array by its shape and type; a picture by its size, its colours, and its type if not uint8."""
+    """Describe an array by its shape and type; a picture by its size, its colours, and its type if
+    not uint8.
+    """
     several = data.frames > 1
     size = shape[several:]
     channels = size[2] if len(size) == 3 else 1
@@ -113,7 +125,9 @@ def result_lines(result: ApplyResult, seconds: float) -> list[str]:
     written = result.written
     request = plan.request
     data = plan.data
-    kernels = ", ".join(f"{part.kernel.name} ({show(part.conv_layout.kernel)})" for part in plan.passes)
+    kernels = ", ".join(
+        f"{part.kernel.name} ({show(part.conv_layout.kernel)})" for part in plan.passes
+    )
     rows: list[tuple[str, str]] = [
         (request.geometry.op, f"{described(data)} with {kernels}"),
         ("output", f"{show(result.values.shape)} {result.values.dtype}"),
@@ -125,7 +139,9 @@ def result_lines(result: ApplyResult, seconds: float) -> list[str]:
     rows += _verifications(result)
     if written is not None:
         likewise = f", {plan.encoding}" if plan.encoding else ""
-        rows.append(("wrote", f"{place(written)} ({written.format}, {written.bytes:,} bytes{likewise})"))
+        rows.append(
+            ("wrote", f"{place(written)} ({written.format}, {written.bytes:,} bytes{likewise})")
+        )
         rows += [("reduced", what) for what in written.dropped]
     elif request.output is None:
         rows.append(("wrote", "nothing; save it with -o FILE"))
@@ -149,7 +165,11 @@ def plan_json(plan: ApplyPlan) -> dict[str, Any]:
         "op": request.geometry.op,
         "input": _input_json(plan.data),
         "kernels": [
-            {"name": part.kernel.name, "shape": list(part.conv_layout.kernel), "reading": part.conv_layout.channel_mode}
+            {
+                "name": part.kernel.name,
+                "shape": list(part.conv_layout.kernel),
+                "reading": part.conv_layout.channel_mode,
+            }
             for part in plan.passes
         ],
         "axes": [axis_json(axis) for axis in plan.passes[0].plan.axes],
@@ -205,7 +225,10 @@ def result_json(result: ApplyResult, seconds: float) -> dict[str, Any]:
     return {
         **plan_json(result.plan),
         "ledger": _finite(vars(result.ledger)),
-        "verify": [{"kernel": part.kernel.name, **_finite(vars(checked))} for part, checked in verified] or None,
+        "verify": [
+            {"kernel": part.kernel.name, **_finite(vars(checked))} for part, checked in verified
+        ]
+        or None,
         "written": written_json(result.written),
         "seconds": seconds,
     }
@@ -222,7 +245,9 @@ def _geometry(plan: ApplyPlan) -> list[tuple[str, str]]:
     if plan.curve:
         rows.append(("light", f"filtered in linear light, by {plan.curve.name}"))
     if first.conv_layout.channel_axis is not None or first.conv_layout.channel_mode != "each":
-        rows.append(("channels", reading(first.conv_layout) + (", and alpha" if plan.data.alpha else "")))
+        rows.append(
+            ("channels", reading(first.conv_layout) + (", and alpha" if plan.data.alpha else ""))
+        )
     return rows
 
 
@@ -243,8 +268,12 @@ def _footprint(footprint: Footprint) -> str:
 
 
 def is_remarkable(ledger: Ledger) -> bool:
-    """Return whether a range was changed: by a policy, by clipping, or because not all of it is finite."""
-    return ledger.policy not in ("clip", "error") or bool(ledger.below + ledger.above + ledger.not_finite)
+    """Return whether a range was changed: by a policy, by clipping, or because not all of it is
+    finite.
+    """
+    return ledger.policy not in ("clip", "error") or bool(
+        ledger.below + ledger.above + ledger.not_finite
+    )
 
 
 def _ledger(ledger: Ledger) -> str:
@@ -258,7 +287,10 @@ def _ledger(ledger: Ledger) -> str:
         is_float = ledger.dtype.startswith("float")
         limits = np.finfo(ledger.dtype) if is_float else np.iinfo(ledger.dtype)
         form = ".6g" if is_float else "d"
-        ends = [(ledger.below, f"below {limits.min:{form}}"), (ledger.above, f"above {limits.max:{form}}")]
+        ends = [
+            (ledger.below, f"below {limits.min:{form}}"),
+            (ledger.above, f"above {limits.max:{form}}"),
+        ]
         counts = " and ".join(f"{count:,} {where}" for count, where in ends if count)
         text += f"; clipped {share(clipped, ledger.total)}: {counts}"
     if ledger.not_finite:

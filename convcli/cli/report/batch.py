@@ -71,34 +71,52 @@ class Summary:
         self.bytes += record.bytes
         self.values += record.values
         self.clipped += record.clipped
-        if record.status == "failed":  # a reason mostly begins with the name, which the line has already
-            self.failures.append((printable(record.source), record.reason.removeprefix(f"{record.source} ")))
+        if (
+            record.status == "failed"
+        ):  # a reason mostly begins with the name, which the line has already
+            self.failures.append(
+                (printable(record.source), record.reason.removeprefix(f"{record.source} "))
+            )
         for warning in record.warnings:
-            self.warnings.setdefault(remedy(warning), []).append((printable(record.source), warning))
+            self.warnings.setdefault(remedy(warning), []).append(
+                (printable(record.source), warning)
+            )
 
     @property
     def total(self) -> int:
         return self.counts.total()
 
     def lines(self) -> list[str]:
-        """Return the table: inputs done or planned, skipped and failed, with the reasons, time, bytes and clipping."""
+        """Return the table: inputs done or planned, skipped and failed, with the reasons, time,
+        bytes and clipping.
+        """
         made = "planned" if self.dry_run else "done"
         place = "place" if self.folder is None else printable(str(self.folder))
         rows = [
             (made, f"{self.counts[made]:,}, in {place}"),
-            ("skipped", f"{self.counts['skipped']:,}{', done before and unchanged' * bool(self.counts['skipped'])}"),
+            (
+                "skipped",
+                f"{self.counts['skipped']:,}{', done before and unchanged' * bool(self.counts['skipped'])}",
+            ),
             ("failed", f"{self.counts['failed']:,}"),
         ]
         rows += [] if self.dry_run else self._measures()
-        rows += [("not kept", f"{what}, in {count:,}") for what, count in sorted(self.dropped.items())]
-        rows += [("passed over", f"{count:,} {reason}") for reason, count in sorted(self.passed_over.items())]
+        rows += [
+            ("not kept", f"{what}, in {count:,}") for what, count in sorted(self.dropped.items())
+        ]
+        rows += [
+            ("passed over", f"{count:,} {reason}")
+            for reason, count in sorted(self.passed_over.items())
+        ]
         table = columns(rows, indent="")
         done, skipped, failed, *others = table
         failed = coloured(failed, good=False) if self.failures else failed
         return [done, *_listed(self._grouped()), skipped, failed, *_listed(self.failures), *others]
 
     def _grouped(self) -> list[tuple[str, str]]:
-        """Return one file with its warning for those that the same remedy helps, and how many others there are."""
+        """Return one file with its warning for those that the same remedy helps, and how many
+        others there are.
+        """
         rows = []
         for (source, warning), *others in self.warnings.values():
             more = f" (and {len(others):,} more like it)" if others else ""
@@ -106,9 +124,13 @@ class Summary:
         return rows
 
     def _measures(self) -> list[tuple[str, str]]:
-        """Describe the time, the rate, the bytes that were written, and the share of values that were clipped."""
+        """Describe the time, the rate, the bytes that were written, and the share of values that
+        were clipped.
+        """
         done = self.counts["done"]
-        rows = [("time", f"{self.seconds:.3g} s" + f", {done / self.seconds:.3g} a second" * bool(done))]
+        rows = [
+            ("time", f"{self.seconds:.3g} s" + f", {done / self.seconds:.3g} a second" * bool(done))
+        ]
         if done:
             rows.append(("wrote", show_bytes(self.bytes)))
         if self.clipped:
@@ -134,7 +156,9 @@ class Summary:
         return f"{became} smaller; --padding same keeps the size"
 
     def json(self) -> dict[str, Any]:
-        counts = {status: self.counts[status] for status in ("planned", "done", "skipped", "failed")}
+        counts = {
+            status: self.counts[status] for status in ("planned", "done", "skipped", "failed")
+        }
         return {
             "folder": None if self.folder is None else str(self.folder),
             "inputs": self.total,
@@ -151,12 +175,16 @@ def _listed(rows: list[tuple[str, str]]) -> list[str]:
     """List files with a text for each; of many, the first, and how many more there are."""
     if not rows:
         return []
-    more = [f"  and {len(rows) - LISTED:,} more, all of them in --json"] if len(rows) > LISTED else []
+    more = (
+        [f"  and {len(rows) - LISTED:,} more, all of them in --json"] if len(rows) > LISTED else []
+    )
     return columns(rows[:LISTED]) + more
 
 
 class Progress:
-    """Progress on stderr: a bar on a terminal, else a line every few seconds; none without a thread to show it."""
+    """Progress on stderr: a bar on a terminal, else a line every few seconds; none without a thread
+    to show it.
+    """
 
     def __init__(self, total: int, *, shown: bool) -> None:
         self._total = total
@@ -197,7 +225,11 @@ class Progress:
 
     def _tick(self, over: threading.Event) -> None:
         while not over.wait(LINE_EVERY):
-            print(f"{self._finished:,} of {self._total:,}, {self._status()}", file=sys.stderr, flush=True)
+            print(
+                f"{self._finished:,} of {self._total:,}, {self._status()}",
+                file=sys.stderr,
+                flush=True,
+            )
 
 
 def _span(seconds: float) -> str:

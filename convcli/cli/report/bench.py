@@ -23,7 +23,15 @@ from convcli.bench.timing import Timing
 from convcli.cli.report.progress import elapsed
 from convcli.cli.report.table import Column, table
 from convcli.cli.report.terminal import bold, coloured, dim, labelled
-from convcli.cli.report.text import axis_json, axis_names, bar, finite, formula, reading, written_json
+from convcli.cli.report.text import (
+    axis_json,
+    axis_names,
+    bar,
+    finite,
+    formula,
+    reading,
+    written_json,
+)
 
 BAR = 10
 """Characters of the longest bar."""
@@ -38,7 +46,9 @@ LEGEND = (
 
 
 class Style(NamedTuple):
-    """How cases are shown: with predictions, without the settings, and which columns (None: all that fit)."""
+    """How cases are shown: with predictions, without the settings, and which columns (None: all
+    that fit).
+    """
 
     verbose: bool = False
     quiet: bool = False
@@ -69,9 +79,14 @@ def _head(result: BenchResult) -> list[tuple[str, str]]:
     plan = result.plan
     a = result.conv_layout
     rows = [
-        ("bench", f"{show(case.shape)} {case.dtype} with {result.kernel.name} ({show(a.kernel)}), seed {case.seed}")
+        (
+            "bench",
+            f"{show(case.shape)} {case.dtype} with {result.kernel.name} ({show(a.kernel)}), seed {case.seed}",
+        )
     ]
-    rows += [(name, formula(axis)) for name, axis in zip(axis_names(a.dims), plan.axes, strict=True)]
+    rows += [
+        (name, formula(axis)) for name, axis in zip(axis_names(a.dims), plan.axes, strict=True)
+    ]
     if a.channel_axis is not None:
         rows.append(("channels", reading(a)))
     turns = "turn" if case.runs == 1 else "turns"
@@ -79,8 +94,14 @@ def _head(result: BenchResult) -> list[tuple[str, str]]:
         *rows,
         ("output", f"{show(a.with_spatial(plan.sizes))} {plan.dtype}, {plan.macs:,} multiply-adds"),
         ("method", f"{plan.method}: {plan.reason}"),
-        ("limits", f"copying {result.copy.rate / 1e9:.3g} GB/s, products {result.matmul.rate / 1e9:.3g} GFLOP/s"),
-        ("timed", f"{case.runs} {turns} each, in turn, medians; {counted(result.threads, 'thread')}"),
+        (
+            "limits",
+            f"copying {result.copy.rate / 1e9:.3g} GB/s, products {result.matmul.rate / 1e9:.3g} GFLOP/s",
+        ),
+        (
+            "timed",
+            f"{case.runs} {turns} each, in turn, medians; {counted(result.threads, 'thread')}",
+        ),
     ]
 
 
@@ -90,7 +111,11 @@ def _table(result: BenchResult, style: Style) -> list[str]:
     operations = [result.operations(row) for row in rows]
     traffic = [result.traffic(row) for row in rows]
     columns = [
-        Column("method", [f"{row.name} *" if row is result.pick else row.name for row in rows], left=True),
+        Column(
+            "method",
+            [f"{row.name} *" if row is result.pick else row.name for row in rows],
+            left=True,
+        ),
         Column("ms", [f"{1e3 * row.seconds:.3g}" for row in rows]),
         Column("/ pick", [f"{row.seconds / result.pick.seconds:.2f}" for row in rows], worth=6),
         Column("GFLOP/s", [f"{rate / 1e9:.3g}" for rate in operations], worth=5),
@@ -98,7 +123,9 @@ def _table(result: BenchResult, style: Style) -> list[str]:
         Column("GB/s", [f"{rate / 1e9:.3g}" for rate in traffic], worth=4),
         Column("of copy", [f"{rate / result.copy.rate:.0%}" for rate in traffic], worth=1),
         Column("differs", [_difference(result, row) for row in rows]),
-        Column("bar", [bar(BAR * row.seconds / result.slowest) for row in rows], left=True, worth=3),
+        Column(
+            "bar", [bar(BAR * row.seconds / result.slowest) for row in rows], left=True, worth=3
+        ),
     ]
     if style.verbose:
         columns.insert(2, Column("predicted", [_predicted(row) for row in rows], worth=7))
@@ -108,7 +135,10 @@ def _table(result: BenchResult, style: Style) -> list[str]:
 
 def _emphasised(column: Column, chosen: int) -> Column:
     """Return a column with the cell of one row bold."""
-    cells = [bold(cell) if number == chosen and cell else cell for number, cell in enumerate(column.cells)]
+    cells = [
+        bold(cell) if number == chosen and cell else cell
+        for number, cell in enumerate(column.cells)
+    ]
     return replace(column, cells=cells)
 
 
@@ -139,7 +169,11 @@ def _case_json(result: BenchResult) -> dict[str, Any]:
     return {
         "input": {"shape": list(case.shape), "dtype": case.dtype, "bytes": result.input_bytes},
         "kernel": {"name": result.kernel.name, "shape": list(a.kernel), "reading": a.channel_mode},
-        "output": {"shape": list(a.with_spatial(plan.sizes)), "dtype": plan.dtype, "bytes": plan.output_bytes},
+        "output": {
+            "shape": list(a.with_spatial(plan.sizes)),
+            "dtype": plan.dtype,
+            "bytes": plan.output_bytes,
+        },
         "axes": [axis_json(axis) for axis in plan.axes],
         "boundary": plan.spec.boundary,
         "cval": plan.spec.cval,
@@ -155,7 +189,10 @@ def _case_json(result: BenchResult) -> dict[str, Any]:
         "reference": result.reference,
         "limits": {
             "copy": {"bytes_per_second": result.copy.rate, **_timing(result.copy.timing)},
-            "matmul": {"operations_per_second": result.matmul.rate, **_timing(result.matmul.timing)},
+            "matmul": {
+                "operations_per_second": result.matmul.rate,
+                **_timing(result.matmul.timing),
+            },
         },
         "rows": [_row_json(result, row) for row in result.rows],
         "left_out": result.left_out,
@@ -183,14 +220,20 @@ def _timing(timing: Timing) -> dict[str, Any]:
     return {"seconds": timing.median, "turns": list(timing.turns)}
 
 
-COLOURS = {"pick": (0, 90, 160), "method": (110, 170, 215), "peer": (165, 165, 165), "wrong": (200, 30, 30)}
+COLOURS = {
+    "pick": (0, 90, 160),
+    "method": (110, 170, 215),
+    "peer": (165, 165, 165),
+    "wrong": (200, 30, 30),
+}
 LINE = 22
 MARGIN = 16
 NAMES = 200
 BARS = 480
 TIMES = 120
 GAP = 3
-"""Pixels: the height of a line, the margins, the widths of the three columns, and between two bars."""
+"""Pixels: the height of a line, the margins, the widths of the three columns, and between two bars.
+"""
 SIZE = 13
 """Of the letters."""
 
@@ -199,7 +242,9 @@ def check_picture(target: str, *, overwrite: bool) -> None:
     """Refuse, before any work, a target that `save_bars` would refuse. Raises FileError."""
     resolved = io.check_target(target, overwrite=overwrite)
     if resolved is None or resolved.form.kind != "image" or not resolved.form.keeps(np.uint8, 3):
-        raise FileError(f"{target} for a picture", "expected a format that holds colours", "write .png")
+        raise FileError(
+            f"{target} for a picture", "expected a format that holds colours", "write .png"
+        )
 
 
 def save_bars(results: Sequence[BenchResult], target: str, *, overwrite: bool) -> Written:
@@ -212,7 +257,9 @@ def draw_bars(results: Sequence[BenchResult]) -> NDArray[np.uint8]:
     from PIL import Image, ImageDraw
 
     lines = sum(len(result.rows) + 2 for result in results)
-    sheet = Image.new("RGB", (2 * MARGIN + NAMES + BARS + TIMES, 2 * MARGIN + (lines - 1) * LINE), "white")
+    sheet = Image.new(
+        "RGB", (2 * MARGIN + NAMES + BARS + TIMES, 2 * MARGIN + (lines - 1) * LINE), "white"
+    )
     draw = ImageDraw.Draw(sheet)
     top = MARGIN
     for result in results:
@@ -228,7 +275,9 @@ def _draw_row(draw: ImageDraw, result: BenchResult, row: Row, top: int) -> None:
     left = MARGIN + NAMES
     right = left + max(round(BARS * row.seconds / result.slowest), 1)
     _write(draw, left - 8, top, row.name, right=True)
-    draw.rectangle((left, top + GAP, right - 1, top + LINE - GAP - 1), fill=COLOURS[_kind(result, row)])
+    draw.rectangle(
+        (left, top + GAP, right - 1, top + LINE - GAP - 1), fill=COLOURS[_kind(result, row)]
+    )
     _write(draw, right + 6, top, f"{1e3 * row.seconds:.3g} ms")
 
 
@@ -249,4 +298,6 @@ def _write(draw: ImageDraw, left: int, top: int, text: str, *, right: bool = Fal
     from PIL import ImageFont
 
     font: Any = ImageFont.load_default(SIZE)
-    draw.text((left, top + LINE // 2), text, fill="black", font=font, anchor="rm" if right else "lm")
+    draw.text(
+        (left, top + LINE // 2), text, fill="black", font=font, anchor="rm" if right else "lm"
+    )

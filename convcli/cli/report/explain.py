@@ -10,13 +10,23 @@ from rich.text import Text
 
 from convcli.cli.report.matrix import heaviest_part
 from convcli.cli.report.terminal import labelled, width, wrapped
-from convcli.cli.report.text import axis_json, axis_names, described, finite, formula, make_console, reading
+from convcli.cli.report.text import (
+    axis_json,
+    axis_names,
+    described,
+    finite,
+    formula,
+    make_console,
+    reading,
+)
 from convcli.learn.explain import Block, Cell, ExplainResult, Flow, Index, Step
 from convcli.shapes.axis import Axis
 from convcli.shapes.parse import show
 
 SHAPES = ((9, 4, True), (9, 3, True), (9, 4, False), (7, 4, False), (5, 4, False), (3, 4, False))
-"""Cells of an axis, digits, and whether tables stand side by side: the first that fits the terminal is taken."""
+"""Cells of an axis, digits, and whether tables stand side by side: the first that fits the terminal
+is taken.
+"""
 MOST = 9
 """Planes and channels that are shown of more."""
 LISTED = 18
@@ -27,7 +37,9 @@ LETTERS = "abcdefgh"
 
 
 class Grid(NamedTuple):
-    """One of the tables that stand side by side: what is between it and the one before, its title, its cells."""
+    """One of the tables that stand side by side: what is between it and the one before, its title,
+    its cells.
+    """
 
     sign: str
     title: str
@@ -37,8 +49,8 @@ class Grid(NamedTuple):
 class View(NamedTuple):
     """What is shown of a step.
 
-    columns: of the terminal, None for no limit. side: cells of an axis; digits: of a cell; beside: whether its tables
-    stand side by side. most: planes and channels; terms: of a gradient.
+    columns: of the terminal, None for no limit. side: cells of an axis; digits: of a cell; beside:
+    whether its tables stand side by side. most: planes and channels; terms: of a gradient.
     """
 
     columns: int | None
@@ -50,7 +62,9 @@ class View(NamedTuple):
 
 
 def print_explanation(result: ExplainResult, *, verbose: bool = False) -> None:
-    """Print the convolution in a few lines, then every step; verbose: with all channels, planes and terms."""
+    """Print the convolution in a few lines, then every step; verbose: with all channels, planes and
+    terms.
+    """
     console = make_console()
     console.print("\n".join(_head(result)), highlight=False, markup=False)
     for step in result.steps:
@@ -125,7 +139,9 @@ def _cell_json(cell: Cell) -> dict[str, Any]:
         "x": finite(cell.x),
         "w": finite(cell.w),
         "product": finite(cell.product),
-        "flow": None if cell.flow is None else {name: finite(value) for name, value in vars(cell.flow).items()},
+        "flow": None
+        if cell.flow is None
+        else {name: finite(value) for name, value in vars(cell.flow).items()},
     }
 
 
@@ -136,14 +152,21 @@ def _cells(steps: Sequence[Step]) -> Iterator[Cell]:
 def _head(result: ExplainResult) -> list[str]:
     a = result.operands.conv_layout
     rows: list[tuple[str, str]] = [
-        (result.op, f"{described(result.operands.data)} with {result.operands.kernel.name} ({show(a.kernel)})")
+        (
+            result.op,
+            f"{described(result.operands.data)} with {result.operands.kernel.name} ({show(a.kernel)})",
+        )
     ]
-    rows += [(name, formula(axis)) for name, axis in zip(axis_names(a.dims), result.axes, strict=True)]
+    rows += [
+        (name, formula(axis)) for name, axis in zip(axis_names(a.dims), result.axes, strict=True)
+    ]
     rows.append(("channels", reading(a)))
     rows.append(("output", show(result.output)))
     if result.middle:
         at = ",".join(map(str, result.steps[0].at))
-        rows.append(("explained", f"{at}, the middle of the output; choose another with --at, or --all"))
+        rows.append(
+            ("explained", f"{at}, the middle of the output; choose another with --at, or --all")
+        )
     return labelled(rows, indent="")
 
 
@@ -204,7 +227,9 @@ def _rule(result: ExplainResult, step: Step) -> str:
         f"{start}{sign}{'' if axis.dilation == 1 else axis.dilation}{letter}"
         for start, axis, letter in zip(first, result.axes, letters, strict=True)
     ]
-    return f"sum of w[{','.join(letters)}] * x[{','.join(moved)}]" + (", over the channels" * (len(step.blocks) > 1))
+    return f"sum of w[{','.join(letters)}] * x[{','.join(moved)}]" + (
+        ", over the channels" * (len(step.blocks) > 1)
+    )
 
 
 def _place_of(result: ExplainResult, step: Step, *, flipped: bool) -> Index:
@@ -235,7 +260,9 @@ def _some(items: Sequence[Any], limit: int) -> list[Any]:
 # Tables.
 
 
-def _block(result: ExplainResult, block: Block, part: tuple[range, ...], view: View) -> Iterator[Text]:
+def _block(
+    result: ExplainResult, block: Block, part: tuple[range, ...], view: View
+) -> Iterator[Text]:
     """Yield one channel's tables, a band for each plane of the window."""
     window = tuple(axis.k for axis in result.axes)
     cells = np.empty(window, object)
@@ -254,15 +281,25 @@ def _left_out(count: int, what: str, view: View) -> Iterator[Text]:
 def _grids(result: ExplainResult, cells: list[list[Cell]], digits: int) -> list[Grid]:
     """Return the tables of a plane of cells: the samples, the taps, and their products."""
     flipped = result.op == "convolve"
-    grids = [Grid("", _span(result.axes, [cell for row in cells for cell in row]), _drawn(cells, _sample, digits))]
+    grids = [
+        Grid(
+            "",
+            _span(result.axes, [cell for row in cells for cell in row]),
+            _drawn(cells, _sample, digits),
+        )
+    ]
     if flipped:
         grids.append(Grid("", "w", _drawn([row[::-1] for row in cells[::-1]], _tap, digits)))
     grids.append(Grid("*", "w flipped" if flipped else "w", _drawn(cells, _tap, digits)))
-    grids.append(Grid("=", "x * w flipped" if flipped else "x * w", _drawn(cells, _product, digits)))
+    grids.append(
+        Grid("=", "x * w flipped" if flipped else "x * w", _drawn(cells, _product, digits))
+    )
     return grids
 
 
-def _drawn(cells: Iterable[Iterable[Cell]], draw: Callable[[Cell, int], Text], digits: int) -> list[list[Text]]:
+def _drawn(
+    cells: Iterable[Iterable[Cell]], draw: Callable[[Cell, int], Text], digits: int
+) -> list[list[Text]]:
     return [[draw(cell, digits) for cell in row] for row in cells]
 
 
@@ -337,9 +374,13 @@ def _sign(value: float) -> str:
 def _backward(result: ExplainResult, step: Step, view: View) -> Iterator[Text]:
     """Yield how delta flows back, term by term, with the sums over all outputs."""
     delta = _number(step.delta or 0.0)
-    yield from _bold(f"backward, delta = dy{_index(step.at)} = {delta} (dy: {result.upstream})", view)
+    yield from _bold(
+        f"backward, delta = dy{_index(step.at)} = {delta} (dy: {result.upstream})", view
+    )
     cells = [(cell, cell.flow) for cell in _cells([step]) if cell.flow is not None]
-    dw = "dw_i = sum_j delta_j x_(i+j-1): to each tap delta times the sample under it" + _unlike(result)
+    dw = "dw_i = sum_j delta_j x_(i+j-1): to each tap delta times the sample under it" + _unlike(
+        result
+    )
     yield from map(Text, wrapped(dw, view.columns, "  "))
     yield from _terms([_dw(cell, flow, delta) for cell, flow in cells], view)
     dx = "dx = the full convolution of delta with w: to each sample delta times the tap over it"
@@ -363,7 +404,13 @@ def _unlike(result: ExplainResult) -> str:
 def _dw(cell: Cell, flow: Flow, delta: str) -> tuple[str, ...]:
     sample = "the constant outside" if cell.source is None else f"x{_index(cell.source)}"
     term = f"{delta} * {_number(cell.x)}"
-    return f"dw{_index(cell.tap)}", f"delta * {sample}", term, _number(flow.dw), _number(flow.dw_sum)
+    return (
+        f"dw{_index(cell.tap)}",
+        f"delta * {sample}",
+        term,
+        _number(flow.dw),
+        _number(flow.dw_sum),
+    )
 
 
 def _dx(cell: Cell, flow: Flow, delta: str) -> tuple[str, ...]:
@@ -378,13 +425,17 @@ def _terms(rows: list[tuple[str, ...]], view: View) -> Iterator[Text]:
     """Yield aligned rows; the middle of many is left out."""
     shown = _some(rows, view.terms)
     widths = [max(len(row[column]) for row in shown) for column in range(5)]
-    texts = [_term([text.ljust(size) for text, size in zip(row, widths, strict=True)]) for row in shown]
+    texts = [
+        _term([text.ljust(size) for text, size in zip(row, widths, strict=True)]) for row in shown
+    ]
     if view.columns is not None and any(len(text) > view.columns for text in texts):
         texts = [text.removesuffix(OVER_ALL) for text in texts]
         yield Text("  (of: the sum over all outputs)", "dim")
     for count, text in enumerate(texts):
         if count == view.terms // 2 and len(rows) > view.terms:
-            yield Text(f"  ... {len(rows) - view.terms} terms more, all of them in --json and with -v")
+            yield Text(
+                f"  ... {len(rows) - view.terms} terms more, all of them in --json and with -v"
+            )
         yield from map(Text, wrapped(text.rstrip(), view.columns, "      "))
 
 

@@ -17,7 +17,9 @@ TITLES = ("format", "suffixes", "read as", "written (channels)", "needs")
 
 
 class Row(NamedTuple):
-    """A format, or what an extra adds to it, in words; `written` has the channel counts of each number type."""
+    """A format, or what an extra adds to it, in words; `written` has the channel counts of each
+    number type.
+    """
 
     format: str
     suffixes: str
@@ -27,7 +29,8 @@ class Row(NamedTuple):
 
 
 def rows(form: Format) -> dict[Row, bool]:
-    """What is told of a format, the same on every installation, and whether this one has what it needs.
+    """What is told of a format, the same on every installation, and whether this one has what it
+    needs.
 
     >>> from convcli.io import lookup
     >>> [row[2:] for row in rows(lookup("png"))]
@@ -35,7 +38,11 @@ def rows(form: Format) -> dict[Row, bool]:
 ('uint16 (2-4)', '', 'imagecodecs')]
     """
     read_as = _types(form.reads) or _ANY
-    told = {Row(form.name, " ".join(form.suffixes), read_as, _written(form), _needs(form)): available(form)}
+    told = {
+        Row(form.name, " ".join(form.suffixes), read_as, _written(form), _needs(form)): available(
+            form
+        )
+    }
     if added := form.extension:
         types = _ANY if added.stacks else _pixels(added.channels)
         held = f"{_ANY} (any), pages as volumes" if added.stacks else ""
@@ -92,14 +99,19 @@ LEAST = (0, 10, 12, 16, 14)
 
 
 def formats_lines(chosen: Sequence[str] | None, *, verbose: bool = False) -> list[str]:
-    """Return one row for each format, with what it needs and whether that is missing; verbose: how it is recognised."""
+    """Return one row for each format, with what it needs and whether that is missing; verbose: how
+    it is recognised.
+    """
     told = [
         (*row[:-1], row.needs + ("" if there else ": not installed"))
         for form in all_formats()
         for row, there in rows(form).items()
     ]
     styled = zip(TITLES, zip(*told, strict=True), WORTH, LEAST, strict=True)
-    columns = [Column(title, cells, left=True, worth=worth, least=least) for title, cells, worth, least in styled]
+    columns = [
+        Column(title, cells, left=True, worth=worth, least=least)
+        for title, cells, worth, least in styled
+    ]
     columns[0] = replace(columns[0], cells=[bold(cell) for cell in columns[0].cells])
     if verbose:
         seen = [_signatures(form) for form in all_formats() for _ in rows(form)]

@@ -25,14 +25,17 @@ SMALL = 64
 
 
 def grad_lines(result: GradResult, seconds: float, *, verbose: bool = False) -> list[str]:
-    """Describe the convolution, the loss, each gradient's shape and norms, and the values of small ones.
+    """Describe the convolution, the loss, each gradient's shape and norms, and the values of small
+    ones.
 
     seconds: the time that it took. verbose: the values of large ones too, abridged.
     """
     operands = result.operands
     written = result.written
     a = operands.conv_layout
-    notes = "; ".join((*operands.data.notes, *(("colours times alpha",) if operands.data.alpha else ())))
+    notes = "; ".join(
+        (*operands.data.notes, *(("colours times alpha",) if operands.data.alpha else ()))
+    )
     rows = [
         (
             result.request.geometry.op,
@@ -58,7 +61,12 @@ def grad_lines(result: GradResult, seconds: float, *, verbose: bool = False) -> 
     if written is None:
         rows.append(("saved", "nothing; use -o FILE.npz to save the gradients"))
     else:
-        rows.append(("wrote", f"{place(written)} (dx, dw and db; {written.format}, {written.bytes:,} bytes)"))
+        rows.append(
+            (
+                "wrote",
+                f"{place(written)} (dx, dw and db; {written.format}, {written.bytes:,} bytes)",
+            )
+        )
     rows.append(("took", elapsed(seconds)))
     return [*labelled(rows, indent=""), *_values(result.slopes, verbose)]
 
@@ -68,7 +76,11 @@ def _values(slopes: Sequence[Slope], verbose: bool) -> list[str]:
     lines: list[str] = []
     for slope in slopes:
         if verbose or slope.values.size <= SMALL:
-            lines += ["", bold(f"{slope.name} {show(slope.values.shape)}"), *matrix_lines(slope.values)]
+            lines += [
+                "",
+                bold(f"{slope.name} {show(slope.values.shape)}"),
+                *matrix_lines(slope.values),
+            ]
     return lines
 
 
@@ -79,8 +91,16 @@ def grad_json(result: GradResult) -> dict[str, Any]:
     a = operands.conv_layout
     return {
         "op": request.geometry.op,
-        "input": {"name": operands.data.name, "shape": list(a.shape), "dtype": str(operands.x.dtype)},
-        "kernel": {"name": operands.kernel.name, "shape": list(a.kernel), "reading": a.channel_mode},
+        "input": {
+            "name": operands.data.name,
+            "shape": list(a.shape),
+            "dtype": str(operands.x.dtype),
+        },
+        "kernel": {
+            "name": operands.kernel.name,
+            "shape": list(a.kernel),
+            "reading": a.channel_mode,
+        },
         "axes": [axis_json(axis) for axis in operands.spec.axes(a.spatial, a.window)],
         "boundary": operands.spec.boundary,
         "cval": operands.spec.cval,

@@ -27,8 +27,11 @@ SMALLEST = 1e-17
 """Where the bars of a sweep begin."""
 
 
-def gradcheck_lines(report: GradcheckReport, operands: str, seconds: float, *, verbose: bool = False) -> list[str]:
-    """Describe a check: the verdict, the tests of each gradient, and the entries if it failed or they are asked for.
+def gradcheck_lines(
+    report: GradcheckReport, operands: str, seconds: float, *, verbose: bool = False
+) -> list[str]:
+    """Describe a check: the verdict, the tests of each gradient, and the entries if it failed or
+    they are asked for.
 
     operands: the input and the kernel in words. seconds: the time that it took.
     """
@@ -36,18 +39,33 @@ def gradcheck_lines(report: GradcheckReport, operands: str, seconds: float, *, v
     steps = ", ".join(dict.fromkeys(f"{check.step:g}" for check in report.checks))
     rows = [
         ("checked", operands),
-        ("loss", f"sum(dy * y), y {show(report.output_shape)}, {report.dtype}, step {steps}, seed {report.seed}"),
+        (
+            "loss",
+            f"sum(dy * y), y {show(report.output_shape)}, {report.dtype}, step {steps}, seed {report.seed}",
+        ),
     ]
     if report.broken is not None:
         rows.append(("broken", f"one entry of {report.broken} has been made wrong on purpose"))
-    lines = [*_verdict_lines(report), *labelled(rows, indent=""), "", *_table_of_tests(report, detailed)]
+    lines = [
+        *_verdict_lines(report),
+        *labelled(rows, indent=""),
+        "",
+        *_table_of_tests(report, detailed),
+    ]
     if detailed:
         for check in report.checks:
             lines += ["", _title(check), *_table_of_worst(check)]
     if report.sweep is not None:
-        lines += ["", "the error |analytic - numeric| / |analytic| at other steps, and on a curved loss"]
+        lines += [
+            "",
+            "the error |analytic - numeric| / |analytic| at other steps, and on a curved loss",
+        ]
         lines += [*_table_of_sweep(report.sweep), *_moral(report.sweep)]
-    more = "" if detailed else "; -v shows the quantiles, the worst entries, and both sides of each test"
+    more = (
+        ""
+        if detailed
+        else "; -v shows the quantiles, the worst entries, and both sides of each test"
+    )
     return [*lines, "", *_legend(), *wrapped(f"took {elapsed(seconds)}{more}", width())]
 
 
@@ -85,12 +103,20 @@ def _table_of_tests(report: GradcheckReport, detailed: bool) -> list[str]:
     labels = [label for label in found[0] if detailed or label in BRIEF]
     columns = [Column("gradient", labels, left=True, least=16)]
     columns += [
-        Column(check.name, [rows[label] for label in labels]) for check, rows in zip(report.checks, found, strict=True)
+        Column(check.name, [rows[label] for label in labels])
+        for check, rows in zip(report.checks, found, strict=True)
     ]
     return table(columns)
 
 
-BRIEF = ("shape", "checked", "largest relative error", "central differences", "adjoint test", "engine and A' dy")
+BRIEF = (
+    "shape",
+    "checked",
+    "largest relative error",
+    "central differences",
+    "adjoint test",
+    "engine and A' dy",
+)
 """The rows that are shown of a check that passed."""
 
 
@@ -101,7 +127,10 @@ def _check_rows(check: TensorCheck) -> dict[str, str]:
         "checked": f"{len(check.entries):,} of {math.prod(check.shape):,}",
         "largest absolute error": f"{check.largest_absolute:.1e}",
         "largest relative error": f"{check.largest_relative:.1e}",
-        **{f"  {100 * quantile:g}% of entries within": f"{error:.1e}" for quantile, error in quantiles},
+        **{
+            f"  {100 * quantile:g}% of entries within": f"{error:.1e}"
+            for quantile, error in quantiles
+        },
         "cosine similarity": f"{check.cosine:.9g}",
         "central differences": coloured(check.verdict, check.passed),
     }
@@ -136,12 +165,18 @@ def _table_of_worst(check: TensorCheck) -> list[str]:
     """Return the worst entries, with the samples and the outputs that they are connected to."""
     return table(
         [
-            Column("at", [f"[{','.join(map(str, entry.index))}]" for entry in check.worst], left=True),
+            Column(
+                "at", [f"[{','.join(map(str, entry.index))}]" for entry in check.worst], left=True
+            ),
             Column("analytic", [f"{entry.analytic:.7g}" for entry in check.worst]),
             Column("numeric", [f"{entry.numeric:.7g}" for entry in check.worst]),
             Column("rel error", [f"{entry.relative:.1e}" for entry in check.worst]),
-            Column("input window", [_spans(entry.window) for entry in check.worst], left=True, least=12),
-            Column("outputs", [_spans(entry.outputs) for entry in check.worst], left=True, least=12),
+            Column(
+                "input window", [_spans(entry.window) for entry in check.worst], left=True, least=12
+            ),
+            Column(
+                "outputs", [_spans(entry.outputs) for entry in check.worst], left=True, least=12
+            ),
         ]
     )
 
@@ -152,9 +187,20 @@ def _table_of_sweep(sweep: Sweep) -> list[str]:
     return table(
         [
             Column("step", [f"{row.eps:.0e}" for row in rows]),
-            *(Column(name, [f"{getattr(row, name):.0e}" for row in rows]) for name in ("dx", "dw", "db")),
-            Column("linear, as it is: dx", [f"{_bar(row.dx):<18}{row.dx:.0e}" for row in rows], left=True),
-            Column("curved, sum(y^3) / 3: dx", [f"{_bar(row.curved):<18}{row.curved:.0e}" for row in rows], left=True),
+            *(
+                Column(name, [f"{getattr(row, name):.0e}" for row in rows])
+                for name in ("dx", "dw", "db")
+            ),
+            Column(
+                "linear, as it is: dx",
+                [f"{_bar(row.dx):<18}{row.dx:.0e}" for row in rows],
+                left=True,
+            ),
+            Column(
+                "curved, sum(y^3) / 3: dx",
+                [f"{_bar(row.curved):<18}{row.curved:.0e}" for row in rows],
+                left=True,
+            ),
         ]
     )
 
@@ -189,7 +235,9 @@ def _spans(spans: tuple[Span, ...] | None) -> str:
 # JSON.
 
 
-def gradcheck_json(report: GradcheckReport, settings: Mapping[str, Any], *, arrays: bool = False) -> dict[str, Any]:
+def gradcheck_json(
+    report: GradcheckReport, settings: Mapping[str, Any], *, arrays: bool = False
+) -> dict[str, Any]:
     """Return the report as a record; `arrays`: with every checked entry and the whole arrays.
 
     settings: what was checked and how, as `convcli.jobs.gradcheck.settings` returns it.
@@ -206,13 +254,23 @@ def gradcheck_json(report: GradcheckReport, settings: Mapping[str, Any], *, arra
         "broken": report.broken,
         "checks": [_check_json(check, arrays=arrays) for check in report.checks],
         "adjoint": [
-            {"name": test.name, "left": finite(test.left), "right": finite(test.right), "scale": finite(test.scale)}
+            {
+                "name": test.name,
+                "left": finite(test.left),
+                "right": finite(test.right),
+                "scale": finite(test.scale),
+            }
             | {"gap": finite(test.gap), "passed": test.passed}
             | ({"v": _numbers(test.v)} if arrays else {})
             for test in report.adjoint
         ],
         "paths": [
-            {"name": path.name, "matrix": list(path.matrix), "gap": finite(path.gap), "passed": path.passed}
+            {
+                "name": path.name,
+                "matrix": list(path.matrix),
+                "gap": finite(path.gap),
+                "passed": path.passed,
+            }
             | ({"gradient": _numbers(path.gradient)} if arrays else {})
             for path in report.paths
         ],
@@ -220,7 +278,10 @@ def gradcheck_json(report: GradcheckReport, settings: Mapping[str, Any], *, arra
         if report.sweep is None
         else {
             "slope": report.sweep.slope,
-            "rows": [{name: finite(value) for name, value in row._asdict().items()} for row in report.sweep.rows],
+            "rows": [
+                {name: finite(value) for name, value in row._asdict().items()}
+                for row in report.sweep.rows
+            ],
         },
     }
     if arrays:
@@ -239,7 +300,9 @@ def _check_json(check: TensorCheck, *, arrays: bool) -> dict[str, Any]:
         "total": math.prod(check.shape),
         "largest_absolute": finite(check.largest_absolute),
         "largest_relative": finite(check.largest_relative),
-        "quantiles": {f"{q:g}": finite(error) for q, error in zip(QUANTILES, check.quantiles, strict=True)},
+        "quantiles": {
+            f"{q:g}": finite(error) for q, error in zip(QUANTILES, check.quantiles, strict=True)
+        },
         "cosine": finite(check.cosine),
         "worst": [_entry_json(entry) for entry in check.worst],
         "verdict": check.verdict,

@@ -30,7 +30,9 @@ def kernels_json(pattern: str | None = None) -> dict[str, Any]:
         "kernels": [
             {
                 "names": list(entry.names),
-                "parameters": {p.name: {"default": p.default, "meaning": p.meaning} for p in entry.parameters},
+                "parameters": {
+                    p.name: {"default": p.default, "meaning": p.meaning} for p in entry.parameters
+                },
                 "meaning": entry.describe(),
                 "source": entry.source,
             }
@@ -39,7 +41,9 @@ def kernels_json(pattern: str | None = None) -> dict[str, Any]:
     }
 
 
-def kernels_lines(pattern: str | None, chosen: Sequence[str] | None, *, verbose: bool = False) -> list[str]:
+def kernels_lines(
+    pattern: str | None, chosen: Sequence[str] | None, *, verbose: bool = False
+) -> list[str]:
     """Return a table with a row for each family of the bank, or for each that matches `pattern`."""
     found = _matching(pattern)
     columns = [
@@ -69,7 +73,9 @@ def _matching(pattern: str | None) -> list[KernelFamily]:
     wanted = (pattern or "").lower()
     found = [family for family in listing() if _matches(family, wanted)]
     if not found:
-        raise KernelError(f"no kernel matches {pattern!r}", remedy="see all with 'convcli kernels list'")
+        raise KernelError(
+            f"no kernel matches {pattern!r}", remedy="see all with 'convcli kernels list'"
+        )
     return found
 
 
@@ -81,10 +87,16 @@ def _matches(family: KernelFamily, wanted: str) -> bool:
 
 
 def print_kernel(kernel: Kernel, *, verbose: bool = False) -> None:
-    """Print taps, numbers and meaning, and the picture: one coloured cell per tap; verbose: every tap and slice."""
+    """Print taps, numbers and meaning, and the picture: one coloured cell per tap; verbose: every
+    tap and slice.
+    """
     gains = response(kernel)
     terms = kernel.terms or factorize(kernel.taps)
-    rank = f"{len(terms)}: " + " + ".join(_term(term) for term in terms[:2]) + (" + ..." if len(terms) > 2 else "")
+    rank = (
+        f"{len(terms)}: "
+        + " + ".join(_term(term) for term in terms[:2])
+        + (" + ..." if len(terms) > 2 else "")
+    )
     rows = [
         ("size", show(kernel.shape)),
         ("sum", f"{gains.flat:.6g}"),
@@ -96,9 +108,14 @@ def print_kernel(kernel: Kernel, *, verbose: bool = False) -> None:
     ]
     console = make_console()
     console.print(kernel.name, style="bold", highlight=False)
-    lines = [*labelled([(label, text) for label, text in rows if text]), *taps_lines(kernel, verbose=verbose)]
+    lines = [
+        *labelled([(label, text) for label, text in rows if text]),
+        *taps_lines(kernel, verbose=verbose),
+    ]
     console.print("\n".join(lines), highlight=False, markup=False)
-    for picture in _pictures(kernel, console.width, len(kernel.taps.ravel()) if verbose else SLICES):
+    for picture in _pictures(
+        kernel, console.width, len(kernel.taps.ravel()) if verbose else SLICES
+    ):
         if console.is_terminal:
             console.print(picture)
         else:
@@ -116,7 +133,9 @@ def taps_lines(kernel: Kernel, *, verbose: bool = False) -> list[str]:
     room = width() or PLAIN_WIDTH
     lines: list[str] = []
     for side in SIDES:
-        sides = (min(side, SLICES),) * max(kernel.taps.ndim - 2, 0) + (side,) * min(kernel.taps.ndim, 2)
+        sides = (min(side, SLICES),) * max(kernel.taps.ndim - 2, 0) + (side,) * min(
+            kernel.taps.ndim, 2
+        )
         part = tuple(heaviest_part(kernel.taps, size)[axis] for axis, size in enumerate(sides))
         lines = _printed(kernel.taps[np.ix_(*part)], room if kernel.taps.ndim == 1 else WIDE)
         if kernel.taps.ndim == 1 or max(map(len, lines)) <= room:
@@ -124,7 +143,9 @@ def taps_lines(kernel: Kernel, *, verbose: bool = False) -> list[str]:
     if any(len(run) < size for run, size in zip(part, kernel.shape, strict=True)):
         taps = f"the {show(map(len, part))} taps with the most weight"
         indices = ", ".join(f"{run.start}..{run.stop - 1}" for run in part)
-        lines += wrapped(f"shown are {taps}, [{indices}] of {show(kernel.shape)}; -v shows all", room)
+        lines += wrapped(
+            f"shown are {taps}, [{indices}] of {show(kernel.shape)}; -v shows all", room
+        )
     return lines
 
 
@@ -132,8 +153,12 @@ def _printed(taps: NDArray[Any], columns: int) -> list[str]:
     """Return taps as numpy prints them, in lines of at most this many columns."""
     hidden = 0 < np.abs(taps).max() < 1e-3  # four decimals would show such taps as 0
     shown = taps if hidden else np.round(taps, 4)
-    with np.printoptions(precision=4, suppress=not hidden, threshold=taps.size + 1, linewidth=columns):
-        return [line.rstrip() for line in str(shown + 0.0).splitlines()]  # adding 0 takes the sign off -0
+    with np.printoptions(
+        precision=4, suppress=not hidden, threshold=taps.size + 1, linewidth=columns
+    ):
+        return [
+            line.rstrip() for line in str(shown + 0.0).splitlines()
+        ]  # adding 0 takes the sign off -0
 
 
 def kernel_json(kernel: Kernel) -> dict[str, Any]:
@@ -176,7 +201,9 @@ def _term(term: Sequence[NDArray[Any]]) -> str:
 def _pictures(kernel: Kernel, columns: int, slices: int) -> Iterator[Text]:
     """Yield each 2-D slice, two characters per tap, red if positive and blue if negative."""
     largest = float(np.abs(kernel.taps).max()) or 1.0
-    planes = kernel.taps.reshape(-1, *(kernel.shape[-2:] if kernel.taps.ndim > 1 else (1, kernel.taps.size)))
+    planes = kernel.taps.reshape(
+        -1, *(kernel.shape[-2:] if kernel.taps.ndim > 1 else (1, kernel.taps.size))
+    )
     step = -(-2 * planes.shape[-1] // columns)
     for plane in planes[:slices]:
         picture = Text()

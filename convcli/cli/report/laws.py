@@ -1,4 +1,6 @@
-"""The laws of convolution: a verdict, each law with why it matters, all statements as one table, and JSON."""
+"""The laws of convolution: a verdict, each law with why it matters, all statements as one table,
+and JSON.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,25 @@ import click
 from convcli.cli.report.progress import elapsed
 from convcli.cli.report.table import Column, table
 from convcli.cli.report.terminal import bold, coloured, dim, labelled, verdict_lines, width, wrapped
-from convcli.cli.report.text import axis_json, axis_names, described, finite, formula, place, written_json
+from convcli.cli.report.text import (
+    axis_json,
+    axis_names,
+    described,
+    finite,
+    formula,
+    place,
+    written_json,
+)
 from convcli.io import Written
 from convcli.learn.laws import Finding, LawsResult, Row
 from convcli.shapes.parse import counted, show
 
-WORDS = {"holds": "holds", "differs": "differs, as it must", "agrees": "agrees, though it need not", "FAILED": "FAILED"}
+WORDS = {
+    "holds": "holds",
+    "differs": "differs, as it must",
+    "agrees": "agrees, though it need not",
+    "FAILED": "FAILED",
+}
 """How each verdict of a statement is printed."""
 SIDES = "left and right: the two sides of a statement where they differ most; bound: what rounding explains"
 SYMBOLS = (
@@ -32,8 +47,12 @@ class Style(NamedTuple):
     columns: Sequence[str] | None = None
 
 
-def laws_lines(result: LawsResult, written: Written | None, seconds: float, style: Style) -> list[str]:
-    """Describe the laws: the verdict, the setting, each law and why it matters; every statement if one failed."""
+def laws_lines(
+    result: LawsResult, written: Written | None, seconds: float, style: Style
+) -> list[str]:
+    """Describe the laws: the verdict, the setting, each law and why it matters; every statement if
+    one failed.
+    """
     detailed = bool(style.verbose or style.columns or result.failed)
     room = width()
     lines = [*_verdict(result), *labelled(_head(result, written), indent=""), ""]
@@ -82,12 +101,23 @@ def _head(result: LawsResult, written: Written | None) -> list[tuple[str, str]]:
     operands = result.operands
     setting = result.setting
     matrix = result.matrix
-    rows = [("laws", f"{described(operands.data)} with {operands.kernel.name} ({show(operands.conv_layout.kernel)})")]
+    rows = [
+        (
+            "laws",
+            f"{described(operands.data)} with {operands.kernel.name} ({show(operands.conv_layout.kernel)})",
+        )
+    ]
     if setting.spatial != operands.conv_layout.spatial:
         rows.append(
-            ("cropped", f"to the middle {show(setting.spatial)} of {show(operands.conv_layout.spatial)}; see --size")
+            (
+                "cropped",
+                f"to the middle {show(setting.spatial)} of {show(operands.conv_layout.spatial)}; see --size",
+            )
         )
-    rows += [(name, formula(axis)) for name, axis in zip(axis_names(setting.dims), setting.axes, strict=True)]
+    rows += [
+        (name, formula(axis))
+        for name, axis in zip(axis_names(setting.dims), setting.axes, strict=True)
+    ]
     values = "value" if matrix.distinct == 1 else "values"
     rows.append(
         (
@@ -121,7 +151,9 @@ def _summary(found: Finding) -> list[str]:
     lines += (f"  {line}" for line in wrapped(found.law.why, width(indent=2)))
     counts = Counter(WORDS[row.verdict] for row in found.rows if row.verdict != "holds")
     equal = sum(row.verdict == "holds" for row in found.rows)
-    parts = [f"{equal} of {counted(len(found.rows), 'statement')} {'holds' if equal == 1 else 'hold'}"]
+    parts = [
+        f"{equal} of {counted(len(found.rows), 'statement')} {'holds' if equal == 1 else 'hold'}"
+    ]
     parts += [_counted(word, count) for word, count in counts.items()]
     return [*lines, dim(f"  {'; '.join(parts)}")]
 
@@ -133,12 +165,16 @@ def _counted(word: str, count: int) -> str:
     ('1 differs, as it must', '3 differ, as they must')
     """
     if count > 1:
-        word = word.replace("differs, as it", "differ, as they").replace("agrees, though it", "agree, though they")
+        word = word.replace("differs, as it", "differ, as they").replace(
+            "agrees, though it", "agree, though they"
+        )
     return f"{count} {word}"
 
 
 def _statements(result: LawsResult, chosen: Sequence[str] | None) -> list[str]:
-    """Return the table of all statements, with a line before each law and a note after each statement."""
+    """Return the table of all statements, with a line before each law and a note after each
+    statement.
+    """
     rows = [row for found in result.findings for row in found.rows]
     between: dict[int, list[str]] = {}
     number = 0
@@ -173,7 +209,9 @@ def _notes(row: Row) -> list[str]:
 
 
 def _coloured(row: Row) -> str:
-    """Return a verdict: green if it holds, dim if it differs as it must, yellow if it need not agree."""
+    """Return a verdict: green if it holds, dim if it differs as it must, yellow if it need not
+    agree.
+    """
     word = WORDS[row.verdict]
     if row.verdict == "differs":
         return dim(word)

@@ -39,7 +39,8 @@ def matrix_lines(values: NDArray[Any]) -> list[str]:
 
 
 def heaviest(weights: Sequence[float], size: int) -> range:
-    """Return the run of this size that has the largest sum of weights; of equal ones the one nearest the middle.
+    """Return the run of this size that has the largest sum of weights; of equal ones the one
+    nearest the middle.
 
     >>> heaviest([0, 1, 5, 9, 5, 1, 0], 3), heaviest([1] * 8, 4), heaviest([7, 0, 0, 0], 2)
     (range(2, 5), range(2, 6), range(0, 2))
@@ -55,11 +56,14 @@ def heaviest(weights: Sequence[float], size: int) -> range:
 
 
 def heaviest_part(values: NDArray[Any], side: int) -> tuple[range, ...]:
-    """Return, for each axis of an array, the run of at most `side` indices where the most weight is.
+    """Return, for each axis of an array, the run of at most `side` indices where the most weight
+    is.
 
     >>> heaviest_part(np.eye(1, 5, 4), 2)
     (range(0, 1), range(3, 5))
     """
     weight = np.abs(values)
-    others = [tuple(axis for axis in range(values.ndim) if axis != own) for own in range(values.ndim)]
+    others = [
+        tuple(axis for axis in range(values.ndim) if axis != own) for own in range(values.ndim)
+    ]
     return tuple(heaviest(weight.sum(axis=axes).tolist(), side) for axes in others)

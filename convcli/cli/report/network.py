@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 
 class Style(NamedTuple):
-    """How a table is shown: with formulas, which columns (None: all that fit), and every layer with exact numbers."""
+    """How a table is shown: with formulas, which columns (None: all that fit), and every layer with
+    exact numbers.
+    """
 
     formula: bool = False
     columns: Sequence[str] | None = None
@@ -30,7 +32,8 @@ class Style(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """One column of the table: its head, how a cell reads, the plain value behind it, and its worth.
+    """One column of the table: its head, how a cell reads, the plain value behind it, and its
+    worth.
 
     worth: 0 for a fact that is always shown; others are hidden for want of room, the lowest first.
     """
@@ -99,7 +102,12 @@ def _facts(summary: Summary, style: Style) -> list[Fact]:
             lambda row: _known(row, WORK, row.work),
         ),
         Fact("share", _share, lambda row: UNKNOWN if row.share is None else row.share, worth=7),
-        Fact("memory", lambda row: show_bytes(row.memory, short=True), lambda row: row.memory, worth=6),
+        Fact(
+            "memory",
+            lambda row: show_bytes(row.memory, short=True),
+            lambda row: row.memory,
+            worth=6,
+        ),
         Fact("field", _marked_field, _seen("field"), worth=8),
         Fact("jump", _seen("jump"), _seen("jump"), worth=4),
         Fact("pad", _seen("padding"), _seen("padding"), worth=2),
@@ -107,7 +115,9 @@ def _facts(summary: Summary, style: Style) -> list[Fact]:
         Fact("dropped", _dropped, lambda row: _per_axis(row.dropped or (0,)), worth=5),
     ]
     if style.formula:
-        found.append(Fact("formula", lambda row: row.formula, lambda row: row.formula, worth=9, left=True))
+        found.append(
+            Fact("formula", lambda row: row.formula, lambda row: row.formula, worth=9, left=True)
+        )
     for index, rival in enumerate(summary.rivals):
         found.append(_rival_fact(index, rival.name))
     return found
@@ -117,7 +127,9 @@ def _rival_fact(index: int, name: str) -> Fact:
     def parameters(row: Row) -> int | None:
         return row.rivals[index].parameters if row.rivals else None
 
-    return Fact(name, lambda row: f"{parameters(row):,}" if row.rivals else "", parameters, worth=10)
+    return Fact(
+        name, lambda row: f"{parameters(row):,}" if row.rivals else "", parameters, worth=10
+    )
 
 
 def _number(row: Row) -> str:
@@ -128,11 +140,18 @@ def _number(row: Row) -> str:
 
 
 def summary_lines(summary: Summary, style: Style) -> list[str]:
-    """Describe a network: input and output, the table, the totals with their conventions, and the marks."""
+    """Describe a network: input and output, the table, the totals with their conventions, and the
+    marks.
+    """
     rows = list(summary.rows) if style.verbose else fold(summary.rows)
     notes = _totals(summary)
     if len(rows) < len(summary.rows):
-        notes.append(("folded", f"named and repeated blocks; -v shows each of the {len(summary.rows):,} layers"))
+        notes.append(
+            (
+                "folded",
+                f"named and repeated blocks; -v shows each of the {len(summary.rows):,} layers",
+            )
+        )
     return [
         headline(summary.network),
         *table(_columns(_facts(summary, style), rows, style), chosen=style.columns),
@@ -240,8 +259,14 @@ def _totals(summary: Summary) -> list[tuple[str, str]]:
     batch = f"a batch of {count.batch}" if count.batch > 1 else "one item"
     least = "" if summary.complete else "at least "
     rows = [
-        ("parameters", f"{least}{summary.parameters:,} ({size(summary.weights)} of {summary.dtype})"),
-        (count.unit, f"{least}{human(summary.work)}: {summary.work:,} for {batch}; {count.convention}"),
+        (
+            "parameters",
+            f"{least}{summary.parameters:,} ({size(summary.weights)} of {summary.dtype})",
+        ),
+        (
+            count.unit,
+            f"{least}{human(summary.work)}: {summary.work:,} for {batch}; {count.convention}",
+        ),
         ("activations", f"{size(summary.activations)} of {summary.dtype} for {batch}"),
         (
             "memory needed",
@@ -252,7 +277,12 @@ def _totals(summary: Summary) -> list[tuple[str, str]]:
     if summary.versus and not summary.rivals:
         rows.append((summary.versus, "no layer of these has a counterpart to compare with"))
     if summary.network.opaque:
-        rows.append(("unknown", f"{', '.join(summary.network.opaque)}: passed through by the shapes that are declared"))
+        rows.append(
+            (
+                "unknown",
+                f"{', '.join(summary.network.opaque)}: passed through by the shapes that are declared",
+            )
+        )
     if any(row.unknown for row in summary.rows):
         rows.append((UNKNOWN, f"not known: {'; '.join(_gaps(summary.rows))}"))
     if network.others:
@@ -266,11 +296,23 @@ def _totals(summary: Summary) -> list[tuple[str, str]]:
 
 
 def _gaps(rows: Iterable[Row]) -> list[str]:
-    """Return in words what is not known of layers: where the first field is missing, and kinds without counts."""
+    """Return in words what is not known of layers: where the first field is missing, and kinds
+    without counts.
+    """
     first = next((row for row in rows if FIELD in row.unknown), None)
-    gaps = [] if first is None else [f"what outputs see of the input, first in layer {first.number} ({first.layer})"]
-    kinds = {what: dict.fromkeys(row.layer for row in rows if what in row.unknown) for what in (WORK, PARAMETERS)}
-    return [*gaps, *(f"the {what} of {', '.join(layers)}" for what, layers in kinds.items() if layers)]
+    gaps = (
+        []
+        if first is None
+        else [f"what outputs see of the input, first in layer {first.number} ({first.layer})"]
+    )
+    kinds = {
+        what: dict.fromkeys(row.layer for row in rows if what in row.unknown)
+        for what in (WORK, PARAMETERS)
+    }
+    return [
+        *gaps,
+        *(f"the {what} of {', '.join(layers)}" for what, layers in kinds.items() if layers),
+    ]
 
 
 def _against(rival: Rival, summary: Summary) -> str:
@@ -305,7 +347,9 @@ def _row_json(row: Row, formula: bool, versus: bool) -> dict[str, Any]:
 
 
 def _rivals_json(rivals: Iterable[Rival]) -> list[dict[str, Any]]:
-    return [{"name": rival.name, "parameters": rival.parameters, "macs": rival.macs} for rival in rivals]
+    return [
+        {"name": rival.name, "parameters": rival.parameters, "macs": rival.macs} for rival in rivals
+    ]
 
 
 def _piped(cells: Iterable[str]) -> str:

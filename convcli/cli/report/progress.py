@@ -18,11 +18,12 @@ DELAY = 2.0
 
 
 class ProgressBar:
-    """The progress of one computation: a context, and a function that is called with the share that is done.
+    """The progress of one computation: a context, and a function that is called with the share that
+    is done.
 
-    The bar appears on a terminal alone, after DELAY seconds, and is gone when the context ends. Its clock goes on
-    while nothing is reported, unless `steady`: then it is drawn only on a report, in no thread of its own, so that
-    it does not disturb what is being timed.
+    The bar appears on a terminal alone, after DELAY seconds, and is gone when the context ends. Its
+    clock goes on while nothing is reported, unless `steady`: then it is drawn only on a report, in
+    no thread of its own, so that it does not disturb what is being timed.
     """
 
     def __init__(self, what: str, *, shown: bool = True, steady: bool = False) -> None:
@@ -49,7 +50,12 @@ class ProgressBar:
             self._timer.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
         if self._timer is not None:
             self._timer.cancel()
         with self._lock:

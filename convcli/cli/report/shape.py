@@ -23,9 +23,16 @@ if TYPE_CHECKING:
 def at_lines(network: Network, at: Sequence[int], sees: Box, reaches: Box | None) -> list[str]:
     """Describe what an output depends on, and what the input at its index reaches."""
     where = ",".join(map(str, at))
-    rows = [("sees", f"output {where} of {show(network.output.spatial)} sees {_box(sees)} of the input")]
+    rows = [
+        ("sees", f"output {where} of {show(network.output.spatial)} sees {_box(sees)} of the input")
+    ]
     if reaches is not None:
-        rows.append(("reaches", f"input {where} of {show(network.x.spatial)} reaches {_box(reaches)} of the output"))
+        rows.append(
+            (
+                "reaches",
+                f"input {where} of {show(network.x.spatial)} reaches {_box(reaches)} of the output",
+            )
+        )
     return [headline(network), *labelled(rows)]
 
 
@@ -43,7 +50,9 @@ def _box(box: Box) -> str:
     if box.empty:
         return "nothing"
     names = axis_names(len(box.axes))
-    spans = " and ".join(f"{name} {a} to {b}" for name, (a, b) in zip(names, box.spans, strict=True))
+    spans = " and ".join(
+        f"{name} {a} to {b}" for name, (a, b) in zip(names, box.spans, strict=True)
+    )
     size = f" ({show(len(axis) for axis in box.axes)})"
     return spans + (size if box.gapless else f"{size}, with holes between")
 
@@ -66,13 +75,19 @@ def _need(need: Need) -> str:
         return f"each of {shown}" if len(need.sizes) > 1 else shown
     if need.largest is None:
         return f"{need.smallest} and every larger size"
-    return str(need.smallest) if need.smallest == need.largest else f"every size from {need.smallest} to {need.largest}"
+    return (
+        str(need.smallest)
+        if need.smallest == need.largest
+        else f"every size from {need.smallest} to {need.largest}"
+    )
 
 
 def needs_json(wanted: Sequence[int], needs: Sequence[Need]) -> dict[str, Any]:
     return {
         "output": list(wanted),
-        "needs": [{"least": n.smallest, "most": n.largest, "sizes": list(n.sizes) or None} for n in needs],
+        "needs": [
+            {"least": n.smallest, "most": n.largest, "sizes": list(n.sizes) or None} for n in needs
+        ],
     }
 
 
@@ -124,12 +139,16 @@ def chains_json(chains: Sequence[Chain]) -> dict[str, Any]:
 
 
 def layer_lines(layer: Layer, *, verbose: bool = False) -> list[str]:
-    """Return the output shape on a line of its own, then where every number comes from; verbose: the memory too."""
+    """Return the output shape on a line of its own, then where every number comes from; verbose:
+    the memory too.
+    """
     a = layer.conv_layout
     counted = ""
     if layer.biases:
         counted = " and a bias each" if layer.biases > 1 else " and a bias"
-    rows = [(name, formula(axis)) for name, axis in zip(axis_names(a.dims), layer.axes, strict=True)]
+    rows = [
+        (name, formula(axis)) for name, axis in zip(axis_names(a.dims), layer.axes, strict=True)
+    ]
     rows += [
         ("channels", reading(a, transposed=layer.axes[0].transposed)),
         ("weights", f"{'*'.join(map(str, a.kernel))}{counted} = {layer.parameters:,}"),

@@ -1,4 +1,6 @@
-"""Tables that fit the terminal: the columns of least worth are hidden, long words wrap, and a pipe gets it all."""
+"""Tables that fit the terminal: the columns of least worth are hidden, long words wrap, and a pipe
+gets it all.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +20,9 @@ NARROWEST = 12
 class Column:
     """One column: its head, and its cells, which may be styled.
 
-    worth: 0 for a column that is always shown; others are hidden for want of room, the lowest first, and those of one
-    worth together.
-    least: the width down to which cells wrap at words before other columns are hidden; 0 for cells that never wrap.
+    worth: 0 for a column that is always shown; others are hidden for want of room, the lowest
+    first, and those of one worth together. least: the width down to which cells wrap at words
+    before other columns are hidden; 0 for cells that never wrap.
     """
 
     head: str
@@ -43,13 +45,18 @@ def table(
 ) -> list[str]:
     """Return the lines of a table: on a terminal as wide as that, elsewhere one line for each row.
 
-    chosen: the heads of the columns to show, in this order, however wide. between: lines to put before the row of
-    a number. Where columns are hidden, the last line names them.
+    chosen: the heads of the columns to show, in this order, however wide. between: lines to put
+    before the row of a number. Where columns are hidden, the last line names them.
     """
     room = width()
     shown = list(columns) if chosen is None else pick(columns, chosen)
     hidden: list[str] = []
-    while chosen is None and room is not None and _total(shown) > room and any(column.worth for column in shown):
+    while (
+        chosen is None
+        and room is not None
+        and _total(shown) > room
+        and any(column.worth for column in shown)
+    ):
         least = min(column.worth for column in shown if column.worth)
         hidden += [column.head for column in shown if column.worth == least]
         shown = [column for column in shown if column.worth != least]
@@ -73,24 +80,32 @@ H = TypeVar("H", bound=Headed)
 
 
 def pick(columns: Sequence[H], chosen: Sequence[str]) -> list[H]:
-    """Return the columns with these heads, in this order. Raises InputError for a head that is not there."""
+    """Return the columns with these heads, in this order. Raises InputError for a head that is not
+    there.
+    """
     known = {column.head: column for column in columns}
     if list(chosen) == ["all"]:
         return list(columns)
     for name in chosen:
         if name not in known:
             hint = did_you_mean(name, known)
-            raise InputError(f"no column {name!r}", f"expected some of {', '.join(known)}, or all", hint)
+            raise InputError(
+                f"no column {name!r}", f"expected some of {', '.join(known)}, or all", hint
+            )
     return [known[name] for name in chosen]
 
 
 def _total(columns: Sequence[Column]) -> int:
-    """Return the least width of these columns: those that wrap can be narrower than their longest cell."""
+    """Return the least width of these columns: those that wrap can be narrower than their longest
+    cell.
+    """
     return sum(_least(column) for column in columns) + len(GAP) * (len(columns) - 1)
 
 
 def _least(column: Column) -> int:
-    return min(column.widest, max(column.least, len(column.head))) if column.least else column.widest
+    return (
+        min(column.widest, max(column.least, len(column.head))) if column.least else column.widest
+    )
 
 
 def _widths(columns: Sequence[Column], room: int | None) -> list[int]:
@@ -108,8 +123,13 @@ def _widths(columns: Sequence[Column], room: int | None) -> list[int]:
     return widths
 
 
-def _lines(columns: Sequence[Column], widths: Sequence[int], between: Mapping[int, Sequence[str]]) -> Iterator[str]:
-    heads = [_aligned(column.head, size, column.left) for column, size in zip(columns, widths, strict=True)]
+def _lines(
+    columns: Sequence[Column], widths: Sequence[int], between: Mapping[int, Sequence[str]]
+) -> Iterator[str]:
+    heads = [
+        _aligned(column.head, size, column.left)
+        for column, size in zip(columns, widths, strict=True)
+    ]
     yield bold(GAP.join(heads).rstrip())
     rows = list(zip(*(column.cells for column in columns), strict=True))
     for place, row in enumerate(rows):
@@ -120,7 +140,10 @@ def _lines(columns: Sequence[Column], widths: Sequence[int], between: Mapping[in
         ]
         for number in range(max(map(len, parts))):
             cells = [part[number] if number < len(part) else "" for part in parts]
-            line = [_aligned(*each) for each in zip(cells, widths, (c.left for c in columns), strict=True)]
+            line = [
+                _aligned(*each)
+                for each in zip(cells, widths, (c.left for c in columns), strict=True)
+            ]
             yield GAP.join(line).rstrip()
     yield from between.get(len(rows), ())
 

@@ -15,7 +15,8 @@ from convcli.errors import printable
 
 
 def width(*, indent: int = 0, stream: Any = None) -> int | None:
-    """Return the columns of the terminal behind an indent; None for a file or a pipe, where no line is wrapped.
+    """Return the columns of the terminal behind an indent; None for a file or a pipe, where no line
+    is wrapped.
 
     stream: stdout by default.
     """
@@ -33,12 +34,15 @@ def is_terminal(stream: Any) -> bool:
 
 
 def echo(lines: Iterable[str], *, err: bool = False) -> None:
-    """Print lines on stdout or stderr; their styles are kept on a terminal, and follow NO_COLOR and FORCE_COLOR."""
+    """Print lines on stdout or stderr; their styles are kept on a terminal, and follow NO_COLOR and
+    FORCE_COLOR.
+    """
     click.echo("\n".join(lines), err=err, color=_forced())
 
 
 def print_message(word: str, colour: str, text: str) -> None:
-    """Print a line on stderr that begins with a word in a colour; on a terminal it is wrapped at words.
+    """Print a line on stderr that begins with a word in a colour; on a terminal it is wrapped at
+    words.
 
     Long names are not broken, so that they can be copied.
     """
@@ -78,8 +82,11 @@ def plain_length(text: str) -> int:
     return len(click.unstyle(text))
 
 
-def wrapped(text: str, columns: int | None, indent: str = "", *, breaks_words: bool = True) -> list[str]:
-    """Return a text in lines of at most this many columns, broken at words; later lines are indented.
+def wrapped(
+    text: str, columns: int | None, indent: str = "", *, breaks_words: bool = True
+) -> list[str]:
+    """Return a text in lines of at most this many columns, broken at words; later lines are
+    indented.
 
     breaks_words: whether a word that is longer than a line is broken too.
 
@@ -95,13 +102,19 @@ def wrapped(text: str, columns: int | None, indent: str = "", *, breaks_words: b
 
 
 def labelled(rows: Iterable[tuple[str, str]], indent: str = "  ") -> list[str]:
-    """Align labels and their texts; on a terminal a long text is wrapped at words, below its beginning."""
+    """Align labels and their texts; on a terminal a long text is wrapped at words, below its
+    beginning.
+    """
     pairs = [(label, printable(text)) for label, text in rows]
     gap = len(indent) + max(len(label) for label, _ in pairs) + 2
     room = width()
     lines = []
     for label, text in pairs:
         first = f"{indent}{label}".ljust(gap)
-        shown = [text] if room is None else textwrap.wrap(text, max(room - gap, 20), break_on_hyphens=False) or [""]
+        shown = (
+            [text]
+            if room is None
+            else textwrap.wrap(text, max(room - gap, 20), break_on_hyphens=False) or [""]
+        )
         lines += [(first + shown[0]).rstrip(), *(" " * gap + line for line in shown[1:])]
     return lines

@@ -33,7 +33,13 @@ AXIS_NAMES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "wi
 
 def print_json(command: str, record: dict[str, Any], warnings: Sequence[str] = ()) -> None:
     """Print one object: convcli's version, the schema, the command, the warnings, and the record."""
-    print(json.dumps({**json_head(command), "warnings": list(warnings), **record}, allow_nan=False, default=_plain))
+    print(
+        json.dumps(
+            {**json_head(command), "warnings": list(warnings), **record},
+            allow_nan=False,
+            default=_plain,
+        )
+    )
 
 
 def json_head(command: str) -> dict[str, Any]:
@@ -152,7 +158,12 @@ def written_json(written: Written | None) -> dict[str, Any] | None:
     """Return the record of what was written; None where nothing was."""
     if written is None:
         return None
-    return {"path": written.path, "format": written.format, "bytes": written.bytes, "lost": list(written.dropped)}
+    return {
+        "path": written.path,
+        "format": written.format,
+        "bytes": written.bytes,
+        "lost": list(written.dropped),
+    }
 
 
 def described(data: Data) -> str:

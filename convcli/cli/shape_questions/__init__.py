@@ -1,4 +1,5 @@
-"""The questions of `convcli shape`, one a file: each resolves the words, calls the core, and shows the answer.
+"""The questions of `convcli shape`, one a file: each resolves the words, calls the core, and shows
+the answer.
 
 ::
 

@@ -20,7 +20,9 @@ def answer(words: tuple[str, ...], given: dict[str, Any]) -> None:
     wanted = given["input_for"]
     layout = given["layout"]
     if not words:
-        raise click.UsageError("--input-for alone; expected layers, or a file, that give this output")
+        raise click.UsageError(
+            "--input-for alone; expected layers, or a file, that give this output"
+        )
     x = None
     layers = words
     if words[0][:1].isdigit():

@@ -27,7 +27,9 @@ def answer(words: tuple[str, ...], given: dict[str, Any]) -> None:
     shape = input_shape(words[0])
     transposed = given["transposed"]
     if given["output_padding"] and not transposed:
-        raise click.UsageError("--output-padding belongs to the transposed convolution; add --transposed")
+        raise click.UsageError(
+            "--output-padding belongs to the transposed convolution; add --transposed"
+        )
     geometry = Geometry(**{name: given[name] for name in GEOMETRY})
     kernel = given["kernel"]
     if isinstance(kernel, str):

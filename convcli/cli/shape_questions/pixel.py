@@ -1,4 +1,6 @@
-"""`convcli shape ... --at I,J`: the input that one output depends on, and the outputs that one input reaches."""
+"""`convcli shape ... --at I,J`: the input that one output depends on, and the outputs that one
+input reaches.
+"""
 
 from __future__ import annotations
 

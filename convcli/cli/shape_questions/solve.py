@@ -15,7 +15,9 @@ from convcli.network.inverse import solve
 def answer(words: tuple[str, ...], given: dict[str, Any]) -> None:
     """Show chains of layers, the cheapest first."""
     if words:
-        raise click.UsageError(f"{words[0]!r} beside --solve; expected two sizes after it and nothing else")
+        raise click.UsageError(
+            f"{words[0]!r} beside --solve; expected two sizes after it and nothing else"
+        )
     chains = solve(*given["solve"], rf=given["rf"], max_layers=given["max_layers"])
     if given["as_json"]:
         print_json("shape solve", chains_json(chains))

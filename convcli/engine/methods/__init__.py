@@ -10,8 +10,8 @@
     gemm        a layer as matrix products
     depthwise   a layer with one kernel per channel
 
-A new method is one file with a `Method` called METHOD, and one line in `BUILT_IN`. Files are imported when a plan is
-made, so the names are known without numpy.
+A new method is one file with a `Method` called METHOD, and one line in `BUILT_IN`. Files are
+imported when a plan is made, so the names are known without numpy.
 """
 
 from __future__ import annotations

@@ -1,20 +1,23 @@
 """A one-dimensional correlation as products with a band matrix, in whose rows the kernel slides.
 
-A block of B outputs needs B + k - 1 samples, and each row of the band has the taps one step further (B = 3, k = 3)::
+A block of B outputs needs B + k - 1 samples, and each row of the band has the taps one step further
+(B = 3, k = 3)::
 
     [ y0 ]   [ w0 w1 w2  .  . ]   [ x0 ]       The samples are the array itself, in place: along an axis that
     [ y1 ] = [  . w0 w1 w2  . ] @ [ .. ]       is followed by many others (rows of an image) a block is a matrix
     [ y2 ]   [  .  . w0 w1 w2 ]   [ x4 ]       already; along the last axis a block of many rows is one, multiplied
                                                by the transposed band.
 
-Blocks overlap and are slim, so they are many small products, which numpy runs in one call: a batch of views. OpenBLAS
-multiplies small matrices in place, without packing them first, which makes slim ones fast: on one core, 24 samples by
-16 outputs run at 50 thousand million multiply-adds per second in products of up to SMALL, and at 30 in larger ones.
+Blocks overlap and are slim, so they are many small products, which numpy runs in one call: a batch
+of views. OpenBLAS multiplies small matrices in place, without packing them first, which makes slim
+ones fast: on one core, 24 samples by 16 outputs run at 50 thousand million multiply-adds per second
+in products of up to SMALL, and at 30 in larger ones.
 
-The zeros outside the band are multiplied by samples that no window covers. 0 * nan is nan, so the caller must check
-that the result is finite.
+The zeros outside the band are multiplied by samples that no window covers. 0 * nan is nan, so the
+caller must check that the result is finite.
 
-Source: a Toeplitz matrix for a block of a convolution, as in Burrus, "Block implementation of digital filters", 1971.
+Source: a Toeplitz matrix for a block of a convolution, as in Burrus, "Block implementation of
+digital filters", 1971.
 """
 
 from __future__ import annotations
@@ -36,20 +39,23 @@ DEEP = 128
 """Rows in a product along the last axis: fewer run slower, more leave the first-level cache."""
 
 STREAMS, PAGE = 32, 1 << 12
-"""The same if each row is written in a page of its own, at least PAGE bytes apart: a processor reads ahead in as many
-pages at a time. A pass to memory takes half as long over 24 or 32 rows as over 48 or 128; a pass to the cache does not
-differ."""
+"""The same if each row is written in a page of its own, at least PAGE bytes apart: a processor
+reads ahead in as many pages at a time. A pass to memory takes half as long over 24 or 32 rows as
+over 48 or 128; a pass to the cache does not differ."""
 
 FOLD = 15
-"""Blocks in a row that a long one is folded to, so that they are read one after the other; an odd number, or the rows
-would share places in the cache."""
+"""Blocks in a row that a long one is folded to, so that they are read one after the other; an odd
+number, or the rows would share places in the cache."""
 
 SMALL = 900_000
-"""Multiply-adds of a product that OpenBLAS treats as small: it changes its algorithm at a million."""
+"""Multiply-adds of a product that OpenBLAS treats as small: it changes its algorithm at a million.
+"""
 
 
 class Cut(NamedTuple):
-    """A run of positions as `number` equal pieces, `step` apart; they overlap a little if they do not divide it."""
+    """A run of positions as `number` equal pieces, `step` apart; they overlap a little if they do
+    not divide it.
+    """
 
     number: int
     step: int
@@ -74,38 +80,51 @@ def pieces(terms: int, longest: int) -> list[slice]:
 
 
 def unlike(values: int, itemsize: int) -> int:
-    """Return a row length of at least `values` that keeps the rows of a buffer out of each other's places in the cache.
+    """Return a row length of at least `values` that keeps the rows of a buffer out of each other's
+    places in the cache.
 
-    Rows a multiple of 4 KiB apart share them, and a product that reads 16 such rows at once runs at half its speed.
+    Rows a multiple of 4 KiB apart share them, and a product that reads 16 such rows at once runs at
+    half its speed.
     """
     lines = -(-values * itemsize // 64)
     return (lines if lines % 2 else lines + 1) * 64 // itemsize
 
 
 def as_matrix(block: Matrix, shape: tuple[int, int, int]) -> Matrix:
-    """Return a block as (A, n, Z) whose rows a matrix product reads in place; a copy if its strides do not allow it."""
+    """Return a block as (A, n, Z) whose rows a matrix product reads in place; a copy if its strides
+    do not allow it.
+    """
     merged = block.reshape(shape)
     item, size, row = merged.strides[0], merged.itemsize, merged.strides[1]
-    fits = merged.strides[2] == size and row % size == 0 and row >= shape[2] * size and item % size == 0
+    fits = (
+        merged.strides[2] == size
+        and row % size == 0
+        and row >= shape[2] * size
+        and item % size == 0
+    )
     return merged if fits and merged.flags.aligned else np.ascontiguousarray(merged)
 
 
 def band(taps: Matrix, stride: int, dilation: int, outputs: int) -> Matrix:
-    """Return the matrix (outputs, samples) that maps a run of samples to its correlation with taps (k,).
+    """Return the matrix (outputs, samples) that maps a run of samples to its correlation with taps
+    (k,).
 
     >>> band(np.array([1, 2, 3]), 1, 1, 3)
     array([[1, 2, 3, 0, 0],
            [0, 1, 2, 3, 0],
            [0, 0, 1, 2, 3]])
     """
-    matrix = np.zeros((outputs, (outputs - 1) * stride + (len(taps) - 1) * dilation + 1), taps.dtype)
+    matrix = np.zeros(
+        (outputs, (outputs - 1) * stride + (len(taps) - 1) * dilation + 1), taps.dtype
+    )
     rows = np.arange(outputs)[:, None]
     matrix[rows, rows * stride + np.arange(len(taps)) * dilation] = taps
     return matrix
 
 
 def down_blocks(outputs: int) -> list[tuple[int, int, int]]:
-    """Cut outputs down an axis into equal blocks and a last one of fewer: (first output, blocks, outputs of each).
+    """Cut outputs down an axis into equal blocks and a last one of fewer: (first output, blocks,
+    outputs of each).
 
     >>> down_blocks(10), down_blocks(3)
     ([(0, 2, 4), (8, 1, 2)], [(0, 1, 3)])
@@ -122,13 +141,16 @@ class Phase(NamedTuple):
 
 
 def undilated(stride: int, dilation: int) -> tuple[int, list[Phase]]:
-    """Return the stride that is left in each phase of an axis, and the phases: their bands need no zeros between taps.
+    """Return the stride that is left in each phase of an axis, and the phases: their bands need no
+    zeros between taps.
 
     >>> undilated(2, 2)
     (1, [Phase(samples=slice(0, None, 2), outputs=slice(0, None, 1))])
     """
     left, count = stride // math.gcd(stride, dilation), dilation // math.gcd(stride, dilation)
-    return left, [Phase(slice(p * stride, None, dilation), slice(p, None, count)) for p in range(count)]
+    return left, [
+        Phase(slice(p * stride, None, dilation), slice(p, None, count)) for p in range(count)
+    ]
 
 
 class _Run(NamedTuple):
@@ -166,17 +188,23 @@ class Down:
 
 
 class Along:
-    """The band from the right, on rows whose every value is a sample: for axes that few values follow.
+    """The band from the right, on rows whose every value is a sample: for axes that few values
+    follow.
 
-    Fills out (A, m, Z) from x (A, n, Z), both of whole rows; the band repeats each tap for the Z values of a sample.
-    cuts: as for Down.
+    Fills out (A, m, Z) from x (A, n, Z), both of whole rows; the band repeats each tap for the Z
+    values of a sample. cuts: as for Down.
     """
 
-    def __init__(self, taps: Matrix, stride: int, dilation: int, width: int, cuts: Sequence[slice]) -> None:
+    def __init__(
+        self, taps: Matrix, stride: int, dilation: int, width: int, cuts: Sequence[slice]
+    ) -> None:
         self.stride, self.width, self.outputs = stride, width, max(ALONG // width, 1)
         self.runs = [
             _Run(
-                np.kron(band(taps[part], stride, dilation, self.outputs).T.copy(), np.eye(width, dtype=taps.dtype)),
+                np.kron(
+                    band(taps[part], stride, dilation, self.outputs).T.copy(),
+                    np.eye(width, dtype=taps.dtype),
+                ),
                 part.start * dilation,
             )
             for part in cuts
@@ -188,9 +216,13 @@ class Along:
         pairwise_sum(self.runs, lambda run, share: self._slide(run, x, share), out)
 
     def _fold(self, x: Matrix, out: Matrix) -> bool:
-        """Compute a long row as many short ones that follow each other, and the rest; return False if too short."""
+        """Compute a long row as many short ones that follow each other, and the rest; return False
+        if too short.
+        """
         longest = max(len(run.matrix) for run in self.runs)
-        each = max(FOLD, -(-longest // (self.stride * self.width * self.outputs)) | 1) * self.outputs
+        each = (
+            max(FOLD, -(-longest // (self.stride * self.width * self.outputs)) | 1) * self.outputs
+        )
         rows = out.shape[1] // each
         if rows < DOWN:
             return False
@@ -199,7 +231,9 @@ class Along:
             value, item = line.strides[0], line.itemsize
             behind = (len(line) - (rows - 1) * samples, self.width)
             seen = as_strided(line, (rows, *behind), (samples * value, value, item))
-            filled = as_strided(target, (rows, each, self.width), (each * target.strides[0], *target.strides))
+            filled = as_strided(
+                target, (rows, each, self.width), (each * target.strides[0], *target.strides)
+            )
             self(seen, filled)
             if rows * each < len(target):
                 self(line[None, rows * samples :], target[None, rows * each :])
@@ -213,7 +247,9 @@ class Along:
         if rest:
             samples -= (self.outputs - rest) * self.stride
             matrix = run.matrix[: samples * self.width, : rest * self.width]
-            self._through(matrix, x[:, run.first + blocks * step :], out[:, blocks * self.outputs :], 1)
+            self._through(
+                matrix, x[:, run.first + blocks * step :], out[:, blocks * self.outputs :], 1
+            )
 
     def _through(self, matrix: Matrix, x: Matrix, out: Matrix, blocks: int) -> None:
         samples, outputs = matrix.shape
@@ -221,22 +257,32 @@ class Along:
         deep = cut(len(x), STREAMS if target >= PAGE else DEEP)
         step = self.outputs * self.stride * self.width
         np.matmul(
-            as_strided(x, (deep.number, blocks, deep.width, samples), (deep.step * row, step * size, row, size)),
+            as_strided(
+                x,
+                (deep.number, blocks, deep.width, samples),
+                (deep.step * row, step * size, row, size),
+            ),
             matrix,
             out=as_strided(
-                out, (deep.number, blocks, deep.width, outputs), (deep.step * target, outputs * size, target, size)
+                out,
+                (deep.number, blocks, deep.width, outputs),
+                (deep.step * target, outputs * size, target, size),
             ),
         )
 
 
 def _blocks(x: Matrix, count: int, step: int, length: int) -> Matrix:
-    """Return blocks of rows that begin at every `step`-th row of x (A, n, Z): (A, count, length, Z)."""
+    """Return blocks of rows that begin at every `step`-th row of x (A, n, Z): (A, count, length,
+    Z).
+    """
     item, row, value = x.strides
     return as_strided(x, (len(x), count, length, x.shape[2]), (item, step * row, row, value))
 
 
 def _across(matrix: Matrix, x: Matrix, out: Matrix) -> None:
-    """Fill out (A, count, B, Z) with matrix @ x (A, count, samples, Z), in columns that keep the products small."""
+    """Fill out (A, count, B, Z) with matrix @ x (A, count, samples, Z), in columns that keep the
+    products small.
+    """
     columns = cut(x.shape[3], max(SMALL // matrix.size, DEEP))
     if columns.number > 1:
         x, out = _columns(x, columns), _columns(out, columns)

@@ -1,14 +1,16 @@
-"""A depthwise layer: every channel has a kernel of its own, so there is no sum over channels for a matrix product.
+"""A depthwise layer: every channel has a kernel of its own, so there is no sum over channels for a
+matrix product.
 
-One tap meets all channels of a line at once, with the kernels' taps repeated for the length of the line::
+One tap meets all channels of a line at once, with the kernels' taps repeated for the length of the
+line::
 
     line     a0 a1 a2  b0 b1 b2  c0 c1 c2 ..         three channels, interleaved
     taps     w0 w1 w2  w0 w1 w2  w0 w1 w2 ..         each channel's own, repeated
 
     sums  += line * taps                             then the next tap, with the line from its sample on
 
-All taps are one call that multiplies and adds in one pass. Only samples under a window take part, so a NaN reaches just
-the outputs that cover it.
+All taps are one call that multiplies and adds in one pass. Only samples under a window take part,
+so a NaN reaches just the outputs that cover it.
 """
 
 from __future__ import annotations
@@ -27,7 +29,15 @@ from convcli.engine.methods.summation import pairwise_sum, pending_sums
 from convcli.engine.methods.windows import Box, Strided, cuts, windows
 from convcli.engine.planning.blocking import stretch_of
 from convcli.engine.planning.facts import TiledWork, Work
-from convcli.engine.planning.tiles import DOWN, LINE, TILE_VALUES, even_shares, layer_rest, line_places, strip
+from convcli.engine.planning.tiles import (
+    DOWN,
+    LINE,
+    TILE_VALUES,
+    even_shares,
+    layer_rest,
+    line_places,
+    strip,
+)
 from convcli.engine.threads import Scratch
 from convcli.shapes.axis import samples_under
 
@@ -59,11 +69,13 @@ class Depthwise(Method):
         *before, last = work.axes
         channels, size = work.facts.channels, self.itemsize(work)
 
-        # A line of outputs, and where they are not side by side, of the samples under every tap along it.
+        # A line of outputs, and where they are not side by side, of the samples under every tap
+        # along it.
         line = work.lead(tile) * line_places(channels, last.out) * channels
         lines = samples_under(before, tile[1:-1]) * last.k * line if last.stride > 1 else 0
 
-        # The taps are repeated along a line; sums that wait for others are of one line in each row of the tile.
+        # The taps are repeated along a line; sums that wait for others are of one line in each row
+        # of the tile.
         taps = work.terms * max(LINE, channels) * 2
         runs = -(-work.terms // -(-stretch_of(work.terms, self.precision(work)) // 2))
         waiting = pending_sums(runs) * math.prod(tile[1:-1]) * line
@@ -94,12 +106,16 @@ class _Depthwise:
         for part in pieces(sizes[-1], self.most):
             target = out[..., part, :]
             seen = self._seen(block, sizes, part)
-            pairwise_sum(self.cuts, partial(self._fill, seen), target.reshape(*target.shape[:-2], -1))
+            pairwise_sum(
+                self.cuts, partial(self._fill, seen), target.reshape(*target.shape[:-2], -1)
+            )
 
     def _seen(self, block: NDArray[Any], sizes: tuple[int, ...], part: slice) -> NDArray[Any]:
-        """Return the samples under all taps for a part of the lines: (*items, *P but the last, *window, places * C).
+        """Return the samples under all taps for a part of the lines: (*items, *P but the last,
+        *window, places * C).
 
-        A view of the block if the places follow each other; with a stride they are copied for every tap of a line.
+        A view of the block if the places follow each other; with a stride they are copied for every
+        tap of a line.
         """
         # Under each tap along a line: (*items, *S but the last, k, places, C).
         *before, last = self.axes
@@ -113,7 +129,12 @@ class _Depthwise:
         first = lines.ndim - 2 - len(self.axes)
         items, steps = lines.strides[:first], lines.strides[first:-3]
         view = Strided(
-            (*lines.shape[:first], *sizes[:-1], *(axis.k for axis in self.axes), math.prod(lines.shape[-2:])),
+            (
+                *lines.shape[:first],
+                *sizes[:-1],
+                *(axis.k for axis in self.axes),
+                math.prod(lines.shape[-2:]),
+            ),
             (
                 *items,
                 *(step * axis.stride for step, axis in zip(steps, before, strict=True)),
@@ -128,4 +149,11 @@ class _Depthwise:
         """Fill out (*lead, channel) with the sum over some taps of seen (*lead, *window, channel)."""
         under: tuple[Any, ...] = (..., *cut, slice(None))
         taps, window, channel = self.taps[(*cut, slice(out.shape[-1]))], self.window, self.channel
-        np.einsum(seen[under], [*self.lead, *window, channel], taps, [*window, channel], [*self.lead, channel], out=out)
+        np.einsum(
+            seen[under],
+            [*self.lead, *window, channel],
+            taps,
+            [*window, channel],
+            [*self.lead, channel],
+            out=out,
+        )

@@ -1,14 +1,15 @@
 """The sum over taps: the readable reference that every other method is tested against.
 
-Each output is, literally, `y[p] = sum over taps t of w[t] * x[stride*p + dilation*t]`. Turned inside out, one tap
-at a time meets all outputs at once, and the samples it meets are a strided view of the input::
+Each output is, literally, `y[p] = sum over taps t of w[t] * x[stride*p + dilation*t]`. Turned
+inside out, one tap at a time meets all outputs at once, and the samples it meets are a strided view
+of the input::
 
     taps  w0 w1 w2        y[0:4]  = w0 * x[0:4]
     input a b c d e f     y[0:4] += w1 * x[1:5]
                           y[0:4] += w2 * x[2:6]
 
-A layer has one such term for each tap and channel. Every tap takes part, zeros too: a NaN under a zero tap is a
-NaN, by the definition.
+A layer has one such term for each tap and channel. Every tap takes part, zeros too: a NaN under a
+zero tap is a NaN, by the definition.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from convcli.engine.planning.memory import TERM
 from convcli.engine.planning.tiles import TILE_VALUES, evenly, layer_rest, strip
 
 TAP = 0.32
-"""Nanoseconds of one tap for one output: a multiplication and an addition over a tile in the cache."""
+"""Nanoseconds of one tap for one output: a multiplication and an addition over a tile in the cache.
+"""
 
 BROADCAST = 5.6
 """Nanoseconds more for one sample that meets all kernels of its group."""
@@ -50,12 +52,18 @@ class Direct(Method):
     def tile(self, work: Work) -> tuple[int, ...]:
         rest = work.sizes[1:] if work.facts.filters is None else layer_rest(work)
         return strip(
-            work, TILE_VALUES // work.facts.out_channels, rest, lambda first, most: evenly(first, max(most, 1))
+            work,
+            TILE_VALUES // work.facts.out_channels,
+            rest,
+            lambda first, most: evenly(first, max(most, 1)),
         )
 
     def memory(self, work: Work, tile: tuple[int, ...]) -> Needs:
         size = self.itemsize(work)
-        return Needs(work.taps * size + work.terms * TERM, pending_sums(work.terms) * work.tile_outputs(tile) * size)
+        return Needs(
+            work.taps * size + work.terms * TERM,
+            pending_sums(work.terms) * work.tile_outputs(tile) * size,
+        )
 
     def prepare(self, w: NDArray[Any], plan: TiledWork) -> TileFunction:
         w = w.astype(plan.accumulator)
@@ -67,7 +75,10 @@ class Direct(Method):
             def fill(term: Term, share: NDArray[Any]) -> None:
                 seen = under_tap(block, plan.axes, sizes, term.tap)[..., term.channels]
                 if term.weight.ndim:
-                    seen, share = seen[..., None], share.reshape(*share.shape[:-1], *term.weight.shape)
+                    seen, share = (
+                        seen[..., None],
+                        share.reshape(*share.shape[:-1], *term.weight.shape),
+                    )
                 np.multiply(seen, term.weight, out=share)
 
             pairwise_sum(terms, fill, out)
@@ -79,7 +90,9 @@ METHOD = Direct()
 
 
 class Term(NamedTuple):
-    """One tap's share of every output, or one channel's of a tap: the channels it meets, and with what weight."""
+    """One tap's share of every output, or one channel's of a tap: the channels it meets, and with
+    what weight.
+    """
 
     tap: tuple[int, ...]
     channels: slice

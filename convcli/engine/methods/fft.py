@@ -1,18 +1,20 @@
-"""Convolution as a product of spectra, tile by tile (overlap-save): for kernels too large for sums over their taps.
+"""Convolution as a product of spectra, tile by tile (overlap-save): for kernels too large for sums
+over their taps.
 
-A tile of T samples and the kernel are transformed, multiplied, and transformed back. That is a circular correlation:
-the last k - 1 outputs of a tile wrap around into its beginning and are left out, so tiles overlap by so many samples::
+A tile of T samples and the kernel are transformed, multiplied, and transformed back. That is a
+circular correlation: the last k - 1 outputs of a tile wrap around into its beginning and are left
+out, so tiles overlap by so many samples::
 
     samples     |<------- T ------->|                     the cost of a sample does not depend on k,
                             |<------- T ------->|         but T - k + 1 of T outputs are of use
     outputs     |= = = = = =|. . . .|
                             |= = = = = =|. . . .|
 
-Several tiles are transformed in one call. A NaN spreads over its tile, so the caller must check that the result is
-finite. The error is a few roundings for each doubling of T, of the root mean square of
-the tile rather than of its largest value, and spread over the outputs of the tile.
-Source: Stockham, "High-speed convolution and correlation", 1966; the error: Higham, "Accuracy and Stability of
-Numerical Algorithms", 2002, section 24.1.
+Several tiles are transformed in one call. A NaN spreads over its tile, so the caller must check
+that the result is finite. The error is a few roundings for each doubling of T, of the root mean
+square of the tile rather than of its largest value, and spread over the outputs of the tile.
+Source: Stockham, "High-speed convolution and correlation", 1966; the error: Higham, "Accuracy and
+Stability of Numerical Algorithms", 2002, section 24.1.
 """
 
 from __future__ import annotations
@@ -40,10 +42,14 @@ MOVE = 6.4
 """Nanoseconds of one sample into a tile, and its product and its output out of it."""
 
 LARGEST = 1 << 22
-"""Samples of a tile whose transform keeps to tens of megabytes: a kernel that reaches further is not transformed."""
+"""Samples of a tile whose transform keeps to tens of megabytes: a kernel that reaches further is
+not transformed.
+"""
 
 BATCH = 1 << 18
-"""Samples of the tiles that are transformed in one call: 1 MiB of float32, and as much for their spectra."""
+"""Samples of the tiles that are transformed in one call: 1 MiB of float32, and as much for their
+spectra.
+"""
 
 ROW_SAMPLES = 1 << 20
 """Samples of a row of such tiles, about: 4 MiB of float32."""
@@ -52,14 +58,18 @@ LENGTHS = tuple(n << power for power in range(2, 24) for n in (2, 3))
 """Lengths of a transform: products of small primes, which are fast."""
 
 EDGES = {1: (1 << 13, 1 << 14), 2: (128, 512), 3: (32, 96)}
-"""The tile's shortest and longest edge, by dimensions: shorter ones cost more in calls, longer ones leave the cache."""
+"""The tile's shortest and longest edge, by dimensions: shorter ones cost more in calls, longer ones
+leave the cache.
+"""
 
 ERROR = 1e-14
-"""The error of a float64 transform as a share of sum|w| * max|x|; whole numbers are rounded to exact."""
+"""The error of a float64 transform as a share of sum|w| * max|x|; whole numbers are rounded to
+exact.
+"""
 
 NORM: Final = "ortho"
-"""Scales by the root of T both ways. numpy runs a transform that it need not scale in long double, at a seventh of the
-speed (2.4)."""
+"""Scales by the root of T both ways. numpy runs a transform that it need not scale in long double,
+at a seventh of the speed (2.4)."""
 
 
 class Fft(Method):
@@ -81,7 +91,8 @@ class Fft(Method):
     def cost(self, work: Work) -> CostEstimate:
         size = fft_tile(work.axes)
         tiles = math.prod(
-            -(-(axis.padded - axis.reach + 1) // (n - axis.reach + 1)) for n, axis in zip(size, work.axes, strict=True)
+            -(-(axis.padded - axis.reach + 1) // (n - axis.reach + 1))
+            for n, axis in zip(size, work.axes, strict=True)
         )
         samples = math.prod(work.facts.batch) * work.facts.channels * tiles * math.prod(size)
         return CostEstimate(
@@ -90,19 +101,28 @@ class Fft(Method):
         )
 
     def tile(self, work: Work) -> tuple[int, ...]:
-        """Return a row of transforms, or as much of it as ROW_SAMPLES; of signals, as many as are batched."""
+        """Return a row of transforms, or as much of it as ROW_SAMPLES; of signals, as many as are
+        batched.
+        """
         facts, axes = work.facts, work.axes
         size = fft_tile(axes)
         batched = max(BATCH // math.prod(size), 1)
-        steps = [max((n - axis.reach + 1) // axis.stride, 1) for n, axis in zip(size, axes, strict=True)]
+        steps = [
+            max((n - axis.reach + 1) // axis.stride, 1) for n, axis in zip(size, axes, strict=True)
+        ]
 
         # A signal: a run of its tiles, or several whole signals.
         if len(axes) == 1:
             rows = min(steps[0] * batched, axes[0].out)
             return several_items(facts, batched if rows == axes[0].out else 1), rows
 
-        # Otherwise one tile along the first axis, whole axes between, and several tiles along the last.
-        rows, between, last = min(steps[0], axes[0].out), [axis.out for axis in axes[1:-1]], axes[-1]
+        # Otherwise one tile along the first axis, whole axes between, and several tiles along the
+        # last.
+        rows, between, last = (
+            min(steps[0], axes[0].out),
+            [axis.out for axis in axes[1:-1]],
+            axes[-1],
+        )
         across = size[0] * samples_under(axes[1:-1], between) * size[-1] * facts.channels
         width = min(steps[-1] * max(ROW_SAMPLES // across, 1), last.out)
         fits = (rows, width) == (axes[0].out, last.out)
@@ -112,15 +132,20 @@ class Fft(Method):
         size = fft_tile(work.axes)
         values, batch = math.prod(size), max(BATCH, math.prod(size))
         spectrum = math.prod(size[:-1]) * (size[-1] // 2 + 1)
-        return Needs(values * 8 + spectrum * 16, (batch + 2 * batch // values * spectrum) * self.itemsize(work))
+        return Needs(
+            values * 8 + spectrum * 16,
+            (batch + 2 * batch // values * spectrum) * self.itemsize(work),
+        )
 
     def prepare(self, w: NDArray[Any], plan: TiledWork) -> TileFunction:
         return _Overlapping(w, plan)
 
     def accumulator(self, work: Work) -> str:
-        """A float32 transform errs by up to 1.1e-6 of the root of sum w^2 times max|x|: too much for a few terms.
+        """A float32 transform errs by up to 1.1e-6 of the root of sum w^2 times max|x|: too much
+        for a few terms.
 
-        That was measured over 16 million outputs of the worst input found, random signs under a single tap.
+        That was measured over 16 million outputs of the worst input found, random signs under a
+        single tap.
         """
         return "float64" if work.terms <= FEW_TERMS else super().accumulator(work)
 
@@ -138,7 +163,8 @@ METHOD = Fft()
 
 
 def fft_tile(axes: tuple[Axis, ...]) -> tuple[int, ...]:
-    """Return the tile of a transform along each axis: the length for which all of its tiles take the least work.
+    """Return the tile of a transform along each axis: the length for which all of its tiles take
+    the least work.
 
     >>> fft_tile((Axis(4096, 31), Axis(4096, 31)))
     (256, 256)
@@ -150,7 +176,11 @@ def fft_tile(axes: tuple[Axis, ...]) -> tuple[int, ...]:
 @lru_cache(maxsize=256)
 def _tile_length(axis: Axis, shortest: int, longest: int) -> int:
     whole = next((n for n in LENGTHS if n >= axis.padded), longest)
-    fitting = [n for n in LENGTHS if max(axis.reach, min(shortest, whole)) <= n <= max(longest, 4 * axis.reach)]
+    fitting = [
+        n
+        for n in LENGTHS
+        if max(axis.reach, min(shortest, whole)) <= n <= max(longest, 4 * axis.reach)
+    ]
 
     def work(n: int) -> float:
         return -(-(axis.padded - axis.reach + 1) // (n - axis.reach + 1)) * n * math.log2(n)
@@ -170,14 +200,18 @@ class _Overlapping:
     def __init__(self, w: NDArray[Any], plan: TiledWork) -> None:
         self.axes, self.scratch = plan.axes, Scratch()
         self.size = fft_tile(plan.axes)
-        self.steps = [size - axis.reach + 1 for size, axis in zip(self.size, self.axes, strict=True)]
+        self.steps = [
+            size - axis.reach + 1 for size, axis in zip(self.size, self.axes, strict=True)
+        ]
         apart = np.zeros(self.size)
         apart[tuple(slice(0, axis.reach, axis.dilation) for axis in self.axes)] = w
         self.batch = max(BATCH // apart.size, 1)
         spectrum = np.fft.rfftn(apart)
         del apart  # as large as what follows
         np.conjugate(spectrum, out=spectrum)
-        self.spectrum = spectrum.astype(np.complex128 if plan.accumulator == "float64" else np.complex64, copy=False)
+        self.spectrum = spectrum.astype(
+            np.complex128 if plan.accumulator == "float64" else np.complex64, copy=False
+        )
 
     def __call__(self, block: NDArray[Any], out: NDArray[Any]) -> None:
         """Fill a tile: outputs (*items, *P, channels) from a block (*items, *S, channels)."""
@@ -218,11 +252,15 @@ class _Overlapping:
         np.fft.irfft(spectra, self.size[-1], out=tiles, norm=NORM)
 
     def _keep(self, tile: NDArray[Any], begin: tuple[int, ...], out: NDArray[Any]) -> None:
-        """Copy the outputs of a tile that do not wrap around, at the positions that the strides stop at."""
+        """Copy the outputs of a tile that do not wrap around, at the positions that the strides
+        stop at.
+        """
         kept, places = zip(
             *(
                 _stops(first, step, axis, count)
-                for first, step, axis, count in zip(begin, self.steps, self.axes, out.shape, strict=True)
+                for first, step, axis, count in zip(
+                    begin, self.steps, self.axes, out.shape, strict=True
+                )
             ),
             strict=True,
         )
@@ -231,13 +269,19 @@ class _Overlapping:
 
 def _gather(samples: NDArray[Any], begin: tuple[int, ...], tile: NDArray[Any]) -> None:
     """Copy the samples from `begin` on into a tile; zeros where there are none."""
-    seen = samples[tuple(slice(first, first + size) for first, size in zip(begin, tile.shape, strict=True))]
+    seen = samples[
+        tuple(slice(first, first + size) for first, size in zip(begin, tile.shape, strict=True))
+    ]
     if seen.shape != tile.shape:
         tile[...] = 0
     tile[tuple(map(slice, seen.shape))] = seen
 
 
 def _stops(first: int, step: int, axis: Axis, count: int) -> tuple[slice, slice]:
-    """Return which of the `step` positions from `first` on are outputs, in the tile and in the output."""
+    """Return which of the `step` positions from `first` on are outputs, in the tile and in the
+    output.
+    """
     start, stop = -(-first // axis.stride), min(-(-(first + step) // axis.stride), count)
-    return slice(start * axis.stride - first, (stop - 1) * axis.stride - first + 1, axis.stride), slice(start, stop)
+    return slice(
+        start * axis.stride - first, (stop - 1) * axis.stride - first + 1, axis.stride
+    ), slice(start, stop)

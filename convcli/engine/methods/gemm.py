@@ -1,26 +1,29 @@
-"""A layer as matrix products: each output's window is a row, each kernel a column, and a product gives every sum::
+"""A layer as matrix products: each output's window is a row, each kernel a column, and a product
+gives every sum::
 
       windows (P, K*C)      kernels (K*C, O)      outputs (P, O)
     [ x0 x1 x2 ]             [ w0 ]                [ y0 ]
     [ x1 x2 x3 ]      @      [ w1 ]        =       [ y1 ]
     [ x2 x3 x4 ]             [ w2 ]                [ y2 ]
 
-In general the windows are copied out, a boxful at a time (im2col). With stride 1 they are read in place: a row of a
-window is one run of samples, and the next window's begins one sample later. Rows of a matrix may not overlap, so every
-R-th window is taken together, R being the width of a window (here 3)::
+In general the windows are copied out, a boxful at a time (im2col). With stride 1 they are read in
+place: a row of a window is one run of samples, and the next window's begins one sample later. Rows
+of a matrix may not overlap, so every R-th window is taken together, R being the width of a window
+(here 3)::
 
     samples    a b c d e f g h i ..        phase 0    a b c | d e f | g h i        outputs 0 3 6
                                            phase 1    b c d | e f g | ..           outputs 1 4 ..
                                            phase 2    c d e | f g h | ..           outputs 2 5 ..
 
-The lines of an image follow each other in memory, and all of a box's are multiplied as one: the few windows that
-stretch from the end of a line to the beginning of the next are computed too, and left out. So each row of the kernel
-has products of its own, and the shares of all rows are added up.
+The lines of an image follow each other in memory, and all of a box's are multiplied as one: the few
+windows that stretch from the end of a line to the beginning of the next are computed too, and left
+out. So each row of the kernel has products of its own, and the shares of all rows are added up.
 
-Long phases are cut into blocks, and windows that do not overlap are one phase. A product adds its terms one after the
-other, with a rounding each, so long runs are cut into stretches. All stretches, phases, blocks and rows of the kernel
-are products of one call: between calls the threads wait for the interpreter.
-Groups of few channels are bundled, with zeros for the channels that a kernel does not see.
+Long phases are cut into blocks, and windows that do not overlap are one phase. A product adds its
+terms one after the other, with a rounding each, so long runs are cut into stretches. All stretches,
+phases, blocks and rows of the kernel are products of one call: between calls the threads wait for
+the interpreter. Groups of few channels are bundled, with zeros for the channels that a kernel does
+not see.
 
 Source: Chellapilla, Puri and Simard, "High performance convolutional neural networks for document
 processing", 2006.
@@ -55,14 +58,16 @@ WINDOW_RUN = 5.0
 """Nanoseconds more of a run of such samples."""
 
 WORTH_SHARING = 1 << 18
-"""Taps of a group whose copying into columns is shared out over the threads: a third of a millisecond."""
+"""Taps of a group whose copying into columns is shared out over the threads: a third of a
+millisecond.
+"""
 
 TRANSPOSED = 8
 """Stretches that are copied into columns at a time: some hundred kilobytes, and few calls."""
 
 FEW_PLACES = 256
-"""Outputs of each kernel up to which it is read in place: products are a third slower so, and copying one tap takes as
-long as that third of so many multiply-adds."""
+"""Outputs of each kernel up to which it is read in place: products are a third slower so, and
+copying one tap takes as long as that third of so many multiply-adds."""
 
 
 class Gemm(Method):
@@ -77,17 +82,24 @@ class Gemm(Method):
 
     def cost(self, work: Work) -> CostEstimate:
         blocking = self._blocking(work, "float32")
-        account = f"{blocking.terms} terms for each of {work.facts.filters} kernels: a matrix product over " + (
-            "windows where they lie" if blocking.in_place else "gathered windows"
+        account = (
+            f"{blocking.terms} terms for each of {work.facts.filters} kernels: a matrix product over "
+            + ("windows where they lie" if blocking.in_place else "gathered windows")
         )
-        each = blocking.terms * MAC * (1 + 8 / blocking.columns) + GATHER * blocking.terms / blocking.longest
+        each = (
+            blocking.terms * MAC * (1 + 8 / blocking.columns)
+            + GATHER * blocking.terms / blocking.longest
+        )
         rows = work.outputs / blocking.filters * blocking.terms
         copied = 0.0 if blocking.in_place else WINDOW + WINDOW_RUN / blocking.run
         return CostEstimate(work.outputs * each + rows * copied, account)
 
     def tile(self, work: Work) -> tuple[int, ...]:
         (batch, *between), first, rest = work.facts.batch, work.sizes[0], layer_rest(work)
-        places, inner = math.prod(work.facts.batch) * math.prod(work.sizes), math.prod(between) * math.prod(rest)
+        places, inner = (
+            math.prod(work.facts.batch) * math.prod(work.sizes),
+            math.prod(between) * math.prod(rest),
+        )
         budget = self._blocking(work, self.precision(work)).tile(places)
         items = min(max(budget // (inner * first), 1), batch)
         return evenly(batch, items), evenly(first, min(-(-budget // inner), first)), *rest
@@ -95,7 +107,10 @@ class Gemm(Method):
     def memory(self, work: Work, tile: tuple[int, ...]) -> Needs:
         blocking, size = self._blocking(work, self.precision(work)), self.itemsize(work)
         scratch = blocking.scratch(work.lead(tile) * math.prod(tile[1:]))
-        return Needs(work.taps * (1 + 2 * blocking.bundled) * size, (work.tile_samples(tile) + scratch) * size)
+        return Needs(
+            work.taps * (1 + 2 * blocking.bundled) * size,
+            (work.tile_samples(tile) + scratch) * size,
+        )
 
     def prepare(self, w: NDArray[Any], plan: TiledWork) -> TileFunction:
         blocking = self._blocking(plan, plan.precision)
@@ -109,14 +124,18 @@ class Gemm(Method):
     @staticmethod
     def _blocking(work: Work, precision: PrecisionName | None) -> GemmBlocking:
         assert work.facts.filters is not None
-        return GemmBlocking.of(work.axes, work.facts.channels, work.facts.filters, work.spec.groups, precision)
+        return GemmBlocking.of(
+            work.axes, work.facts.channels, work.facts.filters, work.spec.groups, precision
+        )
 
 
 METHOD = Gemm()
 
 
 def _bundle(w: NDArray[Any], blocking: GemmBlocking) -> NDArray[Any]:
-    """Return kernels (O, *window, C/groups) over all channels of a bundle of groups, with zeros for other groups'."""
+    """Return kernels (O, *window, C/groups) over all channels of a bundle of groups, with zeros for
+    other groups'.
+    """
     if blocking.bundled == 1:
         return w
     parts = w.reshape(blocking.groups, blocking.bundled, -1, *w.shape[1:])
@@ -139,7 +158,9 @@ class _Windows(NamedTuple):
 
 
 class _Grid(NamedTuple):
-    """Windows of several lines that follow each other; of each line only the first ones are outputs."""
+    """Windows of several lines that follow each other; of each line only the first ones are
+    outputs.
+    """
 
     lines: int
     width: int
@@ -169,7 +190,9 @@ class _Pass(NamedTuple):
     first: int
     """The first sample of them."""
     columns: list[NDArray[Any]]
-    """The kernels' taps there, (stretches, *leads, 1, 1, length, n): of equal stretches, and of a shorter last one."""
+    """The kernels' taps there, (stretches, *leads, 1, 1, length, n): of equal stretches, and of a
+    shorter last one.
+    """
 
     @property
     def stretches(self) -> int:
@@ -179,7 +202,9 @@ class _Pass(NamedTuple):
 class _Kernels:
     """Some of a bank's kernels, (n, *leads, run), cut into stretches: the columns of the products."""
 
-    def __init__(self, w: NDArray[Any], blocking: GemmBlocking, transposed: bool, scratch: Scratch) -> None:
+    def __init__(
+        self, w: NDArray[Any], blocking: GemmBlocking, transposed: bool, scratch: Scratch
+    ) -> None:
         run, columns = w.shape[-1], _laid_columns if transposed else _columns
         self.scratch, self.leads = scratch, w.shape[1:-1]
         self.length = -(-run // -(-run // blocking.longest))
@@ -191,11 +216,17 @@ class _Kernels:
             first, last = stretches.start * self.length, min(stretches.stop * self.length, run)
             end = last - (last - first) % self.length
             parts = [(start, stop) for start, stop in ((first, end), (end, last)) if start < stop]
-            cut = [columns(w[..., start:stop], min(self.length, stop - start)) for start, stop in parts]
+            cut = [
+                columns(w[..., start:stop], min(self.length, stop - start)) for start, stop in parts
+            ]
             self.passes.append(_Pass(first, cut))
 
-    def __call__(self, flat: NDArray[Any], start: int, windows: _Windows, grid: _Grid, out: NDArray[Any]) -> None:
-        """Fill out (*box, n) from the windows in flat samples, the first of which begins at `start`."""
+    def __call__(
+        self, flat: NDArray[Any], start: int, windows: _Windows, grid: _Grid, out: NDArray[Any]
+    ) -> None:
+        """Fill out (*box, n) from the windows in flat samples, the first of which begins at
+        `start`.
+        """
         places, offset = math.prod(grid), start * flat.itemsize
         if len(self.passes) == 1:
             if self._fits(out, places):
@@ -205,7 +236,9 @@ class _Kernels:
             return
         sums = self.scratch("sums", (len(self.passes), places, out.shape[-1]), out.dtype)
         for number, total in enumerate(sums):
-            self._add_up(self._shares(flat, offset, windows, number, places, out), _Grid(1, places), total)
+            self._add_up(
+                self._shares(flat, offset, windows, number, places, out), _Grid(1, places), total
+            )
         self._add_up(sums, grid, out)
 
     def _fits(self, out: NDArray[Any], places: int) -> bool:
@@ -214,7 +247,13 @@ class _Kernels:
         return alone and out.size == places * out.shape[-1] and merges(out, 1)
 
     def _shares(
-        self, flat: NDArray[Any], offset: int, windows: _Windows, number: int, places: int, out: NDArray[Any]
+        self,
+        flat: NDArray[Any],
+        offset: int,
+        windows: _Windows,
+        number: int,
+        places: int,
+        out: NDArray[Any],
     ) -> NDArray[Any]:
         """Return what every stretch of a pass adds to every place: (shares, places, n)."""
         shape = (self.passes[number].stretches, *self.leads, places, out.shape[-1])
@@ -222,27 +261,43 @@ class _Kernels:
         self._fill(flat, offset, windows, number, shares)
         return shares.reshape(-1, places, out.shape[-1])
 
-    def _fill(self, flat: NDArray[Any], offset: int, windows: _Windows, number: int, shares: NDArray[Any]) -> None:
-        """Fill shares (stretches, *leads, places, n) with the products of a pass; offset: of the samples, in bytes."""
+    def _fill(
+        self, flat: NDArray[Any], offset: int, windows: _Windows, number: int, shares: NDArray[Any]
+    ) -> None:
+        """Fill shares (stretches, *leads, places, n) with the products of a pass; offset: of the
+        samples, in bytes.
+        """
         key = (number, windows, shares.strides)
         products = self.products.get(key)
         if products is None:
-            products = self.products[key] = list(self._products(self.passes[number], windows, shares.strides))
+            products = self.products[key] = list(
+                self._products(self.passes[number], windows, shares.strides)
+            )
         for columns, samples, target in products:
             np.matmul(samples.of(flat, offset), columns, out=_rows_of_shares(shares, target))
 
-    def _products(self, part: _Pass, windows: _Windows, strides: tuple[int, ...]) -> Iterator[_Product]:
-        """Yield the products of a pass, on any buffer with such windows, into shares of such strides."""
+    def _products(
+        self, part: _Pass, windows: _Windows, strides: tuple[int, ...]
+    ) -> Iterator[_Product]:
+        """Yield the products of a pass, on any buffer with such windows, into shares of such
+        strides.
+        """
         stretch, *outer, row, value = strides
         start, target = part.first, 0
         for columns in part.columns:
             *leads, _, _, length, n = columns.shape
             for phase, phases, count in _phases(windows):
-                # A product's rows are every `windows.phases`-th window, in blocks of about equal size.
+                # A product's rows are every `windows.phases`-th window, in blocks of about equal
+                # size.
                 block, size = cut(count, rows_of(length * n)), columns.itemsize
                 shape = (*leads, phases, block.number, block.width)
                 steps = (1, block.step * windows.phases, windows.phases)
-                window_steps = (self.length, *windows.run_steps, *(step * windows.step for step in steps), 1)
+                window_steps = (
+                    self.length,
+                    *windows.run_steps,
+                    *(step * windows.step for step in steps),
+                    1,
+                )
                 yield _Product(
                     columns,
                     Strided(
@@ -251,19 +306,25 @@ class _Kernels:
                         (start + phase * windows.step) * size,
                     ),
                     Strided(
-                        (*shape, n), (stretch, *outer, *(step * row for step in steps), value), target + phase * row
+                        (*shape, n),
+                        (stretch, *outer, *(step * row for step in steps), value),
+                        target + phase * row,
                     ),
                 )
             start += len(columns) * self.length
             target += len(columns) * stretch
 
     def _add_up(self, shares: NDArray[Any], grid: _Grid, out: NDArray[Any]) -> None:
-        """Fill out (*box, n) with the sum of shares (shares, lines * width, n): a product with ones adds fastest."""
+        """Fill out (*box, n) with the sum of shares (shares, lines * width, n): a product with ones
+        adds fastest.
+        """
         kept, n = math.prod(out.shape[:-1]) // grid.lines, out.shape[-1]
         if len(shares) == 1:
             out[...] = shares.reshape(*grid, n)[:, :kept].reshape(out.shape)
             return
-        seen = shares.reshape(len(shares), grid.lines, grid.width * n)[:, :, : kept * n].swapaxes(0, 1)
+        seen = shares.reshape(len(shares), grid.lines, grid.width * n)[:, :, : kept * n].swapaxes(
+            0, 1
+        )
         contiguous = out.flags.c_contiguous
         sums = out if contiguous else self.scratch("total", out.shape, out.dtype)
         np.matmul(_ones(len(shares), shares.dtype), seen, out=sums.reshape(grid.lines, 1, -1))
@@ -272,7 +333,8 @@ class _Kernels:
 
 
 def _phases(windows: _Windows) -> Iterator[tuple[int, int, int]]:
-    """Yield (first window, number of phases, windows in each): the first phases have one window more.
+    """Yield (first window, number of phases, windows in each): the first phases have one window
+    more.
 
     >>> list(_phases(_Windows(10, 1, 4, ())))
     [(0, 2, 3), (2, 2, 2)]
@@ -286,16 +348,24 @@ def _phases(windows: _Windows) -> Iterator[tuple[int, int, int]]:
 class _Group:
     """The kernels of one group, (n, *leads, run), as many at a time as a product takes."""
 
-    def __init__(self, w: NDArray[Any], blocking: GemmBlocking, transposed: bool, scratch: Scratch) -> None:
+    def __init__(
+        self, w: NDArray[Any], blocking: GemmBlocking, transposed: bool, scratch: Scratch
+    ) -> None:
         self.parts: dict[int, tuple[slice, _Kernels]] = {}
         parts = pieces(len(w), blocking.columns)
 
         def ready(at: int) -> None:
             self.parts[at] = parts[at], _Kernels(w[parts[at]], blocking, transposed, scratch)
 
-        share_out(ready, range(len(parts)), workers=threads() if transposed and w.size > WORTH_SHARING else 1)
+        share_out(
+            ready,
+            range(len(parts)),
+            workers=threads() if transposed and w.size > WORTH_SHARING else 1,
+        )
 
-    def __call__(self, flat: NDArray[Any], start: int, windows: _Windows, grid: _Grid, out: NDArray[Any]) -> None:
+    def __call__(
+        self, flat: NDArray[Any], start: int, windows: _Windows, grid: _Grid, out: NDArray[Any]
+    ) -> None:
         """Fill out (*box, n), as each of its `_Kernels` does."""
         for part, kernels in self.parts.values():
             kernels(flat, start, windows, grid, out[..., part])
@@ -304,7 +374,9 @@ class _Group:
 class _Gathered:
     """Windows copied out as rows, as many at a time as a product takes."""
 
-    def __init__(self, w: NDArray[Any], axes: tuple[Axis, ...], blocking: GemmBlocking, transposed: bool) -> None:
+    def __init__(
+        self, w: NDArray[Any], axes: tuple[Axis, ...], blocking: GemmBlocking, transposed: bool
+    ) -> None:
         self.axes, self.blocking, self.scratch = axes, blocking, Scratch()
         parts = w.reshape(blocking.groups, blocking.filters, blocking.terms)
         self.groups = [_Group(part, blocking, transposed, self.scratch) for part in parts]
@@ -318,10 +390,14 @@ class _Gathered:
             for box in boxes(out.shape[:-1], self.blocking.together):
                 target = share[box]
                 rows = math.prod(target.shape[:-1])
-                group(self._rows(seen[box]), 0, _Windows(rows, terms, 1, ()), _Grid(1, rows), target)
+                group(
+                    self._rows(seen[box]), 0, _Windows(rows, terms, 1, ()), _Grid(1, rows), target
+                )
 
     def _rows(self, seen: NDArray[Any]) -> NDArray[Any]:
-        """Return windows (*box, *window, C/groups) one after the other: a copy unless they are in that order."""
+        """Return windows (*box, *window, C/groups) one after the other: a copy unless they are in
+        that order.
+        """
         if seen.flags.c_contiguous:
             return seen.reshape(-1)
         flat = self.scratch("rows", (seen.size,), seen.dtype)
@@ -332,7 +408,9 @@ class _Gathered:
 class _InPlace:
     """Windows read in place, lines that follow each other as one."""
 
-    def __init__(self, w: NDArray[Any], axes: tuple[Axis, ...], blocking: GemmBlocking, transposed: bool) -> None:
+    def __init__(
+        self, w: NDArray[Any], axes: tuple[Axis, ...], blocking: GemmBlocking, transposed: bool
+    ) -> None:
         self.blocking, scratch = blocking, Scratch()
         self.leads, self.phases = (axes[:-1], axes[-1].k) if blocking.joined else (axes, 1)
         self.dims, self.depth = len(axes), w.shape[-1]
@@ -350,20 +428,26 @@ class _InPlace:
             parts = self.parts[shapes] = list(self._parts(*shapes))
         for part in parts:
             for number, (share, group) in enumerate(zip(shares, self.groups, strict=True)):
-                group(flat, part.start + number * self.depth, part.windows, part.grid, share[part.box])
+                group(
+                    flat, part.start + number * self.depth, part.windows, part.grid, share[part.box]
+                )
 
     def _parts(self, block: tuple[int, ...], out: tuple[int, ...]) -> Iterator[_Part]:
         """Yield what is multiplied at a time, of a block and outputs of such shapes."""
         first = len(block) - 1 - self.dims
         steps = [math.prod(block[axis + 1 :]) for axis in range(len(block) - 1)]
-        run_steps = tuple(axis.dilation * step for axis, step in zip(self.leads, steps[first:], strict=False))
+        run_steps = tuple(
+            axis.dilation * step for axis, step in zip(self.leads, steps[first:], strict=False)
+        )
         for box in boxes(out[:-1], self.blocking.together, max(len(out) - 3, first)):
             start = sum(step * (part.start or 0) for step, part in zip(steps, box, strict=True))
             sizes = [len(range(*part.indices(n))) for part, n in zip(box, out, strict=False)]
             lines, places = (1, *sizes[first:])[-2:]
             width = block[-2] if lines > 1 else places
             count = (lines - 1) * width + places
-            yield _Part(box, start, _Windows(count, steps[-1], self.phases, run_steps), _Grid(lines, width))
+            yield _Part(
+                box, start, _Windows(count, steps[-1], self.phases, run_steps), _Grid(lines, width)
+            )
 
 
 def _groups(array: NDArray[Any], count: int) -> list[NDArray[Any]]:
@@ -375,11 +459,15 @@ def _rows_of_shares(shares: NDArray[Any], target: Strided) -> NDArray[Any]:
     """Return a view; of one block of memory without as_strided, which takes as long as a product."""
     if shares.flags.c_contiguous:
         return target.of(shares, 0)
-    return as_strided(shares[..., target.start // shares.strides[-2] :, :], target.shape, target.strides)
+    return as_strided(
+        shares[..., target.start // shares.strides[-2] :, :], target.shape, target.strides
+    )
 
 
 def _columns(w: NDArray[Any], length: int) -> NDArray[Any]:
-    """Return kernels (n, *leads, run) as columns (stretches, *leads, 1, 1, length, n): a view if w allows one."""
+    """Return kernels (n, *leads, run) as columns (stretches, *leads, 1, 1, length, n): a view if w
+    allows one.
+    """
     cut = w.reshape(*w.shape[:-1], -1, length)
     return np.moveaxis(cut, (-2, 0), (0, -1))[..., None, None, :, :]
 
@@ -390,7 +478,9 @@ def _laid_columns(w: NDArray[Any], length: int) -> NDArray[Any]:
     columns = np.empty(seen.shape, w.dtype)
     for part in pieces(len(columns), TRANSPOSED):
         some = seen[part]
-        if some.strides[-1] != some.itemsize:  # rows a multiple of 4 KiB apart share their place in the cache
+        if (
+            some.strides[-1] != some.itemsize
+        ):  # rows a multiple of 4 KiB apart share their place in the cache
             some = np.moveaxis(np.ascontiguousarray(np.moveaxis(some, -1, 0)), 0, -1)
         columns[part] = some
     return columns

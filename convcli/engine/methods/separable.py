@@ -1,15 +1,16 @@
 """A kernel that is a sum of products of 1-D factors: one pass along each axis, for each term.
 
-A Gaussian is a column times a row, so a column pass and a row pass do the work of the whole window, with 2*k
-multiplications per sample instead of k*k. Kernels of rank r take r such pairs, which are added::
+A Gaussian is a column times a row, so a column pass and a row pass do the work of the whole window,
+with 2*k multiplications per sample instead of k*k. Kernels of rank r take r such pairs, which are
+added::
 
       w = v1 x h1 + v2 x h2          strip of rows --v1--> middle --h1--> share
                                                    --v2--> middle --h2--> share, added
 
-Every pass is a product with a band matrix, tile by tile, so that the middle stays in the cache. A signal has one
-axis, and its kernel is its only factor. Its samples are copied first: a product along them reads at many positions at a
-time, a few samples apart, and would wait for the memory at each.
-Source: Treitel and Shanks, "The design of multistage separable planar filters", 1971.
+Every pass is a product with a band matrix, tile by tile, so that the middle stays in the cache. A
+signal has one axis, and its kernel is its only factor. Its samples are copied first: a product
+along them reads at many positions at a time, a few samples apart, and would wait for the memory at
+each. Source: Treitel and Shanks, "The design of multistage separable planar filters", 1971.
 """
 
 from __future__ import annotations
@@ -51,11 +52,18 @@ class Separable(Method):
     stores_down_rows = True
 
     def refusal(self, work: Work) -> str:
-        return "" if work.facts.filters is None else "a bank's kernels are not products of 1-D factors"
+        return (
+            "" if work.facts.filters is None else "a bank's kernels are not products of 1-D factors"
+        )
 
     def cost(self, work: Work) -> CostEstimate:
         facts, axes, terms = work.facts, work.axes, work.facts.terms or 1
-        after = math.prod(facts.batch) * axes[0].out * math.prod(axis.padded for axis in axes[1:]) * facts.channels
+        after = (
+            math.prod(facts.batch)
+            * axes[0].out
+            * math.prod(axis.padded for axis in axes[1:])
+            * facts.channels
+        )
         each = 0.0
         for at, axis in enumerate(axes):
             if at:
@@ -63,7 +71,9 @@ class Separable(Method):
             behind = math.prod(a.padded for a in axes[at + 1 :]) * facts.channels
             woven, block = (1, DOWN) if behind >= WIDE else (behind, max(ALONG // behind, 1))
             each += after * (axis.span(block) * woven * MAC + PASS)
-        return CostEstimate(CALL * terms + each * terms, self._account(work, terms), self._drawback(facts.terms))
+        return CostEstimate(
+            CALL * terms + each * terms, self._account(work, terms), self._drawback(facts.terms)
+        )
 
     @staticmethod
     def _drawback(terms: int | None) -> str:
@@ -90,7 +100,9 @@ class Separable(Method):
 
         # What lies between two passes, and the samples if they are copied before the first.
         middles = [
-            lead * math.prod(outputs[:at]) * (samples_under(work.axes[at:], outputs[at:]) * channels + ODD)
+            lead
+            * math.prod(outputs[:at])
+            * (samples_under(work.axes[at:], outputs[at:]) * channels + ODD)
             for at in range(1, len(outputs))
         ]
         narrow = samples_under(work.axes[1:], outputs[1:]) * channels < WIDE
@@ -98,10 +110,15 @@ class Separable(Method):
 
         # Sums that wait for others: of the pieces of a pass, and of the terms.
         passes = len(outputs) * (1.0 if terms == 1 else GROWTH)
-        runs = [run_length(axis.k, axis.k, self.precision(work), work.terms, passes) for axis in work.axes]
+        runs = [
+            run_length(axis.k, axis.k, self.precision(work), work.terms, passes)
+            for axis in work.axes
+        ]
         counts = [-(-axis.k // run) for axis, run in zip(work.axes, runs, strict=True)]
         sums = work.tile_outputs(tile) + lead * math.prod(outputs[:-1]) * ODD
-        within = max(pending_sums(n) * values for n, values in zip(counts, (*middles, sums), strict=True))
+        within = max(
+            pending_sums(n) * values for n, values in zip(counts, (*middles, sums), strict=True)
+        )
         waiting = within + pending_sums(terms) * work.tile_outputs(tile)
 
         bands = sum((axis.span(ALONG) * ALONG + axis.k) * WIDE for axis in work.axes)
@@ -130,7 +147,9 @@ class Separable(Method):
                 x = scratch("samples", (items, samples, *inner), block.dtype)
                 x.reshape(block.shape)[...] = block
             else:
-                x = as_matrix(block, (items, samples, math.prod(inner))).reshape(items, samples, *inner)
+                x = as_matrix(block, (items, samples, math.prod(inner))).reshape(
+                    items, samples, *inner
+                )
             pairwise_sum(terms, lambda term, share: term(x, share, out.shape[lead:-1]), out)
 
         return tile
@@ -155,7 +174,9 @@ METHOD = Separable()
 class _Term:
     """One product of factors: a pass along each axis, first to last."""
 
-    def __init__(self, parts: list[Matrix], runs: list[int], plan: TiledWork, scratch: Scratch) -> None:
+    def __init__(
+        self, parts: list[Matrix], runs: list[int], plan: TiledWork, scratch: Scratch
+    ) -> None:
         self.scratch = scratch
         self.passes = [
             _pass(f, axis, width, pieces(len(f), run))
@@ -166,12 +187,16 @@ class _Term:
         """Fill out (A, m, ...) from x (A, n, ...), of `sizes` outputs, pass by pass."""
         *before, last = self.passes
         for at, (run, outputs) in enumerate(zip(before, sizes, strict=False)):
-            rows = self._middle(at, (len(x), outputs, math.prod(x.shape[2:])), x.dtype, isinstance(run, Along))
+            rows = self._middle(
+                at, (len(x), outputs, math.prod(x.shape[2:])), x.dtype, isinstance(run, Along)
+            )
             run(x.reshape(*x.shape[:2], -1), rows)
             x = rows.reshape(len(x) * outputs, *x.shape[2:])
         last(x.reshape(*x.shape[:2], -1), out.reshape(len(x), sizes[-1], -1))
 
-    def _middle(self, at: int, shape: tuple[int, int, int], dtype: np.dtype[Any], flat: bool) -> Matrix:
+    def _middle(
+        self, at: int, shape: tuple[int, int, int], dtype: np.dtype[Any], flat: bool
+    ) -> Matrix:
         """Return an array (A, m, Z) between two passes; flat: all values of an item are contiguous."""
         items, outputs, values = (shape[0], 1, shape[1] * shape[2]) if flat else shape
         room = self.scratch(f"middle {at}", (items, outputs, unlike(values, dtype.itemsize)), dtype)

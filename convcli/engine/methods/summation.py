@@ -1,7 +1,8 @@
 """Pairwise summation: short runs term by term, and the runs by halves.
 
-A plain sum of n terms loses up to n roundings, and if the terms are equal, as over a flat part of an image, all of them
-round in the same direction. By halves it loses RUN + log2(n / RUN), for the same number of additions::
+A plain sum of n terms loses up to n roundings, and if the terms are equal, as over a flat part of
+an image, all of them round in the same direction. By halves it loses RUN + log2(n / RUN), for the
+same number of additions::
 
     ((t0 + .. + t8) + (t9 + .. + t17)) + ((t18 + .. + t26) + (t27 + .. + t35))
 
@@ -23,7 +24,9 @@ RUN = 9
 """Terms added one by one: those of a 3x3 kernel in one run."""
 
 
-def pairwise_sum(terms: Sequence[Term], fill: Callable[[Term, NDArray[Any]], object], out: NDArray[Any]) -> None:
+def pairwise_sum(
+    terms: Sequence[Term], fill: Callable[[Term, NDArray[Any]], object], out: NDArray[Any]
+) -> None:
     """Fill out with the sum of what `fill` writes for each of one or more terms.
 
     >>> import numpy as np
@@ -46,7 +49,8 @@ def pairwise_sum(terms: Sequence[Term], fill: Callable[[Term, NDArray[Any]], obj
 
 
 def pending_sums(terms: int) -> int:
-    """Return how many arrays `pairwise_sum` allocates at once, for sums that others are to be added to.
+    """Return how many arrays `pairwise_sum` allocates at once, for sums that others are to be added
+    to.
 
     >>> pending_sums(1), pending_sums(9), pending_sums(10)
     (0, 1, 2)

@@ -1,4 +1,6 @@
-"""Views of a padded block: the samples under one tap for every output, and the windows of all outputs."""
+"""Views of a padded block: the samples under one tap for every output, and the windows of all
+outputs.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +28,18 @@ class Strided(NamedTuple):
     start: int = 0
 
     def of(self, block: NDArray[Any], offset: int = 0) -> NDArray[Any]:
-        """Return the view of a contiguous array, from `offset` bytes on: sooner than as_strided does."""
+        """Return the view of a contiguous array, from `offset` bytes on: sooner than as_strided
+        does.
+        """
         return np.ndarray(self.shape, block.dtype, block, offset + self.start, self.strides)
 
 
 def under_tap(
     block: NDArray[Any], axes: tuple[Axis, ...], sizes: tuple[int, ...], tap: tuple[int, ...]
 ) -> NDArray[Any]:
-    """Return the samples under one tap of a block (..., *S, channels), for each of `sizes` outputs: a view."""
+    """Return the samples under one tap of a block (..., *S, channels), for each of `sizes` outputs:
+    a view.
+    """
     spans = [
         slice(t * axis.dilation, t * axis.dilation + (size - 1) * axis.stride + 1, axis.stride)
         for t, size, axis in zip(tap, sizes, axes, strict=True)
@@ -44,7 +50,9 @@ def under_tap(
 
 
 def windows(block: NDArray[Any], axes: tuple[Axis, ...], sizes: tuple[int, ...]) -> NDArray[Any]:
-    """Return the windows of a block (..., *S, channels): (..., *P, *window, channels), a view of it."""
+    """Return the windows of a block (..., *S, channels): (..., *P, *window, channels), a view of
+    it.
+    """
     first = block.ndim - 1 - len(axes)
     steps = block.strides[first:-1]
     return as_strided(
@@ -68,11 +76,15 @@ def merges(array: NDArray[Any], kept: int) -> bool:
     (True, False, True)
     """
     leads = zip(array.shape[:-kept], array.strides[:-kept], strict=True)
-    return all(outer == n * inner for (_, outer), (n, inner) in pairwise(lead for lead in leads if lead[0] > 1))
+    return all(
+        outer == n * inner
+        for (_, outer), (n, inner) in pairwise(lead for lead in leads if lead[0] > 1)
+    )
 
 
 def boxes(sizes: tuple[int, ...], most: int, cut_from: int = 0) -> Iterator[Box]:
-    """Yield boxes of about `most` positions of a grid: single along the first axes, cut along one, then whole.
+    """Yield boxes of about `most` positions of a grid: single along the first axes, cut along one,
+    then whole.
 
     cut_from: the first axis along which a box may have more than one position.
 
@@ -82,11 +94,17 @@ def boxes(sizes: tuple[int, ...], most: int, cut_from: int = 0) -> Iterator[Box]
     (slice(0, 1, None), slice(2, 4, None), slice(None, None, None))
     """
     last = len(sizes) - 1
-    axis = next(at for at in range(cut_from, last + 1) if math.prod(sizes[at + 1 :]) <= most or at == last)
+    axis = next(
+        at for at in range(cut_from, last + 1) if math.prod(sizes[at + 1 :]) <= most or at == last
+    )
     step = max(most // math.prod(sizes[axis + 1 :]), 1)
     for lead in np.ndindex(*sizes[:axis]):
         for part in pieces(sizes[axis], step):
-            yield (*(slice(at, at + 1) for at in lead), part, *[slice(None)] * (len(sizes) - axis - 1))
+            yield (
+                *(slice(at, at + 1) for at in lead),
+                part,
+                *[slice(None)] * (len(sizes) - axis - 1),
+            )
 
 
 def cuts(window: tuple[int, ...], longest: int) -> list[Box]:

@@ -1,7 +1,8 @@
-"""Cut a layer into matrix products, from its shapes alone; methods/gemm.py draws how windows become their rows.
+"""Cut a layer into matrix products, from its shapes alone; methods/gemm.py draws how windows become
+their rows.
 
-The products are small, as small as OpenBLAS multiplies without copying its operands first, and one call makes many of
-them, because between calls the threads wait for the interpreter.
+The products are small, as small as OpenBLAS multiplies without copying its operands first, and one
+call makes many of them, because between calls the threads wait for the interpreter.
 """
 
 from __future__ import annotations
@@ -14,20 +15,25 @@ from convcli.engine.planning.tiles import TILES
 from convcli.shapes.axis import Axis
 
 PRODUCT = 800_000
-"""Multiply-adds of one product, about. OpenBLAS multiplies up to a million without copying its operands first: 55
-thousand million per second instead of 47. The ends of lines that are left out make a product a little larger."""
+"""Multiply-adds of one product, about. OpenBLAS multiplies up to a million without copying its
+operands first: 55 thousand million per second instead of 47. The ends of lines that are left out
+make a product a little larger."""
 
 BLOCKS = 16
 """Products of different windows in one call."""
 
 COLUMN_VALUES = 6144
-"""Taps in one product: 24 KiB of float32, which stay in a first-level cache together with the rows of windows."""
+"""Taps in one product: 24 KiB of float32, which stay in a first-level cache together with the rows
+of windows.
+"""
 
 SHARE_RUN = 24
 """Shares of an output that are added in a row; the sums of several such rows are added again."""
 
 SHARE_VALUES = 1 << 20
-"""Values of the shares that are held at once: 4 MiB of float32. Fewer are added faster, but in more calls."""
+"""Values of the shares that are held at once: 4 MiB of float32. Fewer are added faster, but in more
+calls.
+"""
 
 ROW_VALUES = 1 << 20
 """Values of the windows that are copied out for one call: 4 MiB of float32."""
@@ -45,24 +51,27 @@ TILE_PLACES = 144
 """Positions that a tile has at least: they share the cost of reading the kernels."""
 
 STRETCH = 96
-"""Terms that a product adds in a row, at most. Longer stretches are not faster (160, 192, 256 and 384 took as long or a
-tenth longer), and shorter ones have more shares to add up."""
+"""Terms that a product adds in a row, at most. Longer stretches are not faster (160, 192, 256 and
+384 took as long or a tenth longer), and shorter ones have more shares to add up."""
 
 SHORTEST_RUN = 16
-"""Contiguous samples of a window from which it is read in place: products of fewer terms are slow."""
+"""Contiguous samples of a window from which it is read in place: products of fewer terms are slow.
+"""
 
 SHORT_RUN = 32
 """The same if one product of windows that are copied out would suffice."""
 
 BUNDLE = 32
-"""Channels that groups are bundled to have at least: multiplying by zeros, for the channels of the other groups in the
-bundle, is faster than calling slim products."""
+"""Channels that groups are bundled to have at least: multiplying by zeros, for the channels of the
+other groups in the bundle, is faster than calling slim products."""
 
 FEWEST = 16
 """Positions in one call, at least."""
 
 IN_VAIN = 1.08
-"""How many more windows than outputs a layer may compute to read them in place; copying them out costs as much."""
+"""How many more windows than outputs a layer may compute to read them in place; copying them out
+costs as much.
+"""
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,9 @@ class GemmBlocking:
     filters: int
     terms: int
     joined: bool
-    """Whether the samples under all taps along the last axis are contiguous, or only those under each tap."""
+    """Whether the samples under all taps along the last axis are contiguous, or only those under
+    each tap.
+    """
     run: int
     """Contiguous samples of a window."""
     in_place: bool
@@ -92,7 +103,12 @@ class GemmBlocking:
 
     @classmethod
     def of(
-        cls, axes: tuple[Axis, ...], channels: int, filters: int, groups: int, precision: PrecisionName | None
+        cls,
+        axes: tuple[Axis, ...],
+        channels: int,
+        filters: int,
+        groups: int,
+        precision: PrecisionName | None,
     ) -> GemmBlocking:
         """Cut the products of a bank of `filters` kernels over so many channels.
 
@@ -118,16 +134,32 @@ class GemmBlocking:
         most = min(rows * BLOCKS, SHARE_VALUES // (columns * shares))
         if not in_place:
             most = min(most, ROW_VALUES // terms)
-        return cls(groups, bundled, each, terms, joined, run, in_place, longest, shares, columns, max(most, FEWEST))
+        return cls(
+            groups,
+            bundled,
+            each,
+            terms,
+            joined,
+            run,
+            in_place,
+            longest,
+            shares,
+            columns,
+            max(most, FEWEST),
+        )
 
     def tile(self, places: int) -> int:
         """Return the positions of a tile, out of so many in all."""
         filters = self.filters * self.groups
         shared = max(-(-places // TILES), LEAST_MACS // (self.terms * filters))
-        return max(min(TILE_MACS // self.terms // filters, TILE_OUTPUTS // filters, shared), TILE_PLACES)
+        return max(
+            min(TILE_MACS // self.terms // filters, TILE_OUTPUTS // filters, shared), TILE_PLACES
+        )
 
     def scratch(self, places: int) -> int:
-        """Return the values that a thread holds besides samples and outputs, for a tile of so many positions."""
+        """Return the values that a thread holds besides samples and outputs, for a tile of so many
+        positions.
+        """
         leads, stretches = _cut(self.terms, self.run if self.in_place else self.terms, self.longest)
         sums = self.shares + -(-stretches // (self.shares // leads)) + 2
         places = math.ceil(min(self.together, places) * (IN_VAIN if self.in_place else 1))

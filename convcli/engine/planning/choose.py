@@ -16,7 +16,9 @@ from convcli.shapes.parse import check_countable
 from convcli.shapes.spec import ConvSpec
 
 WORTH_FACTORING = 1e-3
-"""Seconds that `direct` must take before a kernel's factors are looked for, which takes tenths of that."""
+"""Seconds that `direct` must take before a kernel's factors are looked for, which takes tenths of
+that.
+"""
 
 
 class _Candidate(NamedTuple):
@@ -28,30 +30,52 @@ class _Candidate(NamedTuple):
     refusal: str
 
 
-def make_plan(facts: Facts, spec: ConvSpec, *, dtype: str | None = None, method: str = "auto") -> Plan:
+def make_plan(
+    facts: Facts, spec: ConvSpec, *, dtype: str | None = None, method: str = "auto"
+) -> Plan:
     """Choose how to run one convolution.
 
-    Raises ShapeError if the kernel exceeds the padded input, LimitError for an output that no address space holds,
-    InputError for an unknown method, or for one that cannot run.
+    Raises ShapeError if the kernel exceeds the padded input, LimitError for an output that no
+    address space holds, InputError for an unknown method, or for one that cannot run.
     """
     known = ("auto", *names())
     if method not in known:
-        raise InputError(f"method {method!r}", f"expected one of {', '.join(known)}", did_you_mean(str(method), known))
+        raise InputError(
+            f"method {method!r}",
+            f"expected one of {', '.join(known)}",
+            did_you_mean(str(method), known),
+        )
     return cached_plan(facts, spec, dtype, method, threads(), methods())
 
 
 @lru_cache(maxsize=256)
 def cached_plan(
-    facts: Facts, spec: ConvSpec, dtype: str | None, asked: str, available: int, candidates: tuple[Method, ...]
+    facts: Facts,
+    spec: ConvSpec,
+    dtype: str | None,
+    asked: str,
+    available: int,
+    candidates: tuple[Method, ...],
 ) -> Plan:
-    """Make a plan. That takes a fifth of a millisecond, as long as a small layer, so the last ones are remembered."""
-    work = Work(facts, spec, spec.axes(facts.spatial, facts.window), dtype or result_dtype(facts.input_dtype))
+    """Make a plan. That takes a fifth of a millisecond, as long as a small layer, so the last ones
+    are remembered.
+    """
+    work = Work(
+        facts,
+        spec,
+        spec.axes(facts.spatial, facts.window),
+        dtype or result_dtype(facts.input_dtype),
+    )
     check_countable(work.outputs)
     named = _by_name([_ask(method, work) for method in candidates])
     if asked == "auto":
         chosen, reason, rejected = _fastest(named)
     else:
-        chosen, reason, rejected = _asked(next(each for each in named if each.method.name == asked)), "as asked", ()
+        chosen, reason, rejected = (
+            _asked(next(each for each in named if each.method.name == asked)),
+            "as asked",
+            (),
+        )
     seconds = chosen.seconds
     if facts.exact:  # the integers are added by `direct`, whatever the method
         reason = f"{reason}; their last 64 bits are added as integers"
@@ -89,15 +113,23 @@ def _by_name(candidates: Sequence[_Candidate]) -> list[_Candidate]:
 
 def _asked(candidate: _Candidate) -> _Candidate:
     if candidate.cost is None:
-        raise InputError(f"method {candidate.method.name}", candidate.refusal, "use auto, direct or gemm")
+        raise InputError(
+            f"method {candidate.method.name}", candidate.refusal, "use auto, direct or gemm"
+        )
     return candidate
 
 
-def _fastest(candidates: Sequence[_Candidate]) -> tuple[_Candidate, str, tuple[tuple[str, str], ...]]:
-    """Return the fastest of those that nothing speaks against, the reason, and why each of the others was rejected."""
+def _fastest(
+    candidates: Sequence[_Candidate],
+) -> tuple[_Candidate, str, tuple[tuple[str, str], ...]]:
+    """Return the fastest of those that nothing speaks against, the reason, and why each of the
+    others was rejected.
+    """
     best = min((each for each in candidates if not each.refusal), key=lambda each: each.seconds)
     assert best.cost is not None
-    rejected = tuple((each.method.name, _why_not(each, best)) for each in candidates if each is not best)
+    rejected = tuple(
+        (each.method.name, _why_not(each, best)) for each in candidates if each is not best
+    )
     return best, best.cost.account, rejected
 
 

@@ -1,6 +1,8 @@
-"""Costs that several methods have in common, as they were measured; each method's own are in its file.
+"""Costs that several methods have in common, as they were measured; each method's own are in its
+file.
 
-Nanoseconds on one core, in float32, as tests/benchmarks/fit_costs.py measures them; float64 takes twice as long.
+Nanoseconds on one core, in float32, as tests/benchmarks/fit_costs.py measures them; float64 takes
+twice as long.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Facts about a convolution, the contract of the numbers, and what follows for the sums: their type and rounding."""
+"""Facts about a convolution, the contract of the numbers, and what follows for the sums: their type
+and rounding.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +14,31 @@ from convcli.shapes.axis import Axis, samples_under
 from convcli.shapes.spec import ConvSpec
 
 FEW_TERMS = 48
-"""Terms (taps times channels summed) up to which the contract allows an error of a few roundings only."""
+"""Terms (taps times channels summed) up to which the contract allows an error of a few roundings
+only.
+"""
 
 TOLERANCE = {"float32": (1e-6, 1e-5), "float64": (1e-14, 1e-13)}
-"""The contract's bound on |y - exact| / (sum|w| * max|x|), by the result's type: up to FEW_TERMS, and beyond."""
+"""The contract's bound on |y - exact| / (sum|w| * max|x|), by the result's type: up to FEW_TERMS,
+and beyond.
+"""
 
 ROUNDING = {"float32": 2.0**-24, "float64": 2.0**-53}
 """The largest relative error of one operation."""
 
 SPARE = 0.9
-"""The share of the tolerance that one sum's additions may take: taps are rounded too, and parts are added up."""
+"""The share of the tolerance that one sum's additions may take: taps are rounded too, and parts are
+added up.
+"""
 
 EXACT = 1 << 52
-"""Sums of whole numbers up to which float64 is exact with certainty: half of 2**53, as their bound may be rounded."""
+"""Sums of whole numbers up to which float64 is exact with certainty: half of 2**53, as their bound
+may be rounded.
+"""
 
 MOST_TERMS = 64
-"""Products of 1-D factors that are looked for in a kernel: with more, other methods take less time."""
+"""Products of 1-D factors that are looked for in a kernel: with more, other methods take less time.
+"""
 
 GROWTH = 2.5
 """How many times as large as the kernel's sum|w| that of its terms may be."""
@@ -46,7 +57,8 @@ def tolerance(dtype: str, terms: int) -> float:
 
 
 def roundings_allowed(dtype: PrecisionName, terms: int) -> float:
-    """Return how many roundings, each at the height of the whole sum, the additions of so many terms may cost.
+    """Return how many roundings, each at the height of the whole sum, the additions of so many
+    terms may cost.
 
     >>> round(roundings_allowed("float32", 48), 1), round(roundings_allowed("float32", 576))
     (15.1, 151)
@@ -56,12 +68,13 @@ def roundings_allowed(dtype: PrecisionName, terms: int) -> float:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a plan needs to know, in the engine's own form: x (*batch, *spatial, channels), channels last.
+    """What a plan needs to know, in the engine's own form: x (*batch, *spatial, channels), channels
+    last.
 
     filters is None if one kernel (*window) filters every channel; otherwise the kernel is a bank
-    (filters, *window, channels / groups). `integral` is the largest possible |sum| when both arrays hold whole
-    numbers, else None; `exact` says that it exceeds EXACT and the result is of an integer type, so that the
-    sums' last 64 bits are computed as integers.
+    (filters, *window, channels / groups). `integral` is the largest possible |sum| when both arrays
+    hold whole numbers, else None; `exact` says that it exceeds EXACT and the result is of an
+    integer type, so that the sums' last 64 bits are computed as integers.
     """
 
     batch: tuple[int, ...]
@@ -74,9 +87,13 @@ class Facts:
     integral: int | None = None
     exact: bool = False
     extreme: bool = False
-    """Whether a tap, the constant of the padding or the bias leaves float32's normal range, or sums surely do."""
+    """Whether a tap, the constant of the padding or the bias leaves float32's normal range, or sums
+    surely do.
+    """
     terms: int | None = None
-    """How many products of 1-D factors add to the kernel, as exactly; 0 if none do, None if none were looked for."""
+    """How many products of 1-D factors add to the kernel, as exactly; 0 if none do, None if none
+    were looked for.
+    """
 
     @property
     def out_channels(self) -> int:
@@ -149,11 +166,15 @@ class TiledWork(Work):
     accumulator: str
     """The type of the sums."""
     tile: tuple[int, ...]
-    """Items of the first batch axis, and outputs along each spatial axis, that are computed at a time."""
+    """Items of the first batch axis, and outputs along each spatial axis, that are computed at a
+    time.
+    """
 
     @property
     def precision(self) -> PrecisionName | None:
-        """The type whose rounding bounds the error; None if sums are wider than the result and need no care."""
+        """The type whose rounding bounds the error; None if sums are wider than the result and need
+        no care.
+        """
         return precision_of(self.accumulator, self.dtype)
 
     @property
@@ -163,14 +184,19 @@ class TiledWork(Work):
 
 
 def result_dtype(input_dtype: str) -> str:
-    """Return the result's type for an input's: float64 for float64 and for integers wider than 16 bits, else float32.
+    """Return the result's type for an input's: float64 for float64 and for integers wider than 16
+    bits, else float32.
 
     >>> result_dtype("uint8"), result_dtype("int32"), result_dtype("float64")
     ('float32', 'float64', 'float64')
     """
-    if input_dtype.startswith(("complex", "datetime", "timedelta", "str", "object", "bytes", "void")):
+    if input_dtype.startswith(
+        ("complex", "datetime", "timedelta", "str", "object", "bytes", "void")
+    ):
         raise DtypeError(
-            f"{input_dtype} values", "expected real numbers", "filter the real and imaginary parts one by one"
+            f"{input_dtype} values",
+            "expected real numbers",
+            "filter the real and imaginary parts one by one",
         )
     widest = 4 if input_dtype.startswith("float") else 2
     return "float64" if itemsize(input_dtype) > widest else "float32"

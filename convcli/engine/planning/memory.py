@@ -6,9 +6,10 @@
     each of them           the padded block under its tile | the sums, before they are stored
                            | what the method allocates besides
 
-What is common to all methods is here; what each of them allocates, its `memory` says. Every figure is an upper bound:
-what can often be left out, such as a block of samples that are read in place, counts wherever some tile may need it. A
-tile that holds a NaN, or overflows float32, is computed once more by `direct`, and that counts too.
+What is common to all methods is here; what each of them allocates, its `memory` says. Every figure
+is an upper bound: what can often be left out, such as a block of samples that are read in place,
+counts wherever some tile may need it. A tile that holds a NaN, or overflows float32, is computed
+once more by `direct`, and that counts too.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ TERM = 600
 """Bytes of Python's own for each term of a sum tap by tap: tuples of numbers, slices and a view."""
 
 REDONE = 1 << 14
-"""Outputs of a tile with a NaN that are computed once more at a time: few, since sums of a large kernel wait for each
-other by the dozen."""
+"""Outputs of a tile with a NaN that are computed once more at a time: few, since sums of a large
+kernel wait for each other by the dozen."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ def plan_memory(work: Work, tile: tuple[int, ...], method: Method) -> Memory:
     needs, size, outputs = method.memory(work, tile), method.itemsize(work), work.tile_outputs(tile)
     rows = work.lead(tile) * math.prod(tile[1:-1])
     sums = (outputs + (rows * ODD if method.pads_rows else 0)) * size
-    block = work.tile_samples(tile) * (itemsize(work.facts.input_dtype) if method.keeps_dtype(work) else size)
+    block = work.tile_samples(tile) * (
+        itemsize(work.facts.input_dtype) if method.keeps_dtype(work) else size
+    )
     storing = outputs * 20 if wide_integer(work.dtype) and itemsize(work.dtype) == 8 else 0
     shared, passing = needs.shared, max(_repeated(work, tile), storing)
     residues = 0
@@ -73,7 +76,9 @@ def plan_memory(work: Work, tile: tuple[int, ...], method: Method) -> Memory:
     if checked and work.facts.input_dtype.startswith("float"):
         shared += work.terms * TERM
         redone = (1 + pending_sums(work.terms)) * min(max(REDONE, outputs // tile[1]), outputs) * 8
-    return Memory(shared, needs.per_thread + sums + block + redone + residues + passing + SMALL_THINGS)
+    return Memory(
+        shared, needs.per_thread + sums + block + redone + residues + passing + SMALL_THINGS
+    )
 
 
 def _repeated(work: Work, tile: tuple[int, ...]) -> int:
@@ -82,5 +87,8 @@ def _repeated(work: Work, tile: tuple[int, ...]) -> int:
         return 0
     samples = work.tile_samples(tile)
     spans = [axis.span(outputs) for axis, outputs in zip(work.axes, tile[1:], strict=True)]
-    sides = [samples // span * min(max(axis.lo, axis.hi), span) for axis, span in zip(work.axes, spans, strict=True)]
+    sides = [
+        samples // span * min(max(axis.lo, axis.hi), span)
+        for axis, span in zip(work.axes, spans, strict=True)
+    ]
     return max(sides) * itemsize(work.facts.input_dtype)

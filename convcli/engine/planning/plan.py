@@ -1,7 +1,8 @@
-"""The plan of one convolution: the method, its cost and working memory, and the reason for the choice.
+"""The plan of one convolution: the method, its cost and working memory, and the reason for the
+choice.
 
-The work is cut into tiles of the output that fit a core's cache. The cut follows from the shapes alone, so the same
-input gives the same bytes wherever it runs.
+The work is cut into tiles of the output that fit a core's cache. The cut follows from the shapes
+alone, so the same input gives the same bytes wherever it runs.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from convcli.options import itemsize
 
 @dataclass(frozen=True)
 class Plan(TiledWork):
-    """One convolution as it will run: the method, its cost and working memory, and the reason for the choice."""
+    """One convolution as it will run: the method, its cost and working memory, and the reason for
+    the choice.
+    """
 
     method: str
     """By the name that options and reports use."""
@@ -27,7 +30,9 @@ class Plan(TiledWork):
     rejected: tuple[tuple[str, str], ...]
     """The methods that were not chosen, each with the reason."""
     seconds: float
-    """Predicted on one core like the one where the costs were measured; good for comparing, not for promising."""
+    """Predicted on one core like the one where the costs were measured; good for comparing, not for
+    promising.
+    """
     threads_available: int
 
     @cached_property
@@ -37,11 +42,16 @@ class Plan(TiledWork):
 
     @property
     def threads(self) -> int:
-        """Threads that share the tiles: fewer than available if more would exceed the memory that a plan may take."""
+        """Threads that share the tiles: fewer than available if more would exceed the memory that a
+        plan may take.
+        """
         if not self.is_parallel:
             return 1
         tile = self.tile if self.facts.batch else self.tile[1:]
-        cuts = [-(-n // most) for n, most in zip((*self.facts.batch[:1], *self.sizes), tile, strict=True)]
+        cuts = [
+            -(-n // most)
+            for n, most in zip((*self.facts.batch[:1], *self.sizes), tile, strict=True)
+        ]
         sides = 2 * math.prod(cuts[:-1]) if len(self.axes) == 2 else 0
         return self.working.threads(min(self.threads_available, math.prod(cuts) + sides))
 

@@ -12,54 +12,76 @@ TILES = 4
 """Tiles that threads have to share, at least, if each has enough to do."""
 
 TILE_VALUES = 1 << 16
-"""Outputs in a tile: a float32 accumulator of 256 KiB, which with its scratch and its input stays in a 1 MiB
-second-level cache. Half and twice as many were both slower on 4096x4096 under 3x3."""
+"""Outputs in a tile: a float32 accumulator of 256 KiB, which with its scratch and its input stays
+in a 1 MiB second-level cache. Half and twice as many were both slower on 4096x4096 under 3x3."""
 
 BAND_TILE = (1 << 19, 3 << 18)
-"""Outputs in a tile of passes along the axes, if it leaves twice TILES of them, and the most: 3 MiB of float32."""
+"""Outputs in a tile of passes along the axes, if it leaves twice TILES of them, and the most: 3 MiB
+of float32.
+"""
 
 BAND_SAMPLES = 1 << 20
-"""Samples that they may see: 4 MiB of float32. A kernel that reaches far sees many more than it has outputs."""
+"""Samples that they may see: 4 MiB of float32. A kernel that reaches far sees many more than it has
+outputs.
+"""
 
 LEAST_ROWS = 64
 """Rows of such a tile, at least: fewer would see the same samples again and again."""
 
 BAND_WIDTH = 1 << 13
-"""Outputs in its row: a longer row is cut, so that a tile has enough rows to share what lies between them."""
+"""Outputs in its row: a longer row is cut, so that a tile has enough rows to share what lies
+between them.
+"""
 
 DOWN = 4
-"""Outputs in a block of a band down an axis: as few zeros as a product runs at full speed with. Two take as long."""
+"""Outputs in a block of a band down an axis: as few zeros as a product runs at full speed with. Two
+take as long.
+"""
 
 ALONG = 16
 """Outputs in a block of a band along the last axis: a vector of the processor."""
 
 ODD = 31
-"""Values by which a row is lengthened, at most, to keep rows out of each other's places in the cache."""
+"""Values by which a row is lengthened, at most, to keep rows out of each other's places in the
+cache.
+"""
 
 WIDE = 32
-"""So many values after an axis make its blocks matrices of their own; fewer are woven into the band."""
+"""So many values after an axis make its blocks matrices of their own; fewer are woven into the
+band.
+"""
 
 LINE = 1 << 13
-"""Values of a line that a depthwise layer takes at a time: all taps of 3x3 for so many stay in the cache."""
+"""Values of a line that a depthwise layer takes at a time: all taps of 3x3 for so many stay in the
+cache.
+"""
 
 
 def layer_rest(work: Work) -> list[int]:
-    """Return the outputs of a layer's tile along the axes after the first: whole, but for a long last one."""
+    """Return the outputs of a layer's tile along the axes after the first: whole, but for a long
+    last one.
+    """
     rest = list(work.sizes[1:])
     if rest:
-        seen = fitting_outputs(work.axes, len(rest), (DOWN, *rest[:-1]), work.facts.channels, BAND_SAMPLES)
+        seen = fitting_outputs(
+            work.axes, len(rest), (DOWN, *rest[:-1]), work.facts.channels, BAND_SAMPLES
+        )
         made = BAND_TILE[0] // (DOWN * math.prod(rest[:-1]) * work.facts.out_channels)
         rest[-1] = evenly(rest[-1], min(seen, max(made, DOWN)))
     return rest
 
 
 def band_tile(
-    work: Work, budget: int, seen: int, step: Callable[[int], int] = lambda rows: DOWN, whole_rows: bool = False
+    work: Work,
+    budget: int,
+    seen: int,
+    step: Callable[[int], int] = lambda rows: DOWN,
+    whole_rows: bool = False,
 ) -> tuple[int, ...]:
     """Return a tile of products with a band matrix.
 
-    budget, seen: the most outputs (in each channel) and samples of it. step: given the most rows, of how many they are
-    a multiple. whole_rows: do not cut rows, which are woven into the band.
+    budget, seen: the most outputs (in each channel) and samples of it. step: given the most rows,
+    of how many they are a multiple. whole_rows: do not cut rows, which are woven into the band.
     """
     axes, channels, rest = work.axes, work.facts.channels, list(work.sizes[1:])
     if rest:
@@ -67,21 +89,34 @@ def band_tile(
             seen = max(seen, 2 * axes[0].reach * pass_widths(work)[0])
         else:
             width = min(BAND_WIDTH // channels, math.prod(rest)) // math.prod(rest[1:])
-            rest[0] = evenly(rest[0], max(min(width, fitting_outputs(axes, 1, (LEAST_ROWS,), channels, seen)), 1))
+            rest[0] = evenly(
+                rest[0], max(min(width, fitting_outputs(axes, 1, (LEAST_ROWS,), channels, seen)), 1)
+            )
         budget = min(budget, fitting_outputs(axes, 0, rest, channels, seen) * math.prod(rest))
-    return strip(work, budget, rest, lambda first, most: min(even_shares(first, most, step(most)), first))
+    return strip(
+        work, budget, rest, lambda first, most: min(even_shares(first, most, step(most)), first)
+    )
 
 
-def strip(work: Work, budget: int, rest: Sequence[int], rows: Callable[[int, int], int]) -> tuple[int, ...]:
+def strip(
+    work: Work, budget: int, rest: Sequence[int], rows: Callable[[int, int], int]
+) -> tuple[int, ...]:
     """Return a tile of about `budget` outputs in each channel: rows of one item, or several items.
 
-    rest: outputs along the axes after the first. rows: given the number of all rows and a limit, the rows of a tile.
+    rest: outputs along the axes after the first. rows: given the number of all rows and a limit,
+    the rows of a tile.
     """
     first, inner = work.sizes[0], max(math.prod(work.facts.batch[1:]) * math.prod(rest), 1)
-    return several_items(work.facts, max(budget // (inner * first), 1)), rows(first, budget // inner), *rest
+    return (
+        several_items(work.facts, max(budget // (inner * first), 1)),
+        rows(first, budget // inner),
+        *rest,
+    )
 
 
-def fitting_outputs(axes: tuple[Axis, ...], at: int, outputs: Sequence[int], channels: int, most: int) -> int:
+def fitting_outputs(
+    axes: tuple[Axis, ...], at: int, outputs: Sequence[int], channels: int, most: int
+) -> int:
     """Return the most outputs along an axis with which the samples under a tile are `most` at most.
 
     outputs: of the tile along the axes before it, or behind it; those behind axis 1 are whole.
@@ -102,7 +137,8 @@ def evenly(places: int, most: int) -> int:
 
 
 def even_shares(places: int, most: int, step: int) -> int:
-    """Return the length of equal pieces, in whole steps and `most` at most: as many pieces as threads share evenly.
+    """Return the length of equal pieces, in whole steps and `most` at most: as many pieces as
+    threads share evenly.
 
     >>> even_shares(4096, 192, 4), even_shares(4096, 5000, 4), even_shares(100, 3, 4)
     (172, 4096, 4)
@@ -121,7 +157,8 @@ def several_items(facts: Facts, items: int) -> int:
 
 
 def pass_widths(work: Work) -> list[int]:
-    """Return the values behind a sample of each axis, which a pass along it keeps together: later axes are whole still.
+    """Return the values behind a sample of each axis, which a pass along it keeps together: later
+    axes are whole still.
 
     From WIDE on they are the columns of a band's product, in blocks of DOWN outputs.
     """

@@ -29,9 +29,21 @@ SPATIAL = 3
 FRONT_BYTES = 2**24
 """Bytes that may stand before the values: a header, and what extends it."""
 
-_SIZES = {b"\x5c\x01\0\0": "Nifti1Header", b"\0\0\x01\x5c": "Nifti1Header"}  # sizeof_hdr, 348; NIfTI-2 has 540
+_SIZES = {
+    b"\x5c\x01\0\0": "Nifti1Header",
+    b"\0\0\x01\x5c": "Nifti1Header",
+}  # sizeof_hdr, 348; NIfTI-2 has 540
 _PACK_LEVEL = 1
-_DAMAGE = (OSError, EOFError, ValueError, TypeError, LookupError, OverflowError, ArithmeticError, zlib.error)
+_DAMAGE = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    LookupError,
+    OverflowError,
+    ArithmeticError,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,15 +65,23 @@ class Geometry:
         """Return the header for such values; affines and voxel sizes follow the convolution."""
         header = self.header.copy()
         zooms, before = header.get_zooms(), header.get_data_shape()
-        affines = [(header.get_sform(coded=True), header.set_sform), (header.get_qform(coded=True), header.set_qform)]
+        affines = [
+            (header.get_sform(coded=True), header.set_sform),
+            (header.get_qform(coded=True), header.set_qform),
+        ]
         header.set_data_shape(shape)
         header.set_data_dtype(dtype)
         header.set_slope_inter(1, 0)
         header["vox_offset"] = 0
         strides = dict(enumerate(self.strides))
-        kept = [axis in strides or shape[axis : axis + 1] == before[axis : axis + 1] for axis in range(len(shape))]
+        kept = [
+            axis in strides or shape[axis : axis + 1] == before[axis : axis + 1]
+            for axis in range(len(shape))
+        ]
         known = [axis < len(zooms) and kept[axis] for axis in range(len(shape))]
-        header.set_zooms([zooms[axis] * strides.get(axis, 1) if known[axis] else 1 for axis in range(len(shape))])
+        header.set_zooms(
+            [zooms[axis] * strides.get(axis, 1) if known[axis] else 1 for axis in range(len(shape))]
+        )
         for (affine, code), put in affines:
             if affine is not None:
                 put(affine @ self._motion(), int(code))
@@ -69,7 +89,9 @@ class Geometry:
 
     def _motion(self) -> NDArray[np.float64]:
         motion = np.eye(SPATIAL + 1)
-        for axis, (start, stride) in enumerate(zip(self.starts[:SPATIAL], self.strides[:SPATIAL], strict=True)):
+        for axis, (start, stride) in enumerate(
+            zip(self.starts[:SPATIAL], self.strides[:SPATIAL], strict=True)
+        ):
             motion[axis, axis], motion[axis, SPATIAL] = stride, start
         return motion
 
@@ -97,7 +119,11 @@ class Nifti(Codec):
         header = _header(opened)
         shape, dtype = tuple(map(int, header.get_data_shape())), header.get_data_dtype()
         if dtype.kind not in NUMBERS or dtype.itemsize > 8:
-            raise DtypeError(f"{name} holds {dtype}", "expected real numbers of up to 64 bits", "convert them first")
+            raise DtypeError(
+                f"{name} holds {dtype}",
+                "expected real numbers of up to 64 bits",
+                "convert them first",
+            )
         if min(shape, default=0) < 1:
             raise _damaged(name, f"it declares the shape {shape}")
 
@@ -106,8 +132,13 @@ class Nifti(Codec):
         scaled = slope is not None and (slope, intercept or 0) != (1, 0)
         count, offset = math.prod(shape), header.get_data_offset()
         declared = count * dtype.itemsize
-        if opened is stream and (held := available_bytes(stream, offset + declared) - offset) < declared:
-            raise _damaged(name, f"its header declares {declared:,} bytes of values, {held:,} follow")
+        if (
+            opened is stream
+            and (held := available_bytes(stream, offset + declared) - offset) < declared
+        ):
+            raise _damaged(
+                name, f"its header declares {declared:,} bytes of values, {held:,} follow"
+            )
         decoding = count * (2 * dtype.itemsize + (16 if scaled else 0))
         request.limits.check_memory(name, decoding)
 
@@ -120,7 +151,9 @@ class Nifti(Codec):
             array = array * float(slope) + float(intercept or 0)
             notes = (f"values times {slope:g} plus {intercept or 0:g}",)
         dims = min(array.ndim, SPATIAL)
-        return self.make_data(array, request, decoding=decoding, notes=notes, dims=dims, header=Geometry(header))
+        return self.make_data(
+            array, request, decoding=decoding, notes=notes, dims=dims, header=Geometry(header)
+        )
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
         """Encode an array behind its file's header, or a new one with the identity affine."""
@@ -153,7 +186,9 @@ def _header(stream: BinaryIO) -> Any:
     with muted("nibabel.global"), np.errstate(all="ignore"):
         block = start + stream.read(kind.sizeof_hdr - len(start))
         if len(block) < kind.sizeof_hdr:
-            raise ValueError(f"it holds {len(block):,} bytes, fewer than a header's {kind.sizeof_hdr}")
+            raise ValueError(
+                f"it holds {len(block):,} bytes, fewer than a header's {kind.sizeof_hdr}"
+            )
         bare = kind(block)
         if not 0 <= bare.get_data_offset() <= FRONT_BYTES:
             raise ValueError(f"its values begin at byte {bare.get_data_offset():,}")

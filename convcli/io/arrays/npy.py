@@ -30,9 +30,19 @@ from convcli.limits import Limits
 from convcli.system import allocate, drop_pages
 
 MAP_ABOVE = 64 * 2**20  # bytes; a larger .npy file is mapped instead of read
-_AROUND = 2**22  # bytes; Linux may map the whole 2 MiB around a byte that is touched, at either end of a stretch
+_AROUND = (
+    2**22
+)  # bytes; Linux may map the whole 2 MiB around a byte that is touched, at either end of a stretch
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-ZIP_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
+ZIP_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    RuntimeError,
+    ValueError,
+)
 """What zipfile raises for an archive that is none; InputError, a ValueError too, is not meant."""
 
 
@@ -48,7 +58,9 @@ class Npy(Codec):
         read_header(stream)
         trailing = describe_trailing(stream, stream.tell() + array.nbytes, "array")
         warnings = (trailing,) if trailing else ()
-        return self.make_data(array, request, decoding=0 if mapped else array.nbytes, warnings=warnings)
+        return self.make_data(
+            array, request, decoding=0 if mapped else array.nbytes, warnings=warnings
+        )
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
         npy.write_array(stream, array, allow_pickle=False)
@@ -76,21 +88,29 @@ class Npz(Codec):
         name = request.name
         try:
             with zipfile.ZipFile(stream) as archive:
-                members = {info.filename[:-4]: info for info in archive.infolist() if info.filename.endswith(".npy")}
+                members = {
+                    info.filename[:-4]: info
+                    for info in archive.infolist()
+                    if info.filename.endswith(".npy")
+                }
                 key = _choose(name, tuple(members), request.key)
                 array = _read_member(archive, members[key], f"{name}:{key}", request.limits)
                 before = min(info.header_offset for info in archive.infolist())
         except ZIP_DAMAGE as error:
             if isinstance(error, InputError):
                 raise
-            raise FileError(f"{name} is damaged", "expected a whole .npz archive", brief(error)) from error
+            raise FileError(
+                f"{name} is damaged", "expected a whole .npz archive", brief(error)
+            ) from error
         warnings = (f"{before:,} bytes before the archive left out",) if before else ()
         return self.make_data(array, request, decoding=array.nbytes, warnings=warnings)
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
         self.write_arrays(stream, {"array": array})
 
-    def holds(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> str:
+    def holds(
+        self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
+    ) -> str:
         """Return "" for what .npy holds, and for texts, which tell what the arrays beside them are."""
         return "" if dtype.kind == "U" else super().holds(dtype, shape, request)
 
@@ -102,7 +122,9 @@ class Npz(Codec):
                     npy.write_array(member, np.asanyarray(array), allow_pickle=False)
 
 
-def read_npy(stream: BinaryIO, name: str, limits: Limits, *, path: str = "", size: int | None = None) -> NDArray[Any]:
+def read_npy(
+    stream: BinaryIO, name: str, limits: Limits, *, path: str = "", size: int | None = None
+) -> NDArray[Any]:
     """Decode one .npy file, no further than its header says; map a large one if it has a path.
 
     size: bytes of a member of an archive, which tells without being read. The header is checked
@@ -139,17 +161,34 @@ def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """
     try:
         shape, _, dtype = _HEADERS[npy.read_magic(stream)](stream)
-    except (KeyError, EOFError, TypeError, SyntaxError, RecursionError, MemoryError, tokenize.TokenError) as error:
+    except (
+        KeyError,
+        EOFError,
+        TypeError,
+        SyntaxError,
+        RecursionError,
+        MemoryError,
+        tokenize.TokenError,
+    ) as error:
         raise ValueError(f"the header means nothing ({brief(error)})") from error
-    if min(shape, default=0) < 0 or math.prod(size or 1 for size in shape) * dtype.itemsize > sys.maxsize:
+    if (
+        min(shape, default=0) < 0
+        or math.prod(size or 1 for size in shape) * dtype.itemsize > sys.maxsize
+    ):
         raise ValueError(f"the header declares the shape {shape}")
     return shape, dtype
 
 
 def _check_numbers(name: str, dtype: np.dtype[Any]) -> None:
     if dtype.kind not in NUMBERS:
-        what = {"O": "Python objects", "c": f"complex numbers ({dtype})"}.get(dtype.kind, f"{dtype} values")
-        remedy = "save the real and imaginary parts apart" if dtype.kind == "c" else "save plain numbers instead"
+        what = {"O": "Python objects", "c": f"complex numbers ({dtype})"}.get(
+            dtype.kind, f"{dtype} values"
+        )
+        remedy = (
+            "save the real and imaginary parts apart"
+            if dtype.kind == "c"
+            else "save plain numbers instead"
+        )
         raise DtypeError(f"{name} holds {what}", "expected real numbers", remedy)
 
 
@@ -167,18 +206,24 @@ def split_key(name: str) -> tuple[str, str | None]:
 
 def _choose(name: str, keys: tuple[str, ...], key: str | None) -> str:
     if not keys:
-        raise FileError(f"{name} holds no array", "expected .npy members", "write it with numpy.savez")
+        raise FileError(
+            f"{name} holds no array", "expected .npy members", "write it with numpy.savez"
+        )
     if key is None and len(keys) == 1:
         return keys[0]
     if key is None:
         listed = f"expected one of {', '.join(keys)}"
         raise FileError(f"{name} holds {len(keys)} arrays", listed, f"use {name}:{keys[0]}")
     if key not in keys:
-        raise FileError(f"{name} holds no array '{key}'", f"it holds {', '.join(keys)}", did_you_mean(key, keys))
+        raise FileError(
+            f"{name} holds no array '{key}'", f"it holds {', '.join(keys)}", did_you_mean(key, keys)
+        )
     return key
 
 
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, limits: Limits) -> NDArray[Any]:
+def _read_member(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, limits: Limits
+) -> NDArray[Any]:
     """Decode one member, and unpack it to its end, where its checksum is compared."""
     with archive.open(member) as stream:
         array = read_npy(cast("BinaryIO", stream), name, limits, size=member.file_size)

@@ -19,7 +19,9 @@ from convcli.shapes.parse import show
 BLOCK = 2**20
 
 
-def read_values(stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any], order: Order) -> NDArray[Any]:
+def read_values(
+    stream: BinaryIO, shape: tuple[int, ...], dtype: np.dtype[Any], order: Order
+) -> NDArray[Any]:
     """Read values in the machine's byte order; raise EOFError if the stream ends too early."""
     array = np.empty(shape[::-1] if order == "F" else shape, dtype)
     rest = memoryview(cast("Any", array.reshape(-1).view(np.uint8)))
@@ -62,7 +64,11 @@ class Raw(Codec):
             many = f"more than {needed:,}" if size > needed and not request.path else f"{size:,}"
             after = f" after {layout.offset:,} others" if layout.offset else ""
             message = f"{show(shape)} of {dtype} takes {needed - layout.offset:,} bytes{after}"
-            raise FileError(f"{name} has {many} bytes", message, "correct --raw-shape, --raw-dtype or --raw-offset")
+            raise FileError(
+                f"{name} has {many} bytes",
+                message,
+                "correct --raw-shape, --raw-dtype or --raw-offset",
+            )
         if request.path and size > MAP_ABOVE:
             mapped = np.memmap(request.path, dtype, "r", layout.offset, shape, layout.order)
             return self.make_data(mapped, request, header=layout)
@@ -77,7 +83,9 @@ class Raw(Codec):
         layout = request.header if isinstance(request.header, RawLayout) else RawLayout()
         write_values(stream, array, layout.written(array.dtype), layout.order)
 
-    def output_dtype(self, dtype: np.dtype[Any], kind: Kind, header: Header | None = None) -> np.dtype[Any] | None:
+    def output_dtype(
+        self, dtype: np.dtype[Any], kind: Kind, header: Header | None = None
+    ) -> np.dtype[Any] | None:
         if isinstance(header, RawLayout) and header.dtype is not None:
             return header.dtype.newbyteorder("=")
         return super().output_dtype(dtype, kind, header)

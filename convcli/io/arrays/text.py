@@ -1,7 +1,8 @@
 """Numbers as text: .csv, .tsv and .txt, one row a line, every mistake named with its line.
 
-A text is read twice: once to see how many numbers it holds and of what type, and once to parse them, some lines or a
-part of a long one at a time, into an array of that size. No more of the text than those lines is held.
+A text is read twice: once to see how many numbers it holds and of what type, and once to parse
+them, some lines or a part of a long one at a time, into an array of that size. No more of the text
+than those lines is held.
 """
 
 from __future__ import annotations
@@ -87,8 +88,9 @@ def survey(stream: BinaryIO, name: str) -> Survey:
 def read_text(stream: BinaryIO, name: str, found: Survey) -> NDArray[Any]:
     r"""Parse numbers separated by tabs, semicolons, commas or blanks; # begins a comment.
 
-    Returns (rows, columns), or (n,) for a single row or column: int64 where every number is an integer that fits,
-    float64 otherwise. Raises FileError, naming the line, for ragged rows and for what is no number.
+    Returns (rows, columns), or (n,) for a single row or column: int64 where every number is an
+    integer that fits, float64 otherwise. Raises FileError, naming the line, for ragged rows and for
+    what is no number.
 
     >>> table = io.BytesIO(b"1.5;2\n3;4")
     >>> read_text(table, "table.csv", survey(table, "table.csv"))
@@ -111,12 +113,18 @@ def _filled(stream: BinaryIO, name: str, found: Survey, dtype: np.dtype[Any]) ->
             raise _mistake(stream, name, found.separator) from None
         row += len(lines)
     if row != found.rows:
-        raise FileError(f"{name} changed while it was read", f"expected {found.rows:,} rows, as at first", "try again")
+        raise FileError(
+            f"{name} changed while it was read",
+            f"expected {found.rows:,} rows, as at first",
+            "try again",
+        )
     return table.reshape(-1) if 1 in table.shape else table
 
 
 def _fill(table: NDArray[Any], rows: list[str], found: Survey) -> None:
-    """Parse rows of text into a table (rows, columns). Raises ValueError where they do not make one."""
+    """Parse rows of text into a table (rows, columns). Raises ValueError where they do not make
+    one.
+    """
     parts = [rows] if len(rows) > 1 else ([part] for part in _split(rows[0], found.separator))
     column = 0
     for lines in parts:
@@ -134,7 +142,10 @@ def _split(row: str, separator: str | None) -> Iterator[str]:
     [131071, 68929]
     """
     start = 0
-    while len(row) - start > PIECE and (end := row.rfind(separator or " ", start, start + PIECE)) > start:
+    while (
+        len(row) - start > PIECE
+        and (end := row.rfind(separator or " ", start, start + PIECE)) > start
+    ):
         yield row[start:end]
         start = end + 1
     yield row[start:]
@@ -143,8 +154,9 @@ def _split(row: str, separator: str | None) -> Iterator[str]:
 def _parse(rows: list[str], found: Survey, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return the numbers of some rows, as many in each.
 
-    Raises ValueError for a mistake, OverflowError for a wide integer. numpy parses three times as fast as Python, in a
-    quarter of the memory, but takes wide integers for floats and passes over what is blank.
+    Raises ValueError for a mistake, OverflowError for a wide integer. numpy parses three times as
+    fast as Python, in a quarter of the memory, but takes wide integers for floats and passes over
+    what is blank.
     """
     if not all(map(str.strip, rows)):
         raise ValueError("an empty cell")
@@ -168,7 +180,9 @@ def _pieces(stream: BinaryIO, name: str) -> Iterator[list[str]]:
 
 
 def _lines(stream: BinaryIO, name: str) -> Iterator[_Line]:
-    """Yield the lines that hold something besides a comment, counted from one, from the start of the text."""
+    """Yield the lines that hold something besides a comment, counted from one, from the start of
+    the text.
+    """
     stream.seek(0)
     text = io.TextIOWrapper(stream, "utf-8-sig")
     try:
@@ -193,14 +207,20 @@ def _undecodable(stream: BinaryIO, name: str) -> FileError:
             decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             wrong = error.object[error.start]
-            return FileError(f"{name} is not UTF-8 text", f"byte {offset - pending + error.start} is {wrong:#04x}")
+            return FileError(
+                f"{name} is not UTF-8 text",
+                f"byte {offset - pending + error.start} is {wrong:#04x}",
+            )
         if not block:
-            return FileError(f"{name} changed while it was read", "expected it as at first", "try again")
+            return FileError(
+                f"{name} changed while it was read", "expected it as at first", "try again"
+            )
         offset += len(block)
 
 
 def _separator(line: str) -> str | None:
-    """Return the separator of a first line: semicolons before commas, which may be decimal ones; None is any blanks.
+    """Return the separator of a first line: semicolons before commas, which may be decimal ones;
+    None is any blanks.
 
     >>> _separator("1;2"), _separator("1, 2"), _separator("1  2")
     (';', ',', None)
@@ -229,12 +249,24 @@ def _cells(row: str, separator: str | None) -> Iterator[str]:
 
 
 def _mistake(stream: BinaryIO, name: str, separator: str | None) -> FileError:
-    """Return the error for a text that does not parse: words first, then rows of different lengths, then no numbers."""
+    """Return the error for a text that does not parse: words first, then rows of different lengths,
+    then no numbers.
+    """
     first = next(_lines(stream, name))
     return (
         _header(name, first, separator)
-        or next((error for line in _lines(stream, name) if (error := _ragged(name, line, separator, first))), None)
-        or next((error for line in _lines(stream, name) if (error := _misread(name, line, separator))), None)
+        or next(
+            (
+                error
+                for line in _lines(stream, name)
+                if (error := _ragged(name, line, separator, first))
+            ),
+            None,
+        )
+        or next(
+            (error for line in _lines(stream, name) if (error := _misread(name, line, separator))),
+            None,
+        )
         or FileError(f"{name} cannot be read as numbers", "expected plain decimal ones")
     )
 
@@ -251,7 +283,9 @@ def _ragged(name: str, line: _Line, separator: str | None, first: _Line) -> File
     if count == expected:
         return None
     given = f"{name} has {count} value{'s' * (count != 1)} on line {line.number}"
-    return FileError(given, f"expected {expected}, as on line {first.number}", "make the rows equally long")
+    return FileError(
+        given, f"expected {expected}, as on line {first.number}", "make the rows equally long"
+    )
 
 
 def _misread(name: str, line: _Line, separator: str | None) -> FileError | None:
@@ -277,7 +311,8 @@ def _short(text: str) -> str:
 def write_text(stream: BinaryIO, array: NDArray[Any], separator: str) -> None:
     """Encode (n,) as one number a line or (rows, columns) as one row a line.
 
-    Every number has the digits that give back the same value: integers as integers, truth values as 0 and 1.
+    Every number has the digits that give back the same value: integers as integers, truth values as
+    0 and 1.
     """
     plain = array.astype(np.uint8) if array.dtype == bool else array
     for row in plain.reshape(len(plain), -1):
@@ -285,16 +320,20 @@ def write_text(stream: BinaryIO, array: NDArray[Any], separator: str) -> None:
 
 
 def parsing_bytes(stream: BinaryIO, name: str, limits: Limits) -> int:
-    """Return how many bytes parsing a text takes at most, besides its numbers: for a long line, or several short ones.
+    """Return how many bytes parsing a text takes at most, besides its numbers: for a long line, or
+    several short ones.
 
-    The stream is read to its end, and left at its start. Raises LimitError for a line without an end, and as soon as
-    the numbers, of which every line has one, would take more memory than they may.
+    The stream is read to its end, and left at its start. Raises LimitError for a line without an
+    end, and as soon as the numbers, of which every line has one, would take more memory than they
+    may.
     """
     size = longest = unbroken = lines = 0
     while block := stream.read(BLOCK).replace(b"\r", b"\n"):
         size += len(block)
         lines += block.count(b"\n")
-        first, newline, rest = block.partition(b"\n")  # shorter lines within the block do not matter
+        first, newline, rest = block.partition(
+            b"\n"
+        )  # shorter lines within the block do not matter
         longest = max(longest, unbroken + len(first))
         unbroken = len(rest) - rest.rfind(b"\n") - 1 if newline else unbroken + len(block)
         if longest > LINE_BYTES:
@@ -316,9 +355,13 @@ class Text(Codec):
         found = survey(stream, request.name)
         held = stream.held if isinstance(stream, BufferedPipe) else 0
         request.limits.check_memory(request.name, held + parsing + found.bytes)
-        return self.make_data(read_text(stream, request.name, found), request, decoding=parsing + found.bytes)
+        return self.make_data(
+            read_text(stream, request.name, found), request, decoding=parsing + found.bytes
+        )
 
-    def holds(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> str:
+    def holds(
+        self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
+    ) -> str:
         if dtype.itemsize > 8:
             return self.refuse_dtype(dtype)
         return super().holds(dtype, shape, request)
@@ -326,7 +369,9 @@ class Text(Codec):
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
         write_text(stream, array, self.form.separator)
 
-    def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
+    def encoding_bytes(
+        self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
+    ) -> int:
         return 0
 
     def file_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:

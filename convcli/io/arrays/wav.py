@@ -40,7 +40,11 @@ lose once more."""
 _DECODED = "PCM_16"
 
 _FORMATS = ("WAV", "WAVEX", "RF64")  # libsndfile's names of what is read
-_ORDERS: dict[bytes, Literal["little", "big"]] = {b"RIFF": "little", b"RF64": "little", b"RIFX": "big"}
+_ORDERS: dict[bytes, Literal["little", "big"]] = {
+    b"RIFF": "little",
+    b"RF64": "little",
+    b"RIFX": "big",
+}
 _ELSEWHERE = 2**32 - 1  # the length of what is longer, which the chunk ds64 tells
 
 BLOCK = 2**16  # frames
@@ -116,14 +120,20 @@ class Wav(Codec):
             header=Recording(sound.samplerate, subtype),
         )
 
-    def holds(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> str:
+    def holds(
+        self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
+    ) -> str:
         if refusal := super().holds(dtype, shape, request):
             return refusal
         if not isinstance(request.header, Recording):
-            return one_line("wav needs a sample rate", "the input has none", "begin with a .wav, or write .npy")
+            return one_line(
+                "wav needs a sample rate", "the input has none", "begin with a .wav, or write .npy"
+            )
         size = math.prod(shape) * dtype.itemsize
         if size > _LARGEST:
-            return one_line(f"{size:,} bytes of samples", f"wav holds at most {_LARGEST:,}", "write .npy")
+            return one_line(
+                f"{size:,} bytes of samples", f"wav holds at most {_LARGEST:,}", "write .npy"
+            )
         return ""
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
@@ -141,7 +151,9 @@ class Wav(Codec):
         _forget_the_time(content)
         stream.write(content.getbuffer())
 
-    def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
+    def encoding_bytes(
+        self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
+    ) -> int:
         """Bytes of the whole file, too, which libsndfile encodes in memory."""
         return super().encoding_bytes(dtype, shape, request) + self.file_bytes(dtype, shape)
 
@@ -196,8 +208,8 @@ def _find_cut(stream: BinaryIO) -> str:
 def _find_damage(stream: BinaryIO) -> str:
     """Return what is wrong with the chunks of a WAV file up to its samples, or "".
 
-    Sources: IBM and Microsoft, "Multimedia Programming Interface and Data Specifications 1.0", 1991, chapter 3;
-    EBU, Tech 3306, "RF64", 2009.
+    Sources: IBM and Microsoft, "Multimedia Programming Interface and Data Specifications 1.0",
+    1991, chapter 3; EBU, Tech 3306, "RF64", 2009.
     """
     order = _ORDERS[stream.read(4)]
     start, kind, long = 12, b"", 0

@@ -1,4 +1,6 @@
-"""Choose a frame of several, draw those of an animation on its canvas, or stack them all, also pages of a TIFF."""
+"""Choose a frame of several, draw those of an animation on its canvas, or stack them all, also
+pages of a TIFF.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def choose_frame(frames: Frames, count: int, name: str) -> int:
         if count == 1:
             raise InputError(f"frame {wanted} of {name}", "it has one alone", "leave --frames out")
         raise InputError(
-            f"frame {wanted} of {name}", f"it has {count}, counted from 0", f"use 0 to {count - 1}, or all"
+            f"frame {wanted} of {name}",
+            f"it has {count}, counted from 0",
+            f"use 0 to {count - 1}, or all",
         )
     return wanted
 
@@ -46,12 +50,18 @@ def describe_frame(index: int, count: int) -> str:
 
 
 def is_volume(description: str) -> bool:
-    r"""Return whether a TIFF's description, ImageJ's or OME's, says that its pages are slices of a volume.
+    r"""Return whether a TIFF's description, ImageJ's or OME's, says that its pages are slices of a
+    volume.
 
     >>> is_volume("ImageJ=1.54f\nimages=5\nslices=5"), is_volume("ImageJ=1.54f\nimages=5\nframes=5")
     (True, False)
     """
-    return re.search(r"^ImageJ=[\s\S]*^slices=(?!1\b)\d|<OME[\s\S]*SizeZ=\"(?!1\")\d", description, re.M) is not None
+    return (
+        re.search(
+            r"^ImageJ=[\s\S]*^slices=(?!1\b)\d|<OME[\s\S]*SizeZ=\"(?!1\")\d", description, re.M
+        )
+        is not None
+    )
 
 
 class Disposal(Enum):
@@ -84,10 +94,11 @@ class Region(NamedTuple):
 
 
 class Canvas:
-    """What an animation shows: (H, W, 2) or (H, W, 4) with straight alpha, clear where nothing was drawn.
+    """What an animation shows: (H, W, 2) or (H, W, 4) with straight alpha, clear where nothing was
+    drawn.
 
-    Sources: CompuServe, "Graphics Interchange Format, version 89a", 23; W3C, "Portable Network Graphics (PNG)
-    Specification (Third Edition)", 11.3.6 and 13.
+    Sources: CompuServe, "Graphics Interchange Format, version 89a", 23; W3C, "Portable Network
+    Graphics (PNG) Specification (Third Edition)", 11.3.6 and 13.
     """
 
     def __init__(self, width: int, height: int) -> None:
@@ -98,9 +109,11 @@ class Canvas:
         self._before: NDArray[Any] | None = None
 
     def draw(self, region: Region, picture: NDArray[Any]) -> NDArray[Any]:
-        """Return the canvas with a picture (h, w) or (h, w, c) drawn on it, until the next is drawn.
+        """Return the canvas with a picture (h, w) or (h, w, c) drawn on it, until the next is
+        drawn.
 
-        It has alpha if the first picture had one, or if it is not opaque. What lies outside of it is left out.
+        It has alpha if the first picture had one, or if it is not opaque. What lies outside of it
+        is left out.
         """
         picture = picture if picture.ndim == 3 else picture[..., None]
         if self._pixels is None:
@@ -110,7 +123,9 @@ class Canvas:
             self._pixels[self._drawn] = self._before
 
         # A canvas of gray becomes one of colours with the first coloured picture.
-        self._pixels = _add_channels(self._pixels, _common_channels(self._pixels.shape[2], picture.shape[2]))
+        self._pixels = _add_channels(
+            self._pixels, _common_channels(self._pixels.shape[2], picture.shape[2])
+        )
         channels = self._pixels.shape[2]
         self._drawn = (
             slice(region.top, region.top + region.height),
@@ -129,7 +144,9 @@ class Canvas:
 
 
 def _disposed(area: NDArray[Any], disposal: Disposal) -> NDArray[Any] | None:
-    """Return what is put in the place of an area before the next frame is drawn, None if it stays as it is then."""
+    """Return what is put in the place of an area before the next frame is drawn, None if it stays
+    as it is then.
+    """
     if disposal is Disposal.KEEP:
         return None
     return area.copy() if disposal is Disposal.RESTORE else np.zeros_like(area)
@@ -163,10 +180,12 @@ def _opaque(dtype: np.dtype[Any]) -> int:
 
 @dataclass
 class Stack:
-    """An array (F, H, W, C) of frames of one number type, which are added one by one; it has the channels they need.
+    """An array (F, H, W, C) of frames of one number type, which are added one by one; it has the
+    channels they need.
 
-    narrow: drop the alpha of a frame that is opaque throughout, and the colours of one that is gray throughout; that is
-    how frames are meant whose format has alpha for what does not change, or no gray.
+    narrow: drop the alpha of a frame that is opaque throughout, and the colours of one that is gray
+    throughout; that is how frames are meant whose format has alpha for what does not change, or no
+    gray.
     """
 
     name: str
@@ -180,8 +199,8 @@ class Stack:
     def add(self, index: int, frame: NDArray[Any], decoding: int) -> None:
         """Copy a frame (H, W) or (H, W, C) to its place; `decoding`: the bytes that it took.
 
-        Raises ShapeError for a frame of another size or number type than the first, LimitError if all frames would
-        take too much memory, before they do.
+        Raises ShapeError for a frame of another size or number type than the first, LimitError if
+        all frames would take too much memory, before they do.
         """
         frame = frame if frame.ndim == 3 else frame[..., None]
         frame = _drop_channels(frame) if self.narrow else frame
@@ -196,7 +215,9 @@ class Stack:
                 self.array[earlier] = _add_channels(narrow[earlier], channels)
         self.array[index] = _add_channels(frame, channels)
 
-    def _allocate(self, size: tuple[int, ...], channels: int, dtype: np.dtype[Any], besides: int) -> None:
+    def _allocate(
+        self, size: tuple[int, ...], channels: int, dtype: np.dtype[Any], besides: int
+    ) -> None:
         shape = (self.count, *size, channels)
         needed = besides + math.prod(shape) * dtype.itemsize
         self.limits.check_memory(f"{self.name}, {self.count:,} frames,", needed, _FEWER)
@@ -206,7 +227,9 @@ class Stack:
     def _check(self, frame: NDArray[Any], index: int) -> None:
         first, other = ((*array.shape[-3:-1], array.dtype) for array in (self.array, frame))
         if first != other:
-            sizes = " and ".join(f"{height}x{width} {dtype}" for height, width, dtype in (first, other))
+            sizes = " and ".join(
+                f"{height}x{width} {dtype}" for height, width, dtype in (first, other)
+            )
             raise ShapeError(
                 f"{self.name} has frames of {sizes} (frame {index})",
                 "expected one size and type to filter all",
@@ -218,7 +241,8 @@ _FEWER = "choose one with --frames N, or raise --max-memory"
 
 
 def _common_channels(one: int, other: int) -> int:
-    """Return the channels that hold both counts: 1 gray, 2 gray and alpha, 3 colours, 4 colours and alpha.
+    """Return the channels that hold both counts: 1 gray, 2 gray and alpha, 3 colours, 4 colours and
+    alpha.
 
     >>> _common_channels(2, 3), _common_channels(1, 2), _common_channels(3, 3)
     (4, 2, 3)
@@ -241,7 +265,9 @@ def _add_channels(frame: NDArray[Any], channels: int) -> NDArray[Any]:
 
 
 def _drop_channels(frame: NDArray[Any]) -> NDArray[Any]:
-    """Return a frame without an alpha that is opaque throughout, and without colours that are gray throughout."""
+    """Return a frame without an alpha that is opaque throughout, and without colours that are gray
+    throughout.
+    """
     if frame.shape[2] % 2 == 0 and (frame[..., -1] == _opaque(frame.dtype)).all():
         frame = frame[..., :-1]
     if frame.shape[2] > 2 and (frame[..., :1] == frame[..., 1:3]).all():

@@ -30,7 +30,9 @@ _PILLOWS = {
         (0, 0, 0, 0),
     },
 }
-"""The masks of red, green, blue and alpha that Pillow reads, by the bits of a pixel; of 16 bits it drops alpha."""
+"""The masks of red, green, blue and alpha that Pillow reads, by the bits of a pixel; of 16 bits it
+drops alpha.
+"""
 
 
 class Layout(NamedTuple):
@@ -50,7 +52,9 @@ class Layout(NamedTuple):
     @property
     def dtype(self) -> np.dtype[Any]:
         """The number type that keeps every bit of the widest field."""
-        return np.dtype(np.uint8 if max(mask.bit_count() for mask in self.masks) <= 8 else np.uint16)
+        return np.dtype(
+            np.uint8 if max(mask.bit_count() for mask in self.masks) <= 8 else np.uint16
+        )
 
     @property
     def note(self) -> str:
@@ -59,7 +63,8 @@ class Layout(NamedTuple):
 
 
 def find_layout(stream: BinaryIO) -> Layout | None:
-    """Return the layout of bit fields that Pillow does not read, None for all other files; the stream is at its start.
+    """Return the layout of bit fields that Pillow does not read, None for all other files; the
+    stream is at its start.
 
     Pillow says of fields that overlap, or have gaps, that it does not support them.
     """
@@ -70,7 +75,11 @@ def find_layout(stream: BinaryIO) -> Layout | None:
         return None
     start, length, width, height = unpack_from("<IIii", head, 10)
     bits, compression = unpack_from("<HI", head, 28)
-    if length not in _HEADERS or compression not in (_BITFIELDS, _ALPHA_BITFIELDS) or bits not in _PILLOWS:
+    if (
+        length not in _HEADERS
+        or compression not in (_BITFIELDS, _ALPHA_BITFIELDS)
+        or bits not in _PILLOWS
+    ):
         return None
     has_alpha = length >= 56 or compression == _ALPHA_BITFIELDS
     masks = (*unpack_from("<3I", head, 54), unpack_from("<I", head, 66)[0] if has_alpha else 0)
@@ -81,14 +90,22 @@ def find_layout(stream: BinaryIO) -> Layout | None:
 
 
 def _are_fields(masks: tuple[int, ...], bits: int) -> bool:
-    """Return whether masks are of contiguous bits in a pixel, none of which is in two, and there are colours."""
+    """Return whether masks are of contiguous bits in a pixel, none of which is in two, and there
+    are colours.
+    """
     runs = [mask // (mask & -mask) if mask else 0 for mask in masks]
     apart = sum(masks) == masks[0] | masks[1] | masks[2] | masks[3]
-    return apart and all(masks[:3]) and sum(masks) < 2**bits and all(run & (run + 1) == 0 for run in runs)
+    return (
+        apart
+        and all(masks[:3])
+        and sum(masks) < 2**bits
+        and all(run & (run + 1) == 0 for run in runs)
+    )
 
 
 def read_pixels(stream: BinaryIO, layout: Layout) -> NDArray[Any]:
-    """Return the samples (H, W, C), each field scaled to the whole range of 8 or 16 bits; alpha, if any, is last.
+    """Return the samples (H, W, C), each field scaled to the whole range of 8 or 16 bits; alpha, if
+    any, is last.
 
     Raises ValueError where the file ends too early.
     """
@@ -96,7 +113,9 @@ def read_pixels(stream: BinaryIO, layout: Layout) -> NDArray[Any]:
     if available_bytes(stream, layout.start + size) < layout.start + size:
         raise ValueError(CUT)
     stream.seek(layout.start)
-    pixels = np.frombuffer(stream.read(size), f"<u{layout.bits // 8}").reshape(layout.height, -1)[:, : layout.width]
+    pixels = np.frombuffer(stream.read(size), f"<u{layout.bits // 8}").reshape(layout.height, -1)[
+        :, : layout.width
+    ]
     fields = [mask for mask in layout.masks if mask]
     samples = np.empty((layout.height, layout.width, len(fields)), layout.dtype)
     for channel, mask in enumerate(fields):

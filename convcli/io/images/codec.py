@@ -1,4 +1,6 @@
-"""Pictures: what their formats hold, and the codecs of those that Pillow reads and writes as they are."""
+"""Pictures: what their formats hold, and the codecs of those that Pillow reads and writes as they
+are.
+"""
 
 from __future__ import annotations
 
@@ -30,13 +32,19 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 _RESCALE = "use --dtype uint8 with --range rescale, or write"
-_CANVASES = 8  # bytes of a pixel in libwebp's own pictures: as it is, and as it was before the last frame
+_CANVASES = (
+    8  # bytes of a pixel in libwebp's own pictures: as it is, and as it was before the last frame
+)
 _IN_PLACE = (("uint8", 1), ("uint8", 4), ("uint16", 1))
-"""Number types and channels of which Pillow uses the array's own memory: its modes L, RGBA and I;16."""
+"""Number types and channels of which Pillow uses the array's own memory: its modes L, RGBA and
+I;16.
+"""
 
 
 class ImageCodec(Codec):
-    """A format of pictures (H, W) or (H, W, C), of the number types and channels that its row names."""
+    """A format of pictures (H, W) or (H, W, C), of the number types and channels that its row
+    names.
+    """
 
     ends_in_alpha: ClassVar[bool] = True
     """Whether the last of 2 or 4 channels is always alpha."""
@@ -44,7 +52,9 @@ class ImageCodec(Codec):
     def check_read(self, request: ReadRequest) -> None:
         """Let any frame be asked for; `read` knows how many there are."""
 
-    def holds(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> str:
+    def holds(
+        self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
+    ) -> str:
         picture = shape[1:] if request.frames else shape
         if request.frames and dtype.name not in self.form.frames:
             given = f"{self.form.name} cannot hold {shape[0]:,} frames of {dtype}"
@@ -53,28 +63,45 @@ class ImageCodec(Codec):
         refusal = self.holds_picture(dtype, picture, alpha=request.alpha)
         if not refusal and request.maps and self.ends_in_alpha and channel_count(picture) in (2, 4):
             given = f"{self.form.name} would hold the last of {channel_count(picture)} feature maps as alpha"
-            return one_line(given, "expected 1 or 3 channels", "use --combine to make them one, or write .npy or .tiff")
+            return one_line(
+                given,
+                "expected 1 or 3 channels",
+                "use --combine to make them one, or write .npy or .tiff",
+            )
         return refusal
 
     def holds_picture(
-        self, dtype: np.dtype[Any], shape: tuple[int, ...], *, alpha: bool = False, pages: bool = False
+        self,
+        dtype: np.dtype[Any],
+        shape: tuple[int, ...],
+        *,
+        alpha: bool = False,
+        pages: bool = False,
     ) -> str:
-        """Return "" if the format holds one picture, or with `pages` a volume of them, else why not."""
+        """Return "" if the format holds one picture, or with `pages` a volume of them, else why
+        not.
+        """
         form = self.form
         if len(shape) not in (2, 3):
             given = f"{form.name} cannot hold {len(shape)} axes, {show(shape)}"
             return one_line(given, "an image is HxW or HxWxC", "write .npy")
         channels = channel_count(shape)
         if alpha and channels not in (2, 4):
-            return one_line(f"{channels} channels cannot end in alpha", "expected 2 or 4", "write .npy")
+            return one_line(
+                f"{channels} channels cannot end in alpha", "expected 2 or 4", "write .npy"
+            )
         if refusal := self._refuse_samples(dtype, channels, alpha=alpha, pages=pages):
             return refusal
         if max(shape[:2]) > form.max_side:
             given = f"{form.name} cannot hold {show(shape[:2])}"
-            return one_line(given, f"it holds at most {form.max_side} pixels a side", "write .png or .tiff")
+            return one_line(
+                given, f"it holds at most {form.max_side} pixels a side", "write .png or .tiff"
+            )
         return ""
 
-    def _refuse_samples(self, dtype: np.dtype[Any], channels: int, *, alpha: bool, pages: bool) -> str:
+    def _refuse_samples(
+        self, dtype: np.dtype[Any], channels: int, *, alpha: bool, pages: bool
+    ) -> str:
         form, counts = self.form, self.form.channels.get(dtype.name, ())
         plural = "s" if channels != 1 else ""
         samples = f"{dtype} with {channels} channel{plural}"
@@ -82,7 +109,9 @@ class ImageCodec(Codec):
             if form.extends(dtype, channels, installed=True):
                 return ""
             several = " on several pages" if pages else ""
-            return one_line(*missing_extension(form.extension, f"the {form.name} would hold {samples}{several}"))
+            return one_line(
+                *missing_extension(form.extension, f"the {form.name} would hold {samples}{several}")
+            )
         if channels in counts:
             return ""
         what = str(dtype)
@@ -93,19 +122,27 @@ class ImageCodec(Codec):
         return one_line(given, f"it holds {form.contents}", flat + self._way_out(dtype, channels))
 
     def _way_out(self, dtype: np.dtype[Any], channels: int | None = None) -> str:
-        """Propose formats that hold the same numbers, or uint8 if the format holds that in as many channels."""
+        """Propose formats that hold the same numbers, or uint8 if the format holds that in as many
+        channels.
+        """
         able = [name for name in ("png", "tiff") if lookup(name).keeps(dtype, channels or 1)]
         named = listed((f".{name}" for name in (*able, "npy")), "or")
         counts = self.form.channels.get("uint8", ())
         helps = dtype != np.uint8 and (channels in counts if channels else bool(counts))
         return f"{_RESCALE} {named}" if helps else f"write {named}"
 
-    def output_dtype(self, dtype: np.dtype[Any], kind: Kind, header: Header | None = None) -> np.dtype[Any] | None:
-        """Keep the input's integers if the format holds them; else write float32 for what that holds exactly."""
+    def output_dtype(
+        self, dtype: np.dtype[Any], kind: Kind, header: Header | None = None
+    ) -> np.dtype[Any] | None:
+        """Keep the input's integers if the format holds them; else write float32 for what that
+        holds exactly.
+        """
         whole = dtype.kind in "iu"
         if whole and dtype.name in self.form.channels:
             return dtype
-        if "float32" in self.form.channels and (dtype.kind == "f" or np.can_cast(dtype, np.float32)):
+        if "float32" in self.form.channels and (
+            dtype.kind == "f" or np.can_cast(dtype, np.float32)
+        ):
             return np.dtype(np.float32)
         if whole and self.form.extension and dtype.name in self.form.extension.channels:
             return dtype
@@ -123,10 +160,13 @@ class Pillow(ImageCodec):
     """Whether the format says where a file ends, so that nothing after it is read from a pipe."""
 
     delta_frames: ClassVar[bool] = False
-    """Whether alpha says in frames where they are like the one before, and gray is stored as colours."""
+    """Whether alpha says in frames where they are like the one before, and gray is stored as
+    colours.
+    """
 
     opening_bytes: ClassVar[int] = 0
-    """Bytes of a pixel that Pillow takes when it opens a file, before it tells how many there are."""
+    """Bytes of a pixel that Pillow takes when it opens a file, before it tells how many there are.
+    """
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
         return read_image(stream, self, request)
@@ -136,7 +176,9 @@ class Pillow(ImageCodec):
         return None
 
     def damage(self, stream: BinaryIO) -> str:
-        """Return what is wrong with a file, in words, or "" if nothing is; the stream is left at its start."""
+        """Return what is wrong with a file, in words, or "" if nothing is; the stream is left at
+        its start.
+        """
         return integrity.check(stream, self.find_damage, self_ending=self.self_ending)
 
     def find_damage(self, stream: BinaryIO) -> str:
@@ -144,7 +186,9 @@ class Pillow(ImageCodec):
         return ""
 
     def regions(self, image: ImageFile, stream: BinaryIO) -> Iterator[Region]:
-        """Yield the frames of an open animation as its file holds them; none where Pillow shows them as they are."""
+        """Yield the frames of an open animation as its file holds them; none where Pillow shows
+        them as they are.
+        """
         return iter(())
 
     def format_name(self, image: ImageFile) -> str:
@@ -183,7 +227,8 @@ class Pillow(ImageCodec):
         from PIL import Image
 
         first, *others = (
-            Image.fromarray(frame[..., 0] if frame.shape[2:] == (1,) else frame) for frame in as_frames(array)
+            Image.fromarray(frame[..., 0] if frame.shape[2:] == (1,) else frame)
+            for frame in as_frames(array)
         )
         given = self.encoder_options(first.width, first.height, request)
         if others:
@@ -194,8 +239,12 @@ class Pillow(ImageCodec):
             if not others:
                 raise
             # Of frames that are alike Pillow makes one, and adds their durations.
-            refused = f"{self.form.name} cannot count how long frames last, those that are alike together"
-            raise InputError(refused, "expected shorter ones", "write .gif, or as .tiff without durations") from error
+            refused = (
+                f"{self.form.name} cannot count how long frames last, those that are alike together"
+            )
+            raise InputError(
+                refused, "expected shorter ones", "write .gif, or as .tiff without durations"
+            ) from error
 
     def encoder_options(self, width: int, height: int, request: WriteRequest) -> dict[str, Any]:
         """Return the options of Pillow's encoder for a picture of that size."""
@@ -212,8 +261,12 @@ class Pillow(ImageCodec):
         """Return the settings of Pillow's encoder that are not metadata."""
         return dict(given)
 
-    def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
-        """Bytes of Pillow's own pictures: 4 a pixel of each frame, where it does not use the array's memory."""
+    def encoding_bytes(
+        self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
+    ) -> int:
+        """Bytes of Pillow's own pictures: 4 a pixel of each frame, where it does not use the
+        array's memory.
+        """
         frames, pixels, channels = measures(shape)
         return 0 if (dtype.name, channels) in _IN_PLACE else pixels * frames * 4
 
@@ -226,12 +279,16 @@ class WebP(Pillow):
     opening_bytes = _CANVASES
 
     def decoding_bytes(self, image: ImageFile, stream: BinaryIO) -> int:
-        """Count also what libwebp keeps: the file, two pictures, and the samples as Pillow had them from there."""
+        """Count also what libwebp keeps: the file, two pictures, and the samples as Pillow had them
+        from there.
+        """
         position = stream.tell()
         size = stream.seek(0, os.SEEK_END)
         stream.seek(position)
         pixels = image.width * image.height
-        return super().decoding_bytes(image, stream) + pixels * (_CANVASES + array_bytes(image)) + size
+        return (
+            super().decoding_bytes(image, stream) + pixels * (_CANVASES + array_bytes(image)) + size
+        )
 
     def find_damage(self, stream: BinaryIO) -> str:
         return find_damage(stream)
@@ -250,10 +307,14 @@ class WebP(Pillow):
     def settings(self, given: Mapping[str, int]) -> dict[str, Any]:
         return {"lossless": "quality" not in given, "exact": True, **given}
 
-    def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
-        """Bytes that libwebp takes for noise, of which it makes the most: a smooth picture takes as little as half.
+    def encoding_bytes(
+        self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
+    ) -> int:
+        """Bytes that libwebp takes for noise, of which it makes the most: a smooth picture takes as
+        little as half.
 
-        Its symbol counts take as many bytes for few pixels as for many, later planes more where there are many.
+        Its symbol counts take as many bytes for few pixels as for many, later planes more where
+        there are many.
         """
         frames, pixels, channels = measures(shape)
         copied = 0 if channels == 4 else 4 * pixels * frames
@@ -292,7 +353,8 @@ def measures(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def unpremultiply(plane: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Divide colours (H, W, C) of so many bits by their alpha, row by row; transparent ones become 0.
+    """Divide colours (H, W, C) of so many bits by their alpha, row by row; transparent ones become
+    0.
 
     >>> unpremultiply(np.uint16([[[300, 65535], [300, 32768], [300, 0]]]), 16).tolist()
     [[[300, 65535], [600, 32768], [0, 0]]]
@@ -302,6 +364,8 @@ def unpremultiply(plane: NDArray[Any], bits: int) -> NDArray[Any]:
     divided = plane.copy()
     for row in divided:
         colours, alpha = row[:, :-1], row[:, -1:]
-        straight = np.divide(colours * float(top), alpha, out=np.zeros(colours.shape), where=alpha > 0)
+        straight = np.divide(
+            colours * float(top), alpha, out=np.zeros(colours.shape), where=alpha > 0
+        )
         row[:, :-1] = np.rint(np.minimum(straight, top)) if whole else straight
     return divided

@@ -1,7 +1,8 @@
 """Directories of tags, of a TIFF file or an EXIF block: read as they are, and written.
 
-Nothing is decoded and no type is changed: what Pillow's reader makes of a tag depends on the type that it expects.
-Source: TIFF 6.0, section 2; EXIF 2.3, 4.6; the BigTIFF design of libtiff, https://libtiff.gitlab.io/libtiff/.
+Nothing is decoded and no type is changed: what Pillow's reader makes of a tag depends on the type
+that it expects. Source: TIFF 6.0, section 2; EXIF 2.3, 4.6; the BigTIFF design of libtiff,
+https://libtiff.gitlab.io/libtiff/.
 """
 
 from __future__ import annotations
@@ -34,7 +35,10 @@ _CODES = {
 """The codes of `struct` by TIFF's types; a rational number is two."""
 
 _RATIONALS = (RATIONAL, 10)
-_SIZES = {kind: struct.calcsize(f"<{code}") * (2 if kind in _RATIONALS else 1) for kind, code in _CODES.items()}
+_SIZES = {
+    kind: struct.calcsize(f"<{code}") * (2 if kind in _RATIONALS else 1)
+    for kind, code in _CODES.items()
+}
 """The bytes of one value, by TIFF's types."""
 
 _CLASSIC_KINDS = {LONG8: LONG, 17: 9, 18: LONG}  # in place of numbers and offsets of 64 bits
@@ -43,7 +47,9 @@ OFFSET_KINDS = (LONG, 9, IFD, LONG8, 17, 18)
 
 EXIF_DIRECTORY, GPS_DIRECTORY, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 INNER = {None: (EXIF_DIRECTORY, GPS_DIRECTORY), EXIF_DIRECTORY: (_INTEROPERABILITY,)}
-"""The tags that lead to further directories, by the tag that led to the directory; None: directory 0."""
+"""The tags that lead to further directories, by the tag that led to the directory; None: directory
+0.
+"""
 
 HIDDEN = 65535
 """A tag that no decoder knows, in place of one that is left out."""
@@ -56,7 +62,8 @@ _LARGEST = 2**26
 class Tag(NamedTuple):
     """One tag of a directory.
 
-    kind: TIFF's type of its values. content: the values, little-endian. inner: the directory that it leads to.
+    kind: TIFF's type of its values. content: the values, little-endian. inner: the directory that
+    it leads to.
     """
 
     number: int
@@ -66,7 +73,9 @@ class Tag(NamedTuple):
 
 
 class Head(NamedTuple):
-    """How a file begins: its byte order, "<" or ">"; whether offsets have 64 bits; its first directory; its bytes."""
+    """How a file begins: its byte order, "<" or ">"; whether offsets have 64 bits; its first
+    directory; its bytes.
+    """
 
     order: str
     big: bool
@@ -87,9 +96,11 @@ class Head(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """An entry of a directory: its tag, type and bytes of values, and where these and the entry itself begin.
+    """An entry of a directory: its tag, type and bytes of values, and where these and the entry
+    itself begin.
 
-    size: 0 for an unknown type. inline: the values, and what fills their place, if they stand in the entry.
+    size: 0 for an unknown type. inline: the values, and what fills their place, if they stand in
+    the entry.
     """
 
     number: int
@@ -101,7 +112,9 @@ class Entry(NamedTuple):
 
 
 class Directory(NamedTuple):
-    """The entries of a directory by their tags, where it begins, the offset of the next, and the place of that."""
+    """The entries of a directory by their tags, where it begins, the offset of the next, and the
+    place of that.
+    """
 
     entries: Mapping[int, Entry]
     start: int
@@ -136,7 +149,9 @@ def values_of(tag: Tag) -> tuple[Any, ...]:
     (72.0, 0.0)
     """
     code = _CODES[tag.kind]
-    numbers = struct.unpack(f"<{len(tag.content) // struct.calcsize(f'<{code}')}{code}", tag.content)
+    numbers = struct.unpack(
+        f"<{len(tag.content) // struct.calcsize(f'<{code}')}{code}", tag.content
+    )
     if tag.kind in _RATIONALS:
         pairs = zip(numbers[::2], numbers[1::2], strict=True)
         return tuple(above / below if below else 0.0 for above, below in pairs)
@@ -162,7 +177,9 @@ def read_head(stream: BinaryIO) -> Head:
 
 
 def read_directory(stream: BinaryIO, head: Head, offset: int) -> Directory:
-    """Return the directory at an offset. Raises ValueError where it is not in the file, or has no entry."""
+    """Return the directory at an offset. Raises ValueError where it is not in the file, or has no
+    entry.
+    """
     count_size, entry_size, link_size = (8, 20, 8) if head.big else (2, 12, 4)
     stream.seek(offset)
     count = head.number(_read(stream, count_size))
@@ -171,12 +188,16 @@ def read_directory(stream: BinaryIO, head: Head, offset: int) -> Directory:
     content = _read(stream, count * entry_size)
     entries = {}
     fields = struct.iter_unpack(f"{head.order}HH{'Q' if head.big else 'I'}{link_size}s", content)
-    for place, (number, kind, values, inline) in zip(itertools.count(offset + count_size, entry_size), fields):
+    for place, (number, kind, values, inline) in zip(
+        itertools.count(offset + count_size, entry_size), fields
+    ):
         size = values * _SIZES.get(kind, 0)
         if size > link_size:
             entries[number] = Entry(number, kind, size, head.number(inline), place)
         else:
-            entries[number] = Entry(number, kind, size, place + entry_size - link_size, place, inline)
+            entries[number] = Entry(
+                number, kind, size, place + entry_size - link_size, place, inline
+            )
     link = offset + count_size + len(content)
     return Directory(entries, offset, head.number(_read(stream, link_size)), link)
 
@@ -213,7 +234,8 @@ def _swapped(content: bytes, kind: int, order: str) -> bytes:
 
 
 def swap_bytes(content: bytes, size: int) -> bytes:
-    r"""Return numbers of so many bytes each in the other byte order; what is left behind them is dropped.
+    r"""Return numbers of so many bytes each in the other byte order; what is left behind them is
+    dropped.
 
     >>> swap_bytes(b"\1\2\3\4", 2)
     b'\x02\x01\x04\x03'
@@ -226,7 +248,11 @@ def swap_bytes(content: bytes, size: int) -> bytes:
 
 
 def read_tags(
-    stream: BinaryIO, head: Head, entries: Iterable[Entry], left_out: list[str], group: int | None = None
+    stream: BinaryIO,
+    head: Head,
+    entries: Iterable[Entry],
+    left_out: list[str],
+    group: int | None = None,
 ) -> tuple[Tag, ...]:
     """Return entries with their values, and the directories that they lead to.
 
@@ -249,7 +275,9 @@ def read_tags(
 
 
 def _classic(tag: Tag) -> Tag:
-    """Return a tag whose numbers of 64 bits, of a BigTIFF, have 32; raises struct.error for larger ones."""
+    """Return a tag whose numbers of 64 bits, of a BigTIFF, have 32; raises struct.error for larger
+    ones.
+    """
     if tag.kind not in _CLASSIC_KINDS:
         return tag
     return make_tag(tag.number, _CLASSIC_KINDS[tag.kind], values_of(tag))
@@ -268,7 +296,9 @@ def tag_name(number: int, group: int | None = None) -> str:
 
 
 def directory_bytes(tags: Sequence[Tag], offset: int, head: Head, following: int = 0) -> bytes:
-    """Return a directory as it is written at an offset, followed by its values and the directories it leads to."""
+    """Return a directory as it is written at an offset, followed by its values and the directories
+    it leads to.
+    """
     count_size, entry_size, link_size = (8, 20, 8) if head.big else (2, 12, 4)
     ordered = sorted(tags, key=lambda tag: tag.number)
     end = offset + count_size + entry_size * len(ordered) + link_size
@@ -284,7 +314,10 @@ def directory_bytes(tags: Sequence[Tag], offset: int, head: Head, following: int
             kind, content = LONG8 if head.big else LONG, head.offset_bytes(place)
             inner += directory_bytes(tag.inner, place, head)
         elif len(content) > link_size:
-            values, content = values + content + bytes(len(content) % 2), head.offset_bytes(end + len(values))
+            values, content = (
+                values + content + bytes(len(content) % 2),
+                head.offset_bytes(end + len(values)),
+            )
         start = struct.pack(f"{head.order}HH{'Q' if head.big else 'I'}", tag.number, kind, count)
         entries += start + content.ljust(link_size, b"\0")
     lead = struct.pack(f"{head.order}{'Q' if head.big else 'H'}", len(ordered))
@@ -294,7 +327,8 @@ def directory_bytes(tags: Sequence[Tag], offset: int, head: Head, following: int
 def add_tags(stream: BinaryIO, pages: Iterable[Sequence[Tag]]) -> None:
     """Give each page of a TIFF further tags, in place of those that it has of the same numbers.
 
-    A page's directory is written anew at the end of the file. pages: the tags of each, in the order of the file.
+    A page's directory is written anew at the end of the file. pages: the tags of each, in the order
+    of the file.
     """
     head = read_head(stream)
     link, offset = head.link, head.first

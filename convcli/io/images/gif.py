@@ -1,10 +1,10 @@
 """GIF: every frame in a palette of its own, and whether a file is whole.
 
-Pillow encodes each frame, but does not choose them: its own writer joins frames that are equal, and takes what is
-transparent for the colour that stands for it. Where nothing is transparent, a frame is the rectangle that differs from
-the one before; else each is whole, is wiped before the next is shown, and has the last entry of its palette for what is
-transparent.
-Source: CompuServe, "Graphics Interchange Format, version 89a", 1990.
+Pillow encodes each frame, but does not choose them: its own writer joins frames that are equal, and
+takes what is transparent for the colour that stands for it. Where nothing is transparent, a frame
+is the rectangle that differs from the one before; else each is whole, is wiped before the next is
+shown, and has the last entry of its palette for what is transparent. Source: CompuServe, "Graphics
+Interchange Format, version 89a", 1990.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ _OPAQUE = 128
 """The least alpha, of 255, that is taken for opaque."""
 
 _WEIGHED, _DISTINCT = 1 << 16, 1 << 18
-"""Colours that Pillow's cut weighs before it takes coarser steps itself, and those that steps of four levels leave."""
+"""Colours that Pillow's cut weighs before it takes coarser steps itself, and those that steps of
+four levels leave.
+"""
 
 _COLOUR_BYTES = 44
 """Bytes that the cut takes for a colour; of noise it took 42."""
@@ -51,7 +53,8 @@ _KEY = np.array([1 << 16, 1 << 8, 1], np.uint32)
 
 
 def write_gif(stream: BinaryIO, frames: Sequence[Bytes], metadata: Metadata = NO_METADATA) -> None:
-    """Encode frames, each (H, W) or (H, W, C) of uint8 with straight alpha; with what the format holds of `metadata`.
+    """Encode frames, each (H, W) or (H, W, C) of uint8 with straight alpha; with what the format
+    holds of `metadata`.
 
     >>> import io
     >>> from PIL import Image
@@ -93,10 +96,17 @@ def _loop(timing: Timing | None) -> int | None:
 
 
 def _changed(before: Image, frame: Image) -> tuple[int, int, int, int]:
-    """Return the box of all that a frame shows otherwise than the one before; one pixel where that is nothing."""
+    """Return the box of all that a frame shows otherwise than the one before; one pixel where that
+    is nothing.
+    """
     from PIL import ImageChops
 
-    return ImageChops.difference(before.convert("RGB"), frame.convert("RGB")).getbbox() or (0, 0, 1, 1)
+    return ImageChops.difference(before.convert("RGB"), frame.convert("RGB")).getbbox() or (
+        0,
+        0,
+        1,
+        1,
+    )
 
 
 def to_palette(picture: Bytes, *, transparent: bool = False) -> Image:
@@ -118,10 +128,13 @@ def to_palette(picture: Bytes, *, transparent: bool = False) -> Image:
         indexed = _coarse(image).quantize(room)
         palette = bytes(indexed.getpalette() or [])
     else:
-        # Pillow's own search for the nearest entry takes colours that differ by less than four levels for one.
+        # Pillow's own search for the nearest entry takes colours that differ by less than four
+        # levels for one.
         entries = np.array(sorted(colour for _, colour in found), np.uint8)
         keys = entries @ _KEY
-        indexed = Image.fromarray(np.stack([np.searchsorted(keys, row @ _KEY).astype(np.uint8) for row in colours]))
+        indexed = Image.fromarray(
+            np.stack([np.searchsorted(keys, row @ _KEY).astype(np.uint8) for row in colours])
+        )
         palette = entries.tobytes()
     if hidden.any():
         indexed.paste(_TRANSPARENT, mask=Image.fromarray(hidden))
@@ -130,10 +143,11 @@ def to_palette(picture: Bytes, *, transparent: bool = False) -> Image:
 
 
 def _coarse(image: Image) -> Image:
-    """Return the image in steps of four levels, where it has more colours than the cut weighs anyway.
+    """Return the image in steps of four levels, where it has more colours than the cut weighs
+    anyway.
 
-    Noise of 1600x1200 took 47 bytes a pixel and 1.5 s, and takes 22 in 0.4 s; the error of a photograph of as many
-    pixels and 124,000 colours grew from 3.01 to 3.06.
+    Noise of 1600x1200 took 47 bytes a pixel and 1.5 s, and takes 22 in 0.4 s; the error of a
+    photograph of as many pixels and 124,000 colours grew from 3.01 to 3.06.
     """
     if image.width * image.height <= _DISTINCT or image.getcolors(_WEIGHED) is not None:
         return image
@@ -142,7 +156,9 @@ def _coarse(image: Image) -> Image:
 
 def has_transparency(pictures: Iterable[Bytes]) -> bool:
     """Return whether anything of pictures, all of as many channels, becomes transparent."""
-    return any(_channels(picture) % 2 == 0 and (picture[..., -1] < _OPAQUE).any() for picture in pictures)
+    return any(
+        _channels(picture) % 2 == 0 and (picture[..., -1] < _OPAQUE).any() for picture in pictures
+    )
 
 
 def losses(pictures: Sequence[Bytes]) -> tuple[str, ...]:
@@ -167,7 +183,10 @@ def losses(pictures: Sequence[Bytes]) -> tuple[str, ...]:
 def _has_more_colours(picture: Bytes, count: int) -> bool:
     from PIL import Image
 
-    return _channels(picture) > 1 and Image.fromarray(_split_alpha(picture)[0]).getcolors(count) is None
+    return (
+        _channels(picture) > 1
+        and Image.fromarray(_split_alpha(picture)[0]).getcolors(count) is None
+    )
 
 
 def _is_translucent(picture: Bytes) -> bool:
@@ -192,7 +211,9 @@ def _channels(picture: Bytes) -> int:
 
 
 def _split_alpha(picture: Bytes) -> tuple[Bytes, NDArray[np.bool_]]:
-    """Return the colours (H, W, 3) and where (H, W) they are transparent; there they are replaced by an opaque one."""
+    """Return the colours (H, W, 3) and where (H, W) they are transparent; there they are replaced
+    by an opaque one.
+    """
     channels = picture.shape[2]
     has_alpha = channels % 2 == 0
     colours = picture[..., : channels - has_alpha]
@@ -218,7 +239,9 @@ class Gif(Pillow):
         return repeats + 1 if repeats else 0
 
     def prepare(self, image: ImageFile) -> None:
-        """Take the file's palette from a frame that has one of its own, of grays, which Pillow takes for none."""
+        """Take the file's palette from a frame that has one of its own, of grays, which Pillow
+        takes for none.
+        """
         if image.mode == "L":
             image.palette = None
 
@@ -237,7 +260,9 @@ class Gif(Pillow):
     def reductions(self, array: NDArray[Any], request: WriteRequest) -> tuple[str, ...]:
         return losses(list(as_frames(array)))
 
-    def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
+    def encoding_bytes(
+        self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
+    ) -> int:
         """Bytes of one frame, and of its comparison with the one before."""
         frames, pixels, channels = measures(shape)
         return encoding_bytes(pixels, channels, frames)

@@ -1,6 +1,7 @@
 """GIF: where its blocks lie, the frames that they make, and whether all samples of these are there.
 
-Source: CompuServe, "Graphics Interchange Format, version 89a", 1990, 12, 18 to 23, and appendices B and F.
+Source: CompuServe, "Graphics Interchange Format, version 89a", 1990, 12, 18 to 23, and appendices B
+and F.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ _LARGEST_CODE = 4096
 
 
 class Block(NamedTuple):
-    """A block: its kind, the label of an extension, where it lies, and how many stray bytes stand before it.
+    """A block: its kind, the label of an extension, where it lies, and how many stray bytes stand
+    before it.
 
     kind: END where the file ends without a trailer.
     """
@@ -70,7 +72,9 @@ def _find_block(stream: BinaryIO, position: int) -> Block:
 
 
 def _skip_block(stream: BinaryIO, kind: bytes) -> tuple[int, int]:
-    """Return the label of a block of that kind, and where it ends; the stream stands behind its first byte."""
+    """Return the label of a block of that kind, and where it ends; the stream stands behind its
+    first byte.
+    """
     label = 0
     if kind == FRAME:
         stream.seek(palette_bytes(stream.read(9)[8:]) + 1, os.SEEK_CUR)
@@ -112,7 +116,9 @@ def split_sub_blocks(content: bytes) -> bytes:
 
 
 class _Frame(NamedTuple):
-    """A frame: its descriptor, its own palette, and as sub-blocks behind the size of a code its compressed samples."""
+    """A frame: its descriptor, its own palette, and as sub-blocks behind the size of a code its
+    compressed samples.
+    """
 
     descriptor: bytes
     palette: bytes
@@ -127,7 +133,9 @@ def _read_frame(stream: BinaryIO, block: Block) -> _Frame:
 
 
 def read_regions(stream: BinaryIO) -> Iterator[Region]:
-    """Yield the frames, up to where the file is cut; a disposal that the format does not define keeps them."""
+    """Yield the frames, up to where the file is cut; a disposal that the format does not define
+    keeps them.
+    """
     stream.seek(_SCREEN - 3)
     flags = stream.read(1)
     stream.seek(_SCREEN)
@@ -171,8 +179,14 @@ def find_damage(stream: BinaryIO) -> str:
         return str(error)
     misplaced = "there is no block where one should begin"
     last = blocks[-1]
-    is_cut_off = last.kind == TRAILER and last.stray and available_bytes(stream, last.end + 1) > last.end
-    if blocks[0].stray or is_cut_off or any(_hides_a_block(stream, *pair) for pair in pairwise(blocks)):
+    is_cut_off = (
+        last.kind == TRAILER and last.stray and available_bytes(stream, last.end + 1) > last.end
+    )
+    if (
+        blocks[0].stray
+        or is_cut_off
+        or any(_hides_a_block(stream, *pair) for pair in pairwise(blocks))
+    ):
         return misplaced
     if any(block.stray for block in blocks) and not _has_all_samples(stream, blocks):
         return misplaced
@@ -180,9 +194,11 @@ def find_damage(stream: BinaryIO) -> str:
 
 
 def _hides_a_block(stream: BinaryIO, before: Block, after: Block) -> bool:
-    """Return whether the bytes between two blocks are one whose first byte is another, or the end of one.
+    """Return whether the bytes between two blocks are one whose first byte is another, or the end
+    of one.
 
-    Its beginning is in the first of the two, where bytes of that are missing; not if that is a frame.
+    Its beginning is in the first of the two, where bytes of that are missing; not if that is a
+    frame.
     """
     if not after.stray:
         return False
@@ -193,7 +209,9 @@ def _hides_a_block(stream: BinaryIO, before: Block, after: Block) -> bool:
     if before.label == _CONTROL and before.end - before.start != _CONTROL_BYTES:
         return True
     content = before.read(stream)
-    for start in (before.start + 2 + at for at, byte in enumerate(content) if byte in FRAME + EXTENSION):
+    for start in (
+        before.start + 2 + at for at, byte in enumerate(content) if byte in FRAME + EXTENSION
+    ):
         position, stray = start, 0
         try:
             while position < after.start and not stray:

@@ -1,7 +1,8 @@
-"""Check whether a file is whole by the length that it declares, and make the error for one that is not.
+"""Check whether a file is whole by the length that it declares, and make the error for one that is
+not.
 
-Each format's file has the check that its decoder lacks. Of 100 cut, 100 flipped and 50 spliced files of each kind, the
-decoders alone read as whole, or with other values:
+Each format's file has the check that its decoder lacks. Of 100 cut, 100 flipped and 50 spliced
+files of each kind, the decoders alone read as whole, or with other values:
 
 ====== ============================================== =========================================================
 png    cut behind the samples 27 to 81, flipped 0 to 4 the CRC-32 of every chunk, up to IEND
@@ -11,9 +12,11 @@ wav    cut 73 to 95                                    the length of its samples
 bmp    cut 0 to 3                                      the length of the samples that its header declares
 jpg    last bytes zeroed 0 to 16                       a marker after every scan, up to the end of the image
 jp2    cut 0 to 1                                      the end of the codestream
-====== ============================================== =========================================================
+====== ==============================================
+=========================================================
 
-WebP files are refused by Pillow alone as often, and netpbm ones; of WebP the chunks tell where a pipe may end.
+WebP files are refused by Pillow alone as often, and netpbm ones; of WebP the chunks tell where a
+pipe may end.
 """
 
 from __future__ import annotations
@@ -29,10 +32,11 @@ CUT = "it ends too early"
 
 
 def check(stream: BinaryIO, find_damage: Callable[[BinaryIO], str], *, self_ending: bool) -> str:
-    r"""Return what is wrong with a file, in words, or "" if nothing is; the stream is left at its start.
+    r"""Return what is wrong with a file, in words, or "" if nothing is; the stream is left at its
+    start.
 
-    find_damage: the check of its format, which reads from the start. self_ending: the format says where a file ends,
-    so that nothing behind it is read of a pipe.
+    find_damage: the check of its format, which reads from the start. self_ending: the format says
+    where a file ends, so that nothing behind it is read of a pipe.
 
     >>> import io
     >>> check(io.BytesIO(b"RIFF\xff\x00\x00\x00WEBP"), find_riff_damage, self_ending=True)

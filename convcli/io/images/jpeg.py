@@ -1,4 +1,6 @@
-"""JPEG: its settings, and a check of its end, as libjpeg decodes whatever follows a cut scan as samples."""
+"""JPEG: its settings, and a check of its end, as libjpeg decodes whatever follows a cut scan as
+samples.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ class Jpeg(Pillow):
             if not coding:
                 raise
             given = f"{request.name} is a JPEG of {coding}"
-            raise DtypeError(given, "which Pillow does not decode", "convert it first, such as by djpeg") from error
+            raise DtypeError(
+                given, "which Pillow does not decode", "convert it first, such as by djpeg"
+            ) from error
         return replace(data, encoding=find_tables(stream))
 
     def find_damage(self, stream: BinaryIO) -> str:

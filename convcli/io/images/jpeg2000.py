@@ -1,7 +1,9 @@
-"""JPEG 2000, which is only read: samples of any depth as they are stored, 8 and 16 bits through Pillow.
+"""JPEG 2000, which is only read: samples of any depth as they are stored, 8 and 16 bits through
+Pillow.
 
-Pillow shifts samples of other depths to the left, lifts signed ones above zero, and looks up palettes after that. What
-it does is undone where it lost nothing; for the rest imagecodecs decodes the codestream.
+Pillow shifts samples of other depths to the left, lifts signed ones above zero, and looks up
+palettes after that. What it does is undone where it lost nothing; for the rest imagecodecs decodes
+the codestream.
 """
 
 from __future__ import annotations
@@ -82,7 +84,9 @@ class Jpeg2000(Pillow):
         return find_metadata(stream)
 
     def find_damage(self, stream: BinaryIO) -> str:
-        """Look for the end: within a packet there is no marker above FF 8F (ISO/IEC 15444-1, A.4.4)."""
+        """Look for the end: within a packet there is no marker above FF 8F (ISO/IEC 15444-1,
+        A.4.4).
+        """
         tail = b""
         while block := stream.read(BLOCK):
             if _EOC in tail + block:
@@ -106,7 +110,9 @@ class Jpeg2000(Pillow):
 
 
 def _working_bytes(header: Header) -> int:
-    """Return the bytes of a sample that reading by components takes at most, as measured: OpenJPEG's, and copies."""
+    """Return the bytes of a sample that reading by components takes at most, as measured:
+    OpenJPEG's, and copies.
+    """
     _, alpha, _ = header.ordered()
     if header.colour_space == SYCC:
         return 33
@@ -115,7 +121,9 @@ def _working_bytes(header: Header) -> int:
 
 
 def _find_sizes(stream: BinaryIO) -> Sizes | None:
-    """Return the sizes that a file declares, None where it has no such header; the stream stays where it is."""
+    """Return the sizes that a file declares, None where it has no such header; the stream stays
+    where it is.
+    """
     before = stream.tell()
     stream.seek(0)
     segment = stream.read(FRONT_BYTES).partition(SOC_SIZ)[2]
@@ -129,17 +137,24 @@ def _find_sizes(stream: BinaryIO) -> Sizes | None:
 def _decode(header: Header, codestream: bytes, name: str) -> NDArray[Any]:
     """Return the values (H, W, components) of a codestream as they are stored.
 
-    Raises DtypeError for components of different sizes, or of kinds that neither Pillow nor imagecodecs decodes.
+    Raises DtypeError for components of different sizes, or of kinds that neither Pillow nor
+    imagecodecs decodes.
     """
     components = header.sizes.components
     most = max(each.bits for each in components)
     if any(each.steps != (1, 1) for each in components):
-        raise DtypeError(f"{name} holds channels of different sizes", "expected one size", "convert it to .png first")
+        raise DtypeError(
+            f"{name} holds channels of different sizes",
+            "expected one size",
+            "convert it to .png first",
+        )
     if (most <= 8 and len(components) <= 4) or (most <= 16 and len(components) == 1):
         return _decode_by_pillow(components, codestream, name)
     held = f"{name} holds {most}-bit samples in {len(components)} channels"
     if len({(each.bits, each.signed) for each in components}) > 1:
-        raise DtypeError(held, "of different depths; expected one depth", "convert it to .tiff first")
+        raise DtypeError(
+            held, "of different depths; expected one depth", "convert it to .tiff first"
+        )
     check_extension(_BY_PACKAGE, held)
     try:
         decoded: NDArray[Any] = import_module("imagecodecs").jpeg2k_decode(codestream)
@@ -148,8 +163,12 @@ def _decode(header: Header, codestream: bytes, name: str) -> NDArray[Any]:
     return decoded.reshape(*decoded.shape[:2], -1)
 
 
-def _decode_by_pillow(components: tuple[Component, ...], codestream: bytes, name: str) -> NDArray[Any]:
-    """Decode a codestream by Pillow, and undo its shift and its lift: it fills 8 bits, or 16, from the top."""
+def _decode_by_pillow(
+    components: tuple[Component, ...], codestream: bytes, name: str
+) -> NDArray[Any]:
+    """Decode a codestream by Pillow, and undo its shift and its lift: it fills 8 bits, or 16, from
+    the top.
+    """
     from PIL import Image
 
     load_plugin("JPEG2000")
@@ -165,11 +184,15 @@ def _decode_by_pillow(components: tuple[Component, ...], codestream: bytes, name
     return values
 
 
-def _picture(header: Header, values: NDArray[Any], name: str) -> tuple[NDArray[Any], bool, tuple[str, ...]]:
-    """Return the picture (H, W) or (H, W, C) of a file's components, whether it ends in alpha, and notes.
+def _picture(
+    header: Header, values: NDArray[Any], name: str
+) -> tuple[NDArray[Any], bool, tuple[str, ...]]:
+    """Return the picture (H, W) or (H, W, C) of a file's components, whether it ends in alpha, and
+    notes.
 
-    Values are as stored. Those of a picture with alpha, and of channels of different depths, are scaled to the whole
-    range of 8 or 16 bits. Raises DtypeError for colours that would have to be converted.
+    Values are as stored. Those of a picture with alpha, and of channels of different depths, are
+    scaled to the whole range of 8 or 16 bits. Raises DtypeError for colours that would have to be
+    converted.
     """
     order, alpha, premultiplied = header.ordered()
     channels = [header.channels[number] for number in order]
@@ -179,7 +202,8 @@ def _picture(header: Header, values: NDArray[Any], name: str) -> tuple[NDArray[A
     if header.palette is not None:
         last = len(header.palette.colours) - 1
         columns = [
-            None if channel.column is None else header.palette.colours[:, channel.column] for channel in channels
+            None if channel.column is None else header.palette.colours[:, channel.column]
+            for channel in channels
         ]
         planes = [
             plane if column is None else column[np.clip(plane, 0, last)]
@@ -188,7 +212,9 @@ def _picture(header: Header, values: NDArray[Any], name: str) -> tuple[NDArray[A
         notes.append("palette expanded")
     if header.colour_space in (CMYK, CIELAB):
         space = {CMYK: "CMYK", CIELAB: "CIELab"}[header.colour_space]
-        raise DtypeError(f"{name} holds {space} samples", "expected gray or RGB", "convert it first")
+        raise DtypeError(
+            f"{name} holds {space} samples", "expected gray or RGB", "convert it first"
+        )
     if header.colour_space == SYCC and len(planes) - alpha == 3:
         planes[:3] = _to_rgb(planes[:3], depths[:3])
         depths[:3] = [Component(depths[0].bits, signed=False)] * 3
@@ -198,7 +224,9 @@ def _picture(header: Header, values: NDArray[Any], name: str) -> tuple[NDArray[A
         planes, scale = _scale(planes, depths, name)
         notes.append(scale)
     elif depths[0] not in (Component(8, signed=False), Component(16, signed=False)):
-        notes.append(f"{'signed ' if depths[0].signed else ''}{depths[0].bits}-bit values as stored")
+        notes.append(
+            f"{'signed ' if depths[0].signed else ''}{depths[0].bits}-bit values as stored"
+        )
     array = np.stack(planes, axis=-1).astype(_smallest_type(depths))
     if premultiplied:
         array = unpremultiply(array, 8 * array.itemsize)
@@ -207,7 +235,9 @@ def _picture(header: Header, values: NDArray[Any], name: str) -> tuple[NDArray[A
 
 
 def _to_rgb(planes: list[NDArray[Any]], depths: list[Component]) -> list[NDArray[Any]]:
-    """Return red, green and blue of luma and chroma. Source: ISO/IEC 15444-1, I.5.3.3, sYCC; IEC 61966-2-1, Annex F."""
+    """Return red, green and blue of luma and chroma. Source: ISO/IEC 15444-1, I.5.3.3, sYCC; IEC
+    61966-2-1, Annex F.
+    """
     luma = planes[0].astype(np.float64)
     chroma = zip(planes[1:], depths[1:], strict=True)
     blue, red = (plane - (0.0 if each.signed else 2.0 ** (each.bits - 1)) for plane, each in chroma)
@@ -215,13 +245,22 @@ def _to_rgb(planes: list[NDArray[Any]], depths: list[Component]) -> list[NDArray
     return [np.clip(np.rint(colour), *depths[0].limits).astype(np.int64) for colour in colours]
 
 
-def _scale(planes: list[NDArray[Any]], depths: list[Component], name: str) -> tuple[list[NDArray[Any]], str]:
+def _scale(
+    planes: list[NDArray[Any]], depths: list[Component], name: str
+) -> tuple[list[NDArray[Any]], str]:
     """Return planes in the whole range of 8 or 16 bits, and that in words, "" if they had it."""
     if any(each.signed for each in depths):
-        raise DtypeError(f"{name} holds signed samples beside others or alpha", "expected one kind", "convert it first")
+        raise DtypeError(
+            f"{name} holds signed samples beside others or alpha",
+            "expected one kind",
+            "convert it first",
+        )
     top = 255 if max(each.bits for each in depths) <= 8 else 65535
     tops = [each.limits[1] for each in depths]
-    scaled = [np.rint(plane * (top / most)).astype(np.int64) for plane, most in zip(planes, tops, strict=True)]
+    scaled = [
+        np.rint(plane * (top / most)).astype(np.int64)
+        for plane, most in zip(planes, tops, strict=True)
+    ]
     words = ", ".join(f"0..{most}" for most in dict.fromkeys(tops))
     return scaled, f"values scaled from {words} to 0..{top}" if set(tops) != {top} else ""
 

@@ -54,7 +54,9 @@ class Palette(NamedTuple):
 
 
 class Mapping(NamedTuple):
-    """Where a channel's samples come from: a component, and the column of the palette, None without one."""
+    """Where a channel's samples come from: a component, and the column of the palette, None without
+    one.
+    """
 
     component: int
     column: int | None = None
@@ -80,7 +82,9 @@ class Header:
     @property
     def channels(self) -> tuple[Mapping, ...]:
         """Where the samples of each channel come from, in the order in which channels are numbered."""
-        return self.mappings or tuple(Mapping(number) for number in range(len(self.sizes.components)))
+        return self.mappings or tuple(
+            Mapping(number) for number in range(len(self.sizes.components))
+        )
 
     def depth(self, channel: Mapping) -> Component:
         """Return what samples a channel has."""
@@ -90,16 +94,20 @@ class Header:
         return self.palette.columns[channel.column]
 
     def ordered(self) -> tuple[tuple[int, ...], bool, bool]:
-        """Return the channels in the order of a picture, and whether the last is alpha, and premultiplied.
+        """Return the channels in the order of a picture, and whether the last is alpha, and
+        premultiplied.
 
-        Colours come in the order of their associations, then what is none. Alpha is one channel that
-        belongs to the whole picture, behind one or three colours; without boxes, as Pillow has it.
+        Colours come in the order of their associations, then what is none. Alpha is one channel
+        that belongs to the whole picture, behind one or three colours; without boxes, as Pillow has
+        it.
         """
         count = len(self.channels)
         if not self.definitions:
             return tuple(range(count)), not self.boxed and count in (2, 4), False
         said = {channel: (kind, association) for channel, kind, association in self.definitions}
-        colours = sorted((said[n][1], n) for n in range(count) if said.get(n, (None,))[0] == _COLOUR)
+        colours = sorted(
+            (said[n][1], n) for n in range(count) if said.get(n, (None,))[0] == _COLOUR
+        )
         others = [n for n in range(count) if said.get(n, (None,))[0] != _COLOUR]
         order = (*(n for _, n in colours), *others)
         kinds = [said.get(n, (None, None)) for n in others]
@@ -108,7 +116,9 @@ class Header:
 
     @property
     def is_plain(self) -> bool:
-        """Whether Pillow reads the picture as it is: 8 bits, or 16 of gray alone, and nothing unusual beside."""
+        """Whether Pillow reads the picture as it is: 8 bits, or 16 of gray alone, and nothing
+        unusual beside.
+        """
         components = self.sizes.components
         count = len(components)
         order, alpha, premultiplied = self.ordered()
@@ -120,18 +130,28 @@ class Header:
         if bits == {16}:
             return count == 1 and not luma.signed
         signed = luma.signed or (any(each.signed for each in chroma) and self.colour_space != SYCC)
-        return bits == {8} and not signed and (alpha or count in (1, 3) or self.colour_space == CMYK)
+        return (
+            bits == {8} and not signed and (alpha or count in (1, 3) or self.colour_space == CMYK)
+        )
 
 
 def read_sizes(segment: bytes) -> Sizes:
-    """Return what the segment SIZ declares, given what follows its marker. Raises ValueError for one that is cut."""
+    """Return what the segment SIZ declares, given what follows its marker. Raises ValueError for
+    one that is cut.
+    """
     try:
         *edges, count = struct.unpack(">8IH", segment[4:38])
         samples = struct.iter_unpack("BBB", segment[38 : 38 + 3 * count])
-        components = tuple(Component((bits & 0x7F) + 1, bits > 0x7F, (dx, dy)) for bits, dx, dy in samples)
+        components = tuple(
+            Component((bits & 0x7F) + 1, bits > 0x7F, (dx, dy)) for bits, dx, dy in samples
+        )
     except struct.error as error:
         raise ValueError("its segment SIZ is cut") from error
-    if len(components) != count or not components or max(each.bits for each in components) > _MOST_BITS:
+    if (
+        len(components) != count
+        or not components
+        or max(each.bits for each in components) > _MOST_BITS
+    ):
         raise ValueError("its segment SIZ is damaged")
     return Sizes(edges[0] - edges[2], edges[1] - edges[3], (edges[4], edges[5]), components)
 
@@ -163,7 +183,9 @@ def read_header(stream: BinaryIO) -> Header | None:
             definitions=tuple(struct.iter_unpack(">HHH", content.get(b"cdef", b"")[2:])),
         )
         for channel in header.channels:
-            header.depth(channel)  # raises LookupError for a channel of a component that there is not
+            header.depth(
+                channel
+            )  # raises LookupError for a channel of a component that there is not
         return header
     except (ValueError, LookupError, struct.error):
         return None
@@ -195,7 +217,9 @@ def _palette(content: bytes) -> Palette:
     for entry in range(entries):
         for column, each in enumerate(columns):
             size = (each.bits + 7) // 8
-            colours[entry, column] = int.from_bytes(content[at : at + size], "big", signed=each.signed)
+            colours[entry, column] = int.from_bytes(
+                content[at : at + size], "big", signed=each.signed
+            )
             at += size
     if at > len(content) or not entries or not count:
         raise ValueError("its palette is cut")
@@ -205,4 +229,6 @@ def _palette(content: bytes) -> Palette:
 def _mappings(content: bytes) -> tuple[Mapping, ...]:
     """Return the channels that a box cmap makes of components."""
     rows = struct.iter_unpack(">HBB", content)
-    return tuple(Mapping(component, column if kind == 1 else None) for component, kind, column in rows)
+    return tuple(
+        Mapping(component, column if kind == 1 else None) for component, kind, column in rows
+    )

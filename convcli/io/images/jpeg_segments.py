@@ -14,7 +14,9 @@ from convcli.io.images.integrity import BLOCK, CUT
 END_OF_IMAGE, START_OF_SCAN, COMMENT = 0xD9, 0xDA, 0xFE
 _BARE_MARKERS = (0x01, 0xD8, END_OF_IMAGE)  # which no length follows
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-"""A marker in a scan or between segments: neither a stuffed byte (FF 00) nor a restart (FF D0 to D7) nor a fill."""
+"""A marker in a scan or between segments: neither a stuffed byte (FF 00) nor a restart (FF D0 to
+D7) nor a fill.
+"""
 
 
 class Segment(NamedTuple):
@@ -32,7 +34,8 @@ class Segment(NamedTuple):
 
 
 def find_segments(stream: BinaryIO) -> Iterator[Segment]:
-    """Yield the segments behind the first marker, up to the end of the image; of a scan its header alone.
+    """Yield the segments behind the first marker, up to the end of the image; of a scan its header
+    alone.
 
     Raises ValueError where the file ends too early.
     """

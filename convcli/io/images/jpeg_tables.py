@@ -1,6 +1,7 @@
 """JPEG: how strongly an image was quantised, so that what is made of it can be written likewise.
 
-Source: ITU-T T.81, B.2.4.1 (tables) and B.2.2 (sampling factors); annex K.1 has the tables that libjpeg (IJG) scales.
+Source: ITU-T T.81, B.2.4.1 (tables) and B.2.2 (sampling factors); annex K.1 has the tables that
+libjpeg (IJG) scales.
 """
 
 from __future__ import annotations
@@ -20,12 +21,87 @@ _SUBSAMPLING = ("4:4:4", "4:2:2", "4:2:0")
 """The names of Pillow's numbers: how many of the chroma samples are kept."""
 
 _LUMA = (
-    *(16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56),
-    *(14, 17, 22, 29, 51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92),
+    *(
+        16,
+        11,
+        10,
+        16,
+        24,
+        40,
+        51,
+        61,
+        12,
+        12,
+        14,
+        19,
+        26,
+        58,
+        60,
+        55,
+        14,
+        13,
+        16,
+        24,
+        40,
+        57,
+        69,
+        56,
+    ),
+    *(
+        14,
+        17,
+        22,
+        29,
+        51,
+        87,
+        80,
+        62,
+        18,
+        22,
+        37,
+        56,
+        68,
+        109,
+        103,
+        77,
+        24,
+        35,
+        55,
+        64,
+        81,
+        104,
+        113,
+        92,
+    ),
     *(49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99),
 )
 _CHROMA = (
-    *(17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99, 24, 26, 56, 99, 99, 99, 99, 99),
+    *(
+        17,
+        18,
+        24,
+        47,
+        99,
+        99,
+        99,
+        99,
+        18,
+        21,
+        26,
+        66,
+        99,
+        99,
+        99,
+        99,
+        24,
+        26,
+        56,
+        99,
+        99,
+        99,
+        99,
+        99,
+    ),
     *(47, 66, 99, 99, 99, 99, 99, 99, *[99] * 32),
 )
 
@@ -33,12 +109,15 @@ _ZIGZAG = sorted(
     range(64),
     key=lambda at: (at // 8 + at % 8, at // 8 if (at // 8 + at % 8) % 2 else at % 8),
 )
-"""The place, row by row, of each coefficient in the order of a file: along diagonals, up and down by turns."""
+"""The place, row by row, of each coefficient in the order of a file: along diagonals, up and down
+by turns.
+"""
 
 
 @dataclass(frozen=True)
 class JpegTables:
-    """The quantisation tables of the components, in order, row by row, and how chroma is subsampled.
+    """The quantisation tables of the components, in order, row by row, and how chroma is
+    subsampled.
 
     subsampling: 0 for 4:4:4, 1 for 4:2:2, 2 for 4:2:0; None for a picture of one component.
     """
@@ -51,18 +130,27 @@ class JpegTables:
         """The quality from 1 to 100 whose tables libjpeg would write, None if these are others."""
         bases = (_LUMA, *[_CHROMA] * 2, _LUMA)
         for quality in range(100, 0, -1):
-            if all(table == _scaled(base, quality) for table, base in zip(self.tables, bases, strict=False)):
+            if all(
+                table == _scaled(base, quality)
+                for table, base in zip(self.tables, bases, strict=False)
+            ):
                 return quality
         return None
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of Pillow's encoder that quantise likewise; without a quality, it takes tables as they are."""
+        """The options of Pillow's encoder that quantise likewise; without a quality, it takes
+        tables as they are.
+        """
         subsampling = self.subsampling or 0
         if self.quality is not None:
             return {"quality": self.quality, "subsampling": subsampling}
         distinct = list(dict.fromkeys(self.tables[:2]))
-        return {"quality": -1, "qtables": [list(table) for table in distinct], "subsampling": subsampling}
+        return {
+            "quality": -1,
+            "qtables": [list(table) for table in distinct],
+            "subsampling": subsampling,
+        }
 
     @property
     def words(self) -> str:
@@ -72,7 +160,9 @@ class JpegTables:
         "the input's quality 80, 4:2:0"
         """
         kept = "quantisation tables" if self.quality is None else f"quality {self.quality}"
-        return f"the input's {kept}" + ("" if self.subsampling is None else f", {_SUBSAMPLING[self.subsampling]}")
+        return f"the input's {kept}" + (
+            "" if self.subsampling is None else f", {_SUBSAMPLING[self.subsampling]}"
+        )
 
 
 def _scaled(base: Table, quality: int) -> Table:
@@ -97,22 +187,30 @@ def find_tables(stream: BinaryIO) -> JpegTables | None:
         found = tuple(tables[table] for _, table in components)
     except (ValueError, KeyError, IndexError):
         return None
-    return JpegTables(found, _subsampling([factors for factors, _ in components])) if found else None
+    return (
+        JpegTables(found, _subsampling([factors for factors, _ in components])) if found else None
+    )
 
 
 def _parse_tables(content: bytes) -> Iterator[tuple[int, Table]]:
-    """Yield the number of each table of a segment, and its values row by row; those of 16 bits at most 255."""
+    """Yield the number of each table of a segment, and its values row by row; those of 16 bits at
+    most 255.
+    """
     at = 0
     while at < len(content):
         size = 2 if content[at] >> 4 else 1
-        values = [int.from_bytes(content[at + 1 + size * i : at + 1 + size * (i + 1)], "big") for i in range(64)]
+        values = [
+            int.from_bytes(content[at + 1 + size * i : at + 1 + size * (i + 1)], "big")
+            for i in range(64)
+        ]
         placed = dict(zip(_ZIGZAG, values, strict=True))
         yield content[at] & 15, tuple(min(max(placed[place], 1), 255) for place in range(64))
         at += 1 + 64 * size
 
 
 def _subsampling(factors: list[int]) -> int | None:
-    """Return Pillow's number of the subsampling that keeps as much of chroma, or more where it has no such.
+    """Return Pillow's number of the subsampling that keeps as much of chroma, or more where it has
+    no such.
 
     factors: of each component, the horizontal in the upper four bits and the vertical in the lower.
     """

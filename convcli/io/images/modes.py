@@ -6,7 +6,9 @@ from typing import NamedTuple
 
 
 class Reading(NamedTuple):
-    """How a mode is read: the mode it is converted to, that for a file with transparency, the number type, a note."""
+    """How a mode is read: the mode it is converted to, that for a file with transparency, the
+    number type, a note.
+    """
 
     opaque: str
     transparent: str
@@ -20,7 +22,9 @@ class Reading(NamedTuple):
         >>> MODES["P"].words
         ('RGB uint8', 'RGBA uint8', 'palette expanded')
         """
-        opaque, transparent = (f"{_SAMPLES.get(mode, mode)} {self.dtype}" for mode in (self.opaque, self.transparent))
+        opaque, transparent = (
+            f"{_SAMPLES.get(mode, mode)} {self.dtype}" for mode in (self.opaque, self.transparent)
+        )
         return opaque, transparent, self.note
 
 
@@ -48,4 +52,6 @@ MODES = {
     "HSV": _to_rgb("HSV"),
     "I": Reading("I", "I", "int32"),
     "F": Reading("F", "F", "float32"),
-} | {f"I;16{order}": Reading("", "", "uint16") for order in ("", "L", "B", "N")}  # "" converts nothing
+} | {
+    f"I;16{order}": Reading("", "", "uint16") for order in ("", "L", "B", "N")
+}  # "" converts nothing

@@ -21,7 +21,9 @@ class Netpbm(Pillow):
     """PBM, PGM, PPM or PFM; a file of each may be called PNM."""
 
     def format_name(self, image: ImageFile) -> str:
-        return {"1": "pbm", "L": "pgm", "I": "pgm", "RGB": "ppm", "F": "pfm"}.get(image.mode, self.form.name)
+        return {"1": "pbm", "L": "pgm", "I": "pgm", "RGB": "ppm", "F": "pfm"}.get(
+            image.mode, self.form.name
+        )
 
     def sample_bits(self, image: ImageFile, stream: BinaryIO) -> int:
         return max(netpbm_largest(image).bit_length(), 8)

@@ -1,4 +1,6 @@
-"""Pillow's settings, which are global to the process, and the errors that it raises for damaged files."""
+"""Pillow's settings, which are global to the process, and the errors that it raises for damaged
+files.
+"""
 
 from __future__ import annotations
 
@@ -30,17 +32,23 @@ DECODING_ERRORS = (
 """What Pillow raises for a damaged file: nearly anything."""
 
 DIRECTORY_ERRORS = (*DECODING_ERRORS, AttributeError, ZeroDivisionError)
-"""What it raises for damaged directories of a TIFF or of EXIF, and for values that are not what they should be."""
+"""What it raises for damaged directories of a TIFF or of EXIF, and for values that are not what
+they should be.
+"""
 
 # Pillow loads these on demand, by importing every plugin it has; importing the one spares that.
 _PLUGINS = {"WEBP": "WebPImagePlugin", "TIFF": "TiffImagePlugin", "JPEG2000": "Jpeg2KImagePlugin"}
 _held = threading.RLock()
-_SILENCE = logging.NullHandler()  # where a program sets up no other, Pillow's logger would write to stderr
+_SILENCE = (
+    logging.NullHandler()
+)  # where a program sets up no other, Pillow's logger would write to stderr
 
 
 @contextmanager
 def lenient() -> Iterator[None]:
-    """Let Pillow leave blank what a file does not hold, until the block ends; the setting is global to the process."""
+    """Let Pillow leave blank what a file does not hold, until the block ends; the setting is global
+    to the process.
+    """
     from PIL import ImageFile
 
     with _held:
@@ -53,7 +61,8 @@ def lenient() -> Iterator[None]:
 
 @contextmanager
 def unguarded(pixels: int | None = None) -> Iterator[None]:
-    """Put other limits in the place of Pillow's own of pixels, by default none, and mute its warnings.
+    """Put other limits in the place of Pillow's own of pixels, by default none, and mute its
+    warnings.
 
     Both settings are global to the process, so they are held by one thread at a time, and put back
     when the block ends. pixels: above which Pillow raises DecompressionBombError.
@@ -83,9 +92,11 @@ def load_plugin(pillow: str) -> None:
 
 @cache
 def _listen_to_libtiff() -> None:
-    """Keep libtiff, which Pillow's own library carries, from writing to stderr in its words what Pillow then raises.
+    """Keep libtiff, which Pillow's own library carries, from writing to stderr in its words what
+    Pillow then raises.
 
-    What Pillow does not raise is kept for `listening`: a fax is decoded beyond a code that means nothing.
+    What Pillow does not raise is kept for `listening`: a fax is decoded beyond a code that means
+    nothing.
     """
     try:
         library = ctypes.CDLL(import_module("PIL._imaging").__file__)
@@ -109,7 +120,9 @@ _heard = threading.local()
 
 @contextmanager
 def listening() -> Iterator[list[str]]:
-    """Collect what libtiff finds wrong with samples in this thread, and Pillow does not raise, until the block ends."""
+    """Collect what libtiff finds wrong with samples in this thread, and Pillow does not raise,
+    until the block ends.
+    """
     _heard.damage = []
     try:
         yield _heard.damage
@@ -140,7 +153,8 @@ class Bounded:
 class Whole:
     """A stream without a file descriptor, whose writes are whole or raise.
 
-    Pillow's encoders write to a descriptor themselves, and take a part of a write, as on a full disk, for all of it.
+    Pillow's encoders write to a descriptor themselves, and take a part of a write, as on a full
+    disk, for all of it.
     """
 
     def __init__(self, stream: BinaryIO) -> None:

@@ -1,4 +1,6 @@
-"""PNG: read by Pillow, or 16 bits in several channels by imagecodecs; written by Pillow, or large ones in stripes."""
+"""PNG: read by Pillow, or 16 bits in several channels by imagecodecs; written by Pillow, or large
+ones in stripes.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 LEVEL = 1
-"""The level that is used if none is given: zlib's own, 6, takes about four times as long, for about the same size."""
+"""The level that is used if none is given: zlib's own, 6, takes about four times as long, for about
+the same size.
+"""
 
 
 _LAST_HEAD = bytes(4) + b"IEND"
@@ -47,7 +51,9 @@ _MAX_SHORT = 65535  # in 16 bits: the numerator and the denominator of a PNG's s
 
 
 class Png(Pillow):
-    """PNG: a large picture, or one that Pillow would cut, in stripes by all threads; all else by Pillow."""
+    """PNG: a large picture, or one that Pillow would cut, in stripes by all threads; all else by
+    Pillow.
+    """
 
     self_ending = True
 
@@ -74,14 +80,18 @@ class Png(Pillow):
         if not channels:
             return super().read(stream, request)
         assert self.form.extension is not None
-        check_extension(self.form.extension, f"{request.name} holds 16-bit samples in several channels")
+        check_extension(
+            self.form.extension, f"{request.name} holds 16-bit samples in several channels"
+        )
         return self._read_deep(stream, request, channels)
 
     def _read_deep(self, stream: BinaryIO, request: ReadRequest, channels: int) -> Data:
-        """Return the samples (H, W, C) of a PNG of 16 bits, uint16, upright; a transparent colour is alpha.
+        """Return the samples (H, W, C) of a PNG of 16 bits, uint16, upright; a transparent colour
+        is alpha.
 
-        Of an animation, the first frame: imagecodecs takes no other. Raises FileError for others, and for a file that
-        is damaged, LimitError for a header that declares more than the limits allow.
+        Of an animation, the first frame: imagecodecs takes no other. Raises FileError for others,
+        and for a file that is damaged, LimitError for a header that declares more than the limits
+        allow.
         """
         name, limits = request.name, request.limits
         found = self.find_metadata(stream)
@@ -146,8 +156,12 @@ class Png(Pillow):
     def settings(self, given: Mapping[str, int]) -> dict[str, Any]:
         return {"compress_level": LEVEL, **given}
 
-    def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
-        """Bytes of the stripes; or those of Pillow, which holds what differs from the frame before once more."""
+    def encoding_bytes(
+        self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
+    ) -> int:
+        """Bytes of the stripes; or those of Pillow, which holds what differs from the frame before
+        once more.
+        """
         if in_stripes(dtype, shape):
             return encoding_bytes(shape, dtype, request.threads)
         frames, pixels, channels = measures(shape)
@@ -158,14 +172,20 @@ class Png(Pillow):
 
 
 def in_stripes(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
-    """Return whether such an array is one picture of more than one stripe, or of samples that Pillow would cut."""
+    """Return whether such an array is one picture of more than one stripe, or of samples that
+    Pillow would cut.
+    """
     if len(shape) > 3:
         return False
-    return math.prod(shape) * dtype.itemsize > STRIPE or (dtype == np.uint16 and channel_count(shape) > 1)
+    return math.prod(shape) * dtype.itemsize > STRIPE or (
+        dtype == np.uint16 and channel_count(shape) > 1
+    )
 
 
 class _WithChunks(Whole):
-    """A stream to which Pillow writes a PNG, and which puts chunks behind its first, and before its last."""
+    """A stream to which Pillow writes a PNG, and which puts chunks behind its first, and before its
+    last.
+    """
 
     def __init__(self, stream: BinaryIO, first: Sequence[Chunk], last: Sequence[Chunk]) -> None:
         super().__init__(stream)
@@ -196,7 +216,8 @@ def _decode(content: bytes, name: str) -> NDArray[Any]:
 
 
 def _duration(duration: float) -> float:
-    """Return the nearest milliseconds that a PNG holds: a fraction of seconds, of two numbers of 16 bits.
+    """Return the nearest milliseconds that a PNG holds: a fraction of seconds, of two numbers of 16
+    bits.
 
     >>> _duration(41.7), _duration(70_004), _duration(1e9)
     (41.7, 70000, 65535000)

@@ -20,7 +20,10 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEAD = len(SIGNATURE) + 25
 """Bytes up to the end of the chunk IHDR, which is the first."""
 
-_SAMPLES = (b"IDAT", b"fdAT")  # the chunks of samples, and of those of an animation's further frames
+_SAMPLES = (
+    b"IDAT",
+    b"fdAT",
+)  # the chunks of samples, and of those of an animation's further frames
 CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 OF_SAMPLES = (*CRITICAL, b"tRNS", b"acTL", b"fcTL", b"fdAT")
 """Chunks without which the samples are not what they are."""
@@ -68,7 +71,8 @@ def find_chunks(stream: BinaryIO) -> Iterator[Place]:
 
 
 def read_chunks(stream: BinaryIO, *, with_samples: bool = False) -> Iterator[Chunk]:
-    """Yield the chunks up to IEND; those of samples are checked, and come without their content by default.
+    """Yield the chunks up to IEND; those of samples are checked, and come without their content by
+    default.
 
     Raises ValueError where the file ends too early, or a chunk's checksum differs.
     """
@@ -102,7 +106,9 @@ def write_chunk(stream: BinaryIO, kind: bytes, content: bytes) -> None:
 
 
 def deep_channels(stream: BinaryIO) -> int:
-    """Return the channels of a file of 16 bits a sample that has several, else 0; the stream is left at its start."""
+    """Return the channels of a file of 16 bits a sample that has several, else 0; the stream is
+    left at its start.
+    """
     stream.seek(0)
     head = stream.read(26)
     stream.seek(0)
@@ -135,7 +141,9 @@ def read_regions(stream: BinaryIO) -> Iterator[Region]:
     frame: list[Chunk] = []
     sequence = count()
     for chunk in read_chunks(stream, with_samples=True):
-        if chunk.kind in (b"fcTL", b"fdAT") and chunk.content[:4] != next(sequence).to_bytes(4, "big"):
+        if chunk.kind in (b"fcTL", b"fdAT") and chunk.content[:4] != next(sequence).to_bytes(
+            4, "big"
+        ):
             raise ValueError("the chunks of its animation are out of sequence")
         if chunk.kind in (b"IHDR", b"PLTE", b"tRNS"):
             shared.append(chunk)
@@ -148,9 +156,13 @@ def read_regions(stream: BinaryIO) -> Iterator[Region]:
 
 
 def _region(shared: list[Chunk], frame: list[Chunk]) -> Region:
-    """Return a frame of an animation, from the chunks for all frames, and its own, the first of which is its fcTL."""
+    """Return a frame of an animation, from the chunks for all frames, and its own, the first of
+    which is its fcTL.
+    """
     control, *samples = frame
-    _, width, height, left, top, delay, unit, disposal, blend = struct.unpack(">5IHHBB", control.content)
+    _, width, height, left, top, delay, unit, disposal, blend = struct.unpack(
+        ">5IHHBB", control.content
+    )
     picture = io.BytesIO()
     picture.write(SIGNATURE)
     for kind, content in shared:
@@ -164,5 +176,12 @@ def _region(shared: list[Chunk], frame: list[Chunk]) -> Region:
         raise ValueError("a frame of its animation lies outside of it")
     duration = 1000 * delay / (unit or 100)
     return Region(
-        picture.getvalue(), left, top, width, height, duration, blend == 1, _DISPOSALS.get(disposal, Disposal.KEEP)
+        picture.getvalue(),
+        left,
+        top,
+        width,
+        height,
+        duration,
+        blend == 1,
+        _DISPOSALS.get(disposal, Disposal.KEEP),
     )

@@ -1,16 +1,16 @@
 """An encoder of PNG for large pictures that uses all cores.
 
-Pillow's encoder uses one core, and tries five filters on every row: of the 1.8 s that `apply` takes for 4096x4096
-pixels, 1.2 s. Here stripes of rows are filtered and deflated independently, each with one filter that is chosen by
-deflating a few of its rows under each, and that takes 0.27 s; of large photographs and screens the file is 0.9 to 1.1
-times as large::
+Pillow's encoder uses one core, and tries five filters on every row: of the 1.8 s that `apply` takes
+for 4096x4096 pixels, 1.2 s. Here stripes of rows are filtered and deflated independently, each with
+one filter that is chosen by deflating a few of its rows under each, and that takes 0.27 s; of large
+photographs and screens the file is 0.9 to 1.1 times as large::
 
     IHDR | IDAT 78 01 | IDAT stripe 0 ... 00 00 ff ff | IDAT stripe 1 ... 00 00 ff ff | ... | IDAT 03 00 adler32 | IEND
            zlib's head  raw deflate, ended by an empty stored block                           an empty last block
 
-The stripes follow from the picture's shape alone, so the bytes are the same for any number of threads.
-Sources: W3C, "Portable Network Graphics (PNG) Specification", 5 and 9; RFC 1950 and 1951; the sums are joined as
-zlib's adler32_combine joins them.
+The stripes follow from the picture's shape alone, so the bytes are the same for any number of
+threads. Sources: W3C, "Portable Network Graphics (PNG) Specification", 5 and 9; RFC 1950 and 1951;
+the sums are joined as zlib's adler32_combine joins them.
 """
 
 from __future__ import annotations
@@ -35,13 +35,17 @@ Result = TypeVar("Result")
 Bytes = NDArray[np.uint8]
 
 STRIPE = 1 << 18
-"""Bytes of samples in a stripe: few enough for a core's cache, and many beside the 32 KiB that deflate looks back."""
+"""Bytes of samples in a stripe: few enough for a core's cache, and many beside the 32 KiB that
+deflate looks back.
+"""
 
 TRIED = 16
 """Of a stripe's rows, one in so many is deflated under each filter to choose one."""
 
 HELD = 8
-"""Memory of a thread, in sizes of a stripe: its samples, their neighbours, the filtered rows, the deflated ones."""
+"""Memory of a thread, in sizes of a stripe: its samples, their neighbours, the filtered rows, the
+deflated ones.
+"""
 
 _COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels: gray, gray and alpha, RGB, RGBA
 _BASE = 65521  # Adler-32's modulus
@@ -58,7 +62,8 @@ def write_png(
     """Encode a picture (H, W) or (H, W, C) of bool, uint8 or uint16, by so many threads.
 
     Channels: gray, gray and alpha, RGB, RGBA; one for bool and uint16.   level: zlib's, 0 to 9.
-    chunks: of metadata, which are written before the samples. last: others, which are written behind these.
+    chunks: of metadata, which are written before the samples. last: others, which are written
+    behind these.
 
     >>> import io
     >>> from PIL import Image
@@ -70,7 +75,11 @@ def write_png(
     bits = {"bool": 1, "uint8": 8, "uint16": 16}[array.dtype.name]
     picture = _Picture(array, max(bits * channels // 8, 1), level)
     stream.write(SIGNATURE)
-    write_chunk(stream, b"IHDR", struct.pack(">IIBBBBB", *array.shape[1::-1], bits, _COLOUR[channels], 0, 0, 0))
+    write_chunk(
+        stream,
+        b"IHDR",
+        struct.pack(">IIBBBBB", *array.shape[1::-1], bits, _COLOUR[channels], 0, 0, 0),
+    )
     for chunk in chunks:
         write_chunk(stream, *chunk)
     write_chunk(stream, b"IDAT", b"\x78\x01")
@@ -126,7 +135,9 @@ class _Picture:
         return _Stripe(_deflate(content, self.level), zlib.adler32(content), len(content))
 
     def _filter(self, samples: Bytes, number: int) -> memoryview:
-        """Return all rows but the first, which is the one above, filtered: the filter's number, then differences."""
+        """Return all rows but the first, which is the one above, filtered: the filter's number,
+        then differences.
+        """
         rows = samples[1:]
         filtered = np.empty((len(rows), rows.shape[1] + 1), np.uint8)
         filtered[:, 0] = number
@@ -149,7 +160,9 @@ def _left_neighbours(samples: Bytes, step: int) -> Bytes:
 
 
 def _mean(samples: Bytes, step: int) -> Bytes:
-    """Return the mean of left and above, rounded down, without a wider type: the common bits, and half the others."""
+    """Return the mean of left and above, rounded down, without a wider type: the common bits, and
+    half the others.
+    """
     left, above = _left_neighbours(samples, step), samples[:-1]
     return (left & above) + ((left ^ above) >> 1)
 
@@ -160,7 +173,9 @@ FILTERS: dict[int, Callable[[Bytes, int], Bytes | int]] = {
     3: _mean,
     0: lambda samples, step: 0,
 }
-"""What each filter predicts for samples, of which the first row is the one above. Paeth's costs more than all here."""
+"""What each filter predicts for samples, of which the first row is the one above. Paeth's costs
+more than all here.
+"""
 
 
 def _deflate(content: memoryview, level: int) -> bytes:
@@ -180,8 +195,11 @@ def _combine_adler32(first: int, second: int, size: int) -> int:
     return sums[1] << 16 | sums[0]
 
 
-def _map_in_order(work: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """Yield work(item) for every item in order, by a pool that is never more than a few items ahead.
+def _map_in_order(
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int
+) -> Iterator[Result]:
+    """Yield work(item) for every item in order, by a pool that is never more than a few items
+    ahead.
 
     With one thread, or where the system allows no more, the caller does the work.
 

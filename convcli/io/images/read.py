@@ -32,7 +32,14 @@ from convcli.io.images.metadata.found import Found
 from convcli.io.images.metadata.through_pillow import read_metadata
 from convcli.io.images.metadata.upright import apply_orientation, orientation_of
 from convcli.io.images.modes import MODES
-from convcli.io.images.pillow import DECODING_ERRORS, Bounded, lenient, listening, load_plugin, unguarded
+from convcli.io.images.pillow import (
+    DECODING_ERRORS,
+    Bounded,
+    lenient,
+    listening,
+    load_plugin,
+    unguarded,
+)
 from convcli.limits import SMALLER, Limits, show_bytes
 from convcli.options import Frames
 
@@ -49,10 +56,11 @@ BAND = 1 << 17
 
 
 def to_array(image: Image, dtype: DTypeLike) -> NDArray[Any]:
-    """Return a picture's samples as an array of that type, (H, W), or (H, W, C) if it has more than one channel.
+    """Return a picture's samples as an array of that type, (H, W), or (H, W, C) if it has more than
+    one channel.
 
-    They are copied in bands of rows: `np.asarray` copies the whole twice more, through memory that is new each time,
-    which takes three times as long.
+    They are copied in bands of rows: `np.asarray` copies the whole twice more, through memory that
+    is new each time, which takes three times as long.
 
     >>> from PIL import Image
     >>> to_array(Image.new("RGB", (3, 2), (1, 2, 3)), "uint8").shape
@@ -67,7 +75,8 @@ def to_array(image: Image, dtype: DTypeLike) -> NDArray[Any]:
 
 
 def decoding_bytes(image: Image) -> int:
-    """Return how many bytes decoding takes at most: Pillow's own picture, transposed and converted, and the array.
+    """Return how many bytes decoding takes at most: Pillow's own picture, transposed and converted,
+    and the array.
 
     Pillow holds once more the rows that it hands over at a time.
     """
@@ -84,7 +93,9 @@ def decoding_bytes(image: Image) -> int:
 
 
 def stored_bytes(image: Image) -> int:
-    """Return how many bytes Pillow takes for a pixel: 1, or 2 for its 16-bit modes, or 4 for all others."""
+    """Return how many bytes Pillow takes for a pixel: 1, or 2 for its 16-bit modes, or 4 for all
+    others.
+    """
     if image.mode in ("1", "L", "P"):
         return 1
     return 2 if image.mode.startswith("I;16") else 4
@@ -109,7 +120,9 @@ def _convert(image: Image) -> Image:
 
 
 def _is_turned(image: Image) -> bool:
-    """Return whether the header says that the picture is not upright; a PNG may say so behind its samples."""
+    """Return whether the header says that the picture is not upright; a PNG may say so behind its
+    samples.
+    """
     known = image.format != "PNG" or "exif" in image.info
     return known and orientation_of(image.getexif()) > 1
 
@@ -139,10 +152,11 @@ class PictureFormat(Protocol):
 def read_image(stream: BinaryIO, codec: PictureFormat, request: ReadRequest) -> Data:
     """Decode the wanted frames of an image whose content was recognised as the codec's format.
 
-    Returns (H, W) or (H, W, C), and (F, H, W, C) for all of several: uint8, uint16, int32 or float32, upright, straight
-    alpha last. request.allow_truncated reads a damaged file as far as it goes; `damage` says what was found.
-    Raises InputError for a frame that there is not, FileError for a damaged file, DtypeError for bits that Pillow would
-    cut, LimitError for a header that declares more pixels, or more memory, than the limits allow.
+    Returns (H, W) or (H, W, C), and (F, H, W, C) for all of several: uint8, uint16, int32 or
+    float32, upright, straight alpha last. request.allow_truncated reads a damaged file as far as it
+    goes; `damage` says what was found. Raises InputError for a frame that there is not, FileError
+    for a damaged file, DtypeError for bits that Pillow would cut, LimitError for a header that
+    declares more pixels, or more memory, than the limits allow.
     """
     found = codec.find_metadata(stream)
     stream.seek(0)
@@ -167,7 +181,9 @@ class _DamageError(FileError):
     def __init__(self, name: str, form: Format, damage: str) -> None:
         self.damage = damage
         given = f"{name} is damaged: {damage}"
-        super().__init__(given, f"expected a whole {form.name} file", "copy it anew, or see --allow-truncated")
+        super().__init__(
+            given, f"expected a whole {form.name} file", "copy it anew, or see --allow-truncated"
+        )
 
 
 def _read(
@@ -188,7 +204,9 @@ def _read(
     except DECODING_ERRORS as error:
         if isinstance(error, InputError):
             raise
-        if lenient or type(error).__name__ == "UnidentifiedImageError":  # whose words are of Python's streams
+        if (
+            lenient or type(error).__name__ == "UnidentifiedImageError"
+        ):  # whose words are of Python's streams
             raise FileError(
                 f"{name} is damaged, or of a kind that Pillow does not read",
                 f"expected a whole {form.name} file",
@@ -232,15 +250,21 @@ def _open(
 
 
 def _too_large(request: ReadRequest, pixels: int, each: int) -> LimitError:
-    """Return the error for a picture that would take so many bytes for each pixel when it is opened."""
+    """Return the error for a picture that would take so many bytes for each pixel when it is
+    opened.
+    """
     name, limits = request.name, request.limits
     if pixels > limits.pixels:
         limit = f"the limit is {limits.pixels:,} pixels"
         return LimitError(
-            f"{name} has {pixels:,} pixels", limit, "crop it or scale it down first, or raise --max-pixels"
+            f"{name} has {pixels:,} pixels",
+            limit,
+            "crop it or scale it down first, or raise --max-pixels",
         )
     needed = show_bytes(pixels * each)
-    return LimitError(f"{name} takes {needed} of memory", f"the limit is {show_bytes(limits.memory)}", SMALLER)
+    return LimitError(
+        f"{name} takes {needed} of memory", f"the limit is {show_bytes(limits.memory)}", SMALLER
+    )
 
 
 class _Opened(NamedTuple):
@@ -267,11 +291,15 @@ class _Opened(NamedTuple):
         return replace(data, held=count, notes=(*data.notes, VOLUME_NOTE) if volume else data.notes)
 
     def all(self, count: int) -> Data:
-        """Return all frames as one array, and how they play; without the still image of an APNG that is no frame."""
+        """Return all frames as one array, and how they play; without the still image of an APNG
+        that is no frame.
+        """
         first = self._stills
         stack = Stack(self.name, count - first, self.limits, narrow=self.codec.delta_frames)
         durations, decoding, lead = [], 0, None
-        for index, (data, duration) in enumerate(self._shown(first, count - 1, f"{stack.count} frames")):
+        for index, (data, duration) in enumerate(
+            self._shown(first, count - 1, f"{stack.count} frames")
+        ):
             stack.add(index, data.array, data.decoding)
             durations.append(duration or 0)
             decoding = max(decoding, data.decoding)
@@ -295,7 +323,9 @@ class _Opened(NamedTuple):
         return 1 if self.image.info.get("default_image") else 0
 
     def _shown(self, first: int, last: int, note: str) -> Iterator[tuple[Data, float | None]]:
-        """Yield frames as they are shown, and their milliseconds. Raises EOFError if there are not so many."""
+        """Yield frames as they are shown, and their milliseconds. Raises EOFError if there are not
+        so many.
+        """
         if self._is_shown_as_stored(last):
             for index in range(first, last + 1):
                 yield self._frame(index, note), self.image.info.get("duration")
@@ -308,7 +338,10 @@ class _Opened(NamedTuple):
             shown = apply_orientation(canvas.draw(region, picture), orientation)
             if index >= first:
                 alpha = shown.shape[2] in (2, 4)
-                yield replace(lead, array=shown, alpha=alpha, decoding=lead.decoding + decoding), region.duration
+                yield (
+                    replace(lead, array=shown, alpha=alpha, decoding=lead.decoding + decoding),
+                    region.duration,
+                )
             if index == last:
                 return
         raise EOFError("it has fewer frames than it tells")
@@ -318,7 +351,9 @@ class _Opened(NamedTuple):
         position = self.stream.tell()
         first = next(self.codec.regions(self.image, self.stream), None)
         self.stream.seek(position)
-        return first is None or last < self._stills or (last == 0 and first.covers(*self.image.size))
+        return (
+            first is None or last < self._stills or (last == 0 and first.covers(*self.image.size))
+        )
 
     def _region(self, region: Region) -> tuple[NDArray[Any], int]:
         """Return the picture of a frame as it is stored, and the bytes that it and its canvas take."""
@@ -326,7 +361,12 @@ class _Opened(NamedTuple):
 
         self.limits.check_pixels(self.name, region.width, region.height)
         with unguarded(), Image.open(BytesIO(region.picture), formats=(self.form.pillow,)) as image:
-            canvas = CANVASES * self.image.width * self.image.height * (8 if MODES[image.mode].dtype == "uint16" else 4)
+            canvas = (
+                CANVASES
+                * self.image.width
+                * self.image.height
+                * (8 if MODES[image.mode].dtype == "uint16" else 4)
+            )
             decoding = self.codec.decoding_bytes(image, self.stream) + len(region.picture) + canvas
             self.limits.check_memory(self.name, decoding)
             dtype = MODES[image.mode].dtype
@@ -344,7 +384,11 @@ class _Opened(NamedTuple):
         self.limits.check_memory(self.name, decoding)
         if cut := self.codec.cut_samples(self.image, self.stream):
             refusal = f"Pillow would cut them to its mode {self.image.mode}"
-            raise DtypeError(f"{self.name} holds {cut}", refusal, "convert it to 8 bits, or to a .npy array, first")
+            raise DtypeError(
+                f"{self.name} holds {cut}",
+                refusal,
+                "convert it to 8 bits, or to a .npy array, first",
+            )
         if not self.lenient and (damage := self.codec.find_broken_piece(self.image, self.stream)):
             raise _DamageError(self.name, self.form, damage)
         if self.found:
@@ -356,13 +400,17 @@ class _Opened(NamedTuple):
         return replace(data, decoding=decoding)
 
 
-def _decode(image: ImageFile, name: str, codec: PictureFormat, note: str, found: Found | None) -> Data:
+def _decode(
+    image: ImageFile, name: str, codec: PictureFormat, note: str, found: Found | None
+) -> Data:
     mode = image.mode
     reading = MODES[mode]
     stored_scale = _stored_scale(image)
     codec.prepare(image)
     upright, orientation = _upright(image)
-    if found and not (image.format == "MPO" and image.tell()):  # whose further pictures have blocks of their own
+    if found and not (
+        image.format == "MPO" and image.tell()
+    ):  # whose further pictures have blocks of their own
         metadata = found.upright(orientation, *image.size)
     else:
         with unguarded():
@@ -373,7 +421,9 @@ def _decode(image: ImageFile, name: str, codec: PictureFormat, note: str, found:
         note,
         "EXIF orientation applied" if orientation > 1 else "",
         reading.note,
-        "transparent colour made alpha" if converted.mode.endswith("A") and mode in ("1", "L", "RGB") else "",
+        "transparent colour made alpha"
+        if converted.mode.endswith("A") and mode in ("1", "L", "RGB")
+        else "",
         stored_scale,
     )
     warnings = list(found.warnings) if found else []
@@ -393,17 +443,23 @@ def _decode(image: ImageFile, name: str, codec: PictureFormat, note: str, found:
 
 
 def _upright(image: ImageFile) -> tuple[Image, int]:
-    """Decode the image; return it with its EXIF orientation applied, and that orientation, 1 if it was upright."""
+    """Decode the image; return it with its EXIF orientation applied, and that orientation, 1 if it
+    was upright.
+    """
     from PIL import ImageOps
 
     orientation = orientation_of(image.getexif())
     image.load()
-    upright = ImageOps.exif_transpose(image) if orientation > 1 else image  # Pillow has turned a TIFF by now
+    upright = (
+        ImageOps.exif_transpose(image) if orientation > 1 else image
+    )  # Pillow has turned a TIFF by now
     return upright, orientation
 
 
 def netpbm_largest(image: ImageFile) -> int:
-    """Return the largest value that a netpbm header declares, where Pillow stretches the values by it, else 0."""
+    """Return the largest value that a netpbm header declares, where Pillow stretches the values by
+    it, else 0.
+    """
     arguments = image.tile[0][3] if image.format == "PPM" and image.tile else None
     return int(arguments[1]) if isinstance(arguments, tuple) and len(arguments) == 2 else 0
 

@@ -1,6 +1,7 @@
 """The TIFF codec: through Pillow what that reads right, all else through tifffile.
 
-The latter needs tifffile, and imagecodecs for what is compressed: `pip install tifffile imagecodecs`.
+The latter needs tifffile, and imagecodecs for what is compressed: `pip install tifffile
+imagecodecs`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,13 @@ from convcli.io.images.animation import VOLUME_NOTE, choose_frame, describe_fram
 from convcli.io.images.codec import Pillow, measures
 from convcli.io.images.directory import INNER, add_tags, read_head
 from convcli.io.images.integrity import CUT
-from convcli.io.images.metadata.tiff_tags import is_stack, nodata_of, read_tiff_metadata, tiff_tags, without_stack
+from convcli.io.images.metadata.tiff_tags import (
+    is_stack,
+    nodata_of,
+    read_tiff_metadata,
+    tiff_tags,
+    without_stack,
+)
 from convcli.io.images.modes import MODES
 from convcli.io.images.tiff_colour import (
     JPEG,
@@ -60,7 +67,13 @@ from convcli.io.images.tiff_directories import (
     sample_type,
     strips_and_tiles,
 )
-from convcli.io.images.tiff_pages import PREMULTIPLIED, STRAIGHT, check_pages, extra_sample, read_page
+from convcli.io.images.tiff_pages import (
+    PREMULTIPLIED,
+    STRAIGHT,
+    check_pages,
+    extra_sample,
+    read_page,
+)
 from convcli.io.images.tiff_survey import Survey, copied_bytes, hide, survey
 from convcli.io.images.tiff_write import encoding_bytes, write_tiff
 from convcli.options import Frames
@@ -95,7 +108,8 @@ def _name_compression(number: int) -> str:
 
 
 def beyond_pillow(stream: BinaryIO, frames: Frames, *, widened: bool) -> str:
-    """Return in words what a wanted page holds that Pillow misreads, cuts or refuses, or ""; damage is not reported.
+    """Return in words what a wanted page holds that Pillow misreads, cuts or refuses, or ""; damage
+    is not reported.
 
     widened: name also what Pillow reads right, but as a wider number type.
 
@@ -107,8 +121,13 @@ def beyond_pillow(stream: BinaryIO, frames: Frames, *, widened: bool) -> str:
             return "BigTIFF"
         first = frames if isinstance(frames, int) else 0
         wanted = islice(read_pages(stream), first, None if frames == "all" else first + 1)
-        return next(filter(None, (_refuse_page(page.tags, head.order == ">", widened) for page in wanted)), "")
-    except Exception:  # Pillow's parser raises nearly anything, and says what it is when it opens the file
+        return next(
+            filter(None, (_refuse_page(page.tags, head.order == ">", widened) for page in wanted)),
+            "",
+        )
+    except (
+        Exception
+    ):  # Pillow's parser raises nearly anything, and says what it is when it opens the file
         return ""
     finally:
         stream.seek(0)
@@ -148,7 +167,9 @@ def _refuse_page(tags: Mapping[int, Any], big_endian: bool, widened: bool) -> st
 
 
 def _refuse_bands(tags: Mapping[int, Any], samples: int) -> str:
-    """Return in words which 8-bit samples beside the colours Pillow would drop, truncate or refuse, or ""."""
+    """Return in words which 8-bit samples beside the colours Pillow would drop, truncate or refuse,
+    or "".
+    """
     colours = 3 if tags.get(PHOTOMETRIC) == RGB else 1
     extra = as_tuple(tags.get(EXTRA, ()))
     planar = tags.get(PLANAR) == SEPARATE
@@ -169,7 +190,9 @@ def _needs_no_alpha(dtype: np.dtype[Any], channels: int, request: WriteRequest) 
 
 
 class Tiff(Pillow):
-    """TIFF: what Pillow would cut or refuse, pages of a volume and what is deflated by tifffile; all else by Pillow."""
+    """TIFF: what Pillow would cut or refuse, pages of a volume and what is deflated by tifffile;
+    all else by Pillow.
+    """
 
     ends_in_alpha = False
 
@@ -178,7 +201,9 @@ class Tiff(Pillow):
         return survey(stream).damage
 
     def count_frames(self, image: ImageFile, stream: BinaryIO) -> int:
-        """Count directories: Pillow refuses a file that has, beside its pictures, a mask of transparency."""
+        """Count directories: Pillow refuses a file that has, beside its pictures, a mask of
+        transparency.
+        """
         position = stream.tell()
         count = sum(1 for _ in readable_directories(stream))
         stream.seek(position)
@@ -188,11 +213,14 @@ class Tiff(Pillow):
         tags: Any = getattr(image, "tag_v2", {})
         if tags.get(COMPRESSION) not in DEFLATE:
             return ""
-        limit = 2 * (image.width + 4096) * (image.height + 4096) * _DEEPEST  # tiles may reach over the edges
+        limit = (
+            2 * (image.width + 4096) * (image.height + 4096) * _DEEPEST
+        )  # tiles may reach over the edges
         return find_broken_deflate(stream, strips_and_tiles(tags), limit)
 
     def prepare(self, image: ImageFile) -> None:
-        """Read a palette of 8-bit values as such: Pillow divides all by 256, as TIFF 6.0 has values of 16 bits.
+        """Read a palette of 8-bit values as such: Pillow divides all by 256, as TIFF 6.0 has values
+        of 16 bits.
 
         Keep Pillow from directories of EXIF, which `read_tiff_metadata` reads.
         """
@@ -223,14 +251,20 @@ class Tiff(Pillow):
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
         found = survey(stream)
-        if found.link and not request.allow_truncated and (request.volume or request.frames == "all"):
+        if (
+            found.link
+            and not request.allow_truncated
+            and (request.volume or request.frames == "all")
+        ):
             raise damaged(request.name, CUT)
         stream = hide(stream, found)
         data, declared = self._read_samples(stream, request)
         return self._describe(data, stream, request, found, declared)
 
     def _read_samples(self, stream: BinaryIO, request: ReadRequest) -> tuple[Data, int]:
-        """Return the wanted pages without their metadata, and how many images the description of the first declares."""
+        """Return the wanted pages without their metadata, and how many images the description of
+        the first declares.
+        """
         assert self.form.extension is not None
         volume = request.volume and request.frames == "first"
         count = count_pages(stream, request.name)
@@ -255,7 +289,9 @@ class Tiff(Pillow):
             data = replace(data, notes=(*data.notes, note))
         return data, declared
 
-    def _describe(self, data: Data, stream: BinaryIO, request: ReadRequest, found: Survey, declared: int) -> Data:
+    def _describe(
+        self, data: Data, stream: BinaryIO, request: ReadRequest, found: Survey, declared: int
+    ) -> Data:
         """Return what was read with the metadata of its pages, and warnings of what is left out."""
         assert self.form.extension is not None
         directories = list(readable_directories(stream))
@@ -272,12 +308,16 @@ class Tiff(Pillow):
             warnings += (f"GDAL nodata: {nodata} is filtered like any other number",)
         return replace(data, metadata=metadata, warnings=(*data.warnings, *warnings))
 
-    def _read_pages(self, stream: BinaryIO, request: ReadRequest, count: int, images: int, *, volume: bool) -> Data:
-        """Return one page (H, W) or (H, W, C), upright; all as frames (F, H, W, C), or as a volume (pages, H, W[, C]).
+    def _read_pages(
+        self, stream: BinaryIO, request: ReadRequest, count: int, images: int, *, volume: bool
+    ) -> Data:
+        """Return one page (H, W) or (H, W, C), upright; all as frames (F, H, W, C), or as a volume
+        (pages, H, W[, C]).
 
         count: of the pages. images: of each page; more than 1 where there is one page alone.
-        Raises FileError for a file that is damaged or whose pages differ, InputError for a page that there is not,
-        DtypeError for samples that would need to be converted, LimitError for more pixels or bytes than may be.
+        Raises FileError for a file that is damaged or whose pages differ, InputError for a page
+        that there is not, DtypeError for samples that would need to be converted, LimitError for
+        more pixels or bytes than may be.
         """
         tifffile = import_module("tifffile")
         try:
@@ -294,18 +334,32 @@ class Tiff(Pillow):
                 compression = next(read_pages(stream)).tags.get(COMPRESSION, UNCOMPRESSED)
                 given = f"{request.name} holds samples of {_name_compression(compression)}"
                 remedy = "pip install imagecodecs"
-                raise DtypeError(given, "which tifffile decompresses by the imagecodecs package", remedy) from error
+                raise DtypeError(
+                    given, "which tifffile decompresses by the imagecodecs package", remedy
+                ) from error
             raise damaged(request.name, brief(error)) from error
 
-    def _read(self, images: Sequence[tuple[Any, int]], stream: BinaryIO, request: ReadRequest, *, volume: bool) -> Data:
-        """Return the wanted of several images: of each its page, and its number among those of the page."""
+    def _read(
+        self,
+        images: Sequence[tuple[Any, int]],
+        stream: BinaryIO,
+        request: ReadRequest,
+        *,
+        volume: bool,
+    ) -> Data:
+        """Return the wanted of several images: of each its page, and its number among those of the
+        page.
+        """
         count = len(images)
         framed = not volume and request.frames == "all" and count > 1
         notes = [f"{count} frames"] if framed else []
         if not framed and not volume:
             index = choose_frame(request.frames, count, request.name)
             images = [images[index]]
-            notes = [describe_frame(index, count), VOLUME_NOTE if is_volume(images[0][0].description) else ""]
+            notes = [
+                describe_frame(index, count),
+                VOLUME_NOTE if is_volume(images[0][0].description) else "",
+            ]
         used = [page for page, _ in images]
         decoding = check_pages(used, stream, request.name, request.limits)
         planes = [read_page(page, number) for page, number in images]
@@ -332,7 +386,9 @@ class Tiff(Pillow):
             dims=3 if volume else None,
         )
 
-    def holds(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> str:
+    def holds(
+        self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
+    ) -> str:
         if request.volume:
             return self.holds_picture(dtype, shape[1:], alpha=request.alpha, pages=True)
         _, _, channels = measures(shape)
@@ -344,8 +400,12 @@ class Tiff(Pillow):
             return one_line(*missing_extension(self.form.extension, given))
         return refusal
 
-    def output_dtype(self, dtype: np.dtype[Any], kind: Kind, header: Header | None = None) -> np.dtype[Any] | None:
-        """Keep the input's number type by the extra; without it, refuse float64, which float32 holds only in part."""
+    def output_dtype(
+        self, dtype: np.dtype[Any], kind: Kind, header: Header | None = None
+    ) -> np.dtype[Any] | None:
+        """Keep the input's number type by the extra; without it, refuse float64, which float32
+        holds only in part.
+        """
         extension = self.form.extension
         assert extension is not None
         if dtype.name in extension.channels and has(extension.extra):
@@ -356,7 +416,9 @@ class Tiff(Pillow):
         return super().output_dtype(dtype, kind, header)
 
     def metadata_options(self, metadata: Metadata, width: int, height: int) -> dict[str, Any]:
-        """Return none: `write` adds the tags itself, as Pillow writes no other types than it expects."""
+        """Return none: `write` adds the tags itself, as Pillow writes no other types than it
+        expects.
+        """
         return {}
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
@@ -365,7 +427,9 @@ class Tiff(Pillow):
         if pages and request.settings.get("compress_level"):
             metadata = without_stack(metadata)
         if self._by_extension(array.dtype, array.shape, request):
-            write_tiff(stream, array, request.settings, request.threads, alpha=request.alpha, pages=pages)
+            write_tiff(
+                stream, array, request.settings, request.threads, alpha=request.alpha, pages=pages
+            )
         else:
             super().write(stream, array, request)
         height, width = array.shape[pages : pages + 2]
@@ -375,18 +439,26 @@ class Tiff(Pillow):
         compressed = request.settings.get("compress_level")
         if not (compressed and is_stack(request.metadata) and (request.volume or request.frames)):
             return ()
-        return ("ImageJ description and metadata: ImageJ reads them of pages that are not compressed",)
+        return (
+            "ImageJ description and metadata: ImageJ reads them of pages that are not compressed",
+        )
 
-    def _by_extension(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest) -> bool:
+    def _by_extension(
+        self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest
+    ) -> bool:
         """Return whether such an array is for tifffile to encode, and not for Pillow."""
         assert self.form.extension is not None
         _, _, channels = measures(shape)
         beyond = channels not in self.form.channels.get(dtype.name, ())
         beyond = beyond or _needs_no_alpha(dtype, channels, request)
         beyond = beyond or (request.frames and is_stack(request.metadata))
-        return request.volume or beyond or any(map(request.settings.get, self.form.extension.settings))
+        return (
+            request.volume or beyond or any(map(request.settings.get, self.form.extension.settings))
+        )
 
-    def encoding_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN) -> int:
+    def encoding_bytes(
+        self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
+    ) -> int:
         if self._by_extension(dtype, shape, request):
             return encoding_bytes(math.prod(shape) * dtype.itemsize, request.settings)
         return super().encoding_bytes(dtype, shape, request)

@@ -1,4 +1,5 @@
-"""Samples of a TIFF's page that are neither gray nor RGB, or have no whole bytes, as gray or RGB that has.
+"""Samples of a TIFF's page that are neither gray nor RGB, or have no whole bytes, as gray or RGB
+that has.
 
 Source: Adobe, "TIFF, Revision 6.0", 1992: 5 (palettes), 16 (CMYK), 21 (YCbCr).
 """
@@ -68,7 +69,9 @@ def photometric(page: Any) -> int:
 
 
 def _is_jpegs(tags: Mapping[int, Any]) -> bool:
-    """Return whether YCbCr samples are those of JPEG: of its coefficients and range, one of each for a pixel."""
+    """Return whether YCbCr samples are those of JPEG: of its coefficients and range, one of each
+    for a pixel.
+    """
     luma = [float(value) for value in as_tuple(tags.get(_COEFFICIENTS, _LUMA))]
     levels = [float(value) for value in as_tuple(tags.get(_REFERENCE, _RANGE))]
     one_each = as_tuple(tags.get(_SUBSAMPLING, (2, 2))) == (1, 1)
@@ -94,7 +97,8 @@ def refuse_colours(page: Any) -> str:
 
 
 def to_rgb(plane: NDArray[Any], page: Any) -> NDArray[Any]:
-    """Return samples (H, W) or (H, W, S) as gray or RGB; of further samples alpha alone is kept beside converted ones.
+    """Return samples (H, W) or (H, W, S) as gray or RGB; of further samples alpha alone is kept
+    beside converted ones.
 
     plane: black is 0, alpha straight. Raises IndexError for an index that is not in a palette.
     """
@@ -171,7 +175,9 @@ def _of_ycbcr(samples: NDArray[Any], page: Any) -> NDArray[Any]:
 
 
 def _fractions(page: Any, tag: int) -> tuple[float, ...]:
-    """Return the fractions of a tag, as tifffile has them: numerators and denominators in turn; () if it has none."""
+    """Return the fractions of a tag, as tifffile has them: numerators and denominators in turn; ()
+    if it has none.
+    """
     values = as_tuple(page.tags.valueof(tag, ()))
     if tag not in page.tags or len(values) % 2:
         return ()

@@ -39,7 +39,22 @@ WHITE_IS_ZERO, GRAY, RGB = 0, 1, 2
 UNCOMPRESSED, SEPARATE, LOWEST_BIT_FIRST = 1, 2, 2
 SAMPLE_TAGS = frozenset(
     {
-        *(*range(256, 260), 262, 266, 273, *range(277, 280), 284, 292, 293, 317, 320, *range(322, 326), 338, 339, 347),
+        *(
+            *range(256, 260),
+            262,
+            266,
+            273,
+            *range(277, 280),
+            284,
+            292,
+            293,
+            317,
+            320,
+            *range(322, 326),
+            338,
+            339,
+            347,
+        ),
         *(*range(512, 516), *range(517, 522), 529, 530, 531, 559),
     }
 )
@@ -56,7 +71,9 @@ class Page(NamedTuple):
 
 
 def sample_type(tags: Mapping[int, Any]) -> tuple[int, int]:
-    """Return the most bits of a sample, and the largest of the numbers that tell signed and floating ones."""
+    """Return the most bits of a sample, and the largest of the numbers that tell signed and
+    floating ones.
+    """
     return max(as_tuple(tags.get(_BITS, 1))), max(as_tuple(tags.get(_FORMAT, UNSIGNED)))
 
 
@@ -65,7 +82,8 @@ def as_tuple(value: Any) -> Sequence[int]:
 
 
 def read_directories(stream: BinaryIO) -> Iterator[Directory]:
-    """Yield the directories of a TIFF's pages up to its end or its first loop, and no more than one above PAGES.
+    """Yield the directories of a TIFF's pages up to its end or its first loop, and no more than one
+    above PAGES.
 
     Raises ValueError where one is not in the file.
     """
@@ -80,7 +98,9 @@ def read_directories(stream: BinaryIO) -> Iterator[Directory]:
 
 
 def read_pages(stream: BinaryIO) -> Iterator[Page]:
-    """Yield the pages of a TIFF as `read_directories`, which also a tag raises that decoding takes and is not there."""
+    """Yield the pages of a TIFF as `read_directories`, which also a tag raises that decoding takes
+    and is not there.
+    """
     head = read_head(stream)
     for directory in read_directories(stream):
         yield Page(_decode(stream, head, directory), directory)
@@ -113,7 +133,9 @@ def readable_directories(stream: BinaryIO) -> Iterator[Directory]:
 
 
 def count_pages(stream: BinaryIO, name: str) -> int:
-    """Return how many pages a TIFF has, up to the first that is cut; raise LimitError for more than PAGES."""
+    """Return how many pages a TIFF has, up to the first that is cut; raise LimitError for more than
+    PAGES.
+    """
     count = sum(1 for _ in readable_directories(stream))
     stream.seek(0)
     if count > PAGES:
@@ -122,10 +144,12 @@ def count_pages(stream: BinaryIO, name: str) -> int:
 
 
 def count_images(stream: BinaryIO) -> tuple[int, int]:
-    """Return how many images the description of the first page declares, and how many follow each other in the file.
+    """Return how many images the description of the first page declares, and how many follow each
+    other in the file.
 
-    ImageJ above 4 GiB, and tifffile on demand, write one directory for all, whose strips are those of the first.
-    The second is 1 if the first image is compressed or lies in pieces. The stream is left at its start.
+    ImageJ above 4 GiB, and tifffile on demand, write one directory for all, whose strips are those
+    of the first. The second is 1 if the first image is compressed or lies in pieces. The stream is
+    left at its start.
     """
     try:
         first = next(read_pages(stream))
@@ -165,15 +189,16 @@ def declared_values(description: str, values: int, samples: int) -> int:
 def strips_and_tiles(page: Mapping[int, Any]) -> Iterator[tuple[int, int]]:
     """Yield the offset and the bytes of each strip and tile of a page."""
     for offsets, counts in _PIECES:
-        yield from zip(as_tuple(page.get(offsets, ())), as_tuple(page.get(counts, ())), strict=False)
+        yield from zip(
+            as_tuple(page.get(offsets, ())), as_tuple(page.get(counts, ())), strict=False
+        )
 
 
 def find_broken_deflate(stream: BinaryIO, pieces: Iterable[tuple[int, int]], limit: int) -> str:
     """Return what is wrong with the first deflated piece whose checksum differs, or "".
 
-    pieces: (offset, bytes) of each; limit: bytes that one may hold, unpacked. Decoders stop at the last sample that
-    they want, before the checksum.
-    Source: RFC 1950, section 2.2.
+    pieces: (offset, bytes) of each; limit: bytes that one may hold, unpacked. Decoders stop at the
+    last sample that they want, before the checksum. Source: RFC 1950, section 2.2.
     """
     try:
         for offset, count in pieces:

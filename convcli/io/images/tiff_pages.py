@@ -13,7 +13,14 @@ from convcli.errors import DtypeError, FileError, ShapeError
 from convcli.io.images.codec import unpremultiply
 from convcli.io.images.metadata.upright import apply_orientation
 from convcli.io.images.tiff_colour import photometric, refuse_colours, to_rgb
-from convcli.io.images.tiff_directories import DEFLATE, GRAY, RGB, WHITE_IS_ZERO, damaged, find_broken_deflate
+from convcli.io.images.tiff_directories import (
+    DEFLATE,
+    GRAY,
+    RGB,
+    WHITE_IS_ZERO,
+    damaged,
+    find_broken_deflate,
+)
 from convcli.limits import Limits
 from convcli.options import DTYPES
 
@@ -22,7 +29,9 @@ STRAIGHT, PREMULTIPLIED = 2, 1
 
 
 def check_pages(pages: Sequence[Any], stream: BinaryIO, name: str, limits: Limits) -> int:
-    """Return the bytes that reading pages of one shape and type takes at most; raise for others, or for too much."""
+    """Return the bytes that reading pages of one shape and type takes at most; raise for others, or
+    for too much.
+    """
     lead = pages[0]
     limits.check_pixels(name, lead.imagewidth, lead.imagelength)
     values = math.prod(lead.shape)
@@ -34,29 +43,42 @@ def check_pages(pages: Sequence[Any], stream: BinaryIO, name: str, limits: Limit
     limits.check_memory(name, decoding)
     for page in pages:
         _check_page(page, stream, name)
-        if (page.shape, page.dtype, extra_sample(page)) != (lead.shape, lead.dtype, extra_sample(lead)):
+        if (page.shape, page.dtype, extra_sample(page)) != (
+            lead.shape,
+            lead.dtype,
+            extra_sample(lead),
+        ):
             given = f"{name} has pages of different shapes or types"
             raise FileError(given, "expected a stack of one", "part it first")
     return decoding
 
 
 def _check_page(page: Any, stream: BinaryIO, name: str) -> None:
-    """Raise for samples that would need to be converted, and for strips or tiles that are missing or damaged."""
+    """Raise for samples that would need to be converted, and for strips or tiles that are missing
+    or damaged.
+    """
     if page.dtype is None or np.dtype(page.dtype).name not in (*DTYPES, "bool"):
         raise DtypeError(
-            f"{name} holds {page.bitspersample}-bit samples", "expected 8, 16, 32 or 64", "convert it first"
+            f"{name} holds {page.bitspersample}-bit samples",
+            "expected 8, 16, 32 or 64",
+            "convert it first",
         )
     if refused := refuse_colours(page):
         raise DtypeError(f"{name} holds {refused}", "expected gray or RGB", "convert it first")
     size = stream.seek(0, 2)
     pieces = list(zip(page.dataoffsets, page.databytecounts, strict=True))
-    if len(pieces) != math.prod(page.chunked) or any(count < 1 or start + count > size for start, count in pieces):
+    if len(pieces) != math.prod(page.chunked) or any(
+        count < 1 or start + count > size for start, count in pieces
+    ):
         raise damaged(name, "it ends too early")
     if page.compression in DEFLATE:
         limit = 2 * math.prod(page.shape) * 8 + 2 * math.prod(page.chunks) * 8
         if damage := find_broken_deflate(stream, pieces, limit):
             raise damaged(name, damage)
-    elif page.compression == 1 and sum(count for _, count in pieces) < math.prod(page.shape) * page.bitspersample // 8:
+    elif (
+        page.compression == 1
+        and sum(count for _, count in pieces) < math.prod(page.shape) * page.bitspersample // 8
+    ):
         raise damaged(name, "its strips hold less than its samples")
 
 
@@ -71,14 +93,22 @@ def read_page(page: Any, number: int) -> NDArray[Any]:
 
     number: of the image, where several follow each other in the file behind one directory.
     """
-    plane: NDArray[Any] = page.asarray(maxworkers=1) if number == 0 else _following_image(page, number)
+    plane: NDArray[Any] = (
+        page.asarray(maxworkers=1) if number == 0 else _following_image(page, number)
+    )
     plane = np.moveaxis(plane, 0, -1) if page.axes == "SYX" else plane
     if plane.ndim != 2 + (page.samplesperpixel > 1):
-        raise ShapeError(f"a page has the axes {page.axes}", "expected height, width and samples", "save it as .npy")
+        raise ShapeError(
+            f"a page has the axes {page.axes}",
+            "expected height, width and samples",
+            "save it as .npy",
+        )
     if photometric(page) == WHITE_IS_ZERO:
         gray = plane if plane.ndim == 2 else plane[..., :1]
         gray ^= plane.dtype.type(2**page.bitspersample - 1)
-    straight = unpremultiply(plane, page.bitspersample) if extra_sample(page) == PREMULTIPLIED else plane
+    straight = (
+        unpremultiply(plane, page.bitspersample) if extra_sample(page) == PREMULTIPLIED else plane
+    )
     return apply_orientation(to_rgb(straight, page), page.tags.valueof("Orientation", 1))
 
 

@@ -1,7 +1,7 @@
 """What of a TIFF is not in its file: parts beside the samples, which are left out, and damage.
 
-A tag that leads nowhere is left out where the samples are whole. A file that is cut is damaged: then the part that the
-end of the file cuts is the last one in it.
+A tag that leads nowhere is left out where the samples are whole. A file that is cut is damaged:
+then the part that the end of the file cuts is the last one in it.
 """
 
 from __future__ import annotations
@@ -45,11 +45,15 @@ _EXPECTED = {
     **dict.fromkeys((700, 34675), (BYTE, UNDEFINED)),
     **dict.fromkeys((330, 0x8769, 0x8825), _OFFSETS),
 }
-"""The types that the values of tags have which decoders look at. Source: TIFF 6.0, section 8, and EXIF 2.3, 4.6.3."""
+"""The types that the values of tags have which decoders look at. Source: TIFF 6.0, section 8, and
+EXIF 2.3, 4.6.3.
+"""
 
 
 class LeftOut(NamedTuple):
-    """A part that cannot be read: where it begins and ends, its name, its page, and where its entry is hidden."""
+    """A part that cannot be read: where it begins and ends, its name, its page, and where its entry
+    is hidden.
+    """
 
     name: str
     page: int
@@ -62,8 +66,8 @@ class LeftOut(NamedTuple):
 class Survey:
     """The pages of a TIFF, and what of it is not in the file.
 
-    damage: in words, "" if there is none. left_out: the parts beside samples that cannot be read. link: where the last
-    page's link is, if it leads out of the file, else 0.
+    damage: in words, "" if there is none. left_out: the parts beside samples that cannot be read.
+    link: where the last page's link is, if it leads out of the file, else 0.
     """
 
     pages: list[Page] = field(default_factory=list)
@@ -81,7 +85,9 @@ class Survey:
 
 
 def survey(stream: BinaryIO) -> Survey:
-    """Look at every page, its directories and the places of its samples; the stream is left at its start."""
+    """Look at every page, its directories and the places of its samples; the stream is left at its
+    start.
+    """
     return _Surveyor(stream).run()
 
 
@@ -106,7 +112,9 @@ class _Surveyor:
             if any(map(self._is_cut, self.found.left_out)):
                 self.found.damage = CUT
         except DIRECTORY_ERRORS as error:
-            self.found.damage = CUT if isinstance(error, ValueError) else "its directories cannot be read"
+            self.found.damage = (
+                CUT if isinstance(error, ValueError) else "its directories cannot be read"
+            )
         self.stream.seek(0)
         return self.found
 
@@ -131,7 +139,12 @@ class _Surveyor:
                 self.parts.append((entry.start, entry.start + entry.size))
             elif not is_in_file(entry, self.size) or not _is_expected(entry, group):
                 stop = entry.start + entry.size
-                self._leave_out(tag_name(entry.number, group), entry.start, stop, entry if group is None else None)
+                self._leave_out(
+                    tag_name(entry.number, group),
+                    entry.start,
+                    stop,
+                    entry if group is None else None,
+                )
             else:
                 self.parts.append((entry.start, entry.start + entry.size))
                 if entry.number in INNER.get(group, ()):
@@ -160,10 +173,15 @@ class _Surveyor:
         self.found.left_out.append(LeftOut(name, len(self.found.pages) - 1, start, stop, entry))
 
     def _is_cut(self, part: LeftOut) -> bool:
-        """Return whether the end of the file cuts a part, behind which there is no other and in no other."""
+        """Return whether the end of the file cuts a part, behind which there is no other and in no
+        other.
+        """
         if not self.size < part.stop <= 2 * self.size or part.start > self.size + 1:
             return False
-        return not any(start <= part.start < stop or part.start < start < self.size for start, stop in self.parts)
+        return not any(
+            start <= part.start < stop or part.start < start < self.size
+            for start, stop in self.parts
+        )
 
 
 def _is_expected(entry: Entry, group: int | None) -> bool:
@@ -171,7 +189,9 @@ def _is_expected(entry: Entry, group: int | None) -> bool:
 
 
 def hide(stream: BinaryIO, found: Survey) -> BinaryIO:
-    """Return a stream without what is left out, on which decoders would stumble; the same if nothing is, or damaged."""
+    """Return a stream without what is left out, on which decoders would stumble; the same if
+    nothing is, or damaged.
+    """
     if found.damage or not found.left_out:
         return stream
     head = read_head(stream)
@@ -184,7 +204,9 @@ def hide(stream: BinaryIO, found: Survey) -> BinaryIO:
 
 
 def copied_bytes(stream: BinaryIO) -> int:
-    """Return the bytes that decoders take for a copy of a stream of `hide`'s, which has no file descriptor."""
+    """Return the bytes that decoders take for a copy of a stream of `hide`'s, which has no file
+    descriptor.
+    """
     if not isinstance(getattr(stream, "raw", None), _Patched):
         return 0
     position = stream.tell()

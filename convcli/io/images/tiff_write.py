@@ -17,7 +17,9 @@ _DEFLATED_AT_ONCE = 2**24  # bytes of samples
 
 
 def encoding_bytes(size: int, settings: Mapping[str, int] = NONE) -> int:
-    """Return the bytes that `write_tiff` takes at most, besides an array of `size` bytes and the file."""
+    """Return the bytes that `write_tiff` takes at most, besides an array of `size` bytes and the
+    file.
+    """
     return min(size, 2 * _DEFLATED_AT_ONCE) if settings.get("compress_level") else size
 
 
@@ -30,11 +32,12 @@ def write_tiff(
     alpha: bool,
     pages: bool,
 ) -> None:
-    """Encode (H, W) or (H, W, C), or of `pages` one for each (H, W) or (H, W, C) along the first axis.
+    """Encode (H, W) or (H, W, C), or of `pages` one for each (H, W) or (H, W, C) along the first
+    axis.
 
-    settings: with a `compress_level` above 0 the samples are deflated, integers as differences along their row; the
-    threads share that, to the same bytes for any number. Else the samples of pages follow each other, as ImageJ reads
-    them. Above 4 GiB the file is a BigTIFF.
+    settings: with a `compress_level` above 0 the samples are deflated, integers as differences
+    along their row; the threads share that, to the same bytes for any number. Else the samples of
+    pages follow each other, as ImageJ reads them. Above 4 GiB the file is a BigTIFF.
     """
     tifffile = import_module("tifffile")
     channels = array.shape[2 + pages] if array.ndim == 3 + pages else 1

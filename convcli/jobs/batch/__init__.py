@@ -1,4 +1,5 @@
-"""Many files through one request, in processes that may die: nothing is lost, and nothing is done twice.
+"""Many files through one request, in processes that may die: nothing is lost, and nothing is done
+twice.
 
 ::
 

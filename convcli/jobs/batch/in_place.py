@@ -1,7 +1,8 @@
 """A batch in place: each input is replaced by its result.
 
-The manifest is in the folder that contains all inputs. It has the digest of each result before the result takes its
-input's name, so that whatever is killed, the same command with `resume` filters no file twice.
+The manifest is in the folder that contains all inputs. It has the digest of each result before the
+result takes its input's name, so that whatever is killed, the same command with `resume` filters no
+file twice.
 """
 
 from __future__ import annotations
@@ -18,17 +19,21 @@ from convcli.jobs.batch.sources import Source
 from convcli.jobs.batch.task import Recipe, Record, Task
 
 
-def plan_in_place(sources: Iterable[Source], request: ApplyRequest, *, resume: bool = False) -> Batch:
+def plan_in_place(
+    sources: Iterable[Source], request: ApplyRequest, *, resume: bool = False
+) -> Batch:
     """Decide which files are replaced. Writes nothing.
 
-    request: without input and output; its `overwrite` allows to filter once more what this recipe made. resume: skip
-    what is done. Raises FileError for files that the recipe made, unless one of the two is set; InputError and its kin
-    for kernels, and for inputs that no folder contains.
+    request: without input and output; its `overwrite` allows to filter once more what this recipe
+    made. resume: skip what is done. Raises FileError for files that the recipe made, unless one of
+    the two is set; InputError and its kin for kernels, and for inputs that no folder contains.
     """
     sources = list(sources)
     if not sources:
         raise InputError("nothing to do", "expected at least one input")
-    failed = tuple(Record("failed", source.path, "", source.trouble) for source in sources if source.trouble)
+    failed = tuple(
+        Record("failed", source.path, "", source.trouble) for source in sources if source.trouble
+    )
     paths: dict[Path, Source] = {}
     for source in sources:
         if not source.trouble:
@@ -38,7 +43,9 @@ def plan_in_place(sources: Iterable[Source], request: ApplyRequest, *, resume: b
     recipe = Recipe.of(request)
     targets = {real: os.path.relpath(real, folder) for real in paths}
     if not (resume or request.writing.overwrite):
-        _refuse_repeated(recipe, recorded, [(paths[real].path, target) for real, target in targets.items()])
+        _refuse_repeated(
+            recipe, recorded, [(paths[real].path, target) for real, target in targets.items()]
+        )
     tasks = tuple(
         Task(
             source.path,
@@ -59,15 +66,23 @@ def _common_folder(paths: Iterable[Path]) -> Path:
     try:
         return Path(os.path.commonpath(folders)) if folders else Path.cwd()
     except ValueError as error:  # on Windows, of several drives
-        raise InputError("the inputs are on several drives", "expected one", "run a batch for each") from error
+        raise InputError(
+            "the inputs are on several drives", "expected one", "run a batch for each"
+        ) from error
 
 
-def _refuse_repeated(recipe: Recipe, recorded: dict[str, Entry], named: list[tuple[str, str]]) -> None:
-    """Raise FileError if the recipe has been applied to some of the inputs before: twice is hardly meant."""
+def _refuse_repeated(
+    recipe: Recipe, recorded: dict[str, Entry], named: list[tuple[str, str]]
+) -> None:
+    """Raise FileError if the recipe has been applied to some of the inputs before: twice is hardly
+    meant.
+    """
     repeated = [
         path
         for path, target in named
-        if (entry := recorded.get(target)) is not None and entry.output and entry.recipe == recipe.digest
+        if (entry := recorded.get(target)) is not None
+        and entry.output
+        and entry.recipe == recipe.digest
     ]
     if repeated:
         raise FileError(

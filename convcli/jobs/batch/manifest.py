@@ -1,12 +1,13 @@
 """The manifest: what a folder of outputs was made from, in an SQLite file among them.
 
-It has one row per output: the digests of its input, of the recipe (kernels, parameters, convcli's version) and of the
-file as it was written. A row without digests was about to be written: it belongs to a batch, and is made anew. Each
-change is a transaction, so a process killed at any moment leaves a valid manifest. One batch at a time opens it. The
-write-ahead log is used without shared memory, which network folders do not offer.
+It has one row per output: the digests of its input, of the recipe (kernels, parameters, convcli's
+version) and of the file as it was written. A row without digests was about to be written: it
+belongs to a batch, and is made anew. Each change is a transaction, so a process killed at any
+moment leaves a valid manifest. One batch at a time opens it. The write-ahead log is used without
+shared memory, which network folders do not offer.
 
-It also has the owner of the batches' temporary files: letters in their names, by which the next batch finds those that
-a killed one left, and no others.
+It also has the owner of the batches' temporary files: letters in their names, by which the next
+batch finds those that a killed one left, and no others.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ _OWNER = re.compile(r"[0-9a-f]{8}")
 
 @dataclass(frozen=True)
 class Entry:
-    """The digests of one output's input, recipe and content; None if it was only about to be written."""
+    """The digests of one output's input, recipe and content; None if it was only about to be
+    written.
+    """
 
     input: str | None
     recipe: str | None
@@ -47,7 +50,9 @@ class Entry:
 
 
 class Manifest:
-    """The open manifest of one folder. Raises FileError if another batch has it open, or if it is no manifest."""
+    """The open manifest of one folder. Raises FileError if another batch has it open, or if it is
+    no manifest.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
@@ -67,7 +72,11 @@ class Manifest:
             self._base.execute(f"PRAGMA {setting}")
         (version,) = self._base.execute("PRAGMA user_version").fetchone()
         if version not in (0, _VERSION):
-            raise FileError(f"{self._path} is of version {version}", f"expected {_VERSION}", "choose another --out")
+            raise FileError(
+                f"{self._path} is of version {version}",
+                f"expected {_VERSION}",
+                "choose another --out",
+            )
         self._base.execute("BEGIN IMMEDIATE")  # locks the file, even if there is nothing to write
         if version != _VERSION:
             self._base.execute(_SCHEMA)
@@ -87,10 +96,14 @@ class Manifest:
 
     def entries(self) -> dict[str, Entry]:
         with self._translated_errors():
-            found = self._base.execute("SELECT type FROM sqlite_master WHERE name = 'outputs'").fetchall()
+            found = self._base.execute(
+                "SELECT type FROM sqlite_master WHERE name = 'outputs'"
+            ).fetchall()
             if found != [("table",)]:  # a view may recur for ever
                 raise self._foreign("it has no table of outputs")
-            rows = self._base.execute("SELECT target, input, recipe, output FROM outputs").fetchall()
+            rows = self._base.execute(
+                "SELECT target, input, recipe, output FROM outputs"
+            ).fetchall()
         if not all(isinstance(target, bytes) for target, *_ in rows):
             raise self._foreign("its targets are no paths")
         return {os.fsdecode(target): Entry(*digests) for target, *digests in rows}
@@ -115,7 +128,9 @@ class Manifest:
         rows = [(os.fsencode(target), os.fsencode(source)) for target, source in pairs]
         with self._translated_errors():
             self._base.execute("BEGIN")
-            self._base.executemany("INSERT OR IGNORE INTO outputs (target, source) VALUES (?, ?)", rows)
+            self._base.executemany(
+                "INSERT OR IGNORE INTO outputs (target, source) VALUES (?, ?)", rows
+            )
             self._base.execute("COMMIT")
 
     def entry(self, target: str) -> Entry | None:
@@ -150,24 +165,42 @@ class Manifest:
     def _translate(self, error: sqlite3.Error) -> ConvError:
         code = getattr(error, "sqlite_errorcode", None)
         if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return FileError(f"{self._path.parent} is held by another batch", "expected it free", "wait for it to end")
-        if code is not None and code & 0xFF in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR):
+            return FileError(
+                f"{self._path.parent} is held by another batch",
+                "expected it free",
+                "wait for it to end",
+            )
+        if code is not None and code & 0xFF in (
+            sqlite3.SQLITE_NOTADB,
+            sqlite3.SQLITE_CORRUPT,
+            sqlite3.SQLITE_ERROR,
+        ):
             return self._foreign(str(error))
         return OutputError(f"{self._path} cannot be written", str(error))
 
     def _foreign(self, why: str) -> FileError:
-        return FileError(f"{self._path} is no manifest", why, "move it away, or choose another --out")
+        return FileError(
+            f"{self._path} is no manifest", why, "move it away, or choose another --out"
+        )
 
 
 def _check_own_file(path: Path) -> None:
-    """Raise FileError for a link or anything but a plain file: what is written to it would go elsewhere."""
+    """Raise FileError for a link or anything but a plain file: what is written to it would go
+    elsewhere.
+    """
     try:
         status = path.lstat()
     except OSError:  # there is none, or opening it tells why not
         return
     if not stat.S_ISREG(status.st_mode):
         found = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "no plain file"
-        raise FileError(f"{path} is {found}", "expected a manifest or nothing", "remove it, or choose another --out")
+        raise FileError(
+            f"{path} is {found}",
+            "expected a manifest or nothing",
+            "remove it, or choose another --out",
+        )
     if status.st_nlink > 1:
         given = f"{path} is a hard link, another name of a file"
-        raise FileError(given, "expected a manifest of its own", "remove it, or choose another --out")
+        raise FileError(
+            given, "expected a manifest of its own", "remove it, or choose another --out"
+        )

@@ -27,8 +27,9 @@ _WIDTH = re.compile(r"0?\d{0,2}")
 class Template:
     """A name with fields in braces, such as `{stem}-edges{ext}`.
 
-    stem, ext: the input's name without its suffix, and the suffix with its dot; name: both; parent: the name of the
-    folder that the input lies in; index: its number, counted from 1, which `{index:04}` pads.
+    stem, ext: the input's name without its suffix, and the suffix with its dot; name: both; parent:
+    the name of the folder that the input lies in; index: its number, counted from 1, which
+    `{index:04}` pads.
 
     >>> Template("{stem}-edges{ext}").fill("in/photo.tar.png", 7)
     'photo.tar-edges.png'
@@ -44,17 +45,24 @@ class Template:
         try:
             parts = list(Formatter().parse(self.text))
         except ValueError as error:
-            raise InputError(f"name {self.text!r}", str(error), "double a brace that is to stay: {{") from error
+            raise InputError(
+                f"name {self.text!r}", str(error), "double a brace that is to stay: {{"
+            ) from error
         for _, name, width, conversion in parts:
             if name is None:
                 continue
             if name not in FIELDS:
                 listed = ", ".join(f"{{{field}}}" for field in FIELDS)
                 hint = did_you_mean(name, FIELDS)
-                raise InputError(f"name {self.text!r} has the field {{{name}}}", f"expected one of {listed}", hint)
+                raise InputError(
+                    f"name {self.text!r} has the field {{{name}}}",
+                    f"expected one of {listed}",
+                    hint,
+                )
             if conversion or (width and (name != "index" or not _WIDTH.fullmatch(width))):
                 raise InputError(
-                    f"name {self.text!r} formats {{{name}}}", "expected a width of {index} at most, as in {index:04}"
+                    f"name {self.text!r} formats {{{name}}}",
+                    "expected a width of {index} at most, as in {index:04}",
                 )
 
     def fill(self, path: str, index: int, ext: str | None = None) -> str:
@@ -62,7 +70,9 @@ class Template:
         stem, own = split_suffix(path)
         suffix = own if ext is None else ext
         parent = _folder_name(PurePath(path).parent)
-        return self.text.format(stem=stem, ext=suffix, name=stem + suffix, parent=parent, index=index)
+        return self.text.format(
+            stem=stem, ext=suffix, name=stem + suffix, parent=parent, index=index
+        )
 
 
 @cache
@@ -71,9 +81,11 @@ def _folder_name(folder: PurePath) -> str:
 
 
 def name_all(sources: Sequence[Source], template: Template, ext: str | None = None) -> list[str]:
-    """Return the output of each source as a path relative to the output folder, in the source's own sub-folder.
+    """Return the output of each source as a path relative to the output folder, in the source's own
+    sub-folder.
 
-    Raises InputError for a name that leads out of the folder, FileError, which lists them, for outputs that collide.
+    Raises InputError for a name that leads out of the folder, FileError, which lists them, for
+    outputs that collide.
     """
     targets = [_target(source, template, index, ext) for index, source in enumerate(sources, 1)]
     _refuse_collisions(sources, targets)
@@ -84,16 +96,23 @@ def _target(source: Source, template: Template, index: int, ext: str | None) -> 
     name = template.fill(source.path, index, ext)
     target = PurePath(source.relative).parent / name
     if not name or "\0" in name or target.anchor or ".." in target.parts:
-        raise InputError(f"{source.path} would go to {name!r}", "expected a name within the output folder")
+        raise InputError(
+            f"{source.path} would go to {name!r}", "expected a name within the output folder"
+        )
     if part := reserved_part(target):
-        raise InputError(f"{source.path} would go to {name!r}", f"this system takes no file named {part!r}")
+        raise InputError(
+            f"{source.path} would go to {name!r}", f"this system takes no file named {part!r}"
+        )
     if target.name.startswith(RESERVED) or name.endswith(("/", "/.")) or name == ".":
-        raise InputError(f"{source.path} would go to {name!r}", f"expected a file name that is no {RESERVED}...")
+        raise InputError(
+            f"{source.path} would go to {name!r}", f"expected a file name that is no {RESERVED}..."
+        )
     return str(target)
 
 
 def folded(target: str) -> str:
-    """Return a path as file systems that fold case or Unicode forms see it: equal paths may be one file.
+    """Return a path as file systems that fold case or Unicode forms see it: equal paths may be one
+    file.
 
     >>> folded("E\N{COMBINING ACUTE ACCENT}.png") == folded("\N{LATIN SMALL LETTER E WITH ACUTE}.PNG")
     True
@@ -112,7 +131,8 @@ def _refuse_collisions(sources: Sequence[Source], targets: Sequence[str]) -> Non
             collisions += [[other, index] for other in owners.get(str(folder), ())]
     if collisions:
         listing = ", ".join(
-            " and ".join(f"{sources[index].path} -> {targets[index]}" for index in indices) for indices in collisions
+            " and ".join(f"{sources[index].path} -> {targets[index]}" for index in indices)
+            for indices in collisions
         )
         raise FileError(
             f"inputs would write the same file: {listing}",
@@ -134,12 +154,20 @@ def check_folder(folder: Path) -> None:
         except (OSError, ValueError) as error:
             raise OutputError(f"{folder} cannot be created", reason(error)) from error
         if not path.is_dir():
-            raise FileError(f"{path} is no folder", "expected one, or a name that is free", "choose --out otherwise")
+            raise FileError(
+                f"{path} is no folder",
+                "expected one, or a name that is free",
+                "choose --out otherwise",
+            )
         return
 
 
-def check_suffixes(folder: Path, sources: Sequence[Source], targets: Sequence[str], format: str | None) -> None:
-    """Raise FileError for a suffix that is not written, unless it is the input's own: that input fails later."""
+def check_suffixes(
+    folder: Path, sources: Sequence[Source], targets: Sequence[str], format: str | None
+) -> None:
+    """Raise FileError for a suffix that is not written, unless it is the input's own: that input
+    fails later.
+    """
     given: dict[str, str] = {}
     for source, target in zip(sources, targets, strict=True):
         suffix = split_suffix(target)[1]
@@ -150,7 +178,9 @@ def check_suffixes(folder: Path, sources: Sequence[Source], targets: Sequence[st
 
 
 def check_targets(folder: Path, sources: Sequence[Source], targets: Iterable[str]) -> list[str]:
-    """Return the targets that exist. Raises FileError for one that is an input or lies behind a symbolic link."""
+    """Return the targets that exist. Raises FileError for one that is an input or lies behind a
+    symbolic link.
+    """
     root = folder.resolve()
     existing = []
     safe = set()
@@ -158,17 +188,27 @@ def check_targets(folder: Path, sources: Sequence[Source], targets: Iterable[str
     for target in targets:
         path = root / target
         if path.parent not in safe and path.parent.resolve() != path.parent:
-            raise FileError(f"{path.parent} is a symbolic link or lies behind one", "expected a folder", "remove it")
+            raise FileError(
+                f"{path.parent} is a symbolic link or lies behind one",
+                "expected a folder",
+                "remove it",
+            )
         safe.add(path.parent)
         try:
             status = path.lstat()
         except OSError:  # it does not exist, or cannot, and then its task fails
             continue
         if not stat.S_ISREG(status.st_mode):
-            raise FileError(f"{path} is in the way", "expected no file, or a plain one", "remove it")
+            raise FileError(
+                f"{path} is in the way", "expected no file, or a plain one", "remove it"
+            )
         inputs = _identities(sources) if inputs is None else inputs
         if (status.st_dev, status.st_ino) in inputs:
-            raise FileError(f"{path} is an input", "expected an output of its own", "choose --out or --name otherwise")
+            raise FileError(
+                f"{path} is an input",
+                "expected an output of its own",
+                "choose --out or --name otherwise",
+            )
         existing.append(target)
     return existing
 

@@ -1,4 +1,5 @@
-"""A pool of worker processes with the interface of `concurrent.futures`; a worker's death fails only its call.
+"""A pool of worker processes with the interface of `concurrent.futures`; a worker's death fails
+only its call.
 
 ::
 
@@ -47,12 +48,14 @@ class _Call(NamedTuple):
 class Pool(Executor):
     """An Executor whose calls run in worker processes that may die.
 
-    workers: how many processes. timeout: seconds for one call, from when its worker starts it; a call that takes
-    longer is stopped by killing its worker, and fails with TimeoutError. environment: of the workers, for the
-    caller's own. preload: a module that workers import before their first call. A call whose worker dies fails
-    with WorkerError; nothing else is lost. A worker that cannot start is tried several times; then the others go on
-    without it, and the last of them fails its call with ConvError. The same holds for threads that the system refuses.
-    Functions and arguments are pickled; a function that is submitted again and again is sent to each worker once.
+    workers: how many processes. timeout: seconds for one call, from when its worker starts it; a
+    call that takes longer is stopped by killing its worker, and fails with TimeoutError.
+    environment: of the workers, for the caller's own. preload: a module that workers import before
+    their first call. A call whose worker dies fails with WorkerError; nothing else is lost. A
+    worker that cannot start is tried several times; then the others go on without it, and the last
+    of them fails its call with ConvError. The same holds for threads that the system refuses.
+    Functions and arguments are pickled; a function that is submitted again and again is sent to
+    each worker once.
 
     >>> with Pool(2) as pool:
     ...     [future.result() for future in [pool.submit(pow, 2, power) for power in (3, 5)]]
@@ -151,7 +154,9 @@ class Pool(Executor):
             return True
 
     def _start_worker(self) -> _Worker:
-        """Start a process and wait until it is ready. Raises ConvError if none starts in several attempts."""
+        """Start a process and wait until it is ready. Raises ConvError if none starts in several
+        attempts.
+        """
         failure: ConvError | None = None
         for pause in _START_PAUSES:
             self._killed.wait(pause)
@@ -262,7 +267,9 @@ def _start_watch(timer: threading.Timer) -> None:
 
 
 def _start_threads(target: Callable[[], None], count: int) -> list[threading.Thread]:
-    """Start up to `count` threads, as many as the system allows; at least one. Raises ConvError if it allows none."""
+    """Start up to `count` threads, as many as the system allows; at least one. Raises ConvError if
+    it allows none.
+    """
     started: list[threading.Thread] = []
     for _ in range(count):
         thread = threading.Thread(target=target, daemon=True)
@@ -280,10 +287,11 @@ def _start_threads(target: Callable[[], None], count: int) -> list[threading.Thr
 def as_finished(
     pool: Executor, function: Callable[[Item], Any], items: Iterable[Item], window: int
 ) -> Iterator[tuple[Item, Future[Any]]]:
-    """Call function(item) for each item, `window` at a time. Yields each with its future, in the order of finishing.
+    """Call function(item) for each item, `window` at a time. Yields each with its future, in the
+    order of finishing.
 
-    An item whose worker died is retried once, alone, when all others are done: another item may have caused it, and
-    alone it cannot harm others.
+    An item whose worker died is retried once, alone, when all others are done: another item may
+    have caused it, and alone it cannot harm others.
     """
     return in_thread(_with_retries(pool, function, items, window))
 
@@ -291,8 +299,8 @@ def as_finished(
 def in_thread(items: Iterable[Item]) -> Iterator[Item]:
     """Iterate over `items` in a background thread, or here where the system allows no more threads.
 
-    KeyboardInterrupt then hits the main thread in a lock-free queue, not inside a Future whose lock it would leave
-    held.
+    KeyboardInterrupt then hits the main thread in a lock-free queue, not inside a Future whose lock
+    it would leave held.
 
     >>> list(in_thread(number**2 for number in range(4)))
     [0, 1, 4, 9]
@@ -309,7 +317,9 @@ def in_thread(items: Iterable[Item]) -> Iterator[Item]:
             found.put(None)
 
     try:
-        _thread.start_new_thread(run, ())  # threading's own start takes a lock, which an interrupt may leave held
+        _thread.start_new_thread(
+            run, ()
+        )  # threading's own start takes a lock, which an interrupt may leave held
     except RuntimeError:  # the system allows no more
         yield from items
         return

@@ -16,7 +16,13 @@ from convcli.errors import FileError, InputError, OutputError, WorkerError, reas
 from convcli.io import lookup, remove_temporaries
 from convcli.jobs.apply_plan import ApplyRequest
 from convcli.jobs.batch.manifest import Entry, Manifest
-from convcli.jobs.batch.naming import Template, check_folder, check_suffixes, check_targets, name_all
+from convcli.jobs.batch.naming import (
+    Template,
+    check_folder,
+    check_suffixes,
+    check_targets,
+    name_all,
+)
 from convcli.jobs.batch.pool import Pool, as_finished, in_thread
 from convcli.jobs.batch.sources import Source
 from convcli.jobs.batch.task import (
@@ -41,7 +47,8 @@ CALLS_PER_WORKER = 4  # calls submitted per worker, so that none waits for its n
 class Batch:
     """A planned batch: its tasks, their recipe, and the records of inputs that cannot be tried.
 
-    folder: where the manifest is, and the outputs are. real: the same with no symbolic link on the way.
+    folder: where the manifest is, and the outputs are. real: the same with no symbolic link on the
+    way.
     """
 
     folder: Path
@@ -52,14 +59,20 @@ class Batch:
 
     @classmethod
     def plan(
-        cls, sources: Iterable[Source], folder: Path, request: ApplyRequest, *, name: str, resume: bool = False
+        cls,
+        sources: Iterable[Source],
+        folder: Path,
+        request: ApplyRequest,
+        *,
+        name: str,
+        resume: bool = False,
     ) -> Batch:
         """Decide what will be written where. Writes nothing.
 
-        request: without input and output; its `format` gives every output its suffix, its `overwrite` allows to
-        replace files that no batch made. resume: skip what is done, and replace what a batch made otherwise.
-        Raises FileError for outputs that collide, exist, are inputs or have a suffix that is not written; InputError
-        and its kin for kernel and name.
+        request: without input and output; its `format` gives every output its suffix, its
+        `overwrite` allows to replace files that no batch made. resume: skip what is done, and
+        replace what a batch made otherwise. Raises FileError for outputs that collide, exist, are
+        inputs or have a suffix that is not written; InputError and its kin for kernel and name.
         """
         check_folder(folder)
         real = folder.resolve()
@@ -67,7 +80,11 @@ class Batch:
         sources = list(_new_sources(sources, folder, recorded))
         if not sources:
             raise InputError("nothing to do", "expected at least one input")
-        failed = tuple(Record("failed", source.path, "", source.trouble) for source in sources if source.trouble)
+        failed = tuple(
+            Record("failed", source.path, "", source.trouble)
+            for source in sources
+            if source.trouble
+        )
         sources = [source for source in sources if not source.trouble]
         ext = None if request.writing.format is None else lookup(request.writing.format).suffixes[0]
         targets = name_all(sources, Template(name), ext)
@@ -90,7 +107,8 @@ class Batch:
         return cls(folder, real, Recipe.of(request), tasks, failed)
 
     def preview(self, jobs: int, timeout: float | None = None) -> Generator[Record, None, None]:
-        """Yield what a run would do, in order, without doing it; a file that cannot be read is planned like any other.
+        """Yield what a run would do, in order, without doing it; a file that cannot be read is
+        planned like any other.
 
         `jobs` processes check which tasks are done already; timeout: seconds for each.
         """
@@ -105,17 +123,20 @@ class Batch:
     def _check_done(self, pool: Pool, count: int) -> Iterator[tuple[Task, bool]]:
         """Yield each task and whether it is done; `count` of them are checked ahead."""
         asked = (
-            (task, None if task.before is None else pool.submit(done_before, self.recipe, task)) for task in self.tasks
+            (task, None if task.before is None else pool.submit(done_before, self.recipe, task))
+            for task in self.tasks
         )
         for task, look in _ahead(asked, count):
             yield task, look is not None and look.exception() is None and bool(look.result())
 
     def run(self, jobs: int, timeout: float | None = None) -> Generator[Record, None, None]:
-        """Run the tasks in `jobs` processes and yield each record as it comes; close the iterator to stop at once.
+        """Run the tasks in `jobs` processes and yield each record as it comes; close the iterator
+        to stop at once.
 
-        A task whose worker dies is retried once, alone. timeout: seconds for each. When the iterator is closed, by
-        itself or by an exception, no worker and no temporary file is left, and the manifest has what was yielded.
-        Raises OutputError if the folder cannot be written to, FileError if another batch uses it.
+        A task whose worker dies is retried once, alone. timeout: seconds for each. When the
+        iterator is closed, by itself or by an exception, no worker and no temporary file is left,
+        and the manifest has what was yielded. Raises OutputError if the folder cannot be written
+        to, FileError if another batch uses it.
         """
         yield from self.failed
         if not self.tasks:
@@ -125,7 +146,9 @@ class Batch:
         except OSError as error:
             raise OutputError(f"{self.folder} cannot be created", reason(error)) from error
         if self.folder.resolve() != self.real:
-            raise FileError(f"{self.folder} has become a symbolic link", "expected a folder", "run again")
+            raise FileError(
+                f"{self.folder} has become a symbolic link", "expected a folder", "run again"
+            )
         manifest = Manifest(self.folder)
         try:
             owner = manifest.owner()
@@ -138,7 +161,9 @@ class Batch:
         finally:
             manifest.close()
 
-    def _records(self, manifest: Manifest, owner: str, jobs: int, timeout: float | None) -> Iterator[Record]:
+    def _records(
+        self, manifest: Manifest, owner: str, jobs: int, timeout: float | None
+    ) -> Iterator[Record]:
         call = partial(process, share_memory(self.recipe, jobs), owner)
         with self._pool(jobs, timeout) as pool:
             for task, future in as_finished(pool, call, self.tasks, CALLS_PER_WORKER * jobs):
@@ -146,8 +171,14 @@ class Batch:
 
     def _pool(self, jobs: int, timeout: float | None) -> Pool:
         each = max(1, threads() // max(jobs, 1))
-        environment = {**os.environ, **dict.fromkeys(PRODUCT_THREADS, "1"), "CONVCLI_THREADS": str(each)}
-        return Pool(jobs, timeout=timeout, environment=environment, preload="convcli.jobs.batch.task")
+        environment = {
+            **os.environ,
+            **dict.fromkeys(PRODUCT_THREADS, "1"),
+            "CONVCLI_THREADS": str(each),
+        }
+        return Pool(
+            jobs, timeout=timeout, environment=environment, preload="convcli.jobs.batch.task"
+        )
 
     def _remove_temporaries(self, owner: str) -> None:
         for folder in {task.real.parent for task in self.tasks}:
@@ -155,7 +186,8 @@ class Batch:
 
 
 def _settle(manifest: Manifest, task: Task, record: Record) -> Record:
-    """Record an output, then publish it: whatever is killed in between, its digest tells whether it was published.
+    """Record an output, then publish it: whatever is killed in between, its digest tells whether it
+    was published.
 
     A target that another program made meanwhile is not claimed for the batch.
     """
@@ -171,7 +203,9 @@ def _settle(manifest: Manifest, task: Task, record: Record) -> Record:
     return record
 
 
-def _new_sources(sources: Iterable[Source], folder: Path, recorded: dict[str, Entry]) -> Iterator[Source]:
+def _new_sources(
+    sources: Iterable[Source], folder: Path, recorded: dict[str, Entry]
+) -> Iterator[Source]:
     """Yield each source once, without the outputs of earlier batches in the folder."""
     root = folder.resolve()
     outputs = {root / target for target in recorded}
@@ -196,7 +230,11 @@ def _exists_error(folder: Path, targets: list[str], resume: bool) -> FileError:
         found = f"{folder / targets[0]} exists"
     else:
         found = f"{len(targets):,} outputs exist, such as {folder / targets[0]}"
-    remedy = "pass --overwrite to replace it" if resume else "pass --resume to skip what is done, or --overwrite"
+    remedy = (
+        "pass --overwrite to replace it"
+        if resume
+        else "pass --resume to skip what is done, or --overwrite"
+    )
     return FileError(found, "no batch made it" if resume else "expected new files", remedy)
 
 

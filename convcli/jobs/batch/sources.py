@@ -1,8 +1,8 @@
 """The input files of a batch: named, in folders, matched by patterns, or in a list.
 
-A named file is taken as it is. A search, in a folder or by a pattern, leaves out hidden files, symbolic links unless
-they are followed, and the output folder; a folder gives only files whose suffix is read. The order is that of the
-arguments, and by name within a folder.
+A named file is taken as it is. A search, in a folder or by a pattern, leaves out hidden files,
+symbolic links unless they are followed, and the output folder; a folder gives only files whose
+suffix is read. The order is that of the arguments, and by name within a folder.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from convcli.limits import show_bytes
 from convcli.system import is_hidden
 
 LIST_BYTES = 2**25
-"""Bytes of a list of inputs at most, so that one without an end is refused: several hundred thousand names."""
+"""Bytes of a list of inputs at most, so that one without an end is refused: several hundred
+thousand names.
+"""
 NAME_BYTES = 2**15
 """Bytes of a name at most; no system takes longer ones."""
 
@@ -39,7 +41,9 @@ _HIDDEN = "hidden"
 
 @dataclass(frozen=True)
 class Source:
-    """One input: its path, and the same relative to the folder that was named; trouble: why it cannot be read."""
+    """One input: its path, and the same relative to the folder that was named; trouble: why it
+    cannot be read.
+    """
 
     path: str
     relative: str
@@ -47,7 +51,9 @@ class Source:
 
 
 class _Wanted(NamedTuple):
-    """Tests for files to take and folders to enter, by their paths relative to the start of the search."""
+    """Tests for files to take and folders to enter, by their paths relative to the start of the
+    search.
+    """
 
     file: Callable[[str], bool]
     folder: Callable[[str], bool]
@@ -57,9 +63,9 @@ class _Wanted(NamedTuple):
 class Search:
     """A search of folders and patterns; `passed_over` counts the files left out, by reason.
 
-    recursive: go into the folders of folders. follow_links: take what lies behind symbolic links. every: take files
-    of any suffix. bare: take those without a header, such as .raw. exclude: a folder that is never entered,
-    unless it is where the search begins.
+    recursive: go into the folders of folders. follow_links: take what lies behind symbolic links.
+    every: take files of any suffix. bare: take those without a header, such as .raw. exclude: a
+    folder that is never entered, unless it is where the search begins.
     """
 
     recursive: bool = False
@@ -113,8 +119,12 @@ class Search:
         )
         return self._walk(base, "", wanted, ())
 
-    def _walk(self, folder: str, below: str, wanted: _Wanted, above: tuple[tuple[int, int], ...]) -> Iterator[Source]:
-        """Yield the wanted files of a folder and its sub-folders. below: its relative path; above: its parents."""
+    def _walk(
+        self, folder: str, below: str, wanted: _Wanted, above: tuple[tuple[int, int], ...]
+    ) -> Iterator[Source]:
+        """Yield the wanted files of a folder and its sub-folders. below: its relative path; above:
+        its parents.
+        """
         try:
             status = Path(folder).stat()
             with os.scandir(folder) as listing:
@@ -156,7 +166,9 @@ def _is_folder(given: str) -> bool:
 
 
 def _kind(entry: os.DirEntry[str]) -> tuple[bool, bool]:
-    """Return whether an entry is, or links to, a folder, and whether a file; neither for a broken link."""
+    """Return whether an entry is, or links to, a folder, and whether a file; neither for a broken
+    link.
+    """
     try:
         return entry.is_dir(), entry.is_file()
     except OSError:
@@ -174,7 +186,8 @@ def leads_to(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
 
 
 def matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
-    """Return whether the parts of a path match those of a pattern, in which `**` is any number of folders.
+    """Return whether the parts of a path match those of a pattern, in which `**` is any number of
+    folders.
 
     >>> matches(("a", "b", "c.png"), ("**", "*.png")), matches(("c.png",), ("**", "*.png"))
     (True, True)
@@ -184,7 +197,10 @@ def matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     if not pattern:
         return not parts
     if pattern[0] == "**":
-        return any(matches(parts[start:], pattern[1:]) for start in range(len(parts) + 1)) or len(pattern) == 1
+        return (
+            any(matches(parts[start:], pattern[1:]) for start in range(len(parts) + 1))
+            or len(pattern) == 1
+        )
     return bool(parts) and fnmatchcase(parts[0], pattern[0]) and matches(parts[1:], pattern[1:])
 
 
@@ -198,7 +214,9 @@ def listed(path: str, *, null: bool = False) -> Iterator[Source]:
         if len(name) > NAME_BYTES:
             held = f"the list {path} holds a name of {len(name):,} bytes"
             raise FileError(
-                held, f"expected at most {NAME_BYTES:,}", "list one input a line, or with -0 each behind a NUL"
+                held,
+                f"expected at most {NAME_BYTES:,}",
+                "list one input a line, or with -0 each behind a NUL",
             )
         if b"\0" in name:
             raise FileError(f"the list {path} holds a NUL", "expected one input a line", "add -0")
@@ -211,7 +229,11 @@ def listed(path: str, *, null: bool = False) -> Iterator[Source]:
 def _read_list(path: str) -> bytes:
     if path == "-":
         if sys.stdin is None:
-            raise FileError("standard input is closed", "expected a list of files", "pipe one in, or name a file")
+            raise FileError(
+                "standard input is closed",
+                "expected a list of files",
+                "pipe one in, or name a file",
+            )
         content = sys.stdin.buffer.read(LIST_BYTES + 1)
     else:
         try:
@@ -227,7 +249,11 @@ def _read_list(path: str) -> bytes:
 
 def _named(given: str) -> Source:
     if given == "-":
-        raise InputError("standard input is one input", "expected files, folders or patterns", "use convcli apply -")
+        raise InputError(
+            "standard input is one input",
+            "expected files, folders or patterns",
+            "use convcli apply -",
+        )
     try:
         os.lstat(given)
     except (FileNotFoundError, NotADirectoryError):
@@ -240,13 +266,19 @@ def _named(given: str) -> Source:
 
 def _nothing(given: str, passed_over: Counter[str], recursive: bool) -> FileError:
     if not _is_folder(given):
-        return FileError(f"nothing matches {given}", "expected at least one file", _listing(passed_over))
+        return FileError(
+            f"nothing matches {given}", "expected at least one file", _listing(passed_over)
+        )
     remedy = "" if recursive or passed_over else "use --recursive for the folders in it"
-    return FileError(f"{given} has no file to take", "expected at least one", _listing(passed_over) or remedy)
+    return FileError(
+        f"{given} has no file to take", "expected at least one", _listing(passed_over) or remedy
+    )
 
 
 def _listing(passed_over: Counter[str]) -> str:
     listing = ", ".join(f"{count:,} {reason}" for reason, count in sorted(passed_over.items()))
     return (
-        f"passed over: {listing}; see --follow-links" if passed_over[_LINK] else listing and f"passed over: {listing}"
+        f"passed over: {listing}; see --follow-links"
+        if passed_over[_LINK]
+        else listing and f"passed over: {listing}"
     )

@@ -22,7 +22,9 @@ from convcli.kernels import Kernel, fewest_axes, kernel
 from convcli.shapes.geometry import Geometry
 
 NEUTRAL = frozenset({"input", "output", "kernels", "overwrite", "verify", "limits"})
-"""Options that no value of an output depends on, and the kernels, which the digest takes by their taps."""
+"""Options that no value of an output depends on, and the kernels, which the digest takes by their
+taps.
+"""
 
 
 ADDED: dict[str, object] = {"gray": False, "background": None}
@@ -31,7 +33,9 @@ ADDED: dict[str, object] = {"gray": False, "background": None}
 
 @dataclass(frozen=True)
 class Recipe:
-    """A request for one input after another, and the SHA-256 of all that its results depend on except the input."""
+    """A request for one input after another, and the SHA-256 of all that its results depend on
+    except the input.
+    """
 
     request: ApplyRequest
     digest: str
@@ -40,8 +44,9 @@ class Recipe:
     def of(cls, request: ApplyRequest) -> Recipe:
         """Resolve the request's kernels, once for all inputs if they do not depend on the input.
 
-        A kernel from a file is read now, and later changes of the file do not matter; a named kernel that exists in
-        any number of dimensions stays a name. Raises KernelError and its kin for an invalid kernel.
+        A kernel from a file is read now, and later changes of the file do not matter; a named
+        kernel that exists in any number of dimensions stays a name. Raises KernelError and its kin
+        for an invalid kernel.
 
         >>> request = ApplyRequest(input="", kernels=("1,0,-1", "gaussian:sigma=2"))
         >>> Recipe.of(request).request.kernels
@@ -51,17 +56,24 @@ class Recipe:
         """
         request = expand(request)
         resolved = [kernel(reference, dims=request.geometry.dims) for reference in request.kernels]
-        named = [isinstance(given, str) and fewest_axes(given) is not None for given in request.kernels]
+        named = [
+            isinstance(given, str) and fewest_axes(given) is not None for given in request.kernels
+        ]
         kernels = tuple(
-            given if by_name else whole for given, by_name, whole in zip(request.kernels, named, resolved, strict=True)
+            given if by_name else whole
+            for given, by_name, whole in zip(request.kernels, named, resolved, strict=True)
         )
         options = flat_options(request).items()
         settings = {
-            name: value for name, value in options if name not in NEUTRAL and (name, value) not in ADDED.items()
+            name: value
+            for name, value in options
+            if name not in NEUTRAL and (name, value) not in ADDED.items()
         }
         content = {
             "version": __version__,
-            "kernels": [_content(whole, by_name) for whole, by_name in zip(resolved, named, strict=True)],
+            "kernels": [
+                _content(whole, by_name) for whole, by_name in zip(resolved, named, strict=True)
+            ],
             **settings,
             **_border_settings(request.geometry),
         }
@@ -81,7 +93,9 @@ def share_memory(recipe: Recipe, jobs: int) -> Recipe:
 
 
 def _border_settings(geometry: Geometry) -> dict[str, object]:
-    """Return what identifies the border of arrays, and that of pictures where they differ: by default, and by alpha."""
+    """Return what identifies the border of arrays, and that of pictures where they differ: by
+    default, and by alpha.
+    """
     chosen = geometry.border(picture=False)
     settings: dict[str, object] = chosen._asdict()
     if chosen.padding != "valid" and chosen.boundary == "constant" and geometry.cval is None:
@@ -90,7 +104,9 @@ def _border_settings(geometry: Geometry) -> dict[str, object]:
 
 
 def _content(resolved: Kernel, by_name: bool) -> list[object]:
-    """Return what identifies a kernel: its taps, and its full name if other inputs may need other axes."""
+    """Return what identifies a kernel: its taps, and its full name if other inputs may need other
+    axes.
+    """
     taps = hashlib.sha256(resolved.taps.tobytes()).hexdigest()
     return [resolved.shape, taps, resolved.name if by_name else ""]
 
@@ -104,9 +120,9 @@ UNCHANGED = "done before, and unchanged"
 class Task:
     """One input and its output.
 
-    target: the output below the folder of the batch. path: the same as messages name it. real: as it is opened, and
-    with no symbolic link on the way. before: its entry in the manifest of a batch that is resumed. in_place: whether
-    the output takes the place of the input.
+    target: the output below the folder of the batch. path: the same as messages name it. real: as
+    it is opened, and with no symbolic link on the way. before: its entry in the manifest of a batch
+    that is resumed. in_place: whether the output takes the place of the input.
     """
 
     source: str
@@ -122,9 +138,9 @@ class Task:
 class Record:
     """The result for one input, with the reason of a failure, and warnings.
 
-    An output that was written has its shape, type, bytes and clipped values, and what of the input's metadata it lost.
-    temporary: the file that has its bytes, for `publish_output`.
-    smaller: whether a picture became smaller though nobody asked for it.
+    An output that was written has its shape, type, bytes and clipped values, and what of the
+    input's metadata it lost. temporary: the file that has its bytes, for `publish_output`. smaller:
+    whether a picture became smaller though nobody asked for it.
     """
 
     status: Status
@@ -144,7 +160,9 @@ class Record:
 
 
 def process(recipe: Recipe, owner: str, task: Task) -> Record:
-    """Process one task into a temporary file of this owner; an error becomes the reason of its record."""
+    """Process one task into a temporary file of this owner; an error becomes the reason of its
+    record.
+    """
     try:
         digest = file_digest(task.source)
         if unchanged(task, recipe, digest):
@@ -183,14 +201,18 @@ def done_before(recipe: Recipe, task: Task) -> bool:
 
 
 def file_digest(path: str) -> str:
-    """Return the SHA-256 of a file's content. Raises InputError for one that cannot be read, or not twice."""
+    """Return the SHA-256 of a file's content. Raises InputError for one that cannot be read, or not
+    twice.
+    """
     try:
         if stat.S_IFMT(Path(path).stat().st_mode) in (stat.S_IFREG, stat.S_IFDIR):
             with Path(path).open("rb") as stream:
                 return hashlib.file_digest(stream, "sha256").hexdigest()
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read", reason(error)) from error
-    raise InputError(f"{path} is a pipe or a device", "expected a file", "use convcli apply for what comes once")
+    raise InputError(
+        f"{path} is a pipe or a device", "expected a file", "use convcli apply for what comes once"
+    )
 
 
 def publish_output(task: Task, record: Record) -> Record:
@@ -201,7 +223,9 @@ def publish_output(task: Task, record: Record) -> Record:
         check_folder_of(task)
         warnings = io.publish(temporary, task.real, task.path, overwrite=task.replace)
     except OSError as error:
-        return Record("failed", task.source, task.target, f"{task.path} cannot be written; {reason(error)}")
+        return Record(
+            "failed", task.source, task.target, f"{task.path} cannot be written; {reason(error)}"
+        )
     except ConvError as error:
         return Record("failed", task.source, task.target, str(error))
     return replace(record, warnings=record.warnings + warnings, temporary=None)
@@ -211,7 +235,9 @@ def check_folder_of(task: Task) -> None:
     """Raise FileError if the folder of an output has come to lie behind a symbolic link."""
     folder = task.real.parent
     if Path(os.path.realpath(folder)) != folder or task.real.is_symlink():
-        raise FileError(f"{task.path} is a symbolic link or lies behind one", "expected a folder", "remove it")
+        raise FileError(
+            f"{task.path} is a symbolic link or lies behind one", "expected a folder", "remove it"
+        )
 
 
 def _process(recipe: Recipe, owner: str, task: Task, digest: str) -> Record:
@@ -240,7 +266,9 @@ def _process(recipe: Recipe, owner: str, task: Task, digest: str) -> Record:
 
 
 def _keep_frames(request: ApplyRequest) -> ApplyRequest:
-    """Return a request for an input that is a picture, whose frames are all read unless its pages are a volume."""
+    """Return a request for an input that is a picture, whose frames are all read unless its pages
+    are a volume.
+    """
     form = by_suffix(request.input)
     if form is None or form.kind != "image" or request.geometry.dims == VOLUME:
         return request
@@ -248,24 +276,36 @@ def _keep_frames(request: ApplyRequest) -> ApplyRequest:
 
 
 def _check_kept(plan: ApplyPlan) -> None:
-    """Raise InputError if a result in its input's place would be of another format, or lose what the input has."""
+    """Raise InputError if a result in its input's place would be of another format, or lose what
+    the input has.
+    """
     data, target = plan.data, plan.target
     assert target is not None
     found = lookup(data.format)
     if data.kind == "image" and found.pillow != target.form.pillow:
         given = f"{data.name} is named as {target.form.name} and holds {data.format}"
-        raise InputError(given, "in place expects what the name says", "rename it, or write to a folder with --out")
+        raise InputError(
+            given,
+            "in place expects what the name says",
+            "rename it, or write to a folder with --out",
+        )
     if data.format == "npz":
         remedy = "write to a folder with --out"
-        raise InputError(f"{data.name} is an archive", "in place its array would lose its name", remedy)
+        raise InputError(
+            f"{data.name} is an archive", "in place its array would lose its name", remedy
+        )
 
 
 def _run_into(temporary: Path, plan: ApplyPlan, recipe: Recipe, task: Task, digest: str) -> Record:
-    """Run a plan into a temporary file, and return the record of a task that is done but for its publication."""
+    """Run a plan into a temporary file, and return the record of a task that is done but for its
+    publication.
+    """
     assert plan.target is not None
     result = run_apply(replace(plan, target=replace(plan.target, temporary=temporary)))
     if result.written is None:
-        raise CheckError("outputs differ from the definition by more than their bound", "nothing was written")
+        raise CheckError(
+            "outputs differ from the definition by more than their bound", "nothing was written"
+        )
     return Record(
         "done",
         task.source,

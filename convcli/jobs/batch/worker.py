@@ -1,7 +1,8 @@
-"""The worker process: it reads calls from its standard input and writes results to its standard output.
+"""The worker process: it reads calls from its standard input and writes results to its standard
+output.
 
-A message is a pickle after its length. A worker exits when its input ends, or when Linux signals that its parent has
-exited, whatever it is doing: a pool that was killed leaves no worker behind.
+A message is a pickle after its length. A worker exits when its input ends, or when Linux signals
+that its parent has exited, whatever it is doing: a pool that was killed leaves no worker behind.
 """
 
 from __future__ import annotations
@@ -44,10 +45,11 @@ def _read_exactly(stream: BinaryIO, count: int) -> bytes:
 
 
 def serve(preload: str, parent: int) -> None:
-    """Import the module `preload`, report that, and run calls until the input ends or the process `parent` exits.
+    """Import the module `preload`, report that, and run calls until the input ends or the process
+    `parent` exits.
 
-    A call is (function or None for the one before, arguments, named arguments); an answer is (True, value) or
-    (False, exception).
+    A call is (function or None for the one before, arguments, named arguments); an answer is (True,
+    value) or (False, exception).
     """
     end_with_parent(parent)
     requests, replies = _take_streams()

@@ -136,7 +136,9 @@ class LawsResult:
     @property
     def failed(self) -> tuple[str, ...]:
         """The names of the laws of which a statement failed."""
-        return tuple(found.law.name for found in self.findings if not all(row.passed for row in found.rows))
+        return tuple(
+            found.law.name for found in self.findings if not all(row.passed for row in found.rows)
+        )
 
 
 def run_laws(request: LawsRequest, progress: Progress = silent) -> LawsResult:
@@ -149,7 +151,9 @@ def run_laws(request: LawsRequest, progress: Progress = silent) -> LawsResult:
     operands, setting = make_setting(request)
     matrix = setting.small.matrix
     taken = matrix[matrix != 0]
-    facts = MatrixFacts((matrix.shape[0], matrix.shape[1]), taken.size / matrix.size, len(np.unique(taken)))
+    facts = MatrixFacts(
+        (matrix.shape[0], matrix.shape[1]), taken.size / matrix.size, len(np.unique(taken))
+    )
     findings = []
     for number, law in enumerate(LAWS, 1):
         findings.append(Finding(law, tuple(law.measure(setting))))

@@ -64,7 +64,13 @@ class Row:
 
 
 def compare(
-    statement: str, left: Array, right: Array, bound: float, *, expected: Expected = "equal", note: str = ""
+    statement: str,
+    left: Array,
+    right: Array,
+    bound: float,
+    *,
+    expected: Expected = "equal",
+    note: str = "",
 ) -> Row:
     """Compare two arrays of one shape where they are furthest apart.
 
@@ -75,7 +81,9 @@ def compare(
     apart = np.abs(left - right)
     worst = np.argmax(apart) if np.any(apart) else np.argmax(np.abs(left))
     at = tuple(int(i) for i in np.unravel_index(worst, left.shape))
-    return Row(statement, float(left[at]), float(right[at]), float(apart[at]), bound, at, expected, note)
+    return Row(
+        statement, float(left[at]), float(right[at]), float(apart[at]), bound, at, expected, note
+    )
 
 
 def bounded(scale: float, *, sums: int = 2, terms: int = 0) -> float:
@@ -231,18 +239,34 @@ def make_setting(request: LawsRequest) -> tuple[Operands, Setting]:
 
     Raises InputError for values that are not finite.
     """
-    operands = load_operands(request.input, request.reference, request.geometry, request.limits, seed=request.seed)
+    operands = load_operands(
+        request.input, request.reference, request.geometry, request.limits, seed=request.seed
+    )
     a = operands.conv_layout
     form = to_layer(operands.x, operands.kernel.taps, a)
     side = request.size or _side(a.window)
     spatial = tuple(min(n, side) for n in a.spatial)
     if math.prod(spatial) > SAMPLES:
-        raise LimitError(f"laws on {show(spatial)} samples", f"expected at most {SAMPLES:,}", "use a smaller --size")
+        raise LimitError(
+            f"laws on {show(spatial)} samples",
+            f"expected at most {SAMPLES:,}",
+            "use a smaller --size",
+        )
     x = middle(form.x[:ITEMS], spatial).astype(np.float64)
     if not np.isfinite(x).all():
-        raise InputError(f"{request.input} holds NaN or infinities", "expected finite values", "replace them first")
-    setting = Setting(x, form.w.astype(np.float64), replace(operands.spec, groups=form.groups), request.seed)
-    outputs = len(x) * len(form.w) * math.prod(axis.out for axis in setting.spec.axes(setting.spatial, a.window))
+        raise InputError(
+            f"{request.input} holds NaN or infinities",
+            "expected finite values",
+            "replace them first",
+        )
+    setting = Setting(
+        x, form.w.astype(np.float64), replace(operands.spec, groups=form.groups), request.seed
+    )
+    outputs = (
+        len(x)
+        * len(form.w)
+        * math.prod(axis.out for axis in setting.spec.axes(setting.spatial, a.window))
+    )
     request.limits.check_memory(f"work on {operands.data.name}", 8 * 4 * (x.size + outputs))
     return operands, setting
 
@@ -265,4 +289,6 @@ def middle(x: Array, spatial: tuple[int, ...]) -> Array:
     array([2., 3.])
     """
     starts = [(n - size) // 2 for n, size in zip(x.shape[1:-1], spatial, strict=True)]
-    return x[(slice(None), *(slice(at, at + size) for at, size in zip(starts, spatial, strict=True)))]
+    return x[
+        (slice(None), *(slice(at, at + size) for at, size in zip(starts, spatial, strict=True)))
+    ]

@@ -47,8 +47,13 @@ def flip(s: Setting) -> Iterator[Row]:
     """Measure that convolution is correlation with the flipped kernel."""
     bound = bounded(largest(s.f) * weight(s.g))
     turned = np.flip(s.g)
-    correlated, convolved = correlate(s.f, s.g, **s.spec.options), convolve(s.f, s.g, **s.spec.options)
-    yield compare("f * g = correlate(f, flip(g))", convolved, correlate(s.f, turned, **s.spec.options), bound)
+    correlated, convolved = (
+        correlate(s.f, s.g, **s.spec.options),
+        convolve(s.f, s.g, **s.spec.options),
+    )
+    yield compare(
+        "f * g = correlate(f, flip(g))", convolved, correlate(s.f, turned, **s.spec.options), bound
+    )
     symmetric = np.array_equal(s.g, turned)
     yield compare(
         "f * g = correlate(f, g)",
@@ -56,7 +61,9 @@ def flip(s: Setting) -> Iterator[Row]:
         correlated,
         bound,
         expected="equal" if symmetric else "differs",
-        note="g is its own flip" if symmetric else "g is not its own flip, as a symmetric kernel would be",
+        note="g is its own flip"
+        if symmetric
+        else "g is not its own flip, as a symmetric kernel would be",
     )
 
 
@@ -90,8 +97,12 @@ def derivative(s: Setting) -> Iterator[Row]:
         d = np.flip(kernel(f"derivative-{name}", dims=s.dims).taps)  # as a convolution uses it
         whole = _product(_product(s.f, s.g), d)
         bound = bounded(largest(s.f) * weight(s.g) * weight(d), sums=4)
-        yield compare(f"(f * g)' = f' * g, along {name}", whole, _product(_product(s.f, d), s.g), bound)
-        yield compare(f"(f * g)' = f * g', along {name}", whole, _product(s.f, _product(s.g, d)), bound)
+        yield compare(
+            f"(f * g)' = f' * g, along {name}", whole, _product(_product(s.f, d), s.g), bound
+        )
+        yield compare(
+            f"(f * g)' = f * g', along {name}", whole, _product(s.f, _product(s.g, d)), bound
+        )
 
 
 def _product(f: Array, g: Array) -> Array:
@@ -211,7 +222,10 @@ def _broken(apart: NDArray[np.bool_]) -> str:
     """Describe how many outputs differ, and how far from the edge the farthest of them is."""
     if not apart.any():
         return "no output differs"
-    depths = [np.minimum(where, n - 1 - where) for where, n in zip(np.nonzero(apart), apart.shape, strict=True)]
+    depths = [
+        np.minimum(where, n - 1 - where)
+        for where, n in zip(np.nonzero(apart), apart.shape, strict=True)
+    ]
     deepest = int(np.min(depths, axis=0).max())
     return f"{int(apart.sum()):,} of {apart.size:,} outputs differ, the farthest {deepest} from the edge"
 
@@ -228,8 +242,13 @@ def _moved(moves: NDArray[np.bool_]) -> str:
 def backward(s: Setting) -> Iterator[Row]:
     """Measure dw and dx against convolutions, and dx against the transposed matrix."""
     dy = s.random(tuple(axis.out for axis in s.axes))
-    given = gradients(s.f[None, ..., None], s.g[None, ..., None], dy[None, ..., None], **s.spec.options)
-    sources = [boundary_index(np.arange(-axis.lo, axis.n + axis.hi), axis.n, s.spec.boundary) for axis in s.axes]
+    given = gradients(
+        s.f[None, ..., None], s.g[None, ..., None], dy[None, ..., None], **s.spec.options
+    )
+    sources = [
+        boundary_index(np.arange(-axis.lo, axis.n + axis.hi), axis.n, s.spec.boundary)
+        for axis in s.axes
+    ]
     yield compare(
         "dw = correlate(x, dy)",
         given.dw[0, ..., 0],

@@ -31,7 +31,9 @@ def volume(name: str, values: Any = VALUES, affine: Any = AFFINE, kind: str = "N
     return nibabel.load(name)
 
 
-@pytest.mark.parametrize("dtype", ["u1", "i1", "<i2", ">i2", "u2", "i4", "u4", "i8", "u8", "f4", ">f8"])
+@pytest.mark.parametrize(
+    "dtype", ["u1", "i1", "<i2", ">i2", "u2", "i4", "u4", "i8", "u8", "f4", ">f8"]
+)
 @pytest.mark.parametrize("name", ["x.nii", "x.nii.gz"])
 def test_values_come_back_as_they_were(name: str, dtype: str) -> None:
     values = np.abs(VALUES).astype(dtype)
@@ -50,7 +52,18 @@ def test_values_come_back_as_they_were(name: str, dtype: str) -> None:
 @pytest.mark.parametrize("kind", ["Nifti1Image", "Nifti2Image"])
 def test_type_units_description_and_version_are_kept(kind: str) -> None:
     volume("x.nii.gz", kind=kind)
-    run("apply", "x.nii.gz", "-k", "gaussian:sigma=1", "--padding", "same", "--boundary", "edge", "-o", "y.nii")
+    run(
+        "apply",
+        "x.nii.gz",
+        "-k",
+        "gaussian:sigma=1",
+        "--padding",
+        "same",
+        "--boundary",
+        "edge",
+        "-o",
+        "y.nii",
+    )
     image = nibabel.load("y.nii")
     assert type(image).__name__ == kind
     assert image.get_data_dtype() == np.int16
@@ -71,8 +84,12 @@ def test_type_units_description_and_version_are_kept(kind: str) -> None:
     ],
 )
 def test_the_affine_says_where_each_voxel_came_from(options: tuple[str, ...]) -> None:
-    """Coordinates, as values, are linear: a symmetric mean of them is that of the place where its window is centred."""
-    places = np.stack(np.meshgrid(*map(np.arange, VALUES.shape), indexing="ij"), -1).astype(np.float64)
+    """Coordinates, as values, are linear: a symmetric mean of them is that of the place where its
+    window is centred.
+    """
+    places = np.stack(np.meshgrid(*map(np.arange, VALUES.shape), indexing="ij"), -1).astype(
+        np.float64
+    )
     world = places @ AFFINE[:3, :3].T + AFFINE[:3, 3]
     volume("x.nii", world)
     run("apply", "x.nii", "-k", "box:size=3", *options, "-o", "y.nii")
@@ -90,7 +107,9 @@ def test_the_affine_says_where_each_voxel_came_from(options: tuple[str, ...]) ->
 def test_an_even_kernel_moves_it_by_half_a_voxel() -> None:
     volume("x.nii")
     run("apply", "x.nii", "-k", "random:2x1x4", "-o", "y.nii")
-    np.testing.assert_allclose(nibabel.load("y.nii").affine[:3, 3], (AFFINE @ [0.5, 0, 1.5, 1])[:3], rtol=1e-5)
+    np.testing.assert_allclose(
+        nibabel.load("y.nii").affine[:3, 3], (AFFINE @ [0.5, 0, 1.5, 1])[:3], rtol=1e-5
+    )
 
 
 def test_scaled_values_are_those_that_are_meant() -> None:
@@ -135,7 +154,10 @@ def test_a_batch_keeps_the_whole_suffix() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     volume("x.nii")
-    assert "with its channels last" in run("apply", "x.nii", "-k", "box", "--layout", "channels_first", code=2).stderr
+    assert (
+        "with its channels last"
+        in run("apply", "x.nii", "-k", "box", "--layout", "channels_first", code=2).stderr
+    )
     nibabel.save(nibabel.Nifti1Image(VALUES.astype(np.complex64), AFFINE), "c.nii")
     with pytest.raises(DtypeError, match=r"c\.nii holds complex64; expected real numbers"):
         load("c.nii")
@@ -150,7 +172,9 @@ def test_a_header_that_asks_for_much_is_refused_at_once(name: str) -> None:
     header.set_data_dtype(np.float64)
     content = header.binaryblock + bytes(400)
     Path(name).write_bytes(gzip.compress(content) if name.endswith("gz") else content)
-    with pytest.raises((LimitError, FileError), match=r"of memory; the limit is|declares 216,000,000,000,000 bytes"):
+    with pytest.raises(
+        (LimitError, FileError), match=r"of memory; the limit is|declares 216,000,000,000,000 bytes"
+    ):
         load(name, limits=Limits(2**30))
 
 
@@ -176,7 +200,9 @@ def test_a_file_shorter_than_a_header_is_damaged(name: str, size: int) -> None:
 
 
 def test_what_goes_on_behind_the_values_is_not_followed_for_ever() -> None:
-    Path("x.nii.gz").write_bytes(gzip.compress(nibabel.Nifti1Image(VALUES, AFFINE).to_bytes() + bytes(2**27)))
+    Path("x.nii.gz").write_bytes(
+        gzip.compress(nibabel.Nifti1Image(VALUES, AFFINE).to_bytes() + bytes(2**27))
+    )
     with pytest.raises(FileError, match="much follows the last value"):
         load("x.nii.gz")
 

@@ -22,7 +22,9 @@ pytestmark = pytest.mark.usefixtures("in_tmp")
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("dtype", ["<i2", ">i2", "<f4", ">f8", "u1", "<u8"])
 @pytest.mark.parametrize("above", [0, 2**30], ids=["mapped", "read"])
-def test_numbers_are_read_as_they_lie(monkeypatch: pytest.MonkeyPatch, order: str, dtype: str, above: int) -> None:
+def test_numbers_are_read_as_they_lie(
+    monkeypatch: pytest.MonkeyPatch, order: str, dtype: str, above: int
+) -> None:
     monkeypatch.setattr("convcli.io.arrays.raw.MAP_ABOVE", above)
     values = np.abs(VALUES).astype(dtype)
     Path("x.raw").write_bytes(b"head" + values.tobytes(order))
@@ -34,7 +36,9 @@ def test_numbers_are_read_as_they_lie(monkeypatch: pytest.MonkeyPatch, order: st
 
 
 @pytest.mark.parametrize("above", [0, 2**30], ids=["mapped", "read"])
-def test_a_big_endian_file_is_filtered_like_any_other(monkeypatch: pytest.MonkeyPatch, above: int) -> None:
+def test_a_big_endian_file_is_filtered_like_any_other(
+    monkeypatch: pytest.MonkeyPatch, above: int
+) -> None:
     monkeypatch.setattr("convcli.io.arrays.raw.MAP_ABOVE", above)
     VALUES.astype(">i2").tofile("x.raw")
     np.save("x.npy", VALUES)
@@ -48,7 +52,21 @@ def test_a_result_is_written_as_its_input_lay() -> None:
     VALUES.astype(">i2").T.tofile("x.bin")
     layout = ("--raw-shape", "3x4x5", "--raw-dtype", ">i2", "--raw-order", "F")
     run("apply", "x.bin", *layout, "-k", "box", "--dims", "3", "--scale", "9000", "-o", "y.bin")
-    run("apply", "x.bin", *layout, "-k", "box", "--dims", "3", "--scale", "9000", "--dtype", "int16", "-o", "y.npy")
+    run(
+        "apply",
+        "x.bin",
+        *layout,
+        "-k",
+        "box",
+        "--dims",
+        "3",
+        "--scale",
+        "9000",
+        "--dtype",
+        "int16",
+        "-o",
+        "y.npy",
+    )
     np.testing.assert_array_equal(np.fromfile("y.bin", ">i2").reshape(3, 2, 1).T, np.load("y.npy"))
     assert np.load("y.npy").min() == -32768
 
@@ -57,14 +75,27 @@ def test_a_result_of_another_input_is_little_endian_and_keeps_its_type() -> None
     np.save("x.npy", VALUES.astype(">i4"))
     run("apply", "x.npy", "-k", "identity:size=1", "--dims", "3", "-o", "y.raw")
     assert Path("y.raw").read_bytes() == VALUES.astype("<i4").tobytes()
-    run("apply", "x.npy", "-k", "identity:size=1", "--dims", "3", "--raw-dtype", ">f8", "-o", "z.raw")
+    run(
+        "apply",
+        "x.npy",
+        "-k",
+        "identity:size=1",
+        "--dims",
+        "3",
+        "--raw-dtype",
+        ">f8",
+        "-o",
+        "z.raw",
+    )
     assert Path("z.raw").read_bytes() == VALUES.astype(">f8").tobytes()
 
 
 @pytest.mark.parametrize("size", [119, 121, 240])
 def test_another_size_is_told_with_both_numbers(size: int) -> None:
     Path("x.raw").write_bytes(bytes(size))
-    told = run("apply", "x.raw", "-k", "box", "--raw-shape", "3x4x5", "--raw-dtype", "i2", code=2).stderr
+    told = run(
+        "apply", "x.raw", "-k", "box", "--raw-shape", "3x4x5", "--raw-dtype", "i2", code=2
+    ).stderr
     assert f"x.raw has {size} bytes; 3x4x5 of int16 takes 120 bytes; correct --raw-shape" in told
 
 
@@ -72,7 +103,10 @@ def test_what_was_not_told_is_asked_for() -> None:
     Path("x.raw").write_bytes(bytes(120))
     for options in ([], ["--raw-shape", "60"], ["--raw-dtype", "i2"]):
         told = run("apply", "x.raw", "-k", "box", *options, code=2).stderr
-        assert "raw numbers without a header; expected their shape and type; give apply or batch --raw-shape" in told
+        assert (
+            "raw numbers without a header; expected their shape and type; give apply or batch --raw-shape"
+            in told
+        )
     told = run("laws", "x.raw", "-k", "box", code=2).stderr
     assert "apply or batch" in told
 
@@ -87,7 +121,9 @@ class Endless:
         return bytes(count)
 
 
-def test_what_was_not_told_is_asked_for_before_a_pipe_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_not_told_is_asked_for_before_a_pipe_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     endless = Endless()
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=endless))
     with pytest.raises(FileError, match="standard input holds raw numbers without a header"):
@@ -108,7 +144,12 @@ def test_layouts_that_mean_nothing() -> None:
         with pytest.raises(InputError, match=r"--raw-dtype .*; expected a type of numbers"):
             RawLayout.of((3,), text, "C", 0)
     np.save("x.npy", VALUES)
-    for option in (("--raw-shape", "3"), ("--raw-dtype", "u1"), ("--raw-offset", "9"), ("--raw-order", "F")):
+    for option in (
+        ("--raw-shape", "3"),
+        ("--raw-dtype", "u1"),
+        ("--raw-offset", "9"),
+        ("--raw-order", "F"),
+    ):
         told = run("apply", "x.npy", "-k", "random:2x2x2", *option, "-o", "y.npy", code=2).stderr
         assert f"{option[0]} is for raw files" in told
 
@@ -127,5 +168,18 @@ def test_a_batch_takes_them_from_a_folder_only_where_their_shape_is_told() -> No
     VALUES.tofile("in/x.raw")
     told = run("batch", "in", "-k", "box", "--dims", "3", "--out", "out", code=2).stderr
     assert "has no file to take" in told
-    run("batch", "in", "-k", "box", "--dims", "3", "--out", "out", "--raw-shape", "3x4x5", "--raw-dtype", "i2")
+    run(
+        "batch",
+        "in",
+        "-k",
+        "box",
+        "--dims",
+        "3",
+        "--out",
+        "out",
+        "--raw-shape",
+        "3x4x5",
+        "--raw-dtype",
+        "i2",
+    )
     assert Path("out/x.raw").stat().st_size == 2 * 1 * 2 * 3

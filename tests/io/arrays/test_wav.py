@@ -20,7 +20,9 @@ soundfile = pytest.importorskip("soundfile")
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
-def record(name: str, subtype: str = "PCM_16", channels: int = 2, rate: int = 48000, **options: Any) -> None:
+def record(
+    name: str, subtype: str = "PCM_16", channels: int = 2, rate: int = 48000, **options: Any
+) -> None:
     samples = np.random.default_rng(0).uniform(-1, 1, (3001, channels))
     soundfile.write(name, samples, rate, subtype, **options)
 
@@ -41,7 +43,9 @@ def test_every_sample_comes_back(subtype: str, channels: int) -> None:
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("subtype", SUBTYPES)
 @pytest.mark.parametrize("options", [{"endian": "BIG"}, {"format": "RF64"}])
-def test_big_endian_and_long_recordings_are_read(subtype: str, channels: int, options: dict[str, Any]) -> None:
+def test_big_endian_and_long_recordings_are_read(
+    subtype: str, channels: int, options: dict[str, Any]
+) -> None:
     record("x.wav", subtype, channels, **{"format": "WAV", **options})
     record("y.wav", subtype, channels)
     assert Path("x.wav").read_bytes()[:4] in (b"RIFX", b"RF64")
@@ -84,14 +88,18 @@ def test_what_is_too_loud_is_clipped_and_never_wraps(subtype: str) -> None:
     assert " below -" in told
     samples = soundfile.read("x.wav")[0]
     step = 2.0 ** (1 - int(subtype[-2:].lstrip("U")))
-    np.testing.assert_allclose(soundfile.read("y.wav")[0], np.clip(3 * samples, -1, 1 - step), atol=step)
+    np.testing.assert_allclose(
+        soundfile.read("y.wav")[0], np.clip(3 * samples, -1, 1 - step), atol=step
+    )
 
 
 def test_each_channel_is_filtered_in_time() -> None:
     record("x.wav", "FLOAT")
     run("apply", "x.wav", "-k", "0.5,0.25,0.25", "-o", "y.wav")
     samples = load("x.wav").array
-    expected = np.stack([np.correlate(lane, [0.5, 0.25, 0.25]) for lane in samples.T.astype(np.float64)], 1)
+    expected = np.stack(
+        [np.correlate(lane, [0.5, 0.25, 0.25]) for lane in samples.T.astype(np.float64)], 1
+    )
     np.testing.assert_allclose(load("y.wav").array, expected, atol=1e-6)
 
 
@@ -113,10 +121,17 @@ def test_a_rate_is_not_invented() -> None:
 
 def test_the_kind_of_samples_follows_the_type() -> None:
     record("x.wav", "PCM_24")
-    for dtype, subtype in (("int16", "PCM_16"), ("int32", "PCM_24"), ("float64", "DOUBLE"), ("int8", "PCM_U8")):
+    for dtype, subtype in (
+        ("int16", "PCM_16"),
+        ("int32", "PCM_24"),
+        ("float64", "DOUBLE"),
+        ("int8", "PCM_U8"),
+    ):
         run("apply", "x.wav", "-k", "box", "--dtype", dtype, "-o", "y.wav", "--overwrite")
         assert soundfile.info("y.wav").subtype == subtype
-    told = run("apply", "x.wav", "-k", "box", "--dtype", "uint16", "-o", "y.wav", "--overwrite", code=2).stderr
+    told = run(
+        "apply", "x.wav", "-k", "box", "--dtype", "uint16", "-o", "y.wav", "--overwrite", code=2
+    ).stderr
     assert "wav cannot hold uint16; it holds int8, int16, int32, float32 and float64" in told
 
 
@@ -135,7 +150,9 @@ def test_coded_samples_are_decoded_to_sixteen_bits(subtype: str) -> None:
 
 def test_other_kinds_are_refused() -> None:
     record("x.wav", "GSM610", channels=1, rate=8000)
-    with pytest.raises(DtypeError, match=r"x\.wav holds GSM610 samples; expected one of PCM_U8, .*, ULAW, "):
+    with pytest.raises(
+        DtypeError, match=r"x\.wav holds GSM610 samples; expected one of PCM_U8, .*, ULAW, "
+    ):
         load("x.wav")
 
 

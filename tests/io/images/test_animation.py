@@ -1,4 +1,6 @@
-"""Animations and pages: every frame is filtered as a picture of its own, and what plays, plays as before."""
+"""Animations and pages: every frame is filtered as a picture of its own, and what plays, plays as
+before.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,13 @@ def frames(channels: int, count: int = 4) -> NDArray[np.uint8]:
     """Smooth frames (F, 12, 16, C) that differ everywhere."""
     rows, columns = np.indices((12, 16))
     made = [
-        np.stack([(rows * (9 + at) + columns * (5 + channel) + 40 * at) % 256 for channel in range(channels)], axis=-1)
+        np.stack(
+            [
+                (rows * (9 + at) + columns * (5 + channel) + 40 * at) % 256
+                for channel in range(channels)
+            ],
+            axis=-1,
+        )
         for at in range(count)
     ]
     return np.stack(made).astype(np.uint8)
@@ -39,7 +47,9 @@ def frames(channels: int, count: int = 4) -> NDArray[np.uint8]:
 
 def written(path: Path, array: NDArray[Any], **options: Any) -> Path:
     """Frames as Pillow writes them, losslessly."""
-    first, *others = (Image.fromarray(frame[..., 0] if frame.shape[2] == 1 else frame) for frame in array)
+    first, *others = (
+        Image.fromarray(frame[..., 0] if frame.shape[2] == 1 else frame) for frame in array
+    )
     lossless = {"lossless": True, "exact": True} if path.suffix == ".webp" else {}
     lossless |= {"optimize": False} if path.suffix == ".gif" else {}
     first.save(path, save_all=True, append_images=others, **lossless, **options)
@@ -58,10 +68,16 @@ def played(path: Path) -> tuple[list[NDArray[Any]], list[Any], Any]:
         return shown, durations, image.info.get("loop")
 
 
-def filtered(source: Path, target: Path | None = None, *kernels: str, **options: Any) -> ApplyResult:
+def filtered(
+    source: Path, target: Path | None = None, *kernels: str, **options: Any
+) -> ApplyResult:
     options = {"padding": "same", "frames": "all", **options}
     return run_apply(
-        plan_apply(from_options(ApplyRequest, str(source), kernels or ("box",), target and str(target), **options))
+        plan_apply(
+            from_options(
+                ApplyRequest, str(source), kernels or ("box",), target and str(target), **options
+            )
+        )
     )
 
 
@@ -112,7 +128,9 @@ def test_it_plays_as_before(tmp_path: Path, source: str, target: str, plays: int
 @pytest.mark.parametrize("source", ANIMATED)
 @pytest.mark.parametrize("target", ANIMATED)
 @pytest.mark.parametrize("plays", [0, 1, 3])
-def test_without_durations_it_plays_as_often(tmp_path: Path, source: str, target: str, plays: int) -> None:
+def test_without_durations_it_plays_as_often(
+    tmp_path: Path, source: str, target: str, plays: int
+) -> None:
     given = written(tmp_path / f"a.{source}", frames(1), duration=0, **loops(source, plays))
     filtered(given, tmp_path / f"b.{target}")
     _, durations, loop = played(tmp_path / f"b.{target}")
@@ -140,11 +158,20 @@ def test_long_durations_are_rounded_as_the_format_counts(tmp_path: Path, target:
 
 
 @pytest.mark.parametrize(("suffix", "long"), [("png", 64_999.9), ("webp", 60_000_000.0)])
-def test_frames_alike_that_last_too_long_are_refused(tmp_path: Path, suffix: str, long: float) -> None:
+def test_frames_alike_that_last_too_long_are_refused(
+    tmp_path: Path, suffix: str, long: float
+) -> None:
     array = np.zeros((3, 4, 4, 1), np.uint8)
     array[2] = 9
-    with pytest.raises(InputError, match=rf"{suffix} cannot count how long frames last.*; write \.gif"):
-        io.save(tmp_path / f"b.{suffix}", array, frames=True, metadata=Metadata(timing=Timing((long, long, 1), 1)))
+    with pytest.raises(
+        InputError, match=rf"{suffix} cannot count how long frames last.*; write \.gif"
+    ):
+        io.save(
+            tmp_path / f"b.{suffix}",
+            array,
+            frames=True,
+            metadata=Metadata(timing=Timing((long, long, 1), 1)),
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -170,7 +197,14 @@ def test_a_gif_that_turns_transparent_has_alpha_in_every_frame(tmp_path: Path) -
     opaque.putpalette([0, 0, 0, 200, 100, 50])
     clear = opaque.copy()
     clear.putpixel((0, 0), 0)
-    opaque.save(tmp_path / "a.gif", save_all=True, append_images=[clear], transparency=0, disposal=2, optimize=False)
+    opaque.save(
+        tmp_path / "a.gif",
+        save_all=True,
+        append_images=[clear],
+        transparency=0,
+        disposal=2,
+        optimize=False,
+    )
     data = io.load(tmp_path / "a.gif", frames="all")
     assert (data.array.shape, data.alpha) == ((2, 3, 4, 4), True)
     assert data.array[:, 0, 0, 3].tolist() == [255, 0]
@@ -187,7 +221,9 @@ def test_one_frame_is_chosen_by_its_number(tmp_path: Path, suffix: str) -> None:
         assert (data.frames, data.metadata.timing) == (1, None)
         told = f"frame {at} of 4, counted from 0" if at else "first of 4 frames"
         assert told in data.notes
-    with pytest.raises(InputError, match=r"frame 4 of .*; it has 4, counted from 0; use 0 to 3, or all"):
+    with pytest.raises(
+        InputError, match=r"frame 4 of .*; it has 4, counted from 0; use 0 to 3, or all"
+    ):
         io.load(given, frames=4)
 
 
@@ -203,7 +239,9 @@ def test_a_still_is_all_of_its_frames(tmp_path: Path) -> None:
 
 def test_the_picture_shown_where_nothing_plays_is_no_frame(tmp_path: Path) -> None:
     shown, *others = (Image.fromarray(frame[..., 0]) for frame in frames(1))
-    shown.save(tmp_path / "a.png", save_all=True, append_images=others, default_image=True, duration=70)
+    shown.save(
+        tmp_path / "a.png", save_all=True, append_images=others, default_image=True, duration=70
+    )
     data = io.load(tmp_path / "a.png", frames="all")
     np.testing.assert_array_equal(data.array, frames(1)[1:])
     assert data.metadata.timing is not None
@@ -218,7 +256,9 @@ def test_pages_of_a_tiff_keep_their_numbers(tmp_path: Path, dtype: str) -> None:
     assert data.array.dtype == dtype
     filtered(tmp_path / "a.tiff", tmp_path / "b.tiff", "identity")
     np.testing.assert_array_equal(io.load(tmp_path / "b.tiff", frames="all").array, array)
-    with pytest.raises(ShapeError, match=rf"webp cannot hold 4 frames of {dtype}; tiff does; write such a file"):
+    with pytest.raises(
+        ShapeError, match=rf"webp cannot hold 4 frames of {dtype}; tiff does; write such a file"
+    ):
         filtered(tmp_path / "a.tiff", tmp_path / "b.webp", dtype=dtype)
 
 
@@ -229,7 +269,9 @@ def test_pages_of_a_tiff_keep_their_numbers(tmp_path: Path, dtype: str) -> None:
         ([("L", (4, 3)), ("F", (4, 3))], r"3x4 uint8 and 3x4 float32 \(frame 1\)"),
     ],
 )
-def test_pages_that_differ_are_refused_together_and_read_alone(tmp_path: Path, pages: list[Any], told: str) -> None:
+def test_pages_that_differ_are_refused_together_and_read_alone(
+    tmp_path: Path, pages: list[Any], told: str
+) -> None:
     first, other = (Image.new(mode, size) for mode, size in pages)
     first.save(tmp_path / "a.tiff", save_all=True, append_images=[other])
     with pytest.raises(ShapeError, match=f"has frames of {told}; .*; choose one with --frames N"):
@@ -238,7 +280,11 @@ def test_pages_that_differ_are_refused_together_and_read_alone(tmp_path: Path, p
 
 
 def test_pages_of_other_modes_share_the_channels_they_need(tmp_path: Path) -> None:
-    pages = [Image.new("L", (2, 1), 9), Image.new("RGB", (2, 1), (1, 2, 3)), Image.new("LA", (2, 1), (5, 6))]
+    pages = [
+        Image.new("L", (2, 1), 9),
+        Image.new("RGB", (2, 1), (1, 2, 3)),
+        Image.new("LA", (2, 1), (5, 6)),
+    ]
     pages[0].save(tmp_path / "a.tiff", save_all=True, append_images=pages[1:])
     data = io.load(tmp_path / "a.tiff", frames="all")
     assert data.array[:, 0, 0].tolist() == [[9, 9, 9, 255], [1, 2, 3, 255], [5, 5, 5, 6]]
@@ -246,9 +292,13 @@ def test_pages_of_other_modes_share_the_channels_they_need(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("target", ["jpg", "bmp", "ppm"])
-def test_a_format_of_one_frame_is_refused_by_those_that_hold_several(tmp_path: Path, target: str) -> None:
+def test_a_format_of_one_frame_is_refused_by_those_that_hold_several(
+    tmp_path: Path, target: str
+) -> None:
     given = written(tmp_path / "a.png", frames(3))
-    with pytest.raises(ShapeError, match=f"{target} cannot hold 4 frames of uint8; png, webp, gif and tiff do; "):
+    with pytest.raises(
+        ShapeError, match=f"{target} cannot hold 4 frames of uint8; png, webp, gif and tiff do; "
+    ):
         filtered(given, tmp_path / f"b.{target}")
     assert not (tmp_path / f"b.{target}").exists()
 
@@ -272,16 +322,22 @@ def test_filtering_along_time_loses_the_timing_where_frames_are_lost(tmp_path: P
     np.testing.assert_array_equal(less.values, whole.values[1:-1])
 
 
-@pytest.mark.parametrize("options", [{"range": "rescale"}, {"linear": True}, {"combine": "magnitude"}])
+@pytest.mark.parametrize(
+    "options", [{"range": "rescale"}, {"linear": True}, {"combine": "magnitude"}]
+)
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_parts_and_proofs_go_through_all_frames(
     tmp_path: Path, options: dict[str, Any], channels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = written(tmp_path / "a.png", frames(channels))
-    whole = filtered(given, None, "sobel-x", "sobel-y", verify=True, **{"combine": "sum", **options})
+    whole = filtered(
+        given, None, "sobel-x", "sobel-y", verify=True, **{"combine": "sum", **options}
+    )
     assert whole.verified
     monkeypatch.setattr("convcli.jobs.chunks.CHUNK_VALUES", 1)
-    parts = filtered(given, None, "sobel-x", "sobel-y", verify=True, **{"combine": "sum", **options})
+    parts = filtered(
+        given, None, "sobel-x", "sobel-y", verify=True, **{"combine": "sum", **options}
+    )
     np.testing.assert_array_equal(parts.values, whole.values)
     assert parts.ledger == whole.ledger
     assert parts.verified
@@ -292,9 +348,13 @@ def test_all_frames_are_held_against_the_limit_before_they_are_read(tmp_path: Pa
     array = np.stack([still + shade for shade in range(40)]).astype(np.uint8)
     given = written(tmp_path / "a.gif", array)
     assert io.load(given, limits=Limits.of(memory=4 * 10**6)).array.shape == (500, 800)
-    with pytest.raises(LimitError, match=r"a\.gif, 40 frames, takes .*; choose one with --frames N, or raise"):
+    with pytest.raises(
+        LimitError, match=r"a\.gif, 40 frames, takes .*; choose one with --frames N, or raise"
+    ):
         io.load(given, frames="all", limits=Limits.of(memory=10 * 10**6))
-    assert io.load(given, frames="all", limits=Limits.of(memory=40 * 10**6)).array.nbytes == 16_000_000
+    assert (
+        io.load(given, frames="all", limits=Limits.of(memory=40 * 10**6)).array.nbytes == 16_000_000
+    )
 
 
 def test_widening_is_held_against_the_limit_too() -> None:
@@ -322,7 +382,18 @@ def test_the_command_tells_the_count(tmp_path: Path) -> None:
 
 def test_a_batch_filters_all_frames(tmp_path: Path) -> None:
     written(tmp_path / "a.gif", frames(1), duration=DURATIONS)
-    words = ["batch", str(tmp_path / "a.gif"), "-k", "box", "--padding", "same", "--jobs", "1", "--name", "{stem}.webp"]
+    words = [
+        "batch",
+        str(tmp_path / "a.gif"),
+        "-k",
+        "box",
+        "--padding",
+        "same",
+        "--jobs",
+        "1",
+        "--name",
+        "{stem}.webp",
+    ]
     words += ["--out", str(tmp_path / "out"), "--resume"]
     assert "done     1, " in CliRunner().invoke(main, [*words, "--frames", "all"]).stdout
     shown, durations, _ = played(tmp_path / "out" / "a.webp")
@@ -334,7 +405,10 @@ def test_a_batch_filters_all_frames(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compression", [None, "tiff_deflate", "tiff_lzw"])
 def test_a_tiff_cut_in_a_later_page_is_told(tmp_path: Path, compression: str | None) -> None:
-    pages = [Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 50, 3), np.uint8)) for seed in range(3)]
+    pages = [
+        Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 50, 3), np.uint8))
+        for seed in range(3)
+    ]
     path, cut = tmp_path / "pages.tiff", tmp_path / "cut.tiff"
     pages[0].save(path, save_all=True, append_images=pages[1:], compression=compression)
     data = path.read_bytes()

@@ -27,15 +27,37 @@ MASKS = {
 """Bits of a pixel; the masks of red, green, blue and alpha."""
 
 
-def bmp(pixels: NDArray[np.uint32], bits: int, masks: tuple[int, ...], length: int, *, down: bool = False) -> bytes:
+def bmp(
+    pixels: NDArray[np.uint32],
+    bits: int,
+    masks: tuple[int, ...],
+    length: int,
+    *,
+    down: bool = False,
+) -> bytes:
     """A file of pixels (H, W). length: of the header; behind one of 40 bytes stand the masks."""
     height, width = pixels.shape
     rows = pixels if down else pixels[::-1]
     row_bytes = (width * bits + 31) // 32 * 4
-    samples = b"".join(row.astype(f"<u{bits // 8}").tobytes().ljust(row_bytes, b"\0") for row in rows)
+    samples = b"".join(
+        row.astype(f"<u{bits // 8}").tobytes().ljust(row_bytes, b"\0") for row in rows
+    )
     behind = 16 if length == 40 else 0
     compression = 6 if behind and masks[3] else 3
-    header = pack("<IiiHHIIiiII", length, width, -height if down else height, 1, bits, compression, 0, 2835, 2835, 0, 0)
+    header = pack(
+        "<IiiHHIIiiII",
+        length,
+        width,
+        -height if down else height,
+        1,
+        bits,
+        compression,
+        0,
+        2835,
+        2835,
+        0,
+        0,
+    )
     header = (header + pack("<4I", *masks)).ljust(length + behind, b"\0")
     start = 14 + len(header)
     return b"BM" + pack("<IHHI", start + len(samples), 0, 0, start) + header + samples
@@ -68,10 +90,14 @@ def test_alpha_of_known_fields_is_read_in_its_own_compression() -> None:
     np.testing.assert_array_equal(load("x.bmp").array, wanted(pixels, masks))
 
 
-@pytest.mark.parametrize("masks", [(0xF0F, 0xF0, 0xF000, 0), (0xFFF, 0xFF0, 0xF000, 0), (0, 0xF, 0xF0, 0)])
+@pytest.mark.parametrize(
+    "masks", [(0xF0F, 0xF0, 0xF000, 0), (0xFFF, 0xFF0, 0xF000, 0), (0, 0xF, 0xF0, 0)]
+)
 def test_fields_that_overlap_or_have_gaps_are_no_damage(masks: tuple[int, ...]) -> None:
     Path("x.bmp").write_bytes(bmp(np.zeros((5, 7), np.uint32), 16, masks, 56))
-    with pytest.raises(FileError, match=r"x\.bmp is of a kind that Pillow does not read; Unsupported BMP bitfields"):
+    with pytest.raises(
+        FileError, match=r"x\.bmp is of a kind that Pillow does not read; Unsupported BMP bitfields"
+    ):
         load("x.bmp")
 
 

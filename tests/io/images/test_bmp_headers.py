@@ -34,11 +34,15 @@ def bmp(
     profile: bytes = b"",
     place: int | None = None,
 ) -> bytes:
-    """A BMP of 24 bits with a header of so many bytes. colours: of versions 4 and 5, from the colour space on."""
+    """A BMP of 24 bits with a header of so many bytes. colours: of versions 4 and 5, from the
+    colour space on.
+    """
     if size == 12:
         header = struct.pack("<I4H", 12, 7, 5, 1, 24)
     else:
-        fields = struct.pack("<2i2H6I", 7, 5, 1, 24, 0, len(ROWS) if packed is None else packed, 2835, 5670, 0, 0)
+        fields = struct.pack(
+            "<2i2H6I", 7, 5, 1, 24, 0, len(ROWS) if packed is None else packed, 2835, 5670, 0, 0
+        )
         header = struct.pack("<I", size) + fields
         if size >= 108:
             header += bytes(56 - 40) + colours.ljust(52, b"\0")
@@ -139,7 +143,9 @@ def test_packed_samples_are_read() -> None:
     runs = b"".join(bytes([5, value, 0, 0]) for value in indices[::-1, 0]) + b"\0\1"
     palette = bytes(value for level in range(256) for value in (level, level, level, 0))
     header = struct.pack("<I2i2H6I", 40, 5, 4, 1, 8, 1, len(runs), 0, 0, 0, 0)
-    content = b"BM" + struct.pack("<I4xI", 54 + 1024 + len(runs), 54 + 1024) + header + palette + runs
+    content = (
+        b"BM" + struct.pack("<I4xI", 54 + 1024 + len(runs), 54 + 1024) + header + palette + runs
+    )
     Path("x.bmp").write_bytes(content)
     np.testing.assert_array_equal(load("x.bmp").array, indices)
     Path("x.bmp").write_bytes(content[:-3])

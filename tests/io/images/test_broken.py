@@ -1,4 +1,6 @@
-"""A file whose samples are whole is read, and a warning tells what else is broken; broken samples are refused."""
+"""A file whose samples are whole is read, and a warning tells what else is broken; broken samples
+are refused.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,21 @@ from typing import BinaryIO, cast
 
 import numpy as np
 import pytest
-from blocks import BUILD, CASES, EXIF, SRGB, chunk, extension, gif, jpg, png, resource, riff, segment, webp
+from blocks import (
+    BUILD,
+    CASES,
+    EXIF,
+    SRGB,
+    chunk,
+    extension,
+    gif,
+    jpg,
+    png,
+    resource,
+    riff,
+    segment,
+    webp,
+)
 
 from convcli.errors import FileError
 from convcli.io import ReadRequest, load
@@ -19,7 +35,9 @@ from convcli.io.formats import recognise
 from convcli.io.streams import BufferedPipe
 from convcli.limits import Limits
 
-pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:PIL\..*")  # the command mutes them itself
+pytestmark = pytest.mark.filterwarnings(
+    r"ignore::UserWarning:PIL\..*"
+)  # the command mutes them itself
 
 
 def spoil(content: bytes, at: int, by: bytes) -> bytes:
@@ -89,7 +107,11 @@ BROKEN: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
         jpg(segment(0xED, b"Photoshop 3.0\0" + resource(0x0404, b"abcd")[:-2])),
         ("Photoshop resources left out, as it cannot be read",),
     ),
-    "jpg, Adobe that is cut": ("jpg", jpg(segment(0xEE, b"Adobe")), ("Adobe left out, as it cannot be read",)),
+    "jpg, Adobe that is cut": (
+        "jpg",
+        jpg(segment(0xEE, b"Adobe")),
+        ("Adobe left out, as it cannot be read",),
+    ),
     "jpg, MPF that is none": ("jpg", jpg(segment(0xE2, b"MPF\0garbage")), ()),
     "gif, bytes behind its end": ("gif", gif(b"") + b"abc", (REST,)),
     "gif, bytes between blocks": (
@@ -109,12 +131,16 @@ BROKEN: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "webp, too long a length": (
         "webp",
         resized(webp(b""), 10),
-        (f"the declared length of {len(webp(b'')) + 10} bytes left out, as the chunks take {len(webp(b''))}",),
+        (
+            f"the declared length of {len(webp(b'')) + 10} bytes left out, as the chunks take {len(webp(b''))}",
+        ),
     ),
     "webp, too short a length": (
         "webp",
         resized(webp(b""), -10),
-        (f"the declared length of {len(webp(b'')) - 10} bytes left out, as the chunks take {len(webp(b''))}",),
+        (
+            f"the declared length of {len(webp(b'')) - 10} bytes left out, as the chunks take {len(webp(b''))}",
+        ),
     ),
     "webp, EXIF that is none": (
         "webp",
@@ -158,9 +184,16 @@ DAMAGED = {
     "gif without a trailer, its codes cut": gif(b"")[: LZW + 2] + b"\0",
     "gif with stray bytes, its codes cut": gif(b"")[: LZW + 1] + b"\1\x84\0stray;",
     "gif with stray bytes, more codes than samples": gif(b"")[:-2] + b"\1\0\0stray;",
-    "gif with stray bytes behind its palette, where that may be shifted": spoil(gif(b""), GIF_FRAME, b"stray"),
-    "gif with a comment that swallows the start of a block": gif(b"!\xfe\7cat\0" + extension(0xF9, b"\1\0\0\1")),
-    "gif with a frame that begins otherwise": gif(extension(0xFE, b"cat")).replace(b",\0\0\0\0", b"?\0\0\0\0") + b";",
+    "gif with stray bytes behind its palette, where that may be shifted": spoil(
+        gif(b""), GIF_FRAME, b"stray"
+    ),
+    "gif with a comment that swallows the start of a block": gif(
+        b"!\xfe\7cat\0" + extension(0xF9, b"\1\0\0\1")
+    ),
+    "gif with a frame that begins otherwise": gif(extension(0xFE, b"cat")).replace(
+        b",\0\0\0\0", b"?\0\0\0\0"
+    )
+    + b";",
     "gif with stray bytes that hold a trailer": spoil(gif(b""), -1, b"stray;more"),
     "gif with stray bytes, and no frame": gif(b"")[:GIF_FRAME] + b"stray;",
     "webp whose samples are cut": webp(b"")[:-4],
@@ -202,7 +235,9 @@ def rebuilt(form: str, block: bytes, random_: random.Random) -> bytes:
 
 # What an Adobe segment and ANIM say decides how the samples are read; GIF's screen is no extension.
 CHANGEABLE = [
-    (form, name) for form, name in CASES if not name.startswith(("APP14", "ANIM", "pixel aspect", "background"))
+    (form, name)
+    for form, name in CASES
+    if not name.startswith(("APP14", "ANIM", "pixel aspect", "background"))
 ]
 
 

@@ -1,4 +1,6 @@
-"""Frames of GIF and PNG as they are shown: drawn, blended and disposed of as the formats define, in plain floats."""
+"""Frames of GIF and PNG as they are shown: drawn, blended and disposed of as the formats define, in
+plain floats.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +47,12 @@ def rendered(frames: list[Frame]) -> NDArray[Any]:
         above = frame.drawn[: area.shape[0], : area.shape[1]] / 255
         below = area / 255
         alpha = above[..., 3:] + below[..., 3:] * (1 - above[..., 3:])
-        weighed = above[..., :3] * above[..., 3:] + below[..., :3] * below[..., 3:] * (1 - above[..., 3:])
-        blended = np.concatenate([np.divide(weighed, alpha, out=np.zeros_like(weighed), where=alpha > 0), alpha], 2)
+        weighed = above[..., :3] * above[..., 3:] + below[..., :3] * below[..., 3:] * (
+            1 - above[..., 3:]
+        )
+        blended = np.concatenate(
+            [np.divide(weighed, alpha, out=np.zeros_like(weighed), where=alpha > 0), alpha], 2
+        )
         area[...] = np.rint(255 * (blended if frame.over else above))
         shown.append(canvas.copy())
         if frame.disposal == CLEAR:
@@ -57,7 +63,9 @@ def rendered(frames: list[Frame]) -> NDArray[Any]:
 
 
 def check(path: Path, frames: list[Frame]) -> None:
-    """Compare all frames, and each alone, with what is shown; colours count where they are not clear."""
+    """Compare all frames, and each alone, with what is shown; colours count where they are not
+    clear.
+    """
     together = io.load(path, frames="all").array
     for index, expected in enumerate(rendered(frames)):
         for array in (together[index], io.load(path, frames=index).array):
@@ -82,7 +90,11 @@ def gif(frames: list[Frame], palette: NDArray[Any]) -> bytes:
         content += b"!\xf9\x04" + struct.pack("<BHBB", flags, 5, frame.clear or 0, 0)
         height, width = frame.stored.shape
         local = b"" if frame.palette is None else frame.palette.tobytes()
-        content += b"," + struct.pack("<HHHHB", frame.left, frame.top, width, height, 0x83 if local else 0) + local
+        content += (
+            b","
+            + struct.pack("<HHHHB", frame.left, frame.top, width, height, 0x83 if local else 0)
+            + local
+        )
         content += b"\x07" + uncompressed(frame.stored)
     return content + b";"
 
@@ -95,7 +107,8 @@ def uncompressed(indices: NDArray[Any]) -> bytes:
     codes.append(129)
     return (
         b"".join(
-            bytes([len(part)]) + part for part in (bytes(codes[at : at + 255]) for at in range(0, len(codes), 255))
+            bytes([len(part)]) + part
+            for part in (bytes(codes[at : at + 255]) for at in range(0, len(codes), 255))
         )
         + b"\0"
     )
@@ -111,7 +124,11 @@ def random_gif(rng: np.random.Generator, count: int = 5) -> tuple[list[Frame], N
         clear = int(rng.integers(16)) if rng.random() < 0.5 else None
         colours = (palette if own is None else own)[stored]
         drawn = np.dstack([colours, np.where(stored == clear, 0, 255)])
-        frames.append(Frame(stored, drawn, left, top, str(rng.choice([KEEP, CLEAR, RESTORE])), True, clear, own))
+        frames.append(
+            Frame(
+                stored, drawn, left, top, str(rng.choice([KEEP, CLEAR, RESTORE])), True, clear, own
+            )
+        )
     return frames, palette
 
 
@@ -179,7 +196,12 @@ class Stored:
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
-    return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+    return (
+        len(content).to_bytes(4, "big")
+        + kind
+        + content
+        + zlib.crc32(kind + content).to_bytes(4, "big")
+    )
 
 
 PALETTE = np.random.default_rng(3).integers(0, 256, (16, 3), dtype=np.uint8)
@@ -192,7 +214,9 @@ TYPES = {
     "colours, one clear": Stored(2, 3, chunk(b"tRNS", b"\0\1\0\1\0\1"), 2),
     "colours and alpha": Stored(6, 4),
     "palette": Stored(3, 1, chunk(b"PLTE", PALETTE.tobytes()), 16),
-    "palette and alpha": Stored(3, 1, chunk(b"PLTE", PALETTE.tobytes()) + chunk(b"tRNS", ALPHAS.tobytes()), 16),
+    "palette and alpha": Stored(
+        3, 1, chunk(b"PLTE", PALETTE.tobytes()) + chunk(b"tRNS", ALPHAS.tobytes()), 16
+    ),
 }
 
 
@@ -216,14 +240,20 @@ def random_png(rng: np.random.Generator, name: str, count: int = 5) -> list[Fram
         kind = TYPES[name]
         stored = rng.integers(0, kind.levels, (bottom - top, right - left, kind.channels))
         if kind.channels % 2 == 0:
-            stored[..., -1] = np.where(rng.random(stored.shape[:2]) < 0.5, rng.choice([0, 255]), stored[..., -1])
+            stored[..., -1] = np.where(
+                rng.random(stored.shape[:2]) < 0.5, rng.choice([0, 255]), stored[..., -1]
+            )
         disposal = str(rng.choice([KEEP, CLEAR, RESTORE]))
-        frames.append(Frame(stored, drawn(name, stored), left, top, disposal, bool(rng.random() < 0.6)))
+        frames.append(
+            Frame(stored, drawn(name, stored), left, top, disposal, bool(rng.random() < 0.6))
+        )
     return frames
 
 
 def png(frames: list[Frame], kind: Stored, *, still: bool = False) -> bytes:
-    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, kind.number, 0, 0, 0))
+    content = b"\x89PNG\r\n\x1a\n" + chunk(
+        b"IHDR", struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, kind.number, 0, 0, 0)
+    )
     content += chunk(b"acTL", struct.pack(">II", len(frames), 0)) + kind.chunks
     if still:
         content += chunk(b"IDAT", deflated(np.zeros((HEIGHT, WIDTH, kind.channels))))
@@ -231,7 +261,9 @@ def png(frames: list[Frame], kind: Stored, *, still: bool = False) -> bytes:
     for at, frame in enumerate(frames):
         height, width = frame.stored.shape[:2]
         place = struct.pack(">5I", sequence, width, height, frame.left, frame.top)
-        content += chunk(b"fcTL", place + struct.pack(">HHBB", 1, 20, PNG_DISPOSALS[frame.disposal], frame.over))
+        content += chunk(
+            b"fcTL", place + struct.pack(">HHBB", 1, 20, PNG_DISPOSALS[frame.disposal], frame.over)
+        )
         sequence += 1
         if at == 0 and not still:
             content += chunk(b"IDAT", deflated(frame.stored))
@@ -271,13 +303,20 @@ def test_a_still_before_the_frames_is_not_under_them(tmp_path: Path) -> None:
         (b"fcTL\0\0\0\1\0\0\0\1", b"fcTL\0\0\0\1\0\0\1\1", "lies outside"),
     ],
 )
-def test_a_png_whose_frames_are_not_as_told_is_refused(tmp_path: Path, old: bytes, new: bytes, told: str) -> None:
+def test_a_png_whose_frames_are_not_as_told_is_refused(
+    tmp_path: Path, old: bytes, new: bytes, told: str
+) -> None:
     picture = np.full((HEIGHT, WIDTH, 1), 9)
-    frames = [Frame(picture, picture, 0, 0, KEEP), *[Frame(picture[:1, :1], picture, 1, 1, KEEP)] * 2]
+    frames = [
+        Frame(picture, picture, 0, 0, KEEP),
+        *[Frame(picture[:1, :1], picture, 1, 1, KEEP)] * 2,
+    ]
     content = png(frames, TYPES["gray"])
     at = content.index(old) - 4
     length = int.from_bytes(content[at : at + 4], "big")
     spoiled = new + content[at + 4 + len(new) : at + 8 + length]
-    (tmp_path / "a.png").write_bytes(content[:at] + chunk(spoiled[:4], spoiled[4:]) + content[at + 12 + length :])
+    (tmp_path / "a.png").write_bytes(
+        content[:at] + chunk(spoiled[:4], spoiled[4:]) + content[at + 12 + length :]
+    )
     with pytest.raises(FileError, match=told):
         io.load(tmp_path / "a.png", frames="all")

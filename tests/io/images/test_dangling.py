@@ -39,7 +39,15 @@ BAD = {
 
 NOWHERE = [
     *((number, LONG) for number in (EXIF, GPS, 330)),
-    *((305, ASCII), (34675, UNDEFINED), (700, BYTE), (65000, UNDEFINED), (65001, 99), (282, ASCII), (34675, SHORT)),
+    *(
+        (305, ASCII),
+        (34675, UNDEFINED),
+        (700, BYTE),
+        (65000, UNDEFINED),
+        (65001, 99),
+        (282, ASCII),
+        (34675, SHORT),
+    ),
 ]
 
 
@@ -83,7 +91,9 @@ def test_damage_of_samples_is_refused() -> None:
     whole = tiff({270: TEXT})
     for number in (256, 258, 273, 279):
         content = bytearray(whole)
-        at = content.index(struct.pack("<HH", number, LONG if number in (273, 279) else SHORT), PIXELS.size)
+        at = content.index(
+            struct.pack("<HH", number, LONG if number in (273, 279) else SHORT), PIXELS.size
+        )
         content[at + 4 : at + 12] = struct.pack("<II", 50, 2**30)
         Path("x.tif").write_bytes(content)
         with pytest.raises(FileError, match=r"x\.tif is damaged"):

@@ -1,4 +1,6 @@
-"""Pictures beyond Pillow, against tifffile and imagecodecs: 16 and 32 bits in several channels, floats, stacks."""
+"""Pictures beyond Pillow, against tifffile and imagecodecs: 16 and 32 bits in several channels,
+floats, stacks.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ class TestPng:
         np.testing.assert_array_equal(load("y.png").array, np.load("y.npy"))
 
     def test_a_transparent_colour_is_alpha(self) -> None:
-        Path("x.png").write_bytes(_with_transparent(imagecodecs.png_encode(DEEP[..., :3].copy()), DEEP[2, 3, :3]))
+        Path("x.png").write_bytes(
+            _with_transparent(imagecodecs.png_encode(DEEP[..., :3].copy()), DEEP[2, 3, :3])
+        )
         data = load("x.png")
         assert data.alpha
         assert data.notes == ("transparent colour made alpha",)
@@ -64,7 +68,9 @@ class TestPng:
 
     def test_the_level_is_obeyed(self) -> None:
         flat = np.zeros((99, 99, 3), np.uint16)
-        sizes = [save(f"{level}.png", flat, settings={"compress_level": level}).bytes for level in (0, 9)]
+        sizes = [
+            save(f"{level}.png", flat, settings={"compress_level": level}).bytes for level in (0, 9)
+        ]
         assert sizes[0] > 99 * 99 * 6 > 100 * sizes[1]
 
     def test_what_it_says_besides_is_kept(self) -> None:
@@ -74,7 +80,11 @@ class TestPng:
         profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
         given = {"exif": exif.tobytes(), "pnginfo": text, "icc_profile": profile, "dpi": (300, 150)}
         Image.fromarray(DEEP.astype(np.uint8)).save("shallow.png", **given)
-        said = [chunk for chunk in ancillary(io.BytesIO(Path("shallow.png").read_bytes())) if chunk.kind != b"IDAT"]
+        said = [
+            chunk
+            for chunk in ancillary(io.BytesIO(Path("shallow.png").read_bytes()))
+            if chunk.kind != b"IDAT"
+        ]
         write_png(stream := io.BytesIO(), DEEP, chunks=said)
         Path("x.png").write_bytes(stream.getvalue())
         deep, shallow = load("x.png"), load("shallow.png")
@@ -94,7 +104,9 @@ class TestPng:
         np.testing.assert_array_equal(data.array, DEEP)
         wanted: Frames
         for wanted in ("all", 1):
-            with pytest.raises(FileError, match=f"has {count} frames of 16-bit samples .* leave --frames out"):
+            with pytest.raises(
+                FileError, match=f"has {count} frames of 16-bit samples .* leave --frames out"
+            ):
                 load("x.png", frames=wanted)
         with pytest.raises(InputError, match=f"it has {count}"):
             load("x.png", frames=count)
@@ -115,13 +127,18 @@ class TestPng:
     def test_without_the_package_the_extra_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         save("x.png", DEEP)
         without(monkeypatch)
-        assert "imagecodecs package does; pip install imagecodecs" in run("apply", "x.png", "-k", "box", code=2).stderr
+        assert (
+            "imagecodecs package does; pip install imagecodecs"
+            in run("apply", "x.png", "-k", "box", code=2).stderr
+        )
         with pytest.raises(DtypeError, match=r"x\.png holds 16-bit samples"):
             load("x.png")
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
-    return len(content).to_bytes(4, "big") + kind + content + crc32(kind + content).to_bytes(4, "big")
+    return (
+        len(content).to_bytes(4, "big") + kind + content + crc32(kind + content).to_bytes(4, "big")
+    )
 
 
 def _with_transparent(content: bytes, colour: Any) -> bytes:
@@ -135,9 +152,16 @@ def _animated(content: bytes, *, default_plays: bool) -> bytes:
     at, end = content.index(b"IDAT") - 4, content.rindex(b"IEND") - 4
     samples = content[at + 8 : at + 8 + int.from_bytes(content[at : at + 4], "big")]
     head = content[:at] + _chunk(b"acTL", pack(">II", 2, 0))
-    controls = [_chunk(b"fcTL", pack(">IIIIIHHBB", 2 * n, 17, 12, 0, 0, 1, 10, 0, 0)) for n in range(2)]
-    frames = [control + _chunk(b"fdAT", pack(">I", 2 * n + 1) + samples) for n, control in enumerate(controls)]
-    played = [controls[0] + content[at:end], frames[1]] if default_plays else [content[at:end], *frames]
+    controls = [
+        _chunk(b"fcTL", pack(">IIIIIHHBB", 2 * n, 17, 12, 0, 0, 1, 10, 0, 0)) for n in range(2)
+    ]
+    frames = [
+        control + _chunk(b"fdAT", pack(">I", 2 * n + 1) + samples)
+        for n, control in enumerate(controls)
+    ]
+    played = (
+        [controls[0] + content[at:end], frames[1]] if default_plays else [content[at:end], *frames]
+    )
     return head + b"".join(played) + content[end:]
 
 
@@ -158,9 +182,16 @@ class TestTiff:
     @pytest.mark.parametrize("channels", [1, 3, 7])
     @pytest.mark.parametrize("dtype", DTYPES)
     def test_every_number_comes_back_deflated(self, dtype: str, channels: int) -> None:
-        values = (np.arange(40 * 60 * channels).reshape(40, 60, channels).squeeze() // 7 % 120).astype(dtype)
+        values = (
+            np.arange(40 * 60 * channels).reshape(40, 60, channels).squeeze() // 7 % 120
+        ).astype(dtype)
         plain, packed, shared = (
-            save(f"{level}{threads}.tiff", values, settings={"compress_level": level}, threads=threads)
+            save(
+                f"{level}{threads}.tiff",
+                values,
+                settings={"compress_level": level},
+                threads=threads,
+            )
             for level, threads in ((0, 1), (9, 1), (9, 2))
         )
         assert packed.bytes < plain.bytes / 2
@@ -178,7 +209,13 @@ class TestTiff:
 
     def test_pillow_reads_what_is_deflated(self) -> None:
         for values in (DEEP[..., 0], DEEP.astype(np.uint8), DEEP[..., 0].astype(np.float32)):
-            save("x.tif", values, overwrite=True, alpha=values.ndim == 3, settings={"compress_level": 1})
+            save(
+                "x.tif",
+                values,
+                overwrite=True,
+                alpha=values.ndim == 3,
+                settings={"compress_level": 1},
+            )
             with Image.open("x.tif") as picture:
                 assert picture.info["compression"] == "tiff_adobe_deflate"
                 np.testing.assert_array_equal(np.asarray(picture), values)
@@ -254,7 +291,18 @@ class TestTiff:
         pages = DEEP.transpose(2, 0, 1).astype(np.uint32)
         tifffile.imwrite("x.tif", pages, photometric="minisblack", metadata=None)
         run("apply", "x.tif", "-k", "box", "--padding", "same", "--frames", "all", "-o", "y.tif")
-        run("apply", "x.tif", "-k", "box:size=3", "--padding", "same", "--frames", "3", "-o", "z.tif")
+        run(
+            "apply",
+            "x.tif",
+            "-k",
+            "box:size=3",
+            "--padding",
+            "same",
+            "--frames",
+            "3",
+            "-o",
+            "z.tif",
+        )
         with tifffile.TiffFile("y.tif") as tiff:
             assert [page.shape for page in tiff.pages] == [(12, 17)] * 4
             np.testing.assert_array_equal(tiff.pages[3].asarray(), tifffile.imread("z.tif"))
@@ -262,7 +310,9 @@ class TestTiff:
     def test_what_it_says_besides_is_kept(self) -> None:
         exif = Image.Exif()
         exif[270], exif[305], exif[0x9C9B] = "a cat", "by hand", "cat".encode("utf-16-le")
-        exif.get_ifd(0x8769).update({0x9003: "2001:02:03 04:05:06", 0x829A: 0.5, 0x9286: b"ASCII\0\0\0hello"})
+        exif.get_ifd(0x8769).update(
+            {0x9003: "2001:02:03 04:05:06", 0x829A: 0.5, 0x9286: b"ASCII\0\0\0hello"}
+        )
         exif.get_ifd(0x8825).update({1: "N", 2: (1.0, 2.0, 3.5)})
         profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
         Image.fromarray(DEEP.astype(np.uint8)).save(
@@ -275,7 +325,9 @@ class TestTiff:
         assert (deep.icc, deep.xmp) == (profile, b"<x:xmpmeta/>")
         assert deep.density == (300, 150)
         assert deep == shallow
-        told = json.loads(run("apply", "x.tif", "-k", "box", "-o", "y.tif", "--json").stdout)["output"]
+        told = json.loads(run("apply", "x.tif", "-k", "box", "-o", "y.tif", "--json").stdout)[
+            "output"
+        ]
         assert (told["kept"], told["lost"]) == (["ICC profile", "density", "EXIF", "XMP"], [])
         assert load("y.tif").metadata == deep
         with tifffile.TiffFile("y.tif") as tiff:
@@ -303,7 +355,9 @@ class TestTiff:
 
     def test_density_turns_with_the_picture(self) -> None:
         options = {"resolution": (100, 40), "resolutionunit": "CENTIMETER"}
-        tifffile.imwrite("x.tif", DEEP[..., :3], photometric="rgb", extratags=[(274, 3, 1, 6, True)], **options)
+        tifffile.imwrite(
+            "x.tif", DEEP[..., :3], photometric="rgb", extratags=[(274, 3, 1, 6, True)], **options
+        )
         assert load("x.tif").metadata.density == pytest.approx((101.6, 254))
 
     def test_what_pillow_keeps_stays_with_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,21 +382,30 @@ class TestTiff:
             load("x.tif")
 
     def test_one_that_is_cut_within_a_later_page_is_told(self) -> None:
-        tifffile.imwrite("x.tif", DEEP[..., :3][None].repeat(3, 0), photometric="rgb", rowsperstrip=12)
+        tifffile.imwrite(
+            "x.tif", DEEP[..., :3][None].repeat(3, 0), photometric="rgb", rowsperstrip=12
+        )
         content = Path("x.tif").read_bytes()
         Path("x.tif").write_bytes(content[:-99])
         with pytest.raises(FileError, match=r"x\.tif is damaged"):
             load("x.tif")
 
     def test_limits_come_first(self) -> None:
-        tifffile.imwrite("x.tif", np.zeros((3000, 3000, 3), np.uint16), photometric="rgb", compression="zlib")
+        tifffile.imwrite(
+            "x.tif", np.zeros((3000, 3000, 3), np.uint16), photometric="rgb", compression="zlib"
+        )
         with pytest.raises(LimitError, match="9,000,000 pixels"):
             load("x.tif", limits=Limits(2**30, 10**6))
         with pytest.raises(LimitError, match="of memory"):
             load("x.tif", limits=Limits(2**24))
 
     def test_pages_that_are_no_volume_are_told(self) -> None:
-        tifffile.imwrite("x.tif", DEEP.transpose(2, 0, 1)[:, None].repeat(3, 1), photometric="rgb", planarconfig=2)
+        tifffile.imwrite(
+            "x.tif",
+            DEEP.transpose(2, 0, 1)[:, None].repeat(3, 1),
+            photometric="rgb",
+            planarconfig=2,
+        )
         assert load("x.tif").notes == ("first of 4 frames",)
 
     def test_without_the_package_the_extra_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,7 +421,10 @@ class TestTiff:
         ):
             told = run("apply", *words, "-k", "box", code=2).stderr
             assert "the tifffile package does; pip install tifffile imagecodecs" in told
-        assert "x.tif holds 16-bit samples in 3 channels" in run("apply", "x.tif", "-k", "box", code=2).stderr
+        assert (
+            "x.tif holds 16-bit samples in 3 channels"
+            in run("apply", "x.tif", "-k", "box", code=2).stderr
+        )
 
 
 class TestStacks:
@@ -368,11 +434,33 @@ class TestStacks:
         values = RNG.integers(0, 99, (5, 6, 7, channels)).astype(dtype)
         values = values[..., 0] if channels == 1 else values
         np.save("x.npy", values)
-        run("apply", "x.npy", "-k", "identity:size=1", "--dims", "3", "--dtype", dtype, "-o", "x.tif")
+        run(
+            "apply",
+            "x.npy",
+            "-k",
+            "identity:size=1",
+            "--dims",
+            "3",
+            "--dtype",
+            dtype,
+            "-o",
+            "x.tif",
+        )
         with tifffile.TiffFile("x.tif") as tiff:
             np.testing.assert_array_equal(np.stack([page.asarray() for page in tiff.pages]), values)
         for name, target in (("x.npy", "y.npy"), ("x.tif", "z.npy")):
-            run("apply", name, "-k", "gaussian:sigma=0.5", "--dims", "3", "--dtype", "float32", "-o", target)
+            run(
+                "apply",
+                name,
+                "-k",
+                "gaussian:sigma=0.5",
+                "--dims",
+                "3",
+                "--dtype",
+                "float32",
+                "-o",
+                target,
+            )
         np.testing.assert_array_equal(np.load("y.npy"), np.load("z.npy"))
 
     def test_a_stack_of_imagej_and_of_ome_is_read(self) -> None:
@@ -383,7 +471,10 @@ class TestStacks:
             np.testing.assert_array_equal(load(name, volume=True).array, values)
             data = load(name)
             assert data.array.shape == (6, 7)
-            assert data.notes == ("first of 5 frames", "its pages are slices, which --dims 3 reads as a volume")
+            assert data.notes == (
+                "first of 5 frames",
+                "its pages are slices, which --dims 3 reads as a volume",
+            )
             assert b"ImageJ=" not in data.metadata.exif  # which tells how pages are stored
             assert b"<OME" not in data.metadata.exif
         tifffile.imwrite("t.tif", values[:, None], imagej=True, metadata={"axes": "TCYX"})
@@ -394,4 +485,7 @@ class TestStacks:
             writer.write(DEEP[..., 0])
             writer.write(DEEP[:5, :5, 0])
         told = run("apply", "x.tif", "-k", "box", "--dims", "3", code=2).stderr
-        assert "x.tif has pages of different shapes or types; expected a stack of one; part it first" in told
+        assert (
+            "x.tif has pages of different shapes or types; expected a stack of one; part it first"
+            in told
+        )

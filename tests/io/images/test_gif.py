@@ -17,7 +17,10 @@ from convcli.io.data import Metadata, Timing
 pytestmark = pytest.mark.usefixtures("in_tmp")
 RNG = np.random.default_rng(7)
 PHOTO = Path(__file__).parents[3] / "samples" / "photo.png"
-COLOURS, ALPHA = "colours: a palette holds 256 at most", "alpha: a palette holds clear and opaque alone"
+COLOURS, ALPHA = (
+    "colours: a palette holds 256 at most",
+    "alpha: a palette holds clear and opaque alone",
+)
 
 
 def shown(name: str) -> list[NDArray[np.uint8]]:
@@ -43,12 +46,16 @@ def coarse(channels: int, *shape: int) -> NDArray[np.uint8]:
 def test_few_colours_are_written_as_they_are(channels: int, count: int) -> None:
     frames = coarse(channels, count, 13, 18)
     frames[-1, 3:5] = frames[0, 3:5]
-    written = save("x.gif", frames if count > 1 else frames[0], frames=count > 1, alpha=channels % 2 == 0)
+    written = save(
+        "x.gif", frames if count > 1 else frames[0], frames=count > 1, alpha=channels % 2 == 0
+    )
     assert written.dropped == ()
     read = shown("x.gif")
     assert len(read) == count
     for frame, got in zip(frames, read, strict=True):
-        expected = np.asarray(Image.fromarray(frame[..., 0] if channels == 1 else frame).convert("RGBA"))
+        expected = np.asarray(
+            Image.fromarray(frame[..., 0] if channels == 1 else frame).convert("RGBA")
+        )
         opaque = expected[..., 3] == 255
         np.testing.assert_array_equal(got[..., 3] == 255, opaque)
         np.testing.assert_array_equal(got[opaque], expected[opaque])
@@ -61,7 +68,9 @@ def test_a_palette_holds_256_and_what_is_clear_is_one_of_them() -> None:
     np.testing.assert_array_equal(shown("all.gif")[0], picture)
     picture[0, 0, 3] = 0  # whose colour no pixel needs
     assert save("clear.gif", picture, alpha=True).dropped == ()
-    np.testing.assert_array_equal(shown("clear.gif")[0][picture[..., 3] == 255], picture[picture[..., 3] == 255])
+    np.testing.assert_array_equal(
+        shown("clear.gif")[0][picture[..., 3] == 255], picture[picture[..., 3] == 255]
+    )
     more = np.concatenate([picture, np.full((1, 16, 4), 255, np.uint8)])
     assert save("more.gif", more, alpha=True).dropped == (COLOURS,)
 
@@ -111,7 +120,9 @@ def test_what_is_lost_is_told_by_apply_and_by_batch() -> None:
     line, summary = done.stdout.splitlines()
     assert json.loads(line)["lost"] == [COLOURS]
     assert json.loads(summary)["done"] == 1
-    assert Path("x.gif").read_bytes() == Path("y.gif").read_bytes() == Path("b/photo.gif").read_bytes()
+    assert (
+        Path("x.gif").read_bytes() == Path("y.gif").read_bytes() == Path("b/photo.gif").read_bytes()
+    )
 
 
 def test_a_coloured_animation_is_filtered_and_plays_as_before() -> None:
@@ -127,7 +138,10 @@ def test_a_coloured_animation_is_filtered_and_plays_as_before() -> None:
 
 def test_a_frame_is_wiped_where_the_next_one_is_clear() -> None:
     frames = np.zeros((4, 6, 6, 4), np.uint8)
-    frames[1], frames[2, :3] = (9, 9, 9, 255), (0, 0, 0, 255)  # the first and the last are clear throughout
+    frames[1], frames[2, :3] = (
+        (9, 9, 9, 255),
+        (0, 0, 0, 255),
+    )  # the first and the last are clear throughout
     save("x.gif", frames, frames=True, alpha=True, metadata=Metadata(timing=Timing((50,) * 4, 0)))
     assert [(frame[..., 3] > 0).sum() for frame in shown("x.gif")] == [0, 36, 18, 0]
 

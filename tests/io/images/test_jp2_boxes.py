@@ -1,4 +1,6 @@
-"""Every box of JPEG 2000, and the comments of its codestream, are kept by the output's format or told."""
+"""Every box of JPEG 2000, and the comments of its codestream, are kept by the output's format or
+told.
+"""
 
 from __future__ import annotations
 
@@ -33,8 +35,12 @@ def uuid(name: str, content: bytes) -> bytes:
     return box(b"uuid", bytes.fromhex(name) + content)
 
 
-def jp2(*, top: bytes = b"", header: bytes = b"", comment: bytes = b"", colour: bytes = b"") -> bytes:
-    """A JPEG 2000 file with boxes in it: at the top, and in its header. colour: instead of its colour box."""
+def jp2(
+    *, top: bytes = b"", header: bytes = b"", comment: bytes = b"", colour: bytes = b""
+) -> bytes:
+    """A JPEG 2000 file with boxes in it: at the top, and in its header. colour: instead of its
+    colour box.
+    """
     Image.fromarray(PIXELS).save(held := BytesIO(), "JPEG2000", irreversible=False)
     content = held.getvalue()
     start = content.index(b"jp2c") + 4
@@ -44,7 +50,9 @@ def jp2(*, top: bytes = b"", header: bytes = b"", comment: bytes = b"", colour: 
         segment = struct.pack(">3H", 0xFF64, 4 + len(comment), 1) + comment
         codestream = codestream[: 4 + length] + segment + codestream[4 + length :]
     size = struct.pack(">IIHBBBB", 12, 10, 3, 7, 7, 0, 0)
-    inner = box(b"ihdr", size) + (colour or box(b"colr", b"\1\0\0" + struct.pack(">I", 16))) + header
+    inner = (
+        box(b"ihdr", size) + (colour or box(b"colr", b"\1\0\0" + struct.pack(">I", 16))) + header
+    )
     lead = content[: content.index(b"jp2h") - 4]
     return lead + box(b"jp2h", inner) + top + box(b"jp2c", codestream)
 
@@ -53,7 +61,11 @@ KEPT = {
     "XMP": (jp2(top=uuid("be7acfcb97a942e89c71999491e3afac", XMP)), "xmp", XMP),
     "EXIF": (jp2(top=uuid("4a706754696666457869662d3e4a5032", EXIF)), "exif", EXIF),
     "EXIF of Photoshop": (jp2(top=uuid("0537cdab9d0c4431a72afa561f2a113e", EXIF)), "exif", EXIF),
-    "EXIF by its JPEG name": (jp2(top=uuid("4a706754696666457869662d3e4a5032", b"Exif\0\0" + EXIF)), "exif", EXIF),
+    "EXIF by its JPEG name": (
+        jp2(top=uuid("4a706754696666457869662d3e4a5032", b"Exif\0\0" + EXIF)),
+        "exif",
+        EXIF,
+    ),
     "IPTC": (jp2(top=uuid("33c7a4d2b81d4723a0baf1a3e097ad38", IPTC)), "iptc", IPTC),
     "profile": (jp2(colour=box(b"colr", b"\2\0\0" + SRGB)), "icc", SRGB),
     "any profile": (jp2(colour=box(b"colr", b"\3\0\0" + SRGB)), "icc", SRGB),
@@ -107,7 +119,9 @@ def test_the_resolution_is_kept(kinds: tuple[bytes, ...]) -> None:
     plan = filtered("x.jp2", "y.png", "box", stride=2).plan
     assert load("x.jp2").metadata.density == pytest.approx((300, 150), abs=0.01)
     assert load("y.png").metadata.density == pytest.approx((150, 75), abs=0.02)
-    assert [told.split(":")[0] for told in plan.dropped] == ["capture resolution"] * (len(kinds) - 1)
+    assert [told.split(":")[0] for told in plan.dropped] == ["capture resolution"] * (
+        len(kinds) - 1
+    )
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,10 @@ def box(kind: bytes, content: bytes) -> bytes:
 def boxed(stream: bytes, depths: list[Depth], colour_space: int = 16, more: bytes = b"") -> bytes:
     said = bytes(bits - 1 + 128 * signed for bits, signed in depths)
     one = len(set(said)) == 1
-    head = box(b"ihdr", struct.pack(">IIHBBBB", HEIGHT, WIDTH, len(depths), said[0] if one else 255, 7, 0, 0))
+    head = box(
+        b"ihdr",
+        struct.pack(">IIHBBBB", HEIGHT, WIDTH, len(depths), said[0] if one else 255, 7, 0, 0),
+    )
     depth = b"" if one else box(b"bpcc", said)
     colour = box(b"colr", struct.pack(">BBBI", 1, 0, 0, colour_space))
     front = b"\0\0\0\x0cjP  \r\n\x87\n" + box(b"ftyp", b"jp2 \0\0\0\0jp2 ")
@@ -69,7 +72,11 @@ def palette(colours: NDArray[np.int64], bits: int = 8) -> bytes:
 
 
 def definitions(*entries: tuple[int, int, int]) -> bytes:
-    return box(b"cdef", struct.pack(">H", len(entries)) + b"".join(struct.pack(">HHH", *entry) for entry in entries))
+    return box(
+        b"cdef",
+        struct.pack(">H", len(entries))
+        + b"".join(struct.pack(">HHH", *entry) for entry in entries),
+    )
 
 
 @pytest.fixture
@@ -89,7 +96,9 @@ def squeezed(planes: NDArray[Any]) -> NDArray[Any]:
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("bits", range(1, 9))
 @pytest.mark.parametrize("in_boxes", [False, True])
-def test_values_are_as_stored(read: Any, bits: int, signed: bool, channels: int, in_boxes: bool) -> None:
+def test_values_are_as_stored(
+    read: Any, bits: int, signed: bool, channels: int, in_boxes: bool
+) -> None:
     depths = [(bits, signed)] * channels
     planes = random_planes(depths)
     stream = codestream(planes, depths)
@@ -110,49 +119,76 @@ def test_values_are_what_the_encoder_was_given(
     imagecodecs = pytest.importorskip("imagecodecs")
     size = next(size for size in (8, 16, 32) if bits <= size)
     low = -(2 ** (bits - 1)) if signed else 0
-    values = np.random.default_rng(bits).integers(low, low + 2**bits, shape).astype(f"{'' if signed else 'u'}int{size}")
-    data = read(imagecodecs.jpeg2k_encode(values, level=0, codecformat=form, reversible=True, bitspersample=bits))
+    values = (
+        np.random.default_rng(bits)
+        .integers(low, low + 2**bits, shape)
+        .astype(f"{'' if signed else 'u'}int{size}")
+    )
+    data = read(
+        imagecodecs.jpeg2k_encode(
+            values, level=0, codecformat=form, reversible=True, bitspersample=bits
+        )
+    )
     np.testing.assert_array_equal(data.array, values)
     assert data.array.dtype == values.dtype
     assert not data.alpha
 
 
-def test_deep_samples_are_exact_or_refused_without_the_package(read: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deep_samples_are_exact_or_refused_without_the_package(
+    read: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     imagecodecs = pytest.importorskip("imagecodecs")
 
     def encoded(*shape: int) -> tuple[NDArray[Any], bytes]:
         values = np.random.default_rng(0).integers(0, 4096, shape).astype(np.uint16)
-        return values, imagecodecs.jpeg2k_encode(values, level=0, codecformat="j2k", reversible=True, bitspersample=12)
+        return values, imagecodecs.jpeg2k_encode(
+            values, level=0, codecformat="j2k", reversible=True, bitspersample=12
+        )
 
     gray, gray_file = encoded(9, 7)
     _, colour_file = encoded(9, 7, 3)
     monkeypatch.setattr("convcli.io.formats.find_spec", lambda package: None)
     np.testing.assert_array_equal(read(gray_file).array, gray)
-    with pytest.raises(DtypeError, match=r"12-bit samples in 3 channels; .* the imagecodecs package does; pip install"):
+    with pytest.raises(
+        DtypeError,
+        match=r"12-bit samples in 3 channels; .* the imagecodecs package does; pip install",
+    ):
         read(colour_file)
 
 
 @pytest.mark.parametrize("bits", [(5, 6, 5), (8, 8, 4), (1, 8, 2)])
 @pytest.mark.parametrize("in_boxes", [False, True])
-def test_channels_of_different_depths_are_scaled_and_told(read: Any, bits: tuple[int, ...], in_boxes: bool) -> None:
+def test_channels_of_different_depths_are_scaled_and_told(
+    read: Any, bits: tuple[int, ...], in_boxes: bool
+) -> None:
     depths = [(each, False) for each in bits]
     planes = random_planes(depths)
     stream = codestream(planes, depths)
     data = read(boxed(stream, depths) if in_boxes else stream)
-    np.testing.assert_array_equal(data.array, np.rint(planes * [255 / (2**each - 1) for each in bits]))
+    np.testing.assert_array_equal(
+        data.array, np.rint(planes * [255 / (2**each - 1) for each in bits])
+    )
     assert data.notes[0].startswith("values scaled from 0..")
     assert data.notes[0].endswith("to 0..255")
 
 
-@pytest.mark.parametrize(("index_bits", "colour_bits", "entries"), [(8, 8, 256), (4, 8, 16), (4, 16, 16), (4, 8, 5)])
+@pytest.mark.parametrize(
+    ("index_bits", "colour_bits", "entries"), [(8, 8, 256), (4, 8, 16), (4, 16, 16), (4, 8, 5)]
+)
 @pytest.mark.parametrize("columns", [1, 3, 4])
-def test_palettes_are_looked_up(read: Any, index_bits: int, colour_bits: int, entries: int, columns: int) -> None:
+def test_palettes_are_looked_up(
+    read: Any, index_bits: int, colour_bits: int, entries: int, columns: int
+) -> None:
     depths = [(index_bits, False)]
     planes = random_planes(depths)
     colours = np.random.default_rng(3).integers(0, 2**colour_bits, (entries, columns))
-    more = palette(colours, colour_bits) + (definitions(*NATURAL, (3, 1, 0)) if columns == 4 else b"")
+    more = palette(colours, colour_bits) + (
+        definitions(*NATURAL, (3, 1, 0)) if columns == 4 else b""
+    )
     data = read(boxed(codestream(planes, depths), depths, 17 if columns == 1 else 16, more))
-    np.testing.assert_array_equal(data.array, squeezed(colours[np.minimum(planes[..., 0], entries - 1)]))
+    np.testing.assert_array_equal(
+        data.array, squeezed(colours[np.minimum(planes[..., 0], entries - 1)])
+    )
     assert data.alpha == (columns == 4)
     assert data.notes == ("palette expanded",)
 
@@ -172,7 +208,9 @@ def test_channels_are_what_the_file_says(
 ) -> None:
     depths = [(8, False)] * 4
     planes = random_planes(depths)
-    data = read(boxed(codestream(planes, depths), depths, more=definitions(*entries) if entries else b""))
+    data = read(
+        boxed(codestream(planes, depths), depths, more=definitions(*entries) if entries else b"")
+    )
     np.testing.assert_array_equal(data.array, planes[..., order])
     assert data.alpha == alpha
 
@@ -188,7 +226,9 @@ def test_alpha_of_another_depth_is_scaled_and_premultiplied_alpha_divided_out(re
     planes = random_planes(depths)
     colours, alpha = planes[..., :3], planes[..., 3:]
     data = read(boxed(codestream(planes, depths), depths, more=definitions(*NATURAL, (3, 2, 0))))
-    straight = np.where(alpha > 0, np.minimum(np.rint(colours * 255 / np.maximum(alpha, 1)), 255), 0)
+    straight = np.where(
+        alpha > 0, np.minimum(np.rint(colours * 255 / np.maximum(alpha, 1)), 255), 0
+    )
     np.testing.assert_array_equal(data.array, np.concatenate([straight, alpha], axis=-1))
     assert data.notes == ("alpha unpremultiplied",)
 
@@ -201,12 +241,18 @@ def test_luma_and_chroma_become_rgb(read: Any, bits: int, signed: bool) -> None:
     data = read(boxed(codestream(planes, depths), depths, 18))
     top, middle = 2**bits - 1, 0 if signed else 2 ** (bits - 1)
     luma, blue, red = planes[..., 0], planes[..., 1] - middle, planes[..., 2] - middle
-    want = np.stack([luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue], axis=-1)
+    want = np.stack(
+        [luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue], axis=-1
+    )
     assert np.abs(data.array - np.clip(want, 0, top)).max() <= 1
 
 
-@pytest.mark.parametrize(("colour_space", "channels", "named"), [(14, 3, "CIELab"), (12, 4, "CMYK")])
-def test_other_colours_are_refused_by_name(read: Any, colour_space: int, channels: int, named: str) -> None:
+@pytest.mark.parametrize(
+    ("colour_space", "channels", "named"), [(14, 3, "CIELab"), (12, 4, "CMYK")]
+)
+def test_other_colours_are_refused_by_name(
+    read: Any, colour_space: int, channels: int, named: str
+) -> None:
     depths = [(7, False)] * channels
     with pytest.raises(DtypeError, match=rf"holds {named} samples; expected gray or RGB"):
         read(boxed(codestream(random_planes(depths), depths), depths, colour_space))

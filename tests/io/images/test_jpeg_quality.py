@@ -1,4 +1,6 @@
-"""A JPEG keeps the quality of its input: the same quantisation tables, and the subsampling of its colours."""
+"""A JPEG keeps the quality of its input: the same quantisation tables, and the subsampling of its
+colours.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def facts(name: str) -> tuple[list[list[int]], int]:
     """The tables by Pillow's reading, and its number of the subsampling: -1 for gray."""
     with Image.open(name) as image:
         assert isinstance(image, JpegImagePlugin.JpegImageFile)
-        return [list(table) for table in image.quantization.values()], JpegImagePlugin.get_sampling(image)
+        return [list(table) for table in image.quantization.values()], JpegImagePlugin.get_sampling(
+            image
+        )
 
 
 def apply(*words: str) -> Any:
@@ -42,7 +46,10 @@ def test_tables_and_subsampling_are_kept(quality: int, subsampling: int) -> None
     picture(quality=quality, subsampling=subsampling)
     encoding = load("in.jpg").encoding
     assert encoding is not None
-    assert encoding.words == f"the input's quality {quality}, {('4:4:4', '4:2:2', '4:2:0')[subsampling]}"
+    assert (
+        encoding.words
+        == f"the input's quality {quality}, {('4:4:4', '4:2:2', '4:2:0')[subsampling]}"
+    )
     apply("-o", "y.jpg")
     assert facts("y.jpg") == facts("in.jpg")
 
@@ -91,7 +98,9 @@ def test_other_inputs_and_outputs_have_the_default() -> None:
 
 def test_gray_of_colour_and_colour_of_gray() -> None:
     picture(quality=60, subsampling=2)
-    record = json.loads(apply("-o", "y.jpg", "--channels", "sum", "--scale", "0.3", "--json").stdout)
+    record = json.loads(
+        apply("-o", "y.jpg", "--channels", "sum", "--scale", "0.3", "--json").stdout
+    )
     assert record["output"]["encoding"] == "the input's quality 60, 4:2:0"
     assert facts("y.jpg")[0] == facts("in.jpg")[0][:1]
 

@@ -1,4 +1,6 @@
-"""Every kind of block that a format's specification lists arrives in the output, or is told to be lost."""
+"""Every kind of block that a format's specification lists arrives in the output, or is told to be
+lost.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ TARGETS = ("png", "jpg", "gif", "webp", "tiff", "bmp")
 
 
 def filtered(source: Path, target: Path, **options: Any) -> Any:
-    job = from_options(ApplyRequest, str(source), ("identity",), str(target), padding="same", **options)
+    job = from_options(
+        ApplyRequest, str(source), ("identity",), str(target), padding="same", **options
+    )
     return run_apply(plan_apply(job))
 
 
@@ -97,7 +101,9 @@ def test_a_png_of_16_bits_keeps_as_much(tmp_path: Path, name: str) -> None:
 
 def test_an_animation_keeps_chunks_before_and_behind_its_samples(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (4, 3), (level, 0, 0)) for level in (9, 99)]
-    frames[0].save(stream := io.BytesIO(), "PNG", save_all=True, append_images=frames[1:], duration=50)
+    frames[0].save(
+        stream := io.BytesIO(), "PNG", save_all=True, append_images=frames[1:], duration=50
+    )
     content = stream.getvalue()
     end = content.rindex(b"IEND") - 4
     told = content[:33] + PNG["gAMA"][0] + content[33:end] + chunk(b"abCd", b"late") + content[end:]
@@ -122,7 +128,12 @@ def test_a_large_picture_keeps_chunks_before_and_behind_its_samples(tmp_path: Pa
     )
     filtered(tmp_path / "x.png", tmp_path / "y.png")
     written = (tmp_path / "y.png").read_bytes()
-    assert written.index(b"gAMA") < written.index(b"IDAT") < written.index(b"abCd") < written.index(b"IEND")
+    assert (
+        written.index(b"gAMA")
+        < written.index(b"IDAT")
+        < written.index(b"abCd")
+        < written.index(b"IEND")
+    )
 
 
 @pytest.mark.parametrize(
@@ -182,7 +193,9 @@ def test_a_background_is_that_of_the_samples_as_they_are_written(
         ("snow \N{SNOWMAN}".encode(), b"iTXtComment\0\0\0\0\0snow \xe2\x98\x83"),
     ],
 )
-def test_a_comment_becomes_a_text_that_a_png_can_hold(tmp_path: Path, comment: bytes, expected: bytes) -> None:
+def test_a_comment_becomes_a_text_that_a_png_can_hold(
+    tmp_path: Path, comment: bytes, expected: bytes
+) -> None:
     (tmp_path / "x.jpg").write_bytes(jpg(segment(0xFE, comment)))
     filtered(tmp_path / "x.jpg", tmp_path / "y.png")
     written = (tmp_path / "y.png").read_bytes()
@@ -191,7 +204,12 @@ def test_a_comment_becomes_a_text_that_a_png_can_hold(tmp_path: Path, comment: b
 
 def test_pixel_aspect_goes_between_formats(tmp_path: Path) -> None:
     (tmp_path / "a.gif").write_bytes(gif(b"aspect"))
-    for source, target in (("a.gif", "b.png"), ("b.png", "c.jpg"), ("c.jpg", "d.tiff"), ("d.tiff", "e.gif")):
+    for source, target in (
+        ("a.gif", "b.png"),
+        ("b.png", "c.jpg"),
+        ("c.jpg", "d.tiff"),
+        ("d.tiff", "e.gif"),
+    ):
         filtered(tmp_path / source, tmp_path / target)
         x, y = load(tmp_path / target).metadata.aspect
         assert x / y == 2

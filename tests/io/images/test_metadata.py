@@ -29,12 +29,21 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 IPTC = b"\x1c\x02\x78\0\5a cat"  # the record 2:120, a caption
 CAPTION = b"8BIM\x03\xf0\0\0\0\0\0\5\4text\0"  # the resource 1008
 XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="6" dc:title="Caf\xc3\xa9"/></x:xmpmeta>'
-MODEL, ORIENTATION, DESCRIPTION, COPYRIGHT, DATE, NOTE = 0x0110, 0x0112, 0x010E, 33432, 0x9003, 0x927C
+MODEL, ORIENTATION, DESCRIPTION, COPYRIGHT, DATE, NOTE = (
+    0x0110,
+    0x0112,
+    0x010E,
+    33432,
+    0x9003,
+    0x927C,
+)
 EXIF, GPS = 0x8769, 0x8825
 
 
 def profile(space: bytes) -> bytes:
-    """The head of a profile whose colours are of that space, and nothing behind it: nobody applies it here."""
+    """The head of a profile whose colours are of that space, and nothing behind it: nobody applies
+    it here.
+    """
     return struct.pack(">I", 128) + bytes(12) + space + bytes(108)
 
 
@@ -49,7 +58,11 @@ def block(orientation: int = 6, *, thumbnail: bool = True, order: str = "<") -> 
         return struct.pack(f"{order}HHI", tag, kind, 1) + body
 
     def directory(*entries: bytes, link: int = 0) -> bytes:
-        return struct.pack(f"{order}H", len(entries)) + b"".join(entries) + struct.pack(f"{order}I", link)
+        return (
+            struct.pack(f"{order}H", len(entries))
+            + b"".join(entries)
+            + struct.pack(f"{order}I", link)
+        )
 
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}I", first)
     main = directory(
@@ -97,11 +110,15 @@ ICC_FORMATS = ("png", "jpg", "webp", "tiff")
 
 @pytest.mark.parametrize("source", ICC_FORMATS)
 @pytest.mark.parametrize("target", ICC_FORMATS)
-def test_profile_exif_and_xmp_go_from_each_format_to_each(tmp_path: Path, source: str, target: str) -> None:
+def test_profile_exif_and_xmp_go_from_each_format_to_each(
+    tmp_path: Path, source: str, target: str
+) -> None:
     given = picture(tmp_path / f"a.{source}", icc_profile=SRGB, **described(source))
     outcome = filtered(given, tmp_path / f"b.{target}")
     assert outcome.values.shape == (6, 4, 3)
-    assert outcome.plan.dropped == (("density: webp holds none",) if target == "webp" and source != "webp" else ())
+    assert outcome.plan.dropped == (
+        ("density: webp holds none",) if target == "webp" and source != "webp" else ()
+    )
     image = reopened(tmp_path / f"b.{target}")
     assert image.info["icc_profile"] == SRGB
     assert image.tags.get(ORIENTATION, 1) == 1
@@ -148,7 +165,9 @@ def test_a_picture_that_says_nothing_has_nothing_added(tmp_path: Path, suffix: s
     options = {"mode": "L", "optimize": False} if suffix == "gif" else {}
     given = picture(tmp_path / f"a.{suffix}", **options)
     expected = load(given).metadata
-    assert kinds(expected) == (["density"] if suffix == "bmp" else [])  # which its header always has
+    assert kinds(expected) == (
+        ["density"] if suffix == "bmp" else []
+    )  # which its header always has
     filtered(given, tmp_path / f"b.{suffix}")
     assert load(tmp_path / f"b.{suffix}").metadata == expected
 
@@ -159,10 +178,17 @@ def test_texts_stay_in_png_and_a_comment_goes_to_jpeg_and_gif(tmp_path: Path) ->
     given = picture(tmp_path / "a.png", mode="L", pnginfo=info)
     assert filtered(given, tmp_path / "b.png").plan.dropped == ()
     text = reopened(tmp_path / "b.png").text
-    assert text == {"Title": "Caf\xe9", "Comment": "a cat", "Long": "x" * 5000, "Titel": "\N{SNOWMAN}"}
+    assert text == {
+        "Title": "Caf\xe9",
+        "Comment": "a cat",
+        "Long": "x" * 5000,
+        "Titel": "\N{SNOWMAN}",
+    }
     assert text["Titel"].lang == "de"
     for suffix in ("jpg", "gif"):
-        assert filtered(given, tmp_path / f"b.{suffix}").plan.dropped == (f"text: {suffix} holds none",)
+        assert filtered(given, tmp_path / f"b.{suffix}").plan.dropped == (
+            f"text: {suffix} holds none",
+        )
         assert reopened(tmp_path / f"b.{suffix}").info["comment"] == b"a cat"
     filtered(tmp_path / "b.gif", tmp_path / "c.png")
     assert reopened(tmp_path / "c.png").text == {"Comment": "a cat"}
@@ -182,7 +208,9 @@ def test_text_beyond_ascii_survives_in_the_tags_of_a_tiff(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("target", ["png", "jpg", "webp", "tiff"])
-def test_exif_of_a_turned_picture_is_brought_up_to_date(tmp_path: Path, order: str, target: str) -> None:
+def test_exif_of_a_turned_picture_is_brought_up_to_date(
+    tmp_path: Path, order: str, target: str
+) -> None:
     given = picture(tmp_path / "a.jpg", exif=b"Exif\0\0" + block(order=order))
     assert b"the old picture" in given.read_bytes()
     filtered(given, tmp_path / f"b.{target}", stride=2)
@@ -203,7 +231,9 @@ def test_a_maker_note_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # of Pillow, which the command mutes
-@pytest.mark.parametrize("damaged", [b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM", block()[:40], b"\0" * 30])
+@pytest.mark.parametrize(
+    "damaged", [b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM", block()[:40], b"\0" * 30]
+)
 def test_a_block_that_is_none_is_left_out_and_said_to_be(tmp_path: Path, damaged: bytes) -> None:
     with pytest.raises(ValueError, match="no EXIF block"):
         rewrite_exif(damaged, {})
@@ -223,7 +253,13 @@ def test_a_block_is_rewritten_without_its_thumbnail(order: str) -> None:
 
 def test_values_keep_their_types() -> None:
     exif = Image.Exif()
-    exif[EXIF] = {0x9000: b"0230", 0x9286: b"ASCII\0\0\0hello", 0x829A: 0.01, 0xA002: 7, 0xEA1C: 70_000}
+    exif[EXIF] = {
+        0x9000: b"0230",
+        0x9286: b"ASCII\0\0\0hello",
+        0x829A: 0.01,
+        0xA002: 7,
+        0xEA1C: 70_000,
+    }
     content = bytearray(exif.tobytes())
     comment = content.index(b"\x92\x86\0\x01")  # Pillow writes BYTE
     content[comment + 3] = 7  # UNDEFINED, as EXIF has it
@@ -247,7 +283,9 @@ def test_a_profile_is_kept_where_it_describes_the_samples(
     given = picture(tmp_path / "a.tiff", mode=mode, icc_profile=profile(space))
     plan = filtered(given, tmp_path / f"b.{target}").plan
     assert plan.dropped == ((f"ICC profile: {why}",) if why else ())
-    assert reopened(tmp_path / f"b.{target}").info.get("icc_profile") == (None if why else profile(space))
+    assert reopened(tmp_path / f"b.{target}").info.get("icc_profile") == (
+        None if why else profile(space)
+    )
 
 
 def test_a_profile_goes_with_its_number_type_and_its_channels(tmp_path: Path) -> None:
@@ -261,20 +299,25 @@ def test_a_profile_goes_with_its_number_type_and_its_channels(tmp_path: Path) ->
 
 
 def test_what_is_too_long_for_jpeg_is_told() -> None:
-    metadata = Metadata(exif=bytes(70000), comments=(bytes(70000),), icc=profile(b"RGB ") + bytes(20_000_000))
+    metadata = Metadata(
+        exif=bytes(70000), comments=(bytes(70000),), icc=profile(b"RGB ") + bytes(20_000_000)
+    )
     left, dropped = carry_over(metadata, lookup("jpg"), 3, same_type=True)
     assert left == Metadata()
     assert [told.split(":")[0] for told in dropped] == ["ICC profile", "EXIF", "comment"]
 
 
-@pytest.mark.parametrize("form", [form for form in all_formats() if form.metadata_limits], ids=lambda form: form.name)
+@pytest.mark.parametrize(
+    "form", [form for form in all_formats() if form.metadata_limits], ids=lambda form: form.name
+)
 def test_a_format_writes_as_much_as_the_table_says(tmp_path: Path, form: Any) -> None:
     """The longest of each kind that JPEG takes, and a block of EXIF that is filled to the brim."""
     most = {kind: min(size, 100_000) for kind, size in form.metadata_limits.items()}
     full = Metadata(
         icc=profile(b"RGB ") + bytes(most.get("icc", 0)),
         density=(72, 72),
-        exif=block(1, thumbnail=False) + bytes(most.get("exif", 200) - len(block(1, thumbnail=False))),
+        exif=block(1, thumbnail=False)
+        + bytes(most.get("exif", 200) - len(block(1, thumbnail=False))),
         xmp=b"x" * most.get("xmp", 0),
         iptc=IPTC,
         photoshop=CAPTION,
@@ -282,7 +325,10 @@ def test_a_format_writes_as_much_as_the_table_says(tmp_path: Path, form: Any) ->
         text=(Text("Title", "t"),),
     )
     left, _ = carry_over(full, form, 3, same_type=True)
-    assert {kind for kind in WORDS if getattr(left, kind)} == set(form.metadata_limits) - {"timing", "aspect"}
+    assert {kind for kind in WORDS if getattr(left, kind)} == set(form.metadata_limits) - {
+        "timing",
+        "aspect",
+    }
     stream = io.BytesIO()
     gray = 3 not in form.channels.get("uint8", ())
     array = np.zeros((4, 6) if gray else (4, 6, 3), "uint8" if "uint8" in form.channels else "bool")
@@ -306,7 +352,10 @@ def test_the_report_tells_what_is_kept_and_what_is_not(tmp_path: Path) -> None:
     words = ["apply", str(tmp_path / "a.png"), "-k", "box", "-o", str(tmp_path / "b.jpg")]
     told = CliRunner().invoke(main, words).stderr
     assert "warning: not kept: text: jpg holds none\n" in told
-    assert "kept       ICC profile, density\n" in CliRunner().invoke(main, [*words, "--overwrite", "-v"]).stderr
+    assert (
+        "kept       ICC profile, density\n"
+        in CliRunner().invoke(main, [*words, "--overwrite", "-v"]).stderr
+    )
     record = json.loads(CliRunner().invoke(main, [*words, "--overwrite", "--json"]).stdout)
     assert record["output"]["kept"] == ["ICC profile", "density"]
     assert record["output"]["lost"] == ["text: jpg holds none"]
@@ -315,7 +364,18 @@ def test_the_report_tells_what_is_kept_and_what_is_not(tmp_path: Path) -> None:
 def test_a_batch_counts_what_is_not_kept(tmp_path: Path) -> None:
     for name in "ab":
         picture(tmp_path / f"{name}.png", pnginfo=texts(Title="t"))
-    words = ["batch", str(tmp_path), "-k", "box", "--out", str(tmp_path / "out"), "--format", "jpg", "--jobs", "1"]
+    words = [
+        "batch",
+        str(tmp_path),
+        "-k",
+        "box",
+        "--out",
+        str(tmp_path / "out"),
+        "--format",
+        "jpg",
+        "--jobs",
+        "1",
+    ]
     done = CliRunner().invoke(main, words)
     assert "not kept  text: jpg holds none, in 2\n" in done.stdout
     assert sorted(path.name for path in (tmp_path / "out").glob("*.jpg")) == ["a.jpg", "b.jpg"]

@@ -51,7 +51,10 @@ def world(content: bytes, column: int, row: int) -> tuple[float, float]:
 KEYS = [1, 1, 0, 1, 1025, 0, 1]
 GEO: dict[str, Tags] = {
     "scale": {33550: (DOUBLE, [10, 20, 0]), 33922: (DOUBLE, [0, 0, 0, 500000, 4600000, 0])},
-    "tied elsewhere": {33550: (DOUBLE, [10, 20, 0]), 33922: (DOUBLE, [3, 5, 0, 500000, 4600000, 0])},
+    "tied elsewhere": {
+        33550: (DOUBLE, [10, 20, 0]),
+        33922: (DOUBLE, [3, 5, 0, 500000, 4600000, 0]),
+    },
     "matrix": {34264: (DOUBLE, [10, 1, 0, 500000, 2, -20, 0, 4600000, 0, 0, 0, 0, 0, 0, 0, 1])},
 }
 MOVES: list[dict[str, Any]] = [
@@ -66,7 +69,9 @@ MOVES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("move", MOVES, ids=str)
 @pytest.mark.parametrize("raster", [1, 2])
 @pytest.mark.parametrize("name", GEO)
-def test_the_places_of_a_geotiff_are_those_of_its_samples(name: str, raster: int, move: dict[str, Any]) -> None:
+def test_the_places_of_a_geotiff_are_those_of_its_samples(
+    name: str, raster: int, move: dict[str, Any]
+) -> None:
     Path("x.tif").write_bytes(tiff({**GEO[name], 34735: (SHORT, [*KEYS, raster])}))
     plan = filtered("x.tif", "y.tif", "box", **move).plan
     assert plan.dropped == ()
@@ -76,7 +81,9 @@ def test_the_places_of_a_geotiff_are_those_of_its_samples(name: str, raster: int
         source = world(given, 0, 0), world(given, 1, 0), world(given, 0, 1)
         at = np.array([columns.start + column * columns.stride, rows.start + row * rows.stride])
         origin = np.array(source[0])
-        expected = origin + at[0] * (np.array(source[1]) - origin) + at[1] * (np.array(source[2]) - origin)
+        expected = (
+            origin + at[0] * (np.array(source[1]) - origin) + at[1] * (np.array(source[2]) - origin)
+        )
         np.testing.assert_allclose(world(written, column, row), expected, rtol=0, atol=1e-6)
     assert tags_of(written)[34735] == tags_of(given)[34735]
 
@@ -95,10 +102,20 @@ def test_control_points_and_coefficients_follow() -> None:
 
 
 def test_what_cannot_be_moved_is_told() -> None:
-    tags: Tags = {343: (BYTE, [1]), 286: RATIO, 33920: (DOUBLE, range(17)), 42113: (ASCII, b"-9999\0")}
+    tags: Tags = {
+        343: (BYTE, [1]),
+        286: RATIO,
+        33920: (DOUBLE, range(17)),
+        42113: (ASCII, b"-9999\0"),
+    }
     Path("x.tif").write_bytes(tiff(tags))
     told = filtered("x.tif", "y.tif", "box", dtype="float32").plan.dropped
-    assert {line.split(":")[0] for line in told} == {"ClipPath", "XPosition", "GeoTIFF", "GDAL nodata"}
+    assert {line.split(":")[0] for line in told} == {
+        "ClipPath",
+        "XPosition",
+        "GeoTIFF",
+        "GDAL nodata",
+    }
     Path("z.tif").write_bytes(tiff({274: (SHORT, [6]), **GEO["scale"], 34735: (SHORT, [*KEYS, 1])}))
     assert filtered("z.tif", "w.tif").plan.dropped == ("GeoTIFF: not carried over",)
 
@@ -112,10 +129,15 @@ def test_nodata_is_filtered_as_a_number_and_told() -> None:
 
 def test_statistics_of_the_input_are_not_kept() -> None:
     item = b'<Item name="k">v</Item>'
-    text = b'<GDALMetadata><Item name="STATISTICS_MEAN" sample="0">3.5</Item>%b</GDALMetadata>\0' % item
+    text = (
+        b'<GDALMetadata><Item name="STATISTICS_MEAN" sample="0">3.5</Item>%b</GDALMetadata>\0'
+        % item
+    )
     Path("x.tif").write_bytes(tiff({42112: (ASCII, text)}))
     filtered("x.tif", "y.tif")
-    assert tags_of(Path("y.tif").read_bytes())[42112][1] == b"<GDALMetadata>%b</GDALMetadata>\0" % item
+    assert (
+        tags_of(Path("y.tif").read_bytes())[42112][1] == b"<GDALMetadata>%b</GDALMetadata>\0" % item
+    )
 
 
 # Densities, and places in EXIF and XMP.
@@ -132,7 +154,10 @@ def test_density_follows_the_stride(source: str, target: str) -> None:
 def test_a_density_that_becomes_too_small_is_told() -> None:
     Image.fromarray(PIXELS).save("x.tif", dpi=(1, 1))
     plan = filtered("x.tif", "y.tif", "box", stride=4).plan
-    assert (plan.metadata.density, plan.dropped) == (None, ("density: it is less than 0.5 dots per inch",))
+    assert (plan.metadata.density, plan.dropped) == (
+        None,
+        ("density: it is less than 0.5 dots per inch",),
+    )
 
 
 def test_the_aspect_of_pixels_follows_the_stride() -> None:
@@ -163,9 +188,15 @@ def test_resolutions_and_places_in_exif_follow(target: str) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("place", [(SHORT, [65535, 65535]), (SHORT, [0, 0, 65535, 1]), (RATIONAL, [1, 2, 9, 0])])
-def test_a_place_outside_the_picture_is_no_reason_to_refuse_it(orientation: int, place: Entry) -> None:
-    content = tiff({EXIF: (LONG, None), 0x112: (SHORT, [orientation])}, inner={0x9214: place, 0x9003: TEXT})
+@pytest.mark.parametrize(
+    "place", [(SHORT, [65535, 65535]), (SHORT, [0, 0, 65535, 1]), (RATIONAL, [1, 2, 9, 0])]
+)
+def test_a_place_outside_the_picture_is_no_reason_to_refuse_it(
+    orientation: int, place: Entry
+) -> None:
+    content = tiff(
+        {EXIF: (LONG, None), 0x112: (SHORT, [orientation])}, inner={0x9214: place, 0x9003: TEXT}
+    )
     Path("x.tif").write_bytes(content)
     assert load("x.tif").array.size == PIXELS.size
     filtered("x.tif", "y.tif")
@@ -173,7 +204,9 @@ def test_a_place_outside_the_picture_is_no_reason_to_refuse_it(orientation: int,
 
 
 def test_a_place_outside_the_output_is_told() -> None:
-    Path("x.tif").write_bytes(tiff({EXIF: (LONG, None)}, inner={0x9214: (SHORT, [0, 7]), 0x9003: TEXT}))
+    Path("x.tif").write_bytes(
+        tiff({EXIF: (LONG, None)}, inner={0x9214: (SHORT, [0, 7]), 0x9003: TEXT})
+    )
     plan = filtered("x.tif", "y.tif", "box").plan
     assert plan.dropped == ("EXIF subject area: it tells a place outside the output",)
     assert 0x9003 in tags_of(Path("y.tif").read_bytes())
@@ -189,7 +222,9 @@ def test_places_and_resolutions_are_those_of_the_upright_picture(orientation: in
         0xA20F: (RATIONAL, [2000, 1]),
         0x9214: (SHORT, [2, 7, 4, 6]),
     }
-    Path("x.tif").write_bytes(tiff({EXIF: (LONG, None), 274: (SHORT, [orientation])}, inner=inner, pixels=pixels))
+    Path("x.tif").write_bytes(
+        tiff({EXIF: (LONG, None), 274: (SHORT, [orientation])}, inner=inner, pixels=pixels)
+    )
     data = load("x.tif")
     tags = tags_of(data.metadata.exif)
     x, y, width, height = struct.unpack("<4H", tags[0x9214][1])

@@ -27,7 +27,11 @@ def test_a_comment_is_kept_where_a_format_holds_one(name: str) -> None:
     Path(name).write_bytes(FILES[name])
     data = load(name)
     assert data.metadata.comments == (b"by Ann",)
-    targets = ["y.pgm", "y.png", "y.gif", "y.jpg"] if data.array.ndim == 2 else ["y.ppm", "y.png", "y.gif", "y.jpg"]
+    targets = (
+        ["y.pgm", "y.png", "y.gif", "y.jpg"]
+        if data.array.ndim == 2
+        else ["y.ppm", "y.png", "y.gif", "y.jpg"]
+    )
     for target in targets:
         assert filtered(name, target).plan.dropped == ()
         assert load(target).metadata.comments == (b"by Ann",)

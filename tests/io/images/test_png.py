@@ -1,4 +1,6 @@
-"""PNG as convcli writes it: every sample comes back, by Pillow and by the specification, whatever the threads."""
+"""PNG as convcli writes it: every sample comes back, by Pillow and by the specification, whatever
+the threads.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     while at < len(content):
         (length,) = struct.unpack_from(">I", content, at)
         kind, inside = content[at + 4 : at + 8], content[at + 8 : at + 8 + length]
-        assert zlib.crc32(kind + inside) == int.from_bytes(content[at + 8 + length : at + 12 + length], "big")
+        assert zlib.crc32(kind + inside) == int.from_bytes(
+            content[at + 8 + length : at + 12 + length], "big"
+        )
         yield kind, inside
         at += 12 + length
 
@@ -63,7 +67,9 @@ def unfiltered(content: bytes, step: int) -> np.ndarray:
         number, *left_over = lines[i * (width + 1) : (i + 1) * (width + 1)]
         for j, byte in enumerate(left_over):
             left, above = rows[i + 1, j], rows[i, j + step]
-            rows[i + 1, j + step] = (byte + {0: 0, 1: left, 2: above, 3: (left + above) // 2}[number]) % 256
+            rows[i + 1, j + step] = (
+                byte + {0: 0, 1: left, 2: above, 3: (left + above) // 2}[number]
+            ) % 256
     return rows[1:, step:].astype(np.uint8)
 
 
@@ -83,7 +89,9 @@ def test_every_sample_comes_back(
 
 
 @pytest.mark.parametrize("number", FILTERS)
-@pytest.mark.parametrize(("shape", "step"), [((9, 11), 1), ((9, 11, 2), 2), ((9, 11, 3), 3), ((9, 11, 4), 4)])
+@pytest.mark.parametrize(
+    ("shape", "step"), [((9, 11), 1), ((9, 11, 2), 2), ((9, 11, 3), 3), ((9, 11, 4), 4)]
+)
 def test_every_filter_is_what_the_specification_says(
     number: int, shape: tuple[int, ...], step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,7 +118,9 @@ def test_the_bytes_are_the_same_for_any_number_of_threads(monkeypatch: pytest.Mo
 def test_a_picture_is_about_as_small_as_pillow_makes_it(name: str, times: int, level: int) -> None:
     stream = io.BytesIO()
     with Image.open(SAMPLES / f"{name}.png") as picture:
-        large = picture.resize((picture.width * times, picture.height * times), Image.Resampling.BICUBIC)
+        large = picture.resize(
+            (picture.width * times, picture.height * times), Image.Resampling.BICUBIC
+        )
     large.save(stream, "PNG", compress_level=level)
     assert len(written(np.asarray(large), level)) <= 1.1 * len(stream.getvalue())
 
@@ -125,7 +135,9 @@ def test_a_large_picture_is_written_so_and_a_small_one_by_pillow(tmp_path: Path)
 
 
 def test_a_stripe_is_read_before_much_of_the_next_is_made() -> None:
-    """Of a picture of many stripes no more than a few are held, so that its file may be larger than memory."""
+    """Of a picture of many stripes no more than a few are held, so that its file may be larger than
+    memory.
+    """
     made: list[int] = []
     taken = png_encode._map_in_order(lambda item: made.append(item) or item, range(100), 2)
     for at, item in enumerate(taken):
@@ -149,7 +161,10 @@ def test_what_pillow_would_say_of_a_picture_is_said_of_a_large_one(tmp_path: Pat
     exif = Image.Exif()
     exif[0x010F] = "a camera"
     metadata = Metadata(
-        icc=b"a profile of colours", density=(300.0, 300.0), exif=exif.tobytes()[6:], comments=(b"of a kind",)
+        icc=b"a profile of colours",
+        density=(300.0, 300.0),
+        exif=exif.tobytes()[6:],
+        comments=(b"of a kind",),
     )
     for name, array in (("large", large), ("small", large[:9, :9])):
         save(tmp_path / f"{name}.png", array, metadata=metadata, threads=2)
@@ -161,18 +176,27 @@ def test_what_pillow_would_say_of_a_picture_is_said_of_a_large_one(tmp_path: Pat
 
 def said(path: Path) -> tuple[list[bytes], dict[str, object]]:
     """The kinds of a file's ancillary chunks, and what Pillow reads of them."""
-    kinds = [kind for kind, _ in chunks(path.read_bytes()) if kind not in (b"IHDR", b"IDAT", b"IEND")]
+    kinds = [
+        kind for kind, _ in chunks(path.read_bytes()) if kind not in (b"IHDR", b"IDAT", b"IEND")
+    ]
     with Image.open(path) as picture:
         picture.load()
         return kinds, {name: value for name, value in picture.info.items() if name != "exif"}
 
 
 def parts(*, deep: bool, odd: dict[bytes, bytes], spoiled: bytes = b"") -> bytes:
-    """A PNG of one pixel, (7, 8, 9), with other chunks; those whose kind is `spoiled` have a wrong checksum."""
+    """A PNG of one pixel, (7, 8, 9), with other chunks; those whose kind is `spoiled` have a wrong
+    checksum.
+    """
     content = b"\x89PNG\r\n\x1a\n"
     samples = np.array([7, 8, 9], ">u2" if deep else "u1").tobytes()
     head = struct.pack(">IIBBBBB", 1, 1, 16 if deep else 8, 2, 0, 0, 0)
-    for kind, said in {b"IHDR": head, **odd, b"IDAT": zlib.compress(b"\0" + samples), b"IEND": b""}.items():
+    for kind, said in {
+        b"IHDR": head,
+        **odd,
+        b"IDAT": zlib.compress(b"\0" + samples),
+        b"IEND": b"",
+    }.items():
         checksum = zlib.crc32(kind + said) ^ (kind == spoiled)
         content += len(said).to_bytes(4, "big") + kind + said + checksum.to_bytes(4, "big")
     return content
@@ -181,16 +205,32 @@ def parts(*, deep: bool, odd: dict[bytes, bytes], spoiled: bytes = b"") -> bytes
 LONG = b"so long" * 300_000  # beyond what Pillow inflates
 FAR_TOO_LONG = zlib.compress(bytes(INFLATED + 1))
 ODD = {
-    "text compressed otherwise": (b"zTXt", b"Comment\0\7abc", "text left out, as it cannot be read"),
+    "text compressed otherwise": (
+        b"zTXt",
+        b"Comment\0\7abc",
+        "text left out, as it cannot be read",
+    ),
     "text without a keyword": (b"tEXt", b"\0abc", "text left out, as it cannot be read"),
-    "international text that is cut": (b"iTXt", b"Title\0\0\0en", "text left out, as it cannot be read"),
+    "international text that is cut": (
+        b"iTXt",
+        b"Title\0\0\0en",
+        "text left out, as it cannot be read",
+    ),
     "EXIF as text that is none": (
         b"tEXt",
         b"Raw profile type exif\0\nexif\n 4\nzz\n",
         "text left out, as it cannot be read",
     ),
-    "text far too long": (b"zTXt", b"Comment\0\0" + FAR_TOO_LONG, "text left out, as it is too long"),
-    "profile far too long": (b"iCCP", b"p\0\0" + FAR_TOO_LONG, "ICC profile left out, as it is too long"),
+    "text far too long": (
+        b"zTXt",
+        b"Comment\0\0" + FAR_TOO_LONG,
+        "text left out, as it is too long",
+    ),
+    "profile far too long": (
+        b"iCCP",
+        b"p\0\0" + FAR_TOO_LONG,
+        "ICC profile left out, as it is too long",
+    ),
     "profile that is no zlib": (b"iCCP", b"p\0\0abc", "ICC profile left out, as it cannot be read"),
     "cut profile": (b"iCCP", b"p", "ICC profile left out, as it cannot be read"),
     "EXIF that is none": (b"eXIf", b"hello world", "EXIF left out, as it cannot be read"),
@@ -203,7 +243,9 @@ ODD = {
 
 @pytest.mark.parametrize("deep", [False, True])
 @pytest.mark.parametrize("name", ODD)
-def test_what_describes_a_picture_and_cannot_be_read_is_left_out(tmp_path: Path, name: str, deep: bool) -> None:
+def test_what_describes_a_picture_and_cannot_be_read_is_left_out(
+    tmp_path: Path, name: str, deep: bool
+) -> None:
     kind, said, told = ODD[name]
     (tmp_path / "x.png").write_bytes(parts(deep=deep, odd={kind: said}))
     data = load(tmp_path / "x.png")
@@ -215,7 +257,12 @@ def test_what_describes_a_picture_and_cannot_be_read_is_left_out(tmp_path: Path,
     ("kind", "content", "field", "expected"),
     [
         (b"zTXt", b"Comment\0\0" + zlib.compress(LONG), "comments", (LONG,)),
-        (b"iTXt", b"Title\0\1\0en\0\0" + zlib.compress(LONG), "text", (Text("Title", LONG.decode(), "en"),)),
+        (
+            b"iTXt",
+            b"Title\0\1\0en\0\0" + zlib.compress(LONG),
+            "text",
+            (Text("Title", LONG.decode(), "en"),),
+        ),
         (b"iCCP", b"p\0\0" + zlib.compress(LONG), "icc", LONG),
     ],
 )
@@ -230,8 +277,12 @@ def test_what_is_longer_than_pillow_reads_is_kept(
 
 
 @pytest.mark.parametrize("deep", [False, True])
-@pytest.mark.parametrize("kind", [b"tEXt", b"iCCP", b"eXIf", b"pHYs", b"gAMA", b"tIME", b"cICP", b"abCd"])
-def test_a_wrong_checksum_of_what_describes_a_picture_is_told(tmp_path: Path, kind: bytes, deep: bool) -> None:
+@pytest.mark.parametrize(
+    "kind", [b"tEXt", b"iCCP", b"eXIf", b"pHYs", b"gAMA", b"tIME", b"cICP", b"abCd"]
+)
+def test_a_wrong_checksum_of_what_describes_a_picture_is_told(
+    tmp_path: Path, kind: bytes, deep: bool
+) -> None:
     (tmp_path / "x.png").write_bytes(parts(deep=deep, odd={kind: b"any\0thing"}, spoiled=kind))
     data = load(tmp_path / "x.png")
     assert data.array.tolist() == [[[7, 8, 9]]]
@@ -240,7 +291,9 @@ def test_a_wrong_checksum_of_what_describes_a_picture_is_told(tmp_path: Path, ki
 
 @pytest.mark.parametrize("deep", [False, True])
 @pytest.mark.parametrize("kind", [b"tRNS", b"PLTE", b"IDAT", b"acTL", b"ABCD", b"iDAT", b"tRNs"])
-def test_a_wrong_checksum_of_what_the_samples_need_is_refused(tmp_path: Path, kind: bytes, deep: bool) -> None:
+def test_a_wrong_checksum_of_what_the_samples_need_is_refused(
+    tmp_path: Path, kind: bytes, deep: bool
+) -> None:
     odd = {} if kind == b"IDAT" else {kind: bytes(9)}
     (tmp_path / "x.png").write_bytes(parts(deep=deep, odd=odd, spoiled=kind))
     with pytest.raises(FileError, match=f"the checksum of its chunk '{kind.decode()}' differs"):
@@ -248,7 +301,9 @@ def test_a_wrong_checksum_of_what_the_samples_need_is_refused(tmp_path: Path, ki
 
 
 @pytest.mark.parametrize("deep", [False, True])
-def test_an_unknown_chunk_that_is_needed_is_refused_and_another_passed_over(tmp_path: Path, deep: bool) -> None:
+def test_an_unknown_chunk_that_is_needed_is_refused_and_another_passed_over(
+    tmp_path: Path, deep: bool
+) -> None:
     (tmp_path / "x.png").write_bytes(parts(deep=deep, odd={b"ABCD": b""}))
     with pytest.raises(FileError, match="its chunk 'ABCD' is needed to read it, and unknown"):
         load(tmp_path / "x.png")
@@ -271,7 +326,11 @@ def png_of(colour: int, transparent: bytes) -> bytes:
     content = [(b"IHDR", struct.pack(">IIBBBBB", 3, 2, 8, colour, 0, 0, 0))]
     if colour == 3:
         content.append((b"PLTE", bytes([9, 8, 7, 6, 5, 4])))
-    content += [(b"tRNS", transparent), (b"IDAT", zlib.compress(bytes(2 * (1 + 3 * channels)))), (b"IEND", b"")]
+    content += [
+        (b"tRNS", transparent),
+        (b"IDAT", zlib.compress(bytes(2 * (1 + 3 * channels)))),
+        (b"IEND", b""),
+    ]
     parts = [
         len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
         for kind, body in content
@@ -292,5 +351,7 @@ def test_transparency_that_does_not_fit_the_samples_is_left_out(
     (tmp_path / "x.png").write_bytes(png_of(colour, bytes(size)))
     data = load(tmp_path / "x.png")
     assert data.alpha == (fits or colour in (4, 6))
-    assert data.warnings == (() if fits else ("transparency left out, as it does not fit the samples",))
+    assert data.warnings == (
+        () if fits else ("transparency left out, as it does not fit the samples",)
+    )
     assert not data.array[..., :3].any() or colour == 3

@@ -1,4 +1,6 @@
-"""Images: every mode read on purpose, every format written and read back, and no bit dropped in silence."""
+"""Images: every mode read on purpose, every format written and read back, and no bit dropped in
+silence.
+"""
 
 from __future__ import annotations
 
@@ -48,12 +50,16 @@ def without_extras(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convcli.io.formats.find_spec", lambda package: None)
 
 
-READ_BACK = [row for row in HELD if row[0] not in ("jpg", "gif") and (row[1] != "uint16" or row[2] == 1)]
+READ_BACK = [
+    row for row in HELD if row[0] not in ("jpg", "gif") and (row[1] != "uint16" or row[2] == 1)
+]
 """Without loss, and without an extra."""
 
 
 @pytest.mark.parametrize(("name", "dtype", "channels"), READ_BACK)
-def test_what_a_format_holds_comes_back_bit_for_bit(tmp_path: Path, name: str, dtype: str, channels: int) -> None:
+def test_what_a_format_holds_comes_back_bit_for_bit(
+    tmp_path: Path, name: str, dtype: str, channels: int
+) -> None:
     array = values(dtype, channels)
     written = save(tmp_path / f"x.{name}", array, alpha=channels in (2, 4))
     data = load(tmp_path / f"x.{name}")
@@ -70,7 +76,9 @@ def test_what_a_format_holds_comes_back_bit_for_bit(tmp_path: Path, name: str, d
 @pytest.mark.parametrize("channels", [1, 3])
 def test_jpeg_is_close_and_keeps_its_colour_resolution(tmp_path: Path, channels: int) -> None:
     smooth = np.add.outer(np.arange(32), np.arange(32)).astype(np.uint8)
-    array = smooth if channels == 1 else np.stack([smooth, smooth[::-1], smooth.T[:, ::-1]], axis=-1)
+    array = (
+        smooth if channels == 1 else np.stack([smooth, smooth[::-1], smooth.T[:, ::-1]], axis=-1)
+    )
     save(tmp_path / "x.jpg", array)
     assert np.abs(load(tmp_path / "x.jpg").array.astype(int) - array).max() <= 4
     with Image.open(tmp_path / "x.jpg") as image:
@@ -98,7 +106,12 @@ def test_every_mode_is_mapped(tmp_path: Path, mode: str) -> None:
     suffix, shape, dtype, alpha = MODES[mode]
     Image.new(mode, (6, 4)).save(tmp_path / f"x.{suffix}")
     data = load(tmp_path / f"x.{suffix}")
-    assert (data.array.shape, data.array.dtype, data.alpha, data.mode) == (shape, np.dtype(dtype), alpha, mode)
+    assert (data.array.shape, data.array.dtype, data.alpha, data.mode) == (
+        shape,
+        np.dtype(dtype),
+        alpha,
+        mode,
+    )
     assert data.array.dtype.isnative
     if mode in ("CMYK", "LAB"):
         assert data.notes == (f"{mode} converted to RGB",)
@@ -135,8 +148,13 @@ def test_the_table_names_every_mode_of_pillow() -> None:
 def test_the_guide_shows_the_table() -> None:
     from convcli.io.images.modes import MODES
 
-    rows = [f"| {mode} | {' | '.join(reading.words)} |".replace("|  |", "| |") for mode, reading in MODES.items()]
-    page = (Path(__file__).parents[3] / "convcli" / "guide" / "formats.md").read_text(encoding="utf-8")
+    rows = [
+        f"| {mode} | {' | '.join(reading.words)} |".replace("|  |", "| |")
+        for mode, reading in MODES.items()
+    ]
+    page = (Path(__file__).parents[3] / "convcli" / "guide" / "formats.md").read_text(
+        encoding="utf-8"
+    )
     head = "| mode | becomes | with transparency | what is done |\n|---|---|---|---|\n"
     assert head + "\n".join(rows) + "\n\n" in page
 
@@ -159,7 +177,9 @@ def test_a_palette_is_expanded_with_its_transparency(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("mode", "colour", "channels"), [("L", 9, 2), ("RGB", (9, 9, 9), 4)])
-def test_a_transparent_colour_becomes_alpha(tmp_path: Path, mode: str, colour: Any, channels: int) -> None:
+def test_a_transparent_colour_becomes_alpha(
+    tmp_path: Path, mode: str, colour: Any, channels: int
+) -> None:
     image = Image.new(mode, (2, 1), colour)
     image.putpixel((0, 0), 1 if mode == "L" else (1, 2, 3))
     image.save(tmp_path / "x.png", transparency=colour)
@@ -170,21 +190,36 @@ def test_a_transparent_colour_becomes_alpha(tmp_path: Path, mode: str, colour: A
 
 
 def gray_png(path: Path, depth: int, samples: list[int], clear: int) -> Path:
-    """A PNG of one row of gray samples, of which one level is transparent: what Pillow does not write."""
+    """A PNG of one row of gray samples, of which one level is transparent: what Pillow does not
+    write.
+    """
 
     def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        return (
+            struct.pack(">I", len(content))
+            + name
+            + content
+            + struct.pack(">I", zlib.crc32(name + content))
+        )
 
     row = int("".join(f"{sample:0{depth}b}" for sample in samples).ljust(8, "0"), 2)
     packed = row.to_bytes(max(len(samples) * depth // 8, 1), "big")
     header = struct.pack(">IIBBBBB", len(samples), 1, depth, 0, 0, 0, 0)
-    chunks = (b"IHDR", header), (b"tRNS", struct.pack(">H", clear)), (b"IDAT", zlib.compress(b"\0" + packed))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks) + chunk(b"IEND", b""))
+    chunks = (
+        (b"IHDR", header),
+        (b"tRNS", struct.pack(">H", clear)),
+        (b"IDAT", zlib.compress(b"\0" + packed)),
+    )
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*each) for each in chunks) + chunk(b"IEND", b"")
+    )
     return path
 
 
 @pytest.mark.parametrize(("depth", "clear"), [(1, 1), (2, 1), (4, 3), (8, 3)])
-def test_a_transparent_level_is_scaled_as_the_samples_are(tmp_path: Path, depth: int, clear: int) -> None:
+def test_a_transparent_level_is_scaled_as_the_samples_are(
+    tmp_path: Path, depth: int, clear: int
+) -> None:
     data = load(gray_png(tmp_path / "x.png", depth, [clear, 0], clear))
     assert data.array.tolist() == [[[clear * 255 // (2**depth - 1), 0], [0, 255]]]
 
@@ -217,9 +252,12 @@ ORIENTATIONS = {
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 @pytest.mark.parametrize(
-    ("suffix", "dtype"), [("png", "uint8"), ("png", "uint16"), ("tiff", "uint8"), ("tiff", "float32")]
+    ("suffix", "dtype"),
+    [("png", "uint8"), ("png", "uint16"), ("tiff", "uint8"), ("tiff", "float32")],
 )
-def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, suffix: str, dtype: str) -> None:
+def test_exif_orientation_is_applied(
+    tmp_path: Path, orientation: int, suffix: str, dtype: str
+) -> None:
     array = np.arange(6).reshape(2, 3).astype(dtype)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -231,11 +269,15 @@ def test_exif_orientation_is_applied(tmp_path: Path, orientation: int, suffix: s
 
 def png(depth: int, colour: int, samples: int, width: int = 4, height: int = 3) -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
     row = b"\0" + bytes(width * samples * depth // 8)
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    body = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row * height)) + chunk(b"IEND", b"")
+    body = (
+        chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row * height)) + chunk(b"IEND", b"")
+    )
     return b"\x89PNG\r\n\x1a\n" + body
 
 
@@ -262,7 +304,9 @@ CUT = {
     "rgb16.ppm": lambda: b"P6\n4 3\n65535\n" + bytes(72),
     "plain16.ppm": lambda: b"P3\n1 1\n65535\n1 2 3\n",
     "rgb16.tiff": lambda: tiff(np.zeros((3, 4, 3), np.uint16), photometric="rgb"),
-    "rgb16-zip.tiff": lambda: tiff(np.zeros((3, 4, 3), np.uint16), photometric="rgb", compression="zlib"),
+    "rgb16-zip.tiff": lambda: tiff(
+        np.zeros((3, 4, 3), np.uint16), photometric="rgb", compression="zlib"
+    ),
     "int8.tiff": lambda: tiff(np.zeros((3, 4), np.int8)),
     "uint32.tiff": lambda: tiff(np.zeros((3, 4), np.uint32)),
     "rgb16.jp2": jpeg2000_of_16_bits,
@@ -292,13 +336,18 @@ def test_a_16_bit_pgm_is_uint16_and_other_scales_are_told(tmp_path: Path) -> Non
     (tmp_path / "hundred.pgm").write_bytes(b"P5\n2 1\n100\n\x00\x64")
     full, hundred = load(tmp_path / "full.pgm"), load(tmp_path / "hundred.pgm")
     assert (full.array.tolist(), full.array.dtype, full.notes) == ([[258, 65535]], np.uint16, ())
-    assert (hundred.array.tolist(), hundred.notes) == ([[0, 255]], ("values scaled from 0..100 to 0..255",))
+    assert (hundred.array.tolist(), hundred.notes) == (
+        [[0, 255]],
+        ("values scaled from 0..100 to 0..255",),
+    )
 
 
 def test_sixteen_bits_a_pixel_are_not_sixteen_bits_a_sample(tmp_path: Path) -> None:
     header = b"BM" + struct.pack("<IHHI", 70, 0, 0, 66)
     info = struct.pack("<IiiHHIIiiII", 40, 1, 1, 1, 16, 3, 4, 0, 0, 0, 0)
-    (tmp_path / "x.bmp").write_bytes(header + info + struct.pack("<IIII", 0xF800, 0x07E0, 0x001F, 0x0000F800))
+    (tmp_path / "x.bmp").write_bytes(
+        header + info + struct.pack("<IIII", 0xF800, 0x07E0, 0x001F, 0x0000F800)
+    )
     assert load(tmp_path / "x.bmp").array.tolist() == [[[255, 0, 0]]]
 
 
@@ -325,9 +374,21 @@ def test_an_image_is_decoded_as_what_it_is(tmp_path: Path) -> None:
 
 
 def gif_with_screen(width: int, height: int) -> bytes:
-    """A frame that is cleared before the next, for whose area Pillow has the background ready at once."""
+    """A frame that is cleared before the next, for whose area Pillow has the background ready at
+    once.
+    """
     size = struct.pack("<2H", width, height)
-    return b"GIF89a" + size + bytes(3) + b"!\xf9\x04\x08" + bytes(4) + b"," + bytes(4) + size + b"\0\x02\x02\x44\x01\0;"
+    return (
+        b"GIF89a"
+        + size
+        + bytes(3)
+        + b"!\xf9\x04\x08"
+        + bytes(4)
+        + b","
+        + bytes(4)
+        + size
+        + b"\0\x02\x02\x44\x01\0;"
+    )
 
 
 @pytest.mark.parametrize(
@@ -337,22 +398,30 @@ def gif_with_screen(width: int, height: int) -> bytes:
         (Limits(2**30, 2**40), r"x\.gif takes 4\.00 GiB of memory; the limit is 1\.00 GiB"),
     ],
 )
-def test_what_pillow_allocates_on_opening_is_limited(tmp_path: Path, limits: Limits, told: str) -> None:
+def test_what_pillow_allocates_on_opening_is_limited(
+    tmp_path: Path, limits: Limits, told: str
+) -> None:
     (tmp_path / "x.gif").write_bytes(gif_with_screen(65535, 65535))
     with pytest.raises(LimitError, match=told):
         load(tmp_path / "x.gif", limits=limits)
 
 
 def test_a_webp_of_a_large_canvas_is_refused_before_it_is_allocated(tmp_path: Path) -> None:
-    Image.new("RGB", (3, 2)).save(tmp_path / "x.webp", save_all=True, append_images=[Image.new("RGB", (3, 2), "red")])
+    Image.new("RGB", (3, 2)).save(
+        tmp_path / "x.webp", save_all=True, append_images=[Image.new("RGB", (3, 2), "red")]
+    )
     content = bytearray((tmp_path / "x.webp").read_bytes())
     content[24:30] = (59999).to_bytes(3, "little") * 2
     (tmp_path / "x.webp").write_bytes(content)
-    with pytest.raises(LimitError, match=r"x\.webp has 3,600,000,000 pixels; the limit is 268,435,456"):
+    with pytest.raises(
+        LimitError, match=r"x\.webp has 3,600,000,000 pixels; the limit is 268,435,456"
+    ):
         load(tmp_path / "x.webp")
 
 
-def test_pillow_asks_for_no_more_than_the_file_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pillow_asks_for_no_more_than_the_file_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Image.new("RGB", (3, 2)).save(tmp_path / "x.jp2")
     content = (tmp_path / "x.jp2").read_bytes()
     start = content.index(b"jp2h") - 4
@@ -389,15 +458,21 @@ def test_a_jpeg_that_pillow_does_not_decode_is_not_called_damaged(
     at = content.index(b"\xff\xc0")
     content[at + 1], content[at + 4] = marker, bits
     (tmp_path / "x.jpg").write_bytes(content)
-    with pytest.raises(DtypeError, match=rf"x\.jpg is a JPEG of {coding}; which Pillow does not decode"):
+    with pytest.raises(
+        DtypeError, match=rf"x\.jpg is a JPEG of {coding}; which Pillow does not decode"
+    ):
         load(tmp_path / "x.jpg")
 
 
 @pytest.mark.parametrize("factor", [1.5, 3])  # Pillow warns at the first and raises at the second
-def test_too_many_pixels_are_refused_and_pillow_is_left_as_it_was(tmp_path: Path, factor: float) -> None:
+def test_too_many_pixels_are_refused_and_pillow_is_left_as_it_was(
+    tmp_path: Path, factor: float
+) -> None:
     Image.new("L", (60, 50)).save(tmp_path / "x.png")
     before, filters = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
-    with pytest.raises(LimitError, match=r"x\.png has 3,000 pixels \(60 x 50\); the limit is [12],000 p"):
+    with pytest.raises(
+        LimitError, match=r"x\.png has 3,000 pixels \(60 x 50\); the limit is [12],000 p"
+    ):
         load(tmp_path / "x.png", limits=Limits.of(pixels=round(3000 / factor)))
     assert load(tmp_path / "x.png", limits=Limits.of(pixels=3000)).array.shape == (50, 60)
     assert before == Image.MAX_IMAGE_PIXELS
@@ -406,7 +481,9 @@ def test_too_many_pixels_are_refused_and_pillow_is_left_as_it_was(tmp_path: Path
 
 def test_a_declared_bomb_is_refused_by_default(tmp_path: Path) -> None:
     (tmp_path / "bomb.png").write_bytes(
-        png(8, 0, 1, width=10, height=3).replace(struct.pack(">II", 10, 3), struct.pack(">II", 30000, 30000))
+        png(8, 0, 1, width=10, height=3).replace(
+            struct.pack(">II", 10, 3), struct.pack(">II", 30000, 30000)
+        )
     )
     content = bytearray((tmp_path / "bomb.png").read_bytes())
     content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
@@ -418,7 +495,10 @@ def test_a_declared_bomb_is_refused_by_default(tmp_path: Path) -> None:
 def test_threads_may_read_at_once(tmp_path: Path) -> None:
     Image.new("L", (60, 50)).save(tmp_path / "x.png")
     before, shapes = Image.MAX_IMAGE_PIXELS, []
-    threads = [threading.Thread(target=lambda: shapes.append(load(tmp_path / "x.png").array.shape)) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: shapes.append(load(tmp_path / "x.png").array.shape))
+        for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -434,15 +514,23 @@ def test_a_truncated_image_is_an_error(tmp_path: Path, suffix: str, kept: float)
     save(tmp_path / f"whole.{suffix}", array)
     content = (tmp_path / f"whole.{suffix}").read_bytes()
     (tmp_path / f"x.{suffix}").write_bytes(content[: int(len(content) * kept)])
-    with pytest.raises(FileError, match=rf"x\.{suffix} is damaged(: .*|, or .*); expected a whole {suffix} file; "):
+    with pytest.raises(
+        FileError, match=rf"x\.{suffix} is damaged(: .*|, or .*); expected a whole {suffix} file; "
+    ):
         load(tmp_path / f"x.{suffix}")
 
 
 @pytest.mark.parametrize(
     ("content", "looks"),
-    [(b"%!PS-Adobe", "a PostScript document"), (b"%PDF-1.7", "a PDF document"), (b"\xd7\xcd\xc6\x9a", "a WMF drawing")],
+    [
+        (b"%!PS-Adobe", "a PostScript document"),
+        (b"%PDF-1.7", "a PDF document"),
+        (b"\xd7\xcd\xc6\x9a", "a WMF drawing"),
+    ],
 )
-def test_what_would_start_other_programs_is_not_opened(tmp_path: Path, content: bytes, looks: str) -> None:
+def test_what_would_start_other_programs_is_not_opened(
+    tmp_path: Path, content: bytes, looks: str
+) -> None:
     (tmp_path / "x.png").write_bytes(content)
     with pytest.raises(FileError, match=f"is no png file; it looks like {looks}"):
         load(tmp_path / "x.png")
@@ -452,17 +540,59 @@ def test_what_would_start_other_programs_is_not_opened(tmp_path: Path, content: 
 
 
 REFUSED = [
-    ("png", "float32", (4, 4), False, DtypeError, "png cannot hold float32; it holds uint8 .*; use --dtype uint8 with"),
+    (
+        "png",
+        "float32",
+        (4, 4),
+        False,
+        DtypeError,
+        "png cannot hold float32; it holds uint8 .*; use --dtype uint8 with",
+    ),
     ("png", "int64", (4, 4), False, DtypeError, r"or write \.npy"),
-    ("png", "uint16", (4, 4, 5), False, ShapeError, r"uint16 with 5 channels; [^;]*; write \.(tiff or \.)?npy"),
-    ("pfm", "float32", (4, 4, 3), False, ShapeError, r"float32 with 3 channels; [^;]*; write \.(tiff or \.)?npy"),
-    ("pbm", "float32", (4, 4), False, DtypeError, r"pbm cannot hold float32; [^;]*; write \.tiff or \.npy"),
+    (
+        "png",
+        "uint16",
+        (4, 4, 5),
+        False,
+        ShapeError,
+        r"uint16 with 5 channels; [^;]*; write \.(tiff or \.)?npy",
+    ),
+    (
+        "pfm",
+        "float32",
+        (4, 4, 3),
+        False,
+        ShapeError,
+        r"float32 with 3 channels; [^;]*; write \.(tiff or \.)?npy",
+    ),
+    (
+        "pbm",
+        "float32",
+        (4, 4),
+        False,
+        DtypeError,
+        r"pbm cannot hold float32; [^;]*; write \.tiff or \.npy",
+    ),
     ("png", "uint8", (4, 4, 5), False, ShapeError, r"uint8 with 5 channels; .*; write \.npy"),
     ("png", "uint8", (4,), False, ShapeError, "1 axes"),
-    ("png", "uint8", (4, 4, 4, 4), False, ShapeError, r"4 axes, 4x4x4x4; an image is HxW or HxWxC; write \.npy"),
+    (
+        "png",
+        "uint8",
+        (4, 4, 4, 4),
+        False,
+        ShapeError,
+        r"4 axes, 4x4x4x4; an image is HxW or HxWxC; write \.npy",
+    ),
     ("png", "uint8", (0, 4), False, ShapeError, "0x4 has no values"),
     ("png", "uint8", (4, 4, 3), True, ShapeError, "3 channels cannot end in alpha"),
-    ("jpg", "uint8", (4, 4, 4), True, ShapeError, r"jpg cannot hold alpha .*; use --background white, or write \.png"),
+    (
+        "jpg",
+        "uint8",
+        (4, 4, 4),
+        True,
+        ShapeError,
+        r"jpg cannot hold alpha .*; use --background white, or write \.png",
+    ),
     ("jpg", "uint16", (4, 4), False, DtypeError, "jpg cannot hold uint16"),
     ("gif", "uint8", (4, 4, 5), False, ShapeError, "gif cannot hold uint8 with 5 channels"),
     ("webp", "uint8", (4, 20000, 3), False, ShapeError, "at most 16383 pixels a side"),
@@ -506,7 +636,10 @@ def test_any_strides_and_byte_order_are_written(tmp_path: Path) -> None:
 
 def test_png_is_compressed_at_level_1_unless_told(tmp_path: Path) -> None:
     array = np.tile(np.arange(64, dtype=np.uint8), (64, 8))
-    sizes = [save(tmp_path / "x.png", array, settings={"compress_level": n}, overwrite=True).bytes for n in (0, 9)]
+    sizes = [
+        save(tmp_path / "x.png", array, settings={"compress_level": n}, overwrite=True).bytes
+        for n in (0, 9)
+    ]
     assert sizes[0] > sizes[1]
     save(tmp_path / "a.png", array)
     save(tmp_path / "b.png", array, settings={"compress_level": 1})
@@ -535,17 +668,21 @@ def test_the_written_type_follows_the_input(dtype: str, name: str, expected: str
     )
 
 
-@pytest.mark.parametrize(("dtype", "name"), [("float32", "png"), ("int64", "png"), ("uint16", "jpg")])
+@pytest.mark.parametrize(
+    ("dtype", "name"), [("float32", "png"), ("int64", "png"), ("uint16", "jpg")]
+)
 def test_a_type_that_no_format_keeps_is_refused(dtype: str, name: str) -> None:
     with pytest.raises(
-        DtypeError, match=rf"the input array is {dtype}, which {name} cannot hold; .*; use --dtype uint8"
+        DtypeError,
+        match=rf"the input array is {dtype}, which {name} cannot hold; .*; use --dtype uint8",
     ):
         codec_of(lookup(name)).output_dtype(np.dtype(dtype), "array")
 
 
 def test_float64_is_not_halved_without_the_package() -> None:
     with pytest.raises(
-        DtypeError, match=r"the input array is float64; .*pip install tifffile imagecodecs, or use --dtype float32"
+        DtypeError,
+        match=r"the input array is float64; .*pip install tifffile imagecodecs, or use --dtype float32",
     ):
         codec_of(lookup("tiff")).output_dtype(np.dtype("float64"), "array")
 

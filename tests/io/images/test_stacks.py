@@ -24,7 +24,12 @@ LABELS = {"Labels": list("abcde"), "Info": "caf\xe9", "Ranges": (1.0, 2.0), "ROI
 
 def write_stack(order: str = "<", values: Any = SLICES, **metadata: Any) -> None:
     tifffile.imwrite(
-        "x.tif", values, imagej=True, byteorder=order, resolution=(5, 4), metadata={**CALIBRATION, **metadata}
+        "x.tif",
+        values,
+        imagej=True,
+        byteorder=order,
+        resolution=(5, 4),
+        metadata={**CALIBRATION, **metadata},
     )
 
 
@@ -52,11 +57,17 @@ def test_a_stack_of_imagej_stays_one(order: str, options: dict[str, Any], dtype:
 
 def test_calibration_follows_strides_along_every_axis() -> None:
     write_stack()
-    assert filtered("x.tif", "y.tif", "random:1x3x3,seed=0", dims=3, stride=(1, 3, 2)).plan.dropped == ()
+    assert (
+        filtered("x.tif", "y.tif", "random:1x3x3,seed=0", dims=3, stride=(1, 3, 2)).plan.dropped
+        == ()
+    )
     found = described("y.tif")
     assert (found["images"], found["spacing"], found["unit"], found["xorigin"]) == (5, 0.5, "um", 4)
     with tifffile.TiffFile("y.tif") as written:
-        assert [written.pages[0].tags[name].value for name in ("XResolution", "YResolution")] == [(5, 2), (4, 3)]
+        assert [written.pages[0].tags[name].value for name in ("XResolution", "YResolution")] == [
+            (5, 2),
+            (4, 3),
+        ]
 
 
 def test_a_stack_with_fewer_slices_is_none_of_imagej_s() -> None:
@@ -98,7 +109,10 @@ def test_what_is_compressed_is_no_stack_of_imagej_s_and_told() -> None:
 def test_without_the_package_a_stack_s_description_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     write_stack(values=(SLICES // 257).astype(np.uint8))
     monkeypatch.setattr("convcli.io.formats.find_spec", lambda name: None)
-    assert "ImageJ description: not carried over" in filtered("x.tif", "y.tif", frames="all").plan.dropped
+    assert (
+        "ImageJ description: not carried over"
+        in filtered("x.tif", "y.tif", frames="all").plan.dropped
+    )
 
 
 @pytest.mark.parametrize("name", ["OME", "shape"])
@@ -109,14 +123,22 @@ def test_a_description_with_sizes_is_kept_where_they_are_the_same(name: str) -> 
     with tifffile.TiffFile("y.tif") as written:
         assert written.is_ome == (name == "OME")
     for options in ({"dtype": "float32"}, {"stride": 2}):
-        told = filtered("x.tif", "z.tif", "box", frames="all", overwrite=True, padding="same", **options).plan.dropped
-        assert told == (f"{name} description: it describes the input's pages, their size and number type",)
+        told = filtered(
+            "x.tif", "z.tif", "box", frames="all", overwrite=True, padding="same", **options
+        ).plan.dropped
+        assert told == (
+            f"{name} description: it describes the input's pages, their size and number type",
+        )
     assert f"{name} description: not carried over" in filtered("x.tif", "y.png").plan.dropped
 
 
 def test_imagej_s_metadata_whose_counts_are_wrong_is_no_fault() -> None:
     head = b"IJIJ" + b"info" + struct.pack(">I", 2**31)
-    tags = {270: (ASCII, b"ImageJ=1\n\0"), 50838: (4, [len(head), 2**31, 3]), 50839: (1, head + b"\0a")}
+    tags = {
+        270: (ASCII, b"ImageJ=1\n\0"),
+        50838: (4, [len(head), 2**31, 3]),
+        50839: (1, head + b"\0a"),
+    }
     Path("x.tif").write_bytes(tiff(tags, order=">"))
     filtered("x.tif", "y.tif")
     np.testing.assert_array_equal(load("y.tif").array, PIXELS)

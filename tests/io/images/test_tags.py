@@ -1,4 +1,6 @@
-"""Every tag that a TIFF may have, by the lists of its specifications, arrives in the output or is told to be lost."""
+"""Every tag that a TIFF may have, by the lists of its specifications, arrives in the output or is
+told to be lost.
+"""
 
 from __future__ import annotations
 
@@ -186,10 +188,16 @@ CASES = [
     if number not in STORAGE and not 519 <= number <= 521
 ]
 EXIF_TAGS: Tags = {
-    **dict.fromkeys((0x9003, 0x9004, 0x9290, 0x9010, 0xA420, 0xA430, 0xA431, 0xA433, 0xA434, 0xA435), TEXT),
-    **dict.fromkeys((0x829A, 0x829D, 0x9102, 0x9202, 0x9205, 0x9206, 0x920A, 0xA20B, 0xA20E, 0xA20F, 0xA215), RATIO),
     **dict.fromkeys(
-        (0x8822, 0x8827, 0x9207, 0x9208, 0x9209, 0xA001, 0xA210, 0xA217, 0xA401, 0xA402, 0xA403), (SHORT, [1])
+        (0x9003, 0x9004, 0x9290, 0x9010, 0xA420, 0xA430, 0xA431, 0xA433, 0xA434, 0xA435), TEXT
+    ),
+    **dict.fromkeys(
+        (0x829A, 0x829D, 0x9102, 0x9202, 0x9205, 0x9206, 0x920A, 0xA20B, 0xA20E, 0xA20F, 0xA215),
+        RATIO,
+    ),
+    **dict.fromkeys(
+        (0x8822, 0x8827, 0x9207, 0x9208, 0x9209, 0xA001, 0xA210, 0xA217, 0xA401, 0xA402, 0xA403),
+        (SHORT, [1]),
     ),
     **dict.fromkeys((0x9201, 0x9203, 0x9204), (SRATIONAL, [-3, 2])),
     **dict.fromkeys((0x9000, 0xA000), (UNDEFINED, b"0232")),
@@ -224,7 +232,10 @@ def test_a_tag_is_in_the_output_or_told(number: int, entry: Entry, order: str) -
     dropped = filtered("x.tif", "z.tif").plan.dropped
     assert (number in kept) != bool(dropped)
     if number in kept:
-        assert kept[number] == (UNDEFINED if number in (33723, 34377) else kind, content_of(kind, values, "<")[1])
+        assert kept[number] == (
+            UNDEFINED if number in (33723, 34377) else kind,
+            content_of(kind, values, "<")[1],
+        )
     plan = filtered("x.tif", "y.png").plan
     assert plan.dropped or load("y.png").metadata != Metadata()
 
@@ -245,12 +256,16 @@ def test_a_tag_of_exif_is_in_the_output(group: int, order: str, target: str) -> 
 
 def test_tags_of_later_pages_go_with_their_pages() -> None:
     density: Tags = {282: (RATIONAL, [150, 1]), 283: (RATIONAL, [150, 1])}
-    Path("x.tif").write_bytes(tiff({270: (ASCII, b"one\0")}, {270: (ASCII, b"two\0"), 65000: TEXT, **density}))
+    Path("x.tif").write_bytes(
+        tiff({270: (ASCII, b"one\0")}, {270: (ASCII, b"two\0"), 65000: TEXT, **density})
+    )
     assert filtered("x.tif", "y.tif", frames="all", stride=2).plan.dropped == ()
     first, second = (tags_of(Path("y.tif").read_bytes(), page) for page in (0, 1))
     assert (first[270][1], second[270][1], second[65000][1]) == (b"one\0", b"two\0", b"a cat\0")
     assert second[282][1] == struct.pack("<2I", 75, 1)
-    assert filtered("x.tif", "y.png", frames="all").plan.dropped == ("tags of later pages: png holds none",)
+    assert filtered("x.tif", "y.png", frames="all").plan.dropped == (
+        "tags of later pages: png holds none",
+    )
     assert filtered("x.tif", "first.tif").plan.dropped == ()
     filtered("x.tif", "second.tif", frames=1)
     assert tags_of(Path("second.tif").read_bytes())[270][1] == b"two\0"

@@ -1,4 +1,6 @@
-"""TIFF of every byte order, compression, predictor, number type and layout, against tifffile and the format itself."""
+"""TIFF of every byte order, compression, predictor, number type and layout, against tifffile and
+the format itself.
+"""
 
 from __future__ import annotations
 
@@ -45,11 +47,18 @@ def layout_options(layout: str) -> dict[str, Any]:
     photometric = "rgb" if layout.startswith("rgb") else "minisblack"
     alpha = layout in ("gray-alpha", "rgba")
     extra = BANDS[layout] - (3 if photometric == "rgb" else 1)
-    return {"photometric": photometric, "extrasamples": ["unassalpha" if alpha else "unspecified"] * extra}
+    return {
+        "photometric": photometric,
+        "extrasamples": ["unassalpha" if alpha else "unspecified"] * extra,
+    }
 
 
-def check_matrix_entry(order: str, compression: str | None, predictor: bool, dtype: str, layout: str, how: str) -> None:
-    """Compare what is read of one file with what was written. how: in strips, in tiles, or in planes."""
+def check_matrix_entry(
+    order: str, compression: str | None, predictor: bool, dtype: str, layout: str, how: str
+) -> None:
+    """Compare what is read of one file with what was written. how: in strips, in tiles, or in
+    planes.
+    """
     values = samples(dtype, BANDS[layout])
     planar = how == "planes" and values.ndim == 3
     tifffile.imwrite(
@@ -102,12 +111,16 @@ def test_the_whole_matrix_is_read_as_it_was_written() -> None:
 
 @pytest.mark.parametrize("dtype", ["int16", "int32", "float32"])
 @pytest.mark.parametrize("compression", ["zlib", "lzw", "packbits"])
-def test_compressed_big_endian_samples(monkeypatch: pytest.MonkeyPatch, dtype: str, compression: str) -> None:
+def test_compressed_big_endian_samples(
+    monkeypatch: pytest.MonkeyPatch, dtype: str, compression: str
+) -> None:
     values = samples(dtype, 1)
     tifffile.imwrite("x.tif", values, byteorder=">", compression=compression)
     np.testing.assert_array_equal(load("x.tif").array, values)
     without(monkeypatch)
-    with pytest.raises(DtypeError, match=r"compressed and big-endian; .*pip install tifffile imagecodecs"):
+    with pytest.raises(
+        DtypeError, match=r"compressed and big-endian; .*pip install tifffile imagecodecs"
+    ):
         load("x.tif")
 
 
@@ -117,27 +130,49 @@ class TestWhiteIsZero:
     @pytest.mark.parametrize("dtype", ["uint8", "uint16", "uint32", "uint64"])
     def test_it_is_inverted(self, dtype: str, compression: str | None, order: str) -> None:
         values = samples(dtype, 1)
-        tifffile.imwrite("x.tif", values, photometric="miniswhite", compression=compression, byteorder=order)
+        tifffile.imwrite(
+            "x.tif", values, photometric="miniswhite", compression=compression, byteorder=order
+        )
         np.testing.assert_array_equal(load("x.tif").array, np.iinfo(dtype).max - values)
 
     @pytest.mark.parametrize("bits", [1, 2, 4])
     def test_a_few_bits_are_scaled_and_inverted(self, bits: int) -> None:
         values = RNG.integers(0, 2**bits, (8, 16)).astype(np.uint8)
-        packed = np.packbits(np.unpackbits(values[..., None], axis=2)[..., -bits:].reshape(8, -1), axis=1)
-        tags = {256: 16, 257: 8, 258: bits, 259: 1, 262: 0, 273: 8, 277: 1, 278: 8, 279: packed.size}
+        packed = np.packbits(
+            np.unpackbits(values[..., None], axis=2)[..., -bits:].reshape(8, -1), axis=1
+        )
+        tags = {
+            256: 16,
+            257: 8,
+            258: bits,
+            259: 1,
+            262: 0,
+            273: 8,
+            277: 1,
+            278: 8,
+            279: packed.size,
+        }
         Path("x.tif").write_bytes(tiff_of(tags, packed.tobytes()))
         np.testing.assert_array_equal(load("x.tif").array, 255 - values * (255 // (2**bits - 1)))
 
     def test_alpha_is_not_inverted(self) -> None:
         values = samples("uint8", 2)
-        options = {"photometric": "miniswhite", "planarconfig": "contig", "extrasamples": ["unassalpha"]}
+        options = {
+            "photometric": "miniswhite",
+            "planarconfig": "contig",
+            "extrasamples": ["unassalpha"],
+        }
         tifffile.imwrite("x.tif", values, **options)
         np.testing.assert_array_equal(load("x.tif").array, values ^ np.array([255, 0], np.uint8))
 
-    def test_without_the_package_sixteen_bits_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_the_package_sixteen_bits_are_refused(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         tifffile.imwrite("x.tif", samples("uint16", 1), photometric="miniswhite")
         without(monkeypatch)
-        with pytest.raises(DtypeError, match=r"x\.tif holds 16-bit samples, white as 0; .*pip install tifffile"):
+        with pytest.raises(
+            DtypeError, match=r"x\.tif holds 16-bit samples, white as 0; .*pip install tifffile"
+        ):
             load("x.tif")
 
 
@@ -173,7 +208,9 @@ def test_a_fax_with_a_code_that_means_nothing_is_damaged(compression: str) -> No
     content = bytearray(Path("x.tif").read_bytes())
     with Image.open("x.tif") as image:
         start, count = image.tag_v2[273][0], image.tag_v2[279][0]
-    content[start + count // 2 : start + count // 2 + 4] = b"\1\0\1\0"  # no code has so many zeros in a row
+    content[start + count // 2 : start + count // 2 + 4] = (
+        b"\1\0\1\0"  # no code has so many zeros in a row
+    )
     Path("y.tif").write_bytes(content)
     with pytest.raises(FileError, match=r"y\.tif is damaged: "):
         load("y.tif")
@@ -193,15 +230,22 @@ class TestBands:
             assert not load(name).alpha
             np.testing.assert_array_equal(load(name).array, values)
         with tifffile.TiffFile("y.tif") as tiff:
-            assert tiff.pages[0].extrasamples == (0,) * (BANDS[layout] - (1 if layout == "five" else 3))
+            assert tiff.pages[0].extrasamples == (0,) * (
+                BANDS[layout] - (1 if layout == "five" else 3)
+            )
 
     def test_without_the_package_they_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         values = samples("uint8", 4)
         save("x.tif", values)
         without(monkeypatch)
-        with pytest.raises(DtypeError, match=r"holds 8-bit samples in 4 channels; .*pip install tifffile"):
+        with pytest.raises(
+            DtypeError, match=r"holds 8-bit samples in 4 channels; .*pip install tifffile"
+        ):
             load("x.tif")
-        with pytest.raises(DtypeError, match=r"uint8 with 4 channels, none of which is alpha; .*pip install tifffile"):
+        with pytest.raises(
+            DtypeError,
+            match=r"uint8 with 4 channels, none of which is alpha; .*pip install tifffile",
+        ):
             save("y.tif", values)
         save("y.tif", values, alpha=True)
         np.testing.assert_array_equal(load("y.tif").array, values)
@@ -210,7 +254,11 @@ class TestBands:
     def test_premultiplied_alpha_is_divided_out_and_rounded(self, layout: str) -> None:
         values = samples("uint8", BANDS[layout])
         values[..., :-1] = np.minimum(values[..., :-1], values[..., -1:])
-        options = {**layout_options(layout), "extrasamples": ["assocalpha"], "planarconfig": "contig"}
+        options = {
+            **layout_options(layout),
+            "extrasamples": ["assocalpha"],
+            "planarconfig": "contig",
+        }
         tifffile.imwrite("x.tif", values, **options)
         data = load("x.tif")
         assert (data.alpha, data.notes) == (True, ("alpha unpremultiplied",))
@@ -221,11 +269,15 @@ class TestBands:
 
 
 @pytest.mark.parametrize("compression", ["webp", "jpeg2000", "png", "lerc"])
-def test_what_libtiff_does_not_decompress(monkeypatch: pytest.MonkeyPatch, compression: str) -> None:
+def test_what_libtiff_does_not_decompress(
+    monkeypatch: pytest.MonkeyPatch, compression: str
+) -> None:
     tifffile.imwrite("x.tif", samples("uint8", 3), photometric="rgb", compression=compression)
     np.testing.assert_array_equal(load("x.tif").array, tifffile.imread("x.tif"))
     without(monkeypatch)
-    with pytest.raises(DtypeError, match=r"x\.tif holds samples of .*pip install tifffile imagecodecs"):
+    with pytest.raises(
+        DtypeError, match=r"x\.tif holds samples of .*pip install tifffile imagecodecs"
+    ):
         load("x.tif")
 
 
@@ -250,7 +302,9 @@ class TestTypes:
     def test_the_input_s_type_is_kept(self, name: str, dtype: str, channels: int) -> None:
         values = samples(dtype, channels)
         if dtype.endswith("64"):
-            values = (values // 2**12).astype(dtype) + (0.25 if dtype == "float64" else 0)  # what float64 holds
+            values = (values // 2**12).astype(dtype) + (
+                0.25 if dtype == "float64" else 0
+            )  # what float64 holds
         save(name, values.astype(dtype))
         run("apply", name, "-k", "identity:size=1", "--dims", "2", "-o", "y.tif")
         written = tifffile.imread("y.tif")
@@ -268,12 +322,16 @@ class TestTypes:
 
 
 class TestImagesInOneDirectory:
-    """Stacks of ImageJ above 4 GiB and of tifffile, of one directory for all images, and what is like them."""
+    """Stacks of ImageJ above 4 GiB and of tifffile, of one directory for all images, and what is
+    like them.
+    """
 
     @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
     @pytest.mark.parametrize("colours", [1, 3])
     @pytest.mark.parametrize("imagej", [True, False])
-    def test_all_are_read(self, monkeypatch: pytest.MonkeyPatch, dtype: str, colours: int, imagej: bool) -> None:
+    def test_all_are_read(
+        self, monkeypatch: pytest.MonkeyPatch, dtype: str, colours: int, imagej: bool
+    ) -> None:
         values = RNG.integers(0, 256, (5, 6, 7, colours)).astype(dtype)
         stack = values if colours == 3 else values[..., 0]
         photometric = "rgb" if colours == 3 and not (imagej and dtype != "uint8") else "minisblack"
@@ -288,7 +346,9 @@ class TestImagesInOneDirectory:
         np.testing.assert_array_equal(data.array, stack[0])
         assert "first of 5 frames" in data.notes
         without(monkeypatch)
-        with pytest.raises(DtypeError, match=r"x\.tif holds 5 images in one directory; .*pip install tifffile"):
+        with pytest.raises(
+            DtypeError, match=r"x\.tif holds 5 images in one directory; .*pip install tifffile"
+        ):
             load("x.tif")
 
     def test_one_that_is_cut_is_damaged(self) -> None:
@@ -325,13 +385,23 @@ class TestDanglingDirectories:
     def test_the_samples_are_read_and_it_is_told(self, tag: int, place: int, bits: int) -> None:
         channels = 3 if bits == 16 else 1
         values = RNG.integers(1, 2**bits, (6, 8, channels)).astype(f"<u{bits // 8}")
-        tags = {256: 8, 257: 6, 258: [bits] * channels, 259: 1, 262: 2 if channels == 3 else 1, 273: 8}
+        tags = {
+            256: 8,
+            257: 6,
+            258: [bits] * channels,
+            259: 1,
+            262: 2 if channels == 3 else 1,
+            273: 8,
+        }
         tags |= {277: channels, 278: 6, 279: values.nbytes, tag: place}
         Path("x.tif").write_bytes(tiff_of(tags, values.tobytes()))
         data = load("x.tif")
         np.testing.assert_array_equal(data.array, values.squeeze())
         name = "ExifIFD" if tag == EXIF_DIRECTORY else "GPSInfoIFD"
-        assert (data.notes, data.warnings) == ((), (f"{name} left out, as the file does not hold it",))
+        assert (data.notes, data.warnings) == (
+            (),
+            (f"{name} left out, as the file does not hold it",),
+        )
 
     def test_the_other_directory_is_kept(self) -> None:
         exif = Image.Exif()
@@ -346,7 +416,11 @@ class TestDanglingDirectories:
         Path("x.tif").write_bytes(content)
         kept = Image.Exif()
         kept.load(load("x.tif").metadata.exif)
-        assert (kept[MAKE], kept.get_ifd(GPS_DIRECTORY)[1], kept.get_ifd(EXIF_DIRECTORY)) == ("maker", "N", {})
+        assert (kept[MAKE], kept.get_ifd(GPS_DIRECTORY)[1], kept.get_ifd(EXIF_DIRECTORY)) == (
+            "maker",
+            "N",
+            {},
+        )
 
 
 def exif_of(entries: dict[int, tuple[int, Any]], group: int | None = None) -> bytes:
@@ -375,7 +449,9 @@ ODD = {
 
 @pytest.mark.parametrize("name", ODD)
 class TestOddExif:
-    @pytest.mark.parametrize("words", [(), ("--dtype", "uint16"), ("--compress-level", "1")], ids=str)
+    @pytest.mark.parametrize(
+        "words", [(), ("--dtype", "uint16"), ("--compress-level", "1")], ids=str
+    )
     def test_it_goes_into_a_tiff_as_it_is(self, name: str, words: tuple[str, ...]) -> None:
         Image.fromarray(samples("uint8", 3)).save("x.png", exif=ODD[name])
         told = run("apply", "x.png", "-k", "identity", "-o", "y.tif", *words)
@@ -397,7 +473,17 @@ def _append_exif(block: bytes) -> None:
     stream.seek(8)
     given.load(stream)
     directory = ImageFileDirectory_v2()
-    for tag, value in {256: 8, 257: 6, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 6, 279: 48}.items():
+    for tag, value in {
+        256: 8,
+        257: 6,
+        258: 8,
+        259: 1,
+        262: 1,
+        273: 8,
+        277: 1,
+        278: 6,
+        279: 48,
+    }.items():
         directory[tag] = value
     for tag in given:
         directory.tagtype[tag] = given.tagtype[tag]
@@ -413,7 +499,9 @@ def _append_exif(block: bytes) -> None:
     start = 8 + len(pixels)
     content = bytearray(directory.tobytes(start))
     strip = content.index(pack("<H", 273))
-    content[strip + 8 : strip + 12] = pack("<I", 8)  # which Pillow counts from the end of the directory
+    content[strip + 8 : strip + 12] = pack(
+        "<I", 8
+    )  # which Pillow counts from the end of the directory
     Path("x.tif").write_bytes(b"II*\0" + pack("<I", start) + pixels + content)
 
 
@@ -423,7 +511,9 @@ def test_a_big_tiff_of_either_byte_order(order: str, compression: str | None) ->
     values = samples("float32", 3)
     with tifffile.TiffWriter("x.tif", bigtiff=True, byteorder=order) as writer:
         for page in (values, values[::-1]):
-            writer.write(page, photometric="rgb", compression=compression, description="a cat", metadata=None)
+            writer.write(
+                page, photometric="rgb", compression=compression, description="a cat", metadata=None
+            )
     np.testing.assert_array_equal(load("x.tif", frames="all").array, [values, values[::-1]])
     assert b"a cat" in load("x.tif", frames=1).metadata.exif
 
@@ -444,12 +534,23 @@ for name in sys.argv[1:]:
 
 def test_a_compression_that_takes_imagecodecs_is_named_where_tifffile_is_alone() -> None:
     pytest.importorskip("imagecodecs")
-    compressions = {"lzw": "LZW", "webp": "WebP", "lerc": "LERC", "jpegxl": "JPEG XL", "jpegxr": "JPEG XR"}
+    compressions = {
+        "lzw": "LZW",
+        "webp": "WebP",
+        "lerc": "LERC",
+        "jpegxl": "JPEG XL",
+        "jpegxr": "JPEG XR",
+    }
     compressions |= {"png": "PNG", "jpeg2000": "JPEG 2000", "zstd": "Zstandard"}
     for compression in compressions:
         values = samples("uint8" if compression == "webp" else "uint16", 3)
         tifffile.imwrite(f"{compression}.tif", values, photometric="rgb", compression=compression)
-    command = [sys.executable, "-c", WITHOUT_IMAGECODECS, *(f"{compression}.tif" for compression in compressions)]
+    command = [
+        sys.executable,
+        "-c",
+        WITHOUT_IMAGECODECS,
+        *(f"{compression}.tif" for compression in compressions),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     needed = "which tifffile decompresses by the imagecodecs package; pip install imagecodecs"
     assert done.stdout.splitlines() == [
@@ -461,12 +562,18 @@ def test_a_compression_that_takes_imagecodecs_is_named_where_tifffile_is_alone()
 @pytest.mark.parametrize("kind", [1, 2, 5, 7, 10, 12, 16, 99])
 @pytest.mark.parametrize("count", [0, 1, 7, 2**32 - 1])
 def test_a_tag_of_another_type_or_count_is_read_or_refused(kind: int, count: int) -> None:
-    """No tag that is read, as bytes, text, fractions or several values, ends the reader in any other way."""
-    tifffile.imwrite("x.tif", samples("uint8", 3), photometric="rgb", compression="zlib", resolution=(72, 72))
+    """No tag that is read, as bytes, text, fractions or several values, ends the reader in any
+    other way.
+    """
+    tifffile.imwrite(
+        "x.tif", samples("uint8", 3), photometric="rgb", compression="zlib", resolution=(72, 72)
+    )
     content = Path("x.tif").read_bytes()
     start = int.from_bytes(content[4:8], "little")
     for entry in range(int.from_bytes(content[start : start + 2], "little")):
         at = start + 2 + 12 * entry + 2
-        Path("y.tif").write_bytes(content[:at] + struct.pack("<HI", kind, count) + content[at + 6 :])
+        Path("y.tif").write_bytes(
+            content[:at] + struct.pack("<HI", kind, count) + content[at + 6 :]
+        )
         with suppress(InputError, LimitError):
             load("y.tif", frames="all" if entry % 2 else "first")

@@ -42,7 +42,9 @@ def test_ycbcr_by_its_own_coefficients_and_levels(
     reference = [(level, 1) for level in (*levels, *levels[2:])]
     tags = [(529, *rational(*fractions)), (532, *rational(*reference)), (530, 3, 2, (1, 1), True)]
     values = stored if planar == "contig" else np.moveaxis(stored, -1, 0)
-    tifffile.imwrite("x.tif", values, photometric="ycbcr", planarconfig=planar, extratags=tags, bigtiff=big)
+    tifffile.imwrite(
+        "x.tif", values, photometric="ycbcr", planarconfig=planar, extratags=tags, bigtiff=big
+    )
     data = load("x.tif")
 
     black, white, middle, most = levels
@@ -64,7 +66,9 @@ def test_cmyk_is_what_the_inks_leave_of_white(dtype: str, extra: str, planar: st
         stored = stored / stored.max()
     values = stored if planar == "contig" else np.moveaxis(stored, -1, 0)
     kinds = {"none": (), "alpha": ("unassalpha",), "spot": ("unspecified",)}[extra]
-    tifffile.imwrite("x.tif", values, photometric="separated", planarconfig=planar, extrasamples=kinds)
+    tifffile.imwrite(
+        "x.tif", values, photometric="separated", planarconfig=planar, extrasamples=kinds
+    )
     data = load("x.tif")
     top = 1 if dtype == "float32" else np.iinfo(dtype).max
     bare = top - stored[..., :4].astype(float)
@@ -88,7 +92,9 @@ def test_a_palette_of_sixteen_bits(scale: int) -> None:
 @pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 7])
 @pytest.mark.parametrize("photometric", ["minisblack", "miniswhite", "rgb"])
 def test_fewer_than_eight_bits_are_scaled_to_eight(bits: int, photometric: str) -> None:
-    stored = RNG.integers(0, 2**bits, (6, 9, 3) if photometric == "rgb" else (6, 9)).astype(np.uint8)
+    stored = RNG.integers(0, 2**bits, (6, 9, 3) if photometric == "rgb" else (6, 9)).astype(
+        np.uint8
+    )
     packed = pack_rows(stored, bits)
     tags = {256: 9, 257: 6, 258: bits, 259: 1, 262: 2, 273: 8, 277: 1, 278: 6, 279: len(packed)}
     tags[262] = ["miniswhite", "minisblack", "rgb"].index(photometric)
@@ -127,6 +133,19 @@ def test_other_colours_are_refused_by_name() -> None:
 def test_premultiplied_alpha_of_few_bits() -> None:
     stored = np.uint8([[[3, 6, 15, 15], [3, 1, 2, 5]]])
     packed = pack_rows(stored, 4)
-    tags = {256: 2, 257: 1, 258: [4] * 4, 259: 1, 262: 2, 273: 8, 277: 4, 278: 1, 279: len(packed), 338: 1}
+    tags = {
+        256: 2,
+        257: 1,
+        258: [4] * 4,
+        259: 1,
+        262: 2,
+        273: 8,
+        277: 4,
+        278: 1,
+        279: len(packed),
+        338: 1,
+    }
     Path("x.tif").write_bytes(tiff_of(tags, packed))
-    np.testing.assert_array_equal(load("x.tif").array, np.uint8([[[3, 6, 15, 15], [9, 3, 6, 5]]]) * 17)
+    np.testing.assert_array_equal(
+        load("x.tif").array, np.uint8([[[3, 6, 15, 15], [9, 3, 6, 5]]]) * 17
+    )

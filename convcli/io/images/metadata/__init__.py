@@ -1,4 +1,5 @@
-"""What a picture's file says besides its samples: read for the upright picture, and written as far as the output holds.
+"""What a picture's file says besides its samples: read for the upright picture, and written as far
+as the output holds.
 
 The orientation is reset, densities are swapped with the axes, an embedded thumbnail is dropped.
 

@@ -1,7 +1,7 @@
 """BMP: what its header says besides the samples, read and written.
 
-Sources: Microsoft, BITMAPFILEHEADER, BITMAPINFOHEADER, BITMAPV4HEADER, BITMAPV5HEADER; IBM, "OS/2 Presentation Manager
-Programming Reference", BITMAPINFOHEADER2.
+Sources: Microsoft, BITMAPFILEHEADER, BITMAPINFOHEADER, BITMAPV4HEADER, BITMAPV5HEADER; IBM, "OS/2
+Presentation Manager Programming Reference", BITMAPINFOHEADER2.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ _INTENT_ANY = 4  # images: perceptual
 
 
 def find_metadata(stream: BinaryIO) -> Found:
-    """Return what a header says; one of OS/2 that Pillow does not know is replaced by one that it does."""
+    """Return what a header says; one of OS/2 that Pillow does not know is replaced by one that it
+    does.
+    """
     found = Found("bmp")
     stream.seek(0)
     front = stream.read(_FILE_HEADER + _V5)
@@ -42,7 +44,11 @@ def find_metadata(stream: BinaryIO) -> Found:
         longer = _INFO if size < _INFO else _OS2
         (offset,) = struct.unpack_from("<I", front, _OFFSET_AT)
         found.edits[range(_OFFSET_AT, _OFFSET_AT + 4)] = struct.pack("<I", offset + longer - size)
-        header = struct.pack("<I", longer) + front[_FILE_HEADER + 4 : _FILE_HEADER + size] + bytes(longer - size)
+        header = (
+            struct.pack("<I", longer)
+            + front[_FILE_HEADER + 4 : _FILE_HEADER + size]
+            + bytes(longer - size)
+        )
         found.edits[range(_FILE_HEADER, _FILE_HEADER + size)] = header
     if size >= _INFO and len(front) >= _RESOLUTION_AT + 8:
         across, down = struct.unpack_from("<2i", front, _RESOLUTION_AT)
@@ -78,13 +84,16 @@ def _read_colours(found: Found, stream: BinaryIO, header: bytes) -> None:
 def find_damage(stream: BinaryIO) -> str:
     """Return what is missing of the samples of a file, or "".
 
-    Of samples that are packed the header says how many bytes there are: in the picture, or else in the whole file.
+    Of samples that are packed the header says how many bytes there are: in the picture, or else in
+    the whole file.
     """
     stream.seek(0)
     front = stream.read(_FILE_HEADER + _INFO)
     try:
         declared, offset, size = struct.unpack_from("<2xI4xII", front)
-        width, height, _, bits = struct.unpack_from("<2H2H" if size == _CORE else "<2i2H", front, 18)
+        width, height, _, bits = struct.unpack_from(
+            "<2H2H" if size == _CORE else "<2i2H", front, 18
+        )
         compression, packed = (0, 0) if size < _INFO else struct.unpack_from("<2I", front, 30)
     except struct.error:
         return CUT
@@ -95,7 +104,9 @@ def find_damage(stream: BinaryIO) -> str:
 
 
 def with_colours(content: bytes, icc: bytes, parts: Sequence[Part]) -> bytes:
-    """Return a file of Pillow's, whose header is of version 3, with one of version 5 that has a profile or colours."""
+    """Return a file of Pillow's, whose header is of version 3, with one of version 5 that has a
+    profile or colours.
+    """
     (declared, offset) = struct.unpack_from("<I4xI", content, 2)
     longer = _V5 - _INFO
     part = next(iter(parts), None)
@@ -110,4 +121,6 @@ def with_colours(content: bytes, icc: bytes, parts: Sequence[Part]) -> bytes:
     info = struct.pack("<I", _V5) + content[_FILE_HEADER + 4 : _FILE_HEADER + _INFO]
     tail = struct.pack("<4I", _INTENT_ANY, place, len(profile), 0)
     head = content[:2] + struct.pack("<I4xI", declared + longer + len(profile), offset + longer)
-    return head + info + bytes(16) + space + colours + tail + content[_FILE_HEADER + _INFO :] + profile
+    return (
+        head + info + bytes(16) + space + colours + tail + content[_FILE_HEADER + _INFO :] + profile
+    )

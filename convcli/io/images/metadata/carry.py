@@ -44,11 +44,13 @@ def carry_over(
     same_pages: bool = True,
     frames: int = 1,
 ) -> tuple[Metadata, tuple[str, ...]]:
-    """Return the metadata that an output of that format holds, and in words what is dropped, and why.
+    """Return the metadata that an output of that format holds, and in words what is dropped, and
+    why.
 
     channels, frames: of the output. same_type: whether its numbers are of the input's type, which a
     profile describes. same_colours: whether it is gray where the input is. same_size: whether it
-    has the input's samples, each in its place. same_pages: whether it has as many pages, and channels.
+    has the input's samples, each in its place. same_pages: whether it has as many pages, and
+    channels.
 
     >>> from convcli.io.formats import lookup
     >>> given = Metadata(comments=(b"a cat",), density=(300, 300))
@@ -58,10 +60,16 @@ def carry_over(
     """
     refusals = {kind: _refusal(metadata, kind, form) for kind in WORDS if getattr(metadata, kind)}
     dropped = {kind: why for kind, why in refusals.items() if why}
-    if metadata.icc and "icc" not in dropped and (why := _profile_mismatch(metadata.icc, form, channels, same_type)):
+    if (
+        metadata.icc
+        and "icc" not in dropped
+        and (why := _profile_mismatch(metadata.icc, form, channels, same_type))
+    ):
         dropped["icc"] = why
     if metadata.timing and "timing" not in dropped and frames != len(metadata.timing.durations):
-        dropped["timing"] = f"it is of {len(metadata.timing.durations)} frames, the output has {frames}"
+        dropped["timing"] = (
+            f"it is of {len(metadata.timing.durations)} frames, the output has {frames}"
+        )
     left = replace(metadata, **{kind: getattr(NO_METADATA, kind) for kind in dropped})
     lost = [f"{WORDS[kind]}: {why}" for kind, why in dropped.items()]
 

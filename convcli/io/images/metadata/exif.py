@@ -19,15 +19,24 @@ from convcli.io.images.directory import (
     read_tags,
     values_of,
 )
-from convcli.io.images.metadata.upright import ORIENTATION, orientation_of, swaps_axes, upright_point
+from convcli.io.images.metadata.upright import (
+    ORIENTATION,
+    orientation_of,
+    swaps_axes,
+    upright_point,
+)
 from convcli.io.images.pillow import DIRECTORY_ERRORS, unguarded
 
 _WIDTH, _HEIGHT = 0xA002, 0xA003
 _PLACES = (0x9214, 0xA214, 37396)
-"""Tags that tell where in the picture something is: SubjectArea and SubjectLocation, also as TIFF/EP has it."""
+"""Tags that tell where in the picture something is: SubjectArea and SubjectLocation, also as
+TIFF/EP has it.
+"""
 
 RESOLUTIONS = {282: 283, 0xA20E: 0xA20F, 37390: 37391}
-"""The tags of resolution along x, and those along y: of the picture, of the focal plane, and as TIFF/EP has that."""
+"""The tags of resolution along x, and those along y: of the picture, of the focal plane, and as
+TIFF/EP has that.
+"""
 
 _RESOLUTION, _UNIT = (282, 283), 296
 _SWAPPED = RESOLUTIONS | {y: x for x, y in RESOLUTIONS.items()}
@@ -35,7 +44,8 @@ _FIRST = 8  # where directory 0 begins
 
 
 class ExifBlock(NamedTuple):
-    """The tags of directory 0, with the directories that these lead to, and the byte order, "<" or ">".
+    """The tags of directory 0, with the directories that these lead to, and the byte order, "<" or
+    ">".
 
     thumbnail: whether a directory 1 follows, which is not read.
     """
@@ -59,7 +69,9 @@ def parse_exif(block: bytes) -> ExifBlock:
     Offsets within a maker note are not adjusted. Raises ValueError for what is no block.
     Source: EXIF 2.3 (CIPA DC-008), 4.5 and 4.6.
     """
-    stream = io.BytesIO(_without_name(block) + bytes(4))  # some writers leave out the link to directory 1
+    stream = io.BytesIO(
+        _without_name(block) + bytes(4)
+    )  # some writers leave out the link to directory 1
     try:
         head = read_head(stream)
         directory = read_directory(stream, head, head.first)
@@ -116,7 +128,8 @@ def _values(block: bytes) -> dict[int, Any]:
 
 
 def rewrite_exif(block: bytes, tags: Mapping[int, int]) -> bytes:
-    r"""Return an EXIF block without its thumbnail (directory 1), and with these tags changed where it has them.
+    r"""Return an EXIF block without its thumbnail (directory 1), and with these tags changed where
+    it has them.
 
     Every other value keeps its type. Raises ValueError for what is no block.
 
@@ -125,7 +138,9 @@ def rewrite_exif(block: bytes, tags: Mapping[int, int]) -> bytes:
     b'\x01\x00'
     """
     parsed = parse_exif(block)
-    return parsed._replace(tags=change_tags(parsed.tags, lambda tag: [_changed(tag, tags)])).content()
+    return parsed._replace(
+        tags=change_tags(parsed.tags, lambda tag: [_changed(tag, tags)])
+    ).content()
 
 
 def _changed(tag: Tag, values: Mapping[int, int]) -> Tag:
@@ -136,7 +151,8 @@ def _changed(tag: Tag, values: Mapping[int, int]) -> Tag:
 
 
 def change_tags(tags: Iterable[Tag], change: Callable[[Tag], Iterable[Tag]]) -> tuple[Tag, ...]:
-    """Return tags, and those of the directories they lead to, each replaced by what `change` makes of it.
+    """Return tags, and those of the directories they lead to, each replaced by what `change` makes
+    of it.
 
     A tag that led to a directory goes with the last tag of that.
     """
@@ -160,13 +176,19 @@ def upright_exif(block: bytes, orientation: int, width: int, height: int) -> byt
 
 
 def upright_tags(tags: Iterable[Tag], orientation: int, width: int, height: int) -> tuple[Tag, ...]:
-    """Return the tags of EXIF for the picture that is turned upright; width, height: as it is stored."""
+    """Return the tags of EXIF for the picture that is turned upright; width, height: as it is
+    stored.
+    """
 
     def change(tag: Tag) -> list[Tag]:
         if tag.number == ORIENTATION:
             return [_changed(tag, {ORIENTATION: 1})]
         if is_place(tag) and orientation > 1:
-            return [map_place(tag, lambda x, y: upright_point(x, y, orientation, width, height), swap=swap)]
+            return [
+                map_place(
+                    tag, lambda x, y: upright_point(x, y, orientation, width, height), swap=swap
+                )
+            ]
         return [tag._replace(number=_SWAPPED.get(tag.number, tag.number))] if swap else [tag]
 
     swap = swaps_axes(orientation)
@@ -185,14 +207,17 @@ def map_place(
     swap: bool = False,
     scales: tuple[float, float] = (1, 1),
 ) -> Tag:
-    """Return a tag of a place in the picture, moved: a point, a circle's centre and diameter, or a box's and its sides.
+    """Return a tag of a place in the picture, moved: a point, a circle's centre and diameter, or a
+    box's and its sides.
 
-    What lies outside of what the tag can tell is moved to the nearest that it can. swap: exchange the sides of a box.
-    scales: by which sides become shorter. Source: EXIF 2.3, 4.6.5, SubjectArea.
+    What lies outside of what the tag can tell is moved to the nearest that it can. swap: exchange
+    the sides of a box. scales: by which sides become shorter. Source: EXIF 2.3, 4.6.5, SubjectArea.
     """
     x, y, *sides = values_of(tag)
     if swap:
         sides.reverse()
     sides = [side / scale for side, scale in zip(sides, scales, strict=False)]
     most = 2**16 - 1 if tag.kind == SHORT else 2**32 - 1
-    return make_tag(tag.number, tag.kind, [min(max(round(value), 0), most) for value in (*move(x, y), *sides)])
+    return make_tag(
+        tag.number, tag.kind, [min(max(round(value), 0), most) for value in (*move(x, y), *sides)]
+    )

@@ -105,7 +105,9 @@ class Found:
             return False
         return True
 
-    def leave_out(self, name: str, why: str, place: range | None = None, instead: bytes = b"") -> None:
+    def leave_out(
+        self, name: str, why: str, place: range | None = None, instead: bytes = b""
+    ) -> None:
         """Say that a block is left out, and hide it at its place."""
         warning = f"{name} left out, {why}"
         if warning not in self.warnings:
@@ -126,7 +128,9 @@ class Found:
             self.warnings.append(trailing)
 
     def view(self, stream: BinaryIO, name: str, limits: Limits) -> BinaryIO:
-        """Return the stream, at its start, or a copy in memory with the edits, which LimitError may refuse."""
+        """Return the stream, at its start, or a copy in memory with the edits, which LimitError may
+        refuse.
+        """
         stream.seek(0)
         if not self.edits:
             return stream
@@ -143,12 +147,19 @@ class Found:
         return io.BytesIO(b"".join([*pieces, content[start:]]))
 
     def upright(self, orientation: int, width: int, height: int) -> Metadata:
-        """Return the metadata of the picture with that orientation applied; width, height: as it is stored."""
+        """Return the metadata of the picture with that orientation applied; width, height: as it is
+        stored.
+        """
         turned = swaps_axes(orientation)
-        density, aspect = ((pair[1], pair[0]) if pair and turned else pair for pair in (self.density, self.aspect))
+        density, aspect = (
+            (pair[1], pair[0]) if pair and turned else pair for pair in (self.density, self.aspect)
+        )
         parts = list(self.parts)
         if orientation > 1:
-            parts = [part._replace(describes="samples") if part.describes == "size" else part for part in parts]
+            parts = [
+                part._replace(describes="samples") if part.describes == "size" else part
+                for part in parts
+            ]
         if has_thumbnail(self.exif) or has_thumbnails(self.xmp):
             parts.append(Part(self.form, b"", "thumbnail", describes="samples"))
         return Metadata(

@@ -1,7 +1,7 @@
 """GIF: what its blocks say besides the samples, read and written.
 
-Sources: CompuServe, "Graphics Interchange Format, version 89a", 1990, 18, 24 to 26; ICC.1:2022, B.7;
-Adobe, "XMP Specification", part 3, 1.1.2.
+Sources: CompuServe, "Graphics Interchange Format, version 89a", 1990, 18, 24 to 26; ICC.1:2022,
+B.7; Adobe, "XMP Specification", part 3, 1.1.2.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def find_metadata(stream: BinaryIO) -> Found:
             if block.stray:
                 found.leave_out("bytes between blocks", "as they belong to none")
             if block.kind == END:
-                found.warnings.append("the end of the GIF is missing, and what stood there besides, if anything")
+                found.warnings.append(
+                    "the end of the GIF is missing, and what stood there besides, if anything"
+                )
             if block.kind == TRAILER:
                 found.note_rest(stream, block.end)
             if block.kind == EXTENSION and block.end - block.start == _EMPTY:
@@ -75,7 +77,9 @@ def _read(found: Found, block: Block, content: bytes) -> None:
     elif content.startswith(_XMP):
         found.attempt("XMP", lambda: found.keep("xmp", _packet(content[len(_XMP) :])))
     elif content.startswith(_ICC):
-        found.attempt("ICC profile", lambda: found.keep("icc", join_sub_blocks(content[len(_ICC) :])))
+        found.attempt(
+            "ICC profile", lambda: found.keep("icc", join_sub_blocks(content[len(_ICC) :]))
+        )
     elif content[1:12] == b"C2PA_GIF\1\0\0":
         found.add_stale("C2PA")
     elif not content.startswith(_LOOPS):
@@ -107,7 +111,9 @@ def make_extensions(metadata: Metadata) -> Iterator[bytes]:
     if metadata.icc:
         yield _extension(_APPLICATION, _ICC + split_sub_blocks(metadata.icc))
     if metadata.xmp:
-        yield _extension(_APPLICATION, _XMP + metadata.xmp.rstrip(b"\0").replace(b"\0", b" ") + _MAGIC)
+        yield _extension(
+            _APPLICATION, _XMP + metadata.xmp.rstrip(b"\0").replace(b"\0", b" ") + _MAGIC
+        )
     for comment in metadata.comments:
         yield _extension(_COMMENT, split_sub_blocks(comment))
     for part in metadata.parts:

@@ -1,7 +1,8 @@
 """JPEG 2000: what its boxes and its codestream say besides the samples.
 
-Sources: ISO/IEC 15444-1, A.9.2 (COM) and annex I (boxes); ISO/IEC 15444-2, annex M; Adobe, "XMP Specification", part 3,
-1.1.4; ExifTool's table of UUIDs; https://wiki.openstreetmap.org/wiki/GeoJP2.
+Sources: ISO/IEC 15444-1, A.9.2 (COM) and annex I (boxes); ISO/IEC 15444-2, annex M; Adobe, "XMP
+Specification", part 3, 1.1.4; ExifTool's table of UUIDs;
+https://wiki.openstreetmap.org/wiki/GeoJP2.
 """
 
 from __future__ import annotations
@@ -30,7 +31,18 @@ _UUIDS = {
     "b14bf8bd083d4b43a5ae8cd7d5a6ce03": "GeoJP2",
     "96a9f1f1dc98402da7aed68e34451809": "world file",
 }
-_STRUCTURE = (b"jP  ", b"ftyp", b"jp2c", b"jp2h", b"ihdr", b"bpcc", b"pclr", b"cmap", b"cdef", b"free")
+_STRUCTURE = (
+    b"jP  ",
+    b"ftyp",
+    b"jp2c",
+    b"jp2h",
+    b"ihdr",
+    b"bpcc",
+    b"pclr",
+    b"cmap",
+    b"cdef",
+    b"free",
+)
 _SUPERBOXES = (b"jp2h", b"res ")
 _PROFILES = (2, 3)  # methods of a colour box whose content is an ICC profile
 _NAMES = {
@@ -103,9 +115,13 @@ def _boxes(stream: BinaryIO, start: int, end: int) -> Iterator[Box]:
         start = stop
 
 
-def _read_box(found: Found, kind: bytes, content: bytes, densities: dict[bytes, tuple[float, float]]) -> None:
+def _read_box(
+    found: Found, kind: bytes, content: bytes, densities: dict[bytes, tuple[float, float]]
+) -> None:
     if kind == b"uuid":
-        _read_uuid(found, _UUIDS.get(content[:16].hex(), f"UUID box {content[:16].hex()}"), content[16:])
+        _read_uuid(
+            found, _UUIDS.get(content[:16].hex(), f"UUID box {content[:16].hex()}"), content[16:]
+        )
     elif kind == b"colr":
         if content[:1] in map(bytes, zip(_PROFILES)):
             found.attempt("ICC profile", lambda: found.keep("icc", content[3:]))
@@ -146,5 +162,9 @@ def _comments(stream: BinaryIO, start: int) -> Iterator[bytes]:
         if marker == _SOT or marker < _SOC or length < 2:
             return
         content = stream.read(length - 2)
-        if marker == _COM and content[:2] == _LATIN.to_bytes(2, "big") and not content[2:].startswith(_ENCODERS):
+        if (
+            marker == _COM
+            and content[:2] == _LATIN.to_bytes(2, "big")
+            and not content[2:].startswith(_ENCODERS)
+        ):
             yield content[2:].decode("latin-1").encode().rstrip(b"\0")

@@ -1,7 +1,7 @@
 """JPEG: what its segments say besides the samples, read and written.
 
-Sources: ITU-T T.871 (JFIF); CIPA DC-008 (Exif), 4.7; ICC.1:2022, B.4; Adobe, "XMP Specification", part 3, 1.1.3;
-CIPA DC-007 (MPF); ISO 19566-5 (JUMBF).
+Sources: ITU-T T.871 (JFIF); CIPA DC-008 (Exif), 4.7; ICC.1:2022, B.4; Adobe, "XMP Specification",
+part 3, 1.1.3; CIPA DC-007 (MPF); ISO 19566-5 (JUMBF).
 """
 
 from __future__ import annotations
@@ -38,14 +38,18 @@ _STALE = {
     (0xEB, b""): "C2PA or other JUMBF",
     (0xEC, b"Ducky"): "APP12 Ducky",
 }
-"""Segments that tell of the input's samples alone, or how they were stored, by their markers and first bytes."""
+"""Segments that tell of the input's samples alone, or how they were stored, by their markers and
+first bytes.
+"""
 
 HEAD = 20
 """Bytes of a file up to the end of its JFIF header, as libjpeg writes it."""
 
 
 def find_metadata(stream: BinaryIO) -> Found:
-    """Return what the segments of a file say, up to where it is cut; broken ones are hidden from Pillow."""
+    """Return what the segments of a file say, up to where it is cut; broken ones are hidden from
+    Pillow.
+    """
     reader = _Reader()
     found = reader.found
     try:
@@ -139,7 +143,12 @@ class _Reader:
         blocks = b"".join(content for _, content in self._exif)
         places = [range(segment.start, segment.end) for segment, _ in self._exif]
         found.attempt("EXIF", lambda: found.add_exif(blocks), *places)
-        if found.exif and not found.density and not found.aspect and (told := exif_resolution(found.exif)):
+        if (
+            found.exif
+            and not found.density
+            and not found.aspect
+            and (told := exif_resolution(found.exif))
+        ):
             found.attempt("density", lambda: found.add_resolution(*told))
         found.attempt("ICC profile", self._join_profile)
         resources = b"".join(self._resources)
@@ -156,7 +165,9 @@ class _Reader:
         self.found.keep("icc", b"".join(content for _, _, content in pieces))
 
     def _join_xmp(self) -> None:
-        """Make one packet of the one that is found and its extension, and leave no pointer to what is not there."""
+        """Make one packet of the one that is found and its extension, and leave no pointer to what
+        is not there.
+        """
         found = self.found
         identifier = extension_of(found.xmp)
         pieces = self._extensions.pop(identifier, {})
@@ -180,7 +191,9 @@ class _Reader:
 
 def make_segments(metadata: Metadata, width: int, height: int) -> bytes:
     """Return the segments that follow the JFIF header of a picture of that size."""
-    return b"".join(_segment(marker, content) for marker, content in _contents(metadata, width, height))
+    return b"".join(
+        _segment(marker, content) for marker, content in _contents(metadata, width, height)
+    )
 
 
 def _contents(metadata: Metadata, width: int, height: int) -> Iterator[tuple[int, bytes]]:
@@ -200,7 +213,9 @@ def _contents(metadata: Metadata, width: int, height: int) -> Iterator[tuple[int
 
 
 def _packets(packet: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield a packet; one that is too long for a segment as the extension of another that says nothing else."""
+    """Yield a packet; one that is too long for a segment as the extension of another that says
+    nothing else.
+    """
     if len(packet) <= _FULL - len(_XMP):
         yield _APP1, _XMP + packet
         return
@@ -221,6 +236,8 @@ def _segment(marker: int, content: bytes) -> bytes:
 
 
 def with_aspect(head: bytes, aspect: tuple[float, float]) -> bytes:
-    """Return the first bytes of a file, which end with its JFIF header, with the aspect of its pixels."""
+    """Return the first bytes of a file, which end with its JFIF header, with the aspect of its
+    pixels.
+    """
     unit = head.index(_JFIF) + len(_JFIF) + 2
     return head[:unit] + b"\0" + struct.pack(">HH", *whole_ratio(aspect, 65535)) + head[unit + 5 :]

@@ -1,4 +1,6 @@
-"""Metadata of a picture whose samples a convolution moved: densities, and places in the picture, follow it."""
+"""Metadata of a picture whose samples a convolution moved: densities, and places in the picture,
+follow it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,13 @@ import numpy as np
 
 from convcli.io.data import Metadata, Part
 from convcli.io.images.directory import DOUBLE, RATIONAL, Tag, make_tag, text_of, values_of
-from convcli.io.images.metadata.exif import RESOLUTIONS, change_tags, is_place, map_place, parse_exif
+from convcli.io.images.metadata.exif import (
+    RESOLUTIONS,
+    change_tags,
+    is_place,
+    map_place,
+    parse_exif,
+)
 from convcli.io.images.metadata.tiff_tags import (
     DESCRIPTION,
     GEO_KEYS,
@@ -32,7 +40,8 @@ _OUTSIDE = "it tells a place outside the output"
 
 @dataclass(frozen=True)
 class Place:
-    """Where the samples of an output lay along one axis of its input: sample i at start + i * stride.
+    """Where the samples of an output lay along one axis of its input: sample i at start + i *
+    stride.
 
     before, after: how many samples the input and the output have.
     """
@@ -77,7 +86,9 @@ class Places(NamedTuple):
 
 
 def move_metadata(metadata: Metadata, places: Places) -> tuple[Metadata, tuple[str, ...]]:
-    """Return the metadata of an output whose samples lay there, and in words what does not hold any more, and why."""
+    """Return the metadata of an output whose samples lay there, and in words what does not hold any
+    more, and why.
+    """
     if places.same:
         return metadata, ()
     lost: list[str] = []
@@ -138,7 +149,9 @@ def _scale_resolution(tag: Tag, places: Places) -> Tag:
 
 def _property(names: bytes) -> re.Pattern[bytes]:
     """Return what matches properties of numbers, as attributes and as elements."""
-    return re.compile(rb"""(?P<lead>(?P<name>%s)(?:\s*=\s*["']|>\s*))(?P<value>\d+(?:\.\d+|/[1-9]\d*)?)""" % names)
+    return re.compile(
+        rb"""(?P<lead>(?P<name>%s)(?:\s*=\s*["']|>\s*))(?P<value>\d+(?:\.\d+|/[1-9]\d*)?)""" % names
+    )
 
 
 def _any_property(names: bytes) -> re.Pattern[bytes]:
@@ -156,7 +169,9 @@ _XMP_PLACES = {
     "crop": _any_property(rb"crs:(?:Crop\w+|HasCrop)"),
     "panorama": _any_property(rb"GPano:\w+"),
 }
-"""Properties that tell places in the picture. Source: XMP specification, part 2; MWG guidelines 2.0, 5.9."""
+"""Properties that tell places in the picture. Source: XMP specification, part 2; MWG guidelines
+2.0, 5.9.
+"""
 
 
 def _move_xmp(packet: bytes, places: Places, lost: list[str]) -> bytes:
@@ -166,7 +181,9 @@ def _move_xmp(packet: bytes, places: Places, lost: list[str]) -> bytes:
         return found["lead"] + b"%d/%d" % ratio.as_integer_ratio()
 
     def resized(found: re.Match[bytes]) -> bytes:
-        place = places.x if found["name"] in (b"tiff:ImageWidth", b"exif:PixelXDimension") else places.y
+        place = (
+            places.x if found["name"] in (b"tiff:ImageWidth", b"exif:PixelXDimension") else places.y
+        )
         return found["lead"] + str(place.after).encode()
 
     packet = _XMP_SIZE.sub(resized, _XMP_RESOLUTION.sub(divided, packet))
@@ -196,25 +213,32 @@ def _move_scale(tag: Tag, places: Places, metadata: Metadata) -> Tag:
 
 
 def _half(metadata: Metadata) -> float:
-    """Return where in a pixel the coordinates of a GeoTIFF point: at its centre (0), or its corner (0.5).
+    """Return where in a pixel the coordinates of a GeoTIFF point: at its centre (0), or its corner
+    (0.5).
 
     Source: GeoTIFF 1.1, 7.1.2, GTRasterTypeGeoKey.
     """
     for tag in map(tag_of, metadata.parts):
         if tag.number == GEO_KEYS:
             keys = np.reshape(values_of(tag)[: len(values_of(tag)) // 4 * 4], (-1, 4))
-            if any(key == _RASTER_TYPE and value == _PIXEL_IS_POINT for key, _, _, value in keys[1:]):
+            if any(
+                key == _RASTER_TYPE and value == _PIXEL_IS_POINT for key, _, _, value in keys[1:]
+            ):
                 return 0.0
     return 0.5
 
 
 def _move_tie_points(tag: Tag, places: Places, metadata: Metadata) -> Tag:
-    """Return tie points (column, row, height, x, y, z): the same places of the world at other samples.
+    """Return tie points (column, row, height, x, y, z): the same places of the world at other
+    samples.
 
-    One alone, as a file with a scale has it, stays at its sample, where another place of the world lies then.
+    One alone, as a file with a scale has it, stays at its sample, where another place of the world
+    lies then.
     """
     half = _half(metadata)
-    scale = next((tag_of(part) for part in metadata.parts if tag_of(part).number == PIXEL_SCALE), None)
+    scale = next(
+        (tag_of(part) for part in metadata.parts if tag_of(part).number == PIXEL_SCALE), None
+    )
     points = _grouped(tag, 6)
     for point in points:
         x, y = places.point(point[0] - half, point[1] - half)
@@ -228,17 +252,22 @@ def _move_tie_points(tag: Tag, places: Places, metadata: Metadata) -> Tag:
 
 
 def _move_transformation(tag: Tag, places: Places, metadata: Metadata) -> Tag:
-    """Return the matrix from samples to the world, behind that from the output's samples to the input's."""
+    """Return the matrix from samples to the world, behind that from the output's samples to the
+    input's.
+    """
     half = _half(metadata)
     motion = np.eye(4)
     for axis, place in enumerate(places[:2]):
         motion[axis, axis] = place.stride
         motion[axis, 3] = place.start + half - place.stride * half
-    return make_tag(tag.number, DOUBLE, (np.reshape(values_of(tag), (4, 4)) @ motion).ravel().tolist())
+    return make_tag(
+        tag.number, DOUBLE, (np.reshape(values_of(tag), (4, 4)) @ motion).ravel().tolist()
+    )
 
 
 def _move_coefficients(tag: Tag, places: Places, metadata: Metadata) -> Tag:
-    """Return rational polynomial coefficients: the offsets and scales of line and sample are the 3rd, 4th, 8th, 9th.
+    """Return rational polynomial coefficients: the offsets and scales of line and sample are the
+    3rd, 4th, 8th, 9th.
 
     Source: http://geotiff.maptools.org/rpc_prop.html
     """
@@ -250,7 +279,9 @@ def _move_coefficients(tag: Tag, places: Places, metadata: Metadata) -> Tag:
 
 
 def _move_description(tag: Tag, places: Places, metadata: Metadata) -> Tag:
-    """Return ImageJ's description with its distance of pages, and its origin in samples, as they became."""
+    """Return ImageJ's description with its distance of pages, and its origin in samples, as they
+    became.
+    """
     text = text_of(tag)
     for name, place in (("x", places.x), ("y", places.y), ("z", places.z)):
         text = _edited(text, f"{name}origin", place.at)
@@ -265,7 +296,9 @@ def _edited(text: str, name: str, change: Callable[[float], float]) -> str:
 
 def _grouped(tag: Tag, size: int) -> list[list[Any]]:
     values = values_of(tag)
-    return [list(values[start : start + size]) for start in range(0, len(values) // size * size, size)]
+    return [
+        list(values[start : start + size]) for start in range(0, len(values) // size * size, size)
+    ]
 
 
 _MOVES: dict[int, Callable[[Tag, Places, Metadata], Tag]] = {

@@ -1,4 +1,6 @@
-"""PBM, PGM and PPM: the comments in their headers, read and written. Source: Netpbm's manual pages ppm(5), pgm(5)."""
+"""PBM, PGM and PPM: the comments in their headers, read and written. Source: Netpbm's manual pages
+ppm(5), pgm(5).
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ _HEAD = re.compile(rb"P([456f])" + 2 * rb"(?:\s|#.*)+(\d+)" + rb"(?:(?:\s|#.*)+(
 
 
 def _end(front: bytes) -> int:
-    """Return where the first picture of a file ends, 0 if that cannot be told, as of one in plain text."""
+    """Return where the first picture of a file ends, 0 if that cannot be told, as of one in plain
+    text.
+    """
     head = _HEAD.match(front)
     if head is None:
         return 0

@@ -1,7 +1,7 @@
 r"""Photoshop's image resources, one of which holds the records of IPTC-IIM.
 
-A resource is b"8BIM", a number, a name of even length with its count, a size, and that many bytes, padded to be even.
-Source: Adobe, "Photoshop File Formats Specification", image resource blocks.
+A resource is b"8BIM", a number, a name of even length with its count, a size, and that many bytes,
+padded to be even. Source: Adobe, "Photoshop File Formats Specification", image resource blocks.
 """
 
 from __future__ import annotations

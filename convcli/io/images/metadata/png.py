@@ -24,14 +24,17 @@ COMMENT, XMP_TEXT, _RAW_PROFILE = "Comment", "XML:com.adobe.xmp", "Raw profile t
 _INCH = 0.0254  # metres
 _LONG_TEXT = 1024  # characters, above which a text is compressed
 INFLATED = 2**24
-"""Bytes to which all texts and profiles are inflated: a file of a few KiB might tell of any number."""
+"""Bytes to which all texts and profiles are inflated: a file of a few KiB might tell of any number.
+"""
 
 _SHOWN = 2**20
 """Bytes of texts and profiles that Pillow is shown: of a compressed one it reads no more."""
 
 
 class _Rule(NamedTuple):
-    """What a chunk that is copied as it stands holds: its least and most bytes, and what it is true of."""
+    """What a chunk that is copied as it stands holds: its least and most bytes, and what it is true
+    of.
+    """
 
     least: int
     most: int
@@ -55,7 +58,9 @@ _COPIED = {
     b"tIME": _Rule(7, 7, "samples"),
     b"caBX": _Rule(1, LONGEST, "samples"),
 }
-"""Chunks that are copied as they stand. Filtered samples use all bits, and were changed later than tIME tells."""
+"""Chunks that are copied as they stand. Filtered samples use all bits, and were changed later than
+tIME tells.
+"""
 
 _SEVERAL = (b"tEXt", b"zTXt", b"iTXt", b"sPLT")  # of which a file may have more than one
 _BEFORE_DENSITY = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")
@@ -71,7 +76,9 @@ _NAMES = {
 
 
 def find_metadata(stream: BinaryIO) -> Found:
-    """Return what the chunks of a file say, up to where it is cut; broken and long ones are hidden from Pillow."""
+    """Return what the chunks of a file say, up to where it is cut; broken and long ones are hidden
+    from Pillow.
+    """
     reader = _Reader(stream)
     try:
         for place in find_chunks(stream):
@@ -81,7 +88,9 @@ def find_metadata(stream: BinaryIO) -> Found:
             elif kind == b"tRNS":
                 reader.check_transparency(range(place.start, place.end), *place.read(stream))
             elif kind[0] & 0x20 and kind not in OF_SAMPLES and place.end - place.start > LONGEST:
-                reader.found.leave_out(_name(kind), "as it is too long", range(place.start, place.end))
+                reader.found.leave_out(
+                    _name(kind), "as it is too long", range(place.start, place.end)
+                )
             elif kind[0] & 0x20 and kind not in OF_SAMPLES:
                 reader.read(kind, range(place.start, place.end), *place.read(stream))
             reader.behind = reader.behind or kind == b"IDAT"
@@ -92,7 +101,9 @@ def find_metadata(stream: BinaryIO) -> Found:
 
 
 class _Reader:
-    """What is found, and what is needed to understand it: other chunks, and how much Pillow was shown."""
+    """What is found, and what is needed to understand it: other chunks, and how much Pillow was
+    shown.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
         self.found = Found("png")
@@ -137,12 +148,16 @@ class _Reader:
         colour = self.needed[b"IHDR"][9:10]
         size = len(content)
         entries = len(self.needed[b"PLTE"]) // 3
-        fits = 0 < size <= entries if colour == b"\x03" else size == {b"\0": 2, b"\x02": 6}.get(colour)
+        fits = (
+            0 < size <= entries if colour == b"\x03" else size == {b"\0": 2, b"\x02": 6}.get(colour)
+        )
         if intact and not fits:
             self.found.leave_out("transparency", "as it does not fit the samples", place)
 
     def _copy(self, kind: bytes, content: bytes) -> None:
-        """Keep a chunk as it stands: an unknown one tells by its last letter whether it may be copied so."""
+        """Keep a chunk as it stands: an unknown one tells by its last letter whether it may be
+        copied so.
+        """
         rule = _COPIED.get(kind, _Rule(0, LONGEST, "" if kind[3] & 0x20 else "samples"))
         if not rule.least <= len(content) <= rule.most:
             raise ValueError(UNREADABLE)
@@ -151,7 +166,9 @@ class _Reader:
         self.found.add_part(kind + behind, _name(kind), kept, rule.describes)
 
     def _unpack(self, packed: bytes) -> bytes:
-        """Inflate a text or a profile. Raises ValueError for a damaged one, and for too many bytes of all."""
+        """Inflate a text or a profile. Raises ValueError for a damaged one, and for too many bytes
+        of all.
+        """
         try:
             inflate = zlib.decompressobj()
             content = inflate.decompress(packed, self._left + 1)
@@ -200,7 +217,9 @@ class _Reader:
             self.found.text.append(Text(keyword, value, language, translated))
 
     def _raw_profile(self, kind: str, value: str) -> None:
-        r"""Take a profile that ImageMagick writes as text: "\n", its kind, its length, and its bytes in hexadecimal."""
+        r"""Take a profile that ImageMagick writes as text: "\n", its kind, its length, and its
+        bytes in hexadecimal.
+        """
         found = re.fullmatch(r"\s*\S+\s+(\d+)\s+([0-9a-fA-F\s]*)", value)
         content = bytes.fromhex(re.sub(r"\s", "", found[2])) if found else b""
         if not found or len(content) != int(found[1]):
@@ -232,7 +251,9 @@ class _Reader:
         self.found.add_resolution(x, y, {0: None, 1: _INCH}[unit])
 
     def _background(self, content: bytes) -> None:
-        """Keep the background as it is written for the samples that are read: gray or RGB of 8 or 16 bits."""
+        """Keep the background as it is written for the samples that are read: gray or RGB of 8 or
+        16 bits.
+        """
         bits, colours = self.needed[b"IHDR"][8:10]
         if colours == 3:
             entry = self.needed[b"PLTE"][3 * content[0] : 3 * content[0] + 3]
@@ -251,7 +272,9 @@ def _name(kind: bytes) -> str:
 
 
 def _is_nearly_of_samples(kind: bytes) -> bool:
-    """Return whether a type differs in one letter from one that the samples need, as a changed byte makes it."""
+    """Return whether a type differs in one letter from one that the samples need, as a changed byte
+    makes it.
+    """
     return any(sum(a != b for a, b in zip(kind, needed, strict=True)) == 1 for needed in OF_SAMPLES)
 
 

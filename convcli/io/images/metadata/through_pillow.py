@@ -22,7 +22,9 @@ COMMENT, XMP_TEXT, _RAW_PROFILE = "Comment", "XML:com.adobe.xmp", "Raw profile t
 
 
 def read_metadata(image: ImageFile, orientation: int) -> Metadata:
-    """Return the metadata of a picture that is decoded and still open; what cannot be read is left out."""
+    """Return the metadata of a picture that is decoded and still open; what cannot be read is left
+    out.
+    """
     info = image.info
     comment, text = info.get("comment", b""), dict(getattr(image, "text", {}))
     if COMMENT in text:
@@ -53,7 +55,9 @@ def encoder_options(metadata: Metadata, width: int, height: int) -> dict[str, An
 
 
 def _density(image: ImageFile, *, turned: bool) -> tuple[float, float] | None:
-    """Return the dots per inch along x and y of the upright picture, None if the file does not tell them."""
+    """Return the dots per inch along x and y of the upright picture, None if the file does not tell
+    them.
+    """
     return valid_density(image.info.get("dpi"), 1, turned=turned)
 
 

@@ -1,8 +1,9 @@
-"""The tags of a TIFF as metadata: those that describe the picture are an EXIF block, others are parts of a TIFF alone.
+"""The tags of a TIFF as metadata: those that describe the picture are an EXIF block, others are
+parts of a TIFF alone.
 
-Source: TIFF 6.0; its supplements 1 and 2; TIFF/EP (ISO 12234-2); EXIF 2.3; GeoTIFF 1.1 (OGC 19-008r4), annex A;
-DNG 1.7; GDAL's GeoTIFF driver; ImageJ's TiffDecoder; https://www.loc.gov/preservation/digital/formats/content/
-tiff_tags.shtml for private tags.
+Source: TIFF 6.0; its supplements 1 and 2; TIFF/EP (ISO 12234-2); EXIF 2.3; GeoTIFF 1.1 (OGC
+19-008r4), annex A; DNG 1.7; GDAL's GeoTIFF driver; ImageJ's TiffDecoder;
+https://www.loc.gov/preservation/digital/formats/content/ tiff_tags.shtml for private tags.
 """
 
 from __future__ import annotations
@@ -56,11 +57,27 @@ _IMAGEJ_COUNTS, _IMAGEJ = 50838, 50839
 _PAGE_NUMBER, _ORIENTATION, _REFERENCE = 297, 274, 532
 _RESOLUTION = (X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT)
 _FINEST = 2**16 - 1
-"""The largest denominator of a resolution, which is at most 65535 dots, so that 32 bits hold the numerator."""
+"""The largest denominator of a resolution, which is at most 65535 dots, so that 32 bits hold the
+numerator.
+"""
 
 _DIRECTORIES = (EXIF_DIRECTORY, GPS_DIRECTORY)
 _DESCRIBING = (
-    *(269, DESCRIPTION, 271, 272, 285, 305, 306, 315, 316, 33432, 0x4746, 0x4749, *range(0x9C9B, 0x9CA0)),
+    *(
+        269,
+        DESCRIPTION,
+        271,
+        272,
+        285,
+        305,
+        306,
+        315,
+        316,
+        33432,
+        0x4746,
+        0x4749,
+        *range(0x9C9B, 0x9CA0),
+    ),
     *_DIRECTORIES,
 )
 """Tags that EXIF has too. Source: EXIF 2.3, 4.6.4, and Windows' own."""
@@ -72,7 +89,9 @@ _STORAGE = frozenset({*SAMPLE_TAGS, 254, 255, _ORIENTATION, 288, 289, 326, 327, 
 """How the samples are stored, which the writer says anew."""
 
 STACK_DESCRIPTION = re.compile(r'ImageJ=|\{"shape":|(<\?xml[^>]*>\s*)?(<!--[\s\S]*?-->\s*)?<OME\b')
-"""How a description begins that tells how pages are stored, of ImageJ, tifffile and OME: not of a picture."""
+"""How a description begins that tells how pages are stored, of ImageJ, tifffile and OME: not of a
+picture.
+"""
 
 _STATISTICS = re.compile(rb'\s*<Item name="STATISTICS_[^>]*>.*?</Item>', re.DOTALL)
 
@@ -133,7 +152,9 @@ _KINDS = {
     _IMAGEJ_COUNTS: Kind("ImageJ metadata", "stack"),
     _IMAGEJ: Kind("ImageJ metadata", "stack"),
     **dict.fromkeys((33421, 33422), Kind("colour filter array", "never")),
-    **dict.fromkeys((*range(50706, 50838), *range(50840, 50844), *range(50845, 51200)), Kind("DNG", "never")),
+    **dict.fromkeys(
+        (*range(50706, 50838), *range(50840, 50844), *range(50845, 51200)), Kind("DNG", "never")
+    ),
     **dict.fromkeys(range(52525, 52560), Kind("DNG", "never")),
     37396: Kind("SubjectLocation", "size"),
     37724: Kind("Photoshop layers", "never"),
@@ -142,7 +163,9 @@ _KINDS = {
     **dict.fromkeys((34361, 34362, 34386), Kind("FluoView stack", "never")),
     43314: Kind("NIH Image stack", "never"),
 }
-"""The tags that are known, but for those of storage, of EXIF and of the fields. Unknown ones are private."""
+"""The tags that are known, but for those of storage, of EXIF and of the fields. Unknown ones are
+private.
+"""
 
 _UNITLESS = Kind("resolution without a unit")
 _LATER = "tags of later pages"
@@ -151,12 +174,17 @@ _OME = Kind("OME description", "stack")
 
 
 def read_tiff_metadata(
-    stream: BinaryIO, head: Head, pages: Sequence[Directory], *, alone: bool = False, stacks: bool = True
+    stream: BinaryIO,
+    head: Head,
+    pages: Sequence[Directory],
+    *,
+    alone: bool = False,
+    stacks: bool = True,
 ) -> Metadata:
     """Return the metadata of pages, the first of which is the picture's.
 
-    alone: whether the file has further pages, which are not wanted. stacks: whether a description of several pages is
-    of use, as these are written as it says.
+    alone: whether the file has further pages, which are not wanted. stacks: whether a description
+    of several pages is of use, as these are written as it says.
     """
     if not pages:
         return NO_METADATA
@@ -170,7 +198,11 @@ def read_tiff_metadata(
         if kind.describes == "field":
             continue
         of_stack = number == _PAGE_NUMBER or kind.describes in ("stack", "pages")
-        if kind.describes == "never" or (alone and of_stack) or (orientation > 1 and number in _GEOGRAPHIC):
+        if (
+            kind.describes == "never"
+            or (alone and of_stack)
+            or (orientation > 1 and number in _GEOGRAPHIC)
+        ):
             unheld.append(kind.name)
         else:
             parts.append(_part(tag, kind))
@@ -181,13 +213,19 @@ def read_tiff_metadata(
         parts += later
         unheld += [_LATER] * lost
     size = _size(stream, head, pages[0])
-    exif = [tag for tag in tags.values() if tag.number in _DESCRIBING and _kind(tag).describes == "field"]
+    exif = [
+        tag
+        for tag in tags.values()
+        if tag.number in _DESCRIBING and _kind(tag).describes == "field"
+    ]
     block = ExifBlock(upright_tags(exif, orientation, *size), head.order).content()
     return _fields(tags, block, swaps_axes(orientation), tuple(parts), tuple(dict.fromkeys(unheld)))
 
 
 def _read(stream: BinaryIO, head: Head, directory: Directory) -> dict[int, Tag]:
-    """Return the tags of a directory that say more than how its samples are stored, and can be read."""
+    """Return the tags of a directory that say more than how its samples are stored, and can be
+    read.
+    """
     entries = [entry for number, entry in directory.entries.items() if number not in _STORAGE]
     tags = read_tags(stream, head, map(_as_bytes, entries), [])
     found = {tag.number: tag for tag in tags if not _is_default(tag)}
@@ -196,15 +234,17 @@ def _read(stream: BinaryIO, head: Head, directory: Directory) -> dict[int, Tag]:
     if head.order == ">" and {_IMAGEJ_COUNTS, _IMAGEJ} <= found.keys():
         found[_IMAGEJ] = _little_endian(found[_IMAGEJ], values_of(found[_IMAGEJ_COUNTS]))
     if GDAL_METADATA in found:
-        found[GDAL_METADATA] = found[GDAL_METADATA]._replace(content=_STATISTICS.sub(b"", found[GDAL_METADATA].content))
+        found[GDAL_METADATA] = found[GDAL_METADATA]._replace(
+            content=_STATISTICS.sub(b"", found[GDAL_METADATA].content)
+        )
     return found
 
 
 def _little_endian(tag: Tag, counts: Sequence[int]) -> Tag:
     """Return ImageJ's metadata in the other byte order.
 
-    counts: the bytes of its head, b"IJIJ" and pairs of a type and a count, and of each value behind that. Texts have
-    characters of 16 bits, ranges numbers of 64.
+    counts: the bytes of its head, b"IJIJ" and pairs of a type and a count, and of each value behind
+    that. Texts have characters of 16 bits, ranges numbers of 64.
     """
     head = tag.content[: counts[0]]
     kinds: list[bytes] = []
@@ -222,7 +262,9 @@ def _little_endian(tag: Tag, counts: Sequence[int]) -> Tag:
 def _size(stream: BinaryIO, head: Head, directory: Directory) -> tuple[int, int]:
     """Return the width and the height of a page as it is stored; 0 where they cannot be read."""
     entries = [entry for number, entry in directory.entries.items() if number in (_WIDTH, _HEIGHT)]
-    told = {tag.number: next(iter(values_of(tag)), 0) for tag in read_tags(stream, head, entries, [])}
+    told = {
+        tag.number: next(iter(values_of(tag)), 0) for tag in read_tags(stream, head, entries, [])
+    }
     return told.get(_WIDTH, 0), told.get(_HEIGHT, 0)
 
 
@@ -233,7 +275,9 @@ def _orientation(stream: BinaryIO, head: Head, directory: Directory) -> int:
 
 
 def _as_bytes(entry: Entry) -> Entry:
-    """Return an entry of IPTC as one of bytes: it is text, whose bytes are not swapped where its type is LONG."""
+    """Return an entry of IPTC as one of bytes: it is text, whose bytes are not swapped where its
+    type is LONG.
+    """
     return entry._replace(kind=UNDEFINED) if entry.number == _IPTC else entry
 
 
@@ -250,7 +294,9 @@ def _kind(tag: Tag) -> Kind:
         return _DESCRIPTIONS.get(text_of(tag)[0], _OME)
     if tag.number in _FIELDS or tag.number in _DESCRIBING:
         return Kind("", "field")
-    if tag.number in _DOUBLES and (tag.kind != DOUBLE or len(tag.content) < 8 * _DOUBLES[tag.number]):
+    if tag.number in _DOUBLES and (
+        tag.kind != DOUBLE or len(tag.content) < 8 * _DOUBLES[tag.number]
+    ):
         return Kind(_KINDS[tag.number].name, "never")
     if tag.number in _KINDS:
         return _KINDS[tag.number]
@@ -260,7 +306,12 @@ def _kind(tag: Tag) -> Kind:
 
 def _part(tag: Tag, kind: Kind, page: int = 0) -> Part:
     return Part(
-        "tiff", struct.pack("<HH", tag.number, tag.kind), kind.name, tag.content, cast("Scope", kind.describes), page
+        "tiff",
+        struct.pack("<HH", tag.number, tag.kind),
+        kind.name,
+        tag.content,
+        cast("Scope", kind.describes),
+        page,
     )
 
 
@@ -280,7 +331,9 @@ def _of_later_page(tags: Mapping[int, Tag], page: int) -> tuple[list[Part], bool
     kinds = {tag.number: _kind(tag).describes for tag in tags.values()}
     own = [tag for tag in tags.values() if not tag.inner and kinds[tag.number] != "never"]
     described = {**kinds, _ICC: "colours"}
-    parts = [_part(tag, Kind(_LATER, described[tag.number].replace("field", "")), page) for tag in own]
+    parts = [
+        _part(tag, Kind(_LATER, described[tag.number].replace("field", "")), page) for tag in own
+    ]
     return parts, len(own) < len(tags)
 
 
@@ -295,17 +348,30 @@ def _resolution(tags: Mapping[int, Tag]) -> tuple[float, ...]:
 
 
 def _aspect(tags: Mapping[int, Tag]) -> tuple[float, float] | None:
-    """Return the dots along x and y of a picture without a unit of length, None if its pixels are square."""
+    """Return the dots along x and y of a picture without a unit of length, None if its pixels are
+    square.
+    """
     resolution = _resolution(tags)
-    if _has_unit(tags) or len(resolution) < 2 or min(resolution) <= 0 or resolution[0] == resolution[1]:
+    if (
+        _has_unit(tags)
+        or len(resolution) < 2
+        or min(resolution) <= 0
+        or resolution[0] == resolution[1]
+    ):
         return None
     return resolution[0], resolution[1]
 
 
 def _fields(
-    tags: Mapping[int, Tag], exif: bytes, turned: bool, parts: tuple[Part, ...], unheld: tuple[str, ...]
+    tags: Mapping[int, Tag],
+    exif: bytes,
+    turned: bool,
+    parts: tuple[Part, ...],
+    unheld: tuple[str, ...],
 ) -> Metadata:
-    """Return the metadata in tags, with what was made of the others; `turned`: the picture's axes were swapped."""
+    """Return the metadata in tags, with what was made of the others; `turned`: the picture's axes
+    were swapped.
+    """
     unit = values_of(tags[RESOLUTION_UNIT])[0] if RESOLUTION_UNIT in tags else 2
     per_inch = 2.54 if unit == 3 else 1
     density = valid_density(_resolution(tags), per_inch, turned=turned) if _has_unit(tags) else None
@@ -335,8 +401,12 @@ def _fields(
 
 
 def tiff_tags(metadata: Metadata, width: int, height: int) -> list[list[Tag]]:
-    """Return metadata as the tags of each page of a TIFF of that size, up to the last page that has some."""
-    pages: dict[int, dict[int, Tag]] = {0: {tag.number: tag for tag in _own_tags(metadata, width, height)}}
+    """Return metadata as the tags of each page of a TIFF of that size, up to the last page that has
+    some.
+    """
+    pages: dict[int, dict[int, Tag]] = {
+        0: {tag.number: tag for tag in _own_tags(metadata, width, height)}
+    }
     for part in metadata.parts:
         tag = tag_of(part)
         pages.setdefault(part.page, {})[tag.number] = tag
@@ -354,7 +424,12 @@ def _own_tags(metadata: Metadata, width: int, height: int) -> Iterator[Tag]:
                 ratio = Fraction(value).limit_denominator(_FINEST)
                 yield make_tag(number, RATIONAL, ratio.as_integer_ratio())
             yield make_tag(RESOLUTION_UNIT, SHORT, [unit])
-    contents = {_XMP: metadata.xmp, _IPTC: metadata.iptc, _PHOTOSHOP: metadata.photoshop, _ICC: metadata.icc}
+    contents = {
+        _XMP: metadata.xmp,
+        _IPTC: metadata.iptc,
+        _PHOTOSHOP: metadata.photoshop,
+        _ICC: metadata.icc,
+    }
     for number, content in contents.items():
         if content:
             yield Tag(number, BYTE if number == _XMP else UNDEFINED, content)
@@ -372,6 +447,10 @@ def without_stack(metadata: Metadata) -> Metadata:
 
 
 def nodata_of(metadata: Metadata) -> str:
-    """Return the value that GDAL takes for a sample without data, "" for none or for NaN, which filters keep."""
-    texts = [text_of(tag_of(part)) for part in metadata.parts if part.name == _KINDS[GDAL_NODATA].name]
+    """Return the value that GDAL takes for a sample without data, "" for none or for NaN, which
+    filters keep.
+    """
+    texts = [
+        text_of(tag_of(part)) for part in metadata.parts if part.name == _KINDS[GDAL_NODATA].name
+    ]
     return next((text for text in map(str.strip, texts) if text.lower() != "nan"), "")

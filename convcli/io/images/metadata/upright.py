@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 _DENSEST = 65535  # dots per inch, which JFIF writes in 16 bits
 ORIENTATION = 0x0112
 _TRANSPOSED, _FROM_THE_RIGHT, _FROM_BELOW = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
-"""Orientations whose rows are columns, and those that begin at the other side. Source: TIFF 6.0, section 8."""
+"""Orientations whose rows are columns, and those that begin at the other side. Source: TIFF 6.0,
+section 8.
+"""
 
 
 def orientation_of(exif: Exif) -> int:
-    """Return the orientation of EXIF tags: 2 to 8, and 1 where the picture is upright or nothing valid is said."""
+    """Return the orientation of EXIF tags: 2 to 8, and 1 where the picture is upright or nothing
+    valid is said.
+    """
     given = exif.get(ORIENTATION, 1)
     return given if given in range(2, 9) else 1
 
@@ -42,8 +46,11 @@ def apply_orientation(picture: NDArray[Any], orientation: int) -> NDArray[Any]:
     return np.asarray(upright[::row_step, ::column_step])
 
 
-def upright_point(x: float, y: float, orientation: int, width: int, height: int) -> tuple[float, float]:
-    """Return where a point of a picture lies in the upright one; width, height: of the picture as it is stored.
+def upright_point(
+    x: float, y: float, orientation: int, width: int, height: int
+) -> tuple[float, float]:
+    """Return where a point of a picture lies in the upright one; width, height: of the picture as
+    it is stored.
 
     >>> upright_point(2, 0, 6, 3, 2)
     (1, 2)

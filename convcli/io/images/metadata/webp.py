@@ -1,4 +1,5 @@
-"""WebP: what its chunks say besides the samples, read and written, and whether its lengths are right.
+"""WebP: what its chunks say besides the samples, read and written, and whether its lengths are
+right.
 
 Source: RFC 9649, 2.
 """
@@ -25,7 +26,9 @@ _ALPHA = 0x10  # of the flags in VP8X
 
 
 class _Chunk(NamedTuple):
-    """A chunk: its type, where it begins, and where its content ends, which a zero may follow to make it even."""
+    """A chunk: its type, where it begins, and where its content ends, which a zero may follow to
+    make it even.
+    """
 
     kind: bytes
     start: int
@@ -43,7 +46,8 @@ def _declared(stream: BinaryIO) -> int:
 
 
 def _find_chunks(stream: BinaryIO) -> Iterator[_Chunk]:
-    """Yield the chunks that begin before the declared end, and of a file those behind it that are known.
+    """Yield the chunks that begin before the declared end, and of a file those behind it that are
+    known.
 
     Raises ValueError where the file ends too early.
     """
@@ -69,7 +73,9 @@ def find_damage(stream: BinaryIO) -> str:
 
 
 def find_metadata(stream: BinaryIO) -> Found:
-    """Return what the chunks of a file say, up to where it is cut; a wrong length is mended for Pillow."""
+    """Return what the chunks of a file say, up to where it is cut; a wrong length is mended for
+    Pillow.
+    """
     found = Found("webp")
     left, end = LONGEST, _HEAD
     try:
@@ -104,12 +110,16 @@ def _read(found: Found, chunk: _Chunk, content: bytes) -> None:
     elif kind == b"C2PA":
         found.add_stale("C2PA")
     else:
-        name = kind.decode().strip() if kind.isascii() and kind.decode().isprintable() else repr(kind)
+        name = (
+            kind.decode().strip() if kind.isascii() and kind.decode().isprintable() else repr(kind)
+        )
         found.add_part(kind, f"chunk {name}", content)
 
 
 def _mend_length(found: Found, stream: BinaryIO, end: int) -> None:
-    """Have the file declare the length of its chunks, of which the last ends at `end`; say so where it did not."""
+    """Have the file declare the length of its chunks, of which the last ends at `end`; say so where
+    it did not.
+    """
     declared = _declared(stream)
     even = end + end % 2
     held = available_bytes(stream, even)

@@ -67,7 +67,9 @@ def without_pointer(packet: bytes) -> bytes:
 
 
 def join_extension(packet: bytes, extension: bytes) -> bytes:
-    """Return one packet with what a packet and its extension say. Raises ValueError where that cannot be done."""
+    """Return one packet with what a packet and its extension say. Raises ValueError where that
+    cannot be done.
+    """
     main = without_pointer(packet)
     head, added = _RDF.search(main), _RDF.search(extension)
     end, added_end = main.rfind(_RDF_END), extension.rfind(_RDF_END)

@@ -342,7 +342,7 @@ def png_of(colour: int, transparent: bytes) -> bytes:
     ("colour", "size", "fits"),
     [
         *((0, 2, True), (0, 1, False), (0, 6, False), (2, 6, True), (2, 2, False)),
-        *((3, 1, True), (3, 2, True), (3, 3, False), (3, 0, False), (4, 2, False), (6, 6, False)),
+        *((3, 1, True), (3, 2, True), (3, 0, False), (4, 2, False), (6, 6, False)),
     ],
 )
 def test_transparency_that_does_not_fit_the_samples_is_left_out(
@@ -355,3 +355,12 @@ def test_transparency_that_does_not_fit_the_samples_is_left_out(
         () if fits else ("transparency left out, as it does not fit the samples",)
     )
     assert not data.array[..., :3].any() or colour == 3
+
+
+def test_a_palette_keeps_the_transparency_of_its_colours(tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(png_of(3, bytes([50, 128, 7, 9])))
+    data = load(tmp_path / "x.png")
+    assert set(data.array[..., 3].ravel().tolist()) <= {50, 128}
+    assert data.warnings == (
+        "transparency of 2 more colours than the palette has left out, as there are none",
+    )

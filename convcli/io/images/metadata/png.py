@@ -6,6 +6,7 @@ PNG Development Group, "Extensions to the PNG 1.2 Specification".
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 import zlib
@@ -18,7 +19,7 @@ from convcli.io.images.metadata.exif import resized
 from convcli.io.images.metadata.found import LONGEST, UNREADABLE, Found
 from convcli.io.images.metadata.photoshop import join_resources
 from convcli.io.images.metadata.upright import whole_ratio
-from convcli.io.images.png_chunks import OF_SAMPLES, Chunk, find_chunks
+from convcli.io.images.png_chunks import OF_SAMPLES, Chunk, find_chunks, write_chunk
 
 COMMENT, XMP_TEXT, _RAW_PROFILE = "Comment", "XML:com.adobe.xmp", "Raw profile type "
 _INCH = 0.0254  # metres
@@ -141,17 +142,22 @@ class _Reader:
             self.found.edits[place] = b""
 
     def check_transparency(self, place: range, content: bytes, intact: bool) -> None:
-        """Leave out an intact chunk of transparency that does not fit the samples, as libpng does.
+        """Leave out an intact chunk of transparency that does not fit the samples.
 
-        Source: W3C, "Portable Network Graphics (PNG) Specification (Third Edition)", 11.3.2.1.
+        Of a palette's, only the values for which there is no colour are left out. Source: W3C,
+        "Portable Network Graphics (PNG) Specification (Third Edition)", 11.3.2.1.
         """
         colour = self.needed[b"IHDR"][9:10]
         size = len(content)
         entries = len(self.needed[b"PLTE"]) // 3
-        fits = (
-            0 < size <= entries if colour == b"\x03" else size == {b"\0": 2, b"\x02": 6}.get(colour)
-        )
-        if intact and not fits:
+        if not intact:
+            return
+        if colour == b"\x03" and size > entries > 0:
+            what = f"transparency of {size - entries} more colours than the palette has"
+            shortened = io.BytesIO()
+            write_chunk(shortened, b"tRNS", content[:entries])
+            self.found.leave_out(what, "as there are none", place, shortened.getvalue())
+        elif not size or (colour != b"\x03" and size != {b"\0": 2, b"\x02": 6}.get(colour)):
             self.found.leave_out("transparency", "as it does not fit the samples", place)
 
     def _copy(self, kind: bytes, content: bytes) -> None:

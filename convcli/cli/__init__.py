@@ -14,6 +14,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -30,15 +31,15 @@ COMMANDS = {
     "apply": "Filter an image, an array or a volume with a kernel.",
     "batch": "Filter many files into a folder, several at a time.",
     "formats": "List the formats that are read and written.",
-    "shape": "Tell what comes out of a convolution, and how.",
+    "shape": "Compute the output shape of a convolution or a whole network.",
     "kernels": "List, show and export the named kernels.",
-    "explain": "Show how one output comes about, product by product.",
-    "grad": "Take the gradients of a loss through a convolution.",
-    "gradcheck": "Prove a convolution's gradients by central differences.",
+    "explain": "Show one output, product by product.",
+    "grad": "Compute the gradients of a loss through a convolution.",
+    "gradcheck": "Check those gradients by central differences.",
     "laws": "Measure the laws of convolution on your own data.",
     "bench": "Time the methods against each other and against peers.",
     "guide": "Read the manual, one page per topic.",
-    "completion": "Print the completion script for a shell.",
+    "completion": "Print the completion script for your shell.",
     "help": "Show the help of a command, or of convcli itself.",
 }
 INTERRUPTED = exit_code(signal.SIGINT)
@@ -103,9 +104,10 @@ class Group(click.Group):
             if sys.stdout is not None:  # it is None where the shell closed it: >&-
                 sys.stdout.flush()
         except BaseException as error:
-            if "--debug" in words and not isinstance(error, (SystemExit, BrokenPipeError)):
+            quiet = (SystemExit, BrokenPipeError, click.Abort)
+            if "--debug" in words and not isinstance(error, quiet):
                 traceback.print_exception(error)
-            code = _report_error(error)
+            code = _report_error(error, as_json="--json" in words)
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -117,13 +119,14 @@ def _before_click() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise SystemExit(_print_error("interrupted", INTERRUPTED)) from None
+        raise click.Abort from None
     except BrokenPipeError:
         raise SystemExit(_close_stdout(0)) from None
 
 
-def _report_error(error: BaseException) -> int:
-    """Report an error in one line on stderr. Returns its exit code."""
+def _report_error(error: BaseException, *, as_json: bool) -> int:
+    """Report an error in one line on stderr, in words or as JSON. Returns its exit code."""
+    fail = partial(_print_error, as_json=as_json)
     match error:
         case BrokenPipeError():
             return _close_stdout(0)
@@ -134,29 +137,29 @@ def _report_error(error: BaseException) -> int:
         case SystemExit():
             return error.code if isinstance(error.code, int) else 1
         case OSError() if error.filename is None and _working_folder_is_gone():
-            return _print_error(
+            return fail(
                 "the working directory is gone; expected one that exists; change to another (cd)", 2
             )
         case OSError() if error.filename is None:
             return _close_stdout(
-                _print_error(f"standard output cannot be written; {error.strerror or error}", 1)
+                fail(f"standard output cannot be written; {error.strerror or error}", 1)
             )
         case click.exceptions.NoArgsIsHelpError():
             click.echo(error.format_message())
             return 0
         case click.ClickException():
-            return _print_error(_usage(error), error.exit_code)
+            return fail(_usage(error), error.exit_code)
         case click.Abort() | KeyboardInterrupt():
-            return _print_error("interrupted", INTERRUPTED)
+            return fail("interrupted", INTERRUPTED)
         case ConvError():
-            return _print_error(str(error), error.exit_code)
+            return fail(str(error), error.exit_code)
         case MemoryError():
-            return _print_error(
+            return fail(
                 "not enough memory for this input; give a smaller one, or a larger --stride", 4
             )
         case _:
             found = f"{type(error).__name__}: {error}"
-            return _print_error(
+            return fail(
                 f"{found}; this is a fault of convcli's own; run again with --debug and report it",
                 1,
             )
@@ -184,10 +187,29 @@ def _usage(error: click.ClickException) -> str:
     )
 
 
-def _print_error(message: str, code: int) -> int:
+def _print_error(message: str, code: int, *, as_json: bool) -> int:
+    message = " ".join(message.split())
     with contextlib.suppress(OSError):  # stderr may be closed or full; the code still tells
-        print_message("Error:", "red", " ".join(message.split()))
+        if as_json:
+            click.echo(_error_json(message, code), err=True)
+        else:
+            print_message("Error:", "red", message)
     return code
+
+
+def _error_json(message: str, code: int) -> str:
+    """Return an error as one JSON object; its `hint` is the last part of the message, what to do.
+
+    >>> _error_json("stride 0; expected 1 or more", 2)[-65:]
+    '"error": "stride 0; expected 1 or more", "code": 2, "hint": null}'
+    """
+    import json
+
+    from convcli.cli.report.text import json_head
+
+    *before, last = message.split("; ")
+    hint = last if before and not last.startswith("expected") else None
+    return json.dumps({**json_head("error"), "error": message, "code": code, "hint": hint})
 
 
 def _close_stdout(code: int) -> int:

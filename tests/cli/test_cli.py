@@ -48,9 +48,11 @@ def refused(*words: object, code: int = 2, stdin: bytes | None = None) -> str:
     result = run(*words, stdin=stdin)
     assert result.exit_code == code, (result.exit_code, result.stderr)
     assert result.stdout == ""
-    assert result.stderr.startswith("Error: ")
     assert result.stderr.count("\n") == 1
     assert "Traceback" not in result.stderr
+    if "--json" in words:
+        return str(json.loads(result.stderr)["error"])
+    assert result.stderr.startswith("Error: ")
     return result.stderr
 
 
@@ -112,6 +114,15 @@ class TestEveryCommand:
 
     def test_an_unknown_option_is_refused(self, call: list[str]) -> None:
         assert "--nonsense" in refused(*call, "--nonsense")
+
+    def test_an_error_under_json_is_one_object(self, call: list[str]) -> None:
+        result = run(*call, "--nonsense", "--json")
+        assert (result.exit_code, result.stdout) == (2, "")
+        record = json.loads(result.stderr)
+        assert list(record) == ["convcli", "schema", "command", *documented_fields()["error"]]
+        assert (record["command"], record["code"]) == ("error", 2)
+        assert "--nonsense" in record["error"]
+        assert record["error"].endswith(record["hint"])
 
     def test_json_is_one_versioned_object(self, call: list[str]) -> None:
         """One a line: a batch prints them as they come."""

@@ -1,6 +1,4 @@
-"""Choose a frame of several, draw those of an animation on its canvas, or stack them all, also
-pages of a TIFF.
-"""
+"""Choose one frame of an animation, draw its frames on a canvas, or stack all frames or pages."""
 
 from __future__ import annotations
 
@@ -19,13 +17,13 @@ from convcli.options import Frames
 
 VOLUME_NOTE = "its pages are slices, which --dims 3 reads as a volume"
 CANVASES = 2
-"""The canvas, and what is put back in the place of a frame, at most."""
+"""Canvases in memory at most: the canvas, and the area that is restored after a frame."""
 
 _BLENDED = 1 << 15  # pixels that are blended at a time
 
 
 def choose_frame(frames: Frames, count: int, name: str) -> int:
-    """Return the number of the one frame that is wanted. Raises InputError if there is none such."""
+    """Return the number of the requested frame. Raises InputError if there is no such frame."""
     wanted = frames if isinstance(frames, int) else 0
     if wanted >= count:
         if count == 1:
@@ -39,7 +37,7 @@ def choose_frame(frames: Frames, count: int, name: str) -> int:
 
 
 def describe_frame(index: int, count: int) -> str:
-    """Say which frame of several was taken.
+    """Describe which frame of several was read.
 
     >>> describe_frame(0, 4), describe_frame(2, 4), describe_frame(0, 1)
     ('first of 4 frames', 'frame 2 of 4, counted from 0', '')
@@ -50,22 +48,17 @@ def describe_frame(index: int, count: int) -> str:
 
 
 def is_volume(description: str) -> bool:
-    r"""Return whether a TIFF's description, ImageJ's or OME's, says that its pages are slices of a
-    volume.
+    r"""Return whether a TIFF's description (ImageJ or OME) declares its pages slices of a volume.
 
     >>> is_volume("ImageJ=1.54f\nimages=5\nslices=5"), is_volume("ImageJ=1.54f\nimages=5\nframes=5")
     (True, False)
     """
-    return (
-        re.search(
-            r"^ImageJ=[\s\S]*^slices=(?!1\b)\d|<OME[\s\S]*SizeZ=\"(?!1\")\d", description, re.M
-        )
-        is not None
-    )
+    several_slices = r"^ImageJ=[\s\S]*^slices=(?!1\b)\d|<OME[\s\S]*SizeZ=\"(?!1\")\d"
+    return re.search(several_slices, description, re.M) is not None
 
 
 class Disposal(Enum):
-    """What becomes of a frame's area once it was shown."""
+    """What happens to a frame's area after the frame was shown."""
 
     KEEP = auto()
     CLEAR = auto()
@@ -73,7 +66,7 @@ class Disposal(Enum):
 
 
 class Region(NamedTuple):
-    """A frame as its file holds it: a picture file of its own, and how that is drawn on the canvas."""
+    """A frame as stored: a picture file of its own, and how it is drawn on the canvas."""
 
     picture: bytes
     left: int
@@ -81,24 +74,24 @@ class Region(NamedTuple):
     width: int
     height: int
     duration: float | None
-    """Milliseconds; None where the file does not say."""
+    """Milliseconds; None if the file does not declare it."""
 
     blend: bool
-    """Whether it is drawn over what is there; else it replaces that."""
+    """Whether it is blended over the canvas; else it replaces the pixels there."""
 
     disposal: Disposal
 
     def covers(self, width: int, height: int) -> bool:
-        """Return whether a canvas of that size is covered."""
+        """Return whether the frame covers a canvas of that size."""
         return self.left == self.top == 0 and self.width >= width and self.height >= height
 
 
 class Canvas:
-    """What an animation shows: (H, W, 2) or (H, W, 4) with straight alpha, clear where nothing was
-    drawn.
+    """The pixels that an animation shows, (H, W, 2) or (H, W, 4), with straight alpha.
 
-    Sources: CompuServe, "Graphics Interchange Format, version 89a", 23; W3C, "Portable Network
-    Graphics (PNG) Specification (Third Edition)", 11.3.6 and 13.
+    Pixels on which nothing was drawn are transparent. Sources: CompuServe, "Graphics Interchange
+    Format, version 89a", 23; W3C, "Portable Network Graphics (PNG) Specification (Third Edition)",
+    11.3.6 and 13.
     """
 
     def __init__(self, width: int, height: int) -> None:
@@ -109,11 +102,10 @@ class Canvas:
         self._before: NDArray[Any] | None = None
 
     def draw(self, region: Region, picture: NDArray[Any]) -> NDArray[Any]:
-        """Return the canvas with a picture (h, w) or (h, w, c) drawn on it, until the next is
-        drawn.
+        """Draw a picture (h, w) or (h, w, c) and return the canvas, valid until the next call.
 
-        It has alpha if the first picture had one, or if it is not opaque. What lies outside of it
-        is left out.
+        The result has alpha if the first picture had alpha, or if the canvas is not opaque. The
+        part of the picture outside the canvas is cropped.
         """
         picture = picture if picture.ndim == 3 else picture[..., None]
         if self._pixels is None:
@@ -122,11 +114,11 @@ class Canvas:
         if self._before is not None:
             self._pixels[self._drawn] = self._before
 
-        # A canvas of gray becomes one of colours with the first coloured picture.
-        self._pixels = _add_channels(
-            self._pixels, _common_channels(self._pixels.shape[2], picture.shape[2])
-        )
-        channels = self._pixels.shape[2]
+        # The first coloured picture makes a gray canvas a coloured one.
+        channels = _common_channels(self._pixels.shape[2], picture.shape[2])
+        self._pixels = _add_channels(self._pixels, channels)
+
+        # Draw the picture in blocks of rows, and keep what its disposal restores.
         self._drawn = (
             slice(region.top, region.top + region.height),
             slice(region.left, region.left + region.width),
@@ -137,27 +129,28 @@ class Canvas:
         rows = max(_BLENDED // max(area.shape[1], 1), 1)
         for top in range(0, len(area), rows):
             above = _add_channels(shown[top : top + rows], channels)
-            band = area[top : top + rows]
-            band[...] = _blend(above, band) if region.blend else above
+            below = area[top : top + rows]
+            below[...] = _blend(above, below) if region.blend else above
+
+        # Drop the alpha of an opaque canvas.
         opaque = bool((self._pixels[..., -1] == _opaque(self._pixels.dtype)).all())
         return self._pixels[..., :-1] if opaque and not self._has_alpha else self._pixels
 
 
 def _disposed(area: NDArray[Any], disposal: Disposal) -> NDArray[Any] | None:
-    """Return what is put in the place of an area before the next frame is drawn, None if it stays
-    as it is then.
-    """
+    """Return the pixels that replace an area before the next frame is drawn; None to keep it."""
     if disposal is Disposal.KEEP:
         return None
     return area.copy() if disposal is Disposal.RESTORE else np.zeros_like(area)
 
 
 def _blend(above: NDArray[Any], below: NDArray[Any]) -> NDArray[Any]:
-    """Return pixels (H, W, C) over others, both with straight alpha.
+    """Blend pixels (H, W, C) over others, both with straight alpha.
 
     Source: W3C, as above, 13.16.
 
-    >>> _blend(np.uint8([[[9, 0], [9, 255], [100, 51]]]), np.uint8([[[5, 7], [5, 7], [200, 255]]])).tolist()
+    >>> above = np.uint8([[[9, 0], [9, 255], [100, 51]]])
+    >>> _blend(above, np.uint8([[[5, 7], [5, 7], [200, 255]]])).tolist()
     [[[5, 7], [9, 255], [180, 255]]]
     """
     blended = np.where(above[..., -1:] == 0, below, above)
@@ -180,12 +173,10 @@ def _opaque(dtype: np.dtype[Any]) -> int:
 
 @dataclass
 class Stack:
-    """An array (F, H, W, C) of frames of one number type, which are added one by one; it has the
-    channels they need.
+    """An array (F, H, W, C) of frames of one dtype, added one by one, in as few channels as fit.
 
-    narrow: drop the alpha of a frame that is opaque throughout, and the colours of one that is gray
-    throughout; that is how frames are meant whose format has alpha for what does not change, or no
-    gray.
+    narrow: drop the alpha of frames that are opaque throughout, and the colours of frames that are
+    gray throughout. For formats that use alpha for unchanged pixels, or have no gray.
     """
 
     name: str
@@ -194,13 +185,13 @@ class Stack:
     narrow: bool = False
     array: NDArray[Any] = field(default_factory=lambda: np.empty((0, 0, 0, 0)))
     peak: int = 0
-    """Most bytes so far of the array, and of the narrower one that it was made from."""
+    """Most bytes so far of the array and of the one with fewer channels that it was copied from."""
 
     def add(self, index: int, frame: NDArray[Any], decoding: int) -> None:
-        """Copy a frame (H, W) or (H, W, C) to its place; `decoding`: the bytes that it took.
+        """Copy a frame (H, W) or (H, W, C) into the array.
 
-        Raises ShapeError for a frame of another size or number type than the first, LimitError if
-        all frames would take too much memory, before they do.
+        decoding: the bytes that decoding it took. Raises ShapeError for a frame whose size or dtype
+        differs from the first, LimitError before all frames would take too much memory.
         """
         frame = frame if frame.ndim == 3 else frame[..., None]
         frame = _drop_channels(frame) if self.narrow else frame
@@ -241,8 +232,9 @@ _FEWER = "choose one with --frames N, or raise --max-memory"
 
 
 def _common_channels(one: int, other: int) -> int:
-    """Return the channels that hold both counts: 1 gray, 2 gray and alpha, 3 colours, 4 colours and
-    alpha.
+    """Return the channel count that holds both pictures' channels.
+
+    1: gray, 2: gray and alpha, 3: colours, 4: colours and alpha.
 
     >>> _common_channels(2, 3), _common_channels(1, 2), _common_channels(3, 3)
     (4, 2, 3)
@@ -252,7 +244,7 @@ def _common_channels(one: int, other: int) -> int:
 
 
 def _add_channels(frame: NDArray[Any], channels: int) -> NDArray[Any]:
-    """Return a frame (H, W, C) with so many channels: gray as colours, opaque if it had no alpha."""
+    """Return a frame (H, W, C) with more channels: gray as colours, opaque if it had no alpha."""
     given = frame.shape[2]
     if given == channels:
         return frame
@@ -265,9 +257,7 @@ def _add_channels(frame: NDArray[Any], channels: int) -> NDArray[Any]:
 
 
 def _drop_channels(frame: NDArray[Any]) -> NDArray[Any]:
-    """Return a frame without an alpha that is opaque throughout, and without colours that are gray
-    throughout.
-    """
+    """Drop a frame's alpha if it is opaque throughout, and its colours if it is gray throughout."""
     if frame.shape[2] % 2 == 0 and (frame[..., -1] == _opaque(frame.dtype)).all():
         frame = frame[..., :-1]
     if frame.shape[2] > 2 and (frame[..., :1] == frame[..., 1:3]).all():

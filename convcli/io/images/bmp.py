@@ -1,4 +1,4 @@
-"""BMP: through Pillow, which knows neither its colour profiles nor how long its samples are."""
+"""Read and write BMP through Pillow; read here its bit fields, colour profiles and length."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from convcli.io.images.metadata.found import Found
 
 
 class Bmp(Pillow):
-    """BMP, whose header tells where its samples end."""
+    """BMP, whose header declares where its samples end."""
 
     self_ending = True
 

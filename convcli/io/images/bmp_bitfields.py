@@ -1,4 +1,4 @@
-"""BMP whose samples lie in bit fields of other widths and places than Pillow knows.
+"""Read BMP files whose bit fields have widths or positions that Pillow does not read.
 
 Source: Microsoft, "BITMAPV5HEADER", Windows GDI.
 """
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from convcli.io.images.integrity import CUT
 from convcli.io.streams import available_bytes
 
-_FRONT = 14  # bytes before the header proper
-_HEADERS = (40, 52, 56, 108, 124)  # their lengths; behind the first of them stand the masks
+_FRONT = 14  # bytes of the file header, before the bitmap header
+_HEADERS = (40, 52, 56, 108, 124)  # lengths of bitmap headers; the masks follow the first 40 bytes
 _BITFIELDS, _ALPHA_BITFIELDS = 3, 6
 _PILLOWS = {
     16: {(0xF800, 0x7E0, 0x1F, 0), (0x7C00, 0x3E0, 0x1F, 0)},
@@ -30,13 +30,14 @@ _PILLOWS = {
         (0, 0, 0, 0),
     },
 }
-"""The masks of red, green, blue and alpha that Pillow reads, by the bits of a pixel; of 16 bits it
-drops alpha.
+"""The masks of red, green, blue and alpha that Pillow reads, by bits per pixel.
+
+Pillow drops the alpha of 16-bit pixels.
 """
 
 
 class Layout(NamedTuple):
-    """Where the pixels begin, their sizes, and how they are stored."""
+    """Offset of the pixels, width and height, and how the pixels are stored."""
 
     start: int
     width: int
@@ -51,10 +52,9 @@ class Layout(NamedTuple):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """The number type that keeps every bit of the widest field."""
-        return np.dtype(
-            np.uint8 if max(mask.bit_count() for mask in self.masks) <= 8 else np.uint16
-        )
+        """The dtype that keeps every bit of the widest field."""
+        widest = max(mask.bit_count() for mask in self.masks)
+        return np.dtype(np.uint8 if widest <= 8 else np.uint16)
 
     @property
     def note(self) -> str:
@@ -63,10 +63,9 @@ class Layout(NamedTuple):
 
 
 def find_layout(stream: BinaryIO) -> Layout | None:
-    """Return the layout of bit fields that Pillow does not read, None for all other files; the
-    stream is at its start.
+    """Return the layout of bit fields that Pillow does not read, None for all other files.
 
-    Pillow says of fields that overlap, or have gaps, that it does not support them.
+    Leaves the stream at its start. Pillow refuses fields that overlap or have gaps by itself.
     """
     stream.seek(0)
     head = stream.read(_FRONT + 124)
@@ -90,9 +89,7 @@ def find_layout(stream: BinaryIO) -> Layout | None:
 
 
 def _are_fields(masks: tuple[int, ...], bits: int) -> bool:
-    """Return whether masks are of contiguous bits in a pixel, none of which is in two, and there
-    are colours.
-    """
+    """Return whether masks are contiguous, disjoint, within a pixel, and include three colours."""
     runs = [mask // (mask & -mask) if mask else 0 for mask in masks]
     apart = sum(masks) == masks[0] | masks[1] | masks[2] | masks[3]
     return (
@@ -104,18 +101,16 @@ def _are_fields(masks: tuple[int, ...], bits: int) -> bool:
 
 
 def read_pixels(stream: BinaryIO, layout: Layout) -> NDArray[Any]:
-    """Return the samples (H, W, C), each field scaled to the whole range of 8 or 16 bits; alpha, if
-    any, is last.
+    """Return the samples (H, W, C), each field scaled to the whole range of 8 or 16 bits.
 
-    Raises ValueError where the file ends too early.
+    Alpha, if any, is last. Raises ValueError if the file ends too early.
     """
     size = layout.row_bytes * layout.height
     if available_bytes(stream, layout.start + size) < layout.start + size:
         raise ValueError(CUT)
     stream.seek(layout.start)
-    pixels = np.frombuffer(stream.read(size), f"<u{layout.bits // 8}").reshape(layout.height, -1)[
-        :, : layout.width
-    ]
+    stored_rows = np.frombuffer(stream.read(size), f"<u{layout.bits // 8}")
+    pixels = stored_rows.reshape(layout.height, -1)[:, : layout.width]
     fields = [mask for mask in layout.masks if mask]
     samples = np.empty((layout.height, layout.width, len(fields)), layout.dtype)
     for channel, mask in enumerate(fields):

@@ -1,6 +1,4 @@
-"""Pictures: what their formats hold, and the codecs of those that Pillow reads and writes as they
-are.
-"""
+"""Define what picture formats hold, the base class of codecs through Pillow, and WebP."""
 
 from __future__ import annotations
 
@@ -32,25 +30,19 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 _RESCALE = "use --dtype uint8 with --range rescale, or write"
-_CANVASES = (
-    8  # bytes of a pixel in libwebp's own pictures: as it is, and as it was before the last frame
-)
+_CANVASES = 8  # bytes per pixel of libwebp's two RGBA canvases: the current and the previous one
 _IN_PLACE = (("uint8", 1), ("uint8", 4), ("uint16", 1))
-"""Number types and channels of which Pillow uses the array's own memory: its modes L, RGBA and
-I;16.
-"""
+"""Dtypes and channels for which Pillow uses the array's own memory: its modes L, RGBA and I;16."""
 
 
 class ImageCodec(Codec):
-    """A format of pictures (H, W) or (H, W, C), of the number types and channels that its row
-    names.
-    """
+    """A format of pictures (H, W) or (H, W, C), with the dtypes and channels of its table row."""
 
     ends_in_alpha: ClassVar[bool] = True
     """Whether the last of 2 or 4 channels is always alpha."""
 
     def check_read(self, request: ReadRequest) -> None:
-        """Let any frame be asked for; `read` knows how many there are."""
+        """Accept any frame number; `read` checks it against the number of frames."""
 
     def holds(
         self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
@@ -62,9 +54,9 @@ class ImageCodec(Codec):
             return one_line(given, able, "write such a file, or choose one frame with --frames N")
         refusal = self.holds_picture(dtype, picture, alpha=request.alpha)
         if not refusal and request.maps and self.ends_in_alpha and channel_count(picture) in (2, 4):
-            given = f"{self.form.name} would hold the last of {channel_count(picture)} feature maps as alpha"
+            maps = f"the last of {channel_count(picture)} feature maps"
             return one_line(
-                given,
+                f"{self.form.name} would hold {maps} as alpha",
                 "expected 1 or 3 channels",
                 "use --combine to make them one, or write .npy or .tiff",
             )
@@ -78,8 +70,9 @@ class ImageCodec(Codec):
         alpha: bool = False,
         pages: bool = False,
     ) -> str:
-        """Return "" if the format holds one picture, or with `pages` a volume of them, else why
-        not.
+        """Return "" if the format holds such a picture, else the reason.
+
+        pages: check a volume of pages instead of one picture.
         """
         form = self.form
         if len(shape) not in (2, 3):
@@ -122,9 +115,7 @@ class ImageCodec(Codec):
         return one_line(given, f"it holds {form.contents}", flat + self._way_out(dtype, channels))
 
     def _way_out(self, dtype: np.dtype[Any], channels: int | None = None) -> str:
-        """Propose formats that hold the same numbers, or uint8 if the format holds that in as many
-        channels.
-        """
+        """Propose formats that hold this dtype, or uint8 if the format holds that."""
         able = [name for name in ("png", "tiff") if lookup(name).keeps(dtype, channels or 1)]
         named = listed((f".{name}" for name in (*able, "npy")), "or")
         counts = self.form.channels.get("uint8", ())
@@ -134,9 +125,7 @@ class ImageCodec(Codec):
     def output_dtype(
         self, dtype: np.dtype[Any], kind: Kind, header: Header | None = None
     ) -> np.dtype[Any] | None:
-        """Keep the input's integers if the format holds them; else write float32 for what that
-        holds exactly.
-        """
+        """Keep the input's integers if the format holds them; else use float32 if that is exact."""
         whole = dtype.kind in "iu"
         if whole and dtype.name in self.form.channels:
             return dtype
@@ -154,41 +143,37 @@ class ImageCodec(Codec):
 
 
 class Pillow(ImageCodec):
-    """A format that Pillow reads and writes; the row tells Pillow's name of it."""
+    """A format that Pillow reads and writes; its table row has Pillow's name of the format."""
 
     self_ending: ClassVar[bool] = False
-    """Whether the format says where a file ends, so that nothing after it is read from a pipe."""
+    """Whether the format declares a file's end, so that nothing after it is read from a pipe."""
 
     delta_frames: ClassVar[bool] = False
-    """Whether alpha says in frames where they are like the one before, and gray is stored as
-    colours.
-    """
+    """Whether frames use alpha for unchanged pixels and store gray as colours."""
 
     opening_bytes: ClassVar[int] = 0
-    """Bytes of a pixel that Pillow takes when it opens a file, before it tells how many there are.
-    """
+    """Bytes per pixel that Pillow allocates to open a file, before it reports the size."""
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
         return read_image(stream, self, request)
 
     def find_metadata(self, stream: BinaryIO) -> Found | None:
-        """Return what a file says by its own blocks; None where Pillow tells it."""
+        """Return the metadata in a file's own blocks; None if Pillow reads them."""
         return None
 
     def damage(self, stream: BinaryIO) -> str:
-        """Return what is wrong with a file, in words, or "" if nothing is; the stream is left at
-        its start.
+        """Return a description of a file's damage, "" if it is whole.
+
+        Leaves the stream at its start.
         """
         return integrity.check(stream, self.find_damage, self_ending=self.self_ending)
 
     def find_damage(self, stream: BinaryIO) -> str:
-        """Return what is wrong with a file, read from its start, that Pillow does not see, or ""."""
+        """Return damage that Pillow does not detect, or ""; the stream is at its start."""
         return ""
 
     def regions(self, image: ImageFile, stream: BinaryIO) -> Iterator[Region]:
-        """Yield the frames of an open animation as its file holds them; none where Pillow shows
-        them as they are.
-        """
+        """Yield the frames of an open animation as stored; none if Pillow composes them right."""
         return iter(())
 
     def format_name(self, image: ImageFile) -> str:
@@ -200,27 +185,27 @@ class Pillow(ImageCodec):
         return int(getattr(image, "n_frames", 1))
 
     def plays(self, image: ImageFile) -> int:
-        """Return how often an open animation plays; 0 is for ever."""
+        """Return how many times an open animation plays; 0 means forever."""
         return int(image.info.get("loop") or 0)
 
     def prepare(self, image: ImageFile) -> None:
-        """Correct what Pillow says of an open picture before it is decoded."""
+        """Correct the attributes of an open picture before Pillow decodes it."""
 
     def sample_bits(self, image: ImageFile, stream: BinaryIO) -> int:
-        """Return how many bits a sample of an open picture has; at most 8 count as 8."""
+        """Return the bits per sample of an open picture; at least 8."""
         return 8
 
     def cut_samples(self, image: ImageFile, stream: BinaryIO) -> str:
-        """Return in words the samples of an open picture that Pillow would cut to its mode, or ""."""
+        """Describe the samples of an open picture that Pillow would cut to its mode, or ""."""
         bits = self.sample_bits(image, stream)
         return f"{bits}-bit samples" if bits > 8 and MODES[image.mode].dtype == "uint8" else ""
 
     def decoding_bytes(self, image: ImageFile, stream: BinaryIO) -> int:
-        """Return how many bytes decoding an open picture takes at most, the array's own among them."""
+        """Return the most bytes that decoding an open picture takes, including the array."""
         return decoding_bytes(image)
 
     def find_broken_piece(self, image: ImageFile, stream: BinaryIO) -> str:
-        """Return what is wrong with the samples of an open picture that Pillow does not see, or ""."""
+        """Return damage to an open picture's samples that Pillow does not detect, or ""."""
         return ""
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
@@ -238,23 +223,22 @@ class Pillow(ImageCodec):
         except (struct.error, OverflowError, ValueError, RuntimeError) as error:
             if not others:
                 raise
-            # Of frames that are alike Pillow makes one, and adds their durations.
-            refused = (
-                f"{self.form.name} cannot count how long frames last, those that are alike together"
-            )
+            # Pillow merges equal frames and adds their durations.
             raise InputError(
-                refused, "expected shorter ones", "write .gif, or as .tiff without durations"
+                f"{self.form.name} cannot store the total duration of equal frames",
+                "expected shorter durations",
+                "write .gif, or .tiff without durations",
             ) from error
 
     def encoder_options(self, width: int, height: int, request: WriteRequest) -> dict[str, Any]:
         """Return the options of Pillow's encoder for a picture of that size."""
         load_plugin(self.form.pillow)
         metadata = self.metadata_options(request.metadata, width, height)
-        said = {name: value for name, value in metadata.items() if value or name == "loop"}
-        return {**self.settings(request.settings), **said}
+        given = {name: value for name, value in metadata.items() if value or name == "loop"}
+        return {**self.settings(request.settings), **given}
 
     def metadata_options(self, metadata: Metadata, width: int, height: int) -> dict[str, Any]:
-        """Return the metadata as options of Pillow's encoder, empty ones among them."""
+        """Return the metadata as options of Pillow's encoder, including empty ones."""
         return encoder_options(metadata, width, height)
 
     def settings(self, given: Mapping[str, int]) -> dict[str, Any]:
@@ -264,8 +248,9 @@ class Pillow(ImageCodec):
     def encoding_bytes(
         self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
     ) -> int:
-        """Bytes of Pillow's own pictures: 4 a pixel of each frame, where it does not use the
-        array's memory.
+        """Return the bytes of Pillow's own pictures: 0 if it uses the array's memory.
+
+        Else 4 per pixel of each frame.
         """
         frames, pixels, channels = measures(shape)
         return 0 if (dtype.name, channels) in _IN_PLACE else pixels * frames * 4
@@ -279,16 +264,12 @@ class WebP(Pillow):
     opening_bytes = _CANVASES
 
     def decoding_bytes(self, image: ImageFile, stream: BinaryIO) -> int:
-        """Count also what libwebp keeps: the file, two pictures, and the samples as Pillow had them
-        from there.
-        """
+        """Add what libwebp keeps: the file, two canvases, and the samples that Pillow copies."""
         position = stream.tell()
         size = stream.seek(0, os.SEEK_END)
         stream.seek(position)
-        pixels = image.width * image.height
-        return (
-            super().decoding_bytes(image, stream) + pixels * (_CANVASES + array_bytes(image)) + size
-        )
+        kept = image.width * image.height * (_CANVASES + array_bytes(image))
+        return super().decoding_bytes(image, stream) + kept + size
 
     def find_damage(self, stream: BinaryIO) -> str:
         return find_damage(stream)
@@ -310,11 +291,10 @@ class WebP(Pillow):
     def encoding_bytes(
         self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
     ) -> int:
-        """Bytes that libwebp takes for noise, of which it makes the most: a smooth picture takes as
-        little as half.
+        """Return the bytes that libwebp takes for noise, its worst case.
 
-        Its symbol counts take as many bytes for few pixels as for many, later planes more where
-        there are many.
+        A smooth picture takes down to half of that. The 6 MiB are libwebp's symbol counts, whose
+        size does not depend on the picture's; above 2**20 pixels its later planes take more.
         """
         frames, pixels, channels = measures(shape)
         copied = 0 if channels == 4 else 4 * pixels * frames
@@ -343,7 +323,7 @@ def channel_count(shape: tuple[int, ...]) -> int:
 
 
 def measures(shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Return the frames, the pixels of each, and the channels of a picture's shape, or of frames.
+    """Return the frames, the pixels per frame, and the channels of a picture's or frames' shape.
 
     >>> measures((480, 640, 3)), measures((7, 480, 640, 3))
     ((1, 307200, 3), (7, 307200, 3))
@@ -353,8 +333,9 @@ def measures(shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def unpremultiply(plane: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Divide colours (H, W, C) of so many bits by their alpha, row by row; transparent ones become
-    0.
+    """Divide colours (H, W, C) by their alpha; the colours of transparent pixels become 0.
+
+    bits: the bits of a sample. Works row by row, to save memory.
 
     >>> unpremultiply(np.uint16([[[300, 65535], [300, 32768], [300, 0]]]), 16).tolist()
     [[[300, 65535], [600, 32768], [0, 0]]]

@@ -1,7 +1,7 @@
-"""Directories of tags, of a TIFF file or an EXIF block: read as they are, and written.
+"""Read and write directories of tags, of a TIFF file or an EXIF block.
 
-Nothing is decoded and no type is changed: what Pillow's reader makes of a tag depends on the type
-that it expects. Source: TIFF 6.0, section 2; EXIF 2.3, 4.6; the BigTIFF design of libtiff,
+Values keep their bytes and types; Pillow's reader converts a tag to the type that it expects.
+Source: TIFF 6.0, section 2; EXIF 2.3, 4.6; the BigTIFF design of libtiff,
 https://libtiff.gitlab.io/libtiff/.
 """
 
@@ -32,7 +32,7 @@ _CODES = {
     17: "q",
     18: "Q",
 }
-"""The codes of `struct` by TIFF's types; a rational number is two."""
+"""The codes of `struct` by TIFF's types; a rational number has two."""
 
 _RATIONALS = (RATIONAL, 10)
 _SIZES = {
@@ -41,29 +41,27 @@ _SIZES = {
 }
 """The bytes of one value, by TIFF's types."""
 
-_CLASSIC_KINDS = {LONG8: LONG, 17: 9, 18: LONG}  # in place of numbers and offsets of 64 bits
+_CLASSIC_KINDS = {LONG8: LONG, 17: 9, 18: LONG}  # the 32-bit types that replace 64-bit ones
 OFFSET_KINDS = (LONG, 9, IFD, LONG8, 17, 18)
 """The types of 32 and 64 bits whose values may be offsets in a file."""
 
 EXIF_DIRECTORY, GPS_DIRECTORY, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 INNER = {None: (EXIF_DIRECTORY, GPS_DIRECTORY), EXIF_DIRECTORY: (_INTEROPERABILITY,)}
-"""The tags that lead to further directories, by the tag that led to the directory; None: directory
-0.
-"""
+"""Tags that point to directories, by the tag that points to their own; None: directory 0."""
 
 HIDDEN = 65535
-"""A tag that no decoder knows, in place of one that is left out."""
+"""A tag that no decoder knows, which replaces one that is left out."""
 
 _MOST_ENTRIES = 4096
 _LARGEST = 2**26
-"""Bytes of one tag, and entries of one directory, above which they are not read."""
+"""Limits for reading: entries of one directory, bytes of one tag."""
 
 
 class Tag(NamedTuple):
     """One tag of a directory.
 
-    kind: TIFF's type of its values. content: the values, little-endian. inner: the directory that
-    it leads to.
+    kind: TIFF's type of its values. content: the values, little-endian. inner: the tags of the
+    directory that it points to.
     """
 
     number: int
@@ -73,8 +71,10 @@ class Tag(NamedTuple):
 
 
 class Head(NamedTuple):
-    """How a file begins: its byte order, "<" or ">"; whether offsets have 64 bits; its first
-    directory; its bytes.
+    """The header of a TIFF file or an EXIF block.
+
+    order: the byte order, "<" or ">". big: whether offsets have 64 bits. first: the offset of the
+    first directory. size: bytes of the file.
     """
 
     order: str
@@ -84,11 +84,11 @@ class Head(NamedTuple):
 
     @property
     def link(self) -> int:
-        """The place of the offset of the first directory."""
+        """The offset of the field that holds the first directory's offset."""
         return 8 if self.big else 4
 
     def number(self, content: bytes) -> int:
-        """Return an unsigned number of any size."""
+        """Decode an unsigned number of any size."""
         return int.from_bytes(content, "little" if self.order == "<" else "big")
 
     def offset_bytes(self, offset: int) -> bytes:
@@ -96,11 +96,10 @@ class Head(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """An entry of a directory: its tag, type and bytes of values, and where these and the entry
-    itself begin.
+    """An entry of a directory.
 
-    size: 0 for an unknown type. inline: the values, and what fills their place, if they stand in
-    the entry.
+    number: the tag. kind: the type. size: bytes of the values; 0 for an unknown type. start, place:
+    offsets of the values and of the entry. inline: the values, padded, if the entry holds them.
     """
 
     number: int
@@ -112,8 +111,9 @@ class Entry(NamedTuple):
 
 
 class Directory(NamedTuple):
-    """The entries of a directory by their tags, where it begins, the offset of the next, and the
-    place of that.
+    """The entries of a directory by their tags, and its offset.
+
+    next: the offset of the next directory. link: the offset of the field that holds `next`.
     """
 
     entries: Mapping[int, Entry]
@@ -143,15 +143,14 @@ def make_tag(number: int, kind: int, values: Iterable[float] | bytes) -> Tag:
 
 
 def values_of(tag: Tag) -> tuple[Any, ...]:
-    """Return the numbers of a tag, rational ones divided, 0 where they have no value.
+    """Return the numbers of a tag; rational ones are divided, and 0 if the denominator is 0.
 
     >>> values_of(make_tag(282, RATIONAL, (72, 1, 1, 0)))
     (72.0, 0.0)
     """
     code = _CODES[tag.kind]
-    numbers = struct.unpack(
-        f"<{len(tag.content) // struct.calcsize(f'<{code}')}{code}", tag.content
-    )
+    count = len(tag.content) // struct.calcsize(f"<{code}")
+    numbers = struct.unpack(f"<{count}{code}", tag.content)
     if tag.kind in _RATIONALS:
         pairs = zip(numbers[::2], numbers[1::2], strict=True)
         return tuple(above / below if below else 0.0 for above, below in pairs)
@@ -159,7 +158,7 @@ def values_of(tag: Tag) -> tuple[Any, ...]:
 
 
 def text_of(tag: Tag) -> str:
-    """Return the text of a tag, up to its end mark."""
+    """Return the text of a tag, up to the first NUL."""
     return tag.content.partition(b"\0")[0].decode("latin-1")
 
 
@@ -177,9 +176,7 @@ def read_head(stream: BinaryIO) -> Head:
 
 
 def read_directory(stream: BinaryIO, head: Head, offset: int) -> Directory:
-    """Return the directory at an offset. Raises ValueError where it is not in the file, or has no
-    entry.
-    """
+    """Read the directory at an offset. Raises ValueError if it is cut or has no entry."""
     count_size, entry_size, link_size = (8, 20, 8) if head.big else (2, 12, 4)
     stream.seek(offset)
     count = head.number(_read(stream, count_size))
@@ -210,14 +207,14 @@ def _read(stream: BinaryIO, size: int) -> bytes:
 
 
 def is_in_file(entry: Entry, size: int) -> bool:
-    """Return whether the values of an entry are of a known type, and within the bytes of its file."""
+    """Return whether the values of an entry have a known type and lie within the file's bytes."""
     return entry.size > 0 and entry.start + entry.size <= size
 
 
 def read_tag(stream: BinaryIO, head: Head, entry: Entry) -> Tag:
-    """Return an entry with its values, which become little-endian.
+    """Read the values of an entry, as little-endian.
 
-    Raises ValueError where they are not in the file, of an unknown type, or too large.
+    Raises ValueError if they are not in the file, of an unknown type, or too large.
     """
     if not is_in_file(entry, head.size) or entry.size > _LARGEST:
         raise ValueError(CUT)
@@ -229,13 +226,14 @@ def read_tag(stream: BinaryIO, head: Head, entry: Entry) -> Tag:
 
 
 def _swapped(content: bytes, kind: int, order: str) -> bytes:
-    """Return values of a type in the other byte order, where `order` is not little-endian."""
+    """Convert the values of a type between little-endian and `order`."""
     return content if order == "<" else swap_bytes(content, struct.calcsize(f"<{_CODES[kind]}"))
 
 
 def swap_bytes(content: bytes, size: int) -> bytes:
-    r"""Return numbers of so many bytes each in the other byte order; what is left behind them is
-    dropped.
+    r"""Return numbers of `size` bytes each in the other byte order.
+
+    An incomplete number at the end is dropped.
 
     >>> swap_bytes(b"\1\2\3\4", 2)
     b'\x02\x01\x04\x03'
@@ -254,9 +252,10 @@ def read_tags(
     left_out: list[str],
     group: int | None = None,
 ) -> tuple[Tag, ...]:
-    """Return entries with their values, and the directories that they lead to.
+    """Read the values of entries, and the directories that they point to.
 
-    group: the tag that led to them. Adds the names of what cannot be read to `left_out`.
+    group: the tag that points to their directory. Adds the names of tags that cannot be read to
+    `left_out`.
     """
     found = []
     for entry in entries:
@@ -275,16 +274,14 @@ def read_tags(
 
 
 def _classic(tag: Tag) -> Tag:
-    """Return a tag whose numbers of 64 bits, of a BigTIFF, have 32; raises struct.error for larger
-    ones.
-    """
+    """Convert 64-bit numbers of a BigTIFF's tag to 32 bits; raise struct.error if too large."""
     if tag.kind not in _CLASSIC_KINDS:
         return tag
     return make_tag(tag.number, _CLASSIC_KINDS[tag.kind], values_of(tag))
 
 
 def tag_name(number: int, group: int | None = None) -> str:
-    """Return the name of a tag, of the directory that a tag led to.
+    """Return the name of a tag; group: the tag that points to its directory.
 
     >>> tag_name(33432), tag_name(65000)
     ('Copyright', 'tag 65000')
@@ -296,8 +293,9 @@ def tag_name(number: int, group: int | None = None) -> str:
 
 
 def directory_bytes(tags: Sequence[Tag], offset: int, head: Head, following: int = 0) -> bytes:
-    """Return a directory as it is written at an offset, followed by its values and the directories
-    it leads to.
+    """Encode a directory at an offset, followed by its values and the directories it points to.
+
+    following: the offset of the next directory, 0 for none.
     """
     count_size, entry_size, link_size = (8, 20, 8) if head.big else (2, 12, 4)
     ordered = sorted(tags, key=lambda tag: tag.number)
@@ -314,10 +312,9 @@ def directory_bytes(tags: Sequence[Tag], offset: int, head: Head, following: int
             kind, content = LONG8 if head.big else LONG, head.offset_bytes(place)
             inner += directory_bytes(tag.inner, place, head)
         elif len(content) > link_size:
-            values, content = (
-                values + content + bytes(len(content) % 2),
-                head.offset_bytes(end + len(values)),
-            )
+            place = end + len(values)
+            values += content + bytes(len(content) % 2)
+            content = head.offset_bytes(place)
         start = struct.pack(f"{head.order}HH{'Q' if head.big else 'I'}", tag.number, kind, count)
         entries += start + content.ljust(link_size, b"\0")
     lead = struct.pack(f"{head.order}{'Q' if head.big else 'H'}", len(ordered))
@@ -325,10 +322,9 @@ def directory_bytes(tags: Sequence[Tag], offset: int, head: Head, following: int
 
 
 def add_tags(stream: BinaryIO, pages: Iterable[Sequence[Tag]]) -> None:
-    """Give each page of a TIFF further tags, in place of those that it has of the same numbers.
+    """Add tags to each page of a TIFF, replacing those of the same numbers.
 
-    A page's directory is written anew at the end of the file. pages: the tags of each, in the order
-    of the file.
+    A page's directory is rewritten at the end of the file. pages: the tags of each, in file order.
     """
     head = read_head(stream)
     link, offset = head.link, head.first

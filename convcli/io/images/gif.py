@@ -1,10 +1,10 @@
-"""GIF: every frame in a palette of its own, and whether a file is whole.
+"""Read GIF, and write it with one palette per frame.
 
-Pillow encodes each frame, but does not choose them: its own writer joins frames that are equal, and
-takes what is transparent for the colour that stands for it. Where nothing is transparent, a frame
-is the rectangle that differs from the one before; else each is whole, is wiped before the next is
-shown, and has the last entry of its palette for what is transparent. Source: CompuServe, "Graphics
-Interchange Format, version 89a", 1990.
+Pillow encodes each frame, but its own writer of animations is not used: it merges equal frames, and
+confuses transparent pixels with opaque ones of the same colour. If no pixel is transparent, a frame
+is written as the rectangle that differs from the frame before. Else each frame is written whole,
+cleared before the next is shown, and uses the last palette entry for transparent pixels.
+Source: CompuServe, "Graphics Interchange Format, version 89a", 1990.
 """
 
 from __future__ import annotations
@@ -32,29 +32,28 @@ Bytes = NDArray[np.uint8]
 COLOURS = 256
 """Entries of a palette."""
 
-_TRANSPARENT = COLOURS - 1  # the entry for what is transparent
+_TRANSPARENT = COLOURS - 1  # the palette entry of transparent pixels
 _MAX_SHORT = 65535  # hundredths of a second, or repeats
 
 _OPAQUE = 128
-"""The least alpha, of 255, that is taken for opaque."""
+"""The least alpha, of 255, that is written as opaque."""
 
 _WEIGHED, _DISTINCT = 1 << 16, 1 << 18
-"""Colours that Pillow's cut weighs before it takes coarser steps itself, and those that steps of
-four levels leave.
-"""
+"""Colours above which Pillow's median cut reduces levels, and colours in steps of 4 levels."""
 
 _COLOUR_BYTES = 44
-"""Bytes that the cut takes for a colour; of noise it took 42."""
+"""Bytes per colour of the median cut; 42 were measured for noise."""
 
 _DIFFERENCE_BYTES = 12
-"""Bytes a pixel of two frames as colours, and of their difference."""
+"""Bytes per pixel of two frames in RGB and of their difference."""
 
 _KEY = np.array([1 << 16, 1 << 8, 1], np.uint32)
 
 
 def write_gif(stream: BinaryIO, frames: Sequence[Bytes], metadata: Metadata = NO_METADATA) -> None:
-    """Encode frames, each (H, W) or (H, W, C) of uint8 with straight alpha; with what the format
-    holds of `metadata`.
+    """Encode frames, each (H, W) or (H, W, C) of uint8 with straight alpha.
+
+    Writes the metadata that the format holds.
 
     >>> import io
     >>> from PIL import Image
@@ -89,30 +88,24 @@ def write_gif(stream: BinaryIO, frames: Sequence[Bytes], metadata: Metadata = NO
 
 
 def _loop(timing: Timing | None) -> int | None:
-    """Return how often an animation is repeated, 0 for ever; None if it plays once."""
+    """Return how many times an animation repeats, 0 for forever; None if it plays once."""
     if timing is None or timing.plays == 1:
         return None
     return min(max(timing.plays - 1, 0), _MAX_SHORT)
 
 
 def _changed(before: Image, frame: Image) -> tuple[int, int, int, int]:
-    """Return the box of all that a frame shows otherwise than the one before; one pixel where that
-    is nothing.
-    """
+    """Return the bounding box of the pixels that changed; the first pixel if none did."""
     from PIL import ImageChops
 
-    return ImageChops.difference(before.convert("RGB"), frame.convert("RGB")).getbbox() or (
-        0,
-        0,
-        1,
-        1,
-    )
+    difference = ImageChops.difference(before.convert("RGB"), frame.convert("RGB"))
+    return difference.getbbox() or (0, 0, 1, 1)
 
 
 def to_palette(picture: Bytes, *, transparent: bool = False) -> Image:
-    """Return a picture (H, W) or (H, W, C) in a palette of its own; gray without alpha stays gray.
+    """Convert a picture (H, W) or (H, W, C) to a palette of its own; gray without alpha stays gray.
 
-    transparent: keep the last entry for what is transparent.
+    transparent: reserve the last entry for transparent pixels.
 
     >>> np.asarray(to_palette(np.uint8([[[9, 8, 7], [1, 2, 3], [9, 8, 7]]]))).tolist()
     [[1, 0, 1]]
@@ -128,8 +121,7 @@ def to_palette(picture: Bytes, *, transparent: bool = False) -> Image:
         indexed = _coarse(image).quantize(room)
         palette = bytes(indexed.getpalette() or [])
     else:
-        # Pillow's own search for the nearest entry takes colours that differ by less than four
-        # levels for one.
+        # Pillow's search for the nearest entry treats colours within four levels as equal.
         entries = np.array(sorted(colour for _, colour in found), np.uint8)
         keys = entries @ _KEY
         indexed = Image.fromarray(
@@ -143,11 +135,10 @@ def to_palette(picture: Bytes, *, transparent: bool = False) -> Image:
 
 
 def _coarse(image: Image) -> Image:
-    """Return the image in steps of four levels, where it has more colours than the cut weighs
-    anyway.
+    """Reduce an image with more colours than the median cut handles exactly to steps of 4 levels.
 
-    Noise of 1600x1200 took 47 bytes a pixel and 1.5 s, and takes 22 in 0.4 s; the error of a
-    photograph of as many pixels and 124,000 colours grew from 3.01 to 3.06.
+    For noise of 1600x1200 this lowers 47 bytes per pixel and 1.5 s to 22 and 0.4 s. The error of a
+    photograph of that size with 124,000 colours grows from 3.01 to 3.06.
     """
     if image.width * image.height <= _DISTINCT or image.getcolors(_WEIGHED) is not None:
         return image
@@ -155,14 +146,14 @@ def _coarse(image: Image) -> Image:
 
 
 def has_transparency(pictures: Iterable[Bytes]) -> bool:
-    """Return whether anything of pictures, all of as many channels, becomes transparent."""
+    """Return whether any pixel of pictures, all of the same channels, becomes transparent."""
     return any(
         _channels(picture) % 2 == 0 and (picture[..., -1] < _OPAQUE).any() for picture in pictures
     )
 
 
 def losses(pictures: Sequence[Bytes]) -> tuple[str, ...]:
-    """Return in words what palettes do not hold of such pictures, all of as many channels.
+    """Describe what palettes cannot hold of pictures, all of the same channels.
 
     >>> picture = np.zeros((2, 2, 4), np.uint8)
     >>> losses([picture])
@@ -190,13 +181,13 @@ def _has_more_colours(picture: Bytes, count: int) -> bool:
 
 
 def _is_translucent(picture: Bytes) -> bool:
-    """Return whether the alpha has any value between transparent and opaque."""
+    """Return whether any alpha is between transparent and opaque."""
     alpha = picture[..., -1]
     return _channels(picture) % 2 == 0 and bool(((alpha > 0) & (alpha < 255)).any())
 
 
 def encoding_bytes(pixels: int, channels: int, frames: int) -> int:
-    """Return the bytes that `write_gif` takes at most, besides the pictures and the file.
+    """Return the most bytes that `write_gif` takes besides the pictures and the file.
 
     The median cut holds three copies of a picture, and its colours.
     """
@@ -211,8 +202,9 @@ def _channels(picture: Bytes) -> int:
 
 
 def _split_alpha(picture: Bytes) -> tuple[Bytes, NDArray[np.bool_]]:
-    """Return the colours (H, W, 3) and where (H, W) they are transparent; there they are replaced
-    by an opaque one.
+    """Return the colours (H, W, 3), and whether each pixel (H, W) is transparent.
+
+    The colours of transparent pixels are replaced by that of an opaque pixel.
     """
     channels = picture.shape[2]
     has_alpha = channels % 2 == 0
@@ -225,23 +217,21 @@ def _split_alpha(picture: Bytes) -> tuple[Bytes, NDArray[np.bool_]]:
 
 
 class Gif(Pillow):
-    """GIF: read by Pillow, written frame by frame, each in a palette of its own."""
+    """GIF: read through Pillow, written frame by frame, each in a palette of its own."""
 
     self_ending = True
     delta_frames = True
     opening_bytes = 1
 
     def plays(self, image: ImageFile) -> int:
-        """Count plays, where the file counts repeats, and says nothing for none."""
+        """Convert the file's repeats, which are absent for none, to plays."""
         repeats = image.info.get("loop")
         if repeats is None:
             return 1
         return repeats + 1 if repeats else 0
 
     def prepare(self, image: ImageFile) -> None:
-        """Take the file's palette from a frame that has one of its own, of grays, which Pillow
-        takes for none.
-        """
+        """Remove the file's palette, which Pillow keeps for a frame whose own palette is gray."""
         if image.mode == "L":
             image.palette = None
 
@@ -263,6 +253,6 @@ class Gif(Pillow):
     def encoding_bytes(
         self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
     ) -> int:
-        """Bytes of one frame, and of its comparison with the one before."""
+        """Return the bytes of one frame and of its comparison with the frame before."""
         frames, pixels, channels = measures(shape)
         return encoding_bytes(pixels, channels, frames)

@@ -1,4 +1,4 @@
-"""GIF: where its blocks lie, the frames that they make, and whether all samples of these are there.
+"""Find the blocks of a GIF and its frames, and check that all samples are there.
 
 Source: CompuServe, "Graphics Interchange Format, version 89a", 1990, 12, 18 to 23, and appendices B
 and F.
@@ -18,9 +18,9 @@ from convcli.io.streams import available_bytes
 
 FRAME, EXTENSION, TRAILER, END = b",", b"!", b";", b""
 WIPED = 2
-"""How a frame is disposed of before the next is shown: by transparency."""
+"""The disposal that clears a frame's area before the next frame is shown."""
 
-_CONTROL = 0xF9  # the extension that tells the delay, the disposal and the transparent entry of the next frame
+_CONTROL = 0xF9  # the extension with the next frame's delay, disposal and transparent entry
 _CONTROL_BYTES = 8
 _DISPOSALS = {WIPED: Disposal.CLEAR, 3: Disposal.RESTORE}
 _SCREEN = 13  # bytes of a file before its palette
@@ -28,10 +28,10 @@ _LARGEST_CODE = 4096
 
 
 class Block(NamedTuple):
-    """A block: its kind, the label of an extension, where it lies, and how many stray bytes stand
-    before it.
+    """A block: its kind, its label if it is an extension, and where it starts and ends.
 
-    kind: END where the file ends without a trailer.
+    kind: END if the file ends without a trailer. stray: nonzero bytes between the block and the one
+    before it.
     """
 
     kind: bytes
@@ -41,15 +41,15 @@ class Block(NamedTuple):
     stray: int
 
     def read(self, stream: BinaryIO) -> bytes:
-        """Return the sub-blocks of an extension as they are, with the empty one that ends them."""
+        """Return the sub-blocks of an extension as stored, with the empty one that ends them."""
         stream.seek(self.start + 2)
         return stream.read(self.end - self.start - 2)
 
 
 def find_blocks(stream: BinaryIO) -> Iterator[Block]:
-    """Yield the blocks up to the trailer. Raises ValueError where a block is cut.
+    """Yield the blocks up to the trailer. Raises ValueError if a block is cut.
 
-    Empty bytes between blocks, which some writers leave there, count as nothing.
+    Zero bytes between blocks, which some programs write, are ignored.
     """
     stream.seek(_SCREEN - 3)
     position = _SCREEN + palette_bytes(stream.read(1))
@@ -61,7 +61,7 @@ def find_blocks(stream: BinaryIO) -> Iterator[Block]:
 
 
 def _find_block(stream: BinaryIO, position: int) -> Block:
-    """Return the first block at a position or behind it. Raises ValueError where it is cut."""
+    """Return the first block at a position or after it. Raises ValueError if it is cut."""
     stream.seek(position)
     start, stray = position, 0
     while (kind := stream.read(1)) not in (FRAME, EXTENSION, TRAILER, END):
@@ -72,9 +72,7 @@ def _find_block(stream: BinaryIO, position: int) -> Block:
 
 
 def _skip_block(stream: BinaryIO, kind: bytes) -> tuple[int, int]:
-    """Return the label of a block of that kind, and where it ends; the stream stands behind its
-    first byte.
-    """
+    """Return the label and the end of a block of that kind; the stream is after its first byte."""
     label = 0
     if kind == FRAME:
         stream.seek(palette_bytes(stream.read(9)[8:]) + 1, os.SEEK_CUR)
@@ -93,7 +91,7 @@ def palette_bytes(flags: bytes) -> int:
 
 
 def join_sub_blocks(content: bytes) -> bytes:
-    r"""Return what sub-blocks hold, without their lengths.
+    r"""Join the content of sub-blocks, without their lengths.
 
     >>> join_sub_blocks(b"\x02ab\x01c\0")
     b'abc'
@@ -116,8 +114,9 @@ def split_sub_blocks(content: bytes) -> bytes:
 
 
 class _Frame(NamedTuple):
-    """A frame: its descriptor, its own palette, and as sub-blocks behind the size of a code its
-    compressed samples.
+    """A frame: its descriptor, its own palette, and its data.
+
+    data: the code size, then the compressed samples as sub-blocks.
     """
 
     descriptor: bytes
@@ -133,9 +132,7 @@ def _read_frame(stream: BinaryIO, block: Block) -> _Frame:
 
 
 def read_regions(stream: BinaryIO) -> Iterator[Region]:
-    """Yield the frames, up to where the file is cut; a disposal that the format does not define
-    keeps them.
-    """
+    """Yield the frames up to where the file is cut; an undefined disposal keeps a frame."""
     stream.seek(_SCREEN - 3)
     flags = stream.read(1)
     stream.seek(_SCREEN)
@@ -153,7 +150,7 @@ def read_regions(stream: BinaryIO) -> Iterator[Region]:
 
 
 def _region(screen: bytes, control: bytes, frame: _Frame) -> Region:
-    """Return a frame: as a file of its size, without its place, delay and disposal.
+    """Return a frame as a file of the frame's size, without its position, delay and disposal.
 
     screen: flags and palette of the file. control: the block before the frame, or b"".
     """
@@ -169,9 +166,9 @@ def _region(screen: bytes, control: bytes, frame: _Frame) -> Region:
 
 
 def find_damage(stream: BinaryIO) -> str:
-    """Return what is wrong with a file by its blocks, up to the trailer, in words, or "".
+    """Describe damage to the blocks of a file, up to the trailer, or return "".
 
-    Bytes between blocks, and a missing trailer, are no damage where all samples are there.
+    Bytes between blocks and a missing trailer are no damage if all samples are there.
     """
     try:
         blocks = list(find_blocks(stream))
@@ -194,25 +191,28 @@ def find_damage(stream: BinaryIO) -> str:
 
 
 def _hides_a_block(stream: BinaryIO, before: Block, after: Block) -> bool:
-    """Return whether the bytes between two blocks are one whose first byte is another, or the end
-    of one.
+    """Return whether the bytes between two blocks are a damaged block or the end of one.
 
-    Its beginning is in the first of the two, where bytes of that are missing; not if that is a
-    frame.
+    Either the first byte of a block was changed, or bytes of the block before are missing, so that
+    it reaches into the block that follows; the latter is not checked after a frame.
     """
     if not after.stray:
         return False
+
+    # A block whose first byte was changed.
     if any(_ends_at(stream, before.end + 1, kind, after.start) for kind in (FRAME, EXTENSION)):
         return True
     if before.kind == FRAME:
         return False
+
+    # A block that begins inside the block before, which is too short.
     if before.label == _CONTROL and before.end - before.start != _CONTROL_BYTES:
         return True
     content = before.read(stream)
-    for start in (
-        before.start + 2 + at for at, byte in enumerate(content) if byte in FRAME + EXTENSION
-    ):
-        position, stray = start, 0
+    for at, byte in enumerate(content):
+        if byte not in FRAME + EXTENSION:
+            continue
+        position, stray = before.start + 2 + at, 0
         try:
             while position < after.start and not stray:
                 block = _find_block(stream, position)
@@ -225,7 +225,7 @@ def _hides_a_block(stream: BinaryIO, before: Block, after: Block) -> bool:
 
 
 def _ends_at(stream: BinaryIO, start: int, kind: bytes, end: int) -> bool:
-    """Return whether a block of that kind, whose first byte stands before `start`, ends there."""
+    """Return whether a block of that kind, whose second byte is at `start`, ends at `end`."""
     stream.seek(start)
     try:
         return _skip_block(stream, kind)[1] == end
@@ -234,17 +234,19 @@ def _ends_at(stream: BinaryIO, start: int, kind: bytes, end: int) -> bool:
 
 
 def _has_all_samples(stream: BinaryIO, blocks: Sequence[Block]) -> bool:
-    """Return whether there is a frame, and each frame's samples end where its sub-blocks do."""
+    """Return whether there is a frame, and the samples of all frames are complete."""
     frames = [block for block in blocks if block.kind == FRAME]
     return bool(frames) and all(_is_whole(_read_frame(stream, frame)) for frame in frames)
 
 
 def _is_whole(frame: _Frame) -> bool:
-    """Return whether a frame's codes make all of its samples and no more, and nothing follows them."""
+    """Return whether a frame's LZW codes make exactly its samples, and nothing follows them."""
     width, height = struct.unpack_from("<2H", frame.descriptor, 4)
     size = frame.data[0]
     if not 1 < size < 9:
         return False
+
+    # Count the samples by the lengths of the codes' strings; the strings are not needed.
     clear = 1 << size
     lengths: list[int] = []
     count, before, bits, bit_count, width_of_code = 0, 0, 0, 0, size + 1

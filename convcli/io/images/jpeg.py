@@ -1,5 +1,6 @@
-"""JPEG: its settings, and a check of its end, as libjpeg decodes whatever follows a cut scan as
-samples.
+"""Read and write JPEG through Pillow, and check its end.
+
+libjpeg decodes the bytes that follow a cut scan as samples.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ _CODINGS = {
     **dict.fromkeys((0xC5, 0xC6, 0xCD, 0xCE), "hierarchical coding"),
     **dict.fromkeys((0xC9, 0xCA), "arithmetic coding"),
 }
-"""By the marker that begins a frame, how that is coded where not every decoder reads it."""
+"""The coding of a frame by its marker; "" for those that every decoder reads."""
 
 
 class Jpeg(Pillow):
-    """JPEG, without halving the resolution of colours, which would be one more filter."""
+    """JPEG, without chroma subsampling, which would be one more filter."""
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
         try:
@@ -46,7 +47,7 @@ class Jpeg(Pillow):
         return replace(data, encoding=find_tables(stream))
 
     def find_damage(self, stream: BinaryIO) -> str:
-        """Look for the end of the image behind the last scan."""
+        """Look for the end of the image after the last scan."""
         try:
             for _ in find_segments(stream):
                 pass
@@ -66,15 +67,15 @@ class Jpeg(Pillow):
         return {"dpi": metadata.density, "extra": make_segments(metadata, width, height)}
 
     def encoder_options(self, width: int, height: int, request: WriteRequest) -> dict[str, Any]:
-        likewise = {} if request.encoding is None else request.encoding.options
-        return {**super().encoder_options(width, height, request), **likewise}
+        encoding = {} if request.encoding is None else request.encoding.options
+        return {**super().encoder_options(width, height, request), **encoding}
 
     def settings(self, given: Mapping[str, int]) -> dict[str, Any]:
         return {"quality": 95, "subsampling": 0, **given}
 
 
 def _find_coding(stream: BinaryIO) -> str:
-    """Return in words how samples are coded where Pillow decodes that in part or not at all, or "".
+    """Describe a coding that Pillow decodes only in part or not at all, or return "".
 
     Source: ITU-T T.81, table B.1.
     """
@@ -89,7 +90,7 @@ def _find_coding(stream: BinaryIO) -> str:
 
 
 class _WithAspect(Whole):
-    """A stream to which Pillow writes a JPEG, and whose JFIF header tells the aspect of pixels."""
+    """A stream to which Pillow writes a JPEG, which puts the pixel aspect into the JFIF header."""
 
     def __init__(self, stream: BinaryIO, aspect: tuple[float, float]) -> None:
         super().__init__(stream)

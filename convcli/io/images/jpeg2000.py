@@ -1,9 +1,7 @@
-"""JPEG 2000, which is only read: samples of any depth as they are stored, 8 and 16 bits through
-Pillow.
+"""Read JPEG 2000: samples of any depth as stored, those of 8 and 16 bits through Pillow.
 
-Pillow shifts samples of other depths to the left, lifts signed ones above zero, and looks up
-palettes after that. What it does is undone where it lost nothing; for the rest imagecodecs decodes
-the codestream.
+Pillow shifts samples of other depths to the left, offsets signed ones to be unsigned, and looks up
+palettes after that. This is undone if it lost nothing; else imagecodecs decodes the codestream.
 """
 
 from __future__ import annotations
@@ -43,10 +41,10 @@ from convcli.io.images.read import stored_bytes
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-_SAMPLE_BYTES = 4  # of a sample in OpenJPEG
+_SAMPLE_BYTES = 4  # bytes per sample in OpenJPEG
 _EOC = b"\xff\xd9"  # the marker that ends a codestream
 _BY_PACKAGE = Extension("png16", {})
-"""The extra that brings imagecodecs."""
+"""The extra that installs imagecodecs."""
 
 
 class Jpeg2000(Pillow):
@@ -84,9 +82,7 @@ class Jpeg2000(Pillow):
         return find_metadata(stream)
 
     def find_damage(self, stream: BinaryIO) -> str:
-        """Look for the end: within a packet there is no marker above FF 8F (ISO/IEC 15444-1,
-        A.4.4).
-        """
+        """Look for the end marker; packets hold no marker above FF 8F (ISO/IEC 15444-1, A.4.4)."""
         tail = b""
         while block := stream.read(BLOCK):
             if _EOC in tail + block:
@@ -99,7 +95,7 @@ class Jpeg2000(Pillow):
         return max(each.bits for each in sizes.components) if sizes else 8
 
     def decoding_bytes(self, image: ImageFile, stream: BinaryIO) -> int:
-        """Count also the samples of a tile, which OpenJPEG frees before Pillow hands over its own."""
+        """Add the samples of a tile, which OpenJPEG frees before Pillow copies its own."""
         sizes = _find_sizes(stream)
         pixels = tile = image.width * image.height
         if sizes:
@@ -110,8 +106,9 @@ class Jpeg2000(Pillow):
 
 
 def _working_bytes(header: Header) -> int:
-    """Return the bytes of a sample that reading by components takes at most, as measured:
-    OpenJPEG's, and copies.
+    """Return the most bytes per sample that reading by components takes, as measured.
+
+    They include OpenJPEG's samples and all copies.
     """
     _, alpha, _ = header.ordered()
     if header.colour_space == SYCC:
@@ -121,9 +118,7 @@ def _working_bytes(header: Header) -> int:
 
 
 def _find_sizes(stream: BinaryIO) -> Sizes | None:
-    """Return the sizes that a file declares, None where it has no such header; the stream stays
-    where it is.
-    """
+    """Return the sizes that a file declares, None if it has none; keeps the stream's position."""
     before = stream.tell()
     stream.seek(0)
     segment = stream.read(FRONT_BYTES).partition(SOC_SIZ)[2]
@@ -135,7 +130,7 @@ def _find_sizes(stream: BinaryIO) -> Sizes | None:
 
 
 def _decode(header: Header, codestream: bytes, name: str) -> NDArray[Any]:
-    """Return the values (H, W, components) of a codestream as they are stored.
+    """Decode the values (H, W, components) of a codestream as stored.
 
     Raises DtypeError for components of different sizes, or of kinds that neither Pillow nor
     imagecodecs decodes.
@@ -166,9 +161,7 @@ def _decode(header: Header, codestream: bytes, name: str) -> NDArray[Any]:
 def _decode_by_pillow(
     components: tuple[Component, ...], codestream: bytes, name: str
 ) -> NDArray[Any]:
-    """Decode a codestream by Pillow, and undo its shift and its lift: it fills 8 bits, or 16, from
-    the top.
-    """
+    """Decode a codestream by Pillow, and undo its shift to 8 or 16 bits and its offset."""
     from PIL import Image
 
     load_plugin("JPEG2000")
@@ -187,18 +180,18 @@ def _decode_by_pillow(
 def _picture(
     header: Header, values: NDArray[Any], name: str
 ) -> tuple[NDArray[Any], bool, tuple[str, ...]]:
-    """Return the picture (H, W) or (H, W, C) of a file's components, whether it ends in alpha, and
-    notes.
+    """Return the picture (H, W) or (H, W, C), whether it ends in alpha, and notes.
 
-    Values are as stored. Those of a picture with alpha, and of channels of different depths, are
-    scaled to the whole range of 8 or 16 bits. Raises DtypeError for colours that would have to be
-    converted.
+    Values stay as stored, except that those of a picture with alpha, or with channels of different
+    depths, are scaled to the whole range of 8 or 16 bits. Raises DtypeError for CMYK and CIELab.
     """
     order, alpha, premultiplied = header.ordered()
     channels = [header.channels[number] for number in order]
     depths = [header.depth(channel) for channel in channels]
     planes = [values[..., channel.component] for channel in channels]
     notes = []
+
+    # Look up the palette.
     if header.palette is not None:
         last = len(header.palette.colours) - 1
         columns = [
@@ -210,6 +203,8 @@ def _picture(
             for plane, column in zip(planes, columns, strict=True)
         ]
         notes.append("palette expanded")
+
+    # Convert or refuse colours that are not RGB.
     if header.colour_space in (CMYK, CIELAB):
         space = {CMYK: "CMYK", CIELAB: "CIELab"}[header.colour_space]
         raise DtypeError(
@@ -235,8 +230,9 @@ def _picture(
 
 
 def _to_rgb(planes: list[NDArray[Any]], depths: list[Component]) -> list[NDArray[Any]]:
-    """Return red, green and blue of luma and chroma. Source: ISO/IEC 15444-1, I.5.3.3, sYCC; IEC
-    61966-2-1, Annex F.
+    """Convert luma and chroma (sYCC) to red, green and blue.
+
+    Source: ISO/IEC 15444-1, I.5.3.3; IEC 61966-2-1, Annex F.
     """
     luma = planes[0].astype(np.float64)
     chroma = zip(planes[1:], depths[1:], strict=True)
@@ -248,7 +244,7 @@ def _to_rgb(planes: list[NDArray[Any]], depths: list[Component]) -> list[NDArray
 def _scale(
     planes: list[NDArray[Any]], depths: list[Component], name: str
 ) -> tuple[list[NDArray[Any]], str]:
-    """Return planes in the whole range of 8 or 16 bits, and that in words, "" if they had it."""
+    """Scale planes to the whole range of 8 or 16 bits; return them and a note, "" if unchanged."""
     if any(each.signed for each in depths):
         raise DtypeError(
             f"{name} holds signed samples beside others or alpha",

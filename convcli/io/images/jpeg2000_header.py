@@ -1,4 +1,4 @@
-"""The header of a JPEG 2000 file: its components, its channels, and how they become a picture.
+"""Read the header of a JPEG 2000 file: its components, its channels, and its palette.
 
 Sources: ISO/IEC 15444-1, A.5.1 (the marker segment SIZ) and I.5.3 (the boxes of JP2).
 """
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FRONT_BYTES = 2**20
-"""Bytes of boxes that may stand before a codestream."""
+"""Bytes at the start of a file that are searched for the codestream's header."""
 
 SIGNATURE = b"\x00\x00\x00\x0cjP  \r\n\x87\n"
 SOC_SIZ = b"\xff\x4f\xff\x51"  # the markers that begin a codestream
@@ -24,7 +24,7 @@ _MOST_BITS = 38
 
 
 class Component(NamedTuple):
-    """Bits of a component's samples, whether they are signed, and how many pixels apart they lie."""
+    """A component: bits per sample, whether samples are signed, and their distances in pixels."""
 
     bits: int
     signed: bool
@@ -54,9 +54,7 @@ class Palette(NamedTuple):
 
 
 class Mapping(NamedTuple):
-    """Where a channel's samples come from: a component, and the column of the palette, None without
-    one.
-    """
+    """The source of a channel's samples: a component, and a column of the palette or None."""
 
     component: int
     column: int | None = None
@@ -64,11 +62,11 @@ class Mapping(NamedTuple):
 
 @dataclass(frozen=True)
 class Header:
-    """What a JPEG 2000 file says of its samples.
+    """What a JPEG 2000 file declares about its samples.
 
-    start: of the codestream in the file. boxed: whether boxes describe it. colour_space: as
-    enumerated; 0 if an ICC profile or nothing tells it. definitions: (channel, type, association)
-    of each; empty if the file does not say.
+    start: the offset of the codestream. boxed: whether boxes describe it. colour_space: as
+    enumerated; 0 if an ICC profile or nothing declares it. definitions: (channel, type,
+    association) of each; empty if the file does not declare them.
     """
 
     start: int
@@ -81,43 +79,44 @@ class Header:
 
     @property
     def channels(self) -> tuple[Mapping, ...]:
-        """Where the samples of each channel come from, in the order in which channels are numbered."""
+        """The sources of the channels' samples, in the order of the channels' numbers."""
         return self.mappings or tuple(
             Mapping(number) for number in range(len(self.sizes.components))
         )
 
     def depth(self, channel: Mapping) -> Component:
-        """Return what samples a channel has."""
+        """Return the bits and the sign of a channel's samples."""
         component = self.sizes.components[channel.component]
         if channel.column is None or self.palette is None:
             return component
         return self.palette.columns[channel.column]
 
     def ordered(self) -> tuple[tuple[int, ...], bool, bool]:
-        """Return the channels in the order of a picture, and whether the last is alpha, and
-        premultiplied.
+        """Return the channels in a picture's order, whether the last is alpha, and premultiplied.
 
-        Colours come in the order of their associations, then what is none. Alpha is one channel
-        that belongs to the whole picture, behind one or three colours; without boxes, as Pillow has
-        it.
+        Colours come in the order of their associations, then all other channels. Alpha is one
+        channel for the whole picture, after one or three colours. Without boxes, the last of 2 or 4
+        channels is alpha, as for Pillow.
         """
         count = len(self.channels)
         if not self.definitions:
             return tuple(range(count)), not self.boxed and count in (2, 4), False
-        said = {channel: (kind, association) for channel, kind, association in self.definitions}
+        defined = {channel: (kind, association) for channel, kind, association in self.definitions}
         colours = sorted(
-            (said[n][1], n) for n in range(count) if said.get(n, (None,))[0] == _COLOUR
+            (defined[n][1], n) for n in range(count) if defined.get(n, (None,))[0] == _COLOUR
         )
-        others = [n for n in range(count) if said.get(n, (None,))[0] != _COLOUR]
+        others = [n for n in range(count) if defined.get(n, (None,))[0] != _COLOUR]
         order = (*(n for _, n in colours), *others)
-        kinds = [said.get(n, (None, None)) for n in others]
+        kinds = [defined.get(n, (None, None)) for n in others]
         alpha = len(colours) in (1, 3) and kinds in ([(_ALPHA, 0)], [(_PREMULTIPLIED, 0)])
         return order, alpha, alpha and kinds[0][0] == _PREMULTIPLIED
 
     @property
     def is_plain(self) -> bool:
-        """Whether Pillow reads the picture as it is: 8 bits, or 16 of gray alone, and nothing
-        unusual beside.
+        """Whether Pillow reads the picture right.
+
+        That is 8 bits, or 16 of gray only, without a palette, reordered channels, premultiplied
+        alpha, CIELab or signed samples.
         """
         components = self.sizes.components
         count = len(components)
@@ -136,8 +135,9 @@ class Header:
 
 
 def read_sizes(segment: bytes) -> Sizes:
-    """Return what the segment SIZ declares, given what follows its marker. Raises ValueError for
-    one that is cut.
+    """Return what the segment SIZ declares. Raises ValueError if it is cut.
+
+    segment: the bytes after its marker.
     """
     try:
         *edges, count = struct.unpack(">8IH", segment[4:38])
@@ -157,7 +157,7 @@ def read_sizes(segment: bytes) -> Sizes:
 
 
 def read_header(stream: BinaryIO) -> Header | None:
-    """Return the header of a file, None for one that is damaged; the stream stays where it is."""
+    """Read the header of a file, None if it is damaged; keeps the stream's position."""
     before = stream.tell()
     stream.seek(0)
     front = stream.read(FRONT_BYTES)
@@ -165,12 +165,12 @@ def read_header(stream: BinaryIO) -> Header | None:
     try:
         if front.startswith(SOC_SIZ):
             return Header(0, read_sizes(front[4:]))
-        boxes = dict(reversed(list(_boxes(front, 0, len(front)))))  # of each kind the first
+        boxes = dict(reversed(list(_boxes(front, 0, len(front)))))  # the first of each kind
         start = boxes[b"jp2c"].start
         if front[start : start + 4] != SOC_SIZ:
             return None
-        said = boxes.get(b"jp2h", range(0))
-        inner = dict(reversed(list(_boxes(front, said.start, said.stop))))
+        header_box = boxes.get(b"jp2h", range(0))
+        inner = dict(reversed(list(_boxes(front, header_box.start, header_box.stop))))
         content = {kind: front[place.start : place.stop] for kind, place in inner.items()}
         colour = content.get(b"colr", b"")
         header = Header(
@@ -183,16 +183,14 @@ def read_header(stream: BinaryIO) -> Header | None:
             definitions=tuple(struct.iter_unpack(">HHH", content.get(b"cdef", b"")[2:])),
         )
         for channel in header.channels:
-            header.depth(
-                channel
-            )  # raises LookupError for a channel of a component that there is not
+            header.depth(channel)  # raises LookupError if a component or column is missing
         return header
     except (ValueError, LookupError, struct.error):
         return None
 
 
 def _boxes(front: bytes, start: int, end: int) -> Iterator[tuple[bytes, range]]:
-    """Yield the type of each box and where its content lies, up to the codestream's."""
+    """Yield the type of each box and the range of its content, up to the codestream's box."""
     while start + 8 <= end:
         length, kind = int.from_bytes(front[start : start + 4], "big"), front[start + 4 : start + 8]
         head = 8
@@ -227,7 +225,7 @@ def _palette(content: bytes) -> Palette:
 
 
 def _mappings(content: bytes) -> tuple[Mapping, ...]:
-    """Return the channels that a box cmap makes of components."""
+    """Return the channels that a box cmap declares."""
     rows = struct.iter_unpack(">HBB", content)
     return tuple(
         Mapping(component, column if kind == 1 else None) for component, kind, column in rows

@@ -1,4 +1,4 @@
-"""JPEG: how strongly an image was quantised, so that what is made of it can be written likewise.
+"""Read the quantisation tables and the chroma subsampling of a JPEG, to write the output with them.
 
 Source: ITU-T T.81, B.2.4.1 (tables) and B.2.2 (sampling factors); annex K.1 has the tables that
 libjpeg (IJG) scales.
@@ -18,108 +18,34 @@ Table = tuple[int, ...]
 _TABLES = 0xDB
 _FRAMES = (0xC0, 0xC1, 0xC2)
 _SUBSAMPLING = ("4:4:4", "4:2:2", "4:2:0")
-"""The names of Pillow's numbers: how many of the chroma samples are kept."""
+"""The names of Pillow's numbers for chroma subsampling."""
 
 _LUMA = (
-    *(
-        16,
-        11,
-        10,
-        16,
-        24,
-        40,
-        51,
-        61,
-        12,
-        12,
-        14,
-        19,
-        26,
-        58,
-        60,
-        55,
-        14,
-        13,
-        16,
-        24,
-        40,
-        57,
-        69,
-        56,
-    ),
-    *(
-        14,
-        17,
-        22,
-        29,
-        51,
-        87,
-        80,
-        62,
-        18,
-        22,
-        37,
-        56,
-        68,
-        109,
-        103,
-        77,
-        24,
-        35,
-        55,
-        64,
-        81,
-        104,
-        113,
-        92,
-    ),
+    *(16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55),
+    *(14, 13, 16, 24, 40, 57, 69, 56, 14, 17, 22, 29, 51, 87, 80, 62),
+    *(18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92),
     *(49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99),
 )
 _CHROMA = (
-    *(
-        17,
-        18,
-        24,
-        47,
-        99,
-        99,
-        99,
-        99,
-        18,
-        21,
-        26,
-        66,
-        99,
-        99,
-        99,
-        99,
-        24,
-        26,
-        56,
-        99,
-        99,
-        99,
-        99,
-        99,
-    ),
-    *(47, 66, 99, 99, 99, 99, 99, 99, *[99] * 32),
+    *(17, 18, 24, 47, 99, 99, 99, 99, 18, 21, 26, 66, 99, 99, 99, 99),
+    *(24, 26, 56, 99, 99, 99, 99, 99, 47, 66, 99, 99, 99, 99, 99, 99),
+    *[99] * 32,
 )
+"""The tables of annex K.1, row-major."""
 
 _ZIGZAG = sorted(
     range(64),
     key=lambda at: (at // 8 + at % 8, at // 8 if (at // 8 + at % 8) % 2 else at % 8),
 )
-"""The place, row by row, of each coefficient in the order of a file: along diagonals, up and down
-by turns.
-"""
+"""Row-major indices of a block's 64 coefficients in the order of a file, which is zigzag."""
 
 
 @dataclass(frozen=True)
 class JpegTables:
-    """The quantisation tables of the components, in order, row by row, and how chroma is
-    subsampled.
+    """The quantisation tables of an image and its chroma subsampling.
 
-    subsampling: 0 for 4:4:4, 1 for 4:2:2, 2 for 4:2:0; None for a picture of one component.
+    tables: one per component, row-major. subsampling: 0 for 4:4:4, 1 for 4:2:2, 2 for 4:2:0; None
+    for a picture of one component.
     """
 
     tables: tuple[Table, ...]
@@ -127,7 +53,7 @@ class JpegTables:
 
     @cached_property
     def quality(self) -> int | None:
-        """The quality from 1 to 100 whose tables libjpeg would write, None if these are others."""
+        """The quality from 1 to 100 for which libjpeg writes these tables, or None."""
         bases = (_LUMA, *[_CHROMA] * 2, _LUMA)
         for quality in range(100, 0, -1):
             if all(
@@ -139,9 +65,7 @@ class JpegTables:
 
     @property
     def options(self) -> dict[str, Any]:
-        """The options of Pillow's encoder that quantise likewise; without a quality, it takes
-        tables as they are.
-        """
+        """The options with which Pillow's encoder writes these tables."""
         subsampling = self.subsampling or 0
         if self.quality is not None:
             return {"quality": self.quality, "subsampling": subsampling}
@@ -159,10 +83,9 @@ class JpegTables:
         >>> JpegTables((_scaled(_LUMA, 80), _scaled(_CHROMA, 80), _scaled(_CHROMA, 80)), 2).words
         "the input's quality 80, 4:2:0"
         """
-        kept = "quantisation tables" if self.quality is None else f"quality {self.quality}"
-        return f"the input's {kept}" + (
-            "" if self.subsampling is None else f", {_SUBSAMPLING[self.subsampling]}"
-        )
+        tables = "quantisation tables" if self.quality is None else f"quality {self.quality}"
+        chroma = "" if self.subsampling is None else f", {_SUBSAMPLING[self.subsampling]}"
+        return f"the input's {tables}{chroma}"
 
 
 def _scaled(base: Table, quality: int) -> Table:
@@ -172,7 +95,7 @@ def _scaled(base: Table, quality: int) -> Table:
 
 
 def find_tables(stream: BinaryIO) -> JpegTables | None:
-    """Return how the first image of a file is quantised; None if its header does not say."""
+    """Read the tables and the subsampling of a file's first image; None if they are not there."""
     tables: dict[int, Table] = {}
     components: list[tuple[int, int]] = []
     try:
@@ -187,14 +110,15 @@ def find_tables(stream: BinaryIO) -> JpegTables | None:
         found = tuple(tables[table] for _, table in components)
     except (ValueError, KeyError, IndexError):
         return None
-    return (
-        JpegTables(found, _subsampling([factors for factors, _ in components])) if found else None
-    )
+    if not found:
+        return None
+    return JpegTables(found, _subsampling([factors for factors, _ in components]))
 
 
 def _parse_tables(content: bytes) -> Iterator[tuple[int, Table]]:
-    """Yield the number of each table of a segment, and its values row by row; those of 16 bits at
-    most 255.
+    """Yield the number and the values, row-major, of each table of a segment.
+
+    Values are limited to 1 to 255, as baseline JPEG holds them.
     """
     at = 0
     while at < len(content):
@@ -209,10 +133,9 @@ def _parse_tables(content: bytes) -> Iterator[tuple[int, Table]]:
 
 
 def _subsampling(factors: list[int]) -> int | None:
-    """Return Pillow's number of the subsampling that keeps as much of chroma, or more where it has
-    no such.
+    """Return Pillow's number of the subsampling, or of the next one that keeps more chroma.
 
-    factors: of each component, the horizontal in the upper four bits and the vertical in the lower.
+    factors: of each component, horizontal in the upper four bits and vertical in the lower four.
     """
     if len(factors) == 1:
         return None

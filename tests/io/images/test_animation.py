@@ -163,9 +163,8 @@ def test_frames_alike_that_last_too_long_are_refused(
 ) -> None:
     array = np.zeros((3, 4, 4, 1), np.uint8)
     array[2] = 9
-    with pytest.raises(
-        InputError, match=rf"{suffix} cannot count how long frames last.*; write \.gif"
-    ):
+    refusal = rf"{suffix} cannot store the total duration of equal frames.*; write \.gif"
+    with pytest.raises(InputError, match=refusal):
         io.save(
             tmp_path / f"b.{suffix}",
             array,

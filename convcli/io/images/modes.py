@@ -1,4 +1,4 @@
-"""The table of Pillow's modes: how each is read."""
+"""Define how each of Pillow's modes is read."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 
 class Reading(NamedTuple):
-    """How a mode is read: the mode it is converted to, that for a file with transparency, the
-    number type, a note.
+    """How a mode is read: the modes it is converted to, the dtype, and a note.
+
+    opaque, transparent: the mode for a file without and with transparency; "" converts nothing.
     """
 
     opaque: str
@@ -17,7 +18,7 @@ class Reading(NamedTuple):
 
     @property
     def words(self) -> tuple[str, str, str]:
-        """The samples, the samples of a file with transparency, and what is done to them, in words.
+        """Describe the samples without and with transparency, and the conversion.
 
         >>> MODES["P"].words
         ('RGB uint8', 'RGBA uint8', 'palette expanded')
@@ -52,6 +53,5 @@ MODES = {
     "HSV": _to_rgb("HSV"),
     "I": Reading("I", "I", "int32"),
     "F": Reading("F", "F", "float32"),
-} | {
-    f"I;16{order}": Reading("", "", "uint16") for order in ("", "L", "B", "N")
-}  # "" converts nothing
+    **{f"I;16{order}": Reading("", "", "uint16") for order in ("", "L", "B", "N")},
+}

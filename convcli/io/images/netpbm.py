@@ -1,4 +1,4 @@
-"""PBM, PGM, PPM and PFM: through Pillow, which knows no comments."""
+"""Read and write PBM, PGM, PPM and PFM through Pillow, and their comments here."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Netpbm(Pillow):
-    """PBM, PGM, PPM or PFM; a file of each may be called PNM."""
+    """PBM, PGM, PPM or PFM; files of each may have the suffix .pnm."""
 
     def format_name(self, image: ImageFile) -> str:
         return {"1": "pbm", "L": "pgm", "I": "pgm", "RGB": "ppm", "F": "pfm"}.get(

@@ -1,6 +1,4 @@
-"""Pillow's settings, which are global to the process, and the errors that it raises for damaged
-files.
-"""
+"""Control Pillow's process-wide settings, and list the errors that it raises for damaged files."""
 
 from __future__ import annotations
 
@@ -29,25 +27,22 @@ DECODING_ERRORS = (
     struct.error,
     zlib.error,
 )
-"""What Pillow raises for a damaged file: nearly anything."""
+"""What Pillow raises for a damaged file, as found by fuzzing."""
 
 DIRECTORY_ERRORS = (*DECODING_ERRORS, AttributeError, ZeroDivisionError)
-"""What it raises for damaged directories of a TIFF or of EXIF, and for values that are not what
-they should be.
-"""
+"""What Pillow raises for damaged directories of a TIFF or of EXIF, and for wrong values in them."""
 
-# Pillow loads these on demand, by importing every plugin it has; importing the one spares that.
+# Pillow loads these on demand by importing all its plugins; importing the needed one is faster.
 _PLUGINS = {"WEBP": "WebPImagePlugin", "TIFF": "TiffImagePlugin", "JPEG2000": "Jpeg2KImagePlugin"}
 _held = threading.RLock()
-_SILENCE = (
-    logging.NullHandler()
-)  # where a program sets up no other, Pillow's logger would write to stderr
+_SILENCE = logging.NullHandler()  # without a handler, Pillow's logger writes to stderr
 
 
 @contextmanager
 def lenient() -> Iterator[None]:
-    """Let Pillow leave blank what a file does not hold, until the block ends; the setting is global
-    to the process.
+    """Let Pillow decode truncated files, leaving missing samples blank, until the block ends.
+
+    The setting is global to the process, and held by one thread at a time.
     """
     from PIL import ImageFile
 
@@ -61,11 +56,10 @@ def lenient() -> Iterator[None]:
 
 @contextmanager
 def unguarded(pixels: int | None = None) -> Iterator[None]:
-    """Put other limits in the place of Pillow's own of pixels, by default none, and mute its
-    warnings.
+    """Replace Pillow's pixel limit and mute its warnings until the block ends.
 
-    Both settings are global to the process, so they are held by one thread at a time, and put back
-    when the block ends. pixels: above which Pillow raises DecompressionBombError.
+    pixels: the number above which Pillow raises DecompressionBombError; None for no limit. Both
+    settings are global to the process, and held by one thread at a time.
     """
     from PIL import Image
 
@@ -92,11 +86,10 @@ def load_plugin(pillow: str) -> None:
 
 @cache
 def _listen_to_libtiff() -> None:
-    """Keep libtiff, which Pillow's own library carries, from writing to stderr in its words what
-    Pillow then raises.
+    """Keep Pillow's libtiff from writing errors to stderr, which Pillow raises as exceptions too.
 
-    What Pillow does not raise is kept for `listening`: a fax is decoded beyond a code that means
-    nothing.
+    Errors that Pillow does not raise are kept for `listening`: fax decoding continues after an
+    invalid code.
     """
     try:
         library = ctypes.CDLL(import_module("PIL._imaging").__file__)
@@ -120,9 +113,7 @@ _heard = threading.local()
 
 @contextmanager
 def listening() -> Iterator[list[str]]:
-    """Collect what libtiff finds wrong with samples in this thread, and Pillow does not raise,
-    until the block ends.
-    """
+    """Collect libtiff's errors in this thread that Pillow does not raise, until the block ends."""
     _heard.damage = []
     try:
         yield _heard.damage
@@ -131,9 +122,9 @@ def listening() -> Iterator[list[str]]:
 
 
 class Bounded:
-    """A file of which no more is asked than it holds: Python allocates all that is asked for.
+    """A file whose reads are limited to its size, as Python allocates all bytes that are requested.
 
-    Pillow asks for as many bytes as a header declares, or as lie between two strips.
+    Pillow requests as many bytes as a header declares, or as there are between two strips.
     """
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -151,10 +142,10 @@ class Bounded:
 
 
 class Whole:
-    """A stream without a file descriptor, whose writes are whole or raise.
+    """A stream without a file descriptor, whose writes are complete or raise.
 
-    Pillow's encoders write to a descriptor themselves, and take a part of a write, as on a full
-    disk, for all of it.
+    Given a descriptor, Pillow's encoders write to it themselves, and do not notice a partial write,
+    such as on a full disk.
     """
 
     def __init__(self, stream: BinaryIO) -> None:

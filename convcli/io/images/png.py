@@ -1,5 +1,6 @@
-"""PNG: read by Pillow, or 16 bits in several channels by imagecodecs; written by Pillow, or large
-ones in stripes.
+"""Read PNG by Pillow, or 16 bits in several channels by imagecodecs; write it.
+
+Large pictures are written in stripes by `png_encode`, others by Pillow.
 """
 
 from __future__ import annotations
@@ -41,19 +42,15 @@ if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
 LEVEL = 1
-"""The level that is used if none is given: zlib's own, 6, takes about four times as long, for about
-the same size.
-"""
+"""The default compression level; zlib's own, 6, takes four times as long for a similar size."""
 
 
 _LAST_HEAD = bytes(4) + b"IEND"
-_MAX_SHORT = 65535  # in 16 bits: the numerator and the denominator of a PNG's seconds
+_MAX_SHORT = 65535  # the largest numerator and denominator of a frame's delay in seconds, 16 bits
 
 
 class Png(Pillow):
-    """PNG: a large picture, or one that Pillow would cut, in stripes by all threads; all else by
-    Pillow.
-    """
+    """PNG: pictures that are large, or that Pillow would cut, in stripes; all others by Pillow."""
 
     self_ending = True
 
@@ -86,18 +83,19 @@ class Png(Pillow):
         return self._read_deep(stream, request, channels)
 
     def _read_deep(self, stream: BinaryIO, request: ReadRequest, channels: int) -> Data:
-        """Return the samples (H, W, C) of a PNG of 16 bits, uint16, upright; a transparent colour
-        is alpha.
+        """Read the samples (H, W, C) of a PNG of 16 bits as uint16, upright.
 
-        Of an animation, the first frame: imagecodecs takes no other. Raises FileError for others,
-        and for a file that is damaged, LimitError for a header that declares more than the limits
-        allow.
+        A transparent colour becomes alpha. Of an animation, imagecodecs reads only the first frame.
+        Raises FileError for other frames and for a damaged file, LimitError for a header that
+        declares more than the limits allow.
         """
         name, limits = request.name, request.limits
         found = self.find_metadata(stream)
         stream = found.view(stream, name, limits)
         if damage := self.damage(stream):
             raise integrity.damaged(name, damage, "png")
+
+        # Check the limits and the requested frame.
         content = stream.read()
         width, height = size_of(content)
         limits.check_pixels(name, width, height)
@@ -113,6 +111,8 @@ class Png(Pillow):
         samples = 2 * width * height * (channels + 1) * (2 if orientation > 1 else 1)
         decoding = len(content) + max(samples, len(content))
         limits.check_memory(name, decoding)
+
+        # Decode, and describe what was done.
         array = _decode(content, name)
         notes = (
             describe_frame(0, frames),
@@ -141,13 +141,13 @@ class Png(Pillow):
         write_png(stream, as_frames(array)[0], level, request.threads, first, last)
 
     def prepare(self, image: ImageFile) -> None:
-        """Scale the transparent level of 2 or 4 bits, whose samples Pillow scales to 8."""
+        """Scale the transparent level of 2 or 4 bits, as Pillow scales only the samples to 8."""
         raw = str(image.tile[0][3]) if image.tile else ""
         if raw in ("L;2", "L;4") and "transparency" in image.info:
             image.info["transparency"] *= 255 // (2 ** int(raw[-1]) - 1)
 
     def metadata_options(self, metadata: Metadata, width: int, height: int) -> dict[str, Any]:
-        """Return how an animation plays; all else is written as chunks of our own."""
+        """Return the timing of an animation; `make_chunks` writes all other metadata."""
         if not metadata.timing:
             return {}
         durations = [_duration(duration) for duration in metadata.timing.durations]
@@ -159,9 +159,7 @@ class Png(Pillow):
     def encoding_bytes(
         self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
     ) -> int:
-        """Bytes of the stripes; or those of Pillow, which holds what differs from the frame before
-        once more.
-        """
+        """Return the bytes of the stripes, or of Pillow with its copies of changed areas."""
         if in_stripes(dtype, shape):
             return encoding_bytes(shape, dtype, request.threads)
         frames, pixels, channels = measures(shape)
@@ -172,20 +170,15 @@ class Png(Pillow):
 
 
 def in_stripes(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
-    """Return whether such an array is one picture of more than one stripe, or of samples that
-    Pillow would cut.
-    """
+    """Return whether an array is one picture larger than a stripe, or one that Pillow would cut."""
     if len(shape) > 3:
         return False
-    return math.prod(shape) * dtype.itemsize > STRIPE or (
-        dtype == np.uint16 and channel_count(shape) > 1
-    )
+    is_cut = dtype == np.uint16 and channel_count(shape) > 1
+    return is_cut or math.prod(shape) * dtype.itemsize > STRIPE
 
 
 class _WithChunks(Whole):
-    """A stream to which Pillow writes a PNG, and which puts chunks behind its first, and before its
-    last.
-    """
+    """A stream to which Pillow writes a PNG; it adds chunks after the first and before the last."""
 
     def __init__(self, stream: BinaryIO, first: Sequence[Chunk], last: Sequence[Chunk]) -> None:
         super().__init__(stream)
@@ -216,8 +209,7 @@ def _decode(content: bytes, name: str) -> NDArray[Any]:
 
 
 def _duration(duration: float) -> float:
-    """Return the nearest milliseconds that a PNG holds: a fraction of seconds, of two numbers of 16
-    bits.
+    """Round milliseconds to what a PNG holds: seconds as a fraction of two 16-bit numbers.
 
     >>> _duration(41.7), _duration(70_004), _duration(1e9)
     (41.7, 70000, 65535000)

@@ -1,4 +1,4 @@
-"""PNG: its chunks, read and written, and the frames that they make.
+"""Read and write the chunks of a PNG, and the frames of an animation.
 
 Source: W3C, "Portable Network Graphics (PNG) Specification (Third Edition)", 5 and 11.
 """
@@ -20,16 +20,13 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEAD = len(SIGNATURE) + 25
 """Bytes up to the end of the chunk IHDR, which is the first."""
 
-_SAMPLES = (
-    b"IDAT",
-    b"fdAT",
-)  # the chunks of samples, and of those of an animation's further frames
+_SAMPLES = (b"IDAT", b"fdAT")  # the chunks of samples; fdAT for an animation's further frames
 CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 OF_SAMPLES = (*CRITICAL, b"tRNS", b"acTL", b"fcTL", b"fdAT")
-"""Chunks without which the samples are not what they are."""
+"""Chunks that change the decoded samples."""
 
 _CHANNELS = {2: 3, 4: 2, 6: 4}
-"""Channels of the colour types that have more than one, in 16 bits."""
+"""Channels of the colour types that have more than one in 16 bits."""
 
 _DISPOSALS = {1: Disposal.CLEAR, 2: Disposal.RESTORE}  # by the numbers of fcTL
 
@@ -42,14 +39,14 @@ class Chunk(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a chunk lies: its type, its first byte, and the one behind it."""
+    """The position of a chunk: its type, its start, and its end."""
 
     kind: bytes
     start: int
     end: int
 
     def read(self, stream: BinaryIO) -> tuple[bytes, bool]:
-        """Return the content, and whether its checksum is right."""
+        """Return the content, and whether its CRC-32 matches."""
         stream.seek(self.start + 8)
         content = stream.read(self.end - self.start - 12)
         checksum = zlib.crc32(content, zlib.crc32(self.kind))
@@ -57,7 +54,7 @@ class Place(NamedTuple):
 
 
 def find_chunks(stream: BinaryIO) -> Iterator[Place]:
-    """Yield where the chunks lie, up to IEND. Raises ValueError where the file ends too early."""
+    """Yield the positions of the chunks, up to IEND. Raises ValueError if the file is cut."""
     start, kind = len(SIGNATURE), b""
     while kind != b"IEND":
         stream.seek(start)
@@ -71,10 +68,10 @@ def find_chunks(stream: BinaryIO) -> Iterator[Place]:
 
 
 def read_chunks(stream: BinaryIO, *, with_samples: bool = False) -> Iterator[Chunk]:
-    """Yield the chunks up to IEND; those of samples are checked, and come without their content by
-    default.
+    """Yield the chunks up to IEND, and check all of them.
 
-    Raises ValueError where the file ends too early, or a chunk's checksum differs.
+    with_samples: include the content of chunks of samples. Raises ValueError if the file ends too
+    early or a chunk's checksum differs.
     """
     for place in find_chunks(stream):
         kind, start, end = place
@@ -94,7 +91,7 @@ def read_chunks(stream: BinaryIO, *, with_samples: bool = False) -> Iterator[Chu
 
 
 def ancillary(stream: BinaryIO) -> list[Chunk]:
-    """Return the chunks besides those that hold sizes and samples, and the palette."""
+    """Return all chunks except the critical ones: header, palette, samples and end."""
     return [chunk for chunk in read_chunks(stream) if chunk.kind not in CRITICAL]
 
 
@@ -106,8 +103,9 @@ def write_chunk(stream: BinaryIO, kind: bytes, content: bytes) -> None:
 
 
 def deep_channels(stream: BinaryIO) -> int:
-    """Return the channels of a file of 16 bits a sample that has several, else 0; the stream is
-    left at its start.
+    """Return the channels of a file with several of 16 bits, else 0.
+
+    Leaves the stream at its start.
     """
     stream.seek(0)
     head = stream.read(26)
@@ -123,7 +121,7 @@ def size_of(content: bytes) -> tuple[int, int]:
 
 
 def count_frames(chunks: list[Chunk]) -> int:
-    """Return the frames of an animated PNG, its still image among them; 1 of a PNG that is none.
+    """Return the number of frames of an animated PNG, including its still image; else 1.
 
     Source: as above, 11.3.6.
     """
@@ -132,19 +130,19 @@ def count_frames(chunks: list[Chunk]) -> int:
 
 
 def read_regions(stream: BinaryIO) -> Iterator[Region]:
-    """Yield the frames of an animation, but no still image before them.
+    """Yield the frames of an animation, without a still image before them.
 
-    Raises ValueError where their chunks are out of sequence, or a frame lies outside.
+    Raises ValueError if their chunks are out of sequence or a frame exceeds the canvas.
     Source: as above, 11.3.6.
     """
     shared: list[Chunk] = []
     frame: list[Chunk] = []
     sequence = count()
     for chunk in read_chunks(stream, with_samples=True):
-        if chunk.kind in (b"fcTL", b"fdAT") and chunk.content[:4] != next(sequence).to_bytes(
-            4, "big"
-        ):
-            raise ValueError("the chunks of its animation are out of sequence")
+        if chunk.kind in (b"fcTL", b"fdAT"):
+            expected = next(sequence).to_bytes(4, "big")
+            if chunk.content[:4] != expected:
+                raise ValueError("the chunks of its animation are out of sequence")
         if chunk.kind in (b"IHDR", b"PLTE", b"tRNS"):
             shared.append(chunk)
         elif chunk.kind in _SAMPLES and frame:
@@ -156,8 +154,9 @@ def read_regions(stream: BinaryIO) -> Iterator[Region]:
 
 
 def _region(shared: list[Chunk], frame: list[Chunk]) -> Region:
-    """Return a frame of an animation, from the chunks for all frames, and its own, the first of
-    which is its fcTL.
+    """Return a frame of an animation as a PNG of its own.
+
+    shared: the chunks for all frames. frame: the frame's fcTL, then the chunks of its samples.
     """
     control, *samples = frame
     _, width, height, left, top, delay, unit, disposal, blend = struct.unpack(

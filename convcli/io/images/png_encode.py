@@ -1,16 +1,21 @@
-"""An encoder of PNG for large pictures that uses all cores.
+"""Encode large pictures as PNG on all cores.
 
-Pillow's encoder uses one core, and tries five filters on every row: of the 1.8 s that `apply` takes
-for 4096x4096 pixels, 1.2 s. Here stripes of rows are filtered and deflated independently, each with
-one filter that is chosen by deflating a few of its rows under each, and that takes 0.27 s; of large
-photographs and screens the file is 0.9 to 1.1 times as large::
+Pillow's encoder uses one core and tries five filters on every row, which takes 1.2 s of the 1.8 s
+that `apply` takes for 4096x4096 pixels. Here stripes of rows are filtered and deflated
+independently, which takes 0.27 s. Each stripe has one filter, chosen by deflating a few of its rows
+under each. Files of large photographs and screenshots have 0.9 to 1.1 times the size::
 
-    IHDR | IDAT 78 01 | IDAT stripe 0 ... 00 00 ff ff | IDAT stripe 1 ... 00 00 ff ff | ... | IDAT 03 00 adler32 | IEND
-           zlib's head  raw deflate, ended by an empty stored block                           an empty last block
+    IHDR
+    IDAT  78 01                      zlib's header
+    IDAT  stripe 0 ... 00 00 ff ff   raw deflate, ended by an empty stored block
+    IDAT  stripe 1 ... 00 00 ff ff
+    ...
+    IDAT  03 00 adler32              an empty last block
+    IEND
 
-The stripes follow from the picture's shape alone, so the bytes are the same for any number of
-threads. Sources: W3C, "Portable Network Graphics (PNG) Specification", 5 and 9; RFC 1950 and 1951;
-the sums are joined as zlib's adler32_combine joins them.
+The stripes depend only on the picture's shape, so the bytes are the same for any number of threads.
+Sources: W3C, "Portable Network Graphics (PNG) Specification", 5 and 9; RFC 1950 and 1951;
+checksums are combined as by zlib's adler32_combine.
 """
 
 from __future__ import annotations
@@ -35,17 +40,13 @@ Result = TypeVar("Result")
 Bytes = NDArray[np.uint8]
 
 STRIPE = 1 << 18
-"""Bytes of samples in a stripe: few enough for a core's cache, and many beside the 32 KiB that
-deflate looks back.
-"""
+"""Bytes of samples in a stripe: fits a core's cache, and exceeds deflate's window of 32 KiB."""
 
 TRIED = 16
-"""Of a stripe's rows, one in so many is deflated under each filter to choose one."""
+"""One in this many rows of a stripe is deflated under each filter to choose the filter."""
 
 HELD = 8
-"""Memory of a thread, in sizes of a stripe: its samples, their neighbours, the filtered rows, the
-deflated ones.
-"""
+"""Memory per thread, in stripes: samples, their neighbours, filtered rows, deflated rows."""
 
 _COLOUR = {1: 0, 2: 4, 3: 2, 4: 6}  # by channels: gray, gray and alpha, RGB, RGBA
 _BASE = 65521  # Adler-32's modulus
@@ -59,11 +60,10 @@ def write_png(
     chunks: Sequence[Chunk] = (),
     last: Sequence[Chunk] = (),
 ) -> None:
-    """Encode a picture (H, W) or (H, W, C) of bool, uint8 or uint16, by so many threads.
+    """Encode a picture (H, W) or (H, W, C) of bool, uint8 or uint16.
 
-    Channels: gray, gray and alpha, RGB, RGBA; one for bool and uint16.   level: zlib's, 0 to 9.
-    chunks: of metadata, which are written before the samples. last: others, which are written
-    behind these.
+    Channels: gray, gray and alpha, RGB, RGBA; bool has one. level: zlib's, 0 to 9. chunks, last:
+    chunks of metadata to write before and after the samples.
 
     >>> import io
     >>> from PIL import Image
@@ -75,11 +75,8 @@ def write_png(
     bits = {"bool": 1, "uint8": 8, "uint16": 16}[array.dtype.name]
     picture = _Picture(array, max(bits * channels // 8, 1), level)
     stream.write(SIGNATURE)
-    write_chunk(
-        stream,
-        b"IHDR",
-        struct.pack(">IIBBBBB", *array.shape[1::-1], bits, _COLOUR[channels], 0, 0, 0),
-    )
+    head = struct.pack(">IIBBBBB", *array.shape[1::-1], bits, _COLOUR[channels], 0, 0, 0)
+    write_chunk(stream, b"IHDR", head)
     for chunk in chunks:
         write_chunk(stream, *chunk)
     write_chunk(stream, b"IDAT", b"\x78\x01")
@@ -93,13 +90,13 @@ def write_png(
 
 
 def encoding_bytes(shape: tuple[int, ...], dtype: np.dtype[Any], threads: int) -> int:
-    """Return the bytes that `write_png` takes at most, besides the picture and the file."""
+    """Return the most bytes that `write_png` takes besides the picture and the file."""
     row = math.prod(shape[1:]) * dtype.itemsize
     return HELD * threads * min(max(STRIPE, row), row * shape[0])
 
 
 class _Stripe(NamedTuple):
-    """The deflated rows, and the Adler-32 and the number of the bytes before that."""
+    """A stripe's deflated rows, and the Adler-32 and the number of the bytes before deflating."""
 
     deflated: bytes
     checksum: int
@@ -108,7 +105,7 @@ class _Stripe(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Picture:
-    """A picture to encode; step: bytes from a sample to its left neighbour, at least one."""
+    """A picture to encode; step: bytes from a sample to its left neighbour, at least 1."""
 
     array: NDArray[Any]
     step: int
@@ -116,7 +113,7 @@ class _Picture:
 
     @property
     def rows(self) -> int:
-        """Rows of a stripe."""
+        """Rows per stripe."""
         return max(STRIPE // (math.prod(self.array.shape[1:]) * self.array.itemsize), 1)
 
     @property
@@ -124,7 +121,7 @@ class _Picture:
         return range(0, len(self.array), self.rows)
 
     def stripe(self, start: int) -> _Stripe:
-        """Return the stripe whose first row is `start`, encoded."""
+        """Encode the stripe whose first row is `start`."""
         samples = _file_bytes(self.array[max(start - 1, 0) : start + self.rows])
         if start == 0:
             samples = np.concatenate([np.zeros_like(samples[:1]), samples])
@@ -135,8 +132,9 @@ class _Picture:
         return _Stripe(_deflate(content, self.level), zlib.adler32(content), len(content))
 
     def _filter(self, samples: Bytes, number: int) -> memoryview:
-        """Return all rows but the first, which is the one above, filtered: the filter's number,
-        then differences.
+        """Filter all rows except the first, which is the row above.
+
+        Returns for each row the filter's number, then the differences from the prediction.
         """
         rows = samples[1:]
         filtered = np.empty((len(rows), rows.shape[1] + 1), np.uint8)
@@ -146,7 +144,7 @@ class _Picture:
 
 
 def _file_bytes(rows: NDArray[Any]) -> Bytes:
-    """Return rows of samples as bytes of the file: bits packed, 16 bits big-endian."""
+    """Return rows of samples as bytes in the file: bits packed, 16 bits big-endian."""
     if rows.dtype == bool:
         return np.packbits(rows.reshape(len(rows), -1), axis=1)
     wide = np.ascontiguousarray(rows, rows.dtype.newbyteorder(">"))
@@ -160,8 +158,9 @@ def _left_neighbours(samples: Bytes, step: int) -> Bytes:
 
 
 def _mean(samples: Bytes, step: int) -> Bytes:
-    """Return the mean of left and above, rounded down, without a wider type: the common bits, and
-    half the others.
+    """Return the mean of left and above, rounded down.
+
+    It is the common bits plus half the differing ones, which needs no wider dtype.
     """
     left, above = _left_neighbours(samples, step), samples[:-1]
     return (left & above) + ((left ^ above) >> 1)
@@ -173,21 +172,23 @@ FILTERS: dict[int, Callable[[Bytes, int], Bytes | int]] = {
     3: _mean,
     0: lambda samples, step: 0,
 }
-"""What each filter predicts for samples, of which the first row is the one above. Paeth's costs
-more than all here.
+"""The prediction of each filter; the first row of samples is the one above.
+
+Paeth's filter is left out, as it costs more than all these together.
 """
 
 
 def _deflate(content: memoryview, level: int) -> bytes:
-    """Return raw deflate data that more may follow."""
+    """Return raw deflate data to which more can be appended."""
     deflate = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS, 9, zlib.Z_FILTERED)
     return deflate.compress(content) + deflate.flush(zlib.Z_SYNC_FLUSH)
 
 
 def _combine_adler32(first: int, second: int, size: int) -> int:
-    """Return the Adler-32 of two contents in a row, from that of each and the second's size.
+    """Return the Adler-32 of two concatenated contents; size: bytes of the second.
 
-    >>> _combine_adler32(zlib.adler32(b"con"), zlib.adler32(b"volve"), 5) == zlib.adler32(b"convolve")
+    >>> combined = _combine_adler32(zlib.adler32(b"con"), zlib.adler32(b"volve"), 5)
+    >>> combined == zlib.adler32(b"convolve")
     True
     """
     low, high = first & 0xFFFF, first >> 16
@@ -198,10 +199,10 @@ def _combine_adler32(first: int, second: int, size: int) -> int:
 def _map_in_order(
     work: Callable[[Item], Result], items: Iterable[Item], threads: int
 ) -> Iterator[Result]:
-    """Yield work(item) for every item in order, by a pool that is never more than a few items
-    ahead.
+    """Yield work(item) for every item in order, by a pool of threads.
 
-    With one thread, or where the system allows no more, the caller does the work.
+    The pool is at most `threads` items ahead. With one thread, or if the system allows no more, the
+    caller does the work.
 
     >>> list(_map_in_order(str, range(5), 2))
     ['0', '1', '2', '3', '4']

@@ -1,6 +1,6 @@
-"""Decode images through Pillow: upright, every damage named, no bits cut silently.
+"""Decode images through Pillow: upright, damage reported, no bits cut silently.
 
-Pillow is imported inside the functions, so that work on arrays never loads it.
+Pillow is imported inside the functions, so that arrays are processed without loading it.
 """
 
 from __future__ import annotations
@@ -49,18 +49,17 @@ if TYPE_CHECKING:
 
 
 _OTHER_KIND = re.compile(r"unsupported|unknown|cannot handle", re.IGNORECASE)
-"""How Pillow's words begin for files that may be whole."""
+"""The start of Pillow's messages for files that may be whole."""
 
 BAND = 1 << 17
-"""Pixels that are copied at a time: few enough for a core's cache, with all copies of them."""
+"""Pixels that are copied at a time, so that they and their copies fit a core's cache."""
 
 
 def to_array(image: Image, dtype: DTypeLike) -> NDArray[Any]:
-    """Return a picture's samples as an array of that type, (H, W), or (H, W, C) if it has more than
-    one channel.
+    """Return a picture's samples as an array (H, W), or (H, W, C) if it has several channels.
 
-    They are copied in bands of rows: `np.asarray` copies the whole twice more, through memory that
-    is new each time, which takes three times as long.
+    They are copied in blocks of rows: `np.asarray` copies the whole picture twice more, through
+    newly allocated memory, which takes three times as long.
 
     >>> from PIL import Image
     >>> to_array(Image.new("RGB", (3, 2), (1, 2, 3)), "uint8").shape
@@ -75,10 +74,10 @@ def to_array(image: Image, dtype: DTypeLike) -> NDArray[Any]:
 
 
 def decoding_bytes(image: Image) -> int:
-    """Return how many bytes decoding takes at most: Pillow's own picture, transposed and converted,
-    and the array.
+    """Return the most bytes that decoding takes.
 
-    Pillow holds once more the rows that it hands over at a time.
+    They are Pillow's picture, its transposed and converted copies, the array, and the rows that are
+    copied at a time.
     """
     stored = stored_bytes(image)
     sample = array_bytes(image)
@@ -93,16 +92,14 @@ def decoding_bytes(image: Image) -> int:
 
 
 def stored_bytes(image: Image) -> int:
-    """Return how many bytes Pillow takes for a pixel: 1, or 2 for its 16-bit modes, or 4 for all
-    others.
-    """
+    """Return Pillow's bytes per pixel: 1, 2 for its 16-bit modes, or 4 for all others."""
     if image.mode in ("1", "L", "P"):
         return 1
     return 2 if image.mode.startswith("I;16") else 4
 
 
 def array_bytes(image: Image) -> int:
-    """Return how many bytes a pixel takes in the array."""
+    """Return the bytes per pixel of the array."""
     mode = target_mode(image)
     return {"L": 1, "LA": 2, "RGB": 3}.get(mode, 2 if mode.startswith("I;16") else 4)
 
@@ -120,8 +117,9 @@ def _convert(image: Image) -> Image:
 
 
 def _is_turned(image: Image) -> bool:
-    """Return whether the header says that the picture is not upright; a PNG may say so behind its
-    samples.
+    """Return whether the header declares that the picture is not upright.
+
+    A PNG may declare it after its samples, so a PNG's EXIF counts only if it is already read.
     """
     known = image.format != "PNG" or "exif" in image.info
     return known and orientation_of(image.getexif()) > 1
@@ -131,7 +129,7 @@ _DESCRIPTION = 270
 
 
 class PictureFormat(Protocol):
-    """What decoding asks of a format, which the codec of each answers; see `codec.Pillow`."""
+    """What decoding needs from a format's codec; see `codec.Pillow`."""
 
     form: Format
     delta_frames: ClassVar[bool]
@@ -150,13 +148,13 @@ class PictureFormat(Protocol):
 
 
 def read_image(stream: BinaryIO, codec: PictureFormat, request: ReadRequest) -> Data:
-    """Decode the wanted frames of an image whose content was recognised as the codec's format.
+    """Decode the requested frames of an image whose content was recognised as the codec's format.
 
-    Returns (H, W) or (H, W, C), and (F, H, W, C) for all of several: uint8, uint16, int32 or
-    float32, upright, straight alpha last. request.allow_truncated reads a damaged file as far as it
-    goes; `damage` says what was found. Raises InputError for a frame that there is not, FileError
-    for a damaged file, DtypeError for bits that Pillow would cut, LimitError for a header that
-    declares more pixels, or more memory, than the limits allow.
+    Returns (H, W) or (H, W, C), and (F, H, W, C) for all of several frames: uint8, uint16, int32 or
+    float32, upright, straight alpha last. With request.allow_truncated, reads a damaged file up to
+    the damage, which `Data.damage` describes. Raises InputError for a frame that does not exist,
+    FileError for a damaged file, DtypeError for bits that Pillow would cut, LimitError for a header
+    that declares more pixels or more memory than the limits allow.
     """
     found = codec.find_metadata(stream)
     stream.seek(0)
@@ -176,7 +174,7 @@ def read_image(stream: BinaryIO, codec: PictureFormat, request: ReadRequest) -> 
 
 
 class _DamageError(FileError):
-    """A picture whose file is not whole; `damage` says how, in words."""
+    """A damaged file of a picture; `damage` describes the damage."""
 
     def __init__(self, name: str, form: Format, damage: str) -> None:
         self.damage = damage
@@ -204,9 +202,8 @@ def _read(
     except DECODING_ERRORS as error:
         if isinstance(error, InputError):
             raise
-        if (
-            lenient or type(error).__name__ == "UnidentifiedImageError"
-        ):  # whose words are of Python's streams
+        # An UnidentifiedImageError's message is about Python's streams.
+        if lenient or type(error).__name__ == "UnidentifiedImageError":
             raise FileError(
                 f"{name} is damaged, or of a kind that Pillow does not read",
                 f"expected a whole {form.name} file",
@@ -221,9 +218,9 @@ def _read(
 def _open(
     stream: BinaryIO, codec: PictureFormat, request: ReadRequest, *, lenient: bool = False
 ) -> tuple[ImageFile, int]:
-    """Open an image without decoding its pixels; return it and how many frames it has.
+    """Open an image without decoding its pixels; return it and its number of frames.
 
-    lenient: if the file is cut among them, count up to there.
+    lenient: count the frames up to where the file is cut.
     """
     from PIL import Image
 
@@ -250,9 +247,7 @@ def _open(
 
 
 def _too_large(request: ReadRequest, pixels: int, each: int) -> LimitError:
-    """Return the error for a picture that would take so many bytes for each pixel when it is
-    opened.
-    """
+    """Return the error for a picture that would take `each` bytes per pixel when it is opened."""
     name, limits = request.name, request.limits
     if pixels > limits.pixels:
         limit = f"the limit is {limits.pixels:,} pixels"
@@ -268,7 +263,7 @@ def _too_large(request: ReadRequest, pixels: int, each: int) -> LimitError:
 
 
 class _Opened(NamedTuple):
-    """A picture that is open, none of whose frames is decoded."""
+    """An open picture whose frames are not decoded yet."""
 
     image: ImageFile
     stream: BinaryIO
@@ -291,15 +286,15 @@ class _Opened(NamedTuple):
         return replace(data, held=count, notes=(*data.notes, VOLUME_NOTE) if volume else data.notes)
 
     def all(self, count: int) -> Data:
-        """Return all frames as one array, and how they play; without the still image of an APNG
-        that is no frame.
+        """Return all frames as one array, with their timing.
+
+        The still image of an APNG that is not a frame is left out.
         """
         first = self._stills
         stack = Stack(self.name, count - first, self.limits, narrow=self.codec.delta_frames)
         durations, decoding, lead = [], 0, None
-        for index, (data, duration) in enumerate(
-            self._shown(first, count - 1, f"{stack.count} frames")
-        ):
+        shown = self._shown(first, count - 1, f"{stack.count} frames")
+        for index, (data, duration) in enumerate(shown):
             stack.add(index, data.array, data.decoding)
             durations.append(duration or 0)
             decoding = max(decoding, data.decoding)
@@ -319,17 +314,20 @@ class _Opened(NamedTuple):
 
     @property
     def _stills(self) -> int:
-        """1 where Pillow counts a still image before the frames of an animation, else 0."""
+        """1 if Pillow counts a still image before the frames of an animation, else 0."""
         return 1 if self.image.info.get("default_image") else 0
 
     def _shown(self, first: int, last: int, note: str) -> Iterator[tuple[Data, float | None]]:
-        """Yield frames as they are shown, and their milliseconds. Raises EOFError if there are not
-        so many.
+        """Yield frames as they are shown, and their milliseconds.
+
+        Raises EOFError if the file has fewer frames.
         """
         if self._is_shown_as_stored(last):
             for index in range(first, last + 1):
                 yield self._frame(index, note), self.image.info.get("duration")
             return
+
+        # Draw the stored frames on a canvas.
         lead = self._frame(0, note)
         orientation = orientation_of(self.image.getexif())
         canvas = Canvas(*self.image.size)
@@ -344,7 +342,7 @@ class _Opened(NamedTuple):
                 )
             if index == last:
                 return
-        raise EOFError("it has fewer frames than it tells")
+        raise EOFError("it has fewer frames than it declares")
 
     def _is_shown_as_stored(self, last: int) -> bool:
         """Return whether frames up to `last` are shown as Pillow decodes them, without a canvas."""
@@ -356,17 +354,13 @@ class _Opened(NamedTuple):
         )
 
     def _region(self, region: Region) -> tuple[NDArray[Any], int]:
-        """Return the picture of a frame as it is stored, and the bytes that it and its canvas take."""
+        """Decode a stored frame; return it, and the bytes that it and its canvas take."""
         from PIL import Image
 
         self.limits.check_pixels(self.name, region.width, region.height)
         with unguarded(), Image.open(BytesIO(region.picture), formats=(self.form.pillow,)) as image:
-            canvas = (
-                CANVASES
-                * self.image.width
-                * self.image.height
-                * (8 if MODES[image.mode].dtype == "uint16" else 4)
-            )
+            pixel = 8 if MODES[image.mode].dtype == "uint16" else 4
+            canvas = CANVASES * self.image.width * self.image.height * pixel
             decoding = self.codec.decoding_bytes(image, self.stream) + len(region.picture) + canvas
             self.limits.check_memory(self.name, decoding)
             dtype = MODES[image.mode].dtype
@@ -408,22 +402,20 @@ def _decode(
     stored_scale = _stored_scale(image)
     codec.prepare(image)
     upright, orientation = _upright(image)
-    if found and not (
-        image.format == "MPO" and image.tell()
-    ):  # whose further pictures have blocks of their own
+    is_further_picture = image.format == "MPO" and image.tell()  # which has blocks of its own
+    if found and not is_further_picture:
         metadata = found.upright(orientation, *image.size)
     else:
         with unguarded():
             metadata = read_metadata(image, orientation)
     converted = _convert(upright)
     dtype = "uint16" if (image.format, mode) == ("PPM", "I") else reading.dtype
+    is_keyed = converted.mode.endswith("A") and mode in ("1", "L", "RGB")
     notes = (
         note,
         "EXIF orientation applied" if orientation > 1 else "",
         reading.note,
-        "transparent colour made alpha"
-        if converted.mode.endswith("A") and mode in ("1", "L", "RGB")
-        else "",
+        "transparent colour made alpha" if is_keyed else "",
         stored_scale,
     )
     warnings = list(found.warnings) if found else []
@@ -443,23 +435,16 @@ def _decode(
 
 
 def _upright(image: ImageFile) -> tuple[Image, int]:
-    """Decode the image; return it with its EXIF orientation applied, and that orientation, 1 if it
-    was upright.
-    """
+    """Decode the image; return it upright, and its EXIF orientation, 1 if it was upright."""
     from PIL import ImageOps
 
     orientation = orientation_of(image.getexif())
-    image.load()
-    upright = (
-        ImageOps.exif_transpose(image) if orientation > 1 else image
-    )  # Pillow has turned a TIFF by now
-    return upright, orientation
+    image.load()  # which turns a TIFF and removes its orientation
+    return (ImageOps.exif_transpose(image) if orientation > 1 else image), orientation
 
 
 def netpbm_largest(image: ImageFile) -> int:
-    """Return the largest value that a netpbm header declares, where Pillow stretches the values by
-    it, else 0.
-    """
+    """Return the largest value that a netpbm header declares, 0 if Pillow does not scale by it."""
     arguments = image.tile[0][3] if image.format == "PPM" and image.tile else None
     return int(arguments[1]) if isinstance(arguments, tuple) and len(arguments) == 2 else 0
 

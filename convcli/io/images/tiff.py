@@ -1,7 +1,6 @@
-"""The TIFF codec: through Pillow what that reads right, all else through tifffile.
+"""Read and write TIFF: through Pillow what that reads right, all else through tifffile.
 
-The latter needs tifffile, and imagecodecs for what is compressed: `pip install tifffile
-imagecodecs`.
+The latter needs tifffile, and imagecodecs for compressed samples.
 """
 
 from __future__ import annotations
@@ -81,10 +80,10 @@ from convcli.options import Frames
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-_DEEPEST = 32  # bytes of a pixel: four samples of 64 bits
-_COREL_ALPHA = 999  # an extra sample
+_DEEPEST = 32  # most bytes per pixel: four samples of 64 bits
+_COREL_ALPHA = 999  # the number of an extra sample that Corel Draw writes
 _KEPT_WHOLE = {(12, UNSIGNED), (16, UNSIGNED), (16, SIGNED), (32, SIGNED), (32, FLOAT)}
-"""Bits and kinds of single samples above 8 bits that Pillow keeps whole."""
+"""Bits and kinds of samples in one channel above 8 bits that Pillow does not cut."""
 _LIBTIFF = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32809, 32946, 34925, 50000)
 """The compressions that Pillow's own libtiff decompresses."""
 _COMPRESSIONS = {
@@ -108,12 +107,10 @@ def _name_compression(number: int) -> str:
 
 
 def beyond_pillow(stream: BinaryIO, frames: Frames, *, widened: bool) -> str:
-    """Return in words what a wanted page holds that Pillow misreads, cuts or refuses, or ""; damage
-    is not reported.
+    """Describe the samples of a requested page that Pillow misreads, cuts or refuses, or return "".
 
-    widened: name also what Pillow reads right, but as a wider number type.
-
-    The stream is left at its start.
+    widened: report also what Pillow reads right, but as a wider dtype. Damage is not reported.
+    Leaves the stream at its start.
     """
     try:
         head = read_head(stream)
@@ -121,20 +118,16 @@ def beyond_pillow(stream: BinaryIO, frames: Frames, *, widened: bool) -> str:
             return "BigTIFF"
         first = frames if isinstance(frames, int) else 0
         wanted = islice(read_pages(stream), first, None if frames == "all" else first + 1)
-        return next(
-            filter(None, (_refuse_page(page.tags, head.order == ">", widened) for page in wanted)),
-            "",
-        )
-    except (
-        Exception
-    ):  # Pillow's parser raises nearly anything, and says what it is when it opens the file
+        refusals = (_refuse_page(page.tags, head.order == ">", widened) for page in wanted)
+        return next(filter(None, refusals), "")
+    except Exception:  # damage of any kind, which Pillow reports when it opens the file
         return ""
     finally:
         stream.seek(0)
 
 
 def _refuse_page(tags: Mapping[int, Any], big_endian: bool, widened: bool) -> str:
-    """Return in words what a page holds that Pillow misreads, cuts or refuses, or ""."""
+    """Describe the samples of a page that Pillow misreads, cuts or refuses, or return ""."""
     bits, kind = sample_type(tags)
     compression, photometric = tags.get(COMPRESSION, UNCOMPRESSED), tags.get(PHOTOMETRIC)
     if compression not in _LIBTIFF:
@@ -147,7 +140,7 @@ def _refuse_page(tags: Mapping[int, Any], big_endian: bool, widened: bool) -> st
     if bits == 8:
         return "signed 8-bit samples" if kind == SIGNED else _refuse_bands(tags, samples)
 
-    # libtiff swaps the bytes of what it decompresses; Pillow knows that of unsigned 16 bits alone.
+    # libtiff swaps the bytes of decompressed samples; Pillow expects that only of unsigned 16 bits.
     swapped_twice = big_endian and compression != UNCOMPRESSED and (bits, kind) != (16, UNSIGNED)
     inverted = photometric == WHITE_IS_ZERO and kind != FLOAT
     lossless_jpeg = compression == JPEG and bits > 12
@@ -157,6 +150,8 @@ def _refuse_page(tags: Mapping[int, Any], big_endian: bool, widened: bool) -> st
     refused = swapped_twice or inverted or reversed_bits or packed or wider or lossless_jpeg
     if samples == 1 and (bits, kind) in _KEPT_WHOLE and not refused:
         return ""
+
+    # Describe what Pillow refuses.
     word = {SIGNED: "signed ", FLOAT: "floating "}.get(kind, "")
     ends = {
         f" in {samples} channels": samples > 1,
@@ -167,9 +162,7 @@ def _refuse_page(tags: Mapping[int, Any], big_endian: bool, widened: bool) -> st
 
 
 def _refuse_bands(tags: Mapping[int, Any], samples: int) -> str:
-    """Return in words which 8-bit samples beside the colours Pillow would drop, truncate or refuse,
-    or "".
-    """
+    """Describe the 8-bit samples that Pillow would drop, truncate or refuse, or return ""."""
     colours = 3 if tags.get(PHOTOMETRIC) == RGB else 1
     extra = as_tuple(tags.get(EXTRA, ()))
     planar = tags.get(PLANAR) == SEPARATE
@@ -185,25 +178,21 @@ def _refuse_bands(tags: Mapping[int, Any], samples: int) -> str:
 
 
 def _needs_no_alpha(dtype: np.dtype[Any], channels: int, request: WriteRequest) -> bool:
-    """Return whether Pillow would write a last channel as alpha that is none."""
+    """Return whether Pillow would write a last channel as alpha although it is not alpha."""
     return dtype == np.uint8 and channels in (2, 4) and not request.alpha
 
 
 class Tiff(Pillow):
-    """TIFF: what Pillow would cut or refuse, pages of a volume and what is deflated by tifffile;
-    all else by Pillow.
-    """
+    """TIFF: volumes, deflated output and what Pillow cuts or refuses by tifffile; else Pillow."""
 
     ends_in_alpha = False
 
     def find_damage(self, stream: BinaryIO) -> str:
-        """Look for the directories and the samples of every page, whichever is wanted."""
+        """Check the directories and the samples of every page, also of those not requested."""
         return survey(stream).damage
 
     def count_frames(self, image: ImageFile, stream: BinaryIO) -> int:
-        """Count directories: Pillow refuses a file that has, beside its pictures, a mask of
-        transparency.
-        """
+        """Count directories; Pillow refuses to count those of a file with a transparency mask."""
         position = stream.tell()
         count = sum(1 for _ in readable_directories(stream))
         stream.seek(position)
@@ -213,16 +202,14 @@ class Tiff(Pillow):
         tags: Any = getattr(image, "tag_v2", {})
         if tags.get(COMPRESSION) not in DEFLATE:
             return ""
-        limit = (
-            2 * (image.width + 4096) * (image.height + 4096) * _DEEPEST
-        )  # tiles may reach over the edges
+        # Tiles may exceed the edges of the picture.
+        limit = 2 * (image.width + 4096) * (image.height + 4096) * _DEEPEST
         return find_broken_deflate(stream, strips_and_tiles(tags), limit)
 
     def prepare(self, image: ImageFile) -> None:
-        """Read a palette of 8-bit values as such: Pillow divides all by 256, as TIFF 6.0 has values
-        of 16 bits.
+        """Correct a palette of 8-bit values, which Pillow divides by 256 as if of 16 bits.
 
-        Keep Pillow from directories of EXIF, which `read_tiff_metadata` reads.
+        Also remove the pointers to EXIF directories, which `read_tiff_metadata` reads.
         """
         from PIL import ImagePalette
 
@@ -262,21 +249,25 @@ class Tiff(Pillow):
         return self._describe(data, stream, request, found, declared)
 
     def _read_samples(self, stream: BinaryIO, request: ReadRequest) -> tuple[Data, int]:
-        """Return the wanted pages without their metadata, and how many images the description of
-        the first declares.
+        """Read the requested pages without their metadata.
+
+        Returns also the number of images that the description of the first page declares.
         """
         assert self.form.extension is not None
         volume = request.volume and request.frames == "first"
+
+        # Count the pages, and the images that one directory holds.
         count = count_pages(stream, request.name)
         declared, held = count_images(stream) if count == 1 else (1, 1)
         if 1 < held < declared:
             raise damaged(request.name, f"it ends after {held:,} of {declared:,} images")
+
+        # Choose Pillow or tifffile.
         beyond = beyond_pillow(stream, request.frames, widened=has(self.form.extension.extra))
         if volume:
             beyond = "pages of a volume"
         elif held > 1:
             beyond = f"{held:,} images in one directory"
-
         if beyond:
             check_extension(self.form.extension, f"{request.name} holds {beyond}")
             if damage := self.damage(stream):
@@ -292,7 +283,7 @@ class Tiff(Pillow):
     def _describe(
         self, data: Data, stream: BinaryIO, request: ReadRequest, found: Survey, declared: int
     ) -> Data:
-        """Return what was read with the metadata of its pages, and warnings of what is left out."""
+        """Add the metadata of the pages that were read, and warnings of tags that are left out."""
         assert self.form.extension is not None
         directories = list(readable_directories(stream))
         stacked = data.frames > 1 or data.kind == "array"
@@ -311,13 +302,12 @@ class Tiff(Pillow):
     def _read_pages(
         self, stream: BinaryIO, request: ReadRequest, count: int, images: int, *, volume: bool
     ) -> Data:
-        """Return one page (H, W) or (H, W, C), upright; all as frames (F, H, W, C), or as a volume
-        (pages, H, W[, C]).
+        """Read one page (H, W[, C]), frames (F, H, W, C), or a volume (pages, H, W[, C]), upright.
 
-        count: of the pages. images: of each page; more than 1 where there is one page alone.
-        Raises FileError for a file that is damaged or whose pages differ, InputError for a page
-        that there is not, DtypeError for samples that would need to be converted, LimitError for
-        more pixels or bytes than may be.
+        count: the number of pages. images: the images per page, above 1 only for a single page.
+        Raises FileError for a damaged file or pages that differ, InputError for a page that does
+        not exist, DtypeError for samples that would need a conversion, LimitError for more pixels
+        or bytes than allowed.
         """
         tifffile = import_module("tifffile")
         try:
@@ -347,8 +337,9 @@ class Tiff(Pillow):
         *,
         volume: bool,
     ) -> Data:
-        """Return the wanted of several images: of each its page, and its number among those of the
-        page.
+        """Read the requested of several images.
+
+        images: the page of each, and its number among the images of that page.
         """
         count = len(images)
         framed = not volume and request.frames == "all" and count > 1
@@ -360,6 +351,8 @@ class Tiff(Pillow):
                 describe_frame(index, count),
                 VOLUME_NOTE if is_volume(images[0][0].description) else "",
             ]
+
+        # Read the samples.
         used = [page for page, _ in images]
         decoding = check_pages(used, stream, request.name, request.limits)
         planes = [read_page(page, number) for page, number in images]
@@ -369,6 +362,7 @@ class Tiff(Pillow):
         if framed and array.ndim == 3:
             array = array[..., None]
 
+        # Describe what was done to them.
         orientation = used[0].tags.valueof("Orientation", 1)
         notes.append("orientation applied" if orientation > 1 else "")
         extra = extra_sample(used[0])
@@ -403,9 +397,7 @@ class Tiff(Pillow):
     def output_dtype(
         self, dtype: np.dtype[Any], kind: Kind, header: Header | None = None
     ) -> np.dtype[Any] | None:
-        """Keep the input's number type by the extra; without it, refuse float64, which float32
-        holds only in part.
-        """
+        """Keep the input's dtype with the extra; without it, refuse float64: float32 rounds it."""
         extension = self.form.extension
         assert extension is not None
         if dtype.name in extension.channels and has(extension.extra):
@@ -416,9 +408,7 @@ class Tiff(Pillow):
         return super().output_dtype(dtype, kind, header)
 
     def metadata_options(self, metadata: Metadata, width: int, height: int) -> dict[str, Any]:
-        """Return none: `write` adds the tags itself, as Pillow writes no other types than it
-        expects.
-        """
+        """Return none: `write` adds the tags itself, as Pillow changes some of their types."""
         return {}
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
@@ -446,7 +436,7 @@ class Tiff(Pillow):
     def _by_extension(
         self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest
     ) -> bool:
-        """Return whether such an array is for tifffile to encode, and not for Pillow."""
+        """Return whether tifffile encodes such an array, and not Pillow."""
         assert self.form.extension is not None
         _, _, channels = measures(shape)
         beyond = channels not in self.form.channels.get(dtype.name, ())

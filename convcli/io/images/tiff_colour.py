@@ -1,5 +1,4 @@
-"""Samples of a TIFF's page that are neither gray nor RGB, or have no whole bytes, as gray or RGB
-that has.
+"""Convert samples of a TIFF's page to gray or RGB of whole bytes.
 
 Source: Adobe, "TIFF, Revision 6.0", 1992: 5 (palettes), 16 (CMYK), 21 (YCbCr).
 """
@@ -28,22 +27,22 @@ from convcli.io.images.tiff_directories import (
 
 PALETTE, CMYK, YCBCR = 3, 5, 6
 COLOURS = {PALETTE: 1, CMYK: 4, YCBCR: 3, RGB: 3}
-"""Samples of a colour; one where nothing else is said."""
+"""Samples per pixel that are colours; 1 for all other values of the tag."""
 
 _INK_SET, _COEFFICIENTS, _SUBSAMPLING, _REFERENCE = 332, 529, 530, 532
 _TILE_WIDTH = 322
-_PACKED = (1, 2, 4)  # bits below 8 of single samples that Pillow reads
-_NOT_CMYK = 2  # an ink set
+_PACKED = (1, 2, 4)  # bits below 8 that Pillow reads in one channel
+_NOT_CMYK = 2  # a value of the tag InkSet
 _LUMA = 0.299, 0.587, 0.114
 _RANGE = 0, 255, 128, 255, 128, 255
 JPEG = 7
-_DECODED = (6, JPEG)  # the compressions of which tifffile has RGB by then
+_DECODED = (6, JPEG)  # compressions for which tifffile converts YCbCr to RGB itself
 _ARE = ("is", "are")
-_SCALED = 8  # bits, up to which samples become 8 bits; more are kept as they are stored
+_SCALED = 8  # samples of fewer bits are scaled to 8 bits; others stay as stored
 
 
 def misread_colours(tags: Mapping[int, Any], bits: int, samples: int) -> str:
-    """Return in words which bits or colours of a page Pillow does not know, or misreads, or ""."""
+    """Describe the bits or colours of a page that Pillow refuses or misreads, or return ""."""
     photometric = tags.get(PHOTOMETRIC)
     if photometric is None:
         return "samples of which it does not say what they mean"
@@ -62,16 +61,14 @@ def misread_colours(tags: Mapping[int, Any], bits: int, samples: int) -> str:
 
 
 def photometric(page: Any) -> int:
-    """Return how a page's samples are meant; where it does not say, as libtiff takes them."""
+    """Return the photometric interpretation of a page; without the tag, libtiff's assumption."""
     if PHOTOMETRIC in page.tags:
         return int(page.photometric)
     return RGB if page.samplesperpixel - len(page.extrasamples) == COLOURS[RGB] else GRAY
 
 
 def _is_jpegs(tags: Mapping[int, Any]) -> bool:
-    """Return whether YCbCr samples are those of JPEG: of its coefficients and range, one of each
-    for a pixel.
-    """
+    """Return whether YCbCr samples have JPEG's coefficients and range, without subsampling."""
     luma = [float(value) for value in as_tuple(tags.get(_COEFFICIENTS, _LUMA))]
     levels = [float(value) for value in as_tuple(tags.get(_REFERENCE, _RANGE))]
     one_each = as_tuple(tags.get(_SUBSAMPLING, (2, 2))) == (1, 1)
@@ -79,7 +76,7 @@ def _is_jpegs(tags: Mapping[int, Any]) -> bool:
 
 
 def refuse_colours(page: Any) -> str:
-    """Return in words why samples of a page cannot be made gray or RGB, or ""."""
+    """Describe samples of a page that cannot be converted to gray or RGB, or return ""."""
     meant, dtype = photometric(page), np.dtype(page.dtype)
     name = getattr(page.photometric, "name", page.photometric)
     if meant in (GRAY, RGB) or (meant == WHITE_IS_ZERO and dtype.kind in "bu"):
@@ -97,10 +94,10 @@ def refuse_colours(page: Any) -> str:
 
 
 def to_rgb(plane: NDArray[Any], page: Any) -> NDArray[Any]:
-    """Return samples (H, W) or (H, W, S) as gray or RGB; of further samples alpha alone is kept
-    beside converted ones.
+    """Convert samples (H, W) or (H, W, S) to gray or RGB.
 
-    plane: black is 0, alpha straight. Raises IndexError for an index that is not in a palette.
+    Of extra samples only alpha is kept with converted colours. plane: black is 0, alpha straight.
+    Raises IndexError for an index that is not in the palette.
     """
     meant = photometric(page)
     if meant not in (PALETTE, CMYK, YCBCR) or (meant == YCBCR and page.compression in _DECODED):
@@ -117,7 +114,7 @@ def to_rgb(plane: NDArray[Any], page: Any) -> NDArray[Any]:
 
 
 def describe_conversion(page: Any) -> str:
-    """Say what `to_rgb` and `scale_bits` do to the samples of a page, or ""."""
+    """Describe what `to_rgb` and `scale_bits` do to the samples of a page, or return ""."""
     meant = photometric(page)
     if meant == PALETTE:
         return "palette expanded"
@@ -128,27 +125,28 @@ def describe_conversion(page: Any) -> str:
 
 
 def describe_loss(page: Any) -> str:
-    """Say which samples of a page `to_rgb` leaves out, or ""."""
+    """Describe the samples of a page that `to_rgb` leaves out, or return ""."""
     meant, extra = photometric(page), len(page.extrasamples)
     if meant not in (PALETTE, CMYK, YCBCR) or not extra or has_alpha(page):
         return ""
-    return f"{extra} more sample{'s' if extra > 1 else ''} of each pixel left out, which {_ARE[extra > 1]} no alpha"
+    samples = f"{extra} more sample{'s' if extra > 1 else ''} of each pixel"
+    return f"{samples} left out, which {_ARE[extra > 1]} no alpha"
 
 
 def has_alpha(page: Any) -> bool:
-    """Return whether the one sample of a page beside the colours is alpha."""
+    """Return whether a page has exactly one extra sample, and that is alpha."""
     return len(page.extrasamples) == 1 and page.extrasamples[0] in (1, 2)
 
 
 def _of_palette(indices: NDArray[Any], page: Any) -> NDArray[Any]:
-    """Return colours (H, W, 3) of 8 bits; a palette whose values all are below 256 has those."""
+    """Return colours (H, W, 3) of 8 bits; a palette whose values are all below 256 has 8 bits."""
     entries = np.asarray(page.colormap).T
     colours: NDArray[Any] = (entries if entries.max() < 256 else entries >> 8).astype(np.uint8)
     return np.asarray(colours[indices[..., 0].astype(np.intp)])
 
 
 def _of_cmyk(inks: NDArray[Any], page: Any) -> NDArray[Any]:
-    """Return what is left of white, (H, W, 3), as Pillow has it for 8 bits."""
+    """Convert CMYK inks to RGB (H, W, 3), by the same formula as Pillow for 8 bits."""
     top = np.iinfo(inks.dtype).max if inks.dtype.kind == "u" else 1
     rgb = np.empty((*inks.shape[:2], 3), inks.dtype)
     for row, printed in zip(rgb, inks, strict=True):
@@ -159,7 +157,7 @@ def _of_cmyk(inks: NDArray[Any], page: Any) -> NDArray[Any]:
 
 
 def _of_ycbcr(samples: NDArray[Any], page: Any) -> NDArray[Any]:
-    """Return colours (H, W, 3) by the coefficients and the reference levels of the page."""
+    """Convert YCbCr to RGB (H, W, 3) by the page's coefficients and reference levels."""
     red, green, blue = _fractions(page, _COEFFICIENTS) or _LUMA
     levels = _fractions(page, _REFERENCE) or _RANGE
     black, white = np.array(levels[::2]), np.array(levels[1::2])
@@ -175,9 +173,7 @@ def _of_ycbcr(samples: NDArray[Any], page: Any) -> NDArray[Any]:
 
 
 def _fractions(page: Any, tag: int) -> tuple[float, ...]:
-    """Return the fractions of a tag, as tifffile has them: numerators and denominators in turn; ()
-    if it has none.
-    """
+    """Return the fractions of a tag, from tifffile's numerators and denominators; () for none."""
     values = as_tuple(page.tags.valueof(tag, ()))
     if tag not in page.tags or len(values) % 2:
         return ()
@@ -187,7 +183,7 @@ def _fractions(page: Any, tag: int) -> tuple[float, ...]:
 
 
 def scale_bits(plane: NDArray[Any], bits: int) -> NDArray[Any]:
-    """Return samples of fewer than 8 bits scaled to 8, all others as they are.
+    """Scale samples of fewer than 8 bits to 8; return all others unchanged.
 
     >>> scale_bits(np.uint8([0, 1, 31]), 5)
     array([  0,   8, 255], dtype=uint8)

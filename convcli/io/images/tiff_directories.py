@@ -1,4 +1,4 @@
-"""The pages of a TIFF: their tags, how many there are, and where their samples are."""
+"""Read the pages of a TIFF: their tags, their number, and the offsets of their samples."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from convcli.io.images.directory import (
 from convcli.io.images.integrity import BLOCK, CUT
 from convcli.io.images.pillow import DIRECTORY_ERRORS
 
-DEFLATE = (8, 32946)  # the compressions whose strips have a checksum
+DEFLATE = (8, 32946)  # compressions whose strips have a checksum
 _PIECES = ((273, 279), (324, 325))  # tags of the offsets and the lengths of strips, and of tiles
 PAGES = 10_000
-"""Pages of a TIFF at most."""
+"""The most pages of a TIFF that are read."""
 _BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES = 258, 259, 262, 266, 277
 _WIDTH, _HEIGHT, DESCRIPTION, TILE_OFFSETS = 256, 257, 270, 324
 PLANAR, COLOR_MAP, EXTRA, _FORMAT = 284, 320, 338, 339
@@ -39,41 +39,25 @@ WHITE_IS_ZERO, GRAY, RGB = 0, 1, 2
 UNCOMPRESSED, SEPARATE, LOWEST_BIT_FIRST = 1, 2, 2
 SAMPLE_TAGS = frozenset(
     {
-        *(
-            *range(256, 260),
-            262,
-            266,
-            273,
-            *range(277, 280),
-            284,
-            292,
-            293,
-            317,
-            320,
-            *range(322, 326),
-            338,
-            339,
-            347,
-        ),
+        *(*range(256, 260), 262, 266, 273, *range(277, 280), 284, 292, 293, 317, 320),
+        *(*range(322, 326), 338, 339, 347),
         *(*range(512, 516), *range(517, 522), 529, 530, 531, 559),
     }
 )
 """The tags without which samples cannot be decoded."""
 _COLOUR_TAGS = frozenset({332, 532})
-"""Tags that say how some colours are meant, and have a default."""
+"""Tags for the conversion of some colours, which have a default: InkSet and ReferenceBlackWhite."""
 
 
 class Page(NamedTuple):
-    """A page: its tags that decoding its samples takes, as numbers, and its directory."""
+    """A page: the tags that decoding its samples needs, as numbers, and its directory."""
 
     tags: Mapping[int, Any]
     directory: Directory
 
 
 def sample_type(tags: Mapping[int, Any]) -> tuple[int, int]:
-    """Return the most bits of a sample, and the largest of the numbers that tell signed and
-    floating ones.
-    """
+    """Return the most bits of a page's samples, and the largest of their sample formats."""
     return max(as_tuple(tags.get(_BITS, 1))), max(as_tuple(tags.get(_FORMAT, UNSIGNED)))
 
 
@@ -82,10 +66,9 @@ def as_tuple(value: Any) -> Sequence[int]:
 
 
 def read_directories(stream: BinaryIO) -> Iterator[Directory]:
-    """Yield the directories of a TIFF's pages up to its end or its first loop, and no more than one
-    above PAGES.
+    """Yield the directories of a TIFF's pages, up to the last or the first that was read before.
 
-    Raises ValueError where one is not in the file.
+    Yields at most PAGES + 1. Raises ValueError for a directory that is not in the file.
     """
     head = read_head(stream)
     offset = head.first
@@ -98,8 +81,9 @@ def read_directories(stream: BinaryIO) -> Iterator[Directory]:
 
 
 def read_pages(stream: BinaryIO) -> Iterator[Page]:
-    """Yield the pages of a TIFF as `read_directories`, which also a tag raises that decoding takes
-    and is not there.
+    """Yield the pages of a TIFF, up to the last or the first that was read before.
+
+    Raises ValueError for a directory, or a tag that decoding needs, that is not in the file.
     """
     head = read_head(stream)
     for directory in read_directories(stream):
@@ -107,7 +91,7 @@ def read_pages(stream: BinaryIO) -> Iterator[Page]:
 
 
 def _decode(stream: BinaryIO, head: Head, directory: Directory) -> dict[int, Any]:
-    """Return the tags that decoding takes; a single number as such, several as a tuple."""
+    """Return the tags that decoding needs: a single value as a number, several as a tuple."""
     tags: dict[int, Any] = {}
     for number in directory.entries.keys() & (SAMPLE_TAGS | _COLOUR_TAGS):
         with suppress(*(() if number in SAMPLE_TAGS else DIRECTORY_ERRORS)):
@@ -117,7 +101,7 @@ def _decode(stream: BinaryIO, head: Head, directory: Directory) -> dict[int, Any
 
 
 def description_of(stream: BinaryIO, page: Page) -> str:
-    """Return the description of a page, "" if there is none that can be read."""
+    """Return the description of a page, "" if it has none or it cannot be read."""
     entry = page.directory.entries.get(DESCRIPTION)
     if entry is None or entry.kind != ASCII:
         return ""
@@ -133,9 +117,7 @@ def readable_directories(stream: BinaryIO) -> Iterator[Directory]:
 
 
 def count_pages(stream: BinaryIO, name: str) -> int:
-    """Return how many pages a TIFF has, up to the first that is cut; raise LimitError for more than
-    PAGES.
-    """
+    """Count the pages of a TIFF up to the first that is cut; raise LimitError above PAGES."""
     count = sum(1 for _ in readable_directories(stream))
     stream.seek(0)
     if count > PAGES:
@@ -144,12 +126,11 @@ def count_pages(stream: BinaryIO, name: str) -> int:
 
 
 def count_images(stream: BinaryIO) -> tuple[int, int]:
-    """Return how many images the description of the first page declares, and how many follow each
-    other in the file.
+    """Return the number of images that the first description declares, and that the file holds.
 
-    ImageJ above 4 GiB, and tifffile on demand, write one directory for all, whose strips are those
-    of the first. The second is 1 if the first image is compressed or lies in pieces. The stream is
-    left at its start.
+    ImageJ above 4 GiB, and tifffile on request, write contiguous images with one directory, whose
+    strips are those of the first image. The second number is 1 if the first image is compressed or
+    not contiguous. Leaves the stream at its start.
     """
     try:
         first = next(read_pages(stream))
@@ -158,6 +139,8 @@ def count_images(stream: BinaryIO) -> tuple[int, int]:
         samples = int(page.get(SAMPLES, 1))
         values = page[_WIDTH] * page[_HEIGHT] * samples
         declared = max(declared_values(description_of(stream, first), values, samples) // values, 1)
+
+        # Count the images that fit between the first strip and the end of the file.
         strips = list(strips_and_tiles(page))
         joined = all(start + count == after for (start, count), (after, _) in pairwise(strips))
         stored = page.get(COMPRESSION, UNCOMPRESSED) == UNCOMPRESSED and bits % 8 == 0
@@ -165,16 +148,16 @@ def count_images(stream: BinaryIO) -> tuple[int, int]:
             return declared, 1
         held = (stream.seek(0, os.SEEK_END) - strips[0][0]) // (values * bits // 8)
         return declared, max(min(declared, held), 1)
-    except Exception:  # as above
+    except Exception:  # damage of any kind, which is reported when the file is decoded
         return 1, 1
     finally:
         stream.seek(0)
 
 
 def declared_values(description: str, values: int, samples: int) -> int:
-    """Return how many values a description of ImageJ, tifffile or OME declares; 0 for any other.
+    """Return the number of values that a description declares, 0 if it declares none.
 
-    values: of one image. samples: of one pixel.
+    description: ImageJ's, tifffile's or OME's. values: per image. samples: per pixel.
     """
     if found := re.search(r"\AImageJ=[\s\S]*^images=(\d+)", description, re.M):
         return int(found[1]) * values
@@ -188,17 +171,17 @@ def declared_values(description: str, values: int, samples: int) -> int:
 
 def strips_and_tiles(page: Mapping[int, Any]) -> Iterator[tuple[int, int]]:
     """Yield the offset and the bytes of each strip and tile of a page."""
-    for offsets, counts in _PIECES:
-        yield from zip(
-            as_tuple(page.get(offsets, ())), as_tuple(page.get(counts, ())), strict=False
-        )
+    for offsets_tag, counts_tag in _PIECES:
+        offsets = as_tuple(page.get(offsets_tag, ()))
+        counts = as_tuple(page.get(counts_tag, ()))
+        yield from zip(offsets, counts, strict=False)
 
 
 def find_broken_deflate(stream: BinaryIO, pieces: Iterable[tuple[int, int]], limit: int) -> str:
-    """Return what is wrong with the first deflated piece whose checksum differs, or "".
+    """Describe the damage to the first deflated strip or tile whose checksum differs, or return "".
 
-    pieces: (offset, bytes) of each; limit: bytes that one may hold, unpacked. Decoders stop at the
-    last sample that they want, before the checksum. Source: RFC 1950, section 2.2.
+    pieces: (offset, bytes) of each. limit: most bytes of one, inflated. Decoders stop at the last
+    sample that they need, before the checksum. Source: RFC 1950, section 2.2.
     """
     try:
         for offset, count in pieces:

@@ -1,7 +1,7 @@
-"""What of a TIFF is not in its file: parts beside the samples, which are left out, and damage.
+"""Check which parts of a TIFF are not in its file: damage, and tags that can be left out.
 
-A tag that leads nowhere is left out where the samples are whole. A file that is cut is damaged:
-then the part that the end of the file cuts is the last one in it.
+If all samples are there, a tag whose values are outside the file is left out. A file that is cut is
+damaged; it is recognised by a part across the end of the file, after which there is no other.
 """
 
 from __future__ import annotations
@@ -45,14 +45,13 @@ _EXPECTED = {
     **dict.fromkeys((700, 34675), (BYTE, UNDEFINED)),
     **dict.fromkeys((330, 0x8769, 0x8825), _OFFSETS),
 }
-"""The types that the values of tags have which decoders look at. Source: TIFF 6.0, section 8, and
-EXIF 2.3, 4.6.3.
-"""
+"""The valid types of tags that decoders read. Source: TIFF 6.0, section 8, and EXIF 2.3, 4.6.3."""
 
 
 class LeftOut(NamedTuple):
-    """A part that cannot be read: where it begins and ends, its name, its page, and where its entry
-    is hidden.
+    """A part that cannot be read: its name, its page, its range in the file, and its entry.
+
+    entry: the directory entry to hide from decoders, None for no entry.
     """
 
     name: str
@@ -64,10 +63,10 @@ class LeftOut(NamedTuple):
 
 @dataclass
 class Survey:
-    """The pages of a TIFF, and what of it is not in the file.
+    """The pages of a TIFF, and the parts of it that are not in the file.
 
-    damage: in words, "" if there is none. left_out: the parts beside samples that cannot be read.
-    link: where the last page's link is, if it leads out of the file, else 0.
+    damage: a description, "" if there is none. left_out: the parts, except samples, that cannot be
+    read. link: the offset of the last page's link if that points outside the file, else 0.
     """
 
     pages: list[Page] = field(default_factory=list)
@@ -76,7 +75,7 @@ class Survey:
     damage: str = ""
 
     def warnings(self, first: int, last: int) -> tuple[str, ...]:
-        """Return what is left out of some pages, in words."""
+        """Describe what is left out of the pages from `first` to `last`."""
         names = dict.fromkeys(part.name for part in self.left_out if first <= part.page <= last)
         if not names:
             return ()
@@ -85,8 +84,9 @@ class Survey:
 
 
 def survey(stream: BinaryIO) -> Survey:
-    """Look at every page, its directories and the places of its samples; the stream is left at its
-    start.
+    """Check every page, its directories and the offsets of its samples.
+
+    Leaves the stream at its start.
     """
     return _Surveyor(stream).run()
 
@@ -97,7 +97,7 @@ class _Surveyor:
         self.size = stream.seek(0, os.SEEK_END)
         self.found = Survey()
         self.parts: list[tuple[int, int]] = []
-        """Where each part that is in the file begins and ends."""
+        """The range of each part that is in the file."""
 
     def run(self) -> Survey:
         try:
@@ -119,7 +119,7 @@ class _Surveyor:
         return self.found
 
     def _pages(self) -> Iterator[Page]:
-        """Yield the pages; a link out of the file, behind a page that is whole, is left out."""
+        """Yield the pages; leave out a link that points outside the file after a whole page."""
         try:
             yield from read_pages(self.stream)
         except ValueError:
@@ -132,26 +132,21 @@ class _Surveyor:
             self._leave_out("the link to a further page", last.next, last.next + 2, None)
 
     def _look_at(self, directory: Directory, page: int, group: int | None = None) -> None:
-        """Note the parts that a directory holds or leads to, and those that it should."""
+        """Collect the parts of a directory that are in the file, and those that are not."""
         self.parts.append((directory.start, directory.link + 4))
         for entry in directory.entries.values():
             if group is None and entry.number in SAMPLE_TAGS:
                 self.parts.append((entry.start, entry.start + entry.size))
             elif not is_in_file(entry, self.size) or not _is_expected(entry, group):
-                stop = entry.start + entry.size
-                self._leave_out(
-                    tag_name(entry.number, group),
-                    entry.start,
-                    stop,
-                    entry if group is None else None,
-                )
+                name, stop = tag_name(entry.number, group), entry.start + entry.size
+                self._leave_out(name, entry.start, stop, entry if group is None else None)
             else:
                 self.parts.append((entry.start, entry.start + entry.size))
                 if entry.number in INNER.get(group, ()):
                     self._follow(entry, tag_name(entry.number, group), page)
 
     def _follow(self, entry: Entry, name: str, page: int) -> None:
-        """Look at the directory that an entry leads to, which is left out if it is none."""
+        """Check the directory that an entry points to; leave it out if it is not a directory."""
         start = 0
         with suppress(*DIRECTORY_ERRORS):
             (start,) = values_of(read_tag(self.stream, self.head, entry))
@@ -163,7 +158,7 @@ class _Surveyor:
         self._leave_out(name, start, self._end_of_directory(start), None)
 
     def _end_of_directory(self, start: int) -> int:
-        """Return where a directory that begins at a place ends by the count in it."""
+        """Return the end of the directory at an offset, by the count in it."""
         count_size, entry_size = (8, 20) if self.head.big else (2, 12)
         self.stream.seek(min(start, self.size))
         count = self.head.number(self.stream.read(count_size))
@@ -173,9 +168,7 @@ class _Surveyor:
         self.found.left_out.append(LeftOut(name, len(self.found.pages) - 1, start, stop, entry))
 
     def _is_cut(self, part: LeftOut) -> bool:
-        """Return whether the end of the file cuts a part, behind which there is no other and in no
-        other.
-        """
+        """Return whether the end of the file cuts a part that no other part contains or follows."""
         if not self.size < part.stop <= 2 * self.size or part.start > self.size + 1:
             return False
         return not any(
@@ -189,8 +182,9 @@ def _is_expected(entry: Entry, group: int | None) -> bool:
 
 
 def hide(stream: BinaryIO, found: Survey) -> BinaryIO:
-    """Return a stream without what is left out, on which decoders would stumble; the same if
-    nothing is, or damaged.
+    """Return a stream without the parts that are left out, which decoders would refuse.
+
+    The same stream if there are none or the file is damaged.
     """
     if found.damage or not found.left_out:
         return stream
@@ -204,8 +198,9 @@ def hide(stream: BinaryIO, found: Survey) -> BinaryIO:
 
 
 def copied_bytes(stream: BinaryIO) -> int:
-    """Return the bytes that decoders take for a copy of a stream of `hide`'s, which has no file
-    descriptor.
+    """Return the bytes that decoders need to copy a stream made by `hide`.
+
+    They copy it because it has no file descriptor.
     """
     if not isinstance(getattr(stream, "raw", None), _Patched):
         return 0
@@ -216,7 +211,7 @@ def copied_bytes(stream: BinaryIO) -> int:
 
 
 class _Patched(io.RawIOBase):
-    """A stream some of whose bytes are replaced by others."""
+    """A stream with some of its bytes replaced."""
 
     def __init__(self, stream: BinaryIO, patches: Mapping[int, bytes]) -> None:
         self._stream, self._patches = stream, patches

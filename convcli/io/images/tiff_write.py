@@ -1,4 +1,4 @@
-"""Write a TIFF through tifffile: number types, bands and pages that Pillow does not write."""
+"""Write a TIFF through tifffile: dtypes, channels and pages that Pillow does not write."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from numpy.typing import NDArray
 from convcli.io.formats import NONE
 from convcli.limits import startable_threads
 
-_BIG = 2**32 - 2**25  # bytes of samples, above which 32 bits may not count the file's
-_DEFLATED_AT_ONCE = 2**24  # bytes of samples
+_BIG = 2**32 - 2**25  # bytes of samples above which offsets may exceed 32 bits
+_DEFLATED_AT_ONCE = 2**24  # bytes of samples that are deflated at a time
 
 
 def encoding_bytes(size: int, settings: Mapping[str, int] = NONE) -> int:
-    """Return the bytes that `write_tiff` takes at most, besides an array of `size` bytes and the
-    file.
-    """
+    """Return the most bytes that `write_tiff` takes besides the file and `size` bytes of samples."""
     return min(size, 2 * _DEFLATED_AT_ONCE) if settings.get("compress_level") else size
 
 
@@ -32,12 +30,11 @@ def write_tiff(
     alpha: bool,
     pages: bool,
 ) -> None:
-    """Encode (H, W) or (H, W, C), or of `pages` one for each (H, W) or (H, W, C) along the first
-    axis.
+    """Encode a picture (H, W) or (H, W, C), or `pages` of them along the first axis.
 
     settings: with a `compress_level` above 0 the samples are deflated, integers as differences
-    along their row; the threads share that, to the same bytes for any number. Else the samples of
-    pages follow each other, as ImageJ reads them. Above 4 GiB the file is a BigTIFF.
+    along their row, by all threads; the bytes are the same for any number of threads. Else the
+    samples of pages are contiguous, as ImageJ expects. Above 4 GiB the file is a BigTIFF.
     """
     tifffile = import_module("tifffile")
     channels = array.shape[2 + pages] if array.ndim == 3 + pages else 1
@@ -61,9 +58,9 @@ def write_tiff(
 
 
 def _compression(dtype: np.dtype[Any], level: int, threads: int) -> dict[str, Any]:
-    """Return the options by which tifffile deflates samples; none for a level of 0.
+    """Return the options with which tifffile deflates samples; none for a level of 0.
 
-    The predictor is for types that tifffile supports by itself; for floats it needs imagecodecs.
+    The predictor is used only for dtypes that need no imagecodecs: integers below 64 bits.
     """
     if not level:
         return {}

@@ -299,7 +299,7 @@ def test_a_still_before_the_frames_is_not_under_them(tmp_path: Path) -> None:
     ("old", "new", "told"),
     [
         (b"fcTL\0\0\0\1", b"fcTL\0\0\0\7", "out of sequence"),
-        (b"acTL\0\0\0\3", b"acTL\0\0\0\5", "fewer frames than it tells"),
+        (b"acTL\0\0\0\3", b"acTL\0\0\0\5", "fewer frames than it declares"),
         (b"fcTL\0\0\0\1\0\0\0\1", b"fcTL\0\0\0\1\0\0\1\1", "lies outside"),
     ],
 )

@@ -23,8 +23,17 @@ from convcli.engine.buffers import release_unused
 from convcli.engine.layer_form import flip_for, to_problem
 from convcli.engine.tiling import Chunk
 from convcli.errors import InputError
-from convcli.io import NO_METADATA, Data, Header, Metadata, OutputTarget, WriteRequest, Written
+from convcli.io import Data, OutputTarget, WriteRequest, Written
 from convcli.jobs import colour
+from convcli.jobs.apply_output import (
+    are_maps,
+    input_encoding,
+    output_dtype,
+    output_header,
+    output_metadata,
+    output_shape,
+    unread_frames,
+)
 from convcli.jobs.apply_plan import ApplyPlan, ApplyRequest, KernelPass, expand
 from convcli.jobs.chunks import chunks, output_index
 from convcli.jobs.flatten import flatten
@@ -33,7 +42,6 @@ from convcli.jobs.operands import VOLUME, Planes, colour_planes, resolve_operand
 from convcli.jobs.postprocess import (
     Ledger,
     combine,
-    combined_shape,
     finite_range,
     scale_and_shift,
     to_dtype,
@@ -102,30 +110,30 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
     )
 
     # plan the output
-    header = _output_header(request, data, passes[0], target)
-    dtype = np.dtype(requested or _output_dtype(data, target, header) or floats)
+    header = output_header(request, data, passes[0], target)
+    dtype = np.dtype(requested or output_dtype(data, target, header) or floats)
     ranges = [each.problem.whole_range() for each in passes] if dtype.kind in "iu" else []
     wide = scales_far(request.postprocess.scale) or any(each.plan.facts.extreme for each in passes)
     compute_dtype = exact_dtype(request.postprocess, ranges, dtype, "float64" if wide else floats)
     if compute_dtype != floats:
         passes = tuple(each.planned(compute_dtype, request.method) for each in passes)
-    shape = _output_shape(request, data, passes)
-    metadata, dropped = _output_metadata(request, data, passes[0], target, dtype, shape)
+    shape = output_shape(request, data, passes)
+    metadata, dropped = output_metadata(request, data, passes[0], target, dtype, shape)
     writing = WriteRequest(
         alpha=data.alpha,
-        maps=not data.alpha and _are_maps(request, passes),
+        maps=not data.alpha and are_maps(request, passes),
         frames=data.frames > 1,
         volume=passes[0].volume,
         settings=request.writing.settings,
         header=header,
         metadata=metadata,
-        encoding=_encoding(request, data, target),
+        encoding=input_encoding(request, data, target),
         threads=threads(),
     )
     if target is not None:
         target.check(dtype, shape, writing)
 
-    unread = _unread_frames(request, data, passes[0], target, dtype)
+    unread = unread_frames(request, data, passes[0], target, dtype)
     warnings = (*input_warnings(data), *misread, *unread)
     plan = ApplyPlan(
         request,
@@ -237,125 +245,6 @@ def _plan_pass(
         coverage = to_problem(planes.alpha[..., None], window, alpha_layout, alpha_spec)
     plan = problem.plan(compute_dtype, request.method)
     return KernelPass(kernel, conv_layout, problem, plan, coverage)
-
-
-def _output_header(
-    request: ApplyRequest, data: Data, lead: KernelPass, target: OutputTarget | None
-) -> Header | None:
-    """Return the output's header: the input's, moved as the convolution moves samples."""
-    if target is None:
-        return None
-    if target.form.headerless:
-        return request.reading.raw
-    if data.header is None or target.form.name not in data.header.formats:
-        return None
-    axes = lead.plan.axes
-    return data.header.moved([axis.start for axis in axes], [axis.stride for axis in axes])
-
-
-def _output_dtype(
-    data: Data, target: OutputTarget | None, header: Header | None
-) -> np.dtype[Any] | None:
-    """Return the dtype to write if none was requested; None means that of the computed values."""
-    if target is not None:
-        return target.codec.output_dtype(data.array.dtype, data.kind, header)
-    if data.kind == "image" and data.array.dtype.kind in "iu":
-        return data.array.dtype
-    return None
-
-
-def _output_shape(
-    request: ApplyRequest, data: Data, passes: Sequence[KernelPass]
-) -> tuple[int, ...]:
-    """Return the shape of the combined results, with a channel for alpha if the picture has it."""
-    shapes = [each.output_shape for each in passes]
-    shape = combined_shape(shapes, request.postprocess.combine, passes[0].channel_axis)
-    return (*shape[:-1], shape[-1] + 1) if data.alpha else shape
-
-
-def _are_maps(request: ApplyRequest, passes: Sequence[KernelPass]) -> bool:
-    """Return whether the output's channels are those of kernels, not of the input."""
-    stacked = len(passes) > 1 and request.postprocess.combine == "stack"
-    layouts = [each.conv_layout for each in passes]
-    return stacked or any(
-        layout.channel_mode == "bank" or layout.filters > layout.channels for layout in layouts
-    )
-
-
-def _output_metadata(
-    request: ApplyRequest,
-    data: Data,
-    lead: KernelPass,
-    target: OutputTarget | None,
-    dtype: np.dtype[Any],
-    shape: tuple[int, ...],
-) -> tuple[Metadata, tuple[str, ...]]:
-    """Return the metadata that the output's format can hold, and in words what is dropped."""
-    if target is None:
-        return NO_METADATA, ()
-    given = data.metadata
-    if request.writing.strip:
-        given = Metadata(timing=given.timing)
-    paged = data.frames > 1 or lead.volume
-    places = _places(lead, paged=paged)
-    given, lost = io.move_metadata(given, places)
-    channels, before = (_channel_count(each, paged=paged) for each in (shape, data.array.shape))
-    carried, dropped = io.carry_over(
-        given,
-        target.form,
-        channels,
-        frames=shape[0] if data.frames > 1 else 1,
-        same_type=dtype == data.array.dtype,
-        same_colours=(channels < 3) == (before < 3),
-        same_size=places.same,
-        same_pages=channels == before and (not paged or shape[0] == data.array.shape[0]),
-    )
-    return carried, (*lost, *dropped)
-
-
-def _unread_frames(
-    request: ApplyRequest,
-    data: Data,
-    lead: KernelPass,
-    target: OutputTarget | None,
-    dtype: np.dtype[Any],
-) -> tuple[str, ...]:
-    """Say that the input has more frames than the first, if the output could hold them and nobody
-    chose.
-    """
-    left_out = request.reading.frames == "first" and data.frames == 1 and not lead.volume
-    if target is None or not left_out or data.held < 2 or dtype.name not in target.form.frames:
-        return ()
-    return (
-        f"{data.called} has {data.held:,} frames, of which the first is filtered; add --frames all for all of them",
-    )
-
-
-def _places(lead: KernelPass, *, paged: bool) -> io.Places:
-    """Return where the output's samples lay in a picture, or in pages of pictures."""
-    axes = dict(zip(lead.conv_layout.spatial_axes, lead.plan.axes, strict=True))
-    picture = range(paged, paged + 2)
-    z, y, x = (axes.get(number) for number in (0 if paged else None, *picture))
-    return io.Places(
-        *(
-            io.Place(axis.start, axis.stride, axis.n, axis.out) if axis else io.Place()
-            for axis in (x, y, z)
-        )
-    )
-
-
-def _channel_count(shape: tuple[int, ...], *, paged: bool) -> int:
-    """Return the channels of a picture, or of pages of pictures."""
-    return shape[-1] if len(shape) - paged > 2 else 1
-
-
-def _encoding(request: ApplyRequest, data: Data, target: OutputTarget | None) -> io.Encoding | None:
-    """Return how the input was encoded, if the output is of its format and no option says
-    otherwise.
-    """
-    if target is None or target.form.name != data.format or request.writing.quality is not None:
-        return None
-    return data.encoding
 
 
 # Execute.

@@ -1,0 +1,138 @@
+"""What the output of `apply` will be: its header, dtype, shape, metadata and encoding.
+
+Each function decides one of these from the request, the input and the planned kernels, and
+touches no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from convcli import io
+from convcli.io import NO_METADATA, Data, Header, Metadata, OutputTarget
+from convcli.jobs.apply_plan import ApplyRequest, KernelPass
+from convcli.jobs.postprocess import combined_shape
+
+
+def output_header(
+    request: ApplyRequest, data: Data, lead: KernelPass, target: OutputTarget | None
+) -> Header | None:
+    """Return the output's header: the input's, moved as the convolution moves samples."""
+    if target is None:
+        return None
+    if target.form.headerless:
+        return request.reading.raw
+    if data.header is None or target.form.name not in data.header.formats:
+        return None
+    axes = lead.plan.axes
+    return data.header.moved([axis.start for axis in axes], [axis.stride for axis in axes])
+
+
+def output_dtype(
+    data: Data, target: OutputTarget | None, header: Header | None
+) -> np.dtype[Any] | None:
+    """Return the dtype to write if none was requested; None means that of the computed values."""
+    if target is not None:
+        return target.codec.output_dtype(data.array.dtype, data.kind, header)
+    if data.kind == "image" and data.array.dtype.kind in "iu":
+        return data.array.dtype
+    return None
+
+
+def output_shape(
+    request: ApplyRequest, data: Data, passes: Sequence[KernelPass]
+) -> tuple[int, ...]:
+    """Return the shape of the combined results, with a channel for alpha if the picture has it."""
+    shapes = [each.output_shape for each in passes]
+    shape = combined_shape(shapes, request.postprocess.combine, passes[0].channel_axis)
+    return (*shape[:-1], shape[-1] + 1) if data.alpha else shape
+
+
+def are_maps(request: ApplyRequest, passes: Sequence[KernelPass]) -> bool:
+    """Return whether the output's channels are those of kernels, not of the input."""
+    stacked = len(passes) > 1 and request.postprocess.combine == "stack"
+    layouts = [each.conv_layout for each in passes]
+    return stacked or any(
+        layout.channel_mode == "bank" or layout.filters > layout.channels for layout in layouts
+    )
+
+
+def output_metadata(
+    request: ApplyRequest,
+    data: Data,
+    lead: KernelPass,
+    target: OutputTarget | None,
+    dtype: np.dtype[Any],
+    shape: tuple[int, ...],
+) -> tuple[Metadata, tuple[str, ...]]:
+    """Return the metadata that the output's format can hold, and in words what is dropped."""
+    if target is None:
+        return NO_METADATA, ()
+    given = data.metadata
+    if request.writing.strip:
+        given = Metadata(timing=given.timing)
+    paged = data.frames > 1 or lead.volume
+    places = _places(lead, paged=paged)
+    given, lost = io.move_metadata(given, places)
+    channels, before = (_channel_count(each, paged=paged) for each in (shape, data.array.shape))
+    carried, dropped = io.carry_over(
+        given,
+        target.form,
+        channels,
+        frames=shape[0] if data.frames > 1 else 1,
+        same_type=dtype == data.array.dtype,
+        same_colours=(channels < 3) == (before < 3),
+        same_size=places.same,
+        same_pages=channels == before and (not paged or shape[0] == data.array.shape[0]),
+    )
+    return carried, (*lost, *dropped)
+
+
+def unread_frames(
+    request: ApplyRequest,
+    data: Data,
+    lead: KernelPass,
+    target: OutputTarget | None,
+    dtype: np.dtype[Any],
+) -> tuple[str, ...]:
+    """Say that the input has more frames than the first, if the output could hold them and nobody
+    chose.
+    """
+    left_out = request.reading.frames == "first" and data.frames == 1 and not lead.volume
+    if target is None or not left_out or data.held < 2 or dtype.name not in target.form.frames:
+        return ()
+    return (
+        f"{data.called} has {data.held:,} frames, of which the first is filtered; add --frames all for all of them",
+    )
+
+
+def _places(lead: KernelPass, *, paged: bool) -> io.Places:
+    """Return where the output's samples lay in a picture, or in pages of pictures."""
+    axes = dict(zip(lead.conv_layout.spatial_axes, lead.plan.axes, strict=True))
+    picture = range(paged, paged + 2)
+    z, y, x = (axes.get(number) for number in (0 if paged else None, *picture))
+    return io.Places(
+        *(
+            io.Place(axis.start, axis.stride, axis.n, axis.out) if axis else io.Place()
+            for axis in (x, y, z)
+        )
+    )
+
+
+def _channel_count(shape: tuple[int, ...], *, paged: bool) -> int:
+    """Return the channels of a picture, or of pages of pictures."""
+    return shape[-1] if len(shape) - paged > 2 else 1
+
+
+def input_encoding(
+    request: ApplyRequest, data: Data, target: OutputTarget | None
+) -> io.Encoding | None:
+    """Return how the input was encoded, if the output is of its format and no option says
+    otherwise.
+    """
+    if target is None or target.form.name != data.format or request.writing.quality is not None:
+        return None
+    return data.encoding

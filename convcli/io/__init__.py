@@ -1,22 +1,21 @@
 """Files and pipes: `load` reads images and arrays, `save` writes them atomically.
 
-A format is one row of the table in formats.py and one codec in a file of its own; all else asks
-these two.
+A format is one row of the table in formats.py and one codec in a file of its own.
 
 ::
 
-    formats.py       the table of formats: names, suffixes, first bytes, and what each reads and holds
-    foreign.py       the table of formats that are not read: how each is recognised, and what converts it
-    codec.py         what a codec does (read, write, holds), and what is asked of it (ReadRequest, WriteRequest)
+    formats.py       the table of formats: names, suffixes, first bytes, supported dtypes
+    foreign.py       the table of formats that are not read, with a converter for each
+    codec.py         Codec (read, write, holds), ReadRequest and WriteRequest
     reading.py       load: open, recognise, decode
     writing.py       check_target and save: encode into a temporary file, then publish it
-    publishing.py    temporary files beside their targets, and how one takes its target's name
-    capabilities.py  whether a format can be asked to write an array, with which settings
-    data.py          what was read (Data), what its file says besides (Header, Metadata), and what was written
+    publishing.py    create temporary files, and rename one to its target
+    capabilities.py  whether a format can write an array, with which settings
+    data.py          what was read: Data, Header and Metadata; and what was written
     streams.py       pipes and gzip as streams that can be read again
-    trailing.py      what follows the end of the first picture or array, in words
+    trailing.py      bytes that follow the end of the first picture or array
     arrays/          npy (.npy, .npz), text (.csv, .tsv, .txt), raw, and by extras nifti and wav
-    images/          codec (what Pillow reads and writes as it is), png, jpeg, jpeg2000, gif, tiff: the other codecs
+    images/          codec, png, jpeg, jpeg2000, gif, tiff, ...: one codec each
                      read, animation, modes, metadata, pillow, integrity: what these share
 """
 

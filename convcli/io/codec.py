@@ -1,8 +1,7 @@
 """What a file format does: read a stream, write an array, and say what it can hold.
 
-`Codec` is the base of every format's object, convcli's own and those of other packages; by itself
-it is one that holds arrays, of the number types and axes that its row in the table of formats
-names.
+`Codec` is the base class of all codecs, convcli's own and those of other packages. By itself it
+holds arrays with the number types and axes that its row in the table of formats names.
 """
 
 from __future__ import annotations
@@ -30,16 +29,15 @@ if TYPE_CHECKING:
     from convcli.io.data import RawLayout
 
 PIECE = 2**25
-"""Bytes that numpy copies at once, at most, where it cannot write an array as it lies in memory."""
+"""Bytes that numpy copies at once, at most, to write an array that is not contiguous."""
 
 
 @dataclass(frozen=True)
 class ReadRequest:
-    """What is wanted of a file.
+    """How a file is read.
 
-    name: what messages call it. path: of a file that may be mapped; "" for a pipe. key: of an array
-    in an archive. raw: how the values of a headerless file lie. volume: whether all pages are one
-    array.
+    name: in messages. path: of a file that may be mapped; "" for a pipe. key: of an array in an
+    archive. raw: the layout of a headerless file. volume: whether all pages are one array.
     """
 
     name: str
@@ -57,10 +55,10 @@ class WriteRequest:
     """How an array is written.
 
     alpha: whether a picture's last channel is alpha. maps: whether its channels are feature maps,
-    none of which is alpha. frames, volume: whether the first axis is one of frames, or of pages.
-    settings: of the encoder, such as `quality`. header, metadata: what the file says besides its
-    samples. encoding: how the input was encoded, which a codec of its format does likewise.
-    threads: that may share the encoding; the bytes are the same for any number.
+    none of which is alpha. frames, volume: whether the first axis is that of frames, or of pages.
+    settings: of the encoder, such as `quality`. header, metadata: written with the samples.
+    encoding: how the input was encoded; a codec of the same format reproduces it. threads: number
+    of threads that may encode; the bytes do not depend on it.
     """
 
     alpha: bool = False
@@ -78,29 +76,29 @@ PLAIN = WriteRequest()
 
 
 class Codec:
-    """One format's reader and writer, the base of all.
+    """One format's reader and writer, the base class of all codecs.
 
-    A format of another package overrides `read`, and what else it can do.
+    A codec of another package overrides `read`, and the other methods that it supports.
     """
 
     maps_output: ClassVar[bool] = False
-    """Whether `create` makes a file whose values are filled in place."""
+    """Whether `create` makes a file whose values are written through a memory map."""
 
     def __init__(self, form: Format) -> None:
         self.form = form
 
     def check_read(self, request: ReadRequest) -> None:
-        """Raise InputError, before anything is read, for a request that makes no sense."""
+        """Raise InputError, before anything is read, for a request that the format cannot serve."""
         if request.frames != "first":
             raise InputError(
                 f"frames {request.frames}", f"{request.name} is an array", "leave --frames out"
             )
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
-        """Decode a stream that stands at its beginning and can seek.
+        """Decode a seekable stream from its beginning.
 
-        Raises FileError for one that is damaged, LimitError for one that takes more memory than
-        request.limits allow; the limits are to be checked before memory is allocated.
+        Raises FileError for one that is damaged, LimitError for one that needs more memory than
+        request.limits allow; the limits must be checked before memory is allocated.
         """
         raise InputError(
             f"{request.name} is of the format {self.form.name}", "which is written but not read"
@@ -121,7 +119,7 @@ class Codec:
     def holds(
         self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
     ) -> str:
-        """Return "" if the format holds such an array without loss, else why not, in one line."""
+        """Return "" if the format holds such an array without loss, else the reason in one line."""
         if not self.form.keeps(dtype):
             return self.refuse_dtype(dtype)
         if not 1 <= len(shape) <= self.form.max_ndim:
@@ -133,7 +131,7 @@ class Codec:
         return ""
 
     def refuse_dtype(self, dtype: np.dtype[Any]) -> str:
-        """Return why the format cannot hold a number type."""
+        """Return the reason why the format cannot hold a number type."""
         given = f"{self.form.name} cannot hold {dtype}"
         types = self.form.dtypes
         if not types:
@@ -147,9 +145,9 @@ class Codec:
     def output_dtype(
         self, dtype: np.dtype[Any], kind: Kind, header: Header | None = None
     ) -> np.dtype[Any] | None:
-        """Choose the number type to write for such an input; None for the computed floats' own.
+        """Choose the number type to write for such an input; None for that of the computed floats.
 
-        A format with number types of its own keeps the input's, or holds floats as float32. Raises
+        A format with a list of number types keeps the input's, or stores floats as float32. Raises
         DtypeError if it has neither.
         """
         types = self.form.dtypes
@@ -165,32 +163,32 @@ class Codec:
         )
 
     def reductions(self, array: NDArray[Any], request: WriteRequest) -> tuple[str, ...]:
-        """Return what the format reduces of such an array when it is written, in words."""
+        """Return descriptions of what writing such an array loses, such as colours."""
         return ()
 
     def encoding_bytes(
         self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
     ) -> int:
-        """Return how many bytes of memory `write` takes at most, besides the array and the file."""
+        """Return the bytes that `write` allocates at most, besides the array and the file."""
         return min(math.prod(shape) * dtype.itemsize, PIECE)
 
     def file_bytes(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> int:
-        """Return how many bytes the file takes at most."""
+        """Return the size of the file in bytes, at most."""
         size = math.prod(shape) * dtype.itemsize
         return size + size // 16
 
     def create(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Make a file of such an array, and return its values as a writable memory map."""
+        """Create a file for such an array, and return its values as a writable memory map."""
         raise NotImplementedError(f"{self.form.name} does not map its output")
 
     def make_data(self, array: NDArray[Any], request: ReadRequest, **facts: Any) -> Data:
-        """Return the array as what was read, with further facts as the fields of Data."""
+        """Return the array as Data of this format; facts: further fields of Data."""
         return Data(array, self.form.kind, self.form.name, request.name, **facts)
 
 
 @contextmanager
 def plugin_errors(form: Format, failed: str) -> Iterator[None]:
-    """Turn what another package's codec raises into a FileError that names the package."""
+    """Convert an exception of another package's codec to a FileError that names the package."""
     try:
         yield
     except (ConvError, OSError, MemoryError):
@@ -210,9 +208,7 @@ def _suggested(types: tuple[str, ...]) -> str:
 
 @cache
 def codec_of(form: Format) -> Codec:
-    """Return the codec that a format's row names. Raises FileError if another package's cannot be
-    imported.
-    """
+    """Return the codec that a format's row names; raise FileError if it cannot be imported."""
     module, _, name = form.codec.partition(":")
     try:
         codec: Codec = getattr(import_module(module), name)(form)

@@ -15,23 +15,23 @@ from convcli.options import DTYPES, Order
 
 Kind = Literal["image", "array"]
 Scope = Literal["", "samples", "colours", "size", "pages", "stack"]
-"""What a part of a file's metadata is true of."""
+"""What a part of a file's metadata describes; see `Part`."""
 
 
 class Header(Protocol):
-    """What a file says besides its values, as the codecs of these `formats` write it again."""
+    """A file's header, which the codecs of these `formats` can write again."""
 
     formats: ClassVar[tuple[str, ...]]
 
     def moved(self, starts: Sequence[float], strides: Sequence[int]) -> Self:
-        """Return the header of a result whose sample i lies where start + i * stride lay.
+        """Return the header of a result whose sample i is at the input's start + i * stride.
 
-        Raises InputError if it cannot say that.
+        Raises InputError if the header cannot express that.
         """
 
 
 class Encoding(Protocol):
-    """How a picture was encoded, for a codec of the same format to encode likewise."""
+    """How a picture was encoded, so that a codec of the same format can reproduce it."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -39,12 +39,12 @@ class Encoding(Protocol):
 
     @property
     def words(self) -> str:
-        """What is alike, for a report."""
+        """A description of the encoding, for a report."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How an animation plays: milliseconds of each frame, and how often (0: for ever)."""
+    """How an animation plays: milliseconds of each frame, and number of plays (0: endless)."""
 
     durations: tuple[float, ...]
     plays: int
@@ -63,12 +63,12 @@ class Text(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A part of a file that files of one format alone hold, as it stands there.
+    """A part of a file that only one format has, with its bytes unchanged.
 
-    form: the format's name. kind: what the format calls it by. name: of the part in words.
-    describes: what it is true of: "samples" as they are, which filtering changes; "colours" and
-    number type; the "size" of the picture; the number of "pages" and their channels; a "stack", all
-    of these but the samples; or "" if it is true whatever becomes of these. page: that has it.
+    form: the format's name. kind: the part's identifier in the format. name: of the part in words.
+    describes: what the part depends on: "samples", which filtering changes; "colours" and number
+    type; the "size" of the picture; the number of "pages" and their channels; a "stack", all of
+    these but the samples; or "" for none of them. page: that has the part.
     """
 
     form: str
@@ -81,13 +81,13 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a picture's file says besides its samples, and what is empty where it says nothing.
+    """A picture's metadata; fields that its file does not have are empty.
 
     density: dots per inch along x and y. aspect: dots of the same unknown length along x and y,
     None for square pixels. exif: a block, without the name that JPEG puts before it. iptc: records
     of IPTC-IIM. photoshop: Photoshop's other image resources. comments: a JPEG's, GIF's or netpbm
-    file's, or a PNG's texts of that name. text: other texts of a PNG. parts: what one format alone
-    holds. unheld: names of what the file says besides, such as "JUMBF", which no field holds.
+    file's, or a PNG's texts of that name. text: other texts of a PNG. parts: those that only one
+    format has. unheld: names of metadata that no field stores, such as "JUMBF".
     """
 
     icc: bytes = b""
@@ -109,10 +109,10 @@ NO_METADATA = Metadata()
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """One array with what its file said about it.
+    """One array, and what its file declares about it.
 
     array: an image is (H, W) or (H, W, C) of uint8, uint16, int32 or float32, and (F, H, W, C)
-    where it is of several `frames`; an array has any shape and any real type, and may be a
+    if it has several `frames`; an array has any shape and any real type, and may be a
     read-only memory map. `alpha` says that the last channel is straight (not premultiplied) alpha.
     """
 
@@ -123,17 +123,13 @@ class Data:
     mode: str = ""  # Pillow's mode as found in the file; "" for arrays
     alpha: bool = False
     notes: tuple[str, ...] = ()  # what was done on loading, such as "EXIF orientation applied"
-    warnings: tuple[str, ...] = ()  # what was left out on loading, and what would surprise
-    damage: str = ""  # what is wrong with the file, where it was read as far as it goes
+    warnings: tuple[str, ...] = ()  # such as what was left out on loading
+    damage: str = ""  # what is wrong with the file, if the undamaged part was read
     frames: int = 1
-    held: int = (
-        1  # how many frames or pages the file has, of which one was read where `frames` is 1
-    )
+    held: int = 1  # number of frames or pages in the file; if `frames` is 1, one was read
     metadata: Metadata = NO_METADATA
-    decoding: int = 0  # bytes of memory that loading took at most, the array's own among them
-    dims: int | None = (
-        None  # how many of its first axes are spatial, where the format says so; the last is channels
-    )
+    decoding: int = 0  # peak bytes of memory while loading, the array's own included
+    dims: int | None = None  # number of spatial axes, which come first, if the format defines it
     header: Header | None = None
     encoding: Encoding | None = None
 
@@ -144,7 +140,7 @@ class Data:
 
     @property
     def all_warnings(self) -> tuple[str, ...]:
-        """The damage, if it was read all the same, and the warnings."""
+        """The damage, if the file was read nevertheless, and the warnings."""
         if not self.damage:
             return self.warnings
         rest = "it is read as far as it goes, and what is missing is left blank"
@@ -153,8 +149,9 @@ class Data:
 
 @dataclass(frozen=True)
 class Written:
-    """A result that was written: its place, format and bytes, what the format dropped, and
-    warnings.
+    """A result that was written: its path, format and size in bytes.
+
+    dropped: descriptions of what the format could not store.
     """
 
     path: str
@@ -166,10 +163,10 @@ class Written:
 
 @dataclass(frozen=True)
 class RawLayout:
-    """How numbers lie in a file without a header; shape and dtype are None if they are not given.
+    """The layout of a file without a header; shape and dtype are None if they are not given.
 
-    order: C has the last axis next to each other, F the first. offset: bytes before the first
-    number, on reading.
+    order: "C" if the last axis is contiguous, "F" if the first is. offset: bytes before the first
+    number, for reading.
     """
 
     shape: tuple[int, ...] | None = None
@@ -182,7 +179,7 @@ class RawLayout:
     def of(
         cls, shape: tuple[int, ...] | None, dtype: str | None, order: Order, offset: int
     ) -> RawLayout:
-        """Make a layout from the command line's words; InputError for an unknown type.
+        """Make a layout from the command line's values; raise InputError for an unknown type.
 
         >>> RawLayout.of((2, 3), ">i2", "C", 0).dtype
         dtype('>i2')
@@ -190,7 +187,7 @@ class RawLayout:
         return cls(shape, None if dtype is None else _number_type(dtype), order, offset)
 
     def moved(self, starts: Sequence[float], strides: Sequence[int]) -> RawLayout:
-        """Return the layout as it is: it does not say where samples lie."""
+        """Return the layout unchanged: it has no positions of samples."""
         return self
 
     def required(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -205,7 +202,7 @@ class RawLayout:
         return self.shape, self.dtype
 
     def size(self, name: str) -> int:
-        """Return the bytes of a whole file. Raises as `required`.
+        """Return the size of a whole file in bytes. Raises like `required`.
 
         >>> RawLayout((2, 3), np.dtype(">i2"), offset=4).size("x.raw")
         16
@@ -219,9 +216,8 @@ class RawLayout:
         >>> RawLayout(dtype=np.dtype(">u2")).written(np.dtype(np.float32))
         dtype('>f4')
         """
-        return dtype.newbyteorder(
-            ">" if self.dtype is not None and self.dtype.str[0] == ">" else "<"
-        )
+        is_big = self.dtype is not None and self.dtype.str[0] == ">"
+        return dtype.newbyteorder(">" if is_big else "<")
 
 
 def _number_type(text: str) -> np.dtype[Any]:

@@ -1,4 +1,4 @@
-r"""The table of formats that convcli does not read: how each is recognised, and what converts it.
+r"""The table of formats that convcli does not read, with a converter for each.
 
 A row is recognised by its first bytes, else by its suffix. Sources of the first bytes: the
 specification of each format, and the magic files of `file` and of the PRONOM registry.
@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 
 class Foreign(NamedTuple):
-    """A format that is not read: in words, what to do, its suffixes, and a pattern of its first
-    bytes.
+    """A format that is not read: its name in words, a remedy, suffixes, and a signature.
 
-    resembles: the format of convcli that its files begin like, and hold only a preview in.
+    signature: a pattern of the first bytes. resembles: the format of convcli whose signature its
+    files have too; read as that, they contain only previews.
     """
 
     words: str
@@ -336,7 +336,7 @@ _OTHERS = (
 )
 
 FOREIGN = (*_PICTURES, *_CAMERAS, *_SCIENCE, *_FILMS_AND_SOUND, *_PACKED, *_OTHERS)
-"""Every row; of two that recognise the same first bytes the earlier counts."""
+"""Every row; if two match the same first bytes, the earlier one is used."""
 
 
 @cache
@@ -350,7 +350,7 @@ def _by_suffix() -> dict[str, Foreign]:
 
 
 def recognise_foreign(head: bytes) -> Foreign | None:
-    r"""Return the format that first bytes show, if it is one that convcli does not read.
+    r"""Return the format that matches first bytes, if it is one that convcli does not read.
 
     >>> recognise_foreign(b"\0\0\0\x1cftypheic").words, recognise_foreign(b"\x93NUMPY")
     ('a HEIC image', None)
@@ -359,9 +359,9 @@ def recognise_foreign(head: bytes) -> Foreign | None:
 
 
 def foreign_suffix(name: str) -> Foreign | None:
-    """Return the format that a name's suffix is of, if it is one that convcli does not read.
+    """Return the format of a name's suffix, if it is one that convcli does not read.
 
-    >>> foreign_suffix("a/IMG_0001.HEIC").words, foreign_suffix(".heic").words, foreign_suffix("a.png")
+    >>> foreign_suffix("a/IMG_1.HEIC").words, foreign_suffix(".heic").words, foreign_suffix("a.png")
     ('a HEIC image', 'a HEIC image', None)
     """
     pure = PurePath(name)

@@ -1,7 +1,7 @@
-"""The table of formats: names, first bytes, what each holds, and the codec that does the work.
+"""The table of formats: names, signatures, supported dtypes and channels, and codecs.
 
-A format is one row here and one `Codec` in a file of its own, which is loaded when a file of that
-format is read or written: to list formats loads no Pillow. Other packages add rows through the
+A format is one row here and one `Codec` in a file of its own, which is imported when a file of that
+format is read or written: listing the formats does not import Pillow. Other packages add rows through the
 entry points `convcli.formats`.
 """
 
@@ -28,22 +28,22 @@ from convcli.options import DTYPES
 from convcli.plugins import load_plugins
 
 SEE_FORMATS = "see: convcli formats"
-"""What a message says where it would have to list all formats."""
+"""The remedy in messages that would otherwise list all formats."""
 NUMBERS = "biuf"  # numpy's kinds of real numbers: bool, signed, unsigned, floating
 NONE: Mapping[str, int] = MappingProxyType({})  # settings of an encoder
-_ANY = 2**31 - 1  # bytes, more than there ever are
+_ANY = 2**31 - 1  # bytes: no limit in practice
 
 
 ANY_SIDE = 2**63 - 1
-"""As many samples a side as an array can have."""
+"""The longest side of an array, in samples: numpy's own limit."""
 
 
 @dataclass(frozen=True)
 class Extension:
     """What an extra adds to an image format: number types, settings, and stacks of pages.
 
-    settings: of the encoder, those that the format has by this extra alone. stacks: whether it
-    reads and writes all pages as one volume, and writes all that it reads.
+    settings: of the encoder, those that need the extra. stacks: whether it reads and writes all
+    pages as one volume, and writes every file that it reads.
     """
 
     extra: str
@@ -56,12 +56,12 @@ class Extension:
 class Format:
     """One file format: its names, how it is recognised, and what it holds without loss.
 
-    codec: "module:class" of its `Codec`. signatures: patterns of first bytes, and what such a file
-    is in words; a format without any is told by its suffix. reads: the number types that arrays
-    read from it have; () for any. channels: for each number type that an image format holds the
-    channel counts, where 2 and 4 end in alpha. dtypes: the number types that an array format holds,
-    and a result keeps its input's there; () for any. frames: the number types that it holds several
-    frames of. settings: of its encoder.
+    codec: "module:class" of its `Codec`. signatures: patterns of first bytes, with a description of
+    such a file; a format without any is recognised by its suffix. reads: the number types of arrays
+    that are read from it; () for any. channels: the channel counts of an image format for each
+    number type; with 2 and 4, the last channel is alpha. dtypes: the number types of an array
+    format; () for any. frames: the number types that it can store several frames of. settings: of
+    its encoder.
     """
 
     name: str
@@ -78,46 +78,45 @@ class Format:
     frames: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     metadata_limits: Mapping[str, int] = field(default_factory=dict)
-    """The fields of Metadata that it holds, and how many bytes of each; of the pixel aspect, its
-    largest ratio.
-    """
+    """The fields of Metadata that it stores, with the bytes of each at most; of `aspect`, the
+    largest ratio."""
     pillow: str = ""
     """Pillow's name of the format."""
     feature: str = ""
-    """What Pillow must have been built with, as PIL.features names it."""
+    """The library that Pillow must have been built with, by its name in PIL.features."""
     gray: bool = True
-    """Whether it has gray, which is written as RGB otherwise."""
+    """Whether it stores gray; otherwise gray is written as RGB."""
     separator: str = ""
-    """Between the numbers of a text format."""
+    """The separator between the numbers of a text format."""
     headerless: bool = False
-    """Whether the file holds bare values, whose shape and type must be given."""
+    """Whether the file contains only values, whose shape and type must be given."""
     extra: str = ""
-    """The extra of convcli with the package that the format needs."""
+    """The extra of convcli that installs the package that the format needs."""
     extension: Extension | None = None
     note: str = ""
-    """What the list of formats says about writing it."""
+    """A remark in the list of formats about writing it."""
     package: str = ""
     """The package that registers it; "" for convcli's own."""
 
     def recognise(self, head: bytes) -> str:
-        """Return what a file with these first bytes is, in words; "" if not of this format."""
-        patterns = self.signatures.items()
-        return next(
-            (words for pattern, words in patterns if re.match(pattern, head, re.DOTALL)), ""
-        )
+        """Return a description of a file with these first bytes; "" if not of this format."""
+        for pattern, words in self.signatures.items():
+            if re.match(pattern, head, re.DOTALL):
+                return words
+        return ""
 
     def may_hold(self, seen: Format) -> bool:
-        """Return whether a file with this format's suffix is read as what its content shows.
+        """Return whether a file with this format's suffix may have the content of another.
 
-        A picture is decoded as what it is, whatever its suffix says.
+        A picture is decoded by its content, independently of its suffix.
         """
         return seen is self or (self.kind == "image" and seen.kind == "image")
 
     def keeps(self, dtype: DTypeLike, channels: int = 1) -> bool:
-        """Return whether it keeps every bit of a number type, in an image of such channels.
+        """Return whether it stores a number type without loss, in an image of such channels.
 
-        >>> lookup("png").keeps("uint16"), lookup("jpg").keeps("uint16"), lookup("npy").keeps("float64")
-        (True, False, True)
+        >>> lookup("png").keeps("uint16"), lookup("jpg").keeps("uint16")
+        (True, False)
         """
         given = np.dtype(dtype)
         if not self.writable:
@@ -129,14 +128,14 @@ class Format:
         return given.name in self.dtypes if self.dtypes else given.kind in NUMBERS
 
     def extends(self, dtype: np.dtype[Any], channels: int, *, installed: bool = False) -> bool:
-        """Return whether its extension, if `installed` an installed one, has such samples."""
+        """Return whether its extension has such samples; installed: and is installed."""
         if self.extension is None or channels not in self.extension.channels.get(dtype.name, ()):
             return False
         return not installed or has(self.extension.extra)
 
     @property
     def contents(self) -> str:
-        """The number types and channels, or axes, that the format holds, in words.
+        """A description of the number types and channels, or axes, that the format holds.
 
         >>> lookup("png").contents
         'uint8 (1, 2, 3 or 4 channels), uint16 (1, 2, 3 or 4 channels) and bool (1 channel)'
@@ -144,9 +143,8 @@ class Format:
         if self.kind == "array":
             held = listed(self.dtypes, "and") if self.dtypes else "numbers"
             return f"{held} in up to {self.max_ndim} ax{'es' if self.max_ndim > 1 else 'is'}"
-        return listed(
-            (f"{dtype} ({_counted(counts)})" for dtype, counts in self.channels.items()), "and"
-        )
+        samples = (f"{dtype} ({_counted(counts)})" for dtype, counts in self.channels.items())
+        return listed(samples, "and")
 
 
 def listed(words: Iterable[str], last: str) -> str:
@@ -156,7 +154,7 @@ def listed(words: Iterable[str], last: str) -> str:
 
 
 def can(names: Iterable[str]) -> str:
-    """Say which formats can what one cannot.
+    """Return a clause that names the formats which support what another does not.
 
     >>> can(["png"]), can(["png", "webp"])
     ('png does', 'png and webp do')
@@ -173,7 +171,7 @@ _VOXELS = tuple(dtype for dtype in DTYPES if dtype != "float16")
 _SAMPLES = ("int8", "int16", "int32", "float32", "float64")
 _TEXT = "convcli.io.arrays.text:Text"
 
-# JPEG and GIF are the lossy formats that are written, and WebP where it is asked for.
+# The formats with lossy encoding are JPEG, GIF and, with --quality, WebP.
 _TABLE = (
     Format(
         "png",
@@ -395,30 +393,28 @@ _OWN = {name: form for form in _TABLE for name in (form.name, *form.suffixes)}
 
 @cache
 def plugin_formats() -> tuple[Format, ...]:
-    """Return the formats of other packages, looked for once."""
+    """Return the formats of other packages; entry points are loaded once."""
     found = load_plugins("convcli.formats", Format, _names, _OWN)
     return tuple(replace(form, package=package) for package, form in found)
 
 
 def _names(form: Format) -> tuple[str, ...]:
-    if form.kind not in ("image", "array") or not all(
-        suffix.startswith(".") for suffix in form.suffixes
-    ):
-        raise ValueError(
-            f"format {form.name}: expected a kind of image or array, and suffixes that begin with a dot"
-        )
+    dotted = all(suffix.startswith(".") for suffix in form.suffixes)
+    if form.kind not in ("image", "array") or not dotted:
+        expected = "expected a kind of image or array, and suffixes that begin with a dot"
+        raise ValueError(f"format {form.name}: {expected}")
     return form.name.lower(), *(suffix.lower() for suffix in form.suffixes)
 
 
 def _named(key: str) -> Format | None:
-    """Return the format of a name or a suffix, of another package if none of convcli's has it."""
+    """Return the format of a name or a suffix, convcli's own before those of other packages."""
     if key in _OWN:
         return _OWN[key]
     return next((form for form in plugin_formats() if key in _names(form)), None)
 
 
 def all_formats() -> tuple[Format, ...]:
-    """Return every format in the order of the documentation, those of other packages last.
+    """Return all formats in the order of the documentation, those of other packages last.
 
     >>> [form.name for form in all_formats() if not form.writable]
     ['jp2']
@@ -429,7 +425,7 @@ def all_formats() -> tuple[Format, ...]:
 def lookup(name: str) -> Format:
     """Return the format of a name or a suffix.
 
-    Raises FileError, with the nearest name, for an unknown one.
+    Raises FileError, which suggests the nearest name, for an unknown one.
 
     >>> lookup("npy").kind, lookup(".jpeg").name
     ('array', 'jpg')
@@ -448,7 +444,7 @@ def lookup(name: str) -> Format:
 
 
 def by_suffix(path: str) -> Format | None:
-    """Return the format that a path's suffix names, in any case; None for a suffix of no format.
+    """Return the format of a path's suffix, in upper or lower case; None for an unknown suffix.
 
     >>> by_suffix("a/Photo.JPEG").name, by_suffix("noise")
     ('jpg', None)
@@ -458,7 +454,7 @@ def by_suffix(path: str) -> Format | None:
 
 
 def split_suffix(path: str) -> tuple[str, str]:
-    """Split a file name into stem and suffix, which may have two dots.
+    """Split a file name into stem and suffix; the suffix may have two dots, as in .nii.gz.
 
     >>> split_suffix("a/brain.nii.gz"), split_suffix("photo.v2.PNG")
     (('brain', '.nii.gz'), ('photo.v2', '.PNG'))
@@ -474,7 +470,7 @@ def split_suffix(path: str) -> tuple[str, str]:
 
 
 def suffixes(*, writable: bool = False) -> tuple[str, ...]:
-    """Return every suffix that is read, or only those that are written.
+    """Return all suffixes that are read, or only those that are written.
 
     >>> ".jp2" in suffixes(), ".jp2" in suffixes(writable=True)
     (True, False)
@@ -488,9 +484,9 @@ def suffixes(*, writable: bool = False) -> tuple[str, ...]:
 
 
 def recognise(head: bytes, *, plugins: bool = False) -> tuple[Format, str] | None:
-    r"""Return the format that first bytes show, and what it is in words; None for none.
+    r"""Return the format that matches first bytes, with its description; None if none does.
 
-    plugins: look among the formats of other packages, not among convcli's own.
+    plugins: search the formats of other packages instead of convcli's own.
 
     >>> form, words = recognise(b"\x93NUMPY")
     >>> form.name, words
@@ -503,15 +499,15 @@ def recognise(head: bytes, *, plugins: bool = False) -> tuple[Format, str] | Non
 
 
 EXTRAS = {"nifti": "nibabel", "wav": "soundfile", "tiff": "tifffile", "png16": "imagecodecs"}
-"""The package that each extra brings, which reads and writes."""
+"""The package of each extra that reads and writes the format."""
 
 
 _BESIDES = {"tiff": ("imagecodecs",)}
-"""Further packages of an extra, which its own asks for what is compressed."""
+"""Further packages of an extra, which its own needs for compressed files."""
 
 
 def packages(extra: str) -> str:
-    """Return the packages of an extra, as pip takes them.
+    """Return the packages of an extra, as arguments of pip.
 
     >>> packages("tiff"), packages("wav")
     ('tifffile imagecodecs', 'soundfile')
@@ -525,7 +521,7 @@ def has(extra: str) -> bool:
 
 
 def available(form: Format) -> bool:
-    """Return whether everything is installed that the format needs.
+    """Return whether all packages that the format needs are installed.
 
     >>> from convcli.io.formats import lookup
     >>> available(lookup("npy"))
@@ -565,7 +561,7 @@ def check_extra(form: Format, name: str) -> None:
 def check_extension(extension: Extension, given: str, does_not: str = "keep whole") -> None:
     """Raise DtypeError if a picture needs an extra that is not installed.
 
-    does_not: what Pillow, in its place, cannot do with it.
+    does_not: a verb for what Pillow, without the extra, cannot do with the picture.
     """
     if not has(extension.extra):
         raise DtypeError(*missing_extension(extension, given, does_not))

@@ -1,4 +1,4 @@
-"""Hidden files beside their targets, and how one takes its target's name."""
+"""Create hidden temporary files in their targets' folders, and rename one to its target."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from convcli.system import keep_owner
 
 
 def create_temporary(path: Path, owner: str = "") -> Path:
-    """Create an empty hidden file beside `path`, and return its path.
+    """Create an empty hidden file in the folder of `path`, and return its path.
 
     owner: letters in its name by which `remove_temporaries` finds it. The file has the mode of the
-    umask; where it will replace a file, its owner alone may read it. Raises OSError.
+    umask; if it will replace a file, only its owner may read it. Raises OSError.
     """
     name = f"{owner}-{secrets.token_hex(4)}" if owner else secrets.token_hex(8)
     temporary = path.with_name(f".convcli-{name}.tmp")
@@ -27,30 +27,30 @@ def create_temporary(path: Path, owner: str = "") -> Path:
 
 
 def remove_temporaries(folder: Path, owner: str) -> None:
-    """Remove the temporary files of this owner from a folder, as far as the system lets them go."""
+    """Remove the temporary files of this owner from a folder; ignore those that cannot be removed."""
     pattern = re.compile(rf"\.convcli-{re.escape(owner)}-[0-9a-f]{{8}}\.tmp")
     try:
         found = [path for path in folder.iterdir() if pattern.fullmatch(path.name)]
     except OSError:  # there is no such folder
         return
     for path in found:
-        with suppress(OSError):  # a folder of that name, or one that is another's
+        with suppress(OSError):  # a folder of that name, or a file of another user
             path.unlink()
 
 
 def publish(temporary: Path, path: Path, name: str, *, overwrite: bool) -> tuple[str, ...]:
-    """Give a temporary file the name `path`, and owner and mode of the file that it replaces.
+    """Rename a temporary file to `path`; it keeps owner and mode of a file that it replaces.
 
-    name: how messages call the target. Returns warnings. Raises FileError for a file that exists
-    unless it may be overwritten, OSError if the system refuses.
+    name: of the target in messages. Returns warnings. Raises FileError for a file that exists
+    unless it may be overwritten, OSError if a system call fails.
     """
     if not overwrite:
-        # A hard link cannot replace a file that was made meanwhile.
+        # Unlike a rename, a hard link cannot replace a file that was created meanwhile.
         try:
             path.hardlink_to(temporary)
         except FileExistsError:
             raise exists_error(name) from None
-        except (OSError, NotImplementedError):  # no hard links here: the check is all there is
+        except (OSError, NotImplementedError):  # no hard links here: only check
             if path.exists():
                 raise exists_error(name) from None
         else:
@@ -62,17 +62,16 @@ def publish(temporary: Path, path: Path, name: str, *, overwrite: bool) -> tuple
         _keep_access(temporary, replaced)
         if replaced.st_nlink > 1:
             others = "name keeps" if replaced.st_nlink == 2 else "names keep"
-            warnings = (
-                f"{name} was a hard link; its {replaced.st_nlink - 1} other {others} the old content",
-            )
+            count = replaced.st_nlink - 1
+            warnings = (f"{name} was a hard link; its {count} other {others} the old content",)
     temporary.replace(path)
     return warnings
 
 
 def _keep_access(temporary: Path, replaced: os.stat_result) -> None:
-    """Give a file the owner, the group and the mode of another, as far as this user may.
+    """Copy owner, group and mode of a replaced file, as far as this user is allowed to.
 
-    A group that cannot be kept may do no more than everybody may.
+    If the group cannot be kept, the new group gets no more permissions than others have.
     """
     mode = stat.S_IMODE(replaced.st_mode) & 0o777
     if not keep_owner(temporary, replaced):

@@ -60,14 +60,16 @@ from convcli.system import renames_open_files
 NO_PROGRESS: Iterator[Progress] = repeat(silent)
 
 RELEASE_ABOVE = 40 << 20
-"""Peak in bytes above which unused memory is returned to the system. A smaller run leaves little,
-and having the system clear it again for the next one took a sixth of the time of a batch of
-megapixel pictures."""
+"""Peak in bytes above which unused memory is returned to the system. A smaller run leaves little:
+to have the system clear it again took a sixth of the time of a batch of megapixel pictures."""
 
 
 @dataclass(frozen=True)
 class ApplyResult:
-    """The values that were written, their ledger, and the requested verifications."""
+    """The values of the output, their ledger, and the requested verifications.
+
+    written: what was written; None if nothing was.
+    """
 
     plan: ApplyPlan
     values: NDArray[Any]
@@ -77,7 +79,7 @@ class ApplyResult:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What would surprise, in words: the plan's warnings, and those of the values."""
+        """The warnings about the plan, the values and the written file."""
         written = self.written.warnings if self.written else ()
         return (*self.plan.warnings, *value_warnings(self.plan, self.ledger), *written)
 
@@ -89,7 +91,8 @@ class ApplyResult:
 def plan_apply(request: ApplyRequest) -> ApplyPlan:
     """Load the input and the kernels and decide shapes, dtypes and methods. Writes nothing.
 
-    Raises InputError and its kin for whatever does not fit, the output's name and format included.
+    Raises InputError or a subclass of it for an invalid input, kernel or option, and for an output
+    that cannot be written under its name or in its format.
     """
     request = expand(request)
     target = _check_request(request)
@@ -109,7 +112,7 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
         _plan_pass(request, data, planes, reference, floats, curve) for reference in request.kernels
     )
 
-    # plan the output
+    # plan the output; computing its integers exactly may need a wider dtype
     header = output_header(request, data, passes[0], target)
     dtype = np.dtype(requested or output_dtype(data, target, header) or floats)
     ranges = [each.problem.whole_range() for each in passes] if dtype.kind in "iu" else []
@@ -155,8 +158,8 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
 def run_apply(plan: ApplyPlan, progress: Progress = silent) -> ApplyResult:
     """Execute a plan and save the result, unless `verify` finds an output that exceeds its bound.
 
-    What earlier runs left unused is released first, and what this one did before the result is
-    encoded.
+    Memory that earlier runs left unused is released first, and that of this run before its result
+    is encoded.
     """
     _release_unused(plan)
     with io.output_buffer(plan.target, plan.output_shape, plan.dtype) as buffer:
@@ -172,7 +175,7 @@ def run_apply(plan: ApplyPlan, progress: Progress = silent) -> ApplyResult:
 
 
 def _check_request(request: ApplyRequest) -> OutputTarget | None:
-    """Check what needs no input. Returns where the output goes if its name tells the format."""
+    """Check what needs no input, and return the target if the output's name implies its format."""
     if not request.kernels:
         remedy = "give one with -k, such as -k gaussian:sigma=2"
         raise InputError("no kernel", "expected at least one", remedy)
@@ -187,7 +190,7 @@ def _check_request(request: ApplyRequest) -> OutputTarget | None:
 
 
 def _load(request: ApplyRequest) -> Data:
-    """Load the input, and check that its colour planes fit the memory."""
+    """Load the input and check that its colour planes fit into the memory limit."""
     reading = request.reading
     data = io.load(
         request.input,
@@ -211,7 +214,7 @@ def _is_output(request: ApplyRequest) -> bool:
     """Return whether the output will replace the input."""
     try:
         return request.output is not None and Path(request.input).samefile(request.output)
-    except OSError:  # one of them is no file
+    except OSError:  # one of them is not a file
         return False
 
 
@@ -226,7 +229,7 @@ def _plan_pass(
     compute_dtype: str,
     curve: Curve | None,
 ) -> KernelPass:
-    """Resolve one kernel and plan its work, and that on the coverage of a picture with alpha."""
+    """Resolve one kernel, plan it, and state the problem that filters the alpha of a picture."""
     geometry = request.geometry
     if curve and geometry.cval is not None:
         light = colour.decode_level(geometry.cval, data.array.dtype, curve)
@@ -253,7 +256,7 @@ def _plan_pass(
 def execute(
     plan: ApplyPlan, out: NDArray[Any], progress: Progress = silent
 ) -> tuple[Ledger, tuple[Verification, ...]]:
-    """Compute the result into `out`, chunk by chunk. Returns its ledger and the verifications."""
+    """Compute the result into `out`, chunk by chunk; return its ledger and the verifications."""
     request, lead = plan.request, plan.passes[0]
     cut = list(chunks(lead.conv_layout, lead.plan))
     twice = request.postprocess.range == "rescale" and len(cut) > 1
@@ -266,7 +269,7 @@ def execute(
     for chunk in cut:
         target = out[output_index(chunk, lead.conv_layout)]
         values, coverage = compute_chunk(plan, chunk, checks, parts)
-        if chunk is cut[-1]:  # earlier chunks reuse this memory, and the output is not whole before
+        if chunk is cut[-1]:  # earlier chunks reuse this memory
             _release_unused(plan)
         ledgers.append(_write_chunk(plan, values, coverage, target, extent))
         del values, coverage
@@ -283,10 +286,9 @@ def compute_chunk(
     checks: Sequence[Check] = (),
     parts: Iterator[Progress] = NO_PROGRESS,
 ) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Compute a chunk of the result in the dtype that it is computed in, and the coverage of a
-    picture with alpha.
+    """Compute a chunk of the result, and its coverage if the picture has alpha.
 
-    parts: what each kernel reports its progress to.
+    The chunk has the plan's `compute_dtype`. parts: one progress callback per kernel.
     """
     request, source = plan.request, plan.data.array
     postprocess = request.postprocess
@@ -316,7 +318,8 @@ def _write_chunk(
 ) -> Ledger:
     """Convert a chunk's floats to the output's dtype in `target`, and its coverage to alpha.
 
-    Alpha has the range of an integer output; of floats, which keep the input's levels, the input's.
+    Alpha has the range of an integer output's dtype. A float output keeps the input's levels, so
+    its alpha has the range of the input's dtype.
     """
     if coverage is not None:
         ranged = plan.dtype if plan.dtype.kind in "iu" else plan.data.array.dtype
@@ -329,7 +332,7 @@ def _write_chunk(
 def _result_range(
     plan: ApplyPlan, cut: Sequence[Chunk], parts: Iterator[Progress]
 ) -> tuple[float, float]:
-    """Return the smallest and the largest value of all chunks, which are computed again later."""
+    """Compute every chunk once, and return the smallest and the largest finite value."""
     ends = []
     for chunk in cut:
         ends.append(finite_range(compute_chunk(plan, chunk, (), parts)[0]))
@@ -339,6 +342,6 @@ def _result_range(
 
 
 def _release_unused(plan: ApplyPlan) -> None:
-    """Return unused memory to the system if the run needs much of it."""
+    """Return unused memory to the system if the run's peak exceeds RELEASE_ABOVE."""
     if apply_footprint(plan).peak > RELEASE_ABOVE:
         release_unused()

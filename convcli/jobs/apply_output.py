@@ -20,7 +20,7 @@ from convcli.jobs.postprocess import combined_shape
 def output_header(
     request: ApplyRequest, data: Data, lead: KernelPass, target: OutputTarget | None
 ) -> Header | None:
-    """Return the output's header: the input's, moved as the convolution moves samples."""
+    """Return the output's header: the input's, adjusted to the new positions of the samples."""
     if target is None:
         return None
     if target.form.headerless:
@@ -34,7 +34,7 @@ def output_header(
 def output_dtype(
     data: Data, target: OutputTarget | None, header: Header | None
 ) -> np.dtype[Any] | None:
-    """Return the dtype to write if none was requested; None means that of the computed values."""
+    """Return the dtype to write if none was requested; None for that of the computed values."""
     if target is not None:
         return target.codec.output_dtype(data.array.dtype, data.kind, header)
     if data.kind == "image" and data.array.dtype.kind in "iu":
@@ -45,14 +45,14 @@ def output_dtype(
 def output_shape(
     request: ApplyRequest, data: Data, passes: Sequence[KernelPass]
 ) -> tuple[int, ...]:
-    """Return the shape of the combined results, with a channel for alpha if the picture has it."""
+    """Return the shape of the combined results, with an alpha channel if the input has one."""
     shapes = [each.output_shape for each in passes]
     shape = combined_shape(shapes, request.postprocess.combine, passes[0].channel_axis)
     return (*shape[:-1], shape[-1] + 1) if data.alpha else shape
 
 
 def are_maps(request: ApplyRequest, passes: Sequence[KernelPass]) -> bool:
-    """Return whether the output's channels are those of kernels, not of the input."""
+    """Return whether the output's channels are feature maps, not the input's channels."""
     stacked = len(passes) > 1 and request.postprocess.combine == "stack"
     layouts = [each.conv_layout for each in passes]
     return stacked or any(
@@ -68,7 +68,7 @@ def output_metadata(
     dtype: np.dtype[Any],
     shape: tuple[int, ...],
 ) -> tuple[Metadata, tuple[str, ...]]:
-    """Return the metadata that the output's format can hold, and in words what is dropped."""
+    """Return the metadata that the output's format can hold, and a description of the rest."""
     if target is None:
         return NO_METADATA, ()
     given = data.metadata
@@ -98,41 +98,38 @@ def unread_frames(
     target: OutputTarget | None,
     dtype: np.dtype[Any],
 ) -> tuple[str, ...]:
-    """Say that the input has more frames than the first, if the output could hold them and nobody
-    chose.
+    """Return a warning if only the first of the input's frames is filtered by default.
+
+    There is none for an output that could not hold the others.
     """
     left_out = request.reading.frames == "first" and data.frames == 1 and not lead.volume
     if target is None or not left_out or data.held < 2 or dtype.name not in target.form.frames:
         return ()
-    return (
-        f"{data.called} has {data.held:,} frames, of which the first is filtered; add --frames all for all of them",
-    )
+    given = f"{data.called} has {data.held:,} frames, of which the first is filtered"
+    return (f"{given}; add --frames all for all of them",)
 
 
 def _places(lead: KernelPass, *, paged: bool) -> io.Places:
-    """Return where the output's samples lay in a picture, or in pages of pictures."""
+    """Return the positions of the output's samples in the input picture, or in its pages."""
     axes = dict(zip(lead.conv_layout.spatial_axes, lead.plan.axes, strict=True))
     picture = range(paged, paged + 2)
     z, y, x = (axes.get(number) for number in (0 if paged else None, *picture))
-    return io.Places(
-        *(
-            io.Place(axis.start, axis.stride, axis.n, axis.out) if axis else io.Place()
-            for axis in (x, y, z)
-        )
+    places = (
+        io.Place(axis.start, axis.stride, axis.n, axis.out) if axis else io.Place()
+        for axis in (x, y, z)
     )
+    return io.Places(*places)
 
 
 def _channel_count(shape: tuple[int, ...], *, paged: bool) -> int:
-    """Return the channels of a picture, or of pages of pictures."""
+    """Return the number of channels of a picture, or of pages of pictures."""
     return shape[-1] if len(shape) - paged > 2 else 1
 
 
 def input_encoding(
     request: ApplyRequest, data: Data, target: OutputTarget | None
 ) -> io.Encoding | None:
-    """Return how the input was encoded, if the output is of its format and no option says
-    otherwise.
-    """
+    """Return the input's encoding if the output has the same format, and no --quality is given."""
     if target is None or target.form.name != data.format or request.writing.quality is not None:
         return None
     return data.encoding

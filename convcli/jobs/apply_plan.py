@@ -52,10 +52,9 @@ class ApplyRequest:
 
 
 def expand(request: ApplyRequest) -> ApplyRequest:
-    """Replace the kernel `edges` by those that it stands for, combined by their magnitude if
-    nothing else is asked.
+    """Replace the kernel `edges` by Sobel kernels, by default combined by magnitude.
 
-    Raises InputError if it is one of several kernels.
+    Raises InputError if `edges` is one of several kernels.
 
     >>> request = expand(ApplyRequest("x.png", ("edges",)))
     >>> request.kernels, request.postprocess.combine
@@ -66,7 +65,7 @@ def expand(request: ApplyRequest) -> ApplyRequest:
         return request
     if len(named) > 1:
         raise InputError(
-            "edges beside other kernels", "expected it alone", "name sobel-x and sobel-y instead"
+            "edges with other kernels", "expected it alone", "name sobel-x and sobel-y instead"
         )
     postprocess = request.postprocess
     if postprocess.combine == "stack":
@@ -76,9 +75,9 @@ def expand(request: ApplyRequest) -> ApplyRequest:
 
 @dataclass(frozen=True)
 class KernelPass:
-    """One kernel on the input: the engine's problem and its plan.
+    """One kernel applied to the input: the engine's problem and its plan.
 
-    coverage: the problem that filters the alpha of a picture that has it.
+    coverage: the problem that filters alpha, if the picture has it.
     """
 
     kernel: Kernel
@@ -89,7 +88,7 @@ class KernelPass:
 
     @property
     def volume(self) -> bool:
-        """True if the first axis is one of pages, for a format that has them."""
+        """True if the first axis is that of pages, for a format that has them."""
         return self.conv_layout.dims == VOLUME
 
     @cached_property
@@ -98,7 +97,7 @@ class KernelPass:
 
     @property
     def channel_axis(self) -> int:
-        """The axis of the output's channels; without any, the axis that would follow the last."""
+        """The output's channel axis; if it has none, the axis that would follow the last."""
         axis = self.conv_layout.output_channel_axis
         return len(self.output_shape) if axis is None else axis
 
@@ -113,8 +112,9 @@ class KernelPass:
     def run(
         self, chunk: Chunk, check: Check | None = None, progress: Progress = silent
     ) -> NDArray[Any]:
-        """Compute a chunk of the output, in the output's axes; `check` compares some of it with the
-        definition.
+        """Compute a chunk of the output, in the output's axes.
+
+        check: compares some of its values with the definition.
         """
         part = chunk_of_plan(chunk, self.conv_layout, self.plan)
         y = self.problem.run_part(self.plan, part, progress)
@@ -123,7 +123,7 @@ class KernelPass:
         return from_layer(y, self.conv_layout)
 
     def run_coverage(self, chunk: Chunk, method: str) -> NDArray[Any] | None:
-        """Compute the filtered alpha (rows, W) of a chunk; None for an input without alpha."""
+        """Compute the filtered alpha (rows, W) of a chunk; None if the input has no alpha."""
         if self.coverage is None:
             return None
         return self.coverage.run_part(self.coverage.plan(None, method), chunk)[..., 0]
@@ -134,10 +134,10 @@ class ApplyPlan:
     """A request with its input loaded and everything decided except the values themselves.
 
     compute_dtype: of the results before postprocessing. dtype, output_shape: of the output. target:
-    where the output goes; None if it is not saved. writing: how it is written, and what its file
-    says besides its samples. curve: what light is decoded by; None where samples are filtered.
-    dropped: metadata of the input that the output's format cannot hold, and why. warnings: what
-    would surprise.
+    where the output is written; None if it is not saved. writing: how it is written, with its
+    header and metadata. curve: the transfer curve that decodes linear light; None if samples are
+    filtered as they are. dropped: metadata of the input that the output's format cannot hold, and
+    why.
     """
 
     request: ApplyRequest
@@ -164,9 +164,7 @@ class ApplyPlan:
 
     @property
     def shrinks(self) -> bool:
-        """True for a picture that becomes smaller though nobody asked for it, by a stride or a
-        padding.
-        """
+        """True for a picture that becomes smaller without --stride or --padding."""
         given = self.request.geometry
         axes = self.passes[0].plan.axes
         chosen = given.padding is not None or any(axis.stride > 1 for axis in axes)
@@ -174,7 +172,7 @@ class ApplyPlan:
 
     @property
     def encoding(self) -> str:
-        """What of the input's encoding the output keeps, in words; "" if nothing."""
+        """A description of the input's encoding that the output keeps; "" if it keeps none."""
         return "" if self.writing.encoding is None else self.writing.encoding.words
 
     @property

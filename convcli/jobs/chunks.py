@@ -1,6 +1,6 @@
 """An output computed chunk by chunk, so that only a chunk of it is held in floats at a time.
 
-A chunk is a run of the batch, or of one item's first spatial axis::
+A chunk is a range of batch items, or of one item's first spatial axis::
 
     (H, W, C)      rows 0..63 | rows 64..127 | ...          (N, H, W, C)    item 0 | item 1 | ...
 
@@ -17,9 +17,7 @@ from convcli.engine.tiling import Chunk, whole
 from convcli.shapes.layout import ConvLayout
 
 CHUNK_VALUES = 1 << 23
-"""Values in a chunk: 32 MiB of float32. Smaller chunks make the threads wait for each other more
-often.
-"""
+"""Values in a chunk: 32 MiB of float32. With smaller ones, threads wait for each other more."""
 
 
 def chunks(conv_layout: ConvLayout, plan: Plan) -> Iterator[Chunk]:
@@ -39,7 +37,7 @@ def chunks(conv_layout: ConvLayout, plan: Plan) -> Iterator[Chunk]:
 
 
 def last_chunk(conv_layout: ConvLayout, plan: Plan) -> Chunk:
-    """Return the last of `chunks` without going through the others, of which there may be millions."""
+    """Return the last of `chunks` without iterating over the others: there may be millions."""
     (items, width), (rows, height) = _chunk_sizes(conv_layout, plan)
     return Chunk(((items - 1) // width * width, items), ((rows - 1) // height * height, rows))
 
@@ -62,9 +60,7 @@ def whole_tiles(wanted: int, tile: int, limit: int) -> int:
 
 
 def chunk_of_plan(chunk: Chunk, conv_layout: ConvLayout, plan: Plan) -> Chunk:
-    """Return the chunk for another kernel's plan, whose engine may have made a batch of the
-    channels.
-    """
+    """Return the chunk for another kernel's plan, which may compute the channels as a batch."""
     return chunk if conv_layout.batch_axes else chunk._replace(items=whole(plan).items)
 
 

@@ -1,12 +1,11 @@
-"""Filtering a picture that has alpha: in premultiplied colour, so that what is transparent does not
-bleed.
+"""Filter pictures with alpha in premultiplied colour, and convert samples to linear light.
 
-A colour counts as much as it covers: colour is multiplied by alpha, filtered, and divided by the
-filtered alpha, its coverage. Alpha is filtered by the kernel itself, brought to sum 1; a kernel
-that sums to zero (a derivative) would leave no coverage at all, so there the magnitudes of its taps
-are used. A constant boundary is transparent, unless its value is given, which is then opaque. Where
-no window reaches a transparent outside, an opaque picture is therefore filtered exactly as it would
-be without its alpha.
+Colour is multiplied by alpha, filtered, and divided by the filtered alpha, its coverage: the
+colours of transparent pixels do not bleed into others. Alpha is filtered by the kernel itself,
+scaled to sum 1. A kernel that sums to zero, such as a derivative, would leave no coverage; the
+magnitudes of its taps are used instead. A constant boundary is transparent, unless its value is
+given: then it is opaque. If no window reaches a transparent outside, an opaque picture is therefore
+filtered exactly as it would be without its alpha.
 
 Source: Porter and Duff, "Compositing digital images", 1984.
 """
@@ -36,7 +35,7 @@ def premultiply(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return (..., C) colours times alpha, in their own range, and (...) alpha from 0 to 1.
 
-    decode: what colours are put through first, such as the curve that gives their light.
+    decode: a function that is applied to the colours first, such as a transfer curve.
     """
     alpha = image[..., -1].astype(result_dtype(image.dtype.name)) / opaque(image.dtype)
     if decode is None:
@@ -70,19 +69,17 @@ def coverage_kernel(taps: NDArray[np.float64], window_axes: Sequence[int]) -> ND
 
 
 def outside_alpha(cval: float | None) -> float:
-    """Return the alpha outside a picture with a constant boundary: 1 for a value that was given, 0
-    for none.
-    """
+    """Return the alpha of a constant boundary: 1 if its value is given, else 0."""
     return 0.0 if cval is None else 1.0
 
 
 def divide(colours: NDArray[Any], coverage: NDArray[Any]) -> NDArray[Any]:
-    """Divide colours (..., C) by their coverage (...); they are 0 where nothing is covered."""
+    """Divide colours (..., C) by their coverage (...); return 0 where the coverage is 0."""
     cover = coverage[..., None]
     return np.asarray(np.divide(colours, cover, out=np.zeros_like(colours), where=cover > 1e-6))
 
 
-_PIECE = 2**16  # samples decoded at once: numpy widens each to 8 bytes meanwhile
+_PIECE = 2**16  # samples decoded at once: numpy widens each to an index of 8 bytes
 
 
 def white(dtype: DTypeLike) -> float:
@@ -119,13 +116,13 @@ def decode(codes: NDArray[Any], curve: Curve = SRGB) -> NDArray[np.float32]:
 
 
 def decode_level(code: float, dtype: DTypeLike, curve: Curve = SRGB) -> float:
-    """Return the light of one level, which may lie outside the dtype's range."""
+    """Return the light of one level, which may be outside the dtype's range."""
     top = white(dtype)
     return top * float(curve.decode(np.array(code / top)))
 
 
 def encode(light: NDArray[Any], dtype: DTypeLike, curve: Curve = SRGB) -> NDArray[Any]:
-    """Return the codes of light in the range of `dtype`, as floats that are not rounded.
+    """Return the codes of light in the range of `dtype`, as unrounded floats.
 
     >>> encode(np.array([0, 127.5, 255]), np.uint8).round(2)
     array([  0.  , 187.52, 255.  ])

@@ -1,4 +1,4 @@
-"""A picture before it is filtered: its alpha flattened onto a background, its colours made gray."""
+"""Flatten a picture's alpha onto a background, and convert its colours to gray."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ Source: ITU-R BT.709, whose primaries are those of sRGB.
 """
 
 PIECE = 1 << 18
-"""Values that are converted at a time: 1 MiB of float32, of which several are held."""
+"""Values that are converted at a time: 1 MiB of float32; several such buffers exist at once."""
 
 
 def flatten(data: Data, background: Rgb | None, *, gray: bool) -> Data:
-    """Return a picture without its alpha if there is a background, and in gray if that is asked
-    for.
+    """Put a picture on a background, if one is given, and convert it to gray, if requested.
 
-    background: a colour of 8 bits a channel. Colours are the codes of the file, rounded to its
+    background: a colour of 8 bits per channel. Colours are the codes of the file, rounded to its
     number type. Raises InputError for an array, which has no colours.
     """
     for option, given in (("--background", background is not None), ("--gray", gray)):
@@ -39,20 +38,17 @@ def flatten(data: Data, background: Rgb | None, *, gray: bool) -> Data:
             )
     if background is not None and data.alpha:
         data = _over(data, background)
-    return (
-        _in_gray(data)
-        if gray and data.array.shape[-1] - data.alpha == 3 and _has_channels(data)
-        else data
-    )
+    is_rgb = data.array.shape[-1] - data.alpha == 3 and _has_channels(data)
+    return _in_gray(data) if gray and is_rgb else data
 
 
 def _has_channels(data: Data) -> bool:
-    """Return whether the last axis is one of channels, and not the width of a gray picture."""
+    """Return whether the last axis is that of channels, not the width of a gray picture."""
     return data.alpha or data.array.ndim - (data.frames > 1) == 3
 
 
 def _over(data: Data, background: Rgb) -> Data:
-    """Return a picture over an opaque colour; a gray one stays gray on a gray colour."""
+    """Composite a picture over an opaque colour; a gray one stays gray on a gray colour."""
     top = opaque(data.array.dtype)
     colours = data.array.shape[-1] - 1
     ground = np.array(background, np.float32) * (top / 255)
@@ -70,7 +66,7 @@ def _over(data: Data, background: Rgb) -> Data:
 
 
 def _in_gray(data: Data) -> Data:
-    """Return the luma of a picture, beside its alpha."""
+    """Return the luma of a picture, and its alpha unchanged."""
 
     def luma(piece: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.concatenate([(piece[..., :3] @ LUMA)[..., None], piece[..., 3:]], axis=-1)
@@ -81,7 +77,7 @@ def _in_gray(data: Data) -> Data:
 def _mapped(
     data: Data, change: Callable[[NDArray[np.float32]], NDArray[np.float32]], channels: int
 ) -> Data:
-    """Return a picture whose pixels are changed, some rows at a time, into so many channels."""
+    """Apply `change` to a picture's pixels, some rows at a time; it returns `channels` channels."""
     array = data.array
     rows = array.reshape(-1, *array.shape[-2:])
     made = np.empty((*rows.shape[:-1], channels), array.dtype)

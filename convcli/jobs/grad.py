@@ -1,5 +1,6 @@
-"""The gradients of a loss through one convolution: load -> resolve -> plan -> forward -> backward
--> save.
+"""The gradients of a loss through one convolution.
+
+The steps are load -> resolve -> plan -> forward -> backward -> save.
 
 The loss is a number made of the output y. Its gradient in y, dy, is all that the backward pass
 needs of it::
@@ -41,7 +42,7 @@ class Loss(NamedTuple):
     value: Callable[[NDArray[Any], NDArray[Any]], float]
     slope: Callable[[NDArray[Any], NDArray[Any]], NDArray[Any]]
     takes: str = ""
-    """What its file holds, in words; empty if it takes none."""
+    """What its file contains, in words; empty if it takes none."""
 
 
 LOSSES = {
@@ -90,7 +91,7 @@ class GradRequest:
 
 @dataclass(frozen=True, eq=False)
 class Slope:
-    """One gradient: its array, shaped like what it is the gradient of, and its size by two norms."""
+    """One gradient: its array, and its size by two norms."""
 
     name: str
     values: NDArray[Any]
@@ -125,8 +126,8 @@ def run_grad(request: GradRequest, progress: Progress = silent) -> GradResult:
     """Compute the gradients of a loss and save them as a .npz of dx, dw and db.
 
     Raises ShapeError if an upstream gradient or a target is not shaped like the output, naming
-    both; FileError for an output that exists or is no .npz; InputError and its kin for what else
-    does not fit.
+    both; FileError for an output that exists or is no .npz; InputError or a subclass for another
+    invalid input.
 
     >>> result = run_grad(GradRequest("6x6x2", "random:3x3x3x2", loss="mean"))
     >>> [(slope.name, slope.values.shape) for slope in result.slopes]
@@ -181,8 +182,8 @@ def _parse_loss(request: GradRequest) -> tuple[str, str | None]:
     if request.upstream is not None:
         if request.loss is not None:
             raise InputError(
-                f"the loss {request.loss} beside an upstream gradient",
-                "an upstream gradient is a loss's already",
+                f"both the loss {request.loss} and an upstream gradient",
+                "expected one of them",
                 "leave --loss or --upstream out",
             )
         return "upstream", request.upstream
@@ -203,7 +204,7 @@ def _parse_loss(request: GradRequest) -> tuple[str, str | None]:
 
 
 def _load_loss(file: str | None, loss: Loss, operands: Operands, limits: Limits) -> NDArray[Any]:
-    """Load the array of a loss's file and check its shape; a loss without one gets an empty array."""
+    """Load the array of a loss's file and check its shape; return an empty one without a file."""
     if file is None:
         return np.zeros(())
     given = io.load(file, limits=limits).array

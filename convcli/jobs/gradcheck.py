@@ -1,4 +1,4 @@
-"""A gradient check: load or generate the input, resolve the kernel, check, and save the evidence."""
+"""A gradient check: load or generate the input, resolve the kernel, check, save the arrays."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ class GradcheckRequest:
 
 
 def run_gradcheck(request: GradcheckRequest, progress: Progress = silent) -> GradcheckReport:
-    """Check the gradients of the requested convolution. Raises InputError and its kin for what does
-    not fit.
+    """Check the gradients of the requested convolution.
+
+    Raises InputError or a subclass for an invalid input, kernel or option.
 
     >>> run_gradcheck(GradcheckRequest("6x6x2", "random:3x3x3x2")).passed
     True
@@ -49,7 +50,7 @@ def run_gradcheck(request: GradcheckRequest, progress: Progress = silent) -> Gra
     if not np.isfinite(operands.x).all():
         raise InputError(
             f"{request.input} holds values that are not finite",
-            "expected numbers with differences",
+            "expected finite numbers",
             "replace them, or give a shape to check on random numbers",
         )
     return check_layout_gradients(
@@ -68,7 +69,7 @@ def run_gradcheck(request: GradcheckRequest, progress: Progress = silent) -> Gra
 
 
 def check_dump(target: str, *, overwrite: bool) -> None:
-    """Refuse, before any work, a target that `dump` would refuse."""
+    """Raise, before any work, what `dump` would raise for its target."""
     check_suffix(target, ".json or .npz", f"dump {target}")
     io.check_target(target, overwrite=overwrite, format="npz")
 
@@ -76,7 +77,7 @@ def check_dump(target: str, *, overwrite: bool) -> None:
 def dump(report: GradcheckReport, target: str, record: dict[str, Any], *, overwrite: bool) -> None:
     """Write a report's evidence: the record as .json, or the arrays (see `evidence`) as .npz.
 
-    Raises InputError for another suffix, FileError where the target exists.
+    Raises FileError for another suffix, or if the target exists.
     """
     check_dump(target, overwrite=overwrite)
     if Path(target).suffix.lower() == ".json":
@@ -88,10 +89,9 @@ def dump(report: GradcheckReport, target: str, record: dict[str, Any], *, overwr
 
 
 def settings(report: GradcheckReport, request: GradcheckRequest) -> dict[str, Any]:
-    """Return what was checked and how: with the arrays, all that somebody else needs to repeat the
-    check.
+    """Return what was checked and how; with the arrays, this is enough to repeat the check.
 
-    `reading`: how the kernel's axes meet the input's channels. `padding`: samples before and after
+    `reading`: how the kernel's axes match the input's channels. `padding`: samples before and after
     each axis.
 
     >>> request = GradcheckRequest("5x5", "box", Geometry(padding="same"))
@@ -120,13 +120,13 @@ def settings(report: GradcheckReport, request: GradcheckRequest) -> dict[str, An
 
 
 def evidence(report: GradcheckReport, record: dict[str, Any]) -> dict[str, NDArray[Any]]:
-    """Return every array of a report: x, w, dy and y; dx, dw and db by their names and with an
-    ending.
+    """Return every array of a report: x, w, dy and y, and several for each of dx, dw and db.
 
-    The endings are `_entries` (the checked ones, flat), `_analytic`, `_numeric`, `_relative`,
-    `_step`, `_adjoint` (both sides), `_v` and `_scale` (the direction and the scale of that test)
-    and, where there was a second path, `_matrix`. `sweep` has a row for each step: the step, the
-    errors of dx, dw, db and the curve. Then come the texts and numbers of the record.
+    The gradients have these names, the others an ending each: `_entries` (the checked ones, flat),
+    `_analytic`, `_numeric`, `_relative`, `_step`, `_adjoint` (both sides), `_v` and `_scale` (the
+    direction and the scale of that test) and, if there was a second path, `_matrix`. `sweep` has a
+    row for each step: the step, the errors of dx, dw, db and the curve. The texts and numbers of
+    the record follow.
     """
     arrays: dict[str, NDArray[Any]] = dict(report.arrays)
     if report.y is not None:
@@ -147,9 +147,9 @@ def evidence(report: GradcheckReport, record: dict[str, Any]) -> dict[str, NDArr
     plain = {
         name: value for name, value in record.items() if isinstance(value, str | int | float | list)
     }
-    told = {
+    texts = {
         name: np.atleast_1d(np.array(value)) for name, value in plain.items() if name not in arrays
     }
     return arrays | {
-        name: array for name, array in told.items() if array.size and array.dtype != object
+        name: array for name, array in texts.items() if array.size and array.dtype != object
     }

@@ -1,17 +1,17 @@
-"""The memory that a run of `apply` needs at once, from shapes and dtypes before any of it is
-allocated.
+"""Estimate the peak memory of a run of `apply` from shapes and dtypes, before it is allocated.
 
 ::
 
-    the input while it is decoded
-    then: input + the floats of a chunk, and their copies + the larger of | working memory, output but its last chunk
-                                                                          | output
-    then: input + output + the encoder
+    decode:   the input and the decoder's buffers
+    compute:  input + floats of a chunk and their copies + the larger of
+                  engine buffers + output without its last chunk
+                  output
+    encode:   input + output + the encoder's buffers
 
-Each phase ends before the next begins; working memory is released before the last chunk goes into
-the output, whose pages are allocated as it is filled. Of an array that is mapped from a file, or
-grows in one, only a chunk counts: its pages are released after each. The program itself, some tens
-of MiB with its libraries, is not counted.
+Each phase ends before the next begins. The engine's buffers are released before the last chunk is
+written to the output, whose pages are allocated as it is filled. Of an array that is mapped from a
+file, or written to one chunk by chunk, only a chunk counts: its pages are released after each. The
+program itself, some tens of MiB with its libraries, is not counted.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Footprint:
 
     @property
     def peak(self) -> int:
-        """The most that is held at once."""
+        """The largest number of bytes that are allocated at once."""
         computing = self.results + max(self.working + self.filled, self.output)
         saving = self.output + self.encoding
         return SLACK + max(self.reading, self.input + max(computing, saving))
@@ -70,7 +70,7 @@ def apply_footprint(plan: ApplyPlan) -> Footprint:
     first_share = Fraction(lead.chunk_size(first), total)
     last_share = Fraction(lead.chunk_size(last), total)
 
-    # the output, of which a chunk is in memory if it grows in its file
+    # the output; only a chunk of it is in memory if it is mapped from its file
     output = math.prod(plan.output_shape) * plan.dtype.itemsize
     grows = plan.target is not None and plan.target.grows(output)
     share = first_share if grows else Fraction(1)
@@ -128,12 +128,12 @@ def results_bytes(
     scales: int,
     encodes: bool,
 ) -> int:
-    """Return the bytes of a chunk's floats while they are combined and scaled; conversion runs in
-    the cache.
+    """Return the bytes of a chunk's floats while they are combined and scaled.
 
-    sizes: values of the chunk, for each kernel. covered: values of its coverage, 0 without alpha.
-    floats: bytes of one value. scales: how many of scale and bias there are to apply. encodes:
-    whether light is encoded.
+    Conversion to the output's dtype needs no more: it works piece by piece in the cache. sizes:
+    values of the chunk, for each kernel. covered: values of its coverage, 0 without alpha. floats:
+    bytes of one value. scales: how many of scale and bias are applied. encodes: whether light is
+    encoded.
     """
     each, several = max(sizes), len(sizes) > 1
     stacked = sum(sizes) if combine == "stack" else each

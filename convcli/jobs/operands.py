@@ -1,4 +1,4 @@
-"""The operands of a convolution: the input and the kernel, loaded, and how their axes meet."""
+"""The operands of a convolution: input and kernel, loaded, with their axes matched."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from convcli.shapes.parse import parse_shape, show
 from convcli.shapes.spec import ConvSpec
 
 VOLUME = 3
-"""Number of spatial axes for which all pages of a TIFF are read as one array."""
+"""Number of spatial axes (--dims) for which all pages of a TIFF are read as one array."""
 
 RANDOM = "random"
 """The format of an input that was generated, not read."""
@@ -40,7 +40,7 @@ class Planes(NamedTuple):
 
 
 class Resolved(NamedTuple):
-    """A kernel, how its axes meet the input's, and how it slides over them."""
+    """A kernel, how its axes match the input's, and the stride, dilation and padding."""
 
     kernel: Kernel
     conv_layout: ConvLayout
@@ -59,9 +59,7 @@ class Operands:
     spec: ConvSpec
 
     def check_memory(self, limits: Limits, copies: int, floats: str = "float64") -> None:
-        """Raise LimitError if the input and `copies` of input and output in that dtype are too
-        large.
-        """
+        """Raise LimitError if the input and `copies` of input and output are too large."""
         spatial, window = self.conv_layout.spatial, self.conv_layout.window
         output = self.conv_layout.with_spatial(self.spec.sizes(spatial, window))
         values = copies * (self.x.size + math.prod(output))
@@ -74,7 +72,7 @@ def load_operands(
 ) -> Operands:
     """Load or generate an input, resolve the kernel, and match their axes, as `apply` does.
 
-    source: a file, or a shape. Raises InputError and its kin for whatever does not fit.
+    source: a file, or a shape. Raises InputError or a subclass for an invalid operand.
 
     >>> operands = load_operands("6x5x3", "random:3x3x3", Geometry(), Limits.of())
     >>> operands.conv_layout.channel_mode, operands.x.shape
@@ -86,7 +84,7 @@ def load_operands(
 
 
 def load_or_generate(source: str, seed: int, limits: Limits, *, volume: bool = False) -> Data:
-    """Load a file, or generate standard normal numbers in the shape that `source` names.
+    """Load a file, or generate standard normal numbers of the shape that `source` names.
 
     volume: read all pages of a TIFF.
 
@@ -108,17 +106,18 @@ def load_or_generate(source: str, seed: int, limits: Limits, *, volume: bool = F
 
 
 def input_generator(seed: int) -> np.random.Generator:
-    """Return the generator of a random input; a kernel `random:` of the same seed has another
-    stream.
+    """Return the generator of a random input.
+
+    Its stream differs from that of a kernel `random:` of the same seed.
     """
     return np.random.default_rng((seed, 1))
 
 
 def colour_planes(data: Data, layout: Layout, *, curve: Curve | None = None) -> Planes:
-    """Return what is convolved of an input: an array as it is, a picture's colours times its alpha.
+    """Return the planes to convolve: an array unchanged, a picture's colours times its alpha.
 
-    curve: decode a picture's colours to linear light by it first. Raises InputError for an array
-    that is said to hold light, and for `channels_first` on a format whose channels are last.
+    curve: decodes a picture's colours to linear light first. Raises InputError for a curve with an
+    array, and for `channels_first` with a format whose channels are last.
     """
     if curve and data.kind != "image":
         raise InputError(
@@ -144,7 +143,7 @@ def resolve_operands(
 ) -> Resolved:
     """Resolve the kernel for x, the planes of `data`, and match its axes to x's.
 
-    name: of the input, in messages. Raises InputError and its kin for whatever does not fit.
+    name: of the input, in messages. Raises InputError or a subclass for operands that do not match.
     """
     dims = _format_dims(data) if geometry.dims is None else geometry.dims
     resolved = resolve_kernel(reference, x.shape, dims, name, geometry.layout)
@@ -154,7 +153,7 @@ def resolve_operands(
 
 
 def _format_dims(data: Data) -> int | None:
-    """Return the number of spatial axes that the input's format implies; None if it implies none."""
+    """Return the number of spatial axes that the input's format implies, or None."""
     return 2 if data.kind == "image" else data.dims
 
 
@@ -165,10 +164,10 @@ def resolve_kernel(
     name: str,
     layout: Layout = "channels_last",
 ) -> Kernel:
-    """Return the kernel of a reference, with as many axes as an input of `shape` has spatial ones.
+    """Return the kernel of a reference, in as many dimensions as the input has spatial axes.
 
-    Raises InputError if the kernel exists for any number of axes and the input can be read in two
-    ways.
+    Raises InputError if the kernel exists for any number of dimensions and the input's last axis
+    may be spatial or of channels.
     """
     fewest = None if isinstance(reference, Kernel) else fewest_axes(reference)
     if dims is not None or fewest is None:
@@ -183,6 +182,6 @@ def resolve_kernel(
         raise InputError(
             f"{given} has {axes} axes, and {reference} fits any number of them",
             "expected the number of spatial axes",
-            f"use --dims {axes} for a volume, or --dims {axes - 1} where the {end} axis is channels",
+            f"use --dims {axes} for a volume, or --dims {axes - 1} if the {end} axis is channels",
         )
     return kernel(reference, dims=axes)

@@ -1,8 +1,8 @@
 """Convert the engine's float results to the values that are written, and count what was clipped.
 
-Several results are combined, scale_and_shift and shifted; then a policy brings them into the range
-of the type that is written; then they are rounded half to even and saturated. The ledger has the
-range before that step and how many values it clipped, and the range before the policy.
+Results are combined, scaled and shifted; then a policy maps them into the range of the output's
+type; then they are rounded half to even and saturated. The ledger has the range before the policy,
+the range before rounding, and how many values were clipped.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ from convcli.shapes.parse import show
 class Ledger:
     """The range of the values before they were rounded, and how many did not fit.
 
-    low, high: of the finite values, after the policy; NaN where there are none. below, above: how
-    many were clipped to the type's ends; not_finite: NaN and infinities among the values; nan: the
-    NaN alone, which an integer type holds as 0. low_before, high_before: low and high before the
-    policy.
+    low, high: of the finite values, after the policy; NaN if there are none. below, above: how many
+    were clipped to the type's ends. not_finite: how many are NaN or infinite. nan: how many are
+    NaN, which an integer type stores as 0. low_before, high_before: low and high before the policy.
     """
 
     policy: Policy
@@ -56,19 +55,19 @@ class Ledger:
         return replace(self, **counts, **lows, **highs)
 
     def check(self) -> None:
-        """Raise ConvError for the policy `error` where a value did not fit."""
+        """Raise ConvError if the policy is `error` and a value did not fit."""
         unfit = self.below + self.above + (self.nan if np.dtype(self.dtype).kind in "iu" else 0)
         if self.policy == "error" and unfit:
+            infinite = f", {self.not_finite:,} of them not finite," * bool(self.not_finite)
             raise ConvError(
-                f"values from {self.low:.6g} to {self.high:.6g}"
-                f"{f', {self.not_finite:,} of them not finite,' * bool(self.not_finite)} do not fit {self.dtype}",
+                f"values from {self.low:.6g} to {self.high:.6g}{infinite} do not fit {self.dtype}",
                 f"{unfit:,} of {self.total:,} would be clipped",
                 "use --range clip, rescale, offset or abs, or a wider --dtype",
             )
 
 
 def share(part: int, whole: int) -> str:
-    """Format a share in percent; one that is not zero does not look like it.
+    """Format a share in percent; one above zero is never formatted as zero.
 
     >>> share(7931, 294912), share(1, 10**6), share(3, 3)
     ('2.7 %', 'less than 0.1 %', '100 %')
@@ -80,7 +79,7 @@ def share(part: int, whole: int) -> str:
 
 
 FIT_VALUES = 1 << 18
-"""Values that are counted and rounded at a time, in the cache: 1 MiB of float32."""
+"""Values that are counted and rounded at a time: 1 MiB of float32, which fits into the cache."""
 
 WORTH_SHARING = 1 << 20
 """Values above which the conversion uses several threads."""
@@ -91,12 +90,14 @@ COUNTS = ("below", "above", "not_finite", "nan", "total")
 
 
 def combined_shape(shapes: Sequence[tuple[int, ...]], how: Combine, axis: int) -> tuple[int, ...]:
-    """Return the shape that `combine` gives; stacked results may have different channel counts.
+    """Return the shape of combined results; stacked ones may differ in their channel counts.
 
     Raises ShapeError if the shapes cannot be combined.
 
-    >>> combined_shape([(9, 9, 2), (9, 9, 4)], "stack", 2), combined_shape([(9, 9), (9, 9)], "stack", 2)
-    ((9, 9, 6), (9, 9, 2))
+    >>> combined_shape([(9, 9, 2), (9, 9, 4)], "stack", 2)
+    (9, 9, 6)
+    >>> combined_shape([(9, 9), (9, 9)], "stack", 2)
+    (9, 9, 2)
     """
     first = shapes[0]
     has_channels = axis < len(first)
@@ -107,7 +108,7 @@ def combined_shape(shapes: Sequence[tuple[int, ...]], how: Combine, axis: int) -
             "expected one shape to combine",
             "use --padding same, or kernels of one size"
             if len(sizes) > 1
-            else "use --combine stack, or kernels that give as many channels each",
+            else "use --combine stack, or kernels with the same number of channels",
         )
     if how != "stack" or len(shapes) == 1:
         return first
@@ -117,8 +118,9 @@ def combined_shape(shapes: Sequence[tuple[int, ...]], how: Combine, axis: int) -
 
 
 def combine(results: Sequence[NDArray[Any]], how: Combine, axis: int) -> NDArray[Any]:
-    """Combine several results; `stack` concatenates them along the channel `axis`, or along a new
-    last axis.
+    """Combine several results; `stack` concatenates them along the channel `axis`.
+
+    Without a channel axis it makes a new last one.
 
     >>> combine([np.array([3.0]), np.array([4.0])], "magnitude", 0)
     array([5.])
@@ -140,8 +142,9 @@ def combine(results: Sequence[NDArray[Any]], how: Combine, axis: int) -> NDArray
 
 
 def _magnitude(results: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """Return the root of the sum of squares; by np.hypot, which is slow, where squares over- or
-    underflow.
+    """Return the root of the sum of squares.
+
+    Elements whose squares over- or underflow are computed by np.hypot, which is slower.
     """
     if len(results) == 1:
         return np.asarray(np.abs(results[0]))
@@ -166,7 +169,7 @@ def _whole_mean(total: NDArray[Any], count: int) -> NDArray[Any]:
 
 
 def _mean(results: Sequence[NDArray[Any]], total: NDArray[Any]) -> NDArray[Any]:
-    """Return total / n; by the sum of the n-th parts where the total overflows."""
+    """Return total / n; elements whose total overflows are summed after the division."""
     count = len(results)
     mean = total / count
     lost = np.isinf(total)
@@ -179,10 +182,9 @@ def _mean(results: Sequence[NDArray[Any]], total: NDArray[Any]) -> NDArray[Any]:
 
 
 def scale_and_shift(values: NDArray[Any], scale: float, bias: float) -> NDArray[Any]:
-    """Return values * scale + bias in the values' own dtype; what overflows a float becomes
-    infinite.
+    """Return values * scale + bias in the values' own dtype; floats that overflow become infinite.
 
-    Values that are integers have a whole scale and bias, and results that fit their type.
+    For integer values, scale and bias must be whole and the results must fit the type.
     """
     kind = values.dtype
     if kind.kind in "iu":
@@ -205,12 +207,12 @@ def to_dtype(
     extent: tuple[float, float] | None = None,
     out: NDArray[Any] | None = None,
 ) -> tuple[NDArray[Any], Ledger]:
-    """Convert values to `dtype` by a range policy. Returns them with their ledger.
+    """Convert values to `dtype` by a range policy, and return them with their ledger.
 
     clip and error saturate, in a float type at its largest finite values; rescale maps the values'
     range, or the `extent` of which they are a part, onto the type's (0 to 1 for a float type);
     offset adds the middle of the type's range, so that zero shows as gray; abs takes magnitudes.
-    The result goes into `out` where it is given, and may be `values` itself where it is not.
+    The result is written to `out` if that is given; otherwise it may be `values` itself.
 
     >>> to_dtype(np.array([-2.0, 0.0, 2.0]), np.dtype(np.uint8), "rescale")[0]
     array([  0, 128, 255], dtype=uint8)
@@ -223,7 +225,7 @@ def to_dtype(
     each = max(FIT_VALUES * values.shape[axis] // values.size, 1)
     ledgers: dict[int, Ledger] = {}
 
-    def bring(start: int) -> None:
+    def convert(start: int) -> None:
         run = (slice(None),) * axis + (slice(start, start + each),)
         part = values[run]
         piece = _by_policy(part, dtype, policy, ends)
@@ -240,16 +242,14 @@ def to_dtype(
                 round_into(piece, out[run], spent=piece is not part)
 
     starts = range(0, values.shape[axis], each)
-    share_out(bring, starts, workers=threads() if values.size > WORTH_SHARING else 1)
+    share_out(convert, starts, workers=threads() if values.size > WORTH_SHARING else 1)
     return out, reduce(add, (ledgers[start] for start in starts))
 
 
 def _by_policy(
     values: NDArray[Any], dtype: np.dtype[Any], policy: Policy, ends: tuple[float, float]
 ) -> NDArray[Any]:
-    """Map values into the range of `dtype`; ends: the smallest and the largest of all that are
-    rescaled together.
-    """
+    """Map values into the range of `dtype` by a policy; `rescale` maps `ends` onto it."""
     bottom, top = _range(dtype)
     if policy == "abs":
         return np.asarray(np.abs(values))
@@ -262,9 +262,7 @@ def _by_policy(
 
 
 def _middle(dtype: np.dtype[Any]) -> float:
-    """Return the middle of a type's range, rounded up: 128 for uint8, 0 for a signed integer, 0.5
-    for a float type.
-    """
+    """Return the middle of a type's range, rounded up: 128 for uint8, 0.5 for floats."""
     if dtype.kind not in "iu":
         return 0.5
     info = np.iinfo(dtype)
@@ -274,8 +272,9 @@ def _middle(dtype: np.dtype[Any]) -> float:
 def _rescaled(
     values: NDArray[Any], ends: tuple[float, float], bottom: float, top: float
 ) -> NDArray[Any]:
-    """Map the range `ends` onto that from bottom to top, by a power of two first where the steps
-    would overflow.
+    """Map the range `ends` onto that from bottom to top.
+
+    If a step would overflow, the values are scaled by a power of two first.
     """
     low, high = ends
     kind = values.dtype.type
@@ -298,47 +297,41 @@ def _range(dtype: np.dtype[Any]) -> tuple[float, float]:
 
 
 def _overflow(dtype: np.dtype[Any]) -> float:
-    """Return the least value that a float type rounds to infinity: half a step beyond its largest."""
+    """Return the least value that a float type rounds to infinity.
+
+    It is half a step beyond the largest finite one.
+    """
     info = np.finfo(dtype)
     return float(info.max) + math.ldexp(1, int(info.maxexp) - int(info.nmant) - 2)
 
 
 def _account(values: NDArray[Any], dtype: np.dtype[Any], policy: Policy) -> Ledger:
-    """Count what does not fit an output of `dtype`."""
+    """Count the values that do not fit `dtype`, and return them as a ledger."""
     if values.dtype.kind in "iu":
         info = np.iinfo(dtype)
         below = int(np.count_nonzero(values < int(info.min)))
         above = int(np.count_nonzero(values > int(info.max)))
         ends: tuple[float, float] = (int(values.min()), int(values.max()))
         return Ledger(policy, dtype.name, *ends, below, above, 0, 0, values.size, *ends)
+
+    # A NaN or an infinity among the values is always one of these two.
     lowest, highest = float(values.min()), float(values.max())
-    finite = np.isfinite(lowest) and np.isfinite(
-        highest
-    )  # a NaN or an infinity is always one of the two
+    finite = np.isfinite(lowest) and np.isfinite(highest)
     below = above = not_finite = nan = 0
     if dtype.kind in "iu":
-        bottom, top = _range(
-            dtype
-        )  # an even and an odd number: half below the one is rounded to it, the other away
+        # bottom is even, top odd: bottom - 0.5 is rounded to it, top + 0.5 away from it
+        bottom, top = _range(dtype)
         below = int(np.count_nonzero(values < bottom - 0.5)) if not lowest >= bottom else 0
         above = int(np.count_nonzero(values >= top + 0.5)) if not highest <= top else 0
     elif dtype.itemsize < values.dtype.itemsize:
         most = _overflow(dtype)
-        below = (
-            int(np.count_nonzero((values <= -most) & np.isfinite(values)))
-            if not lowest > -most
-            else 0
-        )
-        above = (
-            int(np.count_nonzero((values >= most) & np.isfinite(values)))
-            if not highest < most
-            else 0
-        )
+        if not lowest > -most:
+            below = int(np.count_nonzero((values <= -most) & np.isfinite(values)))
+        if not highest < most:
+            above = int(np.count_nonzero((values >= most) & np.isfinite(values)))
     if not finite:
-        not_finite, nan = (
-            int(np.count_nonzero(~np.isfinite(values))),
-            int(np.count_nonzero(np.isnan(values))),
-        )
+        not_finite = int(np.count_nonzero(~np.isfinite(values)))
+        nan = int(np.count_nonzero(np.isnan(values)))
     ends = (lowest, highest) if finite else finite_range(values)
     return Ledger(policy, dtype.name, *ends, below, above, not_finite, nan, values.size, *ends)
 
@@ -359,6 +352,6 @@ def finite_range(values: NDArray[Any]) -> tuple[float, float]:
     if np.isfinite(low) and np.isfinite(high):
         return low, high
     finite = values[np.isfinite(values)]
-    return (
-        (float(finite.min()), float(finite.max())) if finite.size else (float("nan"), float("nan"))
-    )
+    if not finite.size:
+        return math.nan, math.nan
+    return float(finite.min()), float(finite.max())

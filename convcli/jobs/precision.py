@@ -1,9 +1,8 @@
-"""Choose the dtype in which a run of `apply` computes: wide enough for its input, its output and
-its whole numbers.
+"""Choose the dtype in which a run of `apply` computes: wide enough for input, output and integers.
 
-Results are floats until they are written. Whole numbers that an integer output is to hold stay
-exact in float32 up to 2**24, in float64 up to 2**53, and beyond in integers of 64 bits, if every
-step on the way keeps to these.
+Results are floats until they are written. For an integer output, whole results are exact up to
+2**24 in float32 and up to 2**53 in float64. Larger ones are computed in 64-bit integers, if every
+step keeps them whole.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ Range = tuple[Fraction, Fraction]
 """The least and the largest value."""
 
 EXACT_FLOAT32 = 1 << 24
-"""The largest whole number up to which float32 holds each."""
+"""The integer up to which float32 represents every integer exactly."""
 
 
 def float_dtype(given: np.dtype[Any], requested: np.dtype[Any] | None) -> str:
-    """Return the dtype of results before they are converted: wide enough for input and output."""
+    """Return the float dtype to compute in, wide enough for the input and the requested output."""
     if requested is not None:
         wide_integer = requested.kind in "iu" and requested.itemsize > 2
         if requested == np.float64 or wide_integer:
@@ -36,7 +35,7 @@ def float_dtype(given: np.dtype[Any], requested: np.dtype[Any] | None) -> str:
 
 
 def scales_far(scale: float) -> bool:
-    """Return whether results that float32 does not hold may be scaled to ones that it does."""
+    """Return whether scaling may bring results outside float32's range into it."""
     return scale != 0 and not 1 / EXACT_FLOAT32 <= abs(scale) <= EXACT_FLOAT32
 
 
@@ -48,7 +47,7 @@ def exact_dtype(
 ) -> str:
     """Return the dtype in which whole results stay exact until they are written as `dtype`.
 
-    ranges: of each kernel's sums, None where they are not whole. floats: the dtype otherwise.
+    ranges: of each kernel's sums, None if they are not whole. floats: the dtype otherwise.
     Raises DtypeError for an integer type if the results cannot be exact.
 
     >>> exact_dtype(Postprocess(), [(0, 1 << 60)], np.dtype("int64"), "float64")
@@ -66,13 +65,13 @@ def exact_dtype(
     if largest <= EXACT:
         return "float64" if keeps_whole and largest > EXACT_FLOAT32 else floats
 
-    # Steps that leave no whole numbers are computed in floats, if these hold what is to be written.
+    # If a step makes fractions, compute in float64, which must hold the final values.
     if not keeps_whole:
         if all_whole and max(map(abs, stages[-1])) <= 2 * EXACT:
             return "float64"
         raise DtypeError(
-            f"results of up to {power_of_two(largest)} in {dtype}, by steps that leave no whole numbers",
-            "expected at most 2**53, up to which float64 holds each",
+            f"results of up to {power_of_two(largest)} in {dtype}, by steps that make fractions",
+            "expected at most 2**53, up to which float64 is exact",
             "use --dtype float64, or whole taps, --scale and --bias",
         )
     for exact in ("int64", "uint64"):
@@ -87,7 +86,7 @@ def exact_dtype(
 
 
 def _keeps_whole(options: Postprocess, kernels: int) -> bool:
-    """Return whether whole results of so many kernels stay whole, or are rounded once at the end."""
+    """Return whether whole results stay whole in every step, or are rounded once at the end."""
     if options.combine == "magnitude" and kernels > 1:
         return False
     if options.combine == "mean" and kernels > 1:
@@ -96,8 +95,9 @@ def _keeps_whole(options: Postprocess, kernels: int) -> bool:
 
 
 def _stages(options: Postprocess, ranges: Sequence[Range], dtype: np.dtype[Any]) -> list[Range]:
-    """Return the ranges of the values after each step: the sums, combined, scaled, shifted, under
-    the policy.
+    """Return the range of the values after each step of postprocessing.
+
+    The steps are the kernels' sums, combine, scale, bias and the range policy.
     """
     lows, highs = zip(*ranges, strict=True)
     stages: list[Range] = [(min(lows), max(highs))]

@@ -1,8 +1,7 @@
-"""What requests are made of: groups of options that commands share, and how a command's options
-fill them.
+"""Groups of options that commands share, and how a command's options fill them.
 
 A request holds each group as one field (`geometry`, `reading`, `postprocess`, `writing`, `limits`);
-the fields of a group are called as the options of the command line are.
+the fields of a group have the names of the command line's options.
 """
 
 from __future__ import annotations
@@ -23,8 +22,9 @@ Request = TypeVar("Request")
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
-    """Options for reading an input; raw_order holds for a raw output too. background: a colour of 8
-    bits a channel.
+    """Options for reading an input.
+
+    raw_order: for a raw output too. background: a colour of 8 bits per channel.
     """
 
     input_format: str | None = None
@@ -39,15 +39,13 @@ class ReadOptions:
 
     @property
     def raw(self) -> RawLayout:
-        """The layout of raw numbers. Raises InputError for a `raw_dtype` that is no type of
-        numbers.
-        """
+        """The layout of raw numbers; raise InputError if `raw_dtype` is no number type."""
         return RawLayout.of(self.raw_shape, self.raw_dtype, self.raw_order, self.raw_offset)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Postprocess:
-    """Options for converting results to the values that are written."""
+    """Options for converting results to the output's values."""
 
     combine: Combine = "stack"
     scale: float = 1.0
@@ -82,10 +80,10 @@ GROUPS: dict[str, Callable[..., Any]] = {
 
 
 def from_options(kind: Callable[..., Request], *arguments: Any, **options: Any) -> Request:
-    """Build a request of a kind from a command's arguments and options, each in the group with a
-    field of its name.
+    """Build a request from a command's arguments and options.
 
-    max_memory, max_pixels: become the request's `limits`.
+    Each option is stored in the group that has a field of its name; max_memory and max_pixels
+    become the request's `limits`.
 
     >>> from convcli.jobs.grad import GradRequest
     >>> request = from_options(GradRequest, "8x8", "box", stride=2, seed=1)
@@ -95,14 +93,15 @@ def from_options(kind: Callable[..., Request], *arguments: Any, **options: Any) 
     own = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     for name, group in GROUPS.items():
         if name in own:
-            names = {field.name for field in fields(group)} & options.keys()  # type: ignore[arg-type]
+            known = {field.name for field in fields(group)}  # type: ignore[arg-type]
+            names = known & options.keys()
             options[name] = group(**{name: options.pop(name) for name in names})
     limits = {name: options.pop(f"max_{name}", None) for name in ("memory", "pixels")}
     return kind(*arguments, **options, limits=Limits.of(**limits))
 
 
 def flat_options(request: Any) -> dict[str, Any]:
-    """Return a request's fields by name, those of its groups among them: `from_options` backwards."""
+    """Return all options of a request by name, the inverse of `from_options`."""
     own = dict(vars(request))
     for name in GROUPS.keys() & own.keys():
         own |= vars(own.pop(name))

@@ -1,4 +1,4 @@
-"""The curve between a picture's samples and light, as its file tells it: sRGB's if it does not.
+"""The transfer curve between a picture's samples and light, by its file: by default sRGB's.
 
 Sources: W3C, "Portable Network Graphics (PNG) Specification (Third Edition)", 4.3 and 11.3.2; ITU-T
 H.273, table 3; ICC.1:2022, 10.6 and 10.18.
@@ -18,11 +18,10 @@ from convcli.io import Data
 
 @dataclass(frozen=True)
 class Curve:
-    """Light from 0 to 1 for codes from 0 to 1: a power with an offset, and a line for the darkest
-    codes.
+    """Light from 0 to 1 for codes from 0 to 1: a power, with a line for the darkest codes.
 
-    name: of the curve in words, behind "by". slope, dark: of the line, code / slope, and its last
-    code; 0 without one.
+    The power is ((code + offset) / (1 + offset)) ** gamma, the line code / slope up to the code
+    `dark`, 0 without a line. name: in messages, after "by".
     """
 
     name: str
@@ -32,7 +31,7 @@ class Curve:
     dark: float = 0.0
 
     def decode(self, codes: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return light for codes, and along the same curve beyond 1 and, mirrored, below 0.
+        """Return the light of codes; the curve continues above 1 and, mirrored, below 0.
 
         >>> SRGB.decode(np.array([0, 0.5, 1])).round(4).tolist()
         [0.0, 0.214, 1.0]
@@ -48,7 +47,7 @@ class Curve:
 
     @property
     def is_usable(self) -> bool:
-        """Whether the curve rises as one of pictures does; a damaged file may tell any numbers."""
+        """Whether the parameters are plausible; those of a damaged file may be any numbers."""
         powers = 0.1 <= self.gamma <= 10 and 0 <= self.offset <= 1
         return powers and 0.01 <= self.slope <= 1000 and 0 <= self.dark < 1
 
@@ -81,19 +80,20 @@ _UNKNOWN_TRANSFERS = {
 }
 _UNSPECIFIED = 2
 _NEAR = 1 / 512
-"""How far a profile's curve may be from sRGB's to count as that: half a level of 8 bits."""
+"""Largest distance at which a profile's curve counts as sRGB's: half a level of 8 bits."""
 
 
 class Light(NamedTuple):
-    """The curve that a picture's light is decoded by, and what its file says that is not followed."""
+    """The curve that decodes a picture, and warnings about what its file declares otherwise."""
 
     curve: Curve
     warnings: tuple[str, ...] = ()
 
 
 def light_of(data: Data) -> Light:
-    """Return the curve of a picture: by its cICP, ICC profile, sRGB or gAMA, in that order, else
-    sRGB's.
+    """Return a picture's curve: by its cICP, ICC profile, sRGB or gAMA, in that order.
+
+    The default is sRGB's.
     """
     chunks = {part.kind[:4]: part.content for part in data.metadata.parts if part.form == "png"}
     warnings = []
@@ -101,21 +101,18 @@ def light_of(data: Data) -> Light:
         curve, refused = _by_cicp(cicp)
         if curve:
             return Light(curve)
-        warnings += (
-            [f"{data.called} says by cICP that its samples are {refused}"] if refused else []
-        )
+        if refused:
+            warnings.append(f"{data.called} says by cICP that its samples are {refused}")
     found = None
     if data.metadata.icc:
         found = _by_profile(data.metadata.icc)
-        warnings += (
-            [] if found else [f"{data.called} has an ICC profile with another curve than sRGB"]
-        )
+        if not found:
+            warnings.append(f"{data.called} has an ICC profile with another curve than sRGB")
     elif b"sRGB" not in chunks and (gamma := int.from_bytes(chunks.get(b"gAMA", b""), "big")):
         found = _power(100_000 / gamma, "its gAMA")
         if not found.is_usable:
-            warnings.append(
-                f"{data.called} says by gAMA that its samples are {found.name.removeprefix('its gAMA: ')}"
-            )
+            meaning = found.name.removeprefix("its gAMA: ")
+            warnings.append(f"{data.called} says by gAMA that its samples are {meaning}")
             found = None
     curve = found or SRGB
     return Light(
@@ -125,7 +122,7 @@ def light_of(data: Data) -> Light:
 
 
 def _by_cicp(content: bytes) -> tuple[Curve | None, str]:
-    """Return the curve of code points for video, or what they say in words, "" if they say nothing."""
+    """Return the curve of cICP code points, or why there is none: "" if it is unspecified."""
     _, transfer, _, full_range = content
     if transfer == _UNSPECIFIED:
         return None, ""
@@ -135,9 +132,7 @@ def _by_cicp(content: bytes) -> tuple[Curve | None, str]:
 
 
 def _by_profile(icc: bytes) -> Curve | None:
-    """Return the curve of a profile that has one for gray, or one for red, green and blue; None of
-    any other.
-    """
+    """Return the curve of a gray profile, or the common one of red, green and blue, else None."""
     try:
         tags = _read_tags(icc)
         names = (b"kTRC",) if b"kTRC" in tags else (b"rTRC", b"gTRC", b"bTRC")
@@ -155,10 +150,10 @@ def _read_tags(icc: bytes) -> dict[bytes, bytes]:
 
 
 def _read_curve(content: bytes) -> Curve | None:
-    """Return the curve of a tag, sRGB's if it is that nearly; None for one that is neither a power
-    nor like sRGB's.
+    """Return the curve of a tag, SRGB if it is close to that.
 
-    Raises ValueError and struct.error for a damaged one.
+    Returns None for a table that is not close. Raises ValueError and struct.error for a damaged
+    tag.
     """
     codes = np.linspace(0, 1, 256)
     curve = None
@@ -177,12 +172,11 @@ def _read_curve(content: bytes) -> Curve | None:
 
 
 def _read_parameters(content: bytes) -> Curve:
-    """Return a parametric curve that is a power, or one with a line; raise ValueError for another."""
+    """Return a parametric curve, a power with or without a line; raise ValueError for others."""
     kind, function = struct.unpack(">4s4xH", content[:10])
-    values = [
-        value / 65536
-        for (value,) in struct.iter_unpack(">i", content[12 : 12 + 4 * ((len(content) - 12) // 4)])
-    ]
+    count = (len(content) - 12) // 4
+    fixed = struct.iter_unpack(">i", content[12 : 12 + 4 * count])
+    values = [value / 65536 for (value,) in fixed]
     if kind != b"para" or function not in (0, 3):
         raise ValueError("no such curve")
     if function == 0:

@@ -1,9 +1,9 @@
-"""Outputs recomputed from the literal definition, by a path that shares nothing with the engine's:
-in float64, or in Python's integers where the results are whole numbers beyond it.
+"""Verify outputs by recomputing them from the definition, with no code of the engine.
 
 For an output p, `y[p] = sum over taps t of w[t] * x[stride*p + dilation*t - lo]`, with the
-boundary's sample where that lies outside. Checked are all outputs on the faces of the spatial box,
-corners and edges, where padding errs if it errs, and a random choice of the others.
+boundary's sample if that index is outside. The sum is computed in float64, or in Python's integers
+if the results are whole numbers beyond it. Checked are all outputs on the faces of the spatial box,
+with corners and edges, where mistakes of padding appear, and a random choice of the others.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from convcli.engine.tiling import Chunk
 from convcli.jobs.postprocess import finite_range
 
 SAMPLES = 1000
-"""Random outputs checked besides the faces."""
+"""Number of random outputs that are checked besides the faces."""
 
 PRODUCTS = 1 << 17
-"""Products held at once: 1 MiB of float64. Eight times as many took as long."""
+"""Products computed at once: 1 MiB of float64. Eight times as many took the same time."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,11 @@ class Verification:
 
 
 class Check:
-    """A verification in progress: it compares the engine's result chunk by chunk, and gives a
-    verdict at the end.
+    """A verification in progress: compare the engine's result chunk by chunk, then judge it.
 
-    The bound is c * sum|w| * max|x|, c = 1e-6 for float32 and 1e-14 for float64, and ten times as
-    much for a sum of more than 48 terms; results of an integer type are to be exact. An output is
-    also wrong where it is finite and the definition's is not, or the other way round, or that was
-    never compared.
+    The bound is c * sum|w| * max|x|, c = 1e-6 for float32 and 1e-14 for float64, and ten times that
+    for a sum of more than 48 terms; results of an integer type must be exact. An output is also
+    wrong if only one of it and the definition's value is finite, or if it was never compared.
     """
 
     def __init__(
@@ -97,14 +95,11 @@ class Check:
         return np.moveaxis(x, self.first, 0)[max(start, 0) : max(stop, 0)]
 
     def verdict(self) -> Verification:
-        """Return whether the outputs keep to the contract; those of an integer type are to be
-        exact.
-        """
+        """Return whether the outputs keep to the bound; those of an integer type must be exact."""
         bound = 0.0
         if self.dtype.kind == "f":
-            w = self.problem.w.reshape(
-                1 if self.problem.filters is None else self.problem.filters, -1
-            )
+            kernels = 1 if self.problem.filters is None else self.problem.filters
+            w = self.problem.w.reshape(kernels, -1)
             taps = float(np.abs(w).astype(np.float64).sum(axis=1).max())
             bound = tolerance(self.dtype.name, w.shape[1]) * taps * self.largest
         with np.errstate(invalid="ignore"):
@@ -154,7 +149,7 @@ def _points(shape: tuple[int, ...], dims: int, samples: int, seed: int) -> NDArr
 def _by_definition(
     problem: Problem, points: NDArray[np.intp], shape: tuple[int, ...], number: np.dtype[Any]
 ) -> NDArray[Any]:
-    """Compute the outputs of these flat indices by the definition, PRODUCTS products at a time.
+    """Compute the outputs at flat indices by the definition, PRODUCTS products at a time.
 
     number: float64, or object for whole numbers, which Python adds exactly.
     """
@@ -169,7 +164,7 @@ def _by_definition(
 def _sum_products(
     problem: Problem, points: NDArray[np.intp], shape: tuple[int, ...], number: np.dtype[Any]
 ) -> NDArray[Any]:
-    """Sum the products of every output's window with the kernel; points: flat indices of outputs."""
+    """Sum the products of each output's window with the kernel; points: flat indices of outputs."""
     x, w, spec = problem.x, problem.w, problem.spec
     dims = len(spec.stride)
     first = x.ndim - 1 - dims
@@ -206,8 +201,6 @@ def _sum_products(
 
 def _as_numbers(values: NDArray[Any], number: np.dtype[Any]) -> NDArray[Any]:
     """Return values as float64, or as Python's integers."""
-    return (
-        values.astype(number)
-        if number == np.float64
-        else np.asarray(np.frompyfunc(int, 1, 1)(values), object)
-    )
+    if number == np.float64:
+        return values.astype(number)
+    return np.asarray(np.frompyfunc(int, 1, 1)(values), object)

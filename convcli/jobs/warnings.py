@@ -1,4 +1,4 @@
-"""What would surprise in a run of `apply`: each warning is one line, and ends with what helps."""
+"""Warnings of a run of `apply`: each is one line, and ends with its remedy."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from convcli.jobs.apply_plan import ApplyPlan, KernelPass
 from convcli.jobs.postprocess import Ledger, share
 
 ZERO_SUM = 1e-6
-"""A kernel's sum that counts as zero, as a part of the sum of its magnitudes."""
+"""A kernel's sum, relative to the sum of its magnitudes, up to which it counts as zero."""
 
 DARK = 1 / 8
-"""Part of an integer type's range, 32 of 256 levels, below which a picture looks black."""
+"""Fraction of an integer type's range, 32 of 256 levels, below which a picture looks black."""
 
 TABLE_ROWS = 8
-"""Rows of the smallest table whose first column is looked at."""
+"""Rows of the smallest table whose first column is checked for counting up."""
 
 
 def input_warnings(data: Data) -> Iterator[str]:
-    """Yield what would surprise about an input and how it is read."""
+    """Yield the warnings about an input and how it is read."""
     yield from data.all_warnings
     if lookup(data.format).separator and data.array.ndim == 2 and _counts_up(data.array):
         given = f"the first column of {data.name} counts up, as times do, and is filtered as well"
@@ -31,7 +31,7 @@ def input_warnings(data: Data) -> Iterator[str]:
 
 
 def _counts_up(table: NDArray[Any]) -> bool:
-    """Return whether a table has more rows than columns, and the first column alone increases."""
+    """Return whether a table has more rows than columns, and only its first column increases."""
     rows, columns = table.shape
     if rows < TABLE_ROWS or not 1 < columns < rows:
         return False
@@ -40,16 +40,16 @@ def _counts_up(table: NDArray[Any]) -> bool:
 
 
 def value_warnings(plan: ApplyPlan, ledger: Ledger) -> Iterator[str]:
-    """Yield what would surprise about the values that were written: at most one warning."""
+    """Yield at most one warning about the values that were written."""
     if plan.dtype.kind not in "iu" or ledger.policy != "clip":
         return
     zero_sum = _zero_sum(plan)
     clipped = ledger.below + ledger.above
     top = int(np.iinfo(plan.dtype).max)
     if zero_sum and plan.dtype.kind == "u" and ledger.below:
-        lost = share(ledger.below, ledger.total)
         spread = "rescale" if ledger.high - ledger.low < top / 4 else "offset"
-        yield f"{lost} of the values are below 0 and lost, {zero_sum} sums to 0; use --range {spread}"
+        lost = f"{share(ledger.below, ledger.total)} of the values are below 0 and lost"
+        yield f"{lost}, {zero_sum} sums to 0; use --range {spread}"
     elif clipped > ledger.total / 2:
         gains = not plan.request.normalize and any(_gain(part) > 1.5 for part in plan.passes)
         option = "--normalize" if gains else "--range rescale"
@@ -59,7 +59,7 @@ def value_warnings(plan: ApplyPlan, ledger: Ledger) -> Iterator[str]:
 
 
 def _zero_sum(plan: ApplyPlan) -> str:
-    """Return the name of a kernel that sums to zero, whose negative results nothing else moves."""
+    """Return the name of a kernel that sums to zero, or "" if its results are shifted."""
     options = plan.request.postprocess
     if options.bias or options.combine == "magnitude":
         return ""
@@ -67,9 +67,7 @@ def _zero_sum(plan: ApplyPlan) -> str:
 
 
 def _gain(part: KernelPass) -> float:
-    """Return the sum of the taps of one output, as a part of the sum of their magnitudes if that is
-    below 1.
-    """
+    """Return the sum of one output's taps, divided by the sum of their magnitudes if below 1."""
     w = part.problem.w.astype(np.float64)
     taps = w.reshape(1 if part.problem.filters is None else len(w), -1)
     sums = np.abs(taps.sum(axis=1)).max()
@@ -77,7 +75,7 @@ def _gain(part: KernelPass) -> float:
 
 
 def _flat(plan: ApplyPlan, ledger: Ledger) -> Iterator[str]:
-    """Yield that a picture became nearly black or nearly white, which it was not before."""
+    """Yield a warning if a picture becomes nearly black or white, and was not before."""
     data = plan.data
     if data.kind != "image" or data.array.dtype != plan.dtype or np.isnan(ledger.low):
         return
@@ -93,7 +91,7 @@ def _flat(plan: ApplyPlan, ledger: Ledger) -> Iterator[str]:
 
 
 def remedy(warning: str) -> str:
-    """Return what helps, which warnings of one kind have in common.
+    """Return the remedy at the end of a warning, which warnings of one kind have in common.
 
     >>> remedy("90 % of the values do not fit uint8; use --normalize")
     'use --normalize'
@@ -102,7 +100,7 @@ def remedy(warning: str) -> str:
 
 
 def dropped_warnings(dropped: Sequence[str]) -> Iterator[str]:
-    """Yield what of an input's metadata is not in the output, those of one reason together.
+    """Yield one warning that lists the metadata that the output lacks, grouped by reason.
 
     >>> list(dropped_warnings(["text: jpg holds none", "gAMA: jpg holds none", "time: it is old"]))
     ['not kept: text, gAMA: jpg holds none; time: it is old']

@@ -1,5 +1,6 @@
-"""Many files through one request, in processes that may die: nothing is lost, and nothing is done
-twice.
+"""Many files through one request, in worker processes that may die.
+
+After a crash the same command with `resume` completes the batch, and processes no file twice.
 
 ::
 
@@ -10,7 +11,7 @@ twice.
     worker.py     the worker process
     pool.py       an Executor of worker processes
     run.py        Batch: plan, then run
-    in_place.py   plan_in_place: a Batch whose outputs take their inputs' places
+    in_place.py   plan_in_place: a Batch whose outputs replace their inputs
 """
 
 from convcli.jobs.batch.in_place import plan_in_place

@@ -1,8 +1,8 @@
 """A batch in place: each input is replaced by its result.
 
-The manifest is in the folder that contains all inputs. It has the digest of each result before the
-result takes its input's name, so that whatever is killed, the same command with `resume` filters no
-file twice.
+The manifest is in the folder that contains all inputs. It gets the digest of each result before the
+result replaces its input: if a process is killed, the same command with `resume` filters no file
+twice.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from convcli.jobs.batch.task import Recipe, Record, Task
 def plan_in_place(
     sources: Iterable[Source], request: ApplyRequest, *, resume: bool = False
 ) -> Batch:
-    """Decide which files are replaced. Writes nothing.
+    """Decide which files are replaced, and write nothing.
 
-    request: without input and output; its `overwrite` allows to filter once more what this recipe
-    made. resume: skip what is done. Raises FileError for files that the recipe made, unless one of
-    the two is set; InputError and its kin for kernels, and for inputs that no folder contains.
+    request: without input and output; its `overwrite` allows to filter again files that this recipe
+    made. resume: skip these files. Raises FileError for them unless one of the two is set;
+    InputError or a subclass for an invalid kernel, and for inputs without a common folder.
     """
     sources = list(sources)
     if not sources:
@@ -74,9 +74,7 @@ def _common_folder(paths: Iterable[Path]) -> Path:
 def _refuse_repeated(
     recipe: Recipe, recorded: dict[str, Entry], named: list[tuple[str, str]]
 ) -> None:
-    """Raise FileError if the recipe has been applied to some of the inputs before: twice is hardly
-    meant.
-    """
+    """Raise FileError if the recipe was applied to some of the inputs before."""
     repeated = [
         path
         for path, target in named
@@ -85,8 +83,10 @@ def _refuse_repeated(
         and entry.recipe == recipe.digest
     ]
     if repeated:
+        count = len(repeated)
+        first = repeated[0]
         raise FileError(
-            f"{len(repeated):,} inputs were filtered in place by the same command before, such as {repeated[0]}",
+            f"{count:,} inputs were filtered in place by the same command before, such as {first}",
             "expected new ones",
-            "pass --resume to skip them, or --overwrite to filter them once more",
+            "pass --resume to skip them, or --overwrite to filter them again",
         )

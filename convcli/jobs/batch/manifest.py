@@ -1,10 +1,10 @@
 """The manifest: what a folder of outputs was made from, in an SQLite file among them.
 
 It has one row per output: the digests of its input, of the recipe (kernels, parameters, convcli's
-version) and of the file as it was written. A row without digests was about to be written: it
-belongs to a batch, and is made anew. Each change is a transaction, so a process killed at any
-moment leaves a valid manifest. One batch at a time opens it. The write-ahead log is used without
-shared memory, which network folders do not offer.
+version) and of the file as it was written. A row without digests is of an output that a batch was
+about to write: it is written again. Each change is a transaction, so a process killed at any moment
+leaves a valid manifest. One batch at a time opens it. The write-ahead log is used without shared
+memory, which network folders do not offer.
 
 It also has the owner of the batches' temporary files: letters in their names, by which the next
 batch finds those that a killed one left, and no others.
@@ -40,9 +40,7 @@ _OWNER = re.compile(r"[0-9a-f]{8}")
 
 @dataclass(frozen=True)
 class Entry:
-    """The digests of one output's input, recipe and content; None if it was only about to be
-    written.
-    """
+    """The digests of an output's input, recipe and content; None before it is written."""
 
     input: str | None
     recipe: str | None
@@ -50,8 +48,9 @@ class Entry:
 
 
 class Manifest:
-    """The open manifest of one folder. Raises FileError if another batch has it open, or if it is
-    no manifest.
+    """The open manifest of one folder.
+
+    Raises FileError if another batch has it open, or if it is no manifest.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -77,7 +76,7 @@ class Manifest:
                 f"expected {_VERSION}",
                 "choose another --out",
             )
-        self._base.execute("BEGIN IMMEDIATE")  # locks the file, even if there is nothing to write
+        self._base.execute("BEGIN IMMEDIATE")  # locks the file, even if nothing is written
         if version != _VERSION:
             self._base.execute(_SCHEMA)
             self._base.execute(f"PRAGMA user_version = {_VERSION}")
@@ -124,7 +123,7 @@ class Manifest:
         return owner
 
     def expect(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Add the (target, source) that are about to be written, if the target has no row yet."""
+        """Add each (target, source) that is about to be written, if the target has no row yet."""
         rows = [(os.fsencode(target), os.fsencode(source)) for target, source in pairs]
         with self._translated_errors():
             self._base.execute("BEGIN")
@@ -185,12 +184,10 @@ class Manifest:
 
 
 def _check_own_file(path: Path) -> None:
-    """Raise FileError for a link or anything but a plain file: what is written to it would go
-    elsewhere.
-    """
+    """Raise FileError for anything but a plain file: a link would redirect writes."""
     try:
         status = path.lstat()
-    except OSError:  # there is none, or opening it tells why not
+    except OSError:  # there is none, or opening it will fail with the reason
         return
     if not stat.S_ISREG(status.st_mode):
         found = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "no plain file"

@@ -28,7 +28,7 @@ class Template:
     """A name with fields in braces, such as `{stem}-edges{ext}`.
 
     stem, ext: the input's name without its suffix, and the suffix with its dot; name: both; parent:
-    the name of the folder that the input lies in; index: its number, counted from 1, which
+    the name of the folder that contains the input; index: its number, counted from 1, which
     `{index:04}` pads.
 
     >>> Template("{stem}-edges{ext}").fill("in/photo.tar.png", 7)
@@ -81,11 +81,10 @@ def _folder_name(folder: PurePath) -> str:
 
 
 def name_all(sources: Sequence[Source], template: Template, ext: str | None = None) -> list[str]:
-    """Return the output of each source as a path relative to the output folder, in the source's own
-    sub-folder.
+    """Return the output of each source as a path relative to the output folder.
 
-    Raises InputError for a name that leads out of the folder, FileError, which lists them, for
-    outputs that collide.
+    It is in the source's own sub-folder. Raises InputError for a name outside the output folder,
+    FileError, which lists them, for outputs that collide.
     """
     targets = [_target(source, template, index, ext) for index, source in enumerate(sources, 1)]
     _refuse_collisions(sources, targets)
@@ -111,17 +110,17 @@ def _target(source: Source, template: Template, index: int, ext: str | None) -> 
 
 
 def folded(target: str) -> str:
-    """Return a path as file systems that fold case or Unicode forms see it: equal paths may be one
-    file.
+    """Return a path with case and Unicode forms folded: paths that become equal may be one file.
 
-    >>> folded("E\N{COMBINING ACUTE ACCENT}.png") == folded("\N{LATIN SMALL LETTER E WITH ACUTE}.PNG")
+    >>> decomposed = "E\N{COMBINING ACUTE ACCENT}.png"
+    >>> folded(decomposed) == folded("\N{LATIN SMALL LETTER E WITH ACUTE}.PNG")
     True
     """
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", target).casefold())
 
 
 def _refuse_collisions(sources: Sequence[Source], targets: Sequence[str]) -> None:
-    """Refuse targets that are one file, and a target that is another's folder."""
+    """Raise FileError for targets that are one file, and for one that is another's folder."""
     owners: Mapping[str, list[int]] = defaultdict(list)
     for index, target in enumerate(targets):
         owners[folded(target)].append(index)
@@ -137,7 +136,7 @@ def _refuse_collisions(sources: Sequence[Source], targets: Sequence[str]) -> Non
         raise FileError(
             f"inputs would write the same file: {listing}",
             "expected one output for each",
-            "choose --name so that they differ, such as --name '{parent}-{name}' or '{index:04}{ext}'",
+            "choose another --name, such as '{parent}-{name}' or '{index:04}{ext}'",
         )
 
 
@@ -165,8 +164,9 @@ def check_folder(folder: Path) -> None:
 def check_suffixes(
     folder: Path, sources: Sequence[Source], targets: Sequence[str], format: str | None
 ) -> None:
-    """Raise FileError for a suffix that is not written, unless it is the input's own: that input
-    fails later.
+    """Raise FileError for a suffix that is not written, unless it is the input's own.
+
+    An input whose own suffix is not written fails later, by itself.
     """
     given: dict[str, str] = {}
     for source, target in zip(sources, targets, strict=True):
@@ -178,8 +178,9 @@ def check_suffixes(
 
 
 def check_targets(folder: Path, sources: Sequence[Source], targets: Iterable[str]) -> list[str]:
-    """Return the targets that exist. Raises FileError for one that is an input or lies behind a
-    symbolic link.
+    """Return the targets that exist.
+
+    Raises FileError for one that is an input, or that is reached through a symbolic link.
     """
     root = folder.resolve()
     existing = []
@@ -214,7 +215,7 @@ def check_targets(folder: Path, sources: Sequence[Source], targets: Iterable[str
 
 
 def _identities(sources: Iterable[Source]) -> set[tuple[int, int]]:
-    """Return the device and inode of each file that exists: they do not depend on its spelling."""
+    """Return the device and inode of each file that exists: they do not depend on its name."""
     found = set()
     for source in sources:
         with suppress(OSError, ValueError):

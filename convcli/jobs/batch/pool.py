@@ -1,11 +1,13 @@
-"""A pool of worker processes with the interface of `concurrent.futures`; a worker's death fails
-only its call.
+"""A pool of worker processes with the interface of `concurrent.futures`.
 
-::
+If a worker dies, only its call fails::
 
-    submit -> queue -> thread 1 -> worker process 1        one thread serves one process: it sends a call, waits for
-                    -> thread 2 -> worker process 2        the result, and starts a new process if it died
+    submit -> queue -> thread 1 -> worker process 1
+                    -> thread 2 -> worker process 2
                        ...
+
+Each thread serves one process: it sends a call, waits for the result, and starts a new process if
+the old one died.
 
 Any `Executor` can replace this pool: callers use only `submit` and futures.
 """
@@ -50,12 +52,12 @@ class Pool(Executor):
 
     workers: how many processes. timeout: seconds for one call, from when its worker starts it; a
     call that takes longer is stopped by killing its worker, and fails with TimeoutError.
-    environment: of the workers, for the caller's own. preload: a module that workers import before
-    their first call. A call whose worker dies fails with WorkerError; nothing else is lost. A
-    worker that cannot start is tried several times; then the others go on without it, and the last
-    of them fails its call with ConvError. The same holds for threads that the system refuses.
-    Functions and arguments are pickled; a function that is submitted again and again is sent to
-    each worker once.
+    environment: of the workers, by default the caller's own. preload: a module that workers import
+    before their first call. A call whose worker dies fails with WorkerError; other calls continue.
+    Starting a worker is tried several times; if it fails, the others continue without it, and if
+    none is left, calls fail with ConvError. The same holds for threads that cannot be started.
+    Functions and arguments are pickled; a function that is submitted repeatedly is sent to each
+    worker once.
 
     >>> with Pool(2) as pool:
     ...     [future.result() for future in [pool.submit(pow, 2, power) for power in (3, 5)]]
@@ -120,7 +122,7 @@ class Pool(Executor):
                     call.future.cancel()
 
     def _serve_calls(self) -> None:
-        """Run calls until there are no more, in a process of this thread's own that ends with it."""
+        """Run calls until there are no more, in a process that belongs to this thread."""
         worker: _Worker | None = None
         while (call := self._calls.get()) is not None:
             try:
@@ -145,7 +147,7 @@ class Pool(Executor):
         self._stop_worker(worker)
 
     def _retire(self, call: _Call) -> bool:
-        """Leave a call to the other threads, if there are any. Returns whether they take it."""
+        """Return whether other threads are left, and if so, give the call to them."""
         with self._lock:
             if not self._open or self._serving == 1:
                 return False
@@ -154,8 +156,9 @@ class Pool(Executor):
             return True
 
     def _start_worker(self) -> _Worker:
-        """Start a process and wait until it is ready. Raises ConvError if none starts in several
-        attempts.
+        """Start a process and wait until it is ready.
+
+        Raises ConvError if none starts in several attempts.
         """
         failure: ConvError | None = None
         for pause in _START_PAUSES:
@@ -204,7 +207,7 @@ class _Worker:
         self._last_function: Callable[..., Any] | None = None
 
     def run(self, call: _Call, timeout: float | None) -> Any:
-        """Return the value of one call; raises what it raised, WorkerError or TimeoutError."""
+        """Return the value of one call; raise its exception, WorkerError or TimeoutError."""
         expired = threading.Event()
         timer = None if timeout is None else threading.Timer(timeout, self._expire, [expired])
         try:
@@ -227,7 +230,7 @@ class _Worker:
         self._wait_for_exit()
 
     def await_start(self) -> None:
-        """Wait until the process is ready for calls. Raises ConvError if it ends before."""
+        """Wait until the process is ready for calls; raise ConvError if it exits before."""
         try:
             started, problem = receive(self.process.stdout)  # type: ignore[arg-type]
         except EOFError:
@@ -237,7 +240,8 @@ class _Worker:
 
     def _exchange(self, call: _Call) -> Any:
         known = call.function is self._last_function
-        send(self.process.stdin, (None if known else call.function, call.arguments, call.named))  # type: ignore[arg-type]
+        message = (None if known else call.function, call.arguments, call.named)
+        send(self.process.stdin, message)  # type: ignore[arg-type]
         self._last_function = call.function
         fine, value = receive(self.process.stdout)  # type: ignore[arg-type]
         if not fine:
@@ -249,7 +253,7 @@ class _Worker:
         self.process.kill()
 
     def _wait_for_exit(self) -> str:
-        """Wait for the process to exit. Returns how it did, in words."""
+        """Wait for the process to exit, and return how it did, in words."""
         try:
             code = self.process.wait(_EXIT_SECONDS)
         except subprocess.TimeoutExpired:
@@ -267,8 +271,9 @@ def _start_watch(timer: threading.Timer) -> None:
 
 
 def _start_threads(target: Callable[[], None], count: int) -> list[threading.Thread]:
-    """Start up to `count` threads, as many as the system allows; at least one. Raises ConvError if
-    it allows none.
+    """Start `count` threads, or fewer if the system allows no more.
+
+    Raises ConvError if it allows none.
     """
     started: list[threading.Thread] = []
     for _ in range(count):
@@ -287,20 +292,19 @@ def _start_threads(target: Callable[[], None], count: int) -> list[threading.Thr
 def as_finished(
     pool: Executor, function: Callable[[Item], Any], items: Iterable[Item], window: int
 ) -> Iterator[tuple[Item, Future[Any]]]:
-    """Call function(item) for each item, `window` at a time. Yields each with its future, in the
-    order of finishing.
+    """Call function(item) for each item, `window` at a time; yield each with its finished future.
 
     An item whose worker died is retried once, alone, when all others are done: another item may
-    have caused it, and alone it cannot harm others.
+    have caused the death, and alone it cannot affect others.
     """
     return in_thread(_with_retries(pool, function, items, window))
 
 
 def in_thread(items: Iterable[Item]) -> Iterator[Item]:
-    """Iterate over `items` in a background thread, or here where the system allows no more threads.
+    """Iterate over `items` in a background thread, or in this one if no thread can be started.
 
-    KeyboardInterrupt then hits the main thread in a lock-free queue, not inside a Future whose lock
-    it would leave held.
+    KeyboardInterrupt then interrupts the main thread in a lock-free queue, not inside a Future
+    whose lock would stay locked.
 
     >>> list(in_thread(number**2 for number in range(4)))
     [0, 1, 4, 9]
@@ -316,11 +320,10 @@ def in_thread(items: Iterable[Item]) -> Iterator[Item]:
         else:
             found.put(None)
 
+    # threading.Thread.start takes a lock, which would stay locked after an interrupt.
     try:
-        _thread.start_new_thread(
-            run, ()
-        )  # threading's own start takes a lock, which an interrupt may leave held
-    except RuntimeError:  # the system allows no more
+        _thread.start_new_thread(run, ())
+    except RuntimeError:  # the system allows no more threads
         yield from items
         return
     while (message := found.get()) is not None:

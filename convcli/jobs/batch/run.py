@@ -47,8 +47,7 @@ CALLS_PER_WORKER = 4  # calls submitted per worker, so that none waits for its n
 class Batch:
     """A planned batch: its tasks, their recipe, and the records of inputs that cannot be tried.
 
-    folder: where the manifest is, and the outputs are. real: the same with no symbolic link on the
-    way.
+    folder: contains the manifest and the outputs. real: the same path without symbolic links.
     """
 
     folder: Path
@@ -67,12 +66,13 @@ class Batch:
         name: str,
         resume: bool = False,
     ) -> Batch:
-        """Decide what will be written where. Writes nothing.
+        """Decide which files will be written, and write nothing.
 
-        request: without input and output; its `format` gives every output its suffix, its
-        `overwrite` allows to replace files that no batch made. resume: skip what is done, and
-        replace what a batch made otherwise. Raises FileError for outputs that collide, exist, are
-        inputs or have a suffix that is not written; InputError and its kin for kernel and name.
+        request: without input and output; its `format` determines every output's suffix, its
+        `overwrite` allows to replace files that no batch made. resume: skip outputs that are done,
+        and replace those that a batch made by another recipe. Raises FileError for outputs that
+        collide, exist, are inputs or have a suffix that is not written; InputError or a subclass
+        for an invalid kernel or name.
         """
         check_folder(folder)
         real = folder.resolve()
@@ -107,10 +107,10 @@ class Batch:
         return cls(folder, real, Recipe.of(request), tasks, failed)
 
     def preview(self, jobs: int, timeout: float | None = None) -> Generator[Record, None, None]:
-        """Yield what a run would do, in order, without doing it; a file that cannot be read is
-        planned like any other.
+        """Yield a record of what a run would do for each input, in order, without doing it.
 
-        `jobs` processes check which tasks are done already; timeout: seconds for each.
+        A file that cannot be read is planned like any other. `jobs` processes check which tasks are
+        done already; timeout: seconds for each.
         """
         yield from self.failed
         with self._pool(min(jobs, len(self.tasks)), timeout) as pool:
@@ -130,13 +130,12 @@ class Batch:
             yield task, look is not None and look.exception() is None and bool(look.result())
 
     def run(self, jobs: int, timeout: float | None = None) -> Generator[Record, None, None]:
-        """Run the tasks in `jobs` processes and yield each record as it comes; close the iterator
-        to stop at once.
+        """Run the tasks in `jobs` processes, and yield each record as its task finishes.
 
-        A task whose worker dies is retried once, alone. timeout: seconds for each. When the
-        iterator is closed, by itself or by an exception, no worker and no temporary file is left,
-        and the manifest has what was yielded. Raises OutputError if the folder cannot be written
-        to, FileError if another batch uses it.
+        To stop at once, close the iterator. A task whose worker dies is retried once, alone.
+        timeout: seconds for each. When the iterator is closed, by itself or by an exception, no
+        worker and no temporary file is left, and the manifest has what was yielded. Raises
+        OutputError if the folder cannot be written to, FileError if another batch uses it.
         """
         yield from self.failed
         if not self.tasks:
@@ -186,10 +185,9 @@ class Batch:
 
 
 def _settle(manifest: Manifest, task: Task, record: Record) -> Record:
-    """Record an output, then publish it: whatever is killed in between, its digest tells whether it
-    was published.
+    """Record an output, then publish it; its digest shows later whether it was published.
 
-    A target that another program made meanwhile is not claimed for the batch.
+    A target that another program made meanwhile is not recorded as the batch's.
     """
     before = manifest.entry(task.target)
     if record.temporary is not None:
@@ -218,7 +216,7 @@ def _new_sources(
 
 
 def _ahead(items: Iterator[Item], count: int) -> Iterator[Item]:
-    """Yield the items in order, with `count` of them taken from their iterator ahead."""
+    """Yield the items in order, and read `count` of them from their iterator ahead."""
     held = deque(islice(items, count))
     while held:
         yield held.popleft()

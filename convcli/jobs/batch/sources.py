@@ -1,8 +1,8 @@
 """The input files of a batch: named, in folders, matched by patterns, or in a list.
 
-A named file is taken as it is. A search, in a folder or by a pattern, leaves out hidden files,
-symbolic links unless they are followed, and the output folder; a folder gives only files whose
-suffix is read. The order is that of the arguments, and by name within a folder.
+A named file is always included. A search, in a folder or by a pattern, leaves out hidden files,
+symbolic links unless they are followed, and the output folder; from a folder only files with a
+suffix that is read are included. The order is that of the arguments, and by name within a folder.
 """
 
 from __future__ import annotations
@@ -24,11 +24,9 @@ from convcli.limits import show_bytes
 from convcli.system import is_hidden
 
 LIST_BYTES = 2**25
-"""Bytes of a list of inputs at most, so that one without an end is refused: several hundred
-thousand names.
-"""
+"""Bytes of a list of inputs at most, several hundred thousand names: an endless one is refused."""
 NAME_BYTES = 2**15
-"""Bytes of a name at most; no system takes longer ones."""
+"""Bytes of a name at most; no operating system accepts longer ones."""
 
 RESERVED = ".convcli-"
 """Prefix of the names of a batch's own files."""
@@ -41,8 +39,9 @@ _HIDDEN = "hidden"
 
 @dataclass(frozen=True)
 class Source:
-    """One input: its path, and the same relative to the folder that was named; trouble: why it
-    cannot be read.
+    """One input: its path, as named and relative to the folder that was named.
+
+    trouble: why it cannot be read, "" if it can.
     """
 
     path: str
@@ -51,9 +50,7 @@ class Source:
 
 
 class _Wanted(NamedTuple):
-    """Tests for files to take and folders to enter, by their paths relative to the start of the
-    search.
-    """
+    """Tests for files to include and folders to enter, by their paths relative to the start."""
 
     file: Callable[[str], bool]
     folder: Callable[[str], bool]
@@ -63,9 +60,9 @@ class _Wanted(NamedTuple):
 class Search:
     """A search of folders and patterns; `passed_over` counts the files left out, by reason.
 
-    recursive: go into the folders of folders. follow_links: take what lies behind symbolic links.
-    every: take files of any suffix. bare: take those without a header, such as .raw. exclude: a
-    folder that is never entered, unless it is where the search begins.
+    recursive: enter sub-folders. follow_links: follow symbolic links. every: include files of any
+    suffix. bare: include those without a header, such as .raw. exclude: a folder that is never
+    entered, unless the search begins there.
     """
 
     recursive: bool = False
@@ -76,7 +73,7 @@ class Search:
     passed_over: Counter[str] = field(default_factory=Counter)
 
     def find(self, inputs: Iterable[str]) -> Iterator[Source]:
-        """Yield the files of each input. Raises FileError for one that does not exist or has none."""
+        """Yield the files of each input; raise FileError if one does not exist or has none."""
         for given in inputs:
             if _is_folder(given):
                 found = self._in_folder(given)
@@ -96,7 +93,7 @@ class Search:
         return self._walk(folder, "", _Wanted(self._reads, lambda _: self.recursive), ())
 
     def _reads(self, relative: str) -> bool:
-        """Return whether a file's suffix is one to take; a hidden file's does not matter."""
+        """Return whether a file is included by its suffix; count it as passed over if not."""
         form = by_suffix(relative)
         if (
             self.every
@@ -122,8 +119,9 @@ class Search:
     def _walk(
         self, folder: str, below: str, wanted: _Wanted, above: tuple[tuple[int, int], ...]
     ) -> Iterator[Source]:
-        """Yield the wanted files of a folder and its sub-folders. below: its relative path; above:
-        its parents.
+        """Yield the wanted files of a folder and its sub-folders.
+
+        below: its relative path. above: its parents.
         """
         try:
             status = Path(folder).stat()
@@ -166,8 +164,9 @@ def _is_folder(given: str) -> bool:
 
 
 def _kind(entry: os.DirEntry[str]) -> tuple[bool, bool]:
-    """Return whether an entry is, or links to, a folder, and whether a file; neither for a broken
-    link.
+    """Return whether an entry is, or links to, a folder, and the same for a file.
+
+    A broken link is neither.
     """
     try:
         return entry.is_dir(), entry.is_file()
@@ -178,16 +177,19 @@ def _kind(entry: os.DirEntry[str]) -> tuple[bool, bool]:
 def leads_to(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
     """Return whether a folder of these parts may contain a match of a pattern.
 
-    >>> leads_to(("a",), ("a", "*.png")), leads_to(("a",), ("[ab]*",)), leads_to(("a", "b"), ("**",))
-    (True, False, True)
+    >>> leads_to(("a",), ("a", "*.png")), leads_to(("a",), ("[ab]*",))
+    (True, False)
+    >>> leads_to(("a", "b"), ("**",))
+    True
     """
     begun = range(len(pattern) + (pattern[-1] == "**"))
     return any(matches(parts, pattern[:count]) for count in begun)
 
 
 def matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
-    """Return whether the parts of a path match those of a pattern, in which `**` is any number of
-    folders.
+    """Return whether the parts of a path match those of a pattern.
+
+    `**` matches any number of folders.
 
     >>> matches(("a", "b", "c.png"), ("**", "*.png")), matches(("c.png",), ("**", "*.png"))
     (True, True)
@@ -216,7 +218,7 @@ def listed(path: str, *, null: bool = False) -> Iterator[Source]:
             raise FileError(
                 held,
                 f"expected at most {NAME_BYTES:,}",
-                "list one input a line, or with -0 each behind a NUL",
+                "list one input a line, or with -0 each followed by a NUL",
             )
         if b"\0" in name:
             raise FileError(f"the list {path} holds a NUL", "expected one input a line", "add -0")
@@ -243,7 +245,7 @@ def _read_list(path: str) -> bytes:
             raise FileError(f"the list {path} cannot be read", reason(error)) from error
     if len(content) > LIST_BYTES:
         held = f"the list {path} is longer than {show_bytes(LIST_BYTES)}"
-        raise LimitError(held, "expected one that ends", "part it, or name the folders instead")
+        raise LimitError(held, "expected one that ends", "split it, or name the folders instead")
     return content
 
 

@@ -1,4 +1,4 @@
-"""One file of a batch in a worker: skip it if it is done, else process it, and return a record."""
+"""One file of a batch in a worker: skip it if it is done, else process it; return a record."""
 
 from __future__ import annotations
 
@@ -22,20 +22,17 @@ from convcli.kernels import Kernel, fewest_axes, kernel
 from convcli.shapes.geometry import Geometry
 
 NEUTRAL = frozenset({"input", "output", "kernels", "overwrite", "verify", "limits"})
-"""Options that no value of an output depends on, and the kernels, which the digest takes by their
-taps.
-"""
+"""Fields left out of the digest: options that do not affect an output's values, and `kernels`,
+whose taps are added to it instead."""
 
 
 ADDED: dict[str, object] = {"gray": False, "background": None}
-"""Options without a place in earlier digests, which leave them as they were at these values."""
+"""Options that are newer than the digest, which they do not change at these values."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A request for one input after another, and the SHA-256 of all that its results depend on
-    except the input.
-    """
+    """A request for many inputs, and the SHA-256 of all else that its results depend on."""
 
     request: ApplyRequest
     digest: str
@@ -45,8 +42,8 @@ class Recipe:
         """Resolve the request's kernels, once for all inputs if they do not depend on the input.
 
         A kernel from a file is read now, and later changes of the file do not matter; a named
-        kernel that exists in any number of dimensions stays a name. Raises KernelError and its kin
-        for an invalid kernel.
+        kernel that exists in any number of dimensions stays a name. Raises KernelError or another
+        InputError for an invalid kernel.
 
         >>> request = ApplyRequest(input="", kernels=("1,0,-1", "gaussian:sigma=2"))
         >>> Recipe.of(request).request.kernels
@@ -85,7 +82,8 @@ def share_memory(recipe: Recipe, jobs: int) -> Recipe:
     """Return the recipe for one of `jobs` processes, which share the memory limit.
 
     >>> from convcli.limits import Limits
-    >>> share_memory(Recipe.of(ApplyRequest(input="", kernels=("box",), limits=Limits(4000))), 4).request.limits.memory
+    >>> recipe = Recipe.of(ApplyRequest(input="", kernels=("box",), limits=Limits(4000)))
+    >>> share_memory(recipe, 4).request.limits.memory
     1000
     """
     limits = replace(recipe.request.limits, memory=recipe.request.limits.memory // jobs)
@@ -93,9 +91,7 @@ def share_memory(recipe: Recipe, jobs: int) -> Recipe:
 
 
 def _border_settings(geometry: Geometry) -> dict[str, object]:
-    """Return what identifies the border of arrays, and that of pictures where they differ: by
-    default, and by alpha.
-    """
+    """Return the settings that identify the border of arrays, and of pictures if they differ."""
     chosen = geometry.border(picture=False)
     settings: dict[str, object] = chosen._asdict()
     if chosen.padding != "valid" and chosen.boundary == "constant" and geometry.cval is None:
@@ -104,9 +100,7 @@ def _border_settings(geometry: Geometry) -> dict[str, object]:
 
 
 def _content(resolved: Kernel, by_name: bool) -> list[object]:
-    """Return what identifies a kernel: its taps, and its full name if other inputs may need other
-    axes.
-    """
+    """Return what identifies a kernel: its taps, and its name if its axes depend on the input."""
     taps = hashlib.sha256(resolved.taps.tobytes()).hexdigest()
     return [resolved.shape, taps, resolved.name if by_name else ""]
 
@@ -120,9 +114,9 @@ UNCHANGED = "done before, and unchanged"
 class Task:
     """One input and its output.
 
-    target: the output below the folder of the batch. path: the same as messages name it. real: as
-    it is opened, and with no symbolic link on the way. before: its entry in the manifest of a batch
-    that is resumed. in_place: whether the output takes the place of the input.
+    target: the output's path relative to the batch's folder. path: the same in messages. real: the
+    path that is opened, without symbolic links. before: its entry in the manifest of a batch that
+    is resumed. in_place: whether the output replaces the input.
     """
 
     source: str
@@ -138,9 +132,9 @@ class Task:
 class Record:
     """The result for one input, with the reason of a failure, and warnings.
 
-    An output that was written has its shape, type, bytes and clipped values, and what of the
-    input's metadata it lost. temporary: the file that has its bytes, for `publish_output`. smaller:
-    whether a picture became smaller though nobody asked for it.
+    For an output that was written it has the shape, type, bytes, clipped values and the metadata
+    that was dropped. temporary: the file with the output's bytes, for `publish_output`. smaller:
+    whether a picture became smaller without --stride or --padding.
     """
 
     status: Status
@@ -160,9 +154,7 @@ class Record:
 
 
 def process(recipe: Recipe, owner: str, task: Task) -> Record:
-    """Process one task into a temporary file of this owner; an error becomes the reason of its
-    record.
-    """
+    """Process one task into a temporary file of this owner; a failed one has a reason."""
     try:
         digest = file_digest(task.source)
         if unchanged(task, recipe, digest):
@@ -178,7 +170,7 @@ def process(recipe: Recipe, owner: str, task: Task) -> Record:
 
 
 def unchanged(task: Task, recipe: Recipe, digest: str) -> bool:
-    """Return whether the output was made from this input by this recipe, and has not changed since."""
+    """Return whether the output is unchanged and was made from this input by this recipe."""
     before = task.before
     if before is None or before.recipe != recipe.digest:
         return False
@@ -201,8 +193,9 @@ def done_before(recipe: Recipe, task: Task) -> bool:
 
 
 def file_digest(path: str) -> str:
-    """Return the SHA-256 of a file's content. Raises InputError for one that cannot be read, or not
-    twice.
+    """Return the SHA-256 of a file's content.
+
+    Raises InputError for one that cannot be read, or not twice, such as a pipe.
     """
     try:
         if stat.S_IFMT(Path(path).stat().st_mode) in (stat.S_IFREG, stat.S_IFDIR):
@@ -216,7 +209,7 @@ def file_digest(path: str) -> str:
 
 
 def publish_output(task: Task, record: Record) -> Record:
-    """Give the temporary file of a record its task's name. Returns the record of that."""
+    """Rename the temporary file of a record to its task's output, and return the final record."""
     temporary = record.temporary
     assert temporary is not None
     try:
@@ -232,7 +225,7 @@ def publish_output(task: Task, record: Record) -> Record:
 
 
 def check_folder_of(task: Task) -> None:
-    """Raise FileError if the folder of an output has come to lie behind a symbolic link."""
+    """Raise FileError if a symbolic link has since been put on the path to an output."""
     folder = task.real.parent
     if Path(os.path.realpath(folder)) != folder or task.real.is_symlink():
         raise FileError(
@@ -266,9 +259,7 @@ def _process(recipe: Recipe, owner: str, task: Task, digest: str) -> Record:
 
 
 def _keep_frames(request: ApplyRequest) -> ApplyRequest:
-    """Return a request for an input that is a picture, whose frames are all read unless its pages
-    are a volume.
-    """
+    """Return a request that reads all frames of a picture, unless its pages are a volume."""
     form = by_suffix(request.input)
     if form is None or form.kind != "image" or request.geometry.dims == VOLUME:
         return request
@@ -276,9 +267,7 @@ def _keep_frames(request: ApplyRequest) -> ApplyRequest:
 
 
 def _check_kept(plan: ApplyPlan) -> None:
-    """Raise InputError if a result in its input's place would be of another format, or lose what
-    the input has.
-    """
+    """Raise InputError if replacing the input would change its format or lose a part of it."""
     data, target = plan.data, plan.target
     assert target is not None
     found = lookup(data.format)
@@ -297,9 +286,7 @@ def _check_kept(plan: ApplyPlan) -> None:
 
 
 def _run_into(temporary: Path, plan: ApplyPlan, recipe: Recipe, task: Task, digest: str) -> Record:
-    """Run a plan into a temporary file, and return the record of a task that is done but for its
-    publication.
-    """
+    """Run a plan into a temporary file, and return the record of the unpublished output."""
     assert plan.target is not None
     result = run_apply(replace(plan, target=replace(plan.target, temporary=temporary)))
     if result.written is None:

@@ -1,5 +1,4 @@
-"""The worker process: it reads calls from its standard input and writes results to its standard
-output.
+"""The worker process: it reads calls from standard input and writes results to standard output.
 
 A message is a pickle after its length. A worker exits when its input ends, or when Linux signals
 that its parent has exited, whatever it is doing: a pool that was killed leaves no worker behind.
@@ -17,7 +16,7 @@ from typing import Any, BinaryIO
 
 from convcli.system import end_with_parent
 
-_LENGTH = 8  # bytes of a frame's length, little end first
+_LENGTH = 8  # bytes of a message's length, little-endian
 
 
 def send(stream: BinaryIO, message: Any) -> None:
@@ -45,8 +44,9 @@ def _read_exactly(stream: BinaryIO, count: int) -> bytes:
 
 
 def serve(preload: str, parent: int) -> None:
-    """Import the module `preload`, report that, and run calls until the input ends or the process
-    `parent` exits.
+    """Import the module `preload`, report that, then run calls.
+
+    It returns when the input ends or the process `parent` exits.
 
     A call is (function or None for the one before, arguments, named arguments); an answer is (True,
     value) or (False, exception).

@@ -17,7 +17,7 @@ _DEFLATED_AT_ONCE = 2**24  # bytes of samples that are deflated at a time
 
 
 def encoding_bytes(size: int, settings: Mapping[str, int] = NONE) -> int:
-    """Return the most bytes that `write_tiff` takes besides the file and `size` bytes of samples."""
+    """Return the most bytes that `write_tiff` takes besides the file and the array of `size`."""
     return min(size, 2 * _DEFLATED_AT_ONCE) if settings.get("compress_level") else size
 
 

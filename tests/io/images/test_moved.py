@@ -208,7 +208,7 @@ def test_a_place_outside_the_output_is_told() -> None:
         tiff({EXIF: (LONG, None)}, inner={0x9214: (SHORT, [0, 7]), 0x9003: TEXT})
     )
     plan = filtered("x.tif", "y.tif", "box").plan
-    assert plan.dropped == ("EXIF subject area: it tells a place outside the output",)
+    assert plan.dropped == ("EXIF subject area: it is a position outside the output",)
     assert 0x9003 in tags_of(Path("y.tif").read_bytes())
 
 
@@ -243,8 +243,8 @@ def test_xmp_follows() -> None:
     Path("x.tif").write_bytes(tiff({700: (BYTE, packet)}))
     plan = filtered("x.tif", "y.tif", "box", stride=(3, 2)).plan
     assert plan.dropped == (
-        "XMP subject area: it tells places in the input",
-        "XMP regions: it tells places in the input",
+        "XMP subject area: it has positions in the input",
+        "XMP regions: it has positions in the input",
     )
     assert load("y.tif").metadata.xmp == (
         b'<rdf:Description tiff:XResolution="150/1" tiff:YResolution="100/1" exif:PixelXDimension="4">'

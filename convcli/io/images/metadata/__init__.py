@@ -1,16 +1,18 @@
-"""What a picture's file says besides its samples: read for the upright picture, and written as far
-as the output holds.
+"""Read the metadata of pictures, convert it for the output, and write what its format holds.
 
-The orientation is reset, densities are swapped with the axes, an embedded thumbnail is dropped.
+For the upright picture, the orientation is reset, densities are swapped with the axes, and embedded
+thumbnails are dropped.
 
 ::
 
-    carry.py           what an output's format holds of it, and what is told to be lost
-    exif.py            EXIF blocks, and a TIFF's tags that describe the picture
-    upright.py         axes and density of the upright picture
-    found.py           what is gathered of a file's own blocks, and what of them is left out
-    png.py, jpeg.py, gif.py, webp.py  chunks, segments, blocks: read and written
-    photoshop.py       image resources, and IPTC among them
-    xmp.py             packets of XMP, and their extensions
-    through_pillow.py  read and written by way of Pillow
+    bmp.py, gif.py, jp2.py, jpeg.py, netpbm.py, png.py, webp.py  one format each
+    tiff_tags.py       tags of a TIFF
+    exif.py            EXIF blocks
+    photoshop.py       Photoshop's image resources, which include IPTC
+    xmp.py             XMP packets and their extensions
+    through_pillow.py  metadata that Pillow reads or writes
+    found.py           collect what a file holds, and report what is left out
+    upright.py         orientation, and density of the upright picture
+    moved.py           adjust positions and densities to the output's samples
+    carry.py           select what the output's format holds, and report what is dropped
 """

@@ -1,4 +1,4 @@
-"""BMP: what its header says besides the samples, read and written.
+"""Read and write the metadata in the header of a BMP.
 
 Sources: Microsoft, BITMAPFILEHEADER, BITMAPINFOHEADER, BITMAPV4HEADER, BITMAPV5HEADER; IBM, "OS/2
 Presentation Manager Programming Reference", BITMAPINFOHEADER2.
@@ -16,24 +16,22 @@ from convcli.io.images.metadata.found import LONGEST, Found
 
 _FILE_HEADER = 14
 _CORE, _INFO, _OS2, _V4, _V5 = 12, 40, 64, 108, 124
-"""Bytes of headers: of OS/2 1, of Windows, of OS/2 2, and of Windows' versions 4 and 5."""
+"""Bytes of headers: OS/2 1, Windows, OS/2 2, Windows versions 4 and 5."""
 
 _KNOWN = (_CORE, _INFO, 52, 56, _OS2, _V4, _V5)
 """The headers that Pillow reads."""
 
 _OFFSET_AT, _RESOLUTION_AT = 10, 38
 _PER_METRE = 0.0254
-_COLOURS = 48  # bytes of the end points and gamma of calibrated colours
+_COLOURS = 48  # bytes of the endpoints and gamma of calibrated colours
 _CALIBRATED, _EMBEDDED, _LINKED = bytes(4), b"DEBM", b"KNIL"
-_UNPACKED = (0, 3, 6)  # compressions: none, and none with masks
+_UNPACKED = (0, 3, 6)  # values of the compression field without compression: plain, bit fields
 _SRGB = b"BGRs"
-_INTENT_ANY = 4  # images: perceptual
+_INTENT_ANY = 4  # LCS_GM_IMAGES, the perceptual intent
 
 
 def find_metadata(stream: BinaryIO) -> Found:
-    """Return what a header says; one of OS/2 that Pillow does not know is replaced by one that it
-    does.
-    """
+    """Read the metadata of a header, and extend an OS/2 header to a size that Pillow reads."""
     found = Found("bmp")
     stream.seek(0)
     front = stream.read(_FILE_HEADER + _V5)
@@ -60,7 +58,7 @@ def find_metadata(stream: BinaryIO) -> Found:
 
 
 def _read_colours(found: Found, stream: BinaryIO, header: bytes) -> None:
-    """Take the profile of a header, embedded or linked, or its calibrated colours."""
+    """Read the profile of a header, embedded or linked, or its calibrated colours."""
     space, colours = header[56:60], header[60 : 60 + _COLOURS]
     if space == _CALIBRATED and any(colours):
         found.add_part(space, "calibrated colours", colours, "colours")
@@ -82,10 +80,9 @@ def _read_colours(found: Found, stream: BinaryIO, header: bytes) -> None:
 
 
 def find_damage(stream: BinaryIO) -> str:
-    """Return what is missing of the samples of a file, or "".
+    """Describe how the samples of a file are cut, or return "".
 
-    Of samples that are packed the header says how many bytes there are: in the picture, or else in
-    the whole file.
+    The header declares the bytes of compressed samples, or else those of the whole file.
     """
     stream.seek(0)
     front = stream.read(_FILE_HEADER + _INFO)
@@ -104,8 +101,9 @@ def find_damage(stream: BinaryIO) -> str:
 
 
 def with_colours(content: bytes, icc: bytes, parts: Sequence[Part]) -> bytes:
-    """Return a file of Pillow's, whose header is of version 3, with one of version 5 that has a
-    profile or colours.
+    """Replace the header of a file that Pillow wrote, version 3, by version 5 with colours.
+
+    icc: a profile to embed. parts: calibrated colours or a linked profile, if there is no `icc`.
     """
     (declared, offset) = struct.unpack_from("<I4xI", content, 2)
     longer = _V5 - _INFO

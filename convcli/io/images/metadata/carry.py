@@ -1,4 +1,4 @@
-"""Choose of a picture's metadata what an output's format holds, and tell the rest."""
+"""Select the metadata that an output's format holds, and report the rest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WORDS = {
     "text": "text",
     "timing": "timing",
 }
-"""The kinds, as fields of Metadata, and their names; a format's own parts are told by theirs."""
+"""The fields of Metadata, and their names in messages; a format's own parts have names."""
 
 _STALE = {
     "samples": "it goes with the input's samples alone",
@@ -44,13 +44,12 @@ def carry_over(
     same_pages: bool = True,
     frames: int = 1,
 ) -> tuple[Metadata, tuple[str, ...]]:
-    """Return the metadata that an output of that format holds, and in words what is dropped, and
-    why.
+    """Return the metadata that an output holds, and messages about what is dropped, and why.
 
-    channels, frames: of the output. same_type: whether its numbers are of the input's type, which a
-    profile describes. same_colours: whether it is gray where the input is. same_size: whether it
-    has the input's samples, each in its place. same_pages: whether it has as many pages, and
-    channels.
+    form, channels, frames: of the output. same_type: whether it has the input's dtype, which a
+    profile describes. same_colours: whether both are gray or both are in colour. same_size: whether
+    it has the input's samples at the same positions. same_pages: whether it has the input's numbers
+    of pages and channels.
 
     >>> from convcli.io.formats import lookup
     >>> given = Metadata(comments=(b"a cat",), density=(300, 300))
@@ -60,20 +59,16 @@ def carry_over(
     """
     refusals = {kind: _refusal(metadata, kind, form) for kind in WORDS if getattr(metadata, kind)}
     dropped = {kind: why for kind, why in refusals.items() if why}
-    if (
-        metadata.icc
-        and "icc" not in dropped
-        and (why := _profile_mismatch(metadata.icc, form, channels, same_type))
-    ):
-        dropped["icc"] = why
-    if metadata.timing and "timing" not in dropped and frames != len(metadata.timing.durations):
-        dropped["timing"] = (
-            f"it is of {len(metadata.timing.durations)} frames, the output has {frames}"
-        )
+    mismatch = _profile_mismatch(metadata.icc, form, channels, same_type) if metadata.icc else ""
+    if mismatch and "icc" not in dropped:
+        dropped["icc"] = mismatch
+    timed = len(metadata.timing.durations) if metadata.timing else frames
+    if timed != frames and "timing" not in dropped:
+        dropped["timing"] = f"it is of {timed} frames, the output has {frames}"
     left = replace(metadata, **{kind: getattr(NO_METADATA, kind) for kind in dropped})
     lost = [f"{WORDS[kind]}: {why}" for kind, why in dropped.items()]
 
-    # A part goes to its own format, as long as it is true of the output.
+    # A part is written to its own format if it still describes the output.
     changed = {"samples": True, "colours": not (same_colours and same_type), "size": not same_size}
     changed |= {"pages": not same_pages, "stack": not (same_pages and same_size and same_type)}
     kept = []
@@ -91,7 +86,7 @@ def carry_over(
 
 
 def kinds(metadata: Metadata) -> list[str]:
-    """Return the names of the kinds that are there.
+    """Return the names of the metadata that a picture has.
 
     >>> kinds(Metadata(xmp=b"<x/>", density=(72, 72)))
     ['density', 'XMP']
@@ -101,7 +96,7 @@ def kinds(metadata: Metadata) -> list[str]:
 
 
 def _refusal(metadata: Metadata, kind: str, form: Format) -> str:
-    """Return why a format does not hold a kind, or ""."""
+    """Return the reason why a format does not hold a field of the metadata, or ""."""
     limit = form.metadata_limits.get(kind, 0)
     if not limit:
         return f"{form.name} holds none"
@@ -115,7 +110,7 @@ def _refusal(metadata: Metadata, kind: str, form: Format) -> str:
 
 
 def _profile_mismatch(profile: bytes, form: Format, channels: int, same_type: bool) -> str:
-    """Return why a profile does not describe the samples of an output, or ""."""
+    """Return the reason why a profile does not describe an output's samples, or ""."""
     described = _COLOURS.get(profile[16:20], "other")
     colours = "gray" if channels < 3 and form.gray else "RGB"
     if described != colours:

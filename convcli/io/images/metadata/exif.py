@@ -1,4 +1,4 @@
-"""EXIF blocks: read as directories of tags, changed, and written again."""
+"""Read EXIF blocks as directories of tags, change them, and write them."""
 
 from __future__ import annotations
 
@@ -29,25 +29,20 @@ from convcli.io.images.pillow import DIRECTORY_ERRORS, unguarded
 
 _WIDTH, _HEIGHT = 0xA002, 0xA003
 _PLACES = (0x9214, 0xA214, 37396)
-"""Tags that tell where in the picture something is: SubjectArea and SubjectLocation, also as
-TIFF/EP has it.
-"""
+"""Tags of positions in the picture: SubjectArea, SubjectLocation, TIFF/EP's SubjectLocation."""
 
 RESOLUTIONS = {282: 283, 0xA20E: 0xA20F, 37390: 37391}
-"""The tags of resolution along x, and those along y: of the picture, of the focal plane, and as
-TIFF/EP has that.
-"""
+"""Tags of resolution along x, and those along y: picture, focal plane, TIFF/EP's focal plane."""
 
 _RESOLUTION, _UNIT = (282, 283), 296
 _SWAPPED = RESOLUTIONS | {y: x for x, y in RESOLUTIONS.items()}
-_FIRST = 8  # where directory 0 begins
+_FIRST = 8  # the offset of directory 0
 
 
 class ExifBlock(NamedTuple):
-    """The tags of directory 0, with the directories that these lead to, and the byte order, "<" or
-    ">".
+    """The tags of directory 0, with the directories that they point to.
 
-    thumbnail: whether a directory 1 follows, which is not read.
+    order: the byte order, "<" or ">". thumbnail: whether a directory 1 follows, which is not read.
     """
 
     tags: tuple[Tag, ...]
@@ -55,7 +50,7 @@ class ExifBlock(NamedTuple):
     thumbnail: bool = False
 
     def content(self) -> bytes:
-        """Return the block as it is written, b"" for no tag."""
+        """Encode the block, b"" if it has no tag."""
         if not self.tags:
             return b""
         head = Head(self.order, big=False, first=_FIRST)
@@ -64,14 +59,13 @@ class ExifBlock(NamedTuple):
 
 
 def parse_exif(block: bytes) -> ExifBlock:
-    """Return the tags of an EXIF block, without its thumbnail (directory 1).
+    """Read the tags of an EXIF block, without its thumbnail (directory 1).
 
-    Offsets within a maker note are not adjusted. Raises ValueError for what is no block.
+    Offsets within a maker note are not adjusted. Raises ValueError for an invalid block.
     Source: EXIF 2.3 (CIPA DC-008), 4.5 and 4.6.
     """
-    stream = io.BytesIO(
-        _without_name(block) + bytes(4)
-    )  # some writers leave out the link to directory 1
+    # Some programs leave out the link to directory 1, which the four bytes replace.
+    stream = io.BytesIO(_without_name(block) + bytes(4))
     try:
         head = read_head(stream)
         directory = read_directory(stream, head, head.first)
@@ -82,12 +76,12 @@ def parse_exif(block: bytes) -> ExifBlock:
 
 
 def _without_name(block: bytes) -> bytes:
-    """Return a block without the name that JPEG puts before it, and some writers twice."""
+    """Remove the name before a block in a JPEG, which some programs write twice."""
     return re.sub(rb"^(Exif\0\0){1,2}", b"", block)
 
 
 def is_exif(block: bytes) -> bool:
-    """Return whether a block is one that `parse_exif` and Pillow read."""
+    """Return whether both `parse_exif` and Pillow read a block."""
     from PIL.Image import Exif
 
     try:
@@ -102,18 +96,18 @@ def is_exif(block: bytes) -> bool:
 
 
 def has_thumbnail(block: bytes) -> bool:
-    """Return whether a block has a directory 1; b"" has none."""
+    """Return whether a block has a thumbnail (directory 1); b"" has none."""
     return bool(block) and parse_exif(block).thumbnail
 
 
 def exif_orientation(block: bytes) -> int:
-    """Return the orientation that a block tells: 2 to 8, or 1 where it says that of no other."""
+    """Return the orientation of a block: 2 to 8, or 1 if it has no valid one."""
     given = _values(block).get(ORIENTATION, 1)
     return given if given in range(2, 9) else 1
 
 
 def exif_resolution(block: bytes) -> tuple[float, float, float] | None:
-    """Return dots per unit along x and y, and how many make one per inch; None where it says none."""
+    """Return dots per unit along x and y, and the units per inch; None if there are none."""
     values = _values(block)
     scale = {2: 1.0, 3: 2.54}.get(values.get(_UNIT, 0))
     if scale is None or not values.keys() >= {*_RESOLUTION}:
@@ -128,19 +122,17 @@ def _values(block: bytes) -> dict[int, Any]:
 
 
 def rewrite_exif(block: bytes, tags: Mapping[int, int]) -> bytes:
-    r"""Return an EXIF block without its thumbnail (directory 1), and with these tags changed where
-    it has them.
+    r"""Change the values of tags that an EXIF block has, and remove its thumbnail (directory 1).
 
-    Every other value keeps its type. Raises ValueError for what is no block.
+    Every other value keeps its type. Raises ValueError for an invalid block.
 
     >>> entry = b"\x12\x01\x03\0\x01\0\0\0\x06\0\0\0"
     >>> rewrite_exif(b"II*\0\x08\0\0\0\x01\0" + entry + bytes(4), {0x0112: 1})[18:20]
     b'\x01\x00'
     """
     parsed = parse_exif(block)
-    return parsed._replace(
-        tags=change_tags(parsed.tags, lambda tag: [_changed(tag, tags)])
-    ).content()
+    changed = change_tags(parsed.tags, lambda tag: [_changed(tag, tags)])
+    return parsed._replace(tags=changed).content()
 
 
 def _changed(tag: Tag, values: Mapping[int, int]) -> Tag:
@@ -151,10 +143,9 @@ def _changed(tag: Tag, values: Mapping[int, int]) -> Tag:
 
 
 def change_tags(tags: Iterable[Tag], change: Callable[[Tag], Iterable[Tag]]) -> tuple[Tag, ...]:
-    """Return tags, and those of the directories they lead to, each replaced by what `change` makes
-    of it.
+    """Replace each tag, and those of the directories they point to, by the result of `change`.
 
-    A tag that led to a directory goes with the last tag of that.
+    A tag whose directory becomes empty is removed.
     """
     changed = []
     for tag in (new for given in tags for new in change(given)):
@@ -165,38 +156,35 @@ def change_tags(tags: Iterable[Tag], change: Callable[[Tag], Iterable[Tag]]) -> 
 
 
 def resized(block: bytes, width: int, height: int) -> bytes:
-    """Return a block for a picture of that size."""
+    """Change the size in a block to that of a picture."""
     return rewrite_exif(block, {_WIDTH: width, _HEIGHT: height})
 
 
 def upright_exif(block: bytes, orientation: int, width: int, height: int) -> bytes:
-    """Return a block for the picture that is turned upright; width, height: as it is stored."""
+    """Convert a block for the upright picture; width, height: of the picture as stored."""
     parsed = parse_exif(block)
     return parsed._replace(tags=upright_tags(parsed.tags, orientation, width, height)).content()
 
 
 def upright_tags(tags: Iterable[Tag], orientation: int, width: int, height: int) -> tuple[Tag, ...]:
-    """Return the tags of EXIF for the picture that is turned upright; width, height: as it is
-    stored.
-    """
+    """Convert EXIF tags for the upright picture; width, height: of the picture as stored."""
 
     def change(tag: Tag) -> list[Tag]:
         if tag.number == ORIENTATION:
             return [_changed(tag, {ORIENTATION: 1})]
         if is_place(tag) and orientation > 1:
-            return [
-                map_place(
-                    tag, lambda x, y: upright_point(x, y, orientation, width, height), swap=swap
-                )
-            ]
+            return [map_place(tag, move, swap=swap)]
         return [tag._replace(number=_SWAPPED.get(tag.number, tag.number))] if swap else [tag]
+
+    def move(x: float, y: float) -> tuple[float, float]:
+        return upright_point(x, y, orientation, width, height)
 
     swap = swaps_axes(orientation)
     return change_tags(tags, change)
 
 
 def is_place(tag: Tag) -> bool:
-    """Return whether a tag tells a place in the picture, as EXIF 2.3, 4.6.5 has it."""
+    """Return whether a tag is a valid position in the picture (EXIF 2.3, 4.6.5)."""
     return tag.number in _PLACES and tag.kind in (SHORT, LONG) and len(values_of(tag)) > 1
 
 
@@ -207,17 +195,15 @@ def map_place(
     swap: bool = False,
     scales: tuple[float, float] = (1, 1),
 ) -> Tag:
-    """Return a tag of a place in the picture, moved: a point, a circle's centre and diameter, or a
-    box's and its sides.
+    """Move a tag's position: a point, a centre and a diameter, or a centre and two sides.
 
-    What lies outside of what the tag can tell is moved to the nearest that it can. swap: exchange
-    the sides of a box. scales: by which sides become shorter. Source: EXIF 2.3, 4.6.5, SubjectArea.
+    Values are clipped to the range of the tag's type. swap: exchange the sides. scales: divisors of
+    the sides. Source: EXIF 2.3, 4.6.5, SubjectArea.
     """
     x, y, *sides = values_of(tag)
     if swap:
         sides.reverse()
     sides = [side / scale for side, scale in zip(sides, scales, strict=False)]
     most = 2**16 - 1 if tag.kind == SHORT else 2**32 - 1
-    return make_tag(
-        tag.number, tag.kind, [min(max(round(value), 0), most) for value in (*move(x, y), *sides)]
-    )
+    values = [min(max(round(value), 0), most) for value in (*move(x, y), *sides)]
+    return make_tag(tag.number, tag.kind, values)

@@ -1,4 +1,4 @@
-"""Gather what a file says besides its samples, as the file's own blocks tell it."""
+"""Collect the metadata in a file's own blocks, and report what is left out."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from convcli.limits import Limits
 
 UNREADABLE = "as it cannot be read"
 LONGEST = 2**26
-"""Bytes that are read of all blocks that describe a picture: nobody writes more."""
+"""The most bytes of metadata that are read from a file, far above what programs write."""
 
 
 @dataclass
 class Found:
-    """What the blocks of a file say, as it stands there, and what of them is passed over.
+    """The metadata in the blocks of a file, as stored, and warnings of what is left out.
 
-    Of kinds that a file holds once, the first counts. edits: where the file is to be read as if
-    other bytes stood there, as Pillow refuses what does; in the order of the file.
+    If a file has several blocks of a kind that it may have once, the first counts. edits: ranges of
+    bytes to replace before Pillow reads the file, as it refuses the original ones.
     """
 
     form: str
@@ -44,13 +44,13 @@ class Found:
     warnings: list[str] = field(default_factory=list)
     edits: dict[range, bytes] = field(default_factory=dict)
     end: int | None = None
-    """Bytes up to the end of the picture, where the file says it: of a pipe no more is read."""
+    """The offset of the picture's end, None if unknown; no more is read from a pipe."""
 
     copied: int = 0
-    """Bytes of memory that a copy of the file takes."""
+    """The bytes of memory that a copy of the file takes."""
 
     def keep(self, name: str, content: bytes) -> None:
-        """Take the field `name` from the file; raise ValueError for one that it has already."""
+        """Set the field `name`; raise ValueError if it has another content already."""
         if getattr(self, name) not in (b"", content):
             raise ValueError("as the file has one before it")
         setattr(self, name, content)
@@ -60,11 +60,11 @@ class Found:
         self.parts.append(Part(self.form, kind, name, content, describes))  # type: ignore[arg-type]
 
     def add_stale(self, name: str) -> None:
-        """Add what goes with the input's samples alone, without its content."""
+        """Add the name of a block that is valid only for the input's samples, to report it."""
         self.add_part(b"", name, b"", "samples")
 
     def add_exif(self, block: bytes) -> None:
-        """Add an EXIF block; raise ValueError for what is none, or a second one."""
+        """Add an EXIF block; raise ValueError for an invalid or a second one."""
         block = block.removeprefix(b"Exif\0\0")
         if not block:
             return
@@ -73,7 +73,7 @@ class Found:
         self.keep("exif", block)
 
     def add_resources(self, content: bytes) -> None:
-        """Add Photoshop's image resources, IPTC among them; raise ValueError for what is none."""
+        """Add Photoshop's image resources, including IPTC; raise ValueError for invalid ones."""
         iptc, others = split_resources(content)
         self.iptc = self.iptc or iptc
         self.photoshop = self.photoshop or others
@@ -81,9 +81,10 @@ class Found:
             self.add_stale("thumbnail")
 
     def add_resolution(self, x: float, y: float, to_inch: float | None) -> None:
-        """Add dots per unit, of which so many make a dot per inch; None: of an unknown length.
+        """Add a resolution in dots per unit.
 
-        Raises ValueError for what is no resolution.
+        to_inch: the factor to dots per inch, None for a unit of unknown length. Raises ValueError
+        for an invalid resolution.
         """
         if to_inch is None:
             if min(x, y) < 1:
@@ -95,7 +96,7 @@ class Found:
             raise ValueError(UNREADABLE)
 
     def attempt(self, name: str, read: Callable[[], None], *places: range) -> bool:
-        """Read a block at its places, or leave it out; return whether it could be read."""
+        """Read a block, or leave it out at its ranges in the file; return whether it was read."""
         try:
             read()
         except (ValueError, *DIRECTORY_ERRORS) as error:
@@ -108,7 +109,7 @@ class Found:
     def leave_out(
         self, name: str, why: str, place: range | None = None, instead: bytes = b""
     ) -> None:
-        """Say that a block is left out, and hide it at its place."""
+        """Warn that a block is left out, and replace its range in the file, if given."""
         warning = f"{name} left out, {why}"
         if warning not in self.warnings:
             self.warnings.append(warning)
@@ -117,19 +118,20 @@ class Found:
 
     @property
     def orientation(self) -> int:
-        """The orientation that EXIF tells, or else XMP."""
-        told = exif_orientation(self.exif) if self.exif else 1
-        return told if told > 1 else xmp_orientation(self.xmp)
+        """The orientation in EXIF, or else in XMP."""
+        given = exif_orientation(self.exif) if self.exif else 1
+        return given if given > 1 else xmp_orientation(self.xmp)
 
     def note_rest(self, stream: BinaryIO, end: int) -> None:
-        """Say that there is more behind the end of a picture, but for zeros."""
+        """Set the end of the picture, and warn of bytes after it that are not zero."""
         self.end = end
         if trailing := describe_trailing(stream, end):
             self.warnings.append(trailing)
 
     def view(self, stream: BinaryIO, name: str, limits: Limits) -> BinaryIO:
-        """Return the stream, at its start, or a copy in memory with the edits, which LimitError may
-        refuse.
+        """Return the stream at its start, or a copy in memory with the edits.
+
+        Raises LimitError if the copy takes too much memory.
         """
         stream.seek(0)
         if not self.edits:
@@ -147,8 +149,9 @@ class Found:
         return io.BytesIO(b"".join([*pieces, content[start:]]))
 
     def upright(self, orientation: int, width: int, height: int) -> Metadata:
-        """Return the metadata of the picture with that orientation applied; width, height: as it is
-        stored.
+        """Return the metadata for the upright picture.
+
+        orientation: the one that was applied. width, height: of the picture as stored.
         """
         turned = swaps_axes(orientation)
         density, aspect = (

@@ -1,4 +1,4 @@
-"""GIF: what its blocks say besides the samples, read and written.
+"""Read and write the metadata in the blocks of a GIF.
 
 Sources: CompuServe, "Graphics Interchange Format, version 89a", 1990, 18, 24 to 26; ICC.1:2022,
 B.7; Adobe, "XMP Specification", part 3, 1.1.2.
@@ -25,15 +25,15 @@ _PLAIN_TEXT, _COMMENT, _CONTROL, _APPLICATION = 0x01, 0xFE, 0xF9, 0xFF
 _XMP, _ICC = b"\x0bXMP DataXMP", b"\x0bICCRGBG1012"
 _LOOPS = (b"\x0bNETSCAPE2.0", b"\x0bANIMEXTS1.0")
 _MAGIC = b"\1" + bytes(range(255, -1, -1)) + b"\0"
-"""What ends XMP, which is not cut into sub-blocks, for readers that take it for such."""
+"""The end of XMP, which is not in sub-blocks: readers that expect sub-blocks stop after it."""
 
-_ASPECT = 12  # the byte that holds the aspect: (width of a pixel / height of one) * 64 - 15
-_BACKGROUND = 11
-_EMPTY = 3  # bytes of an extension that holds nothing
+_ASPECT = 12  # offset of the pixel aspect: (pixel width / pixel height) * 64 - 15
+_BACKGROUND = 11  # offset of the background colour's palette entry
+_EMPTY = 3  # bytes of an extension without content
 
 
 def find_metadata(stream: BinaryIO) -> Found:
-    """Return what the blocks of a file say, up to where it is cut."""
+    """Read the metadata in the blocks of a file, up to where it is cut."""
     found = Found("gif")
     stream.seek(0)
     screen = stream.read(_ASPECT + 1)
@@ -48,13 +48,11 @@ def find_metadata(stream: BinaryIO) -> Found:
             if block.stray:
                 found.leave_out("bytes between blocks", "as they belong to none")
             if block.kind == END:
-                found.warnings.append(
-                    "the end of the GIF is missing, and what stood there besides, if anything"
-                )
+                found.warnings.append("the end of the GIF is missing; metadata may be missing too")
             if block.kind == TRAILER:
                 found.note_rest(stream, block.end)
             if block.kind == EXTENSION and block.end - block.start == _EMPTY:
-                found.edits[range(block.start, block.end)] = b""  # from which Pillow would read on
+                found.edits[range(block.start, block.end)] = b""  # after which Pillow misreads
             elif block.kind == EXTENSION and block.label != _CONTROL:
                 left -= block.end - block.start
                 if left < 0:
@@ -67,7 +65,7 @@ def find_metadata(stream: BinaryIO) -> Found:
 
 
 def _read(found: Found, block: Block, content: bytes) -> None:
-    """Take what an extension says, or leave it out."""
+    """Read an extension, or leave it out."""
     if block.label == _COMMENT:
         found.comments.append(join_sub_blocks(content))
     elif block.label == _PLAIN_TEXT:
@@ -77,9 +75,8 @@ def _read(found: Found, block: Block, content: bytes) -> None:
     elif content.startswith(_XMP):
         found.attempt("XMP", lambda: found.keep("xmp", _packet(content[len(_XMP) :])))
     elif content.startswith(_ICC):
-        found.attempt(
-            "ICC profile", lambda: found.keep("icc", join_sub_blocks(content[len(_ICC) :]))
-        )
+        profile = join_sub_blocks(content[len(_ICC) :])
+        found.attempt("ICC profile", lambda: found.keep("icc", profile))
     elif content[1:12] == b"C2PA_GIF\1\0\0":
         found.add_stale("C2PA")
     elif not content.startswith(_LOOPS):
@@ -88,7 +85,7 @@ def _read(found: Found, block: Block, content: bytes) -> None:
 
 
 def _packet(content: bytes) -> bytes:
-    """Return a packet of XMP, which is not cut into sub-blocks, though some writers do that."""
+    """Return an XMP packet, which is not in sub-blocks, although some programs write it so."""
     if content.endswith(_MAGIC):
         return content[: -len(_MAGIC)]
     packet = join_sub_blocks(content)
@@ -98,7 +95,7 @@ def _packet(content: bytes) -> bytes:
 
 
 def with_aspect(head: bytes, aspect: tuple[float, float] | None) -> bytes:
-    """Return the first bytes of a file with the aspect of its pixels."""
+    """Set the pixel aspect in the first bytes of a file."""
     if not aspect:
         return head
     x, y = aspect
@@ -107,13 +104,12 @@ def with_aspect(head: bytes, aspect: tuple[float, float] | None) -> bytes:
 
 
 def make_extensions(metadata: Metadata) -> Iterator[bytes]:
-    """Yield the extensions that stand before the first frame."""
+    """Yield the extensions to write before the first frame."""
     if metadata.icc:
         yield _extension(_APPLICATION, _ICC + split_sub_blocks(metadata.icc))
     if metadata.xmp:
-        yield _extension(
-            _APPLICATION, _XMP + metadata.xmp.rstrip(b"\0").replace(b"\0", b" ") + _MAGIC
-        )
+        packet = metadata.xmp.rstrip(b"\0").replace(b"\0", b" ")
+        yield _extension(_APPLICATION, _XMP + packet + _MAGIC)
     for comment in metadata.comments:
         yield _extension(_COMMENT, split_sub_blocks(comment))
     for part in metadata.parts:

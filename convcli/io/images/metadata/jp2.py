@@ -1,4 +1,4 @@
-"""JPEG 2000: what its boxes and its codestream say besides the samples.
+"""Read the metadata in the boxes and the codestream of a JPEG 2000 file.
 
 Sources: ISO/IEC 15444-1, A.9.2 (COM) and annex I (boxes); ISO/IEC 15444-2, annex M; Adobe, "XMP
 Specification", part 3, 1.1.4; ExifTool's table of UUIDs;
@@ -16,9 +16,9 @@ from convcli.io.images.metadata.found import LONGEST, UNREADABLE, Found
 
 _SIGNATURE = b"\0\0\0\x0cjP  "
 _SOC, _SOT, _COM = 0xFF4F, 0xFF90, 0xFF64
-_LATIN = 1  # text, where binary is 0
+_LATIN = 1  # the kind of a comment that is Latin-1 text; 0 is binary
 _ENCODERS = (b"Created by OpenJPEG", b"Kakadu-")
-"""How comments begin that name the encoder."""
+"""The start of comments that name the encoder."""
 
 _PER_METRE = 0.0254
 _UUIDS = {
@@ -56,7 +56,7 @@ _NAMES = {
 
 
 class Box(NamedTuple):
-    """A box: its type, and where its content begins and ends."""
+    """A box: its type, and the start and the end of its content."""
 
     kind: bytes
     start: int
@@ -64,7 +64,7 @@ class Box(NamedTuple):
 
 
 def find_metadata(stream: BinaryIO) -> Found:
-    """Return what the boxes of a file say, and the main header of its codestream."""
+    """Read the metadata in the boxes of a file, and in the main header of its codestream."""
     found = Found("jp2")
     size = stream.seek(0, os.SEEK_END)
     stream.seek(0)
@@ -86,10 +86,10 @@ def find_metadata(stream: BinaryIO) -> Found:
         stream.seek(box.start)
         _read_box(found, box.kind, stream.read(box.end - box.start), densities)
     if boxed and codestreams and end < size and left >= 0:
-        found.leave_out("bytes behind the last box", "as they are none", range(end, size))
-    told = densities.get(b"resd") or densities.get(b"resc")
-    if told:
-        found.attempt("density", lambda: found.add_resolution(*told, _PER_METRE))
+        found.leave_out("bytes after the last box", "as they are no box", range(end, size))
+    density = densities.get(b"resd") or densities.get(b"resc")
+    if density:
+        found.attempt("density", lambda: found.add_resolution(*density, _PER_METRE))
     if len(set(densities.values())) > 1:
         found.add_stale("capture resolution")
     for start in codestreams[:1]:
@@ -98,7 +98,7 @@ def find_metadata(stream: BinaryIO) -> Found:
 
 
 def _boxes(stream: BinaryIO, start: int, end: int) -> Iterator[Box]:
-    """Yield the boxes between two places, each before those in it, up to the first that is cut."""
+    """Yield the boxes between two offsets, each before its inner ones, up to the first cut one."""
     while end - start >= 8:
         stream.seek(start)
         length, kind = struct.unpack(">I4s", stream.read(8))
@@ -119,9 +119,8 @@ def _read_box(
     found: Found, kind: bytes, content: bytes, densities: dict[bytes, tuple[float, float]]
 ) -> None:
     if kind == b"uuid":
-        _read_uuid(
-            found, _UUIDS.get(content[:16].hex(), f"UUID box {content[:16].hex()}"), content[16:]
-        )
+        uuid = content[:16].hex()
+        _read_uuid(found, _UUIDS.get(uuid, f"UUID box {uuid}"), content[16:])
     elif kind == b"colr":
         if content[:1] in map(bytes, zip(_PROFILES)):
             found.attempt("ICC profile", lambda: found.keep("icc", content[3:]))
@@ -162,9 +161,6 @@ def _comments(stream: BinaryIO, start: int) -> Iterator[bytes]:
         if marker == _SOT or marker < _SOC or length < 2:
             return
         content = stream.read(length - 2)
-        if (
-            marker == _COM
-            and content[:2] == _LATIN.to_bytes(2, "big")
-            and not content[2:].startswith(_ENCODERS)
-        ):
+        is_text = marker == _COM and content[:2] == _LATIN.to_bytes(2, "big")
+        if is_text and not content[2:].startswith(_ENCODERS):
             yield content[2:].decode("latin-1").encode().rstrip(b"\0")

@@ -1,4 +1,4 @@
-"""JPEG: what its segments say besides the samples, read and written.
+"""Read and write the metadata in the segments of a JPEG.
 
 Sources: ITU-T T.871 (JFIF); CIPA DC-008 (Exif), 4.7; ICC.1:2022, B.4; Adobe, "XMP Specification",
 part 3, 1.1.3; CIPA DC-007 (MPF); ISO 19566-5 (JUMBF).
@@ -28,9 +28,9 @@ _FULL = 65533  # bytes of a segment besides its marker and its length
 _JFIF, _EXIF, _ICC, _PHOTOSHOP = b"JFIF\0", b"Exif\0\0", b"ICC_PROFILE\0", b"Photoshop 3.0\0"
 _XMP, _EXTENDED_XMP = b"http://ns.adobe.com/xap/1.0/\0", b"http://ns.adobe.com/xmp/extension/\0"
 _MPF, _ADOBE = b"MPF\0", b"Adobe"
-_IDENTIFIER = 32  # bytes, of extended XMP
+_IDENTIFIER = 32  # bytes of the identifier of extended XMP
 _APP0, _APP1, _APP2, _APP13, _APP14 = 0xE0, 0xE1, 0xE2, 0xED, 0xEE
-_UNITS = {0: None, 1: 1.0, 2: 2.54}  # how many dots per inch a dot per unit is
+_UNITS = {0: None, 1: 1.0, 2: 2.54}  # dots per inch of one dot per unit
 _STALE = {
     (_APP0, b"JFXX\0"): "thumbnail",
     (_APP2, _MPF): "further pictures (MPF)",
@@ -38,17 +38,16 @@ _STALE = {
     (0xEB, b""): "C2PA or other JUMBF",
     (0xEC, b"Ducky"): "APP12 Ducky",
 }
-"""Segments that tell of the input's samples alone, or how they were stored, by their markers and
-first bytes.
-"""
+"""Segments that are valid only for the input's samples, by their markers and first bytes."""
 
 HEAD = 20
 """Bytes of a file up to the end of its JFIF header, as libjpeg writes it."""
 
 
 def find_metadata(stream: BinaryIO) -> Found:
-    """Return what the segments of a file say, up to where it is cut; broken ones are hidden from
-    Pillow.
+    """Read the metadata in the segments of a file, up to where it is cut.
+
+    Damaged segments are hidden from Pillow.
     """
     reader = _Reader()
     found = reader.found
@@ -67,7 +66,7 @@ def find_metadata(stream: BinaryIO) -> Found:
 
 
 class _Reader:
-    """What is found, and the pieces of what lies in several segments."""
+    """The metadata that is read, and the pieces of what is split over several segments."""
 
     def __init__(self) -> None:
         self.found = Found("jpg")
@@ -87,10 +86,10 @@ class _Reader:
         self._icc: list[tuple[int, int, bytes]] = []
         self._resources: list[bytes] = []
         self._extensions: dict[bytes, dict[int, bytes]] = {}
-        self._length = 0  # of the extension, as its segments declare it
+        self._length = 0  # the declared length of the extension
 
     def read(self, segment: Segment, content: bytes) -> None:
-        """Take what a segment says, or leave it out."""
+        """Read a segment, or leave it out."""
         place = range(segment.start, segment.end)
         self._left -= len(content)
         if self._left < 0:
@@ -114,7 +113,7 @@ class _Reader:
         self.found.add_part(bytes([marker]), name, content)
 
     def _jfif(self, _: Segment, content: bytes) -> None:
-        """Take the resolution; of two headers, as some writers repeat it, the first."""
+        """Read the resolution; some programs repeat the header, and the first one counts."""
         _, _, _, unit, x, y, across, down = struct.unpack_from(">3B B 2H 2B", content)
         if across * down:
             self.found.add_stale("thumbnail")
@@ -128,7 +127,7 @@ class _Reader:
         self._icc.append((number, count, content[2:]))
 
     def _adobe(self, _: Segment, content: bytes) -> None:
-        """Pass over how the samples were stored: version, flags, and the transform of colours."""
+        """Check the segment, which describes only how the samples were stored."""
         struct.unpack_from(">3HB", content)
         self.found.add_stale("APP14 Adobe")
 
@@ -138,18 +137,14 @@ class _Reader:
         self._extensions.setdefault(identifier, {})[offset] = content[_IDENTIFIER + 8 :]
 
     def join(self) -> None:
-        """Take what lies in several segments."""
+        """Join what is split over several segments."""
         found = self.found
         blocks = b"".join(content for _, content in self._exif)
         places = [range(segment.start, segment.end) for segment, _ in self._exif]
         found.attempt("EXIF", lambda: found.add_exif(blocks), *places)
-        if (
-            found.exif
-            and not found.density
-            and not found.aspect
-            and (told := exif_resolution(found.exif))
-        ):
-            found.attempt("density", lambda: found.add_resolution(*told))
+        needs_density = found.exif and not found.density and not found.aspect
+        if needs_density and (resolution := exif_resolution(found.exif)):
+            found.attempt("density", lambda: found.add_resolution(*resolution))
         found.attempt("ICC profile", self._join_profile)
         resources = b"".join(self._resources)
         if resources:
@@ -165,9 +160,7 @@ class _Reader:
         self.found.keep("icc", b"".join(content for _, _, content in pieces))
 
     def _join_xmp(self) -> None:
-        """Make one packet of the one that is found and its extension, and leave no pointer to what
-        is not there.
-        """
+        """Join the packet and its extension; remove the pointer to an incomplete extension."""
         found = self.found
         identifier = extension_of(found.xmp)
         pieces = self._extensions.pop(identifier, {})
@@ -190,7 +183,7 @@ class _Reader:
 
 
 def make_segments(metadata: Metadata, width: int, height: int) -> bytes:
-    """Return the segments that follow the JFIF header of a picture of that size."""
+    """Return the segments of metadata to write after the JFIF header of a picture."""
     return b"".join(
         _segment(marker, content) for marker, content in _contents(metadata, width, height)
     )
@@ -213,8 +206,9 @@ def _contents(metadata: Metadata, width: int, height: int) -> Iterator[tuple[int
 
 
 def _packets(packet: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield a packet; one that is too long for a segment as the extension of another that says
-    nothing else.
+    """Yield the segments of a packet.
+
+    If it is too long for one segment, it becomes the extension of a packet without other content.
     """
     if len(packet) <= _FULL - len(_XMP):
         yield _APP1, _XMP + packet
@@ -236,8 +230,6 @@ def _segment(marker: int, content: bytes) -> bytes:
 
 
 def with_aspect(head: bytes, aspect: tuple[float, float]) -> bytes:
-    """Return the first bytes of a file, which end with its JFIF header, with the aspect of its
-    pixels.
-    """
+    """Set the pixel aspect in the first bytes of a file, which end with its JFIF header."""
     unit = head.index(_JFIF) + len(_JFIF) + 2
     return head[:unit] + b"\0" + struct.pack(">HH", *whole_ratio(aspect, 65535)) + head[unit + 5 :]

@@ -1,6 +1,4 @@
-"""Metadata of a picture whose samples a convolution moved: densities, and places in the picture,
-follow it.
-"""
+"""Adjust densities and positions in metadata to the samples of a convolution's output."""
 
 from __future__ import annotations
 
@@ -32,18 +30,17 @@ from convcli.io.images.metadata.tiff_tags import (
     tag_of,
 )
 
-_COARSEST = 0.5  # dots per inch, of which formats that count whole ones would make none
-_FINEST = 2**16
+_COARSEST = 0.5  # dots per inch below which formats with integers would round to 0
+_FINEST = 2**16  # the largest denominator of a resolution
 _PIXEL_IS_POINT, _RASTER_TYPE = 2, 1025
-_OUTSIDE = "it tells a place outside the output"
+_OUTSIDE = "it is a position outside the output"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the samples of an output lay along one axis of its input: sample i at start + i *
-    stride.
+    """The positions of an output's samples along one axis of the input: start + i * stride.
 
-    before, after: how many samples the input and the output have.
+    before, after: the numbers of samples of the input and of the output.
     """
 
     start: float = 0
@@ -53,11 +50,11 @@ class Place:
 
     @property
     def same(self) -> bool:
-        """Whether the output has the input's samples, each in its place."""
+        """Whether the output has the input's samples at the same positions."""
         return (self.start, self.stride, self.before) == (0, 1, self.after)
 
     def at(self, position: float) -> float:
-        """Return where in the output a place in the input lies.
+        """Convert a position in the input to one in the output.
 
         >>> Place(start=1, stride=2).at(5)
         2.0
@@ -66,7 +63,7 @@ class Place:
 
 
 class Places(NamedTuple):
-    """The places along the columns, the rows and the pages of a picture."""
+    """The positions along the columns, the rows and the pages of a picture."""
 
     x: Place = Place()
     y: Place = Place()
@@ -86,9 +83,7 @@ class Places(NamedTuple):
 
 
 def move_metadata(metadata: Metadata, places: Places) -> tuple[Metadata, tuple[str, ...]]:
-    """Return the metadata of an output whose samples lay there, and in words what does not hold any
-    more, and why.
-    """
+    """Adjust metadata to an output's samples; return messages about what is dropped, and why."""
     if places.same:
         return metadata, ()
     lost: list[str] = []
@@ -136,7 +131,7 @@ def _move_exif(block: bytes, places: Places, lost: list[str]) -> bytes:
 
 
 def _scale_resolution(tag: Tag, places: Places) -> Tag:
-    """Return a tag of resolution for the samples that are left, any other as it is."""
+    """Divide a tag of resolution by the stride; return any other tag unchanged."""
     axis = places.x if tag.number in RESOLUTIONS else places.y
     if tag.kind != RATIONAL or tag.number not in (*RESOLUTIONS, *RESOLUTIONS.values()):
         return tag
@@ -148,14 +143,14 @@ def _scale_resolution(tag: Tag, places: Places) -> Tag:
 
 
 def _property(names: bytes) -> re.Pattern[bytes]:
-    """Return what matches properties of numbers, as attributes and as elements."""
+    """Return a pattern of properties with numbers, as attributes and as elements."""
     return re.compile(
         rb"""(?P<lead>(?P<name>%s)(?:\s*=\s*["']|>\s*))(?P<value>\d+(?:\.\d+|/[1-9]\d*)?)""" % names
     )
 
 
 def _any_property(names: bytes) -> re.Pattern[bytes]:
-    """Return what matches properties of any value, as attributes and as elements."""
+    """Return a pattern of properties with any value, as attributes and as elements."""
     attribute = rb"""\s(?:%s)\s*=\s*(?:"[^"]*"|'[^']*')""" % names
     element = rb"\s*<(?P<tag>%s)\b[^>]*(?:/>|(?<!/)>.*?</(?P=tag)>)" % names
     return re.compile(rb"%s|%s" % (attribute, element), re.DOTALL)
@@ -169,8 +164,9 @@ _XMP_PLACES = {
     "crop": _any_property(rb"crs:(?:Crop\w+|HasCrop)"),
     "panorama": _any_property(rb"GPano:\w+"),
 }
-"""Properties that tell places in the picture. Source: XMP specification, part 2; MWG guidelines
-2.0, 5.9.
+"""Properties of positions in the picture.
+
+Source: XMP specification, part 2; MWG guidelines 2.0, 5.9.
 """
 
 
@@ -181,16 +177,15 @@ def _move_xmp(packet: bytes, places: Places, lost: list[str]) -> bytes:
         return found["lead"] + b"%d/%d" % ratio.as_integer_ratio()
 
     def resized(found: re.Match[bytes]) -> bytes:
-        place = (
-            places.x if found["name"] in (b"tiff:ImageWidth", b"exif:PixelXDimension") else places.y
-        )
+        is_width = found["name"] in (b"tiff:ImageWidth", b"exif:PixelXDimension")
+        place = places.x if is_width else places.y
         return found["lead"] + str(place.after).encode()
 
     packet = _XMP_SIZE.sub(resized, _XMP_RESOLUTION.sub(divided, packet))
     for name, pattern in _XMP_PLACES.items():
         packet, count = pattern.subn(b"", packet)
         if count:
-            lost.append(f"XMP {name}: it tells places in the input")
+            lost.append(f"XMP {name}: it has positions in the input")
     return packet
 
 
@@ -198,7 +193,7 @@ def _move_xmp(packet: bytes, places: Places, lost: list[str]) -> bytes:
 
 
 def _move_part(part: Part, places: Places, metadata: Metadata) -> Part:
-    """Return a part for the output."""
+    """Adjust a part to the output."""
     if part.form != "tiff":
         return part
     tag = tag_of(part)
@@ -213,8 +208,7 @@ def _move_scale(tag: Tag, places: Places, metadata: Metadata) -> Tag:
 
 
 def _half(metadata: Metadata) -> float:
-    """Return where in a pixel the coordinates of a GeoTIFF point: at its centre (0), or its corner
-    (0.5).
+    """Return the offset of a GeoTIFF's coordinates in a pixel: 0 at its centre, 0.5 at its corner.
 
     Source: GeoTIFF 1.1, 7.1.2, GTRasterTypeGeoKey.
     """
@@ -229,16 +223,14 @@ def _half(metadata: Metadata) -> float:
 
 
 def _move_tie_points(tag: Tag, places: Places, metadata: Metadata) -> Tag:
-    """Return tie points (column, row, height, x, y, z): the same places of the world at other
-    samples.
+    """Adjust tie points (column, row, height, x, y, z).
 
-    One alone, as a file with a scale has it, stays at its sample, where another place of the world
-    lies then.
+    Several points keep their coordinates x, y and move to other samples. A single point, in a file
+    with a pixel scale, keeps its sample and gets the coordinates of that in the output.
     """
     half = _half(metadata)
-    scale = next(
-        (tag_of(part) for part in metadata.parts if tag_of(part).number == PIXEL_SCALE), None
-    )
+    tags = map(tag_of, metadata.parts)
+    scale = next((each for each in tags if each.number == PIXEL_SCALE), None)
     points = _grouped(tag, 6)
     for point in points:
         x, y = places.point(point[0] - half, point[1] - half)
@@ -252,23 +244,20 @@ def _move_tie_points(tag: Tag, places: Places, metadata: Metadata) -> Tag:
 
 
 def _move_transformation(tag: Tag, places: Places, metadata: Metadata) -> Tag:
-    """Return the matrix from samples to the world, behind that from the output's samples to the
-    input's.
-    """
+    """Multiply the matrix from samples to the world by that from output to input samples."""
     half = _half(metadata)
     motion = np.eye(4)
     for axis, place in enumerate(places[:2]):
         motion[axis, axis] = place.stride
         motion[axis, 3] = place.start + half - place.stride * half
-    return make_tag(
-        tag.number, DOUBLE, (np.reshape(values_of(tag), (4, 4)) @ motion).ravel().tolist()
-    )
+    moved = np.reshape(values_of(tag), (4, 4)) @ motion
+    return make_tag(tag.number, DOUBLE, moved.ravel().tolist())
 
 
 def _move_coefficients(tag: Tag, places: Places, metadata: Metadata) -> Tag:
-    """Return rational polynomial coefficients: the offsets and scales of line and sample are the
-    3rd, 4th, 8th, 9th.
+    """Adjust rational polynomial coefficients.
 
+    The offsets of line and sample are the 3rd and 4th values, their scales the 8th and 9th.
     Source: http://geotiff.maptools.org/rpc_prop.html
     """
     values = list(values_of(tag))
@@ -279,9 +268,7 @@ def _move_coefficients(tag: Tag, places: Places, metadata: Metadata) -> Tag:
 
 
 def _move_description(tag: Tag, places: Places, metadata: Metadata) -> Tag:
-    """Return ImageJ's description with its distance of pages, and its origin in samples, as they
-    became.
-    """
+    """Adjust the distance of pages and the origin, in samples, of ImageJ's description."""
     text = text_of(tag)
     for name, place in (("x", places.x), ("y", places.y), ("z", places.z)):
         text = _edited(text, f"{name}origin", place.at)
@@ -296,9 +283,8 @@ def _edited(text: str, name: str, change: Callable[[float], float]) -> str:
 
 def _grouped(tag: Tag, size: int) -> list[list[Any]]:
     values = values_of(tag)
-    return [
-        list(values[start : start + size]) for start in range(0, len(values) // size * size, size)
-    ]
+    starts = range(0, len(values) // size * size, size)
+    return [list(values[start : start + size]) for start in starts]
 
 
 _MOVES: dict[int, Callable[[Tag, Places, Metadata], Tag]] = {

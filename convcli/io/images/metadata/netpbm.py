@@ -1,5 +1,6 @@
-"""PBM, PGM and PPM: the comments in their headers, read and written. Source: Netpbm's manual pages
-ppm(5), pgm(5).
+"""Read and write the comments in the headers of PBM, PGM and PPM.
+
+Source: Netpbm's manual pages ppm(5), pgm(5).
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from typing import BinaryIO
 from convcli.io.images.metadata.found import Found
 
 _LONGEST = 2**20
-"""Bytes of a header."""
+"""The most bytes of a header that are read."""
 
 _PART = re.compile(rb"\s*(?:#([^\r\n]*)[\r\n]|(\d+))")
-_NUMBERS = {b"P1": 2, b"P4": 2}  # before the samples; 3 in others, which tell the largest value too
+_NUMBERS = {b"P1": 2, b"P4": 2}  # numbers in the header; others have a third, the largest value
 
 
 def find_metadata(stream: BinaryIO) -> Found:
-    """Return the comments before the samples."""
+    """Read the comments before the samples."""
     found = Found("ppm")
     stream.seek(0)
     front = stream.read(_LONGEST)
@@ -41,9 +42,7 @@ _HEAD = re.compile(rb"P([456f])" + 2 * rb"(?:\s|#.*)+(\d+)" + rb"(?:(?:\s|#.*)+(
 
 
 def _end(front: bytes) -> int:
-    """Return where the first picture of a file ends, 0 if that cannot be told, as of one in plain
-    text.
-    """
+    """Return the end of a file's first picture, 0 if it is unknown, such as for plain text."""
     head = _HEAD.match(front)
     if head is None:
         return 0
@@ -58,7 +57,7 @@ def _end(front: bytes) -> int:
 
 
 def with_comments(content: bytes, comments: Sequence[bytes]) -> bytes:
-    r"""Return a file with comments behind its first two bytes, each line of them as one.
+    r"""Insert comments after the first two bytes of a file, one per line of text.
 
     >>> with_comments(b"P5\n1 1\n255\n\0", [b"a cat\nand a dog"])
     b'P5\n# a cat\n# and a dog\n1 1\n255\n\x00'

@@ -1,4 +1,4 @@
-r"""Photoshop's image resources, one of which holds the records of IPTC-IIM.
+r"""Split and join Photoshop's image resources, one of which holds the records of IPTC-IIM.
 
 A resource is b"8BIM", a number, a name of even length with its count, a size, and that many bytes,
 padded to be even. Source: Adobe, "Photoshop File Formats Specification", image resource blocks.
@@ -11,16 +11,16 @@ from collections.abc import Iterator
 
 IPTC = 0x0404
 _STALE = (0x03ED, 0x0409, 0x040C)
-"""The resolution, which other fields hold, and thumbnails."""
+"""The resolution, which other fields of Metadata hold, and thumbnails."""
 
 _SIGNATURES = (b"8BIM", b"MeSa", b"PHUT", b"AgHg", b"DCSR")
 _NAMELESS = b"8BIM%b\0\0%b%b"
 
 
 def split_resources(content: bytes) -> tuple[bytes, bytes]:
-    r"""Return the records of IPTC, and all other resources but the resolution and thumbnails.
+    r"""Return the records of IPTC, and all other resources except resolution and thumbnails.
 
-    Raises ValueError for what are no resources.
+    Raises ValueError for invalid resources.
 
     >>> split_resources(join_resources(b"\x1c\x02\x78\0\1A", b""))
     (b'\x1c\x02x\x00\x01A', b'')
@@ -35,12 +35,12 @@ def split_resources(content: bytes) -> tuple[bytes, bytes]:
 
 
 def has_old_thumbnail(content: bytes) -> bool:
-    """Return whether there is a thumbnail among resources."""
+    """Return whether the resources include a thumbnail."""
     return any(number in _STALE[1:] for number, *_ in _resources(content))
 
 
 def join_resources(iptc: bytes, others: bytes) -> bytes:
-    """Return the records of IPTC as a resource, if there are any, and the others behind it."""
+    """Return the records of IPTC as a resource, if there are any, followed by the others."""
     if not iptc:
         return others
     head = struct.pack(">H", IPTC)
@@ -48,7 +48,7 @@ def join_resources(iptc: bytes, others: bytes) -> bytes:
 
 
 def _resources(content: bytes) -> Iterator[tuple[int, int, int, int]]:
-    """Yield the number of each resource, and where it, its data and what follows these begin."""
+    """Yield the number of each resource, its start, and the start and the end of its data."""
     start = 0
     while content[start : start + 4] in _SIGNATURES:
         try:

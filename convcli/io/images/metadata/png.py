@@ -1,4 +1,4 @@
-"""PNG: what its chunks say besides the samples, read and written.
+"""Read and write the metadata in the chunks of a PNG.
 
 Source: W3C, "Portable Network Graphics (PNG) Specification (Third Edition)", 11.3 and 14;
 PNG Development Group, "Extensions to the PNG 1.2 Specification".
@@ -25,17 +25,14 @@ COMMENT, XMP_TEXT, _RAW_PROFILE = "Comment", "XML:com.adobe.xmp", "Raw profile t
 _INCH = 0.0254  # metres
 _LONG_TEXT = 1024  # characters, above which a text is compressed
 INFLATED = 2**24
-"""Bytes to which all texts and profiles are inflated: a file of a few KiB might tell of any number.
-"""
+"""The most bytes to which all texts and profiles are inflated, as a small file may hold GiB."""
 
 _SHOWN = 2**20
-"""Bytes of texts and profiles that Pillow is shown: of a compressed one it reads no more."""
+"""The most bytes of texts and profiles that are passed to Pillow, which refuses longer ones."""
 
 
 class _Rule(NamedTuple):
-    """What a chunk that is copied as it stands holds: its least and most bytes, and what it is true
-    of.
-    """
+    """The rule for a chunk that is copied unchanged: least and most bytes, what it describes."""
 
     least: int
     most: int
@@ -59,11 +56,12 @@ _COPIED = {
     b"tIME": _Rule(7, 7, "samples"),
     b"caBX": _Rule(1, LONGEST, "samples"),
 }
-"""Chunks that are copied as they stand. Filtered samples use all bits, and were changed later than
-tIME tells.
+"""Chunks that are copied unchanged, if they still describe the output.
+
+sBIT and tIME never do: filtered samples use all bits, and have a later time of change.
 """
 
-_SEVERAL = (b"tEXt", b"zTXt", b"iTXt", b"sPLT")  # of which a file may have more than one
+_SEVERAL = (b"tEXt", b"zTXt", b"iTXt", b"sPLT")  # chunks of which a file may have several
 _BEFORE_DENSITY = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")
 _NAMES = {
     **dict.fromkeys((b"tEXt", b"zTXt", b"iTXt"), "text"),
@@ -73,12 +71,13 @@ _NAMES = {
     b"tIME": "time",
     b"caBX": "C2PA",
 }
-"""The names of chunks in words, where these are not their types."""
+"""The names of chunks in messages, if these are not their types."""
 
 
 def find_metadata(stream: BinaryIO) -> Found:
-    """Return what the chunks of a file say, up to where it is cut; broken and long ones are hidden
-    from Pillow.
+    """Read the metadata in the chunks of a file, up to where it is cut.
+
+    Damaged and long chunks are hidden from Pillow.
     """
     reader = _Reader(stream)
     try:
@@ -102,14 +101,12 @@ def find_metadata(stream: BinaryIO) -> Found:
 
 
 class _Reader:
-    """What is found, and what is needed to understand it: other chunks, and how much Pillow was
-    shown.
-    """
+    """The metadata that is read, and the state that reading it needs."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.found = Found("png")
         self.needed = {b"IHDR": b"", b"PLTE": b""}
-        self.behind = False  # whether the samples stand before
+        self.behind = False  # whether the samples were before this chunk
         self._seen: set[bytes] = set()
         self._shown = 0
         self._left = INFLATED
@@ -124,7 +121,7 @@ class _Reader:
         }
 
     def read(self, kind: bytes, place: range, content: bytes, intact: bool) -> None:
-        """Take what a chunk says, or leave it out."""
+        """Read a chunk, or leave it out."""
         name = _name(kind)
         if not intact:
             if not _is_nearly_of_samples(kind):
@@ -161,9 +158,7 @@ class _Reader:
             self.found.leave_out("transparency", "as it does not fit the samples", place)
 
     def _copy(self, kind: bytes, content: bytes) -> None:
-        """Keep a chunk as it stands: an unknown one tells by its last letter whether it may be
-        copied so.
-        """
+        """Copy a chunk unchanged; the case of an unknown type's last letter allows that or not."""
         rule = _COPIED.get(kind, _Rule(0, LONGEST, "" if kind[3] & 0x20 else "samples"))
         if not rule.least <= len(content) <= rule.most:
             raise ValueError(UNREADABLE)
@@ -172,9 +167,7 @@ class _Reader:
         self.found.add_part(kind + behind, _name(kind), kept, rule.describes)
 
     def _unpack(self, packed: bytes) -> bytes:
-        """Inflate a text or a profile. Raises ValueError for a damaged one, and for too many bytes
-        of all.
-        """
+        """Inflate a text or a profile; raise ValueError if it is damaged or all are too long."""
         try:
             inflate = zlib.decompressobj()
             content = inflate.decompress(packed, self._left + 1)
@@ -208,7 +201,7 @@ class _Reader:
         self._add_text(keyword, value.decode(), language.decode("latin-1"), translated.decode())
 
     def _add_text(self, given: bytes, value: str, language: str = "", translated: str = "") -> None:
-        """Take a text, or the kind that it holds by its keyword."""
+        """Add a text, or the metadata of another kind that its keyword declares."""
         keyword = given.decode("latin-1")
         if not 1 <= len(keyword) < 80:
             raise ValueError(UNREADABLE)
@@ -223,9 +216,7 @@ class _Reader:
             self.found.text.append(Text(keyword, value, language, translated))
 
     def _raw_profile(self, kind: str, value: str) -> None:
-        r"""Take a profile that ImageMagick writes as text: "\n", its kind, its length, and its
-        bytes in hexadecimal.
-        """
+        r"""Add a profile that ImageMagick writes as text: kind, length, hexadecimal bytes."""
         found = re.fullmatch(r"\s*\S+\s+(\d+)\s+([0-9a-fA-F\s]*)", value)
         content = bytes.fromhex(re.sub(r"\s", "", found[2])) if found else b""
         if not found or len(content) != int(found[1]):
@@ -257,9 +248,7 @@ class _Reader:
         self.found.add_resolution(x, y, {0: None, 1: _INCH}[unit])
 
     def _background(self, content: bytes) -> None:
-        """Keep the background as it is written for the samples that are read: gray or RGB of 8 or
-        16 bits.
-        """
+        """Convert the background to the samples that are read: gray or RGB of 8 or 16 bits."""
         bits, colours = self.needed[b"IHDR"][8:10]
         if colours == 3:
             entry = self.needed[b"PLTE"][3 * content[0] : 3 * content[0] + 3]
@@ -278,14 +267,12 @@ def _name(kind: bytes) -> str:
 
 
 def _is_nearly_of_samples(kind: bytes) -> bool:
-    """Return whether a type differs in one letter from one that the samples need, as a changed byte
-    makes it.
-    """
+    """Return whether a type differs by one byte from that of a chunk that the samples need."""
     return any(sum(a != b for a, b in zip(kind, needed, strict=True)) == 1 for needed in OF_SAMPLES)
 
 
 def make_chunks(metadata: Metadata, width: int, height: int) -> tuple[list[Chunk], list[Chunk]]:
-    """Return the chunks of a picture of that size, those before its samples and those behind them."""
+    """Return the chunks of metadata to write before and after the samples of a picture."""
     parts = metadata.parts
     before = [Chunk(part.kind, part.content) for part in parts if part.kind in _BEFORE_DENSITY]
     if metadata.icc:
@@ -321,9 +308,9 @@ def _texts(metadata: Metadata) -> Iterator[Text]:
 
 
 def _text_chunk(text: Text) -> Chunk:
-    """Return a text as a chunk, without NUL, which a text cannot hold.
+    """Encode a text as a chunk, without NUL, which a text cannot hold.
 
-    It is compressed if it is long, but not beyond what Pillow inflates.
+    A long text is compressed, unless Pillow would refuse to inflate it.
     """
     keyword = text.keyword.encode("latin-1") + b"\0"
     value = text.value.rstrip("\0").replace("\0", " ")
@@ -340,7 +327,7 @@ def _text_chunk(text: Text) -> Chunk:
 
 
 def _as_text(content: bytes) -> str:
-    """Return a comment, of UTF-8 or else Latin-1, with the ends of lines that a PNG has."""
+    """Decode a comment as UTF-8, or else as Latin-1, with PNG's line ends."""
     try:
         text = content.decode()
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""Read and write metadata by way of Pillow."""
+"""Read and write metadata through Pillow."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ COMMENT, XMP_TEXT, _RAW_PROFILE = "Comment", "XML:com.adobe.xmp", "Raw profile t
 
 
 def read_metadata(image: ImageFile, orientation: int) -> Metadata:
-    """Return the metadata of a picture that is decoded and still open; what cannot be read is left
-    out.
-    """
+    """Return the metadata of a decoded and open picture; leave out what cannot be read."""
     info = image.info
     comment, text = info.get("comment", b""), dict(getattr(image, "text", {}))
     if COMMENT in text:
@@ -55,9 +53,7 @@ def encoder_options(metadata: Metadata, width: int, height: int) -> dict[str, An
 
 
 def _density(image: ImageFile, *, turned: bool) -> tuple[float, float] | None:
-    """Return the dots per inch along x and y of the upright picture, None if the file does not tell
-    them.
-    """
+    """Return the dots per inch along x and y of the upright picture, None if there are none."""
     return valid_density(image.info.get("dpi"), 1, turned=turned)
 
 
@@ -70,7 +66,7 @@ def _exif(image: ImageFile, orientation: int) -> bytes:
 
 
 def _is_text(key: str) -> bool:
-    """Return whether a PNG's keyword may be written, and its text is held by no other kind."""
+    """Return whether a PNG's keyword is valid and does not declare XMP or a raw profile."""
     return 1 <= len(key) < 80 and key != XMP_TEXT and not key.startswith(_RAW_PROFILE)
 
 

@@ -1,9 +1,10 @@
-"""The tags of a TIFF as metadata: those that describe the picture are an EXIF block, others are
-parts of a TIFF alone.
+"""Convert the tags of a TIFF to metadata and back.
+
+Tags that EXIF has too become an EXIF block, others become parts that only a TIFF holds.
 
 Source: TIFF 6.0; its supplements 1 and 2; TIFF/EP (ISO 12234-2); EXIF 2.3; GeoTIFF 1.1 (OGC
 19-008r4), annex A; DNG 1.7; GDAL's GeoTIFF driver; ImageJ's TiffDecoder;
-https://www.loc.gov/preservation/digital/formats/content/ tiff_tags.shtml for private tags.
+https://www.loc.gov/preservation/digital/formats/content/tiff_tags.shtml for private tags.
 """
 
 from __future__ import annotations
@@ -51,55 +52,38 @@ GDAL_METADATA, GDAL_NODATA = 42112, 42113
 PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, GEO_KEYS, RPC = 33550, 33922, 34264, 34735, 50844
 _GEOGRAPHIC = (PIXEL_SCALE, TIE_POINTS, TRANSFORMATION, RPC)
 _DOUBLES = {PIXEL_SCALE: 2, TIE_POINTS: 6, TRANSFORMATION: 16, RPC: 9}
-"""How many numbers of double precision these have at least."""
+"""The least number of values, in double precision, of these tags."""
 
 _IMAGEJ_COUNTS, _IMAGEJ = 50838, 50839
 _PAGE_NUMBER, _ORIENTATION, _REFERENCE = 297, 274, 532
 _RESOLUTION = (X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT)
 _FINEST = 2**16 - 1
-"""The largest denominator of a resolution, which is at most 65535 dots, so that 32 bits hold the
-numerator.
-"""
+"""The largest denominator of a resolution of at most 65535 dots with a numerator of 32 bits."""
 
 _DIRECTORIES = (EXIF_DIRECTORY, GPS_DIRECTORY)
 _DESCRIBING = (
-    *(
-        269,
-        DESCRIPTION,
-        271,
-        272,
-        285,
-        305,
-        306,
-        315,
-        316,
-        33432,
-        0x4746,
-        0x4749,
-        *range(0x9C9B, 0x9CA0),
-    ),
+    *(269, DESCRIPTION, 271, 272, 285, 305, 306, 315, 316, 33432),
+    *(0x4746, 0x4749, *range(0x9C9B, 0x9CA0)),  # Windows' own
     *_DIRECTORIES,
 )
-"""Tags that EXIF has too. Source: EXIF 2.3, 4.6.4, and Windows' own."""
+"""Tags that EXIF has too. Source: EXIF 2.3, 4.6.4."""
 
 _FIELDS = (X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT, _XMP, _IPTC, _PHOTOSHOP, _ICC)
 """Tags that are fields of Metadata."""
 
 _STORAGE = frozenset({*SAMPLE_TAGS, 254, 255, _ORIENTATION, 288, 289, 326, 327, 328, 50674}) - {347}
-"""How the samples are stored, which the writer says anew."""
+"""Tags of how the samples are stored, which the writer sets."""
 
 STACK_DESCRIPTION = re.compile(r'ImageJ=|\{"shape":|(<\?xml[^>]*>\s*)?(<!--[\s\S]*?-->\s*)?<OME\b')
-"""How a description begins that tells how pages are stored, of ImageJ, tifffile and OME: not of a
-picture.
-"""
+"""The start of descriptions by ImageJ, tifffile and OME, which describe pages, not a picture."""
 
 _STATISTICS = re.compile(rb'\s*<Item name="STATISTICS_[^>]*>.*?</Item>', re.DOTALL)
 
 
 class Kind(NamedTuple):
-    """A tag's name, and what it is true of, as `Part.describes`.
+    """A tag's name, and what it describes, as `Part.describes`.
 
-    "never": it is dropped in any case. "field": it is no part, but in a field of Metadata.
+    "never": always dropped. "field": not a part, but held by a field of Metadata.
     """
 
     name: str
@@ -163,9 +147,7 @@ _KINDS = {
     **dict.fromkeys((34361, 34362, 34386), Kind("FluoView stack", "never")),
     43314: Kind("NIH Image stack", "never"),
 }
-"""The tags that are known, but for those of storage, of EXIF and of the fields. Unknown ones are
-private.
-"""
+"""The known tags, except those of storage, EXIF and the fields; all others are private."""
 
 _UNITLESS = Kind("resolution without a unit")
 _LATER = "tags of later pages"
@@ -183,11 +165,13 @@ def read_tiff_metadata(
 ) -> Metadata:
     """Return the metadata of pages, the first of which is the picture's.
 
-    alone: whether the file has further pages, which are not wanted. stacks: whether a description
-    of several pages is of use, as these are written as it says.
+    alone: whether the file has further pages that were not requested. stacks: whether pages can be
+    written as a description of several pages requires.
     """
     if not pages:
         return NO_METADATA
+
+    # Sort the tags of the first page.
     tags = _read(stream, head, pages[0])
     orientation = _orientation(stream, head, pages[0])
     alone = alone or (len(pages) > 1 and not stacks)
@@ -197,35 +181,31 @@ def read_tiff_metadata(
         kind = _kind(tag)
         if kind.describes == "field":
             continue
-        of_stack = number == _PAGE_NUMBER or kind.describes in ("stack", "pages")
-        if (
-            kind.describes == "never"
-            or (alone and of_stack)
-            or (orientation > 1 and number in _GEOGRAPHIC)
-        ):
+        is_of_stack = number == _PAGE_NUMBER or kind.describes in ("stack", "pages")
+        is_turned = orientation > 1 and number in _GEOGRAPHIC
+        if kind.describes == "never" or (alone and is_of_stack) or is_turned:
             unheld.append(kind.name)
         else:
             parts.append(_part(tag, kind))
     if not _has_unit(tags) and not _aspect(tags):
         parts += [_part(tags[number], _UNITLESS) for number in _RESOLUTION if number in tags]
+
+    # Add those of later pages.
     for page, directory in enumerate(pages[1:], 1):
         later, lost = _of_later_page(_read(stream, head, directory), page)
         parts += later
         unheld += [_LATER] * lost
+
+    # Make the EXIF block of the upright picture.
     size = _size(stream, head, pages[0])
-    exif = [
-        tag
-        for tag in tags.values()
-        if tag.number in _DESCRIBING and _kind(tag).describes == "field"
-    ]
+    described = [tag for tag in tags.values() if tag.number in _DESCRIBING]
+    exif = [tag for tag in described if _kind(tag).describes == "field"]
     block = ExifBlock(upright_tags(exif, orientation, *size), head.order).content()
     return _fields(tags, block, swaps_axes(orientation), tuple(parts), tuple(dict.fromkeys(unheld)))
 
 
 def _read(stream: BinaryIO, head: Head, directory: Directory) -> dict[int, Tag]:
-    """Return the tags of a directory that say more than how its samples are stored, and can be
-    read.
-    """
+    """Read the tags of a directory, except those of storage and those that cannot be read."""
     entries = [entry for number, entry in directory.entries.items() if number not in _STORAGE]
     tags = read_tags(stream, head, map(_as_bytes, entries), [])
     found = {tag.number: tag for tag in tags if not _is_default(tag)}
@@ -234,17 +214,16 @@ def _read(stream: BinaryIO, head: Head, directory: Directory) -> dict[int, Tag]:
     if head.order == ">" and {_IMAGEJ_COUNTS, _IMAGEJ} <= found.keys():
         found[_IMAGEJ] = _little_endian(found[_IMAGEJ], values_of(found[_IMAGEJ_COUNTS]))
     if GDAL_METADATA in found:
-        found[GDAL_METADATA] = found[GDAL_METADATA]._replace(
-            content=_STATISTICS.sub(b"", found[GDAL_METADATA].content)
-        )
+        content = _STATISTICS.sub(b"", found[GDAL_METADATA].content)
+        found[GDAL_METADATA] = found[GDAL_METADATA]._replace(content=content)
     return found
 
 
 def _little_endian(tag: Tag, counts: Sequence[int]) -> Tag:
-    """Return ImageJ's metadata in the other byte order.
+    """Convert ImageJ's metadata from big-endian to little-endian.
 
-    counts: the bytes of its head, b"IJIJ" and pairs of a type and a count, and of each value behind
-    that. Texts have characters of 16 bits, ranges numbers of 64.
+    counts: the bytes of its head, which is b"IJIJ" and pairs of a type and a count, and of each
+    value after it. Texts have characters of 16 bits, ranges numbers of 64 bits.
     """
     head = tag.content[: counts[0]]
     kinds: list[bytes] = []
@@ -260,12 +239,11 @@ def _little_endian(tag: Tag, counts: Sequence[int]) -> Tag:
 
 
 def _size(stream: BinaryIO, head: Head, directory: Directory) -> tuple[int, int]:
-    """Return the width and the height of a page as it is stored; 0 where they cannot be read."""
+    """Return the width and the height of a page as stored; 0 if they cannot be read."""
     entries = [entry for number, entry in directory.entries.items() if number in (_WIDTH, _HEIGHT)]
-    told = {
-        tag.number: next(iter(values_of(tag)), 0) for tag in read_tags(stream, head, entries, [])
-    }
-    return told.get(_WIDTH, 0), told.get(_HEIGHT, 0)
+    tags = read_tags(stream, head, entries, [])
+    sizes = {tag.number: next(iter(values_of(tag)), 0) for tag in tags}
+    return sizes.get(_WIDTH, 0), sizes.get(_HEIGHT, 0)
 
 
 def _orientation(stream: BinaryIO, head: Head, directory: Directory) -> int:
@@ -275,28 +253,25 @@ def _orientation(stream: BinaryIO, head: Head, directory: Directory) -> int:
 
 
 def _as_bytes(entry: Entry) -> Entry:
-    """Return an entry of IPTC as one of bytes: it is text, whose bytes are not swapped where its
-    type is LONG.
-    """
+    """Change the type of an IPTC entry to bytes, which are never swapped, even if it is LONG."""
     return entry._replace(kind=UNDEFINED) if entry.number == _IPTC else entry
 
 
 def _is_default(tag: Tag) -> bool:
-    """Return whether a tag says nothing."""
+    """Return whether a tag has no content."""
     if tag.kind == ASCII and not text_of(tag):
         return True
     return tag.number == HIDDEN
 
 
 def _kind(tag: Tag) -> Kind:
-    """Return what a tag is; "field": it is held by a field of Metadata."""
+    """Return the kind of a tag."""
     if tag.number == DESCRIPTION and STACK_DESCRIPTION.match(text_of(tag)):
         return _DESCRIPTIONS.get(text_of(tag)[0], _OME)
     if tag.number in _FIELDS or tag.number in _DESCRIBING:
         return Kind("", "field")
-    if tag.number in _DOUBLES and (
-        tag.kind != DOUBLE or len(tag.content) < 8 * _DOUBLES[tag.number]
-    ):
+    least = 8 * _DOUBLES.get(tag.number, 0)
+    if least and (tag.kind != DOUBLE or len(tag.content) < least):
         return Kind(_KINDS[tag.number].name, "never")
     if tag.number in _KINDS:
         return _KINDS[tag.number]
@@ -316,18 +291,18 @@ def _part(tag: Tag, kind: Kind, page: int = 0) -> Part:
 
 
 def part_of(tag: Tag, part: Part) -> Part:
-    """Return a part of a TIFF with a tag in place of the one that it is."""
+    """Replace the tag of a part of a TIFF."""
     return part._replace(kind=struct.pack("<HH", tag.number, tag.kind), content=tag.content)
 
 
 def tag_of(part: Part) -> Tag:
-    """Return the tag that a part of a TIFF is."""
+    """Return the tag of a part of a TIFF."""
     number, kind = struct.unpack("<HH", part.kind)
     return Tag(number, kind, part.content)
 
 
 def _of_later_page(tags: Mapping[int, Tag], page: int) -> tuple[list[Part], bool]:
-    """Return the tags of a later page as parts, and whether some of them cannot be."""
+    """Convert the tags of a later page to parts; return also whether some are dropped."""
     kinds = {tag.number: _kind(tag).describes for tag in tags.values()}
     own = [tag for tag in tags.values() if not tag.inner and kinds[tag.number] != "never"]
     described = {**kinds, _ICC: "colours"}
@@ -343,23 +318,17 @@ def _has_unit(tags: Mapping[int, Tag]) -> bool:
 
 
 def _resolution(tags: Mapping[int, Tag]) -> tuple[float, ...]:
-    """Return the dots along x and y, () if they are not both there."""
+    """Return the dots along x and y that the tags have; () if none."""
     return tuple(values_of(tags[number])[0] for number in _RESOLUTION[:2] if number in tags)
 
 
 def _aspect(tags: Mapping[int, Tag]) -> tuple[float, float] | None:
-    """Return the dots along x and y of a picture without a unit of length, None if its pixels are
-    square.
-    """
+    """Return the dots along x and y of a picture without a unit; None if its pixels are square."""
     resolution = _resolution(tags)
-    if (
-        _has_unit(tags)
-        or len(resolution) < 2
-        or min(resolution) <= 0
-        or resolution[0] == resolution[1]
-    ):
+    if _has_unit(tags) or len(resolution) < 2 or min(resolution) <= 0:
         return None
-    return resolution[0], resolution[1]
+    x, y = resolution
+    return None if x == y else (x, y)
 
 
 def _fields(
@@ -369,8 +338,9 @@ def _fields(
     parts: tuple[Part, ...],
     unheld: tuple[str, ...],
 ) -> Metadata:
-    """Return the metadata in tags, with what was made of the others; `turned`: the picture's axes
-    were swapped.
+    """Combine the tags that are fields of Metadata with the results of the others.
+
+    turned: whether the picture's axes were swapped.
     """
     unit = values_of(tags[RESOLUTION_UNIT])[0] if RESOLUTION_UNIT in tags else 2
     per_inch = 2.54 if unit == 3 else 1
@@ -401,12 +371,12 @@ def _fields(
 
 
 def tiff_tags(metadata: Metadata, width: int, height: int) -> list[list[Tag]]:
-    """Return metadata as the tags of each page of a TIFF of that size, up to the last page that has
-    some.
+    """Convert metadata to the tags of each page of a TIFF, up to the last page that has tags.
+
+    width, height: of the picture.
     """
-    pages: dict[int, dict[int, Tag]] = {
-        0: {tag.number: tag for tag in _own_tags(metadata, width, height)}
-    }
+    first = {tag.number: tag for tag in _own_tags(metadata, width, height)}
+    pages: dict[int, dict[int, Tag]] = {0: first}
     for part in metadata.parts:
         tag = tag_of(part)
         pages.setdefault(part.page, {})[tag.number] = tag
@@ -414,7 +384,7 @@ def tiff_tags(metadata: Metadata, width: int, height: int) -> list[list[Tag]]:
 
 
 def _own_tags(metadata: Metadata, width: int, height: int) -> Iterator[Tag]:
-    """Yield the tags of the first page that fields of the metadata hold."""
+    """Yield the tags of the first page from the fields of the metadata."""
     if metadata.exif:
         tags = parse_exif(resized(metadata.exif, width, height)).tags
         yield from (tag for tag in tags if tag.number not in (*_STORAGE, *_FIELDS, _REFERENCE))
@@ -436,21 +406,18 @@ def _own_tags(metadata: Metadata, width: int, height: int) -> Iterator[Tag]:
 
 
 def is_stack(metadata: Metadata) -> bool:
-    """Return whether a description of ImageJ's says that the pages follow each other."""
+    """Return whether ImageJ's description declares that the pages are contiguous."""
     return any(part.name == _DESCRIPTIONS["I"].name for part in metadata.parts)
 
 
 def without_stack(metadata: Metadata) -> Metadata:
-    """Return metadata without what ImageJ reads of pages that follow each other."""
+    """Remove the parts that ImageJ reads only if the pages are contiguous."""
     names = (_DESCRIPTIONS["I"].name, _KINDS[_IMAGEJ].name)
     return replace(metadata, parts=tuple(part for part in metadata.parts if part.name not in names))
 
 
 def nodata_of(metadata: Metadata) -> str:
-    """Return the value that GDAL takes for a sample without data, "" for none or for NaN, which
-    filters keep.
-    """
-    texts = [
-        text_of(tag_of(part)) for part in metadata.parts if part.name == _KINDS[GDAL_NODATA].name
-    ]
+    """Return GDAL's value of samples without data, "" for none, or for NaN, which filters keep."""
+    parts = [part for part in metadata.parts if part.name == _KINDS[GDAL_NODATA].name]
+    texts = [text_of(tag_of(part)) for part in parts]
     return next((text for text in map(str.strip, texts) if text.lower() != "nan"), "")

@@ -1,4 +1,4 @@
-"""Make what a file says that of the upright picture: axes, density, XMP."""
+"""Apply the orientation of a file to its picture, points and density."""
 
 from __future__ import annotations
 
@@ -16,26 +16,25 @@ if TYPE_CHECKING:
 _DENSEST = 65535  # dots per inch, which JFIF writes in 16 bits
 ORIENTATION = 0x0112
 _TRANSPOSED, _FROM_THE_RIGHT, _FROM_BELOW = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
-"""Orientations whose rows are columns, and those that begin at the other side. Source: TIFF 6.0,
-section 8.
+"""Orientations that swap rows and columns, and that start from the right or from below.
+
+Source: TIFF 6.0, section 8.
 """
 
 
 def orientation_of(exif: Exif) -> int:
-    """Return the orientation of EXIF tags: 2 to 8, and 1 where the picture is upright or nothing
-    valid is said.
-    """
+    """Return the orientation of EXIF tags: 2 to 8, or 1 if there is no valid one."""
     given = exif.get(ORIENTATION, 1)
     return given if given in range(2, 9) else 1
 
 
 def swaps_axes(orientation: int) -> bool:
-    """Return whether an orientation makes rows columns."""
+    """Return whether an orientation swaps rows and columns."""
     return orientation in _TRANSPOSED
 
 
 def apply_orientation(picture: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Return a view of a picture (H, W) or (H, W, C) as it is meant to be seen.
+    """Return an upright view of a picture (H, W) or (H, W, C).
 
     >>> apply_orientation(np.array([[1, 2], [3, 4]]), 6).tolist()
     [[3, 1], [4, 2]]
@@ -49,8 +48,9 @@ def apply_orientation(picture: NDArray[Any], orientation: int) -> NDArray[Any]:
 def upright_point(
     x: float, y: float, orientation: int, width: int, height: int
 ) -> tuple[float, float]:
-    """Return where a point of a picture lies in the upright one; width, height: of the picture as
-    it is stored.
+    """Convert a point of a picture to the upright picture.
+
+    width, height: of the picture as stored.
 
     >>> upright_point(2, 0, 6, 3, 2)
     (1, 2)
@@ -72,10 +72,12 @@ def valid_density(density: Any, scale: float, *, turned: bool) -> tuple[float, f
 
 
 def whole_ratio(aspect: tuple[float, float], most: int) -> tuple[int, int]:
-    """Return two whole numbers up to `most` in the ratio of others, or as near to it as they come.
+    """Return two integers up to `most` whose ratio is that of `aspect`, or approximates it.
 
-    >>> whole_ratio((2, 1), 65535), whole_ratio((64, 42.5), 65535), whole_ratio((300_000, 100), 65535)
-    ((2, 1), (128, 85), (65535, 22))
+    >>> whole_ratio((2, 1), 65535), whole_ratio((64, 42.5), 65535)
+    ((2, 1), (128, 85))
+    >>> whole_ratio((300_000, 100), 65535)
+    (65535, 22)
     """
     x, y = aspect
     for scale in range(1, 101):

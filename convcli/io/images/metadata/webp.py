@@ -1,5 +1,4 @@
-"""WebP: what its chunks say besides the samples, read and written, and whether its lengths are
-right.
+"""Read and write the metadata in the chunks of a WebP, and check its lengths.
 
 Source: RFC 9649, 2.
 """
@@ -20,15 +19,13 @@ _OF_SAMPLES = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANMF")
 _KNOWN = (*_OF_SAMPLES, b"ANIM", b"ICCP", b"EXIF", b"XMP ")
 _PLAIN_BACKGROUNDS = (bytes(4), b"\xff\xff\xff\xff")
 _UNUSED = b"JUNK"
-"""A type that no reader knows, under which a broken chunk is passed over."""
+"""A type that no reader knows, which hides a damaged chunk."""
 
-_ALPHA = 0x10  # of the flags in VP8X
+_ALPHA = 0x10  # the flag of VP8X that declares alpha
 
 
 class _Chunk(NamedTuple):
-    """A chunk: its type, where it begins, and where its content ends, which a zero may follow to
-    make it even.
-    """
+    """A chunk: its type, its start, and the end of its content without the padding byte."""
 
     kind: bytes
     start: int
@@ -40,16 +37,15 @@ class _Chunk(NamedTuple):
 
 
 def _declared(stream: BinaryIO) -> int:
-    """Return the bytes that the file declares to have."""
+    """Return the declared bytes of the file."""
     stream.seek(4)
     return 8 + int.from_bytes(stream.read(4), "little")
 
 
 def _find_chunks(stream: BinaryIO) -> Iterator[_Chunk]:
-    """Yield the chunks that begin before the declared end, and of a file those behind it that are
-    known.
+    """Yield the chunks before the declared end, and, except in a pipe, known ones after it.
 
-    Raises ValueError where the file ends too early.
+    Raises ValueError if the file ends too early.
     """
     start, end = _HEAD, _declared(stream)
     while start < end or not isinstance(stream, BufferedPipe):
@@ -65,7 +61,7 @@ def _find_chunks(stream: BinaryIO) -> Iterator[_Chunk]:
 
 
 def find_damage(stream: BinaryIO) -> str:
-    """Return what is wrong with a file: a chunk that is cut, or none."""
+    """Describe damage to a file, a cut chunk or no chunk, or return ""."""
     try:
         return "" if list(_find_chunks(stream)) else CUT
     except ValueError as error:
@@ -73,8 +69,9 @@ def find_damage(stream: BinaryIO) -> str:
 
 
 def find_metadata(stream: BinaryIO) -> Found:
-    """Return what the chunks of a file say, up to where it is cut; a wrong length is mended for
-    Pillow.
+    """Read the metadata in the chunks of a file, up to where it is cut.
+
+    A wrong length of the file is corrected for Pillow.
     """
     found = Found("webp")
     left, end = LONGEST, _HEAD
@@ -95,7 +92,7 @@ def find_metadata(stream: BinaryIO) -> Found:
 
 
 def _read(found: Found, chunk: _Chunk, content: bytes) -> None:
-    """Take what a chunk says, or leave it out."""
+    """Read a chunk, or leave it out."""
     kind = chunk.kind
     if kind == b"ICCP":
         found.attempt("ICC profile", lambda: found.keep("icc", content))
@@ -110,15 +107,15 @@ def _read(found: Found, chunk: _Chunk, content: bytes) -> None:
     elif kind == b"C2PA":
         found.add_stale("C2PA")
     else:
-        name = (
-            kind.decode().strip() if kind.isascii() and kind.decode().isprintable() else repr(kind)
-        )
+        is_printable = kind.isascii() and kind.decode().isprintable()
+        name = kind.decode().strip() if is_printable else repr(kind)
         found.add_part(kind, f"chunk {name}", content)
 
 
 def _mend_length(found: Found, stream: BinaryIO, end: int) -> None:
-    """Have the file declare the length of its chunks, of which the last ends at `end`; say so where
-    it did not.
+    """Correct a declared length that differs from the chunks', and warn of it.
+
+    end: the end of the last chunk.
     """
     declared = _declared(stream)
     even = end + end % 2
@@ -133,7 +130,10 @@ def _mend_length(found: Found, stream: BinaryIO, end: int) -> None:
 
 
 def with_parts(content: bytes, parts: Sequence[Part], width: int, height: int) -> bytes:
-    """Return a file of that size with further chunks, which only the extended format has."""
+    """Add chunks to a file, and convert it to the extended format, which allows them.
+
+    width, height: of the picture.
+    """
     chunks = content[_HEAD:]
     if not chunks.startswith(b"VP8X"):
         has_alpha = chunks.startswith(b"VP8L") and bool(chunks[12] & _ALPHA)

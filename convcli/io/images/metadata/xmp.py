@@ -1,4 +1,4 @@
-"""Packets of XMP: for the upright picture, and in the parts into which JPEG cuts them.
+"""Convert XMP packets for the upright picture, and split and join their extensions in JPEG.
 
 Source: ISO 16684-1; Adobe, "XMP Specification", part 3, 1.1.3.1.
 """
@@ -12,19 +12,22 @@ _ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))([2-8])""")
 _THUMBNAILS = re.compile(rb"<(xmp|xap):Thumbnails\b.*?</\1:Thumbnails>", re.DOTALL)
 _NAMESPACE = re.compile(rb"""\bxmlns:([\w.-]+)\s*=\s*("[^"]*"|'[^']*')""")
 _POINTER = re.compile(
-    rb"""\s*\bxmpNote:HasExtendedXMP\s*=\s*["'](\w*)["']|<xmpNote:HasExtendedXMP>\s*(\w*)\s*</xmpNote:HasExtendedXMP>"""
+    rb"""\s*\bxmpNote:HasExtendedXMP\s*=\s*["'](\w*)["']"""
+    rb"""|<xmpNote:HasExtendedXMP>\s*(\w*)\s*</xmpNote:HasExtendedXMP>"""
 )
 _RDF = re.compile(rb"<rdf:RDF\b[^>]*[^/>]>|<rdf:RDF>")
 _RDF_END = b"</rdf:RDF>"
 _POINTING = (
-    b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-    b'<rdf:Description rdf:about="" xmlns:xmpNote="http://ns.adobe.com/xmp/note/" xmpNote:HasExtendedXMP="%b"/>'
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:xmpNote="http://ns.adobe.com/xmp/note/"'
+    b' xmpNote:HasExtendedXMP="%b"/>'
     b"</rdf:RDF></x:xmpmeta>"
 )
 
 
 def upright_xmp(packet: bytes) -> bytes:
-    r"""Return a packet for the upright picture, without thumbnails.
+    r"""Reset the orientation in a packet, and remove thumbnails.
 
     >>> upright_xmp(b'<rdf:Description tiff:Orientation="6"><xmp:Thumbnails>...</xmp:Thumbnails>')
     b'<rdf:Description tiff:Orientation="1">'
@@ -33,7 +36,7 @@ def upright_xmp(packet: bytes) -> bytes:
 
 
 def xmp_orientation(packet: bytes) -> int:
-    """Return the orientation that a packet tells, 1 for none.
+    """Return the orientation in a packet, 1 for none.
 
     >>> xmp_orientation(b'<rdf:Description tiff:Orientation="6">')
     6
@@ -43,12 +46,12 @@ def xmp_orientation(packet: bytes) -> int:
 
 
 def has_thumbnails(packet: bytes) -> bool:
-    """Return whether `upright_xmp` takes thumbnails out of a packet."""
+    """Return whether a packet has thumbnails, which `upright_xmp` removes."""
     return _THUMBNAILS.search(packet) is not None
 
 
 def extension_of(packet: bytes) -> bytes:
-    """Return the identifier of the extension to which a packet points, b"" if it points to none.
+    """Return the identifier of the extension that a packet points to, b"" for none.
 
     >>> extension_of(b'<rdf:Description xmpNote:HasExtendedXMP="0123ABCD"/>')
     b'0123ABCD'
@@ -58,7 +61,7 @@ def extension_of(packet: bytes) -> bytes:
 
 
 def without_pointer(packet: bytes) -> bytes:
-    """Return a packet that points to no extension.
+    """Remove the pointer to an extension from a packet.
 
     >>> without_pointer(b'<rdf:Description xmpNote:HasExtendedXMP="0123ABCD"/>')
     b'<rdf:Description/>'
@@ -67,16 +70,14 @@ def without_pointer(packet: bytes) -> bytes:
 
 
 def join_extension(packet: bytes, extension: bytes) -> bytes:
-    """Return one packet with what a packet and its extension say. Raises ValueError where that
-    cannot be done.
-    """
+    """Join a packet and its extension into one packet. Raises ValueError if they conflict."""
     main = without_pointer(packet)
     head, added = _RDF.search(main), _RDF.search(extension)
     end, added_end = main.rfind(_RDF_END), extension.rfind(_RDF_END)
     if not head or not added or end < head.end() or added_end < added.end():
         raise ValueError("as it cannot be read")
 
-    # What is declared outside of the extension's descriptions is declared in the packet's own tag.
+    # Namespaces declared outside the extension's descriptions move to the packet's own tag.
     given: dict[bytes, bytes] = dict(_NAMESPACE.findall(main[: head.end()]))
     wanted: dict[bytes, bytes] = dict(_NAMESPACE.findall(extension[: added.end()]))
     if any(given.get(prefix, uri)[1:-1] != uri[1:-1] for prefix, uri in wanted.items()):
@@ -87,6 +88,6 @@ def join_extension(packet: bytes, extension: bytes) -> bytes:
 
 
 def split_extension(packet: bytes) -> tuple[bytes, bytes]:
-    """Return a packet that points to another as its extension, and the identifier of that."""
+    """Return a packet that points to `packet` as its extension, and the extension's identifier."""
     identifier = hashlib.md5(packet, usedforsecurity=False).hexdigest().upper().encode()
     return _POINTING % identifier, identifier

@@ -2,18 +2,20 @@
 
 ::
 
-    operations    correlate, convolve, conv_layer and plan, as people call them
+    operations    the public functions: correlate, convolve, conv_layer and plan
     problem       one convolution in the engine's form, with checked arrays
-    analysis      what a plan asks of the values: how large sums get, how a kernel factors
-    planning/     what would run, at what cost, and why
-    methods/      the methods that compute a convolution, one in each file
-    execute       run a plan, tile by tile, over the threads
+    analysis      properties of the values that a plan depends on: sizes of sums, factors
+    planning/     the plan of a convolution: method, cost, tiles and memory
+    methods/      the methods that compute a convolution, one per file
+    execute       run a plan, tile by tile, on several threads
     tiling        the tiles that cover an output
     padding       the padded input under a tile
-    rounding      float results into other types
+    rounding      conversion of float results to other types
+    exact         exact sums of whole numbers beyond float64's precision
     layer_form    an input and a kernel of any layout as those of a layer
-    buffers       memory that goes from run to run
-    threads       tiles over the cores
+    buffers       memory that is reused from run to run
+    threads       the thread pool
+    blas          the number of threads of OpenBLAS
 
-The package imports nothing, so that the names of the methods cost no numpy.
+This package imports nothing, so the names of the methods are available without numpy.
 """

@@ -1,6 +1,4 @@
-"""What a plan asks of the values: how large sums get, how a kernel factors, and how many taps one
-product may add.
-"""
+"""Properties of the values that a plan depends on: sizes of sums, factors, and rounding errors."""
 
 from __future__ import annotations
 
@@ -24,9 +22,7 @@ from convcli.kernels.model import Taps, Terms
 
 
 def integral_bound(x: NDArray[Any], w: NDArray[Any], cval: float) -> int | None:
-    """Return the largest possible |sum| if x and w hold whole numbers, from x's type alone; else
-    None.
-    """
+    """Return the largest possible |sum| of whole numbers, from x's type; None for other numbers."""
     if x.dtype.kind not in "biu" or not float(cval).is_integer() or not is_whole(w):
         return None
     largest = (
@@ -50,8 +46,7 @@ def is_whole(values: NDArray[Any]) -> bool:
 def sum_range(x: NDArray[Any], w: NDArray[Any], cval: float, one_kernel: bool) -> tuple[int, int]:
     """Return bounds of the sums of whole numbers, from their values.
 
-    one_kernel: w is a kernel (*K), not a bank (O, *K, C/groups). The bounds are exact: no step of
-    them is rounded.
+    one_kernel: w is a kernel (*K), not a bank (O, *K, C/groups). The bounds are exact integers.
 
     >>> sum_range(np.array([2, 7]), np.array([1, -1]), 0, one_kernel=True)
     (-7, 7)
@@ -67,9 +62,7 @@ def sum_range(x: NDArray[Any], w: NDArray[Any], cval: float, one_kernel: bool) -
 
 
 def _row_sums(bank: NDArray[Any], sign: int) -> list[int]:
-    """Return the sum of each row's positive taps, or for sign -1 of the magnitudes of its negative
-    ones.
-    """
+    """Return the sum of the positive taps of each row; for sign -1, of its |negative taps|."""
     counted = bank > 0 if sign > 0 else bank < 0
     taps = np.where(counted, bank, bank.dtype.type(0))
     sums = np.abs(taps.sum(axis=-1, dtype=np.float64))
@@ -98,15 +91,11 @@ MOST_FLOAT32 = float(np.finfo(np.float32).max)
 """The ends of float32's normal range."""
 
 HEAVY = 2.0**24
-"""Sum of the magnitudes of taps from which subnormal samples, which float32 rounds to few digits,
-give normal sums.
-"""
+"""Sum of |taps| from which subnormal samples, of few digits in float32, have normal sums."""
 
 
 def needs_float64(x: NDArray[Any], w: NDArray[Any], bias: NDArray[Any] | None, cval: float) -> bool:
-    """Return whether float32 holds an operand badly, or sums of integers that are to be added in
-    it.
-    """
+    """Return whether an operand, or a sum of integers, leaves float32's normal range."""
     constant = cval != 0 and not LEAST_FLOAT32 <= abs(cval) <= MOST_FLOAT32 and math.isfinite(cval)
     if constant or leaves_float32(w) or (bias is not None and leaves_float32(bias)):
         return True
@@ -119,19 +108,15 @@ def needs_float64(x: NDArray[Any], w: NDArray[Any], bias: NDArray[Any] | None, c
 
 
 def largest_sum(w: NDArray[Any]) -> float:
-    """Return an upper bound of the sum of the magnitudes of a kernel's taps, from those of all
-    kernels of w.
-    """
+    """Return an upper bound of sum|w|: the largest magnitude times the number of taps."""
     return max(float(w.max()), -float(w.min())) * w.size
 
 
 def small_taps(w: NDArray[Any]) -> tuple[NDArray[Any], int]:
-    """Return taps and the power of two that they are multiplied by, for sums of taps near the ends
-    of float64.
+    """Return taps and a power of two that scales them, for taps near the ends of float64's range.
 
-    The magnitudes of the taps returned add to less than 1, so that no sum of them is larger than
-    the samples, and steps in between keep their precision. Other taps are returned as they are,
-    with the power 0.
+    The magnitudes of the returned taps add up to less than 1, so no sum exceeds the samples, and
+    intermediate values keep their precision. Other taps are returned unchanged, with the power 0.
 
     >>> small_taps(np.array([5e-324, 1e-323]))
     (array([0.125, 0.25 ]), -1071)
@@ -144,18 +129,17 @@ def small_taps(w: NDArray[Any]) -> tuple[NDArray[Any], int]:
 
 
 FAR = (2.0**-900, 2.0**900)
-"""Sums of taps beyond which the steps of a method could leave float64's normal range."""
+"""Sums of taps beyond which intermediate values could leave float64's normal range."""
 
 
 CUT = {"float32": 2 * ROUNDING["float32"], "float64": 4e-15}
-"""The error that factoring may have, as a share of sum|w|: as much as the rounding of the taps."""
+"""The allowed error of factoring, as a share of sum|w|: the same size as the taps' rounding."""
 
 
 def factors(w: NDArray[np.generic], kind: str) -> Terms:
-    """Return terms of one 1-D factor per axis, in float64, that add to w within the precision of
-    `kind`.
+    """Return products of 1-D factors, in float64, that add up to w within the precision of `kind`.
 
-    Every kernel has such terms, though for most they are many. The last few kernels are remembered.
+    Every kernel has such terms, but most have many. The results for the last kernels are cached.
     """
     taps = np.ascontiguousarray(w, np.float64)
     return _factors(taps.tobytes(), taps.shape, kind)
@@ -172,10 +156,10 @@ def _factors(data: bytes, shape: tuple[int, ...], kind: str) -> Terms:
 
 
 def separable_terms(w: NDArray[np.generic], kind: str) -> int:
-    """Return how many terms add to w; 0 if they would be less exact than w itself.
+    """Return the number of terms that add up to w; 0 if they would be less exact than w itself.
 
-    Whole numbers are to stay whole, and terms that cancel each other would add roundings that w
-    does not have.
+    That is so if w is whole and its factors are not, or if terms cancel each other, which adds
+    rounding errors.
     """
     if _is_long(w):
         return 0
@@ -188,11 +172,10 @@ def separable_terms(w: NDArray[np.generic], kind: str) -> int:
 
 
 def _is_long(w: NDArray[np.generic]) -> bool:
-    """Return whether w is surely no sum of MOST_TERMS products, in a small part of the time that
-    finding them takes.
+    """Return whether w is certainly not a sum of MOST_TERMS products, without factoring it.
 
-    The products' number is at least the rank of w as a matrix, and so of what w makes of a few
-    random vectors.
+    The number of products is at least the rank of w as a matrix, which is at least the rank of w
+    times a few random vectors.
     """
     rows = np.asarray(w, np.float64).reshape(len(w), -1)
     if min(rows.shape) <= MOST_TERMS:
@@ -203,19 +186,18 @@ def _is_long(w: NDArray[np.generic]) -> bool:
 
 
 def growth(terms: Terms) -> float:
-    """Return how much larger the sum|w| of the terms is than that of their sum."""
+    """Return the ratio of the terms' sum|w| to that of their sum."""
     whole = float(np.abs(_together(terms)).sum())
     parts = sum(math.prod(float(np.abs(factor).sum()) for factor in term) for term in terms)
     return parts / whole if whole else 1.0
 
 
 def worst_roundings(taps: Taps) -> float:
-    """Return the most roundings, in units of sum|w| * max|x|, that adding the taps (k,) in a row
-    can cost.
+    """Return the largest rounding error of adding taps (k,) in order.
 
-    Every step rounds a partial sum, which is at most that of |w| so far: half of n where the taps
-    are equal, and up to n where the first is by far the largest. Source: Higham, "Accuracy and
-    Stability of Numerical Algorithms", 2002, section 4.2.
+    Its unit is one rounding of sum|w| * max|x|. Every step rounds a partial sum, which is at most
+    the sum of |w| so far: n/2 units if the taps are equal, up to n if the first is by far the
+    largest. Source: Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 4.2.
 
     >>> worst_roundings(np.ones(9)), worst_roundings(np.array([1000.0, 0, 0, 0]))
     (5.0, 4.0)
@@ -227,11 +209,10 @@ def worst_roundings(taps: Taps) -> float:
 def longest_run(
     taps: Taps, precision: PrecisionName | None, terms: int, passes: float = 1.0
 ) -> int:
-    """Return how many of the taps (k,) one product may add in a row, for the result to keep to the
-    contract.
+    """Return how many of the taps (k,) one product may add in order within the contract's error.
 
-    precision: None if no sum rounds. terms: of the whole kernel. passes: how many such sums an
-    error goes through.
+    precision: None if no sum rounds. terms: those of the whole kernel. passes: the number of such
+    sums that follow each other.
 
     >>> longest_run(np.ones(25), "float32", 25), longest_run(np.ones(48), "float32", 48)
     (25, 24)
@@ -242,9 +223,7 @@ def longest_run(
 def run_length(
     taps: int, roundings: float, precision: PrecisionName | None, terms: int, passes: float = 1.0
 ) -> int:
-    """Return the same for so many taps that cost so many roundings; as many as there are taps, at
-    worst.
-    """
+    """Return the same from the number of taps and their rounding error in roundings."""
     if precision is None:
         return taps
     return -(-taps // max(math.ceil(roundings * passes / roundings_allowed(precision, terms)), 1))

@@ -1,4 +1,4 @@
-"""The threads of OpenBLAS: held to one while the engine's own threads multiply matrices."""
+"""Limit OpenBLAS to one thread while the engine's own threads multiply matrices."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Blas(NamedTuple):
 
 @cache
 def find_blas() -> Blas | None:
-    """Return the OpenBLAS in numpy's wheel; None where numpy was built against something else."""
+    """Return the OpenBLAS of numpy's wheel; None if numpy was built with another BLAS."""
     package = Path(np.__file__).parent
     for folder in (package.parent / "numpy.libs", package / ".dylibs"):
         for path in sorted(folder.glob("*openblas*")):
@@ -54,10 +54,7 @@ def _load(path: Path) -> Blas | None:
 
 @contextmanager
 def single_threaded() -> Iterator[None]:
-    """Hold BLAS to one thread.
-
-    The last of several users, which may overlap, restores the number before.
-    """
+    """Limit BLAS to one thread; the last of several overlapping users restores the number."""
     global _users, _threads_before
     blas = find_blas()
     if blas is None:

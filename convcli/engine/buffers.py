@@ -1,9 +1,9 @@
-"""Memory that is used again when no array uses it any more.
+"""Reuse the memory of arrays that no longer exist.
 
-The system clears every page before it hands it out: 6 to 8 ms for 64 MB, as long as a 3x3 takes to
-compute as many values. Measured turn by turn on thirteen cases (pictures, a signal, a volume,
-layers), results in fresh memory, by np.empty, take 12 % more processor time in the geometric mean,
-and up to half as much again.
+The system clears every page that it allocates: 6 to 8 ms for 64 MB, the time in which a 3x3 kernel
+computes 64 MB of results. Measured by interleaved runs of thirteen cases (pictures, a signal, a
+volume, layers), results in fresh memory from np.empty take 12 % more processor time in the
+geometric mean, and up to 50 % more.
 """
 
 from __future__ import annotations
@@ -21,18 +21,16 @@ from numpy.typing import DTypeLike, NDArray
 from convcli.system import anonymous_memory
 
 LINE = 64
-"""Bytes of a line of the cache."""
+"""Bytes of a cache line."""
 
 
 class BufferPool:
-    """Pages of memory for arrays of at least `min_size` bytes.
+    """Allocate arrays of at least `min_size` bytes, and reuse the pages of deleted ones.
 
-    Those of dead arrays are kept, up to `max_free` bytes.
-
-    An array, its views and whatever else holds its memory keep its pages in use. When the last of
-    them is gone, a finalizer puts the pages back. Pages begin with a line of the cache: stores that
-    cross two lines take nearly twice as long. No method needs a lock, as each takes pages out of
-    the queue before it looks at them.
+    Up to `max_free` bytes of unused pages are kept. An array, its views and every other reference
+    to its memory keep its pages in use; after the last is deleted, a finalizer returns the pages.
+    Pages are aligned to cache lines: stores that cross two lines take nearly twice as long. No
+    method needs a lock, because each removes pages from the queue before it examines them.
     """
 
     def __init__(self, min_size: int, max_free: int) -> None:
@@ -48,7 +46,7 @@ class BufferPool:
             return np.empty(shape, dtype)
         try:
             memory = self._take(size) or self._map(size)
-        except OSError:  # the system maps no more
+        except OSError:  # the system maps no more pages
             return np.empty(shape, dtype)
         array = np.frombuffer(memory, np.uint8, size)
         weakref.finalize(array, self._put, memory).atexit = False
@@ -60,13 +58,13 @@ class BufferPool:
         return sum(map(len, self._free.copy()))
 
     def release(self) -> None:
-        """Give the pages that no array uses back to the system."""
+        """Return the unused pages to the system."""
         self._free.clear()
 
     def _take(self, size: int) -> mmap.mmap | None:
-        """Return free pages that `size` bytes fill by half at least."""
+        """Return unused pages of `size` to 2 * `size` bytes, or None."""
         for _ in range(len(self._free)):
-            with suppress(IndexError):  # where another thread was faster
+            with suppress(IndexError):  # another thread was faster
                 memory = self._free.popleft()
                 if size <= len(memory) <= 2 * size:
                     return memory
@@ -74,10 +72,7 @@ class BufferPool:
         return None
 
     def _map(self, size: int) -> mmap.mmap:
-        """Return fresh pages, large ones where the system has them.
-
-        Free ones that do not fit make room first.
-        """
+        """Allocate new pages, large ones if the system has them, after releasing unused ones."""
         self.release()
         return anonymous_memory(size)
 
@@ -93,7 +88,7 @@ _scratch = BufferPool(min_size=1 << 16, max_free=1 << 25)
 
 
 def result_buffer(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """Return an uninitialized array for a result, which shares its memory with no other.
+    """Return an uninitialized array for a result, which shares its memory with no other array.
 
     >>> first = result_buffer((1024, 2048), np.float32)
     >>> second = result_buffer((1024, 2048), np.float32)
@@ -104,11 +99,11 @@ def result_buffer(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
 
 
 def scratch_buffer(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-    """Return an uninitialized array to work in."""
+    """Return an uninitialized array for intermediate values."""
     return _scratch.empty(shape, dtype)
 
 
 def release_unused() -> None:
-    """Give the pages of dead results, and those that threads worked in, back to the system."""
+    """Return the unused pages of results and of scratch buffers to the system."""
     _results.release()
     _scratch.release()

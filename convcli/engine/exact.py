@@ -1,12 +1,12 @@
-"""Sums of whole numbers that float64 rounds, kept exact for results of an integer type.
+"""Compute exact sums of whole numbers beyond float64's precision, for results of an integer type.
 
-Integers of 64 bits that wrap around give the residue r of a sum S modulo 2**64 exactly, however
-large it gets on the way. The sum F of floats, by whatever method, is off by far less than 2**63,
-and so tells the multiple::
+Integers of 64 bits that wrap around give the residue r of a sum S modulo 2**64 exactly, even if
+partial sums overflow. The sum F of floats, by any method, has an error far below 2**63, which
+determines the multiple::
 
     S = r + turns * 2**64        turns = rint((F - r) / 2**64)
 
-Where turns is 0, r is the result; where it is not, S lies outside of the type and saturates.
+If turns is 0, r is the result; otherwise S is outside of the type's range and saturates.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from convcli.engine.planning.plan import Plan
 from convcli.errors import DtypeError
 
 TURN = 1 << 64
+"""The modulus of the residues."""
 
 LARGEST = 1 << 112
-"""Limit of a bound of the sums times the number of their terms: F errs by at most 2**-53 of that,
-less than 2**60.
-"""
+"""Limit of the sums' bound times the number of terms. The error of F is at most 2**-53 of that
+product, so less than 2**60."""
 
 
 def needs_integers(bound: int, w: NDArray[Any], bias: NDArray[Any] | None) -> bool:
-    """Return whether sums of whole numbers up to `bound`, for an integer type, need more than
-    float64.
+    """Return whether sums of whole numbers up to `bound` exceed float64's precision.
 
-    Taps that no integer type holds count as floats where the sums get too large. Raises DtypeError
-    for others.
+    False also if a tap exceeds every integer type and the sums exceed the limit of exact sums.
+    Raises DtypeError for other sums beyond the limit, and for a bias with fractions.
     """
     if bound <= EXACT:
         return False
     if bias is not None and not is_whole(bias):
+        size = power_of_two(bound)
         raise DtypeError(
-            f"a bias with fractions and whole numbers of up to {power_of_two(bound)} in an integer type",
+            f"a bias with fractions and whole numbers of up to {size} in an integer type",
             "expected whole numbers, as float64 holds no fractions there",
             "use dtype float64, or round the bias",
         )
@@ -60,7 +60,7 @@ def needs_integers(bound: int, w: NDArray[Any], bias: NDArray[Any] | None) -> bo
 
 
 def power_of_two(number: Fraction | int) -> str:
-    """Return the least power of two of at least `number`, in words.
+    """Return the least power of two that is at least `number`, as text.
 
     >>> power_of_two(2**60), power_of_two(2**60 + 1)
     ('2**60', '2**61')
@@ -81,18 +81,21 @@ def wrapped(values: NDArray[Any]) -> NDArray[np.uint64]:
 
 
 def prepare_residues(w: NDArray[Any], direct: Plan) -> TileFunction:
-    """Return what fills uint64 sums modulo 2**64 from blocks of `wrapped` samples; direct: the plan
-    by `direct`.
+    """Return the tile function that computes uint64 sums modulo 2**64 from `wrapped` samples.
+
+    direct: the plan by the method `direct`.
     """
     return direct.implementation.prepare(wrapped(w), replace(direct, accumulator="uint64"))
 
 
 def store_exact(sums: NDArray[Any], residues: NDArray[np.uint64], out: NDArray[Any]) -> None:
-    """Write sums of whole numbers, known roughly and modulo 2**64, into `out` of an integer type;
-    they saturate.
+    """Write exact sums of whole numbers into `out` of an integer type, saturated.
+
+    sums: the rounded sums; residues: the exact sums modulo 2**64.
 
     >>> out = np.empty(3, np.int64)
-    >>> store_exact(np.array([2.0**53, -2.0, 2.0**63]), wrapped(np.array([2**53 + 1, -2, -(2**63)])), out)
+    >>> residues = wrapped(np.array([2**53 + 1, -2, -(2**63)]))
+    >>> store_exact(np.array([2.0**53, -2.0, 2.0**63]), residues, out)
     >>> out
     array([   9007199254740993,                  -2, 9223372036854775807])
     """

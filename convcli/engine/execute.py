@@ -1,4 +1,4 @@
-"""Run a plan: tile by tile, over the threads: pad, compute, check for NaN, add the bias, store."""
+"""Run a plan tile by tile on several threads: pad, compute, check for NaN, add the bias, store."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from convcli.engine.tiling import Chunk, Tile, tiles, whole
 from convcli.progress import Progress, silent
 
 BUFFER = 1024
-"""Values of numpy's buffer while a plan runs. Before numpy adds rows of up to a third of its buffer
-(8192 values), it copies them; at this size it adds twice as fast. The setting ends with the
-errstate around it."""
+"""Size of numpy's buffer, in values, while a plan runs. Before numpy adds rows of up to a third of
+its buffer (8192 values by default), it copies them; with this size it adds twice as fast. The
+enclosing errstate restores the default."""
 
 
 def execute(
@@ -47,9 +47,8 @@ def execute(
     """Fill `out` with the convolution that `plan` describes, or with a part of it.
 
     x: (*batch, *S, channels), any strides; w: (*window) or (O, *window, C/groups); bias: (O,) or
-    None; out: (*batch, *P, channels or O), cut to the part. x and w are only read. The tiles follow
-    from the plan and the part alone, so the same input gives the same bytes, whatever the number of
-    threads.
+    None; out: (*batch, *P, channels or O), cut to the part. x and w are only read. The tiles depend
+    only on the plan and the part, so the result has the same bytes with any number of threads.
     """
     part = part or whole(plan)
     run = _Run(plan, x, w, bias, out, part)
@@ -65,14 +64,14 @@ def execute(
 
 @contextmanager
 def _numpy_settings() -> Iterator[None]:
-    """Switch numpy's warnings off, and set the size of its buffer."""
+    """Disable numpy's warnings and set the size of its buffer."""
     with np.errstate(invalid="ignore", over="ignore"):
         np.setbufsize(BUFFER)
         yield
 
 
 class _Run:
-    """One convolution that is being computed: called with a tile, it fills the outputs there."""
+    """One convolution during its computation; a call computes the outputs of one tile."""
 
     def __init__(
         self,
@@ -92,29 +91,28 @@ class _Run:
             self.bias = None if bias is None else bias.astype(self.accumulator)
             self.compute = self.method.prepare(self.w, plan)
 
-        # Sums of whole numbers that came out with a fraction are rounded; what integer sums can be
-        # is known before.
+        # Sums of whole numbers are rounded if the method leaves a fraction; bounds of the sums of
+        # integer samples are known in advance.
         self.rounds_sums = plan.facts.integral is not None and self.method.rounds_sums(plan)
         one_kernel = plan.facts.filters is None
         self.bounds = (
             bounds(x.dtype, w, plan.spec.cval) if one_kernel and out.dtype.kind in "iu" else None
         )
 
-        # Sums that float64 rounds are completed by their residues, from a kernel and a bias of
-        # integers.
+        # Sums that exceed float64's precision are corrected by their residues modulo 2**64.
         self.residue_of: TileFunction | None = None
         if plan.facts.exact:
             direct = make_plan(plan.facts, plan.spec, dtype=plan.dtype, method="direct")
             self.residue_of = prepare_residues(w, direct)
             self.whole_bias = np.zeros(1, np.uint64) if bias is None else wrapped(bias)
 
-        # A NaN has to be looked for only if there can be one, and in one row of each band.
+        # Check for NaN only if there can be one, and only in one row of each band.
         finite = x.dtype.kind in "biu" and np.isfinite(plan.spec.cval) and np.isfinite(w).all()
         self.checks_nan = self.method.spreads_nan(plan) and not finite
         lead = out.ndim - 1 - len(plan.axes)
         self.checked = (*(slice(None),) * lead, slice(None, None, self.method.rows_per_band(plan)))
 
-        # Sums in float32 may overflow on the way to a result that does not, in any row.
+        # Partial sums in float32 may overflow although the result does not, in any row.
         self.checks_overflow = self.accumulator == np.float32 and x.dtype.kind == "f"
         if self.checks_overflow:
             self.checked = ()
@@ -166,9 +164,7 @@ class _Run:
         return padded_block(x, axes, spans, spec.boundary, cval, dtype, room)
 
     def _sums(self, shape: tuple[int, ...]) -> NDArray[Any]:
-        """Return an array for the sums of a tile; a picture's rows begin with a line of the cache
-        if that helps.
-        """
+        """Return an array for the sums of a tile, with rows aligned to cache lines if useful."""
         row = values = math.prod(shape[-2:])
         if self.method.pads_rows and len(self.plan.axes) == 2:
             row = unlike(values, self.accumulator.itemsize)
@@ -177,10 +173,10 @@ class _Run:
         )
 
     def _crosses_lines(self, target: NDArray[Any]) -> bool:
-        """Return whether every store of the method would touch two lines of the cache.
+        """Return whether every store of the method would touch two cache lines.
 
-        A pass along the rows of a picture writes a vector's values of many rows at a time. It takes
-        twice as long if rows do not begin with a line.
+        A pass along the rows of a picture writes one vector of each of many rows at a time. It
+        takes twice as long if the rows are not aligned to cache lines.
         """
         picture = len(self.plan.axes) == 2 and ALONG % target.shape[-1] == 0
         return self.method.stores_down_rows and picture and bool(target.strides[-3] % LINE)
@@ -199,15 +195,13 @@ class _Run:
         return view
 
     def _all_finite(self, sums: NDArray[Any]) -> bool:
-        """Return whether all values are finite, in one fast pass; those whose squares overflow
-        count as infinite.
-        """
+        """Return whether all values are finite and their squares do not overflow."""
         seen = sums[self.checked]
         lines = seen.reshape(*seen.shape[:-2], -1)
         return bool(np.isfinite(np.vecdot(lines, lines)).all())
 
     def _may_overflow(self, block: NDArray[Any]) -> bool:
-        """Return whether sums of the finite samples of a block may leave float32."""
+        """Return whether sums of the finite samples of a block may overflow float32."""
         sizes = np.abs(block)
         return bool((sizes[np.isfinite(sizes)] > self.largest_sample).any())
 
@@ -218,9 +212,9 @@ class _Run:
         return plan.implementation.prepare(self.w, plan), np.dtype(plan.accumulator)
 
     def _compute_by_definition(self, block: NDArray[Any], sums: NDArray[Any]) -> None:
-        """Compute a tile again by `direct` in float64, some rows at a time.
+        """Recompute a tile by `direct` in float64, some rows at a time.
 
-        A band or a transform multiplies samples that no window covers by zero, and 0 * nan is nan.
+        Bands and transforms multiply samples outside of a window by zero, and 0 * nan is nan.
         """
         compute, dtype = self._definition
         first, lead = self.plan.axes[0], (slice(None),) * (sums.ndim - 1 - len(self.plan.axes))
@@ -240,8 +234,6 @@ def _shifted(span: tuple[int, int], origin: int) -> slice:
 
 
 def _is_rows(part: NDArray[Any]) -> bool:
-    """Return whether a piece of the output is a matrix of whole rows (A, Z), so that methods can
-    write into it.
-    """
+    """Return whether a part of the output is a matrix (A, Z) that methods can write to directly."""
     row = part[(0,) * (part.ndim - 2)]
     return row.flags.c_contiguous and merges(part, 2)

@@ -1,4 +1,4 @@
-"""The engine's problem for an input and a kernel in any layout of their axes, and the way back."""
+"""Convert arrays of any layout to the engine's problem, and its result back."""
 
 from __future__ import annotations
 
@@ -14,9 +14,7 @@ from convcli.shapes.spec import ConvSpec
 
 
 class LayerForm(NamedTuple):
-    """x (N, *S, C) and w (O, *K, C/groups), channels last, that compute the same as the user's
-    arrays.
-    """
+    """The user's arrays as a layer: x (N, *S, C) and w (O, *K, C/groups), channels last."""
 
     x: NDArray[Any]
     w: NDArray[Any]
@@ -49,9 +47,7 @@ def to_layer(x: NDArray[Any], w: NDArray[Any], conv_layout: ConvLayout) -> Layer
 
 
 def flip_for(w: NDArray[Any], conv_layout: ConvLayout, op: Op) -> NDArray[Any]:
-    """Return the kernel as it slides: flipped along its window for `convolve`; twice is the kernel
-    again.
-    """
+    """Return the kernel flipped along its window for `convolve`, otherwise unchanged."""
     return np.flip(w, conv_layout.window_axes) if op == "convolve" else w
 
 
@@ -87,8 +83,9 @@ def forward(
     bias: NDArray[Any] | None = None,
     dtype: DTypeLike | None = None,
 ) -> NDArray[Any]:
-    """Compute the convolution as `apply` does, before postprocessing; bias: (O,), or (1,) for
-    `each`.
+    """Compute the convolution as `apply` does, before postprocessing.
+
+    bias: (O,), or (1,) for the channel mode `each`.
     """
     problem = to_problem(x, flip_for(w, conv_layout, op), conv_layout, spec)
     return from_layer(problem._replace(bias=bias).run(dtype, "auto", None), conv_layout)

@@ -1,4 +1,4 @@
-"""The public operations: each collects its facts, makes the plan and executes it."""
+"""The public functions: each describes its problem, makes the plan and executes it."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def correlate(
     """Slide w over x without flipping it: y[p] = sum over t of w[t] * x[stride*p + dilation*t].
 
     x: any real array; w: one axis for each of `axes` (all of x's by default), along which it
-    slides. Every line of x along the other axes is filtered alike, and y keeps x's axes. stride,
-    dilation and padding are one value or one per kernel axis. dtype: of y; by default float64 for
-    float64 and for integers wider than 16 bits, else float32. An integer type rounds half to even
-    and saturates. Sums of integers and whole taps are exact: in a float type up to 2**53, in an
-    integer type of any size. `out`, if given, is filled and returned. Raises ShapeError if the
-    kernel exceeds the padded input or the axes do not fit, DtypeError for sums of integers that
-    cannot be exact in an integer type, from 2**112 divided by the number of taps on.
+    slides. x is filtered independently along the other axes, and y has x's axes. stride, dilation
+    and padding: one value, or one per kernel axis. dtype: y's type; by default float64 for float64
+    and for integers wider than 16 bits, otherwise float32. An integer type rounds half to even and
+    saturates. Sums of integers and whole taps are exact: in a float type up to 2**53, in an integer
+    type of any size. out: an array to fill and return. Raises ShapeError if the kernel exceeds the
+    padded input or the axes do not fit, DtypeError for sums of integers in an integer type from
+    2**112 divided by the number of taps on, which cannot be exact.
 
     >>> correlate([1, 2, 4, 8], [-1, 1])
     array([1., 2., 4.])
@@ -73,8 +73,7 @@ def convolve(
     method: str = "auto",
     out: NDArray[Any] | None = None,
 ) -> NDArray[Any]:
-    """Slide the flipped w over x: `correlate` with w reversed along each of its axes, and all else
-    the same.
+    """Slide the flipped w over x: `correlate` with w reversed along each of its axes.
 
     >>> convolve([1, 2, 4, 8], [-1, 1])
     array([-1., -2., -4.])
@@ -109,14 +108,13 @@ def conv_layer(
     dtype: DTypeLike | None = None,
     method: str = "auto",
 ) -> NDArray[Any]:
-    """A convolutional layer's forward pass: every kernel of a bank correlated with x, summed over
-    channels.
+    """Compute a convolutional layer: correlate x with a bank of kernels, summed over channels.
 
     channels_last:  x (N, *S, C), w (O, *K, C/groups), returns (N, *P, O).
     channels_first: x (N, C, *S), w (O, C/groups, *K), returns (N, O, *P).
-    bias: (O,), added to each output channel. Output channel o sees the input channels of its group
-    only. dtype: as for `correlate`. Raises ChannelError where channel counts differ, ShapeError if
-    the kernel exceeds the padded input.
+    bias: (O,), added to each output channel. An output channel depends only on the input channels
+    of its group. dtype: as for `correlate`. Raises ChannelError if channel counts differ,
+    ShapeError if the kernel exceeds the padded input.
 
     >>> conv_layer(np.ones((1, 28, 28, 3)), np.ones((8, 3, 3, 3))).shape
     (1, 26, 26, 8)
@@ -152,12 +150,11 @@ def plan(
     dtype: DTypeLike | None = None,
     method: str = "auto",
 ) -> Plan:
-    """What `correlate` would run on the same arguments, or `conv_layer` where w has one axis more
-    than its window.
+    """Return the plan of `correlate` or `conv_layer` for the same arguments.
 
-    A layer is meant where `groups`, `layout` or `bias` is given, or where x (N, *S, C) and w (O,
-    *K, C/groups) have as many axes, at least three, and `axes` is left out and the channel counts
-    agree; else a correlation.
+    The plan is a layer's if `groups`, `layout` or `bias` is given. It is also a layer's if `axes`
+    is omitted, x (N, *S, C) and w (O, *K, C) have the same number of axes, at least three, and the
+    channel counts agree. Otherwise it is a correlation's.
 
     >>> plan(np.zeros((28, 28)), np.ones((3, 3))).formula
     ('28 - 3 + 1 = 26', '28 - 3 + 1 = 26')

@@ -1,6 +1,6 @@
-"""Pad a piece of the input at a time, so that no padded copy of the whole is ever made.
+"""Pad the input tile by tile, without a padded copy of the whole.
 
-Outside its n samples an axis continues as the boundary says (numpy.pad's names)::
+Outside its n samples an axis continues according to the boundary (numpy.pad's names)::
 
     constant   k k k k | a b c d | k k k k        reflect    d c b | a b c d | c b a
     edge       a a a a | a b c d | d d d d        symmetric  c b a | a b c d | d c b
@@ -20,10 +20,11 @@ from convcli.options import Boundary
 
 Span = tuple[int, int]
 Room = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
+"""Allocates an array of a shape and a dtype, as np.empty does."""
 
 
 def boundary_index(positions: NDArray[np.intp], n: int, boundary: Boundary) -> NDArray[np.intp]:
-    """Map positions on the endless axis to samples 0..n-1; -1 means the constant outside.
+    """Map positions on the extended axis to samples 0..n-1, or to -1 for the constant.
 
     >>> boundary_index(np.arange(-3, 7), 4, "reflect")
     array([3, 2, 1, 0, 1, 2, 3, 2, 1, 0])
@@ -50,11 +51,10 @@ def padded_block(
     dtype: np.dtype[Any],
     room: Room = np.empty,
 ) -> NDArray[Any]:
-    """Return the part [start, stop) of the endless x along each of `axes`, which are consecutive,
-    as `dtype`.
+    """Return a part of the padded x, in `dtype`.
 
-    It is a view of x if nothing is outside and the type fits already, otherwise a block from
-    `room`.
+    spans: [start, stop) along each of `axes`, which are consecutive. The result is a view of x if
+    it is inside x and of the same type, otherwise a block allocated by `room`.
     """
     first = axes[0]
     sizes = x.shape[first : first + len(axes)]
@@ -72,7 +72,7 @@ def padded_block(
 
 
 class _Padding:
-    """A block that reaches outside of x: spans along the axes from `first` on."""
+    """A block that extends beyond x, with spans along consecutive axes from `first` on."""
 
     def __init__(
         self, x: NDArray[Any], first: int, spans: Sequence[Span], boundary: Boundary, cval: float
@@ -90,11 +90,12 @@ class _Padding:
             (lo - start, hi - start)
             for (start, _), (lo, hi) in zip(spans, self.inside, strict=True)
         ]
-        """Where they are in the block."""
+        """The positions of those samples in the block."""
 
     def fill(self, block: NDArray[Any]) -> None:
-        """Copy the samples inside, then fill both sides along each axis, corners of the axes before
-        included.
+        """Copy the samples of x, then fill both sides along one axis after the other.
+
+        The sides of an axis include the corners with the axes before it.
         """
         if all(lo < hi for lo, hi in self.inside):
             block[_index(self.first, self.filled)] = self.x[_index(self.first, self.inside)]
@@ -109,19 +110,19 @@ class _Padding:
                     block[target] = self._outside(block, turn, side)
 
     def _outside(self, block: NDArray[Any], turn: int, side: Span) -> Any:
-        """Return what fills a side along one axis; along the axes before it the block is complete."""
+        """Return the values of a side along one axis; axes before it are already filled."""
         if self.boundary == "constant":
             return self.cval
         start = self.spans[turn][0]
         taken = _folded(start + side[0], start + side[1], self.sizes[turn], self.boundary)
 
-        # Samples that the block has already are copied within it.
+        # Samples that are in the block already are copied within it.
         lo, hi = self.inside[turn]
         if lo <= taken.least and taken.most < hi:
             index = (*_index(self.first, self.whole[:turn]), taken.relative_to(start))
             return block[(*index, *_index(0, self.filled[turn + 1 :]))]
 
-        # Others come from x, folded along the axes before as well.
+        # Others are read from x, at positions mapped along the axes before as well.
         before = [
             _folded(begin, stop, n, self.boundary).positions
             for (begin, stop), n in zip(self.spans[:turn], self.sizes[:turn], strict=True)
@@ -131,16 +132,16 @@ class _Padding:
 
 
 class _Taken(NamedTuple):
-    """The samples that a run of positions is mapped to."""
+    """The samples that consecutive positions map to."""
 
     positions: NDArray[np.intp]
     least: int
     most: int
     step: int | None
-    """From each of them to the next, -1, 0 or 1; None if it is another, or not the same for all."""
+    """Difference of consecutive samples, if it is -1, 0 or 1 for all of them; otherwise None."""
 
     def relative_to(self, start: int) -> slice | NDArray[np.intp]:
-        """Return their positions in a block that begins at a sample: as a slice, if they are one."""
+        """Return their positions in a block that begins at `start`, as a slice if possible."""
         if self.step is None:
             return self.positions - start
         if self.step >= 0:
@@ -150,7 +151,7 @@ class _Taken(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _folded(start: int, stop: int, n: int, boundary: Boundary) -> _Taken:
-    """Return the samples for a run of positions, which the tiles of one column share."""
+    """Return the samples that positions start..stop map to; cached for tiles of one column."""
     positions = boundary_index(np.arange(start, stop), n, boundary)
     steps = set(np.diff(positions).tolist()) or {0}
     step = steps.pop() if len(steps) == 1 else None
@@ -160,5 +161,5 @@ def _folded(start: int, stop: int, n: int, boundary: Boundary) -> _Taken:
 
 
 def _index(first: int, spans: Sequence[Span]) -> tuple[slice, ...]:
-    """Return the index of such spans, the first of them along axis `first`."""
+    """Return the index of spans along consecutive axes from `first` on."""
     return (*(slice(None),) * first, *(slice(*span) for span in spans))

@@ -34,9 +34,7 @@ from convcli.shapes.spec import ConvSpec
 
 
 class Problem(NamedTuple):
-    """One convolution in the engine's form: x (*batch, *S, channels), channels last, all of them
-    views.
-    """
+    """One convolution in the engine's form: x (*batch, *S, channels), as views of the arrays."""
 
     x: NDArray[Any]
     w: NDArray[Any]
@@ -49,12 +47,13 @@ class Problem(NamedTuple):
 
     @property
     def window(self) -> tuple[int, ...]:
-        """The kernel's spatial shape."""
+        """Spatial shape of the kernel."""
         return self.w.shape if self.filters is None else self.w.shape[1:-1]
 
     def plan(self, dtype: DTypeLike | None, method: str) -> Plan:
-        """Plan the convolution. Factors of the kernel are looked for if they are asked for, or may
-        be worth it.
+        """Plan the convolution.
+
+        The kernel is factored only if that was asked for, or if factors may save time.
         """
         first = self.x.ndim - 1 - len(self.spec.stride)
         kind = None if dtype is None else _result(dtype)
@@ -81,8 +80,9 @@ class Problem(NamedTuple):
         return plan
 
     def whole_range(self) -> tuple[int, int] | None:
-        """Return bounds of the sums of whole numbers, without the bias, as close as float64 needs;
-        None for others.
+        """Return bounds of the sums of whole numbers, without the bias; None for other numbers.
+
+        The bounds are computed from the values if those from the types exceed float64's precision.
         """
         bound = integral_bound(self.x, self.w, self.spec.cval)
         if bound is None or bound <= EXACT:
@@ -90,10 +90,10 @@ class Problem(NamedTuple):
         return sum_range(self.x, self.w, self.spec.cval, self.filters is None)
 
     def _whole_sums(self, kind: np.dtype[Any] | None) -> tuple[int | None, bool]:
-        """Return a bound of the |sums| of whole numbers, None for others, and whether integers keep
-        them exact.
+        """Return a bound of the |sums|, and whether integers have to keep them exact.
 
-        kind: of the result. Raises DtypeError for sums that are to be exact and cannot be.
+        The bound is None unless all numbers are whole. kind: the result's type.
+        Raises DtypeError for sums that must be exact and cannot be.
         """
         bound = integral_bound(self.x, self.w, self.spec.cval)
         if bound is None:
@@ -105,17 +105,16 @@ class Problem(NamedTuple):
         if kind is None or kind.kind == "f" or bound <= EXACT:
             return bound, False
 
-        # The type alone allows it: look at the values.
+        # The bound from the types is too large: compute one from the values.
         ends = sum_range(self.x, self.w, self.spec.cval, self.filters is None)
         bound = max(map(abs, ends)) + shift
         return bound, needs_integers(bound, self.w, self.bias)
 
     def _terms(self, plan: Plan) -> int | None:
-        """Return how many products of 1-D factors add to the kernel, 0 if none do; None if looking
-        cannot pay.
+        """Return the number of products of 1-D factors that add up to the kernel.
 
-        plan: by `separable`, if that was asked for, or by `direct`, which says how long a kernel
-        takes without factors.
+        0 if there is no such short sum, None if factoring would take longer than it saves.
+        plan: by `separable` if that was asked for, otherwise by `direct`, whose time is the limit.
         """
         w = small_taps(self.w)[0] if plan.facts.extreme else self.w
         if plan.method == "separable":
@@ -172,7 +171,10 @@ class Problem(NamedTuple):
 def spatial_problem(
     x: ArrayLike, w: ArrayLike, *, axes: Sequence[int] | None, **options: Any
 ) -> Problem:
-    """Return a correlation along `axes`: other axes come first, but a last one is kept as channels."""
+    """Return a correlation along `axes`.
+
+    The other axes of x become batch axes, except a last one, which becomes the channels.
+    """
     x, w = real_array(x, "input"), real_array(w, "kernel")
     along = _axes(x, w, axes)
     spec = ConvSpec.of(len(along), **options)
@@ -218,7 +220,7 @@ def check_layer(x: NDArray[Any], w: NDArray[Any]) -> None:
     if x.ndim < 3 or w.ndim != x.ndim:
         raise ShapeError(
             f"input {show(x.shape)} with kernel {show(w.shape)}",
-            "expected x (N, *S, C) and w (O, *K, C/groups), with as many axes",
+            "expected x (N, *S, C) and w (O, *K, C/groups), with the same number of axes",
             "add the missing axes, such as x[None]",
         )
 
@@ -259,7 +261,7 @@ def _result(dtype: DTypeLike) -> np.dtype[Any]:
 
 
 def _axes(x: NDArray[Any], w: NDArray[Any], axes: Sequence[int] | None) -> list[int]:
-    """Return the axes of x that the kernel slides along, counted from the front."""
+    """Return the axes of x that the kernel slides along, as indices from 0."""
     if w.ndim == 0:
         raise ShapeError(
             "a kernel without axes", "expected at least one", "multiply by the number instead"
@@ -268,7 +270,7 @@ def _axes(x: NDArray[Any], w: NDArray[Any], axes: Sequence[int] | None) -> list[
         if w.ndim != x.ndim:
             raise ShapeError(
                 f"kernel {show(w.shape)} has {w.ndim} axes, the input {show(x.shape)} has {x.ndim}",
-                "expected as many",
+                "expected the same number",
                 "name the axes that it slides along with axes=, or use conv_layer for channels",
             )
         return list(range(x.ndim))

@@ -9,19 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 SLACK = 2e-5
-"""Twice the largest error of a sum, as a share of sum|w| * max|x|."""
+"""Margin of the bounds, as a share of sum|w| * max|x|: twice the largest error of a sum."""
 
 LARGEST = 1e30
-"""Sums of numbers as large as this could overflow on the way."""
+"""Limit of the bounds' difference: partial sums of larger numbers could overflow."""
 
 
 Bounds = tuple[float, float]
-"""The least and the largest value there can be, without NaN."""
+"""The least and the largest possible value, not counting NaN."""
 
 
 def bounds(kind: np.dtype[Any], w: NDArray[Any], cval: float) -> Bounds | None:
-    """Return bounds of the sums of one kernel w over samples of an integer type; None for a float
-    type, or bad taps.
+    """Return bounds of the sums of one kernel w over samples of an integer type.
+
+    None for a float type, or if the bounds are not finite or too large.
 
     >>> low, high = bounds(np.dtype(np.uint8), np.array([0.25, 0.75]), 0.0)
     >>> print(f"{low:.4f} {high:.4f}")
@@ -43,11 +44,11 @@ def bounds(kind: np.dtype[Any], w: NDArray[Any], cval: float) -> Bounds | None:
 def round_into(
     values: NDArray[Any], out: NDArray[Any], spent: bool = False, within: Bounds | None = None
 ) -> None:
-    """Write values into `out`, whatever its type.
+    """Write values into `out`, converted to its type.
 
-    Integers are rounded half to even and saturate at the type's ends; NaN becomes 0. spent: the
-    values may be overwritten, which saves an array. within: bounds of the values, if they are
-    known, which save checks.
+    For an integer type they are rounded half to even and saturated; NaN becomes 0. spent: the
+    values may be overwritten, which saves an array. within: bounds of the values, if known, which
+    save checks.
 
     >>> out = np.empty(4, np.uint8)
     >>> round_into(np.array([-3.0, 1.5, 300.0, np.nan]), out)
@@ -74,8 +75,9 @@ def round_into(
 
 
 def _store_wide(rounded: NDArray[Any], out: NDArray[Any]) -> None:
-    """Do what `round_into` does if no float is the type's largest value: values at or past it are
-    set by index.
+    """Do the same for an integer type whose largest value no float of this precision represents.
+
+    Values at or beyond the type's ends are set by index.
     """
     info = np.iinfo(out.dtype)
     over, under = rounded >= float(info.max), rounded <= float(info.min)

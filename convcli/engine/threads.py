@@ -1,8 +1,8 @@
-"""Share work over threads: numpy and its matrix products release the interpreter's lock.
+"""Run work on several threads: numpy and its matrix products release the interpreter's lock.
 
-Each worker runs matrix products on its own core, so BLAS is held to one thread meanwhile. The order
-of the work is free and its cut is not: what a tile computes does not depend on which thread runs
-it, or beside which others.
+Each worker runs matrix products on its own core, so BLAS is limited to one thread meanwhile. The
+order of the tiles may vary, but the tiles do not, and the result of a tile does not depend on the
+thread that computes it.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def share_out(
     workers: int,
     around: Callable[[], AbstractContextManager[object]] = nullcontext,
 ) -> None:
-    """Call work(item) for every item, over `workers` threads, of which the caller is one.
+    """Call work(item) for every item, on `workers` threads, including the calling one.
 
-    The first exception ends the work and is raised. Threads begin far from each other: neighbours
-    would wait for the same fresh page.
-    around: makes the context that each thread works in.
+    The first exception stops the work and is raised. Threads start at distant items, because
+    adjacent tiles would wait for the same new page of memory.
+    around: creates the context manager that each thread works in.
     """
     todo = list(items)
     workers = min(workers, len(todo))
@@ -50,19 +50,18 @@ def share_out(
     order = (item for first in range(each) for item in todo[first::each])
     share = _Share(deque(partial(work, item) for item in order), around)
     with single_threaded():
-        with suppress(
-            RuntimeError
-        ):  # the system allows no more threads: those that there are do the work
+        # If the system allows no more threads, the existing ones do the work.
+        with suppress(RuntimeError):
             for _ in range(workers - 1):
                 _executor().submit(share.help)
         share.finish()
 
 
 class _Share:
-    """Work that waits for threads to take it, one piece after the other.
+    """A queue of work for the calling thread and its helpers.
 
-    The thread that wants it done waits for what others have in hand, and not for those that have
-    yet to begin: where other processes hold the cores, a thread may wake after all is done.
+    The calling thread waits only for helpers that have started. If other processes occupy the
+    cores, a helper may start after all the work is done.
     """
 
     def __init__(
@@ -78,7 +77,7 @@ class _Share:
         self.changed = threading.Condition()
 
     def finish(self) -> None:
-        """Do what no other thread does, wait for the rest, and raise another thread's first error."""
+        """Work until the queue is empty, wait for the helpers, and raise their first error."""
         try:
             self._take()
         finally:
@@ -90,7 +89,7 @@ class _Share:
             raise error
 
     def help(self) -> None:
-        """Take part."""
+        """Work as a helper until the queue is empty."""
         with self.changed:
             if self.over:
                 return
@@ -116,7 +115,7 @@ class _Share:
 
 
 def _executor() -> ThreadPoolExecutor:
-    """One pool for the process, kept: starting threads costs as much as a small convolution."""
+    """Return the process's thread pool: starting threads takes as long as a small convolution."""
     global _pool, _size
     with _lock:
         if _pool is None or _size < threads():
@@ -126,7 +125,7 @@ def _executor() -> ThreadPoolExecutor:
 
 
 def _forget() -> None:
-    """In a forked child the parent's threads do not exist, and its lock may be held for good."""
+    """Replace the pool and the lock in a forked child, where the parent's threads do not exist."""
     global _pool, _lock
     _pool = None
     _lock = threading.Lock()
@@ -137,7 +136,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class Scratch(threading.local):
-    """Working arrays that each thread keeps from tile to tile, by name."""
+    """Named scratch arrays that each thread reuses from tile to tile."""
 
     def __init__(self) -> None:
         self.buffers: dict[str, NDArray[Any] | None] = {}

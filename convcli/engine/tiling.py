@@ -11,17 +11,16 @@ from convcli.engine.planning.plan import Plan
 Span = tuple[int, int]
 
 LINE = 16
-"""A multiple of the values in a line of the cache, where the middle of a picture begins."""
+"""The middle of a picture begins at a multiple of this: 16 float32 values are a cache line."""
 
 SIDE = 32
-"""Outputs by which a tile of a picture's side counts as wider than it is, for what it costs
-besides.
-"""
+"""Outputs added to the width of a side's tile when its rows are chosen: the tile's fixed cost."""
 
 
 class Chunk(NamedTuple):
-    """A part of the output: a span of the first batch axis (0 to 1 if there is none), and of the
-    first spatial axis.
+    """A part of the output: spans of the first batch axis and of the first spatial axis.
+
+    The first span is (0, 1) if there is no batch axis.
     """
 
     items: Span
@@ -36,15 +35,15 @@ class Tile(NamedTuple):
 
 
 def whole(plan: Plan) -> Chunk:
-    """Return all of the output."""
+    """Return the whole output as one chunk."""
     return Chunk((0, plan.facts.batch[0] if plan.facts.batch else 1), (0, plan.sizes[0]))
 
 
 def tiles(plan: Plan, part: Chunk) -> Iterator[Tile]:
-    """Yield the tiles that cover a part once.
+    """Yield tiles that cover a part without overlap.
 
-    They follow from the plan and the part alone, so that the same input gives the same bytes on any
-    number of threads.
+    They depend only on the plan and the part, so the result has the same bytes with any number of
+    threads.
     """
     for items in _pieces(part.items, plan.tile[0]):
         for rows, area in _areas(plan):
@@ -54,11 +53,10 @@ def tiles(plan: Plan, part: Chunk) -> Iterator[Tile]:
 
 
 def _areas(plan: Plan) -> Iterator[tuple[int, list[Span]]]:
-    """Yield areas of the output: the rows of their tiles, and their spans along the axes after the
-    first.
+    """Yield areas of the output: the rows of their tiles, and their spans along the other axes.
 
-    A picture of wide rows has three. In its middle no window sees padding, so that samples are read
-    in place::
+    A picture with wide rows has three. In its middle no window contains padding, so samples are
+    read in place::
 
         | side |               middle               | side |
     """

@@ -381,7 +381,7 @@ def test_onnx_conv_transpose(dims, options):
         ),
         (
             lambda: correlate(np.ones(5), np.ones((3, 3))),
-            "kernel 3x3 has 2 axes, the input 5 has 1; expected as many",
+            "kernel 3x3 has 2 axes, the input 5 has 1; expected the same number",
         ),
         (
             lambda: correlate(np.ones((5, 5)), np.ones(3), axes=(2,)),

@@ -1,17 +1,20 @@
-"""The methods that compute a convolution, one in each file, and the tools that they share.
+"""The methods that compute a convolution, one per file, and the functions that they share.
 
 ::
 
-    base        what every method answers
+    base        the interface of a method
     direct      the sum over taps: the reference
     separable   a kernel that is a sum of products of 1-D factors
     full_rank   any kernel as one band matrix
     fft         a product of spectra
     gemm        a layer as matrix products
     depthwise   a layer with one kernel per channel
+    bands       a one-dimensional correlation as products with a band matrix
+    windows     views of the windows of a block
+    summation   pairwise summation
 
-A new method is one file with a `Method` called METHOD, and one line in `BUILT_IN`. Files are
-imported when a plan is made, so the names are known without numpy.
+A new method is one file with a `Method` named METHOD, and one line in `BUILT_IN`. Files are
+imported when a plan is made, so the names are available without numpy.
 """
 
 from __future__ import annotations
@@ -31,13 +34,13 @@ BUILT_IN = {
     "separable": "separable",
     "fft": "fft",
 }
-"""Each file, and the name that --method and reports call its method by."""
+"""The name of each file's method in --method and in reports."""
 
 _added: list[Method] = []
 
 
 def register(method: Method) -> None:
-    """Add a method to those that plans are made from, and that options name."""
+    """Add a method to those that the planner chooses from and that --method accepts."""
     _added.append(method)
 
 
@@ -47,7 +50,7 @@ def unregister(method: Method) -> None:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names that methods are asked for by, without repeats, in the order of the table.
+    """Return the names of the methods, without repeats, in the order of the table.
 
     >>> names()
     ('direct', 'gemm', 'separable', 'fft')

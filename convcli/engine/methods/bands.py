@@ -1,20 +1,23 @@
-"""A one-dimensional correlation as products with a band matrix, in whose rows the kernel slides.
+"""A one-dimensional correlation as products with a band matrix, whose rows are the shifted kernel.
 
-A block of B outputs needs B + k - 1 samples, and each row of the band has the taps one step further
-(B = 3, k = 3)::
+A block of B outputs needs B + k - 1 samples, and each row of the band has the taps shifted by one
+more step (B = 3, k = 3)::
 
-    [ y0 ]   [ w0 w1 w2  .  . ]   [ x0 ]       The samples are the array itself, in place: along an axis that
-    [ y1 ] = [  . w0 w1 w2  . ] @ [ .. ]       is followed by many others (rows of an image) a block is a matrix
-    [ y2 ]   [  .  . w0 w1 w2 ]   [ x4 ]       already; along the last axis a block of many rows is one, multiplied
-                                               by the transposed band.
+    [ y0 ]   [ w0 w1 w2  .  . ]   [ x0 ]
+    [ y1 ] = [  . w0 w1 w2  . ] @ [ .. ]
+    [ y2 ]   [  .  . w0 w1 w2 ]   [ x4 ]
 
-Blocks overlap and are slim, so they are many small products, which numpy runs in one call: a batch
-of views. OpenBLAS multiplies small matrices in place, without packing them first, which makes slim
-ones fast: on one core, 24 samples by 16 outputs run at 50 thousand million multiply-adds per second
-in products of up to SMALL, and at 30 in larger ones.
+The samples are views of the array. Along an axis that many values follow (rows of an image), a
+block is a matrix already; along the last axis a block of many rows is multiplied by the transposed
+band.
 
-The zeros outside the band are multiplied by samples that no window covers. 0 * nan is nan, so the
-caller must check that the result is finite.
+Blocks overlap and are narrow, so there are many small products, which numpy computes in one call on
+a batch of views. OpenBLAS multiplies small matrices without packing them first, which makes narrow
+ones fast: on one core, 24 samples by 16 outputs run at 50 billion multiply-adds per second in
+products of up to SMALL, and at 30 in larger ones.
+
+The zeros outside of the band are multiplied by samples that no window covers. 0 * nan is nan, so
+the caller must check that the result is finite.
 
 Source: a Toeplitz matrix for a block of a convolution, as in Burrus, "Block implementation of
 digital filters", 1971.
@@ -36,16 +39,16 @@ from convcli.engine.planning.tiles import ALONG, DOWN
 Matrix: TypeAlias = NDArray[Any]
 
 DEEP = 128
-"""Rows in a product along the last axis: fewer run slower, more leave the first-level cache."""
+"""Rows in a product along the last axis: fewer are slower, more exceed the first-level cache."""
 
 STREAMS, PAGE = 32, 1 << 12
-"""The same if each row is written in a page of its own, at least PAGE bytes apart: a processor
-reads ahead in as many pages at a time. A pass to memory takes half as long over 24 or 32 rows as
-over 48 or 128; a pass to the cache does not differ."""
+"""The same if each row is written to a different page, at least PAGE bytes apart: a processor
+prefetches a limited number of pages at a time. A pass to memory takes half the time with 24 or 32
+rows as with 48 or 128; a pass to the cache does not differ."""
 
 FOLD = 15
-"""Blocks in a row that a long one is folded to, so that they are read one after the other; an odd
-number, or the rows would share places in the cache."""
+"""Blocks in one row when a long row is folded into many, so that blocks are read in order; an odd
+number, so that the rows do not compete for the same cache sets."""
 
 SMALL = 900_000
 """Multiply-adds of a product that OpenBLAS treats as small: it changes its algorithm at a million.
@@ -53,9 +56,7 @@ SMALL = 900_000
 
 
 class Cut(NamedTuple):
-    """A run of positions as `number` equal pieces, `step` apart; they overlap a little if they do
-    not divide it.
-    """
+    """A run of positions as `number` equal pieces, `step` apart, which may overlap."""
 
     number: int
     step: int
@@ -63,7 +64,7 @@ class Cut(NamedTuple):
 
 
 def cut(places: int, most: int) -> Cut:
-    """Cut a run of places into equal pieces of about `most`.
+    """Cut a run of positions into equal pieces of about `most`.
 
     >>> cut(4094, 1000)
     Cut(number=5, step=818, width=822)
@@ -80,20 +81,17 @@ def pieces(terms: int, longest: int) -> list[slice]:
 
 
 def unlike(values: int, itemsize: int) -> int:
-    """Return a row length of at least `values` that keeps the rows of a buffer out of each other's
-    places in the cache.
+    """Return a row length of at least `values` that distributes rows over the cache's sets.
 
-    Rows a multiple of 4 KiB apart share them, and a product that reads 16 such rows at once runs at
-    half its speed.
+    Rows a multiple of 4 KiB apart compete for the same sets, and a product that reads 16 such rows
+    at once runs at half its speed.
     """
     lines = -(-values * itemsize // 64)
     return (lines if lines % 2 else lines + 1) * 64 // itemsize
 
 
 def as_matrix(block: Matrix, shape: tuple[int, int, int]) -> Matrix:
-    """Return a block as (A, n, Z) whose rows a matrix product reads in place; a copy if its strides
-    do not allow it.
-    """
+    """Return a block as (A, n, Z), copied if a matrix product cannot read its rows in place."""
     merged = block.reshape(shape)
     item, size, row = merged.strides[0], merged.itemsize, merged.strides[1]
     fits = (
@@ -106,8 +104,7 @@ def as_matrix(block: Matrix, shape: tuple[int, int, int]) -> Matrix:
 
 
 def band(taps: Matrix, stride: int, dilation: int, outputs: int) -> Matrix:
-    """Return the matrix (outputs, samples) that maps a run of samples to its correlation with taps
-    (k,).
+    """Return the matrix (outputs, samples) that correlates a run of samples with taps (k,).
 
     >>> band(np.array([1, 2, 3]), 1, 1, 3)
     array([[1, 2, 3, 0, 0],
@@ -123,8 +120,9 @@ def band(taps: Matrix, stride: int, dilation: int, outputs: int) -> Matrix:
 
 
 def down_blocks(outputs: int) -> list[tuple[int, int, int]]:
-    """Cut outputs down an axis into equal blocks and a last one of fewer: (first output, blocks,
-    outputs of each).
+    """Cut outputs into blocks of DOWN and a smaller last one.
+
+    Return, for each size of block: (first output, number of blocks, outputs per block).
 
     >>> down_blocks(10), down_blocks(3)
     ([(0, 2, 4), (8, 1, 2)], [(0, 1, 3)])
@@ -134,15 +132,14 @@ def down_blocks(outputs: int) -> list[tuple[int, int, int]]:
 
 
 class Phase(NamedTuple):
-    """Every n-th sample and output of an axis, on which it has no dilation."""
+    """Every n-th sample and output of an axis, between which there is no dilation."""
 
     samples: slice
     outputs: slice
 
 
 def undilated(stride: int, dilation: int) -> tuple[int, list[Phase]]:
-    """Return the stride that is left in each phase of an axis, and the phases: their bands need no
-    zeros between taps.
+    """Return the phases of an axis, whose bands need no zeros between taps, and their stride.
 
     >>> undilated(2, 2)
     (1, [Phase(samples=slice(0, None, 2), outputs=slice(0, None, 1))])
@@ -154,16 +151,16 @@ def undilated(stride: int, dilation: int) -> tuple[int, list[Phase]]:
 
 
 class _Run(NamedTuple):
-    """Taps that one product adds in a row: their band, and the first sample that it meets."""
+    """Consecutive taps that one product adds: their band, and the index of its first sample."""
 
     matrix: Matrix
     first: int
 
 
 class Down:
-    """The band from the left, on blocks (samples, Z): for axes that many values follow.
+    """A band multiplied from the left to blocks (samples, Z), for axes that many values follow.
 
-    Fills out (A, m, Z) from x (A, n, Z). cuts: the runs of taps that are added in a row.
+    A call computes out (A, m, Z) from x (A, n, Z). cuts: the runs of taps that one product adds.
     """
 
     def __init__(self, taps: Matrix, stride: int, dilation: int, cuts: Sequence[slice]) -> None:
@@ -188,11 +185,10 @@ class Down:
 
 
 class Along:
-    """The band from the right, on rows whose every value is a sample: for axes that few values
-    follow.
+    """A band multiplied from the right to rows of samples, for axes that few values follow.
 
-    Fills out (A, m, Z) from x (A, n, Z), both of whole rows; the band repeats each tap for the Z
-    values of a sample. cuts: as for Down.
+    A call computes out (A, m, Z) from x (A, n, Z), both with contiguous rows; the band repeats each
+    tap for the Z values of a sample. cuts: the runs of taps that one product adds.
     """
 
     def __init__(
@@ -216,9 +212,7 @@ class Along:
         pairwise_sum(self.runs, lambda run, share: self._slide(run, x, share), out)
 
     def _fold(self, x: Matrix, out: Matrix) -> bool:
-        """Compute a long row as many short ones that follow each other, and the rest; return False
-        if too short.
-        """
+        """Compute a long row as many short ones and a rest; return False if it is too short."""
         longest = max(len(run.matrix) for run in self.runs)
         each = (
             max(FOLD, -(-longest // (self.stride * self.width * self.outputs)) | 1) * self.outputs
@@ -229,8 +223,8 @@ class Along:
         for line, target in zip(x, out, strict=True):
             samples = each * self.stride
             value, item = line.strides[0], line.itemsize
-            behind = (len(line) - (rows - 1) * samples, self.width)
-            seen = as_strided(line, (rows, *behind), (samples * value, value, item))
+            shape = (rows, len(line) - (rows - 1) * samples, self.width)
+            seen = as_strided(line, shape, (samples * value, value, item))
             filled = as_strided(
                 target, (rows, each, self.width), (each * target.strides[0], *target.strides)
             )
@@ -272,17 +266,13 @@ class Along:
 
 
 def _blocks(x: Matrix, count: int, step: int, length: int) -> Matrix:
-    """Return blocks of rows that begin at every `step`-th row of x (A, n, Z): (A, count, length,
-    Z).
-    """
+    """Return blocks (A, count, length, Z), which begin at every `step`-th row of x (A, n, Z)."""
     item, row, value = x.strides
     return as_strided(x, (len(x), count, length, x.shape[2]), (item, step * row, row, value))
 
 
 def _across(matrix: Matrix, x: Matrix, out: Matrix) -> None:
-    """Fill out (A, count, B, Z) with matrix @ x (A, count, samples, Z), in columns that keep the
-    products small.
-    """
+    """Compute out (A, count, B, Z) = matrix @ x (A, count, samples, Z), in small products."""
     columns = cut(x.shape[3], max(SMALL // matrix.size, DEEP))
     if columns.number > 1:
         x, out = _columns(x, columns), _columns(out, columns)

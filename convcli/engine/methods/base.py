@@ -1,8 +1,7 @@
-"""What every method of computing a convolution answers: whether it can, at what cost, in what tiles
-and memory.
+"""The interface of a method: whether it can run, at what cost, and with what tiles and memory.
 
-The planner asks these questions of each method in `convcli.engine.methods` and compares the
-answers; the engine then calls `prepare`. A method knows of no other.
+The planner compares the estimates of the methods in `convcli.engine.methods`; the engine then
+calls `prepare` of the chosen one. Methods do not depend on each other.
 """
 
 from __future__ import annotations
@@ -24,45 +23,42 @@ from convcli.engine.planning.facts import (
 from convcli.options import itemsize
 
 TileFunction: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], None]
-"""Fills outputs (*items, *P, channels or O) from a padded block (*items, *rows, channels)."""
+"""Computes outputs (*items, *P, channels or O) from a padded block (*items, *rows, channels)."""
 
 
 class CostEstimate(NamedTuple):
-    """What a method would take on one core, in float32."""
+    """The estimated time of a method on one core, in float32."""
 
     nanoseconds: float
     account: str
-    """What the work is, in words."""
+    """The work in words, for reports."""
     drawback: str = ""
-    """Why `auto` never chooses it here, although it can run."""
+    """The reason why `auto` never chooses the method here, although it can run."""
 
 
 class Needs(NamedTuple):
     """Bytes that a method allocates besides a tile's padded block and sums."""
 
     shared: int
-    """By all threads together, such as the kernel in the form that it takes."""
+    """Bytes that all threads share, such as the prepared kernel."""
     per_thread: int
 
 
 class Method(ABC):
-    """One way to compute a convolution. The kernel is (*window), or a bank (O, *window, C/groups)."""
+    """One way to compute a convolution with a kernel (*window) or a bank (O, *window, C/groups)."""
 
     name: ClassVar[str]
-    """What --method and reports call it by; methods that share a name answer for different kernels.
-    """
+    """The name in --method and reports; methods of the same name are for different kernels."""
     worth_sharing: ClassVar[float] = 0.7e-3
-    """Predicted seconds from which its tiles are shared out over threads."""
+    """Predicted seconds from which several threads share its tiles."""
     pads_rows: ClassVar[bool] = False
-    """Whether its sums are rows that should begin with a line of the cache."""
+    """Whether the rows of its sums should be aligned to cache lines."""
     stores_down_rows: ClassVar[bool] = False
-    """Whether it writes a vector's values of many rows at a time, and so takes twice as long if
-    lines are crossed.
-    """
+    """Whether it writes one vector of each of many rows: half as fast if rows are unaligned."""
 
     @abstractmethod
     def refusal(self, work: Work) -> str:
-        """Return why it cannot run, or nothing if it can."""
+        """Return the reason why it cannot run, or an empty string if it can."""
 
     @abstractmethod
     def cost(self, work: Work) -> CostEstimate:
@@ -70,22 +66,18 @@ class Method(ABC):
 
     @abstractmethod
     def tile(self, work: Work) -> tuple[int, ...]:
-        """Return how many items of the first batch axis, and outputs along each spatial axis, one
-        tile covers.
-        """
+        """Return a tile: items of the first batch axis, and outputs along each spatial axis."""
 
     @abstractmethod
     def memory(self, work: Work, tile: tuple[int, ...]) -> Needs:
-        """Return an upper bound of what `prepare` and the tile function allocate."""
+        """Return an upper bound of the bytes that `prepare` and the tile function allocate."""
 
     @abstractmethod
     def prepare(self, w: NDArray[Any], plan: TiledWork) -> TileFunction:
-        """Bring a kernel of any type into the form that tiles are computed from."""
+        """Return the function that computes tiles with a kernel of any type."""
 
     def accumulator(self, work: Work) -> str:
-        """Return the type of the sums: wide enough for the result, for exact integers, and for the
-        contract's error.
-        """
+        """Return the type of the sums, which depends on the result and on exact integers."""
         facts, dtype = work.facts, work.dtype
         wide = (
             "float64" in (dtype, result_dtype(facts.input_dtype))
@@ -98,9 +90,7 @@ class Method(ABC):
         return "float64" if wide or inexact else "float32"
 
     def precision(self, work: Work) -> PrecisionName | None:
-        """Return the type whose rounding bounds the error; None where sums are wider than the
-        result.
-        """
+        """Return the type whose rounding bounds the error; None if sums are wider."""
         return precision_of(self.accumulator(work), work.dtype)
 
     def itemsize(self, work: Work) -> int:
@@ -108,25 +98,21 @@ class Method(ABC):
         return itemsize(self.accumulator(work))
 
     def rounds_sums(self, work: Work) -> bool:
-        """Return whether its sums of whole numbers have a fraction, to be rounded away."""
+        """Return whether its sums of whole numbers have a fraction and must be rounded."""
         return False
 
     def spreads_nan(self, work: Work) -> bool:
-        """Return whether it multiplies samples that no window covers by zero, which leaves a NaN a
-        NaN.
-        """
+        """Return whether it multiplies samples outside of a window by zero, which spreads NaN."""
         return False
 
     def keeps_dtype(self, work: Work) -> bool:
-        """Return whether it takes blocks in the input's type, and converts while it copies."""
+        """Return whether it accepts blocks in the input's type, and converts while it copies."""
         return False
 
     def columns_are_rows(self, work: Work) -> bool:
-        """Return whether rows are computed column by column, so that their sides may be tiles of
-        their own.
-        """
+        """Return whether it treats the columns of a picture independently, so rows may be cut."""
         return False
 
     def rows_per_band(self, work: Work) -> int:
-        """Return how many rows are not finite together: if one is not, neither is the first."""
+        """Return the number of rows of a band: if one is not finite, neither is the first."""
         return 1

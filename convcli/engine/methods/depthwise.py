@@ -1,16 +1,15 @@
-"""A depthwise layer: every channel has a kernel of its own, so there is no sum over channels for a
-matrix product.
+"""A depthwise layer: every channel has its own kernel, so there is no matrix product.
 
-One tap meets all channels of a line at once, with the kernels' taps repeated for the length of the
-line::
+One tap is multiplied by all channels of a line at once, with the kernels' taps repeated for the
+length of the line::
 
-    line     a0 a1 a2  b0 b1 b2  c0 c1 c2 ..         three channels, interleaved
-    taps     w0 w1 w2  w0 w1 w2  w0 w1 w2 ..         each channel's own, repeated
+    line     a0 a1 a2  b0 b1 b2  c0 c1 c2 ..       three channels, interleaved
+    taps     w0 w1 w2  w0 w1 w2  w0 w1 w2 ..       each channel's own, repeated
 
-    sums  += line * taps                             then the next tap, with the line from its sample on
+    sums  += line * taps                           then the next tap, with the line from its sample
 
-All taps are one call that multiplies and adds in one pass. Only samples under a window take part,
-so a NaN reaches just the outputs that cover it.
+One call multiplies and adds all taps in one pass. Only samples in a window are used, so a NaN
+changes only the outputs whose windows cover it.
 """
 
 from __future__ import annotations
@@ -69,13 +68,11 @@ class Depthwise(Method):
         *before, last = work.axes
         channels, size = work.facts.channels, self.itemsize(work)
 
-        # A line of outputs, and where they are not side by side, of the samples under every tap
-        # along it.
+        # A line of outputs, and with a stride, of the samples under every tap along it.
         line = work.lead(tile) * line_places(channels, last.out) * channels
         lines = samples_under(before, tile[1:-1]) * last.k * line if last.stride > 1 else 0
 
-        # The taps are repeated along a line; sums that wait for others are of one line in each row
-        # of the tile.
+        # The taps are repeated along a line; pending sums have one line in each row of the tile.
         taps = work.terms * max(LINE, channels) * 2
         runs = -(-work.terms // -(-stretch_of(work.terms, self.precision(work)) // 2))
         waiting = pending_sums(runs) * math.prod(tile[1:-1]) * line
@@ -89,7 +86,7 @@ METHOD = Depthwise()
 
 
 class _Depthwise:
-    """The kernels (C, *window), their taps repeated along a line."""
+    """The kernels (C, *window), with their taps repeated along a line."""
 
     def __init__(self, w: NDArray[Any], plan: TiledWork) -> None:
         self.axes, dims, self.scratch = plan.axes, len(plan.axes), Scratch()
@@ -100,7 +97,7 @@ class _Depthwise:
         self.window = list(range(self.channel + 1, self.channel + 1 + dims))
 
     def __call__(self, block: NDArray[Any], out: NDArray[Any]) -> None:
-        """Fill a tile: outputs (*items, *P, C) from a block (*items, *S, C)."""
+        """Compute a tile: outputs (*items, *P, C) from a block (*items, *S, C)."""
         block = np.ascontiguousarray(block)
         sizes = out.shape[-1 - len(self.axes) : -1]
         for part in pieces(sizes[-1], self.most):
@@ -111,13 +108,12 @@ class _Depthwise:
             )
 
     def _seen(self, block: NDArray[Any], sizes: tuple[int, ...], part: slice) -> NDArray[Any]:
-        """Return the samples under all taps for a part of the lines: (*items, *P but the last,
-        *window, places * C).
+        """Return the samples under all taps for a part of the lines.
 
-        A view of the block if the places follow each other; with a stride they are copied for every
-        tap of a line.
+        Their shape is (*items, *P without the last, *window, places * C). They are a view of the
+        block if the positions are contiguous; with a stride, copies for every tap along a line.
         """
-        # Under each tap along a line: (*items, *S but the last, k, places, C).
+        # The samples under each tap along a line: (*items, *S without the last, k, places, C).
         *before, last = self.axes
         lines = np.moveaxis(windows(block, (last,), sizes[-1:])[..., part, :, :], -2, -3)
         if last.stride > 1:
@@ -125,7 +121,7 @@ class _Depthwise:
             dense[...] = lines
             lines = dense
 
-        # The same for all outputs along the other axes, with places and channels as one axis.
+        # The same for all outputs along the other axes, with positions and channels as one axis.
         first = lines.ndim - 2 - len(self.axes)
         items, steps = lines.strides[:first], lines.strides[first:-3]
         view = Strided(
@@ -146,7 +142,7 @@ class _Depthwise:
         return as_strided(lines, view.shape, view.strides, writeable=False)
 
     def _fill(self, seen: NDArray[Any], cut: Box, out: NDArray[Any]) -> None:
-        """Fill out (*lead, channel) with the sum over some taps of seen (*lead, *window, channel)."""
+        """Compute out (*lead, channel): the sum of some taps of seen (*lead, *window, channel)."""
         under: tuple[Any, ...] = (..., *cut, slice(None))
         taps, window, channel = self.taps[(*cut, slice(out.shape[-1]))], self.window, self.channel
         np.einsum(

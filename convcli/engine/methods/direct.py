@@ -1,15 +1,15 @@
 """The sum over taps: the readable reference that every other method is tested against.
 
-Each output is, literally, `y[p] = sum over taps t of w[t] * x[stride*p + dilation*t]`. Turned
-inside out, one tap at a time meets all outputs at once, and the samples it meets are a strided view
-of the input::
+Each output is by definition `y[p] = sum over taps t of w[t] * x[stride*p + dilation*t]`. The outer
+loop is over taps: one tap is multiplied by its samples for all outputs, which are a strided view of
+the input::
 
     taps  w0 w1 w2        y[0:4]  = w0 * x[0:4]
     input a b c d e f     y[0:4] += w1 * x[1:5]
                           y[0:4] += w2 * x[2:6]
 
-A layer has one such term for each tap and channel. Every tap takes part, zeros too: a NaN under a
-zero tap is a NaN, by the definition.
+A layer has one such term for each tap and channel. Zero taps are included: by the definition, a NaN
+under a zero tap results in NaN.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ TAP = 0.32
 """
 
 BROADCAST = 5.6
-"""Nanoseconds more for one sample that meets all kernels of its group."""
+"""Additional nanoseconds for one sample that is multiplied by all kernels of its group."""
 
 
 class Direct(Method):
-    """The sum over taps, tap by tap: it runs whatever there is."""
+    """The sum over taps, tap by tap: it can compute every convolution."""
 
     name = "direct"
 
@@ -90,14 +90,13 @@ METHOD = Direct()
 
 
 class Term(NamedTuple):
-    """One tap's share of every output, or one channel's of a tap: the channels it meets, and with
-    what weight.
-    """
+    """A term of every output's sum: a tap, or one channel of a tap, with its weight."""
 
     tap: tuple[int, ...]
     channels: slice
+    """The input channels that are multiplied by the weight."""
     weight: NDArray[Any]
-    """One number for all channels, or (groups, O / groups) for the same channel of every group."""
+    """One number for all channels, or (groups, O / groups) for one channel of every group."""
 
 
 def _kernel_terms(w: NDArray[Any]) -> list[Term]:

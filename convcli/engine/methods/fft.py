@@ -1,9 +1,8 @@
-"""Convolution as a product of spectra, tile by tile (overlap-save): for kernels too large for sums
-over their taps.
+"""Convolution of large kernels as a product of spectra, tile by tile (overlap-save).
 
-A tile of T samples and the kernel are transformed, multiplied, and transformed back. That is a
-circular correlation: the last k - 1 outputs of a tile wrap around into its beginning and are left
-out, so tiles overlap by so many samples::
+A tile of T samples and the kernel are transformed, multiplied, and transformed back. The result is
+a circular correlation: the last k - 1 outputs of a tile wrap around to its beginning and are
+dropped, so tiles overlap by k - 1 samples::
 
     samples     |<------- T ------->|                     the cost of a sample does not depend on k,
                             |<------- T ------->|         but T - k + 1 of T outputs are of use
@@ -11,10 +10,10 @@ out, so tiles overlap by so many samples::
                             |= = = = = =|. . . .|
 
 Several tiles are transformed in one call. A NaN spreads over its tile, so the caller must check
-that the result is finite. The error is a few roundings for each doubling of T, of the root mean
-square of the tile rather than of its largest value, and spread over the outputs of the tile.
-Source: Stockham, "High-speed convolution and correlation", 1966; the error: Higham, "Accuracy and
-Stability of Numerical Algorithms", 2002, section 24.1.
+that the result is finite. The error is a few roundings, of the root mean square of the tile, for
+each doubling of T, and affects all outputs of the tile. Source: Stockham, "High-speed convolution
+and correlation", 1966; the error: Higham, "Accuracy and Stability of Numerical Algorithms", 2002,
+section 24.1.
 """
 
 from __future__ import annotations
@@ -39,50 +38,45 @@ TRANSFORM = 0.7
 """Nanoseconds of one sample through a transform along one axis, one way."""
 
 MOVE = 6.4
-"""Nanoseconds of one sample into a tile, and its product and its output out of it."""
+"""Nanoseconds to copy one sample into a tile, to multiply it, and to copy its output."""
 
 LARGEST = 1 << 22
-"""Samples of a tile whose transform keeps to tens of megabytes: a kernel that reaches further is
-not transformed.
-"""
+"""Most samples of a tile, for a transform of tens of megabytes; larger kernels are refused."""
 
 BATCH = 1 << 18
-"""Samples of the tiles that are transformed in one call: 1 MiB of float32, and as much for their
-spectra.
-"""
+"""Samples of the tiles that are transformed in one call: 1 MiB of float32, and the same for their
+spectra."""
 
 ROW_SAMPLES = 1 << 20
-"""Samples of a row of such tiles, about: 4 MiB of float32."""
+"""Approximate samples of a row of such tiles: 4 MiB of float32."""
 
 LENGTHS = tuple(n << power for power in range(2, 24) for n in (2, 3))
 """Lengths of a transform: products of small primes, which are fast."""
 
 EDGES = {1: (1 << 13, 1 << 14), 2: (128, 512), 3: (32, 96)}
-"""The tile's shortest and longest edge, by dimensions: shorter ones cost more in calls, longer ones
-leave the cache.
-"""
+"""The shortest and longest edge of a tile, by dimensions: shorter ones need more calls, longer ones
+exceed the cache."""
 
 ERROR = 1e-14
-"""The error of a float64 transform as a share of sum|w| * max|x|; whole numbers are rounded to
-exact.
-"""
+"""Error of a float64 transform as a share of sum|w| * max|x|. It limits the whole numbers whose
+rounded sums are exact."""
 
 NORM: Final = "ortho"
-"""Scales by the root of T both ways. numpy runs a transform that it need not scale in long double,
-at a seventh of the speed (2.4)."""
+"""Scales by the root of T in both directions. numpy 2.4 computes an unscaled transform in long
+double, at a seventh of the speed."""
 
 
 class Fft(Method):
-    """Overlap-save: one kernel's spectrum times those of tiles of the input."""
+    """Overlap-save: the kernel's spectrum times the spectra of tiles of the input."""
 
     name = "fft"
 
     def refusal(self, work: Work) -> str:
         if work.facts.filters is not None:
-            return "a bank's kernels have a spectrum each"
+            return "a bank has many kernels, each with its own spectrum"
         rounded = work.facts.integral is not None and work.facts.integral >= 0.25 / ERROR
         if rounded and not work.facts.exact:
-            return "whole numbers as large as these would not come out exact"
+            return "whole numbers as large as these would not be exact"
         size = fft_tile(work.axes)
         if math.prod(size) > LARGEST:
             return f"a tile of {'x'.join(map(str, size))} is too large to transform"
@@ -97,12 +91,13 @@ class Fft(Method):
         samples = math.prod(work.facts.batch) * work.facts.channels * tiles * math.prod(size)
         return CostEstimate(
             CALL + math.prod(size) * 50 + samples * (2 * len(work.axes) * TRANSFORM + MOVE),
-            f"spectra of tiles of {'x'.join(map(str, size))}, whatever the kernel's size",
+            f"spectra of tiles of {'x'.join(map(str, size))}, for any kernel size",
         )
 
     def tile(self, work: Work) -> tuple[int, ...]:
-        """Return a row of transforms, or as much of it as ROW_SAMPLES; of signals, as many as are
-        batched.
+        """Return the outputs of a row of transforms of about ROW_SAMPLES samples.
+
+        For signals it is a batch of transforms.
         """
         facts, axes = work.facts, work.axes
         size = fft_tile(axes)
@@ -116,13 +111,10 @@ class Fft(Method):
             rows = min(steps[0] * batched, axes[0].out)
             return several_items(facts, batched if rows == axes[0].out else 1), rows
 
-        # Otherwise one tile along the first axis, whole axes between, and several tiles along the
-        # last.
-        rows, between, last = (
-            min(steps[0], axes[0].out),
-            [axis.out for axis in axes[1:-1]],
-            axes[-1],
-        )
+        # Otherwise one tile along the first axis, whole middle axes, several tiles along the last.
+        rows = min(steps[0], axes[0].out)
+        between = [axis.out for axis in axes[1:-1]]
+        last = axes[-1]
         across = size[0] * samples_under(axes[1:-1], between) * size[-1] * facts.channels
         width = min(steps[-1] * max(ROW_SAMPLES // across, 1), last.out)
         fits = (rows, width) == (axes[0].out, last.out)
@@ -141,11 +133,11 @@ class Fft(Method):
         return _Overlapping(w, plan)
 
     def accumulator(self, work: Work) -> str:
-        """A float32 transform errs by up to 1.1e-6 of the root of sum w^2 times max|x|: too much
-        for a few terms.
+        """Return float64 for few terms, for which the error of float32 is too large.
 
-        That was measured over 16 million outputs of the worst input found, random signs under a
-        single tap.
+        A float32 transform has an error of up to 1.1e-6 * sqrt(sum w^2) * max|x|, measured over 16
+        million outputs of the worst input found: random signs with a kernel of a single nonzero
+        tap.
         """
         return "float64" if work.terms <= FEW_TERMS else super().accumulator(work)
 
@@ -163,8 +155,7 @@ METHOD = Fft()
 
 
 def fft_tile(axes: tuple[Axis, ...]) -> tuple[int, ...]:
-    """Return the tile of a transform along each axis: the length for which all of its tiles take
-    the least work.
+    """Return the length of a transform along each axis, for which all tiles together are fastest.
 
     >>> fft_tile((Axis(4096, 31), Axis(4096, 31)))
     (256, 256)
@@ -252,9 +243,7 @@ class _Overlapping:
         np.fft.irfft(spectra, self.size[-1], out=tiles, norm=NORM)
 
     def _keep(self, tile: NDArray[Any], begin: tuple[int, ...], out: NDArray[Any]) -> None:
-        """Copy the outputs of a tile that do not wrap around, at the positions that the strides
-        stop at.
-        """
+        """Copy the outputs of a tile that do not wrap around, at the positions of the stride."""
         kept, places = zip(
             *(
                 _stops(first, step, axis, count)
@@ -268,7 +257,7 @@ class _Overlapping:
 
 
 def _gather(samples: NDArray[Any], begin: tuple[int, ...], tile: NDArray[Any]) -> None:
-    """Copy the samples from `begin` on into a tile; zeros where there are none."""
+    """Copy the samples from `begin` on into a tile, followed by zeros."""
     seen = samples[
         tuple(slice(first, first + size) for first, size in zip(begin, tile.shape, strict=True))
     ]
@@ -278,9 +267,7 @@ def _gather(samples: NDArray[Any], begin: tuple[int, ...], tile: NDArray[Any]) -
 
 
 def _stops(first: int, step: int, axis: Axis, count: int) -> tuple[slice, slice]:
-    """Return which of the `step` positions from `first` on are outputs, in the tile and in the
-    output.
-    """
+    """Return the outputs among `step` positions from `first`, as slices of tile and output."""
     start, stop = -(-first // axis.stride), min(-(-(first + step) // axis.stride), count)
     return slice(
         start * axis.stride - first, (stop - 1) * axis.stride - first + 1, axis.stride

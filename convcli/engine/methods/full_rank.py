@@ -1,9 +1,9 @@
-"""A kernel of any rank as one band: each row of samples is copied once for every tap along it,
-shifted.
+"""A kernel of any rank as one band matrix, over rows copied once for every tap along them.
 
-In rows stacked so, a window is a run of samples down a column, and the kernel, row after row, one
-line of taps that slides down by as many samples as a row has copies. So a full-rank kernel is a
-band from the left (here 3x3)::
+Each copy is shifted by one tap. In the stack of copies, a window is a run of samples down a column,
+and the kernel, row after row, is one line of taps. From one output to the next it moves down by the
+number of copies of a row. So a kernel of any rank is a band matrix, multiplied from the left (here
+3x3)::
 
     [ y row 0 ]   [ w00 w01 w02 w10 w11 w12 w20 w21 w22  .   .   .  ]   [ x row 0            ]
     [ y row 1 ] = [  .   .   .  w00 w01 w02 w10 w11 w12 w20 w21 w22 ] @ [ x row 0, one on    ]
@@ -11,13 +11,13 @@ band from the left (here 3x3)::
                                                                         [ x row 1            ]
                                                                         [ ..                 ]
 
-A copy costs less than the arithmetic of its taps, and keeps only what the outputs need: it takes
-care of stride and dilation along the rows, and channels and inner axes are flat in it. The copies
-stay in the cache: a tile is computed panel by panel, of few rows and many columns, for products
-that wait for memory run at half their speed. Large kernels are cut into pieces, whose results are
-added: so that no sum rounds too often, and that panels are not too slim.
+A copy takes less time than the arithmetic of its taps, and contains only the samples that the
+outputs need: it resolves stride and dilation along the rows, and joins channels and inner axes. The
+copies fit the cache: a tile is computed panel by panel, of few rows and many columns, because
+products that wait for memory run at half their speed. Large kernels are cut into pieces, whose
+results are added, which limits the rounding error and keeps panels wide.
 
-Views have the axes, in this order::
+The axes of the views, in order::
 
     samples   (item, row, place) where a panel starts | items, samples, *copies, places, *inner
     stack                                               items, samples, *copies, places, *inner
@@ -47,56 +47,53 @@ from convcli.engine.planning.tiles import DOWN, ODD, TILES, WIDE, band_tile, eve
 from convcli.engine.threads import Scratch
 
 STEPPED = 1.0
-"""Nanoseconds more of one copy if the row is stepped through, for up to STEPPED_CHANNELS channels.
-"""
+"""Additional nanoseconds of one copy with a stride along the row, for up to STEPPED_CHANNELS
+channels."""
 
 STEPPED_CHANNELS = 8
 
 PIECE = 225
-"""Taps of a kernel that one product adds: a larger one is a sum of pieces."""
+"""Taps of a kernel that one product adds: a larger kernel is a sum of pieces."""
 
 FULL_TILE = (1 << 18, 3 << 19)
-"""Outputs in a tile, if it leaves twice TILES of them, and the most: 6 MiB of float32. Over smaller
-tiles two threads took a tenth longer: while one makes the views of a tile, the other waits for the
-interpreter."""
+"""Outputs in a tile, if there are then twice TILES of them, and the most: 6 MiB of float32. With
+smaller tiles two threads took a tenth longer: while one creates the views of a tile, the other
+waits for the interpreter."""
 
 AMPLE = 1 << 25
-"""Multiply-adds of such a tile that are enough even if its outputs are fewer."""
+"""Multiply-adds that are enough for such a tile, even if it has fewer outputs."""
 
 FEW_TAPS = 128
-"""Taps of a kernel up to which it is rarely taken in pieces, whose sums wait for each other:
-beyond, tiles are half as large."""
+"""Taps up to which a kernel rarely has pieces, whose pending sums take memory; tiles of larger
+kernels are half the size."""
 
 FULL_SEEN = 1 << 18
-"""Samples that such a tile may see besides as many as it has outputs."""
+"""Samples that such a tile may cover in addition to the number of its outputs."""
 
 PANEL_VALUES = 1 << 18
-"""Values of the stacked copies of a panel: 1 MiB of float32, in a second-level cache."""
+"""Values of the stacked copies of a panel: 1 MiB of float32, which fits a second-level cache."""
 
 PANEL_ROWS = 32
-"""Outputs in a column of a panel, if that leaves it a row to be cut: few, so that its rows are
-long, for a processor reads ahead along a row; fewer would copy more of the rows that several panels
-see."""
+"""Outputs in a column of a panel, if its rows have to be cut. A few long rows are best, because a
+processor prefetches along a row; with fewer, more rows are copied for several panels."""
 
 WHOLE_PANELS = 4
-"""Panels in a column of a tile from which it has as many rows as they fill: fewer may overlap
-instead.
-"""
+"""Panels in a column of a tile from which its rows are a multiple of the panels'; fewer panels may
+overlap instead."""
 
 PANEL_WIDTH = 64
-"""Values in its row, at least: slimmer products are slow."""
+"""Least values in a row of a panel: narrower products are slow."""
 
 FEW_CHANNELS = 6
-"""Channels that are copied one by one under a stride: runs of so few samples take two to three
-times as long.
-"""
+"""Channels up to which a copy with a stride is made channel by channel: copying runs of 6 or fewer
+samples takes two to three times as long."""
 
 
 class FullRank(Method):
     """One kernel as a band matrix over stacked rows, panel by panel."""
 
     name = "gemm"
-    worth_sharing = 2.6e-3  # many short calls, between which threads wait for the interpreter
+    worth_sharing = 2.6e-3  # between its many short calls threads wait for the interpreter
     pads_rows = True
 
     def refusal(self, work: Work) -> str:
@@ -104,14 +101,15 @@ class FullRank(Method):
 
     def cost(self, work: Work) -> CostEstimate:
         axes, taps, copies = work.axes, work.terms, math.prod(work.facts.window[1:])
-        account = f"{taps} taps as one band, over rows that stand {copies} times"
+        rows = "once" if copies == 1 else f"{copies} times"
+        account = f"{taps} taps as one band, over rows copied {rows}"
         stepped = len(axes) > 1 and axes[-1].stride > 1
         gather = GATHER + (STEPPED / -(-work.facts.channels // STEPPED_CHANNELS) if stepped else 0)
         piece = copies * ((DOWN - 1) * axes[0].stride * MAC + gather) + TOUCH
         each = taps * MAC + -(-taps // PIECE) * piece
         if len(axes) == 1 and work.facts.channels < WIDE:
             return CostEstimate(
-                work.outputs * 100 * each, account, "a signal's band goes along it: separable"
+                work.outputs * 100 * each, account, "for a signal, separable is faster"
             )
         return CostEstimate(CALL + work.outputs * each, account)
 
@@ -142,8 +140,8 @@ class FullRank(Method):
             left = max(left // k, 1)
         bands = DOWN * (work.terms + DOWN * number * copies * first.stride)
 
-        # The stacked copies of a panel, the sums of pieces, and the samples if their items have to
-        # be merged.
+        # The stacked copies of a panel, the pending sums of pieces, and a copy of the samples if
+        # their batch axes have to be merged.
         places, *inner = (*tile[2:], 1)[: max(len(rest), 1)]
         each = math.prod(inner) * work.facts.channels
         whole = Panel(work.lead(tile), tile[1], places)
@@ -180,7 +178,7 @@ METHOD = FullRank()
 
 
 class Panel(NamedTuple):
-    """What is computed at a time: so many items, and outputs along the first two axes."""
+    """The part of a tile computed at a time: items, and outputs along the first two axes."""
 
     items: int
     rows: int
@@ -188,10 +186,9 @@ class Panel(NamedTuple):
 
 
 def panel(sizes: Panel, values: int, copies: int, k: int, stride: int) -> Panel:
-    """Cut a tile of such sizes into equal panels, of which the last ones may overlap the ones
-    before.
+    """Return the size of equal panels of a tile; the last ones may overlap the previous ones.
 
-    values: behind a place. copies: of a row in the stack. k: taps down the rows.
+    values: contiguous values per place. copies: of a row in the stack. k: taps down the rows.
 
     >>> panel(Panel(1, 256, 4094), 1, copies=3, k=3, stride=1)
     Panel(items=1, rows=32, places=2047)
@@ -211,14 +208,12 @@ def panel(sizes: Panel, values: int, copies: int, k: int, stride: int) -> Panel:
 
 
 def stacked_taps(k: int, stride: int) -> int:
-    """Return how many copies of a panel's rows, one for each tap along them, fit, under k taps down
-    the rows.
-    """
+    """Return how many copies of each row fit in a panel's stack, for k taps down the rows."""
     return max(PANEL_VALUES // (((PANEL_ROWS - 1) * stride + k) * PANEL_WIDTH), 1)
 
 
 class _Piece(NamedTuple):
-    """Some taps of the kernel, and the band that they make down the stacked rows."""
+    """Some taps of the kernel, and their band down the stacked rows."""
 
     box: Box
     k: int
@@ -234,11 +229,11 @@ class _Piece(NamedTuple):
 
 
 class _Product(NamedTuple):
-    """Blocks of outputs that one call fills: all of a panel's, but for a last one of fewer rows."""
+    """Blocks of outputs that one call computes: all of a panel, or a last one of fewer rows."""
 
     band: Matrix
     stacked: Strided
-    """The rows of the stack that they meet."""
+    """The rows of the stack under the band."""
     row: int
     """The first row of outputs."""
     filled: Strided
@@ -246,25 +241,24 @@ class _Product(NamedTuple):
 
 
 class _PanelCut(NamedTuple):
-    """How tiles of one shape are cut into panels.
+    """The panels of tiles of one shape, and the views for their computation.
 
-    It is kept from tile to tile, for making views takes longer than it seems: meanwhile the other
-    threads wait for the interpreter.
+    It is cached from tile to tile: other threads wait for the interpreter while one creates views.
     """
 
     starts: list[tuple[int, ...]]
-    """Where panels start: the item, the row and the place."""
+    """The item, the row and the place where each panel starts."""
     samples: Strided
-    """Of the tile: (*starts, items, samples, *copies, places, *inner)."""
+    """View of the tile: (*starts, items, samples, *copies, places, *inner)."""
     stack: tuple[int, int]
-    """Stacked rows of a panel, and values of one with its padding."""
+    """Stacked rows of a panel, and values of one row including its padding."""
     copied: Strided
-    """Of the stack: (items, samples, *copies, places, *inner)."""
+    """View of the stack: (items, samples, *copies, places, *inner)."""
     products: list[_Product]
 
 
 class _StackedBands:
-    """A kernel (rows, *rest) in pieces, each a band down stacked rows."""
+    """A kernel (rows, *rest) as pieces, each a band down stacked rows."""
 
     def __init__(self, w: Matrix, plan: TiledWork) -> None:
         self.dtype, self.scratch = w.dtype, Scratch()
@@ -292,15 +286,17 @@ class _StackedBands:
                 pairwise_sum(range(len(self.pieces)), partial(self._fill, seen), target)
 
     def _merged(self, array: Matrix, lead: int) -> Matrix:
-        """Return (*items, n, *rest, channels) as (A, n, *rest, channels); a signal has one place
-        along the rows.
+        """Return (*items, n, *rest, channels) as (A, n, *rest, channels).
+
+        For a signal, rest is an axis of length 1.
         """
         rest = array.shape[lead + 1 :]
         return array.reshape(-1, array.shape[lead], *(rest if self.rest else (1, *rest)))
 
     def _fill(self, x: Matrix, number: int, out: Matrix) -> None:
-        """Fill out (A, m, *rest, channels) with one piece's sums over x (A, n, *rest, channels),
-        panel by panel.
+        """Compute one piece's sums, panel by panel.
+
+        x: (A, n, *rest, channels); out: (A, m, *rest, channels).
         """
         piece = self.pieces[number]
         key = (number, *x.strides, *out.shape, *out.strides)
@@ -340,7 +336,7 @@ class _StackedBands:
     def _cut(
         self, piece: _Piece, x: tuple[int, ...], shape: tuple[int, ...], out: tuple[int, ...]
     ) -> _PanelCut:
-        """Cut outputs of a shape and of strides `out`, over samples of strides `x`, into panels."""
+        """Cut outputs of a shape into panels; x and out: the strides of samples and outputs."""
         sizes, inner = Panel(*shape[:3]), shape[3:]
         part = panel(sizes, math.prod(inner), piece.every, piece.k, self.stride)
         samples, values = (part.rows - 1) * self.stride + piece.k, part.places * math.prod(inner)
@@ -355,7 +351,7 @@ class _StackedBands:
         if self.rest:
             along = [axis.stride * step for axis, step in zip(self.rest, along, strict=True)]
 
-        # The stack holds, for each row of samples, all its copies, and each of them flat.
+        # The stack contains all copies of the first row of samples, then of the next.
         line = stack[1] * size
         lines = [math.prod(piece.copies[axis:]) * line for axis in range(len(piece.copies) + 1)]
         values_behind = [math.prod(inner[axis:]) * size for axis in range(len(inner) + 1)]
@@ -380,8 +376,9 @@ class _StackedBands:
         line: int,
         out: tuple[int, ...],
     ) -> Iterator[_Product]:
-        """Yield the calls for a panel of so many values in a row. line: bytes of a stacked row;
-        out: the strides.
+        """Yield the products of a panel.
+
+        values: in a row of outputs; line: bytes of a stacked row; out: the strides of the outputs.
         """
         size, every = self.dtype.itemsize, piece.every * self.stride
         item, row, place = out[:3]
@@ -403,9 +400,7 @@ class _StackedBands:
             )
 
     def _channels(self, filled: Matrix, panels: Matrix) -> Iterator[tuple[Matrix, Matrix]]:
-        """Yield what is copied where: channel by channel if numpy would otherwise copy a few
-        channels at a time.
-        """
+        """Yield pairs of (target, source) to copy: per channel if there are few under a stride."""
         channels = filled.shape[-1]
         if not self.rest or self.rest[-1].stride == 1 or channels > FEW_CHANNELS:
             yield filled, panels
@@ -415,8 +410,7 @@ class _StackedBands:
 
 
 def _boxes(window: tuple[int, ...], copies: int, longest: int) -> list[Box]:
-    """Cut a kernel into few pieces: at most `longest` taps in each, at most `copies` of them in a
-    row.
+    """Cut a kernel into few pieces of at most `longest` taps, at most `copies` of them in a row.
 
     >>> _boxes((3, 5), 5, 11)
     [(slice(0, 1, None), slice(0, 5, None)), (slice(1, 3, None), slice(0, 5, None))]
@@ -431,7 +425,7 @@ def _boxes(window: tuple[int, ...], copies: int, longest: int) -> list[Box]:
 
 
 def _starts(size: int, length: int) -> list[int]:
-    """Return where pieces of a run start, all of one length: the last may overlap the one before.
+    """Return where pieces of equal length start; the last may overlap the previous one.
 
     >>> _starts(10, 4)
     [0, 4, 6]

@@ -1,29 +1,28 @@
-"""A layer as matrix products: each output's window is a row, each kernel a column, and a product
-gives every sum::
+"""A layer as matrix products: each output's window is a row, and each kernel a column::
 
       windows (P, K*C)      kernels (K*C, O)      outputs (P, O)
     [ x0 x1 x2 ]             [ w0 ]                [ y0 ]
     [ x1 x2 x3 ]      @      [ w1 ]        =       [ y1 ]
     [ x2 x3 x4 ]             [ w2 ]                [ y2 ]
 
-In general the windows are copied out, a boxful at a time (im2col). With stride 1 they are read in
-place: a row of a window is one run of samples, and the next window's begins one sample later. Rows
-of a matrix may not overlap, so every R-th window is taken together, R being the width of a window
+In general the windows are copied, some at a time (im2col). With stride 1 they are read in place: a
+row of a window is one run of samples, and that of the next window begins one sample later. Rows of
+a matrix must not overlap, so a matrix contains every R-th window, where R is the width of a window
 (here 3)::
 
     samples    a b c d e f g h i ..        phase 0    a b c | d e f | g h i        outputs 0 3 6
                                            phase 1    b c d | e f g | ..           outputs 1 4 ..
                                            phase 2    c d e | f g h | ..           outputs 2 5 ..
 
-The lines of an image follow each other in memory, and all of a box's are multiplied as one: the few
-windows that stretch from the end of a line to the beginning of the next are computed too, and left
-out. So each row of the kernel has products of its own, and the shares of all rows are added up.
+The lines of an image are contiguous in memory, and all lines of a box are multiplied as one: the
+few windows that extend from the end of a line to the beginning of the next are computed too, and
+dropped. So each row of the kernel has its own products, and the shares of all rows are added.
 
 Long phases are cut into blocks, and windows that do not overlap are one phase. A product adds its
-terms one after the other, with a rounding each, so long runs are cut into stretches. All stretches,
-phases, blocks and rows of the kernel are products of one call: between calls the threads wait for
-the interpreter. Groups of few channels are bundled, with zeros for the channels that a kernel does
-not see.
+terms one after the other, with one rounding each, so long runs are cut into stretches. One call
+computes the products of all stretches, phases, blocks and rows of the kernel, because between calls
+the threads wait for the interpreter. Groups of few channels are bundled, with zeros for the
+channels of a bundle that a kernel does not sum over.
 
 Source: Chellapilla, Puri and Simard, "High performance convolutional neural networks for document
 processing", 2006.
@@ -52,22 +51,20 @@ from convcli.limits import threads
 from convcli.shapes.axis import Axis
 
 WINDOW = 0.2
-"""Nanoseconds of one sample of a window copied out as a row."""
+"""Nanoseconds per sample to copy a window to a row."""
 
 WINDOW_RUN = 5.0
-"""Nanoseconds more of a run of such samples."""
+"""Additional nanoseconds per run of contiguous samples."""
 
 WORTH_SHARING = 1 << 18
-"""Taps of a group whose copying into columns is shared out over the threads: a third of a
-millisecond.
-"""
+"""Taps of a group from which several threads copy them to columns: a third of a millisecond."""
 
 TRANSPOSED = 8
-"""Stretches that are copied into columns at a time: some hundred kilobytes, and few calls."""
+"""Stretches that are copied to columns at a time: some hundred kilobytes, in few calls."""
 
 FEW_PLACES = 256
-"""Outputs of each kernel up to which it is read in place: products are a third slower so, and
-copying one tap takes as long as that third of so many multiply-adds."""
+"""Outputs per kernel up to which its taps are read in place. Products are then a third slower, and
+copying one tap takes as long as that third of 256 multiply-adds."""
 
 
 class Gemm(Method):
@@ -78,21 +75,20 @@ class Gemm(Method):
     def refusal(self, work: Work) -> str:
         if work.facts.filters is None:
             return "one kernel for every channel"
-        return "every channel has a kernel of its own" if work.is_depthwise else ""
+        return "every channel has its own kernel" if work.is_depthwise else ""
 
     def cost(self, work: Work) -> CostEstimate:
         blocking = self._blocking(work, "float32")
-        account = (
-            f"{blocking.terms} terms for each of {work.facts.filters} kernels: a matrix product over "
-            + ("windows where they lie" if blocking.in_place else "gathered windows")
-        )
+        rows = "windows read in place" if blocking.in_place else "copied windows"
+        terms = f"{blocking.terms} terms for each of {work.facts.filters} kernels"
+        account = f"{terms}: a matrix product over {rows}"
         each = (
             blocking.terms * MAC * (1 + 8 / blocking.columns)
             + GATHER * blocking.terms / blocking.longest
         )
-        rows = work.outputs / blocking.filters * blocking.terms
+        samples = work.outputs / blocking.filters * blocking.terms
         copied = 0.0 if blocking.in_place else WINDOW + WINDOW_RUN / blocking.run
-        return CostEstimate(work.outputs * each + rows * copied, account)
+        return CostEstimate(work.outputs * each + samples * copied, account)
 
     def tile(self, work: Work) -> tuple[int, ...]:
         (batch, *between), first, rest = work.facts.batch, work.sizes[0], layer_rest(work)
@@ -133,9 +129,7 @@ METHOD = Gemm()
 
 
 def _bundle(w: NDArray[Any], blocking: GemmBlocking) -> NDArray[Any]:
-    """Return kernels (O, *window, C/groups) over all channels of a bundle of groups, with zeros for
-    other groups'.
-    """
+    """Return kernels (O, *window, C/groups) widened to all channels of a bundle, with zeros."""
     if blocking.bundled == 1:
         return w
     parts = w.reshape(blocking.groups, blocking.bundled, -1, *w.shape[1:])
@@ -146,28 +140,26 @@ def _bundle(w: NDArray[Any], blocking: GemmBlocking) -> NDArray[Any]:
 
 
 class _Windows(NamedTuple):
-    """Where windows are in a flat buffer, counted in samples from the start of the first."""
+    """The positions of windows in a flat buffer, in samples."""
 
     number: int
     step: int
-    """From one window to the next."""
+    """Distance of consecutive windows."""
     phases: int
-    """How many windows in a row overlap: every so many can be the rows of one matrix."""
+    """Number of consecutive windows that overlap: a matrix contains every `phases`-th window."""
     run_steps: tuple[int, ...]
-    """From one run of a window to the next, along each axis of the kernel but the last."""
+    """Distance of consecutive runs of a window, along each axis of the kernel except the last."""
 
 
 class _Grid(NamedTuple):
-    """Windows of several lines that follow each other; of each line only the first ones are
-    outputs.
-    """
+    """Windows of consecutive lines; only the first windows of each line are outputs."""
 
     lines: int
     width: int
 
 
 class _Part(NamedTuple):
-    """What one call computes of a tile: a box of outputs, and the windows that make it."""
+    """The part of a tile that one call computes: a box of outputs, and their windows."""
 
     box: Box
     start: int
@@ -177,7 +169,7 @@ class _Part(NamedTuple):
 
 
 class _Product(NamedTuple):
-    """One matrix product: the taps, and where the samples and the shares are in their buffers."""
+    """One matrix product: the taps, and views of the buffers of the samples and of the shares."""
 
     columns: NDArray[Any]
     samples: Strided
@@ -185,14 +177,13 @@ class _Product(NamedTuple):
 
 
 class _Pass(NamedTuple):
-    """Stretches of a window whose shares are added up in a row."""
+    """Stretches of a window whose shares are added in one run."""
 
     first: int
-    """The first sample of them."""
+    """Index of their first sample."""
     columns: list[NDArray[Any]]
-    """The kernels' taps there, (stretches, *leads, 1, 1, length, n): of equal stretches, and of a
-    shorter last one.
-    """
+    """The kernels' taps (stretches, *leads, 1, 1, length, n) of equal stretches, and of a shorter
+    last one."""
 
     @property
     def stretches(self) -> int:
@@ -200,19 +191,19 @@ class _Pass(NamedTuple):
 
 
 class _Kernels:
-    """Some of a bank's kernels, (n, *leads, run), cut into stretches: the columns of the products."""
+    """Some kernels of a bank, (n, *leads, run), cut into stretches as columns of the products."""
 
     def __init__(
         self, w: NDArray[Any], blocking: GemmBlocking, transposed: bool, scratch: Scratch
     ) -> None:
-        run, columns = w.shape[-1], _laid_columns if transposed else _columns
+        run, columns = w.shape[-1], _contiguous_columns if transposed else _columns
         self.scratch, self.leads = scratch, w.shape[1:-1]
         self.length = -(-run // -(-run // blocking.longest))
         self.passes: list[_Pass] = []
         self.products: dict[tuple[int, _Windows, tuple[int, ...]], list[_Product]] = {}
         together = max(blocking.shares // math.prod(self.leads), 1)
         for stretches in pieces(-(-run // self.length), together):
-            # All stretches of a pass are equal, but for a shorter one at the end of the run.
+            # All stretches of a pass are equal, except a shorter one at the end of the run.
             first, last = stretches.start * self.length, min(stretches.stop * self.length, run)
             end = last - (last - first) % self.length
             parts = [(start, stop) for start, stop in ((first, end), (end, last)) if start < stop]
@@ -224,9 +215,7 @@ class _Kernels:
     def __call__(
         self, flat: NDArray[Any], start: int, windows: _Windows, grid: _Grid, out: NDArray[Any]
     ) -> None:
-        """Fill out (*box, n) from the windows in flat samples, the first of which begins at
-        `start`.
-        """
+        """Compute out (*box, n) from the windows of flat samples; start: of the first window."""
         places, offset = math.prod(grid), start * flat.itemsize
         if len(self.passes) == 1:
             if self._fits(out, places):
@@ -242,7 +231,7 @@ class _Kernels:
         self._add_up(sums, grid, out)
 
     def _fits(self, out: NDArray[Any], places: int) -> bool:
-        """Return whether one product makes the outputs, and can write them where they belong."""
+        """Return whether one product computes the outputs, and can write them in place."""
         alone = self.passes[0].stretches * math.prod(self.leads) == 1
         return alone and out.size == places * out.shape[-1] and merges(out, 1)
 
@@ -255,7 +244,7 @@ class _Kernels:
         places: int,
         out: NDArray[Any],
     ) -> NDArray[Any]:
-        """Return what every stretch of a pass adds to every place: (shares, places, n)."""
+        """Return what every stretch of a pass adds to every position: (shares, places, n)."""
         shape = (self.passes[number].stretches, *self.leads, places, out.shape[-1])
         shares = self.scratch("shares", shape, out.dtype)
         self._fill(flat, offset, windows, number, shares)
@@ -264,9 +253,7 @@ class _Kernels:
     def _fill(
         self, flat: NDArray[Any], offset: int, windows: _Windows, number: int, shares: NDArray[Any]
     ) -> None:
-        """Fill shares (stretches, *leads, places, n) with the products of a pass; offset: of the
-        samples, in bytes.
-        """
+        """Compute shares (stretches, *leads, places, n) of a pass; offset: in bytes."""
         key = (number, windows, shares.strides)
         products = self.products.get(key)
         if products is None:
@@ -279,16 +266,13 @@ class _Kernels:
     def _products(
         self, part: _Pass, windows: _Windows, strides: tuple[int, ...]
     ) -> Iterator[_Product]:
-        """Yield the products of a pass, on any buffer with such windows, into shares of such
-        strides.
-        """
+        """Yield the products of a pass; strides: those of the shares."""
         stretch, *outer, row, value = strides
         start, target = part.first, 0
         for columns in part.columns:
             *leads, _, _, length, n = columns.shape
             for phase, phases, count in _phases(windows):
-                # A product's rows are every `windows.phases`-th window, in blocks of about equal
-                # size.
+                # A product's rows are every `windows.phases`-th window, in blocks of similar size.
                 block, size = cut(count, rows_of(length * n)), columns.itemsize
                 shape = (*leads, phases, block.number, block.width)
                 steps = (1, block.step * windows.phases, windows.phases)
@@ -315,8 +299,9 @@ class _Kernels:
             target += len(columns) * stretch
 
     def _add_up(self, shares: NDArray[Any], grid: _Grid, out: NDArray[Any]) -> None:
-        """Fill out (*box, n) with the sum of shares (shares, lines * width, n): a product with ones
-        adds fastest.
+        """Compute out (*box, n): the sum of shares (shares, lines * width, n).
+
+        A product with ones is the fastest sum.
         """
         kept, n = math.prod(out.shape[:-1]) // grid.lines, out.shape[-1]
         if len(shares) == 1:
@@ -333,8 +318,9 @@ class _Kernels:
 
 
 def _phases(windows: _Windows) -> Iterator[tuple[int, int, int]]:
-    """Yield (first window, number of phases, windows in each): the first phases have one window
-    more.
+    """Yield (first window, number of phases, windows per phase).
+
+    The first phases may have one window more than the others.
 
     >>> list(_phases(_Windows(10, 1, 4, ())))
     [(0, 2, 3), (2, 2, 2)]
@@ -346,7 +332,7 @@ def _phases(windows: _Windows) -> Iterator[tuple[int, int, int]]:
 
 
 class _Group:
-    """The kernels of one group, (n, *leads, run), as many at a time as a product takes."""
+    """The kernels of one group, (n, *leads, run), divided into the columns of several products."""
 
     def __init__(
         self, w: NDArray[Any], blocking: GemmBlocking, transposed: bool, scratch: Scratch
@@ -366,13 +352,13 @@ class _Group:
     def __call__(
         self, flat: NDArray[Any], start: int, windows: _Windows, grid: _Grid, out: NDArray[Any]
     ) -> None:
-        """Fill out (*box, n), as each of its `_Kernels` does."""
+        """Compute out (*box, n), each `_Kernels` its own part."""
         for part, kernels in self.parts.values():
             kernels(flat, start, windows, grid, out[..., part])
 
 
 class _Gathered:
-    """Windows copied out as rows, as many at a time as a product takes."""
+    """Windows copied to rows, some at a time."""
 
     def __init__(
         self, w: NDArray[Any], axes: tuple[Axis, ...], blocking: GemmBlocking, transposed: bool
@@ -395,9 +381,7 @@ class _Gathered:
                 )
 
     def _rows(self, seen: NDArray[Any]) -> NDArray[Any]:
-        """Return windows (*box, *window, C/groups) one after the other: a copy unless they are in
-        that order.
-        """
+        """Return windows (*box, *window, C/groups) as a flat array: a view if contiguous."""
         if seen.flags.c_contiguous:
             return seen.reshape(-1)
         flat = self.scratch("rows", (seen.size,), seen.dtype)
@@ -406,7 +390,7 @@ class _Gathered:
 
 
 class _InPlace:
-    """Windows read in place, lines that follow each other as one."""
+    """Windows read in place, with contiguous lines joined into one."""
 
     def __init__(
         self, w: NDArray[Any], axes: tuple[Axis, ...], blocking: GemmBlocking, transposed: bool
@@ -433,7 +417,7 @@ class _InPlace:
                 )
 
     def _parts(self, block: tuple[int, ...], out: tuple[int, ...]) -> Iterator[_Part]:
-        """Yield what is multiplied at a time, of a block and outputs of such shapes."""
+        """Yield the parts of a tile, from the shapes of its block and outputs."""
         first = len(block) - 1 - self.dims
         steps = [math.prod(block[axis + 1 :]) for axis in range(len(block) - 1)]
         run_steps = tuple(
@@ -451,12 +435,12 @@ class _InPlace:
 
 
 def _groups(array: NDArray[Any], count: int) -> list[NDArray[Any]]:
-    """Return an array's channels in so many equal parts."""
+    """Return an array's channels in `count` equal parts."""
     return [array] if count == 1 else np.split(array, count, axis=-1)
 
 
 def _rows_of_shares(shares: NDArray[Any], target: Strided) -> NDArray[Any]:
-    """Return a view; of one block of memory without as_strided, which takes as long as a product."""
+    """Return a view of the shares, if possible without as_strided, which is slow."""
     if shares.flags.c_contiguous:
         return target.of(shares, 0)
     return as_strided(
@@ -465,22 +449,22 @@ def _rows_of_shares(shares: NDArray[Any], target: Strided) -> NDArray[Any]:
 
 
 def _columns(w: NDArray[Any], length: int) -> NDArray[Any]:
-    """Return kernels (n, *leads, run) as columns (stretches, *leads, 1, 1, length, n): a view if w
-    allows one.
+    """Return kernels (n, *leads, run) as columns (stretches, *leads, 1, 1, length, n).
+
+    The result is a view if the strides of w allow one.
     """
     cut = w.reshape(*w.shape[:-1], -1, length)
     return np.moveaxis(cut, (-2, 0), (0, -1))[..., None, None, :, :]
 
 
-def _laid_columns(w: NDArray[Any], length: int) -> NDArray[Any]:
-    """Return the same as a copy that is contiguous in that order."""
+def _contiguous_columns(w: NDArray[Any], length: int) -> NDArray[Any]:
+    """Return the same columns as a contiguous copy."""
     seen = _columns(w, length)
     columns = np.empty(seen.shape, w.dtype)
     for part in pieces(len(columns), TRANSPOSED):
         some = seen[part]
-        if (
-            some.strides[-1] != some.itemsize
-        ):  # rows a multiple of 4 KiB apart share their place in the cache
+        # Rows a multiple of 4 KiB apart compete for the same cache sets, so transpose a copy.
+        if some.strides[-1] != some.itemsize:
             some = np.moveaxis(np.ascontiguousarray(np.moveaxis(some, -1, 0)), 0, -1)
         columns[part] = some
     return columns

@@ -1,16 +1,16 @@
 """A kernel that is a sum of products of 1-D factors: one pass along each axis, for each term.
 
-A Gaussian is a column times a row, so a column pass and a row pass do the work of the whole window,
-with 2*k multiplications per sample instead of k*k. Kernels of rank r take r such pairs, which are
-added::
+A Gaussian is a column times a row, so a column pass and a row pass replace the whole window, with
+2*k multiplications per sample instead of k*k. A kernel of rank r needs r such pairs, whose results
+are added::
 
       w = v1 x h1 + v2 x h2          strip of rows --v1--> middle --h1--> share
                                                    --v2--> middle --h2--> share, added
 
 Every pass is a product with a band matrix, tile by tile, so that the middle stays in the cache. A
-signal has one axis, and its kernel is its only factor. Its samples are copied first: a product
-along them reads at many positions at a time, a few samples apart, and would wait for the memory at
-each. Source: Treitel and Shanks, "The design of multistage separable planar filters", 1971.
+signal has one axis, and its kernel is its only factor. Its samples are copied first, because a
+product along them reads at many close positions at a time and would wait for memory at each.
+Source: Treitel and Shanks, "The design of multistage separable planar filters", 1971.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from convcli.engine.threads import Scratch
 from convcli.shapes.axis import Axis, samples_under
 
 PASS = 0.32
-"""Nanoseconds of one output of a pass along an axis, which the next pass meets in the cache."""
+"""Nanoseconds of one output of a pass along an axis, which the next pass reads from the cache."""
 
 
 class Separable(Method):
@@ -68,9 +68,9 @@ class Separable(Method):
         for at, axis in enumerate(axes):
             if at:
                 after = after * axis.out // axis.padded
-            behind = math.prod(a.padded for a in axes[at + 1 :]) * facts.channels
-            woven, block = (1, DOWN) if behind >= WIDE else (behind, max(ALONG // behind, 1))
-            each += after * (axis.span(block) * woven * MAC + PASS)
+            inner = math.prod(a.padded for a in axes[at + 1 :]) * facts.channels
+            repeats, block = (1, DOWN) if inner >= WIDE else (inner, max(ALONG // inner, 1))
+            each += after * (axis.span(block) * repeats * MAC + PASS)
         return CostEstimate(
             CALL * terms + each * terms, self._account(work, terms), self._drawback(facts.terms)
         )
@@ -79,7 +79,7 @@ class Separable(Method):
     def _drawback(terms: int | None) -> str:
         if terms is None:
             return "looking for the kernel's 1-D factors would take longer than they save"
-        return "" if terms else "the kernel is no short sum of exact products of 1-D factors"
+        return "" if terms else "the kernel is not a short sum of exact products of 1-D factors"
 
     @staticmethod
     def _account(work: Work, terms: int) -> str:
@@ -98,7 +98,7 @@ class Separable(Method):
         terms, outputs, size = work.facts.terms or MOST_TERMS, tile[1:], self.itemsize(work)
         lead, channels = work.lead(tile), work.facts.channels
 
-        # What lies between two passes, and the samples if they are copied before the first.
+        # The results between two passes, and the samples if they are copied before the first.
         middles = [
             lead
             * math.prod(outputs[:at])
@@ -108,7 +108,7 @@ class Separable(Method):
         narrow = samples_under(work.axes[1:], outputs[1:]) * channels < WIDE
         copied = work.tile_samples(tile) if narrow or len(work.facts.batch) > 1 else 0
 
-        # Sums that wait for others: of the pieces of a pass, and of the terms.
+        # The pending sums of the pieces of a pass, and of the terms.
         passes = len(outputs) * (1.0 if terms == 1 else GROWTH)
         runs = [
             run_length(axis.k, axis.k, self.precision(work), work.terms, passes)
@@ -126,7 +126,7 @@ class Separable(Method):
         return Needs(shared, (copied + sum(middles) + waiting) * size)
 
     def prepare(self, w: Matrix, plan: TiledWork) -> TileFunction:
-        """Factor the kernel in float64, and make the bands of every factor."""
+        """Factor the kernel in float64 and build the bands of every factor."""
         dtype, dims, scratch = np.dtype(plan.accumulator), len(plan.axes), Scratch()
         found = factors(w, plan.target_precision)
         passes = dims * (growth(found) if len(found) > 1 else 1.0)
@@ -172,7 +172,7 @@ METHOD = Separable()
 
 
 class _Term:
-    """One product of factors: a pass along each axis, first to last."""
+    """One product of factors: a pass along each axis, from the first to the last."""
 
     def __init__(
         self, parts: list[Matrix], runs: list[int], plan: TiledWork, scratch: Scratch
@@ -184,7 +184,7 @@ class _Term:
         ]
 
     def __call__(self, x: Matrix, out: Matrix, sizes: tuple[int, ...]) -> None:
-        """Fill out (A, m, ...) from x (A, n, ...), of `sizes` outputs, pass by pass."""
+        """Compute out (A, m, ...) from x (A, n, ...), with `sizes` outputs, pass by pass."""
         *before, last = self.passes
         for at, (run, outputs) in enumerate(zip(before, sizes, strict=False)):
             rows = self._middle(
@@ -197,7 +197,7 @@ class _Term:
     def _middle(
         self, at: int, shape: tuple[int, int, int], dtype: np.dtype[Any], flat: bool
     ) -> Matrix:
-        """Return an array (A, m, Z) between two passes; flat: all values of an item are contiguous."""
+        """Return an array (A, m, Z) between two passes; flat: with contiguous items."""
         items, outputs, values = (shape[0], 1, shape[1] * shape[2]) if flat else shape
         room = self.scratch(f"middle {at}", (items, outputs, unlike(values, dtype.itemsize)), dtype)
         return room[..., :values].reshape(shape)

@@ -1,8 +1,8 @@
-"""Pairwise summation: short runs term by term, and the runs by halves.
+"""Pairwise summation: short runs are added term by term, and longer ones as two halves.
 
-A plain sum of n terms loses up to n roundings, and if the terms are equal, as over a flat part of
-an image, all of them round in the same direction. By halves it loses RUN + log2(n / RUN), for the
-same number of additions::
+A plain sum of n terms has an error of up to n roundings, and if the terms are equal, as in a flat
+part of an image, all of them round in the same direction. Pairwise summation has an error of
+RUN + log2(n / RUN) roundings, with the same number of additions::
 
     ((t0 + .. + t8) + (t9 + .. + t17)) + ((t18 + .. + t26) + (t27 + .. + t35))
 
@@ -27,11 +27,11 @@ RUN = 9
 def pairwise_sum(
     terms: Sequence[Term], fill: Callable[[Term, NDArray[Any]], object], out: NDArray[Any]
 ) -> None:
-    """Fill out with the sum of what `fill` writes for each of one or more terms.
+    """Compute the sum of the arrays that `fill` writes, one for each of at least one term.
 
     >>> import numpy as np
     >>> out = np.empty(2)
-    >>> pairwise_sum([1.0, 2.0, 3.0], lambda term, share: np.multiply([1, 10], term, out=share), out)
+    >>> pairwise_sum([1, 2, 3], lambda term, share: np.multiply([1, 10], term, out=share), out)
     >>> out
     array([ 6., 60.])
     """
@@ -49,8 +49,7 @@ def pairwise_sum(
 
 
 def pending_sums(terms: int) -> int:
-    """Return how many arrays `pairwise_sum` allocates at once, for sums that others are to be added
-    to.
+    """Return how many arrays `pairwise_sum` allocates at once.
 
     >>> pending_sums(1), pending_sums(9), pending_sums(10)
     (0, 1, 2)

@@ -1,6 +1,4 @@
-"""Views of a padded block: the samples under one tap for every output, and the windows of all
-outputs.
-"""
+"""Views of a padded block: the samples under one tap, and the windows of all outputs."""
 
 from __future__ import annotations
 
@@ -28,18 +26,14 @@ class Strided(NamedTuple):
     start: int = 0
 
     def of(self, block: NDArray[Any], offset: int = 0) -> NDArray[Any]:
-        """Return the view of a contiguous array, from `offset` bytes on: sooner than as_strided
-        does.
-        """
+        """Return the view of a contiguous array from `offset` bytes on, faster than as_strided."""
         return np.ndarray(self.shape, block.dtype, block, offset + self.start, self.strides)
 
 
 def under_tap(
     block: NDArray[Any], axes: tuple[Axis, ...], sizes: tuple[int, ...], tap: tuple[int, ...]
 ) -> NDArray[Any]:
-    """Return the samples under one tap of a block (..., *S, channels), for each of `sizes` outputs:
-    a view.
-    """
+    """Return a view of a block (..., *S, channels): the samples under one tap for all outputs."""
     spans = [
         slice(t * axis.dilation, t * axis.dilation + (size - 1) * axis.stride + 1, axis.stride)
         for t, size, axis in zip(tap, sizes, axes, strict=True)
@@ -50,9 +44,7 @@ def under_tap(
 
 
 def windows(block: NDArray[Any], axes: tuple[Axis, ...], sizes: tuple[int, ...]) -> NDArray[Any]:
-    """Return the windows of a block (..., *S, channels): (..., *P, *window, channels), a view of
-    it.
-    """
+    """Return a view of a block (..., *S, channels): its windows (..., *P, *window, channels)."""
     first = block.ndim - 1 - len(axes)
     steps = block.strides[first:-1]
     return as_strided(
@@ -69,7 +61,7 @@ def windows(block: NDArray[Any], axes: tuple[Axis, ...], sizes: tuple[int, ...])
 
 
 def merges(array: NDArray[Any], kept: int) -> bool:
-    """Return whether a view can merge all axes but the last `kept` into one.
+    """Return whether a view can merge all axes except the last `kept` into one.
 
     >>> grid = np.zeros((4, 5, 6))
     >>> merges(grid, 1), merges(grid[:, :3], 1), merges(grid[:, :3], 2)
@@ -83,10 +75,10 @@ def merges(array: NDArray[Any], kept: int) -> bool:
 
 
 def boxes(sizes: tuple[int, ...], most: int, cut_from: int = 0) -> Iterator[Box]:
-    """Yield boxes of about `most` positions of a grid: single along the first axes, cut along one,
-    then whole.
+    """Yield boxes of about `most` positions that cover a grid.
 
-    cut_from: the first axis along which a box may have more than one position.
+    A box has one position along the first axes, several along the next, and is whole along the
+    rest. cut_from: the first axis along which a box may have several positions.
 
     >>> for box in boxes((1, 4, 5), 10):
     ...     print(box)

@@ -1,12 +1,12 @@
-"""What would run, at what cost, and why.
+"""Plan a convolution: choose its method, tiles, threads and memory.
 
 ::
 
-    facts      what is known of the arrays; the contract's bound, and what follows for the sums
-    tiles      rules by which methods cut an output into tiles that a core's cache holds
-    blocking   a layer cut into matrix products
-    costs      costs that methods have in common
-    memory     the memory that a plan works in
-    plan       what was decided: the method, its tile, threads, memory and the reason
-    choose     ask the methods and compare: make_plan
+    facts      facts about the arrays, the contract's error bound, and the type of the sums
+    tiles      rules for cutting an output into tiles that fit a core's cache
+    blocking   the matrix products of a layer
+    costs      costs that several methods share
+    memory     working memory of a plan
+    plan       the plan: the method, its tile, threads, memory and the reason
+    choose     compare the methods' costs: make_plan
 """

@@ -1,8 +1,7 @@
-"""Cut a layer into matrix products, from its shapes alone; methods/gemm.py draws how windows become
-their rows.
+"""Cut a layer into matrix products, from its shapes alone; see methods/gemm.py for the products.
 
-The products are small, as small as OpenBLAS multiplies without copying its operands first, and one
-call makes many of them, because between calls the threads wait for the interpreter.
+They are small enough for OpenBLAS to multiply without copying its operands, and one call computes
+many of them, because between calls the threads wait for the interpreter.
 """
 
 from __future__ import annotations
@@ -15,68 +14,64 @@ from convcli.engine.planning.tiles import TILES
 from convcli.shapes.axis import Axis
 
 PRODUCT = 800_000
-"""Multiply-adds of one product, about. OpenBLAS multiplies up to a million without copying its
-operands first: 55 thousand million per second instead of 47. The ends of lines that are left out
-make a product a little larger."""
+"""Approximate multiply-adds of one product. OpenBLAS multiplies up to a million without copying its
+operands first: 55 billion per second instead of 47. Windows across the ends of lines, which are
+dropped, make a product a little larger."""
 
 BLOCKS = 16
 """Products of different windows in one call."""
 
 COLUMN_VALUES = 6144
-"""Taps in one product: 24 KiB of float32, which stay in a first-level cache together with the rows
-of windows.
-"""
+"""Taps in one product: 24 KiB of float32, which fit a first-level cache with the windows' rows."""
 
 SHARE_RUN = 24
-"""Shares of an output that are added in a row; the sums of several such rows are added again."""
+"""Shares of an output that are added in one run; the sums of several runs are added again."""
 
 SHARE_VALUES = 1 << 20
-"""Values of the shares that are held at once: 4 MiB of float32. Fewer are added faster, but in more
-calls.
-"""
+"""Values of the shares in memory at once: 4 MiB of float32. Fewer are added faster, but in more
+calls."""
 
 ROW_VALUES = 1 << 20
-"""Values of the windows that are copied out for one call: 4 MiB of float32."""
+"""Values of the windows that are copied for one call: 4 MiB of float32."""
 
 TILE_MACS = 1 << 26
 """Multiply-adds in a tile: a millisecond, compared with which the fixed cost of a tile is small."""
 
 LEAST_MACS = 1 << 22
-"""Multiply-adds that are enough for a tile: a tenth of a millisecond."""
+"""Least multiply-adds of a tile: a tenth of a millisecond."""
 
 TILE_OUTPUTS = 1 << 19
-"""Outputs in a tile, at most: 2 MiB of float32."""
+"""Most outputs in a tile: 2 MiB of float32."""
 
 TILE_PLACES = 144
-"""Positions that a tile has at least: they share the cost of reading the kernels."""
+"""Least positions of a tile, which share the cost of reading the kernels."""
 
 STRETCH = 96
-"""Terms that a product adds in a row, at most. Longer stretches are not faster (160, 192, 256 and
-384 took as long or a tenth longer), and shorter ones have more shares to add up."""
+"""Most terms that a product adds. Longer stretches are not faster (160, 192, 256 and 384 took the
+same time or a tenth more), and shorter ones leave more shares to add."""
 
 SHORTEST_RUN = 16
 """Contiguous samples of a window from which it is read in place: products of fewer terms are slow.
 """
 
 SHORT_RUN = 32
-"""The same if one product of windows that are copied out would suffice."""
+"""The same if one product of copied windows would suffice."""
 
 BUNDLE = 32
-"""Channels that groups are bundled to have at least: multiplying by zeros, for the channels of the
-other groups in the bundle, is faster than calling slim products."""
+"""Least channels of a bundle of groups: multiplying by zeros, for the channels of the other groups
+in the bundle, is faster than calling narrow products."""
 
 FEWEST = 16
-"""Positions in one call, at least."""
+"""Least positions in one call."""
 
 IN_VAIN = 1.08
-"""How many more windows than outputs a layer may compute to read them in place; copying them out
-costs as much.
+"""Largest ratio of windows computed to outputs for windows read in place: copying costs the same.
 """
 
 
 @dataclass(frozen=True)
 class GemmBlocking:
-    """The matrix products of a layer with `filters` kernels of `terms` taps in each of its groups."""
+    """The matrix products of a layer with `filters` kernels of `terms` taps in each group."""
 
     groups: int
     """Number of groups, after bundling."""
@@ -85,21 +80,19 @@ class GemmBlocking:
     filters: int
     terms: int
     joined: bool
-    """Whether the samples under all taps along the last axis are contiguous, or only those under
-    each tap.
-    """
+    """Whether the samples under all taps along the last axis are contiguous, not only per tap."""
     run: int
     """Contiguous samples of a window."""
     in_place: bool
-    """Whether windows are read in place, or copied out as rows."""
+    """Whether windows are read in place, or copied to rows."""
     longest: int
-    """Terms that a product adds in a row, at most."""
+    """Most terms that a product adds."""
     shares: int
-    """Products of an output that are added in a row."""
+    """Products of an output that are added in one run."""
     columns: int
     """Kernels in one product."""
     together: int
-    """Positions whose outputs are computed in one call, about."""
+    """Approximate number of positions whose outputs one call computes."""
 
     @classmethod
     def of(
@@ -110,9 +103,9 @@ class GemmBlocking:
         groups: int,
         precision: PrecisionName | None,
     ) -> GemmBlocking:
-        """Cut the products of a bank of `filters` kernels over so many channels.
+        """Choose the products of a bank of `filters` kernels over `channels` channels.
 
-        precision: the type whose rounding bounds the error; None where no sum rounds.
+        precision: the type whose rounding bounds the error; None if no sum rounds.
 
         >>> layer = GemmBlocking.of((Axis(56, 3), Axis(56, 3)), 64, 64, 1, "float32")
         >>> layer.in_place, layer.run, layer.longest, layer.together
@@ -149,7 +142,7 @@ class GemmBlocking:
         )
 
     def tile(self, places: int) -> int:
-        """Return the positions of a tile, out of so many in all."""
+        """Return the number of positions of a tile, out of `places` in all."""
         filters = self.filters * self.groups
         shared = max(-(-places // TILES), LEAST_MACS // (self.terms * filters))
         return max(
@@ -157,9 +150,7 @@ class GemmBlocking:
         )
 
     def scratch(self, places: int) -> int:
-        """Return the values that a thread holds besides samples and outputs, for a tile of so many
-        positions.
-        """
+        """Return the values that a thread allocates, besides samples and outputs, for a tile."""
         leads, stretches = _cut(self.terms, self.run if self.in_place else self.terms, self.longest)
         sums = self.shares + -(-stretches // (self.shares // leads)) + 2
         places = math.ceil(min(self.together, places) * (IN_VAIN if self.in_place else 1))
@@ -167,7 +158,7 @@ class GemmBlocking:
 
 
 def rows_of(taps: int) -> int:
-    """Return the most rows of a product with so many taps.
+    """Return the most rows of a product with `taps` taps.
 
     >>> rows_of(48 * 64)
     260
@@ -176,7 +167,7 @@ def rows_of(taps: int) -> int:
 
 
 def _cut(terms: int, run: int, longest: int) -> tuple[int, int]:
-    """Return the number of contiguous runs of an output's terms, and of the products for each.
+    """Return the number of contiguous runs of an output's terms, and of products per run.
 
     >>> _cut(576, 192, 48)
     (3, 4)
@@ -194,7 +185,7 @@ def bundle(depth: int, groups: int) -> int:
 
 
 def stretch_of(terms: int, precision: PrecisionName | None) -> int:
-    """Return how many of so many terms one product may add in a row, whatever their values.
+    """Return how many of `terms` terms one product may add, for any values.
 
     >>> stretch_of(27, "float32"), stretch_of(576, "float32"), stretch_of(576, None)
     (15, 96, 576)

@@ -1,6 +1,4 @@
-"""Facts about a convolution, the contract of the numbers, and what follows for the sums: their type
-and rounding.
-"""
+"""Facts about a convolution, the contract's error bound, and the type and rounding of the sums."""
 
 from __future__ import annotations
 
@@ -14,40 +12,32 @@ from convcli.shapes.axis import Axis, samples_under
 from convcli.shapes.spec import ConvSpec
 
 FEW_TERMS = 48
-"""Terms (taps times channels summed) up to which the contract allows an error of a few roundings
-only.
-"""
+"""Terms (taps times summed channels) up to which the contract's tighter bound applies."""
 
 TOLERANCE = {"float32": (1e-6, 1e-5), "float64": (1e-14, 1e-13)}
-"""The contract's bound on |y - exact| / (sum|w| * max|x|), by the result's type: up to FEW_TERMS,
-and beyond.
-"""
+"""The contract's bound on |y - exact| / (sum|w| * max|x|) up to FEW_TERMS, and beyond."""
 
 ROUNDING = {"float32": 2.0**-24, "float64": 2.0**-53}
 """The largest relative error of one operation."""
 
 SPARE = 0.9
-"""The share of the tolerance that one sum's additions may take: taps are rounded too, and parts are
-added up.
-"""
+"""Share of the tolerance for the additions of one sum; the rest is for rounded taps and parts."""
 
 EXACT = 1 << 52
-"""Sums of whole numbers up to which float64 is exact with certainty: half of 2**53, as their bound
-may be rounded.
-"""
+"""Bound of sums of whole numbers up to which float64 is exact: half of 2**53, because the bound
+itself may be rounded."""
 
 MOST_TERMS = 64
-"""Products of 1-D factors that are looked for in a kernel: with more, other methods take less time.
-"""
+"""Most products of 1-D factors of a separable kernel: with more, other methods are faster."""
 
 GROWTH = 2.5
-"""How many times as large as the kernel's sum|w| that of its terms may be."""
+"""Largest allowed ratio of the terms' sum|w| to the kernel's."""
 
 PrecisionName = Literal["float32", "float64"]
 
 
 def tolerance(dtype: str, terms: int) -> float:
-    """Return the contract's bound on |y - exact| / (sum|w| * max|x|) for a sum of so many terms.
+    """Return the contract's bound on |y - exact| / (sum|w| * max|x|) for a sum of `terms` terms.
 
     >>> tolerance("float32", 48), tolerance("float32", 49), tolerance("float64", 576)
     (1e-06, 1e-05, 1e-13)
@@ -57,8 +47,7 @@ def tolerance(dtype: str, terms: int) -> float:
 
 
 def roundings_allowed(dtype: PrecisionName, terms: int) -> float:
-    """Return how many roundings, each at the height of the whole sum, the additions of so many
-    terms may cost.
+    """Return the allowed rounding error of adding `terms` terms, in roundings of the whole sum.
 
     >>> round(roundings_allowed("float32", 48), 1), round(roundings_allowed("float32", 576))
     (15.1, 151)
@@ -68,13 +57,12 @@ def roundings_allowed(dtype: PrecisionName, terms: int) -> float:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a plan needs to know, in the engine's own form: x (*batch, *spatial, channels), channels
-    last.
+    """Facts that a plan depends on, for x (*batch, *spatial, channels).
 
-    filters is None if one kernel (*window) filters every channel; otherwise the kernel is a bank
-    (filters, *window, channels / groups). `integral` is the largest possible |sum| when both arrays
-    hold whole numbers, else None; `exact` says that it exceeds EXACT and the result is of an
-    integer type, so that the sums' last 64 bits are computed as integers.
+    filters: None if one kernel (*window) filters every channel; otherwise the kernel is a bank
+    (filters, *window, channels / groups). integral: the largest possible |sum| if both arrays hold
+    whole numbers, otherwise None. exact: whether it exceeds EXACT for a result of an integer type,
+    so that the sums' last 64 bits are computed as integers.
     """
 
     batch: tuple[int, ...]
@@ -87,29 +75,26 @@ class Facts:
     integral: int | None = None
     exact: bool = False
     extreme: bool = False
-    """Whether a tap, the constant of the padding or the bias leaves float32's normal range, or sums
-    surely do.
-    """
+    """Whether a tap, the padding constant, the bias or sums leave float32's normal range."""
     terms: int | None = None
-    """How many products of 1-D factors add to the kernel, as exactly; 0 if none do, None if none
-    were looked for.
+    """Number of products of 1-D factors that add up to the kernel; 0 if too many, None if unknown.
     """
 
     @property
     def out_channels(self) -> int:
-        """Channels of the output: those of the input, or one for each kernel of a bank."""
+        """Channels of the output: those of the input, or the number of kernels of a bank."""
         return self.channels if self.filters is None else self.filters
 
 
 @dataclass(frozen=True)
 class Work:
-    """One convolution to be planned: what each method is asked about."""
+    """One convolution to be planned, for which each method estimates its cost."""
 
     facts: Facts
     spec: ConvSpec
     axes: tuple[Axis, ...]
     dtype: str
-    """Of the result."""
+    """The result's type."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -138,12 +123,12 @@ class Work:
 
     @property
     def is_depthwise(self) -> bool:
-        """Whether every channel has one kernel of its own."""
+        """Whether every channel has its own single kernel."""
         return self.facts.filters == self.facts.channels == self.spec.groups
 
     @property
     def target_precision(self) -> PrecisionName:
-        """The precision that the result is to have."""
+        """Precision that the result needs."""
         return "float64" if self.dtype == "float64" or wide_integer(self.dtype) else "float32"
 
     def lead(self, tile: tuple[int, ...]) -> int:
@@ -161,20 +146,16 @@ class Work:
 
 @dataclass(frozen=True)
 class TiledWork(Work):
-    """A convolution with the type of its sums and its tiles decided: what a method prepares for."""
+    """A convolution whose accumulator type and tiles are decided, for `Method.prepare`."""
 
     accumulator: str
     """The type of the sums."""
     tile: tuple[int, ...]
-    """Items of the first batch axis, and outputs along each spatial axis, that are computed at a
-    time.
-    """
+    """Items of the first batch axis, and outputs along each spatial axis, of one tile."""
 
     @property
     def precision(self) -> PrecisionName | None:
-        """The type whose rounding bounds the error; None if sums are wider than the result and need
-        no care.
-        """
+        """Type whose rounding bounds the error; None if sums are wider than the result."""
         return precision_of(self.accumulator, self.dtype)
 
     @property
@@ -184,8 +165,9 @@ class TiledWork(Work):
 
 
 def result_dtype(input_dtype: str) -> str:
-    """Return the result's type for an input's: float64 for float64 and for integers wider than 16
-    bits, else float32.
+    """Return the default type of a result for an input's type.
+
+    float64 for float64 and for integers wider than 16 bits, otherwise float32.
 
     >>> result_dtype("uint8"), result_dtype("int32"), result_dtype("float64")
     ('float32', 'float64', 'float64')

@@ -1,15 +1,14 @@
-"""The memory that a plan works in, beyond the input and the output: from shapes and types alone.
+"""Working memory of a plan beyond the input and the output, from shapes and types.
 
 ::
 
-    all threads together   what the method prepares: the kernel as bands, columns or a spectrum
-    each of them           the padded block under its tile | the sums, before they are stored
-                           | what the method allocates besides
+    shared by all threads   the prepared kernel: as bands, columns or a spectrum
+    of each thread          the padded block under its tile | the sums, before they are stored
+                            | further arrays of the method
 
-What is common to all methods is here; what each of them allocates, its `memory` says. Every figure
-is an upper bound: what can often be left out, such as a block of samples that are read in place,
-counts wherever some tile may need it. A tile that holds a NaN, or overflows float32, is computed
-once more by `direct`, and that counts too.
+The parts that all methods have are computed here, the others by the method's `memory`. Every
+number is an upper bound: an array that only some tiles need, such as a padded block, is always
+counted. So is the recomputation by `direct` of a tile with a NaN or an overflow of float32.
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ from convcli.engine.planning.tiles import ODD
 from convcli.options import itemsize
 
 BUDGET = 1 << 26
-"""Bytes that the threads of a plan work in; one thread alone may need more."""
+"""Most working bytes of a plan with several threads; a single thread may need more."""
 
 SMALL_THINGS = 1 << 17
-"""Bytes of a thread's views and lists, and of numpy's own buffers."""
+"""Bytes of a thread's views and lists, and of numpy's internal buffers."""
 
 TERM = 600
-"""Bytes of Python's own for each term of a sum tap by tap: tuples of numbers, slices and a view."""
+"""Bytes of Python objects per term of a sum tap by tap: tuples of numbers, slices and a view."""
 
 REDONE = 1 << 14
-"""Outputs of a tile with a NaN that are computed once more at a time: few, since sums of a large
-kernel wait for each other by the dozen."""
+"""Outputs of a tile with a NaN that are recomputed at a time: few, because pairwise summation of
+a large kernel holds a dozen arrays of that size."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Memory:
     per_thread: int
 
     def threads(self, most: int) -> int:
-        """Return the most threads, up to `most` and at least one, that do not exceed BUDGET.
+        """Return the number of threads, from 1 to `most`, that do not exceed BUDGET.
 
         >>> Memory(shared=1 << 20, per_thread=20 << 20).threads(8)
         3
@@ -53,12 +52,12 @@ class Memory:
         return max(min(most, (BUDGET - self.shared) // self.per_thread), 1)
 
     def total(self, threads: int) -> int:
-        """Return the bytes that a number of threads hold."""
+        """Return the bytes of `threads` threads together."""
         return self.shared + threads * self.per_thread
 
 
 def plan_memory(work: Work, tile: tuple[int, ...], method: Method) -> Memory:
-    """Return what the threads hold that compute `work` in such tiles by a method."""
+    """Return the memory that a method needs to compute `work` in tiles of the given shape."""
     needs, size, outputs = method.memory(work, tile), method.itemsize(work), work.tile_outputs(tile)
     rows = work.lead(tile) * math.prod(tile[1:-1])
     sums = (outputs + (rows * ODD if method.pads_rows else 0)) * size
@@ -82,7 +81,7 @@ def plan_memory(work: Work, tile: tuple[int, ...], method: Method) -> Memory:
 
 
 def _repeated(work: Work, tile: tuple[int, ...]) -> int:
-    """Bytes of the samples that are copied into the padding of a tile."""
+    """Return the bytes of the samples that are copied into the padding of a tile."""
     if work.spec.boundary == "constant":
         return 0
     samples = work.tile_samples(tile)

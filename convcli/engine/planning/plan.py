@@ -1,8 +1,7 @@
-"""The plan of one convolution: the method, its cost and working memory, and the reason for the
-choice.
+"""The plan of one convolution: its method, the reason for it, its cost, tiles and memory.
 
-The work is cut into tiles of the output that fit a core's cache. The cut follows from the shapes
-alone, so the same input gives the same bytes wherever it runs.
+The output is cut into tiles that fit a core's cache. They depend only on the shapes and types, so
+the same input has the same result with any number of threads.
 """
 
 from __future__ import annotations
@@ -19,32 +18,26 @@ from convcli.options import itemsize
 
 @dataclass(frozen=True)
 class Plan(TiledWork):
-    """One convolution as it will run: the method, its cost and working memory, and the reason for
-    the choice.
-    """
+    """One convolution as it will run: the method, its cost and working memory, and the reason."""
 
     method: str
-    """By the name that options and reports use."""
+    """The name that options and reports use."""
     implementation: Method
     reason: str
     rejected: tuple[tuple[str, str], ...]
     """The methods that were not chosen, each with the reason."""
     seconds: float
-    """Predicted on one core like the one where the costs were measured; good for comparing, not for
-    promising.
-    """
+    """Predicted time on one core like that of the measured costs; meant for comparing methods."""
     threads_available: int
 
     @cached_property
     def working(self) -> Memory:
-        """The memory of all threads together, and of each."""
+        """Memory that the threads share, and memory of each."""
         return plan_memory(self, self.tile, self.implementation)
 
     @property
     def threads(self) -> int:
-        """Threads that share the tiles: fewer than available if more would exceed the memory that a
-        plan may take.
-        """
+        """Number of threads: fewer than available if there are few tiles, or to save memory."""
         if not self.is_parallel:
             return 1
         tile = self.tile if self.facts.batch else self.tile[1:]
@@ -71,7 +64,7 @@ class Plan(TiledWork):
 
     @property
     def is_parallel(self) -> bool:
-        """Whether the work is worth sharing out over threads."""
+        """Whether the work is long enough for several threads."""
         return self.seconds > self.implementation.worth_sharing
 
     @property
@@ -83,8 +76,8 @@ class Plan(TiledWork):
         window, out = "x".join(map(str, self.facts.window)), "x".join(map(str, self.output))
         return (
             f"{self.method}: window {window} -> {out} {self.dtype} ({'; '.join(self.formula)}), "
-            f"{self.macs:,} multiply-adds, {self.memory:,} bytes of working memory on {_count(self.threads)}; "
-            f"{self.reason}"
+            f"{self.macs:,} multiply-adds, "
+            f"{self.memory:,} bytes of working memory on {_count(self.threads)}; {self.reason}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Tiles of an output that a core's cache holds: the rules that several methods share."""
+"""Rules, shared by several methods, for tiles of an output that fit a core's cache."""
 
 from __future__ import annotations
 
@@ -9,58 +9,45 @@ from convcli.engine.planning.facts import Facts, Work
 from convcli.shapes.axis import Axis, samples_under
 
 TILES = 4
-"""Tiles that threads have to share, at least, if each has enough to do."""
+"""Least number of tiles for the threads, if each tile is still large enough."""
 
 TILE_VALUES = 1 << 16
-"""Outputs in a tile: a float32 accumulator of 256 KiB, which with its scratch and its input stays
-in a 1 MiB second-level cache. Half and twice as many were both slower on 4096x4096 under 3x3."""
+"""Outputs in a tile: a float32 accumulator of 256 KiB, which fits a 1 MiB second-level cache with
+its scratch and its input. Half and twice this size were both slower on 4096x4096 with 3x3."""
 
 BAND_TILE = (1 << 19, 3 << 18)
-"""Outputs in a tile of passes along the axes, if it leaves twice TILES of them, and the most: 3 MiB
-of float32.
-"""
+"""Outputs in a tile of passes along the axes, if there are then twice TILES of them, and the most:
+3 MiB of float32."""
 
 BAND_SAMPLES = 1 << 20
-"""Samples that they may see: 4 MiB of float32. A kernel that reaches far sees many more than it has
-outputs.
-"""
+"""Most samples under such a tile: 4 MiB of float32. A large kernel covers many more samples than
+the tile has outputs."""
 
 LEAST_ROWS = 64
-"""Rows of such a tile, at least: fewer would see the same samples again and again."""
+"""Least rows of such a tile: with fewer, tiles read the same samples several times."""
 
 BAND_WIDTH = 1 << 13
-"""Outputs in its row: a longer row is cut, so that a tile has enough rows to share what lies
-between them.
-"""
+"""Outputs in its row: longer rows are cut, so that a tile has more rows and less overlap."""
 
 DOWN = 4
-"""Outputs in a block of a band down an axis: as few zeros as a product runs at full speed with. Two
-take as long.
-"""
+"""Outputs in a block of a band down an axis: the fewest zeros at a product's full speed. Blocks of
+two take the same time."""
 
 ALONG = 16
-"""Outputs in a block of a band along the last axis: a vector of the processor."""
+"""Outputs in a block of a band along the last axis: one vector register of float32."""
 
 ODD = 31
-"""Values by which a row is lengthened, at most, to keep rows out of each other's places in the
-cache.
-"""
+"""Most values that lengthen a row, so that rows do not compete for the same cache sets."""
 
 WIDE = 32
-"""So many values after an axis make its blocks matrices of their own; fewer are woven into the
-band.
-"""
+"""Values after an axis from which its blocks are matrices; fewer are part of the band."""
 
 LINE = 1 << 13
-"""Values of a line that a depthwise layer takes at a time: all taps of 3x3 for so many stay in the
-cache.
-"""
+"""Values of a line that a depthwise layer computes at a time: their taps of 3x3 fit the cache."""
 
 
 def layer_rest(work: Work) -> list[int]:
-    """Return the outputs of a layer's tile along the axes after the first: whole, but for a long
-    last one.
-    """
+    """Return the outputs of a layer's tile along the axes after the first: whole, or cut if long."""
     rest = list(work.sizes[1:])
     if rest:
         seen = fitting_outputs(
@@ -80,8 +67,8 @@ def band_tile(
 ) -> tuple[int, ...]:
     """Return a tile of products with a band matrix.
 
-    budget, seen: the most outputs (in each channel) and samples of it. step: given the most rows,
-    of how many they are a multiple. whole_rows: do not cut rows, which are woven into the band.
+    budget, seen: the most outputs (in each channel) and samples of it. step: returns, for the most
+    rows, the number that they are a multiple of. whole_rows: do not cut rows.
     """
     axes, channels, rest = work.axes, work.facts.channels, list(work.sizes[1:])
     if rest:
@@ -103,8 +90,8 @@ def strip(
 ) -> tuple[int, ...]:
     """Return a tile of about `budget` outputs in each channel: rows of one item, or several items.
 
-    rest: outputs along the axes after the first. rows: given the number of all rows and a limit,
-    the rows of a tile.
+    rest: outputs along the axes after the first. rows: returns, for the number of all rows and a
+    limit, the rows of a tile.
     """
     first, inner = work.sizes[0], max(math.prod(work.facts.batch[1:]) * math.prod(rest), 1)
     return (
@@ -117,13 +104,13 @@ def strip(
 def fitting_outputs(
     axes: tuple[Axis, ...], at: int, outputs: Sequence[int], channels: int, most: int
 ) -> int:
-    """Return the most outputs along an axis with which the samples under a tile are `most` at most.
+    """Return the most outputs along axis `at` for which a tile covers at most `most` samples.
 
-    outputs: of the tile along the axes before it, or behind it; those behind axis 1 are whole.
+    outputs: the tile's, along the other axes in order; axes without one are whole.
     """
-    beside = axes[:at] + axes[at + 1 :]
-    counts = (*outputs, *(axis.out for axis in beside[len(outputs) :]))
-    samples = most // (samples_under(beside, counts) * channels)
+    others = axes[:at] + axes[at + 1 :]
+    counts = (*outputs, *(axis.out for axis in others[len(outputs) :]))
+    samples = most // (samples_under(others, counts) * channels)
     return max((samples - axes[at].reach) // axes[at].stride + 1, DOWN)
 
 
@@ -137,8 +124,9 @@ def evenly(places: int, most: int) -> int:
 
 
 def even_shares(places: int, most: int, step: int) -> int:
-    """Return the length of equal pieces, in whole steps and `most` at most: as many pieces as
-    threads share evenly.
+    """Return the length of equal pieces, a multiple of `step` and at most `most`.
+
+    The number of pieces is one that threads share evenly.
 
     >>> even_shares(4096, 192, 4), even_shares(4096, 5000, 4), even_shares(100, 3, 4)
     (172, 4096, 4)
@@ -152,22 +140,21 @@ def even_shares(places: int, most: int, step: int) -> int:
 
 
 def several_items(facts: Facts, items: int) -> int:
-    """Return at most `items` items of the first batch axis: all, if there are fewer."""
+    """Return `items`, or the length of the first batch axis if that is shorter."""
     return min(items, facts.batch[0]) if facts.batch else 1
 
 
 def pass_widths(work: Work) -> list[int]:
-    """Return the values behind a sample of each axis, which a pass along it keeps together: later
-    axes are whole still.
+    """Return, per axis, the number of contiguous values that a pass along it treats as one sample.
 
-    From WIDE on they are the columns of a band's product, in blocks of DOWN outputs.
+    From WIDE values on they are the columns of a band's product, in blocks of DOWN outputs.
     """
     after = [*(axis.span(axis.out) for axis in work.axes[1:]), work.facts.channels]
     return [math.prod(after[at:]) for at in range(len(after))]
 
 
 def line_places(channels: int, most: int) -> int:
-    """Return how many positions of a line are computed at a time, at most `most`.
+    """Return how many positions of a line are computed at a time: at most `most`.
 
     >>> line_places(64, 1000), line_places(10_000, 1000), line_places(1, 1000)
     (128, 1, 1000)

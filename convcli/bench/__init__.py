@@ -1,8 +1,8 @@
-"""Time the methods against each other, and against the peers that are installed.
+"""Compare the speed of the methods, and of other packages that are installed.
 
 ::
 
-    run      the cases, and one run over them
+    run      the standard cases, and the measurement of one case
     timing   interleaved timing and its statistics
-    peers    OpenCV, scipy, PyTorch and numpy on the same work
+    peers    the same convolution by OpenCV, scipy, PyTorch and numpy
 """

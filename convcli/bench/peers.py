@@ -1,8 +1,8 @@
-"""The same convolution by other packages that are installed, as their own users would write it.
+"""The same convolution by other installed packages, called as their own users would.
 
-Every peer is asked for exactly what the engine gives: the same border, the same outputs, the same
-number type. One that cannot do a case says why, and is left out; none is helped out by arithmetic
-of ours.
+Every peer computes exactly the engine's result: the same border, the same outputs, the same number
+type. A peer that cannot do so is skipped and its reason reported; no code of ours completes its
+work.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ Array = NDArray[Any]
 Call = Callable[[], Array]
 
 RANK_ONE = 1e-6
-"""The error, as a share of the taps' norm, with which a kernel of float32 counts as a product of
-1-D factors."""
+"""Error, as a share of the taps' norm, up to which a float32 kernel is a product of 1-D factors."""
 
 NDIMAGE_TAP = 0.8e-9
-"""Seconds that scipy.ndimage takes for a tap and an output, for its calls cannot be stopped."""
+"""Measured seconds of scipy.ndimage per tap and output: its calls cannot be stopped, so their time
+has to be predicted."""
 
 
 class UnableError(Exception):
-    """The reason why a peer or a method cannot do a task."""
+    """A peer or a method cannot do a task; the message is the reason."""
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A convolution for a peer to do: x and w in the shapes of `conv_layout`, both of one dtype.
+    """A convolution for a peer: x and w in the shapes of `conv_layout`, both of one dtype.
 
-    `dtype` is the result's; the result has the axes of the engine's: those of x where every channel
-    is filtered alike, else (N, *P, O).
+    dtype: the result's. The result has the axes of the engine's result: those of x if channels are
+    filtered independently, otherwise (N, *P, O).
     """
 
     x: Array
@@ -62,7 +62,7 @@ class Task:
 
     @property
     def border(self) -> str:
-        """The boundary, or constant without padding."""
+        """The boundary if there is padding, otherwise constant."""
         return self.spec.boundary if self.padded else "constant"
 
     @property
@@ -71,7 +71,7 @@ class Task:
 
     @property
     def spread_window(self) -> Array:
-        """The kernel with an axis of 1 for each axis of x that it does not slide along."""
+        """The kernel with an axis of length 1 for each axis of x that it does not slide along."""
         shape = [1] * self.x.ndim
         for axis, size in zip(self.conv_layout.spatial_axes, self.w.shape, strict=True):
             shape[axis] = size
@@ -79,12 +79,12 @@ class Task:
 
     @cached_property
     def factors(self) -> tuple[Array, ...] | None:
-        """The 1-D factors of a kernel that is a product of them."""
+        """The 1-D factors of the kernel, or None if it is not a product of such factors."""
         terms = factorize(self.w, tolerance=RANK_ONE)
         return None if len(terms) > 1 else tuple(factor.astype(self.w.dtype) for factor in terms[0])
 
     def crop(self, y: Array, starts: list[int]) -> Array:
-        """Return the wanted outputs of a result that has more along the spatial axes."""
+        """Return the part of a larger result that begins at `starts` along the spatial axes."""
         cut = [slice(None)] * y.ndim
         for at, start, axis in zip(self.conv_layout.spatial_axes, starts, self.axes, strict=True):
             cut[at] = slice(start, start + axis.out)
@@ -93,10 +93,7 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Peer:
-    """One peer's way to do a task.
-
-    seconds: what it is known to take, where a case may take minutes.
-    """
+    """One peer's call for a task; seconds: the predicted time, for calls that may take minutes."""
 
     name: str
     call: Call
@@ -104,7 +101,7 @@ class Peer:
 
 
 def available_peers(task: Task) -> tuple[list[Peer], dict[str, str]]:
-    """Return the peers that can do a task, and for each other peer why not."""
+    """Return the peers that can do a task, and the reasons why others cannot, by name."""
     able: list[Peer] = []
     left_out = {}
     for name, offer in OFFERS.items():
@@ -127,10 +124,7 @@ def versions() -> dict[str, str]:
 
 @contextmanager
 def on_threads(count: int) -> Iterator[None]:
-    """Set the number of threads of every peer, and restore it afterwards.
-
-    Afterwards each has its own setting back.
-    """
+    """Set the number of threads of every peer, and restore it afterwards."""
     with ExitStack() as settings:
         for name, module in _installed("cv2", "torch", "scipy.fft"):
             if name == "scipy.fft":
@@ -154,7 +148,7 @@ def _installed(*names: str) -> Iterator[tuple[str, Any]]:
             continue
 
 
-# What most of them have in common.
+# Conditions that several peers share.
 
 
 def _check_plain(task: Task) -> None:
@@ -174,16 +168,16 @@ def _check_floats(task: Task) -> None:
 def _centres(task: Task) -> list[int]:
     """Return, per axis, the tap over the sample at an output's own index.
 
-    For peers that give an output for each sample and pad the input themselves.
+    It is for peers that compute one output per sample and pad the input themselves.
     """
     for axis in task.axes:
         if axis.lo + axis.hi >= axis.k:
-            raise UnableError("gives no more outputs than there are samples")
+            raise UnableError("computes no more outputs than samples")
     return [min(max(axis.k // 2, axis.lo), axis.k - 1 - axis.hi) for axis in task.axes]
 
 
 def _before(task: Task, centres: list[int]) -> list[int]:
-    """Return, per axis, the outputs of a peer before the first that is wanted."""
+    """Return, per axis, the number of a peer's outputs before the first of the task."""
     return [centre - axis.lo for centre, axis in zip(centres, task.axes, strict=True)]
 
 
@@ -285,7 +279,7 @@ def _opencv(task: Task) -> Iterator[Peer]:
     }
 
     def outputs(y: Array) -> Array:
-        """Restore the single channel that OpenCV drops, and crop."""
+        """Restore the single channel that OpenCV drops, and crop the result."""
         return task.crop(y if y.ndim == task.x.ndim else y[..., None], starts)
 
     if task.factors is None:
@@ -298,10 +292,7 @@ def _opencv(task: Task) -> Iterator[Peer]:
 
 
 def _torch(task: Task) -> Iterator[Peer]:
-    """Offer torch's layer in its own axis order, and with channels last in memory if there are any.
-
-    Where there are channels, also with those last in memory.
-    """
+    """Yield torch's layer in its own axis order, and with channels last if there are several."""
     torch = import_module("torch")
     _check_floats(task)
     dims = task.conv_layout.dims
@@ -343,10 +334,7 @@ def _torch(task: Task) -> Iterator[Peer]:
 
 
 def _from_layer(task: Task, result: Any) -> Array:
-    """Return a tensor (N, O, *P) in the axes of the engine's result.
-
-    Where channels are filtered alike, those are the axes of x.
-    """
+    """Return a tensor (N, O, *P) with the axes of the engine's result, as in `Task`."""
     a = task.conv_layout
     y: Array = result.movedim(1, -1).numpy()
     if a.channel_mode != "each":

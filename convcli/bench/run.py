@@ -1,6 +1,6 @@
-"""The methods against each other, and against peers: one convolution, done by each in turn.
+"""Measure one convolution by each method and by other packages, in interleaved runs.
 
-Every answer is held against one of ours before anything is timed: a fast wrong answer is no speed.
+Every result is compared with the reference method's before it is timed.
 """
 
 from __future__ import annotations
@@ -35,26 +35,25 @@ from convcli.shapes.parse import show
 Array = NDArray[Any]
 
 PEER_TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
-"""The error that a peer is allowed, as a share of sum|w| * max|x|: none of them keeps to our
-contract."""
+"""Allowed error of a peer, as a share of sum|w| * max|x|: larger than the contract's bound."""
 
 PEER_STEPS = 2
-"""How far a peer's whole numbers may be off: some sum in fixed point."""
+"""Allowed error of a peer's integers: some peers sum in fixed point."""
 
 INPUTS_HELD = 3
-"""Copies of the input that are held at once: ours, and torch's two in its own layouts."""
+"""Copies of the input in memory at once: ours, and torch's two in its own layouts."""
 
 RESULTS_HELD = 4
-"""Results of 8 bytes a value that are held at once: two, what a peer made them from, and their
-difference."""
+"""Results of 8 bytes per value in memory at once: two, a peer's uncropped one, and the difference.
+"""
 
 
 @dataclass(frozen=True)
 class BenchRequest:
     """The convolution to measure. dtype: the type of the input and of the result.
 
-    limit: seconds that a single call may take; what takes longer is left out, the planner's pick
-    excepted.
+    limit: seconds that a single call may take; slower methods and peers are skipped, except the
+    method that the planner chooses.
     """
 
     shape: tuple[int, ...]
@@ -69,9 +68,9 @@ class BenchRequest:
 
 @dataclass(frozen=True)
 class Row:
-    """One way to do the case, timed.
+    """One timed method or peer.
 
-    error: how far its answer is from the reference's; it may be `bound`.
+    difference: the largest from the reference's result; bound: the allowed difference.
     """
 
     name: str
@@ -80,7 +79,7 @@ class Row:
     difference: float
     bound: float
     predicted: float | None
-    """Seconds on one core that the planner expects of a method of ours."""
+    """The planner's estimate for a method of ours, in seconds on one core."""
 
     @property
     def seconds(self) -> float:
@@ -93,7 +92,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Pace:
-    """A yardstick's timing, and what it comes to: bytes or operations a second."""
+    """A yardstick's timing and rate: bytes or operations per second."""
 
     timing: Timing
     rate: float
@@ -101,9 +100,9 @@ class Pace:
 
 @dataclass(frozen=True)
 class BenchResult:
-    """A case that was measured.
+    """The result of one case.
 
-    Rows by time; `left_out` says by name why something was not timed.
+    rows: the fastest first; left_out: by name, why a method or a peer was not timed.
     """
 
     case: BenchRequest
@@ -121,7 +120,7 @@ class BenchResult:
 
     @property
     def pick(self) -> Row:
-        """The method that the planner chooses."""
+        """The row of the method that the planner chooses."""
         return next(row for row in self.rows if row.name == self.plan.method)
 
     @property
@@ -134,10 +133,7 @@ class BenchResult:
         return tuple(row.name for row in self.rows if not row.passed)
 
     def operations(self, row: Row) -> float:
-        """Return operations per second: two per multiply-add of the definition.
-
-        A method that needs fewer still has done these.
-        """
+        """Return operations per second: two per multiply-add of the definition, for any method."""
         return 2 * self.plan.macs / row.seconds
 
     def traffic(self, row: Row) -> float:
@@ -161,17 +157,16 @@ STANDARD = (
     BenchRequest((112, 112, 64), "random:64x3x3x64", Geometry(padding="same", stride=2)),
     BenchRequest((112, 112, 64), "random:3x3x64", Geometry(padding="same", channels="each")),
 )
-"""What is measured where nothing is named: pictures, a signal, a volume, and layers plain, strided
-and depthwise."""
+"""The cases that are measured by default: pictures, a signal, a volume, and plain, strided and
+depthwise layers."""
 
 
 def run_bench(
     case: BenchRequest, clock: Clock = time.perf_counter, progress: Progress = silent
 ) -> BenchResult:
-    """Measure a case on random numbers: our methods, peers that can do it, and the machine's
-    limits.
+    """Measure a case on random numbers: all methods, the peers, and the machine's limits.
 
-    Raises InputError and its kin for what does not fit, LimitError for what is too large.
+    Raises a ConvError if the case is not valid, LimitError if it exceeds the memory limit.
 
     >>> report = run_bench(BenchRequest((40, 40), "sobel-x", runs=1))
     >>> report.pick.name in ("direct", "gemm", "separable"), report.wrong
@@ -179,7 +174,7 @@ def run_bench(
     """
     if not case.limit > 0:
         raise InputError(
-            f"limit {case.limit}", "expected seconds, more than none", "leave --limit out for 2"
+            f"limit {case.limit}", "expected a positive number of seconds", "omit --limit for 2"
         )
     task, kernel = _task(case)
     problem = to_problem(task.x, task.w, task.conv_layout, task.spec)
@@ -241,7 +236,7 @@ def _task(case: BenchRequest) -> tuple[Task, Kernel]:
 
 
 def _random(case: BenchRequest) -> Array:
-    """Return standard normal numbers, or integers over the whole range of an integer dtype."""
+    """Return standard normal numbers, or uniform integers over the whole range of the dtype."""
     rng = input_generator(case.seed)
     kind = np.dtype(case.dtype)
     case.limits.check_memory(
@@ -255,10 +250,7 @@ def _random(case: BenchRequest) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class _Entry:
-    """A method or peer to time. predicted: seconds, if known; limit: seconds that a call may take.
-
-    predicted: seconds, where they are known; limit: seconds that a call may take.
-    """
+    """A method or peer to time. predicted: seconds, if known; limit: allowed seconds of a call."""
 
     name: str
     call: Callable[[], Array]
@@ -270,9 +262,9 @@ class _Entry:
 def _entries(
     case: BenchRequest, problem: Problem, plan: Plan, task: Task
 ) -> tuple[list[_Entry], dict[str, str]]:
-    """Return the methods and peers to time, `direct` first, and why others cannot be.
+    """Return the methods and peers to time, and the reasons why others cannot be.
 
-    `direct` and the pick first, for the first answer is the reference.
+    `direct` comes first, then the planner's choice, because the first result is the reference.
     """
     entries = []
     left_out = {}
@@ -294,9 +286,9 @@ def _entries(
 def _first_runs(
     entries: Sequence[_Entry], clock: Clock, progress: Progress
 ) -> tuple[list[tuple[_Entry, float]], dict[str, str]]:
-    """Run each entry once; return those that are fast enough, with their differences.
+    """Run each entry once; return the fast enough ones with their differences from the first.
 
-    Those that are fast enough, each with how far its answer is from the first of them.
+    The second result says why each other entry was skipped.
     """
     admitted: list[tuple[_Entry, float]] = []
     left_out: dict[str, str] = {}
@@ -314,7 +306,10 @@ def _first_runs(
 
 
 def _first_answer(entry: _Entry, clock: Clock) -> Array:
-    """Run an entry once. Raises UnableError if it takes too long, or if a peer fails."""
+    """Run an entry once and return its result.
+
+    Raises UnableError if it takes too long, or if a peer fails.
+    """
     allowed = f"the limit is {entry.limit:g} s a run"
     if entry.predicted is not None and entry.predicted > entry.limit:
         raise UnableError(f"would take about {entry.predicted:.3g} s; {allowed}")
@@ -343,7 +338,7 @@ def largest_difference(a: Array, b: Array) -> float:
 
 
 def _method_bound(problem: Problem, plan: Plan) -> float:
-    """Return the largest difference of two of our results that both keep to the contract."""
+    """Return the largest difference between two results that both keep to the contract."""
     if np.dtype(plan.dtype).kind in "iu":
         return 0.0 if plan.facts.integral is not None else 1.0
     terms = problem.w.size // (problem.filters or 1)

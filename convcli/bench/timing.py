@@ -1,8 +1,8 @@
-"""Calls timed turn by turn, and the machine's own limits beside them.
+"""Time calls in interleaved runs, and measure the machine's limits for comparison.
 
-Calls that are to be compared run A B C A B C: what slows the machine down for a while slows all of
-them down, and the ratios of their medians hold. Two of the calls may be yardsticks, which do
-nothing but copy, or nothing but multiply.
+Calls run in the order A B C A B C: a temporary slowdown of the machine affects all of them, and the
+ratios of their medians remain valid. Two yardsticks, which only copy and only multiply, measure the
+machine's memory bandwidth and arithmetic.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from convcli.progress import Progress, silent
 
 Result = TypeVar("Result")
 Clock = Callable[[], float]
-"""Seconds since some moment."""
+"""Returns seconds since an arbitrary time."""
 
 COPIED = 1 << 26
-"""Bytes that the copying yardstick copies: more than any cache holds."""
+"""Bytes that the copying yardstick copies: more than the size of any cache."""
 
 SIDE = 1024
-"""Rows and columns of the matrices that each thread of the other yardstick multiplies."""
+"""Rows and columns of the matrices that each thread of the multiplying yardstick multiplies."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """The seconds that a call took, turn by turn."""
+    """The seconds of a call in each turn."""
 
     turns: tuple[float, ...]
 
@@ -43,14 +43,14 @@ class Timing:
 
 
 class Yardstick(NamedTuple):
-    """A call that does one thing only, as fast as the machine can, and how much of it."""
+    """A call that does one thing as fast as the machine can, and its amount of work."""
 
     call: Callable[[], object]
     amount: int
 
 
 def timed(call: Callable[[], Result], clock: Clock = time.perf_counter) -> tuple[Result, float]:
-    """Call a function. Returns its result and the seconds that it took.
+    """Call a function and return its result and the seconds that it took.
 
     >>> timed(lambda: "done", iter([10.0, 12.5]).__next__)
     ('done', 2.5)
@@ -66,9 +66,9 @@ def take_turns(
     clock: Clock = time.perf_counter,
     progress: Progress = silent,
 ) -> dict[str, Timing]:
-    """Run every call once a turn, in their order, and time each; callers run a warm-up before.
+    """Time every call once per turn, in order; the caller has done warm-up runs.
 
-    progress: called between the calls, outside of what is timed.
+    progress: called between the calls, outside of the timed intervals.
 
     >>> ticks = iter([0, 1, 1, 3, 3, 4, 4, 6])
     >>> take_turns({"a": int, "b": int}, 2, lambda: next(ticks))
@@ -83,10 +83,7 @@ def take_turns(
 
 
 def copying() -> Yardstick:
-    """Return a yardstick that copies COPIED bytes; its amount is the bytes read and written.
-
-    Its amount is the bytes that are read and written.
-    """
+    """Return a yardstick that copies COPIED bytes; its amount is the bytes read and written."""
     source = np.ones(COPIED // 4, np.float32)
 
     def call() -> None:
@@ -102,15 +99,13 @@ def copying() -> Yardstick:
 
 
 def multiplying() -> Yardstick:
-    """Return a yardstick that multiplies matrices on every thread; its amount is the operations.
+    """Return a yardstick that multiplies matrices on every thread.
 
-    Its amount is the operations, two a multiply-add.
+    Its amount is the number of operations, two per multiply-add.
     """
     count = threads()
-    left, right = (
-        np.full((count, SIDE, SIDE), 1.5, np.float32),
-        np.full((SIDE, SIDE), 0.5, np.float32),
-    )
+    left = np.full((count, SIDE, SIDE), 1.5, np.float32)
+    right = np.full((SIDE, SIDE), 0.5, np.float32)
     products = np.empty_like(left)
     work = partial(_multiply, left, right, products)
     return Yardstick(lambda: share_out(work, range(count), workers=threads()), 2 * count * SIDE**3)

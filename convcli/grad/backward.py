@@ -1,21 +1,21 @@
-"""The backward pass of a convolution, which is itself made of convolutions.
+"""The backward pass of a convolution, which consists of convolutions.
 
-With x padded, one tap t of the kernel ties the samples `x[t] = x[stride*p + dilation*t]` to the
-outputs y[p], and the layer is a sum of matrix products over the taps. So are all its derivatives::
+With x padded, one tap t of the kernel connects the samples `x[t] = x[stride*p + dilation*t]` with
+the outputs y[p], and the layer is a sum of matrix products over the taps. So are its derivatives::
 
     y     = sum_t  x[t] @ w[t].T       the layer
     dw[t] = dy.T @ x[t]                a correlation of x with dy
     dx[t] += dy @ w[t]                 the full convolution of dy with w: the layer's adjoint
     db    = sum of dy
 
-In one dimension and with stride 1 these read `dw_i = sum_j delta_j x_(i+j-1)` and dx = the full
-convolution of delta with w. Dilation spreads the taps, padding crops dx; a boundary that repeats
-samples folds their share back onto the samples they came from. The engine runs dx by its own
-methods (input_gradient.py) and gathers dw in tiles (kernel_gradient.py); sums that run over whole
-inputs are held in float64.
+In one dimension with stride 1, these are `dw_i = sum_j delta_j x_(i+j-1)` and dx = the full
+convolution of delta with w. Dilation spreads the taps, and padding crops dx. If the boundary
+repeats samples, the gradient of the padding is added to the repeated samples. The engine's methods
+compute dx (input_gradient.py); dw is computed in tiles (kernel_gradient.py). Sums over whole inputs
+are in float64.
 
-Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016, for the
-adjoint.
+Source of the adjoint: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning",
+2016.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ from convcli.shapes.parse import Padding, PerAxis, show
 from convcli.shapes.spec import ConvSpec
 
 SUMMED = 16
-"""Rows of dy that one product adds at a time for db: ten times as fast as a sum in float64, and 16
-equal terms are off by at most 4 roundings."""
+"""Rows of dy that one product adds at a time for db: ten times as fast as a sum in float64, and the
+error of 16 equal terms is at most 4 roundings."""
 
 
 class Gradients(NamedTuple):
@@ -61,7 +61,7 @@ class Gradients(NamedTuple):
 
 
 class KernelGradients(NamedTuple):
-    """dx like x, dw like w: the derivatives of sum(dy * y), where there is no bias."""
+    """dx like x, dw like w: the derivatives of sum(dy * y) without a bias."""
 
     dx: NDArray[Any]
     dw: NDArray[Any]
@@ -81,12 +81,11 @@ def gradients(
     layout: str = "channels_last",
     dtype: DTypeLike | None = None,
 ) -> Gradients:
-    """Return the gradients of a layer's loss with respect to its input, its kernels and its bias,
-    from dy.
+    """Return the gradients of `conv_layer` with respect to input, kernels and bias, from dy.
 
-    x (N, *S, C), w (O, *K, C/groups), dy (N, *P, O), or as `layout` says; the options are
-    conv_layer's. dtype: a float type for the results; by default the one that conv_layer would give
-    for x. Raises ShapeError where dy is not shaped like the layer's output, naming both.
+    x (N, *S, C), w (O, *K, C/groups), dy (N, *P, O), or in the axis order of `layout`; the other
+    options are conv_layer's. dtype: float32 or float64, by default conv_layer's for x. Raises
+    ShapeError, with both shapes, unless dy has the shape of the layer's output.
 
     >>> x, w = np.arange(5.0).reshape(1, 5, 1), np.ones((1, 2, 1))
     >>> dx, dw, db = gradients(x, w, np.ones((1, 4, 1)))
@@ -128,9 +127,9 @@ def correlate_gradients(
 ) -> KernelGradients:
     """Return the gradients of `correlate` with respect to its input and its kernel, from dy.
 
-    x, w and the options are correlate's, dy is shaped like its result.
-    dtype: a float type for the results; by default the one that correlate would give for x.
-    Raises ShapeError where dy is not shaped like the output, naming both.
+    x, w and the options are correlate's; dy has the shape of its result. dtype: float32 or float64,
+    by default correlate's for x. Raises ShapeError, with both shapes, unless dy has the output's
+    shape.
 
     >>> dx, dw = correlate_gradients([1, 2, 4, 8], [-1, 1], [1, 10, 100], dtype="float64")
     >>> dx, dw
@@ -195,13 +194,14 @@ def conv_transpose(
     layout: str = "channels_last",
     dtype: DTypeLike | None = None,
 ) -> NDArray[Any]:
-    """Apply the adjoint of conv_layer in its input: O channels back to C, `stride` times as large.
+    """Compute a transposed convolution: the adjoint of conv_layer with respect to its input.
 
-    channels_last: x (N, *P, O), w (O, *K, C/groups) as conv_layer has it, returns (N, *S, C), with
+    channels_last: x (N, *P, O), w (O, *K, C/groups) as for conv_layer, returns (N, *S, C), with
     S = stride*(P-1) + output_padding + dilation*(K-1) + 1 - lo - hi. bias: (C,).
-    Raises ChannelError where x does not have O channels, ShapeError where padding leaves nothing.
+    Raises ChannelError unless x has O channels, ShapeError if the padding leaves no output.
 
-    >>> conv_transpose(np.ones((1, 2, 1)), np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1), stride=2).ravel()
+    >>> w = np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1)
+    >>> conv_transpose(np.ones((1, 2, 1)), w, stride=2).ravel()
     array([1., 2., 4., 2., 3.])
     """
     adjoint = _Transposed.of(x, w, stride, dilation, padding, output_padding, groups, layout)
@@ -231,14 +231,15 @@ def conv_transpose_gradients(
 ) -> Gradients:
     """Return the gradients of conv_transpose with respect to its input, kernels and bias, from dy.
 
-    The adjoint of an adjoint is the map itself, so dx is conv_layer of dy; and dw is that of the
-    layer with dy in the place of the input, x in that of the upstream gradient. x (N, *P, O), w (O,
-    *K, C/groups), dy (N, *S, C) like conv_transpose's result, or as `layout` says; the options are
-    conv_transpose's. dtype: a float type for the results; by default the one that conv_transpose
-    would give for x. Raises ShapeError where dy is not shaped like the output, naming both.
+    The adjoint of an adjoint is the original map, so dx is conv_layer of dy. dw is that of the
+    layer with dy as its input and x as its upstream gradient. x (N, *P, O), w (O, *K, C/groups),
+    dy (N, *S, C), or in the axis order of `layout`; the other options are conv_transpose's. dtype:
+    float32 or float64, by default conv_transpose's for x. Raises ShapeError, with both shapes,
+    unless dy has the output's shape.
 
-    >>> w = np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1)
-    >>> dx, dw, db = conv_transpose_gradients(np.ones((1, 2, 1)), w, np.arange(5.0).reshape(1, 5, 1), stride=2)
+    >>> x, w = np.ones((1, 2, 1)), np.array([1.0, 2.0, 3.0]).reshape(1, 3, 1)
+    >>> dy = np.arange(5.0).reshape(1, 5, 1)
+    >>> dx, dw, db = conv_transpose_gradients(x, w, dy, stride=2)
     >>> dx.ravel(), dw.ravel(), db
     (array([ 8., 20.]), array([2., 4., 6.]), array([10.]))
     """
@@ -257,7 +258,8 @@ def conv_transpose_gradients(
         padding=pads,
         groups=groups,
         dtype=float_type,
-    )  # an output_padding as large as the stride makes it longer than x
+    )
+    # An output_padding of at least the stride makes dx longer than x.
     dx = dx[(slice(None), *(slice(n) for n in adjoint.x.shape[1:-1]))]
     spec = ConvSpec.of(len(adjoint.axes), groups=groups)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -270,7 +272,7 @@ def conv_transpose_gradients(
 
 
 class _Transposed(NamedTuple):
-    """A transposed layer's arrays, channels last, with the axes of the layer whose adjoint it is."""
+    """A transposed layer's arrays, channels last, and the axes of the layer that it transposes."""
 
     x: NDArray[Any]
     w: NDArray[Any]
@@ -324,10 +326,10 @@ def problem_gradients(
 ) -> KernelGradients:
     """Return dx and dw of one of the engine's problems.
 
-    dy: shaped like the problem's result, which messages call `what`. dtype: of the gradients,
-    float32 or float64; by default that of the result. dx has the axes of the result, dw is (O, *K,
-    C/groups) or (*K). Raises ShapeError if dy has another shape, naming both; DtypeError for
-    another dtype.
+    dy: of the shape of the problem's result, which messages call `what`. dtype: of the gradients,
+    float32 or float64, by default the result's. dx has the axes of the result; dw is (O, *K,
+    C/groups) or (*K). Raises ShapeError, with both shapes, if dy has another shape, DtypeError if
+    dtype is another type.
     """
     x, w, spec = problem.x, problem.w, problem.spec
     float_type = _float_type(dtype, x)
@@ -354,7 +356,7 @@ def problem_gradients(
 def _upstream(
     dy: NDArray[Any], problem: Problem, output: tuple[int, ...], what: str
 ) -> NDArray[Any]:
-    """Return dy in the axes of the engine's output (*batch, *P, channels or O). Raises ShapeError."""
+    """Return dy with the axes of the engine's output (*batch, *P, channels or O)."""
     shape = output[:-1] if problem.added_channel else output
     _check_shape(dy, tuple(shape[axis] for axis in problem.order), what)
     return dy.transpose(np.argsort(problem.order)).reshape(output)
@@ -368,9 +370,7 @@ def _check_shape(dy: NDArray[Any], expected: tuple[int, ...], what: str) -> None
 
 
 def bias_gradient(dy: NDArray[Any], float_type: np.dtype[Any], axis: int = -1) -> NDArray[Any]:
-    """Return db: dy summed over everything but its channel axis, in float64 after the first SUMMED
-    terms.
-    """
+    """Return db: dy summed over all axes except channels, in float64 after every SUMMED terms."""
     dy = np.moveaxis(dy, axis, -1)
     rows = dy.reshape(-1, dy.shape[-1]).astype(np.result_type(float_type, dy), copy=False)
     with np.errstate(invalid="ignore", over="ignore"):

@@ -1,6 +1,4 @@
-"""Check a layer's gradients: against central differences, by the adjoint test, and by explicit
-matrices.
-"""
+"""Check gradients by central differences, by the adjoint test, and by explicit matrices."""
 
 from __future__ import annotations
 
@@ -44,18 +42,16 @@ from convcli.shapes.parse import Padding, PerAxis, check_number, check_whole
 from convcli.shapes.spec import ConvSpec
 
 FIELDS = {"dx": "x", "dw": "w", "db": "bias"}
-"""What each gradient is the gradient in."""
+"""The tensor of each gradient."""
 
 
 LARGE = 2.0**16
-"""Values up to which a step of 1 loses nothing."""
+"""Largest value for a step of 1, which is then far above the value's rounding."""
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """The convolution under test, as a function of what it is differentiated in; all float64, in
-    their own shapes.
-    """
+    """The convolution under test, as a function of x, w and bias; all in float64."""
 
     x: Floats
     w: Floats
@@ -86,14 +82,14 @@ class Subject:
         return self.spec.axes(self.conv_layout.spatial, self.conv_layout.window)
 
     def tensor(self, name: str) -> Floats:
-        """Return the tensor that a gradient belongs to: x for dx."""
+        """Return the tensor of a gradient, such as x for dx."""
         tensor: Floats = getattr(self, FIELDS[name])
         return tensor
 
     def output(self, other: Mapping[str, Floats] | None = None, *, outside: bool = True) -> Floats:
         """Compute y, with `other` values for some of x, w and bias.
 
-        outside: with the share of the constant padding.
+        outside: whether to include the share of the padding constant.
         """
         x, w, bias = ((other or {}).get(name, getattr(self, name)) for name in FIELDS.values())
         spec = self.spec if outside else replace(self.spec, cval=0.0)
@@ -105,7 +101,7 @@ class Subject:
         )
 
     def ends(self, name: str, index: int, step: float) -> tuple[Floats, Floats]:
-        """Return the outputs with one entry of a tensor a step up, and a step down."""
+        """Return the outputs with one entry of a tensor increased, and decreased, by a step."""
         tensor = self.tensor(name).copy()
         original = tensor.flat[index]
         outputs = []
@@ -115,25 +111,21 @@ class Subject:
         return outputs[0], outputs[1]
 
     def step(self, name: str) -> float:
-        """Return the step in a tensor: 1, or for large values a power of two that their sums do not
-        swallow.
-        """
+        """Return the step for a tensor: 1, or for large values a power of two near the largest."""
         outside = abs(self.spec.cval) if name == "dx" else 0.0
         values = self.output() if name == "db" else self.tensor(name)
         largest = max(float(np.abs(values).max()), outside)
-        return (
-            1.0
-            if largest <= LARGE or not np.isfinite(largest)
-            else math.ldexp(1, math.frexp(largest)[1] - 1)
-        )
+        if largest <= LARGE or not np.isfinite(largest):
+            return 1.0
+        return math.ldexp(1, math.frexp(largest)[1] - 1)
 
     def slope(self, above: Floats, below: Floats, step: float) -> float:
-        """Return the loss's central difference of two outputs, subtracted first."""
+        """Return the central difference of the loss from the outputs at both ends of a step."""
         return float(np.vdot(above - below, self.dy)) / (2 * step)
 
 
 SHOWN = 10
-"""Worst entries that are listed."""
+"""Number of worst entries that are listed."""
 
 
 def compare(
@@ -145,8 +137,7 @@ def compare(
     limit: int,
     done: Callable[[], None],
 ) -> TensorCheck:
-    """Compare a gradient with central differences in all its entries, or in a random choice of
-    `limit`.
+    """Compare a gradient's entries, or `limit` random ones, with central differences.
 
     done: called after each entry.
     """
@@ -165,7 +156,7 @@ def compare(
 
 
 def chosen(size: int, limit: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Return all indices, or a random choice of `limit`, in order."""
+    """Return all indices, or `limit` random ones, in order."""
     return np.sort(rng.choice(size, limit, replace=False)) if limit < size else np.arange(size)
 
 
@@ -188,7 +179,7 @@ def _entry(subject: Subject, check: TensorCheck, number: int) -> Entry:
 def _touched(
     subject: Subject, name: str, index: tuple[int, ...]
 ) -> Iterator[tuple[Span, Span] | None]:
-    """Yield, per spatial axis, the input's window and the outputs that an entry is connected to."""
+    """Yield, per spatial axis, the samples and the outputs that depend on an entry."""
     a = subject.conv_layout
     own_axes = {"dx": a.spatial_axes, "dw": a.window_axes}.get(name, (0,) * a.dims)
     for own_axis, axis in zip(own_axes, subject.axes, strict=True):
@@ -225,13 +216,13 @@ _ALONG: dict[str, Callable[[Axis, int, Subject], tuple[Span, Span] | None]] = {
 
 
 MATRIX = 1 << 22
-"""Limit of the values of a matrix that is built for the second path: 32 MiB."""
+"""Most values of an explicit matrix: 32 MiB."""
 
 
 def adjoint_test(
     subject: Subject, name: str, gradient: Floats, rng: np.random.Generator
 ) -> AdjointTest:
-    """Compare <A v, dy> with <v, A' dy> for the map A from one tensor alone, the others fixed."""
+    """Compare <A v, dy> with <v, A' dy>, where A maps one tensor to y and the others are fixed."""
     v = rng.standard_normal(gradient.shape)
     moved = {
         "dx": lambda: subject.output({"x": v}, outside=False),
@@ -245,7 +236,7 @@ def adjoint_test(
 
 
 def path_tests(subject: Subject, analytic: Gradients) -> Iterator[PathTest]:
-    """Yield every gradient by the transposes of explicit matrices; none if these would be large."""
+    """Yield every gradient by the transposes of explicit matrices, unless these are too large."""
     form = to_layer(
         subject.x, flip_for(subject.w, subject.conv_layout, subject.op), subject.conv_layout
     )
@@ -274,9 +265,7 @@ def path_tests(subject: Subject, analytic: Gradients) -> Iterator[PathTest]:
 
 
 ENTRIES = 2000
-"""Entries checked in each tensor unless `samples` says otherwise; beyond it a random choice is
-checked.
-"""
+"""Default number of entries to check in each tensor; of larger tensors a random choice."""
 
 
 def gradcheck(
@@ -297,14 +286,13 @@ def gradcheck(
     groups: int = 1,
     layout: str = "channels_last",
 ) -> GradcheckReport:
-    """Check a layer's analytic dx, dw and db against central differences, their adjoints and
-    explicit matrices.
+    """Check dx, dw and db of a layer by central differences, adjoints and explicit matrices.
 
-    x (N, *S, C), w (O, *K, C/groups); the options are conv_layer's. dy: the upstream gradient,
-    (N, *P, O), by default standard normal from `seed`. eps: the step, by default 1, or as large
-    as large values need. samples: how many entries of each tensor to check, by default all up
-    to 2,000 and a random 2,000 of more. sweep: try many steps too. broken: `dx`, `dw` or `db`,
-    to corrupt one of its entries and see it found.
+    x (N, *S, C), w (O, *K, C/groups); the options are conv_layer's. dy: the upstream gradient
+    (N, *P, O), by default standard normal numbers from `seed`. eps: the step, by default 1, or
+    more for values above 2**16. samples: the number of entries of each tensor to check, by default
+    at most 2,000 random ones. sweep: also measure the error at many steps. broken: `dx`, `dw` or
+    `db`, to corrupt one of its entries, which the check must then find.
 
     >>> rng = np.random.default_rng(0)
     >>> report = gradcheck(rng.standard_normal((1, 6, 6, 2)), rng.standard_normal((3, 3, 3, 2)))
@@ -354,7 +342,7 @@ def check_layout_gradients(
     broken: str | None = None,
     progress: Progress = silent,
 ) -> GradcheckReport:
-    """Check gradients as `gradcheck` does, for x and w in any layout, in their own shapes."""
+    """Check gradients as `gradcheck` does, for x and w in any layout."""
     if eps is not None and not 0 < check_number(eps, "eps") < np.inf:
         raise InputError(
             f"eps {eps}", "expected a positive step", "leave it out: 1 is best for a linear map"
@@ -393,7 +381,7 @@ def check_layout_gradients(
 def _counter(
     analytic: Gradients, limit: int, sweep: bool, progress: Progress
 ) -> Callable[[], None]:
-    """Return what reports the progress: it is called once for each entry that is moved."""
+    """Return the function that reports the progress, to be called once for each entry."""
     sizes = [gradient.size for gradient in analytic]
     total = sum(min(size, limit) for size in sizes)
     if sweep:
@@ -403,21 +391,23 @@ def _counter(
 
 
 def _corrupted(gradient: Floats) -> Floats:
-    """Return a gradient whose middle entry is wrong by more than the largest of them all."""
+    """Return a gradient with an error in its middle entry, larger than its largest entry."""
     wrong = gradient.copy()
     wrong.flat[wrong.size // 2] += 1 + np.abs(gradient).max()
     return wrong
 
 
 STEPS = tuple(10.0**power for power in range(-11, 4))
+"""Steps of a sweep."""
+
 SWEPT = 20
-"""Entries of each tensor that a sweep follows."""
+"""Entries of each tensor in a sweep."""
 
 
 def swept(
     subject: Subject, analytic: Gradients, rng: np.random.Generator, done: Callable[[], None]
 ) -> Sweep:
-    """Return the errors at every step of STEPS; done: called after each entry that is moved."""
+    """Return the errors at each of STEPS; done: called after each entry."""
 
     def ends(name: str, index: int, step: float) -> tuple[Floats, Floats]:
         found = subject.ends(name, index, step)

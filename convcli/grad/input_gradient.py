@@ -1,8 +1,8 @@
-"""dx: every value of dy, times the kernel, added to all the samples that its window covers.
+"""Compute dx: each value of dy times the kernel, added to the samples of its window.
 
-That is the full convolution of dy with the kernel. A stride puts zeros between the values of dy.
-Rather than multiply by zeros, dx is computed in `stride` phases along each axis, each the full
-convolution of dy with the taps of that phase::
+That is the full convolution of dy with the kernel. With a stride, there are zeros between the
+values of dy. To avoid multiplications by zero, dx is computed in `stride` phases along each axis,
+each of which is the full convolution of dy with the taps of that phase::
 
     stride 2, taps a b c      dx[0::2] = full convolution of dy with a c
                               dx[1::2] = full convolution of dy with b
@@ -31,7 +31,7 @@ class _Phase(NamedTuple):
     """One axis of one phase of dx: the correlation of a part of dy with every n-th tap, flipped."""
 
     results: slice
-    """Its samples among those of dx."""
+    """The samples of dx that the phase computes."""
     taps: slice
     deltas: slice
     pads: tuple[int, int]
@@ -46,10 +46,10 @@ def input_gradient(
     boundary: Boundary,
     dtype: np.dtype[Any],
 ) -> NDArray[Any]:
-    """Return dx (*batch, *S, C), of dtype `dtype`.
+    """Return dx (*batch, *S, C) in `dtype`.
 
-    dy (*batch, *P, O) and a bank w in `groups`; or, with groups None, dy (*batch, *P, channels) and
-    one kernel w for every channel. With a boundary that repeats samples, the gradient of the
+    w: a bank in `groups`, with dy (*batch, *P, O). If groups is None, w is one kernel for every
+    channel, with dy (*batch, *P, channels). If the boundary repeats samples, the gradient of the
     padding is added to those samples.
     """
     folds = boundary != "constant"
@@ -72,7 +72,7 @@ def input_gradient(
     covered = all(len(found) == axis.stride for axis, found in zip(axes, choices, strict=True))
     if not covered:
         dx = np.zeros(shape, dtype)
-    elif folds:  # the padded gradient is dropped after folding
+    elif folds:  # the padded gradient is only temporary
         dx = np.empty(shape, dtype)
     else:
         dx = result_buffer(shape, dtype)
@@ -105,13 +105,14 @@ def _swapped(w: NDArray[Any], groups: int) -> tuple[NDArray[Any], int]:
 
 
 def _kernels_innermost(taps: NDArray[Any]) -> NDArray[Any]:
-    """Copy a bank so that its kernels are the fastest axis in memory, as products read them."""
+    """Copy a bank so that its kernels are the last axis in memory, as matrix products read them."""
     return np.moveaxis(np.ascontiguousarray(np.moveaxis(taps, 0, -1)), -1, 0)
 
 
 def _phases(axis: Axis, outputs: int, start: int, stop: int) -> list[_Phase]:
-    """Return the phases of dx along one axis that have taps, for samples start..stop of the padded
-    input.
+    """Return the phases of dx along one axis that have taps.
+
+    start, stop: the samples of the padded input to compute.
     """
     found = []
     every = axis.stride // math.gcd(axis.stride, axis.dilation)
@@ -137,9 +138,7 @@ def _phases(axis: Axis, outputs: int, start: int, stop: int) -> list[_Phase]:
 def _fold_back(
     padded: NDArray[Any], axes: tuple[Axis, ...], first: int, boundary: Boundary
 ) -> NDArray[Any]:
-    """Add the gradient of every padded sample to the sample that it repeats: the adjoint of
-    padding.
-    """
+    """Add the gradient of every padded sample to the sample that it repeats."""
     for index, axis in enumerate(axes, start=first):
         lines = np.moveaxis(padded, index, 0)
         inner = lines[axis.lo : axis.lo + axis.n]

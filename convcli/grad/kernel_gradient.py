@@ -1,19 +1,19 @@
-"""dw: for every tap, the sum over all outputs of dy times the sample under the tap.
+"""Compute dw: for every tap, the sum over all outputs of dy times the sample under the tap.
 
-The outputs are cut into tiles whose samples fit the cache, and the tiles are dealt to partial sums,
-each in float64, that threads compute independently. In a tile the windows are copied to rows, and
-one matrix product adds up a stretch of outputs::
+The outputs are cut into tiles whose samples fit the cache. The tiles are distributed over partial
+sums in float64, which threads compute independently. In a tile the windows are copied to rows, and
+one matrix product adds a stretch of outputs::
 
-      deltas (O, P)         windows (P, K*C)       dw (O, K*C)
+      deltas (O, P)       windows (P, K*C)    dw (O, K*C)
     [ d0 d1 | d2 d3 ]     [ x0 x1 x2 ]
-                      @   [ x1 x2 x3 ]      =      [ d0 d1 ] @ [ x0 x1 x2 ]  +  [ d2 d3 ] @ [ x2 x3 x4 ]
-                          [ ---------- ]                       [ x1 x2 x3 ]                 [ x3 x4 x5 ]
+                      @   [ x1 x2 x3 ]   =    [ d0 d1 ] @ [ x0 x1 x2 ]  +  [ d2 d3 ] @ [ x2 x3 x4 ]
+                          [ ---------- ]                  [ x1 x2 x3 ]                 [ x3 x4 x5 ]
                           [ x2 x3 x4 ]
                           [ x3 x4 x5 ]
 
-All stretches are products of one call. A kernel that sees one channel gives a product nothing to
-share: samples times deltas are added up tap by tap. The cut follows from the shapes alone, so the
-same arrays give the same bytes.
+One call computes the products of all stretches. Kernels of a single channel have no matrix product:
+samples times deltas are added tap by tap. The tiles depend only on the shapes, so the same arrays
+always have the same result.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from convcli.shapes.axis import Axis
 from convcli.shapes.spec import ConvSpec
 
 TILE_VALUES = 1 << 20
-"""Values of the windows of a tile: 4 MiB of float32, more than a core's own cache holds, because
-the sums are read and written once per tile. A dw of more than half as many values gets tiles of
-twice its own size."""
+"""Values of the windows of a tile: 4 MiB of float32, more than a core's own cache, because the sums
+are read and written once per tile. If dw has more than half as many values, its tiles have twice
+the size of dw."""
 
 KERNELS = 128
 """Kernels in one matrix product."""
@@ -49,16 +49,15 @@ TAP_VALUES = 1 << 18
 """Values of the sums that one call computes for some taps of a depthwise kernel."""
 
 SHORT = 1 << 11
-"""Values below which a line is short, so that several lines are taken as one."""
+"""Values below which a line is short, so that several lines are joined into one."""
 
 DEPTHWISE_TILE = 4
-"""A depthwise tile copies no windows, and has a quarter of the samples of a tile that does."""
+"""Values per sample in the size of a depthwise tile, which does not copy windows."""
 
 PARTIAL_SUMS = 8
 PARTIAL_VALUES = 1 << 22
-"""dw is computed as several partial sums, which threads share: at most PARTIAL_SUMS, and fewer, but
-at least two, if they would hold more than PARTIAL_VALUES values in all. Both follow from the shapes
-alone."""
+"""dw is computed as at most PARTIAL_SUMS partial sums, which threads compute independently; fewer,
+but at least two, if they would have more than PARTIAL_VALUES values together."""
 
 SMALL = 2.0**-70
 """Sums below which products may have left float32's normal range, whose least value is 2**-126."""
@@ -74,12 +73,11 @@ def kernel_gradient(
     spec: ConvSpec,
     dtype: np.dtype[Any],
 ) -> NDArray[Any]:
-    """Return dw in the shape of a bank (O, *K, C/groups): dy times the samples under each tap,
-    summed over outputs.
+    """Return dw in the shape of a bank (O, *K, C/groups).
 
-    x (*batch, *S, C), dy (*batch, *P, O); dtype: of the result. Only the boundary and the groups of
-    `spec` are read. A bank of one kernel with one channel is summed over all the channels of x.
-    Products are made in float32 only where they keep to its normal range.
+    x (*batch, *S, C), dy (*batch, *P, O); dtype: the result's. Only boundary, cval and groups of
+    `spec` are used. A bank of one kernel with one channel is summed over all channels of x.
+    Products are computed in float32 only if they stay in its normal range.
     """
     if x.ndim == 1 + len(axes):
         x = x[None]
@@ -107,7 +105,7 @@ def _sum_tiles(
     first = x.ndim - 1 - len(axes)
     along = range(first, x.ndim - 1)
 
-    # How a tile is summed: by matrix products, or tap by tap if every kernel sees one channel.
+    # A tile is summed by matrix products, or tap by tap if every kernel has a single channel.
     stretch = stretch_of(math.prod(dy.shape[:-1]), "float32" if work == np.float32 else "float64")
     tile_sum: _GemmSum | _DepthwiseSum
     if shape[0] == spec.groups and shape[-1] == 1:
@@ -117,7 +115,7 @@ def _sum_tiles(
         tile_sum = _GemmSum(shape, axes, spec.groups, stretch)
         values = math.prod(shape[1:-1]) * x.shape[-1]
 
-    # The tiles, dealt to partial sums.
+    # Distribute the tiles over partial sums.
     tiles = list(_tiles(dy.shape, first, values, max(TILE_VALUES, 2 * math.prod(shape))))
     count = min(max(PARTIAL_VALUES // math.prod(shape), 2), PARTIAL_SUMS, len(tiles))
     partial_sums = np.zeros((count, tile_sum.size))
@@ -139,10 +137,9 @@ def _sum_tiles(
 def _tiles(
     shape: tuple[int, ...], first: int, values: int, limit: int
 ) -> Iterator[tuple[slice, tuple[int, int]]]:
-    """Yield (items of the first axis, rows of the first spatial axis) of tiles of at most about
-    `limit` values.
+    """Yield tiles of about `limit` values: items of the first axis, rows of the first spatial axis.
 
-    shape: of dy. first: its first spatial axis. values: behind one output.
+    shape: of dy. first: its first spatial axis. values: of the windows, per output.
     """
     number = shape[0]
     height = shape[first]
@@ -156,12 +153,11 @@ def _tiles(
 
 
 class _GemmSum:
-    """dw of kernels that see several channels: deltas times windows by matrix products, for all
-    groups.
+    """dw of kernels with several channels: deltas times windows, by matrix products.
 
-    Sums are (taps, groups, O/groups, C/groups); with one group, or one bundle of all groups, the
-    taps of a kernel are contiguous, (1, 1, O, taps * C). They are stored block by block, as the
-    products make them.
+    The sums are (taps, groups, O/groups, C/groups); with one group, or one bundle of all groups,
+    the taps of a kernel are contiguous: (1, 1, O, taps * C). They are stored block by block, in the
+    order of the products.
     """
 
     def __init__(
@@ -179,7 +175,7 @@ class _GemmSum:
         self.size = math.prod(self.sums)
 
     def _blocks(self) -> Iterator[tuple[slice, slice, slice]]:
-        """Yield the kernels and the samples of each product, and its slice of the stored sums."""
+        """Yield for each product its kernels, its samples, and its slice of the stored sums."""
         *lead, filters, depth = self.sums
         end = 0
         for kernels in pieces(filters, KERNELS):
@@ -204,9 +200,7 @@ class _GemmSum:
     def _add_block(
         self, rows: NDArray[Any], deltas: NDArray[Any], total: NDArray[np.float64]
     ) -> None:
-        """Add one block: rows (P, taps, groups, C) and deltas (P, groups, O), in stretches of
-        outputs.
-        """
+        """Add one block in stretches: rows (P, taps, groups, C) and deltas (P, groups, O)."""
         limit = max(SHARE_VALUES // len(total), 1) * self.stretch
         for run in pieces(len(rows), limit):
             count = run.stop - run.start
@@ -214,8 +208,7 @@ class _GemmSum:
             number = full + (rest > 0)
             cut = run.start + full * self.stretch
 
-            # One product per stretch, in groups of equally many, the last group filled up with
-            # zeros.
+            # One product per stretch, in groups of equal size, the last one padded with zeros.
             group_count = -(-number // SHARE_RUN)
             shape = (group_count, -(-number // group_count), len(total))
             shares = _scratch("shares", shape, rows.dtype)
@@ -229,9 +222,7 @@ class _GemmSum:
             total += sums[0] if group_count == 1 else sums.sum(axis=0, dtype=np.float64)
 
     def result(self, partial_sums: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Return all sums as a bank (O, *window, C/groups): of a bundle, each kernel with its own
-        channels only.
-        """
+        """Return all sums as a bank (O, *window, C/groups), without a bundle's other groups."""
         sums = np.empty(self.sums, dtype)
         for kernels, samples, stored in self._blocks():
             part = sums[..., kernels, samples]
@@ -249,8 +240,9 @@ class _GemmSum:
 
 
 def _multiply(rows: NDArray[Any], deltas: NDArray[Any], out: NDArray[Any]) -> None:
-    """Fill out (stretches, taps, groups, O, C): rows (P, taps, groups, C) times deltas (P, groups,
-    O), by stretch.
+    """Multiply rows (P, taps, groups, C) by deltas (P, groups, O), per stretch.
+
+    out: (stretches, taps, groups, O, C).
     """
     if len(out):
         cut = rows.reshape(len(out), -1, *rows.shape[1:])
@@ -259,12 +251,11 @@ def _multiply(rows: NDArray[Any], deltas: NDArray[Any], out: NDArray[Any]) -> No
 
 
 class _DepthwiseSum:
-    """dw of kernels that see one channel each, (taps, channels), or one kernel for every channel,
-    (taps, 1).
+    """dw of kernels of a single channel (taps, channels), or of one kernel for all (taps, 1).
 
-    There is no sum over channels for a matrix product. A stretch of lines, or of parts of one line,
-    is multiplied and added up value by value for all taps in one call, and then along the line in
-    float64.
+    There is no sum over channels, and so no matrix product. One call multiplies a stretch of lines,
+    or of parts of one line, for all taps, and adds the lines value by value. The result is then
+    summed along the line in float64.
     """
 
     def __init__(
@@ -283,8 +274,7 @@ class _DepthwiseSum:
         width = line_places(channels, positions)
         full, rest = divmod(positions, width)
         for box in boxes(tuple(lead[:summed]), self.stretch):
-            # Parts of a line, each whole widths and short enough to be one stretch; then what is
-            # left of the line.
+            # Parts of a line of a multiple of `width` and at most one stretch; then the rest.
             lines = math.prod(deltas[box].shape[:summed])
             runs = pieces(full, max(self.stretch // lines, 1))
             parts = [slice(run.start * width, run.stop * width) for run in runs]
@@ -295,9 +285,7 @@ class _DepthwiseSum:
                 self._add_lines(seen[chosen], deltas[chosen], summed, total)
 
     def _summed_axes(self, lead: list[int], line: int) -> int:
-        """Return how many leading axes are summed at once; the others join the line, so that it is
-        not short.
-        """
+        """Return how many leading axes are summed first; the others are joined to the line."""
         for summed in range(len(lead), 1, -1):
             is_long = math.prod(lead[summed:]) * line >= SHORT
             is_few = 4 * math.prod(lead[: summed - 1]) < self.stretch
@@ -306,10 +294,10 @@ class _DepthwiseSum:
         return 1
 
     def _seen(self, block: NDArray[Any], sizes: tuple[int, ...]) -> NDArray[Any]:
-        """Return the samples under every tap, (*items, *P but the last, *window, positions, C).
+        """Return the samples under every tap: (*items, *P but the last, *window, positions, C).
 
-        This is a view, except for a stride or short lines: those are copied per tap, so that they
-        are contiguous.
+        The result is a view, except with a stride or short lines, which are copied per tap to be
+        contiguous.
         """
         *before, last = self.axes
         if last.stride == 1 and sizes[-1] * block.shape[-1] >= SHORT:
@@ -323,11 +311,10 @@ class _DepthwiseSum:
     def _add_lines(
         self, seen: NDArray[Any], deltas: NDArray[Any], summed: int, total: NDArray[np.float64]
     ) -> None:
-        """Add lines (*lead, positions, C) times the samples under every tap, seen (*lead, *window,
-        positions, C).
+        """Add lines of deltas times the samples under every tap to `total`.
 
-        The first `summed` leading axes are added up by the products; what is left of them is added
-        along the line.
+        deltas: (*lead, positions, C); seen: (*lead, *window, positions, C). The product sums the
+        first `summed` leading axes; the rest is summed along the line.
         """
         *lead, positions, channels = deltas.shape
         window = self.shape[1:-1]
@@ -335,8 +322,7 @@ class _DepthwiseSum:
         deltas = _fold_lines(deltas, positions // width, width)
         seen = _fold_lines(seen, positions // width, width)
 
-        # The axes by number: leading axes, taps, the folds of a line, positions along a fold,
-        # channels.
+        # Number the axes for einsum: leading axes, taps, folds of a line, positions, channels.
         lines = list(range(len(lead)))
         taps = list(range(len(lead), len(lead) + len(window)))
         fold, position, channel = range(len(lead) + len(window), seen.ndim)

@@ -1,4 +1,4 @@
-"""Gradients in the shapes of the user's own arrays, however their axes are laid out.
+"""Gradients in the shapes of the user's arrays, for any layout of their axes.
 
 ::
 
@@ -36,7 +36,7 @@ def layout_gradients(
 ) -> Gradients:
     """Return dx like x, dw like w and db (O,), or (1,) if every channel is filtered independently.
 
-    Raises ShapeError, naming both shapes, if dy is not shaped like the output.
+    Raises ShapeError, with both shapes, unless dy has the output's shape.
 
     >>> from convcli.shapes.layout import infer_layout
     >>> x, w = np.ones((5, 5, 3)), np.ones((3, 3))
@@ -61,7 +61,7 @@ def backpropagate(
 ) -> Gradients:
     """Return the gradients of a problem made by `to_problem`, in the shapes of `conv_layout`.
 
-    dy: shaped like the output in `conv_layout`. dtype: as `gradients` has it.
+    dy: of the output's shape in `conv_layout`. dtype: as for `gradients`.
     """
     if conv_layout.channel_mode == "each":
         dx, dw = problem_gradients(problem, dy, "the output", dtype, progress)
@@ -74,14 +74,14 @@ def backpropagate(
 
 
 def check_upstream(dy: NDArray[Any], conv_layout: ConvLayout, spec: ConvSpec, what: str) -> None:
-    """Raise ShapeError, naming both shapes, unless dy is shaped like the output."""
+    """Raise ShapeError, with both shapes, unless dy has the output's shape."""
     expected = conv_layout.with_spatial(spec.sizes(conv_layout.spatial, conv_layout.window))
     if dy.shape != expected:
         raise ShapeError(f"the {what} is {show(dy.shape)}", f"the output is {show(expected)}")
 
 
 def to_layer_upstream(dy: NDArray[Any], conv_layout: ConvLayout) -> NDArray[Any]:
-    """Return dy as that of `to_layer`'s layer: (N, *P, O); independent channels become a batch."""
+    """Return dy for the layer of `to_layer`: (N, *P, O); independent channels become a batch."""
     channel = conv_layout.output_channel_axis
     dy = dy[..., None] if channel is None else np.moveaxis(dy, channel, -1)
     dy = dy if conv_layout.batch_axes else dy[None]
@@ -91,7 +91,7 @@ def to_layer_upstream(dy: NDArray[Any], conv_layout: ConvLayout) -> NDArray[Any]
 
 
 def from_layer_gradients(layer: Gradients, conv_layout: ConvLayout, op: Op) -> Gradients:
-    """Return the gradients of `to_layer`'s layer in the shapes of the user's arrays: its adjoint."""
+    """Return the gradients of the layer of `to_layer` in the shapes of the user's arrays."""
     a = conv_layout
     dx, dw, db = layer
     if a.channel_mode == "each":

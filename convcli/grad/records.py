@@ -1,6 +1,4 @@
-"""What a gradient check found: records with their thresholds, and the verdicts that follow from
-both.
-"""
+"""The results of a gradient check, with the thresholds of their verdicts."""
 
 from __future__ import annotations
 
@@ -20,8 +18,9 @@ GOOD, SUSPECT, WRONG = 1e-7, 1e-4, 1e-2
 ADJOINT = PATHS = 1e-10
 THRESHOLDS = {"good": GOOD, "suspect": SUSPECT, "wrong": WRONG, "adjoint": ADJOINT, "paths": PATHS}
 FLOOR = 1e-12
+"""Least denominator of a relative error, as a share of the tensor's largest gradient."""
 TINY = float(np.finfo(float).tiny)
-"""Below it float64's steps are no smaller, and errors relative to a value mean nothing."""
+"""Least denominator: below it float64 is subnormal and relative errors are not meaningful."""
 QUANTILES = (0.5, 0.9, 0.99)
 TENSORS = ("dx", "dw", "db")
 
@@ -31,11 +30,11 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Entry:
-    """One checked entry: where it is, its values, and what it has to do with.
+    """One checked entry: its index, values and errors, and the outputs that depend on it.
 
-    window: the samples [first, stop) of the input along each spatial axis that share an output with
-    it; those below 0 or past the end are padding. outputs: the outputs [first, stop) that it moves.
-    Both are None where it moves none.
+    window: the samples [first, stop) of the input, along each spatial axis, that share an output
+    with the entry; those below 0 or past the end are padding. outputs: the outputs [first, stop)
+    that depend on it. Both are None if no output does.
     """
 
     index: tuple[int, ...]
@@ -49,7 +48,7 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class TensorCheck:
-    """One gradient, checked: which entries (flat indices), their analytic and numeric values."""
+    """The check of one gradient: flat indices of entries, their analytic and numeric values."""
 
     name: str
     shape: tuple[int, ...]
@@ -84,16 +83,14 @@ class TensorCheck:
 
     @property
     def quantiles(self) -> tuple[float, ...]:
-        """The relative errors that QUANTILES of the entries do not exceed."""
+        """Relative errors that the shares QUANTILES of the entries do not exceed."""
         return tuple(
             float(error) for error in np.quantile(self.relative, QUANTILES, method="higher")
         )
 
     @property
     def cosine(self) -> float:
-        """The cosine of the angle between the analytic and the numeric entries; 1 where both are
-        zero.
-        """
+        """Cosine of the angle between the analytic and the numeric entries; 1 if both are zero."""
         with np.errstate(invalid="ignore", over="ignore"):
             lengths = float(np.linalg.norm(self.analytic) * np.linalg.norm(self.numeric))
             product = float(np.vdot(self.analytic, self.numeric))
@@ -101,9 +98,7 @@ class TensorCheck:
 
     @property
     def verdict(self) -> str:
-        """good, fair, suspect or wrong, by the thresholds of this module; anything not finite is
-        wrong.
-        """
+        """Verdict by the largest relative error: good, fair, suspect, or wrong if not finite."""
         error = self.largest_relative
         largest = {"good": GOOD, "fair": SUSPECT, "suspect": WRONG}
         return next((verdict for verdict, most in largest.items() if error <= most), "wrong")
@@ -115,7 +110,7 @@ class TensorCheck:
 
 @dataclass(frozen=True)
 class AdjointTest:
-    """<A v, dy> and <v, A' dy>, A being the map from one tensor to the output, and |A v| |dy|."""
+    """<A v, dy>, <v, A' dy> and their scale |A v| |dy|, where A maps one tensor to the output."""
 
     name: str
     left: float
@@ -126,7 +121,7 @@ class AdjointTest:
 
     @property
     def gap(self) -> float:
-        """The difference over the scale."""
+        """The difference relative to the scale."""
         return over(abs(self.left - self.right), self.scale)
 
     @property
@@ -136,14 +131,14 @@ class AdjointTest:
 
 @dataclass(frozen=True, eq=False)
 class PathTest:
-    """The engine's gradient beside the one by explicit matrices."""
+    """A gradient by an explicit matrix, compared with the engine's."""
 
     name: str
     matrix: tuple[int, int]
-    """The shape of the matrix whose transpose gave it."""
+    """Shape of the matrix."""
     gradient: Floats
     gap: float
-    """The largest difference, over the largest gradient."""
+    """The largest difference, relative to the largest gradient."""
 
     @property
     def passed(self) -> bool:
@@ -151,8 +146,9 @@ class PathTest:
 
 
 class SweepRow(NamedTuple):
-    """|analytic - numeric| / |analytic| over some entries, at one step; curved: of dx under
-    sum(y^3) / 3.
+    """|analytic - numeric| / |analytic| of some entries at one step.
+
+    curved: that of dx with the loss sum(y^3) / 3.
     """
 
     eps: float
@@ -164,8 +160,9 @@ class SweepRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Sweep:
-    """The error at many steps, and the slope of dx's on logarithmic axes up to step 1; None where
-    there is no error.
+    """The errors at many steps.
+
+    slope: of dx's error on logarithmic axes up to step 1, or None if there is no error.
     """
 
     rows: tuple[SweepRow, ...]
@@ -174,9 +171,7 @@ class Sweep:
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """The convolution that is checked: how it slides over its input, and how the axes of both are
-    read.
-    """
+    """The convolution that is checked: its operation, layout and options."""
 
     op: Op
     conv_layout: ConvLayout
@@ -198,10 +193,10 @@ class GradcheckReport:
     dtype: str = "float64"
     adjoint: tuple[AdjointTest, ...] = ()
     paths: tuple[PathTest, ...] = ()
-    """Empty where the matrices would hold more than MATRIX values."""
+    """Empty if a matrix would have more than MATRIX values."""
     sweep: Sweep | None = None
     broken: str | None = None
-    """Which gradient was corrupted on purpose."""
+    """The gradient that was corrupted on purpose."""
     arrays: tuple[tuple[str, Floats], ...] = ()
     """x, w and dy, by name."""
     y: Floats | None = None
@@ -218,7 +213,7 @@ class GradcheckReport:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """Each gradient that failed, with the tests that it failed."""
+        """A sentence for each gradient that failed, with the names of the tests."""
         tests: dict[str, tuple[Any, ...]] = {
             "the central differences": self.checks,
             "the adjoint test": self.adjoint,
@@ -238,7 +233,7 @@ class GradcheckReport:
 
 
 def length(values: Floats) -> float:
-    """Return the Euclidean norm, whose squares neither overflow nor underflow."""
+    """Return the Euclidean norm, without overflow or underflow of the squares."""
     largest = float(np.abs(values).max(initial=0.0))
     return largest * float(np.linalg.norm(values / largest)) if 0 < largest < math.inf else largest
 

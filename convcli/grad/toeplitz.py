@@ -1,9 +1,9 @@
-"""A layer as the matrices that it is: one that acts on the input, and one that acts on the kernels.
+"""A layer as two matrices: one that multiplies the input, and one that multiplies the kernels.
 
-As a matrix on the input a layer has the same few weights along its diagonals (block-Toeplitz) and
-nearly all else is zero; its transpose is the backward pass. Both matrices are built from the
-definition, by the sources that numpy.pad gives each padded sample, and share no code with the
-engine, so that they can stand against it.
+The matrix of the input is sparse and has the same few weights along its diagonals (block-Toeplitz);
+its transpose is the backward pass. Both matrices are built from the definition, with the source
+that numpy.pad assigns to each padded sample. They share no code with the engine and are an
+independent reference for it.
 
 In one dimension, with three samples under two taps::
 
@@ -29,9 +29,9 @@ Floats = NDArray[np.float64]
 def toeplitz(w: Floats, spatial: tuple[int, ...], spec: ConvSpec) -> Floats:
     """Return the matrix M of a layer on its input, for which `y.ravel() = M @ x.ravel()`.
 
-    w: (O, *K, C/groups)   spatial: the sizes of the input's axes   returns (prod(P) * O, prod(S) * C) float64.
-    A constant outside adds to y what no matrix on x can; it has no part in M, nor in the gradient.
-    Raises ShapeError if the kernel exceeds the padded input.
+    w: (O, *K, C/groups); spatial: the sizes of the input's axes. M is (prod(P) * O, prod(S) * C)
+    float64. It does not include the share of a padding constant, which has no gradient. Raises
+    ShapeError if the kernel exceeds the padded input.
 
     >>> toeplitz(np.array([1.0, 2.0]).reshape(1, 2, 1), (3,), ConvSpec.of(1))
     array([[1., 2., 0.],
@@ -55,7 +55,7 @@ def toeplitz(w: Floats, spatial: tuple[int, ...], spec: ConvSpec) -> Floats:
 def unrolled(x: Floats, window: tuple[int, ...], spec: ConvSpec) -> Floats:
     """Return the matrix of a layer on its kernels: every output's window as a row.
 
-    x: (N, *S, C)   returns (N * prod(P), prod(K), C) float64, the constant outside among its samples.
+    x: (N, *S, C). The result is (N * prod(P), prod(K), C) float64, including the padding constant.
 
     >>> unrolled(np.arange(3.0).reshape(1, 3, 1), (2,), ConvSpec.of(1))[..., 0]
     array([[0., 1.],
@@ -83,7 +83,7 @@ def size(w: Floats, x: Floats, spec: ConvSpec) -> int:
 
 
 def _meetings(axis: Axis, spec: ConvSpec) -> Floats:
-    """Return (outputs, samples, taps) of one axis: 1 if an output's tap is on a sample, else 0."""
+    """Return the array (outputs, samples, taps) of one axis: 1 if a tap is on a sample, or 0."""
     border: dict[str, Any] = {"constant_values": -1} if spec.boundary == "constant" else {}
     source = np.pad(np.arange(axis.n), (axis.lo, axis.hi), spec.boundary, **border)
     padded = axis.lo + axis.sample(np.arange(axis.out)[:, None], np.arange(axis.k))

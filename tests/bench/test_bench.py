@@ -1,6 +1,4 @@
-"""The bench times what it says it times, by a clock that is given to it, and a wrong answer does
-not get past it.
-"""
+"""Test the bench with an injected clock: its timings, its limits, and its check of every result."""
 
 from __future__ import annotations
 
@@ -34,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("in_tmp")
 
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> Offers:
-    """No peers but those that a test puts in here."""
+    """Replace the peers by those that a test adds."""
     offers: Offers = {}
     monkeypatch.setattr(peers, "OFFERS", offers)
     return offers
@@ -54,12 +52,12 @@ def right(task: Task) -> np.ndarray:
 
 
 def steady() -> Callable[[], float]:
-    """A clock by which every call takes a second."""
+    """Return a clock by which every call takes one second."""
     return itertools.count().__next__
 
 
 def scripted(*each: Sequence[float]) -> Callable[[], float]:
-    """A clock by which the calls of each turn take so many seconds, one after the other."""
+    """Return a clock by which the calls of each turn take the given seconds."""
 
     def ticks() -> Iterator[float]:
         now = 0.0
@@ -326,8 +324,8 @@ DONE: list[tuple[BenchRequest, set[str]]] = [
     (from_options(BenchRequest, (50, 4), "random:6x3x4", padding=2), set()),
     (from_options(BenchRequest, (6, 7, 8, 2), "random:3x2x2x2x2", padding=1), set()),
 ]
-"""Cases, and who of numpy and scipy, which every test run has, takes part. OpenCV and torch are
-held to the rest.
+"""Cases, and the peers of numpy and scipy, which are always installed, that can compute them.
+OpenCV and torch are tested if they are installed.
 """
 ALSO = {
     "cv2": {"cv2.filter2D", "cv2.sepFilter2D"},
@@ -415,8 +413,8 @@ class TestCommand:
         result = run("30x40", "-k", "random:3x3", "--runs", 1)
         assert result.exit_code == 1
         assert result.stderr == (
-            "Error: the answer of peer is wrong; it differs from the reference by more than its bound; "
-            "see the rows marked WRONG\n"
+            "Error: the answer of peer is wrong; "
+            "it differs from the reference by more than its bound; see the rows marked WRONG\n"
         )
         assert "inf WRONG" in result.stdout
         record = json.loads(run("30x40", "-k", "random:3x3", "--runs", 1, "--json").stdout)

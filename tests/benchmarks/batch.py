@@ -1,11 +1,10 @@
-"""Time whole runs over one folder of JPEGs, two processes each: convcli, GraphicsMagick and vips,
-by turns.
+"""Compare convcli, GraphicsMagick and vips on one folder of JPEGs, each with two processes.
 
-`python tests/benchmarks/batch.py` prints the median of each and convcli's share of it. All sharpen
-by the same 3x3 kernel, repeat the edge, and write JPEG of quality 95 without subsampling (4:4:4).
-GraphicsMagick is `gm mogrify` on one half of the folder beside the other, vips `vips conv` for each
-file, two at a time; both are held to one thread a process. A tool that is not installed is left
-out.
+`python tests/benchmarks/batch.py` prints the median time of each and the ratios of convcli's time
+to them. All apply the same 3x3 sharpening kernel, repeat the edge, and write JPEG of quality 95
+without subsampling (4:4:4). GraphicsMagick runs `gm mogrify` on both halves of the folder at the
+same time, vips runs `vips conv` on each file, two at a time; both use one thread per process. Tools
+that are not installed are skipped.
 """
 
 import argparse
@@ -31,7 +30,7 @@ ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "VIPS_CONCURRENCY": "1"}
 
 
 def make_picture(folder: Path, number: int) -> None:
-    """Write a picture of smooth colour, straight edges and noise, by its number."""
+    """Write a picture of smooth colours, straight edges and noise; its number is the seed."""
     path = folder / f"{number:04}.jpg"
     if path.exists():
         return
@@ -50,7 +49,7 @@ def make_picture(folder: Path, number: int) -> None:
 
 
 def run_all(commands: list[list[str]], folder: Path) -> None:
-    """Run commands beside each other in a folder; each must succeed."""
+    """Run commands concurrently in a folder; each must succeed."""
     quiet = partial(subprocess.Popen, cwd=folder, env=ONE_THREAD, stdout=subprocess.DEVNULL)
     codes = [process.wait() for process in list(map(quiet, commands))]
     if any(codes):
@@ -58,41 +57,23 @@ def run_all(commands: list[list[str]], folder: Path) -> None:
 
 
 def convcli(folder: Path, out: Path) -> None:
-    """Two workers and the process that feeds them."""
-    words = [
-        "batch",
-        folder,
-        "-k",
-        "sharpen",
-        "--padding",
-        "same",
-        "--boundary",
-        "edge",
-        "--out",
-        out,
-        "-q",
-    ]
-    words += ["--jobs", JOBS, "--quality", QUALITY]
+    """Run convcli with two workers and their parent process."""
+    words = ["batch", folder, "-k", "sharpen", "--padding", "same", "--boundary", "edge"]
+    words += ["--out", out, "-q", "--jobs", JOBS, "--quality", QUALITY]
     run_all([[sys.executable, "-m", "convcli", *map(str, words)]], folder)
 
 
 def graphicsmagick(folder: Path, out: Path) -> None:
-    """Two runs of mogrify, each on every second file."""
-    options = [
-        "-convolve",
-        "0,-1,0,-1,5,-1,0,-1,0",
-        "-quality",
-        str(QUALITY),
-        "-sampling-factor",
-        "1x1",
-    ]
+    """Run two mogrify processes, each on every second file."""
+    options = ["-convolve", "0,-1,0,-1,5,-1,0,-1,0"]
+    options += ["-quality", str(QUALITY), "-sampling-factor", "1x1"]
     files = sorted(path.name for path in folder.glob("*.jpg"))
     mogrify = ["gm", "mogrify", "-output-directory", str(out), *options]
     run_all([[*mogrify, *files[start::JOBS]] for start in range(JOBS)], folder)
 
 
 def vips(folder: Path, out: Path) -> None:
-    """One run a file, two at a time, in vips' fast integer arithmetic."""
+    """Run vips once per file, two at a time, with its fast integer arithmetic."""
     kernel = folder / "sharpen.mat"
     kernel.write_text("3 3 1 0\n0 -1 0\n-1 5 -1\n0 -1 0\n")
     output = f"{out}/{{}}.jpg[Q={QUALITY},subsample-mode=off]"
@@ -103,7 +84,7 @@ def vips(folder: Path, out: Path) -> None:
 
 
 def seconds(tool: Callable[[Path, Path], None], folder: Path) -> float:
-    """The time of one run into an empty folder."""
+    """Return the time of one run into an empty folder."""
     out = Path(tempfile.mkdtemp(dir=folder))
     start = time.perf_counter()
     tool(folder, out)
@@ -119,9 +100,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--count", type=int, default=200, help="how many pictures")
+    parser.add_argument("--count", type=int, default=200, help="number of pictures")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--folder", type=Path, help="where the pictures are kept for another time")
+    parser.add_argument("--folder", type=Path, help="folder to keep the pictures in")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = (given.folder or Path(temporary)).resolve()

@@ -1,8 +1,8 @@
-"""Measure the costs that the planner weighs methods by: `python tests/benchmarks/fit_costs.py`
-prints them.
+"""Measure the costs by which the planner compares methods.
 
-Each figure is nanoseconds in float32 on one thread, the least of several runs. Copy them into the
-module that has them when a new machine or a new numpy moves them by more than a quarter.
+`python tests/benchmarks/fit_costs.py` prints them, in nanoseconds for float32 on one thread, the
+least of several runs. Copy them to their modules if they change by more than a quarter with a new
+machine or a new numpy.
 """
 
 import math
@@ -21,7 +21,7 @@ SIDE = 2048
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """The processor's time of the fastest of several runs."""
+    """Return the processor time of the fastest of several runs."""
     call()
     best = float("inf")
     for _ in range(5):
@@ -34,7 +34,7 @@ def seconds(call: Callable[[], object]) -> float:
 def per_output(
     method: str, window: tuple[int, int], separable: bool = False, stride: tuple[int, int] = (1, 1)
 ) -> float:
-    """Nanoseconds for an output of a correlation on a square image."""
+    """Return the nanoseconds per output of a correlation of a square image."""
     rng = np.random.default_rng(0)
     x = rng.random((SIDE, SIDE), dtype=np.float32)
     w = (
@@ -47,7 +47,7 @@ def per_output(
 
 
 def per_sample(shape: tuple[int, ...], window: tuple[int, ...]) -> float:
-    """Nanoseconds for a sample of all the tiles that a transform cuts an input into."""
+    """Return the nanoseconds per sample of the tiles of a transform."""
     rng = np.random.default_rng(0)
     x, w = rng.random(shape, dtype=np.float32), rng.standard_normal(window)
     axes = plan(x, w, method="fft").axes
@@ -58,9 +58,7 @@ def per_sample(shape: tuple[int, ...], window: tuple[int, ...]) -> float:
 
 
 def per_tap(method: str, bank: tuple[int, ...], channels: int) -> float:
-    """Nanoseconds for a tap of an output of a layer of so many channels: a bank (O, KH, KW,
-    C/groups).
-    """
+    """Return the nanoseconds per tap and output of a layer with a bank (O, KH, KW, C/groups)."""
     rng = np.random.default_rng(0)
     x, w = (
         rng.random((1, 256, 256, channels), dtype=np.float32),
@@ -72,8 +70,9 @@ def per_tap(method: str, bank: tuple[int, ...], channels: int) -> float:
 
 
 def per_window_sample(channels: int) -> float:
-    """Nanoseconds for a sample of windows of 3x3 with stride 2, copied out as rows: runs of 3 *
-    channels samples.
+    """Return the nanoseconds per sample to copy windows of 3x3 with stride 2 to rows.
+
+    Their runs have 3 * channels contiguous samples.
     """
     x = np.random.default_rng(0).random((1, 64, 64, channels), dtype=np.float32)
     axes = ConvSpec.of(2, stride=2).axes((64, 64), (3, 3))
@@ -97,16 +96,13 @@ def main() -> None:
     slim, wide = per_tap("direct", (4, 3, 3, 4), 4), per_tap("direct", (64, 3, 3, 4), 4)
     broken, joined = per_window_sample(2), per_window_sample(64)
     window = (64 * joined - 2 * broken) / 62
+    wide_row, narrow_row = (per_output("gemm", (3, k), stride=(1, 2)) for k in (9, 3))
     found = {
         (direct, "TAP"): tap,
         (costs, "MAC"): mac,
         (separable, "PASS"): each,
         (costs, "GATHER"): gather,
-        (full_rank, "STEPPED"): (
-            per_output("gemm", (3, 9), stride=(1, 2)) - per_output("gemm", (3, 3), stride=(1, 2))
-        )
-        / 6
-        - 6 * mac,
+        (full_rank, "STEPPED"): (wide_row - narrow_row) / 6 - 6 * mac,
         (costs, "TOUCH"): small - 3 * 6 * mac - 3 * gather,
         (direct, "BROADCAST"): (slim - wide) / (1 / 4 - 1 / 64),
         (depthwise, "TAP"): per_tap("gemm", (32, 5, 5, 1), 32),
@@ -117,9 +113,8 @@ def main() -> None:
     }
     for (module, name), measured in found.items():
         owner = module.__name__.rpartition(".")[2]
-        print(
-            f"{owner:10s} {name:10s} {measured:8.4f} ns measured, {getattr(module, name):8.4f} in the planner"
-        )
+        current = getattr(module, name)
+        print(f"{owner:10s} {name:10s} {measured:8.4f} ns measured, {current:8.4f} in the planner")
 
 
 if __name__ == "__main__":

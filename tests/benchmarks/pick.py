@@ -1,9 +1,8 @@
-"""Is the planner's pick the fastest method? `python tests/benchmarks/pick.py [--only TEXT]`
-measures it, case by case.
+"""Check whether the planner chooses the fastest method.
 
-Every method that can do a case runs in turn with the others, as in `convcli bench`. Printed is pick
-/ best, the time of the method that the planner chose over the time of the fastest; the exit code is
-1 where that passes WORST.
+`python tests/benchmarks/pick.py [--only TEXT]` measures all methods of every case in interleaved
+runs, as `convcli bench` does. It prints the ratio of the chosen method's time to the fastest one's;
+the exit code is 1 if a ratio exceeds WORST.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from convcli.jobs.requests import from_options
 from convcli.shapes.parse import show
 
 WORST = 1.25
+"""Largest allowed ratio: measurements of the same method vary by some tenths."""
 
 SAME = {"padding": "same", "boundary": "symmetric"}
 CASES = (
@@ -67,29 +67,28 @@ def title(case: BenchRequest) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", metavar="TEXT", help="cases whose title holds it")
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="only cases whose title contains it"
+    )
     parser.add_argument("--runs", type=int, default=5)
     asked = parser.parse_args()
-    peers.OFFERS.clear()  # only ours are compared
+    peers.OFFERS.clear()  # compare only our methods
     ratios = []
     for case in CASES:
         if asked.only not in title(case):
             continue
         report = run_bench(replace(case, runs=asked.runs, limit=1.0))
         ratios.append(report.pick.seconds / report.rows[0].seconds)
-        told = "  ".join(f"{row.name} {1e3 * row.seconds:.1f}" for row in report.rows)
-        late = "" if ratios[-1] <= WORST else "   <- not the fastest"
+        times = "  ".join(f"{row.name} {1e3 * row.seconds:.1f}" for row in report.rows)
+        slow = "" if ratios[-1] <= WORST else "   <- not the fastest"
         expected = f"{1e3 * report.plan.seconds:.1f} ms on one core expected"
-        print(
-            f"{title(case):48s} {report.pick.name:9s} {ratios[-1]:5.2f}  {told}  ({expected}){late}",
-            flush=True,
-        )
+        choice = f"{title(case):48s} {report.pick.name:9s} {ratios[-1]:5.2f}"
+        print(f"{choice}  {times}  ({expected}){slow}", flush=True)
     if not ratios:
         print(f"no case has {asked.only!r} in its title", file=sys.stderr)
         return 2
-    print(
-        f"{len(ratios)} cases, the worst pick takes {max(ratios):.2f} times the best; {WORST} is allowed"
-    )
+    worst = f"the worst choice takes {max(ratios):.2f} times the best"
+    print(f"{len(ratios)} cases, {worst}; {WORST} is allowed")
     return int(max(ratios) > WORST)
 
 

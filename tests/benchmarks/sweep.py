@@ -1,9 +1,8 @@
-"""Time some four hundred small and middling convolutions, to see what a change of the engine made
-slower.
+"""Time some four hundred small and medium convolutions before and after a change of the engine.
 
-Run `python tests/benchmarks/sweep.py --save before.json`, make the change, and run it `--against
-before.json`: that prints the ratios of the times, the worst first, and their geometric mean. Single
-ratios vary by a fifth of themselves; with `--turns` the least of several sweeps counts.
+Run `python tests/benchmarks/sweep.py --save before.json`, make the change, and run it with
+`--against before.json`: that prints the ratios of the times, the worst first, and their geometric
+mean. Single ratios vary by a fifth; with `--turns` each time is the least of several sweeps.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ SHAPES: dict[tuple[int, ...], int] = {
     (2_000_000,): 1,
     (300, 10_000): 1,
 }
-"""Inputs, and how many of their axes the kernel slides along, from the first on."""
+"""Shapes of inputs, and the number of axes, from the first on, that the kernel slides along."""
 
 OPTIONS: tuple[dict[str, Any], ...] = (
     {},
@@ -57,13 +56,14 @@ LAYERS: tuple[tuple[int, int, int, int, int, dict[str, Any]], ...] = (
     (2, 200, 24, 24, 3, {}),
     (32, 28, 1, 6, 5, {}),
 )
-"""Items, their side, channels, kernels, the kernels' side, and the rest."""
+"""Items, side of an item, channels, kernels, side of a kernel, and other options."""
 
 RUNS = 4
+"""Timed runs of each case."""
 
 
 def cases(rng: np.random.Generator) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Every case, by a name that tells it."""
+    """Yield every case with its name."""
     for (shape, dims), dtype in product(SHAPES.items(), ("float32", "uint8", "float64")):
         x = (rng.random(shape) * 200).astype(dtype)
         for k, options in product((3, 6) if dims == 3 else (3, 6, 12), OPTIONS):
@@ -83,7 +83,7 @@ def cases(rng: np.random.Generator) -> Iterator[tuple[str, Callable[[], object]]
 
 
 def milliseconds(call: Callable[[], object]) -> float:
-    """The least of some runs, after one that is not timed."""
+    """Return the least time of RUNS runs, after a warm-up run."""
     call()
     taken = []
     for _ in range(RUNS):
@@ -95,11 +95,9 @@ def milliseconds(call: Callable[[], object]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--save", type=Path, help="write the times there")
-    parser.add_argument("--against", type=Path, help="times that were saved before")
-    parser.add_argument(
-        "--turns", type=int, default=1, help="sweeps, of which the least times count"
-    )
+    parser.add_argument("--save", type=Path, help="write the times to this file")
+    parser.add_argument("--against", type=Path, help="compare with times that --save wrote")
+    parser.add_argument("--turns", type=int, default=1, help="number of sweeps [default: 1]")
     given = parser.parse_args()
     times: dict[str, float] = {}
     for _ in range(given.turns):
@@ -112,9 +110,8 @@ def main() -> None:
         ratios = {name: times[name] / before[name] for name in times if name in before}
         for name in sorted(ratios, key=ratios.__getitem__, reverse=True):
             print(f"{ratios[name]:.2f}  {before[name]:8.2f} -> {times[name]:8.2f} ms  {name}")
-        print(
-            f"{len(ratios)} cases, geometric mean {math.exp(np.mean([math.log(r) for r in ratios.values()])):.3f}"
-        )
+        mean = math.exp(np.mean([math.log(ratio) for ratio in ratios.values()]))
+        print(f"{len(ratios)} cases, geometric mean {mean:.3f}")
 
 
 if __name__ == "__main__":

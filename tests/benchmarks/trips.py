@@ -1,10 +1,10 @@
-"""Whole trips: reading, sharpening and writing a picture, as whole processes: `python
-tests/benchmarks/trips.py`.
+"""Compare whole processes that read, sharpen and write a picture.
 
-`convcli apply` runs turn by turn with `vips conv`, GraphicsMagick and ImageMagick, those that are
-there and work, on a photograph of 4096x4096 pixels as JPEG, PNG and PPM. All are asked for the
-same: JPEG at quality 95 with full colour resolution, PNG at zlib's level 1; with --defaults each
-writes as it does by itself. Printed are the medians and the ratio of ours to the fastest.
+`python tests/benchmarks/trips.py` runs `convcli apply`, `vips conv`, GraphicsMagick and
+ImageMagick, if installed, in interleaved order on a photograph of 4096x4096 pixels as JPEG, PNG and
+PPM. All write the same: JPEG of quality 95 with full colour resolution, PNG at zlib's level 1; with
+--defaults each uses its own settings. It prints the medians, and the ratio of convcli's to the
+fastest other one.
 """
 
 from __future__ import annotations
@@ -33,34 +33,19 @@ Call = Callable[[], object]
 
 
 def commands(folder: Path, form: str, *, defaults: bool) -> dict[str, list[str]]:
-    """Every tool's command for a format, by the tool's name."""
+    """Return every tool's command for a format, by the tool's name."""
     source, settings = str(folder / f"in.{form}"), {} if defaults else VIPS
     magick = [] if defaults else MAGICK.get(form, [])
 
     def out(name: str) -> str:
         return str(folder / f"{name}.{form}")
 
-    ours = [
-        "apply",
-        source,
-        "-k",
-        ";".join(ROWS),
-        "--padding",
-        "same",
-        "--boundary",
-        "edge",
-        "-o",
-        out("convcli"),
-    ]
+    ours = ["apply", source, "-k", ";".join(ROWS), "--padding", "same", "--boundary", "edge"]
+    mask = str(folder / "mask.mat")
+    morphology = ["-morphology", "Convolve", "3x3: " + " ".join(ROWS)]
     return {
-        "convcli": [sys.executable, "-m", "convcli", *ours, "--overwrite"],
-        "vips": [
-            "vips",
-            "conv",
-            source,
-            out("vips") + settings.get(form, ""),
-            str(folder / "mask.mat"),
-        ],
+        "convcli": [sys.executable, "-m", "convcli", *ours, "-o", out("convcli"), "--overwrite"],
+        "vips": ["vips", "conv", source, out("vips") + settings.get(form, ""), mask],
         "GraphicsMagick": [
             "gm",
             "convert",
@@ -70,20 +55,12 @@ def commands(folder: Path, form: str, *, defaults: bool) -> dict[str, list[str]]
             *magick,
             out("gm"),
         ],
-        "ImageMagick": [
-            "convert",
-            source,
-            "-morphology",
-            "Convolve",
-            "3x3: " + " ".join(ROWS),
-            *magick,
-            out("convert"),
-        ],
+        "ImageMagick": ["convert", source, *morphology, *magick, out("convert")],
     }
 
 
 def make_inputs(folder: Path, side: int) -> None:
-    """A photograph in every format, and the kernel as vips reads it."""
+    """Write the photograph in every format, and the kernel in vips' format."""
     with Image.open(PHOTO) as photo:
         large = photo.convert("RGB").resize((side, side), Image.Resampling.BICUBIC)
     for form in FORMATS:
@@ -92,18 +69,16 @@ def make_inputs(folder: Path, side: int) -> None:
 
 
 def working(named: dict[str, list[str]]) -> dict[str, Call]:
-    """Those tools that are there and do it once, which is also the warm-up."""
+    """Return the calls of the tools that run successfully once, which is also the warm-up."""
     able: dict[str, Call] = {}
     for name, words in named.items():
         call = partial(subprocess.run, words, check=True, capture_output=True)
         try:
             call()
         except (OSError, subprocess.CalledProcessError) as error:
-            told = getattr(error, "stderr", None) or str(error).encode()
-            print(
-                f"{name} is left out: {told.decode(errors='replace').strip().splitlines()[-1]}",
-                file=sys.stderr,
-            )
+            message = getattr(error, "stderr", None) or str(error).encode()
+            reason = message.decode(errors="replace").strip().splitlines()[-1]
+            print(f"{name} is skipped: {reason}", file=sys.stderr)
         else:
             able[name] = call
     return able
@@ -112,7 +87,7 @@ def working(named: dict[str, list[str]]) -> dict[str, Call]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--formats", nargs="+", choices=FORMATS, default=FORMATS)
-    parser.add_argument("--defaults", action="store_true", help="write as each tool does by itself")
+    parser.add_argument("--defaults", action="store_true", help="use each tool's own settings")
     parser.add_argument("--side", type=int, default=SIDE)
     parser.add_argument("--runs", type=int, default=5)
     asked = parser.parse_args()
@@ -129,10 +104,10 @@ def main() -> int:
             ratio = (
                 f"{taken['convcli'] / min(others):.2f} of the fastest other"
                 if others
-                else "nobody to compare with"
+                else "no other tool"
             )
-            told = "  ".join(f"{name} {1e3 * seconds:.0f} ms" for name, seconds in taken.items())
-            print(f"{form:4s} {told}  ({ratio})", flush=True)
+            times = "  ".join(f"{name} {1e3 * seconds:.0f} ms" for name, seconds in taken.items())
+            print(f"{form:4s} {times}  ({ratio})", flush=True)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The memory of arrays is used again when nothing holds it, and never before."""
+"""Test that the memory of arrays is reused after the last reference to it is gone."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""The contract of the numbers: exact where it can be, bounded where it cannot, and the same every
-time.
-"""
+"""Test the contract of the numbers: exact integers, bounded errors of floats, the same bytes."""
 
 import hashlib
 import os
@@ -119,7 +117,7 @@ def test_float32_values_saturate_in_types_wider_than_their_mantissa(dtype):
 @pytest.mark.parametrize("target", ["uint8", "int8", "int16"])
 @pytest.mark.parametrize("cval", [0.0, 900.0, np.nan])
 def test_what_is_known_of_the_sums_changes_none(source, target, cval, method):
-    """Kernels whose sums fit the type at any input, just do, and do not."""
+    """Kernels whose sums fit the type for any input, barely fit, or do not fit."""
     info, taps = np.iinfo(source), rng(0).random((3, 3))
     x = rng(1).choice([info.min, info.max, 0, 1], (40, 50)).astype(source)
     x[:9, :9], x[9:18, :9] = info.max, info.min
@@ -143,7 +141,7 @@ def test_the_extremes_of_64_bits_pass_through():
 
 
 def worst_error(y, exact, w, x) -> float:
-    """Normwise, in units of the bound; kernels of a bank are each held to their own sum|w|."""
+    """Return the largest error in units of the bound; each kernel of a bank has its own sum|w|."""
     taps = np.abs(np.asarray(w, np.longdouble)).reshape(y.shape[-1] if w.ndim == x.ndim else 1, -1)
     scale = taps.sum(-1) * np.abs(x).max().astype(np.longdouble)
     return float((np.abs(y.astype(np.longdouble) - exact) / scale).max()) / tolerance(
@@ -166,9 +164,7 @@ def test_the_bound_itself(terms, dtype, bound):
 
 
 def exact_correlation(x, w):
-    """In extended precision, tap by tap; x is one axis longer than it must be where channels come
-    last.
-    """
+    """Correlate in extended precision, tap by tap; x may have one more axis, of channels."""
     sizes = [n - k + 1 for n, k in zip(x.shape, w.shape, strict=True)]
     total = np.zeros(sizes, np.longdouble)
     for tap in np.ndindex(*w.shape):
@@ -193,9 +189,7 @@ HARD = {
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("window", HARD.values(), ids=HARD)
 def test_the_error_of_a_correlation(window, dtype, method):
-    """Random values, and the hard ones: equal terms, whose roundings all lean one way, and one tap
-    above the rest.
-    """
+    """Use random values, equal terms (rounded in one direction), and one dominant tap."""
     shape = tuple(k + 3 for k in window)
     signed, positive = rng(0).standard_normal(shape), rng(1).random(shape)
     flat = [np.full(shape, value) for value in (0.1, 0.3, 0.7, 1 / 3, 0.9)]
@@ -216,9 +210,7 @@ def test_the_error_of_a_correlation(window, dtype, method):
 
 
 def test_no_constant_breaks_the_bound_under_a_small_kernel():
-    """Sums of equal terms round alike, so there are constants that are worst: among thousands, the
-    bound holds.
-    """
+    """Thousands of constants keep to the bound; sums of equal terms round in the same direction."""
     for k in (2, 3, 4, 5, 7, 8, 24):
         w = np.ones((k, k))
         x = np.broadcast_to(rng(k).uniform(0.5, 1, 5000).astype(np.float32), (k, k, 5000))
@@ -231,7 +223,7 @@ def test_no_constant_breaks_the_bound_under_a_small_kernel():
 @every_method
 @pytest.mark.parametrize("terms", [9, 16, 27, 64, 600])
 def test_no_constant_breaks_the_bound_of_a_layer(terms, method):
-    """One tall term and many small ones, each rounded at the tall one's height."""
+    """One large term and many small ones, each rounded at the large one's magnitude."""
     x = np.broadcast_to(
         rng(terms).uniform(0.5, 1, 2000).astype(np.float32)[:, None], (1, 2000, terms)
     )
@@ -271,9 +263,7 @@ def test_the_error_of_a_layer(bank, dtype, method):
 
 @pytest.mark.parametrize("terms", [27, 96, 147, 150, 160, 256, 576, 4608])
 def test_unlike_taps_keep_to_the_bound_at_their_worst(terms):
-    """All of one sign, under inputs that are nearly the largest everywhere: flat ones by the
-    hundred, and noise.
-    """
+    """Use kernels of one sign, and inputs close to their maximum: constant ones and noise."""
     taps = rng(terms).random((16, 1, terms)).astype(np.float32)
     flat = np.broadcast_to(rng(0).uniform(0.5, 1, 2048).astype(np.float32)[:, None], (2048, terms))
     noise = (1 - rng(1).random((2048, terms)) / 16).astype(np.float32)
@@ -288,7 +278,7 @@ WORST = (2, 48, 49, 383, 384, 385, 1000, 4608)
 
 
 def worst_taps(terms: int) -> list[np.ndarray]:
-    """Equal taps of awkward values, and one tall tap that all others are rounded at the height of."""
+    """Return equal taps of inexact values, and taps with one large one, which rounds the others."""
     tall = [np.r_[1.0, np.full(terms - 1, low)] for low in (1e-4 / 3, 3e-7)]
     return [np.full(terms, 0.1), np.full(terms, 1 / 3), np.ones(terms), *tall]
 
@@ -297,7 +287,7 @@ def worst_taps(terms: int) -> list[np.ndarray]:
 @pytest.mark.parametrize("method", ["direct", "gemm", "separable", "fft", "auto"])
 @pytest.mark.parametrize("terms", WORST)
 def test_flat_inputs_are_the_worst_of_a_correlation(terms, method, dtype):
-    """A signal, and a picture where the taps make a rectangle, over constants of every kind."""
+    """Test a signal, and a picture if the taps form a rectangle, with many constants."""
     flat = np.r_[0.1, 1 / 3, 0.7, 1.0, rng(terms).uniform(0.5, 1, 60)].astype(dtype)
     sides = next(n for n in (64, 25, 24, 8, 7, 6, 5, 2, 1) if terms % n == 0)
     for w in worst_taps(terms):
@@ -314,7 +304,7 @@ def test_flat_inputs_are_the_worst_of_a_correlation(terms, method, dtype):
 @pytest.mark.parametrize("method", ["direct", "gemm"])
 @pytest.mark.parametrize("terms", WORST)
 def test_flat_inputs_are_the_worst_of_a_layer(terms, method, dtype):
-    """All terms in the channels; and in windows of three taps, read in place, where they divide so."""
+    """All terms are channels, or channels times windows of three taps, which are read in place."""
     flat = np.r_[0.1, 1 / 3, 0.7, 1.0, rng(terms).uniform(0.5, 1, 60)].astype(dtype)
     for w in worst_taps(terms):
         for k in (1, 3) if terms % 3 == 0 else (1,):
@@ -340,7 +330,7 @@ def test_flat_inputs_are_the_worst_of_a_depthwise_layer(k, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("value", [0.1, 0.7])
 def test_the_error_of_the_adjoints(value, dtype):
-    """512 channels into each output of the transposed layer, and of dx; 4096 deltas into dw and db."""
+    """Outputs of the transposed layer and of dx sum 512 channels; dw and db sum 4096 deltas."""
     bound = tolerance(dtype, 4096)
     x, w = np.full((2, 36, 512), value, dtype), np.full((512, 3, 4), value, dtype)
     square = np.longdouble(x[0, 0, 0]) ** 2
@@ -359,7 +349,7 @@ def test_transposed_integers_are_exact_beyond_the_mantissa_of_float32():
     assert conv_transpose(x, w).ravel().tolist() == [65535]
 
 
-# A NaN or an infinity goes where its window goes, and nowhere else.
+# A NaN or an infinity changes only the outputs whose windows cover it.
 
 
 @given(st.data())
@@ -424,7 +414,8 @@ import convcli
 rng = np.random.default_rng(0)
 digest = hashlib.sha256()
 for dtype in ("float32", "float64"):
-    x, w = rng.standard_normal((3, 37, 41, 24)).astype(dtype), rng.standard_normal((17, 3, 3, 24)).astype(dtype)
+    x = rng.standard_normal((3, 37, 41, 24)).astype(dtype)
+    w = rng.standard_normal((17, 3, 3, 24)).astype(dtype)
     long, taps = rng.standard_normal(40_000).astype(dtype), rng.standard_normal(1025)
     for method in ("auto", "direct", "gemm"):
         digest.update(convcli.conv_layer(x, w, stride=2, padding="same", method=method).tobytes())
@@ -468,7 +459,7 @@ def test_the_same_bytes_in_any_memory_order(method):
         assert conv_layer(same, w, method=method).tobytes() == y
 
 
-# Inputs are left alone.
+# Inputs are not changed.
 
 
 @every_method

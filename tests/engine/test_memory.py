@@ -1,6 +1,4 @@
-"""The memory that a plan states: within 64 MiB on any number of threads, and at least what a run
-takes.
-"""
+"""Test the memory of a plan: at most 64 MiB on any number of threads, at least that of its run."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ rng = np.random.default_rng
 
 @pytest.fixture(params=[1, 2, 4, 8])
 def count(request: pytest.FixtureRequest, set_threads: Callable[[int], None]) -> int:
-    """So many threads."""
+    """Set the number of threads."""
     threads: int = request.param
     set_threads(threads)
     return threads
@@ -40,13 +38,13 @@ def count(request: pytest.FixtureRequest, set_threads: Callable[[int], None]) ->
 def filtered(
     spatial: tuple[int, ...], channels: int, k: int, dtype: str, terms: int | None, **options: Any
 ) -> Plan:
-    """The plan for one kernel, which is a sum of so many products of 1-D factors."""
+    """Return the plan for one kernel that is a sum of `terms` products of 1-D factors."""
     facts = Facts((), spatial, channels, (k,) * len(spatial), None, dtype, "float64", terms=terms)
     return make_plan(facts, ConvSpec.of(len(spatial), **SAME, **options), dtype=dtype)
 
 
 class TestStated:
-    """Planned only: nothing so large is computed."""
+    """Test plans only: the arrays are too large to compute."""
 
     @pytest.mark.slow
     @pytest.mark.parametrize("dtype", TYPES)
@@ -141,7 +139,7 @@ class TestStated:
 
 
 def growth(problem: Problem, plan: Plan) -> int:
-    """The most bytes that a run allocates beyond its input and output."""
+    """Return the most bytes that a run allocates besides its input and output."""
     out = np.zeros(problem.part_shape(plan, whole(plan)), plan.dtype)
     tracemalloc.start()
     try:
@@ -157,7 +155,7 @@ def picture(dtype: str, *shape: int) -> np.ndarray:
 
 
 def window(k: int, terms: int) -> np.ndarray:
-    """A kernel of that rank, or of full rank where it is 0."""
+    """Return a kernel of a rank, or of full rank if it is 0."""
     if not terms:
         return rng(1).standard_normal((k, k))
     return sum(np.outer(rng(at).random(k), rng(at + 9).random(k)) for at in range(terms))
@@ -281,7 +279,7 @@ def layer(
 
 
 class TestTaken:
-    """What numpy allocates while a plan runs: all of it, for the pages of pools are not traced."""
+    """Measure all that numpy allocates while a plan runs, except the pages of pools."""
 
     @pytest.fixture(autouse=True)
     def _on_the_heap(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,4 @@
-"""Every method against `direct`, over generated cases, and what each of them must not do to the
-numbers.
-"""
+"""Compare every method with `direct` on generated cases, and test its special cases."""
 
 import threading
 import tracemalloc
@@ -27,7 +25,7 @@ rng = np.random.default_rng
 
 
 def close(y, expected, x, w) -> None:
-    """Within the contract of both."""
+    """Return whether two results agree within the error that the contract allows both."""
     bound = 2 * tolerance(y.dtype.name, w.size)
     assert y.dtype == expected.dtype
     assert_allclose(
@@ -156,7 +154,7 @@ def test_values_whose_squares_overflow(method):
 @pytest.mark.parametrize("taps", [1, 2, 9])
 @pytest.mark.parametrize("size", [3, 7])
 def test_random_signs_under_few_taps(size, taps):
-    """The worst found for a transform, whose error is that of the root mean square of all samples."""
+    """Test the worst input found for a transform, whose error is relative to all samples' RMS."""
     x = np.sign(rng(0).standard_normal((1500, 1500))).astype(np.float32)
     w = np.zeros((size, size))
     w.flat[:taps] = 1 / taps
@@ -178,7 +176,7 @@ def test_whole_numbers_too_large_to_be_rounded_are_refused():
 )
 @pytest.mark.parametrize("space", [(50,), (30, 41), (9, 8, 31)], ids=len)
 def test_layers_in_groups(space, options, groups, monkeypatch):
-    """Read in place, gathered, or channel by channel; lines are cut into pieces."""
+    """Windows are read in place, copied, or used per channel; lines are cut into pieces."""
     tune(monkeypatch, LINE=100)
     x = rng(0).standard_normal((2, *space, 32)).astype(np.float32)
     for filters in (32, 48):
@@ -221,7 +219,7 @@ def test_large_kernels_are_transformed():
 @every_method
 @pytest.mark.parametrize("size", [31, 81])
 def test_flat_inputs_under_long_boxes(size, method):
-    """Equal terms, whose roundings all lean one way."""
+    """Equal terms are all rounded in the same direction."""
     w = np.full((size, size), 1 / size**2)
     for value in rng(size).uniform(0.5, 1, 20).astype(np.float32):
         y = correlate(np.full((size + 3, size + 20), value), w, method=method)

@@ -1,4 +1,4 @@
-"""Direct against the definition, gemm against direct, and both against scipy, numpy and ONNX."""
+"""Compare direct with the definition, gemm with direct, and both with scipy, numpy and ONNX."""
 
 import cases
 import numpy as np
@@ -178,7 +178,7 @@ def test_tiles_cover_a_picture_once_and_few_of_them_see_its_padding(
     )
 
 
-# Worked by hand.
+# Computed by hand.
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -224,7 +224,7 @@ def test_auto_takes_a_product_for_sums_over_channels_and_goes_lanewise_for_a_ker
     assert convcli.plan(x, w, method="direct").reason == "as asked"
 
 
-# Against other people's code.
+# Against other packages.
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -275,7 +275,7 @@ def test_numpy_convolve(k, padding, method):
 
 
 def onnx_run(op: str, x, w, bias=None, **attributes):
-    """One node of ONNX's own reference evaluator."""
+    """Run one node with ONNX's reference evaluator."""
     names = ["x", "w"] + ([] if bias is None else ["b"])
     declare = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
@@ -356,9 +356,7 @@ def onnx_attributes(dims: int, options: dict) -> dict:
     ids=str,
 )
 def test_onnx_conv_transpose(dims, options):
-    """Group by group: ONNX 1.23's evaluator keeps one output channel of each group, and fails where
-    there are more.
-    """
+    """Run each group separately: ONNX 1.23 fails for several output channels per group."""
     groups = options.get("groups", 1)
     x = rng(0).standard_normal((2, 4, *(4, 3, 5)[:dims]))
     w = rng(1).standard_normal((4, 4 // groups, *(3, 2, 3)[:dims]))
@@ -369,7 +367,7 @@ def test_onnx_conv_transpose(dims, options):
     assert_allclose(y, np.concatenate(parts, axis=1), atol=1e-12)
 
 
-# Arguments that do not fit.
+# Invalid arguments.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Any part of the endless input is what numpy.pad makes of it."""
+"""Compare parts of the padded input with numpy.pad."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from convcli.engine.padding import padded_block
 from convcli.options import BOUNDARIES, Boundary
 
 FAR = 9
-"""Samples beyond either end that a part may begin or end at: more than an axis has."""
+"""Most samples between a part and the ends of an axis: more than the axis has."""
 
 
 @st.composite
 def parts(draw: st.DrawFn) -> tuple[np.ndarray, tuple[int, ...], list[tuple[int, int]]]:
-    """An array of some items and channels, the axes between them, and a part along each of those."""
+    """Draw an array with items and channels, its spatial axes, and a part along each of those."""
     sizes = draw(st.lists(st.integers(1, 6), min_size=1, max_size=3))
     items = draw(st.sampled_from([(), (2,)]))
     x = np.arange(

@@ -1,6 +1,4 @@
-"""A method is one object: registered, it is planned, run, checked, shown and measured like those
-that are built in.
-"""
+"""Test that a registered method is planned, run, checked, shown and timed as the built-in ones."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ rng = np.random.default_rng
 
 
 class Toy(Method):
-    """Every output by itself, in a loop."""
+    """A method that computes every output in a loop."""
 
     name = "toy"
 

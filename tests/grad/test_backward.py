@@ -1,6 +1,4 @@
-"""Gradients against literal sums and against the identity that defines an adjoint: <A x, u> = <x,
-A' u>.
-"""
+"""Compare gradients with sums by the definition, and with the adjoint: <A x, u> = <x, A' u>."""
 
 import cases
 import numpy as np
@@ -50,7 +48,7 @@ def test_gradients_are_the_literal_sums(case: LayerCase, seed: int):
 @given(layers(SIGNED), st.integers(0, 99))
 @examples(60)
 def test_tiles_and_strands_change_nothing(case: LayerCase, seed: int):
-    """Whatever the cut, dw is the same; and whoever does the work, so are its bytes."""
+    """The values of dw are the same for any tiles, and its bytes for any number of threads."""
     dy = rng(seed).standard_normal((len(case.x), *case.geometry.sizes, len(case.w)))
     options = {"groups": case.groups, **case.geometry.given}
     whole = gradients(case.x, case.w, dy, **options).dw
@@ -78,9 +76,7 @@ def test_tiles_and_strands_change_nothing(case: LayerCase, seed: int):
 @given(layers(("float64",)), st.integers(0, 99))
 @examples(150)
 def test_the_adjoint_identities(case: LayerCase, seed: int):
-    """A layer is linear in x (but for cval's share), in w and in its bias: <dy, y> is <dx, x>, <dw,
-    w>, <db, b>.
-    """
+    """A layer is linear in x (without cval), w and bias: <dy, y> is <dx, x>, <dw, w>, <db, b>."""
     options = {"groups": case.groups, **case.geometry.given, "cval": 0.0}
     y = conv_layer(case.x, case.w, **options)
     dy = rng(seed).integers(-8, 9, y.shape).astype(float)
@@ -126,9 +122,7 @@ def test_conv_transpose_is_the_adjoint_and_the_literal_sum(data):
 @given(st.data())
 @examples(150)
 def test_conv_transpose_gradients_are_those_of_its_literal_sum(data):
-    """conv_transpose is bilinear: <dy, y> is <dx, x> and <dw, w>, and dw is the layer's with x and
-    dy exchanged.
-    """
+    """<dy, y> is <dx, x> and <dw, w>; dw is that of the layer with x and dy exchanged."""
     geometry = data.draw(geometries(st.integers(1, 3), ("constant",)))
     groups, depth, share = (data.draw(st.integers(1, 2)) for _ in range(3))
     extra = tuple(
@@ -185,9 +179,7 @@ def test_conv_transpose_gradients_are_those_of_its_literal_sum(data):
 @given(geometries(st.integers(1, 3)), st.data())
 @examples(150)
 def test_plain_gradients_are_the_literal_sums(geometry, data):
-    """Every line along the other axes is filtered alike, so dw sums over them and dx keeps to
-    itself.
-    """
+    """Lines along the other axes are filtered independently: dw is a sum over them."""
     dims, more = len(geometry.spatial), data.draw(st.integers(0, 2))
     x = data.draw(cases.arrays((*geometry.spatial, *(2, 3)[:more]), SIGNED))
     axes = tuple(data.draw(st.permutations(range(dims + more)))[:dims])
@@ -224,9 +216,7 @@ def test_plain_gradients_are_the_literal_sums(geometry, data):
 
 @pytest.mark.parametrize("options", [{}, {"stride": 2}, {"groups": 4}, {"groups": 64}], ids=str)
 def test_float32_keeps_to_the_bound(options):
-    """Float32 results from float32 arrays: within 1e-5 of the sum of |factor| times the other's
-    largest.
-    """
+    """The error of float32 is within 1e-5 of sum|one factor| * max|other factor|."""
     groups = options.get("groups", 1)
     x = rng(0).random((2, 40, 40, 64), np.float32) + 1
     w = rng(1).random((64, 3, 3, 64 // groups), np.float32) + 1
@@ -255,7 +245,7 @@ def test_a_line_longer_than_a_stretch_loses_no_sample(channels):
     [(16, 16, 1), (8, 1, 1), (16, 32, 4), (32, 32, 32), (1, 1, 1)],
 )
 def test_flat_inputs_make_equal_terms(filters, channels, groups):
-    """Whose roundings all lean one way: dw is their number times their value, within 1e-5 of it."""
+    """Equal terms round in one direction: dw is their number times their value within 1e-5."""
     for value in rng(0).uniform(0.5, 1, 8).astype(np.float32):
         x, dy = np.full((2, 50, 50, channels), value), np.full((2, 48, 48, filters), value)
         dw = gradients(x, np.ones((filters, 3, 3, channels // groups)), dy, groups=groups).dw
@@ -265,7 +255,7 @@ def test_flat_inputs_make_equal_terms(filters, channels, groups):
 @pytest.mark.parametrize("space", [(300,), (40, 50), (20, 22, 24)], ids=len)
 @pytest.mark.parametrize("options", [{}, {"stride": 2}, {"dilation": 2}], ids=str)
 def test_float32_is_near_float64(space, options):
-    """Lines that are long and short, of every kind of layer."""
+    """Test long and short lines with every kind of layer."""
     for channels, groups in ((64, 64), (8, 8), (1, 1), (12, 4), (64, 1)):
         x = rng(0).standard_normal((3, *space, channels), np.float32)
         w = np.ones((channels, *[3] * len(space), channels // groups), np.float32)
@@ -283,14 +273,12 @@ def test_float32_is_near_float64(space, options):
         assert_allclose(close, exact, rtol=0, atol=1e-6 * abs(dy).sum() / channels * abs(x).max())
 
 
-# In one dimension, as it is written on paper.
+# In one dimension, by the formulas.
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 5])
 def test_one_dimension_with_stride_1(k):
-    """The gradient dw is the valid correlation of x with delta; dx is delta convolved in full with
-    w.
-    """
+    """The valid correlation of x with delta is dw; the full convolution of delta with w is dx."""
     x, w = rng(0).integers(-9, 9, 12), rng(1).integers(-9, 9, k)
     delta = rng(2).integers(-9, 9, 12 - k + 1)
     dx, dw, db = gradients(x[None, :, None], w[None, :, None], delta[None, :, None])
@@ -336,7 +324,7 @@ def test_what_a_boundary_repeats_gets_the_share_of_all_its_copies():
         )
 
 
-# Numbers that are not.
+# NaN and infinity.
 
 
 def test_nan_in_the_upstream_gradient_reaches_what_its_window_covered():
@@ -357,7 +345,7 @@ def test_nan_in_one_output_leaves_the_others_their_bias():
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "int32"])
 @pytest.mark.parametrize("places", [1, 15, 16, 33, 100_003])
 def test_the_bias_adds_up_all_places(dtype, places):
-    """Equal deltas round all the same way; whole ones do not round."""
+    """Equal deltas are rounded in the same direction; whole ones are exact."""
     worst = {"float32": 1e-6, "float64": 1e-14}
     value = np.array(0.1 if dtype in worst else 201, dtype)
     db = gradients(

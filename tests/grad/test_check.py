@@ -1,4 +1,4 @@
-"""The gradient check passes what is right, fails what is wrong, and says where."""
+"""Test that the gradient check accepts right gradients and locates errors in wrong ones."""
 
 import numpy as np
 import pytest
@@ -176,9 +176,7 @@ def test_a_large_step_is_best():
 
 
 def test_the_sweep_is_a_slope_and_a_curved_loss_has_a_v():
-    """Round-off over the step is all there is; the curve's error turns, and grows with the square
-    of the step.
-    """
+    """The linear loss has only round-off; the curved loss also has a quadratic error."""
     sweep = gradcheck(*layer(), sweep=True).sweep
     assert sweep.slope == pytest.approx(-1, abs=0.1)
     steps = [row.eps for row in sweep.rows]
@@ -202,7 +200,7 @@ def test_a_sweep_of_nothing_has_no_slope():
 @pytest.mark.parametrize("name", ["dx", "dw", "db"])
 @pytest.mark.parametrize("samples", [None, 1], ids=["all", "one"])
 def test_a_gradient_broken_on_purpose_is_found_by_every_test(name, samples):
-    """One wrong entry is found by its own difference; unchecked, by what every entry takes part in."""
+    """A wrong entry fails its own difference; if not checked, it fails the other tests."""
     x, w = layer()
     report = gradcheck(x, w, broken=name, samples=samples, seed=5)
     assert report.broken == name
@@ -318,9 +316,7 @@ def test_thresholds_of_the_analytic_tests(row, passed):
 )
 @pytest.mark.parametrize("op", ["correlate", "convolve"])
 def test_what_the_worst_entries_touch(options, op):
-    """An entry of dx moves just the outputs named, at their ends at least; one of dw reads just the
-    samples named.
-    """
+    """The reported outputs are those that depend on an entry of dx; the samples, those of dw."""
     x, w = rng(0).standard_normal((9, 8)), rng(1).standard_normal((3, 2))
     conv_layout, spec = infer_layout(x.shape, w.shape), ConvSpec.of(2, **options)
     report = check_layout_gradients(x, w, conv_layout, spec, op=op)

@@ -1,6 +1,4 @@
-"""Gradients in a user's own shapes, and the matrices that share no code with the engine, against
-one another.
-"""
+"""Compare gradients in a user's shapes with explicit matrices, as an independent reference."""
 
 import numpy as np
 import pytest
@@ -21,7 +19,7 @@ rng = np.random.default_rng
 @given(layers(("float64",)))
 @examples(150)
 def test_the_matrices_are_the_layer(case: LayerCase):
-    """Y = M x + what the constant outside adds, and y = X w; their transposes are dx and dw."""
+    """Y = M x + the share of the padding constant, and y = X w; the transposes yield dx and dw."""
     spec = ConvSpec.of(len(case.geometry.spatial), groups=case.groups, **case.geometry.given)
     options = {"groups": case.groups, **case.geometry.given}
     y = conv_layer(case.x, case.w, **options)
@@ -63,9 +61,7 @@ READINGS = [
 @pytest.mark.parametrize("op", ["correlate", "convolve"])
 @pytest.mark.parametrize(("shape", "kernel", "reading"), READINGS, ids=str)
 def test_every_reading_has_its_adjoint(shape, kernel, reading, op):
-    """<dy, y> is <dx, x> and <dw, w> in the user's own shapes; and the layer's form gives the same
-    gradients.
-    """
+    """<dy, y> is <dx, x> and <dw, w> in the user's shapes; the layer's form has equal gradients."""
     x, w = rng(0).integers(-9, 9, shape).astype(float), rng(1).integers(-9, 9, kernel).astype(float)
     conv_layout = infer_layout(shape, kernel, **reading)
     spec = ConvSpec.of(

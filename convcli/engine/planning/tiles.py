@@ -47,7 +47,7 @@ LINE = 1 << 13
 
 
 def layer_rest(work: Work) -> list[int]:
-    """Return the outputs of a layer's tile along the axes after the first: whole, or cut if long."""
+    """Return the outputs of a layer's tile along the axes after the first; a long last is cut."""
     rest = list(work.sizes[1:])
     if rest:
         seen = fitting_outputs(

@@ -1,7 +1,6 @@
-"""The command group: finds commands without importing them, and turns every failure into one line
-and a code.
+"""The command group: import commands on demand, and report every failure in one line.
 
-exit codes: 0 done, 1 failed or a check found a mismatch, 2 usage, 3 a batch with failures, 4
+Exit codes: 0 done, 1 failed or a check found a mismatch, 2 usage, 3 a batch with failures, 4
 refused by a limit, 130 interrupted, 143 terminated, 129 hung up.
 """
 
@@ -29,15 +28,15 @@ from convcli.system import STOP_SIGNALS, exit_code
 
 COMMANDS = {
     "apply": "Filter an image, an array or a volume with a kernel.",
-    "batch": "Filter many files into a folder, several at a time.",
-    "formats": "List the formats that are read and written.",
+    "batch": "Filter many files in parallel.",
+    "formats": "List the file formats that convcli reads and writes.",
     "shape": "Compute the output shape of a convolution or a whole network.",
     "kernels": "List, show and export the named kernels.",
-    "explain": "Show one output, product by product.",
+    "explain": "Show how one output is computed, product by product.",
     "grad": "Compute the gradients of a loss through a convolution.",
-    "gradcheck": "Check those gradients by central differences.",
-    "laws": "Measure the laws of convolution on your own data.",
-    "bench": "Time the methods against each other and against peers.",
+    "gradcheck": "Check a convolution's gradients by central differences.",
+    "laws": "Check the laws of convolution on your own data.",
+    "bench": "Time the methods against each other and against other libraries.",
     "guide": "Read the manual, one page per topic.",
     "completion": "Print the completion script for your shell.",
     "help": "Show the help of a command, or of convcli itself.",
@@ -46,7 +45,7 @@ INTERRUPTED = exit_code(signal.SIGINT)
 
 
 class Group(click.Group):
-    """A group whose commands live one in a file and are imported when they are called."""
+    """A group whose commands are modules that are imported when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -86,22 +85,16 @@ class Group(click.Group):
         words = list(sys.argv[1:] if args is None else args)
         extra["standalone_mode"] = False
         prepare_standard_streams()
-        for name in (
-            PRODUCT_THREADS
-        ):  # the threads are ours to start, and a second pool would only be in their way
+        for name in PRODUCT_THREADS:  # the engine has its own threads; a BLAS pool competes
             os.environ.setdefault(name, "1")
-        warnings.filterwarnings(
-            "ignore", module=r"PIL\."
-        )  # a file's oddities, in words for programmers
-        with contextlib.suppress(
-            ValueError
-        ):  # not the main thread: whoever runs us there handles signals
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # they are meant for programmers
+        with contextlib.suppress(ValueError):  # signals cannot be handled outside the main thread
             for number in STOP_SIGNALS:
-                if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
                     signal.signal(number, _terminate)
         try:
             code = super().main(words, prog_name or "convcli", **extra)
-            if sys.stdout is not None:  # it is None where the shell closed it: >&-
+            if sys.stdout is not None:  # it is None if the shell closed it: >&-
                 sys.stdout.flush()
         except BaseException as error:
             quiet = (SystemExit, BrokenPipeError, click.Abort)
@@ -113,8 +106,9 @@ class Group(click.Group):
 
 @contextlib.contextmanager
 def _before_click() -> Iterator[None]:
-    """Answer what click would answer otherwise: an interrupt with an empty line first, a closed
-    pipe with code 1.
+    """Handle interrupts and closed pipes before click does.
+
+    click would print an empty line for an interrupt, and exit with 1 for a closed pipe.
     """
     try:
         yield
@@ -130,9 +124,7 @@ def _report_error(error: BaseException, *, as_json: bool) -> int:
     match error:
         case BrokenPipeError():
             return _close_stdout(0)
-        case SystemExit() if isinstance(
-            error.__context__, BrokenPipeError
-        ):  # Rich's answer, with code 1
+        case SystemExit() if isinstance(error.__context__, BrokenPipeError):  # raised by Rich
             return _close_stdout(0)
         case SystemExit():
             return error.code if isinstance(error.code, int) else 1
@@ -189,7 +181,7 @@ def _usage(error: click.ClickException) -> str:
 
 def _print_error(message: str, code: int, *, as_json: bool) -> int:
     message = " ".join(message.split())
-    with contextlib.suppress(OSError):  # stderr may be closed or full; the code still tells
+    with contextlib.suppress(OSError):  # stderr may be closed or full; the exit code remains
         if as_json:
             click.echo(_error_json(message, code), err=True)
         else:
@@ -213,10 +205,8 @@ def _error_json(message: str, code: int) -> str:
 
 
 def _close_stdout(code: int) -> int:
-    """Redirect stdout to the null device after a broken pipe, so that Python's shutdown does not
-    report it.
-    """
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # not a stream of the system's
+    """Redirect stdout to the null device, so that Python's shutdown reports no broken pipe."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # stdout has no descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return code
 
@@ -233,6 +223,4 @@ def _terminate(number: int, _: object) -> NoReturn:
 @click.version_option(__version__, "-V", "--version", prog_name="convcli")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 def main() -> None:
-    """Discrete convolution at the shell: filter pictures, arrays and volumes; know every shape;
-    prove gradients.
-    """
+    """Filter pictures, arrays and volumes, compute shapes and check gradients."""

@@ -28,7 +28,7 @@ Examples:
     "--output",
     metavar="FILE",
     shell_complete=complete.files,
-    help="Write the result to FILE, its format by suffix; - is stdout.",
+    help="Write the result to FILE, in the format of its suffix; - is stdout.",
 )
 @options.dry_run
 @options.quiet
@@ -38,15 +38,15 @@ Examples:
     "--format",
     metavar="F",
     shell_complete=complete.formats,
-    help="Format of an output without a suffix, such as -o -.",
+    help="Set the format of an output without a suffix, such as -o -.",
 )
 @options.stacked(*options.FILTERING, options.threads)
 def command(as_json: bool, dry_run: bool, quiet: bool, verbose: bool, **settings: Any) -> None:
-    """Filter INPUT, an image, an array or a volume (- is stdin), with one or more kernels.
+    """Filter an image, an array or a volume with one or more kernels.
 
-    On an image, a KHxKW kernel filters each channel, KHxKWxC sums over the channels into one, and
-    OxKHxKWxC gives O channels. A short report names sizes, time and what was clipped; -v adds the
-    arithmetic, the method and why.
+    INPUT is a file; - is stdin. On an image, a KHxKW kernel filters each channel independently,
+    KHxKWxC sums over the channels, and OxKHxKWxC computes O channels. A short report shows sizes,
+    time and clipping; -v adds the arithmetic, the method and the reason for it.
     """
     from convcli.cli.report import apply
     from convcli.cli.report.progress import ProgressBar

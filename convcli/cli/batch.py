@@ -43,7 +43,8 @@ Examples:
 @click.option(
     "--name",
     metavar="TEMPLATE",
-    help="Name of an output, made of {stem}, {ext}, {name}, {parent} and {index}. [default: {stem}{ext}]",
+    help="Name outputs by a template of {stem}, {ext}, {name}, {parent} and {index}. "
+    "[default: {stem}{ext}]",
 )
 @click.option("-r", "--recursive", is_flag=True, help="Include the files in sub-folders.")
 @click.option("--follow-links", is_flag=True, help="Follow symbolic links.")
@@ -52,7 +53,9 @@ Examples:
     metavar="FILE",
     help="Read the names of inputs from FILE, one per line; - is stdin.",
 )
-@click.option("-0", "--null", is_flag=True, help="Names in --files-from end with a NUL.")
+@click.option(
+    "-0", "--null", is_flag=True, help="Split the names in --files-from at NUL characters."
+)
 @click.option(
     "--resume",
     is_flag=True,
@@ -64,23 +67,23 @@ Examples:
     "--jobs",
     type=Count(1),
     metavar="N",
-    help="Number of worker processes. [default: one per thread]",
+    help="Use this many worker processes. [default: one per thread]",
 )
 @click.option(
     "--timeout", type=SECONDS, metavar="S", help="Stop processing a file after this many seconds."
 )
 @options.dry_run
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
+@click.option("-q", "--quiet", is_flag=True, help="Hide the progress.")
 @click.option(
     "--format",
     metavar="F",
     shell_complete=complete.formats,
-    help="Format to write; {ext} becomes its suffix.",
+    help="Write this format; {ext} becomes its suffix.",
 )
 @options.stacked(
     *options.FILTERING,
     options.threads,
-    prints="one line of JSON for each input, and one for the whole,",
+    prints="one line of JSON per input and one for the batch",
 )
 def command(
     inputs: tuple[str, ...],
@@ -99,11 +102,11 @@ def command(
     null: bool,
     **settings: Any,
 ) -> None:
-    """Filter every INPUT, a file, a folder or a quoted pattern, into a folder, several at a time.
+    """Filter many files in parallel.
 
-    Takes the options of apply. A file that fails, or kills its worker, is reported and the others
-    are done; the exit code is then 3. Stopped at any moment, the same command with --resume goes on
-    where it was. --in-place replaces the inputs, one by one and each as a whole.
+    INPUT is a file, a folder or a quoted pattern. The options of apply work here too. If a file
+    fails, it is reported, the others are processed, and the exit code is 3. After an interruption,
+    --resume continues. --in-place replaces each input by its result, in one step.
     """
     from convcli.cli.report.batch import Progress, Summary, record_json, record_line
     from convcli.cli.report.terminal import echo
@@ -114,7 +117,7 @@ def command(
     from convcli.limits import threads
 
     if null and files_from is None:
-        raise click.UsageError("--null says how the names in a list end; add --files-from FILE")
+        raise click.UsageError("--null applies to a list of names; add --files-from FILE")
     if not inputs and files_from is None:
         raise click.UsageError(
             "no input; expected files, folders or quoted patterns, or --files-from FILE"
@@ -170,8 +173,9 @@ def command(
 def _check_destination(
     out: Path | None, in_place: bool, names: dict[str, str | None], frames: str | int
 ) -> None:
-    """Raise UsageError unless the outputs go either to a folder or in place, and there under their
-    own names.
+    """Raise UsageError unless there is exactly one of --out and --in-place.
+
+    With --in-place, options that change an input's name, format or frames are refused too.
     """
     if out is None and not in_place:
         raise click.UsageError(
@@ -186,7 +190,7 @@ def _check_destination(
     for option, value in names.items():
         if value is not None:
             raise click.UsageError(
-                f"--in-place keeps name and format of an input; leave {option} out, or use --out DIR"
+                f"--in-place keeps an input's name and format; leave {option} out, or use --out DIR"
             )
     if frames not in ("first", "all"):
         raise click.UsageError(
@@ -196,9 +200,7 @@ def _check_destination(
 
 @contextmanager
 def _first_signal() -> Iterator[None]:
-    """Let the first interrupt or termination stop the batch, and none of those after it its
-    cleaning up.
-    """
+    """Let the first signal stop the batch, and ignore later ones while it cleans up."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, *STOP_SIGNALS)}
     handlers = {number: handler for number, handler in before.items() if callable(handler)}
 

@@ -23,7 +23,7 @@ Examples:
   convcli bench --json
 """
 ANY_CASE = ("seed", "runs", "limit")
-"""Settings that have a meaning for the standard set too."""
+"""Settings that apply to the standard set too."""
 
 
 @click.command("bench", cls=Command, epilog=EXAMPLES)
@@ -34,7 +34,7 @@ ANY_CASE = ("seed", "runs", "limit")
     "reference",
     metavar="K",
     shell_complete=complete.kernels,
-    help="A kernel, such as random:7x7 or gaussian:sigma=2.",
+    help="Use this kernel, such as random:7x7 or gaussian:sigma=2.",
 )
 @click.option(
     "-o",
@@ -44,9 +44,14 @@ ANY_CASE = ("seed", "runs", "limit")
 )
 @options.overwrite
 @click.option(
-    "--dtype", type=Choice(MEASURED), default="float32", help="Number type of input and result."
+    "--dtype",
+    type=Choice(MEASURED),
+    default="float32",
+    help="Set the number type of input and result.",
 )
-@click.option("--runs", type=Count(1), metavar="N", default=5, help="Number of turns.")
+@click.option(
+    "--runs", type=Count(1), metavar="N", default=5, help="Time each method this many times."
+)
 @click.option(
     "--limit",
     type=SECONDS,
@@ -54,7 +59,7 @@ ANY_CASE = ("seed", "runs", "limit")
     default=2.0,
     help="Skip a method or peer that takes longer than this many seconds per run.",
 )
-@click.option("--seed", type=Count(0), metavar="N", default=0, help="Seed of the random numbers.")
+@click.option("--seed", type=Count(0), metavar="N", default=0, help="Seed the random numbers.")
 @click.option(
     "-q", "--quiet", is_flag=True, help="Print the tables only, without settings and legend."
 )
@@ -77,13 +82,12 @@ def command(
     columns: tuple[str, ...] | None,
     **settings: Any,
 ) -> None:
-    """Time every method on one convolution, turn by turn with the peers that are installed: scipy,
-    OpenCV and torch.
+    """Time the methods against each other and against other libraries.
 
-    SHAPE is filled with random numbers. Without SHAPE and -k a standard set is measured. Beside
-    each time stand the arithmetic and the traffic that it comes to, and their shares of what this
-    machine does when it only multiplies matrices or only copies. Exit code 1 where an answer is
-    wrong.
+    SHAPE is filled with random numbers. Without SHAPE and -k, a standard set is measured. scipy,
+    OpenCV and torch are timed too if they are installed. For each time, the table shows the rates
+    of arithmetic and of memory traffic, and their shares of this machine's rates for a matrix
+    product and for a copy. The exit code is 1 if a result is wrong.
     """
     from convcli.bench.run import STANDARD, BenchRequest, run_bench
     from convcli.cli.report.bench import (
@@ -100,7 +104,9 @@ def command(
     from convcli.jobs.requests import from_options
     from convcli.limits import Limits
 
-    options.check_overwrite(overwrite, output, "is for -o FILE; name one, or leave --overwrite out")
+    options.check_overwrite(
+        overwrite, output, "applies to -o FILE; add one, or leave --overwrite out"
+    )
     if (shape is None) != (reference is None):
         raise click.UsageError(
             "a bench needs SHAPE and -k KERNEL; give both, or neither for the standard set"
@@ -144,5 +150,5 @@ def _refuse_what_sets_a_case(context: click.Context, settings: Iterable[str]) ->
         given = context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
         if given and option.name in settings and option.name not in (*ANY_CASE, "max_memory"):
             raise click.UsageError(
-                f"{max(option.opts, key=len)} has no part in the standard set; give SHAPE and -k"
+                f"{max(option.opts, key=len)} does not apply to the standard set; give SHAPE and -k"
             )

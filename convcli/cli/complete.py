@@ -1,4 +1,4 @@
-"""What a shell completes for a parameter: kernels, formats, paddings, topics, commands and files."""
+"""Shell completion of parameters: kernels, formats, paddings, topics, commands and files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]
 
 
 def _words(words: Callable[[], Iterable[str]], *, files: bool = False) -> Completer:
-    """Complete with the words that begin as typed; with files, if none does and they are allowed."""
+    """Complete with the words that begin as typed, or with files if allowed and none does."""
 
     def complete(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem]:
         found = [CompletionItem(word) for word in words() if word.startswith(typed)]

@@ -1,6 +1,4 @@
-"""`convcli completion`: the script with which a shell completes commands, options, kernels, formats
-and files.
-"""
+"""`convcli completion`: the completion scripts for shells."""
 
 from __future__ import annotations
 
@@ -16,10 +14,11 @@ INSTALL = {
     "bash": """add this line to ~/.bashrc: eval "$(convcli completion bash)\"""",
     "zsh": """add this line to ~/.zshrc, after compinit: eval "$(convcli completion zsh)\"""",
     "fish": "run once: convcli completion fish > ~/.config/fish/completions/convcli.fish",
-    "powershell": "add this line to $PROFILE: convcli completion powershell | Out-String | Invoke-Expression",
+    "powershell": "add this line to $PROFILE: "
+    "convcli completion powershell | Out-String | Invoke-Expression",
 }
 VARIABLE = "_CONVCLI_COMPLETE"
-"""The environment variable by which click recognises a shell's question for `convcli`."""
+"""The environment variable by which click recognises a completion request."""
 
 EXAMPLES = """\b
 Examples:
@@ -34,7 +33,7 @@ Examples:
 def command(shell: str, as_json: bool) -> None:
     """Print the completion script for SHELL: bash, zsh, fish or powershell.
 
-    Its first line says how to install it.
+    The first line of the script says how to install it.
     """
     from convcli.cli import main
     from convcli.cli.report.text import print_json

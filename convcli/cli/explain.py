@@ -1,4 +1,4 @@
-"""`convcli explain`: one output, patch by patch."""
+"""`convcli explain`: one output, product by product."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Examples:
 @click.option(
     "--at",
     type=INDEX,
-    help="Index of the output, and a channel if there are any; -1 is the last. [default: the middle]",
+    help="Explain this output: an index, and a channel if there are any. [default: the middle]",
 )
 @click.option("--all", "every", is_flag=True, help="Explain every output of a small input.")
 @options.op
@@ -33,21 +33,23 @@ Examples:
     "--backward", is_flag=True, help="Show the contributions of dy at this output to dx and dw."
 )
 @click.option(
-    "--upstream", metavar="FILE", help="dy for --backward, shaped like the output. [default: ones]"
+    "--upstream",
+    metavar="FILE",
+    help="Read dy for --backward, in the output's shape. [default: ones]",
 )
 @click.option(
-    "--seed", type=Count(0), metavar="N", help="Seed of the random numbers of a shape. [default: 0]"
+    "--seed", type=Count(0), metavar="N", help="Seed the random numbers of a shape. [default: 0]"
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print the value only.")
 @options.verbose
 @options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, *options.RUNNING)
 def command(as_json: bool, every: bool, quiet: bool, verbose: bool, **settings: Any) -> None:
-    """Show how one output of a convolution comes about: the patch, the kernel, their product and
-    the sum.
+    """Show how one output is computed, product by product.
 
-    INPUT-OR-SHAPE is a file, or a shape such as 8x8x3 that is filled with random numbers. Padded
-    cells stand in brackets; several channels make a block each. The sum is the value that apply
-    computes there; -q prints it alone.
+    INPUT-OR-SHAPE is a file, or a shape such as 8x8x3 that is filled with random numbers. The
+    report shows the patch, the kernel, their product and the sum, one block per channel. Padded
+    samples are in brackets. In --at, -1 is the last index. The sum is the value that apply
+    computes; -q prints it alone.
     """
     from convcli.cli.report.explain import explanation_json, print_explanation, print_values
     from convcli.cli.report.text import print_json, print_warnings
@@ -59,7 +61,7 @@ def command(as_json: bool, every: bool, quiet: bool, verbose: bool, **settings: 
     if not every and settings["at"] is None:
         settings["at"] = MIDDLE
     if settings["upstream"] is not None and not settings["backward"]:
-        raise click.UsageError("--upstream is what --backward starts from; add --backward")
+        raise click.UsageError("--upstream is the start of --backward; add --backward")
     result = run_explain(from_options(ExplainRequest, **settings))
     warnings = result.operands.data.all_warnings
     print_warnings(warnings)

@@ -26,27 +26,26 @@ Examples:
 @click.option(
     "--upstream",
     metavar="FILE",
-    help="dy, the gradient of the loss in the output, shaped like the output.",
+    help="Read dy, the gradient of the loss with respect to the output, from FILE.",
 )
 @click.option(
     "--loss",
     metavar="sum|mean|mse:FILE",
-    help="Loss to differentiate, if dy is not given. [default: sum]",
+    help="Differentiate this loss, if dy is not given. [default: sum]",
 )
 @click.option(
-    "--seed", type=Count(0), metavar="N", default=0, help="Seed of the random numbers of a shape."
+    "--seed", type=Count(0), metavar="N", default=0, help="Seed the random numbers of a shape."
 )
 @options.overwrite
 @options.quiet
 @options.verbose
 @options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, *options.RUNNING)
 def command(as_json: bool, quiet: bool, verbose: bool, **settings: Any) -> None:
-    """Take the gradients dx, dw and db of a loss through one convolution of INPUT, each itself a
-    convolution.
+    """Compute the gradients of a loss through a convolution.
 
     INPUT-OR-SHAPE is a file (- is stdin), or a shape such as 8x8x3 that is filled with random
-    numbers. The gradients have the shapes of the input, of the kernel and of a bias. The loss is
-    sum(y) unless --loss or --upstream says so.
+    numbers. The gradients dx, dw and db have the shapes of the input, the kernel and the bias. The
+    loss is sum(y) unless --loss or --upstream is given.
     """
     from convcli.cli.report.grad import grad_json, grad_lines
     from convcli.cli.report.progress import ProgressBar

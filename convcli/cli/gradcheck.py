@@ -28,7 +28,7 @@ Examples:
 @click.option(
     "--eps",
     type=float,
-    help="Step of the central difference. [default: 1, or what large values need]",
+    help="Set the step of the central difference. [default: 1, or what large values need]",
 )
 @click.option(
     "--eps-sweep",
@@ -40,20 +40,20 @@ Examples:
     "--samples",
     type=Count(1),
     metavar="N",
-    help="Entries to check in each tensor. [default: 2,000]",
+    help="Check this many entries of each tensor. [default: 2,000]",
 )
 @click.option(
     "--seed",
     type=Count(0),
     metavar="N",
     default=0,
-    help="Seed of random inputs, of the upstream gradient and of the samples.",
+    help="Seed the random input, the upstream gradient and the choice of entries.",
 )
 @click.option(
     "--break",
     "broken",
     type=Choice(("dx", "dw", "db")),
-    help="Make one entry of a gradient wrong on purpose, to see it detected.",
+    help="Corrupt one entry of a gradient on purpose, to see it detected.",
 )
 @click.option(
     "--dump", metavar="FILE", help="Write the report and all arrays to a .npz or .json file."
@@ -65,13 +65,13 @@ Examples:
 def command(
     as_json: bool, dump: str | None, overwrite: bool, quiet: bool, verbose: bool, **settings: Any
 ) -> None:
-    """Check dx, dw and db of a convolution against central differences, their adjoints and explicit
-    matrices.
+    """Check a convolution's gradients by central differences.
 
-    INPUT-OR-SHAPE is a file, or a shape such as 8x8x3 that is filled with random numbers. The loss
-    is the sum of dy * y with a random dy, in float64. Convolution is linear, so the difference has
-    no truncation error, and the two columns agree to round-off. The first line is the verdict. Exit
-    code 1 if a test fails.
+    INPUT-OR-SHAPE is a file, or a shape such as 8x8x3 that is filled with random numbers. dx, dw
+    and db are compared with central differences, with their adjoints and with explicit matrices.
+    The loss is the sum of dy * y with a random dy, in float64. Convolution is linear, so central
+    differences have no truncation error and agree up to rounding. The first line is the verdict.
+    The exit code is 1 if a test fails.
     """
     from convcli.cli.report.gradcheck import gradcheck_json, gradcheck_lines
     from convcli.cli.report.progress import ProgressBar

@@ -24,8 +24,8 @@ Examples:
 def command(topic: str | None, listed: bool, as_json: bool) -> None:
     """Read the manual, one page per topic.
 
-    Without TOPIC it lists the topics. On a terminal a page is formatted and paged; in a pipe it is
-    Markdown.
+    Without TOPIC, list the topics. On a terminal, a page is formatted and shown in a pager; in a
+    pipe it is Markdown.
     """
     from convcli.cli.report import guide as report
     from convcli.cli.report.text import print_json

@@ -1,6 +1,4 @@
-"""The layout of `--help`, and `convcli help`: examples first, then options under headings, the most
-used first.
-"""
+"""The layout of `--help`, and `convcli help`: examples first, then options under headings."""
 
 from __future__ import annotations
 
@@ -14,6 +12,10 @@ from convcli.errors import did_you_mean
 HEADINGS: dict[str, tuple[str, ...]] = {
     "Kernel": ("kernels", "reference", "op", "normalize", "combine"),
     "Options": (),
+    "Networks": (
+        *("formula", "count", "with_bias", "batch", "versus", "as_csv", "markdown"),
+        *("at", "input_for", "emit"),
+    ),
     "Geometry": (
         *("padding", "boundary", "cval", "stride", "dilation"),
         *("dims", "channels", "groups", "layout", "transposed", "output_padding"),
@@ -23,31 +25,17 @@ HEADINGS: dict[str, tuple[str, ...]] = {
         *("scale", "bias", "verify", "method"),
     ),
     "Picture files": (
-        "frames",
-        "gray",
-        "background",
-        "linear",
-        "quality",
-        "compress_level",
-        "strip",
-        "allow_truncated",
+        *("frames", "gray", "background", "linear"),
+        *("quality", "compress_level", "strip", "allow_truncated"),
     ),
     "Other files": ("input_format", "raw_shape", "raw_dtype", "raw_order", "raw_offset"),
     "Limits": ("threads", "jobs", "timeout", "max_memory", "max_pixels"),
     "Messages": (
-        "dry_run",
-        "quiet",
-        "verbose",
-        "columns",
-        "as_json",
-        "debug",
-        "help",
-        "_click_default_help",
+        *("dry_run", "quiet", "verbose", "columns", "as_json", "debug"),
+        *("help", "_click_default_help"),
     ),
 }
-"""The headings in order, each with its options by the name of their parameter; Options has all
-others.
-"""
+"""The headings in order, each with its parameters' names; Options has all others."""
 
 
 class Command(click.Command):

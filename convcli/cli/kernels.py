@@ -1,4 +1,4 @@
-"""`convcli kernels`: what there is, what one kernel does, and one kernel as a file."""
+"""`convcli kernels`: list the bank, show one kernel, and write one to a file."""
 
 from __future__ import annotations
 
@@ -29,13 +29,11 @@ EXPORT_EXAMPLES = """\
 EXAMPLES = HEAD + LIST_EXAMPLES + SHOW_EXAMPLES + EXPORT_EXAMPLES
 
 name_argument = click.argument("name", shell_complete=complete.kernels)
-dims = click.option(
-    "--dims", type=Count(1), metavar="N", help="How many axes the kernel is to have."
-)
+dims = click.option("--dims", type=Count(1), metavar="N", help="Make a kernel of this many axes.")
 
 
 class _Kernels(click.Group):
-    """A group that takes a word that is none of its commands as the name of a kernel to show."""
+    """A group that reads an unknown command as the name of a kernel to show."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -55,7 +53,7 @@ class _Kernels(click.Group):
 def command(context: click.Context) -> None:
     """List, show and export the named kernels.
 
-    Without a command it lists them; `convcli kernels NAME` is `convcli kernels show NAME`.
+    Without a command, list them; `convcli kernels NAME` means `convcli kernels show NAME`.
     """
     if context.invoked_subcommand is None:
         context.invoke(list_)
@@ -63,7 +61,7 @@ def command(context: click.Context) -> None:
 
 @command.command("list", cls=Command, epilog=HEAD + LIST_EXAMPLES)
 @click.argument("pattern", required=False)
-@click.option("-q", "--quiet", is_flag=True, help="Print the names only, one a line.")
+@click.option("-q", "--quiet", is_flag=True, help="Print the names only, one per line.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the source of each kernel too.")
 @options.columns
 @options.stacked()
@@ -94,7 +92,7 @@ def list_(
 )
 @options.stacked(dims)
 def show(name: str, dims: int | None, as_json: bool, quiet: bool, verbose: bool) -> None:
-    """Show one kernel: its taps, sum, rank, what it amplifies and suppresses, and a picture.
+    """Show one kernel: taps, sum, rank, frequency response, picture.
 
     NAME is any kernel reference: a name with parameters, a literal, or a file.
     """
@@ -121,7 +119,10 @@ def show(name: str, dims: int | None, as_json: bool, quiet: bool, verbose: bool)
     help="Write to a .csv, .txt, .json, .mat, .npy or .npz; - is stdout.",
 )
 @click.option(
-    "--format", "form", metavar="F", help=f"One of {', '.join(FORMATS)}. [default: from the suffix]"
+    "--format",
+    "form",
+    metavar="F",
+    help=f"Write one of {', '.join(FORMATS)}. [default: from the suffix]",
 )
 @options.overwrite
 @options.quiet

@@ -1,4 +1,4 @@
-"""`convcli laws`: the properties of convolution, measured on one's own data."""
+"""`convcli laws`: the laws of convolution, checked on given data."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ Examples:
     "--size",
     type=Count(1),
     metavar="N",
-    help="Crop the input to N samples per side. [default: 32, 12 for a volume, more for a large kernel]",
+    help="Crop the input to N samples per side. "
+    "[default: 32, 12 for a volume, more for a large kernel]",
 )
-@click.option("--seed", type=Count(0), metavar="N", default=0, help="Seed of the random numbers.")
+@click.option("--seed", type=Count(0), metavar="N", default=0, help="Seed the random numbers.")
 @click.option(
     "--matrix",
     metavar="FILE",
@@ -49,13 +50,12 @@ def command(
     columns: tuple[str, ...] | None,
     **settings: Any,
 ) -> None:
-    """Measure the laws of convolution: both sides of each, their difference, its bound, and a
-    verdict.
+    """Check the laws of convolution on your own data.
 
-    Linear and a matrix, the flip, commutative, associative, the derivative, equivariant under
-    shifts and where that breaks, local, and the backward pass. INPUT-OR-SHAPE is a file, of which
-    the middle is taken, or a shape such as 32x32 that is filled with random numbers. Exit code 1
-    where a law fails.
+    The laws: linearity and the matrix, the flip, commutativity, associativity, the derivative,
+    shift equivariance and where it ends, locality, and the backward pass. For each, compare both
+    sides with a bound for rounding. INPUT-OR-SHAPE is a file, whose middle is used, or a shape such
+    as 32x32 that is filled with random numbers. The exit code is 1 if a law fails.
     """
     from convcli.cli.report.laws import Style, laws_json, laws_lines
     from convcli.cli.report.progress import ProgressBar
@@ -65,7 +65,7 @@ def command(
     from convcli.learn.laws import LawsRequest, check_matrix, run_laws, save_matrix
 
     options.check_overwrite(
-        overwrite, matrix, "is for --matrix FILE; name one, or leave --overwrite out"
+        overwrite, matrix, "applies to --matrix FILE; add one, or leave --overwrite out"
     )
     if matrix is not None:
         check_matrix(matrix, overwrite=overwrite)

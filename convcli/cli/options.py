@@ -1,4 +1,4 @@
-"""Every option that more than one command takes, defined once; commands stack them by name."""
+"""The options that several commands share; commands apply them with `stacked`."""
 
 from __future__ import annotations
 
@@ -30,32 +30,33 @@ stride = click.option(
     "--stride",
     type=PER_AXIS,
     default="1",
-    help="Step between outputs, one for all axes or one per axis.",
+    help="Set the step between outputs, one for all axes or one per axis.",
 )
 dilation = click.option(
     "--dilation",
     type=PER_AXIS,
     default="1",
-    help="Step between taps, one for all axes or one per axis.",
+    help="Set the step between taps, one for all axes or one per axis.",
 )
 padding = click.option(
     "--padding",
     type=PADDING,
     shell_complete=complete.paddings,
-    help="Amount of padding: valid, same, same-lower, full, a number, one per axis (1x2), or lo:hi. [default: valid]",
+    help="Set the amount of padding: valid, same, same-lower, full, a number, "
+    "one per axis (1x2), or lo:hi. [default: valid]",
 )
 boundary = click.option(
     "--boundary",
     type=Choice(BOUNDARIES),
     metavar="B",
-    help=f"How padding is filled: {', '.join(BOUNDARIES)}; --padding is then same if not given. "
+    help=f"Set how padding is filled: {', '.join(BOUNDARIES)}; implies --padding same by default. "
     "[default: reflect for a picture, constant for other input]",
 )
 cval = click.option(
     "--cval",
     type=NUMBER,
     metavar="V",
-    help="Value outside the input, with --boundary constant. [default: 0]",
+    help="Set the value outside the input, for --boundary constant. [default: 0]",
 )
 groups = click.option(
     "--groups", type=int, default=1, metavar="G", help="Split the channels into this many groups."
@@ -65,13 +66,13 @@ layout = click.option(
     type=Choice(LAYOUTS),
     metavar="L",
     default="channels_last",
-    help=f"Position of the channel axis: {' or '.join(LAYOUTS)}.",
+    help=f"Set the position of the channel axis: {' or '.join(LAYOUTS)}.",
 )
 dims = click.option(
     "--dims",
     type=Count(1),
     metavar="N",
-    help="Number of spatial axes of the input. [default: from the shapes]",
+    help="Set the number of spatial axes of the input. [default: from the shapes]",
 )
 channels = click.option(
     "--channels",
@@ -83,13 +84,13 @@ max_memory = click.option(
     type=SIZE,
     envvar="CONVCLI_MAX_MEMORY",
     show_envvar=True,
-    help="Refuse a run that needs more, such as 2G. [default: half of the machine's memory]",
+    help="Refuse a run that needs more memory, such as 2G. [default: half of the machine's memory]",
 )
 max_pixels = click.option(
     "--max-pixels",
     type=Count(1),
     metavar="N",
-    help="Refuse pictures with more pixels. [default: 16384x16384]",
+    help="Refuse pictures with more pixels than this. [default: 16384x16384]",
 )
 kernels = click.option(
     "-k",
@@ -99,7 +100,8 @@ kernels = click.option(
     multiple=True,
     required=True,
     metavar="K",
-    help="A name (gaussian:sigma=2), a literal ('0,-1,0; -1,5,-1; 0,-1,0'), a file, or random:3x3. Repeatable.",
+    help="Use this kernel: a name (gaussian:sigma=2), a literal ('0,-1,0; -1,5,-1; 0,-1,0'), "
+    "a file, or random:3x3. Repeatable.",
 )
 kernel = click.option(
     "-k",
@@ -108,13 +110,13 @@ kernel = click.option(
     shell_complete=complete.kernels,
     required=True,
     metavar="K",
-    help="A kernel, such as sobel-x, gaussian:sigma=2 or random:4x3x3x3.",
+    help="Use this kernel, such as sobel-x, gaussian:sigma=2 or random:4x3x3x3.",
 )
 op = click.option(
     "--op",
     type=Choice(OPS),
     default="correlate",
-    help="Correlate, or convolve: flip the kernel first.",
+    help="Correlate, or convolve (flip the kernel first).",
 )
 combine = click.option(
     "--combine",
@@ -139,24 +141,25 @@ policy = click.option(
     type=Choice(POLICIES),
     metavar="R",
     default="clip",
-    help=f"Handle values that the written type cannot hold: {', '.join(POLICIES)}.",
+    help=f"Handle values outside the output type's range: {', '.join(POLICIES)}.",
 )
 dtype = click.option(
     "--dtype",
     type=Choice(DTYPES),
     metavar="T",
-    help="Number type to write, such as uint8 or float32. [default: a picture's own, float for arrays]",
+    help="Write this number type, such as uint8 or float32. "
+    "[default: a picture's own type, float for arrays]",
 )
 method = click.option(
     "--method",
     type=MethodChoice(),
     default="auto",
-    help="Method of computation; auto chooses the fastest and says why.",
+    help="Set the method of computation; auto chooses the fastest.",
 )
 linear = click.option(
     "--linear",
     is_flag=True,
-    help="Filter in linear light: decode the curve, sRGB's by default, first; encode it at the end.",
+    help="Filter in linear light: decode the picture's curve (default: sRGB), filter, encode.",
 )
 verify = click.option(
     "--verify",
@@ -167,13 +170,13 @@ input_format = click.option(
     "--input-format",
     metavar="F",
     shell_complete=complete.formats,
-    help="Format of an input without a suffix, such as a pipe.",
+    help="Set the format of an input without a suffix, such as a pipe.",
 )
 frames = click.option(
     "--frames",
     type=FRAMES,
     default="first",
-    help="Frames of an animation or pages of a TIFF to read: first, all, or one by its number from 0.",
+    help="Read these frames of an animation, or pages of a TIFF: first, all, or a number from 0.",
 )
 gray = click.option(
     "--gray", is_flag=True, help="Filter the luma of a picture (ITU-R BT.709), and write gray."
@@ -182,7 +185,7 @@ background = click.option(
     "--background",
     type=COLOUR,
     metavar="C",
-    help="Put a picture with alpha on this colour, such as white or #ff8800.",
+    help="Blend a picture with alpha onto this colour, such as white or #ff8800.",
 )
 allow_truncated = click.option(
     "--allow-truncated", is_flag=True, help="Read a truncated picture as far as it goes."
@@ -194,36 +197,36 @@ compress_level = click.option(
     "--compress-level",
     type=Count(0, 9),
     metavar="N",
-    help="Compression of PNG and TIFF, from 0 to 9. [default: 1 for PNG, 0 for TIFF]",
+    help="Set the compression of PNG and TIFF, from 0 to 9. [default: 1 for PNG, 0 for TIFF]",
 )
 quality = click.option(
     "--quality",
     type=Count(1, 100),
     metavar="N",
-    help="Quality of JPEG [default: that of a JPEG input, else 95], or of a lossy WebP [default: lossless].",
+    help="Set the quality of JPEG or lossy WebP. [default: a JPEG input's, else 95; lossless WebP]",
 )
-
-
 raw_shape = click.option(
-    "--raw-shape", type=SHAPE, help="Shape of a .raw, .bin or .dat input, such as 512x512x3."
+    "--raw-shape",
+    type=SHAPE,
+    help="Set the shape of a .raw, .bin or .dat input, such as 512x512x3.",
 )
 raw_dtype = click.option(
     "--raw-dtype",
     metavar="T",
-    help="Number type of raw input and output, such as u2, float32 or '>i2' (big-endian).",
+    help="Set the number type of raw input and output, such as u2, float32 or '>i2' (big-endian).",
 )
 raw_order = click.option(
     "--raw-order",
     type=Choice(ORDERS),
     default="C",
-    help="Memory order of raw files: C (last axis fastest) or F (first axis fastest).",
+    help="Set the memory order of raw files: C (last axis fastest) or F (first axis fastest).",
 )
 raw_offset = click.option(
     "--raw-offset",
     type=Count(0),
     default=0,
     metavar="N",
-    help="Bytes to skip at the beginning of a raw input.",
+    help="Skip this many bytes at the beginning of a raw input.",
 )
 
 
@@ -243,7 +246,7 @@ threads = click.option(
     show_envvar=True,
     expose_value=False,
     callback=_set_threads,
-    help="Number of threads; the result does not depend on it. [default: one per core]",
+    help="Use this many threads; the result does not depend on it. [default: one per core]",
 )
 overwrite = click.option(
     "-f", "--overwrite", "--force", is_flag=True, help="Replace the output if it exists."
@@ -254,7 +257,7 @@ verbose = click.option("-v", "--verbose", is_flag=True, help="Print every detail
 columns = click.option(
     "--columns",
     type=COLUMNS,
-    help="Columns of the table to show, or all. [default: as many as the terminal has room for]",
+    help="Show these columns of the table, or all. [default: those that fit the terminal]",
 )
 debug = click.option(
     "--debug", is_flag=True, expose_value=False, help="Show the traceback of an error."
@@ -293,26 +296,30 @@ FILTERING = (
     *LIMITS,
     *ENCODING,
 )
-"""What an ApplyRequest takes besides its kernels and files, whichever command runs it."""
+"""The options of an ApplyRequest besides its kernels and files."""
 
 
 def check_stdout(as_json: bool, output: str | None, remedy: str) -> None:
     """Raise UsageError if --json and -o - both write to stdout."""
     if as_json and output == "-":
-        raise click.UsageError(f"--json and -o - both want stdout; {remedy}, or leave --json out")
+        raise click.UsageError(
+            f"--json and -o - both write to stdout; {remedy}, or leave --json out"
+        )
 
 
 def check_overwrite(overwrite: bool, target: str | None, message: str) -> None:
-    """Raise UsageError for --overwrite without a target; message: what it belongs to, and what to
-    do.
+    """Raise UsageError for --overwrite without a target.
+
+    message: which option writes the target, and what to do.
     """
     if overwrite and target is None:
         raise click.UsageError(f"--overwrite {message}")
 
 
 def stacked(*options: Decorator[Any], prints: str = "one JSON object") -> Decorator[Any]:
-    """Apply options so that --help lists them in this order, with --json, which prints that, and
-    --debug last.
+    """Apply options in the order of --help, with --json and --debug last.
+
+    prints: what --json prints, for its help text.
     """
     as_json = click.option(
         "--json", "as_json", is_flag=True, help=f"Print {prints} on stdout instead of text."

@@ -60,8 +60,9 @@ QUESTIONS = {
     "input_for": Question("input_for", "--input-for", READING | {"input_for", "as_json", "quiet"}),
     "emit": Question("emit", "--emit", READING | {"emit", "output", "overwrite", "quiet"}),
 }
-"""The questions by the option that asks them; without any of these it is REPORT. Other options are
-refused.
+"""The questions by the option that asks them, REPORT if there is none.
+
+Options that do not belong to a question are refused.
 """
 
 
@@ -81,7 +82,7 @@ def _indices(text: str) -> tuple[int, ...]:
 
 
 class _Shape(Command):
-    """The command, which says what --solve takes where it is given one size."""
+    """A command that says what --solve expects if one size is missing."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         try:
@@ -103,18 +104,19 @@ class _Shape(Command):
     "-k",
     "--kernel",
     type=Parsed("kernel-shape", _kernel_shape),
-    help="The kernel's shape: 3x3, 7x7x3 (with channels), 64x7x7x3 (64 kernels); or a kernel's name.",
+    help="Use a kernel of this shape: 3x3, 7x7x3 (with channels), 64x7x7x3 (64 kernels); "
+    "or a kernel by name.",
 )
 @click.option(
     "--transposed",
     is_flag=True,
-    help="The transposed convolution: its kernel maps O channels back to C.",
+    help="Transpose the convolution: its kernel maps O channels back to C.",
 )
 @click.option(
     "--output-padding",
     type=PER_AXIS,
     default="0",
-    help="Extra outputs at the end, transposed only.",
+    help="Add outputs at the end, with --transposed.",
 )
 @click.option("--bias/--no-bias", default=False, help="Count a bias for each output channel.")
 @click.option(
@@ -123,46 +125,44 @@ class _Shape(Command):
     is_flag=True,
     help="Print the answer only: the output shape, or a chain of layers.",
 )
-@click.option("--formula", is_flag=True, help="Networks: show the arithmetic of every size.")
+@click.option("--formula", is_flag=True, help="Show the arithmetic of every size.")
 @click.option(
     "--count",
     type=Choice(COUNT_UNITS),
     default="macs",
-    help="Networks: count multiply-adds (macs), or multiplications and additions (flops).",
+    help="Count multiply-adds (macs), or multiplications and additions (flops).",
 )
-@click.option("--with-bias", is_flag=True, help="Networks: count the additions of biases as work.")
+@click.option("--with-bias", is_flag=True, help="Count the additions of biases as work.")
 @click.option(
-    "--batch", type=Count(1), default=1, metavar="N", help="Networks: number of items in a batch."
+    "--batch", type=Count(1), default=1, metavar="N", help="Set the number of items in a batch."
 )
 @click.option(
     "--dtype",
     type=Choice((*DTYPES, "bfloat16")),
     default="float32",
     metavar="T",
-    help="Networks: number type to compute the memory for.",
+    help="Compute the memory of a network for this number type.",
 )
 @click.option(
     "--versus",
     type=Choice(VERSUS),
-    help="Networks: compare with dense, or depthwise-separable, layers.",
+    help="Compare with dense, or depthwise-separable, layers.",
 )
-@click.option("--csv", "as_csv", is_flag=True, help="Networks: print comma-separated values.")
-@click.option("--markdown", is_flag=True, help="Networks: print a Markdown table.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
+@click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 @click.option(
     "--at",
     type=Parsed("i[,j...]", _indices),
-    help="Networks: what this output sees, and what this input reaches.",
+    help="Show what this output sees, and what this input reaches.",
 )
-@click.option(
-    "--input-for", type=SHAPE, help="Networks: the input size that this output size needs."
-)
+@click.option("--input-for", type=SHAPE, help="Find the input size that this output size needs.")
 @click.option(
     "--emit",
     type=Choice(EMITS),
-    help="Networks: write PyTorch or Keras code, an ONNX model or TOML.",
+    help="Write PyTorch or Keras code, an ONNX model or TOML.",
 )
 @click.option(
-    "-o", "--output", metavar="FILE", help="With --emit: write to this file. [default: stdout]"
+    "-o", "--output", metavar="FILE", help="Write the network of --emit to FILE. [default: stdout]"
 )
 @options.overwrite
 @options.verbose
@@ -173,21 +173,23 @@ class _Shape(Command):
     metavar="FROM TO",
     help="Find layers that lead from one size to another.",
 )
-@click.option("--rf", type=Count(1), metavar="N", help="With --solve: the receptive field wanted.")
+@click.option(
+    "--rf", type=Count(1), metavar="N", help="Find layers with this receptive field, with --solve."
+)
 @click.option(
     "--max-layers",
     type=Count(1, 4),
     default=2,
     metavar="N",
-    help="With --solve: the largest number of layers.",
+    help="Find at most this many layers, with --solve.",
 )
 @options.stacked(*options.GEOMETRY, *options.READING)
 @click.pass_context
 def command(ctx: click.Context, /, words: tuple[str, ...], **given: Any) -> None:
-    """Compute the output shape, weights and work of one convolution, or of a whole network.
+    """Compute the output shape of a convolution or a whole network.
 
-    SHAPE is the input's: 28x28, 224x224x3 (channels last), 8x224x224x3 (a batch, with -k), 100 (a
-    signal). LAYERs are conv:FILTERS,k=K deconv depthwise maxpool avgpool gap relu batchnorm
+    SHAPE is the input's shape: 28x28, 224x224x3 (channels last), 8x224x224x3 (a batch, with -k) or
+    100 (a signal). LAYERs are conv:FILTERS,k=K deconv depthwise maxpool avgpool gap relu batchnorm
     layernorm pad upsample flatten linear dropout unfold, with k= s= p= d= g= bias=no ceil=yes;
     [...]x3 repeats, 'residual[a | b]' and 'concat[a | b]' branch. FILE is a network in TOML, or an
     ONNX model.
@@ -227,7 +229,7 @@ def _refuse_shape_alone(word: str) -> None:
     if not is_network_file(word):
         input_shape(word)
         raise click.UsageError(
-            f"{word} alone; expected a kernel or layers; give -k 3x3, or conv:64,k=3,p=1 after the shape"
+            f"{word} alone; expected a kernel or layers; add -k 3x3, or layers as conv:64,k=3,p=1"
         )
 
 

@@ -1,8 +1,8 @@
 """Prepare the standard streams: any text can be printed on them, and closed ones stay closed.
 
 File names, error messages, bars and heat maps hold characters that a stream of ASCII, Latin-1 or
-Windows-1252 cannot encode, and file names hold bytes that are no text at all. What an encoding does
-not have is written in ASCII.
+Windows-1252 cannot encode, and file names may hold bytes that are not text. Characters that an
+encoding lacks are written in ASCII.
 """
 
 from __future__ import annotations
@@ -21,14 +21,11 @@ _ASCII = {"…": "...", "×": "x", "µ": "u", "→": "->", "─": "-", "│": "|
     "▒": "+",
     "░": ".",
 }
-"""How characters of convcli's own output are written; all others as Python writes them in strings.
-"""
+"""Replacements for characters of convcli's output; others become Python's escapes."""
 
 
 def prepare_standard_streams() -> None:
-    """Have stdout and stderr write in ASCII what they cannot encode, and occupy what the shell
-    closed.
-    """
+    """Replace what stdout and stderr cannot encode, and occupy closed descriptors."""
     _occupy_closed_descriptors()
     codecs.register_error(_ERRORS, _replace)
     codecs.register(_ascii_codec)
@@ -39,21 +36,21 @@ def prepare_standard_streams() -> None:
 
 
 def _occupy_closed_descriptors() -> None:
-    """Open the null device for each of 0, 1 and 2 that is closed, so that no file of ours takes its
-    number.
+    """Open the null device for each of 0, 1 and 2 that is closed.
 
-    A library that writes to stderr would write into that file. Python's own streams stay None.
+    Otherwise the next opened file gets that number, and a library that writes to stderr writes
+    into it. Python's own streams stay None.
     """
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError as error:
             if error.errno == errno.EBADF:
-                os.open(os.devnull, os.O_RDWR)  # which takes the lowest number that is free
+                os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
 
 
 def _replace(error: UnicodeError) -> tuple[str, int]:
-    """Return what is written in place of text that cannot be encoded, and where it ends."""
+    """Return the replacement of text that cannot be encoded, and where that text ends."""
     assert isinstance(error, UnicodeEncodeError)
     text = error.object[error.start : error.end]
     return "".join(
@@ -62,9 +59,7 @@ def _replace(error: UnicodeError) -> tuple[str, int]:
 
 
 def _ascii_codec(name: str) -> codecs.CodecInfo | None:
-    """Return ASCII by another name: Click writes UTF-8 to a stream that says "ascii", as if that
-    were a mistake.
-    """
+    """Return ASCII under another name: click writes UTF-8 to a stream named "ascii"."""
     if name != _CODEC:
         return None
     plain = codecs.lookup("ascii")

@@ -1,6 +1,4 @@
-"""Parameter types: text becomes values at the edge, so that commands never see strings to take
-apart.
-"""
+"""Parameter types: they parse text into values before a command runs."""
 
 from __future__ import annotations
 
@@ -23,11 +21,11 @@ from convcli.shapes.parse import (
 )
 
 LONGEST = 1_000_000_000
-"""Seconds, 31 years: about the longest time that a thread can wait."""
+"""Seconds (31 years): near the longest time that a thread can wait."""
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg]
-    """A type whose text one function of the core reads; what it refuses becomes a usage error."""
+    """A type that one function parses; its InputError becomes a usage error."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
         self.name = name
@@ -46,7 +44,7 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]
 
 
 class Choice(click.Choice[str]):
-    """click.Choice that suggests the nearest word."""
+    """A click.Choice that suggests the nearest word."""
 
     def __init__(self, choices: Iterable[str]) -> None:
         super().__init__(tuple(choices))
@@ -65,9 +63,7 @@ class Choice(click.Choice[str]):
 
 
 class MethodChoice(Choice):
-    """A choice of the engine's methods, asked for when it is needed: methods may be added to the
-    table.
-    """
+    """A choice of the engine's methods, read when needed: methods may be added."""
 
     def __init__(self) -> None:
         super().__init__(())
@@ -82,7 +78,7 @@ class MethodChoice(Choice):
 
 
 class Count(click.IntRange):
-    """click.IntRange in our words."""
+    """A click.IntRange with convcli's error message."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         try:
@@ -95,7 +91,7 @@ class Count(click.IntRange):
 
 
 def parse_seconds(text: str) -> float:
-    """Read a time in seconds, of up to an age that a clock can still wait for.
+    """Parse a time in seconds, at most LONGEST.
 
     >>> parse_seconds("0.5")
     0.5
@@ -110,7 +106,7 @@ def parse_seconds(text: str) -> float:
 
 
 def parse_frames(text: str) -> Frames:
-    """Read which frames are wanted: `first`, `all`, or a number from 0.
+    """Parse a choice of frames: `first`, `all`, or a number from 0.
 
     >>> parse_frames("all"), parse_frames("2")
     ('all', 2)
@@ -127,7 +123,7 @@ def parse_frames(text: str) -> Frames:
 
 
 def parse_columns(text: str) -> tuple[str, ...]:
-    """Read the heads of columns, separated by commas.
+    """Parse names of columns, separated by commas.
 
     >>> parse_columns("layer, output")
     ('layer', 'output')
@@ -143,7 +139,7 @@ def parse_columns(text: str) -> tuple[str, ...]:
 
 
 def _folder(text: str) -> Path:
-    """Parse a folder's path; empty text, as of a shell variable that is not set, is refused."""
+    """Parse a folder's path; refuse empty text, as from an unset shell variable."""
     if not text:
         raise InputError("no name", "expected that of a folder", "name . for this one")
     return Path(text)
@@ -153,7 +149,7 @@ COLUMNS = Parsed("name[,name...]", parse_columns)
 
 
 def parse_colour(text: str) -> tuple[int, int, int]:
-    """Read an opaque colour as CSS writes it, by Pillow.
+    """Parse an opaque CSS colour, with Pillow.
 
     >>> parse_colour("white"), parse_colour("#f80"), parse_colour("rgb(1,2,3)")
     ((255, 255, 255), (255, 136, 0), (1, 2, 3))

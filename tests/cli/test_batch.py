@@ -428,7 +428,7 @@ class TestRefusals:
         )
 
     def test_the_help_says_what_json_prints(self) -> None:
-        assert "one line of JSON for each input" in " ".join(run("--help").stdout.split())
+        assert "one line of JSON per input" in " ".join(run("--help").stdout.split())
 
     def test_two_batches_at_one_folder(self) -> None:
         pictures("in/a.png")

@@ -1,5 +1,4 @@
-"""The questions of `convcli shape`, one a file: each resolves the words, calls the core, and shows
-the answer.
+"""The questions of `convcli shape`, one per module: each parses, computes and prints.
 
 ::
 

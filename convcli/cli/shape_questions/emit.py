@@ -52,7 +52,7 @@ def _onnx(network: Network) -> bytes:
 
 
 def _write(content: bytes, given: dict[str, Any]) -> None:
-    """Write to the file given, or to stdout, and say so unless that is not wanted."""
+    """Write to the given file, or to stdout, and report it unless --quiet is given."""
     from convcli.cli.report.text import print_warnings
     from convcli.io import save_bytes
 

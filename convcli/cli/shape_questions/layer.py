@@ -22,7 +22,7 @@ GEOMETRY = ("stride", "dilation", "padding", "dims", "channels", "groups", "layo
 def answer(words: tuple[str, ...], given: dict[str, Any]) -> None:
     """Show the output shape, the weights and the work of one kernel."""
     if len(words) != 1:
-        what = f"{words[1]!r} beside -k" if words else "no SHAPE"
+        what = f"{words[1]!r} together with -k" if words else "no SHAPE"
         raise click.UsageError(f"{what}; expected one shape, or else layers without -k")
     shape = input_shape(words[0])
     transposed = given["transposed"]
@@ -48,7 +48,7 @@ def answer(words: tuple[str, ...], given: dict[str, Any]) -> None:
 
 
 def _warnings(conv_layout: ConvLayout, geometry: Geometry) -> list[str]:
-    """Return warnings about how the shape is read, if no option says how."""
+    """Return warnings about how the shape is read, if --dims is not given."""
     shape = conv_layout.shape
     if geometry.dims is not None:
         return []

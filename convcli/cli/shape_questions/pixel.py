@@ -1,6 +1,4 @@
-"""`convcli shape ... --at I,J`: the input that one output depends on, and the outputs that one
-input reaches.
-"""
+"""`convcli shape ... --at I,J`: the receptive field of an output, and its inverse."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def answer(words: tuple[str, ...], given: dict[str, Any]) -> None:
     """Show chains of layers, the cheapest first."""
     if words:
         raise click.UsageError(
-            f"{words[0]!r} beside --solve; expected two sizes after it and nothing else"
+            f"{words[0]!r} together with --solve; expected --solve FROM TO and nothing else"
         )
     chains = solve(*given["solve"], rf=given["rf"], max_layers=given["max_layers"])
     if given["as_json"]:

@@ -25,9 +25,7 @@ def input_shape(word: str) -> tuple[int, ...]:
 
 
 def input_warnings(words: tuple[str, ...], dims: int | None, layout: Layout) -> list[str]:
-    """Return warnings about how the shape among the words is read; a file says itself how its input
-    is.
-    """
+    """Return warnings about how the input's shape is read; none if a file defines it."""
     from convcli.network.load import is_network_file
     from convcli.shapes.hints import batch_warning, channels_first_warning
 
@@ -42,7 +40,7 @@ def input_warnings(words: tuple[str, ...], dims: int | None, layout: Layout) -> 
 
 
 def read_network(words: tuple[str, ...], dims: int | None, layout: Layout) -> Network:
-    """Build the network of a file alone, or of a shape and the layers, or a file, that follow it."""
+    """Build the network of a file, or of a shape that layers or a file follow."""
     from convcli.network.graph import read_input
     from convcli.network.load import check_network_suffix, is_network_file, network_builder
 

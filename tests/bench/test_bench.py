@@ -441,7 +441,7 @@ class TestCommand:
             (["-k", "box"], "give both, or neither"),
             (["--stride", "2"], "--stride does not apply to the standard set"),
             (["--dtype", "uint8"], "--dtype does not apply to the standard set"),
-            (["8x8", "-k", "box", "--overwrite"], "--overwrite is for -o FILE"),
+            (["8x8", "-k", "box", "--overwrite"], "--overwrite applies to -o FILE"),
             (["8x8", "-k", "box", "-o", "x.npy"], "x.npy for a picture"),
             (["8x8", "-k", "box", "-o", "x.pgm"], "x.pgm for a picture"),
             (["8x8", "-k", "box", "-o", "-"], "- for a picture"),

@@ -1,12 +1,12 @@
-"""Good files of every format, cut, flipped, spliced, repeated and swapped by a seeded hand, and run
-as inputs.
+"""Mutation of good files of every format, by a seeded generator, to test them as inputs.
 
-As a program it runs one batch in this process, and reports on the standard output::
+Files are cut, flipped, spliced, repeated and swapped. As a program it runs one batch in this
+process, and reports on standard output::
 
     python tests/mutants.py FOLDER SEED COUNT [OPTION]
 
-Before each mutant FOLDER/now tells which it is, so that whoever started the batch knows it if the
-process dies; a mutant that takes longer than HANG seconds ends it.
+Before each mutant its name is written to FOLDER/now, so that the parent can report it if the
+process dies. A mutant that takes longer than HANG seconds ends the process.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ def _palette() -> bytes:
 
 
 def _told(form: str) -> Callable[[], bytes]:
-    """A picture whose file says much besides."""
+    """Return a picture with metadata of many kinds."""
     exif = Image.Exif()
     exif[0x0110], exif[0x0112], exif[0x8769] = "X7", 6, {0x9003: "2001:02:03 04:05:06"}
     text = PngInfo()
     text.add_text("Title", "a cat")
     made = ImageCmsProfile(createProfile("sRGB")).tobytes()
-    profile = made[:24] + bytes(12) + made[36:]  # without the second in which it was made
+    profile = made[:24] + bytes(12) + made[36:]  # without its time of creation
     options = {"PNG": {"pnginfo": text}, "JPEG": {"comment": "a cat", "xmp": b"<x:xmpmeta/>"}}.get(
         form, {}
     )
@@ -143,7 +143,7 @@ def _tiff(values: NDArray[np.generic], **options: object) -> Callable[[], bytes]
 
 
 def _deep_told() -> bytes:
-    """A picture of 16 bits whose file says much besides."""
+    """Return a picture of 16 bits with metadata of many kinds."""
     with Image.open(io.BytesIO(_told("PNG")())) as told:
         metadata = read_metadata(told, 1)
     codec_of(lookup("tiff")).write(stream := io.BytesIO(), DEEP, WriteRequest(metadata=metadata))
@@ -174,7 +174,7 @@ def _sound(subtype: str) -> Callable[[], bytes]:
         )
         content = bytearray(stream.getvalue())
         if (peak := content.find(b"PEAK")) > 0:
-            content[peak + 12 : peak + 16] = bytes(4)  # when it was written
+            content[peak + 12 : peak + 16] = bytes(4)  # the time of writing
         return bytes(content)
 
     return write
@@ -194,15 +194,15 @@ KERNEL = np.arange(15.0).reshape(3, 5)
 
 @dataclass(frozen=True)
 class Sample:
-    """A good file: what it is for, how it is made, and what its format can tell of itself."""
+    """A good file: what it is used for, how it is made, and what its format can detect."""
 
     use: str  # input, kernel or network
     write: Callable[[], bytes]
-    whole: bool = True  # a part of it is never taken for the whole
+    whole: bool = True  # a part of it is never read as a whole file
     summed: bool = False  # a checksum covers all of its values
-    options: tuple[str, ...] = ()  # without which it is not read
-    package: str = ""  # without which it is neither made nor read
-    output: str = "y.npy"  # where what is made of it goes
+    options: tuple[str, ...] = ()  # required to read it
+    package: str = ""  # required to make it and to read it
+    output: str = "y.npy"  # name of the output
 
 
 _SAMPLES: dict[str, Sample] = {
@@ -309,14 +309,12 @@ SAMPLES = {
     for name, sample in _SAMPLES.items()
     if not sample.package or find_spec(sample.package)
 }
-"""`whole` is false where a part may be a file of its own: text, ONNX, whose fields may all be left
-out, and a TIFF of several pages, of which the first is whole without the others."""
+"""`whole` is false if a part may be a valid file: text; ONNX, whose fields are all optional; and a
+TIFF of several pages, whose first pages are valid without the others."""
 
 
 def call(use: str, name: str, *options: str) -> list[str]:
-    """The command that reads such a file and writes what it makes of it to its output, or to the
-    standard output.
-    """
+    """Return the command that reads such a file, and writes to its output or standard output."""
     if use == "network":
         return ["shape", name]
     given = ["apply", name, "-k", "box"] if use == "input" else ["apply", "good.npy", "-k", name]
@@ -335,7 +333,7 @@ def call(use: str, name: str, *options: str) -> list[str]:
     ]
 
 
-# The hand.
+# Mutations.
 
 
 def cut(content: bytes, other: bytes, rng: random.Random) -> bytes:
@@ -350,7 +348,7 @@ def flip(content: bytes, other: bytes, rng: random.Random) -> bytes:
 
 
 def poke(content: bytes, other: bytes, rng: random.Random) -> bytes:
-    """A number somewhere becomes one of those that programs trip over."""
+    """Overwrite up to 8 bytes at a random place with 0, 255, 127 or 128."""
     value = rng.choice((b"\x00", b"\xff", b"\x7f", b"\x80")) * rng.choice((1, 2, 4, 8))
     at = rng.randrange(len(content))
     return content[:at] + value + content[at + len(value) :]
@@ -382,7 +380,7 @@ WAYS = {way.__name__: way for way in (cut, flip, poke, splice, repeat, swap, dro
 
 @dataclass(frozen=True)
 class Mutant:
-    """One changed file: of which sample, in which way."""
+    """One changed file: its sample and its mutation."""
 
     sample: str
     way: str
@@ -390,7 +388,7 @@ class Mutant:
 
 
 def mutants(seed: int, count: int) -> Iterator[Mutant]:
-    """As many mutants, of every sample in turn; the same for the same seed."""
+    """Yield up to `count` mutants, of each sample in turn; equal seeds give equal mutants."""
     rng = random.Random(seed)
     good = {name: sample.write() for name, sample in SAMPLES.items()}
     names = list(SAMPLES)
@@ -407,7 +405,7 @@ def mutants(seed: int, count: int) -> Iterator[Mutant]:
 
 @dataclass
 class Ended:
-    """How one mutant's run ended, and what is wrong with that; nothing where it did as it should."""
+    """How one mutant's run ended; wrong: what is wrong with that, empty if nothing is."""
 
     number: int
     sample: str
@@ -437,13 +435,11 @@ def result(sample: Sample, stdout: str) -> bytes:
 
 
 LEFT_OUT = "left out, as its checksum differs"
-"""What is said of a PNG chunk beside the samples, which do not depend on it."""
+"""Warnings about a PNG chunk that the samples do not depend on."""
 
 
 def same_samples(made: bytes, good: bytes) -> bool:
-    """Whether two pictures have the same samples; one may lie on its side, if what told that is
-    left out.
-    """
+    """Return whether two pictures have the same samples; one may be rotated if it lost its EXIF."""
     samples = [
         np.sort(np.asarray(Image.open(io.BytesIO(content))), axis=None) for content in (made, good)
     ]
@@ -451,7 +447,7 @@ def same_samples(made: bytes, good: bytes) -> bool:
 
 
 def verdict(mutant: Mutant, code: int, stdout: str, stderr: str, noise: int, good: bytes) -> str:
-    """What is wrong with how a run ended, in words."""
+    """Return what is wrong with how a run ended, in words."""
     sample = SAMPLES[mutant.sample]
     if code not in (0, 2, 4):
         return "an exit code that is not documented for a bad file"
@@ -477,7 +473,7 @@ def verdict(mutant: Mutant, code: int, stdout: str, stderr: str, noise: int, goo
 
 
 def batch(folder: Path, seed: int, count: int, *options: str) -> list[Ended]:
-    """Run a batch in a folder, inputs with such options besides; returns how each run ended."""
+    """Run a batch in a folder, with these options added; return how each run ended."""
     os.chdir(folder)
     np.save("good.npy", NUMBERS)
     good: dict[str, bytes] = {}

@@ -1,8 +1,8 @@
 """The table of formats: names, signatures, supported dtypes and channels, and codecs.
 
 A format is one row here and one `Codec` in a file of its own, which is imported when a file of that
-format is read or written: listing the formats does not import Pillow. Other packages add rows through the
-entry points `convcli.formats`.
+format is read or written: listing the formats does not import Pillow. Other packages add rows
+through the entry points `convcli.formats`.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def create_temporary(path: Path, owner: str = "") -> Path:
 
 
 def remove_temporaries(folder: Path, owner: str) -> None:
-    """Remove the temporary files of this owner from a folder; ignore those that cannot be removed."""
+    """Remove the temporary files of this owner from a folder, except those in use."""
     pattern = re.compile(rf"\.convcli-{re.escape(owner)}-[0-9a-f]{{8}}\.tmp")
     try:
         found = [path for path in folder.iterdir() if pattern.fullmatch(path.name)]

@@ -33,17 +33,16 @@ from convcli.shapes.parse import show
 
 _TEXT = "text"
 _TEXT_FORMAT = "csv"
-"""What text is read as where no suffix says more: every separator is recognised."""
+"""The format of text without a known suffix: its reader recognises every separator."""
 SNIFFED_BYTES = 512
+"""First bytes that are read to recognise a format: more than any signature needs."""
 _PACKED, _UNPACKED = "nii.gz", "nii"  # the only format that is read compressed, and what is in it
 _PACKED_BYTES = 2**16
-"""Of a compressed file, enough for its first bytes to come out."""
+"""Bytes of a compressed file from which SNIFFED_BYTES can be unpacked."""
 
 
 class Detected(NamedTuple):
-    """What first bytes look like: the format, or None; in words, or ""; and what to do about
-    another format.
-    """
+    """The result of recognising first bytes: the format or None, a description or "", a remedy."""
 
     form: Format | None
     words: str
@@ -58,7 +57,7 @@ class Detected(NamedTuple):
 
 
 def sniff(head: bytes) -> Detected:
-    r"""Recognise content by its first bytes, as a format of convcli's own or what it does not read.
+    r"""Recognise first bytes as one of convcli's own formats, a foreign one, or text.
 
     >>> sniff(b"\x93NUMPY").words, sniff(b"1,2,3").words, sniff(b"%PDF-1.7").words
     ('a .npy array', 'text', 'a PDF document')
@@ -85,9 +84,9 @@ def is_text(head: bytes) -> bool:
 
 
 def detect(stream: BinaryIO, head: bytes) -> Detected:
-    """Recognise a stream by its first bytes, and what is gzip-compressed by what is in it.
+    """Recognise a stream by its first bytes; look into gzip-compressed data.
 
-    NIfTI alone is read compressed. Nothing is said of what is in damaged data.
+    Only NIfTI is read compressed. The content of damaged data is not described.
     """
     look = sniff(head)
     if look.form is None or look.form.name != _PACKED:
@@ -101,9 +100,9 @@ def detect(stream: BinaryIO, head: bytes) -> Detected:
 
 
 def unrecognised(name: str, look: Detected, head: bytes) -> InputError:
-    """Return the error for a file whose suffix and content both show no format that is read.
+    """Return the error for a file whose suffix and content both match no format that is read.
 
-    A Targa image, and some others, can be told by their suffix alone.
+    Some foreign formats, such as .mgz, are recognised by their suffix only.
     """
     if look.remedy:
         return FileError(
@@ -116,10 +115,9 @@ def unrecognised(name: str, look: Detected, head: bytes) -> InputError:
             f"{name} is named as {row.words}, which convcli does not read", SEE_FORMATS, row.remedy
         )
     found = f"looks like {look.words}" if look.words else _bytes_in_words(head)
-    bare = PurePath(name).suffix.lower()
-    remedy = (
-        did_you_mean(bare, suffixes()) if bare else ""
-    ) or "name the format with --input-format"
+    suffix = PurePath(name).suffix.lower()
+    hint = did_you_mean(suffix, suffixes()) if suffix else ""
+    remedy = hint or "name the format with --input-format"
     return FileError(f"{name} has no suffix that is read and {found}", SEE_FORMATS, remedy)
 
 
@@ -128,7 +126,7 @@ def _bytes_in_words(head: bytes) -> str:
 
 
 UNTOLD = RawLayout()
-"""Of raw numbers, neither shape nor type."""
+"""The layout of raw numbers whose shape and type are not given."""
 
 
 class _Source(NamedTuple):
@@ -151,14 +149,14 @@ def load(
 ) -> Data:
     """Read an image or an array from a path, `archive.npz:key`, or "-", standard input.
 
-    The format is the one given, or that of the suffix, or what the first bytes look like; an image
-    is decoded as what it is, whatever its suffix says. Images are (H, W) or (H, W, C), or (F, H, W,
-    C) where all of several frames are wanted, arrays have any shape. Headers are held against the
-    limits, by default `Limits.of()`, before what they declare is allocated. allow_truncated reads a
-    damaged picture as far as it goes, and no other file. raw: how the numbers lie in a file that
-    has no header. volume: all pages of a TIFF are one array, not the first a picture. Raises
-    FileError for a file that is missing, unreadable or damaged, DtypeError for numbers that cannot
-    be kept, LimitError for what would take more memory or has more pixels than may be.
+    The format is `format`, or that of the suffix, or that of the first bytes; an image is decoded
+    by its content, independently of its suffix. Images are (H, W) or (H, W, C), or (F, H, W, C) if
+    several frames are requested; arrays have any shape. Sizes that a header declares are checked
+    against the limits, by default `Limits.of()`, before memory is allocated. allow_truncated: read
+    the undamaged part of a damaged picture. raw: the layout of a file without a header. volume:
+    read all pages of a TIFF as one array, not the first as a picture. Raises FileError for a file
+    that is missing, unreadable or damaged, DtypeError for an unsupported number type, LimitError
+    for more memory or pixels than the limits allow.
     """
     name = os.fspath(source)
     named = _Source(name, *split_key(name))
@@ -197,10 +195,10 @@ def load(
 def _choose_format(
     called: str, wanted: Format | None, look: Detected, head: bytes, *, piped: bool, raw: RawLayout
 ) -> Format:
-    """Choose the format to decode as, on which content and name agree.
+    """Choose the format to decode; raise FileError if content and name disagree.
 
-    wanted: by the name. look: what the content looks like. raw: of headerless values; without a
-    shape they are none.
+    wanted: the format of the name. look: the format of the content. raw: the layout of headerless
+    values, if it has a shape.
     """
     if wanted is not None and wanted.headerless and raw.shape is not None:
         return wanted
@@ -220,7 +218,7 @@ def _choose_format(
 
 
 def _by_content(called: str, look: Detected, head: bytes, *, piped: bool) -> Format:
-    """Return the format of what has no suffix that is read, by its content."""
+    """Return the format of a file by its content; its suffix matches no format that is read."""
     row = foreign_suffix(called)
     if look.form and row and row.resembles == look.form.name:
         given = f"{called} is named as {row.words}, whose {row.resembles} pages are previews"
@@ -235,12 +233,12 @@ def _by_content(called: str, look: Detected, head: bytes, *, piped: bool) -> For
 
 
 def _mismatch(called: str, wanted: Format, look: Detected, head: bytes) -> FileError:
-    """Return the error for content that is not what the name says."""
+    """Return the error for content that does not match the format of the name."""
     remedy = look.remedy
     if look.readable:
         remedy = f"rename it, or use --input-format {look.readable}"
     elif wanted.headerless:
-        remedy = f"{remedy}, or say how its numbers lie with --raw-shape and --raw-dtype"
+        remedy = f"{remedy}, or give its layout with --raw-shape and --raw-dtype"
     found = f"it looks like {look.words}" if look.words else f"it {_bytes_in_words(head)}"
     return FileError(f"{called} is no {wanted.name} file", found, remedy)
 
@@ -251,7 +249,7 @@ def _called(named: _Source) -> str:
 
 @contextmanager
 def _stream(named: _Source, limits: Limits) -> Iterator[BinaryIO]:
-    """Open what was named as a stream that can be read twice: a file, or a buffered pipe."""
+    """Open a source as a stream that can be read twice: a file, or a buffered pipe."""
     with _opened(named) as opened:
         if _is_regular(opened):
             yield opened
@@ -293,9 +291,8 @@ def _is_regular(stream: BinaryIO) -> bool:
 
 
 def _unreadable(path: str, error: OSError | ValueError) -> FileError:
-    return FileError(
-        f"{path!r} cannot be read" if "\0" in path else f"{path} cannot be read", reason(error)
-    )
+    name = repr(path) if "\0" in path else path
+    return FileError(f"{name} cannot be read", reason(error))
 
 
 def _missing(path: str) -> FileError:
@@ -303,9 +300,7 @@ def _missing(path: str) -> FileError:
     if not is_there(folder, Path.is_dir):
         return FileError(f"{path} does not exist", f"there is no folder {folder}")
     if os.path.lexists(path):
-        return FileError(
-            f"{path} is a symbolic link that leads nowhere", "expected an existing file"
-        )
+        return FileError(f"{path} is a broken symbolic link", "expected an existing file")
     near = nearest_file(Path(path))
     if row := foreign_suffix(path):
         given = f"{path} does not exist, and is named as {row.words}, which convcli does not read"

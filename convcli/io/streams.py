@@ -14,24 +14,24 @@ from convcli.errors import FileError, LimitError, reason
 from convcli.limits import Limits, show_bytes
 
 BLOCK = 2**18
+"""Bytes that are read from a pipe at once."""
+
 SPOOLED = 2**24
-"""Bytes that are kept in memory; more of them go into a temporary file without a name, which ends
-with the process.
-"""
+"""Bytes that are kept in memory; more are written to an unnamed temporary file, which the system
+removes when the process exits."""
 UNDECLARED = 2**32
-"""Bytes that are read of a pipe at most, unless a header declares more."""
+"""Bytes that are read from a pipe at most, unless a header declares more."""
 
 
 _MOMENT = 0.2
-"""Seconds within which a writer that is at work has written more."""
+"""Seconds to wait for a pipe's writer, in which one that is active writes more."""
 
 
 class BufferedPipe(io.BufferedIOBase):
-    r"""A pipe as a stream that can seek: it reads as far as its reader does, and keeps what it has
-    read.
+    r"""A pipe as a seekable stream: it buffers all bytes that have been read from the pipe.
 
-    Its methods raise LimitError for more bytes than may be, FileError if there is no room to keep
-    them.
+    Its methods raise LimitError for more bytes than allowed, FileError if the buffer cannot be
+    written.
 
     >>> pipe = BufferedPipe(io.BytesIO(b"one\ntwo\n"), "standard input", Limits(2**20))
     >>> pipe.readline(), pipe.taken, pipe.seek(0), pipe.read()
@@ -50,12 +50,13 @@ class BufferedPipe(io.BufferedIOBase):
 
     @property
     def held(self) -> int:
-        """Bytes of memory that the pipe takes at most."""
+        """Bytes of memory that the buffer uses at most."""
         return min(self.taken, SPOOLED)
 
     def available(self, count: int) -> int:
-        """Read up to `count` bytes and return how many there are; raise LimitError for too many
-        before they come.
+        """Read up to `count` bytes in all and return how many there are.
+
+        Raises LimitError for too many before they are read.
         """
         if count > self.taken and not self._ended:
             self._limits.check_memory(self._name, count)
@@ -64,9 +65,9 @@ class BufferedPipe(io.BufferedIOBase):
         return min(count, self.taken)
 
     def read_behind(self, start: int, count: int) -> bytes:
-        """Return up to `count` bytes from `start` on, those that are here or come within a moment.
+        """Return up to `count` bytes from `start` on, those that arrive within _MOMENT.
 
-        A pipe whose writer neither writes nor closes it is not waited for.
+        This does not wait longer for a writer that neither writes nor closes the pipe.
         """
         if self.taken <= start and not self._ended and self._is_ready():
             self._read_up_to(start + 1)
@@ -76,14 +77,14 @@ class BufferedPipe(io.BufferedIOBase):
         return self._buffer.read(count)
 
     def _is_ready(self) -> bool:
-        """Return whether the pipe has more, or has ended; True where the system cannot tell."""
+        """Return whether the pipe has more, or has ended; True if the system cannot report it."""
         try:
             return bool(select.select([self._source], [], [], _MOMENT)[0])
         except (OSError, ValueError, TypeError):
             return True
 
     def stop(self) -> None:
-        """Read no more of the pipe: what has been read is a whole file."""
+        """Read no more from the pipe: the bytes read so far are a whole file."""
         self._ended = True
 
     def close(self) -> None:
@@ -118,9 +119,7 @@ class BufferedPipe(io.BufferedIOBase):
         return self.read(BLOCK if count < 0 else count)
 
     def _read_up_to(self, wanted: int | None) -> None:
-        """Have the first `wanted` bytes, or all of them, and up to a block more; fewer if the pipe
-        ends.
-        """
+        """Read until the buffer has the first `wanted` bytes, or all, or the pipe ends."""
         while not self._ended and (wanted is None or self.taken < wanted):
             block = self._source.read1(BLOCK)
             self._ended = not block
@@ -144,23 +143,22 @@ class BufferedPipe(io.BufferedIOBase):
 
 
 def available_bytes(stream: BinaryIO, count: int) -> int:
-    """Return how many bytes a stream has, of a pipe at most `count`; the stream is left anywhere."""
-    return (
-        stream.available(count) if isinstance(stream, BufferedPipe) else stream.seek(0, os.SEEK_END)
-    )
+    """Return how many bytes a stream has, of a pipe at most `count`; its position is undefined."""
+    if isinstance(stream, BufferedPipe):
+        return stream.available(count)
+    return stream.seek(0, os.SEEK_END)
 
 
 PADDING = 2**20
-"""Zeros in a row at most in a gzip file: more than any data have, of which a stored block is 2**16
-bytes at most.
-"""
+"""Zeros in a row at most in a gzip file. Compressed data have fewer: a stored block has at most
+2**16 bytes."""
 
 
 def open_gzip(packed: BinaryIO) -> gzip.GzipFile:
-    r"""Open the content of all members of a gzip file, one behind the other; zeros may follow each.
+    r"""Open the concatenated content of all members of a gzip file; zeros may follow each member.
 
-    Its methods raise EOFError where a member is cut, OSError or zlib.error where one is damaged or
-    something else follows it, ValueError for zeros without an end.
+    Its methods raise EOFError if a member is cut, OSError or zlib.error if one is damaged or
+    followed by other bytes, ValueError for endless zeros.
 
     >>> packed = io.BytesIO(gzip.compress(b"one,") + gzip.compress(b"two") + bytes(1000))
     >>> open_gzip(packed).read()
@@ -171,8 +169,7 @@ def open_gzip(packed: BinaryIO) -> gzip.GzipFile:
 
 
 def unpack_head(packed: bytes, count: int) -> bytes:
-    """Return up to `count` first bytes of what is gzip-compressed; fewer, or none, if the data are
-    damaged or cut.
+    """Unpack up to `count` first bytes of gzip data; fewer, or none, if they are damaged or cut.
 
     >>> unpack_head(gzip.compress(b"one and two"), 3), unpack_head(b"no gzip", 3)
     (b'one', b'')
@@ -184,8 +181,9 @@ def unpack_head(packed: bytes, count: int) -> bytes:
 
 
 class _BoundedZeros:
-    """A stream that refuses more than PADDING zeros in a row: GzipFile skips them one by one,
-    however many follow.
+    """A stream that raises ValueError for more than PADDING zeros in a row.
+
+    GzipFile would skip any number of them, one by one.
     """
 
     def __init__(self, stream: BinaryIO) -> None:

@@ -1,6 +1,4 @@
-"""What follows the end of a picture or an array, in its file or on its pipe: only the first is
-read.
-"""
+"""Describe bytes that follow the first picture or array in a file or on a pipe."""
 
 from __future__ import annotations
 
@@ -11,23 +9,21 @@ from convcli.io.foreign import recognise_foreign
 from convcli.io.formats import recognise
 from convcli.io.streams import BufferedPipe
 
-_LOOKED_AT = 512
-_BLOCK = 2**20
+_LOOKED_AT = 512  # bytes, from which a format is recognised
+_BLOCK = 2**20  # bytes that are searched for anything but zeros at once
 
 
 def describe_trailing(stream: BinaryIO, end: int, what: str = "picture") -> str:
-    """Say in words what follows the end of what was read, "" for nothing, or for zeros alone.
+    """Return a warning about bytes after `end`, "" if there are none, or only zeros.
 
-    A pipe is not waited for: what has not come by then is none of ours. The stream is left
-    anywhere.
+    This does not wait for a pipe: bytes that arrive later are ignored. The stream's position
+    afterwards is undefined.
     """
     if isinstance(stream, BufferedPipe):
         rest = stream.read_behind(end, _LOOKED_AT)
-        return (
-            f"more bytes follow the {what} on the pipe{_looks(rest)}; they are not read"
-            if rest.strip(b"\0")
-            else ""
-        )
+        if not rest.strip(b"\0"):
+            return ""
+        return f"more bytes follow the {what} on the pipe{_looks(rest)}; they are not read"
     size = stream.seek(0, os.SEEK_END)
     if size <= end:
         return ""
@@ -36,7 +32,7 @@ def describe_trailing(stream: BinaryIO, end: int, what: str = "picture") -> str:
     stream.seek(end)
     if not any(stream.read(_BLOCK).strip(b"\0") for _ in range(end, size, _BLOCK)):
         return ""
-    return f"{size - end:,} bytes behind the end of the {what} left out{_looks(rest)}"
+    return f"{size - end:,} bytes after the end of the {what} left out{_looks(rest)}"
 
 
 def _looks(rest: bytes) -> str:

@@ -1,4 +1,4 @@
-"""save: encode into a hidden file, then rename it; a target is whole or untouched."""
+"""save: encode into a hidden file, then rename it; a target is complete or unchanged."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ Arrays = NDArray[Any] | Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class OutputTarget:
-    """Where a result goes and in which format: a checked path, or "-", standard output.
+    """Where a result is written and in which format: a checked path, or "-", standard output.
 
-    temporary: an empty file that takes the bytes in the target's place, for the caller to publish.
+    temporary: an empty file to write instead of the target, for the caller to publish.
     """
 
     path: str
@@ -52,12 +52,12 @@ class OutputTarget:
     def check(
         self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
     ) -> None:
-        """Raise FormatError for an array, InputError for settings that the format has not."""
+        """Raise FormatError for an unsupported array, InputError for unsupported settings."""
         check_holds(self.form, dtype, shape, request)
         check_settings(self.form, request.settings)
 
     def write(self, array: Arrays, request: WriteRequest = PLAIN) -> Written:
-        """Write an array, or several by their names. Raises as `save`."""
+        """Write an array, or several by their names. Raises like `save`."""
         codec = self.codec
         if isinstance(array, Mapping):
             for each in array.values():
@@ -71,15 +71,12 @@ class OutputTarget:
         return Written(self.path, self.form.name, size, codec.reductions(values, request), warnings)
 
     def grows(self, size: int) -> bool:
-        """Return whether a result of so many bytes grows in its file, not in memory: if the disk is
-        large enough.
+        """Return whether a result of `size` bytes is written chunk by chunk to a mapped file.
+
+        The disk must be large enough for it.
         """
-        if (
-            self.path == "-"
-            or not self.codec.maps_output
-            or size <= MAP_ABOVE
-            or not renames_open_files()
-        ):
+        is_mapped = self.codec.maps_output and renames_open_files()
+        if self.path == "-" or size <= MAP_ABOVE or not is_mapped:
             return False
         path = Path(os.path.realpath(self.path))
         return not _is_special(path) and size <= _disk_bytes(path.parent)
@@ -87,13 +84,13 @@ class OutputTarget:
     def encoding_bytes(
         self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
     ) -> int:
-        """Return how many bytes `write` takes at most; on standard output, the whole file too."""
+        """Return the bytes that `write` allocates at most; for "-" the whole file is included."""
         whole = self.codec.file_bytes(dtype, shape) if self.path == "-" else 0
         return self.codec.encoding_bytes(dtype, shape, request) + whole
 
 
 def _disk_bytes(folder: Path) -> int:
-    """Return the bytes that a disk holds in all; 0 for a folder that is not there."""
+    """Return the total size of a folder's disk in bytes; 0 if the folder does not exist."""
     try:
         return shutil.disk_usage(folder).total
     except OSError:
@@ -108,13 +105,13 @@ def save(
     overwrite: bool = False,
     **request: Any,
 ) -> Written:
-    """Write an array to a path by its suffix, or to standard output for "-", in the format given.
+    """Write an array to a path, or to standard output for "-".
 
-    array: (H, W) or (H, W, C) for an image format, or frames (F, H, W, C); .npz takes several
-    arrays by name. request: the fields of WriteRequest. A symbolic link keeps pointing where it
-    did. Raises FormatError for what the format cannot hold, InputError for a setting that it has
-    not, FileError for a target that is in the way, OutputError where writing fails; the target is
-    then untouched.
+    format: by default that of the suffix. array: (H, W) or (H, W, C) for an image format, or frames
+    (F, H, W, C); .npz stores several arrays by name. request: the fields of WriteRequest. The
+    target of a symbolic link is replaced, not the link. Raises FormatError for an array that the format
+    cannot hold, InputError for an unsupported setting, FileError for a target that exists,
+    OutputError if writing fails; the target is then unchanged.
     """
     name = os.fspath(target)
     return _resolve(name, overwrite, format).write(array, WriteRequest(**request))
@@ -122,7 +119,7 @@ def save(
 
 @dataclass(frozen=True)
 class OutputBuffer:
-    """Where a result is put together, piece by piece; `publish` writes it for good."""
+    """An array to write a result into; `publish` writes it to its target."""
 
     array: NDArray[Any]
     publish: Callable[[WriteRequest], Written]
@@ -134,9 +131,9 @@ def output_buffer(
 ) -> Iterator[OutputBuffer]:
     """Provide a buffer for a result: in memory, or mapped from the target's file.
 
-    A large .npy grows in a hidden file beside its target, which takes its name when it is
-    published, and is gone after the block where it is not. Raises OutputError where the disk has no
-    place for it.
+    A large .npy is mapped from a hidden file in the target's folder, which is renamed to the target
+    when it is published, and removed after the block otherwise. Raises OutputError if the disk has
+    no space for it.
     """
     if target is None or not target.grows(math.prod(shape) * dtype.itemsize):
         array = np.empty(shape, dtype)
@@ -166,7 +163,7 @@ def output_buffer(
 def save_text(
     target: str | os.PathLike[str], text: str, form: str, *, overwrite: bool = False
 ) -> Written:
-    """Write text as UTF-8, with the same care as `save`; `form` is only returned."""
+    """Write text as UTF-8, by a temporary file as `save` does; `form` is only returned."""
     return save_bytes(target, text.encode(), form, overwrite=overwrite, binary=False)
 
 
@@ -178,7 +175,7 @@ def save_bytes(
     overwrite: bool = False,
     binary: bool = True,
 ) -> Written:
-    """Write bytes with the same care as `save`. Raises FileError for binary ones on a terminal."""
+    """Write bytes, by a temporary file as `save` does; raise FileError for binary on a terminal."""
     name = os.fspath(target)
     place = _Place(name, Path(os.path.realpath(name)), overwrite)
     if name != "-":
@@ -190,9 +187,7 @@ def save_bytes(
 
 
 def refuse_terminal(form: str) -> None:
-    """Raise FileError if standard output is a terminal, which would show a binary format as
-    characters.
-    """
+    """Raise FileError if standard output is a terminal, which cannot show a binary format."""
     if sys.stdout is not None and sys.stdout.isatty():
         raise FileError(
             f"{form} on a terminal",
@@ -204,14 +199,14 @@ def refuse_terminal(form: str) -> None:
 def check_target(
     target: str | os.PathLike[str], overwrite: bool = False, format: str | None = None
 ) -> OutputTarget | None:
-    """Resolve a target, and refuse what `save` would refuse; nothing is written.
+    """Resolve a target, and raise what `save` would raise for it; write nothing.
 
-    Returns None for "-" without a format, where the caller may follow its input's. Raises FileError
-    for a target that exists, a folder that does not, and a suffix that is not written; OutputError
-    for a folder that may not be written to.
+    Returns None for "-" without a format: the caller may use its input's. Raises FileError for a
+    target that exists, a folder that does not, and a suffix that is not written; OutputError for a
+    folder without write permission.
 
-    >>> check_target("edges.jpeg").form.name, check_target("-", format="npy").form.name, check_target("-")
-    ('jpg', 'npy', None)
+    >>> check_target("edges.jpeg").form.name, check_target("-", format="npy").form.name
+    ('jpg', 'npy')
     """
     name = os.fspath(target)
     return None if name == "-" and format is None else _resolve(name, overwrite, format)
@@ -230,9 +225,9 @@ def _resolve(name: str, overwrite: bool, format: str | None) -> OutputTarget:
 
 
 def check_name(name: str, format: str | None = None) -> Format:
-    """Return the format that a name is written in; only the name is looked at.
+    """Return the format that a name is written in; no file is accessed.
 
-    Raises FileError for a suffix that is not written, or that is another format's.
+    Raises FileError for a suffix that is not written, or that is of another format than `format`.
 
     >>> check_name("out/edges.jpeg").name
     'jpg'
@@ -281,7 +276,7 @@ def _check_place(path: Path, name: str, overwrite: bool) -> None:
         check_replaceable(path, name)
     if not path.parent.is_dir():
         raise FileError(
-            f"{name} has no folder to go to", f"{path.parent} is not a folder", "create it first"
+            f"{name} cannot be written", f"{path.parent} is not a folder", "create it first"
         )
     if not os.access(path.parent if not _is_special(path) else path, os.W_OK):
         raise OutputError(f"{name} cannot be written", f"no permission to write in {path.parent}")
@@ -289,7 +284,7 @@ def _check_place(path: Path, name: str, overwrite: bool) -> None:
 
 def _unwritable(name: str, error: OSError) -> OutputError:
     return OutputError(
-        f"{name} cannot be written", error.strerror or f"only a part of it went there ({error})"
+        f"{name} cannot be written", error.strerror or f"only a part of it was written ({error})"
     )
 
 
@@ -298,16 +293,16 @@ def _folder(name: str) -> FileError:
 
 
 def _is_special(path: Path) -> bool:
-    """Return whether a path is a device or a named pipe, which is never replaced."""
+    """Return whether a path is a device or a named pipe, which is written to, not replaced."""
     return path.exists() and not path.is_file()
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where bytes go: a name as given, the path behind its links, and whether a file there may be
-    replaced.
+    """Where bytes are written: a name as given, and the path with its links resolved.
 
-    own: a temporary file of the caller's, which the caller publishes.
+    overwrite: whether a file there may be replaced. own: a temporary file of the caller's, which
+    the caller publishes.
     """
 
     name: str
@@ -316,16 +311,15 @@ class _Place:
     own: Path | None = None
 
     def deliver(self, encode: Callable[[BinaryIO], object]) -> tuple[int, tuple[str, ...]]:
-        """Write what `encode` writes. Returns how many bytes there are, and warnings."""
+        """Write the output of `encode`, and return its size in bytes and warnings."""
         if self.name == "-":
             return _to_stdout(encode), ()
         try:
             if _is_special(self.path):
                 return _to_special(self.path, encode), ()
             with self.temporary() as temporary:
-                with temporary.open(
-                    "r+b"
-                ) as stream:  # an encoder of several frames reads what it wrote
+                # An encoder of several frames reads what it has written.
+                with temporary.open("r+b") as stream:
                     encode(stream)
                     size = stream.seek(0, os.SEEK_END)
                 return size, self.publish(temporary)
@@ -336,9 +330,7 @@ class _Place:
 
     @contextmanager
     def temporary(self) -> Iterator[Path]:
-        """Provide the file that takes the bytes: the caller's own, or one that is removed after the
-        block.
-        """
+        """Provide the file to write: the caller's own, or one that is removed after the block."""
         if self.own is not None:
             yield self.own
             return
@@ -352,7 +344,7 @@ class _Place:
             temporary.unlink(missing_ok=True)
 
     def publish(self, temporary: Path) -> tuple[str, ...]:
-        """Give a temporary file the target's name, unless the caller does. Returns warnings."""
+        """Rename a temporary file to the target, unless the caller does; return warnings."""
         if self.own is not None:
             return ()
         try:
@@ -361,13 +353,16 @@ class _Place:
             raise self.failure(error) from error
 
     def failure(self, error: OSError) -> OutputError:
-        """Return the error for a failed write; raise FileError if the place was lost meanwhile."""
+        """Return the error for a failed write; raise FileError if the target became invalid."""
         _check_place(self.path, self.name, self.overwrite)
         return _unwritable(self.name, error)
 
 
 def _to_stdout(encode: Callable[[BinaryIO], object]) -> int:
-    """Encode in memory first: a pipe cannot seek, and must not get half a file."""
+    """Write to standard output; encode in memory first, as a pipe cannot seek.
+
+    If the encoder fails, nothing has been written.
+    """
     content = io.BytesIO()
     encode(content)
     if sys.stdout is None:
@@ -383,7 +378,7 @@ def _to_stdout(encode: Callable[[BinaryIO], object]) -> int:
 
 
 def _to_special(path: Path, encode: Callable[[BinaryIO], object]) -> int:
-    """Encode for a device or a named pipe, in memory first, as for standard output."""
+    """Write to a device or a named pipe; encode in memory first, as for standard output."""
     content = io.BytesIO()
     encode(content)
     with path.open("wb") as stream:

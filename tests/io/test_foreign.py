@@ -1,4 +1,4 @@
-"""What convcli does not read is recognised, named, and sent to what converts it."""
+"""Formats that convcli does not read are recognised, and the error names a converter."""
 
 from __future__ import annotations
 

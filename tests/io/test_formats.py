@@ -1,6 +1,4 @@
-"""The table of formats tells what is: `convcli formats`, the guide's section, and what files really
-give.
-"""
+"""The table of formats agrees with `convcli formats`, the guide, and files that are read back."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Bad files: no traceback, no hang, no signal, a documented code, one clear line, and no part taken
-for the whole.
+"""Bad files: a documented exit code and a message of one line; no traceback, hang or signal.
+
+A part of a file is never read as a whole one.
 """
 
 from __future__ import annotations
@@ -40,9 +41,7 @@ RAW = RawLayout((11, 13), np.dtype("f8"))
 
 
 def ended(folder: Path, seed: int, count: int, *options: str) -> list[Ended]:
-    """Run a batch in a process of its own; a signal or a hang is told with the mutant that it
-    happened to.
-    """
+    """Run a batch in its own process; report a signal or a hang with the mutant that caused it."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "CONVCLI_THREADS": "1"}
     command = [sys.executable, str(PROGRAM), str(folder), str(seed), str(count), *options]
     with (folder / "stderr").open("w+") as stderr:
@@ -117,7 +116,7 @@ def run(*words: str) -> Result:
 
 
 def values(name: str) -> bytes | None:
-    """What a file is read as, or nothing where it is refused."""
+    """Return what a file is read as, or None if it is refused."""
     try:
         return load(name, raw=RAW, volume="stack" in name).array.tobytes()
     except InputError:
@@ -142,8 +141,9 @@ def test_no_part_is_taken_for_the_whole(folder: Path, name: str) -> None:
 
 
 def is_whole_and_told(name: str, content: bytes) -> bool:
-    """Whether what is cut off a file are no samples, as the trailer of a GIF is none, and a warning
-    says so.
+    """Return whether the part that is cut off has no samples, such as a GIF's trailer.
+
+    A warning must report it.
     """
     cut = load(name)
     Path(name).write_bytes(content)
@@ -172,8 +172,9 @@ def test_a_checksum_that_differs_is_no_success(folder: Path, name: str) -> None:
 
 
 def only_left_out(name: str, whole: bytes) -> bool:
-    """Whether a chunk beside the samples is left out and told; without EXIF a picture may lie on
-    its side.
+    """Return whether a chunk other than the samples is left out with a warning.
+
+    Without EXIF the picture may be rotated.
     """
     data = load(name)
     return any(LEFT_OUT in warning for warning in data.warnings) and sorted(

@@ -1,5 +1,4 @@
-"""A format is one row and one codec: a toy of each is read, written, refused, listed and used by
-every command.
+"""A format is one row and one codec: a toy format is read, written, listed and used by commands.
 
 The toy is the one that the guide's page on plugins shows, built as a wheel and installed into a
 folder of its own.
@@ -53,7 +52,7 @@ X = np.arange(20, dtype=np.float32).reshape(4, 5)
 
 
 class Toy(Codec):
-    """A line of sizes, then bytes."""
+    """A codec of files that have a line of sizes, then bytes."""
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
         sizes = [int(size) for size in stream.readline().split()[1:]]
@@ -71,7 +70,7 @@ class Toy(Codec):
 
 
 class Tiles(ImageCodec):
-    """Height, width and channels in a byte each, then samples."""
+    """A codec of files that have height, width and channels in a byte each, then samples."""
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
         height, width, channels = stream.read(3)
@@ -98,7 +97,7 @@ ROW = Format(
 
 @pytest.fixture
 def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Entry points of this module's row, and of three that cannot be used."""
+    """Provide entry points of this module's row, and of three that cannot be used."""
     monkeypatch.setitem(sys.modules, "test_registry", sys.modules[__name__])
     points = [
         EntryPoint("broken", "no_such_module:FORMAT", "convcli.formats"),
@@ -251,12 +250,13 @@ class TestOneRow:
         for _ in range(2):
             assert [form.name for form in all_formats() if form.package] == ["tiles", "toy"]
         told = [record.getMessage() for record in caplog.records]
+        left_out = "of convcli.formats is left out"
         assert told == [
-            "warning: package no_such_module:FORMAT: entry point 'broken' of convcli.formats is left out; "
+            f"warning: package no_such_module:FORMAT: entry point 'broken' {left_out}; "
             "No module named 'no_such_module'",
-            "warning: package test_registry:X: entry point 'wrong' of convcli.formats is left out; "
+            f"warning: package test_registry:X: entry point 'wrong' {left_out}; "
             "test_registry:X is a ndarray, expected a Format",
-            "warning: package test_registry:TAKEN: entry point 'zpng' of convcli.formats is left out; "
+            f"warning: package test_registry:TAKEN: entry point 'zpng' {left_out}; "
             ".png is taken by convcli",
         ]
         assert lookup(".png").name == "png"
@@ -328,7 +328,8 @@ def wheel_of(
     )
     content = {f"{module}.py": code for module, code in modules.items()} | {
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
-        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n"
+        "Tag: py3-none-any\n",
         f"{info}/entry_points.txt": entries,
     }
     content[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in (*content, f"{info}/RECORD"))
@@ -341,7 +342,7 @@ def wheel_of(
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the guide's package, and one that raises when it is imported."""
+    """Make a folder with the guide's package, and one that raises when it is imported."""
     pytest.importorskip("pip")
     folder = tmp_path_factory.mktemp("environment")
     project = tomllib.loads(block_of_page("toml"))["project"]
@@ -391,8 +392,8 @@ class TestInstalled:
         np.save("x.npy", X)
         told = convcli(packages, "apply", "x.npy", "-k", "plus", "-o", "x.toy").stderr.splitlines()
         assert [line for line in told if "warning" in line] == [
-            "warning: package bad-toy: entry point 'bad' of convcli.formats is left out; out of order",
-            "warning: package bad-toy: entry point 'bad' of convcli.kernels is left out; out of order",
+            f"warning: package bad-toy: entry point 'bad' of {group} is left out; out of order"
+            for group in ("convcli.formats", "convcli.kernels")
         ]
         assert "Traceback" not in "".join(told)
         content = Path("x.toy").read_bytes()

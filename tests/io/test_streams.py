@@ -1,4 +1,4 @@
-"""Pipes as streams that can be read again: as far as somebody reads, never beyond the limits."""
+"""Buffered pipes: they are read no further than their reader does, and within the limits."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_the_limits_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     with pipe() as stream:
         with pytest.raises(LimitError, match=r"the pipe is longer than 256.00 KiB"):
             stream.read()
-        assert available_bytes(stream, 2 * BLOCK) == 2 * BLOCK  # as a header told
+        assert available_bytes(stream, 2 * BLOCK) == 2 * BLOCK  # as a header declares
 
 
 def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
-"""Of several pictures or arrays in a row the first is read, and the rest is told; so are frames
-that are not taken.
+"""Of concatenated pictures or arrays the first is read, with a warning about the others.
+
+Frames that are not read have a warning too.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def encoded(name: str, values: np.ndarray, tmp_path: Path) -> bytes:
 
 @pytest.fixture
 def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """The end of standard input, a real pipe, to which a test writes."""
+    """Provide the end of a real pipe, standard input, to which a test writes."""
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as stream:
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=stream))
@@ -72,8 +73,8 @@ def test_the_rest_of_a_pipe_is_told(tmp_path: Path, pipe: int, name: str) -> Non
     alone = load(io_file(tmp_path, name, first))
     np.testing.assert_array_equal(data.array, alone.array)
     what = "array" if name == "npy" else "picture"
-    told = f"more bytes follow the {what} on the pipe, which look like {NAMES[name]}; they are not read"
-    assert data.warnings == (told,)
+    rest = f"more bytes follow the {what} on the pipe, which look like {NAMES[name]}"
+    assert data.warnings == (f"{rest}; they are not read",)
     assert alone.warnings == ()
 
 
@@ -89,8 +90,8 @@ def test_the_rest_of_a_file_is_told(tmp_path: Path, name: str) -> None:
     data = load(io_file(tmp_path, name, first + second))
     np.testing.assert_array_equal(data.array, load(io_file(tmp_path, name, first)).array)
     what = "array" if name == "npy" else "picture"
-    told = f"{len(second):,} bytes behind the end of the {what} left out, which look like {NAMES[name]}"
-    assert data.warnings == (told,)
+    rest = f"{len(second):,} bytes after the end of the {what} left out"
+    assert data.warnings == (f"{rest}, which look like {NAMES[name]}",)
     assert load(io_file(tmp_path, name, first + bytes(900))).warnings == ()
 
 
@@ -133,7 +134,8 @@ def test_frames_that_are_not_taken_are_told_where_the_output_could_hold_them(
 
     def warnings(output: str | None, **reading: object) -> tuple[str, ...]:
         target = None if output is None else str(tmp_path / output)
-        request = ApplyRequest(str(path), ("identity",), target, reading=ReadOptions(**reading))  # type: ignore[arg-type]
+        options = ReadOptions(**reading)  # type: ignore[arg-type]
+        request = ApplyRequest(str(path), ("identity",), target, reading=options)
         return plan_apply(request).warnings
 
     told = f"{path} has 3 frames, of which the first is filtered; add --frames all for all of them"

@@ -1,6 +1,4 @@
-"""Full disks, limits of file size, closed pipes, places that take nothing: one line, the code, the
-old file whole.
-"""
+"""Failed writes, as to full disks and closed pipes: a message, an exit code, the old file kept."""
 
 from __future__ import annotations
 
@@ -94,7 +92,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def shell(line: str) -> subprocess.CompletedProcess[str]:
-    """Run a line of bash in which `convcli` is this one."""
+    """Run a line of bash in which `convcli` is the one under test."""
     command = f"{shlex.quote(sys.executable)} -m convcli"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     script = f'convcli() {{ {command} "$@"; }}\n{line}'
@@ -241,7 +239,8 @@ class TestTargets:
         monkeypatch.setattr(apply, "execute", vanishing)
         refused = CliRunner().invoke(main, ["apply", "x.npy", "-k", "box", "-o", "out/y.npy"])
         assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
-        assert "out/y.npy has no folder to go to" in refused.stderr
+        assert "out/y.npy cannot be written; " in refused.stderr
+        assert "out is not a folder" in refused.stderr
 
 
 class TestInputs:
@@ -254,7 +253,7 @@ class TestInputs:
 
     @pytest.fixture
     def parted(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Inputs are mapped, and results are made in several parts."""
+        """Map inputs, and compute results in several chunks."""
         monkeypatch.setattr("convcli.io.arrays.npy.MAP_ABOVE", 1000)
         monkeypatch.setattr(
             "convcli.jobs.chunks.whole_tiles", lambda wanted, tile, most: min(500, most)

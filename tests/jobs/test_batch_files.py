@@ -1,4 +1,4 @@
-"""A batch among others: it touches no file but its own, and follows no link out of its folder."""
+"""A batch changes only its own files, and follows no link out of its folder."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class TestTemporaries:
 
 class TestPublication:
     def test_a_task_that_is_tried_again_is_done(self) -> None:
-        """Whenever a worker dies, its output has no name yet."""
+        """If a worker dies, its output is not published."""
         pictures("in/a.png")
         Path("out").mkdir()
         plan = planned("in")
@@ -262,7 +262,8 @@ class TestHostileManifests:
             "INSERT INTO outputs VALUES (5, 5, 5, 5, 5)",
             "INSERT INTO outputs VALUES ('a', 'b', 'c', 'd', 'e')",
             "DROP TABLE outputs; CREATE TABLE outputs (other TEXT)",
-            "DROP TABLE outputs; CREATE VIEW outputs AS WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x FROM c)"
+            "DROP TABLE outputs; CREATE VIEW outputs AS WITH RECURSIVE c(x)"
+            " AS (SELECT 1 UNION ALL SELECT x FROM c)"
             " SELECT x AS target, x AS input, x AS recipe, x AS output FROM c",
             "CREATE TABLE batch (owner TEXT); INSERT INTO batch VALUES ('.*')",
             "CREATE TABLE batch (other TEXT)",

@@ -1,4 +1,4 @@
-"""The pool: what is submitted is answered, whatever becomes of the workers."""
+"""The pool: every call gets a result or an error, also if workers die."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def square(number: int) -> int:
 
 
 def deadly(number: int) -> int:
-    """Every seventh number kills its worker, in one of three ways."""
+    """Kill the worker, in one of three ways, for every seventh number."""
     if number % 21 == 3:
         os._exit(7)
     if number % 21 == 10:
@@ -39,7 +39,7 @@ def deadly(number: int) -> int:
 
 
 def crowded(item: tuple[Path, int]) -> int:
-    """How many calls are under way, this one among them; the call for 0 dies the first time."""
+    """Return how many calls are running, this one included; the first call for 0 dies."""
     folder, number = item
     mine = folder / f"{number}.running"
     mine.touch()
@@ -61,9 +61,7 @@ def stubborn(number: int) -> int:
 
 
 def deaf(note: Path) -> None:
-    """Holds the interpreter's lock in C for ever, its signals ignored: no thread and no handler of
-    its own runs.
-    """
+    """Hold the interpreter's lock in C without end, signals ignored: no thread or handler runs."""
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(name, signal.SIG_IGN)
     note.write_text(f"{os.getpid()}.")
@@ -71,14 +69,14 @@ def deaf(note: Path) -> None:
 
 
 def noted(note: Path) -> int:
-    """The process that is deaf, as soon as it is."""
+    """Wait until the process ignores signals, and return its id."""
     while not (note.exists() and note.read_text().endswith(".")):
         time.sleep(0.01)
     return int(note.read_text()[:-1])
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and was not waited for does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -186,9 +184,7 @@ def test_kill_ends_all_at_once_and_leaves_no_process() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="stops in the C library's pause")
 class TestDeaf:
-    """A worker that would never end, and that only the system can end: whoever waited for it would
-    not return.
-    """
+    """A worker that never exits and that only the system can kill: waiting for it would hang."""
 
     def test_it_is_killed_and_not_awaited(self, tmp_path: Path) -> None:
         pool = Pool(1)
@@ -297,9 +293,7 @@ def test_any_executor_may_take_its_place() -> None:
 
 
 def interrupted_at(line: int) -> bool:
-    """Work two items off, and raise KeyboardInterrupt in the caller at a line of its way; whether
-    it came so far.
-    """
+    """Run two items, and raise KeyboardInterrupt at a line of the caller; return if it did."""
     counted = 0
 
     def trace(frame: FrameType, event: str, _: object) -> Any:
@@ -323,7 +317,7 @@ def interrupted_at(line: int) -> bool:
 
 @pytest.mark.slow
 def test_an_interrupt_at_any_line_stops_it() -> None:
-    """Wherever it finds the caller, nobody waits for what the caller held."""
+    """At any line, an interrupt leaves no lock that others would wait for."""
     reached: list[bool] = []
     for line in itertools.count(1, 5):
         thread = threading.Thread(
@@ -337,7 +331,7 @@ def test_an_interrupt_at_any_line_stops_it() -> None:
     assert len(reached) > 5
 
 
-# Workers and threads that the system refuses.
+# Workers and threads that the system does not start.
 
 DIES = """
 import os, pathlib

@@ -1,6 +1,4 @@
-"""Borders: which boundary and padding a run uses, what is outside a picture with alpha, and the
-hint of the size.
-"""
+"""Borders: the boundary and padding of a run, the outside of a picture with alpha, the hint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A result made part by part is the result made whole, and no more than a part of it is ever held."""
+"""A result that is computed chunk by chunk equals the whole one, and needs a chunk's memory."""
 
 from __future__ import annotations
 
@@ -53,9 +53,7 @@ INPUTS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
 
 @pytest.fixture
 def made(tmp_path: Path) -> Any:
-    """Make a job's result from an array of whole numbers, whose sums are exact however they are
-    cut.
-    """
+    """Provide a function that runs apply on an array of whole numbers, whose sums are exact."""
 
     def make(shape: tuple[int, ...], **options: Any) -> jobs.ApplyResult:
         np.save(
@@ -73,7 +71,7 @@ def made(tmp_path: Path) -> Any:
 
 
 def in_small_parts(monkeypatch: pytest.MonkeyPatch, rows: int = 5) -> None:
-    """Cut results to parts of a few rows, whatever tiles the engine likes."""
+    """Cut results into chunks of a few rows, independently of the engine's tiles."""
     monkeypatch.setattr(chunks, "CHUNK_VALUES", 1)
     monkeypatch.setattr(chunks, "whole_tiles", lambda wanted, tile, most: min(rows, most))
 
@@ -147,7 +145,7 @@ def test_a_wrong_part_is_found_wherever_it_is(made, monkeypatch):
 
 
 class TestMapped:
-    """A large .npy output grows in its own file."""
+    """A large .npy output is mapped from its own file."""
 
     @pytest.fixture(autouse=True)
     def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,8 +173,16 @@ class TestMapped:
     def test_an_error_leaves_the_old_file(self, made, tmp_path):
         (tmp_path / "y.npy").write_bytes(b"old")
         with pytest.raises(ConvError, match="would be clipped"):
-            made((97, 13), kernels=("random:3x3",), dtype="int8", scale=1e3, range="error", verify=False,
-                 output=str(tmp_path / "y.npy"), overwrite=True)  # fmt: skip
+            made(
+                (97, 13),
+                kernels=("random:3x3",),
+                dtype="int8",
+                scale=1e3,
+                range="error",
+                verify=False,
+                output=str(tmp_path / "y.npy"),
+                overwrite=True,
+            )
         assert (tmp_path / "y.npy").read_bytes() == b"old"
         assert sorted(path.name for path in tmp_path.iterdir()) == ["x.npy", "y.npy"]
 
@@ -197,10 +203,12 @@ PEAK = """
 import json, resource, sys
 from convcli.jobs.apply import ApplyRequest, plan_apply, run_apply
 from convcli.jobs.requests import from_options
-small = from_options(ApplyRequest, "small.npy", ("sobel-x",), output="s.npy", padding="same", verify=True)
+options = {"padding": "same", "verify": True}
+small = from_options(ApplyRequest, "small.npy", ("sobel-x",), output="s.npy", **options)
 run_apply(plan_apply(small))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-big = from_options(ApplyRequest, "big.npy", ("sobel-x",), output="y.npy", padding="same", range="rescale", verify=True)
+options["range"] = "rescale"
+big = from_options(ApplyRequest, "big.npy", ("sobel-x",), output="y.npy", **options)
 outcome = run_apply(plan_apply(big))
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps([after - before, outcome.verified, outcome.ledger.high]))

@@ -1,4 +1,4 @@
-"""Linear light: the curve itself, every level there and back, and filters that weigh light."""
+"""Linear light: the curve, the round trip of every level, and filters in linear light."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RNG = np.random.default_rng(3)
 
 
 def srgb(light_: float) -> float:
-    """The curve as the standard writes it, for one value from 0 to 1."""
+    """Return the light of one value from 0 to 1, by the standard's formula."""
     return 12.92 * light_ if light_ <= 0.0031308 else 1.055 * light_ ** (1 / 2.4) - 0.055
 
 
@@ -121,9 +121,7 @@ def test_filters_weigh_light(tmp_path: Path, shape: tuple[int, ...], dtype: str)
 
 
 def test_alpha_is_no_light(tmp_path: Path) -> None:
-    """Half covered white beside clear black: what is covered stays white, and alpha mixes as
-    numbers do.
-    """
+    """Half opaque white next to transparent black stays white, and alpha is averaged."""
     array = np.array([[[255, 255, 255, 128], [0, 0, 0, 0]]], np.uint8)
     values = filtered(tmp_path, array, "1,1;", normalize=True).values
     assert values.tolist() == [[[255, 255, 255, 64]]]
@@ -138,7 +136,7 @@ def test_alpha_is_no_light(tmp_path: Path) -> None:
 @pytest.mark.parametrize("channels", [3, 4])
 def test_the_identity_changes_nothing(tmp_path: Path, channels: int) -> None:
     array = RNG.integers(0, 256, (20, 30, channels), dtype=np.uint8)
-    array[..., -1] |= 128  # of what is nearly clear, eight bits of alpha tell little
+    array[..., -1] |= 128  # eight bits of alpha are imprecise for nearly transparent pixels
     outcome = filtered(tmp_path, array, "identity", padding="same", verify=True)
     np.testing.assert_array_equal(outcome.values, array)
     assert outcome.verified

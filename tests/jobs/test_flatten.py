@@ -1,4 +1,4 @@
-"""--gray and --background: what is filtered of a picture is its luma, or the picture on a colour."""
+"""--gray filters the luma of a picture, --background the picture on a colour."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_gray_is_the_luma_of_bt_709_beside_alpha(in_tmp: Path, dtype: str, chann
 
 
 def test_a_gray_picture_stays_as_it_is(in_tmp: Path) -> None:
-    io.save("x.png", RGBA[:, :3, 0])  # three columns are no channels
+    io.save("x.png", RGBA[:, :3, 0])  # three columns are not channels
     run("apply", "x.png", *IDENTITY, "--gray", "-o", "y.png")
     np.testing.assert_array_equal(io.load("y.png").array, RGBA[:, :3, 0])
 

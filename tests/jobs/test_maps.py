@@ -1,6 +1,4 @@
-"""Channels of an output: feature maps are never written as alpha, and alpha has the range of the
-colours.
-"""
+"""Feature maps are never written as alpha, and alpha has the range of the colours."""
 
 from __future__ import annotations
 
@@ -36,8 +34,9 @@ def test_maps_of_several_kernels_are_refused_where_the_last_would_be_alpha(
     tmp_path: Path, output: str, count: int
 ) -> None:
     kernels = ("box", "sobel-x", "sobel-y", "laplacian")[:count]
-    told = rf"would hold the last of {count} feature maps as alpha; .*; use --combine .*\.npy or \.tiff"
-    with pytest.raises(FormatError, match=told):
+    refusal = rf"would hold the last of {count} feature maps as alpha"
+    remedy = r"use --combine .*\.npy or \.tiff"
+    with pytest.raises(FormatError, match=f"{refusal}; .*; {remedy}"):
         applied(tmp_path, GRAY, output, *kernels, padding="same")
     assert not (tmp_path / output).exists()
 

@@ -1,4 +1,4 @@
-"""The estimate of --dry-run is at least what a run takes, and at most twice that."""
+"""The estimate of --dry-run is at least the memory of a run, and at most twice that."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PLANE = (".png", ".jpg", ".tiff", ".npy")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Inputs of a few MiB to 90, and a small one of each kind to warm up with."""
+    """Make inputs of a few MiB to 90 MiB, and a small one of each kind to warm up."""
     place = tmp_path_factory.mktemp("footprint")
     gray = (np.add.outer(np.arange(HEIGHT) * 3, np.arange(WIDTH) * 2) % 256).astype(np.uint8)
     rgb = np.dstack([gray, 255 - gray, gray[::-1]])
@@ -285,7 +285,7 @@ CASES = {
 
 
 def warming(words: list[str]) -> list[str]:
-    """A small call that loads what a case needs."""
+    """Return a small call that imports the modules that a case needs."""
     if "--dims" in words:
         return ["apply", f"small-{words[0]}", "--dims", "3", "-k", "box", "--verify"]
     plane = Path(words[0]).suffix in PLANE

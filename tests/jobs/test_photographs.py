@@ -1,6 +1,4 @@
-"""Real photographs, those that ship with scikit-image, through the command line and against its
-filters.
-"""
+"""Photographs of scikit-image, filtered by the command line and compared with its filters."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ PHOTOGRAPHS: dict[str, Callable[[], np.ndarray]] = {
 def photograph(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> np.ndarray:
-    """A photograph, which also lies in the working folder as photo.png and photo.jpg."""
+    """Provide a photograph, also saved in the working folder as photo.png and photo.jpg."""
     monkeypatch.chdir(tmp_path)
     pixels = PHOTOGRAPHS[request.param]()
     Image.fromarray(pixels).save("photo.png")

@@ -1,6 +1,4 @@
-"""Fitting values into a type piece by piece and by any number of threads gives what fitting them
-whole gives.
-"""
+"""Conversion to a dtype does not depend on the pieces and threads that it is divided into."""
 
 from __future__ import annotations
 

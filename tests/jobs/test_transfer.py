@@ -1,6 +1,4 @@
-"""--linear decodes light by the curve that a picture's file tells, and says which curve it does
-not.
-"""
+"""--linear decodes light by the curve of a picture's file, and warns if it cannot."""
 
 from __future__ import annotations
 
@@ -32,7 +30,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def write_png(path: Path, *chunks: bytes, array: NDArray[Any] = STEP) -> Path:
-    """Write a picture with chunks behind its header."""
+    """Write a picture with chunks after its header."""
     Image.fromarray(array).save(path, "PNG")
     content = path.read_bytes()
     path.write_bytes(content[:33] + b"".join(chunks) + content[33:])
@@ -48,7 +46,7 @@ def cicp(transfer: int, full_range: int = 1) -> bytes:
 
 
 def profile(tag: bytes, *names: bytes) -> bytes:
-    """Return an ICC profile that has a curve of those names, by the layout of ICC.1, 7."""
+    """Return an ICC profile with a curve under these names, by the layout of ICC.1, 7."""
     start = 128 + 4 + 12 * len(names)
     table = b"".join(struct.pack(">4sII", name, start, len(tag)) for name in names)
     body = struct.pack(">I", len(names)) + table + tag

@@ -1,4 +1,4 @@
-"""Warnings of apply and batch: what would surprise, and nothing else."""
+"""Warnings of apply and batch, and runs that have none."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(*words: str) -> Result:
 
 
 def warnings(*words: str) -> list[str]:
-    """Return the warnings of a run of apply, which --json and stderr tell alike."""
+    """Return the warnings of a run of apply, the same in --json and on stderr."""
     result = run("apply", *words, "--json")
     listed: list[str] = json.loads(result.stdout)["warnings"]
     assert result.stderr == "".join(f"warning: {warning}\n" for warning in listed)
@@ -62,7 +62,7 @@ def test_a_picture_that_shows_nothing(in_tmp: Path, words: tuple[str, ...], warn
 
 def test_the_share_that_is_lost(in_tmp: Path) -> None:
     io.save("x.png", np.where(RAMP < 128, 255, 0).astype(np.uint8))
-    (told,) = warnings("x.png", "-k", "sobel-x")  # 2 of 22 columns see both sides
+    (told,) = warnings("x.png", "-k", "sobel-x")  # the windows of 2 of 22 columns cover both sides
     assert told == "9.1 % of the values are below 0 and lost, sobel-x sums to 0; use --range offset"
 
 

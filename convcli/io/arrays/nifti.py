@@ -1,6 +1,6 @@
 """NIfTI volumes, .nii and .nii.gz: nibabel handles the headers, this module the values.
 
-An array is (X, Y, Z) or (X, Y, Z, T), its axes as nibabel has them; the last of four is channels.
+An array is (X, Y, Z) or (X, Y, Z, T), with the axes of nibabel; T is the channel axis.
 Needs nibabel, `pip install nibabel`.
 """
 
@@ -27,13 +27,12 @@ from convcli.io.streams import available_bytes, open_gzip
 
 SPATIAL = 3
 FRONT_BYTES = 2**24
-"""Bytes that may stand before the values: a header, and what extends it."""
+"""Bytes before the values at most: a header and its extensions."""
 
-_SIZES = {
-    b"\x5c\x01\0\0": "Nifti1Header",
-    b"\0\0\x01\x5c": "Nifti1Header",
-}  # sizeof_hdr, 348; NIfTI-2 has 540
+_SIZES = {b"\x5c\x01\0\0": "Nifti1Header", b"\0\0\x01\x5c": "Nifti1Header"}
+"""The header class by sizeof_hdr, 348 in either byte order; NIfTI-2 has 540."""
 _PACK_LEVEL = 1
+"""The level of gzip compression, the fastest."""
 _DAMAGE = (
     OSError,
     EOFError,
@@ -48,9 +47,9 @@ _DAMAGE = (
 
 @dataclass(frozen=True, eq=False)
 class Geometry:
-    """Where voxels lie in the world: a file's whole header, and how a convolution moved them.
+    """The positions of voxels: a file's whole header, and how a convolution changes it.
 
-    Voxel i of the values lies where voxel `starts + i * strides` of the file lay.
+    Voxel i of the values has the position of voxel `starts + i * strides` of the file.
     """
 
     header: Any  # nibabel's Nifti1Header, or Nifti2Header
@@ -97,14 +96,14 @@ class Geometry:
 
 
 class Nifti(Codec):
-    """A volume behind its header; the first three axes are spatial."""
+    """A header followed by the volume's values; the first three axes are spatial."""
 
     def open(self, stream: BinaryIO) -> BinaryIO:
         """Return the stream of header and values."""
         return stream
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
-        """Decode the values, scaled ones as float64; raise DtypeError for complex ones."""
+        """Decode the values, float64 if they are scaled; raise DtypeError for complex ones."""
         try:
             return self._read(stream, request)
         except _DAMAGE as error:
@@ -132,13 +131,11 @@ class Nifti(Codec):
         scaled = slope is not None and (slope, intercept or 0) != (1, 0)
         count, offset = math.prod(shape), header.get_data_offset()
         declared = count * dtype.itemsize
-        if (
-            opened is stream
-            and (held := available_bytes(stream, offset + declared) - offset) < declared
-        ):
-            raise _damaged(
-                name, f"its header declares {declared:,} bytes of values, {held:,} follow"
-            )
+        if opened is stream:
+            held = available_bytes(stream, offset + declared) - offset
+            if held < declared:
+                how = f"its header declares {declared:,} bytes of values, {held:,} follow"
+                raise _damaged(name, how)
         decoding = count * (2 * dtype.itemsize + (16 if scaled else 0))
         request.limits.check_memory(name, decoding)
 
@@ -156,7 +153,7 @@ class Nifti(Codec):
         )
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
-        """Encode an array behind its file's header, or a new one with the identity affine."""
+        """Write the input's header, or a new one with the identity affine, then the values."""
         geometry = request.header if isinstance(request.header, Geometry) else Geometry(_new())
         header = geometry.fitted(array.shape, array.dtype)
         header.write_to(stream)
@@ -164,7 +161,7 @@ class Nifti(Codec):
 
 
 class PackedNifti(Nifti):
-    """The same, compressed by gzip; the same values give the same bytes."""
+    """NIfTI compressed by gzip; equal values give equal bytes."""
 
     def open(self, stream: BinaryIO) -> BinaryIO:
         return cast("BinaryIO", open_gzip(stream))
@@ -179,7 +176,7 @@ def _damaged(name: str, how: str) -> FileError:
 
 
 def _header(stream: BinaryIO) -> Any:
-    """Read the header, checked by nibabel, and by what is asked of it later."""
+    """Read the header; raise an error of _DAMAGE for one that is invalid or cannot be rewritten."""
     stream.seek(0)
     start = stream.read(4)
     kind = getattr(import_module("nibabel"), _SIZES.get(start, "Nifti2Header"))
@@ -202,15 +199,15 @@ def _header(stream: BinaryIO) -> Any:
 
 
 def _finish(stream: BinaryIO) -> None:
-    """Unpack to the end, where the checksum is compared; raise ValueError if it is far."""
+    """Unpack to the end, so that the checksum is compared; raise ValueError for too many bytes."""
     for _ in range(64):
         if not stream.read(2**20):
             return
-    raise ValueError("much follows the last value")
+    raise ValueError("many bytes follow the last value")
 
 
 def _new() -> Any:
-    """Return a header that says nothing but that voxels are 1 unit apart."""
+    """Return a header with the identity affine: voxels are 1 unit apart."""
     header = import_module("nibabel").Nifti1Header()
     header.set_data_shape((1,) * SPATIAL)
     header.set_sform(np.eye(SPATIAL + 1), "aligned")

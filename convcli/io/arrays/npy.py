@@ -1,4 +1,4 @@
-"""numpy's own files: .npy, and .npz as a zip archive of them. Nothing is ever unpickled."""
+"""numpy's own files: .npy, and .npz as a zip archive of them; nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from convcli.io.trailing import describe_trailing
 from convcli.limits import Limits
 from convcli.system import allocate, drop_pages
 
-MAP_ABOVE = 64 * 2**20  # bytes; a larger .npy file is mapped instead of read
-_AROUND = (
-    2**22
-)  # bytes; Linux may map the whole 2 MiB around a byte that is touched, at either end of a stretch
+MAP_ABOVE = 64 * 2**20
+"""Bytes above which a .npy file is mapped instead of read."""
+_AROUND = 2**22
+"""Bytes that may be mapped in addition: Linux may map the 2 MiB around each end of a range."""
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 ZIP_DAMAGE = (
     zipfile.BadZipFile,
@@ -43,11 +43,11 @@ ZIP_DAMAGE = (
     RuntimeError,
     ValueError,
 )
-"""What zipfile raises for an archive that is none; InputError, a ValueError too, is not meant."""
+"""What zipfile raises for an invalid archive. InputError, also a ValueError, must be excluded."""
 
 
 class Npy(Codec):
-    """One array of numpy's; a large one is mapped, in its input as in its output."""
+    """One numpy array; a large one is mapped, for reading and for writing."""
 
     maps_output = True
 
@@ -66,10 +66,9 @@ class Npy(Codec):
         npy.write_array(stream, array, allow_pickle=False)
 
     def create(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Make a file, all of its bytes allocated, and return its values as a writable memory map.
+        """Create a file, allocate its bytes, and return its values as a writable memory map.
 
-        Raises OSError if the disk has no room: a page without any would end the process when it is
-        touched.
+        Raises OSError if the disk is full: writing to an unallocated page would kill the process.
         """
         with path.open("wb") as stream:
             header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
@@ -81,10 +80,10 @@ class Npy(Codec):
 
 
 class Npz(Codec):
-    """Arrays of numpy's by their names, one of which is read."""
+    """An archive of named numpy arrays, one of which is read."""
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
-        """Decode the array of request.key, or the only one. Raises FileError, which names the keys."""
+        """Decode the array of request.key, or the only one; raise FileError that lists the keys."""
         name = request.name
         try:
             with zipfile.ZipFile(stream) as archive:
@@ -111,11 +110,11 @@ class Npz(Codec):
     def holds(
         self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
     ) -> str:
-        """Return "" for what .npy holds, and for texts, which tell what the arrays beside them are."""
+        """Return "" for what .npy holds, and for strings, which may describe the other arrays."""
         return "" if dtype.kind == "U" else super().holds(dtype, shape, request)
 
     def write_arrays(self, stream: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Encode arrays by name, uncompressed; the same arrays give the same bytes."""
+        """Encode arrays by name, uncompressed; equal arrays give equal bytes."""
         with zipfile.ZipFile(stream, "w") as archive:
             for key, array in arrays.items():
                 with archive.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True) as member:
@@ -125,12 +124,12 @@ class Npz(Codec):
 def read_npy(
     stream: BinaryIO, name: str, limits: Limits, *, path: str = "", size: int | None = None
 ) -> NDArray[Any]:
-    """Decode one .npy file, no further than its header says; map a large one if it has a path.
+    """Decode one .npy file up to the end that its header declares; map a large one with a path.
 
-    size: bytes of a member of an archive, which tells without being read. The header is checked
-    before anything is allocated. Raises DtypeError for what are no real numbers, FileError for a
-    header that is damaged or declares more than the file holds, LimitError for one that declares
-    too much.
+    size: bytes of an archive's member, by the archive's directory. The header is checked before
+    memory is allocated. Raises DtypeError for values other than real numbers, FileError for a
+    header that is damaged or declares more than the file contains, LimitError for one that declares
+    more than the limits allow.
     """
     try:
         shape, dtype = read_header(stream)
@@ -155,9 +154,9 @@ def read_npy(
 
 
 def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Read shape and type from a .npy header, up to the first value.
+    """Read shape and dtype from a .npy header, up to the first value.
 
-    Version 3 only serves field names. Raises ValueError for whatever is no header.
+    Version 3, which exists for field names, is not read. Raises ValueError for an invalid header.
     """
     try:
         shape, _, dtype = _HEADERS[npy.read_magic(stream)](stream)
@@ -170,7 +169,7 @@ def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
         MemoryError,
         tokenize.TokenError,
     ) as error:
-        raise ValueError(f"the header means nothing ({brief(error)})") from error
+        raise ValueError(f"the header is invalid ({brief(error)})") from error
     if (
         min(shape, default=0) < 0
         or math.prod(size or 1 for size in shape) * dtype.itemsize > sys.maxsize
@@ -181,19 +180,16 @@ def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
 
 def _check_numbers(name: str, dtype: np.dtype[Any]) -> None:
     if dtype.kind not in NUMBERS:
-        what = {"O": "Python objects", "c": f"complex numbers ({dtype})"}.get(
-            dtype.kind, f"{dtype} values"
-        )
-        remedy = (
-            "save the real and imaginary parts apart"
-            if dtype.kind == "c"
-            else "save plain numbers instead"
-        )
+        names = {"O": "Python objects", "c": f"complex numbers ({dtype})"}
+        what = names.get(dtype.kind, f"{dtype} values")
+        remedy = "save plain numbers instead"
+        if dtype.kind == "c":
+            remedy = "save the real and the imaginary part separately"
         raise DtypeError(f"{name} holds {what}", "expected real numbers", remedy)
 
 
 def split_key(name: str) -> tuple[str, str | None]:
-    """Split `archive.npz:key` into its path and its key, unless there is a file of that whole name.
+    """Split `archive.npz:key` into path and key, unless a file has that whole name.
 
     >>> split_key("photo:1.npz"), split_key("weights.npz:conv1:w")
     (('photo:1.npz', None), ('weights.npz', 'conv1:w'))
@@ -224,7 +220,7 @@ def _choose(name: str, keys: tuple[str, ...], key: str | None) -> str:
 def _read_member(
     archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, limits: Limits
 ) -> NDArray[Any]:
-    """Decode one member, and unpack it to its end, where its checksum is compared."""
+    """Decode one member, and unpack it to its end, so that its checksum is compared."""
     with archive.open(member) as stream:
         array = read_npy(cast("BinaryIO", stream), name, limits, size=member.file_size)
         while stream.read(2**16):
@@ -233,16 +229,16 @@ def _read_member(
 
 
 def release(array: NDArray[Any]) -> None:
-    """Release the memory under a mapped array; its values stay in its file."""
+    """Release the memory pages of a mapped array; its values stay in its file."""
     if isinstance(array.base, mmap.mmap):
         drop_pages(array.base)
 
 
 def held(array: NDArray[Any], share: Fraction) -> int:
-    """Return how many bytes an array takes, a mapped one while a share of it is used.
+    """Return the bytes of memory that an array uses, a mapped one while a share of it is used.
 
-    Where other axes run slower, as in Fortran's order, every step along them touches pages of its
-    own.
+    share: of the first axis. If another axis has a larger stride, as in Fortran order, every step
+    along it uses other pages.
 
     >>> held(np.zeros((10, 10)), Fraction(1, 5))
     800
@@ -254,12 +250,12 @@ def held(array: NDArray[Any], share: Fraction) -> int:
 
 
 def check_mapped(array: NDArray[Any], name: str) -> None:
-    """Raise FileError if the file under a mapped array was cut, before what is gone is touched."""
+    """Raise FileError if a mapped array's file was cut: reading beyond its end kills the process."""
     if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
         needed, size = array.offset + array.nbytes, array.base.size()
         if size < needed:
             raise FileError(
                 f"{name} became shorter while it was read",
                 f"{needed:,} bytes were there, {size:,} are left",
-                "run again once nobody writes to it",
+                "run again when no other program writes to it",
             )

@@ -1,4 +1,4 @@
-"""Numbers without a header, .raw, .bin and .dat, and the values of other formats."""
+"""Numbers without a header: .raw, .bin and .dat; and the values of other formats."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from convcli.options import Order
 from convcli.shapes.parse import show
 
 BLOCK = 2**20
+"""Bytes that are read or written at once."""
 
 
 def read_values(
@@ -35,7 +36,7 @@ def read_values(
 
 
 def write_values(stream: BinaryIO, array: NDArray[Any], dtype: np.dtype[Any], order: Order) -> None:
-    """Write every value, in that type and order, a piece at a time."""
+    """Write all values as `dtype` in `order`, a block at a time."""
     pieces = np.nditer(
         array,
         flags=["external_loop", "buffered"],
@@ -49,10 +50,10 @@ def write_values(stream: BinaryIO, array: NDArray[Any], dtype: np.dtype[Any], or
 
 
 class Raw(Codec):
-    """Bare values, in the layout that the request gives."""
+    """Values without a header, in the layout that the request specifies."""
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
-        """Read a file of exactly the size that the layout takes; map a large one.
+        """Read a file of exactly the size of the layout; map a large one.
 
         Raises FileError for another size, or if the shape and the type are not given.
         """

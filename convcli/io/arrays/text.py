@@ -1,8 +1,8 @@
-"""Numbers as text: .csv, .tsv and .txt, one row a line, every mistake named with its line.
+"""Numbers as text: .csv, .tsv and .txt, one row per line; errors name the line.
 
-A text is read twice: once to see how many numbers it holds and of what type, and once to parse
-them, some lines or a part of a long one at a time, into an array of that size. No more of the text
-than those lines is held.
+A text is read twice: once to find the number of rows and columns and the type, and once to parse
+them into an array of that size, some lines or a part of a long line at a time. Only these lines
+are in memory.
 """
 
 from __future__ import annotations
@@ -25,24 +25,26 @@ from convcli.io.streams import BufferedPipe
 from convcli.limits import Limits, show_bytes
 
 PIECE = 2**17
-"""Characters that are parsed at once, about."""
+"""Approximate number of characters that are parsed at once."""
 
 BLOCK = 2**18
+"""Bytes that are searched for line ends at once."""
+
 LINE_BYTES = 2**25
 """Bytes of a line of text at most: more than a million numbers with all their digits."""
 
 PARSING = 4
-"""Bytes of memory that parsing takes, at most, for each byte of what is held of a text at once."""
+"""Bytes of memory that parsing uses, at most, for each byte of text that is parsed at once."""
 
 NUMBER_BYTES = 26
-"""Bytes of a number as text, at most, its separator included."""
+"""Bytes of a number as text at most, its separator included."""
 
 PIECE_LINES = 2**11
-"""Such lines at most: a short one takes many times its characters."""
+"""Lines that are parsed at once, at most: a short one uses many times its characters' memory."""
 
 
 class Survey(NamedTuple):
-    """What a text holds: rows of so many columns, between separators (None: any blanks).
+    """The shape of a text's numbers, and their separator (None: any blanks).
 
     whole: every number is an integer; wide: some of them may not fit int64.
     """
@@ -55,7 +57,7 @@ class Survey(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """Bytes of the numbers, 8 each."""
+        """Bytes of all numbers, 8 each."""
         return 8 * self.rows * self.columns
 
 
@@ -65,9 +67,9 @@ class _Line(NamedTuple):
 
 
 def survey(stream: BinaryIO, name: str) -> Survey:
-    r"""Read a text from its start and return what it holds.
+    r"""Read a text from its start, and return the shape and type of its numbers.
 
-    Raises FileError where it is no UTF-8 or holds no numbers.
+    Raises FileError if it is not UTF-8 or holds no numbers.
 
     >>> survey(io.BytesIO(b"# a table\n1;2\n\n3;4\n"), "table.csv")
     Survey(rows=2, columns=2, separator=';', whole=True, wide=False)
@@ -88,9 +90,9 @@ def survey(stream: BinaryIO, name: str) -> Survey:
 def read_text(stream: BinaryIO, name: str, found: Survey) -> NDArray[Any]:
     r"""Parse numbers separated by tabs, semicolons, commas or blanks; # begins a comment.
 
-    Returns (rows, columns), or (n,) for a single row or column: int64 where every number is an
-    integer that fits, float64 otherwise. Raises FileError, naming the line, for ragged rows and for
-    what is no number.
+    Returns (rows, columns), or (n,) for a single row or column: int64 if every number is an integer
+    that fits, else float64. Raises FileError, which names the line, for ragged rows and for cells
+    that are not numbers.
 
     >>> table = io.BytesIO(b"1.5;2\n3;4")
     >>> read_text(table, "table.csv", survey(table, "table.csv"))
@@ -122,9 +124,7 @@ def _filled(stream: BinaryIO, name: str, found: Survey, dtype: np.dtype[Any]) ->
 
 
 def _fill(table: NDArray[Any], rows: list[str], found: Survey) -> None:
-    """Parse rows of text into a table (rows, columns). Raises ValueError where they do not make
-    one.
-    """
+    """Parse rows of text into a table (rows, columns); raise ValueError for ragged rows."""
     parts = [rows] if len(rows) > 1 else ([part] for part in _split(rows[0], found.separator))
     column = 0
     for lines in parts:
@@ -152,11 +152,11 @@ def _split(row: str, separator: str | None) -> Iterator[str]:
 
 
 def _parse(rows: list[str], found: Survey, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return the numbers of some rows, as many in each.
+    """Return the numbers of some rows of equal length.
 
-    Raises ValueError for a mistake, OverflowError for a wide integer. numpy parses three times as
-    fast as Python, in a quarter of the memory, but takes wide integers for floats and passes over
-    what is blank.
+    Raises ValueError for an invalid cell, OverflowError for a wide integer. numpy parses three
+    times as fast as Python, in a quarter of the memory, but it reads wide integers as floats and
+    skips blank rows.
     """
     if not all(map(str.strip, rows)):
         raise ValueError("an empty cell")
@@ -180,9 +180,7 @@ def _pieces(stream: BinaryIO, name: str) -> Iterator[list[str]]:
 
 
 def _lines(stream: BinaryIO, name: str) -> Iterator[_Line]:
-    """Yield the lines that hold something besides a comment, counted from one, from the start of
-    the text.
-    """
+    """Yield the lines from the start of the text, numbered from one, without empty ones."""
     stream.seek(0)
     text = io.TextIOWrapper(stream, "utf-8-sig")
     try:
@@ -197,7 +195,7 @@ def _lines(stream: BinaryIO, name: str) -> Iterator[_Line]:
 
 
 def _undecodable(stream: BinaryIO, name: str) -> FileError:
-    """Return the error that names the first byte that is no UTF-8, and its place in the file."""
+    """Return the error that names the first byte that is not UTF-8, and its offset in the file."""
     stream.seek(0)
     decoder = codecs.getincrementaldecoder("utf-8")()
     offset = 0
@@ -219,8 +217,9 @@ def _undecodable(stream: BinaryIO, name: str) -> FileError:
 
 
 def _separator(line: str) -> str | None:
-    """Return the separator of a first line: semicolons before commas, which may be decimal ones;
-    None is any blanks.
+    """Return the separator of a first line; None for any blanks.
+
+    Semicolons come before commas, which may be decimal commas.
 
     >>> _separator("1;2"), _separator("1, 2"), _separator("1  2")
     (';', ',', None)
@@ -238,7 +237,7 @@ def _count(row: str, separator: str | None) -> int:
 
 
 def _cells(row: str, separator: str | None) -> Iterator[str]:
-    """Yield the cells between the separators one by one: a list of them takes thirty times the row.
+    """Yield the cells of a row one by one: a list of them needs thirty times the row's memory.
 
     >>> list(_cells(";1;;2", ";")), list(_cells("1  2", None))
     (['', '1', '', '2'], ['1', '2'])
@@ -249,26 +248,20 @@ def _cells(row: str, separator: str | None) -> Iterator[str]:
 
 
 def _mistake(stream: BinaryIO, name: str, separator: str | None) -> FileError:
-    """Return the error for a text that does not parse: words first, then rows of different lengths,
-    then no numbers.
+    """Return the error for a text that does not parse.
+
+    In this order: words in the first line, rows of different lengths, cells that are not numbers.
     """
     first = next(_lines(stream, name))
-    return (
-        _header(name, first, separator)
-        or next(
-            (
-                error
-                for line in _lines(stream, name)
-                if (error := _ragged(name, line, separator, first))
-            ),
-            None,
-        )
-        or next(
-            (error for line in _lines(stream, name) if (error := _misread(name, line, separator))),
-            None,
-        )
-        or FileError(f"{name} cannot be read as numbers", "expected plain decimal ones")
-    )
+    if error := _header(name, first, separator):
+        return error
+    for line in _lines(stream, name):
+        if error := _ragged(name, line, separator, first):
+            return error
+    for line in _lines(stream, name):
+        if error := _misread(name, line, separator):
+            return error
+    return FileError(f"{name} cannot be read as numbers", "expected plain decimal ones")
 
 
 def _header(name: str, line: _Line, separator: str | None) -> FileError | None:
@@ -309,10 +302,9 @@ def _short(text: str) -> str:
 
 
 def write_text(stream: BinaryIO, array: NDArray[Any], separator: str) -> None:
-    """Encode (n,) as one number a line or (rows, columns) as one row a line.
+    """Encode (n,) as one number per line, or (rows, columns) as one row per line.
 
-    Every number has the digits that give back the same value: integers as integers, truth values as
-    0 and 1.
+    Numbers have enough digits to be read back exactly; booleans are written as 0 and 1.
     """
     plain = array.astype(np.uint8) if array.dtype == bool else array
     for row in plain.reshape(len(plain), -1):
@@ -320,27 +312,25 @@ def write_text(stream: BinaryIO, array: NDArray[Any], separator: str) -> None:
 
 
 def parsing_bytes(stream: BinaryIO, name: str, limits: Limits) -> int:
-    """Return how many bytes parsing a text takes at most, besides its numbers: for a long line, or
-    several short ones.
+    """Return the bytes that parsing a text needs at most, besides its numbers.
 
-    The stream is read to its end, and left at its start. Raises LimitError for a line without an
-    end, and as soon as the numbers, of which every line has one, would take more memory than they
-    may.
+    The stream is read to its end and then set to its start. Raises LimitError for a line longer
+    than LINE_BYTES, and as soon as the numbers, at least one per line, would need more memory than
+    the limits allow.
     """
     size = longest = unbroken = lines = 0
     while block := stream.read(BLOCK).replace(b"\r", b"\n"):
         size += len(block)
         lines += block.count(b"\n")
-        first, newline, rest = block.partition(
-            b"\n"
-        )  # shorter lines within the block do not matter
+        # Lines within the block are shorter than it and do not matter.
+        first, newline, rest = block.partition(b"\n")
         longest = max(longest, unbroken + len(first))
         unbroken = len(rest) - rest.rfind(b"\n") - 1 if newline else unbroken + len(block)
         if longest > LINE_BYTES:
             raise LimitError(
                 f"{name} has a line of more than {show_bytes(LINE_BYTES)}",
                 "expected a row of numbers",
-                "write fewer numbers a line, or a .npy file",
+                "write fewer numbers per line, or a .npy file",
             )
         limits.check_memory(name, PARSING * min(size, max(longest, BLOCK)) + 8 * lines)
     stream.seek(0)
@@ -348,7 +338,7 @@ def parsing_bytes(stream: BinaryIO, name: str, limits: Limits) -> int:
 
 
 class Text(Codec):
-    """Numbers as text, between the separators that the format's row names."""
+    """Numbers as text, with the separator of the format's row."""
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
         parsing = parsing_bytes(stream, request.name, request.limits)

@@ -1,7 +1,7 @@
 """Recordings, .wav: one spatial axis of time, and channels.
 
 An array is (frames,) or (frames, channels). PCM of 8 bits is int8, around zero; of 16 int16; of 24
-and 32 int32, of which 24 bits fill the upper ones. Needs soundfile, `pip install soundfile`.
+and 32 int32; 24 bits are the upper ones. Needs soundfile, `pip install soundfile`.
 """
 
 from __future__ import annotations
@@ -31,11 +31,10 @@ SUBTYPES = {
     "FLOAT": "float32",
     "DOUBLE": "float64",
 }
-"""The number type of each kind of samples that is read and written, by libsndfile's names."""
+"""The number type of each kind of samples that is read and written, by libsndfile's name."""
 
 CODED = {"ULAW": "µ-law", "ALAW": "A-law", "IMA_ADPCM": "IMA ADPCM", "MS_ADPCM": "Microsoft ADPCM"}
-"""Kinds that are read as the 16 bits that they stand for, and written as those: to code anew would
-lose once more."""
+"""Lossy kinds that are decoded to 16 bits and written as these: encoding again would lose more."""
 
 _DECODED = "PCM_16"
 
@@ -45,7 +44,7 @@ _ORDERS: dict[bytes, Literal["little", "big"]] = {
     b"RF64": "little",
     b"RIFX": "big",
 }
-_ELSEWHERE = 2**32 - 1  # the length of what is longer, which the chunk ds64 tells
+_ELSEWHERE = 2**32 - 1  # a length that does not fit; the chunk ds64 has it
 
 BLOCK = 2**16  # frames
 _LARGEST = 2**32 - 2**16  # bytes; RIFF counts them in 32 bits
@@ -54,14 +53,14 @@ _DAMAGE = (RuntimeError, OSError, ValueError, TypeError, AssertionError)
 
 @dataclass(frozen=True)
 class Recording:
-    """What a recording says of its samples: their rate, and how they are stored."""
+    """A recording's sample rate, and how its samples are stored."""
 
     rate: int
     subtype: str
     formats: ClassVar[tuple[str, ...]] = ("wav",)
 
     def moved(self, starts: Sequence[float], strides: Sequence[int]) -> Recording:
-        """Return the recording at the rate that a stride leaves; InputError for a fraction.
+        """Return the recording at the rate after a stride; raise InputError for a fraction.
 
         >>> Recording(48000, "PCM_16").moved((0.0,), (2,)).rate
         24000
@@ -77,10 +76,10 @@ class Recording:
 
 
 class Wav(Codec):
-    """A recording, whose sample rate must be known."""
+    """WAV recordings; writing one needs a header with the sample rate."""
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
-        """Decode the samples; raise DtypeError for those that libsndfile would convert."""
+        """Decode the samples; raise DtypeError for kinds that libsndfile would convert."""
         soundfile = import_module("soundfile")
         if damage := integrity.check(stream, _find_damage, self_ending=True):
             raise _damaged(request.name, damage)
@@ -140,7 +139,7 @@ class Wav(Codec):
         """Encode (frames,) or (frames, channels); int32 as 24 bits if the input had those."""
         assert isinstance(request.header, Recording)
         frames = array.reshape(len(array), -1)
-        content = io.BytesIO()  # libsndfile takes part of a write for all of it, as on a full disk
+        content = io.BytesIO()  # libsndfile ignores short writes, as on a full disk
         subtype = _subtype(array.dtype, request.header)
         sound = import_module("soundfile").SoundFile(
             content, "w", request.header.rate, frames.shape[1], subtype, format="WAV"
@@ -154,7 +153,7 @@ class Wav(Codec):
     def encoding_bytes(
         self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
     ) -> int:
-        """Bytes of the whole file, too, which libsndfile encodes in memory."""
+        """Return the bytes of encoding, with the whole file, which is encoded in memory."""
         return super().encoding_bytes(dtype, shape, request) + self.file_bytes(dtype, shape)
 
 
@@ -163,7 +162,7 @@ def _damaged(name: str, how: str) -> FileError:
 
 
 def _read_samples(sound: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Read the samples (frames, channels). Raises ValueError if the file ends before the last."""
+    """Read the samples (frames, channels); raise ValueError if the file ends too early."""
     array = np.empty((sound.frames, sound.channels), dtype)
     for start in range(0, sound.frames, BLOCK):
         wanted = min(BLOCK, sound.frames - start)
@@ -175,7 +174,7 @@ def _read_samples(sound: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _forget_the_time(content: io.BytesIO) -> None:
-    """Clear the time of writing in a PEAK chunk, so that equal samples give equal bytes."""
+    """Clear the time in a PEAK chunk, so that equal samples give equal bytes."""
     head = content.getbuffer()[:256].tobytes()
     if b"PEAK" in head:
         content.seek(head.index(b"PEAK") + 12)
@@ -189,7 +188,7 @@ def _subtype(dtype: np.dtype[Any], recording: Recording) -> str:
 
 
 def _stored(block: NDArray[Any], subtype: str) -> NDArray[Any]:
-    """Return samples as libsndfile takes them: 8 bits as 16, 24 bits rounded from 32."""
+    """Return samples as libsndfile expects them: 8 bits as 16, 24 bits rounded from 32."""
     if subtype == "PCM_U8":
         return block.astype(np.int16) << 8
     if subtype == "PCM_24":
@@ -199,7 +198,7 @@ def _stored(block: NDArray[Any], subtype: str) -> NDArray[Any]:
 
 
 def _find_cut(stream: BinaryIO) -> str:
-    """Return that a file is shorter than it declares, in words, or ""; RF64 declares it elsewhere."""
+    """Return a description of how much a file is shorter than it declares, or ""."""
     order = _ORDERS[stream.read(4)]
     length = int.from_bytes(stream.read(4), order)
     return "" if length == _ELSEWHERE else integrity.find_shortage(stream, 8 + length)

@@ -1,4 +1,4 @@
-"""NIfTI volumes, against nibabel: values, type, header, and an affine that follows the convolution."""
+"""NIfTI volumes, compared with nibabel: values, dtype, header, and the convolved affine."""
 
 from __future__ import annotations
 
@@ -84,9 +84,7 @@ def test_type_units_description_and_version_are_kept(kind: str) -> None:
     ],
 )
 def test_the_affine_says_where_each_voxel_came_from(options: tuple[str, ...]) -> None:
-    """Coordinates, as values, are linear: a symmetric mean of them is that of the place where its
-    window is centred.
-    """
+    """A symmetric mean of voxels that hold their own coordinates is its window's centre."""
     places = np.stack(np.meshgrid(*map(np.arange, VALUES.shape), indexing="ij"), -1).astype(
         np.float64
     )
@@ -203,7 +201,7 @@ def test_what_goes_on_behind_the_values_is_not_followed_for_ever() -> None:
     Path("x.nii.gz").write_bytes(
         gzip.compress(nibabel.Nifti1Image(VALUES, AFFINE).to_bytes() + bytes(2**27))
     )
-    with pytest.raises(FileError, match="much follows the last value"):
+    with pytest.raises(FileError, match="many bytes follow the last value"):
         load("x.nii.gz")
 
 

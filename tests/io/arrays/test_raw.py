@@ -1,4 +1,4 @@
-"""Raw numbers: their shape, type, order and offset are told, and held against the file's size."""
+"""Raw numbers: shape, dtype, order and offset are options, and checked against the file's size."""
 
 from __future__ import annotations
 
@@ -103,16 +103,14 @@ def test_what_was_not_told_is_asked_for() -> None:
     Path("x.raw").write_bytes(bytes(120))
     for options in ([], ["--raw-shape", "60"], ["--raw-dtype", "i2"]):
         told = run("apply", "x.raw", "-k", "box", *options, code=2).stderr
-        assert (
-            "raw numbers without a header; expected their shape and type; give apply or batch --raw-shape"
-            in told
-        )
+        assert "raw numbers without a header; expected their shape and type; " in told
+        assert "give apply or batch --raw-shape" in told
     told = run("laws", "x.raw", "-k", "box", code=2).stderr
     assert "apply or batch" in told
 
 
 class Endless:
-    """Zeros for ever, of which it counts those that it has given."""
+    """An endless stream of zeros that counts the bytes it has returned."""
 
     given = 0
 

@@ -1,4 +1,4 @@
-"""Recordings, against soundfile: samples, their kind, the rate, and what a stride leaves of it."""
+"""Recordings, compared with soundfile: samples, their kind, and the rate after a stride."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def test_what_is_missing_behind_the_samples_is_told() -> None:
     Path("y.wav").write_bytes(content)
     data = load("y.wav")
     np.testing.assert_array_equal(data.array, load("x.wav").array)
-    assert data.warnings == (
-        f"it ends too early: {len(content) + 26:,} bytes were declared, {len(content):,} are there; "
-        "its samples are whole",
-    )
+    declared = f"{len(content) + 26:,} bytes were declared"
+    found = f"{len(content):,} are there"
+    warning = f"it ends too early: {declared}, {found}; its samples are whole"
+    assert data.warnings == (warning,)
 
 
 def test_a_kind_of_samples_that_is_not_known_is_told_without_the_stream() -> None:

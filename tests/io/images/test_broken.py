@@ -59,7 +59,7 @@ JFIF = segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0")
 GIF_FRAME = gif(b"").index(b",\0\0\0\0")
 BETWEEN = "bytes between segments left out, as they belong to none"
 BETWEEN_BLOCKS = "bytes between blocks left out, as they belong to none"
-REST = "3 bytes behind the end of the picture left out"
+REST = "3 bytes after the end of the picture left out"
 BROKEN: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     "png, bytes behind its end": ("png", png(b"") + b"abc", (REST,)),
     "png, zeros behind its end": ("png", png(b"") + bytes(3), ()),

@@ -1,6 +1,4 @@
-"""Animations and pages: every frame is filtered as a picture of its own, and what plays, plays as
-before.
-"""
+"""Filter animations and pages frame by frame, and keep their timing."""
 
 from __future__ import annotations
 
@@ -30,7 +28,7 @@ ANIMATED = ("png", "webp", "gif")
 
 
 def frames(channels: int, count: int = 4) -> NDArray[np.uint8]:
-    """Smooth frames (F, 12, 16, C) that differ everywhere."""
+    """Return smooth frames (F, 12, 16, C) that differ everywhere."""
     rows, columns = np.indices((12, 16))
     made = [
         np.stack(
@@ -46,7 +44,7 @@ def frames(channels: int, count: int = 4) -> NDArray[np.uint8]:
 
 
 def written(path: Path, array: NDArray[Any], **options: Any) -> Path:
-    """Frames as Pillow writes them, losslessly."""
+    """Encode frames losslessly by Pillow."""
     first, *others = (
         Image.fromarray(frame[..., 0] if frame.shape[2] == 1 else frame) for frame in array
     )
@@ -57,7 +55,7 @@ def written(path: Path, array: NDArray[Any], **options: Any) -> Path:
 
 
 def played(path: Path) -> tuple[list[NDArray[Any]], list[Any], Any]:
-    """Each frame as it is shown, RGBA, how long, and how often all of them are."""
+    """Return the frames as shown in RGBA, their durations, and the number of plays."""
     shown, durations = [], []
     with Image.open(path) as image:
         for at in range(image.n_frames):
@@ -86,7 +84,7 @@ CASES = [
     for channels in (1, 3, 4)
     for source in ("png", "webp", "gif", "tiff")
     for target in ("png", "webp", "gif", "tiff")
-    if channels == 1 or "gif" not in (source, target)  # whose colours are 256
+    if channels == 1 or "gif" not in (source, target)  # with 256 colours
 ]
 
 
@@ -175,7 +173,7 @@ def test_frames_alike_that_last_too_long_are_refused(
 
 
 def loops(suffix: str, plays: int) -> dict[str, int]:
-    """How often in the format's own count: a GIF says how often again, and nothing for once."""
+    """Return the loop count as stored: a GIF counts repeats, and has none for one play."""
     if suffix != "gif":
         return {"loop": plays}
     return {"loop": plays - 1 if plays else 0} if plays != 1 else {}

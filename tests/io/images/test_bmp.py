@@ -1,4 +1,4 @@
-"""BMP of bit fields, against the definition of their masks."""
+"""Read BMP files with bit fields, compared with the definition of their masks."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def bmp(
     *,
     down: bool = False,
 ) -> bytes:
-    """A file of pixels (H, W). length: of the header; behind one of 40 bytes stand the masks."""
+    """Return a file of pixels (H, W); length: of the header, whose masks are at byte 40."""
     height, width = pixels.shape
     rows = pixels if down else pixels[::-1]
     row_bytes = (width * bits + 31) // 32 * 4

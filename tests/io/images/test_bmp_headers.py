@@ -1,4 +1,4 @@
-"""BMP: every version of its header, what it says besides the samples, and where these end."""
+"""Read every version of BMP headers: metadata, and the length of the samples."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ def bmp(
     profile: bytes = b"",
     place: int | None = None,
 ) -> bytes:
-    """A BMP of 24 bits with a header of so many bytes. colours: of versions 4 and 5, from the
-    colour space on.
+    """Return a BMP of 24 bits with a header of `size` bytes.
+
+    colours: the fields of versions 4 and 5 from the colour space on.
     """
     if size == 12:
         header = struct.pack("<I4H", 12, 7, 5, 1, 24)

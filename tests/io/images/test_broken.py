@@ -1,6 +1,4 @@
-"""A file whose samples are whole is read, and a warning tells what else is broken; broken samples
-are refused.
-"""
+"""Read files whose samples are whole with a warning of other damage; refuse damaged samples."""
 
 from __future__ import annotations
 
@@ -35,24 +33,28 @@ from convcli.io.formats import recognise
 from convcli.io.streams import BufferedPipe
 from convcli.limits import Limits
 
-pytestmark = pytest.mark.filterwarnings(
-    r"ignore::UserWarning:PIL\..*"
-)  # the command mutes them itself
+pytestmark = pytest.mark.filterwarnings(r"ignore::UserWarning:PIL\..*")  # the command mutes them
 
 
 def spoil(content: bytes, at: int, by: bytes) -> bytes:
-    """Put bytes into content."""
+    """Insert bytes into content."""
     return content[:at] + by + content[at:]
 
 
 def behind_first(content: bytes, by: bytes) -> bytes:
-    """Put bytes behind the first segment of a JPEG that has a JFIF header."""
+    """Insert bytes after the first segment of a JPEG with a JFIF header."""
     return spoil(content, 2 + len(segment(0xE0, bytes(14))), by)
 
 
 def resized(content: bytes, by: int) -> bytes:
     """Change the length that a WebP declares."""
     return content[:4] + struct.pack("<I", len(content) - 8 + by) + content[8:]
+
+
+def wrong_length(by: int) -> str:
+    """Return the warning of a WebP whose declared length differs by some bytes."""
+    length = len(webp(b""))
+    return f"the declared length of {length + by} bytes left out, as the chunks take {length}"
 
 
 JFIF = segment(0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0")
@@ -128,20 +130,8 @@ BROKEN: dict[str, tuple[str, bytes, tuple[str, ...]]] = {
     ),
     "gif, an empty extension": ("gif", gif(extension(0x01)), ()),
     "webp, bytes behind its end": ("webp", webp(b"") + b"abc", (REST,)),
-    "webp, too long a length": (
-        "webp",
-        resized(webp(b""), 10),
-        (
-            f"the declared length of {len(webp(b'')) + 10} bytes left out, as the chunks take {len(webp(b''))}",
-        ),
-    ),
-    "webp, too short a length": (
-        "webp",
-        resized(webp(b""), -10),
-        (
-            f"the declared length of {len(webp(b'')) - 10} bytes left out, as the chunks take {len(webp(b''))}",
-        ),
-    ),
+    "webp, too long a length": ("webp", resized(webp(b""), 10), (wrong_length(10),)),
+    "webp, too short a length": ("webp", resized(webp(b""), -10), (wrong_length(-10),)),
     "webp, EXIF that is none": (
         "webp",
         webp(riff(b"EXIF", b"garbage")),
@@ -213,7 +203,7 @@ def test_broken_samples_are_refused(tmp_path: Path, name: str) -> None:
 
 
 def mutated(content: bytes, random_: random.Random) -> bytes:
-    """Content with a byte that is changed, or some that are taken out or put in."""
+    """Change, remove or insert bytes of content."""
     at = random_.randrange(len(content) + 1)
     change = random_.choice((1, 2, 3))
     inserted = random_.randbytes(random_.randrange(1, 9)) if change > 1 else b""
@@ -221,7 +211,7 @@ def mutated(content: bytes, random_: random.Random) -> bytes:
 
 
 def rebuilt(form: str, block: bytes, random_: random.Random) -> bytes:
-    """A block of a table of kinds, of which the first has another content."""
+    """Return a block of a table of kinds, with the content of the first changed."""
     if form == "png":
         length = int.from_bytes(block[:4], "big")
         return chunk(block[4:8], mutated(block[8 : 8 + length], random_))
@@ -233,7 +223,7 @@ def rebuilt(form: str, block: bytes, random_: random.Random) -> bytes:
     return extension(block[1], mutated(block[3:], random_)[:255])
 
 
-# What an Adobe segment and ANIM say decides how the samples are read; GIF's screen is no extension.
+# An Adobe segment and ANIM change how the samples are read; GIF's screen is no extension.
 CHANGEABLE = [
     (form, name)
     for form, name in CASES
@@ -243,7 +233,7 @@ CHANGEABLE = [
 
 @pytest.mark.parametrize(("form", "name"), CHANGEABLE)
 def test_samples_are_read_whatever_stands_beside_them(tmp_path: Path, form: str, name: str) -> None:
-    """The samples, which may lie on their side where EXIF happens to say so."""
+    """The samples are right, although a mutated EXIF orientation may turn them."""
     build, table = BUILD[form]
     (tmp_path / f"good.{form}").write_bytes(build(b""))
     expected = np.sort(load(tmp_path / f"good.{form}").array, axis=None)

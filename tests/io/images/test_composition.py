@@ -1,6 +1,4 @@
-"""Frames of GIF and PNG as they are shown: drawn, blended and disposed of as the formats define, in
-plain floats.
-"""
+"""Compose frames of GIF and PNG, compared with the format definitions in plain floats."""
 
 from __future__ import annotations
 
@@ -25,7 +23,7 @@ PNG_DISPOSALS = {KEEP: 0, CLEAR: 1, RESTORE: 2}
 
 @dataclass
 class Frame:
-    """A frame as it is stored, and its pixels (h, w, 4) as they are drawn."""
+    """A frame as stored, and its pixels (h, w, 4) as drawn."""
 
     stored: NDArray[Any]
     drawn: NDArray[Any]
@@ -38,7 +36,7 @@ class Frame:
 
 
 def rendered(frames: list[Frame]) -> NDArray[Any]:
-    """What is shown at each frame, RGBA of 0 to 255, clear where nothing was drawn."""
+    """Return the canvas at each frame, RGBA of 0 to 255, transparent where nothing was drawn."""
     canvas, shown = np.zeros((HEIGHT, WIDTH, 4)), []
     for frame in frames:
         before = canvas.copy()
@@ -63,9 +61,7 @@ def rendered(frames: list[Frame]) -> NDArray[Any]:
 
 
 def check(path: Path, frames: list[Frame]) -> None:
-    """Compare all frames, and each alone, with what is shown; colours count where they are not
-    clear.
-    """
+    """Compare all frames, and each alone, with the canvas; ignore colours of transparent pixels."""
     together = io.load(path, frames="all").array
     for index, expected in enumerate(rendered(frames)):
         for array in (together[index], io.load(path, frames=index).array):
@@ -100,7 +96,7 @@ def gif(frames: list[Frame], palette: NDArray[Any]) -> bytes:
 
 
 def uncompressed(indices: NDArray[Any]) -> bytes:
-    """LZW of 7 bits a sample whose table is cleared before its codes, of 8 bits, grow."""
+    """Return LZW data of 7-bit samples in 8-bit codes, with the table cleared before codes grow."""
     codes = []
     for at, index in enumerate(indices.ravel()):
         codes += [128, int(index)] if at % 100 == 0 else [int(index)]
@@ -147,7 +143,7 @@ def test_frames_of_a_gif_are_shown_as_the_format_says(tmp_path: Path, seed: int)
 
 
 def test_a_frame_of_grays_stands_beside_one_of_colours(tmp_path: Path) -> None:
-    """The second frame has a palette of grays of its own, the second of which is clear."""
+    """The second frame has a gray palette of its own, whose second entry is transparent."""
     colours, grays = bytes((9, 8, 7, 6, 5, 4)), bytes((0, 0, 0, 1, 1, 1))
     screen = b"GIF89a" + struct.pack("<HHBBB", 2, 1, 0x80, 0, 0) + colours
     first = b"," + struct.pack("<HHHHB", 0, 0, 2, 1, 0) + b"\x07" + uncompressed(np.array([[1, 0]]))
@@ -187,7 +183,7 @@ def test_empty_bytes_between_blocks_of_a_gif_are_passed_over(tmp_path: Path) -> 
 
 @dataclass
 class Stored:
-    """A colour type of PNG, and what else its pictures say of colours."""
+    """A colour type of PNG, and the chunks of colours that its pictures have."""
 
     number: int
     channels: int

@@ -1,4 +1,4 @@
-"""Tags of a TIFF that lead nowhere are left out with a warning; what damages samples is refused."""
+"""Leave out tags of a TIFF that point outside the file, with a warning; refuse damaged samples."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from convcli.io import load
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
-# Tags that lead nowhere.
+# Tags that point outside the file.
 
 BAD = {
     "outside": lambda size: size + 99_999,
@@ -37,36 +37,19 @@ BAD = {
 }
 
 
-NOWHERE = [
-    *((number, LONG) for number in (EXIF, GPS, 330)),
-    *(
-        (305, ASCII),
-        (34675, UNDEFINED),
-        (700, BYTE),
-        (65000, UNDEFINED),
-        (65001, 99),
-        (282, ASCII),
-        (34675, SHORT),
-    ),
+OUTSIDE = [
+    *((EXIF, LONG), (GPS, LONG), (330, LONG)),
+    *((305, ASCII), (34675, UNDEFINED), (700, BYTE), (65000, UNDEFINED)),
+    *((65001, 99), (282, ASCII), (34675, SHORT)),
 ]
+"""The numbers and types of tags whose values are outside the file."""
 
 
 @pytest.mark.parametrize("where", BAD)
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize(
     ("number", "kind"),
-    [
-        (EXIF, LONG),
-        (GPS, LONG),
-        (330, LONG),
-        (305, ASCII),
-        (34675, UNDEFINED),
-        (700, BYTE),
-        (65000, UNDEFINED),
-        (65001, 99),
-        (282, ASCII),
-        (34675, SHORT),
-    ],
+    OUTSIDE,
 )
 @pytest.mark.parametrize("pages", [1, 2])
 def test_a_tag_that_leads_nowhere_is_left_out_with_a_warning(
@@ -81,7 +64,7 @@ def test_a_tag_that_leads_nowhere_is_left_out_with_a_warning(
     data = load("x.tif")
     np.testing.assert_array_equal(data.array, PIXELS)
     if number == 330 or (where in ("in the pixels", "at the head") and not pointer and kind != 99):
-        return  # which may be values of their own
+        return  # which may be valid values
     assert [warning for warning in data.warnings if "left out" in warning]
     filtered("x.tif", "y.tif")
     assert number not in tags_of(Path("y.tif").read_bytes())

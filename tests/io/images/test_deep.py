@@ -1,5 +1,6 @@
-"""Pictures beyond Pillow, against tifffile and imagecodecs: 16 and 32 bits in several channels,
-floats, stacks.
+"""Read and write samples beyond Pillow, compared with tifffile and imagecodecs.
+
+16 and 32 bits in several channels, floats, stacks.
 """
 
 from __future__ import annotations
@@ -142,13 +143,13 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def _with_transparent(content: bytes, colour: Any) -> bytes:
-    """A PNG with a tRNS chunk before its samples."""
+    """Insert a tRNS chunk before the samples of a PNG."""
     at = content.index(b"IDAT") - 4
     return content[:at] + _chunk(b"tRNS", colour.astype(">u2").tobytes()) + content[at:]
 
 
 def _animated(content: bytes, *, default_plays: bool) -> bytes:
-    """A PNG of two frames of the same samples, the first of which is the picture itself or not."""
+    """Return a PNG of two equal frames; the first is the still image or not."""
     at, end = content.index(b"IDAT") - 4, content.rindex(b"IEND") - 4
     samples = content[at + 8 : at + 8 + int.from_bytes(content[at : at + 4], "big")]
     head = content[:at] + _chunk(b"acTL", pack(">II", 2, 0))
@@ -475,7 +476,9 @@ class TestStacks:
                 "first of 5 frames",
                 "its pages are slices, which --dims 3 reads as a volume",
             )
-            assert b"ImageJ=" not in data.metadata.exif  # which tells how pages are stored
+            assert (
+                b"ImageJ=" not in data.metadata.exif
+            )  # the description, which is of the stored pages
             assert b"<OME" not in data.metadata.exif
         tifffile.imwrite("t.tif", values[:, None], imagej=True, metadata={"axes": "TCYX"})
         assert load("t.tif").notes == ("first of 5 frames",)

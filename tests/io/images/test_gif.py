@@ -1,4 +1,4 @@
-"""GIF written: as it was where its palette holds the picture, else near it, and told."""
+"""Write GIF: exactly if the palette holds the picture, else approximately and with a warning."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLOURS, ALPHA = (
 
 
 def shown(name: str) -> list[NDArray[np.uint8]]:
-    """Every frame as a reader shows it, RGBA."""
+    """Return every frame as a decoder shows it, in RGBA."""
     made = []
     with Image.open(name) as image:
         for at in range(image.n_frames):
@@ -34,7 +34,7 @@ def shown(name: str) -> list[NDArray[np.uint8]]:
 
 
 def coarse(channels: int, *shape: int) -> NDArray[np.uint8]:
-    """Noise of four levels a colour, and of alpha all or nothing."""
+    """Return noise of four levels per colour, and of alpha 0 or 255."""
     picture = (RNG.integers(0, 4, (*shape, channels)) * 85).astype(np.uint8)
     if channels % 2 == 0:
         picture[..., -1] = (picture[..., -1] > 100) * np.uint8(255)
@@ -66,7 +66,7 @@ def test_a_palette_holds_256_and_what_is_clear_is_one_of_them() -> None:
     picture[..., 0].flat, picture[..., 3] = range(256), 255
     assert save("all.gif", picture, alpha=True).dropped == ()
     np.testing.assert_array_equal(shown("all.gif")[0], picture)
-    picture[0, 0, 3] = 0  # whose colour no pixel needs
+    picture[0, 0, 3] = 0  # the colours of transparent pixels are not needed
     assert save("clear.gif", picture, alpha=True).dropped == ()
     np.testing.assert_array_equal(
         shown("clear.gif")[0][picture[..., 3] == 255], picture[picture[..., 3] == 255]
@@ -141,7 +141,7 @@ def test_a_frame_is_wiped_where_the_next_one_is_clear() -> None:
     frames[1], frames[2, :3] = (
         (9, 9, 9, 255),
         (0, 0, 0, 255),
-    )  # the first and the last are clear throughout
+    )  # the first and the last frame are fully transparent
     save("x.gif", frames, frames=True, alpha=True, metadata=Metadata(timing=Timing((50,) * 4, 0)))
     assert [(frame[..., 3] > 0).sum() for frame in shown("x.gif")] == [0, 36, 18, 0]
 

@@ -1,6 +1,4 @@
-"""Every box of JPEG 2000, and the comments of its codestream, are kept by the output's format or
-told.
-"""
+"""Keep or report every box of JPEG 2000 and the comments of its codestream."""
 
 from __future__ import annotations
 
@@ -38,8 +36,9 @@ def uuid(name: str, content: bytes) -> bytes:
 def jp2(
     *, top: bytes = b"", header: bytes = b"", comment: bytes = b"", colour: bytes = b""
 ) -> bytes:
-    """A JPEG 2000 file with boxes in it: at the top, and in its header. colour: instead of its
-    colour box.
+    """Return a JPEG 2000 file with boxes at the top level and in its header.
+
+    colour: replaces its colour box.
     """
     Image.fromarray(PIXELS).save(held := BytesIO(), "JPEG2000", irreversible=False)
     content = held.getvalue()

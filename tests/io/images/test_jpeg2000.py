@@ -1,7 +1,8 @@
-"""JPEG 2000: samples of every depth as they are stored, palettes, channel definitions, colours.
+"""Read JPEG 2000: samples of every depth, palettes, channel definitions, colours.
 
-Codestreams of other depths are made from Pillow's lossless ones of 8 bits: the depth in SIZ says by
-how much the values are shifted (ISO/IEC 15444-1, G.1), so that what is to be read is exact.
+Codestreams of other depths are made from lossless ones of 8 bits that Pillow writes: the depth in
+SIZ declares by how much the values are shifted (ISO/IEC 15444-1, G.1), so the expected values are
+exact.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""A JPEG keeps the quality of its input: the same quantisation tables, and the subsampling of its
-colours.
-"""
+"""Keep the quantisation tables and the chroma subsampling of a JPEG."""
 
 from __future__ import annotations
 
@@ -26,7 +24,7 @@ def picture(name: str = "in.jpg", mode: str = "RGB", **options: Any) -> None:
 
 
 def facts(name: str) -> tuple[list[list[int]], int]:
-    """The tables by Pillow's reading, and its number of the subsampling: -1 for gray."""
+    """Return the tables as read by Pillow, and its number of the subsampling, -1 for gray."""
     with Image.open(name) as image:
         assert isinstance(image, JpegImagePlugin.JpegImageFile)
         return [list(table) for table in image.quantization.values()], JpegImagePlugin.get_sampling(

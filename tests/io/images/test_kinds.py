@@ -1,6 +1,4 @@
-"""Every kind of block that a format's specification lists arrives in the output, or is told to be
-lost.
-"""
+"""Keep or report every kind of block that a format's specification lists."""
 
 from __future__ import annotations
 
@@ -48,7 +46,7 @@ def filtered(source: Path, target: Path, **options: Any) -> Any:
 
 
 def said(outcome: Any) -> set[str]:
-    """What is kept, and what is told to be lost or left out."""
+    """Return the metadata that is kept, and the messages about what is lost or left out."""
     return {*kinds(outcome.plan.metadata), *outcome.plan.dropped, *outcome.plan.warnings}
 
 
@@ -70,7 +68,9 @@ def test_every_kind_is_kept_or_told(tmp_path: Path, form: str, name: str, target
         assert expected in (tmp_path / f"o.{target}").read_bytes()
         written, planned = load(tmp_path / f"o.{target}").metadata, outcome.plan.metadata
         assert replace(written, density=None) == replace(planned, density=None)
-        assert written.density == pytest.approx(planned.density, abs=0.5)  # a JPEG's dots are whole
+        assert written.density == pytest.approx(
+            planned.density, abs=0.5
+        )  # a JPEG has integer densities
 
 
 def test_a_picture_that_says_nothing_tells_nothing(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_picture_that_says_nothing_tells_nothing(tmp_path: Path) -> None:
 
 
 def described(block: bytes, *, deep: bool = False) -> bytes:
-    """A PNG of 4 x 3 pixels with a chunk before its samples, of 8 or 16 bits."""
+    """Return a PNG of 4 x 3 pixels, 8 or 16 bits, with a chunk before its samples."""
     content = png(block)
     if not deep:
         return content

@@ -1,4 +1,4 @@
-"""What a picture's file says besides its samples arrives in the output's, or is told to be lost."""
+"""Keep or report the metadata of a picture's file."""
 
 from __future__ import annotations
 
@@ -41,14 +41,12 @@ EXIF, GPS = 0x8769, 0x8825
 
 
 def profile(space: bytes) -> bytes:
-    """The head of a profile whose colours are of that space, and nothing behind it: nobody applies
-    it here.
-    """
+    """Return the header of an ICC profile of a colour space, without tags."""
     return struct.pack(">I", 128) + bytes(12) + space + bytes(108)
 
 
 def block(orientation: int = 6, *, thumbnail: bool = True, order: str = "<") -> bytes:
-    """An EXIF block with a model, an EXIF directory (date, sizes) and a thumbnail in directory 1."""
+    """Return an EXIF block with a model, an inner directory (date, sizes) and a thumbnail."""
     small = b"\xff\xd8 the old picture \xff\xd9"
     first, inner, second = 8, 8 + 2 + 3 * 12 + 4, 8 + 2 + 3 * 12 + 4 + 2 + 2 * 12 + 4
     end = second + 2 + 2 * 12 + 4
@@ -77,7 +75,7 @@ def block(orientation: int = 6, *, thumbnail: bool = True, order: str = "<") -> 
 
 
 def picture(path: Path, **options: Any) -> Path:
-    """A picture of 6 x 4 pixels, with what options say; its suffix tells the format."""
+    """Write a picture of 6 x 4 pixels with encoder options; its suffix selects the format."""
     mode = options.pop("mode", "RGB")
     Image.new(mode, (6, 4), 90 if mode == "L" else None).save(path, **options)
     return path
@@ -91,13 +89,13 @@ def texts(**pairs: str) -> PngInfo:
 
 
 def filtered(source: Path, target: Path, **options: Any) -> Any:
-    """What `apply` makes of it, and the outcome."""
+    """Return the output of `apply`, and the outcome."""
     job = from_options(ApplyRequest, str(source), ("box",), str(target), padding="same", **options)
     return run_apply(plan_apply(job))
 
 
 def reopened(path: Path) -> Any:
-    """The picture as Pillow has it, with `tags`, those of its EXIF with its directories."""
+    """Open a picture by Pillow; set `tags` to its EXIF with inner directories."""
     with Image.open(path) as image:
         exif = image.getexif()
         image.tags = {**exif, **{name: exif.get_ifd(name) for name in (EXIF, GPS, 1)}}
@@ -131,7 +129,7 @@ def test_profile_exif_and_xmp_go_from_each_format_to_each(
 
 
 def described(source: str) -> dict[str, Any]:
-    """The options with which Pillow writes EXIF, XMP and, where the format has one, a density."""
+    """Return Pillow's options for EXIF, XMP and, if the format has one, a density."""
     exif = Image.Exif()
     exif[MODEL], exif[ORIENTATION] = "X7", 6
     exif[EXIF], exif[GPS] = {DATE: "2001:02:03 04:05:06"}, {1: "N"}
@@ -167,7 +165,7 @@ def test_a_picture_that_says_nothing_has_nothing_added(tmp_path: Path, suffix: s
     expected = load(given).metadata
     assert kinds(expected) == (
         ["density"] if suffix == "bmp" else []
-    )  # which its header always has
+    )  # its header always has a density
     filtered(given, tmp_path / f"b.{suffix}")
     assert load(tmp_path / f"b.{suffix}").metadata == expected
 
@@ -230,7 +228,7 @@ def test_a_maker_note_is_kept(tmp_path: Path) -> None:
     assert metadata.index(b"offsets into") == content.index(b"offsets into")
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # of Pillow, which the command mutes
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")  # Pillow's, which the command mutes
 @pytest.mark.parametrize(
     "damaged", [b"II*\0", b"II*\0\xff\xff\xff\xff", b"MM", block()[:40], b"\0" * 30]
 )
@@ -311,7 +309,7 @@ def test_what_is_too_long_for_jpeg_is_told() -> None:
     "form", [form for form in all_formats() if form.metadata_limits], ids=lambda form: form.name
 )
 def test_a_format_writes_as_much_as_the_table_says(tmp_path: Path, form: Any) -> None:
-    """The longest of each kind that JPEG takes, and a block of EXIF that is filled to the brim."""
+    """The longest metadata of each kind that a JPEG holds, and an EXIF block of the full size."""
     most = {kind: min(size, 100_000) for kind, size in form.metadata_limits.items()}
     full = Metadata(
         icc=profile(b"RGB ") + bytes(most.get("icc", 0)),
@@ -382,10 +380,10 @@ def test_a_batch_counts_what_is_not_kept(tmp_path: Path) -> None:
 
 
 def test_the_guide_shows_what_each_format_keeps() -> None:
-    rows = [
-        f"| {form.name} | {', '.join(word for kind, word in WORDS.items() if kind in form.metadata_limits)} |"
-        for form in all_formats()
-        if form.metadata_limits
-    ]
+    rows = []
+    for form in all_formats():
+        kept = [word for kind, word in WORDS.items() if kind in form.metadata_limits]
+        if kept:
+            rows.append(f"| {form.name} | {', '.join(kept)} |")
     text = PAGE.read_text(encoding="utf-8").replace(" (its own tags)", "")
     assert "| format | keeps |\n|---|---|\n" + "\n".join(rows) + "\n\n" in text

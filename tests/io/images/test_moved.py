@@ -1,4 +1,4 @@
-"""What a file says of places and densities is true of the output, whose samples lie elsewhere."""
+"""Adjust positions and densities in metadata to the output's samples."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ FOCAL: Tags = {0xA20E: (RATIONAL, [3000, 1]), 0xA20F: (RATIONAL, [2000, 1])}
 
 
 def world(content: bytes, column: int, row: int) -> tuple[float, float]:
-    """Where the centre of a sample lies in the world, by GeoTIFF 1.1, B.6."""
+    """Return the world coordinates of a sample's centre, by GeoTIFF 1.1, B.6."""
     tags = tags_of(content)
     keys = np.frombuffer(tags[34735][1], "<u2").reshape(-1, 4).tolist()
     half = 0.0 if [1025, 0, 1, 2] in keys else 0.5
@@ -140,7 +140,7 @@ def test_statistics_of_the_input_are_not_kept() -> None:
     )
 
 
-# Densities, and places in EXIF and XMP.
+# Densities, and positions in EXIF and XMP.
 
 
 @pytest.mark.parametrize("source", ["tif", "png", "jpg", "bmp"])
@@ -214,7 +214,7 @@ def test_a_place_outside_the_output_is_told() -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_places_and_resolutions_are_those_of_the_upright_picture(orientation: int) -> None:
-    """The subject is the one sample that is not 0."""
+    """The subject is the only sample that is not 0."""
     pixels = np.zeros((12, 10, 1), np.uint8)
     pixels[7, 2] = 255
     inner: Tags = {
@@ -236,7 +236,8 @@ def test_places_and_resolutions_are_those_of_the_upright_picture(orientation: in
 
 def test_xmp_follows() -> None:
     packet = (
-        b'<rdf:Description tiff:XResolution="300/1" tiff:YResolution="300" exif:PixelXDimension="10">'
+        b'<rdf:Description tiff:XResolution="300/1" tiff:YResolution="300"'
+        b' exif:PixelXDimension="10">'
         b"<tiff:ImageLength>12</tiff:ImageLength><exif:SubjectArea><rdf:Seq/></exif:SubjectArea>"
         b'<mwg-rs:Regions rdf:parseType="Resource"><x/></mwg-rs:Regions></rdf:Description>'
     )
@@ -247,7 +248,8 @@ def test_xmp_follows() -> None:
         "XMP regions: it has positions in the input",
     )
     assert load("y.tif").metadata.xmp == (
-        b'<rdf:Description tiff:XResolution="150/1" tiff:YResolution="100/1" exif:PixelXDimension="4">'
+        b'<rdf:Description tiff:XResolution="150/1" tiff:YResolution="100/1"'
+        b' exif:PixelXDimension="4">'
         b"<tiff:ImageLength>4</tiff:ImageLength></rdf:Description>"
     )
     filtered("x.tif", "z.tif", "box", padding="same")

@@ -1,4 +1,4 @@
-"""Netpbm's comments: from file to file, and into formats that hold comments."""
+"""Keep the comments of netpbm files, also in other formats that hold comments."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""PNG as convcli writes it: every sample comes back, by Pillow and by the specification, whatever
-the threads.
-"""
+"""Write PNG in stripes: every sample is read back, for any number of threads."""
 
 from __future__ import annotations
 
@@ -42,7 +40,7 @@ def flat(array: np.ndarray) -> np.ndarray:
 
 
 def chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Every chunk's kind and content; its checksum holds."""
+    """Return the kind and the content of every chunk, and check its checksum."""
     assert content[:8] == b"\x89PNG\r\n\x1a\n"
     at = 8
     while at < len(content):
@@ -56,7 +54,7 @@ def chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def unfiltered(content: bytes, step: int) -> np.ndarray:
-    """The bytes of the samples, row by row and byte by byte as the specification says it."""
+    """Reverse the filters row by row and byte by byte, as the specification defines them."""
     found = list(chunks(content))
     (header,) = [inside for kind, inside in found if kind == b"IHDR"]
     height = struct.unpack(">II", header[:8])[1]
@@ -135,9 +133,7 @@ def test_a_large_picture_is_written_so_and_a_small_one_by_pillow(tmp_path: Path)
 
 
 def test_a_stripe_is_read_before_much_of_the_next_is_made() -> None:
-    """Of a picture of many stripes no more than a few are held, so that its file may be larger than
-    memory.
-    """
+    """Only a few stripes are in memory at a time, so that the file may exceed memory."""
     made: list[int] = []
     taken = png_encode._map_in_order(lambda item: made.append(item) or item, range(100), 2)
     for at, item in enumerate(taken):
@@ -175,7 +171,7 @@ def test_what_pillow_would_say_of_a_picture_is_said_of_a_large_one(tmp_path: Pat
 
 
 def said(path: Path) -> tuple[list[bytes], dict[str, object]]:
-    """The kinds of a file's ancillary chunks, and what Pillow reads of them."""
+    """Return the kinds of a file's ancillary chunks, and what Pillow reads of them."""
     kinds = [
         kind for kind, _ in chunks(path.read_bytes()) if kind not in (b"IHDR", b"IDAT", b"IEND")
     ]
@@ -185,8 +181,9 @@ def said(path: Path) -> tuple[list[bytes], dict[str, object]]:
 
 
 def parts(*, deep: bool, odd: dict[bytes, bytes], spoiled: bytes = b"") -> bytes:
-    """A PNG of one pixel, (7, 8, 9), with other chunks; those whose kind is `spoiled` have a wrong
-    checksum.
+    """Return a PNG of one pixel, (7, 8, 9), with further chunks.
+
+    spoiled: the kinds whose chunks get a wrong checksum.
     """
     content = b"\x89PNG\r\n\x1a\n"
     samples = np.array([7, 8, 9], ">u2" if deep else "u1").tobytes()
@@ -321,7 +318,7 @@ def test_odd_chunks_before_a_cut_are_left_out_too(tmp_path: Path) -> None:
 
 
 def png_of(colour: int, transparent: bytes) -> bytes:
-    """A picture of 3 by 2 samples of 8 bits, and two entries of a palette if it has one."""
+    """Return a picture of 3 x 2 samples of 8 bits; with two palette entries if it has a palette."""
     channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
     content = [(b"IHDR", struct.pack(">IIBBBBB", 3, 2, 8, colour, 0, 0, 0))]
     if colour == 3:

@@ -1,4 +1,4 @@
-"""Descriptions of stacks, of ImageJ, OME and tifffile, are true of the output, or told to be lost."""
+"""Keep descriptions of stacks by ImageJ, OME and tifffile if they describe the output."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Every tag that a TIFF may have, by the lists of its specifications, arrives in the output or is
-told to be lost.
-"""
+"""Keep or report every tag of a TIFF that its specifications list."""
 
 from __future__ import annotations
 

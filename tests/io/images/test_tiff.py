@@ -1,5 +1,6 @@
-"""TIFF of every byte order, compression, predictor, number type and layout, against tifffile and
-the format itself.
+"""Read TIFF of every byte order, compression, predictor, dtype and layout.
+
+Compared with tifffile and the definition of the format.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def without(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def layout_options(layout: str) -> dict[str, Any]:
-    """The photometric interpretation and the extra samples of a layout, as tifffile takes them."""
+    """Return tifffile's options for the photometric interpretation and extra samples."""
     photometric = "rgb" if layout.startswith("rgb") else "minisblack"
     alpha = layout in ("gray-alpha", "rgba")
     extra = BANDS[layout] - (3 if photometric == "rgb" else 1)
@@ -56,9 +57,7 @@ def layout_options(layout: str) -> dict[str, Any]:
 def check_matrix_entry(
     order: str, compression: str | None, predictor: bool, dtype: str, layout: str, how: str
 ) -> None:
-    """Compare what is read of one file with what was written. how: in strips, in tiles, or in
-    planes.
-    """
+    """Compare the samples read from a file with those written; how: strips, tiles or planes."""
     values = samples(dtype, BANDS[layout])
     planar = how == "planes" and values.ndim == 3
     tifffile.imwrite(
@@ -322,9 +321,7 @@ class TestTypes:
 
 
 class TestImagesInOneDirectory:
-    """Stacks of ImageJ above 4 GiB and of tifffile, of one directory for all images, and what is
-    like them.
-    """
+    """ImageJ above 4 GiB and tifffile write one directory for all images of a stack."""
 
     @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
     @pytest.mark.parametrize("colours", [1, 3])
@@ -364,7 +361,8 @@ class TestImagesInOneDirectory:
         [
             "ImageJ=1.54f\nimages=5\nslices=5",
             '{"shape": [5, 40, 33]}',
-            '<OME><Image><Pixels SizeX="33" SizeY="40" SizeZ="5" SizeC="1" SizeT="1"/></Image></OME>',
+            '<OME><Image><Pixels SizeX="33" SizeY="40" SizeZ="5" SizeC="1" SizeT="1"/></Image>'
+            "</OME>",
         ],
     )
     def test_one_that_is_alone_is_told(self, description: str, options: dict[str, Any]) -> None:
@@ -424,7 +422,7 @@ class TestDanglingDirectories:
 
 
 def exif_of(entries: dict[int, tuple[int, Any]], group: int | None = None) -> bytes:
-    """An EXIF block of tags with these types and values, in directory 0 or in that of a group."""
+    """Return an EXIF block of tags with these types and values, in directory 0 or an inner one."""
     directory = ImageFileDirectory_v2(group=group)
     for tag, (kind, value) in entries.items():
         directory.tagtype[tag] = kind
@@ -467,7 +465,7 @@ class TestOddExif:
 
 
 def _append_exif(block: bytes) -> None:
-    """Write x.tif, whose directory has the tags of an EXIF block too."""
+    """Write x.tif with the tags of an EXIF block in its directory."""
     given = ImageFileDirectory_v2(block[:8])
     stream = BytesIO(block)
     stream.seek(8)
@@ -562,9 +560,7 @@ def test_a_compression_that_takes_imagecodecs_is_named_where_tifffile_is_alone()
 @pytest.mark.parametrize("kind", [1, 2, 5, 7, 10, 12, 16, 99])
 @pytest.mark.parametrize("count", [0, 1, 7, 2**32 - 1])
 def test_a_tag_of_another_type_or_count_is_read_or_refused(kind: int, count: int) -> None:
-    """No tag that is read, as bytes, text, fractions or several values, ends the reader in any
-    other way.
-    """
+    """No tag raises any other error, if read as bytes, text, fractions or several values."""
     tifffile.imwrite(
         "x.tif", samples("uint8", 3), photometric="rgb", compression="zlib", resolution=(72, 72)
     )

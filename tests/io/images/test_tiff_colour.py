@@ -1,4 +1,4 @@
-"""TIFFs that are neither gray nor RGB, or have no whole bytes, against the formulas of TIFF 6.0."""
+"""Convert TIFFs that are neither gray nor RGB, compared with the formulas of TIFF 6.0."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.usefixtures("in_tmp")
 
 
 def rational(*values: tuple[int, int]) -> tuple[int, int, list[int], bool]:
-    """Fractions as tifffile takes them for a tag."""
+    """Return fractions in tifffile's form for a tag."""
     return 5, len(values), [number for pair in values for number in pair], True
 
 
 def pack_rows(values: NDArray[np.uint8], bits: int) -> bytes:
-    """Values (H, ...) of so many bits, every row of which begins with a byte of its own."""
+    """Pack values (H, ...) of `bits` bits; every row begins with a byte of its own."""
     each = values.reshape(len(values), -1, 1) >> np.arange(bits)[::-1] & 1
     return np.packbits(each.reshape(len(values), -1).astype(np.uint8), axis=1).tobytes()
 

@@ -49,6 +49,16 @@ class Found:
     copied: int = 0
     """The bytes of memory that a copy of the file takes."""
 
+    left: int = LONGEST
+    """The bytes of metadata that may still be read."""
+
+    def fits(self, size: int, place: range | None = None) -> bool:
+        """Count the bytes of a block; leave it out, and return False, beyond LONGEST in all."""
+        self.left -= size
+        if self.left < 0:
+            self.leave_out("metadata", f"beyond {LONGEST:,} bytes", place)
+        return self.left >= 0
+
     def keep(self, name: str, content: bytes) -> None:
         """Set the field `name`; raise ValueError if it has another content already."""
         if getattr(self, name) not in (b"", content):

@@ -19,7 +19,7 @@ from convcli.io.images.gif_blocks import (
     join_sub_blocks,
     split_sub_blocks,
 )
-from convcli.io.images.metadata.found import LONGEST, UNREADABLE, Found
+from convcli.io.images.metadata.found import UNREADABLE, Found
 
 _PLAIN_TEXT, _COMMENT, _CONTROL, _APPLICATION = 0x01, 0xFE, 0xF9, 0xFF
 _XMP, _ICC = b"\x0bXMP DataXMP", b"\x0bICCRGBG1012"
@@ -42,7 +42,6 @@ def find_metadata(stream: BinaryIO) -> Found:
             found.add_resolution(64, screen[_ASPECT] + 15, None)
         if screen[_BACKGROUND] and screen[_BACKGROUND - 1] & 0x80:
             found.add_stale("background colour")
-    left = LONGEST
     try:
         for block in find_blocks(stream):
             if block.stray:
@@ -54,9 +53,7 @@ def find_metadata(stream: BinaryIO) -> Found:
             if block.kind == EXTENSION and block.end - block.start == _EMPTY:
                 found.edits[range(block.start, block.end)] = b""  # after which Pillow misreads
             elif block.kind == EXTENSION and block.label != _CONTROL:
-                left -= block.end - block.start
-                if left < 0:
-                    found.leave_out("metadata", f"beyond {LONGEST:,} bytes")
+                if not found.fits(block.end - block.start):
                     break
                 _read(found, block, block.read(stream))
     except ValueError:  # the file is cut

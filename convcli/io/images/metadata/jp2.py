@@ -12,7 +12,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, NamedTuple
 
-from convcli.io.images.metadata.found import LONGEST, UNREADABLE, Found
+from convcli.io.images.metadata.found import UNREADABLE, Found
 
 _SIGNATURE = b"\0\0\0\x0cjP  "
 _SOC, _SOT, _COM = 0xFF4F, 0xFF90, 0xFF64
@@ -71,7 +71,6 @@ def find_metadata(stream: BinaryIO) -> Found:
     boxed = stream.read(len(_SIGNATURE)) == _SIGNATURE
     codestreams = [] if boxed else [0]
     densities: dict[bytes, tuple[float, float]] = {}
-    left = LONGEST
     end = 0
     for box in _boxes(stream, 0, size) if boxed else ():
         end = max(end, box.end)
@@ -79,13 +78,11 @@ def find_metadata(stream: BinaryIO) -> Found:
             codestreams.append(box.start)
         if box.kind in _STRUCTURE or box.kind == b"res ":
             continue
-        left -= box.end - box.start
-        if left < 0:
-            found.leave_out("metadata", f"beyond {LONGEST:,} bytes")
+        if not found.fits(box.end - box.start):
             break
         stream.seek(box.start)
         _read_box(found, box.kind, stream.read(box.end - box.start), densities)
-    if boxed and codestreams and end < size and left >= 0:
+    if boxed and codestreams and end < size and found.left >= 0:
         found.leave_out("bytes after the last box", "as they are no box", range(end, size))
     density = densities.get(b"resd") or densities.get(b"resc")
     if density:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from convcli.io.data import Metadata
 from convcli.io.images.jpeg_segments import COMMENT, END_OF_IMAGE, Segment, find_segments
 from convcli.io.images.metadata.exif import exif_resolution, resized
-from convcli.io.images.metadata.found import LONGEST, UNREADABLE, Found
+from convcli.io.images.metadata.found import UNREADABLE, Found
 from convcli.io.images.metadata.photoshop import join_resources
 from convcli.io.images.metadata.upright import whole_ratio
 from convcli.io.images.metadata.xmp import (
@@ -71,7 +71,6 @@ class _Reader:
     def __init__(self) -> None:
         self.found = Found("jpg")
         self.further = False  # whether further pictures follow
-        self._left = LONGEST
         self._handlers: tuple[tuple[int, bytes, Callable[[Segment, bytes], None]], ...] = (
             (COMMENT, b"", lambda _, content: self.found.comments.append(content)),
             (_APP0, _JFIF[:4], self._jfif),
@@ -91,9 +90,7 @@ class _Reader:
     def read(self, segment: Segment, content: bytes) -> None:
         """Read a segment, or leave it out."""
         place = range(segment.start, segment.end)
-        self._left -= len(content)
-        if self._left < 0:
-            self.found.leave_out("metadata", f"beyond {LONGEST:,} bytes", place)
+        if not self.found.fits(len(content), place):
             return
         for marker, prefix, handle in self._handlers:
             if segment.marker == marker and content.startswith(prefix):

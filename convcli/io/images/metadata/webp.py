@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 
 from convcli.io.data import Part
 from convcli.io.images.integrity import CUT
-from convcli.io.images.metadata.found import LONGEST, Found
+from convcli.io.images.metadata.found import Found
 from convcli.io.streams import BufferedPipe, available_bytes
 
 _HEAD = 12  # bytes before the first chunk
@@ -74,15 +74,13 @@ def find_metadata(stream: BinaryIO) -> Found:
     A wrong length of the file is corrected for Pillow.
     """
     found = Found("webp")
-    left, end = LONGEST, _HEAD
+    end = _HEAD
     try:
         for chunk in _find_chunks(stream):
             end = chunk.end
             if chunk.kind in _OF_SAMPLES:
                 continue
-            left -= chunk.end - chunk.start
-            if left < 0:
-                found.leave_out("metadata", f"beyond {LONGEST:,} bytes")
+            if not found.fits(chunk.end - chunk.start):
                 break
             _read(found, chunk, chunk.read(stream))
     except ValueError:  # the file is cut

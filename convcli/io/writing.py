@@ -109,8 +109,8 @@ def save(
 
     format: by default that of the suffix. array: (H, W) or (H, W, C) for an image format, or frames
     (F, H, W, C); .npz stores several arrays by name. request: the fields of WriteRequest. The
-    target of a symbolic link is replaced, not the link. Raises FormatError for an array that the format
-    cannot hold, InputError for an unsupported setting, FileError for a target that exists,
+    target of a symbolic link is replaced, not the link. Raises FormatError for an array that the
+    format cannot hold, InputError for an unsupported setting, FileError for a target that exists,
     OutputError if writing fails; the target is then unchanged.
     """
     name = os.fspath(target)

@@ -230,7 +230,7 @@ class TestLinks:
         record = process(plan.recipe, "01234567", task)
         before = Path("victim.png").read_bytes()
         Path("out/a.png").symlink_to("../victim.png")
-        assert "is a symbolic link or lies behind one" in publish_output(task, record).reason
+        assert "is a symbolic link or reached through one" in publish_output(task, record).reason
         assert Path("victim.png").read_bytes() == before
 
     @pytest.mark.parametrize("suffix", ["", "-wal", "-journal"])

@@ -190,7 +190,7 @@ def check_targets(folder: Path, sources: Sequence[Source], targets: Iterable[str
         path = root / target
         if path.parent not in safe and path.parent.resolve() != path.parent:
             raise FileError(
-                f"{path.parent} is a symbolic link or lies behind one",
+                f"{path.parent} is a symbolic link or reached through one",
                 "expected a folder",
                 "remove it",
             )

@@ -229,7 +229,9 @@ def check_folder_of(task: Task) -> None:
     folder = task.real.parent
     if Path(os.path.realpath(folder)) != folder or task.real.is_symlink():
         raise FileError(
-            f"{task.path} is a symbolic link or lies behind one", "expected a folder", "remove it"
+            f"{task.path} is a symbolic link or reached through one",
+            "expected a folder",
+            "remove it",
         )
 
 
@@ -275,7 +277,7 @@ def _check_kept(plan: ApplyPlan) -> None:
         given = f"{data.name} is named as {target.form.name} and holds {data.format}"
         raise InputError(
             given,
-            "in place expects what the name says",
+            "in place keeps the format of the name",
             "rename it, or write to a folder with --out",
         )
     if data.format == "npz":

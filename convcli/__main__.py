@@ -1,8 +1,7 @@
-"""The `convcli` command, and `python -m convcli`: start the command line, and answer an interrupt
-at any moment.
+"""Start the command line: the `convcli` command, and `python -m convcli`.
 
-What is imported here is little, so that an interrupt while the rest is imported ends as one later
-does.
+This module imports little, so that an interrupt during the other imports is handled like any later
+one: one line on stderr, and exit code 130.
 """
 
 from __future__ import annotations
@@ -19,9 +18,8 @@ _INTERRUPTED = 130
 def run() -> None:
     """Run the command line and exit with its code."""
     handler = signal.getsignal(signal.SIGINT)
-    interruptible = (
-        handler is signal.default_int_handler
-    )  # a background job of a shell ignores interrupts
+    # A background job of a shell ignores interrupts, and continues to.
+    interruptible = handler is signal.default_int_handler
     if interruptible:
         signal.signal(signal.SIGINT, _stop)
     from convcli.cli import main
@@ -34,13 +32,12 @@ def run() -> None:
         _stop(signal.SIGINT, None)
     finally:
         if interruptible:
-            signal.signal(
-                signal.SIGINT, signal.SIG_DFL
-            )  # nothing is left to be stopped but Python itself
+            # Only Python's own shutdown is left to interrupt.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _stop(_: int, __: FrameType | None) -> NoReturn:
-    """Exit at once: nothing has been begun, or everything is over."""
+    """Exit at once: no work has started yet, or all of it has ended."""
     with suppress(OSError):  # stderr may be closed
         os.write(2, b"Error: interrupted\n")
     os._exit(_INTERRUPTED)

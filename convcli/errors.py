@@ -1,19 +1,19 @@
-"""Every way in which convcli refuses or fails.
+"""The exceptions that convcli raises, and helpers for their messages.
 
 ::
 
     ConvError                     exit 1   the work failed
     ├── CheckError                exit 1   a check found a mismatch
     ├── OutputError               exit 1   a result could not be written
-    ├── WorkerError               exit 1   a worker process died at its work
+    ├── WorkerError               exit 1   a worker process died during its work
     ├── BatchError                exit 3   a batch finished, with some inputs failed
     ├── LimitError                exit 4   refused by a limit: memory, pixels
     └── InputError (ValueError)   exit 2   what was given cannot be used
         ├── ShapeError                     sizes that do not fit each other
         │   └── ChannelError               channel counts that differ
-        ├── DtypeError                     a number type that cannot hold or take part
+        ├── DtypeError                     a number type that is not supported here
         │   └── FormatError                an array that a format cannot hold, a ShapeError too
-        ├── KernelError                    a kernel reference that means nothing
+        ├── KernelError                    a kernel reference that is not valid
         └── FileError                      a file that is missing, unreadable or in the way
 
 A message is one line in up to three parts: what was given; what was expected; what to do.
@@ -52,7 +52,7 @@ class OutputError(ConvError):
 
 
 class WorkerError(ConvError):
-    """A worker process died at its work."""
+    """A worker process died during its work."""
 
 
 class BatchError(ConvError):
@@ -62,7 +62,7 @@ class BatchError(ConvError):
 
 
 class LimitError(ConvError):
-    """Refused before the work began, because it would pass a limit."""
+    """Work refused before it starts, because it would exceed a limit."""
 
     exit_code = 4
 
@@ -82,7 +82,7 @@ class ChannelError(ShapeError):
 
 
 class DtypeError(InputError):
-    """A number type that cannot take part, or cannot hold the result."""
+    """A number type that is not supported, or that cannot hold the result."""
 
 
 class FormatError(ShapeError, DtypeError):
@@ -90,7 +90,7 @@ class FormatError(ShapeError, DtypeError):
 
 
 class KernelError(InputError):
-    """A kernel reference that names nothing, or taps that are not numbers."""
+    """A kernel reference that is not valid, or taps that are not numbers."""
 
 
 class FileError(InputError):
@@ -98,7 +98,7 @@ class FileError(InputError):
 
 
 def one_line(*parts: str) -> str:
-    """Join the parts of a message that say something.
+    """Join the parts of a message that are not empty.
 
     >>> one_line("kernel 7x7", "", "use padding same")
     'kernel 7x7; use padding same'
@@ -107,7 +107,7 @@ def one_line(*parts: str) -> str:
 
 
 def brief(error: BaseException) -> str:
-    """Another library's words as a part of a line: its first, and no more than a line of them.
+    """Return the first line of another library's message, cut to 100 characters.
 
     >>> long = brief(ValueError("no magic: " + 999 * "x"))
     >>> long[:13], len(long), brief(KeyError())
@@ -121,7 +121,7 @@ def brief(error: BaseException) -> str:
 
 
 def reason(error: OSError | ValueError) -> str:
-    """Why a place cannot be read or written, in the system's words.
+    """Return the system's reason why a path cannot be read or written.
 
     >>> missing = FileNotFoundError(2, "No such file or directory")
     >>> reason(missing), reason(ValueError("embedded null byte"))
@@ -131,13 +131,15 @@ def reason(error: OSError | ValueError) -> str:
 
 
 def nearest(given: str, known: Iterable[str]) -> str:
-    """Return the known name that a slip of the fingers makes the given one, or "".
+    """Return the known name that the given one is probably a typing error of, or "".
 
-    One slip for every four letters: one left out, put in, exchanged for another or for its
-    neighbour.
+    One error is allowed for every four letters: a letter that is missing, added, replaced, or
+    swapped with the next one.
 
-    >>> nearest(".pgn", [".npy", ".png"]), nearest("gausian", ["box", "gaussian"]), nearest(".jxl", [".jpx"])
-    ('.png', 'gaussian', '')
+    >>> nearest(".pgn", [".npy", ".png"]), nearest("gausian", ["box", "gaussian"])
+    ('.png', 'gaussian')
+    >>> nearest(".jxl", [".jpx"])
+    ''
     """
     for name in difflib.get_close_matches(given, list(known), n=3):
         if _slips(given, name) <= max(len(given.lstrip(".-")) // 4, 1):
@@ -159,7 +161,7 @@ def _slips(one: str, other: str) -> int:
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
-    """Suggest the nearest known name, or nothing when none is near.
+    """Return a suggestion of the nearest known name, or "" if none is near.
 
     >>> did_you_mean("sobl-x", ["sobel-x", "sobel-y", "box"])
     "did you mean 'sobel-x'?"
@@ -171,8 +173,9 @@ def did_you_mean(given: str, known: Iterable[str]) -> str:
 
 
 def is_there(path: Path, check: Callable[[Path], bool] | None = None) -> bool:
-    """Return whether a path exists, or passes a check; a name that the system cannot have names
-    nothing.
+    """Return whether a path exists, or passes a check.
+
+    False for a name that the file system does not allow.
 
     >>> from pathlib import Path
     >>> is_there(Path("x" * 999)), is_there(Path("."), Path.is_dir)
@@ -185,18 +188,18 @@ def is_there(path: Path, check: Callable[[Path], bool] | None = None) -> bool:
 
 
 def nearest_file(path: Path) -> str:
-    """Suggest the path of the file in a missing one's folder whose name is nearest, or nothing."""
+    """Return a suggestion of the file in the same folder with the nearest name, or ""."""
     try:
-        near = nearest(path.name, sorted(beside.name for beside in path.parent.iterdir()))
+        near = nearest(path.name, sorted(entry.name for entry in path.parent.iterdir()))
     except (OSError, ValueError):
         return ""
     return f"did you mean '{path.with_name(near)}'?" if near else ""
 
 
 def printable(text: str) -> str:
-    r"""The text with what would move a terminal's cursor, or hide, written out.
+    r"""Return text with its control characters escaped.
 
-    What a file says is not to be trusted.
+    Text from a file is not trusted: an escape sequence could move the cursor, or hide other text.
 
     >>> printable("größer than \x1b[2J")
     'größer than \\x1b[2J'

@@ -1,23 +1,16 @@
-"""What one run may take: bytes of memory, and pixels of a picture.
+"""Limits of one run: bytes of memory, pixels of a picture, and threads.
 
-What exceeds them is refused in whole numbers, before any memory is allocated.
-
-Standard library only, like the shapes that the numbers come from.
+Whatever exceeds a limit is refused before any memory is allocated. Standard library only.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 
 import os
 import re
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -25,13 +18,13 @@ from convcli.errors import InputError, LimitError
 from convcli.system import core_count, physical_memory
 
 PIXELS = 2**28
-"""Pixels of a picture, where nothing else is asked for: 16384 x 16384."""
+"""Default limit of a picture's pixels: 16384 x 16384."""
 
 SHARE = 2
-"""One part in so many of the machine's memory may be taken, where nothing else is asked for."""
+"""The default memory limit is the machine's memory divided by this."""
 
 UNKNOWN = 4 * 2**30
-"""The machine's bytes of memory, where the system does not tell."""
+"""Assumed bytes of memory if the system does not report them: 4 GiB."""
 
 SMALLER = "use a smaller input, or raise --max-memory"
 LESS_WORK = "use a smaller input, less padding or a larger --stride, or raise --max-memory"
@@ -42,9 +35,9 @@ _SIZE = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,9})?)\s*([KMGT]?)(?:i?B)?", re.IGN
 
 @dataclass(frozen=True)
 class Limits:
-    """The most that one run may take.
+    """The limits of one run.
 
-    memory: bytes, of everything that is held at once.   pixels: width times height of a picture.
+    memory: bytes of everything that is in memory at once. pixels: width times height of a picture.
     """
 
     memory: int
@@ -52,16 +45,16 @@ class Limits:
 
     @classmethod
     def of(cls, memory: int | None = None, pixels: int | None = None) -> Limits:
-        """The limits asked for.
+        """Return the given limits.
 
-        By default half of the machine's memory and 16384 x 16384 pixels.
+        By default, half of the machine's memory and 16384 x 16384 pixels.
         """
         if memory is None:
             memory = machine_memory() // SHARE
         return cls(memory, PIXELS if pixels is None else pixels)
 
     def check_memory(self, what: str, needed: int, remedy: str = SMALLER) -> None:
-        """Raise LimitError where `what` needs more bytes than may be taken.
+        """Raise LimitError if `what` needs more bytes than the limit.
 
         >>> Limits(memory=2**30).check_memory("photo.png", 3 * 2**30)
         Traceback (most recent call last):
@@ -76,7 +69,7 @@ use a smaller input, or raise --max-memory
             )
 
     def check_pixels(self, what: str, width: int, height: int) -> None:
-        """Raise LimitError for a picture of more pixels than may be read."""
+        """Raise LimitError if a picture has more pixels than the limit."""
         if width * height > self.pixels:
             raise LimitError(
                 f"{what} has {width * height:,} pixels ({width} x {height})",
@@ -86,7 +79,7 @@ use a smaller input, or raise --max-memory
 
 
 def parse_size(text: str) -> int:
-    """Read a number of bytes, with a unit of 1024s if there is one.
+    """Read a number of bytes with an optional unit, a power of 1024.
 
     >>> parse_size("500M"), parse_size("2G"), parse_size("1.5GiB"), parse_size("4096")
     (524288000, 2147483648, 1610612736, 4096)
@@ -100,7 +93,7 @@ def parse_size(text: str) -> int:
 
 
 def show_bytes(count: int, *, short: bool = False) -> str:
-    """Write a number of bytes for people: with two decimals, or in short with three digits.
+    """Format a number of bytes: with two decimals, or three digits if `short`.
 
     >>> show_bytes(900), show_bytes(3 * 2**29), show_bytes(10**15)
     ('900 bytes', '1.50 GiB', '909.49 TiB')
@@ -117,12 +110,12 @@ def show_bytes(count: int, *, short: bool = False) -> str:
 
 @cache
 def machine_memory() -> int:
-    """Bytes of memory for this process: the machine's, or its control group's if that is less."""
+    """Return the bytes of memory of the machine, or of the control group if that is less."""
     return min((physical_memory() or UNKNOWN, *group_limits(Path("/"))))
 
 
 def group_limits(root: Path) -> Iterator[int]:
-    """Yield the memory limits of this process's control group and of those around it.
+    """Yield the memory limits of this process's control group and of its parents.
 
     root: the folder where `proc` and `sys` are mounted.
 
@@ -155,9 +148,9 @@ _count: int | None = None
 
 
 def threads() -> int:
-    """How many threads share the work.
+    """Return the number of threads that share the work.
 
-    As `set_threads` says, else CONVCLI_THREADS, else one for each core of this process.
+    The count from `set_threads`, else from CONVCLI_THREADS, else one per core of this process.
     """
     if _count is not None:
         return _count
@@ -168,8 +161,9 @@ def threads() -> int:
 
 
 def startable_threads(count: int) -> int:
-    """Return how many of `count` threads the system lets start now; with 1, the caller does the
-    work itself.
+    """Return how many of `count` threads the system can start now, at least 1.
+
+    With 1, the caller does the work itself.
 
     >>> startable_threads(1)
     1
@@ -190,11 +184,11 @@ def startable_threads(count: int) -> int:
 
 
 def set_threads(count: int | None) -> None:
-    """Share work over `count` threads from now on; None goes back to the environment's choice."""
+    """Set the number of threads; None restores the environment's."""
     global _count
     _count = None if count is None else max(count, 1)
 
 
 SLACK = 2**23
-"""Bytes for what is small: the threads' stacks, the blocks that they convert and compress, and the
-pages that a map touches around its own."""
+"""Bytes (8 MiB) added to every estimate for small allocations: the threads' stacks, the blocks that
+they convert and compress, and partly used pages of mapped files."""

@@ -1,4 +1,4 @@
-"""The words that options take: as types for the code, and as tuples for the command line."""
+"""The values of options: as types for the code, and as tuples for the command line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Unit = Literal["macs", "flops"]
 Versus = Literal["dense", "separable"]
 
 Frames = Literal["first", "all"] | int
-"""Which frames of a picture that has several: the first, all, or the one of a number, from 0."""
+"""Which frames of a picture that has several: the first, all, or one by its number from 0."""
 
 OPS: tuple[str, ...] = get_args(Op)
 PADDINGS: tuple[str, ...] = get_args(PaddingName)
@@ -34,15 +34,14 @@ DTYPES = (
     *("float16", "float32", "float64"),
 )
 MEASURED = ("float32", "float64", "uint8", "uint16", "int16")
-"""What a measurement fills its input with, and writes."""
+"""Number types that `bench` can measure."""
 
 PRODUCT_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
-"""Where the libraries that numpy multiplies matrices with look for how many threads to start, as
-numpy loads."""
+"""Environment variables that set the threads of numpy's matrix products; read when numpy loads."""
 
 
 def itemsize(dtype: str) -> int:
-    """Return the bytes of one value of a number type, from its name.
+    """Return the bytes of one value of a number type.
 
     >>> itemsize("uint8"), itemsize("float64"), itemsize("bfloat16"), itemsize("bool")
     (1, 8, 2, 1)

@@ -8,8 +8,7 @@ A package names them in its pyproject.toml::
     [project.entry-points."convcli.kernels"]
     cross = "their_package:CROSS"    # a convcli.kernels.KernelFamily
 
-They are looked for once per process, the first time that a name is none of convcli's own, or that
-all are listed.
+They are looked up once per process: when a name is not one of convcli's own, or all are listed.
 """
 
 from __future__ import annotations
@@ -25,9 +24,8 @@ if TYPE_CHECKING:
 
 Plugin = TypeVar("Plugin")
 
-_logger = logging.getLogger(
-    "convcli"
-)  # without a handler, Python writes a warning to stderr as one line
+# Without a handler, Python writes a warning to stderr as one line.
+_logger = logging.getLogger("convcli")
 
 
 def load_plugins(
@@ -38,18 +36,18 @@ def load_plugins(
 ) -> list[tuple[str, Plugin]]:
     """Load the objects that installed packages register in a group of entry points.
 
-    Returns those of type `wanted`, with the names of their packages. names_of: the names of an
-    object, each of which is given once; `reserved` ones are convcli's own. An object that cannot be
-    loaded, is of another type, or has a name that is taken, is left out, with one warning that
-    names its package.
+    Returns pairs of a package's name and an object of type `wanted`. An object that cannot be
+    loaded, is of another type, or has a name in use, is left out, with one warning that names its
+    package.
+
+    names_of: returns the names of an object, which must be unique. reserved: convcli's own names.
     """
     from importlib.metadata import entry_points  # here, as it takes 20 ms to import
 
     found: list[tuple[str, Plugin]] = []
     owners = dict.fromkeys(reserved, "convcli")
-    for point in sorted(
-        set(entry_points(group=group)), key=lambda point: (point.name, point.value)
-    ):
+    points = set(entry_points(group=group))
+    for point in sorted(points, key=lambda point: (point.name, point.value)):
         package = point.dist.name if point.dist else point.value
         try:
             plugin = _load(point, wanted)
@@ -57,8 +55,9 @@ def load_plugins(
             if taken := [name for name in names if name in owners]:
                 raise ValueError(f"{taken[0]} is taken by {owners[taken[0]]}")
         except Exception as error:  # a package may raise anything while it is imported
-            told = f"package {package}: entry point '{point.name}' of {group} is left out; {brief(error)}"
-            _logger.warning("warning: %s", printable(told))
+            left_out = f"entry point '{point.name}' of {group} is left out"
+            message = f"package {package}: {left_out}; {brief(error)}"
+            _logger.warning("warning: %s", printable(message))
             continue
         owners |= dict.fromkeys(names, package)
         found.append((package, plugin))

@@ -1,4 +1,4 @@
-"""How far a long computation has come, as it reports it to whoever shows it."""
+"""Progress of a long computation, reported through a callback."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 Progress: TypeAlias = Callable[[float], None]
-"""Called with the share of the work that is done, from 0 to 1."""
+"""A function that is called with the completed share of the work, from 0 to 1."""
 
 
 def silent(share: float) -> None:
-    """Show nothing."""
+    """Ignore the progress."""
 
 
 def steps(progress: Progress, total: int) -> Iterator[Progress]:
-    """Yield what each of `total` equal steps reports its own progress to.
+    """Yield a callback for each of `total` equal steps, which reports to `progress`.
 
     >>> first, second = steps(print, 2)
     >>> first(1.0), second(0.5)

@@ -1,8 +1,6 @@
-"""What systems differ in: each call that only some of them have, and what is done where it is
-missing.
+"""Calls that only some operating systems have, each with a substitute for the others.
 
-Standard library only. Whether a call exists is looked up when it is made, so that a test can take
-it away.
+Standard library only. A call is looked up each time that it is made, so that a test can remove it.
 """
 
 from __future__ import annotations
@@ -20,11 +18,10 @@ from typing import Any, BinaryIO
 STOP_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)
 )
-"""Signals that ask a program to end: from `kill`, a terminal that closes, and Windows' Ctrl-Break.
-"""
+"""Signals that request a program's exit: `kill`, a closed terminal, Windows' Ctrl-Break."""
 
 _SIGNALLED = 128
-"""A shell's exit code of a program that a signal ended is this and the signal's number."""
+"""Added to a signal's number, the exit code of a program that the signal ended (as in bash)."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -32,11 +29,13 @@ _RESERVED = frozenset(
     {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"}
     | {f"{device}{number}" for device in ("COM", "LPT") for number in "123456789¹²³"}
 )
-"""Names of Windows' devices, with any suffix. Source: Microsoft, "Naming Files, Paths, and
-Namespaces".
+"""Names of Windows' devices, with any suffix.
+
+Source: Microsoft, "Naming Files, Paths, and Namespaces".
 """
 
 _FORBIDDEN = frozenset('<>:"|?*\\/')
+"""Characters that Windows does not allow in a name. Same source."""
 
 
 def exit_code(number: int) -> int:
@@ -49,7 +48,7 @@ def exit_code(number: int) -> int:
 
 
 def signal_name(number: int) -> str:
-    """Return the name of a signal; a number for one that Python has no name for.
+    """Return the name of a signal, or its number if Python has no name for it.
 
     >>> signal_name(9), signal_name(99)
     ('SIGKILL', 'signal 99')
@@ -68,7 +67,7 @@ def core_count() -> int:
 
 
 def physical_memory() -> int | None:
-    """Return the machine's bytes of memory, None where the system does not tell."""
+    """Return the machine's bytes of memory, or None if the system does not report them."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, OSError, ValueError):  # no sysconf, or none of these names
@@ -76,32 +75,31 @@ def physical_memory() -> int | None:
 
 
 def own_session() -> dict[str, Any]:
-    """Return the options of `subprocess.Popen` for a process that no interrupt at the terminal
-    reaches.
-    """
+    """Return options of `subprocess.Popen` for a process that Ctrl-C does not interrupt."""
     if hasattr(subprocess, "CREATE_NEW_PROCESS_GROUP"):
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}
 
 
 def end_with_parent(parent: int) -> None:
-    """Have Linux kill this process when its parent exits; other systems only close the pipe between
-    them.
+    """Request that Linux kills this process when its parent exits.
 
-    A call that holds the interpreter's lock does not notice a closed pipe.
+    On other systems the only sign is the closed pipe to the parent, which a call that holds the
+    interpreter's lock does not notice.
 
-    Source: Linux man-pages, PR_SET_PDEATHSIG(2const); the signal comes when the thread that started
-    the process ends.
+    Source: Linux man-pages, PR_SET_PDEATHSIG(2const). Linux sends the signal when the thread that
+    started the process ends.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it had exited before that
+        if os.getppid() != parent:  # it exited before the request
             os._exit(0)
 
 
 def anonymous_memory(size: int) -> mmap.mmap:
-    """Return fresh pages of memory, large ones where the system has them. Raises OSError if it has
-    none left.
+    """Return fresh pages of memory, large ones if the system has them.
+
+    Raises OSError if the system has no memory left.
     """
     if hasattr(mmap, "MAP_ANONYMOUS"):
         memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -117,7 +115,7 @@ def drop_pages(memory: mmap.mmap) -> None:
 
 
 def _advise(memory: mmap.mmap, advice: str) -> None:
-    """Give the system advice on pages; one that does not know it goes on without."""
+    """Advise the system on the use of pages, if it supports this advice."""
     number = getattr(mmap, advice, None)
     if number is not None and hasattr(memory, "madvise"):
         try:
@@ -127,9 +125,9 @@ def _advise(memory: mmap.mmap, advice: str) -> None:
 
 
 def allocate(stream: BinaryIO, start: int, size: int) -> None:
-    """Make room for `size` bytes of a file from `start` on. Raises OSError if the disk has none.
+    """Reserve disk space for `size` bytes of a file from `start` on.
 
-    A system without such a call only makes the file as long.
+    Without posix_fallocate, only extend the file. Raises OSError if the disk is full.
     """
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(stream.fileno(), start, size)
@@ -138,15 +136,17 @@ def allocate(stream: BinaryIO, start: int, size: int) -> None:
 
 
 def renames_open_files() -> bool:
-    """Return whether a file can be renamed, replaced and removed while it is open or mapped; on
-    Windows it cannot.
+    """Return whether an open or mapped file can be renamed, replaced and removed.
+
+    On Windows it cannot.
     """
     return os.name == "posix"
 
 
 def keep_owner(path: Path, status: os.stat_result) -> bool:
-    """Give a file the owner and the group of another, as far as this user may. Returns whether it
-    has the group.
+    """Set a file's owner and group to those in `status`, as far as this user may.
+
+    Returns whether the file now has the group.
     """
     own = path.stat()
     if (own.st_uid, own.st_gid) == (status.st_uid, status.st_gid) or not hasattr(os, "chown"):
@@ -161,8 +161,9 @@ def keep_owner(path: Path, status: os.stat_result) -> bool:
 
 
 def is_hidden(entry: os.DirEntry[str]) -> bool:
-    """Return whether file managers hide an entry: by its name, or by its attributes on Windows and
-    macOS.
+    """Return whether file managers hide an entry.
+
+    By its name, or by its attributes on Windows and macOS.
     """
     if entry.name.startswith("."):
         return True
@@ -176,9 +177,9 @@ def is_hidden(entry: os.DirEntry[str]) -> bool:
 
 
 def reserved_part(path: PurePath) -> str:
-    """Return the first part of a relative path that this system does not take as a name, or "".
+    """Return the first part of a relative path that this system does not allow as a name, or "".
 
-    Windows takes a device's name for the device, and cuts dots and blanks at the end.
+    Windows opens the device for a device's name, and removes dots and blanks at the end.
     """
     if os.name != "nt":
         return ""
@@ -186,10 +187,12 @@ def reserved_part(path: PurePath) -> str:
 
 
 def _is_reserved(name: str) -> bool:
-    """Return whether Windows does not take a name.
+    """Return whether Windows does not allow a name.
 
-    >>> [_is_reserved(name) for name in ("nul.tar.gz", "Com1", "a:b.png", "end.", "console.png", "a b.png")]
-    [True, True, True, True, False, False]
+    >>> [_is_reserved(name) for name in ("nul.tar.gz", "Com1", "a:b.png", "end.")]
+    [True, True, True, True]
+    >>> [_is_reserved(name) for name in ("console.png", "a b.png")]
+    [False, False]
     """
     stem = name.split(".")[0].rstrip(" ").upper()
     return (

@@ -2,8 +2,8 @@
 
 photo.png    (256, 384, 3) uint8   a lake at dusk: gradients, edges, texture and a little grain
 digit.png    (28, 28) uint8        a handwritten three, light on dark
-logo.png     (96, 96, 4) uint8     the binomial kernel (1 2 1) x (1 2 1) as nine tiles, its weights as their alpha
-signal.csv   (512,) text           a sine, a step and noise, one number a line
+logo.png     (96, 96, 4) uint8     nine tiles, whose alpha is the binomial kernel (1 2 1) x (1 2 1)
+signal.csv   (512,) text           a sine, a step and noise, one number per line
 volume.npy   (24, 24, 24) float32  a ball inside a shell, and a smaller ball outside it
 
 Everything is computed from fixed seeds by numpy; Pillow only writes the files, so no version of it
@@ -32,9 +32,7 @@ def smoothstep(low: float, high: float, value: ArrayLike) -> Array:
 
 
 def value_noise(rng: Generator, shape: Sequence[int], cells: Sequence[int]) -> Array:
-    """Interpolate a random lattice of `cells` cells smoothly to `shape`; values in 0..1, any number
-    of axes.
-    """
+    """Interpolate a random lattice of `cells` cells smoothly to `shape`; values in 0..1."""
     field = rng.random([count + 1 for count in cells])
     for axis, (size, count) in enumerate(zip(shape, cells, strict=True)):
         place = np.arange(size) * count / size
@@ -56,14 +54,12 @@ def fractal(rng: Generator, shape: Sequence[int], cells: Sequence[int], octaves:
 
 
 def paint(canvas: Array, colour: ArrayLike, cover: Array) -> None:
-    """Lay a colour, or an image of colours, over the canvas (H, W, 3) where cover (H, W) says, in
-    place.
-    """
+    """Paint a colour or an image over the canvas (H, W, 3), in place, with opacity cover (H, W)."""
     canvas += (np.asarray(colour) - canvas) * cover[..., None]
 
 
 def ramp(stops: Sequence[tuple[float, tuple[float, float, float]]], value: Array) -> Array:
-    """Detected values up in a colour ramp: (...) to (..., 3)."""
+    """Look values up in a colour ramp: (...) to (..., 3)."""
     places, colours = zip(*stops, strict=True)
     return np.stack(
         [np.interp(value, places, channel) for channel in zip(*colours, strict=True)], axis=-1
@@ -89,9 +85,7 @@ SKY = (
 
 
 def photo() -> NDArray[np.uint8]:
-    """Paint the scene at twice its size from back to front, then halve it, which smooths every
-    edge.
-    """
+    """Paint the scene at twice its size from back to front, then halve it for smooth edges."""
     rng = default_rng(1957)
     v, u = np.mgrid[0:512, 0:768] / 512.0
     canvas = sky(rng, u, v)
@@ -105,7 +99,7 @@ def photo() -> NDArray[np.uint8]:
 
 
 def sky(rng: Generator, u: Array, v: Array) -> Array:
-    """Dusk, streaks of cloud lit from below, and the sun with its glow."""
+    """Return the sky at dusk: streaks of cloud lit from below, and the sun with its glow."""
     canvas = ramp(SKY, v)
     far = np.hypot(u - SUN[0], v - SUN[1])
     clouds = smoothstep(0.46, 0.74, fractal(rng, u.shape, (11, 3), 5)) * smoothstep(0.60, 0.30, v)
@@ -117,7 +111,7 @@ def sky(rng: Generator, u: Array, v: Array) -> Array:
 
 
 def hills(canvas: Array, rng: Generator, u: Array, v: Array, near: float) -> None:
-    """One range of hills; near = 0 is the farthest and haziest, 1 the closest and darkest."""
+    """Paint one range of hills; near = 0 is the farthest and haziest, 1 the closest and darkest."""
     ridge = SHORE - 0.02 - (0.40 - 0.30 * near) * fractal(rng, u.shape[1:], (4,), 7) ** 1.2
     depth = v - ridge
     relief = fractal(rng, u.shape, (20, 24), 6)
@@ -133,9 +127,7 @@ def hills(canvas: Array, rng: Generator, u: Array, v: Array, near: float) -> Non
 
 
 def lake(canvas: Array, rng: Generator, u: Array, v: Array) -> None:
-    """Mirror what stands above the shore, shaken by ripples that widen towards the eye, with
-    glitter under the sun.
-    """
+    """Mirror the picture above the shore, with ripples that widen downwards and a glitter."""
     height, width = u.shape
     shore = int(SHORE * height)
     below = v[shore:] - SHORE
@@ -155,7 +147,7 @@ def lake(canvas: Array, rng: Generator, u: Array, v: Array) -> None:
 
 
 def bank(canvas: Array, rng: Generator, u: Array, v: Array) -> None:
-    """The near bank with its grass, and conifers on it."""
+    """Paint the near bank with its grass and conifers."""
     blades = 0.035 * fractal(rng, u.shape[1:], (130,), 2)
     ground = (
         0.985 - 0.16 * smoothstep(0.62, -0.1, u[0]) - 0.10 * smoothstep(1.10, 1.55, u[0]) - blades
@@ -177,9 +169,7 @@ def bank(canvas: Array, rng: Generator, u: Array, v: Array) -> None:
 
 
 def conifer(rng: Generator, across: Array, down: Array, tall: float) -> Array:
-    """Cover of a conifer: down runs from 0 at the tip to 1 at the foot; tiers of drooping, ragged
-    branches.
-    """
+    """Return the cover of a conifer; `down` is 0 at the tip and 1 at the foot."""
     tiers = 9.0 + 12.0 * tall
     ragged = 0.30 * (fractal(rng, across.shape, (70, 50), 2) - 0.5)
     droop = down - 0.35 * np.abs(across) / tall
@@ -193,11 +183,10 @@ def conifer(rng: Generator, across: Array, down: Array, tall: float) -> Array:
 
 
 def digit() -> NDArray[np.uint8]:
-    """A three: a pen drawn along a smooth curve, pressing harder in its middle, its edge one pixel
-    soft.
-    """
-    knots = np.array([(7.6, 8.2), (10.2, 5.2), (15.4, 4.6), (18.4, 7.6), (16.8, 11.4), (12.6, 13.2),
-                      (17.4, 14.2), (20.0, 18.0), (17.6, 22.2), (12.0, 23.4), (7.4, 20.8)])  # fmt: skip
+    """Draw a three with a pen along a smooth curve, thicker in its middle, with a soft edge."""
+    x = (7.6, 10.2, 15.4, 18.4, 16.8, 12.6, 17.4, 20.0, 17.6, 12.0, 7.4)
+    y = (8.2, 5.2, 4.6, 7.6, 11.4, 13.2, 14.2, 18.0, 22.2, 23.4, 20.8)
+    knots = np.column_stack([x, y])
     pen = through(knots, 40)
     pressure = 1.05 + 0.55 * np.sin(np.linspace(0.2, np.pi - 0.2, len(pen)))
     row, column = np.mgrid[0:28, 0:28]
@@ -206,7 +195,7 @@ def digit() -> NDArray[np.uint8]:
 
 
 def through(knots: Array, steps: int) -> Array:
-    """Sample the Catmull-Rom spline through the knots (P, 2), steps points a span."""
+    """Sample the Catmull-Rom spline through the knots (P, 2), with `steps` points per span."""
     ends = np.concatenate([knots[:1], knots, knots[-1:]])
     a, b, c, d = (ends[k : len(ends) - 3 + k, None] for k in range(4))
     t = (np.arange(steps) / steps)[:, None]
@@ -215,9 +204,7 @@ def through(knots: Array, steps: int) -> Array:
 
 
 def logo() -> NDArray[np.uint8]:
-    """Nine rounded tiles on nothing. Clear pixels hide a loud green, which only a filter blind to
-    alpha lets out.
-    """
+    """Draw nine rounded tiles. Clear pixels are bright green, so that a filter must use alpha."""
     v, u = (np.mgrid[0:96, 0:96] + 0.5) / 32.0
     corner = np.maximum(np.abs(np.stack([u, v]) % 1.0 - 0.5) - 0.24, 0.0)
     tile = smoothstep(0.19, 0.15, np.hypot(*corner))
@@ -232,14 +219,14 @@ def logo() -> NDArray[np.uint8]:
 
 
 def signal() -> Array:
-    """512 samples: a sine of period 128, a step of 1.5 at sample 320, and noise of deviation 0.2."""
+    """Return 512 samples: a sine of period 128, a step of 1.5 at 320, noise of deviation 0.2."""
     n = np.arange(512)
     noise = default_rng(7).normal(0.0, 0.2, n.size)
     return np.asarray(np.sin(2.0 * np.pi * n / 128.0) + 1.5 * (n >= 320) + noise)
 
 
 def volume() -> NDArray[np.float32]:
-    """A soft ball inside a soft shell, and a fainter, smaller ball outside it."""
+    """Return a soft ball inside a soft shell, and a fainter, smaller ball outside it."""
     z, y, x = np.mgrid[0:24, 0:24, 0:24]
 
     def distance(*centre: float) -> Array:

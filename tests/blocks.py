@@ -1,6 +1,4 @@
-"""The kinds of blocks that the specifications of PNG, JPEG, GIF and WebP list, with an example of
-each.
-"""
+"""Blocks that the specifications of PNG, JPEG, GIF and WebP define, with an example of each."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ IPTC = b"\x1c\x02\x78\0\5a cat"
 
 
 def resource(number: int, content: bytes) -> bytes:
-    """An image resource of Photoshop, without a name."""
+    """Return an image resource of Photoshop, without a name."""
     return (
         struct.pack(">4sHHI", b"8BIM", number, 0, len(content)) + content + bytes(len(content) % 2)
     )
@@ -42,7 +40,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def raw_profile(kind: bytes, content: bytes) -> bytes:
-    """A chunk of text as ImageMagick writes a profile."""
+    """Return a text chunk with a profile, as ImageMagick writes it."""
     text = b"\n%b\n%8d\n%b\n" % (kind, len(content), content.hex().encode())
     return chunk(b"zTXt", b"Raw profile type " + kind + b"\0\0" + zlib.compress(text))
 
@@ -145,7 +143,7 @@ PNG: dict[str, tuple[bytes, str, bytes]] = {
 
 
 def png(block: bytes) -> bytes:
-    """A PNG of 4 x 3 pixels with a chunk before its samples."""
+    """Return a PNG of 4 x 3 pixels with a chunk before its samples."""
     samples = zlib.compress(b"".join(b"\0" + bytes(range(row, row + 12)) for row in range(3)))
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", 4, 3, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + head + block + chunk(b"IDAT", samples) + chunk(b"IEND", b"")
@@ -226,7 +224,7 @@ JPG: dict[str, tuple[bytes, str, bytes]] = {
 
 
 def jpg(block: bytes) -> bytes:
-    """A JPEG of 4 x 3 pixels with segments behind its first marker."""
+    """Return a JPEG of 4 x 3 pixels with segments after its first marker."""
     Image.fromarray(np.arange(36, dtype=np.uint8).reshape(3, 4, 3)).save(
         stream := io.BytesIO(), "JPEG"
     )
@@ -277,7 +275,7 @@ GIF: dict[str, tuple[bytes, str, bytes]] = {
 
 
 def gif(block: bytes) -> bytes:
-    """A GIF of 4 x 3 pixels with extensions before its frame."""
+    """Return a GIF of 4 x 3 pixels with extensions before its frame."""
     screen = {b"aspect": b"\x81\0\x11", b"background": b"\x81\2\0"}.get(block, b"\x81\0\0")
     palette = b"\1\2\3\4\5\6\7\7\7\x09\0\1"
     frame = b",\0\0\0\0\4\0\3\0\0" + b"\2\5" + b"\x84\x8f\xa9\xcb\x05" + b"\0"
@@ -309,7 +307,7 @@ WEBP: dict[str, tuple[bytes, str, bytes]] = {
 
 
 def webp(block: bytes) -> bytes:
-    """A WebP of 4 x 3 pixels with a chunk before or behind its samples."""
+    """Return a WebP of 4 x 3 pixels with a chunk before or after its samples."""
     pixels = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
     Image.fromarray(pixels).save(stream := io.BytesIO(), "WEBP", lossless=True)
     samples = stream.getvalue()[12:]

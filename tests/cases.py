@@ -1,5 +1,4 @@
-"""Hypothesis strategies for convolutions: shapes that fit, options for them, and arrays of every
-kind.
+"""Hypothesis strategies for convolutions: shapes that fit, options, and arrays of every kind.
 
 Values are small whole numbers unless a test asks otherwise, so that every sum is exact and results
 compare with ==.
@@ -25,7 +24,7 @@ in milliseconds.
 
 
 def examples(most: int) -> settings:
-    """The same examples on every run, however long one takes."""
+    """Use the same examples on every run, without a deadline."""
     return settings(max_examples=most, deadline=None, derandomize=True, database=None)
 
 
@@ -59,9 +58,7 @@ class Geometry:
 
     @property
     def unused(self) -> tuple[int, ...]:
-        """Samples at the end of each padded axis that no window reaches: the transpose's
-        output_padding.
-        """
+        """Unused samples at each padded axis's end, which are the transpose's output_padding."""
         return tuple(
             (n + lo + hi - d * (k - 1) - 1) % s
             for n, k, s, d, (lo, hi) in zip(
@@ -71,13 +68,13 @@ class Geometry:
 
     @property
     def given(self) -> dict[str, Any]:
-        """The options as convcli takes them."""
+        """The options for convcli."""
         shared = {"stride": self.stride, "dilation": self.dilation, "padding": self.padding}
         return {**shared, "boundary": self.boundary, "cval": self.cval}
 
     @property
     def literal(self) -> dict[str, Any]:
-        """The same for the reference, the padding spelled out."""
+        """The options for the reference, with the padding as numbers."""
         shared = {"stride": self.stride, "dilation": self.dilation, "pads": self.pads}
         return {**shared, "boundary": self.boundary, "cval": self.cval}
 
@@ -86,9 +83,7 @@ class Geometry:
 def geometries(
     draw: st.DrawFn, dims: st.SearchStrategy[int] | None = None, boundaries: Any = BOUNDARIES
 ) -> Geometry:
-    """Any number of axes from 1 to 4; kernels odd and even, up to the whole padded input; padding
-    past its size.
-    """
+    """Draw 1 to 4 axes, with odd and even kernels up to the padded input, and large padding."""
     count = draw(st.integers(1, 4) if dims is None else dims)
     most, widest = MOST[count]
     spatial = tuple(draw(st.integers(1, most)) for _ in range(count))
@@ -113,7 +108,7 @@ def geometries(
 
 
 def _room(n: int, dilation: int, padding: Any) -> int:
-    """The most taps that fit an axis."""
+    """Return the most taps that fit an axis."""
     if isinstance(padding, str) and padding != "valid":
         return 99
     padded = n if padding == "valid" else n + sum(padding)
@@ -122,7 +117,7 @@ def _room(n: int, dilation: int, padding: Any) -> int:
 
 @st.composite
 def arrays(draw: st.DrawFn, shape: tuple[int, ...], dtypes: tuple[str, ...] = DTYPES) -> Any:
-    """Small whole numbers of some dtype, in some memory order, read-only now and then."""
+    """Draw small whole numbers of some dtype, in some memory order, sometimes read-only."""
     dtype = np.dtype(draw(st.sampled_from(dtypes)))
     rng = np.random.default_rng(draw(st.integers(0, 1 << 16)))
     values = rng.integers(
@@ -139,12 +134,12 @@ def fortran(values: Any) -> Any:
 
 
 def backwards(values: Any) -> Any:
-    """The same values behind negative strides."""
+    """Return the same values in an array with negative strides."""
     return np.flip(np.flip(values).copy())
 
 
 def every_other(values: Any) -> Any:
-    """The same values with gaps between them."""
+    """Return the same values in an array with gaps in memory."""
     wide = np.full(tuple(2 * n for n in values.shape), 77).astype(values.dtype)
     view = wide[tuple(slice(None, None, 2) for _ in values.shape)]
     view[...] = values
@@ -152,7 +147,7 @@ def every_other(values: Any) -> Any:
 
 
 def unaligned(values: Any) -> Any:
-    """The same values one byte off their natural place in memory."""
+    """Return the same values in an array that is one byte off its alignment."""
     raw = np.zeros(values.nbytes + 1, np.uint8)
     view = raw[1:].view(values.dtype).reshape(values.shape)
     view[...] = values
@@ -177,7 +172,7 @@ class LayerCase:
 def layers(
     draw: st.DrawFn, dtypes: tuple[str, ...] = DTYPES, boundaries: Any = BOUNDARIES
 ) -> LayerCase:
-    """One to three spatial axes, one to three groups (depthwise among them), a bias or none."""
+    """Draw one to three spatial axes, one to three groups (or depthwise), a bias or none."""
     geometry = draw(geometries(st.integers(1, 3), boundaries))
     groups, depth, share = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 2))
     x = draw(arrays((draw(st.integers(1, 2)), *geometry.spatial, groups * depth), dtypes))
@@ -187,5 +182,5 @@ def layers(
 
 
 def first(array: Any) -> Any:
-    """The same array with its channels, or its kernels', before the spatial axes."""
+    """Return the same array with its channels, or its kernels', before the spatial axes."""
     return np.moveaxis(array, -1, 1)

@@ -1,4 +1,4 @@
-"""The command line, called as a person calls it."""
+"""Run the command line in this process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STYLES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def run(*words: str, code: int = 0, stdin: bytes | None = None) -> Result:
-    """What ``convcli WORDS`` answers; fails where it ends with another code than was said."""
+    """Return the output of ``convcli WORDS``; fail if its exit code is not the expected one."""
     result = CliRunner().invoke(main, list(words), input=stdin)
     assert result.exit_code == code, result.stderr
     return result
@@ -27,9 +27,7 @@ def run(*words: str, code: int = 0, stdin: bytes | None = None) -> Result:
 def on_terminal(
     *words: str, columns: int = 80, code: int | None = 0, **environment: str
 ) -> list[str]:
-    """The lines of stdout and stderr of ``convcli WORDS`` on a pseudo-terminal of this width, with
-    their styles.
-    """
+    """Return the lines and styles that ``convcli WORDS`` writes to a terminal of this width."""
     import fcntl
     import pty
     import termios
@@ -56,7 +54,7 @@ def on_terminal(
 
 
 def plain(lines: list[str]) -> list[str]:
-    """The lines without their styles."""
+    """Return the lines without their styles."""
     return [STYLES.sub("", line) for line in lines]
 
 

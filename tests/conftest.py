@@ -1,4 +1,4 @@
-"""What several tests stand on."""
+"""Fixtures and settings that several tests share."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ VIEWING = (
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_view_leaves_its_memory() -> Iterator[None]:
-    """A view that as_strided makes is never asked whether it reaches too far, into what is not its
-    own.
-    """
+    """Check every view that as_strided creates: it must not reach memory that is not its own."""
     with pytest.MonkeyPatch.context() as patch:
         for name in VIEWING:
             patch.setattr(import_module(f"convcli.{name}"), "as_strided", _within)
@@ -58,6 +56,6 @@ def set_threads() -> Iterator[Callable[[int], None]]:
 
 @pytest.fixture
 def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The test's own empty folder, made the working folder."""
+    """Return the test's own empty folder, as the working folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path

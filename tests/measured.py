@@ -1,4 +1,4 @@
-"""Run a command in a fresh process, and measure how far its resident memory grows."""
+"""Run a command in a fresh process, and measure the growth of its resident memory."""
 
 from __future__ import annotations
 
@@ -39,9 +39,7 @@ print(json.dumps([code, resident("VmHWM") - before]), file=sys.stderr)
 
 
 class Measured(NamedTuple):
-    """How a command ended: its code, its two streams, and the bytes by which its resident memory
-    grew at most.
-    """
+    """The result of a command: exit code, streams, and the peak growth of its resident memory."""
 
     code: int
     stdout: str
@@ -58,8 +56,7 @@ def measured(
     threads: int = 1,
     memory: str = "",
 ) -> Measured:
-    """Run `convcli WORDS` in a folder, after the calls of `warm`, which load what it will need
-    anyway.
+    """Run `convcli WORDS` in a folder, after the calls of `warm`, which load what it needs anyway.
 
     feed: a command of the shell whose output is its standard input. Linux only.
     """

@@ -1,5 +1,4 @@
-"""Convolution by its definition, in plain loops over Python floats: what the tests hold the engine
-to.
+"""Convolution by its definition, in plain loops over Python floats, as a reference for tests.
 
 Nothing here is shared with the package. Samples outside the input come from numpy.pad, through its
 index: position i of a padded axis shows sample `source(...)[i]`, and -1 stands for the constant.
@@ -16,7 +15,7 @@ Pads = Sequence[tuple[int, int]]
 
 
 def source(n: int, lo: int, hi: int, boundary: str) -> list[int]:
-    """Which sample each position of a padded axis shows; -1 is the constant."""
+    """Return the sample at each position of a padded axis; -1 is the constant."""
     samples = np.arange(n)
     if boundary == "constant":
         return np.pad(samples, (lo, hi), constant_values=-1).tolist()
@@ -24,7 +23,7 @@ def source(n: int, lo: int, hi: int, boundary: str) -> list[int]:
 
 
 def pads(n: int, k: int, stride: int, dilation: int, padding: Any) -> tuple[int, int]:
-    """(lo, hi) of one axis, for a padding name or the pair itself."""
+    """Return (lo, hi) of one axis, for a padding name or the pair itself."""
     reach = dilation * (k - 1) + 1
     if padding == "valid":
         return 0, 0
@@ -39,7 +38,7 @@ def pads(n: int, k: int, stride: int, dilation: int, padding: Any) -> tuple[int,
 
 
 def count(n: int, k: int, stride: int, dilation: int, lo: int, hi: int) -> int:
-    """How many windows fit, by laying them down one after the other."""
+    """Count the windows that fit, one after another."""
     fitting = 0
     while fitting * stride + dilation * (k - 1) < lo + n + hi:
         fitting += 1
@@ -47,7 +46,7 @@ def count(n: int, k: int, stride: int, dilation: int, lo: int, hi: int) -> int:
 
 
 class Window(NamedTuple):
-    """Output p meets input sample `at` (None: outside, where the constant is) under tap t."""
+    """Output p has input sample `at` (None: the constant outside) under tap t."""
 
     p: tuple[int, ...]
     t: tuple[int, ...]
@@ -62,7 +61,7 @@ def meetings(
     pads: Pads,
     boundary: str = "constant",
 ) -> Iterator[Window]:
-    """Every output with every tap, and the sample that meets there."""
+    """Yield every output with every tap and its sample."""
     lines = [source(n, lo, hi, boundary) for n, (lo, hi) in zip(spatial, pads, strict=True)]
     for p in np.ndindex(*sizes(spatial, window, stride, dilation, pads)):
         for t in np.ndindex(*window):
@@ -96,7 +95,7 @@ def correlate(
     boundary: str = "constant",
     cval: float = 0.0,
 ) -> Array:
-    """y[p] = sum over t of w[t] * x[stride*p + dilation*t - lo], along every axis of x."""
+    """Return y[p] = sum over t of w[t] * x[stride*p + dilation*t - lo], along every axis of x."""
     y = np.zeros(sizes(x.shape, w.shape, stride, dilation, pads))
     for p, t, at in meetings(x.shape, w.shape, stride, dilation, pads, boundary):
         y[p] += float(w[t]) * (cval if at is None else float(x[at]))
@@ -104,7 +103,7 @@ def correlate(
 
 
 def correlate_along(x: Array, w: Array, axes: Sequence[int], **options: Any) -> Array:
-    """`correlate` on every block of x along `axes`, which the axes of w follow in their order."""
+    """Apply `correlate` to every block of x along `axes`, in the order of the axes of w."""
     lead = np.moveaxis(x, axes, range(-len(axes), 0))
     rest = lead.shape[: lead.ndim - len(axes)]
     blocks = [correlate(lead[index], w, **options) for index in np.ndindex(*rest)]
@@ -123,7 +122,7 @@ def conv_layer(
     cval: float = 0.0,
     groups: int = 1,
 ) -> Array:
-    """Channels last: x (N, *S, C), w (O, *K, C/groups) -> (N, *P, O)."""
+    """Apply a layer, channels last: x (N, *S, C), w (O, *K, C/groups) -> (N, *P, O)."""
     spatial, window = x.shape[1:-1], w.shape[1:-1]
     y = np.zeros((x.shape[0], *sizes(spatial, window, stride, dilation, pads), w.shape[0]))
     for p, t, at in meetings(spatial, window, stride, dilation, pads, boundary):
@@ -135,9 +134,7 @@ def conv_layer(
 
 
 def links(items: int, w: Array, groups: int) -> Iterator[tuple[int, int, int, int]]:
-    """(item, kernel, its channel, that channel's place in the input): a kernel sees the channels of
-    its group.
-    """
+    """Yield (item, kernel, its channel, that channel's index in the input), within each group."""
     filters, depth = w.shape[0], w.shape[-1]
     for n, o, c in product(range(items), range(filters), range(depth)):
         yield n, o, c, o // (filters // groups) * depth + c
@@ -155,9 +152,7 @@ def gradients(
     cval: float = 0.0,
     groups: int = 1,
 ) -> tuple[Array, Array, Array]:
-    """(dx, dw, db) of sum(dy * y): every product w * x of the forward pass hands its dy to both its
-    factors.
-    """
+    """Return (dx, dw, db) of sum(dy * y): each product w * x adds dy * w to dx and dy * x to dw."""
     dx, dw = np.zeros(x.shape), np.zeros(w.shape)
     for p, t, at in meetings(x.shape[1:-1], w.shape[1:-1], stride, dilation, pads, boundary):
         for n, o, c, channel in links(x.shape[0], w, groups):
@@ -179,9 +174,7 @@ def conv_transpose(
     output_padding: Sequence[int],
     groups: int = 1,
 ) -> Array:
-    """Channels last: every sample of x (N, *P, O) adds its kernel to the output at stride*p +
-    dilation*t - lo.
-    """
+    """Apply the adjoint: add x (N, *P, O) times its kernel at stride*p + dilation*t - lo."""
     spatial, window = x.shape[1:-1], w.shape[1:-1]
     out = tuple(
         s * (n - 1) + extra + d * (k - 1) + 1 - lo - hi

@@ -1,6 +1,4 @@
-"""The house stands on its floors: every module imports only what lies below it, and loads only what
-it needs.
-"""
+"""Check that modules import only from lower layers of the package, and load only what they need."""
 
 import ast
 import inspect
@@ -48,7 +46,7 @@ OWNERS = {"click": {"cli"}, "rich": {"cli"}, "PIL": {"io", "cli"}}
 
 
 class Import(NamedTuple):
-    """One imported module, by its full name, and the line that asks for it."""
+    """One imported module, by its full name, and the line of the import."""
 
     name: str
     line: int
@@ -68,15 +66,13 @@ def floor(room: str) -> int:
 
 
 def room(module: str) -> str:
-    """The room of `convcli/engine/execute` or `convcli.engine.execute` is `engine`; of the package
-    itself, nothing.
-    """
+    """Return the room of a path or module: `engine` for `convcli.engine.execute`, else ""."""
     parts = module.replace("/", ".").split(".")
     return parts[1] if len(parts) > 1 and parts[1] != "__init__" else ""
 
 
 def imports(path: Path) -> Iterator[Import]:
-    """Every import in a file, those inside functions and for type checkers only among them."""
+    """Return every import in a file, also those inside functions and for type checkers."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -166,7 +162,7 @@ def test_methods_never_import_one_another(method):
         assert not {name, name.rpartition(".")[0]} & others, f"{method}.py:{line} imports {name}"
 
 
-# What is loaded, when.
+# The modules that are loaded.
 
 LOADED = """
 import contextlib, io, json, runpy, sys
@@ -178,9 +174,7 @@ print(json.dumps([shown.getvalue(), sorted(sys.modules)]))
 
 
 def loaded(*arguments: str) -> tuple[str, set[str]]:
-    """What a fresh interpreter shows and has loaded: after a command, or with none after `import
-    convcli`.
-    """
+    """Return the output of a command, or of `import convcli`, and the modules that it loaded."""
     run = subprocess.run(
         [sys.executable, "-c", LOADED, json.dumps(arguments)],
         cwd=ROOT,
@@ -250,7 +244,7 @@ def test_public_names_load_and_are_documented(name):
 
 
 def test_public_names_stay_after_everything_is_imported():
-    """A submodule of a public name's own name would take its place."""
+    """A submodule with a public name's own name would replace it."""
     before = {name: getattr(convcli, name) for name in convcli.__all__}
     for module in pkgutil.walk_packages(convcli.__path__, "convcli."):
         if not module.name.endswith("__main__"):

@@ -1,4 +1,4 @@
-"""Limits before allocation: small files and short words that ask for more than a machine has."""
+"""Test limits before allocation: small files and short words that request too much memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SMALL = 64 * 2**20
 GIB = 2**30
 
 
-# Bombs: each writes its file, if there is one, and returns the words of a call.
+# Decompression bombs: each writes its file, if any, and returns the arguments of a call.
 
 
 def _png(width: int, height: int) -> bytes:
@@ -49,18 +49,14 @@ def _png(width: int, height: int) -> bytes:
 
 
 def _zeros(count: int) -> bytes:
-    """So many zeros or a few more, deflated without the work: one block of 16 MiB, as often as it
-    takes.
-    """
+    """Return `count` deflated zeros or a few more: one compressed block of 16 MiB, repeated."""
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
     block = deflate.compress(bytes(2**24)) + deflate.flush(zlib.Z_FULL_FLUSH)
     return block * (count // 2**24 + 1)
 
 
 def _npz(path: Path, declared: int) -> None:
-    """An archive of one array of `declared` bytes of zeros, a thousandth of that on disk; the
-    checksum is left at 0.
-    """
+    """Write an archive that declares one array of `declared` bytes of zeros, its checksum 0."""
     header = io.BytesIO()
     npy.write_array_header_1_0(
         header, {"descr": "|u1", "fortran_order": False, "shape": (declared,)}
@@ -123,7 +119,7 @@ def _deep_tiff(side: int) -> bytes:
 
 
 def _nifti(shape: tuple[int, ...], offset: float = 352, extension: int = 0) -> bytes:
-    """A NIfTI-1 header of floats. Source: nifti1.h of the NIfTI data format working group, 2007."""
+    """Return a NIfTI-1 header of floats. Source: nifti1.h of the NIfTI working group, 2007."""
     head = struct.pack(
         "<i36x8h14xhh34xff", 348, len(shape), *shape, *[1] * (7 - len(shape)), 64, 64, 1, 1
     )
@@ -475,7 +471,7 @@ def test_a_kernel_is_not_written_where_it_would_not_be_read(tmp_path: Path) -> N
 
 
 class TestNoThreads:
-    """Where the system lets no thread start, the caller does all of the work."""
+    """If the system cannot start a thread, the caller does all of the work."""
 
     @pytest.fixture(autouse=True)
     def _refuse(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The guide's promises: each names the tests that hold it, and they are there."""
+"""Check that each promise of the guide names tests, and that they exist."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROWS = re.findall(r"^\| (?!promise|-)(.+?) \| (`tests/.+`) \|$", SECTION, re.MUL
 
 
 def names_in(path: Path) -> set[str]:
-    """The tests of a file, as pytest names them, without their parameters."""
+    """Return the tests of a file, by pytest's names without parameters."""
     found = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         inner = (

@@ -1,14 +1,14 @@
-r"""What README.md and the pages of the guide show is what happens.
+r"""Check that the blocks of README.md and of the guide's pages are what really happens.
 
-```console   each `$ ` line is run by bash and the lines below it are its output, stdout before stderr. A line `...`
-             stands for any lines, `...` within a line for any text. A command may go on after a `\` at the end of a
-             line. One that fails must show its `Error` line, or be followed by `$ echo $?`.
+```console   each `$ ` line is run by bash, and the lines below it are its output, stdout before
+             stderr. A line `...` matches any lines, `...` within a line any text. A command
+             continues after a `\` at the end of a line. One that fails must show its `Error`
+             line, or be followed by `$ echo $?`.
 ```sh        each line is run and must succeed; its output is not compared.
 ```python    its `>>>` lines are run as a doctest.
 
-Every block runs alone, in a folder that holds nothing but a copy of samples/. Of the commands only
-those that begin with a word of RUN are run, and of an install line the `.venv/bin/convcli ...`
-behind its last `&&`.
+Every block runs alone, in a folder with only a copy of samples/. Only commands that begin with a
+word of RUN are run, and of an install line the `.venv/bin/convcli ...` after its last `&&`.
 """
 
 import difflib
@@ -51,7 +51,7 @@ class Block:
 
     @property
     def place(self) -> str:
-        """The file and the line, as editors take them."""
+        """The file and the line, in the form that editors accept."""
         return f"{self.page}:{self.line}"
 
 
@@ -82,7 +82,7 @@ def blocks(text: str, *languages: str, page: str = "README.md") -> Iterator[Bloc
 
 
 def steps(block: Block) -> list[Step]:
-    """Part a console or sh block into its commands."""
+    """Split a console or sh block into its commands."""
     found: list[Step] = []
     lines = iter(block.body)
     for line in lines:
@@ -101,38 +101,36 @@ def steps(block: Block) -> list[Step]:
 
 
 def runnable(command: str) -> str | None:
-    """Give what this test runs of a command, or None."""
+    """Return the part of a command that this test runs, or None."""
     if RUNNABLE.match(command):
         return command
     last = command.rpartition("&&")[2].strip()
     return last.removeprefix(VENV) if last.startswith(f"{VENV}convcli") else None
 
 
-# Matching what is shown with what came.
+# Matching shown and actual output.
 
 
 def tidy(lines: Sequence[str]) -> list[str]:
-    """Drop blanks at the ends of lines, and blank lines at the end."""
+    """Remove blanks at the ends of lines, and blank lines at the end."""
     return "\n".join(line.rstrip() for line in lines).rstrip("\n").splitlines()
 
 
 def pattern(line: str) -> str:
-    """Turn a shown line into a regular expression, line end and all."""
+    """Convert a shown line to a regular expression, line end included."""
     if line.strip() == "...":
         return r"(?:.*\n)*?"
     return ".*?".join(map(re.escape, line.split("..."))) + r"\n"
 
 
 def matches(shown: Sequence[str], actual: Sequence[str]) -> bool:
-    """Tell whether the output is what is shown."""
+    """Return whether the output matches what is shown."""
     text = "".join(f"{line}\n" for line in tidy(actual))
     return re.fullmatch("".join(map(pattern, tidy(shown))), text) is not None
 
 
 def difference(shown: Sequence[str], actual: Sequence[str]) -> str:
-    """Lay shown beside actual as a diff in which lines that agree through their `...` do not
-    differ.
-    """
+    """Return a diff of the shown and the actual lines, in which matching lines are equal."""
     came = tidy(actual)
     met = [next((line for line in came if matches([want], [line])), want) for want in tidy(shown)]
     return "\n".join(difflib.unified_diff(met, came, "shown", "actual", n=99, lineterm=""))
@@ -149,9 +147,7 @@ class Place:
     environment: dict[str, str]
 
     def run(self, command: str, status: int) -> tuple[list[str], int]:
-        """Run a command after one that ended with `status`; return its output, stdout first, and
-        its own status.
-        """
+        """Run a command after one that exited with `status`; return its output and status."""
         done = subprocess.run(
             ["bash", "-c", f"(exit {status})\n{command}"],
             cwd=self.folder,
@@ -165,7 +161,7 @@ class Place:
 
 
 def follow(block: Block, place: Place) -> None:
-    """Run a block's commands in order, and fail at the first that does not do what is shown."""
+    """Run a block's commands in order, and fail at the first whose output is not what is shown."""
     status = 0
     todo = steps(block)
     for step, after in zip(todo, [*todo[1:], Step("")], strict=True):
@@ -173,9 +169,9 @@ def follow(block: Block, place: Place) -> None:
         command = runnable(step.command)
         if command is None:
             if step.shown:
-                pytest.fail(
-                    f"{where}\nshows output, but only commands that begin with {', '.join(RUN)} are run"
-                )
+                known = ", ".join(RUN)
+                reason = f"only commands that begin with {known} are run"
+                pytest.fail(f"{where}\nshows output, but {reason}")
             continue
         output, status = place.run(command, status)
         if block.language == "console" and not matches(step.shown, output):
@@ -188,7 +184,7 @@ def follow(block: Block, place: Place) -> None:
 
 
 def admitted(step: Step, after: Step) -> bool:
-    """Tell whether the README shows that this step fails."""
+    """Return whether the README shows that this step fails."""
     return any(line.startswith("Error") for line in step.shown) or after.command.startswith(
         "echo $?"
     )
@@ -196,9 +192,7 @@ def admitted(step: Step, after: Step) -> bool:
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Put this interpreter and the convcli it imports first on PATH, and settle width, colour and
-    language.
-    """
+    """Put this Python and its convcli first on PATH, and set width, colour and language."""
     commands = tmp_path_factory.mktemp("commands")
     python = shlex.quote(sys.executable)
     for name, run in (("convcli", f"{python} -m convcli"), ("python", python), ("python3", python)):
@@ -279,7 +273,7 @@ def test_every_command_is_in_the_readme() -> None:
 
 
 def test_no_two_blocks_write_the_same_file() -> None:
-    """Pages are followed in one folder, where an output that exists is refused."""
+    """The commands of a page run in one folder, where an existing output is refused."""
     written = Counter(
         output
         for block in COMMANDS
@@ -355,7 +349,8 @@ def test_difference_marks_only_the_lines_that_differ() -> None:
 
 
 def test_blocks_are_found_by_language_with_their_lines() -> None:
-    text = "# Title\n```console\n$ echo 1\n1\n```\n- item\n  ```sh\n  echo 2\n  ```\n````text\n```console\n```\n````\n"
+    text = "# Title\n```console\n$ echo 1\n1\n```\n- item\n  ```sh\n  echo 2\n  ```\n"
+    text += "````text\n```console\n```\n````\n"
     assert list(blocks(text, "console", "sh")) == [
         Block("console", 3, ("$ echo 1", "1")),
         Block("sh", 8, ("echo 2",)),
@@ -405,7 +400,8 @@ def test_only_known_commands_are_run(command: str, run: str | None) -> None:
     [
         ("$ printf '1\\n2\\n3\\n'\n1\n...", "console"),
         (
-            "$ cat samples/signal.csv | cat > copy.csv\n$ echo *.csv samples/*.npy\ncopy.csv ...volume.npy",
+            "$ cat samples/signal.csv | cat > copy.csv\n"
+            "$ echo *.csv samples/*.npy\ncopy.csv ...volume.npy",
             "console",
         ),
         ("$ echo talk >&2; echo result\nresult\ntalk", "console"),

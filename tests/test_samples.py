@@ -1,4 +1,4 @@
-"""The committed samples are what samples/draw.py draws, and stay small."""
+"""Check that the committed samples are those that samples/draw.py draws, and are small."""
 
 import os
 import subprocess
@@ -23,11 +23,11 @@ TOLERANCE = {
     ".png": 1.0,
     ".csv": 1e-4,
     ".npy": 1e-6,
-}  # libm may round otherwise elsewhere: one grey level, one digit
+}  # another libm may round differently: one grey level, one digit
 
 
 def read(path: Path) -> NDArray[Any]:
-    """Load a sample without convcli, so that this file tests the samples and not the loaders."""
+    """Load a sample without convcli, so that this file does not depend on its readers."""
     if path.suffix == ".png":
         with Image.open(path) as image:
             return np.asarray(image)

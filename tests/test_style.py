@@ -1,4 +1,4 @@
-"""What the linter has no rule for."""
+"""Check rules of style that the linter does not have."""
 
 import ast
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ HOUSE = Path(__file__).parent.parent / "convcli"
 
 
 def nested_conditionals(tree: ast.AST) -> Iterator[ast.IfExp]:
-    """Yield the conditional expressions that hold another one."""
+    """Yield the conditional expressions that contain another one."""
     for node in ast.walk(tree):
         if (
             isinstance(node, ast.IfExp)

@@ -1,4 +1,4 @@
-"""Did you mean: a slip of the fingers is suggested, what is further from all that is known is not."""
+"""Test suggestions: a typing error gets one, a name that is not near any known one does not."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Elsewhere than Linux: everything works without the modules and calls that only POSIX, or only
-Linux, has.
-"""
+"""Test that everything works without the modules and calls of POSIX or of Linux."""
 
 from __future__ import annotations
 
@@ -36,8 +34,9 @@ class Blocked(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Blocked())
-CALLS = '''sched_getaffinity sched_setaffinity posix_fallocate posix_fadvise register_at_fork fchmod chown fchown lchown
-mkfifo getuid geteuid getgid getgroups sysconf setsid killpg getpgid nice fork forkpty openpty uname'''
+CALLS = '''sched_getaffinity sched_setaffinity posix_fallocate posix_fadvise register_at_fork
+fchmod chown fchown lchown mkfifo getuid geteuid getgid getgroups
+sysconf setsid killpg getpgid nice fork forkpty openpty uname'''
 for name in CALLS.split():
     if hasattr(os, name):
         delattr(os, name)
@@ -49,7 +48,7 @@ for name in [name for name in dir(mmap) if name.startswith(("MADV_", "MAP_", "PR
 sys.platform = "elsewhere"
 """
 # numpy maps a file by mmap.mmap(..., access=...), which needs none of these constants;
-# shutil.disk_usage, which uses statvfs here, is there on Windows too.
+# shutil.disk_usage, which uses statvfs here, exists on Windows too.
 
 WAYS = (
     "--version",
@@ -86,7 +85,7 @@ def inputs(in_tmp: Path) -> Path:
 
 
 def run_all(hooks: Path | None) -> dict[str, str]:
-    """Run every way, and return the digest of each file that is left."""
+    """Run every kind of job, and return the digest of each file that it wrote."""
     path = os.pathsep.join(filter(None, [str(hooks or ""), *sys.path]))
     environment = {**os.environ, "PYTHONPATH": path, "CONVCLI_THREADS": "2"}
     for words in WAYS:
@@ -211,9 +210,7 @@ def test_signals_without_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_drive_letters_are_no_keys_and_no_parameters(in_tmp: Path) -> None:
-    r"""Files of such names stand for those on a drive: `C:\k.npy` is a path, and `C:\x.npz:key` an
-    array in one.
-    """
+    r"""Read files named as on a drive: `C:\k.npy` is a path, `C:\x.npz:key` an array in one."""
     np.save("C:\\k.npy", np.ones((3, 3)))
     np.savez("C:\\x.npz", key=np.ones((5, 5)), other=np.zeros(3))
     Path("C:\\net.toml").write_text('input = "8x8x1"\nlayers = "conv:2,k=3"\n')

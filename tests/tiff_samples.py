@@ -1,4 +1,4 @@
-"""Samples for TIFFs, and TIFFs of SHORTs alone, byte by byte."""
+"""Samples for TIFFs, and TIFFs whose tags are SHORTs only, byte by byte."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ RNG = np.random.default_rng(0)
 
 
 def samples(dtype: str, channels: int) -> NDArray[Any]:
-    """Numbers from the whole range of a type, (40, 33) or (40, 33, channels), whose bytes differ
-    when swapped.
-    """
+    """Return numbers of a type's whole range, (40, 33[, channels]), with unequal bytes."""
     shape = (40, 33) if channels == 1 else (40, 33, channels)
     if np.dtype(dtype).kind == "f":
         return RNG.normal(0, 100, shape).astype(dtype)
@@ -22,9 +20,7 @@ def samples(dtype: str, channels: int) -> NDArray[Any]:
 
 
 def tiff_of(tags: dict[int, Any], pixels: bytes) -> bytes:
-    """A little-endian TIFF whose pixels follow its head, and whose tags are SHORTs or lists of
-    them.
-    """
+    """Return a little-endian TIFF, with its pixels after its header, from tags of SHORTs."""
     start = 8 + len(pixels) + len(pixels) % 2
     entries, beyond = b"", b""
     after = start + 2 + 12 * len(tags) + 4

@@ -33,7 +33,7 @@ Tags = dict[int, Entry]
 
 
 def content_of(kind: int, values: Any, order: str) -> tuple[int, bytes]:
-    """How many values there are, and their bytes."""
+    """Return the number of values, and their bytes."""
     if isinstance(values, bytes):
         size = {RATIONAL: 8, SHORT: 2, LONG: 4, DOUBLE: 8}.get(kind, 1)
         return len(values) // size, values
@@ -42,7 +42,7 @@ def content_of(kind: int, values: Any, order: str) -> tuple[int, bytes]:
 
 
 def directory(tags: Tags, start: int, order: str = "<", link: int = 0) -> bytes:
-    """A directory at that place, with its values behind it."""
+    """Return a directory at an offset, with its values after it."""
     entries, behind = b"", b""
     end = start + 2 + 12 * len(tags) + 4
     for number, (kind, values) in sorted(tags.items()):
@@ -57,9 +57,7 @@ def directory(tags: Tags, start: int, order: str = "<", link: int = 0) -> bytes:
 
 
 def tiff(*pages: Tags, order: str = "<", pixels: Any = PIXELS, inner: Tags | None = None) -> bytes:
-    """A TIFF whose pages have these tags besides those of their samples; `inner` stands behind tag
-    EXIF or GPS.
-    """
+    """Return a TIFF whose pages have these extra tags; `inner` is the EXIF or GPS directory."""
     content = bytearray((b"II*\0" if order == "<" else b"MM\0*") + bytes(4))
     link = 4
     height, width, channels = pixels.shape
@@ -91,9 +89,7 @@ def tiff(*pages: Tags, order: str = "<", pixels: Any = PIXELS, inner: Tags | Non
 
 
 def tags_of(content: bytes, page: int = 0) -> dict[int, tuple[int, bytes]]:
-    """The types and the little-endian contents of a page's tags, those of its EXIF and GPS
-    directories among them.
-    """
+    """Return the types and the contents of a page's tags, EXIF and GPS directories included."""
     order = "<" if content[:2] == b"II" else ">"
     (start,) = struct.unpack_from(f"{order}I", content, 4)
     for _ in range(page):

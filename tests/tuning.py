@@ -1,4 +1,4 @@
-"""The engine's tuning constants, set for a test wherever they are used."""
+"""Set the engine's tuning constants for a test, in every module that uses them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The bank of named kernels: one table, and the lookup of a name with parameters.
 
-Other packages add families through the entry points `convcli.kernels`; they are asked for what is
-none of these.
+Other packages add families through the entry points `convcli.kernels`, which are loaded for a name
+that is not in the bank.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from convcli.plugins import load_plugins
 
 
 def _random(*, dims: int, shape: tuple[int, ...], seed: int) -> Taps:
-    """Return standard normal taps of `shape`, which ignores dims."""
+    """Return standard normal taps of `shape`; dims is ignored."""
     limit_taps(shape)
     return np.random.default_rng(seed).standard_normal(math.prod(shape)).reshape(shape)
 
@@ -42,7 +42,7 @@ BANK: Mapping[str, KernelFamily] = {
     for family in (*smoothing.FAMILIES, *laplacian.FAMILIES, *edges.FAMILIES, RANDOM)
 }
 
-# Other names in use -> a reference in the bank.
+# Other common names, each with its reference in the bank.
 ALIASES: Mapping[str, str] = {
     "laplacian-4": "laplacian:neighbours=4",
     "laplacian-8": "laplacian:neighbours=8",
@@ -55,11 +55,11 @@ ALIASES: Mapping[str, str] = {
 
 
 EDGES = "edges"
-"""The name of a bank: the slopes along every axis, combined by their magnitude."""
+"""The name of several kernels: the slopes along every axis, combined by their magnitude."""
 
 
 def edge_kernels(dims: int | None) -> tuple[str, ...]:
-    """Return the kernels that `edges` stands for; two axes are a picture's.
+    """Return the kernels that `edges` means; by default, those of a picture's two axes.
 
     >>> edge_kernels(None), edge_kernels(3)
     (('sobel-x', 'sobel-y'), ('sobel-x', 'sobel-y', 'sobel-z'))
@@ -75,9 +75,9 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 @cache
 def plugin_families() -> Mapping[str, KernelFamily]:
-    """Return the families of other packages by name, looked for once.
+    """Return the families of other packages by name, loaded once.
 
-    A name of the bank stays the bank's.
+    The bank's own names cannot be replaced.
     """
     families = load_plugins("convcli.kernels", KernelFamily, _names_of, _OWN_NAMES)
     return {family.name: family for _, family in families}
@@ -110,14 +110,12 @@ def names() -> tuple[str, ...]:
 
 
 def references() -> tuple[str, ...]:
-    """Return every name that a reference of apply may begin with: a kernel's, or that of several
-    kernels.
-    """
+    """Return every name that a reference of `apply` can begin with, `edges` included."""
     return (*names(), EDGES)
 
 
 def is_named(reference: str) -> bool:
-    """Return whether the reference begins with the name of a kernel or of a family."""
+    """Return whether a reference begins with the name of a kernel or of a family."""
     name = _normal(reference.partition(":")[0])
     if name in _OWN_NAMES:
         return True
@@ -127,9 +125,7 @@ def is_named(reference: str) -> bool:
 
 
 def fewest_axes(reference: str) -> int | None:
-    """Return the minimum dims of a kernel that exists for any number of axes.
-
-    None if the kernel fixes its own.
+    """Return the minimum dims of a named kernel, or None if its dims are fixed.
 
     >>> names = ("gaussian:sigma=2", "sobel-z", "gaussian:sigma=1x2", "kirsch-n", "box.csv")
     >>> [fewest_axes(text) for text in names]
@@ -151,8 +147,7 @@ def named(reference: str, dims: int | None = None) -> Kernel:
 
     A first value without a name is the first parameter's.
 
-    dims: how many axes, for the kernels that exist in more than one; 2 where neither name nor
-    values say otherwise.
+    dims: the number of axes; by default what name and values imply, else 2.
     Raises KernelError for an unknown name, parameter or value, LimitError for more than ten million
     taps.
 
@@ -166,7 +161,7 @@ def named(reference: str, dims: int | None = None) -> Kernel:
 
 
 def _look_up(reference: str) -> tuple[KernelFamily, str, str, str]:
-    """Return the family, full name, variant and parameter text, an alias's presets first."""
+    """Return the family, full name, variant and parameter text; an alias's presets come first."""
     name, _, typed = reference.partition(":")
     name = _normal(name)
     if name in ALIASES:

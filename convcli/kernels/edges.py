@@ -1,6 +1,6 @@
 """Edge kernels: derivatives along an axis, compass masks, and the Frei-Chen basis.
 
-Slopes are positive where values grow to the right (x), downward (y), or towards later slices (z).
+Slopes are positive if values grow to the right (x), downward (y), or towards later slices (z).
 """
 
 from __future__ import annotations
@@ -16,20 +16,12 @@ from convcli.kernels.model import Taps, Terms
 from convcli.kernels.parameters import AXES, COMPASS, Choice, KernelFamily, Number, Parameter
 
 CENTRAL_DIFFERENCE = np.array([-1.0, 0.0, 1.0])
-_ROUND = (
-    (0, 0),
-    (0, 1),
-    (0, 2),
-    (1, 2),
-    (2, 2),
-    (2, 1),
-    (2, 0),
-    (1, 0),
-)  # the ring of eight, in COMPASS order
+# The ring of eight around the centre, clockwise as COMPASS.
+_ROUND = (*((0, 0), (0, 1), (0, 2), (1, 2)), *((2, 2), (2, 1), (2, 0), (1, 0)))
 _TWO_D: dict[str, Any] = {"least_dims": 2, "most_dims": 2}
 _RAY = dict.fromkeys(COMPASS, 2)
 
-# The masks as their authors drew them, times what is divided out at the end.
+# Each mask as its authors drew it, with the divisor that makes it orthonormal.
 _R = 2**0.5
 _FREI_CHEN = {
     "1": (2 * _R, [[1, _R, 1], [0, 0, 0], [-1, -_R, -1]]),
@@ -49,11 +41,8 @@ def _slope(smooth: tuple[float, ...], *, dims: int, variant: str) -> Terms:
 
     (1, 2, 1) gives Sobel.
     """
-    return (
-        along(
-            dims - AXES[variant], CENTRAL_DIFFERENCE, (np.array(smooth, dtype=np.float64),) * dims
-        ),
-    )
+    smoothing = (np.array(smooth, dtype=np.float64),) * dims
+    return (along(dims - AXES[variant], CENTRAL_DIFFERENCE, smoothing),)
 
 
 def _derivative(*, dims: int, variant: str, order: int) -> Terms:
@@ -63,11 +52,9 @@ def _derivative(*, dims: int, variant: str, order: int) -> Terms:
 
 def _roberts(*, dims: int, variant: str) -> Terms:
     first, second = np.eye(2)
-    return (
-        ((first, first), (-second, second))
-        if variant == "x"
-        else ((first, second), (-second, first))
-    )
+    if variant == "x":
+        return (first, first), (-second, second)
+    return (first, second), (-second, first)
 
 
 def _ring(centre: float, ring: tuple[float, ...], turns: int) -> Taps:
@@ -79,7 +66,7 @@ def _ring(centre: float, ring: tuple[float, ...], turns: int) -> Taps:
 
 
 def _compass(ring: tuple[float, ...], *, dims: int, variant: str) -> Taps:
-    """Rotate a mask that faces north to another direction."""
+    """Return a mask, given for north, rotated to another direction."""
     return _ring(0, ring, COMPASS.index(variant) - COMPASS.index("n"))
 
 
@@ -102,7 +89,7 @@ def _masks(name: str, build: Callable[..., Taps], source: str) -> KernelFamily:
     return KernelFamily(
         name,
         build,
-        "answers to an edge brighter towards {variant}",
+        "responds to an edge brighter towards {variant}",
         source,
         variants=_RAY,
         **_TWO_D,
@@ -164,7 +151,7 @@ FAMILIES = (
     KernelFamily(
         "frei-chen",
         _frei_chen,
-        "mask {variant} of nine, orthonormal: 1 to 4 answer to edges, 5 to 8 to lines, 9 to the mean",
+        "mask {variant} of nine, orthonormal: edges (1 to 4), lines (5 to 8), the mean (9)",
         "Frei and Chen, Fast boundary detection: a generalization and a new algorithm, 1977",
         variants=dict.fromkeys(_FREI_CHEN, 2),
         most_dims=2,

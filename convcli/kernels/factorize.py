@@ -21,12 +21,12 @@ def factorize(taps: ArrayLike, *, tolerance: float = 1e-12) -> Terms:
     """Write taps as the fewest outer products that an SVD along each axis in turn finds.
 
     taps: (*K), real.
-    tolerance: the error allowed, as a share of the norm of the taps; a kernel rounded to float32 is
-    found with 1e-6.
+    tolerance: the allowed error, relative to the norm of the taps; use 1e-6 for a kernel rounded to
+    float32.
 
     Returns terms, each of one 1-D float64 factor per axis; their sum is the taps, within tolerance
     (normwise). A separable kernel of integers gets integer factors, and is reproduced exactly.
-    For two axes the number of terms is the least there is; for more it is an upper bound.
+    For two axes the number of terms is minimal; for more it is an upper bound.
     Raises KernelError for taps that are not finite real numbers.
 
     >>> factorize([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
@@ -60,26 +60,26 @@ def _split(taps: Taps, budget: float) -> Terms:
 
 
 def _pairs(matrix: Taps, budget: float) -> list[tuple[Taps, Taps, float]]:
-    """Return columns and rows whose outer products add to the matrix.
+    """Return columns and rows whose outer products sum to the matrix.
 
-    Each with the error allowed for its row.
+    Each has the error that is allowed for its row.
     """
-    if (
-        cross := _cross(matrix, budget / 2)
-    ) is not None:  # most kernels, in a small part of an SVD's time
+    # Most kernels have rank 1, which this finds much faster than an SVD.
+    cross = _cross(matrix, budget / 2)
+    if cross is not None:
         column, row = cross
         return [(column, row, budget / 2 / (float(np.linalg.norm(column)) or 1.0))]
     left, values, right = np.linalg.svd(matrix, full_matrices=False)
     rank = _rank(values, budget)
-    # The left vectors are orthonormal, so errors add in squares: each row, and what is left out,
-    # may have a share.
+    # The left vectors are orthonormal, so squared errors add up: each row, and the omitted rest,
+    # gets an equal share.
     share = budget / math.sqrt(rank + 1)
     rank = _rank(values, share)
     return [(*_orient(left[:, i], values[i] * right[i]), share) for i in range(rank)]
 
 
 def _rank(values: Taps, budget: float) -> int:
-    """Return how many singular values to keep so that the rest is within budget, at least one."""
+    """Return the number of singular values to keep, at least 1, so that the rest is in budget."""
     tails = np.sqrt(np.cumsum(values[::-1] ** 2))[::-1]
     return max(1, int(np.count_nonzero(tails > budget)))
 
@@ -87,20 +87,16 @@ def _rank(values: Taps, budget: float) -> int:
 def _cross(matrix: Taps, budget: float) -> tuple[Taps, Taps] | None:
     """Return the column and the row through the largest entry of a rank-1 matrix.
 
-    They are exact if the row divides the matrix.
-
-    None if their product is not within budget of the matrix.
+    They are exact if the matrix is a multiple of the row. None if their product is not within
+    budget of the matrix.
     """
     i, j = np.unravel_index(int(np.abs(matrix).argmax()), matrix.shape)
     if not matrix[i, j]:
         return np.zeros(matrix.shape[0]), np.zeros(matrix.shape[1])
     row = _primitive(matrix[i])
     column, row = _orient(matrix[:, j] / row[j], row)
-    return (
-        (column, row)
-        if float(np.linalg.norm(np.multiply.outer(column, row) - matrix)) <= budget
-        else None
-    )
+    error = float(np.linalg.norm(np.multiply.outer(column, row) - matrix))
+    return (column, row) if error <= budget else None
 
 
 def _primitive(row: Taps) -> Taps:

@@ -31,7 +31,7 @@ from convcli.kernels.parse import parse_json, parse_rows, parse_text, parse_vips
 from convcli.limits import show_bytes
 
 MAX_TEXT = 2**24
-"""Bytes of text at most, in which no more numbers fit than a kernel may have taps."""
+"""The most bytes of text: 16 MiB, so that no more taps fit than a kernel may have."""
 
 _TEXT: dict[str, Callable[[str], NDArray[Any]]] = {
     ".csv": parse_rows,
@@ -46,14 +46,14 @@ SUFFIXES = (".npy", ".npz", *filter(None, _TEXT))
 def locate(reference: str) -> tuple[Path, str] | None:
     """Return the existing path that a reference names, and the key in `file.npz:key`.
 
-    Return None if there is no such file.
+    None if there is no such file.
     """
     path, key = io.split_key(reference)
     return (Path(path), key or "") if _exists(Path(path)) else None
 
 
 def looks_like_file(reference: str) -> bool:
-    """Return whether a reference that names nothing was meant as a path.
+    """Return whether an unknown reference was probably meant as a path.
 
     >>> [looks_like_file(r) for r in ("blur.csv", "masks/blur", "w.npz:conv1", "blurr")]
     [True, True, True, False]
@@ -69,7 +69,7 @@ def missing(reference: str) -> FileError:
     remedy = (
         nearest_file(path)
         if is_there(path.parent, Path.is_dir)
-        else f"nor can its folder '{path.parent}' be read"
+        else f"its folder '{path.parent}' cannot be read either"
     )
     return FileError(f"kernel file '{path}' does not exist", remedy=remedy)
 
@@ -77,10 +77,10 @@ def missing(reference: str) -> FileError:
 def load(path: Path, key: str = "") -> NDArray[Any]:
     """Read taps from a file.
 
-    key: which array of an .npz; not needed where it holds one.
+    key: the name of an array in an .npz; not needed if there is only one.
     Returns real, finite taps, in the file's type.
     Raises FileError for a file that is missing, empty or damaged, KernelError for contents that are
-    no kernel, LimitError above ten million taps, or 16 MiB of text.
+    not a kernel, LimitError above ten million taps, or 16 MiB of text.
     """
     _require_file(path)
     suffix = path.suffix.lower()
@@ -198,7 +198,7 @@ def render(kernel: Kernel, form: TextForm) -> str:
     Every tap is the shortest decimal that reads back exactly.
 
     form: csv and txt hold one axis or two, imagemagick and vips two, json any number.
-    Raises KernelError where the form cannot hold the kernel's axes.
+    Raises KernelError if the form cannot hold the kernel's axes.
 
     >>> k = Kernel.of_taps("k", [[0, 1, 0], [1, -4.5, 1], [0, 1, 0]])
     >>> print(render(k, "imagemagick"), end="")
@@ -219,7 +219,9 @@ def _table(kernel: Kernel, form: str, between: str) -> str:
     if kernel.taps.ndim > 2:
         raise _cannot(kernel, form, "one or two axes")
     if kernel.taps.ndim == 2 and len(kernel.taps) == 1:
-        raise _cannot(kernel, form, "more than one row, for a single one is read back as one axis")
+        raise _cannot(
+            kernel, form, "more than one row, because a single one is read back as one axis"
+        )
     return "\n".join(_rows(kernel, between))
 
 
@@ -282,8 +284,8 @@ ARRAY_FORMS = ("npy", "npz")
 def export_kernel(resolved: Kernel, output: str, form: str | None, *, overwrite: bool) -> Written:
     """Write a kernel as text or as an array, by `form` or else by the output's suffix.
 
-    Raises KernelError where a form cannot hold the kernel's axes, FileError for an output in the
-    way, LimitError for more text than `-k` would read.
+    Raises KernelError if the form cannot hold the kernel's axes, FileError if the output exists and
+    `overwrite` is false, LimitError for more text than `-k` reads.
     """
     suffix = Path(output).suffix.lower()
     chosen = form or str(SUFFIX_FORMS.get(suffix, suffix[1:]))

@@ -47,7 +47,7 @@ def _laplacian(*, dims: int, neighbours: int | None) -> Terms:
 
 
 def _outline(*, dims: int) -> Terms:
-    """Subtract all neighbours from the centre, which counts as often as there are neighbours."""
+    """Subtract all neighbours from the centre, whose weight is their number."""
     return scaled(-1.0, (np.ones(3),) * dims), scaled(3.0**dims, impulses((3,) * dims))
 
 
@@ -79,9 +79,9 @@ def _log(
 
 
 def _bent(sigma: float, size: int) -> Taps:
-    """A Gaussian's second derivative.
+    """Return a Gaussian's second derivative.
 
-    Its own sampled variance stands for sigma**2, so that it sums to zero.
+    The variance of the samples replaces sigma**2, so that the taps sum to zero.
     """
     smooth = bell(sigma, size)
     squares = offsets(size) ** 2
@@ -103,19 +103,17 @@ def _dog(
 def _gabor(
     *, dims: int, sigma: float, theta: float, wavelength: float, psi: float, gamma: float
 ) -> Taps:
-    """Return a cosine under a Gaussian, cut at three sigmas but at least one sample out."""
+    """Return a cosine times a Gaussian, cut at three sigmas but not within one sample."""
     cos, sin = math.cos(math.radians(theta)), math.sin(math.radians(theta))
     length = sigma
     width = sigma / gamma
     reach = [max(3 * length * abs(a), 3 * width * abs(b), 1.0) for a, b in ((sin, cos), (cos, sin))]
     y, x = grid(tuple(2 * math.ceil(round(r, 9)) + 1 for r in reach))
-    ahead, aside = (
-        x * cos - y * sin,
-        x * sin + y * cos,
-    )  # y points down, theta turns counter-clockwise
-    envelope = np.exp(-0.5 * ((ahead / length) ** 2 + (aside / width) ** 2)) / (
-        2 * math.pi * length * width
-    )
+    # Coordinates along and across the wave: y points down, theta turns counter-clockwise.
+    ahead = x * cos - y * sin
+    aside = x * sin + y * cos
+    bump = np.exp(-0.5 * ((ahead / length) ** 2 + (aside / width) ** 2))
+    envelope = bump / (2 * math.pi * length * width)
     taps: Taps = envelope * np.cos(2 * math.pi * ahead / wavelength + math.radians(psi))
     return taps
 
@@ -124,7 +122,7 @@ _NEIGHBOURS = Parameter(
     "neighbours",
     Number(integer=True, minimum=1),
     "auto",
-    "4 (auto) or 8 in 2-D: those across a face, or all around",
+    "4 (auto) or 8 in 2-D: those that share a face, or all of them",
 )
 _AMOUNT = Parameter("amount", Number(), "1", "how much of the detail to add")
 _ODD_SIZE = Parameter(
@@ -144,7 +142,7 @@ FAMILIES = (
     KernelFamily(
         "unsharp",
         _unsharp,
-        "adds what a Gaussian blur takes away: unsharp masking",
+        "adds the detail that a Gaussian blur removes: unsharp masking",
         _GONZALEZ,
         (_AMOUNT, SIGMA, _ODD_SIZE, TRUNCATE),
     ),
@@ -183,8 +181,9 @@ FAMILIES = (
     KernelFamily(
         "gabor",
         _gabor,
-        "answers to waves of one length and direction",
-        "Daugman, Uncertainty relation for resolution in space, spatial frequency, and orientation, 1985",
+        "responds to waves of one length and direction",
+        "Daugman, Uncertainty relation for resolution in space, spatial frequency, "
+        "and orientation, 1985",
         (
             Parameter("sigma", WIDTH, "2", "of the envelope along the wave, in samples"),
             Parameter(

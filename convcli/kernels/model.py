@@ -1,4 +1,4 @@
-"""A kernel: its taps, the 1-D factors they come from, and a line on what it does.
+"""A kernel: its taps, their 1-D factors, and one line on what it does.
 
 Taps are written as a correlation uses them (never flipped), in the order of the array's axes: the
 last axis is x, the one before it y, the third from the end z.
@@ -21,9 +21,9 @@ Taps: TypeAlias = NDArray[np.float64]
 Term: TypeAlias = tuple[Taps, ...]
 Terms: TypeAlias = tuple[Term, ...]
 
-MAX_TAPS = 10**7
-MAX_DIMS = 32
-EXACT_INTEGER = 2**53  # float64 holds every integer up to here
+MAX_TAPS = 10**7  # 80 MB in float64
+MAX_DIMS = 32  # of an array in numpy 1; numpy 2 allows 64
+EXACT_INTEGER = 2**53  # float64 represents every integer up to this one
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -155,7 +155,7 @@ def checked_taps(values: Any) -> NDArray[Any]:
 
 
 def check_unmasked(values: Any, what: str) -> None:
-    """Raise DtypeError for a masked array, whose mask would be lost."""
+    """Raise DtypeError for a masked array, because its mask would be ignored."""
     if isinstance(values, np.ma.MaskedArray):
         raise DtypeError(
             f"the {what} is a masked array",
@@ -174,10 +174,10 @@ def check_tap_type(dtype: np.dtype[Any]) -> None:
 def normalized(
     taps: NDArray[np.float64], axes: tuple[int, ...] | None = None
 ) -> NDArray[np.float64]:
-    """Return taps divided by their sum; by that of the positive ones if it is zero, as ImageMagick.
+    """Return taps divided by their sum, or by that of the positive ones if the sum is zero.
 
-    axes: those of one kernel, where there are several, each of which has a sum of its own; by
-    default all.
+    This is ImageMagick's rule. axes: the axes of one kernel, if the array has several kernels, each
+    with its own sum; by default all axes.
 
     >>> normalized(np.array([1.0, 2.0, 1.0])), normalized(np.array([-2.0, 0.0, 2.0]))
     (array([0.25, 0.5 , 0.25]), array([-1.,  0.,  1.]))

@@ -1,4 +1,4 @@
-"""Describe families of named kernels: their parameters, variants, meaning and source."""
+"""Families of named kernels: their parameters, variants, meaning and source."""
 
 from __future__ import annotations
 
@@ -13,23 +13,12 @@ from convcli.kernels.parse import number
 
 Value: TypeAlias = int | float | str
 AUTO = "auto"
-_UNBOUNDED = 1e100
+_UNBOUNDED = 1e100  # products and squares of such values are still finite
 
-AXES: Mapping[str, int] = {
-    "x": 1,
-    "y": 2,
-    "z": 3,
-}  # axis name -> position from the end, and minimum dims
-COMPASS: tuple[str, ...] = (
-    "nw",
-    "n",
-    "ne",
-    "e",
-    "se",
-    "s",
-    "sw",
-    "w",
-)  # clockwise from the first tap
+AXES: Mapping[str, int] = {"x": 1, "y": 2, "z": 3}
+"""Each axis's position from the end, which is also the minimum dims."""
+COMPASS: tuple[str, ...] = ("nw", "n", "ne", "e", "se", "s", "sw", "w")
+"""Directions, clockwise from the first tap."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +79,10 @@ def _integer(text: str) -> int:
 class Parameter:
     """A parameter of a named kernel.
 
-    default: the text of the default value; `auto` (None to the builder) follows from the other
+    default: the text of the default value; `auto` (None to the builder) is computed from the other
     parameters.
     per_axis: one value for all axes, or one per axis as in `1x2`, in the order of the array's axes.
-    listed: any number of values, as in a shape.   If neither, a single value.
+    listed: any number of values, as in a shape. If neither, the parameter is a single value.
     """
 
     name: str
@@ -123,7 +112,7 @@ class KernelFamily:
 
     build: called with dims, every parameter, and the variant if the family has any; returns terms
     of 1-D factors, or an array of taps if the kernel is not separable.
-    variants: each with its minimum number of axes.   most_dims: None if there is no maximum.
+    variants: each with its minimum number of axes. most_dims: None if there is no maximum.
     """
 
     name: str
@@ -174,7 +163,7 @@ class KernelFamily:
     def _resolve_dims(
         self, name: str, variant: str, values: Mapping[str, Any], dims: int | None
     ) -> int:
-        """Return the number of axes: `dims`, else what per-axis values tell, else 2."""
+        """Return the number of axes: `dims`, else that of the per-axis values, else 2."""
         least = self.variants.get(variant, self.least_dims)
         spelled = max((len(values[p.name] or ()) for p in self.parameters if p.per_axis), default=1)
         if dims is not None:

@@ -1,7 +1,6 @@
-"""Kernels written out: rows of numbers, JSON, ImageMagick's and vips's forms.
+"""Parse kernels written as text: rows of numbers, JSON, ImageMagick's and vips's forms.
 
-Every function takes text and returns float64 taps, or raises KernelError and names the row and what
-is wrong in it.
+Every parser returns float64 taps, or raises a KernelError that names the row and what is wrong.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from convcli.kernels.model import MAX_DIMS, Taps, limit_taps
 _DECIMAL = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _NUMBER = re.compile(rf"({_DECIMAL})(?:/({_DECIMAL}))?", re.ASCII)
 _PART = re.compile(rf"(?:{_DECIMAL})?/(?:{_DECIMAL})?", re.ASCII)
-"""A fraction that spaces have torn: no number, and no file either beside one."""
+"""A part of a fraction that contains spaces, as `1 / 9`; next to a number, it is no file."""
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 _BETWEEN_ENTRIES = re.compile(r"\s*,\s*|\s+")
 _BETWEEN_ROWS = re.compile(r"[ \t]*(?:;\s*|\n\s*)")
@@ -32,7 +31,7 @@ _EXAMPLE = "write rows as in '0,-1,0; -1,5,-1; 0,-1,0'"
 
 
 def number(text: str) -> float:
-    """Read a number, or a fraction such as 1/9; ValueError says what is wrong with it.
+    """Read a number, or a fraction such as 1/9. Raises ValueError with what is wrong.
 
     >>> number("-2.5e1"), number("1/8")
     (-25.0, 0.125)
@@ -55,7 +54,7 @@ def number(text: str) -> float:
 
 
 def is_literal(text: str) -> bool:
-    """Whether text can only be meant as taps: JSON, ImageMagick's form, or nothing but numbers.
+    """Return whether text is meant as taps: JSON, ImageMagick's form, or only numbers.
 
     >>> [is_literal(t) for t in ("1,0,-1", "[1, 2]", "3: 1 2 3", "box", "kernel.csv", "nan,1")]
     [True, True, True, False, False, True]
@@ -70,13 +69,13 @@ def is_literal(text: str) -> bool:
 
 
 def resembles_literal(text: str) -> bool:
-    """Whether text has separators and a number among them: a mistake in a row is likely."""
+    """Return whether text is probably a row with a mistake: entries of which some are numbers."""
     entries = re.split(r"[\s,;]+", text)
     return len(entries) > 1 and any(_NUMBER.fullmatch(entry) for entry in entries)
 
 
 def parse_text(text: str) -> Taps:
-    """Read whichever of the forms the text is in; text that two could claim is read as plain rows.
+    """Read text in any of the forms; if it could be of two, it is read as plain rows.
 
     >>> parse_text("1 2 1")
     array([1., 2., 1.])
@@ -91,12 +90,11 @@ def parse_text(text: str) -> Taps:
 
 
 def parse_rows(text: str) -> Taps:
-    """Read rows parted by `;` or new lines, of entries parted by commas or spaces.
+    """Read rows separated by `;` or new lines, of entries separated by commas or spaces.
 
     `#` starts a comment.
 
-    returns (rows, columns), or (columns,) for a single row; `;` after a single row keeps its two
-    axes.
+    Returns (rows, columns), or (columns,) for a single row; (1, columns) if `;` ends it.
 
     >>> parse_rows("0,1/2,0; 1,-4,1; 0,1,0")[0]
     array([0. , 0.5, 0. ])
@@ -132,14 +130,14 @@ def parse_json(text: str) -> Taps:
 
 
 def _json_number(text: str) -> float:
-    """Read a number as `number` does, but one that is too large as infinite, as JSON's reader does."""
+    """Read a number as `number` does, but infinity if it is too large, as Python's JSON does."""
     return number(text) if np.isfinite(float(text)) else np.inf
 
 
 def parse_imagemagick(text: str) -> Taps:
     """Read ImageMagick's `WIDTHxHEIGHT[+X+Y]: entries`, whose origin must be the centre.
 
-    returns (height, width).   Source: ImageMagick, "User Defined Kernels", usage manual.
+    Returns (height, width). Source: ImageMagick, "User Defined Kernels", usage manual.
 
     >>> parse_imagemagick("3x1: 1,0,-1")
     array([[ 1.,  0., -1.]])
@@ -165,9 +163,9 @@ def parse_imagemagick(text: str) -> Taps:
     entries = [entry for entry in re.split(r"[\s,]+", text[found.end() :].strip()) if entry]
     if any(entry == "-" or entry.lower() == "nan" for entry in entries):
         raise KernelError(
-            "an ImageMagick kernel with '-' or nan entries, which stand for no neighbour",
+            "an ImageMagick kernel with '-' or nan entries, which mean no neighbour",
             "expected a number at every place",
-            "write 0 where the input is to be left out",
+            "write 0 to leave a neighbour out",
         )
     return _filled(
         [_entry(entry, "an entry") for entry in entries], height, width, f"{width}x{height}"
@@ -177,9 +175,9 @@ def parse_imagemagick(text: str) -> Taps:
 def parse_vips(text: str) -> Taps:
     r"""Read vips's matrix: a line `width height [scale [offset]]`, then the rows.
 
-    Taps are divided by the scale.
+    The taps are divided by the scale.
 
-    returns (height, width).   Source: libvips, `vips_matrixload`.
+    Returns (height, width). Source: libvips, `vips_matrixload`.
 
     >>> parse_vips("3 1 4 0\n1 2 1")
     array([[0.25, 0.5 , 0.25]])
@@ -206,18 +204,16 @@ def parse_vips(text: str) -> Taps:
             "a vips matrix with the scale 0", "expected the number that divides the taps"
         )
     rows = [_entries(line, place) for place, line in enumerate(body.split("\n"), 1) if line.strip()]
-    return (
-        _filled([value for row in rows for value in row], height, width, f"{width}x{height}")
-        / scale
-    )
+    values = [value for row in rows for value in row]
+    return _filled(values, height, width, f"{width}x{height}") / scale
 
 
 def from_nested(nested: Sequence[Any]) -> Taps:
-    """Make an array of nested lists, or name the row that differs from the first.
+    """Return nested lists as an array. Raises KernelError, naming the row, if rows differ.
 
     >>> from_nested([[1, 2, 3], [4, 5]])
     Traceback (most recent call last):
-    convcli.errors.KernelError: kernel row 2 has 2 entries, row 1 has 3 entries; expected rows alike
+    convcli.errors.KernelError: kernel row 2 has 2 entries, row 1 has 3 entries; expected equal rows
     """
     shape = _nested_shape(nested, ())
     limit_taps(shape)
@@ -257,7 +253,7 @@ def _nested_shape(value: Any, path: tuple[int, ...]) -> tuple[int, ...]:
                 f"{_place((*path, p))} {'has' if shapes[p - 1] else 'is'} {_extent(shapes[p - 1])}"
                 for p in (place, 1)
             )
-            raise KernelError(f"kernel {this}, {first}", "expected rows alike")
+            raise KernelError(f"kernel {this}, {first}", "expected equal rows")
     return (len(value), *shapes[0])
 
 
@@ -307,7 +303,7 @@ def _is_header(values: list[float]) -> bool:
 
 
 def _is_vips(text: str) -> bool:
-    """Whether the first line gives the size of those that follow, and is no row like them."""
+    """Return whether the first line has the size of the rows after it, and is not such a row."""
     lines = [line.split() for line in text.strip().split("\n") if line.strip()]
     try:
         header = [number(entry) for entry in lines[0]]

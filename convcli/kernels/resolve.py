@@ -17,17 +17,17 @@ _LONGEST_NAME = 60
 def kernel(reference: Any, *, dims: int | None = None) -> Kernel:
     """Resolve a kernel reference.
 
-    reference: a Kernel (returned as it is), an array or nested list, a path, or text, read as the
-    first of
+    reference: a Kernel (returned as it is), an array or nested list, a path, or text, which is read
+    as the first of these that it matches:
         - taps written out: `0,-1,0; -1,5,-1; 0,-1,0`, a JSON list, or ImageMagick's form
           `3x3: 0,-1,0 -1,5,-1 0,-1,0`
         - a name of the bank: `sobel-x`, `gaussian:sigma=2,size=9`, `random:3x3x3,seed=0`;
           case does not matter
         - a file: .npy, .npz (or `file.npz:key`), .csv, .txt, .json, or .mat, vips's matrix
-    dims: how many axes a named kernel is to have; 2 where nothing else says. Taps written out keep
-    their own.
-    Raises KernelError for what means nothing, FileError for a file that cannot be read, LimitError
-    for more than ten million taps.
+    dims: the number of axes of a named kernel; by default what the reference implies, else 2. It
+    does not change other kernels.
+    Raises KernelError for an unknown or invalid reference, FileError for a file that cannot be
+    read, LimitError for more than ten million taps.
 
     >>> kernel("sobel-x").taps
     array([[-1.,  0.,  1.],
@@ -108,7 +108,7 @@ def _unknown(text: str) -> ConvError:
 
 
 def _nearest(text: str) -> str:
-    """Suggest a name, with a colon if its parameters follow without one.
+    """Return a suggestion of a name, with the colon before its parameters if that is missing.
 
     >>> _nearest("gaussian,sigma=2"), _nearest("sobl-x")
     ("did you mean 'gaussian:sigma=2'?", "did you mean 'sobel-x'?")

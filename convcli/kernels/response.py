@@ -1,4 +1,4 @@
-"""The magnitude of a kernel's frequency response, in numbers and in words."""
+"""Summarise the magnitude of a kernel's frequency response, in numbers and in words."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from convcli.kernels.model import Kernel
 
-# Samples of the response along an axis, by the number of axes: multiples of 4, 3 and mostly 5, so
-# that the zeros of small kernels (at 1/2, 1/3, 1/4, 1/5 cycles a sample) fall on samples.
+# Samples of the response along an axis, by the number of axes: multiples of 4, 3 and 5, so that the
+# zeros of small kernels (at 1/2, 1/3, 1/4, 1/5 cycles per sample) are among the samples.
 _SAMPLES = {1: 720, 2: 240, 3: 60}
-_FEW_SAMPLES = 12
-_SAME = 1e-6
-_FINEST = 0.45  # from here on a frequency counts as the finest detail there is
+_FEW_SAMPLES = 12  # along each of four axes or more
+_SAME = 1e-6  # relative difference below which two gains are equal
+_FINEST = 0.45  # cycles per sample from which a frequency counts as the finest detail
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,11 @@ class Response:
 
     Frequencies are in cycles per sample, one per axis.
 
-    flat: the signed gain on a constant input.
-    peak, lowest: the largest and the smallest gain, and where; of equal ones the nearest to zero
-    frequency.
-    nyquist: along each axis, the gain on samples that alternate in sign.
+    flat: the signed gain of a constant input.
+    peak, lowest: the largest and the smallest gain. peak_at, lowest_at: their frequencies; of equal
+    gains, the frequency nearest to zero.
+    nyquist: along each axis, the gain of samples that alternate in sign.
+    line: the summary in words.
     """
 
     flat: float
@@ -72,9 +73,8 @@ at 0.25 cycles a sample along x'
 def _magnitudes(taps: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[NDArray[np.float64]]]:
     """Return |H| over the half spectrum of a real kernel, and the frequencies of each axis."""
     coarse = _SAMPLES.get(taps.ndim, _FEW_SAMPLES)
-    sizes = [
-        max(coarse, k + k % 2) if k > 1 else 1 for k in taps.shape
-    ]  # a single tap is the same to every frequency
+    # A single tap has the same gain at every frequency.
+    sizes = [max(coarse, k + k % 2) if k > 1 else 1 for k in taps.shape]
     spectrum = np.fft.rfftn(taps, s=sizes, axes=range(taps.ndim))
     full = [
         np.abs(np.fft.fftfreq(n)) * np.where(np.arange(n) <= n // 2, 1.0, -1.0) for n in sizes[:-1]
@@ -85,7 +85,7 @@ def _magnitudes(taps: NDArray[np.float64]) -> tuple[NDArray[np.float64], list[ND
 def _half(shape: Sequence[int], axis: int) -> list[int]:
     """Return the index of the Nyquist frequency along one axis.
 
-    The last axis holds half the spectrum.
+    The last axis has half the spectrum.
     """
     place = [0] * len(shape)
     place[axis] = shape[axis] - 1 if axis == len(shape) - 1 else shape[axis] // 2
@@ -123,15 +123,15 @@ def _line(
         kind = "high-boost" if max(map(abs, at)) >= _FINEST else "band-boost"
         return f"{kind}: {flatly}, amplifies detail most (gain {_gain(peak)}) at {_where(at)}"
     if lowest >= peak * (1 - 1e-3):
-        return f"all-pass: {flatly}, and every other frequency alike"
-    muted = [
-        axis for axis, gain in enumerate(nyquist) if gain < 0.71 * peak
-    ]  # less than half the power
+        return f"all-pass: {flatly}, and every other frequency equally"
+    # Axes whose finest detail keeps less than half its power.
+    muted = [axis for axis, gain in enumerate(nyquist) if gain < 0.71 * peak]
     if not muted:
         return f"low-pass, slight: {flatly}, lowest gain {lowest:.2f}"
     along = "" if len(muted) == len(nyquist) else f" along {_axes(muted, len(nyquist))}"
     highest = max(nyquist[axis] for axis in muted)
-    return f"low-pass{along}: {flatly}, suppresses fine detail (gain {highest:.2f} at the Nyquist frequency)"
+    detail = f"suppresses fine detail (gain {highest:.2f} at the Nyquist frequency)"
+    return f"low-pass{along}: {flatly}, {detail}"
 
 
 def _band(kernel: Kernel, at: tuple[float, ...]) -> str:

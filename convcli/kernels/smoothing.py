@@ -15,7 +15,7 @@ from convcli.kernels.parameters import KernelFamily, Number, Parameter
 SIZE = Number(integer=True, minimum=1)
 WIDTH = Number(minimum=1e-3)
 TRUNCATE = Parameter(
-    "truncate", Number(above=0, maximum=100), "4", "where to cut the tail, in sigmas"
+    "truncate", Number(above=0, maximum=100), "4", "distance at which the tail is cut, in sigmas"
 )
 SIGMA = Parameter("sigma", WIDTH, "1", "standard deviation, in samples", per_axis=True)
 AUTO_SIZE = Parameter(
@@ -131,7 +131,7 @@ def _annulus(dims: int, inner: float, outer: float) -> Taps:
 
 
 def _motion(*, dims: int, length: float, angle: float) -> Taps:
-    """Weigh each sample by its distance from the path: 1 on the path, 0 from one sample away."""
+    """Weight each sample by its distance from the path: 1 on the path, 0 from one sample on."""
     half = (length - 1) / 2
     across, down = math.cos(math.radians(angle)), -math.sin(math.radians(angle))
     # Rounded so that cos(90 degrees), 6e-17 in floats, adds no column of zeros.
@@ -169,14 +169,14 @@ FAMILIES = (
     KernelFamily(
         "gaussian",
         _gaussian,
-        "smooths alike in every direction, near samples weighing most",
+        "smooths equally in every direction, with the largest weights at the centre",
         "Koenderink, The structure of images, 1984",
         (SIGMA, AUTO_SIZE, TRUNCATE),
     ),
     KernelFamily(
         "binomial",
         _binomial,
-        "smooths by a row of Pascal's triangle, a Gaussian in small fractions of powers of two",
+        "smooths by a row of Pascal's triangle, close to a Gaussian, in exact binary fractions",
         _JAHNE,
         (
             Parameter(
@@ -192,13 +192,14 @@ FAMILIES = (
         "disk",
         _disk,
         "the mean over a disk (a ball in 3-D), as a lens out of focus",
-        "Potmesil and Chakravarty, A lens and aperture camera model for synthetic image generation, 1981",
+        "Potmesil and Chakravarty, A lens and aperture camera model for synthetic image "
+        "generation, 1981",
         (Parameter("radius", RADIUS, "3", "in samples"),),
     ),
     KernelFamily(
         "ring",
         _ring,
-        "the mean over a ring, which leaves out what stands inside",
+        "the mean over a ring, without the samples inside it",
         "after Secker, A ring median filter for digital images, 1995",
         (
             Parameter("inner", RADIUS, "2", "in samples"),

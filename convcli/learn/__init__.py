@@ -1,1 +1,1 @@
-"""See why it works: the laws of convolution measured (laws), and one output explained (explain)."""
+"""Measure the laws of convolution (laws), explain outputs (explain), read the guide (guide)."""

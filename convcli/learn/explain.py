@@ -2,15 +2,14 @@
 
 `y[p] = sum over t of w[t] * x[stride*p + dilation*t - lo]`.
 
-Every product that makes an output is a `Cell`, which knows the sample and the tap that it came
-from. The backward pass runs over the same cells the other way: with delta the upstream gradient of
-this output,
+Every product that adds to an output is a `Cell`, with its sample and its tap. The backward pass
+uses the same cells in the other direction: with delta the upstream gradient of this output,
 
     dw[t] += delta * x[stride*p + dilation*t - lo]   one term of dw_i = sum_j delta_j x_(i+j-1)
     dx[stride*p + dilation*t - lo] += delta * w[t]   one term of delta's full convolution with w
 
-A padded cell repeats a sample, and its share of dx goes back to that sample; a constant outside
-takes none.
+A padded cell repeats a sample of the input, which gets the cell's share of dx; with a constant
+boundary, no sample does.
 """
 
 from __future__ import annotations
@@ -41,10 +40,10 @@ from convcli.shapes.parse import show
 Index: TypeAlias = tuple[int, ...]
 
 STEPS = 256
-"""Limit of outputs for `--all`."""
+"""The most outputs that `--all` explains: more do not help a reader."""
 
 MIDDLE: Literal["middle"] = "middle"
-"""Asks for the output in the middle."""
+"""As `at`, the output in the middle."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +51,8 @@ class ExplainRequest:
     """The outputs to explain.
 
     input: a file, or a shape for random numbers.
-    at: the output's index, negative ones from the end; its batch and channel may be left out, and
-    are then 0. MIDDLE asks for the middle of the output, None for every output.
+    at: the output's index; negative entries count from the end; batch and channel default to 0.
+    MIDDLE is the middle of the output, None is every output.
     seed: for random numbers only. upstream: a file with dy, by default ones.
     """
 
@@ -71,7 +70,7 @@ class ExplainRequest:
 class Flow:
     """A cell's share of the gradients, and their sums over all outputs.
 
-    dx is None if no sample takes it.
+    dx is None for a constant outside the input.
     """
 
     dw: float
@@ -85,8 +84,8 @@ class Cell:
     """One sample under one tap.
 
     tap: the tap's index in the kernel as it was given.
-    place: where the sample lies on the endless spatial axes.
-    source: the sample's index in the input; None where it is the constant outside.
+    place: the sample's position along the spatial axes, beyond the input for padding.
+    source: the sample's index in the input; None for a constant outside it.
     """
 
     tap: Index
@@ -106,7 +105,7 @@ class Cell:
 class Block:
     """One channel's cells in the order of the window.
 
-    `channel` is None where the input has none.
+    `channel` is None if the input has no channels.
     """
 
     channel: int | None
@@ -121,7 +120,7 @@ class Block:
 class Step:
     """One output: its index, and a block for each channel that it sums over.
 
-    coverage: what the total is divided by, where the picture has alpha. delta: dy at this output.
+    coverage: the divisor of the total, if the picture has alpha. delta: dy at this output.
     """
 
     at: Index
@@ -135,7 +134,7 @@ class Step:
 
     @property
     def value(self) -> float:
-        """The value that `apply` gives here, before it converts it to the written dtype."""
+        """The output of `apply`, before its conversion to the written dtype."""
         if self.coverage is None:
             return self.total
         return float(colour.divide(np.array([self.total]), np.array(self.coverage))[0])
@@ -151,9 +150,9 @@ class ExplainResult:
     output: tuple[int, ...]
     steps: tuple[Step, ...]
     upstream: str | None
-    """Where dy came from; None without the backward pass."""
+    """The source of dy: a file, or "ones"; None without the backward pass."""
     middle: bool = False
-    """Whether the output is in the middle because none was asked for."""
+    """Whether the output is the one in the middle, as none was requested."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +171,7 @@ class _Context:
 
 @dataclass(frozen=True)
 class _OutputIndex:
-    """An output's index, split: in the user's arrays, and as (n, o) in the layer's."""
+    """An output's index, split: in the user's arrays, and as (n, o) in the layer's arrays."""
 
     batch: Index
     spatial: Index
@@ -182,11 +181,11 @@ class _OutputIndex:
 
 
 def run_explain(request: ExplainRequest) -> ExplainResult:
-    """Split outputs into the products that make them.
+    """Split outputs into the products that they sum.
 
     Raises InputError for an index outside the output, naming the valid range, LimitError for more
     outputs than STEPS, ShapeError for an upstream gradient whose shape is not the output's, and
-    whatever `apply` refuses.
+    the errors of `apply`.
 
     >>> step = run_explain(ExplainRequest("4x4", "1,0;0,-1", at=(1, 2))).steps[0]
     >>> [cell.place for cell in step.blocks[0].cells], len(step.blocks)
@@ -219,7 +218,7 @@ def run_explain(request: ExplainRequest) -> ExplainResult:
 
 
 def _at(request: ExplainRequest, a: ConvLayout, output: tuple[int, ...]) -> Index:
-    """Return the index that is asked for, or the spatial index of the middle."""
+    """Return the requested index, or the spatial index of the middle."""
     if request.at is not None and request.at != MIDDLE:
         return request.at
     return _middle(a, output)
@@ -256,11 +255,12 @@ def _complete_index(at: Index, a: ConvLayout, output: tuple[int, ...]) -> Index:
         raise InputError(
             f"{given} has {'1 entry' if len(at) == 1 else f'{len(at)} entries'}",
             f"the output {show(output)} has {len(output)} axes",
-            f"write --at {_joined(_middle(a, output))} for the middle; batch and channel may be left out",
+            f"write --at {_joined(_middle(a, output))} for the middle; "
+            "batch and channel may be left out",
         )
     if not all(-n <= i < n for i, n in zip(whole, output, strict=True)):
         raise InputError(
-            f"{given} lies outside the output {show(output)}",
+            f"{given} is outside the output {show(output)}",
             f"valid are {','.join(f'0..{n - 1}' for n in output)}",
             "negative indices count from the end",
         )
@@ -347,7 +347,7 @@ def _block(
 ) -> Block:
     """Return the cells of one channel.
 
-    layer_channel: of the layer's input; kernel_channel: of its kernel.
+    layer_channel: the channel of the layer's input. kernel_channel: that of its kernel.
     """
     a = context.operands.conv_layout
     channel = output.channel if a.channel_mode == "each" else layer_channel
@@ -362,7 +362,8 @@ def _block(
 class _Tap:
     """A tap of the window, and its sample.
 
-    place: on the endless axes; folded: onto the input.
+    place: its position, beyond the input for padding. folded: the index of the sample that the
+    boundary repeats there, -1 for a constant.
     """
 
     index: Index
@@ -448,7 +449,7 @@ def _in_input(source: Index, a: ConvLayout, batch: Index, channel: int) -> Index
 
 
 def _coverage(context: _Context, output: _OutputIndex) -> float | None:
-    """Return the alpha under the window, filtered as `apply` does it."""
+    """Return the alpha under the window, filtered as in `apply`."""
     cover = context.operands.alpha
     taps = context.cover_taps
     if cover is None or taps is None:

@@ -1,4 +1,4 @@
-"""The pages of the guide, Markdown files that the package ships."""
+"""The pages of the guide: Markdown files in the package."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def topics() -> dict[str, str]:
 
 
 def read_page(topic: str) -> Page:
-    """Read the page of a topic. Raises InputError for an unknown one, with the nearest name.
+    """Read the page of a topic. Raises InputError, with the nearest name, for an unknown one.
 
     >>> read_page("gradient")
     Traceback (most recent call last):
-    convcli.errors.InputError: no topic 'gradient'; expected one of apply, borders, batch, kernels, \
-networks, gradients, laws, explain, bench, python, formats, plugins, json, promises, architecture, changes; \
-did you mean 'gradients'?
+    convcli.errors.InputError: no topic 'gradient'; expected one of apply, borders, batch, \
+kernels, networks, gradients, laws, explain, bench, python, formats, plugins, json, promises, \
+architecture, changes; did you mean 'gradients'?
     """
     if topic not in ORDER:
         raise InputError(

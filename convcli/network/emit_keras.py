@@ -1,7 +1,7 @@
-"""A network as Keras code: a functional model, channels last, that runs on any of Keras' backends.
+"""Write a network as Keras code: a functional model, channels last, for any of Keras' backends.
 
-Paddings are written out as the numbers that they came to, each a layer of its own in front, and a
-transposed convolution is cut to its size behind.
+Paddings are written as numbers, in a padding layer before the layer that needs them; a transposed
+convolution is cropped to its output size by a layer after it.
 """
 
 from __future__ import annotations
@@ -28,26 +28,24 @@ ACTIVATIONS = {
 
 
 def keras(network: Network) -> str:
-    """Write a model for Keras 3, with the sizes in its comments.
+    """Return the code of a model for Keras 3, with the sizes in its comments.
 
-    Run as a script, it shows its output.
-
-    Raises InputError, naming the layer, for what Keras has no layer for.
+    Run as a script, it prints its output shape.
+    Raises InputError, naming the layer, if Keras has no such layer.
     """
     steps = []
     for number, node in enumerate(network.nodes, 1):
         given = [f"x{source + 1}" for source in node.inputs]
         step = _meeting(node, given) if node.op is None else _layer(node, node.op, number, given[0])
-        steps.append(
-            f"x{number} = {step}  # {node.text} -> {show(node.output.shape('channels_last'))}"
-        )
-    shape = (*network.x.spatial, network.x.depth)
+        shape = show(node.output.shape("channels_last"))
+        steps.append(f"x{number} = {step}  # {node.text} -> {shape}")
+    input_shape = (*network.x.spatial, network.x.depth)
     return "\n".join(
         [
             "import keras",
             "from keras import layers",
             "",
-            f"x{INPUT + 1} = keras.Input({shape})",
+            f"x{INPUT + 1} = keras.Input({input_shape})",
             *steps,
             f"model = keras.Model(x{INPUT + 1}, x{len(network.nodes)})",
             "",
@@ -81,6 +79,13 @@ def _each(node: Node, read: Callable[[Axis], int]) -> str:
     return str(tuple(read(axis) for axis in node.axes))
 
 
+def _steps(node: Node) -> str:
+    """Return the arguments of a convolution's stride and dilation."""
+    strides = _each(node, lambda a: a.stride)
+    dilations = _each(node, lambda a: a.dilation)
+    return f"strides={strides}, dilation_rate={dilations}"
+
+
 def _ends(node: Node, layer: str, ends: Sequence[tuple[int, int]], x: str) -> str:
     """Return a layer that pads or crops each axis at its ends, or x if there is nothing to do."""
     if not any(end for pair in ends for end in pair):
@@ -99,12 +104,12 @@ def _conv(node: Node, op: Op, x: str) -> str:
     groups = node.x.depth if op.kind.name == "depthwise" else op["g"]
     return (
         f"layers.Conv{len(node.axes)}D({node.output.depth}, {_each(node, lambda a: a.k)}, "
-        f"strides={_each(node, lambda a: a.stride)}, dilation_rate={_each(node, lambda a: a.dilation)}, "
-        f"groups={groups}, use_bias={op['bias']})({_padded(node, x)})"
+        f"{_steps(node)}, groups={groups}, use_bias={op['bias']})({_padded(node, x)})"
     )
 
 
 def _deconv(node: Node, op: Op, x: str) -> str:
+    # Keras' output without cropping, and what to crop at both ends of each axis.
     grown = [axis.n * axis.stride + max(axis.reach - axis.stride, 0) for axis in node.axes]
     cuts = [
         (axis.lo, size - axis.lo - axis.out) for axis, size in zip(node.axes, grown, strict=True)
@@ -115,8 +120,7 @@ def _deconv(node: Node, op: Op, x: str) -> str:
         raise _unknown(node, "stride with dilation in")
     made = (
         f"layers.Conv{len(node.axes)}DTranspose({node.output.depth}, {_each(node, lambda a: a.k)}, "
-        f"strides={_each(node, lambda a: a.stride)}, dilation_rate={_each(node, lambda a: a.dilation)}, "
-        f"use_bias={op['bias']})({x})"
+        f"{_steps(node)}, use_bias={op['bias']})({x})"
     )
     return _ends(node, "Cropping", cuts, made)
 
@@ -127,13 +131,14 @@ def _maxpool(node: Node, op: Op, x: str) -> str:
     ends = [(axis.lo, axis.hi) for axis in node.axes]
     if any(end for pair in ends for end in pair):
         x = f"keras.ops.pad({x}, {((0, 0), *ends, (0, 0))}, constant_values=float('-inf'))"
-    return f"layers.MaxPooling{len(node.axes)}D({_each(node, lambda a: a.k)}, {_each(node, lambda a: a.stride)})({x})"
+    window = f"{_each(node, lambda a: a.k)}, {_each(node, lambda a: a.stride)}"
+    return f"layers.MaxPooling{len(node.axes)}D({window})({x})"
 
 
 def _avgpool(node: Node, op: Op, x: str) -> str:
-    """Padding counts as samples.
+    """Return an average pooling that counts padding as samples, but not what rounding up adds.
 
-    What rounding up adds at the ends does not, so divide by its share.
+    To leave that out, the mean is divided by the mean of ones.
     """
     window = f"{_each(node, lambda a: a.k)}, {_each(node, lambda a: a.stride)}"
     pool = f"layers.AveragePooling{len(node.axes)}D({window})"
@@ -150,7 +155,10 @@ def _gap(node: Node, op: Op, x: str) -> str:
 
 
 def _norm(layer: str) -> Callable[[Node, Op, str], str]:
-    """The epsilon is that of the other frameworks; Keras' own is a hundred times as large."""
+    """Return the function for a normalisation.
+
+    Epsilon is 1e-5 as in other frameworks; Keras' default is 1e-3.
+    """
     options = "center={affine}, scale={affine}, epsilon=1e-5"
     return lambda node, op, x: (
         f"layers.{layer}Normalization({options.format(affine=op['affine'])})({x})"

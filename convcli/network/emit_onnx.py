@@ -1,9 +1,7 @@
-"""A network as an ONNX model that runs.
+"""Write a network as an ONNX model that runs.
 
-Its weights are zeros, made as it runs, so that the file stays small.
-
-Needs the onnx package, `pip install onnx`. Paddings are written as the numbers that they
-came to.
+Its weights are zeros that the model creates when it runs, so that the file is small. Paddings are
+written as numbers. Needs the onnx package, `pip install onnx`.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from convcli.errors import InputError
 from convcli.network.graph import INPUT, Network, Node
 from convcli.network.layers import Op
 
-OPSET = 20
+OPSET = 20  # the first version with Gelu
 ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "relu": ("Relu", {}),
     "leakyrelu": ("LeakyRelu", {"alpha": 0.01}),
@@ -29,15 +27,15 @@ ACTIVATIONS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def serialise(network: Network) -> bytes:
-    """Write the model, checked by onnx.
+    """Return the model's bytes, checked by onnx.
 
-    Raises InputError, naming the layer, for what ONNX has no node for.
+    Raises InputError, naming the layer, if ONNX has no such node.
     """
     try:
         from onnx import TensorProto, checker, helper
     except ImportError:
         raise InputError(
-            "--emit onnx", "writing ONNX takes the onnx package", "pip install onnx"
+            "--emit onnx", "writing ONNX needs the onnx package", "pip install onnx"
         ) from None
     writer = _Writer(network)
     for number, node in enumerate(network.nodes):
@@ -51,13 +49,13 @@ def serialise(network: Network) -> bytes:
     model = helper.make_model(
         graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="convcli"
     )
-    model.ir_version = 9  # the version that came with this opset
+    model.ir_version = 9  # the version of this opset
     checker.check_model(model, full_check=True)
     return bytes(model.SerializeToString())
 
 
 class _Writer:
-    """Nodes as they are written; what is no weight is a constant of its own, not an initialiser."""
+    """The nodes of a model while it is written; constants are nodes too, not initialisers."""
 
     def __init__(self, network: Network) -> None:
         self.nodes: list[Any] = []
@@ -91,11 +89,8 @@ class _Writer:
     ) -> str:
         from onnx import TensorProto, helper
 
-        kind = (
-            TensorProto.INT64
-            if all(isinstance(value, int) for value in values)
-            else TensorProto.FLOAT
-        )
+        whole = all(isinstance(value, int) for value in values)
+        kind = TensorProto.INT64 if whole else TensorProto.FLOAT
         value = helper.make_tensor(name, kind, shape or [len(values)], list(values))
         return self.node("Constant", [], name, value=value)
 
@@ -133,8 +128,8 @@ def _conv(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
 def _deconv(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
     """Write a transposed convolution.
 
-    ONNX Runtime takes no output padding as large as the stride, which dilation allows: then less is
-    cut at the end, and if that is not enough the input gets zeros there.
+    With a dilation, output padding may be as large as the stride, which ONNX Runtime refuses. Less
+    is cropped at the end instead; if that is not enough, zeros are added to the input there.
     """
     filters = node.output.depth
     groups = op["g"]
@@ -171,9 +166,9 @@ def _maxpool(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
 
 
 def _avgpool(writer: _Writer, node: Node, op: Op, x: str, result: str) -> None:
-    """Padding counts as samples.
+    """Write an average pooling that counts padding as samples, but not what rounding up adds.
 
-    What rounding up adds at an end does not, so multiply by its share.
+    To leave that out, the last mean along an axis is multiplied by its share.
     """
     cut = [number for number, axis in enumerate(node.axes) if axis.beyond]
     names = [*(f"{result}.beyond{number}" for number in cut), result]

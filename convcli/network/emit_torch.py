@@ -1,8 +1,7 @@
-"""A network as code that runs: a PyTorch module, or a file of our own.
+"""Write a network as a PyTorch module that runs, or as a TOML file for `convcli shape`.
 
-Every padding is written out as the numbers that it came to, so that `same` means the same
-everywhere; what a framework cannot say in a layer (unlike padding at the two ends) becomes a step
-of its own.
+Paddings are written as numbers, so that `same` means the same everywhere; padding that PyTorch's
+layers do not support (different at the two ends) is a step of its own.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 def toml(network: Network, layers: str) -> str:
-    r'''Write a chain as a file for `convcli shape`.
+    r'''Return a chain as the text of a file for `convcli shape`.
 
     >>> from convcli.network.layers import Tensor
     >>> from convcli.network.parser import parse
@@ -54,11 +53,10 @@ def toml(network: Network, layers: str) -> str:
 
 
 def torch(network: Network) -> str:
-    """Write a module for PyTorch: channels first, with the sizes in its comments.
+    """Return the code of a PyTorch module: channels first, with the sizes in its comments.
 
-    Run as a script, it shows its output.
-
-    Raises InputError, naming the layer, for what PyTorch has no layer for.
+    Run as a script, it prints its output shape.
+    Raises InputError, naming the layer, if PyTorch has no such layer.
     """
     made: list[str] = []
     steps: list[str] = []
@@ -68,9 +66,8 @@ def torch(network: Network) -> str:
             _meeting(node, given) if node.op is None else _torch(node, node.op, number, given[0])
         )
         made += [f"        self.layer{number} = {layer}"] if layer else []
-        steps.append(
-            f"        x{number} = {step}  # {node.text} -> {show(node.output.shape('channels_first'))}"
-        )
+        shape = show(node.output.shape("channels_first"))
+        steps.append(f"        x{number} = {step}  # {node.text} -> {shape}")
     dims = ", ".join(map(str, (1, network.x.depth, *network.x.spatial)))
     return "\n".join(
         [
@@ -96,13 +93,13 @@ def torch(network: Network) -> str:
 
 
 def _meeting(node: Node, given: Sequence[str]) -> tuple[str, str]:
-    return "", " + ".join(
-        given
-    ) if node.text == "residual" else f"torch.cat([{', '.join(given)}], dim=1)"
+    if node.text == "residual":
+        return "", " + ".join(given)
+    return "", f"torch.cat([{', '.join(given)}], dim=1)"
 
 
 def _torch(node: Node, op: Op, number: int, x: str) -> tuple[str, str]:
-    """Return the layer to create, if any, and the call of it."""
+    """Return the layer to create, or "", and the expression that applies it."""
     name = op.kind.name
     call = f"self.layer{number}"
     if name in ACTIVATIONS:
@@ -163,24 +160,23 @@ def _deconv(node: Node, op: Op, call: str, x: str) -> Emitted:
         "bias": op["bias"],
     }
     cuts = [(max(a.lo - a.hi, 0), a.out) for a in node.axes]
-    alike = all(a.lo == a.hi for a in node.axes)
-    cut = "" if alike else f"[:, :, {', '.join(f'{start}:{start + out}' for start, out in cuts)}]"
-    return _nn(
-        node, "ConvTranspose", node.x.depth, node.output.depth, **_window(node), **options
-    ), f"{call}({x}){cut}"
+    equal = all(a.lo == a.hi for a in node.axes)
+    cut = "" if equal else f"[:, :, {', '.join(f'{start}:{start + out}' for start, out in cuts)}]"
+    layer = _nn(node, "ConvTranspose", node.x.depth, node.output.depth, **_window(node), **options)
+    return layer, f"{call}({x}){cut}"
 
 
 def _maxpool(node: Node, op: Op, call: str, x: str) -> Emitted:
-    return "", (
-        f"F.max_pool{len(node.axes)}d({_ends(node, x, '-torch.inf')}, {_per_axis(node, lambda a: a.k)}, "
-        f"{_per_axis(node, lambda a: a.stride)}, dilation={_per_axis(node, lambda a: a.dilation)})"
-    )
+    window = f"{_per_axis(node, lambda a: a.k)}, {_per_axis(node, lambda a: a.stride)}"
+    dilation = _per_axis(node, lambda a: a.dilation)
+    padded = _ends(node, x, "-torch.inf")
+    return "", f"F.max_pool{len(node.axes)}d({padded}, {window}, dilation={dilation})"
 
 
 def _avgpool(node: Node, op: Op, call: str, x: str) -> Emitted:
-    """Padding counts as samples.
+    """Return an average pooling that counts padding as samples, but not what rounding up adds.
 
-    What rounding up adds at an end does not, so divide by its share.
+    To leave that out, the mean is divided by the mean of ones.
     """
     window = f"{_per_axis(node, lambda a: a.k)}, {_per_axis(node, lambda a: a.stride)}"
 
@@ -220,17 +216,15 @@ def _pad(node: Node, op: Op, call: str, x: str) -> Emitted:
 
 def _upsample(node: Node, op: Op, call: str, x: str) -> Emitted:
     mode = "nearest" if op["mode"] == "nearest" else MODES[len(node.axes)]
-    return (
-        "",
-        f"F.interpolate({x}, scale_factor={_per_axis(node, lambda a: a.stride)}, mode={mode!r})",
-    )
+    factors = _per_axis(node, lambda a: a.stride)
+    return "", f"F.interpolate({x}, scale_factor={factors}, mode={mode!r})"
 
 
 def _unfold(node: Node, op: Op, call: str, x: str) -> Emitted:
-    """Unfold slides along two axes; a signal is one row."""
+    """Return an unfold. Raises InputError unless it is along two axes, as PyTorch requires."""
     if len(node.axes) != 2:
         raise InputError(
-            f"{node.text!r} slides along {len(node.axes)} axes", "PyTorch's unfold knows two"
+            f"{node.text!r} slides along {len(node.axes)} axes", "PyTorch's unfold slides along two"
         )
     options = f"{_per_axis(node, lambda a: a.k)}, {_per_axis(node, lambda a: a.dilation)}, stride="
     unfolded = f"F.unfold({_ends(node, x, '0.0')}, {options}{_per_axis(node, lambda a: a.stride)})"

@@ -1,6 +1,4 @@
-"""A network's rows with its blocks folded: one row for all layers of a block, and for equal blocks
-in a row.
-"""
+"""Fold a network's rows: one row for the layers of a block, and for equal blocks in sequence."""
 
 from __future__ import annotations
 
@@ -14,11 +12,10 @@ Rows = tuple[Row, ...]
 
 
 def fold(rows: Sequence[Row]) -> list[Row]:
-    """Return fewer rows: a named block is one, and so is whatever follows an equal one, with how
-    often it comes.
+    """Return one row per named block, and per sequence of equal instances, with their number.
 
     A folded row has the sums of its layers' parameters, work and memory, and the output and field
-    of the last.
+    of the last layer.
 
     >>> from convcli.network.graph import Network
     >>> from convcli.network.layers import Tensor
@@ -42,9 +39,7 @@ def fold(rows: Sequence[Row]) -> list[Row]:
 
 
 def _runs(rows: Sequence[Row]) -> Iterator[list[Rows]]:
-    """Yield instances, equal ones that follow each other together; a layer that belongs to none is
-    alone.
-    """
+    """Yield runs of equal instances in sequence; a layer without an instance is its own run."""
     run: list[Rows] = []
     for instance in _instances(rows):
         if run and _same(run[-1], instance):
@@ -66,14 +61,15 @@ def _instances(rows: Sequence[Row]) -> Iterator[Rows]:
 
 
 def _same(one: Rows, other: Rows) -> bool:
-    """Return whether two instances have the same layers, outputs and costs; layers that belong to
-    none never have.
+    """Return whether two instances have the same layers, outputs and costs.
+
+    False for layers without an instance.
     """
     if one[0].instance is None or other[0].instance is None:
         return False
-    return one[0].instance.text == other[0].instance.text and [_key(row) for row in one] == [
-        _key(row) for row in other
-    ]
+    if one[0].instance.text != other[0].instance.text:
+        return False
+    return [_key(row) for row in one] == [_key(row) for row in other]
 
 
 def _key(row: Row) -> tuple[object, ...]:
@@ -81,7 +77,7 @@ def _key(row: Row) -> tuple[object, ...]:
 
 
 def _merge(rows: Sequence[Row], text: str) -> Row:
-    """Return one row for several."""
+    """Return one row for several, with their sums."""
     last = rows[-1]
     lost = next((row for row in rows if row.lost), None)
     return last._replace(
@@ -102,7 +98,7 @@ def _merge(rows: Sequence[Row], text: str) -> Row:
 
 
 def _sum_rivals(rows: Sequence[Row]) -> tuple[Rival, ...]:
-    """Return the rivals of those layers that have any, added by their names."""
+    """Return the sums of the layers' rivals by name."""
     sums: dict[str, list[int]] = {}
     for rival in (rival for row in rows for rival in row.rivals):
         found = sums.setdefault(rival.name, [0, 0])

@@ -1,8 +1,8 @@
-"""A network: every layer in order, applied to a tensor, with its cost.
+"""A network: its layers in order, applied to a tensor, each with its cost.
 
-A chain is a list; residual sums and concatenations make it a graph without cycles, whose nodes
-stand in an order in which each comes after its inputs. Every pass over a network (receptive fields,
-memory) is one loop over that list.
+With residual sums and concatenations it is an acyclic graph, whose nodes are in topological order:
+each comes after its inputs. Every pass over a network (receptive fields, memory) is one loop over
+that list.
 """
 
 from __future__ import annotations
@@ -19,18 +19,16 @@ from convcli.options import Layout
 from convcli.shapes.axis import Axis
 from convcli.shapes.parse import show
 
-MOST_LAYERS = 100_000
-DEEPEST_BLOCK = 20
+MOST_LAYERS = 100_000  # limit of a network's layers, so that a huge count ends in an error
+DEEPEST_BLOCK = 20  # limit of blocks within blocks, which stops a block that contains itself
 INPUT = -1
-"""The index that stands for the network's input among a node's inputs; those below it for other
-inputs.
-"""
+"""The index of the network's first input among a node's inputs; other inputs are -2, -3, ..."""
 
 
 class Instance(NamedTuple):
     """The outermost block, branch or repetition that a layer belongs to.
 
-    number: one for each time that it is applied. named: whether it is a block with a name.
+    number: unique for each time that it is applied. named: whether it is a block with a name.
     """
 
     number: int
@@ -39,10 +37,10 @@ class Instance(NamedTuple):
 
 
 class Node(NamedTuple):
-    """One layer of the network. `op` is None if tensors merge here: `text` says how."""
+    """One layer of the network. `op` is None if branches merge here, as `text` names."""
 
     text: str
-    path: str  # the blocks that it stands in, outermost first: "bottleneck:64"
+    path: str  # the blocks that it is in, outermost first: "bottleneck:64"
     op: Op | None
     inputs: tuple[int, ...]
     x: Tensor  # the first input
@@ -94,11 +92,10 @@ class Network:
     nodes: tuple[Node, ...]
     layout: Layout = "channels_last"
     name: str = ""
-    opaque: tuple[
-        str, ...
-    ] = ()  # kinds of layers that are passed through by the shapes that a file declares
+    # Unknown kinds of layers of a file, whose outputs have the shapes that the file declares.
+    opaque: tuple[str, ...] = ()
     others: tuple[Tensor, ...] = ()  # inputs besides the first
-    ends: tuple[int, ...] = ()  # nodes that outputs come from, if not the last alone
+    ends: tuple[int, ...] = ()  # the output nodes, if they are not only the last node
 
     @classmethod
     def of(
@@ -110,9 +107,9 @@ class Network:
         layout: Layout = "channels_last",
         name: str = "",
     ) -> Network:
-        """Apply every layer to the output of those before it.
+        """Apply every layer to the output of the layer before it.
 
-        Raises InputError, naming the layer.
+        Raises InputError, naming the layer that does not fit.
         """
         builder = _Builder(x, blocks or {}, layout)
         builder.chain(items, INPUT, ())
@@ -128,7 +125,7 @@ class Network:
 
     @property
     def outputs(self) -> tuple[int, ...]:
-        """The nodes that outputs come from, the first output's first."""
+        """The output nodes, in the order of the outputs."""
         return self.ends or (len(self.nodes) - 1,)
 
     @property
@@ -185,7 +182,7 @@ class _Builder:
             ):
                 source = self.chain(group.items, source, path)
             if source == before:
-                break  # nothing in it, however often
+                break  # an empty group: repeating it adds nothing
         return source
 
     def is_block(self, group: Group) -> bool:
@@ -195,8 +192,9 @@ class _Builder:
 
     @contextmanager
     def within_instance(self, item: Item | None) -> Iterator[None]:
-        """Let the layers that are added in this context belong to an item, unless they belong to
-        one already.
+        """Assign the layers that are added in this context to an item.
+
+        An outer item has precedence.
         """
         if item is None or self.instance is not None:
             yield
@@ -226,12 +224,8 @@ class _Builder:
 
     def block(self, word: Word, source: int, path: tuple[str, ...]) -> int:
         if len(path) >= DEEPEST_BLOCK:
-            raise within(
-                word.error(
-                    "blocks lie too deep within each other", remedy="let none contain itself"
-                ),
-                path,
-            )
+            given = "blocks are nested too deeply"
+            raise within(word.error(given, remedy="check that none contains itself"), path)
         try:
             items = expand(word, self.blocks[word.name])
         except InputError as error:
@@ -243,12 +237,12 @@ class _Builder:
         word = branch.head
         if word.name not in MERGES or word.arguments:
             hint = "expected residual[body | shortcut] or concat[a | b]"
-            raise within(word.error("no way for branches to meet", hint), path)
+            raise within(word.error("not a layer that merges branches", hint), path)
         with self.within_instance(branch):
             return self.arms(branch, source, path)
 
     def arms(self, branch: Branch, source: int, path: tuple[str, ...]) -> int:
-        """Add the arms of a branch, and the layer where they meet."""
+        """Add the arms of a branch, and the layer that merges them."""
         word = branch.head
         ends = tuple(
             self.chain(arm, source, (*path, f"{word.name} {n}"))
@@ -256,9 +250,8 @@ class _Builder:
         )
         if len(ends) == 1:
             if word.name == "concat":
-                raise within(
-                    word.error("one arm alone", remedy="part the arms by |, as concat[a | b]"), path
-                )
+                remedy = "separate the arms by |, as concat[a | b]"
+                raise within(word.error("a single arm", remedy=remedy), path)
             ends = (*ends, source)
         given = tuple(self.tensor(end) for end in ends)
         try:
@@ -281,14 +274,15 @@ class _Builder:
     ) -> ShapeError:
         """Return an error that names the layer that does not fit, and its input."""
         shapes = " and ".join(show(x.shape(self.layout)) for x in given)
-        message = f"layer {len(self.nodes) + 1} {word.text!r} at {word.place} (input {shapes}): {error.given}"
+        layer = f"layer {len(self.nodes) + 1} {word.text!r} at {word.place} (input {shapes})"
+        message = f"{layer}: {error.given}"
         remedy = error.remedy.replace("--padding same", "p=same")
         kind = ChannelError if isinstance(error, ChannelError) else ShapeError
         return kind(inside(message, path), error.expected, remedy)
 
 
 def expand(word: Word, block: Block) -> tuple[Item, ...]:
-    """Fill a block's parameters in, and read its layers.
+    """Substitute a block's parameters, and parse its layers.
 
     >>> twice = Block({"c": None, "s": "1"}, "conv:{c},k=3,s={s} relu")
     >>> [item.text for item in expand(parse("twice:64,s=2")[0], twice)]
@@ -327,14 +321,14 @@ def _add(given: Sequence[Tensor]) -> Tensor:
     if other is None:
         return first
     raise ShapeError(
-        "a sum of unlike shapes",
+        "a sum of different shapes",
         "expected the same from every arm",
         _residual_remedy(first, other),
     )
 
 
 def _residual_remedy(body: Tensor, shortcut: Tensor) -> str:
-    """Return how the arms of a residual sum can be made to fit.
+    """Return a remedy that makes the arms of a residual sum fit.
 
     >>> _residual_remedy(Tensor((220, 220), 64), Tensor((222, 222), 64))
     'give the layers of the body p=same'
@@ -356,7 +350,7 @@ def _concatenate(given: Sequence[Tensor]) -> Tensor:
     first = given[0]
     if any(x.spatial != first.spatial for x in given):
         raise ShapeError(
-            "a concatenation of unlike sizes",
+            "a concatenation of different sizes",
             "expected the same spatial sizes from every arm",
             "use the same stride in every arm, and p=same or a pad",
         )
@@ -371,8 +365,8 @@ def read_input(
 ) -> Tensor:
     """Split the shape of an input into spatial axes and channels.
 
-    One axis is a signal, two are a picture without channels, three a picture with them, four a
-    volume with them; `dims` says otherwise.
+    By default one axis is a signal, two are a picture without channels, three a picture with
+    channels, four a volume with channels. dims: the number of spatial axes.
 
     >>> read_input((224, 224, 3)), read_input((28, 28))
     (Tensor(spatial=(224, 224), channels=3), Tensor(spatial=(28, 28), channels=None))
@@ -384,7 +378,8 @@ def read_input(
         count = len(shape) if len(shape) <= 2 else len(shape) - 1
     if not len(shape) - 1 <= count <= len(shape):
         raise ShapeError(
-            f"the input {show(shape)} has {len(shape) - count} axes besides its {count} spatial ones"
+            f"the input {show(shape)} has {len(shape) - count} axes "
+            f"besides its {count} spatial ones"
             if count < len(shape)
             else f"the input {show(shape)} has {len(shape)} axes, and --dims asks for {count}",
             "expected the spatial axes, and at most one of channels",

@@ -1,10 +1,8 @@
-"""The inverse of the size formula.
+"""Invert the size formula: find the inputs for an output size, and layers between two sizes.
 
-Input sizes that give an output size, and layers that lead from size to size.
-
-Along one axis every layer's output size grows with its input's, or stays, so the inputs that give
-an output between two sizes lie between two sizes themselves. Found by halving, layer by layer from
-the last, they are exact for every padding and rounding without a formula for each.
+Along one axis a layer's output size never decreases as its input grows, so the inputs for a range
+of outputs are a range too. Bisection finds its ends, layer by layer from the last, exactly for
+every padding and rounding.
 """
 
 from __future__ import annotations
@@ -23,21 +21,22 @@ from convcli.shapes.axis import Axis
 from convcli.shapes.parse import show
 
 LARGEST = 1 << 20
-"""A size beyond this counts as no limit."""
+"""A size beyond this counts as unlimited: 1048576 samples."""
 
 TRIED = 4096
-"""Sizes that are tried in a network with branches."""
+"""The most sizes that are tried along an axis of a network with branches."""
 
 TRIALS = tuple(1 << power for power in range(13))
+"""Input sizes that are tried for one that fits the layers: 1, 2, 4, ... 4096."""
 
 Build = Callable[[Tensor], Network]
 
 
 @dataclass(frozen=True)
 class Need:
-    """Input sizes along one axis: those in `sizes`, or else all from `smallest` to `largest`.
+    """The input sizes along one axis: those in `sizes`, or else all from `smallest` to `largest`.
 
-    largest: None where there is no limit.
+    largest: None if there is no limit.
     """
 
     smallest: int
@@ -50,8 +49,8 @@ def input_for(
 ) -> tuple[Need, ...]:
     """Find the input sizes for which a network's output has the spatial sizes `wanted`.
 
-    build: puts the layers on an input. x: an input that they fit, or None to look for one with as
-    many axes as `wanted`. Raises ShapeError, naming the layer, where no input does.
+    build: applies the layers to an input. x: an input that they fit, or None to find one with the
+    number of axes of `wanted`. Raises ShapeError, naming the layer, if no input size fits.
 
     >>> from convcli.network.parser import parse
     >>> chain = parse("conv:64,k=11,s=4 maxpool:3,s=2")
@@ -91,7 +90,10 @@ def _axis(build: Build, network: Network, axis: int, wanted: int) -> Need:
 
 
 def _range(network: Network, axis: int, wanted: int) -> tuple[int, int | None]:
-    """Go from the last layer to the first with the range of sizes that each must give."""
+    """Return the range of input sizes for which every layer can give the output size.
+
+    Goes from the last layer to the first with the range of sizes that each must give.
+    """
     needed: dict[int, tuple[int, int | None]] = {len(network.nodes) - 1: (wanted, wanted)}
     for index in range(len(network.nodes) - 1, -1, -1):
         node = network.nodes[index]
@@ -143,7 +145,7 @@ def _before(
 
 
 def _out(node: Node, axis: int, n: int) -> int:
-    """Return the size that a layer gives for a size along one axis; 0 if the input is too small."""
+    """Return a layer's output size for an input size along one axis; 0 if that is too small."""
     assert node.op is not None
     sizes = list(node.x.spatial)
     sizes[axis] = n
@@ -170,7 +172,7 @@ def _first(holds: Callable[[int], bool]) -> int | None:
 def _tried(
     build: Build, network: Network, axis: int, wanted: int, smallest: int, largest: int | None
 ) -> Need:
-    """Build each size, because branches must agree where they meet."""
+    """Find the sizes that fit by building each: branches must have equal sizes where they merge."""
     last = min(largest if largest is not None else LARGEST, smallest + TRIED - 1)
     fit = tuple(n for n in range(smallest, last + 1) if _fits(build, network, axis, n, wanted))
     if not fit:
@@ -192,6 +194,7 @@ def _fits(build: Build, network: Network, axis: int, n: int, wanted: int) -> boo
         return False
 
 
+# The layers that `solve` tries, which include those of common networks, and the chains it returns.
 TAPS = range(1, 12)
 STRIDES = range(1, 9)
 DILATIONS = range(1, 5)
@@ -216,15 +219,12 @@ class Link:
 
     @property
     def window(self) -> Axis:
-        """The layer's window alone, on which the size of its field depends.
-
-        The same for every input and padding.
-        """
+        """The layer without input size and padding, on which its field does not depend."""
         return Axis(1, self.k, self.s, self.d, transposed=self.transposed)
 
     @property
     def token(self) -> str:
-        """The layer as the command line takes it, with one filter.
+        """The layer in the command line's language, with one filter.
 
         >>> Link(k=4, s=2, p=1, d=1, transposed=True).token
         'deconv:1,k=4,s=2,p=1'
@@ -247,12 +247,12 @@ def field_of(windows: tuple[Axis, ...]) -> Field:
 
 @dataclass(frozen=True, order=True, slots=True)
 class Chain:
-    """Layers that lead from one size to another; they sort by cost."""
+    """Layers that lead from one size to another. Chains sort by cost."""
 
     macs: int
     count: int
     links: tuple[Link, ...]
-    sizes: tuple[Sizes, ...]  # of the input and behind each layer
+    sizes: tuple[Sizes, ...]  # of the input and after each layer
     field: int  # receptive field
 
 
@@ -262,7 +262,7 @@ def solve(
     """Find the cheapest chains of at most `max_layers` layers, at most `CHAINS` of them.
 
     rf: the receptive field that a chain must have, in samples of the input.
-    Raises InputError where the axes differ in number, or where nothing leads there.
+    Raises InputError if the numbers of axes differ, or if no chain leads there.
 
     >>> [link.token for link in solve((224, 224), (112, 112), rf=7, max_layers=1)[0].links]
     ['conv:1,k=7,s=2,p=3']
@@ -272,23 +272,26 @@ def solve(
     first = tuple(start)
     last = tuple(goal)
     if len(first) != len(last):
-        raise InputError(f"from {show(first)} to {show(last)}", "expected as many axes in both")
+        raise InputError(
+            f"from {show(first)} to {show(last)}", "expected the same number of axes in both"
+        )
     search = _Search(last, rf, any(m > n for n, m in zip(first, last, strict=True)))
     for layers in range(1, max_layers + 1):
         search.extend((first,), (), 0, layers)
     if not search.found:
         seen = f" with a receptive field of {rf}" if rf else ""
+        length = "1 layer" if max_layers == 1 else f"{max_layers} layers or fewer"
         raise InputError(
-            f"no chain of {max_layers} {'layer' if max_layers == 1 else 'layers or fewer'} leads from {show(first)} "
-            f"to {show(last)}{seen}",
-            f"tried windows of up to {TAPS[-1]}, strides up to {STRIDES[-1]}, dilations up to {DILATIONS[-1]}",
+            f"no chain of {length} leads from {show(first)} to {show(last)}{seen}",
+            f"tried windows of up to {TAPS[-1]}, strides up to {STRIDES[-1]}, "
+            f"dilations up to {DILATIONS[-1]}",
             "allow more with --max-layers" + (", or give another --rf" if rf else ""),
         )
     return tuple(search.found)
 
 
 class _Search:
-    """A search for chains to one goal, which keeps the best in order."""
+    """A search for chains to one size, which keeps the cheapest in order."""
 
     def __init__(self, goal: Sizes, rf: int | None, grows: bool) -> None:
         self.goal = goal
@@ -307,11 +310,11 @@ class _Search:
         )
         for cost, link, out in steps:
             if macs + cost + self.lowest_cost(layers - 1) > self.bound:
-                return  # steps come by rising cost of their own
+                return  # the next steps cost at least the same
             chain = (*links, link)
             size = field_of(tuple(link.window for link in chain)).size
             if self.rf and size > self.rf:
-                continue  # what follows never narrows it: a search has layers of one kind, and the strides of all
+                continue  # further layers of the same kind never make the field smaller
             if layers > 1:
                 if self.can_reach(out, layers - 1):
                     self.extend((*sizes, out), chain, macs + cost, layers - 1)
@@ -324,17 +327,18 @@ class _Search:
         return self.found[-1].macs if len(self.found) == CHAINS else math.inf
 
     def lowest_cost(self, layers: int) -> int:
-        """Return the lowest cost of some more layers: 1 for each output, of which each may be 1
-        larger than before.
+        """Return a lower bound of the cost of more layers: 1 for each of their outputs.
+
+        Each layer may enlarge an axis by 1, so the outputs before the goal may be smaller than it.
         """
         if self.grows:
             return 0
         return sum(math.prod(max(m - later, 1) for m in self.goal) for later in range(layers))
 
     def can_reach(self, out: Sizes, layers: int) -> bool:
-        """Return whether some more layers may lead from `out` to the goal.
+        """Return whether more layers may lead from `out` to the goal.
 
-        A padded window of an even size makes an axis 1 larger, and a transposed one 1 smaller.
+        A padded window of an even size enlarges an axis by 1; a transposed one shrinks it by 1.
         """
         if self.grows:
             return all(n - layers <= m for n, m in zip(out, self.goal, strict=True))

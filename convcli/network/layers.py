@@ -1,9 +1,9 @@
 """Every kind of layer: its name, its arguments, and what it does to a tensor.
 
-A kind is a row of `KINDS`; a new one is a new row. What slides over the input says so by an `Axis`
-for each spatial axis, from which the size, the receptive field and the inverse all follow: a global
-pooling is a window as large as its input, padding is a window of 1 over more samples, and
-upsampling is a transposed convolution.
+A kind is a row of `KINDS`. A layer that slides over its input has an `Axis` for each spatial axis,
+from which the size, the receptive field and the inverse follow: a global pooling is a window as
+large as its input, padding is a window of 1 over more samples, and upsampling is a transposed
+convolution.
 
 Conventions: 1 MAC is one multiply-add of a weight. Pooling, normalisation, activations and sums
 have none.
@@ -27,9 +27,9 @@ from convcli.shapes.spec import ConvSpec
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """The shape of what flows between layers.
+    """The shape of a layer's input or output.
 
-    Spatial sizes (none if flat), and channels (None: no such axis).
+    spatial: sizes, () if it is flat. channels: None if there is no such axis.
 
     >>> picture = Tensor((28, 28), 3)
     >>> picture.shape(), picture.shape("channels_first"), Tensor((), 10).shape()
@@ -42,11 +42,9 @@ class Tensor:
     def shape(self, layout: Layout = "channels_last") -> tuple[int, ...]:
         if self.channels is None:
             return self.spatial
-        return (
-            (self.channels, *self.spatial)
-            if layout == "channels_first"
-            else (*self.spatial, self.channels)
-        )
+        if layout == "channels_first":
+            return (self.channels, *self.spatial)
+        return (*self.spatial, self.channels)
 
     @property
     def depth(self) -> int:
@@ -69,7 +67,7 @@ class Step(NamedTuple):
     """The output of one layer, and its cost for one item of a batch.
 
     `axes`: how the layer slides along each spatial axis of its input; empty if every output depends
-    on its own position alone. `unknown`: which of FIELD, WORK and PARAMETERS a file does not tell.
+    only on its own position. `unknown`: which of FIELD, WORK and PARAMETERS a file does not define.
     """
 
     output: Tensor
@@ -92,7 +90,7 @@ class Op:
         return self.values[key]
 
     def apply_to(self, x: Tensor) -> Step:
-        """Compute what the layer makes of an input. Raises ShapeError if it does not fit."""
+        """Compute the layer's output for an input. Raises ShapeError if it does not fit."""
         return self.kind.apply(self, x)
 
 
@@ -103,14 +101,14 @@ Apply: TypeAlias = Callable[[Op, Tensor], Step]
 class Kind:
     """One row of the table.
 
-    arguments: maps each key to its default (None: it must be given; "=k": as k).
+    arguments: maps each key to its default (None: required; "=k": the same as k).
     """
 
     name: str
     arguments: Mapping[str, str | None] = field(compare=False)
     apply: Apply
     meaning: str
-    view: bool = False  # its output is its input's memory
+    view: bool = False  # whether its output shares its input's memory
 
 
 # Parsers of arguments.
@@ -196,7 +194,7 @@ LONG = {
 }
 
 
-# What each kind makes of its input.
+# The output and the cost of each kind.
 
 
 def _convolve(op: Op, x: Tensor) -> Step:
@@ -219,7 +217,7 @@ def _bank(op: Op, x: Tensor, filters: int, groups: int) -> Step:
 
 
 def _deconvolve(op: Op, x: Tensor) -> Step:
-    """Apply the adjoint of a convolution: every weight meets every input."""
+    """Apply the adjoint of a convolution: every weight multiplies every input."""
     axes = _axes(op, x, transposed=True)
     filters = op["filters"]
     groups = op["g"]
@@ -235,7 +233,7 @@ def _deconvolve(op: Op, x: Tensor) -> Step:
 
 
 def _pool(op: Op, x: Tensor) -> Step:
-    """Pool as PyTorch does, which refuses windows that could lie in the padding alone."""
+    """Pool as PyTorch does, which refuses windows that could see only padding."""
     step = pool(op, x)
     for axis in step.axes:
         most = axis.k // 2
@@ -276,10 +274,7 @@ def _pad(op: Op, x: Tensor) -> Step:
 
 
 def _upsample(op: Op, x: Tensor) -> Step:
-    """Apply upsampling: repeat each sample, or convolve transposed with a triangle.
-
-    The triangle has 2*by - by%2 taps.
-    """
+    """Repeat each sample, or apply a transposed convolution with a triangle of 2*by - by%2 taps."""
     _check_spatial(x)
     axes = tuple(
         _grown(n, by, op["mode"])
@@ -367,7 +362,7 @@ def _per_axis(value: PerAxis, x: Tensor, key: str) -> tuple[int, ...]:
         raise ShapeError(
             f"{key}={show(entries)} has {len(entries)} entries, the input {x} has {dims} spatial "
             f"{'axis' if dims == 1 else 'axes'}",
-            remedy=f"give one {key}, or {dims}, or settle the axes with --dims",
+            remedy=f"give one {key}, or {dims}, or set the spatial axes with --dims",
         )
     return entries
 
@@ -394,7 +389,7 @@ def _check_groups(groups: int, channels: int, filters: int) -> None:
 
 
 def _arguments(text: str) -> dict[str, str | None]:
-    """Read a row's arguments: in `filters k s=1` two must be given, and one has a default."""
+    """Parse a row's arguments: in `filters k s=1`, two are required, and one has a default."""
     pairs = (part.partition("=") for part in text.split())
     return {key: value if equals else None for key, equals, value in pairs}
 
@@ -448,7 +443,7 @@ KINDS: dict[str, Kind] = {
         ("unfold", "k s=1 p=valid d=1", _unfold, "every window's samples as channels (im2col)"),
         ("flatten", "", _flatten, "all axes as one"),
         ("linear", "features bias=yes", _linear, "a fully connected layer"),
-        ("dropout", "rate=0.5", _pointwise, "nothing, but while training"),
+        ("dropout", "rate=0.5", _pointwise, "no change, except during training"),
         *((name, "", _pointwise, "an activation, value by value") for name in _ACTIVATIONS),
     )
 }
@@ -489,7 +484,7 @@ BRANCHES = {
     "residual": "write it as 'residual[conv:64,k=3,p=1 relu]', in quotes",
     "concat": "write it as 'concat[conv:64,k=1 | conv:64,k=3,p=1]', in quotes",
 }
-"""How layers that merge branches are written."""
+"""Examples of the layers that merge branches, for messages."""
 
 
 def unknown(word: Word, blocks: tuple[str, ...] = ()) -> InputError:
@@ -510,7 +505,7 @@ def unknown(word: Word, blocks: tuple[str, ...] = ()) -> InputError:
 
 @lru_cache(maxsize=4096)
 def _read(name: str, arguments: tuple[tuple[str, str], ...], text: str) -> Op | None:
-    """Return the layer, or None if something is wrong with it; `_explain` raises the error then."""
+    """Return the layer, or None if it is not valid; `_explain` then raises the error."""
     try:
         return _bind(Word(name, arguments, text, ""))
     except InputError:
@@ -538,7 +533,7 @@ def _bind(word: Word) -> Op:
 
 
 def bind(word: Word, arguments: Mapping[str, str | None]) -> dict[str, str]:
-    """Match a word's arguments to keys: those without a key take the keys in order."""
+    """Match a word's arguments to keys: those without a key match the keys in order."""
     given: dict[str, str] = {}
     keys = list(arguments)
     for position, (key, value) in enumerate(word.arguments):
@@ -561,7 +556,7 @@ def bind(word: Word, arguments: Mapping[str, str | None]) -> dict[str, str]:
 
 
 def usage(kind: Kind) -> str:
-    """Return how a kind is written, with the arguments that it needs.
+    """Return how a kind is written, with its required arguments.
 
     >>> usage(KINDS["conv"])
     'conv:FILTERS,k=K'

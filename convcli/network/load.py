@@ -1,13 +1,13 @@
-"""A network in a TOML file: its input, its layers in the command line's language, named blocks.
+"""Load a network from a TOML file: its input, its layers in the command line's language, blocks.
 
 ::
 
     name = "a small residual network"
-    input = "32x32x3"              # "dims" and "layout" may say how it is read
+    input = "32x32x3"              # "dims" and "layout" may define how it is read
     layers = "conv:16,k=3,p=1 stage:16 stage:32,s=2 gap linear:10"
 
     [blocks.stage]
-    parameters = "c,s=1"           # c must be given, s is 1 if it is not
+    parameters = "c,s=1"           # c is required, s is 1 by default
     layers = "residual[conv:{c},k=3,s={s},p=1 relu conv:{c},k=3,p=1 | conv:{c},k=1,s={s}] relu"
 """
 
@@ -25,7 +25,7 @@ from convcli.options import Layout
 from convcli.shapes.layout import check_layout
 from convcli.shapes.parse import check_whole, parse_shape
 
-LARGEST = 10_000_000
+LARGEST = 10_000_000  # bytes of a file: more is no description of a network
 FIELDS = {
     "name": str,
     "input": str,
@@ -39,13 +39,14 @@ EXAMPLE = 'layers = "conv:64,k=3,p=1 relu"'
 
 
 def is_network_file(word: str) -> bool:
-    """Tell a file of a network from a layer or a shape, by its suffix."""
+    """Return whether a word has the suffix of a network's file."""
     return word.endswith((".toml", ".onnx"))
 
 
 def check_network_suffix(word: str) -> None:
-    """Raise FileError for a word that is rather a file than a shape or a layer: it has another
-    suffix, or it exists.
+    """Raise FileError for a word that looks like a file, but not like a network's.
+
+    It has another suffix, or names an existing file.
 
     >>> check_network_suffix("28x28")
     """
@@ -59,9 +60,9 @@ def check_network_suffix(word: str) -> None:
 
 
 def network_builder(layers: Sequence[str], layout: Layout) -> Callable[[Tensor | None], Network]:
-    """Return a function that builds the network of layers, or of the file they name, on an input.
+    """Return a function that applies the layers, or those of the file that they name, to an input.
 
-    None as the input means the file's own.
+    The function's argument is the input; None means the file's own.
     """
     if len(layers) == 1 and layers[0].endswith(".onnx"):
         from convcli.network import read_onnx
@@ -79,10 +80,10 @@ def network_builder(layers: Sequence[str], layout: Layout) -> Callable[[Tensor |
 
 
 def load(path: str, x: Tensor | None = None) -> Network:
-    """Read a network, applied to the input that the file names, or to `x`.
+    """Read a network and apply it to the file's input, or to `x`.
 
-    Raises FileError for a file that cannot be read, and InputError, naming file and field, for what
-    it says.
+    Raises FileError for a file that cannot be read, and InputError, naming file and field, for
+    invalid content.
     """
     try:
         return build(_read(path), x, Path(path).stem)
@@ -93,7 +94,7 @@ def load(path: str, x: Tensor | None = None) -> Network:
 
 
 def build(record: Mapping[str, Any], x: Tensor | None = None, name: str = "") -> Network:
-    """Make a network of what a file holds.
+    """Build a network from the content of a file.
 
     >>> net = build({"input": "8x8x3", "layers": "twice:4", "blocks": {"twice": {"parameters": "c",
     ...              "layers": "[conv:{c},k=3]x2"}}})
@@ -141,9 +142,9 @@ def _read(path: str) -> dict[str, Any]:
 
 def _block(name: str, record: Any) -> Block:
     if not isinstance(record, dict):
-        raise InputError(f"blocks.{name} is no table", f"expected [blocks.{name}] with layers")
+        raise InputError(f"blocks.{name} is not a table", f"expected [blocks.{name}] with layers")
     if name in KINDS or name in ("residual", "concat"):
-        raise InputError(f"blocks.{name} has the name of a layer", remedy="call it otherwise")
+        raise InputError(f"blocks.{name} has the name of a layer", remedy="choose another name")
     _check(record, BLOCK_FIELDS, f"blocks.{name}")
     if "layers" not in record:
         raise InputError(f"blocks.{name} has no layers", f"expected {EXAMPLE}")
@@ -158,7 +159,7 @@ def _text(layers: str | list[Any]) -> str:
     if isinstance(layers, str):
         return layers
     if not all(isinstance(line, str) for line in layers):
-        raise InputError("layers holds what is no text", f"expected {EXAMPLE}")
+        raise InputError("layers has an entry that is not text", f"expected {EXAMPLE}")
     return "\n".join(layers)
 
 

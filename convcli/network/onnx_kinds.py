@@ -1,8 +1,8 @@
-"""The kinds of nodes in ONNX models, and what is known of one by its kind and its declared shapes.
+"""The kinds of nodes in ONNX models, and what a node's kind and declared shapes imply.
 
-What a node leaves open is said in its step's `unknown`: the field, where its outputs do not see
-windows that go on evenly, the work of a kind whose sums are not known, the parameters of one that
-hides them.
+What they do not imply is listed in the step's `unknown`: the field, if the windows of the outputs
+are not evenly spaced; the work of a kind whose sums are not known; the parameters of a kind that
+has graphs of its own.
 """
 
 from __future__ import annotations
@@ -17,43 +17,46 @@ from convcli.shapes.axis import Axis
 
 Shape = tuple[int, ...]
 _ELEMENTWISE = """
-Abs Acos Acosh Add And Asin Asinh Atan Atanh BiasAdd BiasGelu BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast
-CastLike Ceil Celu Clip Cos Cosh DequantizeLinear Div Dropout DynamicQuantizeLinear Elu Equal Erf Exp FastGelu Floor
-Gelu Greater GreaterOrEqual HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish
-Mod Mul Neg Not Or PRelu Pow QLinearAdd QLinearLeakyRelu QLinearMul QLinearSigmoid QuantizeLinear QuickGelu Reciprocal
-Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan Tanh ThresholdedRelu Where Xor
-LRN
+Abs Acos Acosh Add And Asin Asinh Atan Atanh BiasAdd BiasGelu BitShift BitwiseAnd BitwiseNot
+BitwiseOr BitwiseXor Cast CastLike Ceil Celu Clip Cos Cosh DequantizeLinear Div Dropout
+DynamicQuantizeLinear Elu Equal Erf Exp FastGelu Floor Gelu Greater GreaterOrEqual HardSigmoid
+HardSwish Identity IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or
+PRelu Pow QLinearAdd QLinearLeakyRelu QLinearMul QLinearSigmoid QuantizeLinear QuickGelu Reciprocal
+Relu Round Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan Tanh
+ThresholdedRelu Where Xor LRN
 """
 ELEMENTWISE = frozenset(_ELEMENTWISE.split())
-"""Kinds whose outputs see their own position only."""
+"""Kinds whose outputs depend only on their own position."""
 _NORMALISING = """
 Hardmax LayerNormalization LogSoftmax LpNormalization RMSNormalization SimplifiedLayerNormalization
 SkipLayerNormalization SkipSimplifiedLayerNormalization Softmax
 """
 NORMALISING = frozenset(_NORMALISING.split())
-"""Kinds whose outputs see all of some axes, without work by our convention."""
+"""Kinds whose outputs depend on all of some axes; without work by convention."""
 RESHAPING = frozenset(["Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"])
 _WORKLESS = """
-ArgMax ArgMin Compress CumSum DepthToSpace Expand Gather GatherElements GatherND GlobalLpPool GridSample
-GroupNormalization InstanceNormalization MaxRoiPool MaxUnpool MeanVarianceNormalization NonMaxSuppression NonZero OneHot
-Pad ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare
-Resize ReverseSequence RoiAlign Scatter ScatterElements ScatterND Slice SpaceToDepth Split Tile TopK Trilu Unique
-Upsample
+ArgMax ArgMin Compress CumSum DepthToSpace Expand Gather GatherElements GatherND GlobalLpPool
+GridSample GroupNormalization InstanceNormalization MaxRoiPool MaxUnpool MeanVarianceNormalization
+NonMaxSuppression NonZero OneHot Pad ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax
+ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Resize ReverseSequence RoiAlign Scatter
+ScatterElements ScatterND Slice SpaceToDepth Split Tile TopK Trilu Unique Upsample
 """
 WORKLESS = frozenset(_WORKLESS.split())
-"""Kinds that move, choose, compare, average or normalise values: without work by our convention."""
+"""Kinds that move, select, compare, average or normalise values; without work by convention."""
 _SHAPE_KEEPING = """
 BiasAdd BiasGelu FastGelu GroupNorm GroupNormalization InstanceNormalization LRN LpNormalization
 MeanVarianceNormalization QLinearLeakyRelu QLinearSigmoid QLinearSoftmax QuickGelu RMSNormalization
-SimplifiedLayerNormalization SkipGroupNorm SkipLayerNormalization SkipSimplifiedLayerNormalization Swish
+SimplifiedLayerNormalization SkipGroupNorm SkipLayerNormalization SkipSimplifiedLayerNormalization
+Swish
 """
 SHAPE_KEEPING = frozenset(_SHAPE_KEEPING.split())
-"""Kinds whose output has their first input's shape, whether onnx infers it or not."""
+"""Kinds whose output has the shape of their first input, even if onnx does not infer it."""
 WEIGHTLESS = frozenset(["Clip", "Dropout", "DynamicQuantizeLinear", "Pad", "Resize", "Upsample"])
-"""Kinds whose constants are settings, as those of all kinds that quantise are."""
+"""Kinds whose constants are settings, not weights; so are those of all kinds that quantise."""
 SILENT = frozenset(["Constant", "ConstantOfShape", "Shape", "Size"])
+"""Kinds that are no layers: their outputs do not depend on an activation's values."""
 FAMILIAR = frozenset(["Conv", "Concat", "Pad", "Resize", "Upsample", "Softmax", "LogSoftmax"])
-"""Kinds that are not named as unknown, though not all that they can do is followed."""
+"""Kinds that are not reported as unknown, though not all of their options are supported."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,9 @@ class Call:
     x: Tensor
     names: tuple[str, ...]  # of every input, empty for one that is left out
     shapes: tuple[Shape | None, ...]  # of every input
-    fixed: tuple[bool, ...]  # for every input, whether it is made of constants alone
+    fixed: tuple[bool, ...]  # for every input, whether it is computed from constants only
     declared: Shape | None  # of the first output
-    values: tuple[
-        Any, ...
-    ] = ()  # of every small input that is an initialiser, as a list; else None
+    values: tuple[Any, ...] = ()  # of every small initialiser, as a list; None for other inputs
     opset: int = 13
 
     def get(self, key: str, default: Any) -> Any:
@@ -96,7 +97,7 @@ class Call:
 
     @property
     def weights_input(self) -> int:
-        """Which input the weights are: a product's other operand may be the activation."""
+        """The number of the input that is the weights; either operand of a product may be."""
         if self.kind in ("Gemm", "MatMul", "MatMulInteger") and self.fixed[0]:
             return 0
         return 3 if self.kind in ("QLinearConv", "QLinearMatMul") else 1
@@ -109,11 +110,11 @@ BIAS_INPUT = {
     "MatMulInteger": None,
     "MatMul": None,
 }
-"""Which input the biases are, if it is not the third."""
+"""The number of the input that is the biases, if it is not 2; None if there are none."""
 
 
 def declared_step(call: Call, output: Tensor, spatial: list[Shape], nested: bool) -> Step:
-    """Return the step of a node by its declared output, and what it leaves open.
+    """Return the step that a node's declared output implies, and what it does not imply.
 
     spatial: the spatial sizes of every activation that it reads. nested: whether it has graphs of
     its own.
@@ -132,7 +133,7 @@ def declared_step(call: Call, output: Tensor, spatial: list[Shape], nested: bool
 
 
 def _keeps_positions(call: Call, output: Tensor, spatial: list[Shape]) -> bool:
-    """Return whether every output sees what its inputs at the same position see."""
+    """Return whether every output depends only on the inputs at its own position."""
     if any(size != output.spatial for size in spatial):
         return False
     rank = len(output.spatial) + 2
@@ -150,7 +151,7 @@ def _keeps_positions(call: Call, output: Tensor, spatial: list[Shape]) -> bool:
 
 
 def opaque(name: str, step: Step, *, view: bool = False) -> Op:
-    """Return a layer that makes the same step of whatever it is given."""
+    """Return a layer that has this step for any input."""
     return Op(Kind(name, {}, lambda op, x: step, "as declared", view=view), {}, name)
 
 

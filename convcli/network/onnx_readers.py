@@ -1,4 +1,4 @@
-"""Readers of the nodes of ONNX models whose sizes, costs and fields follow from our own arithmetic."""
+"""Readers of the nodes of ONNX models that convcli's own layers can represent."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _deconv(call: Call) -> tuple[Op, Step]:
 def _deconv_to(call: Call, values: dict[str, Any], wanted: Shape) -> tuple[Op, Step]:
     """Read a deconvolution with a given output shape.
 
-    Extra samples are cut, missing ones added at the end.
+    Extra samples are cut, missing ones are added at the end.
     """
     bare = [
         Axis(n, k, s, d, output_padding=extra, transposed=True)
@@ -92,17 +92,8 @@ def _deconv_to(call: Call, values: dict[str, Any], wanted: Shape) -> tuple[Op, S
         cut = max(axis.out - size, 0)
         extra = max(size - axis.out, 0)
         lo = cut // 2 if call.get("auto_pad", "NOTSET") == "SAME_UPPER" else cut - cut // 2
-        pads = (
-            axis.n,
-            axis.k,
-            axis.stride,
-            axis.dilation,
-            lo,
-            cut - lo,
-            axis.output_padding + extra,
-            True,
-        )
-        axes.append(Axis(*pads))
+        grown = axis.output_padding + extra
+        axes.append(replace(axis, lo=lo, hi=cut - lo, output_padding=grown))
     filters = values["filters"]
     weights = call.x.depth * (filters // values["g"]) * math.prod(values["k"])
     biases = filters if values["bias"] else 0
@@ -131,10 +122,10 @@ def _batchnorm(call: Call) -> tuple[Op, Step]:
 
 
 def _product(call: Call) -> tuple[Op, Step]:
-    """Read a product of matrices, in which every output is a sum over the inner axis.
+    """Read a matrix product, in which every output is a sum over the inner axis.
 
-    Either operand may be weights, or neither. Its outputs see all of the inner axis, and in a
-    product of two activations other positions than their own.
+    Either operand may be weights, or neither. In a product of two activations, outputs depend on
+    other positions than their own.
     """
     if call.declared is None:
         raise InputError(
@@ -160,14 +151,14 @@ def _as_declared(call: Call, step: Step) -> tuple[Op, Step]:
 
 
 def _inner_axis(call: Call, weights: Shape) -> int:
-    """Return the axis of the weights that is summed over."""
+    """Return the axis of the weights that the product sums over."""
     if call.get("transB", 0):
         return -1
     return -2 if len(weights) > 1 else 0
 
 
 def _einsum(call: Call) -> tuple[Op, Step]:
-    """Read a sum of products of two operands: each output adds up the axes that it has not."""
+    """Read a sum of products of two operands, over the axes that the output does not have."""
     if call.declared is None:
         raise InputError(
             "its output has no declared shape", "expected fixed sizes, but for the batch"
@@ -178,20 +169,20 @@ def _einsum(call: Call) -> tuple[Op, Step]:
     sizes: dict[str, int] = {}
     for letters, shape in zip(operands, call.shapes, strict=False):
         sizes.update(zip(letters, shape or (), strict=False))
-    told = (
+    complete = (
         arrow
         and "." not in given
         and len(operands) == 2
         and all(sizes.get(each) for each in set(given) - {","})
     )
-    if not told:
+    if not complete:
         return _as_declared(call, Step(output, unknown=frozenset([FIELD, WORK])))
     summed = math.prod(size for letter, size in sizes.items() if letter not in result)
     return _as_declared(call, Step(output, macs=output.size * summed, unknown=frozenset([FIELD])))
 
 
 def _pad(call: Call) -> tuple[Op, Step]:
-    """Read zeros around the input; other padding, and cropping, is not followed."""
+    """Read zero padding; for other padding and for cropping, only the declared shape is used."""
     pads: list[int] | None = call.get("pads", None) or call.value(1)
     rank = len(call.x.spatial) + 2
     if call.get("mode", "constant") != "constant" or pads is None or call.has(3):
@@ -202,8 +193,9 @@ def _pad(call: Call) -> tuple[Op, Step]:
 
 
 def _resize(call: Call) -> tuple[Op, Step]:
-    """Read an enlargement by whole factors, if each output is a copy, or between two samples as
-    usual.
+    """Read an enlargement by whole factors, nearest or linear.
+
+    For any other, only the declared shape is used.
     """
     if call.declared is None:
         return _by_declaration(call)
@@ -220,7 +212,7 @@ def _resize(call: Call) -> tuple[Op, Step]:
 
 
 def _resize_mode(call: Call) -> str | None:
-    """Return the mode of our own upsampling that does the same; None if none does."""
+    """Return the mode of convcli's upsample layer with the same result, or None."""
     mode = call.get("mode", "nearest")
     if call.kind == "Upsample" or call.opset < 11:
         return "nearest" if mode == "nearest" else None
@@ -236,7 +228,7 @@ def _resize_mode(call: Call) -> str | None:
 
 
 def _reduce(call: Call) -> tuple[Op, Step]:
-    """Read a reduction; of all positions, its outputs see all of the input."""
+    """Read a reduction; if it is over all positions, its outputs depend on all of the input."""
     if call.declared is None:
         return _by_declaration(call)
     rank = len(call.x.spatial) + 2
@@ -252,7 +244,7 @@ def _reduce(call: Call) -> tuple[Op, Step]:
 
 
 def _by_declaration(call: Call) -> tuple[Op, Step]:
-    """Return what is declared, without the field."""
+    """Return a step with the declared output and an unknown field."""
     if call.declared is None:
         raise InputError(
             "its output has no declared shape", "expected fixed sizes, but for the batch"
@@ -281,11 +273,14 @@ READERS: dict[str, Callable[[Call], tuple[Op, Step]]] = {
     "Upsample": _resize,
     **{kind: _reduce for kind in WORKLESS if kind.startswith("Reduce")},
 }
-_WEIGHTED = "BatchNormalization Conv ConvInteger ConvTranspose Gemm MatMul MatMulInteger QLinearConv QLinearMatMul"
+_WEIGHTED = """
+BatchNormalization Conv ConvInteger ConvTranspose Gemm MatMul MatMulInteger QLinearConv
+QLinearMatMul
+"""
 WEIGHTED = frozenset(_WEIGHTED.split())
-"""Kinds of which one input is weights, and perhaps another biases, as READERS count them."""
+"""Kinds that have weights in one input, and perhaps biases in another, which READERS count."""
 
 
 def is_known(kind: str) -> bool:
-    """Return whether a kind is not to be named as unknown."""
+    """Return whether a kind is not reported as unknown."""
     return kind in READERS or kind in ELEMENTWISE or kind in RESHAPING or kind in FAMILIAR

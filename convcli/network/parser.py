@@ -1,6 +1,6 @@
-"""The language of layers.
+"""Parse the language of layers.
 
-`conv:64,k=3,p=1 relu [conv:64 relu]x2 residual[conv:64 | ] gap linear:10`.
+`conv:64,k=3,p=1 relu [conv:64 relu]x2 residual[conv:64 | ] gap linear:10`
 
 ::
 
@@ -9,8 +9,8 @@
     word     = name [ ":" argument { "," argument } ]
     argument = value | key "=" value
 
-`#` begins a comment that goes to the end of the line. This module knows no layer; `layers` does.
-Every piece keeps its place in the text, so that a mistake is shown where it stands.
+`#` begins a comment, to the end of the line. The names of layers are checked in `layers`, not here.
+Every piece has its place in the text, for error messages.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from convcli.errors import InputError
 PIECE = re.compile(r"#[^\n]*|[\[\]|]|[^\s\[\]|#]+")
 TIMES = re.compile(r"[x×][0-9]{1,9}")
 WORD = re.compile(r"[A-Za-z][\w-]*(:.*)?", re.DOTALL)
-DEEPEST = 50
+DEEPEST = 50  # limit of groups within groups, below Python's limit of recursion
 
 
 class TokenError(InputError):
@@ -34,9 +34,7 @@ class Word(NamedTuple):
     """One layer, or a block's name, as written: `conv:64,k=3` at its place in the text."""
 
     name: str
-    arguments: tuple[
-        tuple[str, str], ...
-    ]  # (key, value); the key is empty where only a value stands
+    arguments: tuple[tuple[str, str], ...]  # (key, value); an empty key for a value without one
     text: str
     place: str
 
@@ -52,7 +50,7 @@ class Group(NamedTuple):
 
 
 class Branch(NamedTuple):
-    """Arms that start from the same tensor and meet again: `concat[a | b]`."""
+    """Arms that start from the same tensor and merge again: `concat[a | b]`."""
 
     head: Word
     arms: tuple[tuple[Item, ...], ...]
@@ -62,7 +60,7 @@ Item: TypeAlias = Word | Group | Branch
 
 
 def written(item: Item) -> str:
-    """Return an item as text, in the language that `parse` reads.
+    """Return an item as text that `parse` reads.
 
     >>> written(parse("[conv:8,k=3 relu]x2")[0]), written(parse("residual[relu|gap]")[0])
     ('[conv:8,k=3 relu]', 'residual[relu | gap]')
@@ -85,8 +83,8 @@ def parse(text: str) -> tuple[Item, ...]:
     >>> parse("conv:64 relu]")
     Traceback (most recent call last):
     ...
-    convcli.network.parser.TokenError: ']' at character 13: nothing was opened by '['; \
-take it away, or open the group
+    convcli.network.parser.TokenError: ']' at character 13: there is no '[' before it; \
+remove it, or open the group
     """
     return _Reader(text).chain_to_the_end()
 
@@ -104,7 +102,7 @@ def parse_arguments(text: str, error: Word | None = None) -> tuple[tuple[str, st
             key = ""
             value = part
         if not value.strip() or (equals and not key.strip()):
-            message = f"the argument {part!r} is not whole"
+            message = f"the argument {part!r} is incomplete"
             refused = error.error if error else TokenError
             raise refused(message, "expected a value, or key=value", "write it as conv:64,k=3,s=2")
         pairs.append((key.strip(), value.strip()))
@@ -126,8 +124,8 @@ class _Reader:
         if self.next is None:
             return items
         if self.next == "]":
-            raise self.error("nothing was opened by '['", remedy="take it away, or open the group")
-        raise self.error("there are no arms to part here", remedy="write it as concat[a | b]")
+            raise self.error("there is no '[' before it", remedy="remove it, or open the group")
+        raise self.error("there are no arms to separate here", remedy="write it as concat[a | b]")
 
     def chain(self) -> tuple[Item, ...]:
         """Read up to the end, the next `|` or the next `]`."""
@@ -144,7 +142,7 @@ class _Reader:
         if TIMES.fullmatch(piece.group()):
             raise self.error(
                 "there is nothing before it to repeat",
-                remedy="write it behind a layer or a group, as [conv:64,k=3 relu]x3",
+                remedy="write it after a layer or a group, as [conv:64,k=3 relu]x3",
             )
         word = self.word()
         item: Item = word
@@ -154,7 +152,7 @@ class _Reader:
         return item if times == 1 else Group((item,), times)
 
     def arms(self, limit: int | None = None) -> tuple[tuple[Item, ...], ...]:
-        """Read from a `[` past its `]`: the chains that `|` parts."""
+        """Read from a `[` past its `]`: the chains that `|` separates."""
         opening = self.at
         self.depth += 1
         if self.depth > DEEPEST:
@@ -176,7 +174,7 @@ class _Reader:
         return tuple(found)
 
     def times(self) -> int:
-        """Read the count that may follow: `x3`."""
+        """Read an optional count: `x3`; 1 if there is none."""
         if self.next is None or not TIMES.fullmatch(self.next):
             return 1
         count = int(self.next[1:])

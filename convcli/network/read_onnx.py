@@ -1,13 +1,12 @@
-"""An ONNX file as a network.
+"""Read a network from an ONNX file.
 
-Convolutions, pools and products by our own arithmetic (onnx_readers.py), the rest by declared
-shapes (onnx_kinds.py).
+Convolutions, pools and products are read as convcli's own layers (onnx_readers.py), other nodes by
+their declared shapes (onnx_kinds.py). Needs the onnx package, `pip install onnx`.
 
-Needs the onnx package, `pip install onnx`; nothing else here does. A tensor `(N, C, *S)`
-is read with its spatial axes, `(N, F)` is flat, and the batch N is left to `--batch`. Nodes that
-are not known are named in `Network.opaque` and pass on what the file's shape inference declares;
-what they leave open, such as the receptive fields behind them, is said in their steps. Fields are
-those of the first input; every node that leads to an output is read.
+A tensor `(N, C, *S)` has spatial axes, `(N, F)` is flat, and the batch N is ignored: `--batch` sets
+it. Unknown kinds are listed in `Network.opaque`; their outputs have the shapes that onnx infers,
+and their steps list what is unknown, such as the receptive fields after them. Fields are those of
+the first input; every node that leads to an output is read.
 """
 
 from __future__ import annotations
@@ -45,34 +44,31 @@ from convcli.network.onnx_kinds import (
 from convcli.network.onnx_readers import READERS, WEIGHTED, is_known
 
 LARGEST = 2**31 - 1
-"""Bytes of a model at most, which is protobuf's limit."""
+"""The most bytes of a model, protobuf's limit."""
 KEEP_APART = "save its weights as external data, which are not read"
 COPIES = 4
-"""How often a model is held at once: the file, its message, and what the inference of shapes makes
-of it."""
+"""Copies of a model in memory: the file, its message, and two in the inference of shapes."""
 
 FLOATS = frozenset([1, 10, 11, 16])
-"""The types of initialisers that are parameters, as TensorProto numbers them: of 32, 16 and 64
-bits, and bfloat16.
-"""
+"""TensorProto's types of initialisers that are parameters: float32, float16, float64, bfloat16."""
 
 NARROW = frozenset([2, 3, *range(17, 26)])
-"""The types of quantised weights: integers and floats of 8 bits and fewer."""
+"""TensorProto's types of quantised weights: integers and floats of at most 8 bits."""
 
 SMALL = 64
-"""Values up to which an initialiser is read: settings such as pads, not weights."""
+"""The most values of an initialiser that is a setting, such as pads, whose values are read."""
 
 
 def load(path: str) -> Network:
     """Read a model.
 
-    Raises FileError for one that cannot be read, InputError for shapes that it does not tell.
+    Raises FileError for one that cannot be read, InputError for shapes that it does not declare.
     """
     try:
         import onnx
     except ImportError:
         raise InputError(
-            f"{path} is an ONNX model", "reading one takes the onnx package", "pip install onnx"
+            f"{path} is an ONNX model", "reading it needs the onnx package", "pip install onnx"
         ) from None
     if not is_there(Path(path), Path.is_file):
         raise FileError(
@@ -88,21 +84,23 @@ def load(path: str) -> Network:
         return of_model(onnx.load(path, load_external_data=False), Path(path).stem)
     except ConvError:
         raise
-    except Exception as error:  # the onnx package and the parts of a model that are not what they should be raise any
+    except Exception as error:  # a damaged model may raise anything in the onnx package
         found = f"{type(error).__name__}: {brief(error)}"
         raise FileError(
-            f"{path} is no ONNX model that holds together ({found})", "expected a .onnx file"
+            f"{path} is not a valid ONNX model ({found})", "expected a .onnx file"
         ) from None
 
 
 def of_model(model: Any, name: str = "") -> Network:
-    """Make a network of a loaded model, whose open batch is taken as 1."""
+    """Build a network from a loaded model; an open batch is read as 1."""
     from onnx import helper, shape_inference
 
     for given in model.graph.input:
         dims = given.type.tensor_type.shape.dim
         if dims and not dims[0].HasField("dim_value"):
             dims[0].dim_value = 1
+    # During the inference, nodes that keep their input's shape are replaced by identities,
+    # because onnx may not know their kinds.
     kept = [
         (number, type(node)())
         for number, node in enumerate(model.graph.node)
@@ -112,9 +110,8 @@ def of_model(model: Any, name: str = "") -> Network:
         node = model.graph.node[number]
         copy.CopyFrom(node)
         node.CopyFrom(helper.make_node("Identity", [node.input[0]], [node.output[0]]))
-    inferred = shape_inference.infer_shapes(
-        model, data_prop=True
-    )  # keep it: its graph does not keep it alive
+    # Its graph does not keep the inferred model alive, so this variable does.
+    inferred = shape_inference.infer_shapes(model, data_prop=True)
     for number, copy in kept:
         inferred.graph.node[number].CopyFrom(copy)
         model.graph.node[number].CopyFrom(copy)
@@ -127,10 +124,11 @@ def of_model(model: Any, name: str = "") -> Network:
 class _Reader:
     """Reads the nodes of a graph.
 
-    `sources`: the node that gives each tensor that depends on an input. `weights`: the values in
-    each initialiser that may hold parameters. `roots`: the initialiser that each constant tensor is
-    made of, or its own name. `settings`: the outputs of Constant nodes. `counted`: the roots that a
-    node read before, whose parameters are shared.
+    sources: the node that computes each tensor that depends on an input.
+    weights: the number of values in each initialiser that may be parameters.
+    roots: the initialiser that each constant tensor is computed from, or its own name.
+    settings: the outputs of Constant nodes.
+    counted: the roots that earlier nodes read, whose parameters are shared and counted once.
     """
 
     def __init__(self, graph: Any, name: str, opset: int) -> None:
@@ -195,6 +193,7 @@ class _Reader:
         )
 
     def read(self, node: Any, sources: list[int]) -> None:
+        # What is known of the node before its arithmetic.
         given = [
             self.inputs[INPUT - at] if at <= INPUT else self.nodes[at].output for at in sources
         ]
@@ -210,6 +209,7 @@ class _Reader:
             tuple(self.values(name) for name in names),
             self.opset,
         )
+        # Its output and cost.
         spatial = [each.spatial for each in given]
         try:
             op, step = self.resolve(call, node, spatial)
@@ -241,7 +241,7 @@ class _Reader:
         return listed
 
     def parameters(self, call: Call, step: Step) -> Step:
-        """Count a node's parameters: what it reads of initialisers that no node before it read."""
+        """Count a node's parameters: the initialisers that no earlier node read."""
         constants = {
             number: self.roots[name] for number, name in enumerate(call.names) if call.fixed[number]
         }
@@ -280,9 +280,7 @@ class _Reader:
 
 
 def _may_be_weights(initialiser: Any) -> bool:
-    """Return whether an initialiser may hold parameters: floats, or quantised values that are more
-    than one.
-    """
+    """Return whether an initialiser may be parameters: floats, or several quantised values."""
     return initialiser.data_type in FLOATS or (
         initialiser.data_type in NARROW and math.prod(initialiser.dims) > 1
     )
@@ -300,7 +298,7 @@ def _leading_to(names: Sequence[str], nodes: Sequence[Any]) -> list[Any]:
 
 
 def _shapes(graph: Any) -> dict[str, Shape]:
-    """Return every shape that is fully known."""
+    """Return the shapes of all tensors whose sizes are all known."""
     found = {weights.name: tuple(weights.dims) for weights in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
         kind = value.type.tensor_type

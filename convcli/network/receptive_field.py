@@ -1,15 +1,15 @@
-"""The part of the input that each output depends on.
+"""Receptive fields: the part of the input that each output depends on, or "sees".
 
-These are the receptive field, the jump (effective stride), the effective padding and the centre.
+Each has a size, a jump (effective stride), an effective padding and a centre.
 
-Along one axis the outputs of a layer see windows of the input that repeat: behind convolutions each
-is the one before it moved by the jump, and behind a transposed convolution of stride `s`, which
-puts `s` outputs on one input, the outputs see windows of `s` kinds by turns. A layer's window is
-the hull of the windows of the samples under its taps. The field is the widest of them; the
-effective padding is what the first output's window reaches beyond the input.
+Along one axis the windows that a layer's outputs see are periodic. After convolutions, each is the
+one before it moved by the jump; after a transposed convolution of stride `s`, which puts `s`
+outputs on one input, `s` different windows alternate. The window of an output is the hull of the
+windows of the samples under its taps. The field is the largest window; the effective padding is the
+part of the first output's window that is outside the input.
 
 Source: Araujo, Norris and Sim, "Computing receptive fields of convolutional neural networks",
-Distill 2019. As there, paths whose jumps or centres differ are misaligned; where paths meet, an
+Distill 2019. As there, paths whose jumps or centres differ are misaligned; if paths merge, an
 output sees what any of them sees.
 """
 
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
 
 Number: TypeAlias = "int | Fraction"
 Window: TypeAlias = "tuple[int, int] | None"
-"""First and last sample that an output sees, from the input's first; None if it sees none."""
+"""The indices of the first and last sample that an output sees; None if it sees none."""
 
 MOST_PHASES = 1 << 16
-"""Kinds of windows that are told apart."""
+"""The most windows of one period."""
 
 
 class Field(NamedTuple):
     """The receptive fields of all outputs along one axis.
 
-    In samples of the input, as if it had no ends.
+    In samples of the input, without regard to its ends.
 
     >>> Field().through(Axis(224, 7, 2, lo=3, hi=3)).through(Axis(112, 3, 2, lo=1, hi=1))
     Field(windows=((-5, 5),), advance=4)
@@ -51,13 +51,13 @@ class Field(NamedTuple):
     """
 
     windows: tuple[Window, ...] = ((0, 0),)
-    """Of the first outputs; then they come again, `advance` samples further on."""
+    """The windows of the first outputs, one period; the next is `advance` samples further on."""
     advance: int = 1
 
     def through(self, axis: Axis) -> Field:
         """Return the field after one more layer.
 
-        Raises LimitError beyond MOST_PHASES kinds of windows.
+        Raises LimitError for a period of more than MOST_PHASES windows.
         """
         period = len(self.windows)
         if axis.transposed:
@@ -85,16 +85,16 @@ class Field(NamedTuple):
 
     @property
     def _ordered(self) -> bool:
-        """True if every output sees something, and none less far on than the one before it."""
+        """True if every output sees something, and windows never move back."""
         run = [self.window(output) for output in range(len(self.windows) + 1)]
         return all(
             one and two and one[0] <= two[0] and one[1] <= two[1] for one, two in pairwise(run)
         )
 
     def _hull(self, outputs: range, reach: int) -> Window:
-        """Return what some outputs see together.
+        """Return the hull of the windows of some outputs.
 
-        The extremes lie among `reach` of them at either end.
+        Its ends are among the windows of the first and the last `reach` outputs.
         """
         head = [window for window in map(self.window, outputs[:reach]) if window]
         tail = [window for window in map(self.window, outputs[-reach:]) if window]
@@ -109,17 +109,17 @@ class Field(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Samples from the field's first to its last; the most, where outputs differ."""
+        """Samples from the field's first to its last; the largest, if outputs differ."""
         return max((last - first + 1 for first, last in filter(None, self.windows)), default=0)
 
     @property
     def padding(self) -> float:
-        """What the first output that sees anything sees before the input's first sample."""
+        """Samples before the input's first that are in the first window that is not empty."""
         return float(-self._first[0])
 
     @property
     def centre(self) -> float:
-        """The middle of what the first output that sees anything sees."""
+        """The middle of the first window that is not empty."""
         return sum(self._first) / 2
 
     @property
@@ -128,15 +128,15 @@ class Field(NamedTuple):
 
     @property
     def line(self) -> tuple[Number, Number]:
-        """The jump, and twice the centre from which outputs' centres go on by it, on average."""
+        """The jump, and twice the first centre, both on average: the centres as a straight line."""
         jump = self.jump
         middles = [sum(seen) - 2 * phase * jump for phase, seen in enumerate(self.windows) if seen]
         return jump, _divide(sum(middles), len(middles)) if middles else 0
 
     def joined(self, other: Field) -> Field:
-        """Return what outputs see on two paths together.
+        """Return the field of two paths that merge.
 
-        On paths of unlike jumps, what the wider sees.
+        If their jumps differ, the larger field.
         """
         if self == other:
             return self
@@ -155,10 +155,10 @@ class Field(NamedTuple):
 
 
 class View(NamedTuple):
-    """The fields of one layer, one an input axis, and whether the paths to it are aligned.
+    """The fields of one layer, one per input axis, and whether the paths to it are aligned.
 
-    known: whether the fields are, behind layers that a file does not tell all of. blind: whether it
-    sees other inputs than the first alone.
+    known: whether the fields are known, despite layers of a file whose field is not.
+    blind: whether the layer sees only other inputs than the first.
     """
 
     fields: tuple[Field, ...]
@@ -212,7 +212,7 @@ def _meet(given: list[View]) -> View:
 
 
 def _divide(number: Number, by: int) -> Number:
-    """Divide, by a fraction only where the quotient is none."""
+    """Divide, and return a Fraction only if the quotient is not whole."""
     if isinstance(number, int) and number % by == 0:
         return number // by
     from fractions import Fraction
@@ -246,7 +246,7 @@ class Box:
 
 
 def sees(network: Network, index: Sequence[int]) -> Box:
-    """Find the input samples that the output at a position depends on, padding left out.
+    """Find the input samples, without padding, that the output at a position depends on.
 
     >>> from convcli.network.layers import Tensor
     >>> from convcli.network.parser import parse
@@ -300,12 +300,12 @@ def _to_output(axis: Axis, points: set[int]) -> set[int]:
 
 
 def _samples_under(axis: Axis, points: Iterable[int], limit: int) -> set[int]:
-    """Return the samples under the taps of some windows."""
+    """Return the samples under the taps of windows."""
     return {sample for point in points for sample in axis.taps(point) if 0 <= sample < limit}
 
 
 def _windows_over(axis: Axis, points: Iterable[int], limit: int) -> set[int]:
-    """Return the windows that have a tap on some of the samples."""
+    """Return the windows that have a tap on any of the samples."""
     return {
         window for point in points for window in axis.windows_over(point) if 0 <= window < limit
     }
@@ -331,5 +331,5 @@ def _check(index: Sequence[int], spatial: tuple[int, ...], what: str) -> None:
         )
     if not all(0 <= i < n for i, n in zip(index, spatial, strict=True)):
         raise InputError(
-            f"--at {position} lies outside the {what} {show(spatial)}", "indices start at 0"
+            f"--at {position} is outside the {what} {show(spatial)}", "indices start at 0"
         )

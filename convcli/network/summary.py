@@ -1,4 +1,4 @@
-"""The report of a network, as records: a row for each layer, and the totals."""
+"""Summarise a network as records: a row for each layer, and the totals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from convcli.shapes.axis import Axis
 
 
 def inference_peak(network: Network) -> int:
-    """Return the most values in memory at once in a forward pass, for one item of a batch.
+    """Return the peak number of values in memory in a forward pass, for one item of a batch.
 
     >>> from convcli.network.layers import Tensor
     >>> from convcli.network.parser import parse
@@ -36,14 +36,15 @@ def inference_peak(network: Network) -> int:
 
 
 def training_peak(network: Network) -> int:
-    """Return the most values in memory at once in a forward and a backward pass, for one item."""
+    """Return the peak number of values in memory in a forward and a backward pass, per item."""
+    # After the forward pass: all inputs and outputs, and the gradients of the network's outputs.
     nodes = network.nodes
     owner = _owners(network)
-    alive = sum(x.size for x in network.inputs.values()) + sum(
-        node.output.size for node in nodes if not node.view
-    )
+    alive = sum(x.size for x in network.inputs.values())
+    alive += sum(node.output.size for node in nodes if not node.view)
     graded = {owner[end] for end in network.outputs}
     alive += sum(network.tensor(at).size for at in graded)
+    # Backward: a node creates its inputs' gradients, then its output and its gradient are freed.
     peak = alive
     for index in range(len(nodes) - 1, -1, -1):
         for at in {owner[at] for at in nodes[index].inputs} - graded:
@@ -56,7 +57,7 @@ def training_peak(network: Network) -> int:
 
 
 def _owners(network: Network) -> dict[int, int]:
-    """Return which node owns the memory of each output: itself, or that of which it is a view."""
+    """Return which node owns the memory of each output: itself, or the node that it views."""
     owner = {at: at for at in network.inputs}
     for index, node in enumerate(network.nodes):
         owner[index] = owner[node.inputs[0]] if node.view else index
@@ -75,7 +76,7 @@ def _last_readers(network: Network, owner: dict[int, int]) -> dict[int, int]:
 
 @dataclass(frozen=True)
 class Count:
-    """How work is counted: unit, biases, and the size of the batch.
+    """How work is counted: the unit, biases, and the size of the batch.
 
     >>> Count("flops", with_bias=True).convention
     '1 flop is one multiplication or addition of a weight, additions of biases included'
@@ -87,12 +88,11 @@ class Count:
 
     @property
     def convention(self) -> str:
-        one = (
-            "mac is one multiply-add"
-            if self.unit == "macs"
-            else "flop is one multiplication or addition"
-        )
-        return f"1 {one} of a weight, additions of biases {'included' if self.with_bias else 'left out'}"
+        one = "mac is one multiply-add"
+        if self.unit == "flops":
+            one = "flop is one multiplication or addition"
+        biases = "included" if self.with_bias else "left out"
+        return f"1 {one} of a weight, additions of biases {biases}"
 
     def work(self, node: Node) -> int:
         """Return a layer's work; a bias adds one for each output."""
@@ -118,9 +118,8 @@ class Rival(NamedTuple):
 def rivals(node: Node, versus: Versus) -> tuple[Rival, ...]:
     """Compare a layer with others between the same shapes; empty for a layer without a window.
 
-    `dense`: locally connected (the window's weights unshared, a set for each output position) and
-    fully connected. `separable`: a depthwise convolution with the same window, and one of 1x1
-    across the channels.
+    `dense`: locally connected (weights not shared between output positions) and fully connected.
+    `separable`: a depthwise convolution with the same window, then one of 1x1 across the channels.
 
     >>> from convcli.network.layers import Tensor
     >>> from convcli.network.parser import parse
@@ -172,10 +171,10 @@ def rivals_in_all(network: Network, versus: Versus) -> tuple[Rival, ...]:
 
 
 class Row(NamedTuple):
-    """One layer. What has an entry for each spatial axis of the network's input is a tuple."""
+    """One layer. Tuples have an entry for each spatial axis of the network's input."""
 
     number: int
-    last: int  # the number of the last layer, where rows are folded into one
+    last: int  # the number of the last layer, if rows are folded into one
     layer: str
     path: str
     instance: Instance | None
@@ -189,16 +188,16 @@ class Row(NamedTuple):
     jump: tuple[float, ...]
     padding: tuple[float, ...]
     centre: tuple[float, ...]
-    dropped: tuple[int, ...]  # padded samples at the end that the floor leaves out
-    lost: bool  # whether some of those are samples of the input, not of its padding
+    dropped: tuple[int, ...]  # padded samples at the end that no window reaches
+    lost: bool  # whether some of those are samples of the input, not padding
     aligned: bool
-    unknown: frozenset[str]  # which of FIELD, WORK and PARAMETERS are not told
+    unknown: frozenset[str]  # which of FIELD, WORK and PARAMETERS are not known
     rivals: tuple[Rival, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A network's rows and totals, with the conventions that they are counted by."""
+    """A network's rows and totals, with the conventions of counting."""
 
     network: Network
     count: Count
@@ -215,7 +214,7 @@ class Summary:
 
     @property
     def complete(self) -> bool:
-        """Whether parameters and work are those of all layers."""
+        """Whether the parameters and the work of all layers are known."""
         return not any(row.unknown & {PARAMETERS, WORK} for row in self.rows)
 
 

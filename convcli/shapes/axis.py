@@ -1,4 +1,4 @@
-"""The formula along one axis: what is padded, what a window sees, and what comes out."""
+"""The size formula along one axis: padding, windows, and output size."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Axis:
     output_padding: int = 0
     transposed: bool = False
     beyond: int = 0
-    """Of `hi`, what the last window of a ceiled axis adds, which is no padding to an average."""
+    """The part of `hi` that the last window of a ceiled axis adds; averages do not count it."""
 
     @property
     def reach(self) -> int:
-        """Samples from the first tap to the last, both counted: the dilated kernel's size."""
+        """The dilated kernel's size: samples from the first tap to the last, both included."""
         return self.dilation * (self.k - 1) + 1
 
     def span(self, outputs: int) -> int:
@@ -51,9 +51,8 @@ class Axis:
     def sample(self, output: Any, tap: Any) -> Any:
         """Return the index of the input sample under a tap of an output's window.
 
-        Outside 0..n-1 it is padding.
-
         output, tap: integers, or integer arrays that broadcast.
+        An index outside 0..n-1 is padding.
 
         >>> padded, strided = Axis(n=28, k=3, lo=1, hi=1), Axis(n=28, k=3, stride=2, dilation=4)
         >>> padded.sample(0, 0), strided.sample(5, 2)
@@ -62,7 +61,9 @@ class Axis:
         return output * self.stride + tap * self.dilation - self.lo
 
     def under(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the samples [first, last) that outputs [start, stop) see; below 0 is padding.
+        """Return the range [first, end) of samples that outputs [start, stop) see.
+
+        Indices outside 0..n-1 are padding.
 
         >>> Axis(n=28, k=3, lo=1, hi=1).under(0, 2), Axis(n=28, k=3, stride=2).under(3, 5)
         ((-1, 3), (6, 11))
@@ -71,7 +72,7 @@ class Axis:
         return first, first + self.span(stop - start)
 
     def taps(self, output: int) -> range:
-        """Return the samples under the taps of an output; what lies outside 0..n-1 is padding.
+        """Return the samples under the taps of an output; those outside 0..n-1 are padding.
 
         >>> Axis(n=28, k=3, stride=2, dilation=4, lo=1, hi=1).taps(0)
         range(-1, 8, 4)
@@ -80,12 +81,10 @@ class Axis:
         return range(start, start + self.reach, self.dilation)
 
     def windows_over(self, sample: int) -> range:
-        """Return the windows that have a tap on a sample.
+        """Return the windows with a tap on a sample; for a transposed axis, an output's inputs.
 
-        For a transposed axis, an output's inputs.
-
-        Window j has a tap on `j*stride + tap*dilation - lo`, so every `stride/g`-th tap may lie on
-        the sample, where g is the greatest common divisor of stride and dilation.
+        Window j has taps on the samples `j*stride + tap*dilation - lo`. With g the greatest common
+        divisor of stride and dilation, at most every `stride/g`-th tap can be on the sample.
 
         >>> axis = Axis(n=9, k=3, stride=2)
         >>> list(axis.windows_over(2)), list(axis.windows_over(3))
@@ -105,7 +104,7 @@ class Axis:
 
     @property
     def inside(self) -> tuple[int, int]:
-        """The run of outputs whose windows see no padding; an empty one where there are none.
+        """The range of outputs whose windows see no padding; empty if there are none.
 
         >>> Axis(n=28, k=3, lo=1, hi=1).inside, Axis(n=28, k=3).inside
         ((1, 27), (0, 26))
@@ -136,29 +135,26 @@ class Axis:
 
     @property
     def unused(self) -> int:
-        """Padded samples at the end that no window reaches, because the stride steps over them."""
+        """Padded samples at the end that no window reaches, because the stride skips them."""
         return 0 if self.transposed else (self.padded - self.reach) % self.stride
 
     def ceiled(self) -> Axis:
-        """Round up instead of down.
+        """Return this axis with its output size rounded up instead of down.
 
-        Pad the end for one more window, if that starts on a sample or before.
+        The end is padded for one more window, if that window starts before the padding there.
 
         >>> Axis(n=112, k=3, stride=2).ceiled().out, Axis(n=2, k=3, stride=2).ceiled().out
         (56, 1)
         """
         out = self.out + (self.unused > 0 and self.out * self.stride < self.n + self.lo)
         beyond = (out - 1) * self.stride + self.reach - self.padded
-        return (
-            replace(self, hi=self.hi + beyond, beyond=beyond) if out >= 1 and beyond > 0 else self
-        )
+        if out < 1 or beyond <= 0:
+            return self
+        return replace(self, hi=self.hi + beyond, beyond=beyond)
 
     @property
     def formula(self) -> str:
-        """The arithmetic of `out` with its numbers filled in.
-
-        Terms that are nothing are left out.
-        """
+        """The formula of `out` with its numbers, without terms that are zero."""
         reach = str(self.k) if self.dilation == 1 else f"({self.dilation}*({self.k} - 1) + 1)"
         pads = [str(pad) for pad in (self.lo, self.hi) if self.lo or self.hi]
         if self.transposed:
@@ -166,11 +162,9 @@ class Axis:
             extra = [str(self.output_padding)] if self.output_padding else []
             return f"{' - '.join([' + '.join([grown, *extra, reach]), *pads])} = {self.out}"
         span = f"{' + '.join([str(self.n), *pads])} - {reach}"
-        return (
-            f"{span} + 1 = {self.out}"
-            if self.stride == 1
-            else f"floor(({span}) / {self.stride}) + 1 = {self.out}"
-        )
+        if self.stride == 1:
+            return f"{span} + 1 = {self.out}"
+        return f"floor(({span}) / {self.stride}) + 1 = {self.out}"
 
 
 def samples_under(axes: Sequence[Axis], outputs: Sequence[int]) -> int:

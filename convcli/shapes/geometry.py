@@ -1,4 +1,4 @@
-"""The geometry of a run: the options that say how a kernel meets an input and slides over it.
+"""The geometry of a run: the options that define how a kernel slides over an input.
 
 Standard library only.
 """
@@ -17,7 +17,7 @@ from convcli.shapes.spec import ConvSpec
 
 
 class Border(NamedTuple):
-    """How much padding there is, and what it is filled with."""
+    """The amount of padding, and how it is filled."""
 
     padding: Padding
     boundary: str
@@ -29,7 +29,7 @@ class Geometry:
     """The options of how a kernel slides over an input, before the shapes of either are known.
 
     Values are checked when `conv_layout` and `conv_spec` apply them to shapes.
-    padding, boundary, cval: None where nobody chose one; `border` chooses then.
+    padding, boundary, cval: None for the default, which `border` returns.
 
     >>> geometry = Geometry(stride=2, padding="same")
     >>> conv_layout = geometry.conv_layout((224, 224, 3), (64, 7, 7, 3))
@@ -75,9 +75,9 @@ class Geometry:
     def border(self, *, picture: bool) -> Border:
         """Return the padding, boundary and cval that are used.
 
-        A value outside (cval) asks for a constant boundary, and a boundary for padding `same`. By
-        default there is no padding; if there is, a picture is reflected, and other input continues
-        with zeros. Raises InputError for a cval that the boundary does not use.
+        A cval implies the boundary `constant`, and a boundary implies the padding `same`. By
+        default there is no padding; if there is, the boundary is `reflect` for a picture, and
+        `constant` with zeros for other input. Raises InputError for a cval with another boundary.
 
         >>> Geometry(boundary="wrap").border(picture=True)
         Border(padding='same', boundary='wrap', cval=0.0)

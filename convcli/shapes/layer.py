@@ -1,7 +1,7 @@
 """The cost of a layer: output, weights and multiply-adds, and those of the dense layer.
 
-Standard library only. Conventions: 1 MAC is one multiply-add; the bias is counted where it is asked
-for, and in parameters only.
+Standard library only. Conventions: 1 MAC is one multiply-add; a bias counts on request, and in the
+parameters only.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Layer:
 
     @property
     def biases(self) -> int:
-        """One for each output channel; one in all if every channel is filtered independently."""
+        """One per output channel; a single one if every channel is filtered independently."""
         if not self.bias:
             return 0
         return 1 if self.conv_layout.channel_mode == "each" else self.conv_layout.filters
@@ -58,10 +58,7 @@ class Layer:
 
     @property
     def macs(self) -> int:
-        """Multiply-adds: every weight under every output.
-
-        Transposed, every weight under every input.
-        """
+        """Multiply-adds: one per weight and output; transposed, one per weight and input."""
         a = self.conv_layout
         items = math.prod(a.shape[: a.batch_axes])
         if a.channel_mode == "each":
@@ -75,10 +72,8 @@ class Layer:
 
     @property
     def dense_parameters(self) -> int:
-        """Weights, and biases where counted, of a fully connected layer between the same shapes."""
+        """Parameters of a fully connected layer between the same shapes."""
         items = math.prod(self.conv_layout.shape[: self.conv_layout.batch_axes])
-        inputs, outputs = (
-            math.prod(self.conv_layout.shape) // items,
-            math.prod(self.output) // items,
-        )
+        inputs = math.prod(self.conv_layout.shape) // items
+        outputs = math.prod(self.output) // items
         return inputs * outputs + (outputs if self.bias else 0)

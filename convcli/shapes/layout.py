@@ -31,7 +31,7 @@ ChannelMode = Literal["each", "depthwise", "sum", "bank"]
 
 
 PICTURE_CHANNELS = 4
-"""A last axis of at most this size is taken for a picture's channels if nothing else tells."""
+"""A last axis of at most this size is read as a picture's channels (RGBA) if it is ambiguous."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ConvLayout:
     kernel: tuple[int, ...]
     dims: int
     channel_mode: ChannelMode
-    channel_axis: int | None  # of the input; None where it has no channels
+    channel_axis: int | None  # of the input; None if it has no channels
     batch_axes: int
     layout: Layout
     groups: int
@@ -83,7 +83,7 @@ class ConvLayout:
 
     @property
     def kernel_axes(self) -> tuple[int, ...]:
-        """The axes of one kernel where the array holds several: a bank's, or one for each channel."""
+        """The axes of one kernel of a bank, or of one channel's kernel."""
         if self.channel_mode == "depthwise":
             return self.window_axes
         return tuple(range(1 if self.channel_mode == "bank" else 0, len(self.kernel)))
@@ -96,7 +96,7 @@ class ConvLayout:
         return self.batch_axes if self.layout == "channels_first" else self.batch_axes + self.dims
 
     def with_spatial(self, sizes: Sequence[int]) -> tuple[int, ...]:
-        """Return the output shape that has these spatial sizes."""
+        """Return the output shape with these spatial sizes."""
         batch = self.shape[: self.batch_axes]
         if self.channel_axis is None and self.channel_mode == "each":
             return (*batch, *sizes)
@@ -117,11 +117,10 @@ def infer_layout(
 ) -> ConvLayout:
     """Match the axes of a kernel's shape to those of an input's.
 
-    dims: the number of spatial axes of the input; by default found from the two shapes, if they
-    imply it.
-    A `transposed` bank maps its O filters' channels back to C, so the input must have O of them.
-    Raises ChannelError where the channel counts differ (naming both), ShapeError where the axes do
-    not fit.
+    dims: the number of spatial axes of the input; by default `infer_spatial_dims` finds it.
+    transposed: a bank of O filters maps O input channels to C output channels.
+    Raises ChannelError if the channel counts differ (naming both), ShapeError if the axes do not
+    fit.
     """
     shape = tuple(shape)
     kernel = tuple(kernel)
@@ -134,6 +133,7 @@ def infer_layout(
             f"the input {show(shape)} has {len(shape)} axes",
             f"use 1 to {len(shape)}",
         )
+    # Axes of the input and of the kernel that are not spatial.
     outer = len(shape) - count
     extra = len(kernel) - count
     if outer > 2:
@@ -143,13 +143,15 @@ def infer_layout(
             f"use --dims {len(shape) - 2} to {len(shape)}",
         )
     if not 0 <= extra <= 2:
+        axes = "axis" if count == 1 else "axes"
         raise ShapeError(
-            f"the kernel {show(kernel)} does not fit {count} spatial {'axis' if count == 1 else 'axes'}",
+            f"the kernel {show(kernel)} does not fit {count} spatial {axes}",
             f"expected {count} to {count + 2} axes: a window, with its channels, or a bank of them",
             "write a row as '1,2,1;' or a column as '1;2;1', 1x3 or 3x1"
             if (count, len(kernel)) == (2, 1)
             else "use --dims to say how many axes of the input are spatial",
         )
+    # Which of those is the batch, and which the channels.
     batch_axes = 1 if outer == 2 else 0
     channel_axis = None
     if outer > 0:
@@ -159,7 +161,8 @@ def infer_layout(
     if channel_mode in ("each", "depthwise", "sum") and groups != 1:
         raise InputError(
             f"groups {groups} with the kernel {show(kernel)}",
-            "groups divide the channels of a bank (O, *K, C/groups), or (O, C/groups, *K) with channels first",
+            "groups divide the channels of a bank (O, *K, C/groups), "
+            "or (O, C/groups, *K) with channels first",
             "give such a kernel, or leave groups out",
         )
     try:
@@ -182,7 +185,7 @@ def infer_layout(
 
 
 def check_layout(layout: str) -> Layout:
-    """Return a layout's name. Raises InputError if it is none."""
+    """Return a valid layout's name. Raises InputError for any other text."""
     if layout not in LAYOUTS:
         raise InputError(
             f"layout {layout!r}",
@@ -201,10 +204,10 @@ def infer_spatial_dims(
 ) -> int:
     """Return the number of spatial axes of the input that the two shapes imply.
 
-    A kernel with one axis fewer filters each channel, one with an axis more is a bank. With as many
-    axes it is plain, with two exceptions that are meant more often: where both have three axes, the
-    last is channels if the kernel spans it whole or if it counts at most 4, as a picture's; four
-    axes against four are a batch under a bank.
+    A kernel with one axis less than the input filters each channel; one with an axis more is a
+    bank. With equal numbers of axes, all are spatial, with two exceptions, which are meant more
+    often: if both have three axes, the last is channels if the kernel spans all of it, or if it has
+    at most 4 entries (a picture); if both have four, a bank filters a batch.
 
     >>> infer_spatial_dims((28, 28), (3, 3))
     2
@@ -232,7 +235,7 @@ def infer_spatial_dims(
     if extra == -1 or (extra == -2 and axes == 4):
         return len(kernel)
     raise ShapeError(
-        f"the kernel {show(kernel)} does not settle how the input {show(shape)} is read",
+        f"the kernel {show(kernel)} does not imply how the input {show(shape)} is read",
         remedy=f"give a kernel with an entry for each axis, such as {kernel[0]}x{kernel[0]}"
         if len(kernel) == 1
         else "use --dims to say how many of its axes are spatial",
@@ -262,7 +265,7 @@ def _check_channels(
     layout: Layout,
     transposed: bool,
 ) -> int:
-    """Return the number of output channels. Raises ChannelError if counts differ."""
+    """Return the number of output channels. Raises ChannelError if the counts differ."""
     if extra == 0:
         return 1 if channel_mode == "sum" else depth
     own = kernel[extra - 1 if layout == "channels_first" else -1]
@@ -277,9 +280,11 @@ def _check_channels(
     if own * groups != depth:
         in_groups = f" in {groups} groups" if groups > 1 else ""
         raise ChannelError(
-            f"kernel {show(kernel)} has {counted(own, 'channel')}{in_groups}, the input has {depth}",
+            f"kernel {show(kernel)} has {counted(own, 'channel')}{in_groups}, "
+            f"the input has {depth}",
             f"expected {depth // groups}",
-            "give a kernel with as many channels as the input, or a spatial kernel to filter each channel alike",
+            "give a kernel with as many channels as the input, "
+            "or a spatial kernel to filter each channel independently",
         )
     if channel_mode == "bank" and kernel[0] % groups:
         raise ChannelError(
@@ -295,10 +300,9 @@ def _check_channels(
 def _layout_remedy(
     item: Sequence[int], kernel: Sequence[int], dims: int, layout: Layout, groups: int
 ) -> str:
-    """Return what helps where the channels fit if the input's or the kernel's are read in the other
-    order; else "".
+    """Return a remedy if the channels fit with the axes in the other order, else "".
 
-    item: the input without a batch axis.
+    item: the shape of the input without its batch axis.
 
     >>> _layout_remedy((3, 224, 224), (64, 3, 7, 7), 2, "channels_last", 1)
     'add --layout channels_first if both have their channels first'
@@ -307,7 +311,7 @@ def _layout_remedy(
         return ""
     bank = len(kernel) - dims - 1
     window = kernel[bank + 1 :]
-    first_fits = len(set(window)) == 1  # a window that is not square is rather read as it was meant
+    first_fits = len(set(window)) == 1  # the order of a window that is not square is probably right
     if len(item) == dims and first_fits and kernel[bank] == 1:
         return "add --layout channels_first if the kernel has its channels first"
     if len(item) == dims:
@@ -319,7 +323,10 @@ def _layout_remedy(
     if first_fits and kernel[bank] * groups == item[-1]:
         kernel_last = show((*kernel[:bank], *window, kernel[bank]))
         input_first = show((item[-1], *item[:-1]))
-        return f"write the kernel as {kernel_last}, or the input as {input_first} with --layout channels_first"
+        return (
+            f"write the kernel as {kernel_last}, "
+            f"or the input as {input_first} with --layout channels_first"
+        )
     return ""
 
 
@@ -329,7 +336,8 @@ def _check_transposed(
     outputs = kernel[0] if channel_mode == "bank" else 1
     if outputs != depth:
         raise ChannelError(
-            f"the transposed kernel {show(kernel)} takes {counted(outputs, 'channel')}, the input has {depth}",
+            f"the transposed kernel {show(kernel)} takes {counted(outputs, 'channel')}, "
+            f"the input has {depth}",
             f"expected a first axis of {depth}",
             "give a kernel (O, *K, C/groups) whose O is the input's channel count",
         )

@@ -12,21 +12,22 @@ from convcli.errors import InputError, LimitError, ShapeError, did_you_mean
 from convcli.options import PADDINGS
 
 Pair: TypeAlias = tuple[int, int]
-
+"""Padding at the start and at the end of an axis."""
 
 PerAxis: TypeAlias = int | Sequence[int]
-
+"""One value for all axes, or one per axis."""
 
 Padding: TypeAlias = str | int | Sequence[int | str | Sequence[int]]
+"""A name, an amount, a text `lo:hi`, or one amount, text or pair per axis."""
 
 
 def show(shape: Iterable[int]) -> str:
-    """Write a shape as people do: `show((28, 28))` is `28x28`; a scalar's is `()`."""
+    """Format a shape: `show((28, 28))` is `28x28`; a scalar's is `()`."""
     return "x".join(map(str, shape)) or "()"
 
 
 def counted(number: int, noun: str) -> str:
-    """Write a number with its noun, in the plural unless it is one.
+    """Format a number with its noun, in the plural unless it is 1.
 
     >>> counted(1, "channel"), counted(3, "channel")
     ('1 channel', '3 channels')
@@ -99,7 +100,7 @@ def parse_padding(text: str) -> Padding:
 
 
 def _digits(text: str) -> int:
-    """Return int(text) for a number of digits that a size can have."""
+    """Return int(text). Raises InputError for more than 20 digits, too many for any size."""
     if len(text.strip()) > 20:
         raise InputError(f"a number of {len(text.strip())} digits", "expected at most 20")
     return int(text)
@@ -121,7 +122,7 @@ def parse_number(text: str) -> float:
 def check_number(value: object, what: str) -> float:
     """Return a value as a float.
 
-    Raises InputError, naming `what`, for no number, and for an integer that would be rounded.
+    Raises InputError, naming `what`, if it is no number, or an integer that would be rounded.
     """
     try:
         number = float(value)  # type: ignore[arg-type]
@@ -138,7 +139,7 @@ def check_number(value: object, what: str) -> float:
 
 
 def check_countable(outputs: int) -> None:
-    """Raise LimitError for more values than any memory has room for."""
+    """Raise LimitError for more values than an address space has room for."""
     if outputs * 8 > 1 << 62:
         raise LimitError(
             f"an output of {outputs:,} values",

@@ -1,10 +1,10 @@
-"""Sizes of convolutions: how much is padded, what comes out, and the formula that says so.
+"""The options of a convolution, checked (ConvSpec), and its output shape (output_shape).
 
 Standard library only, so that every shape is known without loading numpy.
 
 An axis of `n` samples, padded by `lo` and `hi`, under a kernel of `k` taps that are `dilation`
 apart and move by `stride`, gives `floor((n + lo + hi - dilation*(k-1) - 1) / stride) + 1` outputs;
-with stride 1 and nothing added that is `n - k + 1`. The transposed convolution goes the other way:
+with stride 1, dilation 1 and no padding, this is `n - k + 1`. The transposed convolution gives
 `stride*(n-1) + output_padding + dilation*(k-1) + 1 - lo - hi`.
 
 Sources: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016; the SAME
@@ -37,9 +37,9 @@ from convcli.shapes.parse import (
 class ConvSpec:
     """The options of a convolution that are not arrays, checked, with one entry per axis.
 
-    Build it with `ConvSpec.of`, which checks and spreads one value over all axes; `stride`,
-    `dilation` and `output_padding` then have one entry per spatial axis, and `padding` is a name or
-    one (lo, hi) per axis.
+    Build it with `ConvSpec.of`, which checks them and repeats a single value for all axes:
+    `stride`, `dilation` and `output_padding` have one entry per spatial axis, and `padding` is a
+    name or one (lo, hi) per axis.
 
     >>> ConvSpec.of(2, stride=2, padding="3").sizes((224, 224), (7, 7))
     (112, 112)
@@ -105,8 +105,9 @@ class ConvSpec:
         if any(a.reach > a.padded for a in axes):
             size = show(a.reach for a in axes)
             dilated = f" (dilated to {size})" if any(d > 1 for d in self.dilation) else ""
+            padded = show(a.padded for a in axes)
             raise ShapeError(
-                f"kernel {show(kernel)}{dilated} exceeds the padded input {show(a.padded for a in axes)}",
+                f"kernel {show(kernel)}{dilated} exceeds the padded input {padded}",
                 remedy="use --padding same, or a smaller kernel"
                 if self.padding == "valid"
                 else "use a smaller kernel or more padding",
@@ -116,7 +117,7 @@ class ConvSpec:
     def transposed_axes(self, spatial: Sequence[int], kernel: Sequence[int]) -> tuple[Axis, ...]:
         """Return every spatial axis of the transposed convolution, the adjoint.
 
-        Padding `same` gives `n * stride` (TensorFlow, ONNX); `full` undoes what `full` padded.
+        Padding `same` gives `n * stride` (TensorFlow, ONNX); `full` undoes `full` padding.
         """
         self._check_axes(spatial, kernel)
         axes = tuple(
@@ -125,15 +126,15 @@ class ConvSpec:
         )
         if any(a.out < 1 for a in axes):
             raise ShapeError(
-                f"padding takes away all of the transposed output: {show(spatial)} with kernel {show(kernel)} "
-                f"gives {show(a.out for a in axes)}",
+                "padding takes away all of the transposed output: "
+                f"{show(spatial)} with kernel {show(kernel)} gives {show(a.out for a in axes)}",
                 remedy="use less padding",
             )
         return axes
 
     @property
     def options(self) -> dict[str, Any]:
-        """The spec as the keyword options of `correlate`; groups are a layer's own."""
+        """The keyword options of `correlate`, without groups, which only a layer has."""
         return {
             "stride": self.stride,
             "dilation": self.dilation,
@@ -149,7 +150,8 @@ class ConvSpec:
     def _check_axes(self, spatial: Sequence[int], kernel: Sequence[int]) -> None:
         if len(spatial) != len(self.stride) or len(kernel) != len(self.stride):
             raise ShapeError(
-                f"kernel {show(kernel)} slides along {len(kernel)} axes, the input {show(spatial)} has {len(spatial)}",
+                f"kernel {show(kernel)} slides along {len(kernel)} axes, "
+                f"the input {show(spatial)} has {len(spatial)}",
                 "expected the same number",
             )
         if not all(n >= 1 for n in (*spatial, *kernel)):
@@ -199,7 +201,7 @@ def output_shape(
 ) -> tuple[int, ...]:
     """Return the spatial shape of a convolution's output.
 
-    shape, kernel: sizes of the spatial axes, as many of one as of the other.
+    shape, kernel: sizes of the spatial axes, the same number of both.
     Raises ShapeError if the kernel exceeds the padded input, InputError for an option out of range.
 
     >>> output_shape((28, 28), (3, 3))
@@ -270,6 +272,6 @@ def _pair(entry: object) -> Pair:
 
 
 def _split(total: int, padding: str) -> Pair:
-    """Split `total` in two; the odd one goes to the end, or to the start for `same-lower`."""
+    """Split `total` in two; an odd one puts more at the end, or at the start for `same-lower`."""
     less, more = total // 2, total - total // 2
     return (more, less) if padding == "same-lower" else (less, more)

@@ -1,6 +1,4 @@
-"""The bank: every kernel against the matrix its author drew, its meaning, and scipy and
-scikit-image.
-"""
+"""Test every kernel against its author's matrix, its meaning, and scipy and scikit-image."""
 
 from __future__ import annotations
 
@@ -371,11 +369,13 @@ SILENTLY = "silent on flat areas, strongest"
         ("box", f"low-pass: {KEEPS}, suppresses fine detail (gain 0.33 at the Nyquist frequency)"),
         (
             "motion",
-            f"low-pass along x: {KEEPS}, suppresses fine detail (gain 0.11 at the Nyquist frequency)",
+            f"low-pass along x: {KEEPS}, "
+            "suppresses fine detail (gain 0.11 at the Nyquist frequency)",
         ),
         (
             "0.1 0.8 0.1;",
-            f"low-pass along x: {KEEPS}, suppresses fine detail (gain 0.60 at the Nyquist frequency)",
+            f"low-pass along x: {KEEPS}, "
+            "suppresses fine detail (gain 0.60 at the Nyquist frequency)",
         ),
         ("0.05 0.9 0.05;", f"low-pass, slight: {KEEPS}, lowest gain 0.80"),
         (
@@ -385,9 +385,10 @@ SILENTLY = "silent on flat areas, strongest"
         ("laplacian", f"high-pass: {SILENTLY} (gain 8) at 0.5 cycles a sample along x and y"),
         (
             "sharpen",
-            f"high-boost: {KEEPS}, amplifies detail most (gain 9) at 0.5 cycles a sample along x and y",
+            f"high-boost: {KEEPS}, "
+            "amplifies detail most (gain 9) at 0.5 cycles a sample along x and y",
         ),
-        ("identity", f"all-pass: {KEEPS}, and every other frequency alike"),
+        ("identity", f"all-pass: {KEEPS}, and every other frequency equally"),
         ("0 0 0", "silent: every output is zero"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Separable forms: few enough terms, and the taps again when multiplied out."""
+"""Test separable forms: the number of terms, and that their product is the taps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kernels written out, read from files and written back; and every way in which that goes wrong."""
+"""Test kernels as text and in files, read and written, and the errors for invalid ones."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def test_arrays_and_lists() -> None:
         ("  ", "an empty kernel"),
         ("[]", "an empty kernel"),
         ("[[]]", "kernel row 1 is empty"),
-        ("1,2,3; 4,5", "kernel row 2 has 2 entries, row 1 has 3 entries; expected rows alike"),
-        ("[1, [2]]", "kernel row 2 has 1 entry, row 1 is a number; expected rows alike"),
+        ("1,2,3; 4,5", "kernel row 2 has 2 entries, row 1 has 3 entries; expected equal rows"),
+        ("[1, [2]]", "kernel row 2 has 1 entry, row 1 is a number; expected equal rows"),
         ("1e-400", "kernel entry '1e-400' in row 1 is too small: float64 holds it as 0"),
         ("1e-200/1e200", "is too small: float64 holds it as 0"),
         ("[1, 1e-400]", "a number is too small: float64 holds it as 0"),
@@ -126,7 +126,8 @@ def test_mistakes_in_a_literal_are_named(text: str, message: str) -> None:
     [
         (
             np.array([1j]),
-            "kernel taps of type complex128; expected real numbers; give the real and the imaginary",
+            "kernel taps of type complex128; expected real numbers; "
+            "give the real and the imaginary",
         ),
         (np.array(["a"]), "kernel taps of type <U1"),
         (np.array([None]), "kernel taps of type object"),
@@ -288,10 +289,8 @@ def test_missing_files_name_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "sharpen.csv").write_text("1")
     with pytest.raises(FileError) as caught:
         kernel(f"{tmp_path}/sharpn.csv")
-    assert (
-        str(caught.value)
-        == f"kernel file '{tmp_path}/sharpn.csv' does not exist; did you mean '{tmp_path}/sharpen.csv'?"
-    )
+    missing_file = f"kernel file '{tmp_path}/sharpn.csv' does not exist"
+    assert str(caught.value) == f"{missing_file}; did you mean '{tmp_path}/sharpen.csv'?"
     for missing in (
         tmp_path / "absent.npy",
         f"{tmp_path}/absent.npz:key",

@@ -1,6 +1,4 @@
-"""What explain takes apart, put together again, is what the engine gives: the outputs, and both
-gradients.
-"""
+"""Test that the cells of explain add up to the engine's outputs and gradients."""
 
 from __future__ import annotations
 
@@ -48,7 +46,7 @@ def explain(*arguments: Any, **options: Any) -> ExplainResult:
 
 
 def filled(explanation: ExplainResult) -> np.ndarray:
-    """Every step's value, in the output's shape."""
+    """Return every step's value, in the output's shape."""
     values = np.array([step.value for step in explanation.steps])
     return values.reshape(explanation.output)
 
@@ -206,12 +204,12 @@ def test_values_that_are_not_finite_pass_through() -> None:
         (
             {"at": (26, 3)},
             InputError,
-            r"at 26,3 lies outside the output 26x26; valid are 0\.\.25,0\.\.25",
+            r"at 26,3 is outside the output 26x26; valid are 0\.\.25,0\.\.25",
         ),
         (
             {"at": (-27, 3)},
             InputError,
-            r"--at -27,3 lies outside .*; negative indices count from the end",
+            r"--at -27,3 is outside .*; negative indices count from the end",
         ),
         ({"at": (1,)}, InputError, "at 1 has 1 entry; the output 26x26 has 2 axes"),
         ({"at": (1, 2, 0)}, InputError, "3 entries"),
@@ -249,7 +247,7 @@ def test_an_upstream_of_another_shape_names_both() -> None:
 
 
 def shown(*words: object, code: int = 0) -> str:
-    """What `convcli explain` prints: on stdout, or where it fails the one line on stderr."""
+    """Return what `convcli explain` prints: stdout, or the line on stderr if it fails."""
     result = CliRunner().invoke(main, ["explain", *map(str, words)], env={"COLUMNS": "100"})
     assert result.exit_code == code, result.stderr
     assert (result.stdout == "") == (code != 0)

@@ -1,4 +1,4 @@
-"""The laws hold for the engine as it is, over its options, and a broken engine breaks them."""
+"""Test that the laws hold for the engine over its options, and fail for a broken engine."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ Break = Callable[[np.ndarray], np.ndarray]
 
 
 def broken(monkeypatch: pytest.MonkeyPatch, change: Break) -> None:
-    """Let every strategy's tiles go through `change`, which gets and gives (..., *P, lanes)."""
+    """Apply `change` to the tiles of every strategy, (..., *P, lanes) to the same shape."""
 
     def spoil(prepare: Any) -> Any:
         def prepared(w: np.ndarray, plan: Any) -> Any:
@@ -155,7 +155,7 @@ def test_a_wrong_gradient_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -
     assert measure("9x8", "random:3x2").failed == ("backward",)
 
 
-# What the rows say.
+# The content of the rows.
 
 
 def test_convolution_and_correlation_agree_for_a_symmetric_kernel() -> None:
@@ -322,7 +322,7 @@ def test_a_failed_law_ends_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_refusals() -> None:
     holed = np.ones((5, 5))
     holed[2, 2] = np.nan
-    with pytest.raises(InputError, match="NaN or infinities"):
+    with pytest.raises(InputError, match="NaN or infinite values"):
         measure(saved(holed), "box:size=3")
     with pytest.raises(ShapeError, match="kernel 9x9 exceeds the padded input 5x5"):
         measure("5x5", "random:9x9")

@@ -1,4 +1,4 @@
-"""Emitted Keras code: held to its text everywhere, and run where Keras and a backend are installed."""
+"""Test emitted Keras code: its text everywhere, and its run if Keras is installed."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ EVERY_KIND = [
     ),
     (
         (9, 9),
-        "depthwise:k=3 conv:8,k=1,g=4,bias=no deconv:4,k=3,s=2,p=same deconv:4,k=4,p=0:1 deconv:4,k=2,s=3",
+        "depthwise:k=3 conv:8,k=1,g=4,bias=no deconv:4,k=3,s=2,p=same deconv:4,k=4,p=0:1 "
+        "deconv:4,k=2,s=3",
     ),
     ((9, 9), "layernorm batchnorm:affine=no pad:1:2x0 upsample:2 upsample:2x3,mode=linear"),
     ((9,), "conv:4,k=3 upsample:2 residual[conv:4,k=3,p=1] concat[ | relu] gap:keep=yes"),
     (
         (5, 6, 7),
-        "conv:4,k=3 maxpool:2,ceil=yes avgpool:2,ceil=yes gap linear:3,bias=no dropout:0.1 layernorm batchnorm",
+        "conv:4,k=3 maxpool:2,ceil=yes avgpool:2,ceil=yes gap linear:3,bias=no dropout:0.1 "
+        "layernorm batchnorm",
     ),
     ((9, 9), " ".join([*ACTIVATIONS, "leakyrelu"])),
     ((9, 9), "flatten linear:4 residual[linear:4] concat[ | relu]"),
@@ -66,7 +68,8 @@ def test_slopes_and_epsilons_are_those_of_the_other_frameworks() -> None:
 def test_averages_leave_out_what_rounding_up_adds() -> None:
     ones = "keras.ops.pad(keras.ops.ones_like(x0), ((0, 0), (1, 1), (0, 0)), constant_values=1)"
     pool = "layers.AveragePooling1D((3,), (2,))"
-    mean = f"{pool}(layers.ZeroPadding1D((1, 2))(x0)) / {pool}(keras.ops.pad({ones}, ((0, 0), (0, 1), (0, 0))))"
+    counts = f"{pool}(keras.ops.pad({ones}, ((0, 0), (0, 1), (0, 0))))"
+    mean = f"{pool}(layers.ZeroPadding1D((1, 2))(x0)) / {counts}"
     assert mean in emitted((6,), "avgpool:3,s=2,p=1,ceil=yes")
     assert " / " not in emitted((5,), "avgpool:3,s=2,p=1,ceil=yes")
 
@@ -86,7 +89,7 @@ def test_what_keras_has_no_layer_for_is_told(words: str, told: str) -> None:
 
 
 def run(network: Network) -> tuple[tuple[int, ...], int]:
-    """The shape and the trainable parameters of what emitted code makes."""
+    """Return the shape and the number of trainable parameters of the model in emitted code."""
     if importlib.util.find_spec("keras") is None or importlib.util.find_spec("torch") is None:
         pytest.skip("needs keras and torch")
     os.environ.setdefault("KERAS_BACKEND", "torch")

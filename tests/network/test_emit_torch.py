@@ -1,6 +1,4 @@
-"""Every layer's arithmetic against PyTorch, where it is installed: sizes, parameters and work of
-random layers.
-"""
+"""Compare layers with PyTorch, if it is installed: sizes, parameters and work."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ SEEDS = 40  # 10,000 layers in all
 
 
 def draw(rng: random.Random) -> tuple[str, Tensor, Callable[[], torch.nn.Module]]:
-    """A random layer as a word, its input, and what makes PyTorch's own."""
+    """A random layer as a word, its input, and the function that creates PyTorch's."""
     dims = rng.randint(1, 3)
     k, s, p, d = (
         [rng.randint(low, high) for _ in range(dims)]
@@ -115,14 +113,12 @@ def test_random_layers(seed: int) -> None:
                 layer = make().eval()
                 shape = tuple(layer(torch.zeros(1, x.depth, *x.spatial)).shape[1:])
         except RuntimeError as error:
-            unpadded = "smaller than kernel size" in str(
-                error
-            )  # its AvgPool3d looks at the input without padding
+            # PyTorch's AvgPool3d checks the size of the input without its padding.
+            unpadded = "smaller than kernel size" in str(error)
             assert network is None or unpadded, (words, x)
             continue
-        if (
-            network is None
-        ):  # ours refuses what is empty, and a window that hangs over an input smaller than itself
+        if network is None:
+            # convcli refuses empty outputs, and a ceiled window that is larger than the input.
             assert 0 in shape or "ceil=yes" in words, (words, x)
             continue
         compared += 1
@@ -135,7 +131,7 @@ def test_random_layers(seed: int) -> None:
 
 
 def run(network: Network) -> tuple[tuple[int, ...], int]:
-    """The shape and the parameters of what emitted code makes."""
+    """Return the shape and the number of parameters of the module in emitted code."""
     names: dict[str, object] = {"__name__": "emitted"}
     exec(emit_torch.torch(network), names)
     with torch.device("meta"):
@@ -172,11 +168,13 @@ def test_emitted_random_layers_run(seed: int) -> None:
         ((9, 9), "deconv:4,k=3,s=2,p=same deconv:4,k=4,p=0:1 deconv:4,k=4,p=2:1"),
         (
             (9, 9),
-            "layernorm batchnorm:affine=no pad:1:2x0 upsample:2 upsample:2x3,mode=linear unfold:k=3,p=1",
+            "layernorm batchnorm:affine=no pad:1:2x0 upsample:2 upsample:2x3,mode=linear "
+            "unfold:k=3,p=1",
         ),
         (
             (9,),
-            "conv:4,k=3 upsample:2,mode=linear residual[conv:4,k=3,p=1] concat[ | relu] gap:keep=yes",
+            "conv:4,k=3 upsample:2,mode=linear residual[conv:4,k=3,p=1] concat[ | relu] "
+            "gap:keep=yes",
         ),
         (
             (5, 6, 7),

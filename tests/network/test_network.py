@@ -1,6 +1,4 @@
-"""Whole networks by their shapes: against published tables, the engine's real outputs, brute force
-and worked sums.
-"""
+"""Test networks against published tables, the engine's outputs, brute force and worked sums."""
 
 from __future__ import annotations
 
@@ -48,7 +46,7 @@ def refusal(shape: str, layers: str, **options: object) -> str:
 
 # Published numbers.
 
-PUBLISHED = {  # parameters and MACs, as torchvision tells them; MobileNet as its authors do
+PUBLISHED = {  # parameters and MACs from torchvision, MobileNet's from its authors
     "alexnet": (61_100_840, 714_188_480),
     "vgg16": (138_357_544, 15_470_264_320),
     "resnet18": (11_689_512, 1_814_073_344),
@@ -83,9 +81,8 @@ def test_conventions_of_vgg16() -> None:
     assert Count().total(vgg) == 15_470_264_320
     assert Count("flops").total(vgg) == 30_940_528_640
     assert f"{Count(with_bias=True).total(vgg) / 1e9:.2f}" == "15.48"
-    assert (
-        sum(node.step.macs for node in vgg.nodes if node.output.spatial) == 15_346_630_656
-    )  # the features alone
+    features = [node for node in vgg.nodes if node.output.spatial]
+    assert sum(node.step.macs for node in features) == 15_346_630_656
     assert Count(batch=3).total(vgg) == 3 * 15_470_264_320
 
 
@@ -142,7 +139,7 @@ def test_the_centre_of_the_first_output() -> None:
 
 
 def test_weights_shared_and_unshared() -> None:
-    """CS231n: the first layer of AlexNet on 227."""
+    """Check the first layer of AlexNet on 227, as in CS231n."""
     network = net("227x227x3", "conv:96,k=11,s=4")
     unshared, dense = rivals(network.nodes[0], "dense")
     assert network.parameters == 34_944
@@ -301,7 +298,8 @@ def test_sizes_are_those_that_the_engine_gives(seed: int) -> None:
 
 
 def test_work_and_parameters_of_each_kind() -> None:
-    layers = "conv:8,k=3,p=1 depthwise:k=3,p=1 deconv:4,k=2,s=2 batchnorm layernorm maxpool:2 gap linear:10"
+    layers = "conv:8,k=3,p=1 depthwise:k=3,p=1 deconv:4,k=2,s=2 "
+    layers += "batchnorm layernorm maxpool:2 gap linear:10"
     network = net("6x6x3", layers)
     assert [node.parameters for node in network.nodes] == [224, 80, 132, 8, 8, 0, 0, 50]
     assert [node.step.macs for node in network.nodes] == [
@@ -319,8 +317,8 @@ def test_work_and_parameters_of_each_kind() -> None:
 def test_memory_of_a_chain() -> None:
     network = net("10x1", "conv:4,k=1 relu flatten linear:2", dims=1)
     assert inference_peak(network) == 80  # conv and relu: 40 in, 40 out
-    # Kept: 10 + 40 + 40 + 2. Linear adds its gradients, 2 + 40, and leaves with its 2 + 2; then
-    # relu adds 40.
+    # After the forward pass: 10 + 40 + 40 + 2. The backward pass of linear adds gradients, 2 + 40,
+    # then frees 2 + 2; that of relu adds 40.
     assert training_peak(network) == 10 + 40 + 40 + 40 + 40
 
 
@@ -328,7 +326,7 @@ def test_memory_keeps_what_a_branch_still_needs() -> None:
     chain = net("10x4", "relu relu", dims=1)
     branch = net("10x4", "residual[relu relu]", dims=1)
     assert inference_peak(chain) == 80
-    assert inference_peak(branch) == 120  # the input waits for the sum
+    assert inference_peak(branch) == 120  # the input is in memory until the sum
     summary = summarise(branch, Count(batch=2), dtype="float16")
     assert summary.inference == 2 * 2 * 120
     assert summary.activations == 2 * 2 * 120
@@ -364,11 +362,11 @@ def test_misaligned_paths_are_told_and_the_widest_counts() -> None:
     assert crooked.fields[0].size == 5
 
 
-# What an output sees.
+# Receptive fields.
 
 
 def dependence(n: int, steps: list[tuple[str, dict[str, int]]]) -> np.ndarray:
-    """Which input reaches which output, found by sending every unit impulse through the engine."""
+    """Return which input affects which output, by sending every unit impulse through the engine."""
     x = np.eye(n)[..., None]
     for name, o in steps:
         run = conv_layer if name == "conv" else conv_transpose
@@ -479,7 +477,7 @@ def test_boxes_refuse_what_is_not_there() -> None:
         reaches(net("5x5x1", "gap"), (0, 0))
 
 
-# Backwards.
+# The inverse.
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -562,7 +560,7 @@ def test_the_cheapest_single_layers_are_found() -> None:
 
 
 def every_layer(n: int, *, transposed: bool) -> list[tuple[int, int]]:
-    """The output and the cost of every layer of one filter on a signal of n samples."""
+    """Yield the output and the cost of every layer of one filter on a signal of n samples."""
     found = []
     for k, s, d in itertools.product(range(1, 12), range(1, 9), range(1, 5)):
         if s > k or k * s == 1 or (d > 1 and (s > 1 or k == 1)):
@@ -597,11 +595,11 @@ def test_solved_chains_are_the_cheapest_of_all(sizes: tuple[int, int]) -> None:
 def test_what_cannot_be_solved_is_told() -> None:
     with pytest.raises(InputError, match="receptive field of 2"):
         solve((224,), (7,), rf=2)
-    with pytest.raises(InputError, match="as many axes"):
+    with pytest.raises(InputError, match="the same number of axes"):
         solve((224,), (7, 7))
 
 
-# Mistakes.
+# Errors.
 
 
 @pytest.mark.parametrize(
@@ -622,9 +620,9 @@ def test_what_cannot_be_solved_is_told() -> None:
         ("conv:8,k=3,p=sam", "did you mean 'same'?"),
         ("conv:8,k=3,p=-1", "padding -1"),
         ("conv:8,k=3,bias=maybe", "bias: 'maybe'; expected yes or no"),
-        ("conv:8,k=", "the argument 'k=' is not whole"),
-        ("conv:8,,k=3", "the argument '' is not whole"),
-        ("conv:", "the argument '' is not whole"),
+        ("conv:8,k=", "the argument 'k=' is incomplete"),
+        ("conv:8,,k=3", "the argument '' is incomplete"),
+        ("conv:", "the argument '' is incomplete"),
         ("relu:3", "the argument '3' is one too many; expected none"),
         ("dropout:1", "rate: '1'; expected a share from 0 to below 1"),
         (
@@ -636,14 +634,14 @@ def test_what_cannot_be_solved_is_told() -> None:
         ("x3 relu", "'x3' at character 1: there is nothing before it to repeat"),
         ("relu x0", "'x0' at character 6: a count of 0"),
         ("[relu", "'[' at character 1: the group is never closed"),
-        ("relu]", "']' at character 5: nothing was opened"),
-        ("relu | relu", "'|' at character 6: there are no arms to part here"),
+        ("relu]", "']' at character 5: there is no '[' before it"),
+        ("relu | relu", "'|' at character 6: there are no arms to separate here"),
         ("[relu | relu]", "'|' at character 7: a group has no arms; write it as concat[a | b]"),
         (
             "add[relu | relu]",
-            "no way for branches to meet; expected residual[body | shortcut] or concat[a | b]",
+            "not a layer that merges branches; expected residual[body | shortcut] or concat[a | b]",
         ),
-        ("concat[relu]", "one arm alone"),
+        ("concat[relu]", "a single arm"),
         ("residual", "residual without a body; expected layers in brackets"),
         ("[" * 60 + "]" * 60, "more than 50 groups within each other"),
         ("", "no layers"),
@@ -655,12 +653,13 @@ def test_what_cannot_be_solved_is_told() -> None:
         ("relu conv:8,k=11", "use p=same, or a smaller kernel"),
         (
             "linear:10",
-            "layer 1 'linear:10' at character 1 (input 9x9x3): a fully connected layer takes a flat input",
+            "layer 1 'linear:10' at character 1 (input 9x9x3): "
+            "a fully connected layer takes a flat input",
         ),
         ("linear:10", "put flatten or gap before it"),
         ("gap conv:8,k=3", "layer 2 'conv:8,k=3' at character 5 (input 3): the input 3 is flat"),
         ("conv:8,k=3,g=2", "2 groups do not divide the 3 channels of the input; use g=1"),
-        ("residual[conv:8,k=3,p=1]", "(input 9x9x8 and 9x9x3): a sum of unlike shapes"),
+        ("residual[conv:8,k=3,p=1]", "(input 9x9x8 and 9x9x3): a sum of different shapes"),
         ("residual[conv:8,k=3,p=1]", "give the shortcut a conv:8,k=1: residual[body | conv:8,k=1]"),
         (
             "concat[conv:8,k=3 | conv:8,k=1]",
@@ -708,17 +707,17 @@ def test_any_text_is_read_or_refused(pieces: list[str]) -> None:
         ({}, "no layers"),
         ({"layers": "relu"}, "no input"),
         ({"input": "8x8x3", "layers": 3}, "layers is 3"),
-        ({"input": "8x8x3", "layers": ["relu", 3]}, "layers holds what is no text"),
+        ({"input": "8x8x3", "layers": ["relu", 3]}, "layers has an entry that is not text"),
         ({"input": "8x8x3", "layer": "relu"}, "unknown field 'layer'; did you mean 'layers'?"),
         (
             {"input": "8x8x3", "layers": "relu", "blocks": {"conv": {"layers": "relu"}}},
             "the name of a layer",
         ),
-        ({"input": "8x8x3", "layers": "relu", "blocks": {"b": "relu"}}, "blocks.b is no table"),
+        ({"input": "8x8x3", "layers": "relu", "blocks": {"b": "relu"}}, "blocks.b is not a table"),
         ({"input": "8x8x3", "layers": "relu", "blocks": {"b": {}}}, "blocks.b has no layers"),
         (
             {"input": "8x8x3", "layers": "b", "blocks": {"b": {"layers": "b"}}},
-            "let none contain itself",
+            "check that none contains itself",
         ),
         (
             {

@@ -1,6 +1,4 @@
-"""ONNX models: every convolution of the onnx package's own backend tests against its shape
-inference.
-"""
+"""Test ONNX models: the onnx package's backend tests against its shape inference."""
 
 from __future__ import annotations
 
@@ -47,9 +45,9 @@ def kinds(model: onnx.ModelProto) -> set[str]:
 
 @pytest.fixture(scope="module")
 def models() -> dict[str, onnx.ModelProto]:
-    """Every model of the backend tests that has a convolution, a pool or a Gemm."""
+    """Return every model of the backend tests that has a convolution, a pool or a Gemm."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # some cases divide by zero on purpose as they are made
+        warnings.simplefilter("ignore")  # some cases divide by zero on purpose
         from onnx.backend.test.case.node import collect_testcases
 
         found = {
@@ -89,9 +87,7 @@ def test_sizes_are_those_of_shape_inference(models: dict[str, onnx.ModelProto]) 
 
 
 def small(*, unknown: bool = False) -> onnx.ModelProto:
-    """A convolution, a residual sum, a pooling and a fully connected layer; perhaps with a node
-    that is not known.
-    """
+    """Return a model of a convolution, a residual sum, a pool, a Gemm, and perhaps more."""
     weights = [
         helper.make_tensor("w", TensorProto.FLOAT, [3, 3, 3, 3], [0.0] * 81),
         helper.make_tensor("b", TensorProto.FLOAT, [3], [0.0] * 3),
@@ -128,7 +124,7 @@ def test_parameters_macs_and_fields() -> None:
 
 
 def model_of(nodes: list[onnx.NodeProto], x: list[int], **weights: list[int]) -> Network:
-    """Read a model whose initialisers are zeros of the shapes that are given."""
+    """Read a model whose initialisers are zeros of the given shapes."""
     zeros = [
         helper.make_tensor(name, TensorProto.FLOAT, shape, np.zeros(shape, np.float32))
         for name, shape in weights.items()
@@ -230,7 +226,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
         load(str(tmp_path / "none.onnx"))
     bad = tmp_path / "bad.onnx"
     bad.write_bytes(b"no model")
-    with pytest.raises(FileError, match="no ONNX model that holds together"):
+    with pytest.raises(FileError, match="not a valid ONNX model"):
         load(str(bad))
     open_sizes = small()
     open_sizes.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "height"
@@ -253,7 +249,8 @@ def test_emitted_samples_read_back_the_same(path: Path) -> None:
     "words",
     [
         "conv:4,k=3,p=same,s=2 depthwise:2,k=3,p=1:2 deconv:4,k=3,s=2,p=1,out_padding=1 pad:1:2x0",
-        "maxpool:2,ceil=yes avgpool:2,p=0:1 batchnorm upsample:2 upsample:2,mode=linear gap:keep=yes",
+        "maxpool:2,ceil=yes avgpool:2,p=0:1 batchnorm upsample:2 "
+        "upsample:2,mode=linear gap:keep=yes",
         "relu relu6 leakyrelu elu gelu silu hardswish sigmoid tanh softmax dropout:0.1",
         "residual[conv:3,k=3,p=1] concat[ | relu] flatten linear:4 linear:3,bias=no",
         "gap linear:10",
@@ -267,9 +264,7 @@ def test_emitted_models_run(words: str) -> None:
 
 
 def means(x: np.ndarray, k: int, s: int, lo: int, hi: int, out: int) -> np.ndarray:
-    """Average along the last axis by the definition: over the window's samples, padding counted, as
-    far as it goes.
-    """
+    """Average along the last axis by the definition: over a window's samples, padding included."""
     padded = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(lo, hi)])
     return np.stack([padded[..., i * s : i * s + k].mean(-1) for i in range(out)], -1)
 
@@ -340,7 +335,7 @@ def test_the_command_writes_a_model() -> None:
     )
 
 
-# What a file does not tell is marked.
+# What a file does not define is marked as unknown.
 
 
 def report_of(model: onnx.ModelProto, tmp_path: Path, *options: str) -> str:

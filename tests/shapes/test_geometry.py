@@ -1,4 +1,4 @@
-"""The geometry of a run applies its options to shapes, and an axis finds the sample under a tap."""
+"""Test Geometry, which applies options to shapes, and Axis, which finds samples under taps."""
 
 from __future__ import annotations
 

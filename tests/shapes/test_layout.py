@@ -1,6 +1,4 @@
-"""What a kernel of one shape means for an input of another, and that the engine reads it the same
-way.
-"""
+"""Test how a kernel's axes match an input's, and that the engine uses the same match."""
 
 import numpy as np
 import pytest
@@ -46,7 +44,7 @@ def test_a_window_on_a_plain_input(dims):
 @every_layout
 @batches
 def test_the_table(dims, layout, batch):
-    """Each row of the module's table, in both layouts, of one input and of a batch."""
+    """Check each row of the module's table, in both layouts, for one input and for a batch."""
     first = layout == "channels_first"
     x = (*batch, *laid(SPATIAL[dims], 6, layout))
     window = laid(WINDOW[dims], 6, layout)
@@ -74,7 +72,7 @@ def test_the_table(dims, layout, batch):
 @every_layout
 @batches
 def test_every_reading_runs_as_the_layer_it_means(dims, layout, batch):
-    """The engine's result, its shape foretold, against a layer written out by hand."""
+    """Compare the engine's result, and its predicted shape, with a layer computed by loops."""
     rng, first = np.random.default_rng(0), layout == "channels_first"
     x = rng.integers(-9, 9, (*batch, *laid(SPATIAL[dims], 4, layout))).astype(float)
     deep, shallow = laid(WINDOW[dims], 4, layout), laid(WINDOW[dims], 2, layout)
@@ -100,7 +98,7 @@ def test_every_reading_runs_as_the_layer_it_means(dims, layout, batch):
 
 
 def by_hand(w, reading, layout, dims, channels=None, groups=1):
-    """The bank (O, *K, C/groups) that a kernel means for four channels."""
+    """Return the bank (O, *K, C/groups) that a kernel means for four channels."""
     if reading == "each":
         return np.stack([w[..., None]] * 4)
     if w.ndim == dims:
@@ -165,7 +163,7 @@ def test_what_the_shapes_settle(shape, kernel, channels, dims):
             (9, 9, 9, 9, 9),
             (3, 3),
             {},
-            "the kernel 3x3 does not settle how the input 9x9x9x9x9 is read; use --dims",
+            "the kernel 3x3 does not imply how the input 9x9x9x9x9 is read; use --dims",
         ),
         ((9, 9), (3, 3), {"dims": 3}, "dims 3; the input 9x9 has 2 axes; use 1 to 2"),
         ((9, 9), (3, 3), {"dims": 0}, "dims 0"),

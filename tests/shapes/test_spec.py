@@ -1,4 +1,4 @@
-"""Sizes: the golden arithmetic, the rules of padding, and windows counted one by one."""
+"""Test output sizes: golden values, the rules of padding, and windows counted one by one."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ steps = st.integers(1, 5)
 names = st.sampled_from(("valid", "same", "same-lower", "full"))
 
 
-# Numbers known beforehand.
+# Known values.
 
 
 @pytest.mark.parametrize(
@@ -35,9 +35,7 @@ names = st.sampled_from(("valid", "same", "same-lower", "full"))
     ],
 )
 def test_the_guide_to_convolution_arithmetic(i, k, s, p, d, o):
-    """Every picture of Dumoulin and Visin's guide; and their transposes lead back to where the
-    strides fit.
-    """
+    """Check every figure of Dumoulin and Visin's guide, and its transpose if the stride fits."""
     assert output_shape((i, i), (k, k), stride=s, padding=p, dilation=d) == (o, o)
     spec = ConvSpec.of(
         1, stride=s, padding=p, dilation=d, output_padding=(i + 2 * p - d * (k - 1) - 1) % s
@@ -69,14 +67,14 @@ def test_the_first_example_of_everyone():
     ],
 )
 def test_same_is_tensorflows(n, k, s, d, upper, lower):
-    """ceil(n / stride) outputs; the odd sample goes to the end, and to the start for SAME_LOWER."""
+    """Test ceil(n / stride) outputs, the odd sample at the end, or at the start for SAME_LOWER."""
     for padding, pads in (("same", upper), ("same-lower", lower)):
         axis = ConvSpec.of(1, stride=s, dilation=d, padding=padding).axes((n,), (k,))[0]
         assert (axis.lo, axis.hi) == pads
         assert axis.out == -(-n // s)
 
 
-# Windows, counted.
+# Counted windows.
 
 
 @given(
@@ -123,7 +121,7 @@ def test_axes_do_not_know_of_each_other(data):
 @given(n=sizes, k=sizes, stride=steps, dilation=steps, lo=st.integers(0, 4), hi=st.integers(0, 4))
 @examples(300)
 def test_the_transposed_size_undoes_the_size(n, k, stride, dilation, lo, hi):
-    """What the stride stepped over is lost on the way; output_padding puts it back."""
+    """output_padding restores the samples that the stride skipped."""
     padding = [(lo, hi)]
     if reference.count(n, k, stride, dilation, lo, hi) == 0:
         return
@@ -323,7 +321,7 @@ def test_messages(call, message):
     assert isinstance(caught.value, ValueError)
 
 
-# Arrays of those sizes.
+# Arrays of these sizes.
 
 
 def test_a_transposed_layer_has_the_size_it_says_and_goes_back():

@@ -1,13 +1,12 @@
-"""The laws of convolution, measured on one's own data: each statement with both sides computed.
+"""Measure the laws of convolution on given data, by computing both sides of each statement.
 
 ::
 
-    setup.py       the input and the kernel, cropped (Setting); one statement, measured (Row)
-    statements.py  the laws themselves, each a generator of rows
+    setup.py       the cropped input and kernel (Setting), and one measured statement (Row)
+    statements.py  the laws, each a generator of rows
 
-f and g are one plane of the input and of the kernel, x and w all of their channels, `*`
-convolution. A bound is the engine's contract: 1e-13 of sum|w| * max|x| for each of its results that
-took part.
+x and w are the input and the kernel with all channels, f and g one plane of each, `*` is
+convolution. A bound is the engine's contract: 1e-13 of sum|w| * max|x| for each result involved.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Law:
-    """A law: its name, what it says in a line, why it matters, and what measures it."""
+    """A law: its name, its meaning in a line, why it matters, and the function that measures it."""
 
     name: str
     meaning: str
@@ -59,7 +58,8 @@ LAWS = (
     Law(
         "flip",
         "convolution is correlation with the kernel flipped",
-        "CNN layers and OpenCV correlate, signal processing convolves: a kernel must be flipped between them.",
+        "CNN layers and OpenCV correlate, signal processing convolves: "
+        "a kernel must be flipped between them.",
         statements.flip,
     ),
     Law(
@@ -71,7 +71,8 @@ LAWS = (
     Law(
         "associative",
         "two kernels one after the other are one kernel",
-        "Two filters can be merged into one beforehand, and a large one split into cheap small ones.",
+        "Two filters can be merged into one beforehand, "
+        "and a large one split into cheap small ones.",
         statements.associative,
     ),
     Law(
@@ -94,7 +95,8 @@ LAWS = (
     ),
     Law(
         "backward",
-        "its gradients are convolutions; `convcli gradcheck` compares them with central differences",
+        "its gradients are convolutions; "
+        "`convcli gradcheck` compares them with central differences",
         "Training a layer takes no operation besides convolution.",
         statements.backward,
     ),
@@ -103,7 +105,7 @@ LAWS = (
 
 @dataclass(frozen=True)
 class Finding:
-    """A law with its statements, measured."""
+    """A law with its measured statements."""
 
     law: Law
     rows: tuple[Row, ...]
@@ -111,12 +113,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class MatrixFacts:
-    """The explicit matrix: what of it is not zero, and how few numbers that is made of."""
+    """The explicit matrix: its shape, its share of nonzero entries, and their distinct values."""
 
     shape: tuple[int, int]
     density: float
     distinct: int
-    """Different values other than zero."""
+    """The number of distinct values other than zero."""
 
     @property
     def dense_parameters(self) -> int:
@@ -135,14 +137,14 @@ class LawsResult:
 
     @property
     def failed(self) -> tuple[str, ...]:
-        """The names of the laws of which a statement failed."""
+        """The names of the laws that have a failed statement."""
         return tuple(
             found.law.name for found in self.findings if not all(row.passed for row in found.rows)
         )
 
 
 def run_laws(request: LawsRequest, progress: Progress = silent) -> LawsResult:
-    """Measure every law. Raises InputError and its kin for what does not fit, as `apply` does.
+    """Measure every law. Raises the errors of `apply`.
 
     >>> result = run_laws(LawsRequest("12", "1,2,3"))
     >>> result.failed, result.matrix.shape, result.matrix.distinct
@@ -162,9 +164,9 @@ def run_laws(request: LawsRequest, progress: Progress = silent) -> LawsResult:
 
 
 def check_matrix(target: str, *, overwrite: bool) -> None:
-    """Refuse a matrix file that `save_matrix` would refuse, before any work.
+    """Check the path of a matrix file before any work.
 
-    Raises InputError and its kin.
+    Raises the InputError that `save_matrix` would raise.
     """
     check_suffix(target, ".npy or .csv", f"matrix {target}")
     io.check_target(target, overwrite=overwrite)

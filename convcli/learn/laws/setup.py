@@ -1,4 +1,4 @@
-"""Where the laws are measured: an input and a kernel of a layer, in float64, small to read."""
+"""The data that the laws are measured on: a cropped input and a kernel, in float64."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ ROUNDING = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True)
 class Row:
-    """One statement, measured: left and right are both sides where they differ most, which is `at`.
+    """One measured statement: both sides at the index `at`, where they differ most.
 
-    A statement that is expected to differ is a counter-example: it need not fail where the data are
-    too plain for it.
+    A statement that is expected to differ is a counter-example; on some data (a constant input, for
+    example) both sides agree all the same.
     """
 
     statement: str
@@ -53,7 +53,7 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        """Holds or FAILED for what must be equal; differs or agrees for a counter-example."""
+        """`holds` or `FAILED` for a law; `differs` or `agrees` for a counter-example."""
         if self.expected == "equal":
             return "holds" if self.equal else "FAILED"
         return "agrees" if self.equal else "differs"
@@ -72,7 +72,7 @@ def compare(
     expected: Expected = "equal",
     note: str = "",
 ) -> Row:
-    """Compare two arrays of one shape where they are furthest apart.
+    """Compare two arrays of one shape at the index where they differ most.
 
     >>> row = compare("2 x = x + x", np.array([2.0, 4.0]), np.array([2.0, 4.5]), bound=0.1)
     >>> row.left, row.right, row.difference, row.at, row.verdict
@@ -87,11 +87,11 @@ def compare(
 
 
 def bounded(scale: float, *, sums: int = 2, terms: int = 0) -> float:
-    """Return the largest difference that rounding explains.
+    """Return the largest difference that rounding can cause.
 
     scale: sum|w| * max|x|, which no output exceeds.
-    sums: results of the engine that took part, each within the contract's 1e-13 of the scale.
-    terms: additions made elsewhere, one after the other, of one rounding each.
+    sums: the number of the engine's results, each within the contract's 1e-13 of the scale.
+    terms: the number of other additions in a row, with one rounding each.
     """
     return (TOLERANCE["float64"][1] * sums + ROUNDING * terms) * scale
 
@@ -120,21 +120,22 @@ def ranges(indices: Iterable[int]) -> str:
 
 
 SIDES = {1: 32, 2: 32}
-"""Samples a side by default, more where the kernel needs them; OTHER for three axes and more."""
+"""Default samples per side by the number of axes, more if the kernel needs them."""
 OTHER = 12
+"""The same for three axes and more."""
 SAMPLES = 1 << 14
-"""Samples of the input at most: where input and kernel change places, each of them is a tap."""
+"""The most samples of the input: in `commutative`, each of them is a tap of the kernel."""
 ITEMS = 4
-"""Items of a batch, or channels filtered alike, that take part."""
+"""The most items of a batch, or channels filtered independently, that are used."""
 ENTRIES = 1 << 22
-"""Entries of the explicit matrix: 32 MiB."""
+"""The most entries of the explicit matrix: 32 MiB in float64."""
 
 
 @dataclass(frozen=True)
 class LawsRequest:
-    """The data to measure the laws on. size: samples per side that the input is cropped to.
+    """The data to measure the laws on.
 
-    size: samples a side that the input is cropped to.
+    size: the samples per side that the input is cropped to.
     """
 
     input: str
@@ -147,11 +148,10 @@ class LawsRequest:
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """x (N, *S, C) and w (O, *K, C/groups) in float64, and how w moves.
+    """The input x (N, *S, C), the kernel w (O, *K, C/groups), both float64, and their ConvSpec.
 
-    f and g are one plane of each.
-
-    `conv` is the true convolution, which flips the kernel; `w` is the kernel as it was given.
+    f and g are one plane of each. `conv` is the true convolution, which flips the kernel; `w` is
+    the kernel as it was given.
     """
 
     x: Array
@@ -192,10 +192,7 @@ class Setting:
         return conv_layer(x, self.flipped, **self.options)
 
     def random(self, shape: tuple[int, ...]) -> Array:
-        """Return random numbers for other operands, in a stream of their own.
-
-        They are of no kernel's or input's stream.
-        """
+        """Return random numbers, independent of those of random inputs and kernels."""
         return np.random.default_rng((self.seed, 2, *shape)).standard_normal(shape)
 
     @property
@@ -211,9 +208,9 @@ class Setting:
     def small(self) -> Setting:
         """The first item, cropped until its matrix has at most ENTRIES.
 
-        Raises LimitError where that leaves nothing.
+        Raises LimitError if no size fits.
         """
-        with suppress(ShapeError):  # of an input that has become smaller than the kernel
+        with suppress(ShapeError):  # raised once the input is smaller than the kernel
             for side in range(max(self.spatial), 0, -1):
                 spatial = tuple(min(n, side) for n in self.spatial)
                 if self._entries(spatial) <= ENTRIES:
@@ -230,7 +227,7 @@ class Setting:
 
     @cached_property
     def matrix(self) -> Array:
-        """M of conv(x) = M vec(x), for one item."""
+        """The matrix M of conv(x) = M vec(x), for one item."""
         return toeplitz(self.flipped, self.spatial, self.spec)
 
 
@@ -255,18 +252,15 @@ def make_setting(request: LawsRequest) -> tuple[Operands, Setting]:
     x = middle(form.x[:ITEMS], spatial).astype(np.float64)
     if not np.isfinite(x).all():
         raise InputError(
-            f"{request.input} holds NaN or infinities",
+            f"{request.input} has NaN or infinite values",
             "expected finite values",
             "replace them first",
         )
     setting = Setting(
         x, form.w.astype(np.float64), replace(operands.spec, groups=form.groups), request.seed
     )
-    outputs = (
-        len(x)
-        * len(form.w)
-        * math.prod(axis.out for axis in setting.spec.axes(setting.spatial, a.window))
-    )
+    positions = math.prod(setting.spec.sizes(setting.spatial, a.window))
+    outputs = len(x) * len(form.w) * positions
     request.limits.check_memory(f"work on {operands.data.name}", 8 * 4 * (x.size + outputs))
     return operands, setting
 
@@ -283,12 +277,11 @@ def _side(window: tuple[int, ...]) -> int:
 
 
 def middle(x: Array, spatial: tuple[int, ...]) -> Array:
-    """Return the middle of x (N, *S, C), of these sizes.
+    """Return the middle of x (N, *S, C), cropped to `spatial`.
 
     >>> middle(np.arange(6.0).reshape(1, 6, 1), (2,)).ravel()
     array([2., 3.])
     """
     starts = [(n - size) // 2 for n, size in zip(x.shape[1:-1], spatial, strict=True)]
-    return x[
-        (slice(None), *(slice(at, at + size) for at, size in zip(starts, spatial, strict=True)))
-    ]
+    spans = [slice(start, start + size) for start, size in zip(starts, spatial, strict=True)]
+    return x[(slice(None), *spans)]

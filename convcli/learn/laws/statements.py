@@ -1,6 +1,7 @@
-"""Convolution as a product: linear, commutative, associative, and kind to derivatives.
+"""The laws of convolution, each a generator of measured statements.
 
-Correlation is not all that.
+As a product it is linear, commutative, associative and commutes with derivatives; correlation is
+linear only. A layer is equivariant to shifts, local, and its gradients are convolutions.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from convcli.shapes.spec import ConvSpec
 
 
 def linear(s: Setting) -> Iterator[Row]:
-    """Measure linearity: sums and factors go through, so the map is a matrix."""
+    """Measure linearity, and that the layer is a product with a matrix."""
     z = s.random(s.x.shape) * largest(s.x)
     scale = s.gain * (2 * largest(s.x) + 3 * largest(z))
     yield compare(
@@ -47,10 +48,8 @@ def flip(s: Setting) -> Iterator[Row]:
     """Measure that convolution is correlation with the flipped kernel."""
     bound = bounded(largest(s.f) * weight(s.g))
     turned = np.flip(s.g)
-    correlated, convolved = (
-        correlate(s.f, s.g, **s.spec.options),
-        convolve(s.f, s.g, **s.spec.options),
-    )
+    correlated = correlate(s.f, s.g, **s.spec.options)
+    convolved = convolve(s.f, s.g, **s.spec.options)
     yield compare(
         "f * g = correlate(f, flip(g))", convolved, correlate(s.f, turned, **s.spec.options), bound
     )
@@ -71,7 +70,8 @@ def commutative(s: Setting) -> Iterator[Row]:
     """Measure that kernel and input commute under convolution, not under correlation."""
     bound = bounded(largest(s.f) * weight(s.g))
     yield compare("f * g = g * f (full)", _product(s.f, s.g), _product(s.g, s.f), bound)
-    one, other = correlate(s.f, s.g, padding="full"), correlate(s.g, s.f, padding="full")
+    one = correlate(s.f, s.g, padding="full")
+    other = correlate(s.g, s.f, padding="full")
     yield compare("correlate(f, g) = correlate(g, f)", one, other, bound, expected="differs")
     yield compare("correlate(f, g) = flip(correlate(g, f))", one, np.flip(other), bound)
 
@@ -89,9 +89,9 @@ def associative(s: Setting) -> Iterator[Row]:
 
 
 def derivative(s: Setting) -> Iterator[Row]:
-    """Measure that the derivative of a product may be taken of either factor.
+    """Measure that the derivative of a product is the product with either factor's derivative.
 
-    Along every axis that has a named derivative.
+    Along every axis that has a named derivative kernel.
     """
     for name in "xyz"[: s.dims]:
         d = np.flip(kernel(f"derivative-{name}", dims=s.dims).taps)  # as a convolution uses it
@@ -110,16 +110,17 @@ def _product(f: Array, g: Array) -> Array:
 
 
 PHASES = 3
-"""Shifts between two steps of a stride that are shown."""
+"""The most shifts by less than a stride that are measured."""
 
 
 def equivariant(s: Setting) -> Iterator[Row]:
     """Measure that a shift of the input by one stride shifts the output by one.
 
-    Rolled in at the start are the last samples.
+    The input is rolled: its last samples move to the start.
     """
     along = tuple(range(1, s.dims + 1))
-    left, right = s.conv(np.roll(s.x, s.spec.stride, along)), np.roll(s.conv(s.x), 1, along)
+    left = s.conv(np.roll(s.x, s.spec.stride, along))
+    right = np.roll(s.conv(s.x), 1, along)
     inside = (slice(None), *_inside(s.axes))
     bound = bounded(s.scale)
     if left[inside].size:
@@ -136,7 +137,7 @@ def equivariant(s: Setting) -> Iterator[Row]:
 
 
 def local(s: Setting) -> Iterator[Row]:
-    """Measure that one sample reaches only the outputs whose window covers it."""
+    """Measure that one sample changes only the outputs whose window covers it."""
     small = s.small
     step = largest(small.x) or 1.0
     y = small.conv(small.x)
@@ -160,7 +161,7 @@ def local(s: Setting) -> Iterator[Row]:
 
 
 def _around(left: Array, right: Array, inside: tuple[slice, ...], bound: float) -> str:
-    """Describe how many outputs differ outside of the interior."""
+    """Describe how many outputs differ outside the interior."""
     beyond = np.ones(left.shape, bool)
     beyond[inside] = False
     apart = int((np.abs(left - right)[beyond] > bound).sum())
@@ -168,9 +169,9 @@ def _around(left: Array, right: Array, inside: tuple[slice, ...], bound: float) 
 
 
 def _inside(axes: Sequence[Axis]) -> tuple[slice, ...]:
-    """Return the interior of an output (*P), whose windows see only shifted samples.
+    """Return the interior of an output (*P).
 
-    There every window, before a shift and after, sees samples that shifted.
+    There, windows see neither padding nor rolled samples, before the shift and after it.
     """
     return tuple(slice(span.start, span.stop) for span in map(_interior, axes))
 
@@ -182,9 +183,9 @@ def _interior(axis: Axis) -> range:
 
 
 def _borders(s: Setting) -> Iterator[Row]:
-    """Measure where a shift by one breaks with padding same, for every boundary.
+    """Measure which outputs break equivariance with padding same, for every boundary.
 
-    Only wrap shifts as the input does.
+    With `wrap`, none does.
     """
     along = tuple(range(s.dims))
     for boundary in BOUNDARIES:
@@ -202,7 +203,7 @@ def _borders(s: Setting) -> Iterator[Row]:
 
 
 def _phases(s: Setting) -> Iterator[Row]:
-    """Measure shifts by less than the stride: they sample another phase of the input."""
+    """Measure shifts by less than the stride, which sample another phase of the input."""
     stride = max(2, *s.spec.stride)
     inside = _inside(ConvSpec.of(s.dims, stride=stride, padding="same").axes(s.f.shape, s.g.shape))
     base = convolve(s.f, s.g, stride=stride, padding="same")[inside]
@@ -214,12 +215,13 @@ def _phases(s: Setting) -> Iterator[Row]:
             base,
             bounded(largest(s.f) * weight(s.g)),
             expected="differs",
-            note=f"outputs move by whole steps of {stride}, and {shift} is none: another phase of x is sampled",
+            note=f"outputs move by whole steps of {stride}, and {shift} is none: "
+            "another phase of x is sampled",
         )
 
 
 def _broken(apart: NDArray[np.bool_]) -> str:
-    """Describe how many outputs differ, and how far from the edge the farthest of them is."""
+    """Describe how many outputs differ, and their largest distance from the edge."""
     if not apart.any():
         return "no output differs"
     depths = [
@@ -227,7 +229,8 @@ def _broken(apart: NDArray[np.bool_]) -> str:
         for where, n in zip(np.nonzero(apart), apart.shape, strict=True)
     ]
     deepest = int(np.min(depths, axis=0).max())
-    return f"{int(apart.sum()):,} of {apart.size:,} outputs differ, the farthest {deepest} from the edge"
+    count = f"{int(apart.sum()):,} of {apart.size:,} outputs differ"
+    return f"{count}, the farthest {deepest} from the edge"
 
 
 def _moved(moves: NDArray[np.bool_]) -> str:
@@ -279,7 +282,7 @@ def _transposed(s: Setting) -> Row:
 
 
 def _kernel_gradient(s: Setting, padded: Array, dy: Array) -> Array:
-    """Return dw as a correlation, in which stride and dilation change places."""
+    """Return dw as a correlation, in which stride and dilation are swapped."""
     y = correlate(padded, dy, stride=s.spec.dilation, dilation=s.spec.stride)
     return y[tuple(slice(k) for k in s.g.shape)]
 
@@ -297,7 +300,7 @@ def _padded(f: Array, sources: list[NDArray[np.intp]]) -> Array:
 
 
 def _fold(padded: Array, sources: list[NDArray[np.intp]], shape: tuple[int, ...]) -> Array:
-    """Apply the adjoint of padding: add every padded position to the sample it repeats."""
+    """Apply the adjoint of padding: add every padded position to the sample that it repeats."""
     whole = np.zeros(shape)
     inside = [source >= 0 for source in sources]
     targets = [source[mask] for source, mask in zip(sources, inside, strict=True)]

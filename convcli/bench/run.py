@@ -347,11 +347,9 @@ def _method_bound(problem: Problem, plan: Plan) -> float:
 
 def _peer_bound(problem: Problem, plan: Plan) -> float:
     """Return the allowed difference of a peer's result from ours."""
-    return (
-        float(PEER_STEPS)
-        if np.dtype(plan.dtype).kind in "iu"
-        else PEER_TOLERANCE[plan.dtype] * _scale(problem)
-    )
+    if np.dtype(plan.dtype).kind in "iu":
+        return float(PEER_STEPS)
+    return PEER_TOLERANCE[plan.dtype] * _scale(problem)
 
 
 def _scale(problem: Problem) -> float:

@@ -25,11 +25,10 @@ def integral_bound(x: NDArray[Any], w: NDArray[Any], cval: float) -> int | None:
     """Return the largest possible |sum| of whole numbers, from x's type; None for other numbers."""
     if x.dtype.kind not in "biu" or not float(cval).is_integer() or not is_whole(w):
         return None
-    largest = (
-        1
-        if x.dtype.kind == "b"
-        else max(abs(int(np.iinfo(x.dtype).min)), int(np.iinfo(x.dtype).max))
-    )
+    largest = 1
+    if x.dtype.kind != "b":
+        info = np.iinfo(x.dtype)
+        largest = max(abs(int(info.min)), int(info.max))
     bank = w.reshape(w.shape[0], -1) if w.ndim > 1 else w[None]
     with np.errstate(over="ignore"):
         total = float(np.abs(bank, dtype=np.float64).sum())

@@ -168,9 +168,8 @@ class _Run:
         row = values = math.prod(shape[-2:])
         if self.method.pads_rows and len(self.plan.axes) == 2:
             row = unlike(values, self.accumulator.itemsize)
-        return self.scratch("sums", (*shape[:-2], row), self.accumulator)[..., :values].reshape(
-            shape
-        )
+        rows = self.scratch("sums", (*shape[:-2], row), self.accumulator)
+        return rows[..., :values].reshape(shape)
 
     def _crosses_lines(self, target: NDArray[Any]) -> bool:
         """Return whether every store of the method would touch two cache lines.
@@ -184,14 +183,11 @@ class _Run:
     def _target(self, tile: Tile) -> NDArray[Any]:
         """Return the outputs of a tile, a view of `out`."""
         batch, (rows, *rest) = len(self.plan.facts.batch), tile.spans
-        lead = (
-            [_shifted(tile.items, self.part.items[0]), *[slice(None)] * (batch - 1)]
-            if batch
-            else []
-        )
-        view: NDArray[Any] = self.out[
-            (*lead, _shifted(rows, self.part.rows[0]), *(slice(*span) for span in rest))
-        ]
+        index = [_shifted(rows, self.part.rows[0]), *(slice(*span) for span in rest)]
+        if batch:
+            lead = [_shifted(tile.items, self.part.items[0]), *[slice(None)] * (batch - 1)]
+            index = lead + index
+        view: NDArray[Any] = self.out[tuple(index)]
         return view
 
     def _all_finite(self, sums: NDArray[Any]) -> bool:

@@ -33,9 +33,8 @@ def to_layer(x: NDArray[Any], w: NDArray[Any], conv_layout: ConvLayout) -> Layer
     x = x[..., None] if a.channel_axis is None else np.moveaxis(x, a.channel_axis, -1)
     x = x if a.batch_axes else x[None]
     if a.channel_mode == "each":
-        return LayerForm(
-            np.moveaxis(x, -1, 1).reshape(-1, *a.spatial)[..., None], w[None, ..., None], 1
-        )
+        batch = np.moveaxis(x, -1, 1).reshape(-1, *a.spatial)
+        return LayerForm(batch[..., None], w[None, ..., None], 1)
     if len(a.kernel) == a.dims:
         return LayerForm(x, np.broadcast_to(w[..., None], (*w.shape, a.channels))[None], 1)
     if a.channel_mode == "bank":
@@ -68,9 +67,9 @@ def from_layer(y: NDArray[Any], conv_layout: ConvLayout) -> NDArray[Any]:
     if conv_layout.channel_mode == "each":
         return y
     y = y if conv_layout.batch_axes else y[0]
-    return (
-        np.moveaxis(y, -1, conv_layout.batch_axes) if conv_layout.layout == "channels_first" else y
-    )
+    if conv_layout.layout == "channels_first":
+        return np.moveaxis(y, -1, conv_layout.batch_axes)
+    return y
 
 
 def forward(

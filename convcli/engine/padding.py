@@ -36,10 +36,10 @@ def boundary_index(positions: NDArray[np.intp], n: int, boundary: Boundary) -> N
     if boundary == "wrap":
         return positions % n
     if boundary == "symmetric":
-        turn = positions % (2 * n)
-        return np.minimum(turn, 2 * n - 1 - turn)
-    turn = positions % max(2 * n - 2, 1)
-    return np.minimum(turn, 2 * n - 2 - turn)
+        folded = positions % (2 * n)
+        return np.minimum(folded, 2 * n - 1 - folded)
+    folded = positions % max(2 * n - 2, 1)
+    return np.minimum(folded, 2 * n - 2 - folded)
 
 
 def padded_block(
@@ -99,36 +99,34 @@ class _Padding:
         """
         if all(lo < hi for lo, hi in self.inside):
             block[_index(self.first, self.filled)] = self.x[_index(self.first, self.inside)]
-        for turn, (lo, hi) in enumerate(self.filled):
-            length = self.whole[turn][1]
+        for at, (lo, hi) in enumerate(self.filled):
+            length = self.whole[at][1]
             sides = ((0, lo), (hi, length)) if lo < hi else ((0, length),)
             for side in sides:
                 if side[0] < side[1]:
-                    target = _index(
-                        self.first, [*self.whole[:turn], side, *self.filled[turn + 1 :]]
-                    )
-                    block[target] = self._outside(block, turn, side)
+                    target = _index(self.first, [*self.whole[:at], side, *self.filled[at + 1 :]])
+                    block[target] = self._outside(block, at, side)
 
-    def _outside(self, block: NDArray[Any], turn: int, side: Span) -> Any:
+    def _outside(self, block: NDArray[Any], at: int, side: Span) -> Any:
         """Return the values of a side along one axis; axes before it are already filled."""
         if self.boundary == "constant":
             return self.cval
-        start = self.spans[turn][0]
-        taken = _folded(start + side[0], start + side[1], self.sizes[turn], self.boundary)
+        start = self.spans[at][0]
+        taken = _folded(start + side[0], start + side[1], self.sizes[at], self.boundary)
 
         # Samples that are in the block already are copied within it.
-        lo, hi = self.inside[turn]
+        lo, hi = self.inside[at]
         if lo <= taken.least and taken.most < hi:
-            index = (*_index(self.first, self.whole[:turn]), taken.relative_to(start))
-            return block[(*index, *_index(0, self.filled[turn + 1 :]))]
+            index = (*_index(self.first, self.whole[:at]), taken.relative_to(start))
+            return block[(*index, *_index(0, self.filled[at + 1 :]))]
 
         # Others are read from x, at positions mapped along the axes before as well.
         before = [
             _folded(begin, stop, n, self.boundary).positions
-            for (begin, stop), n in zip(self.spans[:turn], self.sizes[:turn], strict=True)
+            for (begin, stop), n in zip(self.spans[:at], self.sizes[:at], strict=True)
         ]
         grid: tuple[Any, ...] = np.ix_(*before, taken.positions)
-        return self.x[(*_index(self.first, []), *grid, *_index(0, self.inside[turn + 1 :]))]
+        return self.x[(*_index(self.first, []), *grid, *_index(0, self.inside[at + 1 :]))]
 
 
 class _Taken(NamedTuple):

@@ -140,11 +140,8 @@ class Problem(NamedTuple):
             dtype = out.dtype
         plan = self.plan(dtype, method)
         result = _check_out(out, self.part_shape(plan, whole(plan)), plan.dtype)
-        problem = (
-            self._replace(x=self.x.copy())
-            if out is not None and np.shares_memory(self.x, out)
-            else self
-        )
+        overlaps = out is not None and np.shares_memory(self.x, out)
+        problem = self._replace(x=self.x.copy()) if overlaps else self
         problem.fill(plan, result, whole(plan), progress)
         return result
 

@@ -34,10 +34,8 @@ def bounds(kind: np.dtype[Any], w: NDArray[Any], cval: float) -> Bounds | None:
     least, most = min(float(info.min), cval), max(float(info.max), cval)
     above, below = taps[taps > 0].sum(), taps[taps < 0].sum()
     slack = SLACK * (above - below) * max(-least, most)
-    low, high = (
-        float(above * least + below * most - slack),
-        float(above * most + below * least + slack),
-    )
+    low = float(above * least + below * most - slack)
+    high = float(above * most + below * least + slack)
     return (low, high) if math.isfinite(high - low) and high - low < LARGEST else None
 
 

@@ -195,16 +195,11 @@ class Along:
         self, taps: Matrix, stride: int, dilation: int, width: int, cuts: Sequence[slice]
     ) -> None:
         self.stride, self.width, self.outputs = stride, width, max(ALONG // width, 1)
-        self.runs = [
-            _Run(
-                np.kron(
-                    band(taps[part], stride, dilation, self.outputs).T.copy(),
-                    np.eye(width, dtype=taps.dtype),
-                ),
-                part.start * dilation,
-            )
-            for part in cuts
-        ]
+        self.runs = []
+        for part in cuts:
+            matrix = band(taps[part], stride, dilation, self.outputs).T.copy()
+            repeated = np.kron(matrix, np.eye(width, dtype=taps.dtype))
+            self.runs.append(_Run(repeated, part.start * dilation))
 
     def __call__(self, x: Matrix, out: Matrix) -> None:
         if len(x) < DOWN and self._fold(x, out):
@@ -250,19 +245,12 @@ class Along:
         size, row, target = x.itemsize, x.strides[0], out.strides[0]
         deep = cut(len(x), STREAMS if target >= PAGE else DEEP)
         step = self.outputs * self.stride * self.width
-        np.matmul(
-            as_strided(
-                x,
-                (deep.number, blocks, deep.width, samples),
-                (deep.step * row, step * size, row, size),
-            ),
-            matrix,
-            out=as_strided(
-                out,
-                (deep.number, blocks, deep.width, outputs),
-                (deep.step * target, outputs * size, target, size),
-            ),
+        shape = (deep.number, blocks, deep.width)
+        seen = as_strided(x, (*shape, samples), (deep.step * row, step * size, row, size))
+        filled = as_strided(
+            out, (*shape, outputs), (deep.step * target, outputs * size, target, size)
         )
+        np.matmul(seen, matrix, out=filled)
 
 
 def _blocks(x: Matrix, count: int, step: int, length: int) -> Matrix:

@@ -75,10 +75,8 @@ class Direct(Method):
             def fill(term: Term, share: NDArray[Any]) -> None:
                 seen = under_tap(block, plan.axes, sizes, term.tap)[..., term.channels]
                 if term.weight.ndim:
-                    seen, share = (
-                        seen[..., None],
-                        share.reshape(*share.shape[:-1], *term.weight.shape),
-                    )
+                    seen = seen[..., None]
+                    share = share.reshape(*share.shape[:-1], *term.weight.shape)
                 np.multiply(seen, term.weight, out=share)
 
             pairwise_sum(terms, fill, out)

@@ -244,15 +244,8 @@ class _Overlapping:
 
     def _keep(self, tile: NDArray[Any], begin: tuple[int, ...], out: NDArray[Any]) -> None:
         """Copy the outputs of a tile that do not wrap around, at the positions of the stride."""
-        kept, places = zip(
-            *(
-                _stops(first, step, axis, count)
-                for first, step, axis, count in zip(
-                    begin, self.steps, self.axes, out.shape, strict=True
-                )
-            ),
-            strict=True,
-        )
+        stops = map(_stops, begin, self.steps, self.axes, out.shape)
+        kept, places = zip(*stops, strict=True)
         out[places] = tile[kept]
 
 
@@ -269,6 +262,5 @@ def _gather(samples: NDArray[Any], begin: tuple[int, ...], tile: NDArray[Any]) -
 def _stops(first: int, step: int, axis: Axis, count: int) -> tuple[slice, slice]:
     """Return the outputs among `step` positions from `first`, as slices of tile and output."""
     start, stop = -(-first // axis.stride), min(-(-(first + step) // axis.stride), count)
-    return slice(
-        start * axis.stride - first, (stop - 1) * axis.stride - first + 1, axis.stride
-    ), slice(start, stop)
+    inside = slice(start * axis.stride - first, (stop - 1) * axis.stride - first + 1, axis.stride)
+    return inside, slice(start, stop)

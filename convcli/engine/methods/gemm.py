@@ -82,20 +82,16 @@ class Gemm(Method):
         rows = "windows read in place" if blocking.in_place else "copied windows"
         terms = f"{blocking.terms} terms for each of {work.facts.filters} kernels"
         account = f"{terms}: a matrix product over {rows}"
-        each = (
-            blocking.terms * MAC * (1 + 8 / blocking.columns)
-            + GATHER * blocking.terms / blocking.longest
-        )
+        product = blocking.terms * MAC * (1 + 8 / blocking.columns)
+        each = product + GATHER * blocking.terms / blocking.longest
         samples = work.outputs / blocking.filters * blocking.terms
         copied = 0.0 if blocking.in_place else WINDOW + WINDOW_RUN / blocking.run
         return CostEstimate(work.outputs * each + samples * copied, account)
 
     def tile(self, work: Work) -> tuple[int, ...]:
         (batch, *between), first, rest = work.facts.batch, work.sizes[0], layer_rest(work)
-        places, inner = (
-            math.prod(work.facts.batch) * math.prod(work.sizes),
-            math.prod(between) * math.prod(rest),
-        )
+        places = math.prod(work.facts.batch) * math.prod(work.sizes)
+        inner = math.prod(between) * math.prod(rest)
         budget = self._blocking(work, self.precision(work)).tile(places)
         items = min(max(budget // (inner * first), 1), batch)
         return evenly(batch, items), evenly(first, min(-(-budget // inner), first)), *rest

@@ -52,18 +52,14 @@ class Separable(Method):
     stores_down_rows = True
 
     def refusal(self, work: Work) -> str:
-        return (
-            "" if work.facts.filters is None else "a bank's kernels are not products of 1-D factors"
-        )
+        if work.facts.filters is None:
+            return ""
+        return "a bank's kernels are not products of 1-D factors"
 
     def cost(self, work: Work) -> CostEstimate:
         facts, axes, terms = work.facts, work.axes, work.facts.terms or 1
-        after = (
-            math.prod(facts.batch)
-            * axes[0].out
-            * math.prod(axis.padded for axis in axes[1:])
-            * facts.channels
-        )
+        padded = math.prod(axis.padded for axis in axes[1:])
+        after = math.prod(facts.batch) * axes[0].out * padded * facts.channels
         each = 0.0
         for at, axis in enumerate(axes):
             if at:

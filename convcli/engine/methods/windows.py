@@ -92,11 +92,8 @@ def boxes(sizes: tuple[int, ...], most: int, cut_from: int = 0) -> Iterator[Box]
     step = max(most // math.prod(sizes[axis + 1 :]), 1)
     for lead in np.ndindex(*sizes[:axis]):
         for part in pieces(sizes[axis], step):
-            yield (
-                *(slice(at, at + 1) for at in lead),
-                part,
-                *[slice(None)] * (len(sizes) - axis - 1),
-            )
+            whole = [slice(None)] * (len(sizes) - axis - 1)
+            yield (*(slice(at, at + 1) for at in lead), part, *whole)
 
 
 def cuts(window: tuple[int, ...], longest: int) -> list[Box]:

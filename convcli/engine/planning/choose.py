@@ -67,11 +67,9 @@ def cached_plan(
     if asked == "auto":
         chosen, reason, rejected = _fastest(named)
     else:
-        chosen, reason, rejected = (
-            _asked(next(each for each in named if each.method.name == asked)),
-            "as asked",
-            (),
-        )
+        chosen = _asked(next(each for each in named if each.method.name == asked))
+        reason = "as asked"
+        rejected = ()
     seconds = chosen.seconds
     if facts.exact:  # `direct` adds the integers, whichever method is chosen
         reason = f"{reason}; their last 64 bits are added as integers"

@@ -165,7 +165,7 @@ def test_random_signs_under_few_taps(size, taps):
 
 def test_whole_numbers_too_large_to_be_rounded_are_refused():
     x, w = np.zeros((300, 300), np.int64), np.ones((40, 40))
-    assert "would not come out exact" in dict(convcli.plan(x, w).rejected)["fft"]
+    assert "would not be exact" in dict(convcli.plan(x, w).rejected)["fft"]
     with pytest.raises(convcli.ConvError, match="whole numbers as large as these"):
         correlate(x, w, method="fft")
 
@@ -305,12 +305,13 @@ def test_separable_is_rejected_for_the_true_reason():
     assert (
         "would take longer than they save" in dict(convcli.plan(small, sobel).rejected)["separable"]
     )
-    assert "no short sum" not in str(convcli.plan(large, sobel).rejected)
+    assert "not a short sum" not in str(convcli.plan(large, sobel).rejected)
     assert (
-        "no short sum of exact products" in dict(convcli.plan(large, cross).rejected)["separable"]
+        "not a short sum of exact products"
+        in dict(convcli.plan(large, cross).rejected)["separable"]
     )
     assert (
-        "no short sum of exact products"
+        "not a short sum of exact products"
         in dict(convcli.plan(large, cross * np.nan).rejected)["separable"]
     )
 

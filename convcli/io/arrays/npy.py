@@ -250,7 +250,7 @@ def held(array: NDArray[Any], share: Fraction) -> int:
 
 
 def check_mapped(array: NDArray[Any], name: str) -> None:
-    """Raise FileError if a mapped array's file was cut: reading beyond its end kills the process."""
+    """Raise FileError if a mapped array's file was cut: reading past its end kills the process."""
     if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap):
         needed, size = array.offset + array.nbytes, array.base.size()
         if size < needed:

@@ -140,15 +140,16 @@ def _report_error(error: BaseException, *, as_json: bool) -> int:
             click.echo(error.format_message())
             return 0
         case click.ClickException():
-            return fail(_usage(error), error.exit_code)
+            message = _usage(error)
+            *before, last = message.split("; ")
+            return fail(message, error.exit_code, hint=last if before else "")
         case click.Abort() | KeyboardInterrupt():
             return fail("interrupted", INTERRUPTED)
         case ConvError():
-            return fail(str(error), error.exit_code)
+            return fail(str(error), error.exit_code, hint=error.remedy)
         case MemoryError():
-            return fail(
-                "not enough memory for this input; give a smaller one, or a larger --stride", 4
-            )
+            remedy = "give a smaller one, or a larger --stride"
+            return fail(f"not enough memory for this input; {remedy}", 4, hint=remedy)
         case _:
             found = f"{type(error).__name__}: {error}"
             return fail(
@@ -179,29 +180,27 @@ def _usage(error: click.ClickException) -> str:
     )
 
 
-def _print_error(message: str, code: int, *, as_json: bool) -> int:
+def _print_error(message: str, code: int, *, as_json: bool, hint: str = "") -> int:
     message = " ".join(message.split())
     with contextlib.suppress(OSError):  # stderr may be closed or full; the exit code remains
         if as_json:
-            click.echo(_error_json(message, code), err=True)
+            click.echo(_error_json(message, code, hint), err=True)
         else:
             print_message("Error:", "red", message)
     return code
 
 
-def _error_json(message: str, code: int) -> str:
-    """Return an error as one JSON object; its `hint` is the last part of the message, what to do.
+def _error_json(message: str, code: int, hint: str) -> str:
+    """Return an error as one JSON object; hint: what to do, null if nothing is known to help.
 
-    >>> _error_json("stride 0; expected 1 or more", 2)[-65:]
+    >>> _error_json("stride 0; expected 1 or more", 2, "")[-65:]
     '"error": "stride 0; expected 1 or more", "code": 2, "hint": null}'
     """
     import json
 
     from convcli.cli.report.text import json_head
 
-    *before, last = message.split("; ")
-    hint = last if before and not last.startswith("expected") else None
-    return json.dumps({**json_head("error"), "error": message, "code": code, "hint": hint})
+    return json.dumps({**json_head("error"), "error": message, "code": code, "hint": hint or None})
 
 
 def _close_stdout(code: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -61,7 +62,12 @@ class TestStandardStreams:
     def test_a_full_disk_is_no_fault_of_ours(self, words: str) -> None:
         done = shell(f"convcli {words} > /dev/full")
         assert done.returncode == 1
-        assert done.stderr == "Error: standard output cannot be written; No space left on device\n"
+        message = "standard output cannot be written; No space left on device"
+        if "--json" in words:
+            record = json.loads(done.stderr)
+            assert (record["error"], record["code"], record["hint"]) == (message, 1, None)
+        else:
+            assert done.stderr == f"Error: {message}\n"
 
     @pytest.mark.parametrize(
         "words", ["--help", "shape --help", "shape 8x8 -k 3x3", "kernels list"]

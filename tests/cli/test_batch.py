@@ -292,7 +292,7 @@ class TestOutputs:
         monkeypatch.setattr("convcli.cli.report.batch.LINE_EVERY", 0.001)
         pictures("in/a.png", "in/b.png")
         result = run("in", *SHARPEN, "--out", "out")
-        assert re.search(r"^\d of 2, [\d.e-]+ a second, \d+:\d\d left$", result.stderr, re.M)
+        assert re.search(r"^\d of 2, [\d.e-]+ per second, \d+:\d\d left$", result.stderr, re.M)
         assert " left" not in result.stdout
         assert run("in", *SHARPEN, "--out", "other", "-q").stderr == ""
 
@@ -706,7 +706,9 @@ class TestStopped:
         process.send_signal(number)
         _, told = process.communicate(timeout=60)
         assert process.returncode == code
-        assert re.fullmatch(rb"stopped: [12] of 3 done; run the same command with --resume\n", told)
+        assert re.fullmatch(
+            rb"stopped: [12] of 3 done; to continue, run the same command with --resume\n", told
+        )
         assert not alive(hooks)
         assert not list(Path("out").glob(".convcli-*.tmp"))
         entries = Manifest.of(Path("out"))

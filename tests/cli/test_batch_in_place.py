@@ -108,7 +108,7 @@ class TestInPlace:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(run, "publish_output", killed)
             told = batch("in", *SHARPEN, "--in-place", code=130).stderr
-        assert told == "stopped: 0 of 2 done; run the same command with --resume\n"
+        assert told == "stopped: 0 of 2 done; to continue, run the same command with --resume\n"
         assert not list(Path("in").glob("*.tmp"))
         batch("in", *SHARPEN, "--in-place", "--resume")
         assert content("in/a.png", "in/b.png") == expected
@@ -178,7 +178,7 @@ class TestSummary:
     def test_time_rate_bytes_and_clipping(self) -> None:
         pictures("in/a.png", "in/b.png")
         told = batch("in", *SHARPEN, "-o", "out").stdout
-        assert re.search(r"^time     [\d.]+ s, [\d.]+ a second$", told, re.M)
+        assert re.search(r"^time     [\d.]+ s, [\d.]+ per second$", told, re.M)
         size = sum(path.stat().st_size for path in Path("out").glob("*.png"))
         assert f"\nwrote    {size} bytes\n" in told
         *each, last = map(

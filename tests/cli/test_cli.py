@@ -365,7 +365,7 @@ class TestNetworks:
 
     def test_marks_are_explained(self) -> None:
         assert (
-            "the floor drops samples of the input"
+            "rounding down drops samples of the input"
             in ok("shape", "224x224x3", "maxpool:3,s=4").stdout
         )
         arms = "concat[conv:1,k=3,p=1 | conv:1,k=5,p=1:3]"
@@ -715,7 +715,8 @@ class TestApply:
     def test_without_an_output_it_reports_on_stdout(self) -> None:
         told = ok("apply", PHOTO, "-k", "sharpen").stdout
         assert re.match(
-            r".*photo\.png 256x384 RGB -> 254x382 RGB, \S+ s; not saved, use -o FILE\n", told
+            r".*photo\.png 256x384 RGB -> 254x382 RGB, \S+ s; not saved, use -o FILE to save it\n",
+            told,
         )
 
     def test_alpha_is_no_colour(self) -> None:
@@ -1103,7 +1104,7 @@ class TestGradcheck:
     def test_break_shows_what_a_failure_looks_like(self, name: str) -> None:
         result = run("gradcheck", "6x5x2", "-k", "random:3x2x2x2", "--break", name)
         assert result.exit_code == 1
-        assert f"one entry of {name} has been made wrong on purpose" in result.stdout
+        assert f"one entry of {name} was corrupted on purpose" in result.stdout
         verdicts = re.search(
             r"^central differences +(\w+) +(\w+) +(\w+)$", result.stdout, re.MULTILINE
         )

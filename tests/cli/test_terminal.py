@@ -78,10 +78,7 @@ class TestNetworkTable:
         lines = plain(on_terminal("shape", RESNET))
         assert lines[1].split() == ["#", "layer", "output", "parameters", "macs", "share", "field"]
         told = " ".join(lines)
-        assert (
-            "hidden at this width: memory, jump, pad, centre, dropped; choose with --columns"
-            in told
-        )
+        assert "hidden at this width: memory, jump, pad, centre, dropped; use --columns" in told
         assert "hidden" not in " ".join(on_terminal("shape", RESNET, columns=200))
 
     def test_columns_are_chosen(self) -> None:
@@ -264,7 +261,7 @@ class TestVerdicts:
     def test_gradcheck_begins_with_passed_and_has_details_with_verbose(self) -> None:
         words = ("gradcheck", "6x5x2", "-k", "random:3x2x2x2")
         told = run(*words).stdout
-        assert told.splitlines()[0] == "passed: dx, dw and db are right by every test"
+        assert told.splitlines()[0] == "passed: dx, dw and db pass every test"
         assert "10 worst entries" not in told
         assert "<A v, dy>" not in told
         assert "-v shows the quantiles" in told
@@ -285,7 +282,7 @@ class TestVerdicts:
 
         told = run("laws", "9x9", "-k", "sobel-x").stdout
         assert told.splitlines()[0] == (
-            "passed: all 8 laws hold: what must be equal is, within rounding; 7 differ, as they must"
+            "passed: all 8 laws hold up to rounding; 7 differ, as they must"
         )
         for law in LAWS:
             assert law.why.endswith(".")

@@ -287,7 +287,7 @@ def test_padded_cells_are_marked(boundary: str, value: str) -> None:
     words = [saved(np.array([1.0, 2.0, 3.0])), "-k", "1,1", "--at", "0", "--padding", "1:0"]
     told = shown(*words, "--boundary", boundary, *(["--cval", 7] if boundary == "constant" else []))
     assert value in told
-    assert f"(v) lies outside the input: boundary {boundary}" in told
+    assert f"(v) is outside the input: boundary {boundary}" in told
 
 
 def test_the_way_back_names_every_term_and_its_sum() -> None:
@@ -303,7 +303,7 @@ def test_the_way_back_names_every_term_and_its_sum() -> None:
 
 def test_the_constant_outside_takes_no_gradient() -> None:
     told = shown(saved(np.ones(3)), "-k", "1,1,1", "--at", "0", "--padding", "same", "--backward")
-    assert "falls on the constant, and is lost" in told
+    assert "is outside the input, and dropped" in told
     assert "delta * the constant outside" in told
 
 
@@ -352,16 +352,14 @@ def test_quiet_prints_the_values_alone() -> None:
 def test_large_windows_show_the_taps_with_the_most_weight(taps: np.ndarray, span: str) -> None:
     told = shown("40x40", "-k", saved(taps, "w.npy"), "--at", "10,10")
     assert span in told
-    assert (
-        "shown are the 9x9 taps with the most weight, of 19x19; all of them are in --json" in told
-    )
+    assert "the 9x9 taps with the most weight of 19x19; --json lists all" in told
     assert "= the sum of 361 products = " in told
 
 
 def test_verbose_shows_every_term_and_channel() -> None:
     words = ["30x30x12", "-k", "random:12x6x6x12", "--dims", "2", "--at", "3,3", "--backward"]
     told = shown(*words, "-v")
-    assert "more, all of them" not in told
+    assert "list all" not in told
     assert "channel 11" in told
     assert told.count("+= delta") == 2 * 6 * 6 * 12
 
@@ -370,8 +368,8 @@ def test_large_windows_and_json_holds_them_whole() -> None:
     words = ["30x30x12", "-k", "random:12x12x12x12", "--dims", "2", "--at", "3,3", "--backward"]
     told = shown(*words)
     assert "..." in told
-    assert "3 channels more, all of them in --json" in told
-    assert "1696 terms more, all of them in --json" in told
+    assert "3 more channels; --json lists all" in told
+    assert "1696 more terms; -v and --json list all" in told
     (step,) = json.loads(shown(*words, "--json"))["steps"]
     assert [len(block["cells"]) for block in step["blocks"]] == [144] * 12
     total = sum(cell["product"] for block in step["blocks"] for cell in block["cells"])

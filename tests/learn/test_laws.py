@@ -309,7 +309,7 @@ def test_a_failed_law_ends_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
     result = CliRunner().invoke(main, ["laws", "9x8", "-k", "random:3x2"])
     assert result.exit_code == 1
     assert "FAILED: linear" in result.stdout
-    assert "furthest apart at [" in result.stdout
+    assert "largest difference at [" in result.stdout
     assert result.stderr.startswith("Error: linear")
     broken(monkeypatch, lambda y: y * np.nan)
     record = json.loads(
@@ -337,7 +337,7 @@ def test_refusals() -> None:
     [
         (["--matrix", "m.txt"], "ends in .npy or .csv"),
         (["--matrix", "nowhere/m.npy"], "no folder"),
-        (["--overwrite"], "--overwrite is for --matrix"),
+        (["--overwrite"], "--overwrite applies to --matrix"),
         (["--size", "0"], "--size"),
         (["--boundary", "mirror"], "expected one of constant"),
         (["--stride", "0"], "stride 0"),

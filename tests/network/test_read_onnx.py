@@ -208,7 +208,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     onnx.save(small(unknown=True), "small.onnx")
     told = CliRunner().invoke(main, ["shape", "small.onnx"]).stdout
     assert told.startswith("small: 3x8x8 -> 10, 6 layers")
-    assert "LpNormalization: passed through by the shapes that are declared" in told
+    assert "LpNormalization: the output shapes are those that the file declares" in told
     record = json.loads(CliRunner().invoke(main, ["shape", "small.onnx", "--json"]).stdout)
     assert record["unknown"] == ["LpNormalization"]
     for words in (

@@ -32,11 +32,11 @@ COLOURS = {(1, False): "gray", (2, True): "gray and alpha", (3, False): "RGB", (
 """Pictures in words, by their channels and whether the last is alpha."""
 
 MAPPED = {"rescale": "rescaled to", "offset": "shifted to", "abs": "as magnitudes"}
-"""How a policy changes the range, in words."""
+"""Words for the change of the range by a policy."""
 
 
 def plan_lines(plan: ApplyPlan) -> list[str]:
-    """Describe a plan: sizes with their formula, the method and why, and the memory that it needs."""
+    """Describe a plan: sizes and formulas, the method and its reason, and the memory."""
     request = plan.request
     data = plan.data
     rows: list[tuple[str, str]] = [(request.geometry.op, described(data))]
@@ -49,7 +49,7 @@ def plan_lines(plan: ApplyPlan) -> list[str]:
     rows += _metadata(plan)
     rows += [("method", f"{part.plan.method}: {part.plan.reason}") for part in _distinct(plan)]
     rows += [
-        ("not", f"{method}: {why}")
+        ("rejected", f"{method}: {why}")
         for part in _distinct(plan)
         for method, why in part.plan.rejected
     ]
@@ -61,8 +61,9 @@ def plan_lines(plan: ApplyPlan) -> list[str]:
 
 
 def short_lines(result: ApplyResult, seconds: float) -> list[str]:
-    """Describe a result in a line, and in further ones what is worth a look: the range, checks,
-    metadata.
+    """Describe a result in one line.
+
+    Further lines report the range, the checks and the metadata if they are remarkable.
     """
     plan = result.plan
     rows = [("read", "; ".join(plan.data.notes))] if plan.data.notes else []
@@ -81,7 +82,7 @@ def _summary(result: ApplyResult, seconds: float) -> str:
     target = plan.target
     took = ", ".join(filter(None, (made, plan.encoding, elapsed(seconds))))
     if target is None:
-        where = f"{took}; not saved, use -o FILE"
+        where = f"{took}; not saved, use -o FILE to save it"
     elif result.written is None:
         where = f"{took}; not written"
     else:
@@ -105,9 +106,7 @@ def _output(plan: ApplyPlan) -> str:
 
 
 def _values(shape: tuple[int, ...], dtype: np.dtype[Any], data: Data, *, picture: bool) -> str:
-    """Describe an array by its shape and type; a picture by its size, its colours, and its type if
-    not uint8.
-    """
+    """Describe an array by shape and type; a picture by size, colours, and type unless uint8."""
     several = data.frames > 1
     size = shape[several:]
     channels = size[2] if len(size) == 3 else 1
@@ -128,9 +127,10 @@ def result_lines(result: ApplyResult, seconds: float) -> list[str]:
     kernels = ", ".join(
         f"{part.kernel.name} ({show(part.conv_layout.kernel)})" for part in plan.passes
     )
+    unsaved = ", not saved; use -o FILE to save it" if request.output is None else ""
     rows: list[tuple[str, str]] = [
         (request.geometry.op, f"{described(data)} with {kernels}"),
-        ("output", f"{show(result.values.shape)} {result.values.dtype}"),
+        ("output", f"{show(result.values.shape)} {result.values.dtype}{unsaved}"),
     ]
     rows += _geometry(plan)
     rows += [("method", f"{part.plan.method}: {part.plan.reason}") for part in _distinct(plan)]
@@ -143,14 +143,12 @@ def result_lines(result: ApplyResult, seconds: float) -> list[str]:
             ("wrote", f"{place(written)} ({written.format}, {written.bytes:,} bytes{likewise})")
         )
         rows += [("reduced", what) for what in written.dropped]
-    elif request.output is None:
-        rows.append(("wrote", "nothing; save it with -o FILE"))
     rows.append(("time", elapsed(seconds)))
     return columns(rows, indent="")
 
 
 def hint(plan: ApplyPlan) -> str:
-    """Return how a picture that becomes smaller would keep its size; "" for all others."""
+    """Return a hint if a picture becomes smaller, else ""."""
     if not plan.shrinks:
         return ""
     axes = plan.passes[0].plan.axes
@@ -252,9 +250,9 @@ def _geometry(plan: ApplyPlan) -> list[tuple[str, str]]:
 
 
 def _metadata(plan: ApplyPlan) -> list[tuple[str, str]]:
-    """Describe what the output's file says besides its samples."""
+    """Describe the metadata that the output keeps."""
     kept = kinds(plan.metadata)
-    return [("kept", ", ".join(kept))] if kept else []
+    return [("metadata", ", ".join(kept))] if kept else []
 
 
 def _distinct(plan: ApplyPlan) -> list[KernelPass]:
@@ -268,9 +266,7 @@ def _footprint(footprint: Footprint) -> str:
 
 
 def is_remarkable(ledger: Ledger) -> bool:
-    """Return whether a range was changed: by a policy, by clipping, or because not all of it is
-    finite.
-    """
+    """Return whether a policy, clipping or non-finite values changed the range."""
     return ledger.policy not in ("clip", "error") or bool(
         ledger.below + ledger.above + ledger.not_finite
     )

@@ -1,4 +1,4 @@
-"""A batch as it goes and when it is over: progress on stderr, a record or a table on stdout."""
+"""The report of a batch: progress on stderr, records or a table on stdout."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from convcli.errors import printable
 from convcli.jobs.batch import Record
 from convcli.jobs.warnings import remedy
 from convcli.limits import show_bytes, startable_threads
+from convcli.shapes.parse import counted
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
 LISTED = 50
-"""Files that the summary lists with a text each."""
+"""Maximum number of files that the summary lists."""
 
-LINE_EVERY = 5.0  # seconds between lines of progress where there is no terminal
+LINE_EVERY = 5.0
+"""Seconds between lines of progress if stderr is no terminal."""
 
 
 def record_line(record: Record) -> str:
@@ -47,9 +49,9 @@ def record_json(record: Record) -> dict[str, Any]:
 
 
 class Summary:
-    """The counts of a batch, or of what it would do, and the reason of each failure.
+    """The counts of a batch or of its dry run, and the reason of each failure.
 
-    folder: of the outputs; None if they take their inputs' places.
+    folder: the folder of the outputs; None for --in-place.
     """
 
     def __init__(self, folder: Path | None, passed_over: Counter[str], *, dry_run: bool) -> None:
@@ -71,12 +73,9 @@ class Summary:
         self.bytes += record.bytes
         self.values += record.values
         self.clipped += record.clipped
-        if (
-            record.status == "failed"
-        ):  # a reason mostly begins with the name, which the line has already
-            self.failures.append(
-                (printable(record.source), record.reason.removeprefix(f"{record.source} "))
-            )
+        if record.status == "failed":
+            reason = record.reason.removeprefix(f"{record.source} ")  # the row begins with the name
+            self.failures.append((printable(record.source), reason))
         for warning in record.warnings:
             self.warnings.setdefault(remedy(warning), []).append(
                 (printable(record.source), warning)
@@ -87,22 +86,19 @@ class Summary:
         return self.counts.total()
 
     def lines(self) -> list[str]:
-        """Return the table: inputs done or planned, skipped and failed, with the reasons, time,
-        bytes and clipping.
-        """
+        """Return the table of counts, with reasons, time, bytes and clipping."""
         made = "planned" if self.dry_run else "done"
+        unchanged = ", done before and unchanged" if self.counts["skipped"] else ""
         place = "place" if self.folder is None else printable(str(self.folder))
         rows = [
             (made, f"{self.counts[made]:,}, in {place}"),
-            (
-                "skipped",
-                f"{self.counts['skipped']:,}{', done before and unchanged' * bool(self.counts['skipped'])}",
-            ),
+            ("skipped", f"{self.counts['skipped']:,}{unchanged}"),
             ("failed", f"{self.counts['failed']:,}"),
         ]
         rows += [] if self.dry_run else self._measures()
         rows += [
-            ("not kept", f"{what}, in {count:,}") for what, count in sorted(self.dropped.items())
+            ("not kept", f"{what}, in {counted(count, 'file')}")
+            for what, count in sorted(self.dropped.items())
         ]
         rows += [
             ("passed over", f"{count:,} {reason}")
@@ -114,9 +110,7 @@ class Summary:
         return [done, *_listed(self._grouped()), skipped, failed, *_listed(self.failures), *others]
 
     def _grouped(self) -> list[tuple[str, str]]:
-        """Return one file with its warning for those that the same remedy helps, and how many
-        others there are.
-        """
+        """Return one file with its warning per remedy, and the number of others."""
         rows = []
         for (source, warning), *others in self.warnings.values():
             more = f" (and {len(others):,} more like it)" if others else ""
@@ -124,12 +118,13 @@ class Summary:
         return rows
 
     def _measures(self) -> list[tuple[str, str]]:
-        """Describe the time, the rate, the bytes that were written, and the share of values that
-        were clipped.
-        """
+        """Describe the time, the rate, the written bytes, and the share of clipped values."""
         done = self.counts["done"]
         rows = [
-            ("time", f"{self.seconds:.3g} s" + f", {done / self.seconds:.3g} a second" * bool(done))
+            (
+                "time",
+                f"{self.seconds:.3g} s" + f", {done / self.seconds:.3g} per second" * bool(done),
+            )
         ]
         if done:
             rows.append(("wrote", show_bytes(self.bytes)))
@@ -143,13 +138,15 @@ class Summary:
         return max(time.monotonic() - self._began, 1e-9)
 
     def stopped(self, total: int) -> str:
-        """Say how far a batch of so many inputs came that was stopped, and how to go on."""
+        """Describe how far a stopped batch came, and how to continue it; total: of its inputs."""
         done = self.counts["done"] + self.counts["skipped"]
-        return f"stopped: {done:,} of {total:,} done; run the same command with --resume"
+        return (
+            f"stopped: {done:,} of {total:,} done; to continue, run the same command with --resume"
+        )
 
     @property
     def hint(self) -> str:
-        """How pictures that became smaller would keep their size; "" if none did."""
+        """A hint if pictures became smaller, else ""."""
         if not self.smaller:
             return ""
         became = "1 picture became" if self.smaller == 1 else f"{self.smaller:,} pictures became"
@@ -172,18 +169,17 @@ class Summary:
 
 
 def _listed(rows: list[tuple[str, str]]) -> list[str]:
-    """List files with a text for each; of many, the first, and how many more there are."""
+    """List files with their texts: at most LISTED, then the number of others."""
     if not rows:
         return []
-    more = (
-        [f"  and {len(rows) - LISTED:,} more, all of them in --json"] if len(rows) > LISTED else []
-    )
+    more = [f"  and {len(rows) - LISTED:,} more; --json lists all"] if len(rows) > LISTED else []
     return columns(rows[:LISTED]) + more
 
 
 class Progress:
-    """Progress on stderr: a bar on a terminal, else a line every few seconds; none without a thread
-    to show it.
+    """Progress on stderr: a bar on a terminal, else a line every few seconds.
+
+    If no thread can be started, no progress is shown.
     """
 
     def __init__(self, total: int, *, shown: bool) -> None:
@@ -219,7 +215,7 @@ class Progress:
     def _status(self) -> str:
         """Describe the rate, the failures and the time left."""
         rate = self._finished / max(time.monotonic() - self._began, 1e-9)
-        status = f"{rate:.3g} a second" + f", {self._failed:,} failed" * bool(self._failed)
+        status = f"{rate:.3g} per second" + f", {self._failed:,} failed" * bool(self._failed)
         left = (self._total - self._finished) / rate if rate else 0
         return f"{status}, {_span(left)} left"
 

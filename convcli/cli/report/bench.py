@@ -37,17 +37,18 @@ BAR = 10
 """Characters of the longest bar."""
 LEGEND = (
     ("*", "the planner's choice"),
-    ("GFLOP/s", "two for each multiply-add of the definition, however few a method gets by with"),
+    ("GFLOP/s", "two operations per multiply-add of the definition, whatever the method does"),
     ("GB/s", "the input read once and the output written once"),
-    ("of peak", "the share of what this machine does when it only multiplies matrices"),
-    ("of copy", "the share of what this machine does when it only copies to fresh memory"),
-    ("differs", "the largest difference from the reference's answer"),
+    ("of peak", "the share of this machine's rate for a matrix product"),
+    ("of copy", "the share of this machine's rate for a copy to fresh memory"),
+    ("differs", "the largest difference from the reference's result"),
 )
 
 
 class Style(NamedTuple):
-    """How cases are shown: with predictions, without the settings, and which columns (None: all
-    that fit).
+    """How cases are shown.
+
+    verbose: with predictions. quiet: without settings. columns: None for all that fit.
     """
 
     verbose: bool = False
@@ -56,7 +57,7 @@ class Style(NamedTuple):
 
 
 def bench_lines(result: BenchResult, seconds: float, style: Style) -> list[str]:
-    """Describe a case: its settings, a row for each method and peer, and why others were not timed.
+    """Describe a case: settings, a row per method and peer, and what was not timed.
 
     seconds: the time that the whole measurement took.
     """
@@ -74,34 +75,28 @@ def legend_lines() -> list[str]:
 
 
 def _head(result: BenchResult) -> list[tuple[str, str]]:
-    """Return the settings of a case, and what was measured beside it."""
+    """Return the settings of a case, and the machine's rates."""
     case = result.case
+    named = f"{result.kernel.name} ({show(result.conv_layout.kernel)})"
+    copy = f"copy {result.copy.rate / 1e9:.3g} GB/s"
+    products = f"matrix product {result.matmul.rate / 1e9:.3g} GFLOP/s"
     plan = result.plan
     a = result.conv_layout
     rows = [
-        (
-            "bench",
-            f"{show(case.shape)} {case.dtype} with {result.kernel.name} ({show(a.kernel)}), seed {case.seed}",
-        )
+        ("bench", f"{show(case.shape)} {case.dtype} with {named}, seed {case.seed}"),
     ]
     rows += [
         (name, formula(axis)) for name, axis in zip(axis_names(a.dims), plan.axes, strict=True)
     ]
     if a.channel_axis is not None:
         rows.append(("channels", reading(a)))
-    turns = "turn" if case.runs == 1 else "turns"
+    runs = f"median of {counted(case.runs, 'run')} each, in turn"
     return [
         *rows,
         ("output", f"{show(a.with_spatial(plan.sizes))} {plan.dtype}, {plan.macs:,} multiply-adds"),
         ("method", f"{plan.method}: {plan.reason}"),
-        (
-            "limits",
-            f"copying {result.copy.rate / 1e9:.3g} GB/s, products {result.matmul.rate / 1e9:.3g} GFLOP/s",
-        ),
-        (
-            "timed",
-            f"{case.runs} {turns} each, in turn, medians; {counted(result.threads, 'thread')}",
-        ),
+        ("limits", f"{copy}, {products}"),
+        ("timed", f"{runs}; {counted(result.threads, 'thread')}"),
     ]
 
 
@@ -153,7 +148,7 @@ def _difference(result: BenchResult, row: Row) -> str:
 
 
 def bench_json(results: Sequence[BenchResult], written: Written | None) -> dict[str, Any]:
-    """Return every number of some cases: seconds, bytes per second, operations per second."""
+    """Return all numbers of the cases: times and rates."""
     return {
         "passed": not any(result.wrong for result in results),
         "versions": results[0].versions,
@@ -248,7 +243,7 @@ def check_picture(target: str, *, overwrite: bool) -> None:
 
 
 def save_bars(results: Sequence[BenchResult], target: str, *, overwrite: bool) -> Written:
-    """Write the bars of some cases as a picture, one case under the other."""
+    """Write the bars of the cases as a picture, one case below the other."""
     return io.save(target, draw_bars(results), overwrite=overwrite)
 
 
@@ -291,7 +286,8 @@ def _kind(result: BenchResult, row: Row) -> str:
 
 def _title(result: BenchResult) -> str:
     case = result.case
-    return f"{show(case.shape)} {case.dtype} with {result.kernel.name}, {result.threads} threads: the pick is darkest"
+    setting = f"{show(case.shape)} {case.dtype} with {result.kernel.name}"
+    return f"{setting}, {counted(result.threads, 'thread')}: the choice is darkest"
 
 
 def _write(draw: ImageDraw, left: int, top: int, text: str, *, right: bool = False) -> None:

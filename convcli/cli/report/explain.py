@@ -1,4 +1,4 @@
-"""Single outputs taken apart: the patch, the kernel and their product side by side, and the sum."""
+"""The report of single outputs: the patch, the kernel, their product, and the sum."""
 
 from __future__ import annotations
 
@@ -24,22 +24,18 @@ from convcli.shapes.axis import Axis
 from convcli.shapes.parse import show
 
 SHAPES = ((9, 4, True), (9, 3, True), (9, 4, False), (7, 4, False), (5, 4, False), (3, 4, False))
-"""Cells of an axis, digits, and whether tables stand side by side: the first that fits the terminal
-is taken.
-"""
+"""Cells of an axis, digits, and whether tables are side by side; the first that fits is used."""
 MOST = 9
-"""Planes and channels that are shown of more."""
+"""Maximum number of planes and channels that are shown."""
 LISTED = 18
-"""Products that are written out as a sum."""
+"""Maximum number of products that are written out as a sum."""
 TERMS = 32
-"""Terms of a gradient that are shown; of more the first and the last sixteen."""
+"""Maximum number of terms of a gradient: the first and the last sixteen."""
 LETTERS = "abcdefgh"
 
 
 class Grid(NamedTuple):
-    """One of the tables that stand side by side: what is between it and the one before, its title,
-    its cells.
-    """
+    """One table: the sign before it, its title, and its cells."""
 
     sign: str
     title: str
@@ -47,10 +43,10 @@ class Grid(NamedTuple):
 
 
 class View(NamedTuple):
-    """What is shown of a step.
+    """How much of a step is shown.
 
     columns: of the terminal, None for no limit. side: cells of an axis; digits: of a cell; beside:
-    whether its tables stand side by side. most: planes and channels; terms: of a gradient.
+    whether its tables are side by side. most: planes and channels; terms: of a gradient.
     """
 
     columns: int | None
@@ -62,8 +58,9 @@ class View(NamedTuple):
 
 
 def print_explanation(result: ExplainResult, *, verbose: bool = False) -> None:
-    """Print the convolution in a few lines, then every step; verbose: with all channels, planes and
-    terms.
+    """Print the convolution in a few lines, then every step.
+
+    verbose: with all channels, planes and terms.
     """
     console = make_console()
     console.print("\n".join(_head(result)), highlight=False, markup=False)
@@ -82,7 +79,7 @@ def print_values(result: ExplainResult) -> None:
 
 
 def _fitting(result: ExplainResult, step: Step, verbose: bool) -> list[Text]:
-    """Return the lines of a step, with as many cells of its tables as the terminal has room for."""
+    """Return the lines of a step, with tables of the largest size that fits the terminal."""
     columns = width()
     lines: list[Text] = []
     for shape in SHAPES:
@@ -151,11 +148,9 @@ def _cells(steps: Sequence[Step]) -> Iterator[Cell]:
 
 def _head(result: ExplainResult) -> list[str]:
     a = result.operands.conv_layout
+    kernel = f"{result.operands.kernel.name} ({show(a.kernel)})"
     rows: list[tuple[str, str]] = [
-        (
-            result.op,
-            f"{described(result.operands.data)} with {result.operands.kernel.name} ({show(a.kernel)})",
-        )
+        (result.op, f"{described(result.operands.data)} with {kernel}"),
     ]
     rows += [
         (name, formula(axis)) for name, axis in zip(axis_names(a.dims), result.axes, strict=True)
@@ -173,7 +168,7 @@ def _head(result: ExplainResult) -> list[str]:
 def _legend(result: ExplainResult) -> str:
     spec = result.operands.spec
     by = f"constant {_number(spec.cval)}" if spec.boundary == "constant" else spec.boundary
-    return f"(v) lies outside the input: boundary {by}"
+    return f"(v) is outside the input: boundary {by}"
 
 
 def _step(result: ExplainResult, step: Step, view: View) -> Iterator[Text]:
@@ -198,7 +193,7 @@ def _bold(text: str, view: View) -> Iterator[Text]:
 
 
 def _part(result: ExplainResult, step: Step, view: View) -> tuple[range, ...]:
-    """Return the taps that are shown along each axis: of many, those with the most weight."""
+    """Return the taps to show along each axis: those with the most weight."""
     window = tuple(axis.k for axis in result.axes)
     taps = np.zeros(window)
     for block in step.blocks:
@@ -209,11 +204,11 @@ def _part(result: ExplainResult, step: Step, view: View) -> tuple[range, ...]:
 
 
 def _whole(result: ExplainResult, part: tuple[range, ...], view: View) -> Iterator[Text]:
-    """Say which taps are shown, if that is not all."""
+    """Yield which taps are shown, if not all."""
     window = tuple(axis.k for axis in result.axes)
     if any(len(run) < k for run, k in zip(part, window, strict=True)):
         shown = show(len(run) for run in part)
-        text = f"shown are the {shown} taps with the most weight, of {show(window)}; all of them are in --json"
+        text = f"the {shown} taps with the most weight of {show(window)}; --json lists all"
         yield from (Text(line, "dim") for line in wrapped(text, view.columns))
 
 
@@ -275,7 +270,7 @@ def _block(
 
 def _left_out(count: int, what: str, view: View) -> Iterator[Text]:
     if count > view.most:
-        yield Text(f"   ... {count - view.most} {what} more, all of them in --json", "dim")
+        yield Text(f"   ... {count - view.most} more {what}; --json lists all", "dim")
 
 
 def _grids(result: ExplainResult, cells: list[list[Cell]], digits: int) -> list[Grid]:
@@ -368,28 +363,26 @@ def _sign(value: float) -> str:
     return "blue" if value < 0 else "dim"
 
 
-# The way back.
+# The backward pass.
 
 
 def _backward(result: ExplainResult, step: Step, view: View) -> Iterator[Text]:
-    """Yield how delta flows back, term by term, with the sums over all outputs."""
+    """Yield the contributions of delta to dw and dx, with the sums over all outputs."""
     delta = _number(step.delta or 0.0)
     yield from _bold(
         f"backward, delta = dy{_index(step.at)} = {delta} (dy: {result.upstream})", view
     )
     cells = [(cell, cell.flow) for cell in _cells([step]) if cell.flow is not None]
-    dw = "dw_i = sum_j delta_j x_(i+j-1): to each tap delta times the sample under it" + _unlike(
-        result
-    )
+    dw = "dw_i = sum_j delta_j x_(i+j-1): add to each tap delta times its sample" + _unlike(result)
     yield from map(Text, wrapped(dw, view.columns, "  "))
     yield from _terms([_dw(cell, flow, delta) for cell, flow in cells], view)
-    dx = "dx = the full convolution of delta with w: to each sample delta times the tap over it"
+    dx = "dx = the full convolution of delta with w: add to each sample delta times its tap"
     yield from map(Text, wrapped(dx, view.columns, "  "))
     yield from _terms([_dx(cell, flow, delta) for cell, flow in cells], view)
 
 
 def _unlike(result: ExplainResult) -> str:
-    """Yield what the notation leaves out, if this convolution has it."""
+    """Return the properties of this convolution that the notation leaves out."""
     axes = result.axes
     parts = [
         ("the kernel flipped", result.op == "convolve"),
@@ -422,7 +415,7 @@ def _dx(cell: Cell, flow: Flow, delta: str) -> tuple[str, ...]:
 
 
 def _terms(rows: list[tuple[str, ...]], view: View) -> Iterator[Text]:
-    """Yield aligned rows; the middle of many is left out."""
+    """Yield aligned rows, without the middle if there are many."""
     shown = _some(rows, view.terms)
     widths = [max(len(row[column]) for row in shown) for column in range(5)]
     texts = [
@@ -433,9 +426,7 @@ def _terms(rows: list[tuple[str, ...]], view: View) -> Iterator[Text]:
         yield Text("  (of: the sum over all outputs)", "dim")
     for count, text in enumerate(texts):
         if count == view.terms // 2 and len(rows) > view.terms:
-            yield Text(
-                f"  ... {len(rows) - view.terms} terms more, all of them in --json and with -v"
-            )
+            yield Text(f"  ... {len(rows) - view.terms} more terms; -v and --json list all")
         yield from map(Text, wrapped(text.rstrip(), view.columns, "      "))
 
 
@@ -445,7 +436,7 @@ OVER_ALL = " over all outputs"
 def _term(parts: Sequence[str]) -> str:
     name, what, term, value, whole = parts
     if not value.strip():
-        return f"  {name}     {what} = {term}   falls on the constant, and is lost"
+        return f"  {name}     {what} = {term}   is outside the input, and dropped"
     return f"  {name}  += {what} = {term} = {value}  of {whole}{OVER_ALL}"
 
 
@@ -458,5 +449,5 @@ def _number(value: float) -> str:
 
 
 def _short(value: float, digits: int) -> str:
-    """Format integers as they are, others to a few digits, so that three tables fit side by side."""
+    """Format integers as they are, and others to a few digits."""
     return _number(value) if value.is_integer() else f"{value:.{digits}g}"

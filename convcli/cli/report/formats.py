@@ -17,8 +17,9 @@ TITLES = ("format", "suffixes", "read as", "written (channels)", "needs")
 
 
 class Row(NamedTuple):
-    """A format, or what an extra adds to it, in words; `written` has the channel counts of each
-    number type.
+    """A format, or what an extra adds to it, in words.
+
+    written: the channel counts per number type.
     """
 
     format: str
@@ -29,8 +30,9 @@ class Row(NamedTuple):
 
 
 def rows(form: Format) -> dict[Row, bool]:
-    """What is told of a format, the same on every installation, and whether this one has what it
-    needs.
+    """Return the rows of a format, and whether the packages that each needs are installed.
+
+    The rows are the same on every installation.
 
     >>> from convcli.io import lookup
     >>> [row[2:] for row in rows(lookup("png"))]
@@ -38,7 +40,7 @@ def rows(form: Format) -> dict[Row, bool]:
 ('uint16 (2-4)', '', 'imagecodecs')]
     """
     read_as = _types(form.reads) or _ANY
-    told = {
+    found = {
         Row(form.name, " ".join(form.suffixes), read_as, _written(form), _needs(form)): available(
             form
         )
@@ -46,8 +48,8 @@ def rows(form: Format) -> dict[Row, bool]:
     if added := form.extension:
         types = _ANY if added.stacks else _pixels(added.channels)
         held = f"{_ANY} (any), pages as volumes" if added.stacks else ""
-        told[Row(form.name, "", types, held, packages(added.extra))] = has(added.extra)
-    return told
+        found[Row(form.name, "", types, held, packages(added.extra))] = has(added.extra)
+    return found
 
 
 def _needs(form: Format) -> str:
@@ -71,20 +73,20 @@ def _pixels(channels: Mapping[str, Sequence[int]]) -> str:
 
 
 def _types(dtypes: Sequence[str]) -> str:
-    """Number types, in short.
+    """Abbreviate a list of number types.
 
     >>> _types(("uint8", "uint16", "uint32", "uint64", "float32", "float64"))
     'uint8-64, float32, float64'
     """
-    told = []
+    found = []
     for kind, group in groupby(dtypes, lambda dtype: dtype.rstrip("0123456789")):
         names = list(group)
-        told += [f"{names[0]}-{names[-1].removeprefix(kind)}"] if len(names) > 2 else names
-    return ", ".join(told)
+        found += [f"{names[0]}-{names[-1].removeprefix(kind)}"] if len(names) > 2 else names
+    return ", ".join(found)
 
 
 def _counted(counts: tuple[int, ...]) -> str:
-    """Channel counts, in short.
+    """Abbreviate a list of channel counts.
 
     >>> _counted((1, 2, 3, 4)), _counted((1, 3)), _counted((1,))
     ('1-4', '1, 3', '1')
@@ -95,19 +97,17 @@ def _counted(counts: tuple[int, ...]) -> str:
 
 WORTH = (0, 3, 1, 2, 4)
 LEAST = (0, 10, 12, 16, 14)
-"""How much each column of TITLES is worth, and the widths down to which they wrap."""
+"""The worth of each column of TITLES, and the widths down to which they wrap."""
 
 
 def formats_lines(chosen: Sequence[str] | None, *, verbose: bool = False) -> list[str]:
-    """Return one row for each format, with what it needs and whether that is missing; verbose: how
-    it is recognised.
-    """
-    told = [
+    """Return one row per format, with the packages it needs; verbose: how it is recognised."""
+    cells = [
         (*row[:-1], row.needs + ("" if there else ": not installed"))
         for form in all_formats()
         for row, there in rows(form).items()
     ]
-    styled = zip(TITLES, zip(*told, strict=True), WORTH, LEAST, strict=True)
+    styled = zip(TITLES, zip(*cells, strict=True), WORTH, LEAST, strict=True)
     columns = [
         Column(title, cells, left=True, worth=worth, least=least)
         for title, cells, worth, least in styled
@@ -120,7 +120,7 @@ def formats_lines(chosen: Sequence[str] | None, *, verbose: bool = False) -> lis
 
 
 def _signatures(form: Format) -> str:
-    """Return what a file is recognised as by its first bytes, in words."""
+    """Describe the first bytes by which a format is recognised."""
     return ", ".join(dict.fromkeys(form.signatures.values())) or "by its suffix alone"
 
 
@@ -130,7 +130,7 @@ def format_names() -> list[str]:
 
 
 def markdown() -> str:
-    """Return the table of the guide, of convcli's own formats."""
+    """Return the guide's table of convcli's own formats."""
     own = [form for form in all_formats() if not form.package]
     lines = [TITLES, ["---"] * len(TITLES), *(row for form in own for row in rows(form))]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -17,18 +17,16 @@ BY = {
     "dw": "the input correlated with dy",
     "db": "the sum of dy",
 }
-"""Which convolution each gradient is."""
-
+"""The formula of each gradient in words."""
 
 SMALL = 64
-"""Values of a gradient that are printed; larger ones are with -v."""
+"""Maximum number of values of a gradient that are printed without -v."""
 
 
 def grad_lines(result: GradResult, seconds: float, *, verbose: bool = False) -> list[str]:
-    """Describe the convolution, the loss, each gradient's shape and norms, and the values of small
-    ones.
+    """Describe the convolution, the loss, and each gradient's shape, norms and values.
 
-    seconds: the time that it took. verbose: the values of large ones too, abridged.
+    seconds: the time that it took. verbose: print the values of large gradients too, abridged.
     """
     operands = result.operands
     written = result.written
@@ -36,10 +34,11 @@ def grad_lines(result: GradResult, seconds: float, *, verbose: bool = False) -> 
     notes = "; ".join(
         (*operands.data.notes, *(("colours times alpha",) if operands.data.alpha else ()))
     )
+    noted = f" ({notes})" if notes else ""
     rows = [
         (
             result.request.geometry.op,
-            f"{operands.data.name} {show(a.shape)} {operands.x.dtype}{f' ({notes})' if notes else ''} "
+            f"{operands.data.name} {show(a.shape)} {operands.x.dtype}{noted} "
             f"with {operands.kernel.name} ({show(a.kernel)})",
         ),
         ("output", f"{show(result.dy.values.shape)} {result.slopes[0].values.dtype}"),
@@ -59,7 +58,7 @@ def grad_lines(result: GradResult, seconds: float, *, verbose: bool = False) -> 
         padded = "  ".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True))
         rows.append((slope.name, f"{padded}  {BY.get(slope.name, '')}".rstrip()))
     if written is None:
-        rows.append(("saved", "nothing; use -o FILE.npz to save the gradients"))
+        rows.append(("gradients", "not saved; use -o FILE.npz to save them"))
     else:
         rows.append(
             (
@@ -72,7 +71,7 @@ def grad_lines(result: GradResult, seconds: float, *, verbose: bool = False) -> 
 
 
 def _values(slopes: Sequence[Slope], verbose: bool) -> list[str]:
-    """Return the values of each gradient, if they are few or asked for."""
+    """Return the values of each gradient, if they are few or verbose is set."""
     lines: list[str] = []
     for slope in slopes:
         if verbose or slope.values.size <= SMALL:

@@ -24,28 +24,27 @@ from convcli.grad.records import (
 from convcli.shapes.parse import show
 
 SMALLEST = 1e-17
-"""Where the bars of a sweep begin."""
+"""The relative error at which the bars of a sweep begin."""
 
 
 def gradcheck_lines(
     report: GradcheckReport, operands: str, seconds: float, *, verbose: bool = False
 ) -> list[str]:
-    """Describe a check: the verdict, the tests of each gradient, and the entries if it failed or
-    they are asked for.
+    """Describe a check: the verdict, and the tests of each gradient.
+
+    If it failed, or if verbose is set, the worst entries follow.
 
     operands: the input and the kernel in words. seconds: the time that it took.
     """
     detailed = verbose or not report.passed
     steps = ", ".join(dict.fromkeys(f"{check.step:g}" for check in report.checks))
+    run = f"step {steps}, seed {report.seed}"
     rows = [
         ("checked", operands),
-        (
-            "loss",
-            f"sum(dy * y), y {show(report.output_shape)}, {report.dtype}, step {steps}, seed {report.seed}",
-        ),
+        ("loss", f"sum(dy * y), y {show(report.output_shape)}, {report.dtype}, {run}"),
     ]
     if report.broken is not None:
-        rows.append(("broken", f"one entry of {report.broken} has been made wrong on purpose"))
+        rows.append(("broken", f"one entry of {report.broken} was corrupted on purpose"))
     lines = [
         *_verdict_lines(report),
         *labelled(rows, indent=""),
@@ -58,7 +57,7 @@ def gradcheck_lines(
     if report.sweep is not None:
         lines += [
             "",
-            "the error |analytic - numeric| / |analytic| at other steps, and on a curved loss",
+            "the error |analytic - numeric| / |analytic| at other steps, and for a curved loss",
         ]
         lines += [*_table_of_sweep(report.sweep), *_moral(report.sweep)]
     more = (
@@ -70,25 +69,26 @@ def gradcheck_lines(
 
 
 def _verdict_lines(report: GradcheckReport) -> list[str]:
-    """Return passed or FAILED in its colour, and the entry to look at first."""
+    """Return passed or FAILED in its colour, and the worst entry if it failed."""
     if report.passed:
-        return verdict_lines("passed", "dx, dw and db are right by every test")
+        return verdict_lines("passed", "dx, dw and db pass every test")
     wrong = next((check for check in report.checks if not check.passed), None)
     text = "; ".join(report.failures)
     if wrong is not None and wrong.worst:
         entry = wrong.worst[0]
         at = ",".join(map(str, entry.index))
-        text += f"; look at {wrong.name}[{at}]: analytic {entry.analytic:.6g}, numeric {entry.numeric:.6g}"
+        text += f"; look at {wrong.name}[{at}]: "
+        text += f"analytic {entry.analytic:.6g}, numeric {entry.numeric:.6g}"
     return verdict_lines("FAILED", text)
 
 
 def _legend() -> list[str]:
-    """Return what the numbers mean, and the limits of the verdicts."""
+    """Return the meaning of the numbers, and the thresholds of the verdicts."""
     limits = ", ".join(f"{name} {limit}" for name, limit in _limits().items())
     texts = (
         "relative error: |analytic - numeric| / max(|analytic|, |numeric|)",
         limits,
-        "The map is linear, so the central difference is exact but for round-off.",
+        "The map is linear, so the central difference is exact up to rounding.",
     )
     return [dim(line) for text in texts for line in wrapped(text, width())]
 
@@ -117,7 +117,7 @@ BRIEF = (
     "adjoint test",
     "engine and A' dy",
 )
-"""The rows that are shown of a check that passed."""
+"""The rows of a check that passed."""
 
 
 def _check_rows(check: TensorCheck) -> dict[str, str]:
@@ -140,7 +140,7 @@ def _adjoint_rows(test: AdjointTest) -> dict[str, str]:
     return {
         "<A v, dy>": f"{test.left:.9g}",
         "<v, A' dy>": f"{test.right:.9g}",
-        "apart by, of |A v| |dy|": f"{test.gap:.1e}",
+        "gap / (|A v| |dy|)": f"{test.gap:.1e}",
         "adjoint test": coloured("holds" if test.passed else "BROKEN", test.passed),
     }
 
@@ -148,10 +148,10 @@ def _adjoint_rows(test: AdjointTest) -> dict[str, str]:
 def _path_rows(path: PathTest | None) -> dict[str, str]:
     """Return the cells of the second path; dashes if its matrix was too large."""
     if path is None:
-        return {"matrix A": "too large", "apart by, of the largest": "-", "engine and A' dy": "-"}
+        return {"matrix A": "too large", "gap / largest entry": "-", "engine and A' dy": "-"}
     return {
         "matrix A": show(path.matrix),
-        "apart by, of the largest": f"{path.gap:.1e}",
+        "gap / largest entry": f"{path.gap:.1e}",
         "engine and A' dy": coloured("agree" if path.passed else "DISAGREE", path.passed),
     }
 
@@ -192,7 +192,7 @@ def _table_of_sweep(sweep: Sweep) -> list[str]:
                 for name in ("dx", "dw", "db")
             ),
             Column(
-                "linear, as it is: dx",
+                "linear: dx",
                 [f"{_bar(row.dx):<18}{row.dx:.0e}" for row in rows],
                 left=True,
             ),
@@ -215,8 +215,9 @@ def _limits() -> dict[str, str]:
 def _moral(sweep: Sweep) -> list[str]:
     slope = "none" if sweep.slope is None else f"{sweep.slope:.2f}"
     texts = (
-        f"slope of dx up to step 1, both axes logarithmic: {slope}; it is -1 where round-off, over the step, is all",
-        "A linear map has nothing else, so a large step is best; a curved loss adds an error as step^2, and has a V.",
+        f"slope of dx up to step 1, on logarithmic axes: {slope}; -1 means rounding error / step",
+        "A linear map has no other error, so a large step is best.",
+        "A curved loss adds an error proportional to step^2, so its error has a minimum.",
     )
     return [line for text in texts for line in wrapped(text, width())]
 
@@ -230,9 +231,6 @@ def _bar(error: float) -> str:
 def _spans(spans: tuple[Span, ...] | None) -> str:
     """Format half-open ranges as Python does; indices below 0 and beyond the end are padding."""
     return "none" if spans is None else f"[{', '.join(f'{first}:{stop}' for first, stop in spans)}]"
-
-
-# JSON.
 
 
 def gradcheck_json(

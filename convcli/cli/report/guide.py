@@ -14,7 +14,7 @@ def topic_lines(topics: dict[str, str], *, names_only: bool) -> list[str]:
 
 
 def formatted(page: Page) -> str:
-    """Render a page's Markdown for the terminal's width, with escape codes for styles."""
+    """Render a page's Markdown for the terminal, with escape codes for styles."""
     from rich.console import Console
     from rich.markdown import Markdown
 

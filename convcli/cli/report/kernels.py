@@ -21,7 +21,7 @@ from convcli.shapes.parse import show
 
 SHADES = " ░▒▓█"
 SLICES = 8
-"""Planes of a kernel of three axes or more that are drawn."""
+"""Maximum number of planes of a kernel that are drawn."""
 
 
 def kernels_json(pattern: str | None = None) -> dict[str, Any]:
@@ -87,8 +87,9 @@ def _matches(family: KernelFamily, wanted: str) -> bool:
 
 
 def print_kernel(kernel: Kernel, *, verbose: bool = False) -> None:
-    """Print taps, numbers and meaning, and the picture: one coloured cell per tap; verbose: every
-    tap and slice.
+    """Print taps, numbers and meaning, and a picture with one coloured cell per tap.
+
+    verbose: print every tap and slice.
     """
     gains = response(kernel)
     terms = kernel.terms or factorize(kernel.taps)
@@ -123,7 +124,7 @@ def print_kernel(kernel: Kernel, *, verbose: bool = False) -> None:
 
 
 SIDES = (13, 11, 9, 7, 5, 3)
-"""Taps of an axis that are printed of more: as many as the terminal has room for."""
+"""Maximum number of taps of an axis that are printed: the first that fits the terminal."""
 
 
 def taps_lines(kernel: Kernel, *, verbose: bool = False) -> list[str]:
@@ -143,9 +144,7 @@ def taps_lines(kernel: Kernel, *, verbose: bool = False) -> list[str]:
     if any(len(run) < size for run, size in zip(part, kernel.shape, strict=True)):
         taps = f"the {show(map(len, part))} taps with the most weight"
         indices = ", ".join(f"{run.start}..{run.stop - 1}" for run in part)
-        lines += wrapped(
-            f"shown are {taps}, [{indices}] of {show(kernel.shape)}; -v shows all", room
-        )
+        lines += wrapped(f"{taps}, [{indices}] of {show(kernel.shape)}; -v shows all", room)
     return lines
 
 
@@ -153,16 +152,13 @@ def _printed(taps: NDArray[Any], columns: int) -> list[str]:
     """Return taps as numpy prints them, in lines of at most this many columns."""
     hidden = 0 < np.abs(taps).max() < 1e-3  # four decimals would show such taps as 0
     shown = taps if hidden else np.round(taps, 4)
-    with np.printoptions(
-        precision=4, suppress=not hidden, threshold=taps.size + 1, linewidth=columns
-    ):
-        return [
-            line.rstrip() for line in str(shown + 0.0).splitlines()
-        ]  # adding 0 takes the sign off -0
+    options: Any = {"precision": 4, "suppress": not hidden, "threshold": taps.size + 1}
+    with np.printoptions(linewidth=columns, **options):
+        text = str(shown + 0.0)  # adding 0 removes the sign of -0
+    return [line.rstrip() for line in text.splitlines()]
 
 
 def kernel_json(kernel: Kernel) -> dict[str, Any]:
-
     terms = kernel.terms or factorize(kernel.taps)
     return {
         "name": kernel.name,
@@ -179,7 +175,8 @@ def kernel_json(kernel: Kernel) -> dict[str, Any]:
 
 
 def export_line(kernel: Kernel, written: Written) -> str:
-    return f"{kernel.name} {show(kernel.shape)} -> {place(written)} ({written.format}, {written.bytes:,} bytes)"
+    file = f"{place(written)} ({written.format}, {written.bytes:,} bytes)"
+    return f"{kernel.name} {show(kernel.shape)} -> {file}"
 
 
 def export_json(kernel: Kernel, written: Written) -> dict[str, Any]:
@@ -213,7 +210,7 @@ def _pictures(kernel: Kernel, columns: int, slices: int) -> Iterator[Text]:
                 picture.append(*_cell(float(tap) / largest))
         yield picture
     if len(planes) > slices:
-        yield Text(f"... and {len(planes) - slices} slices more")
+        yield Text(f"... and {len(planes) - slices} more slices")
 
 
 def _cell(share: float) -> tuple[str, str]:

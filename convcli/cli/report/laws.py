@@ -1,6 +1,4 @@
-"""The laws of convolution: a verdict, each law with why it matters, all statements as one table,
-and JSON.
-"""
+"""The report of the laws: a verdict, each law, a table of all statements, and JSON."""
 
 from __future__ import annotations
 
@@ -33,7 +31,7 @@ WORDS = {
     "FAILED": "FAILED",
 }
 """How each verdict of a statement is printed."""
-SIDES = "left and right: the two sides of a statement where they differ most; bound: what rounding explains"
+SIDES = "left, right: the two sides where they differ most; bound: the largest rounding error"
 SYMBOLS = (
     "f, g: one channel of the input and of the kernel; x, w: all channels; *: convolution; "
     "z, h, dy: random numbers; ': the derivative"
@@ -50,8 +48,9 @@ class Style(NamedTuple):
 def laws_lines(
     result: LawsResult, written: Written | None, seconds: float, style: Style
 ) -> list[str]:
-    """Describe the laws: the verdict, the setting, each law and why it matters; every statement if
-    one failed.
+    """Describe the laws: the verdict, the setting, and each law with its meaning.
+
+    All statements are listed if one failed, or if the style asks for them.
     """
     detailed = bool(style.verbose or style.columns or result.failed)
     room = width()
@@ -101,19 +100,16 @@ def _head(result: LawsResult, written: Written | None) -> list[tuple[str, str]]:
     operands = result.operands
     setting = result.setting
     matrix = result.matrix
+    kernel = f"{operands.kernel.name} ({show(operands.conv_layout.kernel)})"
     rows = [
         (
             "laws",
-            f"{described(operands.data)} with {operands.kernel.name} ({show(operands.conv_layout.kernel)})",
+            f"{described(operands.data)} with {kernel}",
         )
     ]
     if setting.spatial != operands.conv_layout.spatial:
-        rows.append(
-            (
-                "cropped",
-                f"to the middle {show(setting.spatial)} of {show(operands.conv_layout.spatial)}; see --size",
-            )
-        )
+        middle = f"the middle {show(setting.spatial)} of {show(operands.conv_layout.spatial)}"
+        rows.append(("cropped", f"to {middle}; see --size"))
     rows += [
         (name, formula(axis))
         for name, axis in zip(axis_names(setting.dims), setting.axes, strict=True)
@@ -122,8 +118,9 @@ def _head(result: LawsResult, written: Written | None) -> list[tuple[str, str]]:
     rows.append(
         (
             "matrix M",
-            f"{show(matrix.shape)} on {show(setting.small.spatial)}: {matrix.density:.2%} of it not zero, "
-            f"{matrix.distinct} distinct {values}; a dense layer has {matrix.dense_parameters:,} weights",
+            f"{show(matrix.shape)} on {show(setting.small.spatial)}: {matrix.density:.2%} nonzero, "
+            f"{matrix.distinct} distinct {values}; "
+            f"a dense layer has {matrix.dense_parameters:,} weights",
         )
     )
     if written is not None:
@@ -136,14 +133,14 @@ def _verdict(result: LawsResult) -> list[str]:
         text = f"{' and '.join(result.failed)}; look at the statements marked FAILED"
         return verdict_lines("FAILED", text)
     different = sum(row.verdict == "differs" for found in result.findings for row in found.rows)
-    text = f"all {len(result.findings)} laws hold: what must be equal is, within rounding"
+    text = f"all {len(result.findings)} laws hold up to rounding"
     if different:
         text += f"; {_counted(WORDS['differs'], different)}"
     return verdict_lines("passed", text)
 
 
 def _summary(found: Finding) -> list[str]:
-    """Return a law that holds in a few lines: what it says, why it matters, and what differs."""
+    """Describe a law that holds: its meaning, why it matters, and what differs."""
     room = width()
     meaning = f"{found.law.name}: {found.law.meaning}"
     first, *rest = wrapped(meaning, room, "  ")
@@ -172,9 +169,7 @@ def _counted(word: str, count: int) -> str:
 
 
 def _statements(result: LawsResult, chosen: Sequence[str] | None) -> list[str]:
-    """Return the table of all statements, with a line before each law and a note after each
-    statement.
-    """
+    """Return the table of all statements, with headings and notes between the rows."""
     rows = [row for found in result.findings for row in found.rows]
     between: dict[int, list[str]] = {}
     number = 0
@@ -204,14 +199,12 @@ def _notes(row: Row) -> list[str]:
     """Return the lines below a statement: its note, and where it failed."""
     notes = [row.note] if row.note else []
     if not row.passed:
-        notes.append(f"furthest apart at [{','.join(map(str, row.at))}]")
+        notes.append(f"largest difference at [{','.join(map(str, row.at))}]")
     return [dim(f"    {line}") for note in notes for line in wrapped(note, width(indent=4))]
 
 
 def _coloured(row: Row) -> str:
-    """Return a verdict: green if it holds, dim if it differs as it must, yellow if it need not
-    agree.
-    """
+    """Return a verdict: green if it holds, dim if it must differ, yellow if it agrees anyway."""
     word = WORDS[row.verdict]
     if row.verdict == "differs":
         return dim(word)

@@ -1,4 +1,4 @@
-"""Arrays as text: small ones whole, large ones around the part that has the most weight."""
+"""Arrays as text: small ones whole, large ones in part."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from convcli.cli.report.terminal import width
 DIGITS = 5
 """Significant digits of a printed value."""
 SHOWN = 1000
-"""Values that are printed of an array; of a larger one the first and the last of each axis."""
+"""Maximum number of values that are printed; of more, the first and last of each axis."""
 WIDE = 1_000_000
-"""Columns of a line that is never broken."""
+"""Width in columns of a line that is never wrapped."""
 
 
 def matrix_lines(values: NDArray[Any]) -> list[str]:
@@ -27,7 +27,7 @@ def matrix_lines(values: NDArray[Any]) -> list[str]:
     largest = float(np.abs(values).max(initial=0.0))
     small = 0 < largest < 10.0 ** (1 - DIGITS)
     text = np.array2string(
-        values + 0.0,  # adding 0 takes the sign off a negative zero
+        values + 0.0,  # adding 0 removes the sign of -0
         precision=DIGITS,
         suppress_small=not small,
         separator=", ",
@@ -39,8 +39,9 @@ def matrix_lines(values: NDArray[Any]) -> list[str]:
 
 
 def heaviest(weights: Sequence[float], size: int) -> range:
-    """Return the run of this size that has the largest sum of weights; of equal ones the one
-    nearest the middle.
+    """Return the run of this size with the largest sum of weights.
+
+    Of equal runs, return the one nearest to the middle.
 
     >>> heaviest([0, 1, 5, 9, 5, 1, 0], 3), heaviest([1] * 8, 4), heaviest([7, 0, 0, 0], 2)
     (range(2, 5), range(2, 6), range(0, 2))
@@ -56,8 +57,7 @@ def heaviest(weights: Sequence[float], size: int) -> range:
 
 
 def heaviest_part(values: NDArray[Any], side: int) -> tuple[range, ...]:
-    """Return, for each axis of an array, the run of at most `side` indices where the most weight
-    is.
+    """Return, per axis, the run of at most `side` indices with the most weight.
 
     >>> heaviest_part(np.eye(1, 5, 4), 2)
     (range(0, 1), range(3, 5))

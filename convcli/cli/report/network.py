@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
 
 class Style(NamedTuple):
-    """How a table is shown: with formulas, which columns (None: all that fit), and every layer with
-    exact numbers.
+    """How a table is shown.
+
+    formula: with formulas. columns: None for all that fit. verbose: every layer, exact numbers.
     """
 
     formula: bool = False
@@ -32,10 +33,9 @@ class Style(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """One column of the table: its head, how a cell reads, the plain value behind it, and its
-    worth.
+    """One column of the table: its head, its cells as text and as values, and its worth.
 
-    worth: 0 for a fact that is always shown; others are hidden for want of room, the lowest first.
+    worth: 0 for a fact that is always shown; others are hidden if space is short, lowest first.
     """
 
     head: str
@@ -52,7 +52,7 @@ def _per_axis(values: Sequence[float]) -> str:
 
 
 UNKNOWN = "?"
-"""What stands for a number that the file does not tell."""
+"""Printed for a number that the file does not define."""
 
 
 def _known(row: Row, what: str, value: Any) -> Any:
@@ -60,7 +60,7 @@ def _known(row: Row, what: str, value: Any) -> Any:
 
 
 def _seen(name: str) -> Callable[[Row], str]:
-    """Return what reads one number of a layer's field."""
+    """Return a function that formats one number of a layer's field."""
     return lambda row: _known(row, FIELD, _per_axis(getattr(row, name)))
 
 
@@ -83,7 +83,7 @@ def _indented(row: Row) -> str:
 
 
 def _facts(summary: Summary, style: Style) -> list[Fact]:
-    """Return the columns of the table, those alone that were chosen."""
+    """Return all columns that the table can have."""
     unit = summary.count.unit
     exact = style.verbose
     found = [
@@ -140,9 +140,7 @@ def _number(row: Row) -> str:
 
 
 def summary_lines(summary: Summary, style: Style) -> list[str]:
-    """Describe a network: input and output, the table, the totals with their conventions, and the
-    marks.
-    """
+    """Describe a network: input and output, the table, the totals, and the marks."""
     rows = list(summary.rows) if style.verbose else fold(summary.rows)
     notes = _totals(summary)
     if len(rows) < len(summary.rows):
@@ -187,7 +185,7 @@ def summary_markdown(summary: Summary, style: Style) -> list[str]:
 
 
 def _marks(row: Row) -> str:
-    """Return in words what the table marks: misaligned paths, lost samples, and what is not known."""
+    """Return the marks of a row in words: misaligned, lost, unknown."""
     marks = ["misaligned"] * (not row.aligned) + ["lost"] * row.lost
     return "; ".join([*marks, *(f"{what} unknown" for what in sorted(row.unknown))])
 
@@ -270,35 +268,31 @@ def _totals(summary: Summary) -> list[tuple[str, str]]:
         ("activations", f"{size(summary.activations)} of {summary.dtype} for {batch}"),
         (
             "memory needed",
-            f"{size(summary.inference)} while it runs, {size(summary.training)} while it trains",
+            f"{size(summary.inference)} for inference, {size(summary.training)} for training",
         ),
     ]
     rows += [(rival.name, _against(rival, summary)) for rival in summary.rivals]
     if summary.versus and not summary.rivals:
-        rows.append((summary.versus, "no layer of these has a counterpart to compare with"))
+        rows.append((summary.versus, "no layer has a counterpart to compare with"))
     if summary.network.opaque:
-        rows.append(
-            (
-                "unknown",
-                f"{', '.join(summary.network.opaque)}: passed through by the shapes that are declared",
-            )
-        )
+        kinds = ", ".join(network.opaque)
+        rows.append(("unknown", f"{kinds}: the output shapes are those that the file declares"))
     if any(row.unknown for row in summary.rows):
         rows.append((UNKNOWN, f"not known: {'; '.join(_gaps(summary.rows))}"))
     if network.others:
         rows.append(("fields", f"in the first input, {network.show(network.x)}"))
     if any(row.lost for row in summary.rows):
-        rows.append(("*", "the floor drops samples of the input, not of its padding alone"))
+        rows.append(("*", "rounding down drops samples of the input, not only of its padding"))
     if crooked := [row for row in summary.rows if not row.aligned]:
-        rule = "their centres or jumps differ; the field is what all see, or with unlike jumps the widest"
+        rule = (
+            "their centres or jumps differ; the field is their union, or if jumps differ the widest"
+        )
         rows.append(("~ misaligned", f"paths that meet in layer {crooked[0].number}: {rule}"))
     return rows
 
 
 def _gaps(rows: Iterable[Row]) -> list[str]:
-    """Return in words what is not known of layers: where the first field is missing, and kinds
-    without counts.
-    """
+    """Return in words what is unknown: the first missing field, and kinds without counts."""
     first = next((row for row in rows if FIELD in row.unknown), None)
     gaps = (
         []
@@ -319,25 +313,26 @@ def _against(rival: Rival, summary: Summary) -> str:
     times = rival.parameters / summary.parameters if summary.parameters else 0
     digits = 0 if times >= 10 else 2
     work = summary.count.of(rival.macs)
-    return f"{rival.parameters:,} parameters, {times:,.{digits}f} times as many; {work:,} {summary.count.unit}"
+    parameters = f"{rival.parameters:,} parameters, {times:,.{digits}f} times as many"
+    return f"{parameters}; {work:,} {summary.count.unit}"
 
 
 def _row_json(row: Row, formula: bool, versus: bool) -> dict[str, Any]:
-    def told(what: str, value: Any) -> Any:
+    def known(what: str, value: Any) -> Any:
         return None if what in row.unknown else value
 
     record = {
         "layer": row.layer,
         "path": row.path,
         "output": list(row.output),
-        "parameters": told(PARAMETERS, row.parameters),
-        "work": told(WORK, row.work),
+        "parameters": known(PARAMETERS, row.parameters),
+        "work": known(WORK, row.work),
         "share": row.share,
         "bytes": row.memory,
-        "receptive_field": told(FIELD, row.field),
-        "jump": told(FIELD, row.jump),
-        "effective_padding": told(FIELD, row.padding),
-        "centre": told(FIELD, row.centre),
+        "receptive_field": known(FIELD, row.field),
+        "jump": known(FIELD, row.jump),
+        "effective_padding": known(FIELD, row.padding),
+        "centre": known(FIELD, row.centre),
         "dropped": row.dropped,
         "lost": row.lost,
         "aligned": row.aligned,

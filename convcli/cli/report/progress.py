@@ -1,4 +1,4 @@
-"""A progress bar on stderr for whatever takes longer than two seconds, and the time that it took."""
+"""A progress bar on stderr for computations of more than two seconds, and times as text."""
 
 from __future__ import annotations
 
@@ -14,16 +14,15 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
 
 DELAY = 2.0
-"""Seconds after which a bar appears: what is done sooner needs none."""
+"""Seconds after which a bar appears: shorter computations need none."""
 
 
 class ProgressBar:
-    """The progress of one computation: a context, and a function that is called with the share that
-    is done.
+    """The progress of one computation: a context manager that is called with the finished share.
 
-    The bar appears on a terminal alone, after DELAY seconds, and is gone when the context ends. Its
-    clock goes on while nothing is reported, unless `steady`: then it is drawn only on a report, in
-    no thread of its own, so that it does not disturb what is being timed.
+    The bar appears on a terminal only, after DELAY seconds, and disappears when the context ends.
+    Its clock continues between reports, unless `steady`: then it is drawn only on a report and
+    without its own thread, so that it does not disturb a measurement.
     """
 
     def __init__(self, what: str, *, shown: bool = True, steady: bool = False) -> None:

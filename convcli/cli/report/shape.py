@@ -1,4 +1,4 @@
-"""What `convcli shape` prints of one kernel, and its answers to questions about sizes."""
+"""The reports of `convcli shape` for one kernel, and for questions about sizes."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def _box(box: Box) -> str:
         f"{name} {a} to {b}" for name, (a, b) in zip(names, box.spans, strict=True)
     )
     size = f" ({show(len(axis) for axis in box.axes)})"
-    return spans + (size if box.gapless else f"{size}, with holes between")
+    return spans + (size if box.gapless else f"{size}, with gaps")
 
 
 def needs_lines(wanted: Sequence[int], needs: Sequence[Need]) -> list[str]:
-    """Return the smallest input on a line of its own, for scripts, then what each axis allows."""
+    """Return the smallest input on the first line, for scripts, then what each axis allows."""
     return [show(need.smallest for need in needs), *labelled(_needs(wanted, needs))]
 
 
@@ -139,8 +139,9 @@ def chains_json(chains: Sequence[Chain]) -> dict[str, Any]:
 
 
 def layer_lines(layer: Layer, *, verbose: bool = False) -> list[str]:
-    """Return the output shape on a line of its own, then where every number comes from; verbose:
-    the memory too.
+    """Return the output shape on the first line, then the origin of every number.
+
+    verbose: the memory too.
     """
     a = layer.conv_layout
     counted = ""
@@ -180,7 +181,7 @@ def layer_json(layer: Layer) -> dict[str, Any]:
 
 
 def _values(shape: Sequence[int]) -> str:
-    """Describe how many values there are, and their memory."""
+    """Describe the number of values, and their memory."""
     count = math.prod(shape)
     return f"{counted(count, 'value')}, {show_bytes(4 * count, short=True)} of float32"
 

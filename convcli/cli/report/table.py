@@ -13,15 +13,15 @@ from convcli.errors import InputError, did_you_mean
 
 GAP = "  "
 NARROWEST = 12
-"""The width down to which cells wrap where all columns that may be hidden are."""
+"""Minimum width of wrapped cells after all columns that can be hidden are hidden."""
 
 
 @dataclass(frozen=True)
 class Column:
     """One column: its head, and its cells, which may be styled.
 
-    worth: 0 for a column that is always shown; others are hidden for want of room, the lowest
-    first, and those of one worth together. least: the width down to which cells wrap at words
+    worth: 0 for a column that is always shown; others are hidden if space is short, the lowest
+    first, and those of equal worth together. least: the width down to which cells wrap at words
     before other columns are hidden; 0 for cells that never wrap.
     """
 
@@ -43,10 +43,10 @@ def table(
     chosen: Sequence[str] | None = None,
     between: Mapping[int, Sequence[str]] | None = None,
 ) -> list[str]:
-    """Return the lines of a table: on a terminal as wide as that, elsewhere one line for each row.
+    """Return the lines of a table: fitted to a terminal, elsewhere one line per row.
 
-    chosen: the heads of the columns to show, in this order, however wide. between: lines to put
-    before the row of a number. Where columns are hidden, the last line names them.
+    chosen: the heads of the columns to show, in this order, without hiding any. between: lines to
+    insert before the row of a number. If columns are hidden, the last line names them.
     """
     room = width()
     shown = list(columns) if chosen is None else pick(columns, chosen)
@@ -64,13 +64,13 @@ def table(
     lines = list(_lines(shown, widths, between or {}))
     if hidden:
         order = [column.head for column in columns if column.head in hidden]
-        note = f"hidden at this width: {', '.join(order)}; choose with --columns, or widen the terminal"
+        note = f"hidden at this width: {', '.join(order)}; use --columns, or widen the terminal"
         lines += map(dim, wrapped(note, room))
     return lines
 
 
 class Headed(Protocol):
-    """What has the head of a column."""
+    """Anything with the head of a column."""
 
     @property
     def head(self) -> str: ...
@@ -80,9 +80,7 @@ H = TypeVar("H", bound=Headed)
 
 
 def pick(columns: Sequence[H], chosen: Sequence[str]) -> list[H]:
-    """Return the columns with these heads, in this order. Raises InputError for a head that is not
-    there.
-    """
+    """Return the columns with these heads, in this order. Raises InputError for an unknown head."""
     known = {column.head: column for column in columns}
     if list(chosen) == ["all"]:
         return list(columns)
@@ -96,9 +94,7 @@ def pick(columns: Sequence[H], chosen: Sequence[str]) -> list[H]:
 
 
 def _total(columns: Sequence[Column]) -> int:
-    """Return the least width of these columns: those that wrap can be narrower than their longest
-    cell.
-    """
+    """Return the least total width of these columns, with cells wrapped where they may be."""
     return sum(_least(column) for column in columns) + len(GAP) * (len(columns) - 1)
 
 
@@ -109,7 +105,7 @@ def _least(column: Column) -> int:
 
 
 def _widths(columns: Sequence[Column], room: int | None) -> list[int]:
-    """Return each column's width; what is left is shared out, in order, to the columns that wrap."""
+    """Return each column's width; columns that wrap get the remaining space, in order."""
     if room is None:
         return [column.widest for column in columns]
     if _total(columns) > room:

@@ -1,4 +1,4 @@
-"""The terminal that stdout may be: its width, and its styles."""
+"""The terminal of stdout or stderr: its width, and its styles."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from convcli.errors import printable
 
 
 def width(*, indent: int = 0, stream: Any = None) -> int | None:
-    """Return the columns of the terminal behind an indent; None for a file or a pipe, where no line
-    is wrapped.
+    """Return the columns of the terminal after an indent.
 
-    stream: stdout by default.
+    Returns None for a file or a pipe, whose lines are not wrapped. stream: stdout by default.
     """
     if not is_terminal(sys.stdout if stream is None else stream):
         return None
@@ -26,7 +25,7 @@ def width(*, indent: int = 0, stream: Any = None) -> int | None:
 
 
 def is_terminal(stream: Any) -> bool:
-    """Return whether a stream is a terminal; it is None where the shell closed it."""
+    """Return whether a stream is a terminal; it is None if the shell closed it."""
     try:
         return bool(stream.isatty())
     except (AttributeError, ValueError):
@@ -34,17 +33,17 @@ def is_terminal(stream: Any) -> bool:
 
 
 def echo(lines: Iterable[str], *, err: bool = False) -> None:
-    """Print lines on stdout or stderr; their styles are kept on a terminal, and follow NO_COLOR and
-    FORCE_COLOR.
+    """Print lines on stdout or stderr.
+
+    Styles are kept on a terminal; NO_COLOR and FORCE_COLOR override that.
     """
     click.echo("\n".join(lines), err=err, color=_forced())
 
 
 def print_message(word: str, colour: str, text: str) -> None:
-    """Print a line on stderr that begins with a word in a colour; on a terminal it is wrapped at
-    words.
+    """Print a line on stderr that begins with a coloured word.
 
-    Long names are not broken, so that they can be copied.
+    On a terminal it is wrapped at words; long names are not broken, so that they can be copied.
     """
     lines = wrapped(f"{word} {printable(text)}", width(stream=sys.stderr), "  ", breaks_words=False)
     lines[0] = click.style(word, fg=colour) + lines[0].removeprefix(word)
@@ -52,7 +51,7 @@ def print_message(word: str, colour: str, text: str) -> None:
 
 
 def _forced() -> bool | None:
-    """Return whether the environment asks for styles or for none; None leaves it to the stream."""
+    """Return whether the environment forces styles on or off; None if neither."""
     if os.environ.get("NO_COLOR"):
         return False
     return True if os.environ.get("FORCE_COLOR") else None
@@ -72,21 +71,20 @@ def coloured(word: str, good: bool) -> str:
 
 
 def verdict_lines(word: str, text: str) -> list[str]:
-    """Return the first lines of a report: `passed` or `FAILED` in its colour, and what to look at."""
+    """Return the first lines of a report: a coloured `passed` or `FAILED`, and the reason."""
     first, *rest = wrapped(f"{word}: {text}", width())
     return [f"{coloured(word, word == 'passed')}{first.removeprefix(word)}", *rest]
 
 
 def plain_length(text: str) -> int:
-    """Return how many columns a styled text takes."""
+    """Return the width of a styled text in columns."""
     return len(click.unstyle(text))
 
 
 def wrapped(
     text: str, columns: int | None, indent: str = "", *, breaks_words: bool = True
 ) -> list[str]:
-    """Return a text in lines of at most this many columns, broken at words; later lines are
-    indented.
+    """Wrap a text at words into lines of at most this many columns; later lines are indented.
 
     breaks_words: whether a word that is longer than a line is broken too.
 
@@ -102,9 +100,7 @@ def wrapped(
 
 
 def labelled(rows: Iterable[tuple[str, str]], indent: str = "  ") -> list[str]:
-    """Align labels and their texts; on a terminal a long text is wrapped at words, below its
-    beginning.
-    """
+    """Align labels and their texts; on a terminal, long texts are wrapped in their column."""
     pairs = [(label, printable(text)) for label, text in rows]
     gap = len(indent) + max(len(label) for label, _ in pairs) + 2
     room = width()

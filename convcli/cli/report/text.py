@@ -1,4 +1,4 @@
-"""What every report is made of: JSON objects, aligned lines, a console, and an axis in words."""
+"""Parts of every report: JSON objects, aligned lines, a console, and an axis in words."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     from convcli.shapes.layout import ConvLayout
 
 SCHEMA = 2
-"""The version of every JSON object; it grows when a field changes its meaning or goes."""
-
+"""The version of every JSON object; it grows when a field changes its meaning or is removed."""
 
 PLAIN_WIDTH = 100
-"""Columns of a picture that goes to a file or a pipe."""
+"""Width in columns of a picture that is written to a file or a pipe."""
 
 EIGHTHS = " ▏▎▍▌▋▊▉"
 
@@ -32,7 +31,7 @@ AXIS_NAMES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "wi
 
 
 def print_json(command: str, record: dict[str, Any], warnings: Sequence[str] = ()) -> None:
-    """Print one object: convcli's version, the schema, the command, the warnings, and the record."""
+    """Print one object: version, schema, command, warnings, and the record."""
     print(
         json.dumps(
             {**json_head(command), "warnings": list(warnings), **record},
@@ -43,7 +42,7 @@ def print_json(command: str, record: dict[str, Any], warnings: Sequence[str] = (
 
 
 def json_head(command: str) -> dict[str, Any]:
-    """Return what every object begins with: convcli's version, the schema and the command."""
+    """Return the first fields of every object: convcli's version, schema and command."""
     return {"convcli": __version__, "schema": SCHEMA, "command": command}
 
 
@@ -113,11 +112,12 @@ def reading(a: ConvLayout, *, transposed: bool = False) -> str:
     """Describe how the kernel's axes are read."""
     window = show(a.window)
     if transposed:
-        return f"{a.channels} -> {a.filters}, by the adjoint of a bank of {a.channels} kernels {window}"
+        bank = f"a bank of {a.channels} kernels {window}"
+        return f"{a.channels} -> {a.filters}, by the adjoint of {bank}"
     if a.channel_mode == "each":
-        return "none" if a.channel_axis is None else f"{a.channels}, each filtered alike"
+        return "none" if a.channel_axis is None else f"{a.channels}, each filtered independently"
     if a.channel_mode == "depthwise":
-        return f"{a.channels}, each with a kernel of its own"
+        return f"{a.channels}, each with its own kernel"
     grouped = f", in {a.groups} groups" if a.groups > 1 else ""
     kernels = "one kernel" if a.filters == 1 else f"{a.filters} kernels"
     return f"{a.channels} -> {a.filters}: {kernels} {window}, summed over the channels{grouped}"
@@ -140,12 +140,12 @@ def make_console() -> Console:
 
 
 def finite(value: Any) -> Any:
-    """Give null for NaN and the infinities, which JSON cannot say."""
+    """Return None for NaN and the infinities, which JSON does not have."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _plain(value: Any) -> Any:
-    """Return numpy's scalars and arrays as Python's own."""
+    """Convert numpy scalars and arrays to Python's own types."""
     return value.tolist()
 
 
@@ -155,7 +155,7 @@ def place(written: Written) -> str:
 
 
 def written_json(written: Written | None) -> dict[str, Any] | None:
-    """Return the record of what was written; None where nothing was."""
+    """Return the record of the written file; None if there is none."""
     if written is None:
         return None
     return {
@@ -167,6 +167,6 @@ def written_json(written: Written | None) -> dict[str, Any] | None:
 
 
 def described(data: Data) -> str:
-    """Describe an input: its name, shape and dtype, and what was done on loading it."""
+    """Describe an input: name, shape, dtype, and conversions on loading."""
     noted = f" ({'; '.join(data.notes)})" if data.notes else ""
     return f"{data.called} {show(data.array.shape)} {data.array.dtype}{noted}"

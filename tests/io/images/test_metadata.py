@@ -351,7 +351,7 @@ def test_the_report_tells_what_is_kept_and_what_is_not(tmp_path: Path) -> None:
     told = CliRunner().invoke(main, words).stderr
     assert "warning: not kept: text: jpg holds none\n" in told
     assert (
-        "kept       ICC profile, density\n"
+        "metadata   ICC profile, density\n"
         in CliRunner().invoke(main, [*words, "--overwrite", "-v"]).stderr
     )
     record = json.loads(CliRunner().invoke(main, [*words, "--overwrite", "--json"]).stdout)
@@ -375,7 +375,7 @@ def test_a_batch_counts_what_is_not_kept(tmp_path: Path) -> None:
         "1",
     ]
     done = CliRunner().invoke(main, words)
-    assert "not kept  text: jpg holds none, in 2\n" in done.stdout
+    assert "not kept  text: jpg holds none, in 2 files\n" in done.stdout
     assert sorted(path.name for path in (tmp_path / "out").glob("*.jpg")) == ["a.jpg", "b.jpg"]
 
 

@@ -72,7 +72,7 @@ use a smaller input, or raise --max-memory
         """Raise LimitError if a picture has more pixels than the limit."""
         if width * height > self.pixels:
             raise LimitError(
-                f"{what} has {width * height:,} pixels ({width} x {height})",
+                f"{what} has {width * height:,} pixels ({height}x{width})",
                 f"the limit is {self.pixels:,} pixels",
                 "crop it or scale it down first, or raise --max-pixels",
             )

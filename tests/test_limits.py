@@ -454,7 +454,7 @@ def test_a_picture_may_be_large_where_that_is_asked_for(
     Image.new("L", (30, 20)).save("x.png")
     refused = CliRunner().invoke(main, ["apply", "x.png", "-k", "box", "--max-pixels", "599"])
     assert refused.exit_code == 4
-    assert "x.png has 600 pixels (30 x 20)" in refused.stderr
+    assert "x.png has 600 pixels (20x30)" in refused.stderr
     assert (
         CliRunner().invoke(main, ["apply", "x.png", "-k", "box", "--max-pixels", "600"]).exit_code
         == 0

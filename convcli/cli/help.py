@@ -11,6 +11,7 @@ from convcli.errors import did_you_mean
 
 HEADINGS: dict[str, tuple[str, ...]] = {
     "Kernel": ("kernels", "reference", "op", "normalize", "combine"),
+    "Inputs": ("recursive", "follow_links", "files_from", "null", "resume"),
     "Options": (),
     "Networks": (
         *("formula", "count", "with_bias", "batch", "versus", "as_csv", "markdown"),

@@ -84,7 +84,12 @@ def list_(
         echo(report.kernels_lines(pattern, columns, verbose=verbose))
 
 
-@command.command("show", cls=Command, epilog=HEAD + SHOW_EXAMPLES)
+@command.command(
+    "show",
+    cls=Command,
+    short_help="Show one kernel: taps, sum, rank, response.",
+    epilog=HEAD + SHOW_EXAMPLES,
+)
 @name_argument
 @click.option("-q", "--quiet", is_flag=True, help="Print the taps only.")
 @click.option(

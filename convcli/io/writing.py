@@ -261,10 +261,11 @@ def _unknown_suffix(name: str) -> FileError:
             f"{name} has no suffix", "expected one of a format, such as .png or .npy", SEE_FORMATS
         )
     given = f"{name} ends in '{suffix}'"
+    known = "expected the suffix of a format, such as .png or .npy"
     if row := foreign_suffix(name):
         refused = f"the suffix of {row.words}, which convcli does not write"
         return FileError(given, refused, "write .png, .tiff or .npy, and convert that")
-    return FileError(given, SEE_FORMATS, did_you_mean(suffix, suffixes(writable=True)))
+    return FileError(given, known, did_you_mean(suffix, suffixes(writable=True)) or SEE_FORMATS)
 
 
 def _check_place(path: Path, name: str, overwrite: bool) -> None:

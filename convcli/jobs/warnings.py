@@ -27,7 +27,7 @@ def input_warnings(data: Data) -> Iterator[str]:
     yield from data.all_warnings
     if lookup(data.format).separator and data.array.ndim == 2 and _counts_up(data.array):
         given = f"the first column of {data.name} counts up, as times do, and is filtered as well"
-        yield f"{given}; remove it first, such as with cut -d, -f2-"
+        yield f"{given}; remove it first, such as with cut"
 
 
 def _counts_up(table: NDArray[Any]) -> bool:

@@ -162,14 +162,14 @@ FAMILIES = (
     KernelFamily(
         "box",
         _box,
-        "the mean of the window",
+        "blurs: the mean of the window",
         "Gonzalez and Woods, Digital Image Processing, 1992",
         (LENGTHS,),
     ),
     KernelFamily(
         "gaussian",
         _gaussian,
-        "smooths equally in every direction, with the largest weights at the centre",
+        "blurs equally in every direction, with the largest weights at the centre",
         "Koenderink, The structure of images, 1984",
         (SIGMA, AUTO_SIZE, TRUNCATE),
     ),

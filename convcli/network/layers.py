@@ -12,6 +12,7 @@ have none.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -451,15 +452,25 @@ SYNONYMS = {
     "bn": "batchnorm",
     "dense": "linear",
     "fc": "linear",
-    "convtranspose": "deconv",
     "transposed": "deconv",
+    "convtranspose": "deconv",
     "globalavgpool": "gap",
+    "globalaveragepooling": "gap",
+    "adaptiveavgpool": "gap",
     "pool": "maxpool",
+    "maxpooling": "maxpool",
+    "averagepooling": "avgpool",
+    "batchnormalization": "batchnorm",
+    "layernormalization": "layernorm",
+    "zeropad": "pad",
+    "zeropadding": "pad",
+    "upsampling": "upsample",
     "ln": "layernorm",
     "swish": "silu",
     "im2col": "unfold",
 }
-"""Other names of layers, for suggestions only: every layer has one name here."""
+"""Names of layers elsewhere, without `1d`, `2d` or `3d`, for suggestions only."""
+_AXES = re.compile(r"[123]d$")
 
 
 def read(word: Word) -> Op:
@@ -496,8 +507,9 @@ def unknown(word: Word, blocks: tuple[str, ...] = ()) -> InputError:
             BRANCHES[word.name.lower()],
         )
     known = (*KINDS, *blocks, *BRANCHES)
-    near = SYNONYMS.get(word.name.lower())
-    hint = f"did you mean '{near}'?" if near else did_you_mean(word.name.lower(), known)
+    name = _AXES.sub("", word.name.lower())
+    near = name if name in KINDS else SYNONYMS.get(name)
+    hint = f"did you mean '{near}'?" if near else did_you_mean(name, known)
     return word.error(
         f"no layer {word.name!r}", remedy=hint or f"expected one of {', '.join(known)}"
     )

@@ -340,6 +340,9 @@ class TestRefusals:
         pictures("a.png")
         assert "no input; expected files" in refused(*SHARPEN, "--out", "out")
         assert "nothing to do" in refused("--files-from", "-", *SHARPEN, "--out", "out", stdin=b"")
+        ok("a.png", *SHARPEN, "--out", "made")
+        told = refused("made", *SHARPEN, "--out", "made")
+        assert "all inputs are outputs of an earlier batch in made" in told
         assert "add --files-from FILE" in refused("a.png", "-0", *SHARPEN, "--out", "out")
         assert "no name; expected that of a folder" in refused("a.png", *SHARPEN, "--out", "")
         assert "nothing matches *.tif" in refused("*.tif", *SHARPEN, "--out", "out")
@@ -384,7 +387,7 @@ class TestRefusals:
     def test_suffixes_that_are_not_written_are_refused_before_the_first_write(self) -> None:
         pictures("in/a.png", "in/b.png")
         told = refused("in", *SHARPEN, "--out", "out", "--name", "{stem}.zzz")
-        assert "out/a.zzz ends in '.zzz'; see: convcli formats" in told
+        assert "out/a.zzz ends in '.zzz'; expected the suffix of a format" in told
         assert "out/1 has no suffix" in refused("in", *SHARPEN, "--out", "out", "--name", "{index}")
         told = refused("in", *SHARPEN, "--out", "out", "--name", "{stem}.jpg", "--format", "png")
         assert "out/a.jpg is named as jpg; the format given is png" in told

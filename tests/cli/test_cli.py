@@ -409,6 +409,8 @@ class TestNetworks:
                 ["32x32x3", "conv:3,k=3", "linear:9"],
                 "layer 2 'linear:9' at character 12 (input 30x30x3)",
             ),
+            (["32x32x3", "Conv2d:3,k=3"], "no layer 'Conv2d'; did you mean 'conv'?"),
+            (["32x32x3", "maxpooling2d:2"], "no layer 'maxpooling2d'; did you mean 'maxpool'?"),
             (["28x28"], "28x28 alone; expected a kernel or layers"),
             ([], "no shape; expected SHAPE and layers"),
             (["28by28", "relu"], "Invalid value for 'SHAPE'"),

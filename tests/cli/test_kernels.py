@@ -29,6 +29,13 @@ def test_a_pattern_lists_the_families_whose_line_contains_it() -> None:
     assert "gaussian" not in run("list", "edge")
 
 
+def test_the_list_ends_with_other_names() -> None:
+    *_, last = run("list").splitlines()
+    assert "blur = gaussian, " in last
+    assert "edges = the magnitude of sobel-x and sobel-y" in last
+    assert "other names" not in run("list", "edge")
+
+
 def test_a_pattern_that_matches_nothing_is_an_error() -> None:
     result = CliRunner().invoke(main, ["kernels", "list", "nonsense"])
     assert result.exit_code == 2

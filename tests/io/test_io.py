@@ -616,7 +616,7 @@ def test_only_the_target_is_left(tmp_path: Path, name: str) -> None:
             "x.pgn",
             None,
             FileError,
-            r"x\.pgn ends in '\.pgn'; see: convcli formats; did you mean '\.p.*'\?",
+            r"x\.pgn ends in '\.pgn'; expected the suffix of a format, .*; did you mean '\.p.*'\?",
         ),
         ("x", None, FileError, "x has no suffix; expected one of"),
         ("x.jp2", None, FileError, "jp2 is read but not written"),

@@ -17,6 +17,7 @@ from convcli.cli.report.text import PLAIN_WIDTH, make_console, place, written_js
 from convcli.errors import KernelError
 from convcli.io import Written
 from convcli.kernels import Kernel, KernelFamily, factorize, listing, response
+from convcli.kernels.bank import ALIASES, BANK, EDGES, edge_kernels
 from convcli.shapes.parse import show
 
 SHADES = " ░▒▓█"
@@ -53,7 +54,15 @@ def kernels_lines(
     ]
     if verbose or chosen:
         columns.append(Column("source", [entry.source for entry in found], left=True, least=20))
-    return table(columns, chosen=chosen)
+    lines = table(columns, chosen=chosen)
+    return lines if pattern else [*lines, *wrapped(_other_names(), width(), "  ")]
+
+
+def _other_names() -> str:
+    """Return the names of kernels under which others know them, except those of directions."""
+    named = [f"{name} = {known}" for name, known in ALIASES.items() if known in BANK]
+    edges = f"{EDGES} = the magnitude of {' and '.join(edge_kernels(2))}, in apply and batch"
+    return f"other names: {', '.join((*named, edges))}"
 
 
 def kernel_names(pattern: str | None) -> list[str]:

@@ -60,6 +60,11 @@ class ImageCodec(Codec):
                 "expected 1 or 3 channels",
                 "use --combine to make them one, or write .npy or .tiff",
             )
+        counts = self.form.channels.get(dtype.name)
+        if refusal and request.maps and counts and channel_count(picture) not in counts:
+            found, _, way_out = refusal.rpartition("; ")
+            combined = "use --combine to make one picture of several kernels"
+            return one_line(found, f"{combined}, or {way_out}")
         return refusal
 
     def holds_picture(

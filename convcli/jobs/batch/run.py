@@ -77,7 +77,14 @@ class Batch:
         check_folder(folder)
         real = folder.resolve()
         recorded = Manifest.of(folder)
-        sources = list(_new_sources(sources, folder, recorded))
+        given = list(sources)
+        sources = list(_new_sources(given, folder, recorded))
+        if given and not sources:
+            raise InputError(
+                f"all inputs are outputs of an earlier batch in {folder}",
+                "expected others",
+                "write to another folder, or use --in-place to replace the inputs",
+            )
         if not sources:
             raise InputError("nothing to do", "expected at least one input")
         failed = tuple(

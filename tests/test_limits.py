@@ -367,7 +367,7 @@ class TestTheLimits:
         ):
             Limits(memory=1000).check_memory("x", 1001)
         with pytest.raises(
-            LimitError, match=r"x has 15 pixels \(3 x 5\); the limit is 12 pixels; .*--max-pixels"
+            LimitError, match=r"x has 15 pixels \(5x3\); the limit is 12 pixels; .*--max-pixels"
         ):
             Limits(memory=1000, pixels=12).check_pixels("x", 3, 5)
 

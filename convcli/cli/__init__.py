@@ -182,6 +182,11 @@ def _usage(error: click.ClickException) -> str:
 
 def _print_error(message: str, code: int, *, as_json: bool, hint: str = "") -> int:
     message = " ".join(message.split())
+    try:  # so that what was printed before the error comes before it where both streams are one
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except (OSError, ValueError):
+        _close_stdout(code)
     with contextlib.suppress(OSError):  # stderr may be closed or full; the exit code remains
         if as_json:
             click.echo(_error_json(message, code, hint), err=True)

@@ -74,6 +74,7 @@ Examples:
 )
 @options.dry_run
 @click.option("-q", "--quiet", is_flag=True, help="Hide the progress.")
+@click.option("-v", "--verbose", is_flag=True, help="Print a line for each input when it is done.")
 @click.option(
     "--format",
     metavar="F",
@@ -95,6 +96,7 @@ def command(
     timeout: float | None,
     dry_run: bool,
     quiet: bool,
+    verbose: bool,
     as_json: bool,
     recursive: bool,
     follow_links: bool,
@@ -142,7 +144,9 @@ def command(
         batch = Batch.plan(sources, out, request, name=name or "{stem}{ext}", resume=resume)
     records = (batch.preview if dry_run else batch.run)(jobs or threads(), timeout)
     summary = Summary(out, search.passed_over, dry_run=dry_run)
-    shown = not (quiet or dry_run or (as_json and sys.stdout is not None and sys.stdout.isatty()))
+    shown = not (
+        quiet or verbose or dry_run or (as_json and sys.stdout is not None and sys.stdout.isatty())
+    )
     total = len(batch.tasks) + len(batch.failed)
     try:
         with _first_signal(), closing(records), Progress(total, shown=shown) as progress:
@@ -151,7 +155,7 @@ def command(
                 progress.advance(record)
                 if as_json:
                     print_json("batch", record_json(record), record.warnings)
-                elif record.status == "planned":
+                elif verbose or record.status == "planned":
                     click.echo(record_line(record))
     except (KeyboardInterrupt, SystemExit) as stopped:
         if dry_run:

@@ -553,7 +553,7 @@ def check_extra(form: Format, name: str) -> None:
         given = f"{name} is of the format {form.name}"
         raise FileError(
             given,
-            f"which takes the {EXTRAS[form.extra]} package",
+            f"the {EXTRAS[form.extra]} package, which reads and writes it, is not installed",
             f"pip install {packages(form.extra)}",
         )
 

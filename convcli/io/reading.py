@@ -301,6 +301,9 @@ def _missing(path: str) -> FileError:
         return FileError(f"{path} does not exist", f"there is no folder {folder}")
     if os.path.lexists(path):
         return FileError(f"{path} is a broken symbolic link", "expected an existing file")
+    if any(letter in Path(path).name for letter in "*?"):
+        remedy = "use convcli batch for all files that match a pattern"
+        return FileError(f"{path} does not exist", "expected one file", remedy)
     near = nearest_file(Path(path))
     if row := foreign_suffix(path):
         given = f"{path} does not exist, and is named as {row.words}, which convcli does not read"

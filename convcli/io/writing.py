@@ -190,8 +190,8 @@ def refuse_terminal(form: str) -> None:
     """Raise FileError if standard output is a terminal, which cannot show a binary format."""
     if sys.stdout is not None and sys.stdout.isatty():
         raise FileError(
-            f"{form} on a terminal",
-            "it is binary; expected a file or a pipe",
+            f"{form} is binary, and standard output is a terminal",
+            "expected a file or a pipe",
             "name a file with -o, or add > FILE",
         )
 

@@ -81,7 +81,11 @@ def _frei_chen(*, dims: int, variant: str) -> Taps:
 
 def _sloped(name: str, smooth: tuple[float, ...], how: str, source: str) -> KernelFamily:
     return KernelFamily(
-        name, partial(_slope, smooth), f"edges: the slope along {{variant}}, {how}", source, variants=AXES
+        name,
+        partial(_slope, smooth),
+        f"edges: the slope along {{variant}}, {how}",
+        source,
+        variants=AXES,
     )
 
 

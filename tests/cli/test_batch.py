@@ -175,9 +175,18 @@ class TestOutputs:
             assert CliRunner().invoke(main, [*words, "-o", f"{name}.npy"]).exit_code == 0
             np.testing.assert_array_equal(np.load(f"out/{name}.npy"), np.load(f"{name}.npy"))
 
+    def test_verbose_names_each_input(self) -> None:
+        pictures("in/a.png", "in/b.png")
+        Path("in/c.png").write_text("no picture")
+        told = ok("in", *SHARPEN, "--out", "out", "-v", code=3).splitlines()
+        assert {"in/a.png -> a.png", "in/b.png -> b.png"} < set(told)
+        assert any(line.startswith("in/c.png failed: is no png file") for line in told)
+        told = ok("in/a.png", *SHARPEN, "--out", "out", "-v", "--resume").splitlines()
+        assert told[0] == "in/a.png skipped: done before, and unchanged"
+
     def test_every_option_of_apply_is_taken(self) -> None:
         own = {"--output", "-o", "--dry-run", "--format", "--json", "--overwrite", "--debug"}
-        own |= {"--threads", "--quiet", "--verbose"}
+        own |= {"--threads"}
         options = {
             name: set(
                 re.findall(

@@ -128,7 +128,7 @@ class TestBinary:
             on_terminal("shape", "9x9x1", "conv:2,k=3", "--emit", "onnx", code=2, columns=200)
         )
         assert line == (
-            "Error: onnx on a terminal; it is binary; expected a file or a pipe; name a file with -o, or add > FILE"
+            "Error: onnx is binary, and standard output is a terminal; expected a file or a pipe; name a file with -o, or add > FILE"
         )
 
     @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ class TestBinary:
     )
     def test_results_neither(self, words: list[str]) -> None:
         (line,) = plain(on_terminal(*words, code=2, columns=200))
-        assert "on a terminal; it is binary" in line
+        assert "is binary, and standard output is a terminal" in line
 
     def test_text_is(self) -> None:
         lines = on_terminal("kernels", "export", "box", "-o", "-", "--format", "csv", columns=200)

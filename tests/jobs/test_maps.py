@@ -42,7 +42,7 @@ def test_maps_of_several_kernels_are_refused_where_the_last_would_be_alpha(
 
 
 def test_maps_that_are_too_many_can_be_combined(tmp_path: Path) -> None:
-    told = r"png cannot hold uint8 with 6 channels; .*; use --combine to make .*, or write \.npy"
+    told = r"png cannot hold uint8 with 6 channels; .*; use --combine to make .*, or write .*\.npy"
     with pytest.raises(FormatError, match=told):
         applied(tmp_path, COLOURS, "x.png", "sobel-x", "sobel-y")
 

@@ -29,7 +29,11 @@ LINE_EVERY = 5.0
 
 
 def record_line(record: Record) -> str:
-    return f"{printable(record.source)} -> {printable(record.target)}"
+    """Return where an input goes; one that is not written has its status and the reason instead."""
+    if record.status in ("planned", "done"):
+        return f"{printable(record.source)} -> {printable(record.target)}"
+    reason = record.reason.removeprefix(f"{record.source} ")
+    return f"{printable(record.source)} {record.status}: {reason}"
 
 
 def record_json(record: Record) -> dict[str, Any]:

@@ -211,4 +211,7 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("convcli.io.formats.find_spec", lambda name: None)
     for words in (["x.nii"], ["x.npy", "--dims", "3", "-o", "y.nii.gz"]):
         told = run("apply", *words, "-k", "box", code=2).stderr
-        assert "which takes the nibabel package; pip install nibabel" in told
+        assert (
+            "the nibabel package, which reads and writes it, is not installed; pip install nibabel"
+            in told
+        )

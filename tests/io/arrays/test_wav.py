@@ -185,7 +185,10 @@ def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     record("x.wav")
     monkeypatch.setattr("convcli.io.formats.find_spec", lambda name: None)
     told = run("apply", "x.wav", "-k", "box", code=2).stderr
-    assert "which takes the soundfile package; pip install soundfile" in told
+    assert (
+        "the soundfile package, which reads and writes it, is not installed; pip install soundfile"
+        in told
+    )
 
 
 def test_the_same_samples_give_the_same_bytes_at_any_time() -> None:

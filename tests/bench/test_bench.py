@@ -386,7 +386,7 @@ class TestCommand:
     def test_the_table(self, alone: Offers) -> None:
         told = run("30x40", "-k", "random:3x3", "--runs", 1).stdout
         assert "height  30 - 3 + 1 = 28" in told
-        assert "timed   1 turn each" in told
+        assert "timed   median of 1 run each" in told
         assert told.count("reference") == 2
         assert "█" * 10 in told
         assert "█" * 11 not in told

@@ -336,7 +336,7 @@ def test_refusals() -> None:
     ("words", "told"),
     [
         (["--matrix", "m.txt"], "ends in .npy or .csv"),
-        (["--matrix", "nowhere/m.npy"], "no folder"),
+        (["--matrix", "nowhere/m.npy"], "is not a folder"),
         (["--overwrite"], "--overwrite applies to --matrix"),
         (["--size", "0"], "--size"),
         (["--boundary", "mirror"], "expected one of constant"),

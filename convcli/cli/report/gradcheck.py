@@ -57,7 +57,7 @@ def gradcheck_lines(
     if report.sweep is not None:
         lines += [
             "",
-            "the error |analytic - numeric| / |analytic| at other steps, and for a curved loss",
+            "the error |analytic - numeric| / |analytic| at other steps, and on a curved loss",
         ]
         lines += [*_table_of_sweep(report.sweep), *_moral(report.sweep)]
     more = (

@@ -417,8 +417,8 @@ class TestRefusals:
         Path("link").symlink_to("nowhere")
         told = refused("in", *SHARPEN, "--out", out)
         assert (
-            f"{out.partition('/')[0]} is no folder; expected one, or a name that is free; choose --out"
-            in told
+            f"{out.partition('/')[0]} is no folder; expected one, or a name that is free; "
+            "choose --out" in told
         )
 
     def test_a_folder_that_cannot_be_made(self) -> None:
@@ -609,7 +609,7 @@ HOOKS = """
 import ctypes, os, signal, sys
 from pathlib import Path
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells have their background jobs ignore
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs
 role = "worker" if os.environ.get("TEST_BATCH") else "parent"
 os.environ["TEST_BATCH"] = "1"
 notes = Path(os.environ["TEST_NOTES"])
@@ -712,7 +712,7 @@ class TestStopped:
     def test_a_signal_leaves_nothing_half(
         self, hooks: Path, number: int, code: int, how: dict[str, str]
     ) -> None:
-        """It ends although a worker never would: that one is killed, and nobody waits for its work."""
+        """The batch ends although a worker never would: that worker is killed."""
         process = stuck_batch(hooks, "--jobs", "2", **how)
         process.send_signal(number)
         process.send_signal(number)
@@ -770,7 +770,7 @@ class TestStopped:
 @needs_proc
 @pytest.mark.slow
 def test_killed_at_fifty_moments_and_resumed_it_ends_with_the_same_bytes(hooks: Path) -> None:
-    """Each moment is an event of the files of one process, so that it is the same on every machine."""
+    """Each moment is a file event of one process, so that it is the same on every machine."""
     pictures(*(f"in/{n % 3}/{n}.png" for n in range(24)), size=30)
     batch = ("in", *SHARPEN, "--recursive", "--jobs", "1", "-q")
     ok(*batch, "--out", "whole")

@@ -1,4 +1,4 @@
-"""The command line: every command against the same properties, then each command's own behaviour."""
+"""The command line: properties of every command, then each command's own behaviour."""
 
 from __future__ import annotations
 
@@ -933,7 +933,7 @@ import signal, sys, time
 from convcli.cli import main
 from convcli.io import writing
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells have their background jobs ignore
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs
 
 def stop(*_, **__):
     print("ready", file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""`convcli guide`: every page is shipped, found by its name, and fit for a pipe and for a terminal."""
+"""`convcli guide`: every page is shipped, found by name, and fits a pipe and a terminal."""
 
 from __future__ import annotations
 

@@ -128,7 +128,8 @@ class TestBinary:
             on_terminal("shape", "9x9x1", "conv:2,k=3", "--emit", "onnx", code=2, columns=200)
         )
         assert line == (
-            "Error: onnx is binary, and standard output is a terminal; expected a file or a pipe; name a file with -o, or add > FILE"
+            "Error: onnx is binary, and standard output is a terminal; expected a file or a pipe; "
+            "name a file with -o, or add > FILE"
         )
 
     @pytest.mark.parametrize(

@@ -367,7 +367,7 @@ def test_the_command_tells_the_count(tmp_path: Path) -> None:
     words = ["apply", str(given), "-k", "box", "--frames", "all"]
     told = CliRunner().invoke(main, [*words, "-o", str(tmp_path / "b.webp"), "--dry-run"]).stdout
     assert "4x12x16x1 uint8 (4 frames)\n" in told
-    assert "kept       timing\n" in told
+    assert "metadata   timing\n" in told
     record = json.loads(CliRunner().invoke(main, [*words, "--json"]).stdout)
     assert record["input"]["frames"] == 4
     assert record["output"]["shape"] == [4, 10, 14, 1]

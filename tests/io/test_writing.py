@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import contextlib
 import os
 import shlex
@@ -136,7 +137,11 @@ def test_every_command_that_writes_has_a_row() -> None:
 def test_a_full_standard_output_is_one_line_and_code_1(printer: str) -> None:
     done = shell(f"convcli {PRINTERS[printer]} > /dev/full")
     assert done.returncode == 1
-    assert done.stderr == "Error: standard output cannot be written; No space left on device\n"
+    message = "standard output cannot be written; No space left on device"
+    if "--json" in PRINTERS[printer]:
+        assert json.loads(done.stderr)["error"] == message
+    else:
+        assert done.stderr == f"Error: {message}\n"
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from convcli.engine.methods.base import Method
 from convcli.engine.planning.facts import TiledWork
 from convcli.engine.planning.memory import Memory, plan_memory
 from convcli.options import itemsize
+from convcli.shapes.parse import counted
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,6 @@ class Plan(TiledWork):
         return (
             f"{self.method}: window {window} -> {out} {self.dtype} ({'; '.join(self.formula)}), "
             f"{self.macs:,} multiply-adds, "
-            f"{self.memory:,} bytes of working memory on {_count(self.threads)}; {self.reason}"
+            f"{self.memory:,} bytes of working memory on "
+            f"{counted(self.threads, 'thread')}; {self.reason}"
         )
-
-
-def _count(threads: int) -> str:
-    return f"{threads} thread{'s' if threads > 1 else ''}"

@@ -24,6 +24,7 @@ from convcli.io.images.tiff_directories import (
     WHITE_IS_ZERO,
     as_tuple,
 )
+from convcli.shapes.parse import counted
 
 PALETTE, CMYK, YCBCR = 3, 5, 6
 COLOURS = {PALETTE: 1, CMYK: 4, YCBCR: 3, RGB: 3}
@@ -129,7 +130,7 @@ def describe_loss(page: Any) -> str:
     meant, extra = photometric(page), len(page.extrasamples)
     if meant not in (PALETTE, CMYK, YCBCR) or not extra or has_alpha(page):
         return ""
-    samples = f"{extra} more sample{'s' if extra > 1 else ''} of each pixel"
+    samples = f"{counted(extra, 'more sample')} of each pixel"
     return f"{samples} left out, which {_ARE[extra > 1]} no alpha"
 
 

@@ -23,12 +23,15 @@ from numpy.typing import DTypeLike, NDArray
 from convcli.engine.blas import single_threaded
 from convcli.engine.buffers import scratch_buffer
 from convcli.limits import threads
+from convcli.system import avoid_this_core
 
 Item = TypeVar("Item")
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 _size = 0
+_helpers: list[int] = []
+"""Native ids of the pool's threads."""
 
 
 def share_out(
@@ -52,6 +55,8 @@ def share_out(
     with single_threaded():
         # If the system allows no more threads, the existing ones do the work.
         with suppress(RuntimeError):
+            if workers > 1:
+                avoid_this_core(_helpers)
             for _ in range(workers - 1):
                 _executor().submit(share.help)
         share.finish()
@@ -120,8 +125,13 @@ def _executor() -> ThreadPoolExecutor:
     with _lock:
         if _pool is None or _size < threads():
             _size = threads()
-            _pool = ThreadPoolExecutor(_size, "convcli")
+            _helpers.clear()
+            _pool = ThreadPoolExecutor(_size, "convcli", initializer=_register)
         return _pool
+
+
+def _register() -> None:
+    _helpers.append(threading.get_native_id())
 
 
 def _forget() -> None:
@@ -129,6 +139,7 @@ def _forget() -> None:
     global _pool, _lock
     _pool = None
     _lock = threading.Lock()
+    _helpers.clear()
 
 
 if hasattr(os, "register_at_fork"):

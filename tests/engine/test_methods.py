@@ -1,5 +1,6 @@
 """Compare every method with `direct` on generated cases, and test its special cases."""
 
+import os
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
@@ -286,6 +287,23 @@ def test_what_a_thread_has_in_hand_is_waited_for():
 
     threads.share_out(work, range(20), workers=2)
     assert sorted(done) == list(range(20))
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no affinities")
+def test_threads_avoid_the_core_of_the_calling_thread():
+    allowed, found = os.sched_getaffinity(0), []
+    begun = threading.Barrier(2, timeout=60)
+
+    def work(_: int) -> None:
+        begun.wait()
+        if threading.current_thread() is not threading.main_thread():
+            found.append(os.sched_getaffinity(0))
+
+    for _ in range(20):  # the first calls start the threads
+        threads.share_out(work, range(2), workers=2)
+    assert os.sched_getaffinity(0) == allowed
+    assert len(found[-1]) == max(len(allowed) - 1, 1)
+    assert found[-1] <= allowed
 
 
 def test_the_plan_says_what_it_rejected():

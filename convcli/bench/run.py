@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from convcli.bench.peers import Task, UnableError, available_peers, on_threads, versions
 from convcli.bench.timing import Clock, Timing, copying, multiplying, take_turns, timed
+from convcli.engine.calls import run_problem
 from convcli.engine.layer_form import to_problem
 from convcli.engine.methods import names
 from convcli.engine.planning.facts import tolerance
@@ -276,7 +277,7 @@ def _entries(
             continue
         limit = math.inf if method == plan.method else case.limit
         entries.append(
-            _Entry(method, partial(problem.run, case.dtype, method, None), False, seconds, limit)
+            _Entry(method, partial(run_problem, problem, case.dtype, method), False, seconds, limit)
         )
     peers, unable = available_peers(task)
     entries += [_Entry(peer.name, peer.call, True, peer.seconds, case.limit) for peer in peers]

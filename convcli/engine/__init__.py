@@ -3,7 +3,9 @@
 ::
 
     operations    the public functions: correlate, convolve, conv_layer and plan
+    calls         calls that are planned once and run again
     problem       one convolution in the engine's form, with checked arrays
+    memory_order  a problem's axes in the order of its samples in memory
     analysis      properties of the values that a plan depends on: sizes of sums, factors
     planning/     the plan of a convolution: method, cost, tiles and memory
     methods/      the methods that compute a convolution, one per file

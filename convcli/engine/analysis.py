@@ -100,10 +100,15 @@ def needs_float64(x: NDArray[Any], w: NDArray[Any], bias: NDArray[Any] | None, c
         return True
     if x.dtype.kind in "iu":
         return largest_sum(w) * 2.0 ** (8 * x.dtype.itemsize) > MOST_FLOAT32
-    if x.dtype != np.float32 or largest_sum(w) < HEAVY:
+    if not has_heavy_taps(x, w):
         return False
     largest = float(np.nanmax(np.abs(x), initial=0))
     return 0 < largest < LEAST_FLOAT32 * HEAVY
+
+
+def has_heavy_taps(x: NDArray[Any], w: NDArray[Any]) -> bool:
+    """Return whether the samples decide if their sums need float64: those of float32 may."""
+    return x.dtype == np.float32 and largest_sum(w) >= HEAVY
 
 
 def largest_sum(w: NDArray[Any]) -> float:

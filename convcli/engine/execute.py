@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from convcli.engine.exact import TURN, prepare_residues, store_exact, wrapped
 from convcli.engine.methods.bands import unlike
 from convcli.engine.methods.base import TileFunction
 from convcli.engine.methods.windows import merges
-from convcli.engine.padding import padded_block
+from convcli.engine.padding import Span, padded_block
 from convcli.engine.planning.choose import make_plan
 from convcli.engine.planning.memory import REDONE
 from convcli.engine.planning.plan import Plan
@@ -35,33 +35,6 @@ its buffer (8192 values by default), it copies them; with this size it adds twic
 enclosing errstate restores the default."""
 
 
-def execute(
-    plan: Plan,
-    x: NDArray[Any],
-    w: NDArray[Any],
-    bias: NDArray[Any] | None,
-    out: NDArray[Any],
-    part: Chunk | None = None,
-    progress: Progress = silent,
-) -> None:
-    """Fill `out` with the convolution that `plan` describes, or with a part of it.
-
-    x: (*batch, *S, channels), any strides; w: (*window) or (O, *window, C/groups); bias: (O,) or
-    None; out: (*batch, *P, channels or O), cut to the part. x and w are only read. The tiles depend
-    only on the plan and the part, so the result has the same bytes with any number of threads.
-    """
-    part = part or whole(plan)
-    run = _Run(plan, x, w, bias, out, part)
-    todo = list(tiles(plan, part))
-    finished = count(1)
-
-    def compute(tile: Tile) -> None:
-        run(tile)
-        progress(next(finished) / len(todo))
-
-    share_out(compute, todo, workers=plan.threads, around=_numpy_settings)
-
-
 @contextmanager
 def _numpy_settings() -> Iterator[None]:
     """Disable numpy's warnings and set the size of its buffer."""
@@ -70,23 +43,35 @@ def _numpy_settings() -> Iterator[None]:
         yield
 
 
-class _Run:
-    """One convolution during its computation; a call computes the outputs of one tile."""
+class _Place(NamedTuple):
+    """The samples and the outputs of a tile, as indices of arrays."""
+
+    items: slice
+    spans: list[Span]
+    """The samples along each spatial axis; those outside of the input are padding."""
+    target: tuple[slice, ...]
+
+
+class Prepared:
+    """A convolution whose kernel and tiles are prepared; a call computes it, or a part of it.
+
+    It holds no arrays of the caller except w, which must not change, and no scratch memory. Several
+    threads may call it at a time.
+    """
 
     def __init__(
         self,
         plan: Plan,
-        x: NDArray[Any],
         w: NDArray[Any],
         bias: NDArray[Any] | None,
-        out: NDArray[Any],
-        part: Chunk,
+        input_dtype: np.dtype[Any],
+        dtype: np.dtype[Any],
     ) -> None:
-        self.plan, self.method, self.part = plan, plan.implementation, part
-        self.x, self.out = x, out
+        """Prepare w (*window) or (O, *window, C/groups), with bias (O,) or None, for a plan."""
+        self.plan, self.method = plan, plan.implementation
         self.w, self.power = small_taps(w) if plan.facts.extreme else (w, 0)
         self.scratch, self.accumulator = Scratch(), np.dtype(plan.accumulator)
-        self.block_dtype = x.dtype if self.method.keeps_dtype(plan) else self.accumulator
+        self.block_dtype = input_dtype if self.method.keeps_dtype(plan) else self.accumulator
         with np.errstate(invalid="ignore", over="ignore"):
             self.bias = None if bias is None else bias.astype(self.accumulator)
             self.compute = self.method.prepare(self.w, plan)
@@ -96,7 +81,7 @@ class _Run:
         self.rounds_sums = plan.facts.integral is not None and self.method.rounds_sums(plan)
         one_kernel = plan.facts.filters is None
         self.bounds = (
-            bounds(x.dtype, w, plan.spec.cval) if one_kernel and out.dtype.kind in "iu" else None
+            bounds(input_dtype, w, plan.spec.cval) if one_kernel and dtype.kind in "iu" else None
         )
 
         # Sums that exceed float64's precision are corrected by their residues modulo 2**64.
@@ -107,25 +92,62 @@ class _Run:
             self.whole_bias = np.zeros(1, np.uint64) if bias is None else wrapped(bias)
 
         # Check for NaN only if there can be one, and only in one row of each band.
-        finite = x.dtype.kind in "biu" and np.isfinite(plan.spec.cval) and np.isfinite(w).all()
+        finite = input_dtype.kind in "biu" and np.isfinite(plan.spec.cval) and np.isfinite(w).all()
         self.checks_nan = self.method.spreads_nan(plan) and not finite
-        lead = out.ndim - 1 - len(plan.axes)
+        lead = len(plan.facts.batch)
         self.checked = (*(slice(None),) * lead, slice(None, None, self.method.rows_per_band(plan)))
 
         # Partial sums in float32 may overflow although the result does not, in any row.
-        self.checks_overflow = self.accumulator == np.float32 and x.dtype.kind == "f"
+        self.checks_overflow = self.accumulator == np.float32 and input_dtype.kind == "f"
         if self.checks_overflow:
             self.checked = ()
             self.largest_sample = MOST_FLOAT32 / max(largest_sum(w), 1.0)
+        self.written: dict[tuple[tuple[int, ...], tuple[int, ...]], bool] = {}
 
-    def __call__(self, tile: Tile) -> None:
-        block = self._block(tile, self.block_dtype, self.plan.spec.cval)
-        target = self._target(tile)
-        in_place = (
-            target.dtype == self.accumulator
-            and _is_rows(target)
-            and not self._crosses_lines(target)
-        )
+    def __call__(
+        self,
+        x: NDArray[Any],
+        out: NDArray[Any],
+        part: Chunk | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        """Fill `out` with the convolution of x, or with a part of it.
+
+        x: (*batch, *S, channels), any strides, only read; out: (*batch, *P, channels or O), cut to
+        the part. The tiles depend only on the plan and the part, so the result has the same bytes
+        with any number of threads.
+        """
+        places = self._all if part is None else self._places(part)
+        finished = count(1)
+
+        def compute(place: _Place) -> None:
+            self._compute(x, out, place)
+            progress(next(finished) / len(places))
+
+        share_out(compute, places, workers=self.plan.threads, around=_numpy_settings)
+
+    @cached_property
+    def _all(self) -> list[_Place]:
+        return self._places(whole(self.plan))
+
+    def _places(self, part: Chunk) -> list[_Place]:
+        """Return the places of all tiles of a part."""
+        return [self._place(tile, part) for tile in tiles(self.plan, part)]
+
+    def _place(self, tile: Tile, part: Chunk) -> _Place:
+        batch, (rows, *rest) = len(self.plan.facts.batch), tile.spans
+        target = [_shifted(rows, part.rows[0]), *(slice(*span) for span in rest)]
+        if batch:
+            lead = [_shifted(tile.items, part.items[0]), *[slice(None)] * (batch - 1)]
+            target = lead + target
+        spans = [axis.under(*span) for axis, span in zip(self.plan.axes, tile.spans, strict=True)]
+        return _Place(slice(*tile.items), spans, tuple(target))
+
+    def _compute(self, x: NDArray[Any], out: NDArray[Any], place: _Place) -> None:
+        """Compute the outputs of one tile."""
+        block = self._block(x, place, self.block_dtype, self.plan.spec.cval)
+        target: NDArray[Any] = out[place.target]
+        in_place = target.dtype == self.accumulator and self._is_written(target)
         sums = target if in_place else self._sums(target.shape)
         self.compute(block, sums)
         checks = self.checks_nan or self.checks_overflow
@@ -138,30 +160,31 @@ class _Run:
         if self.bias is not None:
             sums += self.bias
         if self.residue_of is not None:
-            store_exact(sums, self._residues(tile, sums.shape, self.residue_of), target)
+            store_exact(sums, self._residues(x, place, sums.shape, self.residue_of), target)
         elif not in_place:
             round_into(sums, target, spent=True, within=self.bounds)
 
     def _residues(
-        self, tile: Tile, shape: tuple[int, ...], residue_of: TileFunction
+        self, x: NDArray[Any], place: _Place, shape: tuple[int, ...], residue_of: TileFunction
     ) -> NDArray[np.uint64]:
         """Return the sums of a tile, with the bias, modulo 2**64."""
-        block = self._block(tile, np.dtype(np.uint64), int(self.plan.spec.cval) % TURN)
+        block = self._block(x, place, np.dtype(np.uint64), int(self.plan.spec.cval) % TURN)
         residues = self.scratch("residues", shape, np.uint64)
         residue_of(block, residues)
         residues += self.whole_bias
         return residues
 
-    def _block(self, tile: Tile, dtype: np.dtype[Any], cval: float) -> NDArray[Any]:
+    def _block(
+        self, x: NDArray[Any], place: _Place, dtype: np.dtype[Any], cval: float
+    ) -> NDArray[Any]:
         """Return the padded input under a tile: a view of x if possible."""
-        spans = [axis.under(*span) for axis, span in zip(self.plan.axes, tile.spans, strict=True)]
-        axes = range(self.x.ndim - 1 - len(self.plan.axes), self.x.ndim - 1)
-        x, spec = self.x[slice(*tile.items)] if self.plan.facts.batch else self.x, self.plan.spec
+        axes = range(x.ndim - 1 - len(self.plan.axes), x.ndim - 1)
+        x = x[place.items] if self.plan.facts.batch else x
 
         def room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
             return self.scratch("block", shape, dtype)
 
-        return padded_block(x, axes, spans, spec.boundary, cval, dtype, room)
+        return padded_block(x, axes, place.spans, self.plan.spec.boundary, cval, dtype, room)
 
     def _sums(self, shape: tuple[int, ...]) -> NDArray[Any]:
         """Return an array for the sums of a tile, with rows aligned to cache lines if useful."""
@@ -171,6 +194,15 @@ class _Run:
         rows = self.scratch("sums", (*shape[:-2], row), self.accumulator)
         return rows[..., :values].reshape(shape)
 
+    def _is_written(self, target: NDArray[Any]) -> bool:
+        """Return whether the method writes a part of the output in place."""
+        key = target.shape, target.strides
+        written = self.written.get(key)
+        if written is None:
+            written = _is_rows(target) and not self._crosses_lines(target)
+            self.written[key] = written
+        return written
+
     def _crosses_lines(self, target: NDArray[Any]) -> bool:
         """Return whether every store of the method would touch two cache lines.
 
@@ -179,16 +211,6 @@ class _Run:
         """
         picture = len(self.plan.axes) == 2 and ALONG % target.shape[-1] == 0
         return self.method.stores_down_rows and picture and bool(target.strides[-3] % LINE)
-
-    def _target(self, tile: Tile) -> NDArray[Any]:
-        """Return the outputs of a tile, a view of `out`."""
-        batch, (rows, *rest) = len(self.plan.facts.batch), tile.spans
-        index = [_shifted(rows, self.part.rows[0]), *(slice(*span) for span in rest)]
-        if batch:
-            lead = [_shifted(tile.items, self.part.items[0]), *[slice(None)] * (batch - 1)]
-            index = lead + index
-        view: NDArray[Any] = self.out[tuple(index)]
-        return view
 
     def _all_finite(self, sums: NDArray[Any]) -> bool:
         """Return whether all values are finite and their squares do not overflow."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from convcli.engine.calls import run_problem
 from convcli.engine.problem import Problem, layer_problem, spatial_problem
 from convcli.options import Op
 from convcli.shapes.layout import ConvLayout
@@ -87,4 +88,4 @@ def forward(
     bias: (O,), or (1,) for the channel mode `each`.
     """
     problem = to_problem(x, flip_for(w, conv_layout, op), conv_layout, spec)
-    return from_layer(problem._replace(bias=bias).run(dtype, "auto", None), conv_layout)
+    return from_layer(run_problem(problem._replace(bias=bias), dtype, "auto"), conv_layout)

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from convcli.engine.calls import run_call
 from convcli.engine.planning.plan import Plan
-from convcli.engine.problem import layer_problem, real_array, spatial_problem
+from convcli.engine.problem import Problem, layer_problem, real_array, spatial_problem
 from convcli.shapes.parse import Padding, PerAxis
+
+COMMON = ("stride", "dilation", "padding", "boundary", "cval")
 
 
 def correlate(
@@ -46,17 +49,8 @@ def correlate(
     >>> correlate(image, np.ones((3, 3)), axes=(0, 1), dtype=np.uint8).max()
     np.uint8(255)
     """
-    problem = spatial_problem(
-        x,
-        w,
-        axes=axes,
-        stride=stride,
-        dilation=dilation,
-        padding=padding,
-        boundary=boundary,
-        cval=cval,
-    )
-    return problem.run(dtype, method, out)
+    options = axes, stride, dilation, padding, boundary, cval
+    return run_call(_correlation, x, w, None, options, dtype, method, out)
 
 
 def convolve(
@@ -80,17 +74,8 @@ def convolve(
     >>> convolve([1, 2], [3, 4, 5], padding="full")
     array([ 3., 10., 13., 10.])
     """
-    problem = spatial_problem(
-        x,
-        np.flip(real_array(w, "kernel")),
-        axes=axes,
-        stride=stride,
-        dilation=dilation,
-        padding=padding,
-        boundary=boundary,
-        cval=cval,
-    )
-    return problem.run(dtype, method, out)
+    options = axes, stride, dilation, padding, boundary, cval
+    return run_call(_convolution, x, w, None, options, dtype, method, out)
 
 
 def conv_layer(
@@ -119,19 +104,8 @@ def conv_layer(
     >>> conv_layer(np.ones((1, 28, 28, 3)), np.ones((8, 3, 3, 3))).shape
     (1, 26, 26, 8)
     """
-    problem = layer_problem(
-        x,
-        w,
-        bias,
-        stride=stride,
-        dilation=dilation,
-        padding=padding,
-        boundary=boundary,
-        cval=cval,
-        groups=groups,
-        layout=layout,
-    )
-    return problem.run(dtype, method, None)
+    options = stride, dilation, padding, boundary, cval, groups, layout
+    return run_call(_layer, x, w, bias, options, dtype, method, None)
 
 
 def plan(
@@ -175,3 +149,17 @@ def plan(
     else:
         problem = spatial_problem(x, w, axes=axes, **common)
     return problem.plan(dtype, method)
+
+
+def _correlation(x: NDArray[Any], w: NDArray[Any], bias: None, axes: Any, *options: Any) -> Problem:
+    return spatial_problem(x, w, axes=axes, **dict(zip(COMMON, options, strict=True)))
+
+
+def _convolution(x: NDArray[Any], w: NDArray[Any], bias: None, axes: Any, *options: Any) -> Problem:
+    return _correlation(x, np.flip(real_array(w, "kernel")), bias, axes, *options)
+
+
+def _layer(x: NDArray[Any], w: NDArray[Any], bias: NDArray[Any] | None, *options: Any) -> Problem:
+    return layer_problem(
+        x, w, bias, **dict(zip((*COMMON, "groups", "layout"), options, strict=True))
+    )

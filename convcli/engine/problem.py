@@ -12,19 +12,19 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from convcli.engine.analysis import (
     factors,
+    has_heavy_taps,
     integral_bound,
     needs_float64,
     separable_terms,
     small_taps,
     sum_range,
 )
-from convcli.engine.buffers import result_buffer
 from convcli.engine.exact import needs_integers
-from convcli.engine.execute import execute
+from convcli.engine.execute import Prepared
 from convcli.engine.planning.choose import WORTH_FACTORING, make_plan
 from convcli.engine.planning.facts import EXACT, Facts
 from convcli.engine.planning.plan import Plan
-from convcli.engine.tiling import Chunk, whole
+from convcli.engine.tiling import Chunk
 from convcli.errors import ChannelError, DtypeError, InputError, ShapeError
 from convcli.kernels.model import check_unmasked
 from convcli.progress import Progress, silent
@@ -127,23 +127,11 @@ class Problem(NamedTuple):
             return 1
         return separable_terms(w, plan.target_precision) if plan.seconds > WORTH_FACTORING else None
 
-    def run(
-        self,
-        dtype: DTypeLike | None,
-        method: str,
-        out: NDArray[Any] | None,
-        progress: Progress = silent,
-    ) -> NDArray[Any]:
-        if out is not None and not isinstance(out, np.ndarray):
-            raise InputError(f"out is a {type(out).__name__}", "expected an array to fill")
-        if out is not None and dtype is None:
-            dtype = out.dtype
-        plan = self.plan(dtype, method)
-        result = _check_out(out, self.part_shape(plan, whole(plan)), plan.dtype)
-        overlaps = out is not None and np.shares_memory(self.x, out)
-        problem = self._replace(x=self.x.copy()) if overlaps else self
-        problem.fill(plan, result, whole(plan), progress)
-        return result
+    @property
+    def reads_samples(self) -> bool:
+        """Whether the plan depends on samples, not only on their type."""
+        bound = integral_bound(self.x, self.w, self.spec.cval)
+        return has_heavy_taps(self.x, self.w) or (bound is not None and bound > EXACT)
 
     def run_part(self, plan: Plan, part: Chunk, progress: Progress = silent) -> NDArray[Any]:
         """Return one part of the result of `run` with this plan."""
@@ -160,9 +148,14 @@ class Problem(NamedTuple):
     def fill(
         self, plan: Plan, result: NDArray[Any], part: Chunk, progress: Progress = silent
     ) -> None:
-        inner = result.transpose(np.argsort(self.order))
-        out = inner[..., None] if self.added_channel else inner
-        execute(plan, self.x, self.w, self.bias, out, part, progress)
+        dtype = np.dtype(plan.dtype)
+        run = Prepared(plan, self.w, self.bias, self.x.dtype, dtype)
+        run(self.x, self.engine_view(result), part, progress)
+
+    def engine_view(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return a view of the caller's input or output in the engine's axes."""
+        view = array.transpose(np.argsort(self.order))
+        return view[..., None] if self.added_channel else view
 
 
 def spatial_problem(
@@ -298,9 +291,8 @@ def check_bias(bias: ArrayLike, filters: int) -> NDArray[Any]:
     return array
 
 
-def _check_out(out: NDArray[Any] | None, shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
-    if out is None:
-        return result_buffer(shape, dtype)
+def check_out(out: NDArray[Any], shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return `out` if the result can be written to it."""
     if out.shape != shape or out.dtype != dtype:
         raise ShapeError(f"out is {show(out.shape)} {out.dtype}", f"expected {show(shape)} {dtype}")
     if not out.flags.writeable:

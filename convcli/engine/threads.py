@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
+from itertools import count
 from typing import Any, TypeVar
 
 import numpy as np
@@ -49,6 +50,12 @@ def share_out(
     """
     todo = list(items)
     workers = min(workers, len(todo))
+    if workers <= 1:
+        with single_threaded(), around():
+            for item in todo:
+                work(item)
+        _scratch.trim()
+        return
     each = -(-len(todo) // max(workers, 1))
     order = (item for first in range(each) for item in todo[first::each])
     share = _Share(deque(partial(work, item) for item in order), around)
@@ -115,8 +122,9 @@ class _Share:
                 try:
                     work = self.waiting.popleft()
                 except IndexError:
-                    return
+                    break
                 work()
+        _scratch.trim()
 
 
 def _executor() -> ThreadPoolExecutor:
@@ -146,18 +154,50 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-class Scratch(threading.local):
-    """Named scratch arrays that each thread reuses from tile to tile."""
+_NOTHING = np.empty(0, np.uint8)
+
+
+class _Buffers(threading.local):
+    """The scratch buffers of a thread, by the number of their owner and their name."""
 
     def __init__(self) -> None:
-        self.buffers: dict[str, NDArray[Any] | None] = {}
+        self.held: dict[tuple[int, str], NDArray[Any]] = {}
+        self.size = 0
+
+    def find(self, key: tuple[int, str], size: int) -> NDArray[Any]:
+        """Return a buffer of at least `size` bytes."""
+        buffer = self.held.get(key)
+        if buffer is None or buffer.size < size:
+            self.size += size - (0 if buffer is None else buffer.size)
+            buffer = self.held[key] = _NOTHING  # one at a time, to save memory
+            buffer = self.held[key] = scratch_buffer((size,), np.uint8)
+        return buffer
+
+    def trim(self) -> None:
+        """Release the buffers if they are large."""
+        if self.size > KEPT:
+            self.held.clear()
+            self.size = 0
+
+
+KEPT = 1 << 20
+"""Bytes of scratch buffers that a thread keeps for the next call: those of a small picture."""
+
+_scratch = _Buffers()
+_owners = count()
+
+
+class Scratch:
+    """Named scratch arrays that each thread reuses from tile to tile.
+
+    A thread keeps small ones for the next call, and releases large ones when its work ends.
+    """
+
+    def __init__(self) -> None:
+        self.owner = next(_owners)
 
     def __call__(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return an uninitialized array, which the thread's next call with this name overwrites."""
         kind = np.dtype(dtype)
         size = math.prod(shape) * kind.itemsize
-        buffer = self.buffers.get(name)
-        if buffer is None or buffer.size < size:
-            buffer = self.buffers[name] = None  # one at a time, to save memory
-            buffer = self.buffers[name] = scratch_buffer((size,), np.uint8)
-        return buffer[:size].view(kind).reshape(shape)
+        return _scratch.find((self.owner, name), size)[:size].view(kind).reshape(shape)

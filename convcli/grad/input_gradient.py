@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.engine.buffers import result_buffer
+from convcli.engine.calls import run_problem
 from convcli.engine.padding import boundary_index
 from convcli.engine.problem import layer_problem, spatial_problem
 from convcli.options import Boundary
@@ -93,7 +94,7 @@ def input_gradient(
             problem = layer_problem(
                 dy[seen], bank_taps, None, groups=groups, layout="channels_last", **options
             )
-        problem.run(dtype, "auto", dx[places])
+        run_problem(problem, dtype, "auto", dx[places])
     return _fold_back(dx, axes, first, boundary) if folds else dx
 
 

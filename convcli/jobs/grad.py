@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli import io
+from convcli.engine.calls import run_problem
 from convcli.engine.layer_form import flip_for, from_layer, to_problem
 from convcli.engine.planning.facts import result_dtype
 from convcli.errors import InputError, did_you_mean
@@ -156,7 +157,7 @@ def run_grad(request: GradRequest, progress: Progress = silent) -> GradResult:
 
     with np.errstate(invalid="ignore", over="ignore"):
         # forward
-        y = from_layer(problem.run(None, "auto", None, forward), conv_layout)
+        y = from_layer(run_problem(problem, None, "auto", None, forward), conv_layout)
         value = loss.value(y, given)
 
         # backward

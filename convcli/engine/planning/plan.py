@@ -36,7 +36,7 @@ class Plan(TiledWork):
         """Memory that the threads share, and memory of each."""
         return plan_memory(self, self.tile, self.implementation)
 
-    @property
+    @cached_property
     def threads(self) -> int:
         """Number of threads: fewer than available if there are few tiles, or to save memory."""
         if not self.is_parallel:

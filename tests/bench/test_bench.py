@@ -201,14 +201,14 @@ class TestAnswers:
     def test_a_method_that_errs_is_found(
         self, alone: Offers, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from convcli.engine.problem import Problem
+        from convcli.bench import run as bench
+        from convcli.engine.calls import run_problem
 
-        run = Problem.run
         monkeypatch.setattr(
-            Problem,
-            "run",
-            lambda self, dtype, method, out: (
-                run(self, dtype, method, out) + (method == "fft") * 1e-3
+            bench,
+            "run_problem",
+            lambda problem, dtype, method: (
+                run_problem(problem, dtype, method) + (method == "fft") * 1e-3
             ),
         )
         assert bench_of((60, 60), "random:3x3", runs=1).wrong == ("fft",)

@@ -155,8 +155,11 @@ def checked_taps(values: Any) -> NDArray[Any]:
 
 
 def check_unmasked(values: Any, what: str) -> None:
-    """Raise DtypeError for a masked array, because its mask would be ignored."""
-    if isinstance(values, np.ma.MaskedArray):
+    """Raise DtypeError for a masked array, because its mask would be ignored.
+
+    The type of an exact ndarray is checked first: `np.ma` takes 9 ms to import.
+    """
+    if type(values) is not np.ndarray and isinstance(values, np.ma.MaskedArray):
         raise DtypeError(
             f"the {what} is a masked array",
             "expected one without a mask",

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tiffs import filtered
 
-from convcli.io import load
+from convcli.errors import FileError
+from convcli.io import load, save
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 
@@ -60,3 +62,20 @@ def test_a_file_without_one_is_as_before() -> None:
     Path("x.ppm").write_bytes(b"P6\n1 2\n255\n\1\2\3\4\5\6")
     filtered("x.ppm", "y.ppm")
     assert Path("y.ppm").read_bytes() == Path("x.ppm").read_bytes()
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3), (1, 1), (3, 1, 3)])
+def test_bytes_are_those_of_pillow(shape: tuple[int, ...]) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    name = "x.pgm" if len(shape) == 2 else "x.ppm"
+    Image.fromarray(picture).save(name)
+    save(f"y{name}", picture)
+    assert Path(f"y{name}").read_bytes() == Path(name).read_bytes()
+    np.testing.assert_array_equal(load(name).array, picture)
+
+
+def test_a_cut_file_is_read_as_far_as_it_goes() -> None:
+    Path("x.ppm").write_bytes(b"P6\n2 2\n255\n" + bytes(range(1, 9)))
+    with pytest.raises(FileError, match="is damaged"):
+        load("x.ppm")
+    assert load("x.ppm", allow_truncated=True).array[0].tolist() == [[1, 2, 3], [4, 5, 6]]

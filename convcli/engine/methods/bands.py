@@ -119,16 +119,16 @@ def band(taps: Matrix, stride: int, dilation: int, outputs: int) -> Matrix:
     return matrix
 
 
-def down_blocks(outputs: int) -> list[tuple[int, int, int]]:
-    """Cut outputs into blocks of DOWN and a smaller last one.
+def down_blocks(outputs: int, block: int = DOWN) -> list[tuple[int, int, int]]:
+    """Cut outputs into blocks and a smaller last one.
 
     Return, for each size of block: (first output, number of blocks, outputs per block).
 
     >>> down_blocks(10), down_blocks(3)
     ([(0, 2, 4), (8, 1, 2)], [(0, 1, 3)])
     """
-    number, left = divmod(outputs, DOWN)
-    return [some for some in ((0, number, DOWN), (number * DOWN, 1, left)) if all(some[1:])]
+    number, left = divmod(outputs, block)
+    return [some for some in ((0, number, block), (number * block, 1, left)) if all(some[1:])]
 
 
 class Phase(NamedTuple):

@@ -37,7 +37,15 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from convcli.engine.analysis import longest_run, run_length
-from convcli.engine.methods.bands import Matrix, band, down_blocks, pieces, undilated, unlike
+from convcli.engine.methods.bands import (
+    SMALL,
+    Matrix,
+    band,
+    down_blocks,
+    pieces,
+    undilated,
+    unlike,
+)
 from convcli.engine.methods.base import CostEstimate, Method, Needs, TileFunction
 from convcli.engine.methods.summation import pairwise_sum, pending_sums
 from convcli.engine.methods.windows import Box, Strided, cuts
@@ -55,8 +63,8 @@ STEPPED_CHANNELS = 8
 PIECE = 225
 """Taps of a kernel that one product adds: a larger kernel is a sum of pieces."""
 
-FULL_TILE = (1 << 18, 3 << 19)
-"""Outputs in a tile, if there are then twice TILES of them, and the most: 6 MiB of float32. With
+FULL_TILE = (1 << 18, 1 << 20)
+"""Outputs in a tile, if there are then twice TILES of them, and the most: 4 MiB of float32. With
 smaller tiles two threads took a tenth longer: while one creates the views of a tile, the other
 waits for the interpreter."""
 
@@ -70,14 +78,22 @@ kernels are half the size."""
 FULL_SEEN = 1 << 18
 """Samples that such a tile may cover in addition to the number of its outputs."""
 
-PANEL_VALUES = 1 << 18
-"""Values of the stacked copies of a panel: 1 MiB of float32, which fits a second-level cache."""
+PANEL_VALUES = 1 << 20
+"""Values of the stacked copies of a panel: 4 MiB of float32, which fit a third-level cache. With a
+quarter, which fits a second-level cache, one thread took a tenth longer, and two threads a third:
+they wait for the interpreter after each short call."""
 
-PANEL_ROWS = 32
+PANEL_ROWS = 64
 """Outputs in a column of a panel, if its rows have to be cut. A few long rows are best, because a
 processor prefetches along a row; with fewer, more rows are copied for several panels."""
 
-WHOLE_PANELS = 4
+NARROW = 2
+"""Outputs in a block of the band of a kernel of up to NARROW_TAPS taps. The zeros of a block of
+DOWN are then a third of its multiply-adds."""
+
+NARROW_TAPS = 27
+
+WHOLE_PANELS = 2
 """Panels in a column of a tile from which its rows are a multiple of the panels'; fewer panels may
 overlap instead."""
 
@@ -105,7 +121,7 @@ class FullRank(Method):
         account = f"{taps} taps as one band, over rows copied {rows}"
         stepped = len(axes) > 1 and axes[-1].stride > 1
         gather = GATHER + (STEPPED / -(-work.facts.channels // STEPPED_CHANNELS) if stepped else 0)
-        piece = copies * ((DOWN - 1) * axes[0].stride * MAC + gather) + TOUCH
+        piece = copies * ((block_rows(taps) - 1) * axes[0].stride * MAC + gather) + TOUCH
         each = taps * MAC + -(-taps // PIECE) * piece
         if len(axes) == 1 and work.facts.channels < WIDE:
             return CostEstimate(
@@ -145,7 +161,7 @@ class FullRank(Method):
         places, *inner = (*tile[2:], 1)[: max(len(rest), 1)]
         each = math.prod(inner) * work.facts.channels
         whole = Panel(work.lead(tile), tile[1], places)
-        part = panel(whole, each, copies, rows, stride)
+        part = panel(whole, each, copies, rows, stride, block_rows(work.terms))
         stacks = [
             some.items * ((some.rows - 1) * stride + rows) * copies * (some.places * each + ODD)
             for some in (whole, part)
@@ -171,7 +187,7 @@ class FullRank(Method):
         return True
 
     def rows_per_band(self, work: Work) -> int:
-        return DOWN if len(work.axes) > 1 and work.axes[0].dilation == 1 else 1
+        return block_rows(work.terms) if len(work.axes) > 1 and work.axes[0].dilation == 1 else 1
 
 
 METHOD = FullRank()
@@ -185,26 +201,34 @@ class Panel(NamedTuple):
     places: int
 
 
-def panel(sizes: Panel, values: int, copies: int, k: int, stride: int) -> Panel:
+def panel(sizes: Panel, values: int, copies: int, k: int, stride: int, block: int) -> Panel:
     """Return the size of equal panels of a tile; the last ones may overlap the previous ones.
 
     values: contiguous values per place. copies: of a row in the stack. k: taps down the rows.
+    block: outputs in a block of the band.
 
-    >>> panel(Panel(1, 256, 4094), 1, copies=3, k=3, stride=1)
-    Panel(items=1, rows=32, places=2047)
-    >>> panel(Panel(1000, 8, 8), 1, copies=3, k=3, stride=1)
-    Panel(items=200, rows=8, places=8)
+    >>> panel(Panel(1, 256, 4094), 1, copies=3, k=3, stride=1, block=2)
+    Panel(items=1, rows=64, places=4094)
+    >>> panel(Panel(1000, 8, 8), 1, copies=3, k=3, stride=1, block=2)
+    Panel(items=500, rows=8, places=8)
     """
-    fitting = (PANEL_VALUES // (copies * (sizes.places * values + ODD)) - k) // stride + 1
-    rows = max(fitting // DOWN * DOWN, PANEL_ROWS)
-    rows = min(-(-evenly(sizes.rows, rows) // DOWN) * DOWN, sizes.rows)
+    small = SMALL // (block * copies * ((block - 1) * stride + k))
+    places = evenly(sizes.places, max(small // values, 1))
+    fitting = (PANEL_VALUES // (copies * (places * values + ODD)) - k) // stride + 1
+    rows = max(fitting // block * block, PANEL_ROWS)
+    rows = min(-(-evenly(sizes.rows, rows) // block) * block, sizes.rows)
     stacked = copies * ((rows - 1) * stride + k)
-    width = max(PANEL_VALUES // stacked - ODD, PANEL_WIDTH)
+    width = max(min(PANEL_VALUES // stacked - ODD, small), PANEL_WIDTH)
     places = evenly(sizes.places, max(width // values, 1))
     together = (
         PANEL_VALUES // (stacked * (places * values + ODD)) if (rows, places) == sizes[1:] else 1
     )
     return Panel(evenly(sizes.items, max(together, 1)), rows, places)
+
+
+def block_rows(taps: int) -> int:
+    """Return the outputs in a block of the band of a kernel."""
+    return NARROW if taps <= NARROW_TAPS else DOWN
 
 
 def stacked_taps(k: int, stride: int) -> int:
@@ -264,6 +288,7 @@ class _StackedBands:
         self.dtype, self.scratch = w.dtype, Scratch()
         self.dims, self.rest = len(plan.axes), plan.axes[1:]
         self.stride, self.phases = undilated(plan.axes[0].stride, plan.axes[0].dilation)
+        self.block = block_rows(w.size)
         longest = longest_run(w.ravel(), plan.precision, w.size)
         self.pieces = [
             self._piece(box, w)
@@ -273,7 +298,7 @@ class _StackedBands:
 
     def _piece(self, box: Box, w: Matrix) -> _Piece:
         k, *copies = w[box].shape
-        matrix = band(w[box].ravel(), math.prod(copies) * self.stride, 1, DOWN)
+        matrix = band(w[box].ravel(), math.prod(copies) * self.stride, 1, self.block)
         return _Piece(box, k, tuple(copies[: len(self.rest)]), matrix)
 
     def __call__(self, block: Matrix, out: Matrix) -> None:
@@ -338,7 +363,7 @@ class _StackedBands:
     ) -> _PanelCut:
         """Cut outputs of a shape into panels; x and out: the strides of samples and outputs."""
         sizes, inner = Panel(*shape[:3]), shape[3:]
-        part = panel(sizes, math.prod(inner), piece.every, piece.k, self.stride)
+        part = panel(sizes, math.prod(inner), piece.every, piece.k, self.stride, self.block)
         samples, values = (part.rows - 1) * self.stride + piece.k, part.places * math.prod(inner)
         starts = tuple(size - length + 1 for size, length in zip(sizes, part, strict=True))
         size = self.dtype.itemsize
@@ -383,19 +408,19 @@ class _StackedBands:
         size, every = self.dtype.itemsize, piece.every * self.stride
         item, row, place = out[:3]
         whole = ((part.rows - 1) * self.stride + piece.k) * piece.every * line
-        for first, number, rows in down_blocks(part.rows):
-            samples = piece.band.shape[1] - (DOWN - rows) * every
+        for first, number, rows in down_blocks(part.rows, self.block):
+            samples = piece.band.shape[1] - (self.block - rows) * every
             yield _Product(
                 band=piece.band[:rows, :samples],
                 stacked=Strided(
                     (part.items, number, samples, values),
-                    (whole, DOWN * every * line, line, size),
+                    (whole, self.block * every * line, line, size),
                     first * every * line,
                 ),
                 row=first,
                 filled=Strided(
                     (*starts, part.items, number, rows, values),
-                    (item, row, place, item, DOWN * row, row, size),
+                    (item, row, place, item, self.block * row, row, size),
                 ),
             )
 

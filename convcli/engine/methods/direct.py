@@ -14,7 +14,8 @@ under a zero tap results in NaN.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,6 @@ from convcli.engine.methods.summation import pairwise_sum, pending_sums
 from convcli.engine.methods.windows import under_tap
 from convcli.engine.planning.costs import TOUCH
 from convcli.engine.planning.facts import TiledWork, Work
-from convcli.engine.planning.memory import TERM
 from convcli.engine.planning.tiles import TILE_VALUES, evenly, layer_rest, strip
 
 TAP = 0.32
@@ -61,25 +61,28 @@ class Direct(Method):
     def memory(self, work: Work, tile: tuple[int, ...]) -> Needs:
         size = self.itemsize(work)
         return Needs(
-            work.taps * size + work.terms * TERM,
+            2 * work.taps * size,
             pending_sums(work.terms) * work.tile_outputs(tile) * size,
         )
 
     def prepare(self, w: NDArray[Any], plan: TiledWork) -> TileFunction:
+        bank, depth, groups = plan.facts.filters is not None, plan.depth, plan.spec.groups
         w = w.astype(plan.accumulator)
-        terms = _kernel_terms(w) if plan.facts.filters is None else _bank_terms(w, plan.spec.groups)
+        weights = np.moveaxis(w, 0, -1).reshape(plan.terms, groups, -1) if bank else w.ravel()
 
         def tile(block: NDArray[Any], out: NDArray[Any]) -> None:
             sizes = out.shape[-1 - len(plan.axes) : -1]
 
-            def fill(term: Term, share: NDArray[Any]) -> None:
-                seen = under_tap(block, plan.axes, sizes, term.tap)[..., term.channels]
-                if term.weight.ndim:
-                    seen = seen[..., None]
-                    share = share.reshape(*share.shape[:-1], *term.weight.shape)
-                np.multiply(seen, term.weight, out=share)
+            def fill(term: int, share: NDArray[Any]) -> None:
+                """Multiply the samples under a tap, or one channel of every group of them."""
+                *tap, channel = _grid_index(term, (*plan.facts.window, depth))
+                seen = under_tap(block, plan.axes, sizes, tap)
+                if bank:
+                    seen = seen[..., channel::depth, None]
+                    share = share.reshape(*share.shape[:-1], groups, -1)
+                np.multiply(seen, weights[term], out=share)
 
-            pairwise_sum(terms, fill, out)
+            pairwise_sum(range(plan.terms), fill, out)
 
         return tile
 
@@ -87,24 +90,14 @@ class Direct(Method):
 METHOD = Direct()
 
 
-class Term(NamedTuple):
-    """A term of every output's sum: a tap, or one channel of a tap, with its weight."""
+def _grid_index(number: int, shape: Sequence[int]) -> list[int]:
+    """Return the index of a position of a grid, numbered row after row.
 
-    tap: tuple[int, ...]
-    channels: slice
-    """The input channels that are multiplied by the weight."""
-    weight: NDArray[Any]
-    """One number for all channels, or (groups, O / groups) for one channel of every group."""
-
-
-def _kernel_terms(w: NDArray[Any]) -> list[Term]:
-    return [Term(tap, slice(None), np.asarray(w[tap])) for tap in np.ndindex(*w.shape)]
-
-
-def _bank_terms(w: NDArray[Any], groups: int) -> list[Term]:
-    depth = w.shape[-1]
-    return [
-        Term(tap, slice(channel, None, depth), w[(slice(None), *tap, channel)].reshape(groups, -1))
-        for tap in np.ndindex(*w.shape[1:-1])
-        for channel in range(depth)
-    ]
+    >>> _grid_index(7, (3, 3, 2))
+    [1, 0, 1]
+    """
+    index = []
+    for length in reversed(shape):
+        number, at = divmod(number, length)
+        index.append(at)
+    return index[::-1]

@@ -125,7 +125,7 @@ class Fft(Method):
         values, batch = math.prod(size), max(BATCH, math.prod(size))
         spectrum = math.prod(size[:-1]) * (size[-1] // 2 + 1)
         return Needs(
-            values * 8 + spectrum * 16,
+            math.prod(axis.reach for axis in work.axes) * 8 + spectrum * 24,
             (batch + 2 * batch // values * spectrum) * self.itemsize(work),
         )
 
@@ -194,11 +194,10 @@ class _Overlapping:
         self.steps = [
             size - axis.reach + 1 for size, axis in zip(self.size, self.axes, strict=True)
         ]
-        apart = np.zeros(self.size)
-        apart[tuple(slice(0, axis.reach, axis.dilation) for axis in self.axes)] = w
-        self.batch = max(BATCH // apart.size, 1)
-        spectrum = np.fft.rfftn(apart)
-        del apart  # as large as what follows
+        apart = np.zeros([axis.reach for axis in self.axes])
+        apart[tuple(slice(None, None, axis.dilation) for axis in self.axes)] = w
+        self.batch = max(BATCH // math.prod(self.size), 1)
+        spectrum = np.fft.rfftn(apart, self.size, range(len(self.size)))
         np.conjugate(spectrum, out=spectrum)
         self.spectrum = spectrum.astype(
             np.complex128 if plan.accumulator == "float64" else np.complex64, copy=False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise, product
 from typing import Any, NamedTuple, TypeAlias
 
@@ -31,7 +31,7 @@ class Strided(NamedTuple):
 
 
 def under_tap(
-    block: NDArray[Any], axes: tuple[Axis, ...], sizes: tuple[int, ...], tap: tuple[int, ...]
+    block: NDArray[Any], axes: tuple[Axis, ...], sizes: tuple[int, ...], tap: Sequence[int]
 ) -> NDArray[Any]:
     """Return a view of a block (..., *S, channels): the samples under one tap for all outputs."""
     spans = [

@@ -28,9 +28,6 @@ BUDGET = 1 << 26
 SMALL_THINGS = 1 << 17
 """Bytes of a thread's views and lists, and of numpy's internal buffers."""
 
-TERM = 600
-"""Bytes of Python objects per term of a sum tap by tap: tuples of numbers, slices and a view."""
-
 REDONE = 1 << 14
 """Outputs of a tile with a NaN that are recomputed at a time: few, because pairwise summation of
 a large kernel holds a dozen arrays of that size."""
@@ -68,12 +65,12 @@ def plan_memory(work: Work, tile: tuple[int, ...], method: Method) -> Memory:
     shared, passing = needs.shared, max(_repeated(work, tile), storing)
     residues = 0
     if work.facts.exact:
-        shared += work.terms * TERM + work.taps * 8
+        shared += 2 * work.taps * 8
         residues = (6 + pending_sums(work.terms)) * outputs * 8 + work.tile_samples(tile) * 8
     redone = 0
     checked = method.spreads_nan(work) or method.accumulator(work) == "float32"
     if checked and work.facts.input_dtype.startswith("float"):
-        shared += work.terms * TERM
+        shared += 2 * work.taps * 8
         redone = (1 + pending_sums(work.terms)) * min(max(REDONE, outputs // tile[1]), outputs) * 8
     return Memory(
         shared, needs.per_thread + sums + block + redone + residues + passing + SMALL_THINGS

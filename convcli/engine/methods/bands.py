@@ -34,6 +34,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from convcli.engine.methods.summation import pairwise_sum
+from convcli.engine.planning.facts import PrecisionName, roundings_allowed
 from convcli.engine.planning.tiles import ALONG, DOWN
 
 Matrix: TypeAlias = NDArray[Any]
@@ -117,6 +118,39 @@ def band(taps: Matrix, stride: int, dilation: int, outputs: int) -> Matrix:
     rows = np.arange(outputs)[:, None]
     matrix[rows, rows * stride + np.arange(len(taps)) * dilation] = taps
     return matrix
+
+
+def band_runs(matrix: Matrix, precision: PrecisionName | None, terms: int) -> list[slice]:
+    """Cut a band's columns into the fewest equal runs that keep the contract's error.
+
+    precision: None if no sum rounds. terms: those of the whole kernel.
+
+    >>> band_runs(band(np.ones(48), 1, 1, 2), "float32", 48)
+    [slice(0, 24, None), slice(24, 49, None)]
+    """
+    samples = matrix.shape[1]
+    for longest in (-(-samples // number) for number in range(1, samples)):
+        runs = pieces(samples, longest)
+        if precision is None or not _roundings(matrix, runs) > roundings_allowed(precision, terms):
+            return runs
+    return pieces(samples, 1)
+
+
+def _roundings(matrix: Matrix, runs: Sequence[slice]) -> float:
+    """Return the largest rounding error of a row, in roundings of its sum of |taps|.
+
+    Every step rounds a partial sum, at most the sum of |taps| so far; adding zero rounds nothing.
+    """
+    sizes = np.abs(matrix, dtype=np.float64)
+    sums = sum((np.cumsum(sizes[:, run], axis=1) * (sizes[:, run] > 0)).sum(axis=1) for run in runs)
+    return float((sums / sizes.sum(axis=1)).max())
+
+
+def most_runs(samples: int, precision: PrecisionName | None, terms: int) -> int:
+    """Return the most runs into which a band of so many columns is cut, for any taps."""
+    if precision is None or terms <= roundings_allowed(precision, terms):
+        return 1
+    return -(-samples // int(roundings_allowed(precision, terms)))
 
 
 def down_blocks(outputs: int, block: int = DOWN) -> list[tuple[int, int, int]]:

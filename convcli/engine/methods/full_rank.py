@@ -14,8 +14,8 @@ number of copies of a row. So a kernel of any rank is a band matrix, multiplied 
 A copy takes less time than the arithmetic of its taps, and contains only the samples that the
 outputs need: it resolves stride and dilation along the rows, and joins channels and inner axes. The
 copies fit the cache: a tile is computed panel by panel, of few rows and many columns, because
-products that wait for memory run at half their speed. Large kernels are cut into pieces, whose
-results are added, which limits the rounding error and keeps panels wide.
+products that wait for memory run at half their speed. A long sum is cut into runs of a band's
+columns, whose results are added, to limit its rounding error.
 
 The axes of the views, in order::
 
@@ -36,13 +36,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from convcli.engine.analysis import longest_run, run_length
 from convcli.engine.methods.bands import (
     SMALL,
     Matrix,
     band,
+    band_runs,
     down_blocks,
-    pieces,
+    most_runs,
     undilated,
     unlike,
 )
@@ -50,7 +50,7 @@ from convcli.engine.methods.base import CostEstimate, Method, Needs, TileFunctio
 from convcli.engine.methods.summation import pairwise_sum, pending_sums
 from convcli.engine.methods.windows import Box, Strided, cuts
 from convcli.engine.planning.costs import CALL, GATHER, MAC, TOUCH
-from convcli.engine.planning.facts import TiledWork, Work
+from convcli.engine.planning.facts import PrecisionName, TiledWork, Work
 from convcli.engine.planning.tiles import DOWN, ODD, TILES, WIDE, band_tile, evenly
 from convcli.engine.threads import Scratch
 
@@ -60,8 +60,8 @@ channels."""
 
 STEPPED_CHANNELS = 8
 
-PIECE = 225
-"""Taps of a kernel that one product adds: a larger kernel is a sum of pieces."""
+RUN = 225
+"""Approximate taps that one product adds: the results of several are added."""
 
 FULL_TILE = (1 << 18, 1 << 20)
 """Outputs in a tile, if there are then twice TILES of them, and the most: 4 MiB of float32. With
@@ -121,8 +121,8 @@ class FullRank(Method):
         account = f"{taps} taps as one band, over rows copied {rows}"
         stepped = len(axes) > 1 and axes[-1].stride > 1
         gather = GATHER + (STEPPED / -(-work.facts.channels // STEPPED_CHANNELS) if stepped else 0)
-        piece = copies * ((block_rows(taps) - 1) * axes[0].stride * MAC + gather) + TOUCH
-        each = taps * MAC + -(-taps // PIECE) * piece
+        copy = (block_rows(taps) - 1) * axes[0].stride * MAC + gather
+        each = taps * MAC + copies * copy + -(-taps // RUN) * TOUCH
         if len(axes) == 1 and work.facts.channels < WIDE:
             return CostEstimate(
                 work.outputs * 100 * each, account, "for a signal, separable is faster"
@@ -147,17 +147,17 @@ class FullRank(Method):
         first, size = work.axes[0], self.itemsize(work)
 
         # Pieces of the kernel, and the band of each.
-        longest = run_length(work.terms, work.terms, self.precision(work), work.terms)
         stride = first.stride // math.gcd(first.stride, first.dilation)
-        copies = min(stacked_taps(rows, stride), longest, math.prod(rest))
-        number, left = -(-rows // max(longest // copies, 1)), copies
+        copies = min(stacked_taps(rows, stride), math.prod(rest))
+        number, left = 1, copies
         for k in reversed(rest):
             number *= -(-k // min(k, left))
             left = max(left // k, 1)
+        columns = (rows + (DOWN - 1) * stride) * copies
         bands = DOWN * (work.terms + DOWN * number * copies * first.stride)
 
-        # The stacked copies of a panel, the pending sums of pieces, and a copy of the samples if
-        # their batch axes have to be merged.
+        # The stacked copies of a panel, the pending sums of runs and of pieces, and a copy of the
+        # samples if their batch axes have to be merged.
         places, *inner = (*tile[2:], 1)[: max(len(rest), 1)]
         each = math.prod(inner) * work.facts.channels
         whole = Panel(work.lead(tile), tile[1], places)
@@ -168,7 +168,9 @@ class FullRank(Method):
         ]
         stack = min(stacks[0], max(stacks[1], PANEL_VALUES))
         moved = work.tile_samples(tile) if len(work.facts.batch) > 1 else 0
+        runs = most_runs(columns, self.precision(work), work.terms)
         waiting = pending_sums(number) * work.tile_outputs(tile)
+        waiting += pending_sums(runs) * math.prod(part) * each
         return Needs(
             (work.terms + bands) * size + work.terms * 16, (stack + moved + waiting) * size
         )
@@ -237,7 +239,7 @@ def stacked_taps(k: int, stride: int) -> int:
 
 
 class _Piece(NamedTuple):
-    """Some taps of the kernel, and their band down the stacked rows."""
+    """Some taps along the rows, and their band down the stacked rows."""
 
     box: Box
     k: int
@@ -245,6 +247,8 @@ class _Piece(NamedTuple):
     copies: tuple[int, ...]
     """Taps along each of the other axes."""
     band: Matrix
+    runs: list[slice]
+    """The columns of the band that one product adds."""
 
     @property
     def every(self) -> int:
@@ -252,12 +256,17 @@ class _Piece(NamedTuple):
         return math.prod(self.copies)
 
 
-class _Product(NamedTuple):
-    """Blocks of outputs that one call computes: all of a panel, or a last one of fewer rows."""
+class _Run(NamedTuple):
+    """Columns of a band, and the rows of the stack under them."""
 
     band: Matrix
     stacked: Strided
-    """The rows of the stack under the band."""
+
+
+class _Product(NamedTuple):
+    """Blocks of outputs that one call computes: all of a panel, or a last one of fewer rows."""
+
+    runs: list[_Run]
     row: int
     """The first row of outputs."""
     filled: Strided
@@ -289,17 +298,17 @@ class _StackedBands:
         self.dims, self.rest = len(plan.axes), plan.axes[1:]
         self.stride, self.phases = undilated(plan.axes[0].stride, plan.axes[0].dilation)
         self.block = block_rows(w.size)
-        longest = longest_run(w.ravel(), plan.precision, w.size)
         self.pieces = [
-            self._piece(box, w)
-            for box in _boxes(w.shape, stacked_taps(len(w), self.stride), longest)
+            self._piece((slice(0, len(w)), *box), w, plan.precision)
+            for box in cuts(w.shape[1:], stacked_taps(len(w), self.stride))
         ]
         self.cuts: dict[tuple[int, ...], _PanelCut] = {}
 
-    def _piece(self, box: Box, w: Matrix) -> _Piece:
+    def _piece(self, box: Box, w: Matrix, precision: PrecisionName | None) -> _Piece:
         k, *copies = w[box].shape
         matrix = band(w[box].ravel(), math.prod(copies) * self.stride, 1, self.block)
-        return _Piece(box, k, tuple(copies[: len(self.rest)]), matrix)
+        runs = band_runs(matrix, precision, w.size)
+        return _Piece(box, k, tuple(copies[: len(self.rest)]), matrix, runs)
 
     def __call__(self, block: Matrix, out: Matrix) -> None:
         """Fill a tile: outputs (*items, rows, *rest, channels) from a block of any type."""
@@ -330,13 +339,12 @@ class _StackedBands:
             cut = self.cuts[key] = self._cut(piece, x.strides, out.shape, out.strides)
 
         # The samples from the piece's first tap on.
-        rows, *runs = piece.box
         first = [
-            rows.start,
-            *(run.start * axis.dilation for run, axis in zip(runs, self.rest, strict=False)),
+            slice(taps.start * axis.dilation, None)
+            for taps, axis in zip(piece.box[1:], self.rest, strict=False)
         ]
         samples = as_strided(
-            x[(slice(None), *(slice(start, None) for start in first))],
+            x[(slice(None), slice(None), *first)],
             cut.samples.shape,
             cut.samples.strides,
         )
@@ -346,8 +354,7 @@ class _StackedBands:
         copies = list(self._channels(cut.copied.of(stack), samples))
         products = [
             (
-                one.band,
-                one.stacked.of(stack),
+                [(run.band, run.stacked.of(stack)) for run in one.runs],
                 as_strided(out[:, one.row :], one.filled.shape, one.filled.strides),
             )
             for one in cut.products
@@ -355,8 +362,8 @@ class _StackedBands:
         for start in cut.starts:
             for filled, copied in copies:
                 filled[...] = copied[start]
-            for matrix, stacked, filled in products:
-                np.matmul(matrix, stacked, out=filled[start])
+            for runs, filled in products:
+                pairwise_sum(runs, _multiply, filled[start])
 
     def _cut(
         self, piece: _Piece, x: tuple[int, ...], shape: tuple[int, ...], out: tuple[int, ...]
@@ -411,12 +418,18 @@ class _StackedBands:
         for first, number, rows in down_blocks(part.rows, self.block):
             samples = piece.band.shape[1] - (self.block - rows) * every
             yield _Product(
-                band=piece.band[:rows, :samples],
-                stacked=Strided(
-                    (part.items, number, samples, values),
-                    (whole, self.block * every * line, line, size),
-                    first * every * line,
-                ),
+                runs=[
+                    _Run(
+                        piece.band[:rows, run.start : min(run.stop, samples)],
+                        Strided(
+                            (part.items, number, min(run.stop, samples) - run.start, values),
+                            (whole, self.block * every * line, line, size),
+                            (first * every + run.start) * line,
+                        ),
+                    )
+                    for run in piece.runs
+                    if run.start < samples
+                ],
                 row=first,
                 filled=Strided(
                     (*starts, part.items, number, rows, values),
@@ -434,19 +447,8 @@ class _StackedBands:
             yield filled[..., channel], panels[..., channel]
 
 
-def _boxes(window: tuple[int, ...], copies: int, longest: int) -> list[Box]:
-    """Cut a kernel into few pieces of at most `longest` taps, at most `copies` of them in a row.
-
-    >>> _boxes((3, 5), 5, 11)
-    [(slice(0, 1, None), slice(0, 5, None)), (slice(1, 3, None), slice(0, 5, None))]
-    """
-    return [
-        (rows, *box)
-        for box in cuts(window[1:], min(copies, longest))
-        for rows in pieces(
-            window[0], max(longest // math.prod(run.stop - run.start for run in box), 1)
-        )
-    ]
+def _multiply(run: tuple[Matrix, Matrix], out: Matrix) -> None:
+    np.matmul(*run, out=out)
 
 
 def _starts(size: int, length: int) -> list[int]:

@@ -13,11 +13,12 @@ from numpy.lib.array_utils import byte_bounds
 from numpy.lib.stride_tricks import as_strided
 
 from convcli import limits
+from convcli.engine.methods import windows
+from convcli.engine.methods.windows import view_of
 
 VIEWING = (
     "engine.methods.bands",
     "engine.methods.depthwise",
-    "engine.methods.full_rank",
     "engine.methods.gemm",
     "engine.methods.windows",
     "grad.kernel_gradient",
@@ -27,24 +28,37 @@ VIEWING = (
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_view_leaves_its_memory() -> Iterator[None]:
-    """Check every view that as_strided creates: it must not reach memory that is not its own."""
+    """Check every view by strides: it must not reach memory that is not its own."""
     with pytest.MonkeyPatch.context() as patch:
         for name in VIEWING:
             patch.setattr(import_module(f"convcli.{name}"), "as_strided", _within)
+        patch.setattr(windows, "view_of", _checked_view)
         yield
 
 
 def _within(
     array: np.ndarray, shape: tuple[int, ...], strides: tuple[int, ...], **options: Any
 ) -> np.ndarray:
-    view, memory = as_strided(array, shape, strides, **options), array
+    view = as_strided(array, shape, strides, **options)
+    _check_memory(view, array)
+    return view
+
+
+def _checked_view(
+    array: np.ndarray, start: int, shape: tuple[int, ...], strides: tuple[int, ...]
+) -> np.ndarray:
+    view = view_of(array, start, shape, strides)
+    _check_memory(view, array)
+    return view
+
+
+def _check_memory(view: np.ndarray, memory: np.ndarray) -> None:
     while isinstance(memory.base, np.ndarray):
         memory = memory.base
     (first, end), (least, most) = byte_bounds(view), byte_bounds(memory)
     assert not view.size or least <= first <= end <= most, (
-        f"{array.shape} {array.strides} as {shape} {strides}"
+        f"{memory.shape} {memory.strides} as {view.shape} {view.strides}"
     )
-    return view
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -52,27 +51,33 @@ def _load(path: Path) -> Blas | None:
     return None
 
 
-@contextmanager
-def single_threaded() -> Iterator[None]:
-    """Limit BLAS to one thread; the last of several overlapping users restores the number."""
-    global _users, _threads_before
-    blas = find_blas()
-    if blas is None:
-        yield
-        return
-    with _lock:
-        if not _users:
-            _threads_before = blas.get_threads()
-            if _threads_before != 1:
-                blas.set_threads(1)
-        _users += 1
-    try:
-        yield
-    finally:
+class _SingleThreaded:
+    """Limits BLAS to one thread; the last of several overlapping users restores the number."""
+
+    def __enter__(self) -> None:
+        global _users, _threads_before
+        blas = find_blas()
+        if blas is None:
+            return
+        with _lock:
+            if not _users:
+                _threads_before = blas.get_threads()
+                if _threads_before != 1:
+                    blas.set_threads(1)
+            _users += 1
+
+    def __exit__(self, *_: object) -> None:
+        global _users
+        blas = find_blas()
+        if blas is None:
+            return
         with _lock:
             _users -= 1
             if not _users and _threads_before != 1:
                 blas.set_threads(_threads_before)
+
+
+single_threaded = _SingleThreaded()
 
 
 def _reset() -> None:

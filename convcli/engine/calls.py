@@ -54,7 +54,8 @@ class PlannedCall:
         self.prepared = Prepared(plan, problem.w, problem.bias, problem.x.dtype, self.dtype)
 
         # The caller's axes in the engine's order, and the result's in the order of memory.
-        self.axes = tuple(np.argsort(problem.order).tolist())
+        axes = tuple(np.argsort(problem.order).tolist())
+        self.axes = None if axes == problem.order == tuple(sorted(axes)) else axes
         self.added_channel = problem.added_channel
         output = plan.output[:-1] if problem.added_channel else plan.output
         self.shape = tuple(output[axis] for axis in problem.order)
@@ -82,7 +83,7 @@ class PlannedCall:
         return not self.plan.is_parallel or self.plan.threads_available == threads()
 
     def _engine_view(self, array: NDArray[Any]) -> NDArray[Any]:
-        view = array.transpose(self.axes)
+        view = array if self.axes is None else array.transpose(self.axes)
         return view[..., None] if self.added_channel else view
 
 
@@ -186,6 +187,9 @@ def _array(values: ArrayLike, what: str) -> NDArray[Any]:
     return values if type(values) is np.ndarray else real_array(values, what)
 
 
-def _types(option: Any) -> Any:
-    """Return the types of an option and its entries: 1.0 is no stride, although it equals 1."""
-    return tuple(map(_types, option)) if type(option) is tuple else type(option)
+def _types(options: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the types of options and of their entries: 1.0 is no stride, although it equals 1."""
+    types = tuple(map(type, options))
+    if tuple in types:
+        return types, *(_types(option) for option in options if type(option) is tuple)
+    return types

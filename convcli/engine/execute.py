@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.engine.analysis import MOST_FLOAT32, largest_sum, small_taps
+from convcli.engine.blas import single_threaded
 from convcli.engine.buffers import LINE
 from convcli.engine.exact import TURN, prepare_residues, store_exact, wrapped
 from convcli.engine.methods.bands import unlike
@@ -35,6 +36,10 @@ its buffer (8192 values by default), it copies them; with this size it adds twic
 enclosing errstate restores the default."""
 
 
+SMALL = 1 << 16
+"""Most sums that are checked by one dot product, the fastest check in few calls."""
+
+
 @contextmanager
 def _numpy_settings() -> Iterator[None]:
     """Disable numpy's warnings and set the size of its buffer."""
@@ -50,6 +55,8 @@ class _Place(NamedTuple):
     spans: list[Span]
     """The samples along each spatial axis; those outside of the input are padding."""
     target: tuple[slice, ...]
+    whole: bool
+    """Whether the tile is the whole output, without padding."""
 
 
 class Prepared:
@@ -118,6 +125,11 @@ class Prepared:
         with any number of threads.
         """
         places = self._all if part is None else self._places(part)
+        if len(places) == 1 and not self.plan.is_parallel:
+            with single_threaded, np.errstate(invalid="ignore", over="ignore"):
+                self._compute(x, out, places[0])
+            progress(1.0)
+            return
         finished = count(1)
 
         def compute(place: _Place) -> None:
@@ -141,12 +153,21 @@ class Prepared:
             lead = [_shifted(tile.items, part.items[0]), *[slice(None)] * (batch - 1)]
             target = lead + target
         spans = [axis.under(*span) for axis, span in zip(self.plan.axes, tile.spans, strict=True)]
-        return _Place(slice(*tile.items), spans, tuple(target))
+        alone = (
+            part == whole(self.plan)
+            and self.plan.sizes == tuple(stop - start for start, stop in tile.spans)
+            and (not batch or tile.items == part.items)
+        )
+        inside = spans == [(0, axis.n) for axis in self.plan.axes]
+        return _Place(slice(*tile.items), spans, tuple(target), alone and inside)
 
     def _compute(self, x: NDArray[Any], out: NDArray[Any], place: _Place) -> None:
         """Compute the outputs of one tile."""
-        block = self._block(x, place, self.block_dtype, self.plan.spec.cval)
-        target: NDArray[Any] = out[place.target]
+        if place.whole and x.dtype == self.block_dtype:
+            block, target = x, out
+        else:
+            block = self._block(x, place, self.block_dtype, self.plan.spec.cval)
+            target = out[place.target]
         in_place = target.dtype == self.accumulator and self._is_written(target)
         sums = target if in_place else self._sums(target.shape)
         self.compute(block, sums)
@@ -214,6 +235,9 @@ class Prepared:
 
     def _all_finite(self, sums: NDArray[Any]) -> bool:
         """Return whether all values are finite and their squares do not overflow."""
+        if sums.size <= SMALL and sums.flags.c_contiguous:
+            values = sums.reshape(-1)
+            return math.isfinite(np.dot(values, values))
         seen = sums[self.checked]
         lines = seen.reshape(*seen.shape[:-2], -1)
         return bool(np.isfinite(np.vecdot(lines, lines)).all())

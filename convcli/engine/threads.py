@@ -51,7 +51,7 @@ def share_out(
     todo = list(items)
     workers = min(workers, len(todo))
     if workers <= 1:
-        with single_threaded(), around():
+        with single_threaded, around():
             for item in todo:
                 work(item)
         _scratch.trim()
@@ -59,7 +59,7 @@ def share_out(
     each = -(-len(todo) // max(workers, 1))
     order = (item for first in range(each) for item in todo[first::each])
     share = _Share(deque(partial(work, item) for item in order), around)
-    with single_threaded():
+    with single_threaded:
         # If the system allows no more threads, the existing ones do the work.
         with suppress(RuntimeError):
             if workers > 1:

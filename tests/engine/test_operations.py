@@ -220,7 +220,7 @@ def test_auto_takes_a_product_for_sums_over_channels_and_goes_lanewise_for_a_ker
     assert convcli.plan(x, w).method == "gemm"
     depthwise = convcli.plan(x, np.zeros((4, 3, 3, 1)), groups=4)
     assert (depthwise.method, depthwise.reason[:26]) == ("gemm", "a kernel for every channel")
-    assert convcli.plan(x[0, ..., 0], w[0, ..., 0]).method == "direct"
+    assert convcli.plan(x[0, ..., 0], w[0, :2, :2, 0]).method == "direct"
     assert convcli.plan(x, w, method="direct").reason == "as asked"
 
 

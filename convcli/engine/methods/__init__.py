@@ -7,6 +7,7 @@
     separable   a kernel that is a sum of products of 1-D factors
     full_rank   any kernel as one band matrix
     fft         a product of spectra
+    dots        a short signal under a short kernel
     gemm        a layer as matrix products
     depthwise   a layer with one kernel per channel
     bands       a one-dimensional correlation as products with a band matrix
@@ -33,6 +34,7 @@ BUILT_IN = {
     "depthwise": "gemm",
     "separable": "separable",
     "fft": "fft",
+    "dots": "gemm",
 }
 """The name of each file's method in --method and in reports."""
 

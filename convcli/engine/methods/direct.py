@@ -35,6 +35,10 @@ BROADCAST = 5.6
 """Additional nanoseconds for one sample that is multiplied by all kernels of its group."""
 
 
+CALLS = 3_000.0
+"""Nanoseconds of the calls for one term of a tile."""
+
+
 class Direct(Method):
     """The sum over taps, tap by tap: it can compute every convolution."""
 
@@ -47,7 +51,8 @@ class Direct(Method):
         filters = work.facts.filters
         tap = TAP if filters is None else TAP + BROADCAST * work.spec.groups / filters
         account = f"{work.terms} taps, one multiply and add over the output for each"
-        return CostEstimate(work.outputs * (work.terms * tap + TOUCH), account)
+        calls = CALLS * work.terms
+        return CostEstimate(calls + work.outputs * (work.terms * tap + TOUCH), account)
 
     def tile(self, work: Work) -> tuple[int, ...]:
         rest = work.sizes[1:] if work.facts.filters is None else layer_rest(work)

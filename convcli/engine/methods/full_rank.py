@@ -34,7 +34,6 @@ from itertools import product
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from convcli.engine.methods.bands import (
     SMALL,
@@ -340,13 +339,14 @@ class _StackedBands:
 
         # The samples from the piece's first tap on.
         first = [
-            slice(taps.start * axis.dilation, None)
-            for taps, axis in zip(piece.box[1:], self.rest, strict=False)
+            0,
+            *(
+                taps.start * axis.dilation
+                for taps, axis in zip(piece.box[1:], self.rest, strict=False)
+            ),
         ]
-        samples = as_strided(
-            x[(slice(None), slice(None), *first)],
-            cut.samples.shape,
-            cut.samples.strides,
+        samples = cut.samples.of(
+            x, sum(start * step for start, step in zip(first, x.strides[1:], strict=False))
         )
 
         # Views of the stack and of the outputs, which are the same for all panels.
@@ -355,7 +355,7 @@ class _StackedBands:
         products = [
             (
                 [(run.band, run.stacked.of(stack)) for run in one.runs],
-                as_strided(out[:, one.row :], one.filled.shape, one.filled.strides),
+                one.filled.of(out, one.row * out.strides[1]),
             )
             for one in cut.products
         ]

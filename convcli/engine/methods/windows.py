@@ -25,9 +25,28 @@ class Strided(NamedTuple):
     strides: tuple[int, ...]
     start: int = 0
 
-    def of(self, block: NDArray[Any], offset: int = 0) -> NDArray[Any]:
-        """Return the view of a contiguous array from `offset` bytes on, faster than as_strided."""
-        return np.ndarray(self.shape, block.dtype, block, offset + self.start, self.strides)
+    def of(self, array: NDArray[Any], offset: int = 0) -> NDArray[Any]:
+        """Return the view of an array's memory from `offset` bytes on, faster than as_strided."""
+        if array.flags.c_contiguous:
+            return np.ndarray(self.shape, array.dtype, array, offset + self.start, self.strides)
+        return view_of(array, offset + self.start, self.shape, self.strides)
+
+
+class _Memory:
+    """A part of an array's memory, as numpy's array interface describes it."""
+
+    def __init__(self, array: NDArray[Any], interface: dict[str, Any]) -> None:
+        self.owner, self.__array_interface__ = array, interface
+
+
+def view_of(
+    array: NDArray[Any], start: int, shape: tuple[int, ...], strides: tuple[int, ...]
+) -> NDArray[Any]:
+    """Return a view of an array's memory, from `start` bytes after its first value on."""
+    interface = array.__array_interface__
+    first, read_only = interface["data"]
+    interface |= {"data": (first + start, read_only), "shape": shape, "strides": strides}
+    return np.asarray(_Memory(array, interface))
 
 
 def under_tap(

@@ -18,7 +18,6 @@ from convcli.engine.methods.windows import view_of
 
 VIEWING = (
     "engine.methods.bands",
-    "engine.methods.depthwise",
     "engine.methods.gemm",
     "engine.methods.windows",
     "grad.kernel_gradient",

@@ -97,6 +97,7 @@ def main() -> None:
     broken, joined = per_window_sample(2), per_window_sample(64)
     window = (64 * joined - 2 * broken) / 62
     wide_row, narrow_row = (per_output("gemm", (3, k), stride=(1, 2)) for k in (9, 3))
+    taps_25, taps_9 = (per_tap("gemm", (32, k, k, 1), 32) for k in (5, 3))
     found = {
         (direct, "TAP"): tap,
         (costs, "MAC"): mac,
@@ -105,7 +106,7 @@ def main() -> None:
         (full_rank, "STEPPED"): (wide_row - narrow_row) / 6 - 6 * mac,
         (costs, "TOUCH"): small - 3 * 6 * mac - 3 * gather,
         (direct, "BROADCAST"): (slim - wide) / (1 / 4 - 1 / 64),
-        (depthwise, "TAP"): per_tap("gemm", (32, 5, 5, 1), 32),
+        (depthwise, "TAP"): (25 * taps_25 - 9 * taps_9) / (25 - 9),
         (gemm, "WINDOW"): window,
         (gemm, "WINDOW_RUN"): 6 * (broken - window),
         (fft, "TRANSFORM"): transform,

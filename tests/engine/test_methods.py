@@ -196,18 +196,29 @@ def test_layers_in_groups(space, options, groups, monkeypatch):
         assert_array_equal(y, expected)
 
 
-@pytest.mark.parametrize("stride", [1, 2])
-def test_a_depthwise_layer(stride, monkeypatch):
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"stride": 2}, {"dilation": 2}, {"stride": 3, "dilation": 2, "padding": "same"}],
+)
+@pytest.mark.parametrize("space", [(50,), (30, 41), (9, 14, 31)], ids=len)
+def test_a_depthwise_layer(space, options, monkeypatch):
     tune(monkeypatch, LINE=100)
-    x, w = (
-        rng(0).standard_normal((2, 30, 41, 32)).astype(np.float32),
-        rng(1).standard_normal((32, 5, 6, 1)),
-    )
-    x[1, 7, 9, 3] = np.nan
-    y, expected = (
-        convcli.conv_layer(x, w, groups=32, stride=stride, method=m) for m in ("gemm", "direct")
-    )
-    assert_allclose(y, expected, atol=1e-4)
+    for dtype in ("float32", "float64"):
+        x = rng(0).standard_normal((2, *space, 32)).astype(dtype)
+        w = rng(1).standard_normal((32, *[5, 6, 7][-len(space) :], 1)).astype(dtype)
+        for bad in (0, np.nan):
+            x[(1, *(n // 3 for n in space), 3)] = bad
+            y, expected = (
+                convcli.conv_layer(x, w, groups=32, **options, method=method)
+                for method in ("gemm", "direct")
+            )
+            assert_allclose(y, expected, atol=1e-4 if dtype == "float32" else 1e-12)
+        whole = [np.rint(9 * np.nan_to_num(array)) for array in (x, w)]
+        y, expected = (
+            convcli.conv_layer(*whole, groups=32, **options, method=method)
+            for method in ("gemm", "direct")
+        )
+        assert_array_equal(y, expected)
 
 
 def test_large_kernels_are_transformed():

@@ -46,15 +46,17 @@ LINE = 1 << 13
 """Values of a line that a depthwise layer computes at a time: their taps of 3x3 fit the cache."""
 
 
-def layer_rest(work: Work) -> list[int]:
-    """Return the outputs of a layer's tile along the axes after the first; a long last is cut."""
+def layer_rest(work: Work, seen: int = BAND_SAMPLES) -> list[int]:
+    """Return the outputs of a layer's tile along the axes after the first; a long last is cut.
+
+    seen: the most samples of a tile of DOWN rows.
+    """
     rest = list(work.sizes[1:])
     if rest:
-        seen = fitting_outputs(
-            work.axes, len(rest), (DOWN, *rest[:-1]), work.facts.channels, BAND_SAMPLES
-        )
-        made = BAND_TILE[0] // (DOWN * math.prod(rest[:-1]) * work.facts.out_channels)
-        rest[-1] = evenly(rest[-1], min(seen, max(made, DOWN)))
+        under = (DOWN, *rest[:-1])
+        fitting = fitting_outputs(work.axes, len(rest), under, work.facts.channels, seen)
+        made = BAND_TILE[0] // (math.prod(under) * work.facts.out_channels)
+        rest[-1] = evenly(rest[-1], min(fitting, max(made, DOWN)))
     return rest
 
 

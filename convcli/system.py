@@ -12,8 +12,9 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Iterable
-from contextlib import suppress
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
@@ -69,16 +70,32 @@ def core_count() -> int:
     return os.cpu_count() or 1
 
 
-def avoid_this_core(threads: Iterable[int]) -> None:
-    """Keep threads off the core that the calling thread runs on, if the system allows it.
+_kept = threading.Lock()
+"""Held while a thread is kept on its core: only one is, because two could be on the same core."""
+
+
+@contextmanager
+def on_own_core(others: Iterable[int]) -> Iterator[None]:
+    """Keep the calling thread on its core, and other threads off it, if the system allows it.
 
     Linux often wakes a thread on the core of the thread that wakes it, and leaves both there for
-    10 ms and more while another core is idle. threads: their native ids.
+    10 ms and more while another core is idle. others: their native ids; they stay off afterwards.
     """
-    with suppress(AttributeError, OSError, ValueError):
-        others = os.sched_getaffinity(0) - {_libc().sched_getcpu()}
-        for thread in threads if others else ():
-            os.sched_setaffinity(thread, others)
+    if not _kept.acquire(blocking=False):
+        yield
+        return
+    cores: set[int] = set()
+    try:
+        with suppress(AttributeError, OSError, ValueError):
+            cores, own = os.sched_getaffinity(0), {_libc().sched_getcpu()}
+            for thread in others if cores > own else ():
+                os.sched_setaffinity(thread, cores - own)
+            os.sched_setaffinity(0, own)
+        yield
+    finally:
+        if cores:
+            os.sched_setaffinity(0, cores)
+        _kept.release()
 
 
 @cache

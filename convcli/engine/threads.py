@@ -24,7 +24,7 @@ from numpy.typing import DTypeLike, NDArray
 from convcli.engine.blas import single_threaded
 from convcli.engine.buffers import scratch_buffer
 from convcli.limits import threads
-from convcli.system import avoid_this_core
+from convcli.system import on_own_core
 
 Item = TypeVar("Item")
 
@@ -62,11 +62,10 @@ def share_out(
     with single_threaded:
         # If the system allows no more threads, the existing ones do the work.
         with suppress(RuntimeError):
-            if workers > 1:
-                avoid_this_core(_helpers)
             for _ in range(workers - 1):
                 _executor().submit(share.help)
-        share.finish()
+        with on_own_core(_helpers):
+            share.finish()
 
 
 class _Share:

@@ -22,7 +22,7 @@ from convcli.limits import LESS_WORK, SLACK, Limits
 from convcli.options import Layout
 from convcli.shapes.geometry import Geometry
 from convcli.shapes.layout import PICTURE_CHANNELS, ConvLayout
-from convcli.shapes.parse import parse_shape, show
+from convcli.shapes.parse import PerAxis, parse_shape, show
 from convcli.shapes.spec import ConvSpec
 
 VOLUME = 3
@@ -68,11 +68,19 @@ class Operands:
 
 
 def load_operands(
-    source: str, reference: str, geometry: Geometry, limits: Limits, *, seed: int = 0
+    source: str,
+    reference: str,
+    geometry: Geometry,
+    limits: Limits,
+    *,
+    seed: int = 0,
+    transposed: bool = False,
+    output_padding: PerAxis = 0,
 ) -> Operands:
     """Load or generate an input, resolve the kernel, and match their axes, as `apply` does.
 
-    source: a file, or a shape. Raises InputError or a subclass for an invalid operand.
+    source: a file, or a shape. transposed, output_padding: of a transposed convolution. Raises
+    InputError or a subclass for an invalid operand.
 
     >>> operands = load_operands("6x5x3", "random:3x3x3", Geometry(), Limits.of())
     >>> operands.conv_layout.channel_mode, operands.x.shape
@@ -80,7 +88,16 @@ def load_operands(
     """
     data = load_or_generate(source, seed, limits, volume=geometry.dims == VOLUME)
     x, alpha = colour_planes(data, geometry.layout)
-    return Operands(data, x, alpha, *resolve_operands(data, x, reference, geometry, source))
+    resolved = resolve_operands(
+        data,
+        x,
+        reference,
+        geometry,
+        source,
+        transposed=transposed,
+        output_padding=output_padding,
+    )
+    return Operands(data, x, alpha, *resolved)
 
 
 def load_or_generate(source: str, seed: int, limits: Limits, *, volume: bool = False) -> Data:
@@ -113,6 +130,14 @@ def input_generator(seed: int) -> np.random.Generator:
     return np.random.default_rng((seed, 1))
 
 
+def check_seed(seed: int | None, source: str, data: Data) -> None:
+    """Raise InputError for a seed with an input that was read from a file."""
+    if seed is not None and data.format != RANDOM:
+        raise InputError(
+            f"seed {seed}", f"{source} is a file, with nothing random in it", "leave it out"
+        )
+
+
 def colour_planes(data: Data, layout: Layout, *, curve: Curve | None = None) -> Planes:
     """Return the planes to convolve: an array unchanged, a picture's colours times its alpha.
 
@@ -139,16 +164,26 @@ def colour_planes(data: Data, layout: Layout, *, curve: Curve | None = None) -> 
 
 
 def resolve_operands(
-    data: Data, x: NDArray[Any], reference: str | Kernel, geometry: Geometry, name: str
+    data: Data,
+    x: NDArray[Any],
+    reference: str | Kernel,
+    geometry: Geometry,
+    name: str,
+    *,
+    transposed: bool = False,
+    output_padding: PerAxis = 0,
 ) -> Resolved:
     """Resolve the kernel for x, the planes of `data`, and match its axes to x's.
 
-    name: of the input, in messages. Raises InputError or a subclass for operands that do not match.
+    name: of the input, in messages. transposed, output_padding: as for `load_operands`. Raises
+    InputError or a subclass for operands that do not match.
     """
     dims = _format_dims(data) if geometry.dims is None else geometry.dims
     resolved = resolve_kernel(reference, x.shape, dims, name, geometry.layout)
-    conv_layout = geometry.conv_layout(x.shape, resolved.shape, dims=dims)
-    spec = geometry.conv_spec(conv_layout.dims, picture=data.kind == "image")
+    conv_layout = geometry.conv_layout(x.shape, resolved.shape, dims=dims, transposed=transposed)
+    spec = geometry.conv_spec(
+        conv_layout.dims, output_padding=output_padding, picture=data.kind == "image"
+    )
     return Resolved(resolved, conv_layout, spec)
 
 

@@ -29,7 +29,7 @@ from convcli.engine.padding import boundary_index
 from convcli.errors import InputError, LimitError, ShapeError
 from convcli.grad.backward import Gradients, gradients
 from convcli.jobs import colour
-from convcli.jobs.operands import RANDOM, Operands, load_operands
+from convcli.jobs.operands import Operands, check_seed, load_operands
 from convcli.limits import Limits
 from convcli.options import Op
 from convcli.shapes.axis import Axis
@@ -170,7 +170,7 @@ class _Context:
 
 
 @dataclass(frozen=True)
-class _OutputIndex:
+class OutputIndex:
     """An output's index, split: in the user's arrays, and as (n, o) in the layer's arrays."""
 
     batch: Index
@@ -194,20 +194,11 @@ def run_explain(request: ExplainRequest) -> ExplainResult:
     operands = load_operands(
         request.input, request.reference, request.geometry, request.limits, seed=request.seed or 0
     )
-    if request.seed is not None and operands.data.format != RANDOM:
-        raise InputError(
-            f"seed {request.seed}",
-            f"{request.input} is a file, with nothing random in it",
-            "leave it out",
-        )
+    check_seed(request.seed, request.input, operands.data)
     a = operands.conv_layout
     axes = operands.spec.axes(a.spatial, a.window)
     output = a.with_spatial([axis.out for axis in axes])
-    chosen = (
-        _every(output)
-        if request.at is None
-        else [_complete_index(_at(request, a, output), a, output)]
-    )
+    chosen = _every(output) if request.at is None else [chosen_output(request.at, a, output)]
     dy = _upstream(request, operands, output) if request.backward else None
     context = _make_context(operands, request.geometry, axes, dy)
     source = (request.upstream or "ones") if request.backward else None
@@ -217,11 +208,12 @@ def run_explain(request: ExplainRequest) -> ExplainResult:
     )
 
 
-def _at(request: ExplainRequest, a: ConvLayout, output: tuple[int, ...]) -> Index:
-    """Return the requested index, or the spatial index of the middle."""
-    if request.at is not None and request.at != MIDDLE:
-        return request.at
-    return _middle(a, output)
+def chosen_output(at: Index | Literal["middle"], a: ConvLayout, output: tuple[int, ...]) -> Index:
+    """Return the index of an output, with its batch and channel, counted from the start.
+
+    Raises InputError for an index outside the output.
+    """
+    return _complete_index(_middle(a, output) if at == MIDDLE else at, a, output)
 
 
 def _middle(a: ConvLayout, output: tuple[int, ...]) -> Index:
@@ -309,7 +301,7 @@ def _make_context(
 
 
 def _step(context: _Context, at: Index) -> Step:
-    output = _split_index(at, context.operands.conv_layout)
+    output = split_index(at, context.operands.conv_layout)
     depth = context.form.w.shape[-1]
     group = output.o // (context.form.w.shape[0] // context.form.groups)
     return Step(
@@ -324,7 +316,8 @@ def _step(context: _Context, at: Index) -> Step:
     )
 
 
-def _split_index(at: Index, a: ConvLayout) -> _OutputIndex:
+def split_index(at: Index, a: ConvLayout) -> OutputIndex:
+    """Split an output's index into its batch, its position and its channel."""
     batch = at[: a.batch_axes]
     rest = at[a.batch_axes :]
     channel = 0
@@ -334,7 +327,7 @@ def _split_index(at: Index, a: ConvLayout) -> _OutputIndex:
         rest = (*rest[:axis], *rest[axis + 1 :])
     item = batch[0] if batch else 0
     n, o = (item * a.channels + channel, 0) if a.channel_mode == "each" else (item, channel)
-    return _OutputIndex(batch, rest, channel, n, o)
+    return OutputIndex(batch, rest, channel, n, o)
 
 
 def _positions(axes: tuple[Axis, ...], spatial: Index) -> list[NDArray[np.intp]]:
@@ -343,7 +336,7 @@ def _positions(axes: tuple[Axis, ...], spatial: Index) -> list[NDArray[np.intp]]
 
 
 def _block(
-    context: _Context, output: _OutputIndex, layer_channel: int, kernel_channel: int
+    context: _Context, output: OutputIndex, layer_channel: int, kernel_channel: int
 ) -> Block:
     """Return the cells of one channel.
 
@@ -376,7 +369,7 @@ class _Tap:
         return -1 in self.folded
 
 
-def _taps(context: _Context, output: _OutputIndex) -> Iterator[_Tap]:
+def _taps(context: _Context, output: OutputIndex) -> Iterator[_Tap]:
     positions = _positions(context.axes, output.spatial)
     folded = [
         boundary_index(p, axis.n, context.operands.spec.boundary)
@@ -391,7 +384,7 @@ def _taps(context: _Context, output: _OutputIndex) -> Iterator[_Tap]:
 
 def _cell(
     context: _Context,
-    output: _OutputIndex,
+    output: OutputIndex,
     tap: _Tap,
     layer_channel: int,
     kernel_channel: int,
@@ -414,7 +407,7 @@ def _cell(
 
 
 def _flow(
-    context: _Context, output: _OutputIndex, x: float, w: float, sample: Index | None, weight: Index
+    context: _Context, output: OutputIndex, x: float, w: float, sample: Index | None, weight: Index
 ) -> Flow | None:
     if context.dy is None or context.sums is None:
         return None
@@ -448,7 +441,7 @@ def _in_input(source: Index, a: ConvLayout, batch: Index, channel: int) -> Index
     )
 
 
-def _coverage(context: _Context, output: _OutputIndex) -> float | None:
+def _coverage(context: _Context, output: OutputIndex) -> float | None:
     """Return the alpha under the window, filtered as in `apply`."""
     cover = context.operands.alpha
     taps = context.cover_taps

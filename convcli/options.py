@@ -15,6 +15,9 @@ Policy = Literal["clip", "rescale", "offset", "abs", "error"]
 Unit = Literal["macs", "flops"]
 Versus = Literal["dense", "separable"]
 
+Language = Literal["en", "ko"]
+Activation = Literal["relu", "leaky-relu", "sigmoid", "tanh"]
+
 Frames = Literal["first", "all"] | int
 """Which frames of a picture that has several: the first, all, or one by its number from 0."""
 
@@ -28,6 +31,8 @@ ORDERS: tuple[str, ...] = get_args(Order)
 POLICIES: tuple[str, ...] = get_args(Policy)
 COUNT_UNITS: tuple[str, ...] = get_args(Unit)
 VERSUS: tuple[str, ...] = get_args(Versus)
+LANGUAGES: tuple[str, ...] = get_args(Language)
+ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 DTYPES = (
     *("uint8", "uint16", "uint32", "uint64"),
     *("int8", "int16", "int32", "int64"),

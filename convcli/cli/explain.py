@@ -8,7 +8,8 @@ import click
 
 from convcli.cli import complete, options
 from convcli.cli.help import Command
-from convcli.cli.types import INDEX, Count
+from convcli.cli.types import INDEX, NUMBER, PER_AXIS, Choice, Count
+from convcli.options import ACTIVATIONS, LANGUAGES
 
 EXAMPLES = """\b
 Examples:
@@ -16,7 +17,18 @@ Examples:
   convcli explain 5x5 -k "1,2;3,4" --op convolve --padding same --at 4,4
   convcli explain 8x8x3 -k random:4x3x3x3 --at 2,2,1 --backward
   convcli explain 4x4 -k box:size=3 --all
+  convcli explain digit.png -k sobel-x --html page.html
 """
+
+PAGE_ONLY = {
+    "language": "--lang",
+    "bias": "--bias",
+    "activation": "--activation",
+    "transposed": "--transposed",
+    "output_padding": "--output-padding",
+    "overwrite": "--overwrite",
+}
+"""Options of the interactive page, which need --html; None or False if they are not given."""
 
 
 @click.command("explain", cls=Command, epilog=EXAMPLES)
@@ -28,9 +40,29 @@ Examples:
     help="Explain this output: an index, and a channel if there are any. [default: the middle]",
 )
 @click.option("--all", "every", is_flag=True, help="Explain every output of a small input.")
+@click.option(
+    "--html",
+    "page",
+    metavar="FILE",
+    help="Write an interactive page that shows the whole convolution in a browser, offline.",
+)
+@click.option(
+    "--lang",
+    "language",
+    type=Choice(LANGUAGES),
+    help="Set the language of the page. [default: en]",
+)
+@click.option(
+    "--activation",
+    type=Choice(ACTIVATIONS),
+    metavar="A",
+    help=f"Apply this function to every sum in the page: {', '.join(ACTIVATIONS)}.",
+)
 @options.op
 @click.option(
-    "--backward", is_flag=True, help="Show the contributions of dy at this output to dx and dw."
+    "--backward",
+    is_flag=True,
+    help="Show the contributions of dy at this output to dx and dw; start the page with them.",
 )
 @click.option(
     "--upstream",
@@ -42,14 +74,39 @@ Examples:
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print the value only.")
 @options.verbose
+@click.option(
+    "--transposed",
+    is_flag=True,
+    help="Transpose the convolution in the page: its kernel maps O channels back to C.",
+)
+@click.option(
+    "--output-padding",
+    type=PER_AXIS,
+    help="Add outputs at the end, with --transposed. [default: 0]",
+)
+@click.option(
+    "--bias",
+    type=NUMBER,
+    metavar="B",
+    help="Add B to every sum in the page. [default: 0]",
+)
+@options.overwrite
 @options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, *options.RUNNING)
-def command(as_json: bool, every: bool, quiet: bool, verbose: bool, **settings: Any) -> None:
+def command(
+    as_json: bool,
+    every: bool,
+    quiet: bool,
+    verbose: bool,
+    page: str | None,
+    **settings: Any,
+) -> None:
     """Show how one output is computed, product by product.
 
     INPUT-OR-SHAPE is a file, or a shape such as 8x8x3 that is filled with random numbers. The
     report shows the patch, the kernel, their product and the sum, one block per channel. Padded
     samples are in brackets. In --at, -1 is the last index. The sum is the value that apply
-    computes; -q prints it alone.
+    computes; -q prints it alone. --html writes a page instead, in which every value can be chosen
+    and every option changed.
     """
     from convcli.cli.report.explain import explanation_json, print_explanation, print_values
     from convcli.cli.report.text import print_json, print_warnings
@@ -60,6 +117,12 @@ def command(as_json: bool, every: bool, quiet: bool, verbose: bool, **settings: 
         raise click.UsageError("--at and --all; expected exactly one of them")
     if not every and settings["at"] is None:
         settings["at"] = MIDDLE
+    if page is not None:
+        _write_page(page, every, as_json, quiet, settings)
+        return
+    for name, option in PAGE_ONLY.items():
+        if settings.pop(name) not in (None, False):
+            raise click.UsageError(f"{option} belongs to the interactive page; add --html FILE")
     if settings["upstream"] is not None and not settings["backward"]:
         raise click.UsageError("--upstream is the start of --backward; add --backward")
     result = run_explain(from_options(ExplainRequest, **settings))
@@ -71,3 +134,30 @@ def command(as_json: bool, every: bool, quiet: bool, verbose: bool, **settings: 
         print_values(result)
     else:
         print_explanation(result, verbose=verbose)
+
+
+def _write_page(
+    page: str, every: bool, as_json: bool, quiet: bool, settings: dict[str, Any]
+) -> None:
+    """Write the interactive page, and report what it shows."""
+    from convcli.cli.report.page import page_json, page_lines
+    from convcli.cli.report.terminal import echo
+    from convcli.cli.report.text import print_json, print_warnings
+    from convcli.jobs.requests import from_options
+    from convcli.learn.page import PageRequest, run_page
+
+    if every:
+        raise click.UsageError("--all and --html; the page shows every output, leave --all out")
+    if settings["output_padding"] is not None and not settings["transposed"]:
+        raise click.UsageError(
+            "--output-padding belongs to the transposed convolution; add --transposed"
+        )
+    options.check_stdout(as_json, page, "write to a file")
+    given = {name: value for name, value in settings.items() if value is not None}
+    result = run_page(from_options(PageRequest, page=page, **given))
+    warnings = (*result.operands.data.all_warnings, *result.written.warnings)
+    print_warnings(warnings)
+    if as_json:
+        print_json("explain", page_json(result), warnings)
+    elif not quiet:
+        echo(page_lines(result), err=page == "-")

@@ -1,6 +1,7 @@
 """Check that the committed samples are those that samples/draw.py draws, and are small."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,3 +82,23 @@ def test_the_pictures_of_the_pages_are_what_their_script_draws(tmp_path: Path) -
         with Image.open(SAMPLES / name) as committed, Image.open(tmp_path / name) as fresh:
             assert committed.size == fresh.size
             assert np.abs(np.asarray(committed, float) - np.asarray(fresh, float)).mean() < 2
+
+
+@pytest.mark.slow
+def test_the_picture_of_the_interactive_page_is_what_its_script_draws(tmp_path: Path) -> None:
+    pytest.importorskip("playwright", reason="playwright is not installed: pip install playwright")
+    if shutil.which("chromium") is None:
+        pytest.skip("chromium is not installed: apt-get install chromium")
+    here = {**os.environ, "PYTHONPATH": str(SAMPLES.parent)}
+    subprocess.run(
+        [sys.executable, SAMPLES / "page.py", tmp_path],
+        check=True,
+        stdin=subprocess.DEVNULL,
+        env=here,
+    )
+    picture = SAMPLES / "pages" / "explain.png"
+    assert picture.stat().st_size < 150_000
+    with Image.open(picture) as committed, Image.open(tmp_path / "explain.png") as fresh:
+        assert committed.size == fresh.size  # other fonts draw other letters
+        levels = [np.asarray(picture.convert("L"), float) for picture in (committed, fresh)]
+        assert np.abs(levels[0] - levels[1]).mean() < 12

@@ -158,6 +158,6 @@ def _write_page(
     warnings = (*result.operands.data.all_warnings, *result.written.warnings)
     print_warnings(warnings)
     if as_json:
-        print_json("explain", page_json(result), warnings)
+        print_json("explain page", page_json(result), warnings)
     elif not quiet:
         echo(page_lines(result), err=page == "-")

@@ -229,7 +229,7 @@ def test_json() -> None:
     record = json.loads(
         run("explain", "40x9x20", "-k", "random:3x3x20", "--html", "p.html", "--json").stdout
     )
-    assert record["command"] == "explain"
+    assert record["command"] == "explain page"
     assert record["shown"] == {
         "shape": [32, 9],
         "channels": list(range(16)),

@@ -201,9 +201,10 @@ def _fitting(
 ) -> tuple[str, _Shown]:
     """Return the largest page that is not too large, and what it shows.
 
-    A page with fewer channels is tried first, then one that stores only the part that it shows.
+    A page that stores less around the part that it shows is tried first, then fewer channels.
     """
-    for most, stored in ((CHANNELS, INPUT_BYTES), (4, INPUT_BYTES), (4, 0), (1, 0)):
+    trials = [(CHANNELS, INPUT_BYTES), (CHANNELS, INPUT_BYTES // 4), (CHANNELS, 0), (4, 0), (1, 0)]
+    for most, stored in trials:
         cropped = crop_channels(whole, filter, most)
         part = crop_spatial(whole, spatial)
         shown = _Shown(cropped, part, spatial, cropped.filters.index(filter))

@@ -784,7 +784,7 @@ function kernelCell(r, q, shown, scale, gradient) {
   const value = (gradient ? A.dw : A.w)[index];
   const chosen = S.view === "dw" && tap === S.k;
   const marks = chosen ? ["chosen"] : [];
-  if (S.view === "dx" && shown.used.has(tap)) marks.push("part");
+  if (S.view === "dx" && shown.used.has(tap) && shown.used.size < TAPS) marks.push("part");
   if (!gradient && index in S.w) marks.push("edited");
   const label = `${nameTap(tap, S.o, S.c, gradient ? "dw" : "w")} = ${num(value)}`;
   return { value, tone: value / scale, marks, label, chosen: gradient && chosen };
@@ -800,7 +800,8 @@ function outputCell(r, q, shown, scale) {
     return { value, tone: value / scale, marks, label: `${nameOut(p, S.o)} = ${num(value)}`, chosen };
   }
   const value = A.delta[at];
-  if (S.view === "dx") marks.push(shown.outputs.has(p) ? "part" : "aside");
+  if (S.view === "dx" && !shown.outputs.has(p)) marks.push("aside");
+  if (S.view === "dx" && shown.outputs.has(p) && S.dilation.some((d) => d > 1)) marks.push("part");
   if (at in S.dy) marks.push("edited");
   const note = S.activation ? A.dy[at] : undefined;
   return { value, tone: value / scale, marks, note, label: `${nameOut(p, S.o, "δ")} = ${num(value)}` };
@@ -845,10 +846,9 @@ function draw() {
   drawStep(shown, chosen);
   drawSum(chosen);
   drawTime();
-  drawCards(chosen);
+  drawCards();
   drawTable(chosen);
   drawSettings();
-  drawCheck();
   save();
 }
 
@@ -924,12 +924,12 @@ function fitStage(width, height) {
   const each = (room - kernel - 150) / (width + outs), beside = Math.floor(each) - (each < 21 ? 1 : 2);
   const stacked = beside < 10 || room < 600;
   UI.stage.classList.toggle("stacked", stacked);
-  const high = Math.floor(620 / tall) - 2;
+  const high = Math.floor(500 / tall) - 2;
   const cell = stacked ? clamp(Math.floor((room - 28) / width) - 2, 6, 34) : clamp(Math.min(beside, high), 10, DIMS === 1 ? 54 : 40);
   const other = stacked ? clamp(Math.floor((room - 28) / outs) - 2, 6, Math.min(34, Math.max(cell, 22))) : cell;
   left.grid.resize(cell);
   right.grid.resize(other);
-  middle.grid.resize(clamp(Math.max(small, Math.min(cell, 34)), 6, Math.max(6, Math.floor((room - 28) / WINDOW[2]) - 2)));
+  middle.grid.resize(clamp(Math.min(small, Math.max(cell, 36)), 6, Math.max(6, Math.floor((room - 28) / WINDOW[2]) - 2)));
 }
 
 /** Show the sliders for the planes of a volume. */
@@ -992,7 +992,7 @@ function drawStep(shown, chosen) {
     dw: ["step.samples", "step.delta", "step.products"],
   }[view];
   const room = UI.step.clientWidth - 32, least = large ? 6 : 18;
-  const side = (room - (room < 640 ? 76 : 420)) / 3;
+  const side = (room - (room < 900 ? 90 : 420)) / 3;
   const cell = clamp(Math.min(side / columns - 2, 360 / rows - 2), least, 38);
   const all = [...here.values()];
   const scales = ["left", "right", "value"].map((key) => largest(all.map((term) => term[key])));
@@ -1110,11 +1110,15 @@ function drawTable(chosen) {
 
 // 7. Cards.
 
-function drawCards(chosen) {
-  drawSizes();
-  drawWeights();
+function drawCards() {
+  if (UI.drawn !== A) { // these do not depend on what is chosen
+    drawSizes();
+    drawWeights();
+    drawPart();
+    drawCheck();
+    UI.drawn = A;
+  }
   drawMatrix();
-  drawPart();
 }
 
 /** Write the size formula of every axis, with its numbers. */
@@ -1168,7 +1172,7 @@ function matrixEntries() {
 
 let M = null; // the matrix that is drawn: its entries, its key, its picture without marks
 function drawMatrix() {
-  const room = Math.max(UI.matrix.parentNode.clientWidth, 100), style = getComputedStyle(document.documentElement);
+  const row = UI.matrixText.parentNode.clientWidth, room = Math.max(Math.floor(row < 640 ? row - 2 : row * 0.66), 100), style = getComputedStyle(document.documentElement);
   const colour = (name) => style.getPropertyValue(name).trim();
   const key = JSON.stringify([A.state, S.o, inputsOf(S.o).length > 1 && S.c, room, colour("--cell")]);
   const drawn = A.n > 0 && A.n * TAPS <= DRAWN;
@@ -1319,6 +1323,7 @@ function drawTime() {
   UI.time.value = at;
   const text = n ? t(`time.${S.view}`, { n: at + 1, of: count(n) }) : "";
   UI.timeText.textContent = text;
+  UI.now.innerHTML = n && A.n ? `<b>${chosenValue().name}</b> = ${exact(chosenValue().value)}` : "";
   UI.time.setAttribute("aria-valuetext", text);
   UI.play.textContent = playing ? `❚❚ ${t("pause")}` : `▶ ${t("play")}`;
   UI.play.setAttribute("aria-pressed", String(Boolean(playing)));
@@ -1525,10 +1530,11 @@ function buildTime() {
   UI.next = h("button", { type: "button", "aria-label": t("next"), title: t("next"), onclick: () => stepBy(1) }, "▶");
   UI.time = h("input.time", { type: "range", min: 0, "aria-label": t("timeline"), oninput: (event) => choose({ [steps()[2]]: Number(event.target.value) }) });
   UI.timeText = h("span.time-text");
+  UI.now = h("span.now", { "aria-hidden": "true" });
   UI.speed ??= h("input", { type: "range", min: 1, max: 20, value: still.matches ? 1 : 4 });
   UI.speed.setAttribute("aria-label", t("speed"));
   UI.speed.oninput = () => { if (playing) play(true); };
-  return h("div.timeline", { role: "group", "aria-label": t("timeline") }, UI.play, UI.prev, UI.next, UI.time, UI.timeText, h("label.speed", {}, t("speed"), UI.speed));
+  return h("div.timeline", { role: "group", "aria-label": t("timeline") }, UI.play, UI.prev, UI.next, UI.time, UI.timeText, UI.now, h("label.speed", {}, t("speed"), UI.speed));
 }
 
 function buildPart() {

@@ -6,6 +6,7 @@ one: one line on stderr, and exit code 130.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from contextlib import suppress
@@ -13,10 +14,18 @@ from types import FrameType
 from typing import NoReturn
 
 _INTERRUPTED = 130
+_COLLECT_AFTER = 200_000
+"""New objects after which garbage is collected: with Python's 700 (2,000 since 3.13), the imports
+alone start some hundred collections, which find nothing."""
 
 
 def run() -> None:
-    """Run the command line and exit with its code."""
+    """Run the command line and exit with its code.
+
+    For a small picture, fewer collections save 11 ms of 225, and excluding what is left at the end
+    from the last ones 23: the process ends anyway.
+    """
+    gc.set_threshold(_COLLECT_AFTER)
     handler = signal.getsignal(signal.SIGINT)
     # A background job of a shell ignores interrupts, and continues to.
     interruptible = handler is signal.default_int_handler
@@ -31,6 +40,7 @@ def run() -> None:
     except KeyboardInterrupt:
         _stop(signal.SIGINT, None)
     finally:
+        gc.freeze()
         if interruptible:
             # Only Python's own shutdown is left to interrupt.
             signal.signal(signal.SIGINT, signal.SIG_DFL)

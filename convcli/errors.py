@@ -21,7 +21,6 @@ A message is one line in up to three parts: what was given; what was expected; w
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar
 
@@ -141,6 +140,8 @@ def nearest(given: str, known: Iterable[str]) -> str:
     >>> nearest(".jxl", [".jpx"])
     ''
     """
+    import difflib
+
     for name in difflib.get_close_matches(given, list(known), n=3):
         if _slips(given, name) <= max(len(given.lstrip(".-")) // 4, 1):
             return name

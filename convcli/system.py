@@ -10,7 +10,6 @@ import mmap
 import os
 import signal
 import stat
-import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -113,6 +112,8 @@ def physical_memory() -> int | None:
 
 def own_session() -> dict[str, Any]:
     """Return options of `subprocess.Popen` for a process that Ctrl-C does not interrupt."""
+    import subprocess
+
     if hasattr(subprocess, "CREATE_NEW_PROCESS_GROUP"):
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}

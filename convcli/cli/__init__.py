@@ -10,7 +10,6 @@ import contextlib
 import os
 import signal
 import sys
-import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -99,9 +98,15 @@ class Group(click.Group):
         except BaseException as error:
             quiet = (SystemExit, BrokenPipeError, click.Abort)
             if "--debug" in words and not isinstance(error, quiet):
-                traceback.print_exception(error)
+                _print_traceback(error)
             code = _report_error(error, as_json="--json" in words)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _print_traceback(error: BaseException) -> None:
+    import traceback
+
+    traceback.print_exception(error)
 
 
 @contextlib.contextmanager

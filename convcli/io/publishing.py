@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import stat
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +18,7 @@ def create_temporary(path: Path, owner: str = "") -> Path:
     owner: letters in its name by which `remove_temporaries` finds it. The file has the mode of the
     umask; if it will replace a file, only its owner may read it. Raises OSError.
     """
-    name = f"{owner}-{secrets.token_hex(4)}" if owner else secrets.token_hex(8)
+    name = f"{owner}-{os.urandom(4).hex()}" if owner else os.urandom(8).hex()
     temporary = path.with_name(f".convcli-{name}.tmp")
     mode = stat.S_IRUSR | stat.S_IWUSR if path.exists() else 0o666
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))

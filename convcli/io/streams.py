@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import os
 import select
 import zlib
-from tempfile import SpooledTemporaryFile
-from typing import Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from convcli.errors import FileError, LimitError, reason
 from convcli.limits import Limits, show_bytes
+
+if TYPE_CHECKING:
+    import gzip
 
 BLOCK = 2**18
 """Bytes that are read from a pipe at once."""
@@ -39,6 +40,8 @@ class BufferedPipe(io.BufferedIOBase):
     """
 
     def __init__(self, source: BinaryIO, name: str, limits: Limits) -> None:
+        from tempfile import SpooledTemporaryFile
+
         self.taken = 0
         self._source: Any = source
         self._name = name
@@ -160,10 +163,13 @@ def open_gzip(packed: BinaryIO) -> gzip.GzipFile:
     Its methods raise EOFError if a member is cut, OSError or zlib.error if one is damaged or
     followed by other bytes, ValueError for endless zeros.
 
+    >>> import gzip
     >>> packed = io.BytesIO(gzip.compress(b"one,") + gzip.compress(b"two") + bytes(1000))
     >>> open_gzip(packed).read()
     b'one,two'
     """
+    import gzip
+
     packed.seek(0)
     return gzip.GzipFile(fileobj=cast("BinaryIO", _BoundedZeros(packed)))
 
@@ -171,6 +177,7 @@ def open_gzip(packed: BinaryIO) -> gzip.GzipFile:
 def unpack_head(packed: bytes, count: int) -> bytes:
     """Unpack up to `count` first bytes of gzip data; fewer, or none, if they are damaged or cut.
 
+    >>> import gzip
     >>> unpack_head(gzip.compress(b"one and two"), 3), unpack_head(b"no gzip", 3)
     (b'one', b'')
     """

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -91,6 +90,8 @@ class OutputTarget:
 
 def _disk_bytes(folder: Path) -> int:
     """Return the total size of a folder's disk in bytes; 0 if the folder does not exist."""
+    import shutil
+
     try:
         return shutil.disk_usage(folder).total
     except OSError:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
-import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any, Literal, get_args
+from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
 from numpy.lib import format as npy
 from numpy.typing import NDArray
@@ -25,10 +23,13 @@ from convcli.errors import (
     nearest_file,
 )
 from convcli.io import Written
-from convcli.io.arrays.npy import ZIP_DAMAGE, read_header
+from convcli.io.arrays.npy import read_header, zip_damage
 from convcli.kernels.model import Kernel, check_tap_type, checked_taps, limit_taps
 from convcli.kernels.parse import parse_json, parse_rows, parse_text, parse_vips
 from convcli.limits import show_bytes
+
+if TYPE_CHECKING:
+    import zipfile
 
 MAX_TEXT = 2**24
 """The most bytes of text: 16 MiB, so that no more taps fit than a kernel may have."""
@@ -128,10 +129,12 @@ def _read_npy(path: Path) -> NDArray[Any]:
 
 
 def _read_npz(path: Path, key: str) -> NDArray[Any]:
+    import zipfile
+
     try:
         with zipfile.ZipFile(path) as archive, archive.open(_member(archive, key)) as stream:
             return _read_array(stream)
-    except ZIP_DAMAGE as error:
+    except zip_damage() as error:
         if isinstance(error, (InputError, OSError)):
             raise
         raise OSError(f"damaged: {brief(error)}") from None
@@ -226,11 +229,15 @@ def _table(kernel: Kernel, form: str, between: str) -> str:
 
 
 def _json(kernel: Kernel) -> str:
+    import json
+
     return json.dumps(_plain(kernel.taps.tolist()))
 
 
 def _plain(nested: Any) -> Any:
     """Return nested lists, with whole numbers as integers."""
+    import json
+
     if isinstance(nested, list):
         return [_plain(part) for part in nested]
     return json.loads(_decimal(nested))

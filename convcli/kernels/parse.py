@@ -5,7 +5,6 @@ Every parser returns float64 taps, or raises a KernelError that names the row an
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from numbers import Real
@@ -114,6 +113,8 @@ def parse_json(text: str) -> Taps:
     >>> parse_json("[[1, 0], [0, -1]]").shape
     (2, 2)
     """
+    import json
+
     try:
         nested = json.loads(text, parse_float=_json_number, parse_int=_json_number)
     except (ValueError, RecursionError) as error:
@@ -235,6 +236,8 @@ def _nested_shape(value: Any, path: tuple[int, ...]) -> tuple[int, ...]:
         value = value.tolist()
     if not isinstance(value, list | tuple):
         if isinstance(value, bool) or not isinstance(value, Real):
+            import json
+
             raise KernelError(
                 f"kernel entry {json.dumps(value, default=str)} at {','.join(map(str, path))}",
                 "expected a number",

@@ -471,7 +471,7 @@ class TestFailures:
         manifest do not.
         """
         pictures("in/a.png", "in/b.png")
-        save("in/c.png", np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8))
+        save("in/c.png", np.random.default_rng(0).integers(0, 256, (600, 600, 3), np.uint8))
         limited = (
             "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); "
             + MAIN

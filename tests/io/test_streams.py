@@ -86,7 +86,7 @@ def test_a_full_disk_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         def write(self, content: object) -> int:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(streams, "SpooledTemporaryFile", Full)
+    monkeypatch.setattr("tempfile.SpooledTemporaryFile", Full)
     monkeypatch.setattr("convcli.io.reading._is_regular", lambda stream: False)
     with pytest.raises(
         FileError, match=r"cannot be kept in a temporary file; No space left on device; .*TMPDIR"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import textwrap
 from collections.abc import Iterable
@@ -21,6 +20,8 @@ def width(*, indent: int = 0, stream: Any = None) -> int | None:
     """
     if not is_terminal(sys.stdout if stream is None else stream):
         return None
+    import shutil
+
     return shutil.get_terminal_size().columns - indent
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -32,6 +31,8 @@ AXIS_NAMES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "wi
 
 def print_json(command: str, record: dict[str, Any], warnings: Sequence[str] = ()) -> None:
     """Print one object: version, schema, command, warnings, and the record."""
+    import json
+
     print(
         json.dumps(
             {**json_head(command), "warnings": list(warnings), **record},

@@ -9,12 +9,11 @@ import re
 import struct
 import sys
 import tokenize
-import zipfile
 import zlib
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 from numpy.lib import format as npy
@@ -29,21 +28,14 @@ from convcli.io.trailing import describe_trailing
 from convcli.limits import Limits
 from convcli.system import allocate, drop_pages
 
+if TYPE_CHECKING:
+    import zipfile
+
 MAP_ABOVE = 64 * 2**20
 """Bytes above which a .npy file is mapped instead of read."""
 _AROUND = 2**22
 """Bytes that may be mapped in addition: Linux may map the 2 MiB around each end of a range."""
 _HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-ZIP_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    OSError,
-    RuntimeError,
-    ValueError,
-)
-"""What zipfile raises for an invalid archive. InputError, also a ValueError, must be excluded."""
 
 
 class Npy(Codec):
@@ -84,6 +76,8 @@ class Npz(Codec):
 
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
         """Decode the array of request.key, or the only one; raise FileError that lists the keys."""
+        import zipfile
+
         name = request.name
         try:
             with zipfile.ZipFile(stream) as archive:
@@ -95,7 +89,7 @@ class Npz(Codec):
                 key = _choose(name, tuple(members), request.key)
                 array = _read_member(archive, members[key], f"{name}:{key}", request.limits)
                 before = min(info.header_offset for info in archive.infolist())
-        except ZIP_DAMAGE as error:
+        except zip_damage() as error:
             if isinstance(error, InputError):
                 raise
             raise FileError(
@@ -115,6 +109,8 @@ class Npz(Codec):
 
     def write_arrays(self, stream: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Encode arrays by name, uncompressed; equal arrays give equal bytes."""
+        import zipfile
+
         with zipfile.ZipFile(stream, "w") as archive:
             for key, array in arrays.items():
                 with archive.open(zipfile.ZipInfo(f"{key}.npy"), "w", force_zip64=True) as member:
@@ -215,6 +211,24 @@ def _choose(name: str, keys: tuple[str, ...], key: str | None) -> str:
             f"{name} holds no array '{key}'", f"it holds {', '.join(keys)}", did_you_mean(key, keys)
         )
     return key
+
+
+def zip_damage() -> tuple[type[Exception], ...]:
+    """Return what zipfile raises for an invalid archive.
+
+    InputError, which is a ValueError as well, must be excluded.
+    """
+    import zipfile
+
+    return (
+        zipfile.BadZipFile,
+        zlib.error,
+        struct.error,
+        EOFError,
+        OSError,
+        RuntimeError,
+        ValueError,
+    )
 
 
 def _read_member(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -162,6 +161,8 @@ def declared_values(description: str, values: int, samples: int) -> int:
     if found := re.search(r"\AImageJ=[\s\S]*^images=(\d+)", description, re.M):
         return int(found[1]) * values
     if description.startswith('{"shape":'):
+        import json
+
         return math.prod(json.loads(description)["shape"])
     if pixels := re.search(r"<OME\b[\s\S]*?<Pixels\b([^>]*)", description):
         sizes = dict(re.findall(r"\bSize([CTZ])=\"(\d+)\"", pixels[1]))

@@ -5,7 +5,6 @@ Source: ISO 16684-1; Adobe, "XMP Specification", part 3, 1.1.3.1.
 
 from __future__ import annotations
 
-import hashlib
 import re
 
 _ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))([2-8])""")
@@ -89,5 +88,7 @@ def join_extension(packet: bytes, extension: bytes) -> bytes:
 
 def split_extension(packet: bytes) -> tuple[bytes, bytes]:
     """Return a packet that points to `packet` as its extension, and the extension's identifier."""
+    import hashlib
+
     identifier = hashlib.md5(packet, usedforsecurity=False).hexdigest().upper().encode()
     return _POINTING % identifier, identifier

@@ -23,6 +23,9 @@ from convcli.system import anonymous_memory
 LINE = 64
 """Bytes of a cache line."""
 
+MOST_FREE = 64
+"""Unused blocks of pages that a pool keeps, so that one is found quickly."""
+
 
 class BufferPool:
     """Allocate arrays of at least `min_size` bytes, and reuse the pages of deleted ones.
@@ -79,11 +82,11 @@ class BufferPool:
     def _put(self, memory: mmap.mmap) -> None:
         self._free.append(memory)
         with suppress(IndexError):
-            while self.free_bytes > self.max_free:
+            while len(self._free) > MOST_FREE or self.free_bytes > self.max_free:
                 self._free.popleft()
 
 
-_results = BufferPool(min_size=1 << 22, max_free=1 << 27)
+_results = BufferPool(min_size=1 << 17, max_free=1 << 27)
 _scratch = BufferPool(min_size=1 << 16, max_free=1 << 25)
 
 

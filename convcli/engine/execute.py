@@ -20,13 +20,13 @@ from convcli.engine.exact import TURN, prepare_residues, store_exact, wrapped
 from convcli.engine.methods.bands import unlike
 from convcli.engine.methods.base import TileFunction
 from convcli.engine.methods.windows import merges
-from convcli.engine.padding import Span, padded_block
+from convcli.engine.padding import Span, are_rows, padded_block
 from convcli.engine.planning.choose import make_plan
 from convcli.engine.planning.memory import REDONE
 from convcli.engine.planning.plan import Plan
 from convcli.engine.planning.tiles import ALONG
 from convcli.engine.rounding import bounds, round_into
-from convcli.engine.threads import Scratch, share_out
+from convcli.engine.threads import Scratch, share_out, trim_scratch
 from convcli.engine.tiling import Chunk, Tile, tiles, whole
 from convcli.progress import Progress, silent
 
@@ -128,6 +128,7 @@ class Prepared:
         if len(places) == 1 and not self.plan.is_parallel:
             with single_threaded, np.errstate(invalid="ignore", over="ignore"):
                 self._compute(x, out, places[0])
+            trim_scratch()
             progress(1.0)
             return
         finished = count(1)
@@ -163,7 +164,7 @@ class Prepared:
 
     def _compute(self, x: NDArray[Any], out: NDArray[Any], place: _Place) -> None:
         """Compute the outputs of one tile."""
-        if place.whole and x.dtype == self.block_dtype:
+        if place.whole and x.dtype == self.block_dtype and not self._is_copied(x):
             block, target = x, out
         else:
             block = self._block(x, place, self.block_dtype, self.plan.spec.cval)
@@ -205,7 +206,12 @@ class Prepared:
         def room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
             return self.scratch("block", shape, dtype)
 
-        return padded_block(x, axes, place.spans, self.plan.spec.boundary, cval, dtype, room)
+        boundary, copied = self.plan.spec.boundary, self._is_copied(x)
+        return padded_block(x, axes, place.spans, boundary, cval, dtype, room, copied)
+
+    def _is_copied(self, x: NDArray[Any]) -> bool:
+        """Return whether samples are copied once, because a method would copy them more often."""
+        return self.plan.facts.filters is None and not are_rows(x)
 
     def _sums(self, shape: tuple[int, ...]) -> NDArray[Any]:
         """Return an array for the sums of a tile, with rows aligned to cache lines if useful."""

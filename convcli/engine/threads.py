@@ -54,7 +54,7 @@ def share_out(
         with single_threaded, around():
             for item in todo:
                 work(item)
-        _scratch.trim()
+        trim_scratch()
         return
     each = -(-len(todo) // max(workers, 1))
     order = (item for first in range(each) for item in todo[first::each])
@@ -123,7 +123,7 @@ class _Share:
                 except IndexError:
                     break
                 work()
-        _scratch.trim()
+        trim_scratch()
 
 
 def _executor() -> ThreadPoolExecutor:
@@ -153,37 +153,57 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)
 
 
-_NOTHING = np.empty(0, np.uint8)
-
-
 class _Buffers(threading.local):
-    """The scratch buffers of a thread, by the number of their owner and their name."""
+    """The scratch arrays of a thread, by the number of their owner and their name."""
 
     def __init__(self) -> None:
-        self.held: dict[tuple[int, str], NDArray[Any]] = {}
+        self.held: dict[tuple[int, str], _Held] = {}
         self.size = 0
 
-    def find(self, key: tuple[int, str], size: int) -> NDArray[Any]:
-        """Return a buffer of at least `size` bytes."""
-        buffer = self.held.get(key)
+    def find(self, key: tuple[int, str], shape: tuple[int, ...], dtype: DTypeLike) -> _Held:
+        """Return an array of this shape and type, in the memory of the last one if it fits."""
+        held = self.held.get(key)
+        if held is not None and held.array.shape == shape and held.array.dtype == dtype:
+            return held
+        kind = np.dtype(dtype)
+        size = math.prod(shape) * kind.itemsize
+        buffer = None if held is None else held.buffer
         if buffer is None or buffer.size < size:
             self.size += size - (0 if buffer is None else buffer.size)
-            buffer = self.held[key] = _NOTHING  # one at a time, to save memory
-            buffer = self.held[key] = scratch_buffer((size,), np.uint8)
-        return buffer
+            self.held.pop(key, None)
+            held = buffer = None  # one at a time, to save memory
+            buffer = scratch_buffer((size,), np.uint8)
+        held = self.held[key] = _Held(buffer, buffer[:size].view(kind).reshape(shape))
+        return held
 
     def trim(self) -> None:
-        """Release the buffers if they are large."""
+        """Release the arrays if they are large."""
         if self.size > KEPT:
             self.held.clear()
             self.size = 0
 
 
+class _Held:
+    """A scratch array, and views of it that its user made."""
+
+    def __init__(self, buffer: NDArray[Any], array: NDArray[Any]) -> None:
+        self.buffer, self.array = buffer, array
+        self.user: object = None
+        self.views: Any = None
+
+
 KEPT = 1 << 20
-"""Bytes of scratch buffers that a thread keeps for the next call: those of a small picture."""
+"""Bytes of scratch arrays that a thread keeps for the next call: those of a small picture."""
 
 _scratch = _Buffers()
 _owners = count()
+
+Views = TypeVar("Views")
+
+
+def trim_scratch() -> None:
+    """Release the calling thread's scratch arrays if they are large."""
+    _scratch.trim()
 
 
 class Scratch:
@@ -197,6 +217,19 @@ class Scratch:
 
     def __call__(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return an uninitialized array, which the thread's next call with this name overwrites."""
-        kind = np.dtype(dtype)
-        size = math.prod(shape) * kind.itemsize
-        return _scratch.find((self.owner, name), size)[:size].view(kind).reshape(shape)
+        return _scratch.find((self.owner, name), shape, dtype).array
+
+    def views(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        dtype: DTypeLike,
+        user: object,
+        make: Callable[[NDArray[Any]], Views],
+    ) -> Views:
+        """Return what `make` returns for such an array, made once for each user of the array."""
+        held = _scratch.find((self.owner, name), shape, dtype)
+        if held.user is not user:
+            held.user, held.views = user, make(held.array)
+        views: Views = held.views
+        return views

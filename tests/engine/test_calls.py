@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from convcli import ConvError, conv_layer, convolve, correlate
 from convcli.engine import calls as remembered
+from convcli.engine import threads
 from convcli.engine.memory_order import in_memory_order
 from convcli.engine.problem import layer_problem, spatial_problem
 
@@ -183,3 +184,23 @@ def test_layers_in_any_order_of_their_spatial_axes():
     turned = x.swapaxes(1, 2).copy().swapaxes(1, 2)
     problem = layer_problem(turned, w, None, groups=1, layout="channels_last")
     assert in_memory_order(problem).w.shape == (5, 2, 3, 4)
+
+
+@pytest.mark.parametrize("method", ["direct", "gemm", "separable", "fft", "auto"])
+@pytest.mark.parametrize("dtype", ["float32", "uint8", "float64"])
+def test_samples_with_gaps_between_them(dtype, method):
+    wide = (rng(0).random((40, 60, 5)) * 200).astype(dtype)
+    w = rng(1).standard_normal((3, 4))
+    for view in (wide[..., ::-1], wide[..., :3], wide[..., 1::2], wide[::-2, ::2], wide[:, ::-1]):
+        for options in ({}, {"padding": "same", "boundary": "reflect"}, {"stride": 2}):
+            expected = correlate(view.copy(), w, axes=(0, 1), **options, method="direct")
+            y = correlate(view, w, axes=(0, 1), **options, method=method)
+            assert_allclose(y, expected, atol=1e-2)
+
+
+def test_scratch_arrays_of_a_thread_are_bounded():
+    for side in (20, 300, 2000):
+        correlate(picture(side, side), rng(1).standard_normal((5, 5)))
+        assert threads._scratch.size <= threads.KEPT
+        held = {id(held.buffer): held.buffer.size for held in threads._scratch.held.values()}
+        assert sum(held.values()) == threads._scratch.size

@@ -268,10 +268,8 @@ class _Product(NamedTuple):
     """Blocks of outputs that one call computes: all of a panel, or a last one of fewer rows."""
 
     runs: list[_Run]
-    row: int
-    """The first row of outputs."""
     filled: Strided
-    """The outputs, from that row on: (*starts, ...), indexed by where a panel starts."""
+    """The outputs: (*starts, ...), indexed by where a panel starts."""
 
 
 class _PanelCut(NamedTuple):
@@ -289,6 +287,11 @@ class _PanelCut(NamedTuple):
     copied: Strided
     """View of the stack: (items, samples, *copies, places, *inner)."""
     products: list[_Product]
+
+    def stack_views(self, stack: Matrix) -> tuple[Matrix, list[list[tuple[Matrix, Matrix]]]]:
+        """Return the copies in the stack, and of each product the bands and the rows under them."""
+        runs = [[(run.band, run.stacked.of(stack)) for run in one.runs] for one in self.products]
+        return self.copied.of(stack), runs
 
 
 class _StackedBands:
@@ -339,33 +342,15 @@ class _StackedBands:
         if cut is None:
             cut = self.cuts[key] = self._cut(piece, x.strides, out.shape, out.strides)
 
-        # The samples from the piece's first tap on.
-        first = [
-            0,
-            *(
-                taps.start * axis.dilation
-                for taps, axis in zip(piece.box[1:], self.rest, strict=False)
-            ),
-        ]
-        samples = cut.samples.of(
-            x, sum(start * step for start, step in zip(first, x.strides[1:], strict=False))
-        )
-
-        # Views of the stack and of the outputs, which are the same for all panels.
-        stack = self.scratch("stack", cut.stack, self.dtype)
-        copies = list(self._channels(cut.copied.of(stack), samples))
-        products = [
-            (
-                [(run.band, run.stacked.of(stack)) for run in one.runs],
-                one.filled.of(out, one.row * out.strides[1]),
-            )
-            for one in cut.products
-        ]
+        samples = cut.samples.of(x)
+        filled, bands = self.scratch.views("stack", cut.stack, self.dtype, cut, cut.stack_views)
+        copies = list(self._channels(filled, samples))
+        targets = [one.filled.of(out) for one in cut.products]
         for start in cut.starts:
-            for filled, copied in copies:
-                filled[...] = copied[start]
-            for runs, filled in products:
-                pairwise_sum(runs, _multiply, filled[start])
+            for target, copied in copies:
+                target[...] = copied[start]
+            for runs, target in zip(bands, targets, strict=True):
+                pairwise_sum(runs, _multiply, target[start])
 
     def _cut(
         self, piece: _Piece, x: tuple[int, ...], shape: tuple[int, ...], out: tuple[int, ...]
@@ -390,11 +375,13 @@ class _StackedBands:
         lines = [math.prod(piece.copies[axis:]) * line for axis in range(len(piece.copies) + 1)]
         values_behind = [math.prod(inner[axis:]) * size for axis in range(len(inner) + 1)]
         each = (part.items, samples, *piece.copies, part.places, *inner)
+        first = sum(taps.start * shift for taps, shift in zip(piece.box[1:], shifts, strict=False))
         return _PanelCut(
             starts=list(product(*map(_starts, sizes, part))),
             samples=Strided(
                 (*starts, *each),
                 (item, self.stride * row, along[0], item, row, *shifts, *along, channel),
+                first,
             ),
             stack=stack,
             copied=Strided(each, (samples * lines[0], *lines, *values_behind)),
@@ -432,10 +419,10 @@ class _StackedBands:
                     for run in piece.runs
                     if run.start < samples
                 ],
-                row=first,
                 filled=Strided(
                     (*starts, part.items, number, rows, values),
                     (item, row, place, item, self.block * row, row, size),
+                    first * row,
                 ),
             )
 

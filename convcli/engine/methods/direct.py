@@ -31,6 +31,10 @@ TAP = 0.32
 """Nanoseconds of one tap for one output: a multiplication and an addition over a tile in the cache.
 """
 
+STEPPED, LOOP = 0.4, 5.0
+"""Additional nanoseconds of a tap with a stride along the row: of one sample, and of the loop over
+the channels of a place if there are several."""
+
 BROADCAST = 5.6
 """Additional nanoseconds for one sample that is multiplied by all kernels of its group."""
 
@@ -50,6 +54,8 @@ class Direct(Method):
     def cost(self, work: Work) -> CostEstimate:
         filters = work.facts.filters
         tap = TAP if filters is None else TAP + BROADCAST * work.spec.groups / filters
+        if filters is None and work.axes[-1].stride > 1:
+            tap += STEPPED if work.facts.channels == 1 else LOOP / work.facts.channels
         account = f"{work.terms} taps, one multiply and add over the output for each"
         calls = CALLS * work.terms
         return CostEstimate(calls + work.outputs * (work.terms * tap + TOUCH), account)

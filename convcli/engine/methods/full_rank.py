@@ -108,7 +108,7 @@ class FullRank(Method):
     """One kernel as a band matrix over stacked rows, panel by panel."""
 
     name = "gemm"
-    worth_sharing = 2.6e-3  # between its many short calls threads wait for the interpreter
+    worth_sharing = 1.5e-3  # waking a thread takes 0.1 ms, and each takes a share of the cache
     pads_rows = True
 
     def refusal(self, work: Work) -> str:

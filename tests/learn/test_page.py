@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-import subprocess
-import sys
-import zipfile
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -125,25 +123,14 @@ def test_names_cannot_end_the_script() -> None:
     assert "<img" not in text
 
 
-def test_wheel_and_sdist_hold_the_assets() -> None:
-    names = {path.name for path in ASSETS.iterdir() if path.suffix in (".js", ".css", ".json")}
-    assert names == {"page.js", "page.css", *(f"{name}.json" for name in LANGUAGES)}
-    manifest = (ROOT / ".ci" / "MANIFEST.in").read_text(encoding="utf-8")
-    assert "graft convcli" in manifest
-
-
-@pytest.mark.slow
-def test_built_wheel_holds_the_assets(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-q", "-w", tmp_path, ROOT]
-    built = subprocess.run(
-        [*command, "--no-build-isolation"], capture_output=True, text=True, check=False
-    )
-    if "setuptools" in built.stderr:
-        pytest.skip("setuptools is not installed, and the wheel needs it")
-    assert built.returncode == 0, built.stderr
-    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
-        packed = {Path(name).name for name in wheel.namelist() if "learn/page" in name}
-    assert {"page.js", "page.css", "en.json", "ko.json"} <= packed
+def test_the_package_data_holds_the_assets() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as stream:
+        patterns = tomllib.load(stream)["tool"]["setuptools"]["package-data"]["convcli"]
+    package = ROOT / "convcli"
+    packed = {path for pattern in patterns for path in package.glob(pattern)}
+    assets = {path for path in ASSETS.iterdir() if path.suffix in (".js", ".css", ".json")}
+    assert {path.name for path in assets} == {"page.js", "page.css", "en.json", "ko.json"}
+    assert assets <= packed
 
 
 # Parts.

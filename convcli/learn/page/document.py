@@ -37,7 +37,7 @@ TEMPLATE = """\
 <body>
 <noscript>{noscript}</noscript>
 <script id="data" type="application/json">{data}</script>
-<script>
+<script type="module">
 {script}</script>
 </body>
 </html>

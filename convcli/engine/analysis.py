@@ -159,6 +159,16 @@ def _factors(data: bytes, shape: tuple[int, ...], kind: str) -> Terms:
     return terms
 
 
+def flat_axes(w: NDArray[np.generic], kind: str) -> tuple[bool, ...]:
+    """Return, for each axis of a kernel that is one product, whether its factor's taps are equal.
+
+    >>> flat_axes(np.array([[-1, 0, 1], [-1, 0, 1], [-1, 0, 1]]), "float32")
+    (True, False)
+    """
+    (term,) = factors(w, kind)
+    return tuple(bool(factor.min() == factor.max()) for factor in term)
+
+
 def separable_terms(w: NDArray[np.generic], kind: str) -> int:
     """Return the number of terms that add up to w; 0 if they would be less exact than w itself.
 

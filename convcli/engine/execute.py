@@ -18,11 +18,10 @@ from convcli.engine.blas import single_threaded
 from convcli.engine.buffers import LINE
 from convcli.engine.exact import TURN, prepare_residues, store_exact, wrapped
 from convcli.engine.methods.bands import unlike
-from convcli.engine.methods.base import TileFunction
+from convcli.engine.methods.base import REDONE, TileFunction
 from convcli.engine.methods.windows import merges
 from convcli.engine.padding import Span, are_rows, padded_block
 from convcli.engine.planning.choose import make_plan
-from convcli.engine.planning.memory import REDONE
 from convcli.engine.planning.plan import Plan
 from convcli.engine.planning.tiles import ALONG
 from convcli.engine.rounding import bounds, round_into
@@ -108,7 +107,7 @@ class Prepared:
         self.checks_overflow = self.accumulator == np.float32 and input_dtype.kind == "f"
         if self.checks_overflow:
             self.checked = ()
-            self.largest_sample = MOST_FLOAT32 / max(largest_sum(w), 1.0)
+            self.largest_sample = MOST_FLOAT32 / max(largest_sum(w), self.w.size)
         self.written: dict[tuple[tuple[int, ...], tuple[int, ...]], bool] = {}
 
     def __call__(
@@ -154,6 +153,8 @@ class Prepared:
             lead = [_shifted(tile.items, part.items[0]), *[slice(None)] * (batch - 1)]
             target = lead + target
         spans = [axis.under(*span) for axis, span in zip(self.plan.axes, tile.spans, strict=True)]
+        if self.method.pads_inner(self.plan):
+            spans[1:] = [(0, axis.n) for axis in self.plan.axes[1:]]
         alone = (
             part == whole(self.plan)
             and self.plan.sizes == tuple(stop - start for start, stop in tile.spans)
@@ -237,7 +238,8 @@ class Prepared:
         takes twice as long if the rows are not aligned to cache lines.
         """
         picture = len(self.plan.axes) == 2 and ALONG % target.shape[-1] == 0
-        return self.method.stores_down_rows and picture and bool(target.strides[-3] % LINE)
+        crossing = picture and bool(target.strides[-3] % LINE)
+        return crossing and self.method.stores_down_rows(self.plan)
 
     def _all_finite(self, sums: NDArray[Any]) -> bool:
         """Return whether all values are finite and their squares do not overflow."""
@@ -255,12 +257,15 @@ class Prepared:
 
     @cached_property
     def _definition(self) -> tuple[TileFunction, np.dtype[Any]]:
+        own = self.method.definition(self.w, self.plan)
+        if own is not None:
+            return own, np.dtype(np.float64)
         facts = replace(self.plan.facts, extreme=True)
         plan = make_plan(facts, self.plan.spec, dtype=self.plan.dtype, method="direct")
         return plan.implementation.prepare(self.w, plan), np.dtype(plan.accumulator)
 
     def _compute_by_definition(self, block: NDArray[Any], sums: NDArray[Any]) -> None:
-        """Recompute a tile by `direct` in float64, some rows at a time.
+        """Recompute a tile tap by tap in float64, some rows at a time.
 
         Bands and transforms multiply samples outside of a window by zero, and 0 * nan is nan.
         """

@@ -101,6 +101,25 @@ def copy_samples(x: NDArray[Any], block: NDArray[Any]) -> None:
         block[..., channel] = x[..., channel]
 
 
+def fill_sides(
+    block: NDArray[Any], axis: int, sides: Span, boundary: Boundary, cval: float
+) -> None:
+    """Fill the padding of a block along an axis, whose samples are between both sides.
+
+    sides: the lengths of the padding before and after the samples.
+
+    >>> block = np.array([0, 1, 2, 3, 0, 0])
+    >>> fill_sides(block, 0, (1, 2), "reflect", 0)
+    >>> block
+    array([2, 1, 2, 3, 2, 1])
+    """
+    before, after = sides
+    n = block.shape[axis] - before - after
+    if before or after:
+        x = block[_index(axis, [(before, before + n)])]
+        _Padding(x, axis, [(-before, n + after)], boundary, cval).fill_sides(block)
+
+
 class _Padding:
     """A block that extends beyond x, with spans along consecutive axes from `first` on."""
 
@@ -123,13 +142,17 @@ class _Padding:
         """The positions of those samples in the block."""
 
     def fill(self, block: NDArray[Any]) -> None:
-        """Copy the samples of x, then fill both sides along one axis after the other.
-
-        The sides of an axis include the corners with the axes before it.
-        """
+        """Copy the samples of x, then fill the sides."""
         if all(lo < hi for lo, hi in self.inside):
             seen = self.x[_index(self.first, self.inside)]
             copy_samples(seen, block[_index(self.first, self.filled)])
+        self.fill_sides(block)
+
+    def fill_sides(self, block: NDArray[Any]) -> None:
+        """Fill both sides along one axis after the other.
+
+        The sides of an axis include the corners with the axes before it.
+        """
         for at, (lo, hi) in enumerate(self.filled):
             length = self.whole[at][1]
             sides = ((0, lo), (hi, length)) if lo < hi else ((0, length),)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from convcli.engine.analysis import (
     factors,
+    flat_axes,
     has_heavy_taps,
     integral_bound,
     needs_float64,
@@ -75,8 +76,9 @@ class Problem(NamedTuple):
             facts, self.spec, dtype=name, method="direct" if method == "auto" else method
         )
         if method in ("auto", "separable"):
-            terms = self._terms(plan)
-            plan = make_plan(replace(facts, terms=terms), self.spec, dtype=name, method=method)
+            terms, flat = self._terms(plan)
+            facts = replace(facts, terms=terms, flat=flat)
+            plan = make_plan(facts, self.spec, dtype=name, method=method)
         return plan
 
     def whole_range(self) -> tuple[int, int] | None:
@@ -110,22 +112,29 @@ class Problem(NamedTuple):
         bound = max(map(abs, ends)) + shift
         return bound, needs_integers(bound, self.w, self.bias)
 
-    def _terms(self, plan: Plan) -> int | None:
-        """Return the number of products of 1-D factors that add up to the kernel.
+    def _terms(self, plan: Plan) -> tuple[int | None, tuple[bool, ...]]:
+        """Return how many products of 1-D factors add up to the kernel, and `Facts.flat`.
 
         0 if there is no such short sum, None if factoring would take longer than it saves.
         plan: by `separable` if that was asked for, otherwise by `direct`, whose time is the limit.
         """
         w = small_taps(self.w)[0] if plan.facts.extreme else self.w
+        if self.filters is None and np.isfinite(w).all():
+            if w.min() == w.max():
+                return 1, (True,) * w.ndim
+            if w.ndim == 1:
+                return 1, (False,)
         if plan.method == "separable":
-            return len(factors(w, plan.target_precision))
-        if self.filters is not None:
-            return None
-        if not np.isfinite(w).all():
-            return 0
-        if w.ndim == 1:
-            return 1
-        return separable_terms(w, plan.target_precision) if plan.seconds > WORTH_FACTORING else None
+            terms = len(factors(w, plan.target_precision))
+        elif self.filters is not None:
+            return None, ()
+        elif not np.isfinite(w).all():
+            return 0, ()
+        elif plan.seconds <= WORTH_FACTORING:
+            return None, ()
+        else:
+            terms = separable_terms(w, plan.target_precision)
+        return terms, flat_axes(w, plan.target_precision) if terms == 1 else ()
 
     @property
     def reads_samples(self) -> bool:

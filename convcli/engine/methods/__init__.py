@@ -11,6 +11,7 @@
     gemm        a layer as matrix products
     depthwise   a layer with one kernel per channel
     bands       a one-dimensional correlation as products with a band matrix
+    sums        sums of neighbours along an axis by doubling
     windows     views of the windows of a block
     summation   pairwise summation
 

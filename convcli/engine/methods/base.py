@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from numpy.typing import NDArray
 
+from convcli.engine.methods.summation import pending_sums
 from convcli.engine.planning.facts import (
     PrecisionName,
     TiledWork,
@@ -44,6 +45,17 @@ class Needs(NamedTuple):
     per_thread: int
 
 
+REDONE = 1 << 14
+"""Outputs of a tile with a NaN that are recomputed at a time: few, because pairwise summation of
+a large kernel holds a dozen arrays of that size."""
+
+
+def recomputed_outputs(work: Work, tile: tuple[int, ...]) -> int:
+    """Return the most outputs of a tile that are recomputed at a time: whole rows."""
+    outputs = work.tile_outputs(tile)
+    return min(max(REDONE, outputs // tile[1]), outputs)
+
+
 class Method(ABC):
     """One way to compute a convolution with a kernel (*window) or a bank (O, *window, C/groups)."""
 
@@ -53,8 +65,6 @@ class Method(ABC):
     """Predicted seconds from which several threads share its tiles."""
     pads_rows: ClassVar[bool] = False
     """Whether the rows of its sums should be aligned to cache lines."""
-    stores_down_rows: ClassVar[bool] = False
-    """Whether it writes one vector of each of many rows: half as fast if rows are unaligned."""
 
     @abstractmethod
     def refusal(self, work: Work) -> str:
@@ -105,8 +115,33 @@ class Method(ABC):
         """Return whether it multiplies samples outside of a window by zero, which spreads NaN."""
         return False
 
+    def pads_inner(self, work: Work) -> bool:
+        """Return whether its blocks are padded along the first axis only, and whole along others.
+
+        It pads what it computes along one axis before it continues along the next.
+        """
+        return False
+
+    def definition(self, w: NDArray[Any], plan: TiledWork) -> TileFunction | None:
+        """Return a function that recomputes outputs in float64 where some are not finite.
+
+        It multiplies no sample outside of a window. None if the sum over taps is to be used.
+        """
+        return None
+
+    def definition_memory(self, work: Work, tile: tuple[int, ...]) -> Needs:
+        """Return an upper bound of the bytes of such a recomputation."""
+        return Needs(
+            2 * work.taps * 8,
+            (1 + pending_sums(work.terms)) * recomputed_outputs(work, tile) * 8,
+        )
+
     def keeps_dtype(self, work: Work) -> bool:
         """Return whether it accepts blocks in the input's type, and converts while it copies."""
+        return False
+
+    def stores_down_rows(self, work: Work) -> bool:
+        """Return whether it writes one vector of each of many rows: half as fast if unaligned."""
         return False
 
     def columns_are_rows(self, work: Work) -> bool:

@@ -7,7 +7,9 @@ are added::
       w = v1 x h1 + v2 x h2          strip of rows --v1--> middle --h1--> share
                                                    --v2--> middle --h2--> share, added
 
-Every pass is a product with a band matrix, tile by tile, so that the middle stays in the cache. A
+Every pass is a product with a band matrix, or adds neighbours if the factor's taps are equal, as a
+box's are. It computes tile by tile, so that the middle stays in the cache. If a tile is whole along
+all axes but the first, each pass pads what the next one reads, and samples are read in place. A
 signal has one axis, and its kernel is its only factor. Its samples are copied first, because a
 product along them reads at many close positions at a time and would wait for memory at each.
 Source: Treitel and Shanks, "The design of multistage separable planar filters", 1971.
@@ -15,15 +17,27 @@ Source: Treitel and Shanks, "The design of multistage separable planar filters",
 
 from __future__ import annotations
 
+import itertools
 import math
-from typing import Any
+import operator
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from convcli.engine.analysis import factors, growth, longest_run, run_length
+from convcli.engine.buffers import LINE
 from convcli.engine.methods.bands import Along, Down, Matrix, as_matrix, pieces, unlike
-from convcli.engine.methods.base import CostEstimate, Method, Needs, TileFunction
+from convcli.engine.methods.base import (
+    CostEstimate,
+    Method,
+    Needs,
+    TileFunction,
+    recomputed_outputs,
+)
 from convcli.engine.methods.summation import pairwise_sum, pending_sums
+from convcli.engine.methods.sums import LEVELS, Sums, doubling_steps
+from convcli.engine.padding import Span, fill_sides
 from convcli.engine.planning.costs import CALL, MAC
 from convcli.engine.planning.facts import GROWTH, MOST_TERMS, TiledWork, Work
 from convcli.engine.planning.tiles import (
@@ -35,13 +49,30 @@ from convcli.engine.planning.tiles import (
     TILES,
     WIDE,
     band_tile,
+    even_shares,
     pass_widths,
+    strip,
 )
 from convcli.engine.threads import Scratch
+from convcli.options import itemsize
 from convcli.shapes.axis import Axis, samples_under
 
 PASS = 0.32
 """Nanoseconds of one output of a pass along an axis, which the next pass reads from the cache."""
+
+ADD = 0.3
+"""Nanoseconds of adding two arrays of a tile in float32, a value. One thread alone takes 0.11: it
+shares the cache, and the interpreter between the calls, with others."""
+
+NARROW = {"uint8": ("uint16", 257), "int8": ("int16", 255)}
+"""For types of 8 bits, an integer type of 16 bits and how many samples it can hold the sum of."""
+
+
+ADDED = 1 << 20
+"""Bytes of the outputs of a tile whose passes are all sums: their partial sums fit the cache."""
+
+SLAB = 24 << 20
+"""Most bytes of a tile that is whole along all axes but the first."""
 
 
 class Separable(Method):
@@ -49,7 +80,6 @@ class Separable(Method):
 
     name = "separable"
     pads_rows = True
-    stores_down_rows = True
 
     def refusal(self, work: Work) -> str:
         if work.facts.filters is None:
@@ -60,13 +90,12 @@ class Separable(Method):
         facts, axes, terms = work.facts, work.axes, work.facts.terms or 1
         padded = math.prod(axis.padded for axis in axes[1:])
         after = math.prod(facts.batch) * axes[0].out * padded * facts.channels
-        each = 0.0
+        each, types = 0.0, _sum_types(work)
         for at, axis in enumerate(axes):
             if at:
                 after = after * axis.out // axis.padded
-            inner = math.prod(a.padded for a in axes[at + 1 :]) * facts.channels
-            repeats, block = (1, DOWN) if inner >= WIDE else (inner, max(ALONG // inner, 1))
-            each += after * (axis.span(block) * repeats * MAC + PASS)
+            added = types[at] and _sum_cost(axis, types[at])
+            each += after * (added or _band_cost(work, at))
         return CostEstimate(
             CALL * terms + each * terms, self._account(work, terms), self._drawback(facts.terms)
         )
@@ -88,23 +117,33 @@ class Separable(Method):
     def tile(self, work: Work) -> tuple[int, ...]:
         enough, most = BAND_TILE
         budget = min(max(work.outputs // (2 * TILES), enough), most) // work.facts.channels
+        if self.pads_inner(work):
+            rest = work.sizes[1:]
+            if all(_sum_types(work)):
+                budget = ADDED // (2 if self.keeps_dtype(work) else 4) // work.facts.channels
+            rows = budget // math.prod(rest)
+            rows = min(max(rows, work.axes[0].reach // 2), _slab_rows(work))
+            return strip(
+                work,
+                rows * math.prod(rest),
+                rest,
+                lambda first, most: min(even_shares(first, most, DOWN), first),
+            )
         return band_tile(work, budget, BAND_SAMPLES, whole_rows=not self.columns_are_rows(work))
 
     def memory(self, work: Work, tile: tuple[int, ...]) -> Needs:
         terms, outputs, size = work.facts.terms or MOST_TERMS, tile[1:], self.itemsize(work)
         lead, channels = work.lead(tile), work.facts.channels
+        inner = self.pads_inner(work)
 
         # The results between two passes, and the samples if they are copied before the first.
-        middles = [
-            lead
-            * math.prod(outputs[:at])
-            * (samples_under(work.axes[at:], outputs[at:]) * channels + ODD)
-            for at in range(1, len(outputs))
-        ]
-        narrow = samples_under(work.axes[1:], outputs[1:]) * channels < WIDE
-        copied = work.tile_samples(tile) if narrow or len(work.facts.batch) > 1 else 0
+        first, *middles = (
+            lead * math.prod(outputs[:at]) * (samples * channels + 2 * ODD)
+            for at, samples in enumerate(_pass_samples(work, outputs, inner))
+        )
+        copied = first if self._copies_samples(work, tile) else 0
 
-        # The pending sums of the pieces of a pass, and of the terms.
+        # The pending sums of the pieces of a pass, and of the terms, or the partial sums of a pass.
         passes = len(outputs) * (1.0 if terms == 1 else GROWTH)
         runs = [
             run_length(axis.k, axis.k, self.precision(work), work.terms, passes)
@@ -116,28 +155,61 @@ class Separable(Method):
             pending_sums(n) * values for n, values in zip(counts, (*middles, sums), strict=True)
         )
         waiting = within + pending_sums(terms) * work.tile_outputs(tile)
+        read = zip((first, *middles), _sum_types(work), strict=True)
+        added = [n for n, kind in read if kind]
+        levels = (LEVELS + 1) * max(added, default=0)
 
         bands = sum((axis.span(ALONG) * ALONG + axis.k) * WIDE for axis in work.axes)
         shared = terms * bands * size + work.taps * terms * 8
-        return Needs(shared, (copied + sum(middles) + waiting) * size)
+        return Needs(shared, (copied + sum(middles) + waiting + levels) * size)
+
+    def _copies_samples(self, work: Work, tile: tuple[int, ...]) -> bool:
+        """Return whether the samples of a tile may be copied before the first pass."""
+        inner = _pass_samples(work, tile[1:], self.pads_inner(work))[0]
+        values = inner // work.axes[0].span(tile[1]) * work.facts.channels
+        return values < WIDE or len(work.facts.batch) > 1
+
+    def definition_memory(self, work: Work, tile: tuple[int, ...]) -> Needs:
+        redone, inner = recomputed_outputs(work, tile), self.pads_inner(work)
+        outputs = (min(-(-redone * tile[1] // work.tile_outputs(tile)), tile[1]), *tile[2:])
+        first, *middles = (
+            work.lead(tile) * math.prod(outputs[:at]) * samples * work.facts.channels
+            for at, samples in enumerate(_pass_samples(work, outputs, inner))
+        )
+        terms, sizes = work.facts.terms or MOST_TERMS, [axis.k for axis in work.axes]
+        pending = pending_sums(max(sizes)) + pending_sums(terms) + 1
+        values = sum(middles) + pending * max([*middles, redone])
+        copied = first if self._copies_samples(work, tile) else 0
+        return Needs(terms * sum(sizes) * 16, (copied + values) * 8)
 
     def prepare(self, w: Matrix, plan: TiledWork) -> TileFunction:
-        """Factor the kernel in float64 and build the bands of every factor."""
-        dtype, dims, scratch = np.dtype(plan.accumulator), len(plan.axes), Scratch()
+        """Factor the kernel in float64 and build the passes of every product."""
         found = factors(w, plan.target_precision)
-        passes = dims * (growth(found) if len(found) > 1 else 1.0)
-        terms = [
-            _Term(
-                [factor.astype(dtype) for factor in parts],
-                [longest_run(factor, plan.precision, w.size, passes) for factor in parts],
-                plan,
-                scratch,
-            )
-            for parts in found
-        ]
+        passes = len(plan.axes) * (growth(found) if len(found) > 1 else 1.0)
+        runs = [[longest_run(f, plan.precision, w.size, passes) for f in parts] for parts in found]
+        types, scratch = _middle_types(plan), Scratch()
+        return self._tile_function(
+            [
+                _Term(parts, _fast_passes(parts, longest, plan, scratch), types, plan, scratch)
+                for parts, longest in zip(found, runs, strict=True)
+            ],
+            plan,
+            scratch,
+        )
 
+    def definition(self, w: Matrix, plan: TiledWork) -> TileFunction:
+        """Return the same passes as sums over taps, in float64."""
+        types, scratch = ["float64"] * len(plan.axes), Scratch()
+        terms = [
+            _Term(parts, list(map(_Taps, parts, plan.axes)), types, plan, scratch)
+            for parts in factors(w, plan.target_precision)
+        ]
+        return self._tile_function(terms, plan, scratch)
+
+    @staticmethod
+    def _tile_function(terms: list[_Term], plan: TiledWork, scratch: Scratch) -> TileFunction:
         def tile(block: Matrix, out: Matrix) -> None:
-            lead = out.ndim - dims - 1
+            lead = out.ndim - len(plan.axes) - 1
             items, samples, *inner = math.prod(block.shape[:lead]), *block.shape[lead:]
             if math.prod(inner) < WIDE:
                 x = scratch("samples", (items, samples, *inner), block.dtype)
@@ -154,52 +226,208 @@ class Separable(Method):
         return work.facts.terms != 1
 
     def spreads_nan(self, work: Work) -> bool:
-        return True
+        return not all(_sum_types(work))
+
+    def pads_inner(self, work: Work) -> bool:
+        *others, _ = _widths(work, inner=True)
+        if work.facts.exact or not others or min(others) < WIDE:
+            return False
+        return _slab_rows(work) >= min(max(work.axes[0].reach // 4, DOWN), work.sizes[0])
+
+    def keeps_dtype(self, work: Work) -> bool:
+        return _sum_types(work)[0] in dict(NARROW.values())
+
+    def stores_down_rows(self, work: Work) -> bool:
+        return not _sum_types(work)[-1]
 
     def columns_are_rows(self, work: Work) -> bool:
-        return pass_widths(work)[0] >= WIDE
+        return not self.pads_inner(work) and pass_widths(work)[0] >= WIDE
 
     def rows_per_band(self, work: Work) -> int:
-        bands = self.columns_are_rows(work) and len(work.axes) > 1 and work.axes[0].dilation == 1
-        return DOWN if bands else 1
+        bands = self.pads_inner(work) or self.columns_are_rows(work)
+        return DOWN if bands and len(work.axes) > 1 and work.axes[0].dilation == 1 else 1
 
 
 METHOD = Separable()
+
+
+def _sum_types(work: Work) -> list[str]:
+    """Return, for each axis, the type in which its pass adds neighbours; "" if it is a band."""
+    types = [""] * len(work.axes)
+    if not any(work.facts.flat):
+        return types
+    narrow, most = NARROW.get(work.facts.input_dtype, ("", 0))
+    if work.spec.boundary == "constant" and work.spec.cval:
+        most = 0
+    for at, (axis, flat) in enumerate(zip(work.axes, work.facts.flat, strict=True)):
+        most //= axis.k
+        kind = narrow if most else METHOD.accumulator(work)
+        if flat and axis.stride == 1 and _sum_cost(axis, kind) < _band_cost(work, at):
+            types[at] = kind
+        else:
+            most = 0
+    return types
+
+
+def _sum_cost(axis: Axis, kind: str) -> float:
+    """Return the nanoseconds of an output of a pass that adds neighbours."""
+    return (len(doubling_steps(axis.k)) + 1) * ADD * itemsize(kind) / 4
+
+
+def _band_cost(work: Work, at: int) -> float:
+    """Return the nanoseconds of an output of a pass that is a product with a band."""
+    inner = math.prod(axis.padded for axis in work.axes[at + 1 :]) * work.facts.channels
+    repeats, block = (1, DOWN) if inner >= WIDE else (inner, max(ALONG // inner, 1))
+    return work.axes[at].span(block) * repeats * MAC + PASS
+
+
+def _widths(work: Work, inner: bool) -> list[int]:
+    """Return the contiguous values of a sample of each pass; inner: if `pads_inner`."""
+    if not inner:
+        return pass_widths(work)
+    after = [*(axis.n for axis in work.axes[1:]), work.facts.channels]
+    return [math.prod(after[at:]) for at in range(len(after))]
+
+
+def _slab_rows(work: Work) -> int:
+    """Return the most rows of a tile that is whole along all axes but the first."""
+    first, *rest = work.axes
+    levels = LEVELS + 1 if any(_sum_types(work)) else 0
+    row = math.prod(axis.n for axis in rest) * work.facts.channels
+    padded = math.prod(sum(_sides(axis)) + axis.n for axis in rest) * work.facts.channels
+    left = SLAB // METHOD.itemsize(work) - first.reach * row * (1 + levels)
+    return max(left // (padded * (1 + len(work.axes) + levels)), 0)
+
+
+def _pass_samples(work: Work, outputs: tuple[int, ...], inner: bool) -> list[int]:
+    """Return the samples of a channel that each pass reads, for outputs of a tile.
+
+    They are counted per output along the axes before. inner: if `pads_inner`.
+    """
+    if not inner:
+        return [samples_under(work.axes[at:], outputs[at:]) for at in range(len(outputs))]
+    padded = [
+        work.axes[0].span(outputs[0]),
+        *(axis.n + sum(_sides(axis)) for axis in work.axes[1:]),
+    ]
+    after = [*(axis.n for axis in work.axes[1:]), 1]
+    return [n * math.prod(after[at:]) for at, n in enumerate(padded)]
+
+
+def _sides(axis: Axis) -> Span:
+    """Return the lengths of the padding that the windows along a whole axis cover."""
+    return axis.lo, max(axis.span(axis.out) - axis.lo - axis.n, 0)
+
+
+def _fast_passes(
+    parts: Sequence[Matrix], runs: Sequence[int], plan: TiledWork, scratch: Scratch
+) -> list[Pass]:
+    """Return a pass for each factor: sums for equal taps, otherwise bands of runs of taps."""
+    types = _sum_types(plan)
+    widths = _widths(plan, METHOD.pads_inner(plan))
+
+    # The taps of the sums are one number, by which another factor or the last sums are scaled.
+    scale = math.prod(float(part[0]) for part, kind in zip(parts, types, strict=True) if kind)
+    scaled = types.index("") if "" in types else len(parts) - 1
+    passes: list[Pass] = []
+    for at, (part, axis) in enumerate(zip(parts, plan.axes, strict=True)):
+        share = scale if at == scaled else 1.0
+        if types[at]:
+            passes.append(Sums(axis.k, axis.dilation, share, np.dtype(types[at]), scratch))
+            continue
+        taps, cuts = (share * part).astype(plan.accumulator), pieces(axis.k, runs[at])
+        if widths[at] >= WIDE:
+            passes.append(Down(taps, axis.stride, axis.dilation, cuts))
+        else:
+            passes.append(Along(taps, axis.stride, axis.dilation, widths[at], cuts))
+    return passes
+
+
+class _Taps:
+    """The sum over taps along an axis, which multiplies no sample outside of a window.
+
+    A call computes out (A, m, Z) from x (A, n, Z).
+    """
+
+    def __init__(self, taps: Matrix, axis: Axis) -> None:
+        self.taps, self.stride, self.dilation = taps, axis.stride, axis.dilation
+
+    def __call__(self, x: Matrix, out: Matrix) -> None:
+        length = (out.shape[1] - 1) * self.stride + 1
+
+        def fill(tap: int, share: Matrix) -> None:
+            start = tap * self.dilation
+            np.multiply(x[:, start : start + length : self.stride], self.taps[tap], out=share)
+
+        pairwise_sum(range(len(self.taps)), fill, out)
+
+
+Pass: TypeAlias = Down | Along | Sums | _Taps
+
+
+def _middle_types(plan: TiledWork) -> list[str]:
+    """Return the types of the results between passes: bands read the accumulator's type."""
+    return [
+        kind if kind and following else plan.accumulator
+        for kind, following in itertools.pairwise(_sum_types(plan))
+    ]
 
 
 class _Term:
     """One product of factors: a pass along each axis, from the first to the last."""
 
     def __init__(
-        self, parts: list[Matrix], runs: list[int], plan: TiledWork, scratch: Scratch
+        self,
+        parts: Sequence[Matrix],
+        passes: Sequence[Pass],
+        types: Sequence[str],
+        plan: TiledWork,
+        scratch: Scratch,
     ) -> None:
-        self.scratch = scratch
-        self.passes = [
-            _pass(f, axis, width, pieces(len(f), run))
-            for f, axis, width, run in zip(parts, plan.axes, pass_widths(plan), runs, strict=True)
-        ]
+        self.passes, self.scratch, self.boundary = passes, scratch, plan.spec.boundary
+        self.types = [np.dtype(name) for name in types]
+        """The types of the results between passes."""
+        inner = METHOD.pads_inner(plan)
+        self.sides = [_sides(axis) if inner else (0, 0) for axis in plan.axes]
+
+        # The sums of a constant's padding along one axis are the padding along the next.
+        sums = itertools.accumulate((float(part.sum()) for part in parts), operator.mul)
+        self.constants = [plan.spec.cval * total for total in sums]
 
     def __call__(self, x: Matrix, out: Matrix, sizes: tuple[int, ...]) -> None:
         """Compute out (A, m, ...) from x (A, n, ...), with `sizes` outputs, pass by pass."""
         *before, last = self.passes
         for at, (run, outputs) in enumerate(zip(before, sizes, strict=False)):
-            rows = self._middle(
-                at, (len(x), outputs, math.prod(x.shape[2:])), x.dtype, isinstance(run, Along)
-            )
-            run(x.reshape(*x.shape[:2], -1), rows)
-            x = rows.reshape(len(x) * outputs, *x.shape[2:])
+            x = self._through(run, at, x, outputs)
         last(x.reshape(*x.shape[:2], -1), out.reshape(len(x), sizes[-1], -1))
 
-    def _middle(
-        self, at: int, shape: tuple[int, int, int], dtype: np.dtype[Any], flat: bool
-    ) -> Matrix:
-        """Return an array (A, m, Z) between two passes; flat: with contiguous items."""
-        items, outputs, values = (shape[0], 1, shape[1] * shape[2]) if flat else shape
-        room = self.scratch(f"middle {at}", (items, outputs, unlike(values, dtype.itemsize)), dtype)
-        return room[..., :values].reshape(shape)
+    def _through(self, run: Pass, at: int, x: Matrix, outputs: int) -> Matrix:
+        """Return the samples (A * m, n, ...) of the next pass, padded along its axis."""
+        low, high = self.sides[at + 1]
+        n, *rest = x.shape[2:]
+        width, dtype = math.prod(rest), self.types[at]
+        shape = (len(x), outputs, (low + n + high) * width)
+        rows, skipped = self._room(at, shape, low * width, dtype)
+        samples = rows[..., skipped : skipped + shape[2]]
+        run(x.reshape(*x.shape[:2], -1), samples[..., low * width : (low + n) * width])
+        samples = samples.reshape(len(x) * outputs, low + n + high, *rest)
+        fill_sides(samples, 1, (low, high), self.boundary, self.constants[at])
+        return samples
 
+    def _room(
+        self, at: int, shape: tuple[int, int, int], low: int, dtype: np.dtype[Any]
+    ) -> tuple[Matrix, int]:
+        """Return an array for the results (A, m, Z) of a pass, and where they begin in a row.
 
-def _pass(taps: Matrix, axis: Axis, width: int, cuts: list[slice]) -> Down | Along:
-    if width >= WIDE:
-        return Down(taps, axis.stride, axis.dilation, cuts)
-    return Along(taps, axis.stride, axis.dilation, width, cuts)
+        Bands write rows from cache lines on, and read them at distances that are unlike.
+        """
+        if not isinstance(self.passes[at + 1], Down | Along):
+            return self.scratch(f"middle {at}", shape, dtype), 0
+        if isinstance(self.passes[at], Along):
+            items, outputs, values = shape[0], 1, shape[1] * shape[2]
+        else:
+            items, outputs, values = shape
+        skipped = -low % (LINE // dtype.itemsize)
+        row = unlike(skipped + values, dtype.itemsize)
+        room = self.scratch(f"middle {at}", (items, outputs, row), dtype)
+        return room[..., : skipped + values].reshape(*shape[:2], -1), skipped

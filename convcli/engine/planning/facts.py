@@ -79,6 +79,8 @@ class Facts:
     terms: int | None = None
     """Number of products of 1-D factors that add up to the kernel; 0 if too many, None if unknown.
     """
+    flat: tuple[bool, ...] = ()
+    """For each axis, whether the taps of the only product's factor are equal; () if unknown."""
 
     @property
     def out_channels(self) -> int:
@@ -139,9 +141,16 @@ class Work:
         """Values of a tile of the output."""
         return self.lead(tile) * math.prod(tile[1:]) * self.facts.out_channels
 
-    def tile_samples(self, tile: tuple[int, ...]) -> int:
-        """Values of the input that the windows of a tile cover."""
-        return self.lead(tile) * samples_under(self.axes, tile[1:]) * self.facts.channels
+    def tile_samples(self, tile: tuple[int, ...], inner: bool = True) -> int:
+        """Values of the input that the windows of a tile cover.
+
+        inner: whether they include the padding along axes after the first.
+        """
+        samples = self.lead(tile) * self.facts.channels
+        if inner:
+            return samples * samples_under(self.axes, tile[1:])
+        first, *rest = self.axes
+        return samples * first.span(tile[1]) * math.prod(axis.n for axis in rest)
 
 
 @dataclass(frozen=True)

@@ -28,10 +28,6 @@ BUDGET = 1 << 26
 SMALL_THINGS = 1 << 17
 """Bytes of a thread's views and lists, and of numpy's internal buffers."""
 
-REDONE = 1 << 14
-"""Outputs of a tile with a NaN that are recomputed at a time: few, because pairwise summation of
-a large kernel holds a dozen arrays of that size."""
-
 
 @dataclass(frozen=True)
 class Memory:
@@ -58,7 +54,7 @@ def plan_memory(work: Work, tile: tuple[int, ...], method: Method) -> Memory:
     needs, size, outputs = method.memory(work, tile), method.itemsize(work), work.tile_outputs(tile)
     rows = work.lead(tile) * math.prod(tile[1:-1])
     sums = (outputs + (rows * ODD if method.pads_rows else 0)) * size
-    block = work.tile_samples(tile) * (
+    block = work.tile_samples(tile, inner=not method.pads_inner(work)) * (
         itemsize(work.facts.input_dtype) if method.keeps_dtype(work) else size
     )
     storing = outputs * 20 if wide_integer(work.dtype) and itemsize(work.dtype) == 8 else 0
@@ -70,8 +66,8 @@ def plan_memory(work: Work, tile: tuple[int, ...], method: Method) -> Memory:
     redone = 0
     checked = method.spreads_nan(work) or method.accumulator(work) == "float32"
     if checked and work.facts.input_dtype.startswith("float"):
-        shared += 2 * work.taps * 8
-        redone = (1 + pending_sums(work.terms)) * min(max(REDONE, outputs // tile[1]), outputs) * 8
+        again = method.definition_memory(work, tile)
+        shared, redone = shared + again.shared, again.per_thread
     return Memory(
         shared, needs.per_thread + sums + block + redone + residues + passing + SMALL_THINGS
     )

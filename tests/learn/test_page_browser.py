@@ -396,6 +396,31 @@ def test_hover_chooses_in_every_view(opened: Open) -> None:
     assert page.evaluate("convcli.state.k") == 0
 
 
+def test_a_product_marks_its_factors(opened: Open) -> None:
+    page = opened(write(X, W, geometry=Geometry(op="convolve")))
+    assert "flipped, as it slides" in page.locator(".panel.weights").inner_text()
+    assert cells(page, "weights") == ["-4", "3", "2", "1"]
+
+    def linked(panel: str) -> list[str]:
+        found = page.locator(f".panel.{panel} > .host td.linked").all()
+        return [str(cell.get_attribute("aria-label")).split(" = ")[0] for cell in found]
+
+    product = page.locator(".factor").nth(2).locator("td[role=gridcell]").nth(1)
+    product.hover()
+    assert product.get_attribute("aria-label") == "x[1,3] · w[1,0] = 9 · 3 = 27"
+    assert (linked("left"), linked("middle"), linked("weights")) == (
+        *[["x[1,3]"], ["w[1,0]"], ["w[1,0]"]],
+    )
+    page.mouse.move(1, 1)
+    assert page.locator("td.linked").count() == 0
+    page.evaluate("convcli.set({view: 'dx', m: 8, boundary: 'edge'})")
+    page.locator(".factor").nth(2).locator("td[role=gridcell]").nth(0).hover()
+    assert (linked("right"), linked("middle")) == (["δ[0,2]"], ["w[0,0]"])
+    page.evaluate("convcli.set({view: 'dw'})")
+    page.locator(".factor").nth(2).locator("td[role=gridcell]").nth(2).hover()
+    assert (linked("right"), linked("left")) == (["δ[0,2]"], ["x[1,3]"])
+
+
 def test_keyboard(opened: Open) -> None:
     page = opened(write(X, W))
     for grid in page.locator("table[role=grid]:visible").all():

@@ -771,13 +771,14 @@ class Grid {
     this.table.style.setProperty("--px", `${cell}px`);
     this.table.classList.toggle("small", cell < 20);
     const every = cell >= 20 ? 1 : cell >= 12 ? 4 : 8;
-    this.head.forEach((th, c) => {
-      th.textContent = (this.titles[1] + c) % every ? "" : minus(String(this.titles[1] + c));
-    });
-    this.side.forEach((th, r) => {
-      th.textContent =
-        DIMS === 1 || (this.titles[0] + r) % every ? "" : minus(String(this.titles[0] + r));
-    });
+    const label = (th, n, shown) => {
+      th.textContent = minus(String(n));
+      th.classList.toggle("unseen", !shown);
+    };
+    this.head.forEach((th, c) => label(th, this.titles[1] + c, (this.titles[1] + c) % every === 0));
+    this.side.forEach((th, r) =>
+      label(th, this.titles[0] + r, DIMS > 1 && (this.titles[0] + r) % every === 0),
+    );
   }
 
   /** Show cells: {value, kind, tone (-1 to 1), marks, note, label, chosen} by row and column. */
@@ -1332,70 +1333,86 @@ function choosePlane(which, value) {
   draw();
 }
 
+/** Return the terms of each cell of the step's tables, by row and column. */
+function stepCells(shown, chosen, columns) {
+  const cells = new Map();
+  for (const term of chosen.terms) {
+    const [plane, ...place] = S.view === "dw" ? split(term.p, A.outs) : term.a;
+    if (plane !== (S.view === "dw" ? shown.p : shown.a)) continue;
+    const [r, q] = S.view === "dx" ? place.map((v, i) => WINDOW[i + 1] - 1 - v) : place;
+    const key = r * columns + q;
+    cells.set(key, [...(cells.get(key) ?? []), term]);
+  }
+  return cells;
+}
+
 /** Draw the chosen value's factors and products as three small tables. */
 function drawStep(shown, chosen) {
   UI.step.hidden = !A.n;
   if (!A.n) return;
-  const grids = UI.factors;
-  const view = S.view,
-    large = view === "dw",
-    rows = large ? A.outs[1] : WINDOW[1],
-    columns = large ? A.outs[2] : WINDOW[2];
-  const here = new Map();
-  for (const term of chosen.terms) {
-    let place;
-    if (view === "forward" && term.a[0] === shown.a) place = [term.a[1], term.a[2]];
-    if (view === "dx" && term.a[0] === shown.a)
-      place = [WINDOW[1] - 1 - term.a[1], WINDOW[2] - 1 - term.a[2]];
-    if (view === "dw") {
-      const p = split(term.p, A.outs);
-      if (p[0] === shown.p) place = [p[1], p[2]];
-    }
-    if (!place) continue;
-    const key = place[0] * columns + place[1],
-      found = here.get(key);
-    here.set(
-      key,
-      found
-        ? { ...found, left: found.left + term.left, value: found.value + term.value, copies: true }
-        : term,
-    );
-  }
+  const large = S.view === "dw",
+    [rows, columns] = (large ? A.outs : WINDOW).slice(1);
+  const cells = stepCells(shown, chosen, columns);
   const titles = {
     forward: ["step.patch", A.flipped ? "step.flipped" : "step.kernel", "step.products"],
     dx: ["step.deltas", A.flipped ? "step.kernelBack" : "step.turned", "step.products"],
     dw: ["step.samples", "step.delta", "step.products"],
-  }[view];
+  }[S.view];
   const room = UI.step.clientWidth - 32,
-    least = large ? 6 : 18;
-  const side = (room - (room < 900 ? 90 : 420)) / 3;
-  const cell = clamp(Math.min(side / columns - 2, 360 / rows - 2), least, 38);
-  const all = [...here.values()];
-  const scales = ["left", "right", "value"].map((key) => largest(all.map((term) => term[key])));
-  const faint = view !== "forward" && largest(A.w);
-  grids.forEach(({ grid, title }, i) => {
+    side = (room - (room < 900 ? 90 : 420)) / 3;
+  const cell = clamp(Math.min(side / columns - 2, 360 / rows - 2), large ? 6 : 18, 38);
+  const values = {
+    // of several outputs that see a sample and its copies through the same weight
+    left: (terms) => terms.reduce((sum, term) => sum + term.left, 0),
+    right: (terms) => terms[0].right,
+    value: total,
+  };
+  UI.factors.forEach(({ grid, title }, i) => {
+    const key = ["left", "right", "value"][i];
+    const scale = largest([...cells.values()].map(values[key]));
     title.innerHTML = t(titles[i]);
     grid.shape(rows, columns, [0, 0], title.textContent);
     grid.resize(Math.floor(cell));
     grid.paint((r, q) => {
-      const term = here.get(r * columns + q),
-        key = ["left", "right", "value"][i];
-      if (term) {
-        const kind = i !== 1 && term.places && view !== "dx" ? kindOf(term.places) : "";
-        return { value: term[key], kind, tone: term[key] / scales[i], label: termLabel(term, key) };
-      }
-      const a = [shown.a, WINDOW[1] - 1 - r, WINDOW[2] - 1 - q];
-      const w = view === "dx" && i === 1 ? A.w[weightIndex(S.o, S.c, tapOf(a))] : undefined;
-      return {
-        value: w,
-        kind: "gap",
-        tone: w / faint || 0,
-        marks: ["aside"],
-        label: t("noOutput"),
-      };
+      const terms = cells.get(r * columns + q);
+      if (!terms) return unmetCell(shown, r, q, key);
+      const value = values[key](terms),
+        places = S.view !== "dx" && key !== "right";
+      const label = terms.map((term) => termLabel(term, key)).join("; ");
+      return { value, kind: places ? kindOf(terms[0].places) : "", tone: value / scale, label };
     });
   });
+  UI.stepTerms = (r, q) => cells.get(r * columns + q) ?? [];
   drawPipe(chosen);
+}
+
+/** Describe a cell of the step for a weight through which no output sees the sample. */
+function unmetCell(shown, r, q, key) {
+  const tap = tapOf([shown.a, WINDOW[1] - 1 - r, WINDOW[2] - 1 - q]);
+  const value = key === "right" ? A.w[weightIndex(S.o, S.c, tap)] : undefined;
+  const tone = value === undefined ? 0 : value / largest(A.w);
+  return { value, kind: "gap", tone, marks: ["aside"], label: t("noOutput") };
+}
+
+let linked = [];
+/** Mark, in the step and above it, the values of the product at row r and column q. */
+function linkTerms(r, q) {
+  for (const cell of linked) cell.classList.remove("linked");
+  linked = UI.factors.map(({ grid }) => grid.cells[r]?.[q]).filter(Boolean);
+  const { left, middle, right } = UI,
+    below = S.view === "forward" && A.flipped;
+  for (const { places, tap, p } of UI.stepTerms(r, q)) {
+    const [, kr, kq] = tap === undefined ? [] : split(tap, WINDOW);
+    const [, pr, pq] = p === undefined ? [] : split(p, A.outs);
+    if (S.view !== "dx") {
+      linked.push(left.grid.cells[places[1] - A.axes[1].from]?.[places[2] - A.axes[2].from]);
+    }
+    if (S.view !== "forward") linked.push(right.grid.cells[pr]?.[pq]);
+    if (S.view !== "dw") linked.push(middle.grid.cells[kr]?.[kq]);
+    if (below) linked.push(UI.weights.grid.cells[WINDOW[1] - 1 - kr]?.[WINDOW[2] - 1 - kq]);
+  }
+  linked = linked.filter(Boolean);
+  for (const cell of linked) cell.classList.add("linked");
 }
 
 /** Describe a factor of a term ("left" or "right"), or the whole term ("value"). */
@@ -2289,8 +2306,9 @@ function buildStage() {
 
 function buildStep() {
   UI.factors = range(3).map(() => {
-    const grid = new Grid(),
+    const grid = new Grid({ pick: linkTerms }),
       title = h("h3");
+    grid.host.addEventListener("pointerleave", () => linkTerms(-1, -1));
     return { grid, title, box: h("div.factor", {}, title, grid.host) };
   });
   UI.parts = h("div.parts", { role: "group", "aria-label": t("partialSums") });

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -15,11 +15,15 @@ from convcli.cli.types import SECONDS, SHAPE, Choice, Count
 from convcli.errors import CheckError
 from convcli.options import MEASURED
 
+if TYPE_CHECKING:
+    from convcli.cli.report.bench import Style
+
 EXAMPLES = """\b
 Examples:
   convcli bench 4096x4096 -k random:7x7
   convcli bench 2048x2048x3 -k gaussian:sigma=2 --dtype uint8 --padding same
   convcli bench 8x56x56x64 -k random:64x3x3x64 --stride 2 -o bars.png
+  convcli bench --overhead
   convcli bench --json
 """
 ANY_CASE = ("seed", "runs", "limit")
@@ -60,6 +64,7 @@ ANY_CASE = ("seed", "runs", "limit")
     help="Skip a method or peer that takes longer than this many seconds per run.",
 )
 @click.option("--seed", type=Count(0), metavar="N", default=0, help="Seed the random numbers.")
+@click.option("--overhead", is_flag=True, help="Time small calls: a first one, and a repeated one.")
 @click.option(
     "-q", "--quiet", is_flag=True, help="Print the tables only, without settings and legend."
 )
@@ -77,6 +82,7 @@ def command(
     reference: str | None,
     output: str | None,
     overwrite: bool,
+    overhead: bool,
     quiet: bool,
     verbose: bool,
     columns: tuple[str, ...] | None,
@@ -84,7 +90,8 @@ def command(
 ) -> None:
     """Time the methods against each other and against other libraries.
 
-    SHAPE is filled with random numbers. Without SHAPE and -k, a standard set is measured. scipy,
+    SHAPE is filled with random numbers. Without SHAPE and -k, a standard set is measured, or with
+    --overhead what a call costs before it computes. scipy,
     OpenCV and torch are timed too if they are installed. For each time, the table shows the rates
     of arithmetic and of memory traffic, and their shares of this machine's rates for a matrix
     product and for a copy. The exit code is 1 if a result is wrong.
@@ -104,6 +111,10 @@ def command(
     from convcli.jobs.requests import from_options
     from convcli.limits import Limits
 
+    if overhead:
+        _refuse_what_sets_a_case(context, ("shape", "reference", "output", *settings))
+        _measure_overhead(settings, Style(verbose, quiet, columns), as_json)
+        return
     options.check_overwrite(
         overwrite, output, "applies to -o FILE; add one, or leave --overwrite out"
     )
@@ -144,11 +155,29 @@ def command(
         )
 
 
+def _measure_overhead(settings: dict[str, Any], style: Style, as_json: bool) -> None:
+    """Print what a first and a repeated call cost."""
+    from convcli.bench.overhead import measure_overhead
+    from convcli.cli.report.bench import bench_json, overhead_lines
+    from convcli.cli.report.progress import ProgressBar
+    from convcli.cli.report.terminal import echo
+    from convcli.cli.report.text import print_json
+
+    with ProgressBar("bench", shown=not style.quiet, steady=True) as progress:
+        measured = measure_overhead(settings["runs"], settings["seed"], progress=progress)
+    if as_json:
+        print_json("bench", bench_json((), None, measured))
+    else:
+        echo(overhead_lines(measured, style))
+
+
 def _refuse_what_sets_a_case(context: click.Context, settings: Iterable[str]) -> None:
-    """Refuse options of a single case: the standard set has its own shapes and options."""
+    """Refuse options of a single case: the standard set and --overhead have their own."""
+    own = "the standard set; give SHAPE and -k"
+    if context.params["overhead"]:
+        own = "--overhead; leave one out"
     for option in context.command.params:
         given = context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
         if given and option.name in settings and option.name not in (*ANY_CASE, "max_memory"):
-            raise click.UsageError(
-                f"{max(option.opts, key=len)} does not apply to the standard set; give SHAPE and -k"
-            )
+            name = "SHAPE" if isinstance(option, click.Argument) else max(option.opts, key=len)
+            raise click.UsageError(f"{name} does not apply to {own}")

@@ -21,7 +21,8 @@ from convcli.engine.buffers import result_buffer
 from convcli.engine.execute import Prepared
 from convcli.engine.memory_order import by_stride, in_memory_order
 from convcli.engine.methods import methods
-from convcli.engine.problem import Problem, check_out, real_array
+from convcli.engine.planning.choose import cached_plan
+from convcli.engine.problem import Problem, check_out, inverse, real_array
 from convcli.errors import InputError
 from convcli.limits import threads
 from convcli.progress import Progress, silent
@@ -54,7 +55,7 @@ class PlannedCall:
         self.prepared = Prepared(plan, problem.w, problem.bias, problem.x.dtype, self.dtype)
 
         # The caller's axes in the engine's order, and the result's in the order of memory.
-        axes = tuple(np.argsort(problem.order).tolist())
+        axes = inverse(problem.order)
         self.axes = None if axes == problem.order == tuple(sorted(axes)) else axes
         self.added_channel = problem.added_channel
         output = plan.output[:-1] if problem.added_channel else plan.output
@@ -63,7 +64,7 @@ class PlannedCall:
         given = given.transpose(problem.order)
         memory = by_stride(given, range(given.ndim))
         self.allocated = tuple(self.shape[axis] for axis in memory)
-        self.order = tuple(np.argsort(memory).tolist())
+        self.order = inverse(memory)
 
     def __call__(
         self, x: NDArray[Any], out: NDArray[Any] | None, progress: Progress = silent
@@ -106,7 +107,7 @@ class _Calls:
 
     def add(self, key: Hashable, taps: bytes, call: PlannedCall) -> None:
         """Remember a call, and forget the ones that were not used for longest."""
-        size = len(taps) + call.plan.working.shared
+        size = len(taps) + call.plan.implementation.memory(call.plan, call.plan.tile).shared
         if size > MOST_BYTES // 4:
             return
         with self.lock:
@@ -118,6 +119,13 @@ class _Calls:
 
 
 calls = _Calls()
+
+
+def forget_calls() -> None:
+    """Forget all calls and plans: the next call of each kind is planned again."""
+    global calls
+    calls = _Calls()
+    cached_plan.cache_clear()
 
 
 def run_call(

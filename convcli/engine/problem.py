@@ -163,8 +163,17 @@ class Problem(NamedTuple):
 
     def engine_view(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return a view of the caller's input or output in the engine's axes."""
-        view = array.transpose(np.argsort(self.order))
+        view = array.transpose(inverse(self.order))
         return view[..., None] if self.added_channel else view
+
+
+def inverse(order: Sequence[int]) -> tuple[int, ...]:
+    """Return the permutation that undoes another.
+
+    >>> inverse((2, 0, 1))
+    (1, 2, 0)
+    """
+    return tuple(sorted(range(len(order)), key=order.__getitem__))
 
 
 def spatial_problem(
@@ -187,7 +196,7 @@ def spatial_problem(
         bias=None,
         spec=spec,
         filters=None,
-        order=tuple(int(i) for i in np.argsort(moved)),
+        order=inverse(moved),
         added_channel=channel is None,
     )
 

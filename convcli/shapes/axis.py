@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 
@@ -127,7 +128,7 @@ class Axis:
     def padded(self) -> int:
         return self.n + self.lo + self.hi
 
-    @property
+    @cached_property
     def out(self) -> int:
         if self.transposed:
             return self.stride * (self.n - 1) + self.output_padding + self.reach - self.lo - self.hi

@@ -16,11 +16,13 @@ from PIL import Image
 
 from convcli import correlate
 from convcli.bench import peers
+from convcli.bench.overhead import REPEATS, measure_overhead
 from convcli.bench.peers import Peer, Task, UnableError, on_threads
 from convcli.bench.run import STANDARD, BenchRequest, BenchResult, run_bench
 from convcli.bench.timing import COPIED, SIDE, Timing, copying, multiplying, take_turns
 from convcli.cli import main
 from convcli.cli.report.bench import BARS, COLOURS, MARGIN, NAMES, draw_bars
+from convcli.engine.problem import Problem
 from convcli.errors import ConvError
 from convcli.jobs.requests import flat_options, from_options
 
@@ -487,3 +489,44 @@ def test_a_wrong_answer_is_a_bar_of_its_own_colour(alone: Offers) -> None:
         (30, 40), "random:3x3", runs=1, clock=scripted([0.5] * 5, [9, 9], [3, 2, 4, 1, 2.5])
     )
     assert lengths(report, "wrong") == [round(BARS * 2.5 / 4)]
+
+
+class TestOverhead:
+    def test_a_first_and_a_repeated_call_of_each_kind(self) -> None:
+        ticks = iter(range(1000))
+        measured = measure_overhead(2, clock=lambda: float(next(ticks)))
+        assert [each.name for each in measured] == ["picture", "signal", "layer"]
+        for each in measured:
+            assert each.first == Timing((1.0, 1.0))
+            assert each.repeated == Timing((1 / REPEATS, 1 / REPEATS))
+
+    def test_a_first_call_is_planned_and_a_repeated_one_is_not(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        planned = []
+        plan = Problem.plan
+        monkeypatch.setattr(
+            Problem, "plan", lambda self, *given: planned.append(self) or plan(self, *given)
+        )
+        measure_overhead(3)
+        assert len(planned) == 3 * (1 + 3)
+
+    def test_its_table_and_its_json(self) -> None:
+        shown = run("--overhead", "--runs", 1)
+        assert shown.exit_code == 0
+        head, *rows = shown.stdout.splitlines()
+        assert head.split()[:3] == ["call", "input", "kernel"]
+        assert [row.split()[:3] for row in rows] == [
+            ["picture", "16x16", "3x3"],
+            ["signal", "64", "9"],
+            ["layer", "1x8x8x4", "4x3x3x4"],
+        ]
+        record = json.loads(run("--overhead", "--runs", 2, "--json").stdout)
+        assert record["cases"] == []
+        assert [len(each["repeated"]["turns"]) for each in record["overhead"]] == [2, 2, 2]
+
+    @pytest.mark.parametrize("words", [("20x20",), ("--stride", 2), ("-k", "box"), ("-o", "a.png")])
+    def test_it_has_its_own_cases(self, words: tuple[object, ...]) -> None:
+        refused = run("--overhead", *words)
+        assert refused.exit_code == 2
+        assert "does not apply to --overhead" in refused.stderr

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli import io
+from convcli.bench.overhead import Overhead
+from convcli.bench.peers import versions
 from convcli.bench.run import BenchResult, Row
 from convcli.errors import FileError
 from convcli.io import Written
@@ -67,6 +69,18 @@ def bench_lines(result: BenchResult, seconds: float, style: Style) -> list[str]:
     head = labelled([*_head(result), ("took", elapsed(seconds))], indent="")
     out = ["not timed:", *labelled(result.left_out.items())] if result.left_out else []
     return [*head, *lines, *map(dim, out), ""]
+
+
+def overhead_lines(measured: Sequence[Overhead], style: Style) -> list[str]:
+    """Return a row for each kind of call, with its times in microseconds."""
+    columns = [
+        Column("call", [each.name for each in measured], left=True),
+        Column("input", [show(each.input) for each in measured]),
+        Column("kernel", [show(each.kernel) for each in measured]),
+        Column("first us", [f"{1e6 * each.first.median:.3g}" for each in measured]),
+        Column("repeated us", [f"{1e6 * each.repeated.median:.3g}" for each in measured]),
+    ]
+    return table(columns, chosen=style.columns)
 
 
 def legend_lines() -> list[str]:
@@ -147,13 +161,26 @@ def _difference(result: BenchResult, row: Row) -> str:
     return "reference" if row.name == result.reference else f"{row.difference:.1e}"
 
 
-def bench_json(results: Sequence[BenchResult], written: Written | None) -> dict[str, Any]:
-    """Return all numbers of the cases: times and rates."""
+def bench_json(
+    results: Sequence[BenchResult], written: Written | None, measured: Sequence[Overhead] = ()
+) -> dict[str, Any]:
+    """Return all numbers of the cases: times and rates; or those of calls, for --overhead."""
     return {
         "passed": not any(result.wrong for result in results),
-        "versions": results[0].versions,
+        "versions": versions(),
         "cases": [_case_json(result) for result in results],
+        "overhead": [_overhead_json(each) for each in measured],
         "written": written_json(written),
+    }
+
+
+def _overhead_json(measured: Overhead) -> dict[str, Any]:
+    return {
+        "call": measured.name,
+        "input": list(measured.input),
+        "kernel": list(measured.kernel),
+        "first": _timing(measured.first),
+        "repeated": _timing(measured.repeated),
     }
 
 

@@ -63,7 +63,9 @@ def cached_plan(
         dtype or result_dtype(facts.input_dtype),
     )
     check_countable(work.outputs)
-    named = _by_name([_ask(method, work) for method in candidates])
+    needed = (asked, "direct") if facts.exact else (asked,)
+    asked_for = [each for each in candidates if asked == "auto" or each.name in needed]
+    named = _by_name([_ask(method, work) for method in asked_for])
     if asked == "auto":
         chosen, reason, rejected = _fastest(named)
     else:
@@ -75,7 +77,10 @@ def cached_plan(
         reason = f"{reason}; their last 64 bits are added as integers"
         seconds += next(each.seconds for each in named if each.method.name == "direct")
     return Plan(
-        **vars(work),
+        facts=facts,
+        spec=spec,
+        axes=work.axes,
+        dtype=work.dtype,
         method=chosen.method.name,
         implementation=chosen.method,
         reason=reason,

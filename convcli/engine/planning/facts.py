@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from convcli.errors import DtypeError
@@ -98,12 +99,12 @@ class Work:
     dtype: str
     """The result's type."""
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[int, ...]:
         """The output's shape along the spatial axes."""
         return tuple(axis.out for axis in self.axes)
 
-    @property
+    @cached_property
     def outputs(self) -> int:
         """The number of values of the output."""
         return math.prod(self.facts.batch) * math.prod(self.sizes) * self.facts.out_channels
@@ -113,7 +114,7 @@ class Work:
         """Channels that one kernel sums over."""
         return 1 if self.facts.filters is None else self.facts.channels // self.spec.groups
 
-    @property
+    @cached_property
     def terms(self) -> int:
         """Terms of the sum for one output: taps times channels."""
         return math.prod(self.facts.window) * self.depth

@@ -151,8 +151,9 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
         dropped,
         warnings,
     )
-    request.limits.check_memory(f"filtering {data.name}", apply_footprint(plan).peak, LESS_WORK)
-    return plan
+    peak = apply_footprint(plan).peak
+    request.limits.check_memory(f"filtering {data.name}", peak, LESS_WORK)
+    return replace(plan, peak=peak)
 
 
 def run_apply(plan: ApplyPlan, progress: Progress = silent) -> ApplyResult:
@@ -343,5 +344,5 @@ def _result_range(
 
 def _release_unused(plan: ApplyPlan) -> None:
     """Return unused memory to the system if the run's peak exceeds RELEASE_ABOVE."""
-    if apply_footprint(plan).peak > RELEASE_ABOVE:
+    if plan.peak > RELEASE_ABOVE:
         release_unused()

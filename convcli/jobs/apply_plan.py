@@ -137,7 +137,7 @@ class ApplyPlan:
     where the output is written; None if it is not saved. writing: how it is written, with its
     header and metadata. curve: the transfer curve that decodes linear light; None if samples are
     filtered as they are. dropped: metadata of the input that the output's format cannot hold, and
-    why.
+    why. peak: bytes of memory that a run takes at most.
     """
 
     request: ApplyRequest
@@ -151,6 +151,7 @@ class ApplyPlan:
     curve: Curve | None = None
     dropped: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    peak: int = 0
 
     @property
     def format(self) -> str | None:

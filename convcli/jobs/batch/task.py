@@ -192,6 +192,10 @@ def done_before(recipe: Recipe, task: Task) -> bool:
         return False
 
 
+_AT_ONCE = 2**16
+"""Bytes up to which a file is read at once: `hashlib.file_digest` clears a larger buffer first."""
+
+
 def file_digest(path: str) -> str:
     """Return the SHA-256 of a file's content.
 
@@ -199,7 +203,11 @@ def file_digest(path: str) -> str:
     """
     try:
         if stat.S_IFMT(Path(path).stat().st_mode) in (stat.S_IFREG, stat.S_IFDIR):
-            with Path(path).open("rb") as stream:
+            with Path(path).open("rb", buffering=0) as stream:
+                head = stream.read(_AT_ONCE)
+                if len(head) < _AT_ONCE:
+                    return hashlib.sha256(head + stream.read()).hexdigest()
+                stream.seek(0)
                 return hashlib.file_digest(stream, "sha256").hexdigest()
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read", reason(error)) from error

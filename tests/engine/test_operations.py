@@ -26,7 +26,9 @@ from convcli.engine.tiling import tiles as cut
 METHODS = ("direct", "gemm")
 
 SMALL_TILES = {
-    "PANEL_VALUES": (40, 200, 1000),
+    "PANEL_BYTES": (160, 800, 4000),
+    "SMALL": (40, 900_000),
+    "NARROW_TAPS": (0, 49),
     "PANEL_ROWS": (4, 8),
     "PANEL_WIDTH": (1, 8),
     "WHOLE_PANELS": (1, 4),

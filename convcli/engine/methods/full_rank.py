@@ -77,10 +77,10 @@ kernels are half the size."""
 FULL_SEEN = 1 << 18
 """Samples that such a tile may cover in addition to the number of its outputs."""
 
-PANEL_VALUES = 1 << 20
-"""Values of the stacked copies of a panel: 4 MiB of float32, which fit a third-level cache. With a
-quarter, which fits a second-level cache, one thread took a tenth longer, and two threads a third:
-they wait for the interpreter after each short call."""
+PANEL_BYTES = 1 << 22
+"""Bytes of the stacked copies of a panel, which fit a third-level cache. With a quarter, which fits
+a second-level cache, one thread took a tenth longer, and two threads a third: they wait for the
+interpreter after each short call."""
 
 PANEL_ROWS = 64
 """Outputs in a column of a panel, if its rows have to be cut. A few long rows are best, because a
@@ -147,7 +147,8 @@ class FullRank(Method):
 
         # Pieces of the kernel, and the band of each.
         stride = first.stride // math.gcd(first.stride, first.dilation)
-        copies = min(stacked_taps(rows, stride), math.prod(rest))
+        fitting = PANEL_BYTES // size
+        copies = min(stacked_taps(rows, stride, fitting), math.prod(rest))
         number, left = 1, copies
         for k in reversed(rest):
             number *= -(-k // min(k, left))
@@ -160,12 +161,12 @@ class FullRank(Method):
         places, *inner = (*tile[2:], 1)[: max(len(rest), 1)]
         each = math.prod(inner) * work.facts.channels
         whole = Panel(work.lead(tile), tile[1], places)
-        part = panel(whole, each, copies, rows, stride, block_rows(work.terms))
+        part = panel(whole, each, copies, rows, stride, block_rows(work.terms), fitting)
         stacks = [
             some.items * ((some.rows - 1) * stride + rows) * copies * (some.places * each + ODD)
             for some in (whole, part)
         ]
-        stack = min(stacks[0], max(stacks[1], PANEL_VALUES))
+        stack = min(stacks[0], max(stacks[1], fitting))
         moved = work.tile_samples(tile) if len(work.facts.batch) > 1 else 0
         runs = most_runs(columns, self.precision(work), work.terms)
         waiting = pending_sums(number) * work.tile_outputs(tile)
@@ -204,28 +205,28 @@ class Panel(NamedTuple):
     places: int
 
 
-def panel(sizes: Panel, values: int, copies: int, k: int, stride: int, block: int) -> Panel:
+def panel(
+    sizes: Panel, values: int, copies: int, k: int, stride: int, block: int, stack: int
+) -> Panel:
     """Return the size of equal panels of a tile; the last ones may overlap the previous ones.
 
     values: contiguous values per place. copies: of a row in the stack. k: taps down the rows.
-    block: outputs in a block of the band.
+    block: outputs in a block of the band. stack: the most values of the stacked copies.
 
-    >>> panel(Panel(1, 256, 4094), 1, copies=3, k=3, stride=1, block=2)
+    >>> panel(Panel(1, 256, 4094), 1, copies=3, k=3, stride=1, block=2, stack=1 << 20)
     Panel(items=1, rows=64, places=4094)
-    >>> panel(Panel(1000, 8, 8), 1, copies=3, k=3, stride=1, block=2)
+    >>> panel(Panel(1000, 8, 8), 1, copies=3, k=3, stride=1, block=2, stack=1 << 20)
     Panel(items=500, rows=8, places=8)
     """
     small = SMALL // (block * copies * ((block - 1) * stride + k))
     places = evenly(sizes.places, max(small // values, 1))
-    fitting = (PANEL_VALUES // (copies * (places * values + ODD)) - k) // stride + 1
+    fitting = (stack // (copies * (places * values + ODD)) - k) // stride + 1
     rows = max(fitting // block * block, PANEL_ROWS)
     rows = min(-(-evenly(sizes.rows, rows) // block) * block, sizes.rows)
     stacked = copies * ((rows - 1) * stride + k)
-    width = max(min(PANEL_VALUES // stacked - ODD, small), PANEL_WIDTH)
+    width = max(min(stack // stacked - ODD, small), PANEL_WIDTH)
     places = evenly(sizes.places, max(width // values, 1))
-    together = (
-        PANEL_VALUES // (stacked * (places * values + ODD)) if (rows, places) == sizes[1:] else 1
-    )
+    together = stack // (stacked * (places * values + ODD)) if (rows, places) == sizes[1:] else 1
     return Panel(evenly(sizes.items, max(together, 1)), rows, places)
 
 
@@ -234,9 +235,9 @@ def block_rows(taps: int) -> int:
     return NARROW if taps <= NARROW_TAPS else DOWN
 
 
-def stacked_taps(k: int, stride: int) -> int:
+def stacked_taps(k: int, stride: int, stack: int) -> int:
     """Return how many copies of each row fit in a panel's stack, for k taps down the rows."""
-    return max(PANEL_VALUES // (((PANEL_ROWS - 1) * stride + k) * PANEL_WIDTH), 1)
+    return max(stack // (((PANEL_ROWS - 1) * stride + k) * PANEL_WIDTH), 1)
 
 
 class _Piece(NamedTuple):
@@ -301,10 +302,10 @@ class _StackedBands:
         self.dtype, self.scratch = w.dtype, Scratch()
         self.dims, self.rest = len(plan.axes), plan.axes[1:]
         self.stride, self.phases = undilated(plan.axes[0].stride, plan.axes[0].dilation)
-        self.block = block_rows(w.size)
+        self.block, self.fitting = block_rows(w.size), PANEL_BYTES // w.itemsize
         self.pieces = [
             self._piece((slice(0, len(w)), *box), w, plan.precision)
-            for box in cuts(w.shape[1:], stacked_taps(len(w), self.stride))
+            for box in cuts(w.shape[1:], stacked_taps(len(w), self.stride, self.fitting))
         ]
         self.cuts: dict[tuple[int, ...], _PanelCut] = {}
 
@@ -357,8 +358,9 @@ class _StackedBands:
     ) -> _PanelCut:
         """Cut outputs of a shape into panels; x and out: the strides of samples and outputs."""
         sizes, inner = Panel(*shape[:3]), shape[3:]
-        part = panel(sizes, math.prod(inner), piece.every, piece.k, self.stride, self.block)
-        samples, values = (part.rows - 1) * self.stride + piece.k, part.places * math.prod(inner)
+        each = math.prod(inner)
+        part = panel(sizes, each, piece.every, piece.k, self.stride, self.block, self.fitting)
+        samples, values = (part.rows - 1) * self.stride + piece.k, part.places * each
         starts = tuple(size - length + 1 for size, length in zip(sizes, part, strict=True))
         size = self.dtype.itemsize
         stack = (part.items * samples * piece.every, unlike(values, size))
@@ -374,17 +376,17 @@ class _StackedBands:
         line = stack[1] * size
         lines = [math.prod(piece.copies[axis:]) * line for axis in range(len(piece.copies) + 1)]
         values_behind = [math.prod(inner[axis:]) * size for axis in range(len(inner) + 1)]
-        each = (part.items, samples, *piece.copies, part.places, *inner)
+        copied = (part.items, samples, *piece.copies, part.places, *inner)
         first = sum(taps.start * shift for taps, shift in zip(piece.box[1:], shifts, strict=False))
         return _PanelCut(
             starts=list(product(*map(_starts, sizes, part))),
             samples=Strided(
-                (*starts, *each),
+                (*starts, *copied),
                 (item, self.stride * row, along[0], item, row, *shifts, *along, channel),
                 first,
             ),
             stack=stack,
-            copied=Strided(each, (samples * lines[0], *lines, *values_behind)),
+            copied=Strided(copied, (samples * lines[0], *lines, *values_behind)),
             products=list(self._products(piece, part, starts, values, line, out)),
         )
 

@@ -77,6 +77,7 @@ class Prepared:
         self.plan, self.method = plan, plan.implementation
         self.w, self.power = small_taps(w) if plan.facts.extreme else (w, 0)
         self.scratch, self.accumulator = Scratch(), np.dtype(plan.accumulator)
+        self.planar = self.method.planar(plan) and plan.facts.channels > 1
         self.block_dtype = input_dtype if self.method.keeps_dtype(plan) else self.accumulator
         with np.errstate(invalid="ignore", over="ignore"):
             self.bias = None if bias is None else bias.astype(self.accumulator)
@@ -108,6 +109,7 @@ class Prepared:
         if self.checks_overflow:
             self.checked = ()
             self.largest_sample = MOST_FLOAT32 / max(largest_sum(w), self.w.size)
+        self.checks_samples = self.method.skips_taps(plan)
         self.written: dict[tuple[tuple[int, ...], tuple[int, ...]], bool] = {}
 
     def __call__(
@@ -170,11 +172,12 @@ class Prepared:
         else:
             block = self._block(x, place, self.block_dtype, self.plan.spec.cval)
             target = out[place.target]
-        in_place = target.dtype == self.accumulator and self._is_written(target)
+        in_place = target.dtype == self.accumulator and not self.planar and self._is_written(target)
         sums = target if in_place else self._sums(target.shape)
         self.compute(block, sums)
         checks = self.checks_nan or self.checks_overflow
-        if checks and not self._all_finite(sums) and (self.checks_nan or self._may_overflow(block)):
+        suspect = checks and not self._all_finite(block, sums)
+        if suspect and (self.checks_nan or self._may_overflow(block)):
             self._compute_by_definition(block, sums)
         if self.power:
             np.ldexp(sums, self.power, out=sums)
@@ -216,6 +219,9 @@ class Prepared:
 
     def _sums(self, shape: tuple[int, ...]) -> NDArray[Any]:
         """Return an array for the sums of a tile, with rows aligned to cache lines if useful."""
+        if self.planar:
+            planes = (*shape[:-2], shape[-1], shape[-2])
+            return self.scratch("sums", planes, self.accumulator).swapaxes(-1, -2)
         row = values = math.prod(shape[-2:])
         if self.method.pads_rows and len(self.plan.axes) == 2:
             row = unlike(values, self.accumulator.itemsize)
@@ -241,14 +247,18 @@ class Prepared:
         crossing = picture and bool(target.strides[-3] % LINE)
         return crossing and self.method.stores_down_rows(self.plan)
 
-    def _all_finite(self, sums: NDArray[Any]) -> bool:
-        """Return whether all values are finite and their squares do not overflow."""
+    def _all_finite(self, block: NDArray[Any], sums: NDArray[Any]) -> bool:
+        """Return whether all values are finite and their squares do not overflow.
+
+        If the method skips taps, the samples are checked: sums of small ones do not overflow.
+        """
+        if self.checks_samples:
+            most = min(self.largest_sample**2, MOST_FLOAT32) if self.checks_overflow else np.inf
+            return _squares_below(most, block)
         if sums.size <= SMALL and sums.flags.c_contiguous:
             values = sums.reshape(-1)
             return math.isfinite(np.dot(values, values))
-        seen = sums[self.checked]
-        lines = seen.reshape(*seen.shape[:-2], -1)
-        return bool(np.isfinite(np.vecdot(lines, lines)).all())
+        return _squares_below(np.inf, sums[self.checked])
 
     def _may_overflow(self, block: NDArray[Any]) -> bool:
         """Return whether sums of the finite samples of a block may overflow float32."""
@@ -280,6 +290,13 @@ class Prepared:
             exact = np.empty(part.shape, dtype)
             compute(seen, exact)
             part[...] = exact
+
+
+def _squares_below(most: float, values: NDArray[Any]) -> bool:
+    """Return whether no sum of squares of a row of (..., n, channels) is NaN or reaches `most`."""
+    joined = values.strides[-2] == values.shape[-1] * values.strides[-1]
+    lines = values.reshape(*values.shape[:-2], -1) if joined else values.swapaxes(-1, -2)
+    return bool((np.vecdot(lines, lines) < most).all())
 
 
 def _shifted(span: tuple[int, int], origin: int) -> slice:

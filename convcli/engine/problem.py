@@ -22,9 +22,10 @@ from convcli.engine.analysis import (
 )
 from convcli.engine.exact import needs_integers
 from convcli.engine.execute import Prepared
-from convcli.engine.planning.choose import WORTH_FACTORING, make_plan
-from convcli.engine.planning.facts import EXACT, Facts
+from convcli.engine.planning.choose import WORTH_COUNTING, WORTH_FACTORING, make_plan
+from convcli.engine.planning.facts import EXACT, Facts, TapCounts
 from convcli.engine.planning.plan import Plan
+from convcli.engine.tap_sums import tap_sum
 from convcli.engine.tiling import Chunk
 from convcli.errors import ChannelError, DtypeError, InputError, ShapeError
 from convcli.kernels.model import check_unmasked
@@ -72,12 +73,11 @@ class Problem(NamedTuple):
             extreme=needs_float64(self.x, self.w, self.bias, self.spec.cval),
         )
         name = None if kind is None else kind.name
-        plan = make_plan(
-            facts, self.spec, dtype=name, method="direct" if method == "auto" else method
-        )
-        if method in ("auto", "separable"):
+        limit = "separable" if method == "separable" else "direct"
+        plan = make_plan(facts, self.spec, dtype=name, method=limit)
+        if method != "direct":
             terms, flat = self._terms(plan)
-            facts = replace(facts, terms=terms, flat=flat)
+            facts = replace(facts, terms=terms, flat=flat, taps=self._taps(plan, method))
             plan = make_plan(facts, self.spec, dtype=name, method=method)
         return plan
 
@@ -135,6 +135,16 @@ class Problem(NamedTuple):
         else:
             terms = separable_terms(w, plan.target_precision)
         return terms, flat_axes(w, plan.target_precision) if terms == 1 else ()
+
+    def _taps(self, plan: Plan, method: str) -> TapCounts | None:
+        """Return facts about a kernel of few taps, unless counting would take longer than it saves.
+
+        plan: by `direct`.
+        """
+        if self.filters is not None or (method == "auto" and plan.seconds < WORTH_COUNTING):
+            return None
+        found = tap_sum(self.w)
+        return None if found is None else found.counts
 
     @property
     def reads_samples(self) -> bool:

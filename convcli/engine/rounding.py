@@ -60,7 +60,10 @@ def round_into(
     info = np.iinfo(out.dtype)
     if values.dtype.kind in "iu":
         own = np.iinfo(values.dtype)
-        np.clip(values, max(info.min, own.min), min(info.max, own.max), out=out, casting="unsafe")
+        if within is None or not info.min <= within[0] <= within[1] <= info.max:
+            least, most = max(info.min, own.min), min(info.max, own.max)
+            values = np.clip(values, least, most, out=values if spent else None)
+        out[...] = values
         return
     if int(values.dtype.type(info.max)) > info.max:
         _store_wide(np.rint(values, out=values if spent else None), out)

@@ -8,11 +8,12 @@ machine or a new numpy.
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from convcli import conv_layer, correlate, limits, plan
-from convcli.engine.methods import depthwise, direct, fft, full_rank, gemm, separable
+from convcli.engine.methods import depthwise, direct, fft, full_rank, gemm, separable, taps
 from convcli.engine.methods.windows import windows
 from convcli.engine.planning import costs
 from convcli.shapes.spec import ConvSpec
@@ -44,6 +45,15 @@ def per_output(
     )
     out = np.empty([(SIDE - k) // s + 1 for k, s in zip(window, stride, strict=True)], np.float32)
     return seconds(lambda: correlate(x, w, stride=stride, method=method, out=out)) / out.size * 1e9
+
+
+def per_operation() -> float:
+    """Return the nanoseconds per output of an operation on whole rows."""
+    x = np.random.default_rng(0).random((SIDE, SIDE), dtype=np.float32)
+    few, many = np.array([[-1, 0, 1]]), np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]])
+    assert all(isinstance(plan(x, w).implementation, taps.Taps) for w in (few, many))
+    long, short = (seconds(partial(correlate, x, w)) for w in (many, few))
+    return (long - short) / 4 / x.size * 1e9
 
 
 def per_sample(shape: tuple[int, ...], window: tuple[int, ...]) -> float:
@@ -106,6 +116,7 @@ def main() -> None:
         (full_rank, "STEPPED"): (wide_row - narrow_row) / 6 - 6 * mac,
         (costs, "TOUCH"): small - 3 * 6 * mac - 3 * gather,
         (direct, "BROADCAST"): (slim - wide) / (1 / 4 - 1 / 64),
+        (taps, "OPERATION"): per_operation(),
         (depthwise, "TAP"): (25 * taps_25 - 9 * taps_9) / (25 - 9),
         (gemm, "WINDOW"): window,
         (gemm, "WINDOW_RUN"): 6 * (broken - window),

@@ -3,6 +3,7 @@
 import os
 import threading
 import tracemalloc
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,12 +18,28 @@ import convcli
 from convcli import correlate
 from convcli.engine import threads
 from convcli.engine.blas import find_blas
+from convcli.engine.methods import register, unregister
 from convcli.engine.methods.base import Method
+from convcli.engine.methods.full_rank import FullRank
 from convcli.engine.planning.facts import tolerance
 
-METHODS = ("gemm", "separable", "fft", "auto")
+METHODS = ("gemm", "full_rank", "separable", "fft", "auto")
 every_method = pytest.mark.parametrize("method", METHODS)
 rng = np.random.default_rng
+
+
+class _FullRank(FullRank):
+    """The method under a name of its own: for few taps, `gemm` means another one."""
+
+    name = "full_rank"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def full_rank() -> Iterator[None]:
+    method = _FullRank()
+    register(method)
+    yield
+    unregister(method)
 
 
 def close(y, expected, x, w) -> None:

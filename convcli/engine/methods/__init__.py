@@ -6,6 +6,7 @@
     direct      the sum over taps: the reference
     separable   a kernel that is a sum of products of 1-D factors
     full_rank   any kernel as one band matrix
+    taps        a kernel of few taps as sums of shifted rows
     fft         a product of spectra
     dots        a short signal under a short kernel
     gemm        a layer as matrix products
@@ -33,6 +34,7 @@ BUILT_IN = {
     "full_rank": "gemm",
     "gemm": "gemm",
     "depthwise": "gemm",
+    "taps": "gemm",
     "separable": "separable",
     "fft": "fft",
     "dots": "gemm",

@@ -136,6 +136,14 @@ class Method(ABC):
             (1 + pending_sums(work.terms)) * recomputed_outputs(work, tile) * 8,
         )
 
+    def skips_taps(self, work: Work) -> bool:
+        """Return whether it reads no samples under taps of zero, so that they must be checked."""
+        return False
+
+    def planar(self, work: Work) -> bool:
+        """Return whether its sums have the channels before the last axis in memory."""
+        return False
+
     def keeps_dtype(self, work: Work) -> bool:
         """Return whether it accepts blocks in the input's type, and converts while it copies."""
         return False

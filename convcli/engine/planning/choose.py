@@ -18,6 +18,9 @@ from convcli.shapes.spec import ConvSpec
 WORTH_FACTORING = 1e-3
 """Seconds of `direct` from which a kernel is factored, which takes some tenths of that time."""
 
+WORTH_COUNTING = 1e-4
+"""Seconds of `direct` from which the operations of a kernel of few taps are counted."""
+
 
 class _Candidate(NamedTuple):
     """A method with its cost, or with the reason why it cannot run."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from convcli.errors import DtypeError
 from convcli.options import itemsize
@@ -56,6 +56,17 @@ def roundings_allowed(dtype: PrecisionName, terms: int) -> float:
     return SPARE * tolerance(dtype, terms) / ROUNDING[dtype]
 
 
+class TapCounts(NamedTuple):
+    """Facts about a kernel of few taps as a sum of shifted samples; see engine/tap_sums.py."""
+
+    operations: int
+    """Additions and multiplications of whole arrays."""
+    depth: int
+    """The most roundings of one value."""
+    arrays: int
+    """Arrays of partial sums that exist at once, besides the result."""
+
+
 @dataclass(frozen=True)
 class Facts:
     """Facts that a plan depends on, for x (*batch, *spatial, channels).
@@ -82,6 +93,8 @@ class Facts:
     """
     flat: tuple[bool, ...] = ()
     """For each axis, whether the taps of the only product's factor are equal; () if unknown."""
+    taps: TapCounts | None = None
+    """Facts about a kernel of few taps; None if there are many, or if they are unknown."""
 
     @property
     def out_channels(self) -> int:

@@ -46,7 +46,8 @@ class Plan(TiledWork):
             -(-n // most)
             for n, most in zip((*self.facts.batch[:1], *self.sizes), tile, strict=True)
         ]
-        sides = 2 * math.prod(cuts[:-1]) if len(self.axes) == 2 else 0
+        padded = (self.axes[-1].lo > 0) + (self.axes[-1].hi > 0)
+        sides = padded * math.prod(cuts[:-1]) if len(self.axes) == 2 else 0
         return self.working.threads(min(self.threads_available, math.prod(cuts) + sides))
 
     @property

@@ -1246,34 +1246,30 @@ function drawFrames(shown) {
   }
 }
 
-/** Choose the size of the cells: all three side by side if there is room, else stacked. */
+/** Choose the layout and the size of the cells: input, kernel and output side by side; or kernel
+ *  and output beside the input, if numbers fit only so; or all three one below another. */
 function fitStage(width, height) {
   const { left, middle, right } = UI,
     room = UI.stage.clientWidth - 30;
   const outs = A.n ? A.outs[2] : 3,
     tall = Math.max(height, A.n ? A.outs[1] : 1);
-  const small = clamp(Math.floor(150 / Math.max(WINDOW[1], WINDOW[2])), 14, DIMS === 1 ? 48 : 38);
-  const kernel = small * WINDOW[2] + 40;
-  const each = (room - kernel - 150) / (width + outs),
-    beside = Math.floor(each) - (each < 21 ? 1 : 2);
-  const stacked = beside < 10 || room < 600;
-  UI.stage.classList.toggle("stacked", stacked);
+  const most = DIMS === 1 ? 54 : 40,
+    gap = (size) => (size < 21 ? 1 : 2);
+  const small = clamp(Math.floor(150 / Math.max(WINDOW[1], WINDOW[2])), 14, most - 2);
+  const sized = (size) => Math.floor(size) - gap(size);
+  const beside = sized((room - small * WINDOW[2] - 190) / (width + outs));
+  const paired = sized((room - 110) / (width + Math.max(outs, WINDOW[2] + 2)));
+  const isPaired = room >= 560 && beside < 24 && paired >= beside + 4;
+  const isStacked = !isPaired && (beside < 10 || room < 600);
+  UI.stage.classList.toggle("paired", isPaired);
+  UI.stage.classList.toggle("stacked", isStacked);
+  const alone = (columns, size) => clamp(Math.floor((room - 28) / columns) - 2, 6, size);
   const high = Math.floor(500 / tall) - 2;
-  const cell = stacked
-    ? clamp(Math.floor((room - 28) / width) - 2, 6, 34)
-    : clamp(Math.min(beside, high), 10, DIMS === 1 ? 54 : 40);
-  const other = stacked
-    ? clamp(Math.floor((room - 28) / outs) - 2, 6, Math.min(34, Math.max(cell, 22)))
-    : cell;
+  const shared = clamp(Math.min(isPaired ? paired : beside, high), 10, most);
+  const cell = isStacked ? alone(width, 34) : shared;
   left.grid.resize(cell);
-  right.grid.resize(other);
-  middle.grid.resize(
-    clamp(
-      Math.min(small, Math.max(cell, 36)),
-      6,
-      Math.max(6, Math.floor((room - 28) / WINDOW[2]) - 2),
-    ),
-  );
+  right.grid.resize(isStacked ? alone(outs, Math.min(34, Math.max(cell, 22))) : shared);
+  middle.grid.resize(alone(WINDOW[2], Math.min(small, Math.max(cell, isPaired ? 26 : 36))));
 }
 
 /** Show the sliders for the planes of a volume. */

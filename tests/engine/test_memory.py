@@ -263,6 +263,8 @@ def others() -> Iterator[tuple[str, Problem, str]]:
         layer(picture("float64", 2, 200, 202, 64), few, stride=2, **SAME),
         "gemm",
     )
+    wide = rng(1).standard_normal((384, 3, 3, 256)).astype(np.float32)
+    yield "few places", layer(picture("float32", 4, 7, 9, 256), wide), "gemm"
     deep = rng(1).standard_normal((256, 3, 3, 256))
     yield "deep layer", layer(picture("float64", 4, 14, 14, 256), deep), "gemm"
     yield (

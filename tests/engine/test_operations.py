@@ -132,6 +132,7 @@ def test_tiles_of_any_size_give_the_same(data):
         for name, value in {
             "TILE_MACS": 1,
             "SHORTEST_RUN": 1,
+            "FEW_PLACES": data.draw(st.sampled_from((0, 9, 999))),
             "IN_VAIN": data.draw(st.sampled_from((1, 99))),
         }.items():
             tune(patch, **{name: value})

@@ -21,8 +21,9 @@ dropped. So each row of the kernel has its own products, and the shares of all r
 Long phases are cut into blocks, and windows that do not overlap are one phase. A product adds its
 terms one after the other, with one rounding each, so long runs are cut into stretches. One call
 computes the products of all stretches, phases, blocks and rows of the kernel, because between calls
-the threads wait for the interpreter. Groups of few channels are bundled, with zeros for the
-channels of a bundle that a kernel does not sum over.
+the threads wait for the interpreter. With few outputs, the taps are read as they lie, and a product
+computes the outputs of all kernels, because copying taps to columns would take longer. Groups of
+few channels are bundled, with zeros for the channels of a bundle that a kernel does not sum over.
 
 Source: Chellapilla, Puri and Simard, "High performance convolutional neural networks for document
 processing", 2006.
@@ -62,10 +63,6 @@ WORTH_SHARING = 1 << 18
 TRANSPOSED = 8
 """Stretches that are copied to columns at a time: some hundred kilobytes, in few calls."""
 
-FEW_PLACES = 256
-"""Outputs per kernel up to which its taps are read in place. Products are then a third slower, and
-copying one tap takes as long as that third of 256 multiply-adds."""
-
 
 class Gemm(Method):
     """A layer as matrix products of windows and kernels."""
@@ -99,16 +96,16 @@ class Gemm(Method):
     def memory(self, work: Work, tile: tuple[int, ...]) -> Needs:
         blocking, size = self._blocking(work, self.precision(work)), self.itemsize(work)
         scratch = blocking.scratch(work.lead(tile) * math.prod(tile[1:]))
+        copies = (blocking.bundled > 1) + blocking.turned
         return Needs(
-            work.taps * (1 + 2 * blocking.bundled) * size,
+            work.taps * (1 + copies * blocking.bundled) * size,
             (work.tile_samples(tile) + scratch) * size,
         )
 
     def prepare(self, w: NDArray[Any], plan: TiledWork) -> TileFunction:
         blocking = self._blocking(plan, plan.precision)
         w = _bundle(w.astype(plan.accumulator, copy=False), blocking)
-        transposed = math.prod(plan.output[:-1]) > FEW_PLACES
-        return (_InPlace if blocking.in_place else _Gathered)(w, plan.axes, blocking, transposed)
+        return (_InPlace if blocking.in_place else _Gathered)(w, plan.axes, blocking)
 
     def spreads_nan(self, work: Work) -> bool:
         return bundle(work.depth, work.spec.groups) > 1
@@ -117,7 +114,12 @@ class Gemm(Method):
     def _blocking(work: Work, precision: PrecisionName | None) -> GemmBlocking:
         assert work.facts.filters is not None
         return GemmBlocking.of(
-            work.axes, work.facts.channels, work.facts.filters, work.spec.groups, precision
+            work.axes,
+            work.facts.channels,
+            work.facts.filters,
+            work.spec.groups,
+            precision,
+            math.prod(work.facts.batch) * math.prod(work.sizes),
         )
 
 
@@ -189,11 +191,9 @@ class _Pass(NamedTuple):
 class _Kernels:
     """Some kernels of a bank, (n, *leads, run), cut into stretches as columns of the products."""
 
-    def __init__(
-        self, w: NDArray[Any], blocking: GemmBlocking, transposed: bool, scratch: Scratch
-    ) -> None:
-        run, columns = w.shape[-1], _contiguous_columns if transposed else _columns
-        self.scratch, self.leads = scratch, w.shape[1:-1]
+    def __init__(self, w: NDArray[Any], blocking: GemmBlocking, scratch: Scratch) -> None:
+        run, columns = w.shape[-1], _contiguous_columns if blocking.turned else _columns
+        self.scratch, self.leads, self.turned = scratch, w.shape[1:-1], blocking.turned
         self.length = -(-run // -(-run // blocking.longest))
         self.passes: list[_Pass] = []
         self.products: dict[tuple[int, _Windows, tuple[int, ...]], list[_Product]] = {}
@@ -269,7 +269,8 @@ class _Kernels:
             *leads, _, _, length, n = columns.shape
             for phase, phases, count in _phases(windows):
                 # A product's rows are every `windows.phases`-th window, in blocks of similar size.
-                block, size = cut(count, rows_of(length * n)), columns.itemsize
+                most = rows_of(length * n) if self.turned else count
+                block, size = cut(count, most), columns.itemsize
                 shape = (*leads, phases, block.number, block.width)
                 steps = (1, block.step * windows.phases, windows.phases)
                 window_steps = (
@@ -330,19 +331,17 @@ def _phases(windows: _Windows) -> Iterator[tuple[int, int, int]]:
 class _Group:
     """The kernels of one group, (n, *leads, run), divided into the columns of several products."""
 
-    def __init__(
-        self, w: NDArray[Any], blocking: GemmBlocking, transposed: bool, scratch: Scratch
-    ) -> None:
+    def __init__(self, w: NDArray[Any], blocking: GemmBlocking, scratch: Scratch) -> None:
         self.parts: dict[int, tuple[slice, _Kernels]] = {}
         parts = pieces(len(w), blocking.columns)
 
         def ready(at: int) -> None:
-            self.parts[at] = parts[at], _Kernels(w[parts[at]], blocking, transposed, scratch)
+            self.parts[at] = parts[at], _Kernels(w[parts[at]], blocking, scratch)
 
         share_out(
             ready,
             range(len(parts)),
-            workers=threads() if transposed and w.size > WORTH_SHARING else 1,
+            workers=threads() if blocking.turned and w.size > WORTH_SHARING else 1,
         )
 
     def __call__(
@@ -356,12 +355,10 @@ class _Group:
 class _Gathered:
     """Windows copied to rows, some at a time."""
 
-    def __init__(
-        self, w: NDArray[Any], axes: tuple[Axis, ...], blocking: GemmBlocking, transposed: bool
-    ) -> None:
+    def __init__(self, w: NDArray[Any], axes: tuple[Axis, ...], blocking: GemmBlocking) -> None:
         self.axes, self.blocking, self.scratch = axes, blocking, Scratch()
         parts = w.reshape(blocking.groups, blocking.filters, blocking.terms)
-        self.groups = [_Group(part, blocking, transposed, self.scratch) for part in parts]
+        self.groups = [_Group(part, blocking, self.scratch) for part in parts]
 
     def __call__(self, block: NDArray[Any], out: NDArray[Any]) -> None:
         """Fill a tile: outputs (*items, *P, O) from a block (*items, *rows, C)."""
@@ -388,15 +385,13 @@ class _Gathered:
 class _InPlace:
     """Windows read in place, with contiguous lines joined into one."""
 
-    def __init__(
-        self, w: NDArray[Any], axes: tuple[Axis, ...], blocking: GemmBlocking, transposed: bool
-    ) -> None:
+    def __init__(self, w: NDArray[Any], axes: tuple[Axis, ...], blocking: GemmBlocking) -> None:
         self.blocking, scratch = blocking, Scratch()
         self.leads, self.phases = (axes[:-1], axes[-1].k) if blocking.joined else (axes, 1)
         self.dims, self.depth = len(axes), w.shape[-1]
         self.parts: dict[tuple[tuple[int, ...], tuple[int, ...]], list[_Part]] = {}
         runs = w.reshape(blocking.groups, -1, *(axis.k for axis in self.leads), blocking.run)
-        self.groups = [_Group(group, blocking, transposed, scratch) for group in runs]
+        self.groups = [_Group(group, blocking, scratch) for group in runs]
 
     def __call__(self, block: NDArray[Any], out: NDArray[Any]) -> None:
         """Fill a tile: outputs (*items, *P, O) from a block (*items, *rows, C)."""

@@ -27,6 +27,9 @@ COLUMN_VALUES = 6144
 SHARE_RUN = 24
 """Shares of an output that are added in one run; the sums of several runs are added again."""
 
+FEW_SHARES = 8
+"""The same if one product computes the outputs of all kernels."""
+
 SHARE_VALUES = 1 << 20
 """Values of the shares in memory at once: 4 MiB of float32. Fewer are added faster, but in more
 calls."""
@@ -61,6 +64,10 @@ BUNDLE = 32
 """Least channels of a bundle of groups: multiplying by zeros, for the channels of the other groups
 in the bundle, is faster than calling narrow products."""
 
+FEW_PLACES = 256
+"""Outputs per kernel up to which its taps are read in place. Products are then a sixth slower, and
+copying one tap takes as long as that sixth of 256 multiply-adds."""
+
 FEWEST = 16
 """Least positions in one call."""
 
@@ -89,6 +96,8 @@ class GemmBlocking:
     """Most terms that a product adds."""
     shares: int
     """Products of an output that are added in one run."""
+    turned: bool
+    """Whether taps are copied to columns."""
     columns: int
     """Kernels in one product."""
     together: int
@@ -102,12 +111,14 @@ class GemmBlocking:
         filters: int,
         groups: int,
         precision: PrecisionName | None,
+        places: int,
     ) -> GemmBlocking:
         """Choose the products of a bank of `filters` kernels over `channels` channels.
 
-        precision: the type whose rounding bounds the error; None if no sum rounds.
+        precision: the type whose rounding bounds the error; None if no sum rounds. places: outputs
+        per kernel.
 
-        >>> layer = GemmBlocking.of((Axis(56, 3), Axis(56, 3)), 64, 64, 1, "float32")
+        >>> layer = GemmBlocking.of((Axis(56, 3), Axis(56, 3)), 64, 64, 1, "float32", 2916)
         >>> layer.in_place, layer.run, layer.longest, layer.together
         (True, 192, 96, 2080)
         """
@@ -118,12 +129,19 @@ class GemmBlocking:
         joined = groups == 1 and (last.dilation == 1 or last.k == 1)
         run = channels // groups * (last.k if joined else 1)
         dense = all(axis.stride == 1 for axis in axes) and last.padded <= IN_VAIN * last.out
-        longest = stretch_of(terms, precision)
+        longest, turned = stretch_of(terms, precision), places > FEW_PLACES
         in_place = dense and run >= (SHORT_RUN if run < terms <= longest else SHORTEST_RUN)
-        columns = -(-each // -(-each * min(longest, run if in_place else terms) // COLUMN_VALUES))
+        in_place = in_place and (turned or terms == channels // groups)
+        columns = each
+        if turned:
+            columns = -(
+                -each // -(-each * min(longest, run if in_place else terms) // COLUMN_VALUES)
+            )
         leads, stretches = _cut(terms, run if in_place else terms, longest)
-        shares = leads * min(max(SHARE_RUN // leads, 1), stretches)
-        rows = rows_of(columns * (min(longest, run) if in_place else longest))
+        shares = leads * min(max((SHARE_RUN if turned else FEW_SHARES) // leads, 1), stretches)
+        rows = FEW_PLACES
+        if turned:
+            rows = rows_of(columns * (min(longest, run) if in_place else longest))
         most = min(rows * BLOCKS, SHARE_VALUES // (columns * shares))
         if not in_place:
             most = min(most, ROW_VALUES // terms)
@@ -137,6 +155,7 @@ class GemmBlocking:
             in_place,
             longest,
             shares,
+            turned,
             columns,
             max(most, FEWEST),
         )

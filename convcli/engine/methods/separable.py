@@ -60,7 +60,7 @@ from convcli.shapes.axis import Axis, samples_under
 PASS = 0.32
 """Nanoseconds of one output of a pass along an axis, which the next pass reads from the cache."""
 
-ADD = 0.3
+ADD = 0.26
 """Nanoseconds of adding two arrays of a tile in float32, a value. One thread alone takes 0.11: it
 shares the cache, and the interpreter between the calls, with others."""
 
@@ -94,8 +94,8 @@ class Separable(Method):
         for at, axis in enumerate(axes):
             if at:
                 after = after * axis.out // axis.padded
-            added = types[at] and _sum_cost(axis, types[at])
-            each += after * (added or _band_cost(work, at))
+            adds = bool(types[at])
+            each += after * (_sum_cost(work, at, types[at]) if adds else _band_cost(work, at))
         return CostEstimate(
             CALL * terms + each * terms, self._account(work, terms), self._drawback(facts.terms)
         )
@@ -262,16 +262,17 @@ def _sum_types(work: Work) -> list[str]:
     for at, (axis, flat) in enumerate(zip(work.axes, work.facts.flat, strict=True)):
         most //= axis.k
         kind = narrow if most else METHOD.accumulator(work)
-        if flat and axis.stride == 1 and _sum_cost(axis, kind) < _band_cost(work, at):
+        if flat and axis.stride == 1 and _sum_cost(work, at, kind) < _band_cost(work, at):
             types[at] = kind
         else:
             most = 0
     return types
 
 
-def _sum_cost(axis: Axis, kind: str) -> float:
-    """Return the nanoseconds of an output of a pass that adds neighbours."""
-    return (len(doubling_steps(axis.k)) + 1) * ADD * itemsize(kind) / 4
+def _sum_cost(work: Work, at: int, kind: str) -> float:
+    """Return the nanoseconds of an output of a pass that adds neighbours in a type."""
+    share = itemsize(kind) / METHOD.itemsize(work)
+    return (len(doubling_steps(work.axes[at].k)) + 1) * ADD * share
 
 
 def _band_cost(work: Work, at: int) -> float:

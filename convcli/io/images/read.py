@@ -115,7 +115,7 @@ def decoding_bytes(image: Image) -> int:
     if target != image.mode:
         converted = 1 if target == "L" else 4
     pixels = image.width * image.height
-    band = min(max(BAND, image.width), pixels) * sample
+    band = min(max(BAND, image.width), pixels) * (stored + 2 * sample)
     return pixels * (stored + transposed + converted + sample) + band
 
 

@@ -143,9 +143,7 @@ def plan(
     }
     given = groups is not None or layout is not None or bias is not None
     if given or (axes is None and x.ndim == w.ndim >= 3 and x.shape[-1] == w.shape[-1]):
-        problem = layer_problem(
-            x, w, bias, groups=groups or 1, layout=layout or "channels_last", **common
-        )
+        problem = _layer(x, w, bias, *common.values(), groups or 1, layout or "channels_last")
     else:
         problem = spatial_problem(x, w, axes=axes, **common)
     return problem.plan(dtype, method)
@@ -159,7 +157,10 @@ def _convolution(x: NDArray[Any], w: NDArray[Any], bias: None, axes: Any, *optio
     return _correlation(x, np.flip(real_array(w, "kernel")), bias, axes, *options)
 
 
-def _layer(x: NDArray[Any], w: NDArray[Any], bias: NDArray[Any] | None, *options: Any) -> Problem:
-    return layer_problem(
+def _layer(x: NDArray[Any], w: NDArray[Any], bias: ArrayLike | None, *options: Any) -> Problem:
+    problem = layer_problem(
         x, w, bias, **dict(zip((*COMMON, "groups", "layout"), options, strict=True))
     )
+    if problem.filters == problem.x.shape[-1] == 1:  # a single kernel filters its channel
+        return problem._replace(w=problem.w[0, ..., 0], filters=None)
+    return problem

@@ -220,6 +220,19 @@ def test_zeros_give_zeros_and_an_impulse_gives_the_kernel(method):
     assert np.count_nonzero(y) == np.count_nonzero(w)
 
 
+@pytest.mark.parametrize("layout", ["channels_last", "channels_first"])
+def test_a_layer_of_one_kernel_and_one_channel_is_a_filter(layout):
+    x, w = rng(0).standard_normal((2, 40, 50, 1)), rng(1).standard_normal((1, 3, 5, 1))
+    arrays = (
+        [x, w] if layout == "channels_last" else [np.moveaxis(array, -1, 1) for array in (x, w)]
+    )
+    y = convcli.conv_layer(*arrays, [2.0], layout=layout, padding="same")
+    expected = 2 + convcli.correlate(x[..., 0], w[0, ..., 0], axes=(1, 2), padding="same")
+    assert_allclose(y[..., 0] if layout == "channels_last" else y[:, 0], expected, atol=1e-12)
+    facts = convcli.plan(*arrays, layout=layout).facts
+    assert (facts.filters, facts.window) == (None, (3, 5))
+
+
 def test_auto_takes_a_product_for_sums_over_channels_and_goes_lanewise_for_a_kernel_each():
     x, w = np.zeros((1, 9, 9, 4)), np.zeros((8, 3, 3, 4))
     assert convcli.plan(x, w).method == "gemm"

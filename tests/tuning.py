@@ -14,7 +14,7 @@ from convcli.engine.methods import methods
 def tune(patch: pytest.MonkeyPatch, **constants: Any) -> None:
     """Set constants of the planner and of the methods, by name, in every module that has them."""
     methods()
-    patch.setattr(remembered, "calls", remembered._Calls())
+    patch.setattr(remembered, "calls", remembered.RememberedCalls())
     rooms = ("convcli.engine.methods", "convcli.engine.planning", "convcli.grad")
     modules = [module for name, module in sys.modules.items() if name.startswith(rooms)]
     for name, value in constants.items():

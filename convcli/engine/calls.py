@@ -88,7 +88,7 @@ class PlannedCall:
         return view[..., None] if self.added_channel else view
 
 
-class _Calls:
+class RememberedCalls:
     """The last calls, by their key; several threads may use it."""
 
     def __init__(self) -> None:
@@ -118,13 +118,13 @@ class _Calls:
                 self.size -= self.held.popitem(last=False)[1][2]
 
 
-calls = _Calls()
+calls = RememberedCalls()
 
 
 def forget_calls() -> None:
     """Forget all calls and plans: the next call of each kind is planned again."""
     global calls
-    calls = _Calls()
+    calls = RememberedCalls()
     cached_plan.cache_clear()
 
 

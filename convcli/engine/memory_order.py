@@ -22,6 +22,7 @@ def by_stride(array: NDArray[Any], axes: Sequence[int]) -> list[int]:
 
     They keep their order if the array repeats its values by a stride of 0.
 
+    >>> import numpy as np
     >>> by_stride(np.zeros((2, 3, 4)).T, [0, 1, 2]), by_stride(np.zeros((2, 3))[:, ::-1], [0, 1])
     ([2, 1, 0], [0, 1])
     """

@@ -28,7 +28,7 @@ def chunks(conv_layout: ConvLayout, plan: Plan) -> Iterator[Chunk]:
     >>> from convcli.shapes.layout import infer_layout
     >>> x, w = np.zeros((16384, 1024), np.float32), np.ones((3, 3))
     >>> [chunk.rows for chunk in chunks(infer_layout(x.shape, w.shape), plan(x, w))]
-    [(0, 8208), (8208, 16382)]
+    [(0, 8192), (8192, 16382)]
     """
     (items, width), (rows, height) = _chunk_sizes(conv_layout, plan)
     for item in range(0, items, width):

@@ -19,7 +19,7 @@ rng = np.random.default_rng
 @pytest.fixture(autouse=True)
 def calls(monkeypatch):
     """Begin with no calls."""
-    monkeypatch.setattr(remembered, "calls", remembered._Calls())
+    monkeypatch.setattr(remembered, "calls", remembered.RememberedCalls())
     return remembered.calls
 
 

@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 import convcli
 from convcli.cli import main
+from convcli.engine.calls import RememberedCalls
 from convcli.engine.methods import methods
 from convcli.errors import InputError, LimitError, ShapeError
 from convcli.grad.toeplitz import toeplitz
@@ -110,6 +111,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, change: Break) -> None:
 
         return prepared
 
+    monkeypatch.setattr("convcli.engine.calls.calls", RememberedCalls())
     for method in methods():
         monkeypatch.setattr(method, "prepare", spoil(method.prepare))
 

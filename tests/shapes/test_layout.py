@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from convcli import ChannelError, ConvError, conv_layer, correlate
+from convcli.engine.calls import run_problem
 from convcli.engine.layer_form import from_layer, to_layer, to_problem
 from convcli.shapes.layout import infer_layout, infer_spatial_dims
 from convcli.shapes.spec import ConvSpec
@@ -87,7 +88,7 @@ def test_every_reading_runs_as_the_layer_it_means(dims, layout, batch):
     for kernel, options in cases:
         w = rng.integers(-9, 9, kernel).astype(float)
         a = infer_layout(x.shape, kernel, dims=dims, layout=layout, **options)
-        y = from_layer(to_problem(x, w, a, ConvSpec.of(dims)).run(None, "auto", None), a)
+        y = from_layer(run_problem(to_problem(x, w, a, ConvSpec.of(dims)), None, "auto"), a)
         assert y.shape == a.with_spatial(out(dims))
         images = x if batch else x[None]
         images = np.moveaxis(images, 1, -1) if first else images
@@ -125,7 +126,7 @@ def test_a_layer_without_channels_gets_them():
         (1, 4, 5, 1),
         (3, 2, 2, 1),
     )
-    y = from_layer(to_problem(x, w, a, ConvSpec.of(2)).run(None, "auto", None), a)
+    y = from_layer(run_problem(to_problem(x, w, a, ConvSpec.of(2)), None, "auto"), a)
     assert_array_equal(y, np.stack([correlate(x, kernel[..., 0]) for kernel in w], axis=-1))
 
 

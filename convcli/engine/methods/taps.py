@@ -82,8 +82,9 @@ class Taps(Method):
         wide = itemsize(kind) / (8 if kind == "float64" else 4)
         samples = math.prod(axis.span(axis.out) for axis in work.axes) * work.facts.channels
         samples *= math.prod(work.facts.batch)
-        copies = work.facts.input_dtype != kind
-        sample = PICK if self.picks(work) else COPY * wide if copies else 0.0
+        sample = 0.0 if work.facts.input_dtype == kind else COPY * wide
+        if self.picks(work):
+            sample = PICK
         account = f"{counted(operations, 'operation')} on shifted rows, in {kind}"
         output = operations * OPERATION * wide + STORE
         return CostEstimate(CALL + work.outputs * output + samples * sample, account)

@@ -37,6 +37,10 @@ CASES = (
     ),
     from_options(BenchRequest, (2048, 2048, 3), "gaussian:sigma=2", dtype="uint8", **SAME),
     from_options(BenchRequest, (2048, 2048, 3), "sharpen", dtype="uint8", **SAME),
+    *(
+        from_options(BenchRequest, (2048, 2048, 3), f"box:size={k}", dtype="uint8", **SAME)
+        for k in (3, 9, 51)
+    ),
     BenchRequest((256, 256), "random:3x3"),
     from_options(BenchRequest, (256, 256), "gaussian:sigma=2", **SAME),
     *(BenchRequest((10_000_000,), f"random:{k}") for k in (3, 9, 65, 257, 1025)),

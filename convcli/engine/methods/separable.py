@@ -64,6 +64,9 @@ ADD = 0.26
 """Nanoseconds of adding two arrays of a tile in float32, a value. One thread alone takes 0.11: it
 shares the cache, and the interpreter between the calls, with others."""
 
+CONVERT = 0.3
+"""Nanoseconds of converting a sample to the type of the sums, and rounding an output."""
+
 NARROW = {"uint8": ("uint16", 257), "int8": ("int16", 255)}
 """For types of 8 bits, an integer type of 16 bits and how many samples it can hold the sum of."""
 
@@ -96,8 +99,12 @@ class Separable(Method):
                 after = after * axis.out // axis.padded
             adds = bool(types[at])
             each += after * (_sum_cost(work, at, types[at]) if adds else _band_cost(work, at))
+        same = facts.input_dtype == self.accumulator(work)
+        converted = 0.0 if same else work.outputs * CONVERT
         return CostEstimate(
-            CALL * terms + each * terms, self._account(work, terms), self._drawback(facts.terms)
+            (CALL + each) * terms + converted,
+            self._account(work, terms),
+            self._drawback(facts.terms),
         )
 
     @staticmethod

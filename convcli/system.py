@@ -102,6 +102,12 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None)
 
 
+def return_freed_memory() -> None:
+    """Return memory that was freed to the system, if its C library offers that."""
+    with suppress(AttributeError, OSError, TypeError):
+        _libc().malloc_trim(0)
+
+
 def physical_memory() -> int | None:
     """Return the machine's bytes of memory, or None if the system does not report them."""
     try:

@@ -25,6 +25,7 @@ from convcli.io.images.modes import MODES
 from convcli.io.images.pillow import Whole, load_plugin
 from convcli.io.images.read import array_bytes, decoding_bytes, read_image
 from convcli.shapes.parse import show
+from convcli.system import return_freed_memory
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -267,6 +268,12 @@ class WebP(Pillow):
     self_ending = True
     delta_frames = True
     opening_bytes = _CANVASES
+
+    def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
+        """Read a picture, and release libwebp's canvases, which the C library would keep."""
+        data = super().read(stream, request)
+        return_freed_memory()
+        return data
 
     def decoding_bytes(self, image: ImageFile, stream: BinaryIO) -> int:
         """Add what libwebp keeps: the file, two canvases, and the samples that Pillow copies."""

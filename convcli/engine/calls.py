@@ -60,8 +60,7 @@ class PlannedCall:
         self.added_channel = problem.added_channel
         output = plan.output[:-1] if problem.added_channel else plan.output
         self.shape = tuple(output[axis] for axis in problem.order)
-        given = problem.x[..., 0] if problem.added_channel else problem.x
-        given = given.transpose(problem.order)
+        given = problem.samples.transpose(problem.order)
         memory = by_stride(given, range(given.ndim))
         self.allocated = tuple(self.shape[axis] for axis in memory)
         self.order = inverse(memory)
@@ -185,9 +184,10 @@ def run_problem(
     progress: Progress = silent,
 ) -> NDArray[Any]:
     """Plan and compute a problem that is not repeated."""
-    given = problem.x[..., 0] if problem.added_channel else problem.x
     dtype = out.dtype if dtype is None and out is not None else dtype
-    return PlannedCall(problem, dtype, method)(given.transpose(problem.order), out, progress)
+    return PlannedCall(problem, dtype, method)(
+        problem.samples.transpose(problem.order), out, progress
+    )
 
 
 def _array(values: ArrayLike, what: str) -> NDArray[Any]:

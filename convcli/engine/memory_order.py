@@ -50,7 +50,7 @@ def in_memory_order(problem: Problem) -> Problem:
     moved = [*others, *spatial] if channel is None else [*others, *spatial, channel]
     if moved == list(range(len(moved))) and (channel is None) == problem.added_channel:
         return problem
-    view = (x[..., 0] if problem.added_channel else x).transpose(moved)
+    view = problem.samples.transpose(moved)
     turned = [axis - first for axis in spatial]
     taps = turned if problem.filters is None else [0, *(axis + 1 for axis in turned), count + 1]
     position = {axis: at for at, axis in enumerate(moved)}

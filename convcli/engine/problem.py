@@ -48,6 +48,11 @@ class Problem(NamedTuple):
     added_channel: bool
 
     @property
+    def samples(self) -> NDArray[Any]:
+        """The input without the channel axis that was added to it."""
+        return self.x[..., 0] if self.added_channel else self.x
+
+    @property
     def window(self) -> tuple[int, ...]:
         """Spatial shape of the kernel."""
         return self.w.shape if self.filters is None else self.w.shape[1:-1]

@@ -1,14 +1,17 @@
-"""Set the engine's tuning constants for a test, in every module that uses them."""
+"""Set the engine's tuning constants for a test, or register a method under another name."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from convcli.engine import calls as remembered
-from convcli.engine.methods import methods
+from convcli.engine.methods import methods, register, unregister
+from convcli.engine.methods.base import Method
 
 
 def tune(patch: pytest.MonkeyPatch, **constants: Any) -> None:
@@ -22,3 +25,14 @@ def tune(patch: pytest.MonkeyPatch, **constants: Any) -> None:
         assert owners, f"no module of the engine has {name}"
         for module in owners:
             patch.setattr(module, name, value)
+
+
+@contextmanager
+def registered(method: type[Method], name: str) -> Iterator[None]:
+    """Register a method under a name of its own, where several share one."""
+    added = type(method.__name__, (method,), {"name": name})()
+    register(added)
+    try:
+        yield
+    finally:
+        unregister(added)

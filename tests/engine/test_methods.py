@@ -12,13 +12,12 @@ from cases import BOUNDARIES, VIEWS, examples, geometries
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from tuning import tune
+from tuning import registered, tune
 
 import convcli
 from convcli import correlate
 from convcli.engine import threads
 from convcli.engine.blas import find_blas
-from convcli.engine.methods import register, unregister
 from convcli.engine.methods.base import Method
 from convcli.engine.methods.full_rank import FullRank
 from convcli.engine.planning.facts import tolerance
@@ -28,18 +27,11 @@ every_method = pytest.mark.parametrize("method", METHODS)
 rng = np.random.default_rng
 
 
-class _FullRank(FullRank):
-    """The method under a name of its own: for few taps, `gemm` means another one."""
-
-    name = "full_rank"
-
-
 @pytest.fixture(autouse=True, scope="module")
 def full_rank() -> Iterator[None]:
-    method = _FullRank()
-    register(method)
-    yield
-    unregister(method)
+    """Give the method a name of its own: for few taps, `gemm` means another one."""
+    with registered(FullRank, "full_rank"):
+        yield
 
 
 def close(y, expected, x, w) -> None:

@@ -9,11 +9,10 @@ from cases import BOUNDARIES, VIEWS, examples, geometries
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
-from tuning import tune
+from tuning import registered, tune
 
 import convcli
 from convcli import correlate
-from convcli.engine.methods import register, unregister
 from convcli.engine.methods.taps import Taps
 from convcli.engine.planning.facts import tolerance
 from convcli.engine.tap_sums import TapSum, tap_sum
@@ -21,18 +20,10 @@ from convcli.engine.tap_sums import TapSum, tap_sum
 rng = np.random.default_rng
 
 
-class _Taps(Taps):
-    """The method under a name of its own."""
-
-    name = "taps"
-
-
 @pytest.fixture(autouse=True, scope="module")
 def taps() -> Iterator[None]:
-    method = _Taps()
-    register(method)
-    yield
-    unregister(method)
+    with registered(Taps, "taps"):
+        yield
 
 
 KERNELS = {

@@ -16,6 +16,7 @@ Unit = Literal["macs", "flops"]
 Versus = Literal["dense", "separable"]
 
 Language = Literal["en", "ko"]
+ThemeName = Literal["light", "dark"]
 Activation = Literal["relu", "leaky-relu", "sigmoid", "tanh"]
 
 Frames = Literal["first", "all"] | int
@@ -32,6 +33,7 @@ POLICIES: tuple[str, ...] = get_args(Policy)
 COUNT_UNITS: tuple[str, ...] = get_args(Unit)
 VERSUS: tuple[str, ...] = get_args(Versus)
 LANGUAGES: tuple[str, ...] = get_args(Language)
+THEMES: tuple[str, ...] = get_args(ThemeName)
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 DTYPES = (
     *("uint8", "uint16", "uint32", "uint64"),

@@ -25,7 +25,7 @@ FLOORS = (
     {"network", "io"},
     {"kernels"},
     {"engine"},
-    {"grad"},
+    {"grad", "drawing"},
     {"jobs"},
     {"learn", "bench"},
     {"cli"},
@@ -41,7 +41,7 @@ ONNX = ("convcli/network/emit_onnx", "convcli/network/read_onnx")
 """These load the onnx package, and so numpy, when they are called for."""
 
 HEAVY = ("numpy", "PIL", "rich")
-OWNERS = {"click": {"cli"}, "rich": {"cli"}, "PIL": {"io", "cli"}}
+OWNERS = {"click": {"cli"}, "rich": {"cli"}, "PIL": {"io", "drawing", "cli"}}
 """Who may import what, at all."""
 
 

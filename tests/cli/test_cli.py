@@ -1098,7 +1098,7 @@ class TestGradcheck:
             dx, dw, db = layouts.layout_gradients(*given, **options)  # type: ignore[arg-type]
             return Gradients(dx, dw * 1.01, db)
 
-        monkeypatch.setattr("convcli.grad.check.layout_gradients", wrong)
+        monkeypatch.setattr("convcli.grad.subject.layout_gradients", wrong)
         result = run("gradcheck", "8x8x3", "-k", "random:4x3x3x3")
         assert result.exit_code == 1
         assert "FAILED" in result.stdout

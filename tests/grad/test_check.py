@@ -5,8 +5,7 @@ import pytest
 
 from convcli import ConvError, gradcheck
 from convcli.engine import layer_form
-from convcli.grad import GradcheckReport, check_layout_gradients, layouts
-from convcli.grad import check as gradient_check
+from convcli.grad import GradcheckReport, check_layout_gradients, layouts, subject
 from convcli.grad.check import ENTRIES
 from convcli.grad.records import AdjointTest, PathTest, TensorCheck
 from convcli.shapes.layout import infer_layout
@@ -75,7 +74,7 @@ def test_a_wrong_gradient_fails(monkeypatch, name, corrupt):
         right = layouts.layout_gradients(*args, **options)
         return right._replace(**{name: corrupt(getattr(right, name))})
 
-    monkeypatch.setattr(gradient_check, "layout_gradients", off)
+    monkeypatch.setattr(subject, "layout_gradients", off)
     report = gradcheck(rng(0).standard_normal((1, 6, 6, 2)), rng(1).standard_normal((2, 3, 3, 2)))
     assert not report.passed
     verdicts = {check.name: check.verdict for check in report.checks}
@@ -88,7 +87,7 @@ def test_the_worst_entry_is_found(monkeypatch):
         g.dw[1, 2, 0, 1] *= 1.5
         return g
 
-    monkeypatch.setattr(gradient_check, "layout_gradients", off)
+    monkeypatch.setattr(subject, "layout_gradients", off)
     dw = gradcheck(*layer()).checks[1]
     assert dw.worst[0].index == (1, 2, 0, 1)
     assert dw.verdict == "wrong"

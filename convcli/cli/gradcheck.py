@@ -98,5 +98,7 @@ def command(
     if not report.passed:
         raise CheckError(
             ", and ".join(report.failures),
-            remedy="see the entries named above, or --dump FILE for all of them",
+            remedy="see the entries named above, or --dump FILE for all of them"
+            if report.mismatches
+            else "use a larger --eps, or leave it out for the best one",
         )

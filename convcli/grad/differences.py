@@ -48,7 +48,14 @@ def compare(
         numeric[number] = subject.slope(*subject.ends(name, int(index), step), step)
         done()
     check = TensorCheck(
-        name, gradient.shape, entries, gradient.ravel()[entries], numeric, gradient, step
+        name,
+        gradient.shape,
+        entries,
+        gradient.ravel()[entries],
+        numeric,
+        gradient,
+        step,
+        round_off=subject.round_off(name, step),
     )
     relative = np.where(np.isnan(check.relative), np.inf, check.relative)
     order = np.argsort(-relative, kind="stable")[:SHOWN]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -60,6 +61,8 @@ class TensorCheck:
     step: float = 1.0
     worst: tuple[Entry, ...] = ()
     """The entries with the largest relative errors, the worst first."""
+    round_off: float = 0.0
+    """The largest error that rounding can cause in a numeric value, at this step."""
 
     @property
     def absolute(self) -> Floats:
@@ -98,7 +101,12 @@ class TensorCheck:
 
     @property
     def verdict(self) -> str:
-        """Verdict by the largest relative error: good, fair, suspect, or wrong if not finite."""
+        """Verdict by the largest relative error: good, fair, suspect, or wrong if not finite.
+
+        `drowned` if the check failed and round-off explains every error.
+        """
+        if self.drowned:
+            return "drowned"
         error = self.largest_relative
         largest = {"good": GOOD, "fair": SUSPECT, "suspect": WRONG}
         return next((verdict for verdict, most in largest.items() if error <= most), "wrong")
@@ -106,6 +114,12 @@ class TensorCheck:
     @property
     def passed(self) -> bool:
         return self.largest_relative <= SUSPECT
+
+    @property
+    def drowned(self) -> bool:
+        """Whether the step is so small that round-off explains every entry that failed."""
+        errors = self.absolute[~(self.relative <= SUSPECT)]
+        return errors.size > 0 and bool((np.isfinite(errors) & (errors <= self.round_off)).all())
 
 
 @dataclass(frozen=True)
@@ -213,9 +227,14 @@ class GradcheckReport:
 
     @property
     def failures(self) -> tuple[str, ...]:
+        """A sentence for each gradient that failed a test, and one for steps that are too small."""
+        return (*self.mismatches, *self._drowned_steps())
+
+    @property
+    def mismatches(self) -> tuple[str, ...]:
         """A sentence for each gradient that failed, with the names of the tests."""
         tests: dict[str, tuple[Any, ...]] = {
-            "the central differences": self.checks,
+            "the central differences": tuple(row for row in self.checks if not row.drowned),
             "the adjoint test": self.adjoint,
             "the transposed matrix": self.paths,
         }
@@ -230,6 +249,15 @@ class GradcheckReport:
         return tuple(
             f"{name} disagrees with {' and '.join(what)}" for name, what in failed.items() if what
         )
+
+    def _drowned_steps(self) -> Iterator[str]:
+        steps: dict[float, list[str]] = {}
+        for check in self.checks:
+            if check.drowned:
+                steps.setdefault(check.step, []).append(check.name)
+        for step, names in steps.items():
+            listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+            yield f"the step {step:g} drowns in round-off and cannot check {listed}"
 
 
 def length(values: Floats) -> float:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from convcli.engine.layer_form import forward
+from convcli.engine.layer_form import forward, to_layer
+from convcli.engine.planning.facts import tolerance
 from convcli.engine.problem import real_array
 from convcli.grad.backward import Gradients
 from convcli.grad.layouts import layout_gradients
-from convcli.grad.records import Floats
+from convcli.grad.records import Floats, over
 from convcli.options import Op
 from convcli.shapes.axis import Axis
 from convcli.shapes.layout import ConvLayout
@@ -96,6 +97,19 @@ class Subject:
         if largest <= LARGE or not np.isfinite(largest):
             return 1.0
         return math.ldexp(1, math.frexp(largest)[1] - 1)
+
+    def round_off(self, name: str, step: float) -> float:
+        """Return the largest error that rounding can cause in a central difference.
+
+        Each output may differ by the contract's share of sum|w| * max|x| from the exact one.
+        """
+        kernels = np.abs(to_layer(self.x, self.w, self.conv_layout).w)
+        kernels = kernels.reshape(len(kernels), -1)
+        moved = {gradient: step * (gradient == name) for gradient in FIELDS}
+        gain = float(kernels.sum(axis=1).max()) + moved["dw"]
+        samples = max(float(np.abs(self.x).max()), abs(self.spec.cval)) + moved["dx"]
+        scale = gain * samples + moved["db"]
+        return over(tolerance("float64", kernels.shape[1]) * scale * np.abs(self.dy).sum(), step)
 
     def slope(self, above: Floats, below: Floats, step: float) -> float:
         """Return the central difference of the loss from the outputs at both ends of a step."""

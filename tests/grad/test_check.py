@@ -166,6 +166,33 @@ def test_the_step_is_free_for_a_linear_map(eps):
     assert report.passed
 
 
+@pytest.mark.parametrize("eps", [1e-320, 1e-30, 1e-18])
+@pytest.mark.parametrize("scale", [1.0, 1e12])
+def test_a_step_lost_in_round_off_is_blamed_not_the_gradient(eps, scale):
+    x, w = layer()
+    report = gradcheck(scale * x, w, eps=eps)
+    assert not report.passed
+    assert [check.verdict for check in report.checks] == ["drowned"] * 3
+    assert report.mismatches == ()
+    (told,) = report.failures
+    assert told == f"the step {eps:g} drowns in round-off and cannot check dx, dw and db"
+    assert all(row.passed for row in (*report.adjoint, *report.paths))
+
+
+@pytest.mark.parametrize("eps", [1e-30, 1e-9, 1e-4, 1.0, 1e8])
+@pytest.mark.parametrize("name", ["dx", "dw", "db"])
+def test_a_wrong_gradient_is_blamed_at_every_step(name, eps):
+    report = gradcheck(*layer(), eps=eps, broken=name)
+    assert [told.split()[0] for told in report.mismatches] == [name]
+    assert ("central differences" in report.mismatches[0]) == (eps > 1e-30)
+
+
+@pytest.mark.parametrize("eps", [1e-9, 1e-5, 1.0, 1e5])
+def test_round_off_stays_within_its_bound(eps):
+    for check in gradcheck(*layer(), eps=eps).checks:
+        assert check.largest_absolute <= check.round_off
+
+
 def test_a_large_step_is_best():
     errors = [
         gradcheck(*layer(), eps=eps).checks[0].largest_relative for eps in (1e-9, 1e-6, 1e-3, 1.0)

@@ -32,11 +32,11 @@ def gradcheck_lines(
 ) -> list[str]:
     """Describe a check: the verdict, and the tests of each gradient.
 
-    If it failed, or if verbose is set, the worst entries follow.
+    If a gradient is wrong, or if verbose is set, the worst entries follow.
 
     operands: the input and the kernel in words. seconds: the time that it took.
     """
-    detailed = verbose or not report.passed
+    detailed = verbose or bool(report.mismatches)
     steps = ", ".join(dict.fromkeys(f"{check.step:g}" for check in report.checks))
     run = f"step {steps}, seed {report.seed}"
     rows = [
@@ -69,10 +69,10 @@ def gradcheck_lines(
 
 
 def _verdict_lines(report: GradcheckReport) -> list[str]:
-    """Return passed or FAILED in its colour, and the worst entry if it failed."""
+    """Return passed or FAILED in its colour, and the worst entry of a wrong gradient."""
     if report.passed:
         return verdict_lines("passed", "dx, dw and db pass every test")
-    wrong = next((check for check in report.checks if not check.passed), None)
+    wrong = next((row for row in report.checks if not row.passed and not row.drowned), None)
     text = "; ".join(report.failures)
     if wrong is not None and wrong.worst:
         entry = wrong.worst[0]
@@ -126,6 +126,7 @@ def _check_rows(check: TensorCheck) -> dict[str, str]:
         "shape": show(check.shape),
         "checked": f"{len(check.entries):,} of {math.prod(check.shape):,}",
         "largest absolute error": f"{check.largest_absolute:.1e}",
+        "  round-off at this step up to": f"{check.round_off:.1e}",
         "largest relative error": f"{check.largest_relative:.1e}",
         **{
             f"  {100 * quantile:g}% of entries within": f"{error:.1e}"
@@ -298,6 +299,7 @@ def _check_json(check: TensorCheck, *, arrays: bool) -> dict[str, Any]:
         "total": math.prod(check.shape),
         "largest_absolute": finite(check.largest_absolute),
         "largest_relative": finite(check.largest_relative),
+        "round_off": finite(check.round_off),
         "quantiles": {
             f"{q:g}": finite(error) for q, error in zip(QUANTILES, check.quantiles, strict=True)
         },

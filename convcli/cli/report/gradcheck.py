@@ -126,7 +126,7 @@ def _check_rows(check: TensorCheck) -> dict[str, str]:
         "shape": show(check.shape),
         "checked": f"{len(check.entries):,} of {math.prod(check.shape):,}",
         "largest absolute error": f"{check.largest_absolute:.1e}",
-        "  round-off at this step up to": f"{check.round_off:.1e}",
+        "  round-off up to": f"{check.round_off:.1e}",
         "largest relative error": f"{check.largest_relative:.1e}",
         **{
             f"  {100 * quantile:g}% of entries within": f"{error:.1e}"

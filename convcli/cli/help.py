@@ -22,8 +22,8 @@ HEADINGS: dict[str, tuple[str, ...]] = {
         *("dims", "channels", "groups", "layout", "transposed", "output_padding"),
     ),
     "Output": (
-        *("output", "out", "in_place", "name", "overwrite", "format", "form", "dtype", "range"),
-        *("scale", "bias", "verify", "method"),
+        *("output", "chosen", "out", "in_place", "name", "overwrite", "format", "form", "dtype"),
+        *("range", "scale", "bias", "verify", "method"),
     ),
     "Picture files": (
         *("frames", "gray", "background", "linear"),

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from convcli import io
 from convcli.engine.calls import run_problem
 from convcli.engine.layer_form import flip_for, from_layer, to_problem
 from convcli.engine.planning.facts import result_dtype
-from convcli.errors import InputError, did_you_mean
+from convcli.errors import FileError, InputError, did_you_mean
 from convcli.grad.layouts import backpropagate, check_upstream
 from convcli.io import Written
 from convcli.jobs.operands import Operands, load_operands
@@ -77,12 +78,14 @@ class GradRequest:
     """A loss to differentiate. input: a file, or a shape to fill with random numbers from `seed`.
 
     loss: `sum`, `mean` or `mse:FILE`, by default `sum`; or upstream: a file with dy. Not both.
+    chosen: `dx`, `dw` or `db`, to write this gradient only; then the output may be a .npy.
     """
 
     input: str
     reference: str
     geometry: Geometry = field(default_factory=Geometry)
     output: str | None = None
+    chosen: str | None = None
     upstream: str | None = None
     loss: str | None = None
     seed: int = 0
@@ -108,6 +111,16 @@ class Slope:
     def largest(self) -> float:
         return float(np.abs(self.values).max())
 
+    @property
+    def mean(self) -> float:
+        with np.errstate(invalid="ignore", over="ignore"):
+            return float(self.values.mean(dtype=np.float64))
+
+    @property
+    def zeros(self) -> int:
+        """The number of values that are 0."""
+        return int(self.values.size - np.count_nonzero(self.values))
+
 
 @dataclass(frozen=True, eq=False)
 class GradResult:
@@ -122,13 +135,18 @@ class GradResult:
     slopes: tuple[Slope, ...]
     written: Written | None
 
+    @property
+    def chosen(self) -> tuple[Slope, ...]:
+        """The gradients to write and to show: the requested one, or all."""
+        return tuple(one for one in self.slopes if self.request.chosen in (None, one.name))
+
 
 def run_grad(request: GradRequest, progress: Progress = silent) -> GradResult:
-    """Compute the gradients of a loss and save them as a .npz of dx, dw and db.
+    """Compute the gradients of a loss and save them: all in a .npz, or one in a .npy.
 
     Raises ShapeError if an upstream gradient or a target is not shaped like the output, naming
-    both; FileError for an output that exists or is no .npz; InputError or a subclass for another
-    invalid input.
+    both; FileError for an output that exists or has another suffix; InputError or a subclass for
+    another invalid input.
 
     >>> result = run_grad(GradRequest("6x6x2", "random:3x3x3x2", loss="mean"))
     >>> [(slope.name, slope.values.shape) for slope in result.slopes]
@@ -136,10 +154,7 @@ def run_grad(request: GradRequest, progress: Progress = silent) -> GradResult:
     """
     name, file = _parse_loss(request)
     loss = LOSSES[name]
-    if request.output is not None:
-        if request.output != "-":
-            check_suffix(request.output, ".npz", f"{request.output} holds three arrays")
-        io.check_target(request.output, overwrite=request.overwrite, format="npz")
+    format = _output_format(request)
 
     # load, resolve
     geometry = request.geometry
@@ -171,11 +186,38 @@ def run_grad(request: GradRequest, progress: Progress = silent) -> GradResult:
     # save
     written = None
     if request.output is not None:
-        written = io.save(request.output, gradients, format="npz", overwrite=request.overwrite)
+        chosen = request.chosen
+        values = gradients if chosen is None else {chosen: gradients[chosen]}
+        written = io.save(
+            request.output,
+            values[chosen] if chosen is not None and format == "npy" else values,
+            format=format,
+            overwrite=request.overwrite,
+        )
     slopes = tuple(Slope(name, values) for name, values in gradients.items())
     return GradResult(
         request, operands, loss.formula, file, value, Slope("dy", dy), slopes, written
     )
+
+
+def _output_format(request: GradRequest) -> str:
+    """Return the format of the output, and check its path before any work. Raises FileError."""
+    output, one = request.output, request.chosen is not None
+    format = "npy" if one else "npz"
+    if output is None:
+        return format
+    if output != "-":
+        format = Path(output).suffix.lower().removeprefix(".")
+        if format == "npy" and not one:
+            raise FileError(
+                f"{output} holds one array, and there are three gradients",
+                "expected a name that ends in .npz",
+                "rename it, or choose one with --gradient dx, dw or db",
+            )
+        what = "one array, or several" if one else "three arrays"
+        check_suffix(output, ".npy or .npz" if one else ".npz", f"{output} holds {what}")
+    io.check_target(output, overwrite=request.overwrite, format=format)
+    return format
 
 
 def _parse_loss(request: GradRequest) -> tuple[str, str | None]:

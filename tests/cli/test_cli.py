@@ -1042,7 +1042,11 @@ class TestGrad:
             (["--loss", "sum", "--upstream", "t.npy"], "leave --loss or --upstream out"),
             (["--upstream", "c.npy"], "c.npy holds complex numbers (complex128)"),
             (["--upstream", "u.npy"], "u.npy does not exist"),
-            (["-o", "g.npy"], "g.npy holds three arrays; expected a name that ends in .npz"),
+            (["-o", "g.txt"], "g.txt holds three arrays; expected a name that ends in .npz"),
+            (["-o", "g.npy"], "g.npy holds one array, and there are three gradients"),
+            (["-o", "g.npy"], "choose one with --gradient dx, dw or db"),
+            (["-o", "g.csv", "--gradient", "dw"], "expected a name that ends in .npy or .npz"),
+            (["--gradient", "dz"], "'dz'; expected one of dx, dw, db"),
             (["-o", "nowhere/g.npz"], "nowhere"),
             (["--overwrite"], "--overwrite belongs to an output"),
             (["--json", "-o", "-"], "both write to stdout"),
@@ -1061,6 +1065,49 @@ class TestGrad:
         assert "--overwrite" in refused("grad", "5x5", "-k", "box", "-o", "g.npz")
         assert Path("g.npz").read_bytes() == b"mine"
         ok("grad", "5x5", "-k", "box", "-o", "g.npz", "--overwrite")
+
+    @pytest.mark.parametrize("name", ["dx", "dw", "db"])
+    def test_one_gradient_is_written_and_shown(self, name: str) -> None:
+        """To a .npy, a .npz or a pipe, the values that Python computes."""
+        rng = np.random.default_rng(0)
+        x, w = rng.standard_normal((7, 6, 2)), rng.standard_normal((3, 3, 2, 2))
+        array(x, "x.npy"), array(w, "w.npy")
+        expected = getattr(gradients(x[None], w, np.ones((1, 5, 5, 3))), name)
+        expected = expected[0] if name == "dx" else expected
+        words = ("grad", "x.npy", "-k", "w.npy", "--gradient", name)
+        assert f"g.npy ({name}; npy" in ok(*words, "-o", "g.npy").stderr
+        ok(*words, "-o", "g.npz")
+        with np.load("g.npz") as found:
+            assert list(found) == [name]
+            np.testing.assert_allclose(found[name], expected)
+        np.testing.assert_allclose(np.load("g.npy"), expected)
+        piped = ok(*words, "-o", "-", "-q").stdout_bytes
+        np.testing.assert_allclose(np.load(io.BytesIO(piped)), expected)
+        shown = re.findall(r"[-.\d]+", ok(*words, "--show", "-q").stdout)
+        np.testing.assert_allclose(np.array(shown, float), expected.ravel(), atol=1e-4)
+
+    def test_shown_values_are_whole_or_summarised(self) -> None:
+        x = np.arange(1600.0).reshape(40, 40)
+        words = ("grad", array(x, "x.npy"), "-k", array(np.eye(2), "w.npy"))
+        ones = np.ones((1, 39, 39, 1))
+        dx, dw, _ = gradients(x[None, ..., None], np.eye(2)[None, ..., None], ones)
+        told = ok(*words, "--show").stdout
+        summary = f"from 0 to 2, mean {dx.mean():.6g}; 2 of 1,600 values are 0"
+        assert (dx == 0).sum() == 2
+        assert f"dx 40x40\n{summary}\n[[1., 1., " in told
+        assert f"dw 2x2\n[[{dw[0, 0, 0, 0]:.0f}., " in told
+        assert "dx 40x40" not in ok(*words).stdout
+        dx_row, dw_row, db_row = json.loads(ok(*words, "--show", "--json").stdout)["gradients"]
+        assert (dx_row["values"], dx_row["zeros"], dx_row["high"]) == (None, 2, 2.0)
+        assert dx_row["mean"] == pytest.approx(dx.mean())
+        np.testing.assert_allclose(dw_row["values"], dw[0, ..., 0])
+        assert db_row["values"] == [1521.0]
+        assert "values" not in json.loads(ok(*words, "--json").stdout)["gradients"][0]
+
+    def test_shown_values_stay_on_stdout_beside_a_file(self) -> None:
+        words = ("grad", array([1.0, 2.0, 4.0], "x.npy"), "-k", "1,2", "--show")
+        assert "dw 2\n[3., 6.]" in ok(*words, "-o", "g.npz").stdout
+        assert "dw 2\n[3., 6.]" in ok(*words, "-o", "-").stderr
 
     def test_to_a_pipe(self) -> None:
         piped = ok("grad", "5x5", "-k", "box", "-o", "-").stdout_bytes

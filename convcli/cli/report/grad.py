@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
-from convcli.cli.report.matrix import matrix_lines
+from convcli.cli.report.matrix import SHOWN, matrix_lines
 from convcli.cli.report.progress import elapsed
-from convcli.cli.report.terminal import bold, labelled
-from convcli.cli.report.text import axis_json, axis_names, finite, formula, place, reading
+from convcli.cli.report.terminal import bold, labelled, width, wrapped
+from convcli.cli.report.text import (
+    axis_json,
+    axis_names,
+    finite,
+    finite_lists,
+    formula,
+    place,
+    reading,
+)
 from convcli.jobs.grad import GradResult, Slope
 from convcli.shapes.parse import show
 
@@ -23,10 +30,10 @@ SMALL = 64
 """Maximum number of values of a gradient that are printed without -v."""
 
 
-def grad_lines(result: GradResult, seconds: float, *, verbose: bool = False) -> list[str]:
-    """Describe the convolution, the loss, and each gradient's shape, norms and values.
+def grad_lines(result: GradResult, seconds: float) -> list[str]:
+    """Describe the convolution, the loss, and each gradient's shape and norms.
 
-    seconds: the time that it took. verbose: print the values of large gradients too, abridged.
+    seconds: the time that it took.
     """
     operands = result.operands
     written = result.written
@@ -60,30 +67,42 @@ def grad_lines(result: GradResult, seconds: float, *, verbose: bool = False) -> 
     if written is None:
         rows.append(("gradients", "not saved; use -o FILE.npz to save them"))
     else:
+        what = result.request.chosen or "dx, dw and db"
         rows.append(
-            (
-                "wrote",
-                f"{place(written)} (dx, dw and db; {written.format}, {written.bytes:,} bytes)",
-            )
+            ("wrote", f"{place(written)} ({what}; {written.format}, {written.bytes:,} bytes)")
         )
     rows.append(("took", elapsed(seconds)))
-    return [*labelled(rows, indent=""), *_values(result.slopes, verbose)]
+    return labelled(rows, indent="")
 
 
-def _values(slopes: Sequence[Slope], verbose: bool) -> list[str]:
-    """Return the values of each gradient, if they are few or verbose is set."""
+def value_lines(result: GradResult, *, every: bool, titles: bool) -> list[str]:
+    """Return the values of the chosen gradients; of large ones the range, the mean and the ends.
+
+    every: also those of more than SMALL values. titles: with each gradient's name and shape.
+    """
     lines: list[str] = []
-    for slope in slopes:
-        if verbose or slope.values.size <= SMALL:
-            lines += [
-                "",
-                bold(f"{slope.name} {show(slope.values.shape)}"),
-                *matrix_lines(slope.values),
-            ]
+    for slope in result.chosen:
+        values = slope.values
+        if not every and values.size > SMALL:
+            continue
+        title = f"{slope.name} {show(values.shape)}"
+        lines += ["", bold(title)] if titles else []
+        if titles and values.size > SHOWN:
+            lines += wrapped(_summary(slope), width())
+        lines += matrix_lines(values)
     return lines
 
 
-def grad_json(result: GradResult) -> dict[str, Any]:
+def _summary(slope: Slope) -> str:
+    """Describe a gradient that is too large to print whole."""
+    values = slope.values
+    low, high = (f"{end:.6g}" for end in (values.min(), values.max()))
+    zeros = f"{slope.zeros:,} of {values.size:,} values are 0"
+    return f"from {low} to {high}, mean {slope.mean:.6g}; {zeros}"
+
+
+def grad_json(result: GradResult, *, values: bool = False) -> dict[str, Any]:
+    """Return the result as a record; values: with the values of the chosen gradients."""
     operands = result.operands
     written = result.written
     request = result.request
@@ -105,7 +124,10 @@ def grad_json(result: GradResult) -> dict[str, Any]:
         "cval": operands.spec.cval,
         "loss": {"formula": result.loss, "file": result.file, "value": finite(result.value)},
         "dy": _slope_json(result.dy),
-        "gradients": [_slope_json(slope) for slope in result.slopes],
+        "gradients": [
+            _slope_json(slope) | (_values_json(slope) if values and slope in result.chosen else {})
+            for slope in result.slopes
+        ],
         "written": None
         if written is None
         else {"path": written.path, "format": written.format, "bytes": written.bytes},
@@ -119,4 +141,16 @@ def _slope_json(slope: Slope) -> dict[str, Any]:
         "dtype": str(slope.values.dtype),
         "l2": finite(slope.l2),
         "largest": finite(slope.largest),
+    }
+
+
+def _values_json(slope: Slope) -> dict[str, Any]:
+    """Return the range of a gradient, and its values if it has at most SHOWN."""
+    values = slope.values
+    return {
+        "low": finite(float(values.min())),
+        "high": finite(float(values.max())),
+        "mean": finite(slope.mean),
+        "zeros": slope.zeros,
+        "values": finite_lists(values) if values.size <= SHOWN else None,
     }

@@ -9,7 +9,7 @@ from typing import Any
 from convcli.cli.report.progress import elapsed
 from convcli.cli.report.table import Column, table
 from convcli.cli.report.terminal import coloured, dim, labelled, verdict_lines, width, wrapped
-from convcli.cli.report.text import bar, finite
+from convcli.cli.report.text import bar, finite, finite_lists
 from convcli.grad.records import (
     QUANTILES,
     THRESHOLDS,
@@ -260,7 +260,7 @@ def gradcheck_json(
                 "scale": finite(test.scale),
             }
             | {"gap": finite(test.gap), "passed": test.passed}
-            | ({"v": _numbers(test.v)} if arrays else {})
+            | ({"v": finite_lists(test.v)} if arrays else {})
             for test in report.adjoint
         ],
         "paths": [
@@ -270,7 +270,7 @@ def gradcheck_json(
                 "gap": finite(path.gap),
                 "passed": path.passed,
             }
-            | ({"gradient": _numbers(path.gradient)} if arrays else {})
+            | ({"gradient": finite_lists(path.gradient)} if arrays else {})
             for path in report.paths
         ],
         "sweep": None
@@ -284,8 +284,8 @@ def gradcheck_json(
         },
     }
     if arrays:
-        record["arrays"] = {name: _numbers(array) for name, array in report.arrays}
-        record["y"] = _numbers(report.y)
+        record["arrays"] = {name: finite_lists(array) for name, array in report.arrays}
+        record["y"] = finite_lists(report.y)
     return record
 
 
@@ -310,18 +310,9 @@ def _check_json(check: TensorCheck, *, arrays: bool) -> dict[str, Any]:
     }
     if arrays:
         for part in ("entries", "analytic", "numeric", "relative", "gradient"):
-            row[part] = _numbers(getattr(check, part))
+            row[part] = finite_lists(getattr(check, part))
     return row
 
 
 def _entry_json(entry: Entry) -> dict[str, Any]:
     return {name: finite(value) for name, value in vars(entry).items()}
-
-
-def _numbers(array: Any) -> Any:
-    """Return an array as nested lists, with null for what JSON cannot hold."""
-    if array.ndim == 0:
-        return array.tolist()
-    if array.ndim == 1:
-        return [finite(value) for value in array.tolist()]
-    return [_numbers(part) for part in array]

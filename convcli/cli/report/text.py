@@ -145,6 +145,15 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def finite_lists(array: Any) -> Any:
+    """Return an array as nested lists, with None for NaN and the infinities."""
+    if array.ndim == 0:
+        return finite(array.tolist())
+    if array.ndim == 1:
+        return [finite(value) for value in array.tolist()]
+    return [finite_lists(part) for part in array]
+
+
 def _plain(value: Any) -> Any:
     """Convert numpy scalars and arrays to Python's own types."""
     return value.tolist()

@@ -15,7 +15,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     "Options": (),
     "Networks": (
         *("formula", "count", "with_bias", "batch", "versus", "as_csv", "markdown"),
-        *("at", "input_for", "emit"),
+        *("at", "input_for", "emit", "diagram"),
     ),
     "Geometry": (
         *("padding", "boundary", "cval", "stride", "dilation"),

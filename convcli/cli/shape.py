@@ -27,6 +27,7 @@ Examples:
   convcli shape --input-for 27x27 conv:64,k=11,s=4 maxpool:3,s=2
   convcli shape --solve 224x224 56x56 --rf 31 --max-layers 3
   convcli shape 28x28x1 conv:8,k=3 relu gap --emit onnx -o net.onnx
+  convcli shape samples/networks/unet.toml --diagram unet.svg
 """
 EMITS = ("torch", "keras", "onnx", "toml")
 
@@ -59,6 +60,9 @@ QUESTIONS = {
     "at": Question("pixel", "--at", READING | {"at", "as_json", "quiet"}),
     "input_for": Question("input_for", "--input-for", READING | {"input_for", "as_json", "quiet"}),
     "emit": Question("emit", "--emit", READING | {"emit", "output", "overwrite", "quiet"}),
+    "diagram": Question(
+        "diagram", "--diagram", READING | {"diagram", "overwrite", "as_json", "quiet"}
+    ),
 }
 """The questions by the option that asks them, REPORT if there is none.
 
@@ -163,6 +167,12 @@ class _Shape(Command):
 )
 @click.option(
     "-o", "--output", metavar="FILE", help="Write the network of --emit to FILE. [default: stdout]"
+)
+@click.option(
+    "--diagram",
+    metavar="FILE",
+    shell_complete=complete.files,
+    help="Write an SVG picture: a box per layer with its output shape, branches side by side.",
 )
 @options.overwrite
 @options.verbose

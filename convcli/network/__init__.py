@@ -14,4 +14,6 @@ tuples, which are quicker to define and to make than dataclasses. Read it in thi
     emit_torch       a network as PyTorch code
     emit_keras       a network as Keras code
     emit_onnx        a network as an ONNX file
+    diagram          boxes for the layers in rows, without overlaps, and the edges between them
+    svg              the boxes and edges as an SVG picture
 """

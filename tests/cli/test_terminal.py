@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -198,6 +199,44 @@ class TestEmit:
         pytest.importorskip("onnx")
         run("shape", "9x9x1", "conv:2,k=3", "--emit", "onnx", "-o", "net.onnx")
         assert run("shape", "net.onnx", "-q").stdout == "7x7x2\n" or Path("net.onnx").stat().st_size
+
+
+class TestDiagram:
+    WORDS = ("shape", "9x9x1", "conv:2,k=3", "relu")
+
+    def test_to_a_file_and_to_a_pipe(self) -> None:
+        done = run(*self.WORDS, "--diagram", "net.svg")
+        text = Path("net.svg").read_text()
+        assert text == run(*self.WORDS, "--diagram", "-").stdout
+        assert done.stderr == f"wrote net.svg (svg, {len(text):,} bytes)\n"
+        assert done.stdout == ""
+        assert "net.svg exists" in run(*self.WORDS, "--diagram", "net.svg", code=2).stderr
+        assert run(*self.WORDS, "--diagram", "net.svg", "-f", "-q").output == ""
+        record = json.loads(run(*self.WORDS, "--diagram", "net.svg", "-f", "--json").stdout)
+        assert record["diagram"] == {
+            "path": "net.svg",
+            "format": "svg",
+            "bytes": len(text),
+            "lost": [],
+        }
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["--diagram", "net.png"], "net.png is not the name of an SVG file"),
+            (["--diagram", "net.svg", "-o", "a.svg"], "--output does not apply to --diagram"),
+            (["--diagram", "-", "--json"], "--json and -o - both write to stdout"),
+            (["--diagram", "no/net.svg"], "no is not a folder"),
+        ],
+    )
+    def test_what_does_not_fit(self, words: list[str], message: str) -> None:
+        assert message in run(*self.WORDS, *words, code=2).stderr
+
+    def test_a_model(self) -> None:
+        pytest.importorskip("onnx")
+        run(*self.WORDS, "--emit", "onnx", "-o", "net.onnx")
+        run("shape", "net.onnx", "--diagram", "net.svg")
+        assert ">Conv</text>" in Path("net.svg").read_text()
 
 
 class TestHints:

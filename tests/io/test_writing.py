@@ -45,6 +45,7 @@ WRITERS = {
     "bench": "bench 8x8 -k box --runs 1 -o y.png",
     "kernels export csv": "kernels export random:100x100 -o y.csv",
     "kernels export npy": "kernels export random:100x100 -o y.npy",
+    "shape svg": "shape 8x8 [relu]x20 --diagram y.svg",
 }
 _BY_EXTRA = {
     "nibabel": {
@@ -79,6 +80,7 @@ PRINTERS = {
     "help": "help apply",
     "shape torch": "shape 8x8x3 conv:8,k=3 --emit torch",
     "shape onnx": "shape 8x8x3 conv:8,k=3 --emit onnx",
+    "shape svg": "shape 8x8x3 conv:8,k=3 --diagram -",
 }
 
 

@@ -8,5 +8,6 @@
     input_for    --input-for: the input size that gives an output size
     solve        --solve: layers that lead from one size to another
     emit         --emit: the network as code or as a model
+    diagram      --diagram: the network as an SVG picture
     words        shapes and networks from the command's words
 """

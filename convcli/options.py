@@ -18,6 +18,18 @@ Versus = Literal["dense", "separable"]
 Language = Literal["en", "ko"]
 ThemeName = Literal["light", "dark"]
 Activation = Literal["relu", "leaky-relu", "sigmoid", "tanh"]
+LawName = Literal[
+    "linear",
+    "affine",
+    "flip",
+    "commutative",
+    "associative",
+    "derivative",
+    "gaussian",
+    "equivariant",
+    "local",
+    "backward",
+]
 
 Frames = Literal["first", "all"] | int
 """Which frames of a picture that has several: the first, all, or one by its number from 0."""
@@ -35,6 +47,7 @@ VERSUS: tuple[str, ...] = get_args(Versus)
 LANGUAGES: tuple[str, ...] = get_args(Language)
 THEMES: tuple[str, ...] = get_args(ThemeName)
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
+LAWS: tuple[str, ...] = get_args(LawName)
 DTYPES = (
     *("uint8", "uint16", "uint32", "uint64"),
     *("int8", "int16", "int32", "int64"),

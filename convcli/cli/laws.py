@@ -8,8 +8,9 @@ import click
 
 from convcli.cli import complete, options
 from convcli.cli.help import Command
-from convcli.cli.types import Count
+from convcli.cli.types import Choice, Count
 from convcli.errors import CheckError
+from convcli.options import LAWS, OPS
 
 EXAMPLES = """\b
 Examples:
@@ -17,6 +18,7 @@ Examples:
   convcli laws photo.png -k gaussian:sigma=1 --padding same
   convcli laws 16x16x3 -k random:4x3x3x3 --stride 2
   convcli laws 8x8 -k laplacian --matrix toeplitz.csv
+  convcli laws 8x8 -k sobel-x --break flip
 """
 
 
@@ -32,6 +34,19 @@ Examples:
 )
 @click.option("--seed", type=Count(0), metavar="N", default=0, help="Seed the random numbers.")
 @click.option(
+    "--op",
+    type=Choice(OPS),
+    default="convolve",
+    help="Set the operation of conv, the layer; the product * always convolves.",
+)
+@click.option(
+    "--break",
+    "broken",
+    type=Choice(LAWS),
+    metavar="LAW",
+    help=f"Break this law on purpose, to see it fail: {', '.join(LAWS)}.",
+)
+@click.option(
     "--matrix",
     metavar="FILE",
     help="Write the matrix M of conv(x) = M vec(x) to a .npy or .csv file.",
@@ -40,7 +55,7 @@ Examples:
 @options.quiet
 @options.verbose
 @options.columns
-@options.stacked(options.stride, options.padding, options.boundary, options.dims, *options.RUNNING)
+@options.stacked(*options.GEOMETRY, *options.BORDER, options.dims, options.groups, *options.RUNNING)
 def command(
     as_json: bool,
     matrix: str | None,
@@ -52,10 +67,11 @@ def command(
 ) -> None:
     """Check the laws of convolution on your own data.
 
-    The laws: linearity and the matrix, the flip, commutativity, associativity, the derivative,
-    shift equivariance and where it ends, locality, and the backward pass. For each, compare both
-    sides with a bound for rounding. INPUT-OR-SHAPE is a file, whose middle is used, or a shape such
-    as 32x32 that is filled with random numbers. The exit code is 1 if a law fails.
+    The laws: linearity and the matrix, bias and relu, the flip, commutativity, associativity, the
+    derivative, Gaussians, shift equivariance and where it ends, locality, and the backward pass.
+    For each, compare both sides with a bound for rounding. INPUT-OR-SHAPE is a file, whose middle
+    is used, or a shape such as 32x32 that is filled with random numbers. The exit code is 1 if a
+    law fails.
     """
     from convcli.cli.report.laws import Style, laws_json, laws_lines
     from convcli.cli.report.progress import ProgressBar
@@ -81,5 +97,7 @@ def command(
     if result.failed:
         raise CheckError(
             f"{' and '.join(result.failed)}: both sides differ by more than rounding explains",
-            remedy="see the rows marked FAILED, and please report this input",
+            remedy="see the rows marked FAILED, and please report this input"
+            if result.broken is None
+            else f"{result.broken} was broken on purpose by --break; leave it out",
         )

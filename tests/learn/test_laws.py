@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,10 @@ from convcli.engine.methods import methods
 from convcli.errors import InputError, LimitError, ShapeError
 from convcli.grad.toeplitz import toeplitz
 from convcli.jobs.requests import from_options
-from convcli.learn.laws import LAWS, Finding, LawsRequest, LawsResult, Row, run_laws
-from convcli.learn.laws.setup import ranges
+from convcli.learn.laws import LAWS, Finding, Law, LawsRequest, LawsResult, Row, run_laws
+from convcli.learn.laws.mistakes import MISTAKES
+from convcli.learn.laws.products import SIGMAS
+from convcli.learn.laws.setup import OPERATIONS, make_setting, ranges
 from convcli.shapes.spec import ConvSpec
 
 SAMPLES = Path(__file__).parents[2] / "samples"
@@ -36,7 +39,7 @@ def saved(values: np.ndarray, name: str = "x.npy") -> str:
 
 
 def measure(*arguments: Any, **options: Any) -> LawsResult:
-    return run_laws(from_options(LawsRequest, *arguments, **options))
+    return run_laws(from_options(LawsRequest, *arguments, **{"op": "convolve", **options}))
 
 
 def found(report: LawsResult, name: str) -> Finding:
@@ -59,6 +62,7 @@ INPUTS = [
     ("7x8x3", "random:2x3x3x3,seed=2", 2),
     ("7x8x3", "random:3x3,seed=2", 2),
     ("2x9x3", "random:3x3,seed=2", 1),
+    ("9x8x4", "random:6x3x2x2,seed=2", 2),
 ]
 OPTIONS: list[dict[str, Any]] = [
     {},
@@ -67,13 +71,19 @@ OPTIONS: list[dict[str, Any]] = [
     {"padding": "1:2", "stride": 2},
     *({"padding": "full", "boundary": boundary} for boundary in BORDERS),
     {"padding": "same", "boundary": "wrap", "stride": 2},
+    {"op": "correlate", "padding": 1},
+    {"dilation": 2, "padding": 2},
+    {"dilation": 2, "stride": 3, "padding": "full", "boundary": "reflect", "op": "correlate"},
+    {"cval": 2.5, "padding": "same"},
+    {"cval": -1, "padding": "1:2", "stride": 2, "dilation": 2, "op": "correlate"},
 ]
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize(("shape", "reference", "dims"), INPUTS, ids=str)
 def test_every_law_holds(shape: str, reference: str, dims: int, options: dict[str, Any]) -> None:
-    report = measure(shape, reference, dims=dims, **options)
+    groups = 2 if reference.startswith("random:6") else 1
+    report = measure(shape, reference, dims=dims, groups=groups, **options)
     assert report.failed == ()
     assert [finding.law for finding in report.findings] == list(LAWS)
     assert all(finding.rows for finding in report.findings)
@@ -127,7 +137,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, change: Break) -> None:
             lambda y: np.where(np.arange(y.shape[-2])[:, None] == 3, 0, y),
             {"linear", "equivariant", "local"},
         ),
-        (lambda y: y * np.nan, {law.name for law in LAWS} - {"local"}),
+        (lambda y: y * np.nan, {law.name for law in LAWS} - {"local", "gaussian"}),
         (lambda y: y.astype(np.float32), {"linear", "associative", "backward"}),
     ],
     ids=["offset", "not linear", "one aside", "scaled", "one column", "nan", "less precise"],
@@ -142,8 +152,31 @@ def test_a_broken_engine_makes_laws_fail(
     assert laws <= set(measure(shape, reference).failed)
 
 
+def use(monkeypatch: pytest.MonkeyPatch, **wrong: Any) -> None:
+    """Measure all laws with wrong operations."""
+
+    def make(request: LawsRequest) -> Any:
+        operands, setting = make_setting(request)
+        return operands, replace(setting, operations=OPERATIONS._replace(**wrong))
+
+    monkeypatch.setattr("convcli.learn.laws.make_setting", make)
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+@pytest.mark.parametrize(
+    ("shape", "options"), [("9x8", {}), ("20", {"padding": "same"}), ("7x8x2", {"stride": 2})]
+)
+def test_a_law_broken_on_purpose_fails_and_no_other(
+    law: Law, shape: str, options: dict[str, Any]
+) -> None:
+    reference = {1: "random:3", 2: "random:3x2", 3: "random:2x3x2x2"}[len(shape.split("x"))]
+    report = measure(shape, reference, broken=law.name, **options)
+    assert report.failed == (law.name,)
+    assert report.broken == law.name
+
+
 def test_a_convolution_that_forgets_its_flip_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convcli.learn.laws.statements.convolve", convcli.correlate)
+    use(monkeypatch, convolve=convcli.correlate)
     assert {"flip", "commutative", "associative"} <= set(measure("9x8", "random:3x2").failed)
 
 
@@ -153,11 +186,75 @@ def test_a_wrong_gradient_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -
         right = convcli.gradients(*given, **options)
         return right._replace(**{name: -getattr(right, name)})
 
-    monkeypatch.setattr("convcli.learn.laws.statements.gradients", off)
+    use(monkeypatch, gradients=off)
     assert measure("9x8", "random:3x2").failed == ("backward",)
 
 
 # The content of the rows.
+
+
+def test_a_constant_outside_makes_a_layer_affine() -> None:
+    padded = {"padding": 1, "cval": 2.5}
+    law = found(measure("8x8", "random:3x3", **padded), "linear")
+    assert [told.verdict for told in law.rows] == ["differs", "holds", "holds"]
+    assert law.rows[2].statement == "conv(x) = M vec(x) + conv(0)"
+    assert len(found(measure("8x8", "random:3x3", cval=2.5, padding=0), "linear").rows) == 2
+
+
+def test_a_bias_is_affine_and_relu_is_not_linear() -> None:
+    report = measure("8x8", "random:3x3")
+    law = found(report, "affine")
+    assert [told.verdict for told in law.rows] == ["differs", "holds", "differs"]
+    s = report.setting
+    b = np.abs(s.conv(s.x)).max()
+    assert law.rows[0].difference == pytest.approx(2 * b)  # b on the left, -b on the right
+    assert f"b = {b:.4g}" in law.rows[0].note
+
+
+def test_sampled_gaussians_approach_the_continuous_law() -> None:
+    """Each pair of kernels is compared with numpy's own samples."""
+
+    def bell(sigma: float, size: int) -> np.ndarray:
+        i = np.arange(size) - (size - 1) / 2
+        taps = np.exp(-0.5 * (i / sigma) ** 2)
+        return taps / taps.sum()
+
+    rows = found(measure("8", "1,2"), "gaussian").rows
+    assert rows[-1].statement == "G(3) * G(4) = G(5)"
+    assert [told.verdict for told in rows] == ["differs"] * 3 + ["holds"]
+    for told, (one, other) in zip(rows, SIGMAS, strict=True):
+        g, h = (
+            bell(one, 2 * int(np.ceil(8 * one)) + 1),
+            bell(other, 2 * int(np.ceil(8 * other)) + 1),
+        )
+        both = np.convolve(g, h)
+        apart = np.abs(both - bell(np.hypot(one, other), len(both))).max()
+        assert told.difference == pytest.approx(apart, abs=1e-15)
+    differences = [told.difference for told in rows]
+    assert differences == sorted(differences, reverse=True)
+
+
+def test_the_derivative_is_the_one_that_the_report_defines() -> None:
+    f = np.random.default_rng(0).standard_normal(9)
+    derived = np.convolve(f, np.flip(convcli.kernel("derivative-x", dims=1).taps), "valid")
+    np.testing.assert_allclose(derived, (f[2:] - f[:-2]) / 2)
+    assert "f'[i] = (f[i+1] - f[i-1]) / 2" in shown("8x8", "-k", "sobel-x")
+    assert "f': the derivative (f[i+1] - f[i-1]) / 2" in shown("8x8", "-k", "sobel-x", "-v")
+
+
+def test_the_layer_correlates_if_asked() -> None:
+    name = saved(np.arange(5.0))
+    shown(name, "-k", "1,2,4", "--op", "correlate", "--matrix", "m.csv")
+    assert np.loadtxt("m.csv", delimiter=",")[0].tolist() == [1, 2, 4, 0, 0]
+    shown(name, "-k", "1,2,4", "--matrix", "n.csv")
+    assert np.loadtxt("n.csv", delimiter=",")[0].tolist() == [4, 2, 1, 0, 0]
+    shown("8x4", "-k", "random:6x3x2", "--groups", 2, "--dims", 1, "--matrix", "g.npy")
+    matrix = np.load("g.npy")
+    assert matrix.shape == (36, 32)
+    assert not matrix.reshape(6, 6, 8, 4)[:, :3, :, 2:].any()
+    record = json.loads(shown("8x8", "-k", "1,2;3,4", "--dilation", "2", "--cval", 3, "--json"))
+    assert (record["op"], record["cval"], record["groups"]) == ("convolve", 3.0, 1)
+    assert [axis["dilation"] for axis in record["axes"]] == [2, 2]
 
 
 def test_convolution_and_correlation_agree_for_a_symmetric_kernel() -> None:
@@ -288,12 +385,12 @@ def test_a_file_is_cropped_and_the_report_says_so() -> None:
     "reference", ["gaussian:sigma=3", "identity", "laplacian", "random:3x3x3", "random:2x3x3x3"]
 )
 def test_a_photograph_obeys(reference: str) -> None:
-    assert "all 8 laws hold" in shown(PHOTO, "-k", reference)
+    assert "all 10 laws hold" in shown(PHOTO, "-k", reference)
 
 
 def test_volumes_and_signals_obey() -> None:
-    assert "all 8 laws hold" in shown(SAMPLES / "volume.npy", "-k", "random:3x3x3", "--dims", 3)
-    assert "all 8 laws hold" in shown(SAMPLES / "signal.csv", "-k", "1,0,-1")
+    assert "all 10 laws hold" in shown(SAMPLES / "volume.npy", "-k", "random:3x3x3", "--dims", 3)
+    assert "all 10 laws hold" in shown(SAMPLES / "signal.csv", "-k", "1,0,-1")
 
 
 @pytest.mark.parametrize("suffix", ["npy", "csv"])
@@ -304,6 +401,29 @@ def test_the_matrix_is_written(suffix: str) -> None:
     np.testing.assert_array_equal(matrix, 2 * np.eye(4, 5) + np.eye(4, 5, 1))
     assert "--overwrite" in shown(*words, code=2)
     assert json.loads(shown(*words, "--overwrite", "--json"))["written"]["format"] == suffix
+
+
+def test_a_break_is_announced_and_fails() -> None:
+    result = CliRunner().invoke(main, ["laws", "8x8", "-k", "sobel-x", "--break", "flip"])
+    assert result.exit_code == 1
+    assert result.stdout.startswith("FAILED: flip;")
+    assert "broken    flip: the convolution does not flip its kernel, on purpose\n" in result.stdout
+    assert result.stderr.endswith("flip was broken on purpose by --break; leave it out\n")
+    assert "please report" not in result.stderr
+    words = ("8x8", "-k", "box:size=3", "--break", "flip")
+    assert shown(*words).startswith(
+        "passed: the mistake in flip changes nothing on this input and kernel; try random:3x3\n"
+    )
+    assert json.loads(shown(*words, "--json"))["broken"] == "flip"
+    assert "did you mean 'local'?" in shown("8x8", "-k", "box", "--break", "locl", code=2)
+
+
+def test_every_law_has_a_name_and_a_mistake() -> None:
+    from convcli import options
+
+    names = tuple(law.name for law in LAWS)
+    assert names == options.LAWS
+    assert set(names) == set(MISTAKES)
 
 
 def test_a_failed_law_ends_with_1(monkeypatch: pytest.MonkeyPatch) -> None:

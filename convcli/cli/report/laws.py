@@ -22,6 +22,7 @@ from convcli.cli.report.text import (
 )
 from convcli.io import Written
 from convcli.learn.laws import Finding, LawsResult, Row
+from convcli.learn.laws.mistakes import MISTAKES
 from convcli.shapes.parse import counted, show
 
 WORDS = {
@@ -33,8 +34,10 @@ WORDS = {
 """How each verdict of a statement is printed."""
 SIDES = "left, right: the two sides where they differ most; bound: the largest rounding error"
 SYMBOLS = (
-    "f, g: one channel of the input and of the kernel; x, w: all channels; *: convolution; "
-    "z, h, dy: random numbers; ': the derivative"
+    "f, g: one channel of the input and of the kernel; x, w: all channels; conv: the layer; "
+    "L: with a bias; R: with relu; *: convolution; z, h, dy: random numbers; "
+    "f': the derivative (f[i+1] - f[i-1]) / 2; "
+    "G(s): a sampled Gaussian of sigma s"
 )
 
 
@@ -77,9 +80,13 @@ def laws_json(result: LawsResult, written: Written | None) -> dict[str, Any]:
             "notes": list(operands.data.notes),
         },
         "kernel": {"name": operands.kernel.name, "shape": list(operands.conv_layout.kernel)},
+        "op": setting.op,
         "seed": setting.seed,
         "axes": [axis_json(axis) for axis in setting.axes],
         "boundary": setting.spec.boundary,
+        "cval": setting.spec.cval,
+        "groups": setting.spec.groups,
+        "broken": result.broken,
         "matrix": {**vars(matrix), "dense_parameters": matrix.dense_parameters},
         "written": written_json(written),
         "laws": [
@@ -123,6 +130,9 @@ def _head(result: LawsResult, written: Written | None) -> list[tuple[str, str]]:
             f"a dense layer has {matrix.dense_parameters:,} weights",
         )
     )
+    if result.broken is not None:
+        mistake = f"{MISTAKES[result.broken].meaning}, on purpose"
+        rows.append(("broken", f"{result.broken}: {mistake}"))
     if written is not None:
         rows.append(("wrote", f"{place(written)} ({written.format}, {written.bytes:,} bytes)"))
     return rows
@@ -133,6 +143,9 @@ def _verdict(result: LawsResult) -> list[str]:
         text = f"{' and '.join(result.failed)}; look at the statements marked FAILED"
         return verdict_lines("FAILED", text)
     different = sum(row.verdict == "differs" for found in result.findings for row in found.rows)
+    if result.broken is not None:
+        text = f"the mistake in {result.broken} changes nothing on this input and kernel"
+        return verdict_lines("passed", f"{text}; try random:3x3")
     text = f"all {len(result.findings)} laws hold up to rounding"
     if different:
         text += f"; {_counted(WORDS['differs'], different)}"

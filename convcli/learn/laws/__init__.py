@@ -2,8 +2,11 @@
 
 ::
 
-    setup.py       the cropped input and kernel (Setting), and one measured statement (Row)
-    statements.py  the laws, each a generator of rows
+    setup.py      the cropped input and kernel (Setting), and one measured statement (Row)
+    layers.py     the laws of a layer, each a generator of rows
+    products.py   the laws of the product `*`
+    backward.py   the law of the gradients
+    mistakes.py   what breaks a law on purpose
 
 x and w are the input and the kernel with all channels, f and g one plane of each, `*` is
 convolution. A bound is the engine's contract: 1e-13 of sum|w| * max|x| for each result involved.
@@ -12,7 +15,7 @@ convolution. A bound is the engine's contract: 1e-13 of sum|w| * max|x| for each
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,8 +23,11 @@ from convcli import io
 from convcli.io import Written
 from convcli.jobs.operands import Operands
 from convcli.jobs.requests import check_suffix
-from convcli.learn.laws import statements
+from convcli.learn.laws import layers, products
+from convcli.learn.laws.backward import backward
+from convcli.learn.laws.mistakes import MISTAKES
 from convcli.learn.laws.setup import LawsRequest, Row, Setting, make_setting
+from convcli.options import LawName
 from convcli.progress import Progress, silent
 
 __all__ = [
@@ -42,7 +48,7 @@ __all__ = [
 class Law:
     """A law: its name, its meaning in a line, why it matters, and the function that measures it."""
 
-    name: str
+    name: LawName
     meaning: str
     why: str
     measure: Callable[[Setting], Iterator[Row]]
@@ -53,52 +59,64 @@ LAWS = (
         "linear",
         "sums and factors go through, so a convolution is a matrix",
         "An input can be split into parts that are filtered one by one and added up again.",
-        statements.linear,
+        layers.linear,
+    ),
+    Law(
+        "affine",
+        "a bias makes it affine, and relu after it ends linearity",
+        "Layers are more than one matrix only because of what is between them.",
+        layers.affine,
     ),
     Law(
         "flip",
         "convolution is correlation with the kernel flipped",
         "CNN layers and OpenCV correlate, signal processing convolves: "
         "a kernel must be flipped between them.",
-        statements.flip,
+        products.flip,
     ),
     Law(
         "commutative",
         "input and kernel may change places; under correlation they may not",
         "Filters can be applied in any order.",
-        statements.commutative,
+        products.commutative,
     ),
     Law(
         "associative",
         "two kernels one after the other are one kernel",
         "Two filters can be merged into one beforehand, "
         "and a large one split into cheap small ones.",
-        statements.associative,
+        products.associative,
     ),
     Law(
         "derivative",
-        "the derivative of a convolution may be taken of either factor",
+        "the derivative f'[i] = (f[i+1] - f[i-1]) / 2 may be taken of either factor",
         "Smoothing and an edge filter are one pass, with the derivative of the smoothing kernel.",
-        statements.derivative,
+        products.derivative,
+    ),
+    Law(
+        "gaussian",
+        "Gaussians of sigma 3 and 4 in a row are one of sigma 5, if sampled finely enough",
+        "The continuous convolution is approached: repeated small blurs are one large blur.",
+        products.gaussian,
     ),
     Law(
         "equivariant",
         "a shifted input gives a shifted output, away from the border",
         "A pattern is found wherever it is; padding and stride are what breaks this.",
-        statements.equivariant,
+        layers.equivariant,
     ),
     Law(
         "local",
         "a sample moves only the outputs whose window covers it",
         "Parts of an output can be computed independently, and in parallel.",
-        statements.local,
+        layers.local,
     ),
     Law(
         "backward",
         "its gradients are convolutions; "
         "`convcli gradcheck` compares them with central differences",
         "Training a layer takes no operation besides convolution.",
-        statements.backward,
+        backward,
     ),
 )
 
@@ -134,6 +152,8 @@ class LawsResult:
     setting: Setting
     findings: tuple[Finding, ...]
     matrix: MatrixFacts
+    broken: LawName | None = None
+    """The law that was broken on purpose."""
 
     @property
     def failed(self) -> tuple[str, ...]:
@@ -144,7 +164,9 @@ class LawsResult:
 
 
 def run_laws(request: LawsRequest, progress: Progress = silent) -> LawsResult:
-    """Measure every law. Raises the errors of `apply`.
+    """Measure every law, one of them with a mistake if the request breaks it.
+
+    Raises the errors of `apply`.
 
     >>> result = run_laws(LawsRequest("12", "1,2,3"))
     >>> result.failed, result.matrix.shape, result.matrix.distinct
@@ -158,9 +180,15 @@ def run_laws(request: LawsRequest, progress: Progress = silent) -> LawsResult:
     )
     findings = []
     for number, law in enumerate(LAWS, 1):
-        findings.append(Finding(law, tuple(law.measure(setting))))
+        used = _mistaken(setting, law) if law.name == request.broken else setting
+        findings.append(Finding(law, tuple(law.measure(used))))
         progress(number / len(LAWS))
-    return LawsResult(operands, setting, tuple(findings), facts)
+    return LawsResult(operands, setting, tuple(findings), facts, request.broken)
+
+
+def _mistaken(setting: Setting, law: Law) -> Setting:
+    """Return a setting in which the law's operation has its mistake."""
+    return replace(setting, operations=MISTAKES[law.name].apply(setting.operations))
 
 
 def check_matrix(target: str, *, overwrite: bool) -> None:

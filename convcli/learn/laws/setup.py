@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from convcli.engine.layer_form import to_layer
-from convcli.engine.operations import conv_layer
+from convcli.engine.operations import conv_layer, convolve, correlate
 from convcli.engine.planning.facts import TOLERANCE
 from convcli.errors import InputError, LimitError, ShapeError
+from convcli.grad.backward import Gradients, gradients
 from convcli.grad.toeplitz import toeplitz
 from convcli.jobs.operands import Operands, load_operands
+from convcli.kernels import kernel
 from convcli.limits import Limits
+from convcli.options import LawName, Op
 from convcli.shapes.axis import Axis
 from convcli.shapes.geometry import Geometry
 from convcli.shapes.parse import show
@@ -135,29 +138,50 @@ ENTRIES = 1 << 22
 class LawsRequest:
     """The data to measure the laws on.
 
-    size: the samples per side that the input is cropped to.
+    size: the samples per side that the input is cropped to. broken: the name of a law to break.
     """
 
     input: str
     reference: str
-    geometry: Geometry = field(default_factory=Geometry)
+    geometry: Geometry = field(default_factory=lambda: Geometry(op="convolve"))
     size: int | None = None
     seed: int = 0
+    broken: LawName | None = None
     limits: Limits = field(default_factory=Limits.of)
+
+
+def sampled_gaussian(sigma: float, size: int) -> Array:
+    """Return a Gaussian of `size` samples, whose sum is 1."""
+    return np.asarray(kernel(f"gaussian:sigma={sigma!r},size={size}", dims=1).taps)
+
+
+class Operations(NamedTuple):
+    """The operations that the laws are about; a mistake (see mistakes.py) replaces one of them."""
+
+    layer: Callable[..., Array] = conv_layer
+    convolve: Callable[..., Array] = convolve
+    correlate: Callable[..., Array] = correlate
+    gradients: Callable[..., Gradients] = gradients
+    gaussian: Callable[[float, int], Array] = sampled_gaussian
+
+
+OPERATIONS = Operations()
 
 
 @dataclass(frozen=True, eq=False)
 class Setting:
     """The input x (N, *S, C), the kernel w (O, *K, C/groups), both float64, and their ConvSpec.
 
-    f and g are one plane of each. `conv` is the true convolution, which flips the kernel; `w` is
-    the kernel as it was given.
+    f and g are one plane of each. `conv` is the layer, which flips the kernel if `op` says so; `w`
+    is the kernel as it was given.
     """
 
     x: Array
     w: Array
     spec: ConvSpec
     seed: int
+    op: Op = "convolve"
+    operations: Operations = OPERATIONS
 
     @property
     def dims(self) -> int:
@@ -185,11 +209,36 @@ class Setting:
         return {**self.spec.options, "groups": self.spec.groups}
 
     @property
-    def flipped(self) -> Array:
-        return np.flip(self.w, tuple(range(1, self.w.ndim - 1)))
+    def spread(self) -> Array:
+        """G with zeros between its taps, for a dilation: the kernel of the product f * g."""
+        taps = np.zeros([axis.reach for axis in self.axes])
+        taps[tuple(slice(None, None, step) for step in self.spec.dilation)] = self.g
+        return taps
 
-    def conv(self, x: Array) -> Array:
-        return conv_layer(x, self.flipped, **self.options)
+    @property
+    def correlated(self) -> Array:
+        """The kernel with which the layer is a correlation: w, flipped if it convolves."""
+        flips = tuple(range(1, self.w.ndim - 1)) if self.op == "convolve" else ()
+        return np.flip(self.w, flips)
+
+    def conv(self, x: Array, bias: float = 0.0) -> Array:
+        biases = np.full(len(self.w), bias) if bias else None
+        return self.operations.layer(x, self.correlated, biases, **self.options)
+
+    def filtered(self, f: Array, op: Op | None = None, **options: Any) -> Array:
+        """Return f filtered with g by an operation, by default the layer's."""
+        filter = getattr(self.operations, op or self.op)
+        return np.asarray(filter(f, self.g, dilation=self.spec.dilation, **options))
+
+    @property
+    def has_constant(self) -> bool:
+        """Whether outputs see a padding constant other than zero: the layer is affine then."""
+        padded = any(axis.lo or axis.hi for axis in self.axes)
+        return self.spec.boundary == "constant" and self.spec.cval != 0 and padded
+
+    def level(self, values: Array) -> float:
+        """Return the largest magnitude that a window over these values sees."""
+        return max(largest(values), abs(self.spec.cval) if self.has_constant else 0.0)
 
     def random(self, shape: tuple[int, ...]) -> Array:
         """Return random numbers, independent of those of random inputs and kernels."""
@@ -198,7 +247,7 @@ class Setting:
     @property
     def scale(self) -> float:
         """sum|w| * max|x|, over the kernel with the largest sum."""
-        return self.gain * largest(self.x)
+        return self.gain * self.level(self.x)
 
     @property
     def gain(self) -> float:
@@ -228,7 +277,7 @@ class Setting:
     @cached_property
     def matrix(self) -> Array:
         """The matrix M of conv(x) = M vec(x), for one item."""
-        return toeplitz(self.flipped, self.spatial, self.spec)
+        return toeplitz(self.correlated, self.spatial, self.spec)
 
 
 def make_setting(request: LawsRequest) -> tuple[Operands, Setting]:
@@ -241,7 +290,8 @@ def make_setting(request: LawsRequest) -> tuple[Operands, Setting]:
     )
     a = operands.conv_layout
     form = to_layer(operands.x, operands.kernel.taps, a)
-    side = request.size or _side(a.window)
+    reach = [d * (k - 1) + 1 for d, k in zip(operands.spec.dilation, a.window, strict=True)]
+    side = request.size or _side(tuple(reach))
     spatial = tuple(min(n, side) for n in a.spatial)
     if math.prod(spatial) > SAMPLES:
         raise LimitError(
@@ -257,7 +307,11 @@ def make_setting(request: LawsRequest) -> tuple[Operands, Setting]:
             "replace them first",
         )
     setting = Setting(
-        x, form.w.astype(np.float64), replace(operands.spec, groups=form.groups), request.seed
+        x,
+        form.w.astype(np.float64),
+        replace(operands.spec, groups=form.groups),
+        request.seed,
+        request.geometry.op,
     )
     positions = math.prod(setting.spec.sizes(setting.spatial, a.window))
     outputs = len(x) * len(form.w) * positions

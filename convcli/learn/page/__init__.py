@@ -4,7 +4,6 @@ The page computes every state that its controls choose. The engine's values of t
 written into it, and the page compares its own with them.
 
 layer.py        the convolution as one layer, cropped to what a page shows, and its values
-activations.py  the functions after the sum
 document.py     the HTML file
 page.js, page.css, en.json, ko.json   what runs in the browser
 """

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from convcli.engine.operations import conv_layer
 from convcli.errors import InputError, ShapeError
 from convcli.grad.backward import conv_transpose, conv_transpose_gradients, gradients
-from convcli.learn.page.activations import activate, slope
+from convcli.learn.activations import activate, slope
 from convcli.options import Activation, Op
 from convcli.shapes.axis import Axis
 from convcli.shapes.layout import ConvLayout

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import struct
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from click.testing import CliRunner, Result
 
@@ -24,10 +27,19 @@ def run(*words: str, code: int = 0, stdin: bytes | None = None) -> Result:
     return result
 
 
+def record(line: str) -> dict[str, Any]:
+    """Return the object that a command prints with `--json`."""
+    found: dict[str, Any] = json.loads(run(*shlex.split(line), "--json").stdout)
+    return found
+
+
 def on_terminal(
-    *words: str, columns: int = 80, code: int | None = 0, **environment: str
+    *words: str, columns: int = 80, code: int | None = 0, typed: str = "", **environment: str
 ) -> list[str]:
-    """Return the lines and styles that ``convcli WORDS`` writes to a terminal of this width."""
+    """Return the lines and styles that ``convcli WORDS`` writes to a terminal of this width.
+
+    typed: what is typed there, which the terminal echoes.
+    """
     import fcntl
     import pty
     import termios
@@ -46,6 +58,7 @@ def on_terminal(
         command, stdin=theirs, stdout=theirs, stderr=theirs, env=given
     ) as process:
         os.close(theirs)
+        os.write(ours, typed.encode())
         while part := _read(ours):
             read += part
     os.close(ours)

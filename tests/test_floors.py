@@ -212,6 +212,9 @@ def test_importing_the_package_loads_nothing_of_it():
         (("bench", "--help"), "Usage:"),
         (("grad", "--help"), "Usage:"),
         (("gradcheck", "--help"), "Usage:"),
+        (("lesson", "--help"), "Usage:"),
+        (("lesson", "--list"), "The kernel slides"),
+        (("lesson", "4"), "100 - 7 + 1 = 94"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

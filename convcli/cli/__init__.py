@@ -36,6 +36,7 @@ COMMANDS = {
     "gradcheck": "Check a convolution's gradients by central differences.",
     "laws": "Check the laws of convolution on your own data.",
     "bench": "Time the methods against each other and against other libraries.",
+    "lesson": "Take a guided tour of convolution, or its quiz.",
     "guide": "Read the manual, one page per topic.",
     "completion": "Print the completion script for your shell.",
     "help": "Show the help of a command, or of convcli itself.",

@@ -40,6 +40,17 @@ def _topics() -> tuple[str, ...]:
     return ORDER
 
 
+def lesson_steps(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem]:
+    """Complete with the numbers of the lesson's steps, and show their titles."""
+    from convcli.learn.lesson import read_lesson
+
+    return [
+        CompletionItem(str(step.number), help=step.title)
+        for step in read_lesson()
+        if str(step.number).startswith(typed)
+    ]
+
+
 kernels = _words(_kernel_names, files=True)
 formats = _words(_format_names)
 topics = _words(_topics)

@@ -8,8 +8,18 @@ from typing import NamedTuple
 from convcli.errors import InputError, did_you_mean
 
 ORDER = (
-    *("apply", "borders", "batch", "kernels", "networks", "gradients", "laws", "explain", "bench"),
-    *("python", "formats", "plugins", "json", "promises", "architecture", "changes"),
+    *("lesson", "apply", "borders", "batch", "kernels", "networks", "gradients", "laws"),
+    *(
+        "explain",
+        "bench",
+        "python",
+        "formats",
+        "plugins",
+        "json",
+        "promises",
+        "architecture",
+        "changes",
+    ),
 )
 """The topics in reading order."""
 
@@ -36,9 +46,9 @@ def read_page(topic: str) -> Page:
 
     >>> read_page("gradient")
     Traceback (most recent call last):
-    convcli.errors.InputError: no topic 'gradient'; expected one of apply, borders, batch, \
-kernels, networks, gradients, laws, explain, bench, python, formats, plugins, json, promises, \
-architecture, changes; did you mean 'gradients'?
+    convcli.errors.InputError: no topic 'gradient'; expected one of lesson, apply, borders, \
+batch, kernels, networks, gradients, laws, explain, bench, python, formats, plugins, json, \
+promises, architecture, changes; did you mean 'gradients'?
     """
     if topic not in ORDER:
         raise InputError(

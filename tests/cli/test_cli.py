@@ -90,6 +90,8 @@ CALLS = {
     "gradcheck": ["gradcheck", "5x5", "-k", "random:3x3"],
     "laws": ["laws", "8x8", "-k", "sobel-x"],
     "bench": ["bench", "16x16", "-k", "sobel-x", "--runs", "1"],
+    "lesson": ["lesson", "3"],
+    "lesson list": ["lesson", "--list"],
     "guide": ["guide", "kernels"],
     "guide list": ["guide"],
     "completion": ["completion", "bash"],

@@ -72,6 +72,7 @@ def test_other_words_complete() -> None:
     assert ("plain", "png") in suggested("apply", "--format", "p")
     assert ("plain", "gaussian") in suggested("kernels", "show", "gau")
     assert ("plain", "gradients") in suggested("guide", "g")
+    assert [value for _, value in suggested("lesson", "2")] == ["2", *map(str, range(20, 25))]
     assert ("plain", "same-lower") in suggested("apply", "--padding", "sa")
     assert ("plain", "same") in suggested("shape", "28x28", "--padding", "sa")
     assert [value for _, value in suggested("help", "b")] == ["batch", "bench"]

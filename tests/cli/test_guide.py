@@ -108,5 +108,5 @@ def test_json_holds_the_page() -> None:
 def test_a_mistyped_topic_gets_a_suggestion() -> None:
     result = CliRunner().invoke(main, ["guide", "kernel"])
     assert result.exit_code == 2
-    assert result.stderr.startswith("Error: no topic 'kernel'; expected one of apply, ")
+    assert result.stderr.startswith("Error: no topic 'kernel'; expected one of lesson, ")
     assert result.stderr.endswith("did you mean 'kernels'?\n")

@@ -46,6 +46,8 @@ TABLES = {
     "kernels show": ["kernels", "show", "gaussian:sigma=2"],
     "kernels show volume": ["kernels", "show", "random:3x12x12"],
     "kernels show signal": ["kernels", "show", "random:41"],
+    "lesson": ["lesson", "3"],
+    "lesson list": ["lesson", "--list"],
     "shape solve": ["shape", "--solve", "224x224", "56x56", "--rf", "31", "--max-layers", "3"],
 }
 

@@ -75,6 +75,7 @@ PRINTERS = {
     "explain": "explain x.npy -k box --at 0,0",
     "laws": "laws x.npy -k box",
     "bench": "bench 8x8 -k box --runs 1",
+    "lesson": "lesson 4",
     "guide": "guide kernels",
     "completion": "completion bash",
     "help": "help apply",

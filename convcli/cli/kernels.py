@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 from click.shell_completion import CompletionItem
 
 from convcli.cli import complete, options
 from convcli.cli.help import Command
 from convcli.cli.types import Count
+
+if TYPE_CHECKING:
+    from convcli.io import Written
+    from convcli.kernels import Kernel
 
 FORMATS = ("csv", "txt", "json", "imagemagick", "vips", "npy", "npz")
 
@@ -21,6 +27,7 @@ SHOW_EXAMPLES = """\
   convcli kernels show sobel-x
   convcli kernels show "gabor:theta=45,wavelength=8"
   convcli kernels show "0,-1,0; -1,5,-1; 0,-1,0"
+  convcli kernels show gaussian:sigma=2 --plot gaussian.png
 """
 EXPORT_EXAMPLES = """\
   convcli kernels export gaussian:sigma=2 -o gaussian.csv
@@ -95,23 +102,52 @@ def list_(
 @click.option(
     "-v", "--verbose", is_flag=True, help="Print every tap and every slice of a large kernel."
 )
+@click.option(
+    "--plot",
+    metavar="FILE",
+    shell_complete=complete.files,
+    help="Draw taps, sections and the response in dB to a picture file, such as sobel.png.",
+)
+@options.overwrite
 @options.stacked(dims)
-def show(name: str, dims: int | None, as_json: bool, quiet: bool, verbose: bool) -> None:
+def show(
+    name: str,
+    dims: int | None,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    plot: str | None,
+    overwrite: bool,
+) -> None:
     """Show one kernel: taps, sum, rank, frequency response, picture.
 
     NAME is any kernel reference: a name with parameters, a literal, or a file.
     """
     from convcli.cli.report import kernels as report
-    from convcli.cli.report.text import print_json
+    from convcli.cli.report.text import print_json, print_warnings, print_written, written_json
     from convcli.kernels import kernel
 
+    options.check_overwrite(overwrite, plot, "belongs to a picture; add --plot FILE")
     resolved = kernel(name, dims=dims)
+    written = _write_plot(resolved, plot, overwrite) if plot is not None else None
+    warnings = written.warnings if written else ()
     if as_json:
-        print_json("kernels show", report.kernel_json(resolved))
+        record = {**report.kernel_json(resolved), "plot": written_json(written)}
+        print_json("kernels show", record, warnings)
     elif quiet:
         click.echo("\n".join(report.taps_lines(resolved, verbose=verbose)))
     else:
         report.print_kernel(resolved, verbose=verbose)
+        print_written(written)
+    print_warnings(warnings)
+
+
+def _write_plot(kernel: Kernel, plot: str, overwrite: bool) -> Written:
+    from convcli.learn.figures import check_figure
+    from convcli.learn.figures.kernel import kernel_figure
+
+    target = check_figure(plot, overwrite=overwrite)
+    return target.write(kernel_figure(kernel))
 
 
 @command.command("export", cls=Command, epilog=HEAD + EXPORT_EXAMPLES)

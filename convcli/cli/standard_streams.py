@@ -20,6 +20,11 @@ _ASCII = {"…": "...", "×": "x", "µ": "u", "→": "->", "─": "-", "│": "|
     **dict.fromkeys("▍▎▏", "-"),
     "▒": "+",
     "░": ".",
+    "▀": '"',
+    **dict.fromkeys("┤┘", "|"),
+    "≡": "=",
+    "·": "'",
+    **{chr(braille): "*" for braille in range(0x2801, 0x2900)},
 }
 """Replacements for characters of convcli's output; others become Python's escapes."""
 

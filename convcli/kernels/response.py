@@ -128,7 +128,7 @@ def _line(
     muted = [axis for axis, gain in enumerate(nyquist) if gain < 0.71 * peak]
     if not muted:
         return f"low-pass, slight: {flatly}, lowest gain {lowest:.2f}"
-    along = "" if len(muted) == len(nyquist) else f" along {_axes(muted, len(nyquist))}"
+    along = "" if len(muted) == len(nyquist) else f" along {axes_in_words(muted, len(nyquist))}"
     highest = max(nyquist[axis] for axis in muted)
     detail = f"suppresses fine detail (gain {highest:.2f} at the Nyquist frequency)"
     return f"low-pass{along}: {flatly}, {detail}"
@@ -142,7 +142,11 @@ def _band(kernel: Kernel, at: tuple[float, ...]) -> str:
         for axis in range(kernel.taps.ndim)
         if np.allclose(np.flip(kernel.taps, axis), -kernel.taps)
     ]
-    return f"{kind}, a derivative along {_axes(odd, kernel.taps.ndim)}" if len(odd) == 1 else kind
+    return (
+        f"{kind}, a derivative along {axes_in_words(odd, kernel.taps.ndim)}"
+        if len(odd) == 1
+        else kind
+    )
 
 
 def _where(at: tuple[float, ...]) -> str:
@@ -150,14 +154,19 @@ def _where(at: tuple[float, ...]) -> str:
     for axis in reversed(range(len(at))):
         axes.setdefault(f"{abs(at[axis]):.3g}", []).insert(0, axis)
     parts = (
-        f"{value} cycles a sample along {_axes(found, len(at))}"
+        f"{value} cycles a sample along {axes_in_words(found, len(at))}"
         for value, found in axes.items()
         if value != "0"
     )
     return " and ".join(parts) or "zero frequency"
 
 
-def _axes(axes: list[int], ndim: int) -> str:
+def axes_in_words(axes: Sequence[int], ndim: int) -> str:
+    """Return the names of axes, the last one first.
+
+    >>> axes_in_words([0, 1], 2), axes_in_words([0], 4)
+    ('x and y', 'axis 0')
+    """
     names = ["xyz"[ndim - 1 - axis] if ndim - 1 - axis < 3 else f"axis {axis}" for axis in axes]
     return " and ".join(reversed(names))
 

@@ -186,7 +186,8 @@ class TestEncodings:
         assert done.stdout.startswith(rb"gr\xfcn->.npy ")
         shown = [sys.executable, "-m", "convcli", "kernels", "show", "gaussian"]
         done = subprocess.run(shown, capture_output=True, check=True, env=environment)
-        assert b"+ + +.+++#+++.+ +" in done.stdout
+        assert b"++##++.." in done.stdout
+        assert b" 1 |*******" in done.stdout
 
 
 class TestSeveralKernels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.text import Text
 
+from convcli.cli.report.kernel_picture import kernel_lines
 from convcli.cli.report.matrix import WIDE, heaviest_part
+from convcli.cli.report.picture import print_lines
 from convcli.cli.report.table import Column, table
 from convcli.cli.report.terminal import bold, labelled, width, wrapped
 from convcli.cli.report.text import PLAIN_WIDTH, make_console, place, written_json
@@ -20,7 +22,6 @@ from convcli.kernels import Kernel, KernelFamily, factorize, listing, response
 from convcli.kernels.bank import ALIASES, BANK, EDGES, edge_kernels
 from convcli.shapes.parse import show
 
-SHADES = " ░▒▓█"
 SLICES = 8
 """Maximum number of planes of a kernel that are drawn."""
 
@@ -123,13 +124,8 @@ def print_kernel(kernel: Kernel, *, verbose: bool = False) -> None:
         *taps_lines(kernel, verbose=verbose),
     ]
     console.print("\n".join(lines), highlight=False, markup=False)
-    for picture in _pictures(
-        kernel, console.width, len(kernel.taps.ravel()) if verbose else SLICES
-    ):
-        if console.is_terminal:
-            console.print(picture)
-        else:
-            print("\n".join(line.rstrip() for line in picture.plain.splitlines()))
+    planes = kernel.taps.size if verbose else SLICES
+    print_lines(console, [Text(), *kernel_lines(kernel, console, planes)])
 
 
 SIDES = (13, 11, 9, 7, 5, 3)
@@ -202,31 +198,3 @@ def _term(term: Sequence[NDArray[Any]]) -> str:
     if sum(len(factor) for factor in term) > 16:
         return " x ".join(f"({len(factor)} taps)" for factor in term)
     return " x ".join("(" + " ".join(f"{tap:.4g}" for tap in factor) + ")" for factor in term)
-
-
-def _pictures(kernel: Kernel, columns: int, slices: int) -> Iterator[Text]:
-    """Yield each 2-D slice, two characters per tap, red if positive and blue if negative."""
-    largest = float(np.abs(kernel.taps).max()) or 1.0
-    planes = kernel.taps.reshape(
-        -1, *(kernel.shape[-2:] if kernel.taps.ndim > 1 else (1, kernel.taps.size))
-    )
-    step = -(-2 * planes.shape[-1] // columns)
-    for plane in planes[:slices]:
-        picture = Text()
-        for count, row in enumerate(plane[::step]):
-            picture.append("\n" if count else "")
-            for tap in row[::step]:
-                picture.append(*_cell(float(tap) / largest))
-        yield picture
-    if len(planes) > slices:
-        yield Text(f"... and {len(planes) - slices} more slices")
-
-
-def _cell(share: float) -> tuple[str, str]:
-    """Return a tap's two characters and their style; share: of the largest magnitude."""
-    shade = SHADES[round(abs(share) * (len(SHADES) - 1))]
-    strength = 40 + round(215 * abs(share))
-    if share > 0:
-        return f"+{shade}", f"bright_white on rgb({strength},40,40)"
-    sign = "-" if share < 0 else " "
-    return f"{sign}{shade}", f"bright_white on rgb(40,40,{strength})"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from convcli import __version__
-from convcli.cli.report.terminal import labelled, print_message, width
+from convcli.cli.report.terminal import echo, labelled, print_message, width
 from convcli.errors import printable
 from convcli.shapes.axis import Axis
 from convcli.shapes.parse import show
@@ -162,6 +162,13 @@ def _plain(value: Any) -> Any:
 def place(written: Written) -> str:
     """Describe where something was written."""
     return "standard output" if written.path == "-" else printable(written.path)
+
+
+def print_written(written: Written | None) -> None:
+    """Print a line on stderr about the written file, if there is one."""
+    if written is not None and written.path != "-":
+        size = f"{written.bytes:,} bytes"
+        echo([f"wrote {place(written)} ({written.format}, {size})"], err=True)
 
 
 def written_json(written: Written | None) -> dict[str, Any] | None:

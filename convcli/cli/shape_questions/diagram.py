@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import click
-
 from convcli.cli import options
 from convcli.cli.shape_questions.words import input_warnings, read_network
 from convcli.errors import FileError
@@ -14,7 +12,7 @@ from convcli.network.svg import svg
 
 def answer(words: tuple[str, ...], given: dict[str, Any]) -> None:
     """Write the picture to a file, or to stdout, and report it unless --quiet is given."""
-    from convcli.cli.report.text import print_json, print_warnings, written_json
+    from convcli.cli.report.text import print_json, print_warnings, print_written, written_json
     from convcli.io import save_text
 
     target = given["diagram"]
@@ -32,5 +30,5 @@ def answer(words: tuple[str, ...], given: dict[str, Any]) -> None:
     print_warnings(warnings)
     if given["as_json"]:
         print_json("shape diagram", {"diagram": written_json(written)}, warnings)
-    elif target != "-" and not given["quiet"]:
-        click.echo(f"wrote {written.path} (svg, {written.bytes:,} bytes)", err=True)
+    elif not given["quiet"]:
+        print_written(written)

@@ -53,12 +53,12 @@ def _onnx(network: Network) -> bytes:
 
 def _write(content: bytes, given: dict[str, Any]) -> None:
     """Write to the given file, or to stdout, and report it unless --quiet is given."""
-    from convcli.cli.report.text import print_warnings
+    from convcli.cli.report.text import print_warnings, print_written
     from convcli.io import save_bytes
 
     form = given["emit"]
     target = given["output"] or "-"
     written = save_bytes(target, content, form, overwrite=given["overwrite"], binary=form == "onnx")
     print_warnings(written.warnings)
-    if target != "-" and not given["quiet"]:
-        click.echo(f"wrote {written.path} ({form}, {written.bytes:,} bytes)", err=True)
+    if not given["quiet"]:
+        print_written(written)

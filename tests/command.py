@@ -34,11 +34,16 @@ def record(line: str) -> dict[str, Any]:
 
 
 def on_terminal(
-    *words: str, columns: int = 80, code: int | None = 0, typed: str = "", **environment: str
+    *words: str,
+    columns: int = 80,
+    code: int | None = 0,
+    typed: str = "",
+    command: list[str] | None = None,
+    **environment: str,
 ) -> list[str]:
     """Return the lines and styles that ``convcli WORDS`` writes to a terminal of this width.
 
-    typed: what is typed there, which the terminal echoes.
+    typed: what is typed there, which the terminal echoes. command: run this instead.
     """
     import fcntl
     import pty
@@ -52,7 +57,7 @@ def on_terminal(
         if name not in ("NO_COLOR", "COLUMNS", "LINES")
     }
     given = {**kept, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT), **environment}
-    command = [sys.executable, "-m", "convcli", *words]
+    command = command or [sys.executable, "-m", "convcli", *words]
     read = b""
     with subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, env=given

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,12 +12,18 @@ from convcli.cli import complete, options
 from convcli.cli.help import Command
 from convcli.errors import CheckError
 
+if TYPE_CHECKING:
+    from convcli.io import OutputTarget, Written
+    from convcli.jobs.apply import ApplyResult
+    from convcli.jobs.apply_plan import ApplyPlan
+
 EXAMPLES = """\b
 Examples:
   convcli apply photo.jpg -k gaussian:sigma=5 --padding same -o soft.jpg
   convcli apply photo.png -k edges --gray --padding same -o edges.png
   convcli apply signal.csv -k "1,0,-1" --op convolve -o - --format csv
   convcli apply photo.png -k sharpen --padding same --dry-run
+  convcli apply photo.png -k sobel-x --dtype float32 --show
 """
 
 
@@ -40,8 +47,25 @@ Examples:
     shell_complete=complete.formats,
     help="Set the format of an output without a suffix, such as -o -.",
 )
+@click.option(
+    "--show", is_flag=True, help="Draw input and output in the terminal, as pictures or as lines."
+)
+@click.option(
+    "--plot",
+    metavar="FILE",
+    shell_complete=complete.files,
+    help="Draw input and output to a picture file, such as compare.png.",
+)
 @options.stacked(*options.FILTERING, options.threads)
-def command(as_json: bool, dry_run: bool, quiet: bool, verbose: bool, **settings: Any) -> None:
+def command(
+    as_json: bool,
+    dry_run: bool,
+    quiet: bool,
+    verbose: bool,
+    show: bool,
+    plot: str | None,
+    **settings: Any,
+) -> None:
     """Filter an image, an array or a volume with one or more kernels.
 
     INPUT is a file; - is stdin. On an image, a KHxKW kernel filters each channel independently,
@@ -50,30 +74,21 @@ def command(as_json: bool, dry_run: bool, quiet: bool, verbose: bool, **settings
     """
     from convcli.cli.report import apply
     from convcli.cli.report.progress import ProgressBar
-    from convcli.cli.report.text import print_hint, print_json, print_warnings
+    from convcli.cli.report.text import print_hint, print_json, print_warnings, print_written
     from convcli.jobs.apply import plan_apply, run_apply
     from convcli.jobs.apply_plan import ApplyRequest
-    from convcli.jobs.requests import ReadOptions, from_options
+    from convcli.jobs.requests import from_options
     from convcli.jobs.warnings import dropped_warnings
 
     began = time.perf_counter()
-    options.check_stdout(as_json, settings["output"], "write the result to a file")
-    for option in ("format", "overwrite", "compress_level", "quality", "strip"):
-        if (
-            settings["output"] is None
-            and settings[option] is not None
-            and settings[option] is not False
-        ):
-            raise click.UsageError(
-                f"--{option.replace('_', '-')} belongs to an output; add -o FILE"
-            )
+    output = settings["output"]
+    options.check_stdout(as_json, output, "write the result to a file")
+    _check_output_options(settings, plot)
+    # Pictures go where the report goes: to stderr if stdout has the result or the object.
+    err = as_json or output is not None
+    figure = _check_drawing(show, plot, dry_run, err, settings)
     plan = plan_apply(from_options(ApplyRequest, **settings))
-    if "raw" not in (plan.data.format, plan.format):
-        for option in ("raw_shape", "raw_dtype", "raw_order", "raw_offset"):
-            if settings[option] != getattr(ReadOptions, option):
-                raise click.UsageError(
-                    f"--{option.replace('_', '-')} is for raw files; name a .raw, or leave it out"
-                )
+    _check_raw_options(plan, settings)
     if dry_run:
         lines = apply.plan_lines(plan)
         record = apply.plan_json(plan)
@@ -83,20 +98,77 @@ def command(as_json: bool, dry_run: bool, quiet: bool, verbose: bool, **settings
         with ProgressBar("apply", shown=not quiet) as progress:
             result = run_apply(plan, progress)
         seconds = time.perf_counter() - began
+        plotted = _plot(result, figure) if figure and result.verified else None
         lines = (apply.result_lines if verbose else apply.short_lines)(result, seconds)
-        record = apply.result_json(result, seconds)
-        warnings = result.warnings
+        record = apply.result_json(result, seconds, plotted)
+        warnings = (*result.warnings, *(plotted.warnings if plotted else ()))
         verified = result.verified
     warnings = (*warnings, *dropped_warnings(plan.dropped))
     print_warnings(warnings)
     if as_json:
         print_json("apply", record, warnings)
     elif not quiet:
-        click.echo("\n".join(lines), err=settings["output"] is not None and not dry_run)
+        click.echo("\n".join(lines), err=output is not None and not dry_run)
+        if not dry_run:
+            print_written(plotted)
         print_hint(apply.hint(plan))
+    if show and verified:
+        from convcli.cli.report.comparison import print_comparison
+
+        print_comparison(result, err=err)
     if not verified:
         raise CheckError(
             "outputs differ from the definition by more than their bound",
             "nothing was written",
             "use --method direct, and please report this input",
         )
+
+
+def _check_output_options(settings: dict[str, Any], plot: str | None) -> None:
+    """Raise UsageError for options of an output that is not written."""
+    for option in ("format", "overwrite", "compress_level", "quality", "strip"):
+        used = settings["output"] is not None or (option == "overwrite" and plot is not None)
+        if not used and settings[option] is not None and settings[option] is not False:
+            name = f"--{option.replace('_', '-')}"
+            raise click.UsageError(f"{name} belongs to an output; add -o FILE")
+
+
+def _check_raw_options(plan: ApplyPlan, settings: dict[str, Any]) -> None:
+    """Raise UsageError for options of raw files if neither input nor output is one."""
+    from convcli.jobs.requests import ReadOptions
+
+    if "raw" in (plan.data.format, plan.format):
+        return
+    for option in ("raw_shape", "raw_dtype", "raw_order", "raw_offset"):
+        if settings[option] != getattr(ReadOptions, option):
+            name = f"--{option.replace('_', '-')}"
+            raise click.UsageError(f"{name} is for raw files; name a .raw, or leave it out")
+
+
+def _check_drawing(
+    show: bool, plot: str | None, dry_run: bool, err: bool, settings: dict[str, Any]
+) -> OutputTarget | None:
+    """Return the file of --plot; raise an error if --show has no terminal."""
+    from convcli.cli.report.terminal import is_terminal
+
+    if dry_run and (show or plot is not None):
+        name = "--show" if show else "--plot"
+        raise click.UsageError(f"{name} draws a result, and --dry-run has none; leave one out")
+    if show and not is_terminal(sys.stderr if err else sys.stdout):
+        stream = "standard error" if err else "standard output"
+        raise click.UsageError(
+            f"--show draws in a terminal, and {stream} is none; use --plot FILE for a picture file"
+        )
+    if plot is None:
+        return None
+    from convcli.learn.figures import check_figure
+
+    others = (settings["input"], settings["output"])
+    return check_figure(plot, overwrite=settings["overwrite"], others=others)
+
+
+def _plot(result: ApplyResult, target: OutputTarget) -> Written:
+    from convcli.learn.figures.comparison import comparison_figure
+    from convcli.learn.figures.panels import panels
+
+    return target.write(comparison_figure(*panels(result)))

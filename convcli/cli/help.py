@@ -23,7 +23,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     ),
     "Output": (
         *("output", "chosen", "out", "in_place", "name", "overwrite", "format", "form", "dtype"),
-        *("range", "scale", "bias", "verify", "method"),
+        *("range", "scale", "bias", "verify", "method", "show", "plot"),
     ),
     "Picture files": (
         *("frames", "gray", "background", "linear"),

@@ -1,8 +1,8 @@
-"""`convcli kernels`: list the bank, show one kernel, and write one to a file."""
+"""`convcli kernels`: list and draw the bank, show one kernel, and write one to a file."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -33,7 +33,11 @@ EXPORT_EXAMPLES = """\
   convcli kernels export gaussian:sigma=2 -o gaussian.csv
   convcli kernels export sobel-x -o - --format json
 """
-EXAMPLES = HEAD + LIST_EXAMPLES + SHOW_EXAMPLES + EXPORT_EXAMPLES
+GALLERY_EXAMPLES = """\
+  convcli kernels gallery -o gallery.png
+  convcli kernels gallery photo.jpg -k sobel-x -k gaussian:sigma=3 -o some.png
+"""
+EXAMPLES = HEAD + LIST_EXAMPLES + SHOW_EXAMPLES + GALLERY_EXAMPLES + EXPORT_EXAMPLES
 
 name_argument = click.argument("name", shell_complete=complete.kernels)
 dims = click.option("--dims", type=Count(1), metavar="N", help="Make a kernel of this many axes.")
@@ -148,6 +152,48 @@ def _write_plot(kernel: Kernel, plot: str, overwrite: bool) -> Written:
 
     target = check_figure(plot, overwrite=overwrite)
     return target.write(kernel_figure(kernel))
+
+
+@command.command("gallery", cls=Command, epilog=HEAD + GALLERY_EXAMPLES)
+@click.argument("picture", metavar="[PICTURE]", required=False, shell_complete=complete.files)
+@click.option(
+    "-k",
+    "--kernel",
+    "references",
+    shell_complete=complete.kernels,
+    multiple=True,
+    metavar="K",
+    help="Draw this kernel only. Repeatable. [default: every kernel of two axes]",
+)
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE",
+    shell_complete=complete.files,
+    help="Write to this picture file, such as gallery.png.",
+)
+@options.overwrite
+@options.quiet
+@options.stacked(*options.LIMITS)
+def gallery(as_json: bool, quiet: bool, picture: str | None, **settings: Any) -> None:
+    """Draw what every kernel does to a picture, with its taps and its name.
+
+    Without PICTURE, a small drawing with edges, stripes and points is filtered. A larger picture is
+    reduced first. In results of kernels that do not keep flat areas, 0 is gray.
+    """
+    from convcli.cli.report import kernels as report
+    from convcli.cli.report.text import print_json, print_warnings
+    from convcli.jobs.requests import from_options
+    from convcli.learn.figures.gallery import GalleryRequest, run_gallery
+
+    result = run_gallery(from_options(GalleryRequest, input=picture, **settings))
+    print_warnings(result.written.warnings)
+    if as_json:
+        record = report.gallery_json(result, picture)
+        print_json("kernels gallery", record, result.written.warnings)
+    elif not quiet:
+        click.echo(report.gallery_line(result, picture), err=True)
 
 
 @command.command("export", cls=Command, epilog=HEAD + EXPORT_EXAMPLES)

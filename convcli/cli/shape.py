@@ -24,6 +24,7 @@ Examples:
   convcli shape 224x224x3 conv:64,k=7,s=2,p=3 relu maxpool:3,s=2 gap linear:10
   convcli shape samples/networks/resnet18.toml --count flops
   convcli shape 224x224x3 conv:64,k=7,s=2,p=3 maxpool:3,s=2,p=1 --at 0,0
+  convcli shape 224x224x3 [conv:64,k=3,s=2]x4 --at 6,6 --plot photo.png -o field.png
   convcli shape --input-for 27x27 conv:64,k=11,s=4 maxpool:3,s=2
   convcli shape --solve 224x224 56x56 --rf 31 --max-layers 3
   convcli shape 28x28x1 conv:8,k=3 relu gap --emit onnx -o net.onnx
@@ -50,6 +51,9 @@ TABLE = {"formula", "count", "with_bias", "batch", "dtype", "versus", "columns"}
 PRINTING = {"as_json", "as_csv", "markdown", "quiet"}
 
 REPORT = Question("network", "the report of a network", READING | TABLE | PRINTING | {"verbose"})
+FIELD = Question(
+    "pixel", "--at", READING | {"at", "plot", "output", "overwrite", "as_json", "quiet"}
+)
 QUESTIONS = {
     "kernel": Question(
         "layer",
@@ -57,7 +61,8 @@ QUESTIONS = {
         ONE_KERNEL | READING | {"kernel", "quiet", "verbose", "as_json"},
     ),
     "solve": Question("solve", "--solve", {"solve", "rf", "max_layers", "as_json", "quiet"}),
-    "at": Question("pixel", "--at", READING | {"at", "as_json", "quiet"}),
+    "at": FIELD,
+    "plot": FIELD,
     "input_for": Question("input_for", "--input-for", READING | {"input_for", "as_json", "quiet"}),
     "emit": Question("emit", "--emit", READING | {"emit", "output", "overwrite", "quiet"}),
     "diagram": Question(
@@ -159,6 +164,12 @@ class _Shape(Command):
     type=Parsed("i[,j...]", _indices),
     help="Show what this output sees, and what this input reaches.",
 )
+@click.option(
+    "--plot",
+    metavar="PICTURE",
+    shell_complete=complete.files,
+    help="Draw the receptive field of --at over this picture, to the file of -o.",
+)
 @click.option("--input-for", type=SHAPE, help="Find the input size that this output size needs.")
 @click.option(
     "--emit",
@@ -166,7 +177,10 @@ class _Shape(Command):
     help="Write PyTorch or Keras code, an ONNX model or TOML.",
 )
 @click.option(
-    "-o", "--output", metavar="FILE", help="Write the network of --emit to FILE. [default: stdout]"
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Write the network of --emit to FILE, or the picture of --plot. [default: stdout]",
 )
 @click.option(
     "--diagram",

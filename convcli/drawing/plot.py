@@ -67,10 +67,18 @@ class Plot:
         up = (y - self.y[0]) / (self.y[1] - self.y[0])
         return left + across * (right - left), bottom - up * (bottom - top)
 
-    def line(self, values: Sequence[float] | Floats, colour: RGB, width: float = LINE) -> None:
-        """Draw evenly spaced values from one end of the x axis to the other; NaN is a gap.
+    def line(
+        self,
+        values: Sequence[float] | Floats,
+        colour: RGB,
+        width: float = LINE,
+        *,
+        within: tuple[float, float] | None = None,
+    ) -> None:
+        """Draw evenly spaced values; NaN is a gap.
 
-        Of more values than there are pixels, each column shows the lowest and the highest.
+        within: the places of the first and the last; by default the ends of the x axis. Of more
+        values than there are pixels, each column shows the lowest and the highest.
         """
         room = self.area[2] - self.area[0]
         given = np.asarray(values, np.float64)
@@ -79,7 +87,7 @@ class Plot:
         if len(given) > 2 * room:
             columns = room
             ends = list(envelope(given, columns))
-        places = np.linspace(*self.x, columns)
+        places = np.linspace(*(within or self.x), columns)
         known = np.isfinite(ends[0])
         for is_known, run in groupby(range(columns), key=known.__getitem__):
             if is_known:
@@ -121,6 +129,11 @@ class Plot:
             self.canvas.text((left - 7, y), short_number(value), TEXT - 1, quiet, anchor="rm")
 
 
+def curve_colours(theme: Theme) -> tuple[RGB, ...]:
+    """Return the colours of the curves in a plot, in order."""
+    return (theme.input, theme.above_text, theme.output, theme.accent)
+
+
 def write_title(canvas: Canvas, box: Box, title: str, theme: Theme) -> None:
     """Write a line of text at the left of an area, shortened if it is too long."""
     left, top, right, bottom = box
@@ -145,6 +158,17 @@ def shortened(text: str, width: float, size: float = TEXT) -> str:
 def paste(canvas: Canvas, pixels: Pixels, at: tuple[int, int]) -> None:
     """Place a picture (H, W, 3) with its left top at a pixel (x, y)."""
     canvas.image.paste(Image.fromarray(pixels), at)
+
+
+def stretched(pixels: Pixels, height: int, width: int) -> Pixels:
+    """Return a picture in another size, its sides not in proportion: (H, W, 3).
+
+    Enlarged pixels stay sharp, reduced ones are means.
+    """
+    rows, columns = pixels.shape[:2]
+    smaller = height < rows or width < columns
+    way = Image.Resampling.BOX if smaller else Image.Resampling.NEAREST
+    return np.asarray(Image.fromarray(pixels).resize((width, height), way))
 
 
 def draw_picture(canvas: Canvas, box: Box, pixels: Pixels, theme: Theme) -> Box:

@@ -186,7 +186,7 @@ class TestOutputs:
 
     def test_every_option_of_apply_is_taken(self) -> None:
         own = {"--output", "-o", "--dry-run", "--format", "--json", "--overwrite", "--debug"}
-        own |= {"--threads"}
+        own |= {"--threads", "--show", "--plot"}
         options = {
             name: set(
                 re.findall(

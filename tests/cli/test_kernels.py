@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from command import on_terminal, plain
+from command import ROOT, on_terminal, plain
 from PIL import Image
 from rich.console import Console
 from rich.text import Text
@@ -187,3 +187,33 @@ class TestPlot:
         assert result.exit_code == 2
         assert message in result.stderr
         assert result.stdout == ""
+
+
+class TestGallery:
+    def test_a_sample_or_a_picture(self, tmp_path: Path) -> None:
+        path = str(tmp_path / "g.png")
+        words = ["kernels", "gallery", "-k", "box", "-k", "sobel-x", "-o", path]
+        done = CliRunner().invoke(main, words)
+        size = Path(path).stat().st_size
+        assert done.stdout == ""
+        assert done.stderr == f"2 kernels on the sample, 144x144 -> {path} (png, {size:,} bytes)\n"
+        photo = str(ROOT / "samples" / "photo.png")
+        record = json.loads(run("gallery", photo, "-k", "box", "-o", path, "-f", "--json"))
+        assert record["input"] == photo
+        assert record["shape"] == [96, 144]
+        assert record["kernels"] == ["box"]
+        assert record["written"]["path"] == path
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["-o", "g.npy"], "g.npy is not the name of a picture file"),
+            (["-o", "-"], "standard output, which has the report"),
+            (["none.png", "-o", "g.png"], "none.png"),
+            (["-k", "bxo", "-o", "g.png"], "did you mean 'box'?"),
+        ],
+    )
+    def test_what_does_not_fit(self, words: list[str], message: str) -> None:
+        result = CliRunner().invoke(main, ["kernels", "gallery", *words])
+        assert result.exit_code == 2
+        assert message in result.stderr

@@ -241,6 +241,43 @@ class TestDiagram:
         assert ">Conv</text>" in Path("net.svg").read_text()
 
 
+class TestFieldOverPicture:
+    DIGIT = str(ROOT / "samples" / "digit.png")
+    WORDS = ("shape", "28x28", "conv:4,k=3", "maxpool:2", "--at", "3,4")
+
+    def test_the_report_stays_and_the_picture_is_written(self) -> None:
+        done = run(*self.WORDS, "--plot", self.DIGIT, "-o", "field.png")
+        assert done.stdout == run(*self.WORDS).stdout
+        size = Path("field.png").stat().st_size
+        assert done.stderr == f"wrote field.png (png, {size:,} bytes)\n"
+        words = (*self.WORDS, "--plot", self.DIGIT, "-o", "field.png")
+        assert "field.png exists" in run(*words, code=2).stderr
+        record = json.loads(run(*words, "-f", "--json").stdout)
+        assert record["plot"]["bytes"] == size
+        assert json.loads(run(*self.WORDS, "--json").stdout)["plot"] is None
+
+    @pytest.mark.parametrize(
+        ("words", "message"),
+        [
+            (["--plot", "x.png"], "--plot reads x.png and leaves it as it is; name the picture"),
+            (["-o", "y.png"], "-o belongs to a picture of the field; add --plot PICTURE"),
+            (["-f"], "--overwrite belongs to a picture of the field; add --plot PICTURE -o FILE"),
+            (["--plot", "x.png", "-o", "x.png", "-f"], "x.png is the input or the output"),
+            (["--plot", "x.png", "-o", "y.txt"], "y.txt"),
+            (["--plot", "none.png", "-o", "y.png"], "none.png does not exist"),
+        ],
+    )
+    def test_the_picture_is_never_overwritten(self, words: list[str], message: str) -> None:
+        Path("x.png").write_bytes(Path(self.DIGIT).read_bytes())
+        assert message in run(*self.WORDS, *words, code=2).stderr
+        assert Path("x.png").read_bytes() == Path(self.DIGIT).read_bytes()
+        assert not Path("y.png").exists()
+
+    def test_without_an_output_to_look_at(self) -> None:
+        message = run(*self.WORDS[:-2], "--plot", self.DIGIT, "-o", "y.png", code=2).stderr
+        assert "add --at I,J" in message
+
+
 class TestHints:
     @pytest.mark.parametrize(
         ("words", "warning"),

@@ -46,6 +46,10 @@ WRITERS = {
     "kernels export csv": "kernels export random:100x100 -o y.csv",
     "kernels export npy": "kernels export random:100x100 -o y.npy",
     "shape svg": "shape 8x8 [relu]x20 --diagram y.svg",
+    "apply plot": "apply rgb.png -k box --plot y.png",
+    "kernels plot": "kernels show random:100x100 --plot y.png",
+    "kernels gallery": "kernels gallery -k box -o y.png",
+    "shape field": "shape 90x100 conv:1,k=3 --at 0,0 --plot rgb.png -o y.png",
 }
 _BY_EXTRA = {
     "nibabel": {

@@ -21,7 +21,7 @@ from convcli.cli.report.text import (
 )
 from convcli.engine.planning.plan import Plan
 from convcli.errors import printable
-from convcli.io import Data, kinds
+from convcli.io import Data, Written, kinds
 from convcli.jobs.apply import ApplyResult
 from convcli.jobs.apply_plan import ApplyPlan, KernelPass
 from convcli.jobs.memory import Footprint, apply_footprint
@@ -218,7 +218,9 @@ def _work_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def result_json(result: ApplyResult, seconds: float) -> dict[str, Any]:
+def result_json(
+    result: ApplyResult, seconds: float, plotted: Written | None = None
+) -> dict[str, Any]:
     verified = zip(result.plan.passes, result.verifications, strict=False)
     return {
         **plan_json(result.plan),
@@ -228,6 +230,7 @@ def result_json(result: ApplyResult, seconds: float) -> dict[str, Any]:
         ]
         or None,
         "written": written_json(result.written),
+        "plot": written_json(plotted),
         "seconds": seconds,
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,14 @@ from convcli.cli.report.picture import print_lines
 from convcli.cli.report.table import Column, table
 from convcli.cli.report.terminal import bold, labelled, width, wrapped
 from convcli.cli.report.text import PLAIN_WIDTH, make_console, place, written_json
-from convcli.errors import KernelError
+from convcli.errors import KernelError, printable
 from convcli.io import Written
 from convcli.kernels import Kernel, KernelFamily, factorize, listing, response
 from convcli.kernels.bank import ALIASES, BANK, EDGES, edge_kernels
-from convcli.shapes.parse import show
+from convcli.shapes.parse import counted, show
+
+if TYPE_CHECKING:
+    from convcli.learn.figures.gallery import GalleryResult
 
 SLICES = 8
 """Maximum number of planes of a kernel that are drawn."""
@@ -186,6 +189,23 @@ def export_line(kernel: Kernel, written: Written) -> str:
 
 def export_json(kernel: Kernel, written: Written) -> dict[str, Any]:
     return {"name": kernel.name, "shape": list(kernel.shape), "written": written_json(written)}
+
+
+def gallery_line(result: GalleryResult, picture: str | None) -> str:
+    """Describe what a gallery shows, and where it was written."""
+    written = result.written
+    shown = f"{counted(len(result.kernels), 'kernel')} on {printable(picture or 'the sample')}"
+    file = f"{place(written)} ({written.format}, {written.bytes:,} bytes)"
+    return f"{shown}, {show(result.shape)} -> {file}"
+
+
+def gallery_json(result: GalleryResult, picture: str | None) -> dict[str, Any]:
+    return {
+        "input": picture,
+        "shape": list(result.shape),
+        "kernels": [each.name for each in result.kernels],
+        "written": written_json(result.written),
+    }
 
 
 def _family(entry: KernelFamily) -> str:

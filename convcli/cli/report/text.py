@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -131,12 +132,12 @@ def formula(axis: Axis) -> str:
     return f"{axis.formula}   (the stride steps over the end: {axis.unused} {plural} not used)"
 
 
-def make_console() -> Console:
-    """Return a console for stdout that never wraps; Rich handles styles and NO_COLOR."""
+def make_console(*, err: bool = False) -> Console:
+    """Return a console for stdout or stderr that never wraps; Rich handles styles and NO_COLOR."""
     from rich.console import Console
 
-    console = Console(soft_wrap=True, highlight=False)
-    console.width = width() or PLAIN_WIDTH
+    console = Console(soft_wrap=True, highlight=False, stderr=err)
+    console.width = width(stream=sys.stderr if err else sys.stdout) or PLAIN_WIDTH
     return console
 
 

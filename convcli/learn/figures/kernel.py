@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from convcli.drawing.canvas import Box, Canvas, short_number
-from convcli.drawing.palette import LIGHT, RGB, Theme
-from convcli.drawing.plot import LINE, Plot, paste, value_range, write_title
+from convcli.drawing.palette import LIGHT, Theme
+from convcli.drawing.plot import LINE, Plot, curve_colours, paste, value_range, write_title
 from convcli.drawing.sampling import Pixels, diverging, enlarged, reduced
 from convcli.kernels import Kernel, kernel_sections, response, response_curves
 from convcli.kernels.model import Taps
@@ -63,11 +63,6 @@ def kernel_figure(kernel: Kernel, theme: Theme = LIGHT) -> Pixels:
     left += PLOT + MARGIN
     _draw_response(canvas, (left, top, left + PLOT, bottom), kernel, theme)
     return canvas.array()
-
-
-def curve_colours(theme: Theme) -> tuple[RGB, ...]:
-    """Return the colours of curves, in order."""
-    return (theme.input, theme.above_text, theme.output, theme.accent)
 
 
 def cells(area: Box, shape: Sequence[int]) -> list[list[Box]]:

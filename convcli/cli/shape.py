@@ -24,7 +24,7 @@ Examples:
   convcli shape 224x224x3 conv:64,k=7,s=2,p=3 relu maxpool:3,s=2 gap linear:10
   convcli shape samples/networks/resnet18.toml --count flops
   convcli shape 224x224x3 conv:64,k=7,s=2,p=3 maxpool:3,s=2,p=1 --at 0,0
-  convcli shape 224x224x3 [conv:64,k=3,s=2]x4 --at 6,6 --plot photo.png -o field.png
+  convcli shape net.toml --at 6,6 --plot photo.png -o field.png
   convcli shape --input-for 27x27 conv:64,k=11,s=4 maxpool:3,s=2
   convcli shape --solve 224x224 56x56 --rf 31 --max-layers 3
   convcli shape 28x28x1 conv:8,k=3 relu gap --emit onnx -o net.onnx

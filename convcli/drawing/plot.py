@@ -1,10 +1,11 @@
-"""Draw axes with ticks, lines, bars and pictures on parts of a canvas."""
+"""Draw axes with ticks, lines and pictures on parts of a canvas."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from PIL import Image
 
 from convcli.drawing.canvas import Box, Canvas, Point, short_number, text_width
 from convcli.drawing.palette import RGB, Theme
-from convcli.drawing.sampling import Floats, Pixels, envelope
+from convcli.drawing.sampling import Pixels, envelope
 
 TEXT = 12
 """The size of text in pixels."""
@@ -25,7 +26,7 @@ LEFT, TOP, RIGHT, BOTTOM = 52, 26, 14, 40
 
 
 class Plot:
-    """Axes on a part of a canvas, on which lines and bars are drawn.
+    """Axes on a part of a canvas, on which lines are drawn.
 
     box: the area with title, ticks and labels. x, y: the values at the ends of the axes. below:
     what the x axis shows.
@@ -69,7 +70,7 @@ class Plot:
 
     def line(
         self,
-        values: Sequence[float] | Floats,
+        values: Sequence[float] | NDArray[Any],
         colour: RGB,
         width: float = LINE,
         *,
@@ -81,9 +82,9 @@ class Plot:
         values than there are pixels, each column shows the lowest and the highest.
         """
         room = self.area[2] - self.area[0]
-        given = np.asarray(values, np.float64)
+        given = np.asarray(values)
         columns = len(given)
-        ends = [given]
+        ends: list[NDArray[Any]] = [given]
         if len(given) > 2 * room:
             columns = room
             ends = list(envelope(given, columns))
@@ -91,20 +92,10 @@ class Plot:
         known = np.isfinite(ends[0])
         for is_known, run in groupby(range(columns), key=known.__getitem__):
             if is_known:
-                points = [self.at(places[at], end[at]) for at in run for end in ends]
+                points = [self.at(float(places[at]), float(end[at])) for at in run for end in ends]
                 if len(points) == 1:
                     points = [points[0], (points[0][0] + 1, points[0][1])]
                 self.canvas.line(points, colour, width)
-
-    def bars(self, values: Sequence[float] | Floats, colours: Sequence[RGB]) -> None:
-        """Draw a bar from 0 to every value, at 0, 1, 2, ... of the x axis."""
-        step = self.at(1, 0)[0] - self.at(0, 0)[0]
-        half = max(0.35 * step, 0.5)
-        for number, (value, colour) in enumerate(zip(values, colours, strict=True)):
-            (x, end), (_, zero) = self.at(number, value), self.at(number, 0)
-            top, bottom = sorted((round(end), round(zero)))
-            box = (round(x - half), top, max(round(x + half), round(x - half) + 1), bottom + 1)
-            self.canvas.rectangle(box, colour)
 
     def write_names(self, names: Sequence[str], colours: Sequence[RGB]) -> None:
         """Write the names of curves in their colours, at the right above the plot."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,14 +37,18 @@ def reduced(values: NDArray[np.generic], height: int, width: int) -> Floats:
     array([[ 0.5,  2.5,  4.5],
            [ 6.5,  8.5, 10.5]])
     """
-    result = values
-    for axis, size in enumerate((height, width)):
-        count = result.shape[axis]
-        starts = np.arange(min(size, count)) * count // min(size, count)
-        lengths = np.diff(starts, append=count)
-        sums = np.add.reduceat(result, starts, axis=axis, dtype=np.float64)
-        result = sums / lengths.reshape([-1 if a == axis else 1 for a in range(result.ndim)])
-    return np.asarray(result)
+    rows, columns = (
+        np.arange(min(size, count)) * count // min(size, count)
+        for size, count in zip((height, width), values.shape, strict=False)
+    )
+    ends = [*rows[1:], len(values)]
+    # Row by row: reduceat would convert the whole array to float64 first.
+    means = np.stack(
+        [values[a:b].mean(axis=0, dtype=np.float64) for a, b in zip(rows, ends, strict=True)]
+    )
+    lengths = np.diff(columns, append=values.shape[1])
+    sums = np.add.reduceat(means, columns, axis=1)
+    return np.asarray(sums / lengths.reshape(-1, *[1] * (values.ndim - 2)))
 
 
 def enlarged(pixels: Pixels, factor: int) -> Pixels:
@@ -63,19 +69,25 @@ def envelope(values: Sequence[float] | NDArray[np.generic], columns: int) -> tup
     >>> envelope([0.0, 4.0, 0.0], 5)
     (array([0., 0., 2., 2., 0.]), array([0., 2., 4., 4., 2.]))
     """
-    given = np.asarray(values, np.float64)
-    given = np.where(np.isfinite(given), given, np.nan)
+    given = np.asarray(values)
     if len(given) <= columns:
         places = np.linspace(0, len(given) - 1, columns)
-        low = high = np.interp(places, np.arange(len(given)), given)
+        known = np.where(np.isfinite(given), given, np.nan)
+        low = high = np.interp(places, np.arange(len(given)), known)
     else:
-        starts = np.arange(columns) * len(given) // columns
-        low = np.fmin.reduceat(given, starts)
-        high = np.fmax.reduceat(given, starts)
+        starts = np.arange(columns + 1) * len(given) // columns
+        ends = [_finite_ends(given[a:b]) for a, b in pairwise(starts.tolist())]
+        low, high = np.array(ends).T
     before_low, before_high = (np.concatenate([end[:1], end[:-1]]) for end in (low, high))
     # fmin and fmax ignore a NaN before a column, but a column that is NaN remains so.
-    known = np.isfinite(low)
+    lost = np.isnan(low)
     return (
-        np.where(known, np.fmin(low, before_high), np.nan),
-        np.where(known, np.fmax(high, before_low), np.nan),
+        np.where(lost, np.nan, np.fmin(low, before_high)),
+        np.where(lost, np.nan, np.fmax(high, before_low)),
     )
+
+
+def _finite_ends(values: NDArray[Any]) -> tuple[float, float]:
+    """Return the smallest and the largest finite value; NaN if there is none."""
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else (np.nan, np.nan)

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.text import Text
 
 from convcli.cli import main
+from convcli.cli.report.picture import SCALE
 from convcli.drawing.sampling import diverging
 from convcli.kernels import kernel
 from convcli.learn.figures.kernel import kernel_figure
@@ -100,7 +101,7 @@ class TestPicture:
         lines = self.drawn(name, COLORTERM="truecolor")[: -(-side * rows // 2)]
         pixels = self.colours(lines)
         assert pixels.shape == (2 * len(lines), side * columns, 3)
-        wanted = diverging(found / np.abs(found).max()).repeat(side, 0).repeat(side, 1)
+        wanted = diverging(found / np.abs(found).max(), SCALE).repeat(side, 0).repeat(side, 1)
         assert np.array_equal(pixels[: side * rows], wanted)
 
     @pytest.mark.parametrize(
@@ -130,6 +131,11 @@ class TestPicture:
         lines = on_terminal("kernels", "show", "sobel-x", **environment)
         assert begins(lines)
         assert "▀" not in "".join(lines)
+
+    def test_a_terminal_without_half_blocks_gets_characters(self) -> None:
+        lines = on_terminal("kernels", "show", "sobel-x", PYTHONIOENCODING="ascii")
+        pictures = [line[:6] for line in lines[-10:-7]]
+        assert pictures == ["==''++", "%%''##", "==''++"]
 
     def test_a_pipe_gets_characters_and_curves(self) -> None:
         assert begins(run("show", "sobel-x").splitlines())

@@ -95,7 +95,7 @@ def test_values_that_are_not_finite_are_magenta(tmp_path: Path) -> None:
         ((7, 9), ["sobel-x", "sobel-y"], {}, "channel 0 of 2", np.s_[..., 0]),
         ((5, 7, 9), ["random:3x3x3"], {"dims": 3}, "plane 1 of 3", np.s_[1]),
         ((5, 7, 9), ["box"], {"dims": 2, "layout": "channels_first"}, "channel 0 of 5", np.s_[0]),
-        ((2, 7, 9, 4), ["random:8x3x3x4"], {"dims": 2}, "the first of 2", np.s_[0, ..., 0]),
+        ((2, 7, 9, 4), ["random:8x3x3x4"], {"dims": 2}, "item 0 of 2", np.s_[0, ..., 0]),
         ((7, 9, 3), ["random:3x3x3x3"], {}, "", np.s_[...]),
     ],
 )  # fmt: skip
@@ -126,6 +126,7 @@ def test_signals_are_lines_at_their_places(tmp_path: Path) -> None:
     assert after.places == (1, 47)
     gaps, _ = signals(*compared(tmp_path / "x.npy", np.where(x > 1, np.nan, x), "1"))
     assert np.isnan(gaps.lines).sum() == (x > 1).sum()
+    assert "not finite: a gap" in gaps.caption.note
     many, _ = signals(*compared(tmp_path / "x.npy", RNG.normal(size=(50, 6)), "1,2,1", dims=1))
     assert many.lines.shape == (4, 50)
     assert "channels 0 to 3 of 6" in many.caption.note

@@ -17,7 +17,6 @@ from convcli.cli.report.picture import (
     print_lines,
     shades,
 )
-from convcli.cli.report.terminal import wrapped
 from convcli.cli.report.text import make_console
 from convcli.drawing.sampling import Pixels
 from convcli.jobs.apply import ApplyResult
@@ -49,17 +48,22 @@ def comparison_lines(drawn: Sequence[Panel], console: Console) -> list[Text]:
     if pictures:
         return _pictures(pictures, console)
     signals = [panel for panel in drawn if isinstance(panel, SignalPanel)]
-    return [line for panel in signals for line in _signal(panel, console.width)]
+    return [line for panel in signals for line in _signal(panel, console)]
 
 
 def _pictures(pictures: Sequence[PicturePanel], console: Console) -> list[Text]:
     columns, lines = console.width, shutil.get_terminal_size().lines
     room = max((columns - GAP) // 2, 1)
     scale = min(common_scale(pictures, 2 * max(lines - AROUND, 4), room), LARGEST)
-    blocks = []
-    for panel in pictures:
-        caption = [Text(line) for text in panel.caption for line in wrapped(text, room)]
-        blocks.append([*caption, *_drawn(panel.pixels(scale), console)])
+    captions = [
+        [line for text in panel.caption for line in Text(text).wrap(console, room)]
+        for panel in pictures
+    ]
+    highest = max(map(len, captions))
+    blocks = [
+        [*caption, *[Text()] * (highest - len(caption)), *_drawn(panel.pixels(scale), console)]
+        for caption, panel in zip(captions, pictures, strict=True)
+    ]
     return beside(blocks, GAP)
 
 
@@ -77,13 +81,13 @@ def _dithered(pixels: Pixels) -> Pixels:
     return np.clip(pixels + 85 * _BAYER[rows, columns, None], 0, 255).astype(np.uint8)
 
 
-def _signal(panel: SignalPanel, width: int) -> list[Text]:
+def _signal(panel: SignalPanel, console: Console) -> list[Text]:
     caption = f"{panel.caption.title}: {panel.caption.note}"
-    lines = [Text(line) for line in wrapped(caption, width)]
+    lines = list(Text(caption).wrap(console, console.width))
     first, last = (f"{place:g}" for place in panel.places)
     rows = max(ROWS // len(panel.lines), 3)
     for values in panel.lines:
         low, high = panel.ends
         ends = (low, high) if low < high else (low - 1, high + 1)
-        lines += line_plot(values, width, rows, ends, (first, "", last))
+        lines += line_plot(values, console.width, rows, ends, (first, "", last))
     return lines

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import chain, groupby, zip_longest
 
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
+from convcli.drawing.palette import LIGHT
 from convcli.drawing.sampling import Pixels, diverging, envelope
 
 POSITIVE, NEGATIVE, ZERO = "░▒█", "-=≡", "·"
@@ -23,10 +25,13 @@ FAINT = 0.02
 
 SIXTEEN = (
     *((0, 0, 170), (85, 85, 255), (85, 255, 255)),
-    (255, 255, 255),
+    (170, 170, 170),
     *((255, 255, 85), (255, 85, 85), (170, 0, 0)),
 )
-"""From blue to white to red: the colours of a terminal with 16, as Rich has them."""
+"""From blue to gray to red: the colours of a terminal with 16, as Rich has them."""
+
+SCALE = replace(LIGHT, cell=LIGHT.grid)
+"""The colours of values: 0 is a light gray, which is visible on a dark and on a white terminal."""
 
 SHADES = " ░▒▓█"
 """Characters for brightness without colour."""
@@ -37,14 +42,19 @@ _DOTS = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
 
 
 def has_colours(console: Console) -> bool:
-    """Return whether a console shows colours: a terminal that has them, and no NO_COLOR."""
-    return console.is_terminal and console.color_system is not None and not console.no_color
+    """Return whether a console shows half-blocks in colours.
+
+    It does not if it is no terminal, NO_COLOR is set, or its encoding has no half-blocks.
+    """
+    encodes = console.encoding.startswith("utf")
+    has_any = console.color_system is not None and not console.no_color
+    return console.is_terminal and has_any and encodes
 
 
 def signed_colours(shares: NDArray[np.floating], console: Console) -> Pixels:
     """Colour values from -1 to 1: (...) -> (..., 3). Of 16 colours, use those of SIXTEEN."""
     if console.color_system in ("truecolor", "256"):
-        return diverging(shares)
+        return diverging(shares, SCALE)
     level = np.sign(shares) * np.ceil(np.abs(shares) * 3)
     level = np.where(np.abs(shares) < FAINT, 0, level)
     return np.asarray(np.array(SIXTEEN, np.uint8)[level.astype(int) + 3])

@@ -39,7 +39,8 @@ def answer(words: tuple[str, ...], given: dict[str, Any]) -> None:
     else:
         lines = at_lines(network, index, sees, reaches)
         echo(lines[1:] if given["quiet"] else lines)
-        print_written(written)
+        if not given["quiet"]:
+            print_written(written)
     print_warnings(warnings)
 
 

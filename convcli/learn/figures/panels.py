@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.drawing.sampling import Floats, Pixels, enlarged, reduced
+from convcli.drawing.sampling import Pixels, enlarged, reduced
 from convcli.errors import printable
 from convcli.io import Data
 from convcli.jobs import colour
@@ -80,13 +80,13 @@ class PicturePanel:
 
 @dataclass(frozen=True, eq=False)
 class SignalPanel:
-    """One-dimensional values. lines: (C, N) float64; NaN where they are not finite.
+    """One-dimensional values. lines: (C, N); those that are not finite are gaps.
 
     places: the positions of the first and the last, in samples of the input.
     """
 
     caption: Caption
-    lines: Floats
+    lines: Values
     places: tuple[float, float]
 
     @property
@@ -155,18 +155,17 @@ def _panel(source: _Source, batch_axes: int, dims: int, places: tuple[float, flo
         alpha = values[..., -1] / colour.opaque(values.dtype)
         values = values[..., :-1]
     if dims == 1:
-        lines = values[:, :CURVES].T.astype(np.float64)
+        lines = values[:, :CURVES].T
         if values.shape[1] > CURVES:
             notes.append(f"channels 0 to {CURVES - 1} of {values.shape[1]}")
-        drawn = np.where(np.isfinite(lines), lines, np.nan)
-        return SignalPanel(_caption(source, drawn, notes), drawn, places)
+        return SignalPanel(_caption(source, lines, notes, "a gap"), lines, places)
     if values.shape[-1] == 1:
         values = values[..., 0]
     elif values.shape[-1] != 3 or not source.colours:
         notes.append(f"channel 0 of {values.shape[-1]}")
         values = values[..., 0]
     ends, zero = _ends(values, picture=source.picture)
-    return PicturePanel(_caption(source, values, [*zero, *notes]), values, alpha, ends)
+    return PicturePanel(_caption(source, values, [*zero, *notes], "magenta"), values, alpha, ends)
 
 
 def _plane(source: _Source, batch_axes: int, dims: int) -> tuple[Values, list[str]]:
@@ -178,7 +177,7 @@ def _plane(source: _Source, batch_axes: int, dims: int) -> tuple[Values, list[st
         values = np.moveaxis(values, source.channel_axis, -1)
     if batch_axes:
         if len(values) > 1:
-            notes.append(f"the first of {len(values)}")
+            notes.append(f"item 0 of {len(values)}")
         values = values[0]
     for _ in range(dims - 2):
         middle = len(values) // 2
@@ -203,11 +202,12 @@ def _ends(values: Values, *, picture: bool) -> tuple[tuple[float, float] | None,
     return (low, high) if low < high else (min(low, 0.0), max(high, 1.0)), []
 
 
-def _caption(source: _Source, values: Values, notes: Sequence[str]) -> Caption:
+def _caption(source: _Source, values: Values, notes: Sequence[str], lost: str) -> Caption:
+    """Describe a panel. lost: how values that are not finite are drawn."""
     low, high = finite_range(values)
     shown = f"{low:.4g} to {high:.4g}" if low <= high else "no finite value"
-    lost = [] if np.isfinite(values).all() else ["not finite: magenta"]
+    gaps = [] if np.isfinite(values).all() else [f"not finite: {lost}"]
     shape = f"{show(source.values.shape)} {source.values.dtype}"
     return Caption(
-        f"{source.word}: {printable(source.name)}, {shape}", ", ".join([shown, *notes, *lost])
+        f"{source.word}: {printable(source.name)}, {shape}", ", ".join([shown, *notes, *gaps])
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ def test_a_pattern_that_matches_nothing_is_an_error() -> None:
     )
 
 
-SOBEL = ("==··▒▒", "≡≡··██", "==··▒▒", "░▒█ above 0, up to 2", "-=≡ below 0, down to -2")
+SOBEL = ("==··▒▒", "≡≡··██", "==··▒▒", "░▒█ from 0 to 2", "-=≡ from 0 to -2")
 
 
 def begins(lines: list[str]) -> bool:
@@ -154,6 +155,14 @@ class TestPicture:
     def test_pictures_fit(self, name: str, columns: int) -> None:
         lines = self.drawn(name, columns=columns)  # type: ignore[arg-type]
         assert max(map(len, plain(lines))) <= columns
+
+    def test_the_taps_of_a_signal_are_a_line_too(self) -> None:
+        lines = run("show", "1,-2,1").splitlines()
+        start = next(at for at, line in enumerate(lines) if line.endswith(" taps"))
+        assert re.search(r" 1 ┤⠙⠲⣄⡀ +⣀⡴⠚$", lines[start + 1])
+        assert re.search(r"-2 ┤ +⠈⠓⢦⣠⠖⠋$", lines[start + 6])
+        assert lines[start + 8].split() == ["0", "2"]
+        assert not any(line.endswith(" taps") for line in run("show", "sobel-x").splitlines())
 
     def test_large_kernels_say_that_cells_are_means(self) -> None:
         assert "each cell is the mean of several taps" in run("show", "gaussian:sigma=40")

@@ -68,7 +68,15 @@ def test_reduced_pictures_are_means(tmp_path: Path) -> None:
 def test_alpha_shows_a_pattern_of_two_grays(tmp_path: Path) -> None:
     x = np.zeros((12, 12, 4), np.uint8)
     x[:, :6] = (10, 20, 30, 255)
-    before, after = pictures(*compared(tmp_path / "x.png", x, "identity", padding="same"))
+    path = tmp_path / "x.png"
+    before, after = pictures(*compared(path, x, "identity", padding="same"))
+    _, floats = pictures(*compared(path, x, "identity", padding="same", dtype="float32"))
+    _, wide = pictures(*compared(path, x, "identity", padding="same", dtype="uint16"))
+    assert wide.alpha is not None
+    _, volume = pictures(*compared(path, x, "box", dims=3, padding="same"))
+    assert volume.values.shape == (12, 12, 3)
+    assert volume.alpha is not None
+    assert np.array_equal(floats.alpha, before.alpha)
     for panel in (before, after):
         pixels = panel.pixels(1)
         assert (pixels[:, :6] == (10, 20, 30)).all()

@@ -36,7 +36,11 @@ LARGEST_TAP = 6
 """Columns of a tap at most; it is half as many lines high."""
 
 CURVE_COLUMNS, CURVE_ROWS = 38, 6
+STRIP = 4
+"""Rows of pixels below which a picture is made higher: a signal's taps are a strip of colours."""
+
 GAP = 2
+CYCLES = ("0", "cycles a sample", "0.5")
 LEGEND = 8
 """Columns of each side of the legend's scale."""
 
@@ -91,7 +95,8 @@ def _picture(shares: Taps, console: Console) -> list[Text]:
         return signs(shares)
     high, wide = shares.shape
     factor = max(min(WIDEST // wide, 2 * HIGHEST // high, LARGEST_TAP), 1)
-    return half_blocks(enlarged(signed_colours(shares, console), factor))
+    pixels = enlarged(signed_colours(shares, console), factor)
+    return half_blocks(pixels.repeat(STRIP, axis=0) if len(pixels) < STRIP else pixels)
 
 
 def _legend(taps: Taps, largest: float, console: Console) -> list[Text]:
@@ -103,28 +108,27 @@ def _legend(taps: Taps, largest: float, console: Console) -> list[Text]:
         low = f"{-largest:.4g} " if negative else "0 "
         high = f" {largest:.4g}" if positive else " 0"
         return [Text.assemble(low, line, high)]
-    parts = [f"{POSITIVE} above 0, up to {largest:.4g}"] if positive else []
-    parts += [f"{NEGATIVE} below 0, down to {-largest:.4g}"] if negative else []
+    parts = [f"{POSITIVE} from 0 to {largest:.4g}"] if positive else []
+    parts += [f"{NEGATIVE} from 0 to {-largest:.4g}"] if negative else []
     return list(map(Text, [*parts, f"{ZERO} within {FAINT:.0%} of 0"]))
 
 
 def _curves(kernel: Kernel) -> list[list[Text]]:
-    """Draw the gain along each line; lines along which it is zero are named together."""
+    """Draw a signal's taps, and the gain along each line; lines with a gain of 0 are named last."""
+    drawn = []
+    if kernel.taps.ndim == 1 and kernel.taps.size > 1:
+        ends = min(float(kernel.taps.min()), 0.0), max(float(kernel.taps.max()), 0.0)
+        drawn.append(_plot("taps", kernel.taps, ends, ("0", "", str(kernel.taps.size - 1))))
     found = response_curves(kernel)
-    drawn = [
-        [
-            Text(f"gain along {each.along}"),
-            *line_plot(
-                each.gains,
-                CURVE_COLUMNS,
-                CURVE_ROWS,
-                (0.0, float(each.gains.max())),
-                ("0", "cycles a sample", "0.5"),
-            ),
-        ]
+    drawn += [
+        _plot(f"gain along {each.along}", each.gains, (0.0, float(each.gains.max())), CYCLES)
         for each in found
         if not each.silent
     ]
     if silent := [each.along for each in found if each.silent]:
         drawn.append([Text(f"gain along {' and '.join(silent)}: 0")])
     return drawn
+
+
+def _plot(title: str, values: Taps, ends: tuple[float, float], labels: Sequence[str]) -> list[Text]:
+    return [Text(title), *line_plot(values, CURVE_COLUMNS, CURVE_ROWS, ends, labels)]

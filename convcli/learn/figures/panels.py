@@ -110,24 +110,27 @@ def panels(result: ApplyResult) -> tuple[Panel, Panel]:
     layout, axes, data = lead.conv_layout, lead.plan.axes, plan.data
     picture = data.kind == "image"
     channels = lead.channel_axis if lead.channel_axis < result.values.ndim else None
-    before = _Source("before", data.called, data.array, layout.channel_axis, picture, data.alpha)
+    alpha = colour.opaque(data.array.dtype) if data.alpha else None
+    before = _Source("before", data.called, data.array, layout.channel_axis, picture, alpha)
     kernels = " and ".join(each.kernel.name for each in plan.passes)
     colours = not plan.writing.maps
-    after = _Source("after", kernels, result.values, channels, picture, data.alpha, colours)
+    if alpha and plan.dtype.kind in "iu":  # alpha of floats has the input's range
+        alpha = colour.opaque(plan.dtype)
+    after = _Source("after", kernels, result.values, channels, picture, alpha, colours)
     axis = axes[0]
     last = axis.start + axis.stride * (axis.out - 1)
-    dims, batch = layout.dims, layout.batch_axes
     return (
-        _panel(before, batch, dims, (0.0, axis.n - 1.0)),
-        _panel(after, batch, dims, (axis.start, last)),
+        _panel(before, layout.batch_axes, (0.0, axis.n - 1.0)),
+        _panel(after, layout.batch_axes, (axis.start, last)),
     )
 
 
 def picture_panel(data: Data) -> PicturePanel:
     """Return the first frame of a picture."""
     channels = data.array.ndim - 1 if data.array.ndim > 2 else None
-    source = _Source("picture", data.called, data.array, channels, picture=True, alpha=data.alpha)
-    panel = _panel(source, int(data.frames > 1), 2, (0.0, 0.0))
+    alpha = colour.opaque(data.array.dtype) if data.alpha else None
+    source = _Source("picture", data.called, data.array, channels, picture=True, alpha=alpha)
+    panel = _panel(source, int(data.frames > 1), (0.0, 0.0))
     assert isinstance(panel, PicturePanel)
     return panel
 
@@ -135,8 +138,8 @@ def picture_panel(data: Data) -> PicturePanel:
 class _Source(NamedTuple):
     """An array to draw.
 
-    picture: whether its integers have the range of their type. alpha: whether its last channel is
-    alpha. colours: whether three channels are red, green and blue.
+    picture: whether its integers have the range of their type. alpha: that of an opaque sample
+    if the last channel is alpha, else None. colours: whether three channels are RGB.
     """
 
     word: str
@@ -144,17 +147,17 @@ class _Source(NamedTuple):
     values: Values
     channel_axis: int | None
     picture: bool
-    alpha: bool
+    alpha: int | None
     colours: bool = True
 
 
-def _panel(source: _Source, batch_axes: int, dims: int, places: tuple[float, float]) -> Panel:
-    values, notes = _plane(source, batch_axes, dims)
+def _panel(source: _Source, batch_axes: int, places: tuple[float, float]) -> Panel:
+    values, notes = _plane(source, batch_axes)
     alpha = None
-    if source.alpha:
-        alpha = values[..., -1] / colour.opaque(values.dtype)
+    if source.alpha is not None:
+        alpha = values[..., -1] / source.alpha
         values = values[..., :-1]
-    if dims == 1:
+    if values.ndim == 2:
         lines = values[:, :CURVES].T
         if values.shape[1] > CURVES:
             notes.append(f"channels 0 to {CURVES - 1} of {values.shape[1]}")
@@ -168,18 +171,18 @@ def _panel(source: _Source, batch_axes: int, dims: int, places: tuple[float, flo
     return PicturePanel(_caption(source, values, [*zero, *notes], "magenta"), values, alpha, ends)
 
 
-def _plane(source: _Source, batch_axes: int, dims: int) -> tuple[Values, list[str]]:
+def _plane(source: _Source, batch_axes: int) -> tuple[Values, list[str]]:
     """Return the part of an array to draw, (H, W, C) or (N, C), and words for what is left out."""
     values, notes = source.values, []
-    if source.channel_axis is None:
-        values = values[..., None]
-    else:
+    if source.channel_axis is not None:
         values = np.moveaxis(values, source.channel_axis, -1)
+    elif source.alpha is None:
+        values = values[..., None]
     if batch_axes:
         if len(values) > 1:
             notes.append(f"item 0 of {len(values)}")
         values = values[0]
-    for _ in range(dims - 2):
+    while values.ndim > 3:
         middle = len(values) // 2
         notes.append(f"plane {middle} of {len(values)}")
         values = values[middle]

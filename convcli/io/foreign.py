@@ -117,7 +117,7 @@ _PICTURES = (
         "an SVG drawing",
         _DRAW,
         ".svg .svgz",
-        rb"(\xef\xbb\xbf)?\s*(<\?xml.*?|<!--.*?|<!DOCTYPE svg.*?)*<svg[\s>]",
+        rb"(\xef\xbb\xbf)?\s*(<(\?xml|!--|!DOCTYPE svg).*?)?<svg[\s>]",
     ),
     Foreign("a PDF document", _convert("pdftoppm", ".png or .ppm"), ".pdf", rb"%PDF"),
     Foreign(

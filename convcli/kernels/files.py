@@ -23,7 +23,7 @@ from convcli.errors import (
     nearest_file,
 )
 from convcli.io import Written
-from convcli.io.arrays.npy import read_header, zip_damage
+from convcli.io.arrays.npy import open_member, read_header, zip_damage
 from convcli.kernels.model import Kernel, check_tap_type, checked_taps, limit_taps
 from convcli.kernels.parse import parse_json, parse_rows, parse_text, parse_vips
 from convcli.limits import show_bytes
@@ -132,7 +132,10 @@ def _read_npz(path: Path, key: str) -> NDArray[Any]:
     import zipfile
 
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(_member(archive, key)) as stream:
+        with (
+            zipfile.ZipFile(path) as archive,
+            open_member(archive, archive.getinfo(_member(archive, key))) as stream,
+        ):
             return _read_array(stream)
     except zip_damage() as error:
         if isinstance(error, (InputError, OSError)):

@@ -15,15 +15,15 @@ import numpy as np
 from convcli.errors import KernelError
 from convcli.kernels.model import MAX_DIMS, Taps, limit_taps
 
-_DECIMAL = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
+_DECIMAL = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _NUMBER = re.compile(rf"({_DECIMAL})(?:/({_DECIMAL}))?", re.ASCII)
 _PART = re.compile(rf"(?:{_DECIMAL})?/(?:{_DECIMAL})?", re.ASCII)
 """A part of a fraction that contains spaces, as `1 / 9`; next to a number, it is no file."""
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
-_BETWEEN_ENTRIES = re.compile(r"\s*,\s*|\s+")
-_BETWEEN_ROWS = re.compile(r"[ \t]*(?:;\s*|\n\s*)")
+_BETWEEN_ENTRIES = re.compile(r"\s+(?:,\s*)?|,\s*")
+_BETWEEN_ROWS = re.compile(r"[;\n]\s*")
 _IMAGEMAGICK = re.compile(
-    r"\s*([0-9]+)(?:x([0-9]+))?([+-][0-9]+[+-][0-9]+)?\s*([<>@]*)\s*:", re.ASCII
+    r"\s*([0-9]{1,9})(?:x([0-9]{1,9}))?([+-][0-9]+[+-][0-9]+)?(?:\s*([<>@]+))?\s*:", re.ASCII
 )
 
 _EXAMPLE = "write rows as in '0,-1,0; -1,5,-1; 0,-1,0'"
@@ -58,12 +58,11 @@ def is_literal(text: str) -> bool:
     >>> [is_literal(t) for t in ("1,0,-1", "[1, 2]", "3: 1 2 3", "box", "kernel.csv", "nan,1")]
     [True, True, True, False, False, True]
     """
-    entries = [entry for entry in re.split(r"[\s,;]+", text) if entry]
-    numeric = [
+    entries = {entry for entry in re.split(r"[\s,;]+", text) if entry}
+    numeric = {
         entry for entry in entries if _NUMBER.fullmatch(entry) or _NOT_FINITE.fullmatch(entry)
-    ]
-    torn = [entry for entry in entries if entry not in numeric and _PART.fullmatch(entry)]
-    taps = bool(numeric) and len(numeric) + len(torn) == len(entries)
+    }
+    taps = bool(numeric) and all(_PART.fullmatch(entry) for entry in entries - numeric)
     return text.startswith("[") or bool(_IMAGEMAGICK.match(text)) or taps
 
 
@@ -102,7 +101,7 @@ def parse_rows(text: str) -> Taps:
     """
     body = re.sub("#.*", "", text).strip()
     lines = _BETWEEN_ROWS.split(body.removesuffix(";").rstrip())
-    table = [_entries(line, place) for place, line in enumerate(lines, 1)]
+    table = [_entries(line.rstrip(), place) for place, line in enumerate(lines, 1)]
     flat = len(table) == 1 and not body.endswith(";")
     return from_nested(table[0] if flat else table)
 

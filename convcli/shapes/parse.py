@@ -41,7 +41,7 @@ def parse_shape(text: str) -> tuple[int, ...]:
     >>> parse_shape("224x224x3")
     (224, 224, 3)
     """
-    parts = re.split(r"\s*[x×X,]\s*", text.strip())
+    parts = [part.strip() for part in re.split("[x×X,]", text)]
     if not all(part.isascii() and part.isdigit() for part in parts):
         raise InputError(
             f"{text!r} is not a shape",
@@ -60,7 +60,7 @@ def parse_per_axis(text: str) -> int | tuple[int, ...]:
     >>> parse_per_axis("2"), parse_per_axis("2x1")
     (2, (2, 1))
     """
-    parts = re.split(r"\s*[x,]\s*", text.strip())
+    parts = [part.strip() for part in re.split("[x,]", text)]
     if not all(re.fullmatch(r"[+-]?[0-9]+", part) for part in parts):
         raise InputError(
             f"{text!r}", "expected a whole number, or one per axis", "write it as 2 or 2x1"
@@ -85,7 +85,7 @@ def parse_padding(text: str) -> Padding:
     >>> parse_padding("same"), parse_padding("1x2"), parse_padding("1:2"), parse_padding("0:1,2:3")
     ('same', (1, 2), '1:2', ('0:1', '2:3'))
     """
-    parts = re.split(r"\s*[x,]\s*", text.strip())
+    parts = [part.strip() for part in re.split("[x,]", text)]
     if text in PADDINGS:
         return text
     if not all(re.fullmatch(r"-?[0-9]+(:-?[0-9]+)?", part) for part in parts):

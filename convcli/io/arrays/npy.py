@@ -12,6 +12,7 @@ import tokenize
 import zlib
 from collections.abc import Mapping
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -35,7 +36,9 @@ MAP_ABOVE = 64 * 2**20
 """Bytes above which a .npy file is mapped instead of read."""
 _AROUND = 2**22
 """Bytes that may be mapped in addition: Linux may map the 2 MiB around each end of a range."""
-_HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+_HEADERS = {(1, 0): ("<H", npy.read_array_header_1_0), (2, 0): ("<I", npy.read_array_header_2_0)}
+"""By version: the form of the header's length, and numpy's reader."""
+_LONGEST_HEADER = 10_000  # bytes, numpy's own limit, which it compares after reading them all
 
 
 class Npy(Codec):
@@ -87,7 +90,7 @@ class Npz(Codec):
                     if info.filename.endswith(".npy")
                 }
                 key = _choose(name, tuple(members), request.key)
-                array = _read_member(archive, members[key], f"{name}:{key}", request.limits)
+                array, behind = _read_member(archive, members[key], f"{name}:{key}", request.limits)
                 before = min(info.header_offset for info in archive.infolist())
         except zip_damage() as error:
             if isinstance(error, InputError):
@@ -95,8 +98,9 @@ class Npz(Codec):
             raise FileError(
                 f"{name} is damaged", "expected a whole .npz archive", brief(error)
             ) from error
-        warnings = (f"{before:,} bytes before the archive left out",) if before else ()
-        return self.make_data(array, request, decoding=array.nbytes, warnings=warnings)
+        around = {"before the archive": before, "after the end of the array": behind}
+        warnings = [f"{count:,} bytes {where} left out" for where, count in around.items() if count]
+        return self.make_data(array, request, decoding=array.nbytes, warnings=tuple(warnings))
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
         self.write_arrays(stream, {"array": array})
@@ -155,7 +159,12 @@ def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     Version 3, which exists for field names, is not read. Raises ValueError for an invalid header.
     """
     try:
-        shape, _, dtype = _HEADERS[npy.read_magic(stream)](stream)
+        form, read = _HEADERS[npy.read_magic(stream)]
+        length = stream.read(struct.calcsize(form))
+        (size,) = struct.unpack(form, length)
+        if size > _LONGEST_HEADER:
+            raise ValueError(f"a header of {size:,} bytes")
+        shape, _, dtype = read(BytesIO(length + stream.read(size)))
     except (
         KeyError,
         EOFError,
@@ -163,6 +172,7 @@ def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
         SyntaxError,
         RecursionError,
         MemoryError,
+        struct.error,
         tokenize.TokenError,
     ) as error:
         raise ValueError(f"the header is invalid ({brief(error)})") from error
@@ -233,13 +243,31 @@ def zip_damage() -> tuple[type[Exception], ...]:
 
 def _read_member(
     archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, limits: Limits
-) -> NDArray[Any]:
-    """Decode one member, and unpack it to its end, so that its checksum is compared."""
-    with archive.open(member) as stream:
+) -> tuple[NDArray[Any], int]:
+    """Decode one member, and return the array and the bytes after it.
+
+    A member's checksum is compared at its end, so only if no bytes follow the array.
+    """
+    with open_member(archive, member) as stream:
         array = read_npy(cast("BinaryIO", stream), name, limits, size=member.file_size)
-        while stream.read(2**16):
-            pass
-        return array
+        behind = member.file_size - stream.tell()
+        stream.read(1)
+        return array, behind
+
+
+def open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
+    """Open a member that is stored or deflated, as numpy writes them.
+
+    Raises FileError for other compressions: of these zipfile unpacks a block of any size at once.
+    """
+    if member.compress_type not in (0, 8):  # source: APPNOTE.TXT 6.3.10, 4.4.5
+        raise FileError(
+            f"{archive.filename or 'the archive'} has a member compressed by method "
+            f"{member.compress_type}",
+            "expected one that is stored or deflated",
+            "write it with numpy.savez_compressed",
+        )
+    return archive.open(member)
 
 
 def release(array: NDArray[Any]) -> None:

@@ -19,6 +19,9 @@ VOLUME_NOTE = "its pages are slices, which --dims 3 reads as a volume"
 CANVASES = 2
 """Canvases in memory at most: the canvas, and the area that is restored after a frame."""
 
+_VOLUMES = {r"^ImageJ=": r"^slices=(?!1\b)\d", "<OME": r"SizeZ=\"(?!1\")\d"}
+"""The start of a program's description, and what follows in those of volumes."""
+
 _BLENDED = 1 << 15  # pixels that are blended at a time
 
 
@@ -53,8 +56,11 @@ def is_volume(description: str) -> bool:
     >>> is_volume("ImageJ=1.54f\nimages=5\nslices=5"), is_volume("ImageJ=1.54f\nimages=5\nframes=5")
     (True, False)
     """
-    several_slices = r"^ImageJ=[\s\S]*^slices=(?!1\b)\d|<OME[\s\S]*SizeZ=\"(?!1\")\d"
-    return re.search(several_slices, description, re.M) is not None
+    return any(
+        (start := re.search(program, description, re.M))
+        and re.compile(slices, re.M).search(description, start.end())
+        for program, slices in _VOLUMES.items()
+    )
 
 
 class Disposal(Enum):

@@ -164,7 +164,7 @@ def declared_values(description: str, values: int, samples: int) -> int:
         import json
 
         return math.prod(json.loads(description)["shape"])
-    if pixels := re.search(r"<OME\b[\s\S]*?<Pixels\b([^>]*)", description):
+    if pixels := re.search(r"<Pixels\b([^>]*)", description.partition("<OME")[2]):
         sizes = dict(re.findall(r"\bSize([CTZ])=\"(\d+)\"", pixels[1]))
         return math.prod(map(int, sizes.values())) * values // samples
     return 0

@@ -29,6 +29,7 @@ from convcli.io.images.metadata.tiff_tags import (
     part_of,
     tag_of,
 )
+from convcli.io.images.metadata.xml import remove_elements
 
 _COARSEST = 0.5  # dots per inch below which formats with integers would round to 0
 _FINEST = 2**16  # the largest denominator of a resolution
@@ -149,20 +150,20 @@ def _property(names: bytes) -> re.Pattern[bytes]:
     )
 
 
-def _any_property(names: bytes) -> re.Pattern[bytes]:
-    """Return a pattern of properties with any value, as attributes and as elements."""
-    attribute = rb"""\s(?:%s)\s*=\s*(?:"[^"]*"|'[^']*')""" % names
-    element = rb"\s*<(?P<tag>%s)\b[^>]*(?:/>|(?<!/)>.*?</(?P=tag)>)" % names
-    return re.compile(rb"%s|%s" % (attribute, element), re.DOTALL)
+def _remove_properties(packet: bytes, names: bytes) -> tuple[bytes, int]:
+    """Remove properties, written as attributes or as elements, and count them."""
+    packet, attributes = re.subn(rb"""\s(?:%s)\s*=\s*(?:"[^"]*"|'[^']*')""" % names, b"", packet)
+    packet, elements = remove_elements(packet, names)
+    return packet, attributes + elements
 
 
 _XMP_RESOLUTION = _property(rb"tiff:[XY]Resolution|exif:FocalPlane[XY]Resolution")
 _XMP_SIZE = _property(rb"tiff:Image(?:Width|Length)|exif:Pixel[XY]Dimension")
 _XMP_PLACES = {
-    "subject area": _any_property(rb"exif:Subject(?:Area|Location)"),
-    "regions": _any_property(rb"mwg-rs:Regions|MP:RegionInfo"),
-    "crop": _any_property(rb"crs:(?:Crop\w+|HasCrop)"),
-    "panorama": _any_property(rb"GPano:\w+"),
+    "subject area": rb"exif:Subject(?:Area|Location)",
+    "regions": rb"mwg-rs:Regions|MP:RegionInfo",
+    "crop": rb"crs:(?:Crop\w+|HasCrop)",
+    "panorama": rb"GPano:\w+",
 }
 """Properties of positions in the picture.
 
@@ -182,8 +183,8 @@ def _move_xmp(packet: bytes, places: Places, lost: list[str]) -> bytes:
         return found["lead"] + str(place.after).encode()
 
     packet = _XMP_SIZE.sub(resized, _XMP_RESOLUTION.sub(divided, packet))
-    for name, pattern in _XMP_PLACES.items():
-        packet, count = pattern.subn(b"", packet)
+    for name, properties in _XMP_PLACES.items():
+        packet, count = _remove_properties(packet, properties)
         if count:
             lost.append(f"XMP {name}: it has positions in the input")
     return packet
@@ -277,8 +278,11 @@ def _move_description(tag: Tag, places: Places, metadata: Metadata) -> Tag:
 
 
 def _edited(text: str, name: str, change: Callable[[float], float]) -> str:
-    pattern = rf"(?m)^({name}=)(-?\d+\.?\d*(?:[eE][-+]?\d+)?)$"
-    return re.sub(pattern, lambda found: f"{found[1]}{change(float(found[2])):.12g}", text)
+    return re.sub(
+        rf"(?m)^({name}=)(-?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?)$",
+        lambda found: f"{found[1]}{change(float(found[2])):.12g}",
+        text,
+    )
 
 
 def _grouped(tag: Tag, size: int) -> list[list[Any]]:

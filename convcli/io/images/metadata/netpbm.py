@@ -38,7 +38,7 @@ def find_metadata(stream: BinaryIO) -> Found:
     return found
 
 
-_HEAD = re.compile(rb"P([456f])" + 2 * rb"(?:\s|#.*)+(\d+)" + rb"(?:(?:\s|#.*)+(-?[\d.]+))?")
+_HEAD = re.compile(rb"P([456f])" + 2 * rb"(?:\s|#.*+)++(\d+)" + rb"(?:(?:\s|#.*+)++(-?[\d.]+))?")
 
 
 def _end(front: bytes) -> int:

@@ -217,7 +217,7 @@ class _Reader:
 
     def _raw_profile(self, kind: str, value: str) -> None:
         r"""Add a profile that ImageMagick writes as text: kind, length, hexadecimal bytes."""
-        found = re.fullmatch(r"\s*\S+\s+(\d+)\s+([0-9a-fA-F\s]*)", value)
+        found = re.fullmatch(r"\s*\S+\s+(\d+)\s([0-9a-fA-F\s]*)", value)
         content = bytes.fromhex(re.sub(r"\s", "", found[2])) if found else b""
         if not found or len(content) != int(found[1]):
             raise ValueError(UNREADABLE)

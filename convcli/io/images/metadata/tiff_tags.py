@@ -42,6 +42,7 @@ from convcli.io.images.directory import (
 from convcli.io.images.metadata.exif import ExifBlock, parse_exif, resized, upright_tags
 from convcli.io.images.metadata.photoshop import split_resources
 from convcli.io.images.metadata.upright import swaps_axes, valid_density
+from convcli.io.images.metadata.xml import remove_elements
 from convcli.io.images.metadata.xmp import upright_xmp
 from convcli.io.images.tiff_directories import SAMPLE_TAGS
 
@@ -77,7 +78,7 @@ _STORAGE = frozenset({*SAMPLE_TAGS, 254, 255, _ORIENTATION, 288, 289, 326, 327, 
 STACK_DESCRIPTION = re.compile(r'ImageJ=|\{"shape":|(<\?xml[^>]*>\s*)?(<!--[\s\S]*?-->\s*)?<OME\b')
 """The start of descriptions by ImageJ, tifffile and OME, which describe pages, not a picture."""
 
-_STATISTICS = re.compile(rb'\s*<Item name="STATISTICS_[^>]*>.*?</Item>', re.DOTALL)
+_STATISTICS = rb'Item(?= name="STATISTICS_)'
 
 
 class Kind(NamedTuple):
@@ -214,7 +215,7 @@ def _read(stream: BinaryIO, head: Head, directory: Directory) -> dict[int, Tag]:
     if head.order == ">" and {_IMAGEJ_COUNTS, _IMAGEJ} <= found.keys():
         found[_IMAGEJ] = _little_endian(found[_IMAGEJ], values_of(found[_IMAGEJ_COUNTS]))
     if GDAL_METADATA in found:
-        content = _STATISTICS.sub(b"", found[GDAL_METADATA].content)
+        content, _ = remove_elements(found[GDAL_METADATA].content, _STATISTICS)
         found[GDAL_METADATA] = found[GDAL_METADATA]._replace(content=content)
     return found
 

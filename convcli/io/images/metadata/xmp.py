@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import re
 
+from convcli.io.images.metadata.xml import find_elements, remove_elements
+
 _ORIENTATION = re.compile(rb"""(tiff:Orientation(?:\s*=\s*["']|>\s*))([2-8])""")
-_THUMBNAILS = re.compile(rb"<(xmp|xap):Thumbnails\b.*?</\1:Thumbnails>", re.DOTALL)
+_THUMBNAILS = rb"(?:xmp|xap):Thumbnails"
 _NAMESPACE = re.compile(rb"""\bxmlns:([\w.-]+)\s*=\s*("[^"]*"|'[^']*')""")
 _POINTER = re.compile(
-    rb"""\s*\bxmpNote:HasExtendedXMP\s*=\s*["'](\w*)["']"""
-    rb"""|<xmpNote:HasExtendedXMP>\s*(\w*)\s*</xmpNote:HasExtendedXMP>"""
+    rb"""\s?\bxmpNote:HasExtendedXMP\s*=\s*["'](\w*)["']"""
+    rb"""|<xmpNote:HasExtendedXMP>\s*+(\w*+)\s*+</xmpNote:HasExtendedXMP>"""
 )
-_RDF = re.compile(rb"<rdf:RDF\b[^>]*[^/>]>|<rdf:RDF>")
+_RDF = re.compile(rb"<rdf:RDF\b[^<>]*(?<!/)>")
 _RDF_END = b"</rdf:RDF>"
 _POINTING = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/">'
@@ -31,7 +33,7 @@ def upright_xmp(packet: bytes) -> bytes:
     >>> upright_xmp(b'<rdf:Description tiff:Orientation="6"><xmp:Thumbnails>...</xmp:Thumbnails>')
     b'<rdf:Description tiff:Orientation="1">'
     """
-    return _THUMBNAILS.sub(b"", _ORIENTATION.sub(rb"\g<1>1", packet))
+    return remove_elements(_ORIENTATION.sub(rb"\g<1>1", packet), _THUMBNAILS)[0]
 
 
 def xmp_orientation(packet: bytes) -> int:
@@ -46,7 +48,7 @@ def xmp_orientation(packet: bytes) -> int:
 
 def has_thumbnails(packet: bytes) -> bool:
     """Return whether a packet has thumbnails, which `upright_xmp` removes."""
-    return _THUMBNAILS.search(packet) is not None
+    return any(find_elements(packet, _THUMBNAILS))
 
 
 def extension_of(packet: bytes) -> bytes:

@@ -7,6 +7,7 @@ refused by a limit, 130 interrupted, 143 terminated, 129 hung up.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -142,6 +143,11 @@ def _report_error(error: BaseException, *, as_json: bool) -> int:
             return _close_stdout(
                 fail(f"standard output cannot be written; {error.strerror or error}", 1)
             )
+        case OSError(errno=errno.ENAMETOOLONG):
+            remedy = "choose a shorter one"
+            length = len(os.path.basename(os.fspath(error.filename)))  # noqa: PTH119
+            given = f"a file name of {length:,} characters"
+            return fail(f"{given}; expected what the file system allows; {remedy}", 2, hint=remedy)
         case click.exceptions.NoArgsIsHelpError():
             click.echo(error.format_message())
             return 0

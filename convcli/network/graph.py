@@ -7,9 +7,10 @@ that list.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from convcli.errors import ChannelError, InputError, LimitError, ShapeError
@@ -17,9 +18,11 @@ from convcli.network.layers import KINDS, Op, Step, Tensor, bind, read, unknown
 from convcli.network.parser import Branch, Group, Item, TokenError, Word, parse, written
 from convcli.options import Layout
 from convcli.shapes.axis import Axis
-from convcli.shapes.parse import show
+from convcli.shapes.parse import check_countable, show
 
 MOST_LAYERS = 100_000  # limit of a network's layers, so that a huge count ends in an error
+MOST_WORDS = 10 * MOST_LAYERS  # limit of the words that are expanded, with those of empty blocks
+MOST_CHARACTERS = 10_000_000  # limit of the text of blocks with their parameters
 DEEPEST_BLOCK = 20  # limit of blocks within blocks, which stops a block that contains itself
 INPUT = -1
 """The index of the network's first input among a node's inputs; other inputs are -2, -3, ..."""
@@ -75,7 +78,6 @@ class Block:
 
     parameters: Mapping[str, str | None]
     text: str
-    items: dict[str, tuple[Item, ...]] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +162,16 @@ class _Builder:
         self.nodes: list[Node] = []
         self.instance: Instance | None = None
         self.instances = 0
+        self.words = 0
+        self.characters = 0
+        self.texts: dict[str, tuple[Item, ...]] = {}
 
     def chain(self, items: Sequence[Item], source: int, path: tuple[str, ...]) -> int:
         """Add items after the node `source`; return the index of the last."""
         for item in items:
+            self.words += 1
+            if self.words > MOST_WORDS:
+                raise LimitError(f"more than {MOST_WORDS:,} words", remedy="use fewer blocks")
             if isinstance(item, Group):
                 source = self.group(item, source, path)
             elif isinstance(item, Branch):
@@ -227,11 +235,19 @@ class _Builder:
             given = "blocks are nested too deeply"
             raise within(word.error(given, remedy="check that none contains itself"), path)
         try:
-            items = expand(word, self.blocks[word.name])
+            items = self.parsed(substitute(word, self.blocks[word.name]))
         except InputError as error:
             raise within(error, path) from None
         with self.within_instance(word):
             return self.chain(items, source, (*path, word.text))
+
+    def parsed(self, text: str) -> tuple[Item, ...]:
+        if text not in self.texts:
+            self.characters += len(text)
+            if self.characters > MOST_CHARACTERS:
+                raise _too_long()
+            self.texts[text] = parse(text)
+        return self.texts[text]
 
     def branch(self, branch: Branch, source: int, path: tuple[str, ...]) -> int:
         word = branch.head
@@ -263,6 +279,7 @@ class _Builder:
     def add(self, node: Node) -> int:
         if len(self.nodes) == MOST_LAYERS:
             raise LimitError(f"more than {MOST_LAYERS:,} layers", remedy="use smaller counts")
+        check_countable(math.prod(node.output.shape()))
         self.nodes.append(node._replace(instance=self.instance))
         return len(self.nodes) - 1
 
@@ -281,12 +298,12 @@ class _Builder:
         return kind(inside(message, path), error.expected, remedy)
 
 
-def expand(word: Word, block: Block) -> tuple[Item, ...]:
-    """Substitute a block's parameters, and parse its layers.
+def substitute(word: Word, block: Block) -> str:
+    """Return a block's layers as text, with the parameters that a word gives.
 
     >>> twice = Block({"c": None, "s": "1"}, "conv:{c},k=3,s={s} relu")
-    >>> [item.text for item in expand(parse("twice:64,s=2")[0], twice)]
-    ['conv:64,k=3,s=2', 'relu']
+    >>> substitute(parse("twice:64,s=2")[0], twice)
+    'conv:64,k=3,s=2 relu'
     """
     given = bind(word, block.parameters)
     text = block.text
@@ -296,10 +313,18 @@ def expand(word: Word, block: Block) -> tuple[Item, ...]:
             raise word.error(
                 f"{key}= is missing", f"{word.name} takes {', '.join(block.parameters)}"
             )
-        text = text.replace(f"{{{key}}}", value)
-    if text not in block.items:
-        block.items[text] = parse(text)
-    return block.items[text]
+        place = f"{{{key}}}"
+        if len(text) + text.count(place) * len(value) > MOST_CHARACTERS:
+            raise _too_long()
+        text = text.replace(place, value)
+    return text
+
+
+def _too_long() -> LimitError:
+    return LimitError(
+        f"blocks of more than {MOST_CHARACTERS:,} characters with their parameters",
+        remedy="use shorter ones",
+    )
 
 
 def inside(message: str, path: Sequence[str]) -> str:

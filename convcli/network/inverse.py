@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 
-from convcli.errors import InputError, ShapeError
+from convcli.errors import InputError, LimitError, ShapeError
 from convcli.network.graph import INPUT, Network, Node
 from convcli.network.layers import Tensor
 from convcli.network.receptive_field import Field
@@ -199,6 +199,8 @@ TAPS = range(1, 12)
 STRIDES = range(1, 9)
 DILATIONS = range(1, 5)
 CHAINS = 10
+MOST_TRIED = 1 << 19
+"""The most layers that a search tries, some five seconds."""
 
 Sizes = tuple[int, ...]
 
@@ -262,7 +264,8 @@ def solve(
     """Find the cheapest chains of at most `max_layers` layers, at most `CHAINS` of them.
 
     rf: the receptive field that a chain must have, in samples of the input.
-    Raises InputError if the numbers of axes differ, or if no chain leads there.
+    Raises InputError if the numbers of axes differ, or if no chain leads there, and LimitError
+    after MOST_TRIED layers.
 
     >>> [link.token for link in solve((224, 224), (112, 112), rf=7, max_layers=1)[0].links]
     ['conv:1,k=7,s=2,p=3']
@@ -298,6 +301,18 @@ class _Search:
         self.rf = rf
         self.grows = grows
         self.found: list[Chain] = []
+        self.met: set[Sizes] = set()
+        self.tried = 0
+
+    def count(self, layers: int) -> None:
+        """Count layers that are tried. Raises LimitError above MOST_TRIED."""
+        self.tried += layers
+        if self.tried > MOST_TRIED:
+            raise LimitError(
+                f"a search that tries more than {MOST_TRIED:,} layers",
+                "expected a smaller one",
+                "use fewer --max-layers",
+            )
 
     def extend(
         self, sizes: tuple[Sizes, ...], links: tuple[Link, ...], macs: int, layers: int
@@ -308,7 +323,11 @@ class _Search:
             if layers == 1
             else _steps(sizes[-1], self.grows)
         )
+        if sizes[-1] not in self.met:
+            self.met.add(sizes[-1])
+            self.count(len(_links(self.grows)))
         for cost, link, out in steps:
+            self.count(1)
             if macs + cost + self.lowest_cost(layers - 1) > self.bound:
                 return  # the next steps cost at least the same
             chain = (*links, link)
@@ -352,7 +371,7 @@ class _Search:
 Step = tuple[int, Link, Sizes]
 
 
-@cache
+@lru_cache(maxsize=1 << 8)
 def _steps(sizes: Sizes, grows: bool) -> list[Step]:
     """Return every layer for these sizes with its cost and output, the cheapest first."""
     found = []
@@ -363,7 +382,7 @@ def _steps(sizes: Sizes, grows: bool) -> list[Step]:
     return sorted(found)
 
 
-@cache
+@lru_cache(maxsize=1 << 14)
 def _ends(sizes: Sizes, goal: Sizes, grows: bool) -> list[Step]:
     """Return the layers that lead from these sizes to the goal."""
     return [step for step in _steps(sizes, grows) if step[2] == goal]

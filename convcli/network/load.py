@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ FIELDS = {
     "blocks": dict,
 }
 BLOCK_FIELDS = {"parameters": str, "layers": (str, list)}
+_LONG_KEY = re.compile(rb"(?:\.\s*[\w\"'-][^.\n=]*){100}")
 EXAMPLE = 'layers = "conv:64,k=3,p=1 relu"'
 
 
@@ -127,14 +129,18 @@ def _read(path: str) -> dict[str, Any]:
             raise FileError(
                 f"{path} is larger than {LARGEST:,} bytes", "expected a network's description"
             )
+        if _LONG_KEY.search(content):  # tomllib takes quadratic time and memory
+            raise FileError(f"{path} has a key of more than 100 parts", f"expected {EXAMPLE}")
         return tomllib.loads(content.decode())
+    except FileError:
+        raise
     except FileNotFoundError:
         raise FileError(
             f"{path} does not exist", remedy=nearest_file(Path(path)) or "check its name"
         ) from None
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # also for a number of thousands of digits
         raise FileError(f"{path} is not TOML: {error}", f"expected {EXAMPLE}") from None
     except RecursionError:
         raise FileError(f"{path} is nested too deeply", f"expected {EXAMPLE}") from None

@@ -41,7 +41,9 @@ from convcli.network.onnx_kinds import (
     opaque,
     tensor,
 )
+from convcli.network.onnx_limits import check_functions, sizes_stay_small
 from convcli.network.onnx_readers import READERS, WEIGHTED, is_known
+from convcli.shapes.parse import check_countable
 
 LARGEST = 2**31 - 1
 """The most bytes of a model, protobuf's limit."""
@@ -111,7 +113,8 @@ def of_model(model: Any, name: str = "") -> Network:
         copy.CopyFrom(node)
         node.CopyFrom(helper.make_node("Identity", [node.input[0]], [node.output[0]]))
     # Its graph does not keep the inferred model alive, so this variable does.
-    inferred = shape_inference.infer_shapes(model, data_prop=True)
+    check_functions(model)
+    inferred = shape_inference.infer_shapes(model, data_prop=sizes_stay_small(model))
     for number, copy in kept:
         inferred.graph.node[number].CopyFrom(copy)
         model.graph.node[number].CopyFrom(copy)
@@ -219,6 +222,7 @@ class _Reader:
         if len(step.axes) != len(self.inputs[0].spatial):
             step = step._replace(axes=())
         step = self.parameters(call, step)
+        check_countable(math.prod(step.output.shape()))
         joins = len(sources) > 1 and node.op_type not in READERS
         self.nodes.append(
             Node(node.op_type, "", None if joins else op, tuple(sources), given[0], step)

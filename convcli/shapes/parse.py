@@ -20,6 +20,9 @@ PerAxis: TypeAlias = int | Sequence[int]
 Padding: TypeAlias = str | int | Sequence[int | str | Sequence[int]]
 """A name, an amount, a text `lo:hi`, or one amount, text or pair per axis."""
 
+MOST_AXES = 64
+"""The most axes of an array, numpy's limit."""
+
 
 def show(shape: Iterable[int]) -> str:
     """Format a shape: `show((28, 28))` is `28x28`; a scalar's is `()`."""
@@ -48,6 +51,8 @@ def parse_shape(text: str) -> tuple[int, ...]:
             "expected whole numbers joined by x",
             "write it as 28x28 or 224x224x3",
         )
+    if len(parts) > MOST_AXES:
+        raise ShapeError(f"a shape of {len(parts):,} axes", f"expected at most {MOST_AXES}")
     shape = tuple(map(_digits, parts))
     if 0 in shape:
         raise ShapeError(f"shape {text} has an axis of 0", "expected sizes of 1 or more")

@@ -15,7 +15,7 @@ from convcli.errors import DtypeError, FileError
 from convcli.io.codec import ReadRequest, WriteRequest
 from convcli.io.data import Data, Metadata
 from convcli.io.images.codec import Pillow
-from convcli.io.images.jpeg_segments import find_segments
+from convcli.io.images.jpeg_segments import START_OF_SCAN, find_segments
 from convcli.io.images.jpeg_tables import find_tables
 from convcli.io.images.metadata.found import Found
 from convcli.io.images.metadata.jpeg import HEAD, find_metadata, make_segments, with_aspect
@@ -28,6 +28,9 @@ _CODINGS = {
     **dict.fromkeys((0xC9, 0xCA), "arithmetic coding"),
 }
 """The coding of a frame by its marker; "" for those that every decoder reads."""
+
+_MOST_SCANS = 100
+"""The most scans that are decoded; libjpeg writes at most 12 of its own."""
 
 
 class Jpeg(Pillow):
@@ -47,10 +50,14 @@ class Jpeg(Pillow):
         return replace(data, encoding=find_tables(stream))
 
     def find_damage(self, stream: BinaryIO) -> str:
-        """Look for the end of the image after the last scan."""
+        """Look for the end of the image after the last scan, and count the scans.
+
+        Decoding takes time for every scan of a picture, even for one without content.
+        """
         try:
-            for _ in find_segments(stream):
-                pass
+            scans = sum(each.marker == START_OF_SCAN for each in find_segments(stream))
+            if scans > _MOST_SCANS:
+                return f"it has {scans:,} scans, of which at most {_MOST_SCANS} are read"
         except ValueError as error:
             return str(error)
         return ""

@@ -53,6 +53,8 @@ from convcli.io.images.tiff_directories import (
     SAMPLES,
     SEPARATE,
     SIGNED,
+    TILE_LENGTH,
+    TILE_WIDTH,
     UNCOMPRESSED,
     UNSIGNED,
     WHITE_IS_ZERO,
@@ -222,7 +224,11 @@ class Tiff(Pillow):
             image.palette = ImagePalette.raw("RGB;L", bytes(colours))
 
     def decoding_bytes(self, image: ImageFile, stream: BinaryIO) -> int:
-        return super().decoding_bytes(image, stream) + copied_bytes(stream)
+        tags: Any = getattr(image, "tag_v2", {})
+        bits, _ = sample_type(tags)
+        side = int(tags.get(TILE_WIDTH, 0)) * int(tags.get(TILE_LENGTH, 0))
+        tile = side * int(tags.get(SAMPLES, 1)) * bits // 8
+        return super().decoding_bytes(image, stream) + copied_bytes(stream) + tile
 
     def cut_samples(self, image: ImageFile, stream: BinaryIO) -> str:
         tags: Any = getattr(image, "tag_v2", {})

@@ -20,6 +20,7 @@ from convcli.io.images.tiff_directories import (
     RGB,
     SEPARATE,
     TILE_OFFSETS,
+    TILE_WIDTH,
     UNCOMPRESSED,
     WHITE_IS_ZERO,
     as_tuple,
@@ -31,7 +32,6 @@ COLOURS = {PALETTE: 1, CMYK: 4, YCBCR: 3, RGB: 3}
 """Samples per pixel that are colours; 1 for all other values of the tag."""
 
 _INK_SET, _COEFFICIENTS, _SUBSAMPLING, _REFERENCE = 332, 529, 530, 532
-_TILE_WIDTH = 322
 _PACKED = (1, 2, 4)  # bits below 8 that Pillow reads in one channel
 _NOT_CMYK = 2  # a value of the tag InkSet
 _LUMA = 0.299, 0.587, 0.114
@@ -47,7 +47,7 @@ def misread_colours(tags: Mapping[int, Any], bits: int, samples: int) -> str:
     photometric = tags.get(PHOTOMETRIC)
     if photometric is None:
         return "samples of which it does not say what they mean"
-    if _TILE_WIDTH in tags and TILE_OFFSETS not in tags:
+    if TILE_WIDTH in tags and TILE_OFFSETS not in tags:
         return "tiles in the place of strips"
     if bits < 8 and (bits not in _PACKED or (samples > 1 and bits > 1)):
         return f"{bits}-bit samples"

@@ -31,7 +31,8 @@ _PIECES = ((273, 279), (324, 325))  # tags of the offsets and the lengths of str
 PAGES = 10_000
 """The most pages of a TIFF that are read."""
 _BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES = 258, 259, 262, 266, 277
-_WIDTH, _HEIGHT, DESCRIPTION, TILE_OFFSETS = 256, 257, 270, 324
+_WIDTH, _HEIGHT, DESCRIPTION = 256, 257, 270
+TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS = 322, 323, 324
 PLANAR, COLOR_MAP, EXTRA, _FORMAT = 284, 320, 338, 339
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 WHITE_IS_ZERO, GRAY, RGB = 0, 1, 2
@@ -46,6 +47,11 @@ SAMPLE_TAGS = frozenset(
 """The tags without which samples cannot be decoded."""
 _COLOUR_TAGS = frozenset({332, 532})
 """Tags for the conversion of some colours, which have a default: InkSet and ReferenceBlackWhite."""
+
+
+_TIMES = 2
+_SHARED = 4096
+"""Bytes of a part that pages may share; a larger one is read _TIMES times."""
 
 
 class Page(NamedTuple):
@@ -67,14 +73,17 @@ def as_tuple(value: Any) -> Sequence[int]:
 def read_directories(stream: BinaryIO) -> Iterator[Directory]:
     """Yield the directories of a TIFF's pages, up to the last or the first that was read before.
 
-    Yields at most PAGES + 1. Raises ValueError for a directory that is not in the file.
+    Yields at most PAGES + 1. Raises ValueError for a directory that is not in the file, and
+    SharedError if directories overlap.
     """
     head = read_head(stream)
     offset = head.first
+    budget = _Budget(stream)
     seen: set[int] = set()
     while offset and offset not in seen and len(seen) <= PAGES:
         seen.add(offset)
         directory = read_directory(stream, head, offset)
+        budget.spend(directory.link - directory.start)
         yield directory
         offset = directory.next
 
@@ -82,17 +91,42 @@ def read_directories(stream: BinaryIO) -> Iterator[Directory]:
 def read_pages(stream: BinaryIO) -> Iterator[Page]:
     """Yield the pages of a TIFF, up to the last or the first that was read before.
 
-    Raises ValueError for a directory, or a tag that decoding needs, that is not in the file.
+    Raises ValueError for a directory, or a tag that decoding needs, that is not in the file, and
+    SharedError if pages share more than small tags.
     """
     head = read_head(stream)
+    budget = _Budget(stream)
     for directory in read_directories(stream):
-        yield Page(_decode(stream, head, directory), directory)
+        yield Page(_decode(stream, head, directory, budget), directory)
 
 
-def _decode(stream: BinaryIO, head: Head, directory: Directory) -> dict[int, Any]:
+class SharedError(ValueError):
+    """Parts of a file are used so often that reading them takes more time than the file's size."""
+
+
+class _Budget:
+    """The bytes of a file that may be read as pages' directories and tags: each a few times.
+
+    Pages may share small tags, such as the bits of each sample.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        position = stream.tell()
+        self._left = _TIMES * stream.seek(0, os.SEEK_END)
+        stream.seek(position)
+
+    def spend(self, size: int) -> None:
+        if size > _SHARED:
+            self._left -= size
+        if self._left < 0:
+            raise SharedError("its pages overlap")
+
+
+def _decode(stream: BinaryIO, head: Head, directory: Directory, budget: _Budget) -> dict[int, Any]:
     """Return the tags that decoding needs: a single value as a number, several as a tuple."""
     tags: dict[int, Any] = {}
     for number in directory.entries.keys() & (SAMPLE_TAGS | _COLOUR_TAGS):
+        budget.spend(directory.entries[number].size)
         with suppress(*(() if number in SAMPLE_TAGS else DIRECTORY_ERRORS)):
             values = values_of(read_tag(stream, head, directory.entries[number]))
             tags[number] = values[0] if len(values) == 1 else values

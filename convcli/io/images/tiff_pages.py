@@ -37,7 +37,8 @@ def check_pages(pages: Sequence[Any], stream: BinaryIO, name: str, limits: Limit
     lead = pages[0]
     limits.check_pixels(name, lead.imagewidth, lead.imagelength)
     values = math.prod(lead.shape)
-    decoding: int = (len(pages) + 2) * values * np.dtype(lead.dtype).itemsize
+    chunk = max(values, math.prod(lead.chunks))  # a tile may exceed the picture
+    decoding: int = (len(pages) * values + 2 * chunk) * np.dtype(lead.dtype).itemsize
     if extra_sample(lead) == PREMULTIPLIED:
         decoding += 8 * values
     if photometric(lead) not in (WHITE_IS_ZERO, GRAY, RGB):

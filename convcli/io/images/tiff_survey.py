@@ -36,7 +36,13 @@ from convcli.io.images.directory import (
 )
 from convcli.io.images.integrity import CUT
 from convcli.io.images.pillow import DIRECTORY_ERRORS
-from convcli.io.images.tiff_directories import SAMPLE_TAGS, Page, read_pages, strips_and_tiles
+from convcli.io.images.tiff_directories import (
+    SAMPLE_TAGS,
+    Page,
+    SharedError,
+    read_pages,
+    strips_and_tiles,
+)
 
 _OFFSETS = (LONG, IFD, LONG8, 18)
 _EXPECTED = {
@@ -112,9 +118,9 @@ class _Surveyor:
             if any(map(self._is_cut, self.found.left_out)):
                 self.found.damage = CUT
         except DIRECTORY_ERRORS as error:
-            self.found.damage = (
-                CUT if isinstance(error, ValueError) else "its directories cannot be read"
-            )
+            shared = isinstance(error, SharedError)
+            found = CUT if isinstance(error, ValueError) else "its directories cannot be read"
+            self.found.damage = str(error) if shared else found
         self.stream.seek(0)
         return self.found
 

@@ -22,7 +22,7 @@ import click
 from convcli import __version__
 from convcli.cli.report.terminal import print_message
 from convcli.cli.standard_streams import prepare_standard_streams
-from convcli.errors import ConvError, did_you_mean, one_line
+from convcli.errors import ConvError, did_you_mean, one_line, printable
 from convcli.options import PRODUCT_THREADS
 from convcli.system import STOP_SIGNALS, exit_code
 
@@ -108,7 +108,8 @@ class Group(click.Group):
 def _print_traceback(error: BaseException) -> None:
     import traceback
 
-    traceback.print_exception(error)
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        click.echo(printable(line), err=True)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from convcli.errors import FileError, InputError, did_you_mean, is_there, nearest_file
+from convcli.errors import FileError, InputError, did_you_mean, is_there, nearest_file, printable
 from convcli.network.graph import Block, Network, read_input
 from convcli.network.layers import KINDS, Tensor
 from convcli.network.parser import parse, parse_arguments
@@ -116,7 +116,8 @@ def build(record: Mapping[str, Any], x: Tensor | None = None, name: str = "") ->
         x = read_input(parse_shape(record["input"]), dims, layout)
     blocks = {key: _block(key, value) for key, value in record.get("blocks", {}).items()}
     items = parse(_text(record["layers"]))
-    return Network.of(x, items, blocks=blocks, layout=layout, name=record.get("name", name))
+    shown = printable(record.get("name", name))
+    return Network.of(x, items, blocks=blocks, layout=layout, name=shown)
 
 
 def _read(path: str) -> dict[str, Any]:

@@ -194,6 +194,8 @@ class _Reader:
 
     def word_of(self, piece: re.Match[str]) -> Word:
         text = piece.group()
+        if not text.isprintable():
+            raise self.refusal(piece, "a control character in it", remedy="remove it")
         place = self.place(piece)
         name, colon, rest = text.partition(":")
         bare = Word(name, (), text, place)
@@ -204,7 +206,11 @@ class _Reader:
         return self.pieces[self.at].group() if self.at < len(self.pieces) else None
 
     def error(self, given: str, expected: str = "", remedy: str = "") -> TokenError:
-        piece = self.pieces[self.at]
+        return self.refusal(self.pieces[self.at], given, expected, remedy)
+
+    def refusal(
+        self, piece: re.Match[str], given: str, expected: str = "", remedy: str = ""
+    ) -> TokenError:
         return TokenError(f"{piece.group()!r} at {self.place(piece)}: {given}", expected, remedy)
 
     def place(self, piece: re.Match[str]) -> str:

@@ -25,6 +25,7 @@ from convcli.errors import (
     brief,
     is_there,
     nearest_file,
+    printable,
 )
 from convcli.limits import Limits, show_bytes
 from convcli.network.graph import INPUT, Network, Node
@@ -201,8 +202,9 @@ class _Reader:
             self.inputs[INPUT - at] if at <= INPUT else self.nodes[at].output for at in sources
         ]
         names = tuple(node.input)
+        kind = printable(node.op_type)
         call = Call(
-            node.op_type,
+            kind,
             _attributes(node),
             given[0],
             names,
@@ -217,16 +219,14 @@ class _Reader:
         try:
             op, step = self.resolve(call, node, spatial)
         except InputError as error:
-            message = f"node {node.name or node.output[0]!r} ({node.op_type}): {error.given}"
+            message = f"node {node.name or node.output[0]!r} ({kind}): {error.given}"
             raise ShapeError(message, error.expected, error.remedy) from None
         if len(step.axes) != len(self.inputs[0].spatial):
             step = step._replace(axes=())
         step = self.parameters(call, step)
         check_countable(math.prod(step.output.shape()))
-        joins = len(sources) > 1 and node.op_type not in READERS
-        self.nodes.append(
-            Node(node.op_type, "", None if joins else op, tuple(sources), given[0], step)
-        )
+        joins = len(sources) > 1 and kind not in READERS
+        self.nodes.append(Node(kind, "", None if joins else op, tuple(sources), given[0], step))
         for name in node.output:
             self.sources[name] = len(self.nodes) - 1
 

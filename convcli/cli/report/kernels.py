@@ -121,7 +121,7 @@ def print_kernel(kernel: Kernel, *, verbose: bool = False) -> None:
         ("source", kernel.source),
     ]
     console = make_console()
-    console.print(kernel.name, style="bold", highlight=False)
+    console.print(printable(kernel.name), style="bold", highlight=False)
     lines = [
         *labelled([(label, text) for label, text in rows if text]),
         *taps_lines(kernel, verbose=verbose),
@@ -184,7 +184,7 @@ def kernel_json(kernel: Kernel) -> dict[str, Any]:
 
 def export_line(kernel: Kernel, written: Written) -> str:
     file = f"{place(written)} ({written.format}, {written.bytes:,} bytes)"
-    return f"{kernel.name} {show(kernel.shape)} -> {file}"
+    return printable(f"{kernel.name} {show(kernel.shape)} -> {file}")
 
 
 def export_json(kernel: Kernel, written: Written) -> dict[str, Any]:

@@ -119,6 +119,16 @@ def brief(error: BaseException) -> str:
     return words if len(words) <= 100 else f"{words[:99]}…"
 
 
+def shortened(text: str) -> str:
+    """Return a message without its middle if it has more than 4,000 characters.
+
+    >>> long = shortened(f"{'x' * 9999} is no shape; write it as 28x28")
+    >>> len(long), long[-33:]
+    (4001, ' is no shape; write it as 28x28')
+    """
+    return text if len(text) <= 4000 else f"{text[:3000]}…{text[-1000:]}"
+
+
 def reason(error: OSError | ValueError) -> str:
     """Return the system's reason why a path cannot be read or written.
 

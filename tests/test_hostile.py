@@ -67,6 +67,11 @@ def header_of(length: int, follows: int = 0) -> bytes:
     return b"\x93NUMPY\x02\x00" + struct.pack("<I", length) + b" " * follows
 
 
+def declaring(shape: str) -> bytes:
+    header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({shape})}}".encode()
+    return b"\x93NUMPY\x02\x00" + struct.pack("<I", len(header)) + header + bytes(64)
+
+
 def header_in_member() -> bytes:
     stream = BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -220,6 +225,11 @@ BOMBS = [
     Bomb("header.npy", lambda: header_of(2**31 - 1, 2**20), SHOW, 2, HEADER),
     Bomb("header.npz", header_in_member, APPLY, 2, HEADER),
     Bomb("header.npz", header_in_member, SHOW, 2, HEADER),
+    Bomb("axes.npy", lambda: declaring("1, " * 65), APPLY, 2, "declares the shape"),
+    Bomb("axes.npy", lambda: declaring("1, " * 65), SHOW, 2, "declares the shape"),
+    Bomb("true.npy", lambda: declaring("True, 8"), APPLY, 2, "declares the shape"),
+    Bomb("true.npy", lambda: declaring("True, 8"), SHOW, 2, "declares the shape"),
+    Bomb("word.toml", lambda: network("a" * 5_000_000), SHAPE, 2, "^.{3900,4500}$"),
     Bomb("strips.tif", shared_strips, APPLY, 2, "its pages overlap"),
     Bomb("tile.tif", lambda: huge_tile(8), APPLY, 4, "the limit is 100"),
     Bomb("tile.tif", lambda: huge_tile(16), APPLY, 4, "the limit is 100"),

@@ -22,7 +22,7 @@ import click
 from convcli import __version__
 from convcli.cli.report.terminal import print_message
 from convcli.cli.standard_streams import prepare_standard_streams
-from convcli.errors import ConvError, did_you_mean, one_line, printable
+from convcli.errors import ConvError, did_you_mean, one_line, printable, shortened
 from convcli.options import PRODUCT_THREADS
 from convcli.system import STOP_SIGNALS, exit_code
 
@@ -194,7 +194,7 @@ def _usage(error: click.ClickException) -> str:
 
 
 def _print_error(message: str, code: int, *, as_json: bool, hint: str = "") -> int:
-    message = " ".join(message.split())
+    message, hint = shortened(" ".join(message.split())), shortened(hint)
     try:  # so that what was printed before the error comes before it where both streams are one
         if sys.stdout is not None:
             sys.stdout.flush()

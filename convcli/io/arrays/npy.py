@@ -27,6 +27,7 @@ from convcli.io.formats import NUMBERS
 from convcli.io.streams import available_bytes
 from convcli.io.trailing import describe_trailing
 from convcli.limits import Limits
+from convcli.shapes.parse import MOST_AXES
 from convcli.system import allocate, drop_pages
 
 if TYPE_CHECKING:
@@ -177,7 +178,8 @@ def read_header(stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     ) as error:
         raise ValueError(f"the header is invalid ({brief(error)})") from error
     if (
-        min(shape, default=0) < 0
+        len(shape) > MOST_AXES
+        or any(type(size) is not int or size < 0 for size in shape)
         or math.prod(size or 1 for size in shape) * dtype.itemsize > sys.maxsize
     ):
         raise ValueError(f"the header declares the shape {shape}")

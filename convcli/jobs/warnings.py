@@ -43,10 +43,9 @@ def value_warnings(plan: ApplyPlan, ledger: Ledger) -> Iterator[str]:
     """Yield at most one warning about the values that were written."""
     if plan.dtype.kind not in "iu" or ledger.policy != "clip":
         return
-    zero_sum = _zero_sum(plan)
     clipped = ledger.below + ledger.above
     top = int(np.iinfo(plan.dtype).max)
-    if zero_sum and plan.dtype.kind == "u" and ledger.below:
+    if zero_sum := lost_signs(plan, ledger):
         spread = "rescale" if ledger.high - ledger.low < top / 4 else "offset"
         lost = f"{share(ledger.below, ledger.total)} of the values are below 0 and lost"
         yield f"{lost}, {zero_sum} sums to 0; use --range {spread}"
@@ -58,10 +57,11 @@ def value_warnings(plan: ApplyPlan, ledger: Ledger) -> Iterator[str]:
         yield from _flat(plan, ledger)
 
 
-def _zero_sum(plan: ApplyPlan) -> str:
-    """Return the name of a kernel that sums to zero, or "" if its results are shifted."""
+def lost_signs(plan: ApplyPlan, ledger: Ledger) -> str:
+    """Return the kernel that sums to zero and whose results below 0 were clipped, or ""."""
     options = plan.request.postprocess
-    if options.bias or options.combine == "magnitude":
+    clips = plan.dtype.kind == "u" and ledger.policy == "clip" and ledger.below
+    if not clips or options.bias or options.combine == "magnitude":
         return ""
     return next((part.kernel.name for part in plan.passes if _gain(part) <= ZERO_SUM), "")
 

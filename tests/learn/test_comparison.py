@@ -55,6 +55,23 @@ def test_signed_results_are_gray_at_zero(tmp_path: Path) -> None:
     assert {*flat[0].pixels(1).ravel().tolist()} == {0}
 
 
+def test_clipped_signs_are_drawn_unless_the_result_is_saved(tmp_path: Path) -> None:
+    x = RNG.integers(0, 256, (9, 11), dtype=np.uint8)
+    path = tmp_path / "x.png"
+    _, wanted = pictures(*compared(path, x, "sobel-x", dtype="float32"))
+    _, drawn = pictures(*compared(path, x, "sobel-x"))
+    assert np.array_equal(drawn.values, wanted.values)
+    assert drawn.ends is None
+    assert drawn.caption.title.startswith("after: sobel-x before clipping, 7x9 float32")
+    request = ApplyRequest(str(path), ("sobel-x",), str(tmp_path / "y.png"))
+    _, saved = pictures(*panels(run_apply(plan_apply(request))))
+    assert np.array_equal(saved.values, np.clip(wanted.values, 0, 255))
+    assert saved.ends == (0, 255)
+    for kernels in (["sharpen"], ["edges"], ["sobel-x", "sobel-y"]):
+        _, after = pictures(*compared(path, x, *kernels))
+        assert ("before clipping" in after.caption.title) == (len(kernels) == 2)
+
+
 def test_reduced_pictures_are_means(tmp_path: Path) -> None:
     x = RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8)
     before, after = pictures(*compared(tmp_path / "x.png", x, "box", padding="same"))

@@ -30,8 +30,8 @@ AROUND = 7
 LARGEST = 8
 """Columns of a sample at most."""
 
-ROWS = 7
-"""Lines of the plot of a signal; with several channels, of all of them together about as many."""
+FEWEST, MOST = 3, 15
+"""Lines of the plot of a signal, without the axis below it."""
 
 _BAYER = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]]) / 16 - 15 / 32
 
@@ -48,7 +48,10 @@ def comparison_lines(drawn: Sequence[Panel], console: Console) -> list[Text]:
     if pictures:
         return _pictures(pictures, console)
     signals = [panel for panel in drawn if isinstance(panel, SignalPanel)]
-    return [line for panel in signals for line in _signal(panel, console)]
+    lines = shutil.get_terminal_size().lines - 4  # the report, a blank line and the prompt
+    count = sum(len(panel.lines) for panel in signals)
+    rows = min(max(lines // count - 3, FEWEST), MOST)
+    return [line for panel in signals for line in _signal(panel, console, rows)]
 
 
 def _pictures(pictures: Sequence[PicturePanel], console: Console) -> list[Text]:
@@ -81,11 +84,10 @@ def _dithered(pixels: Pixels) -> Pixels:
     return np.clip(pixels + 85 * _BAYER[rows, columns, None], 0, 255).astype(np.uint8)
 
 
-def _signal(panel: SignalPanel, console: Console) -> list[Text]:
+def _signal(panel: SignalPanel, console: Console, rows: int) -> list[Text]:
     caption = f"{panel.caption.title}: {panel.caption.note}"
     lines = list(Text(caption).wrap(console, console.width))
     first, last = (f"{place:g}" for place in panel.places)
-    rows = max(ROWS // len(panel.lines), 3)
     for values in panel.lines:
         low, high = panel.ends
         ends = (low, high) if low < high else (low - 1, high + 1)

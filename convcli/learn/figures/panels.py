@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -13,8 +13,12 @@ from convcli.drawing.sampling import Pixels, enlarged, reduced
 from convcli.errors import printable
 from convcli.io import Data
 from convcli.jobs import colour
-from convcli.jobs.apply import ApplyResult
+from convcli.jobs.apply import ApplyResult, run_apply
+from convcli.jobs.apply_plan import ApplyPlan
+from convcli.jobs.memory import apply_footprint
 from convcli.jobs.postprocess import finite_range
+from convcli.jobs.warnings import lost_signs
+from convcli.limits import LESS_WORK
 from convcli.shapes.parse import show
 
 NOT_FINITE = (255, 0, 255)
@@ -103,8 +107,12 @@ def panels(result: ApplyResult) -> tuple[Panel, Panel]:
     """Return the input and the output of a run, each as a picture or both as signals.
 
     Of a volume the middle plane is drawn, of several frames or items the first, of channels that
-    are no colours the first; the notes say so.
+    are no colours the first; the notes say so. If the result is not saved, and clipping removed the
+    negative values of a kernel such as sobel-x, they are drawn as they were before.
     """
+    clipped = result.plan.target is None and bool(lost_signs(result.plan, result.ledger))
+    if clipped:
+        result = _unclipped(result.plan)
     plan = result.plan
     lead = plan.passes[0]
     layout, axes, data = lead.conv_layout, lead.plan.axes, plan.data
@@ -116,13 +124,23 @@ def panels(result: ApplyResult) -> tuple[Panel, Panel]:
     colours = not plan.writing.maps
     if alpha and plan.dtype.kind in "iu":  # alpha of floats has the input's range
         alpha = colour.opaque(plan.dtype)
-    after = _Source("after", kernels, result.values, channels, picture, alpha, colours)
+    name = f"{kernels} before clipping" if clipped else kernels
+    after = _Source("after", name, result.values, channels, picture, alpha, colours)
     axis = axes[0]
     last = axis.start + axis.stride * (axis.out - 1)
     return (
         _panel(before, layout.batch_axes, (0.0, axis.n - 1.0)),
         _panel(after, layout.batch_axes, (axis.start, last)),
     )
+
+
+def _unclipped(plan: ApplyPlan) -> ApplyResult:
+    """Compute a result in float32 or wider. Raises LimitError if that needs too much memory."""
+    floats = np.result_type(plan.compute_dtype, np.float32)
+    wide = replace(plan, dtype=floats, request=replace(plan.request, verify=False))
+    limits = plan.request.limits
+    limits.check_memory(f"drawing {plan.data.name}", apply_footprint(wide).peak, LESS_WORK)
+    return run_apply(wide)
 
 
 def picture_panel(data: Data) -> PicturePanel:

@@ -204,6 +204,36 @@ def keep_owner(path: Path, status: os.stat_result) -> bool:
     return own.st_gid == status.st_gid
 
 
+_FLOCK = {"linux": ("hhqqi4x", (0, 4)), "darwin": ("qqihh", (3, 2))}
+"""Per system, the fields of `struct flock`, and which of them are the type and the process.
+
+Source: fcntl(2) of Linux on 64 bits, and of macOS.
+"""
+
+
+def lock_holder(path: Path) -> int | None:
+    """Return the id of another process that has a lock on a file, None if the system has no answer.
+
+    Do not call it for a file that this process has locked: closing it would release the lock.
+    """
+    import struct
+
+    layout, (kind, process) = _FLOCK.get(sys.platform, ("", (0, 0)))
+    if not layout:
+        return None
+    import fcntl
+
+    fields = [0] * 5
+    fields[kind] = fcntl.F_WRLCK
+    try:
+        with path.open("rb") as stream:
+            asked = struct.pack(layout, *fields)
+            found = struct.unpack(layout, fcntl.fcntl(stream, fcntl.F_GETLK, asked))
+    except OSError:
+        return None
+    return found[process] if found[kind] != fcntl.F_UNLCK and found[process] > 0 else None
+
+
 def is_hidden(entry: os.DirEntry[str]) -> bool:
     """Return whether file managers hide an entry.
 

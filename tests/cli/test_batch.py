@@ -446,8 +446,28 @@ class TestRefusals:
         pictures("in/a.png")
         Path("out").mkdir()
         held = Manifest(Path("out"))
-        assert "is held by another batch" in refused("in", *SHARPEN, "--out", "out")
+        given = f"out is in use by another batch, process {os.getpid()}; "
+        assert given in refused("in", *SHARPEN, "--out", "out")
         held.close()
+
+    @pytest.mark.skipif(
+        sys.platform not in ("linux", "darwin"), reason="the system does not tell who has a lock"
+    )
+    def test_the_process_that_uses_the_folder_is_named(self) -> None:
+        pictures("in/a.png")
+        Path("out").mkdir()
+        code = (
+            "from pathlib import Path; from convcli.jobs.batch.manifest import Manifest; "
+            "held = Manifest(Path('out')); print('held', flush=True); input()"
+        )
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with subprocess.Popen([sys.executable, "-c", code], env=environment(), **pipes) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == b"held\n"
+            told = refused("in", *SHARPEN, "--out", "out")
+            other.communicate(b"\n")
+        assert f"in use by another batch, process {other.pid}; expected it free; wait for" in told
+        assert "done     1" in ok("in", *SHARPEN, "--out", "out")
 
 
 class TestFailures:
@@ -726,7 +746,7 @@ class TestStopped:
         entries = Manifest.of(Path("out"))
         for name, digest in tree().items():  # recorded before it is published
             assert entries[name].output == digest
-        assert set(entries) == {"a.png", "stuck.png", "b.png"}
+        assert {"a.png"} <= set(entries) <= {"a.png", "b.png"}
         assert "skipped  " in ok("in/a.png", "in/b.png", *SHARPEN, "--out", "out", "--resume")
 
     def test_a_closed_pipe_ends_it_silently(self, hooks: Path) -> None:

@@ -351,14 +351,15 @@ class TestNames:
 class TestManifest:
     def test_keeps_what_was_recorded(self, tmp_path: Path) -> None:
         manifest = Manifest(tmp_path)
-        manifest.expect([("a.png", "in/a.png"), ("\udcff.png", "in/\udcff.png")])
-        manifest.record("a.png", "in/a.png", Entry("1", "2", "3"))
-        manifest.expect([("a.png", "in/a.png")])
+        entries = {f"{n}.png": Entry("1", "2", str(n)) for n in range(1200)}
+        entries["\udcff.png"] = Entry("1", "2", "3")
+        manifest.record((name, f"in/{name}", entry) for name, entry in entries.items())
+        manifest.record([("7.png", "in/7.png", Entry("4", "5", "6")), ("8.png", "in/8.png", None)])
+        entries["7.png"] = Entry("4", "5", "6")
+        del entries["8.png"]
+        assert manifest.find([*entries, "8.png", "none.png"]) == entries
         manifest.close()
-        assert Manifest.of(tmp_path) == {
-            "a.png": Entry("1", "2", "3"),
-            "\udcff.png": Entry(None, None, None),
-        }
+        assert Manifest.of(tmp_path) == entries
         assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
     def test_a_folder_without_one_has_none(self, tmp_path: Path) -> None:
@@ -368,7 +369,8 @@ class TestManifest:
     def test_is_held_by_one(self, tmp_path: Path) -> None:
         manifest = Manifest(tmp_path)
         with pytest.raises(
-            FileError, match="is held by another batch; expected it free; wait for it to end"
+            FileError,
+            match=f"is in use by another batch, process {os.getpid()}; expected it free",
         ):
             Manifest(tmp_path)
         manifest.close()

@@ -282,6 +282,7 @@ class TestHostileManifests:
         pictures("in/a.png")
         Path("out").mkdir()
         manifest = Manifest(Path("out"))
-        manifest.record("a.png", "in/a.png", Entry(b"1", 2, 3.0))  # type: ignore[arg-type]
+        entry = Entry(b"1", 2, None)  # type: ignore[arg-type]
+        manifest.record([("a.png", "in/a.png", entry)])
         manifest.close()
         assert "done     1" in batch("in", "--out", "out", "--resume")

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
@@ -20,7 +21,8 @@ from typing import Any
 import pytest
 
 from convcli.errors import ConvError, InputError, WorkerError
-from convcli.jobs.batch.pool import Pool, as_finished, in_thread
+from convcli.jobs.batch.finished import as_finished, in_thread
+from convcli.jobs.batch.pool import MAX_AHEAD, Pool
 
 
 def square(number: int) -> int:
@@ -50,6 +52,22 @@ def crowded(item: tuple[Path, int]) -> int:
         (folder / "died").touch()
         os._exit(1)
     return count
+
+
+def counted(item: tuple[Path, int]) -> int:
+    """Note that the call began; every tenth one dies."""
+    folder, number = item
+    with (folder / "begun").open("a") as stream:
+        stream.write(f"{number}\n")
+    if number % 10 == 9:
+        os._exit(1)
+    return number
+
+
+def timed(number: int) -> int:
+    """Wait for a tenth of a second."""
+    time.sleep(0.1 if number else 0.0)
+    return number
 
 
 def stubborn(number: int) -> int:
@@ -109,20 +127,23 @@ def leave(_: int) -> None:
     sys.exit(3)
 
 
+def finished(*arguments: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield each item with its future, as `as_finished` does in lists."""
+    return itertools.chain.from_iterable(as_finished(*arguments))
+
+
 def results(
     pool: Pool, function: Callable[[int], object], count: int, window: int = 8
 ) -> dict[int, object]:
     return {
         item: future.exception() or future.result()
-        for item, future in as_finished(pool, function, range(count), window)
+        for item, future in finished(pool, function, range(count), window)
     }
 
 
 def test_every_item_is_answered_once() -> None:
     with Pool(2) as pool:
-        pairs = [
-            (item, future.result()) for item, future in as_finished(pool, square, range(50), 5)
-        ]
+        pairs = [(item, future.result()) for item, future in finished(pool, square, range(50), 5)]
     assert sorted(pairs) == [(n, n * n) for n in range(50)]
 
 
@@ -140,11 +161,38 @@ def test_killers_are_named_and_nothing_else_is_lost() -> None:
     ]
 
 
+def test_calls_that_are_sent_ahead_of_a_death_run_once(tmp_path: Path) -> None:
+    count = 10 * MAX_AHEAD
+    with Pool(1) as pool:
+        items = [(tmp_path, number) for number in range(count)]
+        got = {item[1]: future.exception() for item, future in finished(pool, counted, items, 99)}
+    died = {number for number in range(count) if number % 10 == 9}
+    assert {number for number, error in got.items() if isinstance(error, WorkerError)} == died
+    begun = Counter(map(int, (tmp_path / "begun").read_text().split()))
+    assert begun == {number: 1 + (number in died) for number in range(count)}
+
+
+def test_the_time_of_a_call_is_counted_from_its_own_start() -> None:
+    with Pool(1, timeout=3.0) as pool:
+        calls = [pool.submit(timed, number) for number in [0] * 100 + [1] * 60]
+        assert sum(call.result() for call in calls) == 60
+
+
+def test_a_cancelled_call_has_no_result() -> None:
+    with Pool(1) as pool:
+        for call in [pool.submit(square, 1) for _ in range(100)]:
+            call.result()
+        calls = [pool.submit(timed, number) for number in (1, 2, 3, 4)]
+        assert calls[2].cancel()
+        assert [call.result() for call in (calls[0], calls[1], calls[3])] == [1, 2, 4]
+        assert calls[2].cancelled()
+
+
 def test_a_call_that_dies_is_tried_again_last_and_alone(tmp_path: Path) -> None:
     with Pool(3) as pool:
         got = [
             (item[1], future.result())
-            for item, future in as_finished(pool, crowded, [(tmp_path, n) for n in range(9)], 9)
+            for item, future in finished(pool, crowded, [(tmp_path, n) for n in range(9)], 9)
         ]
     assert len(got) == 9
     assert got[-1] == (0, 1)
@@ -257,11 +305,7 @@ def test_a_worker_killed_between_calls_is_replaced() -> None:
         pid = pool.submit(process, 0).result()
         os.kill(pid, signal.SIGKILL)
         assert dict.fromkeys(
-            [
-                item
-                for item, future in as_finished(pool, process, [0, 1], 2)
-                if future.result() != pid
-            ]
+            [item for item, future in finished(pool, process, [0, 1], 2) if future.result() != pid]
         )
 
 
@@ -287,7 +331,7 @@ def test_nothing_is_taken_after_shutdown() -> None:
 
 def test_any_executor_may_take_its_place() -> None:
     with ThreadPoolExecutor(2) as pool:
-        assert sorted(future.result() for _, future in as_finished(pool, square, range(9), 3)) == [
+        assert sorted(future.result() for _, future in finished(pool, square, range(9), 3)) == [
             n * n for n in range(9)
         ]
 
@@ -308,7 +352,7 @@ def interrupted_at(line: int) -> bool:
         pool.submit(square, 1).result()
         sys.settrace(trace)
         try:
-            for _, future in as_finished(pool, square, range(2), 2):
+            for _, future in finished(pool, square, range(2), 2):
                 future.result()
         finally:
             sys.settrace(None)
@@ -378,7 +422,7 @@ def test_it_goes_on_with_fewer_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     start, left = threading.Thread.start, [2]
 
     def limited(thread: threading.Thread) -> None:
-        if thread.name.startswith("Thread") and "_serve_calls" in thread.name:
+        if thread.name.startswith("Thread"):
             left[0] -= 1
             if left[0] < 0:
                 raise RuntimeError("can't start new thread")
@@ -409,5 +453,5 @@ def test_what_runs_in_a_thread_runs_here_without_one(monkeypatch: pytest.MonkeyP
     def refused(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr("convcli.jobs.batch.pool._thread.start_new_thread", refused)
+    monkeypatch.setattr("convcli.jobs.batch.finished._thread.start_new_thread", refused)
     assert list(in_thread(iter(range(3)))) == [0, 1, 2]

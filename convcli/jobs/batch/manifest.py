@@ -1,10 +1,10 @@
 """The manifest: what a folder of outputs was made from, in an SQLite file among them.
 
 It has one row per output: the digests of its input, of the recipe (kernels, parameters, convcli's
-version) and of the file as it was written. A row without digests is of an output that a batch was
-about to write: it is written again. Each change is a transaction, so a process killed at any moment
-leaves a valid manifest. One batch at a time opens it. The write-ahead log is used without shared
-memory, which network folders do not offer.
+version) and of the file as it was written. A row without digests, which earlier versions wrote,
+matches nothing. Each change is a transaction, so a process killed at any moment leaves a valid
+manifest. One batch at a time opens it. The write-ahead log is used without shared memory, which
+network folders do not offer.
 
 It also has the owner of the batches' temporary files: letters in their names, by which the next
 batch finds those that a killed one left, and no others.
@@ -20,9 +20,12 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from convcli.errors import ConvError, FileError, OutputError
+from convcli.system import lock_holder
 
 NAME = ".convcli-batch.sqlite"
 _VERSION = 1
@@ -35,16 +38,18 @@ CREATE TABLE IF NOT EXISTS outputs (
     output TEXT               -- SHA-256 of the output file
 ) WITHOUT ROWID
 """
+_PARAMETERS = 500  # of one statement; SQLite allows 999 and more
+_HELD: set[str] = set()  # the manifests that this process has open
 _OWNER = re.compile(r"[0-9a-f]{8}")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """The digests of an output's input, recipe and content; None before it is written."""
+    """The digests of an output's input, recipe and content."""
 
-    input: str | None
-    recipe: str | None
-    output: str | None
+    input: str
+    recipe: str
+    output: str
 
 
 class Manifest:
@@ -63,8 +68,9 @@ class Manifest:
             with self._translated_errors():
                 self._prepare()
         except ConvError:
-            self.close()
+            self._base.close()
             raise
+        _HELD.add(os.path.realpath(self._path))
 
     def _prepare(self) -> None:
         for setting in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL"):
@@ -105,7 +111,7 @@ class Manifest:
             ).fetchall()
         if not all(isinstance(target, bytes) for target, *_ in rows):
             raise self._foreign("its targets are no paths")
-        return {os.fsdecode(target): Entry(*digests) for target, *digests in rows}
+        return dict(map(_entry, rows))
 
     def owner(self) -> str:
         """Return the letters in the names of the temporary files of this folder's batches."""
@@ -122,37 +128,42 @@ class Manifest:
             raise self._foreign("its owner is none")
         return owner
 
-    def expect(self, pairs: Iterable[tuple[str, str]]) -> None:
-        """Add each (target, source) that is about to be written, if the target has no row yet."""
-        rows = [(os.fsencode(target), os.fsencode(source)) for target, source in pairs]
+    def find(self, targets: Iterable[str]) -> dict[str, Entry]:
+        """Return the entries of those targets that have one."""
+        found: dict[str, Entry] = {}
+        keys = map(os.fsencode, targets)
+        with self._translated_errors():
+            while some := tuple(islice(keys, _PARAMETERS)):
+                rows = self._base.execute(
+                    "SELECT target, input, recipe, output FROM outputs WHERE target IN "
+                    f"({','.join('?' * len(some))})",
+                    some,
+                )
+                found.update(map(_entry, rows))
+        return found
+
+    def record(self, outputs: Iterable[tuple[str, str, Entry | None]]) -> None:
+        """Record outputs (target, source, entry) in one transaction; None: no batch made it."""
+        rows = []
+        removed = []
+        for target, source, entry in outputs:
+            key = os.fsencode(target)
+            if entry is None:
+                removed.append((key,))
+            else:
+                digests = (entry.input, entry.recipe, entry.output)
+                rows.append((key, os.fsencode(source), *digests))
+        if not (rows or removed):
+            return
         with self._translated_errors():
             self._base.execute("BEGIN")
-            self._base.executemany(
-                "INSERT OR IGNORE INTO outputs (target, source) VALUES (?, ?)", rows
-            )
+            self._base.executemany("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?)", rows)
+            self._base.executemany("DELETE FROM outputs WHERE target = ?", removed)
             self._base.execute("COMMIT")
-
-    def entry(self, target: str) -> Entry | None:
-        """Return the entry of a target, None if it has none."""
-        with self._translated_errors():
-            rows = self._base.execute(
-                "SELECT input, recipe, output FROM outputs WHERE target = ?", (os.fsencode(target),)
-            )
-            found = rows.fetchone()
-        return None if found is None else Entry(*found)
-
-    def record(self, target: str, source: str, entry: Entry | None) -> None:
-        """Record an output that was written; None: no batch made it."""
-        key = os.fsencode(target)
-        with self._translated_errors():
-            if entry is None:
-                self._base.execute("DELETE FROM outputs WHERE target = ?", (key,))
-                return
-            row = (key, os.fsencode(source), entry.input, entry.recipe, entry.output)
-            self._base.execute("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?)", row)
 
     def close(self) -> None:
         self._base.close()
+        _HELD.discard(os.path.realpath(self._path))
 
     @contextmanager
     def _translated_errors(self) -> Iterator[None]:
@@ -164,10 +175,13 @@ class Manifest:
     def _translate(self, error: sqlite3.Error) -> ConvError:
         code = getattr(error, "sqlite_errorcode", None)
         if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            own = os.path.realpath(self._path) in _HELD
+            holder = os.getpid() if own else lock_holder(self._path)
+            process = "" if holder is None else f", process {holder}"
             return FileError(
-                f"{self._path.parent} is held by another batch",
+                f"{self._path.parent} is in use by another batch{process}",
                 "expected it free",
-                "wait for it to end",
+                "wait for it to end, or choose another --out",
             )
         if code is not None and code & 0xFF in (
             sqlite3.SQLITE_NOTADB,
@@ -181,6 +195,11 @@ class Manifest:
         return FileError(
             f"{self._path} is no manifest", why, "move it away, or choose another --out"
         )
+
+
+def _entry(row: tuple[Any, ...]) -> tuple[str, Entry]:
+    target, *digests = row
+    return os.fsdecode(target), Entry(*digests)
 
 
 def _check_own_file(path: Path) -> None:

@@ -6,45 +6,40 @@ If a worker dies, only its call fails::
                     -> thread 2 -> worker process 2
                        ...
 
-Each thread serves one process: it sends a call, waits for the result, and starts a new process if
-the old one died.
+Each thread serves one process: it sends calls, receives their results in the same order, and starts
+a new process if the old one died. It sends short calls ahead, so that the process does not wait for
+the next one. The process answers each call before it starts the next, so the first call without a
+result is the one that it died of; those after it are sent again.
 
 Any `Executor` can replace this pool: callers use only `submit` and futures.
 """
 
 from __future__ import annotations
 
-import _thread
 import contextlib
-import os
-import subprocess
-import sys
+import math
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
-from itertools import islice
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Executor, Future
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
-from convcli.errors import ConvError, WorkerError, reason
-from convcli.jobs.batch.worker import receive, send
-from convcli.system import own_session, signal_name
+from convcli.errors import ConvError, WorkerError
+from convcli.jobs.batch.process import Call, WorkerProcess
 
-Item = TypeVar("Item")
+MAX_AHEAD = 16
+"""Calls that a process has at most, the running one included."""
 
-_BOOT = (
-    "import sys; sys.path[:] = sys.argv[3:]; "
-    "from convcli.jobs.batch.worker import serve; serve(sys.argv[1], int(sys.argv[2]))"
-)
-_EXIT_SECONDS = 1.0  # seconds that a process may take to exit after closing its output
+AHEAD_SECONDS = 0.02
+"""Work in seconds that a process has at most beside the running call: another process may idle as
+long at the end."""
+
+PAUSE = 0.005
+"""Seconds in which answers to short calls are gathered. To wake a thread for each took 0.2 ms."""
+
 _START_PAUSES = (0.0, 0.05, 0.2, 0.5, 1.0)  # seconds before each attempt to start a process
-
-
-class _Call(NamedTuple):
-    future: Future[Any]
-    function: Callable[..., Any]
-    arguments: tuple[Any, ...]
-    named: dict[str, Any]
 
 
 class Pool(Executor):
@@ -72,20 +67,20 @@ class Pool(Executor):
         environment: Mapping[str, str] | None = None,
         preload: str = "convcli",
     ) -> None:
-        self._timeout, self._environment, self._preload = timeout, environment, preload
-        self._calls: SimpleQueue[_Call | None] = SimpleQueue()
+        self.timeout, self._environment, self._preload = timeout, environment, preload
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()
         self._lock = threading.Lock()
-        self._alive: set[_Worker] = set()
+        self._alive: set[WorkerProcess] = set()
         self._open = True
         self._killed = threading.Event()
-        self._threads = _start_threads(self._serve_calls, workers)
+        self._threads = _start_threads(lambda: _Service(self).run(), workers)
         self._serving = len(self._threads)
 
     def submit(self, function: Callable[..., Any], /, *arguments: Any, **named: Any) -> Future[Any]:
         if not self._open:
             raise RuntimeError("the pool is shut down")
         future: Future[Any] = Future()
-        self._calls.put(_Call(future, function, arguments, named))
+        self._calls.put(Call(future, function, arguments, named))
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -115,47 +110,31 @@ class Pool(Executor):
         else:
             self.kill()
 
+    @property
+    def is_killed(self) -> bool:
+        return self._killed.is_set()
+
     def _cancel(self) -> None:
         with contextlib.suppress(Empty):
             while True:
                 if (call := self._calls.get_nowait()) is not None:
                     call.future.cancel()
 
-    def _serve_calls(self) -> None:
-        """Run calls until there are no more, in a process that belongs to this thread."""
-        worker: _Worker | None = None
-        while (call := self._calls.get()) is not None:
-            try:
-                if worker is None or worker.process.poll() is not None:
-                    self._stop_worker(worker)
-                    worker = None
-                    worker = self._start_worker()
-            except BaseException as error:
-                if self._retire(call):
-                    return
-                if call.future.set_running_or_notify_cancel():
-                    call.future.set_exception(error)
-                continue
-            if not call.future.set_running_or_notify_cancel():
-                continue
-            try:
-                result = worker.run(call, self._timeout)
-            except BaseException as error:
-                call.future.set_exception(error)
-            else:
-                call.future.set_result(result)
-        self._stop_worker(worker)
+    def take(self, *, wait: bool) -> Call | None:
+        """Return the next call, None if there are no more. Raises Empty unless it may wait."""
+        return self._calls.get(wait)
 
-    def _retire(self, call: _Call) -> bool:
-        """Return whether other threads are left, and if so, give the call to them."""
+    def retire(self, calls: Iterable[Call]) -> bool:
+        """Return whether other threads are left, and if so, give the calls to them."""
         with self._lock:
             if not self._open or self._serving == 1:
                 return False
             self._serving -= 1
-            self._calls.put(call)
+            for call in calls:
+                self._calls.put(call)
             return True
 
-    def _start_worker(self) -> _Worker:
+    def start_worker(self) -> WorkerProcess:
         """Start a process and wait until it is ready.
 
         Raises ConvError if none starts in several attempts.
@@ -167,7 +146,7 @@ class Pool(Executor):
                 if self._killed.is_set():
                     raise WorkerError("the pool is stopped")
                 try:
-                    worker = _Worker(self._environment, self._preload)
+                    worker = WorkerProcess(self._environment, self._preload)
                 except ConvError as error:
                     failure = error
                     continue
@@ -176,98 +155,136 @@ class Pool(Executor):
                 worker.await_start()
             except ConvError as error:
                 failure = error
-                self._stop_worker(worker)
+                self.stop_worker(worker)
             else:
                 return worker
         assert failure is not None
         raise failure
 
-    def _stop_worker(self, worker: _Worker | None) -> None:
-        if worker is not None:
-            worker.close()
-            with self._lock:
-                self._alive.discard(worker)
+    def stop_worker(self, worker: WorkerProcess) -> None:
+        worker.close()
+        with self._lock:
+            self._alive.discard(worker)
 
 
-class _Worker:
-    """One worker process, and the calls that are sent to it."""
+class _Service:
+    """One thread's work: a process, and the calls that it has not answered."""
 
-    def __init__(self, environment: Mapping[str, str] | None, preload: str) -> None:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._worker: WorkerProcess | None = None
+        self._sent: deque[Call] = deque()
+        self._again: deque[Call] = deque()  # calls that a process died before
+        self._more = True
+        self._seconds = math.inf  # that a call takes
+        self._since = 0.0  # when the process began its present call
+
+    def run(self) -> None:
+        """Run calls until there are no more, or until no process can be started for them."""
+        while self._send_calls():
+            self._receive_answers()
+        if self._worker is not None:
+            self._stop_worker()
+
+    def _send_calls(self) -> bool:
+        """Send calls until the process has enough; return False if it has none, and gets none.
+
+        Wait for a call if it has none.
+        """
+        is_idle = not self._sent
+        wanted = min(1 + int(AHEAD_SECONDS / self._seconds), MAX_AHEAD)
+        while len(self._sent) < wanted and (call := self._next()) is not None:
+            if self._sent or self._has_worker(call):
+                self._write(call)
+        if not self._sent:
+            return False
+        assert self._worker is not None
+        self._worker.flush()
+        if is_idle:
+            self._since = time.monotonic()
+            self._begin()
+        return True
+
+    def _next(self) -> Call | None:
+        """Return the next call; None if there is none, and while others run, none yet."""
+        if self._again:
+            return self._again.popleft()
+        if not self._more:
+            return None
         try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _BOOT, preload, str(os.getpid()), *sys.path],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=environment,
-                **own_session(),  # an interrupt at the terminal is the pool's to answer
-            )
-        except OSError as error:
-            raise ConvError("a worker could not start", reason(error)) from error
-        self._last_function: Callable[..., Any] | None = None
+            call = self._pool.take(wait=not self._sent)
+        except Empty:
+            return None
+        self._more = call is not None
+        return call
 
-    def run(self, call: _Call, timeout: float | None) -> Any:
-        """Return the value of one call; raise its exception, WorkerError or TimeoutError."""
-        expired = threading.Event()
-        timer = None if timeout is None else threading.Timer(timeout, self._expire, [expired])
+    def _has_worker(self, call: Call) -> bool:
+        """Return whether there is a process for a call; else it fails or another thread has it."""
+        if self._worker is not None and not self._worker.is_running():
+            self._stop_worker()
         try:
-            if timer is not None:
-                _start_watch(timer)
-            return self._exchange(call)
-        except (EOFError, BrokenPipeError):
-            how = self._wait_for_exit()
-            if expired.is_set():
-                raise TimeoutError(f"it took longer than {timeout:g} s and was stopped") from None
-            raise WorkerError(f"its worker {how}") from None
-        finally:
-            if timer is not None:
-                timer.cancel()
+            self._worker = self._worker or self._pool.start_worker()
+        except BaseException as error:
+            if self._pool.retire((call, *self._again)):
+                self._again.clear()
+                self._more = False
+            else:
+                _fail(call, error)
+            return False
+        return True
 
-    def close(self) -> None:
-        for stream in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(OSError):  # a dead worker's pipe is broken
-                stream.close()  # type: ignore[union-attr]
-        self._wait_for_exit()
-
-    def await_start(self) -> None:
-        """Wait until the process is ready for calls; raise ConvError if it exits before."""
+    def _write(self, call: Call) -> None:
+        assert self._worker is not None
         try:
-            started, problem = receive(self.process.stdout)  # type: ignore[arg-type]
-        except EOFError:
-            started, problem = False, f"it {self._wait_for_exit()}"
-        if not started:
-            raise ConvError("a worker could not start", str(problem))
+            self._worker.write(call)
+        except BaseException as error:  # its arguments cannot be pickled
+            _fail(call, error)
+        else:
+            self._sent.append(call)
 
-    def _exchange(self, call: _Call) -> Any:
-        known = call.function is self._last_function
-        message = (None if known else call.function, call.arguments, call.named)
-        send(self.process.stdin, message)  # type: ignore[arg-type]
-        self._last_function = call.function
-        fine, value = receive(self.process.stdout)  # type: ignore[arg-type]
-        if not fine:
-            raise value
-        return value
+    def _begin(self) -> None:
+        """Mark the first call as running. If it was cancelled, its result goes nowhere."""
+        call = self._sent[0]
+        if not call.future.set_running_or_notify_cancel():
+            self._sent[0] = call._replace(future=Future())
 
-    def _expire(self, expired: threading.Event) -> None:
-        expired.set()
-        self.process.kill()
-
-    def _wait_for_exit(self) -> str:
-        """Wait for the process to exit, and return how it did, in words."""
+    def _receive_answers(self) -> None:
+        """Wait for answers to the first of the sent calls."""
+        assert self._worker is not None
+        if len(self._sent) > 1:
+            time.sleep(PAUSE)
         try:
-            code = self.process.wait(_EXIT_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            code = self.process.wait()
-        return f"was killed by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+            answers = self._worker.answers(self._pool.timeout)
+        except (WorkerError, TimeoutError) as error:
+            self._lose_worker(error)
+            return
+        for fine, value in answers:
+            future = self._sent.popleft().future
+            (future.set_result if fine else future.set_exception)(value)
+            if self._sent:
+                self._begin()
+        began, self._since = self._since, time.monotonic()
+        each = (self._since - began) / len(answers)
+        self._seconds = max(each, 0.75 * min(self._seconds, 1.0), 1e-6)
+
+    def _lose_worker(self, error: Exception) -> None:
+        """Let the running call fail with an error, and keep those behind it for another process."""
+        self._sent.popleft().future.set_exception(error)
+        self._again.extendleft(reversed(self._sent))
+        self._sent.clear()
+        self._stop_worker()
+        while self._again and self._pool.is_killed:
+            self._again.popleft().future.cancel()
+
+    def _stop_worker(self) -> None:
+        assert self._worker is not None
+        self._pool.stop_worker(self._worker)
+        self._worker = None
 
 
-def _start_watch(timer: threading.Timer) -> None:
-    """Start a timer. Raises WorkerError if the system allows no thread for it."""
-    try:
-        timer.start()
-    except RuntimeError as error:
-        raise WorkerError(f"its time could not be watched; {error}") from error
+def _fail(call: Call, error: BaseException) -> None:
+    if call.future.set_running_or_notify_cancel():
+        call.future.set_exception(error)
 
 
 def _start_threads(target: Callable[[], None], count: int) -> list[threading.Thread]:
@@ -287,72 +304,3 @@ def _start_threads(target: Callable[[], None], count: int) -> list[threading.Thr
             break
         started.append(thread)
     return started
-
-
-def as_finished(
-    pool: Executor, function: Callable[[Item], Any], items: Iterable[Item], window: int
-) -> Iterator[tuple[Item, Future[Any]]]:
-    """Call function(item) for each item, `window` at a time; yield each with its finished future.
-
-    An item whose worker died is retried once, alone, when all others are done: another item may
-    have caused the death, and alone it cannot affect others.
-    """
-    return in_thread(_with_retries(pool, function, items, window))
-
-
-def in_thread(items: Iterable[Item]) -> Iterator[Item]:
-    """Iterate over `items` in a background thread, or in this one if no thread can be started.
-
-    KeyboardInterrupt then interrupts the main thread in a lock-free queue, not inside a Future
-    whose lock would stay locked.
-
-    >>> list(in_thread(number**2 for number in range(4)))
-    [0, 1, 4, 9]
-    """
-    found: SimpleQueue[tuple[Item] | BaseException | None] = SimpleQueue()
-
-    def run() -> None:
-        try:
-            for item in items:
-                found.put((item,))
-        except BaseException as error:
-            found.put(error)
-        else:
-            found.put(None)
-
-    # threading.Thread.start takes a lock, which would stay locked after an interrupt.
-    try:
-        _thread.start_new_thread(run, ())
-    except RuntimeError:  # the system allows no more threads
-        yield from items
-        return
-    while (message := found.get()) is not None:
-        if isinstance(message, BaseException):
-            raise message
-        yield message[0]
-
-
-def _with_retries(
-    pool: Executor, function: Callable[[Item], Any], items: Iterable[Item], window: int
-) -> Iterator[tuple[Item, Future[Any]]]:
-    retries = []
-    for item, future in _submit_window(pool, function, items, window):
-        if isinstance(future.exception(), WorkerError):
-            retries.append(item)
-        else:
-            yield item, future
-    yield from _submit_window(pool, function, retries, 1)
-
-
-def _submit_window(
-    pool: Executor, function: Callable[[Item], Any], items: Iterable[Item], window: int
-) -> Iterator[tuple[Item, Future[Any]]]:
-    waiting: dict[Future[Any], Item] = {}
-    source = iter(items)
-    while True:
-        for item in islice(source, window - len(waiting)):
-            waiting[pool.submit(function, item)] = item
-        if not waiting:
-            return
-        for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-            yield waiting.pop(future), future

@@ -15,6 +15,7 @@ from typing import TypeVar
 from convcli.errors import FileError, InputError, OutputError, WorkerError, reason
 from convcli.io import lookup, remove_temporaries
 from convcli.jobs.apply_plan import ApplyRequest
+from convcli.jobs.batch.finished import as_finished, in_thread
 from convcli.jobs.batch.manifest import Entry, Manifest
 from convcli.jobs.batch.naming import (
     Template,
@@ -23,7 +24,7 @@ from convcli.jobs.batch.naming import (
     check_targets,
     name_all,
 )
-from convcli.jobs.batch.pool import Pool, as_finished, in_thread
+from convcli.jobs.batch.pool import MAX_AHEAD, Pool
 from convcli.jobs.batch.sources import Source
 from convcli.jobs.batch.task import (
     UNCHANGED,
@@ -40,7 +41,7 @@ from convcli.options import PRODUCT_THREADS
 
 Item = TypeVar("Item")
 
-CALLS_PER_WORKER = 4  # calls submitted per worker, so that none waits for its next one
+CALLS_PER_WORKER = 2 * MAX_AHEAD  # calls submitted per worker, so that none waits for its next one
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,6 @@ class Batch:
         try:
             owner = manifest.owner()
             self._remove_temporaries(owner)
-            manifest.expect((task.target, task.source) for task in self.tasks)
             try:
                 yield from self._records(manifest, owner, min(jobs, len(self.tasks)), timeout)
             finally:
@@ -172,8 +172,10 @@ class Batch:
     ) -> Iterator[Record]:
         call = partial(process, share_memory(self.recipe, jobs), owner)
         with self._pool(jobs, timeout) as pool:
-            for task, future in as_finished(pool, call, self.tasks, CALLS_PER_WORKER * jobs):
-                yield _settle(manifest, task, _record_of(task, future))
+            for finished in as_finished(pool, call, self.tasks, CALLS_PER_WORKER * jobs):
+                yield from _settle(
+                    manifest, [(task, _record_of(task, future)) for task, future in finished]
+                )
 
     def _pool(self, jobs: int, timeout: float | None) -> Pool:
         each = max(1, threads() // max(jobs, 1))
@@ -191,21 +193,26 @@ class Batch:
             remove_temporaries(folder, owner)
 
 
-def _settle(manifest: Manifest, task: Task, record: Record) -> Record:
-    """Record an output, then publish it; its digest shows later whether it was published.
+def _settle(manifest: Manifest, finished: list[tuple[Task, Record]]) -> list[Record]:
+    """Record the outputs in one transaction, then publish each; return the final records.
 
-    A target that another program made meanwhile is not recorded as the batch's.
+    The digest in an output's entry shows later whether it was published. The entry of one that
+    cannot be published becomes what it was before.
     """
-    before = manifest.entry(task.target)
-    if record.temporary is not None:
-        manifest.record(task.target, task.source, record.entry)
-        record = publish_output(task, record)
-        if record.status == "failed":
-            manifest.record(task.target, task.source, before)
-    claimed = task.replace or (before is not None and before.output is not None)
-    if record.status == "failed" and not claimed and os.path.lexists(task.real):
-        manifest.record(task.target, task.source, None)
-    return record
+    made = {task.target: task.source for task, record in finished if record.temporary is not None}
+    before = manifest.find(made)
+    entries = {task.target: record.entry for task, record in finished}
+    manifest.record((target, made[target], entries[target]) for target in made)
+    records = []
+    failed = []
+    for task, record in finished:
+        if record.temporary is not None:
+            record = publish_output(task, record)
+            if record.status == "failed":
+                failed.append((task.target, task.source, before.get(task.target)))
+        records.append(record)
+    manifest.record(failed)
+    return records
 
 
 def _new_sources(

@@ -10,37 +10,50 @@ import os
 import pickle
 import sys
 import threading
+from collections.abc import Callable
 from importlib import import_module
 from queue import SimpleQueue
-from typing import Any, BinaryIO
+from typing import Any
 
 from convcli.system import end_with_parent
 
 _LENGTH = 8  # bytes of a message's length, little-endian
+_AT_ONCE = 2**16  # bytes read at once, which is what a pipe of Linux holds
 
 
-def send(stream: BinaryIO, message: Any) -> None:
-    """Write and flush one message."""
+def encode(message: Any) -> bytes:
+    """Return the bytes of one message. Raises what pickle raises."""
     content = pickle.dumps(message, pickle.HIGHEST_PROTOCOL)
-    stream.write(len(content).to_bytes(_LENGTH, "little") + content)
-    stream.flush()
+    return len(content).to_bytes(_LENGTH, "little") + content
 
 
-def receive(stream: BinaryIO) -> Any:
-    """Read one message. Raises EOFError if the other side has exited."""
-    return pickle.loads(_read_frame(stream))
+class Inbox:
+    """The messages that arrive at a pipe."""
 
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._content = bytearray()
 
-def _read_frame(stream: BinaryIO) -> bytes:
-    size = int.from_bytes(_read_exactly(stream, _LENGTH), "little")
-    return _read_exactly(stream, size)
+    def read_frames(self) -> list[bytes]:
+        """Wait for messages, and return the bytes of all that have arrived.
 
-
-def _read_exactly(stream: BinaryIO, count: int) -> bytes:
-    content = stream.read(count)
-    if len(content) < count:
-        raise EOFError("the other side is gone")
-    return content
+        Raises EOFError if the other side has exited.
+        """
+        frames: list[bytes] = []
+        while not frames:
+            arrived = os.read(self._descriptor, _AT_ONCE)
+            if not arrived:
+                raise EOFError("the other side is gone")
+            self._content += arrived
+            start = 0
+            while (begin := start + _LENGTH) <= len(self._content):
+                end = begin + int.from_bytes(self._content[start:begin], "little")
+                if end > len(self._content):
+                    break
+                frames.append(bytes(self._content[begin:end]))
+                start = end
+            del self._content[:start]
+        return frames
 
 
 def serve(preload: str, parent: int) -> None:
@@ -53,14 +66,14 @@ def serve(preload: str, parent: int) -> None:
     """
     end_with_parent(parent)
     requests, replies = _take_streams()
-    inbox: SimpleQueue[bytes] = SimpleQueue()
-    threading.Thread(target=_listen, args=(requests, inbox), daemon=True).start()
+    calls: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=_listen, args=(Inbox(requests), calls), daemon=True).start()
     _answer(replies, lambda: import_module(preload) and None)
     function: Any = None
 
     def call() -> Any:
         nonlocal function
-        given, arguments, named = pickle.loads(inbox.get())
+        given, arguments, named = pickle.loads(calls.get())
         function = given or function
         return function(*arguments, **named)
 
@@ -68,9 +81,9 @@ def serve(preload: str, parent: int) -> None:
         _answer(replies, call)
 
 
-def _take_streams() -> tuple[BinaryIO, BinaryIO]:
+def _take_streams() -> tuple[int, int]:
     """Return stdin and stdout for the pool's use: calls print to stderr and read an empty stdin."""
-    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    requests, replies = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
@@ -79,20 +92,23 @@ def _take_streams() -> tuple[BinaryIO, BinaryIO]:
     return requests, replies
 
 
-def _listen(requests: BinaryIO, inbox: SimpleQueue[bytes]) -> None:
+def _listen(inbox: Inbox, calls: SimpleQueue[bytes]) -> None:
     try:
         while True:
-            inbox.put(_read_frame(requests))
+            for frame in inbox.read_frames():
+                calls.put(frame)
     finally:
         os._exit(0)
 
 
-def _answer(replies: BinaryIO, call: Any) -> None:
+def _answer(replies: int, call: Callable[[], Any]) -> None:
     try:
         answer = (True, call())
     except BaseException as error:
         answer = (False, error)
     try:
-        send(replies, answer)
+        content = encode(answer)
     except (pickle.PicklingError, TypeError, AttributeError):
-        send(replies, (False, RuntimeError(f"an answer that cannot be sent: {answer[1]!r}")))
+        content = encode((False, RuntimeError(f"an answer that cannot be sent: {answer[1]!r}")))
+    while content:
+        content = content[os.write(replies, content) :]

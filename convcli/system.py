@@ -241,6 +241,8 @@ def is_hidden(entry: os.DirEntry[str]) -> bool:
     """
     if entry.name.startswith("."):
         return True
+    if not (hasattr(os.stat_result, "st_file_attributes") or hasattr(os.stat_result, "st_flags")):
+        return False
     try:
         status: Any = entry.stat(follow_symlinks=False)
     except OSError:

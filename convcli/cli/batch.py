@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from itertools import chain
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -134,9 +135,8 @@ def command(
         exclude="" if out is None else str(out.resolve()),
         bare=settings["raw_shape"] is not None,
     )
-    sources = list(search.find(inputs))
-    if files_from is not None:
-        sources += listed(files_from, null=null)
+    named = () if files_from is None else listed(files_from, null=null)
+    sources = chain(search.find(inputs), named)
     request = from_options(ApplyRequest, input="", **settings)
     if out is None:
         batch = plan_in_place(sources, request, resume=resume)
@@ -147,7 +147,7 @@ def command(
     shown = not (
         quiet or verbose or dry_run or (as_json and sys.stdout is not None and sys.stdout.isatty())
     )
-    total = len(batch.tasks) + len(batch.failed)
+    total = len(batch.rows) + len(batch.failed)
     try:
         with _first_signal(), closing(records), Progress(total, shown=shown) as progress:
             for record in records:

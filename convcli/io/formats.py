@@ -8,6 +8,7 @@ through the entry points `convcli.formats`.
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -459,6 +460,9 @@ def split_suffix(path: str) -> tuple[str, str]:
     >>> split_suffix("a/brain.nii.gz"), split_suffix("photo.v2.PNG")
     (('brain', '.nii.gz'), ('photo.v2', '.PNG'))
     """
+    name = os.path.basename(path)  # noqa: PTH119 - a tenth of a path's time, for millions of them
+    if name.count(".") == 1 and 0 < (dot := name.index(".")) < len(name) - 1:
+        return name[:dot], name[dot:]
     pure = PurePath(path)
     suffix = pure.suffix
     double = "".join(pure.suffixes[-2:])

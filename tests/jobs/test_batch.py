@@ -19,7 +19,9 @@ from convcli import __version__, kernel
 from convcli.errors import ConvError, FileError, InputError, KernelError, LimitError
 from convcli.jobs.apply_plan import ApplyRequest
 from convcli.jobs.batch.manifest import NAME, Entry, Manifest
-from convcli.jobs.batch.naming import Template, check_targets, folded, name_all
+from convcli.jobs.batch.naming import Template, folded
+from convcli.jobs.batch.planning import check_existing, collect, name_outputs
+from convcli.jobs.batch.rows import Rows
 from convcli.jobs.batch.sources import Search, Source, listed
 from convcli.jobs.batch.task import NEUTRAL, Recipe
 from convcli.jobs.requests import flat_options, from_options
@@ -226,7 +228,7 @@ class TestSources:
 
     def test_a_list_that_is_none_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         Path("one").write_bytes(b"a" * 40_000)
-        with pytest.raises(FileError, match="the list one holds a name of 40,000 bytes"):
+        with pytest.raises(FileError, match="the list one holds a name of more than 32,768 bytes"):
             list(listed("one"))
         Path("nulls").write_bytes(b"a.png\0b.png\0")
         with pytest.raises(
@@ -242,7 +244,8 @@ class TestSources:
 
 
 def named(template: str, *sources: tuple[str, str]) -> list[str]:
-    return name_all([Source(*source) for source in sources], Template(template))
+    rows = name_outputs(Rows(sources), Path("out"), Template(template), None)
+    return [target for _, target in rows]
 
 
 class TestNames:
@@ -330,22 +333,44 @@ class TestNames:
             named("{stem}", ("a", "a"), ("a/b.png", "a/b.png"))
 
     def test_places(self, tmp_path: Path) -> None:
-        touch("out/old.png", "in/a.png")
-        sources = [Source("in/a.png", "a.png")]
-        assert check_targets(Path("out"), sources, ["old.png", "new.png", "sub/new.png"]) == [
-            "old.png"
-        ]
-        with pytest.raises(FileError, match=r"in/a\.png is an input"):
-            check_targets(Path("in"), sources, ["a.png"])
+        touch("out/old.png", "out/deep/older.png", "in/a.png")
+        rows = [("in/a.png", name) for name in ("old.png", "new.png", "deep/older.png", "b/c.png")]
+        folders = check_existing(Rows(rows), Path("out"), None, replace=True)
+        assert folders == {"", "deep", "b"}
+        with pytest.raises(FileError, match=r"2 outputs exist, such as out/old\.png; expected new"):
+            check_existing(Rows(rows), Path("out"), None, replace=False)
+
+    @pytest.mark.parametrize(
+        ("folder", "target", "says"),
+        [
+            ("in", "a.png", r"in/a\.png is an input"),
+            ("out", "same.png", r"out/same\.png is an input"),
+            ("out", "link.png", "is in the way"),
+            ("out", "door/x.png", "door is a symbolic link"),
+            ("out", "folder.png", "is in the way"),
+        ],
+    )
+    def test_places_that_are_refused(
+        self, tmp_path: Path, folder: str, target: str, says: str
+    ) -> None:
+        touch("in/a.png", "out/old.png")
+        Path("out/same.png").hardlink_to("in/a.png")
         Path("out/link.png").symlink_to("../in/a.png")
-        with pytest.raises(FileError, match="is in the way"):
-            check_targets(Path("out"), sources, ["link.png"])
         Path("out/door").symlink_to(tmp_path)
-        with pytest.raises(FileError, match="door is a symbolic link"):
-            check_targets(Path("out"), sources, ["door/x.png"])
         Path("out/folder.png").mkdir()
-        with pytest.raises(FileError, match="is in the way"):
-            check_targets(Path("out"), sources, ["folder.png"])
+        rows = Rows([("in/b.png", "b.png"), ("in/a.png", target)])
+        with pytest.raises(FileError, match=says):
+            check_existing(rows, Path(folder), None, replace=True)
+
+    def test_each_source_is_taken_once(self) -> None:
+        sources = [
+            Source(path, path.rpartition("/")[2])
+            for path in ("a.png", "./a.png", "b/a.png", "a.png", "b/../a.png", "c.png")
+        ]
+        sources += [Source("closed", "closed", "closed cannot be read")] * 2
+        rows, failed = collect(sources)
+        assert [path for path, _ in rows] == ["a.png", "b/a.png", "b/../a.png", "c.png"]
+        assert [record.source for record in failed] == ["closed"]
 
 
 class TestManifest:

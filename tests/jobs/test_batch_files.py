@@ -100,7 +100,7 @@ class TestPublication:
         pictures("in/a.png")
         Path("out").mkdir()
         plan = planned("in")
-        (task,) = plan.tasks
+        (task,) = plan.tasks()
         for _ in range(2):
             record = process(plan.recipe, "01234567", task)
             assert not task.real.exists()
@@ -226,7 +226,7 @@ class TestLinks:
         pictures("in/a.png", "victim.png")
         Path("out").mkdir()
         plan = planned("in")
-        (task,) = plan.tasks
+        (task,) = plan.tasks()
         record = process(plan.recipe, "01234567", task)
         before = Path("victim.png").read_bytes()
         Path("out/a.png").symlink_to("../victim.png")

@@ -65,7 +65,8 @@ class Summary:
         self.counts: Counter[str] = Counter()
         self.dropped: Counter[str] = Counter()
         self.failures: list[tuple[str, str]] = []
-        self.warnings: dict[str, list[tuple[str, str]]] = {}
+        self.warnings: dict[str, tuple[str, str]] = {}
+        self._warned: Counter[str] = Counter()
         self.smaller = 0
         self.bytes = self.values = self.clipped = 0
         self._began = time.monotonic()
@@ -79,11 +80,11 @@ class Summary:
         self.clipped += record.clipped
         if record.status == "failed":
             reason = record.reason.removeprefix(f"{record.source} ")  # the row begins with the name
-            self.failures.append((printable(record.source), reason))
+            if len(self.failures) < LISTED:
+                self.failures.append((printable(record.source), reason))
         for warning in record.warnings:
-            self.warnings.setdefault(remedy(warning), []).append(
-                (printable(record.source), warning)
-            )
+            self.warnings.setdefault(remedy(warning), (printable(record.source), warning))
+            self._warned[remedy(warning)] += 1
 
     @property
     def total(self) -> int:
@@ -110,14 +111,17 @@ class Summary:
         ]
         table = columns(rows, indent="")
         done, skipped, failed, *others = table
+        grouped = self._grouped()
+        failures = _listed(self.failures, self.counts["failed"])
         failed = coloured(failed, good=False) if self.failures else failed
-        return [done, *_listed(self._grouped()), skipped, failed, *_listed(self.failures), *others]
+        return [done, *_listed(grouped, len(grouped)), skipped, failed, *failures, *others]
 
     def _grouped(self) -> list[tuple[str, str]]:
         """Return one file with its warning per remedy, and the number of others."""
         rows = []
-        for (source, warning), *others in self.warnings.values():
-            more = f" (and {len(others):,} more like it)" if others else ""
+        for kind, (source, warning) in self.warnings.items():
+            others = self._warned[kind] - 1
+            more = f" (and {others:,} more like it)" if others else ""
             rows.append((source, warning + more))
         return rows
 
@@ -172,11 +176,11 @@ class Summary:
         }
 
 
-def _listed(rows: list[tuple[str, str]]) -> list[str]:
-    """List files with their texts: at most LISTED, then the number of others."""
+def _listed(rows: list[tuple[str, str]], count: int) -> list[str]:
+    """List files with their texts: at most LISTED, then the number of others of `count`."""
     if not rows:
         return []
-    more = [f"  and {len(rows) - LISTED:,} more; --json lists all"] if len(rows) > LISTED else []
+    more = [f"  and {count - LISTED:,} more; --json lists all"] if count > LISTED else []
     return columns(rows[:LISTED]) + more
 
 

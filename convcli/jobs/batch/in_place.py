@@ -13,10 +13,12 @@ from pathlib import Path
 
 from convcli.errors import FileError, InputError
 from convcli.jobs.apply_plan import ApplyRequest
-from convcli.jobs.batch.manifest import Entry, Manifest
+from convcli.jobs.batch.manifest import Manifest
+from convcli.jobs.batch.planning import collect
+from convcli.jobs.batch.rows import Rows
 from convcli.jobs.batch.run import Batch
 from convcli.jobs.batch.sources import Source
-from convcli.jobs.batch.task import Recipe, Record, Task
+from convcli.jobs.batch.task import Recipe
 
 
 def plan_in_place(
@@ -28,41 +30,24 @@ def plan_in_place(
     made. resume: skip these files. Raises FileError for them unless one of the two is set;
     InputError or a subclass for an invalid kernel, and for inputs without a common folder.
     """
-    sources = list(sources)
-    if not sources:
+    found, failed = collect(sources)
+    if not (found or failed):
         raise InputError("nothing to do", "expected at least one input")
-    failed = tuple(
-        Record("failed", source.path, "", source.trouble) for source in sources if source.trouble
-    )
-    paths: dict[Path, Source] = {}
-    for source in sources:
-        if not source.trouble:
-            paths.setdefault(Path(os.path.realpath(source.path)), source)
+    paths: dict[str, str] = {}
+    for path, _ in found:
+        paths.setdefault(os.path.realpath(path), path)
     folder = _common_folder(paths)
-    recorded = Manifest.of(folder)
     recipe = Recipe.of(request)
-    targets = {real: os.path.relpath(real, folder) for real in paths}
-    if not (resume or request.writing.overwrite):
-        _refuse_repeated(
-            recipe, recorded, [(paths[real].path, target) for real, target in targets.items()]
-        )
-    tasks = tuple(
-        Task(
-            source.path,
-            targets[real],
-            source.path,
-            real,
-            replace=True,
-            before=recorded.get(targets[real]) if resume else None,
-            in_place=True,
-        )
-        for real, source in paths.items()
-    )
-    return Batch(folder, folder, recipe, tasks, failed)
+    rows = Rows((path, os.path.relpath(real, folder)) for real, path in paths.items())
+    replace = request.writing.overwrite
+    if not (resume or replace):
+        _refuse_repeated(recipe, folder, rows)
+    folders = frozenset(target.rpartition(os.sep)[0] for _, target in rows)
+    return Batch(folder, folder, recipe, rows, failed, folders, True, resume, in_place=True)
 
 
-def _common_folder(paths: Iterable[Path]) -> Path:
-    folders = [str(path.parent) for path in paths]
+def _common_folder(paths: Iterable[str]) -> Path:
+    folders = {os.path.dirname(path) for path in paths}  # noqa: PTH120
     try:
         return Path(os.path.commonpath(folders)) if folders else Path.cwd()
     except ValueError as error:  # on Windows, of several drives
@@ -71,20 +56,19 @@ def _common_folder(paths: Iterable[Path]) -> Path:
         ) from error
 
 
-def _refuse_repeated(
-    recipe: Recipe, recorded: dict[str, Entry], named: list[tuple[str, str]]
-) -> None:
+def _refuse_repeated(recipe: Recipe, folder: Path, rows: Rows) -> None:
     """Raise FileError if the recipe was applied to some of the inputs before."""
-    repeated = [
-        path
-        for path, target in named
-        if (entry := recorded.get(target)) is not None
-        and entry.output
-        and entry.recipe == recipe.digest
-    ]
-    if repeated:
-        count = len(repeated)
-        first = repeated[0]
+    count, first = 0, ""
+    with Manifest.existing(folder) as recorded:
+        if recorded is None:
+            return
+        for block in rows.blocks():
+            entries = recorded.find(target for _, target in block)
+            for path, target in block:
+                entry = entries.get(target)
+                if entry is not None and entry.output and entry.recipe == recipe.digest:
+                    count, first = count + 1, first or path
+    if count:
         raise FileError(
             f"{count:,} inputs were filtered in place by the same command before, such as {first}",
             "expected new ones",

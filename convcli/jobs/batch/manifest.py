@@ -17,6 +17,7 @@ import re
 import secrets
 import sqlite3
 import stat
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,15 +56,19 @@ class Entry:
 class Manifest:
     """The open manifest of one folder.
 
-    Raises FileError if another batch has it open, or if it is no manifest.
+    Several threads may use it. Raises FileError if another batch has it open, or if it is no
+    manifest.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
+        self._lock = threading.Lock()
         for suffix in ("", "-wal", "-shm", "-journal"):
             _check_own_file(folder / f"{NAME}{suffix}")
         with self._translated_errors():
-            self._base = sqlite3.connect(self._path, timeout=0, isolation_level=None)
+            self._base = sqlite3.connect(
+                self._path, timeout=0, isolation_level=None, check_same_thread=False
+            )
         try:
             with self._translated_errors():
                 self._prepare()
@@ -87,31 +92,39 @@ class Manifest:
             self._base.execute(_SCHEMA)
             self._base.execute(f"PRAGMA user_version = {_VERSION}")
         self._base.execute("COMMIT")
+        found = self._base.execute(
+            "SELECT type FROM sqlite_master WHERE name = 'outputs'"
+        ).fetchall()
+        if found != [("table",)]:  # a view may recur for ever
+            raise self._foreign("it has no table of outputs")
+        if self._base.execute("SELECT 1 FROM outputs WHERE typeof(target) != 'blob'").fetchone():
+            raise self._foreign("its targets are no paths")
+
+    @staticmethod
+    @contextmanager
+    def existing(folder: Path) -> Iterator[Manifest | None]:
+        """Provide the manifest of a folder, None if it has none."""
+        if not os.path.lexists(folder / NAME):
+            yield None
+            return
+        manifest = Manifest(folder)
+        try:
+            yield manifest
+        finally:
+            manifest.close()
 
     @staticmethod
     def of(folder: Path) -> dict[str, Entry]:
         """Return the entries of a folder by target; none if it has no manifest."""
-        if not os.path.lexists(folder / NAME):
-            return {}
-        manifest = Manifest(folder)
-        try:
-            return manifest.entries()
-        finally:
-            manifest.close()
+        with Manifest.existing(folder) as manifest:
+            return {} if manifest is None else manifest.entries()
 
     def entries(self) -> dict[str, Entry]:
+        """Return all entries by target: some 500 bytes for each."""
         with self._translated_errors():
-            found = self._base.execute(
-                "SELECT type FROM sqlite_master WHERE name = 'outputs'"
-            ).fetchall()
-            if found != [("table",)]:  # a view may recur for ever
-                raise self._foreign("it has no table of outputs")
-            rows = self._base.execute(
-                "SELECT target, input, recipe, output FROM outputs"
-            ).fetchall()
-        if not all(isinstance(target, bytes) for target, *_ in rows):
-            raise self._foreign("its targets are no paths")
-        return dict(map(_entry, rows))
+            return dict(
+                map(_entry, self._base.execute("SELECT target, input, recipe, output FROM outputs"))
+            )
 
     def owner(self) -> str:
         """Return the letters in the names of the temporary files of this folder's batches."""
@@ -132,7 +145,7 @@ class Manifest:
         """Return the entries of those targets that have one."""
         found: dict[str, Entry] = {}
         keys = map(os.fsencode, targets)
-        with self._translated_errors():
+        with self._lock, self._translated_errors():
             while some := tuple(islice(keys, _PARAMETERS)):
                 rows = self._base.execute(
                     "SELECT target, input, recipe, output FROM outputs WHERE target IN "
@@ -155,7 +168,7 @@ class Manifest:
                 rows.append((key, os.fsencode(source), *digests))
         if not (rows or removed):
             return
-        with self._translated_errors():
+        with self._lock, self._translated_errors():
             self._base.execute("BEGIN")
             self._base.executemany("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?)", rows)
             self._base.executemany("DELETE FROM outputs WHERE target = ?", removed)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
-import stat
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePath
 from string import Formatter
 
-from convcli.errors import FileError, InputError, OutputError, did_you_mean, reason
-from convcli.io import check_name
+from convcli.errors import InputError, did_you_mean
 from convcli.io.formats import split_suffix
 from convcli.jobs.batch.sources import RESERVED, Source
 from convcli.system import reserved_part
 
 FIELDS = ("stem", "ext", "name", "parent", "index")
+_PLAIN = re.compile(
+    r"(?!\.)[^\0/]*[^\0/.]" if os.name == "posix" else r"(?!)"
+)  # names that are safe
 _WIDTH = re.compile(r"0?\d{0,2}")
 
 
@@ -69,31 +68,28 @@ class Template:
         """Return the name for one input; `ext` replaces the input's own suffix."""
         stem, own = split_suffix(path)
         suffix = own if ext is None else ext
-        parent = _folder_name(PurePath(path).parent)
+        parent = _folder_name(os.path.dirname(path)) if "{parent}" in self.text else ""  # noqa: PTH120
         return self.text.format(
             stem=stem, ext=suffix, name=stem + suffix, parent=parent, index=index
         )
 
 
 @cache
-def _folder_name(folder: PurePath) -> str:
+def _folder_name(folder: str) -> str:
     return Path(folder).resolve().name
 
 
-def name_all(sources: Sequence[Source], template: Template, ext: str | None = None) -> list[str]:
-    """Return the output of each source as a path relative to the output folder.
+def output_name(source: Source, template: Template, index: int, ext: str | None = None) -> str:
+    """Return the output of a source as a path relative to the output folder.
 
-    It is in the source's own sub-folder. Raises InputError for a name outside the output folder,
-    FileError, which lists them, for outputs that collide.
+    It is in the source's own sub-folder. index: its number. ext: replaces its suffix. Raises
+    InputError for a name outside the output folder.
     """
-    targets = [_target(source, template, index, ext) for index, source in enumerate(sources, 1)]
-    _refuse_collisions(sources, targets)
-    return targets
-
-
-def _target(source: Source, template: Template, index: int, ext: str | None) -> str:
     name = template.fill(source.path, index, ext)
-    target = PurePath(source.relative).parent / name
+    folder = source.relative.rpartition(os.sep)[0]
+    if _PLAIN.fullmatch(name):
+        return f"{folder}{os.sep}{name}" if folder else name
+    target = PurePath(folder) / name
     if not name or "\0" in name or target.anchor or ".." in target.parts:
         raise InputError(
             f"{source.path} would go to {name!r}", "expected a name within the output folder"
@@ -116,109 +112,6 @@ def folded(target: str) -> str:
     >>> folded(decomposed) == folded("\N{LATIN SMALL LETTER E WITH ACUTE}.PNG")
     True
     """
+    if target.isascii():
+        return target.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", target).casefold())
-
-
-def _refuse_collisions(sources: Sequence[Source], targets: Sequence[str]) -> None:
-    """Raise FileError for targets that are one file, and for one that is another's folder."""
-    owners: Mapping[str, list[int]] = defaultdict(list)
-    for index, target in enumerate(targets):
-        owners[folded(target)].append(index)
-    collisions = [indices for indices in owners.values() if len(indices) > 1]
-    for index, target in enumerate(targets):
-        for folder in PurePath(folded(target)).parents:
-            collisions += [[other, index] for other in owners.get(str(folder), ())]
-    if collisions:
-        listing = ", ".join(
-            " and ".join(f"{sources[index].path} -> {targets[index]}" for index in indices)
-            for indices in collisions
-        )
-        raise FileError(
-            f"inputs would write the same file: {listing}",
-            "expected one output for each",
-            "choose another --name, such as '{parent}-{name}' or '{index:04}{ext}'",
-        )
-
-
-def check_folder(folder: Path) -> None:
-    """Raise FileError if the output folder, or one that contains it, is no folder.
-
-    Raises OutputError for a name that the system rejects.
-    """
-    for path in (folder, *folder.parents):
-        try:
-            path.lstat()
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except (OSError, ValueError) as error:
-            raise OutputError(f"{folder} cannot be created", reason(error)) from error
-        if not path.is_dir():
-            raise FileError(
-                f"{path} is no folder",
-                "expected one, or a name that is free",
-                "choose --out otherwise",
-            )
-        return
-
-
-def check_suffixes(
-    folder: Path, sources: Sequence[Source], targets: Sequence[str], format: str | None
-) -> None:
-    """Raise FileError for a suffix that is not written, unless it is the input's own.
-
-    An input whose own suffix is not written fails later, by itself.
-    """
-    given: dict[str, str] = {}
-    for source, target in zip(sources, targets, strict=True):
-        suffix = split_suffix(target)[1]
-        if format is not None or suffix != split_suffix(source.path)[1]:
-            given.setdefault(suffix.lower(), target)
-    for target in given.values():
-        check_name(str(folder / target), format)
-
-
-def check_targets(folder: Path, sources: Sequence[Source], targets: Iterable[str]) -> list[str]:
-    """Return the targets that exist.
-
-    Raises FileError for one that is an input, or that is reached through a symbolic link.
-    """
-    root = folder.resolve()
-    existing = []
-    safe = set()
-    inputs: set[tuple[int, int]] | None = None
-    for target in targets:
-        path = root / target
-        if path.parent not in safe and path.parent.resolve() != path.parent:
-            raise FileError(
-                f"{path.parent} is a symbolic link or reached through one",
-                "expected a folder",
-                "remove it",
-            )
-        safe.add(path.parent)
-        try:
-            status = path.lstat()
-        except OSError:  # it does not exist, or cannot, and then its task fails
-            continue
-        if not stat.S_ISREG(status.st_mode):
-            raise FileError(
-                f"{path} is in the way", "expected no file, or a plain one", "remove it"
-            )
-        inputs = _identities(sources) if inputs is None else inputs
-        if (status.st_dev, status.st_ino) in inputs:
-            raise FileError(
-                f"{path} is an input",
-                "expected an output of its own",
-                "choose --out or --name otherwise",
-            )
-        existing.append(target)
-    return existing
-
-
-def _identities(sources: Iterable[Source]) -> set[tuple[int, int]]:
-    """Return the device and inode of each file that exists: they do not depend on its name."""
-    found = set()
-    for source in sources:
-        with suppress(OSError, ValueError):
-            status = Path(source.path).stat()
-            found.add((status.st_dev, status.st_ino))
-    return found

@@ -12,6 +12,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePath
@@ -23,8 +24,9 @@ from convcli.io.formats import by_suffix
 from convcli.limits import show_bytes
 from convcli.system import is_hidden
 
-LIST_BYTES = 2**25
-"""Bytes of a list of inputs at most, several hundred thousand names: an endless one is refused."""
+LIST_BYTES = 2**30
+"""Bytes of a list of inputs at most, some ten million names: an endless one is refused."""
+_READ_BYTES = 2**20  # bytes of a list that are read at once
 NAME_BYTES = 2**15
 """Bytes of a name at most; no operating system accepts longer ones."""
 
@@ -37,8 +39,7 @@ _LINK = "behind a symbolic link"
 _HIDDEN = "hidden"
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """One input: its path, as named and relative to the folder that was named.
 
     trouble: why it cannot be read, "" if it can.
@@ -98,7 +99,7 @@ class Search:
         if (
             self.every
             or (form is not None and (self.bare or not form.headerless))
-            or PurePath(relative).name.startswith(".")
+            or relative.rpartition(os.sep)[2].startswith(".")
         ):
             return True
         row = foreign_suffix(relative)
@@ -123,33 +124,54 @@ class Search:
 
         below: its relative path. above: its parents.
         """
+        start = f"{below}{os.sep}" if below else ""
+        names: list[str] = []  # not the entries, which take four times the memory
+        folders: set[str] = set()
         try:
             status = Path(folder).stat()
             with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda entry: os.fsencode(entry.name))
+                for entry in listing:
+                    is_folder, is_file = _kind(entry)
+                    if self._takes(entry, is_folder, is_file, start + entry.name, wanted):
+                        names.append(entry.name)
+                        folders.update([entry.name] * is_folder)
         except OSError as error:
             yield Source(folder, below, f"{folder} cannot be read; {error.strerror}")
             return
         here = (status.st_dev, status.st_ino)
         if here in above:
             return
-        for entry in entries:
-            relative = str(PurePath(below, entry.name))
-            if entry.name.startswith(RESERVED):
-                continue
-            is_folder, is_file = _kind(entry)
-            if is_folder:
-                taken = wanted.folder(relative) and not self._excluded(entry.path)
+        parent = str(PurePath(folder, "x"))[:-1]  # "" for the working directory
+        names.sort()
+        for name in names:
+            if name in folders:
+                inside = os.path.join(folder, name)  # noqa: PTH118 - it keeps a leading ./
+                yield from self._walk(inside, start + name, wanted, (*above, here))
             else:
-                taken = is_file and wanted.file(relative)
-            if taken and is_hidden(entry):
-                self.passed_over[_HIDDEN] += 1
-            elif taken and entry.is_symlink() and not self.follow_links:
-                self.passed_over[_LINK] += 1
-            elif taken and is_folder:
-                yield from self._walk(entry.path, relative, wanted, (*above, here))
-            elif taken:
-                yield Source(str(PurePath(entry.path)), relative)
+                yield Source(parent + name, start + name)
+
+    def _takes(
+        self,
+        entry: os.DirEntry[str],
+        is_folder: bool,
+        is_file: bool,
+        relative: str,
+        wanted: _Wanted,
+    ) -> bool:
+        """Return whether a search takes an entry; count it if it does not for a reason."""
+        if entry.name.startswith(RESERVED):
+            return False
+        if is_folder:
+            taken = wanted.folder(relative) and not self._excluded(entry.path)
+        else:
+            taken = is_file and wanted.file(relative)
+        if taken and is_hidden(entry):
+            self.passed_over[_HIDDEN] += 1
+        elif taken and entry.is_symlink() and not self.follow_links:
+            self.passed_over[_LINK] += 1
+        else:
+            return taken
+        return False
 
     def _excluded(self, folder: str) -> bool:
         return bool(self.exclude) and os.path.realpath(folder) == self.exclude
@@ -212,41 +234,49 @@ def listed(path: str, *, null: bool = False) -> Iterator[Source]:
     A relative name keeps its folders; whether the file exists is checked when it is read.
     Raises FileError for a list that cannot be read or is none, LimitError for one that is too long.
     """
-    for name in filter(None, _read_list(path).split(b"\0" if null else b"\n")):
-        if len(name) > NAME_BYTES:
-            held = f"the list {path} holds a name of {len(name):,} bytes"
-            raise FileError(
-                held,
-                f"expected at most {NAME_BYTES:,}",
-                "list one input a line, or with -0 each followed by a NUL",
-            )
+    for name in filter(None, _read_names(path, b"\0" if null else b"\n")):
         if b"\0" in name:
             raise FileError(f"the list {path} holds a NUL", "expected one input a line", "add -0")
         given = os.fsdecode(name if null else name.removesuffix(b"\r"))
-        relative = PurePath(os.path.normpath(given))
-        outside = relative.is_absolute() or ".." in relative.parts
-        yield Source(given, relative.name if outside else str(relative))
+        relative = os.path.normpath(given)
+        if os.path.isabs(relative) or relative.split(os.sep, 1)[0] == "..":  # noqa: PTH117
+            relative = PurePath(relative).name
+        yield Source(given, relative)
 
 
-def _read_list(path: str) -> bytes:
-    if path == "-":
-        if sys.stdin is None:
-            raise FileError(
-                "standard input is closed",
-                "expected a list of files",
-                "pipe one in, or name a file",
+def _read_names(path: str, end: bytes) -> Iterator[bytes]:
+    """Yield the names in a list, each with NAME_BYTES at most; `end` separates them."""
+    size, rest = 0, b""
+    for content in _read_list(path):
+        size += len(content)
+        if size > LIST_BYTES:
+            held = f"the list {path} is longer than {show_bytes(LIST_BYTES)}"
+            raise LimitError(
+                held, "expected one that ends", "split it, or name the folders instead"
             )
-        content = sys.stdin.buffer.read(LIST_BYTES + 1)
-    else:
-        try:
-            with Path(path).open("rb") as stream:
-                content = stream.read(LIST_BYTES + 1)
-        except (OSError, ValueError) as error:
-            raise FileError(f"the list {path} cannot be read", reason(error)) from error
-    if len(content) > LIST_BYTES:
-        held = f"the list {path} is longer than {show_bytes(LIST_BYTES)}"
-        raise LimitError(held, "expected one that ends", "split it, or name the folders instead")
-    return content
+        *names, rest = (rest + content).split(end)
+        if max(map(len, (*names, rest))) > NAME_BYTES:
+            raise FileError(
+                f"the list {path} holds a name of more than {NAME_BYTES:,} bytes",
+                "expected shorter ones",
+                "list one input a line, or with -0 each followed by a NUL",
+            )
+        yield from names
+    yield rest
+
+
+def _read_list(path: str) -> Iterator[bytes]:
+    """Yield the bytes of a list in pieces."""
+    if path == "-" and sys.stdin is None:
+        raise FileError(
+            "standard input is closed", "expected a list of files", "pipe one in, or name a file"
+        )
+    try:
+        with nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb") as stream:
+            while content := stream.read(_READ_BYTES):
+                yield content
+    except (OSError, ValueError) as error:
+        raise FileError(f"the list {path} cannot be read", reason(error)) from error
 
 
 def _named(given: str) -> Source:

@@ -335,10 +335,10 @@ class TestNames:
     def test_places(self, tmp_path: Path) -> None:
         touch("out/old.png", "out/deep/older.png", "in/a.png")
         rows = [("in/a.png", name) for name in ("old.png", "new.png", "deep/older.png", "b/c.png")]
-        folders = check_existing(Rows(rows), Path("out"), None, replace=True)
+        folders = check_existing(Rows(rows), Path("out"), None, resume=False, replace=True)
         assert folders == {"", "deep", "b"}
         with pytest.raises(FileError, match=r"2 outputs exist, such as out/old\.png; expected new"):
-            check_existing(Rows(rows), Path("out"), None, replace=False)
+            check_existing(Rows(rows), Path("out"), None, resume=False, replace=False)
 
     @pytest.mark.parametrize(
         ("folder", "target", "says"),
@@ -360,7 +360,7 @@ class TestNames:
         Path("out/folder.png").mkdir()
         rows = Rows([("in/b.png", "b.png"), ("in/a.png", target)])
         with pytest.raises(FileError, match=says):
-            check_existing(rows, Path(folder), None, replace=True)
+            check_existing(rows, Path(folder), None, resume=False, replace=True)
 
     def test_each_source_is_taken_once(self) -> None:
         sources = [

@@ -5,7 +5,9 @@ After a crash the same command with `resume` completes the batch, and processes 
 ::
 
     sources.py    input files: names, folders, patterns, lists
-    naming.py     output names, and the checks on them
+    naming.py     output names by a template
+    rows.py       millions of names in little memory
+    planning.py   inputs and outputs, and the checks on them
     task.py       one file in a worker; Recipe: the request, its kernels resolved, and its digest
     manifest.py   what has been done, in SQLite among the outputs
     worker.py     the worker process

@@ -194,25 +194,25 @@ def check_folder(folder: Path) -> None:
 
 
 def check_existing(
-    rows: Rows, folder: Path, resumed: Manifest | None, *, replace: bool
+    rows: Rows, folder: Path, recorded: Manifest | None, *, resume: bool, replace: bool
 ) -> frozenset[str]:
     """Return the folders of the outputs, relative to the batch's folder.
 
-    resumed: the manifest of the batch that is resumed, whose outputs may exist. replace: whether
-    all others may exist too. Raises FileError for an output that exists or is an input, or is
+    resume: whether outputs that are recorded may exist. replace: whether all others may exist too.
+    Raises FileError for an output that exists or is an input, or is
     reached through a symbolic link.
     """
     existing = _Existing(folder)
     foreign, first = 0, ""
     for block in rows.blocks():
         there = [target for _, target in block if existing.has(target)]
-        known = {} if resumed is None else resumed.find(there)
+        known = recorded.find(there) if resume and recorded is not None else {}
         others = [] if replace else [target for target in there if target not in known]
         foreign += len(others)
         first = first or next(iter(others), "")
     existing.refuse_inputs(rows)
     if foreign:
-        raise _exists_error(folder / first, foreign, resumed is not None)
+        raise _exists_error(folder / first, foreign, resume)
     return frozenset(existing.folders)
 
 

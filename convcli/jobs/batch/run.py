@@ -99,7 +99,7 @@ class Batch:
             if not (rows or failed):
                 raise InputError("nothing to do", "expected at least one input")
             rows = name_outputs(rows, folder, Template(name), form)
-            folders = check_existing(rows, folder, recorded if resume else None, replace=replace)
+            folders = check_existing(rows, folder, recorded, resume=resume, replace=replace)
         real = folder.resolve()
         return cls(folder, real, Recipe.of(request), rows, failed, folders, replace, resume)
 

@@ -100,9 +100,9 @@ class TestInPlace:
         expected = made("in/a.png", "in/b.png")
         publish = run.publish_output
 
-        def killed(task: Task, record: Record) -> Record:
+        def killed(task: Task, record: Record, safe: set[Path]) -> Record:
             if moment == "after":
-                publish(task, record)
+                publish(task, record, safe)
             raise KeyboardInterrupt
 
         with pytest.MonkeyPatch.context() as patch:

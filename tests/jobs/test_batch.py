@@ -235,6 +235,11 @@ class TestSources:
             FileError, match="the list nulls holds a NUL; expected one input a line; add -0"
         ):
             list(listed("nulls"))
+        Path("blank").write_bytes(b"a.png\n" + b"\n" * 2**22)
+        with pytest.raises(FileError, match="the list blank holds no name in 1.00 MiB"):
+            list(listed("blank"))
+        Path("long").write_text("".join(f"{n:07}.png\n" for n in range(200_000)))
+        assert [source.path for source in listed("long")][-1] == "0199999.png"
         monkeypatch.setattr("convcli.jobs.batch.sources.LIST_BYTES", 99)
         Path("endless").symlink_to("/dev/zero")
         with pytest.raises(
@@ -322,6 +327,13 @@ class TestNames:
         assert "x/a.png -> a.png and y/a.png -> a.png and z/A.PNG -> A.PNG;" in told
         assert "b.png" not in told
         assert "--name" in told
+
+    def test_of_many_collisions_some_are_told(self) -> None:
+        sources = [(f"{folder}/{n}.png", f"{n}.png") for folder in "xy" for n in range(1000)]
+        with pytest.raises(FileError) as refused:
+            named("{name}", *sources)
+        assert str(refused.value).count("and y/") == 50
+        assert ", and 950 more; expected one output for each" in str(refused.value)
 
     def test_unicode_forms_collide(self) -> None:
         assert folded("Straße/E\u0301.png") == folded("STRASSE/\xc9.PNG")

@@ -104,7 +104,7 @@ class TestPublication:
         for _ in range(2):
             record = process(plan.recipe, "01234567", task)
             assert not task.real.exists()
-        assert publish_output(task, record).status == "done"
+        assert publish_output(task, record, set()).status == "done"
         assert task.real.exists()
 
     def test_a_file_that_appears_meanwhile_is_not_claimed(self) -> None:
@@ -230,7 +230,10 @@ class TestLinks:
         record = process(plan.recipe, "01234567", task)
         before = Path("victim.png").read_bytes()
         Path("out/a.png").symlink_to("../victim.png")
-        assert "is a symbolic link or reached through one" in publish_output(task, record).reason
+        assert (
+            "is a symbolic link or reached through one"
+            in publish_output(task, record, set()).reason
+        )
         assert Path("victim.png").read_bytes() == before
 
     @pytest.mark.parametrize("suffix", ["", "-wal", "-journal"])

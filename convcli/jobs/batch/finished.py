@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import suppress
@@ -13,6 +14,10 @@ from typing import Any, TypeVar
 from convcli.errors import WorkerError
 
 Item = TypeVar("Item")
+
+GATHER_SECONDS = 0.005
+"""Time in which calls that finish are gathered into one list: to wake threads for each costs 0.2 ms
+and more."""
 
 
 def as_finished(
@@ -84,6 +89,7 @@ def _submit_window(
         if not waiting:
             return
         futures = [finished.get()]
+        time.sleep(GATHER_SECONDS)
         with suppress(Empty):
             while True:
                 futures.append(finished.get_nowait())

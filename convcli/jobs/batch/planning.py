@@ -28,6 +28,9 @@ from convcli.jobs.batch.rows import Rows
 from convcli.jobs.batch.sources import Source
 from convcli.jobs.batch.task import Record
 
+LISTED = 50
+"""Colliding outputs that an error lists."""
+
 
 def collect(sources: Iterable[Source]) -> tuple[Rows, tuple[Record, ...]]:
     """Return each source once, (path, relative path), and records of those with trouble.
@@ -151,10 +154,11 @@ class _Collisions:
                 for folder in PurePath(folded(row[1])).parents:
                     collisions += [[other, row] for other in owners.get(str(folder), ())]
         if collisions:
+            more = len(collisions) - LISTED
             listing = ", ".join(
-                " and ".join(f"{path} -> {target}" for path, target in pairs)
-                for pairs in collisions
-            )
+                " and ".join(f"{path} -> {target}" for path, target in pairs[:LISTED])
+                for pairs in collisions[:LISTED]
+            ) + (f", and {more:,} more" if more > 0 else "")
             raise FileError(
                 f"inputs would write the same file: {listing}",
                 "expected one output for each",

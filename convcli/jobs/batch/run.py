@@ -214,14 +214,15 @@ def _settle(manifest: Manifest, finished: list[tuple[Task, Record]]) -> list[Rec
     cannot be published becomes what it was before.
     """
     made = {task.target: task.source for task, record in finished if record.temporary is not None}
-    before = manifest.find(made)
+    before = manifest.find(task.target for task, _ in finished if task.replace)
     entries = {task.target: record.entry for task, record in finished}
     manifest.record((target, made[target], entries[target]) for target in made)
     records = []
     failed = []
+    safe: set[Path] = set()
     for task, record in finished:
         if record.temporary is not None:
-            record = publish_output(task, record)
+            record = publish_output(task, record, safe)
             if record.status == "failed":
                 failed.append((task.target, task.source, before.get(task.target)))
         records.append(record)

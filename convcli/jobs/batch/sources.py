@@ -254,6 +254,9 @@ def _read_names(path: str, end: bytes) -> Iterator[bytes]:
             raise LimitError(
                 held, "expected one that ends", "split it, or name the folders instead"
             )
+        if content.count(end) == len(content) == _READ_BYTES:
+            held = f"the list {path} holds no name in {show_bytes(_READ_BYTES)}"
+            raise FileError(held, "expected one input a line", "check what writes the list")
         *names, rest = (rest + content).split(end)
         if max(map(len, (*names, rest))) > NAME_BYTES:
             raise FileError(

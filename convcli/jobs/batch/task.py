@@ -216,12 +216,15 @@ def file_digest(path: str) -> str:
     )
 
 
-def publish_output(task: Task, record: Record) -> Record:
-    """Rename the temporary file of a record to its task's output, and return the final record."""
+def publish_output(task: Task, record: Record, safe: set[Path]) -> Record:
+    """Rename the temporary file of a record to its task's output, and return the final record.
+
+    safe: folders that were checked a moment ago.
+    """
     temporary = record.temporary
     assert temporary is not None
     try:
-        check_folder_of(task)
+        check_folder_of(task, safe)
         warnings = io.publish(temporary, task.real, task.path, overwrite=task.replace)
     except OSError as error:
         return Record(
@@ -232,10 +235,15 @@ def publish_output(task: Task, record: Record) -> Record:
     return replace(record, warnings=record.warnings + warnings, temporary=None)
 
 
-def check_folder_of(task: Task) -> None:
-    """Raise FileError if a symbolic link has since been put on the path to an output."""
+def check_folder_of(task: Task, safe: set[Path]) -> None:
+    """Raise FileError if a symbolic link has since been put on the path to an output.
+
+    The folder is added to `safe`, and not checked if it is there.
+    """
     folder = task.real.parent
-    if Path(os.path.realpath(folder)) != folder or task.real.is_symlink():
+    if folder not in safe and os.path.realpath(folder) == str(folder):
+        safe.add(folder)
+    if folder not in safe or task.real.is_symlink():
         raise FileError(
             f"{task.path} is a symbolic link or reached through one",
             "expected a folder",
@@ -249,7 +257,7 @@ def _process(recipe: Recipe, owner: str, task: Task, digest: str) -> Record:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{Path(task.path).parent} cannot be created", reason(error)) from error
-    check_folder_of(task)
+    check_folder_of(task, set())
     writing = replace(recipe.request.writing, overwrite=task.replace)
     request = replace(recipe.request, input=task.source, output=task.path, writing=writing)
     plan = plan_apply(_keep_frames(request) if task.in_place else request)

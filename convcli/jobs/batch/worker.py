@@ -6,6 +6,7 @@ that its parent has exited, whatever it is doing: a pool that was killed leaves 
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import sys
@@ -17,6 +18,8 @@ from typing import Any
 
 from convcli.system import end_with_parent
 
+_COLLECT_AFTER = 200_000
+"""New objects after which garbage is collected: imports start a hundred collections for nothing."""
 _LENGTH = 8  # bytes of a message's length, little-endian
 _AT_ONCE = 2**16  # bytes read at once, which is what a pipe of Linux holds
 
@@ -64,6 +67,7 @@ def serve(preload: str, parent: int) -> None:
     A call is (function or None for the one before, arguments, named arguments); an answer is (True,
     value) or (False, exception).
     """
+    gc.set_threshold(_COLLECT_AFTER)
     end_with_parent(parent)
     requests, replies = _take_streams()
     calls: SimpleQueue[bytes] = SimpleQueue()

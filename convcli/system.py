@@ -218,11 +218,12 @@ def lock_holder(path: Path) -> int | None:
     """
     import struct
 
-    layout, (kind, process) = _FLOCK.get(sys.platform, ("", (0, 0)))
-    if not layout:
-        return None
-    import fcntl
+    try:
+        import fcntl
 
+        layout, (kind, process) = _FLOCK[sys.platform]
+    except (ImportError, KeyError):
+        return None
     fields = [0] * 5
     fields[kind] = fcntl.F_WRLCK
     try:
@@ -234,6 +235,10 @@ def lock_holder(path: Path) -> int | None:
     return found[process] if found[kind] != fcntl.F_UNLCK and found[process] > 0 else None
 
 
+_MARKS_HIDDEN = sys.platform in ("win32", "darwin")
+"""Whether a file's attributes may hide it."""
+
+
 def is_hidden(entry: os.DirEntry[str]) -> bool:
     """Return whether file managers hide an entry.
 
@@ -241,7 +246,7 @@ def is_hidden(entry: os.DirEntry[str]) -> bool:
     """
     if entry.name.startswith("."):
         return True
-    if not (hasattr(os.stat_result, "st_file_attributes") or hasattr(os.stat_result, "st_flags")):
+    if not _MARKS_HIDDEN:
         return False
     try:
         status: Any = entry.stat(follow_symlinks=False)

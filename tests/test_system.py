@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from convcli.errors import InputError
 from convcli.io import PLAIN, check_target, output_buffer, save
 from convcli.jobs.apply import plan_apply
 from convcli.jobs.apply_plan import ApplyRequest
-from convcli.jobs.batch.naming import Template, name_all
+from convcli.jobs.batch import naming
+from convcli.jobs.batch.naming import Template, output_name
 from convcli.jobs.batch.sources import Search, Source
 from convcli.jobs.requests import WriteOptions
 
@@ -185,7 +187,10 @@ def test_a_mapped_input_is_read_whole_if_its_output_replaces_it(
         ("a.png", {"st_flags": stat.UF_HIDDEN}, True),
     ],
 )
-def test_hidden_files(name: str, status: dict[str, int], hidden: bool) -> None:
+def test_hidden_files(
+    monkeypatch: pytest.MonkeyPatch, name: str, status: dict[str, int], hidden: bool
+) -> None:
+    monkeypatch.setattr(system, "_MARKS_HIDDEN", True)
     entry = SimpleNamespace(name=name, stat=lambda follow_symlinks: SimpleNamespace(**status))
     assert system.is_hidden(entry) == hidden  # type: ignore[arg-type]
 
@@ -198,9 +203,10 @@ def test_names_that_windows_does_not_take_are_refused_there(
 ) -> None:
     assert system.reserved_part(PurePath(name)) == ""
     monkeypatch.setattr(system, "os", SimpleNamespace(name="nt"))
+    monkeypatch.setattr(naming, "_PLAIN", re.compile("(?!)"))
     assert system.reserved_part(PurePath(name))
     with pytest.raises(InputError, match="this system takes no file named"):
-        name_all([Source(name, name)], Template("{name}"))
+        output_name(Source(name, name), Template("{name}"), 1)
     assert system.reserved_part(PurePath("x/console.png")) == ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Literal, get_args
 
 Op = Literal["correlate", "convolve"]
@@ -60,6 +61,7 @@ PRODUCT_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
 """Environment variables that set the threads of numpy's matrix products; read when numpy loads."""
 
 
+@cache
 def itemsize(dtype: str) -> int:
     """Return the bytes of one value of a number type.
 

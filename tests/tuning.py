@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from convcli.engine import calls as remembered
 from convcli.engine.methods import methods, register, unregister
 from convcli.engine.methods.base import Method
+from convcli.engine.methods.im2col import Im2col
 
 
 def tune(patch: pytest.MonkeyPatch, **constants: Any) -> None:
@@ -25,6 +26,16 @@ def tune(patch: pytest.MonkeyPatch, **constants: Any) -> None:
         assert owners, f"no module of the engine has {name}"
         for module in owners:
             patch.setattr(module, name, value)
+
+
+@contextmanager
+def registered_products() -> Iterator[None]:
+    """Register the methods named gemm, except the one for small work, under the name `products`."""
+    with ExitStack() as stack:
+        for each in methods():
+            if each.name == "gemm" and not isinstance(each, Im2col):
+                stack.enter_context(registered(type(each), "products"))
+        yield
 
 
 @contextmanager

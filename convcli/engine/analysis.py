@@ -93,22 +93,27 @@ HEAVY = 2.0**24
 """Sum of |taps| from which subnormal samples, of few digits in float32, have normal sums."""
 
 
-def needs_float64(x: NDArray[Any], w: NDArray[Any], bias: NDArray[Any] | None, cval: float) -> bool:
-    """Return whether an operand, or a sum of integers, leaves float32's normal range."""
+def needs_float64(
+    x: NDArray[Any], w: NDArray[Any], bias: NDArray[Any] | None, cval: float, weight: float
+) -> bool:
+    """Return whether an operand, or a sum of integers, leaves float32's normal range.
+
+    weight: an upper bound of the sum of |taps|.
+    """
     constant = cval != 0 and not LEAST_FLOAT32 <= abs(cval) <= MOST_FLOAT32 and math.isfinite(cval)
     if constant or leaves_float32(w) or (bias is not None and leaves_float32(bias)):
         return True
     if x.dtype.kind in "iu":
-        return largest_sum(w) * 2.0 ** (8 * x.dtype.itemsize) > MOST_FLOAT32
-    if not has_heavy_taps(x, w):
+        return weight * 2.0 ** (8 * x.dtype.itemsize) > MOST_FLOAT32
+    if not has_heavy_taps(x.dtype, weight):
         return False
     largest = float(np.nanmax(np.abs(x), initial=0))
     return 0 < largest < LEAST_FLOAT32 * HEAVY
 
 
-def has_heavy_taps(x: NDArray[Any], w: NDArray[Any]) -> bool:
+def has_heavy_taps(kind: np.dtype[Any], weight: float) -> bool:
     """Return whether the samples decide if their sums need float64: those of float32 may."""
-    return x.dtype == np.float32 and largest_sum(w) >= HEAVY
+    return kind == np.float32 and weight >= HEAVY
 
 
 def largest_sum(w: NDArray[Any]) -> float:

@@ -21,7 +21,6 @@ from convcli.engine.buffers import result_buffer
 from convcli.engine.execute import Prepared
 from convcli.engine.memory_order import by_stride, in_memory_order
 from convcli.engine.methods import methods
-from convcli.engine.planning.choose import cached_plan
 from convcli.engine.problem import Problem, check_out, inverse, real_array
 from convcli.errors import InputError
 from convcli.limits import threads
@@ -48,7 +47,6 @@ class PlannedCall:
 
     def __init__(self, problem: Problem, dtype: DTypeLike | None, method: str) -> None:
         """Plan the problem with its axes in the order of memory."""
-        self.samples_matter = problem.reads_samples
         problem = in_memory_order(problem)
         self.plan = plan = problem.plan(dtype, method)
         self.dtype = np.dtype(plan.dtype)
@@ -121,10 +119,9 @@ calls = RememberedCalls()
 
 
 def forget_calls() -> None:
-    """Forget all calls and plans: the next call of each kind is planned again."""
+    """Forget all calls: the next one of each kind is planned again."""
     global calls
     calls = RememberedCalls()
-    cached_plan.cache_clear()
 
 
 def run_call(
@@ -171,7 +168,7 @@ def run_call(
         # The kernel is a copy: the caller may change its own.
         copied = np.frombuffer(taps, w.dtype).reshape(w.shape)
         call = PlannedCall(build(x, copied, bias, *options), dtype, method)
-        if not call.samples_matter:
+        if not call.plan.facts.reads_samples:
             calls.add(key, taps, call)
     return call(x, out)
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine.analysis import MOST_FLOAT32, largest_sum, small_taps
+from convcli.engine.analysis import MOST_FLOAT32, small_taps
 from convcli.engine.blas import single_threaded
 from convcli.engine.buffers import LINE
 from convcli.engine.exact import TURN, prepare_residues, store_exact, wrapped
@@ -94,8 +94,7 @@ class Prepared:
         # Sums that exceed float64's precision are corrected by their residues modulo 2**64.
         self.residue_of: TileFunction | None = None
         if plan.facts.exact:
-            direct = make_plan(plan.facts, plan.spec, dtype=plan.dtype, method="direct")
-            self.residue_of = prepare_residues(w, direct)
+            self.residue_of = prepare_residues(w, make_plan(plan, "direct"))
             self.whole_bias = np.zeros(1, np.uint64) if bias is None else wrapped(bias)
 
         # Check for NaN only if there can be one, and only in one row of each band.
@@ -108,7 +107,7 @@ class Prepared:
         self.checks_overflow = self.accumulator == np.float32 and input_dtype.kind == "f"
         if self.checks_overflow:
             self.checked = ()
-            self.largest_sample = MOST_FLOAT32 / max(largest_sum(w), self.w.size)
+            self.largest_sample = MOST_FLOAT32 / max(plan.facts.weight, w.size)
         self.checks_samples = self.method.skips_taps(plan)
         self.written: dict[tuple[tuple[int, ...], tuple[int, ...]], bool] = {}
 
@@ -270,8 +269,7 @@ class Prepared:
         own = self.method.definition(self.w, self.plan)
         if own is not None:
             return own, np.dtype(np.float64)
-        facts = replace(self.plan.facts, extreme=True)
-        plan = make_plan(facts, self.plan.spec, dtype=self.plan.dtype, method="direct")
+        plan = make_plan(replace(self.plan, facts=replace(self.plan.facts, extreme=True)), "direct")
         return plan.implementation.prepare(self.w, plan), np.dtype(plan.accumulator)
 
     def _compute_by_definition(self, block: NDArray[Any], sums: NDArray[Any]) -> None:

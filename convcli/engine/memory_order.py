@@ -26,6 +26,8 @@ def by_stride(array: NDArray[Any], axes: Sequence[int]) -> list[int]:
     >>> by_stride(np.zeros((2, 3, 4)).T, [0, 1, 2]), by_stride(np.zeros((2, 3))[:, ::-1], [0, 1])
     ([2, 1, 0], [0, 1])
     """
+    if array.flags.c_contiguous:
+        return list(axes)
     steps = [abs(step) for step in array.strides]
     if any(steps[axis] == 0 and array.shape[axis] > 1 for axis in axes):
         return list(axes)

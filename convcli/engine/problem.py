@@ -15,6 +15,7 @@ from convcli.engine.analysis import (
     flat_axes,
     has_heavy_taps,
     integral_bound,
+    largest_sum,
     needs_float64,
     separable_terms,
     small_taps,
@@ -22,8 +23,14 @@ from convcli.engine.analysis import (
 )
 from convcli.engine.exact import needs_integers
 from convcli.engine.execute import Prepared
-from convcli.engine.planning.choose import WORTH_COUNTING, WORTH_FACTORING, make_plan
-from convcli.engine.planning.facts import EXACT, Facts, TapCounts
+from convcli.engine.planning.choose import (
+    WORTH_COUNTING,
+    WORTH_FACTORING,
+    direct_seconds,
+    is_small,
+    make_plan,
+)
+from convcli.engine.planning.facts import EXACT, Facts, TapCounts, Work
 from convcli.engine.planning.plan import Plan
 from convcli.engine.tap_sums import tap_sum
 from convcli.engine.tiling import Chunk
@@ -62,9 +69,20 @@ class Problem(NamedTuple):
 
         The kernel is factored only if that was asked for, or if factors may save time.
         """
+        work = self._work(None if dtype is None else _result(dtype))
+        if method != "direct" and not (method == "auto" and is_small(work)):
+            seconds = direct_seconds(work)
+            terms, flat = self._terms(work, method, seconds)
+            taps = self._taps(method, seconds)
+            work = replace(work, facts=replace(work.facts, terms=terms, flat=flat, taps=taps))
+        return make_plan(work, method)
+
+    def _work(self, kind: np.dtype[Any] | None) -> Work:
+        """Return the work for a result of a type, without facts about the kernel's taps."""
         first = self.x.ndim - 1 - len(self.spec.stride)
-        kind = None if dtype is None else _result(dtype)
-        integral, exact = self._whole_sums(kind)
+        bound = integral_bound(self.x, self.w, self.spec.cval)
+        integral, exact = (None, False) if bound is None else self._whole_sums(bound, kind)
+        weight = largest_sum(self.w)
         facts = Facts(
             batch=self.x.shape[:first],
             spatial=self.x.shape[first:-1],
@@ -72,19 +90,13 @@ class Problem(NamedTuple):
             window=self.window,
             filters=self.filters,
             input_dtype=self.x.dtype.name,
-            kernel_dtype=self.w.dtype.name,
             integral=integral,
             exact=exact,
-            extreme=needs_float64(self.x, self.w, self.bias, self.spec.cval),
+            weight=weight,
+            reads_samples=has_heavy_taps(self.x.dtype, weight) or (bound or 0) > EXACT,
+            extreme=needs_float64(self.x, self.w, self.bias, self.spec.cval, weight),
         )
-        name = None if kind is None else kind.name
-        limit = "separable" if method == "separable" else "direct"
-        plan = make_plan(facts, self.spec, dtype=name, method=limit)
-        if method != "direct":
-            terms, flat = self._terms(plan)
-            facts = replace(facts, terms=terms, flat=flat, taps=self._taps(plan, method))
-            plan = make_plan(facts, self.spec, dtype=name, method=method)
-        return plan
+        return Work.of(facts, self.spec, None if kind is None else kind.name)
 
     def whole_range(self) -> tuple[int, int] | None:
         """Return bounds of the sums of whole numbers, without the bias; None for other numbers.
@@ -96,15 +108,12 @@ class Problem(NamedTuple):
             return None if bound is None else (-bound, bound)
         return sum_range(self.x, self.w, self.spec.cval, self.filters is None)
 
-    def _whole_sums(self, kind: np.dtype[Any] | None) -> tuple[int | None, bool]:
-        """Return a bound of the |sums|, and whether integers have to keep them exact.
+    def _whole_sums(self, bound: int, kind: np.dtype[Any] | None) -> tuple[int, bool]:
+        """Return a bound of the |sums| of whole numbers, and whether integers must keep them exact.
 
-        The bound is None unless all numbers are whole. kind: the result's type.
+        bound: without the bias, from the samples' type. kind: the result's type.
         Raises DtypeError for sums that must be exact and cannot be.
         """
-        bound = integral_bound(self.x, self.w, self.spec.cval)
-        if bound is None:
-            return None, False
         shift = 0
         if self.bias is not None and np.isfinite(self.bias).all():
             shift = int(np.abs(self.bias, dtype=np.float64).max())
@@ -117,45 +126,41 @@ class Problem(NamedTuple):
         bound = max(map(abs, ends)) + shift
         return bound, needs_integers(bound, self.w, self.bias)
 
-    def _terms(self, plan: Plan) -> tuple[int | None, tuple[bool, ...]]:
+    def _terms(
+        self, work: Work, method: str, seconds: float
+    ) -> tuple[int | None, tuple[bool, ...]]:
         """Return how many products of 1-D factors add up to the kernel, and `Facts.flat`.
 
         0 if there is no such short sum, None if factoring would take longer than it saves.
-        plan: by `separable` if that was asked for, otherwise by `direct`, whose time is the limit.
+        seconds: of the sum over taps.
         """
-        w = small_taps(self.w)[0] if plan.facts.extreme else self.w
-        if self.filters is None and np.isfinite(w).all():
-            if w.min() == w.max():
-                return 1, (True,) * w.ndim
-            if w.ndim == 1:
-                return 1, (False,)
-        if plan.method == "separable":
-            terms = len(factors(w, plan.target_precision))
-        elif self.filters is not None:
+        if self.filters is not None:
             return None, ()
-        elif not np.isfinite(w).all():
+        w = small_taps(self.w)[0] if work.facts.extreme else self.w
+        finite = np.isfinite(w).all()
+        if finite and w.min() == w.max():
+            return 1, (True,) * w.ndim
+        if finite and w.ndim == 1:
+            return 1, (False,)
+        if method == "separable":
+            terms = len(factors(w, work.target_precision))
+        elif not finite:
             return 0, ()
-        elif plan.seconds <= WORTH_FACTORING:
+        elif seconds <= WORTH_FACTORING:
             return None, ()
         else:
-            terms = separable_terms(w, plan.target_precision)
-        return terms, flat_axes(w, plan.target_precision) if terms == 1 else ()
+            terms = separable_terms(w, work.target_precision)
+        return terms, flat_axes(w, work.target_precision) if terms == 1 else ()
 
-    def _taps(self, plan: Plan, method: str) -> TapCounts | None:
+    def _taps(self, method: str, seconds: float) -> TapCounts | None:
         """Return facts about a kernel of few taps, unless counting would take longer than it saves.
 
-        plan: by `direct`.
+        seconds: of the sum over taps.
         """
-        if self.filters is not None or (method == "auto" and plan.seconds < WORTH_COUNTING):
+        if self.filters is not None or (method == "auto" and seconds < WORTH_COUNTING):
             return None
         found = tap_sum(self.w)
         return None if found is None else found.counts
-
-    @property
-    def reads_samples(self) -> bool:
-        """Whether the plan depends on samples, not only on their type."""
-        bound = integral_bound(self.x, self.w, self.spec.cval)
-        return has_heavy_taps(self.x, self.w) or (bound is not None and bound > EXACT)
 
     def run_part(self, plan: Plan, part: Chunk, progress: Progress = silent) -> NDArray[Any]:
         """Return one part of the result of `run` with this plan."""

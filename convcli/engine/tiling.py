@@ -45,6 +45,9 @@ def tiles(plan: Plan, part: Chunk) -> Iterator[Tile]:
     They depend only on the plan and the part, so the result has the same bytes with any number of
     threads.
     """
+    if plan.tile[1:] == plan.sizes and part.items[1] <= plan.tile[0] and not plan.is_parallel:
+        yield Tile(part.items, (part.rows, *((0, size) for size in plan.sizes[1:])))
+        return
     for items in _pieces(part.items, plan.tile[0]):
         for rows, area in _areas(plan):
             cuts = [_pieces(span, length) for span, length in zip(area, plan.tile[2:], strict=True)]

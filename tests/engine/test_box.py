@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from tuning import tune
 import convcli
 from convcli import correlate
 from convcli.engine.methods.base import Method
-from convcli.engine.planning.choose import cached_plan
 from convcli.engine.planning.facts import tolerance
 
 rng = np.random.default_rng
@@ -36,12 +34,9 @@ SHAPES: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...] | None
 
 
 @pytest.fixture(autouse=True)
-def _adds_neighbours(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _adds_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every factor of equal taps be added, however short it is."""
     tune(monkeypatch, ADD=0.0)
-    cached_plan.cache_clear()
-    yield
-    cached_plan.cache_clear()
 
 
 def samples(shape: tuple[int, ...], dtype: str) -> np.ndarray:

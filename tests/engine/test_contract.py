@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +14,23 @@ from cases import BOUNDARIES, examples, geometries
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
-from tuning import tune
+from tuning import registered_products, tune
 
 from convcli import ConvError, conv_layer, conv_transpose, convolve, correlate, gradients
-from convcli.engine.planning import choose
 from convcli.engine.planning.facts import tolerance
 from convcli.engine.rounding import round_into
 
 ROOT = Path(__file__).parents[2]
-METHODS = ("direct", "gemm")
+METHODS = ("direct", "gemm", "products")
 every_method = pytest.mark.parametrize("method", METHODS)
 rng = np.random.default_rng
+
+
+@pytest.fixture(autouse=True, scope="module")
+def products() -> Iterator[None]:
+    """Test the methods for larger work on small arrays too."""
+    with registered_products():
+        yield
 
 
 # Integers are exact.
@@ -540,7 +547,6 @@ def test_an_out_that_does_not_fit(out, options, message):
 @pytest.mark.parametrize("padding", ["same", "valid"])
 def test_out_may_be_the_input_or_the_kernel_or_lie_across_them(padding, method, monkeypatch):
     """Row by row, so that a row written would be read again."""
-    monkeypatch.setattr(choose, "cached_plan", choose.cached_plan.__wrapped__)
     tune(monkeypatch, TILE_VALUES=1)
     values, w = rng(0).standard_normal((12, 12)), rng(1).standard_normal((5, 1))
     options = {"padding": padding, "method": method}

@@ -11,7 +11,7 @@ import pytest
 
 import convcli
 from convcli.engine.planning.choose import make_plan
-from convcli.engine.planning.facts import Facts
+from convcli.engine.planning.facts import Facts, Work
 from convcli.engine.planning.memory import BUDGET, Memory
 from convcli.engine.planning.plan import Plan
 from convcli.engine.problem import Problem, layer_problem, spatial_problem
@@ -39,8 +39,8 @@ def filtered(
     spatial: tuple[int, ...], channels: int, k: int, dtype: str, terms: int | None, **options: Any
 ) -> Plan:
     """Return the plan for one kernel that is a sum of `terms` products of 1-D factors."""
-    facts = Facts((), spatial, channels, (k,) * len(spatial), None, dtype, "float64", terms=terms)
-    return make_plan(facts, ConvSpec.of(len(spatial), **SAME, **options), dtype=dtype)
+    facts = Facts((), spatial, channels, (k,) * len(spatial), None, dtype, terms=terms)
+    return make_plan(Work.of(facts, ConvSpec.of(len(spatial), **SAME, **options), dtype))
 
 
 class TestStated:
@@ -83,10 +83,9 @@ class TestStated:
                     (64, 64, 64),
                 ):
                     for stride in (1, 2):
-                        facts = Facts((1,), spatial, channels, (k, k), filters, dtype, "float32")
-                        plan = make_plan(
-                            facts, ConvSpec.of(2, stride=stride, groups=groups, **SAME), dtype=None
-                        )
+                        facts = Facts((1,), spatial, channels, (k, k), filters, dtype)
+                        spec = ConvSpec.of(2, stride=stride, groups=groups, **SAME)
+                        plan = make_plan(Work.of(facts, spec))
                         assert plan.memory <= BUDGET, plan
 
     def test_two_threads_are_kept_where_speed_is_promised(

@@ -12,25 +12,26 @@ from cases import BOUNDARIES, VIEWS, examples, geometries
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
-from tuning import registered, tune
+from tuning import registered, registered_products, tune
 
 import convcli
 from convcli import correlate
 from convcli.engine import threads
 from convcli.engine.blas import find_blas
 from convcli.engine.methods.base import Method
+from convcli.engine.methods.dots import Dots
 from convcli.engine.methods.full_rank import FullRank
 from convcli.engine.planning.facts import tolerance
 
-METHODS = ("gemm", "full_rank", "separable", "fft", "auto")
+METHODS = ("gemm", "products", "full_rank", "separable", "fft", "auto")
 every_method = pytest.mark.parametrize("method", METHODS)
 rng = np.random.default_rng
 
 
 @pytest.fixture(autouse=True, scope="module")
-def full_rank() -> Iterator[None]:
-    """Give the method a name of its own: for few taps, `gemm` means another one."""
-    with registered(FullRank, "full_rank"):
+def named_methods() -> Iterator[None]:
+    """Give methods names of their own: for few taps or small work, `gemm` means another one."""
+    with registered(FullRank, "full_rank"), registered(Dots, "dots"), registered_products():
         yield
 
 
@@ -478,16 +479,21 @@ def test_a_kernel_is_one_piece_at_any_width(width, k):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8"])
-@pytest.mark.parametrize("taps", range(1, 12))
+@pytest.mark.parametrize("taps", range(1, 11))
 def test_short_signals_are_dot_products(taps, dtype):
     w = rng(taps).standard_normal(taps)
-    assert ("dot product" in convcli.plan(np.zeros(1000, dtype), w).reason) == (taps < 11)
     for shape, axes in (((1000,), None), ((3, 90), (1,)), ((taps,), None)):
         x = (rng(0).standard_normal(shape) * 50).astype(dtype)
         for padding in ("valid", "same", "full"):
             options = {"axes": axes, "padding": padding}
-            y, expected = (correlate(x, w, **options, method=m) for m in ("auto", "direct"))
+            y, expected = (correlate(x, w, **options, method=m) for m in ("dots", "direct"))
             close(y, expected, x, w)
+
+
+def test_the_signals_that_dot_products_are_for():
+    assert "dot product" in convcli.plan(np.zeros(20_000, np.float32), np.arange(9)).reason
+    with pytest.raises(convcli.ConvError, match="up to 10 taps"):
+        correlate(np.zeros(30_000), np.arange(11), method="dots")
 
 
 def test_an_overflow_of_a_part_of_a_dot_product():

@@ -4,6 +4,7 @@
 
     base        the interface of a method
     direct      the sum over taps: the reference
+    im2col      small work as one matrix product over copied windows
     separable   a kernel that is a sum of products of 1-D factors
     full_rank   any kernel as one band matrix
     taps        a kernel of few taps as sums of shifted rows
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 BUILT_IN = {
     "direct": "direct",
+    "im2col": "gemm",
     "full_rank": "gemm",
     "gemm": "gemm",
     "depthwise": "gemm",
@@ -40,6 +42,9 @@ BUILT_IN = {
     "dots": "gemm",
 }
 """The name of each file's method in --method and in reports."""
+
+FOR_SMALL_WORK = 2
+"""The first methods of the table: those that can be the fastest for small work."""
 
 _added: list[Method] = []
 
@@ -66,6 +71,11 @@ def names() -> tuple[str, ...]:
 def methods() -> tuple[Method, ...]:
     """Return all methods."""
     return (*_built_in(), *_added)
+
+
+def methods_for_small_work() -> tuple[Method, ...]:
+    """Return the methods that can be the fastest for small work."""
+    return (*_built_in()[:FOR_SMALL_WORK], *_added)
 
 
 @cache

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
-from convcli.engine.methods import methods, names
+from convcli.engine.methods import methods, methods_for_small_work, names
 from convcli.engine.methods.base import CostEstimate, Method
-from convcli.engine.planning.facts import Facts, Work, result_dtype
+from convcli.engine.planning.facts import Work
 from convcli.engine.planning.plan import Plan
 from convcli.errors import InputError, did_you_mean
 from convcli.limits import threads
-from convcli.shapes.parse import check_countable
-from convcli.shapes.spec import ConvSpec
+
+SMALL = 10_000
+"""Multiply-adds up to which a plan takes longer than the work: some methods are not asked."""
 
 WORTH_FACTORING = 1e-3
 """Seconds of `direct` from which a kernel is factored, which takes some tenths of that time."""
@@ -31,13 +31,10 @@ class _Candidate(NamedTuple):
     refusal: str
 
 
-def make_plan(
-    facts: Facts, spec: ConvSpec, *, dtype: str | None = None, method: str = "auto"
-) -> Plan:
+def make_plan(work: Work, method: str = "auto") -> Plan:
     """Choose how to run one convolution.
 
-    Raises ShapeError if the kernel exceeds the padded input, LimitError if the output exceeds the
-    address space, InputError if the method is unknown or cannot run.
+    Raises InputError if the method is unknown or cannot run.
     """
     known = ("auto", *names())
     if method not in known:
@@ -46,42 +43,18 @@ def make_plan(
             f"expected one of {', '.join(known)}",
             did_you_mean(str(method), known),
         )
-    return cached_plan(facts, spec, dtype, method, threads(), methods())
-
-
-@lru_cache(maxsize=256)
-def cached_plan(
-    facts: Facts,
-    spec: ConvSpec,
-    dtype: str | None,
-    asked: str,
-    available: int,
-    candidates: tuple[Method, ...],
-) -> Plan:
-    """Make a plan, or return a cached one: planning takes 0.2 ms, as long as a small layer."""
-    work = Work(
-        facts,
-        spec,
-        spec.axes(facts.spatial, facts.window),
-        dtype or result_dtype(facts.input_dtype),
-    )
-    check_countable(work.outputs)
-    needed = (asked, "direct") if facts.exact else (asked,)
-    asked_for = [each for each in candidates if asked == "auto" or each.name in needed]
-    named = _by_name([_ask(method, work) for method in asked_for])
-    if asked == "auto":
+    named = _by_name([_ask(each, work) for each in _candidates(work, method)])
+    if method == "auto":
         chosen, reason, rejected = _fastest(named)
     else:
-        chosen = _asked(next(each for each in named if each.method.name == asked))
-        reason = "as asked"
-        rejected = ()
+        chosen, reason, rejected = _asked(named[0]), "as asked", ()
     seconds = chosen.seconds
-    if facts.exact:  # `direct` adds the integers, whichever method is chosen
+    if work.facts.exact:  # `direct` adds the integers, whichever method is chosen
         reason = f"{reason}; their last 64 bits are added as integers"
-        seconds += next(each.seconds for each in named if each.method.name == "direct")
+        seconds += direct_seconds(work)
     return Plan(
-        facts=facts,
-        spec=spec,
+        facts=work.facts,
+        spec=work.spec,
         axes=work.axes,
         dtype=work.dtype,
         method=chosen.method.name,
@@ -91,8 +64,25 @@ def cached_plan(
         tile=chosen.method.tile(work),
         rejected=rejected,
         seconds=seconds,
-        threads_available=available,
+        threads_available=threads(),
     )
+
+
+def direct_seconds(work: Work) -> float:
+    """Return the estimated time of the sum over taps."""
+    return _ask(methods()[0], work).seconds
+
+
+def is_small(work: Work) -> bool:
+    """Return whether the work takes less time than asking every method what it would cost."""
+    return work.macs <= SMALL and not work.facts.exact
+
+
+def _candidates(work: Work, method: str) -> Sequence[Method]:
+    """Return the methods of a name; for `auto` all that may be the fastest."""
+    if method != "auto":
+        return [each for each in methods() if each.name == method]
+    return methods_for_small_work() if is_small(work) else methods()
 
 
 def _ask(method: Method, work: Work) -> _Candidate:
@@ -124,13 +114,13 @@ def _asked(candidate: _Candidate) -> _Candidate:
 def _fastest(
     candidates: Sequence[_Candidate],
 ) -> tuple[_Candidate, str, tuple[tuple[str, str], ...]]:
-    """Return the fastest usable candidate, its reason, and why each other one was rejected."""
+    """Return the fastest usable candidate, its reason, and why each other method was rejected."""
     best = min((each for each in candidates if not each.refusal), key=lambda each: each.seconds)
     assert best.cost is not None
-    rejected = tuple(
-        (each.method.name, _why_not(each, best)) for each in candidates if each is not best
-    )
-    return best, best.cost.account, rejected
+    reasons = dict.fromkeys(names(), "the work is too small for it to be faster")
+    reasons |= {each.method.name: _why_not(each, best) for each in candidates}
+    del reasons[best.method.name]
+    return best, best.cost.account, tuple(reasons.items())
 
 
 def _why_not(candidate: _Candidate, best: _Candidate) -> str:

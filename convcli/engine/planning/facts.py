@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Literal, NamedTuple
 
 from convcli.errors import DtypeError
 from convcli.options import itemsize
 from convcli.shapes.axis import Axis, samples_under
+from convcli.shapes.parse import check_countable
 from convcli.shapes.spec import ConvSpec
 
 FEW_TERMS = 48
@@ -83,11 +84,14 @@ class Facts:
     window: tuple[int, ...]
     filters: int | None
     input_dtype: str
-    kernel_dtype: str
     integral: int | None = None
     exact: bool = False
+    weight: float = 0.0
+    """An upper bound of the sum of the |taps| of the kernel, or of all kernels of a bank."""
     extreme: bool = False
     """Whether a tap, the padding constant, the bias or sums leave float32's normal range."""
+    reads_samples: bool = False
+    """Whether other facts depend on the samples, and not only on their type."""
     terms: int | None = None
     """Number of products of 1-D factors that add up to the kernel; 0 if too many, None if unknown.
     """
@@ -112,6 +116,18 @@ class Work:
     dtype: str
     """The result's type."""
 
+    @classmethod
+    def of(cls, facts: Facts, spec: ConvSpec, dtype: str | None = None) -> Work:
+        """Return the work for a result of type `dtype`, or of the default type.
+
+        Raises ShapeError if the kernel exceeds the padded input, LimitError if the output exceeds
+        the address space.
+        """
+        axes = spec.axes(facts.spatial, facts.window)
+        work = cls(facts, spec, axes, dtype or result_dtype(facts.input_dtype))
+        check_countable(work.outputs)
+        return work
+
     @cached_property
     def sizes(self) -> tuple[int, ...]:
         """The output's shape along the spatial axes."""
@@ -131,6 +147,11 @@ class Work:
     def terms(self) -> int:
         """Terms of the sum for one output: taps times channels."""
         return math.prod(self.facts.window) * self.depth
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-adds by the definition."""
+        return self.outputs * self.terms
 
     @property
     def taps(self) -> int:
@@ -187,6 +208,7 @@ class TiledWork(Work):
         return (*self.facts.batch, *self.sizes, self.facts.out_channels)
 
 
+@cache
 def result_dtype(input_dtype: str) -> str:
     """Return the default type of a result for an input's type.
 

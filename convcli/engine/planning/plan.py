@@ -56,11 +56,6 @@ class Plan(TiledWork):
         return self.working.total(self.threads)
 
     @property
-    def macs(self) -> int:
-        """Multiply-adds by the definition."""
-        return self.outputs * self.terms
-
-    @property
     def output_bytes(self) -> int:
         return self.outputs * itemsize(self.dtype)
 

@@ -12,6 +12,8 @@
     dots        a short signal under a short kernel
     gemm        a layer as matrix products
     depthwise   a layer with one kernel per channel
+    panels      panels of a tile, whose stacked rows fit a cache
+    products    products of a layer's windows and kernels
     bands       a one-dimensional correlation as products with a band matrix
     sums        sums of neighbours along an axis by doubling
     windows     views of the windows of a block

@@ -36,7 +36,6 @@ from typing import NamedTuple
 import numpy as np
 
 from convcli.engine.methods.bands import (
-    SMALL,
     Matrix,
     band,
     band_runs,
@@ -46,11 +45,20 @@ from convcli.engine.methods.bands import (
     unlike,
 )
 from convcli.engine.methods.base import CostEstimate, Method, Needs, TileFunction
+from convcli.engine.methods.panels import (
+    PANEL_BYTES,
+    PANEL_ROWS,
+    Panel,
+    block_rows,
+    panel,
+    panel_starts,
+    stacked_taps,
+)
 from convcli.engine.methods.summation import pairwise_sum, pending_sums
 from convcli.engine.methods.windows import Box, Strided, cuts
 from convcli.engine.planning.costs import CALL, GATHER, MAC, TOUCH
 from convcli.engine.planning.facts import PrecisionName, TiledWork, Work
-from convcli.engine.planning.tiles import DOWN, ODD, TILES, WIDE, band_tile, evenly
+from convcli.engine.planning.tiles import DOWN, ODD, TILES, WIDE, band_tile
 from convcli.engine.threads import Scratch
 
 STEPPED = 1.0
@@ -77,27 +85,9 @@ kernels are half the size."""
 FULL_SEEN = 1 << 18
 """Samples that such a tile may cover in addition to the number of its outputs."""
 
-PANEL_BYTES = 1 << 22
-"""Bytes of the stacked copies of a panel, which fit a third-level cache. With a quarter, which fits
-a second-level cache, one thread took a tenth longer, and two threads a third: they wait for the
-interpreter after each short call."""
-
-PANEL_ROWS = 64
-"""Outputs in a column of a panel, if its rows have to be cut. A few long rows are best, because a
-processor prefetches along a row; with fewer, more rows are copied for several panels."""
-
-NARROW = 2
-"""Outputs in a block of the band of a kernel of up to NARROW_TAPS taps. The zeros of a block of
-DOWN are then a third of its multiply-adds."""
-
-NARROW_TAPS = 49
-
 WHOLE_PANELS = 2
 """Panels in a column of a tile from which its rows are a multiple of the panels'; fewer panels may
 overlap instead."""
-
-PANEL_WIDTH = 64
-"""Least values in a row of a panel: narrower products are slow."""
 
 FEW_CHANNELS = 6
 """Channels up to which a copy with a stride is made channel by channel: copying runs of 6 or fewer
@@ -195,49 +185,6 @@ class FullRank(Method):
 
 
 METHOD = FullRank()
-
-
-class Panel(NamedTuple):
-    """The part of a tile computed at a time: items, and outputs along the first two axes."""
-
-    items: int
-    rows: int
-    places: int
-
-
-def panel(
-    sizes: Panel, values: int, copies: int, k: int, stride: int, block: int, stack: int
-) -> Panel:
-    """Return the size of equal panels of a tile; the last ones may overlap the previous ones.
-
-    values: contiguous values per place. copies: of a row in the stack. k: taps down the rows.
-    block: outputs in a block of the band. stack: the most values of the stacked copies.
-
-    >>> panel(Panel(1, 256, 4094), 1, copies=3, k=3, stride=1, block=2, stack=1 << 20)
-    Panel(items=1, rows=64, places=4094)
-    >>> panel(Panel(1000, 8, 8), 1, copies=3, k=3, stride=1, block=2, stack=1 << 20)
-    Panel(items=500, rows=8, places=8)
-    """
-    small = SMALL // (block * copies * ((block - 1) * stride + k))
-    places = evenly(sizes.places, max(small // values, 1))
-    fitting = (stack // (copies * (places * values + ODD)) - k) // stride + 1
-    rows = max(fitting // block * block, PANEL_ROWS)
-    rows = min(-(-evenly(sizes.rows, rows) // block) * block, sizes.rows)
-    stacked = copies * ((rows - 1) * stride + k)
-    width = max(min(stack // stacked - ODD, small), PANEL_WIDTH)
-    places = evenly(sizes.places, max(width // values, 1))
-    together = stack // (stacked * (places * values + ODD)) if (rows, places) == sizes[1:] else 1
-    return Panel(evenly(sizes.items, max(together, 1)), rows, places)
-
-
-def block_rows(taps: int) -> int:
-    """Return the outputs in a block of the band of a kernel."""
-    return NARROW if taps <= NARROW_TAPS else DOWN
-
-
-def stacked_taps(k: int, stride: int, stack: int) -> int:
-    """Return how many copies of each row fit in a panel's stack, for k taps down the rows."""
-    return max(stack // (((PANEL_ROWS - 1) * stride + k) * PANEL_WIDTH), 1)
 
 
 class _Piece(NamedTuple):
@@ -379,7 +326,7 @@ class _StackedBands:
         copied = (part.items, samples, *piece.copies, part.places, *inner)
         first = sum(taps.start * shift for taps, shift in zip(piece.box[1:], shifts, strict=False))
         return _PanelCut(
-            starts=list(product(*map(_starts, sizes, part))),
+            starts=list(product(*map(panel_starts, sizes, part))),
             samples=Strided(
                 (*starts, *copied),
                 (item, self.stride * row, along[0], item, row, *shifts, *along, channel),
@@ -440,12 +387,3 @@ class _StackedBands:
 
 def _multiply(run: tuple[Matrix, Matrix], out: Matrix) -> None:
     np.matmul(*run, out=out)
-
-
-def _starts(size: int, length: int) -> list[int]:
-    """Return where pieces of equal length start; the last may overlap the previous one.
-
-    >>> _starts(10, 4)
-    [0, 4, 6]
-    """
-    return [*range(0, size - length, length), size - length]

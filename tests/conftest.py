@@ -18,7 +18,7 @@ from convcli.engine.methods.windows import view_of
 
 VIEWING = (
     "engine.methods.bands",
-    "engine.methods.gemm",
+    "engine.methods.products",
     "engine.methods.windows",
     "grad.kernel_gradient",
 )

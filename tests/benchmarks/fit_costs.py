@@ -13,9 +13,10 @@ from functools import partial
 import numpy as np
 
 from convcli import conv_layer, correlate, limits, plan
-from convcli.engine.methods import depthwise, direct, fft, full_rank, gemm, separable, taps
+from convcli.engine.methods import depthwise, direct, fft, full_rank, gemm, im2col, separable, taps
 from convcli.engine.methods.windows import windows
 from convcli.engine.planning import costs
+from convcli.engine.rounding import round_into
 from convcli.shapes.spec import ConvSpec
 
 SIDE = 2048
@@ -56,6 +57,22 @@ def per_operation() -> float:
     return (long - short) / 4 / x.size * 1e9
 
 
+def per_value(call: Callable[[np.ndarray, np.ndarray], object], *dtypes: str) -> float:
+    """Return the nanoseconds per value of a call on arrays of some types, which fit the cache."""
+    arrays = [np.full((64, 2048), 100, dtype) for dtype in dtypes]
+    return seconds(lambda: [call(*arrays) for _ in range(100)]) / 100 / arrays[0].size * 1e9
+
+
+def per_copied_sample() -> float:
+    """Return the nanoseconds of copying and multiplying a sample, for small work."""
+    x, few, many = np.ones((100, 100), np.float32), np.ones((2, 3)), np.ones((4, 3))
+    assert all(isinstance(plan(x, w).implementation, im2col.Im2col) for w in (few, many))
+    short, long = (
+        seconds(lambda w=w: [correlate(x, w) for _ in range(100)]) / 100 for w in (few, many)
+    )
+    return (long - short) / 6 / x.size * 1e9
+
+
 def per_sample(shape: tuple[int, ...], window: tuple[int, ...]) -> float:
     """Return the nanoseconds per sample of the tiles of a transform."""
     rng = np.random.default_rng(0)
@@ -65,6 +82,14 @@ def per_sample(shape: tuple[int, ...], window: tuple[int, ...]) -> float:
     counts = [-(-axis.out // (n - axis.k + 1)) for axis, n in zip(axes, size, strict=True)]
     taken = seconds(lambda: correlate(x, w, method="fft"))
     return taken / math.prod(counts) / math.prod(size) * 1e9
+
+
+def per_spectrum_sample() -> float:
+    """Return the nanoseconds per sample of a tile to prepare a kernel's spectrum."""
+    x, w = np.zeros((512, 512), np.float32), np.random.default_rng(0).random((33, 33))
+    made = plan(x, w, method="fft")
+    taken = seconds(lambda: [made.implementation.prepare(w, made) for _ in range(20)])
+    return taken / 20 / math.prod(fft.fft_tile(made.axes)) * 1e9
 
 
 def per_tap(method: str, bank: tuple[int, ...], channels: int) -> float:
@@ -120,8 +145,15 @@ def main() -> None:
         (depthwise, "TAP"): (25 * taps_25 - 9 * taps_9) / (25 - 9),
         (gemm, "WINDOW"): window,
         (gemm, "WINDOW_RUN"): 6 * (broken - window),
+        (costs, "CONVERT"): per_value(lambda x, y: np.copyto(y, x), "uint8", "float32"),
+        (costs, "STORE"): per_value(
+            lambda x, y: round_into(x, y, within=(0.0, 255.0)), "float32", "uint8"
+        ),
+        (separable, "ADD"): per_value(lambda x, y: np.add(x, x, out=y), "float32", "float32"),
+        (im2col, "TAP"): per_copied_sample(),
         (fft, "TRANSFORM"): transform,
         (fft, "MOVE"): move,
+        (fft, "SPECTRUM"): per_spectrum_sample(),
     }
     for (module, name), measured in found.items():
         owner = module.__name__.rpartition(".")[2]

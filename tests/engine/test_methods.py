@@ -336,7 +336,7 @@ def test_the_plan_says_what_it_rejected():
     assert {name for name, _ in gaussian.rejected} >= {"direct", "gemm"}
     assert "product of 1-D factors" in gaussian.reason
     assert convcli.plan(x, rng(0).standard_normal((7, 7))).method == "gemm"
-    assert convcli.plan(x[:5, :5], np.ones((2, 2))).method == "direct"
+    assert convcli.plan(x[:5, :5], np.ones((2, 2))).method == "gemm"
     assert 0 < gaussian.seconds < 1
 
 
@@ -494,6 +494,28 @@ def test_the_signals_that_dot_products_are_for():
     assert "dot product" in convcli.plan(np.zeros(20_000, np.float32), np.arange(9)).reason
     with pytest.raises(convcli.ConvError, match="up to 10 taps"):
         correlate(np.zeros(30_000), np.arange(11), method="dots")
+
+
+def test_small_work_is_one_product_over_copied_windows():
+    x, w = rng(0).standard_normal((16, 16, 4)), rng(1).standard_normal((3, 3))
+    small, large = (convcli.plan(np.tile(x, (n, 1, 1)), w, axes=(0, 1)) for n in (1, 90))
+    assert "copied windows" in small.reason
+    assert dict(small.rejected)["fft"] == "the work is too small for it to be faster"
+    assert "copied windows" not in large.reason
+    assert "times the work" in dict(large.rejected)["fft"]
+    assert small.threads == 1
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", "bool"])
+def test_small_work_fills_an_output_with_gaps(dtype):
+    x = (rng(0).standard_normal((2, 9, 12, 4)) * 50).astype(dtype)
+    w = rng(1).standard_normal((3, 2))
+    filled = np.full((2, 18, 36, 4), 7, np.float32)
+    options = {"axes": (1, 2), "padding": "same", "dilation": (1, 2)}
+    y = correlate(x, w, **options, dtype="float32", out=filled[:, ::2, ::3])
+    close(y, correlate(x, w, **options, dtype="float32", method="direct"), x, w)
+    filled[:, ::2, ::3] = 7
+    assert (filled == 7).all()
 
 
 def test_an_overflow_of_a_part_of_a_dot_product():

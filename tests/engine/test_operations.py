@@ -32,7 +32,6 @@ SMALL_TILES = {
     "NARROW_TAPS": (0, 49),
     "PANEL_ROWS": (4, 8),
     "PANEL_WIDTH": (1, 8),
-    "WHOLE_PANELS": (1, 4),
     "FULL_TILE": ((10, 100), (200, 1000)),
     "BAND_TILE": ((10, 100), (200, 1000)),
     "BAND_WIDTH": (5, 1 << 13),

@@ -35,7 +35,6 @@ from convcli.engine.planning.tiles import (
     LINE,
     TILE_VALUES,
     TILES,
-    even_shares,
     evenly,
     fitting_outputs,
     layer_rest,
@@ -78,12 +77,7 @@ class Depthwise(Method):
             min(max(work.outputs // TILES, TILE_VALUES), most) // channels,
             fitting_outputs(work.axes, 0, rest, channels, seen) * math.prod(rest),
         )
-        return strip(
-            work,
-            budget,
-            rest,
-            lambda first, most: min(even_shares(first, most, DOWN), first),
-        )
+        return strip(work, budget, rest, DOWN)
 
     def memory(self, work: Work, tile: tuple[int, ...]) -> Needs:
         *before, last = work.axes

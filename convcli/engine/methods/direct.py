@@ -25,7 +25,7 @@ from convcli.engine.methods.summation import pairwise_sum, pending_sums
 from convcli.engine.methods.windows import under_tap
 from convcli.engine.planning.costs import TOUCH
 from convcli.engine.planning.facts import TiledWork, Work
-from convcli.engine.planning.tiles import TILE_VALUES, evenly, layer_rest, strip
+from convcli.engine.planning.tiles import TILE_VALUES, layer_rest, strip
 
 TAP = 0.32
 """Nanoseconds of one tap for one output: a multiplication and an addition over a tile in the cache.
@@ -62,12 +62,7 @@ class Direct(Method):
 
     def tile(self, work: Work) -> tuple[int, ...]:
         rest = work.sizes[1:] if work.facts.filters is None else layer_rest(work)
-        return strip(
-            work,
-            TILE_VALUES // work.facts.out_channels,
-            rest,
-            lambda first, most: evenly(first, max(most, 1)),
-        )
+        return strip(work, TILE_VALUES // work.facts.out_channels, rest)
 
     def memory(self, work: Work, tile: tuple[int, ...]) -> Needs:
         size = self.itemsize(work)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from convcli.engine.methods.base import CostEstimate, Method, Needs, TileFunction
 from convcli.engine.planning.facts import TiledWork, Work
-from convcli.engine.planning.tiles import TILE_VALUES, evenly, strip
+from convcli.engine.planning.tiles import TILE_VALUES, strip
 
 TAPS = 10
 """Most taps: with more, np.correlate calls the dot product of BLAS for each window, at five times
@@ -48,7 +48,7 @@ class Dots(Method):
         return CostEstimate(time / (self.itemsize(work) // 4), account)
 
     def tile(self, work: Work) -> tuple[int, ...]:
-        return strip(work, TILE_VALUES, [], lambda first, most: evenly(first, max(most, 1)))
+        return strip(work, TILE_VALUES, [])
 
     def memory(self, work: Work, tile: tuple[int, ...]) -> Needs:
         values = tile[1] + work.tile_samples(tile)

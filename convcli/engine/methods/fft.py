@@ -40,6 +40,9 @@ TRANSFORM = 0.7
 MOVE = 6.4
 """Nanoseconds to copy one sample into a tile, to multiply it, and to copy its output."""
 
+SPECTRUM = 8.0
+"""Nanoseconds to compute one sample of the kernel's spectrum, in float64."""
+
 LARGEST = 1 << 22
 """Most samples of a tile, for a transform of tens of megabytes; larger kernels are refused."""
 
@@ -90,7 +93,7 @@ class Fft(Method):
         )
         samples = math.prod(work.facts.batch) * work.facts.channels * tiles * math.prod(size)
         return CostEstimate(
-            CALL + math.prod(size) * 50 + samples * (2 * len(work.axes) * TRANSFORM + MOVE),
+            CALL + math.prod(size) * SPECTRUM + samples * (2 * len(work.axes) * TRANSFORM + MOVE),
             f"spectra of tiles of {'x'.join(map(str, size))}, for any kernel size",
         )
 

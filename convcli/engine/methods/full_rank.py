@@ -85,10 +85,6 @@ kernels are half the size."""
 FULL_SEEN = 1 << 18
 """Samples that such a tile may cover in addition to the number of its outputs."""
 
-WHOLE_PANELS = 2
-"""Panels in a column of a tile from which its rows are a multiple of the panels'; fewer panels may
-overlap instead."""
-
 FEW_CHANNELS = 6
 """Channels up to which a copy with a stride is made channel by channel: copying runs of 6 or fewer
 samples takes two to three times as long."""
@@ -124,12 +120,7 @@ class FullRank(Method):
         enough = min(enough, AMPLE // work.terms)
         budget = min(max(work.outputs // (2 * TILES), enough), most)
         budget //= work.facts.channels + (0 if len(work.axes) > 1 else ODD)
-        return band_tile(
-            work,
-            budget,
-            most + FULL_SEEN,
-            lambda rows: PANEL_ROWS if rows >= WHOLE_PANELS * PANEL_ROWS else DOWN,
-        )
+        return band_tile(work, budget, most + FULL_SEEN, PANEL_ROWS)
 
     def memory(self, work: Work, tile: tuple[int, ...]) -> Needs:
         rows, *rest = work.facts.window if len(work.facts.window) > 1 else (*work.facts.window, 1)

@@ -31,7 +31,7 @@ from convcli.engine.threads import Scratch
 TAP = 0.2
 """Nanoseconds of copying and multiplying one sample under one tap."""
 
-CALLS = 3_000.0
+CALLS = 5_000.0
 """Nanoseconds of the calls."""
 
 MOST_VALUES = 1 << 17

@@ -38,7 +38,7 @@ from convcli.engine.methods.base import (
 from convcli.engine.methods.summation import pairwise_sum, pending_sums
 from convcli.engine.methods.sums import LEVELS, Sums, doubling_steps
 from convcli.engine.padding import Span, fill_sides
-from convcli.engine.planning.costs import CALL, MAC
+from convcli.engine.planning.costs import CALL, CONVERT, MAC
 from convcli.engine.planning.facts import GROWTH, MOST_TERMS, TiledWork, Work
 from convcli.engine.planning.tiles import (
     ALONG,
@@ -49,7 +49,6 @@ from convcli.engine.planning.tiles import (
     TILES,
     WIDE,
     band_tile,
-    even_shares,
     pass_widths,
     strip,
 )
@@ -57,15 +56,12 @@ from convcli.engine.threads import Scratch
 from convcli.options import itemsize
 from convcli.shapes.axis import Axis, samples_under
 
-PASS = 0.32
+PASS = 0.38
 """Nanoseconds of one output of a pass along an axis, which the next pass reads from the cache."""
 
 ADD = 0.26
 """Nanoseconds of adding two arrays of a tile in float32, a value. One thread alone takes 0.11: it
 shares the cache, and the interpreter between the calls, with others."""
-
-CONVERT = 0.3
-"""Nanoseconds of converting a sample to the type of the sums, and rounding an output."""
 
 NARROW = {"uint8": ("uint16", 257), "int8": ("int16", 255)}
 """For types of 8 bits, an integer type of 16 bits and how many samples it can hold the sum of."""
@@ -99,13 +95,10 @@ class Separable(Method):
                 after = after * axis.out // axis.padded
             adds = bool(types[at])
             each += after * (_sum_cost(work, at, types[at]) if adds else _band_cost(work, at))
-        same = facts.input_dtype == self.accumulator(work)
-        converted = 0.0 if same else work.outputs * CONVERT
-        return CostEstimate(
-            (CALL + each) * terms + converted,
-            self._account(work, terms),
-            self._drawback(facts.terms),
-        )
+        time = (CALL + each) * terms
+        if self.keeps_dtype(work):  # its passes convert
+            time += math.prod((*facts.batch, *facts.spatial)) * facts.channels * CONVERT
+        return CostEstimate(time, self._account(work, terms), self._drawback(facts.terms))
 
     @staticmethod
     def _drawback(terms: int | None) -> str:
@@ -130,12 +123,7 @@ class Separable(Method):
                 budget = ADDED // (2 if self.keeps_dtype(work) else 4) // work.facts.channels
             rows = budget // math.prod(rest)
             rows = min(max(rows, work.axes[0].reach // 2), _slab_rows(work))
-            return strip(
-                work,
-                rows * math.prod(rest),
-                rest,
-                lambda first, most: min(even_shares(first, most, DOWN), first),
-            )
+            return strip(work, rows * math.prod(rest), rest, DOWN)
         return band_tile(work, budget, BAND_SAMPLES, whole_rows=not self.columns_are_rows(work))
 
     def memory(self, work: Work, tile: tuple[int, ...]) -> Needs:

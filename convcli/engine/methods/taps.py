@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from convcli.engine.methods.base import CostEstimate, Method, Needs, TileFunction
 from convcli.engine.planning.costs import CALL
 from convcli.engine.planning.facts import TiledWork, Work, roundings_allowed
-from convcli.engine.planning.tiles import TILES, even_shares, evenly, strip
+from convcli.engine.planning.tiles import TILES, evenly, strip
 from convcli.engine.tap_sums import Part, TapSum, tap_sum
 from convcli.engine.threads import Scratch
 from convcli.options import itemsize
@@ -35,14 +35,8 @@ from convcli.shapes.parse import counted
 OPERATION = 0.15
 """Nanoseconds of an operation on a value of float32; half for 16 bits, and twice for 64."""
 
-COPY = 0.12
-"""Nanoseconds of converting a sample to float32; half for 16 bits, and twice for 64."""
-
 PICK = 0.43
 """Nanoseconds of copying a sample to its phase and channel."""
-
-STORE = 0.25
-"""Nanoseconds of storing an output."""
 
 TILE_BYTES = 1 << 21
 """Bytes of the sums of a tile. Its arrays exceed a second-level cache, but in smaller tiles threads
@@ -80,14 +74,12 @@ class Taps(Method):
         assert work.facts.taps is not None
         operations, kind = max(work.facts.taps.operations, 1), self.accumulator(work)
         wide = itemsize(kind) / (8 if kind == "float64" else 4)
-        samples = math.prod(axis.span(axis.out) for axis in work.axes) * work.facts.channels
-        samples *= math.prod(work.facts.batch)
-        sample = 0.0 if work.facts.input_dtype == kind else COPY * wide
-        if self.picks(work):
-            sample = PICK
         account = f"{counted(operations, 'operation')} on shifted rows, in {kind}"
-        output = operations * OPERATION * wide + STORE
-        return CostEstimate(CALL + work.outputs * output + samples * sample, account)
+        time = CALL + work.outputs * operations * OPERATION * wide
+        if self.picks(work):
+            whole = (*(work.facts.batch[:1] or (1,)), *work.sizes)
+            time += work.tile_samples(whole) * PICK
+        return CostEstimate(time, account)
 
     def tile(self, work: Work) -> tuple[int, ...]:
         channels, stride = work.facts.channels, work.axes[-1].stride if self.picks(work) else 1
@@ -96,9 +88,7 @@ class Taps(Method):
         if rest:
             rest[0] = evenly(rest[0], max(budget // math.prod(rest[1:]) // LEAST_ROWS, 1))
         budget = min(budget, max(work.outputs // TILES, ENOUGH) // channels)
-        return strip(
-            work, budget, rest, lambda first, most: min(even_shares(first, most, 1), first)
-        )
+        return strip(work, budget, rest)
 
     def memory(self, work: Work, tile: tuple[int, ...]) -> Needs:
         assert work.facts.taps is not None

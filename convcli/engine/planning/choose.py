@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from convcli.engine.methods import methods, methods_for_small_work, names
 from convcli.engine.methods.base import CostEstimate, Method
+from convcli.engine.planning.costs import CONVERT, STORE
 from convcli.engine.planning.facts import Work
 from convcli.engine.planning.plan import Plan
 from convcli.errors import InputError, did_you_mean
 from convcli.limits import threads
+from convcli.options import itemsize
 
 SMALL = 10_000
 """Multiply-adds up to which a plan takes longer than the work: some methods are not asked."""
@@ -88,9 +91,20 @@ def _candidates(work: Work, method: str) -> Sequence[Method]:
 def _ask(method: Method, work: Work) -> _Candidate:
     if refusal := method.refusal(work):
         return _Candidate(method, None, float("inf"), refusal)
-    cost = method.cost(work)
-    width = 2 if method.accumulator(work) == "float64" else 1
-    return _Candidate(method, cost, width * cost.nanoseconds * 1e-9, cost.drawback)
+    cost, kind = method.cost(work), method.accumulator(work)
+    time = (2 if kind == "float64" else 1) * cost.nanoseconds
+    time += itemsize(kind) / 4 * _conversions(method, work, kind)
+    return _Candidate(method, cost, time * 1e-9, cost.drawback)
+
+
+def _conversions(method: Method, work: Work, kind: str) -> float:
+    """Return the nanoseconds of converting samples to float32, and sums of it to the result."""
+    facts, time = work.facts, 0.0
+    if facts.input_dtype != kind and not method.keeps_dtype(work):
+        time += math.prod((*facts.batch, *facts.spatial)) * facts.channels * CONVERT
+    if work.dtype != kind or method.planar(work):
+        time += work.outputs * STORE
+    return time
 
 
 def _by_name(candidates: Sequence[_Candidate]) -> list[_Candidate]:

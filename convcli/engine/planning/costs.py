@@ -15,5 +15,11 @@ TOUCH = 0.44
 GATHER = 0.12
 """Copying one sample of a row, for one tap along it."""
 
+CONVERT = 0.12
+"""Converting one sample to float32, the type of the sums; half for 16 bits, and twice for 64."""
+
+STORE = 0.25
+"""Rounding and converting one sum of float32 to the result's type; half and twice likewise."""
+
 CALL = 20_000.0
 """Preparing a kernel, and the fixed cost of a tile."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from convcli.engine.planning.facts import Facts, Work
 from convcli.shapes.axis import Axis, samples_under
@@ -64,13 +64,13 @@ def band_tile(
     work: Work,
     budget: int,
     seen: int,
-    step: Callable[[int], int] = lambda rows: DOWN,
+    coarse: int = 0,
     whole_rows: bool = False,
 ) -> tuple[int, ...]:
     """Return a tile of products with a band matrix.
 
-    budget, seen: the most outputs (in each channel) and samples of it. step: returns, for the most
-    rows, the number that they are a multiple of. whole_rows: do not cut rows.
+    budget, seen: the most outputs (in each channel) and samples of it. coarse: the number that many
+    rows are a multiple of. whole_rows: do not cut rows.
     """
     axes, channels, rest = work.axes, work.facts.channels, list(work.sizes[1:])
     if rest:
@@ -82,25 +82,22 @@ def band_tile(
                 rest[0], max(min(width, fitting_outputs(axes, 1, (LEAST_ROWS,), channels, seen)), 1)
             )
         budget = min(budget, fitting_outputs(axes, 0, rest, channels, seen) * math.prod(rest))
-    return strip(
-        work, budget, rest, lambda first, most: min(even_shares(first, most, step(most)), first)
-    )
+    return strip(work, budget, rest, DOWN, coarse)
 
 
 def strip(
-    work: Work, budget: int, rest: Sequence[int], rows: Callable[[int, int], int]
+    work: Work, budget: int, rest: Sequence[int], step: int = 1, coarse: int = 0
 ) -> tuple[int, ...]:
     """Return a tile of about `budget` outputs in each channel: rows of one item, or several items.
 
-    rest: outputs along the axes after the first. rows: returns, for the number of all rows and a
-    limit, the rows of a tile.
+    rest: outputs along the axes after the first. The rows of a tile are a multiple of `coarse` if
+    a tile has at least twice as many, otherwise of `step`.
     """
     first, inner = work.sizes[0], max(math.prod(work.facts.batch[1:]) * math.prod(rest), 1)
-    return (
-        several_items(work.facts, max(budget // (inner * first), 1)),
-        rows(first, budget // inner),
-        *rest,
-    )
+    most = budget // inner
+    step = coarse if coarse and most >= 2 * coarse else step
+    items = several_items(work.facts, max(most // first, 1))
+    return (items, min(even_shares(first, most, step), first), *rest)
 
 
 def fitting_outputs(

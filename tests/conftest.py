@@ -13,6 +13,7 @@ from numpy.lib.array_utils import byte_bounds
 from numpy.lib.stride_tricks import as_strided
 
 from convcli import limits
+from convcli.engine import threads
 from convcli.engine.methods import windows
 from convcli.engine.methods.windows import view_of
 
@@ -32,6 +33,14 @@ def _no_view_leaves_its_memory() -> Iterator[None]:
         for name in VIEWING:
             patch.setattr(import_module(f"convcli.{name}"), "as_strided", _within)
         patch.setattr(windows, "view_of", _checked_view)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _as_many_threads_as_asked() -> Iterator[None]:
+    """Let tests run more threads than the machine has cores."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "core_count", lambda: 64)
         yield
 
 

@@ -34,13 +34,13 @@ from convcli.engine.planning.tiles import several_items
 from convcli.engine.threads import Scratch
 from convcli.shapes.axis import Axis, samples_under
 
-TRANSFORM = 0.7
+TRANSFORM = 1.1
 """Nanoseconds of one sample through a transform along one axis, one way."""
 
-MOVE = 6.4
+MOVE = 3.4
 """Nanoseconds to copy one sample into a tile, to multiply it, and to copy its output."""
 
-SPECTRUM = 8.0
+SPECTRUM = 6.0
 """Nanoseconds to compute one sample of the kernel's spectrum, in float64."""
 
 LARGEST = 1 << 22

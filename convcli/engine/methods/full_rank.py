@@ -67,6 +67,9 @@ channels."""
 
 STEPPED_CHANNELS = 8
 
+SHORT = 0.15
+"""Additional nanoseconds of one copy in a volume, whose rows are short."""
+
 RUN = 225
 """Approximate taps that one product adds: the results of several are added."""
 
@@ -106,6 +109,8 @@ class FullRank(Method):
         account = f"{taps} taps as one band, over rows copied {rows}"
         stepped = len(axes) > 1 and axes[-1].stride > 1
         gather = GATHER + (STEPPED / -(-work.facts.channels // STEPPED_CHANNELS) if stepped else 0)
+        gather += SHORT if len(axes) > 2 else 0
+        gather *= 1 + axes[0].reach / PANEL_ROWS  # samples that the next panel copies as well
         copy = (block_rows(taps) - 1) * axes[0].stride * MAC + gather
         each = taps * MAC + copies * copy + -(-taps // RUN) * TOUCH
         if len(axes) == 1 and work.facts.channels < WIDE:

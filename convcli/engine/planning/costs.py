@@ -12,7 +12,7 @@ MAC = 0.02
 TOUCH = 0.44
 """Writing one output, and reading it again in the next step."""
 
-GATHER = 0.12
+GATHER = 0.15
 """Copying one sample of a row, for one tap along it."""
 
 CONVERT = 0.12

@@ -8,7 +8,7 @@ import click
 
 from convcli.cli import complete, options
 from convcli.cli.help import Command
-from convcli.cli.types import INDEX, NUMBER, PER_AXIS, Choice, Count
+from convcli.cli.types import GRADIENT, INDEX, NUMBER, PER_AXIS, Choice, Count
 from convcli.options import ACTIVATIONS, LANGUAGES
 
 EXAMPLES = """\b
@@ -17,13 +17,13 @@ Examples:
   convcli explain 5x5 -k "1,2;3,4" --op convolve --padding same --at 4,4
   convcli explain 8x8x3 -k random:4x3x3x3 --at 2,2,1 --backward
   convcli explain 4x4 -k box:size=3 --all
+  convcli explain 5x5 -k "1,2;3,4" --bias 0.5 --activation relu --backward
+  convcli explain 5 -k 1,2,3 --gradient "dw[0]"
   convcli explain digit.png -k sobel-x --html page.html
 """
 
 PAGE_ONLY = {
     "language": "--lang",
-    "bias": "--bias",
-    "activation": "--activation",
     "transposed": "--transposed",
     "output_padding": "--output-padding",
     "overwrite": "--overwrite",
@@ -41,6 +41,12 @@ PAGE_ONLY = {
 )
 @click.option("--all", "every", is_flag=True, help="Explain every output of a small input.")
 @click.option(
+    "--gradient",
+    "entry",
+    type=GRADIENT,
+    help="Explain this entry of a gradient, such as 'dw[0]' or 'dx[3,1]': the sum, term by term.",
+)
+@click.option(
     "--html",
     "page",
     metavar="FILE",
@@ -56,7 +62,7 @@ PAGE_ONLY = {
     "--activation",
     type=Choice(ACTIVATIONS),
     metavar="A",
-    help=f"Apply this function to every sum in the page: {', '.join(ACTIVATIONS)}.",
+    help=f"Apply this function to every sum: {', '.join(ACTIVATIONS)}.",
 )
 @options.op
 @click.option(
@@ -67,7 +73,7 @@ PAGE_ONLY = {
 @click.option(
     "--upstream",
     metavar="FILE",
-    help="Read dy for --backward, in the output's shape. [default: ones]",
+    help="Read dy for --backward or --gradient, in the output's shape. [default: ones]",
 )
 @click.option(
     "--seed", type=Count(0), metavar="N", help="Seed the random numbers of a shape. [default: 0]"
@@ -88,7 +94,7 @@ PAGE_ONLY = {
     "--bias",
     type=NUMBER,
     metavar="B",
-    help="Add B to every sum in the page. [default: 0]",
+    help="Add B to every sum, before the activation. [default: 0]",
 )
 @options.overwrite
 @options.stacked(*options.GEOMETRY, *options.BORDER, *options.READING, *options.RUNNING)
@@ -98,6 +104,7 @@ def command(
     quiet: bool,
     verbose: bool,
     page: str | None,
+    entry: tuple[str, tuple[int, ...] | None] | None,
     **settings: Any,
 ) -> None:
     """Show how one output is computed, product by product.
@@ -105,14 +112,20 @@ def command(
     INPUT-OR-SHAPE is a file, or a shape such as 8x8x3 that is filled with random numbers. The
     report shows the patch, the kernel, their product and the sum, one block per channel. Padded
     samples are in brackets. In --at, -1 is the last index. The sum is the value that apply
-    computes; -q prints it alone. --html writes a page instead, in which every value can be chosen
-    and every option changed.
+    computes; -q prints it alone. --gradient explains an entry of a gradient instead: quote it, as
+    brackets mean something to a shell, or write dw:0. --html writes a page, in which every value
+    can be chosen and every option changed.
     """
     from convcli.cli.report.explain import explanation_json, print_explanation, print_values
     from convcli.cli.report.text import print_json, print_warnings
     from convcli.jobs.requests import from_options
-    from convcli.learn.explain import MIDDLE, ExplainRequest, run_explain
+    from convcli.learn.explain import ExplainRequest, run_explain
+    from convcli.learn.indices import MIDDLE
 
+    if entry is not None:
+        _check_alone(every, page, settings)
+        _explain_gradient(entry, as_json, quiet, verbose, settings)
+        return
     if every and settings["at"] is not None:
         raise click.UsageError("--at and --all; expected exactly one of them")
     if not every and settings["at"] is None:
@@ -120,11 +133,10 @@ def command(
     if page is not None:
         _write_page(page, every, as_json, quiet, settings)
         return
-    for name, option in PAGE_ONLY.items():
-        if settings.pop(name) not in (None, False):
-            raise click.UsageError(f"{option} belongs to the interactive page; add --html FILE")
+    _drop_page_options(settings)
     if settings["upstream"] is not None and not settings["backward"]:
         raise click.UsageError("--upstream is the start of --backward; add --backward")
+    settings["bias"] = settings["bias"] or 0.0
     result = run_explain(from_options(ExplainRequest, **settings))
     warnings = result.operands.data.all_warnings
     print_warnings(warnings)
@@ -134,6 +146,57 @@ def command(
         print_values(result)
     else:
         print_explanation(result, verbose=verbose)
+
+
+def _drop_page_options(settings: dict[str, Any]) -> None:
+    """Remove the options of the interactive page. Raises UsageError if one is given."""
+    for name, option in PAGE_ONLY.items():
+        if settings.pop(name) not in (None, False):
+            raise click.UsageError(f"{option} belongs to the interactive page; add --html FILE")
+
+
+def _check_alone(every: bool, page: str | None, settings: dict[str, Any]) -> None:
+    """Raise UsageError if --gradient is given with an option that explains outputs."""
+    others = {
+        "--at": settings["at"] is not None,
+        "--all": every,
+        "--html": page is not None,
+        "--backward": settings["backward"],
+    }
+    for option, given in others.items():
+        if given:
+            raise click.UsageError(
+                f"{option} and --gradient; one explains outputs, the other an entry of a gradient; "
+                f"leave {option} out"
+            )
+
+
+def _explain_gradient(
+    entry: tuple[str, tuple[int, ...] | None],
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    settings: dict[str, Any],
+) -> None:
+    """Report the sum that an entry of a gradient is."""
+    from convcli.cli.report.explain_tables import number
+    from convcli.cli.report.gathered import gathered_json, gathered_lines
+    from convcli.cli.report.terminal import echo
+    from convcli.cli.report.text import print_json, print_warnings
+    from convcli.jobs.requests import from_options
+    from convcli.learn.gathered import GatheredRequest, run_gathered
+
+    _drop_page_options(settings)
+    del settings["at"], settings["backward"]
+    settings["bias"] = settings["bias"] or 0.0
+    request = from_options(GatheredRequest, entry=entry, **settings)
+    result = run_gathered(request, every=verbose)
+    warnings = result.operands.data.all_warnings
+    print_warnings(warnings)
+    if as_json:
+        print_json("explain gradient", gathered_json(result), warnings)
+    else:
+        echo([number(result.value)] if quiet else gathered_lines(result))
 
 
 def _write_page(

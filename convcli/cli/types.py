@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,22 @@ def _folder(text: str) -> Path:
     return Path(text)
 
 
+def parse_gradient(text: str) -> tuple[str, tuple[int, ...] | None]:
+    """Parse an entry of a gradient: its name, and its index if there is one.
+
+    >>> parse_gradient("dw[0,2]"), parse_gradient("dx:-1"), parse_gradient("db")
+    (('dw', (0, 2)), ('dx', (-1,)), ('db', None))
+    """
+    found = re.fullmatch(r"(d[xwb])(?:\[(.+)\]|:(.+))?", text.strip())
+    if found is None:
+        name = re.match(r"\w*", text.strip())
+        hint = did_you_mean(name[0] if name else "", ("dx", "dw", "db"))
+        expected = "expected dx, dw or db with an index, such as 'dw[0]' or dw:0"
+        raise InputError(f"{text!r}", expected, hint)
+    index = found[2] or found[3]
+    return found[1], None if index is None else parse_index(index)
+
+
 COLUMNS = Parsed("name[,name...]", parse_columns)
 
 
@@ -173,6 +190,7 @@ PER_AXIS = Parsed("n[,n...]", parse_per_axis)
 PADDING = Parsed("padding", parse_padding)
 NUMBER = Parsed("float", parse_number)
 INDEX = Parsed("i[,j...]", parse_index)
+GRADIENT = Parsed("name[i,...]", parse_gradient)
 SIZE = Parsed("size", parse_size)
 SECONDS = Parsed("s", parse_seconds)
 FRAMES = Parsed("first|all|n", parse_frames)

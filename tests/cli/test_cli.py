@@ -85,6 +85,7 @@ CALLS = {
     "kernels show": ["kernels", "show", "sobel-x"],
     "kernels export": ["kernels", "export", "sobel-x", "-o", "-", "--format", "csv"],
     "explain": ["explain", "5x5", "-k", "1,2;3,4", "--at", "1,2"],
+    "explain gradient": ["explain", "5x5", "-k", "1,2;3,4", "--gradient", "dw[0,1]"],
     "explain page": ["explain", "5x5", "-k", "1,2;3,4", "--html", "page.html", "-f"],
     "grad": ["grad", "6x5x2", "-k", "random:3x2x2x2"],
     "gradcheck": ["gradcheck", "5x5", "-k", "random:3x3"],

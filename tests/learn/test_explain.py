@@ -18,6 +18,8 @@ from convcli.jobs.apply import plan_apply, run_apply
 from convcli.jobs.apply_plan import ApplyRequest
 from convcli.jobs.requests import from_options
 from convcli.learn.explain import ExplainRequest, ExplainResult, run_explain
+from convcli.learn.indices import MIDDLE
+from convcli.options import ACTIVATIONS
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 BORDERS = ("constant", "edge", "reflect", "symmetric", "wrap")
@@ -140,13 +142,15 @@ def test_shares_of_all_outputs_add_up_to_the_gradients(
         assert cell.flow.dw_sum == pytest.approx(dw[cell.tap], rel=1e-9, abs=1e-11)
         if cell.flow.dx is not None:
             assert cell.flow.dx_sum == pytest.approx(dx[cell.source], rel=1e-9, abs=1e-11)
-    assert [step.delta for step in explained.steps] == dy.ravel().tolist()
+    flows = [step.flow for step in explained.steps]
+    assert [flow.delta for flow in flows if flow] == dy.ravel().tolist()
 
 
 def test_without_an_upstream_delta_is_one_and_the_sums_are_the_gradients_of_the_sum() -> None:
     x, w = normal(6, 6), normal(3, 3, seed=2)
     step = explain(saved(x), saved(w, "w.npy"), at=(1, 2), backward=True).steps[0]
-    assert step.delta == 1
+    assert step.flow is not None
+    assert (step.flow.dy, step.flow.slope, step.flow.delta, step.flow.db_sum) == (1, 1, 1, 16)
     dx, dw, _ = gradients(x[None, ..., None], w[None, ..., None], np.ones((1, 4, 4, 1)))
     for cell in step.blocks[0].cells:
         assert cell.flow is not None
@@ -307,6 +311,92 @@ def test_the_constant_outside_takes_no_gradient() -> None:
     assert "delta * the constant outside" in told
 
 
+def test_the_neuron_is_shown_whole() -> None:
+    """Sum, bias and activation, and dy through them."""
+    name = saved(np.array([5.0, 6.0, 7.0]))
+    words = [name, "-k", "1,-4", "--at", "1", "--bias", "2.5", "--activation", "leaky-relu"]
+    told = [" ".join(row) for row in table(shown(*words, "--backward"))]
+    assert "y[1] = leaky-relu(sum of w[a] * x[1+a] + bias)" in told
+    assert "sum = 6 - 28 = -22" in told
+    assert "y[1] = leaky-relu(-22 + 2.5) = leaky-relu(-19.5) = -0.195" in told
+    assert "backward, delta = dy[1] * leaky-relu'(-19.5) = 1 * 0.01 = 0.01 (dy: ones)" in told
+    assert "db[0] += delta = 0.01 of 0.02 over all outputs" in told
+    assert "dw[0] += delta * x[1] = 0.01 * 6 = 0.06 of 0.11 over all outputs" in told
+    assert shown(*words, "-q") == "-0.195\n"
+    (step,) = json.loads(shown(*words, "--backward", "--json"))["steps"]
+    assert (step["total"], step["z"], step["value"]) == (-22, -19.5, -0.195)
+    assert step["flow"] == {"dy": 1, "slope": 0.01, "delta": 0.01, "db": 0, "db_sum": 0.02}
+    biased = shown(name, "-k", "1,-4", "--at", "1", "--bias", "-1")
+    assert "y[1] = sum of w[a] * x[1+a] + bias" in biased
+    assert "y[1] = sum + bias = -22 - 1 = -23" in biased
+
+
+@pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
+@pytest.mark.parametrize(("shape", "reference", "reading"), READINGS, ids=str)
+def test_gradients_go_through_bias_and_activation(
+    shape: tuple[int, ...], reference: str, reading: dict[str, Any], activation: Any
+) -> None:
+    """dx, dw and db are those of sum(dy * f(conv(x) + b)), by central differences."""
+    functions: dict[Any, Any] = {
+        None: lambda z: z,
+        "relu": lambda z: np.maximum(z, 0),
+        "leaky-relu": lambda z: np.where(z > 0, z, 0.01 * z),
+        "sigmoid": lambda z: 1 / (1 + np.exp(-z)),
+        "tanh": np.tanh,
+    }
+    x, bias = normal(*shape), 0.3
+    w = normal(*map(int, reference.split(":")[1].split("x")), seed=5)
+    options = {**reading, "padding": 1, "op": "convolve"}
+
+    def output(x: np.ndarray, w: np.ndarray, bias: float) -> np.ndarray:
+        y = applied(saved(x), saved(w, "w.npy"), **options)
+        return np.asarray(functions[activation](y + bias))
+
+    y = output(x, w, bias)
+    dy = normal(*y.shape, seed=1)
+    found = explain(
+        saved(x), saved(w, "w.npy"), at=MIDDLE, backward=True, bias=bias, activation=activation,
+        upstream=saved(dy, "dy.npy"), **options,
+    )  # fmt: skip
+    step = found.steps[0]
+    assert step.value == pytest.approx(y[step.at])
+    dx, dw, db = found.neuron.gradients()
+    rng, h = np.random.default_rng(2), 1e-6
+    vx, vw = rng.standard_normal(x.shape), rng.standard_normal(w.shape)
+    ends = [np.vdot(dy, output(x + s * vx, w + s * vw, bias + s)) for s in (h, -h)]
+    slope = np.vdot(dx, vx) + np.vdot(dw, vw) + db.sum()
+    assert slope == pytest.approx((ends[0] - ends[1]) / (2 * h), rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "rule", "title"),
+    [
+        (["8x8x3", "-k", "random:4x3x3x3", "--at", "2,2,1"],
+         "sum of w[1,a,b,c] * x[2+a,2+b,c], over the channels c", "channel 2: w[1,a,b,2]"),
+        (["8x8x4", "-k", "random:4x3x3x2", "--groups", "2", "--at", "1,2,3"],
+         "sum of w[3,a,b,c] * x[1+a,2+b,2+c], over the channels c", "channel 3: w[3,a,b,1]"),
+        (["2x9x8", "-k", "random:5x2x3x3", "--layout", "channels_first", "--at", "4,1,1"],
+         "sum of w[4,c,a,b] * x[c,1+a,1+b], over the channels c", "channel 1: w[4,1,a,b]"),
+        (["8x8x3", "-k", "random:3x3x3", "--channels", "each", "--at", "1,1,2"],
+         "sum of w[a,b,2] * x[1+a,1+b,2]", "channel 2"),
+        (["8x8x3", "-k", "random:3x3", "--at", "1,1,2"],
+         "sum of w[a,b] * x[1+a,1+b,2]", "channel 2"),
+        (["2x8x8x3", "-k", "random:4x3x3x3", "--at", "1,2,2,0", "--op", "convolve"],
+         "sum of w[0,a,b,c] * x[1,4-a,4-b,c], over the channels c", "channel 0: w[0,a,b,0]"),
+        (["6x6x6x2", "-k", "random:2x3x3x3x2", "--dims", "3", "--at", "1,1,1,1"],
+         "sum of w[1,a,b,d,c] * x[1+a,1+b,1+d,c], over the channels c", "channel 1: w[1,a,b,d,1]"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)  # fmt: skip
+def test_formulas_name_the_kernel_and_the_channel(words: list[str], rule: str, title: str) -> None:
+    lines = shown(*words).splitlines()
+    at = words[words.index("--at") + 1]
+    (formula,) = [line for line in lines if "sum of w" in line]
+    assert formula.endswith(f"] = {rule}")
+    assert at in formula
+    assert title in lines
+
+
 def test_all_walks_every_step() -> None:
     told = shown("4x4", "-k", "box:size=3", "--all")
     assert [line for line in told.splitlines() if "sum of w" in line] == [
@@ -354,6 +444,14 @@ def test_large_windows_show_the_taps_with_the_most_weight(taps: np.ndarray, span
     assert span in told
     assert "the 9x9 taps with the most weight of 19x19; --json lists all" in told
     assert "= the sum of 361 products = " in told
+    x = explain("40x40", "w.npy", at=(10, 10)).operands.x
+    products = x[10:29, 10:29] * taps
+    largest = np.argsort(-np.abs(products), axis=None)[:6]
+    listed = told.split("the largest products of all:\n")[1].splitlines()[:6]
+    for line, flat in zip(listed, largest, strict=True):
+        i, j = (int(k) for k in np.unravel_index(flat, taps.shape))
+        assert line.startswith(f"  w[{i},{j}] * x[{10 + i},{10 + j}] = ")
+        assert float(line.split(" = ")[-1]) == pytest.approx(products[i, j], rel=1e-5)
 
 
 def test_verbose_shows_every_term_and_channel() -> None:
@@ -361,7 +459,7 @@ def test_verbose_shows_every_term_and_channel() -> None:
     told = shown(*words, "-v")
     assert "list all" not in told
     assert "channel 11" in told
-    assert told.count("+= delta") == 2 * 6 * 6 * 12
+    assert told.count("+= delta") == 1 + 2 * 6 * 6 * 12
 
 
 def test_large_windows_and_json_holds_them_whole() -> None:
@@ -369,7 +467,7 @@ def test_large_windows_and_json_holds_them_whole() -> None:
     told = shown(*words)
     assert "..." in told
     assert "3 more channels; --json lists all" in told
-    assert "1696 more terms; -v and --json list all" in told
+    assert "1696 more terms; these are the largest, -v and --json list all" in told
     (step,) = json.loads(shown(*words, "--json"))["steps"]
     assert [len(block["cells"]) for block in step["blocks"]] == [144] * 12
     total = sum(cell["product"] for block in step["blocks"] for cell in block["cells"])

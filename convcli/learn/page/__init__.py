@@ -24,7 +24,7 @@ from convcli.errors import FileError, InputError, ShapeError
 from convcli.io import Written
 from convcli.jobs.operands import Operands, check_seed, load_operands
 from convcli.jobs.requests import check_suffix
-from convcli.learn.explain import MIDDLE, Index, chosen_output, split_index
+from convcli.learn.indices import MIDDLE, Index, chosen_output, split_index
 from convcli.learn.page.document import document, packed
 from convcli.learn.page.layer import (
     CHANNELS,

@@ -24,7 +24,8 @@ class Function(NamedTuple):
 
 
 def _sigmoid(z: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-z)))
+    with np.errstate(over="ignore"):  # exp is infinite, and the result 0
+        return np.asarray(1 / (1 + np.exp(-z)))
 
 
 FUNCTIONS: dict[Activation, Function] = {

@@ -82,7 +82,8 @@ def with_backward(neuron: Neuron, upstream: str | None, limits: Limits, option: 
     """Return a neuron with its backward pass, in float64.
 
     upstream: a file with dy in the output's shape, or None for ones. option: what asks for it.
-    Raises ShapeError for dy of another shape, InputError for a picture with alpha.
+    Raises ShapeError for dy of another shape, InputError for a picture with alpha, LimitError for
+    operands that are too large.
     """
     operands, form = neuron.operands, neuron.form
     if operands.alpha is not None:
@@ -91,6 +92,7 @@ def with_backward(neuron: Neuron, upstream: str | None, limits: Limits, option: 
             "expected a picture without: what alpha divides has no gradient here",
             f"leave {option} out, or give the picture without alpha",
         )
+    operands.check_memory(limits, copies=6)
     dy = to_layer_upstream(_load_upstream(upstream, neuron.output, limits), operands.conv_layout)
     x, options = form.x.astype(np.float64), {**operands.spec.options, "groups": form.groups}
     with np.errstate(invalid="ignore", over="ignore"):

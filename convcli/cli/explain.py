@@ -112,9 +112,9 @@ def command(
     INPUT-OR-SHAPE is a file, or a shape such as 8x8x3 that is filled with random numbers. The
     report shows the patch, the kernel, their product and the sum, one block per channel. Padded
     samples are in brackets. In --at, -1 is the last index. The sum is the value that apply
-    computes; -q prints it alone. --gradient explains an entry of a gradient instead: quote it, as
-    brackets mean something to a shell, or write dw:0. --html writes a page, in which every value
-    can be chosen and every option changed.
+    computes; -q prints it alone. An entry of a gradient is explained instead by --gradient: quote
+    it, as brackets mean something to a shell, or write dw:0. --html writes a page, in which every
+    value can be chosen and every option changed.
     """
     from convcli.cli.report.explain import explanation_json, print_explanation, print_values
     from convcli.cli.report.text import print_json, print_warnings

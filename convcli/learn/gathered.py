@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine.layer_form import flip_for, to_layer
+from convcli.engine.layer_form import LayerForm, flip_for, to_layer
 from convcli.engine.padding import boundary_index
 from convcli.errors import InputError
 from convcli.grad.layouts import to_layer_upstream
@@ -219,20 +219,24 @@ def _unravelled(flat: int, shape: tuple[int, ...]) -> Index:
 # value comes with the index that it has in the user's arrays.
 
 
-def _numbered(shape: tuple[int, ...]) -> Integers:
-    return np.arange(math.prod(shape)).reshape(shape)
+def _numbered(neuron: Neuron) -> tuple[LayerForm, Integers]:
+    """Return the flat indices of input and kernel as a layer, and those of the output."""
+    a = neuron.operands.conv_layout
+    x, w, y = (
+        np.arange(math.prod(shape)).reshape(shape)
+        for shape in (neuron.operands.x.shape, a.kernel, neuron.output)
+    )
+    return to_layer(x, flip_for(w, a, neuron.op), a), to_layer_upstream(y, a)
 
 
 def _gather_dw(neuron: Neuron, backward: Backward, index: Index) -> Terms:
     """Return a term for each output, and for each channel that shares the tap."""
     operands, form = neuron.operands, neuron.form
-    a = operands.conv_layout
-    taps = flip_for(_numbered(a.kernel), a, neuron.op)
-    numbers = to_layer(_numbered(operands.x.shape), taps, a)
-    outputs = to_layer_upstream(_numbered(neuron.output), a)
+    numbers, outputs = _numbered(neuron)
     share, depth = len(form.w) // form.groups, form.w.shape[-1]
+    entry = np.ravel_multi_index(index, operands.conv_layout.kernel)
     parts = []
-    for o, *tap, c in np.argwhere(numbers.w == np.ravel_multi_index(index, a.kernel)):
+    for o, *tap, c in np.argwhere(numbers.w == entry):
         folded, outside = [], []
         for axis, t in zip(neuron.axes, tap, strict=True):
             places = axis.sample(np.arange(axis.out), t)
@@ -252,10 +256,7 @@ def _gather_dw(neuron: Neuron, backward: Backward, index: Index) -> Terms:
 def _gather_dx(neuron: Neuron, backward: Backward, index: Index) -> Terms:
     """Return a term for each output and tap that see the sample, in each kernel of its group."""
     operands, form = neuron.operands, neuron.form
-    a = operands.conv_layout
-    taps = flip_for(_numbered(a.kernel), a, neuron.op)
-    numbers = to_layer(_numbered(operands.x.shape), taps, a)
-    outputs = to_layer_upstream(_numbered(neuron.output), a)
+    numbers, outputs = _numbered(neuron)
     sample = np.ravel_multi_index(index, operands.x.shape)
     n, *place, channel = np.argwhere(numbers.x == sample)[0]
     share, depth = len(form.w) // form.groups, form.w.shape[-1]
@@ -281,7 +282,7 @@ def _gather_dx(neuron: Neuron, backward: Backward, index: Index) -> Terms:
 
 def _gather_db(neuron: Neuron, backward: Backward, index: Index) -> Terms:
     """Return a term for each output that the bias is added to."""
-    outputs = to_layer_upstream(_numbered(neuron.output), neuron.operands.conv_layout)
+    _, outputs = _numbered(neuron)
     delta = backward.delta[..., index[0]].ravel()
     own = outputs[..., index[0]].ravel()
     return Terms(own, np.full(len(own), -1), np.zeros(len(own), bool), delta, np.ones(len(own)))

@@ -251,9 +251,7 @@ def test_an_existing_page_is_kept() -> None:
     ("words", "message"),
     [
         ("--lang ko", "--lang belongs to the interactive page; add --html FILE"),
-        ("--bias 1", "--bias belongs to the interactive page; add --html FILE"),
         ("--transposed", "--transposed belongs to the interactive page; add --html FILE"),
-        ("--activation relu", "--activation belongs to the interactive page; add --html FILE"),
         ("-f", "--overwrite belongs to the interactive page"),
         ("--html p.html --all", "the page shows every output, leave --all out"),
         ("--html p.html --output-padding 1", "add --transposed"),

@@ -245,8 +245,7 @@ def _rule(result: ExplainResult, step: Step) -> str:
         f"{place}{sign}{'' if axis.dilation == 1 else axis.dilation}{letter}"
         for place, axis, letter in zip(start, result.axes, letters, strict=True)
     )
-    tap = "c" if several else "0"
-    sample = f"{f'{first}+' if first else ''}c" if several else str(first)
+    tap, sample = ("c", f"{first}+c".removeprefix("0+")) if several else ("0", str(first))
     w = in_kernel(letters, a, str(output.channel), tap)
     x = in_input(moved, a, tuple(map(str, output.batch)), sample)
     rule = f"sum of w[{','.join(w)}] * x[{','.join(x)}]"

@@ -143,7 +143,7 @@ class LawsRequest:
 
     input: str
     reference: str
-    geometry: Geometry = field(default_factory=lambda: Geometry(op="convolve"))
+    geometry: Geometry = field(default_factory=Geometry)
     size: int | None = None
     seed: int = 0
     broken: LawName | None = None

@@ -59,13 +59,14 @@ def _ask_all(steps: Sequence[Step]) -> list[Result]:
     total = len(read_lesson())
     results: list[Result] = []
     for step in steps:
+        if results:
+            echo([""])
         result = _ask_step(step, total, run)
         if result is None:
             break
         results.append(result)
         echo(report.verdict_lines(result))
         show_runs(step, [step.answer.run])
-        echo([""])
     return results
 
 

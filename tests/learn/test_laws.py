@@ -446,6 +446,14 @@ def test_refusals() -> None:
     holed[2, 2] = np.nan
     with pytest.raises(InputError, match="NaN or infinite values"):
         measure(saved(holed), "box:size=3")
+    with pytest.raises(
+        InputError, match=r"has a value of magnitude 1e\+308; expected at most 1e\+100"
+    ):
+        measure(saved(np.full((5, 5), -1e308)), "box:size=3")
+    with pytest.raises(InputError, match=r"1e200,1 has a value of magnitude 1e\+200"):
+        measure("5", "1e200,1")
+    with pytest.raises(InputError, match=r"--cval has a value of magnitude 1e\+300"):
+        measure("5", "1,2", padding="same", cval=-1e300)
     with pytest.raises(ShapeError, match="kernel 9x9 exceeds the padded input 5x5"):
         measure("5x5", "random:9x9")
     with pytest.raises(LimitError, match="laws on 500x500 samples"):

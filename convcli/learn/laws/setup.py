@@ -126,6 +126,8 @@ SIDES = {1: 32, 2: 32}
 """Default samples per side by the number of axes, more if the kernel needs them."""
 OTHER = 12
 """The same for three axes and more."""
+LARGEST = 1e100
+"""The largest value: products of three values, and their sums, are far from overflow."""
 SAMPLES = 1 << 14
 """The most samples of the input: in `commutative`, each of them is a tap of the kernel."""
 ITEMS = 4
@@ -283,7 +285,7 @@ class Setting:
 def make_setting(request: LawsRequest) -> tuple[Operands, Setting]:
     """Load the requested operands and crop them.
 
-    Raises InputError for values that are not finite.
+    Raises InputError for values that are not finite, or too large.
     """
     operands = load_operands(
         request.input, request.reference, request.geometry, request.limits, seed=request.seed
@@ -300,12 +302,9 @@ def make_setting(request: LawsRequest) -> tuple[Operands, Setting]:
             "use a smaller --size",
         )
     x = middle(form.x[:ITEMS], spatial).astype(np.float64)
-    if not np.isfinite(x).all():
-        raise InputError(
-            f"{request.input} has NaN or infinite values",
-            "expected finite values",
-            "replace them first",
-        )
+    _check_magnitude(request.input, x)
+    _check_magnitude(operands.kernel.name, operands.kernel.taps)
+    _check_magnitude("--cval", np.asarray(operands.spec.cval))
     setting = Setting(
         x,
         form.w.astype(np.float64),
@@ -317,6 +316,20 @@ def make_setting(request: LawsRequest) -> tuple[Operands, Setting]:
     outputs = len(x) * len(form.w) * positions
     request.limits.check_memory(f"work on {operands.data.name}", 8 * 4 * (x.size + outputs))
     return operands, setting
+
+
+def _check_magnitude(name: str, values: Array) -> None:
+    """Raise InputError for values that are not finite, or whose products may overflow."""
+    if not np.isfinite(values).all():
+        raise InputError(
+            f"{name} has NaN or infinite values", "expected finite values", "replace them first"
+        )
+    if largest(values) > LARGEST:
+        raise InputError(
+            f"{name} has a value of magnitude {largest(values):g}",
+            f"expected at most {LARGEST:g}, so that products are finite",
+            "use smaller numbers",
+        )
 
 
 def _side(window: tuple[int, ...]) -> int:

@@ -65,6 +65,12 @@ def test_no_line_is_wider_than_the_terminal(words: list[str], columns: int) -> N
     assert [line for line in lines if len(line) > columns] == []
 
 
+@pytest.mark.parametrize("name", ["kernels show", "laws", "lesson list", "shape", "apply --verify"])
+def test_labels_and_texts_fit_a_narrow_terminal(name: str) -> None:
+    lines = plain(on_terminal(*TABLES[name], columns=40))
+    assert [line for line in lines if len(line) > 40] == []
+
+
 @pytest.mark.parametrize("words", TABLES.values(), ids=list(TABLES))
 def test_a_pipe_gets_whole_rows_without_blanks_or_styles(
     words: list[str], monkeypatch: pytest.MonkeyPatch

@@ -165,7 +165,7 @@ def _summary(found: Finding) -> list[str]:
         f"{equal} of {counted(len(found.rows), 'statement')} {'holds' if equal == 1 else 'hold'}"
     ]
     parts += [_counted(word, count) for word, count in counts.items()]
-    return [*lines, dim(f"  {'; '.join(parts)}")]
+    return [*lines, *(dim(f"  {line}") for line in wrapped("; ".join(parts), width(indent=2)))]
 
 
 def _counted(word: str, count: int) -> str:

@@ -32,7 +32,7 @@ class Result(NamedTuple):
 def list_lines(steps: Sequence[Step]) -> list[str]:
     """Return a line per step, with its number."""
     return [
-        "Take the tour with 'convcli lesson', or read a step with 'convcli lesson N':",
+        *_paragraph("Take the tour with 'convcli lesson', or read a step with 'convcli lesson N':"),
         *columns([(str(step.number), step.title) for step in steps]),
     ]
 

@@ -12,6 +12,9 @@ import click
 
 from convcli.errors import printable
 
+NARROWEST = 20
+"""Columns of a text beside its label at least."""
+
 
 def width(*, indent: int = 0, stream: Any = None) -> int | None:
     """Return the columns of the terminal after an indent.
@@ -101,17 +104,16 @@ def wrapped(
 
 
 def labelled(rows: Iterable[tuple[str, str]], indent: str = "  ") -> list[str]:
-    """Align labels and their texts; on a terminal, long texts are wrapped in their column."""
+    """Align labels and their texts; on a terminal, long texts are wrapped in their column.
+
+    On a narrow terminal, a text follows its label without a column.
+    """
     pairs = [(label, printable(text)) for label, text in rows]
     gap = len(indent) + max(len(label) for label, _ in pairs) + 2
     room = width()
+    narrow = room is not None and room - gap < NARROWEST
     lines = []
     for label, text in pairs:
-        first = f"{indent}{label}".ljust(gap)
-        shown = (
-            [text]
-            if room is None
-            else textwrap.wrap(text, max(room - gap, 20), break_on_hyphens=False) or [""]
-        )
-        lines += [(first + shown[0]).rstrip(), *(" " * gap + line for line in shown[1:])]
+        first = f"{indent}{label}  " if narrow else f"{indent}{label}".ljust(gap)
+        lines += wrapped((first + text).rstrip(), room, 2 * indent if narrow else " " * gap)
     return lines

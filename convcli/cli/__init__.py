@@ -31,7 +31,7 @@ COMMANDS = {
     "batch": "Filter many files in parallel.",
     "formats": "List the file formats that convcli reads and writes.",
     "shape": "Compute the output shape of a convolution or a whole network.",
-    "kernels": "List, show and export the named kernels.",
+    "kernels": "List, show, draw and export the named kernels.",
     "explain": "Show how one output is computed, product by product.",
     "grad": "Compute the gradients of a loss through a convolution.",
     "gradcheck": "Check a convolution's gradients by central differences.",

@@ -72,13 +72,10 @@ def command(
     KHxKWxC sums over the channels, and OxKHxKWxC computes O channels. A short report shows sizes,
     time and clipping; -v adds the arithmetic, the method and the reason for it.
     """
-    from convcli.cli.report import apply
     from convcli.cli.report.progress import ProgressBar
-    from convcli.cli.report.text import print_hint, print_json, print_warnings, print_written
     from convcli.jobs.apply import plan_apply, run_apply
     from convcli.jobs.apply_plan import ApplyRequest
     from convcli.jobs.requests import from_options
-    from convcli.jobs.warnings import dropped_warnings
 
     began = time.perf_counter()
     output = settings["output"]
@@ -90,38 +87,61 @@ def command(
     plan = plan_apply(from_options(ApplyRequest, **settings))
     _check_raw_options(plan, settings)
     if dry_run:
-        lines = apply.plan_lines(plan)
-        record = apply.plan_json(plan)
-        warnings = plan.warnings
-        verified = True
-    else:
-        with ProgressBar("apply", shown=not quiet) as progress:
-            result = run_apply(plan, progress)
-        seconds = time.perf_counter() - began
-        plotted = _plot(result, figure) if figure and result.verified else None
-        lines = (apply.result_lines if verbose else apply.short_lines)(result, seconds)
-        record = apply.result_json(result, seconds, plotted)
-        warnings = (*result.warnings, *(plotted.warnings if plotted else ()))
-        verified = result.verified
-    warnings = (*warnings, *dropped_warnings(plan.dropped))
-    print_warnings(warnings)
-    if as_json:
-        print_json("apply", record, warnings)
-    elif not quiet:
-        click.echo("\n".join(lines), err=output is not None and not dry_run)
-        if not dry_run:
-            print_written(plotted)
-        print_hint(apply.hint(plan))
-    if show and verified:
-        from convcli.cli.report.comparison import print_comparison
-
-        print_comparison(result, err=err)
-    if not verified:
+        _print_plan(plan, as_json, quiet)
+        return
+    with ProgressBar("apply", shown=not quiet) as progress:
+        result = run_apply(plan, progress)
+    seconds = time.perf_counter() - began
+    plotted = _plot(result, figure) if figure and result.verified else None
+    _print_result(result, plotted, seconds, as_json, quiet, verbose)
+    if not result.verified:
         raise CheckError(
             "outputs differ from the definition by more than their bound",
             "nothing was written",
             "use --method direct, and please report this input",
         )
+    if show:
+        from convcli.cli.report.comparison import print_comparison
+
+        print_comparison(result, err=err)
+
+
+def _print_plan(plan: ApplyPlan, as_json: bool, quiet: bool) -> None:
+    from convcli.cli.report import apply
+    from convcli.cli.report.text import print_hint, print_json, print_warnings
+    from convcli.jobs.warnings import dropped_warnings
+
+    warnings = (*plan.warnings, *dropped_warnings(plan.dropped))
+    print_warnings(warnings)
+    if as_json:
+        print_json("apply", apply.plan_json(plan), warnings)
+    elif not quiet:
+        click.echo("\n".join(apply.plan_lines(plan)))
+        print_hint(apply.hint(plan))
+
+
+def _print_result(
+    result: ApplyResult,
+    plotted: Written | None,
+    seconds: float,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    from convcli.cli.report import apply
+    from convcli.cli.report.text import print_hint, print_json, print_warnings, print_written
+    from convcli.jobs.warnings import dropped_warnings
+
+    warnings = (*result.warnings, *(plotted.warnings if plotted else ()))
+    warnings = (*warnings, *dropped_warnings(result.plan.dropped))
+    print_warnings(warnings)
+    if as_json:
+        print_json("apply", apply.result_json(result, seconds, plotted), warnings)
+    elif not quiet:
+        lines = (apply.result_lines if verbose else apply.short_lines)(result, seconds)
+        click.echo("\n".join(lines), err=result.plan.request.output is not None)
+        print_written(plotted)
+        print_hint(apply.hint(result.plan))
 
 
 def _check_output_options(settings: dict[str, Any], plot: str | None) -> None:

@@ -10,7 +10,7 @@ from convcli.cli import complete, options
 from convcli.errors import did_you_mean
 
 HEADINGS: dict[str, tuple[str, ...]] = {
-    "Kernel": ("kernels", "reference", "op", "normalize", "combine"),
+    "Kernel": ("kernels", "reference", "references", "op", "normalize", "combine"),
     "Inputs": ("recursive", "follow_links", "files_from", "null", "resume"),
     "Options": (),
     "Networks": (

@@ -62,7 +62,7 @@ class _Kernels(click.Group):
 @options.debug
 @click.pass_context
 def command(context: click.Context) -> None:
-    """List, show and export the named kernels.
+    """List, show, draw and export the named kernels.
 
     Without a command, list them; `convcli kernels NAME` means `convcli kernels show NAME`.
     """
@@ -154,7 +154,12 @@ def _write_plot(kernel: Kernel, plot: str, overwrite: bool) -> Written:
     return target.write(kernel_figure(kernel))
 
 
-@command.command("gallery", cls=Command, epilog=HEAD + GALLERY_EXAMPLES)
+@command.command(
+    "gallery",
+    cls=Command,
+    short_help="Draw what every kernel does to a picture.",
+    epilog=HEAD + GALLERY_EXAMPLES,
+)
 @click.argument("picture", metavar="[PICTURE]", required=False, shell_complete=complete.files)
 @click.option(
     "-k",

@@ -55,7 +55,8 @@ def collect(sources: Iterable[Source]) -> tuple[Rows, tuple[Record, ...]]:
 
 
 def _key(path: str, relative: str) -> tuple[str, str]:
-    return path if ".." in path else os.path.normpath(path), relative
+    same = path == relative or ".." in path
+    return path if same else os.path.normpath(path), relative
 
 
 def _once(rows: Rows, suspects: set[int]) -> Iterator[tuple[str, ...]]:
@@ -140,8 +141,7 @@ class _Collisions:
     def refuse(self, rows: Iterable[tuple[str, ...]]) -> None:
         """Raise FileError, which lists them, for outputs that collide; rows: (input, output)."""
         suspects = repeated(self._outputs)
-        folders = np.fromiter(map(hash, self._folders), np.int64, len(self._folders))
-        suspects |= set(np.intersect1d(folders, np.asarray(self._outputs, np.int64)).tolist())
+        suspects |= common(array("q", map(hash, self._folders)), self._outputs)
         if not suspects:
             return
         owners: dict[str, list[tuple[str, ...]]] = defaultdict(list)
@@ -174,6 +174,18 @@ def repeated(hashes: array[int]) -> set[int]:
     """
     ordered = np.sort(np.asarray(hashes, np.int64))
     return set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+
+
+def common(first: array[int], second: array[int]) -> set[int]:
+    """Return the numbers of the first that are in the second, which is not empty.
+
+    >>> common(array("q", [9, 2, 5]), array("q", [5, 3, 9, 5]))
+    {9, 5}
+    """
+    wanted = np.asarray(first, np.int64)
+    ordered = np.sort(np.asarray(second, np.int64))
+    places = np.searchsorted(ordered[:-1], wanted)
+    return set(wanted[ordered[places] == wanted].tolist())
 
 
 def check_folder(folder: Path) -> None:
@@ -286,9 +298,7 @@ class _Existing:
         inputs = array("q")
         for path, _ in rows:
             inputs.append(hash(_identity(path)))
-        both = set(
-            np.intersect1d(np.asarray(inputs, np.int64), np.asarray(self._files, np.int64)).tolist()
-        )
+        both = common(inputs, self._files)
         if not both:
             return
         same = {_identity(path) for path, _ in rows if hash(_identity(path)) in both}

@@ -239,7 +239,8 @@ def listed(path: str, *, null: bool = False) -> Iterator[Source]:
             raise FileError(f"the list {path} holds a NUL", "expected one input a line", "add -0")
         given = os.fsdecode(name if null else name.removesuffix(b"\r"))
         relative = os.path.normpath(given)
-        if os.path.isabs(relative) or relative.split(os.sep, 1)[0] == "..":  # noqa: PTH117
+        is_above = relative.startswith("..") and relative.split(os.sep, 1)[0] == ".."
+        if is_above or os.path.isabs(relative):  # noqa: PTH117
             relative = PurePath(relative).name
         yield Source(given, relative)
 

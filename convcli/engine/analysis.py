@@ -35,6 +35,42 @@ def integral_bound(x: NDArray[Any], w: NDArray[Any], cval: float) -> int | None:
     return int(total) * max(largest, abs(int(cval))) if total < np.inf else None
 
 
+def divisor(x: NDArray[Any], w: NDArray[Any], cval: float, dtype: np.dtype[Any]) -> int:
+    """Return the number by which one kernel w is multiplied to be whole; 1 if it is not to be.
+
+    The sums of integers x are then exact, and divided by the number. For a result of an integer
+    type it is odd, so no quotient is halfway between two integers, and the nearest one is the
+    result of w as well. dtype: the result's type.
+
+    >>> image, box = np.zeros((9, 9), np.uint8), np.full((3, 3), 1 / 9)
+    >>> divisor(image, box, 0.0, image.dtype), divisor(image, box / 2, 0.0, image.dtype)
+    (9, 1)
+    """
+    whole_samples = x.dtype.kind in "biu" and float(cval).is_integer()
+    if not whole_samples or dtype in (np.float16, np.float64) or not np.isfinite(w).all():
+        return 1
+    sizes = np.abs(w[w != 0], dtype=np.float64)
+    least = float(sizes.min(initial=np.inf))
+    number = round(1 / least) if 2.0**-16 < least < 1 else 1
+    if number == 1 or (dtype.kind in "iu" and number % 2 == 0):
+        return 1
+    taps = whole_taps(w, number)
+    rest = np.abs(np.asarray(w, np.float64) * number - taps).sum()
+    bound = integral_bound(x, taps, cval)
+    is_close = rest <= ROUNDING["float32"] * np.abs(taps).sum()
+    return number if is_close and bound is not None and bound < MOST_DIVIDED else 1
+
+
+def whole_taps(w: NDArray[Any], divisor: int) -> NDArray[Any]:
+    """Return the taps times their divisor, as whole numbers."""
+    return w if divisor == 1 else np.rint(np.asarray(w, np.float64) * divisor)
+
+
+MOST_DIVIDED = 1 << 22
+"""Bound of sums that float32 divides exactly enough: a quotient is at least half of 1 / divisor
+away from halfway between two integers, and its rounding errors are smaller than that."""
+
+
 def is_whole(values: NDArray[Any]) -> bool:
     """Return whether all values are finite whole numbers."""
     return values.dtype.kind in "biu" or bool(

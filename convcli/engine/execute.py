@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli.engine.analysis import MOST_FLOAT32, small_taps
+from convcli.engine.analysis import MOST_FLOAT32, small_taps, whole_taps
 from convcli.engine.blas import single_threaded
 from convcli.engine.buffers import LINE
 from convcli.engine.exact import TURN, prepare_residues, store_exact, wrapped
@@ -24,7 +24,7 @@ from convcli.engine.padding import Span, are_rows, padded_block
 from convcli.engine.planning.choose import make_plan
 from convcli.engine.planning.plan import Plan
 from convcli.engine.planning.tiles import ALONG
-from convcli.engine.rounding import bounds, round_into
+from convcli.engine.rounding import bounds, round_into, store_quotients
 from convcli.engine.threads import Scratch, share_out, trim_scratch
 from convcli.engine.tiling import Chunk, Tile, tiles, whole
 from convcli.progress import Progress, silent
@@ -75,7 +75,9 @@ class Prepared:
     ) -> None:
         """Prepare w (*window) or (O, *window, C/groups), with bias (O,) or None, for a plan."""
         self.plan, self.method = plan, plan.implementation
-        self.w, self.power = small_taps(w) if plan.facts.extreme else (w, 0)
+        self.w, self.power = whole_taps(w, plan.facts.divisor), 0
+        if plan.facts.extreme:
+            self.w, self.power = small_taps(w)
         self.scratch, self.accumulator = Scratch(), np.dtype(plan.accumulator)
         self.planar = self.method.planar(plan) and plan.facts.channels > 1
         self.block_dtype = input_dtype if self.method.keeps_dtype(plan) else self.accumulator
@@ -186,6 +188,8 @@ class Prepared:
             sums += self.bias
         if self.residue_of is not None:
             store_exact(sums, self._residues(x, place, sums.shape, self.residue_of), target)
+        elif self.plan.facts.divisor > 1:
+            store_quotients(sums, self.plan.facts.divisor, target, self.bounds)
         elif not in_place:
             round_into(sums, target, spent=True, within=self.bounds)
 
@@ -222,7 +226,7 @@ class Prepared:
             planes = (*shape[:-2], shape[-1], shape[-2])
             return self.scratch("sums", planes, self.accumulator).swapaxes(-1, -2)
         row = values = math.prod(shape[-2:])
-        if self.method.pads_rows and len(self.plan.axes) == 2:
+        if self.method.pads_rows(self.plan) and len(self.plan.axes) == 2:
             row = unlike(values, self.accumulator.itemsize)
         rows = self.scratch("sums", (*shape[:-2], row), self.accumulator)
         return rows[..., :values].reshape(shape)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from convcli.engine.analysis import (
+    divisor,
     factors,
     flat_axes,
     has_heavy_taps,
@@ -20,6 +21,7 @@ from convcli.engine.analysis import (
     separable_terms,
     small_taps,
     sum_range,
+    whole_taps,
 )
 from convcli.engine.exact import needs_integers
 from convcli.engine.execute import Prepared
@@ -30,7 +32,7 @@ from convcli.engine.planning.choose import (
     is_small,
     make_plan,
 )
-from convcli.engine.planning.facts import EXACT, Facts, TapCounts, Work
+from convcli.engine.planning.facts import EXACT, Facts, TapCounts, Work, result_dtype
 from convcli.engine.planning.plan import Plan
 from convcli.engine.tap_sums import tap_sum
 from convcli.engine.tiling import Chunk
@@ -69,7 +71,16 @@ class Problem(NamedTuple):
 
         The kernel is factored only if that was asked for, or if factors may save time.
         """
-        work = self._work(None if dtype is None else _result(dtype))
+        kind = None if dtype is None else _result(dtype)
+        number = 1
+        if self.filters is None and self.bias is None:
+            result = np.dtype(result_dtype(self.x.dtype.name)) if kind is None else kind
+            number = divisor(self.x, self.w, self.spec.cval, result)
+        return self._replace(w=whole_taps(self.w, number))._plan(kind, method, number)
+
+    def _plan(self, kind: np.dtype[Any] | None, method: str, number: int) -> Plan:
+        """Plan the convolution, whose sums are divided by a number."""
+        work = self._work(kind, number)
         if method != "direct" and not (method == "auto" and is_small(work)):
             seconds = direct_seconds(work)
             terms, flat = self._terms(work, method, seconds)
@@ -77,11 +88,13 @@ class Problem(NamedTuple):
             work = replace(work, facts=replace(work.facts, terms=terms, flat=flat, taps=taps))
         return make_plan(work, method)
 
-    def _work(self, kind: np.dtype[Any] | None) -> Work:
+    def _work(self, kind: np.dtype[Any] | None, number: int) -> Work:
         """Return the work for a result of a type, without facts about the kernel's taps."""
         first = self.x.ndim - 1 - len(self.spec.stride)
         bound = integral_bound(self.x, self.w, self.spec.cval)
         integral, exact = (None, False) if bound is None else self._whole_sums(bound, kind)
+        if integral is not None:
+            integral += number // 2  # which is added before the division, to round
         weight = largest_sum(self.w)
         facts = Facts(
             batch=self.x.shape[:first],
@@ -95,6 +108,8 @@ class Problem(NamedTuple):
             weight=weight,
             reads_samples=has_heavy_taps(self.x.dtype, weight) or (bound or 0) > EXACT,
             extreme=needs_float64(self.x, self.w, self.bias, self.spec.cval, weight),
+            ones=bool((self.w == 1).all()),
+            divisor=number,
         )
         return Work.of(facts, self.spec, None if kind is None else kind.name)
 

@@ -78,6 +78,32 @@ def round_into(
         np.rint(values, out=out, casting="unsafe")
 
 
+def store_quotients(
+    sums: NDArray[Any], divisor: int, out: NDArray[Any], within: Bounds | None
+) -> None:
+    """Write whole sums divided by a number into `out`, which may be `sums`; sums are overwritten.
+
+    For an integer type they are rounded to the nearest, as the number is odd, and saturated.
+    within: bounds of the quotients, if known.
+
+    >>> out = np.empty(4, np.uint8)
+    >>> store_quotients(np.array([0, 4, 5, 2300], np.uint16), 9, out, None)
+    >>> out
+    array([  0,   0,   1, 255], dtype=uint8)
+    """
+    if out.dtype.kind not in "iu":
+        if out is not sums:
+            out[...] = sums
+        out *= out.dtype.type(1 / divisor)
+        return
+    if sums.dtype.kind in "iu":
+        sums += sums.dtype.type(divisor // 2)
+        sums //= sums.dtype.type(divisor)
+    else:
+        sums *= sums.dtype.type(1 / divisor)
+    round_into(sums, out, spent=True, within=within)
+
+
 def _store_wide(rounded: NDArray[Any], out: NDArray[Any]) -> None:
     """Do the same for an integer type whose largest value no float of this precision represents.
 

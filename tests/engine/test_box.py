@@ -14,6 +14,7 @@ from tuning import tune
 
 import convcli
 from convcli import correlate
+from convcli.engine.analysis import MOST_DIVIDED
 from convcli.engine.methods.base import Method
 from convcli.engine.planning.facts import tolerance
 
@@ -36,7 +37,7 @@ SHAPES: dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...] | None
 @pytest.fixture(autouse=True)
 def _adds_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every factor of equal taps be added, however short it is."""
-    tune(monkeypatch, ADD=0.0)
+    tune(monkeypatch, ADD=0.0, ADD_NARROW=0.0)
 
 
 def samples(shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -127,6 +128,66 @@ def test_sums_at_the_limit_of_16_bits(dtype: str, k: int) -> None:
             assert (
                 correlate(x, np.ones(window), method="separable") == value * np.prod(window)
             ).all()
+
+
+QUOTIENTS = {
+    "box": (np.ones((3, 3)), 9),
+    "wide box": (np.ones((3, 17)), 51),
+    "large box": (np.ones((31, 29)), 899),
+    "fuller box": (np.ones((3, 3)), 5),
+    "negative box": (-np.ones((5, 3)), 15),
+    "cross": (np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]]), 5),
+    "weighted": (np.outer([1, 3, 1], [1, 1, 1]), 15),
+    "signs": (np.array([[-1, 2, 4], [1, -3, 8]]), 11),
+    "even": (np.outer([1, 2, 1], [1, 2, 1]), 16),
+}
+
+
+@pytest.mark.parametrize("method", ["auto", "direct", "separable", "gemm", "fft"])
+@pytest.mark.parametrize("source", ["uint8", "int8", "uint16", "bool"])
+@pytest.mark.parametrize("case", QUOTIENTS.values(), ids=QUOTIENTS)
+def test_whole_sums_are_divided_exactly(case: Any, source: str, method: str) -> None:
+    whole, number = case
+    x = samples((60, 70, 3), source) if source != "bool" else rng(0).random((60, 70, 3)) < 0.5
+    x[:40, :40] = x.max()
+    options = {"axes": (0, 1), "padding": "same", "boundary": "edge"}
+    sums = correlate(x.astype("int64"), whole, dtype="int64", method="direct", **options)
+    for taps in ("float32", "float64"):
+        w = (whole / number).astype(taps)
+        for result in ("uint8", "int8", "int16", "uint16", "int32"):
+            if number % 2 and np.abs(sums).max() < MOST_DIVIDED:
+                info = np.iinfo(result)
+                expected = np.clip((sums + number // 2) // number, info.min, info.max)
+                y = correlate(x, w, dtype=result, method=method, **options)
+                assert_array_equal(y, expected)
+        y = correlate(x, w, method=method, **options)
+        bound = tolerance("float32", w.size) * np.abs(w).sum() * abs(x.astype(int)).max()
+        assert y.dtype == "float32"
+        assert np.abs(y - sums / number).max() <= bound
+
+
+@pytest.mark.parametrize(
+    ("w", "options", "divisor"),
+    [
+        (np.full((3, 3), 1 / 9), {"dtype": "uint8"}, 9),
+        (np.full((3, 3), np.float32(1 / 9)), {"dtype": "uint8"}, 9),
+        (np.full((2, 2), 1 / 4), {"dtype": "uint8"}, 1),
+        (np.full((2, 2), 1 / 4), {}, 4),
+        (np.full((3, 3), 1 / 9), {"dtype": "float64"}, 1),
+        (np.full((3, 3), 1 / 9), {"dtype": "float16"}, 1),
+        (np.full((3, 3), 1 / 9), {"padding": "same", "cval": 0.5}, 1),
+        (np.full((3, 3), 0.1111), {"dtype": "uint8"}, 1),
+        (np.full((3, 3), 1e-9), {"dtype": "uint8"}, 1),
+        (np.full((201, 201), 1 / 201**2), {"dtype": "uint8"}, 1),
+        (np.ones((3, 3)), {"dtype": "uint8"}, 1),
+        (np.full((3, 3), np.nan), {"dtype": "uint8"}, 1),
+        (np.zeros((3, 3)), {"dtype": "uint8"}, 1),
+    ],
+)
+def test_when_sums_are_divided(w: Any, options: Any, divisor: int) -> None:
+    x = np.zeros((300, 300), np.uint8)
+    assert convcli.plan(x, w, **options).facts.divisor == divisor
+    assert convcli.plan(x.astype("float32"), w, **options).facts.divisor == 1
 
 
 @pytest.mark.parametrize("boundary", BOUNDARIES)

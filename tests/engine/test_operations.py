@@ -183,7 +183,7 @@ def test_tiles_cover_a_picture_once_and_few_of_them_see_its_padding(
     assert (seen[slice(*rows)] == 1).all()
     assert seen.sum() == seen[slice(*rows)].size
     assert beside <= (max(number // 2, 2) if plan.axes[1].lo else 0) or not (
-        plan.implementation.pads_rows
+        plan.implementation.pads_rows(plan)
         and plan.is_parallel
         and not plan.implementation.pads_inner(plan)
     )

@@ -63,8 +63,6 @@ class Method(ABC):
     """The name in --method and reports; methods of the same name are for different kernels."""
     worth_sharing: ClassVar[float] = 0.7e-3
     """Predicted seconds from which several threads share its tiles."""
-    pads_rows: ClassVar[bool] = False
-    """Whether the rows of its sums should be aligned to cache lines."""
 
     @abstractmethod
     def refusal(self, work: Work) -> str:
@@ -146,6 +144,10 @@ class Method(ABC):
 
     def keeps_dtype(self, work: Work) -> bool:
         """Return whether it accepts blocks in the input's type, and converts while it copies."""
+        return False
+
+    def pads_rows(self, work: Work) -> bool:
+        """Return whether the rows of its sums should be aligned to cache lines."""
         return False
 
     def stores_down_rows(self, work: Work) -> bool:

@@ -98,7 +98,6 @@ class FullRank(Method):
 
     name = "gemm"
     worth_sharing = 1.5e-3  # waking a thread takes 0.1 ms, and each takes a share of the cache
-    pads_rows = True
 
     def refusal(self, work: Work) -> str:
         return "" if work.facts.filters is None else "a bank has many kernels"
@@ -172,6 +171,9 @@ class FullRank(Method):
         # Converting float16 takes ten times as long as copying: once for each sample, not per copy.
         same = work.facts.input_dtype != "float16"
         return same and (work.spec.boundary != "constant" or work.spec.cval == 0)
+
+    def pads_rows(self, work: Work) -> bool:
+        return True
 
     def columns_are_rows(self, work: Work) -> bool:
         return True

@@ -53,19 +53,20 @@ from convcli.engine.planning.tiles import (
     strip,
 )
 from convcli.engine.threads import Scratch
-from convcli.options import itemsize
 from convcli.shapes.axis import Axis, samples_under
 
 PASS = 0.38
 """Nanoseconds of one output of a pass along an axis, which the next pass reads from the cache."""
 
-ADD = 0.26
-"""Nanoseconds of adding two arrays of a tile in float32, a value. One thread alone takes 0.11: it
-shares the cache, and the interpreter between the calls, with others."""
+ADD, ADD_NARROW = 0.26, 0.08
+"""Nanoseconds of adding two arrays of a tile in float32, and in 16 bits, a value. One thread alone
+takes 0.11 and 0.06: it shares the cache, and the interpreter between the calls, with others."""
 
 NARROW = {"uint8": ("uint16", 257), "int8": ("int16", 255)}
 """For types of 8 bits, an integer type of 16 bits and how many samples it can hold the sum of."""
 
+HOLDS = {"uint16": (1 << 16) - 1, "int16": (1 << 15) - 1}
+"""The largest sums that such a type holds."""
 
 ADDED = 1 << 20
 """Bytes of the outputs of a tile whose passes are all sums: their partial sums fit the cache."""
@@ -78,7 +79,6 @@ class Separable(Method):
     """A sum of products of 1-D factors, each a pass along every axis."""
 
     name = "separable"
-    pads_rows = True
 
     def refusal(self, work: Work) -> str:
         if work.facts.filters is None:
@@ -217,6 +217,11 @@ class Separable(Method):
 
         return tile
 
+    def accumulator(self, work: Work) -> str:
+        facts, kind = work.facts, _sum_types(work)[-1] if work.facts.ones else ""
+        is_held = facts.integral is not None and facts.integral <= HOLDS.get(kind, -1)
+        return kind if is_held else super().accumulator(work)
+
     def rounds_sums(self, work: Work) -> bool:
         return work.facts.terms != 1
 
@@ -230,7 +235,10 @@ class Separable(Method):
         return _slab_rows(work) >= min(max(work.axes[0].reach // 4, DOWN), work.sizes[0])
 
     def keeps_dtype(self, work: Work) -> bool:
-        return _sum_types(work)[0] in dict(NARROW.values())
+        return _sum_types(work)[0] in HOLDS
+
+    def pads_rows(self, work: Work) -> bool:
+        return self.stores_down_rows(work)
 
     def stores_down_rows(self, work: Work) -> bool:
         return not _sum_types(work)[-1]
@@ -256,7 +264,7 @@ def _sum_types(work: Work) -> list[str]:
         most = 0
     for at, (axis, flat) in enumerate(zip(work.axes, work.facts.flat, strict=True)):
         most //= axis.k
-        kind = narrow if most else METHOD.accumulator(work)
+        kind = narrow if most else Method.accumulator(METHOD, work)
         if flat and axis.stride == 1 and _sum_cost(work, at, kind) < _band_cost(work, at):
             types[at] = kind
         else:
@@ -265,9 +273,11 @@ def _sum_types(work: Work) -> list[str]:
 
 
 def _sum_cost(work: Work, at: int, kind: str) -> float:
-    """Return the nanoseconds of an output of a pass that adds neighbours in a type."""
-    share = itemsize(kind) / METHOD.itemsize(work)
-    return (len(doubling_steps(work.axes[at].k)) + 1) * ADD * share
+    """Return the nanoseconds of an output of a pass that adds neighbours in a type.
+
+    They are those of float32: twice as many are counted later if the accumulator is float64.
+    """
+    return (len(doubling_steps(work.axes[at].k)) + 1) * (ADD_NARROW if kind in HOLDS else ADD)
 
 
 def _band_cost(work: Work, at: int) -> float:

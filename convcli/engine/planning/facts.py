@@ -97,8 +97,12 @@ class Facts:
     """
     flat: tuple[bool, ...] = ()
     """For each axis, whether the taps of the only product's factor are equal; () if unknown."""
+    ones: bool = False
+    """Whether every tap is 1."""
     taps: TapCounts | None = None
     """Facts about a kernel of few taps; None if there are many, or if they are unknown."""
+    divisor: int = 1
+    """Number by which the taps are multiplied to be whole, and the exact sums divided."""
 
     @property
     def out_channels(self) -> int:

@@ -53,7 +53,7 @@ def plan_memory(work: Work, tile: tuple[int, ...], method: Method) -> Memory:
     """Return the memory that a method needs to compute `work` in tiles of the given shape."""
     needs, size, outputs = method.memory(work, tile), method.itemsize(work), work.tile_outputs(tile)
     rows = work.lead(tile) * math.prod(tile[1:-1])
-    sums = (outputs + (rows * ODD if method.pads_rows else 0)) * size
+    sums = (outputs + (rows * ODD if method.pads_rows(work) else 0)) * size
     block = work.tile_samples(tile, inner=not method.pads_inner(work)) * (
         itemsize(work.facts.input_dtype) if method.keeps_dtype(work) else size
     )

@@ -89,13 +89,14 @@ class Separable(Method):
         facts, axes, terms = work.facts, work.axes, work.facts.terms or 1
         padded = math.prod(axis.padded for axis in axes[1:])
         after = math.prod(facts.batch) * axes[0].out * padded * facts.channels
-        each, types = 0.0, _sum_types(work)
+        types = _sum_types(work)
+        each = CALL * (1 + sum(map(bool, types)))
         for at, axis in enumerate(axes):
             if at:
                 after = after * axis.out // axis.padded
             adds = bool(types[at])
             each += after * (_sum_cost(work, at, types[at]) if adds else _band_cost(work, at))
-        time = (CALL + each) * terms
+        time = each * terms
         if self.keeps_dtype(work):  # its passes convert
             time += math.prod((*facts.batch, *facts.spatial)) * facts.channels * CONVERT
         return CostEstimate(time, self._account(work, terms), self._drawback(facts.terms))

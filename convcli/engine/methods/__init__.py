@@ -14,6 +14,7 @@
     depthwise   a layer with one kernel per channel
     panels      panels of a tile, whose stacked rows fit a cache
     products    products of a layer's windows and kernels
+    passes      the passes of a product of 1-D factors
     bands       a one-dimensional correlation as products with a band matrix
     sums        sums of neighbours along an axis by doubling
     windows     views of the windows of a block

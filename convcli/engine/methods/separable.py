@@ -19,15 +19,12 @@ from __future__ import annotations
 
 import itertools
 import math
-import operator
 from collections.abc import Sequence
-from typing import Any, TypeAlias
 
 import numpy as np
 
 from convcli.engine.analysis import factors, growth, longest_run, run_length
-from convcli.engine.buffers import LINE
-from convcli.engine.methods.bands import Along, Down, Matrix, as_matrix, pieces, unlike
+from convcli.engine.methods.bands import Along, Down, Matrix, as_matrix, pieces
 from convcli.engine.methods.base import (
     CostEstimate,
     Method,
@@ -35,9 +32,9 @@ from convcli.engine.methods.base import (
     TileFunction,
     recomputed_outputs,
 )
+from convcli.engine.methods.passes import Pass, TapPass, Term, padded_sides
 from convcli.engine.methods.summation import pairwise_sum, pending_sums
 from convcli.engine.methods.sums import LEVELS, Sums, doubling_steps
-from convcli.engine.padding import Span, fill_sides
 from convcli.engine.planning.costs import CALL, CONVERT, MAC
 from convcli.engine.planning.facts import GROWTH, MOST_TERMS, TiledWork, Work
 from convcli.engine.planning.tiles import (
@@ -53,7 +50,7 @@ from convcli.engine.planning.tiles import (
     strip,
 )
 from convcli.engine.threads import Scratch
-from convcli.shapes.axis import Axis, samples_under
+from convcli.shapes.axis import samples_under
 
 PASS = 0.38
 """Nanoseconds of one output of a pass along an axis, which the next pass reads from the cache."""
@@ -183,10 +180,10 @@ class Separable(Method):
         found = factors(w, plan.target_precision)
         passes = len(plan.axes) * (growth(found) if len(found) > 1 else 1.0)
         runs = [[longest_run(f, plan.precision, w.size, passes) for f in parts] for parts in found]
-        types, scratch = _middle_types(plan), Scratch()
+        types, pads, scratch = _middle_types(plan), self.pads_inner(plan), Scratch()
         return self._tile_function(
             [
-                _Term(parts, _fast_passes(parts, longest, plan, scratch), types, plan, scratch)
+                Term(parts, _fast_passes(parts, longest, plan, scratch), types, plan, pads, scratch)
                 for parts, longest in zip(found, runs, strict=True)
             ],
             plan,
@@ -195,15 +192,16 @@ class Separable(Method):
 
     def definition(self, w: Matrix, plan: TiledWork) -> TileFunction:
         """Return the same passes as sums over taps, in float64."""
-        types, scratch = ["float64"] * len(plan.axes), Scratch()
+        types, pads = ["float64"] * len(plan.axes), self.pads_inner(plan)
+        scratch = Scratch()
         terms = [
-            _Term(parts, list(map(_Taps, parts, plan.axes)), types, plan, scratch)
+            Term(parts, list(map(TapPass, parts, plan.axes)), types, plan, pads, scratch)
             for parts in factors(w, plan.target_precision)
         ]
         return self._tile_function(terms, plan, scratch)
 
     @staticmethod
-    def _tile_function(terms: list[_Term], plan: TiledWork, scratch: Scratch) -> TileFunction:
+    def _tile_function(terms: list[Term], plan: TiledWork, scratch: Scratch) -> TileFunction:
         def tile(block: Matrix, out: Matrix) -> None:
             lead = out.ndim - len(plan.axes) - 1
             items, samples, *inner = math.prod(block.shape[:lead]), *block.shape[lead:]
@@ -255,22 +253,28 @@ class Separable(Method):
 METHOD = Separable()
 
 
-def _sum_types(work: Work) -> list[str]:
+def _sum_types(work: Work) -> tuple[str, ...]:
     """Return, for each axis, the type in which its pass adds neighbours; "" if it is a band."""
-    types = [""] * len(work.axes)
     if not any(work.facts.flat):
-        return types
+        return ("",) * len(work.axes)
+    if METHOD.name not in work.found:
+        work.found[METHOD.name] = _find_sum_types(work)
+    types: tuple[str, ...] = work.found[METHOD.name]
+    return types
+
+
+def _find_sum_types(work: Work) -> tuple[str, ...]:
+    types = []
     narrow, most = NARROW.get(work.facts.input_dtype, ("", 0))
     if work.spec.boundary == "constant" and work.spec.cval:
         most = 0
     for at, (axis, flat) in enumerate(zip(work.axes, work.facts.flat, strict=True)):
         most //= axis.k
         kind = narrow if most else Method.accumulator(METHOD, work)
-        if flat and axis.stride == 1 and _sum_cost(work, at, kind) < _band_cost(work, at):
-            types[at] = kind
-        else:
-            most = 0
-    return types
+        adds = flat and axis.stride == 1 and _sum_cost(work, at, kind) < _band_cost(work, at)
+        types.append(kind if adds else "")
+        most = most if adds else 0
+    return tuple(types)
 
 
 def _sum_cost(work: Work, at: int, kind: str) -> float:
@@ -301,7 +305,7 @@ def _slab_rows(work: Work) -> int:
     first, *rest = work.axes
     levels = LEVELS + 1 if any(_sum_types(work)) else 0
     row = math.prod(axis.n for axis in rest) * work.facts.channels
-    padded = math.prod(sum(_sides(axis)) + axis.n for axis in rest) * work.facts.channels
+    padded = math.prod(sum(padded_sides(axis)) + axis.n for axis in rest) * work.facts.channels
     left = SLAB // METHOD.itemsize(work) - first.reach * row * (1 + levels)
     return max(left // (padded * (1 + len(work.axes) + levels)), 0)
 
@@ -315,15 +319,10 @@ def _pass_samples(work: Work, outputs: tuple[int, ...], inner: bool) -> list[int
         return [samples_under(work.axes[at:], outputs[at:]) for at in range(len(outputs))]
     padded = [
         work.axes[0].span(outputs[0]),
-        *(axis.n + sum(_sides(axis)) for axis in work.axes[1:]),
+        *(axis.n + sum(padded_sides(axis)) for axis in work.axes[1:]),
     ]
     after = [*(axis.n for axis in work.axes[1:]), 1]
     return [n * math.prod(after[at:]) for at, n in enumerate(padded)]
-
-
-def _sides(axis: Axis) -> Span:
-    """Return the lengths of the padding that the windows along a whole axis cover."""
-    return axis.lo, max(axis.span(axis.out) - axis.lo - axis.n, 0)
 
 
 def _fast_passes(
@@ -350,91 +349,9 @@ def _fast_passes(
     return passes
 
 
-class _Taps:
-    """The sum over taps along an axis, which multiplies no sample outside of a window.
-
-    A call computes out (A, m, Z) from x (A, n, Z).
-    """
-
-    def __init__(self, taps: Matrix, axis: Axis) -> None:
-        self.taps, self.stride, self.dilation = taps, axis.stride, axis.dilation
-
-    def __call__(self, x: Matrix, out: Matrix) -> None:
-        length = (out.shape[1] - 1) * self.stride + 1
-
-        def fill(tap: int, share: Matrix) -> None:
-            start = tap * self.dilation
-            np.multiply(x[:, start : start + length : self.stride], self.taps[tap], out=share)
-
-        pairwise_sum(range(len(self.taps)), fill, out)
-
-
-Pass: TypeAlias = Down | Along | Sums | _Taps
-
-
 def _middle_types(plan: TiledWork) -> list[str]:
     """Return the types of the results between passes: bands read the accumulator's type."""
     return [
         kind if kind and following else plan.accumulator
         for kind, following in itertools.pairwise(_sum_types(plan))
     ]
-
-
-class _Term:
-    """One product of factors: a pass along each axis, from the first to the last."""
-
-    def __init__(
-        self,
-        parts: Sequence[Matrix],
-        passes: Sequence[Pass],
-        types: Sequence[str],
-        plan: TiledWork,
-        scratch: Scratch,
-    ) -> None:
-        self.passes, self.scratch, self.boundary = passes, scratch, plan.spec.boundary
-        self.types = [np.dtype(name) for name in types]
-        """The types of the results between passes."""
-        inner = METHOD.pads_inner(plan)
-        self.sides = [_sides(axis) if inner else (0, 0) for axis in plan.axes]
-
-        # The sums of a constant's padding along one axis are the padding along the next.
-        sums = itertools.accumulate((float(part.sum()) for part in parts), operator.mul)
-        self.constants = [plan.spec.cval * total for total in sums]
-
-    def __call__(self, x: Matrix, out: Matrix, sizes: tuple[int, ...]) -> None:
-        """Compute out (A, m, ...) from x (A, n, ...), with `sizes` outputs, pass by pass."""
-        *before, last = self.passes
-        for at, (run, outputs) in enumerate(zip(before, sizes, strict=False)):
-            x = self._through(run, at, x, outputs)
-        last(x.reshape(*x.shape[:2], -1), out.reshape(len(x), sizes[-1], -1))
-
-    def _through(self, run: Pass, at: int, x: Matrix, outputs: int) -> Matrix:
-        """Return the samples (A * m, n, ...) of the next pass, padded along its axis."""
-        low, high = self.sides[at + 1]
-        n, *rest = x.shape[2:]
-        width, dtype = math.prod(rest), self.types[at]
-        shape = (len(x), outputs, (low + n + high) * width)
-        rows, skipped = self._room(at, shape, low * width, dtype)
-        samples = rows[..., skipped : skipped + shape[2]]
-        run(x.reshape(*x.shape[:2], -1), samples[..., low * width : (low + n) * width])
-        samples = samples.reshape(len(x) * outputs, low + n + high, *rest)
-        fill_sides(samples, 1, (low, high), self.boundary, self.constants[at])
-        return samples
-
-    def _room(
-        self, at: int, shape: tuple[int, int, int], low: int, dtype: np.dtype[Any]
-    ) -> tuple[Matrix, int]:
-        """Return an array for the results (A, m, Z) of a pass, and where they begin in a row.
-
-        Bands write rows from cache lines on, and read them at distances that are unlike.
-        """
-        if not isinstance(self.passes[at + 1], Down | Along):
-            return self.scratch(f"middle {at}", shape, dtype), 0
-        if isinstance(self.passes[at], Along):
-            items, outputs, values = shape[0], 1, shape[1] * shape[2]
-        else:
-            items, outputs, values = shape
-        skipped = -low % (LINE // dtype.itemsize)
-        row = unlike(skipped + values, dtype.itemsize)
-        room = self.scratch(f"middle {at}", (items, outputs, row), dtype)
-        return room[..., : skipped + values].reshape(*shape[:2], -1), skipped

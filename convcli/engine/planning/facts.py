@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from convcli.errors import DtypeError
 from convcli.options import itemsize
@@ -141,6 +141,11 @@ class Work:
     def outputs(self) -> int:
         """The number of values of the output."""
         return math.prod(self.facts.batch) * math.prod(self.sizes) * self.facts.out_channels
+
+    @cached_property
+    def found(self) -> dict[str, Any]:
+        """What a method finds out about this work once, by the method's name."""
+        return {}
 
     @property
     def depth(self) -> int:

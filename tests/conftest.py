@@ -20,6 +20,7 @@ from convcli.engine.methods.windows import view_of
 VIEWING = (
     "engine.methods.bands",
     "engine.methods.products",
+    "engine.methods.taps",
     "engine.methods.windows",
     "grad.kernel_gradient",
 )

@@ -13,6 +13,7 @@ Channels = Literal["each", "sum"]
 Combine = Literal["stack", "magnitude", "sum", "max", "mean"]
 Order = Literal["C", "F"]
 Policy = Literal["clip", "rescale", "offset", "abs", "error"]
+Gradient = Literal["dx", "dw"]
 Unit = Literal["macs", "flops"]
 Versus = Literal["dense", "separable"]
 
@@ -43,6 +44,7 @@ CHANNELS: tuple[str, ...] = get_args(Channels)
 COMBINES: tuple[str, ...] = get_args(Combine)
 ORDERS: tuple[str, ...] = get_args(Order)
 POLICIES: tuple[str, ...] = get_args(Policy)
+GRADIENTS: tuple[str, ...] = get_args(Gradient)
 COUNT_UNITS: tuple[str, ...] = get_args(Unit)
 VERSUS: tuple[str, ...] = get_args(Versus)
 LANGUAGES: tuple[str, ...] = get_args(Language)

@@ -33,6 +33,7 @@ COMMANDS = {
     "shape": "Compute the output shape of a convolution or a whole network.",
     "kernels": "List, show, draw and export the named kernels.",
     "explain": "Show how one output is computed, product by product.",
+    "animate": "Animate a sliding kernel on your own data.",
     "grad": "Compute the gradients of a loss through a convolution.",
     "gradcheck": "Check a convolution's gradients by central differences.",
     "laws": "Check the laws of convolution on your own data.",

@@ -21,6 +21,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
         *("padding", "boundary", "cval", "stride", "dilation"),
         *("dims", "channels", "groups", "layout", "transposed", "output_padding"),
     ),
+    "Animation": ("crop", "channel", "frame", "fps", "width", "theme", "numbers"),
     "Output": (
         *("output", "chosen", "out", "in_place", "name", "overwrite", "format", "form", "dtype"),
         *("range", "scale", "bias", "verify", "method", "show", "plot"),

@@ -14,6 +14,7 @@ from convcli.errors import InputError, did_you_mean
 from convcli.limits import parse_size
 from convcli.options import Frames
 from convcli.shapes.parse import (
+    parse_crop,
     parse_index,
     parse_number,
     parse_padding,
@@ -106,6 +107,21 @@ def parse_seconds(text: str) -> float:
     raise InputError(f"{text!r}", f"expected a number of seconds above 0, at most {LONGEST:,}")
 
 
+def parse_fps(text: str) -> float:
+    """Parse a number of frames per second, from 0.1 to 50.
+
+    >>> parse_fps("2.5")
+    2.5
+    """
+    try:
+        fps = float(text)
+    except ValueError:
+        fps = 0.0
+    if 0.1 <= fps <= 50:
+        return fps
+    raise InputError(f"{text!r}", "expected a number of frames per second from 0.1 to 50")
+
+
 def parse_frames(text: str) -> Frames:
     """Parse a choice of frames: `first`, `all`, or a number from 0.
 
@@ -192,5 +208,7 @@ NUMBER = Parsed("float", parse_number)
 INDEX = Parsed("i[,j...]", parse_index)
 GRADIENT = Parsed("name[i,...]", parse_gradient)
 SIZE = Parsed("size", parse_size)
+CROP = Parsed("part", parse_crop)
+FPS = Parsed("f", parse_fps)
 SECONDS = Parsed("s", parse_seconds)
 FRAMES = Parsed("first|all|n", parse_frames)

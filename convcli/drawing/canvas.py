@@ -71,8 +71,12 @@ class Canvas:
             self._draw.rectangle(inner, fill, outline, width if outline else 0)
 
     def cell(self, box: Box, fill: RGB, text: str = "", colour: RGB = (0, 0, 0)) -> None:
-        """Fill an area, and write a text in its middle if it is readable at a size that fits."""
+        """Fill an area, and write a text in its middle."""
         self.rectangle(box, fill)
+        self.write(box, text, colour)
+
+    def write(self, box: Box, text: str, colour: RGB) -> None:
+        """Write a text in the middle of an area, if it is readable at a size that fits."""
         left, top, right, bottom = box
         wide, high = 0.86 * (right - left), bottom - top - 2
         size = fitting_size([text], wide, high, 0.42 * high) if text else 0
@@ -191,6 +195,20 @@ def fitting_size(texts: Sequence[str], width: float, height: float, largest: flo
     widest = max(text_width(text, 100) for text in texts)
     size = min(largest, height / 0.9, 100 * width / max(widest, 1e-9))
     return size if size >= READABLE else 0
+
+
+def shortened(text: str, size: float, width: float) -> str:
+    """Cut the end off a text that is too wide.
+
+    >>> shortened("photograph.png", 10, 200), shortened("photograph.png", 10, 40)
+    ('photograph.png', 'photog…')
+    """
+    if text_width(text, size) <= width:
+        return text
+    length = len(text)
+    while length and text_width(text[:length] + "…", size) > width:
+        length -= 1
+    return text[:length] + "…"
 
 
 def short_number(value: float, digits: int = 3) -> str:

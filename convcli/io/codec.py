@@ -58,7 +58,8 @@ class WriteRequest:
     none of which is alpha. frames, volume: whether the first axis is that of frames, or of pages.
     settings: of the encoder, such as `quality`. header, metadata: written with the samples.
     encoding: how the input was encoded; a codec of the same format reproduces it. threads: number
-    of threads that may encode; the bytes do not depend on it.
+    of threads that may encode; the bytes do not depend on it. compact: whether pictures of few
+    colours are encoded slower, but several times smaller.
     """
 
     alpha: bool = False
@@ -70,6 +71,7 @@ class WriteRequest:
     metadata: Metadata = NO_METADATA
     encoding: Encoding | None = None
     threads: int = 1
+    compact: bool = False
 
 
 PLAIN = WriteRequest()

@@ -12,7 +12,7 @@ from convcli.errors import InputError, LimitError, ShapeError, did_you_mean
 from convcli.options import PADDINGS
 
 Pair: TypeAlias = tuple[int, int]
-"""Padding at the start and at the end of an axis."""
+"""Padding at the start and at the end of an axis, or its first position and that after its last."""
 
 PerAxis: TypeAlias = int | Sequence[int]
 """One value for all axes, or one per axis."""
@@ -36,6 +36,10 @@ def counted(number: int, noun: str) -> str:
     ('1 channel', '3 channels')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+Crop: TypeAlias = Sequence[int | Pair]
+"""A part of each axis, or one for all: a number of samples in the middle, or start and stop."""
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
@@ -82,6 +86,28 @@ def parse_index(text: str) -> tuple[int, ...]:
     """
     values = parse_per_axis(text)
     return (values,) if isinstance(values, int) else values
+
+
+def parse_crop(text: str) -> Crop:
+    """Read a part of each axis: a number of samples in the middle, or a range `start:stop`.
+
+    One part is used for all axes.
+
+    >>> parse_crop("12"), parse_crop("4:10,8"), parse_crop("8x8")
+    ((12,), ((4, 10), 8), (8, 8))
+    """
+    parts = re.split(r"\s*[x,]\s*", text.strip())
+    if not all(re.fullmatch(r"[0-9]+(:[0-9]+)?", part) for part in parts):
+        raise InputError(
+            f"crop {text!r}",
+            "expected a number of samples, or start:stop, one or one per axis",
+            "write it as 12 or 4:16,8:20",
+        )
+    crop: list[int | Pair] = []
+    for part in parts:
+        start, colon, stop = part.partition(":")
+        crop.append((_digits(start), _digits(stop)) if colon else _digits(part))
+    return tuple(crop)
 
 
 def parse_padding(text: str) -> Padding:

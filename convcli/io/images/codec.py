@@ -7,6 +7,7 @@ import os
 import struct
 from collections.abc import Iterator, Mapping
 from io import BytesIO
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, cast
 
 import numpy as np
@@ -154,6 +155,9 @@ class Pillow(ImageCodec):
     self_ending: ClassVar[bool] = False
     """Whether the format declares a file's end, so that nothing after it is read from a pipe."""
 
+    compact_animation: ClassVar[Mapping[str, Any]] = {}
+    """The settings of Pillow's encoder for a compact animation."""
+
     delta_frames: ClassVar[bool] = False
     """Whether frames use alpha for unchanged pixels and store gray as colours."""
 
@@ -224,6 +228,7 @@ class Pillow(ImageCodec):
         given = self.encoder_options(first.width, first.height, request)
         if others:
             given |= {"save_all": True, "append_images": others}
+            given |= self.compact_animation if request.compact else {}
         try:
             first.save(cast("BinaryIO", Whole(stream)), self.form.pillow, **given)
         except (struct.error, OverflowError, ValueError, RuntimeError) as error:
@@ -266,6 +271,7 @@ class WebP(Pillow):
     """WebP, lossless unless a quality is given."""
 
     self_ending = True
+    compact_animation = MappingProxyType({"method": 2, "minimize_size": True})
     delta_frames = True
     opening_bytes = _CANVASES
 

@@ -19,7 +19,8 @@ from convcli.io.codec import PLAIN, WriteRequest
 from convcli.io.data import NO_METADATA, Metadata, Timing
 from convcli.io.images.animation import Region
 from convcli.io.images.codec import Pillow, as_frames, measures
-from convcli.io.images.gif_blocks import WIPED, find_damage, read_regions
+from convcli.io.images.gif_blocks import KEPT, WIPED, find_damage, read_regions
+from convcli.io.images.indexed import UNCHANGED, Palette, shared_palette
 from convcli.io.images.metadata.found import Found
 from convcli.io.images.metadata.gif import find_metadata, make_extensions, with_aspect
 
@@ -50,10 +51,16 @@ _DIFFERENCE_BYTES = 12
 _KEY = np.array([1 << 16, 1 << 8, 1], np.uint32)
 
 
-def write_gif(stream: BinaryIO, frames: Sequence[Bytes], metadata: Metadata = NO_METADATA) -> None:
+def write_gif(
+    stream: BinaryIO,
+    frames: Sequence[Bytes],
+    metadata: Metadata = NO_METADATA,
+    *,
+    compact: bool = False,
+) -> None:
     """Encode frames, each (H, W) or (H, W, C) of uint8 with straight alpha.
 
-    Writes the metadata that the format holds.
+    Writes the metadata that the format holds. compact: use one palette if it holds all colours.
 
     >>> import io
     >>> from PIL import Image
@@ -61,16 +68,16 @@ def write_gif(stream: BinaryIO, frames: Sequence[Bytes], metadata: Metadata = NO
     >>> np.asarray(Image.open(file)).tolist()
     [[0, 128], [255, 3]]
     """
-    from PIL.GifImagePlugin import getdata, getheader
+    from PIL.GifImagePlugin import getdata
 
+    if compact and (palette := shared_palette(frames)):
+        _write_changes(stream, frames, palette, metadata)
+        return
     transparent = has_transparency(frames)
     shown: dict[str, Any] = {"transparency": _TRANSPARENT, "disposal": WIPED} if transparent else {}
     durations = metadata.timing.durations if metadata.timing else (0.0,) * len(frames)
     first = before = to_palette(frames[0], transparent=transparent)
-    first.info["version"] = b"89a"
-    head = b"".join(getheader(first, info={"loop": _loop(metadata.timing)})[0])
-    stream.write(with_aspect(head, metadata.aspect))
-    stream.writelines(make_extensions(metadata))
+    _write_head(stream, first, metadata)
     for number, duration in enumerate(durations):
         frame = to_palette(frames[number], transparent=transparent) if number else first
         box = _changed(before, frame) if number and not transparent else (0, 0, *frame.size)
@@ -78,13 +85,51 @@ def write_gif(stream: BinaryIO, frames: Sequence[Bytes], metadata: Metadata = NO
             getdata(
                 frame.crop(box),
                 box[:2],
-                duration=10 * min(round(duration / 10), _MAX_SHORT),
+                duration=_delay(duration),
                 include_color_table=frame.getpalette() != first.getpalette(),
                 **shown,
             )
         )
         before = frame
     stream.write(b";")
+
+
+def _write_changes(
+    stream: BinaryIO, frames: Sequence[Bytes], palette: Palette, metadata: Metadata
+) -> None:
+    """Encode frames of one palette, each as its changed pixels; the others are transparent."""
+    from PIL import Image
+    from PIL.GifImagePlugin import getdata
+
+    durations = metadata.timing.durations if metadata.timing else (0.0,) * len(frames)
+    entries = palette.colours.tobytes().ljust(3 * COLOURS, b"\0")
+    for number, (change, duration) in enumerate(
+        zip(palette.changes(frames), durations, strict=True)
+    ):
+        image = Image.fromarray(change.indices)
+        image.putpalette(entries)
+        if number == 0:
+            _write_head(stream, image, metadata)
+        shown = {"transparency": UNCHANGED, "disposal": KEPT} if number else {}
+        place = change.left, change.top
+        stream.writelines(
+            getdata(image, place, duration=_delay(duration), include_color_table=False, **shown)
+        )
+    stream.write(b";")
+
+
+def _write_head(stream: BinaryIO, first: Image, metadata: Metadata) -> None:
+    from PIL.GifImagePlugin import getheader
+
+    first.info["version"] = b"89a"
+    head = b"".join(getheader(first, info={"loop": _loop(metadata.timing)})[0])
+    stream.write(with_aspect(head, metadata.aspect))
+    stream.writelines(make_extensions(metadata))
+
+
+def _delay(duration: float) -> int:
+    """Return milliseconds as Pillow's encoder expects them: whole hundredths of a second."""
+    return 10 * min(round(duration / 10), _MAX_SHORT)
 
 
 def _loop(timing: Timing | None) -> int | None:
@@ -245,7 +290,7 @@ class Gif(Pillow):
         return find_damage(stream)
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
-        write_gif(stream, list(as_frames(array)), request.metadata)
+        write_gif(stream, list(as_frames(array)), request.metadata, compact=request.compact)
 
     def reductions(self, array: NDArray[Any], request: WriteRequest) -> tuple[str, ...]:
         return losses(list(as_frames(array)))

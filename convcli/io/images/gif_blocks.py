@@ -17,8 +17,8 @@ from convcli.io.images.integrity import CUT
 from convcli.io.streams import available_bytes
 
 FRAME, EXTENSION, TRAILER, END = b",", b"!", b";", b""
-WIPED = 2
-"""The disposal that clears a frame's area before the next frame is shown."""
+KEPT, WIPED = 1, 2
+"""The disposals that keep, and that clear, a frame's area before the next frame is shown."""
 
 _CONTROL = 0xF9  # the extension with the next frame's delay, disposal and transparent entry
 _CONTROL_BYTES = 8

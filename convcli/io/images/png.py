@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from convcli.errors import FileError, brief
 from convcli.io.codec import PLAIN, ReadRequest, WriteRequest
-from convcli.io.data import Data, Metadata
+from convcli.io.data import Data, Metadata, Timing
 from convcli.io.formats import check_extension
 from convcli.io.images import integrity
 from convcli.io.images.animation import Region, choose_frame, describe_frame
 from convcli.io.images.codec import Pillow, as_frames, channel_count, measures
+from convcli.io.images.indexed import shared_palette
 from convcli.io.images.metadata.found import Found
 from convcli.io.images.metadata.png import find_metadata, make_chunks
 from convcli.io.images.metadata.upright import apply_orientation
@@ -37,6 +38,7 @@ from convcli.io.images.png_chunks import (
     write_chunk,
 )
 from convcli.io.images.png_encode import STRIPE, encoding_bytes, write_png
+from convcli.io.images.png_indexed import write_indexed_png
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -134,11 +136,16 @@ class Png(Pillow):
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
         height, width = array.shape[array.ndim == 4 :][:2]
         first, last = make_chunks(request.metadata, width, height)
+        frames = as_frames(array)
+        if request.compact and (palette := shared_palette(frames)):
+            timing = request.metadata.timing or Timing((0.0,) * len(frames), 1)
+            write_indexed_png(stream, frames, palette, timing, first, last)
+            return
         if not in_stripes(array.dtype, array.shape):
             super().write(cast("BinaryIO", _WithChunks(stream, first, last)), array, request)
             return
         level = self.settings(request.settings)["compress_level"]
-        write_png(stream, as_frames(array)[0], level, request.threads, first, last)
+        write_png(stream, frames[0], level, request.threads, first, last)
 
     def prepare(self, image: ImageFile) -> None:
         """Scale the transparent level of 2 or 4 bits, as Pillow scales only the samples to 8."""

@@ -90,7 +90,7 @@ class PageLayer:
         """
         spatial = tuple(range(1, 1 + self.dims))
         x = np.moveaxis(self.x, 0, -1)[None]
-        w = np.flip(self._repeated(), spatial) if self.op == "convolve" else self._repeated()
+        w = np.flip(self.repeated(), spatial) if self.op == "convolve" else self.repeated()
         options = dict(self.spec.options)
         options["groups"] = len(self.x) if self.shared == "each" else self.spec.groups
         if self.transposed:
@@ -106,14 +106,14 @@ class PageLayer:
         dw = np.flip(dw, spatial) if self.op == "convolve" else dw
         return Values(np.moveaxis(y[0], -1, 0), np.moveaxis(dx[0], -1, 0), self._summed(dw), db)
 
-    def _repeated(self) -> Floats:
+    def repeated(self) -> Floats:
         """Return w with a copy for every channel that shares it."""
         if self.shared == "each":
             return self.w.repeat(len(self.x), axis=0)
         return self.w.repeat(len(self.x), axis=-1) if self.shared == "sum" else self.w
 
     def _summed(self, dw: Floats) -> Floats:
-        """Return the gradient of w from that of `_repeated`."""
+        """Return the gradient of w from that of `repeated`."""
         if self.shared == "each":
             return np.asarray(dw.sum(axis=0, keepdims=True))
         return np.asarray(dw.sum(axis=-1, keepdims=True)) if self.shared == "sum" else dw
@@ -129,10 +129,10 @@ def page_layer(
     item: int = 0,
     transposed: bool = False,
 ) -> PageLayer:
-    """Return the layer of the user's arrays. item: of a batch.
+    """Return the layer of the user's arrays, as `make_layer` does.
 
-    Raises InputError for more than three spatial axes, a kernel larger than a page shows, and a
-    transposed convolution whose kernel is read as one for all channels or one for each.
+    Raises InputError for more than three spatial axes, ShapeError for a kernel larger than a page
+    shows.
     """
     if a.dims > max(SIDES):
         raise InputError(
@@ -146,6 +146,24 @@ def page_layer(
             f"the page shows kernels of up to {show(SIDES[a.dims])}",
             "give a smaller kernel",
         )
+    return make_layer(x, w, a, spec, op, item=item, transposed=transposed)
+
+
+def make_layer(
+    x: NDArray[Any],
+    w: NDArray[Any],
+    a: ConvLayout,
+    spec: ConvSpec,
+    op: Op,
+    *,
+    item: int = 0,
+    transposed: bool = False,
+) -> PageLayer:
+    """Return the layer of the user's arrays. item: of a batch.
+
+    Raises InputError for a transposed convolution whose kernel is read as one for all channels or
+    one for each.
+    """
     shared: Literal["", "each", "sum"] = ""
     if len(a.kernel) == a.dims:
         shared = "each" if a.channel_mode == "each" else "sum"

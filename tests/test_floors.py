@@ -208,6 +208,7 @@ def test_importing_the_package_loads_nothing_of_it():
         (("apply", "--help"), "Usage:"),
         (("batch", "--help"), "Usage:"),
         (("explain", "--help"), "Usage:"),
+        (("animate", "--help"), "Usage:"),
         (("laws", "--help"), "Usage:"),
         (("bench", "--help"), "Usage:"),
         (("grad", "--help"), "Usage:"),

@@ -84,6 +84,23 @@ def test_the_pictures_of_the_pages_are_what_their_script_draws(tmp_path: Path) -
             assert np.abs(np.asarray(committed, float) - np.asarray(fresh, float)).mean() < 2
 
 
+def test_the_animations_are_what_their_script_draws(tmp_path: Path) -> None:
+    here = {**os.environ, "PYTHONPATH": str(SAMPLES.parent)}
+    subprocess.run(
+        [sys.executable, SAMPLES / "animation.py", tmp_path],
+        check=True,
+        stdin=subprocess.DEVNULL,
+        env=here,
+    )
+    for path in tmp_path.iterdir():
+        committed = SAMPLES / "pages" / path.name
+        assert committed.stat().st_size < 300_000
+        with Image.open(committed) as one, Image.open(path) as other:
+            assert getattr(one, "n_frames", 1) == getattr(other, "n_frames", 1)
+            levels = [np.asarray(picture.convert("L"), float) for picture in (one, other)]
+            assert np.abs(levels[0] - levels[1]).mean() < 3  # another FreeType draws other letters
+
+
 @pytest.mark.slow
 def test_the_picture_of_the_interactive_page_is_what_its_script_draws(tmp_path: Path) -> None:
     pytest.importorskip("playwright", reason="playwright is not installed: pip install playwright")

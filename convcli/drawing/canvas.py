@@ -219,18 +219,28 @@ def short_number(value: float, digits: int = 3) -> str:
     >>> short_number(float("nan")), short_number(-float("inf")), short_number(2.5e9)
     ('nan', '-inf', '2.5e9')
     """
+    size = abs(value)
     if not math.isfinite(value):
         return str(value)
-    size = abs(value)
     if value == 0:
         return "0"
-    if size < 9999.5 and (size >= 999.5 or value == round(value)):
+    if size < 9999.5 and value == round(value):
         return f"{value:.0f}"
+    if 1e-3 <= size < 9999.5:
+        return _decimal(value, digits)
     if 9999.5 <= size < 999.5e3:
-        return f"{value / 1000:.{digits}g}k"
-    text = f"{value:.{digits}g}"
-    if "e" not in text and size >= 1e-3:
-        return text
+        return f"{_decimal(value / 1000, digits)}k"
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
     return f"{mantissa}e{int(exponent)}"
+
+
+def _decimal(value: float, digits: int) -> str:
+    """Format a number to so many significant digits, or to a whole number if that has more.
+
+    >>> _decimal(0.0505, 2), _decimal(1234.5, 2), _decimal(2.0001, 3)
+    ('0.051', '1234', '2')
+    """
+    decimals = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
+    text = f"{value:.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -87,6 +87,7 @@ CALLS = {
     "explain": ["explain", "5x5", "-k", "1,2;3,4", "--at", "1,2"],
     "explain gradient": ["explain", "5x5", "-k", "1,2;3,4", "--gradient", "dw[0,1]"],
     "explain page": ["explain", "5x5", "-k", "1,2;3,4", "--html", "page.html", "-f"],
+    "animate": ["animate", "5x5", "-k", "1,2;3,4", "-o", "conv.gif", "-f"],
     "grad": ["grad", "6x5x2", "-k", "random:3x2x2x2"],
     "gradcheck": ["gradcheck", "5x5", "-k", "random:3x3"],
     "laws": ["laws", "8x8", "-k", "sobel-x"],

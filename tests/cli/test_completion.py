@@ -58,7 +58,7 @@ def test_an_unknown_shell_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["apply", "batch", "explain", "grad", "gradcheck", "laws", "bench"]
+    "command", ["apply", "batch", "explain", "animate", "grad", "gradcheck", "laws", "bench"]
 )
 def test_kernels_complete_by_name_else_as_files(command: str) -> None:
     assert ("plain", "sobel-x") in suggested(command, "-k", "sob")

@@ -72,6 +72,7 @@ def test_an_interrupt_while_modules_are_imported_is_one_line(in_tmp: Path, modul
     [
         "apply x.npy -k box -o y.npy",
         "explain x.npy -k box --at 1,1",
+        "animate x.npy -k box -o y.gif",
         "grad x.npy -k box -o y.npz",
         "gradcheck x.npy -k box --samples 2",
         "laws x.npy -k box",

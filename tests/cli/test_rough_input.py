@@ -147,6 +147,7 @@ class TestEncodings:
             "apply NAME -k NAME",
             "batch NAME -k box --out out --overwrite",
             "explain NAME -k box --at 1,1",
+            "animate NAME -k box -o y.gif",
             "laws NAME -k box",
             "grad NAME -k box",
             "shape 3x8x8 conv:2,k=NAME",

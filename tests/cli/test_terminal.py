@@ -23,6 +23,7 @@ TABLES = {
     "explain": ["explain", PHOTO, "-k", "gaussian:sigma=2"],
     "explain volume": ["explain", "9x9x9", "-k", "random:3x3x3", "--dims", "3", "--op", "convolve"],
     "explain backward": ["explain", "40x40", "-k", "random:7x7", "--backward", "-v"],
+    "animate": ["animate", "9x9x3", "-k", "random:2x3x3x3", "--crop", "5", "-o", "c.gif", "-f"],
     "grad": ["grad", "7x9x3", "-k", "random:2x3x3x3", "-v"],
     "gradcheck": ["gradcheck", "8x8x3", "-k", "random:4x3x3x3"],
     "gradcheck -v": [

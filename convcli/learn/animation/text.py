@@ -123,7 +123,10 @@ def title(layer: PageLayer, scene: Scene, subject: str) -> str:
     'x.csv with w.csv: correlate, stride 2, padding 0:1 edge; gradient of the input'
     """
     spec = layer.spec
-    parts = [f"transposed {layer.op}" if layer.transposed else layer.op]
+    parts: list[str] = [layer.op]
+    if layer.transposed:
+        turned = " of the flipped kernel" if layer.op == "convolve" else ""
+        parts = [f"transposed convolution{turned}"]
     for word, values in (("stride", spec.stride), ("dilation", spec.dilation)):
         if any(value != 1 for value in values):
             parts.append(f"{word} {_per_axis(values)}")

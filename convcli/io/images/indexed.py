@@ -81,7 +81,9 @@ def shared_palette(frames: Sequence[Bytes]) -> Palette | None:
         if frame.shape[2:] != (3,) or frame.dtype != np.uint8:
             return None
         found = Image.fromarray(frame).getcolors(UNCHANGED)
-        colours.update(colour for _, colour in found or [])
-        if found is None or len(colours) > UNCHANGED:
+        if found is None:
+            return None
+        colours.update(colour for _, colour in found if isinstance(colour, tuple))
+        if len(colours) > UNCHANGED:
             return None
     return Palette(np.array(sorted(colours), np.uint8))

@@ -136,7 +136,7 @@ class Png(Pillow):
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
         height, width = array.shape[array.ndim == 4 :][:2]
         first, last = make_chunks(request.metadata, width, height)
-        frames = as_frames(array)
+        frames = list(as_frames(array))
         if request.compact and (palette := shared_palette(frames)):
             timing = request.metadata.timing or Timing((0.0,) * len(frames), 1)
             write_indexed_png(stream, frames, palette, timing, first, last)

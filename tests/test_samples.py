@@ -35,6 +35,16 @@ def read(path: Path) -> NDArray[Any]:
     return np.loadtxt(path) if path.suffix == ".csv" else np.load(path)
 
 
+def run_script(name: str, folder: Path) -> None:
+    """Run a script of the samples, which writes into a folder."""
+    subprocess.run(
+        [sys.executable, SAMPLES / f"{name}.py", folder],
+        check=True,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(SAMPLES.parent)},
+    )
+
+
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("drawn")
@@ -71,13 +81,7 @@ def test_logo_hides_a_colour_where_it_is_clear() -> None:
 
 
 def test_the_pictures_of_the_pages_are_what_their_script_draws(tmp_path: Path) -> None:
-    here = {**os.environ, "PYTHONPATH": str(SAMPLES.parent)}
-    subprocess.run(
-        [sys.executable, SAMPLES / "tour.py", tmp_path],
-        check=True,
-        stdin=subprocess.DEVNULL,
-        env=here,
-    )
+    run_script("tour", tmp_path)
     for name in ("tour.jpg", "borders.jpg"):
         with Image.open(SAMPLES / name) as committed, Image.open(tmp_path / name) as fresh:
             assert committed.size == fresh.size
@@ -85,13 +89,7 @@ def test_the_pictures_of_the_pages_are_what_their_script_draws(tmp_path: Path) -
 
 
 def test_the_animations_are_what_their_script_draws(tmp_path: Path) -> None:
-    here = {**os.environ, "PYTHONPATH": str(SAMPLES.parent)}
-    subprocess.run(
-        [sys.executable, SAMPLES / "animation.py", tmp_path],
-        check=True,
-        stdin=subprocess.DEVNULL,
-        env=here,
-    )
+    run_script("animation", tmp_path)
     for path in tmp_path.iterdir():
         committed = SAMPLES / "pages" / path.name
         assert committed.stat().st_size < 300_000
@@ -106,13 +104,7 @@ def test_the_picture_of_the_interactive_page_is_what_its_script_draws(tmp_path: 
     pytest.importorskip("playwright", reason="playwright is not installed: pip install playwright")
     if shutil.which("chromium") is None:
         pytest.skip("chromium is not installed: apt-get install chromium")
-    here = {**os.environ, "PYTHONPATH": str(SAMPLES.parent)}
-    subprocess.run(
-        [sys.executable, SAMPLES / "page.py", tmp_path],
-        check=True,
-        stdin=subprocess.DEVNULL,
-        env=here,
-    )
+    run_script("page", tmp_path)
     picture = SAMPLES / "pages" / "explain.png"
     assert picture.stat().st_size < 150_000
     with Image.open(picture) as committed, Image.open(tmp_path / "explain.png") as fresh:

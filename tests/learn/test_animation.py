@@ -19,7 +19,7 @@ from convcli.drawing.palette import THEMES
 from convcli.errors import ConvError, FileError, InputError, LimitError, ShapeError
 from convcli.learn import animation
 from convcli.learn.animation import AnimationRequest, AnimationResult, run_animation
-from convcli.learn.animation.layout import Grid, Layout, arrange
+from convcli.learn.animation.layout import Grid, arrange
 from convcli.learn.animation.paint import TINTS, Painter, Words
 from convcli.learn.animation.scene import (
     CONSTANT,
@@ -254,16 +254,6 @@ def decoded(colour: tuple[int, ...], largest: float, theme: str = "light") -> fl
     return (step - 0.5 * np.sign(step)) / TINTS * largest
 
 
-def layout_of(result: AnimationResult, lines: int | None = None) -> Layout:
-    """Return the layout of an animation. lines: of text below; by default those of the sums."""
-    width = result.size[0]
-    if lines is None:
-        lines = max(len(caption("y[0,0]", frame, width)) for frame in result.scene.frames)
-    layout = arrange(result.scene, names(result.layer, result.scene), width, lines)
-    assert (layout.width, layout.height) == result.size
-    return layout
-
-
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("suffix", ["gif", "webp", "png"])
 def test_pixels_decode_to_the_values_of_explain(suffix: str, theme: str) -> None:
@@ -273,7 +263,7 @@ def test_pixels_decode_to_the_values_of_explain(suffix: str, theme: str) -> None
     steps = run_explain(ExplainRequest(x, w, at=None, geometry=Geometry(**geometry))).steps
     y = {step.at: step.value for step in steps}
     assert len(steps) == 20
-    frames, layout = pictures(f"conv.{suffix}"), layout_of(result)
+    frames, layout = pictures(f"conv.{suffix}"), result.layout
     assert len(frames) == len(steps)
     page, largest = THEMES[theme].page, max(map(abs, y.values()))
     for number, (picture, step) in enumerate(zip(frames, steps, strict=True)):
@@ -302,7 +292,7 @@ def test_pixels_decode_to_the_gradients(view: str) -> None:
         *(np.load(name)[None, ..., None] for name in (x, w)), np.ones((1, 3, 3, 1))
     )
     expected = {"dx": dx, "dw": dw}[view][0, ..., 0]
-    picture, layout = pictures("back.webp")[-1], layout_of(result, lines=0)
+    picture, layout = pictures("back.webp")[-1], result.layout
     for place in np.ndindex(expected.shape):
         colour = probe(picture, layout.results[0], *place)
         largest = np.abs(expected).max()
@@ -311,7 +301,7 @@ def test_pixels_decode_to_the_gradients(view: str) -> None:
 
 def test_a_signal_s_kernel_is_below_its_window() -> None:
     result = animate(integers(9), "1,-2,1", geometry={"dilation": 2, "stride": 2}, numbers=False)
-    layout = layout_of(result, lines=0)
+    layout = result.layout
     for frame, picture in zip(result.scene.frames, pictures("conv.png"), strict=True):
         shown = [
             probe(picture, layout.weights[0], 0, place) != THEMES["light"].page
@@ -370,7 +360,7 @@ def test_missing_values_are_written_or_crossed() -> None:
     numbers = animate("x.npy", "1,2;3,4", "a.png", frame=0)
     crossed = animate("x.npy", "1,2;3,4", "b.png", frame=0, numbers=False)
     assert np.isnan(numbers.scene.result[0, 0, 0])
-    picture, grid = pictures("b.png")[0], layout_of(crossed, lines=0).sources[0]
+    picture, grid = pictures("b.png")[0], crossed.layout.sources[0]
     lines = [
         len(np.unique(picture[top + 3 : bottom - 3, left + 3 : right - 3].reshape(-1, 3), axis=0))
         for left, top, right, bottom in (grid.box(0, 1), grid.box(2, 1))
@@ -503,8 +493,14 @@ def test_one_channel_can_be_shown() -> None:
 def test_more_channels_than_rows_are_in_the_sum() -> None:
     x, w = integers(3, 3, 9), integers(1, 2, 2, 9, name="w.npy")
     result = animate(x, w)
-    assert len(layout_of(result).sources) == 4
-    assert len(result.scene.frames[0].terms) == 9
+    assert len(result.layout.sources) == 4
+    frame = result.scene.frames[0]
+    assert len(frame.terms) == 9
+    sums = drawn(result.scene, result.layer)._sums(frame)
+    value = sum(part.sum() for part in frame.products[4:])
+    assert sums[-1].endswith(f"; 5 more channels {value:g}")
+    report = run("animate", x, "-k", w, "-o", "c.gif", "--crop", "3").stdout
+    assert "shows      4 of 9 channels that are summed\n" in report
 
 
 # Limits and messages.

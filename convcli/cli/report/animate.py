@@ -29,7 +29,7 @@ def animation_lines(result: AnimationResult) -> list[str]:
                 f"{result.fps:.3g} per second",
             )
         )
-    size = f"{result.size[0]}x{result.size[1]} pixels"
+    size = f"{result.layout.width}x{result.layout.height} pixels"
     rows.append(("wrote", f"{place(written)} ({size}, {written.bytes:,} bytes)"))
     return labelled(rows, indent="")
 
@@ -50,6 +50,9 @@ def _parts(result: AnimationResult) -> list[str]:
         parts.append(f"item 0 of {a.shape[0]}")
     if len(scene.channels) < len(scene.result):
         parts.append(f"channel {scene.channels[0]} of {len(scene.result)}")
+    pairs, rows = max(map(len, scene.pairs)), len(result.layout.sources)
+    if rows < pairs:
+        parts.append(f"{rows} of {pairs} channels that are summed")
     return parts
 
 
@@ -68,7 +71,7 @@ def animation_json(result: AnimationResult) -> dict[str, Any]:
         "channels": list(scene.channels),
         "frames": result.frames,
         "fps": result.fps,
-        "width": result.size[0],
-        "height": result.size[1],
+        "width": result.layout.width,
+        "height": result.layout.height,
         "animation": written_json(result.written),
     }

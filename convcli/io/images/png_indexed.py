@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from typing import BinaryIO
 
@@ -59,18 +59,22 @@ def write_indexed_png(
     if len(frames) > 1:
         write_chunk(stream, b"tRNS", b"\xff" * UNCHANGED + b"\0")
         write_chunk(stream, b"acTL", struct.pack(">II", len(frames), timing.plays))
+    for chunk in (*_frames(palette, frames, timing), *last, Chunk(b"IEND", b"")):
+        write_chunk(stream, *chunk)
+
+
+def _frames(palette: Palette, frames: Sequence[Bytes], timing: Timing) -> Iterator[Chunk]:
+    """Yield the chunks of the frames: samples, and if there are several, their place and time."""
     sequence = count()
     for number, change in enumerate(palette.changes(frames)):
         samples = _deflate(change.indices)
         if len(frames) > 1:
-            control = _control(next(sequence), change, timing.durations[number], number > 0)
-            write_chunk(stream, b"fcTL", control)
+            duration = timing.durations[number]
+            yield Chunk(b"fcTL", _control(next(sequence), change, duration, number > 0))
         if number == 0:
-            write_chunk(stream, b"IDAT", samples)
+            yield Chunk(b"IDAT", samples)
         else:
-            write_chunk(stream, b"fdAT", struct.pack(">I", next(sequence)) + samples)
-    for chunk in (*last, Chunk(b"IEND", b"")):
-        write_chunk(stream, *chunk)
+            yield Chunk(b"fdAT", struct.pack(">I", next(sequence)) + samples)
 
 
 def _control(sequence: int, change: Change, duration: float, over: bool) -> bytes:

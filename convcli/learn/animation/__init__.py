@@ -26,13 +26,14 @@ from convcli.drawing.palette import THEMES
 from convcli.errors import FileError, InputError, LimitError, ShapeError
 from convcli.io import Metadata, OutputTarget, WriteRequest, Written
 from convcli.io.data import Timing
-from convcli.jobs.operands import Operands, check_seed, load_operands
-from convcli.learn.animation.layout import arrange
+from convcli.jobs.operands import Operands
+from convcli.learn.animation.layout import Layout, arrange
 from convcli.learn.animation.paint import Painter, Words
 from convcli.learn.animation.scene import Frame, Scene, View, make_scene
 from convcli.learn.animation.text import caption, names, title
 from convcli.learn.explain import in_input, in_kernel
-from convcli.learn.page.layer import Floats, PageLayer, channels_first, make_layer
+from convcli.learn.page.layer import PageLayer, make_layer
+from convcli.learn.page.operands import load_shown, load_upstream
 from convcli.limits import Limits
 from convcli.options import Gradient, ThemeName
 from convcli.progress import Progress, silent
@@ -99,8 +100,8 @@ class AnimationRequest:
 class AnimationResult:
     """The file, and what it shows.
 
-    part: the spatial part of the input. frames: how many there are. size: width and height in
-    pixels. fps: None for a single frame.
+    part: the spatial part of the input. layout: where a picture shows what, and its size. frames:
+    how many there are. fps: None for a single frame.
     """
 
     operands: Operands
@@ -108,8 +109,8 @@ class AnimationResult:
     scene: Scene
     layer: PageLayer
     part: tuple[range, ...]
+    layout: Layout
     frames: int
-    size: tuple[int, int]
     fps: float | None
 
 
@@ -143,30 +144,16 @@ def run_animation(request: AnimationRequest, progress: Progress = silent) -> Ani
         how = WriteRequest(frames=True, metadata=Metadata(timing=_timing(shown, fps)), compact=True)
     written = _write(request, target, array, how)
     progress(1.0)
-    size = painter.layout.width, painter.layout.height
-    return AnimationResult(operands, written, painter.scene, layer, part, shown, size, fps)
+    return AnimationResult(
+        operands, written, painter.scene, layer, part, painter.layout, shown, fps
+    )
 
 
 # What is shown.
 
 
 def _operands(request: AnimationRequest) -> Operands:
-    operands = load_operands(
-        request.input,
-        request.reference,
-        request.geometry,
-        request.limits,
-        seed=request.seed or 0,
-        transposed=request.transposed,
-        output_padding=request.output_padding,
-    )
-    check_seed(request.seed, request.input, operands.data)
-    if operands.alpha is not None:
-        raise InputError(
-            f"{request.input} has alpha",
-            "expected a picture without: an animation cannot show the division by alpha",
-            "remove it first: convcli apply -k identity --background white -o FILE.png",
-        )
+    operands = load_shown(request, "an animation")
     if operands.conv_layout.dims > 2:
         raise InputError(
             f"an input with {operands.conv_layout.dims} spatial axes",
@@ -207,7 +194,10 @@ def _painter(
 ) -> Painter:
     view: View = request.backward or "forward"
     _check_count(request, layer, view)
-    scene = make_scene(layer, view, _upstream(request, operands, layer), request.channel)
+    a = operands.conv_layout
+    dy = load_upstream(request, a, a.with_spatial(layer.output[1:]))
+    dy = np.ones(layer.output) if dy is None else dy
+    scene = make_scene(layer, view, dy, request.channel)
     source, reference = Path(operands.data.name).name, operands.kernel.name
     if request.crop is not None:
         source += f"[{','.join(f'{run.start}:{run.stop}' for run in part)}]"
@@ -269,21 +259,6 @@ def _smaller(layer: PageLayer, view: View, channels: int) -> str:
             options.append(f"--crop {side}")
             break
     return f"use {' '.join(options)}" if options else "use a smaller kernel"
-
-
-def _upstream(request: AnimationRequest, operands: Operands, layer: PageLayer) -> Floats:
-    """Return dy as (O, *P). Raises ShapeError if its file has another shape than the output."""
-    if request.upstream is None:
-        return np.ones(layer.output)
-    a = operands.conv_layout
-    output = a.with_spatial(layer.output[1:])
-    dy = io.load(request.upstream, limits=request.limits).array
-    if dy.shape != output:
-        raise ShapeError(
-            f"the upstream gradient {request.upstream} is {show(dy.shape)}",
-            f"the output is {show(output)}",
-        )
-    return channels_first(dy, a, a.output_channel_axis, 0).astype(np.float64)
 
 
 def _value_name(operands: Operands, layer: PageLayer, view: View) -> Callable[[Frame], str]:

@@ -11,11 +11,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from convcli.drawing.canvas import Box, text_width
 from convcli.errors import LimitError
 from convcli.learn.animation.scene import Pair, Scene
+from convcli.learn.animation.slide import Slide
 from convcli.shapes.parse import show
 
 SMALLEST = 4
@@ -141,14 +143,15 @@ def arrange(scene: Scene, names: Names, size: int, caption_lines: int) -> Layout
     """
     trials: Sequence[tuple[int, bool]] = [(1, False)]
     if len(scene.slides) == 2:
-        tiles = range(1, len(scene.channels) + 1)
-        trials = list(itertools.product(tiles, [False, True]))
-    arranged = _columns if len(scene.slides) == 2 else _strips
+        trials = list(itertools.product(range(1, len(scene.channels) + 1), [False, True]))
     for unit in range(size // LARGEST, SMALLEST - 1, -1):
-        for columns, beside in trials:
+        for tiles, beside in trials:
             layout = Layout(size, unit, text_size(size))
-            frame = _Frame(scene, names, layout, caption_lines, columns, beside)
-            if arranged(frame) and layout.height <= size:
+            if len(scene.slides) == 2:
+                fits = _Columns(scene, names, layout, caption_lines, tiles, beside).arrange()
+            else:
+                fits = _Strips(scene, names, layout, caption_lines).arrange()
+            if fits and layout.height <= size:
                 return layout
     raise LimitError(
         f"{show(slide.length for slide in scene.slides)} values in, and "
@@ -160,36 +163,32 @@ def arrange(scene: Scene, names: Names, size: int, caption_lines: int) -> Layout
 
 
 @dataclass(frozen=True)
-class _Frame:
-    """What is arranged. tiles: results beside each other. beside: products beside the weights."""
+class _Arrangement:
+    """What both kinds of layouts share."""
 
     scene: Scene
     names: Names
     layout: Layout
     caption_lines: int
-    tiles: int
-    beside: bool
 
     @property
     def rows(self) -> int:
         return min(max(map(len, self.scene.pairs)), ROWS)
 
+    @cached_property
     def results(self) -> list[tuple[int, str]]:
-        """Return the channels of the result, and their labels."""
-        several = len(self.scene.result) > 1
-        names = (f"{self.names.result}, channel {c}" for c in self.scene.channels)
-        return [
-            (channel, name if several else self.names.result)
-            for channel, name in zip(self.scene.channels, names, strict=True)
-        ]
+        """The channels of the result, and their labels."""
+        several, name = len(self.scene.result) > 1, self.names.result
+        return [(c, f"{name}, channel {c}" if several else name) for c in self.scene.channels]
 
     @property
     def widest_source(self) -> str:
         """The widest label of a source, whose channels differ between channels of the result."""
-        return max(
-            (source_label(self.names, pair) for pairs in self.scene.pairs for pair in pairs),
-            key=len,
-        )
+        pairs = itertools.chain.from_iterable(self.scene.pairs)
+        return max((source_label(self.names, pair) for pair in pairs), key=len)
+
+    def widest(self, *labels: str) -> int:
+        return round(max(text_width(label, self.layout.text) for label in labels))
 
     def finish(self, bottom: int) -> None:
         """Place the caption below everything else."""
@@ -198,119 +197,181 @@ class _Frame:
         layout.height = bottom + layout.line * self.caption_lines + layout.margin
 
 
-def _columns(frame: _Frame) -> bool:
-    """Arrange two spatial axes; return whether they fit the width."""
-    layout, scene, names = frame.layout, frame.scene, frame.names
-    unit, line = layout.unit, layout.line
-    high, wide = (slide.length for slide in scene.slides)
-    down, across = (slide.taps for slide in scene.slides)
-    out_rows, out_columns = scene.result.shape[1:]
-    results = frame.results()
-    gap = max(round(1.3 * layout.text), round(0.6 * unit))
+@dataclass(frozen=True)
+class _Columns(_Arrangement):
+    """The layout of two spatial axes. tiles: results side by side. beside: weights and products."""
 
-    # The widths of the columns.
-    def width(cells: int, labels: Sequence[str]) -> int:
-        return max(cells * unit, round(max(text_width(text, layout.text) for text in labels)))
+    tiles: int
+    beside: bool
 
-    tile = width(out_columns, [name for _, name in results])
-    tiles = frame.tiles * tile + (frame.tiles - 1) * (gap // 2)
-    widths = [
-        width(wide, [frame.widest_source]),
-        width(across, [names.weights]),
-        width(across, ["products"]),
-    ]
-    if not frame.beside:
-        widths[1:] = [max(widths[1:])]
-    widths.append(tiles)
-    free = layout.width - 2 * layout.margin - gap * (len(widths) - 1) - sum(widths)
-    if free < 0:
-        return False
-    lefts = [layout.margin + free // 2]
-    for size in widths[:-1]:
-        lefts.append(lefts[-1] + size + gap)
+    def arrange(self) -> bool:
+        """Place everything; return whether it fits the width."""
+        layout, line = self.layout, self.layout.line
+        lefts = self._lefts()
+        if lefts is None:
+            return False
+        tile_rows = -(-len(self.results) // self.tiles)
+        tile = line + self.scene.result.shape[1] * layout.unit + line // 2
+        body = max(self.rows * self._row, tile_rows * tile)
+        top = layout.margin + line
+        begin = top + (body - self.rows * self._row) // 2
+        for number in range(self.rows):
+            self._place_pair(number, lefts, begin + number * self._row)
+        begin = top + (body - tile_rows * tile) // 2
+        for number, (channel, name) in enumerate(self.results):
+            down, across = divmod(number, self.tiles)
+            left = lefts[-1] + across * (self._tile + self._gap // 2)
+            size = self.scene.result.shape[1:]
+            layout.results[channel] = self._grid(left, begin + down * tile, size, name, "output")
+        self.finish(top + body)
+        return True
 
-    # The heights of the rows.
-    sums = line if frame.rows > 1 else 0
-    gap_below = line // 4
-    middle = line + down * unit + sums
-    if not frame.beside:
-        middle += line + down * unit + gap_below
-    row = max(line + high * unit, middle) + line // 2
-    tile_row = line + out_rows * unit + line // 2
-    tile_rows = -(-len(results) // frame.tiles)
-    body = max(frame.rows * row, tile_rows * tile_row)
-    top = layout.margin + line
+    # The widths of the columns, and the height of a row.
 
-    def place(
-        left: int, top: int, rows: int, columns: int, name: str, colour: str, row: int | None = None
-    ) -> Grid:
-        layout.labels.append(Label(left, top + 0.4 * line, name, colour, row))
-        return Grid(left, top + line, unit, rows, columns)
+    @property
+    def _gap(self) -> int:
+        return max(round(1.3 * self.layout.text), round(0.6 * self.layout.unit))
 
-    begin = top + (body - frame.rows * row) // 2
-    for number in range(frame.rows):
-        own = begin + (row - line // 2 - line - high * unit) // 2
-        layout.sources.append(place(lefts[0], own, high, wide, "", "input", number))
-        own = begin + (row - line // 2 - middle) // 2
-        weights = place(lefts[1], own, down, across, names.weights, "quiet")
+    @property
+    def _tile(self) -> int:
+        """The width of a result."""
+        labels = self.widest(*(name for _, name in self.results))
+        cells: int = self.scene.result.shape[2]
+        return max(cells * self.layout.unit, labels)
+
+    @property
+    def _window(self) -> tuple[int, int]:
+        down, across = (slide.taps for slide in self.scene.slides)
+        return down, across
+
+    @property
+    def _source(self) -> tuple[int, int]:
+        high, wide = (slide.length for slide in self.scene.slides)
+        return high, wide
+
+    def _lefts(self) -> list[int] | None:
+        """Return the left ends of the columns; None if they do not fit."""
+        layout, across = self.layout, self._window[1] * self.layout.unit
+        middle = [max(across, self.widest(name)) for name in (self.names.weights, "products")]
+        widths = [
+            max(self._source[1] * layout.unit, self.widest(self.widest_source)),
+            *(middle if self.beside else [max(middle)]),
+            self.tiles * self._tile + (self.tiles - 1) * (self._gap // 2),
+        ]
+        free = layout.width - 2 * layout.margin - self._gap * (len(widths) - 1) - sum(widths)
+        if free < 0:
+            return None
+        steps = (width + self._gap for width in widths[:-1])
+        return list(itertools.accumulate(steps, initial=layout.margin + free // 2))
+
+    @property
+    def _middle(self) -> int:
+        """The height of weights and products with their labels, and their partial sum."""
+        line, each = self.layout.line, self.layout.line + self._window[0] * self.layout.unit
+        sums = line if self.rows > 1 else 0
+        return sums + (each if self.beside else 2 * each + line // 4)
+
+    @property
+    def _row(self) -> int:
+        line = self.layout.line
+        return max(line + self._source[0] * self.layout.unit, self._middle) + line // 2
+
+    def _place_pair(self, number: int, lefts: list[int], top: int) -> None:
+        """Place a source, its weights and their products, each in the middle of the row."""
+        layout, line = self.layout, self.layout.line
+        room = self._row - line // 2
+        own = top + (room - line - self._source[0] * layout.unit) // 2
+        layout.sources.append(self._grid(lefts[0], own, self._source, "", "input", number))
+        own = top + (room - self._middle) // 2
+        weights = self._grid(lefts[1], own, self._window, self.names.weights, "quiet")
         layout.weights.append(weights)
-        left, own = (lefts[2], own) if frame.beside else (lefts[1], weights.bottom + gap_below)
-        layout.products.append(place(left, own, down, across, "products", "quiet"))
-        if sums:
-            layout.sums.append((left, layout.products[-1].bottom + 0.5 * line))
-        begin += row
-    begin = top + (body - tile_rows * tile_row) // 2
-    for number, (channel, name) in enumerate(results):
-        tile_down, tile_across = divmod(number, frame.tiles)
-        left = lefts[-1] + tile_across * (tile + gap // 2)
-        own = begin + tile_down * tile_row
-        layout.results[channel] = place(left, own, out_rows, out_columns, name, "output")
-    frame.finish(top + body)
-    return True
+        left, own = (lefts[2], own) if self.beside else (lefts[1], weights.bottom + line // 4)
+        products = self._grid(left, own, self._window, "products", "quiet")
+        layout.products.append(products)
+        if self.rows > 1:
+            layout.sums.append((left, products.bottom + 0.5 * line))
+
+    def _grid(
+        self,
+        left: int,
+        top: int,
+        size: tuple[int, ...],
+        name: str,
+        colour: str,
+        row: int | None = None,
+    ) -> Grid:
+        """Return a grid of this size (rows, columns) below its label."""
+        layout = self.layout
+        layout.labels.append(Label(left, top + 0.4 * layout.line, name, colour, row))
+        return Grid(left, top + layout.line, layout.unit, size[0], size[1])
 
 
-def _strips(frame: _Frame) -> bool:
-    """Arrange one spatial axis, with labels on the left; return whether it fits the width."""
-    layout, scene, names = frame.layout, frame.scene, frame.names
-    unit, line = layout.unit, layout.line
-    (slide,), out = scene.slides, scene.result.shape[1]
-    results = frame.results()
-    texts = [frame.widest_source, names.weights, "products", *(name for _, name in results)]
-    side = round(max(text_width(text, layout.text) for text in texts) + layout.text)
-    cells = max(slide.length, out)
-    free = layout.width - 2 * layout.margin - side - cells * unit
-    if free < 0:
-        return False
-    label = layout.margin + free // 2
-    step = unit + unit // 4
-    top = layout.margin + line + line // 2
+@dataclass(frozen=True)
+class _Strips(_Arrangement):
+    """The layout of one spatial axis: strips below one another, with labels on their left."""
 
-    def place(left: int, columns: int, name: str, colour: str, row: int | None = None) -> Grid:
-        layout.labels.append(Label(label, top + unit / 2, name, colour, row))
-        return Grid(left, top, unit, 1, columns)
+    def arrange(self) -> bool:
+        """Place everything; return whether it fits the width."""
+        layout, line = self.layout, self.layout.line
+        (slide,), out = self.scene.slides, self.scene.result.shape[1]
+        labels = [self.widest_source, self.names.weights, "products"]
+        side = self.widest(*labels, *(name for _, name in self.results)) + round(layout.text)
+        cells = max(slide.length, out)
+        free = layout.width - 2 * layout.margin - side - cells * layout.unit
+        if free < 0:
+            return False
+        label = layout.margin + free // 2
+        top = layout.margin + line + line // 2
+        for number in range(self.rows):
+            top = self._place_pair(number, label, label + side, top)
+        top += max(layout.unit, line)
+        left = label + side + round(self._shift(slide, cells, out) * layout.unit)
+        for channel, name in self.results:
+            layout.results[channel] = self._strip(label, left, top, out, name, "output")
+            top += self._step
+        self.finish(top)
+        return True
 
-    strips = (
-        (layout.sources, "", "input"),
-        (layout.weights, names.weights, "quiet"),
-        (layout.products, "products", "quiet"),
-    )
-    for number in range(frame.rows):
-        for grids, name, colour in strips:
-            row = number if grids is layout.sources else None
-            grids.append(place(label + side, slide.length, name, colour, row))
-            top += step
-        if frame.rows > 1:
-            layout.sums.append((label + side, top + 0.3 * line))
-            top += line
-    top += max(unit, line)
+    @property
+    def _step(self) -> int:
+        """The height from one strip to the next."""
+        return self.layout.unit + self.layout.unit // 4
 
-    # With steps of 1, a value of the result is below the centre of its window.
-    shift = (cells - out) / 2
-    if slide.step == 1:
-        shift = slide.first - slide.start + (slide.reach - 1) / 2
-    left = label + side + round(min(max(shift, 0), cells - out) * unit)
-    for channel, name in results:
-        layout.results[channel] = place(left, out, name, "output")
-        top += step
-    frame.finish(top)
-    return True
+    def _place_pair(self, number: int, label: int, left: int, top: int) -> int:
+        """Place a source, its weights and their products; return the top of what is below."""
+        layout, length = self.layout, self.scene.slides[0].length
+        for grids, name, colour, row in (
+            (layout.sources, "", "input", number),
+            (layout.weights, self.names.weights, "quiet", None),
+            (layout.products, "products", "quiet", None),
+        ):
+            grids.append(self._strip(label, left, top, length, name, colour, row))
+            top += self._step
+        if self.rows > 1:
+            layout.sums.append((left, top + 0.3 * layout.line))
+            top += layout.line
+        return top
+
+    @staticmethod
+    def _shift(slide: Slide, cells: int, out: int) -> float:
+        """Return the place of the first value of the result.
+
+        With steps of 1, a value is below the centre of its window; else all are in the middle.
+        """
+        if slide.step != 1:
+            return (cells - out) / 2
+        return min(max(slide.first - slide.start + (slide.reach - 1) / 2, 0), cells - out)
+
+    def _strip(
+        self,
+        label: int,
+        left: int,
+        top: int,
+        cells: int,
+        name: str,
+        colour: str,
+        row: int | None = None,
+    ) -> Grid:
+        layout = self.layout
+        layout.labels.append(Label(label, top + layout.unit / 2, name, colour, row))
+        return Grid(left, top, layout.unit, 1, cells)

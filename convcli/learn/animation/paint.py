@@ -266,12 +266,20 @@ class Painter:
                     self._cell(canvas, grid, place, float(products[index]), "products")
                 else:
                     self._empty(canvas, grid, place)
-                if strip:
+                if strip and grid is self.layout.products[-1]:
                     self._funnel(canvas, grid, place, frame)
         if self.numbers:
-            for at, products in zip(self.layout.sums, frame.products, strict=False):
-                text = f"sum {number(float(products.sum()), 4)}"
+            for at, text in zip(self.layout.sums, self._sums(frame), strict=True):
                 canvas.text(at, text, self.layout.text, self.theme.quiet, anchor="lm")
+
+    def _sums(self, frame: Frame) -> list[str]:
+        """Return the partial sums of the pairs that are shown; the last also has that of others."""
+        sums, shown = [float(part.sum()) for part in frame.products], len(self.layout.sums)
+        texts = [f"sum {number(value, 4)}" for value in sums[:shown]]
+        if texts and len(sums) > shown:
+            rest = number(sum(sums[shown:]), 4)
+            texts[-1] += f"; {len(sums) - shown} more channels {rest}"
+        return texts
 
     def _funnel(self, canvas: Canvas, grid: Grid, place: Index, frame: Frame) -> None:
         """Draw a line from a product to the value that it is added to."""

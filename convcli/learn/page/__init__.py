@@ -3,6 +3,7 @@
 The page computes every state that its controls choose. The engine's values of the first state are
 written into it, and the page compares its own with them.
 
+operands.py     input, kernel and upstream gradient
 layer.py        the convolution as one layer, cropped to what a page shows, and its values
 document.py     the HTML file
 page.js, page.css, en.json, ko.json   what runs in the browser
@@ -20,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli import __version__, io
-from convcli.errors import FileError, InputError, ShapeError
+from convcli.errors import FileError, ShapeError
 from convcli.io import Written
-from convcli.jobs.operands import Operands, check_seed, load_operands
+from convcli.jobs.operands import Operands
 from convcli.jobs.requests import check_suffix
 from convcli.learn.indices import MIDDLE, Index, chosen_output, split_index
 from convcli.learn.page.document import document, packed
@@ -33,13 +34,13 @@ from convcli.learn.page.layer import (
     Floats,
     PageLayer,
     Values,
-    channels_first,
     crop_channels,
     crop_spatial,
     nearest_output,
     page_layer,
     window_centre,
 )
+from convcli.learn.page.operands import load_shown, load_upstream
 from convcli.limits import Limits
 from convcli.options import Activation, Language
 from convcli.shapes.geometry import Geometry
@@ -123,22 +124,7 @@ def run_page(request: PageRequest) -> PageResult:
     InputError or a subclass for operands or options that do not fit, or that a page cannot show.
     """
     _check_name(request.page)
-    operands = load_operands(
-        request.input,
-        request.reference,
-        request.geometry,
-        request.limits,
-        seed=request.seed or 0,
-        transposed=request.transposed,
-        output_padding=request.output_padding,
-    )
-    check_seed(request.seed, request.input, operands.data)
-    if operands.alpha is not None:
-        raise InputError(
-            f"{request.input} has alpha, and --html",
-            "expected a picture without: a page cannot show the division by alpha",
-            "remove it first: convcli apply -k identity --background white -o FILE.png",
-        )
+    operands = load_shown(request, "a page")
     a = operands.conv_layout
     spatial, window = a.spatial, a.window
     find = operands.spec.transposed_axes if request.transposed else operands.spec.axes
@@ -154,7 +140,7 @@ def run_page(request: PageRequest) -> PageResult:
         item=item,
         transposed=request.transposed,
     )
-    dy = _upstream(request, operands, output, item)
+    dy = load_upstream(request, a, output, item)
     text, shown = _fitting(request, operands, whole, at.spatial, at.channel, dy)
     written = io.save_text(request.page, text, "html", overwrite=request.overwrite)
     part = shown.cropped
@@ -172,22 +158,6 @@ def _check_name(page: str) -> None:
             "expected a file or a pipe",
             "name a file, such as page.html",
         )
-
-
-def _upstream(
-    request: PageRequest, operands: Operands, output: tuple[int, ...], item: int
-) -> Floats | None:
-    """Return the upstream gradient of a file as (O, *P), or None."""
-    if request.upstream is None:
-        return None
-    dy = io.load(request.upstream, limits=request.limits).array
-    if dy.shape != output:
-        raise ShapeError(
-            f"the upstream gradient {request.upstream} is {show(dy.shape)}",
-            f"the output is {show(output)}",
-        )
-    a = operands.conv_layout
-    return channels_first(dy, a, a.output_channel_axis, item).astype(np.float64)
 
 
 def _fitting(

@@ -31,7 +31,7 @@ from convcli.learn.animation.layout import Layout, arrange
 from convcli.learn.animation.paint import Painter, Words
 from convcli.learn.animation.scene import Frame, Scene, View, make_scene
 from convcli.learn.animation.text import caption, names, title
-from convcli.learn.explain import in_input, in_kernel
+from convcli.learn.indices import in_input, in_kernel, in_output
 from convcli.learn.page.layer import PageLayer, make_layer
 from convcli.learn.page.operands import load_shown, load_upstream
 from convcli.limits import Limits
@@ -269,9 +269,9 @@ def _value_name(operands: Operands, layer: PageLayer, view: View) -> Callable[[F
     def index(frame: Frame) -> tuple[int, ...]:
         if view == "dw":
             o, c = divmod(frame.channel, layer.w.shape[-1])
-            return in_kernel(frame.target, a, o, c, False)
-        axis = a.channel_axis if view == "dx" else a.output_channel_axis
-        return in_input(frame.target, replace(a, channel_axis=axis), batch, frame.channel)
+            return in_kernel(frame.target, a, o, c)
+        named = in_input if view == "dx" else in_output
+        return named(frame.target, a, batch, frame.channel)
 
     symbol = "y" if view == "forward" else view
     return lambda frame: f"{symbol}[{','.join(map(str, index(frame)))}]"

@@ -22,7 +22,7 @@ from convcli import io
 from convcli.engine.buffers import release_unused
 from convcli.engine.layer_form import flip_for, to_problem
 from convcli.engine.tiling import Chunk
-from convcli.errors import InputError
+from convcli.errors import InputError, ShapeError
 from convcli.io import Data, OutputTarget, WriteRequest, Written
 from convcli.jobs import colour
 from convcli.jobs.apply_output import (
@@ -111,6 +111,7 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
     passes = tuple(
         _plan_pass(request, data, planes, reference, floats, curve) for reference in request.kernels
     )
+    _check_axes(passes)
 
     # plan the output; computing its integers exactly may need a wider dtype
     header = output_header(request, data, passes[0], target)
@@ -188,6 +189,19 @@ def _check_request(request: ApplyRequest) -> OutputTarget | None:
         return None
     writing = request.writing
     return io.check_target(request.output, overwrite=writing.overwrite, format=writing.format)
+
+
+def _check_axes(passes: Sequence[KernelPass]) -> None:
+    """Raise ShapeError for kernels that slide over different numbers of axes."""
+    first, *others = passes
+    for other in others:
+        if other.conv_layout.dims != first.conv_layout.dims:
+            counts = f"{first.conv_layout.dims} and {other.conv_layout.dims}"
+            raise ShapeError(
+                f"kernels {first.kernel.name} and {other.kernel.name} slide over {counts} axes",
+                "expected the same number",
+                "say by --dims how many axes of the input are spatial",
+            )
 
 
 def _load(request: ApplyRequest) -> Data:

@@ -1,4 +1,4 @@
-"""Feature maps are never written as alpha, and alpha has the range of the colours."""
+"""Maps of several kernels: of as many axes each, never written as alpha, scaled as colours are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from convcli import io
-from convcli.errors import FormatError
+from convcli.errors import FormatError, ShapeError
 from convcli.jobs.apply import ApplyResult, plan_apply, run_apply
 from convcli.jobs.apply_plan import ApplyRequest
 from convcli.jobs.requests import from_options
@@ -26,6 +26,18 @@ def applied(
         ApplyRequest, str(folder / "in.png"), kernels, str(folder / output), **options
     )
     return run_apply(plan_apply(request))
+
+
+@pytest.mark.parametrize("kernels", [("1,2,1", "box"), ("box", "1,2,1")])
+@pytest.mark.parametrize("options", [{}, {"layout": "channels_first"}, {"combine": "max"}], ids=str)
+def test_kernels_slide_over_as_many_axes_each(
+    tmp_path: Path, kernels: tuple[str, str], options: dict[str, str]
+) -> None:
+    """With channels first, a signal's kernel and a picture's would both fit a 3x30 array."""
+    np.save(tmp_path / "x.npy", np.ones((3, 30), np.float32))
+    request = from_options(ApplyRequest, str(tmp_path / "x.npy"), kernels, None, **options)
+    with pytest.raises(ShapeError, match=r"slide over (1 and 2|2 and 1) axes; .* --dims"):
+        plan_apply(request)
 
 
 @pytest.mark.parametrize("output", ["x.png", "x.webp", "x.gif"])

@@ -39,13 +39,13 @@ from convcli.shapes.parse import counted
 OPERATION = 0.15
 """Nanoseconds of an operation on a value of float32; half for 16 bits, and twice for 64."""
 
-MULTIPLY_ADD = 0.11
+MULTIPLY_ADD = 0.13
 """Nanoseconds of a tap in one call for all taps, for float32; half for 16 bits, twice for 64."""
 
 LOOP = 40.0
 """Nanoseconds of such a call for each tap and row."""
 
-PICK = 0.43
+PICK = 0.5
 """Nanoseconds of copying a sample to its phase and channel."""
 
 TILE_BYTES = 1 << 21

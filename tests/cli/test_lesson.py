@@ -217,15 +217,25 @@ class TestQuiz:
         assert done.stderr.startswith("Error: standard input is closed; ")
 
 
+INTERRUPTIBLE = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs
+from convcli.cli import main
+main()
+"""
+
+
 def interrupt(process: subprocess.Popen[bytes]) -> bytes:
     """Interrupt a process until it ends, and return what it wrote to stderr.
 
     A signal between the prompt and the read has its effect at the next one.
     """
-    while True:
+    for _ in range(5):
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             return process.communicate(timeout=10)[1]
+    process.kill()
+    raise AssertionError("the interrupt had no effect")
 
 
 @pytest.mark.parametrize("words", [["lesson", "--quiz"], ["lesson"]], ids=" ".join)
@@ -235,7 +245,7 @@ def test_an_interrupt_ends_with_130_and_leaves_no_folder(
     pty = pytest.importorskip("pty")
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "convcli", *words],
+        [sys.executable, "-c", INTERRUPTIBLE, *words],
         stdin=theirs,
         stdout=theirs,
         stderr=subprocess.PIPE,

@@ -123,7 +123,7 @@ def shortened(text: str) -> str:
     """Return a message without its middle if it has more than 4,000 characters.
 
     >>> long = shortened(f"{'x' * 9999} is no shape; write it as 28x28")
-    >>> len(long), long[-33:]
+    >>> len(long), long[-31:]
     (4001, ' is no shape; write it as 28x28')
     """
     return text if len(text) <= 4000 else f"{text[:3000]}…{text[-1000:]}"

@@ -96,7 +96,7 @@ def parse_crop(text: str) -> Crop:
     >>> parse_crop("12"), parse_crop("4:10,8"), parse_crop("8x8")
     ((12,), ((4, 10), 8), (8, 8))
     """
-    parts = re.split(r"\s*[x,]\s*", text.strip())
+    parts = [part.strip() for part in re.split("[x,]", text)]
     if not all(re.fullmatch(r"[0-9]+(:[0-9]+)?", part) for part in parts):
         raise InputError(
             f"crop {text!r}",

@@ -49,6 +49,7 @@ WRITERS = {
     "apply plot": "apply rgb.png -k box --plot y.png",
     "kernels plot": "kernels show random:100x100 --plot y.png",
     "kernels gallery": "kernels gallery -k box -o y.png",
+    "animate": "animate x.npy -k box --crop 9 -o y.gif",
     "shape field": "shape 90x100 conv:1,k=3 --at 0,0 --plot rgb.png -o y.png",
 }
 _BY_EXTRA = {

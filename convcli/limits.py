@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +27,15 @@ UNKNOWN = 4 * 2**30
 """Assumed bytes of memory if the system does not report them: 4 GiB."""
 
 SMALLER = "use a smaller input, or raise --max-memory"
+MOST_EXPANDED = 4000
+"""By default, the most bytes that decoding takes for each byte of a file, above UNSUSPECTED.
+
+A picture of one colour as PNG takes a thousand; 34 bytes of WebP may be 16383 x 16383 pixels.
+"""
+
+UNSUSPECTED = 2 * 2**30
+"""Bytes that decoding may take whatever the size of the file: 2 GiB."""
+
 LESS_WORK = "use a smaller input, less padding or a larger --stride, or raise --max-memory"
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -38,10 +47,12 @@ class Limits:
     """The limits of one run.
 
     memory: bytes of everything that is in memory at once. pixels: width times height of a picture.
+    is_default: whether nobody chose the limit of memory, so that small files must not fill it.
     """
 
     memory: int
     pixels: int = PIXELS
+    is_default: bool = False
 
     @classmethod
     def of(cls, memory: int | None = None, pixels: int | None = None) -> Limits:
@@ -49,9 +60,8 @@ class Limits:
 
         By default, half of the machine's memory and 16384 x 16384 pixels.
         """
-        if memory is None:
-            memory = machine_memory() // SHARE
-        return cls(memory, PIXELS if pixels is None else pixels)
+        most = machine_memory() // SHARE if memory is None else memory
+        return cls(most, PIXELS if pixels is None else pixels, is_default=memory is None)
 
     def check_memory(self, what: str, needed: int, remedy: str = SMALLER) -> None:
         """Raise LimitError if `what` needs more bytes than the limit.
@@ -67,6 +77,27 @@ use a smaller input, or raise --max-memory
                 f"the limit is {show_bytes(self.memory)}",
                 remedy,
             )
+
+    def check_decoding(self, what: str, needed: int, size: Callable[[int], int]) -> None:
+        """Raise LimitError if decoding a file needs more bytes than the limit, or than expected.
+
+        size: returns the bytes of the file, up to a number.
+
+        >>> Limits(2**34, is_default=True).check_decoding("a.webp", 2**32, lambda most: 34)
+        Traceback (most recent call last):
+        convcli.errors.LimitError: a.webp of 34 bytes takes 4.00 GiB of memory; expected at most \
+4,000 times its size above 2.00 GiB; set --max-memory to read it
+        """
+        self.check_memory(what, needed)
+        if self.is_default and needed > UNSUSPECTED:
+            least = (needed - UNSUSPECTED) // MOST_EXPANDED
+            if (held := size(least)) < least:
+                raise LimitError(
+                    f"{what} of {show_bytes(held)} takes {show_bytes(needed)} of memory",
+                    f"expected at most {MOST_EXPANDED:,} times its size above "
+                    f"{show_bytes(UNSUSPECTED)}",
+                    "set --max-memory to read it",
+                )
 
     def check_pixels(self, what: str, width: int, height: int) -> None:
         """Raise LimitError if a picture has more pixels than the limit."""

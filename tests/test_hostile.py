@@ -120,6 +120,13 @@ def many_scans() -> bytes:
     return content[:-2] + scan * 300 + content[-2:]
 
 
+def blank_webp() -> bytes:
+    """A lossless WebP of 16383x16383 pixels of one colour."""
+    size = struct.pack("<I", 16_382 | 16_382 << 14)
+    chunk = b"VP8L" + struct.pack("<I", 9) + b"\x2f" + size + bytes([0x88, 0x88, 8, 0]) + b"\0"
+    return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
+
+
 def empty_blocks() -> bytes:
     blocks = [
         f'[blocks.b{n}]\nlayers = "{" ".join([f"b{n - 1}"] * 20) if n else ""}"' for n in range(11)
@@ -230,6 +237,7 @@ BOMBS = [
     Bomb("true.npy", lambda: declaring("True, 8"), APPLY, 2, "declares the shape"),
     Bomb("true.npy", lambda: declaring("True, 8"), SHOW, 2, "declares the shape"),
     Bomb("word.toml", lambda: network("a" * 5_000_000), SHAPE, 2, "^.{3900,4500}$"),
+    Bomb("blank.webp", blank_webp, APPLY[:4], 4, "of 30 bytes takes .* set --max-memory"),
     Bomb("strips.tif", shared_strips, APPLY, 2, "its pages overlap"),
     Bomb("tile.tif", lambda: huge_tile(8), APPLY, 4, "the limit is 100"),
     Bomb("tile.tif", lambda: huge_tile(16), APPLY, 4, "the limit is 100"),

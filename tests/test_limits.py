@@ -373,7 +373,7 @@ class TestTheLimits:
 
     def test_half_of_the_machine_by_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(limits, "machine_memory", lambda: 4000)
-        assert Limits.of() == Limits(2000, 2**28)
+        assert Limits.of() == Limits(2000, 2**28, is_default=True)
         assert Limits.of(7, 9) == Limits(7, 9)
         assert 2**20 < machine_memory() < 2**63
 

@@ -152,6 +152,15 @@ def available_bytes(stream: BinaryIO, count: int) -> int:
     return stream.seek(0, os.SEEK_END)
 
 
+def count_bytes(stream: BinaryIO, most: int) -> int:
+    """Return how many bytes a stream has, of a pipe at most `most`; keep its position."""
+    position = stream.tell()
+    try:
+        return available_bytes(stream, most)
+    finally:
+        stream.seek(position)
+
+
 PADDING = 2**20
 """Zeros in a row at most in a gzip file. Compressed data have fewer: a stored block has at most
 2**16 bytes."""

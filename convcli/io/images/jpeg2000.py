@@ -60,7 +60,7 @@ class Jpeg2000(Pillow):
         size = stream.seek(0, 2)
         samples = sizes.width * sizes.height * max(len(header.channels), len(sizes.components))
         decoding = size + samples * _working_bytes(header)
-        request.limits.check_memory(name, decoding)
+        request.limits.check_decoding(name, decoding, lambda most: size)
         if damage := self.damage(stream):
             raise integrity.damaged(name, damage, self.form.name)
 

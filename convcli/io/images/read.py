@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from io import BufferedReader, BytesIO
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple, Protocol, cast
 
@@ -40,6 +41,7 @@ from convcli.io.images.pillow import (
     load_plugin,
     unguarded,
 )
+from convcli.io.streams import count_bytes
 from convcli.limits import SMALLER, Limits, show_bytes
 from convcli.options import Frames
 
@@ -403,7 +405,7 @@ class _Opened(NamedTuple):
                 self.image.seek(index)
             self.limits.check_pixels(self.name, *self.image.size)
         decoding = self.codec.decoding_bytes(self.image, self.stream)
-        self.limits.check_memory(self.name, decoding)
+        self.limits.check_decoding(self.name, decoding, partial(count_bytes, self.stream))
         if cut := self.codec.cut_samples(self.image, self.stream):
             refusal = f"Pillow would cut them to its mode {self.image.mode}"
             raise DtypeError(

@@ -126,7 +126,7 @@ def parse_padding(text: str) -> Padding:
             did_you_mean(text, PADDINGS),
         )
     if len(parts) == 1:
-        return parts[0] if ":" in text else _digits(text)
+        return parts[0] if ":" in text else _digits(parts[0])
     return tuple(part if ":" in part else _digits(part) for part in parts)
 
 

@@ -233,6 +233,13 @@ def test_padding_in_text_and_parsed(text, pads):
         assert tuple((axis.lo, axis.hi) for axis in axes) == pads
 
 
+@pytest.mark.parametrize("blank", [" ", "\t", "\x1d", "\x1e", "\x85"], ids=ascii)
+def test_blanks_around_numbers_are_left_out(blank):
+    """Python splits at some control characters that int() refuses."""
+    assert parse_padding(f"{blank}2{blank}") == parse_per_axis(f"2{blank}") == 2
+    assert parse_shape(f"{blank}2{blank}x3{blank}") == (2, 3)
+
+
 def test_paddings_of_every_kind():
     kinds = (2, [2, 2], [(2, 2), (2, 2)], ["2", "2:2"], "2", "2x2", [2, "2:2"])
     assert {output_shape((5, 5), (3, 3), padding=padding) for padding in kinds} == {(7, 7)}

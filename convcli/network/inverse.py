@@ -199,8 +199,8 @@ TAPS = range(1, 12)
 STRIDES = range(1, 9)
 DILATIONS = range(1, 5)
 CHAINS = 10
-MOST_TRIED = 1 << 19
-"""The most layers that a search tries, some five seconds."""
+MOST_TRIED = 1 << 18
+"""The most layers that a search tries, some two seconds."""
 
 Sizes = tuple[int, ...]
 

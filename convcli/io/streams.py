@@ -152,11 +152,11 @@ def available_bytes(stream: BinaryIO, count: int) -> int:
     return stream.seek(0, os.SEEK_END)
 
 
-def count_bytes(stream: BinaryIO, most: int) -> int:
-    """Return how many bytes a stream has, of a pipe at most `most`; keep its position."""
+def count_bytes(stream: BinaryIO, most: int | None = None) -> int:
+    """Return how many bytes a stream has, of a pipe at most `most` if given; keep its position."""
     position = stream.tell()
     try:
-        return available_bytes(stream, most)
+        return stream.seek(0, os.SEEK_END) if most is None else available_bytes(stream, most)
     finally:
         stream.seek(position)
 

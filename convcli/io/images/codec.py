@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import struct
 from collections.abc import Iterator, Mapping
 from io import BytesIO
@@ -25,6 +24,7 @@ from convcli.io.images.metadata.webp import find_damage, find_metadata, with_par
 from convcli.io.images.modes import MODES
 from convcli.io.images.pillow import Whole, load_plugin
 from convcli.io.images.read import array_bytes, decoding_bytes, read_image
+from convcli.io.streams import count_bytes
 from convcli.shapes.parse import show
 from convcli.system import return_freed_memory
 
@@ -283,11 +283,8 @@ class WebP(Pillow):
 
     def decoding_bytes(self, image: ImageFile, stream: BinaryIO) -> int:
         """Add what libwebp keeps: the file, two canvases, and the samples that Pillow copies."""
-        position = stream.tell()
-        size = stream.seek(0, os.SEEK_END)
-        stream.seek(position)
         kept = image.width * image.height * (_CANVASES + array_bytes(image))
-        return super().decoding_bytes(image, stream) + kept + size
+        return super().decoding_bytes(image, stream) + kept + count_bytes(stream)
 
     def find_damage(self, stream: BinaryIO) -> str:
         return find_damage(stream)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import os
 import struct
 import threading
 import warnings
@@ -14,6 +13,8 @@ from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from typing import Any, BinaryIO
+
+from convcli.io.streams import count_bytes
 
 DECODING_ERRORS = (
     OSError,
@@ -129,9 +130,7 @@ class Bounded:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
-        position = stream.tell()
-        self._size = stream.seek(0, os.SEEK_END)
-        stream.seek(position)
+        self._size = count_bytes(stream)
 
     def read(self, count: int = -1) -> bytes:
         left = max(self._size - self._stream.tell(), 0)

@@ -25,6 +25,7 @@ from convcli.io.images.directory import (
 )
 from convcli.io.images.integrity import BLOCK, CUT
 from convcli.io.images.pillow import DIRECTORY_ERRORS
+from convcli.io.streams import count_bytes
 
 DEFLATE = (8, 32946)  # compressions whose strips have a checksum
 _PIECES = ((273, 279), (324, 325))  # tags of the offsets and the lengths of strips, and of tiles
@@ -111,9 +112,7 @@ class _Budget:
     """
 
     def __init__(self, stream: BinaryIO) -> None:
-        position = stream.tell()
-        self._left = _TIMES * stream.seek(0, os.SEEK_END)
-        stream.seek(position)
+        self._left = _TIMES * count_bytes(stream)
 
     def spend(self, size: int) -> None:
         if size > _SHARED:

@@ -43,6 +43,7 @@ from convcli.io.images.tiff_directories import (
     read_pages,
     strips_and_tiles,
 )
+from convcli.io.streams import count_bytes
 
 _OFFSETS = (LONG, IFD, LONG8, 18)
 _EXPECTED = {
@@ -210,10 +211,7 @@ def copied_bytes(stream: BinaryIO) -> int:
     """
     if not isinstance(getattr(stream, "raw", None), _Patched):
         return 0
-    position = stream.tell()
-    size = stream.seek(0, os.SEEK_END)
-    stream.seek(position)
-    return size
+    return count_bytes(stream)
 
 
 class _Patched(io.RawIOBase):

@@ -220,3 +220,14 @@ def resolve_kernel(
             f"use --dims {axes} for a volume, or --dims {axes - 1} if the {end} axis is channels",
         )
     return kernel(reference, dims=axes)
+
+
+def load_upstream(upstream: str, output: tuple[int, ...], limits: Limits) -> NDArray[np.float64]:
+    """Load a file's upstream gradient as float64. Raises ShapeError unless it has this shape."""
+    dy = io.load(upstream, limits=limits).array
+    if dy.shape != output:
+        raise ShapeError(
+            f"the upstream gradient {upstream} is {show(dy.shape)}",
+            f"the output is {show(output)}",
+        )
+    return dy.astype(np.float64)

@@ -12,18 +12,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from convcli import io
 from convcli.engine.layer_form import LayerForm, flip_for, to_layer
 from convcli.engine.operations import conv_layer
-from convcli.errors import InputError, ShapeError
+from convcli.errors import InputError
 from convcli.grad.backward import Gradients, gradients
 from convcli.grad.layouts import from_layer_gradients, to_layer_upstream
-from convcli.jobs.operands import Operands
+from convcli.jobs.operands import Operands, load_upstream
 from convcli.learn.activations import activate, slope
 from convcli.limits import Limits
 from convcli.options import Activation, Op
 from convcli.shapes.axis import Axis
-from convcli.shapes.parse import show
 
 Floats = NDArray[np.float64]
 
@@ -93,22 +91,12 @@ def with_backward(neuron: Neuron, upstream: str | None, limits: Limits, option: 
             f"leave {option} out, or give the picture without alpha",
         )
     operands.check_memory(limits, copies=6)
-    dy = to_layer_upstream(_load_upstream(upstream, neuron.output, limits), operands.conv_layout)
+    output = neuron.output
+    dy = np.ones(output) if upstream is None else load_upstream(upstream, output, limits)
+    dy = to_layer_upstream(dy, operands.conv_layout)
     x, options = form.x.astype(np.float64), {**operands.spec.options, "groups": form.groups}
     with np.errstate(invalid="ignore", over="ignore"):
         z = conv_layer(x, form.w, np.full(len(form.w), neuron.bias), dtype=np.float64, **options)
         delta = dy * slope(z, neuron.activation)
         sums = gradients(x, form.w, delta, **options)
     return replace(neuron, backward=Backward(dy, z, delta, sums, upstream or "ones"))
-
-
-def _load_upstream(upstream: str | None, output: tuple[int, ...], limits: Limits) -> Floats:
-    if upstream is None:
-        return np.ones(output)
-    dy = io.load(upstream, limits=limits).array
-    if dy.shape != output:
-        raise ShapeError(
-            f"the upstream gradient {upstream} is {show(dy.shape)}",
-            f"the output is {show(output)}",
-        )
-    return dy.astype(np.float64)

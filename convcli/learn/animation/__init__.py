@@ -33,7 +33,7 @@ from convcli.learn.animation.scene import Frame, Scene, View, make_scene
 from convcli.learn.animation.text import caption, names, title
 from convcli.learn.indices import in_input, in_kernel, in_output
 from convcli.learn.page.layer import PageLayer, make_layer
-from convcli.learn.page.operands import load_shown, load_upstream
+from convcli.learn.page.operands import load_shown, load_shown_upstream
 from convcli.limits import Limits
 from convcli.options import Gradient, ThemeName
 from convcli.progress import Progress, silent
@@ -195,7 +195,7 @@ def _painter(
     view: View = request.backward or "forward"
     _check_count(request, layer, view)
     a = operands.conv_layout
-    dy = load_upstream(request, a, a.with_spatial(layer.output[1:]))
+    dy = load_shown_upstream(request, a, a.with_spatial(layer.output[1:]))
     dy = np.ones(layer.output) if dy is None else dy
     scene = make_scene(layer, view, dy, request.channel)
     source, reference = Path(operands.data.name).name, operands.kernel.name

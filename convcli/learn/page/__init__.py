@@ -34,13 +34,14 @@ from convcli.learn.page.layer import (
     Floats,
     PageLayer,
     Values,
+    check_fits,
     crop_channels,
     crop_spatial,
+    make_layer,
     nearest_output,
-    page_layer,
     window_centre,
 )
-from convcli.learn.page.operands import load_shown, load_upstream
+from convcli.learn.page.operands import load_shown, load_shown_upstream
 from convcli.limits import Limits
 from convcli.options import Activation, Language
 from convcli.shapes.geometry import Geometry
@@ -131,7 +132,8 @@ def run_page(request: PageRequest) -> PageResult:
     output = a.with_spatial([axis.out for axis in find(spatial, window)])
     at = split_index(chosen_output(request.at, a, output), a)
     item = at.batch[0] if at.batch else 0
-    whole = page_layer(
+    check_fits(a)
+    whole = make_layer(
         operands.x,
         operands.kernel.taps,
         a,
@@ -140,7 +142,7 @@ def run_page(request: PageRequest) -> PageResult:
         item=item,
         transposed=request.transposed,
     )
-    dy = load_upstream(request, a, output, item)
+    dy = load_shown_upstream(request, a, output, item)
     text, shown = _fitting(request, operands, whole, at.spatial, at.channel, dy)
     written = io.save_text(request.page, text, "html", overwrite=request.overwrite)
     part = shown.cropped

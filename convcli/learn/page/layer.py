@@ -119,17 +119,8 @@ class PageLayer:
         return np.asarray(dw.sum(axis=-1, keepdims=True)) if self.shared == "sum" else dw
 
 
-def page_layer(
-    x: NDArray[Any],
-    w: NDArray[Any],
-    a: ConvLayout,
-    spec: ConvSpec,
-    op: Op,
-    *,
-    item: int = 0,
-    transposed: bool = False,
-) -> PageLayer:
-    """Return the layer of the user's arrays, as `make_layer` does.
+def check_fits(a: ConvLayout) -> None:
+    """Check that a page can show a layer.
 
     Raises InputError for more than three spatial axes, ShapeError for a kernel larger than a page
     shows.
@@ -146,7 +137,6 @@ def page_layer(
             f"the page shows kernels of up to {show(SIDES[a.dims])}",
             "give a smaller kernel",
         )
-    return make_layer(x, w, a, spec, op, item=item, transposed=transposed)
 
 
 def make_layer(

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
-import numpy as np
-
-from convcli import io
-from convcli.errors import InputError, ShapeError
-from convcli.jobs.operands import Operands, check_seed, load_operands
+from convcli.errors import InputError
+from convcli.jobs.operands import Operands, check_seed, load_operands, load_upstream
 from convcli.learn.page.layer import Floats, channels_first
 from convcli.limits import Limits
 from convcli.shapes.geometry import Geometry
 from convcli.shapes.layout import ConvLayout
-from convcli.shapes.parse import PerAxis, show
+from convcli.shapes.parse import PerAxis
 
 
 class ShownRequest(Protocol):
@@ -61,7 +58,7 @@ def load_shown(request: ShownRequest, what: str) -> Operands:
     return operands
 
 
-def load_upstream(
+def load_shown_upstream(
     request: ShownRequest, a: ConvLayout, output: tuple[int, ...], item: int = 0
 ) -> Floats | None:
     """Return the upstream gradient of a file as (O, *P); None without a file.
@@ -70,10 +67,5 @@ def load_upstream(
     """
     if request.upstream is None:
         return None
-    dy = io.load(request.upstream, limits=request.limits).array
-    if dy.shape != output:
-        raise ShapeError(
-            f"the upstream gradient {request.upstream} is {show(dy.shape)}",
-            f"the output is {show(output)}",
-        )
-    return channels_first(dy, a, a.output_channel_axis, item).astype(np.float64)
+    dy = load_upstream(request.upstream, output, request.limits)
+    return channels_first(dy, a, a.output_channel_axis, item)

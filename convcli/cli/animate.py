@@ -8,7 +8,7 @@ import click
 
 from convcli.cli import complete, options
 from convcli.cli.help import Command
-from convcli.cli.types import CROP, FPS, PER_AXIS, Choice, Count
+from convcli.cli.types import CROP, FPS, Choice, Count
 from convcli.options import GRADIENTS, THEMES
 
 EXAMPLES = """\b
@@ -47,15 +47,9 @@ Examples:
     metavar="FILE",
     help="Read dy for --backward, in the output's shape. [default: ones]",
 )
-@click.option(
-    "--seed", type=Count(0), metavar="N", help="Seed the random numbers of a shape. [default: 0]"
-)
+@options.seed
 @click.option("--transposed", is_flag=True, help="Transpose the convolution.")
-@click.option(
-    "--output-padding",
-    type=PER_AXIS,
-    help="Add outputs at the end, with --transposed. [default: 0]",
-)
+@options.output_padding
 @click.option(
     "--crop",
     type=CROP,

@@ -8,7 +8,7 @@ import click
 
 from convcli.cli import complete, options
 from convcli.cli.help import Command
-from convcli.cli.types import GRADIENT, INDEX, NUMBER, PER_AXIS, Choice, Count
+from convcli.cli.types import GRADIENT, INDEX, NUMBER, Choice
 from convcli.options import ACTIVATIONS, LANGUAGES
 
 EXAMPLES = """\b
@@ -75,9 +75,7 @@ PAGE_ONLY = {
     metavar="FILE",
     help="Read dy for --backward or --gradient, in the output's shape. [default: ones]",
 )
-@click.option(
-    "--seed", type=Count(0), metavar="N", help="Seed the random numbers of a shape. [default: 0]"
-)
+@options.seed
 @click.option("-q", "--quiet", is_flag=True, help="Print the value only.")
 @options.verbose
 @click.option(
@@ -85,11 +83,7 @@ PAGE_ONLY = {
     is_flag=True,
     help="Transpose the convolution in the page: its kernel maps O channels back to C.",
 )
-@click.option(
-    "--output-padding",
-    type=PER_AXIS,
-    help="Add outputs at the end, with --transposed. [default: 0]",
-)
+@options.output_padding
 @click.option(
     "--bias",
     type=NUMBER,

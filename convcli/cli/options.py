@@ -238,6 +238,14 @@ def _set_threads(context: click.Context, _: click.Parameter, count: int | None) 
         context.call_on_close(lambda: set_threads(None))
 
 
+seed = click.option(
+    "--seed", type=Count(0), metavar="N", help="Seed the random numbers of a shape. [default: 0]"
+)
+output_padding = click.option(
+    "--output-padding",
+    type=PER_AXIS,
+    help="Add outputs at the end, with --transposed. [default: 0]",
+)
 threads = click.option(
     "--threads",
     type=Count(1),

@@ -123,30 +123,34 @@ def build(record: Mapping[str, Any], x: Tensor | None = None, name: str = "") ->
 def _read(path: str) -> dict[str, Any]:
     import tomllib
 
+    content = _content(path)
+    keys = (part for part in re.split(rb"[\n=]", content) if not part.lstrip().startswith(b"#"))
+    if any(key.count(b".") > MOST_PARTS for key in keys):
+        given = f"{path} has a key of more than {MOST_PARTS} parts"
+        raise FileError(given, f"expected {EXAMPLE}")
+    try:
+        return tomllib.loads(content.decode())
+    except ValueError as error:  # also for a number of thousands of digits
+        raise FileError(f"{path} is not TOML: {error}", f"expected {EXAMPLE}") from None
+    except RecursionError:
+        raise FileError(f"{path} is nested too deeply", f"expected {EXAMPLE}") from None
+
+
+def _content(path: str) -> bytes:
     try:
         with Path(path).open("rb") as stream:
             content = stream.read(LARGEST + 1)
-        if len(content) > LARGEST:
-            raise FileError(
-                f"{path} is larger than {LARGEST:,} bytes", "expected a network's description"
-            )
-        keys = (part for part in re.split(rb"[\n=]", content) if not part.lstrip().startswith(b"#"))
-        if any(key.count(b".") > MOST_PARTS for key in keys):
-            given = f"{path} has a key of more than {MOST_PARTS} parts"
-            raise FileError(given, f"expected {EXAMPLE}")
-        return tomllib.loads(content.decode())
-    except FileError:
-        raise
     except FileNotFoundError:
         raise FileError(
             f"{path} does not exist", remedy=nearest_file(Path(path)) or "check its name"
         ) from None
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror}") from None
-    except ValueError as error:  # also for a number of thousands of digits
-        raise FileError(f"{path} is not TOML: {error}", f"expected {EXAMPLE}") from None
-    except RecursionError:
-        raise FileError(f"{path} is nested too deeply", f"expected {EXAMPLE}") from None
+    if len(content) > LARGEST:
+        raise FileError(
+            f"{path} is larger than {LARGEST:,} bytes", "expected a network's description"
+        )
+    return content
 
 
 def _block(name: str, record: Any) -> Block:

@@ -77,6 +77,11 @@ def some_entries(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
     return list(dict.fromkeys([(0,) * len(shape), tuple(n // 2 for n in shape), last]))
 
 
+def gradient_shape(name: str, shape: tuple[int, ...], kernel: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of dx or dw; of db, one axis, for only its first entry is looked at."""
+    return {"dx": shape, "dw": kernel, "db": (1,)}[name]
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("geometry", GEOMETRY, ids=str)
 @pytest.mark.parametrize(("shape", "kernel", "reading"), READINGS, ids=str)
@@ -88,9 +93,7 @@ def test_terms_add_up_to_the_engines_gradient(
     name: str,
 ) -> None:
     options = {**reading, **geometry}
-    shapes = {"dx": shape, "dw": kernel}
-    entries = some_entries(shapes[name]) if name in shapes else [(0,)]
-    for index in entries:
+    for index in some_entries(gradient_shape(name, shape, kernel)):
         result, arrays = gathered(shape, kernel, (name, index), options)
         assert result.value == pytest.approx(arrays[name][index], rel=1e-9, abs=1e-9)
         assert result.count == len(result.listed)
@@ -160,10 +163,8 @@ def test_both_formulas_compute_the_gradient(
 ) -> None:
     """The texts themselves are evaluated, with indices from 0 and from 1."""
     options = {**reading, **geometry}
-    shapes = {"dx": shape, "dw": kernel}
-    index = (
-        some_entries(shapes[name])[1 % len(some_entries(shapes[name]))] if name in shapes else (0,)
-    )
+    entries = some_entries(gradient_shape(name, shape, kernel))
+    index = entries[1 % len(entries)]
     result, arrays = gathered(shape, kernel, (name, index), options)
     a, axes = result.operands.conv_layout, result.neuron.axes
     pads = [(0, 0)] * len(shape)

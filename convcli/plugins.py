@@ -1,4 +1,4 @@
-"""Formats and kernels that other packages register, through the entry points of Python's packaging.
+"""Formats, kernels and executors of other packages, by the entry points of Python's packaging.
 
 A package names them in its pyproject.toml::
 
@@ -7,6 +7,9 @@ A package names them in its pyproject.toml::
 
     [project.entry-points."convcli.kernels"]
     cross = "their_package:CROSS"    # a convcli.kernels.KernelFamily
+
+    [project.entry-points."convcli.executors"]
+    farm = "their_package:FARM"      # a convcli.jobs.executors.Scheduler
 
 They are looked up once per process: when a name is not one of convcli's own, or all are listed.
 """

@@ -70,6 +70,7 @@ Examples:
     metavar="N",
     help="Use this many worker processes. [default: one per thread]",
 )
+@options.scheduler
 @click.option(
     "--timeout", type=SECONDS, metavar="S", help="Stop processing a file after this many seconds."
 )
@@ -94,6 +95,7 @@ def command(
     name: str | None,
     resume: bool,
     jobs: int | None,
+    scheduler: str | None,
     timeout: float | None,
     dry_run: bool,
     quiet: bool,
@@ -116,8 +118,8 @@ def command(
     from convcli.cli.report.text import print_hint, print_json
     from convcli.jobs.apply_plan import ApplyRequest
     from convcli.jobs.batch import Batch, Search, listed, plan_in_place
+    from convcli.jobs.executors import Workers, open_executor
     from convcli.jobs.requests import from_options
-    from convcli.limits import threads
 
     if null and files_from is None:
         raise click.UsageError("--null applies to a list of names; add --files-from FILE")
@@ -142,14 +144,21 @@ def command(
         batch = plan_in_place(sources, request, resume=resume)
     else:
         batch = Batch.plan(sources, out, request, name=name or "{stem}{ext}", resume=resume)
-    records = (batch.preview if dry_run else batch.run)(jobs or threads(), timeout)
     summary = Summary(out, search.passed_over, dry_run=dry_run)
     shown = not (
         quiet or verbose or dry_run or (as_json and sys.stdout is not None and sys.stdout.isatty())
     )
     total = len(batch.rows) + len(batch.failed)
+    progress = Progress(total, shown=shown)
+
+    def open_workers(**needs: Any) -> Workers:
+        workers = open_executor(scheduler, jobs, timeout=timeout, **needs)
+        progress.workers = summary.workers = workers
+        return workers
+
+    records = (batch.preview if dry_run else batch.run)(open_workers)
     try:
-        with _first_signal(), closing(records), Progress(total, shown=shown) as progress:
+        with _first_signal(), closing(records), progress:
             for record in records:
                 summary.add(record)
                 progress.advance(record)

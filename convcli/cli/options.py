@@ -256,6 +256,14 @@ threads = click.option(
     callback=_set_threads,
     help="Use this many threads; the result does not depend on it. [default: one per core]",
 )
+scheduler = click.option(
+    "--scheduler",
+    metavar="S",
+    envvar="CONVCLI_SCHEDULER",
+    show_envvar=True,
+    help="Run on the workers of an executor that a plugin provides. "
+    "[default: processes of this machine]",
+)
 overwrite = click.option(
     "-f", "--overwrite", "--force", is_flag=True, help="Replace the output if it exists."
 )

@@ -15,4 +15,5 @@
     verify        some outputs computed again by the definition
     memory        the memory that a run needs
     batch/        many inputs through one request
+    executors/    the workers that run the calls of a batch
 """

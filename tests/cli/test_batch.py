@@ -13,6 +13,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from convcli import __version__
 from convcli.cli import main
 from convcli.io import save
 from convcli.jobs.batch.manifest import NAME, Manifest
-from convcli.jobs.batch.pool import Pool
+from convcli.jobs.executors.pool import Pool
 
 ROOT = Path(__file__).parents[2]
 SHARPEN = ("-k", "sharpen", "--padding", "same")
@@ -113,7 +115,7 @@ class TestOutputs:
             made.append((workers, environment["CONVCLI_THREADS"]))
             return Pool(workers, environment=environment, **options)
 
-        monkeypatch.setattr("convcli.jobs.batch.run.Pool", noted)
+        monkeypatch.setattr("convcli.jobs.executors.opening.Pool", noted)
         pictures("in/a.png", "in/b.png")
         for number, words in enumerate(
             ("--threads 6 --jobs 2", "--threads 3 --jobs 2", "--threads 1")
@@ -342,6 +344,86 @@ class TestOutputs:
             "planned",
             "skipped",
         ]
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Provide a scheduler named `threads` by an entry point."""
+    import concurrent.futures
+
+    from convcli.jobs.executors import Scheduler, plugins
+
+    own = Scheduler("threads", concurrent.futures.ThreadPoolExecutor)
+    monkeypatch.setattr(concurrent.futures, "THREADS", own, raising=False)
+    point = EntryPoint("threads", "concurrent.futures:THREADS", "convcli.executors")
+    monkeypatch.setattr(
+        "importlib.metadata.entry_points",
+        lambda group: [point] if group == point.group else [],
+    )
+    plugins.plugin_schedulers.cache_clear()
+    yield
+    plugins.plugin_schedulers.cache_clear()
+
+
+@pytest.mark.usefixtures("threads")
+class TestScheduler:
+    """Batches whose workers are those of an executor that a plugin provides."""
+
+    WORDS = ("--scheduler", "threads", "--jobs", "2")
+
+    def test_outputs_manifest_and_report_are_those_of_a_local_run(self) -> None:
+        pictures(*(f"in/{n}.png" for n in range(40)))
+        Path("in/bad.png").write_text("no picture")
+        local, summary = records("in", *SHARPEN, "--out", "out", code=3)
+        entries, whole = Manifest.of(Path("out")), tree()
+        shutil.rmtree("out")
+        found, last = records("in", *SHARPEN, "--out", "out", *self.WORDS, code=3)
+        assert found == local
+        assert (tree(), Manifest.of(Path("out"))) == (whole, entries)
+        assert (summary.pop("workers"), last.pop("workers")) == (None, "2 of threads")
+        assert {**last, "seconds": 0} == {**summary, "seconds": 0}
+        assert not list(Path("out").glob("*.tmp"))
+        told = ok("in", *SHARPEN, "--out", "out", "--resume", *self.WORDS, code=3).splitlines()
+        assert told[:3] == [
+            "workers  2 of threads",
+            "done     0, in out",
+            "skipped  40, done before and unchanged",
+        ]
+
+    def test_dry_run(self) -> None:
+        pictures(*(f"in/{n:02}.png" for n in range(30)))
+        ok("in", *SHARPEN, "--out", "out")
+        pictures("in/17.png", size=20)
+        words = ("in", *SHARPEN, "--out", "out", "--dry-run", "--resume")
+        before = sorted(Path("out").iterdir())
+        found, last = records(*words, *self.WORDS)
+        assert found == records(*words)[0]
+        assert (last["planned"], last["skipped"]) == (1, 29)
+        assert sorted(Path("out").iterdir()) == before
+
+    def test_in_place(self) -> None:
+        pictures("in/a.png", "in/b.png")
+        shutil.copytree("in", "other")
+        ok("other", *SHARPEN, "--in-place")
+        ok("in", *SHARPEN, "--in-place", *self.WORDS)
+        assert tree("in") == tree("other")
+        assert "skipped  2" in ok("in", *SHARPEN, "--in-place", "--resume", *self.WORDS)
+
+    def test_timeout(self, stuck_workers: None) -> None:
+        pictures("in/a.png", "in/stuck.png", "in/b.png")
+        inputs = ("in/a.png", "in/stuck.png", "in/b.png")
+        told = ok(*inputs, *SHARPEN, "--out", "out", "--timeout", 3, *self.WORDS, code=3)
+        assert "  in/stuck.png  it took longer than 3 s and was stopped" in told
+        assert list(tree()) == ["a.png", "b.png"]
+
+    def test_it_is_chosen_by_an_environment_variable(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pictures("in/a.png")
+        monkeypatch.setenv("CONVCLI_SCHEDULER", "threads")
+        assert "workers  1 of threads\n" in ok("in", *SHARPEN, "--out", "out")
+        monkeypatch.setenv("CONVCLI_SCHEDULER", "thread")
+        told = refused("in", *SHARPEN, "--out", "other")
+        assert "--scheduler 'thread'; expected " in told
+        assert "did you mean 'threads'?" in told
 
 
 class TestRefusals:

@@ -404,15 +404,18 @@ class TestInstalled:
         convcli(packages, "apply", "x.toy", "-k", "plus", "--padding", "same", "-o", "y.toy")
         assert len(Path("y.toy").read_bytes()) == len(content)
 
-    def test_batch_takes_both(self, in_tmp: Path, packages: Path) -> None:
+    def test_batch_takes_both_and_its_executor(self, in_tmp: Path, packages: Path) -> None:
         for name in ("a", "b"):
             Path(f"{name}.toy").write_bytes(
                 b"TOY1" + np.array(X.shape, "<u4").tobytes() + X.tobytes()
             )
-        convcli(
-            packages, "batch", ".", "-k", "plus", "--padding", "same", "--out", "out", "--jobs", "2"
-        )
-        assert sorted(path.name for path in Path("out").glob("*.toy")) == ["a.toy", "b.toy"]
+        words = ("batch", ".", "-k", "plus", "--padding", "same", "--jobs", "2")
+        convcli(packages, *words, "--out", "out")
+        made = {path.name: path.read_bytes() for path in Path("out").glob("*.toy")}
+        assert sorted(made) == ["a.toy", "b.toy"]
+        told = convcli(packages, *words, "--out", "other", "--scheduler", "toy-threads").stdout
+        assert told.startswith("workers  2 of toy-threads\n")
+        assert {path.name: path.read_bytes() for path in Path("other").glob("*.toy")} == made
 
     def test_both_are_listed(self, packages: Path) -> None:
         assert re.search(

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from convcli.jobs.apply_plan import ApplyRequest
 from convcli.jobs.batch import Batch, Search
 from convcli.jobs.batch.manifest import NAME, Entry, Manifest
 from convcli.jobs.batch.task import process, publish_output
+from convcli.jobs.executors import Workers, open_executor
 
 pytestmark = pytest.mark.usefixtures("in_tmp")
 BOX = ("-k", "box", "-q")
@@ -45,6 +47,11 @@ def planned(*inputs: str, resume: bool = False) -> Batch:
     return Batch.plan(
         Search().find(inputs), Path("out"), request, name="{stem}{ext}", resume=resume
     )
+
+
+def here(**needs: Any) -> Workers:
+    """Open one worker process."""
+    return open_executor(None, 1, **needs)
 
 
 def mode(path: str | Path) -> int:
@@ -89,7 +96,7 @@ class TestTemporaries:
         second = planned("in")
         batch("in", "--out", "out")
         before = Manifest.of(Path("out"))
-        assert [record.status for record in second.run(1)] == ["failed", "failed"]
+        assert [record.status for record in second.run(here)] == ["failed", "failed"]
         assert Manifest.of(Path("out")) == before
         assert "skipped  2" in batch("in", "--out", "out", "--resume")
 
@@ -102,7 +109,7 @@ class TestPublication:
         plan = planned("in")
         (task,) = plan.tasks()
         for _ in range(2):
-            record = process(plan.recipe, "01234567", task)
+            record = process(plan.recipe, "01234567", "", task)
             assert not task.real.exists()
         assert publish_output(task, record, set()).status == "done"
         assert task.real.exists()
@@ -110,7 +117,7 @@ class TestPublication:
     def test_a_file_that_appears_meanwhile_is_not_claimed(self) -> None:
         pictures("in/a.png")
         plan = planned("in")
-        records = plan.run(1)
+        records = plan.run(here)
         Path("out").mkdir()
         Path("out/a.png").write_bytes(b"of somebody")
         (record,) = records
@@ -215,9 +222,9 @@ class TestLinks:
         )
         if planted == "out":
             with pytest.raises(FileError, match="has become a symbolic link"):
-                list(plan.run(1))
+                list(plan.run(here))
         else:
-            assert [record.status for record in plan.run(1)] == ["failed"]
+            assert [record.status for record in plan.run(here)] == ["failed"]
         assert {
             path: path.read_bytes() for path in Path("victim").rglob("*") if path.is_file()
         } == before
@@ -227,7 +234,7 @@ class TestLinks:
         Path("out").mkdir()
         plan = planned("in")
         (task,) = plan.tasks()
-        record = process(plan.recipe, "01234567", task)
+        record = process(plan.recipe, "01234567", "", task)
         before = Path("victim.png").read_bytes()
         Path("out/a.png").symlink_to("../victim.png")
         assert (

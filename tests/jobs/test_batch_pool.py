@@ -12,8 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,8 +20,9 @@ from typing import Any
 import pytest
 
 from convcli.errors import ConvError, InputError, WorkerError
-from convcli.jobs.batch.finished import as_finished, in_thread
-from convcli.jobs.batch.pool import MAX_AHEAD, Pool
+from convcli.jobs.executors.finished import as_finished, in_thread
+from convcli.jobs.executors.local import LocalWorkers
+from convcli.jobs.executors.pool import MAX_AHEAD, Pool
 
 
 def square(number: int) -> int:
@@ -127,9 +127,12 @@ def leave(_: int) -> None:
     sys.exit(3)
 
 
-def finished(*arguments: Any) -> Iterator[tuple[Any, Any]]:
+def finished(
+    pool: Pool, function: Callable[[Any], object], items: Iterable[Any], window: int
+) -> Iterator[tuple[Any, Any]]:
     """Yield each item with its future, as `as_finished` does in lists."""
-    return itertools.chain.from_iterable(as_finished(*arguments))
+    workers = LocalWorkers(pool, 1, window)
+    return itertools.chain.from_iterable(as_finished(workers, function, items))
 
 
 def results(
@@ -244,7 +247,7 @@ class TestDeaf:
 
     def test_it_ends_with_a_parent_that_is_killed(self, tmp_path: Path) -> None:
         code = (
-            "import sys, test_batch_pool as tests, convcli.jobs.batch.pool as pool; "
+            "import sys, test_batch_pool as tests, convcli.jobs.executors.pool as pool; "
             "pool.Pool(1).submit(tests.deaf, tests.Path(sys.argv[1])).result()"
         )
         environment = {
@@ -327,13 +330,6 @@ def test_nothing_is_taken_after_shutdown() -> None:
     pool.shutdown()
     with pytest.raises(RuntimeError, match="shut down"):
         pool.submit(square, 1)
-
-
-def test_any_executor_may_take_its_place() -> None:
-    with ThreadPoolExecutor(2) as pool:
-        assert sorted(future.result() for _, future in finished(pool, square, range(9), 3)) == [
-            n * n for n in range(9)
-        ]
 
 
 def interrupted_at(line: int) -> bool:
@@ -453,5 +449,5 @@ def test_what_runs_in_a_thread_runs_here_without_one(monkeypatch: pytest.MonkeyP
     def refused(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr("convcli.jobs.batch.finished._thread.start_new_thread", refused)
+    monkeypatch.setattr("convcli.jobs.executors.finished._thread.start_new_thread", refused)
     assert list(in_thread(iter(range(3)))) == [0, 1, 2]

@@ -14,6 +14,7 @@ from convcli.cli.report.terminal import coloured
 from convcli.cli.report.text import columns
 from convcli.errors import printable
 from convcli.jobs.batch import Record
+from convcli.jobs.executors import Workers
 from convcli.jobs.warnings import remedy
 from convcli.limits import show_bytes, startable_threads
 from convcli.shapes.parse import counted
@@ -69,6 +70,7 @@ class Summary:
         self._warned: Counter[str] = Counter()
         self.smaller = 0
         self.bytes = self.values = self.clipped = 0
+        self.workers: Workers | None = None
         self._began = time.monotonic()
 
     def add(self, record: Record) -> None:
@@ -109,12 +111,18 @@ class Summary:
             ("passed over", f"{count:,} {reason}")
             for reason, count in sorted(self.passed_over.items())
         ]
-        table = columns(rows, indent="")
-        done, skipped, failed, *others = table
+        first = [("workers", self._workers)] if self._workers else []
+        table = columns([*first, *rows], indent="")
+        head, (done, skipped, failed, *others) = table[: len(first)], table[len(first) :]
         grouped = self._grouped()
         failures = _listed(self.failures, self.counts["failed"])
         failed = coloured(failed, good=False) if self.failures else failed
-        return [done, *_listed(grouped, len(grouped)), skipped, failed, *failures, *others]
+        counts = [done, *_listed(grouped, len(grouped)), skipped, failed, *failures]
+        return [*head, *counts, *others]
+
+    @property
+    def _workers(self) -> str:
+        return "" if self.workers is None else self.workers.words
 
     def _grouped(self) -> list[tuple[str, str]]:
         """Return one file with its warning per remedy, and the number of others."""
@@ -166,6 +174,7 @@ class Summary:
         }
         return {
             "folder": None if self.folder is None else str(self.folder),
+            "workers": self._workers or None,
             "inputs": self.total,
             **counts,
             "seconds": self.seconds,
@@ -196,6 +205,7 @@ class Progress:
         self._finished = self._failed = 0
         self._began = time.monotonic()
         self._stack = ExitStack()
+        self.workers: Workers | None = None
         self._bar: Bar | None = None
         self._task: Any = None
 
@@ -224,6 +234,8 @@ class Progress:
         """Describe the rate, the failures and the time left."""
         rate = self._finished / max(time.monotonic() - self._began, 1e-9)
         status = f"{rate:.3g} per second" + f", {self._failed:,} failed" * bool(self._failed)
+        if self.workers is not None and self.workers.words:
+            status += f", {counted(self.workers.count, 'worker')}"
         left = (self._total - self._finished) / rate if rate else 0
         return f"{status}, {_span(left)} left"
 

@@ -10,10 +10,6 @@ After a crash the same command with `resume` completes the batch, and processes 
     planning.py   inputs and outputs, and the checks on them
     task.py       one file in a worker; Recipe: the request, its kernels resolved, and its digest
     manifest.py   what has been done, in SQLite among the outputs
-    worker.py     the worker process
-    process.py    the worker process as its pool sees it
-    pool.py       an Executor of worker processes
-    finished.py   calls of many items, in the order in which they finish
     run.py        Batch: plan, then run
     in_place.py   plan_in_place: a Batch whose outputs replace their inputs
 """

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -13,9 +14,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from convcli.errors import FileError, InputError, OutputError, WorkerError, reason
-from convcli.io import remove_temporaries
+from convcli.io import create_temporary, remove_temporaries
 from convcli.jobs.apply_plan import ApplyRequest
-from convcli.jobs.batch.finished import as_finished, in_thread
 from convcli.jobs.batch.manifest import Entry, Manifest
 from convcli.jobs.batch.naming import Template
 from convcli.jobs.batch.planning import (
@@ -25,7 +25,6 @@ from convcli.jobs.batch.planning import (
     name_outputs,
     without_outputs,
 )
-from convcli.jobs.batch.pool import MAX_AHEAD, Pool
 from convcli.jobs.batch.rows import Rows
 from convcli.jobs.batch.sources import Source
 from convcli.jobs.batch.task import (
@@ -36,14 +35,12 @@ from convcli.jobs.batch.task import (
     done_before,
     process,
     publish_output,
-    share_memory,
 )
-from convcli.limits import threads
-from convcli.options import PRODUCT_THREADS
+from convcli.jobs.executors import Opener, Probe, Workers, as_finished, in_thread
 
 Item = TypeVar("Item")
 
-CALLS_PER_WORKER = 2 * MAX_AHEAD  # calls submitted per worker, so that none waits for its next one
+_TASK = "convcli.jobs.batch.task"
 
 
 @dataclass(frozen=True)
@@ -122,42 +119,45 @@ class Batch:
                     in_place=self.in_place,
                 )
 
-    def preview(self, jobs: int, timeout: float | None = None) -> Generator[Record, None, None]:
+    def preview(self, open_workers: Opener) -> Generator[Record, None, None]:
         """Yield a record of what a run would do for each input, in order, without doing it.
 
-        A file that cannot be read is planned like any other. `jobs` processes check which tasks are
-        done already; timeout: seconds for each.
+        A file that cannot be read is planned like any other. Workers check which tasks are done
+        already.
         """
         yield from self.failed
         with (
             Manifest.existing(self.folder) as manifest,
-            self._pool(min(jobs, len(self.rows)), timeout) as pool,
+            open_workers(preload=_TASK, most=len(self.rows), probes=self._probes) as workers,
         ):
-            tasks = self.tasks(manifest)
-            for task, done in in_thread(self._check_done(tasks, pool, CALLS_PER_WORKER * jobs)):
+            for task, done in in_thread(self._check_done(self.tasks(manifest), workers)):
                 if done:
                     yield Record("skipped", task.source, task.target, UNCHANGED)
                 else:
                     yield Record("planned", task.source, task.target)
 
-    def _check_done(
-        self, tasks: Iterator[Task], pool: Pool, count: int
-    ) -> Iterator[tuple[Task, bool]]:
-        """Yield each task and whether it is done; `count` of them are checked ahead."""
-        asked = (
-            (task, None if task.before is None else pool.submit(done_before, self.recipe, task))
-            for task in tasks
-        )
-        for task, look in _ahead(asked, count):
-            yield task, look is not None and look.exception() is None and bool(look.result())
+    def _check_done(self, tasks: Iterator[Task], workers: Workers) -> Iterator[tuple[Task, bool]]:
+        """Yield each task and whether it is done; those of a window are checked ahead."""
+        call = partial(done_before, self.recipe, workers.folder)
+        size = workers.group(len(self.rows))
 
-    def run(self, jobs: int, timeout: float | None = None) -> Generator[Record, None, None]:
-        """Run the tasks in `jobs` processes, and yield each record as its task finishes.
+        def asked() -> Iterator[list[tuple[Task, Future[bool] | None]]]:
+            while group := list(islice(tasks, size)):
+                known = [task for task in group if task.before is not None]
+                looks = iter(workers.submit_each(call, known) if known else ())
+                yield [(task, None if task.before is None else next(looks)) for task in group]
 
-        To stop at once, close the iterator. A task whose worker dies is retried once, alone.
-        timeout: seconds for each. When the iterator is closed, by itself or by an exception, no
-        worker and no temporary file is left, and the manifest has what was yielded. Raises
-        OutputError if the folder cannot be written to, FileError if another batch uses it.
+        for group in _ahead(asked(), max(workers.window // size, 1)):
+            for task, look in group:
+                yield task, look is not None and _is_done(look)
+
+    def run(self, open_workers: Opener) -> Generator[Record, None, None]:
+        """Run the tasks in workers, and yield each record as its task finishes.
+
+        To stop at once, close the iterator. A task whose worker dies is retried once, alone. When
+        the iterator is closed, by itself or by an exception, no worker and no temporary file is
+        left, and the manifest has what was yielded. Raises OutputError if the folder cannot be
+        written to, FileError if another batch uses it.
         """
         yield from self.failed
         if not self.rows:
@@ -175,36 +175,43 @@ class Batch:
             owner = manifest.owner()
             self._remove_temporaries(owner)
             try:
-                yield from self._records(manifest, owner, min(jobs, len(self.rows)), timeout)
+                yield from self._records(manifest, owner, open_workers)
             finally:
                 self._remove_temporaries(owner)
         finally:
             manifest.close()
 
-    def _records(
-        self, manifest: Manifest, owner: str, jobs: int, timeout: float | None
-    ) -> Iterator[Record]:
-        call = partial(process, share_memory(self.recipe, jobs), owner)
-        with self._pool(jobs, timeout) as pool:
-            for finished in as_finished(pool, call, self.tasks(manifest), CALLS_PER_WORKER * jobs):
+    def _records(self, manifest: Manifest, owner: str, open_workers: Opener) -> Iterator[Record]:
+        def probes() -> tuple[Probe, ...]:
+            return _probe_folder(self.real, owner), *self._probes()
+
+        total = len(self.rows)
+        with open_workers(preload=_TASK, most=total, probes=probes) as workers:
+            recipe = self.recipe.within(workers.limits(self.recipe.request.limits))
+            call = partial(process, recipe, owner, workers.folder)
+            for finished in as_finished(workers, call, self.tasks(manifest), total):
                 yield from _settle(
                     manifest, [(task, _record_of(task, future)) for task, future in finished]
                 )
 
-    def _pool(self, jobs: int, timeout: float | None) -> Pool:
-        each = max(1, threads() // max(jobs, 1))
-        environment = {
-            **os.environ,
-            **dict.fromkeys(PRODUCT_THREADS, "1"),
-            "CONVCLI_THREADS": str(each),
-        }
-        return Pool(
-            jobs, timeout=timeout, environment=environment, preload="convcli.jobs.batch.task"
-        )
+    def _probes(self) -> tuple[Probe, ...]:
+        """Return the beginning of the first input, which all workers must see."""
+        for path, _ in islice(self.rows, 1):
+            with suppress(OSError, ValueError):
+                if Path(path).is_file():
+                    return (Probe.of(Path(path).absolute()),)
+        return ()
 
     def _remove_temporaries(self, owner: str) -> None:
-        for folder in self.folders:
+        for folder in {"", *self.folders}:
             remove_temporaries(self.real / folder, owner)
+
+
+def _probe_folder(folder: Path, owner: str) -> Probe:
+    """Return a new file in the outputs' folder, which all workers must see."""
+    path = create_temporary(folder / "probe", owner)
+    path.write_bytes(secrets.token_bytes())
+    return Probe.of(path)
 
 
 def _settle(manifest: Manifest, finished: list[tuple[Task, Record]]) -> list[Record]:
@@ -236,6 +243,13 @@ def _ahead(items: Iterator[Item], count: int) -> Iterator[Item]:
     while held:
         yield held.popleft()
         held.extend(islice(items, 1))
+
+
+def _is_done(look: Future[bool]) -> bool:
+    try:
+        return look.result()
+    except (WorkerError, TimeoutError):
+        return False
 
 
 def _record_of(task: Task, future: Future[Record]) -> Record:

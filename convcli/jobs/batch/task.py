@@ -19,6 +19,7 @@ from convcli.jobs.batch.manifest import Entry
 from convcli.jobs.operands import VOLUME
 from convcli.jobs.requests import flat_options
 from convcli.kernels import Kernel, fewest_axes, kernel
+from convcli.limits import Limits
 from convcli.shapes.geometry import Geometry
 
 NEUTRAL = frozenset({"input", "output", "kernels", "overwrite", "verify", "limits"})
@@ -77,17 +78,9 @@ class Recipe:
         text = json.dumps(content, sort_keys=True, default=repr)
         return cls(replace(request, kernels=kernels), hashlib.sha256(text.encode()).hexdigest())
 
-
-def share_memory(recipe: Recipe, jobs: int) -> Recipe:
-    """Return the recipe for one of `jobs` processes, which share the memory limit.
-
-    >>> from convcli.limits import Limits
-    >>> recipe = Recipe.of(ApplyRequest(input="", kernels=("box",), limits=Limits(4000)))
-    >>> share_memory(recipe, 4).request.limits.memory
-    1000
-    """
-    limits = replace(recipe.request.limits, memory=recipe.request.limits.memory // jobs)
-    return replace(recipe, request=replace(recipe.request, limits=limits))
+    def within(self, limits: Limits) -> Recipe:
+        """Return the same recipe with other limits, which do not affect its results."""
+        return replace(self, request=replace(self.request, limits=limits))
 
 
 def _border_settings(geometry: Geometry) -> dict[str, object]:
@@ -127,6 +120,17 @@ class Task:
     before: Entry | None = None
     in_place: bool = False
 
+    def within(self, folder: str) -> Task:
+        """Return the task with its relative paths joined to a folder; "" leaves them."""
+        source, path = (os.path.join(folder, name) for name in (self.source, self.path))  # noqa: PTH118
+        return replace(self, source=source, path=path)
+
+    def shown(self, text: str, folder: str) -> str:
+        """Return a message about a task within a folder, with the paths as this task has them."""
+        for name in (self.source, self.path, os.path.dirname(self.path)):  # noqa: PTH120
+            text = text.replace(os.path.join(folder, name), name) if folder and name else text  # noqa: PTH118
+        return text
+
 
 @dataclass(frozen=True)
 class Record:
@@ -153,20 +157,28 @@ class Record:
     temporary: Path | None = None
 
 
-def process(recipe: Recipe, owner: str, task: Task) -> Record:
-    """Process one task into a temporary file of this owner; a failed one has a reason."""
+def process(recipe: Recipe, owner: str, folder: str, task: Task) -> Record:
+    """Process one task into a temporary file of this owner; a failed one has a reason.
+
+    folder: the one that relative paths begin in, "" for the working folder. The record has the
+    paths as the task has them.
+    """
+    there = task.within(folder)
     try:
-        digest = file_digest(task.source)
-        if unchanged(task, recipe, digest):
+        digest = file_digest(there.source)
+        if unchanged(there, recipe, digest):
             return Record("skipped", task.source, task.target, UNCHANGED)
-        return _process(recipe, owner, task, digest)
+        record = _process(recipe, owner, there, digest)
     except ConvError as error:
         reason = str(error)
     except MemoryError:
         reason = "not enough memory for this input; use fewer --jobs"
     except Exception as error:
         reason = f"{type(error).__name__}: {error}; this is a fault of convcli's own; report it"
-    return Record("failed", task.source, task.target, reason)
+    else:
+        shown = tuple(task.shown(warning, folder) for warning in record.warnings)
+        return replace(record, source=task.source, warnings=shown)
+    return Record("failed", task.source, task.target, task.shown(reason, folder))
 
 
 def unchanged(task: Task, recipe: Recipe, digest: str) -> bool:
@@ -184,10 +196,11 @@ def unchanged(task: Task, recipe: Recipe, digest: str) -> bool:
         return False
 
 
-def done_before(recipe: Recipe, task: Task) -> bool:
-    """Return whether a task is done; an input that cannot be read is not."""
+def done_before(recipe: Recipe, folder: str, task: Task) -> bool:
+    """Return whether a task is done; an input that cannot be read is not. folder: see `process`."""
+    there = task.within(folder)
     try:
-        return unchanged(task, recipe, file_digest(task.source))
+        return unchanged(there, recipe, file_digest(there.source))
     except InputError:
         return False
 

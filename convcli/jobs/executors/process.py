@@ -13,12 +13,12 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from convcli.errors import ConvError, WorkerError, reason
-from convcli.jobs.batch.worker import Inbox, encode
+from convcli.jobs.executors.worker import Inbox, encode
 from convcli.system import own_session, signal_name
 
 _BOOT = (
     "import sys; sys.path[:] = sys.argv[3:]; "
-    "from convcli.jobs.batch.worker import serve; serve(sys.argv[1], int(sys.argv[2]))"
+    "from convcli.jobs.executors.worker import serve; serve(sys.argv[1], int(sys.argv[2]))"
 )
 _EXIT_SECONDS = 1.0  # seconds that a process may take to exit after closing its output
 

@@ -27,7 +27,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from convcli.errors import ConvError, WorkerError
-from convcli.jobs.batch.process import Call, WorkerProcess
+from convcli.jobs.executors.process import Call, WorkerProcess
 
 MAX_AHEAD = 16
 """Calls that a process has at most, the running one included."""

@@ -8,8 +8,8 @@ from typing import NamedTuple
 from convcli.errors import InputError, did_you_mean
 
 ORDER = (
-    *("lesson", "apply", "borders", "batch", "kernels", "networks", "gradients", "laws"),
-    *("explain", "animate", "bench"),
+    *("lesson", "apply", "borders", "batch", "scale", "kernels", "networks", "gradients"),
+    *("laws", "explain", "animate", "bench"),
     *("python", "formats", "plugins", "json", "promises", "architecture", "changes"),
 )
 """The topics in reading order."""
@@ -38,8 +38,8 @@ def read_page(topic: str) -> Page:
     >>> read_page("gradient")
     Traceback (most recent call last):
     convcli.errors.InputError: no topic 'gradient'; expected one of lesson, apply, borders, \
-batch, kernels, networks, gradients, laws, explain, animate, bench, python, formats, plugins, \
-json, promises, architecture, changes; did you mean 'gradients'?
+batch, scale, kernels, networks, gradients, laws, explain, animate, bench, python, formats, \
+plugins, json, promises, architecture, changes; did you mean 'gradients'?
     """
     if topic not in ORDER:
         raise InputError(

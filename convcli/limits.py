@@ -183,12 +183,15 @@ def threads() -> int:
 
     The count from `set_threads`, else from CONVCLI_THREADS, else one per core of this process.
     """
+    return chosen_threads() or core_count()
+
+
+def chosen_threads() -> int | None:
+    """Return the count from `set_threads`, else from CONVCLI_THREADS, else None."""
     if _count is not None:
         return _count
     given = os.environ.get("CONVCLI_THREADS", "")
-    if given.isascii() and given.isdigit():
-        return max(int(given), 1)
-    return core_count()
+    return max(int(given), 1) if given.isascii() and given.isdigit() else None
 
 
 def startable_threads(count: int) -> int:

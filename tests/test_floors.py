@@ -40,7 +40,7 @@ PURE = ("options", "errors", "system", "limits", "shapes", "network")
 ONNX = ("convcli/network/emit_onnx", "convcli/network/read_onnx")
 """These load the onnx package, and so numpy, when they are called for."""
 
-HEAVY = ("numpy", "PIL", "rich")
+HEAVY = ("numpy", "PIL", "rich", "dask", "distributed")
 OWNERS = {"click": {"cli"}, "rich": {"cli"}, "PIL": {"io", "drawing", "cli"}}
 """Who may import what, at all."""
 

@@ -261,8 +261,8 @@ scheduler = click.option(
     metavar="S",
     envvar="CONVCLI_SCHEDULER",
     show_envvar=True,
-    help="Run on the workers of an executor that a plugin provides. "
-    "[default: processes of this machine]",
+    help="Run on the workers of a scheduler: dask (a Dask cluster on this machine), an address "
+    "such as tcp://host:8786, a scheduler file, or a plugin. [default: processes of this machine]",
 )
 overwrite = click.option(
     "-f", "--overwrite", "--force", is_flag=True, help="Replace the output if it exists."

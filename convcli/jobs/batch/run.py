@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future
@@ -34,7 +33,9 @@ from convcli.jobs.batch.task import (
     Task,
     done_before,
     process,
+    process_stored,
     publish_output,
+    store,
 )
 from convcli.jobs.executors import Opener, Probe, Workers, as_finished, in_thread
 
@@ -128,8 +129,9 @@ class Batch:
         yield from self.failed
         with (
             Manifest.existing(self.folder) as manifest,
-            open_workers(preload=_TASK, most=len(self.rows), probes=self._probes) as workers,
+            open_workers(preload=_TASK, most=len(self.rows)) as workers,
         ):
+            workers.check_files(self._probes())
             for task, done in in_thread(self._check_done(self.tasks(manifest), workers)):
                 if done:
                     yield Record("skipped", task.source, task.target, UNCHANGED)
@@ -138,7 +140,7 @@ class Batch:
 
     def _check_done(self, tasks: Iterator[Task], workers: Workers) -> Iterator[tuple[Task, bool]]:
         """Yield each task and whether it is done; those of a window are checked ahead."""
-        call = partial(done_before, self.recipe, workers.folder)
+        call = partial(done_before, self.recipe.digest, workers.folder)
         size = workers.group(len(self.rows))
 
         def asked() -> Iterator[list[tuple[Task, Future[bool] | None]]]:
@@ -147,7 +149,7 @@ class Batch:
                 looks = iter(workers.submit_each(call, known) if known else ())
                 yield [(task, None if task.before is None else next(looks)) for task in group]
 
-        for group in _ahead(asked(), max(workers.window // size, 1)):
+        for group in _ahead(asked(), workers.window):
             for task, look in group:
                 yield task, look is not None and _is_done(look)
 
@@ -160,8 +162,11 @@ class Batch:
         written to, FileError if another batch uses it.
         """
         yield from self.failed
-        if not self.rows:
-            return
+        if self.rows:
+            with open_workers(preload=_TASK, most=len(self.rows)) as workers:
+                yield from self._run(workers)
+
+    def _run(self, workers: Workers) -> Iterator[Record]:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -175,24 +180,26 @@ class Batch:
             owner = manifest.owner()
             self._remove_temporaries(owner)
             try:
-                yield from self._records(manifest, owner, open_workers)
+                yield from self._records(manifest, owner, workers)
+            except BaseException:
+                workers.kill()  # before its temporary files are removed
+                raise
             finally:
                 self._remove_temporaries(owner)
         finally:
             manifest.close()
 
-    def _records(self, manifest: Manifest, owner: str, open_workers: Opener) -> Iterator[Record]:
-        def probes() -> tuple[Probe, ...]:
-            return _probe_folder(self.real, owner), *self._probes()
-
-        total = len(self.rows)
-        with open_workers(preload=_TASK, most=total, probes=probes) as workers:
-            recipe = self.recipe.within(workers.limits(self.recipe.request.limits))
-            call = partial(process, recipe, owner, workers.folder)
-            for finished in as_finished(workers, call, self.tasks(manifest), total):
-                yield from _settle(
-                    manifest, [(task, _record_of(task, future)) for task, future in finished]
-                )
+    def _records(self, manifest: Manifest, owner: str, workers: Workers) -> Iterator[Record]:
+        recipe = self.recipe.within(workers.limits(self.recipe.request.limits))
+        call = partial(process, recipe, owner, "")
+        if workers.elsewhere:
+            path = _store(recipe, self.real, owner)
+            workers.check_files((Probe.of(path), *self._probes()))
+            call = partial(process_stored, str(path), owner, workers.folder)
+        for finished in as_finished(workers, call, self.tasks(manifest), len(self.rows)):
+            yield from _settle(
+                manifest, [(task, _record_of(task, future)) for task, future in finished]
+            )
 
     def _probes(self) -> tuple[Probe, ...]:
         """Return the beginning of the first input, which all workers must see."""
@@ -207,11 +214,17 @@ class Batch:
             remove_temporaries(self.real / folder, owner)
 
 
-def _probe_folder(folder: Path, owner: str) -> Probe:
-    """Return a new file in the outputs' folder, which all workers must see."""
-    path = create_temporary(folder / "probe", owner)
-    path.write_bytes(secrets.token_bytes())
-    return Probe.of(path)
+def _store(recipe: Recipe, folder: Path, owner: str) -> Path:
+    """Write the recipe to a temporary file in the outputs' folder, which all workers must see.
+
+    Sent with each group, a kernel of megabytes would fill a scheduler's memory.
+    """
+    try:
+        path = create_temporary(folder / "recipe", owner)
+        store(recipe, path)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written to", reason(error)) from error
+    return path
 
 
 def _settle(manifest: Manifest, finished: list[tuple[Task, Record]]) -> list[Record]:

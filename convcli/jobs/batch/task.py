@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
+import secrets
 import stat
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +19,7 @@ from convcli.io.formats import by_suffix, lookup
 from convcli.jobs.apply import plan_apply, run_apply
 from convcli.jobs.apply_plan import ApplyPlan, ApplyRequest, expand
 from convcli.jobs.batch.manifest import Entry
+from convcli.jobs.executors.workers import PROBE_BYTES
 from convcli.jobs.operands import VOLUME
 from convcli.jobs.requests import flat_options
 from convcli.kernels import Kernel, fewest_axes, kernel
@@ -166,7 +170,7 @@ def process(recipe: Recipe, owner: str, folder: str, task: Task) -> Record:
     there = task.within(folder)
     try:
         digest = file_digest(there.source)
-        if unchanged(there, recipe, digest):
+        if unchanged(there, recipe.digest, digest):
             return Record("skipped", task.source, task.target, UNCHANGED)
         record = _process(recipe, owner, there, digest)
     except ConvError as error:
@@ -181,10 +185,29 @@ def process(recipe: Recipe, owner: str, folder: str, task: Task) -> Record:
     return Record("failed", task.source, task.target, task.shown(reason, folder))
 
 
-def unchanged(task: Task, recipe: Recipe, digest: str) -> bool:
-    """Return whether the output is unchanged and was made from this input by this recipe."""
+def process_stored(path: str, owner: str, folder: str, task: Task) -> Record:
+    """Process one task by the recipe that a file has; see `process`."""
+    return process(_load(path), owner, folder, task)
+
+
+def store(recipe: Recipe, path: Path) -> None:
+    """Write a recipe to a file, after bytes that no other file begins with. Raises OSError."""
+    path.write_bytes(secrets.token_bytes(PROBE_BYTES) + pickle.dumps(recipe))
+
+
+@lru_cache(1)
+def _load(path: str) -> Recipe:
+    recipe: Recipe = pickle.loads(Path(path).read_bytes()[PROBE_BYTES:])
+    return recipe
+
+
+def unchanged(task: Task, recipe: str, digest: str) -> bool:
+    """Return whether the output is unchanged and was made from this input by this recipe.
+
+    recipe, digest: the digests of the recipe and of the input.
+    """
     before = task.before
-    if before is None or before.recipe != recipe.digest:
+    if before is None or before.recipe != recipe:
         return False
     if task.in_place:
         return digest == before.output
@@ -196,8 +219,11 @@ def unchanged(task: Task, recipe: Recipe, digest: str) -> bool:
         return False
 
 
-def done_before(recipe: Recipe, folder: str, task: Task) -> bool:
-    """Return whether a task is done; an input that cannot be read is not. folder: see `process`."""
+def done_before(recipe: str, folder: str, task: Task) -> bool:
+    """Return whether a task is done; an input that cannot be read is not.
+
+    recipe: its digest. folder: see `process`.
+    """
     there = task.within(folder)
     try:
         return unchanged(there, recipe, file_digest(there.source))

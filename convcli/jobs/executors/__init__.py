@@ -11,13 +11,13 @@
     worker.py     the worker process
     remote.py     workers behind an Executor: groups of items travel as one call
     host.py       a group of items where it has arrived, in worker processes there
+    dask.py       workers of a Dask cluster
     plugins.py    Scheduler: an Executor of another package
 """
 
 from convcli.jobs.executors.finished import as_finished, in_thread
-from convcli.jobs.executors.host import Probe
 from convcli.jobs.executors.opening import Opener, open_executor
 from convcli.jobs.executors.plugins import Scheduler
-from convcli.jobs.executors.workers import Workers
+from convcli.jobs.executors.workers import Probe, Workers
 
 __all__ = ["Opener", "Probe", "Scheduler", "Workers", "as_finished", "in_thread", "open_executor"]

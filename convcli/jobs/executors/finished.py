@@ -95,7 +95,8 @@ class _Flow:
     ) -> None:
         self._workers, self._function, self._source = workers, function, source
         self._left = total
-        self._waiting: dict[Future[Any], Any] = {}
+        self._waiting: dict[Future[Any], tuple[Any, bool]] = {}
+        self._calls = 0  # groups that were submitted and have no results yet
         self._finished: SimpleQueue[Future[Any]] = SimpleQueue()
 
     def lists(self) -> Iterator[Finished[Any]]:
@@ -109,18 +110,26 @@ class _Flow:
             with suppress(Empty):
                 while True:
                     futures.append(self._finished.get_nowait())
-            yield [(self._waiting.pop(future), future) for future in futures]
+            yield [(self._take(future), future) for future in futures]
+
+    def _take(self, future: Future[Any]) -> Any:
+        """Return the item of a finished future. The futures of a group finish together."""
+        item, is_first = self._waiting.pop(future)
+        self._calls -= is_first
+        return item
 
     def _submit_group(self) -> bool:
         """Submit the next items; return False if there are none, or too many wait already."""
-        size = self._workers.group(self._left)
-        if self._waiting and size > self._workers.window - len(self._waiting):
+        if self._calls >= self._workers.window:
             return False
-        items = list(islice(self._source, size))
+        items = list(islice(self._source, self._workers.group(self._left)))
+        if not items:
+            return False
+        self._calls += 1
         if self._left is not None:
             self._left -= len(items)
-        futures = self._workers.submit_each(self._function, items) if items else ()
+        futures = self._workers.submit_each(self._function, items)
         for item, future in zip(items, futures, strict=True):
-            self._waiting[future] = item
+            self._waiting[future] = item, future is futures[0]
             future.add_done_callback(self._finished.put)
-        return bool(items)
+        return True

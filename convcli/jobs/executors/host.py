@@ -22,24 +22,12 @@ from typing import Any, NamedTuple
 from convcli import __version__
 from convcli.errors import InputError
 from convcli.jobs.executors.pool import Pool
-from convcli.jobs.executors.workers import worker_environment
+from convcli.jobs.executors.workers import Probe, worker_environment
+from convcli.system import core_count
 
 IDLE_SECONDS = 60.0
 """Seconds after which a process without calls is stopped, should nobody say that its run is over:
 to start one takes 0.3 s."""
-
-
-class Probe(NamedTuple):
-    """A file that every worker must see, and the bytes that it begins with."""
-
-    path: str
-    head: bytes
-
-    @classmethod
-    def of(cls, path: Path) -> Probe:
-        """Read the beginning of a file. Raises OSError."""
-        with path.open("rb") as stream:
-            return cls(str(path), stream.read(_HEAD))
 
 
 @dataclass(frozen=True)
@@ -57,6 +45,18 @@ class Run:
     probes: tuple[Probe, ...] = ()
 
 
+class Problem(NamedTuple):
+    """Why a worker cannot work on a run: what it lacks, what was expected, and what to do."""
+
+    lacks: str
+    expected: str
+    remedy: str
+
+    def error(self, place: str) -> InputError:
+        """Return the error about the worker at a place."""
+        return InputError(f"worker {place} {self.lacks}", self.expected, self.remedy)
+
+
 class Answer(NamedTuple):
     """What a group of calls came to: (True, value) or (False, exception) of each, and the time."""
 
@@ -64,7 +64,7 @@ class Answer(NamedTuple):
     seconds: float
 
 
-_HEAD = 64  # bytes of a probe that are compared
+INSTALL = "install the same on all"
 _lock = threading.Lock()
 _pools: dict[str, dict[Pool, threading.Timer | None]] = {}
 """The pools of each run, of one process each; the timer of one that has no calls."""
@@ -85,18 +85,29 @@ def call_each(run: Run, function: Callable[[Any], Any], items: Sequence[Any]) ->
 @lru_cache(16)
 def check(run: Run) -> None:
     """Raise InputError if this is another version of convcli, or if a probe is not seen here."""
+    if (problem := find_problem(run)) is not None:
+        raise problem.error(place())
+
+
+def find_problem(run: Run) -> Problem | None:
+    """Return why this process cannot work on a run, None if it can."""
     if run.version != __version__:
-        given = f"worker {place()} has convcli {__version__}"
-        raise InputError(given, f"this is {run.version}", "install the same on all")
+        return Problem(f"has convcli {__version__}", f"this is {run.version}", INSTALL)
     for probe in run.probes:
         with suppress(OSError):
             if Probe.of(Path(probe.path)) == probe:
                 continue
-        raise InputError(
-            f"worker {place()} does not see {Path(probe.path).parent}",
+        return Problem(
+            f"does not see {Path(probe.path).parent}",
             "expected a folder that all machines share",
             "mount it there, or choose another folder",
         )
+    return None
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return core_count()
 
 
 def place() -> str:

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from convcli.jobs.executors.pool import MAX_AHEAD, Pool
-from convcli.jobs.executors.workers import Workers
+from convcli.jobs.executors.workers import Probe, Workers
 
 CALLS_PER_WORKER = 2 * MAX_AHEAD  # calls submitted per worker, so that none waits for its next one
 
@@ -34,6 +34,9 @@ class LocalWorkers(Workers):
         self, function: Callable[[Any], Any], items: Sequence[Any]
     ) -> list[Future[Any]]:
         return [self._pool.submit(function, item) for item in items]
+
+    def check_files(self, probes: tuple[Probe, ...]) -> None:
+        """Do nothing: the workers are on this machine."""
 
     def close(self) -> None:
         self._pool.shutdown()

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
-from convcli.errors import InputError, did_you_mean
-from convcli.jobs.executors.host import Probe
+from convcli.errors import InputError, did_you_mean, is_there
+from convcli.jobs.executors import dask
 from convcli.jobs.executors.local import LocalWorkers
-from convcli.jobs.executors.plugins import plugin_schedulers
+from convcli.jobs.executors.plugins import OWN_NAMES, plugin_schedulers
 from convcli.jobs.executors.pool import Pool
 from convcli.jobs.executors.remote import ExecutorWorkers, new_run
 from convcli.jobs.executors.workers import Workers, worker_environment
 from convcli.limits import threads
 
-Probes = Callable[[], tuple[Probe, ...]]
-"""A function that returns the files that all workers must see; it may write them."""
-
 
 class Opener(Protocol):
     """A function that opens workers for what a job needs; see `open_executor`."""
 
-    def __call__(
-        self, *, preload: str, most: int | None = None, probes: Probes = tuple
-    ) -> Workers: ...
+    def __call__(self, *, preload: str, most: int | None = None) -> Workers: ...
 
 
 def open_executor(
@@ -33,15 +28,14 @@ def open_executor(
     timeout: float | None = None,
     preload: str = "convcli",
     most: int | None = None,
-    probes: Probes = tuple,
 ) -> Workers:
     """Return the workers that a scheduler's name means: None for processes of this machine.
 
-    jobs: calls that run at once, by default one per thread; most: the number of calls, if it is
-    known, as more workers are not needed. timeout: seconds for one call. preload: a module that
-    worker processes import before their first call. probes: is called if the
-    workers may be elsewhere.
-    Raises InputError for a name that means nothing.
+    scheduler: `dask` for a cluster on this machine, an address, the path of a scheduler file, or
+    the name of another package's. jobs: calls that run at once, by default one per thread; most:
+    the number of calls, if it is known, as more workers are not needed. timeout: seconds for one
+    call. preload: a module that worker processes import before their first call. Raises InputError
+    for a name that means nothing, and if no scheduler answers or workers have another version.
 
     >>> with open_executor(None, 2) as workers:
     ...     [future.result() for future in workers.submit_each(abs, [-3, 4])]
@@ -54,9 +48,16 @@ def open_executor(
         environment = worker_environment(each)
         pool = Pool(count, timeout=timeout, environment=environment, preload=preload)
         return LocalWorkers(pool, count)
+    run = new_run(preload, timeout, each)
+    if scheduler == "dask":
+        return dask.start_cluster(count, run)
     if (plugin := plugin_schedulers().get(scheduler)) is not None:
-        run = new_run(preload, timeout, each, probes())
         return ExecutorWorkers(plugin.open(count), count, run, scheduler)
-    known = tuple(plugin_schedulers())
-    expected = f"expected {', '.join(known) or 'a plugin, and none is installed'}"
-    raise InputError(f"--scheduler {scheduler!r}", expected, did_you_mean(scheduler, known))
+    if "://" in scheduler or is_there(Path(scheduler), Path.is_file):
+        return dask.connect(scheduler, jobs, run)
+    known = (*OWN_NAMES, *plugin_schedulers())
+    raise InputError(
+        f"--scheduler {scheduler!r}",
+        f"expected {', '.join(known)}, an address such as tcp://host:8786, or a scheduler file",
+        did_you_mean(scheduler, known),
+    )

@@ -10,6 +10,7 @@ from functools import cache
 
 from convcli.plugins import load_plugins
 
+OWN_NAMES = ("dask",)
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
@@ -34,7 +35,7 @@ class Scheduler:
 @cache
 def plugin_schedulers() -> Mapping[str, Scheduler]:
     """Return the schedulers of other packages by name; entry points are loaded once."""
-    found = load_plugins("convcli.executors", Scheduler, _names_of, ())
+    found = load_plugins("convcli.executors", Scheduler, _names_of, OWN_NAMES)
     return {scheduler.name: scheduler for _, scheduler in found}
 
 

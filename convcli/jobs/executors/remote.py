@@ -12,6 +12,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from typing import Any
 from convcli import __version__
 from convcli.errors import ConvError
 from convcli.jobs.executors import host
-from convcli.jobs.executors.host import Answer, Probe, Run
-from convcli.jobs.executors.workers import Workers
+from convcli.jobs.executors.host import Answer, Run
+from convcli.jobs.executors.workers import Probe, Workers
 
 GROUP_SECONDS = 1.0
 """Work in seconds that a group has."""
@@ -38,6 +39,8 @@ GROUPS_PER_WORKER = 4
 class RemoteWorkers(Workers):
     """Workers that get groups of items as one call of `host.call_each`."""
 
+    elsewhere = True
+
     def __init__(self, run: Run) -> None:
         self._run = run
         with suppress(OSError):  # it was removed
@@ -46,7 +49,7 @@ class RemoteWorkers(Workers):
 
     @property
     def window(self) -> int:
-        return 2 * GROUPS_PER_WORKER * self.count * self._most
+        return 2 * GROUPS_PER_WORKER * self.count
 
     @property
     def _most(self) -> int:
@@ -69,6 +72,9 @@ class RemoteWorkers(Workers):
             raise self._translate(error) from error
         call.add_done_callback(partial(self._distribute, futures))
         return futures
+
+    def check_files(self, probes: tuple[Probe, ...]) -> None:
+        self._run = replace(self._run, probes=probes)
 
     @abstractmethod
     def _send(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
@@ -126,6 +132,6 @@ class ExecutorWorkers(RemoteWorkers):
         host.stop(self._run.id)
 
 
-def new_run(preload: str, timeout: float | None, threads: int, probes: tuple[Probe, ...]) -> Run:
+def new_run(preload: str, timeout: float | None, threads: int) -> Run:
     """Return a run with an id of its own."""
-    return Run(secrets.token_hex(8), __version__, preload, timeout, threads, probes)
+    return Run(secrets.token_hex(8), __version__, preload, timeout, threads)

@@ -7,10 +7,27 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any, Self
+from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 from convcli.limits import Limits
 from convcli.options import PRODUCT_THREADS
+
+PROBE_BYTES = 64
+"""Bytes of a probe that are compared."""
+
+
+class Probe(NamedTuple):
+    """A file that every worker must see, and the bytes that it begins with."""
+
+    path: str
+    head: bytes
+
+    @classmethod
+    def of(cls, path: Path) -> Probe:
+        """Read the beginning of a file. Raises OSError."""
+        with path.open("rb") as stream:
+            return cls(str(path), stream.read(PROBE_BYTES))
 
 
 class Workers(ABC):
@@ -19,11 +36,12 @@ class Workers(ABC):
     A call whose worker dies fails with WorkerError, one that takes too long with TimeoutError; the
     others continue. As a context manager, they are closed at the end, and killed by an exception.
 
-    memory: bytes that a call may use where it runs, None if that is not known. folder: the one that
-    relative paths begin in, "" if workers share the caller's. words: describes the workers in a
-    report, "" for processes of this machine.
+    elsewhere: whether workers may be on other machines. memory: bytes that a call may use where it
+    runs, None if that is not known. folder: the one that relative paths begin in, "" if workers
+    share the caller's. words: describes the workers in a report, "" for processes of this machine.
     """
 
+    elsewhere: bool = False
     memory: int | None = None
     folder: str = ""
     words: str = ""
@@ -36,7 +54,7 @@ class Workers(ABC):
     @property
     @abstractmethod
     def window(self) -> int:
-        """The number of items that should be submitted ahead of their results."""
+        """The number of calls of `submit_each` whose results should be awaited at once."""
 
     def group(self, left: int | None = None) -> int:
         """Return how many items should be submitted together; left: items that are left, if known.
@@ -50,6 +68,13 @@ class Workers(ABC):
         self, function: Callable[[Any], Any], items: Sequence[Any]
     ) -> list[Future[Any]]:
         """Call function(item) for each item, all of them by one worker; return their futures."""
+
+    @abstractmethod
+    def check_files(self, probes: tuple[Probe, ...]) -> None:
+        """Have the workers check that they see some files, unless they are on this machine.
+
+        Raises InputError, now or by the first calls, if a worker does not see one.
+        """
 
     @abstractmethod
     def close(self) -> None:

@@ -94,8 +94,7 @@ def run(*words: object, code: int = 0) -> Result:
 
 def refused(*words: object) -> str:
     done = run(*words, code=2)
-    assert done.stdout == ""
-    assert done.stderr.count("\n") == 1
+    assert (done.stdout, done.stderr.count("\n")) == ("", 1), done.output
     return done.stderr
 
 

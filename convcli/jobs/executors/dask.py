@@ -269,13 +269,10 @@ def _describe(found: list[dict[str, str]]) -> str:
     >>> _describe([{"convcli": __version__, "numpy": "2.4.6", "PIL": "13.0.0"}]).partition(" ")[0]
     'convcli'
     """
-    import numpy
-    import PIL
-
+    own: dict[str, str] = eval(_VERSIONS)
     differing = []
-    for name, own in {"numpy": numpy.__version__, "Pillow": PIL.__version__}.items():
-        key = "PIL" if name == "Pillow" else name
-        versions = sorted({own, *(each[key] for each in found)})
+    for package, name in {"numpy": "numpy", "PIL": "Pillow"}.items():
+        versions = sorted({each[package] for each in (own, *found)})
         if len(versions) > 1:
             differing.append(f"{name} {' and '.join(versions)}")
     if differing:

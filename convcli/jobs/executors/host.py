@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from convcli import __version__
-from convcli.errors import InputError
+from convcli.errors import InputError, WorkerError
 from convcli.jobs.executors.pool import Pool
 from convcli.jobs.executors.workers import Probe, worker_environment
 from convcli.system import core_count
@@ -68,6 +69,8 @@ INSTALL = "install the same on all"
 _lock = threading.Lock()
 _pools: dict[str, dict[Pool, threading.Timer | None]] = {}
 """The pools of each run, of one process each; the timer of one that has no calls."""
+_stopped: deque[str] = deque(maxlen=1000)
+"""Runs that are over: calls of theirs may still arrive."""
 
 
 def call_each(run: Run, function: Callable[[Any], Any], items: Sequence[Any]) -> Answer:
@@ -125,8 +128,9 @@ def place() -> str:
 
 
 def stop(run: str) -> None:
-    """Kill the processes of a run that are here."""
+    """Kill the processes of a run that are here, and let no more start."""
     with _lock:
+        _stopped.append(run)
         pools = _pools.pop(run, {})
     for pool, timer in pools.items():
         if timer is not None:
@@ -138,6 +142,8 @@ def stop(run: str) -> None:
 def _process(run: Run) -> Iterator[Pool]:
     """Provide a pool of one process that no other group uses."""
     with _lock:
+        if run.id in _stopped:
+            raise WorkerError("the run was stopped")
         pools = _pools.setdefault(run.id, {})
         idle = next((pool for pool, timer in pools.items() if timer is not None), None)
         if idle is None:

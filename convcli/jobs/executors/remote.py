@@ -127,7 +127,6 @@ class ExecutorWorkers(RemoteWorkers):
         host.stop(self._run.id)
 
     def kill(self) -> None:
-        host.stop(self._run.id)
         self._executor.shutdown(wait=False, cancel_futures=True)
         host.stop(self._run.id)
 

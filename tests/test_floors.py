@@ -21,6 +21,7 @@ HOUSE = ROOT / "convcli"
 FLOORS = (
     {"errors", "options", "progress", "system"},
     {"limits", "plugins"},
+    {"stores"},
     {"shapes"},
     {"network", "io"},
     {"kernels"},
@@ -40,8 +41,8 @@ PURE = ("options", "errors", "system", "limits", "shapes", "network")
 ONNX = ("convcli/network/emit_onnx", "convcli/network/read_onnx")
 """These load the onnx package, and so numpy, when they are called for."""
 
-HEAVY = ("numpy", "PIL", "rich", "dask", "distributed")
-OWNERS = {"click": {"cli"}, "rich": {"cli"}, "PIL": {"io", "drawing", "cli"}}
+HEAVY = ("numpy", "PIL", "rich", "dask", "distributed", "fsspec")
+OWNERS = {"fsspec": {"stores"}, "click": {"cli"}, "rich": {"cli"}, "PIL": {"io", "drawing", "cli"}}
 """Who may import what, at all."""
 
 

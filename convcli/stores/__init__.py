@@ -1,0 +1,23 @@
+"""Objects in stores such as S3 and on web servers, named by URLs and read and written like files.
+
+::
+
+    protocols.py   the table of protocols: s3://, gs://, https://, ...; with the package of each
+    location.py    location: a Path for a file, a StorePath for a URL
+    paths.py       StorePath: open, write, list; the counterpart of pathlib.Path
+    connect.py     fsspec's file system for a protocol, with time limits
+    failures.py    what a store raises, as one error of convcli's
+
+fsspec is imported when a URL is opened, never before. Credentials are found by the store's own
+conventions. A URL may hold some itself: `StorePath` shows it without them, everywhere.
+"""
+
+from convcli.stores.location import is_url, location
+from convcli.stores.paths import Entry, StorePath
+
+__all__ = [
+    "Entry",
+    "StorePath",
+    "is_url",
+    "location",
+]

@@ -1,0 +1,53 @@
+"""Tell names of files from URLs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from convcli.errors import FileError
+from convcli.stores.paths import StorePath
+from convcli.stores.protocols import LOCAL, scheme_of
+
+
+def is_url(name: str) -> bool:
+    """Return whether a name is a URL of a store; a file:// URL names a local file.
+
+    >>> is_url("s3://bucket/x.png"), is_url("x.png"), is_url("file:///tmp/x.png")
+    (True, False, False)
+    """
+    return scheme_of(name).lower() not in ("", LOCAL)
+
+
+def location(name: str | os.PathLike[str]) -> Path | StorePath:
+    """Return the path of a file, or that of an object in a store, by a name or a URL.
+
+    A name with `://` that is meant as a file begins with `./`. Raises FileError for a URL of a
+    protocol that is not supported, with credentials for a store, or without a bucket.
+
+    >>> location("a/x.png").name, location("file:///tmp/x%20y.png").name
+    ('x.png', 'x y.png')
+    >>> location("s3://bucket/a/x.png").name
+    'x.png'
+    """
+    text = os.fspath(name)
+    scheme = scheme_of(text)
+    if not scheme:
+        return Path(text)
+    if scheme.lower() == LOCAL and text[len(scheme) :].startswith("://"):
+        return _local(text)
+    return StorePath.of(text)
+
+
+def _local(url: str) -> Path:
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    parts = urlsplit(url, allow_fragments=False)
+    if parts.netloc not in ("", "localhost"):
+        raise FileError(
+            f"{LOCAL}://{parts.netloc.rpartition('@')[2]}/... names another machine",
+            "expected file:///... with three slashes",
+            "write the path itself",
+        )
+    return Path(url2pathname(parts.path))

@@ -23,6 +23,7 @@ from convcli.jobs.transfer import Curve
 from convcli.jobs.verify import Check
 from convcli.kernels import Kernel
 from convcli.kernels.bank import EDGES, edge_kernels
+from convcli.kernels.ranges import expand_ranges
 from convcli.limits import Limits
 from convcli.progress import Progress, silent
 from convcli.shapes.geometry import Border, Geometry
@@ -52,17 +53,22 @@ class ApplyRequest:
 
 
 def expand(request: ApplyRequest) -> ApplyRequest:
-    """Replace the kernel `edges` by Sobel kernels, by default combined by magnitude.
+    """Replace ranges by their kernels, and `edges` by Sobel kernels, combined by magnitude.
 
-    Raises InputError if `edges` is one of several kernels.
+    Raises InputError if `edges` is one of several kernels, KernelError for an invalid range.
 
     >>> request = expand(ApplyRequest("x.png", ("edges",)))
     >>> request.kernels, request.postprocess.combine
     (('sobel-x', 'sobel-y'), 'magnitude')
     """
-    named = [isinstance(each, str) and each.strip().lower() == EDGES for each in request.kernels]
+    kernels = tuple(
+        one
+        for each in request.kernels
+        for one in (expand_ranges(each) if isinstance(each, str) else (each,))
+    )
+    named = [isinstance(each, str) and each.strip().lower() == EDGES for each in kernels]
     if not any(named):
-        return request
+        return replace(request, kernels=kernels)
     if len(named) > 1:
         raise InputError(
             "edges with other kernels", "expected it alone", "name sobel-x and sobel-y instead"

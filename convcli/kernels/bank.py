@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 
 from convcli.errors import KernelError
-from convcli.kernels import edges, laplacian, smoothing
+from convcli.kernels import edges, laplacian, signals, smoothing
 from convcli.kernels.model import Kernel, Taps, limit_taps
 from convcli.kernels.parameters import AUTO, COMPASS, KernelFamily, Number, Parameter
 from convcli.plugins import load_plugins
@@ -39,7 +39,13 @@ RANDOM = KernelFamily(
 
 BANK: Mapping[str, KernelFamily] = {
     family.name: family
-    for family in (*smoothing.FAMILIES, *laplacian.FAMILIES, *edges.FAMILIES, RANDOM)
+    for family in (
+        *smoothing.FAMILIES,
+        *laplacian.FAMILIES,
+        *edges.FAMILIES,
+        *signals.FAMILIES,
+        RANDOM,
+    )
 }
 
 # Other common names, each with its reference in the bank.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from convcli.kernels.model import Taps, Term, Terms
 from convcli.kernels.parameters import KernelFamily, Number, Parameter
 from convcli.kernels.smoothing import (
     AUTO_SIZE,
+    FWHM,
     SIGMA,
     TRUNCATE,
     WIDTH,
@@ -76,6 +78,10 @@ def _log(
     sizes = bell_sizes(sigma, size, truncate)
     smooth = bells(sigma, sizes)
     return tuple(along(axis, _bent(sigma[axis], sizes[axis]), smooth) for axis in range(dims))
+
+
+def _mexican_hat(**parameters: Any) -> Terms:
+    return tuple(scaled(-1.0, term) for term in _log(**parameters))
 
 
 def _bent(sigma: float, size: int) -> Taps:
@@ -144,7 +150,7 @@ FAMILIES = (
         _unsharp,
         "adds the detail that a Gaussian blur removes: unsharp masking",
         _GONZALEZ,
-        (_AMOUNT, SIGMA, _ODD_SIZE, TRUNCATE),
+        (_AMOUNT, SIGMA, FWHM, _ODD_SIZE, TRUNCATE),
     ),
     KernelFamily(
         "laplacian",
@@ -164,7 +170,14 @@ FAMILIES = (
         _log,
         "the Laplacian of a Gaussian: edges are where it crosses zero, blobs where it peaks",
         _MARR,
-        (SIGMA, AUTO_SIZE, TRUNCATE),
+        (SIGMA, FWHM, AUTO_SIZE, TRUNCATE),
+    ),
+    KernelFamily(
+        "mexican-hat",
+        _mexican_hat,
+        "the Laplacian of a Gaussian with its sign turned: bright blobs of its size",
+        "Ricker, The form and laws of propagation of seismic wavelets, 1953",
+        (SIGMA, FWHM, AUTO_SIZE, TRUNCATE),
     ),
     KernelFamily(
         "dog",

@@ -11,8 +11,10 @@ from convcli.errors import KernelError, did_you_mean
 from convcli.kernels.model import MAX_DIMS, Kernel
 from convcli.kernels.parse import number
 
-Value: TypeAlias = int | float | str
+Value: TypeAlias = int | float | str | tuple[int | float, ...]
 AUTO = "auto"
+RANGE = ".."
+"""Between the first and the last value of a range, which several kernels have in turn."""
 _UNBOUNDED = 1e100  # products and squares of such values are still finite
 
 AXES: Mapping[str, int] = {"x": 1, "y": 2, "z": 3}
@@ -33,6 +35,7 @@ class Number:
     above: float | None = None
     minimum: float | None = None
     maximum: float = _UNBOUNDED
+    below: float | None = None
     odd: bool = False
 
     @property
@@ -41,6 +44,7 @@ class Number:
         low = f"above {self.above:g}" if self.above is not None else ""
         low = f"of at least {self.minimum:g}" if self.minimum is not None else low
         high = f"of at most {self.maximum:g}" if self.maximum < _UNBOUNDED else ""
+        high = f"below {self.below:g}" if self.below is not None else high
         return " ".join([kind, " and ".join(filter(None, (low, high)))]).rstrip()
 
     def parse(self, text: str) -> int | float:
@@ -48,9 +52,31 @@ class Number:
         low = (self.above is None or value > self.above) and (
             self.minimum is None or value >= self.minimum
         )
-        if not low or abs(value) > self.maximum or (self.odd and value % 2 == 0):
+        high = abs(value) <= self.maximum and (self.below is None or value < self.below)
+        if not (low and high) or (self.odd and value % 2 == 0):
             raise ValueError
         return value
+
+
+@dataclass(frozen=True)
+class Band:
+    """Two numbers that increase, as in `0.1-0.2`; `parse` raises ValueError for any other text.
+
+    >>> Band(Number(above=0)).parse("1e-2-0.2")
+    (0.01, 0.2)
+    """
+
+    ends: Number
+
+    @property
+    def expected(self) -> str:
+        return f"two numbers as in 0.1-0.2, each {self.ends.expected}"
+
+    def parse(self, text: str) -> tuple[int | float, ...]:
+        low, high = (self.ends.parse(part.strip()) for part in re.split("(?<![eE])-", text))
+        if low >= high:
+            raise ValueError
+        return low, high
 
 
 @dataclass(frozen=True)
@@ -83,14 +109,18 @@ class Parameter:
     parameters.
     per_axis: one value for all axes, or one per axis as in `1x2`, in the order of the array's axes.
     listed: any number of values, as in a shape. If neither, the parameter is a single value.
+    instead: the name of another parameter whose value is this one's times `factor`; builders get
+    that one only.
     """
 
     name: str
-    kind: Number | Choice
+    kind: Number | Choice | Band
     default: str
     meaning: str
     per_axis: bool = False
     listed: bool = False
+    instead: str = ""
+    factor: float = 1.0
 
     @property
     def expected(self) -> str:
@@ -142,6 +172,7 @@ class KernelFamily:
         values = {p.name: _parsed(name, p, given.get(p.name, p.default)) for p in self.parameters}
         count = self._resolve_dims(name, variant, values, dims)
         values = {p.name: _broadcast(name, p, values[p.name], count) for p in self.parameters}
+        values = self._replaced(name, given, values)
         built = self.build(dims=count, **values, **({"variant": variant} if variant else {}))
         label = name + "".join(
             f"{',' if i else ':'}{key}={text}" for i, (key, text) in enumerate(given.items())
@@ -160,19 +191,33 @@ class KernelFamily:
                     did_you_mean(key, known),
                 )
 
+    def _replaced(
+        self, name: str, given: Mapping[str, str], values: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the values with those of parameters that are given `instead` of others."""
+        result = {p.name: values[p.name] for p in self.parameters if not p.instead}
+        for p in self.parameters:
+            if p.instead and values[p.name] is not None:
+                if p.instead in given:
+                    raise KernelError(
+                        f"{p.instead} and {p.name} for kernel '{name}'", "expected one of them"
+                    )
+                result[p.instead] = tuple(value * p.factor for value in values[p.name])
+        return result
+
     def _resolve_dims(
         self, name: str, variant: str, values: Mapping[str, Any], dims: int | None
     ) -> int:
         """Return the number of axes: `dims`, else that of the per-axis values, else 2."""
         least = self.variants.get(variant, self.least_dims)
+        most = MAX_DIMS if self.most_dims is None else self.most_dims
         spelled = max((len(values[p.name] or ()) for p in self.parameters if p.per_axis), default=1)
         if dims is not None:
             count = dims
         elif spelled > 1:
             count = spelled
         else:
-            count = max(2, least)
-        most = MAX_DIMS if self.most_dims is None else self.most_dims
+            count = min(max(2, least), most)
         if not least <= count <= most:
             remedy = f"use dims {least if count < least else most}"
             raise KernelError(
@@ -188,6 +233,12 @@ def _dims_expected(least: int, most: int | None) -> str:
 
 
 def _parsed(name: str, parameter: Parameter, text: str) -> Value | tuple[Value, ...] | None:
+    if RANGE in text:
+        raise KernelError(
+            f"{parameter.name}={text[:40]} for kernel '{name}'",
+            "expected one value: a range means several kernels",
+            "use it in apply or batch",
+        )
     try:
         return parameter.parse(text)
     except ValueError:

@@ -18,6 +18,15 @@ TRUNCATE = Parameter(
     "truncate", Number(above=0, maximum=100), "4", "distance at which the tail is cut, in sigmas"
 )
 SIGMA = Parameter("sigma", WIDTH, "1", "standard deviation, in samples", per_axis=True)
+FWHM = Parameter(
+    "fwhm",
+    WIDTH,
+    "auto",
+    "full width at half maximum, in samples, instead of sigma",
+    per_axis=True,
+    instead="sigma",
+    factor=1 / math.sqrt(8 * math.log(2)),
+)
 AUTO_SIZE = Parameter(
     "size",
     SIZE,
@@ -58,10 +67,10 @@ def bell(sigma: float, size: int) -> Taps:
     """Return a sampled Gaussian whose taps sum to one."""
     exponents = -0.5 * (offsets(size) / sigma) ** 2
     taps = np.exp(exponents - exponents.max())
-    return _averaging(taps)
+    return averaging(taps)
 
 
-def _averaging(weights: NDArray[Any]) -> Taps:
+def averaging(weights: NDArray[Any]) -> Taps:
     """Divide weights by their sum, so that flat areas keep their value."""
     return np.asarray(weights / weights.sum(), dtype=np.float64)
 
@@ -127,7 +136,7 @@ def _annulus(dims: int, inner: float, outer: float) -> Taps:
             "expected at least one",
             "widen the ring",
         )
-    return _averaging(mask)
+    return averaging(mask)
 
 
 def _motion(*, dims: int, length: float, angle: float) -> Taps:
@@ -137,7 +146,7 @@ def _motion(*, dims: int, length: float, angle: float) -> Taps:
     # Rounded so that cos(90 degrees), 6e-17 in floats, adds no column of zeros.
     y, x = grid(tuple(2 * math.ceil(round(half * abs(part), 9)) + 1 for part in (down, across)))
     along = np.clip(x * across + y * down, -half, half)
-    return _averaging(np.maximum(0.0, 1.0 - np.hypot(x - along * across, y - along * down)))
+    return averaging(np.maximum(0.0, 1.0 - np.hypot(x - along * across, y - along * down)))
 
 
 _JAHNE = "Jähne, Digital Image Processing, 2005"
@@ -171,7 +180,7 @@ FAMILIES = (
         _gaussian,
         "blurs equally in every direction, with the largest weights at the centre",
         "Koenderink, The structure of images, 1984",
-        (SIGMA, AUTO_SIZE, TRUNCATE),
+        (SIGMA, FWHM, AUTO_SIZE, TRUNCATE),
     ),
     KernelFamily(
         "binomial",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from convcli.kernels.bands import Bands, kernel_bands
 from convcli.kernels.bank import fewest_axes, listing, names, references
 from convcli.kernels.curves import KernelSection, ResponseCurve, kernel_sections, response_curves
 from convcli.kernels.factorize import factorize
@@ -15,6 +16,7 @@ __all__ = [
     "MAX_TEXT",
     "SUFFIX_FORMS",
     "TEXT_FORMS",
+    "Bands",
     "Kernel",
     "KernelFamily",
     "KernelSection",
@@ -26,6 +28,7 @@ __all__ = [
     "factorize",
     "fewest_axes",
     "kernel",
+    "kernel_bands",
     "kernel_sections",
     "listing",
     "names",

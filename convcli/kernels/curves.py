@@ -59,11 +59,12 @@ def response_curves(kernel: Kernel) -> tuple[ResponseCurve, ...]:
     frequencies = np.linspace(0, 0.5, SAMPLES)
     scale = float(np.abs(taps).sum())
     gains = [
-        (axis, _gains(taps, np.eye(taps.ndim)[axis], frequencies, scale)) for axis in _long(taps)
+        (axis, _gains(taps, np.eye(taps.ndim)[axis], frequencies, scale))
+        for axis in long_axes(taps)
     ]
     curves = [
         ResponseCurve(axes_in_words(axes, taps.ndim), frequencies, values)
-        for axes, values in _distinct(gains, _SAME * scale)
+        for axes, values in distinct_lines(gains, _SAME * scale)
     ]
     peak = np.array(response(kernel).peak_at)
     if np.count_nonzero(peak) > 1:
@@ -89,20 +90,23 @@ def kernel_sections(kernel: Kernel) -> tuple[tuple[int, ...], tuple[KernelSectio
     taps = kernel.taps
     centre = tuple(int(at) for at in np.unravel_index(int(np.abs(taps).argmax()), taps.shape))
     lines = [
-        (axis, np.moveaxis(taps, axis, 0)[:, *np.delete(centre, axis)]) for axis in _long(taps)
+        (axis, np.moveaxis(taps, axis, 0)[:, *np.delete(centre, axis)]) for axis in long_axes(taps)
     ]
     return centre, tuple(
-        KernelSection(axes_in_words(axes, taps.ndim), line) for axes, line in _distinct(lines, 0.0)
+        KernelSection(axes_in_words(axes, taps.ndim), line)
+        for axes, line in distinct_lines(lines, 0.0)
     )
 
 
-def _long(taps: Taps) -> list[int]:
+def long_axes(taps: Taps) -> list[int]:
     """Return the axes of more than one tap, x first; the last axis if there are none."""
     found = [axis for axis, size in enumerate(taps.shape) if size > 1]
     return found[::-1] or [taps.ndim - 1]
 
 
-def _distinct(lines: Sequence[tuple[int, Taps]], within: float) -> list[tuple[list[int], Taps]]:
+def distinct_lines(
+    lines: Sequence[tuple[int, Taps]], within: float
+) -> list[tuple[list[int], Taps]]:
     """Return each line of those that are equal `within` a distance, with their axes in order."""
     found: list[tuple[list[int], Taps]] = []
     for axis, line in lines:

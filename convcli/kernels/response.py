@@ -15,6 +15,7 @@ from convcli.kernels.model import Kernel
 _SAMPLES = {1: 720, 2: 240, 3: 60}
 _FEW_SAMPLES = 12  # along each of four axes or more
 _SAME = 1e-6  # relative difference below which two gains are equal
+_RIPPLE = 0.02  # relative height up to which a gain above that of flat areas is no boost
 _FINEST = 0.45  # cycles per sample from which a frequency counts as the finest detail
 
 
@@ -66,7 +67,7 @@ at 0.25 cycles a sample along x'
     peak_at = _nearest(gains >= peak - near, np.asarray(distance), frequencies)
     lowest_at = _nearest(gains <= lowest + near, np.asarray(distance), frequencies)
     nyquist = tuple(float(gains[tuple(_half(gains.shape, axis))]) for axis in range(gains.ndim))
-    line = _line(kernel, flat, peak, peak_at, lowest, nyquist)
+    line = _line(kernel, flat, peak, peak_at, lowest, lowest_at, nyquist)
     return Response(flat, peak, peak_at, lowest, lowest_at, nyquist, line)
 
 
@@ -105,6 +106,7 @@ def _line(
     peak: float,
     at: tuple[float, ...],
     lowest: float,
+    lowest_at: tuple[float, ...],
     nyquist: tuple[float, ...],
 ) -> str:
     if not peak:
@@ -119,13 +121,15 @@ def _line(
         if abs(flat - 1) < _SAME
         else f"flat areas have gain {_gain(flat)}"
     )
-    if peak > abs(flat) * (1 + 1e-3):
+    if peak > abs(flat) * (1 + _RIPPLE):
         kind = "high-boost" if max(map(abs, at)) >= _FINEST else "band-boost"
         return f"{kind}: {flatly}, amplifies detail most (gain {_gain(peak)}) at {_where(at)}"
     if lowest >= peak * (1 - 1e-3):
         return f"all-pass: {flatly}, and every other frequency equally"
     # Axes whose finest detail keeps less than half its power.
     muted = [axis for axis, gain in enumerate(nyquist) if gain < 0.71 * peak]
+    if not muted and lowest < peak / 2:
+        return f"band-stop: {flatly}, suppresses {_where(lowest_at)} (gain {lowest:.2f})"
     if not muted:
         return f"low-pass, slight: {flatly}, lowest gain {lowest:.2f}"
     along = "" if len(muted) == len(nyquist) else f" along {axes_in_words(muted, len(nyquist))}"

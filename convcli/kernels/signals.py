@@ -86,10 +86,16 @@ def _filter(
         )
     ideal = sum(_ideal(high, size) - _ideal(low, size) for low, high in passed)
     shape = _kaiser(size, beta=beta) if window == "kaiser" else _WINDOWS[window](size)
-    low, high = passed[0]
-    middle = 0.0 if low == 0 else 0.5 if high == 0.5 else (low + high) / 2
+    middle = _reference(*passed[0])
     cut = ideal * shape
     return ((cut / (cut @ np.cos(2 * math.pi * middle * offsets(size))),) * dims,)
+
+
+def _reference(low: float, high: float) -> float:
+    """Return the frequency at which a band has a gain of 1."""
+    if low == 0:
+        return 0.0
+    return 0.5 if high == 0.5 else (low + high) / 2
 
 
 def _ideal(cutoff: float, size: int) -> Taps:

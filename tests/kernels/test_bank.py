@@ -389,6 +389,7 @@ SILENTLY = "silent on flat areas, strongest"
             "amplifies detail most (gain 9) at 0.5 cycles a sample along x and y",
         ),
         ("identity", f"all-pass: {KEEPS}, and every other frequency equally"),
+        ("0.5 0 0.5", f"band-stop: {KEEPS}, suppresses 0.25 cycles a sample along x (gain 0.00)"),
         ("0 0 0", "silent: every output is zero"),
     ],
 )

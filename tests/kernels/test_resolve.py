@@ -317,6 +317,10 @@ def test_exports_are_read_back_tap_for_tap(tmp_path: Path, name: str, suffix: st
         with pytest.raises(KernelError, match="a single one is read back as one axis"):
             render(made, SUFFIX_FORMS[suffix])
         return
+    if made.taps.ndim == 1 and SUFFIX_FORMS[suffix] == "vips":
+        with pytest.raises(KernelError, match="expected two axes"):
+            render(made, SUFFIX_FORMS[suffix])
+        return
     path.write_text(render(made, SUFFIX_FORMS[suffix]))
     np.testing.assert_array_equal(kernel(path).taps, made.taps)
 

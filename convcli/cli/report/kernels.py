@@ -18,7 +18,7 @@ from convcli.cli.report.terminal import bold, labelled, width, wrapped
 from convcli.cli.report.text import PLAIN_WIDTH, make_console, place, written_json
 from convcli.errors import KernelError, printable
 from convcli.io import Written
-from convcli.kernels import Kernel, KernelFamily, factorize, listing, response
+from convcli.kernels import Bands, Kernel, KernelFamily, factorize, kernel_bands, listing, response
 from convcli.kernels.bank import ALIASES, BANK, EDGES, edge_kernels
 from convcli.shapes.parse import counted, show
 
@@ -117,6 +117,7 @@ def print_kernel(kernel: Kernel, *, verbose: bool = False) -> None:
         ("gain at zero frequency", f"{gains.flat:.6g}"),
         ("separable rank", rank),
         ("response", gains.line),
+        *_bands_rows(kernel),
         ("meaning", kernel.meaning),
         ("source", kernel.source),
     ]
@@ -129,6 +130,47 @@ def print_kernel(kernel: Kernel, *, verbose: bool = False) -> None:
     console.print("\n".join(lines), highlight=False, markup=False)
     planes = kernel.taps.size if verbose else SLICES
     print_lines(console, [Text(), *kernel_lines(kernel, console, planes)])
+
+
+def _bands_rows(kernel: Kernel) -> list[tuple[str, str]]:
+    """Return rows with cutoff, ripple, side lobes and group delay, for each axis that differs."""
+    found = kernel_bands(kernel)
+    rows = [
+        ("cutoff", _cutoffs),
+        ("ripple", lambda bands: f"{bands.ripple:.3g} dB" if bands.ripple else ""),
+        (
+            "side lobes",
+            lambda bands: "" if bands.side_lobe is None else f"at most {bands.side_lobe:g} dB",
+        ),
+        ("group delay", _delay),
+    ]
+    return [
+        (
+            label,
+            "; ".join(
+                text if len(found) == 1 else f"{text} along {bands.along}"
+                for bands in found
+                if (text := words(bands))
+            ),
+        )
+        for label, words in rows
+    ]
+
+
+def _cutoffs(bands: Bands) -> str:
+    at = [
+        f"{', '.join(f'{each:g}' for each in frequencies)} ({level} dB)"
+        for level, frequencies in ((-3, bands.cutoffs), (-6, bands.half_gains))
+        if frequencies
+    ]
+    return f"{', '.join(at)} cycles a sample" if at else ""
+
+
+def _delay(bands: Bands) -> str:
+    if bands.delay is None:
+        return "differs between frequencies"
+    unit = "sample" if bands.delay == 1 else "samples"
+    return f"{bands.delay:g} {unit} from the first tap, at every frequency"
 
 
 SIDES = (13, 11, 9, 7, 5, 3)
@@ -177,6 +219,7 @@ def kernel_json(kernel: Kernel) -> dict[str, Any]:
         "rank": len(terms),
         "terms": [[factor.tolist() for factor in term] for term in terms],
         "response": vars(response(kernel)),
+        "bands": [vars(bands) for bands in kernel_bands(kernel)],
         "meaning": kernel.meaning,
         "source": kernel.source,
     }

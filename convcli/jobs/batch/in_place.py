@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from operator import itemgetter
 from pathlib import Path
 
 from convcli.errors import FileError, InputError
 from convcli.jobs.apply_plan import ApplyRequest
 from convcli.jobs.batch.manifest import Manifest
-from convcli.jobs.batch.planning import collect
+from convcli.jobs.batch.planning import RealPaths, collect, once
 from convcli.jobs.batch.rows import Rows
 from convcli.jobs.batch.run import Batch
 from convcli.jobs.batch.sources import Source
@@ -33,12 +34,12 @@ def plan_in_place(
     found, failed = collect(sources)
     if not (found or failed):
         raise InputError("nothing to do", "expected at least one input")
-    paths: dict[str, str] = {}
-    for path, _ in found:
-        paths.setdefault(os.path.realpath(path), path)
-    folder = _common_folder(paths)
+    resolve = RealPaths().of
+    files = once(((path, resolve(path)) for path, _ in found), itemgetter(1))
+    folder = _common_folder(files)
     recipe = Recipe.of(request)
-    rows = Rows((path, os.path.relpath(real, folder)) for real, path in paths.items())
+    start = len(os.path.join(folder, ""))  # noqa: PTH118
+    rows = Rows((path, real[start:]) for path, real in files)
     replace = request.writing.overwrite
     if not (resume or replace):
         _refuse_repeated(recipe, folder, rows)
@@ -46,8 +47,8 @@ def plan_in_place(
     return Batch(folder, folder, recipe, rows, failed, folders, True, resume, in_place=True)
 
 
-def _common_folder(paths: Iterable[str]) -> Path:
-    folders = {os.path.dirname(path) for path in paths}  # noqa: PTH120
+def _common_folder(files: Rows) -> Path:
+    folders = {real.rpartition(os.sep)[0] or os.sep for _, real in files}
     try:
         return Path(os.path.commonpath(folders)) if folders else Path.cwd()
     except ValueError as error:  # on Windows, of several drives

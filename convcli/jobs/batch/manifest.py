@@ -89,6 +89,8 @@ class Manifest:
             )
         self._base.execute("BEGIN IMMEDIATE")  # locks the file, even if nothing is written
         if version != _VERSION:
+            if self._base.execute("SELECT 1 FROM sqlite_master").fetchone():
+                raise self._foreign("it is a database of another program")
             self._base.execute(_SCHEMA)
             self._base.execute(f"PRAGMA user_version = {_VERSION}")
         self._base.execute("COMMIT")
@@ -143,17 +145,20 @@ class Manifest:
 
     def find(self, targets: Iterable[str]) -> dict[str, Entry]:
         """Return the entries of those targets that have one."""
-        found: dict[str, Entry] = {}
+        return dict(map(_entry, self._select("target, input, recipe, output", targets)))
+
+    def known(self, targets: Iterable[str]) -> set[str]:
+        """Return those targets that have an entry: in half of the time of `find`."""
+        return {os.fsdecode(target) for (target,) in self._select("target", targets)}
+
+    def _select(self, columns: str, targets: Iterable[str]) -> Iterator[tuple[Any, ...]]:
         keys = map(os.fsencode, targets)
         with self._lock, self._translated_errors():
             while some := tuple(islice(keys, _PARAMETERS)):
-                rows = self._base.execute(
-                    "SELECT target, input, recipe, output FROM outputs WHERE target IN "
-                    f"({','.join('?' * len(some))})",
-                    some,
+                places = ",".join("?" * len(some))
+                yield from self._base.execute(
+                    f"SELECT {columns} FROM outputs WHERE target IN ({places})", some
                 )
-                found.update(map(_entry, rows))
-        return found
 
     def record(self, outputs: Iterable[tuple[str, str, Entry | None]]) -> None:
         """Record outputs (target, source, entry) in one transaction; None: no batch made it."""

@@ -40,6 +40,12 @@ def _topics() -> tuple[str, ...]:
     return ORDER
 
 
+def _schedulers() -> tuple[str, ...]:
+    from convcli.jobs.executors import schedulers
+
+    return schedulers()
+
+
 def lesson_steps(_: click.Context, __: click.Parameter, typed: str) -> list[CompletionItem]:
     """Complete with the numbers of the lesson's steps, and show their titles."""
     from convcli.learn.lesson import read_lesson
@@ -53,6 +59,7 @@ def lesson_steps(_: click.Context, __: click.Parameter, typed: str) -> list[Comp
 
 kernels = _words(_kernel_names, files=True)
 formats = _words(_format_names)
+schedulers = _words(_schedulers, files=True)
 topics = _words(_topics)
 paddings = _words(lambda: PADDINGS)
 files = _words(tuple, files=True)

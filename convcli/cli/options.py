@@ -259,6 +259,7 @@ threads = click.option(
 scheduler = click.option(
     "--scheduler",
     metavar="S",
+    shell_complete=complete.schedulers,
     envvar="CONVCLI_SCHEDULER",
     show_envvar=True,
     help="Run on the workers of a scheduler: dask (a Dask cluster on this machine), an address "

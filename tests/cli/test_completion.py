@@ -76,6 +76,8 @@ def test_other_words_complete() -> None:
     assert ("plain", "same-lower") in suggested("apply", "--padding", "sa")
     assert ("plain", "same") in suggested("shape", "28x28", "--padding", "sa")
     assert [value for _, value in suggested("help", "b")] == ["batch", "bench"]
+    assert suggested("batch", "--scheduler", "da") == [("plain", "dask")]
+    assert suggested("batch", "--scheduler", "./s") == [("file", "./s")]
     assert suggested("apply", "pho") == [("file", "pho")]
     assert suggested("shape", "networks/res") == [("file", "networks/res")]
 

@@ -419,6 +419,15 @@ class TestManifest:
             Manifest(tmp_path)
         assert (tmp_path / NAME).read_bytes() == b"not a database" * 100
 
+    def test_a_database_of_another_program_is_left_alone(self, tmp_path: Path) -> None:
+        base = sqlite3.connect(tmp_path / NAME)
+        base.execute("CREATE TABLE cookies (name TEXT)")
+        base.close()
+        before = (tmp_path / NAME).read_bytes()
+        with pytest.raises(FileError, match="no manifest; it is a database of another program"):
+            Manifest(tmp_path)
+        assert (tmp_path / NAME).read_bytes() == before
+
     def test_another_version_is_refused(self, tmp_path: Path) -> None:
         base = sqlite3.connect(tmp_path / NAME)
         base.execute("PRAGMA user_version = 99")

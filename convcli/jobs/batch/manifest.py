@@ -65,6 +65,8 @@ class Manifest:
         self._lock = threading.Lock()
         for suffix in ("", "-wal", "-shm", "-journal"):
             _check_own_file(folder / f"{NAME}{suffix}")
+        if _is_other_database(self._path):
+            raise self._foreign("it is a database of another program")
         with self._translated_errors():
             self._base = sqlite3.connect(
                 self._path, timeout=0, isolation_level=None, check_same_thread=False
@@ -89,8 +91,6 @@ class Manifest:
             )
         self._base.execute("BEGIN IMMEDIATE")  # locks the file, even if nothing is written
         if version != _VERSION:
-            if self._base.execute("SELECT 1 FROM sqlite_master").fetchone():
-                raise self._foreign("it is a database of another program")
             self._base.execute(_SCHEMA)
             self._base.execute(f"PRAGMA user_version = {_VERSION}")
         self._base.execute("COMMIT")
@@ -218,6 +218,21 @@ class Manifest:
 def _entry(row: tuple[Any, ...]) -> tuple[str, Entry]:
     target, *digests = row
     return os.fsdecode(target), Entry(*digests)
+
+
+def _is_other_database(path: Path) -> bool:
+    """Return whether a file is a database with tables and without a version, as no manifest is.
+
+    To open it in SQLite would change how it is written.
+
+    Source: SQLite, "Database File Format", 1.3: the schema cookie and the user version.
+    """
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(100)
+    except OSError:  # there is none, or opening it will fail with the reason
+        return False
+    return head.startswith(b"SQLite format 3\0") and any(head[40:44]) and not any(head[60:64])
 
 
 def _check_own_file(path: Path) -> None:

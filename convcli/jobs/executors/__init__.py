@@ -17,7 +17,16 @@
 
 from convcli.jobs.executors.finished import as_finished, in_thread
 from convcli.jobs.executors.opening import Opener, open_executor
-from convcli.jobs.executors.plugins import Scheduler
+from convcli.jobs.executors.plugins import Scheduler, schedulers
 from convcli.jobs.executors.workers import Probe, Workers
 
-__all__ = ["Opener", "Probe", "Scheduler", "Workers", "as_finished", "in_thread", "open_executor"]
+__all__ = [
+    "Opener",
+    "Probe",
+    "Scheduler",
+    "Workers",
+    "as_finished",
+    "in_thread",
+    "open_executor",
+    "schedulers",
+]

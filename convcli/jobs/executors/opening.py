@@ -8,7 +8,7 @@ from typing import Protocol
 from convcli.errors import InputError, did_you_mean, is_there
 from convcli.jobs.executors import dask
 from convcli.jobs.executors.local import LocalWorkers
-from convcli.jobs.executors.plugins import OWN_NAMES, plugin_schedulers
+from convcli.jobs.executors.plugins import plugin_schedulers, schedulers
 from convcli.jobs.executors.pool import Pool
 from convcli.jobs.executors.remote import ExecutorWorkers, new_run
 from convcli.jobs.executors.workers import Workers, worker_environment
@@ -55,7 +55,7 @@ def open_executor(
         return ExecutorWorkers(plugin.open(count), count, run, scheduler)
     if "://" in scheduler or is_there(Path(scheduler), Path.is_file):
         return dask.connect(scheduler, jobs, run)
-    known = (*OWN_NAMES, *plugin_schedulers())
+    known = schedulers()
     raise InputError(
         f"--scheduler {scheduler!r}",
         f"expected {', '.join(known)}, an address such as tcp://host:8786, or a scheduler file",

@@ -39,6 +39,15 @@ def plugin_schedulers() -> Mapping[str, Scheduler]:
     return {scheduler.name: scheduler for _, scheduler in found}
 
 
+def schedulers() -> tuple[str, ...]:
+    """Return the names that `open_executor` accepts besides addresses and files.
+
+    >>> schedulers()[0]
+    'dask'
+    """
+    return (*OWN_NAMES, *plugin_schedulers())
+
+
 def _names_of(scheduler: Scheduler) -> tuple[str, ...]:
     if not _NAME.fullmatch(scheduler.name):
         raise ValueError(

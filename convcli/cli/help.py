@@ -31,7 +31,10 @@ HEADINGS: dict[str, tuple[str, ...]] = {
         *("quality", "compress_level", "strip", "allow_truncated"),
     ),
     "Other files": ("input_format", "raw_shape", "raw_dtype", "raw_order", "raw_offset"),
-    "Limits": ("threads", "jobs", "timeout", "max_memory", "max_pixels"),
+    "Workers and limits": (
+        *("threads", "jobs", "scheduler", "timeout"),
+        *("max_memory", "max_pixels"),
+    ),
     "Messages": (
         *("dry_run", "quiet", "verbose", "columns", "as_json", "debug"),
         *("help", "_click_default_help"),

@@ -17,6 +17,7 @@ from convcli.cli.types import (
     PER_AXIS,
     SHAPE,
     SIZE,
+    SPACING,
     Choice,
     Count,
     MethodChoice,
@@ -193,6 +194,15 @@ allow_truncated = click.option(
 strip = click.option(
     "--strip", is_flag=True, help="Do not copy metadata (ICC profile, density, EXIF, XMP, text)."
 )
+spacing = click.option(
+    "--spacing",
+    "--rate",
+    "spacing",
+    type=SPACING,
+    default=(),
+    help="Set the distance of samples, such as 0.5mm, 2mm,1mm,1mm or 48kHz, for kernels with units "
+    "such as gaussian:fwhm=6mm. [default: that in the file]",
+)
 compress_level = click.option(
     "--compress-level",
     type=Count(0, 9),
@@ -282,7 +292,7 @@ debug = click.option(
 
 GEOMETRY = (stride, dilation, padding)
 BORDER = (boundary, cval)
-READING = (dims, channels, groups, layout)
+READING = (dims, spacing, channels, groups, layout)
 LIMITS = (max_memory, max_pixels)
 RUNNING = (*LIMITS, threads)
 ENCODING = (compress_level, quality, strip)

@@ -21,6 +21,7 @@ from convcli.shapes.parse import (
     parse_per_axis,
     parse_shape,
 )
+from convcli.shapes.units import parse_spacing
 
 LONGEST = 1_000_000_000
 """Seconds (31 years): near the longest time that a thread can wait."""
@@ -211,4 +212,5 @@ SIZE = Parsed("size", parse_size)
 CROP = Parsed("part", parse_crop)
 FPS = Parsed("f", parse_fps)
 SECONDS = Parsed("s", parse_seconds)
+SPACING = Parsed("d[,d...]", parse_spacing)
 FRAMES = Parsed("first|all|n", parse_frames)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from convcli.errors import FileError, InputError
 from convcli.options import DTYPES, Order
+from convcli.shapes.units import Measure, parse_spacing
 
 Kind = Literal["image", "array"]
 Scope = Literal["", "samples", "colours", "size", "pages", "stack"]
@@ -131,7 +132,16 @@ class Data:
     decoding: int = 0  # peak bytes of memory while loading, the array's own included
     dims: int | None = None  # number of spatial axes, which come first, if the format defines it
     header: Header | None = None
+    spacing: tuple[Measure, ...] = ()  # distance of samples along each spatial axis, if known
     encoding: Encoding | None = None
+
+    @property
+    def distances(self) -> tuple[Measure, ...]:
+        """The distance of samples along each spatial axis, a picture's by its density; or ()."""
+        if self.spacing or self.metadata.density is None:
+            return self.spacing
+        x, y = self.metadata.density
+        return parse_spacing(f"{25.4 / y:.7g}mm,{25.4 / x:.7g}mm") if x > 0 and y > 0 else ()
 
     @property
     def called(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from convcli.io import Data
 from convcli.jobs import colour
 from convcli.jobs.transfer import Curve
 from convcli.kernels import Kernel, fewest_axes, kernel
+from convcli.kernels.measures import in_samples
 from convcli.limits import LESS_WORK, SLACK, Limits
 from convcli.options import Layout
 from convcli.shapes.geometry import Geometry
@@ -179,7 +180,12 @@ def resolve_operands(
     InputError or a subclass for operands that do not match.
     """
     dims = _format_dims(data) if geometry.dims is None else geometry.dims
-    resolved = resolve_kernel(reference, x.shape, dims, name, geometry.layout)
+    converted = reference
+    if isinstance(reference, str):
+        converted = in_samples(reference, geometry.spacing or data.distances, name)
+    resolved = resolve_kernel(converted, x.shape, dims, name, geometry.layout)
+    if converted is not reference:
+        resolved = replace(resolved, name=f"{reference} = {resolved.name}")
     conv_layout = geometry.conv_layout(x.shape, resolved.shape, dims=dims, transposed=transposed)
     spec = geometry.conv_spec(
         conv_layout.dims, output_padding=output_padding, picture=data.kind == "image"

@@ -166,6 +166,11 @@ def named(reference: str, dims: int | None = None) -> Kernel:
     return family.make(variant, _parameters(family, name, typed), dims)
 
 
+def find_family(reference: str) -> KernelFamily:
+    """Return the family of a reference that `is_named`. Raises KernelError like `named`."""
+    return _look_up(reference)[0]
+
+
 def _look_up(reference: str) -> tuple[KernelFamily, str, str, str]:
     """Return the family, full name, variant and parameter text; an alias's presets come first."""
     name, _, typed = reference.partition(":")

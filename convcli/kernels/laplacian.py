@@ -185,8 +185,16 @@ FAMILIES = (
         "the difference of two Gaussians: detail between two scales",
         _MARR,
         (
-            Parameter("sigma1", WIDTH, "1", "of the Gaussian added, in samples"),
-            Parameter("sigma2", WIDTH, "1.6", "of the Gaussian subtracted, in samples"),
+            Parameter(
+                "sigma1", WIDTH, "1", "of the Gaussian added, in samples", measured="distance"
+            ),
+            Parameter(
+                "sigma2",
+                WIDTH,
+                "1.6",
+                "of the Gaussian subtracted, in samples",
+                measured="distance",
+            ),
             AUTO_SIZE,
             TRUNCATE,
         ),
@@ -198,14 +206,20 @@ FAMILIES = (
         "Daugman, Uncertainty relation for resolution in space, spatial frequency, "
         "and orientation, 1985",
         (
-            Parameter("sigma", WIDTH, "2", "of the envelope along the wave, in samples"),
+            Parameter(
+                "sigma",
+                WIDTH,
+                "2",
+                "of the envelope along the wave, in samples",
+                measured="distance",
+            ),
             Parameter(
                 "theta",
                 Number(),
                 "0",
                 "where the wave travels, in degrees counter-clockwise from the right",
             ),
-            Parameter("wavelength", WIDTH, "4", "in samples"),
+            Parameter("wavelength", WIDTH, "4", "in samples", measured="distance"),
             Parameter("psi", Number(), "0", "phase at the centre, in degrees"),
             Parameter("gamma", WIDTH, "1", "sigma along the wave over sigma across it"),
         ),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from convcli.errors import KernelError, did_you_mean
 from convcli.kernels.model import MAX_DIMS, Kernel
 from convcli.kernels.parse import number
+from convcli.shapes.units import parse_measure
 
 Value: TypeAlias = int | float | str | tuple[int | float, ...]
 AUTO = "auto"
@@ -109,6 +110,8 @@ class Parameter:
     parameters.
     per_axis: one value for all axes, or one per axis as in `1x2`, in the order of the array's axes.
     listed: any number of values, as in a shape. If neither, the parameter is a single value.
+    measured: "distance" if the value counts samples and may be given as a length or a time,
+    "frequency" if it is one, "" if it has no unit.
     instead: the name of another parameter whose value is this one's times `factor`; builders get
     that one only.
     """
@@ -119,6 +122,7 @@ class Parameter:
     meaning: str
     per_axis: bool = False
     listed: bool = False
+    measured: Literal["", "distance", "frequency"] = ""
     instead: str = ""
     factor: float = 1.0
 
@@ -243,8 +247,9 @@ def _parsed(name: str, parameter: Parameter, text: str) -> Value | tuple[Value, 
         return parameter.parse(text)
     except ValueError:
         given = f"{parameter.name}={text[:40]}" if text else f"no {parameter.name}"
+        remedy = "units take an input: use apply" if parse_measure(text) else ""
         raise KernelError(
-            f"{given} for kernel '{name}'", f"expected {parameter.expected}"
+            f"{given} for kernel '{name}'", f"expected {parameter.expected}", remedy
         ) from None
 
 

@@ -165,8 +165,20 @@ _OPPENHEIM = "Oppenheim and Schafer, Discrete-Time Signal Processing, 1989"
 _HARRIS = (
     "Harris, On the use of windows for harmonic analysis with the discrete Fourier transform, 1978"
 )
-_BAND = Parameter("cutoff", Band(_FREQUENCY), "0.1-0.2", "lowest and highest, in cycles per sample")
-_CUTOFF = Parameter("cutoff", _FREQUENCY, "0.25", "where the gain is a half, in cycles per sample")
+_BAND = Parameter(
+    "cutoff",
+    Band(_FREQUENCY),
+    "0.1-0.2",
+    "lowest and highest, in cycles per sample",
+    measured="frequency",
+)
+_CUTOFF = Parameter(
+    "cutoff",
+    _FREQUENCY,
+    "0.25",
+    "where the gain is a half, in cycles per sample",
+    measured="frequency",
+)
 
 
 def _designed(
@@ -196,7 +208,14 @@ def _windowed(name: str, shape: Callable[..., Taps], source: str, *own: Paramete
     )
 
 
-_LONGER = Parameter("size", Number(integer=True, minimum=3), "9", LENGTHS.meaning, per_axis=True)
+_LONGER = Parameter(
+    "size",
+    Number(integer=True, minimum=3),
+    "9",
+    LENGTHS.meaning,
+    per_axis=True,
+    measured="distance",
+)
 
 FAMILIES = (
     _designed(
@@ -232,7 +251,11 @@ FAMILIES = (
         "procedures, 1964",
         (
             Parameter(
-                "window", Number(integer=True, minimum=1, maximum=10001, odd=True), "5", "of taps"
+                "window",
+                Number(integer=True, minimum=1, maximum=10001, odd=True),
+                "5",
+                "of taps",
+                measured="distance",
             ),
             Parameter(
                 "order", Number(integer=True, minimum=0, maximum=20), "2", "of the polynomial"
@@ -278,7 +301,13 @@ FAMILIES = (
         _HARRIS,
         (
             _LONGER,
-            Parameter("tau", WIDTH, "1", "distance in samples within which weights fall by 1/e"),
+            Parameter(
+                "tau",
+                WIDTH,
+                "1",
+                "distance in samples within which weights fall by 1/e",
+                measured="distance",
+            ),
         ),
     ),
     KernelFamily(
@@ -287,7 +316,7 @@ FAMILIES = (
         "blurs as the atmosphere blurs a star: a bell with wide wings",
         "Moffat, A theoretical investigation of focal stellar images, 1969",
         (
-            Parameter("gamma", WIDTH, "1", "width of the core, in samples"),
+            Parameter("gamma", WIDTH, "1", "width of the core, in samples", measured="distance"),
             Parameter("alpha", Number(minimum=0.5, maximum=1000), "3", "steepness of the wings"),
             Parameter(
                 "size",

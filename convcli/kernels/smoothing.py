@@ -17,13 +17,16 @@ WIDTH = Number(minimum=1e-3)
 TRUNCATE = Parameter(
     "truncate", Number(above=0, maximum=100), "4", "distance at which the tail is cut, in sigmas"
 )
-SIGMA = Parameter("sigma", WIDTH, "1", "standard deviation, in samples", per_axis=True)
+SIGMA = Parameter(
+    "sigma", WIDTH, "1", "standard deviation, in samples", per_axis=True, measured="distance"
+)
 FWHM = Parameter(
     "fwhm",
     WIDTH,
     "auto",
     "full width at half maximum, in samples, instead of sigma",
     per_axis=True,
+    measured="distance",
     instead="sigma",
     factor=1 / math.sqrt(8 * math.log(2)),
 )
@@ -33,8 +36,9 @@ AUTO_SIZE = Parameter(
     "auto",
     "taps along an axis; auto is 2*int(truncate*sigma + 0.5) + 1",
     per_axis=True,
+    measured="distance",
 )
-LENGTHS = Parameter("size", SIZE, "3", "taps along an axis", per_axis=True)
+LENGTHS = Parameter("size", SIZE, "3", "taps along an axis", per_axis=True, measured="distance")
 RADIUS = Number(minimum=0)
 
 
@@ -113,8 +117,13 @@ def _pascal(size: int) -> Taps:
     return np.array([math.comb(size - 1, k) / 2 ** (size - 1) for k in range(size)])
 
 
-def _disk(*, dims: int, radius: float) -> Taps:
-    return _annulus(dims, 0.0, radius)
+def _disk(*, dims: int, radius: tuple[float, ...]) -> Taps:
+    """Average the samples inside an ellipse with these half axes."""
+    longest = max(radius)
+    sizes = tuple(2 * int(each) + 1 for each in radius)
+    scales = [longest / each if each else 0.0 for each in radius]
+    squares = sum((x * scale) ** 2 for x, scale in zip(grid(sizes), scales, strict=True))
+    return averaging(np.asarray(squares <= longest * longest))
 
 
 def _ring(*, dims: int, inner: float, outer: float) -> Taps:
@@ -123,11 +132,6 @@ def _ring(*, dims: int, inner: float, outer: float) -> Taps:
             f"inner={inner:g} above outer={outer:g} for kernel 'ring'",
             "expected the smaller radius first",
         )
-    return _annulus(dims, inner, outer)
-
-
-def _annulus(dims: int, inner: float, outer: float) -> Taps:
-    """Average the samples whose distance from the middle is from inner to outer, both included."""
     squares = sum(x * x for x in grid((2 * int(outer) + 1,) * dims))
     mask = np.asarray((squares >= inner * inner) & (squares <= outer * outer))
     if not mask.any():
@@ -203,7 +207,7 @@ FAMILIES = (
         "the mean over a disk (a ball in 3-D), as a lens out of focus",
         "Potmesil and Chakravarty, A lens and aperture camera model for synthetic image "
         "generation, 1981",
-        (Parameter("radius", RADIUS, "3", "in samples"),),
+        (Parameter("radius", RADIUS, "3", "in samples", per_axis=True, measured="distance"),),
     ),
     KernelFamily(
         "ring",
@@ -211,8 +215,8 @@ FAMILIES = (
         "the mean over a ring, without the samples inside it",
         "after Secker, A ring median filter for digital images, 1995",
         (
-            Parameter("inner", RADIUS, "2", "in samples"),
-            Parameter("outer", RADIUS, "4", "in samples"),
+            Parameter("inner", RADIUS, "2", "in samples", measured="distance"),
+            Parameter("outer", RADIUS, "4", "in samples", measured="distance"),
         ),
     ),
     KernelFamily(
@@ -221,7 +225,7 @@ FAMILIES = (
         "smears along a straight line, as a camera that moves",
         "Sondhi, Image restoration: the removal of spatially invariant degradations, 1972",
         (
-            Parameter("length", _LONG, "9", "of the path, in samples"),
+            Parameter("length", _LONG, "9", "of the path, in samples", measured="distance"),
             Parameter(
                 "angle", Number(), "0", "of the path in degrees, counter-clockwise from the right"
             ),

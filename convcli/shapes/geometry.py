@@ -14,6 +14,7 @@ from convcli.options import Channels, Layout, Op
 from convcli.shapes.layout import ConvLayout, infer_layout
 from convcli.shapes.parse import Padding, PerAxis
 from convcli.shapes.spec import ConvSpec
+from convcli.shapes.units import Measure
 
 
 class Border(NamedTuple):
@@ -29,7 +30,8 @@ class Geometry:
     """The options of how a kernel slides over an input, before the shapes of either are known.
 
     Values are checked when `conv_layout` and `conv_spec` apply them to shapes.
-    padding, boundary, cval: None for the default, which `border` returns.
+    padding, boundary, cval: None for the default, which `border` returns. spacing: the distance of
+    the input's samples along its spatial axes, or one for all; () for that in the input's file.
 
     >>> geometry = Geometry(stride=2, padding="same")
     >>> conv_layout = geometry.conv_layout((224, 224, 3), (64, 7, 7, 3))
@@ -47,6 +49,7 @@ class Geometry:
     channels: Channels | None = None
     groups: int = 1
     layout: Layout = "channels_last"
+    spacing: tuple[Measure, ...] = ()
 
     def conv_layout(
         self,

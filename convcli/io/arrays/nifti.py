@@ -24,6 +24,7 @@ from convcli.io.data import Data
 from convcli.io.formats import NUMBERS, muted
 from convcli.io.images import integrity
 from convcli.io.streams import available_bytes, open_gzip
+from convcli.shapes.units import Measure, parse_spacing
 
 SPATIAL = 3
 FRONT_BYTES = 2**24
@@ -149,7 +150,13 @@ class Nifti(Codec):
             notes = (f"values times {slope:g} plus {intercept or 0:g}",)
         dims = min(array.ndim, SPATIAL)
         return self.make_data(
-            array, request, decoding=decoding, notes=notes, dims=dims, header=Geometry(header)
+            array,
+            request,
+            decoding=decoding,
+            notes=notes,
+            dims=dims,
+            header=Geometry(header),
+            spacing=_spacing(header, dims),
         )
 
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
@@ -196,6 +203,15 @@ def _header(stream: BinaryIO) -> Any:
             raise ValueError("its affine has values that are not finite")
         Geometry(header).fitted(header.get_data_shape(), header.get_data_dtype())
     return header
+
+
+def _spacing(header: Any, dims: int) -> tuple[Measure, ...]:
+    """Return the sizes of a voxel, in millimetres if the header names no unit; () if one is 0."""
+    unit = {"meter": "m", "micron": "um"}.get(header.get_xyzt_units()[0], "mm")
+    sizes = [float(size) for size in header.get_zooms()[:dims]]
+    if min(sizes) <= 0:
+        return ()
+    return parse_spacing(",".join(f"{size:.7g}{unit}" for size in sizes))
 
 
 def _finish(stream: BinaryIO) -> None:

@@ -22,6 +22,7 @@ from convcli.io.codec import PLAIN, Codec, ReadRequest, WriteRequest
 from convcli.io.data import Data
 from convcli.io.images import integrity
 from convcli.io.streams import available_bytes
+from convcli.shapes.units import parse_spacing
 
 SUBTYPES = {
     "PCM_U8": "int8",
@@ -117,6 +118,7 @@ class Wav(Codec):
             notes=tuple(notes),
             dims=1,
             header=Recording(sound.samplerate, subtype),
+            spacing=parse_spacing(f"{sound.samplerate}Hz"),
         )
 
     def holds(

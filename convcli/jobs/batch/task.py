@@ -8,10 +8,11 @@ import os
 import pickle
 import secrets
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from convcli import __version__, io
 from convcli.errors import CheckError, ConvError, FileError, InputError, OutputError, reason
@@ -23,6 +24,7 @@ from convcli.jobs.executors.workers import PROBE_BYTES
 from convcli.jobs.operands import VOLUME
 from convcli.jobs.requests import flat_options
 from convcli.kernels import Kernel, fewest_axes, kernel
+from convcli.kernels.measures import has_units
 from convcli.limits import Limits
 from convcli.shapes.geometry import Geometry
 
@@ -31,7 +33,7 @@ NEUTRAL = frozenset({"input", "output", "kernels", "overwrite", "verify", "limit
 whose taps are added to it instead."""
 
 
-ADDED: dict[str, object] = {"gray": False, "background": None}
+ADDED: dict[str, object] = {"gray": False, "background": None, "spacing": ()}
 """Options that are newer than the digest, which they do not change at these values."""
 
 
@@ -57,14 +59,7 @@ class Recipe:
         False
         """
         request = expand(request)
-        resolved = [kernel(reference, dims=request.geometry.dims) for reference in request.kernels]
-        named = [
-            isinstance(given, str) and fewest_axes(given) is not None for given in request.kernels
-        ]
-        kernels = tuple(
-            given if by_name else whole
-            for given, by_name, whole in zip(request.kernels, named, resolved, strict=True)
-        )
+        resolved = [_resolve(given, request.geometry.dims) for given in request.kernels]
         options = flat_options(request).items()
         settings = {
             name: value
@@ -73,13 +68,12 @@ class Recipe:
         }
         content = {
             "version": __version__,
-            "kernels": [
-                _content(whole, by_name) for whole, by_name in zip(resolved, named, strict=True)
-            ],
+            "kernels": [each.content for each in resolved],
             **settings,
             **_border_settings(request.geometry),
         }
         text = json.dumps(content, sort_keys=True, default=repr)
+        kernels = tuple(each.kernel for each in resolved)
         return cls(replace(request, kernels=kernels), hashlib.sha256(text.encode()).hexdigest())
 
     def within(self, limits: Limits) -> Recipe:
@@ -96,10 +90,21 @@ def _border_settings(geometry: Geometry) -> dict[str, object]:
     return settings
 
 
-def _content(resolved: Kernel, by_name: bool) -> list[object]:
-    """Return what identifies a kernel: its taps, and its name if its axes depend on the input."""
-    taps = hashlib.sha256(resolved.taps.tobytes()).hexdigest()
-    return [resolved.shape, taps, resolved.name if by_name else ""]
+class _Resolved(NamedTuple):
+    """A kernel of a recipe, or its name if it depends on the input, and what identifies it."""
+
+    kernel: str | Kernel
+    content: Sequence[object]
+
+
+def _resolve(given: str | Kernel, dims: int | None) -> _Resolved:
+    if isinstance(given, str) and has_units(given):
+        return _Resolved(given, [given])
+    whole = kernel(given, dims=dims)
+    by_name = isinstance(given, str) and fewest_axes(given) is not None
+    taps = hashlib.sha256(whole.taps.tobytes()).hexdigest()
+    content = [whole.shape, taps, whole.name if by_name else ""]
+    return _Resolved(given if by_name else whole, content)
 
 
 Status = Literal["done", "skipped", "failed", "planned"]

@@ -19,7 +19,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
     ),
     "Geometry": (
         *("padding", "boundary", "cval", "stride", "dilation"),
-        *("dims", "channels", "groups", "layout", "transposed", "output_padding"),
+        *("dims", "spacing", "channels", "groups", "layout", "transposed", "output_padding"),
     ),
     "Animation": ("crop", "channel", "frame", "fps", "width", "theme", "numbers"),
     "Output": (

@@ -199,7 +199,6 @@ spacing = click.option(
     "--rate",
     "spacing",
     type=SPACING,
-    default=(),
     help="Set the distance of samples, such as 0.5mm, 2mm,1mm,1mm or 48kHz, for kernels with units "
     "such as gaussian:fwhm=6mm. [default: that in the file]",
 )

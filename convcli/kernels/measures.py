@@ -9,10 +9,10 @@ from typing import NamedTuple
 from convcli.errors import KernelError
 from convcli.kernels.bank import find_family, is_named
 from convcli.kernels.parameters import Band, KernelFamily, Number, Parameter
-from convcli.shapes.units import Measure, parse_measure
+from convcli.shapes.units import UNITS, Measure, parse_measure
 
 _DIGITS = 12  # of a converted number
-_UNIT = re.compile(r"[a-zA-Zµμ]+\s*$")
+_LETTERS = "".join(UNITS)
 
 
 class _Item(NamedTuple):
@@ -77,8 +77,8 @@ def _parse(family: KernelFamily, item: str, place: int) -> _Item:
     if not found:
         return _Item(key + equals, value, None, ())
     parts = _split(found[0], value)
-    unit = _UNIT.search(value)
-    measures = [parse_measure(part) or parse_measure(part + unit[0]) for part in parts if unit]
+    unit = value[len(value.rstrip(_LETTERS)) :]
+    measures = [parse_measure(part) or parse_measure(part + unit) for part in parts]
     whole = tuple(each for each in measures if each is not None)
     return _Item(key + equals, value, found[0], whole if len(whole) == len(measures) else ())
 

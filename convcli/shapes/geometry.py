@@ -31,7 +31,7 @@ class Geometry:
 
     Values are checked when `conv_layout` and `conv_spec` apply them to shapes.
     padding, boundary, cval: None for the default, which `border` returns. spacing: the distance of
-    the input's samples along its spatial axes, or one for all; () for that in the input's file.
+    the input's samples along its spatial axes, or one for all; None for that in the input's file.
 
     >>> geometry = Geometry(stride=2, padding="same")
     >>> conv_layout = geometry.conv_layout((224, 224, 3), (64, 7, 7, 3))
@@ -49,7 +49,7 @@ class Geometry:
     channels: Channels | None = None
     groups: int = 1
     layout: Layout = "channels_last"
-    spacing: tuple[Measure, ...] = ()
+    spacing: tuple[Measure, ...] | None = None
 
     def conv_layout(
         self,

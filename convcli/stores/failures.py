@@ -137,7 +137,8 @@ def _host(shown: str) -> str:
 
 def _words(error: BaseException, secrets: tuple[str, ...]) -> str:
     """Return an error's words without the secrets, and without the queries of URLs."""
-    words = re.sub(r"(://[^\s?'\"]*)\?[^\s'\"]*", r"\1", brief(error))
+    parts = re.split(r"([\s'\"])", brief(error))
+    words = "".join(part.partition("?")[0] if "://" in part else part for part in parts)
     for secret in filter(None, secrets):
         words = words.replace(secret, "…")
     return words

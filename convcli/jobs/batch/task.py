@@ -33,7 +33,7 @@ NEUTRAL = frozenset({"input", "output", "kernels", "overwrite", "verify", "limit
 whose taps are added to it instead."""
 
 
-ADDED: dict[str, object] = {"gray": False, "background": None, "spacing": ()}
+ADDED: dict[str, object] = {"gray": False, "background": None, "spacing": None}
 """Options that are newer than the digest, which they do not change at these values."""
 
 

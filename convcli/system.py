@@ -125,6 +125,17 @@ def own_session() -> dict[str, Any]:
     return {"start_new_session": True}
 
 
+def current_umask() -> int:
+    """Return the umask of this process: there is no call that only reads it.
+
+    >>> current_umask() == current_umask()
+    True
+    """
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
+
+
 def end_with_parent(parent: int) -> None:
     """Request that Linux kills this process when its parent exits.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -40,7 +41,7 @@ from distributed import Client, LocalCluster
 ROOT = Path(__file__).parents[2]
 BLUR = ("-k", "gaussian:sigma=2", "--padding", "same")
 
-# A worker process that opens an input of the name exits, or waits for ever.
+# A process that opens an input of the name exits, kills its Dask worker, or waits for ever.
 HOOKS = """
 import os, sys, time
 
@@ -49,6 +50,8 @@ def watch(event, arguments):
         name = os.path.basename(os.fsdecode(arguments[0]))
         if name == "deadly.png":
             os._exit(7)
+        if name == "fatal.png":
+            os.kill(os.getppid(), 9)
         while name == "stuck.png":
             time.sleep(60)
 
@@ -82,7 +85,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
 
 @pytest.fixture
 def address(cluster: LocalCluster, in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Provide the address of the cluster, with both workers, which a test may have killed."""
     monkeypatch.setenv("COLUMNS", "100")
+    with Client(cluster, set_as_default=False) as client:
+        client.wait_for_workers(2)
     return str(cluster.scheduler_address)
 
 
@@ -174,6 +180,15 @@ class TestSame:
         local, _ = records(*words, "--out", "out", code=3)
         assert records(*words, "--out", "out", "--scheduler", address, code=3)[0] == local
 
+    def test_files_have_the_umask_of_the_command(self, address: str) -> None:
+        pictures(1)
+        before = os.umask(0o027)
+        try:
+            run("in", *BLUR, "--out", "out", "--scheduler", address)
+        finally:
+            os.umask(before)
+        assert Path("out/000.png").stat().st_mode & 0o777 == 0o640
+
     def test_a_large_kernel(self, address: str) -> None:
         pictures(3, size=120)
         words = ("in", "-k", "random:101x101,seed=1", "--normalize")
@@ -230,6 +245,18 @@ class TestFailures:
         assert {record.status for record in done} == {"done"}
         assert tree("out") == tree("local")
         return len(done)
+
+    @pytest.mark.slow
+    def test_a_file_that_kills_every_worker_is_named_and_given_up(self, address: str) -> None:
+        pictures(40)
+        Path("in/fatal.png").write_bytes(Path("in/000.png").read_bytes())
+        found, _ = records("in", *BLUR, "--out", "out", "--scheduler", address, code=3)
+        failed = {name: r["reason"] for name, r in found.items() if r["status"] != "done"}
+        assert list(failed) == ["in/fatal.png"]
+        assert re.fullmatch(
+            r"its worker died twice, the last time tcp://127.0.0.1:\d+", failed["in/fatal.png"]
+        )
+        assert sorted(tree("out")) == [f"{n:03}.png" for n in range(40)]
 
     def test_a_call_that_workers_die_of_names_the_last(self, address: str) -> None:
         from distributed import KilledWorker

@@ -286,7 +286,7 @@ def _describe(found: list[dict[str, str]]) -> str:
 
 def _resources(client: Client) -> Resources:
     """Return what the workers have; the calls on one machine share its cores."""
-    info = client.scheduler_info()["workers"]
+    info = client.scheduler_info(n_workers=-1)["workers"]
     cores = client.run(host.cores, on_error="return")
     calls = Counter[str]()
     for each in info.values():

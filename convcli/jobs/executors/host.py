@@ -35,7 +35,7 @@ to start one takes 0.3 s."""
 class Run:
     """What the processes of one command need to know, wherever they are.
 
-    id: unique. threads: of each process.
+    id: unique. umask: of the command, for the files that workers write. threads: of each process.
     """
 
     id: str
@@ -43,6 +43,7 @@ class Run:
     preload: str
     timeout: float | None
     threads: int
+    umask: int | None = None
     probes: tuple[Probe, ...] = ()
 
 
@@ -148,7 +149,13 @@ def _process(run: Run) -> Iterator[Pool]:
         idle = next((pool for pool, timer in pools.items() if timer is not None), None)
         if idle is None:
             environment = worker_environment(run.threads)
-            pool = Pool(1, timeout=run.timeout, environment=environment, preload=run.preload)
+            pool = Pool(
+                1,
+                timeout=run.timeout,
+                environment=environment,
+                preload=run.preload,
+                umask=run.umask,
+            )
         else:
             pool = idle
             pools[pool].cancel()  # type: ignore[union-attr]

@@ -47,12 +47,12 @@ class Pool(Executor):
 
     workers: how many processes. timeout: seconds for one call, from when its worker starts it; a
     call that takes longer is stopped by killing its worker, and fails with TimeoutError.
-    environment: of the workers, by default the caller's own. preload: a module that workers import
-    before their first call. A call whose worker dies fails with WorkerError; other calls continue.
-    Starting a worker is tried several times; if it fails, the others continue without it, and if
-    none is left, calls fail with ConvError. The same holds for threads that cannot be started.
-    Functions and arguments are pickled; a function that is submitted repeatedly is sent to each
-    worker once.
+    environment, umask: of the workers, by default the caller's own. preload: a module that workers
+    import before their first call. A call whose worker dies fails with WorkerError; other calls
+    continue. Starting a worker is tried several times; if it fails, the others continue without it,
+    and if none is left, calls fail with ConvError. The same holds for threads that cannot be
+    started. Functions and arguments are pickled; a function that is submitted repeatedly is sent
+    to each worker once.
 
     >>> with Pool(2) as pool:
     ...     [future.result() for future in [pool.submit(pow, 2, power) for power in (3, 5)]]
@@ -66,8 +66,10 @@ class Pool(Executor):
         timeout: float | None = None,
         environment: Mapping[str, str] | None = None,
         preload: str = "convcli",
+        umask: int | None = None,
     ) -> None:
         self.timeout, self._environment, self._preload = timeout, environment, preload
+        self._umask = umask
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._alive: set[WorkerProcess] = set()
@@ -146,7 +148,7 @@ class Pool(Executor):
                 if self._killed.is_set():
                     raise WorkerError("the pool is stopped")
                 try:
-                    worker = WorkerProcess(self._environment, self._preload)
+                    worker = WorkerProcess(self._environment, self._preload, self._umask)
                 except ConvError as error:
                     failure = error
                     continue

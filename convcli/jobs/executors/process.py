@@ -35,7 +35,9 @@ class Call(NamedTuple):
 class WorkerProcess:
     """A process that runs calls one after the other, and answers them in the order of `send`."""
 
-    def __init__(self, environment: Mapping[str, str] | None, preload: str) -> None:
+    def __init__(
+        self, environment: Mapping[str, str] | None, preload: str, umask: int | None = None
+    ) -> None:
         try:
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _BOOT, preload, str(os.getpid()), *sys.path],
@@ -43,6 +45,7 @@ class WorkerProcess:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 env=environment,
+                umask=-1 if umask is None else umask,
                 **own_session(),  # an interrupt at the terminal is the pool's to answer
             )
         except OSError as error:

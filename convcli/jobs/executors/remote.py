@@ -22,6 +22,7 @@ from convcli.errors import ConvError
 from convcli.jobs.executors import host
 from convcli.jobs.executors.host import Answer, Run
 from convcli.jobs.executors.workers import Probe, Workers
+from convcli.system import current_umask
 
 GROUP_SECONDS = 1.0
 """Work in seconds that a group has."""
@@ -133,4 +134,4 @@ class ExecutorWorkers(RemoteWorkers):
 
 def new_run(preload: str, timeout: float | None, threads: int) -> Run:
     """Return a run with an id of its own."""
-    return Run(secrets.token_hex(8), __version__, preload, timeout, threads)
+    return Run(secrets.token_hex(8), __version__, preload, timeout, threads, current_umask())

@@ -8,7 +8,7 @@ import click
 
 from convcli.cli import complete, options
 from convcli.cli.help import Command
-from convcli.cli.types import GRADIENT, INDEX, NUMBER, Choice
+from convcli.cli.types import FINITE, GRADIENT, INDEX, Choice
 from convcli.options import ACTIVATIONS, LANGUAGES
 
 EXAMPLES = """\b
@@ -86,7 +86,7 @@ PAGE_ONLY = {
 @options.output_padding
 @click.option(
     "--bias",
-    type=NUMBER,
+    type=FINITE,
     metavar="B",
     help="Add B to every sum, before the activation. [default: 0]",
 )

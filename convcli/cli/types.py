@@ -15,6 +15,7 @@ from convcli.limits import parse_size
 from convcli.options import Frames
 from convcli.shapes.parse import (
     parse_crop,
+    parse_finite,
     parse_index,
     parse_number,
     parse_padding,
@@ -206,6 +207,7 @@ SHAPE = Parsed("shape", parse_shape)
 PER_AXIS = Parsed("n[,n...]", parse_per_axis)
 PADDING = Parsed("padding", parse_padding)
 NUMBER = Parsed("float", parse_number)
+FINITE = Parsed("float", parse_finite)
 INDEX = Parsed("i[,j...]", parse_index)
 GRADIENT = Parsed("name[i,...]", parse_gradient)
 SIZE = Parsed("size", parse_size)

@@ -251,5 +251,5 @@ def _load_loss(file: str | None, loss: Loss, operands: Operands, limits: Limits)
     if file is None:
         return np.zeros(())
     given = io.load(file, limits=limits).array
-    check_upstream(given, operands.conv_layout, operands.spec, loss.takes)
+    check_upstream(given, operands.conv_layout, operands.spec, f"{loss.takes} {file}")
     return given

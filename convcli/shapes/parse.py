@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Iterable, Sequence
@@ -153,6 +154,18 @@ def parse_number(text: str) -> float:
     except ValueError:
         value = text
     return check_number(value, "")
+
+
+def parse_finite(text: str) -> float:
+    """Read a finite number. Raises InputError like `parse_number`, and for NaN and infinity.
+
+    >>> parse_finite("1e3")
+    1000.0
+    """
+    value = parse_number(text)
+    if not math.isfinite(value):
+        raise InputError(text, "expected a finite number")
+    return value
 
 
 def check_number(value: object, what: str) -> float:

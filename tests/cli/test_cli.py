@@ -106,6 +106,15 @@ def test_every_command_has_a_row() -> None:
     assert {name.split()[0] for name in CALLS} == set(COMMANDS)
 
 
+@pytest.mark.parametrize("bias", ["nan", "inf", "-inf"])
+def test_a_bias_is_finite(bias: str) -> None:
+    for command in (
+        ["explain", "5x5", "-k", "2x2", "--bias"],
+        ["apply", "x.csv", "-k", "1", "--bias"],
+    ):
+        assert f"{bias}; expected a finite number" in refused(*command, bias)
+
+
 @pytest.mark.parametrize("call", CALLS.values(), ids=ids)
 class TestEveryCommand:
     def test_works(self, call: list[str]) -> None:
@@ -1037,8 +1046,8 @@ class TestGrad:
     @pytest.mark.parametrize(
         ("words", "told"),
         [
-            (["--upstream", "t.npy"], "the upstream gradient is 4x5; the output is 5x5"),
-            (["--loss", "mse:t.npy"], "the target is 4x5; the output is 5x5"),
+            (["--upstream", "t.npy"], "the upstream gradient t.npy is 4x5; the output is 5x5"),
+            (["--loss", "mse:t.npy"], "the target t.npy is 4x5; the output is 5x5"),
             (["--loss", "mse"], "expected mse:FILE"),
             (["--loss", "mean:t.npy"], "loss mean:t.npy; expected mean"),
             (["--loss", "men"], "expected one of sum, mean, mse:FILE; did you mean 'mean'?"),

@@ -72,3 +72,7 @@ def itemsize(dtype: str) -> int:
     """
     digits = "".join(filter(str.isdigit, dtype))
     return int(digits) // 8 if digits else 1
+
+
+CODECS = ("zstd", "gzip", "blosc", "lz4", "none")
+"""The compressions of a zarr output's chunks."""

@@ -24,6 +24,7 @@ Examples:
   convcli apply signal.csv -k "1,0,-1" --op convolve -o - --format csv
   convcli apply photo.png -k sharpen --padding same --dry-run
   convcli apply photo.png -k sobel-x --dtype float32 --show
+  convcli apply brain.zarr -k gaussian:sigma=2 --dims 3 -o soft.zarr
 """
 
 
@@ -56,7 +57,7 @@ Examples:
     shell_complete=complete.files,
     help="Draw input and output to a picture file, such as compare.png.",
 )
-@options.stacked(*options.FILTERING, options.threads)
+@options.stacked(*options.FILTERING, *options.REGIONS, options.threads)
 def command(
     as_json: bool,
     dry_run: bool,
@@ -70,8 +71,10 @@ def command(
 
     INPUT is a file; - is stdin. On an image, a KHxKW kernel filters each channel independently,
     KHxKWxC sums over the channels, and OxKHxKWxC computes O channels. A short report shows sizes,
-    time and clipping; -v adds the arithmetic, the method and the reason for it.
+    time and clipping; -v adds the arithmetic, the method and the reason for it. An output named
+    .zarr is computed block by block, so that arrays may be larger than the memory.
     """
+    from convcli.cli.apply_regions import REGIONS, run, writes_store
     from convcli.cli.report.progress import ProgressBar
     from convcli.jobs.apply import plan_apply, run_apply
     from convcli.jobs.apply_plan import ApplyRequest
@@ -81,6 +84,13 @@ def command(
     output = settings["output"]
     options.check_stdout(as_json, output, "write the result to a file")
     _check_output_options(settings, plot)
+    chosen = {name: settings.pop(name) for name in REGIONS}
+    scheduler = settings.pop("scheduler")
+    if writes_store(output, settings["format"]):
+        _check_drawn(show, plot)
+        run(settings, chosen, scheduler, dry_run=dry_run, quiet=quiet, as_json=as_json)
+        return
+    _check_regions({**chosen, "scheduler": scheduler})
     # Pictures go where the report goes: to stderr if stdout has the result or the object.
     err = as_json or output is not None
     figure = _check_drawing(show, plot, dry_run, err, settings)
@@ -151,6 +161,27 @@ def _check_output_options(settings: dict[str, Any], plot: str | None) -> None:
         if not used and settings[option] is not None and settings[option] is not False:
             name = f"--{option.replace('_', '-')}"
             raise click.UsageError(f"{name} belongs to an output; add -o FILE")
+
+
+def _check_regions(given: dict[str, Any]) -> None:
+    """Raise UsageError for options of a zarr output if there is none."""
+    for option, value in given.items():
+        if value and not (option == "scheduler" and _from_environment(option)):
+            raise click.UsageError(f"--{option} belongs to a zarr output; use -o FILE.zarr")
+
+
+def _from_environment(option: str) -> bool:
+    source = click.get_current_context().get_parameter_source(option)
+    return source == click.core.ParameterSource.ENVIRONMENT
+
+
+def _check_drawn(show: bool, plot: str | None) -> None:
+    """Raise UsageError for drawings of a zarr output, which is never in memory as a whole."""
+    if show or plot is not None:
+        name = "--show" if show else "--plot"
+        raise click.UsageError(
+            f"{name} draws a result in memory, and a zarr output is written in parts; leave it out"
+        )
 
 
 def _check_raw_options(plan: ApplyPlan, settings: dict[str, Any]) -> None:

@@ -26,6 +26,7 @@ HEADINGS: dict[str, tuple[str, ...]] = {
         *("output", "chosen", "out", "in_place", "name", "overwrite", "format", "form", "dtype"),
         *("range", "scale", "bias", "verify", "method", "show", "plot"),
     ),
+    "Zarr outputs": ("chunks", "codec", "block"),
     "Picture files": (
         *("frames", "gray", "background", "linear"),
         *("quality", "compress_level", "strip", "allow_truncated"),

@@ -22,7 +22,17 @@ from convcli.cli.types import (
     Count,
     MethodChoice,
 )
-from convcli.options import BOUNDARIES, CHANNELS, COMBINES, DTYPES, LAYOUTS, OPS, ORDERS, POLICIES
+from convcli.options import (
+    BOUNDARIES,
+    CHANNELS,
+    CODECS,
+    COMBINES,
+    DTYPES,
+    LAYOUTS,
+    OPS,
+    ORDERS,
+    POLICIES,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 Decorator = Callable[[F], F]
@@ -274,6 +284,33 @@ scheduler = click.option(
     help="Run on the workers of a scheduler: dask (a Dask cluster on this machine), an address "
     "such as tcp://host:8786, a scheduler file, or a plugin. [default: processes of this machine]",
 )
+chunks = click.option(
+    "--chunks",
+    type=SHAPE,
+    help="Set the chunks of a zarr output, such as 256x256x256. [default: the input's]",
+)
+codec = click.option(
+    "--codec",
+    type=Choice(CODECS),
+    metavar="C",
+    help=f"Compress the chunks of a zarr output: {', '.join(CODECS)}. [default: the input's]",
+)
+block = click.option(
+    "--block",
+    type=SHAPE,
+    help="Set the part of a zarr output that one task computes, a multiple of its chunks, such as "
+    "512 or 512x512x256. [default: what fits the memory]",
+)
+resume_regions = click.option(
+    "--resume", is_flag=True, help="Continue a zarr output that is not finished."
+)
+jobs_for_regions = click.option(
+    "-j",
+    "--jobs",
+    type=Count(1),
+    metavar="N",
+    help="Compute this many blocks of a zarr output at once. [default: one per core]",
+)
 overwrite = click.option(
     "-f", "--overwrite", "--force", is_flag=True, help="Replace the output if it exists."
 )
@@ -293,6 +330,8 @@ GEOMETRY = (stride, dilation, padding)
 BORDER = (boundary, cval)
 READING = (dims, spacing, channels, groups, layout)
 LIMITS = (max_memory, max_pixels)
+REGIONS = (chunks, codec, block, resume_regions, jobs_for_regions, scheduler)
+"""The options of an output that is written region by region."""
 RUNNING = (*LIMITS, threads)
 ENCODING = (compress_level, quality, strip)
 RESULT = (

@@ -45,7 +45,7 @@ def check_settings(form: Format, settings: Mapping[str, int]) -> None:
     >>> check_settings(lookup("jpg"), {"compress_level": 9})
     Traceback (most recent call last):
         ...
-    convcli.errors.InputError: jpg takes no compress level; png and tiff do; leave it out
+    convcli.errors.InputError: jpg takes no compress level; png, tiff and zarr do; leave it out
     """
     for name, value in settings.items():
         words = name.replace("_", " ")

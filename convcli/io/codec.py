@@ -106,6 +106,13 @@ class Codec:
             f"{request.name} is of the format {self.form.name}", "which is written but not read"
         )
 
+    def open_store(self, path: str, name: str) -> Data:
+        """Open a store, a folder of chunks; its values are read by `Data.parts`.
+
+        Raises FileError for what is none.
+        """
+        raise InputError(f"{name} is of the format {self.form.name}", "which is not a folder")
+
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
         """Encode an array, for which `holds` returned ""."""
         raise InputError(

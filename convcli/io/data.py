@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.errors import FileError, InputError
+from convcli.io.parts import Parts
 from convcli.options import DTYPES, Order
 from convcli.shapes.units import Measure, parse_spacing
 
@@ -24,9 +25,10 @@ class Header(Protocol):
 
     formats: ClassVar[tuple[str, ...]]
 
-    def moved(self, starts: Sequence[float], strides: Sequence[int]) -> Self:
+    def moved(self, starts: Sequence[float], strides: Sequence[int], axes: Sequence[int]) -> Self:
         """Return the header of a result whose sample i is at the input's start + i * stride.
 
+        axes: of the input that these are along.
         Raises InputError if the header cannot express that.
         """
 
@@ -134,6 +136,9 @@ class Data:
     header: Header | None = None
     spacing: tuple[Measure, ...] = ()  # distance of samples along each spatial axis, if known
     encoding: Encoding | None = None
+    parts: Parts | None = (
+        None  # reads the values of a store, of which `array` has no more than zeros
+    )
 
     @property
     def distances(self) -> tuple[Measure, ...]:
@@ -196,7 +201,9 @@ class RawLayout:
         """
         return cls(shape, None if dtype is None else _number_type(dtype), order, offset)
 
-    def moved(self, starts: Sequence[float], strides: Sequence[int]) -> RawLayout:
+    def moved(
+        self, starts: Sequence[float], strides: Sequence[int], axes: Sequence[int]
+    ) -> RawLayout:
         """Return the layout unchanged: it has no positions of samples."""
         return self
 

@@ -216,7 +216,6 @@ _SCIENCE = (
         ".grib .grb .grib2 .grb2",
         rb"GRIB",
     ),
-    Foreign("a Zarr array", "save the numbers as .npy with Python's zarr", ".zarr"),
     Foreign("a Zeiss CZI image", "save it as .tiff from ZEN or ImageJ", ".czi", rb"ZISRAWFILE"),
     Foreign("a Nikon ND2 image", "save it as .tiff from ImageJ", ".nd2", rb"\xda\xce\xbe\x0a"),
     Foreign(

@@ -89,6 +89,8 @@ class Format:
     """Whether it stores gray; otherwise gray is written as RGB."""
     separator: str = ""
     """The separator between the numbers of a text format."""
+    store: bool = False
+    """Whether it is a folder of chunks, which are read and written one by one, not a stream."""
     headerless: bool = False
     """Whether the file contains only values, whose shape and type must be given."""
     extra: str = ""
@@ -387,6 +389,15 @@ _TABLE = (
         max_ndim=2,
         extra="wav",
     ),
+    Format(
+        "zarr",
+        (".zarr",),
+        "convcli.io.arrays.zarr:Zarr",
+        max_side=ANY_SIDE,
+        settings=("compress_level",),
+        extra="zarr",
+        store=True,
+    ),
 )
 _OWN = {name: form for form in _TABLE for name in (form.name, *form.suffixes)}
 """Convcli's own formats by name and by suffix."""
@@ -502,7 +513,13 @@ def recognise(head: bytes, *, plugins: bool = False) -> tuple[Format, str] | Non
     return None
 
 
-EXTRAS = {"nifti": "nibabel", "wav": "soundfile", "tiff": "tifffile", "png16": "imagecodecs"}
+EXTRAS = {
+    "nifti": "nibabel",
+    "wav": "soundfile",
+    "tiff": "tifffile",
+    "png16": "imagecodecs",
+    "zarr": "zarr",
+}
 """The package of each extra that reads and writes the format."""
 
 

@@ -146,6 +146,7 @@ def load(
     allow_truncated: bool = False,
     raw: RawLayout = UNTOLD,
     volume: bool = False,
+    in_parts: bool = False,
 ) -> Data:
     """Read an image or an array from a path, `archive.npz:key`, or "-", standard input.
 
@@ -163,6 +164,10 @@ def load(
     wanted = lookup(format) if format else by_suffix(named.path)
     limits = limits or Limits.of()
     called = _called(named)
+    if (store := _store_format(named.path, wanted)) is not None:
+        check_extra(store, called)
+        codec_of(store).check_read(ReadRequest(called, frames=frames))
+        return _load_store(store, named, limits, in_parts=in_parts)
     with _stream(named, limits) as stream:
         head = stream.read(SNIFFED_BYTES)
         if not head:
@@ -190,6 +195,31 @@ def load(
         data = replace(read, name=named.name, decoding=read.decoding + (pipe.held if pipe else 0))
         _check_axes(data)
         return data
+
+
+def _store_format(path: str, wanted: Format | None) -> Format | None:
+    """Return the format of a folder of chunks, or of an array in one; None for a file.
+
+    wanted: the format of the name.
+    """
+    if wanted is not None and wanted.store:
+        return wanted
+    parents = (by_suffix(part) for part in PurePath(path).parent.parts)
+    form = next((form for form in parents if form is not None and form.store), None)
+    return form if form is not None and wanted is None else None
+
+
+def _load_store(form: Format, named: _Source, limits: Limits, *, in_parts: bool) -> Data:
+    """Open a store, and read all its values unless they are wanted in parts."""
+    data = codec_of(form).open_store(named.path, named.name)
+    _check_axes(data)
+    if in_parts or data.parts is None:
+        return data
+    size = data.array.nbytes
+    remedy = "write the result to a .zarr, which is computed region by region"
+    limits.check_memory(named.name, 2 * size, f"{remedy}, or raise --max-memory")
+    whole = data.parts.read(tuple(slice(0, n) for n in data.array.shape))
+    return replace(data, array=whole, decoding=2 * size, parts=None)
 
 
 def _choose_format(

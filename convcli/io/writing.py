@@ -198,11 +198,16 @@ def refuse_terminal(form: str) -> None:
 
 
 def check_target(
-    target: str | os.PathLike[str], overwrite: bool = False, format: str | None = None
+    target: str | os.PathLike[str],
+    overwrite: bool = False,
+    format: str | None = None,
+    *,
+    stores: bool = False,
 ) -> OutputTarget | None:
     """Resolve a target, and raise what `save` would raise for it; write nothing.
 
-    Returns None for "-" without a format: the caller may use its input's. Raises FileError for a
+    Returns None for "-" without a format: the caller may use its input's. stores: whether the
+    caller writes a store, whose place it checks itself. Raises FileError for a
     target that exists, a folder that does not, and a suffix that is not written; OutputError for a
     folder without write permission.
 
@@ -210,11 +215,19 @@ def check_target(
     ('jpg', 'npy')
     """
     name = os.fspath(target)
-    return None if name == "-" and format is None else _resolve(name, overwrite, format)
+    if name == "-" and format is None:
+        return None
+    form = check_name(name, format)
+    if stores and form.store:
+        return OutputTarget(name, form, overwrite)
+    return _resolve(name, overwrite, format)
 
 
 def _resolve(name: str, overwrite: bool, format: str | None) -> OutputTarget:
     form = check_name(name, format)
+    if form.store:
+        given = f"{name} would be a folder of chunks"
+        raise FileError(given, "only convcli apply writes one", "write .npy")
     if name == "-" and not form.separator:
         refuse_terminal(form.name)
     if name != "-":

@@ -46,7 +46,7 @@ from convcli.jobs.postprocess import (
     scale_and_shift,
     to_dtype,
 )
-from convcli.jobs.precision import exact_dtype, float_dtype, scales_far
+from convcli.jobs.precision import check_unread, exact_dtype, float_dtype, scales_far
 from convcli.jobs.transfer import Curve, light_of
 from convcli.jobs.verify import Check, Verification
 from convcli.jobs.warnings import input_warnings, value_warnings
@@ -92,13 +92,25 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
     """Load the input and the kernels and decide shapes, dtypes and methods. Writes nothing.
 
     Raises InputError or a subclass of it for an invalid input, kernel or option, and for an output
-    that cannot be written under its name or in its format.
+    that cannot be written under its name or in its format; LimitError for a run that needs more
+    memory than the limit.
+    """
+    plan = decide(request)
+    peak = apply_footprint(plan).peak
+    request.limits.check_memory(f"filtering {plan.data.name}", peak, LESS_WORK)
+    return replace(plan, peak=peak)
+
+
+def decide(request: ApplyRequest, *, in_parts: bool = False) -> ApplyPlan:
+    """Return the plan of a run, whose memory is not checked. Raises like `plan_apply`.
+
+    in_parts: the output is a store, and the input may be one whose values are left unread.
     """
     request = expand(request)
-    target = _check_request(request)
+    target = _check_request(request, stores=in_parts)
 
     # load
-    data = _load(request)
+    data = _load(request, in_parts=in_parts)
     curve, misread = light_of(data) if request.linear else (None, ())
     planes = colour_planes(data, request.geometry.layout, curve=curve)
     if target is None and request.output is not None:
@@ -139,7 +151,7 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
 
     unread = unread_frames(request, data, passes[0], target, dtype)
     warnings = (*input_warnings(data), *misread, *unread)
-    plan = ApplyPlan(
+    return ApplyPlan(
         request,
         data,
         passes,
@@ -152,9 +164,6 @@ def plan_apply(request: ApplyRequest) -> ApplyPlan:
         dropped,
         warnings,
     )
-    peak = apply_footprint(plan).peak
-    request.limits.check_memory(f"filtering {data.name}", peak, LESS_WORK)
-    return replace(plan, peak=peak)
 
 
 def run_apply(plan: ApplyPlan, progress: Progress = silent) -> ApplyResult:
@@ -176,7 +185,7 @@ def run_apply(plan: ApplyPlan, progress: Progress = silent) -> ApplyResult:
 # Load.
 
 
-def _check_request(request: ApplyRequest) -> OutputTarget | None:
+def _check_request(request: ApplyRequest, *, stores: bool) -> OutputTarget | None:
     """Check what needs no input, and return the target if the output's name implies its format."""
     if not request.kernels:
         remedy = "give one with -k, such as -k gaussian:sigma=2"
@@ -188,7 +197,9 @@ def _check_request(request: ApplyRequest) -> OutputTarget | None:
     if request.output is None:
         return None
     writing = request.writing
-    return io.check_target(request.output, overwrite=writing.overwrite, format=writing.format)
+    return io.check_target(
+        request.output, overwrite=writing.overwrite, format=writing.format, stores=stores
+    )
 
 
 def _check_axes(passes: Sequence[KernelPass]) -> None:
@@ -204,7 +215,7 @@ def _check_axes(passes: Sequence[KernelPass]) -> None:
             )
 
 
-def _load(request: ApplyRequest) -> Data:
+def _load(request: ApplyRequest, *, in_parts: bool) -> Data:
     """Load the input and check that its colour planes fit into the memory limit."""
     reading = request.reading
     data = io.load(
@@ -215,6 +226,7 @@ def _load(request: ApplyRequest) -> Data:
         allow_truncated=reading.allow_truncated,
         raw=reading.raw,
         volume=request.geometry.dims == VOLUME,
+        in_parts=in_parts,
     )
     data = flatten(data, reading.background, gray=reading.gray)
     if isinstance(data.array, np.memmap) and not renames_open_files() and _is_output(request):
@@ -254,6 +266,8 @@ def _plan_pass(
     if request.normalize:
         taps = normalized(taps, conv_layout.kernel_axes)
     problem = to_problem(planes.x, taps, conv_layout, spec)
+    if data.parts is not None:
+        check_unread(problem, data.called, request.postprocess.dtype)
     coverage = None
     if planes.alpha is not None:
         window = colour.coverage_kernel(taps, conv_layout.window_axes)
@@ -262,24 +276,32 @@ def _plan_pass(
         alpha_spec = replace(spec, groups=1, cval=colour.outside_alpha(geometry.cval))
         coverage = to_problem(planes.alpha[..., None], window, alpha_layout, alpha_spec)
     plan = problem.plan(compute_dtype, request.method)
-    return KernelPass(kernel, conv_layout, problem, plan, coverage)
+    return KernelPass(kernel, taps, conv_layout, problem, plan, coverage)
 
 
 # Execute.
 
 
 def execute(
-    plan: ApplyPlan, out: NDArray[Any], progress: Progress = silent
+    plan: ApplyPlan,
+    out: NDArray[Any],
+    progress: Progress = silent,
+    extent: tuple[float, float] | None = None,
 ) -> tuple[Ledger, tuple[Verification, ...]]:
-    """Compute the result into `out`, chunk by chunk; return its ledger and the verifications."""
+    """Compute the result into `out`, chunk by chunk; return its ledger and the verifications.
+
+    extent: the range of the values that `rescale` maps, by default that of this result. Raises
+    ConvError if the range is to be checked, and a value does not fit.
+    """
     request, lead = plan.request, plan.passes[0]
     cut = list(chunks(lead.conv_layout, lead.plan))
-    twice = request.postprocess.range == "rescale" and len(cut) > 1
+    twice = request.postprocess.range == "rescale" and len(cut) > 1 and extent is None
     parts = steps(progress, len(cut) * len(plan.passes) * (1 + twice))
     checks = []
     if request.verify:
         checks = [Check(each.problem, each.plan.output, plan.compute_dtype) for each in plan.passes]
-    extent = _result_range(plan, cut, parts) if twice else None
+    if twice:
+        extent = _result_range(plan, cut, parts)
     ledgers = []
     for chunk in cut:
         target = out[output_index(chunk, lead.conv_layout)]
@@ -342,6 +364,12 @@ def _write_chunk(
         target[..., -1] = to_dtype(alpha, plan.dtype, "clip")[0]
         target = target[..., :-1]
     return to_dtype(values, plan.dtype, plan.request.postprocess.range, extent, target)[1]
+
+
+def result_range(plan: ApplyPlan) -> tuple[float, float]:
+    """Compute the result, and return its smallest and its largest finite value."""
+    cut = list(chunks(plan.passes[0].conv_layout, plan.passes[0].plan))
+    return _result_range(plan, cut, NO_PROGRESS)
 
 
 def _result_range(

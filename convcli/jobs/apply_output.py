@@ -28,7 +28,8 @@ def output_header(
     if data.header is None or target.form.name not in data.header.formats:
         return None
     axes = lead.plan.axes
-    return data.header.moved([axis.start for axis in axes], [axis.stride for axis in axes])
+    starts, strides = [axis.start for axis in axes], [axis.stride for axis in axes]
+    return data.header.moved(starts, strides, lead.conv_layout.spatial_axes)
 
 
 def output_dtype(

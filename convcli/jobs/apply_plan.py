@@ -83,10 +83,12 @@ def expand(request: ApplyRequest) -> ApplyRequest:
 class KernelPass:
     """One kernel applied to the input: the engine's problem and its plan.
 
-    coverage: the problem that filters alpha, if the picture has it.
+    taps: of the kernel, flipped to convolve and normalized, in its own axes. coverage: the problem
+    that filters alpha, if the picture has it.
     """
 
     kernel: Kernel
+    taps: NDArray[Any]
     conv_layout: ConvLayout
     problem: Problem
     plan: Plan

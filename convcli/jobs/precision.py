@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from convcli.engine.analysis import has_heavy_taps, integral_bound, largest_sum
 from convcli.engine.exact import power_of_two
 from convcli.engine.planning.facts import EXACT, result_dtype
+from convcli.engine.problem import Problem
 from convcli.errors import DtypeError
 from convcli.jobs.requests import Postprocess
 
@@ -32,6 +34,27 @@ def float_dtype(given: np.dtype[Any], requested: np.dtype[Any] | None) -> str:
         if requested == np.float64 or wide_integer:
             return "float64"
     return result_dtype(given.name)
+
+
+def check_unread(problem: Problem, name: str, dtype: str | None) -> None:
+    """Raise DtypeError if precision depends on the values of an input that has not been read.
+
+    That is so for integers beyond float64's precision, and for float32 under very large taps.
+    """
+    x, w = problem.x, problem.w
+    bound = integral_bound(x, w, problem.spec.cval)
+    if dtype is not None and np.dtype(dtype).kind in "iu" and (bound or 0) > EXACT:
+        raise DtypeError(
+            f"sums of {x.dtype} as {dtype}",
+            f"they may exceed 2**52, and {name} would have to be read whole to know",
+            "use --dtype float64, or write a .npy",
+        )
+    if has_heavy_taps(x.dtype, largest_sum(w)):
+        raise DtypeError(
+            f"taps that sum up to {largest_sum(w):.3g} on float32",
+            f"{name} would have to be read whole to choose the precision",
+            "divide the kernel, and use --scale",
+        )
 
 
 def scales_far(scale: float) -> bool:

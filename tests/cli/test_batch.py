@@ -188,7 +188,7 @@ class TestOutputs:
 
     def test_every_option_of_apply_is_taken(self) -> None:
         own = {"--output", "-o", "--dry-run", "--format", "--json", "--overwrite", "--debug"}
-        own |= {"--threads", "--show", "--plot"}
+        own |= {"--threads", "--show", "--plot", "--chunks", "--codec", "--block"}
         options = {
             name: set(
                 re.findall(

@@ -897,7 +897,7 @@ class TestRefusals:
             (["--compress-level", "0"], "--compress-level belongs to an output"),
             (
                 ["--compress-level", "9", "-o", "y.jpg"],
-                "jpg takes no compress level; png and tiff do",
+                "jpg takes no compress level; png, tiff and zarr do",
             ),
             (["--quality", "80", "-o", "y.npy"], "npy takes no quality; jpg and webp do"),
             (["--quality", "0", "-o", "y.jpg"], "'0'; expected a whole number from 1 to 100"),

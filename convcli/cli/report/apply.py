@@ -43,7 +43,7 @@ def plan_lines(plan: ApplyPlan) -> list[str]:
     rows += [
         ("kernel", f"{part.kernel.name}, {show(part.conv_layout.kernel)}") for part in plan.passes
     ]
-    rows += _geometry(plan)
+    rows += geometry(plan)
     target = f" -> {request.output} ({plan.format})" if request.output is not None else ""
     rows.append(("output", f"{show(plan.output_shape)} {plan.dtype}{target}"))
     rows += _metadata(plan)
@@ -68,7 +68,7 @@ def short_lines(result: ApplyResult, seconds: float) -> list[str]:
     plan = result.plan
     rows = [("read", "; ".join(plan.data.notes))] if plan.data.notes else []
     if is_remarkable(result.ledger):
-        rows.append(("range", _ledger(result.ledger)))
+        rows.append(("range", ledger_words(result.ledger)))
     rows += _verifications(result)
     if result.written is not None:
         rows += [("reduced", what) for what in result.written.dropped]
@@ -132,9 +132,9 @@ def result_lines(result: ApplyResult, seconds: float) -> list[str]:
         (request.geometry.op, f"{described(data)} with {kernels}"),
         ("output", f"{show(result.values.shape)} {result.values.dtype}{unsaved}"),
     ]
-    rows += _geometry(plan)
+    rows += geometry(plan)
     rows += [("method", f"{part.plan.method}: {part.plan.reason}") for part in _distinct(plan)]
-    rows.append(("range", _ledger(ledger)))
+    rows.append(("range", ledger_words(ledger)))
     rows += _metadata(plan)
     rows += _verifications(result)
     if written is not None:
@@ -157,8 +157,13 @@ def hint(plan: ApplyPlan) -> str:
 
 
 def plan_json(plan: ApplyPlan) -> dict[str, Any]:
-    request = plan.request
     footprint = apply_footprint(plan)
+    return {**decided_json(plan), "memory": {**vars(footprint), "peak": footprint.peak}}
+
+
+def decided_json(plan: ApplyPlan) -> dict[str, Any]:
+    """Describe a plan without its memory."""
+    request = plan.request
     return {
         "op": request.geometry.op,
         "input": _input_json(plan.data),
@@ -187,7 +192,6 @@ def plan_json(plan: ApplyPlan) -> dict[str, Any]:
             "lost": list(plan.dropped),
         },
         "plan": [_work_json(part.plan) for part in plan.passes],
-        "memory": {**vars(footprint), "peak": footprint.peak},
     }
 
 
@@ -239,7 +243,8 @@ def _finite(record: dict[str, Any]) -> dict[str, Any]:
     return {name: finite(value) for name, value in record.items()}
 
 
-def _geometry(plan: ApplyPlan) -> list[tuple[str, str]]:
+def geometry(plan: ApplyPlan) -> list[tuple[str, str]]:
+    """Return a row for the arithmetic of each axis, and for the channels."""
     first = plan.passes[0]
     names = axis_names(first.conv_layout.dims)
     rows = [(name, formula(axis)) for name, axis in zip(names, first.plan.axes, strict=True)]
@@ -275,7 +280,7 @@ def is_remarkable(ledger: Ledger) -> bool:
     )
 
 
-def _ledger(ledger: Ledger) -> str:
+def ledger_words(ledger: Ledger) -> str:
     """Describe the range of the values, how it was mapped, and what was clipped."""
     text = f"{ledger.low_before:.6g} to {ledger.high_before:.6g}"
     if np.isnan(ledger.low_before):

@@ -7,14 +7,17 @@ the same input has the same result with any number of threads.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from convcli.engine.methods.base import Method
-from convcli.engine.planning.facts import TiledWork
+from convcli.engine.planning.facts import TiledWork, Work
 from convcli.engine.planning.memory import Memory, plan_memory
+from convcli.limits import threads
 from convcli.options import itemsize
 from convcli.shapes.parse import counted
+from convcli.shapes.spec import ConvSpec
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,26 @@ class Plan(TiledWork):
     def formula(self) -> tuple[str, ...]:
         """The arithmetic of every spatial axis, such as `28 - 3 + 1 = 26`."""
         return tuple(axis.formula for axis in self.axes)
+
+    def resized(self, shape: Sequence[int], spec: ConvSpec) -> Plan:
+        """Return the plan of the same method for another input (*batch, *S, channels) and padding.
+
+        What the plan knows of the kernel and of the samples stays.
+        """
+        *outer, channels = shape
+        first = len(outer) - len(self.axes)
+        batch, spatial = tuple(outer[:first]), tuple(outer[first:])
+        facts = replace(self.facts, batch=batch, spatial=spatial, channels=channels)
+        work = Work.of(facts, spec, self.dtype)
+        return replace(
+            self,
+            facts=facts,
+            spec=spec,
+            axes=work.axes,
+            tile=self.implementation.tile(work),
+            seconds=self.seconds * work.outputs / self.outputs,
+            threads_available=threads(),
+        )
 
     def __str__(self) -> str:
         window, out = "x".join(map(str, self.facts.window)), "x".join(map(str, self.output))

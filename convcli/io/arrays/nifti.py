@@ -58,7 +58,9 @@ class Geometry:
     strides: tuple[int, ...] = (1,) * SPATIAL
     formats: ClassVar[tuple[str, ...]] = ("nii", "nii.gz")
 
-    def moved(self, starts: Sequence[float], strides: Sequence[int]) -> Geometry:
+    def moved(
+        self, starts: Sequence[float], strides: Sequence[int], axes: Sequence[int]
+    ) -> Geometry:
         return replace(self, starts=tuple(starts), strides=tuple(strides))
 
     def fitted(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:

@@ -60,10 +60,12 @@ class Recording:
     subtype: str
     formats: ClassVar[tuple[str, ...]] = ("wav",)
 
-    def moved(self, starts: Sequence[float], strides: Sequence[int]) -> Recording:
+    def moved(
+        self, starts: Sequence[float], strides: Sequence[int], axes: Sequence[int]
+    ) -> Recording:
         """Return the recording at the rate after a stride; raise InputError for a fraction.
 
-        >>> Recording(48000, "PCM_16").moved((0.0,), (2,)).rate
+        >>> Recording(48000, "PCM_16").moved((0.0,), (2,), (0,)).rate
         24000
         """
         rate = Fraction(self.rate, strides[0])

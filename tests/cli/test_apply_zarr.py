@@ -57,7 +57,7 @@ def test_the_plan_counts_regions_and_what_they_read() -> None:
     assert plan["regions"]["read"] == along[0] * along[1] * along[2]
     assert plan["regions"]["halo"] == pytest.approx(plan["regions"]["read"] / VALUES.size - 1)
     assert plan["regions"]["count"] == 12
-    assert f"{plan['regions']['halo']:.0%} more than the input" in text
+    assert f"{100 * plan['regions']['halo']:,.0f} % more than the input" in text
     assert not Path("out.zarr").exists()
 
 

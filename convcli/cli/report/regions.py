@@ -31,7 +31,9 @@ def plan_lines(plan: RegionPlan) -> list[str]:
     )
     rows += [("method", f"{part.plan.method}: {part.plan.reason}") for part in whole.passes]
     rows.append(("regions", f"{len(grid):,} of {show(grid.block)}{_done(plan)}"))
-    rows.append(("read", f"{show_bytes(plan.decoded)}, {plan.halo:.0%} more than the input"))
+    rows.append(
+        ("read", f"{show_bytes(plan.decoded)}, {100 * plan.halo:,.0f} % more than the input")
+    )
     rows.append(("memory", f"at most {show_bytes(plan.task)} for each of {_jobs(plan)}"))
     return columns(rows, indent="")
 

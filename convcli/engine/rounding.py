@@ -58,9 +58,10 @@ def round_into(
             out[...] = values if out.dtype.kind != "b" else values != 0
         return
     info = np.iinfo(out.dtype)
+    fits = within is not None and info.min - 0.5 < within[0] <= within[1] < info.max + 0.5
     if values.dtype.kind in "iu":
         own = np.iinfo(values.dtype)
-        if within is None or not info.min <= within[0] <= within[1] <= info.max:
+        if not fits:
             least, most = max(info.min, own.min), min(info.max, own.max)
             values = np.clip(values, least, most, out=values if spent else None)
         out[...] = values
@@ -68,7 +69,7 @@ def round_into(
     if int(values.dtype.type(info.max)) > info.max:
         _store_wide(np.rint(values, out=values if spent else None), out)
         return
-    if within is None or not info.min - 0.5 < within[0] <= within[1] < info.max + 0.5:
+    if not fits:
         values = np.clip(values, float(info.min), float(info.max), out=values if spent else None)
         if within is None and np.isnan(values.min(initial=0)):
             np.nan_to_num(values, copy=False, nan=0.0)

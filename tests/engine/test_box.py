@@ -222,7 +222,7 @@ def test_tiles_are_independent_of_threads(
     window: tuple[int, ...], set_threads: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Method, "worth_sharing", 0)
-    tune(monkeypatch, ADDED=1 << 14, BAND_TILE=(1 << 14, 1 << 14))
+    tune(monkeypatch, ADDED=1 << 14, BAND_TILE=1 << 14)
     x = samples((150, 170, 20)[: len(window)], "float32")
     for w in (np.ones(window), np.ones(window) * np.arange(1, window[-1] + 1)):
         results = set()

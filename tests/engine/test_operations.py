@@ -33,7 +33,7 @@ SMALL_TILES = {
     "PANEL_ROWS": (4, 8),
     "PANEL_WIDTH": (1, 8),
     "FULL_TILE": ((10, 100), (200, 1000)),
-    "BAND_TILE": ((10, 100), (200, 1000)),
+    "BAND_TILE": (10, 1000),
     "BAND_WIDTH": (5, 1 << 13),
 }
 """What cuts a picture of a few samples into several tiles, and those into several panels."""

@@ -43,7 +43,6 @@ from convcli.engine.planning.tiles import (
     BAND_TILE,
     DOWN,
     ODD,
-    TILES,
     WIDE,
     band_tile,
     pass_widths,
@@ -113,8 +112,7 @@ class Separable(Method):
         return "the kernel is a product of 1-D factors"
 
     def tile(self, work: Work) -> tuple[int, ...]:
-        enough, most = BAND_TILE
-        budget = min(max(work.outputs // (2 * TILES), enough), most) // work.facts.channels
+        budget = BAND_TILE // work.facts.channels
         if self.pads_inner(work):
             rest = work.sizes[1:]
             if all(_sum_types(work)):

@@ -15,9 +15,9 @@ TILE_VALUES = 1 << 16
 """Outputs in a tile: a float32 accumulator of 256 KiB, which fits a 1 MiB second-level cache with
 its scratch and its input. Half and twice this size were both slower on 4096x4096 with 3x3."""
 
-BAND_TILE = (1 << 19, 3 << 18)
-"""Outputs in a tile of passes along the axes, if there are then twice TILES of them, and the most:
-3 MiB of float32."""
+BAND_TILE = 1 << 18
+"""Outputs in a tile of passes along the axes: 1 MiB of float32. Half and twice as many took up to a
+tenth longer: their results leave the cache, or threads wait for the interpreter between calls."""
 
 BAND_SAMPLES = 1 << 20
 """Most samples under such a tile: 4 MiB of float32. A large kernel covers many more samples than
@@ -55,7 +55,7 @@ def layer_rest(work: Work, seen: int = BAND_SAMPLES) -> list[int]:
     if rest:
         under = (DOWN, *rest[:-1])
         fitting = fitting_outputs(work.axes, len(rest), under, work.facts.channels, seen)
-        made = BAND_TILE[0] // (math.prod(under) * work.facts.out_channels)
+        made = BAND_TILE // (math.prod(under) * work.facts.out_channels)
         rest[-1] = evenly(rest[-1], min(fitting, max(made, DOWN)))
     return rest
 

@@ -50,7 +50,7 @@ class PlannedCall:
         problem = in_memory_order(problem)
         self.plan = plan = problem.plan(dtype, method)
         self.dtype = np.dtype(plan.dtype)
-        self.prepared = Prepared(plan, problem.w, problem.bias, problem.x.dtype, self.dtype)
+        self.prepared = Prepared(plan, problem.w, problem.bias, problem.x)
 
         # The caller's axes in the engine's order, and the result's in the order of memory.
         axes = inverse(problem.order)

@@ -70,17 +70,24 @@ class Prepared:
         plan: Plan,
         w: NDArray[Any],
         bias: NDArray[Any] | None,
-        input_dtype: np.dtype[Any],
-        dtype: np.dtype[Any],
+        x: NDArray[Any],
     ) -> None:
-        """Prepare w (*window) or (O, *window, C/groups), with bias (O,) or None, for a plan."""
+        """Prepare w (*window) or (O, *window, C/groups), with bias (O,) or None, for a plan.
+
+        x: an array of the same shape, strides and type as those that are to be convolved.
+        """
         self.plan, self.method = plan, plan.implementation
+        input_dtype, dtype = x.dtype, np.dtype(plan.dtype)
         self.w, self.power = whole_taps(w, plan.facts.divisor), 0
         if plan.facts.extreme:
             self.w, self.power = small_taps(w)
         self.scratch, self.accumulator = Scratch(), np.dtype(plan.accumulator)
         self.planar = self.method.planar(plan) and plan.facts.channels > 1
         self.block_dtype = input_dtype if self.method.keeps_dtype(plan) else self.accumulator
+
+        # Samples with gaps are copied once, because a method would copy them more often.
+        self.is_copied = plan.facts.filters is None and not are_rows(x)
+        self.reads_in_place = input_dtype == self.block_dtype and not self.is_copied
         with np.errstate(invalid="ignore", over="ignore"):
             self.bias = None if bias is None else bias.astype(self.accumulator)
             self.compute = self.method.prepare(self.w, plan)
@@ -168,7 +175,7 @@ class Prepared:
 
     def _compute(self, x: NDArray[Any], out: NDArray[Any], place: _Place) -> None:
         """Compute the outputs of one tile."""
-        if place.whole and x.dtype == self.block_dtype and not self._is_copied(x):
+        if place.whole and self.reads_in_place:
             block, target = x, out
         else:
             block = self._block(x, place, self.block_dtype, self.plan.spec.cval)
@@ -213,12 +220,8 @@ class Prepared:
         def room(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
             return self.scratch("block", shape, dtype)
 
-        boundary, copied = self.plan.spec.boundary, self._is_copied(x)
+        boundary, copied = self.plan.spec.boundary, self.is_copied
         return padded_block(x, axes, place.spans, boundary, cval, dtype, room, copied)
-
-    def _is_copied(self, x: NDArray[Any]) -> bool:
-        """Return whether samples are copied once, because a method would copy them more often."""
-        return self.plan.facts.filters is None and not are_rows(x)
 
     def _sums(self, shape: tuple[int, ...]) -> NDArray[Any]:
         """Return an array for the sums of a tile, with rows aligned to cache lines if useful."""

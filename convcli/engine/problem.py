@@ -192,8 +192,7 @@ class Problem(NamedTuple):
     def fill(
         self, plan: Plan, result: NDArray[Any], part: Chunk, progress: Progress = silent
     ) -> None:
-        dtype = np.dtype(plan.dtype)
-        run = Prepared(plan, self.w, self.bias, self.x.dtype, dtype)
+        run = Prepared(plan, self.w, self.bias, self.x)
         run(self.x, self.engine_view(result), part, progress)
 
     def engine_view(self, array: NDArray[Any]) -> NDArray[Any]:

@@ -5,11 +5,11 @@
     base        the interface of a method
     direct      the sum over taps: the reference
     im2col      small work as one matrix product over copied windows
+    dots        a short signal under a short kernel
     separable   a kernel that is a sum of products of 1-D factors
     full_rank   any kernel as one band matrix
     taps        a kernel of few taps as sums of shifted rows
     fft         a product of spectra
-    dots        a short signal under a short kernel
     gemm        a layer as matrix products
     depthwise   a layer with one kernel per channel
     panels      panels of a tile, whose stacked rows fit a cache
@@ -36,17 +36,17 @@ if TYPE_CHECKING:
 BUILT_IN = {
     "direct": "direct",
     "im2col": "gemm",
+    "dots": "gemm",
     "full_rank": "gemm",
     "gemm": "gemm",
     "depthwise": "gemm",
     "taps": "gemm",
     "separable": "separable",
     "fft": "fft",
-    "dots": "gemm",
 }
 """The name of each file's method in --method and in reports."""
 
-FOR_SMALL_WORK = 2
+FOR_SMALL_WORK = 3
 """The first methods of the table: those that can be the fastest for small work."""
 
 _added: list[Method] = []

@@ -15,7 +15,7 @@ from convcli.errors import InputError, did_you_mean
 from convcli.limits import threads
 from convcli.options import itemsize
 
-SMALL = 10_000
+SMALL = 40_000
 """Multiply-adds up to which a plan takes longer than the work: some methods are not asked."""
 
 WORTH_FACTORING = 1e-3

@@ -145,6 +145,35 @@ class BufferedPipe(io.BufferedIOBase):
         self.taken += len(block)
 
 
+class FirstBytes(io.RawIOBase):
+    """The first `size` bytes of a stream that can seek, as a stream of its own.
+
+    >>> FirstBytes(io.BytesIO(b"one and two"), 3).read()
+    b'one'
+    """
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self._stream, self._size, self._position = stream, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = max(0, origin + offset)
+        return self._position
+
+    def readinto(self, buffer: Any, /) -> int:
+        self._stream.seek(self._position)
+        content = self._stream.read(max(min(len(buffer), self._size - self._position), 0))
+        buffer[: len(content)] = content
+        self._position += len(content)
+        return len(content)
+
+
 def available_bytes(stream: BinaryIO, count: int) -> int:
     """Return how many bytes a stream has, of a pipe at most `count`; its position is undefined."""
     if isinstance(stream, BufferedPipe):

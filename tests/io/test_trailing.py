@@ -5,6 +5,7 @@ Frames that are not read have a warning too.
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -33,11 +34,21 @@ NAMES = {
     "pgm": "a PGM image",
     "pbm": "a PBM image",
     "pfm": "a PFM image",
+    "bmp": "a BMP image",
     "npy": "a .npy array",
+    "nii": "a NIfTI volume",
+    "wav": "a WAV recording",
 }
+WORDS = {"npy": "array", "nii": "volume", "wav": "recording"}
+"""What the first one is called, if it is no picture."""
+PACKAGES = {"nii": "nibabel", "wav": "soundfile"}
 
 
 def encoded(name: str, values: np.ndarray, tmp_path: Path) -> bytes:
+    package = pytest.importorskip(PACKAGES.get(name, "numpy"))
+    if name == "wav":
+        package.write(content := io.BytesIO(), values[0].astype(np.int16), 8000, format="WAV")
+        return content.getvalue()
     channels = {
         "pgm": values[..., 0],
         "pbm": values[..., 0] > 99,
@@ -72,7 +83,7 @@ def test_the_rest_of_a_pipe_is_told(tmp_path: Path, pipe: int, name: str) -> Non
     thread.join()
     alone = load(io_file(tmp_path, name, first))
     np.testing.assert_array_equal(data.array, alone.array)
-    what = "array" if name == "npy" else "picture"
+    what = WORDS.get(name, "picture")
     rest = f"more bytes follow the {what} on the pipe, which look like {NAMES[name]}"
     assert data.warnings == (f"{rest}; they are not read",)
     assert alone.warnings == ()
@@ -89,7 +100,7 @@ def test_the_rest_of_a_file_is_told(tmp_path: Path, name: str) -> None:
     first, second = encoded(name, FIRST, tmp_path), encoded(name, 255 - FIRST, tmp_path)
     data = load(io_file(tmp_path, name, first + second))
     np.testing.assert_array_equal(data.array, load(io_file(tmp_path, name, first)).array)
-    what = "array" if name == "npy" else "picture"
+    what = WORDS.get(name, "picture")
     rest = f"{len(second):,} bytes after the end of the {what} left out"
     assert data.warnings == (f"{rest}, which look like {NAMES[name]}",)
     assert load(io_file(tmp_path, name, first + bytes(900))).warnings == ()

@@ -24,6 +24,7 @@ from convcli.io.data import Data
 from convcli.io.formats import NUMBERS, muted
 from convcli.io.images import integrity
 from convcli.io.streams import available_bytes, open_gzip
+from convcli.io.trailing import describe_trailing
 from convcli.shapes.units import Measure, parse_spacing
 
 SPATIAL = 3
@@ -146,6 +147,9 @@ class Nifti(Codec):
         array = read_values(opened, shape, dtype, "F")
         if opened is not stream:
             _finish(opened)
+        trailing = ""
+        if opened is stream:
+            trailing = describe_trailing(stream, offset + declared, "volume")
         notes: tuple[str, ...] = ()
         if scaled:
             array = array * float(slope) + float(intercept or 0)
@@ -156,6 +160,7 @@ class Nifti(Codec):
             request,
             decoding=decoding,
             notes=notes,
+            warnings=(trailing,) if trailing else (),
             dims=dims,
             header=Geometry(header),
             spacing=_spacing(header, dims),

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from importlib import import_module
-from typing import Any, BinaryIO, ClassVar, Literal
+from typing import Any, BinaryIO, ClassVar, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,8 @@ from convcli.errors import DtypeError, FileError, InputError, brief, one_line
 from convcli.io.codec import PLAIN, Codec, ReadRequest, WriteRequest
 from convcli.io.data import Data
 from convcli.io.images import integrity
-from convcli.io.streams import available_bytes
+from convcli.io.streams import FirstBytes, available_bytes
+from convcli.io.trailing import describe_trailing
 from convcli.shapes.units import parse_spacing
 
 SUBTYPES = {
@@ -87,13 +88,19 @@ class Wav(Codec):
         if damage := integrity.check(stream, _find_damage, self_ending=True):
             raise _damaged(request.name, damage)
         cut = integrity.check(stream, _find_cut, self_ending=True)
+        warnings = (f"{cut}; its samples are whole",) if cut else ()
+        end = _end(stream)
+        if end and not cut:
+            trailing = describe_trailing(stream, end, "recording")
+            warnings = (trailing,) if trailing else ()
+            stream = cast("BinaryIO", FirstBytes(stream, end)) if trailing else stream
+        stream.seek(0)
         try:
             with soundfile.SoundFile(stream) as sound:
                 if sound.format not in _FORMATS:
                     given = f"{request.name} is a {sound.format} file"
                     raise FileError(given, "expected a WAV file", "convert it first")
-                data = self._read(sound, request)
-                return replace(data, warnings=(f"{cut}; its samples are whole",)) if cut else data
+                return replace(self._read(sound, request), warnings=warnings)
         except _DAMAGE as error:
             if isinstance(error, InputError):
                 raise
@@ -203,9 +210,16 @@ def _stored(block: NDArray[Any], subtype: str) -> NDArray[Any]:
 
 def _find_cut(stream: BinaryIO) -> str:
     """Return a description of how much a file is shorter than it declares, or ""."""
+    end = _end(stream)
+    return integrity.find_shortage(stream, end) if end else ""
+
+
+def _end(stream: BinaryIO) -> int:
+    """Return the bytes that a file declares to have; 0 for a long one, which declares no number."""
+    stream.seek(0)
     order = _ORDERS[stream.read(4)]
     length = int.from_bytes(stream.read(4), order)
-    return "" if length == _ELSEWHERE else integrity.find_shortage(stream, 8 + length)
+    return 0 if length == _ELSEWHERE else 8 + length
 
 
 def _find_damage(stream: BinaryIO) -> str:

@@ -37,6 +37,9 @@ def find_metadata(stream: BinaryIO) -> Found:
     front = stream.read(_FILE_HEADER + _V5)
     if len(front) < _FILE_HEADER + 4:
         return found
+    (declared,) = struct.unpack_from("<I", front, 2)
+    if declared:
+        found.note_rest(stream, max(declared, _end_of_samples(front)))
     (size,) = struct.unpack_from("<I", front, _FILE_HEADER)
     if _CORE < size < _OS2 and size not in _KNOWN:
         longer = _INFO if size < _INFO else _OS2
@@ -86,6 +89,12 @@ def find_damage(stream: BinaryIO) -> str:
     """
     stream.seek(0)
     front = stream.read(_FILE_HEADER + _INFO)
+    needed = _end_of_samples(front)
+    return find_shortage(stream, needed) if needed else CUT
+
+
+def _end_of_samples(front: bytes) -> int:
+    """Return the bytes up to the end of the samples, 0 if the header is cut."""
     try:
         declared, offset, size = struct.unpack_from("<2xI4xII", front)
         width, height, _, bits = struct.unpack_from(
@@ -93,11 +102,10 @@ def find_damage(stream: BinaryIO) -> str:
         )
         compression, packed = (0, 0) if size < _INFO else struct.unpack_from("<2I", front, 30)
     except struct.error:
-        return CUT
-    needed = offset + (width * bits + 31) // 32 * 4 * abs(height)
+        return 0
     if compression not in _UNPACKED:
-        needed = offset + packed if packed else declared
-    return find_shortage(stream, needed)
+        return int(offset + packed if packed else declared)
+    return int(offset + (width * bits + 31) // 32 * 4 * abs(height))
 
 
 def with_colours(content: bytes, icc: bytes, parts: Sequence[Part]) -> bytes:

@@ -9,7 +9,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -183,7 +183,42 @@ def threads() -> int:
 
     The count from `set_threads`, else from CONVCLI_THREADS, else one per core of this process.
     """
-    return chosen_threads() or core_count()
+    return _share.count or chosen_threads() or core_count()
+
+
+class _Share(threading.local):
+    """The share of the threads of a thread that is in `shared_threads`."""
+
+    count: int | None = None
+
+
+_share = _Share()
+_sharing = 0
+_lock = threading.Lock()
+
+
+@contextmanager
+def shared_threads() -> Iterator[None]:
+    """Divide the threads among the threads of this process that are in such a context.
+
+    The share is set at the start: the first one may get all, and the following ones less.
+
+    >>> with shared_threads():
+    ...     own = threads()
+    >>> own == threads()
+    True
+    """
+    global _sharing
+    with _lock:
+        _sharing += 1
+        count = max((chosen_threads() or core_count()) // _sharing, 1)
+    before, _share.count = _share.count, count
+    try:
+        yield
+    finally:
+        _share.count = before
+        with _lock:
+            _sharing -= 1
 
 
 def chosen_threads() -> int | None:

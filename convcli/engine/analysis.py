@@ -86,7 +86,7 @@ def sum_range(x: NDArray[Any], w: NDArray[Any], cval: float, one_kernel: bool) -
     >>> sum_range(np.array([2, 7]), np.array([1, -1]), 0, one_kernel=True)
     (-7, 7)
     """
-    bank = w.reshape(1 if one_kernel else len(w), -1)
+    bank, x = w.reshape(1 if one_kernel else len(w), -1), _distinct(x)
     least = min(int(x.min()), int(cval))
     most = max(int(x.max()), int(cval))
     ends = []
@@ -94,6 +94,11 @@ def sum_range(x: NDArray[Any], w: NDArray[Any], cval: float, one_kernel: bool) -
         ends.append((positive * least - negative * most, positive * most - negative * least))
     lows, highs = zip(*ends, strict=True)
     return min(lows), max(highs)
+
+
+def _distinct(x: NDArray[Any]) -> NDArray[Any]:
+    """Return the samples without those that a stride of 0 repeats."""
+    return x[tuple(slice(1) if step == 0 else slice(None) for step in x.strides)]
 
 
 def _row_sums(bank: NDArray[Any], sign: int) -> list[int]:
@@ -143,7 +148,7 @@ def needs_float64(
         return weight * 2.0 ** (8 * x.dtype.itemsize) > MOST_FLOAT32
     if not has_heavy_taps(x.dtype, weight):
         return False
-    largest = float(np.nanmax(np.abs(x), initial=0))
+    largest = float(np.nanmax(np.abs(_distinct(x)), initial=0))
     return 0 < largest < LEAST_FLOAT32 * HEAVY
 
 

@@ -9,8 +9,15 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from convcli.engine.calls import run_call
+from convcli.engine.dask_arrays import lazy_call, stand_in
 from convcli.engine.planning.plan import Plan
-from convcli.engine.problem import Problem, layer_problem, real_array, spatial_problem
+from convcli.engine.problem import (
+    Problem,
+    is_dask_array,
+    layer_problem,
+    real_array,
+    spatial_problem,
+)
 from convcli.shapes.parse import Padding, PerAxis
 
 COMMON = ("stride", "dilation", "padding", "boundary", "cval")
@@ -41,6 +48,12 @@ def correlate(
     padded input or the axes do not fit, DtypeError for sums of integers in an integer type from
     2**112 divided by the number of taps on, which cannot be exact.
 
+    A dask array x returns a dask array and computes nothing. Each chunk of x takes one task, and
+    one more for each neighbouring chunk. The blocks are computed by the method of the whole array's
+    plan: sums of whole numbers, and those of method="direct", have the same bytes as those of the
+    array in memory; others may differ by rounding, within the bounds of the guide's page
+    `promises`. It needs known chunk sizes, and no `out`.
+
     >>> correlate([1, 2, 4, 8], [-1, 1])
     array([1., 2., 4.])
     >>> image = np.full((4, 5, 3), 200, np.uint8)
@@ -50,7 +63,8 @@ def correlate(
     np.uint8(255)
     """
     options = axes, stride, dilation, padding, boundary, cval
-    return run_call(_correlation, x, w, None, options, dtype, method, out)
+    run = lazy_call if is_dask_array(x) else run_call
+    return run(_correlation, x, w, None, options, dtype, method, out)
 
 
 def convolve(
@@ -75,7 +89,8 @@ def convolve(
     array([ 3., 10., 13., 10.])
     """
     options = axes, stride, dilation, padding, boundary, cval
-    return run_call(_convolution, x, w, None, options, dtype, method, out)
+    run = lazy_call if is_dask_array(x) else run_call
+    return run(_convolution, x, w, None, options, dtype, method, out)
 
 
 def conv_layer(
@@ -98,14 +113,16 @@ def conv_layer(
     channels_last:  x (N, *S, C), w (O, *K, C/groups), returns (N, *P, O).
     channels_first: x (N, C, *S), w (O, C/groups, *K), returns (N, O, *P).
     bias: (O,), added to each output channel. An output channel depends only on the input channels
-    of its group. dtype: as for `correlate`. Raises ChannelError if channel counts differ,
+    of its group. A dask array x returns a dask array, as for `correlate`; its blocks have all
+    channels. dtype: as for `correlate`. Raises ChannelError if channel counts differ,
     ShapeError if the kernel exceeds the padded input.
 
     >>> conv_layer(np.ones((1, 28, 28, 3)), np.ones((8, 3, 3, 3))).shape
     (1, 26, 26, 8)
     """
     options = stride, dilation, padding, boundary, cval, groups, layout
-    return run_call(_layer, x, w, bias, options, dtype, method, None)
+    run = lazy_call if is_dask_array(x) else run_call
+    return run(_layer, x, w, bias, options, dtype, method, None)
 
 
 def plan(
@@ -133,7 +150,8 @@ def plan(
     >>> plan(np.zeros((28, 28)), np.ones((3, 3))).formula
     ('28 - 3 + 1 = 26', '28 - 3 + 1 = 26')
     """
-    x, w = real_array(x, "input"), real_array(w, "kernel")
+    x = stand_in(x) if is_dask_array(x) else real_array(x, "input")
+    w = real_array(w, "kernel")
     common = {
         "stride": stride,
         "dilation": dilation,

@@ -267,7 +267,20 @@ def check_layer(x: NDArray[Any], w: NDArray[Any]) -> None:
         )
 
 
+def is_dask_array(values: object) -> bool:
+    """Return whether an object is a dask array, without importing dask."""
+    kind = type(values)
+    return kind.__name__ == "Array" and kind.__module__.startswith("dask.array.")
+
+
 def real_array(values: ArrayLike, what: str) -> NDArray[Any]:
+    if is_dask_array(values):
+        raise InputError(
+            f"the {what} is a dask array",
+            "expected an array in memory; only correlate, convolve and conv_layer take a dask "
+            "array, and only as their input",
+            f"pass the {what}'s .compute()",
+        )
     check_unmasked(values, what)
     try:
         array = np.asarray(values)

@@ -79,6 +79,7 @@ def command(
     from convcli.cli.report.text import json_head, print_json
     from convcli.jobs import gradcheck
     from convcli.jobs.requests import from_options
+    from convcli.stores import shown
 
     options.check_overwrite(overwrite, dump, "belongs to a dump; add --dump FILE")
     if dump is not None:
@@ -93,7 +94,7 @@ def command(
     if as_json:
         print_json("gradcheck", gradcheck_json(report, settings_used))
     elif not quiet:
-        operands = f"{request.input} with {request.reference}"
+        operands = f"{shown(request.input)} with {shown(request.reference)}"
         echo(gradcheck_lines(report, operands, progress.seconds, verbose=verbose))
     if not report.passed:
         raise CheckError(

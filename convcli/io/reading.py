@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path, PurePath
 from typing import BinaryIO, NamedTuple, cast
 
@@ -30,6 +31,7 @@ from convcli.io.streams import BufferedPipe, unpack_head
 from convcli.limits import Limits
 from convcli.options import Frames
 from convcli.shapes.parse import show
+from convcli.stores import StorePath, location
 
 _TEXT = "text"
 _TEXT_FORMAT = "csv"
@@ -130,11 +132,25 @@ UNTOLD = RawLayout()
 
 
 class _Source(NamedTuple):
-    """The name as given, the path without a key, and the key of an .npz archive."""
+    """The name for messages, the same without a key, and the key of an .npz archive.
+
+    place: what the name names; None for standard input.
+    """
 
     name: str
     path: str
     key: str | None
+    place: Path | StorePath | None
+
+    @classmethod
+    def of(cls, name: str) -> _Source:
+        """Raises FileError for a URL that is not supported."""
+        path, key = split_key(name)
+        place = None if path in ("", "-") else location(path)
+        if isinstance(place, StorePath):  # its name without credentials
+            path = str(place)
+            name = path if key is None else f"{path}:{key}"
+        return cls(name, path, key, place)
 
 
 def load(
@@ -148,7 +164,7 @@ def load(
     volume: bool = False,
     in_parts: bool = False,
 ) -> Data:
-    """Read an image or an array from a path, `archive.npz:key`, or "-", standard input.
+    """Read an image or an array from a path, a URL, `archive.npz:key`, or "-", standard input.
 
     The format is `format`, or that of the suffix, or that of the first bytes; an image is decoded
     by its content, independently of its suffix. Images are (H, W) or (H, W, C), or (F, H, W, C) if
@@ -159,8 +175,7 @@ def load(
     that is missing, unreadable or damaged, DtypeError for an unsupported number type, LimitError
     for more memory or pixels than the limits allow.
     """
-    name = os.fspath(source)
-    named = _Source(name, *split_key(name))
+    named = _Source.of(os.fspath(source))
     wanted = lookup(format) if format else by_suffix(named.path)
     limits = limits or Limits.of()
     called = _called(named)
@@ -180,7 +195,7 @@ def load(
         request = ReadRequest(
             called,
             limits,
-            "" if pipe else named.path,
+            "" if pipe else _path_of(named, stream),
             named.key,
             frames,
             allow_truncated,
@@ -192,7 +207,7 @@ def load(
         stream.seek(0)
         with plugin_errors(form, f"{called} cannot be read"):
             read = codec.read(stream, request)
-        data = replace(read, name=named.name, decoding=read.decoding + (pipe.held if pipe else 0))
+        data = replace(read, name=named.name, decoding=read.decoding + _held_by(stream))
         _check_axes(data)
         return data
 
@@ -281,7 +296,7 @@ def _called(named: _Source) -> str:
 def _stream(named: _Source, limits: Limits) -> Iterator[BinaryIO]:
     """Open a source as a stream that can be read twice: a file, or a buffered pipe."""
     with _opened(named) as opened:
-        if _is_regular(opened):
+        if isinstance(named.place, StorePath) or _is_regular(opened):
             yield opened
         else:
             with BufferedPipe(opened, _called(named), limits) as pipe:
@@ -299,8 +314,9 @@ def _opened(named: _Source) -> AbstractContextManager[BinaryIO]:
         )
     if named.path == "-":
         return nullcontext(sys.stdin.buffer)
+    assert named.place is not None
     try:
-        return Path(named.path).open("rb")
+        return named.place.open("rb")
     except FileNotFoundError:
         raise _missing(named.path) from None
     except IsADirectoryError:
@@ -309,6 +325,26 @@ def _opened(named: _Source) -> AbstractContextManager[BinaryIO]:
         ) from None
     except (OSError, ValueError) as error:
         raise _unreadable(named.path, error) from error
+
+
+def _path_of(named: _Source, stream: BinaryIO) -> str:
+    """Return the path by which a stream's file can be mapped; "" if it has none.
+
+    The copy of a large object has no name, but a number, which Unix offers as a path.
+    """
+    if not isinstance(named.place, StorePath):
+        return str(named.place)
+    if isinstance(stream, BytesIO):
+        return ""
+    path = f"/dev/fd/{stream.fileno()}"
+    return path if is_there(Path(path)) else ""
+
+
+def _held_by(stream: BinaryIO | BufferedPipe) -> int:
+    """Return the bytes of a pipe or an object that are held in memory."""
+    if isinstance(stream, BufferedPipe):
+        return stream.held
+    return stream.getbuffer().nbytes if isinstance(stream, BytesIO) else 0
 
 
 def _is_regular(stream: BinaryIO) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import sys
@@ -10,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +19,9 @@ from convcli.io.arrays.npy import MAP_ABOVE
 from convcli.io.capabilities import check_holds, check_settings
 from convcli.io.codec import PLAIN, Codec, WriteRequest, codec_of, plugin_errors
 from convcli.io.data import Written
+from convcli.io.destinations import Destination, destination, folder_error, unwritable
 from convcli.io.foreign import foreign_suffix
 from convcli.io.formats import SEE_FORMATS, Format, by_suffix, check_extra, lookup, suffixes
-from convcli.io.publishing import check_replaceable, create_temporary, exists_error, publish
 from convcli.system import renames_open_files
 
 Arrays = NDArray[Any] | Mapping[str, NDArray[Any]]
@@ -45,8 +44,8 @@ class OutputTarget:
         return codec_of(self.form)
 
     @property
-    def place(self) -> _Place:
-        return _Place(self.path, Path(os.path.realpath(self.path)), self.overwrite, self.temporary)
+    def destination(self) -> Destination:
+        return destination(self.path, self.overwrite, self.temporary)
 
     def check(
         self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
@@ -61,12 +60,16 @@ class OutputTarget:
         if isinstance(array, Mapping):
             for each in array.values():
                 self.check(each.dtype, each.shape, request)
-            size, warnings = self.place.deliver(lambda stream: codec.write_arrays(stream, array))
+            size, warnings = self.destination.deliver(
+                lambda stream: codec.write_arrays(stream, array)
+            )
             return Written(self.path, self.form.name, size, warnings=warnings)
         values = np.asanyarray(array)
         self.check(values.dtype, values.shape, request)
         with plugin_errors(self.form, f"{self.path} cannot be written"):
-            size, warnings = self.place.deliver(lambda stream: codec.write(stream, values, request))
+            size, warnings = self.destination.deliver(
+                lambda stream: codec.write(stream, values, request)
+            )
         return Written(self.path, self.form.name, size, codec.reductions(values, request), warnings)
 
     def grows(self, size: int) -> bool:
@@ -77,8 +80,7 @@ class OutputTarget:
         is_mapped = self.codec.maps_output and renames_open_files()
         if self.path == "-" or size <= MAP_ABOVE or not is_mapped:
             return False
-        path = Path(os.path.realpath(self.path))
-        return not _is_special(path) and size <= _disk_bytes(path.parent)
+        return size <= _disk_bytes(self.destination.working_folder)
 
     def encoding_bytes(
         self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
@@ -88,10 +90,12 @@ class OutputTarget:
         return self.codec.encoding_bytes(dtype, shape, request) + whole
 
 
-def _disk_bytes(folder: Path) -> int:
-    """Return the total size of a folder's disk in bytes; 0 if the folder does not exist."""
+def _disk_bytes(folder: Path | None) -> int:
+    """Return the total size of a folder's disk in bytes; 0 if there is no such folder."""
     import shutil
 
+    if folder is None:
+        return 0
     try:
         return shutil.disk_usage(folder).total
     except OSError:
@@ -146,7 +150,7 @@ def output_buffer(
 
         yield OutputBuffer(array, write)
         return
-    place = target.place
+    place = target.destination
     with place.temporary() as temporary:
         try:
             array = target.codec.create(temporary, shape, dtype)
@@ -178,9 +182,9 @@ def save_bytes(
 ) -> Written:
     """Write bytes, by a temporary file as `save` does; raise FileError for binary on a terminal."""
     name = os.fspath(target)
-    place = _Place(name, Path(os.path.realpath(name)), overwrite)
+    place = destination(name, overwrite)
     if name != "-":
-        _check_place(place.path, name, overwrite)
+        place.check()
     elif binary:
         refuse_terminal(form)
     size, warnings = place.deliver(lambda stream: stream.write(content))
@@ -232,9 +236,9 @@ def _resolve(name: str, overwrite: bool, format: str | None) -> OutputTarget:
         refuse_terminal(form.name)
     if name != "-":
         try:
-            _check_place(Path(os.path.realpath(name)), name, overwrite)
+            destination(name, overwrite).check()
         except OSError as error:
-            raise _unwritable(name, error) from error
+            raise unwritable(name, error) from error
     return OutputTarget(name, form, overwrite)
 
 
@@ -268,7 +272,7 @@ def _unknown_suffix(name: str) -> FileError:
             "standard output has no suffix", "expected a format", "name it with --format"
         )
     if Path(name).is_dir():
-        return _folder(name)
+        return folder_error(name)
     suffix = Path(name).suffix.lower()
     if not suffix:
         return FileError(
@@ -280,122 +284,3 @@ def _unknown_suffix(name: str) -> FileError:
         refused = f"the suffix of {row.words}, which convcli does not write"
         return FileError(given, refused, "write .png, .tiff or .npy, and convert that")
     return FileError(given, known, did_you_mean(suffix, suffixes(writable=True)) or SEE_FORMATS)
-
-
-def _check_place(path: Path, name: str, overwrite: bool) -> None:
-    if path.is_dir():
-        raise _folder(name)
-    if path.exists() and path.is_file():
-        if not overwrite:
-            raise exists_error(name)
-        check_replaceable(path, name)
-    if not path.parent.is_dir():
-        raise FileError(
-            f"{name} cannot be written", f"{path.parent} is not a folder", "create it first"
-        )
-    if not os.access(path.parent if not _is_special(path) else path, os.W_OK):
-        raise OutputError(f"{name} cannot be written", f"no permission to write in {path.parent}")
-
-
-def _unwritable(name: str, error: OSError) -> OutputError:
-    return OutputError(
-        f"{name} cannot be written", error.strerror or f"only a part of it was written ({error})"
-    )
-
-
-def _folder(name: str) -> FileError:
-    return FileError(f"{name} is a folder", "expected a file name", "name a file in it")
-
-
-def _is_special(path: Path) -> bool:
-    """Return whether a path is a device or a named pipe, which is written to, not replaced."""
-    return path.exists() and not path.is_file()
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where bytes are written: a name as given, and the path with its links resolved.
-
-    overwrite: whether a file there may be replaced. own: a temporary file of the caller's, which
-    the caller publishes.
-    """
-
-    name: str
-    path: Path
-    overwrite: bool
-    own: Path | None = None
-
-    def deliver(self, encode: Callable[[BinaryIO], object]) -> tuple[int, tuple[str, ...]]:
-        """Write the output of `encode`, and return its size in bytes and warnings."""
-        if self.name == "-":
-            return _to_stdout(encode), ()
-        try:
-            if _is_special(self.path):
-                return _to_special(self.path, encode), ()
-            with self.temporary() as temporary:
-                # An encoder of several frames reads what it has written.
-                with temporary.open("r+b") as stream:
-                    encode(stream)
-                    size = stream.seek(0, os.SEEK_END)
-                return size, self.publish(temporary)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise self.failure(error) from error
-
-    @contextmanager
-    def temporary(self) -> Iterator[Path]:
-        """Provide the file to write: the caller's own, or one that is removed after the block."""
-        if self.own is not None:
-            yield self.own
-            return
-        try:
-            temporary = create_temporary(self.path)
-        except OSError as error:
-            raise self.failure(error) from error
-        try:
-            yield temporary
-        finally:
-            temporary.unlink(missing_ok=True)
-
-    def publish(self, temporary: Path) -> tuple[str, ...]:
-        """Rename a temporary file to the target, unless the caller does; return warnings."""
-        if self.own is not None:
-            return ()
-        try:
-            return publish(temporary, self.path, self.name, overwrite=self.overwrite)
-        except OSError as error:
-            raise self.failure(error) from error
-
-    def failure(self, error: OSError) -> OutputError:
-        """Return the error for a failed write; raise FileError if the target became invalid."""
-        _check_place(self.path, self.name, self.overwrite)
-        return _unwritable(self.name, error)
-
-
-def _to_stdout(encode: Callable[[BinaryIO], object]) -> int:
-    """Write to standard output; encode in memory first, as a pipe cannot seek.
-
-    If the encoder fails, nothing has been written.
-    """
-    content = io.BytesIO()
-    encode(content)
-    if sys.stdout is None:
-        raise OutputError("standard output cannot be written", "it is closed")
-    try:
-        sys.stdout.buffer.write(content.getbuffer())
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise _unwritable("standard output", error) from error
-    return content.getbuffer().nbytes
-
-
-def _to_special(path: Path, encode: Callable[[BinaryIO], object]) -> int:
-    """Write to a device or a named pipe; encode in memory first, as for standard output."""
-    content = io.BytesIO()
-    encode(content)
-    with path.open("wb") as stream:
-        stream.write(content.getbuffer())
-    return content.getbuffer().nbytes

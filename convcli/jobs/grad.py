@@ -35,6 +35,7 @@ from convcli.jobs.requests import check_suffix
 from convcli.limits import Limits
 from convcli.progress import Progress, silent, steps
 from convcli.shapes.geometry import Geometry
+from convcli.stores import shown
 
 
 class Loss(NamedTuple):
@@ -196,7 +197,14 @@ def run_grad(request: GradRequest, progress: Progress = silent) -> GradResult:
         )
     slopes = tuple(Slope(name, values) for name, values in gradients.items())
     return GradResult(
-        request, operands, loss.formula, file, value, Slope("dy", dy), slopes, written
+        request,
+        operands,
+        loss.formula,
+        file and shown(file),
+        value,
+        Slope("dy", dy),
+        slopes,
+        written,
     )
 
 

@@ -18,6 +18,7 @@ from convcli.jobs.requests import check_suffix
 from convcli.limits import Limits
 from convcli.progress import Progress, silent
 from convcli.shapes.geometry import Geometry
+from convcli.stores import shown
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def run_gradcheck(request: GradcheckRequest, progress: Progress = silent) -> Gra
     operands.check_memory(request.limits, copies=4)
     if not np.isfinite(operands.x).all():
         raise InputError(
-            f"{request.input} holds values that are not finite",
+            f"{operands.data.name} holds values that are not finite",
             "expected finite numbers",
             "replace them, or give a shape to check on random numbers",
         )
@@ -104,8 +105,8 @@ def settings(report: GradcheckReport, request: GradcheckRequest) -> dict[str, An
     conv_layout = setting.conv_layout
     return {
         "op": setting.op,
-        "input": request.input,
-        "kernel": request.reference,
+        "input": shown(request.input),
+        "kernel": shown(request.reference),
         "dims": conv_layout.dims,
         "batch_axes": conv_layout.batch_axes,
         "layout": conv_layout.layout,

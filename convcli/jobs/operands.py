@@ -25,6 +25,7 @@ from convcli.shapes.geometry import Geometry
 from convcli.shapes.layout import PICTURE_CHANNELS, ConvLayout
 from convcli.shapes.parse import PerAxis, parse_shape, show
 from convcli.shapes.spec import ConvSpec
+from convcli.stores import shown
 
 VOLUME = 3
 """Number of spatial axes (--dims) for which all pages of a TIFF are read as one array."""
@@ -135,7 +136,7 @@ def check_seed(seed: int | None, source: str, data: Data) -> None:
     """Raise InputError for a seed with an input that was read from a file."""
     if seed is not None and data.format != RANDOM:
         raise InputError(
-            f"seed {seed}", f"{source} is a file, with nothing random in it", "leave it out"
+            f"seed {seed}", f"{shown(source)} is a file, with nothing random in it", "leave it out"
         )
 
 

@@ -27,6 +27,7 @@ from convcli.io.arrays.npy import open_member, read_header, zip_damage
 from convcli.kernels.model import Kernel, check_tap_type, checked_taps, limit_taps
 from convcli.kernels.parse import parse_json, parse_rows, parse_text, parse_vips
 from convcli.limits import show_bytes
+from convcli.stores import StorePath, location
 
 if TYPE_CHECKING:
     import zipfile
@@ -44,13 +45,15 @@ _TEXT: dict[str, Callable[[str], NDArray[Any]]] = {
 SUFFIXES = (".npy", ".npz", *filter(None, _TEXT))
 
 
-def locate(reference: str) -> tuple[Path, str] | None:
-    """Return the existing path that a reference names, and the key in `file.npz:key`.
+def locate(reference: str) -> tuple[Path | StorePath, str] | None:
+    """Return the path that a reference names, and the key in `file.npz:key`.
 
-    None if there is no such file.
+    None if there is no such file; whether a URL's object exists is found out when it is read.
+    Raises FileError for a URL that is not supported.
     """
-    path, key = io.split_key(reference)
-    return (Path(path), key or "") if _exists(Path(path)) else None
+    name, key = io.split_key(reference)
+    path = location(name)
+    return (path, key or "") if isinstance(path, StorePath) or _exists(path) else None
 
 
 def looks_like_file(reference: str) -> bool:
@@ -75,7 +78,7 @@ def missing(reference: str) -> FileError:
     return FileError(f"kernel file '{path}' does not exist", remedy=remedy)
 
 
-def load(path: Path, key: str = "") -> NDArray[Any]:
+def load(path: Path | StorePath, key: str = "") -> NDArray[Any]:
     """Read taps from a file.
 
     key: the name of an array in an .npz; not needed if there is only one.
@@ -83,7 +86,8 @@ def load(path: Path, key: str = "") -> NDArray[Any]:
     Raises FileError for a file that is missing, empty or damaged, KernelError for contents that are
     not a kernel, LimitError above ten million taps, or 16 MiB of text.
     """
-    _require_file(path)
+    if isinstance(path, Path):
+        _require_file(path)
     suffix = path.suffix.lower()
     if suffix not in ("", *SUFFIXES):
         raise FileError(
@@ -99,13 +103,13 @@ def load(path: Path, key: str = "") -> NDArray[Any]:
         ) from None
 
 
-def _read(path: Path, suffix: str, key: str) -> NDArray[Any]:
+def _read(path: Path | StorePath, suffix: str, key: str) -> NDArray[Any]:
     if suffix == ".npy":
         return _read_npy(path)
     return _read_npz(path, key) if suffix == ".npz" else _TEXT[suffix](_read_text(path))
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path | StorePath) -> str:
     with path.open("rb") as stream:
         content = stream.read(MAX_TEXT + 1)
     if len(content) > MAX_TEXT:
@@ -123,17 +127,18 @@ def _read_text(path: Path) -> str:
     return text
 
 
-def _read_npy(path: Path) -> NDArray[Any]:
+def _read_npy(path: Path | StorePath) -> NDArray[Any]:
     with path.open("rb") as stream:
         return _read_array(stream)
 
 
-def _read_npz(path: Path, key: str) -> NDArray[Any]:
+def _read_npz(path: Path | StorePath, key: str) -> NDArray[Any]:
     import zipfile
 
     try:
         with (
-            zipfile.ZipFile(path) as archive,
+            path.open("rb") as file,
+            zipfile.ZipFile(file) as archive,
             open_member(archive, archive.getinfo(_member(archive, key))) as stream,
         ):
             return _read_array(stream)

@@ -10,6 +10,7 @@ from typing import Any
 from convcli.errors import ConvError, KernelError, did_you_mean, nearest
 from convcli.kernels import bank, files, parse
 from convcli.kernels.model import Kernel
+from convcli.stores import StorePath
 
 _LONGEST_NAME = 60
 
@@ -23,7 +24,8 @@ def kernel(reference: Any, *, dims: int | None = None) -> Kernel:
           `3x3: 0,-1,0 -1,5,-1 0,-1,0`
         - a name of the bank: `sobel-x`, `gaussian:sigma=2,size=9`, `random:3x3x3,seed=0`;
           case does not matter
-        - a file: .npy, .npz (or `file.npz:key`), .csv, .txt, .json, or .mat, vips's matrix
+        - a file or a URL: .npy, .npz (or `file.npz:key`), .csv, .txt, .json, or .mat, vips's
+          matrix
     dims: the number of axes of a named kernel; by default what the reference implies, else 2. It
     does not change other kernels.
     Raises KernelError for an unknown or invalid reference, FileError for a file that cannot be
@@ -82,7 +84,7 @@ def _from_literal(text: str) -> Kernel:
     return Kernel.of_taps(name, taps, "taps written out")
 
 
-def _from_file(path: Path, key: str) -> Kernel:
+def _from_file(path: Path | StorePath, key: str) -> Kernel:
     name = f"{path}:{key}" if key else str(path)
     return Kernel.of_taps(name, files.load(path, key), "taps read from a file", name)
 

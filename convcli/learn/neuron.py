@@ -22,6 +22,7 @@ from convcli.learn.activations import activate, slope
 from convcli.limits import Limits
 from convcli.options import Activation, Op
 from convcli.shapes.axis import Axis
+from convcli.stores import shown
 
 Floats = NDArray[np.float64]
 
@@ -99,4 +100,4 @@ def with_backward(neuron: Neuron, upstream: str | None, limits: Limits, option: 
         z = conv_layer(x, form.w, np.full(len(form.w), neuron.bias), dtype=np.float64, **options)
         delta = dy * slope(z, neuron.activation)
         sums = gradients(x, form.w, delta, **options)
-    return replace(neuron, backward=Backward(dy, z, delta, sums, upstream or "ones"))
+    return replace(neuron, backward=Backward(dy, z, delta, sums, shown(upstream or "ones")))

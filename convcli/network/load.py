@@ -25,6 +25,7 @@ from convcli.network.parser import parse, parse_arguments
 from convcli.options import Layout
 from convcli.shapes.layout import check_layout
 from convcli.shapes.parse import check_whole, parse_shape
+from convcli.stores import StorePath, is_url, location
 
 LARGEST = 10_000_000  # bytes of a file: more is no description of a network
 FIELDS = {
@@ -41,8 +42,13 @@ EXAMPLE = 'layers = "conv:64,k=3,p=1 relu"'
 
 
 def is_network_file(word: str) -> bool:
-    """Return whether a word has the suffix of a network's file."""
-    return word.endswith((".toml", ".onnx"))
+    """Return whether a word has the suffix of a network's file.
+
+    >>> is_network_file("net.toml"), is_network_file("https://host/net.onnx?key=x")
+    (True, True)
+    """
+    name = str(location(word)) if is_url(word) else word
+    return name.endswith((".toml", ".onnx"))
 
 
 def check_network_suffix(word: str) -> None:
@@ -66,7 +72,7 @@ def network_builder(layers: Sequence[str], layout: Layout) -> Callable[[Tensor |
 
     The function's argument is the input; None means the file's own.
     """
-    if len(layers) == 1 and layers[0].endswith(".onnx"):
+    if len(layers) == 1 and location(layers[0]).suffix == ".onnx":
         from convcli.network import read_onnx
 
         return lambda x: read_onnx.load(layers[0])
@@ -87,12 +93,13 @@ def load(path: str, x: Tensor | None = None) -> Network:
     Raises FileError for a file that cannot be read, and InputError, naming file and field, for
     invalid content.
     """
+    place = location(path)
     try:
-        return build(_read(path), x, Path(path).stem)
+        return build(_read(place), x, place.stem)
     except FileError:
         raise
     except InputError as error:
-        raise type(error)(f"{path}: {error.given}", error.expected, error.remedy) from None
+        raise type(error)(f"{place}: {error.given}", error.expected, error.remedy) from None
 
 
 def build(record: Mapping[str, Any], x: Tensor | None = None, name: str = "") -> Network:
@@ -120,7 +127,7 @@ def build(record: Mapping[str, Any], x: Tensor | None = None, name: str = "") ->
     return Network.of(x, items, blocks=blocks, layout=layout, name=shown)
 
 
-def _read(path: str) -> dict[str, Any]:
+def _read(path: Path | StorePath) -> dict[str, Any]:
     import tomllib
 
     content = _content(path)
@@ -136,14 +143,13 @@ def _read(path: str) -> dict[str, Any]:
         raise FileError(f"{path} is nested too deeply", f"expected {EXAMPLE}") from None
 
 
-def _content(path: str) -> bytes:
+def _content(path: Path | StorePath) -> bytes:
     try:
-        with Path(path).open("rb") as stream:
+        with path.open("rb") as stream:
             content = stream.read(LARGEST + 1)
     except FileNotFoundError:
-        raise FileError(
-            f"{path} does not exist", remedy=nearest_file(Path(path)) or "check its name"
-        ) from None
+        near = nearest_file(Path(str(path)))
+        raise FileError(f"{path} does not exist", remedy=near or "check its name") from None
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror}") from None
     if len(content) > LARGEST:

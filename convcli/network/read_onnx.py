@@ -12,6 +12,7 @@ the first input; every node that leads to an output is read.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ from convcli.network.onnx_kinds import (
 from convcli.network.onnx_limits import check_functions, sizes_stay_small
 from convcli.network.onnx_readers import READERS, WEIGHTED, is_known
 from convcli.shapes.parse import check_countable
+from convcli.stores import location
 
 LARGEST = 2**31 - 1
 """The most bytes of a model, protobuf's limit."""
@@ -73,18 +75,16 @@ def load(path: str) -> Network:
         raise InputError(
             f"{path} is an ONNX model", "reading it needs the onnx package", "pip install onnx"
         ) from None
-    if not is_there(Path(path), Path.is_file):
-        raise FileError(
-            f"there is no file {path!r}", remedy=nearest_file(Path(path)) or "check its name"
-        )
-    size = Path(path).stat().st_size
-    if size > LARGEST:
-        raise LimitError(
-            f"{path} has {show_bytes(size)}", f"expected at most {show_bytes(LARGEST)}", KEEP_APART
-        )
-    Limits.of().check_memory(path, COPIES * size, KEEP_APART)
+    place = location(path)
+    if isinstance(place, Path) and not is_there(place, Path.is_file):
+        remedy = nearest_file(place) or "check its name"
+        raise FileError(f"there is no file {path!r}", remedy=remedy)
+    path = str(place)
     try:
-        return of_model(onnx.load(path, load_external_data=False), Path(path).stem)
+        with place.open("rb") as stream:
+            _check_size(path, stream.seek(0, os.SEEK_END))
+            stream.seek(0)
+            return of_model(onnx.load(stream, load_external_data=False), place.stem)
     except ConvError:
         raise
     except Exception as error:  # a damaged model may raise anything in the onnx package
@@ -92,6 +92,14 @@ def load(path: str) -> Network:
         raise FileError(
             f"{path} is not a valid ONNX model ({found})", "expected a .onnx file"
         ) from None
+
+
+def _check_size(path: str, size: int) -> None:
+    if size > LARGEST:
+        raise LimitError(
+            f"{path} has {show_bytes(size)}", f"expected at most {show_bytes(LARGEST)}", KEEP_APART
+        )
+    Limits.of().check_memory(path, COPIES * size, KEEP_APART)
 
 
 def of_model(model: Any, name: str = "") -> Network:

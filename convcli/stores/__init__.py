@@ -12,7 +12,7 @@ fsspec is imported when a URL is opened, never before. Credentials are found by 
 conventions. A URL may hold some itself: `StorePath` shows it without them, everywhere.
 """
 
-from convcli.stores.location import is_url, location
+from convcli.stores.location import is_url, location, shown
 from convcli.stores.paths import Entry, StorePath
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "StorePath",
     "is_url",
     "location",
+    "shown",
 ]

@@ -51,3 +51,12 @@ def _local(url: str) -> Path:
             "write the path itself",
         )
     return Path(url2pathname(parts.path))
+
+
+def shown(name: str) -> str:
+    """Return a name for messages: that of a URL without user, password and query.
+
+    >>> shown("https://user:secret@host/x.png?signature=1"), shown("a:b@c?d")
+    ('https://host/x.png', 'a:b@c?d')
+    """
+    return str(location(name)) if is_url(name) else name

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, Literal, NamedTuple, cast
 from urllib.parse import unquote, urlsplit
 
 from convcli.errors import FileError, LimitError, OutputError, reason
@@ -155,7 +155,7 @@ class StorePath:
     def is_dir(self) -> bool:
         return self.kind() == "directory"
 
-    def open(self) -> BinaryIO:
+    def open(self, mode: Literal["rb"] = "rb") -> BinaryIO:
         """Return a copy of the object, as a stream that can seek: in memory, or a temporary file.
 
         Raises FileError if it cannot be read, LimitError if there is no room for it.

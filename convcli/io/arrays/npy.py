@@ -201,8 +201,10 @@ def split_key(name: str) -> tuple[str, str | None]:
 
     >>> split_key("photo:1.npz"), split_key("weights.npz:conv1:w")
     (('photo:1.npz', None), ('weights.npz', 'conv1:w'))
+    >>> split_key("https://host/w.npz?signature=x:conv1")
+    ('https://host/w.npz?signature=x', 'conv1')
     """
-    parts = re.fullmatch(r"(.+?\.npz):(.+)", name, re.IGNORECASE | re.DOTALL)
+    parts = re.fullmatch(r"(.+?\.npz(?:\?[^:]*)?):(.+)", name, re.IGNORECASE | re.DOTALL)
     if parts is None or os.path.lexists(name):
         return name, None
     return parts[1], parts[2]

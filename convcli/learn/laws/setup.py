@@ -26,6 +26,7 @@ from convcli.shapes.axis import Axis
 from convcli.shapes.geometry import Geometry
 from convcli.shapes.parse import show
 from convcli.shapes.spec import ConvSpec
+from convcli.stores import shown
 
 Array = NDArray[np.float64]
 Expected = Literal["equal", "differs"]
@@ -302,7 +303,7 @@ def make_setting(request: LawsRequest) -> tuple[Operands, Setting]:
             "use a smaller --size",
         )
     x = middle(form.x[:ITEMS], spatial).astype(np.float64)
-    _check_magnitude(request.input, x)
+    _check_magnitude(shown(request.input), x)
     _check_magnitude(operands.kernel.name, operands.kernel.taps)
     _check_magnitude("--cval", np.asarray(operands.spec.cval))
     setting = Setting(

@@ -51,7 +51,7 @@ def load_shown(request: ShownRequest, what: str) -> Operands:
     check_seed(request.seed, request.input, operands.data)
     if operands.alpha is not None:
         raise InputError(
-            f"{request.input} has alpha",
+            f"{operands.data.name} has alpha",
             f"expected a picture without: {what} cannot show the division by alpha",
             "remove it first: convcli apply -k identity --background white -o FILE.png",
         )

@@ -17,6 +17,7 @@ from convcli.cli import complete, options
 from convcli.cli.help import Command
 from convcli.cli.types import FOLDER, SECONDS, Count
 from convcli.errors import BatchError
+from convcli.stores import StorePath
 from convcli.system import STOP_SIGNALS, exit_code
 
 EXAMPLES = """\b
@@ -90,7 +91,7 @@ Examples:
 )
 def command(
     inputs: tuple[str, ...],
-    out: Path | None,
+    out: Path | StorePath | None,
     in_place: bool,
     name: str | None,
     resume: bool,
@@ -120,6 +121,7 @@ def command(
     from convcli.jobs.batch import Batch, Search, listed, plan_in_place
     from convcli.jobs.executors import Workers, open_executor
     from convcli.jobs.requests import from_options
+    from convcli.stores import absolute
 
     if null and files_from is None:
         raise click.UsageError("--null applies to a list of names; add --files-from FILE")
@@ -134,7 +136,7 @@ def command(
         recursive,
         follow_links,
         every=settings["input_format"] is not None,
-        exclude="" if out is None else str(out.resolve()),
+        exclude="" if out is None else str(absolute(out)),
         bare=settings["raw_shape"] is not None,
     )
     named = () if files_from is None else listed(files_from, null=null)
@@ -184,7 +186,7 @@ def command(
 
 
 def _check_destination(
-    out: Path | None, in_place: bool, names: dict[str, str | None], frames: str | int
+    out: Path | StorePath | None, in_place: bool, names: dict[str, str | None], frames: str | int
 ) -> None:
     """Raise UsageError unless there is exactly one of --out and --in-place.
 

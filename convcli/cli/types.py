@@ -23,6 +23,7 @@ from convcli.shapes.parse import (
     parse_shape,
 )
 from convcli.shapes.units import parse_spacing
+from convcli.stores import StorePath, location
 
 LONGEST = 1_000_000_000
 """Seconds (31 years): near the longest time that a thread can wait."""
@@ -157,11 +158,11 @@ def parse_columns(text: str) -> tuple[str, ...]:
     return names
 
 
-def _folder(text: str) -> Path:
-    """Parse a folder's path; refuse empty text, as from an unset shell variable."""
+def _folder(text: str) -> Path | StorePath:
+    """Parse a folder's path or URL; refuse empty text, as from an unset shell variable."""
     if not text:
         raise InputError("no name", "expected that of a folder", "name . for this one")
-    return Path(text)
+    return location(text)
 
 
 def parse_gradient(text: str) -> tuple[str, tuple[int, ...] | None]:

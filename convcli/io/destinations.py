@@ -27,7 +27,7 @@ def destination(name: str, overwrite: bool = False, own: Path | None = None) -> 
     """
     found = location(name)
     if isinstance(found, StorePath):
-        return StoreDestination(str(found), Path(), overwrite, store=found)
+        return StoreDestination(str(found), Path(), overwrite, own, found)
     return Destination(name, Path(os.path.realpath(found)), overwrite, own)
 
 
@@ -151,9 +151,9 @@ class StoreDestination(Destination):
         return self.store
 
     def check(self) -> None:
-        """Raise FileError for an object that exists, or a store that cannot be accessed."""
+        """Raise FileError for an object that exists, if it must not be replaced."""
         self._object.check_writable()
-        if self._object.exists() and not self.overwrite:
+        if not self.overwrite and self._object.exists():
             raise exists_error(self.name)
 
     def create(self) -> Path:
@@ -163,7 +163,12 @@ class StoreDestination(Destination):
         return Path(name)
 
     def publish(self, temporary: Path) -> tuple[str, ...]:
-        """Upload a temporary file; raise FileError for an object that has appeared meanwhile."""
+        """Upload a temporary file, unless the caller does.
+
+        Raises FileError for an object that has appeared meanwhile.
+        """
+        if self.own is not None:
+            return ()
         try:
             self._object.put(temporary, overwrite=self.overwrite)
         except FileExistsError:

@@ -12,12 +12,13 @@ fsspec is imported when a URL is opened, never before. Credentials are found by 
 conventions. A URL may hold some itself: `StorePath` shows it without them, everywhere.
 """
 
-from convcli.stores.location import is_url, location, shown
+from convcli.stores.location import absolute, is_url, location, shown
 from convcli.stores.paths import Entry, StorePath
 
 __all__ = [
     "Entry",
     "StorePath",
+    "absolute",
     "is_url",
     "location",
     "shown",

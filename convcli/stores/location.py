@@ -16,7 +16,7 @@ def is_url(name: str) -> bool:
     >>> is_url("s3://bucket/x.png"), is_url("x.png"), is_url("file:///tmp/x.png")
     (True, False, False)
     """
-    return scheme_of(name).lower() not in ("", LOCAL)
+    return "://" in name and scheme_of(name).lower() not in ("", LOCAL)
 
 
 def location(name: str | os.PathLike[str]) -> Path | StorePath:
@@ -39,6 +39,11 @@ def location(name: str | os.PathLike[str]) -> Path | StorePath:
     return StorePath.of(text)
 
 
+def absolute(path: Path | StorePath) -> Path | StorePath:
+    """Return a path without symbolic links and relative parts; that of an object has none."""
+    return path.resolve() if isinstance(path, Path) else path
+
+
 def _local(url: str) -> Path:
     from urllib.parse import urlsplit
     from urllib.request import url2pathname
@@ -54,9 +59,17 @@ def _local(url: str) -> Path:
 
 
 def shown(name: str) -> str:
-    """Return a name for messages: that of a URL without user, password and query.
+    """Return a name for messages: that of a URL, also of an unknown one, without credentials.
 
     >>> shown("https://user:secret@host/x.png?signature=1"), shown("a:b@c?d")
     ('https://host/x.png', 'a:b@c?d')
+    >>> shown("other://user:secret@host/x")
+    'other://host/x'
     """
-    return str(location(name)) if is_url(name) else name
+    if not is_url(name):
+        return name
+    try:
+        return str(location(name))
+    except FileError:
+        scheme, _, rest = name.partition("://")
+        return f"{scheme}://{rest.split('?', 1)[0].rpartition('@')[2]}"

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, Literal, NamedTuple, cast
-from urllib.parse import unquote, urlsplit
 
 from convcli.errors import FileError, LimitError, OutputError, reason
 from convcli.limits import show_bytes
@@ -88,6 +87,8 @@ class StorePath:
         """The parts of the URL that no message repeats."""
         if self.url == self.shown:
             return ()
+        from urllib.parse import urlsplit
+
         parts = urlsplit(self.url)
         return self.url, parts.query, parts.netloc.rpartition("@")[0], parts.password or ""
 
@@ -103,7 +104,11 @@ class StorePath:
     @property
     def name(self) -> str:
         last = self.shown.rstrip("/").rpartition("/")[2]
-        return last if self.protocol.listable else unquote(last)
+        if self.protocol.listable:
+            return last
+        from urllib.parse import unquote
+
+        return unquote(last)
 
     @property
     def suffix(self) -> str:
@@ -214,6 +219,15 @@ class StorePath:
             yield Entry(name, names[name])
 
     # Write.
+
+    def check_shared(self) -> None:
+        """Raise FileError for objects that other processes do not see."""
+        if not self.protocol.shared:
+            raise FileError(
+                f"{self} exists in one process only",
+                "a batch runs in several",
+                "use a folder, or s3://",
+            )
 
     def check_writable(self) -> None:
         """Raise FileError for a protocol that is only read."""

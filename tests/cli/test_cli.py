@@ -948,7 +948,7 @@ def started(
 STOPS_BEFORE_THE_RENAME = """
 import signal, sys, time
 from convcli.cli import main
-from convcli.io import writing
+from convcli.io import destinations
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs
 
@@ -956,7 +956,7 @@ def stop(*_, **__):
     print("ready", file=sys.stderr, flush=True)
     time.sleep(60)
 
-writing.publish = stop
+destinations.publish = stop
 main()
 """
 

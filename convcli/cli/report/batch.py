@@ -18,6 +18,7 @@ from convcli.jobs.executors import Workers
 from convcli.jobs.warnings import remedy
 from convcli.limits import show_bytes, startable_threads
 from convcli.shapes.parse import counted
+from convcli.stores import StorePath
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -59,7 +60,9 @@ class Summary:
     folder: the folder of the outputs; None for --in-place.
     """
 
-    def __init__(self, folder: Path | None, passed_over: Counter[str], *, dry_run: bool) -> None:
+    def __init__(
+        self, folder: Path | StorePath | None, passed_over: Counter[str], *, dry_run: bool
+    ) -> None:
         self.folder = folder
         self.passed_over = passed_over
         self.dry_run = dry_run

@@ -10,6 +10,9 @@ After a crash the same command with `resume` completes the batch, and processes 
     planning.py   inputs and outputs, and the checks on them
     task.py       one file in a worker; Recipe: the request, its kernels resolved, and its digest
     manifest.py   what has been done, in SQLite among the outputs
+    digests.py    the digests of files and objects
+    outputs.py    where a batch writes: a folder, or objects in a store
+    store_manifest.py  the manifest and the lock of outputs in a store
     run.py        Batch: plan, then run
     in_place.py   plan_in_place: a Batch whose outputs replace their inputs
 """

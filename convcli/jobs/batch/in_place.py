@@ -20,6 +20,7 @@ from convcli.jobs.batch.rows import Rows
 from convcli.jobs.batch.run import Batch
 from convcli.jobs.batch.sources import Source
 from convcli.jobs.batch.task import Recipe
+from convcli.stores import is_url, shown
 
 
 def plan_in_place(
@@ -34,6 +35,13 @@ def plan_in_place(
     found, failed = collect(sources)
     if not (found or failed):
         raise InputError("nothing to do", "expected at least one input")
+    for path, _ in found:
+        if is_url(path):
+            raise InputError(
+                f"{shown(path)} is an object in a store",
+                "--in-place replaces files",
+                "write to another folder of the store with --out",
+            )
     resolve = RealPaths().of
     files = once(((path, resolve(path)) for path, _ in found), itemgetter(1))
     folder = _common_folder(files)

@@ -18,7 +18,7 @@ import secrets
 import sqlite3
 import stat
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -56,12 +56,16 @@ class Entry:
 class Manifest:
     """The open manifest of one folder.
 
+    called: its name in messages. on_record: is called after each change of the outputs.
+
     Several threads may use it. Raises FileError if another batch has it open, or if it is no
     manifest.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, called: str = "") -> None:
         self._path = folder / NAME
+        self._called = called or str(self._path)
+        self.on_record: Callable[[], None] | None = None
         self._lock = threading.Lock()
         for suffix in ("", "-wal", "-shm", "-journal"):
             _check_own_file(folder / f"{NAME}{suffix}")
@@ -85,7 +89,7 @@ class Manifest:
         (version,) = self._base.execute("PRAGMA user_version").fetchone()
         if version not in (0, _VERSION):
             raise FileError(
-                f"{self._path} is of version {version}",
+                f"{self._called} is of version {version}",
                 f"expected {_VERSION}",
                 "choose another --out",
             )
@@ -178,6 +182,13 @@ class Manifest:
             self._base.executemany("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?)", rows)
             self._base.executemany("DELETE FROM outputs WHERE target = ?", removed)
             self._base.execute("COMMIT")
+        if self.on_record is not None:
+            self.on_record()
+
+    def copy_to(self, path: Path) -> None:
+        """Write a consistent copy of the manifest to a new file."""
+        with self._lock, self._translated_errors():
+            self._base.execute("VACUUM INTO ?", (str(path),))
 
     def close(self) -> None:
         self._base.close()
@@ -207,11 +218,11 @@ class Manifest:
             sqlite3.SQLITE_ERROR,
         ):
             return self._foreign(str(error))
-        return OutputError(f"{self._path} cannot be written", str(error))
+        return OutputError(f"{self._called} cannot be written", str(error))
 
     def _foreign(self, why: str) -> FileError:
         return FileError(
-            f"{self._path} is no manifest", why, "move it away, or choose another --out"
+            f"{self._called} is no manifest", why, "move it away, or choose another --out"
         )
 
 

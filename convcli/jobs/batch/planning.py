@@ -27,6 +27,7 @@ from convcli.jobs.batch.naming import Template, folded, output_name
 from convcli.jobs.batch.rows import Rows
 from convcli.jobs.batch.sources import Source
 from convcli.jobs.batch.task import Record
+from convcli.stores import StorePath, shown
 
 LISTED = 50
 """Colliding outputs that an error lists."""
@@ -42,7 +43,7 @@ def collect(sources: Iterable[Source]) -> tuple[Rows, tuple[Record, ...]]:
     def rows() -> Iterator[tuple[str, str]]:
         for path, relative, trouble in sources:
             if trouble:
-                failed[path] = Record("failed", path, "", trouble)
+                failed[path] = Record("failed", shown(path), "", trouble)
             else:
                 yield path, relative
 
@@ -120,7 +121,9 @@ class RealPaths:
         return os.path.realpath(real) if os.path.islink(real) else real  # noqa: PTH114
 
 
-def name_outputs(rows: Rows, folder: Path, template: Template, format: str | None) -> Rows:
+def name_outputs(
+    rows: Rows, folder: Path | StorePath, template: Template, format: str | None
+) -> Rows:
     """Return (input, output relative to the folder) of each source.
 
     format: of all outputs, if it is given. Raises InputError for a name outside the folder,
@@ -132,12 +135,13 @@ def name_outputs(rows: Rows, folder: Path, template: Template, format: str | Non
 
     def named() -> Iterator[tuple[str, str]]:
         for index, (path, relative) in enumerate(rows, 1):
-            target = output_name(Source(path, relative), template, index, ext)
+            name = shown(path)
+            target = output_name(Source(name, relative), template, index, ext)
             collisions.add(target)
             suffix = split_suffix(target)[1]
             # An input whose own suffix is not written fails later, by itself.
-            if suffix not in suffixes and (ext is not None or suffix != split_suffix(path)[1]):
-                suffixes[suffix] = path, target
+            if suffix not in suffixes and (ext is not None or suffix != split_suffix(name)[1]):
+                suffixes[suffix] = name, target
             yield path, target
 
     outputs = Rows(named())
@@ -187,7 +191,7 @@ class _Collisions:
         if collisions:
             more = len(collisions) - LISTED
             listing = ", ".join(
-                " and ".join(f"{path} -> {target}" for path, target in pairs[:LISTED])
+                " and ".join(f"{shown(path)} -> {target}" for path, target in pairs[:LISTED])
                 for pairs in collisions[:LISTED]
             ) + (f", and {more:,} more" if more > 0 else "")
             raise FileError(
@@ -259,11 +263,12 @@ def check_existing(
         first = first or next(iter(others), "")
     existing.refuse_inputs(rows)
     if foreign:
-        raise _exists_error(folder / first, foreign, resume)
+        raise refuse_existing(str(folder / first), foreign, resume=resume)
     return frozenset(existing.folders)
 
 
-def _exists_error(first: Path, count: int, resume: bool) -> FileError:
+def refuse_existing(first: str, count: int, *, resume: bool) -> FileError:
+    """Return the error for outputs that exist; first: the name of one."""
     found = f"{first} exists" if count == 1 else f"{count:,} outputs exist, such as {first}"
     remedy = (
         "pass --overwrite to replace it"

@@ -12,18 +12,13 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from convcli.errors import FileError, InputError, OutputError, WorkerError, reason
-from convcli.io import create_temporary, remove_temporaries
+from convcli.errors import InputError, OutputError, WorkerError, reason
+from convcli.io import create_temporary
 from convcli.jobs.apply_plan import ApplyRequest
 from convcli.jobs.batch.manifest import Entry, Manifest
 from convcli.jobs.batch.naming import Template
-from convcli.jobs.batch.planning import (
-    check_existing,
-    check_folder,
-    collect,
-    name_outputs,
-    without_outputs,
-)
+from convcli.jobs.batch.outputs import Outputs, outputs_of
+from convcli.jobs.batch.planning import collect, name_outputs
 from convcli.jobs.batch.rows import Rows
 from convcli.jobs.batch.sources import Source
 from convcli.jobs.batch.task import (
@@ -35,9 +30,10 @@ from convcli.jobs.batch.task import (
     process,
     process_stored,
     publish_output,
-    store,
+    stored,
 )
 from convcli.jobs.executors import Opener, Probe, Workers, as_finished, in_thread
+from convcli.stores import StorePath, absolute
 
 Item = TypeVar("Item")
 
@@ -53,8 +49,8 @@ class Batch:
     replace: whether outputs that no batch made may be replaced.
     """
 
-    folder: Path
-    real: Path
+    folder: Path | StorePath
+    real: Path | StorePath
     recipe: Recipe
     rows: Rows
     failed: tuple[Record, ...]
@@ -67,7 +63,7 @@ class Batch:
     def plan(
         cls,
         sources: Iterable[Source],
-        folder: Path,
+        folder: Path | StorePath,
         request: ApplyRequest,
         *,
         name: str,
@@ -81,13 +77,15 @@ class Batch:
         another recipe. Raises FileError for outputs that collide, exist, are inputs or have a
         suffix that is not written; InputError or a subclass for an invalid kernel or name.
         """
-        check_folder(folder)
+        real = absolute(folder)
+        outputs = outputs_of(folder, real)
+        outputs.check()
         replace, form = request.writing.overwrite, request.writing.format
-        with Manifest.existing(folder) as recorded:
+        with outputs.existing() as recorded:
             rows, failed = collect(sources)
             some = bool(rows)
             if recorded is not None:
-                rows = Rows(without_outputs(rows, folder, recorded))
+                rows = Rows(outputs.without(rows, recorded))
             if some and not (rows or failed):
                 raise InputError(
                     f"all inputs are outputs of an earlier batch in {folder}",
@@ -97,9 +95,12 @@ class Batch:
             if not (rows or failed):
                 raise InputError("nothing to do", "expected at least one input")
             rows = name_outputs(rows, folder, Template(name), form)
-            folders = check_existing(rows, folder, recorded, resume=resume, replace=replace)
-        real = folder.resolve()
+            folders = outputs.check_existing(rows, recorded, resume=resume, replace=replace)
         return cls(folder, real, Recipe.of(request), rows, failed, folders, replace, resume)
+
+    @property
+    def outputs(self) -> Outputs:
+        return outputs_of(self.folder, self.real)
 
     def tasks(self, manifest: Manifest | None = None) -> Iterator[Task]:
         """Yield the tasks; those of a batch that is resumed have their entries in the manifest."""
@@ -128,15 +129,15 @@ class Batch:
         """
         yield from self.failed
         with (
-            Manifest.existing(self.folder) as manifest,
+            self.outputs.existing() as manifest,
             open_workers(preload=_TASK, most=len(self.rows)) as workers,
         ):
             workers.check_files(self._probes())
             for task, done in in_thread(self._check_done(self.tasks(manifest), workers)):
                 if done:
-                    yield Record("skipped", task.source, task.target, UNCHANGED)
+                    yield Record("skipped", task.name, task.target, UNCHANGED)
                 else:
-                    yield Record("planned", task.source, task.target)
+                    yield Record("planned", task.name, task.target)
 
     def _check_done(self, tasks: Iterator[Task], workers: Workers) -> Iterator[tuple[Task, bool]]:
         """Yield each task and whether it is done; those of a window are checked ahead."""
@@ -167,39 +168,29 @@ class Batch:
                 yield from self._run(workers)
 
     def _run(self, workers: Workers) -> Iterator[Record]:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{self.folder} cannot be created", reason(error)) from error
-        if self.folder.resolve() != self.real:
-            raise FileError(
-                f"{self.folder} has become a symbolic link", "expected a folder", "run again"
-            )
-        manifest = Manifest(self.folder)
-        try:
-            owner = manifest.owner()
-            self._remove_temporaries(owner)
+        with self.outputs.open(self.folders) as manifest:
             try:
-                yield from self._records(manifest, owner, workers)
+                yield from self._records(manifest, manifest.owner(), workers)
             except BaseException:
                 workers.kill()  # before its temporary files are removed
                 raise
-            finally:
-                self._remove_temporaries(owner)
-        finally:
-            manifest.close()
 
     def _records(self, manifest: Manifest, owner: str, workers: Workers) -> Iterator[Record]:
         recipe = self.recipe.within(workers.limits(self.recipe.request.limits))
         call = partial(process, recipe, owner, "")
         if workers.elsewhere:
             path = _store(recipe, self.real, owner)
-            workers.check_files((Probe.of(path), *self._probes()))
+            seen = (Probe.of(path),) if isinstance(path, Path) else ()
+            workers.check_files((*seen, *self._probes()))
             call = partial(process_stored, str(path), owner, workers.folder)
-        for finished in as_finished(workers, call, self.tasks(manifest), len(self.rows)):
-            yield from _settle(
-                manifest, [(task, _record_of(task, future)) for task, future in finished]
-            )
+        try:
+            for finished in as_finished(workers, call, self.tasks(manifest), len(self.rows)):
+                yield from _settle(
+                    manifest, [(task, _record_of(task, future)) for task, future in finished]
+                )
+        finally:
+            if workers.elsewhere and isinstance(path, StorePath):
+                path.delete()
 
     def _probes(self) -> tuple[Probe, ...]:
         """Return the beginning of the first input, which all workers must see."""
@@ -209,19 +200,21 @@ class Batch:
                     return (Probe.of(Path(path).absolute()),)
         return ()
 
-    def _remove_temporaries(self, owner: str) -> None:
-        for folder in {"", *self.folders}:
-            remove_temporaries(self.real / folder, owner)
 
+def _store(recipe: Recipe, folder: Path | StorePath, owner: str) -> Path | StorePath:
+    """Write the recipe beside the outputs, where all workers must see it; return its path.
 
-def _store(recipe: Recipe, folder: Path, owner: str) -> Path:
-    """Write the recipe to a temporary file in the outputs' folder, which all workers must see.
+    In a folder it is a temporary file of this owner.
 
     Sent with each group, a kernel of megabytes would fill a scheduler's memory.
     """
+    if isinstance(folder, StorePath):
+        there = folder / f".convcli-{owner}-{recipe.digest[:8]}.recipe"
+        there.put(stored(recipe), overwrite=True)
+        return there
     try:
         path = create_temporary(folder / "recipe", owner)
-        store(recipe, path)
+        path.write_bytes(stored(recipe))
     except OSError as error:
         raise OutputError(f"{folder} cannot be written to", reason(error)) from error
     return path
@@ -230,10 +223,12 @@ def _store(recipe: Recipe, folder: Path, owner: str) -> Path:
 def _settle(manifest: Manifest, finished: list[tuple[Task, Record]]) -> list[Record]:
     """Record the outputs in one transaction, then publish each; return the final records.
 
+    Those in a store are published already.
+
     The digest in an output's entry shows later whether it was published. The entry of one that
     cannot be published becomes what it was before.
     """
-    made = {task.target: task.source for task, record in finished if record.temporary is not None}
+    made = {task.target: task.name for task, record in finished if record.entry is not None}
     before = manifest.find(task.target for task, _ in finished if task.replace)
     entries = {task.target: record.entry for task, record in finished}
     manifest.record((target, made[target], entries[target]) for target in made)
@@ -244,7 +239,7 @@ def _settle(manifest: Manifest, finished: list[tuple[Task, Record]]) -> list[Rec
         if record.temporary is not None:
             record = publish_output(task, record, safe)
             if record.status == "failed":
-                failed.append((task.target, task.source, before.get(task.target)))
+                failed.append((task.target, task.name, before.get(task.target)))
         records.append(record)
     manifest.record(failed)
     return records
@@ -269,4 +264,4 @@ def _record_of(task: Task, future: Future[Record]) -> Record:
     try:
         return future.result()
     except (WorkerError, TimeoutError) as error:
-        return Record("failed", task.source, task.target, str(error))
+        return Record("failed", task.name, task.target, str(error))

@@ -22,6 +22,7 @@ from convcli.errors import FileError, InputError, LimitError, nearest_file, reas
 from convcli.io.foreign import foreign_suffix
 from convcli.io.formats import by_suffix
 from convcli.limits import show_bytes
+from convcli.stores import StorePath, is_url, location, shown
 from convcli.system import is_hidden
 
 LIST_BYTES = 2**30
@@ -76,7 +77,9 @@ class Search:
     def find(self, inputs: Iterable[str]) -> Iterator[Source]:
         """Yield the files of each input; raise FileError if one does not exist or has none."""
         for given in inputs:
-            if _is_folder(given):
+            if is_url(given):
+                found = self._in_store(given)
+            elif _is_folder(given):
                 found = self._in_folder(given)
             elif _MAGIC.search(given) and not os.path.lexists(given):
                 found = self._matching(given)
@@ -89,6 +92,46 @@ class Search:
                 yield source
             if not any_found:
                 raise _nothing(given, self.passed_over - before, self.recursive)
+
+    def _in_store(self, given: str) -> Iterator[Source]:
+        """Yield the object of a URL, those in its folder, or those that match its pattern."""
+        path = location(given)
+        assert isinstance(path, StorePath)
+        path.check_shared()
+        if not path.protocol.listable:
+            yield Source(given, path.name)
+            return
+        kind = path.kind()
+        if kind == "file":
+            yield Source(given, path.name)
+        elif kind == "directory":
+            wanted = _Wanted(self._reads, lambda _: self.recursive)
+            yield from self._walk_store(path, "", wanted)
+        elif _MAGIC.search(given):
+            scheme, rest = given.split("://", 1)
+            parts = tuple(rest.split("/"))
+            first = next(index for index, part in enumerate(parts) if _MAGIC.search(part))
+            base = f"{scheme}://{'/'.join(parts[:first])}"
+            yield from self._walk_store(StorePath.of(base), "", _pattern(parts[first:]))
+        else:
+            raise FileError(
+                f"{path} does not exist", "expected an object, a folder or a quoted pattern"
+            )
+
+    def _walk_store(self, folder: StorePath, below: str, wanted: _Wanted) -> Iterator[Source]:
+        """Yield the wanted objects of a folder and its sub-folders, as `_walk` does."""
+        start = f"{below}/" if below else ""
+        for name, is_folder in folder.entries():
+            inside, relative = folder / name, start + name
+            takes = wanted.folder if is_folder else wanted.file
+            if name.startswith(RESERVED) or not takes(relative) or str(inside) == self.exclude:
+                continue
+            if name.startswith("."):
+                self.passed_over[_HIDDEN] += 1
+            elif is_folder:
+                yield from self._walk_store(inside, relative, wanted)
+            else:
+                yield Source(inside.url, relative)
 
     def _in_folder(self, folder: str) -> Iterator[Source]:
         return self._walk(folder, "", _Wanted(self._reads, lambda _: self.recursive), ())
@@ -111,11 +154,7 @@ class Search:
         first = next(index for index, part in enumerate(parts) if _MAGIC.search(part))
         base = str(PurePath(*parts[:first]))
         pattern = parts[first:]
-        wanted = _Wanted(
-            lambda relative: matches(PurePath(relative).parts, pattern),
-            lambda relative: leads_to(PurePath(relative).parts, pattern),
-        )
-        return self._walk(base, "", wanted, ())
+        return self._walk(base, "", _pattern(pattern), ())
 
     def _walk(
         self, folder: str, below: str, wanted: _Wanted, above: tuple[tuple[int, int], ...]
@@ -175,6 +214,14 @@ class Search:
 
     def _excluded(self, folder: str) -> bool:
         return bool(self.exclude) and os.path.realpath(folder) == self.exclude
+
+
+def _pattern(parts: tuple[str, ...]) -> _Wanted:
+    """Return the tests for the matches of a pattern, and for folders that may contain some."""
+    return _Wanted(
+        lambda relative: matches(PurePath(relative).parts, parts),
+        lambda relative: leads_to(PurePath(relative).parts, parts),
+    )
 
 
 def _is_folder(given: str) -> bool:
@@ -238,6 +285,9 @@ def listed(path: str, *, null: bool = False) -> Iterator[Source]:
         if b"\0" in name:
             raise FileError(f"the list {path} holds a NUL", "expected one input a line", "add -0")
         given = os.fsdecode(name if null else name.removesuffix(b"\r"))
+        if is_url(given):
+            yield _listed_url(given)
+            continue
         relative = os.path.normpath(given)
         is_above = relative.startswith("..") and relative.split(os.sep, 1)[0] == ".."
         if is_above or os.path.isabs(relative):  # noqa: PTH117
@@ -245,10 +295,18 @@ def listed(path: str, *, null: bool = False) -> Iterator[Source]:
         yield Source(given, relative)
 
 
-def _read_names(path: str, end: bytes) -> Iterator[bytes]:
+def _listed_url(given: str) -> Source:
+    try:
+        return Source(given, location(given).name)
+    except FileError as error:
+        return Source(given, "", str(error))
+
+
+def _read_names(given: str, end: bytes) -> Iterator[bytes]:
     """Yield the names in a list, each with NAME_BYTES at most; `end` separates them."""
+    path = shown(given)
     size, rest = 0, b""
-    for content in _read_list(path):
+    for content in _read_list(given):
         size += len(content)
         if size > LIST_BYTES:
             held = f"the list {path} is longer than {show_bytes(LIST_BYTES)}"
@@ -276,9 +334,11 @@ def _read_list(path: str) -> Iterator[bytes]:
             "standard input is closed", "expected a list of files", "pipe one in, or name a file"
         )
     try:
-        with nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb") as stream:
+        with nullcontext(sys.stdin.buffer) if path == "-" else location(path).open("rb") as stream:
             while content := stream.read(_READ_BYTES):
                 yield content
+    except FileError:
+        raise
     except (OSError, ValueError) as error:
         raise FileError(f"the list {path} cannot be read", reason(error)) from error
 
@@ -301,7 +361,8 @@ def _named(given: str) -> Source:
 
 
 def _nothing(given: str, passed_over: Counter[str], recursive: bool) -> FileError:
-    if not _is_folder(given):
+    given = shown(given)
+    if _MAGIC.search(given) if is_url(given) else not _is_folder(given):
         return FileError(
             f"nothing matches {given}", "expected at least one file", _listing(passed_over)
         )

@@ -7,8 +7,9 @@ import json
 import os
 import pickle
 import secrets
-import stat
+import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from convcli.errors import CheckError, ConvError, FileError, InputError, OutputE
 from convcli.io.formats import by_suffix, lookup
 from convcli.jobs.apply import plan_apply, run_apply
 from convcli.jobs.apply_plan import ApplyPlan, ApplyRequest, expand
+from convcli.jobs.batch.digests import file_digest
 from convcli.jobs.batch.manifest import Entry
 from convcli.jobs.executors.workers import PROBE_BYTES
 from convcli.jobs.operands import VOLUME
@@ -27,6 +29,7 @@ from convcli.kernels import Kernel, fewest_axes, kernel
 from convcli.kernels.measures import has_units
 from convcli.limits import Limits
 from convcli.shapes.geometry import Geometry
+from convcli.stores import StorePath, is_url, location, shown
 
 NEUTRAL = frozenset({"input", "output", "kernels", "overwrite", "verify", "limits"})
 """Fields left out of the digest: options that do not affect an output's values, and `kernels`,
@@ -117,21 +120,29 @@ class Task:
     """One input and its output.
 
     target: the output's path relative to the batch's folder. path: the same in messages. real: the
-    path that is opened, without symbolic links. before: its entry in the manifest of a batch that
-    is resumed. in_place: whether the output replaces the input.
+    path that is opened, without symbolic links, or that of an object. before: its entry in the
+    manifest of a batch that is resumed. in_place: whether the output replaces the input.
     """
 
     source: str
     target: str
     path: str
-    real: Path
+    real: Path | StorePath
     replace: bool = False
     before: Entry | None = None
     in_place: bool = False
 
+    @property
+    def name(self) -> str:
+        """The source in messages: a URL without credentials."""
+        return shown(self.source)
+
     def within(self, folder: str) -> Task:
         """Return the task with its relative paths joined to a folder; "" leaves them."""
-        source, path = (os.path.join(folder, name) for name in (self.source, self.path))  # noqa: PTH118
+        source, path = (
+            name if is_url(name) else os.path.join(folder, name)  # noqa: PTH118
+            for name in (self.source, self.path)
+        )
         return replace(self, source=source, path=path)
 
     def shown(self, text: str, folder: str) -> str:
@@ -174,10 +185,11 @@ def process(recipe: Recipe, owner: str, folder: str, task: Task) -> Record:
     """
     there = task.within(folder)
     try:
-        digest = file_digest(there.source)
-        if unchanged(there, recipe.digest, digest):
-            return Record("skipped", task.source, task.target, UNCHANGED)
-        record = _process(recipe, owner, there, digest)
+        with _read_once(there.source):
+            digest = file_digest(there.source)
+            if unchanged(there, recipe.digest, digest):
+                return Record("skipped", task.name, task.target, UNCHANGED)
+            record = _process(recipe, owner, there, digest)
     except ConvError as error:
         reason = str(error)
     except MemoryError:
@@ -185,9 +197,9 @@ def process(recipe: Recipe, owner: str, folder: str, task: Task) -> Record:
     except Exception as error:
         reason = f"{type(error).__name__}: {error}; this is a fault of convcli's own; report it"
     else:
-        shown = tuple(task.shown(warning, folder) for warning in record.warnings)
-        return replace(record, source=task.source, warnings=shown)
-    return Record("failed", task.source, task.target, task.shown(reason, folder))
+        warnings = tuple(task.shown(warning, folder) for warning in record.warnings)
+        return replace(record, source=task.name, warnings=warnings)
+    return Record("failed", task.name, task.target, task.shown(reason, folder))
 
 
 def process_stored(path: str, owner: str, folder: str, task: Task) -> Record:
@@ -195,14 +207,21 @@ def process_stored(path: str, owner: str, folder: str, task: Task) -> Record:
     return process(_load(path), owner, folder, task)
 
 
-def store(recipe: Recipe, path: Path) -> None:
-    """Write a recipe to a file, after bytes that no other file begins with. Raises OSError."""
-    path.write_bytes(secrets.token_bytes(PROBE_BYTES) + pickle.dumps(recipe))
+def stored(recipe: Recipe) -> bytes:
+    """Return the content of a recipe's file, after bytes that no other file begins with."""
+    return secrets.token_bytes(PROBE_BYTES) + pickle.dumps(recipe)
+
+
+def _read_once(source: str) -> AbstractContextManager[object]:
+    """Let an object be read once in the block, for its digest and for its values."""
+    path = location(source)
+    return path.kept() if isinstance(path, StorePath) else nullcontext()
 
 
 @lru_cache(1)
 def _load(path: str) -> Recipe:
-    recipe: Recipe = pickle.loads(Path(path).read_bytes()[PROBE_BYTES:])
+    with location(path).open("rb") as stream:
+        recipe: Recipe = pickle.loads(stream.read()[PROBE_BYTES:])
     return recipe
 
 
@@ -236,30 +255,6 @@ def done_before(recipe: str, folder: str, task: Task) -> bool:
         return False
 
 
-_AT_ONCE = 2**16
-"""Bytes up to which a file is read at once: `hashlib.file_digest` clears a larger buffer first."""
-
-
-def file_digest(path: str) -> str:
-    """Return the SHA-256 of a file's content.
-
-    Raises InputError for one that cannot be read, or not twice, such as a pipe.
-    """
-    try:
-        if stat.S_IFMT(Path(path).stat().st_mode) in (stat.S_IFREG, stat.S_IFDIR):
-            with Path(path).open("rb", buffering=0) as stream:
-                head = stream.read(_AT_ONCE)
-                if len(head) < _AT_ONCE:
-                    return hashlib.sha256(head + stream.read()).hexdigest()
-                stream.seek(0)
-                return hashlib.file_digest(stream, "sha256").hexdigest()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read", reason(error)) from error
-    raise InputError(
-        f"{path} is a pipe or a device", "expected a file", "use convcli apply for what comes once"
-    )
-
-
 def publish_output(task: Task, record: Record, safe: set[Path]) -> Record:
     """Rename the temporary file of a record to its task's output, and return the final record.
 
@@ -267,15 +262,16 @@ def publish_output(task: Task, record: Record, safe: set[Path]) -> Record:
     """
     temporary = record.temporary
     assert temporary is not None
+    assert isinstance(task.real, Path)
     try:
         check_folder_of(task, safe)
         warnings = io.publish(temporary, task.real, task.path, overwrite=task.replace)
     except OSError as error:
         return Record(
-            "failed", task.source, task.target, f"{task.path} cannot be written; {reason(error)}"
+            "failed", task.name, task.target, f"{task.path} cannot be written; {reason(error)}"
         )
     except ConvError as error:
-        return Record("failed", task.source, task.target, str(error))
+        return Record("failed", task.name, task.target, str(error))
     return replace(record, warnings=record.warnings + warnings, temporary=None)
 
 
@@ -284,6 +280,7 @@ def check_folder_of(task: Task, safe: set[Path]) -> None:
 
     The folder is added to `safe`, and not checked if it is there.
     """
+    assert isinstance(task.real, Path)
     folder = task.real.parent
     if folder not in safe and os.path.realpath(folder) == str(folder):
         safe.add(folder)
@@ -296,19 +293,19 @@ def check_folder_of(task: Task, safe: set[Path]) -> None:
 
 
 def _process(recipe: Recipe, owner: str, task: Task, digest: str) -> Record:
-    folder = task.real.parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{Path(task.path).parent} cannot be created", reason(error)) from error
-    check_folder_of(task, set())
-    writing = replace(recipe.request.writing, overwrite=task.replace)
+    in_store = isinstance(task.real, StorePath)
+    if not in_store:
+        _make_folder(task)
+    # What exists in a store is compared with the result.
+    writing = replace(recipe.request.writing, overwrite=task.replace or in_store)
     request = replace(recipe.request, input=task.source, output=task.path, writing=writing)
     plan = plan_apply(_keep_frames(request) if task.in_place else request)
     if task.in_place:
         _check_kept(plan)
     if file_digest(task.source) != digest:
-        raise InputError(f"{task.source} changed while it was read", "", "run again with --resume")
+        raise InputError(f"{task.name} changed while it was read", "", "run again with --resume")
+    if isinstance(task.real, StorePath):
+        return _run_into_store(task.real, plan, recipe, task, digest)
     try:
         temporary = io.create_temporary(task.real, owner)
     except OSError as error:
@@ -318,6 +315,37 @@ def _process(recipe: Recipe, owner: str, task: Task, digest: str) -> Record:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _make_folder(task: Task) -> None:
+    assert isinstance(task.real, Path)
+    try:
+        task.real.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{Path(task.path).parent} cannot be created", reason(error)) from error
+    check_folder_of(task, set())
+
+
+def _run_into_store(
+    target: StorePath, plan: ApplyPlan, recipe: Recipe, task: Task, digest: str
+) -> Record:
+    """Run a plan, upload the output, and return its record.
+
+    Raises FileError if there is an object of that name with other bytes, which stays. One with the
+    same bytes was written by a try before, whose record was lost with its process.
+    """
+    with tempfile.TemporaryDirectory(prefix="convcli-") as folder:
+        temporary = Path(folder, "output").with_suffix(target.suffix)
+        temporary.touch()
+        record = _run_into(temporary, plan, recipe, task, digest)
+        try:
+            target.put(temporary, overwrite=task.replace)
+        except FileExistsError:
+            if record.entry is None or file_digest(task.path) != record.entry.output:
+                raise FileError(
+                    f"{task.path} exists", "no batch made it", "pass --overwrite to replace it"
+                ) from None
+    return replace(record, temporary=None)
 
 
 def _keep_frames(request: ApplyRequest) -> ApplyRequest:
@@ -357,7 +385,7 @@ def _run_into(temporary: Path, plan: ApplyPlan, recipe: Recipe, task: Task, dige
         )
     return Record(
         "done",
-        task.source,
+        task.name,
         task.target,
         shape=plan.output_shape,
         dtype=plan.dtype.name,

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from convcli.engine.analysis import MOST_FLOAT32, small_taps, whole_taps
 from convcli.engine.blas import single_threaded
-from convcli.engine.buffers import LINE
 from convcli.engine.exact import TURN, prepare_residues, store_exact, wrapped
 from convcli.engine.methods.bands import unlike
 from convcli.engine.methods.base import REDONE, TileFunction
@@ -23,7 +22,6 @@ from convcli.engine.methods.windows import merges
 from convcli.engine.padding import Span, are_rows, padded_block
 from convcli.engine.planning.choose import make_plan
 from convcli.engine.planning.plan import Plan
-from convcli.engine.planning.tiles import ALONG
 from convcli.engine.rounding import bounds, round_into, store_quotients
 from convcli.engine.threads import Scratch, share_out, trim_scratch
 from convcli.engine.tiling import Chunk, Tile, tiles, whole
@@ -106,16 +104,12 @@ class Prepared:
             self.residue_of = prepare_residues(w, make_plan(plan, "direct"))
             self.whole_bias = np.zeros(1, np.uint64) if bias is None else wrapped(bias)
 
-        # Check for NaN only if there can be one, and only in one row of each band.
+        # Check for NaN only if there can be one. Partial sums in float32 may also overflow although
+        # the result does not.
         finite = input_dtype.kind in "biu" and np.isfinite(plan.spec.cval) and np.isfinite(w).all()
         self.checks_nan = self.method.spreads_nan(plan) and not finite
-        lead = len(plan.facts.batch)
-        self.checked = (*(slice(None),) * lead, slice(None, None, self.method.rows_per_band(plan)))
-
-        # Partial sums in float32 may overflow although the result does not, in any row.
         self.checks_overflow = self.accumulator == np.float32 and input_dtype.kind == "f"
         if self.checks_overflow:
-            self.checked = ()
             self.largest_sample = MOST_FLOAT32 / max(plan.facts.weight, w.size)
         self.checks_samples = self.method.skips_taps(plan)
         self.written: dict[tuple[tuple[int, ...], tuple[int, ...]], bool] = {}
@@ -239,19 +233,8 @@ class Prepared:
         key = target.shape, target.strides
         written = self.written.get(key)
         if written is None:
-            written = _is_rows(target) and not self._crosses_lines(target)
-            self.written[key] = written
+            written = self.written[key] = _is_rows(target)
         return written
-
-    def _crosses_lines(self, target: NDArray[Any]) -> bool:
-        """Return whether every store of the method would touch two cache lines.
-
-        A pass along the rows of a picture writes one vector of each of many rows at a time. It
-        takes twice as long if the rows are not aligned to cache lines.
-        """
-        picture = len(self.plan.axes) == 2 and ALONG % target.shape[-1] == 0
-        crossing = picture and bool(target.strides[-3] % LINE)
-        return crossing and self.method.stores_down_rows(self.plan)
 
     def _all_finite(self, block: NDArray[Any], sums: NDArray[Any]) -> bool:
         """Return whether all values are finite and their squares do not overflow.
@@ -264,7 +247,7 @@ class Prepared:
         if sums.size <= SMALL and sums.flags.c_contiguous:
             values = sums.reshape(-1)
             return math.isfinite(np.dot(values, values))
-        return _squares_below(np.inf, sums[self.checked])
+        return _squares_below(np.inf, sums)
 
     def _may_overflow(self, block: NDArray[Any]) -> bool:
         """Return whether sums of the finite samples of a block may overflow float32."""

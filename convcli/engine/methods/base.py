@@ -150,14 +150,6 @@ class Method(ABC):
         """Return whether the rows of its sums should be aligned to cache lines."""
         return False
 
-    def stores_down_rows(self, work: Work) -> bool:
-        """Return whether it writes one vector of each of many rows: half as fast if unaligned."""
-        return False
-
     def columns_are_rows(self, work: Work) -> bool:
         """Return whether it treats the columns of a picture independently, so rows may be cut."""
         return False
-
-    def rows_per_band(self, work: Work) -> int:
-        """Return the number of rows of a band: if one is not finite, neither is the first."""
-        return 1

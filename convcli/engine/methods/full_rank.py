@@ -178,9 +178,6 @@ class FullRank(Method):
     def columns_are_rows(self, work: Work) -> bool:
         return True
 
-    def rows_per_band(self, work: Work) -> int:
-        return block_rows(work.terms) if len(work.axes) > 1 and work.axes[0].dilation == 1 else 1
-
 
 METHOD = FullRank()
 

@@ -234,18 +234,8 @@ class Separable(Method):
     def keeps_dtype(self, work: Work) -> bool:
         return _sum_types(work)[0] in HOLDS
 
-    def pads_rows(self, work: Work) -> bool:
-        return self.stores_down_rows(work)
-
-    def stores_down_rows(self, work: Work) -> bool:
-        return not _sum_types(work)[-1]
-
     def columns_are_rows(self, work: Work) -> bool:
         return not self.pads_inner(work) and pass_widths(work)[0] >= WIDE
-
-    def rows_per_band(self, work: Work) -> int:
-        bands = self.pads_inner(work) or self.columns_are_rows(work)
-        return DOWN if bands and len(work.axes) > 1 and work.axes[0].dilation == 1 else 1
 
 
 METHOD = Separable()

@@ -12,6 +12,7 @@ from PIL import Image
 from scipy import ndimage, signal
 
 from convcli.errors import InputError, KernelError
+from convcli.io.arrays.ome import OmeImage
 from convcli.jobs.apply import plan_apply, run_apply
 from convcli.jobs.apply_plan import ApplyRequest
 from convcli.jobs.batch.task import Recipe
@@ -185,3 +186,21 @@ def test_a_batch_resolves_units_for_each_input() -> None:
     assert Recipe.of(units).digest != Recipe.of(other).digest
     spaced = ApplyRequest("", units.kernels, geometry=Geometry(spacing=parse_spacing("1kHz")))
     assert Recipe.of(units).digest != Recipe.of(spaced).digest
+
+
+@pytest.mark.parametrize(
+    ("units", "spacing"),
+    [
+        (("micrometer", "micrometer"), ["0.25um", "0.5um"]),
+        (("nanometer", "millimeter"), ["0.25nm", "0.5mm"]),
+        (("micrometer", ""), []),
+        (("micrometer", "second"), []),
+    ],
+)
+def test_an_image_of_ome_zarr_has_its_scale(units: tuple[str, str], spacing: list[str]) -> None:
+    axes = [{"name": name, "unit": unit} for name, unit in zip("yx", units, strict=True)]
+    changes = [{"type": "scale", "scale": [0.25, 0.5]}]
+    levels = [{"path": "0", "coordinateTransformations": changes}]
+    image = OmeImage.of({"multiscales": [{"axes": axes, "datasets": levels}]}, "0")
+    assert image is not None
+    assert [str(each) for each in image.spacing] == spacing

@@ -54,7 +54,7 @@ def result_lines(result: RegionResult, seconds: float, workers: str) -> list[str
     if result.failed:
         where = f"{plan.output.path} is not finished"
     source = f"{whole.data.name} {show(whole.data.array.shape)} {whole.data.array.dtype}"
-    regions = f"{result.done:,} regions of {show(plan.grid.block)}"
+    regions = f"{counted(result.done, 'region')} of {show(plan.grid.block)}"
     size = f", {show_bytes(result.bytes)}" if result.bytes else ""
     summary = f"{source} -> {where}{size}, {regions}, {elapsed(seconds)}"
     rows = [("read", "; ".join(whole.data.notes))] if whole.data.notes else []

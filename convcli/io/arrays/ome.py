@@ -8,6 +8,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from convcli.shapes.units import Measure, parse_spacing
+
+_UNITS = {
+    "nanometer": "nm",
+    "micrometer": "um",
+    "millimeter": "mm",
+    "centimeter": "cm",
+    "meter": "m",
+    "kilometer": "km",
+}
+"""Units of length by the names that the specification recommends."""
+
 
 def multiscales(attributes: dict[str, Any]) -> list[Any]:
     """Return the images that the attributes of a group describe."""
@@ -58,6 +70,15 @@ class OmeImage:
             shift[axis] += start * scale[axis]
             scale[axis] *= stride
         return replace(self, scale=tuple(scale), translation=tuple(shift))
+
+    @property
+    def spacing(self) -> tuple[Measure, ...]:
+        """The distance of samples along each axis; () unless all axes are of space, with units."""
+        units = [_UNITS.get(axis.get("unit", ""), "") for axis in self.axes]
+        if not units or not all(units) or min(self.scale) <= 0:
+            return ()
+        steps = zip(self.scale, units, strict=True)
+        return parse_spacing(",".join(f"{size:.7g}{unit}" for size, unit in steps))
 
     @property
     def attributes(self) -> dict[str, Any]:

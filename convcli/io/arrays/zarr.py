@@ -57,7 +57,8 @@ class Zarr(Codec):
         array: Any = node
         if isinstance(node, zarr.Group):
             key = _first_array(node, name)
-            notes = (f"{key} of {', '.join(sorted(node.array_keys()))}",)
+            keys = sorted(node.array_keys())
+            notes = (f"array {key}" + (f" of {', '.join(keys)}" if len(keys) > 1 else ""),)
             image = OmeImage.of(node.attrs.asdict(), key)
             path, array = f"{path}/{key}", node[key]
         elif inner:
@@ -74,7 +75,16 @@ class Zarr(Codec):
             image=image,
         )
         empty = placeholder(parts.shape, parts.dtype)
-        return Data(empty, "array", "zarr", name, notes=notes, header=header, parts=parts)
+        return Data(
+            empty,
+            "array",
+            "zarr",
+            name,
+            notes=notes,
+            header=header,
+            spacing=() if image is None else image.spacing,
+            parts=parts,
+        )
 
 
 def split_store(path: str) -> tuple[str, str]:

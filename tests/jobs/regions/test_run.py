@@ -245,7 +245,7 @@ def test_the_scale_and_the_translation_of_an_image_follow_the_filter(
     source = image(tmp_path / "in.zarr", version)
     options = {"kernels": ("box:size=3",), "dims": 2, "layout": "channels_first", "stride": 2}
     result = run(source, tmp_path / "out.zarr", **options)
-    assert result.plan.plan.data.notes == ("0 of 0, 1",)
+    assert result.plan.plan.data.notes == ("array 0 of 0, 1",)
     group = zarr.open_group(str(tmp_path / "out.zarr"), mode="r")
     attributes = group.attrs.asdict()
     (shown,) = attributes.get("ome", attributes)["multiscales"]

@@ -8,6 +8,7 @@ import os
 import sqlite3
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -411,6 +412,15 @@ class TestManifest:
         ):
             Manifest(tmp_path)
         manifest.close()
+        Manifest(tmp_path).close()
+
+    def test_one_that_is_opened_twice_at_a_moment_is_opened_after_a_while(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        other = sqlite3.connect(tmp_path / NAME, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        clock = SimpleNamespace(sleep=lambda _: other.close())
+        monkeypatch.setattr("convcli.jobs.batch.manifest.time", clock)
         Manifest(tmp_path).close()
 
     def test_another_file_of_its_name_is_left_alone(self, tmp_path: Path) -> None:

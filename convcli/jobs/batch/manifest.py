@@ -13,11 +13,13 @@ batch finds those that a killed one left, and no others.
 from __future__ import annotations
 
 import os
+import random
 import re
 import secrets
 import sqlite3
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,6 +42,9 @@ CREATE TABLE IF NOT EXISTS outputs (
 ) WITHOUT ROWID
 """
 _PARAMETERS = 500  # of one statement; SQLite allows 999 and more
+_PAUSES = (0.05, 0.15)
+"""Seconds before further attempts to open a file that is locked: two batches that open it at the
+same moment refuse each other, and after different times one of them succeeds."""
 _HELD: set[str] = set()  # the manifests that this process has open
 _OWNER = re.compile(r"[0-9a-f]{8}")
 
@@ -72,16 +77,32 @@ class Manifest:
         if _is_other_database(self._path):
             raise self._foreign("it is a database of another program")
         with self._translated_errors():
-            self._base = sqlite3.connect(
-                self._path, timeout=0, isolation_level=None, check_same_thread=False
-            )
+            self._open()
+        _HELD.add(os.path.realpath(self._path))
+
+    def _open(self) -> None:
+        """Open and lock the file, in several attempts unless this process has it open already."""
+        for pause in () if self._is_held() else _PAUSES:
+            try:
+                return self._attempt()
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error):
+                    raise
+            time.sleep(pause * random.uniform(0.5, 1.5))
+        return self._attempt()
+
+    def _attempt(self) -> None:
+        self._base = sqlite3.connect(
+            self._path, timeout=0, isolation_level=None, check_same_thread=False
+        )
         try:
-            with self._translated_errors():
-                self._prepare()
-        except ConvError:
+            self._prepare()
+        except BaseException:
             self._base.close()
             raise
-        _HELD.add(os.path.realpath(self._path))
+
+    def _is_held(self) -> bool:
+        return os.path.realpath(self._path) in _HELD
 
     def _prepare(self) -> None:
         for setting in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL"):
@@ -203,9 +224,8 @@ class Manifest:
 
     def _translate(self, error: sqlite3.Error) -> ConvError:
         code = getattr(error, "sqlite_errorcode", None)
-        if code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            own = os.path.realpath(self._path) in _HELD
-            holder = os.getpid() if own else lock_holder(self._path)
+        if _is_busy(error):
+            holder = os.getpid() if self._is_held() else lock_holder(self._path)
             process = "" if holder is None else f", process {holder}"
             return FileError(
                 f"{self._path.parent} is in use by another batch{process}",
@@ -229,6 +249,12 @@ class Manifest:
 def _entry(row: tuple[Any, ...]) -> tuple[str, Entry]:
     target, *digests = row
     return os.fsdecode(target), Entry(*digests)
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    """Return whether another connection has the file locked."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def _is_other_database(path: Path) -> bool:

@@ -198,14 +198,19 @@ def start_cluster(jobs: int, run: Run) -> DaskWorkers:
     from distributed import Client, LocalCluster
 
     with _quiet(), dask.config.set({"distributed.scheduler.allowed-failures": 0}):
-        cluster = LocalCluster(
-            n_workers=jobs,
-            threads_per_worker=1,
-            processes=False,
-            dashboard_address="127.0.0.1:0",
-            memory_limit=None,
-        )
-        client = Client(cluster, set_as_default=False)
+        try:
+            cluster = LocalCluster(
+                n_workers=jobs,
+                threads_per_worker=1,
+                processes=False,
+                dashboard_address="127.0.0.1:0",
+                memory_limit=None,
+            )
+            client = Client(cluster, set_as_default=False)
+        except (OSError, RuntimeError) as error:
+            raise ConvError(
+                "a Dask cluster could not start", brief(error), "leave --scheduler out"
+            ) from error
         return DaskWorkers(client, run, "in a Dask cluster on this machine", cluster=cluster)
 
 

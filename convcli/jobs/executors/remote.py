@@ -27,7 +27,7 @@ from convcli.system import current_umask
 GROUP_SECONDS = 1.0
 """Work in seconds that a group has."""
 
-FIRST_GROUP = 16
+FIRST_GROUP = 4
 """Items in a group before the time of one is known."""
 
 MOST = 512

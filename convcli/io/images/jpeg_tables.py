@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, BinaryIO
 
 from convcli.io.images.jpeg_segments import START_OF_SCAN, find_segments
@@ -88,8 +88,12 @@ class JpegTables:
         return f"the input's {tables}{chroma}"
 
 
+@lru_cache(256)
 def _scaled(base: Table, quality: int) -> Table:
-    """Return a table as libjpeg's jpeg_set_quality scales it, for baseline JPEG."""
+    """Return a table as libjpeg's jpeg_set_quality scales it, for baseline JPEG.
+
+    Results are kept for the next file: to find its quality takes several of the 200 that there are.
+    """
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     return tuple(min(max((value * percent + 50) // 100, 1), 255) for value in base)
 

@@ -16,14 +16,20 @@ def connect(row: Protocol, shown: str, *, asynchronous: bool = False) -> Any:
     What the user has configured for fsspec (FSSPEC_S3_..., ~/.config/fsspec) goes before what is
     set here. Raises FileError if a package is not installed. shown: the name in that message.
     """
+    options = options_of(row, shown)
+    import fsspec
+
+    return fsspec.filesystem(row.name, asynchronous=asynchronous, **options)
+
+
+def options_of(row: Protocol, shown: str) -> dict[str, Any]:
+    """Return the options of fsspec's file system of a protocol. Raises like `connect`."""
     check_packages(row, shown)
     import fsspec
 
     given = fsspec.config.conf.get(row.name, {})
     limits = {name: value | given.get(name, {}) for name, value in _limits(row).items()}
-    return fsspec.filesystem(
-        row.name, asynchronous=asynchronous, use_listings_cache=False, **limits
-    )
+    return {"use_listings_cache": False, **limits}
 
 
 def _limits(row: Protocol) -> dict[str, dict[str, Any]]:

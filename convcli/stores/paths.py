@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 from convcli.errors import FileError, LimitError, OutputError, reason
 from convcli.limits import show_bytes
-from convcli.stores.connect import connect
+from convcli.stores.connect import connect, options_of
 from convcli.stores.failures import is_no_bucket, translated_errors
 from convcli.stores.protocols import LONGEST, Protocol, check_protocol
 
@@ -141,6 +141,12 @@ class StorePath:
 
     # Read.
 
+    def _check_key(self) -> None:
+        """Raise FileError for a bucket."""
+        row = self.protocol
+        if row.credentials and row.writable and "/" not in self.url.split("://", 1)[1].strip("/"):
+            raise FileError(f"{self} is a bucket", "expected an object", "name an object in it")
+
     def kind(self) -> str:
         """Return "file", "directory", or "" if there is nothing of this name."""
         files, path = self.filesystem()
@@ -154,7 +160,14 @@ class StorePath:
                     raise
                 return ""
 
+    def options(self) -> dict[str, Any]:
+        """Return the options with which fsspec opens the store, for packages that do so."""
+        return options_of(self.protocol, self.shown)
+
     def exists(self) -> bool:
+        return self.kind() != ""
+
+    def is_file(self) -> bool:
         return self.kind() == "file"
 
     def is_dir(self) -> bool:
@@ -168,6 +181,7 @@ class StorePath:
         kept = _KEPT.get()
         if kept is not None and self.url in kept:
             return _again(kept[self.url])
+        self._check_key()
         files, path = self.filesystem()
         with (
             self.translated(),
@@ -260,7 +274,7 @@ class StorePath:
             except OutputError as error:
                 if "not implemented" not in str(error).lower():
                     raise
-        if not overwrite and self.exists():
+        if not overwrite and self.is_file():
             raise FileExistsError(self.shown)
         with self.translated(writing=True):
             write()

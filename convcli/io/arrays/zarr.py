@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import product
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from convcli.io.codec import Codec
 from convcli.io.data import Data
 from convcli.io.formats import NUMBERS, by_suffix
 from convcli.io.parts import Index, placeholder
+from convcli.stores import is_url, location
 
 UNFINISHED = ".convcli"
 """The folder in an output that holds its metadata and the list of its regions until it is whole."""
@@ -42,16 +43,16 @@ class Zarr(Codec):
         no array, is not finished, or is compressed by a codec that is not installed.
         """
         root, inner = split_store(path)
-        if (Path(root) / UNFINISHED / MANIFEST).is_file():
+        if (location(root) / UNFINISHED / MANIFEST).is_file():
             raise FileError(
                 f"{root} is not finished", "expected a whole array", "finish it with --resume"
             )
-        if not Path(path).exists():
+        if not location(path).exists():
             raise FileError(f"{path} does not exist", "expected a zarr array")
         with _translated(path):
             import zarr
 
-            node: Any = zarr.open(path, mode="r")
+            node: Any = zarr.open(_source(path), mode="r")
         notes: tuple[str, ...] = ()
         image = None
         array: Any = node
@@ -92,20 +93,27 @@ def split_store(path: str) -> tuple[str, str]:
 
     >>> split_store("scans/big.zarr/labels/0"), split_store("big.zarr")
     (('scans/big.zarr', 'labels/0'), ('big.zarr', ''))
+    >>> split_store("s3://bucket/big.zarr/0")
+    ('s3://bucket/big.zarr', '0')
     """
-    pure = Path(path)
+    scheme, mark, rest = path.rpartition("://")
+    pure = PurePath(rest)
     for folder in (pure, *pure.parents):
         form = by_suffix(folder.name)
         if form is not None and form.name == "zarr":
             inner = pure.relative_to(folder).as_posix()
-            return str(folder), "" if inner == "." else inner
+            return f"{scheme}{mark}{folder}", "" if inner == "." else inner
     return path, ""
 
 
 @contextmanager
 def _translated(path: str) -> Iterator[None]:
+    place = location(path)
     try:
-        yield
+        with nullcontext() if isinstance(place, Path) else place.translated():
+            yield
+    except FileError:
+        raise
     except (KeyError, ValueError, TypeError, RuntimeError, FileNotFoundError) as error:
         words = brief(error)
         if type(error).__name__ == "UnknownCodecError":
@@ -131,7 +139,7 @@ def _image_around(root: str, inner: str) -> OmeImage | None:
     import zarr
 
     try:
-        group = zarr.open_group(root, mode="r")
+        group = zarr.open_group(_source(root), mode="r")
     except (OSError, KeyError, ValueError):
         return None
     return OmeImage.of(group.attrs.asdict(), inner)
@@ -160,8 +168,12 @@ class ZarrParts:
 
     @property
     def identity(self) -> str:
-        root = Path(self.path)
-        found = [(root / name).read_bytes() for name in METADATA if (root / name).is_file()]
+        root = location(self.path)
+        found = []
+        for name in METADATA:
+            if (root / name).is_file():
+                with (root / name).open("rb") as stream:
+                    found.append(stream.read())
         return f"{self.path} {hashlib.sha256(b''.join(found)).hexdigest()}"
 
     def read(self, index: Index) -> NDArray[Any]:
@@ -191,10 +203,21 @@ class ZarrParts:
         return FileError(f"{self.name} cannot be read", brief(error))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _open_parts, (str(Path(self.path).absolute()), self.name)
+        path = self.path if is_url(self.path) else str(Path(self.path).absolute())
+        return _open_parts, (path, self.name)
 
 
 def _open_parts(path: str, name: str) -> ZarrParts:
     import zarr
 
-    return ZarrParts(path, zarr.open_array(path, mode="r"), name)
+    return ZarrParts(path, zarr.open_array(_source(path), mode="r"), name)
+
+
+def _source(path: str) -> Any:
+    """Return what zarr opens: the path of a folder, or a store of objects."""
+    place = location(path)
+    if isinstance(place, Path):
+        return path
+    from zarr.storage import FsspecStore
+
+    return FsspecStore.from_url(place.url, storage_options=place.options(), read_only=True)

@@ -19,6 +19,7 @@ from convcli.io.arrays.zarr import MANIFEST, METADATA, UNFINISHED, split_store
 from convcli.io.parts import Index
 from convcli.io.publishing import create_temporary, exists_error
 from convcli.shapes.parse import show
+from convcli.stores import is_url
 
 _LEFTOVER = re.compile(r"\.convcli-[0-9a-f]{16}\.tmp")
 _PARTIAL = re.compile(r".*\.[0-9a-f]{32}\.partial")
@@ -110,6 +111,9 @@ def check_output(path: str, *, overwrite: bool, resume: bool) -> None:
 
     overwrite, resume: whether one may be replaced, or continued.
     """
+    if is_url(path):
+        remedy = "write to a folder, and copy it there"
+        raise FileError(f"{path} is no folder", "zarr arrays are written to folders", remedy)
     place = Path(path)
     root, inner = split_store(path)
     if inner:

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,8 +17,10 @@ from convcli.cli import complete, options
 from convcli.cli.help import Command
 from convcli.cli.types import FOLDER, SECONDS, Count
 from convcli.errors import BatchError
-from convcli.stores import StorePath
 from convcli.system import STOP_SIGNALS, exit_code
+
+if TYPE_CHECKING:
+    from convcli.stores import StorePath
 
 EXAMPLES = """\b
 Examples:

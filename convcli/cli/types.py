@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,7 +23,10 @@ from convcli.shapes.parse import (
     parse_shape,
 )
 from convcli.shapes.units import parse_spacing
-from convcli.stores import StorePath, location
+from convcli.stores import location
+
+if TYPE_CHECKING:
+    from convcli.stores import StorePath
 
 LONGEST = 1_000_000_000
 """Seconds (31 years): near the longest time that a thread can wait."""

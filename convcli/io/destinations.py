@@ -8,16 +8,17 @@ from __future__ import annotations
 import io
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from convcli.errors import FileError, OutputError
 from convcli.io.publishing import check_replaceable, create_temporary, exists_error, publish
-from convcli.stores import StorePath, location
+from convcli.stores import location
+
+if TYPE_CHECKING:
+    from convcli.stores import StorePath
 
 
 def destination(name: str, overwrite: bool = False, own: Path | None = None) -> Destination:
@@ -26,8 +27,8 @@ def destination(name: str, overwrite: bool = False, own: Path | None = None) -> 
     own: a temporary file of the caller's. Raises FileError for a URL that is not supported.
     """
     found = location(name)
-    if isinstance(found, StorePath):
-        return StoreDestination(str(found), Path(), overwrite, own, found)
+    if not isinstance(found, Path):
+        return StoreDestination(found, overwrite, own)
     return Destination(name, Path(os.path.realpath(found)), overwrite, own)
 
 
@@ -61,7 +62,6 @@ def _is_special(path: Path) -> bool:
     return path.exists() and not path.is_file()
 
 
-@dataclass(frozen=True)
 class Destination:
     """Where bytes are written: a name as given, and the path with its links resolved.
 
@@ -69,10 +69,8 @@ class Destination:
     the caller publishes.
     """
 
-    name: str
-    path: Path
-    overwrite: bool
-    own: Path | None = None
+    def __init__(self, name: str, path: Path, overwrite: bool, own: Path | None = None) -> None:
+        self.name, self.path, self.overwrite, self.own = name, path, overwrite, own
 
     @property
     def working_folder(self) -> Path | None:
@@ -135,29 +133,29 @@ class Destination:
         return unwritable(self.name, error)
 
 
-@dataclass(frozen=True)
 class StoreDestination(Destination):
     """An object in a store: written to a temporary file on this machine, and uploaded whole."""
 
-    store: StorePath | None = None
+    def __init__(self, store: StorePath, overwrite: bool, own: Path | None = None) -> None:
+        super().__init__(str(store), Path(), overwrite, own)
+        self._object = store
 
     @property
     def working_folder(self) -> Path:
-        return Path(tempfile.gettempdir())
+        import tempfile
 
-    @property
-    def _object(self) -> StorePath:
-        assert self.store is not None
-        return self.store
+        return Path(tempfile.gettempdir())
 
     def check(self) -> None:
         """Raise FileError for an object that exists, if it must not be replaced."""
         self._object.check_writable()
-        if not self.overwrite and self._object.exists():
+        if not self.overwrite and self._object.is_file():
             raise exists_error(self.name)
 
     def create(self) -> Path:
         """Create an empty temporary file; its suffix tells stores the type of the content."""
+        import tempfile
+
         descriptor, name = tempfile.mkstemp(self._object.suffix, "convcli-")
         os.close(descriptor)
         return Path(name)

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path, PurePath
-from typing import BinaryIO, NamedTuple, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, cast
 
 from convcli.errors import FileError, InputError, did_you_mean, is_there, nearest_file, reason
 from convcli.io.arrays.npy import split_key
@@ -31,7 +31,10 @@ from convcli.io.streams import BufferedPipe, unpack_head
 from convcli.limits import Limits
 from convcli.options import Frames
 from convcli.shapes.parse import show
-from convcli.stores import StorePath, location
+from convcli.stores import location
+
+if TYPE_CHECKING:
+    from convcli.stores import StorePath
 
 _TEXT = "text"
 _TEXT_FORMAT = "csv"
@@ -142,12 +145,16 @@ class _Source(NamedTuple):
     key: str | None
     place: Path | StorePath | None
 
+    @property
+    def in_store(self) -> bool:
+        return self.place is not None and not isinstance(self.place, Path)
+
     @classmethod
     def of(cls, name: str) -> _Source:
         """Raises FileError for a URL that is not supported."""
         path, key = split_key(name)
         place = None if path in ("", "-") else location(path)
-        if isinstance(place, StorePath):  # its name without credentials
+        if place is not None and not isinstance(place, Path):  # its name without credentials
             path = str(place)
             name = path if key is None else f"{path}:{key}"
         return cls(name, path, key, place)
@@ -296,7 +303,7 @@ def _called(named: _Source) -> str:
 def _stream(named: _Source, limits: Limits) -> Iterator[BinaryIO]:
     """Open a source as a stream that can be read twice: a file, or a buffered pipe."""
     with _opened(named) as opened:
-        if isinstance(named.place, StorePath) or _is_regular(opened):
+        if named.in_store or _is_regular(opened):
             yield opened
         else:
             with BufferedPipe(opened, _called(named), limits) as pipe:
@@ -317,6 +324,8 @@ def _opened(named: _Source) -> AbstractContextManager[BinaryIO]:
     assert named.place is not None
     try:
         return named.place.open("rb")
+    except FileError:
+        raise
     except FileNotFoundError:
         raise _missing(named.path) from None
     except IsADirectoryError:
@@ -332,7 +341,7 @@ def _path_of(named: _Source, stream: BinaryIO) -> str:
 
     The copy of a large object has no name, but a number, which Unix offers as a path.
     """
-    if not isinstance(named.place, StorePath):
+    if not named.in_store:
         return str(named.place)
     if isinstance(stream, BytesIO):
         return ""

@@ -27,10 +27,12 @@ from convcli.io.arrays.npy import open_member, read_header, zip_damage
 from convcli.kernels.model import Kernel, check_tap_type, checked_taps, limit_taps
 from convcli.kernels.parse import parse_json, parse_rows, parse_text, parse_vips
 from convcli.limits import show_bytes
-from convcli.stores import StorePath, location
+from convcli.stores import location
 
 if TYPE_CHECKING:
     import zipfile
+
+    from convcli.stores import StorePath
 
 MAX_TEXT = 2**24
 """The most bytes of text: 16 MiB, so that no more taps fit than a kernel may have."""
@@ -53,7 +55,7 @@ def locate(reference: str) -> tuple[Path | StorePath, str] | None:
     """
     name, key = io.split_key(reference)
     path = location(name)
-    return (path, key or "") if isinstance(path, StorePath) or _exists(path) else None
+    return (path, key or "") if not isinstance(path, Path) or _exists(path) else None
 
 
 def looks_like_file(reference: str) -> bool:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convcli.errors import ConvError, KernelError, did_you_mean, nearest
 from convcli.kernels import bank, files, parse
 from convcli.kernels.model import Kernel
-from convcli.stores import StorePath
+
+if TYPE_CHECKING:
+    from convcli.stores import StorePath
 
 _LONGEST_NAME = 60
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from convcli.errors import FileError, InputError, did_you_mean, is_there, nearest_file, printable
 from convcli.network.graph import Block, Network, read_input
@@ -25,7 +25,10 @@ from convcli.network.parser import parse, parse_arguments
 from convcli.options import Layout
 from convcli.shapes.layout import check_layout
 from convcli.shapes.parse import check_whole, parse_shape
-from convcli.stores import StorePath, is_url, location
+from convcli.stores import is_url, location
+
+if TYPE_CHECKING:
+    from convcli.stores import StorePath
 
 LARGEST = 10_000_000  # bytes of a file: more is no description of a network
 FIELDS = {

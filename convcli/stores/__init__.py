@@ -12,8 +12,14 @@ fsspec is imported when a URL is opened, never before. Credentials are found by 
 conventions. A URL may hold some itself: `StorePath` shows it without them, everywhere.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from convcli.stores.location import absolute, is_url, location, shown
-from convcli.stores.paths import Entry, StorePath
+
+if TYPE_CHECKING:
+    from convcli.stores.paths import Entry, StorePath
 
 __all__ = [
     "Entry",
@@ -23,3 +29,12 @@ __all__ = [
     "location",
     "shown",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the classes on their first use: a command that is given files does without them."""
+    if name not in ("Entry", "StorePath"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from convcli.stores import paths
+
+    return getattr(paths, name)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convcli.errors import FileError
-from convcli.stores.paths import StorePath
-from convcli.stores.protocols import LOCAL, scheme_of
+
+if TYPE_CHECKING:
+    from convcli.stores.paths import StorePath
 
 
 def is_url(name: str) -> bool:
@@ -16,7 +18,11 @@ def is_url(name: str) -> bool:
     >>> is_url("s3://bucket/x.png"), is_url("x.png"), is_url("file:///tmp/x.png")
     (True, False, False)
     """
-    return "://" in name and scheme_of(name).lower() not in ("", LOCAL)
+    if "://" not in name:
+        return False
+    from convcli.stores.protocols import LOCAL, scheme_of
+
+    return scheme_of(name).lower() not in ("", LOCAL)
 
 
 def location(name: str | os.PathLike[str]) -> Path | StorePath:
@@ -31,11 +37,17 @@ def location(name: str | os.PathLike[str]) -> Path | StorePath:
     'x.png'
     """
     text = os.fspath(name)
+    if "://" not in text:
+        return Path(text)
+    from convcli.stores.protocols import LOCAL, scheme_of
+
     scheme = scheme_of(text)
     if not scheme:
         return Path(text)
     if scheme.lower() == LOCAL and text[len(scheme) :].startswith("://"):
         return _local(text)
+    from convcli.stores.paths import StorePath
+
     return StorePath.of(text)
 
 
@@ -51,7 +63,7 @@ def _local(url: str) -> Path:
     parts = urlsplit(url, allow_fragments=False)
     if parts.netloc not in ("", "localhost"):
         raise FileError(
-            f"{LOCAL}://{parts.netloc.rpartition('@')[2]}/... names another machine",
+            f"file://{parts.netloc.rpartition('@')[2]}/... names another machine",
             "expected file:///... with three slashes",
             "write the path itself",
         )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import NamedTuple
 
 from convcli.errors import FileError, did_you_mean, printable
 
@@ -14,8 +14,7 @@ LONGEST = 4096
 """Characters of a URL at most: S3 takes keys of 1,024 bytes, each of which may be three digits."""
 
 
-@dataclass(frozen=True)
-class Protocol:
+class Protocol(NamedTuple):
     """One protocol. packages: those that it needs, fsspec first.
 
     writable: whether objects are written. listable: whether folders and patterns can be listed.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -117,6 +118,7 @@ def test_what_s3_refuses_is_one_line(bucket: str) -> None:
         "s3://nobody-has-it/x": "there is no bucket nobody-has-it",
         f"{bucket}/none": "does not exist; expected an existing object",
         f"{bucket}/a": "is a folder; expected an object",
+        bucket: "is a bucket; expected an object",
         "s3://No_Bucket!/x": "'No_Bucket!' is not the name of a bucket",
     }
     for url, words in cases.items():
@@ -126,7 +128,7 @@ def test_what_s3_refuses_is_one_line(bucket: str) -> None:
         location("s3://nobody-has-it/x").put(b"1")
 
 
-def test_a_server_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_does_not_answer_is_named() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -140,6 +142,62 @@ def test_a_server_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch)
     assert result.returncode == 2
     assert "the server of s3:// does not answer; check the network" in result.stderr
     assert not any(value in result.stderr for value in KEYS.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [((), "no credentials were found"), (("of-nobody", "the-wrong-one"), "access was denied")],
+)
+def test_wrong_and_missing_credentials_are_named_and_not_shown(
+    bucket: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    keys: tuple[str, ...],
+    words: str,
+) -> None:
+    np.save(tmp_path / "x.npy", np.eye(5))
+    (location(bucket) / "x.npy").put(tmp_path / "x.npy")
+    for name in KEYS:
+        monkeypatch.delenv(name)
+    for name, value in zip(KEYS, keys, strict=False):
+        monkeypatch.setenv(name, value)
+    local = str(tmp_path / "x.npy")
+    lines = (
+        ("apply", f"{bucket}/x.npy", "-k", "box"),
+        ("apply", local, "-k", "box", "-o", f"{bucket}/y.npy", "--overwrite"),
+        ("batch", local, "-k", "box", "--out", f"{bucket}/out"),
+    )
+    monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)
+    for line in lines:
+        result = subprocess.run(
+            [sys.executable, "-m", "convcli", *line, "--debug"], capture_output=True, text=True
+        )
+        assert "Error: s3://bucket" in result.stderr
+        assert words in result.stderr
+        assert "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and" in result.stderr
+        assert not re.search("of-nobody|the-wrong-one", result.stdout + result.stderr)
+
+
+@pytest.mark.slow
+def test_a_zarr_array_in_a_bucket_is_read_by_regions(bucket: str, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(20, 30))
+    np.save(tmp_path / "x.npy", values)
+    run("apply", str(tmp_path / "x.npy"), "-k", "[[1]]", "-o", str(tmp_path / "x.zarr"))
+    for path in (tmp_path / "x.zarr").rglob("*"):
+        if path.is_file():
+            (location(bucket) / path.relative_to(tmp_path).as_posix()).put(path)
+    line = ("-k", "gaussian:sigma=1", "--padding", "same", "-o")
+    for name in ("y.npy", "z.zarr"):
+        run("apply", f"{bucket}/x.zarr", *line, str(tmp_path / name))
+    run("apply", str(tmp_path / "x.npy"), *line, str(tmp_path / "expected.npy"))
+    expected = np.load(tmp_path / "expected.npy")
+    assert np.array_equal(np.load(tmp_path / "y.npy"), expected)
+    assert np.array_equal(io.load(tmp_path / "z.zarr").array, expected)
+    missing = run("apply", f"{bucket}/none.zarr", "-k", "box", code=2)
+    assert f"{bucket}/none.zarr does not exist; expected a zarr array" in missing.stderr
+    words = ("apply", f"{bucket}/x.zarr", "-k", "box", "-o", f"{bucket}/y.zarr")
+    assert "zarr arrays are written to folders" in run(*words, code=2).stderr
 
 
 # Batches.
@@ -251,6 +309,8 @@ def test_what_a_batch_cannot_do_in_a_store_is_refused(bucket: str, photos: Path)
         ("memory://x", "--out", bucket): "exists in one process only",
         (str(photos), "--out", "s3://nobody-has-it/x"): "there is no bucket nobody-has-it",
         (str(photos), "--out", "https://host/x"): "https:// is only read",
+        ("https://host/photos/", "--out", "out"): "a web server has no folders and patterns",
+        ("https://host/*.png?x", "--out", "out"): "name each object, or list them with",
     }
     for words, message in cases.items():
         assert message in run("batch", *words, *OPTIONS, code=2).stderr

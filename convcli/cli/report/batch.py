@@ -18,10 +18,11 @@ from convcli.jobs.executors import Workers
 from convcli.jobs.warnings import remedy
 from convcli.limits import show_bytes, startable_threads
 from convcli.shapes.parse import counted
-from convcli.stores import StorePath
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
+
+    from convcli.stores import StorePath
 
 LISTED = 50
 """Maximum number of files that the summary lists."""

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convcli.errors import FileError, OutputError, reason
 from convcli.io import remove_temporaries
@@ -25,8 +26,9 @@ from convcli.jobs.batch.planning import (
     without_outputs,
 )
 from convcli.jobs.batch.rows import Rows
-from convcli.jobs.batch.store_manifest import existing_manifest, open_manifest
-from convcli.stores import StorePath
+
+if TYPE_CHECKING:
+    from convcli.stores import StorePath
 
 
 class Outputs(ABC):
@@ -57,7 +59,7 @@ class Outputs(ABC):
 
 def outputs_of(folder: Path | StorePath, real: Path | StorePath) -> Outputs:
     """Return the outputs in a folder or a store; real: the folder without symbolic links."""
-    if isinstance(folder, StorePath):
+    if not isinstance(folder, Path):
         return StoreOutputs(folder)
     assert isinstance(real, Path)
     return FolderOutputs(folder, real)
@@ -127,6 +129,8 @@ class StoreOutputs(Outputs):
         self.folder.kind()
 
     def existing(self) -> AbstractContextManager[Manifest | None]:
+        from convcli.jobs.batch.store_manifest import existing_manifest
+
         return existing_manifest(self.folder)
 
     def without(self, rows: Rows, recorded: Manifest) -> Iterator[tuple[str, ...]]:
@@ -170,4 +174,6 @@ class StoreOutputs(Outputs):
             raise refuse_existing(f"{self.folder / first}", count, resume=False)
 
     def open(self, folders: Iterable[str]) -> AbstractContextManager[Manifest]:
+        from convcli.jobs.batch.store_manifest import open_manifest
+
         return open_manifest(self.folder)

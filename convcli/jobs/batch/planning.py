@@ -16,6 +16,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,7 +28,10 @@ from convcli.jobs.batch.naming import Template, folded, output_name
 from convcli.jobs.batch.rows import Rows
 from convcli.jobs.batch.sources import Source
 from convcli.jobs.batch.task import Record
-from convcli.stores import StorePath, shown
+from convcli.stores import shown
+
+if TYPE_CHECKING:
+    from convcli.stores import StorePath
 
 LISTED = 50
 """Colliding outputs that an error lists."""

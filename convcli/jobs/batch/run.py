@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from convcli.errors import InputError, OutputError, WorkerError, reason
 from convcli.io import create_temporary
@@ -33,7 +33,10 @@ from convcli.jobs.batch.task import (
     stored,
 )
 from convcli.jobs.executors import Opener, Probe, Workers, as_finished, in_thread
-from convcli.stores import StorePath, absolute
+from convcli.stores import absolute
+
+if TYPE_CHECKING:
+    from convcli.stores import StorePath
 
 Item = TypeVar("Item")
 
@@ -189,7 +192,7 @@ class Batch:
                     manifest, [(task, _record_of(task, future)) for task, future in finished]
                 )
         finally:
-            if workers.elsewhere and isinstance(path, StorePath):
+            if workers.elsewhere and not isinstance(path, Path):
                 path.delete()
 
     def _probes(self) -> tuple[Probe, ...]:
@@ -208,7 +211,7 @@ def _store(recipe: Recipe, folder: Path | StorePath, owner: str) -> Path | Store
 
     Sent with each group, a kernel of megabytes would fill a scheduler's memory.
     """
-    if isinstance(folder, StorePath):
+    if not isinstance(folder, Path):
         there = folder / f".convcli-{owner}-{recipe.digest[:8]}.recipe"
         there.put(stored(recipe), overwrite=True)
         return there

@@ -99,6 +99,12 @@ class Search:
         assert isinstance(path, StorePath)
         path.check_shared()
         if not path.protocol.listable:
+            if str(path).endswith("/") or "*" in path.name:
+                raise FileError(
+                    f"{path} names no object",
+                    "a web server has no folders and patterns to list",
+                    "name each object, or list them with --files-from",
+                )
             yield Source(given, path.name)
             return
         kind = path.kind()

@@ -74,7 +74,7 @@ def open_manifest(folder: StorePath) -> Iterator[Manifest]:
 def _download(folder: StorePath, to: Path) -> bool:
     """Copy the manifest into a folder; return False if there is none."""
     source = folder / NAME
-    if not source.exists():
+    if not source.is_file():
         return False
     with source.open() as stream, (to / NAME).open("wb") as copy:
         while block := stream.read(2**20):
@@ -121,7 +121,7 @@ class _Holder:
     @classmethod
     def read(cls, path: StorePath) -> _Holder | None:
         """Return the content of a lock; None if there is none, or if it is damaged."""
-        if not path.exists():
+        if not path.is_file():
             return None
         try:
             found = json.loads(path.open().read(2**16))

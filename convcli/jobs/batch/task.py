@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from convcli import __version__, io
 from convcli.errors import CheckError, ConvError, FileError, InputError, OutputError, reason
@@ -29,7 +29,10 @@ from convcli.kernels import Kernel, fewest_axes, kernel
 from convcli.kernels.measures import has_units
 from convcli.limits import Limits
 from convcli.shapes.geometry import Geometry
-from convcli.stores import StorePath, is_url, location, shown
+from convcli.stores import is_url, location, shown
+
+if TYPE_CHECKING:
+    from convcli.stores import StorePath
 
 NEUTRAL = frozenset({"input", "output", "kernels", "overwrite", "verify", "limits"})
 """Fields left out of the digest: options that do not affect an output's values, and `kernels`,
@@ -215,7 +218,7 @@ def stored(recipe: Recipe) -> bytes:
 def _read_once(source: str) -> AbstractContextManager[object]:
     """Let an object be read once in the block, for its digest and for its values."""
     path = location(source)
-    return path.kept() if isinstance(path, StorePath) else nullcontext()
+    return path.kept() if not isinstance(path, Path) else nullcontext()
 
 
 @lru_cache(1)
@@ -293,7 +296,7 @@ def check_folder_of(task: Task, safe: set[Path]) -> None:
 
 
 def _process(recipe: Recipe, owner: str, task: Task, digest: str) -> Record:
-    in_store = isinstance(task.real, StorePath)
+    in_store = not isinstance(task.real, Path)
     if not in_store:
         _make_folder(task)
     # What exists in a store is compared with the result.
@@ -304,7 +307,7 @@ def _process(recipe: Recipe, owner: str, task: Task, digest: str) -> Record:
         _check_kept(plan)
     if file_digest(task.source) != digest:
         raise InputError(f"{task.name} changed while it was read", "", "run again with --resume")
-    if isinstance(task.real, StorePath):
+    if not isinstance(task.real, Path):
         return _run_into_store(task.real, plan, recipe, task, digest)
     try:
         temporary = io.create_temporary(task.real, owner)

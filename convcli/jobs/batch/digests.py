@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import stat
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from convcli.errors import InputError, reason
@@ -38,3 +39,9 @@ def file_digest(path: str) -> str:
     raise InputError(
         f"{path} is a pipe or a device", "expected a file", "use convcli apply for what comes once"
     )
+
+
+def read_once(source: str) -> AbstractContextManager[object]:
+    """Let an object be read once in the block, for its digest and for its values."""
+    path = location(source)
+    return path.kept() if not isinstance(path, Path) else nullcontext()

@@ -38,7 +38,11 @@ UPLOAD_SHARE = 20
 
 @contextmanager
 def existing_manifest(folder: StorePath) -> Iterator[Manifest | None]:
-    """Provide a copy of the manifest, None if there is none."""
+    """Provide a copy of the manifest, None if there is none.
+
+    Raises FileError if a batch is writing there.
+    """
+    _Lock(folder).check_free()
     with tempfile.TemporaryDirectory(prefix="convcli-") as name:
         if not _download(folder, Path(name)):
             yield None
@@ -169,6 +173,12 @@ class _Lock:
             if lock._is_own():
                 lock._path.delete()
 
+    def check_free(self) -> None:
+        """Raise FileError if another batch has the lock."""
+        holder = _Holder.read(self._path)
+        if holder is not None and not holder.is_gone:
+            raise self._in_use(holder)
+
     def check(self) -> None:
         """Raise FileError if another batch took the lock over."""
         if not self._is_own():
@@ -178,9 +188,7 @@ class _Lock:
         try:
             self._path.put(self._own.encoded())
         except FileExistsError:
-            holder = _Holder.read(self._path)
-            if holder is not None and not holder.is_gone:
-                raise self._in_use(holder) from None
+            self.check_free()
             self._path.put(self._own.encoded(), overwrite=True)
             self.check()
 

@@ -9,7 +9,6 @@ import pickle
 import secrets
 import tempfile
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +19,7 @@ from convcli.errors import CheckError, ConvError, FileError, InputError, OutputE
 from convcli.io.formats import by_suffix, lookup
 from convcli.jobs.apply import plan_apply, run_apply
 from convcli.jobs.apply_plan import ApplyPlan, ApplyRequest, expand
-from convcli.jobs.batch.digests import file_digest
+from convcli.jobs.batch.digests import file_digest, read_once
 from convcli.jobs.batch.manifest import Entry
 from convcli.jobs.executors.workers import PROBE_BYTES
 from convcli.jobs.operands import VOLUME
@@ -188,7 +187,7 @@ def process(recipe: Recipe, owner: str, folder: str, task: Task) -> Record:
     """
     there = task.within(folder)
     try:
-        with _read_once(there.source):
+        with read_once(there.source):
             digest = file_digest(there.source)
             if unchanged(there, recipe.digest, digest):
                 return Record("skipped", task.name, task.target, UNCHANGED)
@@ -213,12 +212,6 @@ def process_stored(path: str, owner: str, folder: str, task: Task) -> Record:
 def stored(recipe: Recipe) -> bytes:
     """Return the content of a recipe's file, after bytes that no other file begins with."""
     return secrets.token_bytes(PROBE_BYTES) + pickle.dumps(recipe)
-
-
-def _read_once(source: str) -> AbstractContextManager[object]:
-    """Let an object be read once in the block, for its digest and for its values."""
-    path = location(source)
-    return path.kept() if not isinstance(path, Path) else nullcontext()
 
 
 @lru_cache(1)

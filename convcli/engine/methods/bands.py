@@ -42,11 +42,6 @@ Matrix: TypeAlias = NDArray[Any]
 DEEP = 128
 """Rows in a product along the last axis: fewer are slower, more exceed the first-level cache."""
 
-STREAMS, PAGE = 32, 1 << 12
-"""The same if each row is written to a different page, at least PAGE bytes apart: a processor
-prefetches a limited number of pages at a time. A pass to memory takes half the time with 24 or 32
-rows as with 48 or 128; a pass to the cache does not differ."""
-
 FOLD = 15
 """Blocks in one row when a long row is folded into many, so that blocks are read in order; an odd
 number, so that the rows do not compete for the same cache sets."""
@@ -277,7 +272,7 @@ class Along:
     def _through(self, matrix: Matrix, x: Matrix, out: Matrix, blocks: int) -> None:
         samples, outputs = matrix.shape
         size, row, target = x.itemsize, x.strides[0], out.strides[0]
-        deep = cut(len(x), STREAMS if target >= PAGE else DEEP)
+        deep = cut(len(x), DEEP)
         step = self.outputs * self.stride * self.width
         shape = (deep.number, blocks, deep.width)
         seen = as_strided(x, (*shape, samples), (deep.step * row, step * size, row, size))

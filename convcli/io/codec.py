@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,9 +82,6 @@ class Codec:
 
     A codec of another package overrides `read`, and the other methods that it supports.
     """
-
-    maps_output: ClassVar[bool] = False
-    """Whether `create` makes a file whose values are written through a memory map."""
 
     def __init__(self, form: Format) -> None:
         self.form = form
@@ -186,8 +183,17 @@ class Codec:
         size = math.prod(shape) * dtype.itemsize
         return size + size // 16
 
-    def create(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Create a file for such an array, and return its values as a writable memory map."""
+    def maps_output(self, dtype: np.dtype[Any], request: WriteRequest) -> bool:
+        """Return whether `create` makes a file whose values are written through a memory map."""
+        return False
+
+    def create(
+        self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], request: WriteRequest
+    ) -> NDArray[Any]:
+        """Create a file for such an array, and return its values as a writable memory map.
+
+        Raises OSError if the disk is full: writing to an unallocated page would kill the process.
+        """
         raise NotImplementedError(f"{self.form.name} does not map its output")
 
     def make_data(self, array: NDArray[Any], request: ReadRequest, **facts: Any) -> Data:

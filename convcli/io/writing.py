@@ -72,12 +72,15 @@ class OutputTarget:
             )
         return Written(self.path, self.form.name, size, codec.reductions(values, request), warnings)
 
-    def grows(self, size: int) -> bool:
-        """Return whether a result of `size` bytes is written chunk by chunk to a mapped file.
+    def grows(
+        self, dtype: np.dtype[Any], shape: tuple[int, ...], request: WriteRequest = PLAIN
+    ) -> bool:
+        """Return whether a result is written chunk by chunk to a mapped file.
 
         The disk must be large enough for it.
         """
-        is_mapped = self.codec.maps_output and renames_open_files()
+        size = math.prod(shape) * dtype.itemsize
+        is_mapped = renames_open_files() and self.codec.maps_output(dtype, request)
         if self.path == "-" or size <= MAP_ABOVE or not is_mapped:
             return False
         return size <= _disk_bytes(self.destination.working_folder)
@@ -132,15 +135,18 @@ class OutputBuffer:
 
 @contextmanager
 def output_buffer(
-    target: OutputTarget | None, shape: tuple[int, ...], dtype: np.dtype[Any]
+    target: OutputTarget | None,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    planned: WriteRequest = PLAIN,
 ) -> Iterator[OutputBuffer]:
     """Provide a buffer for a result: in memory, or mapped from the target's file.
 
-    A large .npy is mapped from a hidden file in the target's folder, which is renamed to the target
-    when it is published, and removed after the block otherwise. Raises OutputError if the disk has
-    no space for it.
+    planned: how it will be written. A large .npy or .raw is mapped from a hidden file in the
+    target's folder, which is renamed to the target when it is published, and removed after the
+    block otherwise. Raises OutputError if the disk has no space for it.
     """
-    if target is None or not target.grows(math.prod(shape) * dtype.itemsize):
+    if target is None or not target.grows(dtype, shape, planned):
         array = np.empty(shape, dtype)
 
         def write(request: WriteRequest) -> Written:
@@ -153,7 +159,7 @@ def output_buffer(
     place = target.destination
     with place.temporary() as temporary:
         try:
-            array = target.codec.create(temporary, shape, dtype)
+            array = target.codec.create(temporary, shape, dtype, planned)
         except OSError as error:
             raise place.failure(error) from error
 

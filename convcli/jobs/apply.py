@@ -173,7 +173,7 @@ def run_apply(plan: ApplyPlan, progress: Progress = silent) -> ApplyResult:
     is encoded.
     """
     _release_unused(plan)
-    with io.output_buffer(plan.target, plan.output_shape, plan.dtype) as buffer:
+    with io.output_buffer(plan.target, plan.output_shape, plan.dtype, plan.writing) as buffer:
         ledger, verifications = execute(plan, buffer.array, progress)
         _release_unused(plan)
         written = None

@@ -72,7 +72,9 @@ def apply_footprint(plan: ApplyPlan) -> Footprint:
 
     # the output; only a chunk of it is in memory if it is mapped from its file
     output = math.prod(plan.output_shape) * plan.dtype.itemsize
-    grows = plan.target is not None and plan.target.grows(output)
+    grows = plan.target is not None and plan.target.grows(
+        plan.dtype, plan.output_shape, plan.writing
+    )
     share = first_share if grows else Fraction(1)
     encoding = 0
     if plan.target is not None and not grows:

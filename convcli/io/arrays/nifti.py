@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from convcli.errors import DtypeError, FileError, brief
+from convcli.io.arrays.npy import MAP_ABOVE
 from convcli.io.arrays.raw import read_values, write_values
 from convcli.io.codec import Codec, ReadRequest, WriteRequest
 from convcli.io.data import Data
@@ -100,7 +101,10 @@ class Geometry:
 
 
 class Nifti(Codec):
-    """A header followed by the volume's values; the first three axes are spatial."""
+    """A header followed by the volume's values, mapped if they are many and not scaled.
+
+    The first three axes are spatial.
+    """
 
     def open(self, stream: BinaryIO) -> BinaryIO:
         """Return the stream of header and values."""
@@ -140,6 +144,11 @@ class Nifti(Codec):
             if held < declared:
                 how = f"its header declares {declared:,} bytes of values, {held:,} follow"
                 raise _damaged(name, how)
+        if opened is stream and request.path and not scaled and declared > MAP_ABOVE:
+            mapped = np.memmap(request.path, dtype, "r", offset, shape, "F")
+            return self.make_data(
+                mapped, request, dims=min(len(shape), SPATIAL), header=Geometry(header)
+            )
         decoding = count * (2 * dtype.itemsize + (16 if scaled else 0))
         request.limits.check_memory(name, decoding)
 

@@ -45,8 +45,6 @@ _LONGEST_HEADER = 10_000  # bytes, numpy's own limit, which it compares after re
 class Npy(Codec):
     """One numpy array; a large one is mapped, for reading and for writing."""
 
-    maps_output = True
-
     def read(self, stream: BinaryIO, request: ReadRequest) -> Data:
         array = read_npy(stream, request.name, request.limits, path=request.path)
         mapped = isinstance(array, np.memmap)
@@ -61,11 +59,12 @@ class Npy(Codec):
     def write(self, stream: BinaryIO, array: NDArray[Any], request: WriteRequest) -> None:
         npy.write_array(stream, array, allow_pickle=False)
 
-    def create(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
-        """Create a file, allocate its bytes, and return its values as a writable memory map.
+    def maps_output(self, dtype: np.dtype[Any], request: WriteRequest) -> bool:
+        return True
 
-        Raises OSError if the disk is full: writing to an unallocated page would kill the process.
-        """
+    def create(
+        self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], request: WriteRequest
+    ) -> NDArray[Any]:
         with path.open("wb") as stream:
             header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
             npy.write_array_header_1_0(stream, header)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from convcli.io.data import Data, Header, Kind, RawLayout
 from convcli.io.streams import available_bytes
 from convcli.options import Order
 from convcli.shapes.parse import show
+from convcli.system import allocate
 
 BLOCK = 2**20
 """Bytes that are read or written at once."""
@@ -83,6 +85,18 @@ class Raw(Codec):
         """Write the values in the layout's order and byte order, by default C and little-endian."""
         layout = request.header if isinstance(request.header, RawLayout) else RawLayout()
         write_values(stream, array, layout.written(array.dtype), layout.order)
+
+    def maps_output(self, dtype: np.dtype[Any], request: WriteRequest) -> bool:
+        """Return whether a chunk of rows is one part of the file, in the machine's byte order."""
+        layout = request.header if isinstance(request.header, RawLayout) else RawLayout()
+        return layout.order == "C" and layout.written(dtype).isnative
+
+    def create(
+        self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], request: WriteRequest
+    ) -> NDArray[Any]:
+        with path.open("wb") as stream:
+            allocate(stream, 0, math.prod(shape) * dtype.itemsize)
+        return np.memmap(path, dtype, "r+", 0, shape)
 
     def output_dtype(
         self, dtype: np.dtype[Any], kind: Kind, header: Header | None = None

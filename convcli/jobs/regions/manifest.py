@@ -21,7 +21,10 @@ from convcli.jobs.postprocess import Ledger
 
 VERSION = 1
 SECONDS = 1.0
-"""Seconds between two writes of the file, unless it is forced."""
+"""Seconds between two writes of the file, at least."""
+
+PAUSE = 50
+"""Times that a write takes until the next one: millions of regions take a second to write."""
 
 
 @dataclass
@@ -38,7 +41,7 @@ class Manifest:
     extent: tuple[float, float] | None = None
     ledger: Ledger | None = None
     done: set[int] = field(default_factory=set)
-    _written: float = 0.0
+    _next: float = 0.0
 
     @classmethod
     def read(cls, path: Path) -> Manifest:
@@ -60,11 +63,12 @@ class Manifest:
         """Record a region that was written."""
         self.done.add(number)
         self.ledger = ledger if self.ledger is None else self.ledger + ledger
-        if time.monotonic() - self._written > SECONDS:
+        if time.monotonic() > self._next:
             self.write()
 
     def write(self) -> None:
         """Replace the file. Raises OutputError."""
+        began = time.monotonic()
         content = {
             "version": VERSION,
             "recipe": self.recipe,
@@ -77,7 +81,8 @@ class Manifest:
             write_whole(self.path, json.dumps(content).encode())
         except OSError as error:
             raise OutputError(f"{self.path} cannot be written", reason(error)) from error
-        self._written = time.monotonic()
+        now = time.monotonic()
+        self._next = now + max(SECONDS, PAUSE * (now - began))
 
 
 def spans(found: Iterable[int]) -> str:

@@ -205,6 +205,18 @@ def test_what_goes_on_behind_the_values_is_not_followed_for_ever() -> None:
         load("x.nii.gz")
 
 
+def test_a_large_volume_is_mapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    volume("x.nii")
+    options = ("-k", "gaussian:sigma=1", "--padding", "same")
+    run("apply", "x.nii", *options, "-o", "read.npy")
+    monkeypatch.setattr("convcli.io.arrays.nifti.MAP_ABOVE", 0)
+    data = load("x.nii")
+    assert isinstance(data.array, np.memmap)
+    assert data.dims == 3
+    run("apply", "x.nii", *options, "-o", "mapped.npy")
+    np.testing.assert_array_equal(np.load("mapped.npy"), np.load("read.npy"))
+
+
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     volume("x.nii")
     np.save("x.npy", VALUES)

@@ -48,6 +48,22 @@ def test_a_big_endian_file_is_filtered_like_any_other(
     np.testing.assert_array_equal(np.load("y.npy"), np.load("z.npy"))
 
 
+@pytest.mark.parametrize("above", [0, 2**30], ids=["mapped", "written"])
+@pytest.mark.parametrize("dtype", ["<f4", ">f4"])
+def test_a_large_result_is_mapped_from_its_file(
+    monkeypatch: pytest.MonkeyPatch, above: int, dtype: str
+) -> None:
+    monkeypatch.setattr("convcli.io.writing.MAP_ABOVE", above)
+    VALUES.astype(dtype).tofile("x.raw")
+    layout = ("--raw-shape", "3x4x5", "--raw-dtype", dtype)
+    run("apply", "x.raw", *layout, "-k", "random:2x2x3", "--padding", "same", "-o", "y.raw")
+    np.save("x.npy", VALUES.astype("f4"))
+    run("apply", "x.npy", "-k", "random:2x2x3", "--padding", "same", "-o", "y.npy")
+    made = np.fromfile("y.raw", dtype).reshape(VALUES.shape)
+    np.testing.assert_array_equal(made, np.load("y.npy"))
+    assert sorted(path.name for path in Path().iterdir()) == ["x.npy", "x.raw", "y.npy", "y.raw"]
+
+
 def test_a_result_is_written_as_its_input_lay() -> None:
     VALUES.astype(">i2").T.tofile("x.bin")
     layout = ("--raw-shape", "3x4x5", "--raw-dtype", ">i2", "--raw-order", "F")

@@ -77,7 +77,9 @@ def run(
 
 def _tell_unfinished(plan: RegionPlan) -> None:
     """Say how far an output is that was begun, and how to continue."""
-    if plan.manifest.path.is_file():
+    from convcli.jobs.regions.manifest import NAME
+
+    if plan.output.folder.has(NAME):
         done = f"{len(plan.manifest.done):,} of {len(plan.grid):,} regions are done"
         name = plan.output.path
         click.echo(f"{name} cannot be opened yet: {done}; add --resume to continue", err=True)

@@ -196,8 +196,6 @@ def test_a_zarr_array_in_a_bucket_is_read_by_regions(bucket: str, tmp_path: Path
     assert np.array_equal(io.load(tmp_path / "z.zarr").array, expected)
     missing = run("apply", f"{bucket}/none.zarr", "-k", "box", code=2)
     assert f"{bucket}/none.zarr does not exist; expected a zarr array" in missing.stderr
-    words = ("apply", f"{bucket}/x.zarr", "-k", "box", "-o", f"{bucket}/y.zarr")
-    assert "zarr arrays are written to folders" in run(*words, code=2).stderr
 
 
 # Batches.
@@ -314,3 +312,48 @@ def test_what_a_batch_cannot_do_in_a_store_is_refused(bucket: str, photos: Path)
     }
     for words, message in cases.items():
         assert message in run("batch", *words, *OPTIONS, code=2).stderr
+
+
+# Chunked arrays.
+
+
+@pytest.mark.slow
+def test_an_array_of_chunks_is_filtered_between_objects_by_two_workers(
+    bucket: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("zarr")
+    values = np.random.default_rng(1).integers(0, 4096, (40, 40, 40)).astype(np.uint16)
+    np.save(tmp_path / "x.npy", values)
+    kernel = ("-k", "binomial:size=5", "--dims", "3", "--padding", "same", "--dtype", "uint16")
+    run("apply", str(tmp_path / "x.npy"), *kernel, "-o", str(tmp_path / "y.npy"))
+    blocks = ("--chunks", "16x16x16", "--block", "16", "-j", "2")
+    first, second = f"{bucket}/first.zarr", f"{bucket}/second.zarr"
+    run(
+        "apply",
+        str(tmp_path / "x.npy"),
+        "-k",
+        "identity:1",
+        "--dims",
+        "3",
+        "--dtype",
+        "uint16",
+        "-o",
+        first,
+        *blocks,
+    )
+    result = run("apply", first, *kernel, "-o", second, *blocks)
+    np.testing.assert_array_equal(io.load(second).array, np.load(tmp_path / "y.npy"))
+    assert "27 regions of 16x16x16" in result.stderr
+    assert (
+        "exists; expected a new file" in run("apply", first, *kernel, "-o", second, code=2).stderr
+    )
+    assert not any(value in result.output + result.stderr for value in KEYS.values())
+    chunk = location(first) / "c/0/0/1"
+    content = chunk.open().read()
+    chunk.put(b"no chunk", overwrite=True)
+    line = ("apply", first, *kernel, "-o", second, *blocks)
+    failed = run(*line, "--overwrite", code=3)
+    assert f"chunk c/0/0/1 of {first} is damaged" in failed.stdout + failed.stderr
+    chunk.put(content, overwrite=True)
+    run(*line, "--resume")
+    np.testing.assert_array_equal(io.load(second).array, np.load(tmp_path / "y.npy"))

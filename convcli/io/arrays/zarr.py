@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from convcli.errors import DtypeError, FileError, brief
 from convcli.io.arrays.ome import OmeImage, ZarrHeader, multiscales
+from convcli.io.arrays.zarr_folder import zarr_folder
 from convcli.io.codec import Codec
 from convcli.io.data import Data
 from convcli.io.formats import NUMBERS, by_suffix
@@ -43,16 +44,17 @@ class Zarr(Codec):
         no array, is not finished, or is compressed by a codec that is not installed.
         """
         root, inner = split_store(path)
-        if (location(root) / UNFINISHED / MANIFEST).is_file():
+        folder = zarr_folder(root)
+        if folder.has(f"{UNFINISHED}/{MANIFEST}"):
             raise FileError(
                 f"{root} is not finished", "expected a whole array", "finish it with --resume"
             )
-        if not location(path).exists():
+        if not zarr_folder(path).exists:
             raise FileError(f"{path} does not exist", "expected a zarr array")
         with _translated(path):
             import zarr
 
-            node: Any = zarr.open(_source(path), mode="r")
+            node: Any = zarr.open(folder.open(), path=inner or None, mode="r")
         notes: tuple[str, ...] = ()
         image = None
         array: Any = node
@@ -89,20 +91,18 @@ class Zarr(Codec):
 
 
 def split_store(path: str) -> tuple[str, str]:
-    """Split the path of an array into that of its store and its name there.
+    """Split the path or the URL of an array into that of its store and its name there.
 
     >>> split_store("scans/big.zarr/labels/0"), split_store("big.zarr")
     (('scans/big.zarr', 'labels/0'), ('big.zarr', ''))
     >>> split_store("s3://bucket/big.zarr/0")
     ('s3://bucket/big.zarr', '0')
     """
-    scheme, mark, rest = path.rpartition("://")
-    pure = PurePath(rest)
-    for folder in (pure, *pure.parents):
-        form = by_suffix(folder.name)
+    parts = (path if is_url(path) else PurePath(path).as_posix()).rstrip("/").split("/")
+    for place in range(len(parts), 0, -1):
+        form = by_suffix(parts[place - 1])
         if form is not None and form.name == "zarr":
-            inner = pure.relative_to(folder).as_posix()
-            return f"{scheme}{mark}{folder}", "" if inner == "." else inner
+            return "/".join(parts[:place]), "/".join(parts[place:])
     return path, ""
 
 
@@ -139,7 +139,7 @@ def _image_around(root: str, inner: str) -> OmeImage | None:
     import zarr
 
     try:
-        group = zarr.open_group(_source(root), mode="r")
+        group = zarr.open_group(zarr_folder(root).open(), mode="r")
     except (OSError, KeyError, ValueError):
         return None
     return OmeImage.of(group.attrs.asdict(), inner)
@@ -168,12 +168,8 @@ class ZarrParts:
 
     @property
     def identity(self) -> str:
-        root = location(self.path)
-        found = []
-        for name in METADATA:
-            if (root / name).is_file():
-                with (root / name).open("rb") as stream:
-                    found.append(stream.read())
+        folder = zarr_folder(self.path)
+        found = [folder.read(name) for name in METADATA if folder.has(name)]
         return f"{self.path} {hashlib.sha256(b''.join(found)).hexdigest()}"
 
     def read(self, index: Index) -> NDArray[Any]:
@@ -203,21 +199,11 @@ class ZarrParts:
         return FileError(f"{self.name} cannot be read", brief(error))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        path = self.path if is_url(self.path) else str(Path(self.path).absolute())
-        return _open_parts, (path, self.name)
+        return _open_parts, (zarr_folder(self.path).absolute, self.name)
 
 
 def _open_parts(path: str, name: str) -> ZarrParts:
     import zarr
 
-    return ZarrParts(path, zarr.open_array(_source(path), mode="r"), name)
-
-
-def _source(path: str) -> Any:
-    """Return what zarr opens: the path of a folder, or a store of objects."""
-    place = location(path)
-    if isinstance(place, Path):
-        return path
-    from zarr.storage import FsspecStore
-
-    return FsspecStore.from_url(place.url, storage_options=place.options(), read_only=True)
+    root, inner = split_store(path)
+    return ZarrParts(path, zarr.open_array(zarr_folder(root).open(), path=inner, mode="r"), name)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,14 +13,11 @@ from numpy.typing import NDArray
 from convcli.errors import FileError, OutputError, reason
 from convcli.io.arrays.ome import ZarrHeader
 from convcli.io.arrays.zarr import MANIFEST, METADATA, UNFINISHED, split_store
+from convcli.io.arrays.zarr_folder import ZarrFolder, zarr_folder
 from convcli.io.parts import Index
-from convcli.io.publishing import create_temporary, exists_error
+from convcli.io.publishing import exists_error
 from convcli.shapes.parse import show
-from convcli.stores import is_url
 
-_LEFTOVER = re.compile(r"\.convcli-[0-9a-f]{16}\.tmp")
-_PARTIAL = re.compile(r".*\.[0-9a-f]{32}\.partial")
-"""The names of the zarr package's temporary files."""
 CHUNK = 1 << 20
 """Values in a chunk of an output whose input has no chunks."""
 
@@ -44,27 +38,13 @@ class ZarrOutput:
     """Of the parts that one task writes alone: chunks, or whole shards."""
 
     @property
-    def folder(self) -> Path:
-        return Path(self.path) / UNFINISHED
+    def folder(self) -> ZarrFolder:
+        return zarr_folder(self.path)
 
     def begin(self) -> None:
         """Create the store without metadata that a reader would find. Raises OutputError."""
-        try:
-            for name, content in self.metadata.items():
-                target = self.folder / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                write_whole(target, content)
-        except OSError as error:
-            raise OutputError(f"{self.path} cannot be created", reason(error)) from error
-
-    def remove_leftovers(self) -> None:
-        """Remove chunks that a killed process had not written to their end."""
-        for path in Path(self.path).rglob(".*.tmp"):
-            if _LEFTOVER.fullmatch(path.name):
-                path.unlink(missing_ok=True)
-        for path in Path(self.path).rglob("*.partial"):
-            if _PARTIAL.fullmatch(path.name):
-                path.unlink(missing_ok=True)
+        for name, content in self.metadata.items():
+            self.folder.write(f"{UNFINISHED}/{name}", content)
 
     def write(self, index: Index, values: NDArray[Any]) -> None:
         """Write a part that covers whole chunks. Raises OutputError."""
@@ -76,34 +56,21 @@ class ZarrOutput:
     @cached_property
     def _array(self) -> Any:
         import zarr
-        from zarr.storage import LocalStore, StorePath
+        from zarr.storage import StorePath
 
-        described = zarr.open_array(str(self.folder / self.key), mode="r").metadata
-        place = StorePath(LocalStore(self.path), self.key)
-        return zarr.Array(zarr.AsyncArray(described, place))
+        store = self.folder.open()
+        described = zarr.open_array(store, path=f"{UNFINISHED}/{self.key}", mode="r").metadata
+        return zarr.Array(zarr.AsyncArray(described, StorePath(store, self.key)))
 
     def finish(self) -> None:
         """Publish the metadata, that of the array before that of its group."""
         for name in sorted(self.metadata, key=lambda name: (-name.count("/"), name)):
-            (Path(self.path) / name).parent.mkdir(parents=True, exist_ok=True)
-            write_whole(Path(self.path) / name, self.metadata[name])
-        shutil.rmtree(self.folder)
-
-    @property
-    def size(self) -> int:
-        """The bytes of all files."""
-        return sum(path.stat().st_size for path in Path(self.path).rglob("*") if path.is_file())
+            self.folder.write(name, self.metadata[name])
+        self.folder.remove(UNFINISHED)
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in vars(self).items() if name != "_array"}
-        return {**state, "path": str(Path(self.path).absolute())}
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole or as before at any moment. Raises OSError."""
-    temporary = create_temporary(path)
-    temporary.write_bytes(content)
-    temporary.replace(path)
+        return {**state, "path": self.folder.absolute}
 
 
 def check_output(path: str, *, overwrite: bool, resume: bool) -> None:
@@ -111,27 +78,27 @@ def check_output(path: str, *, overwrite: bool, resume: bool) -> None:
 
     overwrite, resume: whether one may be replaced, or continued.
     """
-    if is_url(path):
-        remedy = "write to a folder, and copy it there"
-        raise FileError(f"{path} is no folder", "zarr arrays are written to folders", remedy)
-    place = Path(path)
     root, inner = split_store(path)
     if inner:
         raise FileError(f"{path} is in the store {root}", "expected a store", f"write {root}")
-    if not place.parent.is_dir():
-        given = f"{path} cannot be written"
-        raise FileError(given, f"{place.parent} is not a folder", "create it first")
-    if not place.exists():
+    folder = zarr_folder(path)
+    folder.check_parent()
+    if not folder.exists:
         return
-    is_ours = (place / UNFINISHED).is_dir() or any((place / name).is_file() for name in METADATA)
-    if not place.is_dir() or (any(place.iterdir()) and not is_ours):
+    is_ours = has_begun(folder) or any(folder.has(name) for name in METADATA)
+    if not (folder.is_empty or is_ours):
         raise FileError(f"{path} exists and is no zarr array", "expected a new name")
-    if (place / UNFINISHED / MANIFEST).is_file() and not (overwrite or resume):
+    if folder.has(f"{UNFINISHED}/{MANIFEST}") and not (overwrite or resume):
         raise FileError(
             f"{path} is not finished", "expected a new store", "pass --resume or --overwrite"
         )
     if is_ours and not (overwrite or resume):
         raise exists_error(path)
+
+
+def has_begun(folder: ZarrFolder) -> bool:
+    """Return whether a folder holds an output that is not finished."""
+    return zarr_folder(f"{folder.absolute}/{UNFINISHED}").exists
 
 
 def default_chunks(shape: Sequence[int]) -> tuple[int, ...]:

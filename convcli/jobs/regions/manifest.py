@@ -12,13 +12,14 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
-from convcli.errors import FileError, OutputError, reason
-from convcli.io.arrays.zarr_output import write_whole
+from convcli.errors import FileError
+from convcli.io.arrays.zarr import MANIFEST, UNFINISHED
+from convcli.io.arrays.zarr_folder import ZarrFolder
 from convcli.jobs.postprocess import Ledger
 
+NAME = f"{UNFINISHED}/{MANIFEST}"
 VERSION = 1
 SECONDS = 1.0
 """Seconds between two writes of the file, at least."""
@@ -35,7 +36,7 @@ class Manifest:
     range that `rescale` maps, once it is known. ledger: of the regions that are done.
     """
 
-    path: Path
+    folder: ZarrFolder
     recipe: str
     block: tuple[int, ...]
     extent: tuple[float, float] | None = None
@@ -44,19 +45,19 @@ class Manifest:
     _next: float = 0.0
 
     @classmethod
-    def read(cls, path: Path) -> Manifest:
-        """Return a manifest. Raises FileError for one that is damaged, OSError if there is none."""
+    def read(cls, folder: ZarrFolder) -> Manifest:
+        """Return the manifest of an output. Raises FileError for one that is damaged."""
         try:
-            content = json.loads(path.read_bytes())
+            content = json.loads(folder.read(NAME))
             if content["version"] != VERSION:
                 raise ValueError(f"version {content['version']}")
             ledger = None if content["ledger"] is None else Ledger(**content["ledger"])
             extent = None if content["extent"] is None else tuple(content["extent"])
             found = set(numbers(content["done"]))
             block = tuple(map(int, content["block"]))
-            return cls(path, str(content["recipe"]), block, extent, ledger, found)
+            return cls(folder, str(content["recipe"]), block, extent, ledger, found)
         except (ValueError, KeyError, TypeError) as error:
-            given = f"{path} is no list of regions"
+            given = f"{folder.absolute}/{NAME} is no list of regions"
             raise FileError(given, str(error), "pass --overwrite to begin anew") from error
 
     def add(self, number: int, ledger: Ledger) -> None:
@@ -77,10 +78,7 @@ class Manifest:
             "ledger": None if self.ledger is None else vars(replace(self.ledger)),
             "done": spans(self.done),
         }
-        try:
-            write_whole(self.path, json.dumps(content).encode())
-        except OSError as error:
-            raise OutputError(f"{self.path} cannot be written", reason(error)) from error
+        self.folder.write(NAME, json.dumps(content).encode())
         now = time.monotonic()
         self._next = now + max(SECONDS, PAUSE * (now - began))
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import cast
 
 from convcli.errors import FileError, InputError
 from convcli.io.arrays.ome import ZarrHeader
-from convcli.io.arrays.zarr import MANIFEST
-from convcli.io.arrays.zarr_output import ZarrOutput, check_output, plan_output
+from convcli.io.arrays.zarr_output import ZarrOutput, check_output, has_begun, plan_output
 from convcli.io.parts import ArrayParts, Parts
 from convcli.jobs.apply import decide
 from convcli.jobs.apply_plan import ApplyPlan, ApplyRequest
@@ -24,9 +22,10 @@ from convcli.jobs.regions.blocks import (
     task_bytes,
 )
 from convcli.jobs.regions.geometry import Grid
-from convcli.jobs.regions.manifest import Manifest
+from convcli.jobs.regions.manifest import NAME, Manifest
 from convcli.limits import threads
 from convcli.shapes.parse import show
+from convcli.stores import is_url
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +86,9 @@ class RegionPlan:
         In one that is resumed, files are removed that a killed run did not finish.
         """
         if self.resumed:
-            self.output.remove_leftovers()
+            self.output.folder.remove_leftovers()
             return
-        if Path(self.output.path).exists():
-            shutil.rmtree(self.output.path)
+        self.output.folder.remove()
         self.output.begin()
         self.manifest.write()
 
@@ -134,7 +132,7 @@ def plan_regions(request: ApplyRequest, options: RegionOptions) -> RegionPlan:
     if kept is not None and kept.block != block:
         given = f"--block {show(block)}"
         raise FileError(given, f"{path} was begun with {show(kept.block)}", "leave --block out")
-    manifest = kept or Manifest(output.folder / MANIFEST, digest, block)
+    manifest = kept or Manifest(output.folder, digest, block)
     decoded = samples_read(plan, block, stored) * parts.dtype.itemsize
     needed = task_bytes(plan, block, stored)
     grid = Grid(plan.output_shape, block)
@@ -143,7 +141,7 @@ def plan_regions(request: ApplyRequest, options: RegionOptions) -> RegionPlan:
 
 def _check_paths(source: str, target: str) -> None:
     """Raise FileError if one of the stores is in the other."""
-    ends = [Path(name).resolve() for name in (source, target)]
+    ends = [PurePath(name if is_url(name) else Path(name).resolve()) for name in (source, target)]
     if ends[0].is_relative_to(ends[1]) or ends[1].is_relative_to(ends[0]):
         raise FileError(
             f"{target} overlaps the input {source}", "expected another store", "name a new one"
@@ -162,17 +160,16 @@ def _unfinished(output: ZarrOutput, digest: str) -> Manifest | None:
 
     Raises FileError for one that is finished, or that another recipe or input began.
     """
-    place = Path(output.path)
-    if not place.exists() or not any(place.iterdir()):
+    folder = output.folder
+    if not folder.exists or folder.is_empty:
         return None
-    try:
-        found = Manifest.read(output.folder / MANIFEST)
-    except FileNotFoundError:
-        if output.folder.is_dir():
+    if not folder.has(NAME):
+        if has_begun(folder):
             return None
         raise FileError(
             f"{output.path} is finished", "nothing is left to resume", "pass --overwrite to redo it"
-        ) from None
+        )
+    found = Manifest.read(folder)
     if found.recipe != digest:
         raise FileError(
             f"{output.path} was begun with another input, kernel or option",

@@ -14,13 +14,14 @@ import numpy as np
 from convcli.errors import CheckError, ConvError, LimitError, WorkerError
 from convcli.jobs.executors import Opener, Probe, Workers, as_finished
 from convcli.jobs.postprocess import Ledger
-from convcli.jobs.regions.manifest import Manifest
+from convcli.jobs.regions.manifest import NAME, Manifest
 from convcli.jobs.regions.plan import RegionPlan
 from convcli.jobs.regions.task import Finished, Recipe, compute_region, region_range
 from convcli.jobs.verify import Verification
 from convcli.limits import show_bytes
 from convcli.progress import Progress, silent
 from convcli.shapes.parse import show
+from convcli.stores import StorePath, location
 
 PRELOAD = "convcli.jobs.regions.task"
 
@@ -95,8 +96,7 @@ def run_regions(
     with open_workers(preload=PRELOAD, most=len(left)) as workers:
         _check_memory(workers, plan)
         plan.begin()
-        if workers.elsewhere:
-            workers.check_files((Probe.of(manifest.path.absolute()),))
+        _check_seen(workers, plan)
         try:
             if twice:
                 found = _ranges(workers, recipe, plan, result, lambda n: progress(n / total))
@@ -113,9 +113,19 @@ def run_regions(
             manifest.write()
     if result.is_whole:
         plan.output.finish()
-        result.bytes = plan.output.size
+        result.bytes = plan.output.folder.size
     result.seconds = time.perf_counter() - began
     return result
+
+
+def _check_seen(workers: Workers, plan: RegionPlan) -> None:
+    """Raise InputError if workers do not see the folder or the store of the output."""
+    place = location(plan.output.path)
+    if isinstance(place, StorePath):
+        if not isinstance(workers, InProcess):
+            place.check_shared()
+    elif workers.elsewhere:
+        workers.check_files((Probe.of((place / NAME).absolute()),))
 
 
 def _check_memory(workers: Workers, plan: RegionPlan) -> None:

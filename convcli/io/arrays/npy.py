@@ -203,10 +203,13 @@ def split_key(name: str) -> tuple[str, str | None]:
     >>> split_key("https://host/w.npz?signature=x:conv1")
     ('https://host/w.npz?signature=x', 'conv1')
     """
-    parts = re.fullmatch(r"(.+?\.npz(?:\?[^:]*)?):(.+)", name, re.IGNORECASE | re.DOTALL)
-    if parts is None or os.path.lexists(name):
-        return name, None
-    return parts[1], parts[2]
+    for suffix in re.finditer(r"\.npz(?=[:?])", name, re.IGNORECASE):
+        path, colon, key = name[suffix.end() :].partition(":")
+        if not colon:
+            break
+        if suffix.start() and key and not os.path.lexists(name):
+            return name[: suffix.end()] + path, key
+    return name, None
 
 
 def _choose(name: str, keys: tuple[str, ...], key: str | None) -> str:

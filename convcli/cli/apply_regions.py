@@ -57,7 +57,8 @@ def run(
 
     def open_workers(**needs: Any) -> Workers:
         alone = scheduler is None and (plan.jobs == 1 or len(plan.left) < 2)
-        used.append(InProcess() if alone else open_executor(scheduler, plan.jobs, **needs))
+        jobs = plan.jobs if scheduler is None else chosen["jobs"]
+        used.append(InProcess() if alone else open_executor(scheduler, jobs, **needs))
         return used[0]
 
     try:

@@ -219,12 +219,12 @@ def test_a_call_over_its_time_is_stopped_whatever_it_ignores() -> None:
 def test_kill_ends_all_at_once_and_leaves_no_process() -> None:
     pool = Pool(2)
     pids = {pool.submit(process, 0).result() for _ in range(20)}
-    stuck, waiting = (
-        [pool.submit(stubborn, 1) for _ in range(2)],
-        [pool.submit(square, 1) for _ in range(5)],
-    )
-    while not all(future.running() for future in stuck):
-        time.sleep(0.01)
+    stuck = []
+    for _ in range(2):  # one after the other, or both might be sent to one worker
+        stuck.append(pool.submit(stubborn, 1))
+        while not stuck[-1].running():
+            time.sleep(0.01)
+    waiting = [pool.submit(square, 1) for _ in range(5)]
     pool.kill()
     assert all(isinstance(future.exception(), WorkerError) for future in stuck)
     assert all(future.cancelled() for future in waiting)

@@ -23,12 +23,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
-from batch import JOBS, make_picture
 from distributed import LocalCluster
 
 from convcli.jobs.executors import Workers, as_finished, open_executor
 
-CALLS = 2000
+CALLS, JOBS = 2000, 2
 
 
 @contextmanager
@@ -75,6 +74,8 @@ def seconds_of_batch(folder: Path, options: list[str]) -> float:
 
 
 def main() -> None:
+    from batch import make_picture  # beside this file, where tests would not find it
+
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

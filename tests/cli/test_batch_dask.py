@@ -238,9 +238,11 @@ class TestFailures:
             for record in planned().run(opener):
                 done.append(record)
                 if len(done) % every == 0 and len(done) <= every * times:
-                    client.wait_for_workers(2)
-                    pids = client.run(os.getpid, on_error="ignore")
-                    os.kill(next(iter(pids.values())), signal.SIGKILL)
+                    pids: list[int] = []
+                    while not pids:  # one that was just killed may still be listed
+                        client.wait_for_workers(2)
+                        pids = list(client.run(os.getpid, on_error="ignore").values())
+                    os.kill(pids[0], signal.SIGKILL)
             client.wait_for_workers(2)
         assert {record.status for record in done} == {"done"}
         assert tree("out") == tree("local")

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from convcli.errors import FileError, InputError
 from convcli.io.parts import Parts
 from convcli.options import DTYPES, Order
-from convcli.shapes.units import Measure, parse_spacing
+from convcli.shapes.units import Measure, spacing_of
 
+_INCH = 25.4  # millimetres
 Kind = Literal["image", "array"]
 Scope = Literal["", "samples", "colours", "size", "pages", "stack"]
 """What a part of a file's metadata describes; see `Part`."""
@@ -146,7 +147,7 @@ class Data:
         if self.spacing or self.metadata.density is None:
             return self.spacing
         x, y = self.metadata.density
-        return parse_spacing(f"{25.4 / y:.7g}mm,{25.4 / x:.7g}mm") if x > 0 and y > 0 else ()
+        return spacing_of((_INCH / y, _INCH / x), ("mm", "mm")) if x > 0 and y > 0 else ()
 
     @property
     def called(self) -> str:

@@ -30,7 +30,7 @@ def has_units(reference: str) -> bool:
     >>> has_units("gaussian:fwhm=6mm"), has_units("gaussian:fwhm=6"), has_units("box")
     (True, False, False)
     """
-    return is_named(reference) and any(item.measures for item in _items(reference))
+    return any(item.measures for item in _items(reference))
 
 
 def in_samples(reference: str, spacing: Sequence[Measure], name: str) -> str:
@@ -47,7 +47,8 @@ def in_samples(reference: str, spacing: Sequence[Measure], name: str) -> str:
     >>> in_samples("lowpass:200Hz,taps=9", parse_spacing("1kHz"), "x")
     'lowpass:0.2,taps=9'
     """
-    if not has_units(reference):
+    items = _items(reference)
+    if not any(item.measures for item in items):
         return reference
     if not spacing:
         raise KernelError(
@@ -55,14 +56,17 @@ def in_samples(reference: str, spacing: Sequence[Measure], name: str) -> str:
             "expected numbers of samples: the distance between samples is not known",
             "give it, as in --spacing 0.5mm or --rate 48kHz",
         )
-    items = [
+    written = [
         item.head + (_convert(item, spacing, name) if item.measures else item.value)
-        for item in _items(reference)
+        for item in items
     ]
-    return f"{reference.partition(':')[0]}:{','.join(items)}"
+    return f"{reference.partition(':')[0]}:{','.join(written)}"
 
 
 def _items(reference: str) -> list[_Item]:
+    """Split the parameters of a reference; none if it names no kernel of the bank."""
+    if not is_named(reference):
+        return []
     family = find_family(reference)
     typed = reference.partition(":")[2]
     return [_parse(family, item, place) for place, item in enumerate(typed.split(","))]

@@ -6,7 +6,7 @@ Standard library only.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 from convcli.errors import InputError
@@ -79,6 +79,18 @@ def parse_spacing(text: str) -> tuple[Measure, ...]:
     ['2mm', '0.5mm']
     """
     return tuple(_step(part) for part in text.split(","))
+
+
+def spacing_of(sizes: Iterable[float], units: Iterable[str]) -> tuple[Measure, ...]:
+    """Return the distance of samples along each axis; () if a size is not above 0 or has no unit.
+
+    >>> [str(each) for each in spacing_of([2, 0.5], ["mm", "um"])], spacing_of([1], [""])
+    (['2mm', '0.5um'], ())
+    """
+    steps = list(zip(sizes, units, strict=True))
+    if not all(size > 0 and unit for size, unit in steps):
+        return ()
+    return tuple(_step(f"{size:.7g}{unit}") for size, unit in steps)
 
 
 def _step(text: str) -> Measure:

@@ -10,7 +10,7 @@ from convcli.stores.protocols import Protocol, check_packages
 _ATTEMPTS = 2
 
 
-def connect(row: Protocol, shown: str, *, asynchronous: bool = False) -> Any:
+def connect(row: Protocol, shown: str) -> Any:
     """Return fsspec's file system of a protocol: one per process, which keeps its connections.
 
     What the user has configured for fsspec (FSSPEC_S3_..., ~/.config/fsspec) goes before what is
@@ -19,7 +19,7 @@ def connect(row: Protocol, shown: str, *, asynchronous: bool = False) -> Any:
     options = options_of(row, shown)
     import fsspec
 
-    return fsspec.filesystem(row.name, asynchronous=asynchronous, **options)
+    return fsspec.filesystem(row.name, **options)
 
 
 def options_of(row: Protocol, shown: str) -> dict[str, Any]:

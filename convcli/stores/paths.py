@@ -125,12 +125,12 @@ class StorePath:
     def with_name(self, name: str) -> StorePath:
         return self.parent / name
 
-    def filesystem(self, *, asynchronous: bool = False) -> tuple[Any, str]:
+    def filesystem(self) -> tuple[Any, str]:
         """Return fsspec's file system for this path, and the path in it.
 
         Use it in the block of `translated`. Raises FileError if a package is not installed.
         """
-        files = connect(self.protocol, self.shown, asynchronous=asynchronous)
+        files = connect(self.protocol, self.shown)
         return files, files._strip_protocol(self.url)
 
     @contextmanager

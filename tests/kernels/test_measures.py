@@ -12,6 +12,7 @@ from PIL import Image
 from scipy import ndimage, signal
 
 from convcli.errors import InputError, KernelError
+from convcli.io import load
 from convcli.io.arrays.ome import OmeImage
 from convcli.jobs.apply import plan_apply, run_apply
 from convcli.jobs.apply_plan import ApplyRequest
@@ -145,6 +146,18 @@ def test_a_volume_is_smoothed_in_millimetres(unit: str) -> None:
         ndimage.gaussian_filter(volume, sigma, mode="reflect"),
         atol=2e-6,
     )
+
+
+def test_a_mapped_volume_has_its_spacing_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    nibabel.save(
+        nibabel.Nifti1Image(np.zeros((5, 6, 7), np.float32), np.diag([2, 1, 3, 1])), "x.nii"
+    )
+    read = load("x.nii")
+    monkeypatch.setattr("convcli.io.arrays.nifti.MAP_ABOVE", 0)
+    mapped = load("x.nii")
+    assert isinstance(mapped.array, np.memmap)
+    assert [str(step) for step in mapped.spacing] == ["2mm", "1mm", "3mm"]
+    assert mapped.spacing == read.spacing
 
 
 def test_a_recording_is_filtered_in_hertz() -> None:

@@ -26,7 +26,7 @@ from convcli.io.formats import NUMBERS, muted
 from convcli.io.images import integrity
 from convcli.io.streams import available_bytes, open_gzip
 from convcli.io.trailing import describe_trailing
-from convcli.shapes.units import Measure, parse_spacing
+from convcli.shapes.units import Measure, spacing_of
 
 SPATIAL = 3
 FRONT_BYTES = 2**24
@@ -144,16 +144,17 @@ class Nifti(Codec):
             if held < declared:
                 how = f"its header declares {declared:,} bytes of values, {held:,} follow"
                 raise _damaged(name, how)
-        if opened is stream and request.path and not scaled and declared > MAP_ABOVE:
-            mapped = np.memmap(request.path, dtype, "r", offset, shape, "F")
-            return self.make_data(
-                mapped, request, dims=min(len(shape), SPATIAL), header=Geometry(header)
-            )
-        decoding = count * (2 * dtype.itemsize + (16 if scaled else 0))
+        mapped = opened is stream and request.path and not scaled and declared > MAP_ABOVE
+        each = 2 * dtype.itemsize + (16 if scaled else 0)
+        decoding = 0 if mapped else count * each
         request.limits.check_memory(name, decoding)
 
-        opened.seek(offset)
-        array = read_values(opened, shape, dtype, "F")
+        array: NDArray[Any]
+        if mapped:
+            array = np.memmap(request.path, dtype, "r", offset, shape, "F")
+        else:
+            opened.seek(offset)
+            array = read_values(opened, shape, dtype, "F")
         if opened is not stream:
             _finish(opened)
         trailing = ""
@@ -224,10 +225,7 @@ def _header(stream: BinaryIO) -> Any:
 def _spacing(header: Any, dims: int) -> tuple[Measure, ...]:
     """Return the sizes of a voxel, in millimetres if the header names no unit; () if one is 0."""
     unit = {"meter": "m", "micron": "um"}.get(header.get_xyzt_units()[0], "mm")
-    sizes = [float(size) for size in header.get_zooms()[:dims]]
-    if min(sizes) <= 0:
-        return ()
-    return parse_spacing(",".join(f"{size:.7g}{unit}" for size in sizes))
+    return spacing_of(map(float, header.get_zooms()[:dims]), [unit] * dims)
 
 
 def _finish(stream: BinaryIO) -> None:

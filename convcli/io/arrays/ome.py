@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from convcli.shapes.units import Measure, parse_spacing
+from convcli.shapes.units import Measure, spacing_of
 
 _UNITS = {
     "nanometer": "nm",
@@ -74,11 +74,7 @@ class OmeImage:
     @property
     def spacing(self) -> tuple[Measure, ...]:
         """The distance of samples along each axis; () unless all axes are of space, with units."""
-        units = [_UNITS.get(axis.get("unit", ""), "") for axis in self.axes]
-        if not units or not all(units) or min(self.scale) <= 0:
-            return ()
-        steps = zip(self.scale, units, strict=True)
-        return parse_spacing(",".join(f"{size:.7g}{unit}" for size, unit in steps))
+        return spacing_of(self.scale, [_UNITS.get(axis.get("unit", ""), "") for axis in self.axes])
 
     @property
     def attributes(self) -> dict[str, Any]:

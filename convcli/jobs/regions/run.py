@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -66,7 +65,6 @@ class RegionResult:
     done: int = 0
     failed: list[tuple[int, str]] = field(default_factory=list)
     verifications: list[tuple[Verification, ...]] = field(default_factory=list)
-    seconds: float = 0.0
     bytes: int = 0
 
     @property
@@ -88,7 +86,7 @@ def run_regions(
     a value does not fit, or if an output differs from the definition; what is finished stays, and
     can be resumed.
     """
-    began, result = time.perf_counter(), RegionResult(plan)
+    result = RegionResult(plan)
     recipe = Recipe.of(plan.plan, plan.parts, plan.output, plan.grid)
     left, manifest = plan.left, plan.manifest
     twice = plan.plan.request.postprocess.range == "rescale" and manifest.extent is None
@@ -114,7 +112,6 @@ def run_regions(
     if result.is_whole:
         plan.output.finish()
         result.bytes = plan.output.folder.size
-    result.seconds = time.perf_counter() - began
     return result
 
 
